@@ -1,0 +1,164 @@
+// Package definition is what people write: filters, listeners and raw Envoy
+// resources, as values.
+//
+// Start with [Parse], which turns one file into its definitions, and [Merge],
+// which puts files together and checks what only the whole can tell (names
+// used twice, references to nothing). The package is pure: bytes in, values
+// and positioned [Problem]s out; it opens no file and no connection.
+//
+// All values are immutable once returned. Merge keeps the pointers of its
+// input, so that later stages can tell by identity what did not change.
+package definition
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+)
+
+// Position is where a definition is written.
+type Position struct {
+	File string // path as it was given to Parse
+	Line int    // from 1; 0: the file as a whole
+}
+
+// Set is a whole and valid set of definitions.
+type Set struct {
+	Filters   []*Filter   // by name
+	Listeners []*Listener // by name
+	Resources []*Resource // by type URL, then by name
+}
+
+// Filter is a Wasm HTTP filter: a module, its configuration, and the
+// listeners it belongs in. Every kind of document that describes one
+// (WasmFilter, Istio's WasmPlugin and EnvoyFilter, ...) becomes this.
+type Filter struct {
+	Name      string // ECDS resource name; unique in a Set
+	Kind      string // the document's kind, for people: "WasmFilter", ...
+	Pos       Position
+	Module    Module
+	Config    *anypb.Any // plugin configuration; nil: none
+	VMConfig  *anypb.Any // VM configuration; nil: none
+	RootID    string
+	VMID      string
+	Attach    Attach
+	Order     int // lower is nearer the client; ties by name
+	OnFailure OnFailure
+	Env       map[string]string
+	HostEnv   []string
+	Allow     []string // names of host calls; nil: all
+	Verify    Verify
+
+	// Wasm, when set, is the filter's Envoy message as it was written (raw
+	// TypedExtensionConfig, EnvoyFilter): it is served like this, but for its
+	// code, which Module describes. The fields above are filled from it.
+	Wasm *wasmv3.Wasm
+}
+
+// Module says where a filter's code is.
+type Module struct {
+	// URL is absolute (file://, http://, https://, oci://); a relative path in
+	// a file has been resolved against that file's folder.
+	URL    string
+	SHA256 string // lower-case hex pin; "": not pinned
+	Fetch  Fetch
+}
+
+// Fetch says who downloads a module from its URL.
+type Fetch string
+
+const (
+	Mirror Fetch = "mirror" // xds-server fetches, verifies and serves it
+	Direct Fetch = "direct" // each Envoy fetches it from the URL
+)
+
+// OnFailure says what becomes of requests while a filter can't run.
+type OnFailure string
+
+const (
+	Closed OnFailure = "closed" // they are refused
+	Open   OnFailure = "open"   // they pass without the filter
+	Reload OnFailure = "reload" // refused; Envoy makes a new VM after a trap
+)
+
+// Verify says how much of a module is tried before any Envoy sees it.
+type Verify string
+
+const (
+	VerifyRun Verify = "run" // dry run with the filter's configuration
+	VerifyABI Verify = "abi" // only that it exports a known Proxy-Wasm ABI
+)
+
+// Direction is a listener's side: traffic to the workload, from it, or
+// through a gateway.
+type Direction string
+
+const (
+	Any      Direction = "any"
+	Inbound  Direction = "inbound"
+	Outbound Direction = "outbound"
+	Gateway  Direction = "gateway"
+)
+
+// Attach selects the listeners a filter belongs in.
+type Attach struct {
+	Nodes Selector
+	// Listeners: one entry is enough to match. None: the filter is attached
+	// to nothing (a static listener's slot may still name it).
+	Listeners []ListenerMatch
+}
+
+// ListenerMatch matches a listener when all that is given matches.
+type ListenerMatch struct {
+	Direction Direction // Any or "": every direction
+	Names     []string  // none: every name
+	Ports     []uint32  // none: every port
+}
+
+// Selector selects nodes. All that is given must match; the zero value
+// matches every node.
+type Selector struct {
+	IDs      []string // globs, as path.Match has them
+	Clusters []string // globs
+	Labels   map[string]string
+}
+
+// Node is what an Envoy says of itself, as far as definitions look at it.
+type Node struct {
+	ID      string
+	Cluster string
+	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels
+}
+
+// Listener is an HTTP listener with its routes.
+type Listener struct {
+	Name      string // unique among listeners, raw ones included
+	Pos       Position
+	Address   string // host:port
+	Direction Direction
+	Nodes     Selector
+	Routes    []Route // in the order of the file
+}
+
+// Route sends requests that match to one or several upstreams.
+type Route struct {
+	Prefix    string // path prefix; "/" matches all
+	Upstreams []Upstream
+	Timeout   string // Go duration; "": Envoy's default
+}
+
+// Upstream is a host and its share of a route's requests.
+type Upstream struct {
+	Address string // host:port; a host name is resolved by Envoy
+	Weight  uint32 // 1 where only one is given
+	TLS     bool
+}
+
+// Resource is an Envoy resource as it was written.
+type Resource struct {
+	TypeURL string
+	Name    string
+	Pos     Position
+	Message proto.Message // must not be changed
+}

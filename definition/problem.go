@@ -1,0 +1,26 @@
+package definition
+
+import "fmt"
+
+// Problem is something wrong with a definition, told to the person who wrote
+// it: where, what, and what to do.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"` // from 1; 0: the file as a whole
+	Field   string `json:"field,omitempty"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+	Warning bool   `json:"warning,omitempty"` // the definition is used all the same
+}
+
+// Error gives "file:line: field: message", without the hint.
+func (p Problem) Error() string {
+	at := p.File
+	if p.Line > 0 {
+		at = fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	if p.Field != "" {
+		at += ": " + p.Field
+	}
+	return at + ": " + p.Message
+}

@@ -1,0 +1,53 @@
+// Package module gets Wasm modules, makes sure that they are what Envoy can
+// run, keeps them by their content, and serves them to Envoys.
+//
+// Start with [Resolver], which turns a set of definitions into one whose
+// modules are all in the [Store], and [Server], which Envoys download from.
+package module
+
+import "wasmxds/definition"
+
+// Info is what is known of a module that is in the store.
+type Info struct {
+	SHA256 string `json:"sha256"` // lower-case hex
+	Size   int64  `json:"size"`   // bytes
+	ABI    string `json:"abi"`    // proxy_abi_version_* it exports: "0.2.1"
+}
+
+// Set is a set of definitions of which each filter has the best module that
+// could be had. Immutable.
+type Set struct {
+	Filters   []*Filter // by name
+	Listeners []*definition.Listener
+	Resources []*definition.Resource
+	Problems  []definition.Problem // of modules; each is at its filter's definition
+}
+
+// Filter is a filter as it is to be served. Immutable; the pointer stays the
+// same from set to set while nothing about it changes.
+type Filter struct {
+	// Definition is what to serve: the newest, or, while the newest has a
+	// module that can't be had or doesn't run, the last one that was good.
+	Definition *definition.Filter
+	// Module is zero where none was ever good (Reason says why), and where
+	// Envoy fetches from the module's own URL.
+	Module Info
+
+	Wanted *definition.Filter // what the directory says now
+	State  State
+	Reason string // why Wanted is not (yet) what is served; "" when it is
+}
+
+// State says how far Wanted is.
+type State string
+
+const (
+	Good     State = "good"     // Wanted is served
+	Fetching State = "fetching" // its module is on the way
+	Failed   State = "failed"   // its module can't be had or can't be used
+)
+
+// Ready says whether there is anything to serve for this filter.
+func (f *Filter) Ready() bool {
+	return f.Module.SHA256 != "" || f.Definition.Module.Fetch == definition.Direct
+}

@@ -1,0 +1,66 @@
+package resource
+
+import (
+	"wasmxds/definition"
+)
+
+// Snapshot is all that a group of nodes is to have. Nodes that match the same
+// definitions share one, pointer and all. Immutable.
+type Snapshot struct {
+	Clusters  []*Resource // by name, as all below
+	Endpoints []*Resource
+	Secrets   []*Resource
+	Routes    []*Resource // without the gate
+	Listeners []*Listener // without the primer
+	Filters   []*Filter   // every Wasm filter of the group, primed and then swapped
+	Static    []*Resource // extension configurations that need no priming
+
+	Primer *Resource // listener with a slot for each filter; nil where there are no filters
+	Gate   *Resource // the route configuration that the primer waits for
+}
+
+// PrimerListener and GateRoute are names in every Envoy that has filters.
+const (
+	PrimerListener = "primer"
+	GateRoute      = "primer/gate"
+	TwinPrefix     = "primer/" // + filter name: its slot in the primer
+)
+
+// Listener is a listener and the Wasm filters it has slots for.
+type Listener struct {
+	*Resource
+	Slots []string // filter names, sorted
+}
+
+// Filter is a Wasm filter as resources. Its slot is the entry in the serving
+// listeners, its twin the one in the primer.
+type Filter struct {
+	Name      string
+	Version   string // of the slot's content at attempt 0; what status calls "wanted"
+	SHA256    string // of the module; "" where Envoy fetches an unpinned one
+	Direct    bool   // Envoy fetches from the module's own URL
+	OnFailure definition.OnFailure
+
+	// Missing, when not empty, says why there is nothing to send yet: its
+	// module was never had. Slot and Twin must not be called then.
+	Missing string
+
+	slots, twins [Attempts]*Resource
+	pass         *Resource
+}
+
+// Attempts is how many encodings a filter has that differ in bytes but not in
+// meaning: Envoy takes the same bytes as last time for something it has
+// already, even when it refused them, so a push after a NACK must differ
+// from the one before.
+const Attempts = 4
+
+// Slot is the resource for the serving slot; attempt counts from 0 and wraps.
+func (f *Filter) Slot(attempt int) *Resource { return f.slots[attempt%Attempts] }
+
+// Twin is the resource for the slot in the primer.
+func (f *Filter) Twin(attempt int) *Resource { return f.twins[attempt%Attempts] }
+
+// Pass is what the slot of a filter with OnFailure Open holds until the filter
+// is primed: a filter that does nothing. Nil for others.
+func (f *Filter) Pass() *Resource { return f.pass }
