@@ -1,0 +1,41 @@
+# Envoys to test against: the oldest that is supported first, the newest last.
+# Each has its checksums in tools/envoy-VERSION.txt. ENVOY=/path/to/envoy uses
+# that one alone.
+ENVOYS    := 1.36.2 1.40.0
+TESTFLAGS ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/xds-server
+	go build -trimpath -o bin/ ./cmd/xds-server
+
+.PHONY: test
+test: tools ## all tests, those with real Envoys included
+	go test -timeout 20m $(TESTFLAGS) ./...
+
+.PHONY: race
+race: tools ## all tests with the race detector (needs a C compiler)
+	go test -race -timeout 40m $(TESTFLAGS) ./...
+
+.PHONY: e2e
+e2e: tools ## only the tests with real Envoys
+	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'd: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+.PHONY: tools
+tools: ## Envoy into .tools/ (ENVOY=/path uses that one instead)
+	@tools/envoy.sh $(ENVOYS)
+
+.PHONY: clean
+clean: ## remove what was built; .tools/ stays
+	rm -rf bin dist bench/out .demo

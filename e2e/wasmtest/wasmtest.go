@@ -1,0 +1,200 @@
+// Package wasmtest assembles small Proxy-Wasm modules for tests, so that they
+// need no Wasm toolchain: a filter that adds one header is some 700 bytes
+// long, and one that differs in a word is another module.
+//
+// Start with [Filter]. The same Filter gives the same bytes. The modules speak
+// ABI 0.2.1 (https://github.com/proxy-wasm/spec) and run in Envoy as well as
+// in any other host.
+package wasmtest
+
+// Filter describes a Proxy-Wasm HTTP filter.
+type Filter struct {
+	// Header and Value are added to each request.
+	Header, Value string
+	// FromConfig makes the plugin configuration the Value.
+	FromConfig bool
+	// Response adds the header to each response, too.
+	Response bool
+	// Log is written at level info when the filter is configured, before a
+	// Fault there.
+	Log string
+	// Fault is what goes wrong.
+	Fault Fault
+	// Import is a function that the module imports from "env" and never calls.
+	Import string
+	// Size pads the module to this many bytes; 0 or too few: no padding.
+	Size int
+}
+
+// Fault is what is wrong with a module.
+type Fault int
+
+const (
+	None            Fault = iota
+	TrapInVMStart         // proxy_on_vm_start traps
+	TrapInConfigure       // proxy_on_configure traps
+	SpinInConfigure       // proxy_on_configure never returns
+	RejectVMStart         // proxy_on_vm_start returns false
+	RejectConfigure       // proxy_on_configure returns false
+	TrapOnRequest         // a request that has TrapHeader traps
+	NoABI                 // no proxy_abi_version_* is exported
+	UnknownABI            // proxy_abi_version_9_9_9 is exported
+)
+
+// TrapHeader is the request header at which a [TrapOnRequest] module traps.
+const TrapHeader = "x-trap"
+
+// Numbers of the ABI.
+const (
+	requestHeaders  = 0 // proxy_map_type_t
+	responseHeaders = 2
+	pluginConfig    = 7 // proxy_buffer_type_t
+	levelInfo       = 2 // proxy_log_level_t
+)
+
+// Memory, from low to high: pointers that the host returns (at 0 and 4), data,
+// the root context of each stream, configurations.
+const (
+	streamsAt = 1 << 16 // 4 bytes for each of the last 65536 contexts
+	heapAt    = streamsAt + 1<<18
+	pages     = 32
+)
+
+// A root's configuration is kept as a record of four words, newest first.
+const (
+	recordRoot = 4 * iota
+	recordText
+	recordLength
+	recordNext
+	recordSize
+)
+
+// Imports, in the order of their numbers.
+const (
+	addHeader = iota
+	getHeader
+	getBuffer
+	writeLog
+)
+
+// Module gives the module's bytes.
+func (f Filter) Module() []byte {
+	m := image{
+		imports: []function{
+			{name: "proxy_add_header_map_value", params: 5, results: 1},
+			{name: "proxy_get_header_map_value", params: 5, results: 1},
+			{name: "proxy_get_buffer_bytes", params: 5, results: 1},
+			{name: "proxy_log", params: 3, results: 1},
+		},
+		pages:  pages,
+		global: heapAt,
+	}
+	if f.Import != "" {
+		m.imports = append(m.imports, function{name: f.Import})
+	}
+	word := func(s string) (at, length int) { // where s is in memory
+		at = dataAt + len(m.data)
+		m.data = append(m.data, s...)
+		return at, len(s)
+	}
+
+	m.exports = []function{
+		{name: "_initialize"},
+		// A memory that is never freed: only configurations are kept in it.
+		{name: "proxy_on_memory_allocate", params: 1, results: 1, body: ops(
+			op(opGlobalGet, 0),
+			op(opGlobalGet, 0), get(0), op(opAdd), push(7), op(opAdd), push(-8), op(opAnd), op(opGlobalSet, 0),
+		)},
+		{name: "proxy_on_context_create", params: 2, body: ops(streamSlot(), get(1), store(streamsAt))},
+		{name: "proxy_on_vm_start", params: 2, results: 1, body: f.vmStart()},
+		{name: "proxy_on_configure", params: 2, results: 1, locals: 1, body: f.configure(word)},
+		{name: "proxy_on_request_headers", params: 3, results: 1, locals: 1, body: f.headers(requestHeaders, word)},
+		{name: "proxy_on_done", params: 1, results: 1, body: push(1)},
+		{name: "proxy_on_delete", params: 1},
+	}
+	if f.Response {
+		m.exports = append(m.exports, function{
+			name: "proxy_on_response_headers", params: 3, results: 1, locals: 1, body: f.headers(responseHeaders, word)})
+	}
+	switch f.Fault {
+	case NoABI:
+	case UnknownABI:
+		m.exports = append(m.exports, function{name: "proxy_abi_version_9_9_9"})
+	default:
+		m.exports = append(m.exports, function{name: "proxy_abi_version_0_2_1"})
+	}
+	return pad(m.encode(), f.Size)
+}
+
+func (f Filter) vmStart() []byte {
+	switch f.Fault {
+	case TrapInVMStart:
+		return op(opUnreachable)
+	case RejectVMStart:
+		return push(0)
+	}
+	return push(1)
+}
+
+// configure logs, fails if it is to, and keeps the configuration in a new
+// record; the newest record's address is in the memory's third word.
+func (f Filter) configure(word func(string) (int, int)) []byte {
+	const root, size, record = 0, 1, 2
+	var b []byte
+	if f.Log != "" {
+		at, length := word(f.Log)
+		b = ops(push(levelInfo), push(at), push(length), op(opCall, writeLog), op(opDrop))
+	}
+	switch f.Fault {
+	case TrapInConfigure:
+		return append(b, opUnreachable)
+	case SpinInConfigure:
+		return ops(b, op(opLoop, noResult, opBr, 0, opEnd), push(1))
+	case RejectConfigure:
+		return ops(b, push(0))
+	}
+	return ops(b,
+		push(0), push(0), store(0), push(0), push(0), store(4), // no text where the host has none
+		push(pluginConfig), push(0), get(size), push(0), push(4), op(opCall, getBuffer), op(opDrop),
+		op(opGlobalGet, 0), set(record),
+		get(record), push(recordSize), op(opAdd), op(opGlobalSet, 0),
+		get(record), get(root), store(recordRoot),
+		get(record), push(0), load(0), store(recordText),
+		get(record), push(0), load(4), store(recordLength),
+		get(record), push(0), load(8), store(recordNext),
+		push(0), get(record), store(8),
+		push(1))
+}
+
+// headers adds the header to the map of the given type and lets the request
+// or response go on.
+func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
+	const stream, record = 0, 3
+	var b []byte
+	if f.Fault == TrapOnRequest && mapType == requestHeaders {
+		at, length := word(TrapHeader)
+		b = ops(push(requestHeaders), push(at), push(length), push(0), push(4), op(opCall, getHeader),
+			op(opEqz, opIf, noResult, opUnreachable, opEnd))
+	}
+	key, keyLength := word(f.Header)
+	start := ops(push(mapType), push(key), push(keyLength))
+	end := ops(op(opCall, addHeader), op(opDrop), push(0))
+	if !f.FromConfig {
+		value, length := word(f.Value)
+		return ops(b, start, push(value), push(length), end)
+	}
+	return ops(b,
+		push(0), load(8), set(record),
+		op(opBlock, noResult, opLoop, noResult),
+		get(record), op(opEqz, opBrIf, 1),
+		get(record), load(recordRoot), streamSlot(), load(streamsAt), op(opEq, opBrIf, 1),
+		get(record), load(recordNext), set(record),
+		op(opBr, 0, opEnd, opEnd),
+		start, get(record), load(recordText), get(record), load(recordLength), end)
+}
+
+// streamSlot is where the root of the context in local 0 is kept, less
+// streamsAt.
+func streamSlot() []byte {
+	return ops(get(0), push(0xffff), op(opAnd), push(2), op(opShl))
+}
