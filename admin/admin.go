@@ -1,0 +1,79 @@
+// Package admin tells people and programs what the fleet runs: the status
+// document, health and readiness, and the page that shows both.
+//
+// Start with [New], tell it of each set of definitions with [Server.Loaded],
+// and serve [Server.Handler]. Everything is read-only: no request changes
+// anything. A Server is safe for concurrent use and starts no goroutine.
+package admin
+
+import (
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// Loaded is what the directory says, as far as it has come: the set that is
+// served, and all that is wrong with it on the way there.
+type Loaded struct {
+	Set      *module.Set
+	Catalog  Catalog
+	Versions map[string]string    // of what is served, by filter name
+	Problems []definition.Problem // of every stage
+	Files    int
+	Changed  time.Time // when the newest change was seen
+}
+
+// Options are what a Server is made of.
+type Options struct {
+	Version string // of xds-server
+	Fleet   Fleet
+	Pprof   bool             // serve /debug/pprof/
+	Now     func() time.Time // time.Now if nil
+	Log     *slog.Logger     // nowhere if nil
+}
+
+// Server answers HTTP requests about the fleet.
+type Server struct {
+	opts     Options
+	started  time.Time
+	loaded   atomic.Pointer[Loaded]
+	draining atomic.Bool
+	history  history
+}
+
+// New makes a Server that is not ready yet: the first [Server.Loaded] makes
+// it so.
+func New(opts Options) *Server {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Server{opts: opts, started: opts.Now()}
+}
+
+// Loaded tells of a set that has been published to the fleet.
+func (s *Server) Loaded(l Loaded) {
+	s.history.add(&l, s.opts.Now())
+	s.loaded.Store(&l)
+}
+
+// Drain turns readiness off for good: new clients are to go elsewhere.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Handler serves all paths of the admin address.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/status", s.serveStatus)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", s.serveReady)
+	if s.opts.Pprof {
+		handlePprof(mux)
+	}
+	return mux
+}

@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"wasmxds/module"
+)
+
+// kept is how many versions of a filter are remembered.
+const kept = 20
+
+// version is what a filter was from At on.
+type version struct {
+	At      time.Time
+	Version string
+	Filter  *module.Filter
+}
+
+// history remembers the versions that filters had since xds-server started.
+// A filter that was removed is forgotten.
+type history struct {
+	mu      sync.Mutex
+	filters map[string][]version // newest first
+}
+
+// add notes each filter whose version is not the newest that is known.
+func (h *history) add(l *Loaded, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := make(map[string][]version, len(l.Set.Filters))
+	for _, f := range l.Set.Filters {
+		name := f.Definition.Name
+		had := h.filters[name]
+		if v := l.Versions[name]; f.Ready() && (len(had) == 0 || had[0].Version != v) {
+			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, version{now, v, f})
+		}
+		next[name] = had
+	}
+	h.filters = next
+}
+
+// of gives the versions of a filter, newest first.
+func (h *history) of(name string) []version {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.filters[name]
+}

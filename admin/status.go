@@ -1,0 +1,130 @@
+package admin
+
+import (
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// Status is the status document, GET /api/v1/status.
+type Status struct {
+	Version     string      `json:"version"` // of xds-server
+	Definitions Definitions `json:"definitions"`
+	Filters     []Filter    `json:"filters"` // by name
+	Nodes       []Node      `json:"nodes"`   // by id; one page of them
+	// Next is the ?after= of the next page of nodes; "" on the last.
+	Next string `json:"next,omitempty"`
+}
+
+// Definitions is what the directory says.
+type Definitions struct {
+	Loaded   int                  `json:"loaded"` // definitions in use
+	Files    int                  `json:"files"`
+	Changed  time.Time            `json:"changed,omitzero"`
+	Errors   []definition.Problem `json:"errors"`
+	Warnings []definition.Problem `json:"warnings,omitempty"`
+}
+
+// Filter is a filter in the whole fleet.
+type Filter struct {
+	Name    string `json:"name"`
+	SHA256  string `json:"sha256"`  // of the module that is served; "" when Envoys fetch one that is not pinned
+	Version string `json:"version"` // of what is served: what nodes call wanted
+	Count
+
+	Kind   string       `json:"kind"` // of its document
+	File   string       `json:"file"`
+	Line   int          `json:"line,omitempty"`
+	URL    string       `json:"url"`            // of the module that is served
+	Size   int64        `json:"size,omitempty"` // of the module, bytes
+	ABI    string       `json:"abi,omitempty"`
+	State  module.State `json:"state"`            // of its module
+	Reason string       `json:"reason,omitempty"` // why the directory's own is not what is served
+}
+
+// Done says whether all Envoys run what the directory says, of one filter, or
+// of all with name "". A version, when given, must begin the filter's version
+// or its module's sha256.
+func (s *Status) Done(name, version string) bool {
+	files := map[string]bool{}
+	found := false
+	for _, f := range s.Filters {
+		if name != "" && f.Name != name {
+			continue
+		}
+		found, files[f.File] = true, true
+		if f.State != module.Good || f.Running != f.Nodes || !f.Is(version) {
+			return false
+		}
+	}
+	for _, p := range s.Definitions.Errors {
+		if name == "" || files[p.File] {
+			return false
+		}
+	}
+	return found || name == ""
+}
+
+// Is says whether a version, or its first digits, is this filter's or its module's.
+func (f *Filter) Is(version string) bool {
+	return strings.HasPrefix(f.Version, version) || strings.HasPrefix(f.SHA256, version)
+}
+
+// status is the document without its nodes.
+func (s *Server) status() Status {
+	st := Status{
+		Version:     s.opts.Version,
+		Definitions: Definitions{Errors: []definition.Problem{}},
+		Filters:     []Filter{},
+		Nodes:       []Node{},
+	}
+	l := s.loaded.Load()
+	if l == nil {
+		return st
+	}
+	d := &st.Definitions
+	d.Files, d.Changed = l.Files, l.Changed
+	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
+	for _, p := range l.Problems {
+		if p.Warning {
+			d.Warnings = append(d.Warnings, p)
+		} else {
+			d.Errors = append(d.Errors, p)
+		}
+	}
+	counts := s.opts.Fleet.Summary()
+	for _, f := range l.Set.Filters {
+		st.Filters = append(st.Filters, l.filter(f, counts[f.Definition.Name]))
+	}
+	return st
+}
+
+func (l *Loaded) filter(f *module.Filter, n Count) Filter {
+	at := f.Wanted
+	if at == nil {
+		at = f.Definition
+	}
+	return Filter{
+		Name:    f.Definition.Name,
+		SHA256:  sha256Of(f),
+		Version: l.Versions[f.Definition.Name],
+		Count:   n,
+		Kind:    at.Kind,
+		File:    at.Pos.File,
+		Line:    at.Pos.Line,
+		URL:     f.Definition.Module.URL,
+		Size:    f.Module.Size,
+		ABI:     f.Module.ABI,
+		State:   f.State,
+		Reason:  f.Reason,
+	}
+}
+
+func sha256Of(f *module.Filter) string {
+	if f.Module.SHA256 != "" {
+		return f.Module.SHA256
+	}
+	return f.Definition.Module.SHA256 // pinned, and fetched by Envoys themselves
+}

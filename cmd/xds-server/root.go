@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+type lookupEnv func(string) (string, bool)
+
+const rootHelp = `xds-server keeps Wasm filters on a fleet of Envoys the way they are written in a
+directory. Drop a definition in, and every matching Envoy runs the filter: no
+restart, no agent beside Envoy, no dropped request, and never a request that
+slips past the filter.
+
+Every flag can also be given by the environment: --xds-listen is
+XDS_SERVER_XDS_LISTEN. The command line goes first.
+
+Exit codes: 0 done, 1 the input is wrong, 2 wrong usage, 3 could not reach or serve.`
+
+const rootExample = `  # serve what is in ./definitions; in a second terminal, start an Envoy that asks for it
+  xds-server serve --definitions ./definitions
+  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
+
+  # look before you leap: what is wrong, and what would this Envoy get
+  xds-server validate ./definitions
+  xds-server render --definitions ./definitions --node-id edge-1
+
+  # in a pipeline: go on when every Envoy runs what is written
+  xds-server status --wait --timeout 30s`
+
+func newRoot(env lookupEnv) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "xds-server",
+		Short:         "Wasm filters on a fleet of Envoys, as a directory says",
+		Long:          rootHelp,
+		Example:       rootExample,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return fromEnv(cmd.Flags(), env)
+		},
+	}
+	root.AddCommand(
+		newStatus(),
+		newVersion(),
+	)
+	return root
+}
+
+// fromEnv sets each flag that the command line does not give and the
+// environment does.
+func fromEnv(flags *pflag.FlagSet, env lookupEnv) error {
+	var wrongly error
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed || f.Name == "help" || wrongly != nil {
+			return
+		}
+		name := envName(f.Name)
+		if v, ok := env(name); ok && v != "" {
+			if err := flags.Set(f.Name, v); err != nil {
+				wrongly = misused(fmt.Errorf("%s: %w", name, err))
+			}
+		}
+	})
+	return wrongly
+}
+
+func envName(flag string) string {
+	return "XDS_SERVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// completeValues makes shells offer the values of a flag that has few.
+func completeValues(cmd *cobra.Command, flag string, values ...string) {
+	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return values, cobra.ShellCompDirectiveNoFileComp
+	}
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err) // the flag is misspelt in this program
+	}
+}

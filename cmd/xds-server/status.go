@@ -1,0 +1,187 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/admin"
+)
+
+const statusHelp = `Ask a running xds-server what its Envoys run, since when, and why not what is
+wanted.
+
+With --wait it returns when every connected Envoy runs what the directory says
+and nothing is wrong with the definitions, for as long as a written file takes
+to be noticed; after --timeout it gives up with exit code 1 (3 where xds-server
+could not be reached at all). --filter looks at one filter alone. --version
+names what to wait for: the first digits of a filter's version or of its
+module's sha256, as "sha256sum hello.wasm" prints them.`
+
+const statusExample = `  xds-server status
+  xds-server status --watch
+  xds-server status -o json | jq -r '.nodes[] | select(.filters[].state != "running") | .id'
+
+  # a deployment: copy the module in, go on once the whole fleet runs it
+  cp hello.wasm definitions/
+  xds-server status --wait --timeout 30s --filter hello --version $(sha256sum hello.wasm | cut -c1-12)`
+
+// settle is for how long all must be in place: longer than it takes
+// xds-server to notice a file that was written just before.
+const settle = 500 * time.Millisecond
+
+type statusFlags struct {
+	admin, output   string
+	watch, wait     bool
+	timeout         time.Duration
+	filter, version string
+}
+
+func newStatus() *cobra.Command {
+	var f statusFlags
+	cmd := &cobra.Command{
+		Use:     "status",
+		Short:   "Show what every Envoy runs, since when, and why not what is wanted",
+		Long:    statusHelp,
+		Example: statusExample,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.admin, "admin", "http://127.0.0.1:19000", "`URL` of xds-server's admin address")
+	flags.StringVarP(&f.output, "output", "o", "table", "output `format`: table or json")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "go on showing it, whenever it changes")
+	flags.BoolVar(&f.wait, "wait", false, "return when all run what is wanted")
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`")
+	flags.StringVar(&f.filter, "filter", "", "wait for the filter of this `name` alone")
+	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
+	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
+	completeValues(cmd, "output", "table", "json")
+	return cmd
+}
+
+func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
+	if f.output != "table" && f.output != "json" {
+		return misused(fmt.Errorf("--output %s: table or json", f.output))
+	}
+	if f.version != "" && f.filter == "" {
+		return misused(errors.New("--version needs --filter: each filter has versions of its own"))
+	}
+	client := &admin.Client{URL: f.admin, HTTP: &http.Client{Timeout: 10 * time.Second}}
+	switch {
+	case f.wait:
+		if err := f.await(ctx, client); err != nil {
+			return err
+		}
+	case f.watch:
+		return f.follow(ctx, client, out)
+	}
+	st, err := client.Status(ctx)
+	if err != nil {
+		return unreachable(err)
+	}
+	return f.print(out, st)
+}
+
+func (f *statusFlags) print(out io.Writer, st *admin.Status) error {
+	if f.output == "json" {
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false)
+		enc.SetIndent("", "  ")
+		return enc.Encode(st)
+	}
+	return printTable(out, st, time.Now())
+}
+
+// await returns when what is waited for has been in place for settle.
+func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	var since time.Time // when it was first seen in place
+	var last *admin.Status
+	var lastErr error
+	for {
+		st, err := client.Page(ctx, "", 1)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			lastErr, since = err, time.Time{}
+		case !st.Done(f.filter, f.version):
+			last, lastErr, since = st, nil, time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) >= settle:
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return f.gaveUp(last, lastErr)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+func (f *statusFlags) gaveUp(last *admin.Status, err error) error {
+	if err != nil || last == nil {
+		return unreachable(fmt.Errorf("no status within %v: %w", f.timeout, err))
+	}
+	var why bytes.Buffer
+	printMissing(&why, last, f.filter, f.version)
+	return wrong(fmt.Errorf("not all in place within %v:\n%s", f.timeout, bytes.TrimRight(why.Bytes(), "\n")))
+}
+
+// follow prints the status whenever it is not what it was, until ctx ends.
+// On a terminal each takes the place of the one before.
+func (f *statusFlags) follow(ctx context.Context, client *admin.Client, out io.Writer) error {
+	screen := f.output == "table" && isTerminal(out)
+	var shown []byte
+	for {
+		st, err := client.Status(ctx)
+		var now bytes.Buffer
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && shown == nil:
+			return unreachable(err)
+		case err != nil:
+			fmt.Fprintf(&now, "%v; trying again\n", err)
+		default:
+			if err := f.print(&now, st); err != nil {
+				return err
+			}
+		}
+		if !bytes.Equal(now.Bytes(), shown) {
+			if screen {
+				io.WriteString(out, "\x1b[H\x1b[2J")
+			} else if shown != nil && f.output == "table" {
+				io.WriteString(out, "\n")
+			}
+			out.Write(now.Bytes())
+			shown = now.Bytes()
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func isTerminal(out io.Writer) bool {
+	f, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// printTable prints the status for people.
+func printTable(out io.Writer, st *admin.Status, now time.Time) error {
+	d := st.Definitions
+	fmt.Fprintf(out, "%s, %s, %s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(len(st.Nodes), "Envoy"))
+	printProblems(out, "  ", d.Errors)
+	printProblems(out, "  ", d.Warnings)
+	if len(st.Filters) > 0 {
+		fmt.Fprintln(out)
+		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "FILTER\tVERSION\tMODULE\tENVOYS\tRUNNING\tPENDING\tFAILED\tNOTE")
+		for _, f := range st.Filters {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", f.Name, dash(f.Version), dash(short(f.SHA256)),
+				f.Nodes, f.Running, f.Pending, f.Failed, f.Reason)
+		}
+		t.Flush()
+	}
+	if len(st.Nodes) > 0 {
+		fmt.Fprintln(out)
+		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ENVOY\tFILTER\tSTATE\tSINCE\tRUNNING\tWANTED\tREASON")
+		for _, n := range st.Nodes {
+			printNode(t, n, now)
+		}
+		t.Flush()
+	}
+	return nil
+}
+
+func printNode(t io.Writer, n admin.Node, now time.Time) {
+	if len(n.Filters) == 0 {
+		fmt.Fprintf(t, "%s\t-\t-\t%s\t-\t-\t\n", n.ID, age(now, n.ConnectedSince))
+	}
+	for _, f := range n.Filters {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, f.Name, f.State, age(now, f.Since), dash(f.Running), dash(f.Wanted), f.Reason)
+	}
+	for _, l := range n.Listeners {
+		if l.Withheld != "" {
+			fmt.Fprintf(t, "%s\t-\twithheld\t-\t-\t-\tlistener %s: %s\n", n.ID, l.Name, l.Withheld)
+		}
+	}
+}
+
+// printMissing says what keeps [admin.Status.Done] from being so.
+func printMissing(out io.Writer, st *admin.Status, name, version string) {
+	found := false
+	for _, f := range st.Filters {
+		if name != "" && f.Name != name {
+			continue
+		}
+		found = true
+		switch {
+		case f.State != module.Good:
+			fmt.Fprintf(out, "  filter %s: %s\n", f.Name, f.Reason)
+		case f.Running != f.Nodes:
+			fmt.Fprintf(out, "  filter %s: %d of %s run it, %d pending, %d failed\n", f.Name, f.Running, plural(f.Nodes, "Envoy"), f.Pending, f.Failed)
+		case !f.Is(version):
+			fmt.Fprintf(out, "  filter %s: it is version %s of module %s, not %s\n", f.Name, f.Version, short(f.SHA256), version)
+		}
+	}
+	if name != "" && !found {
+		fmt.Fprintf(out, "  filter %s: there is none of that name\n", name)
+	}
+	printProblems(out, "  ", st.Definitions.Errors)
+}
+
+func printProblems(out io.Writer, indent string, problems []definition.Problem) {
+	for _, p := range problems {
+		kind := ""
+		if p.Warning {
+			kind = "warning: "
+		}
+		fmt.Fprintf(out, "%s%s%v\n", indent, kind, p)
+		if p.Hint != "" {
+			fmt.Fprintf(out, "%shint: %s\n", indent, p.Hint)
+		}
+	}
+}
+
+func short(sha256 string) string { return sha256[:min(len(sha256), 12)] }
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// age is how long ago t was, to two digits or so.
+func age(now, t time.Time) string {
+	d := now.Sub(t)
+	switch {
+	case t.IsZero():
+		return "-"
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", max(0, int(d.Seconds())))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}
