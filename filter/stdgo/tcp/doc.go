@@ -1,0 +1,3 @@
+// Package tcp exports the callbacks of TCP connections, for network filters.
+// See package stdgo.
+package tcp
