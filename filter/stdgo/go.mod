@@ -4,4 +4,9 @@ module github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/stdgo
 
 go 1.25.0
 
-require github.com/tetratelabs/proxy-wasm-go-sdk v0.24.0
+require (
+	github.com/tetratelabs/proxy-wasm-go-sdk v0.24.0
+	github.com/tetratelabs/wazero v1.12.0
+)
+
+require golang.org/x/sys v0.44.0 // indirect
