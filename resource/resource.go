@@ -43,3 +43,11 @@ func New(typeURL, name string, m proto.Message) (*Resource, error) {
 	sum := sha256.Sum256(b)
 	return &Resource{TypeURL: typeURL, Name: name, Version: hex.EncodeToString(sum[:8]), Value: b}, nil
 }
+
+// equal says whether both are the same to Envoy; both may be nil.
+func (r *Resource) equal(o *Resource) bool {
+	if r == nil || o == nil {
+		return r == o
+	}
+	return r.TypeURL == o.TypeURL && r.Name == o.Name && r.Version == o.Version
+}

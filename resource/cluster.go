@@ -1,0 +1,154 @@
+package resource
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+
+	"wasmxds/definition"
+)
+
+// endpoint is a host that Envoy connects to.
+type endpoint struct {
+	host string // name or IP
+	port uint32
+	tls  bool
+}
+
+// name is the endpoint's cluster's, the same wherever it is used.
+func (e endpoint) name() string {
+	at := net.JoinHostPort(e.host, strconv.FormatUint(uint64(e.port), 10))
+	if e.tls {
+		return "tls://" + at
+	}
+	return at
+}
+
+func (e endpoint) isIP() bool {
+	_, err := netip.ParseAddr(e.host)
+	return err == nil
+}
+
+// parseEndpoint reads host:port.
+func parseEndpoint(address string, tls bool) (endpoint, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("%q is not host:port: %w", address, err)
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return endpoint{}, fmt.Errorf("%q has no port from 1 to 65535", address)
+	}
+	if host == "" {
+		return endpoint{}, fmt.Errorf("%q has no host", address)
+	}
+	return endpoint{host, uint32(port), tls}, nil
+}
+
+// endpointOf gives the host of an http or https URL.
+func endpointOf(u *url.URL) (endpoint, error) {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	return parseEndpoint(net.JoinHostPort(u.Hostname(), port), u.Scheme == "https")
+}
+
+// cluster is a cluster of the one endpoint.
+func (o Options) cluster(name string, e endpoint) (*Resource, error) {
+	c := &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+		LoadAssignment: &endpointv3.ClusterLoadAssignment{
+			ClusterName: name,
+			Endpoints: []*endpointv3.LocalityLbEndpoints{{
+				LbEndpoints: []*endpointv3.LbEndpoint{{
+					HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+						Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.host, e.port)},
+					},
+				}},
+			}},
+		},
+	}
+	if !e.isIP() {
+		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+		// Both families, tried as browsers do: "localhost" is often ::1 as
+		// well, with nobody there.
+		c.DnsLookupFamily = clusterv3.Cluster_ALL
+	}
+	if e.tls {
+		config, err := pack(o.upstreamTLS(e))
+		if err != nil {
+			return nil, err
+		}
+		c.TransportSocket = &corev3.TransportSocket{
+			Name:       "envoy.transport_sockets.tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
+		}
+	}
+	return check(ClusterType, name, c)
+}
+
+// upstreamTLS asks for the endpoint by name and takes nobody else.
+func (o Options) upstreamTLS(e endpoint) *tlsv3.UpstreamTlsContext {
+	san, sni := tlsv3.SubjectAltNameMatcher_DNS, e.host
+	if e.isIP() {
+		san, sni = tlsv3.SubjectAltNameMatcher_IP_ADDRESS, "" // RFC 6066: no addresses in SNI
+	}
+	return &tlsv3.UpstreamTlsContext{
+		Sni: sni,
+		CommonTlsContext: &tlsv3.CommonTlsContext{
+			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
+				ValidationContext: &tlsv3.CertificateValidationContext{
+					TrustedCa: &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: o.TrustedCA}},
+					MatchTypedSubjectAltNames: []*tlsv3.SubjectAltNameMatcher{{
+						SanType: san,
+						Matcher: &matcherv3.StringMatcher{
+							MatchPattern: &matcherv3.StringMatcher_Exact{Exact: e.host},
+						},
+					}},
+				},
+			},
+		},
+	}
+}
+
+func socketAddress(host string, port uint32) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       host,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
+	}}}
+}
+
+// modules makes the module server's cluster.
+func (b *builder) modules() {
+	if b.prev.moduleServer != nil {
+		b.moduleServer = b.prev.moduleServer
+		return
+	}
+	u, err := url.Parse(b.opts.ModulesURL)
+	if err == nil && u.Scheme != "http" && u.Scheme != "https" {
+		err = fmt.Errorf("%q is not an http:// or https:// URL", b.opts.ModulesURL)
+	}
+	var end endpoint
+	if err == nil {
+		end, err = endpointOf(u)
+	}
+	if err == nil {
+		b.moduleServer, err = b.opts.cluster(b.opts.ModulesCluster, end)
+	}
+	if err != nil {
+		b.problems = append(b.problems, problem(definition.Position{}, "modules-url", "%v", err))
+	}
+}

@@ -1,0 +1,122 @@
+package resource
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"wasmxds/definition"
+)
+
+// build puts together what nodes have that just these selectors match.
+func (c *Catalog) build(matched []*selector) *Snapshot {
+	var have holding
+	for _, s := range matched {
+		if h := c.holdings[s]; h != nil {
+			have.filters = append(have.filters, h.filters...)
+			have.listeners = append(have.listeners, h.listeners...)
+			have.raws = append(have.raws, h.raws...)
+		}
+	}
+	slices.SortFunc(have.filters, func(a, b *filter) int {
+		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Name, b.Name))
+	})
+	s := new(Snapshot)
+	clusters := make(map[string]*Resource)
+	used := make(map[*filter]bool)
+	for _, l := range have.listeners {
+		var in []*filter
+		for _, f := range have.filters {
+			if l.takes(f) {
+				in = append(in, f)
+			}
+			if l.takes(f) || slices.Contains(l.own, f.Name) {
+				used[f] = true
+			}
+		}
+		s.Listeners = append(s.Listeners, l.slotted(in))
+		for _, r := range l.clusters {
+			clusters[r.Name] = r
+		}
+	}
+	var filters []*filter
+	for _, f := range have.filters {
+		// Those attached to nothing are there for listeners that this server
+		// doesn't see: static ones, whose slots ask for a filter by its name.
+		if used[f] || len(f.attach) == 0 || len(have.listeners) == 0 {
+			filters = append(filters, f)
+		}
+	}
+	c.addFilters(s, filters, clusters)
+	addRaws(s, have.raws, clusters)
+	s.Clusters = slices.Collect(maps.Values(clusters))
+	slices.SortFunc(s.Listeners, func(a, b *Listener) int { return cmp.Compare(a.Name, b.Name) })
+	for _, rs := range [][]*Resource{s.Clusters, s.Endpoints, s.Secrets, s.Routes, s.Static} {
+		slices.SortFunc(rs, func(a, b *Resource) int { return cmp.Compare(a.Name, b.Name) })
+	}
+	return s
+}
+
+func (c *Catalog) addFilters(s *Snapshot, filters []*filter, clusters map[string]*Resource) {
+	if len(filters) == 0 {
+		return
+	}
+	slices.SortFunc(filters, func(a, b *filter) int { return cmp.Compare(a.Name, b.Name) })
+	for _, f := range filters {
+		s.Filters = append(s.Filters, f.Filter)
+		if f.origin != nil {
+			clusters[f.origin.Name] = f.origin
+		}
+	}
+	if c.moduleServer != nil {
+		clusters[c.moduleServer.Name] = c.moduleServer
+	}
+	s.Primer, s.Gate = c.primer(filters), c.gate
+}
+
+// addRaws adds resources that were written as such. A cluster of the name of
+// one that was made here takes its place.
+func addRaws(s *Snapshot, raws []*raw, clusters map[string]*Resource) {
+	for _, r := range raws {
+		switch r.TypeURL {
+		case ClusterType:
+			clusters[r.Name] = r.Resource
+		case EndpointType:
+			s.Endpoints = append(s.Endpoints, r.Resource)
+		case SecretType:
+			s.Secrets = append(s.Secrets, r.Resource)
+		case RouteType:
+			s.Routes = append(s.Routes, r.Resource)
+		case ExtensionType:
+			s.Static = append(s.Static, r.Resource)
+		}
+	}
+}
+
+// unattached warns of filters that no listener takes. Whether a node has both
+// is not looked at: only a filter that can't be anywhere is surely a mistake.
+func (c *Catalog) unattached() []definition.Problem {
+	var listeners []*listener
+	for _, h := range c.holdings {
+		listeners = append(listeners, h.listeners...)
+	}
+	if len(listeners) == 0 {
+		return nil // static ones, then
+	}
+	var problems []definition.Problem
+	for _, e := range c.byKey {
+		f, ok := e.part.(*filter)
+		if !ok || len(f.attach) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(listeners, func(l *listener) bool { return l.takes(f) || slices.Contains(l.own, f.Name) }) {
+			p := problem(e.pos, "attach", "filter %s: no listener matches, so no Envoy gets it", f.Name)
+			p.Hint, p.Warning = "see the names and directions of the listeners", true
+			problems = append(problems, p)
+		}
+	}
+	slices.SortFunc(problems, func(a, b definition.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
+	})
+	return problems
+}

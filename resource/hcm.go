@@ -1,0 +1,112 @@
+package resource
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+)
+
+const (
+	managerType = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+	managerName = "envoy.filters.network.http_connection_manager"
+	routerType  = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+	routerName  = "envoy.filters.http.router"
+)
+
+// connectionManagers are the places in m that hold an HTTP connection manager.
+func connectionManagers(m *listenerv3.Listener) iter.Seq[*listenerv3.Filter] {
+	return func(yield func(*listenerv3.Filter) bool) {
+		for _, chain := range append(slices.Clip(m.GetFilterChains()), m.GetDefaultFilterChain()) {
+			for _, f := range chain.GetFilters() {
+				if f.GetTypedConfig().GetTypeUrl() == managerType && !yield(f) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func unpack(f *listenerv3.Filter) (*hcmv3.HttpConnectionManager, error) {
+	hcm := new(hcmv3.HttpConnectionManager)
+	if err := f.GetTypedConfig().UnmarshalTo(hcm); err != nil {
+		return nil, fmt.Errorf("read HTTP connection manager: %w", err)
+	}
+	return hcm, nil
+}
+
+func packed(hcm *hcmv3.HttpConnectionManager) (*listenerv3.Filter_TypedConfig, error) {
+	if err := hcm.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("HTTP connection manager is not valid for Envoy: %w", err)
+	}
+	value, err := pack(hcm)
+	return &listenerv3.Filter_TypedConfig{TypedConfig: value}, err
+}
+
+// routerAt is the place of the router among the HTTP filters, -1 where there
+// is none.
+func routerAt(hcm *hcmv3.HttpConnectionManager) int {
+	return slices.IndexFunc(hcm.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool {
+		return f.GetTypedConfig().GetTypeUrl() == routerType || f.GetConfigType() == nil && f.GetName() == routerName
+	})
+}
+
+// isWasmSlot says whether f takes a Wasm filter from ECDS.
+func isWasmSlot(f *hcmv3.HttpFilter) bool {
+	return slices.Contains(f.GetConfigDiscovery().GetTypeUrls(), wasmType)
+}
+
+// slot is an HTTP filter whose configuration comes over ADS. Without a time
+// limit: a listener that waits for a filter never goes live without it.
+func slot(name string, typeURLs ...string) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{
+		Name: name,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: ads(),
+			TypeUrls:     typeURLs,
+		}},
+	}
+}
+
+func ads() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   durationpb.New(0),
+	}
+}
+
+// connectionManager is what native listeners and the primer have: HTTP/1 and
+// 2, and no more opinions than a proxy that filters requests must have. The
+// path is normalized before a filter looks at it, and what the client says of
+// its own address and of x-envoy-… is not taken for true.
+func connectionManager(name string, routes any) *hcmv3.HttpConnectionManager {
+	router, err := pack(new(routerv3.Router))
+	if err != nil {
+		panic(err) // an empty message can be marshalled
+	}
+	hcm := &hcmv3.HttpConnectionManager{
+		StatPrefix:       name,
+		CodecType:        hcmv3.HttpConnectionManager_AUTO,
+		UseRemoteAddress: wrapperspb.Bool(true),
+		NormalizePath:    wrapperspb.Bool(true),
+		HttpFilters: []*hcmv3.HttpFilter{{
+			Name:       routerName,
+			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router},
+		}},
+	}
+	switch r := routes.(type) {
+	case *hcmv3.HttpConnectionManager_RouteConfig:
+		hcm.RouteSpecifier = r
+	case *hcmv3.HttpConnectionManager_Rds:
+		hcm.RouteSpecifier = r
+	}
+	return hcm
+}

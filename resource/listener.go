@@ -1,0 +1,210 @@
+package resource
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition"
+)
+
+// listener is a listener, native or raw, compiled: ready to have slots put
+// into it.
+type listener struct {
+	bare      *Resource // without slots of ours
+	message   *listenerv3.Listener
+	direction definition.Direction
+	port      uint32
+	own       []string    // slots for Wasm filters it was written with
+	clusters  []*Resource // of its upstreams
+
+	with *memo[*Listener] // by its slots
+}
+
+func (l *listener) same(p part) bool {
+	m, ok := p.(*listener)
+	return ok && l.bare.equal(m.bare) && l.direction == m.direction &&
+		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal)
+}
+
+// newListener compiles m. All that could go wrong when slots are put in goes
+// wrong here.
+func newListener(m *listenerv3.Listener, direction definition.Direction) (*listener, error) {
+	bare, err := check(ListenerType, m.GetName(), m)
+	if err != nil {
+		return nil, err
+	}
+	l := &listener{
+		bare:      bare,
+		message:   m,
+		direction: direction,
+		port:      m.GetAddress().GetSocketAddress().GetPortValue(),
+		with:      new(memo[*Listener]),
+	}
+	own := make(map[string]bool)
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			return nil, err
+		}
+		if routerAt(hcm) < 0 {
+			return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (envoy.filters.http.router) at the end of its http_filters", hcm.GetStatPrefix())
+		}
+		for _, f := range hcm.GetHttpFilters() {
+			if isWasmSlot(f) {
+				own[f.GetName()] = true
+			}
+		}
+	}
+	l.own = slices.Sorted(maps.Keys(own))
+	return l, nil
+}
+
+// takes says whether the filter belongs into the listener.
+func (l *listener) takes(f *filter) bool {
+	return slices.ContainsFunc(f.attach, func(m definition.ListenerMatch) bool {
+		return l.carries(m.Direction) &&
+			(len(m.Names) == 0 || slices.Contains(m.Names, l.bare.Name)) &&
+			(len(m.Ports) == 0 || slices.Contains(m.Ports, l.port))
+	})
+}
+
+// carries says whether traffic of the direction may come through the
+// listener. One that doesn't say what it carries may carry anything: a filter
+// too many is seen, a missing one is not.
+func (l *listener) carries(d definition.Direction) bool {
+	return d == "" || d == definition.Any || l.direction == definition.Any || d == l.direction
+}
+
+// slotted is the listener with the filters' slots, which must be in order.
+func (l *listener) slotted(filters []*filter) *Listener {
+	var key strings.Builder
+	for _, f := range filters {
+		fmt.Fprintf(&key, "%q%d", f.Name, len(f.slot.GetConfigDiscovery().GetTypeUrls()))
+	}
+	return l.with.get(key.String(), func() *Listener { return l.insert(filters) })
+}
+
+func (l *listener) insert(filters []*filter) *Listener {
+	out := &Listener{Resource: l.bare, Slots: slices.Clone(l.own)}
+	if len(filters) == 0 {
+		return out
+	}
+	m := proto.CloneOf(l.message)
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			panic(err) // newListener has unpacked the same
+		}
+		if at.ConfigType, err = packed(withSlots(hcm, filters)); err != nil {
+			panic(err) // what was unpacked, and slots that were marshalled before
+		}
+		for _, f := range filters {
+			out.Slots = append(out.Slots, f.Name)
+		}
+	}
+	slices.Sort(out.Slots)
+	out.Slots = slices.Compact(out.Slots)
+	var err error
+	if out.Resource, err = New(ListenerType, l.bare.Name, m); err != nil {
+		panic(err) // likewise
+	}
+	return out
+}
+
+// withSlots puts slots before the router, but for those that are there.
+func withSlots(hcm *hcmv3.HttpConnectionManager, filters []*filter) *hcmv3.HttpConnectionManager {
+	var slots []*hcmv3.HttpFilter
+	for _, f := range filters {
+		there := slices.ContainsFunc(hcm.HttpFilters, func(h *hcmv3.HttpFilter) bool {
+			return h.GetName() == f.Name && isWasmSlot(h)
+		})
+		if !there {
+			slots = append(slots, f.slot)
+		}
+	}
+	hcm.HttpFilters = slices.Insert(hcm.HttpFilters, routerAt(hcm), slots...)
+	return hcm
+}
+
+// listenerEntry compiles a native listener.
+func (b *builder) listenerEntry(d *definition.Listener) *entry {
+	e := &entry{key: key{ListenerType, d.Name}, nodes: b.sameNodes(d.Nodes), pos: d.Pos}
+	l, err := b.opts.listener(d)
+	if err != nil {
+		e.problems = append(e.problems, problem(d.Pos, "", "listener %s: %v", d.Name, err))
+		return e
+	}
+	e.part = l
+	return e
+}
+
+func (o Options) listener(d *definition.Listener) (*listener, error) {
+	if d.Name == PrimerListener {
+		return nil, fmt.Errorf("the name %q is taken by the listener that modules are tried in", d.Name)
+	}
+	address, err := listenAddress(d.Address)
+	if err != nil {
+		return nil, err
+	}
+	routes, clusters, err := o.routes(d)
+	if err != nil {
+		return nil, err
+	}
+	config, err := packed(connectionManager(d.Name, &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes}))
+	if err != nil {
+		return nil, err
+	}
+	l, err := newListener(&listenerv3.Listener{
+		Name:             d.Name,
+		Address:          address,
+		TrafficDirection: trafficDirection(d.Direction),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
+		}},
+	}, directionOf(d.Direction))
+	if err != nil {
+		return nil, err
+	}
+	l.clusters = clusters
+	return l, nil
+}
+
+// listenAddress reads what a listener listens on: an IP, or nothing for all
+// of IPv4, and a port.
+func listenAddress(s string) (*corev3.Address, error) {
+	at, err := netip.ParseAddrPort(s)
+	if port, ok := strings.CutPrefix(s, ":"); ok {
+		at, err = netip.ParseAddrPort("0.0.0.0:" + port)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("address: %s is not an IP address and a port, like 127.0.0.1:8080", strconv.Quote(s))
+	}
+	return socketAddress(at.Addr().String(), uint32(at.Port())), nil
+}
+
+func directionOf(d definition.Direction) definition.Direction {
+	if d == "" {
+		return definition.Any
+	}
+	return d
+}
+
+func trafficDirection(d definition.Direction) corev3.TrafficDirection {
+	switch d {
+	case definition.Inbound:
+		return corev3.TrafficDirection_INBOUND
+	case definition.Outbound, definition.Gateway: // as Istio marks its gateways' listeners
+		return corev3.TrafficDirection_OUTBOUND
+	}
+	return corev3.TrafficDirection_UNSPECIFIED
+}

@@ -1,0 +1,70 @@
+package resource
+
+import (
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+)
+
+// primer is the listener that filters are tried in before they serve: Envoy
+// fetches, compiles, starts and configures them for it as for any other, but
+// it is bound to no port and no request ever meets it. Filters that are
+// missing have no slot there: Envoy would wait for them, and would know of
+// nothing that it waits for.
+func (c *Catalog) primer(filters []*filter) *Resource {
+	var key strings.Builder
+	var ready []*filter
+	for _, f := range filters {
+		if f.Missing == "" {
+			ready = append(ready, f)
+			fmt.Fprintf(&key, "%q", f.Name)
+		}
+	}
+	return c.primers.get(key.String(), func() *Resource {
+		r, err := newPrimer(ready)
+		if err != nil {
+			panic(err) // slots that were marshalled before
+		}
+		return r
+	})
+}
+
+func newPrimer(filters []*filter) (*Resource, error) {
+	hcm := connectionManager(PrimerListener, &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+		ConfigSource:    ads(),
+		RouteConfigName: GateRoute,
+	}})
+	router := hcm.HttpFilters
+	hcm.HttpFilters = nil
+	for _, f := range filters {
+		hcm.HttpFilters = append(hcm.HttpFilters, f.twin)
+	}
+	hcm.HttpFilters = append(hcm.HttpFilters, router...)
+	config, err := packed(hcm)
+	if err != nil {
+		return nil, err
+	}
+	return check(ListenerType, PrimerListener, &listenerv3.Listener{
+		Name:       PrimerListener,
+		Address:    socketAddress("127.0.0.1", 1),
+		BindToPort: wrapperspb.Bool(false),
+		FilterChains: []*listenerv3.FilterChain{{
+			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
+		}},
+	})
+}
+
+// gate is the route configuration that the primer waits for. An Envoy that
+// starts isn't ready before it has the answer.
+func gate() *Resource {
+	r, err := New(RouteType, GateRoute, &routev3.RouteConfiguration{Name: GateRoute})
+	if err != nil {
+		panic(err) // a constant
+	}
+	return r
+}

@@ -1,0 +1,63 @@
+package resource
+
+import (
+	"fmt"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition"
+)
+
+// raw is an Envoy resource that is sent as it was written.
+type raw struct{ *Resource }
+
+func (r *raw) same(p part) bool {
+	s, ok := p.(*raw)
+	return ok && r.equal(s.Resource)
+}
+
+// rawEntry compiles a resource that goes to every node.
+func (b *builder) rawEntry(d *definition.Resource) *entry {
+	e := &entry{key: key{d.TypeURL, d.Name}, nodes: b.sameNodes(definition.Selector{}), pos: d.Pos}
+	part, err := compileRaw(d)
+	if err != nil {
+		e.problems = append(e.problems, problem(d.Pos, "", "%v", err))
+		return e
+	}
+	e.part = part
+	return e
+}
+
+func compileRaw(d *definition.Resource) (part, error) {
+	switch {
+	case d.TypeURL == ListenerType && d.Name == PrimerListener,
+		d.TypeURL == RouteType && d.Name == GateRoute:
+		return nil, fmt.Errorf("the name %q is taken by what modules are tried in", d.Name)
+	case d.TypeURL == ListenerType:
+		m, ok := d.Message.(*listenerv3.Listener)
+		if !ok {
+			return nil, fmt.Errorf("a %T is not a listener", d.Message)
+		}
+		return newListener(m, rawDirection(m))
+	}
+	m, ok := d.Message.(validatable)
+	if !ok {
+		return nil, fmt.Errorf("a %T is not a resource of Envoy's", d.Message)
+	}
+	r, err := check(d.TypeURL, d.Name, m)
+	if err != nil {
+		return nil, err
+	}
+	return &raw{r}, nil
+}
+
+func rawDirection(m *listenerv3.Listener) definition.Direction {
+	switch m.GetTrafficDirection() {
+	case corev3.TrafficDirection_INBOUND:
+		return definition.Inbound
+	case corev3.TrafficDirection_OUTBOUND:
+		return definition.Outbound
+	}
+	return definition.Any
+}

@@ -1,0 +1,224 @@
+package resource
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/cncf/xds/go/udpa/annotations"
+)
+
+// Format is a text that people read.
+type Format string
+
+const (
+	YAML Format = "yaml"
+	JSON Format = "json"
+)
+
+// Render gives all that a node of the Snapshot is to have, in the order in
+// which an Envoy gets it. What Envoy's API marks as sensitive, like private
+// keys, is left out.
+func Render(s *Snapshot, format Format) ([]byte, error) {
+	var out rendered
+	for _, section := range []struct {
+		name      string
+		resources []*Resource
+	}{
+		{"clusters", s.Clusters},
+		{"endpoints", s.Endpoints},
+		{"secrets", s.Secrets},
+		{"primer", primerOf(s)},
+		{"listeners", listenersOf(s)},
+		{"routes", s.Routes},
+		{"filters", slotsOf(s)},
+		{"extensions", s.Static},
+	} {
+		if err := out.add(section.name, section.resources); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range s.Filters {
+		if f.Missing != "" {
+			out.missing = append(out.missing, [2]string{f.Name, f.Missing})
+		}
+	}
+	return out.text(format)
+}
+
+func primerOf(s *Snapshot) []*Resource {
+	if s.Primer == nil {
+		return nil
+	}
+	return []*Resource{s.Primer, s.Gate}
+}
+
+func listenersOf(s *Snapshot) []*Resource {
+	var rs []*Resource
+	for _, l := range s.Listeners {
+		rs = append(rs, l.Resource)
+	}
+	return rs
+}
+
+func slotsOf(s *Snapshot) []*Resource {
+	var rs []*Resource
+	for _, f := range s.Filters {
+		if f.Missing == "" {
+			rs = append(rs, f.Slot(0))
+		}
+	}
+	return rs
+}
+
+// rendered is a document with an ordered list of named sections.
+type rendered struct {
+	sections []section
+	missing  [][2]string // filters that have no module, and why
+}
+
+type section struct {
+	name  string
+	items []json.RawMessage
+}
+
+func (r *rendered) add(name string, resources []*Resource) error {
+	if len(resources) == 0 {
+		return nil
+	}
+	s := section{name: name}
+	for _, res := range resources {
+		text, err := res.JSON()
+		if err != nil {
+			return err
+		}
+		s.items = append(s.items, text)
+	}
+	r.sections = append(r.sections, s)
+	return nil
+}
+
+func (r *rendered) text(format Format) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, s := range r.sections {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		items, err := json.Marshal(s.items)
+		if err != nil {
+			return nil, fmt.Errorf("render %s: %w", s.name, err)
+		}
+		fmt.Fprintf(&b, "%q:%s", s.name, items)
+	}
+	if len(r.missing) > 0 {
+		if len(r.sections) > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"missing":[`)
+		for i, m := range r.missing {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			item, err := json.Marshal(struct {
+				Name   string `json:"name"`
+				Reason string `json:"reason"`
+			}{m[0], m[1]})
+			if err != nil {
+				return nil, fmt.Errorf("render %s: %w", m[0], err)
+			}
+			b.Write(item)
+		}
+		b.WriteByte(']')
+	}
+	b.WriteByte('}')
+	return layOut(b.Bytes(), format)
+}
+
+// layOut gives compact JSON a shape for readers.
+func layOut(compact []byte, format Format) ([]byte, error) {
+	switch format {
+	case JSON:
+		var b bytes.Buffer
+		if err := json.Indent(&b, compact, "", "  "); err != nil {
+			return nil, fmt.Errorf("render JSON: %w", err)
+		}
+		b.WriteByte('\n')
+		return b.Bytes(), nil
+	case YAML:
+		var doc yaml.Node // keeps the order of the fields
+		if err := yaml.Unmarshal(compact, &doc); err != nil {
+			return nil, fmt.Errorf("render YAML: %w", err)
+		}
+		block(&doc)
+		var b bytes.Buffer
+		enc := yaml.NewEncoder(&b)
+		enc.SetIndent(2)
+		if err := enc.Encode(&doc); err != nil {
+			return nil, fmt.Errorf("render YAML: %w", err)
+		}
+		return b.Bytes(), enc.Close()
+	}
+	return nil, fmt.Errorf("unknown format %q: yaml or json", format)
+}
+
+// block takes JSON's braces and quotes off, where YAML can do without.
+func block(n *yaml.Node) {
+	n.Style = 0
+	for _, c := range n.Content {
+		block(c)
+	}
+}
+
+// JSON is the resource as Envoy's documentation writes it: an object with its
+// "@type", field names with underscores, messages within it unfolded.
+func (r *Resource) JSON() ([]byte, error) {
+	kind, err := protoregistry.GlobalTypes.FindMessageByURL(r.TypeURL)
+	if err != nil {
+		return nil, fmt.Errorf("render %q: %w", r.Name, err)
+	}
+	m := kind.New().Interface()
+	if err := proto.Unmarshal(r.Value, m); err != nil {
+		return nil, fmt.Errorf("render %q: %w", r.Name, err)
+	}
+	redact(m.ProtoReflect())
+	packed := &anypb.Any{TypeUrl: r.TypeURL}
+	if packed.Value, err = proto.Marshal(m); err != nil {
+		return nil, fmt.Errorf("render %q: %w", r.Name, err)
+	}
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(packed)
+	if err != nil {
+		return nil, fmt.Errorf("render %q: %w", r.Name, err)
+	}
+	return text, nil
+}
+
+// redact blanks the fields that Envoy's API marks as sensitive.
+func redact(m protoreflect.Message) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		sensitive, _ := proto.GetExtension(f.Options(), annotations.E_Sensitive).(bool)
+		switch {
+		case sensitive:
+			m.Clear(f)
+		case f.IsMap() && f.MapValue().Message() != nil:
+			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				redact(v.Message())
+				return true
+			})
+		case f.IsList() && f.Message() != nil:
+			for i := range v.List().Len() {
+				redact(v.List().Get(i).Message())
+			}
+		case !f.IsMap() && !f.IsList() && f.Message() != nil:
+			redact(v.Message())
+		}
+		return true
+	})
+}

@@ -1,0 +1,76 @@
+package resource
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+
+	"wasmxds/definition"
+)
+
+// routes are a native listener's, in the order of the file, and the clusters
+// that they lead to.
+func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []*Resource, error) {
+	host := &routev3.VirtualHost{Name: d.Name, Domains: []string{"*"}}
+	var clusters []*Resource
+	for i, r := range d.Routes {
+		action := &routev3.RouteAction{}
+		if r.Timeout != "" {
+			timeout, err := time.ParseDuration(r.Timeout)
+			if err != nil || timeout < 0 {
+				return nil, nil, fmt.Errorf("routes[%d].timeout: %q is not a duration, like 15s", i, r.Timeout)
+			}
+			action.Timeout = durationpb.New(timeout)
+		}
+		to, err := o.upstreams(action, r.Upstreams)
+		if err != nil {
+			return nil, nil, fmt.Errorf("routes[%d].%w", i, err)
+		}
+		clusters = append(clusters, to...)
+		host.Routes = append(host.Routes, &routev3.Route{
+			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix}},
+			Action: &routev3.Route_Route{Route: action},
+		})
+	}
+	return &routev3.RouteConfiguration{Name: d.Name, VirtualHosts: []*routev3.VirtualHost{host}}, clusters, nil
+}
+
+// upstreams leads action to the upstreams by their weights.
+func (o Options) upstreams(action *routev3.RouteAction, upstreams []definition.Upstream) ([]*Resource, error) {
+	var clusters []*Resource
+	weighted := new(routev3.WeightedCluster)
+	for _, u := range upstreams {
+		end, err := parseEndpoint(u.Address, u.TLS)
+		if err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		c, err := o.cluster(end.name(), end)
+		if err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		clusters = append(clusters, c)
+		w := &routev3.WeightedCluster_ClusterWeight{Name: c.Name, Weight: wrapperspb.UInt32(u.Weight)}
+		if end.tls && !end.isIP() {
+			// Whom we verify by name is also asked by that name.
+			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: end.host}
+		}
+		weighted.Clusters = append(weighted.Clusters, w)
+	}
+	switch len(weighted.Clusters) {
+	case 0:
+		return nil, fmt.Errorf("upstream: none")
+	case 1:
+		only := weighted.Clusters[0]
+		action.ClusterSpecifier = &routev3.RouteAction_Cluster{Cluster: only.Name}
+		if name := only.GetHostRewriteLiteral(); name != "" {
+			action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: name}
+		}
+	default:
+		action.ClusterSpecifier = &routev3.RouteAction_WeightedClusters{WeightedClusters: weighted}
+	}
+	return clusters, nil
+}

@@ -1,0 +1,169 @@
+package resource
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+
+	"wasmxds/definition"
+)
+
+const (
+	wasmType = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
+	// passType is a filter that, without mutations, does nothing.
+	passType = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+	runtime  = "envoy.wasm.runtime.v8"
+)
+
+// validatable is a message with the rules of Envoy's API.
+type validatable interface {
+	proto.Message
+	ValidateAll() error
+}
+
+// extension is an ECDS resource.
+func extension(name string, config validatable) (*Resource, error) {
+	if err := config.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("not valid for Envoy: %w", err)
+	}
+	value, err := pack(config)
+	if err != nil {
+		return nil, err
+	}
+	return check(ExtensionType, name, &corev3.TypedExtensionConfig{Name: name, TypedConfig: value})
+}
+
+// pack is anypb.New, but the same bytes each time.
+func pack(m proto.Message) (*anypb.Any, error) {
+	value := new(anypb.Any)
+	if err := anypb.MarshalFrom(value, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		return nil, fmt.Errorf("marshal %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return value, nil
+}
+
+// wasmConfig is the filter's configuration with its code. A definition that
+// brings its own message keeps it but for the code and how it is fetched.
+func wasmConfig(d *definition.Filter, code *corev3.RemoteDataSource) *wasmv3.Wasm {
+	config := &wasmv3.Wasm{Config: plugin(d)}
+	if d.Wasm != nil {
+		config = proto.CloneOf(d.Wasm)
+	}
+	if config.Config == nil {
+		config.Config = new(pluginv3.PluginConfig)
+	}
+	vm := config.Config.GetVmConfig()
+	if vm == nil {
+		vm = new(pluginv3.VmConfig)
+		config.Config.Vm = &pluginv3.PluginConfig_VmConfig{VmConfig: vm}
+	}
+	if vm.Runtime == "" {
+		vm.Runtime = runtime
+	}
+	vm.Code = &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Remote{Remote: code}}
+	vm.NackOnCodeCacheMiss = true
+	vm.VmId = ownVM(config.Config)
+	return config
+}
+
+func plugin(d *definition.Filter) *pluginv3.PluginConfig {
+	vm := &pluginv3.VmConfig{VmId: d.VMID, Configuration: d.VMConfig}
+	if len(d.Env) > 0 || len(d.HostEnv) > 0 {
+		vm.EnvironmentVariables = &pluginv3.EnvironmentVariables{HostEnvKeys: d.HostEnv, KeyValues: d.Env}
+	}
+	p := &pluginv3.PluginConfig{
+		Name:          d.Name,
+		RootId:        d.RootID,
+		Configuration: d.Config,
+		Vm:            &pluginv3.PluginConfig_VmConfig{VmConfig: vm},
+		FailurePolicy: pluginv3.FailurePolicy_FAIL_CLOSED,
+	}
+	// The field of the same name in VmConfig is newer than Envoy 1.36, which
+	// would ignore it; this one is taken over by all.
+	//lint:ignore SA1019 see above
+	p.CapabilityRestrictionConfig = capabilities(d.Allow)
+	switch d.OnFailure {
+	case definition.Open:
+		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_OPEN
+	case definition.Reload:
+		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_RELOAD
+		p.ReloadConfig = &pluginv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
+			BaseInterval: durationpb.New(100 * time.Millisecond),
+			MaxInterval:  durationpb.New(5 * time.Second),
+		}}
+	}
+	return p
+}
+
+// ownVM gives the id of the plugin's VM: as written, or, where the plugin has
+// an environment or restricted capabilities, with eight hex digits of those
+// behind a "#".
+//
+// Envoy finds a VM that runs already by its id, its VM configuration and its
+// code. Environment and capabilities are not part of that key: two plugins
+// that differ in nothing else would share the VM of whichever came first, and
+// a changed environment would never arrive.
+func ownVM(p *pluginv3.PluginConfig) string {
+	vm := p.GetVmConfig()
+	special := &pluginv3.VmConfig{
+		EnvironmentVariables:        vm.GetEnvironmentVariables(),
+		CapabilityRestrictionConfig: vm.GetCapabilityRestrictionConfig(),
+	}
+	if special.CapabilityRestrictionConfig == nil {
+		//lint:ignore SA1019 Envoy 1.36 knows only this one
+		special.CapabilityRestrictionConfig = p.GetCapabilityRestrictionConfig()
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(special)
+	if err != nil || len(b) == 0 {
+		return vm.GetVmId() // what can't be marshalled is refused with the whole plugin
+	}
+	sum := sha256.Sum256(b)
+	return vm.GetVmId() + "#" + hex.EncodeToString(sum[:4])
+}
+
+// capabilities allows the host calls that are named, and what is no call of
+// the filter's own will: Envoy's callbacks, which it holds to the same list
+// (without proxy_on_request_headers allowed, a filter would silently see no
+// request), and WASI, which languages need to start and which in Envoy
+// reaches nothing but the log, the clock and the plugin's own environment.
+func capabilities(allow []string) *pluginv3.CapabilityRestrictionConfig {
+	if allow == nil {
+		return nil
+	}
+	allowed := make(map[string]*pluginv3.SanitizationConfig)
+	for _, names := range [][]string{allow, callbacks, wasi} {
+		for _, name := range names {
+			allowed[name] = new(pluginv3.SanitizationConfig)
+		}
+	}
+	return &pluginv3.CapabilityRestrictionConfig{AllowedCapabilities: allowed}
+}
+
+// callbacks are those of the ABI versions that Envoy knows.
+var callbacks = []string{
+	"proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure", "proxy_on_tick",
+	"proxy_on_context_create", "proxy_on_new_connection", "proxy_on_downstream_data",
+	"proxy_on_upstream_data", "proxy_on_downstream_connection_close", "proxy_on_upstream_connection_close",
+	"proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers", "proxy_on_request_metadata",
+	"proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers", "proxy_on_response_metadata",
+	"proxy_on_grpc_close", "proxy_on_grpc_receive_initial_metadata", "proxy_on_grpc_receive_trailing_metadata",
+	"proxy_on_grpc_receive", "proxy_on_http_call_response", "proxy_on_queue_ready", "proxy_on_foreign_function",
+	"proxy_on_done", "proxy_on_log", "proxy_on_delete",
+}
+
+// wasi are the calls of wasi_snapshot_preview1 that Envoy has.
+var wasi = []string{
+	"fd_write", "fd_read", "fd_seek", "fd_close", "fd_fdstat_get", "environ_get", "environ_sizes_get",
+	"args_get", "args_sizes_get", "proc_exit", "clock_time_get", "random_get", "sched_yield", "poll_oneoff",
+	"path_open", "fd_prestat_get", "fd_prestat_dir_name", "path_create_directory", "path_remove_directory",
+	"path_unlink_file",
+}
