@@ -22,9 +22,10 @@ type filter struct {
 	*Filter
 	attach []definition.ListenerMatch
 	order  int
-	origin *Resource         // the cluster of the module's own URL; nil for mirrored ones
-	slot   *hcmv3.HttpFilter // in the listeners
-	twin   *hcmv3.HttpFilter // in the primer
+	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
+
+	slotEntry *hcmv3.HttpFilter // in the listeners
+	twinEntry *hcmv3.HttpFilter // in the primer
 }
 
 func (f *filter) same(p part) bool {
@@ -63,16 +64,18 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		order:  d.Order,
 	}
 	types := []string{wasmType}
+	var err error
 	if d.OnFailure == definition.Open {
 		types = append(types, passType)
-		pass, err := extension(d.Name, new(mutationv3.HeaderMutation))
-		if err != nil {
+		if out.pass, err = extension(d.Name, new(mutationv3.HeaderMutation)); err != nil {
 			return nil, err
 		}
-		out.pass = pass
 	}
-	out.slot = slot(d.Name, types...)
-	out.twin = slot(TwinPrefix+d.Name, wasmType)
+	if out.twinPass, err = extension(TwinPrefix+d.Name, new(mutationv3.HeaderMutation)); err != nil {
+		return nil, err
+	}
+	out.slotEntry = slot(d.Name, types...)
+	out.twinEntry = slot(TwinPrefix+d.Name, wasmType, passType)
 	if !f.Ready() {
 		out.Missing = f.Reason
 		if out.Missing == "" {
@@ -105,29 +108,38 @@ func (o Options) encode(f *filter, d *definition.Filter) error {
 		code.HttpUri.HttpUpstreamType = &corev3.HttpUri_Cluster{Cluster: cluster.Name}
 	}
 	config := wasmConfig(d, code)
-	for k := range Attempts {
+	code.HttpUri.Timeout = durationpb.New(o.FetchTimeout)
+	slot, err := extension(f.Name, config)
+	if err != nil {
+		return err
+	}
+	twin, err := extension(TwinPrefix+f.Name, config)
+	if err != nil {
+		return err
+	}
+	f.Version = slot.Version
+	// The same version on both: that a twin is what its slot will be is told
+	// by comparing them.
+	twin.Version = slot.Version
+	f.slot, f.twin = slot, twin
+	f.Filter.encode = func(attempt int) (*Resource, *Resource) {
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
-		code.HttpUri.Timeout = durationpb.New(o.FetchTimeout + time.Duration(k)*time.Microsecond)
-		slot, err := extension(f.Name, config)
-		if err != nil {
-			return err
-		}
-		twin, err := extension(TwinPrefix+f.Name, config)
-		if err != nil {
-			return err
-		}
-		if k == 0 {
-			f.Version = slot.Version
-		} else {
-			slot.Version = fmt.Sprintf("%s.%d", f.Version, k)
-		}
-		// The same version on both: that a twin is what its slot will be
-		// is told by comparing them.
-		twin.Version = slot.Version
-		f.slots[k], f.twins[k] = slot, twin
+		code.HttpUri.Timeout = durationpb.New(o.FetchTimeout + time.Duration(attempt)*time.Microsecond)
+		version := fmt.Sprintf("%s.%d", f.Version, attempt)
+		return again(slot, config, version), again(twin, config, version)
 	}
 	return nil
+}
+
+// again is first with other bytes; what was valid before is so still.
+func again(first *Resource, config validatable, version string) *Resource {
+	r, err := extension(first.Name, config)
+	if err != nil {
+		panic(err)
+	}
+	r.Version = version
+	return r
 }
 
 // originCluster is the cluster through which Envoy fetches a module from its

@@ -89,7 +89,7 @@ func (l *listener) carries(d definition.Direction) bool {
 func (l *listener) slotted(filters []*filter) *Listener {
 	var key strings.Builder
 	for _, f := range filters {
-		fmt.Fprintf(&key, "%q%d", f.Name, len(f.slot.GetConfigDiscovery().GetTypeUrls()))
+		fmt.Fprintf(&key, "%q%d", f.Name, len(f.slotEntry.GetConfigDiscovery().GetTypeUrls()))
 	}
 	return l.with.get(key.String(), func() *Listener { return l.insert(filters) })
 }
@@ -129,7 +129,7 @@ func withSlots(hcm *hcmv3.HttpConnectionManager, filters []*filter) *hcmv3.HttpC
 			return h.GetName() == f.Name && isWasmSlot(h)
 		})
 		if !there {
-			slots = append(slots, f.slot)
+			slots = append(slots, f.slotEntry)
 		}
 	}
 	hcm.HttpFilters = slices.Insert(hcm.HttpFilters, routerAt(hcm), slots...)

@@ -42,7 +42,7 @@ func newPrimer(filters []*filter) (*Resource, error) {
 	router := hcm.HttpFilters
 	hcm.HttpFilters = nil
 	for _, f := range filters {
-		hcm.HttpFilters = append(hcm.HttpFilters, f.twin)
+		hcm.HttpFilters = append(hcm.HttpFilters, f.twinEntry)
 	}
 	hcm.HttpFilters = append(hcm.HttpFilters, router...)
 	config, err := packed(hcm)

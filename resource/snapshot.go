@@ -1,6 +1,8 @@
 package resource
 
 import (
+	"sync"
+
 	"wasmxds/definition"
 )
 
@@ -45,22 +47,52 @@ type Filter struct {
 	// module was never had. Slot and Twin must not be called then.
 	Missing string
 
-	slots, twins [Attempts]*Resource
-	pass         *Resource
+	slot, twin *Resource // at attempt 0
+	pass       *Resource
+	twinPass   *Resource
+	encode     func(attempt int) (slot, twin *Resource)
+
+	mu    sync.Mutex
+	again map[int][2]*Resource // slot and twin at other attempts, as they were needed
 }
 
-// Attempts is how many encodings a filter has that differ in bytes but not in
-// meaning: Envoy takes the same bytes as last time for something it has
-// already, even when it refused them, so a push after a NACK must differ
+// Slot is the resource for the serving slot. Each attempt has other bytes of
+// the same meaning: Envoy takes the same bytes as last time for something it
+// has already, even when it refused them, so a push after a NACK must differ
 // from the one before.
-const Attempts = 4
-
-// Slot is the resource for the serving slot; attempt counts from 0 and wraps.
-func (f *Filter) Slot(attempt int) *Resource { return f.slots[attempt%Attempts] }
+func (f *Filter) Slot(attempt int) *Resource {
+	if attempt == 0 {
+		return f.slot
+	}
+	return f.at(attempt)[0]
+}
 
 // Twin is the resource for the slot in the primer.
-func (f *Filter) Twin(attempt int) *Resource { return f.twins[attempt%Attempts] }
+func (f *Filter) Twin(attempt int) *Resource {
+	if attempt == 0 {
+		return f.twin
+	}
+	return f.at(attempt)[1]
+}
 
-// Pass is what the slot of a filter with OnFailure Open holds until the filter
-// is primed: a filter that does nothing. Nil for others.
+func (f *Filter) at(attempt int) [2]*Resource {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, ok := f.again[attempt]
+	if !ok {
+		slot, twin := f.encode(attempt)
+		r = [2]*Resource{slot, twin}
+		if f.again == nil {
+			f.again = map[int][2]*Resource{}
+		}
+		f.again[attempt] = r
+	}
+	return r
+}
+
+// Pass is what the slot of a filter with OnFailure Open holds while the filter
+// can't be primed: a filter that does nothing. Nil for others.
 func (f *Filter) Pass() *Resource { return f.pass }
+
+// TwinPass is the same for the twin of any filter.
+func (f *Filter) TwinPass() *Resource { return f.twinPass }

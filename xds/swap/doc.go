@@ -1,0 +1,71 @@
+// Package swap is the protocol of one Envoy: which response goes out next, so
+// that no request fails and none passes without its filter.
+//
+// Start with [Machine]. It is a plain value: events go in through
+// [Machine.Step], responses to send come out; it has no goroutine, no clock and
+// no connection, and is not safe for concurrent use. Many machines share one
+// [Space], so that machines that take the same step share its encoded bytes.
+//
+// The protocol, in the order a fresh Envoy sees it:
+//
+//   - CDS: the clusters, the module server's among them.
+//   - LDS: the primer alone, a listener bound to no port, with a twin of every
+//     filter's slot and a route configuration (the gate) that is not answered yet.
+//   - ECDS: each filter goes to its twin, alone in its response, marked
+//     nack_on_code_cache_miss. A NACK means that Envoy fetches the module; it
+//     is pushed again, in other bytes, when the download has been seen to end,
+//     else with back-off. An ACK means that this Envoy has fetched, compiled,
+//     started and configured it: the filter is primed.
+//   - LDS: the listeners whose filters are primed; ECDS: their slots.
+//   - RDS: the gate. Envoy becomes ready.
+//
+// A changed filter goes to the twin, then to the slot. The slot never gets
+// what this Envoy has not ACKed in the twin, so what serves requests is never
+// in a state of fetching. The scripts in testdata/ show each case.
+//
+// An Envoy without LDS from here (static listeners) has no twins: there NACK
+// and push again run on the slot itself.
+package swap
+
+import "wasmxds/resource"
+
+// Type is one of the xDS types, in the order in which they are sent.
+type Type uint8
+
+const (
+	Cluster Type = iota
+	Endpoint
+	Secret
+	Listener
+	Route
+	Extension
+	Types // how many there are
+)
+
+var typeURLs = [Types]string{
+	resource.ClusterType, resource.EndpointType, resource.SecretType,
+	resource.ListenerType, resource.RouteType, resource.ExtensionType,
+}
+
+// URL is the type URL of t.
+func (t Type) URL() string { return typeURLs[t] }
+
+// String is t's short name: "CDS", "ECDS", ...
+func (t Type) String() string {
+	return [Types]string{"CDS", "EDS", "SDS", "LDS", "RDS", "ECDS"}[t]
+}
+
+// TypeOf finds the type of a type URL.
+func TypeOf(url string) (Type, bool) {
+	for t, u := range typeURLs {
+		if u == url {
+			return Type(t), true
+		}
+	}
+	return 0, false
+}
+
+// wholeState says whether a state-of-the-world response of this type carries
+// all resources, so that one that is left out is removed (xDS protocol,
+// "Grouping resources into responses").
+func (t Type) wholeState() bool { return t == Cluster || t == Listener }

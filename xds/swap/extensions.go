@@ -1,0 +1,149 @@
+package swap
+
+import (
+	"strings"
+	"time"
+
+	"slices"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+)
+
+// nextExtensions fills the slots with what is primed, all in one response,
+// and else primes the next filter, alone in its response.
+func (m *Machine) nextExtensions(now time.Time) *Response {
+	s := &m.subs[Extension]
+	if s.names == nil || !m.clustersSettled(now) {
+		return nil
+	}
+	if changed := m.slots(now); len(changed) > 0 {
+		return m.space.step(s.have, Extension, m.delta, changed, nil)
+	}
+	if m.subs[Listener].flight != nil || m.warming(now) {
+		return nil
+	}
+	if m.soiled(now) {
+		if changed := m.clean(); len(changed) > 0 {
+			return m.space.step(s.have, Extension, m.delta, changed, nil)
+		}
+	}
+	if it, ok := m.nextTwin(now); ok {
+		return m.space.step(s.have, Extension, m.delta, []item{it}, nil)
+	}
+	return nil
+}
+
+// slots are the contents that serving slots are to get now. One that was
+// NACKed goes alone.
+func (m *Machine) slots(now time.Time) []item {
+	var changed []item
+	for _, name := range *m.subs[Extension].names {
+		if isTwin(name) {
+			continue
+		}
+		it, ok := m.slotItem(name, now)
+		if !ok || m.held(Extension, name, it.version, now) {
+			continue
+		}
+		if have, ok := m.subs[Extension].have.find(name); ok && have.is(it) && !slices.Contains(m.dirty, name) {
+			continue
+		}
+		if slices.Contains(m.dirty, name) {
+			return []item{it}
+		}
+		changed = append(changed, it)
+	}
+	return changed
+}
+
+func (m *Machine) slotItem(name string, now time.Time) (item, bool) {
+	f := m.filter(name)
+	if f == nil {
+		it, ok := m.lookup(Extension, name)
+		return it, ok
+	}
+	if m.point(f) == name {
+		return item{}, false // primed in place
+	}
+	c := m.slotContent(f, now)
+	if c == nil {
+		return item{}, false
+	}
+	return *c, true
+}
+
+// slotContent is what the serving slot of f may have now: what is primed, and
+// what does nothing where an open filter can't be. Nil: nothing new.
+func (m *Machine) slotContent(f *resource.Filter, now time.Time) *item {
+	s := &m.subs[Extension]
+	tr := m.try(Extension, f.Name)
+	_, filled := s.have.find(f.Name)
+	twin, ok := s.have.find(resource.TwinPrefix + f.Name)
+	if ok && twin.filter != nil && (twin.version == f.Version || !filled || tr != nil && tr.nacks > 0) {
+		attempt := 0
+		if slices.Contains(m.dirty, f.Name) && tr != nil {
+			attempt = tr.attempt
+		}
+		return &item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}
+	}
+	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && m.givenUp(f, now) {
+		it := plain(f.Pass())
+		return &it
+	}
+	return nil
+}
+
+// nextTwin is the next filter to prime.
+func (m *Machine) nextTwin(now time.Time) (item, bool) {
+	for _, f := range m.snap.Filters {
+		at := m.point(f)
+		if f.Missing != "" || m.primed(f) || !m.wants(Extension, at) {
+			continue
+		}
+		tr := m.try(Extension, f.Name)
+		if tr == nil || now.Before(tr.due) || m.fetchedForAnother(tr, now) {
+			continue
+		}
+		tr.pushed, tr.fetched = true, false
+		res := f.Twin(tr.attempt)
+		if at == f.Name {
+			res = f.Slot(tr.attempt)
+		}
+		return item{name: at, version: f.Version, res: res, filter: f}, true
+	}
+	return item{}, false
+}
+
+// fetchedForAnother tells whether Envoy is fetching tr's module for another
+// filter: a push now would make it fetch again.
+func (m *Machine) fetchedForAnother(tr *try, now time.Time) bool {
+	return tr.sha256 != "" && slices.ContainsFunc(m.tries, func(o *try) bool {
+		return o != tr && o.typ == Extension && o.sha256 == tr.sha256 && o.pushed && now.Before(o.due) && !o.refused
+	})
+}
+
+// clean replaces refused contents of twins by ones that Envoy takes at once:
+// what the twin had before, in other bytes, or what does nothing.
+func (m *Machine) clean() []item {
+	m.heals++
+	var changed []item
+	for _, name := range m.dirty {
+		if !isTwin(name) {
+			continue
+		}
+		have, ok := m.subs[Extension].have.find(name)
+		switch {
+		case ok && have.filter != nil:
+			have.res = have.filter.Twin(m.salt + m.heals)
+			changed = append(changed, have)
+		case m.filter(strings.TrimPrefix(name, resource.TwinPrefix)) != nil:
+			changed = append(changed, plain(m.filter(strings.TrimPrefix(name, resource.TwinPrefix)).TwinPass()))
+		}
+	}
+	if len(changed) == 0 {
+		m.dirty = slices.DeleteFunc(m.dirty, isTwin)
+	}
+	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+	return changed
+}

@@ -1,0 +1,223 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// nextListeners moves the Envoy's listeners toward the snapshot's: the primer
+// first where it gets a new twin, each other listener when its filters can be
+// put in place.
+func (m *Machine) nextListeners(now time.Time) *Response {
+	s := &m.subs[Listener]
+	if !m.clustersSettled(now) || m.twinInFlight() || m.soiled(now) {
+		return nil
+	}
+	changed, gone, ok := m.listenerChanges(now)
+	if !ok {
+		return nil
+	}
+	r := m.respond(Listener, changed, gone)
+	if r != nil && s.nonce > 0 && sameItems(r.to.items, s.have.items) {
+		return nil
+	}
+	return r
+}
+
+// twinInFlight: a NACK would end the wait of listeners that warm.
+func (m *Machine) twinInFlight() bool {
+	f := m.subs[Extension].flight
+	return f != nil && slices.ContainsFunc(f.changed, func(it item) bool { return isTwin(it.name) })
+}
+
+// soiled tells whether the primer is about to change while some twin's newest
+// content is one that was refused: it has to be replaced first.
+func (m *Machine) soiled(now time.Time) bool {
+	return len(m.dirty) > 0 && m.primerDue(now) && slices.ContainsFunc(m.dirty, isTwin)
+}
+
+// primerDue tells whether the primer goes out with the next listeners.
+func (m *Machine) primerDue(now time.Time) bool {
+	if m.snap.Primer == nil || !m.subs[Listener].subscribed {
+		return false
+	}
+	want := plain(m.snap.Primer)
+	have, ok := m.subs[Listener].have.find(want.name)
+	return !(ok && have.is(want)) && m.wants(Listener, want.name) && !m.held(Listener, want.name, want.version, now)
+}
+
+// listenerChanges compares what the Envoy has with what it may have now. It
+// gives false where that can't be said without dropping a listener.
+func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string, ok bool) {
+	s := &m.subs[Listener]
+	if s.unknown && !m.everSent(Listener) && !m.subs[Extension].subscribed {
+		// A reconnecting Envoy whose listeners are not known: what its slots
+		// have comes with its next request.
+		return nil, nil, m.snap.Primer == nil
+	}
+	early := m.bare() && m.inProgress(now)
+	unsettled := false
+	for _, l := range m.snap.Listeners {
+		it := listenerItem(l)
+		have, had := s.have.find(it.name)
+		if !m.wants(Listener, it.name) || had && have.is(it) {
+			continue
+		}
+		switch {
+		case !early && m.placeable(l, now) && !m.held(Listener, it.name, it.version, now):
+			changed = append(changed, it)
+		case had && have.res == nil && !m.delta:
+			// It has to be in the response, but its bytes are not known.
+			return nil, nil, false
+		}
+		unsettled = true
+	}
+	for _, name := range m.obsolete(Listener) {
+		if name != resource.PrimerListener {
+			gone = append(gone, name)
+		}
+	}
+	if m.primerDue(now) && (m.newTwins() || !unsettled && len(gone) == 0) {
+		changed = append(changed, plain(m.snap.Primer))
+		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+	}
+	if _, had := s.have.find(resource.PrimerListener); had && m.snap.Primer == nil && !unsettled && len(gone) == 0 {
+		gone = append(gone, resource.PrimerListener)
+	}
+	return changed, gone, true
+}
+
+func (m *Machine) everSent(t Type) bool { return m.subs[t].nonce > 0 }
+
+// listenersSettled tells whether the Envoy's listeners are the snapshot's.
+func (m *Machine) listenersSettled(now time.Time) bool {
+	s := &m.subs[Listener]
+	if !s.subscribed {
+		return true
+	}
+	if s.flight != nil || m.warming(now) {
+		return false
+	}
+	for _, l := range m.snap.Listeners {
+		if have, ok := s.have.find(l.Name); m.wants(Listener, l.Name) && !(ok && have.version == base(l.Version)) {
+			return false
+		}
+	}
+	return len(m.obsolete(Listener)) == 0
+}
+
+// newTwins tells whether the primer brings a twin that Envoy doesn't know.
+func (m *Machine) newTwins() bool {
+	if _, had := m.subs[Listener].have.find(resource.PrimerListener); !had {
+		return true
+	}
+	return slices.ContainsFunc(m.snap.Filters, func(f *resource.Filter) bool {
+		return f.Missing == "" && !m.wants(Extension, resource.TwinPrefix+f.Name)
+	})
+}
+
+// bare tells whether the Envoy has no listener that takes requests.
+func (m *Machine) bare() bool {
+	s := &m.subs[Listener]
+	return !s.unknown && !slices.ContainsFunc(s.have.items, func(it item) bool { return it.name != resource.PrimerListener })
+}
+
+// inProgress tells whether some filter may still be primed if it is waited for.
+func (m *Machine) inProgress(now time.Time) bool {
+	return slices.ContainsFunc(m.snap.Filters, func(f *resource.Filter) bool { return !m.primed(f) && !m.givenUp(f, now) })
+}
+
+// primed tells whether this Envoy has the filter, in its wanted version, ready
+// to be used.
+func (m *Machine) primed(f *resource.Filter) bool {
+	have, ok := m.subs[Extension].have.find(m.point(f))
+	return ok && have.version == f.Version && !slices.Contains(m.dirty, have.name)
+}
+
+// point is the resource that the filter is primed at: its twin, or, on an
+// Envoy whose listeners are not from here, the slot itself.
+func (m *Machine) point(f *resource.Filter) string {
+	twin := resource.TwinPrefix + f.Name
+	if !m.wants(Extension, twin) && !m.subs[Listener].subscribed {
+		return f.Name
+	}
+	return twin
+}
+
+// givenUp tells whether a filter that fails has been waited for long enough
+// for the rest to go on without it.
+func (m *Machine) givenUp(f *resource.Filter, now time.Time) bool {
+	tr := m.try(Extension, f.Name)
+	return tr != nil && (f.Missing != "" || tr.refused) && !now.Before(tr.since.Add(patience))
+}
+
+// placeable tells whether every slot of l either has a content already or
+// gets one as soon as Envoy asks for it.
+func (m *Machine) placeable(l *resource.Listener, now time.Time) bool {
+	return !slices.ContainsFunc(l.Slots, func(name string) bool { return !m.slotReady(name, now) })
+}
+
+func (m *Machine) slotReady(name string, now time.Time) bool {
+	if _, ok := m.subs[Extension].have.find(name); ok && m.wants(Extension, name) {
+		return true
+	}
+	f := m.filter(name)
+	if f == nil {
+		_, static := m.lookup(Extension, name)
+		return static
+	}
+	return m.slotContent(f, now) != nil
+}
+
+// warming tells whether some listener waits for a slot's content, which it
+// gets before anything that may be NACKed: in state-of-the-world ADS one NACK
+// ends the wait of all.
+func (m *Machine) warming(now time.Time) bool {
+	if now.After(m.warmEnd) {
+		return false
+	}
+	for _, l := range m.subs[Listener].have.items {
+		for _, slot := range l.slots {
+			if _, ok := m.subs[Extension].have.find(slot); !ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// gateOpens tells whether a fresh Envoy has all it is to have, or all but what
+// it can't have.
+func (m *Machine) gateOpens(now time.Time) bool {
+	s := &m.subs[Listener]
+	if s.flight != nil || m.warming(now) || !m.clustersSettled(now) {
+		return false
+	}
+	if m.subs[Extension].flight != nil {
+		return false
+	}
+	delivered := 0
+	for _, l := range m.snap.Listeners {
+		it := listenerItem(l)
+		if have, ok := s.have.find(it.name); ok && have.is(it) {
+			delivered++
+			continue
+		}
+		if m.held(Listener, it.name, it.version, now) {
+			continue // Envoy refused it; the others need not wait
+		}
+		if !slices.ContainsFunc(l.Slots, func(n string) bool {
+			f := m.filter(n)
+			return f != nil && m.slotContent(f, now) == nil && m.givenUp(f, now)
+		}) {
+			return false // on its way
+		}
+	}
+	if len(m.snap.Listeners) == 0 {
+		return !m.inProgress(now)
+	}
+	return delivered > 0
+}

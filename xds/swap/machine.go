@@ -1,0 +1,305 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// Options are a machine's givens. Space and Snapshot must be set.
+type Options struct {
+	Space    *Space
+	Snapshot *resource.Snapshot
+	Delta    bool
+	// Salt is where the attempts of an Envoy that is not fresh begin, so that
+	// its bytes differ from what an earlier stream may have pushed last.
+	Salt int
+	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
+	Rand func() float64
+}
+
+// Machine is the protocol's state for one stream of one Envoy. The zero value
+// is not usable; see New.
+type Machine struct {
+	space *Space
+	snap  *resource.Snapshot
+	rand  func() float64
+	subs  [Types]sub
+
+	tries   []*try   // what is not as it is wanted yet, and why
+	dirty   []string // ECDS resources whose last push was NACKed
+	stamps  []stamp  // since when each slot runs what it runs
+	salt    int
+	heals   int       // pushes that only replace a NACKed one
+	warmEnd time.Time // how long listeners may be waited for that lack a slot's content
+	nonce   uint32
+	delta   bool
+	known   bool // the Envoy came with something: it is not fresh
+}
+
+// sub is the subscription to one type.
+type sub struct {
+	subscribed bool
+	wildcard   bool
+	unknown    bool      // it has something that it did not name
+	names      *[]string // sorted, shared
+	have       *View     // what it ACKed
+	flight     *Response // sent, neither ACKed nor NACKed
+	nonce      uint32    // of the newest response; 0: none
+}
+
+type stamp struct {
+	name string
+	at   time.Time
+}
+
+// New makes the machine of a new stream.
+func New(o Options) *Machine {
+	m := &Machine{space: o.Space, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta}
+	for t := range m.subs {
+		m.subs[t].have = o.Space.empty[t]
+	}
+	return m
+}
+
+// Event is something that a machine reacts to.
+type Event interface {
+	apply(m *Machine, now time.Time)
+}
+
+// Step takes an event and gives the responses to send, in this order. now must
+// not go back.
+func (m *Machine) Step(now time.Time, e Event) []Send {
+	e.apply(m, now)
+	m.track(now)
+	var out []Send
+	for t := range Types {
+		s := &m.subs[t]
+		if !s.subscribed || s.flight != nil {
+			continue
+		}
+		if r := m.next(t, now); r != nil {
+			m.nonce++
+			s.flight, s.nonce = r, m.nonce
+			out = append(out, Send{Response: r, Nonce: m.nonce})
+		}
+	}
+	return out
+}
+
+// Tick is the time that Due gave.
+type Tick struct{}
+
+func (Tick) apply(*Machine, time.Time) {}
+
+// Publish is a new snapshot for this Envoy.
+type Publish struct{ Snapshot *resource.Snapshot }
+
+func (p Publish) apply(m *Machine, now time.Time) {
+	m.snap = p.Snapshot
+	m.resolve(Listener)
+	m.resolve(Extension)
+}
+
+// Request is a DiscoveryRequest or DeltaDiscoveryRequest.
+type Request struct {
+	Type   Type
+	Nonce  string
+	Failed bool   // a NACK
+	Error  string // its message
+
+	// State of the world.
+	Names   []string
+	Version string
+
+	// Delta.
+	Subscribe, Unsubscribe []string
+	Initial                map[string]string // what it has, on a stream's first request
+}
+
+func (r Request) apply(m *Machine, now time.Time) {
+	s := &m.subs[r.Type]
+	first := !s.subscribed
+	s.subscribed = true
+	if first {
+		m.remember(r)
+	}
+	m.subscribe(r, first)
+	nonce := parseNonce(r.Nonce)
+	if nonce == 0 || nonce != s.nonce {
+		return // about an older response, or only about names
+	}
+	f := s.flight
+	if f == nil {
+		return
+	}
+	s.flight = nil
+	if r.Failed {
+		m.nacked(r.Type, f, r.Error, now)
+		return
+	}
+	m.acked(r.Type, f, now)
+	m.prune(r.Type)
+}
+
+// remember takes what a reconnecting Envoy says that it has.
+func (m *Machine) remember(r Request) {
+	s := &m.subs[r.Type]
+	var items []item
+	if m.delta {
+		for name, version := range r.Initial {
+			items = append(items, item{name: name, version: base(version)})
+		}
+		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
+	} else {
+		items = parse(r.Version)
+	}
+	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
+	s.unknown = len(items) == 0 && r.Version != ""
+	s.have = m.space.view(r.Type, items)
+	m.resolve(r.Type)
+}
+
+// resolve finds the resources of what a reconnecting Envoy told by version.
+func (m *Machine) resolve(t Type) {
+	s := &m.subs[t]
+	if !slices.ContainsFunc(s.have.items, func(it item) bool { return it.res == nil }) {
+		return
+	}
+	items := slices.Clone(s.have.items)
+	for i, it := range items {
+		if it.res == nil {
+			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
+				items[i] = want
+			}
+		}
+	}
+	s.have = m.space.view(t, items)
+}
+
+// subscribe keeps the names that Envoy asks for.
+func (m *Machine) subscribe(r Request, first bool) {
+	s := &m.subs[r.Type]
+	var names []string
+	switch {
+	case !m.delta:
+		if first && len(r.Names) == 0 {
+			s.wildcard = true
+		}
+		if len(r.Names) > 0 {
+			s.wildcard = slices.Contains(r.Names, "*")
+		}
+		names = slices.Clone(r.Names)
+	default:
+		if first && len(r.Subscribe) == 0 || slices.Contains(r.Subscribe, "*") {
+			s.wildcard = true
+		}
+		if slices.Contains(r.Unsubscribe, "*") {
+			s.wildcard = false
+		}
+		if len(r.Subscribe) == 0 && len(r.Unsubscribe) == 0 && !first {
+			return
+		}
+		if s.names != nil {
+			names = slices.DeleteFunc(slices.Clone(*s.names), func(n string) bool { return slices.Contains(r.Unsubscribe, n) })
+		}
+		names = append(names, r.Subscribe...)
+		if !first {
+			m.forget(r.Type, r.Subscribe) // it asks because it has not
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if s.names == nil || !slices.Equal(*s.names, names) {
+		s.names = m.space.intern(names)
+		m.prune(r.Type)
+	} else if !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint {
+		// The same names again, with nothing to answer: a cluster that was
+		// replaced waits for its endpoints anew.
+		m.forget(r.Type, names)
+	}
+}
+
+// forget drops names from what the Envoy has, so that they are sent again.
+func (m *Machine) forget(t Type, names []string) {
+	s := &m.subs[t]
+	var gone []string
+	for _, n := range names {
+		if _, ok := s.have.find(n); ok {
+			gone = append(gone, n)
+		}
+	}
+	if len(gone) > 0 {
+		s.have = m.space.view(t, merge(s.have.items, nil, gone))
+	}
+}
+
+// prune drops what the Envoy has unsubscribed from, and with it forgot.
+func (m *Machine) prune(t Type) {
+	s := &m.subs[t]
+	if s.wildcard || s.names == nil {
+		return
+	}
+	var gone []string
+	for _, it := range s.have.items {
+		if !m.wants(t, it.name) {
+			gone = append(gone, it.name)
+		}
+	}
+	m.forget(t, gone)
+	if t == Extension {
+		m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return !m.wants(t, n) })
+		m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
+	}
+}
+
+// wants tells whether the Envoy subscribes to this resource.
+func (m *Machine) wants(t Type, name string) bool {
+	s := &m.subs[t]
+	if s.wildcard {
+		return true
+	}
+	if s.names == nil {
+		return false
+	}
+	_, ok := slices.BinarySearch(*s.names, name)
+	return ok
+}
+
+func (m *Machine) acked(t Type, r *Response, now time.Time) {
+	s := &m.subs[t]
+	// Names may have been dropped while r was under way; prune sees to it.
+	if before := m.space.view(t, merge(s.have.items, r.changed, r.gone)); sameItems(before.items, r.to.items) {
+		s.have = r.to
+	} else {
+		s.have = before
+	}
+	s.unknown = false
+	for _, it := range r.changed {
+		m.done(t, it)
+		if t != Extension {
+			continue
+		}
+		m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return n == it.name })
+		if !isTwin(it.name) {
+			m.stamp(it.name, now)
+		}
+	}
+	if t == Listener {
+		m.warmEnd = now.Add(warmLimit)
+	}
+}
+
+func (m *Machine) stamp(name string, now time.Time) {
+	for i := range m.stamps {
+		if m.stamps[i].name == name {
+			m.stamps[i].at = now
+			return
+		}
+	}
+	m.stamps = append(m.stamps, stamp{name, now})
+}
+
+func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }

@@ -1,0 +1,138 @@
+package swap
+
+import (
+	"strconv"
+	"sync"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"wasmxds/resource"
+)
+
+// Response is a discovery response but for its nonce. It is immutable and
+// shared by all machines that take the same step from the same view.
+type Response struct {
+	Type      Type
+	Delta     bool
+	Resources []*resource.Resource
+	Removed   []string // delta only
+
+	to      *View    // what the Envoy has once it ACKs
+	changed []item   // what is new in to
+	gone    []string // what is no longer in to
+	once    sync.Once
+	body    []byte
+}
+
+// Send is a response and the nonce it goes out with.
+type Send struct {
+	*Response
+	Nonce uint32
+}
+
+// Field numbers of envoy.service.discovery.v3 DiscoveryResponse and
+// DeltaDiscoveryResponse (the same where both have the field), of Resource
+// and of google.protobuf.Any.
+const (
+	fieldVersion   = 1
+	fieldResources = 2
+	fieldTypeURL   = 4
+	fieldNonce     = 5
+	fieldRemoved   = 6
+
+	resourceVersion = 1
+	resourceBody    = 2
+	resourceName    = 3
+
+	anyTypeURL = 1
+	anyValue   = 2
+)
+
+// Version is the response's version_info or system_version_info.
+func (r *Response) Version() string { return r.to.version() }
+
+// Body is the marshalled response without its nonce: encoded once, shared, not
+// to be changed.
+func (r *Response) Body() []byte {
+	r.once.Do(func() {
+		b := make([]byte, 0, r.size())
+		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
+		if r.Delta {
+			// Only for people to read; resources carry their own versions.
+			b = protowire.AppendString(b, strconv.Itoa(len(r.to.items)))
+		} else {
+			b = protowire.AppendString(b, r.Version())
+		}
+		b = protowire.AppendTag(b, fieldTypeURL, protowire.BytesType)
+		b = protowire.AppendString(b, r.Type.URL())
+		for _, res := range r.Resources {
+			b = protowire.AppendTag(b, fieldResources, protowire.BytesType)
+			b = protowire.AppendVarint(b, uint64(r.lenOf(res)))
+			if r.Delta {
+				b = protowire.AppendTag(b, resourceVersion, protowire.BytesType)
+				b = protowire.AppendString(b, res.Version)
+				b = protowire.AppendTag(b, resourceName, protowire.BytesType)
+				b = protowire.AppendString(b, res.Name)
+				b = protowire.AppendTag(b, resourceBody, protowire.BytesType)
+				b = protowire.AppendVarint(b, uint64(lenAny(res)))
+			}
+			b = protowire.AppendTag(b, anyTypeURL, protowire.BytesType)
+			b = protowire.AppendString(b, res.TypeURL)
+			b = protowire.AppendTag(b, anyValue, protowire.BytesType)
+			b = protowire.AppendBytes(b, res.Value)
+		}
+		for _, name := range r.Removed {
+			b = protowire.AppendTag(b, fieldRemoved, protowire.BytesType)
+			b = protowire.AppendString(b, name)
+		}
+		r.body = b
+	})
+	return r.body
+}
+
+// NonceField is the rest of the message: append it to the Body.
+func (s Send) NonceField() []byte {
+	b := protowire.AppendTag(make([]byte, 0, 12), fieldNonce, protowire.BytesType)
+	return protowire.AppendString(b, FormatNonce(s.Nonce))
+}
+
+// FormatNonce is the nonce as it is sent.
+func FormatNonce(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// parseNonce gives 0, which is never sent, for anything else.
+func parseNonce(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+func lenAny(res *resource.Resource) int {
+	return protowire.SizeTag(anyTypeURL) + protowire.SizeBytes(len(res.TypeURL)) +
+		protowire.SizeTag(anyValue) + protowire.SizeBytes(len(res.Value))
+}
+
+func (r *Response) lenOf(res *resource.Resource) int {
+	if !r.Delta {
+		return lenAny(res)
+	}
+	return protowire.SizeTag(resourceVersion) + protowire.SizeBytes(len(res.Version)) +
+		protowire.SizeTag(resourceName) + protowire.SizeBytes(len(res.Name)) +
+		protowire.SizeTag(resourceBody) + protowire.SizeBytes(lenAny(res))
+}
+
+// size is at least the body's length, so that it is allocated once.
+func (r *Response) size() int {
+	n := 32 + len(r.Type.URL())
+	if !r.Delta {
+		n += len(r.Version())
+	}
+	for _, res := range r.Resources {
+		n += r.lenOf(res) + 8
+	}
+	for _, name := range r.Removed {
+		n += len(name) + 8
+	}
+	return n
+}

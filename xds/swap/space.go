@@ -1,0 +1,128 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+)
+
+// Space is what the machines of a server share: views, steps and lists of
+// names, each kept once for as long as some machine uses it. It is safe for
+// concurrent use.
+type Space struct {
+	mu    sync.Mutex
+	views map[spaceKey]weak.Pointer[View]
+	names map[string]weak.Pointer[[]string]
+	sweep int // size at which dead entries are next swept out
+
+	empty [Types]*View
+}
+
+type spaceKey struct {
+	typ  Type
+	text string
+}
+
+// NewSpace makes an empty Space.
+func NewSpace() *Space {
+	sp := &Space{
+		views: map[spaceKey]weak.Pointer[View]{},
+		names: map[string]weak.Pointer[[]string]{},
+		sweep: 1024,
+	}
+	for t := range sp.empty {
+		sp.empty[t] = newView(nil)
+	}
+	return sp
+}
+
+// view gives the one view of these items.
+func (sp *Space) view(t Type, items []item) *View {
+	if len(items) == 0 {
+		return sp.empty[t]
+	}
+	v := newView(items)
+	key := spaceKey{t, v.version()}
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if old := sp.views[key].Value(); old != nil && slices.EqualFunc(old.items, items, sameResource) {
+		return old
+	}
+	sp.tidy()
+	sp.views[key] = weak.Make(v)
+	return v
+}
+
+// intern gives the one list of these names, which must be sorted.
+func (sp *Space) intern(names []string) *[]string {
+	key := strings.Join(names, "\n")
+	sp.mu.Lock()
+	defer sp.mu.Unlock()
+	if old := sp.names[key].Value(); old != nil {
+		return old
+	}
+	sp.tidy()
+	sp.names[key] = weak.Make(&names)
+	return &names
+}
+
+// tidy forgets what no machine uses any more. The caller holds sp.mu.
+func (sp *Space) tidy() {
+	if len(sp.views)+len(sp.names) < sp.sweep {
+		return
+	}
+	for k, v := range sp.views {
+		if v.Value() == nil {
+			delete(sp.views, k)
+		}
+	}
+	for k, n := range sp.names {
+		if n.Value() == nil {
+			delete(sp.names, k)
+		}
+	}
+	sp.sweep = max(1024, 2*(len(sp.views)+len(sp.names)))
+}
+
+// step gives the response that takes an Envoy from v to v with changed put in
+// and gone taken out: the same one to every machine that is to take this step
+// while any is taking it.
+func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string) *Response {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	live := v.steps[:0]
+	var found *Response
+	for _, w := range v.steps {
+		r := w.Value()
+		if r == nil {
+			continue
+		}
+		live = append(live, w)
+		if r.Type == t && r.Delta == delta && slices.EqualFunc(r.changed, changed, sameResource) && slices.Equal(r.gone, gone) {
+			found = r
+		}
+	}
+	v.steps = live
+	if found != nil {
+		return found
+	}
+	r := &Response{Type: t, Delta: delta, changed: changed, gone: gone, to: sp.view(t, merge(v.items, changed, gone))}
+	carried := changed
+	if delta {
+		r.Removed = gone
+	} else if t.wholeState() {
+		carried = r.to.items
+	}
+	for _, it := range carried {
+		if it.res != nil {
+			r.Resources = append(r.Resources, it.res)
+		}
+	}
+	v.steps = append(v.steps, weak.Make(r))
+	return r
+}
+
+func sameResource(a, b item) bool {
+	return a.name == b.name && a.version == b.version && a.res == b.res
+}
