@@ -59,11 +59,24 @@ type Filter struct {
 // Module says where a filter's code is.
 type Module struct {
 	// URL is absolute (file://, http://, https://, oci://); a relative path in
-	// a file has been resolved against that file's folder.
+	// a file has been resolved against that file's folder. Where that folder
+	// itself was given by a relative path, it is file:path; see Path.
 	URL    string
 	SHA256 string // lower-case hex pin; "": not pinned
 	Fetch  Fetch
+
+	Pull       PullPolicy // of oci:// and http(s)://
+	PullSecret string     // of oci://: a docker config, by name or path; "": the default one
 }
+
+// PullPolicy says whether a module that is there already is looked up again.
+type PullPolicy string
+
+const (
+	PullDefault      PullPolicy = ""             // by the URL: pinned, no; tag latest or none, yes
+	PullAlways       PullPolicy = "always"       // whenever the definition is loaded
+	PullIfNotPresent PullPolicy = "ifNotPresent" // only where it is not there
+)
 
 // Fetch says who downloads a module from its URL.
 type Fetch string

@@ -1,0 +1,87 @@
+package definition
+
+import (
+	"net"
+	"path"
+	"slices"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// Matches says whether a node is selected.
+func (s Selector) Matches(n Node) bool {
+	if !matchesAny(s.IDs, n.ID) || !matchesAny(s.Clusters, n.Cluster) {
+		return false
+	}
+	for key, want := range s.Labels {
+		if got, ok := n.Labels[key]; !ok || got != want {
+			return false
+		}
+	}
+	return true
+}
+
+func matchesAny(globs []string, s string) bool {
+	return len(globs) == 0 || slices.ContainsFunc(globs, func(glob string) bool {
+		ok, err := path.Match(glob, s)
+		return ok && err == nil
+	})
+}
+
+func (d *doc) globs(at string, globs []string) {
+	for i, glob := range globs {
+		if _, err := path.Match(glob, ""); err != nil {
+			d.problem(document.Index(at, i), "* ? and [a-z] are wildcards; write \\[ for a bare bracket", "%q is not a pattern", glob)
+		}
+	}
+}
+
+// Target is what an Attach looks at in a listener.
+type Target struct {
+	Name      string
+	Direction Direction // Inbound, Outbound, or Gateway where the listener says neither
+	Port      uint32    // 0: it has no port
+}
+
+// Matches says whether a filter that is attached so belongs in a listener.
+func (a Attach) Matches(t Target) bool {
+	return slices.ContainsFunc(a.Listeners, func(m ListenerMatch) bool { return m.Matches(t) })
+}
+
+// Matches says whether all that is given matches.
+func (m ListenerMatch) Matches(t Target) bool {
+	return (m.Direction == "" || m.Direction == Any || m.Direction == t.Direction) &&
+		(len(m.Names) == 0 || slices.Contains(m.Names, t.Name)) &&
+		(len(m.Ports) == 0 || slices.Contains(m.Ports, t.Port))
+}
+
+// Target gives what an Attach looks at.
+func (l *Listener) Target() Target {
+	t := Target{Name: l.Name, Direction: l.Direction}
+	if _, port, err := net.SplitHostPort(l.Address); err == nil {
+		n, _ := strconv.ParseUint(port, 10, 16)
+		t.Port = uint32(n)
+	}
+	return t
+}
+
+// Target gives what an Attach looks at in a raw listener; false for any other
+// resource. Its direction is its traffic_direction.
+func (r *Resource) Target() (Target, bool) {
+	l, ok := r.Message.(*listenerv3.Listener)
+	if !ok {
+		return Target{}, false
+	}
+	t := Target{Name: r.Name, Direction: Gateway, Port: l.GetAddress().GetSocketAddress().GetPortValue()}
+	switch l.GetTrafficDirection() {
+	case corev3.TrafficDirection_INBOUND:
+		t.Direction = Inbound
+	case corev3.TrafficDirection_OUTBOUND:
+		t.Direction = Outbound
+	}
+	return t, true
+}

@@ -1,0 +1,38 @@
+package definition
+
+import (
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"wasmxds/definition/internal/document"
+)
+
+// config turns what a filter is configured with into what Envoy hands to it:
+// text as it is, a mapping or list as compact JSON with sorted keys, both in a
+// StringValue (the filter gets the bare bytes); a mapping with @type is that
+// message.
+func (d *doc) config(path string, n *document.Node) *anypb.Any {
+	switch {
+	case n == nil:
+		return nil
+	case n.Get("@type") != nil:
+		made := &anypb.Any{}
+		if !d.message(path, n, made) {
+			return nil
+		}
+		return made
+	case n.Kind == document.Text:
+		return stringValue(n.Text)
+	default:
+		return stringValue(string(n.JSON()))
+	}
+}
+
+func stringValue(text string) *anypb.Any {
+	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(wrapperspb.String(text))
+	if err != nil { // cannot be: documents are UTF-8
+		return nil
+	}
+	return &anypb.Any{TypeUrl: "type.googleapis.com/google.protobuf.StringValue", Value: value}
+}

@@ -1,0 +1,278 @@
+// Package document reads YAML and JSON strictly and remembers where
+// everything is written.
+//
+// Start with [YAML] or [JSON], which give one [Node] a document, and
+// [Node.Decode], which fills a struct from it. Whatever is wrong comes back as
+// [Problem]s, all of them in one pass, each with its line. Input is bounded in
+// size, depth and in what YAML aliases may make of it, so that no file, however
+// made, takes more than a few hundred megabytes or a few seconds.
+package document
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Bounds of what is read. A file beyond one of them is refused as a whole.
+const (
+	MaxSize  = 4 << 20 // bytes of a file
+	MaxDepth = 100     // mappings and lists within each other
+	MaxNodes = 500_000 // values of a file, counted again for each alias
+)
+
+// Kind is what a Node is, in JSON's terms.
+type Kind int
+
+const (
+	Null Kind = iota
+	Bool
+	Number
+	Text
+	List
+	Object
+)
+
+var kindNames = [...]string{"null", "true or false", "a number", "text", "a list", "a mapping"}
+
+func (k Kind) String() string { return kindNames[k] }
+
+// Node is a value and where it is written. It must not be changed.
+type Node struct {
+	Kind   Kind
+	Line   int     // from 1
+	Text   string  // of Text: itself; of Bool and Number: as JSON writes it
+	Items  []*Node // of List
+	Fields []Field // of Object, in the order of the file; no key twice
+}
+
+// Field is one entry of an Object.
+type Field struct {
+	Key   string
+	Line  int
+	Value *Node
+}
+
+// Problem is something wrong in a document.
+type Problem struct {
+	Line    int
+	Field   string // path: routes[0].prefix
+	Message string
+	Hint    string
+}
+
+// Get gives the value of a field; nil where there is none, or it is null.
+func (n *Node) Get(key string) *Node {
+	if n == nil {
+		return nil
+	}
+	for _, f := range n.Fields {
+		if f.Key == key && f.Value.Kind != Null {
+			return f.Value
+		}
+	}
+	return nil
+}
+
+// Without gives an object that lacks the fields named.
+func (n *Node) Without(keys ...string) *Node {
+	less := *n
+	less.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f Field) bool { return slices.Contains(keys, f.Key) })
+	return &less
+}
+
+// LineOf gives the line of a field by its path ("module.sha256",
+// "routes[0].prefix"), or of the innermost part of the path that is written.
+func (n *Node) LineOf(path string) int {
+	line := n.Line
+	for _, step := range Steps(path) {
+		next, at := n.step(step)
+		if next == nil {
+			break
+		}
+		n, line = next, at
+	}
+	return line
+}
+
+func (n *Node) step(step string) (*Node, int) {
+	if i, err := strconv.Atoi(step); err == nil && n.Kind == List {
+		if i < 0 || i >= len(n.Items) {
+			return nil, 0
+		}
+		return n.Items[i], n.Items[i].Line
+	}
+	for _, f := range n.Fields {
+		if f.Key == step {
+			return f.Value, f.Line
+		}
+	}
+	return nil, 0
+}
+
+// Steps splits a path into keys and indices: a.b[0] is a, b, 0.
+func Steps(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
+}
+
+// Join adds a key to a path.
+func Join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// Index adds an index to a path.
+func Index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
+
+// JSON is the value as compact JSON, keys sorted: the same value gives the
+// same bytes, however it was written.
+func (n *Node) JSON() []byte { return n.appendJSON(nil) }
+
+func (n *Node) appendJSON(b []byte) []byte {
+	switch n.Kind {
+	case Null:
+		return append(b, "null"...)
+	case Bool, Number:
+		return append(b, n.Text...)
+	case Text:
+		return appendText(b, n.Text)
+	case List:
+		b = append(b, '[')
+		for i, item := range n.Items {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = item.appendJSON(b)
+		}
+		return append(b, ']')
+	default:
+		fields := slices.SortedFunc(slices.Values(n.Fields), func(a, b Field) int { return strings.Compare(a.Key, b.Key) })
+		b = append(b, '{')
+		for i, f := range fields {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendText(b, f.Key), ':')
+			b = f.Value.appendJSON(b)
+		}
+		return append(b, '}')
+	}
+}
+
+// appendText writes s as a JSON string, with <, > and & as they are.
+func appendText(b []byte, s string) []byte {
+	var w strings.Builder
+	e := json.NewEncoder(&w)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(s); err != nil { // cannot be: any string has a JSON form
+		return strconv.AppendQuote(b, s)
+	}
+	return append(b, strings.TrimSuffix(w.String(), "\n")...)
+}
+
+// Place is a value written by [Node.Lines].
+type Place struct {
+	Path string
+	Line int // in the document
+	Node *Node
+}
+
+// Lines writes the value as JSON with each field and each item on a line of
+// its own, and tells for each of these lines what it holds: a parser's error
+// at some line of the JSON is so traced back to the document. Nodes in skip are
+// left out.
+func (n *Node) Lines(skip map[*Node]bool) ([]byte, []Place) {
+	w := &lineWriter{skip: skip, places: []Place{{Line: n.Line, Node: n}}}
+	w.write(n, "", n.Line)
+	return w.out, w.places
+}
+
+type lineWriter struct {
+	out    []byte
+	places []Place // by line of out
+	skip   map[*Node]bool
+}
+
+func (w *lineWriter) newLine(p Place) {
+	w.out = append(w.out, '\n')
+	w.places = append(w.places, p)
+}
+
+func (w *lineWriter) write(n *Node, path string, line int) {
+	open, end := byte('{'), byte('}')
+	switch n.Kind {
+	case List:
+		open, end = '[', ']'
+	case Object:
+	default:
+		w.out = n.appendJSON(w.out)
+		return
+	}
+	w.out = append(w.out, open)
+	separate := false
+	child := func(value *Node, path string, line int, key string) {
+		if w.skip[value] {
+			return
+		}
+		if separate {
+			w.out = append(w.out, ',')
+		}
+		separate = true
+		w.newLine(Place{Path: path, Line: line, Node: value})
+		if n.Kind == Object {
+			w.out = append(appendText(w.out, key), ':')
+		}
+		w.write(value, path, line)
+	}
+	for i, item := range n.Items {
+		child(item, Index(path, i), item.Line, "")
+	}
+	for _, f := range n.Fields {
+		child(f.Value, Join(path, f.Key), f.Line, f.Key)
+	}
+	w.newLine(Place{Path: path, Line: line, Node: n})
+	w.out = append(w.out, end)
+}
+
+// tooMuch is the problem of a file beyond one of the bounds.
+func tooMuch(line int, format string, args ...any) Problem {
+	return Problem{Line: line, Message: fmt.Sprintf(format, args...)}
+}
+
+// Child gives an item by its index or a field by its key; nil where there is
+// none.
+func (n *Node) Child(step string) *Node {
+	child, _ := n.step(step)
+	return child
+}
+
+// Locate gives the path, as it is written here, of a field of an Envoy message
+// whose keys may be written in lowerCamel or snake_case. What is not written
+// is named as it came.
+func (n *Node) Locate(steps []string) string {
+	path := ""
+	for _, step := range steps {
+		if i, err := strconv.Atoi(step); err == nil && (n == nil || n.Kind == List) {
+			path = Index(path, i)
+			if n != nil {
+				n = n.Child(step)
+			}
+			continue
+		}
+		var next *Node
+		if n != nil {
+			for _, f := range n.Fields {
+				if f.Key == step || fold(f.Key) == fold(step) {
+					step, next = f.Key, f.Value
+					break
+				}
+			}
+		}
+		path, n = Join(path, step), next
+	}
+	return path
+}

@@ -1,0 +1,181 @@
+package document
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// YAML reads the documents of a YAML file; empty ones are left out.
+func YAML(data []byte) ([]*Node, []Problem) {
+	if p, bad := unreadable(data); bad {
+		return nil, []Problem{p}
+	}
+	var docs []*Node
+	r := &yamlReader{}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			return docs, r.problems
+		}
+		if err != nil {
+			return docs, append(r.problems, syntaxProblem(err))
+		}
+		if len(doc.Content) == 0 {
+			continue
+		}
+		n := r.node(doc.Content[0], 1)
+		if r.full {
+			return docs, r.problems
+		}
+		if n.Kind != Null {
+			docs = append(docs, n)
+		}
+	}
+}
+
+// unreadable refuses what no document can be made of.
+func unreadable(data []byte) (Problem, bool) {
+	switch {
+	case len(data) > MaxSize:
+		return tooMuch(0, "%d bytes, %d at most", len(data), MaxSize), true
+	case !utf8.Valid(data):
+		return Problem{Message: "is not text in UTF-8"}, true
+	}
+	return Problem{}, false
+}
+
+var yamlErrorLine = regexp.MustCompile(`^yaml: line (\d+): `)
+
+func syntaxProblem(err error) Problem {
+	p := Problem{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
+		p.Line, _ = strconv.Atoi(m[1])
+		p.Message = "not YAML: " + strings.TrimPrefix(err.Error(), m[0])
+	}
+	if strings.Contains(p.Message, "cannot start any token") {
+		p.Hint = "YAML is indented by spaces, not tabs; text that begins with @, ` or % needs quotes"
+	}
+	return p
+}
+
+// yamlReader turns YAML's nodes into ours. Aliases become copies of what they
+// stand for, counted against MaxNodes.
+type yamlReader struct {
+	problems []Problem
+	nodes    int
+	full     bool // a bound was passed; nothing more is read
+}
+
+func (r *yamlReader) problem(line int, field, hint, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Line: line, Field: field, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}
+
+func (r *yamlReader) node(y *yaml.Node, depth int) *Node {
+	n := &Node{Line: y.Line}
+	if r.nodes++; r.full {
+		return n
+	}
+	switch {
+	case depth > MaxDepth:
+		r.full = true
+		r.problem(y.Line, "", "", "nested %d deep at most", MaxDepth)
+		return n
+	case r.nodes > MaxNodes:
+		r.full = true
+		r.problem(y.Line, "", "", "%d values at most, aliases counted by what they stand for", MaxNodes)
+		return n
+	}
+	switch y.Kind {
+	case yaml.AliasNode:
+		return r.node(y.Alias, depth+1)
+	case yaml.MappingNode:
+		n.Kind = Object
+		r.fields(n, y, depth)
+	case yaml.SequenceNode:
+		n.Kind = List
+		for _, item := range y.Content {
+			n.Items = append(n.Items, r.node(item, depth+1))
+		}
+	case yaml.ScalarNode:
+		r.scalar(n, y)
+	}
+	if tag := y.ShortTag(); !strings.HasPrefix(tag, "!!") {
+		r.problem(y.Line, "", "", "YAML tag %s is not known here", tag)
+	}
+	return n
+}
+
+func (r *yamlReader) fields(n *Node, y *yaml.Node, depth int) {
+	first := map[string]int{}
+	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
+		key := y.Content[i]
+		for range 10 { // an alias may stand for a key, not for an alias
+			if key.Kind == yaml.AliasNode {
+				key = key.Alias
+			}
+		}
+		if key.Kind != yaml.ScalarNode {
+			r.problem(y.Content[i].Line, "", "", "a field's name is %s, needs text", yamlKind(key))
+			continue
+		}
+		if key.ShortTag() == "!!merge" {
+			r.problem(key.Line, "<<", "write the fields out", "merge keys are not read")
+			continue
+		}
+		line, twice := first[key.Value]
+		if twice {
+			r.problem(y.Content[i].Line, key.Value, "", "written twice; first in line %d", line)
+			continue
+		}
+		first[key.Value] = y.Content[i].Line
+		n.Fields = append(n.Fields, Field{Key: key.Value, Line: y.Content[i].Line, Value: r.node(y.Content[i+1], depth+1)})
+	}
+}
+
+func yamlKind(y *yaml.Node) Kind {
+	if y.Kind == yaml.SequenceNode {
+		return List
+	}
+	return Object
+}
+
+func (r *yamlReader) scalar(n *Node, y *yaml.Node) {
+	n.Kind, n.Text = Text, y.Value
+	var v any
+	switch y.ShortTag() {
+	case "!!null":
+		n.Kind, n.Text = Null, ""
+		return
+	case "!!bool", "!!int", "!!float":
+		if err := y.Decode(&v); err != nil {
+			r.problem(y.Line, "", "", "%q is not %s", y.Value, y.ShortTag())
+			return
+		}
+	}
+	switch v := v.(type) {
+	case bool:
+		n.Kind, n.Text = Bool, strconv.FormatBool(v)
+	case int:
+		n.Kind, n.Text = Number, strconv.Itoa(v)
+	case int64:
+		n.Kind, n.Text = Number, strconv.FormatInt(v, 10)
+	case uint64:
+		n.Kind, n.Text = Number, strconv.FormatUint(v, 10)
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) { // JSON has no number for these
+			return
+		}
+		n.Kind, n.Text = Number, strconv.FormatFloat(v, 'g', -1, 64)
+	}
+}

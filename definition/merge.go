@@ -1,0 +1,209 @@
+package definition
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"wasmxds/definition/internal/document"
+)
+
+// Names that xds-server uses itself.
+const (
+	reservedListener = "primer"
+	reservedPrefix   = "primer/" // of filters and route configurations
+)
+
+// Merge puts files together and checks what only the whole can tell: names
+// used twice and references to nothing. The earlier file wins. A file with a
+// problem that is more than a warning is left out as a whole, and the problem
+// names it; the set is of all others, and always usable. It keeps the files'
+// pointers.
+func Merge(files []*File) (*Set, []Problem) {
+	var problems []Problem
+	files = slices.Clone(files)
+	for {
+		found := duplicates(files)
+		if len(found) == 0 {
+			found = dangling(files)
+		}
+		if len(found) == 0 {
+			break
+		}
+		problems = append(problems, found...)
+		files = slices.DeleteFunc(files, func(f *File) bool {
+			return slices.ContainsFunc(found, func(p Problem) bool { return p.File == f.Name })
+		})
+	}
+	set := merged(files)
+	problems = append(problems, warnings(files, set)...)
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	return set, problems
+}
+
+func merged(files []*File) *Set {
+	set := &Set{}
+	for _, f := range files {
+		set.Filters = append(set.Filters, f.Filters...)
+		set.Listeners = append(set.Listeners, f.Listeners...)
+		set.Resources = append(set.Resources, f.Resources...)
+	}
+	slices.SortFunc(set.Filters, func(a, b *Filter) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(set.Listeners, func(a, b *Listener) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(set.Resources, func(a, b *Resource) int {
+		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
+	})
+	return set
+}
+
+// named is a definition as its name is looked at.
+type named struct {
+	definition any    // *Filter, *Listener or *Resource: key of File.docs
+	of         string // what shares a name space: a type URL
+	name       string
+	what       string // for people
+	pos        Position
+}
+
+func (f *File) definitions() []named {
+	var all []named
+	for _, d := range f.Filters {
+		all = append(all, named{d, extensionType, d.Name, "filter", d.Pos})
+	}
+	for _, d := range f.Listeners {
+		all = append(all, named{d, listenerType, d.Name, "listener", d.Pos})
+	}
+	for _, d := range f.Resources {
+		what := d.TypeURL[strings.LastIndex(d.TypeURL, ".")+1:]
+		switch d.TypeURL {
+		case listenerType:
+			what = "listener"
+		case extensionType:
+			what = "filter"
+		}
+		all = append(all, named{d, d.TypeURL, d.Name, what, d.Pos})
+	}
+	slices.SortStableFunc(all, func(a, b named) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
+	return all
+}
+
+// names are the names that are taken, by type URL and name.
+type names map[[2]string]named
+
+func newNames() names { return names{} }
+
+// take takes a definition's name, or gives the definition that has it.
+func (n names) take(d named) (other named, taken bool) {
+	key := [2]string{d.of, d.name}
+	if other, taken = n[key]; !taken {
+		n[key] = d
+	}
+	return other, taken
+}
+
+func (f *File) duplicate(d, other named) Problem {
+	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %s:%d", d.what, d.name, other.pos.File, other.pos.Line), "")
+}
+
+// problem is one with a field of a definition of this file.
+func (f *File) problem(definition any, path, message, hint string) Problem {
+	p := Problem{File: f.Name, Field: path, Message: message, Hint: hint}
+	if root := f.docs[definition]; root != nil {
+		p.Field = root.Locate(document.Steps(path))
+		p.Line = root.LineOf(p.Field)
+	}
+	return p
+}
+
+func duplicates(files []*File) []Problem {
+	var problems []Problem
+	taken := newNames()
+	for _, f := range files {
+		var mine []named
+		bad := false
+		for _, d := range f.definitions() {
+			key := [2]string{d.of, d.name}
+			if other, ok := taken[key]; ok {
+				problems = append(problems, f.duplicate(d, other))
+				bad = true
+			}
+			mine = append(mine, d)
+		}
+		if bad {
+			continue // what is left out takes no names
+		}
+		for _, d := range mine {
+			taken.take(d)
+		}
+	}
+	return problems
+}
+
+// dangling finds filters that name a listener that is not there.
+func dangling(files []*File) []Problem {
+	set := merged(files)
+	known := map[string]bool{}
+	for _, t := range set.targets() {
+		known[t.Name] = true
+	}
+	var listeners []string
+	for name := range known {
+		listeners = append(listeners, name)
+	}
+	slices.Sort(listeners)
+	var problems []Problem
+	for _, f := range files {
+		for _, filter := range f.Filters {
+			for i, m := range filter.Attach.Listeners {
+				for j, name := range m.Names {
+					if !known[name] {
+						p := f.problem(filter, "attach.listeners["+fmt.Sprint(j)+"]", fmt.Sprintf("there is no listener %q", name), document.Suggest(name, listeners))
+						if filter.Kind == "WasmFilter" && f.docs[filter].Get("attach").Get("match") != nil {
+							p = f.problem(filter, fmt.Sprintf("attach.match[%d].listeners[%d]", i, j), p.Message, p.Hint)
+						}
+						problems = append(problems, p)
+					}
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// targets are all listeners, raw ones included.
+func (s *Set) targets() []Target {
+	var all []Target
+	for _, l := range s.Listeners {
+		all = append(all, l.Target())
+	}
+	for _, r := range s.Resources {
+		if t, ok := r.Target(); ok {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// warnings finds filters that are meant for listeners and match none of those
+// that are there.
+func warnings(files []*File, set *Set) []Problem {
+	targets := set.targets()
+	if len(targets) == 0 {
+		return nil // the listeners are elsewhere: in the Envoys' bootstrap
+	}
+	var problems []Problem
+	for _, f := range files {
+		for _, filter := range f.Filters {
+			if len(filter.Attach.Listeners) == 0 || slices.ContainsFunc(targets, filter.Attach.Matches) {
+				continue
+			}
+			p := f.problem(filter, "attach", "matches none of the listeners that are there", "")
+			p.Warning = true
+			problems = append(problems, p)
+		}
+	}
+	return problems
+}

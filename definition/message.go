@@ -1,0 +1,232 @@
+package definition
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"wasmxds/definition/internal/document"
+)
+
+// maxMessageProblems bounds what is reported of one message: each is found by
+// reading all of it once more.
+const maxMessageProblems = 20
+
+// message fills an Envoy message from its JSON form and says whether nothing
+// was wrong. The parser stops at its first error, so what that one is about is
+// left out and the rest read again, until all errors are known.
+func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
+	skip := map[*document.Node]bool{}
+	for len(skip) < maxMessageProblems {
+		text, places := n.Lines(skip)
+		err := protojson.Unmarshal(text, into)
+		if err == nil {
+			break
+		}
+		line, message := messageError(err)
+		place := places[min(max(line-1, 0), len(places)-1)]
+		hint := ""
+		message, hint = explain(message, into.ProtoReflect().Descriptor(), n, place.Path)
+		d.problem(joinPath(path, place.Path), hint, "%s", message)
+		if place.Node == n || skip[place.Node] {
+			return false // it is about the whole of it
+		}
+		skip[place.Node] = true
+		proto.Reset(into)
+	}
+	return len(skip) == 0
+}
+
+func joinPath(a, b string) string {
+	switch {
+	case a == "":
+		return b
+	case b == "" || strings.HasPrefix(b, "["):
+		return a + b
+	}
+	return a + "." + b
+}
+
+// messageErrorForm is how protojson says where an error is.
+var messageErrorForm = regexp.MustCompile(`(?s)^.*?\(line (\d+):\d+\): (.*)$`)
+
+func messageError(err error) (line int, message string) {
+	if m := messageErrorForm.FindStringSubmatch(err.Error()); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		return line, m[2]
+	}
+	return 1, strings.TrimLeft(strings.TrimPrefix(err.Error(), "proto:"), " \u00a0")
+}
+
+// explain puts protojson's words into ours, with a hint where there is one.
+func explain(message string, of protoreflect.MessageDescriptor, n *document.Node, path string) (string, string) {
+	parent, fd := fieldAt(of, n, document.Steps(path))
+	switch {
+	case strings.HasPrefix(message, "unknown field "):
+		if parent == nil {
+			return "unknown field", ""
+		}
+		var names []string
+		for i := range parent.Fields().Len() {
+			names = append(names, parent.Fields().Get(i).TextName())
+		}
+		steps := document.Steps(path)
+		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names)
+	case strings.HasPrefix(message, "unable to resolve "):
+		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unable to resolve "), ": ")
+		return fmt.Sprintf("no Envoy message is known as %s", name), ""
+	case strings.HasPrefix(message, "invalid value for enum") && fd != nil && fd.Enum() != nil:
+		var names []string
+		for i := range fd.Enum().Values().Len() {
+			names = append(names, string(fd.Enum().Values().Get(i).Name()))
+		}
+		_, value, _ := strings.Cut(message, ": ")
+		return value + " is not a value of " + string(fd.Enum().Name()), document.Suggest(strings.Trim(value, `"`), names)
+	}
+	return message, ""
+}
+
+// fieldAt finds a field by its path, and the message that it is in.
+func fieldAt(of protoreflect.MessageDescriptor, n *document.Node, steps []string) (protoreflect.MessageDescriptor, protoreflect.FieldDescriptor) {
+	for i := 0; i < len(steps) && of != nil && n != nil; i++ {
+		if of.FullName() == "google.protobuf.Any" {
+			if of = messageType(n); of == nil {
+				return nil, nil
+			}
+		}
+		fd := of.Fields().ByJSONName(steps[i])
+		if fd == nil {
+			fd = of.Fields().ByTextName(steps[i])
+		}
+		if i == len(steps)-1 || fd == nil {
+			return of, fd
+		}
+		n = n.Get(steps[i])
+		next := fd.Message()
+		if fd.IsMap() {
+			next = fd.MapValue().Message()
+		}
+		if fd.IsMap() || fd.IsList() {
+			if i++; i == len(steps)-1 {
+				return of, fd
+			}
+			n = n.Child(steps[i])
+		}
+		of = next
+	}
+	return nil, nil
+}
+
+// messageType is that of the @type of an Any; nil where it is not known.
+func messageType(n *document.Node) protoreflect.MessageDescriptor {
+	name := n.Get("@type")
+	if name == nil {
+		return nil
+	}
+	t, err := protoregistry.GlobalTypes.FindMessageByURL(name.Text)
+	if err != nil {
+		return nil
+	}
+	return t.Descriptor()
+}
+
+// validate reports what Envoy's validation rules say of a message and of all
+// messages within it, and says whether nothing was wrong.
+func (d *doc) validate(path string, n *document.Node, m proto.Message) bool {
+	before := len(d.problems)
+	d.validateAll(path, n, m, nil)
+	return len(d.problems) == before
+}
+
+func (d *doc) validateAll(path string, n *document.Node, m proto.Message, at []string) {
+	if v, ok := m.(interface{ ValidateAll() error }); ok {
+		if err := v.ValidateAll(); err != nil {
+			d.invalid(path, n, err, at)
+		}
+	}
+	d.validateAnys(path, n, m.ProtoReflect(), at)
+}
+
+// validateAnys looks for messages within an Any, which Envoy's rules for the
+// message around it do not reach.
+func (d *doc) validateAnys(path string, n *document.Node, m protoreflect.Message, at []string) {
+	if a, ok := m.Interface().(*anypb.Any); ok {
+		if inner, err := a.UnmarshalNew(); err == nil {
+			d.validateAll(path, n, inner, at)
+		}
+		return
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		steps := append(at[:len(at):len(at)], fd.TextName())
+		switch {
+		case fd.IsMap():
+			if fd.MapValue().Message() != nil {
+				v.Map().Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
+					d.validateAnys(path, n, v.Message(), append(steps[:len(steps):len(steps)], key.String()))
+					return true
+				})
+			}
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := range v.List().Len() {
+				d.validateAnys(path, n, v.List().Get(i).Message(), append(steps[:len(steps):len(steps)], strconv.Itoa(i)))
+			}
+		default:
+			d.validateAnys(path, n, v.Message(), steps)
+		}
+		return true
+	})
+}
+
+// invalid reports each rule that err says is broken.
+func (d *doc) invalid(path string, n *document.Node, err error, at []string) {
+	var all interface{ AllErrors() []error }
+	if errors.As(err, &all) {
+		for _, one := range all.AllErrors() {
+			d.invalid(path, n, one, at)
+		}
+		return
+	}
+	var rule interface {
+		Field() string
+		Reason() string
+		Cause() error
+	}
+	if !errors.As(err, &rule) {
+		d.problem(joinPath(path, n.Locate(at)), "", "%v", err)
+		return
+	}
+	at = append(at[:len(at):len(at)], ruleSteps(rule.Field())...)
+	if cause := rule.Cause(); cause != nil {
+		d.invalid(path, n, cause, at)
+		return
+	}
+	d.problem(joinPath(path, n.Locate(at)), "", "%s", rule.Reason())
+}
+
+// ruleSteps turns the validator's FilterChains[0] into filter_chains, 0.
+func ruleSteps(field string) []string {
+	name, index, indexed := strings.Cut(field, "[")
+	var snake strings.Builder
+	for i, r := range name {
+		if r >= 'A' && r <= 'Z' {
+			if i > 0 {
+				snake.WriteByte('_')
+			}
+			r += 'a' - 'A'
+		}
+		snake.WriteRune(r)
+	}
+	if indexed {
+		return []string{snake.String(), strings.TrimSuffix(index, "]")}
+	}
+	return []string{snake.String()}
+}

@@ -1,0 +1,115 @@
+package definition
+
+import (
+	"net/url"
+	"path/filepath"
+	"strings"
+)
+
+// Path gives the file of a module that is one: file:///a/b is /a/b, and
+// file:a/b is a/b, from the working directory.
+func (m Module) Path() (string, bool) {
+	u, err := url.Parse(m.URL)
+	if err != nil || u.Scheme != "file" {
+		return "", false
+	}
+	path := u.Path
+	if u.Opaque != "" {
+		if path, err = url.PathUnescape(u.Opaque); err != nil {
+			return "", false
+		}
+	}
+	return filepath.FromSlash(path), true
+}
+
+// fileURL is what Path reads: file:///a/b, or file:a/b for a relative path.
+func fileURL(path string) string {
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
+	if !filepath.IsAbs(path) {
+		u = url.URL{Scheme: "file", Opaque: (&url.URL{Path: u.Path}).EscapedPath()}
+	}
+	return u.String()
+}
+
+const schemes = "file://, http://, https:// or oci://"
+
+// module checks a module and makes its URL absolute.
+func (d *doc) module(m module) Module {
+	made := Module{
+		URL:    d.moduleURL("module.url", m.URL),
+		SHA256: d.sha256("module.sha256", m.SHA256),
+		Fetch:  m.Fetch, Pull: m.Pull, PullSecret: m.PullSecret,
+	}
+	if made.Fetch == "" {
+		made.Fetch = Mirror
+	}
+	isOCI := strings.HasPrefix(made.URL, "oci://")
+	if m.PullSecret != "" && !isOCI {
+		d.problem("module.pullSecret", "", "is for oci:// only")
+	}
+	if made.Fetch == Direct {
+		switch {
+		case made.URL != "" && !strings.HasPrefix(made.URL, "http"):
+			d.problem("module.fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
+		case m.SHA256 == "":
+			d.problem("module.sha256", "use fetch: mirror where the module isn't pinned", "is needed for fetch: direct, since Envoy fetches nothing without it")
+		case m.Pull != "":
+			d.problem("module.pull", "", "is for fetch: mirror only")
+		}
+	}
+	return made
+}
+
+// moduleURL makes a URL absolute. A relative path is one from the folder of
+// the file that is read.
+func (d *doc) moduleURL(path, written string) string {
+	scheme, _, hasScheme := strings.Cut(written, "://")
+	if !hasScheme {
+		switch {
+		case written == "":
+			return "" // Decode has said that it is missing, or:
+		case strings.HasPrefix(written, "file:"):
+			d.problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
+			return ""
+		case !filepath.IsAbs(written):
+			written = filepath.Join(filepath.Dir(d.file.Name), written)
+		}
+		return fileURL(filepath.Clean(written))
+	}
+	u, err := url.Parse(written)
+	switch {
+	case err != nil:
+		d.problem(path, "", "is not a URL: %v", strings.TrimPrefix(err.Error(), "parse "))
+		return ""
+	case scheme == "file":
+		if u.Host != "" || u.Path == "" {
+			d.problem(path, "a relative path is written without file://", "file:// needs an absolute path: file:///a/b.wasm")
+		}
+		return fileURL(filepath.Clean(filepath.FromSlash(u.Path)))
+	case scheme != "http" && scheme != "https" && scheme != "oci":
+		d.problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
+	case u.Host == "":
+		d.problem(path, "", "has no host")
+	case scheme == "oci" && strings.Trim(u.Path, "/") == "":
+		d.problem(path, "", "names no repository: oci://registry/repository:tag")
+	}
+	return written
+}
+
+// sha256 checks a pin and gives it in lower case.
+func (d *doc) sha256(path, pin string) string {
+	if pin == "" {
+		return ""
+	}
+	lower := strings.ToLower(pin)
+	if bare, ok := strings.CutPrefix(lower, "sha256:"); ok {
+		d.problem(path, "write the digits only, without sha256:", "%q is not a hash", pin)
+		lower = bare
+	}
+	if i := strings.IndexFunc(lower, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }); i >= 0 {
+		d.problem(path, "", "%q is not a hex digit", []rune(lower[i:])[0])
+	} else if len(lower) != 64 {
+		d.problem(path, "", "%d hex digits, needs 64", len(lower))
+	}
+	return lower
+}

@@ -1,0 +1,171 @@
+package definition
+
+import (
+	"strings"
+
+	"wasmxds/definition/internal/document"
+)
+
+// wasmFilter is a document of kind WasmFilter.
+type wasmFilter struct {
+	Kind      string            `json:"kind" jsonschema:"required,enum=WasmFilter"`
+	Name      string            `json:"name" jsonschema:"required"`
+	Module    module            `json:"module" jsonschema:"required"`
+	Config    *document.Node    `json:"config,omitempty"`
+	VMConfig  *document.Node    `json:"vmConfig,omitempty"`
+	RootID    string            `json:"rootID,omitempty"`
+	VMID      string            `json:"vmID,omitempty"`
+	Attach    *attach           `json:"attach,omitempty"`
+	Order     int32             `json:"order,omitempty"`
+	OnFailure OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload"`
+	Env       map[string]string `json:"env,omitempty"`
+	HostEnv   []string          `json:"hostEnv,omitempty"`
+	Allow     []string          `json:"allow,omitempty"`
+	Verify    Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi"`
+}
+
+type module struct {
+	URL        string     `json:"url" jsonschema:"required"`
+	SHA256     string     `json:"sha256,omitempty"`
+	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct"`
+	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent"`
+	PullSecret string     `json:"pullSecret,omitempty"`
+}
+
+type attach struct {
+	Direction Direction      `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway"`
+	Listeners *[]string      `json:"listeners,omitempty"`
+	Ports     []uint32       `json:"ports,omitempty"`
+	Match     *[]attachMatch `json:"match,omitempty"`
+	Nodes     nodes          `json:"nodes,omitempty"`
+}
+
+type attachMatch struct {
+	Direction Direction `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway"`
+	Listeners []string  `json:"listeners,omitempty"`
+	Ports     []uint32  `json:"ports,omitempty"`
+}
+
+type nodes struct {
+	IDs      []string          `json:"ids,omitempty"`
+	Clusters []string          `json:"clusters,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+func readWasmFilter(d *doc) {
+	var w wasmFilter
+	ok := d.decode(&w)
+	before := len(d.problems)
+	f := &Filter{
+		Name: w.Name, Kind: w.Kind, Pos: d.pos(),
+		Module:   d.module(w.Module),
+		Config:   d.config("config", w.Config),
+		VMConfig: d.config("vmConfig", w.VMConfig),
+		RootID:   w.RootID, VMID: w.VMID,
+		Attach: d.attach(w.Attach), Order: int(w.Order),
+		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Allow: w.Allow, Verify: w.Verify,
+	}
+	if f.OnFailure == "" {
+		f.OnFailure = Closed
+	}
+	if f.Verify == "" {
+		f.Verify = VerifyRun
+	}
+	d.filterName("name", f.Name)
+	d.environment(f)
+	if w.Allow != nil && len(w.Allow) == 0 {
+		d.problem("allow", "leave it out to allow all", "is empty, which Envoy takes as all")
+	}
+	if ok && len(d.problems) == before {
+		d.addFilter(f)
+	}
+}
+
+// environment checks the names of environment variables.
+func (d *doc) environment(f *Filter) {
+	for key := range f.Env {
+		if key == "" || strings.ContainsAny(key, "=\x00") {
+			d.problem(document.Join("env", key), "", "%q can't be the name of an environment variable", key)
+		}
+	}
+	for i, key := range f.HostEnv {
+		at := document.Index("hostEnv", i)
+		if key == "" || strings.ContainsAny(key, "=\x00") {
+			d.problem(at, "", "%q can't be the name of an environment variable", key)
+		}
+		if _, both := f.Env[key]; both {
+			d.problem(at, "Envoy refuses a variable that is in both", "%s is in env as well", key)
+		}
+	}
+}
+
+func (d *doc) attach(a *attach) Attach {
+	if a == nil {
+		return Attach{Listeners: []ListenerMatch{{Direction: Any}}}
+	}
+	made := Attach{Nodes: d.nodes("attach.nodes", a.Nodes)}
+	switch {
+	case a.Match != nil:
+		for _, other := range []struct {
+			field string
+			set   bool
+		}{{"direction", a.Direction != ""}, {"listeners", a.Listeners != nil}, {"ports", a.Ports != nil}} {
+			if other.set {
+				d.problem("attach."+other.field, "write it into each entry of match", "can't be together with match")
+			}
+		}
+		for i, m := range *a.Match {
+			d.ports(document.Index("attach.match", i)+".ports", m.Ports)
+			made.Listeners = append(made.Listeners, listenerMatch(m))
+		}
+	case a.Listeners != nil && len(*a.Listeners) == 0: // none, as it says
+	default:
+		m := attachMatch{Direction: a.Direction, Ports: a.Ports}
+		if a.Listeners != nil {
+			m.Listeners = *a.Listeners
+		}
+		d.ports("attach.ports", m.Ports)
+		made.Listeners = []ListenerMatch{listenerMatch(m)}
+	}
+	return made
+}
+
+func listenerMatch(m attachMatch) ListenerMatch {
+	made := ListenerMatch{Direction: m.Direction, Names: m.Listeners, Ports: m.Ports}
+	if made.Direction == "" {
+		made.Direction = Any
+	}
+	return made
+}
+
+func (d *doc) ports(path string, ports []uint32) {
+	for i, port := range ports {
+		if port < 1 || port > 65535 {
+			d.problem(document.Index(path, i), "", "%d is not a port", port)
+		}
+	}
+}
+
+func (d *doc) nodes(path string, n nodes) Selector {
+	d.globs(path+".ids", n.IDs)
+	d.globs(path+".clusters", n.Clusters)
+	return Selector{IDs: n.IDs, Clusters: n.Clusters, Labels: n.Labels}
+}
+
+// filterName checks the name of a filter, which is also that of its resource.
+func (d *doc) filterName(path, name string) {
+	d.name(path, name)
+	if strings.HasPrefix(name, reservedPrefix) {
+		d.problem(path, "", "names that begin with %s are xds-server's own", reservedPrefix)
+	}
+}
+
+// name checks what names a resource.
+func (d *doc) name(path, name string) {
+	switch {
+	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }):
+		d.problem(path, "", "%q has spaces or control characters", name)
+	case len(name) > 253:
+		d.problem(path, "", "%d bytes, 253 at most", len(name))
+	}
+}

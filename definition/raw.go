@@ -1,0 +1,105 @@
+package definition
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+const typePrefix = "type.googleapis.com/"
+
+// The type URLs of the raw resources that are looked into.
+const (
+	clusterType   = typePrefix + "envoy.config.cluster.v3.Cluster"
+	listenerType  = typePrefix + "envoy.config.listener.v3.Listener"
+	routeType     = typePrefix + "envoy.config.route.v3.RouteConfiguration"
+	extensionType = typePrefix + "envoy.config.core.v3.TypedExtensionConfig"
+)
+
+// rawTypes are the resources that may be written as they are.
+func rawTypes() []proto.Message {
+	return []proto.Message{
+		&listenerv3.Listener{}, &clusterv3.Cluster{}, &routev3.RouteConfiguration{},
+		&endpointv3.ClusterLoadAssignment{}, &tlsv3.Secret{}, &corev3.TypedExtensionConfig{},
+	}
+}
+
+// readRaw reads an Envoy resource in its own JSON form.
+func readRaw(d *doc) {
+	url := d.root.Get("@type").Text
+	var m proto.Message
+	var names []string
+	for _, known := range rawTypes() {
+		name := string(known.ProtoReflect().Descriptor().FullName())
+		names = append(names, typePrefix+name)
+		if url == typePrefix+name || url == name {
+			m = known
+		}
+	}
+	if m == nil {
+		hint := document.Suggest(url, names)
+		short, _ := strings.CutPrefix(url, typePrefix)
+		if i := slices.IndexFunc(rawTypes(), func(m proto.Message) bool { // config.Listener.v2 and the like
+			return short[strings.LastIndex(short, ".")+1:] == string(m.ProtoReflect().Descriptor().Name())
+		}); i >= 0 {
+			hint = "did you mean " + names[i] + "?"
+		}
+		d.problem("@type", hint, "%q is not a resource that can be served", url)
+		return
+	}
+	if extension, ok := m.(*corev3.TypedExtensionConfig); ok {
+		readExtension(d, extension)
+		return
+	}
+	body := d.root.Without("@type")
+	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
+		return
+	}
+	d.addRaw(m)
+}
+
+// rawName checks the name of a raw resource.
+func (d *doc) rawName(m proto.Message) bool {
+	before := len(d.problems)
+	field, name := nameOf(m)
+	at := d.root.Locate([]string{field})
+	if name == "" {
+		d.problem(at, "", "is missing")
+	}
+	switch m.(type) {
+	case *listenerv3.Listener:
+		d.listenerName(at, name)
+	case *corev3.TypedExtensionConfig, *routev3.RouteConfiguration:
+		d.filterName(at, name)
+	}
+	return len(d.problems) == before
+}
+
+func (d *doc) addRaw(m proto.Message) {
+	_, name := nameOf(m)
+	d.addResource(&Resource{
+		TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()),
+		Name:    name, Pos: d.pos(), Message: m,
+	})
+}
+
+// nameOf gives a resource's name and the field that has it.
+func nameOf(m proto.Message) (field, name string) {
+	field = "name"
+	if _, ok := m.(*endpointv3.ClusterLoadAssignment); ok {
+		field = "cluster_name"
+	}
+	fd := m.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(field))
+	return field, m.ProtoReflect().Get(fd).String()
+}

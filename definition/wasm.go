@@ -1,0 +1,207 @@
+package definition
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	vmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+const wasmName = "envoy.extensions.filters.http.wasm.v3.Wasm"
+
+// extensionHints are what may stand beside the fields of a
+// TypedExtensionConfig, for xds-server alone.
+type extensionHints struct {
+	Fetch  Fetch  `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct"`
+	Verify Verify `json:"verify,omitempty" jsonschema:"enum=run,enum=abi"`
+}
+
+// readExtension reads a TypedExtensionConfig. One that holds a Wasm filter
+// with remote or local code becomes a Filter; any other is served as it is.
+func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
+	var hints extensionHints
+	ok := true
+	for _, key := range document.Names(hints) {
+		if n := d.root.Get(key); n != nil {
+			only := &document.Node{Kind: document.Object, Line: n.Line, Fields: []document.Field{{Key: key, Line: d.root.LineOf(key), Value: n}}}
+			found := only.Decode(&hints, "")
+			d.report(found)
+			ok = ok && len(found) == 0
+		}
+	}
+	body := d.root.Without(append(document.Names(hints), "@type")...)
+	if !d.message("", body, m) {
+		return
+	}
+	at := d.root.Locate([]string{"typed_config"})
+	wasm, readable := d.wasm(at, d.root.Get(at))
+	if !d.rawName(m) || !readable || !ok {
+		return
+	}
+	code := wasm.GetConfig().GetVmConfig().GetCode()
+	filename := code.GetLocal().GetFilename()
+	if code.GetRemote() == nil && filename == "" || filename != "" && hints.Fetch == Direct {
+		for _, key := range document.Names(hints) {
+			if d.root.Get(key) != nil && filename == "" {
+				d.problem(key, "", "is for Wasm filters with remote or local code")
+				ok = false
+			}
+		}
+		if ok && d.validate("", body, m) {
+			d.addRaw(m)
+		}
+		return
+	}
+	if f := d.wasmFilter(at, wasm, hints.Fetch); f != nil {
+		f.Name, f.Kind = m.GetName(), "TypedExtensionConfig"
+		if hints.Verify != "" {
+			f.Verify = hints.Verify
+		}
+		d.addFilter(f)
+	}
+}
+
+// wasm reads the Wasm filter that a typed_config holds, bare or in a
+// TypedStruct. It is nil where there is none; false: something was wrong.
+func (d *doc) wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
+	path, body := wasmBody(path, n)
+	if body == nil {
+		return nil, true
+	}
+	m := &wasmv3.Wasm{}
+	return m, d.message(path, body, m)
+}
+
+// wasmBody finds the fields of a Wasm filter in a typed_config; nil where it
+// holds something else.
+func wasmBody(path string, n *document.Node) (string, *document.Node) {
+	switch typeName(n.Get("@type")) {
+	case wasmName:
+		return path, n.Without("@type")
+	case "udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct":
+		inner := n.Get("type_url")
+		if inner == nil {
+			inner = n.Get("typeUrl")
+		}
+		if typeName(inner) == wasmName && n.Get("value") != nil {
+			return path + ".value", n.Get("value")
+		}
+	}
+	return "", nil
+}
+
+// typeName is a type URL without what is before the last slash.
+func typeName(n *document.Node) string {
+	if n == nil {
+		return ""
+	}
+	return n.Text[strings.LastIndex(n.Text, "/")+1:]
+}
+
+// wasmFilter makes a filter of Envoy's own message, which has remote code or a
+// local file. What xds-server puts in its place when it mirrors the module
+// (cluster, timeout, hash) need not be there. Nil: something was wrong.
+func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
+	before := len(d.problems)
+	if n := d.at(path); n != nil && typeName(n.Get("@type")) != wasmName {
+		path += ".value"
+	}
+	plugin := wasm.GetConfig()
+	vm := plugin.GetVmConfig()
+	f := &Filter{
+		Pos: d.pos(), Wasm: wasm, Verify: VerifyRun,
+		Config: plugin.GetConfiguration(), VMConfig: vm.GetConfiguration(),
+		RootID: plugin.GetRootId(), VMID: vm.GetVmId(),
+		OnFailure: onFailure(plugin),
+		Env:       vm.GetEnvironmentVariables().GetKeyValues(),
+		HostEnv:   vm.GetEnvironmentVariables().GetHostEnvKeys(),
+		Allow:     slices.Sorted(maps.Keys(plugin.GetCapabilityRestrictionConfig().GetAllowedCapabilities())),
+	}
+	if fetch == "" {
+		fetch = Mirror
+	}
+	f.Module = d.wasmModule(path, vm.GetCode(), fetch)
+	valid := proto.CloneOf(wasm)
+	if fetch == Mirror {
+		completeCode(valid.GetConfig().GetVmConfig().GetCode())
+	}
+	d.validate(path, d.at(path), valid)
+	if len(d.problems) > before {
+		return nil
+	}
+	return f
+}
+
+func (d *doc) wasmModule(path string, code *corev3.AsyncDataSource, fetch Fetch) Module {
+	at := func(steps ...string) string {
+		steps = append([]string{"config", "vm_config", "code"}, steps...)
+		return joinPath(path, d.at(path).Locate(steps))
+	}
+	if filename := code.GetLocal().GetFilename(); filename != "" {
+		return Module{URL: d.moduleURL(at("local", "filename"), filename), Fetch: fetch}
+	}
+	remote := code.GetRemote()
+	uri := remote.GetHttpUri().GetUri()
+	m := Module{SHA256: d.sha256(at("remote", "sha256"), remote.GetSha256()), Fetch: fetch}
+	switch {
+	case uri == "":
+		d.problem(at("remote", "http_uri", "uri"), "", "is missing")
+	case !strings.Contains(uri, "://"):
+		d.problem(at("remote", "http_uri", "uri"), "a file is written as code.local.filename", "%q is not a URL", uri)
+	case fetch == Direct && !strings.HasPrefix(uri, "http"):
+		d.problem("fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
+	default:
+		m.URL = d.moduleURL(at("remote", "http_uri", "uri"), uri)
+	}
+	return m
+}
+
+// completeCode adds what Envoy requires of remote code and xds-server knows.
+func completeCode(code *corev3.AsyncDataSource) {
+	remote := code.GetRemote()
+	if remote.GetHttpUri() == nil {
+		return
+	}
+	if remote.Sha256 == "" {
+		remote.Sha256 = strings.Repeat("0", 64)
+	}
+	if remote.HttpUri.Timeout == nil {
+		remote.HttpUri.Timeout = durationpb.New(0)
+	}
+	if remote.HttpUri.GetCluster() == "" {
+		remote.HttpUri.HttpUpstreamType = &corev3.HttpUri_Cluster{Cluster: "mirror"}
+	}
+}
+
+func onFailure(plugin *vmv3.PluginConfig) OnFailure {
+	switch plugin.GetFailurePolicy() {
+	case vmv3.FailurePolicy_FAIL_OPEN:
+		return Open
+	case vmv3.FailurePolicy_FAIL_RELOAD:
+		return Reload
+	case vmv3.FailurePolicy_UNSPECIFIED:
+		if plugin.GetFailOpen() { //nolint:staticcheck // deprecated, and in use
+			return Open
+		}
+	}
+	return Closed
+}
+
+// at gives what is written at a path; the document itself for "".
+func (d *doc) at(path string) *document.Node {
+	n := d.root
+	for _, step := range document.Steps(path) {
+		if n = n.Child(step); n == nil {
+			return nil
+		}
+	}
+	return n
+}
