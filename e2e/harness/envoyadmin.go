@@ -1,0 +1,140 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The admin interface of Envoy:
+// https://www.envoyproxy.io/docs/envoy/latest/operations/admin
+
+// Get asks the admin interface. An answer other than 200 is an error.
+func (e *Envoy) Get(ctx context.Context, path string) ([]byte, error) {
+	return get(ctx, "http://"+e.admin+path)
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Close = true // leaves no idle connection behind
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", url, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return body, fmt.Errorf("%s: %s: %.200s", url, resp.Status, body)
+	}
+	return body, nil
+}
+
+// Ready is nil when Envoy takes traffic.
+func (e *Envoy) Ready(ctx context.Context) error {
+	if err := e.Running(); err != nil {
+		return err
+	}
+	_, err := e.Get(ctx, "/ready")
+	return err
+}
+
+// Listener gives the address that a listener is bound to.
+func (e *Envoy) Listener(ctx context.Context, name string) (string, error) {
+	body, err := e.Get(ctx, "/listeners?format=json")
+	if err != nil {
+		return "", err
+	}
+	var all struct {
+		Listeners []struct {
+			Name    string `json:"name"`
+			Address struct {
+				Socket struct {
+					Address string `json:"address"`
+					Port    int    `json:"port_value"`
+				} `json:"socket_address"`
+			} `json:"local_address"`
+		} `json:"listener_statuses"`
+	}
+	if err := json.Unmarshal(body, &all); err != nil {
+		return "", fmt.Errorf("read Envoy's listeners: %w", err)
+	}
+	for _, l := range all.Listeners {
+		if l.Name == name && l.Address.Socket.Port != 0 {
+			return net.JoinHostPort(l.Address.Socket.Address, strconv.Itoa(l.Address.Socket.Port)), nil
+		}
+	}
+	return "", fmt.Errorf("no listener %q is bound", name)
+}
+
+// Stats gives the counters and gauges whose names match a regular expression.
+func (e *Envoy) Stats(ctx context.Context, filter string) (map[string]int64, error) {
+	body, err := e.Get(ctx, "/stats?filter="+url.QueryEscape(filter))
+	if err != nil {
+		return nil, err
+	}
+	stats := map[string]int64{}
+	for line := range strings.Lines(string(body)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil { // histograms and texts are left out
+			stats[name] = n
+		}
+	}
+	return stats, nil
+}
+
+// Fetches is how often this Envoy downloaded a module, and how often it tried
+// in vain.
+func (e *Envoy) Fetches(ctx context.Context) (good, failed int64, err error) {
+	stats, err := e.Stats(ctx, `^wasm\.remote_load_fetch_`)
+	return stats["wasm.remote_load_fetch_successes"], stats["wasm.remote_load_fetch_failures"], err
+}
+
+// VMs is how many Wasm VMs exist.
+func (e *Envoy) VMs(ctx context.Context) (int64, error) {
+	stats, err := e.Stats(ctx, `^wasm\..*active$`)
+	var n int64
+	for _, v := range stats {
+		n += v
+	}
+	return n, err
+}
+
+// Extensions gives the version of each extension configuration that Envoy
+// says it runs, by name.
+func (e *Envoy) Extensions(ctx context.Context) (map[string]string, error) {
+	body, err := e.Get(ctx, "/config_dump?resource=ecds_filters")
+	if err != nil {
+		return nil, err
+	}
+	var dump struct {
+		Configs []struct {
+			Version string `json:"version_info"`
+			Filter  struct {
+				Name string `json:"name"`
+			} `json:"ecds_filter"`
+		} `json:"configs"`
+	}
+	if err := json.Unmarshal(body, &dump); err != nil {
+		return nil, fmt.Errorf("read Envoy's config dump: %w", err)
+	}
+	versions := map[string]string{}
+	for _, c := range dump.Configs {
+		versions[c.Filter.Name] = c.Version
+	}
+	return versions, nil
+}

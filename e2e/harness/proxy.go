@@ -1,0 +1,136 @@
+package harness
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// Proxy passes TCP connections on to one address, and cuts or delays them when
+// it is told to.
+type Proxy struct {
+	listener net.Listener
+	target   string
+	wg       sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+	delay time.Duration
+	down  bool
+}
+
+// StartProxy returns a proxy that listens.
+func StartProxy(target string) (*Proxy, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	p := &Proxy{listener: l, target: target, conns: map[net.Conn]struct{}{}}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Address is host:port.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Delay holds what comes back from the target for d, from now on.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Cut closes every connection that is open.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+// Down cuts every connection and has new ones closed at once, until Up.
+func (p *Proxy) Down() {
+	p.mu.Lock()
+	p.down = true
+	p.mu.Unlock()
+	p.Cut()
+}
+
+// Up ends Down.
+func (p *Proxy) Up() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = false
+}
+
+// Close cuts every connection and ends the proxy.
+func (p *Proxy) Close() error {
+	err := p.listener.Close()
+	p.Down()
+	p.wg.Wait()
+	return err
+}
+
+func (p *Proxy) accept() {
+	for {
+		from, err := p.listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		p.wg.Go(func() { p.pass(from) })
+	}
+}
+
+func (p *Proxy) pass(from net.Conn) {
+	defer from.Close()
+	to, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	defer to.Close()
+	if !p.add(from, to) {
+		return
+	}
+	defer p.remove(from, to)
+	p.wg.Go(func() {
+		_, _ = io.Copy(to, from)
+		_ = to.(*net.TCPConn).CloseWrite()
+	})
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := to.Read(buf)
+		p.mu.Lock()
+		delay := p.delay
+		p.mu.Unlock()
+		time.Sleep(delay) // the delay is what this is for
+		if _, werr := from.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// add notes the connections, unless the proxy is down.
+func (p *Proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		if !p.down {
+			p.conns[c] = struct{}{}
+		}
+	}
+	return !p.down
+}
+
+func (p *Proxy) remove(conns ...net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range conns {
+		delete(p.conns, c)
+	}
+}

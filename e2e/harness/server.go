@@ -1,0 +1,182 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// BuildServer builds xds-server into dir and returns the program's path.
+func BuildServer(ctx context.Context, root, dir string) (string, error) {
+	path := filepath.Join(dir, "xds-server")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/xds-server")
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build xds-server: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// ServerConfig says how to start xds-server.
+type ServerConfig struct {
+	Program     string
+	Dir         string // for its log and other files
+	Definitions string
+	Data        string
+	Args        []string // further flags of serve
+}
+
+// Server is a running xds-server.
+type Server struct {
+	config ServerConfig
+	proc   *process
+
+	Addresses Addresses
+}
+
+// Addresses are what xds-server listens on, host:port.
+type Addresses struct {
+	XDS     string `json:"xds"`
+	Modules string `json:"modules"`
+	Admin   string `json:"admin"`
+}
+
+// StartServer returns once xds-server listens.
+func StartServer(ctx context.Context, config ServerConfig) (*Server, error) {
+	if err := os.MkdirAll(config.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	any := "127.0.0.1:0"
+	s := &Server{config: config, Addresses: Addresses{XDS: any, Modules: any, Admin: any}}
+	return s, s.Start(ctx)
+}
+
+// Start starts a server again that was killed, at the addresses it had.
+func (s *Server) Start(ctx context.Context) error {
+	file := filepath.Join(s.config.Dir, "addresses.json")
+	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	args := append([]string{"serve",
+		"--definitions", s.config.Definitions, "--data", s.config.Data,
+		"--xds-listen", s.Addresses.XDS, "--modules-listen", s.Addresses.Modules,
+		"--admin-listen", s.Addresses.Admin, "--addresses-file", file}, s.config.Args...)
+	var err error
+	if s.proc, err = start(ctx, s.Log(), s.config.Program, args...); err != nil {
+		return err
+	}
+	err = Poll(ctx, 20*time.Second, func() error {
+		if err := s.proc.ended(); err != nil {
+			return err
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(b, &s.Addresses)
+	})
+	if err != nil {
+		s.Kill()
+	}
+	return err
+}
+
+// Kill ends the server at once, as kill -9 does.
+func (s *Server) Kill() { s.proc.kill() }
+
+// Stop ends the server as a service manager does.
+func (s *Server) Stop() error { return s.proc.stop(20 * time.Second) }
+
+// Running is nil while the process runs; after that it has the end of the log.
+func (s *Server) Running() error { return s.proc.ended() }
+
+// Log is the file that the server's output goes to.
+func (s *Server) Log() string { return filepath.Join(s.config.Dir, "xds-server.log") }
+
+// Run runs another command of xds-server and returns its standard output.
+func (s *Server) Run(ctx context.Context, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, s.config.Program, args...).Output()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return out, fmt.Errorf("xds-server %s: %w\n%s", args[0], err, exit.Stderr)
+	}
+	return out, err
+}
+
+// Bootstrap gives what `xds-server bootstrap` writes for an Envoy of this
+// server. Later args win over the ones given here.
+func (s *Server) Bootstrap(ctx context.Context, id string, args ...string) ([]byte, error) {
+	return s.Run(ctx, append([]string{"bootstrap", "--node-id", id,
+		"--xds-address", s.Addresses.XDS, "--admin-address", "127.0.0.1:0"}, args...)...)
+}
+
+// Status is the part of /api/v1/status that tests look at.
+type Status struct {
+	Definitions struct {
+		Loaded int `json:"loaded"`
+		Errors []struct {
+			File    string `json:"file"`
+			Line    int    `json:"line"`
+			Message string `json:"message"`
+		} `json:"errors"`
+	} `json:"definitions"`
+	Filters []struct {
+		Name    string `json:"name"`
+		SHA256  string `json:"sha256"`
+		Version string `json:"version"`
+		Nodes   int    `json:"nodes"`
+		Running int    `json:"running"`
+		Pending int    `json:"pending"`
+		Failed  int    `json:"failed"`
+	} `json:"filters"`
+	Nodes []NodeStatus `json:"nodes"`
+}
+
+// NodeStatus is an Envoy in a [Status].
+type NodeStatus struct {
+	ID      string         `json:"id"`
+	Cluster string         `json:"cluster"`
+	Filters []FilterStatus `json:"filters"`
+}
+
+// FilterStatus is a filter of an Envoy.
+type FilterStatus struct {
+	Name    string    `json:"name"`
+	Wanted  string    `json:"wanted"`
+	Running string    `json:"running"`
+	State   string    `json:"state"`
+	Reason  string    `json:"reason"`
+	Since   time.Time `json:"since"`
+}
+
+// Status asks the server for its status.
+func (s *Server) Status(ctx context.Context) (*Status, error) {
+	body, err := get(ctx, "http://"+s.Addresses.Admin+"/api/v1/status")
+	if err != nil {
+		return nil, err
+	}
+	status := &Status{}
+	if err := json.Unmarshal(body, status); err != nil {
+		return nil, fmt.Errorf("read the status: %w", err)
+	}
+	return status, nil
+}
+
+// Filter finds a filter of an Envoy.
+func (s *Status) Filter(node, name string) (FilterStatus, error) {
+	for _, n := range s.Nodes {
+		if n.ID != node {
+			continue
+		}
+		for _, f := range n.Filters {
+			if f.Name == name {
+				return f, nil
+			}
+		}
+	}
+	return FilterStatus{}, fmt.Errorf("the status has no filter %q of node %q", name, node)
+}

@@ -1,0 +1,78 @@
+// Package e2e tests xds-server on real Envoys: what a request meets while
+// filters come, change and go, and while everything around them fails.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"wasmxds/e2e/harness"
+)
+
+// What TestMain found and built; tests only read it.
+var (
+	envoys    []harness.Binary // oldest first
+	xdsServer string           // the program
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "wasmxds-e2e-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = prepare(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+func prepare(dir string) error {
+	root, err := harness.Root()
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	if envoys, err = harness.Envoys(ctx, root); err != nil {
+		return err
+	}
+	xdsServer, err = harness.BuildServer(ctx, root, dir)
+	return err
+}
+
+// combination is an Envoy and how it speaks to xds-server.
+type combination struct {
+	envoy    harness.Binary
+	protocol string
+}
+
+// newest is the combination for scenes that take long or that are the same in
+// each.
+func newest() combination {
+	return combination{envoys[len(envoys)-1], "delta"}
+}
+
+// eachCombination runs a scene with each Envoy in both protocols.
+func eachCombination(t *testing.T, scene func(t *testing.T, c combination)) {
+	for _, envoy := range envoys {
+		for _, protocol := range []string{"sotw", "delta"} {
+			t.Run(envoy.Version+" "+protocol, func(t *testing.T) {
+				scene(t, combination{envoy, protocol})
+			})
+		}
+	}
+}
