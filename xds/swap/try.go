@@ -14,6 +14,7 @@ const (
 	maxBackoff   = 15 * time.Second
 	negative     = 10 * time.Second // Envoy's memory of a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
 	downloading  = 2 * time.Minute  // a download that is not seen to end is given up
+	sharedWait   = 2 * time.Second  // the same where it may be another Envoy's
 	warmLimit    = 5 * time.Second
 	patience     = 5 * time.Second // how long a filter that fails is waited for before the rest goes on without it
 	unseen       = 5               // NACKs without a download seen that make a fetch a failed one
@@ -31,6 +32,7 @@ type try struct {
 	nacks    int
 	pushed   bool // at least once
 	open     bool // its download is under way
+	shared   bool // or that of another Envoy
 	fetched  bool // a download ended since the last push
 	fetches  int  // downloads that ended
 	refused  bool // NACKed with the code at hand
@@ -183,7 +185,7 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	tr.nacks++
 	switch {
 	case tr.open:
-		tr.due = now.Add(downloading)
+		tr.due = now.Add(tr.wait())
 	case tr.fetched:
 		tr.due = maxTime(tr.due, now.Add(settle))
 	default:
@@ -209,6 +211,22 @@ func (m *Machine) jitter(d time.Duration) time.Duration {
 	return d + time.Duration(m.rand()*float64(d)/5)
 }
 
+// wait is how long a download that is under way is waited for.
+func (tr *try) wait() time.Duration {
+	if tr.shared {
+		return sharedWait
+	}
+	return downloading
+}
+
+// Awaits tells whether this Envoy has probably been told to fetch a module and
+// has not been seen to have it.
+func (m *Machine) Awaits(sha256 string) bool {
+	return slices.ContainsFunc(m.tries, func(tr *try) bool {
+		return tr.typ == Extension && tr.sha256 == sha256 && tr.pushed && !tr.refused && !tr.fetched
+	})
+}
+
 // Phase is how far a download is.
 type Phase uint8
 
@@ -224,6 +242,7 @@ type Download struct {
 	SHA256 string
 	Phase  Phase
 	Size   int64 // bytes, of the module
+	Shared bool  // it may be another Envoy's at the same address
 }
 
 // settle is what Envoy needs, at least, between the last byte of a module and
@@ -237,9 +256,9 @@ func (d Download) apply(m *Machine, now time.Time) {
 		}
 		switch d.Phase {
 		case Started:
-			tr.open = true
+			tr.open, tr.shared = true, d.Shared
 			if tr.nacks > 0 {
-				tr.due = now.Add(downloading)
+				tr.due = now.Add(tr.wait())
 			}
 		case Done:
 			tr.open, tr.fetched = false, true

@@ -1,0 +1,198 @@
+package xds
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+	"wasmxds/xds/swap"
+)
+
+// Options are a Server's givens. The zero value is usable.
+type Options struct {
+	Log *slog.Logger     // nil: none
+	Now func() time.Time // nil: time.Now
+	// Allow decides whether a stream may be this node; nil: any may. Its
+	// error is what the Envoy is told.
+	Allow func(ctx context.Context, n definition.Node) error
+}
+
+// Server holds the streams of all Envoys.
+type Server struct {
+	log   *slog.Logger
+	now   func() time.Time
+	allow func(ctx context.Context, n definition.Node) error
+	space *swap.Space
+	salt  int
+	wheel *wheel
+
+	ready   chan struct{} // closed by the first Publish
+	publish chan struct{} // holds a token while there is something to fan out
+	ending  chan struct{} // closed when streams are to end
+
+	mu      sync.Mutex
+	catalog *resource.Catalog
+	clients map[*client]struct{}
+	peers   map[netip.Addr]*peer
+	nodes   map[string]*record // by node id
+	closed  bool
+
+	counters counters
+}
+
+// counters are the figures behind the metrics.
+type counters struct {
+	streams, pushes, bytes, nacks, requests atomic.Int64
+	sent, refused                           [swap.Types]atomic.Int64
+}
+
+// New makes a Server. It serves once Run runs and something was published.
+func New(o Options) *Server {
+	s := &Server{
+		log: o.Log, now: o.Now, allow: o.Allow,
+		space:   swap.NewSpace(),
+		salt:    1 + rand.IntN(1<<20),
+		wheel:   newWheel(),
+		ready:   make(chan struct{}),
+		publish: make(chan struct{}, 1),
+		ending:  make(chan struct{}),
+		clients: map[*client]struct{}{},
+		peers:   map[netip.Addr]*peer{},
+		nodes:   map[string]*record{},
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	return s
+}
+
+// NewGRPC makes a grpc.Server for Server: with the codec that shares bytes,
+// and with what bounds a connection's memory and finds dead ones.
+func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
+	return grpc.NewServer(append([]grpc.ServerOption{
+		grpc.ForceServerCodecV2(newCodec()),
+		grpc.MaxConcurrentStreams(16),
+		grpc.MaxRecvMsgSize(4 << 20),
+		grpc.StaticStreamWindowSize(64 << 10),
+		grpc.StaticConnWindowSize(128 << 10),
+		grpc.SharedWriteBuffer(true),
+		grpc.WriteBufferSize(16 << 10),
+		grpc.ReadBufferSize(4 << 10),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+	}, opts...)...)
+}
+
+// Register adds the aggregated discovery service to g.
+func (s *Server) Register(g grpc.ServiceRegistrar) {
+	g.RegisterService(&grpc.ServiceDesc{
+		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{
+			{StreamName: "StreamAggregatedResources", ServerStreams: true, ClientStreams: true,
+				Handler: func(_ any, st grpc.ServerStream) error { return s.stream(st, false) }},
+			{StreamName: "DeltaAggregatedResources", ServerStreams: true, ClientStreams: true,
+				Handler: func(_ any, st grpc.ServerStream) error { return s.stream(st, true) }},
+		},
+		Metadata: "envoy/service/discovery/v3/ads.proto",
+	}, nil)
+}
+
+// Publish makes c what Envoys are to have. It does not wait for them.
+func (s *Server) Publish(c *resource.Catalog) {
+	s.mu.Lock()
+	first := s.catalog == nil
+	s.catalog = c
+	s.mu.Unlock()
+	if first {
+		close(s.ready)
+	}
+	select {
+	case s.publish <- struct{}{}:
+	default: // the one that is waiting takes this catalog along
+	}
+}
+
+// Run fans out what is published and wakes who waits for a time, until ctx
+// ends. Then it ends all streams.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		for {
+			select {
+			case <-ctx.Done():
+				s.end()
+				return nil
+			case <-s.publish:
+				s.fanOut()
+			}
+		}
+	})
+	g.Go(func() error {
+		s.wheel.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
+		return nil
+	})
+	return g.Wait()
+}
+
+// end lets every stream's handler return.
+func (s *Server) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.closed = true
+		close(s.ending)
+	}
+}
+
+// fanOut gives every client its snapshot.
+func (s *Server) fanOut() {
+	s.mu.Lock()
+	catalog := s.catalog
+	all := make([]*client, 0, len(s.clients))
+	for c := range s.clients {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				i := next.Add(1) - 1
+				if i >= int64(len(all)) {
+					return
+				}
+				s.offer(all[i], catalog)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// offer publishes catalog to c where it changes anything for it.
+func (s *Server) offer(c *client, catalog *resource.Catalog) {
+	snap := catalog.Snapshot(c.node)
+	c.mu.Lock()
+	same := c.snap == snap
+	c.snap = snap
+	c.mu.Unlock()
+	if !same {
+		s.step(c, swap.Publish{Snapshot: snap})
+	}
+}

@@ -1,0 +1,212 @@
+package swap_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"wasmxds/xds/swap"
+)
+
+// TestScripts plays testdata/*.txt: what Envoy said, what is sent. The
+// commands:
+//
+//	envoy PROTOCOL            a new stream; below it what is wanted
+//	publish                   what is wanted from now on
+//	TYPE subscribe NAME...    Envoy asks for resources ("*": all)
+//	TYPE has NAME=LABEL...    ... on a reconnect: and has these
+//	TYPE ack | nack MESSAGE   its answer to the newest response of that type
+//	download MODULE started|done|aborted
+//	wait DURATION
+//	status
+func TestScripts(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		s := &script{}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			return s.run(t, d)
+		})
+	})
+}
+
+type script struct {
+	world
+	m     *swap.Machine
+	now   time.Time
+	delta bool
+	names map[swap.Type][]string
+	nonce map[swap.Type]string
+}
+
+func (s *script) run(t *testing.T, d *datadriven.TestData) string {
+	switch d.Cmd {
+	case "envoy":
+		if s.labels == nil {
+			s.world = world{labels: map[string]string{}, modules: map[string]string{}}
+			s.now = time.Unix(0, 0)
+		}
+		s.delta = d.CmdArgs[0].Key == "delta"
+		s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
+		snap := s.define(t, d.Input)
+		s.m = swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: snap, Delta: s.delta, Salt: 7})
+		return ""
+	case "publish":
+		return s.step(swap.Publish{Snapshot: s.define(t, d.Input)})
+	case "download":
+		phase := map[string]swap.Phase{"started": swap.Started, "done": swap.Done, "aborted": swap.Aborted}[d.CmdArgs[1].Key]
+		for sha, name := range s.modules {
+			if name == d.CmdArgs[0].Key {
+				return s.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000})
+			}
+		}
+		t.Fatalf("%s: no module %q", d.Pos, d.CmdArgs[0].Key)
+	case "wait":
+		return s.wait(t, d)
+	case "status":
+		return s.status()
+	}
+	return s.request(t, d)
+}
+
+// request is "TYPE subscribe ...", "TYPE ack" and "TYPE nack ...".
+func (s *script) request(t *testing.T, d *datadriven.TestData) string {
+	typ, ok := typeOf(d.Cmd)
+	if !ok || len(d.CmdArgs) == 0 {
+		t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
+	}
+	r := swap.Request{Type: typ, Nonce: s.nonce[typ]}
+	var args []string
+	for _, a := range d.CmdArgs[1:] {
+		args = append(args, a.String())
+	}
+	switch d.CmdArgs[0].Key {
+	case "subscribe":
+		names := strings.Fields(strings.ReplaceAll(strings.Join(args, " "), "*", ""))
+		r.Subscribe = names
+		s.names[typ] = append(s.names[typ], names...)
+	case "has":
+		r.Initial = map[string]string{}
+		for _, a := range d.CmdArgs[1:] {
+			r.Initial[a.Key] = s.versionOf(typ, a.Key, a.Vals[0])
+			if typ != swap.Listener && typ != swap.Cluster {
+				s.names[typ] = append(s.names[typ], a.Key)
+				r.Subscribe = append(r.Subscribe, a.Key)
+			}
+		}
+		for name, v := range r.Initial {
+			r.Version += " " + name + "@" + v
+		}
+	case "ack":
+	case "nack":
+		r.Failed, r.Error = true, strings.Join(args, " ")
+	}
+	r.Names = s.names[typ]
+	return s.step(r)
+}
+
+// versionOf is the version of a label; for what has no label, the wanted one.
+func (s *script) versionOf(typ swap.Type, name, label string) string {
+	snap := s.catalog.Snapshot(nodeOf())
+	switch {
+	case typ == swap.Listener && name == "primer" && label == "wanted":
+		return snap.Primer.Version
+	case typ == swap.Listener && label == "wanted":
+		for _, l := range snap.Listeners {
+			if l.Name == name {
+				return l.Version
+			}
+		}
+	case typ == swap.Cluster && label == "wanted":
+		for _, c := range snap.Clusters {
+			if c.Name == name {
+				return c.Version
+			}
+		}
+	case typ == swap.Route && label == "wanted":
+		return snap.Gate.Version
+	}
+	for v, l := range s.labels {
+		if f := s.catalog.Filter(strings.TrimPrefix(name, "primer/")); l == label && (f == nil || f.Version == v || label != "wanted") {
+			return v
+		}
+	}
+	return "0000"
+}
+
+func (s *script) step(e swap.Event) string {
+	var b strings.Builder
+	for _, send := range s.m.Step(s.now, e) {
+		s.nonce[send.Type] = swap.FormatNonce(send.Nonce)
+		fmt.Fprintf(&b, "send %s:", send.Type)
+		for _, r := range send.Resources {
+			fmt.Fprintf(&b, " %s%s", r.Name, s.label(r.Version))
+		}
+		for _, name := range send.Removed {
+			fmt.Fprintf(&b, " -%s", name)
+		}
+		b.WriteByte('\n')
+	}
+	if b.Len() == 0 {
+		return "nothing\n"
+	}
+	return b.String()
+}
+
+// wait lets time pass, with a Tick whenever the machine asked for one.
+func (s *script) wait(t *testing.T, d *datadriven.TestData) string {
+	span, err := time.ParseDuration(d.CmdArgs[0].Key)
+	if err != nil {
+		t.Fatalf("%s: %v", d.Pos, err)
+	}
+	var b strings.Builder
+	start := s.now
+	for end := s.now.Add(span); ; {
+		due := s.m.Due(s.now)
+		if due.IsZero() || due.After(end) {
+			s.now = end
+			break
+		}
+		s.now = due
+		if out := s.step(swap.Tick{}); out != "nothing\n" {
+			fmt.Fprintf(&b, "after %s: %s", s.now.Sub(start), out)
+		}
+	}
+	if b.Len() == 0 {
+		return "nothing\n"
+	}
+	return b.String()
+}
+
+func (s *script) status() string {
+	var b strings.Builder
+	for _, f := range s.m.Filters() {
+		running := "nothing"
+		if f.Running != "" {
+			running = strings.TrimPrefix(s.label(f.Running), "=")
+		}
+		fmt.Fprintf(&b, "%s: %s, runs %s", f.Name, f.State, running)
+		if f.Reason != "" {
+			reason := f.Reason
+			for v, l := range s.labels {
+				reason = strings.ReplaceAll(reason, v, l)
+			}
+			for sha, name := range s.modules {
+				reason = strings.ReplaceAll(reason, sha[:12], name)
+			}
+			fmt.Fprintf(&b, "\n  %s", reason)
+		}
+		b.WriteByte('\n')
+	}
+	for _, l := range s.m.Listeners() {
+		if l.Reason != "" {
+			state := "withheld"
+			if l.Running != "" {
+				state = "as before"
+			}
+			fmt.Fprintf(&b, "listener %s: %s, %s\n", l.Name, state, l.Reason)
+		}
+	}
+	return b.String()
+}
