@@ -104,10 +104,11 @@ func (f *fleet) module(m wasmtest.Filter) string {
 	return "../" + name
 }
 
-// listener is a definition of a listener before the upstream.
-func (f *fleet) listener(name string, lines ...string) string {
-	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:0\n%sroutes:\n- {prefix: /, upstream: %q}\n",
-		name, joined(lines), f.upstream.Address())
+// listener is a definition of a listener before the upstream, with further
+// routes before the one that takes all.
+func (f *fleet) listener(name string, routes ...string) string {
+	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:0\nroutes:\n%s- {prefix: /, upstream: %q}\n",
+		name, joined(routes), f.upstream.Address())
 }
 
 // filter is a definition of a filter.

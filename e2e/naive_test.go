@@ -12,7 +12,6 @@ import (
 
 	"wasmxds/bench/naive"
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // naiveBootstrap is what a node of the naive server needs.
@@ -49,7 +48,7 @@ type naiveFleet struct {
 	version int
 }
 
-func newNaiveFleet(t *testing.T, c combination) *naiveFleet {
+func newNaiveFleet(t *testing.T, c combination, filters ...filterSpec) *naiveFleet {
 	t.Helper()
 	n := &naiveFleet{fleet: newFleet(t), server: naive.New()}
 	var err error
@@ -69,19 +68,16 @@ func newNaiveFleet(t *testing.T, c combination) *naiveFleet {
 	_, port, err := net.SplitHostPort(l.Addr().String())
 	must(t, err)
 	api := map[string]string{"sotw": "GRPC", "delta": "DELTA_GRPC"}[c.protocol]
-	n.push(wasmtest.Filter{Header: "x-version", Value: "0"})
+	n.push(filters...)
 	n.edge = n.envoyWith(c, "naive", []byte(strings.NewReplacer("ID", "naive", "PORT", port, "API", api).Replace(naiveBootstrap)))
 	return n
 }
 
-// push publishes a module and has the Envoy run it.
-func (n *naiveFleet) push(m wasmtest.Filter) time.Time {
+// push publishes the modules and has the Envoy run the filters.
+func (n *naiveFleet) push(filters ...filterSpec) time.Time {
 	n.t.Helper()
 	n.version++
-	module := m.Module()
-	sha := harness.SHA256(module)
-	e := naive.Edge{Listen: "127.0.0.1:0", Upstream: n.upstream.Address(), Filters: []naive.Filter{
-		{Name: "hello", URL: n.origin.Put(sha+".wasm", module), SHA256: sha}}}
+	e := naive.Edge{Listen: "127.0.0.1:0", Upstream: n.upstream.Address(), Filters: naiveFilters(n.origin, filters)}
 	r, err := e.Resources()
 	must(n.t, err)
 	must(n.t, n.server.Set(n.t.Context(), "naive", n.version, r))
@@ -91,16 +87,13 @@ func (n *naiveFleet) push(m wasmtest.Filter) time.Time {
 // What xds-server is for: the server that one writes first loses the filter
 // when its module changes.
 func TestNaiveServerLosesTheFilter(t *testing.T) {
-	n := newNaiveFleet(t, newest())
+	n := newNaiveFleet(t, newest(), byModule("hello", "0"))
 	n.edge.ready()
-	l := n.edge.load("web", "x-version")
-	n.seen(l, time.Now(), "x-version", "0")
-	if c := l.Counts(); c.Unfiltered+c.Failed > 0 {
-		t.Logf("before any swap: %v", c)
-	}
-	n.push(wasmtest.Filter{Header: "x-version", Value: "1"})
+	l := n.edge.load("web", "x-hello")
+	n.seen(l, time.Now(), "x-hello", "0")
+	n.push(byModule("hello", "1"))
 	n.eventually(func() error {
-		if c := l.Counts(); c.Unfiltered == 0 {
+		if l.Counts().Unfiltered == 0 {
 			return errors.New("each request has its header")
 		}
 		return nil

@@ -114,9 +114,16 @@ func (e *Envoy) VMs(ctx context.Context) (int64, error) {
 	return n, err
 }
 
-// Extensions gives the version of each extension configuration that Envoy
-// says it runs, by name.
-func (e *Envoy) Extensions(ctx context.Context) (map[string]string, error) {
+// Extension is a Wasm filter as Envoy says it runs.
+type Extension struct {
+	Version string // of the resource (delta) or of its response (state of the world)
+	SHA256  string // of the module
+	Config  string // of the plugin, where that is a string
+}
+
+// Extensions gives the Wasm filters that Envoy got as extension
+// configurations, by name.
+func (e *Envoy) Extensions(ctx context.Context) (map[string]Extension, error) {
 	body, err := e.Get(ctx, "/config_dump?resource=ecds_filters")
 	if err != nil {
 		return nil, err
@@ -125,16 +132,32 @@ func (e *Envoy) Extensions(ctx context.Context) (map[string]string, error) {
 		Configs []struct {
 			Version string `json:"version_info"`
 			Filter  struct {
-				Name string `json:"name"`
+				Name  string `json:"name"`
+				Typed struct {
+					Plugin struct {
+						Configuration struct {
+							Value any `json:"value"`
+						} `json:"configuration"`
+						VM struct {
+							Code struct {
+								Remote struct {
+									SHA256 string `json:"sha256"`
+								} `json:"remote"`
+							} `json:"code"`
+						} `json:"vm_config"`
+					} `json:"config"`
+				} `json:"typed_config"`
 			} `json:"ecds_filter"`
 		} `json:"configs"`
 	}
 	if err := json.Unmarshal(body, &dump); err != nil {
 		return nil, fmt.Errorf("read Envoy's config dump: %w", err)
 	}
-	versions := map[string]string{}
+	all := map[string]Extension{}
 	for _, c := range dump.Configs {
-		versions[c.Filter.Name] = c.Version
+		plugin := c.Filter.Typed.Plugin
+		text, _ := plugin.Configuration.Value.(string)
+		all[c.Filter.Name] = Extension{Version: c.Version, SHA256: plugin.VM.Code.Remote.SHA256, Config: text}
 	}
-	return versions, nil
+	return all, nil
 }

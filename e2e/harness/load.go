@@ -39,6 +39,8 @@ type Load struct {
 	wg     sync.WaitGroup
 
 	mu      sync.Mutex
+	idle    *sync.Cond // flying is 0
+	flying  int
 	address string
 	counts  Counts
 	seen    map[string]time.Time // "name: value" to the answer that had it first
@@ -79,6 +81,7 @@ func StartLoad(ctx context.Context, config LoadConfig) *Load {
 		config.Path = "/"
 	}
 	l := &Load{config: config, cancel: cancel, address: config.Address, seen: map[string]time.Time{}, last: map[string]time.Time{}}
+	l.idle = sync.NewCond(&l.mu)
 	for i := range config.Workers {
 		l.wg.Go(func() { l.work(ctx, i%3 == 2) })
 	}
@@ -101,11 +104,22 @@ func (l *Load) Counts() Counts {
 	return c
 }
 
-// Target sends the requests to another address from now on; "" holds the load.
+// Target sends the requests to another address from now on.
 func (l *Load) Target(address string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.address = address
+}
+
+// Hold sends no more requests until Target is called, and returns once those
+// under way are answered.
+func (l *Load) Hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.address = ""
+	for l.flying > 0 {
+		l.idle.Wait()
+	}
 }
 
 // Seen is when a header first reached the upstream with this value, and nil
@@ -153,6 +167,9 @@ func (l *Load) work(ctx context.Context, fresh bool) {
 	for ctx.Err() == nil {
 		l.mu.Lock()
 		address := l.address
+		if address != "" {
+			l.flying++
+		}
 		l.mu.Unlock()
 		if address != "" {
 			l.request(ctx, client, address)
@@ -170,11 +187,14 @@ func (l *Load) request(ctx context.Context, client *http.Client, address string)
 	start := time.Now()
 	headers, err := Request(ctx, client, "http://"+address+l.config.Path, l.config.Send)
 	end := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.flying--; l.flying == 0 {
+		l.idle.Broadcast()
+	}
 	if ctx.Err() != nil {
 		return
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		l.counts.Refused++
 		l.note(err)

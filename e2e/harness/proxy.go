@@ -12,16 +12,17 @@ import (
 // it is told to.
 type Proxy struct {
 	listener net.Listener
-	target   string
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	delay time.Duration
-	down  bool
+	mu     sync.Mutex
+	target string
+	conns  map[net.Conn]struct{}
+	delay  time.Duration
+	down   bool
 }
 
-// StartProxy returns a proxy that listens.
+// StartProxy returns a proxy that listens. Its target may be "" until Target
+// is called; connections are closed at once while it is.
 func StartProxy(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,6 +35,13 @@ func StartProxy(target string) (*Proxy, error) {
 
 // Address is host:port.
 func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Target passes connections that come from now on to another address.
+func (p *Proxy) Target(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = address
+}
 
 // Delay holds what comes back from the target for d, from now on.
 func (p *Proxy) Delay(d time.Duration) {
@@ -89,7 +97,10 @@ func (p *Proxy) accept() {
 
 func (p *Proxy) pass(from net.Conn) {
 	defer from.Close()
-	to, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	to, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}

@@ -132,6 +132,8 @@ type Status struct {
 		Running int    `json:"running"`
 		Pending int    `json:"pending"`
 		Failed  int    `json:"failed"`
+		State   string `json:"state"`
+		Reason  string `json:"reason"`
 	} `json:"filters"`
 	Nodes []NodeStatus `json:"nodes"`
 }

@@ -1,13 +1,15 @@
 package harness
 
 import (
+	"net"
 	"net/http"
 	"strconv"
 	"time"
 )
 
 // Upstream is a server behind Envoy that answers each request with the
-// headers it came with, in the form they have in HTTP/1.
+// headers it came with, in the form they have in HTTP/1, and one more,
+// Upstream, with its address.
 //
 // A request with ?stream=N gets a line every 10 ms, N of them, after that.
 type Upstream struct{ site *site }
@@ -26,6 +28,7 @@ func (u *Upstream) Close() error { return u.site.close() }
 
 func echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain")
+	r.Header.Set("Upstream", r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
 	if err := r.Header.Write(w); err != nil {
 		return
 	}
