@@ -1,0 +1,112 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+const (
+	quiet    = 20 * time.Millisecond // a file that was not written to for so long is read
+	restless = 2 * time.Second       // how long to wait for that
+)
+
+// files fetches modules from file URLs. The ETag of a file is what stat says
+// of it, so that one which didn't change is never read again.
+type files struct{}
+
+func (files) Fetch(ctx context.Context, request Request) (*Response, error) {
+	path, err := filePath(request.URL)
+	if err != nil {
+		return nil, err
+	}
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("module file: %w", err)
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, &ContentError{Message: "module file: " + path + " is not a regular file"}
+	}
+	if tag := fileTag(stat); tag == request.Known.ETag {
+		return &Response{Validators: request.Known}, nil
+	}
+	if stat, err = waitQuiet(ctx, path, stat); err != nil {
+		return nil, fmt.Errorf("module file: %w", err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("module file: %w", err)
+	}
+	return &Response{Body: &steady{File: f, stat: stat}, Validators: Validators{ETag: fileTag(stat)}}, nil
+}
+
+// waitQuiet waits until nobody seems to be writing the file.
+func waitQuiet(ctx context.Context, path string, stat fs.FileInfo) (fs.FileInfo, error) {
+	for start := time.Now(); ; {
+		age := time.Since(stat.ModTime())
+		if age >= quiet || age < 0 || time.Since(start) > restless {
+			return stat, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(quiet - age):
+		}
+		var err error
+		if stat, err = os.Stat(path); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// steady is a file that must not change while it is read.
+type steady struct {
+	*os.File
+	stat fs.FileInfo
+}
+
+var errUnsteady = errors.New("the file changes while it is being read")
+
+func (s *steady) Read(p []byte) (int, error) {
+	n, err := s.File.Read(p)
+	if err == io.EOF {
+		now, statErr := s.Stat()
+		switch {
+		case statErr != nil:
+			err = statErr
+		case fileTag(now) != fileTag(s.stat):
+			err = fmt.Errorf("module file: %s: %w", s.Name(), errUnsteady)
+		}
+	}
+	return n, err
+}
+
+// WriteTo hides os.File's, which would go around Read.
+func (s *steady) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{s})
+}
+
+func fileTag(stat fs.FileInfo) string {
+	return fmt.Sprintf("%s-%d-%d", inode(stat), stat.Size(), stat.ModTime().UnixNano())
+}
+
+// filePath gives the path of a file URL.
+func filePath(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", &ContentError{Message: fmt.Sprintf("module file: %v", err)}
+	}
+	if u.Scheme != "file" || (u.Host != "" && u.Host != "localhost") || !filepath.IsAbs(u.Path) {
+		return "", &ContentError{
+			Message: fmt.Sprintf("module file: %s is not the URL of a local file", u.Redacted()),
+			Hint:    "write file:///absolute/path, or a path relative to the definition",
+		}
+	}
+	return filepath.Clean(u.Path), nil
+}

@@ -1,0 +1,68 @@
+package module
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// Retain says how long modules are kept that nothing names any more: an Envoy
+// may still ask for one, and a roll-back needs no fetch while it is there.
+type Retain struct {
+	For   time.Duration // since the last use; default 24 h
+	Bytes int64         // of all such modules, oldest go first; default 1 GiB
+}
+
+// inUse is how long after its use a module is never removed: it may be on its
+// way to being named.
+const inUse = 10 * time.Minute
+
+// GC removes modules that are not named and no longer to be retained, and
+// gives their number.
+func (s *Store) GC(ctx context.Context, now time.Time, named map[string]bool, keep Retain) (int, error) {
+	keep.For = cmp.Or(keep.For, 24*time.Hour)
+	keep.Bytes = cmp.Or(keep.Bytes, 1<<30)
+	type module struct {
+		sha256 string
+		size   int64
+		used   time.Time
+	}
+	var idle []module
+	err := s.each(ctx, func(sha256 string, stat fs.FileInfo) error {
+		used := s.lastUse(sha256, stat.ModTime())
+		if !named[sha256] && now.Sub(used) >= inUse {
+			idle = append(idle, module{sha256, stat.Size(), used})
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("clean module store: %w", err)
+	}
+	slices.SortFunc(idle, func(a, b module) int { return b.used.Compare(a.used) })
+	var kept int64
+	var removed int
+	for _, m := range idle {
+		if kept += m.size; kept <= keep.Bytes && now.Sub(m.used) < keep.For {
+			continue
+		}
+		s.forget(m.sha256)
+		if err := os.Remove(s.path(m.sha256)); err != nil {
+			return removed, fmt.Errorf("clean module store: %w", err)
+		}
+		removed++
+	}
+	return removed, nil
+}
+
+func (s *Store) lastUse(sha256 string, modified time.Time) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if used := s.verified[sha256].used; used.After(modified) {
+		return used
+	}
+	return modified
+}

@@ -1,0 +1,130 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// HTTP fetches modules from http and https URLs. The zero value is ready to
+// use and goes through the proxy that the environment names, if any.
+type HTTP struct {
+	Client *http.Client // nil: one with time-outs and at most five redirects
+}
+
+// NewHTTP gives a Fetcher with a client of its own.
+func NewHTTP() *HTTP {
+	return &HTTP{Client: &http.Client{
+		Transport: &http.Transport{
+			Proxy:                 http.ProxyFromEnvironment,
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			ForceAttemptHTTP2:     true,
+			TLSHandshakeTimeout:   10 * time.Second,
+			ResponseHeaderTimeout: 30 * time.Second,
+			IdleConnTimeout:       90 * time.Second,
+			MaxIdleConnsPerHost:   2,
+		},
+		CheckRedirect: checkRedirect,
+	}}
+}
+
+// Close closes connections that are not in use.
+func (h *HTTP) Close() { h.Client.CloseIdleConnections() }
+
+func checkRedirect(r *http.Request, via []*http.Request) error {
+	if len(via) > 5 {
+		return errors.New("more than 5 redirects")
+	}
+	if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
+		return fmt.Errorf("redirect from https to %s", r.URL.Redacted())
+	}
+	return nil
+}
+
+// Fetch makes a GET request, conditional if something is known.
+func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, request.URL, nil)
+	if err != nil {
+		return nil, fmt.Errorf("fetch module: %w", err)
+	}
+	r.Header.Set("Accept", "application/wasm, application/octet-stream, */*;q=0.5")
+	r.Header.Set("User-Agent", "xds-server")
+	if request.Known.ETag != "" {
+		r.Header.Set("If-None-Match", request.Known.ETag)
+	}
+	if request.Known.LastModified != "" {
+		r.Header.Set("If-Modified-Since", request.Known.LastModified)
+	}
+	what := "fetch " + r.URL.Redacted()
+	response, err := h.Client.Do(r)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", what, cause(err))
+	}
+	switch {
+	case response.StatusCode == http.StatusOK:
+		return &Response{
+			Body: &body{ReadCloser: response.Body, what: what},
+			Validators: Validators{
+				ETag:         response.Header.Get("ETag"),
+				LastModified: response.Header.Get("Last-Modified"),
+			},
+		}, nil
+	case response.StatusCode == http.StatusNotModified && request.Known != (Validators{}):
+		response.Body.Close()
+		return &Response{Validators: request.Known}, nil
+	}
+	response.Body.Close()
+	return nil, &statusError{what: what, status: response.Status, after: retryAfter(response.Header)}
+}
+
+// cause takes away the method and URL that net/http says around an error.
+func cause(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if err == io.EOF {
+		return errors.New("the origin closed the connection without an answer")
+	}
+	return err
+}
+
+// body says what was being fetched when reading fails.
+type body struct {
+	io.ReadCloser
+	what string
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("%s: the origin closed the connection in the middle: %w", b.what, err)
+	case err != nil && err != io.EOF:
+		err = fmt.Errorf("%s: %w", b.what, err)
+	}
+	return n, err
+}
+
+// statusError is an answer that is no module.
+type statusError struct {
+	what, status string
+	after        time.Duration
+}
+
+func (e *statusError) Error() string             { return e.what + ": " + e.status }
+func (e *statusError) RetryAfter() time.Duration { return e.after }
+
+// retryAfter reads the header in seconds; a date is left to our own back-off.
+func retryAfter(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}

@@ -1,0 +1,17 @@
+//go:build unix
+
+package module
+
+import (
+	"fmt"
+	"io/fs"
+	"syscall"
+)
+
+// inode tells files of the same name apart.
+func inode(stat fs.FileInfo) string {
+	if s, ok := stat.Sys().(*syscall.Stat_t); ok {
+		return fmt.Sprintf("%d-%d", s.Dev, s.Ino)
+	}
+	return ""
+}

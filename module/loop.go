@@ -1,0 +1,278 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wasmxds/definition"
+)
+
+// loop is one Run of a Resolver. Its fields are owned by the goroutine of run;
+// others post functions to it.
+type loop struct {
+	*Resolver
+	ctx     context.Context
+	group   *errgroup.Group
+	watcher *watcher
+	news    chan func()
+	emit    func(*Set)
+
+	wanted  *definition.Set // nil: none yet
+	dirty   bool            // the Set that went out is no longer right
+	origins map[originKey]*origin
+	trials  map[string]*trial // by key
+	filters map[string]*entry // by name
+	memory  memory
+}
+
+// entry is a filter of the wanted set.
+type entry struct {
+	current *Filter // nil before the first Set
+	good    good
+	problem *definition.Problem
+	waiting bool // for something that began to be on the way since the last Set
+
+	// key was made from keyOf and keyFor; making it costs a hash.
+	keyOf  *definition.Filter
+	keyFor string
+	key    string
+}
+
+// good is a definition and a module that could be served together; zero where
+// none ever could.
+type good struct {
+	definition *definition.Filter
+	module     Info
+	key        string // of the trial that it passed; "": none was asked for
+}
+
+func (l *loop) run(updates <-chan *definition.Set) {
+	// What just began to be on the way is often there in a moment: files, and
+	// dry runs of small modules. So a Set waits for that, but not for long.
+	settled := time.NewTimer(time.Hour)
+	settled.Stop()
+	settling := false
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case set, ok := <-updates:
+			if !ok {
+				updates = nil
+				continue
+			}
+			l.wanted, l.dirty = set, true
+			l.sweep()
+		case news := <-l.news:
+			news()
+			l.drain()
+		case <-settled.C:
+			settling = false
+			for _, e := range l.filters {
+				e.waiting = false
+			}
+		}
+		if l.wanted == nil {
+			continue
+		}
+		waiting := l.resolve()
+		switch {
+		case !l.dirty:
+		case waiting && !settling:
+			settled.Reset(l.Settle)
+			settling = true
+		case !waiting:
+			settled.Stop()
+			settling = false
+			l.send()
+		}
+	}
+}
+
+// drain takes what else was posted meanwhile.
+func (l *loop) drain() {
+	for {
+		select {
+		case news := <-l.news:
+			news()
+		default:
+			return
+		}
+	}
+}
+
+// post has do called by the goroutine of run, unless ctx ends before.
+func (l *loop) post(ctx context.Context, do func()) {
+	select {
+	case l.news <- do:
+	case <-ctx.Done():
+	}
+}
+
+// sweep ends what only filters needed that are gone, or are wanted otherwise.
+func (l *loop) sweep() {
+	names := make(map[string]bool, len(l.wanted.Filters))
+	origins := make(map[originKey]bool, len(l.wanted.Filters))
+	for _, f := range l.wanted.Filters {
+		names[f.Name] = true
+		origins[keyOf(f)] = true
+	}
+	for name := range l.filters {
+		if !names[name] {
+			delete(l.filters, name)
+		}
+	}
+	for key, o := range l.origins {
+		if !origins[key] {
+			o.stop()
+			delete(l.origins, key)
+		}
+	}
+	l.memory.forget(origins)
+}
+
+// resolve brings all filters up to date with what is known now, and says
+// whether to wait a moment before that goes out.
+func (l *loop) resolve() (waiting bool) {
+	used := make(map[string]bool, len(l.trials))
+	for _, f := range l.wanted.Filters {
+		e := l.filters[f.Name]
+		if e == nil {
+			e = &entry{}
+			l.filters[f.Name] = e
+		}
+		l.resolveFilter(e, f)
+		if e.key != "" {
+			used[e.key] = true
+		}
+		waiting = waiting || e.waiting
+	}
+	for key, t := range l.trials {
+		if !used[key] {
+			t.stop()
+			delete(l.trials, key)
+		}
+	}
+	return waiting
+}
+
+func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
+	v := l.judge(e, f)
+	next := Filter{Definition: f, Wanted: f, State: v.state}
+	switch {
+	case v.state == Good:
+		next.Module = v.module
+		e.good = good{f, v.module, e.key}
+	case e.good.definition != nil:
+		next.Definition, next.Module = e.good.definition, e.good.module
+		next.Reason = fmt.Sprintf("%v; it goes on with %.12s", v.err, e.good.module.SHA256)
+	default:
+		next.Reason = v.err.Error()
+	}
+	if p := v.problem(f); p != e.problem && (p == nil || e.problem == nil || *p != *e.problem) {
+		e.problem = p
+		l.dirty = true
+	}
+	if e.current != nil && *e.current == next {
+		e.waiting = false
+		return
+	}
+	e.waiting = v.state == Fetching && (e.current == nil || e.current.State != Fetching || e.waiting)
+	if l.Logger != nil && v.state == Failed && (e.current == nil || e.current.Reason != next.Reason) {
+		l.Logger.Warn("filter can't be served as it is wanted", "filter", f.Name, "reason", next.Reason)
+	}
+	e.current = &next
+	l.dirty = true
+}
+
+// verdict is what is known of a filter as it is wanted.
+type verdict struct {
+	module Info
+	state  State
+	err    error // why it isn't good, or what to worry about though it is
+}
+
+func (l *loop) judge(e *entry, f *definition.Filter) verdict {
+	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
+		e.key = ""
+		return verdict{Info{SHA256: f.Module.SHA256}, Good, nil}
+	}
+	o := l.origin(f)
+	switch {
+	case o.err != nil && !o.stale:
+		return verdict{state: Failed, err: o.err}
+	case o.info == Info{}:
+		return verdict{state: Fetching, err: fmt.Errorf("%s is being fetched", o.key)}
+	case f.Verify == definition.VerifyABI || l.Runner == nil:
+		e.key = ""
+		return verdict{o.info, Good, o.err}
+	}
+	if e.keyOf != f || e.keyFor != o.info.SHA256 {
+		e.keyOf, e.keyFor, e.key = f, o.info.SHA256, l.Runner.Key(f, o.info.SHA256)
+	}
+	if e.key == e.good.key {
+		return verdict{o.info, Good, o.err}
+	}
+	switch t := l.trial(e.key, f, o.info); {
+	case t.err != nil:
+		return verdict{state: Failed, err: t.err}
+	case !t.done:
+		return verdict{state: Fetching, err: fmt.Errorf("%s is being tried", o.key)}
+	}
+	return verdict{o.info, Good, o.err}
+}
+
+// problem is for the person who wrote the definition.
+func (v verdict) problem(f *definition.Filter) *definition.Problem {
+	if v.err == nil || v.state == Fetching {
+		return nil
+	}
+	p := &definition.Problem{
+		File: f.Pos.File, Line: f.Pos.Line, Field: "module",
+		Message: v.err.Error(),
+		Warning: v.state == Good,
+	}
+	if e, ok := errors.AsType[*ContentError](v.err); ok {
+		p.Hint = e.Hint
+	}
+	return p
+}
+
+// send emits the Set as it is now.
+func (l *loop) send() {
+	set := &Set{
+		Filters:   make([]*Filter, 0, len(l.wanted.Filters)),
+		Listeners: l.wanted.Listeners,
+		Resources: l.wanted.Resources,
+	}
+	for _, f := range l.wanted.Filters {
+		e := l.filters[f.Name]
+		set.Filters = append(set.Filters, e.current)
+		if e.problem != nil {
+			set.Problems = append(set.Problems, *e.problem)
+		}
+	}
+	l.dirty = false
+	l.emit(set)
+	l.remember()
+}
+
+// named gives what must stay in the store.
+func (l *loop) named() map[string]bool {
+	names := map[string]bool{}
+	for _, e := range l.filters {
+		names[e.good.module.SHA256] = true
+		if e.current != nil {
+			names[e.current.Module.SHA256] = true
+		}
+	}
+	for _, o := range l.origins {
+		names[o.info.SHA256] = true
+	}
+	delete(names, "")
+	return names
+}

@@ -1,0 +1,290 @@
+package module
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"wasmxds/definition"
+)
+
+// originKey tells origins apart. Filters that want the same share one.
+type originKey struct {
+	url    string
+	sha256 string // "": whatever is there
+}
+
+func keyOf(f *definition.Filter) originKey {
+	return originKey{url: f.Module.URL, sha256: f.Module.SHA256}
+}
+
+// String is for people: it has no password.
+func (k originKey) String() string {
+	u, err := url.Parse(k.url)
+	switch {
+	case err != nil:
+		return fmt.Sprintf("%q", k.url)
+	case u.Scheme == "file":
+		return u.Path
+	}
+	return u.Redacted()
+}
+
+func (k originKey) scheme() string {
+	u, err := url.Parse(k.url)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme
+}
+
+// origin is where a module comes from, and what came. Its fields are owned by
+// the loop.
+type origin struct {
+	key  originKey
+	stop context.CancelFunc
+	wake chan struct{} // ends a sleep
+
+	info  Info  // the newest module; zero: none yet
+	err   error // why there is none, or none newer
+	stale bool  // err is about asking again: info may well still be the newest
+}
+
+// knowledge is what is known of an origin's content. Each copy has one owner.
+type knowledge struct {
+	Validators
+	info Info
+	err  error // a *ContentError: the content is no use
+}
+
+// origin gives the origin of a filter's module, and begins to follow it.
+func (l *loop) origin(f *definition.Filter) *origin {
+	key := keyOf(f)
+	if o := l.origins[key]; o != nil {
+		return o
+	}
+	ctx, stop := context.WithCancel(l.ctx)
+	o := &origin{key: key, stop: stop, wake: make(chan struct{}, 1)}
+	l.origins[key] = o
+	known := l.memory.origin(key)
+	if key.scheme() != "file" {
+		o.info = known.info // goes on while the origin is asked whether it is still so
+	}
+	l.group.Go(func() error {
+		defer stop()
+		l.follow(ctx, o, known)
+		return nil
+	})
+	return o
+}
+
+// follow fetches, and again when there may be something newer.
+func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
+	regular, again := l.Poll, func() {}
+	switch {
+	case o.key.scheme() == "file":
+		regular = l.LookAt
+		if path, err := filePath(o.key.url); err == nil {
+			w := &watch{path, o.look}
+			defer l.watcher.remove(w)
+			again = func() { l.watcher.add(w) } // its folder may be a new one
+		}
+	case o.key.sha256 != "":
+		regular = 0
+	}
+	failing := l.BackOff()
+	for {
+		again()
+		err := l.fetch(ctx, o.key, &known)
+		if ctx.Err() != nil {
+			return
+		}
+		seen := known
+		l.post(ctx, func() { l.heard(o, seen, err) })
+		wait := regular
+		if err == nil {
+			failing.Reset()
+		} else if o.key.scheme() != "file" {
+			wait = pause(failing, err)
+		}
+		if !o.sleep(ctx, wait) {
+			return
+		}
+	}
+}
+
+// pause is how long to wait after a failed attempt.
+func pause(b BackOff, err error) time.Duration {
+	const longest = 10 * time.Minute
+	wait := b.NextBackOff()
+	if wait == backoff.Stop {
+		wait = longest
+	}
+	if d, ok := errors.AsType[delayed](err); ok {
+		wait = max(wait, d.RetryAfter())
+	}
+	return min(wait, longest)
+}
+
+// sleep waits for a time (0: for ever) or until the origin is woken.
+func (o *origin) sleep(ctx context.Context, d time.Duration) bool {
+	var timer <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		timer = t.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer:
+	case <-o.wake:
+	}
+	return true
+}
+
+// look ends sleep.
+func (o *origin) look() {
+	select {
+	case o.wake <- struct{}{}:
+	default: // it is about to look
+	}
+}
+
+// heard takes over the outcome of an attempt.
+func (l *loop) heard(o *origin, known knowledge, err error) {
+	if l.origins[o.key] != o {
+		return // nobody wants it any more
+	}
+	o.err = err
+	if err == nil {
+		o.info = known.info
+		l.memory.learn(o.key, known)
+	}
+	_, content := errors.AsType[*ContentError](err)
+	o.stale = err != nil && !content && o.info != Info{} && o.key.scheme() != "file"
+	if o.stale {
+		o.err = fmt.Errorf("%w; whether it has changed is not known", err)
+	}
+}
+
+// fetch makes one attempt to bring known up to date.
+func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error {
+	if key.sha256 != "" {
+		if info, err := l.Store.Stat(key.sha256); err == nil {
+			*known = knowledge{info: info}
+			return nil
+		} else if errors.Is(err, ErrCorrupt) {
+			l.Logger.Error("module is fetched again", "url", key.String(), "error", err)
+		}
+	}
+	scheme := key.scheme()
+	var fetcher Fetcher = files{}
+	if scheme != "file" {
+		if fetcher = l.Fetchers[scheme]; fetcher == nil {
+			return &ContentError{Message: fmt.Sprintf("%s: modules can't be fetched by %q", key, scheme)}
+		}
+		if err := l.fetching.Acquire(ctx, 1); err != nil {
+			return err
+		}
+		defer l.fetching.Release(1)
+	}
+	start := time.Now()
+	timed, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	err := l.transfer(timed, fetcher, key, known)
+	if timed.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("fetch %s: it took longer than %v", key, l.Timeout)
+	}
+	if l.Observer.Fetched != nil && ctx.Err() == nil {
+		l.Observer.Fetched(scheme, time.Since(start), err)
+	}
+	return err
+}
+
+func (l *loop) transfer(ctx context.Context, fetcher Fetcher, key originKey, known *knowledge) error {
+	if known.err == nil && known.info.SHA256 != "" {
+		if _, err := l.Store.Stat(known.info.SHA256); err != nil {
+			*known = knowledge{} // lost: what the origin says of it is no use
+		}
+	}
+	response, err := fetcher.Fetch(ctx, Request{URL: key.url, Known: known.Validators})
+	if err != nil {
+		return err
+	}
+	if response.Body == nil {
+		return known.err
+	}
+	defer response.Body.Close()
+	info, err := l.Store.Put(response.Body, l.Limit)
+	if err == nil && key.sha256 != "" && info.SHA256 != key.sha256 {
+		err = &ContentError{
+			Message: fmt.Sprintf("has sha256 %s, the definition pins %s", info.SHA256, key.sha256),
+			Hint:    "if the new content is wanted, pin it; if not, the origin was changed",
+		}
+	}
+	if content, ok := errors.AsType[*ContentError](err); ok {
+		err = &ContentError{Message: key.String() + " " + content.Message, Hint: content.Hint}
+		*known = knowledge{Validators: response.Validators, err: err}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	*known = knowledge{Validators: response.Validators, info: info}
+	return nil
+}
+
+// trial is a dry run of a module for a filter.
+type trial struct {
+	stop context.CancelFunc
+	done bool
+	err  error
+}
+
+// trial gives the trial of a key, and begins it.
+func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
+	if t := l.trials[key]; t != nil {
+		return t
+	}
+	ctx, stop := context.WithCancel(l.ctx)
+	t := &trial{stop: stop}
+	l.trials[key] = t
+	l.group.Go(func() error {
+		defer stop()
+		l.try(ctx, t, f, m)
+		return nil
+	})
+	return t
+}
+
+// try runs a module until there is a verdict.
+func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) {
+	failing := l.BackOff()
+	for {
+		if l.trying.Acquire(ctx, 1) != nil {
+			return
+		}
+		start := time.Now()
+		err := l.Runner.Run(ctx, f, m)
+		l.trying.Release(1)
+		if ctx.Err() != nil {
+			return
+		}
+		if l.Observer.DryRun != nil {
+			l.Observer.DryRun(time.Since(start), err)
+		}
+		l.post(ctx, func() { t.done, t.err = true, err })
+		if _, verdict := errors.AsType[*ContentError](err); verdict || err == nil {
+			return
+		}
+		if !l.sleep(ctx, cmp.Or(pause(failing, err), time.Second)) {
+			return
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package module
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+)
+
+// Event is what becomes of a download.
+type Event int
+
+const (
+	Started Event = iota
+	Done          // every byte was handed to the connection
+	Aborted       // it ended before
+)
+
+func (e Event) String() string {
+	return [...]string{"started", "done", "aborted"}[e]
+}
+
+// ServerOptions are for NewServer; only the Store must be given.
+type ServerOptions struct {
+	Store *Store
+	// OnDownload is told of each GET of a whole module: Started, and then Done
+	// or Aborted, once each. The peer is the connection's, so behind a proxy
+	// the proxy. It is called on the download's goroutine and must not block.
+	OnDownload func(peer netip.Addr, sha256 string, event Event)
+	Downloads  int // at once; default 256
+	Waiting    int // downloads that wait in line for their turn, others get 503; default 16384
+	Logger     *slog.Logger
+}
+
+// Server serves the modules of a [Store] at /modules/<sha256>.wasm. What is
+// there never changes, so it may be cached for ever. It is safe for
+// concurrent use, and its memory doesn't grow with the size of modules.
+type Server struct {
+	options   ServerOptions
+	turns     *semaphore.Weighted
+	downloads counters
+}
+
+type counters struct {
+	open, waiting, done, aborted, bytes, notFound, refused atomic.Int64
+}
+
+// ServerStats counts since the start of the server, but for Open and Waiting.
+type ServerStats struct {
+	Open, Waiting int64 // now
+	Done, Aborted int64 // downloads of whole modules
+	Bytes         int64 // sent, of whole modules and ranges
+	NotFound      int64 // requests for what isn't there
+	Refused       int64 // requests for which the line was too long
+}
+
+// ModulePath is the path at which a Server has a module.
+func ModulePath(sha256 string) string { return "/modules/" + sha256 + storeExt }
+
+// stall is how long a client may take for one chunk of a module.
+const (
+	stall = 30 * time.Second
+	chunk = 256 << 10 // bytes
+)
+
+func NewServer(options ServerOptions) *Server {
+	options.Downloads = cmp.Or(options.Downloads, 256)
+	options.Waiting = cmp.Or(options.Waiting, 16384)
+	if options.Logger == nil {
+		options.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{options: options, turns: semaphore.NewWeighted(int64(options.Downloads))}
+}
+
+// Stats gives the server's counters.
+func (s *Server) Stats() ServerStats {
+	c := &s.downloads
+	return ServerStats{
+		Open: c.open.Load(), Waiting: c.waiting.Load(),
+		Done: c.done.Load(), Aborted: c.aborted.Load(), Bytes: c.bytes.Load(),
+		NotFound: c.notFound.Load(), Refused: c.refused.Load(),
+	}
+}
+
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are served here", http.StatusMethodNotAllowed)
+		return
+	}
+	name, ok := strings.CutPrefix(r.URL.Path, "/modules/")
+	sha256, wasm := strings.CutSuffix(name, storeExt)
+	if !ok || !wasm || !isSHA256(sha256) {
+		s.notFound(w)
+		return
+	}
+	if !s.wait(w, r) {
+		return
+	}
+	defer s.turns.Release(1)
+	control := http.NewResponseController(w)
+	extend(control)
+	f, info, err := s.options.Store.Open(sha256)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			s.options.Logger.Error("cannot serve module", "sha256", sha256, "error", err)
+		}
+		s.notFound(w)
+		return
+	}
+	defer f.Close()
+	s.serve(w, r, control, f, info)
+}
+
+// wait waits for the request's turn, first come, first served.
+func (s *Server) wait(w http.ResponseWriter, r *http.Request) bool {
+	if s.turns.TryAcquire(1) {
+		return true
+	}
+	waiting := s.downloads.waiting.Add(1)
+	defer s.downloads.waiting.Add(-1)
+	if waiting <= int64(s.options.Waiting) && s.turns.Acquire(r.Context(), 1) == nil {
+		return true
+	}
+	s.downloads.refused.Add(1)
+	w.Header().Set("Retry-After", "1")
+	http.Error(w, "too many downloads", http.StatusServiceUnavailable)
+	return false
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, control *http.ResponseController, f *os.File, info Info) {
+	s.downloads.open.Add(1)
+	defer s.downloads.open.Add(-1)
+	h := w.Header()
+	h.Set("Content-Type", "application/wasm")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("ETag", `"`+info.SHA256+`"`)
+
+	d := &download{ResponseWriter: w, control: control}
+	if r.Method == http.MethodGet {
+		d.onWhole = func() { s.tell(r, info.SHA256, Started) }
+	}
+	// The content never changes: no time of modification, the ETag says all.
+	http.ServeContent(d, r, "", time.Time{}, f)
+	s.downloads.bytes.Add(d.written)
+	if !d.whole {
+		return
+	}
+	// What net/http still buffers counts as written only once it is out.
+	if d.written == info.Size && d.control.Flush() == nil {
+		s.downloads.done.Add(1)
+		s.tell(r, info.SHA256, Done)
+		return
+	}
+	s.downloads.aborted.Add(1)
+	s.tell(r, info.SHA256, Aborted)
+}
+
+func (s *Server) tell(r *http.Request, sha256 string, event Event) {
+	if s.options.OnDownload == nil {
+		return
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		s.options.Logger.Warn("download from an unknown peer", "address", r.RemoteAddr, "error", err)
+		return
+	}
+	s.options.OnDownload(peer.Addr().Unmap(), sha256, event)
+}
+
+func (s *Server) notFound(w http.ResponseWriter) {
+	s.downloads.notFound.Add(1)
+	http.Error(w, "no such module", http.StatusNotFound)
+}
+
+// download counts the bytes of a response, and ends it when the client stalls.
+type download struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	onWhole func() // nil: not a GET
+	whole   bool   // the response is a whole module
+	written int64
+}
+
+func (d *download) WriteHeader(status int) {
+	if status == http.StatusOK && d.onWhole != nil {
+		d.whole = true
+		d.onWhole()
+	}
+	d.ResponseWriter.WriteHeader(status)
+}
+
+func (d *download) Write(b []byte) (int, error) {
+	extend(d.control)
+	n, err := d.ResponseWriter.Write(b)
+	d.written += int64(n)
+	return n, err
+}
+
+// ReadFrom lets the kernel copy from file to socket, chunk by chunk.
+func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
+	limited, ok := src.(*io.LimitedReader)
+	to, can := d.ResponseWriter.(io.ReaderFrom)
+	if !ok || !can {
+		return io.Copy(struct{ io.Writer }{d}, src)
+	}
+	for err == nil && limited.N > 0 {
+		extend(d.control)
+		part := &io.LimitedReader{R: limited.R, N: min(chunk, limited.N)}
+		var m int64
+		if m, err = to.ReadFrom(part); m == 0 && err == nil {
+			break // the file is shorter than it was
+		}
+		limited.N -= m
+		n += m
+	}
+	d.written += n
+	return n, err
+}
+
+// extend gives the client time for what is written next. It can fail only
+// where a connection has no deadlines.
+func extend(control *http.ResponseController) {
+	_ = control.SetWriteDeadline(time.Now().Add(stall))
+}

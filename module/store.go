@@ -1,0 +1,270 @@
+package module
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+const (
+	storeExt   = ".wasm"
+	tempPrefix = ".incoming-"
+)
+
+// Store keeps modules in a directory, each in a file named by the SHA-256 of
+// its content: a name never means two things, so nothing is ever overwritten.
+// It is safe for concurrent use; one process at a time may write a directory.
+type Store struct {
+	dir string
+
+	verifying singleflight.Group
+	mu        sync.Mutex
+	verified  map[string]record // by sha256
+}
+
+// record is a module that was found whole, as its file was then.
+type record struct {
+	info     Info
+	modified time.Time
+	used     time.Time
+}
+
+// ErrCorrupt is in errors about modules whose file no longer has the content
+// that its name says. The file is removed then.
+var ErrCorrupt = errors.New("module in the store is corrupt, removed")
+
+// Open opens the store in a directory, which is made if need be.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("open module store: %w", err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("open module store: %w", err)
+	}
+	for _, name := range left { // of a process that ended in the middle
+		if err := os.Remove(name); err != nil {
+			return nil, fmt.Errorf("open module store: %w", err)
+		}
+	}
+	return &Store{dir: dir, verified: map[string]record{}}, nil
+}
+
+// Put stores what r gives, at most limit bytes, if it is a module that Envoy
+// can run. It is there as a whole or not at all, also when the machine stops
+// in the middle. What is no module gives a [*ContentError].
+func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
+	f, err := os.CreateTemp(s.dir, tempPrefix)
+	if err != nil {
+		return Info{}, fmt.Errorf("store module: %w", err)
+	}
+	defer func() {
+		f.Close()
+		if err != nil {
+			os.Remove(f.Name())
+		}
+	}()
+	sum := sha256.New()
+	size, err := io.Copy(io.MultiWriter(storing{f}, sum), io.LimitReader(r, limit+1))
+	if err != nil {
+		return Info{}, err // by storing or the reader, which say what they did
+	}
+	if size > limit {
+		return Info{}, &ContentError{
+			Message: fmt.Sprintf("is larger than %d bytes", limit),
+			Hint:    "see the limit on the size of modules",
+		}
+	}
+	contents, err := Inspect(f, size)
+	if err != nil {
+		return Info{}, err
+	}
+	info = Info{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, ABI: contents.ABI}
+	if err := s.keep(f, info); err != nil {
+		return Info{}, fmt.Errorf("store module: %w", err)
+	}
+	return info, nil
+}
+
+// keep makes a complete temporary file durable and gives it its name.
+func (s *Store) keep(f *os.File, info Info) error {
+	if err := f.Chmod(0o444); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), s.path(info.SHA256)); err != nil {
+		return err
+	}
+	if err := syncDir(s.dir); err != nil {
+		return err
+	}
+	stat, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verified[info.SHA256] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+	return nil
+}
+
+// Stat gives what is known of a module, or an error that is [fs.ErrNotExist]
+// or [ErrCorrupt]. The first time in the life of a Store, and whenever the
+// file changed, all of it is read and verified.
+func (s *Store) Stat(sha256 string) (Info, error) {
+	f, info, err := s.Open(sha256)
+	if err != nil {
+		return Info{}, err
+	}
+	f.Close()
+	return info, nil
+}
+
+// Open opens a module for reading; errors are those of Stat.
+func (s *Store) Open(sha256 string) (*os.File, Info, error) {
+	if !isSHA256(sha256) {
+		return nil, Info{}, fmt.Errorf("open module %.80q: %w", sha256, fs.ErrNotExist)
+	}
+	f, err := os.Open(s.path(sha256))
+	if err != nil {
+		s.forget(sha256)
+		return nil, Info{}, fmt.Errorf("open module: %w", err)
+	}
+	info, err := s.verify(f, sha256)
+	if err != nil {
+		f.Close()
+		return nil, Info{}, fmt.Errorf("open module %s: %w", sha256, err)
+	}
+	return f, info, nil
+}
+
+// Contents gives what a module imports and exports.
+func (s *Store) Contents(sha256 string) (*Contents, error) {
+	f, info, err := s.Open(sha256)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Inspect(f, info.Size)
+}
+
+// verify checks that an open file is the module it should be.
+func (s *Store) verify(f *os.File, sum string) (Info, error) {
+	stat, err := f.Stat()
+	if err != nil {
+		return Info{}, err
+	}
+	s.mu.Lock()
+	e, found := s.verified[sum]
+	if found && e.info.Size == stat.Size() && e.modified.Equal(stat.ModTime()) {
+		e.used = time.Now()
+		s.verified[sum] = e
+		s.mu.Unlock()
+		return e.info, nil
+	}
+	s.mu.Unlock()
+
+	info, err, _ := s.verifying.Do(sum, func() (any, error) {
+		hash := sha256.New()
+		if _, err := io.Copy(hash, io.NewSectionReader(f, 0, stat.Size())); err != nil {
+			return Info{}, err
+		}
+		c, err := Inspect(f, stat.Size())
+		if err != nil || hex.EncodeToString(hash.Sum(nil)) != sum {
+			return Info{}, errors.Join(ErrCorrupt, os.Remove(f.Name()))
+		}
+		info := Info{SHA256: sum, Size: stat.Size(), ABI: c.ABI}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.verified[sum] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+		return info, nil
+	})
+	if err != nil {
+		s.forget(sum)
+		return Info{}, err
+	}
+	return info.(Info), nil
+}
+
+func (s *Store) forget(sha256 string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.verified, sha256)
+}
+
+func (s *Store) path(sha256 string) string { return filepath.Join(s.dir, sha256+storeExt) }
+
+// Size gives the number of modules in the store and their bytes.
+func (s *Store) Size(ctx context.Context) (modules int, size int64, err error) {
+	err = s.each(ctx, func(_ string, stat fs.FileInfo) error {
+		modules++
+		size += stat.Size()
+		return nil
+	})
+	return modules, size, err
+}
+
+func (s *Store) each(ctx context.Context, do func(sha256 string, stat fs.FileInfo) error) error {
+	files, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		sum, ok := strings.CutSuffix(file.Name(), storeExt)
+		if !ok || !isSHA256(sum) {
+			continue
+		}
+		stat, err := file.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = do(sum, stat)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isSHA256 also keeps names from leaving the directory.
+func isSHA256(s string) bool {
+	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// storing tells errors of the disk from errors of the origin.
+type storing struct{ f *os.File }
+
+func (s storing) Write(b []byte) (int, error) {
+	n, err := s.f.Write(b)
+	if err != nil {
+		err = fmt.Errorf("store module: %w", err)
+	}
+	return n, err
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}

@@ -1,0 +1,102 @@
+package module
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// watcher says when files may have changed. It is a hint only: whoever watches
+// also looks from time to time.
+type watcher struct {
+	notify *fsnotify.Watcher // nil: none to be had, looking must do
+	log    *slog.Logger
+
+	mu   sync.Mutex
+	dirs map[string]map[*watch]bool
+}
+
+// watch is one file that is watched.
+type watch struct {
+	path    string
+	changed func() // must not block
+}
+
+func newWatcher(log *slog.Logger) *watcher {
+	w := &watcher{log: log, dirs: map[string]map[*watch]bool{}}
+	var err error
+	if w.notify, err = fsnotify.NewWatcher(); err != nil {
+		log.Warn("module files can't be watched, they are looked at every second instead", "error", err)
+	}
+	return w
+}
+
+// run passes events on until the watcher is closed.
+func (w *watcher) run() {
+	if w.notify == nil {
+		return
+	}
+	for {
+		select {
+		case event, ok := <-w.notify.Events:
+			if !ok {
+				return
+			}
+			w.tell(event.Name)
+		case err, ok := <-w.notify.Errors:
+			if !ok {
+				return
+			}
+			w.log.Warn("watching module files", "error", err)
+		}
+	}
+}
+
+func (w *watcher) close() {
+	if w.notify != nil {
+		w.notify.Close()
+	}
+}
+
+// add begins to watch a file by its folder, since files are replaced by others
+// of the same name. Adding what is watched already renews the watch.
+func (w *watcher) add(f *watch) {
+	dir := filepath.Dir(f.path)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.dirs[dir] == nil {
+		w.dirs[dir] = map[*watch]bool{}
+	}
+	w.dirs[dir][f] = true
+	if w.notify != nil {
+		_ = w.notify.Add(dir) // a folder that isn't there yet is tried again at the next look
+	}
+}
+
+func (w *watcher) remove(f *watch) {
+	dir := filepath.Dir(f.path)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.dirs[dir], f)
+	if len(w.dirs[dir]) == 0 {
+		delete(w.dirs, dir)
+		if w.notify != nil {
+			_ = w.notify.Remove(dir) // it may be gone
+		}
+	}
+}
+
+// tell wakes whoever watches a file. A folder whose "..data" link is swapped
+// (Kubernetes' way) has changed as a whole.
+func (w *watcher) tell(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for f := range w.dirs[filepath.Dir(name)] {
+		if f.path == name || strings.HasPrefix(filepath.Base(name), "..") {
+			f.changed()
+		}
+	}
+}
