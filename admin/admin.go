@@ -19,9 +19,8 @@ import (
 // Loaded is what the directory says, as far as it has come: the set that is
 // served, and all that is wrong with it on the way there.
 type Loaded struct {
-	Set      *module.Set
-	Catalog  Catalog
-	Versions map[string]string    // of what is served, by filter name
+	Set      *module.Set          // nil: nothing is known yet
+	Catalog  Catalog              // of Set
 	Problems []definition.Problem // of every stage
 	Files    int
 	Changed  time.Time // when the newest change was seen
@@ -31,6 +30,7 @@ type Loaded struct {
 type Options struct {
 	Version string // of xds-server
 	Fleet   Fleet
+	Modules Modules          // nil: what modules export is not shown
 	Pprof   bool             // serve /debug/pprof/
 	Now     func() time.Time // time.Now if nil
 	Log     *slog.Logger     // nowhere if nil
@@ -42,7 +42,12 @@ type Server struct {
 	started  time.Time
 	loaded   atomic.Pointer[Loaded]
 	draining atomic.Bool
-	history  history
+	drained  chan struct{} // closed when draining begins
+
+	history      history
+	overviews    overviews
+	pages        pages
+	eventStreams chan struct{} // one for each that is open
 }
 
 // New makes a Server that is not ready yet: the first [Server.Loaded] makes
@@ -54,17 +59,42 @@ func New(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{opts: opts, started: opts.Now()}
+	return &Server{
+		opts: opts, started: opts.Now(),
+		drained:      make(chan struct{}),
+		pages:        parsePages(opts.Now),
+		eventStreams: make(chan struct{}, maxEventStreams),
+	}
 }
 
-// Loaded tells of a set that has been published to the fleet.
+// Loaded tells of a set that has been published to the fleet, or of new
+// problems with what has been before.
 func (s *Server) Loaded(l Loaded) {
 	s.history.add(&l, s.opts.Now())
 	s.loaded.Store(&l)
 }
 
-// Drain turns readiness off for good: new clients are to go elsewhere.
-func (s *Server) Drain() { s.draining.Store(true) }
+// ready says whether a whole set has been published.
+func (s *Server) ready() bool {
+	l := s.loaded.Load()
+	return l != nil && l.Set != nil
+}
+
+// version is that of what is served of a filter; "" where nothing is.
+func (l *Loaded) version(filter string) string {
+	if f := l.Catalog.Filter(filter); f != nil {
+		return f.Version
+	}
+	return ""
+}
+
+// Drain turns readiness off for good and ends the pages' event streams: new
+// clients are to go elsewhere.
+func (s *Server) Drain() {
+	if !s.draining.Swap(true) {
+		close(s.drained)
+	}
+}
 
 // Handler serves all paths of the admin address.
 func (s *Server) Handler() http.Handler {
@@ -72,6 +102,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", s.serveStatus)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
+	s.handlePages(mux)
 	if s.opts.Pprof {
 		handlePprof(mux)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/resource"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -54,6 +55,14 @@ func (f fleet) Nodes(after string, limit int) ([]Node, string) {
 		return page, ""
 	}
 	return page[:limit], page[limit-1].ID
+}
+
+func (f fleet) Node(id string) (Node, bool) {
+	i, found := slices.BinarySearchFunc(f, id, func(n Node, id string) int { return strings.Compare(n.ID, id) })
+	if !found {
+		return Node{}, false
+	}
+	return f[i], true
 }
 
 func (f fleet) Summary() map[string]Count {
@@ -96,6 +105,15 @@ func someFleet() fleet {
 	}
 }
 
+// catalog has versions by filter name, and nothing for any node.
+type catalog map[string]string
+
+func (c catalog) Snapshot(definition.Node) *resource.Snapshot { return &resource.Snapshot{} }
+
+func (c catalog) Filter(name string) *resource.Filter {
+	return &resource.Filter{Name: name, Version: c[name]}
+}
+
 func someFilter(version string) *module.Filter {
 	d := &definition.Filter{
 		Name: "hello", Kind: "WasmFilter", RootID: version,
@@ -110,9 +128,9 @@ func someFilter(version string) *module.Filter {
 
 func someLoaded() Loaded {
 	return Loaded{
-		Set:      &module.Set{Filters: []*module.Filter{someFilter("b2")}},
-		Versions: map[string]string{"hello": "b2"},
-		Files:    2, Changed: noon.Add(-time.Minute),
+		Set:     &module.Set{Filters: []*module.Filter{someFilter("b2")}},
+		Catalog: catalog{"hello": "b2"},
+		Files:   2, Changed: noon.Add(-time.Minute),
 		Problems: []definition.Problem{
 			{File: "filters/other.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum other.wasm prints it"},
 			{File: "filters/hello.yaml", Line: 4, Message: "no listener matches", Warning: true},
@@ -259,7 +277,7 @@ func TestDone(t *testing.T) {
 func TestHistory(t *testing.T) {
 	var h history
 	load := func(v string, filters ...*module.Filter) {
-		h.add(&Loaded{Set: &module.Set{Filters: filters}, Versions: map[string]string{"hello": v}}, noon)
+		h.add(&Loaded{Set: &module.Set{Filters: filters}, Catalog: catalog{"hello": v}}, noon)
 	}
 	missing := someFilter("a")
 	missing.Module = module.Info{}

@@ -53,7 +53,7 @@ func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case s.draining.Load():
 		answer(w, http.StatusServiceUnavailable, "draining: xds-server is about to end")
-	case s.loaded.Load() == nil:
+	case !s.ready():
 		answer(w, http.StatusServiceUnavailable, "starting: the definitions are not loaded yet")
 	default:
 		answer(w, http.StatusOK, "ready")

@@ -12,13 +12,16 @@ type Fleet interface {
 	// Nodes gives up to limit connected nodes in the order of their ids, from
 	// the one after the id given, and what to ask for next ("": no more).
 	Nodes(after string, limit int) (nodes []Node, next string)
+	// Node gives a connected node by its id.
+	Node(id string) (Node, bool)
 	// Summary counts nodes by filter name.
 	Summary() map[string]Count
 }
 
-// Catalog says what a node is to have.
+// Catalog says what a node is to have. It is a [resource.Catalog].
 type Catalog interface {
 	Snapshot(definition.Node) *resource.Snapshot
+	Filter(name string) *resource.Filter // nil: there is none
 }
 
 // Count is how many nodes are to have a filter, and how far they are.
@@ -50,7 +53,7 @@ type NodeFilter struct {
 	Running string    `json:"running"` // version; "": none
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"` // why Wanted does not run
-	Since   time.Time `json:"since"`            // of State
+	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
 }
 
 // State says how far a filter is on one Envoy.
@@ -65,10 +68,14 @@ const (
 
 // NodeListener is a listener as one Envoy has it.
 type NodeListener struct {
-	Name     string `json:"name"`
-	Version  string `json:"version,omitempty"`
-	Withheld string `json:"withheld,omitempty"` // why Envoy does not get it; "": it has it
+	Name    string `json:"name"`
+	Wanted  string `json:"wanted"`           // version
+	Running string `json:"running"`          // version; "": it is withheld
+	Reason  string `json:"reason,omitempty"` // why Wanted does not run
 }
+
+// behind says whether an Envoy has another listener than it should.
+func (l *NodeListener) behind() bool { return l.Running != l.Wanted }
 
 // NACK is an update that an Envoy refused.
 type NACK struct {

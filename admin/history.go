@@ -27,13 +27,16 @@ type history struct {
 
 // add notes each filter whose version is not the newest that is known.
 func (h *history) add(l *Loaded, now time.Time) {
+	if l.Set == nil {
+		return
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	next := make(map[string][]version, len(l.Set.Filters))
 	for _, f := range l.Set.Filters {
 		name := f.Definition.Name
 		had := h.filters[name]
-		if v := l.Versions[name]; f.Ready() && (len(had) == 0 || had[0].Version != v) {
+		if v := l.version(name); v != "" && f.Ready() && (len(had) == 0 || had[0].Version != v) {
 			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, version{now, v, f})
 		}
 		next[name] = had

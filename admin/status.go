@@ -86,7 +86,6 @@ func (s *Server) status() Status {
 	}
 	d := &st.Definitions
 	d.Files, d.Changed = l.Files, l.Changed
-	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
 	for _, p := range l.Problems {
 		if p.Warning {
 			d.Warnings = append(d.Warnings, p)
@@ -94,6 +93,10 @@ func (s *Server) status() Status {
 			d.Errors = append(d.Errors, p)
 		}
 	}
+	if l.Set == nil {
+		return st
+	}
+	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
 	counts := s.opts.Fleet.Summary()
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts[f.Definition.Name]))
@@ -109,7 +112,7 @@ func (l *Loaded) filter(f *module.Filter, n Count) Filter {
 	return Filter{
 		Name:    f.Definition.Name,
 		SHA256:  sha256Of(f),
-		Version: l.Versions[f.Definition.Name],
+		Version: l.version(f.Definition.Name),
 		Count:   n,
 		Kind:    at.Kind,
 		File:    at.Pos.File,

@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// described is a filter's definition in the words of the kind WasmFilter,
+// whatever kind it was written as.
+type described struct {
+	Kind   string `yaml:"kind"`
+	Name   string `yaml:"name"`
+	Module struct {
+		URL    string           `yaml:"url"`
+		SHA256 string           `yaml:"sha256,omitempty"`
+		Fetch  definition.Fetch `yaml:"fetch,omitempty"`
+	} `yaml:"module"`
+	Config    any                  `yaml:"config,omitempty"`
+	VMConfig  any                  `yaml:"vmConfig,omitempty"`
+	RootID    string               `yaml:"rootID,omitempty"`
+	VMID      string               `yaml:"vmID,omitempty"`
+	Attach    map[string]any       `yaml:"attach,omitempty"`
+	Order     int                  `yaml:"order,omitempty"`
+	OnFailure definition.OnFailure `yaml:"onFailure,omitempty"`
+	Env       map[string]string    `yaml:"env,omitempty"`
+	HostEnv   []string             `yaml:"hostEnv,omitempty"`
+	Allow     []string             `yaml:"allow,omitempty"`
+	Verify    definition.Verify    `yaml:"verify,omitempty"`
+}
+
+// describe writes what was served of a filter, as YAML.
+func describe(f *module.Filter) string {
+	d := f.Definition
+	out := described{
+		Kind: d.Kind, Name: d.Name, RootID: d.RootID, VMID: d.VMID, Order: d.Order, OnFailure: d.OnFailure,
+		Env: d.Env, HostEnv: d.HostEnv, Allow: d.Allow, Verify: d.Verify,
+		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
+	}
+	out.Module.URL, out.Module.SHA256, out.Module.Fetch = d.Module.URL, sha256Of(f), d.Module.Fetch
+	b, err := yaml.Marshal(out)
+	if err != nil {
+		return "# " + err.Error() + "\n"
+	}
+	return string(b)
+}
+
+// configValue is a configuration as it was written, or nearly so.
+func configValue(a *anypb.Any) any {
+	if a == nil {
+		return nil
+	}
+	var s wrapperspb.StringValue
+	if a.UnmarshalTo(&s) == nil {
+		var v any
+		if json.Unmarshal([]byte(s.Value), &v) == nil {
+			return v
+		}
+		return s.Value
+	}
+	var v any
+	b, err := protojson.Marshal(a)
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err != nil {
+		return map[string]any{"@type": a.TypeUrl, "bytes": fmt.Sprintf("%x", a.Value)}
+	}
+	return v
+}
+
+func attachValue(a definition.Attach) map[string]any {
+	out := map[string]any{}
+	if nodes := selectorValue(a.Nodes); len(nodes) > 0 {
+		out["nodes"] = nodes
+	}
+	var listeners []map[string]any
+	for _, l := range a.Listeners {
+		m := map[string]any{}
+		if l.Direction != "" && l.Direction != definition.Any {
+			m["direction"] = string(l.Direction)
+		}
+		if len(l.Names) > 0 {
+			m["names"] = l.Names
+		}
+		if len(l.Ports) > 0 {
+			m["ports"] = l.Ports
+		}
+		listeners = append(listeners, m)
+	}
+	if len(listeners) > 0 {
+		out["listeners"] = listeners
+	}
+	return out
+}
+
+func selectorValue(s definition.Selector) map[string]any {
+	out := map[string]any{}
+	if len(s.IDs) > 0 {
+		out["ids"] = s.IDs
+	}
+	if len(s.Clusters) > 0 {
+		out["clusters"] = s.Clusters
+	}
+	if len(s.Labels) > 0 {
+		out["labels"] = s.Labels
+	}
+	return out
+}

@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Limits of the event streams.
+const (
+	maxEventStreams = 100
+	eventInterval   = 300 * time.Millisecond // at most one event in it
+	eventKeepAlive  = 15 * time.Second
+)
+
+// serveEvents tells a page when to look again: server-sent events named
+// "change", until the client goes or the server drains.
+func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.eventStreams <- struct{}{}:
+		defer func() { <-s.eventStreams }()
+	default:
+		answer(w, http.StatusServiceUnavailable, "too many pages are open")
+		return
+	}
+	secure(w.Header())
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	rc := http.NewResponseController(w)
+	send := func(text string) error {
+		rc.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		if _, err := fmt.Fprint(w, text); err != nil {
+			return err
+		}
+		return rc.Flush()
+	}
+	if err := send("retry: 2000\n\n"); err != nil {
+		return
+	}
+	look, alive := time.NewTicker(eventInterval), time.NewTicker(eventKeepAlive)
+	defer look.Stop()
+	defer alive.Stop()
+	var shown uint64 // 0: the page may be older than this stream
+	for {
+		text := ""
+		if d := s.overview().digest; d != shown {
+			text, shown = fmt.Sprintf("event: change\ndata: %x\n\n", d), d
+		}
+		select {
+		case <-r.Context().Done():
+			return
+		case <-s.drained:
+			return
+		case <-alive.C:
+			text += ": still here\n\n"
+		case <-look.C:
+		}
+		if text != "" {
+			if err := send(text); err != nil {
+				return
+			}
+		}
+	}
+}

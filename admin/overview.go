@@ -1,0 +1,163 @@
+package admin
+
+import (
+	"cmp"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// overview is the whole fleet in figures, and the Envoys that need a look.
+// Immutable.
+type overview struct {
+	At       time.Time
+	Status   Status // without nodes
+	Envoys   int
+	Good     int // Envoys that run all that is wanted
+	States   map[State]int
+	Squares  []square             // the first Envoys, for the picture of the fleet
+	Versions map[string][]running // by filter name
+	Trouble  []trouble            // the first of them
+	Troubles int                  // all of them
+	digest   uint64               // of all that is shown
+}
+
+// square is an Envoy in the picture of the fleet.
+type square struct {
+	ID    string
+	State State
+}
+
+// running is how many Envoys run a version of a filter.
+type running struct {
+	Version string // "": none runs
+	Wanted  bool
+	Nodes   int
+}
+
+// trouble is why an Envoy does not run what is wanted.
+type trouble struct {
+	Node, Filter, Listener string // Filter or Listener
+	State                  State
+	Running                string // version; "": none
+	Reason                 string
+}
+
+// What is shown of a large fleet on one page.
+const (
+	shownSquares  = 600
+	shownTroubles = 20
+)
+
+// overviews makes overviews, one at a time, and not more often than fresh:
+// a page that many look at costs no more than one that one looks at.
+type overviews struct {
+	mu   sync.Mutex
+	last *overview
+}
+
+const fresh = 250 * time.Millisecond
+
+func (s *Server) overview() *overview {
+	c := &s.overviews
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := s.opts.Now()
+	if c.last == nil || now.Sub(c.last.At) >= fresh {
+		c.last = s.look(now)
+	}
+	return c.last
+}
+
+// look walks the fleet.
+func (s *Server) look(now time.Time) *overview {
+	o := &overview{At: now, Status: s.status(), States: map[State]int{}}
+	counts := map[string]map[running]int{}
+	digest := fnv.New64a()
+	for after := ""; ; {
+		nodes, next := s.opts.Fleet.Nodes(after, maxNodes)
+		for i := range nodes {
+			o.add(&nodes[i], counts)
+			fmt.Fprintln(digest, nodes[i].ID, nodes[i].ConnectedSince, nodes[i].Filters, nodes[i].Listeners, len(nodes[i].NACKs))
+		}
+		if next == "" || len(nodes) == 0 {
+			break
+		}
+		after = next
+	}
+	o.Versions = make(map[string][]running, len(counts))
+	for name, byVersion := range counts {
+		for r, n := range byVersion {
+			r.Nodes = n
+			o.Versions[name] = append(o.Versions[name], r)
+		}
+		slices.SortFunc(o.Versions[name], compareRunning)
+	}
+	st := o.Status
+	fmt.Fprintln(digest, st.Definitions, st.Filters, s.draining.Load())
+	o.digest = digest.Sum64()
+	return o
+}
+
+// add counts one Envoy.
+func (o *overview) add(n *Node, counts map[string]map[running]int) {
+	state := Running
+	for _, f := range n.Filters {
+		if counts[f.Name] == nil {
+			counts[f.Name] = map[running]int{}
+		}
+		counts[f.Name][running{Version: f.Running, Wanted: f.State == Running}]++
+		if f.State != Running {
+			state = worse(state, f.State)
+			o.trouble(trouble{Node: n.ID, Filter: f.Name, State: f.State, Running: f.Running, Reason: f.Reason})
+		}
+	}
+	for _, l := range n.Listeners {
+		if l.behind() {
+			state = worse(state, Waiting)
+			o.trouble(trouble{Node: n.ID, Listener: l.Name, State: Waiting, Running: l.Running, Reason: l.Reason})
+		}
+	}
+	o.Envoys++
+	o.States[state]++
+	if state == Running {
+		o.Good++
+	}
+	if len(o.Squares) < shownSquares {
+		o.Squares = append(o.Squares, square{n.ID, state})
+	}
+}
+
+func (o *overview) trouble(t trouble) {
+	o.Troubles++
+	if len(o.Trouble) < shownTroubles {
+		o.Trouble = append(o.Trouble, t)
+	}
+}
+
+// worse is the state that needs a look sooner.
+func worse(a, b State) State {
+	order := []State{Running, Fetching, Waiting, Failed}
+	if slices.Index(order, b) > slices.Index(order, a) {
+		return b
+	}
+	return a
+}
+
+// compareRunning puts what is wanted first, then what most Envoys run, and
+// nothing last.
+func compareRunning(a, b running) int {
+	rank := func(r running) int {
+		switch {
+		case r.Wanted:
+			return 0
+		case r.Version != "":
+			return 1
+		}
+		return 2
+	}
+	return cmp.Or(rank(a)-rank(b), b.Nodes-a.Nodes, strings.Compare(a.Version, b.Version))
+}

@@ -1,0 +1,206 @@
+package admin
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/resource"
+)
+
+// picture is a listener as a way that requests go.
+type picture struct {
+	Name     string
+	Withheld bool
+	Reason   string // why it is not, or not yet, what is drawn
+	Chains   []chain
+}
+
+// chain is one HTTP connection manager: client, filters in order, upstreams.
+type chain struct {
+	Address   string
+	Filters   []step
+	Upstreams []upstream
+}
+
+type step struct {
+	Name  string
+	Wasm  bool
+	State State // of a Wasm filter on this Envoy
+}
+
+type upstream struct{ Match, To string }
+
+// pictures draws what node n is to have.
+func pictures(s *resource.Snapshot, n *Node) []picture {
+	if s == nil {
+		return nil
+	}
+	states := map[string]State{}
+	for _, f := range n.Filters {
+		states[f.Name] = f.State
+	}
+	had := map[string]NodeListener{}
+	for _, l := range n.Listeners {
+		had[l.Name] = l
+	}
+	m := readMap(s)
+	var ps []picture
+	for _, l := range s.Listeners {
+		p := picture{Name: l.Name}
+		if h, ok := had[l.Name]; ok && h.behind() {
+			p.Withheld, p.Reason = h.Running == "", h.Reason
+		}
+		msg := new(listenerv3.Listener)
+		if err := proto.Unmarshal(l.Value, msg); err == nil {
+			p.Chains = m.chains(msg, l.Slots, states)
+		}
+		ps = append(ps, p)
+	}
+	return ps
+}
+
+// roads is where routes and clusters of a snapshot lead.
+type roads struct {
+	routes    map[string]*routev3.RouteConfiguration
+	endpoints map[string][]string // by cluster
+}
+
+func readMap(s *resource.Snapshot) *roads {
+	m := &roads{map[string]*routev3.RouteConfiguration{}, map[string][]string{}}
+	for _, r := range s.Routes {
+		msg := new(routev3.RouteConfiguration)
+		if proto.Unmarshal(r.Value, msg) == nil {
+			m.routes[r.Name] = msg
+		}
+	}
+	for _, r := range s.Clusters {
+		msg := new(clusterv3.Cluster)
+		if proto.Unmarshal(r.Value, msg) == nil {
+			m.endpoints[r.Name] = addresses(msg.GetLoadAssignment())
+		}
+	}
+	for _, r := range s.Endpoints {
+		msg := new(endpointv3.ClusterLoadAssignment)
+		if proto.Unmarshal(r.Value, msg) == nil {
+			m.endpoints[r.Name] = addresses(msg)
+		}
+	}
+	return m
+}
+
+func addresses(a *endpointv3.ClusterLoadAssignment) []string {
+	var all []string
+	for _, locality := range a.GetEndpoints() {
+		for _, e := range locality.GetLbEndpoints() {
+			all = append(all, addressText(e.GetEndpoint().GetAddress()))
+		}
+	}
+	return all
+}
+
+func addressText(a *corev3.Address) string {
+	if p := a.GetPipe(); p != nil {
+		return p.GetPath()
+	}
+	sock := a.GetSocketAddress()
+	return net.JoinHostPort(sock.GetAddress(), strconv.Itoa(int(sock.GetPortValue())))
+}
+
+func (m *roads) chains(l *listenerv3.Listener, slots []string, states map[string]State) []chain {
+	var cs []chain
+	for _, fc := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+		for _, f := range fc.GetFilters() {
+			hcm := new(hcmv3.HttpConnectionManager)
+			if f.GetTypedConfig() == nil || f.GetTypedConfig().UnmarshalTo(hcm) != nil {
+				continue
+			}
+			c := chain{Address: "to " + addressText(l.GetAddress())}
+			for _, hf := range hcm.GetHttpFilters() {
+				wasm := slices.Contains(slots, hf.GetName())
+				if name := strings.TrimPrefix(hf.GetName(), "envoy.filters.http."); wasm || name != "router" {
+					c.Filters = append(c.Filters, step{name, wasm, states[hf.GetName()]})
+				}
+			}
+			c.Upstreams = m.upstreams(hcm)
+			cs = append(cs, c)
+		}
+	}
+	return cs
+}
+
+// maxUpstreams is how many routes of one listener are drawn.
+const maxUpstreams = 12
+
+func (m *roads) upstreams(hcm *hcmv3.HttpConnectionManager) []upstream {
+	routes := hcm.GetRouteConfig()
+	if name := hcm.GetRds().GetRouteConfigName(); name != "" {
+		if routes = m.routes[name]; routes == nil {
+			return []upstream{{"routes", name}}
+		}
+	}
+	var us []upstream
+	for _, host := range routes.GetVirtualHosts() {
+		for _, r := range host.GetRoutes() {
+			if len(us) == maxUpstreams {
+				return append(us, upstream{"and more", ""})
+			}
+			us = append(us, upstream{matchText(host, r.GetMatch()), m.target(r)})
+		}
+	}
+	return us
+}
+
+func matchText(host *routev3.VirtualHost, match *routev3.RouteMatch) string {
+	text := ""
+	if d := host.GetDomains(); len(d) > 0 && d[0] != "*" {
+		text = d[0]
+	}
+	switch p := match.GetPathSpecifier().(type) {
+	case *routev3.RouteMatch_Prefix:
+		return text + p.Prefix
+	case *routev3.RouteMatch_Path:
+		return text + p.Path + " exactly"
+	case *routev3.RouteMatch_PathSeparatedPrefix:
+		return text + p.PathSeparatedPrefix
+	case *routev3.RouteMatch_SafeRegex:
+		return text + " ~ " + p.SafeRegex.GetRegex()
+	}
+	return text
+}
+
+// target is where a route leads, in a word or two.
+func (m *roads) target(r *routev3.Route) string {
+	switch a := r.GetAction().(type) {
+	case *routev3.Route_DirectResponse:
+		return fmt.Sprintf("answered %d", a.DirectResponse.GetStatus())
+	case *routev3.Route_Redirect:
+		return "redirected"
+	}
+	if c := r.GetRoute().GetCluster(); c != "" {
+		return m.cluster(c)
+	}
+	var parts []string
+	for _, c := range r.GetRoute().GetWeightedClusters().GetClusters() {
+		parts = append(parts, fmt.Sprintf("%s (weight %d)", m.cluster(c.GetName()), c.GetWeight().GetValue()))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (m *roads) cluster(name string) string {
+	if e := m.endpoints[name]; len(e) > 0 {
+		return strings.Join(e, ", ")
+	}
+	return name
+}
