@@ -1,0 +1,103 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// loop looks at the directory when it is told to, and from time to time.
+type loop struct {
+	path                    string
+	quiet, max, poll, audit time.Duration
+	watch                   *watch
+	table                   *table
+	emit                    func(Update)
+	log                     *slog.Logger
+
+	burst   burst
+	dirty   bool // the table has changed since it was joined
+	emitted bool
+}
+
+func (l *loop) run(ctx context.Context, rescan <-chan struct{}) {
+	events, errs := l.watch.changes()
+	start := time.Now()
+	l.burst = burst{first: start, last: start.Add(-l.quiet)} // due
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-events:
+			if !l.watch.concerns(ev) {
+				continue
+			}
+			l.burst.touch(time.Now())
+		case err := <-errs:
+			if errors.Is(err, fsnotify.ErrEventOverflow) {
+				l.log.Warn("more changes to files than could be told, looks at all of them")
+			} else {
+				l.log.Warn("watch files", "error", err)
+			}
+			l.burst.touch(time.Now())
+		case <-rescan:
+			l.table.distrust = true
+			l.burst.touch(time.Now())
+		case <-timer.C:
+		}
+		timer.Reset(l.step(time.Now()))
+	}
+}
+
+// step does what is to be done at this time, and says how long there is
+// nothing more to do.
+func (l *loop) step(now time.Time) time.Duration {
+	if l.burst.open() {
+		if wait := l.burst.due(l.quiet, l.max).Sub(now); wait > 0 {
+			return wait
+		}
+	}
+	late := l.burst.open() && now.Sub(l.burst.first) >= l.max
+	got := l.table.take(walk(l.path, l.watch), now, late)
+	l.dirty = l.dirty || got.changed
+	if got.changed && (!l.watch.complete() || !l.burst.open()) {
+		// Nobody told: this may be the first of several changes.
+		l.burst.touch(now)
+		if wait := l.burst.due(l.quiet, l.max).Sub(now); wait > 0 {
+			return wait
+		}
+	}
+	if got.open && l.burst.open() && !late {
+		return min(l.quiet, l.burst.first.Add(l.max).Sub(now))
+	}
+	l.settle(now)
+	switch {
+	case got.open:
+		return l.max
+	case l.watch.complete():
+		return l.audit
+	default:
+		return l.poll
+	}
+}
+
+// settle ends a burst.
+func (l *loop) settle(now time.Time) {
+	first := l.burst.first
+	if first.IsZero() {
+		first = now
+	}
+	l.burst = burst{}
+	if l.dirty || !l.emitted {
+		l.dirty = false
+		if l.table.join() || !l.emitted {
+			l.emitted = true
+			l.emit(Update{Set: l.table.set, Problems: l.table.problems, Changed: first, Files: len(l.table.files)})
+		}
+	}
+}

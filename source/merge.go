@@ -1,0 +1,234 @@
+package source
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"wasmxds/definition"
+)
+
+// join makes a whole of the files: each with what it holds now where that is
+// good by itself and with the others, else with its last good content. It says
+// whether definitions or problems are others than before.
+func (t *table) join() (changed bool) {
+	problems := slices.Clone(t.unread)
+	if t.excess > 0 {
+		problems = append(problems, definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)})
+	}
+	m := &merger{merge: t.merge, budget: trials}
+	for _, rel := range t.sorted() {
+		f := t.files[rel]
+		if f.trouble != nil {
+			problems = append(problems, *f.trouble)
+		}
+		if f.current != nil {
+			problems = append(problems, f.current.problems...)
+		}
+		p := &part{rel: rel, file: f}
+		if f.good != nil {
+			p.good = f.good.file
+		}
+		if f.current != nil && f.current != f.good {
+			p.fresh = f.current.file
+		}
+		m.parts = append(m.parts, p)
+	}
+	set, found := m.whole()
+	problems = append(problems, found...)
+	for _, p := range m.parts {
+		if p.taken {
+			p.file.good = p.file.current
+			t.kept.put(p.rel, p.file.good.data)
+			p.file.good.data = nil
+		}
+	}
+	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Message, b.Message))
+	})
+	problems = slices.Compact(problems)
+	if t.set != nil && equal(set, t.set) {
+		set = t.set
+	}
+	if !t.known {
+		set = nil
+	}
+	changed = set != t.set || !slices.Equal(problems, t.problems)
+	t.set, t.problems = set, problems
+	return changed
+}
+
+// trials is how many times one join merges all files to find those that don't
+// fit. Who exceeds it has hundreds of files at odds with each other; some that
+// would fit have to wait for the next change then.
+const trials = 200
+
+// part is what a file brings to the whole.
+type part struct {
+	rel   string
+	file  *file
+	good  *definition.File // last good content; nil: none
+	fresh *definition.File // what it holds now, where that is good by itself and new
+	taken bool             // fresh is part of the whole
+	tried bool             // fresh is part of the trial under way
+	said  []definition.Problem
+}
+
+// merger finds which of the new versions fit together and with what was good
+// before.
+type merger struct {
+	merge  func([]*definition.File) (*definition.Set, []definition.Problem)
+	parts  []*part
+	budget int
+	base   trial // without anything new
+}
+
+// trial is what came of merging.
+type trial struct {
+	set      *definition.Set
+	problems []definition.Problem
+	bad      map[string]bool // files with more than a warning
+}
+
+// try merges the parts that are taken and those of a group as they are now,
+// and all others as they were good.
+func (m *merger) try(group ...*part) trial {
+	m.budget--
+	for _, p := range group {
+		p.tried = true
+		defer func() { p.tried = false }()
+	}
+	var old, fresh []*definition.File
+	for _, p := range m.parts {
+		switch {
+		case p.fresh != nil && (p.taken || p.tried):
+			fresh = append(fresh, p.fresh)
+		case p.good != nil:
+			old = append(old, p.good)
+		}
+	}
+	// What was good before goes first: it wins over what is new.
+	t := trial{bad: map[string]bool{}}
+	t.set, t.problems = m.merge(slices.Concat(old, fresh))
+	for _, p := range t.problems {
+		if !p.Warning {
+			t.bad[p.File] = true
+		}
+	}
+	return t
+}
+
+// whole takes all that fits. A new version that is wrong with the others, or
+// makes another file wrong that was not, is not taken.
+func (m *merger) whole() (*definition.Set, []definition.Problem) {
+	var fresh []*part
+	for _, p := range m.parts {
+		if p.fresh != nil {
+			fresh = append(fresh, p)
+		}
+	}
+	all := m.try(fresh...)
+	if len(all.bad) == 0 {
+		for _, p := range fresh {
+			p.taken = true
+		}
+		return all.set, all.problems
+	}
+	m.base = m.try()
+	// Those that are named go last, or they would take many others with them
+	// in the trials.
+	var named, others []*part
+	for _, p := range fresh {
+		if all.bad[p.file.path] {
+			named = append(named, p)
+			p.said = all.of(p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	m.admit(others)
+	m.admit(named)
+
+	end := m.try()
+	set, problems := end.set, end.problems
+	for _, p := range m.parts {
+		if p.taken {
+			continue
+		}
+		problems = append(problems, p.said...)
+		if p.good != nil && end.bad[p.file.path] {
+			set = adopt(set, p.good)
+		}
+	}
+	return set, problems
+}
+
+// admit takes those of a group that fit.
+func (m *merger) admit(group []*part) {
+	if len(group) == 0 {
+		return
+	}
+	if m.budget > 0 {
+		t := m.try(group...)
+		if m.fits(t, group) {
+			for _, p := range group {
+				p.taken, p.said = true, nil
+			}
+			return
+		}
+		if len(group) == 1 {
+			p := group[0]
+			if p.said = t.of(p); len(p.said) == 0 {
+				p.said = m.refused(p, t)
+			}
+			return
+		}
+	} else if len(group) == 1 && len(group[0].said) == 0 {
+		group[0].said = []definition.Problem{{File: group[0].file.path, Message: "not taken in yet: too many other files are at odds with each other"}}
+		return
+	}
+	if len(group) > 1 {
+		half := len(group) / 2
+		m.admit(group[:half])
+		m.admit(group[half:])
+	}
+}
+
+// fits says whether nothing is wrong with what was tried, but for what was
+// wrong without it.
+func (m *merger) fits(t trial, group []*part) bool {
+	for path := range t.bad {
+		if !m.base.bad[path] {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(group, func(p *part) bool { return t.bad[p.file.path] })
+}
+
+// refused says why a version is not taken that is not wrong itself: it makes
+// other files wrong.
+func (m *merger) refused(p *part, t trial) []definition.Problem {
+	var said []definition.Problem
+	for _, other := range t.problems {
+		if !other.Warning && !m.base.bad[other.File] {
+			said = append(said, definition.Problem{
+				File:    p.file.path,
+				Message: fmt.Sprintf("not taken in, its last good content stays: with it, another file would be wrong: %v", other),
+				Hint:    "change that file first",
+			})
+		}
+	}
+	return said
+}
+
+// of gives the problems that a part has.
+func (t trial) of(p *part) []definition.Problem {
+	var of []definition.Problem
+	for _, problem := range t.problems {
+		if problem.File == p.file.path && !problem.Warning {
+			of = append(of, problem)
+		}
+	}
+	return of
+}

@@ -1,0 +1,221 @@
+package source
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"log/slog"
+
+	"wasmxds/definition"
+)
+
+// still is a table over a real folder, looked at when the test says so, at
+// times that the test makes up.
+type still struct {
+	testing.TB
+	dir   string
+	now   time.Time
+	table *table
+	watch *watch
+}
+
+func newStill(t testing.TB) *still {
+	log := slog.New(slog.DiscardHandler)
+	dir := t.TempDir()
+	w := newWatch(func() (*notifier, error) { return nil, os.ErrInvalid }, log)
+	l := (&Directory{Path: dir}).loop(w, newLastGood("", log), log)
+	return &still{TB: t, dir: dir, now: time.Now().Add(time.Hour), table: l.table, watch: w}
+}
+
+// look takes in the folder as it is, long enough after the last change.
+func (s *still) look() Update {
+	for range 2 {
+		s.now = s.now.Add(time.Minute)
+		s.table.take(walk(s.dir, s.watch), s.now, true)
+	}
+	s.table.join()
+	return Update{Set: s.table.set, Problems: s.table.problems}
+}
+
+func (s *still) write(files map[string]string) {
+	s.Helper()
+	for name, content := range files {
+		if content == "" {
+			must(s, os.Remove(filepath.Join(s.dir, name)))
+		} else {
+			replace(s, filepath.Join(s.dir, name), content)
+		}
+	}
+}
+
+// Each step writes files (no content: deletes them) and says what filters and
+// which files' problems there are then.
+func TestJoin(t *testing.T) {
+	type step struct {
+		files    map[string]string
+		filters  string
+		problems string
+	}
+	for name, steps := range map[string][]step{
+		"the listener's file is deleted": {
+			{map[string]string{"a.yaml": attached("a", "", "web, admin"), "web.yaml": listener("web"), "admin.yaml": listener("admin")}, "a", ""},
+			{map[string]string{"web.yaml": ""}, "a", "a.yaml"},
+			{map[string]string{"b.yaml": filter("b", "")}, "a b", "a.yaml"},
+			{map[string]string{"a.yaml": attached("a", "new", "web")}, "a b", "a.yaml"},
+			{map[string]string{"a.yaml": attached("a", "new", "admin")}, "a=new b", ""},
+		},
+		"the listener is renamed, and something else is changed at the same time": {
+			{map[string]string{"a.yaml": attached("a", "", "web"), "web.yaml": listener("web"), "b.yaml": filter("b", "one")}, "a b=one", ""},
+			{map[string]string{"web.yaml": listener("other"), "b.yaml": filter("b", "two")}, "a b=two", "web.yaml"},
+			{map[string]string{"a.yaml": attached("a", "new", "other")}, "a=new b=two", ""},
+		},
+		"a filter before its listener": {
+			{map[string]string{"a.yaml": attached("a", "", "web"), "b.yaml": filter("b", "")}, "b", "a.yaml"},
+			{map[string]string{"web.yaml": listener("web")}, "a b", ""},
+		},
+		"definitions change places": {
+			{map[string]string{"a.yaml": filter("a", ""), "b.yaml": filter("b", "")}, "a b", ""},
+			{map[string]string{"a.yaml": filter("b", "new"), "b.yaml": filter("a", "new")}, "a=new b=new", ""},
+			{map[string]string{"a.yaml": filter("a", "again"), "b.yaml": filter("b", "again"), "c.yaml": filter("b", "thief")}, "a=again b=again", "c.yaml"},
+		},
+		"names used twice from the start": {
+			{map[string]string{"a.yaml": filter("a", "one"), "b.yaml": filter("a", "two"), "c.yaml": filter("c", "")}, "a=one c", "b.yaml"},
+			{map[string]string{"a.yaml": ""}, "a=two c", ""},
+			{map[string]string{"a.yaml": filter("a", "one")}, "a=two c", "a.yaml"},
+		},
+		"a bad file that another relies on": {
+			{map[string]string{"a.yaml": attached("a", "", "web"), "web.yaml": listener("web"), "x.yaml": filter("x", "")}, "a x", ""},
+			{map[string]string{"web.yaml": listener("web") + "---\n" + filter("x", "thief"), "a.yaml": attached("a", "new", "web")}, "a=new x", "web.yaml"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStill(t)
+			for i, step := range steps {
+				s.write(step.files)
+				u := s.look()
+				var bad []string
+				for _, p := range u.Problems {
+					if !p.Warning {
+						bad = append(bad, filepath.Base(p.File))
+					}
+				}
+				if got := filterNames(u); got != step.filters || strings.Join(bad, " ") != step.problems {
+					t.Fatalf("step %d: filters %q, want %q; problems %v, want in %q", i, got, step.filters, u.Problems, step.problems)
+				}
+			}
+		})
+	}
+}
+
+// Thousands of files of which hundreds are at odds are joined in bounded time.
+func TestJoinManyAtOdds(t *testing.T) {
+	t.Parallel()
+	merges := 0
+	m := &merger{budget: trials, merge: func(files []*definition.File) (*definition.Set, []definition.Problem) {
+		merges++
+		return definition.Merge(files)
+	}}
+	for i := range 2000 {
+		path := fmt.Sprintf("%04d.yaml", i)
+		f, problems := definition.Parse(path, []byte(filter(fmt.Sprint("f", i%1000), "")))
+		if f == nil {
+			t.Fatal(problems)
+		}
+		m.parts = append(m.parts, &part{rel: path, file: &file{path: path}, fresh: f})
+	}
+	set, problems := m.whole()
+	if len(set.Filters) != 1000 || len(problems) != 1000 || merges > trials+2 {
+		t.Errorf("%d filters, %d problems, %d merges", len(set.Filters), len(problems), merges)
+	}
+}
+
+// TestRandomChanges plays changes and checks after each what must always be:
+// each filter whose file has it now, or had it when it was last good, is there.
+func TestRandomChanges(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	s := newStill(t)
+	type state struct {
+		good, now string // filter=version; "": none
+		there     bool
+	}
+	files := map[string]*state{}
+	for i := range 400 {
+		name := fmt.Sprint("f", rnd.IntN(8))
+		path := filepath.Join([]string{"", "sub", "sub/deep"}[int(name[1])%3], name+".yaml")
+		f := files[name]
+		if f == nil {
+			f = &state{}
+			files[name] = f
+		}
+		switch op := rnd.IntN(10); {
+		case op < 5:
+			root := fmt.Sprint("v", i)
+			s.write(map[string]string{path: filter(name, root)})
+			f.now, f.there = name+"="+root, true
+		case op < 8:
+			s.write(map[string]string{path: "kind: [" + fmt.Sprint(i)})
+			f.now, f.there = "", true
+		case f.there:
+			s.write(map[string]string{path: ""})
+			f.there = false
+		}
+		if rnd.IntN(3) == 0 {
+			continue // two changes before the next look
+		}
+		want, bad := []string{}, 0
+		for i := range 8 {
+			f := files[fmt.Sprint("f", i)]
+			switch {
+			case f == nil:
+				continue
+			case !f.there:
+				f.good = ""
+			case f.now == "":
+				bad++
+			default:
+				f.good = f.now
+			}
+			if f.good != "" {
+				want = append(want, f.good)
+			}
+		}
+		u := s.look()
+		if got := filterNames(u); got != strings.Join(want, " ") || len(u.Problems) != bad {
+			t.Fatalf("seed %d, change %d: filters %q, want %q; %d bad, problems %v", seed, i, got, want, bad, u.Problems)
+		}
+	}
+}
+
+func TestBurst(t *testing.T) {
+	t.Parallel()
+	const quiet, limit = 20 * time.Millisecond, 200 * time.Millisecond
+	at := func(ms int) time.Time { return time.Unix(1, 0).Add(time.Duration(ms) * time.Millisecond) }
+	for _, tc := range []struct {
+		touched []int
+		due     int
+	}{
+		{[]int{0}, 20},
+		{[]int{0, 5, 15}, 35},
+		{[]int{0, 190}, 200},
+		{[]int{0, 500}, 200},
+	} {
+		var b burst
+		if b.open() {
+			t.Error("open before any change")
+		}
+		for _, ms := range tc.touched {
+			b.touch(at(ms))
+		}
+		if got := b.due(quiet, limit); !b.open() || !got.Equal(at(tc.due)) {
+			t.Errorf("%v: due at %v, want %d ms", tc.touched, got.Sub(at(0)), tc.due)
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+)
+
+// errBusy is the error for a file that somebody seems to be writing.
+var errBusy = errors.New("being written")
+
+// read gives a file's whole content, as it was at one moment, and what the
+// file was like then. It gives errBusy for a file that changed after before
+// (when that is not zero), that is open for writing, or that changes while it
+// is read; with force it takes what there is.
+func read(path string, limit int64, before time.Time, force bool) ([]byte, fs.FileInfo, error) {
+	// Without O_NONBLOCK, to open a named pipe would wait for its writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, info, errors.New("not a regular file")
+	}
+	if !force && (!before.IsZero() && info.ModTime().After(before) || beingWritten(f)) {
+		return nil, info, errBusy
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, info, err
+	}
+	if int64(len(data)) > limit {
+		return nil, info, fmt.Errorf("larger than %d bytes, the most that is read", limit)
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return nil, info, err
+	}
+	if !force && (!same(info, after) || after.Size() != int64(len(data))) {
+		return nil, info, errBusy
+	}
+	return data, after, nil
+}
+
+// same says whether two looks at a file saw the same file unchanged.
+func same(a, b fs.FileInfo) bool {
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changed(a).Equal(changed(b)) && os.SameFile(a, b)
+}
