@@ -85,7 +85,6 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 	for _, r := range set.Resources {
 		b.add(r, func() *entry { return b.rawEntry(r) })
 	}
-	b.problems = append(b.problems, c.unattached()...)
 	c.settle(prev, fresh)
 	return c, b.problems
 }

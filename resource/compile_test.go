@@ -53,21 +53,89 @@ func mustCompile(t *testing.T, prev *Catalog, set *module.Set) *Catalog {
 	return c
 }
 
-func TestSnapshot(t *testing.T) {
-	c := mustCompile(t, nil, &module.Set{
-		Filters:   []*module.Filter{wasm("hello", shaA, "x")},
-		Listeners: []*definition.Listener{web("web", "127.0.0.1:8080")},
-	})
-	s := c.Snapshot(definition.Node{ID: "edge-1"})
-	if len(s.Listeners) != 1 || strings.Join(s.Listeners[0].Slots, " ") != "hello" {
-		t.Errorf("listeners: %+v", s.Listeners)
+func TestProblems(t *testing.T) {
+	good := wasm("good", shaA, "x")
+	edited := func(edit func(*definition.Filter)) *module.Set {
+		f := wasm("bad", shaA, "x")
+		edit(f.Definition)
+		return &module.Set{Filters: []*module.Filter{f, good}}
 	}
-	if len(s.Filters) != 1 || s.Primer == nil || s.Gate == nil {
-		t.Errorf("filters: %+v", s)
+	listening := func(edit func(*definition.Listener)) *module.Set {
+		l := web("bad", "127.0.0.1:8080")
+		edit(l)
+		return &module.Set{Filters: []*module.Filter{good}, Listeners: []*definition.Listener{l}}
 	}
-	text, err := Render(s, YAML)
-	if err != nil {
-		t.Fatal(err)
+	direct := func(url, sha string) *module.Set {
+		return edited(func(d *definition.Filter) {
+			d.Module = definition.Module{URL: url, SHA256: sha, Fetch: definition.Direct}
+		})
 	}
-	t.Logf("%s", text)
+	for _, test := range []struct {
+		name string
+		set  *module.Set
+		want string
+	}{
+		{"a twin's name", edited(func(d *definition.Filter) { d.Name = "primer/x" }), `names that begin with "primer/" are taken`},
+		{"direct without a pin", direct("https://example.com/a.wasm", ""), "module.sha256: needed with fetch: direct"},
+		{"direct from a registry", direct("oci://example.com/a:v1", shaA), "oci:// with fetch: direct"},
+		{"direct from nowhere", direct("https:///a.wasm", shaA), `":443" has no host`},
+		{"conflicting environment", edited(func(d *definition.Filter) { d.HostEnv = []string{"\xff"} }), "invalid UTF-8"},
+		{"the primer's name", listening(func(l *definition.Listener) { l.Name = "primer" }), `the name "primer" is taken`},
+		{"a host to listen on", listening(func(l *definition.Listener) { l.Address = "localhost:80" }), "is not an IP address and a port"},
+		{"no upstream", listening(func(l *definition.Listener) { l.Routes[0].Upstreams = nil }), "routes[0].upstream: none"},
+		{"upstream without a port", listening(func(l *definition.Listener) { l.Routes[0].Upstreams[0].Address = "a" }), `routes[0].upstream: "a" is not host:port`},
+		{"timeout", listening(func(l *definition.Listener) { l.Routes[0].Timeout = "soon" }), `routes[0].timeout: "soon"`},
+		{"not a listener", &module.Set{Filters: []*module.Filter{good}, Resources: []*definition.Resource{
+			{TypeURL: ListenerType, Name: "bad", Pos: definition.Position{File: "bad.yaml", Line: 1}, Message: wrapperspb.String("")},
+		}}, "is not a listener"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, problems := Compile(nil, test.set, opts)
+			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) || !strings.HasPrefix(problems[0].Error(), "bad.yaml:1: ") {
+				t.Errorf("problems: %v, want one at bad.yaml:1 with %q", problems, test.want)
+			}
+			if s := c.Snapshot(definition.Node{}); len(s.Filters) != 1 || s.Filters[0].Name != "good" {
+				t.Errorf("the good one was taken away: %+v", s.Filters)
+			}
+			if _, again := Compile(c, test.set, opts); len(again) != 1 {
+				t.Errorf("forgotten the next time: %v", again)
+			}
+		})
+	}
+}
+
+func TestModulesURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"":                    "is not an http:// or https:// URL",
+		"ftp://example.com":   "is not an http:// or https:// URL",
+		"http://:80":          "has no host",
+		"http://example.com:": "",
+		"https://[::1]/":      "",
+	} {
+		_, problems := Compile(nil, new(module.Set), Options{ModulesURL: url})
+		if want == "" && len(problems) > 0 || want != "" && (len(problems) != 1 || !strings.Contains(problems[0].Message, want)) {
+			t.Errorf("%q: %v, want %q", url, problems, want)
+		}
+	}
+}
+
+// TestAttempts: other bytes each time, but one version apart from the attempt,
+// the same for a slot and its twin.
+func TestAttempts(t *testing.T) {
+	c, _ := Compile(nil, &module.Set{Filters: []*module.Filter{wasm("hello", shaA, "x")}}, opts)
+	f := c.Snapshot(definition.Node{}).Filters[0]
+	seen := make(map[string]int)
+	for attempt := range 200 {
+		slot, twin := f.Slot(attempt), f.Twin(attempt)
+		if last, ok := seen[string(slot.Value)]; ok {
+			t.Fatalf("attempts %d and %d have the same bytes", last, attempt)
+		}
+		seen[string(slot.Value)] = attempt
+		if slot.Name != "hello" || twin.Name != "primer/hello" || slot.Version != twin.Version || f.Slot(attempt) != slot {
+			t.Errorf("attempt %d: %q %q, %q %q", attempt, slot.Name, slot.Version, twin.Name, twin.Version)
+		}
+		if base, _, _ := strings.Cut(slot.Version, "."); base != f.Version {
+			t.Errorf("attempt %d: version %q of %q", attempt, slot.Version, f.Version)
+		}
+	}
 }

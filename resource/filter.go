@@ -20,7 +20,7 @@ import (
 // filter is a Wasm filter, compiled: what nodes are sent, and where it goes.
 type filter struct {
 	*Filter
-	attach []definition.ListenerMatch
+	attach definition.Attach
 	order  int
 	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
 
@@ -32,7 +32,7 @@ func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
 	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing &&
 		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.OnFailure == g.OnFailure &&
-		f.order == g.order && reflect.DeepEqual(f.attach, g.attach) && f.origin.equal(g.origin)
+		f.order == g.order && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin)
 }
 
 func (b *builder) filterEntry(f *module.Filter) *entry {
@@ -60,7 +60,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 			Direct:    d.Module.Fetch == definition.Direct,
 			OnFailure: d.OnFailure,
 		},
-		attach: d.Attach.Listeners,
+		attach: d.Attach,
 		order:  d.Order,
 	}
 	types := []string{wasmType}

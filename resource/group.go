@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-
-	"wasmxds/definition"
 )
 
 // build puts together what nodes have that just these selectors match.
@@ -27,12 +25,11 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 	for _, l := range have.listeners {
 		var in []*filter
 		for _, f := range have.filters {
-			if l.takes(f) {
+			takes := f.attach.Matches(l.target)
+			if takes {
 				in = append(in, f)
 			}
-			if l.takes(f) || slices.Contains(l.own, f.Name) {
-				used[f] = true
-			}
+			used[f] = used[f] || takes || slices.Contains(l.own, f.Name)
 		}
 		s.Listeners = append(s.Listeners, l.slotted(in))
 		for _, r := range l.clusters {
@@ -43,7 +40,7 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 	for _, f := range have.filters {
 		// Those attached to nothing are there for listeners that this server
 		// doesn't see: static ones, whose slots ask for a filter by its name.
-		if used[f] || len(f.attach) == 0 || len(have.listeners) == 0 {
+		if used[f] || len(f.attach.Listeners) == 0 || len(have.listeners) == 0 {
 			filters = append(filters, f)
 		}
 	}
@@ -91,32 +88,4 @@ func addRaws(s *Snapshot, raws []*raw, clusters map[string]*Resource) {
 			s.Static = append(s.Static, r.Resource)
 		}
 	}
-}
-
-// unattached warns of filters that no listener takes. Whether a node has both
-// is not looked at: only a filter that can't be anywhere is surely a mistake.
-func (c *Catalog) unattached() []definition.Problem {
-	var listeners []*listener
-	for _, h := range c.holdings {
-		listeners = append(listeners, h.listeners...)
-	}
-	if len(listeners) == 0 {
-		return nil // static ones, then
-	}
-	var problems []definition.Problem
-	for _, e := range c.byKey {
-		f, ok := e.part.(*filter)
-		if !ok || len(f.attach) == 0 {
-			continue
-		}
-		if !slices.ContainsFunc(listeners, func(l *listener) bool { return l.takes(f) || slices.Contains(l.own, f.Name) }) {
-			p := problem(e.pos, "attach", "filter %s: no listener matches, so no Envoy gets it", f.Name)
-			p.Hint, p.Warning = "see the names and directions of the listeners", true
-			problems = append(problems, p)
-		}
-	}
-	slices.SortFunc(problems, func(a, b definition.Problem) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
-	})
-	return problems
 }

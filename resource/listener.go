@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -20,35 +19,33 @@ import (
 // listener is a listener, native or raw, compiled: ready to have slots put
 // into it.
 type listener struct {
-	bare      *Resource // without slots of ours
-	message   *listenerv3.Listener
-	direction definition.Direction
-	port      uint32
-	own       []string    // slots for Wasm filters it was written with
-	clusters  []*Resource // of its upstreams
+	bare     *Resource // without slots of ours
+	message  *listenerv3.Listener
+	target   definition.Target // what filters are attached by
+	own      []string          // slots for Wasm filters it was written with
+	clusters []*Resource       // of its upstreams
 
 	with *memo[*Listener] // by its slots
 }
 
 func (l *listener) same(p part) bool {
 	m, ok := p.(*listener)
-	return ok && l.bare.equal(m.bare) && l.direction == m.direction &&
+	return ok && l.bare.equal(m.bare) && l.target == m.target &&
 		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal)
 }
 
 // newListener compiles m. All that could go wrong when slots are put in goes
 // wrong here.
-func newListener(m *listenerv3.Listener, direction definition.Direction) (*listener, error) {
+func newListener(m *listenerv3.Listener, target definition.Target) (*listener, error) {
 	bare, err := check(ListenerType, m.GetName(), m)
 	if err != nil {
 		return nil, err
 	}
 	l := &listener{
-		bare:      bare,
-		message:   m,
-		direction: direction,
-		port:      m.GetAddress().GetSocketAddress().GetPortValue(),
-		with:      new(memo[*Listener]),
+		bare:    bare,
+		message: m,
+		target:  target,
+		with:    new(memo[*Listener]),
 	}
 	own := make(map[string]bool)
 	for at := range connectionManagers(m) {
@@ -67,22 +64,6 @@ func newListener(m *listenerv3.Listener, direction definition.Direction) (*liste
 	}
 	l.own = slices.Sorted(maps.Keys(own))
 	return l, nil
-}
-
-// takes says whether the filter belongs into the listener.
-func (l *listener) takes(f *filter) bool {
-	return slices.ContainsFunc(f.attach, func(m definition.ListenerMatch) bool {
-		return l.carries(m.Direction) &&
-			(len(m.Names) == 0 || slices.Contains(m.Names, l.bare.Name)) &&
-			(len(m.Ports) == 0 || slices.Contains(m.Ports, l.port))
-	})
-}
-
-// carries says whether traffic of the direction may come through the
-// listener. One that doesn't say what it carries may carry anything: a filter
-// too many is seen, a missing one is not.
-func (l *listener) carries(d definition.Direction) bool {
-	return d == "" || d == definition.Any || l.direction == definition.Any || d == l.direction
 }
 
 // slotted is the listener with the filters' slots, which must be in order.
@@ -171,7 +152,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
 		}},
-	}, directionOf(d.Direction))
+	}, d.Target())
 	if err != nil {
 		return nil, err
 	}
@@ -179,24 +160,13 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	return l, nil
 }
 
-// listenAddress reads what a listener listens on: an IP, or nothing for all
-// of IPv4, and a port.
+// listenAddress reads what a listener listens on: Envoy takes no names here.
 func listenAddress(s string) (*corev3.Address, error) {
 	at, err := netip.ParseAddrPort(s)
-	if port, ok := strings.CutPrefix(s, ":"); ok {
-		at, err = netip.ParseAddrPort("0.0.0.0:" + port)
-	}
 	if err != nil {
-		return nil, fmt.Errorf("address: %s is not an IP address and a port, like 127.0.0.1:8080", strconv.Quote(s))
+		return nil, fmt.Errorf("address: %q is not an IP address and a port, like 127.0.0.1:8080", s)
 	}
 	return socketAddress(at.Addr().String(), uint32(at.Port())), nil
-}
-
-func directionOf(d definition.Direction) definition.Direction {
-	if d == "" {
-		return definition.Any
-	}
-	return d
 }
 
 func trafficDirection(d definition.Direction) corev3.TrafficDirection {

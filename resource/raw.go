@@ -3,7 +3,6 @@ package resource
 import (
 	"fmt"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
 	"wasmxds/definition"
@@ -39,7 +38,8 @@ func compileRaw(d *definition.Resource) (part, error) {
 		if !ok {
 			return nil, fmt.Errorf("a %T is not a listener", d.Message)
 		}
-		return newListener(m, rawDirection(m))
+		target, _ := d.Target()
+		return newListener(m, target)
 	}
 	m, ok := d.Message.(validatable)
 	if !ok {
@@ -50,14 +50,4 @@ func compileRaw(d *definition.Resource) (part, error) {
 		return nil, err
 	}
 	return &raw{r}, nil
-}
-
-func rawDirection(m *listenerv3.Listener) definition.Direction {
-	switch m.GetTrafficDirection() {
-	case corev3.TrafficDirection_INBOUND:
-		return definition.Inbound
-	case corev3.TrafficDirection_OUTBOUND:
-		return definition.Outbound
-	}
-	return definition.Any
 }

@@ -3,7 +3,6 @@ package resource
 import (
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -27,33 +26,6 @@ func canonical(s definition.Selector) string {
 		fmt.Fprintf(&b, "%q%q", k, s.Labels[k])
 	}
 	return b.String()
-}
-
-func (s *selector) matches(n definition.Node) bool {
-	if !anyGlob(s.IDs, n.ID) || !anyGlob(s.Clusters, n.Cluster) {
-		return false
-	}
-	for k, v := range s.Labels {
-		if got, ok := n.Labels[k]; !ok || got != v {
-			return false
-		}
-	}
-	return true
-}
-
-func anyGlob(patterns []string, name string) bool {
-	if len(patterns) == 0 {
-		return true
-	}
-	for _, p := range patterns {
-		if p == name {
-			return true
-		}
-		if ok, err := path.Match(p, name); ok && err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // anchor is something a node must have for a selector to match it.
@@ -135,7 +107,7 @@ func named(kind byte, names []string) []anchor {
 func (x *index) match(n definition.Node, found func(*selector) bool) {
 	try := func(ss []*selector) bool {
 		for _, s := range ss {
-			if s.matches(n) && !found(s) {
+			if s.Matches(n) && !found(s) {
 				return false
 			}
 		}

@@ -75,6 +75,10 @@ func (f *Filter) Twin(attempt int) *Resource {
 	return f.at(attempt)[1]
 }
 
+// attemptsKept bounds what is remembered: after a restart of this server each
+// Envoy that reconnects brings an attempt of its own.
+const attemptsKept = 64
+
 func (f *Filter) at(attempt int) [2]*Resource {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,7 +86,7 @@ func (f *Filter) at(attempt int) [2]*Resource {
 	if !ok {
 		slot, twin := f.encode(attempt)
 		r = [2]*Resource{slot, twin}
-		if f.again == nil {
+		if f.again == nil || len(f.again) >= attemptsKept {
 			f.again = map[int][2]*Resource{}
 		}
 		f.again[attempt] = r
