@@ -44,6 +44,9 @@ func newRoot(env lookupEnv) *cobra.Command {
 		},
 	}
 	root.AddCommand(
+		newServe(),
+		newValidate(),
+		newRender(),
 		newStatus(),
 		newVersion(),
 	)
@@ -78,6 +81,13 @@ func completeValues(cmd *cobra.Command, flag string, values ...string) {
 		return values, cobra.ShellCompDirectiveNoFileComp
 	}
 	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err) // the flag is misspelt in this program
+	}
+}
+
+// completeDir makes shells offer directories for a flag.
+func completeDir(cmd *cobra.Command, flag string) {
+	if err := cmd.MarkFlagDirname(flag); err != nil {
 		panic(err) // the flag is misspelt in this program
 	}
 }

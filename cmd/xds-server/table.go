@@ -47,8 +47,12 @@ func printNode(t io.Writer, n admin.Node, now time.Time) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, f.Name, f.State, age(now, f.Since), dash(f.Running), dash(f.Wanted), f.Reason)
 	}
 	for _, l := range n.Listeners {
-		if l.Withheld != "" {
-			fmt.Fprintf(t, "%s\t-\twithheld\t-\t-\t-\tlistener %s: %s\n", n.ID, l.Name, l.Withheld)
+		if l.Running != l.Wanted {
+			state := "waiting"
+			if l.Running == "" {
+				state = "withheld"
+			}
+			fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", n.ID, l.Name, state, dash(l.Running), dash(l.Wanted), l.Reason)
 		}
 	}
 }

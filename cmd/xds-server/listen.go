@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
+)
+
+// listeners are the addresses of serve, open.
+type listeners struct {
+	xds, modules, admin net.Listener
+	modulesURL          string // at which Envoys reach modules
+}
+
+func listen(f *serveFlags) (*listeners, error) {
+	ls := &listeners{modulesURL: f.modulesURL}
+	for _, l := range []struct {
+		flag, address string
+		to            *net.Listener
+	}{
+		{"--xds-listen", f.xdsListen, &ls.xds},
+		{"--modules-listen", f.modulesListen, &ls.modules},
+		{"--admin-listen", f.adminListen, &ls.admin},
+	} {
+		open, err := net.Listen("tcp", l.address)
+		if err != nil {
+			ls.close()
+			return nil, unreachable(fmt.Errorf("%s %s: %w", l.flag, l.address, err))
+		}
+		*l.to = open
+	}
+	if ls.modulesURL == "" {
+		at := ls.modules.Addr().(*net.TCPAddr)
+		if at.IP.IsUnspecified() {
+			ls.close()
+			return nil, misused(fmt.Errorf("--modules-url is needed with --modules-listen %s: a URL at which Envoys reach it", f.modulesListen))
+		}
+		ls.modulesURL = "http://" + at.String()
+	}
+	return ls, nil
+}
+
+func (ls *listeners) close() {
+	for _, l := range []net.Listener{ls.xds, ls.modules, ls.admin} {
+		if l != nil {
+			l.Close()
+		}
+	}
+}
+
+// write tells the addresses to whoever reads the file; it is whole whenever it
+// is there.
+func (ls *listeners) write(file string) error {
+	b, err := json.Marshal(map[string]string{
+		"xds":     ls.xds.Addr().String(),
+		"modules": ls.modules.Addr().String(),
+		"admin":   ls.admin.Addr().String(),
+	})
+	if err == nil {
+		err = renameio.WriteFile(file, append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write --addresses-file: %w", err)
+	}
+	return nil
+}
+
+// serveHTTP serves until ctx ends; requests under way then have a moment to
+// end as well.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	var g errgroup.Group
+	g.Go(func() error {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %v: %w", l.Addr(), err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if server.Shutdown(grace) != nil {
+			server.Close()
+		}
+		return nil
+	})
+	return g.Wait()
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/source"
+	"wasmxds/xds"
+)
+
+// pipeline is the way of a change: what the directory says, with its modules,
+// compiled, published, and told to the admin server.
+type pipeline struct {
+	xds     *xds.Server
+	admin   *admin.Server
+	options resource.Options
+	log     *slog.Logger
+
+	mu       sync.Mutex
+	update   source.Update
+	set      *module.Set // nil: none yet
+	catalog  *resource.Catalog
+	compiled []definition.Problem
+	logged   map[definition.Problem]bool
+}
+
+func newPipeline(x *xds.Server, a *admin.Server, options resource.Options, log *slog.Logger) *pipeline {
+	return &pipeline{xds: x, admin: a, options: options, log: log}
+}
+
+// sourced takes what the directory says, and hands its set on.
+func (p *pipeline) sourced(ctx context.Context, u source.Update, next chan<- *definition.Set) {
+	p.mu.Lock()
+	p.update = u
+	p.tell()
+	p.mu.Unlock()
+	if u.Set == nil {
+		return
+	}
+	select {
+	case next <- u.Set:
+	case <-ctx.Done():
+	}
+}
+
+// resolved takes a set with its modules, and publishes it.
+func (p *pipeline) resolved(set *module.Set) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.set = set
+	p.catalog, p.compiled = resource.Compile(p.catalog, set, p.options)
+	p.xds.Publish(p.catalog)
+	p.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
+	p.tell()
+}
+
+// tell brings the admin server and the log up to date. The caller holds p.mu.
+func (p *pipeline) tell() {
+	problems := slices.Concat(p.update.Problems, p.compiled)
+	if p.set != nil {
+		problems = append(problems, p.set.Problems...)
+	}
+	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	problems = slices.Compact(problems)
+	p.logNew(problems)
+	p.admin.Loaded(admin.Loaded{
+		Set: p.set, Catalog: p.catalog, Problems: problems, Files: p.update.Files, Changed: p.update.Changed,
+	})
+}
+
+// logNew logs each problem once, when it comes up.
+func (p *pipeline) logNew(problems []definition.Problem) {
+	logged := make(map[definition.Problem]bool, len(problems))
+	for _, f := range problems {
+		if !p.logged[f] {
+			level := slog.LevelError
+			if f.Warning {
+				level = slog.LevelWarn
+			}
+			p.log.Log(context.Background(), level, f.Error(), "hint", f.Hint)
+		}
+		logged[f] = true
+	}
+	p.logged = logged
+}

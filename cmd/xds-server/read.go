@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// definitionsOf finds the files of definitions that serve would find below
+// each path; a path that is a file is taken whatever its name. Links are
+// followed.
+func definitionsOf(paths []string) ([]string, error) {
+	var files []string
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("read definitions: %w", err)
+		}
+		if !info.IsDir() {
+			files = append(files, p)
+			continue
+		}
+		if files, err = below(files, p, 0); err != nil {
+			return nil, fmt.Errorf("read definitions: %w", err)
+		}
+	}
+	return files, nil
+}
+
+// maxDepth ends links that lead in a circle.
+const maxDepth = 32
+
+func below(files []string, dir string, depth int) ([]string, error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("%s: more than %d folders deep", dir, maxDepth)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		name, path := e.Name(), filepath.Join(dir, e.Name())
+		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") {
+			continue
+		}
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink == 0 {
+			continue // gone since the folder was read
+		}
+		switch ext := filepath.Ext(name); {
+		case err == nil && info.IsDir():
+			if files, err = below(files, path, depth+1); err != nil {
+				return nil, err
+			}
+		case ext == ".yaml" || ext == ".yml" || ext == ".json":
+			files = append(files, path)
+		}
+	}
+	return files, nil
+}
+
+// absolute is the path that definitions are parsed under, so that modules
+// beside them are found.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path // there is no working directory to be relative to
+}
+
+// asTyped tells problems at the files as they were named on the command line.
+func asTyped(problems []definition.Problem, files []string) []definition.Problem {
+	typed := make(map[string]string, len(files))
+	for _, f := range files {
+		typed[absolute(f)] = f
+	}
+	for i, p := range problems {
+		if f, ok := typed[p.File]; ok {
+			problems[i].File = f
+		}
+	}
+	return problems
+}
+
+// readDefinitions reads and merges files as serve would.
+func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
+	var parsed []*definition.File
+	var problems []definition.Problem
+	for _, name := range files {
+		data, err := readLimited(name)
+		if err != nil {
+			problems = append(problems, definition.Problem{File: name, Message: err.Error()})
+			continue
+		}
+		f, found := definition.Parse(absolute(name), data)
+		problems = append(problems, found...)
+		if f != nil {
+			parsed = append(parsed, f)
+		}
+	}
+	set, found := definition.Merge(parsed)
+	return set, append(problems, found...)
+}
+
+func readLimited(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, definition.MaxSize+1))
+	if err == nil && len(data) > definition.MaxSize {
+		err = fmt.Errorf("larger than %d bytes, the most that is read", definition.MaxSize)
+	}
+	return data, err
+}
+
+// asIfThere is the set that serve would have if every module could be had.
+func asIfThere(set *definition.Set) *module.Set {
+	out := &module.Set{Listeners: set.Listeners, Resources: set.Resources}
+	for _, f := range set.Filters {
+		sha := f.Module.SHA256
+		if sha == "" {
+			sha = strings.Repeat("0", 64)
+		}
+		out.Filters = append(out.Filters, &module.Filter{
+			Definition: f, Wanted: f, State: module.Good, Module: module.Info{SHA256: sha},
+		})
+	}
+	return out
+}
+
+// fetchModules gets the modules of a set into a store that is gone afterwards,
+// and tries them, as serve would. It takes at most timeout; modules that are
+// still on the way then are problems.
+func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duration) (*module.Set, error) {
+	dir, err := os.MkdirTemp("", "xds-server-")
+	if err != nil {
+		return nil, fmt.Errorf("make a place for modules: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := module.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("make a place for modules: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	updates := make(chan *definition.Set, 1)
+	updates <- set
+	var last *module.Set
+	resolver := module.New(moduleOptions(store, slog.New(slog.DiscardHandler)))
+	err = resolver.Run(ctx, updates, func(s *module.Set) {
+		last = s
+		for _, f := range s.Filters {
+			if f.State == module.Fetching {
+				return
+			}
+		}
+		cancel()
+	})
+	if last == nil && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("fetch modules: %w", err)
+	}
+	for _, f := range last.Filters {
+		if f.State == module.Fetching {
+			at := f.Wanted.Pos
+			last.Problems = append(last.Problems, definition.Problem{File: at.File, Line: at.Line, Field: "module.url",
+				Message: fmt.Sprintf("%s is not here after %v", f.Wanted.Module.URL, timeout)})
+		}
+	}
+	return last, nil
+}
+
+// moduleOptions are how modules are fetched and tried, by every command that
+// does so.
+func moduleOptions(store *module.Store, log *slog.Logger) module.Options {
+	origin := module.NewHTTP()
+	return module.Options{
+		Store:    store,
+		Fetchers: map[string]module.Fetcher{"http": origin, "https": origin},
+		Logger:   log,
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+)
+
+const renderHelp = `Print every resource that an Envoy of this id, cluster and labels would get,
+each with its type, without a server or an Envoy. Modules are fetched for it, as
+their sha256 is part of what Envoy is told.
+
+The listener "primer" and the route "primer/gate" are how xds-server gets a
+filter ready in Envoy before any request meets it; the primer is bound to no
+port.
+
+Exit code 1: something is wrong with the definitions (stderr says what); what is
+printed is what Envoy would get all the same.`
+
+const renderExample = `  xds-server render --definitions definitions/ --node-id edge-1
+  xds-server render --definitions definitions/ --node-id edge-1 --node-cluster edge --node-label app=web
+
+  # what a change would do to an Envoy
+  diff <(xds-server render --definitions main/ --node-id edge-1) <(xds-server render --definitions branch/ --node-id edge-1)`
+
+var (
+	errNoDefinitions = errors.New("--definitions is needed: the directory to read")
+	errNoNode        = errors.New("--node-id is needed: the id of the Envoy in question")
+)
+
+type nodeFlags struct {
+	id, cluster string
+	labels      map[string]string
+}
+
+func (n *nodeFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&n.id, "node-id", "", "Envoy's node `id`")
+	flags.StringVar(&n.cluster, "node-cluster", "", "Envoy's node `cluster`")
+	flags.StringToStringVar(&n.labels, "node-label", nil, "a label of Envoy's, as `key=value`; may be repeated")
+}
+
+type renderFlags struct {
+	node                            nodeFlags
+	definitions, output, modulesURL string
+	timeout                         time.Duration
+}
+
+func newRender() *cobra.Command {
+	var f renderFlags
+	cmd := &cobra.Command{
+		Use:     "render --definitions DIR --node-id ID",
+		Short:   "Print what an Envoy would get",
+		Long:    renderHelp,
+		Example: renderExample,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.definitions, "definitions", "", "`directory` of definitions")
+	f.node.add(cmd)
+	flags.StringVar(&f.modulesURL, "modules-url", "http://127.0.0.1:18001", "`URL` at which Envoys reach the modules")
+	flags.StringVarP(&f.output, "output", "o", "yaml", "output `format`: yaml or json")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
+	completeValues(cmd, "output", "yaml", "json")
+	completeDir(cmd, "definitions")
+	return cmd
+}
+
+func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
+	switch {
+	case f.definitions == "":
+		return misused(errNoDefinitions)
+	case f.node.id == "":
+		return misused(errNoNode)
+	case f.output != "yaml" && f.output != "json":
+		return misused(fmt.Errorf("--output %s: yaml or json", f.output))
+	}
+	files, err := definitionsOf([]string{f.definitions})
+	if err != nil {
+		return wrong(err)
+	}
+	set, problems := readDefinitions(files)
+	modules, err := fetchModules(ctx, set, f.timeout)
+	if err != nil {
+		return wrong(err)
+	}
+	catalog, found := resource.Compile(nil, modules, resource.Options{ModulesURL: f.modulesURL})
+	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels})
+	if err := printSnapshot(out, snapshot, f.output); err != nil {
+		return wrong(err)
+	}
+	problems = asTyped(slices.Concat(problems, modules.Problems, found), files)
+	printProblems(errs, "", problems)
+	if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
+		return &exitError{code: exitWrong}
+	}
+	return nil
+}
+
+func printSnapshot(out io.Writer, s *resource.Snapshot, format string) error {
+	var docs []json.RawMessage
+	for _, r := range resourcesOf(s) {
+		b, err := protojson.Marshal(&anypb.Any{TypeUrl: r.TypeURL, Value: r.Value})
+		if err != nil {
+			return fmt.Errorf("print %s %q: %w", r.TypeURL, r.Name, err)
+		}
+		docs = append(docs, b)
+	}
+	if format == "json" {
+		var b bytes.Buffer
+		if err := json.NewEncoder(&b).Encode(map[string]any{"resources": docs}); err != nil {
+			return err
+		}
+		var pretty bytes.Buffer
+		if err := json.Indent(&pretty, b.Bytes(), "", "  "); err != nil {
+			return err
+		}
+		_, err := pretty.WriteTo(out)
+		return err
+	}
+	for _, d := range docs {
+		if err := printYAML(out, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resourcesOf are all resources of a snapshot, in the order in which an Envoy
+// needs them.
+func resourcesOf(s *resource.Snapshot) []*resource.Resource {
+	all := slices.Concat(s.Clusters, s.Endpoints, s.Secrets)
+	if s.Primer != nil {
+		all = append(all, s.Primer)
+	}
+	for _, f := range s.Filters {
+		if f.Missing == "" {
+			all = append(all, f.Twin(0))
+		}
+	}
+	for _, l := range s.Listeners {
+		all = append(all, l.Resource)
+	}
+	all = append(all, s.Routes...)
+	for _, f := range s.Filters {
+		if f.Missing == "" {
+			all = append(all, f.Slot(0))
+		}
+	}
+	all = append(all, s.Static...)
+	if s.Gate != nil {
+		all = append(all, s.Gate)
+	}
+	return all
+}
+
+// printYAML prints JSON as a YAML document, with its keys in their order.
+func printYAML(out io.Writer, doc []byte) error {
+	var node yaml.Node
+	if err := yaml.Unmarshal(doc, &node); err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	block(&node)
+	io.WriteString(out, "---\n")
+	enc := yaml.NewEncoder(out)
+	enc.SetIndent(2)
+	if err := enc.Encode(&node); err != nil {
+		return fmt.Errorf("print YAML: %w", err)
+	}
+	return enc.Close()
+}
+
+// block makes a node be written over lines, with quotes only where needed.
+func block(n *yaml.Node) {
+	n.Style = 0
+	for _, c := range n.Content {
+		block(c)
+	}
+}

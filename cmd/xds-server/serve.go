@@ -1,0 +1,280 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/source"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+const serveHelp = `Watch a directory of definitions and keep every connected Envoy the way it says.
+
+Three addresses: --xds-listen for Envoy's ADS, --modules-listen from which
+Envoys download modules, --admin-listen for the page, the status, metrics and
+health (/healthz; /readyz from the first whole set on).
+
+The data directory keeps modules and what was last good of each file and filter,
+so that nothing is lost when an origin is away while xds-server starts. It is
+$XDG_STATE_HOME/wasmxds unless --data says otherwise (~/.local/state/wasmxds
+where that is not set), and belongs to one xds-server at a time.
+
+SIGTERM (or Ctrl-C): /readyz turns to 503 and Envoys are told to go elsewhere for
+new streams; those that are open go on for --drain and are then ended. Envoys
+keep what they run. A second signal ends it at once. SIGHUP: the directory is
+read again.`
+
+const serveExample = `  xds-server serve --definitions definitions/
+  xds-server serve --definitions definitions/ --data /var/lib/wasmxds \
+      --xds-listen 10.0.0.5:18000 --modules-listen 10.0.0.5:18001 --log-format json
+
+  # on ports that are free, and told to whom it concerns
+  xds-server serve --definitions definitions/ --addresses-file addresses.json \
+      --xds-listen 127.0.0.1:0 --modules-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0`
+
+type serveFlags struct {
+	definitions, data                     string
+	xdsListen, modulesListen, adminListen string
+	modulesURL, addressesFile             string
+	poll, drain                           time.Duration
+	moduleLimit                           int64
+	logFormat, logLevel                   string
+	pprof                                 bool
+}
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:     "serve --definitions DIR",
+		Short:   "Keep Envoys the way a directory says",
+		Long:    serveHelp,
+		Example: serveExample,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.definitions, "definitions", "", "`directory` of definitions")
+	flags.StringVar(&f.data, "data", "", "`directory` for modules and what was last good (default $XDG_STATE_HOME/wasmxds)")
+	flags.StringVar(&f.xdsListen, "xds-listen", "127.0.0.1:18000", "`address` for Envoys' ADS streams")
+	flags.StringVar(&f.modulesListen, "modules-listen", "127.0.0.1:18001", "`address` for downloads of modules")
+	flags.StringVar(&f.adminListen, "admin-listen", "127.0.0.1:19000", "`address` for the page, status, metrics and health")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default http:// and that address)")
+	flags.StringVar(&f.addressesFile, "addresses-file", "", "`file` to write the addresses to, as JSON, once all of them listen")
+	flags.DurationVar(&f.poll, "poll-interval", 0, "`time` after which origins are asked for a newer module where no sha256 is pinned; 0: never")
+	flags.Int64Var(&f.moduleLimit, "module-limit", 64<<20, "`bytes` that a module may have")
+	flags.DurationVar(&f.drain, "drain", 3*time.Second, "`time` that open streams go on after SIGTERM")
+	flags.StringVar(&f.logFormat, "log-format", "text", "log `format`: text or json")
+	flags.StringVar(&f.logLevel, "log-level", "info", "log `level`: debug, info, warn or error")
+	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at the admin address")
+	completeValues(cmd, "log-format", "text", "json")
+	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
+	completeDir(cmd, "definitions")
+	completeDir(cmd, "data")
+	return cmd
+}
+
+func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
+	if f.definitions == "" {
+		return misused(errNoDefinitions)
+	}
+	log, err := newLog(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	if err != nil {
+		return misused(err)
+	}
+	definitions, err := filepath.Abs(f.definitions)
+	if err != nil {
+		return unreachable(fmt.Errorf("find --definitions: %w", err))
+	}
+	data, err := openData(f.data)
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	ls, err := listen(f)
+	if err != nil {
+		return err
+	}
+	defer ls.close()
+	s, err := f.wire(definitions, data, ls, log)
+	if err != nil {
+		return err
+	}
+	if err := s.run(ctx, f.addressesFile); err != nil {
+		return unreachable(err)
+	}
+	return nil
+}
+
+// server is all that serve runs, wired.
+type server struct {
+	log       *slog.Logger
+	drain     time.Duration
+	listeners *listeners
+
+	directory *source.Directory
+	resolver  *module.Resolver
+	modules   *module.Server
+	xds       *xds.Server
+	grpc      *grpc.Server
+	admin     *admin.Server
+	pipeline  *pipeline
+}
+
+func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, log *slog.Logger) (*server, error) {
+	store, err := module.Open(data.path("modules"))
+	if err != nil {
+		return nil, unreachable(fmt.Errorf("open the store of modules: %w", err))
+	}
+	options := moduleOptions(store, log)
+	options.State = data.path("modules.json")
+	options.Poll, options.Limit = f.poll, f.moduleLimit
+	s := &server{log: log, drain: f.drain, listeners: ls}
+	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
+	s.resolver = module.New(options)
+	s.xds = xds.New(xds.Options{Log: log})
+	s.grpc = xds.NewGRPC()
+	s.xds.Register(s.grpc)
+	s.modules = module.NewServer(module.ServerOptions{
+		Store: store, Logger: log,
+		OnDownload: func(peer netip.Addr, sha256 string, event module.Event) {
+			s.xds.Downloaded(peer, downloadOf(store, sha256, event))
+		},
+	})
+	s.admin = admin.New(admin.Options{
+		Version: buildVersion(), Fleet: admin.FleetOf(s.xds), Modules: store, Pprof: f.pprof, Log: log,
+	})
+	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
+	return s, nil
+}
+
+func downloadOf(store *module.Store, sha256 string, event module.Event) swap.Download {
+	d := swap.Download{SHA256: sha256}
+	switch event {
+	case module.Started:
+		d.Phase = swap.Started
+	case module.Done:
+		d.Phase = swap.Done
+	default:
+		d.Phase = swap.Aborted
+	}
+	if info, err := store.Stat(sha256); err == nil {
+		d.Size = info.Size
+	}
+	return d
+}
+
+// run serves until ctx ends and the streams are drained, or something fails.
+func (s *server) run(ctx context.Context, addressesFile string) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, serving := errgroup.WithContext(serving)
+	updates := make(chan *definition.Set)
+	g.Go(func() error {
+		return s.directory.Run(serving, func(u source.Update) { s.pipeline.sourced(serving, u, updates) })
+	})
+	g.Go(func() error { return s.resolver.Run(serving, updates, s.pipeline.resolved) })
+	g.Go(func() error { return s.xds.Run(serving) })
+	g.Go(func() error { return serveHTTP(serving, s.listeners.modules, s.modules, s.log) })
+	g.Go(func() error { return serveHTTP(serving, s.listeners.admin, s.admin.Handler(), s.log) })
+	g.Go(func() error { return s.serveGRPC(ctx, serving, stop) })
+	g.Go(func() error { s.rescanOnHangup(serving); return nil })
+	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
+		"modules", s.listeners.modulesURL, "admin", "http://"+s.listeners.admin.Addr().String(), "version", buildVersion())
+	if addressesFile != "" {
+		if err := s.listeners.write(addressesFile); err != nil {
+			stop()
+			return errors.Join(err, g.Wait())
+		}
+	}
+	err := g.Wait()
+	s.log.Info("ended")
+	return err
+}
+
+// serveGRPC serves Envoys until ctx ends, and then for as long as they stay,
+// but no longer than s.drain; then it stops all.
+func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.grpc.Serve(s.listeners.xds) }()
+	select {
+	case <-ctx.Done():
+	case <-serving.Done():
+	case err := <-ended:
+		return fmt.Errorf("serve ADS: %w", err)
+	}
+	s.log.Info("draining", "for", s.drain)
+	s.admin.Drain()
+	gone := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop() // GOAWAY, and no new streams
+		close(gone)
+	}()
+	wait(serving, gone, s.drain)
+	stop() // xds.Server ends its streams
+	wait(context.WithoutCancel(serving), gone, time.Second)
+	s.grpc.Stop()
+	<-gone
+	if err := <-ended; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve ADS: %w", err)
+	}
+	return nil
+}
+
+// wait returns when ctx ends, when gone is closed, or after d.
+func wait(ctx context.Context, gone <-chan struct{}, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-gone:
+	case <-time.After(d):
+	}
+}
+
+func (s *server) rescanOnHangup(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			s.log.Info("reading the definitions again, as SIGHUP asks")
+			s.directory.Rescan()
+		}
+	}
+}
+
+// newLog makes the log that flags ask for.
+func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(out, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(out, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format %s: text or json", format)
+}
