@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"wasmxds/e2e/wasmtest"
+)
+
+var update = flag.Bool("update", false, "write what the scripts expect")
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"xds-server": main})
+}
+
+// TestScripts runs testdata/script: commands as a user types them, and what
+// the user sees.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("HOME", e.WorkDir)
+			e.Setenv("ANY", "127.0.0.1:0")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"module":    makeModule,
+			"addresses": readAddresses,
+			"until":     until,
+		},
+		RequireExplicitExec: true,
+		UpdateScripts:       *update,
+	})
+}
+
+// module FILE VALUE writes a Proxy-Wasm module that adds the header
+// x-test: VALUE.
+func makeModule(ts *testscript.TestScript, _ bool, args []string) {
+	f := wasmtest.Filter{Header: "x-test", Value: args[1]}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), f.Module(), 0o644))
+}
+
+// addresses FILE waits for what serve --addresses-file writes, and sets $XDS,
+// $MODULES and $ADMIN.
+func readAddresses(ts *testscript.TestScript, _ bool, args []string) {
+	var a struct{ XDS, Modules, Admin string }
+	ts.Check(poll(10*time.Second, func() error {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err != nil {
+			return err
+		}
+		return json.Unmarshal(b, &a)
+	}))
+	ts.Setenv("XDS", a.XDS)
+	ts.Setenv("MODULES", a.Modules)
+	ts.Setenv("ADMIN", a.Admin)
+}
+
+// until CODE URL waits until a GET is answered with that code.
+func until(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	client := http.Client{Timeout: time.Second}
+	ts.Check(poll(10*time.Second, func() error {
+		resp, err := client.Get(args[1])
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			return fmt.Errorf("%s answers %s", args[1], resp.Status)
+		}
+		return nil
+	}))
+}
+
+// poll tries until there is no error, and gives the last one after d.
+func poll(d time.Duration, try func() error) error {
+	deadline := time.Now().Add(d)
+	for {
+		err := try()
+		if err == nil || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
