@@ -61,7 +61,7 @@ func merged(files []*File) *Set {
 
 // named is a definition as its name is looked at.
 type named struct {
-	definition any    // *Filter, *Listener or *Resource: key of File.docs
+	definition any    // *Filter, *Listener or *Resource: key of File.origins
 	of         string // what shares a name space: a type URL
 	name       string
 	what       string // for people
@@ -108,14 +108,12 @@ func (f *File) duplicate(d, other named) Problem {
 	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %s:%d", d.what, d.name, other.pos.File, other.pos.Line), "")
 }
 
-// problem is one with a field of a definition of this file.
+// problem is one with a field of a definition of this file, by its path in a
+// WasmFilter.
 func (f *File) problem(definition any, path, message, hint string) Problem {
-	p := Problem{File: f.Name, Field: path, Message: message, Hint: hint}
-	if root := f.docs[definition]; root != nil {
-		p.Field = root.Locate(document.Steps(path))
-		p.Line = root.LineOf(p.Field)
-	}
-	return p
+	from := f.origins[definition]
+	field := from.root.Locate(document.Steps(from.path(path)))
+	return Problem{File: f.Name, Line: from.root.LineOf(field), Field: field, Message: message, Hint: hint}
 }
 
 func duplicates(files []*File) []Problem {
@@ -161,7 +159,7 @@ func dangling(files []*File) []Problem {
 				for j, name := range m.Names {
 					if !known[name] {
 						p := f.problem(filter, "attach.listeners["+fmt.Sprint(j)+"]", fmt.Sprintf("there is no listener %q", name), document.Suggest(name, listeners))
-						if filter.Kind == "WasmFilter" && f.docs[filter].Get("attach").Get("match") != nil {
+						if filter.Kind == "WasmFilter" && f.origins[filter].root.Get("attach").Get("match") != nil {
 							p = f.problem(filter, fmt.Sprintf("attach.match[%d].listeners[%d]", i, j), p.Message, p.Hint)
 						}
 						problems = append(problems, p)

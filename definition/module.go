@@ -49,7 +49,7 @@ func (d *doc) module(m module) Module {
 	}
 	if made.Fetch == Direct {
 		switch {
-		case made.URL != "" && !strings.HasPrefix(made.URL, "http"):
+		case made.URL != "" && !isHTTP(made.URL):
 			d.problem("module.fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
 		case m.SHA256 == "":
 			d.problem("module.sha256", "use fetch: mirror where the module isn't pinned", "is needed for fetch: direct, since Envoy fetches nothing without it")
@@ -94,6 +94,10 @@ func (d *doc) moduleURL(path, written string) string {
 		d.problem(path, "", "names no repository: oci://registry/repository:tag")
 	}
 	return written
+}
+
+func isHTTP(url string) bool {
+	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
 // sha256 checks a pin and gives it in lower case.

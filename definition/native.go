@@ -16,7 +16,7 @@ type wasmFilter struct {
 	RootID    string            `json:"rootID,omitempty"`
 	VMID      string            `json:"vmID,omitempty"`
 	Attach    *attach           `json:"attach,omitempty"`
-	Order     int32             `json:"order,omitempty"`
+	Order     int               `json:"order,omitempty"`
 	OnFailure OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload"`
 	Env       map[string]string `json:"env,omitempty"`
 	HostEnv   []string          `json:"hostEnv,omitempty"`
@@ -62,7 +62,7 @@ func readWasmFilter(d *doc) {
 		Config:   d.config("config", w.Config),
 		VMConfig: d.config("vmConfig", w.VMConfig),
 		RootID:   w.RootID, VMID: w.VMID,
-		Attach: d.attach(w.Attach), Order: int(w.Order),
+		Attach: d.attach(w.Attach), Order: w.Order,
 		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Allow: w.Allow, Verify: w.Verify,
 	}
 	if f.OnFailure == "" {
@@ -77,25 +77,28 @@ func readWasmFilter(d *doc) {
 		d.problem("allow", "leave it out to allow all", "is empty, which Envoy takes as all")
 	}
 	if ok && len(d.problems) == before {
-		d.addFilter(f)
+		d.addFilter(f, nil)
 	}
 }
 
 // environment checks the names of environment variables.
 func (d *doc) environment(f *Filter) {
 	for key := range f.Env {
-		if key == "" || strings.ContainsAny(key, "=\x00") {
-			d.problem(document.Join("env", key), "", "%q can't be the name of an environment variable", key)
-		}
+		d.variable(document.Join("env", key), key)
 	}
 	for i, key := range f.HostEnv {
 		at := document.Index("hostEnv", i)
-		if key == "" || strings.ContainsAny(key, "=\x00") {
-			d.problem(at, "", "%q can't be the name of an environment variable", key)
-		}
+		d.variable(at, key)
 		if _, both := f.Env[key]; both {
 			d.problem(at, "Envoy refuses a variable that is in both", "%s is in env as well", key)
 		}
+	}
+}
+
+// variable checks the name of an environment variable.
+func (d *doc) variable(path, name string) {
+	if name == "" || strings.ContainsAny(name, "=\x00") {
+		d.problem(path, "", "%q can't be the name of an environment variable", name)
 	}
 }
 
@@ -149,7 +152,7 @@ func (d *doc) ports(path string, ports []uint32) {
 func (d *doc) nodes(path string, n nodes) Selector {
 	d.globs(path+".ids", n.IDs)
 	d.globs(path+".clusters", n.Clusters)
-	return Selector{IDs: n.IDs, Clusters: n.Clusters, Labels: n.Labels}
+	return Selector(n)
 }
 
 // filterName checks the name of a filter, which is also that of its resource.

@@ -23,9 +23,30 @@ type File struct {
 	Listeners []*Listener
 	Resources []*Resource
 
-	// docs has what each definition was made of, so that Merge can say in
-	// which line a field is.
-	docs map[any]*document.Node
+	origins map[any]origin // of each definition
+}
+
+// origin is what a definition was made of, so that Merge can say in which
+// line a field is.
+type origin struct {
+	root *document.Node
+	// at says where the fields of WasmFilter are in a document of another
+	// kind. Nil: where they are in a WasmFilter.
+	at map[string]string
+}
+
+// path gives a field of WasmFilter as it is called in the document.
+func (o origin) path(field string) string {
+	if o.at == nil {
+		return field
+	}
+	for field != "" {
+		if path, ok := o.at[field]; ok {
+			return path
+		}
+		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
+	}
+	return ""
 }
 
 // Parse reads a file: YAML, or JSON where the name ends in .json, with any
@@ -41,11 +62,12 @@ func Parse(name string, data []byte) (*File, []Problem) {
 		read = document.JSON
 	}
 	roots, found := read(data)
-	p := &parser{file: &File{Name: name, docs: map[any]*document.Node{}}}
+	p := &parser{file: &File{Name: name, origins: map[any]origin{}}}
 	p.report(found)
 	for _, root := range roots {
 		p.document(root)
 	}
+	p.pair()
 	if len(found) == 0 {
 		p.duplicates()
 	}
@@ -63,6 +85,7 @@ func Parse(name string, data []byte) (*File, []Problem) {
 type parser struct {
 	file     *File
 	problems []Problem
+	patches  patches // of EnvoyFilters, to be put together at the end
 }
 
 func (p *parser) report(found []document.Problem) {
@@ -75,8 +98,12 @@ func (p *parser) report(found []document.Problem) {
 // what it makes of the document.
 func kinds() map[string]func(*doc) {
 	return map[string]func(*doc){
-		"WasmFilter": readWasmFilter,
-		"Listener":   readListener,
+		"WasmFilter":           readWasmFilter,
+		"Listener":             readListener,
+		"WasmPlugin":           readWasmPlugin,
+		"EnvoyFilter":          readEnvoyFilter,
+		"EnvoyExtensionPolicy": readExtensionPolicy,
+		"List":                 readList,
 	}
 }
 
@@ -146,17 +173,19 @@ func (d *doc) warn(path, hint, format string, args ...any) {
 	d.problems[len(d.problems)-1].Warning = true
 }
 
-func (d *doc) addFilter(f *Filter) {
+// addFilter adds a filter; at is as in origin.
+func (d *doc) addFilter(f *Filter, at map[string]string) {
 	d.file.Filters = append(d.file.Filters, f)
-	d.file.docs[f] = d.root
+	d.file.origins[f] = origin{root: d.root, at: at}
 }
 
 func (d *doc) addListener(l *Listener) {
 	d.file.Listeners = append(d.file.Listeners, l)
-	d.file.docs[l] = d.root
+	d.file.origins[l] = origin{root: d.root}
 }
 
-func (d *doc) addResource(r *Resource) {
+// addResource adds a resource; at is as in origin.
+func (d *doc) addResource(r *Resource, at map[string]string) {
 	d.file.Resources = append(d.file.Resources, r)
-	d.file.docs[r] = d.root
+	d.file.origins[r] = origin{root: d.root, at: at}
 }

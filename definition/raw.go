@@ -66,7 +66,7 @@ func readRaw(d *doc) {
 	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
 		return
 	}
-	d.addRaw(m)
+	d.addRaw(m, nil)
 }
 
 // rawName checks the name of a raw resource.
@@ -86,12 +86,17 @@ func (d *doc) rawName(m proto.Message) bool {
 	return len(d.problems) == before
 }
 
-func (d *doc) addRaw(m proto.Message) {
+// addRaw adds a resource; at is as in origin.
+func (d *doc) addRaw(m proto.Message, at map[string]string) {
 	_, name := nameOf(m)
+	pos := d.pos()
+	if path, ok := at["name"]; ok {
+		pos.Line = d.root.LineOf(path)
+	}
 	d.addResource(&Resource{
 		TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()),
-		Name:    name, Pos: d.pos(), Message: m,
-	})
+		Name:    name, Pos: pos, Message: m,
+	}, at)
 }
 
 // nameOf gives a resource's name and the field that has it.

@@ -56,7 +56,7 @@ func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
 			}
 		}
 		if ok && d.validate("", body, m) {
-			d.addRaw(m)
+			d.addRaw(m, nil)
 		}
 		return
 	}
@@ -65,7 +65,7 @@ func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
 		if hints.Verify != "" {
 			f.Verify = hints.Verify
 		}
-		d.addFilter(f)
+		d.addFilter(f, map[string]string{"name": "name"})
 	}
 }
 
@@ -123,10 +123,13 @@ func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 		OnFailure: onFailure(plugin),
 		Env:       vm.GetEnvironmentVariables().GetKeyValues(),
 		HostEnv:   vm.GetEnvironmentVariables().GetHostEnvKeys(),
-		Allow:     slices.Sorted(maps.Keys(plugin.GetCapabilityRestrictionConfig().GetAllowedCapabilities())),
+		Allow:     allowed(plugin),
 	}
 	if fetch == "" {
 		fetch = Mirror
+	}
+	if vm.GetRuntime() == "envoy.wasm.runtime.null" {
+		d.problem(joinPath(path, d.at(path).Locate([]string{"config", "vm_config", "runtime"})), "", "has no modules: its filters are built into Envoy")
 	}
 	f.Module = d.wasmModule(path, vm.GetCode(), fetch)
 	valid := proto.CloneOf(wasm)
@@ -156,7 +159,7 @@ func (d *doc) wasmModule(path string, code *corev3.AsyncDataSource, fetch Fetch)
 		d.problem(at("remote", "http_uri", "uri"), "", "is missing")
 	case !strings.Contains(uri, "://"):
 		d.problem(at("remote", "http_uri", "uri"), "a file is written as code.local.filename", "%q is not a URL", uri)
-	case fetch == Direct && !strings.HasPrefix(uri, "http"):
+	case fetch == Direct && !isHTTP(uri):
 		d.problem("fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
 	default:
 		m.URL = d.moduleURL(at("remote", "http_uri", "uri"), uri)
@@ -188,11 +191,22 @@ func onFailure(plugin *vmv3.PluginConfig) OnFailure {
 	case vmv3.FailurePolicy_FAIL_RELOAD:
 		return Reload
 	case vmv3.FailurePolicy_UNSPECIFIED:
-		if plugin.GetFailOpen() { //nolint:staticcheck // deprecated, and in use
+		//lint:ignore SA1019 deprecated, and what most definitions have
+		if plugin.GetFailOpen() {
 			return Open
 		}
 	}
 	return Closed
+}
+
+// allowed gives the host calls that a plugin is restricted to; nil: all.
+func allowed(plugin *vmv3.PluginConfig) []string {
+	//lint:ignore SA1019 deprecated in Envoy 1.40, and the only one before
+	restriction := plugin.GetCapabilityRestrictionConfig()
+	if of := plugin.GetVmConfig().GetCapabilityRestrictionConfig(); of != nil {
+		restriction = of
+	}
+	return slices.Sorted(maps.Keys(restriction.GetAllowedCapabilities()))
 }
 
 // at gives what is written at a path; the document itself for "".

@@ -105,12 +105,15 @@ func (d *decoder) number(n *Node, v reflect.Value, path string, line int) {
 	bits := v.Type().Bits()
 	if v.CanInt() {
 		i, err := strconv.ParseInt(n.Text, 10, bits)
-		if err != nil {
-			limit := int64(1)<<(bits-1) - 1
+		limit := int64(1)<<(bits-1) - 1
+		switch {
+		case err == nil:
+			v.SetInt(i)
+		case bits == 64:
+			d.problem(line, path, "", "%s, needs a whole number", n.Text)
+		default:
 			d.problem(line, path, "", "%s, needs a whole number from %d to %d", n.Text, -limit-1, limit)
-			return
 		}
-		v.SetInt(i)
 		return
 	}
 	u, err := strconv.ParseUint(n.Text, 10, bits)

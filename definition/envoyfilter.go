@@ -1,0 +1,401 @@
+package definition
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// envoyFilter is Istio's kind of that name, networking.istio.io/v1alpha3, as
+// far as it places Wasm filters: an EXTENSION_CONFIG patch that has the filter
+// and HTTP_FILTER patches of the same name that say where it goes; or an
+// HTTP_FILTER patch that has the filter in it. A CLUSTER that is added becomes
+// a cluster of every node. All fields are here: what can't be honoured is
+// refused by name.
+//
+// https://istio.io/latest/docs/reference/config/networking/envoy-filter/
+type envoyFilter struct {
+	APIVersion string          `json:"apiVersion" jsonschema:"required,enum=networking.istio.io/v1alpha3"`
+	Kind       string          `json:"kind"`
+	Metadata   metadata        `json:"metadata" jsonschema:"required"`
+	Spec       envoyFilterSpec `json:"spec" jsonschema:"required"`
+	Status     *document.Node  `json:"status"`
+}
+
+type envoyFilterSpec struct {
+	WorkloadSelector struct {
+		Labels map[string]string `json:"labels"`
+	} `json:"workloadSelector"`
+	TargetRefs    *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by workloadSelector.labels"`
+	ConfigPatches []configPatch  `json:"configPatches" jsonschema:"required"`
+	Priority      int32          `json:"priority"`
+}
+
+type configPatch struct {
+	ApplyTo string      `json:"applyTo" jsonschema:"required"`
+	Match   configMatch `json:"match"`
+	Patch   struct {
+		Operation   string         `json:"operation" jsonschema:"required"`
+		FilterClass string         `json:"filterClass" jsonschema:"enum=UNSPECIFIED,enum=AUTHN,enum=AUTHZ,enum=STATS"`
+		Value       *document.Node `json:"value" jsonschema:"required"`
+	} `json:"patch" jsonschema:"required"`
+}
+
+type configMatch struct {
+	Context string `json:"context" jsonschema:"enum=ANY,enum=SIDECAR_INBOUND,enum=SIDECAR_OUTBOUND,enum=GATEWAY"`
+	Proxy   struct {
+		ProxyVersion *document.Node `json:"proxyVersion" refuse:"Envoys have no Istio version here; leave it out"`
+		Metadata     *document.Node `json:"metadata" refuse:"nodes are selected by workloadSelector.labels only"`
+	} `json:"proxy"`
+	Listener           *patchListener `json:"listener"`
+	RouteConfiguration *document.Node `json:"routeConfiguration" refuse:"is not looked at here; match by listener"`
+	Cluster            *document.Node `json:"cluster" refuse:"is not looked at here; match by listener"`
+	Waypoint           *document.Node `json:"waypoint" refuse:"there are no waypoints here; match by listener"`
+}
+
+type patchListener struct {
+	PortNumber     uint32         `json:"portNumber"`
+	PortName       *document.Node `json:"portName" refuse:"is not implemented, here or in Istio; use portNumber"`
+	Name           string         `json:"name"`
+	ListenerFilter *document.Node `json:"listenerFilter" refuse:"is for LISTENER_FILTER, which is not applied here"`
+	FilterChain    struct {
+		Name                 *document.Node `json:"name" refuse:"a filter goes into every filter chain of a listener"`
+		SNI                  *document.Node `json:"sni" refuse:"a filter goes into every filter chain of a listener"`
+		TransportProtocol    *document.Node `json:"transportProtocol" refuse:"a filter goes into every filter chain of a listener"`
+		ApplicationProtocols *document.Node `json:"applicationProtocols" refuse:"a filter goes into every filter chain of a listener"`
+		DestinationPort      *document.Node `json:"destinationPort" refuse:"a filter goes into every filter chain of a listener"`
+		Filter               struct {
+			Name      string `json:"name" jsonschema:"enum=envoy.filters.network.http_connection_manager,enum=envoy.http_connection_manager"`
+			SubFilter struct {
+				Name string `json:"name"`
+			} `json:"subFilter"`
+		} `json:"filter"`
+	} `json:"filterChain"`
+}
+
+// maxPriority keeps an EnvoyFilter's filters within their part of the order.
+const maxPriority = 1_000_000
+
+func readEnvoyFilter(d *doc) {
+	var w envoyFilter
+	before := len(d.problems)
+	d.decode(&w)
+	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
+		d.problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
+	}
+	for i, patch := range w.Spec.ConfigPatches {
+		if patch.Patch.Value == nil {
+			continue // Decode has said that it is missing
+		}
+		at := document.Index("spec.configPatches", i)
+		of := envoyPatch{doc: d, object: &w, configPatch: patch, at: at, value: at + ".patch.value"}
+		switch patch.ApplyTo {
+		case "EXTENSION_CONFIG":
+			of.extension()
+		case "HTTP_FILTER":
+			of.httpFilter()
+		case "CLUSTER":
+			of.cluster()
+		case "":
+		default:
+			d.problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER and CLUSTER", patch.ApplyTo)
+		}
+	}
+	d.patches.broken = d.patches.broken || !onlyWarnings(d.problems[before:])
+}
+
+func onlyWarnings(problems []Problem) bool {
+	return !slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
+}
+
+// envoyPatch is one entry of configPatches.
+type envoyPatch struct {
+	*doc
+	configPatch
+	object *envoyFilter
+	at     string // its path
+	value  string // the path of patch.value
+}
+
+// extension reads an EXTENSION_CONFIG patch.
+func (p envoyPatch) extension() {
+	op := p.Patch.Operation
+	switch op {
+	case "ADD":
+	case "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST":
+		p.warn(p.at+".patch.operation", "", "%s counts as ADD, since extension configurations have no order", op)
+	default:
+		p.problem(p.at+".patch.operation", "", "%q is not applied to EXTENSION_CONFIG here, only ADD", op)
+	}
+	if p.Patch.FilterClass != "" {
+		p.problem(p.at+".patch.filterClass", "", "is for HTTP_FILTER")
+	}
+	if p.Match.Listener != nil {
+		p.warn(p.at+".match.listener", "it belongs into the HTTP_FILTER patch", "is not looked at for EXTENSION_CONFIG, here or in Istio")
+	}
+	m := &corev3.TypedExtensionConfig{}
+	if !p.message(p.value, p.Patch.Value, m) {
+		return
+	}
+	if m.GetName() == "" {
+		p.problem(p.value+".name", "", "is missing")
+		return
+	}
+	p.filterName(p.value+".name", m.GetName())
+	if f := p.filter(m.GetName(), p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
+		p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f})
+	}
+}
+
+// filter reads the Wasm filter in the field of value that is called field.
+func (p envoyPatch) filter(name, field string) *Filter {
+	at := p.value + "." + field
+	wasm, ok := p.wasm(at, p.Patch.Value.Get(field))
+	if !ok {
+		return nil
+	}
+	if wasm == nil {
+		p.problem(at+".@type", "", "is not a Wasm filter, which is all that is placed here")
+		return nil
+	}
+	code := wasm.GetConfig().GetVmConfig().GetCode()
+	if code.GetRemote() == nil && code.GetLocal().GetFilename() == "" {
+		p.problem(at, "config.vm_config.code.remote.http_uri.uri, or code.local.filename", "has no module that could be fetched")
+		return nil
+	}
+	if remote := code.GetRemote(); remote.GetSha256() == "nil" { // Istio's word for none
+		remote.Sha256 = ""
+	}
+	f := p.wasmFilter(at, wasm, Mirror)
+	if f != nil {
+		f.Name, f.Kind = name, "EnvoyFilter"
+		f.Pos.Line = p.root.LineOf(p.value)
+	}
+	return f
+}
+
+// httpFilter reads an HTTP_FILTER patch.
+func (p envoyPatch) httpFilter() {
+	m := &hcmv3.HttpFilter{}
+	if !p.message(p.value, p.Patch.Value, m) {
+		return
+	}
+	if m.GetName() == "" {
+		p.problem(p.value+".name", "", "is missing")
+		return
+	}
+	for _, f := range []struct {
+		set  bool
+		name string
+	}{{m.GetDisabled(), "disabled"}, {m.GetIsOptional(), "is_optional"}} {
+		if f.set {
+			p.problem(p.value+"."+p.Patch.Value.Locate([]string{f.name}), "", "is not honoured here")
+		}
+	}
+	slot := slotPatch{envoyPatch: p, name: m.GetName(), order: p.order(), listener: p.listener()}
+	switch {
+	case m.GetConfigDiscovery() != nil:
+		p.discovery(m.GetConfigDiscovery())
+		p.patches.slots = append(p.patches.slots, slot)
+	case m.GetTypedConfig() != nil:
+		if strings.HasSuffix(slot.name, "filters.http.wasm") || slot.name == "envoy.wasm" { // says nothing
+			slot.name = p.object.Metadata.qualified()
+		}
+		p.filterName(p.value+".name", slot.name)
+		if f := p.filter(slot.name, p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
+			p.patches.slots = append(p.patches.slots, slot)
+			p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f})
+		}
+	default:
+		p.problem(p.value, "", "has neither config_discovery nor typed_config")
+	}
+}
+
+func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) {
+	at := func(steps ...string) string {
+		return p.value + "." + p.Patch.Value.Locate(append([]string{"config_discovery"}, steps...))
+	}
+	if source.GetConfigSource().GetAds() == nil {
+		p.problem(at("config_source"), "config_source: {ads: {}}", "is not ads, the only source here")
+	}
+	if source.GetDefaultConfig() != nil {
+		p.problem(at("default_config"), "", "is not honoured here: a listener is not served before its filters are ready")
+	}
+	if !slices.ContainsFunc(source.GetTypeUrls(), func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == wasmName }) {
+		p.problem(at("type_urls"), "", "lacks %s", typePrefix+wasmName)
+	}
+}
+
+// listener gives the listeners that the patch is for.
+func (p envoyPatch) listener() ListenerMatch {
+	m := ListenerMatch{Direction: contextDirection(p.Match.Context)}
+	l := p.Match.Listener
+	if l == nil {
+		return m
+	}
+	if l.PortNumber != 0 {
+		m.Ports = []uint32{l.PortNumber}
+		p.ports(p.at+".match.listener.portNumber", m.Ports)
+	}
+	if l.Name != "" {
+		m.Names = []string{l.Name}
+	}
+	return m
+}
+
+func contextDirection(context string) Direction {
+	switch context {
+	case "SIDECAR_INBOUND":
+		return Inbound
+	case "SIDECAR_OUTBOUND":
+		return Outbound
+	case "GATEWAY":
+		return Gateway
+	}
+	return Any
+}
+
+// order gives the filter's place. Those that go before the router come last,
+// in the order of the patches; those that go first come before all others, the
+// latest patch nearest the client. A listener's own filters are before all.
+func (p envoyPatch) order() int {
+	nth := int(p.object.Spec.Priority)*1000 + min(len(p.patches.slots), 999)
+	sub := ""
+	if p.Match.Listener != nil {
+		sub = p.Match.Listener.FilterChain.Filter.SubFilter.Name
+	}
+	subAt := p.at + ".match.listener.filterChain.filter.subFilter.name"
+	router := sub == "envoy.filters.http.router" || sub == "envoy.router"
+	class := p.Patch.FilterClass
+	if class != "" && p.Patch.Operation != "ADD" {
+		p.problem(p.at+".patch.filterClass", "", "is for operation: ADD")
+	}
+	switch op := p.Patch.Operation; {
+	case op == "ADD" && sub != "":
+		p.problem(subAt, "", "has no meaning for ADD")
+	case op == "ADD":
+		return p.classOrder(class) + nth
+	case op == "INSERT_BEFORE" && router:
+		return phaseStep + nth
+	case op == "INSERT_BEFORE" && sub != "":
+		p.problem(subAt, "envoy.filters.http.router", "%q: filters are placed after those of the listener itself and before the router", sub)
+	case op == "INSERT_BEFORE", op == "INSERT_FIRST":
+		return -4*phaseStep - nth
+	case op == "INSERT_AFTER" && (router || sub == ""):
+		p.problem(p.at+".patch.operation", "INSERT_BEFORE the router", "a filter after the router never runs")
+	case op == "INSERT_AFTER":
+		return phaseStep + nth
+	default:
+		p.problem(p.at+".patch.operation", "", "%q is not applied to HTTP_FILTER here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op)
+	}
+	return 0
+}
+
+// classOrder places a filter among WasmPlugins' phases: a class is after the
+// filters that it is called by, a phase before them.
+func (p envoyPatch) classOrder(class string) int {
+	switch class {
+	case "AUTHN":
+		return orderAuthZ
+	case "AUTHZ", "STATS":
+		return orderStats
+	}
+	return orderNormal
+}
+
+// cluster reads a CLUSTER patch.
+func (p envoyPatch) cluster() {
+	if p.Patch.Operation != "ADD" {
+		p.problem(p.at+".patch.operation", "", "%q is not applied to CLUSTER here, only ADD", p.Patch.Operation)
+		return
+	}
+	m := &clusterv3.Cluster{}
+	if p.message(p.value, p.Patch.Value, m) && p.validate(p.value, p.Patch.Value, m) {
+		if m.GetName() == "" {
+			p.problem(p.value+".name", "", "is missing")
+			return
+		}
+		p.addRaw(m, map[string]string{"name": p.value + ".name"})
+	}
+}
+
+// patches are those of a file's EnvoyFilters. The configuration of a filter
+// and its place may be in different objects.
+type patches struct {
+	extensions []extensionPatch
+	slots      []slotPatch
+	broken     bool // some patch could not be read: what is missing may be in it
+}
+
+type extensionPatch struct {
+	envoyPatch
+	filter *Filter
+}
+
+type slotPatch struct {
+	envoyPatch
+	name     string
+	order    int
+	listener ListenerMatch
+}
+
+// pair puts filters and their places together.
+func (p *parser) pair() {
+	placed := map[string]bool{}
+	for _, e := range p.patches.extensions {
+		placed[e.filter.Name] = true
+		at := map[string]string{"name": e.value + ".name", "attach": e.at}
+		first := true
+		for _, s := range p.patches.slots {
+			if s.name == e.filter.Name {
+				s.place(e, first)
+				first = false
+			}
+		}
+		if first && !p.patches.broken {
+			e.warn(e.value+".name", "", "no HTTP_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+		}
+		e.addFilter(e.filter, at)
+	}
+	for _, s := range p.patches.slots {
+		if !placed[s.name] && !p.patches.broken {
+			s.problem(s.value+".name", "put both into one file", "no EXTENSION_CONFIG patch in this file adds %q", s.name)
+		}
+	}
+}
+
+// place adds a place to a filter.
+func (s slotPatch) place(e extensionPatch, first bool) {
+	f := e.filter
+	configured := contextDirection(e.Match.Context)
+	m := s.listener
+	switch {
+	case configured == Any || configured == m.Direction:
+	case m.Direction == Any:
+		m.Direction = configured
+	default:
+		s.problem(s.at+".match.context", "", "%s, but the EXTENSION_CONFIG of %q is for %s", s.Match.Context, s.name, e.Match.Context)
+	}
+	labels := maps.Clone(e.object.Spec.WorkloadSelector.Labels)
+	for key, value := range s.object.Spec.WorkloadSelector.Labels {
+		if other, ok := labels[key]; ok && other != value {
+			s.problem("spec.workloadSelector.labels", "", "differ from those of the EXTENSION_CONFIG of %q", s.name)
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+	}
+	if first {
+		f.Order, f.Attach.Nodes.Labels = s.order, labels
+	} else if !maps.Equal(labels, f.Attach.Nodes.Labels) {
+		s.problem("spec.workloadSelector.labels", "give the filter two names", "%q is placed by objects that select different nodes", s.name)
+	}
+	f.Attach.Listeners = append(f.Attach.Listeners, m)
+}

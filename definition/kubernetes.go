@@ -1,0 +1,93 @@
+package definition
+
+import (
+	"strings"
+
+	"wasmxds/definition/internal/document"
+)
+
+// metadata is that of a Kubernetes object. A cluster's own entries are
+// accepted, so that what it shows can be dropped in; only the name and the
+// namespace mean something here.
+type metadata struct {
+	Name      string `json:"name" jsonschema:"required"`
+	Namespace string `json:"namespace"`
+
+	Annotations                *document.Node `json:"annotations"`
+	CreationTimestamp          *document.Node `json:"creationTimestamp"`
+	DeletionGracePeriodSeconds *document.Node `json:"deletionGracePeriodSeconds"`
+	DeletionTimestamp          *document.Node `json:"deletionTimestamp"`
+	Finalizers                 *document.Node `json:"finalizers"`
+	GenerateName               *document.Node `json:"generateName"`
+	Generation                 *document.Node `json:"generation"`
+	Labels                     *document.Node `json:"labels"`
+	ManagedFields              *document.Node `json:"managedFields"`
+	OwnerReferences            *document.Node `json:"ownerReferences"`
+	ResourceVersion            *document.Node `json:"resourceVersion"`
+	SelfLink                   *document.Node `json:"selfLink"`
+	UID                        *document.Node `json:"uid"`
+}
+
+// qualified is namespace.name, or the name alone.
+func (m metadata) qualified() string {
+	if m.Namespace == "" {
+		return m.Name
+	}
+	return m.Namespace + "." + m.Name
+}
+
+// list is what kubectl prints for several objects.
+type list struct {
+	APIVersion string           `json:"apiVersion" jsonschema:"required,enum=v1"`
+	Kind       string           `json:"kind"`
+	Metadata   *document.Node   `json:"metadata"`
+	Items      []*document.Node `json:"items" jsonschema:"required"`
+}
+
+func readList(d *doc) {
+	var l list
+	d.decode(&l)
+	for _, item := range l.Items {
+		d.document(item)
+	}
+}
+
+// imageURL makes a module's URL of an image's name, which may lack oci://, and
+// the digest that the image must have. A digest says more than a tag, so it
+// takes its place.
+func imageURL(name, digest string) string {
+	if !strings.Contains(name, "://") {
+		name = "oci://" + name
+	}
+	if digest == "" || strings.Contains(name, "@") {
+		return name
+	}
+	slash := strings.LastIndex(name, "/")
+	if colon := strings.LastIndex(name, ":"); colon > slash {
+		name = name[:colon]
+	}
+	return name + "@sha256:" + digest
+}
+
+// image checks an image and the digest that is given for it apart.
+func (d *doc) image(urlPath, name, digestPath, digest string) string {
+	digest = d.sha256(digestPath, digest)
+	if _, written, ok := strings.Cut(name, "@sha256:"); ok {
+		written = d.sha256(urlPath, written)
+		if digest != "" && digest != written {
+			d.problem(digestPath, "", "differs from the digest in the url")
+		}
+	}
+	return d.moduleURL(urlPath, imageURL(name, digest))
+}
+
+// pullPolicy turns Kubernetes' words into ours.
+func pullPolicy(policy string) PullPolicy {
+	switch policy {
+	case "Always":
+		return PullAlways
+	case "IfNotPresent":
+		return PullIfNotPresent
+	}
+	return PullDefault
+}

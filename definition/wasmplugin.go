@@ -1,0 +1,185 @@
+package definition
+
+import (
+	"strings"
+
+	"wasmxds/definition/internal/document"
+)
+
+// wasmPlugin is Istio's kind of that name, extensions.istio.io/v1alpha1. All
+// of its fields are here: what can't be honoured is refused by name.
+//
+// https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/
+type wasmPlugin struct {
+	APIVersion string         `json:"apiVersion" jsonschema:"required,enum=extensions.istio.io/v1alpha1"`
+	Kind       string         `json:"kind"`
+	Metadata   metadata       `json:"metadata" jsonschema:"required"`
+	Spec       wasmPluginSpec `json:"spec" jsonschema:"required"`
+	Status     *document.Node `json:"status"`
+}
+
+type wasmPluginSpec struct {
+	Selector        labelSelector  `json:"selector"`
+	TargetRef       *document.Node `json:"targetRef" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels"`
+	TargetRefs      *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels"`
+	URL             string         `json:"url" jsonschema:"required"`
+	SHA256          string         `json:"sha256"`
+	ImagePullPolicy string         `json:"imagePullPolicy" jsonschema:"enum=UNSPECIFIED_POLICY,enum=IfNotPresent,enum=Always"`
+	ImagePullSecret string         `json:"imagePullSecret"`
+	VerificationKey *document.Node `json:"verificationKey" refuse:"signatures are not checked, here or in Istio; pin the module by sha256"`
+	PluginConfig    *document.Node `json:"pluginConfig"`
+	PluginName      string         `json:"pluginName"`
+	Phase           string         `json:"phase" jsonschema:"enum=UNSPECIFIED_PHASE,enum=AUTHN,enum=AUTHZ,enum=STATS"`
+	Priority        int32          `json:"priority"`
+	FailStrategy    string         `json:"failStrategy" jsonschema:"enum=FAIL_CLOSE,enum=FAIL_OPEN,enum=FAIL_RELOAD"`
+	VMConfig        struct {
+		Env []wasmPluginEnv `json:"env"`
+	} `json:"vmConfig"`
+	Match []wasmPluginMatch `json:"match"`
+	Type  string            `json:"type" jsonschema:"enum=UNSPECIFIED_PLUGIN_TYPE,enum=HTTP,enum=NETWORK"`
+}
+
+type labelSelector struct {
+	MatchLabels map[string]string `json:"matchLabels"`
+}
+
+type wasmPluginEnv struct {
+	Name      string  `json:"name" jsonschema:"required"`
+	Value     *string `json:"value"`
+	ValueFrom string  `json:"valueFrom" jsonschema:"enum=INLINE,enum=HOST"`
+}
+
+type wasmPluginMatch struct {
+	Mode  string `json:"mode" jsonschema:"enum=UNDEFINED,enum=CLIENT,enum=SERVER,enum=CLIENT_AND_SERVER"`
+	Ports []struct {
+		Number uint32 `json:"number" jsonschema:"required"`
+	} `json:"ports"`
+}
+
+// Places in the order of filters, nearest the client first. Istio's phases are
+// before what names none; within a phase the higher priority is nearer the
+// client, and any int32 fits between two phases.
+const (
+	phaseStep   = 10_000_000_000
+	orderAuthN  = -3 * phaseStep
+	orderAuthZ  = -2 * phaseStep
+	orderStats  = -1 * phaseStep
+	orderNormal = 0
+)
+
+// phaseOrder gives the place of a WasmPlugin's phase or an EnvoyFilter's
+// filterClass.
+func phaseOrder(phase string) int {
+	switch phase {
+	case "AUTHN":
+		return orderAuthN
+	case "AUTHZ":
+		return orderAuthZ
+	case "STATS":
+		return orderStats
+	}
+	return orderNormal
+}
+
+func readWasmPlugin(d *doc) {
+	var w wasmPlugin
+	ok := d.decode(&w)
+	before := len(d.problems)
+	spec := w.Spec
+	f := &Filter{
+		Name: w.Metadata.qualified(), Kind: "WasmPlugin", Pos: d.pos(),
+		Module: d.pluginModule(spec),
+		RootID: spec.PluginName,
+		Attach: Attach{Nodes: Selector{Labels: spec.Selector.MatchLabels}, Listeners: d.pluginMatch(spec.Match)},
+		Order:  phaseOrder(spec.Phase) - int(spec.Priority),
+		Verify: VerifyRun,
+	}
+	switch spec.FailStrategy {
+	case "FAIL_OPEN":
+		f.OnFailure = Open
+	case "FAIL_RELOAD":
+		f.OnFailure = Reload
+	default:
+		f.OnFailure = Closed
+	}
+	if spec.PluginConfig != nil {
+		if spec.PluginConfig.Kind != document.Object {
+			d.problem("spec.pluginConfig", "", "%s, needs %s", spec.PluginConfig.Kind, document.Object)
+		}
+		f.Config = stringValue(string(spec.PluginConfig.JSON()))
+	}
+	if spec.Type == "NETWORK" {
+		d.problem("spec.type", "", "NETWORK is not served: filters are placed in HTTP connection managers only")
+	}
+	d.pluginEnv(f, spec.VMConfig.Env)
+	d.filterName("metadata.name", f.Name)
+	if ok && len(d.problems) == before {
+		d.addFilter(f, map[string]string{"name": "metadata.name", "attach": "spec.match"})
+	}
+}
+
+func (d *doc) pluginModule(spec wasmPluginSpec) Module {
+	m := Module{Fetch: Mirror, Pull: pullPolicy(spec.ImagePullPolicy), PullSecret: spec.ImagePullSecret}
+	if strings.Contains(spec.URL, "://") && !strings.HasPrefix(spec.URL, "oci://") {
+		m.URL = d.moduleURL("spec.url", spec.URL)
+		m.SHA256 = d.sha256("spec.sha256", spec.SHA256)
+		if spec.ImagePullSecret != "" {
+			d.problem("spec.imagePullSecret", "", "is for oci:// only")
+		}
+	} else if spec.URL != "" {
+		m.URL = d.image("spec.url", spec.URL, "spec.sha256", spec.SHA256)
+	}
+	return m
+}
+
+// pluginMatch turns traffic selectors into listeners. What a gateway sends on
+// counts as CLIENT, as in Istio.
+func (d *doc) pluginMatch(match []wasmPluginMatch) []ListenerMatch {
+	if len(match) == 0 {
+		return []ListenerMatch{{Direction: Any}}
+	}
+	var made []ListenerMatch
+	for i, m := range match {
+		var ports []uint32
+		for _, p := range m.Ports {
+			ports = append(ports, p.Number)
+		}
+		at := document.Index("spec.match", i) + ".ports"
+		d.ports(at, ports)
+		switch m.Mode {
+		case "CLIENT":
+			made = append(made, ListenerMatch{Direction: Outbound, Ports: ports}, ListenerMatch{Direction: Gateway, Ports: ports})
+		case "SERVER":
+			made = append(made, ListenerMatch{Direction: Inbound, Ports: ports})
+		default:
+			made = append(made, ListenerMatch{Direction: Any, Ports: ports})
+		}
+	}
+	return made
+}
+
+func (d *doc) pluginEnv(f *Filter, env []wasmPluginEnv) {
+	seen := map[string]bool{}
+	for i, e := range env {
+		at := document.Index("spec.vmConfig.env", i)
+		d.variable(at+".name", e.Name)
+		if seen[e.Name] {
+			d.problem(at+".name", "", "%s is there twice", e.Name)
+		}
+		seen[e.Name] = true
+		switch {
+		case e.ValueFrom == "HOST" && e.Value != nil:
+			d.problem(at+".value", "", "can't be together with valueFrom: HOST")
+		case e.ValueFrom == "HOST":
+			f.HostEnv = append(f.HostEnv, e.Name)
+		default:
+			if f.Env == nil {
+				f.Env = map[string]string{}
+			}
+			f.Env[e.Name] = ""
+			if e.Value != nil {
+				f.Env[e.Name] = *e.Value
+			}
+		}
+	}
+}
