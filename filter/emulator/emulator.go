@@ -16,7 +16,9 @@ import (
 )
 
 // Start begins a filter's life under a configuration. It says whether the
-// filter took the configuration.
+// filter took the configuration. The SDK keeps its state in variables, so that
+// a test has one filter at a time: a second start waits until the (sub)test of
+// the first one ends.
 type Start func(t *testing.T, config string) (proxytest.HostEmulator, types.OnPluginStartStatus)
 
 // Run calls test twice: with filters that vm makes, and with the filter that
@@ -43,6 +45,11 @@ func Run(t *testing.T, vm func() types.VMContext, test func(t *testing.T, start 
 			return start(t, vm, config)
 		})
 	})
+}
+
+// Native is Start for the filter that is given, without compiling it.
+func Native(t *testing.T, vm types.VMContext, config string) (proxytest.HostEmulator, types.OnPluginStartStatus) {
+	return start(t, vm, config)
 }
 
 func start(t *testing.T, vm types.VMContext, config string) (proxytest.HostEmulator, types.OnPluginStartStatus) {

@@ -8,6 +8,8 @@ import (
 	"github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm"
 	_ "github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/stdgo"
 	"github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/types"
+
+	"wasmxds/filter/config"
 )
 
 // A module that is compiled as a library never runs main.
@@ -22,53 +24,47 @@ func (*vm) NewPluginContext(uint32) types.PluginContext { return &plugin{} }
 // plugin is one configuration of the filter.
 type plugin struct {
 	types.DefaultPluginContext
-	config config
+	settings settings
 }
 
 func (p *plugin) OnPluginStart(size int) types.OnPluginStartStatus {
-	var data []byte
-	if size > 0 {
-		var err error
-		if data, err = proxywasm.GetPluginConfiguration(); err != nil {
-			proxywasm.LogCriticalf("header: getting the configuration: %v", err)
-			return types.OnPluginStartStatusFailed
-		}
+	err := config.Read(size, &p.settings)
+	if err == nil {
+		err = p.settings.complete()
 	}
-	c, err := parse(data)
 	if err != nil {
 		proxywasm.LogCriticalf("header: configuration: %v", err)
 		return types.OnPluginStartStatusFailed
 	}
-	p.config = c
 	return types.OnPluginStartStatusOK
 }
 
-func (p *plugin) NewHttpContext(uint32) types.HttpContext { return &stream{config: &p.config} }
+func (p *plugin) NewHttpContext(uint32) types.HttpContext { return &stream{settings: &p.settings} }
 
 // stream is one HTTP request with its response.
 type stream struct {
 	types.DefaultHttpContext
-	config *config
+	settings *settings
 }
 
 func (s *stream) OnHttpRequestHeaders(int, bool) types.Action {
-	if err := proxywasm.RemoveHttpRequestHeader(s.config.Header); err != nil {
+	if err := proxywasm.RemoveHttpRequestHeader(s.settings.Header); err != nil {
 		return refuse(err)
 	}
-	if err := proxywasm.AddHttpRequestHeader(s.config.Header, s.config.Value); err != nil {
+	if err := proxywasm.AddHttpRequestHeader(s.settings.Header, s.settings.Value); err != nil {
 		return refuse(err)
 	}
 	return types.ActionContinue
 }
 
 func (s *stream) OnHttpResponseHeaders(int, bool) types.Action {
-	if !s.config.Response {
+	if !s.settings.Response {
 		return types.ActionContinue
 	}
-	if err := proxywasm.RemoveHttpResponseHeader(s.config.Header); err != nil {
+	if err := proxywasm.RemoveHttpResponseHeader(s.settings.Header); err != nil {
 		return refuse(err)
 	}
-	if err := proxywasm.AddHttpResponseHeader(s.config.Header, s.config.Value); err != nil {
+	if err := proxywasm.AddHttpResponseHeader(s.settings.Header, s.settings.Value); err != nil {
 		return refuse(err)
 	}
 	return types.ActionContinue

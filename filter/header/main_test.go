@@ -67,8 +67,8 @@ func TestBadConfiguration(t *testing.T) {
 		"unknown field": {`{"heder": "x"}`, `unknown field "heder"`},
 		"wrong type":    {`{"value": 1}`, "value"},
 		"two values":    {`{} {}`, "more than one JSON value"},
-		"name":          {`{"header": "x y"}`, `" " can't be in a header's name`},
-		"value":         {`{"value": "a\r\nb: c"}`, `"\r" can't be in a header's value`},
+		"name":          {`{"header": "x y"}`, "' ' can't be in a header's name"},
+		"value":         {`{"value": "a\r\nb: c"}`, `'\r' can't be in a header's value`},
 		"direction":     {`{"direction": "in", "value": "x"}`, "direction stands for"},
 	}
 	emulator.Run(t, func() types.VMContext { return &vm{} }, func(t *testing.T, start emulator.Start) {
