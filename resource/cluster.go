@@ -83,9 +83,10 @@ func (o Options) cluster(name string, e endpoint) (*Resource, error) {
 	}
 	if !e.isIP() {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-		// Both families, tried as browsers do: "localhost" is often ::1 as
-		// well, with nobody there.
-		c.DnsLookupFamily = clusterv3.Cluster_ALL
+		// IPv6 where there is no IPv4. Every address is an endpoint of its
+		// own here, and "localhost" is often ::1 as well, with nobody there:
+		// with ALL some requests would fail there, with AUTO each.
+		c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 	}
 	if e.tls {
 		config, err := pack(o.upstreamTLS(e))

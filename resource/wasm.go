@@ -105,13 +105,16 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 }
 
 // ownVM gives the id of the plugin's VM: as written, or, where the plugin has
-// an environment or restricted capabilities, with eight hex digits of those
-// behind a "#".
+// an environment or restricted capabilities, with eight hex digits of their
+// hash behind a "#".
 //
 // Envoy finds a VM that runs already by its id, its VM configuration and its
-// code. Environment and capabilities are not part of that key: two plugins
-// that differ in nothing else would share the VM of whichever came first, and
-// a changed environment would never arrive.
+// code. Up to some version, 1.36 among them, environment and capabilities are
+// not part of that key: two plugins that differ in nothing else share the VM of
+// whichever came first, and a changed environment never arrives, without an
+// error anywhere. (Seen on 1.36.2 for both; 1.40.0 tells them apart.) The
+// price: data and queues that are shared by vm_id are shared only by plugins
+// of the same environment and capabilities.
 func ownVM(p *pluginv3.PluginConfig) string {
 	vm := p.GetVmConfig()
 	special := &pluginv3.VmConfig{
