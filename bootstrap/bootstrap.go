@@ -1,0 +1,232 @@
+// Package bootstrap writes the configuration that an Envoy starts with: who it
+// is and where it gets all else from.
+//
+// Start with [Render]. It is pure: the same options give the same bytes. The
+// document is the Bootstrap of
+// https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
+// in YAML, checked against Envoy's own validation rules.
+package bootstrap
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition"
+)
+
+// Protocol is how an Envoy asks for its resources.
+type Protocol string
+
+const (
+	Delta Protocol = "delta" // only what changed; the default
+	SOTW  Protocol = "sotw"  // state of the world: each time all of a type
+)
+
+// XDSCluster and ModulesCluster are the names of the clusters that lead to
+// xds-server.
+const (
+	XDSCluster     = "wasmxds"
+	ModulesCluster = "wasmxds-modules"
+)
+
+// Options say what an Envoy starts with. Node.ID and XDSAddress are needed.
+type Options struct {
+	Node         definition.Node
+	XDSAddress   string   // host:port of xds-server, as seen from the Envoy
+	AdminAddress string   // host:port of Envoy's admin interface; "": none
+	Protocol     Protocol // "": Delta
+
+	// Static, when not empty, makes an Envoy that has its listeners (and the
+	// clusters they need) in its bootstrap, and gets only what their
+	// config_discovery slots ask for. See [definition.ParseStatic].
+	Static []*definition.Resource
+	// ModulesURL is where the Envoy reaches xds-server's modules. Only an
+	// Envoy with Static needs it: others are told.
+	ModulesURL string
+
+	// TLS, when set, is how the Envoy shows who it is, and knows xds-server.
+	TLS *TLS
+}
+
+// Render gives the bootstrap as YAML. Its errors are about the options.
+func Render(o Options) ([]byte, error) {
+	b, err := o.bootstrap()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	return toYAML(b)
+}
+
+func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
+	if o.Node.ID == "" {
+		return nil, errors.New("an Envoy needs a node ID")
+	}
+	api := corev3.ApiConfigSource_DELTA_GRPC
+	switch o.Protocol {
+	case "", Delta:
+	case SOTW:
+		api = corev3.ApiConfigSource_GRPC
+	default:
+		return nil, fmt.Errorf("protocol %q is neither delta nor sotw", o.Protocol)
+	}
+	xds, err := o.xdsCluster()
+	if err != nil {
+		return nil, err
+	}
+	b := &bootstrapv3.Bootstrap{
+		Node: o.node(),
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			AdsConfig: adsConfig(api),
+			CdsConfig: fromADS(),
+			LdsConfig: fromADS(),
+		},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
+	}
+	if o.AdminAddress != "" {
+		at, err := parseAddress("the admin address", o.AdminAddress)
+		if err != nil {
+			return nil, err
+		}
+		b.Admin = &bootstrapv3.Admin{Address: at.proto()}
+	}
+	if len(o.Static) > 0 {
+		return b, o.static(b)
+	}
+	return b, nil
+}
+
+// static puts in what an Envoy has by itself and takes out what would bring
+// it from elsewhere.
+func (o Options) static(b *bootstrapv3.Bootstrap) error {
+	b.DynamicResources.CdsConfig, b.DynamicResources.LdsConfig = nil, nil
+	modules, err := o.modulesCluster()
+	if err != nil {
+		return err
+	}
+	static := b.StaticResources
+	static.Clusters = append(static.Clusters, modules)
+	for _, r := range o.Static {
+		switch m := r.Message.(type) {
+		case *listenerv3.Listener:
+			static.Listeners = append(static.Listeners, m)
+		case *clusterv3.Cluster:
+			if m.Name == XDSCluster || m.Name == ModulesCluster {
+				return definition.Problem{File: r.Pos.File, Line: r.Pos.Line, Field: "name",
+					Message: fmt.Sprintf("cluster %q is the way to xds-server, and written by it", m.Name)}
+			}
+			static.Clusters = append(static.Clusters, m)
+		default:
+			return definition.Problem{File: r.Pos.File, Line: r.Pos.Line, Message: fmt.Sprintf("%s does not go into a bootstrap", r.TypeURL)}
+		}
+	}
+	return nil
+}
+
+func (o Options) node() *corev3.Node {
+	n := &corev3.Node{Id: o.Node.ID, Cluster: o.Node.Cluster}
+	if n.Cluster == "" {
+		n.Cluster = o.Node.ID // Envoy doesn't start without one
+	}
+	if len(o.Node.Labels) == 0 {
+		return n
+	}
+	labels := map[string]*structpb.Value{}
+	for k, v := range o.Node.Labels {
+		labels[k] = structpb.NewStringValue(v)
+	}
+	n.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{
+		"LABELS": structpb.NewStructValue(&structpb.Struct{Fields: labels}),
+	}}
+	return n
+}
+
+// The pauses before a stream that broke is opened again: random, up to a bound
+// that doubles from the first to the last. Envoy's own go up to 30 s; a
+// restart of xds-server is not to be felt that long.
+const (
+	firstReconnect = 250 * time.Millisecond
+	lastReconnect  = 5 * time.Second
+)
+
+func adsConfig(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
+	return &corev3.ApiConfigSource{
+		ApiType:                   api,
+		TransportApiVersion:       corev3.ApiVersion_V3,
+		SetNodeOnFirstMessageOnly: true,
+		GrpcServices: []*corev3.GrpcService{{
+			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+				ClusterName: XDSCluster,
+				RetryPolicy: &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+					BaseInterval: durationpb.New(firstReconnect),
+					MaxInterval:  durationpb.New(lastReconnect),
+				}},
+			}},
+		}},
+	}
+}
+
+// fromADS waits for an answer however long it takes. Envoy's own 15 s would
+// end with an Envoy that calls itself ready and listens nowhere.
+func fromADS() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   durationpb.New(0),
+	}
+}
+
+// toYAML prints a message as Envoy's documentation writes it, in the order of
+// its fields.
+func toYAML(m proto.Message) ([]byte, error) {
+	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	var doc yaml.Node // keeps the order
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	plain(&doc)
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(&doc); err != nil {
+		return nil, fmt.Errorf("bootstrap: %w", err)
+	}
+	return b.Bytes(), enc.Close()
+}
+
+// plain takes JSON's braces off, and its quotes where no reader of YAML, old
+// or new, could take the text for anything else.
+func plain(n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode && len(n.Content) > 0 || n.Kind == yaml.ScalarNode && isPlain(n.Value) {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+var (
+	word  = regexp.MustCompile(`^([A-Za-z_/][A-Za-z0-9_./-]*|[0-9.]+s|[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)$`)
+	other = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null|nan|inf|infinity)$`)
+)
+
+func isPlain(s string) bool { return word.MatchString(s) && !other.MatchString(s) }

@@ -1,0 +1,154 @@
+package bootstrap
+
+import (
+	"errors"
+	"net/netip"
+	"path"
+	"strings"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// TLS is how an Envoy shows who it is, and knows xds-server. All paths are
+// those on the Envoy's machine.
+type TLS struct {
+	CA         string // file of the authorities that xds-server's certificate is from
+	Cert, Key  string // files of the Envoy's own certificate; "": it shows none
+	ServerName string // asked for by SNI; "": the host of the address, if that is a name
+	SAN        string // what xds-server's certificate is for: a DNS name, IP address or URI (spiffe://…); "": ServerName, or the host of the address
+
+	// SecretsDir is the folder that the files of Secrets are put into. With
+	// it, an Envoy takes in new certificates as they are renamed into place (or
+	// their folder is swapped, as Kubernetes does); without it, Envoy reads
+	// them once, at its start.
+	SecretsDir string
+}
+
+// The files in SecretsDir, and the secrets in them.
+const (
+	certFile, certSecret = "wasmxds-certificate.yaml", "wasmxds-certificate"
+	caFile, caSecret     = "wasmxds-ca.yaml", "wasmxds-ca"
+)
+
+// Secrets gives the files that go into SecretsDir, by name: Envoy reloads
+// certificates only where it reads of them in a file of their own.
+func (t *TLS) Secrets() (map[string][]byte, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	ca := t.ca()
+	ca.WatchedDirectory = &corev3.WatchedDirectory{Path: path.Dir(t.CA)}
+	secrets := map[string]*tlsv3.Secret{
+		caFile: {Name: caSecret, Type: &tlsv3.Secret_ValidationContext{ValidationContext: ca}},
+	}
+	if t.Cert != "" {
+		cert := t.certificate()
+		cert.WatchedDirectory = &corev3.WatchedDirectory{Path: path.Dir(t.Cert)}
+		secrets[certFile] = &tlsv3.Secret{Name: certSecret, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: cert}}
+	}
+	files := map[string][]byte{}
+	for name, s := range secrets {
+		packed, err := pack(s)
+		if err != nil {
+			return nil, err
+		}
+		if files[name], err = toYAML(&discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{packed}}); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func (t *TLS) check() error {
+	switch {
+	case t.CA == "":
+		return errors.New("TLS to xds-server needs a CA to know it by")
+	case (t.Cert == "") != (t.Key == ""):
+		return errors.New("TLS to xds-server needs both the certificate and its key, or neither")
+	}
+	return nil
+}
+
+func (t *TLS) ca() *tlsv3.CertificateValidationContext {
+	return &tlsv3.CertificateValidationContext{TrustedCa: file(t.CA)}
+}
+
+func (t *TLS) certificate() *tlsv3.TlsCertificate {
+	return &tlsv3.TlsCertificate{CertificateChain: file(t.Cert), PrivateKey: file(t.Key)}
+}
+
+func file(name string) *corev3.DataSource {
+	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
+}
+
+// socket speaks TLS with xds-server at an address, and with nobody else.
+func (t *TLS) socket(at address, alpn string) (*corev3.TransportSocket, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	sni := t.ServerName
+	if sni == "" && !at.isIP() { // RFC 6066: no addresses in SNI
+		sni = at.host
+	}
+	san := t.SAN
+	if san == "" {
+		san = sni
+	}
+	if san == "" {
+		san = at.host
+	}
+	common := &tlsv3.CommonTlsContext{AlpnProtocols: []string{alpn}}
+	match := []*tlsv3.SubjectAltNameMatcher{{
+		SanType: sanType(san),
+		Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: san}},
+	}}
+	if t.SecretsDir == "" {
+		ca := t.ca()
+		ca.MatchTypedSubjectAltNames = match
+		common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: ca}
+		if t.Cert != "" {
+			common.TlsCertificates = []*tlsv3.TlsCertificate{t.certificate()}
+		}
+	} else {
+		common.ValidationContextType = &tlsv3.CommonTlsContext_CombinedValidationContext{
+			CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
+				DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: match},
+				ValidationContextSdsSecretConfig: t.secret(caSecret, caFile),
+			},
+		}
+		if t.Cert != "" {
+			common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{t.secret(certSecret, certFile)}
+		}
+	}
+	config, err := pack(&tlsv3.UpstreamTlsContext{Sni: sni, CommonTlsContext: common})
+	if err != nil {
+		return nil, err
+	}
+	return &corev3.TransportSocket{
+		Name:       "envoy.transport_sockets.tls",
+		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
+	}, nil
+}
+
+func (t *TLS) secret(name, file string) *tlsv3.SdsSecretConfig {
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{
+			PathConfigSource: &corev3.PathConfigSource{Path: path.Join(t.SecretsDir, file)},
+		},
+		ResourceApiVersion: corev3.ApiVersion_V3,
+	}}
+}
+
+func sanType(san string) tlsv3.SubjectAltNameMatcher_SanType {
+	if _, err := netip.ParseAddr(san); err == nil {
+		return tlsv3.SubjectAltNameMatcher_IP_ADDRESS
+	}
+	if strings.Contains(san, "://") {
+		return tlsv3.SubjectAltNameMatcher_URI
+	}
+	return tlsv3.SubjectAltNameMatcher_DNS
+}

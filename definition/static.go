@@ -1,0 +1,88 @@
+package definition
+
+import (
+	"cmp"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// ParseStatic reads what an Envoy is to have in its bootstrap: listeners in
+// Envoy's own form and the clusters they need. A document is one of them or a
+// list; what has no @type is a listener. All problems come back in one pass,
+// and no resources then.
+func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
+	read := document.YAML
+	if strings.EqualFold(filepath.Ext(name), ".json") {
+		read = document.JSON
+	}
+	roots, found := read(data)
+	p := &parser{file: &File{Name: name}}
+	p.report(found)
+	var resources []*Resource
+	lines := map[[2]string]int{}
+	for _, root := range roots {
+		items := root.Items
+		if root.Kind != document.List {
+			items = []*document.Node{root}
+		}
+		for _, item := range items {
+			d := &doc{parser: p, root: item}
+			r := d.static()
+			if r == nil {
+				continue
+			}
+			key := [2]string{r.TypeURL, r.Name}
+			if line, taken := lines[key]; taken {
+				d.problem("name", "", "%q is there already, in line %d", r.Name, line)
+			}
+			lines[key] = item.Line
+			resources = append(resources, r)
+		}
+	}
+	if len(p.problems) == 0 && len(resources) == 0 {
+		p.problems = append(p.problems, Problem{File: name, Message: "has no listener", Hint: "write Envoy listeners, as documents or as a list"})
+	}
+	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	if len(p.problems) > 0 {
+		return nil, p.problems
+	}
+	return resources, nil
+}
+
+// static reads one resource of a bootstrap; nil where something is wrong.
+func (d *doc) static() *Resource {
+	if d.root.Kind != document.Object {
+		d.problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)
+		return nil
+	}
+	var m proto.Message = &listenerv3.Listener{}
+	if url := d.root.Get("@type"); url != nil {
+		switch strings.TrimPrefix(url.Text, typePrefix) {
+		case strings.TrimPrefix(listenerType, typePrefix):
+		case strings.TrimPrefix(clusterType, typePrefix):
+			m = &clusterv3.Cluster{}
+		default:
+			d.problem("@type", document.Suggest(url.Text, []string{listenerType, clusterType}),
+				"%q does not go into a bootstrap, only listeners and clusters do", url.Text)
+			return nil
+		}
+	} else if kind := d.root.Get("kind"); kind != nil {
+		d.problem("kind", "the kinds of xds-server go into the definitions directory, for Envoys without static listeners",
+			"%q does not go into a bootstrap, only Envoy's own listeners and clusters do", kind.Text)
+		return nil
+	}
+	body := d.root.Without("@type")
+	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
+		return nil
+	}
+	_, name := nameOf(m)
+	return &Resource{TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Name: name, Pos: d.pos(), Message: m}
+}
