@@ -37,6 +37,8 @@ type Server struct {
 	salt  int
 	wheel *wheel
 
+	started time.Time
+
 	ready   chan struct{} // closed by the first Publish
 	publish chan struct{} // holds a token while there is something to fan out
 	ending  chan struct{} // closed when streams are to end
@@ -62,7 +64,7 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow,
 		space:   swap.NewSpace(),
-		salt:    1 + rand.IntN(1<<20),
+		salt:    rand.IntN(1 << 20),
 		wheel:   newWheel(),
 		ready:   make(chan struct{}),
 		publish: make(chan struct{}, 1),
@@ -77,6 +79,7 @@ func New(o Options) *Server {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.started = s.now()
 	return s
 }
 

@@ -12,7 +12,6 @@ import (
 // record is what is known of a node id.
 type record struct {
 	clients []*client // its streams, newest last
-	streams int       // how many it has had
 }
 
 // NodeStatus is an Envoy and what it runs.

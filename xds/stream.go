@@ -129,15 +129,22 @@ func (s *Server) connect(st grpc.ServerStream, n definition.Node, delta bool) (*
 	c.snap = s.catalog.Snapshot(n)
 	c.machine = swap.New(swap.Options{
 		Space: s.space, Snapshot: c.snap, Delta: delta,
-		Salt: s.salt + rec.streams, Rand: rand.Float64,
+		Salt: s.saltAt(c.since), Rand: rand.Float64,
 	})
-	rec.streams++
 	rec.clients = append(rec.clients, c)
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
 	s.log.Info("Envoy connected", "node", n.ID, "cluster", n.Cluster, "peer", c.addr, "protocol", protocol(delta))
 	return c, nil
+}
+
+// saltAt is where the attempts of a stream begin: apart from those of earlier
+// streams of the same Envoy, to this server or to one before it, and the same
+// for all that come at the same time, so that they share the bytes. Attempts of
+// one stream are more than 100 ms apart.
+func (s *Server) saltAt(t time.Time) int {
+	return (s.salt+int(t.Sub(s.started)/(100*time.Millisecond))*64)%(1<<20) + 1
 }
 
 func (s *Server) disconnect(c *client) {

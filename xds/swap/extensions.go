@@ -24,9 +24,7 @@ func (m *Machine) nextExtensions(now time.Time) *Response {
 		return nil
 	}
 	if m.soiled(now) {
-		if changed := m.clean(); len(changed) > 0 {
-			return m.space.step(s.have, Extension, m.delta, changed, nil)
-		}
+		return m.space.step(s.have, Extension, m.delta, m.clean(), nil)
 	}
 	if it, ok := m.nextTwin(now); ok {
 		return m.space.step(s.have, Extension, m.delta, []item{it}, nil)
@@ -60,8 +58,15 @@ func (m *Machine) slots(now time.Time) []item {
 func (m *Machine) slotItem(name string, now time.Time) (item, bool) {
 	f := m.filter(name)
 	if f == nil {
-		it, ok := m.lookup(Extension, name)
-		return it, ok
+		if it, ok := m.lookup(Extension, name); ok {
+			return it, true
+		}
+		// A filter that is gone, which a listener that is still there waits for.
+		twin, ok := m.subs[Extension].have.find(resource.TwinPrefix + name)
+		if _, filled := m.subs[Extension].have.find(name); !ok || filled || twin.filter == nil {
+			return item{}, false
+		}
+		return item{name: name, version: twin.version, res: twin.filter.Slot(0), filter: twin.filter}, true
 	}
 	if m.point(f) == name {
 		return item{}, false // primed in place
@@ -87,7 +92,7 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) *item {
 		}
 		return &item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}
 	}
-	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && m.givenUp(f, now) {
+	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name)) {
 		it := plain(f.Pass())
 		return &it
 	}
@@ -129,20 +134,15 @@ func (m *Machine) clean() []item {
 	m.heals++
 	var changed []item
 	for _, name := range m.dirty {
-		if !isTwin(name) {
+		if !m.inPrimer(name) {
 			continue
 		}
-		have, ok := m.subs[Extension].have.find(name)
-		switch {
-		case ok && have.filter != nil:
+		if have, ok := m.subs[Extension].have.find(name); ok && have.filter != nil {
 			have.res = have.filter.Twin(m.salt + m.heals)
 			changed = append(changed, have)
-		case m.filter(strings.TrimPrefix(name, resource.TwinPrefix)) != nil:
+		} else {
 			changed = append(changed, plain(m.filter(strings.TrimPrefix(name, resource.TwinPrefix)).TwinPass()))
 		}
-	}
-	if len(changed) == 0 {
-		m.dirty = slices.DeleteFunc(m.dirty, isTwin)
 	}
 	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
 	return changed

@@ -36,7 +36,16 @@ func (m *Machine) twinInFlight() bool {
 // soiled tells whether the primer is about to change while some twin's newest
 // content is one that was refused: it has to be replaced first.
 func (m *Machine) soiled(now time.Time) bool {
-	return len(m.dirty) > 0 && m.primerDue(now) && slices.ContainsFunc(m.dirty, isTwin)
+	return len(m.dirty) > 0 && m.primerDue(now) && slices.ContainsFunc(m.dirty, m.inPrimer)
+}
+
+// inPrimer tells whether the snapshot's primer has this twin.
+func (m *Machine) inPrimer(name string) bool {
+	if !isTwin(name) {
+		return false
+	}
+	f := m.filter(strings.TrimPrefix(name, resource.TwinPrefix))
+	return f != nil && f.Missing == ""
 }
 
 // primerDue tells whether the primer goes out with the next listeners.
@@ -172,16 +181,19 @@ func (m *Machine) slotReady(name string, now time.Time) bool {
 	return m.slotContent(f, now) != nil
 }
 
-// warming tells whether some listener waits for a slot's content, which it
-// gets before anything that may be NACKed: in state-of-the-world ADS one NACK
-// ends the wait of all.
+// warming tells whether some listener waits for a slot's content that can be
+// given. It gets it before anything is sent that may be NACKed: in
+// state-of-the-world ADS one NACK ends the wait of all.
 func (m *Machine) warming(now time.Time) bool {
-	if now.After(m.warmEnd) {
+	if !now.Before(m.warmEnd) {
 		return false
 	}
 	for _, l := range m.subs[Listener].have.items {
 		for _, slot := range l.slots {
-			if _, ok := m.subs[Extension].have.find(slot); !ok {
+			if _, ok := m.subs[Extension].have.find(slot); ok {
+				continue
+			}
+			if m.slotReady(slot, now) {
 				return true
 			}
 		}

@@ -173,6 +173,8 @@ func (m *Machine) resolve(t Type) {
 		if it.res == nil {
 			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
 				items[i] = want
+			} else if old, ok := m.space.known.find(t, it.name, it.version); ok {
+				items[i] = old
 			}
 		}
 	}

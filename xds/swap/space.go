@@ -15,6 +15,7 @@ type Space struct {
 	views map[spaceKey]weak.Pointer[View]
 	names map[string]weak.Pointer[[]string]
 	sweep int // size at which dead entries are next swept out
+	known archive
 
 	empty [Types]*View
 }
@@ -30,6 +31,7 @@ func NewSpace() *Space {
 		views: map[spaceKey]weak.Pointer[View]{},
 		names: map[string]weak.Pointer[[]string]{},
 		sweep: 1024,
+		known: archive{items: map[archived]item{}},
 	}
 	for t := range sp.empty {
 		sp.empty[t] = newView(nil)
@@ -113,6 +115,9 @@ func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string
 		r.Removed = gone
 	} else if t.wholeState() {
 		carried = r.to.items
+		sp.known.add(t, changed)
+	} else if t == Extension {
+		sp.known.add(t, changed)
 	}
 	for _, it := range carried {
 		if it.res != nil {
@@ -124,5 +129,5 @@ func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string
 }
 
 func sameResource(a, b item) bool {
-	return a.name == b.name && a.version == b.version && a.res == b.res
+	return a.is(b) && a.res == b.res && a.filter == b.filter
 }

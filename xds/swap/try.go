@@ -15,9 +15,9 @@ const (
 	negative     = 10 * time.Second // Envoy's memory of a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
 	downloading  = 2 * time.Minute  // a download that is not seen to end is given up
 	sharedWait   = 2 * time.Second  // the same where it may be another Envoy's
-	warmLimit    = 5 * time.Second
-	patience     = 5 * time.Second // how long a filter that fails is waited for before the rest goes on without it
-	unseen       = 5               // NACKs without a download seen that make a fetch a failed one
+	warmLimit    = 2 * time.Minute  // how long an Envoy that took a listener may be waited for to ask for its filters
+	patience     = 5 * time.Second  // how long a filter that fails is waited for before the rest goes on without it
+	unseen       = 5                // NACKs without a download seen that make a fetch a failed one
 )
 
 // try is a resource that this Envoy is to have and has not ACKed.

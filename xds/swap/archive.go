@@ -1,0 +1,90 @@
+package swap
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"wasmxds/resource"
+)
+
+// archive remembers what state-of-the-world Envoys have been sent. A response
+// must carry all listeners and clusters, so one that Envoy is to keep, while its
+// successor waits for a filter, is needed in bytes, also by the server that
+// Envoy comes to after a restart. And a listener that warms while its Envoy
+// comes again needs the content that its slots were meant to get.
+type archive struct {
+	mu    sync.Mutex
+	items map[archived]item
+	order []archived // oldest first
+	added func(*resource.Listener)
+}
+
+type archived struct {
+	typ           Type
+	name, version string
+}
+
+// maxArchive bounds an archive, in resources.
+const maxArchive = 2048
+
+func (a *archive) add(t Type, items []item) {
+	var fresh []item
+	a.mu.Lock()
+	for _, it := range items {
+		key := archived{t, it.name, it.version}
+		if _, ok := a.items[key]; ok || it.res == nil {
+			continue
+		}
+		if len(a.order) == maxArchive {
+			delete(a.items, a.order[0])
+			a.order = slices.Delete(a.order, 0, 1)
+		}
+		a.items[key] = it
+		a.order = append(a.order, key)
+		fresh = append(fresh, it)
+	}
+	added := a.added
+	a.mu.Unlock()
+	for _, it := range fresh {
+		if added != nil && t == Listener {
+			added(&resource.Listener{Resource: it.res, Slots: it.slots})
+		}
+	}
+}
+
+func (a *archive) find(t Type, name, version string) (item, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	it, ok := a.items[archived{t, name, version}]
+	return it, ok
+}
+
+// Learn tells the Space of listeners that Envoys may have from an earlier run.
+func (sp *Space) Learn(listeners []*resource.Listener) {
+	items := make([]item, len(listeners))
+	for i, l := range listeners {
+		items[i] = listenerItem(l)
+	}
+	sp.known.add(Listener, items)
+}
+
+// OnSent sets what is called with each listener that is sent for the first
+// time to an Envoy that will need it in bytes again: keep it for Learn. It must
+// be set before the first machine steps, and must not call back.
+func (sp *Space) OnSent(f func(*resource.Listener)) { sp.known.added = f }
+
+// Sent are the listeners that OnSent has been or would have been called with.
+func (sp *Space) Sent() []*resource.Listener {
+	sp.known.mu.Lock()
+	defer sp.known.mu.Unlock()
+	var out []*resource.Listener
+	for key, it := range maps.All(sp.known.items) {
+		if key.typ == Listener {
+			out = append(out, &resource.Listener{Resource: it.res, Slots: it.slots})
+		}
+	}
+	slices.SortFunc(out, func(a, b *resource.Listener) int { return strings.Compare(a.Name+a.Version, b.Name+b.Version) })
+	return out
+}

@@ -1,0 +1,410 @@
+package swap_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/resource"
+	"wasmxds/xds/swap"
+)
+
+// model is an Envoy as far as the protocol can tell: what its code does with
+// responses, in the order in which they come. It breaks, with a reason, when
+// a request would have failed or passed without its filter.
+type model struct {
+	delta bool
+	bad   func(sha string) bool // a module that Envoy refuses to start
+
+	clusters  map[string]string
+	listeners map[string]*modelListener // that take requests
+	warming   map[string]*modelListener
+	slots     map[string]*modelSlot // by ECDS name
+	cache     map[string]*modelCode // by SHA-256
+	routes    map[string]bool
+	have      [swap.Types]map[string]string // versions, for a reconnect in delta
+	version   [swap.Types]string            // version_info, for one in state of the world
+	nonce     [swap.Types]string            // newest received on this stream
+	asked     [swap.Types]bool              // subscribed to on this stream
+	names     [swap.Types][]string          // as told on this stream
+	live      bool                          // it has become ready
+
+	inbox   []swap.Send
+	outbox  []swap.Request
+	fetches []string // begun and not told to the test yet
+	refetch int      // fetches begun while one was under way
+	broken  string
+}
+
+type modelListener struct {
+	value string
+	slots []string
+	gated bool
+}
+
+// modelSlot is a FilterConfigSubscription of Envoy's.
+type modelSlot struct {
+	last    string // typed_config of the newest content, refused or not
+	active  string // ... of the one in use; "": none
+	waiting bool   // listeners that warm wait for it
+}
+
+type modelCode struct{ fetching, here bool }
+
+func newModel(delta bool, bad func(string) bool) *model {
+	return &model{delta: delta, bad: bad,
+		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
+		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]bool{}}
+}
+
+func (e *model) breaks(format string, args ...any) {
+	if e.broken == "" {
+		e.broken = fmt.Sprintf(format, args...)
+	}
+}
+
+// connect begins a stream: what was in flight on an older one is lost.
+func (e *model) connect() {
+	e.inbox, e.outbox = nil, nil
+	e.nonce, e.asked, e.names = [swap.Types]string{}, [swap.Types]bool{}, [swap.Types][]string{}
+	e.subscribe(swap.Cluster)
+	if len(e.clusters) > 0 {
+		e.subscribe(swap.Listener)
+	}
+	e.askForSlots()
+}
+
+// subscribe sends the first request of a type on this stream.
+func (e *model) subscribe(t swap.Type) {
+	if e.asked[t] {
+		return
+	}
+	e.asked[t] = true
+	r := swap.Request{Type: t, Names: e.wanted(t), Subscribe: e.wanted(t)}
+	if e.delta {
+		r.Initial = maps.Clone(e.have[t])
+		r.Names = nil
+	} else {
+		r.Version, r.Subscribe = e.version[t], nil
+	}
+	e.names[t] = e.wanted(t)
+	e.outbox = append(e.outbox, r)
+}
+
+// wanted are the names that Envoy subscribes to.
+func (e *model) wanted(t swap.Type) []string {
+	switch t {
+	case swap.Extension:
+		return slices.Sorted(maps.Keys(e.slots))
+	case swap.Route:
+		for _, set := range []map[string]*modelListener{e.listeners, e.warming} {
+			for _, l := range set {
+				if l.gated {
+					return []string{resource.GateRoute}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// askForSlots tells the server of changed names.
+func (e *model) askForSlots() {
+	for _, t := range []swap.Type{swap.Route, swap.Extension} {
+		want := e.wanted(t)
+		if !e.asked[t] {
+			if len(want) > 0 {
+				e.subscribe(t)
+			}
+			continue
+		}
+		if slices.Equal(want, e.names[t]) {
+			continue
+		}
+		r := swap.Request{Type: t}
+		if e.delta {
+			for _, n := range want {
+				if !slices.Contains(e.names[t], n) {
+					r.Subscribe = append(r.Subscribe, n)
+				}
+			}
+			for _, n := range e.names[t] {
+				if !slices.Contains(want, n) {
+					r.Unsubscribe = append(r.Unsubscribe, n)
+					delete(e.have[t], n)
+				}
+			}
+		} else {
+			r.Names, r.Nonce, r.Version = want, e.nonce[t], e.version[t]
+		}
+		e.names[t] = want
+		e.outbox = append(e.outbox, r)
+	}
+}
+
+// receive takes the next response and answers it.
+func (e *model) receive() {
+	send := e.inbox[0]
+	e.inbox = e.inbox[1:]
+	t := send.Type
+	e.nonce[t] = swap.FormatNonce(send.Nonce)
+	var err string
+	switch t {
+	case swap.Cluster:
+		for _, r := range send.Resources {
+			e.clusters[r.Name] = r.Version
+		}
+	case swap.Listener:
+		err = e.setListeners(send)
+	case swap.Route:
+		for _, r := range send.Resources {
+			e.routes[r.Name] = true
+		}
+	case swap.Extension:
+		err = e.setSlots(send.Resources)
+	}
+	r := swap.Request{Type: t, Nonce: e.nonce[t]}
+	if err != "" {
+		r.Failed, r.Error = true, err
+	} else {
+		e.version[t] = send.Version()
+		if e.have[t] == nil {
+			e.have[t] = map[string]string{}
+		}
+		for _, res := range send.Resources {
+			e.have[t][res.Name] = res.Version
+		}
+		for _, n := range send.Removed {
+			delete(e.have[t], n)
+		}
+	}
+	if !e.delta {
+		r.Version, r.Names = e.version[t], e.names[t]
+	}
+	e.outbox = append(e.outbox, r)
+	if t == swap.Cluster {
+		e.subscribe(swap.Listener)
+	}
+	e.settle()
+}
+
+func (e *model) setListeners(send swap.Send) string {
+	var refused []string
+	keep := map[string]bool{}
+	for _, r := range send.Resources {
+		keep[r.Name] = true
+		now := e.warming[r.Name]
+		if now == nil {
+			now = e.listeners[r.Name]
+		}
+		if now != nil && now.value == string(r.Value) {
+			continue
+		}
+		l := decodeListener(r)
+		if slices.ContainsFunc(l.slots, func(n string) bool { s := e.slots[n]; return s != nil && s.last != s.active }) {
+			// A listener is built from the newest content of each slot, and
+			// one that was refused is refused again.
+			refused = append(refused, r.Name)
+			continue
+		}
+		for _, n := range l.slots {
+			if e.slots[n] == nil {
+				e.slots[n] = &modelSlot{waiting: true}
+			}
+		}
+		e.warming[r.Name] = l
+	}
+	gone := send.Removed
+	if !e.delta {
+		for n := range e.listeners {
+			if !keep[n] {
+				gone = append(gone, n)
+			}
+		}
+		for n := range e.warming {
+			if !keep[n] {
+				gone = append(gone, n)
+			}
+		}
+	}
+	for _, n := range gone {
+		delete(e.listeners, n)
+		delete(e.warming, n)
+	}
+	if len(refused) > 0 {
+		return "Error adding/updating listener(s) " + strings.Join(refused, ", ")
+	}
+	return ""
+}
+
+func (e *model) setSlots(resources []*resource.Resource) string {
+	var failed string
+	for _, r := range resources {
+		s := e.slots[r.Name]
+		if s == nil {
+			continue
+		}
+		content, sha := decodeExtension(r)
+		if content == s.last {
+			continue // taken for what it has, refused or not
+		}
+		s.last = content
+		if sha != "" && !e.load(r.Name, sha) {
+			failed = "Unable to create Wasm plugin " + strings.TrimPrefix(r.Name, "primer/")
+			s.waiting = false
+			if !strings.HasPrefix(r.Name, "primer/") && e.asked[swap.Listener] {
+				e.breaks("the serving slot %s was given what this Envoy refuses", r.Name)
+			}
+			continue
+		}
+		s.active, s.waiting = content, false
+	}
+	if failed != "" && !e.delta {
+		for _, s := range e.slots {
+			s.waiting = false // one NACK ends all waits
+		}
+	}
+	return failed
+}
+
+// load is createWasm with nack_on_code_cache_miss.
+func (e *model) load(name, sha string) bool {
+	c := e.cache[sha]
+	if c == nil {
+		c = &modelCode{}
+		e.cache[sha] = c
+	}
+	if c.here {
+		return !e.bad(sha)
+	}
+	if c.fetching {
+		e.refetch++
+	}
+	c.fetching = true
+	e.fetches = append(e.fetches, sha)
+	return false
+}
+
+// fetched ends a fetch.
+func (e *model) fetched(sha string, ok bool) {
+	c := e.cache[sha]
+	c.fetching = false
+	c.here = c.here || ok
+}
+
+// settle puts warm listeners in service, and asks for what is new.
+func (e *model) settle() {
+	for name, l := range e.warming {
+		ready := !slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].waiting })
+		if l.gated && !e.routes[resource.GateRoute] {
+			ready = false
+		}
+		if ready {
+			e.listeners[name] = l
+			delete(e.warming, name)
+		}
+	}
+	e.serve()
+	for n := range e.slots {
+		if !e.named(n) {
+			delete(e.slots, n)
+		}
+	}
+	e.askForSlots()
+}
+
+// serve looks at what a request would meet. Workers start, once and for all,
+// when nothing that came while Envoy started is waited for any more.
+func (e *model) serve() {
+	e.live = e.live || e.routes[resource.GateRoute] || len(e.listeners) > 0 && len(e.warming) == 0
+	if !e.live {
+		return
+	}
+	for name, l := range e.listeners {
+		for _, n := range l.slots {
+			if name != resource.PrimerListener && e.slots[n].active == "" {
+				e.breaks("listener %s serves without filter %s", name, n)
+			}
+		}
+	}
+}
+
+// waits tells whether a listener that is to take requests warms.
+func (e *model) waits() bool {
+	for name := range e.warming {
+		if name != resource.PrimerListener {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *model) named(slot string) bool {
+	for _, set := range []map[string]*modelListener{e.listeners, e.warming} {
+		for _, l := range set {
+			if slices.Contains(l.slots, slot) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func decodeListener(r *resource.Resource) *modelListener {
+	var m listenerv3.Listener
+	must(proto.Unmarshal(r.Value, &m))
+	out := &modelListener{value: string(r.Value)}
+	for _, c := range m.FilterChains {
+		for _, f := range c.Filters {
+			var hcm hcmv3.HttpConnectionManager
+			must(f.GetTypedConfig().UnmarshalTo(&hcm))
+			out.gated = hcm.GetRds().GetRouteConfigName() == resource.GateRoute
+			for _, h := range hcm.HttpFilters {
+				if h.GetConfigDiscovery() != nil {
+					out.slots = append(out.slots, h.Name)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// decodeExtension gives what Envoy compares, and the module's SHA-256 where
+// there is a module.
+func decodeExtension(r *resource.Resource) (content, sha string) {
+	var m corev3.TypedExtensionConfig
+	must(proto.Unmarshal(r.Value, &m))
+	if m.TypedConfig.MessageIs((*wasmv3.Wasm)(nil)) {
+		var w wasmv3.Wasm
+		must(m.TypedConfig.UnmarshalTo(&w))
+		sha = w.Config.GetVmConfig().Code.GetRemote().Sha256
+	}
+	return m.TypedConfig.TypeUrl + string(m.TypedConfig.Value), sha
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// stripTimeout makes two attempts of one content equal.
+func stripTimeout(content string) string {
+	url, value, _ := strings.Cut(content, "v3.Wasm")
+	var w wasmv3.Wasm
+	if proto.Unmarshal([]byte(value), &w) != nil || w.Config == nil {
+		return url + value
+	}
+	w.Config.GetVmConfig().Code.GetRemote().HttpUri.Timeout = nil
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&w)
+	must(err)
+	return url + string(b)
+}

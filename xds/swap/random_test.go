@@ -1,0 +1,354 @@
+package swap_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/resource"
+	"wasmxds/xds/swap"
+)
+
+var (
+	seeds = flag.Int("seeds", 300, "interleavings to play")
+	seed  = flag.Uint64("seed", 0, "play this one only, and tell it")
+)
+
+// TestRandom plays random interleavings of changes, answers, downloads and
+// cuts against a model of Envoy, and then lets faults end: in no order may a
+// listener serve without its filter, or a slot get what Envoy has not primed,
+// and in the end everything is as it is wanted and nothing more is sent.
+func TestRandom(t *testing.T) {
+	first, last := uint64(1), uint64(*seeds)
+	if *seed != 0 {
+		first, last = *seed, *seed
+	}
+	for n := first; n <= last; n++ {
+		for _, delta := range []bool{false, true} {
+			p := &play{t: t, rng: rand.New(rand.NewPCG(n, 1)), delta: delta, tell: *seed != 0}
+			if err := p.run(); err != "" {
+				t.Fatalf("seed %d, delta %t: %s\nagain with: go test ./xds/swap -run TestRandom -seed %d -v", n, delta, err, n)
+			}
+		}
+	}
+}
+
+type play struct {
+	world
+	t     *testing.T
+	rng   *rand.Rand
+	delta bool
+	tell  bool
+
+	now        time.Time
+	space      *swap.Space
+	snap       *resource.Snapshot
+	m          *swap.Machine
+	e          *model
+	streams    int
+	open       map[swap.Type]uint32 // responses in flight, by what was sent
+	badModules map[string]bool
+	sends      int
+
+	versions map[string]int // of filters
+	extra    bool           // the second listener is there
+	filters  []string
+	broken   map[string]string // filter → "missing" or "bad"
+	timeout  int
+}
+
+func (p *play) logf(format string, args ...any) {
+	if p.tell {
+		p.t.Logf("%s "+format, append([]any{p.now.Format("04:05.000")}, args...)...)
+	}
+}
+
+func (p *play) run() string {
+	p.world = world{labels: map[string]string{}, modules: map[string]string{}}
+	p.now = time.Unix(0, 0)
+	p.space = swap.NewSpace()
+	p.versions = map[string]int{}
+	p.broken = map[string]string{}
+	p.badModules = map[string]bool{}
+	p.filters = []string{"auth", "hello"}[:p.rng.IntN(3)]
+	p.filters = slices.Clone(p.filters)
+	p.snap = p.define(p.t, p.wanted())
+	p.e = newModel(p.delta, func(sha string) bool { return p.badModules[p.modules[sha]] })
+	p.connect()
+	for range 40 + p.rng.IntN(160) {
+		p.act(true)
+		if err := p.check(); err != "" {
+			return err
+		}
+	}
+	return p.end()
+}
+
+// wanted writes the world as the test wants it now.
+func (p *play) wanted() string {
+	var b strings.Builder
+	for _, f := range p.filters {
+		fmt.Fprintf(&b, "filter %s v%d", f, p.versions[f])
+		switch {
+		case f == "same":
+			b.WriteString(" module=auth-v0")
+		case f == "open":
+			b.WriteString(" open")
+		case p.versions[f]%3 == 1:
+			fmt.Fprintf(&b, " module=%s-v%d", f, p.versions[f]-1) // only its configuration changes
+		}
+		switch p.broken[f] {
+		case "missing":
+			b.WriteString(" missing")
+		case "bad":
+			mod := fmt.Sprintf("bad-%s-%d", f, p.versions[f])
+			p.badModules[mod] = true
+			b.WriteString(" module=" + mod)
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "listener web timeout=%ds %s\n", p.timeout+1, strings.Join(p.filters, " "))
+	if p.extra {
+		fmt.Fprintf(&b, "listener web2 %s\n", strings.Join(p.filters[:len(p.filters)/2], " "))
+	}
+	return b.String()
+}
+
+func (p *play) connect() {
+	p.open = map[swap.Type]uint32{}
+	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64})
+	p.streams++
+	p.e.connect()
+}
+
+// step lets the machine take an event.
+func (p *play) step(e swap.Event) {
+	for _, s := range p.m.Step(p.now, e) {
+		p.sends++
+		var names []string
+		for _, r := range s.Resources {
+			names = append(names, r.Name+p.label(r.Version))
+		}
+		p.logf("  send %s %d: %s -%v", s.Type, s.Nonce, strings.Join(names, " "), s.Removed)
+		if p.open[s.Type] != 0 {
+			p.e.breaks("two responses of type %s in flight", s.Type)
+		}
+		p.open[s.Type] = s.Nonce
+		p.e.inbox = append(p.e.inbox, s)
+	}
+}
+
+// act does one thing that may happen.
+func (p *play) act(faults bool) {
+	switch n := p.rng.IntN(100); {
+	case n < 35:
+		p.deliver()
+	case n < 65 && len(p.e.inbox) > 0:
+		p.e.receive()
+	case n < 75:
+		p.fetch(faults)
+	case n < 85:
+		p.pass(time.Duration(p.rng.IntN(400)) * time.Millisecond)
+	case faults && n < 93:
+		p.change()
+	case faults && n < 95:
+		p.cut()
+	case faults && n < 96:
+		p.restart()
+	default:
+		p.pass(time.Duration(p.rng.IntN(8000)) * time.Millisecond)
+	}
+}
+
+// deliver brings Envoy's next request to the machine.
+func (p *play) deliver() {
+	if len(p.e.outbox) == 0 {
+		return
+	}
+	r := p.e.outbox[0]
+	p.e.outbox = p.e.outbox[1:]
+	if r.Nonce != "" && r.Nonce == swap.FormatNonce(p.open[r.Type]) {
+		delete(p.open, r.Type)
+	}
+	p.logf("%s request nonce=%s failed=%t %s names=%v +%v -%v version=%q", r.Type, r.Nonce, r.Failed, r.Error, r.Names, r.Subscribe, r.Unsubscribe, r.Version)
+	p.step(r)
+}
+
+// fetch lets a download begin or end; the machine may be told or not.
+func (p *play) fetch(faults bool) {
+	if len(p.e.fetches) == 0 {
+		return
+	}
+	i := p.rng.IntN(len(p.e.fetches))
+	sha := p.e.fetches[i]
+	if p.rng.IntN(2) == 0 {
+		p.step(swap.Download{SHA256: sha, Phase: swap.Started, Size: 1000})
+		return
+	}
+	p.e.fetches = slices.Delete(p.e.fetches, i, i+1)
+	ok := !faults || p.rng.IntN(5) > 0
+	p.e.fetched(sha, ok)
+	p.logf("fetched %s: %t", p.modules[sha], ok)
+	if faults && p.rng.IntN(4) == 0 {
+		return // the machine is not told
+	}
+	phase := swap.Done
+	if !ok {
+		phase = swap.Aborted
+	}
+	p.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000})
+}
+
+// pass lets time go by.
+func (p *play) pass(d time.Duration) {
+	end := p.now.Add(d)
+	for {
+		due := p.m.Due(p.now)
+		if due.IsZero() || due.After(end) {
+			p.now = end
+			return
+		}
+		p.now = due
+		p.step(swap.Tick{})
+	}
+}
+
+// change changes what is wanted.
+func (p *play) change() {
+	switch n := p.rng.IntN(10); {
+	case n < 5 && len(p.filters) > 0:
+		f := p.filters[p.rng.IntN(len(p.filters))]
+		p.versions[f]++
+		p.broken[f] = []string{"", "", "", "bad"}[p.rng.IntN(4)]
+	case n < 7:
+		name := []string{"auth", "hello", "open", "same", "zip"}[p.rng.IntN(5)]
+		if i := slices.Index(p.filters, name); i >= 0 {
+			p.filters = slices.Delete(p.filters, i, i+1)
+		} else {
+			p.filters = append(p.filters, name)
+			p.versions[name]++
+			p.broken[name] = []string{"", "", "missing"}[p.rng.IntN(3)]
+		}
+	case n < 8:
+		p.extra = !p.extra
+	default:
+		p.timeout++
+	}
+	p.publish()
+}
+
+func (p *play) publish() {
+	p.snap = p.define(p.t, p.wanted())
+	p.logf("publish\n%s", p.wanted())
+	p.step(swap.Publish{Snapshot: p.snap})
+}
+
+// cut ends the stream; Envoy comes again, to this server or a new one.
+func (p *play) cut() {
+	p.logf("cut")
+	if p.rng.IntN(2) == 0 && !p.e.waits() {
+		// Another server, with what the first has kept on disk. It does not
+		// know the contents of filters that were meant for listeners that
+		// warm just now.
+		kept := p.space.Sent()
+		p.space = swap.NewSpace()
+		p.space.Learn(kept)
+	}
+	p.connect()
+}
+
+func (p *play) restart() {
+	p.logf("Envoy starts anew")
+	p.e = newModel(p.delta, p.e.bad)
+	p.connect()
+}
+
+func (p *play) check() string { return p.e.broken }
+
+// end lets all faults end, and looks at what is then.
+func (p *play) end() string {
+	for f := range p.broken {
+		if p.broken[f] != "" {
+			p.versions[f]++
+			p.broken[f] = ""
+		}
+	}
+	p.publish()
+	p.logf("faults end")
+	for range 3000 {
+		for len(p.e.outbox) > 0 || len(p.e.inbox) > 0 {
+			p.deliver()
+			if len(p.e.inbox) > 0 {
+				p.e.receive()
+			}
+			if err := p.check(); err != "" {
+				return err
+			}
+		}
+		if len(p.e.fetches) > 0 {
+			p.fetch(false)
+			continue
+		}
+		if p.done() == "" {
+			break
+		}
+		p.pass(500 * time.Millisecond)
+	}
+	if err := p.done(); err != "" {
+		return "in the end: " + err
+	}
+	before := p.sends
+	p.pass(time.Hour)
+	if p.sends != before || len(p.e.inbox) > 0 {
+		return "it goes on sending when all is done"
+	}
+	return p.check()
+}
+
+// done tells what is not as it is wanted.
+func (p *play) done() string {
+	for _, f := range p.m.Filters() {
+		used := slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Slots, f.Name) })
+		if !used {
+			continue
+		}
+		if f.State != swap.Running {
+			for _, l := range p.m.Listeners() {
+				p.logf("listener %+v", l)
+			}
+			return fmt.Sprintf("filter %s: %s: %s", f.Name, f.State, f.Reason)
+		}
+		want, _ := decodeExtension(p.catalog.Filter(f.Name).Slot(0))
+		if got := p.e.slots[f.Name]; got == nil || stripTimeout(got.active) != stripTimeout(want) {
+			return fmt.Sprintf("filter %s is said to run and does not", f.Name)
+		}
+	}
+	for _, l := range p.snap.Listeners {
+		got := p.e.listeners[l.Name]
+		if got == nil {
+			return fmt.Sprintf("listener %s is not there", l.Name)
+		}
+		if got.value != string(l.Value) {
+			return fmt.Sprintf("listener %s is not the newest", l.Name)
+		}
+	}
+	for name := range p.e.listeners {
+		if name != resource.PrimerListener && !slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return l.Name == name }) {
+			return fmt.Sprintf("listener %s is still there", name)
+		}
+	}
+	if p.snap.Primer == nil {
+		return ""
+	}
+	if !p.e.live {
+		return "the gate is shut"
+	}
+	if got := p.e.listeners[resource.PrimerListener]; got == nil || got.value != string(p.snap.Primer.Value) {
+		return "the primer is not the newest"
+	}
+	return ""
+}
