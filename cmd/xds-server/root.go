@@ -47,6 +47,7 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newServe(),
 		newValidate(),
 		newRender(),
+		newBootstrap(),
 		newStatus(),
 		newVersion(),
 	)
