@@ -3,6 +3,7 @@ package resource
 import (
 	"cmp"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sync"
 
@@ -121,16 +122,16 @@ func (c *Catalog) settle(prev *Catalog, fresh bool) {
 	compare(c, prev)
 	compare(prev, c)
 
-	var all, touched []*selector
-	for _, s := range c.selectors {
-		all = append(all, s)
-	}
+	var touched []*selector
 	for s, really := range changed {
 		if really {
 			touched = append(touched, s)
 		}
 	}
-	c.all, c.changed, c.fresh = newIndex(all), newIndex(touched), fresh
+	c.all, c.changed, c.fresh = prev.all, newIndex(touched), fresh
+	if !maps.Equal(c.selectors, prev.selectors) {
+		c.all = newIndex(slices.Collect(maps.Values(c.selectors)))
+	}
 
 	ids := make(map[uint32]bool, len(touched))
 	for _, s := range touched {

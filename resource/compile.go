@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +86,10 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 	for _, r := range set.Resources {
 		b.add(r, func() *entry { return b.rawEntry(r) })
 	}
+	b.waiting()
+	slices.SortStableFunc(b.problems, func(a, b definition.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
+	})
 	c.settle(prev, fresh)
 	return c, b.problems
 }
@@ -116,6 +121,23 @@ func (b *builder) add(source any, compile func() *entry) {
 	if e.part != nil {
 		b.selectors[e.nodes.name] = e.nodes
 		b.contents(e.nodes).put(e)
+	}
+}
+
+// waiting warns of listeners that wait for a filter that is nowhere.
+func (b *builder) waiting() {
+	for _, e := range b.byKey {
+		l, ok := e.part.(*listener)
+		if !ok {
+			continue
+		}
+		for _, name := range l.own {
+			if filter := b.byKey[key{ExtensionType, name}]; filter == nil || filter.part == nil {
+				p := problem(e.pos, "", "listener %s: its slot %s takes a filter that is not there", e.key.name, name)
+				p.Warning = true
+				b.problems = append(b.problems, p)
+			}
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 	for _, l := range have.listeners {
 		var in []*filter
 		for _, f := range have.filters {
-			takes := f.attach.Matches(l.target)
+			takes := l.takes(f)
 			if takes {
 				in = append(in, f)
 			}

@@ -50,10 +50,23 @@ func packed(hcm *hcmv3.HttpConnectionManager) (*listenerv3.Filter_TypedConfig, e
 	return &listenerv3.Filter_TypedConfig{TypedConfig: value}, err
 }
 
-// routerAt is the place of the router among the HTTP filters, -1 where there
-// is none.
-func routerAt(hcm *hcmv3.HttpConnectionManager) int {
-	return slices.IndexFunc(hcm.GetHttpFilters(), func(f *hcmv3.HttpFilter) bool {
+// filterChains are the places in hcm that hold a list of HTTP filters: the one
+// for all requests, and those for upgrades, like WebSockets, which take its
+// place.
+func filterChains(hcm *hcmv3.HttpConnectionManager) []*[]*hcmv3.HttpFilter {
+	chains := []*[]*hcmv3.HttpFilter{&hcm.HttpFilters}
+	for _, u := range hcm.GetUpgradeConfigs() {
+		if len(u.GetFilters()) > 0 {
+			chains = append(chains, &u.Filters)
+		}
+	}
+	return chains
+}
+
+// routerAt is the place of the router among HTTP filters, -1 where there is
+// none.
+func routerAt(filters []*hcmv3.HttpFilter) int {
+	return slices.IndexFunc(filters, func(f *hcmv3.HttpFilter) bool {
 		return f.GetTypedConfig().GetTypeUrl() == routerType || f.GetConfigType() == nil && f.GetName() == routerName
 	})
 }

@@ -22,6 +22,7 @@ type listener struct {
 	bare     *Resource // without slots of ours
 	message  *listenerv3.Listener
 	target   definition.Target // what filters are attached by
+	http     bool              // there is a place for filters
 	own      []string          // slots for Wasm filters it was written with
 	clusters []*Resource       // of its upstreams
 
@@ -53,18 +54,24 @@ func newListener(m *listenerv3.Listener, target definition.Target) (*listener, e
 		if err != nil {
 			return nil, err
 		}
-		if routerAt(hcm) < 0 {
-			return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (envoy.filters.http.router) at the end of its http_filters", hcm.GetStatPrefix())
-		}
-		for _, f := range hcm.GetHttpFilters() {
-			if isWasmSlot(f) {
-				own[f.GetName()] = true
+		for _, chain := range filterChains(hcm) {
+			if routerAt(*chain) < 0 {
+				return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (%s) at the end of its HTTP filters", hcm.GetStatPrefix(), routerName)
+			}
+			for _, f := range *chain {
+				if isWasmSlot(f) {
+					own[f.GetName()] = true
+				}
 			}
 		}
+		l.http = true
 	}
 	l.own = slices.Sorted(maps.Keys(own))
 	return l, nil
 }
+
+// takes says whether the filter belongs into the listener.
+func (l *listener) takes(f *filter) bool { return l.http && f.attach.Matches(l.target) }
 
 // slotted is the listener with the filters' slots, which must be in order.
 func (l *listener) slotted(filters []*filter) *Listener {
@@ -86,12 +93,15 @@ func (l *listener) insert(filters []*filter) *Listener {
 		if err != nil {
 			panic(err) // newListener has unpacked the same
 		}
-		if at.ConfigType, err = packed(withSlots(hcm, filters)); err != nil {
+		for _, chain := range filterChains(hcm) {
+			*chain = withSlots(*chain, filters)
+		}
+		if at.ConfigType, err = packed(hcm); err != nil {
 			panic(err) // what was unpacked, and slots that were marshalled before
 		}
-		for _, f := range filters {
-			out.Slots = append(out.Slots, f.Name)
-		}
+	}
+	for _, f := range filters {
+		out.Slots = append(out.Slots, f.Name)
 	}
 	slices.Sort(out.Slots)
 	out.Slots = slices.Compact(out.Slots)
@@ -103,18 +113,17 @@ func (l *listener) insert(filters []*filter) *Listener {
 }
 
 // withSlots puts slots before the router, but for those that are there.
-func withSlots(hcm *hcmv3.HttpConnectionManager, filters []*filter) *hcmv3.HttpConnectionManager {
+func withSlots(chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
 	var slots []*hcmv3.HttpFilter
 	for _, f := range filters {
-		there := slices.ContainsFunc(hcm.HttpFilters, func(h *hcmv3.HttpFilter) bool {
+		there := slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool {
 			return h.GetName() == f.Name && isWasmSlot(h)
 		})
 		if !there {
 			slots = append(slots, f.slotEntry)
 		}
 	}
-	hcm.HttpFilters = slices.Insert(hcm.HttpFilters, routerAt(hcm), slots...)
-	return hcm
+	return slices.Insert(chain, routerAt(chain), slots...)
 }
 
 // listenerEntry compiles a native listener.
@@ -173,7 +182,7 @@ func trafficDirection(d definition.Direction) corev3.TrafficDirection {
 	switch d {
 	case definition.Inbound:
 		return corev3.TrafficDirection_INBOUND
-	case definition.Outbound, definition.Gateway: // as Istio marks its gateways' listeners
+	case definition.Outbound:
 		return corev3.TrafficDirection_OUTBOUND
 	}
 	return corev3.TrafficDirection_UNSPECIFIED
