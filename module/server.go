@@ -20,8 +20,8 @@ import (
 type Event int
 
 const (
-	Started Event = iota
-	Done          // every byte was handed to the connection
+	Started Event = iota // it was asked for; it may still wait in line
+	Done          // the client's machine has every byte
 	Aborted       // it ended before
 )
 
@@ -103,12 +103,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.notFound(w)
 		return
 	}
+	d := &download{ResponseWriter: w, control: http.NewResponseController(w)}
+	if r.Method == http.MethodGet && r.Header.Get("Range") == "" {
+		s.tell(r, sha256, Started)
+		defer func() { s.ended(r, sha256, d.done) }()
+	}
 	if !s.wait(w, r) {
 		return
 	}
 	defer s.turns.Release(1)
-	control := http.NewResponseController(w)
-	extend(control)
+	extend(d.control)
 	f, info, err := s.options.Store.Open(sha256)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +122,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer f.Close()
-	s.serve(w, r, control, f, info)
+	s.serve(d, r, f, info)
+}
+
+// ended counts and tells how a download that was Started has ended.
+func (s *Server) ended(r *http.Request, sha256 string, done bool) {
+	if done {
+		s.downloads.done.Add(1)
+		s.tell(r, sha256, Done)
+		return
+	}
+	s.downloads.aborted.Add(1)
+	s.tell(r, sha256, Aborted)
 }
 
 // wait waits for the request's turn, first come, first served.
@@ -137,32 +152,21 @@ func (s *Server) wait(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request, control *http.ResponseController, f *os.File, info Info) {
+func (s *Server) serve(d *download, r *http.Request, f *os.File, info Info) {
 	s.downloads.open.Add(1)
 	defer s.downloads.open.Add(-1)
-	h := w.Header()
+	h := d.Header()
 	h.Set("Content-Type", "application/wasm")
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	h.Set("ETag", `"`+info.SHA256+`"`)
 
-	d := &download{ResponseWriter: w, control: control}
-	if r.Method == http.MethodGet {
-		d.onWhole = func() { s.tell(r, info.SHA256, Started) }
-	}
 	// The content never changes: no time of modification, the ETag says all.
 	http.ServeContent(d, r, "", time.Time{}, f)
 	s.downloads.bytes.Add(d.written)
-	if !d.whole {
-		return
-	}
-	// What net/http still buffers counts as written only once it is out.
-	if d.written == info.Size && d.control.Flush() == nil {
-		s.downloads.done.Add(1)
-		s.tell(r, info.SHA256, Done)
-		return
-	}
-	s.downloads.aborted.Add(1)
-	s.tell(r, info.SHA256, Aborted)
+	// What net/http still buffers, and then the kernel, counts as the client's
+	// only once it has arrived: a client on a slow line has a module long
+	// after it was handed to the kernel.
+	d.done = d.written == info.Size && d.control.Flush() == nil && arrived(r.Context())
 }
 
 func (s *Server) tell(r *http.Request, sha256 string, event Event) {
@@ -186,17 +190,8 @@ func (s *Server) notFound(w http.ResponseWriter) {
 type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	onWhole func() // nil: not a GET
-	whole   bool   // the response is a whole module
 	written int64
-}
-
-func (d *download) WriteHeader(status int) {
-	if status == http.StatusOK && d.onWhole != nil {
-		d.whole = true
-		d.onWhole()
-	}
-	d.ResponseWriter.WriteHeader(status)
+	done    bool // all of the module has arrived
 }
 
 func (d *download) Write(b []byte) (int, error) {

@@ -1,0 +1,44 @@
+package module
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+type connKey struct{}
+
+// ConnContext is for http.Server.ConnContext: with it, a download is Done only
+// when the client's machine has acknowledged all of it, where the system can
+// tell (Linux). Without it, when all was handed to the kernel.
+func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// arrived waits until the other side has acknowledged all that was written to
+// the request's connection.
+func arrived(ctx context.Context) bool {
+	conn, ok := ctx.Value(connKey{}).(net.Conn)
+	if !ok {
+		return true
+	}
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = wrapped.NetConn() // TLS
+	}
+	const first, last = 200 * time.Microsecond, 20 * time.Millisecond
+	deadline := time.NewTimer(stall)
+	defer deadline.Stop()
+	for pause := first; ; pause = min(2*pause, last) {
+		n, err := unsent(conn)
+		if err != nil || n == 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-deadline.C:
+			return false
+		case <-time.After(pause):
+		}
+	}
+}

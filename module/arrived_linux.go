@@ -1,0 +1,25 @@
+package module
+
+import (
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// unsent is how many bytes of a connection the other side has not
+// acknowledged (SIOCOUTQ, tcp(7)).
+func unsent(conn net.Conn) (n int, err error) {
+	tcp, ok := conn.(syscall.Conn)
+	if !ok {
+		return 0, nil
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	if control := raw.Control(func(fd uintptr) { n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); control != nil {
+		return 0, control
+	}
+	return n, err
+}

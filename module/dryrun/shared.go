@@ -1,0 +1,220 @@
+package dryrun
+
+import (
+	"bytes"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// shared is what modules of one VM id share; here, one module has it alone.
+type shared struct {
+	size   int // bytes of keys, values and metrics' names
+	data   map[string]datum
+	queues []queue
+}
+
+type datum struct {
+	value []byte
+	cas   uint32
+}
+
+type queue struct {
+	name  string
+	items [][]byte
+}
+
+// metric is one that a module defined.
+type metric struct {
+	kind  uint32
+	name  string
+	value uint64
+}
+
+const (
+	counterMetric   = 0
+	histogramMetric = 2
+	maxShared       = 16 << 20 // bytes
+	maxEntries      = 10_000
+)
+
+// room says whether there is room for n more bytes.
+func (h *host) room(n int) bool {
+	if h.shared.size+n > maxShared {
+		return false
+	}
+	h.shared.size += n
+	return true
+}
+
+func (h *host) getSharedData(m api.Module, a args) status {
+	key, found := in(m, a.u32(0), a.u32(1))
+	if !found {
+		return invalidMemory
+	}
+	d, found := h.shared.data[string(key)]
+	if !found {
+		return notFound
+	}
+	if s := h.out(m, d.value, a.u32(2), a.u32(3)); s != ok {
+		return s
+	}
+	return wrote(put32(m, a.u32(4), d.cas))
+}
+
+func (h *host) setSharedData(m api.Module, a args) status {
+	key, hasKey := in(m, a.u32(0), a.u32(1))
+	value, hasValue := in(m, a.u32(2), a.u32(3))
+	if !hasKey || !hasValue {
+		return invalidMemory
+	}
+	d := h.shared.data[string(key)]
+	if cas := a.u32(4); cas != 0 && cas != d.cas {
+		return casMismatch
+	}
+	if !h.room(len(key)+len(value)) || len(h.shared.data) >= maxEntries {
+		return internalFailure
+	}
+	if h.shared.data == nil {
+		h.shared.data = map[string]datum{}
+	}
+	h.shared.data[string(key)] = datum{bytes.Clone(value), d.cas + 1}
+	return ok
+}
+
+func (h *host) registerQueue(m api.Module, a args) status {
+	name, found := in(m, a.u32(0), a.u32(1))
+	if !found {
+		return invalidMemory
+	}
+	token := h.queue(string(name))
+	if token == 0 {
+		if !h.room(len(name)) || len(h.shared.queues) >= maxEntries {
+			return internalFailure
+		}
+		h.shared.queues = append(h.shared.queues, queue{name: string(name)})
+		token = uint32(len(h.shared.queues))
+	}
+	return wrote(put32(m, a.u32(2), token))
+}
+
+// queue gives the token of a queue; 0: there is none of that name.
+func (h *host) queue(name string) uint32 {
+	for i, q := range h.shared.queues {
+		if q.name == name {
+			return uint32(i + 1)
+		}
+	}
+	return 0
+}
+
+func (h *host) resolveQueue(m api.Module, a args) status {
+	vmID, hasID := in(m, a.u32(0), a.u32(1))
+	name, hasName := in(m, a.u32(2), a.u32(3))
+	if !hasID || !hasName {
+		return invalidMemory
+	}
+	if id := string(vmID); id != "" && id != h.vm.filter.VMID {
+		h.unserved("queue of VM " + id)
+		return notFound
+	}
+	token := h.queue(string(name))
+	if token == 0 {
+		h.unserved("queue " + string(name)) // another plugin of the VM may have it
+		return notFound
+	}
+	return wrote(put32(m, a.u32(4), token))
+}
+
+func (h *host) enqueue(m api.Module, a args) status {
+	item, found := in(m, a.u32(1), a.u32(2))
+	token := a.u32(0)
+	switch {
+	case !found:
+		return invalidMemory
+	case token == 0 || int(token) > len(h.shared.queues):
+		return notFound
+	case !h.room(len(item)) || len(h.shared.queues[token-1].items) >= maxEntries:
+		return internalFailure
+	}
+	q := &h.shared.queues[token-1]
+	q.items = append(q.items, bytes.Clone(item))
+	return ok
+}
+
+func (h *host) dequeue(m api.Module, a args) status {
+	token := a.u32(0)
+	if token == 0 || int(token) > len(h.shared.queues) {
+		return notFound
+	}
+	q := &h.shared.queues[token-1]
+	if len(q.items) == 0 {
+		return empty
+	}
+	item := q.items[0]
+	q.items = q.items[1:]
+	h.shared.size -= len(item)
+	return h.out(m, item, a.u32(1), a.u32(2))
+}
+
+func (h *host) defineMetric(m api.Module, a args) status {
+	name, found := in(m, a.u32(1), a.u32(2))
+	switch {
+	case !found:
+		return invalidMemory
+	case a.u32(0) > histogramMetric:
+		return badArgument
+	}
+	for i, known := range h.metrics {
+		if known.kind == a.u32(0) && known.name == string(name) {
+			return wrote(put32(m, a.u32(3), uint32(i+1)))
+		}
+	}
+	if !h.room(len(name)) || len(h.metrics) >= maxEntries {
+		return internalFailure
+	}
+	h.metrics = append(h.metrics, metric{kind: a.u32(0), name: string(name)})
+	return wrote(put32(m, a.u32(3), uint32(len(h.metrics))))
+}
+
+func (h *host) metric(id uint32) (*metric, status) {
+	if id == 0 || int(id) > len(h.metrics) {
+		return nil, notFound
+	}
+	return &h.metrics[id-1], ok
+}
+
+func (h *host) incrementMetric(_ api.Module, a args) status {
+	known, s := h.metric(a.u32(0))
+	switch {
+	case s != ok:
+		return s
+	case known.kind == histogramMetric:
+		return badArgument
+	}
+	known.value += a[1]
+	return ok
+}
+
+func (h *host) recordMetric(_ api.Module, a args) status {
+	known, s := h.metric(a.u32(0))
+	if s != ok {
+		return s
+	}
+	if known.kind == counterMetric {
+		known.value += a[1]
+	} else {
+		known.value = a[1]
+	}
+	return ok
+}
+
+func (h *host) getMetric(m api.Module, a args) status {
+	known, s := h.metric(a.u32(0))
+	switch {
+	case s != ok:
+		return s
+	case known.kind == histogramMetric:
+		return badArgument
+	}
+	return wrote(put64(m, a.u32(1), known.value))
+}

@@ -1,0 +1,148 @@
+package dryrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+)
+
+// rootContext is the id of the plugin's context; 0 is the machine's own.
+const rootContext = 1
+
+// vm is one start of a module for a filter.
+type vm struct {
+	*trial
+	host     *host
+	instance api.Module
+}
+
+func newVM(t *trial) *vm {
+	v := &vm{trial: t, host: &host{allow: t.filter.Allow}}
+	v.host.vm = v
+	for _, name := range t.unset {
+		v.host.unserved("environment variable " + name)
+	}
+	return v
+}
+
+// start does what Envoy does to create a plugin (proxy-wasm-cpp-host:
+// WasmBase::initialize, ContextBase::onStart and onConfigure).
+func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.CompiledModule) error {
+	ctx = context.WithValue(ctx, hostKey{}, v.host)
+	v.host.ctx = ctx
+	v.host.restricted = true
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	instance, err := runtime.InstantiateModule(ctx, code, config)
+	if err != nil {
+		return v.trapped("instantiation", err)
+	}
+	v.instance = instance
+	defer instance.Close(context.WithoutCancel(ctx))
+	if v.export("malloc") == nil && v.export("proxy_on_memory_allocate") == nil {
+		return refused("build it with a Proxy-Wasm SDK", "it exports neither malloc nor proxy_on_memory_allocate")
+	}
+	if err := v.boot(ctx); err != nil {
+		return err
+	}
+	v.host.restricted = false
+
+	v.host.plugin = true
+	if _, err := v.call(ctx, "proxy_on_context_create", rootContext, 0); err != nil {
+		return err
+	}
+	// The VM's start is no single plugin's business.
+	v.host.plugin = false
+	if err := v.ask(ctx, "proxy_on_vm_start", len(v.vmConfig)); err != nil {
+		return err
+	}
+	v.host.plugin = true
+	return v.ask(ctx, "proxy_on_configure", len(v.config))
+}
+
+// boot runs what a module does before it is called for the first time.
+func (v *vm) boot(ctx context.Context) error {
+	if v.export("_initialize") == nil {
+		_, err := v.call(ctx, "_start")
+		return err
+	}
+	if _, err := v.call(ctx, "_initialize"); err != nil {
+		return err
+	}
+	var err error
+	if v.export("main") != nil {
+		_, err = v.call(ctx, "main", 0, 0)
+	} else {
+		_, err = v.call(ctx, "__main_void")
+	}
+	return err
+}
+
+// ask calls a callback that may say no.
+func (v *vm) ask(ctx context.Context, name string, size int) error {
+	results, err := v.call(ctx, name, rootContext, uint64(size))
+	if err != nil {
+		return err
+	}
+	if len(results) == 1 && uint32(results[0]) == 0 {
+		return refused(v.hint(), "%s returned false%s", name, v.host.log.tail())
+	}
+	return nil
+}
+
+func (v *vm) export(name string) api.Function { return v.instance.ExportedFunction(name) }
+
+// call calls what the module exports; what it doesn't, isn't missed.
+func (v *vm) call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
+	f := v.export(name)
+	if f == nil {
+		return nil, nil
+	}
+	if n := len(f.Definition().ParamTypes()); n != len(args) {
+		return nil, refused("", "%s takes %d parameters, Envoy gives %d", name, n, len(args))
+	}
+	results, err := f.Call(ctx, args...)
+	if err != nil {
+		return nil, v.trapped(name, err)
+	}
+	return results, nil
+}
+
+func (v *vm) trapped(where string, err error) error {
+	message, stack, _ := strings.Cut(err.Error(), "\n")
+	message = strings.TrimPrefix(strings.TrimSuffix(message, " (recovered by wazero)"), "wasm error: ")
+	if call, ok := errors.AsType[*restricted](err); ok {
+		return refused("Envoy allows few host calls before proxy_on_context_create",
+			"%s called %s, which Envoy answers by ending the module%s", where, call.name, v.host.log.tail())
+	}
+	err = refused(v.hint(), "%s trapped: %s%s%s", where, message, frames(stack), v.host.log.tail())
+	if strings.Contains(message, "stack overflow") {
+		return &tooMuch{err}
+	}
+	return err
+}
+
+// frames gives the functions of a stack trace, the innermost first.
+func frames(stack string) string {
+	var names []string
+	for line := range strings.Lines(stack) {
+		name, _, isFrame := strings.Cut(strings.TrimSpace(line), "(")
+		if isFrame && name != "" && len(names) < 3 {
+			names = append(names, strings.TrimPrefix(name, "."))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (in %.200s)", strings.Join(names, ", called by "))
+}
+
+func (v *vm) hint() string {
+	if size := v.instance; size != nil && size.Memory() != nil && v.instance.Memory().Size() > 200<<20 {
+		return "it may have run out of memory, of which a dry run has less than Envoy; verify: abi leaves out the dry run"
+	}
+	return "verify: abi leaves out the dry run"
+}
