@@ -355,6 +355,9 @@ func (p *parser) pair() {
 		for _, s := range p.patches.slots {
 			if s.name == e.filter.Name {
 				s.place(e, first)
+				if first && s.root == e.root {
+					at["attach"] = s.at + ".match"
+				}
 				first = false
 			}
 		}

@@ -26,6 +26,9 @@ func Merge(files []*File) (*Set, []Problem) {
 	for {
 		found := duplicates(files)
 		if len(found) == 0 {
+			found = collisions(files)
+		}
+		if len(found) == 0 {
 			found = dangling(files)
 		}
 		if len(found) == 0 {
@@ -140,37 +143,6 @@ func duplicates(files []*File) []Problem {
 	return problems
 }
 
-// dangling finds filters that name a listener that is not there.
-func dangling(files []*File) []Problem {
-	set := merged(files)
-	known := map[string]bool{}
-	for _, t := range set.targets() {
-		known[t.Name] = true
-	}
-	var listeners []string
-	for name := range known {
-		listeners = append(listeners, name)
-	}
-	slices.Sort(listeners)
-	var problems []Problem
-	for _, f := range files {
-		for _, filter := range f.Filters {
-			for i, m := range filter.Attach.Listeners {
-				for j, name := range m.Names {
-					if !known[name] {
-						p := f.problem(filter, "attach.listeners["+fmt.Sprint(j)+"]", fmt.Sprintf("there is no listener %q", name), document.Suggest(name, listeners))
-						if filter.Kind == "WasmFilter" && f.origins[filter].root.Get("attach").Get("match") != nil {
-							p = f.problem(filter, fmt.Sprintf("attach.match[%d].listeners[%d]", i, j), p.Message, p.Hint)
-						}
-						problems = append(problems, p)
-					}
-				}
-			}
-		}
-	}
-	return problems
-}
-
 // targets are all listeners, raw ones included.
 func (s *Set) targets() []Target {
 	var all []Target
@@ -183,25 +155,4 @@ func (s *Set) targets() []Target {
 		}
 	}
 	return all
-}
-
-// warnings finds filters that are meant for listeners and match none of those
-// that are there.
-func warnings(files []*File, set *Set) []Problem {
-	targets := set.targets()
-	if len(targets) == 0 {
-		return nil // the listeners are elsewhere: in the Envoys' bootstrap
-	}
-	var problems []Problem
-	for _, f := range files {
-		for _, filter := range f.Filters {
-			if len(filter.Attach.Listeners) == 0 || slices.ContainsFunc(targets, filter.Attach.Matches) {
-				continue
-			}
-			p := f.problem(filter, "attach", "matches none of the listeners that are there", "")
-			p.Warning = true
-			problems = append(problems, p)
-		}
-	}
-	return problems
 }

@@ -16,17 +16,21 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// maxMessageProblems bounds what is reported of one message: each is found by
-// reading all of it once more.
-const maxMessageProblems = 20
+// Bounds of what is reported of one message: each problem is found by reading
+// all of it once more.
+const (
+	maxMessageProblems = 20
+	maxMessageBytes    = 16 << 20
+)
 
 // message fills an Envoy message from its JSON form and says whether nothing
 // was wrong. The parser stops at its first error, so what that one is about is
 // left out and the rest read again, until all errors are known.
 func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
 	skip := map[*document.Node]bool{}
-	for len(skip) < maxMessageProblems {
+	for read := 0; len(skip) < maxMessageProblems && read < maxMessageBytes; {
 		text, places := n.Lines(skip)
+		read += len(text)
 		err := protojson.Unmarshal(text, into)
 		if err == nil {
 			break

@@ -13,9 +13,6 @@ import (
 // MaxSize is the most bytes a file may have. A caller need not read further.
 const MaxSize = document.MaxSize
 
-// maxProblems bounds what is reported of a file.
-const maxProblems = 100
-
 // File is what one file defines. Immutable.
 type File struct {
 	Name      string
@@ -65,15 +62,17 @@ func Parse(name string, data []byte) (*File, []Problem) {
 	p := &parser{file: &File{Name: name, origins: map[any]origin{}}}
 	p.report(found)
 	for _, root := range roots {
-		p.document(root)
+		if len(p.problems) <= document.MaxProblems {
+			p.document(root)
+		}
 	}
 	p.pair()
 	if len(found) == 0 {
 		p.duplicates()
 	}
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	if more := len(p.problems) - maxProblems; more > 0 {
-		p.problems = append(p.problems[:maxProblems], Problem{File: name, Message: fmt.Sprintf("and %d problems more", more)})
+	if len(p.problems) > document.MaxProblems {
+		p.problems = append(p.problems[:document.MaxProblems], Problem{File: name, Message: "and more problems"})
 	}
 	if slices.ContainsFunc(p.problems, func(p Problem) bool { return !p.Warning }) {
 		return nil, p.problems

@@ -16,7 +16,8 @@ import (
 //
 // A field of type *Node takes anything. Null counts as not written. Unknown
 // fields, missing fields and wrong types are all reported, and what is right
-// is filled in all the same. path is put before the fields' names.
+// is filled in all the same. Past MaxProblems nothing more is looked at. path
+// is put before the fields' names.
 func (n *Node) Decode(into any, path string) []Problem {
 	d := &decoder{}
 	d.value(n, reflect.ValueOf(into).Elem(), path, n.Line)
@@ -45,6 +46,9 @@ func (d *decoder) problem(line int, path, hint, format string, args ...any) {
 var nodeType = reflect.TypeFor[*Node]()
 
 func (d *decoder) value(n *Node, v reflect.Value, path string, line int) {
+	if len(d.problems) > MaxProblems {
+		return
+	}
 	if v.Type() == nodeType {
 		v.Set(reflect.ValueOf(n))
 		return
@@ -127,6 +131,9 @@ func (d *decoder) number(n *Node, v reflect.Value, path string, line int) {
 func (d *decoder) object(n *Node, v reflect.Value, path string) {
 	fields := fieldsOf(v.Type())
 	for _, f := range n.Fields {
+		if len(d.problems) > MaxProblems {
+			return
+		}
 		at := Join(path, f.Key)
 		i := slices.IndexFunc(fields, func(known field) bool { return known.name == f.Key })
 		if i < 0 {

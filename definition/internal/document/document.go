@@ -23,6 +23,9 @@ const (
 	MaxNodes = 500_000 // values of a file, counted again for each alias
 )
 
+// MaxProblems is how many problems are looked for: beyond it, nobody reads on.
+const MaxProblems = 100
+
 // Kind is what a Node is, in JSON's terms.
 type Kind int
 
@@ -165,6 +168,9 @@ func (n *Node) appendJSON(b []byte) []byte {
 
 // appendText writes s as a JSON string, with <, > and & as they are.
 func appendText(b []byte, s string) []byte {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f || r == '"' || r == '\\' }) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	var w strings.Builder
 	e := json.NewEncoder(&w)
 	e.SetEscapeHTML(false)

@@ -130,6 +130,9 @@ func (r *jsonReader) fields(n *Node, depth int) error {
 			return err
 		}
 		if before, twice := first[key]; twice {
+			if len(r.problems) > MaxProblems {
+				continue
+			}
 			r.problems = append(r.problems, Problem{Line: line, Field: key, Message: fmt.Sprintf("written twice; first in line %d", before)})
 			continue
 		}

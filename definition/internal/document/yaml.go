@@ -79,6 +79,7 @@ type yamlReader struct {
 
 func (r *yamlReader) problem(line int, field, hint, format string, args ...any) {
 	r.problems = append(r.problems, Problem{Line: line, Field: field, Hint: hint, Message: fmt.Sprintf(format, args...)})
+	r.full = r.full || len(r.problems) > MaxProblems
 }
 
 func (r *yamlReader) node(y *yaml.Node, depth int) *Node {

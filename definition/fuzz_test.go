@@ -1,0 +1,61 @@
+package definition
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// FuzzParse: whatever a file holds, Parse ends, gives either a file or a
+// reason, and what it gives can be merged.
+func FuzzParse(f *testing.F) { fuzz(f, ".yaml", "*/*.yaml") }
+
+// FuzzParseJSON does the same for JSON.
+func FuzzParseJSON(f *testing.F) { fuzz(f, ".json", "*/*.json") }
+
+// FuzzWasmPlugin, FuzzEnvoyFilter and FuzzEnvoyExtensionPolicy begin with
+// documents of that kind.
+func FuzzWasmPlugin(f *testing.F)           { fuzz(f, ".yaml", "*/wasmplugin*.yaml") }
+func FuzzEnvoyFilter(f *testing.F)          { fuzz(f, ".yaml", "*/envoyfilter*.yaml") }
+func FuzzEnvoyExtensionPolicy(f *testing.F) { fuzz(f, ".yaml", "*/envoyextensionpolicy*.yaml") }
+
+func fuzz(f *testing.F, extension, seeds string) {
+	names, err := filepath.Glob("testdata/" + seeds)
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no seeds (%v)", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file, problems := Parse("dir/fuzz"+extension, data)
+		if file == nil {
+			if onlyWarnings(problems) {
+				t.Fatalf("no file and no reason: %v", problems)
+			}
+			return
+		}
+		if !onlyWarnings(problems) {
+			t.Fatalf("a file in spite of %v", problems)
+		}
+		for _, filter := range file.Filters {
+			if filter.Name == "" || filter.Module.URL == "" || filter.OnFailure == "" || filter.Verify == "" || filter.Module.Fetch == "" {
+				t.Errorf("incomplete: %+v", filter)
+			}
+			if filter.Pos.Line < 1 {
+				t.Errorf("no line: %+v", filter.Pos)
+			}
+		}
+		set, found := Merge([]*File{file})
+		if set == nil {
+			t.Fatalf("no set: %v", found)
+		}
+		if onlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources)) {
+			t.Errorf("left out %v for %v", file, found)
+		}
+	})
+}

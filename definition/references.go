@@ -1,0 +1,186 @@
+package definition
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strconv"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// dangling finds filters that name a listener that is not there.
+func dangling(files []*File) []Problem {
+	var listeners []string
+	for _, t := range merged(files).targets() {
+		listeners = append(listeners, t.Name)
+	}
+	slices.Sort(listeners)
+	var problems []Problem
+	for _, f := range files {
+		for _, filter := range f.Filters {
+			match := f.origins[filter].root.Get("attach").Get("match") != nil
+			for i, m := range filter.Attach.Listeners {
+				for j, name := range m.Names {
+					if _, ok := slices.BinarySearch(listeners, name); ok {
+						continue
+					}
+					path := document.Index("attach.listeners", j)
+					if match {
+						path = document.Index(document.Index("attach.match", i)+".listeners", j)
+					}
+					problems = append(problems, f.problem(filter, path, fmt.Sprintf("there is no listener %q", name), document.Suggest(name, listeners)))
+				}
+			}
+		}
+	}
+	return problems
+}
+
+// bound is a listener and where it listens.
+type bound struct {
+	definition any
+	name       string
+	address    string
+	nodes      Selector
+	pos        Position
+}
+
+// collisions finds listeners that some node can't both have, since they
+// listen at the same address: Envoy refuses the second.
+func collisions(files []*File) []Problem {
+	var problems []Problem
+	taken := map[string][]bound{}
+	for _, f := range files {
+		for _, b := range f.bounds() {
+			i := slices.IndexFunc(taken[b.address], func(o bound) bool { return overlap(b.nodes, o.nodes) })
+			if i < 0 {
+				taken[b.address] = append(taken[b.address], b)
+				continue
+			}
+			other := taken[b.address][i]
+			problems = append(problems, f.problem(b.definition, "address",
+				fmt.Sprintf("%s is taken by listener %q, in %s:%d", b.address, other.name, other.pos.File, other.pos.Line),
+				"give one of them another port or other nodes"))
+		}
+	}
+	return problems
+}
+
+// overlap says whether some node is certain to match both, if it matches one.
+func overlap(a, b Selector) bool {
+	return all(a) || all(b) || reflect.DeepEqual(a, b)
+}
+
+func all(s Selector) bool { return len(s.IDs) == 0 && len(s.Clusters) == 0 && len(s.Labels) == 0 }
+
+// bounds gives the listeners that are bound to a certain port.
+func (f *File) bounds() []bound {
+	var found []bound
+	for _, l := range f.Listeners {
+		if l.Target().Port != 0 {
+			found = append(found, bound{l, l.Name, l.Address, l.Nodes, l.Pos})
+		}
+	}
+	for _, r := range f.Resources {
+		l, ok := r.Message.(*listenerv3.Listener)
+		if !ok || l.GetBindToPort() != nil && !l.GetBindToPort().GetValue() {
+			continue
+		}
+		socket := l.GetAddress().GetSocketAddress()
+		if socket.GetPortValue() != 0 && socket.GetProtocol() == corev3.SocketAddress_TCP {
+			address := net.JoinHostPort(socket.GetAddress(), strconv.FormatUint(uint64(socket.GetPortValue()), 10))
+			found = append(found, bound{r, r.Name, address, Selector{}, r.Pos})
+		}
+	}
+	return found
+}
+
+// warnings tells what is likely, but not certain, to be wrong.
+func warnings(files []*File, set *Set) []Problem {
+	var problems []Problem
+	targets := set.targets()
+	has := map[[2]string]bool{} // raw resources, by type URL and name
+	for _, r := range set.Resources {
+		has[[2]string{r.TypeURL, r.Name}] = true
+	}
+	for _, f := range files {
+		for _, filter := range f.Filters {
+			// Where there are no listeners at all, they are in the Envoys' bootstrap.
+			if len(targets) > 0 && len(filter.Attach.Listeners) > 0 && !slices.ContainsFunc(targets, filter.Attach.Matches) {
+				problems = append(problems, f.problem(filter, "attach", "matches none of the listeners that are there", ""))
+			}
+		}
+		for _, r := range f.Resources {
+			for _, ref := range references(r) {
+				if !has[[2]string{ref.of, ref.name}] {
+					problems = append(problems, f.problem(r, ref.path, fmt.Sprintf("there is no %s %q", ref.what, ref.name), ref.hint))
+				}
+			}
+		}
+	}
+	for i := range problems {
+		problems[i].Warning = true
+	}
+	return problems
+}
+
+// reference is a raw resource's mention of another.
+type reference struct {
+	of, name string // the other's type URL and name
+	what     string // for people
+	path     string // of the mention
+	hint     string
+}
+
+const inBootstrap = "right where the Envoys' bootstrap has it"
+
+// references finds the clusters that a raw resource's routes name, and the
+// route configurations that a raw listener gets over ADS.
+func references(r *Resource) []reference {
+	switch m := r.Message.(type) {
+	case *routev3.RouteConfiguration:
+		return routeReferences(m, "")
+	case *listenerv3.Listener:
+		var found []reference
+		for i, chain := range m.GetFilterChains() {
+			for j, filter := range chain.GetFilters() {
+				hcm := &hcmv3.HttpConnectionManager{}
+				if filter.GetTypedConfig().UnmarshalTo(hcm) != nil {
+					continue // some other filter
+				}
+				at := document.Index(document.Index("filter_chains", i)+".filters", j) + ".typed_config."
+				found = append(found, routeReferences(hcm.GetRouteConfig(), at+"route_config.")...)
+				if rds := hcm.GetRds(); rds.GetConfigSource().GetAds() != nil {
+					found = append(found, reference{routeType, rds.GetRouteConfigName(), "route configuration", at + "rds.route_config_name", ""})
+				}
+			}
+		}
+		return found
+	}
+	return nil
+}
+
+func routeReferences(m *routev3.RouteConfiguration, at string) []reference {
+	var found []reference
+	for i, host := range m.GetVirtualHosts() {
+		for j, route := range host.GetRoutes() {
+			path := document.Index(at+document.Index("virtual_hosts", i)+".routes", j) + ".route."
+			if name := route.GetRoute().GetCluster(); name != "" {
+				found = append(found, reference{clusterType, name, "cluster", path + "cluster", inBootstrap})
+			}
+			for k, weighted := range route.GetRoute().GetWeightedClusters().GetClusters() {
+				if name := weighted.GetName(); name != "" {
+					found = append(found, reference{clusterType, name, "cluster", document.Index(path+"weighted_clusters.clusters", k) + ".name", inBootstrap})
+				}
+			}
+		}
+	}
+	return found
+}
