@@ -3,12 +3,9 @@ package resource
 import (
 	"cmp"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -156,16 +153,4 @@ func (b *builder) sameNodes(s definition.Selector) *selector {
 
 func problem(at definition.Position, field, format string, args ...any) definition.Problem {
 	return definition.Problem{File: at.File, Line: at.Line, Field: field, Message: fmt.Sprintf(format, args...)}
-}
-
-// check marshals m, as it would be sent, and holds it against the rules in
-// Envoy's API: better told here than by a NACK from every Envoy.
-func check(typeURL, name string, m interface {
-	proto.Message
-	ValidateAll() error
-}) (*Resource, error) {
-	if err := m.ValidateAll(); err != nil {
-		return nil, fmt.Errorf("%s %q is not valid for Envoy: %w", path.Base(typeURL), name, err)
-	}
-	return New(typeURL, name, m)
 }

@@ -139,3 +139,15 @@ func TestAttempts(t *testing.T) {
 		}
 	}
 }
+
+func TestLargeModule(t *testing.T) {
+	f := wasm("large", shaA, "x")
+	f.Module.Size = 33 << 20
+	c, problems := Compile(nil, &module.Set{Filters: []*module.Filter{f}}, opts)
+	if len(problems) != 1 || !problems[0].Warning || problems[0].Hint == "" {
+		t.Errorf("problems: %+v, want one warning with a hint", problems)
+	}
+	if s := c.Snapshot(definition.Node{}); len(s.Filters) != 1 {
+		t.Error("a warning took the filter away")
+	}
+}

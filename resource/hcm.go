@@ -96,16 +96,16 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
-// connectionManager is what native listeners and the primer have: HTTP/1 and
-// 2, and no more opinions than a proxy that filters requests must have. The
+// connectionManager is what native listeners and the primer have, but for its
+// routes: HTTP/1 and 2, and no more opinions than a proxy that filters requests must have. The
 // path is normalized before a filter looks at it, and what the client says of
 // its own address and of x-envoy-… is not taken for true.
-func connectionManager(name string, routes any) *hcmv3.HttpConnectionManager {
+func connectionManager(name string) *hcmv3.HttpConnectionManager {
 	router, err := pack(new(routerv3.Router))
 	if err != nil {
 		panic(err) // an empty message can be marshalled
 	}
-	hcm := &hcmv3.HttpConnectionManager{
+	return &hcmv3.HttpConnectionManager{
 		StatPrefix:       name,
 		CodecType:        hcmv3.HttpConnectionManager_AUTO,
 		UseRemoteAddress: wrapperspb.Bool(true),
@@ -115,11 +115,4 @@ func connectionManager(name string, routes any) *hcmv3.HttpConnectionManager {
 			ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router},
 		}},
 	}
-	switch r := routes.(type) {
-	case *hcmv3.HttpConnectionManager_RouteConfig:
-		hcm.RouteSpecifier = r
-	case *hcmv3.HttpConnectionManager_Rds:
-		hcm.RouteSpecifier = r
-	}
-	return hcm
 }

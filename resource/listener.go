@@ -150,7 +150,9 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := packed(connectionManager(d.Name, &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes}))
+	hcm := connectionManager(d.Name)
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes}
+	config, err := packed(hcm)
 	if err != nil {
 		return nil, err
 	}

@@ -35,10 +35,11 @@ func (c *Catalog) primer(filters []*filter) *Resource {
 }
 
 func newPrimer(filters []*filter) (*Resource, error) {
-	hcm := connectionManager(PrimerListener, &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+	hcm := connectionManager(PrimerListener)
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 		ConfigSource:    ads(),
 		RouteConfigName: GateRoute,
-	}})
+	}}
 	router := hcm.HttpFilters
 	hcm.HttpFilters = nil
 	for _, f := range filters {
@@ -50,7 +51,9 @@ func newPrimer(filters []*filter) (*Resource, error) {
 		return nil, err
 	}
 	return check(ListenerType, PrimerListener, &listenerv3.Listener{
-		Name:       PrimerListener,
+		Name: PrimerListener,
+		// Envoy wants an address, and shows it, but never opens it: any number
+		// of Envoys on one machine may have the same.
 		Address:    socketAddress("127.0.0.1", 1),
 		BindToPort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{

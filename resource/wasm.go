@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -24,12 +23,6 @@ const (
 	runtime  = "envoy.wasm.runtime.v8"
 )
 
-// validatable is a message with the rules of Envoy's API.
-type validatable interface {
-	proto.Message
-	ValidateAll() error
-}
-
 // extension is an ECDS resource.
 func extension(name string, config validatable) (*Resource, error) {
 	if err := config.ValidateAll(); err != nil {
@@ -40,15 +33,6 @@ func extension(name string, config validatable) (*Resource, error) {
 		return nil, err
 	}
 	return check(ExtensionType, name, &corev3.TypedExtensionConfig{Name: name, TypedConfig: value})
-}
-
-// pack is anypb.New, but the same bytes each time.
-func pack(m proto.Message) (*anypb.Any, error) {
-	value := new(anypb.Any)
-	if err := anypb.MarshalFrom(value, m, proto.MarshalOptions{Deterministic: true}); err != nil {
-		return nil, fmt.Errorf("marshal %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return value, nil
 }
 
 // wasmConfig is the filter's configuration with its code. A definition that
