@@ -21,8 +21,8 @@ type Event int
 
 const (
 	Started Event = iota // it was asked for; it may still wait in line
-	Done          // the client's machine has every byte
-	Aborted       // it ended before
+	Done                 // the client's machine has every byte
+	Aborted              // it ended before
 )
 
 func (e Event) String() string {
@@ -103,10 +103,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.notFound(w)
 		return
 	}
-	d := &download{ResponseWriter: w, control: http.NewResponseController(w)}
-	if r.Method == http.MethodGet && r.Header.Get("Range") == "" {
-		s.tell(r, sha256, Started)
-		defer func() { s.ended(r, sha256, d.done) }()
+	d := &download{ResponseWriter: w, control: http.NewResponseController(w), server: s, request: r, sha256: sha256}
+	defer d.end()
+	if _, err := s.options.Store.Stat(sha256); err == nil && d.plain() {
+		d.begin() // a client that waits in line is under way, too
 	}
 	if !s.wait(w, r) {
 		return
@@ -123,17 +123,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	s.serve(d, r, f, info)
-}
-
-// ended counts and tells how a download that was Started has ended.
-func (s *Server) ended(r *http.Request, sha256 string, done bool) {
-	if done {
-		s.downloads.done.Add(1)
-		s.tell(r, sha256, Done)
-		return
-	}
-	s.downloads.aborted.Add(1)
-	s.tell(r, sha256, Aborted)
 }
 
 // wait waits for the request's turn, first come, first served.
@@ -186,12 +175,49 @@ func (s *Server) notFound(w http.ResponseWriter) {
 	http.Error(w, "no such module", http.StatusNotFound)
 }
 
-// download counts the bytes of a response, and ends it when the client stalls.
+// download is a response with a module, or with a part of it. It counts the
+// bytes, tells of whole modules, and ends when the client stalls.
 type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	server  *Server
+	request *http.Request
+	sha256  string
 	written int64
-	done    bool // all of the module has arrived
+	begun   bool // it was told that a whole module is under way
+	done    bool // all of it has arrived
+}
+
+// plain tells whether the request is sure to be for a whole module.
+func (d *download) plain() bool {
+	h := d.request.Header
+	return d.request.Method == http.MethodGet && h.Get("Range") == "" && h.Get("If-None-Match") == ""
+}
+
+func (d *download) begin() {
+	if !d.begun && d.request.Method == http.MethodGet {
+		d.begun = true
+		d.server.tell(d.request, d.sha256, Started)
+	}
+}
+
+func (d *download) end() {
+	switch {
+	case !d.begun:
+	case d.done:
+		d.server.downloads.done.Add(1)
+		d.server.tell(d.request, d.sha256, Done)
+	default:
+		d.server.downloads.aborted.Add(1)
+		d.server.tell(d.request, d.sha256, Aborted)
+	}
+}
+
+func (d *download) WriteHeader(status int) {
+	if status == http.StatusOK {
+		d.begin()
+	}
+	d.ResponseWriter.WriteHeader(status)
 }
 
 func (d *download) Write(b []byte) (int, error) {
