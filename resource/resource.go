@@ -42,8 +42,13 @@ func New(typeURL, name string, m proto.Message) (*Resource, error) {
 	if err != nil {
 		return nil, fmt.Errorf("marshal %s %q: %w", typeURL, name, err)
 	}
-	sum := sha256.Sum256(b)
-	return &Resource{TypeURL: typeURL, Name: name, Version: hex.EncodeToString(sum[:8]), Value: b}, nil
+	return &Resource{TypeURL: typeURL, Name: name, Version: VersionOf(b), Value: b}, nil
+}
+
+// VersionOf is the version of a resource with this content.
+func VersionOf(value []byte) string {
+	sum := sha256.Sum256(value)
+	return hex.EncodeToString(sum[:8])
 }
 
 // validatable is a message with the rules of Envoy's API.

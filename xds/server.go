@@ -26,16 +26,24 @@ type Options struct {
 	// Allow decides whether a stream may be this node; nil: any may. Its
 	// error is what the Envoy is told.
 	Allow func(ctx context.Context, n definition.Node) error
+	// Swapped is told of each filter that begins to run another version on an
+	// Envoy; nil: nobody is. It must be quick.
+	Swapped func(Swap)
+	// Dir is where the listeners that Envoys were sent are kept for the
+	// server after this one; "": nowhere.
+	Dir string
 }
 
 // Server holds the streams of all Envoys.
 type Server struct {
-	log   *slog.Logger
-	now   func() time.Time
-	allow func(ctx context.Context, n definition.Node) error
-	space *swap.Space
-	salt  int
-	wheel *wheel
+	log     *slog.Logger
+	now     func() time.Time
+	allow   func(ctx context.Context, n definition.Node) error
+	swapped func(Swap)
+	space   *swap.Space
+	salt    int
+	wheel   *wheel
+	sent    *archive
 
 	started time.Time
 
@@ -59,10 +67,11 @@ type counters struct {
 	sent, refused                           [swap.Types]atomic.Int64
 }
 
-// New makes a Server. It serves once Run runs and something was published.
-func New(o Options) *Server {
+// New makes a Server. It serves once Run runs and something was published. The
+// error is that of making Options.Dir.
+func New(o Options) (*Server, error) {
 	s := &Server{
-		log: o.Log, now: o.Now, allow: o.Allow,
+		log: o.Log, now: o.Now, allow: o.Allow, swapped: o.Swapped,
 		space:   swap.NewSpace(),
 		salt:    rand.IntN(1 << 20),
 		wheel:   newWheel(),
@@ -80,7 +89,15 @@ func New(o Options) *Server {
 		s.now = time.Now
 	}
 	s.started = s.now()
-	return s
+	var err error
+	if s.sent, err = openArchive(o.Dir, s.log); err != nil {
+		return nil, err
+	}
+	if s.sent != nil {
+		s.space.Learn(s.sent.load(s.started))
+		s.space.OnSent(s.sent.sent)
+	}
+	return s, nil
 }
 
 // NewGRPC makes a grpc.Server for Server: with the codec that shares bytes,
@@ -147,6 +164,10 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	g.Go(func() error {
 		s.wheel.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
+		return nil
+	})
+	g.Go(func() error {
+		s.sent.run(ctx)
 		return nil
 	})
 	return g.Wait()

@@ -176,7 +176,7 @@ func (s *Server) request(c *client, r *request) {
 	if r.Failed {
 		s.nacked(c, r)
 	}
-	s.step(c, r.Request)
+	s.observed(c, r)
 }
 
 func (s *Server) nacked(c *client, r *request) {

@@ -1,0 +1,136 @@
+package xds
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"wasmxds/resource"
+)
+
+// archive keeps the listeners that Envoys were sent in a folder, for the server
+// that comes after this one: a state-of-the-world Envoy that is to keep a
+// listener needs it in each response. A nil archive keeps nothing.
+type archive struct {
+	dir string
+	log *slog.Logger
+	in  chan *resource.Listener
+}
+
+// archived is the content of a file.
+type archived struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	Slots   []string `json:"slots,omitempty"`
+	Value   []byte   `json:"value"`
+}
+
+const (
+	archiveKeep = 30 * 24 * time.Hour // for Envoys that were away
+	archiveMost = 2000                // files
+)
+
+func openArchive(dir string, log *slog.Logger) (*archive, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of sent listeners: %w", err)
+	}
+	return &archive{dir: dir, log: log, in: make(chan *resource.Listener, 1024)}, nil
+}
+
+// load reads what is there, and deletes what is old or not readable.
+func (a *archive) load(now time.Time) []*resource.Listener {
+	if a == nil {
+		return nil
+	}
+	entries, err := os.ReadDir(a.dir)
+	if err != nil {
+		a.log.Warn("cannot read the sent listeners", "error", err)
+		return nil
+	}
+	type file struct {
+		path string
+		at   time.Time
+	}
+	var files []file
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			files = append(files, file{filepath.Join(a.dir, e.Name()), info.ModTime()})
+		}
+	}
+	slices.SortFunc(files, func(x, y file) int { return y.at.Compare(x.at) })
+	var out []*resource.Listener
+	for i, f := range files {
+		l, err := readArchived(f.path)
+		if err == nil && i < archiveMost && now.Sub(f.at) < archiveKeep {
+			out = append(out, l)
+			continue
+		}
+		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.log.Warn("cannot remove a sent listener", "error", err)
+		}
+	}
+	return out
+}
+
+func readArchived(path string) (*resource.Listener, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var c archived
+	if err := json.Unmarshal(b, &c); err != nil {
+		return nil, err
+	}
+	r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
+	if r.Version != resource.VersionOf(c.Value) {
+		return nil, errors.New("its content is not what was written")
+	}
+	return &resource.Listener{Resource: r, Slots: c.Slots}, nil
+}
+
+// sent is told of each listener that is sent for the first time. It does not
+// block.
+func (a *archive) sent(l *resource.Listener) {
+	select {
+	case a.in <- l:
+	default:
+		a.log.Warn("a sent listener is not kept: too many at once", "listener", l.Name)
+	}
+}
+
+// run writes until ctx ends.
+func (a *archive) run(ctx context.Context) {
+	if a == nil {
+		return
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case l := <-a.in:
+			if err := a.write(l); err != nil {
+				a.log.Warn("cannot keep a sent listener", "listener", l.Name, "error", err)
+			}
+		}
+	}
+}
+
+func (a *archive) write(l *resource.Listener) error {
+	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Value: l.Value})
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(filepath.Join(a.dir, l.Version+".json"), b, 0o600)
+}
