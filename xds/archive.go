@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -39,19 +38,15 @@ const (
 	archiveMost = 2000                // files
 )
 
-func openArchive(dir string, log *slog.Logger) (*archive, error) {
-	if dir == "" {
-		return nil, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the folder of sent listeners: %w", err)
-	}
-	return &archive{dir: dir, log: log, in: make(chan *resource.Listener, 1024)}, nil
+func newArchive(dir string, log *slog.Logger) *archive {
+	return &archive{dir: dir, log: log, in: make(chan *resource.Listener, 1024)}
 }
 
-// load reads what is there, and deletes what is old or not readable.
+// load reads what is there, and deletes what is old or not readable. What
+// can't be read or written is logged; it is needed only rarely.
 func (a *archive) load(now time.Time) []*resource.Listener {
-	if a == nil {
+	if err := os.MkdirAll(a.dir, 0o700); err != nil {
+		a.log.Warn("cannot keep the listeners that are sent", "error", err)
 		return nil
 	}
 	entries, err := os.ReadDir(a.dir)
@@ -112,9 +107,6 @@ func (a *archive) sent(l *resource.Listener) {
 
 // run writes until ctx ends.
 func (a *archive) run(ctx context.Context) {
-	if a == nil {
-		return
-	}
 	for {
 		select {
 		case <-ctx.Done():

@@ -67,9 +67,8 @@ type counters struct {
 	sent, refused                           [swap.Types]atomic.Int64
 }
 
-// New makes a Server. It serves once Run runs and something was published. The
-// error is that of making Options.Dir.
-func New(o Options) (*Server, error) {
+// New makes a Server. It serves once Run runs and something was published.
+func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow, swapped: o.Swapped,
 		space:   swap.NewSpace(),
@@ -89,15 +88,12 @@ func New(o Options) (*Server, error) {
 		s.now = time.Now
 	}
 	s.started = s.now()
-	var err error
-	if s.sent, err = openArchive(o.Dir, s.log); err != nil {
-		return nil, err
-	}
-	if s.sent != nil {
+	if o.Dir != "" {
+		s.sent = newArchive(o.Dir, s.log)
 		s.space.Learn(s.sent.load(s.started))
 		s.space.OnSent(s.sent.sent)
 	}
-	return s, nil
+	return s
 }
 
 // NewGRPC makes a grpc.Server for Server: with the codec that shares bytes,
@@ -166,10 +162,12 @@ func (s *Server) Run(ctx context.Context) error {
 		s.wheel.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
 		return nil
 	})
-	g.Go(func() error {
-		s.sent.run(ctx)
-		return nil
-	})
+	if s.sent != nil {
+		g.Go(func() error {
+			s.sent.run(ctx)
+			return nil
+		})
+	}
 	return g.Wait()
 }
 
