@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
+
+	"wasmxds/definition"
 )
 
 const (
@@ -97,16 +98,13 @@ func fileTag(stat fs.FileInfo) string {
 }
 
 // filePath gives the path of a file URL.
-func filePath(raw string) (string, error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return "", &ContentError{Message: fmt.Sprintf("module file: %v", err)}
-	}
-	if u.Scheme != "file" || (u.Host != "" && u.Host != "localhost") || !filepath.IsAbs(u.Path) {
+func filePath(url string) (string, error) {
+	path, ok := definition.Module{URL: url}.Path()
+	if !ok || path == "" {
 		return "", &ContentError{
-			Message: fmt.Sprintf("module file: %s is not the URL of a local file", u.Redacted()),
+			Message: fmt.Sprintf("module file: %q is not the URL of a local file", url),
 			Hint:    "write file:///absolute/path, or a path relative to the definition",
 		}
 	}
-	return filepath.Clean(u.Path), nil
+	return filepath.Clean(path), nil
 }

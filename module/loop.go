@@ -120,10 +120,14 @@ func (l *loop) sweep() {
 	for _, f := range l.wanted.Filters {
 		names[f.Name] = true
 		origins[keyOf(f)] = true
+		if f.Module.Pull == definition.PullAlways {
+			l.pull(f)
+		}
 	}
 	for name := range l.filters {
 		if !names[name] {
 			delete(l.filters, name)
+			l.memory.changed = true
 		}
 	}
 	for key, o := range l.origins {
@@ -133,6 +137,14 @@ func (l *loop) sweep() {
 		}
 	}
 	l.memory.forget(origins)
+}
+
+// pull asks the origin of a definition that was loaded anew.
+func (l *loop) pull(f *definition.Filter) {
+	e, o := l.filters[f.Name], l.origins[keyOf(f)]
+	if e != nil && o != nil && e.current != nil && e.current.Wanted != f {
+		o.look()
+	}
 }
 
 // resolve brings all filters up to date with what is known now, and says
@@ -166,7 +178,9 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 	switch {
 	case v.state == Good:
 		next.Module = v.module
-		e.good = good{f, v.module, e.key}
+		if now := (good{f, v.module, e.key}); now != e.good {
+			e.good, l.memory.changed = now, true
+		}
 	case e.good.definition != nil:
 		next.Definition, next.Module = e.good.definition, e.good.module
 		next.Reason = fmt.Sprintf("%v; it goes on with %.12s", v.err, e.good.module.SHA256)

@@ -1,27 +1,278 @@
 package module
 
-// memory is what a Resolver knows across restarts.
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+
+	"wasmxds/definition"
+)
+
+// memory is what a Resolver knows across restarts: what was good last, and
+// what origins said of what they gave.
 type memory struct {
 	origins map[originKey]knowledge
+	changed bool // since it was handed to the saver
+
+	save  chan struct{} // there is something to save
+	mu    sync.Mutex
+	next  *savedState // nil: nothing
+	saved []byte      // as the file has it; owned by the saver
+}
+
+// savedState is the file.
+type savedState struct {
+	Version int           `json:"version"`
+	Filters []savedFilter `json:"filters"`
+	Origins []savedOrigin `json:"origins"`
+}
+
+// savedVersion changes when older files can't be read any more.
+const savedVersion = 1
+
+type savedFilter struct {
+	Definition savedDefinition `json:"definition"`
+	Module     Info            `json:"module"`
+	Trial      string          `json:"trial,omitempty"`
+}
+
+type savedOrigin struct {
+	URL        string `json:"url"`
+	Pull       string `json:"pull,omitempty"`
+	PullSecret string `json:"pullSecret,omitempty"`
+	Validators
+	Module Info `json:"module"`
+}
+
+// savedDefinition has the messages of a Filter as bytes, since JSON can't
+// have them as they are. Its fields hide those of the same name.
+type savedDefinition struct {
+	definition.Filter
+	Config, VMConfig, Wasm []byte `json:",omitempty"`
 }
 
 func (m *memory) origin(key originKey) knowledge { return m.origins[key] }
 
 func (m *memory) learn(key originKey, k knowledge) {
-	if m.origins == nil {
-		m.origins = map[originKey]knowledge{}
+	if key.sha256 == "" && m.origins[key] != k {
+		m.origins[key] = k
+		m.changed = true
 	}
-	m.origins[key] = k
 }
 
 func (m *memory) forget(but map[originKey]bool) {
 	for key := range m.origins {
 		if !but[key] {
 			delete(m.origins, key)
+			m.changed = true
 		}
 	}
 }
 
-func (l *loop) restore()    {}
-func (l *loop) remember()   {}
-func (l *loop) save() error { return nil }
+// restore takes over what was good before a restart, as far as the store
+// still has it. A file that can't be read is a pity, not an error.
+func (l *loop) restore() {
+	if l.State == "" {
+		return
+	}
+	b, err := os.ReadFile(l.State)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var state savedState
+	if err == nil {
+		err = json.Unmarshal(b, &state)
+	}
+	if err == nil && state.Version != savedVersion {
+		err = fmt.Errorf("it has version %d, this program knows %d", state.Version, savedVersion)
+	}
+	if err != nil {
+		l.Logger.Error("what was good before the restart can't be read", "file", l.State, "error", err)
+		return
+	}
+	l.memory.saved = b
+	there := l.present(state)
+	for _, f := range state.Filters {
+		d, err := f.Definition.restore()
+		if err != nil {
+			l.Logger.Error("what was good before the restart can't be read", "filter", f.Definition.Name, "error", err)
+			continue
+		}
+		if f.Module.ABI == "" || there[f.Module.SHA256] { // no ABI: only Envoys have it
+			l.filters[d.Name] = &entry{good: good{d, f.Module, f.Trial}}
+		}
+	}
+	for _, o := range state.Origins {
+		if there[o.Module.SHA256] {
+			key := originKey{url: o.URL, pull: definition.PullPolicy(o.Pull), secret: o.PullSecret}
+			l.memory.origins[key] = knowledge{Validators: o.Validators, info: o.Module}
+		}
+	}
+}
+
+// present verifies the modules that a state names.
+func (l *loop) present(state savedState) map[string]bool {
+	var mu sync.Mutex
+	there := map[string]bool{}
+	var group errgroup.Group
+	group.SetLimit(8)
+	verify := func(m Info) {
+		if _, seen := there[m.SHA256]; seen || m.ABI == "" {
+			return
+		}
+		there[m.SHA256] = false
+		group.Go(func() error {
+			_, err := l.Store.Stat(m.SHA256)
+			if err != nil {
+				l.Logger.Error("module that was good before the restart is lost", "sha256", m.SHA256, "error", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			there[m.SHA256] = err == nil
+			return nil
+		})
+	}
+	for _, f := range state.Filters {
+		mu.Lock()
+		verify(f.Module)
+		mu.Unlock()
+	}
+	for _, o := range state.Origins {
+		mu.Lock()
+		verify(o.Module)
+		mu.Unlock()
+	}
+	_ = group.Wait() // they give no error
+	return there
+}
+
+// remember hands what is good now to the saver.
+func (l *loop) remember() {
+	if l.State == "" || !l.memory.changed {
+		return
+	}
+	l.memory.changed = false
+	state := &savedState{Version: savedVersion}
+	for _, f := range l.wanted.Filters {
+		if g := l.filters[f.Name].good; g.definition != nil {
+			state.Filters = append(state.Filters, savedFilter{savedDefinition{Filter: *g.definition}, g.module, g.key})
+		}
+	}
+	for key, k := range l.memory.origins {
+		state.Origins = append(state.Origins, savedOrigin{key.url, string(key.pull), key.secret, k.Validators, k.info})
+	}
+	l.memory.mu.Lock()
+	l.memory.next = state
+	l.memory.mu.Unlock()
+	select {
+	case l.memory.save <- struct{}{}:
+	default:
+	}
+}
+
+// keep saves what is remembered, off the loop. What comes in a burst is saved
+// once; what can't be, is tried again.
+func (l *loop) keep() {
+	const gather, again = 100 * time.Millisecond, 10 * time.Second
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.memory.save:
+		}
+		wait := gather
+		if err := l.write(); err != nil {
+			l.Logger.Error("what is good now would not survive a restart", "error", err)
+			wait = again
+			select {
+			case l.memory.save <- struct{}{}:
+			default:
+			}
+		}
+		if !l.sleep(l.ctx, wait) {
+			return
+		}
+	}
+}
+
+// write saves what was remembered last.
+func (l *loop) write() error {
+	m := &l.memory
+	m.mu.Lock()
+	state := m.next
+	m.mu.Unlock()
+	if state == nil {
+		return nil
+	}
+	b, err := state.encode()
+	if err == nil && !bytes.Equal(b, m.saved) {
+		err = renameio.WriteFile(l.State, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("save the state of modules: %w", err)
+	}
+	m.saved = b
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.next == state {
+		m.next = nil
+	}
+	return nil
+}
+
+func (s *savedState) encode() ([]byte, error) {
+	for i := range s.Filters {
+		if err := s.Filters[i].Definition.pack(); err != nil {
+			return nil, err
+		}
+	}
+	b, err := json.MarshalIndent(s, "", " ")
+	return append(b, '\n'), err
+}
+
+// pack puts the messages into the fields that hide them.
+func (d *savedDefinition) pack() error {
+	marshal := proto.MarshalOptions{Deterministic: true}
+	var errs [3]error
+	if d.Filter.Config != nil {
+		d.Config, errs[0] = marshal.Marshal(d.Filter.Config)
+	}
+	if d.Filter.VMConfig != nil {
+		d.VMConfig, errs[1] = marshal.Marshal(d.Filter.VMConfig)
+	}
+	if d.Filter.Wasm != nil {
+		d.Wasm, errs[2] = marshal.Marshal(d.Filter.Wasm)
+	}
+	return errors.Join(errs[:]...)
+}
+
+// restore is the opposite.
+func (d *savedDefinition) restore() (*definition.Filter, error) {
+	f := d.Filter
+	var errs [3]error
+	if d.Config != nil {
+		f.Config = new(anypb.Any)
+		errs[0] = proto.Unmarshal(d.Config, f.Config)
+	}
+	if d.VMConfig != nil {
+		f.VMConfig = new(anypb.Any)
+		errs[1] = proto.Unmarshal(d.VMConfig, f.VMConfig)
+	}
+	if d.Wasm != nil {
+		f.Wasm = new(wasmv3.Wasm)
+		errs[2] = proto.Unmarshal(d.Wasm, f.Wasm)
+	}
+	return &f, errors.Join(errs[:]...)
+}

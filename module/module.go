@@ -29,8 +29,8 @@ type Filter struct {
 	// Definition is what to serve: the newest, or, while the newest has a
 	// module that can't be had or doesn't run, the last one that was good.
 	Definition *definition.Filter
-	// Module is zero where none was ever good (Reason says why), and where
-	// Envoy fetches from the module's own URL.
+	// Module is zero where none was ever good (Reason says why). Where Envoy
+	// fetches from the module's own URL, there may be no more than its SHA256.
 	Module Info
 
 	Wanted *definition.Filter // what the directory says now
@@ -47,7 +47,6 @@ const (
 	Failed   State = "failed"   // its module can't be had or can't be used
 )
 
-// Ready says whether there is anything to serve for this filter.
-func (f *Filter) Ready() bool {
-	return f.Module.SHA256 != "" || f.Definition.Module.Fetch == definition.Direct
-}
+// Ready says whether there is anything to serve for this filter: Envoy takes
+// no module without its SHA-256.
+func (f *Filter) Ready() bool { return f.Module.SHA256 != "" }

@@ -1,11 +1,12 @@
 package module
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -17,20 +18,22 @@ import (
 type originKey struct {
 	url    string
 	sha256 string // "": whatever is there
+	pull   definition.PullPolicy
+	secret string
 }
 
 func keyOf(f *definition.Filter) originKey {
-	return originKey{url: f.Module.URL, sha256: f.Module.SHA256}
+	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret}
 }
 
 // String is for people: it has no password.
 func (k originKey) String() string {
+	if file, ok := (definition.Module{URL: k.url}).Path(); ok {
+		return file
+	}
 	u, err := url.Parse(k.url)
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Sprintf("%q", k.url)
-	case u.Scheme == "file":
-		return u.Path
 	}
 	return u.Redacted()
 }
@@ -41,6 +44,17 @@ func (k originKey) scheme() string {
 		return ""
 	}
 	return u.Scheme
+}
+
+// settled says whether what was fetched once isn't asked for again when the
+// program or the definition is loaded anew: where the definition says so, and
+// by default for tags of images other than latest.
+func (k originKey) settled() bool {
+	if k.pull != definition.PullDefault || k.scheme() != "oci" {
+		return k.pull == definition.PullIfNotPresent
+	}
+	_, tag, tagged := strings.Cut(path.Base(k.url), ":")
+	return tagged && tag != "latest"
 }
 
 // origin is where a module comes from, and what came. Its fields are owned by
@@ -89,13 +103,16 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 	switch {
 	case o.key.scheme() == "file":
 		regular = l.LookAt
-		if path, err := filePath(o.key.url); err == nil {
-			w := &watch{path, o.look}
+		if file, err := filePath(o.key.url); err == nil {
+			w := &watch{file, o.look}
 			defer l.watcher.remove(w)
 			again = func() { l.watcher.add(w) } // its folder may be a new one
 		}
-	case o.key.sha256 != "":
+	case o.key.sha256 != "" || o.key.pull == definition.PullIfNotPresent:
 		regular = 0
+	}
+	if o.key.settled() && known.info != (Info{}) && !o.sleep(ctx, regular) {
+		return
 	}
 	failing := l.BackOff()
 	for {
@@ -213,7 +230,7 @@ func (l *loop) transfer(ctx context.Context, fetcher Fetcher, key originKey, kno
 			*known = knowledge{} // lost: what the origin says of it is no use
 		}
 	}
-	response, err := fetcher.Fetch(ctx, Request{URL: key.url, Known: known.Validators})
+	response, err := fetcher.Fetch(ctx, Request{URL: key.url, PullSecret: key.secret, Known: known.Validators})
 	if err != nil {
 		return err
 	}
@@ -238,53 +255,4 @@ func (l *loop) transfer(ctx context.Context, fetcher Fetcher, key originKey, kno
 	}
 	*known = knowledge{Validators: response.Validators, info: info}
 	return nil
-}
-
-// trial is a dry run of a module for a filter.
-type trial struct {
-	stop context.CancelFunc
-	done bool
-	err  error
-}
-
-// trial gives the trial of a key, and begins it.
-func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
-	if t := l.trials[key]; t != nil {
-		return t
-	}
-	ctx, stop := context.WithCancel(l.ctx)
-	t := &trial{stop: stop}
-	l.trials[key] = t
-	l.group.Go(func() error {
-		defer stop()
-		l.try(ctx, t, f, m)
-		return nil
-	})
-	return t
-}
-
-// try runs a module until there is a verdict.
-func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) {
-	failing := l.BackOff()
-	for {
-		if l.trying.Acquire(ctx, 1) != nil {
-			return
-		}
-		start := time.Now()
-		err := l.Runner.Run(ctx, f, m)
-		l.trying.Release(1)
-		if ctx.Err() != nil {
-			return
-		}
-		if l.Observer.DryRun != nil {
-			l.Observer.DryRun(time.Since(start), err)
-		}
-		l.post(ctx, func() { t.done, t.err = true, err })
-		if _, verdict := errors.AsType[*ContentError](err); verdict || err == nil {
-			return
-		}
-		if !l.sleep(ctx, cmp.Or(pause(failing, err), time.Second)) {
-			return
-		}
-	}
 }

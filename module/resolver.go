@@ -117,14 +117,16 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		origins:  map[originKey]*origin{},
 		trials:   map[string]*trial{},
 		filters:  map[string]*entry{},
+		memory:   memory{origins: map[originKey]knowledge{}, save: make(chan struct{}, 1)},
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
+	group.Go(func() error { l.keep(); return nil })
 	l.run(updates)
 	cancel()
 	l.watcher.close()
-	return errors.Join(group.Wait(), l.save())
+	return errors.Join(group.Wait(), l.write())
 }
 
 // tend looks after the store: what is lost is fetched again, what nothing names

@@ -1,0 +1,60 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"wasmxds/definition"
+)
+
+// trial is a dry run of a module for a filter.
+type trial struct {
+	stop context.CancelFunc
+	done bool
+	err  error
+}
+
+// trial gives the trial of a key, and begins it.
+func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
+	if t := l.trials[key]; t != nil {
+		return t
+	}
+	ctx, stop := context.WithCancel(l.ctx)
+	t := &trial{stop: stop}
+	l.trials[key] = t
+	l.group.Go(func() error {
+		defer stop()
+		l.try(ctx, t, f, m)
+		return nil
+	})
+	return t
+}
+
+// try runs a module until there is a verdict.
+func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) {
+	failing := l.BackOff()
+	for {
+		if l.trying.Acquire(ctx, 1) != nil {
+			return
+		}
+		start := time.Now()
+		err := l.Runner.Run(ctx, f, m)
+		took := time.Since(start)
+		l.trying.Release(1)
+		if ctx.Err() != nil {
+			return
+		}
+		if l.Observer.DryRun != nil {
+			l.Observer.DryRun(took, err)
+		}
+		l.post(ctx, func() { t.done, t.err = true, err })
+		if _, verdict := errors.AsType[*ContentError](err); verdict || err == nil {
+			return
+		}
+		// One that always takes too long must not take the machine from others.
+		if !l.sleep(ctx, max(pause(failing, err), 10*took)) {
+			return
+		}
+	}
+}

@@ -1,0 +1,124 @@
+package module
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"wasmxds/definition"
+)
+
+// trials is a Runner whose verdict depends on the root id.
+type trials struct {
+	mu   sync.Mutex
+	runs map[string]int // by key
+	wait chan struct{}  // "slow" ones end when it is closed
+}
+
+func newTrials() *trials { return &trials{runs: map[string]int{}, wait: make(chan struct{})} }
+
+func (s *trials) Key(f *definition.Filter, sha256 string) string { return f.RootID + "/" + sha256 }
+
+func (s *trials) Run(ctx context.Context, f *definition.Filter, m Info) error {
+	s.mu.Lock()
+	s.runs[s.Key(f, m.SHA256)]++
+	run := s.runs[s.Key(f, m.SHA256)]
+	s.mu.Unlock()
+	switch f.RootID {
+	case "bad":
+		return &ContentError{Message: "dry run: it trapped", Hint: "mend it"}
+	case "flaky":
+		if run < 3 {
+			return errors.New("dry run: the machine is busy")
+		}
+	case "slow":
+		select {
+		case <-s.wait:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (s *trials) count(rootID string, content []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.runs[rootID+"/"+sumOf(content)]
+}
+
+func rooted(name, url, root string) *definition.Filter {
+	f := wanted(name, url)
+	f.RootID = root
+	return f
+}
+
+func TestTrials(t *testing.T) {
+	content := filter("x")
+	origin := newOrigin(t, gives(content))
+	runner := newTrials()
+	r := resolve(t, Options{Runner: runner, DryRuns: 2})
+
+	good := rooted("hello", origin.URL, "good")
+	r.set(good)
+	r.until(Good, content)
+
+	bad := rooted("hello", origin.URL, "bad")
+	r.set(bad)
+	got := r.until(Failed, content)
+	if got.Definition != good || got.Reason != fmt.Sprintf("dry run: it trapped; it goes on with %.12s", sumOf(content)) {
+		t.Errorf("%+v", got)
+	}
+	if p := r.last.Problems; len(p) != 1 || p[0].Hint != "mend it" || p[0].Message != "dry run: it trapped" {
+		t.Errorf("%+v", p)
+	}
+
+	// One that is slow holds up no other; one that isn't tried needs no verdict.
+	slow, other := rooted("hello", origin.URL, "slow"), rooted("other", origin.URL, "flaky")
+	unchecked := rooted("unchecked", origin.URL, "bad")
+	unchecked.Verify = definition.VerifyABI
+	r.set(slow, other, unchecked)
+	r.next(func(s *Set) bool {
+		return len(s.Filters) == 3 && s.Filters[0].State == Fetching && s.Filters[0].Definition == good &&
+			s.Filters[1].State == Good && s.Filters[2].State == Good
+	})
+	close(runner.wait)
+	r.next(func(s *Set) bool { return s.Filters[0].Definition == slow })
+	for root, want := range map[string]int{"good": 1, "bad": 1, "slow": 1, "flaky": 3} {
+		if n := runner.count(root, content); n != want {
+			t.Errorf("%s was tried %d times, want %d", root, n, want)
+		}
+	}
+}
+
+// A trial that nobody waits for any more makes room for others.
+func TestTrialSuperseded(t *testing.T) {
+	content := filter("x")
+	origin := newOrigin(t, gives(content))
+	r := resolve(t, Options{Runner: newTrials(), DryRuns: 1})
+	r.set(rooted("hello", origin.URL, "slow"))
+	r.next(func(s *Set) bool { return s.Filters[0].Reason == origin.URL+" is being tried" })
+	r.set(rooted("hello", origin.URL, "good"))
+	r.until(Good, content)
+}
+
+// What passed isn't tried again after a restart.
+func TestTrialRemembered(t *testing.T) {
+	content := filter("x")
+	origin := newOrigin(t, gives(content))
+	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	for run, want := range []int{1, 0} {
+		runner := newTrials()
+		options.Runner = runner
+		r := resolve(t, options)
+		r.set(rooted("hello", origin.URL, "good"))
+		r.until(Good, content)
+		r.stop()
+		if n := runner.count("good", content); n != want {
+			t.Errorf("start %d: tried %d times, want %d", run+1, n, want)
+		}
+	}
+}
