@@ -103,53 +103,54 @@ func (s *stream) question() ([][2]string, error) {
 	return headers, nil
 }
 
-// onAnswer decides. An answer without headers is none: it didn't come in
-// time, or the service can't be reached.
+// onAnswer decides. No answer looks like one: Envoy makes a 504 when the time
+// is up and a 503 when the service can't be reached. So no 5xx counts as an
+// answer; without any headers the call itself was broken off.
 func (s *stream) onAnswer(headers, _, _ int) {
-	if headers == 0 {
-		proxywasm.LogWarnf("callout: no answer from %s", s.settings.Cluster)
+	answer := map[string]string{}
+	if headers > 0 {
+		list, err := proxywasm.GetHttpCallResponseHeaders()
+		if err != nil {
+			proxywasm.LogErrorf("callout: reading the answer: %v", err)
+		}
+		for _, h := range list {
+			answer[h[0]] = h[1]
+		}
+	}
+	switch status := answer[":status"]; {
+	case status == "" || status[0] == '5':
+		proxywasm.LogWarnf("callout: no answer from %s (status %q)", s.settings.Cluster, status)
 		if s.noAnswer() == types.ActionContinue {
 			s.resume()
 		}
-		return
-	}
-	answer, err := proxywasm.GetHttpCallResponseHeaders()
-	if err == nil {
-		var allowed bool
-		if allowed, err = s.apply(answer); err == nil && allowed {
-			s.resume()
+	case status[0] == '2':
+		if err := s.take(answer); err != nil {
+			proxywasm.LogErrorf("callout: taking over the answer: %v", err)
+			s.respond(500, "can't go on\n")
 			return
 		}
+		s.resume()
+	default:
+		s.respond(403, "refused\n")
 	}
-	if err != nil {
-		proxywasm.LogErrorf("callout: reading the answer: %v", err)
-	}
-	s.respond(403, "refused\n")
 }
 
-// apply says whether the answer allows the request, and if so takes over what
-// is to go on with it. What came in under those names is dropped: only the
-// service may say it.
-func (s *stream) apply(answer [][2]string) (allowed bool, err error) {
-	values := make(map[string]string, len(answer))
-	for _, h := range answer {
-		values[h[0]] = h[1]
-	}
-	if status := values[":status"]; len(status) != 3 || status[0] != '2' {
-		return false, nil
-	}
+// take puts those of the answer's headers on the request that are to go on
+// with it. What came in under their names is dropped: only the service may
+// say it.
+func (s *stream) take(answer map[string]string) error {
 	for _, name := range s.settings.Take {
 		if err := proxywasm.RemoveHttpRequestHeader(name); err != nil {
-			return false, fmt.Errorf("removing %s: %w", name, err)
+			return fmt.Errorf("removing %s: %w", name, err)
 		}
-		if values[name] == "" {
+		if answer[name] == "" {
 			continue
 		}
-		if err := proxywasm.AddHttpRequestHeader(name, values[name]); err != nil {
-			return false, fmt.Errorf("setting %s: %w", name, err)
+		if err := proxywasm.AddHttpRequestHeader(name, answer[name]); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // noAnswer says what becomes of a request about which nothing is known.

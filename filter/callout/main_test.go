@@ -24,6 +24,8 @@ func TestAnswers(t *testing.T) {
 		"allowed":               {config: settings + `}`, answer: [][2]string{{":status", "204"}, {"x-user", "ann"}}, user: "ann"},
 		"allowed, says no more": {config: settings + `}`, answer: [][2]string{{":status", "200"}}},
 		"refused":               {config: settings + `}`, answer: [][2]string{{":status", "401"}, {"x-user", "ann"}}, action: types.ActionPause, status: 403, user: "spoof"},
+		"too late":              {config: settings + `}`, answer: [][2]string{{":status", "504"}}, action: types.ActionPause, status: 503, user: "spoof"},
+		"too late, fail open":   {config: settings + `, "failOpen": true}`, answer: [][2]string{{":status", "504"}}, user: "spoof"},
 		"no answer":             {config: settings + `}`, action: types.ActionPause, status: 503, user: "spoof"},
 		"no answer, fail open":  {config: settings + `, "failOpen": true}`, user: "spoof"},
 	}
