@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // FuzzParse: whatever a file holds, Parse ends, gives either a file or a
@@ -48,6 +50,15 @@ func fuzz(f *testing.F, extension, seeds string) {
 			}
 			if filter.Pos.Line < 1 {
 				t.Errorf("no line: %+v", filter.Pos)
+			}
+		}
+		if written, err := Convert(file); err == nil {
+			again, problems := Parse("dir/again.yaml", written)
+			if again == nil {
+				t.Fatalf("converted to what can't be read: %v\n%s", problems, written)
+			}
+			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" {
+				t.Fatalf("converted to something else: %s", diff)
 			}
 		}
 		set, found := Merge([]*File{file})

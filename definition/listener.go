@@ -13,25 +13,25 @@ import (
 // listener is a document of kind Listener.
 type listener struct {
 	Kind      string    `json:"kind" jsonschema:"required,enum=Listener"`
-	Name      string    `json:"name" jsonschema:"required"`
-	Address   string    `json:"address" jsonschema:"required"`
-	Direction Direction `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway"`
-	Nodes     nodes     `json:"nodes,omitempty"`
-	Routes    []route   `json:"routes" jsonschema:"required"`
+	Name      string    `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the listener; unique."`
+	Address   string    `json:"address" jsonschema:"required" jsonschema_description:"IP address and port to listen at."`
+	Direction Direction `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listener. Default: gateway."`
+	Nodes     nodes     `json:"nodes,omitempty" jsonschema_description:"Nodes that get the listener. Default: every node."`
+	Routes    []route   `json:"routes" jsonschema:"required,minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
 }
 
 type route struct {
-	Prefix    string     `json:"prefix" jsonschema:"required"`
-	Upstream  string     `json:"upstream,omitempty"`
-	TLS       bool       `json:"tls,omitempty"`
-	Upstreams []upstream `json:"upstreams,omitempty"`
-	Timeout   string     `json:"timeout,omitempty"`
+	Prefix    string     `json:"prefix" jsonschema:"required,pattern=^/" jsonschema_description:"Path prefix; / matches all."`
+	Upstream  string     `json:"upstream,omitempty" jsonschema_description:"host:port of the only upstream."`
+	TLS       bool       `json:"tls,omitempty" jsonschema_description:"Speak TLS with the upstream."`
+	Upstreams []upstream `json:"upstreams,omitempty" jsonschema_description:"Several upstreams, in place of upstream and tls."`
+	Timeout   string     `json:"timeout,omitempty" jsonschema_description:"Like 15s or 500ms; 0s: no limit. Default: Envoy's, 15s."`
 }
 
 type upstream struct {
-	Address string  `json:"address" jsonschema:"required"`
-	Weight  *uint32 `json:"weight,omitempty"`
-	TLS     bool    `json:"tls,omitempty"`
+	Address string  `json:"address" jsonschema:"required" jsonschema_description:"host:port"`
+	Weight  *uint32 `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Share of the requests. Default: 1."`
+	TLS     bool    `json:"tls,omitempty" jsonschema_description:"Speak TLS with this upstream."`
 }
 
 func readListener(d *doc) {

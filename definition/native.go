@@ -9,47 +9,47 @@ import (
 // wasmFilter is a document of kind WasmFilter.
 type wasmFilter struct {
 	Kind      string            `json:"kind" jsonschema:"required,enum=WasmFilter"`
-	Name      string            `json:"name" jsonschema:"required"`
-	Module    module            `json:"module" jsonschema:"required"`
-	Config    *document.Node    `json:"config,omitempty"`
-	VMConfig  *document.Node    `json:"vmConfig,omitempty"`
-	RootID    string            `json:"rootID,omitempty"`
-	VMID      string            `json:"vmID,omitempty"`
-	Attach    *attach           `json:"attach,omitempty"`
-	Order     int               `json:"order,omitempty"`
-	OnFailure OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload"`
-	Env       map[string]string `json:"env,omitempty"`
-	HostEnv   []string          `json:"hostEnv,omitempty"`
-	Allow     []string          `json:"allow,omitempty"`
-	Verify    Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi"`
+	Name      string            `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the ECDS resource; unique."`
+	Module    module            `json:"module" jsonschema:"required" jsonschema_description:"Where the code is."`
+	Config    *document.Node    `json:"config,omitempty" jsonschema_description:"Plugin configuration. A mapping or list is handed over as JSON, text as it is, a mapping with @type as that message."`
+	VMConfig  *document.Node    `json:"vmConfig,omitempty" jsonschema_description:"VM configuration, written as config is."`
+	RootID    string            `json:"rootID,omitempty" jsonschema_description:"Name under which the module registered the plugin."`
+	VMID      string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
+	Attach    *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
+	Order     int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
+	OnFailure OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
+	Env       map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
+	HostEnv   []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
+	Allow     []string          `json:"allow,omitempty" jsonschema:"minItems=1" jsonschema_description:"Host calls that the module may use. Default: all."`
+	Verify    Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"How much of the module is tried before any Envoy sees it: run (default) starts it with its configuration, abi looks at its exports."`
 }
 
 type module struct {
-	URL        string     `json:"url" jsonschema:"required"`
-	SHA256     string     `json:"sha256,omitempty"`
-	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct"`
-	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent"`
-	PullSecret string     `json:"pullSecret,omitempty"`
+	URL        string     `json:"url" jsonschema:"required" jsonschema_description:"Path from this file, or file://, http://, https:// or oci:// URL."`
+	SHA256     string     `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-fA-F]{64}$" jsonschema_description:"SHA-256 that the module must have, in hex."`
+	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"mirror (default): xds-server fetches, verifies and serves it. direct: each Envoy fetches it from the URL."`
+	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent" jsonschema_description:"When a module that is there already is looked up again. Default: by the URL."`
+	PullSecret string     `json:"pullSecret,omitempty" jsonschema_description:"Credentials for an oci:// URL: a docker configuration, by name or path."`
 }
 
 type attach struct {
-	Direction Direction      `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway"`
-	Listeners *[]string      `json:"listeners,omitempty"`
-	Ports     []uint32       `json:"ports,omitempty"`
-	Match     *[]attachMatch `json:"match,omitempty"`
-	Nodes     nodes          `json:"nodes,omitempty"`
+	Direction Direction      `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listeners. Default: any."`
+	Listeners *[]string      `json:"listeners,omitempty" jsonschema_description:"Names of listeners. Default: every listener; an empty list: none."`
+	Ports     []uint32       `json:"ports,omitempty" jsonschema_description:"Ports of listeners. Default: every port."`
+	Match     *[]attachMatch `json:"match,omitempty" jsonschema_description:"Several conditions, of which one is enough, in place of direction, listeners and ports."`
+	Nodes     nodes          `json:"nodes,omitempty" jsonschema_description:"Nodes that get the filter. Default: every node."`
 }
 
 type attachMatch struct {
-	Direction Direction `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway"`
-	Listeners []string  `json:"listeners,omitempty"`
-	Ports     []uint32  `json:"ports,omitempty"`
+	Direction Direction `json:"direction,omitempty" jsonschema:"enum=any,enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listeners. Default: any."`
+	Listeners []string  `json:"listeners,omitempty" jsonschema_description:"Names of listeners. Default: every listener."`
+	Ports     []uint32  `json:"ports,omitempty" jsonschema_description:"Ports of listeners. Default: every port."`
 }
 
 type nodes struct {
-	IDs      []string          `json:"ids,omitempty"`
-	Clusters []string          `json:"clusters,omitempty"`
-	Labels   map[string]string `json:"labels,omitempty"`
+	IDs      []string          `json:"ids,omitempty" jsonschema_description:"Node IDs; * ? and [a-z] are wildcards."`
+	Clusters []string          `json:"clusters,omitempty" jsonschema_description:"Node clusters; * ? and [a-z] are wildcards."`
+	Labels   map[string]string `json:"labels,omitempty" jsonschema_description:"Labels that a node must have, from node.metadata.LABELS or node.metadata.labels."`
 }
 
 func readWasmFilter(d *doc) {

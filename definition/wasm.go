@@ -20,8 +20,8 @@ const wasmName = "envoy.extensions.filters.http.wasm.v3.Wasm"
 // extensionHints are what may stand beside the fields of a
 // TypedExtensionConfig, for xds-server alone.
 type extensionHints struct {
-	Fetch  Fetch  `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct"`
-	Verify Verify `json:"verify,omitempty" jsonschema:"enum=run,enum=abi"`
+	Fetch  Fetch  `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"Of a TypedExtensionConfig that holds a Wasm filter: as in WasmFilter."`
+	Verify Verify `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"Of a TypedExtensionConfig that holds a Wasm filter: as in WasmFilter."`
 }
 
 // readExtension reads a TypedExtensionConfig. One that holds a Wasm filter

@@ -171,6 +171,7 @@ type field struct {
 	name     string
 	index    []int
 	required bool
+	omit     bool // when empty, in what is written
 	enum     []string
 	refuse   string
 }
@@ -179,11 +180,11 @@ type field struct {
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for _, sf := range reflect.VisibleFields(t) {
-		name, _, _ := strings.Cut(sf.Tag.Get("json"), ",")
+		name, options, _ := strings.Cut(sf.Tag.Get("json"), ",")
 		if sf.Anonymous || name == "" || name == "-" {
 			continue
 		}
-		f := field{name: name, index: sf.Index, refuse: sf.Tag.Get("refuse")}
+		f := field{name: name, index: sf.Index, refuse: sf.Tag.Get("refuse"), omit: options == "omitempty"}
 		for word := range strings.SplitSeq(sf.Tag.Get("jsonschema"), ",") {
 			if value, ok := strings.CutPrefix(word, "enum="); ok {
 				f.enum = append(f.enum, value)

@@ -1,0 +1,220 @@
+package definition
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// Convert writes a file's definitions, of whatever kinds, as native ones, in
+// YAML: [Parse] reads the same from it under a name in the same folder. Raw
+// resources stay raw. It is an error when a definition has something that the
+// native kinds have no word for.
+func Convert(f *File) ([]byte, error) {
+	var docs []document.Doc
+	for _, filter := range f.Filters {
+		value, err := convertFilter(f, filter)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: convert %s %q: %w", filter.Pos.File, filter.Pos.Line, filter.Kind, filter.Name, err)
+		}
+		d := document.Doc{Value: value}
+		if filter.Kind != "WasmFilter" && filter.Kind != "TypedExtensionConfig" {
+			d.Comment = "From " + filter.Kind + ", " + filepath.Base(filter.Pos.File) + "."
+		}
+		docs = append(docs, d)
+	}
+	for _, l := range f.Listeners {
+		docs = append(docs, document.Doc{Value: convertListener(l)})
+	}
+	for _, r := range f.Resources {
+		n, err := messageNode(r.Message)
+		if err != nil {
+			return nil, fmt.Errorf("%s:%d: convert %q: %w", r.Pos.File, r.Pos.Line, r.Name, err)
+		}
+		docs = append(docs, document.Doc{Value: raw(r.TypeURL, n)})
+	}
+	return document.Write(docs)
+}
+
+// raw puts the type before a message's fields.
+func raw(typeURL string, n *document.Node) *document.Node {
+	typed := *n
+	typed.Fields = append([]document.Field{{Key: "@type", Value: textNode(typeURL)}}, n.Fields...)
+	return &typed
+}
+
+func textNode(s string) *document.Node { return &document.Node{Kind: document.Text, Text: s} }
+
+// messageNode is a message in its JSON form.
+func messageNode(m proto.Message) (*document.Node, error) {
+	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	docs, problems := document.JSON(b)
+	if len(problems) > 0 || len(docs) != 1 {
+		return nil, fmt.Errorf("its JSON form can't be read: %v", problems)
+	}
+	return docs[0], nil
+}
+
+func convertFilter(file *File, f *Filter) (any, error) {
+	if f.Kind == "TypedExtensionConfig" {
+		return convertExtension(f)
+	}
+	if err := expressible(f); err != nil {
+		return nil, err
+	}
+	w := &wasmFilter{
+		Kind: "WasmFilter", Name: f.Name, RootID: f.RootID, VMID: f.VMID,
+		Attach: convertAttach(f.Attach), Order: f.Order,
+		Env: f.Env, HostEnv: f.HostEnv, Allow: f.Allow,
+		Module: module{URL: f.Module.URL, SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
+	}
+	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {
+		relative, err := filepath.Rel(filepath.Dir(file.Name), path)
+		if err != nil {
+			return nil, fmt.Errorf("module.url: %w", err)
+		}
+		w.Module.URL = filepath.ToSlash(relative)
+		if strings.Contains(w.Module.URL, ":") {
+			w.Module.URL = "./" + w.Module.URL // not a scheme
+		}
+	}
+	if f.Module.Fetch != Mirror {
+		w.Module.Fetch = f.Module.Fetch
+	}
+	if f.OnFailure != Closed {
+		w.OnFailure = f.OnFailure
+	}
+	if f.Verify != VerifyRun {
+		w.Verify = f.Verify
+	}
+	var err error
+	if w.Config, err = convertConfig(f.Config); err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	if w.VMConfig, err = convertConfig(f.VMConfig); err != nil {
+		return nil, fmt.Errorf("vmConfig: %w", err)
+	}
+	return w, nil
+}
+
+// expressible says what of a filter's Envoy message a WasmFilter can't say.
+func expressible(f *Filter) error {
+	plugin := f.Wasm.GetConfig()
+	vm := plugin.GetVmConfig()
+	for _, field := range []struct {
+		name string
+		set  bool
+	}{
+		{"reload_config", plugin.GetReloadConfig() != nil},
+		{"allow_on_headers_stop_iteration", plugin.GetAllowOnHeadersStopIteration() != nil},
+		{"vm_config.allow_precompiled", vm.GetAllowPrecompiled()},
+		{"vm_config.runtime " + vm.GetRuntime(), vm.GetRuntime() != "" && vm.GetRuntime() != "envoy.wasm.runtime.v8"},
+	} {
+		if field.set {
+			return fmt.Errorf("WasmFilter has no word for %s", field.name)
+		}
+	}
+	return nil
+}
+
+// convertExtension writes the filter as the message that it was.
+func convertExtension(f *Filter) (*document.Node, error) {
+	m := &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: &anypb.Any{}}
+	if err := m.TypedConfig.MarshalFrom(f.Wasm); err != nil {
+		return nil, err
+	}
+	n, err := messageNode(m)
+	if err != nil {
+		return nil, err
+	}
+	if f.Module.Fetch == Direct {
+		n.Fields = append(n.Fields, document.Field{Key: "fetch", Value: textNode(string(Direct))})
+	}
+	if f.Verify != VerifyRun {
+		n.Fields = append(n.Fields, document.Field{Key: "verify", Value: textNode(string(f.Verify))})
+	}
+	return raw(extensionType, n), nil
+}
+
+func convertAttach(a Attach) *attach {
+	made := &attach{Nodes: nodes(a.Nodes)}
+	switch len(a.Listeners) {
+	case 0:
+		made.Listeners = &[]string{}
+	case 1:
+		m := convertMatch(a.Listeners[0])
+		made.Direction, made.Ports = m.Direction, m.Ports
+		if len(m.Listeners) > 0 {
+			made.Listeners = &m.Listeners
+		}
+		if m.Direction == "" && len(m.Listeners) == 0 && len(m.Ports) == 0 && all(a.Nodes) {
+			return nil
+		}
+	default:
+		made.Match = &[]attachMatch{}
+		for _, m := range a.Listeners {
+			*made.Match = append(*made.Match, convertMatch(m))
+		}
+	}
+	return made
+}
+
+func convertMatch(m ListenerMatch) attachMatch {
+	made := attachMatch{Direction: m.Direction, Listeners: m.Names, Ports: m.Ports}
+	if made.Direction == Any {
+		made.Direction = ""
+	}
+	return made
+}
+
+// convertConfig gives the words that become the same bytes again: a mapping or
+// list where the bytes are compact JSON with sorted keys, else text.
+func convertConfig(config *anypb.Any) (*document.Node, error) {
+	if config == nil {
+		return nil, nil
+	}
+	value := &wrapperspb.StringValue{}
+	if config.UnmarshalTo(value) != nil {
+		return messageNode(config)
+	}
+	docs, problems := document.JSON([]byte(value.GetValue()))
+	if len(problems) == 0 && len(docs) == 1 && (docs[0].Kind == document.List || docs[0].Kind == document.Object && docs[0].Get("@type") == nil) {
+		written, err := document.Write([]document.Doc{{Value: docs[0]}})
+		if err != nil {
+			return nil, err
+		}
+		if again, _ := document.YAML(written); len(again) == 1 && bytes.Equal(again[0].JSON(), []byte(value.GetValue())) {
+			return docs[0], nil
+		}
+	}
+	return textNode(value.GetValue()), nil
+}
+
+func convertListener(l *Listener) *listener {
+	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes)}
+	for _, r := range l.Routes {
+		made := route{Prefix: r.Prefix, Timeout: r.Timeout}
+		if len(r.Upstreams) == 1 && r.Upstreams[0].Weight == 1 {
+			made.Upstream, made.TLS = r.Upstreams[0].Address, r.Upstreams[0].TLS
+		} else {
+			for _, u := range r.Upstreams {
+				made.Upstreams = append(made.Upstreams, upstream{Address: u.Address, Weight: &u.Weight, TLS: u.TLS})
+			}
+		}
+		w.Routes = append(w.Routes, made)
+	}
+	return w
+}

@@ -1,0 +1,87 @@
+package definition
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"unicode"
+
+	"github.com/invopop/jsonschema"
+
+	"wasmxds/definition/internal/document"
+)
+
+// Schema gives the JSON Schema of the native kinds and of raw resources, for
+// editors to complete and check by. It says no more than Parse does: what it
+// refuses, Parse refuses, but not the other way round. Envoy's own messages
+// are not described.
+func Schema() ([]byte, error) {
+	root := &jsonschema.Schema{
+		Version:     jsonschema.Version,
+		Title:       "wasmxds definition",
+		Description: "One document of a definitions directory.",
+		Definitions: jsonschema.Definitions{"Resource": resourceSchema()},
+	}
+	for _, kind := range []any{&wasmFilter{}, &listener{}} {
+		s := reflector().Reflect(kind)
+		name := exported(reflect.TypeOf(kind).Elem())
+		for other, d := range s.Definitions {
+			root.Definitions[other] = d
+		}
+		root.OneOf = append(root.OneOf, refer(name))
+	}
+	root.OneOf = append(root.OneOf, refer("Resource"))
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(root); err != nil {
+		return nil, fmt.Errorf("write schema: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func refer(name string) *jsonschema.Schema { return &jsonschema.Schema{Ref: "#/$defs/" + name} }
+
+func reflector() *jsonschema.Reflector {
+	return &jsonschema.Reflector{
+		Anonymous:                  true,
+		RequiredFromJSONSchemaTags: true,
+		Namer:                      exported,
+		Mapper: func(t reflect.Type) *jsonschema.Schema {
+			if t == reflect.TypeFor[document.Node]() { // a configuration
+				return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "object"}, {Type: "array"}, {Type: "number"}, {Type: "boolean"}}}
+			}
+			return nil
+		},
+	}
+}
+
+// exported is a type's name with a capital.
+func exported(t reflect.Type) string {
+	name := []rune(t.Name())
+	if len(name) > 0 {
+		name[0] = unicode.ToUpper(name[0])
+	}
+	return string(name)
+}
+
+func resourceSchema() *jsonschema.Schema {
+	types := &jsonschema.Schema{Type: "string", Description: "Type of the Envoy resource."}
+	for _, m := range rawTypes() {
+		types.Enum = append(types.Enum, typePrefix+string(m.ProtoReflect().Descriptor().FullName()))
+	}
+	s := &jsonschema.Schema{
+		Type:        "object",
+		Description: "An Envoy resource in its own JSON form.",
+		Properties:  jsonschema.NewProperties(),
+		Required:    []string{"@type"},
+	}
+	s.Properties.Set("@type", types)
+	hints := reflector().Reflect(&extensionHints{}).Definitions["ExtensionHints"]
+	for pair := hints.Properties.Oldest(); pair != nil; pair = pair.Next() {
+		s.Properties.Set(pair.Key, pair.Value)
+	}
+	return s
+}

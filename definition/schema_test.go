@@ -1,0 +1,91 @@
+package definition
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"wasmxds/definition/internal/document"
+)
+
+// TestSchema keeps the schema that editors use.
+func TestSchema(t *testing.T) {
+	schema, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join("..", "docs", "schema.json"), schema)
+}
+
+// TestSchemaAgrees: what Parse takes, the schema takes; and what Parse refuses
+// for its form, the schema refuses.
+func TestSchemaAgrees(t *testing.T) {
+	written, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := jsonschema.UnmarshalJSON(bytes.NewReader(written))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("schema.json", loaded); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(t *testing.T, n *document.Node) error {
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(n.JSON()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return schema.Validate(value)
+	}
+	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/raw.yaml", "testdata/good/direct.json"} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read := document.YAML
+		if filepath.Ext(name) == ".json" {
+			read = document.JSON
+		}
+		docs, problems := read(data)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		for _, n := range docs {
+			if err := check(t, n); err != nil {
+				t.Errorf("%s:%d: %v", name, n.Line, err)
+			}
+		}
+	}
+	for _, bad := range []string{
+		"{kind: WasmFilter, name: a}",
+		"{kind: WasmFilter, name: a, module: {url: a, sha256: abc}}",
+		"{kind: WasmFilter, name: a, module: {url: a}, order: first}",
+		"{kind: WasmFilter, name: a, module: {url: a}, onFailure: shut}",
+		"{kind: WasmFilter, name: a, module: {url: a}, env: {A: 1}}",
+		"{kind: WasmFilter, name: a, module: {url: a}, allow: []}",
+		"{kind: WasmFilter, name: a, module: {url: a}, attach: {nodes: {label: {}}}}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: []}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: a, upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', direction: any, routes: [{prefix: /, upstream: 'a:1'}]}",
+		"{kind: Other}",
+		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap}",
+		"[]",
+	} {
+		if file, _ := Parse("bad.yaml", []byte(bad)); file != nil {
+			t.Errorf("Parse takes %s", bad)
+		}
+		docs, _ := document.YAML([]byte(bad))
+		if check(t, docs[0]) == nil {
+			t.Errorf("the schema takes %s", bad)
+		}
+	}
+}
