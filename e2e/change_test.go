@@ -102,7 +102,7 @@ func TestStreams(t *testing.T) {
 		set(0)
 		f.serve()
 		e := f.envoy(c, "edge-1")
-		l := harness.StartLoad(endOfTest(t), harness.LoadConfig{
+		l := harness.StartLoad(f.ctx, harness.LoadConfig{
 			Address: e.address("web"), Headers: []string{"x-hello"}, Path: "/?stream=50", Workers: 12})
 		t.Cleanup(func() { l.Stop() })
 		f.seen(l, e.Started, "x-hello", "0")

@@ -74,8 +74,14 @@ func dropIn(t *testing.T, c combination) {
 			}
 			return fmt.Errorf("the status has no error at hello.yaml:3: %+v", status.Definitions.Errors)
 		})
-		f.write("second.yaml", second+"config: unused\n") // what is beside it goes on
-		e.runs("second")
+		f.write("second.yaml", second+"config: changed\n") // what is beside it goes on
+		f.eventually(func() error {
+			extensions, err := e.Extensions(t.Context())
+			if got := extensions["second"].Config; err == nil && got != "changed" {
+				err = fmt.Errorf("Envoy runs the second filter with config %q", got)
+			}
+			return err
+		})
 		start := f.write("hello.yaml", filter("hello", byConfig, "config: mended"))
 		f.seen(l, start, "x-hello", "mended")
 	})

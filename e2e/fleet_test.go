@@ -23,6 +23,7 @@ const patience = 20 * time.Second
 // whatever Envoys the scene starts.
 type fleet struct {
 	t           *testing.T
+	ctx         context.Context // until the whole test has ended, cleanups included
 	dir         string
 	definitions string
 	server      *harness.Server
@@ -34,7 +35,9 @@ type fleet struct {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	dir := t.TempDir()
-	f := &fleet{t: t, dir: dir, definitions: filepath.Join(dir, "definitions")}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	f := &fleet{t: t, ctx: ctx, dir: dir, definitions: filepath.Join(dir, "definitions")}
 	must(t, os.Mkdir(f.definitions, 0o755))
 	var err error
 	f.upstream, err = harness.StartUpstream()
@@ -47,7 +50,7 @@ func newFleet(t *testing.T) *fleet {
 func (f *fleet) serve(args ...string) {
 	f.t.Helper()
 	var err error
-	f.server, err = harness.StartServer(endOfTest(f.t), harness.ServerConfig{
+	f.server, err = harness.StartServer(f.ctx, harness.ServerConfig{
 		Program: xdsServer, Dir: f.dir, Definitions: f.definitions,
 		Data: filepath.Join(f.dir, "data"), Args: args})
 	must(f.t, err)
@@ -61,7 +64,7 @@ func (f *fleet) serve(args ...string) {
 func (f *fleet) restartServer() {
 	f.t.Helper()
 	f.server.Kill()
-	must(f.t, f.server.Start(endOfTest(f.t)))
+	must(f.t, f.server.Start(f.ctx))
 }
 
 // showLog prints the end of a log when the test has failed.
@@ -133,14 +136,14 @@ type edge struct {
 // envoy starts an Envoy with the bootstrap that xds-server writes for it.
 func (f *fleet) envoy(c combination, id string, args ...string) *edge {
 	f.t.Helper()
-	bootstrap, err := f.server.Bootstrap(endOfTest(f.t), id, append([]string{"--protocol", c.protocol}, args...)...)
+	bootstrap, err := f.server.Bootstrap(f.ctx, id, append([]string{"--protocol", c.protocol}, args...)...)
 	must(f.t, err)
 	return f.envoyWith(c, id, bootstrap)
 }
 
 func (f *fleet) envoyWith(c combination, id string, bootstrap []byte) *edge {
 	f.t.Helper()
-	envoy, err := harness.StartEnvoy(endOfTest(f.t), harness.EnvoyConfig{
+	envoy, err := harness.StartEnvoy(f.ctx, harness.EnvoyConfig{
 		Binary: c.envoy, Dir: filepath.Join(f.dir, id), Bootstrap: bootstrap})
 	must(f.t, err)
 	f.t.Cleanup(func() {
@@ -167,8 +170,10 @@ func (e *edge) address(listener string) string {
 		if err := e.Running(); err != nil {
 			return err
 		}
-		address, err = e.Listener(e.f.t.Context(), listener)
-		return err
+		if address, err = e.Listener(e.f.t.Context(), listener); err != nil {
+			return err
+		}
+		return harness.Dial(address) // it is listed a moment before it listens
 	})
 	return address
 }
@@ -177,7 +182,7 @@ func (e *edge) address(listener string) string {
 // upstream with the headers.
 func (e *edge) load(listener string, headers ...string) *harness.Load {
 	e.f.t.Helper()
-	l := harness.StartLoad(endOfTest(e.f.t), harness.LoadConfig{Address: e.address(listener), Headers: headers})
+	l := harness.StartLoad(e.f.ctx, harness.LoadConfig{Address: e.address(listener), Headers: headers})
 	e.f.t.Cleanup(func() { l.Stop() })
 	return l
 }
@@ -238,13 +243,6 @@ func (f *fleet) good(l *harness.Load) harness.Counts {
 func (f *fleet) eventually(check func() error) {
 	f.t.Helper()
 	must(f.t, harness.Poll(f.t.Context(), patience, check))
-}
-
-// endOfTest is a context that outlives the cleanups registered after it.
-func endOfTest(t *testing.T) context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	return ctx
 }
 
 func must(t *testing.T, err error) {

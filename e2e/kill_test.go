@@ -109,7 +109,7 @@ func TestEnvoyKilled(t *testing.T) {
 		s.struck(l, e, func() {
 			l.Hold()
 			e.Kill()
-			must(t, e.Start(endOfTest(t)))
+			must(t, e.Start(s.ctx))
 			l.Target(e.address("web"))
 		})
 	})
@@ -127,7 +127,7 @@ func TestServerAway(t *testing.T) {
 	if _, err := fresh.Listener(t.Context(), "web"); err == nil {
 		t.Error("a listener without xds-server")
 	}
-	must(t, s.server.Start(endOfTest(t)))
+	must(t, s.server.Start(s.ctx))
 	fresh2 := fresh.load("web", "x-hello")
 	s.seen(fresh2, fresh.Started, "x-hello", "0")
 	start := s.hello("1")

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"wasmxds/e2e/wasmtest"
+)
+
+// TestRefusedTakesNoOther: Envoy builds a listener from the newest content of
+// each of its slots, also from one that it has refused, and then refuses the
+// listener. A module that an Envoy refuses must not keep it from getting other
+// filters.
+func TestRefusedTakesNoOther(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.write("listeners.yaml", f.listener("web")+"---\n"+f.listener("other"))
+		f.write("good.yaml", filter("good", f.module(wasmtest.Filter{Header: "x-good", Value: "1"}), "attach: {listeners: [web]}"))
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		l := e.load("web", "x-good")
+		f.seen(l, e.Started, "x-good", "1")
+
+		refused := wasmtest.Filter{Header: "x-bad", Value: "bad", Fault: wasmtest.RejectConfigure}
+		f.write("bad.yaml", filter("bad", f.module(refused), "verify: abi", "attach: {listeners: [other]}"))
+		f.eventually(func() error {
+			_, err := f.refused("edge-1", "bad")
+			return err
+		})
+		// One after the other, each changes the primer while the refused one
+		// is in it.
+		for i, name := range []string{"second", "third"} {
+			start := f.write(name+".yaml", filter(name, f.module(wasmtest.Filter{Header: "x-" + name, Value: "1"}), "attach: {listeners: [web]}"))
+			f.seen(l, start, "x-"+name, "1")
+			e.runs(name)
+			start = f.write("good.yaml", filter("good", f.module(wasmtest.Filter{Header: "x-good", Value: fmt.Sprint(i + 2)}), "attach: {listeners: [web]}"))
+			f.seen(l, start, "x-good", fmt.Sprint(i+2))
+		}
+		f.remove("bad.yaml")
+		start := f.write("good.yaml", filter("good", f.module(wasmtest.Filter{Header: "x-good", Value: "last"}), "attach: {listeners: [web]}"))
+		f.seen(l, start, "x-good", "last")
+		f.good(l)
+	})
+}
