@@ -31,6 +31,7 @@ type Options struct {
 	Version string // of xds-server
 	Fleet   Fleet
 	Modules Modules          // nil: what modules export is not shown
+	Sources Sources          // of /metrics
 	Pprof   bool             // serve /debug/pprof/
 	Now     func() time.Time // time.Now if nil
 	Log     *slog.Logger     // nowhere if nil
@@ -45,6 +46,7 @@ type Server struct {
 	drained  chan struct{} // closed when draining begins
 
 	history      history
+	metrics      *metrics
 	overviews    overviews
 	pages        pages
 	eventStreams chan struct{} // one for each that is open
@@ -61,6 +63,7 @@ func New(opts Options) *Server {
 	}
 	return &Server{
 		opts: opts, started: opts.Now(),
+		metrics:      newMetrics(),
 		drained:      make(chan struct{}),
 		pages:        parsePages(opts.Now),
 		eventStreams: make(chan struct{}, maxEventStreams),
@@ -103,6 +106,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	s.handlePages(mux)
+	s.handleMetrics(mux)
 	if s.opts.Pprof {
 		handlePprof(mux)
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -45,11 +46,13 @@ func describe(f *module.Filter) string {
 		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
 	}
 	out.Module.URL, out.Module.SHA256, out.Module.Fetch = d.Module.URL, sha256Of(f), d.Module.Fetch
-	b, err := yaml.Marshal(out)
-	if err != nil {
+	var b strings.Builder
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(out); err != nil {
 		return "# " + err.Error() + "\n"
 	}
-	return string(b)
+	return b.String()
 }
 
 // configValue is a configuration as it was written, or nearly so.

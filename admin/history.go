@@ -14,6 +14,7 @@ const kept = 20
 // version is what a filter was from At on.
 type version struct {
 	At      time.Time
+	Changed time.Time // when the change that led to it was seen in the directory
 	Version string
 	Filter  *module.Filter
 }
@@ -37,7 +38,7 @@ func (h *history) add(l *Loaded, now time.Time) {
 		name := f.Definition.Name
 		had := h.filters[name]
 		if v := l.version(name); v != "" && f.Ready() && (len(had) == 0 || had[0].Version != v) {
-			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, version{now, v, f})
+			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, version{now, l.Changed, v, f})
 		}
 		next[name] = had
 	}

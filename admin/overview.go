@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ type overview struct {
 	States   map[State]int
 	Squares  []square             // the first Envoys, for the picture of the fleet
 	Versions map[string][]running // by filter name
-	Trouble  []trouble            // the first of them
+	Trouble  []*trouble           // the first of them, the worst first
 	Troubles int                  // all of them
 	digest   uint64               // of all that is shown
 }
@@ -38,18 +39,26 @@ type running struct {
 	Nodes   int
 }
 
-// trouble is why an Envoy does not run what is wanted.
+// trouble is why Envoys do not run what is wanted; all of them for the same
+// reason.
 type trouble struct {
-	Node, Filter, Listener string // Filter or Listener
-	State                  State
-	Running                string // version; "": none
-	Reason                 string
+	cause
+	Nodes []string // the first of them
+	Count int
+}
+
+type cause struct {
+	Filter, Listener string // one of them
+	State            State
+	Running          string // version; "": none
+	Reason           string
 }
 
 // What is shown of a large fleet on one page.
 const (
 	shownSquares  = 600
 	shownTroubles = 20
+	shownNodes    = 12 // of one trouble
 )
 
 // overviews makes overviews, one at a time, and not more often than fresh:
@@ -75,12 +84,12 @@ func (s *Server) overview() *overview {
 // look walks the fleet.
 func (s *Server) look(now time.Time) *overview {
 	o := &overview{At: now, Status: s.status(), States: map[State]int{}}
-	counts := map[string]map[running]int{}
+	c := census{map[string]map[running]int{}, map[cause]*trouble{}}
 	digest := fnv.New64a()
 	for after := ""; ; {
 		nodes, next := s.opts.Fleet.Nodes(after, maxNodes)
 		for i := range nodes {
-			o.add(&nodes[i], counts)
+			o.add(&nodes[i], &c)
 			fmt.Fprintln(digest, nodes[i].ID, nodes[i].ConnectedSince, nodes[i].Filters, nodes[i].Listeners, len(nodes[i].NACKs))
 		}
 		if next == "" || len(nodes) == 0 {
@@ -88,37 +97,59 @@ func (s *Server) look(now time.Time) *overview {
 		}
 		after = next
 	}
-	o.Versions = make(map[string][]running, len(counts))
-	for name, byVersion := range counts {
-		for r, n := range byVersion {
-			r.Nodes = n
-			o.Versions[name] = append(o.Versions[name], r)
-		}
-		slices.SortFunc(o.Versions[name], compareRunning)
-	}
+	o.take(&c)
 	st := o.Status
 	fmt.Fprintln(digest, st.Definitions, st.Filters, s.draining.Load())
 	o.digest = digest.Sum64()
 	return o
 }
 
+// census is what is counted on the way through the fleet.
+type census struct {
+	versions map[string]map[running]int // by filter name
+	troubles map[cause]*trouble
+}
+
+// take puts what was counted in order.
+func (o *overview) take(c *census) {
+	o.Versions = make(map[string][]running, len(c.versions))
+	for name, byVersion := range c.versions {
+		for r, n := range byVersion {
+			r.Nodes = n
+			o.Versions[name] = append(o.Versions[name], r)
+		}
+		slices.SortFunc(o.Versions[name], compareRunning)
+	}
+	o.Trouble = slices.SortedFunc(maps.Values(c.troubles), func(a, b *trouble) int {
+		if a.State != b.State {
+			if worse(a.State, b.State) == a.State {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(b.Count-a.Count, strings.Compare(a.Nodes[0], b.Nodes[0]), strings.Compare(a.Filter+a.Listener, b.Filter+b.Listener))
+	})
+	o.Troubles = len(o.Trouble)
+	o.Trouble = o.Trouble[:min(o.Troubles, shownTroubles)]
+}
+
 // add counts one Envoy.
-func (o *overview) add(n *Node, counts map[string]map[running]int) {
+func (o *overview) add(n *Node, c *census) {
 	state := Running
 	for _, f := range n.Filters {
-		if counts[f.Name] == nil {
-			counts[f.Name] = map[running]int{}
+		if c.versions[f.Name] == nil {
+			c.versions[f.Name] = map[running]int{}
 		}
-		counts[f.Name][running{Version: f.Running, Wanted: f.State == Running}]++
+		c.versions[f.Name][running{Version: f.Running, Wanted: f.State == Running}]++
 		if f.State != Running {
 			state = worse(state, f.State)
-			o.trouble(trouble{Node: n.ID, Filter: f.Name, State: f.State, Running: f.Running, Reason: f.Reason})
+			c.trouble(n.ID, cause{Filter: f.Name, State: f.State, Running: f.Running, Reason: f.Reason})
 		}
 	}
 	for _, l := range n.Listeners {
 		if l.behind() {
 			state = worse(state, Waiting)
-			o.trouble(trouble{Node: n.ID, Listener: l.Name, State: Waiting, Running: l.Running, Reason: l.Reason})
+			c.trouble(n.ID, cause{Listener: l.Name, State: Waiting, Running: l.Running, Reason: l.Reason})
 		}
 	}
 	o.Envoys++
@@ -131,10 +162,15 @@ func (o *overview) add(n *Node, counts map[string]map[running]int) {
 	}
 }
 
-func (o *overview) trouble(t trouble) {
-	o.Troubles++
-	if len(o.Trouble) < shownTroubles {
-		o.Trouble = append(o.Trouble, t)
+func (c *census) trouble(node string, why cause) {
+	t := c.troubles[why]
+	if t == nil {
+		t = &trouble{cause: why}
+		c.troubles[why] = t
+	}
+	t.Count++
+	if len(t.Nodes) < shownNodes {
+		t.Nodes = append(t.Nodes, node)
 	}
 }
 

@@ -29,6 +29,7 @@ func parsePages(now func() time.Time) pages {
 		"bytes":    bytesText,
 		"path":     url.PathEscape,
 		"plural":   plural,
+		"minus":    func(a, b int) int { return a - b },
 		"short":    short,
 		"typeName": typeName,
 	}).ParseFS(web, "web/base.html"))

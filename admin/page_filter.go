@@ -32,10 +32,14 @@ func viewFilter(f Filter, versions []running) filterView {
 		case r.Version == "":
 			rest = append(rest, fmt.Sprintf("%d without any yet", r.Nodes))
 		default:
-			rest = append(rest, fmt.Sprintf("%d on %s", r.Nodes, short(r.Version)))
+			rest = append(rest, fmt.Sprintf("%d still on %s", r.Nodes, short(r.Version)))
 		}
 	}
-	v.Swap = fmt.Sprintf("%s on its way", short(f.Version))
+	if f.Version == "" {
+		v.Swap = "no version of it is ready"
+	} else {
+		v.Swap = fmt.Sprintf("%s is on its way", short(f.Version))
+	}
 	if len(rest) > 0 {
 		v.Swap += ": " + strings.Join(rest, ", ")
 	}

@@ -14,6 +14,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/module/dryrun"
 )
 
 // definitionsOf finds the files of definitions that serve would find below
@@ -155,11 +156,15 @@ func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	options, end, err := moduleOptions(ctx, store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	updates := make(chan *definition.Set, 1)
 	updates <- set
 	var last *module.Set
-	resolver := module.New(moduleOptions(store, slog.New(slog.DiscardHandler)))
-	err = resolver.Run(ctx, updates, func(s *module.Set) {
+	err = module.New(options).Run(ctx, updates, func(s *module.Set) {
 		last = s
 		for _, f := range s.Filters {
 			if f.State == module.Fetching {
@@ -185,12 +190,23 @@ func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duratio
 }
 
 // moduleOptions are how modules are fetched and tried, by every command that
-// does so.
-func moduleOptions(store *module.Store, log *slog.Logger) module.Options {
+// does so. The function ends what was started for it.
+func moduleOptions(ctx context.Context, store *module.Store, log *slog.Logger) (module.Options, func(), error) {
+	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log})
+	if err != nil {
+		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
+	}
 	origin := module.NewHTTP()
-	return module.Options{
+	options := module.Options{
 		Store:    store,
 		Fetchers: map[string]module.Fetcher{"http": origin, "https": origin},
+		Runner:   runner,
 		Logger:   log,
 	}
+	return options, func() {
+		origin.Close()
+		if err := runner.Close(context.WithoutCancel(ctx)); err != nil {
+			log.Warn("dry runs not ended", "error", err)
+		}
+	}, nil
 }

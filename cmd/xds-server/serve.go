@@ -114,10 +114,18 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	defer ls.close()
-	s, err := f.wire(definitions, data, ls, log)
+	store, err := module.Open(data.path("modules"))
 	if err != nil {
-		return err
+		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
+	options, end, err := moduleOptions(ctx, store, log)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer end()
+	options.State = data.path("modules.json")
+	options.Poll, options.Limit = f.poll, f.moduleLimit
+	s := f.wire(definitions, data, ls, options, log)
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
 	}
@@ -139,18 +147,12 @@ type server struct {
 	pipeline  *pipeline
 }
 
-func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, log *slog.Logger) (*server, error) {
-	store, err := module.Open(data.path("modules"))
-	if err != nil {
-		return nil, unreachable(fmt.Errorf("open the store of modules: %w", err))
-	}
-	options := moduleOptions(store, log)
-	options.State = data.path("modules.json")
-	options.Poll, options.Limit = f.poll, f.moduleLimit
+func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, options module.Options, log *slog.Logger) *server {
+	store := options.Store
 	s := &server{log: log, drain: f.drain, listeners: ls}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
 	s.resolver = module.New(options)
-	s.xds = xds.New(xds.Options{Log: log})
+	s.xds = xds.New(xds.Options{Log: log, Dir: data.path("listeners")})
 	s.grpc = xds.NewGRPC()
 	s.xds.Register(s.grpc)
 	s.modules = module.NewServer(module.ServerOptions{
@@ -161,9 +163,12 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, log 
 	})
 	s.admin = admin.New(admin.Options{
 		Version: buildVersion(), Fleet: admin.FleetOf(s.xds), Modules: store, Pprof: f.pprof, Log: log,
+		Sources: admin.Sources{XDS: s.xds.Stats, Downloads: s.modules.Stats, Store: store.Size},
 	})
+	options.Observer = s.admin.Observer()
+	s.resolver = module.New(options)
 	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
-	return s, nil
+	return s
 }
 
 func downloadOf(store *module.Store, sha256 string, event module.Event) swap.Download {

@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"wasmxds/module"
+	"wasmxds/xds"
+)
+
+// Sources are where the figures of /metrics come from, asked at each scrape.
+// What is nil is left out.
+type Sources struct {
+	XDS       func() xds.Stats
+	Downloads func() module.ServerStats
+	Store     func(context.Context) (modules int, bytes int64, err error)
+}
+
+// metrics are what is counted here, because nobody else does.
+type metrics struct {
+	fetches *prometheus.HistogramVec // by scheme and outcome
+	dryRuns *prometheus.HistogramVec // by outcome
+	swaps   prometheus.Histogram
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		fetches: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wasmxds_module_fetch_seconds", Help: "Fetches of modules from their origins, by scheme of the URL and outcome.",
+			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 60},
+		}, []string{"scheme", "outcome"}),
+		dryRuns: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "wasmxds_module_dry_run_seconds", Help: "Trials of modules before any Envoy sees them, by outcome.",
+			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10},
+		}, []string{"outcome"}),
+		swaps: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wasmxds_swap_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in place of the old one; one for each filter and Envoy.",
+			Buckets: []float64{.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 15, 60, 300},
+		}),
+	}
+}
+
+// Observer is to be told of fetches and dry runs.
+func (s *Server) Observer() module.Observer {
+	return module.Observer{
+		Fetched: func(scheme string, took time.Duration, err error) {
+			s.metrics.fetches.WithLabelValues(scheme, outcome(err)).Observe(took.Seconds())
+		},
+		DryRun: func(took time.Duration, err error) {
+			s.metrics.dryRuns.WithLabelValues(outcome(err)).Observe(took.Seconds())
+		},
+	}
+}
+
+func outcome(err error) string {
+	if err != nil {
+		return "failed"
+	}
+	return "done"
+}
+
+// Swapped is to be told of each filter that changed on an Envoy.
+func (s *Server) Swapped(w xds.Swap) {
+	for _, v := range s.history.of(w.Filter) {
+		if v.Version == w.To {
+			s.metrics.swaps.Observe(w.At.Sub(v.Changed).Seconds())
+			return
+		}
+	}
+}
+
+// handleMetrics serves /metrics, as Prometheus text or OpenMetrics.
+func (s *Server) handleMetrics(mux *http.ServeMux) {
+	r := s.registry()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 20 * time.Second,
+	}))
+}
+
+func (s *Server) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		s.metrics.fetches, s.metrics.dryRuns, s.metrics.swaps,
+		collector{s},
+	)
+	return r
+}
+
+// collector asks the Sources, the fleet and the definitions at each scrape.
+type collector struct{ *Server }
+
+// Describe sends nothing: what there is depends on the sources.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+func (c collector) Collect(out chan<- prometheus.Metric) {
+	e := emit{out}
+	e.gauge("wasmxds_build_info", "1, with what runs.", 1, "version", c.opts.Version, "goversion", runtime.Version())
+	c.definitions(e)
+	c.fleet(e)
+	if c.opts.Sources.XDS != nil {
+		streams(e, c.opts.Sources.XDS())
+	}
+	if c.opts.Sources.Downloads != nil {
+		downloads(e, c.opts.Sources.Downloads())
+	}
+	if c.opts.Sources.Store != nil {
+		c.store(e)
+	}
+}
+
+func (c collector) definitions(e emit) {
+	st := c.status()
+	d := st.Definitions
+	e.gauge("wasmxds_ready", "1 once a whole set of definitions is served, until draining.", bit(c.ready() && !c.draining.Load()))
+	e.gauge("wasmxds_definitions", "Definitions in use.", float64(d.Loaded))
+	e.gauge("wasmxds_definition_files", "Files that hold definitions.", float64(d.Files))
+	e.gauge("wasmxds_definition_errors", "Errors in definitions, those of modules included.", float64(len(d.Errors)))
+	e.gauge("wasmxds_definition_warnings", "Warnings about definitions.", float64(len(d.Warnings)))
+	if !d.Changed.IsZero() {
+		e.gauge("wasmxds_definitions_changed_timestamp_seconds", "When the newest change was seen.", float64(d.Changed.UnixMilli())/1e3)
+	}
+	for _, f := range st.Filters {
+		for _, state := range []module.State{module.Good, module.Fetching, module.Failed} {
+			e.gauge("wasmxds_filter_module", "1 for the state that the wanted module of a filter is in.",
+				bit(f.State == state), "filter", f.Name, "state", string(state))
+		}
+		e.gauge("wasmxds_filter_envoys", envoysHelp, float64(f.Running), "filter", f.Name, "state", "running")
+		e.gauge("wasmxds_filter_envoys", envoysHelp, float64(f.Pending), "filter", f.Name, "state", "pending")
+		e.gauge("wasmxds_filter_envoys", envoysHelp, float64(f.Failed), "filter", f.Name, "state", "failed")
+	}
+}
+
+const envoysHelp = "Connected Envoys that are to have a filter, by how far its newest version is on them."
+
+func (c collector) fleet(e emit) {
+	o := c.overview()
+	for _, state := range []State{Running, Fetching, Waiting, Failed} {
+		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
+	}
+}
+
+func streams(e emit, s xds.Stats) {
+	e.gauge("wasmxds_xds_streams", "ADS streams that are open.", float64(s.Streams))
+	e.counter("wasmxds_xds_requests_total", "Requests on ADS streams, ACKs and NACKs included.", s.Requests)
+	e.counter("wasmxds_xds_sent_bytes_total", "Bytes of responses on ADS streams.", s.Bytes)
+	for kind, n := range s.Responses {
+		e.counter("wasmxds_xds_responses_total", "Responses on ADS streams.", n, "type", kind)
+	}
+	for kind, n := range s.NACKs {
+		e.counter("wasmxds_xds_nacks_total", "Responses that Envoys refused; ECDS has one on the way of a new module, as that is how Envoy says that it fetches.", n, "type", kind)
+	}
+}
+
+func downloads(e emit, s module.ServerStats) {
+	e.gauge("wasmxds_module_downloads_open", "Downloads of modules by Envoys that are under way.", float64(s.Open))
+	e.gauge("wasmxds_module_downloads_waiting", "Downloads of modules by Envoys that wait for their turn.", float64(s.Waiting))
+	e.counter("wasmxds_module_sent_bytes_total", "Bytes of modules sent to Envoys.", s.Bytes)
+	const name, help = "wasmxds_module_downloads_total", "Downloads of modules by Envoys, by outcome."
+	e.counter(name, help, s.Done, "outcome", "done")
+	e.counter(name, help, s.Aborted, "outcome", "aborted")
+	e.counter(name, help, s.NotFound, "outcome", "not_found")
+	e.counter(name, help, s.Refused, "outcome", "refused")
+}
+
+func (c collector) store(e emit) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	modules, size, err := c.opts.Sources.Store(ctx)
+	if err != nil {
+		c.opts.Log.Warn("size of the store not known", "error", err)
+		return
+	}
+	e.gauge("wasmxds_store_modules", "Modules in the store.", float64(modules))
+	e.gauge("wasmxds_store_bytes", "Bytes of modules in the store.", float64(size))
+}
+
+// emit sends single figures. Labels are names and values by turns.
+type emit struct{ out chan<- prometheus.Metric }
+
+func (e emit) gauge(name, help string, v float64, labels ...string) {
+	e.send(prometheus.GaugeValue, name, help, v, labels)
+}
+
+func (e emit) counter(name, help string, v int64, labels ...string) {
+	e.send(prometheus.CounterValue, name, help, float64(v), labels)
+}
+
+func (e emit) send(kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	m, err := prometheus.NewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, v, values...)
+	if err != nil { // a label that is not UTF-8
+		m = prometheus.NewInvalidMetric(prometheus.NewDesc(name, help, names, nil), err)
+	}
+	e.out <- m
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

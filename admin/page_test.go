@@ -1,0 +1,158 @@
+package admin
+
+import (
+	"bufio"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/definition"
+)
+
+func wantIn(t *testing.T, page string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			t.Errorf("no %q in\n%s", text, page)
+		}
+	}
+}
+
+func TestOverviewTellsHowFarASwapIs(t *testing.T) {
+	s := newScene(t, 4)
+	h := s.Server.Handler()
+	_, page := get(t, h, "/")
+	wantIn(t, page, "All 4 Envoys run what is wanted", "4 definitions in 1 file")
+
+	s.load("good morning", definition.Problem{File: "more.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum prints it"})
+	for i := range 3 {
+		s.behind(i, Fetching, "Envoy downloads the module")
+	}
+	s.behind(3, Failed, "connection refused; it goes on")
+	s.run(0)
+	time.Sleep(fresh) // the overview that was shown may be shown again until then
+	_, page = get(t, h, "/")
+	wantIn(t, page,
+		"1 of 4 Envoys runs what is wanted",
+		"<b>1</b> of 4 Envoys",
+		": 3 still on ", "<b>2 Envoys</b>",
+		"more.yaml:7", "63 hex digits, needs 64", "sha256sum prints it",
+		"connection refused; it goes on",
+	)
+}
+
+func TestFilterPageComparesVersions(t *testing.T) {
+	s := newScene(t, 1)
+	s.load("good <b>morning</b>")
+	h := s.Server.Handler()
+	_, page := get(t, h, "/filters/hello")
+	wantIn(t, page, "/etc/wasmxds/filters.yaml:2", "2.7 MB", "what changed", "rootID: myapp-root-in")
+
+	had := s.Server.history.of("hello")
+	_, page = get(t, h, "/filters/hello?from="+had[1].Version+"&to="+had[0].Version)
+	wantIn(t, page, "value: hello world", "value: good &lt;b&gt;morning&lt;/b&gt;", `class="removed"`, `class="added"`)
+
+	if code, _ := get(t, h, "/filters/none"); code != 404 {
+		t.Errorf("%d for a filter that is not there", code)
+	}
+}
+
+func TestEnvoyPageDrawsItsListeners(t *testing.T) {
+	s := newScene(t, 1)
+	_, page := get(t, s.Server.Handler(), "/envoys/edge-01")
+	// Both filters, in order, and then the upstreams.
+	at := 0
+	for _, text := range []string{"<h3>web</h3>", "to 127.0.0.1:8080", ">quota</a>", ">hello</a>", "127.0.0.1:9001", "127.0.0.1:9000"} {
+		i := strings.Index(page[at:], text)
+		if i < 0 {
+			t.Fatalf("no %q where it belongs in\n%s", text, page[at:])
+		}
+		at += i
+	}
+	if code, _ := get(t, s.Server.Handler(), "/envoys/none"); code != 404 {
+		t.Errorf("%d for an Envoy that is not there", code)
+	}
+	_, list := get(t, s.Server.Handler(), "/envoys")
+	wantIn(t, list, `href="/envoys/edge-01"`)
+}
+
+func TestNamesAreEscaped(t *testing.T) {
+	const odd = `a/b?c#d"<script>`
+	s := New(Options{Fleet: fleet{{ID: odd}}})
+	s.Loaded(someLoaded())
+	_, page := get(t, s.Handler(), "/envoys")
+	if strings.Contains(page, "<script>") {
+		t.Error("not escaped")
+	}
+	i := strings.Index(page, `href="/envoys/`)
+	path, _, _ := strings.Cut(page[i+len(`href="`):], `"`)
+	if code, page := get(t, s.Handler(), path); code != 200 || !strings.Contains(page, "a/b?c#d") {
+		t.Errorf("%s: %d", path, code)
+	}
+}
+
+func TestPagesLoadNothingFromElsewhere(t *testing.T) {
+	s := newScene(t, 1)
+	w := httptest.NewRecorder()
+	s.Server.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") {
+		t.Errorf("Content-Security-Policy: %s", csp)
+	}
+	for _, asset := range []string{"style.css", "live.js", "icon.svg"} {
+		code, text := get(t, s.Server.Handler(), "/assets/"+asset)
+		if code != 200 || strings.Contains(strings.ReplaceAll(text, "http://www.w3.org/2000/svg", ""), "http") {
+			t.Errorf("%s: %d, or it names another host", asset, code)
+		}
+	}
+	if code, _ := get(t, s.Server.Handler(), "/nowhere"); code != 404 {
+		t.Errorf("%d for a page that is not there", code)
+	}
+}
+
+func TestEventsTellOfChanges(t *testing.T) {
+	s := newScene(t, 2)
+	srv := httptest.NewServer(s.Server.Handler())
+	defer srv.Close()
+	resp, err := http.Get(srv.URL + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	changes := make(chan struct{}, 10)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if lines.Text() == "event: change" {
+				changes <- struct{}{}
+			}
+		}
+	}()
+	want := func(ch <-chan struct{}, what string) {
+		t.Helper()
+		select {
+		case <-ch:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("nothing told of %s", what)
+		}
+	}
+	want(changes, "the beginning")
+	s.behind(0, Fetching, "")
+	want(changes, "a node's new state")
+	s.load("another")
+	want(changes, "new definitions")
+	s.Server.Drain()
+	want(ended, "the end")
+}
+
+func TestDiff(t *testing.T) {
+	got := ""
+	for _, l := range diff("a\nb\nc\nd\n", "a\nc\nx\nd\n") {
+		got += l.Sign + l.Text + ";"
+	}
+	if want := " a;-b; c;+x; d;"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
