@@ -8,17 +8,36 @@ import (
 	"wasmxds/definition"
 )
 
-// adopt adds to a set what a file brought to the last one and can still bring,
-// though something is wrong with it now: it names a listener whose file was
-// deleted, and the filter belongs in others, too. A file that has a name of
-// the set's is not added.
-func adopt(set *definition.Set, f *definition.File) *definition.Set {
-	taken := names(&definition.File{Filters: set.Filters, Listeners: set.Listeners, Resources: set.Resources})
-	for name := range names(f) {
-		if taken[name] {
-			return set
+// adopt adds to the set of some files those others that were good and are not
+// any more, since they name a listener whose file was deleted: their filters
+// may well belong in other listeners, too, and these are not to lose them.
+// Files that don't fit for another reason (a name or an address that is taken)
+// are not added.
+func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *definition.Set {
+	for _, f := range others {
+		with := append(slices.Clip(files), detached(f))
+		_, problems := m.merge(with)
+		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
+			continue
 		}
+		files, set = with, union(set, f)
 	}
+	return set
+}
+
+// detached is a file whose filters name no listeners.
+func detached(f *definition.File) *definition.File {
+	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources}
+	for _, filter := range f.Filters {
+		loose := *filter
+		loose.Attach = definition.Attach{Nodes: filter.Attach.Nodes}
+		d.Filters = append(d.Filters, &loose)
+	}
+	return d
+}
+
+// union is a set with a file's definitions as well.
+func union(set *definition.Set, f *definition.File) *definition.Set {
 	more := &definition.Set{
 		Filters:   slices.Concat(set.Filters, f.Filters),
 		Listeners: slices.Concat(set.Listeners, f.Listeners),
@@ -30,25 +49,6 @@ func adopt(set *definition.Set, f *definition.File) *definition.Set {
 		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
 	})
 	return more
-}
-
-// names are what a file's definitions are called, by type.
-func names(f *definition.File) map[[2]string]bool {
-	const (
-		listener  = "type.googleapis.com/envoy.config.listener.v3.Listener"
-		extension = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
-	)
-	names := map[[2]string]bool{}
-	for _, d := range f.Filters {
-		names[[2]string{extension, d.Name}] = true
-	}
-	for _, d := range f.Listeners {
-		names[[2]string{listener, d.Name}] = true
-	}
-	for _, d := range f.Resources {
-		names[[2]string{d.TypeURL, d.Name}] = true
-	}
-	return names
 }
 
 // equal says whether two sets have the very same definitions.

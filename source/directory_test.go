@@ -350,6 +350,23 @@ func TestAuditAndRescan(t *testing.T) {
 	r.until("a=two", 0)
 }
 
+// Times of files may be anything.
+func TestTimesToCome(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ahead := time.Now().Add(24 * time.Hour)
+	write(t, dir+"/a.yaml", filter("a", "one"))
+	must(t, os.Chtimes(dir+"/a.yaml", ahead, ahead))
+	r := start(t, &Directory{Path: dir})
+	if u := r.next(); filterNames(u) != "a=one" {
+		t.Errorf("first update: %q, problems %v", filterNames(u), u.Problems)
+	}
+	// Same size, same times.
+	write(t, dir+"/a.yaml", filter("a", "two"))
+	must(t, os.Chtimes(dir+"/a.yaml", ahead, ahead))
+	r.until("a=two", 0)
+}
+
 func TestNotSetUp(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

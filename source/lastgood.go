@@ -63,7 +63,7 @@ func (k *lastGood) load(limit int64) map[string][]byte {
 		if err != nil {
 			return err
 		}
-		data, _, err := read(path, limit, time.Time{}, true)
+		data, _, err := read(path, limit, nil, true)
 		if err != nil {
 			k.log.Warn("read last good definitions", "file", path, "error", err)
 			return nil

@@ -17,7 +17,7 @@ func (t *table) join() (changed bool) {
 	if t.excess > 0 {
 		problems = append(problems, definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)})
 	}
-	m := &merger{merge: t.merge, budget: trials}
+	m := &merger{merge: t.merge, budget: trials(len(t.files))}
 	for _, rel := range t.sorted() {
 		f := t.files[rel]
 		if f.trouble != nil {
@@ -59,10 +59,11 @@ func (t *table) join() (changed bool) {
 	return changed
 }
 
-// trials is how many times one join merges all files to find those that don't
-// fit. Who exceeds it has hundreds of files at odds with each other; some that
-// would fit have to wait for the next change then.
-const trials = 200
+// trials is how many times one join of n files merges all of them to find those
+// that don't fit: a second's work at most. With so many files at odds with each
+// other that it isn't enough, some that would fit have to wait for the next
+// change.
+func trials(n int) int { return min(max(16, 100_000/max(1, n)), 200) }
 
 // part is what a file brings to the whole.
 type part struct {
@@ -151,17 +152,26 @@ func (m *merger) whole() (*definition.Set, []definition.Problem) {
 	m.admit(named)
 
 	end := m.try()
-	set, problems := end.set, end.problems
+	problems := end.problems
+	var files []*definition.File
+	var homeless []*definition.File
 	for _, p := range m.parts {
-		if p.taken {
-			continue
+		if !p.taken {
+			problems = append(problems, p.said...)
 		}
-		problems = append(problems, p.said...)
-		if p.good != nil && end.bad[p.file.path] {
-			set = adopt(set, p.good)
+		f := p.good
+		if p.taken {
+			f = p.fresh
+		}
+		switch {
+		case f == nil:
+		case end.bad[p.file.path]:
+			homeless = append(homeless, f)
+		default:
+			files = append(files, f)
 		}
 	}
-	return set, problems
+	return m.adopt(end.set, files, homeless), problems
 }
 
 // admit takes those of a group that fit.

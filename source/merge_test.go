@@ -66,6 +66,8 @@ func TestJoin(t *testing.T) {
 			{map[string]string{"a.yaml": attached("a", "", "web, admin"), "web.yaml": listener("web"), "admin.yaml": listener("admin")}, "a", ""},
 			{map[string]string{"web.yaml": ""}, "a", "a.yaml"},
 			{map[string]string{"b.yaml": filter("b", "")}, "a b", "a.yaml"},
+			{map[string]string{"c.yaml": filter("a", "thief")}, "a b", "a.yaml c.yaml"},
+			{map[string]string{"c.yaml": ""}, "a b", "a.yaml"},
 			{map[string]string{"a.yaml": attached("a", "new", "web")}, "a b", "a.yaml"},
 			{map[string]string{"a.yaml": attached("a", "new", "admin")}, "a=new b", ""},
 		},
@@ -117,7 +119,7 @@ func TestJoin(t *testing.T) {
 func TestJoinManyAtOdds(t *testing.T) {
 	t.Parallel()
 	merges := 0
-	m := &merger{budget: trials, merge: func(files []*definition.File) (*definition.Set, []definition.Problem) {
+	m := &merger{budget: trials(2000), merge: func(files []*definition.File) (*definition.Set, []definition.Problem) {
 		merges++
 		return definition.Merge(files)
 	}}
@@ -130,7 +132,7 @@ func TestJoinManyAtOdds(t *testing.T) {
 		m.parts = append(m.parts, &part{rel: path, file: &file{path: path}, fresh: f})
 	}
 	set, problems := m.whole()
-	if len(set.Filters) != 1000 || len(problems) != 1000 || merges > trials+2 {
+	if len(set.Filters) != 1000 || len(problems) != 1000 || merges > trials(2000)+2 {
 		t.Errorf("%d filters, %d problems, %d merges", len(set.Filters), len(problems), merges)
 	}
 }

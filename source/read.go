@@ -7,17 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"time"
 )
 
 // errBusy is the error for a file that somebody seems to be writing.
 var errBusy = errors.New("being written")
 
 // read gives a file's whole content, as it was at one moment, and what the
-// file was like then. It gives errBusy for a file that changed after before
-// (when that is not zero), that is open for writing, or that changes while it
-// is read; with force it takes what there is.
-func read(path string, limit int64, before time.Time, force bool) ([]byte, fs.FileInfo, error) {
+// file was like then. It gives errBusy for a file that is hot (nil: none is),
+// that is open for writing, or that changes while it is read; with force it
+// takes what there is.
+func read(path string, limit int64, hot func(fs.FileInfo) bool, force bool) ([]byte, fs.FileInfo, error) {
 	// Without O_NONBLOCK, to open a named pipe would wait for its writer.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -31,7 +30,7 @@ func read(path string, limit int64, before time.Time, force bool) ([]byte, fs.Fi
 	if !info.Mode().IsRegular() {
 		return nil, info, errors.New("not a regular file")
 	}
-	if !force && (!before.IsZero() && info.ModTime().After(before) || beingWritten(f)) {
+	if !force && (hot != nil && hot(info) || beingWritten(f)) {
 		return nil, info, errBusy
 	}
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -132,9 +133,10 @@ func filter(name, rootID string) string {
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: /modules/%s.wasm}\nrootID: %q\n", name, name, rootID)
 }
 
-// listener is a document of one listener.
+// listener is a document of one listener. Each name has its own port.
 func listener(name string) string {
-	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:8080\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name)
+	port := 1024 + crc32.ChecksumIEEE([]byte(name))%60000
+	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:%d\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name, port)
 }
 
 // attached is a filter in these listeners.

@@ -124,12 +124,15 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy {
 		return false, false
 	}
-	before := now.Add(-t.quiet)
+	hot := func(info fs.FileInfo) bool { // written a moment ago; a time to come is just wrong
+		age := now.Sub(info.ModTime())
+		return -time.Second < age && age < t.quiet
+	}
 	if late && f.writing != nil && !os.SameFile(f.writing, e.info) {
-		before = time.Time{} // whole files take each other's place, in no time
+		hot = nil // whole files take each other's place, in no time
 	}
 	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
-	data, info, err := read(f.path, t.size, before, force)
+	data, info, err := read(f.path, t.size, hot, force)
 	if errors.Is(err, errBusy) {
 		if f.busy.IsZero() {
 			f.busy = now
