@@ -50,6 +50,7 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newBootstrap(),
 		newStatus(),
 		newVersion(),
+		newMan(),
 	)
 	return root
 }

@@ -67,7 +67,27 @@ func newStatus() *cobra.Command {
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
+	f.completeFilters(cmd)
 	return cmd
+}
+
+// completeFilters makes shells offer the filters that the server knows.
+func (f *statusFlags) completeFilters(cmd *cobra.Command) {
+	err := cmd.RegisterFlagCompletionFunc("filter", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		client := &admin.Client{URL: f.admin, HTTP: &http.Client{Timeout: time.Second}}
+		st, err := client.Page(cmd.Context(), "", 1)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		var names []string
+		for _, filter := range st.Filters {
+			names = append(names, cobra.CompletionWithDesc(filter.Name, fmt.Sprintf("%d of %s", filter.Running, plural(filter.Nodes, "Envoy"))))
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
+	if err != nil {
+		panic(err) // the flag is misspelt in this program
+	}
 }
 
 func (f *statusFlags) run(ctx context.Context, out io.Writer) error {

@@ -59,6 +59,9 @@ func newValidate() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
+	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.output, "output", "o", "text", "output `format`: text or json")
 	flags.BoolVar(&f.modules, "modules", false, "fetch and try the modules as well")
