@@ -1,6 +1,8 @@
 package definition
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"wasmxds/definition/internal/document"
@@ -79,6 +81,15 @@ func (d *doc) image(urlPath, name, digestPath, digest string) string {
 		}
 	}
 	return d.moduleURL(urlPath, imageURL(name, digest))
+}
+
+// labels checks labels that select workloads.
+func (d *doc) labels(path string, labels map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if strings.Contains(key+labels[key], "*") {
+			d.problem(path, "", "%s: %s has a wildcard, but labels are compared as they are", key, labels[key])
+		}
+	}
 }
 
 // pullPolicy turns Kubernetes' words into ours.

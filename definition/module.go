@@ -90,7 +90,7 @@ func (d *doc) moduleURL(path, written string) string {
 		d.problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
 	case u.Host == "":
 		d.problem(path, "", "has no host")
-	case scheme == "oci" && strings.Trim(u.Path, "/") == "":
+	case scheme == "oci" && strings.Trim(u.Path, "/") == "" && strings.ContainsAny(u.Host, ".:"): // a bare word is an image
 		d.problem(path, "", "names no repository: oci://registry/repository:tag")
 	}
 	return written

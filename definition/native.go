@@ -1,6 +1,8 @@
 package definition
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"wasmxds/definition/internal/document"
@@ -83,7 +85,7 @@ func readWasmFilter(d *doc) {
 
 // environment checks the names of environment variables.
 func (d *doc) environment(f *Filter) {
-	for key := range f.Env {
+	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
 		d.variable(document.Join("env", key), key)
 	}
 	for i, key := range f.HostEnv {

@@ -111,6 +111,7 @@ func readWasmPlugin(d *doc) {
 	if spec.Type == "NETWORK" {
 		d.problem("spec.type", "", "NETWORK is not served: filters are placed in HTTP connection managers only")
 	}
+	d.labels("spec.selector.matchLabels", spec.Selector.MatchLabels)
 	d.pluginEnv(f, spec.VMConfig.Env)
 	d.filterName("metadata.name", f.Name)
 	if ok && len(d.problems) == before {

@@ -1,0 +1,81 @@
+package definition
+
+import "maps"
+
+// patches are those of a file's EnvoyFilters. The configuration of a filter
+// and its place may be in different objects.
+type patches struct {
+	extensions []extensionPatch
+	slots      []slotPatch
+	broken     bool // some patch could not be read: what is missing may be in it
+}
+
+type extensionPatch struct {
+	envoyPatch
+	filter *Filter
+}
+
+type slotPatch struct {
+	envoyPatch
+	name     string
+	order    int
+	listener ListenerMatch
+}
+
+// pair puts filters and their places together.
+func (p *parser) pair() {
+	placed := map[string]bool{}
+	for _, e := range p.patches.extensions {
+		placed[e.filter.Name] = true
+		at := map[string]string{"name": e.value + ".name", "attach": e.at}
+		first := true
+		for _, s := range p.patches.slots {
+			if s.name == e.filter.Name {
+				s.place(e, first)
+				if first && s.root == e.root {
+					at["attach"] = s.at + ".match"
+				}
+				first = false
+			}
+		}
+		if first && !p.patches.broken {
+			e.warn(e.value+".name", "", "no HTTP_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+		}
+		e.addFilter(e.filter, at)
+	}
+	for _, s := range p.patches.slots {
+		if !placed[s.name] && !p.patches.broken {
+			s.problem(s.value+".name", "put both into one file", "no EXTENSION_CONFIG patch in this file adds %q", s.name)
+		}
+	}
+}
+
+// place adds a place to a filter.
+func (s slotPatch) place(e extensionPatch, first bool) {
+	f := e.filter
+	configured := contextDirection(e.Match.Context)
+	m := s.listener
+	switch {
+	case configured == Any || configured == m.Direction:
+	case m.Direction == Any:
+		m.Direction = configured
+	default:
+		s.problem(s.at+".match.context", "", "%s, but the EXTENSION_CONFIG of %q is for %s", s.Match.Context, s.name, e.Match.Context)
+	}
+	labels := maps.Clone(e.object.Spec.WorkloadSelector.Labels)
+	for key, value := range s.object.Spec.WorkloadSelector.Labels {
+		if other, ok := labels[key]; ok && other != value {
+			s.problem("spec.workloadSelector.labels", "", "differ from those of the EXTENSION_CONFIG of %q", s.name)
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+	}
+	if first {
+		f.Order, f.Attach.Nodes.Labels = s.order, labels
+	} else if !maps.Equal(labels, f.Attach.Nodes.Labels) {
+		s.problem("spec.workloadSelector.labels", "give the filter two names", "%q is placed by objects that select different nodes", s.name)
+	}
+	f.Attach.Listeners = append(f.Attach.Listeners, m)
+}
