@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -45,7 +47,7 @@ func build(t *testing.T, command string, args ...string) {
 }
 
 // newExample copies a folder of examples/ beside the modules, with the old
-// strings in it replaced by the new ones, and starts xds-server on it.
+// strings in it replaced by the new ones.
 func newExample(t *testing.T, modules, folder string, oldnew ...string) *fleet {
 	t.Helper()
 	root, err := harness.Root()
@@ -67,7 +69,6 @@ func newExample(t *testing.T, modules, folder string, oldnew ...string) *fleet {
 		must(t, err)
 		f.write(filepath.Base(file), replace.Replace(string(text)))
 	}
-	f.serve()
 	return f
 }
 
@@ -121,6 +122,7 @@ func (e *edge) get(listener, path string, headers ...string) answer {
 
 func headerExample(t *testing.T, modules, folder, name string) {
 	f := newExample(t, modules, folder)
+	f.serve()
 	e := f.envoy(newest(), "edge-1")
 	e.runs(name)
 	got := e.get("web", "/", "X-My-Custom-Header", "spoofed", "X-My-Custom-Header", "twice").reached
@@ -144,6 +146,7 @@ func correlationExample(t *testing.T, modules, folder, name string) {
 	t.Cleanup(upstream.Close)
 	f := newExample(t, modules, folder)
 	f.write("web.yaml", trailersListener(t, upstream.Listener.Addr().String()))
+	f.serve()
 	e := f.loud("edge-1", 1)
 	e.runs(name)
 
@@ -174,12 +177,12 @@ func correlationExample(t *testing.T, modules, folder, name string) {
 		if err != nil {
 			return err
 		}
-		_, line, ok := strings.Cut(string(log), "correlation: ")
-		if !ok {
-			return fmt.Errorf("no line in Envoy's log")
+		at := strings.Index(string(log), `{"context":`)
+		if at < 0 {
+			return errors.New("no line in Envoy's log")
 		}
 		var got map[string]any
-		if err := json.NewDecoder(strings.NewReader(line)).Decode(&got); err != nil {
+		if err := json.NewDecoder(bytes.NewReader(log[at:])).Decode(&got); err != nil {
 			return err
 		}
 		delete(got, "context")
@@ -250,6 +253,7 @@ func calloutExample(t *testing.T, modules string) {
 	_, port, err := net.SplitHostPort(authz.Listener.Addr().String())
 	must(t, err)
 	f := newExample(t, modules, "callout", "port_value: 9001", "port_value: "+port)
+	f.serve()
 	e := f.envoy(newest(), "edge-1")
 	e.runs("callout")
 	for who, want := range map[string]int{"ann": 200, "bob": 403, "broken": 503, "late": 503} {
@@ -269,6 +273,7 @@ func calloutExample(t *testing.T, modules string) {
 
 func metricsExample(t *testing.T, modules string) {
 	f := newExample(t, modules, "metrics")
+	f.serve()
 	e := f.loud("edge-1", 2)
 	e.runs("metrics")
 	seen := map[int]bool{}
@@ -298,6 +303,7 @@ func metricsExample(t *testing.T, modules string) {
 
 func envoyFilterExample(t *testing.T, modules string) {
 	f := newExample(t, modules, "envoyfilter")
+	f.serve()
 	e := f.envoy(newest(), "sidecar-1", "--node-label", "app=my-app-selector")
 	e.runs("direction-in")
 	e.runs("direction-out")
