@@ -30,7 +30,7 @@ type filter struct {
 
 func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
-	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing &&
+	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing && f.Coming == g.Coming &&
 		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.OnFailure == g.OnFailure &&
 		f.order == g.order && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin)
 }
@@ -87,7 +87,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 	out.slotEntry = slot(d.Name, types...)
 	out.twinEntry = slot(TwinPrefix+d.Name, wasmType, passType)
 	if !f.Ready() {
-		out.Missing = f.Reason
+		out.Missing, out.Coming = f.Reason, f.State == module.Fetching
 		if out.Missing == "" {
 			out.Missing = "its module was not had yet"
 		}

@@ -46,6 +46,7 @@ type Filter struct {
 	// Missing, when not empty, says why there is nothing to send yet: its
 	// module was never had. Slot and Twin must not be called then.
 	Missing string
+	Coming  bool // xds-server is getting it
 
 	slot, twin *Resource // at attempt 0
 	pass       *Resource

@@ -11,7 +11,7 @@ import (
 )
 
 // nextExtensions fills the slots with what is primed, all in one response,
-// and else primes the next filter, alone in its response.
+// and else primes.
 func (m *Machine) nextExtensions(now time.Time) *Response {
 	s := &m.subs[Extension]
 	if s.names == nil || !m.clustersSettled(now) {
@@ -26,8 +26,8 @@ func (m *Machine) nextExtensions(now time.Time) *Response {
 	if m.soiled(now) {
 		return m.space.step(s.have, Extension, m.delta, m.clean(), nil)
 	}
-	if it, ok := m.nextTwin(now); ok {
-		return m.space.step(s.have, Extension, m.delta, []item{it}, nil)
+	if twins := m.nextTwins(now); len(twins) > 0 {
+		return m.space.step(s.have, Extension, m.delta, twins, nil)
 	}
 	return nil
 }
@@ -99,8 +99,12 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) *item {
 	return nil
 }
 
-// nextTwin is the next filter to prime.
-func (m *Machine) nextTwin(now time.Time) (item, bool) {
+// nextTwins are the next filters to prime. One whose module this Envoy has to
+// fetch goes alone in its response, so that a NACK says which it is. Those
+// whose modules it has already, because only their configuration changed, go
+// together: they are ACKed, and if they are not, each goes again, alone.
+func (m *Machine) nextTwins(now time.Time) []item {
+	var together []item
 	for _, f := range m.snap.Filters {
 		at := m.point(f)
 		if f.Missing != "" || m.primed(f) || !m.wants(Extension, at) {
@@ -110,14 +114,29 @@ func (m *Machine) nextTwin(now time.Time) (item, bool) {
 		if tr == nil || now.Before(tr.due) || m.fetchedForAnother(tr, now) {
 			continue
 		}
+		alone := tr.alone || !m.cached(f)
+		if alone && len(together) > 0 {
+			continue
+		}
 		tr.pushed, tr.fetched = true, false
 		res := f.Twin(tr.attempt)
 		if at == f.Name {
 			res = f.Slot(tr.attempt)
 		}
-		return item{name: at, version: f.Version, res: res, filter: f}, true
+		together = append(together, item{name: at, version: f.Version, res: res, filter: f})
+		if alone {
+			return together
+		}
 	}
-	return item{}, false
+	return together
+}
+
+// cached tells whether this Envoy has the filter's module: another version or
+// another filter runs on it.
+func (m *Machine) cached(f *resource.Filter) bool {
+	return f.SHA256 != "" && slices.ContainsFunc(m.subs[Extension].have.items, func(it item) bool {
+		return it.filter != nil && it.filter.SHA256 == f.SHA256
+	})
 }
 
 // fetchedForAnother tells whether Envoy is fetching tr's module for another

@@ -68,7 +68,7 @@ func (p *play) logf(format string, args ...any) {
 }
 
 func (p *play) run() string {
-	p.world = world{labels: map[string]string{}, modules: map[string]string{}}
+	p.world = newWorld()
 	p.now = time.Unix(0, 0)
 	p.space = swap.NewSpace()
 	p.versions = map[string]int{}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 
+	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
@@ -44,7 +45,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "envoy":
 		if s.labels == nil {
-			s.world = world{labels: map[string]string{}, modules: map[string]string{}}
+			s.world = newWorld()
 			s.now = time.Unix(0, 0)
 		}
 		s.delta = d.CmdArgs[0].Key == "delta"
@@ -106,33 +107,21 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 	return s.step(r)
 }
 
-// versionOf is the version of a label; for what has no label, the wanted one.
+// versionOf is the version that a filter had under a label; for other
+// resources the wanted one.
 func (s *script) versionOf(typ swap.Type, name, label string) string {
+	if typ == swap.Extension {
+		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
+	}
 	snap := s.catalog.Snapshot(nodeOf())
-	switch {
-	case typ == swap.Listener && name == "primer" && label == "wanted":
-		return snap.Primer.Version
-	case typ == swap.Listener && label == "wanted":
-		for _, l := range snap.Listeners {
-			if l.Name == name {
-				return l.Version
-			}
-		}
-	case typ == swap.Cluster && label == "wanted":
-		for _, c := range snap.Clusters {
-			if c.Name == name {
-				return c.Version
-			}
-		}
-	case typ == swap.Route && label == "wanted":
-		return snap.Gate.Version
+	all := map[string]string{resource.PrimerListener: snap.Primer.Version, resource.GateRoute: snap.Gate.Version}
+	for _, l := range snap.Listeners {
+		all[l.Name] = l.Version
 	}
-	for v, l := range s.labels {
-		if f := s.catalog.Filter(strings.TrimPrefix(name, "primer/")); l == label && (f == nil || f.Version == v || label != "wanted") {
-			return v
-		}
+	for _, c := range snap.Clusters {
+		all[c.Name] = c.Version
 	}
-	return "0000"
+	return all[name]
 }
 
 func (s *script) step(e swap.Event) string {

@@ -58,7 +58,10 @@ func (m *Machine) state(f *resource.Filter, running string) (State, string) {
 	if running == f.Version && running != "" && f.Missing == "" {
 		return Running, ""
 	}
-	if f.Missing != "" {
+	switch {
+	case f.Coming:
+		return Waiting, f.Missing
+	case f.Missing != "":
 		return Failed, f.Missing
 	}
 	tr := m.try(Extension, f.Name)
@@ -73,7 +76,7 @@ func (m *Machine) state(f *resource.Filter, running string) (State, string) {
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
 	case !tr.pushed:
 		return Waiting, "its turn to be sent has not come" + goes
-	case tr.refused && tr.fetches > 0:
+	case tr.refused && tr.here:
 		return Failed, fmt.Sprintf("Envoy has the module and refuses it: %s%s", tr.message, goes)
 	case tr.refused:
 		return Failed, fmt.Sprintf("Envoy does not get the module %s (no download ended): %s%s", short(f.SHA256), tr.message, goes)

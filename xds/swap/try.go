@@ -34,10 +34,11 @@ type try struct {
 	open     bool // its download is under way
 	shared   bool // or that of another Envoy
 	fetched  bool // a download ended since the last push
-	fetches  int  // downloads that ended
-	refused  bool // NACKed with the code at hand
+	here     bool // Envoy has the module
+	refused  bool // NACKed with the module at hand, or too often
 	message  string
 	onlySlot bool // the slot was NACKed, not the twin
+	alone    bool // it was NACKed together with others
 }
 
 func (m *Machine) try(t Type, name string) *try {
@@ -97,7 +98,7 @@ func (m *Machine) newTry(f *resource.Filter, now time.Time) *try {
 func (m *Machine) renew(tr *try, f *resource.Filter, now time.Time) {
 	next := m.newTry(f, now)
 	if tr.sha256 == f.SHA256 && !tr.refused {
-		next.due, next.open, next.fetched, next.fetches = tr.due, tr.open, tr.fetched, tr.fetches
+		next.due, next.open, next.shared, next.fetched, next.here = tr.due, tr.open, tr.shared, tr.fetched, tr.here
 		next.attempt, next.pushed = tr.attempt, tr.pushed
 	}
 	*tr = *next
@@ -180,7 +181,8 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	}
 	tr.message = message
 	if !alone {
-		return // which of them it was is seen when each goes out alone
+		tr.alone = true // which of them it was is seen when each goes again
+		return
 	}
 	tr.nacks++
 	switch {
@@ -189,7 +191,8 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	case tr.fetched:
 		tr.due = maxTime(tr.due, now.Add(settle))
 	default:
-		tr.refused = tr.fetches > 0 || tr.nacks >= unseen
+		tr.here = tr.here || it.filter != nil && m.cached(it.filter)
+		tr.refused = tr.here || tr.nacks >= unseen
 		tr.due = now.Add(m.backoff(tr.nacks))
 	}
 }
@@ -261,8 +264,7 @@ func (d Download) apply(m *Machine, now time.Time) {
 				tr.due = now.Add(tr.wait())
 			}
 		case Done:
-			tr.open, tr.fetched = false, true
-			tr.fetches++
+			tr.open, tr.fetched, tr.here = false, true, true
 			tr.refused = false
 			tr.due = now.Add(settle + time.Duration(d.Size)*10*time.Millisecond/(1<<20))
 		case Aborted:

@@ -26,6 +26,7 @@ import (
 type world struct {
 	catalog *resource.Catalog
 	labels  map[string]string // resource version → what the script calls it
+	named   map[string]string // filter and label → version
 	modules map[string]string // sha256 → the module's name
 }
 
@@ -73,6 +74,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	for name, v := range names {
 		if f := w.catalog.Filter(name); f != nil && f.Missing == "" {
 			w.labels[f.Version] = v
+			w.named[name+" "+v] = f.Version
 		}
 	}
 	return w.catalog.Snapshot(definition.Node{ID: "envoy"})
@@ -109,6 +111,10 @@ func text(s string) *anypb.Any {
 		panic(err)
 	}
 	return a
+}
+
+func newWorld() world {
+	return world{labels: map[string]string{}, named: map[string]string{}, modules: map[string]string{}}
 }
 
 // label names a resource's version as the script does.
