@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"wasmxds/e2e/wasmtest"
+)
+
+// buildServer builds xds-server and gives its path.
+func buildServer(ctx context.Context, dir string) (string, error) {
+	path := filepath.Join(dir, "xds-server")
+	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "wasmxds/cmd/xds-server").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build xds-server: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// ours starts xds-server as anyone would, on ports that are free.
+func ours(program string) startFunc {
+	return func(ctx context.Context, r run, dir string) (*subject, error) {
+		definitions := filepath.Join(dir, "definitions")
+		if err := os.MkdirAll(definitions, 0o755); err != nil {
+			return nil, err
+		}
+		d := directory{definitions}
+		if err := d.module(1, 0); err != nil {
+			return nil, err
+		}
+		listener := "kind: Listener\nname: web\naddress: 127.0.0.1:8080\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n"
+		if err := d.write("web.yaml", listener); err != nil {
+			return nil, err
+		}
+		if err := d.change(1, allFilters()); err != nil {
+			return nil, err
+		}
+		return startOurs(ctx, program, r, dir, definitions, d)
+	}
+}
+
+func startOurs(ctx context.Context, program string, r run, dir, definitions string, d directory) (*subject, error) {
+	file := filepath.Join(dir, "addresses.json")
+	args := []string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
+		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof"}
+	if r.TLS {
+		args = append(args, r.keys.flags()...)
+	}
+	p, err := start(ctx, filepath.Join(dir, "xds-server.log"), nil, program, args...)
+	if err != nil {
+		return nil, err
+	}
+	var at struct{ XDS, Admin string }
+	err = poll(ctx, 20*time.Second, func() error {
+		b, err := os.ReadFile(file)
+		if err == nil {
+			err = json.Unmarshal(b, &at)
+		}
+		if err != nil {
+			return err
+		}
+		return get("http://" + at.Admin + "/readyz")
+	})
+	if err != nil {
+		_ = p.stop()
+		return nil, fmt.Errorf("xds-server isn't ready: %w (see %s)", err, p.log)
+	}
+	return &subject{name: "wasmxds", address: at.XDS, process: p, admin: at.Admin, change: d.change, module: d.module}, nil
+}
+
+func get(url string) error {
+	answer, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", url, answer.Status)
+	}
+	return nil
+}
+
+// poll calls check until it is content.
+func poll(ctx context.Context, timeout time.Duration, check func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
+		err := check()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// directory is one of definitions; its files are replaced whole.
+type directory struct{ path string }
+
+func (d directory) write(name, content string) error {
+	return renameio.WriteFile(filepath.Join(d.path, name), []byte(content), 0o644)
+}
+
+func (d directory) change(revision int, filters []int) error {
+	for _, i := range filters {
+		if err := d.write(filterName(i)+".yaml", d.filter(i, config(i, revision), "")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (directory) filter(i int, config, rest string) string {
+	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../filter.wasm}\norder: %d\nconfig: %q\n%s", filterName(i), i, config, rest)
+}
+
+// module writes another module, and a revision of the first filter.
+func (d directory) module(revision, size int) error {
+	m := wasmtest.Filter{Header: "x-bench", Value: fmt.Sprintf("revision %d", revision), Size: size}
+	if err := renameio.WriteFile(filepath.Join(d.path, "..", "filter.wasm"), m.Module(), 0o644); err != nil {
+		return err
+	}
+	return d.change(revision, []int{0})
+}
