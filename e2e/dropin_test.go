@@ -87,14 +87,14 @@ func dropIn(t *testing.T, c combination) {
 	})
 	scene("server restarted", func(t *testing.T) {
 		e.runs("hello")
-		before, _, err := e.Fetches(t.Context())
+		_, before, err := e.Answers(t.Context(), modulesCluster)
 		must(t, err)
 		updates, err := e.Stats(t.Context(), `\.(config_reload|update_success)$`)
 		must(t, err)
 		f.restartServer()
 		e.runs("hello")
 		e.runs("second")
-		after, _, err := e.Fetches(t.Context())
+		_, after, err := e.Answers(t.Context(), modulesCluster)
 		must(t, err)
 		if after != before {
 			t.Errorf("%d modules were fetched again", after-before)

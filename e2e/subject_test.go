@@ -19,6 +19,8 @@ type subject interface {
 	// load sends requests that must pass the filters with these names.
 	load(names ...string) *harness.Load
 	envoy() *edge
+	// modules is the cluster that Envoy fetches modules from.
+	modules() string
 	// patience is how long to wait for a change to be seen.
 	patience() time.Duration
 }
@@ -41,6 +43,9 @@ func byConfig(name, value, build string) filterSpec {
 	return filterSpec{name: name, config: value,
 		module: wasmtest.Filter{Header: "x-" + name, FromConfig: true, Log: "build " + build}}
 }
+
+// modulesCluster is xds-server's module server in each Envoy.
+const modulesCluster = "wasmxds-modules"
 
 // ours is xds-server with one Envoy.
 type ours struct {
@@ -73,6 +78,7 @@ func (o *ours) set(filters []filterSpec) time.Time {
 
 func (o *ours) load(names ...string) *harness.Load { return o.edge.load("web", headersOf(names)...) }
 func (o *ours) envoy() *edge                       { return o.edge }
+func (o *ours) modules() string                    { return modulesCluster }
 func (o *ours) patience() time.Duration            { return patience }
 
 // theirs is the naive server with one Envoy.
@@ -92,6 +98,7 @@ func (n *theirs) set(filters []filterSpec) time.Time {
 
 func (n *theirs) load(names ...string) *harness.Load { return n.edge.load("web", headersOf(names)...) }
 func (n *theirs) envoy() *edge                       { return n.edge }
+func (n *theirs) modules() string                    { return n.origin.Address() }
 func (n *theirs) patience() time.Duration            { return time.Second }
 
 func headersOf(names []string) []string {

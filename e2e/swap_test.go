@@ -71,7 +71,7 @@ func (s swapScene) play(t *testing.T, n int, subject subject) swapResult {
 	if _, err := see(0, e.Started); err != nil {
 		t.Fatal(err)
 	}
-	before, _, err := e.Fetches(t.Context())
+	_, before, err := e.Answers(t.Context(), subject.modules())
 	must(t, err)
 	r := swapResult{swaps: n}
 	for i := range n {
@@ -82,7 +82,7 @@ func (s swapScene) play(t *testing.T, n int, subject subject) swapResult {
 		}
 		r.took = append(r.took, took)
 	}
-	after, _, err := e.Fetches(t.Context())
+	_, after, err := e.Answers(t.Context(), subject.modules())
 	must(t, err)
 	r.fetches = after - before
 	r.counts = l.Stop()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,22 +23,34 @@ func TestModuleRefused(t *testing.T) {
 		e := f.envoy(c, "edge-1")
 		l := e.load("web", "x-hello")
 		f.seen(l, e.Started, "x-hello", "good")
-		for name, bad := range map[string]wasmtest.Filter{
-			"trap in configure":    {Fault: wasmtest.TrapInConfigure, Log: "no config"},
-			"false from configure": {Fault: wasmtest.RejectConfigure, Log: "no config"},
-			"trap in VM start":     {Fault: wasmtest.TrapInVMStart},
-			"missing import":       {Import: "no_such_call"},
-			"no ABI":               {Fault: wasmtest.NoABI},
+		for name, bad := range map[string]struct {
+			module          wasmtest.Filter
+			dryRun, byEnvoy string // in the reason
+		}{
+			"trap in configure":    {wasmtest.Filter{Fault: wasmtest.TrapInConfigure, Log: "no config"}, "proxy_on_configure trapped", "Envoy has the module and refuses it"},
+			"false from configure": {wasmtest.Filter{Fault: wasmtest.RejectConfigure, Log: "no config"}, "no config", "Envoy has the module and refuses it"},
+			"trap in VM start":     {wasmtest.Filter{Fault: wasmtest.TrapInVMStart}, "proxy_on_vm_start trapped", "Envoy has the module and refuses it"},
+			"missing import":       {wasmtest.Filter{Import: "no_such_call"}, "no_such_call", "Envoy has the module and refuses it"},
+			"no ABI":               {wasmtest.Filter{Fault: wasmtest.NoABI}, "proxy_abi_version", "proxy_abi_version"},
 		} {
-			for _, verify := range []string{"run", "abi"} {
-				bad.Header, bad.Value = "x-hello", "bad"
-				f.write("hello.yaml", filter("hello", f.module(bad), "verify: "+verify))
+			for verify, want := range map[string]string{"run": bad.dryRun, "abi": bad.byEnvoy} {
+				bad.module.Header, bad.module.Value = "x-hello", "bad"
+				f.write("hello.yaml", filter("hello", f.module(bad.module), "verify: "+verify))
 				var reason string
-				f.eventually(func() (err error) {
+				err := harness.Poll(t.Context(), patience, func() (err error) {
 					reason, err = f.refused("edge-1", "hello")
+					if err == nil && !strings.Contains(reason, want) {
+						err = fmt.Errorf("the reason is %q", reason)
+					}
 					return err
 				})
 				t.Logf("%s, verify: %s: %q", name, verify, reason)
+				if err != nil {
+					t.Errorf("%s, verify: %s: want %q: %v", name, verify, want, err)
+				}
+				start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: name + verify})))
+				f.seen(l, start, "x-hello", name+verify)
+				e.runs("hello")
 			}
 		}
 		start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "mended"})))

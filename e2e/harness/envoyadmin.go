@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -97,11 +98,12 @@ func (e *Envoy) Stats(ctx context.Context, filter string) (map[string]int64, err
 	return stats, nil
 }
 
-// Fetches is how often this Envoy downloaded a module, and how often it tried
-// in vain.
-func (e *Envoy) Fetches(ctx context.Context) (good, failed int64, err error) {
-	stats, err := e.Stats(ctx, `^wasm\.remote_load_fetch_`)
-	return stats["wasm.remote_load_fetch_successes"], stats["wasm.remote_load_fetch_failures"], err
+// Answers is how often a cluster answered this Envoy with status 200, and how
+// often it was asked.
+func (e *Envoy) Answers(ctx context.Context, cluster string) (good, asked int64, err error) {
+	name := "cluster." + strings.ReplaceAll(cluster, ":", "_") + "."
+	stats, err := e.Stats(ctx, "^"+regexp.QuoteMeta(name)+"upstream_rq_(200|total)$")
+	return stats[name+"upstream_rq_200"], stats[name+"upstream_rq_total"], err
 }
 
 // VMs is how many Wasm VMs exist.
