@@ -76,7 +76,6 @@ func TestProblems(t *testing.T) {
 		want string
 	}{
 		{"a twin's name", edited(func(d *definition.Filter) { d.Name = "primer/x" }), `names that begin with "primer/" are taken`},
-		{"direct without a pin", direct("https://example.com/a.wasm", ""), "module.sha256: needed with fetch: direct"},
 		{"direct from a registry", direct("oci://example.com/a:v1", shaA), "oci:// with fetch: direct"},
 		{"direct from nowhere", direct("https:///a.wasm", shaA), `":443" has no host`},
 		{"conflicting environment", edited(func(d *definition.Filter) { d.HostEnv = []string{"\xff"} }), "invalid UTF-8"},

@@ -93,9 +93,6 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		}
 		return out, nil
 	}
-	if out.Direct {
-		out.SHA256 = d.Module.SHA256
-	}
 	return out, o.encode(out, d)
 }
 
@@ -155,9 +152,6 @@ func again(first *Resource, config validatable, version string) *Resource {
 // originCluster is the cluster through which Envoy fetches a module from its
 // own URL.
 func (o Options) originCluster(m definition.Module) (*Resource, error) {
-	if m.SHA256 == "" {
-		return nil, fmt.Errorf("module.sha256: needed with fetch: direct, Envoy takes no module whose content is not said")
-	}
 	u, err := url.Parse(m.URL)
 	if err != nil {
 		return nil, fmt.Errorf("module.url: %w", err)

@@ -83,7 +83,6 @@ func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 		switch sum := sha256.Sum256([]byte(d.Module.URL)); {
 		case strings.Contains(d.Module.URL, "missing"):
 			f.State, f.Reason = module.Failed, "no such file"
-		case d.Module.Fetch == definition.Direct:
 		case d.Module.SHA256 != "":
 			f.Module.SHA256 = d.Module.SHA256
 		default:
