@@ -35,7 +35,9 @@ func arrived(ctx context.Context) bool {
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			// A client that has all may close the connection at once.
+			n, err := unsent(conn)
+			return err == nil && n == 0
 		case <-deadline.C:
 			return false
 		case <-time.After(pause):
