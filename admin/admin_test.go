@@ -86,9 +86,8 @@ func (f fleet) Summary() map[string]Count {
 }
 
 var (
-	noon   = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	sha    = strings.Repeat("2c26b4", 10) + "2c26"
-	newSHA = strings.Repeat("5fe1a2", 10) + "5fe1"
+	noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	sha  = strings.Repeat("2c26b4", 10) + "2c26"
 )
 
 // someFleet has one Envoy of each state.

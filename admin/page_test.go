@@ -32,7 +32,7 @@ func TestOverviewTellsHowFarASwapIs(t *testing.T) {
 	}
 	s.behind(3, Failed, "connection refused; it goes on")
 	s.run(0)
-	time.Sleep(fresh) // the overview that was shown may be shown again until then
+	s.later()
 	_, page = get(t, h, "/")
 	wantIn(t, page,
 		"1 of 4 Envoys runs what is wanted",

@@ -53,6 +53,20 @@ type scene struct {
 
 	mu    sync.Mutex
 	nodes fleet
+	ahead time.Duration // of the clock
+}
+
+func (s *scene) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Add(s.ahead)
+}
+
+// later lets the time pass after which the fleet is looked at again.
+func (s *scene) later() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += fresh
 }
 
 func (s *scene) Nodes(after string, limit int) ([]Node, string) {
@@ -76,7 +90,7 @@ func (s *scene) Summary() map[string]Count {
 // newScene has a definition loaded and n Envoys that run it.
 func newScene(t *testing.T, n int) *scene {
 	s := &scene{t: t}
-	s.Server = New(Options{Version: "v0.1.0", Fleet: s})
+	s.Server = New(Options{Version: "v0.1.0", Fleet: s, Now: s.now})
 	s.load("hello world")
 	for i := range n {
 		s.nodes = append(s.nodes, Node{

@@ -19,7 +19,7 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 	printProblems(out, "  ", d.Warnings)
 	if len(st.Filters) > 0 {
 		fmt.Fprintln(out)
-		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		t := newTable(out)
 		fmt.Fprintln(t, "FILTER\tVERSION\tMODULE\tENVOYS\tRUNNING\tPENDING\tFAILED\tNOTE")
 		for _, f := range st.Filters {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", f.Name, dash(f.Version), dash(short(f.SHA256)),
@@ -29,7 +29,7 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 	}
 	if len(st.Nodes) > 0 {
 		fmt.Fprintln(out)
-		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		t := newTable(out)
 		fmt.Fprintln(t, "ENVOY\tFILTER\tSTATE\tSINCE\tRUNNING\tWANTED\tREASON")
 		for _, n := range st.Nodes {
 			printNode(t, n, now)
@@ -37,6 +37,37 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 		t.Flush()
 	}
 	return nil
+}
+
+// newTable aligns columns, without blanks at the ends of lines.
+func newTable(out io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(&trimmed{out: out}, 0, 0, 2, ' ', 0)
+}
+
+// trimmed holds blanks back until something follows them on their line.
+type trimmed struct {
+	out    io.Writer
+	blanks []byte
+}
+
+func (t *trimmed) Write(p []byte) (int, error) {
+	var line []byte
+	for _, b := range p {
+		switch b {
+		case ' ':
+			t.blanks = append(t.blanks, b)
+			continue
+		case '\n':
+		default:
+			line = append(line, t.blanks...)
+		}
+		t.blanks = t.blanks[:0]
+		line = append(line, b)
+	}
+	if _, err := t.out.Write(line); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 func printNode(t io.Writer, n admin.Node, now time.Time) {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+func TestTable(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	st := &admin.Status{
+		Definitions: admin.Definitions{Loaded: 3, Errors: []definition.Problem{
+			{File: "other.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum other.wasm prints it"}},
+			Warnings: []definition.Problem{{File: "hello.yaml", Line: 1, Message: "no listener matches", Warning: true}}},
+		Filters: []admin.Filter{
+			{Name: "hello", Version: "82986c2cdd8e0cfd", SHA256: "8490c04a6f6d1234567890", State: module.Good, Count: admin.Count{Nodes: 3, Running: 2, Pending: 1}},
+			{Name: "other", State: module.Failed, Reason: "other.wasm is an HTML page, not a Wasm module", Count: admin.Count{Nodes: 1, Failed: 1}},
+		},
+		Nodes: []admin.Node{
+			{ID: "edge-1", Filters: []admin.NodeFilter{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: admin.Running, Since: now.Add(-90 * time.Second)},
+				{Name: "other", State: admin.Failed, Reason: "other.wasm is an HTML page, not a Wasm module"}},
+				Listeners: []admin.NodeListener{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"}}},
+			{ID: "edge-2", Filters: []admin.NodeFilter{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: admin.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
+			{ID: "plain", ConnectedSince: now.Add(-72 * time.Hour)},
+		},
+	}
+	var got bytes.Buffer
+	if err := printTable(&got, st, now); err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/table.txt"
+	if *update {
+		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got.String()); diff != "" {
+		t.Errorf("-want +got; -update writes it:\n%s", diff)
+	}
+}
