@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -54,8 +55,11 @@ type Options struct {
 	// clusters they need) in its bootstrap, and gets only what their
 	// config_discovery slots ask for. See [definition.ParseStatic].
 	Static []*definition.Resource
-	// ModulesURL is where the Envoy reaches xds-server's modules. Only an
-	// Envoy with Static needs it: others are told.
+	// ModulesURL is where the Envoy reaches xds-server's modules. An Envoy with
+	// Static needs it, and one with TLS where it is https: only the bootstrap
+	// knows where on the Envoy's machine the certificates are, and Envoy keeps
+	// a cluster of its bootstrap whatever CDS says of one of the same name.
+	// Other Envoys are told by CDS.
 	ModulesURL string
 
 	// TLS, when set, is how the Envoy shows who it is, and knows xds-server.
@@ -98,6 +102,7 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 			LdsConfig: fromADS(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
+		LayeredRuntime:  runtime(),
 	}
 	if o.AdminAddress != "" {
 		at, err := parseAddress("the admin address", o.AdminAddress)
@@ -105,6 +110,13 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 			return nil, err
 		}
 		b.Admin = &bootstrapv3.Admin{Address: at.proto()}
+	}
+	if len(o.Static) > 0 || o.TLS != nil && strings.HasPrefix(o.ModulesURL, "https:") {
+		modules, err := o.modulesCluster()
+		if err != nil {
+			return nil, err
+		}
+		b.StaticResources.Clusters = append(b.StaticResources.Clusters, modules)
 	}
 	if len(o.Static) > 0 {
 		return b, o.static(b)
@@ -116,12 +128,7 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 // it from elsewhere.
 func (o Options) static(b *bootstrapv3.Bootstrap) error {
 	b.DynamicResources.CdsConfig, b.DynamicResources.LdsConfig = nil, nil
-	modules, err := o.modulesCluster()
-	if err != nil {
-		return err
-	}
 	static := b.StaticResources
-	static.Clusters = append(static.Clusters, modules)
 	for _, r := range o.Static {
 		switch m := r.Message.(type) {
 		case *listenerv3.Listener:
@@ -180,6 +187,21 @@ func adsConfig(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 			}},
 		}},
 	}
+}
+
+// MaxModule is the most bytes of a module that an Envoy with this bootstrap
+// loads: it holds a whole download in memory, and up to 32 MiB by itself.
+const MaxModule = 128 << 20
+
+// runtime lets Envoy load modules of up to MaxModule. The second layer is what
+// an Envoy without any has: what is set at its admin interface.
+func runtime() *bootstrapv3.LayeredRuntime {
+	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{
+		{Name: "wasmxds", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
+			Fields: map[string]*structpb.Value{"http.async_response_buffer_limit": structpb.NewNumberValue(MaxModule)},
+		}}},
+		{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}},
+	}}
 }
 
 // fromADS waits for an answer however long it takes. Envoy's own 15 s would

@@ -66,7 +66,7 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 			TLS: &bootstrap.TLS{CA: "/certs/ca.pem", Cert: "/certs/tls.crt", Key: "/certs/tls.key"},
 		},
 		"tls-secrets": {
-			Node: edge, XDSAddress: "xds.example.com:18000", TLS: secrets,
+			Node: edge, XDSAddress: "xds.example.com:18000", ModulesURL: "https://xds.example.com:18001", TLS: secrets,
 		},
 		"tls-san": {
 			Node: edge, XDSAddress: "10.0.0.1:18000",

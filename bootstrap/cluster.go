@@ -122,8 +122,7 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	return c, nil
 }
 
-// modulesCluster is the way to xds-server's modules, which other Envoys are
-// told of by CDS.
+// modulesCluster is the way to xds-server's modules; see [Options.ModulesURL].
 func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 	if o.ModulesURL == "" {
 		return nil, errors.New("an Envoy with static listeners needs the URL of xds-server's modules")
@@ -141,6 +140,11 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 		return nil, err
 	}
 	c := cluster(ModulesCluster, at)
+	if !at.isIP() {
+		// A stream that fails at one address is opened again at the next; a
+		// download would be lost.
+		c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
+	}
 	if u.Scheme == "https" {
 		if o.TLS == nil {
 			return nil, errors.New("the modules URL is https, which needs a CA to know xds-server by")
