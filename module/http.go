@@ -5,37 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
 )
 
-// HTTP fetches modules from http and https URLs. The zero value is ready to
-// use and goes through the proxy that the environment names, if any.
+// HTTP fetches modules from http and https URLs, through the proxy that the
+// environment names, if any. Make one by [NewHTTP] or [Policy.NewHTTP].
 type HTTP struct {
-	Client *http.Client // nil: one with time-outs and at most five redirects
+	policy Policy
+	client *http.Client
 }
 
-// NewHTTP gives a Fetcher with a client of its own.
-func NewHTTP() *HTTP {
-	return &HTTP{Client: &http.Client{
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-			ForceAttemptHTTP2:     true,
-			TLSHandshakeTimeout:   10 * time.Second,
-			ResponseHeaderTimeout: 30 * time.Second,
-			IdleConnTimeout:       90 * time.Second,
-			MaxIdleConnsPerHost:   2,
-		},
-		CheckRedirect: checkRedirect,
-	}}
+// NewHTTP gives a Fetcher for what the zero Policy allows.
+func NewHTTP() *HTTP { return Policy{}.NewHTTP() }
+
+// NewHTTP gives a Fetcher that keeps to the policy; it follows at most five
+// redirects, and none from https to http.
+func (p Policy) NewHTTP() *HTTP {
+	return &HTTP{p, &http.Client{Transport: p.CheckRequest(p.Transport()), CheckRedirect: checkRedirect}}
 }
 
 // Close closes connections that are not in use.
-func (h *HTTP) Close() { h.Client.CloseIdleConnections() }
+func (h *HTTP) Close() { h.client.CloseIdleConnections() }
 
 func checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > 5 {
@@ -61,8 +54,11 @@ func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 	if request.Known.LastModified != "" {
 		r.Header.Set("If-Modified-Since", request.Known.LastModified)
 	}
+	if err := h.policy.check(r.URL); err != nil {
+		return nil, err
+	}
 	what := "fetch " + r.URL.Redacted()
-	response, err := h.Client.Do(r)
+	response, err := h.client.Do(r)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, cause(err))
 	}

@@ -200,6 +200,9 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 			l.Logger.Error("module is fetched again", "url", key.String(), "error", err)
 		}
 	}
+	if err := l.Policy.CheckURL(key.url); err != nil {
+		return err
+	}
 	scheme := key.scheme()
 	var fetcher Fetcher = files{}
 	if scheme != "file" {

@@ -19,6 +19,7 @@ import (
 type Options struct {
 	Store    *Store
 	Fetchers map[string]Fetcher // by URL scheme; "file" is there by itself
+	Policy   Policy             // for URLs; Fetchers must keep to it as well, for addresses and redirects
 	Runner   Runner             // nil: no dry runs
 
 	// State is the file that keeps what was good last, across restarts; "":

@@ -1,0 +1,93 @@
+package oci
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/name"
+
+	"wasmxds/module"
+)
+
+// Reference says which image or artifact is meant:
+// oci://registry[:port]/repository[:tag][@sha256:digest].
+type Reference struct {
+	Registry   string // host, with a port if there is one
+	Repository string
+	Tag        string // "latest" where there is neither tag nor digest
+	Digest     string // "sha256:…"; it counts, whatever the tag
+}
+
+// As the distribution specification has them.
+var (
+	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	digestPattern     = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
+)
+
+// Parse reads an oci:// URL. What precedes the first slash is always the
+// registry; there is no default one.
+func Parse(raw string) (Reference, error) {
+	wrong := func(format string, args ...any) (Reference, error) {
+		return Reference{}, &module.ContentError{
+			Message: fmt.Sprintf("module.url %.200q: %s", raw, fmt.Sprintf(format, args...)),
+			Hint:    "write oci://registry/repository:tag or oci://registry/repository@sha256:…",
+		}
+	}
+	rest, ok := strings.CutPrefix(raw, "oci://")
+	if !ok {
+		return wrong("doesn't begin with oci://")
+	}
+	registry, repository, _ := strings.Cut(rest, "/")
+	if u, err := url.Parse("//" + registry); err != nil || u.Host != registry || u.Hostname() == "" {
+		return wrong("%q is no registry's host", registry)
+	}
+	repository, digest, hasDigest := strings.Cut(repository, "@")
+	if hasDigest && !digestPattern.MatchString(digest) {
+		return wrong("%q is no digest", digest)
+	}
+	repository, tag, hasTag := strings.Cut(repository, ":")
+	if hasTag && !tagPattern.MatchString(tag) {
+		return wrong("%q is no tag", tag)
+	}
+	if !repositoryPattern.MatchString(repository) || len(repository) > 255 {
+		return wrong("%q is no repository", repository)
+	}
+	if registry == "docker.io" && !strings.Contains(repository, "/") {
+		repository = "library/" + repository
+	}
+	if !hasTag && !hasDigest {
+		tag = "latest"
+	}
+	return Reference{registry, repository, tag, digest}, nil
+}
+
+func (r Reference) String() string {
+	s := "oci://" + r.Registry + "/" + r.Repository
+	if r.Tag != "" {
+		s += ":" + r.Tag
+	}
+	if r.Digest != "" {
+		s += "@" + r.Digest
+	}
+	return s
+}
+
+// remote gives the reference as the client has it.
+func (r Reference) remote(plainHTTP bool) (name.Reference, error) {
+	var options []name.Option
+	if plainHTTP {
+		options = append(options, name.Insecure) // https first, http if there is none
+	}
+	registry, err := name.NewRegistry(r.Registry, options...)
+	if err != nil {
+		return nil, err
+	}
+	repository := registry.Repo(r.Repository)
+	if r.Digest != "" {
+		return repository.Digest(r.Digest), nil
+	}
+	return repository.Tag(r.Tag), nil
+}

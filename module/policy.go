@@ -1,0 +1,212 @@
+package module
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Policy says where modules may come from. Definitions are written by people
+// who may have less access than xds-server: without a policy, a URL in one
+// could make it ask a cloud's metadata service. The zero value allows every
+// scheme and host, but no link-local and metadata addresses.
+//
+// Addresses are checked when a connection is made, after DNS, so that no name
+// leads around it; redirects are checked like URLs. Behind a proxy (HTTP_PROXY
+// and so on) only the proxy knows the addresses: there, names are all that is
+// checked.
+type Policy struct {
+	Schemes []string // of file, http, https, oci; none: all
+	// Hosts of http, https and oci, redirects and token services of
+	// registries included: names, with a leading "*." for all below, or
+	// addresses or prefixes of them, each also with a port. None: all.
+	Hosts []string
+	// RootCAs are whom https and oci origins' certificates must be from; nil:
+	// whom the system trusts.
+	RootCAs *x509.CertPool
+	// LinkLocal allows link-local, multicast, unspecified and metadata
+	// addresses.
+	LinkLocal bool
+}
+
+// Validate checks that a policy is well-formed.
+func (p Policy) Validate() error {
+	for _, scheme := range p.Schemes {
+		if !slices.Contains([]string{"file", "http", "https", "oci"}, scheme) {
+			return fmt.Errorf("module origins: scheme %q is not known, needs file, http, https or oci", scheme)
+		}
+	}
+	for _, pattern := range p.Hosts {
+		name, port := splitPort(strings.TrimPrefix(pattern, "*."))
+		if _, err := netip.ParsePrefix(name); err == nil {
+			continue
+		}
+		if name == "" || strings.ContainsAny(name, "*/@ ") || strings.Trim(port, "0123456789") != "" {
+			return fmt.Errorf("module origins: host %q is no name, *.name, address or prefix", pattern)
+		}
+	}
+	return nil
+}
+
+// CheckURL says why modules may not come from a URL.
+func (p Policy) CheckURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return fmt.Errorf("module URL: %w", err)
+	}
+	return p.check(u)
+}
+
+func (p Policy) check(u *url.URL) error {
+	if len(p.Schemes) > 0 && !slices.Contains(p.Schemes, u.Scheme) {
+		return refusal("modules may not come from %s URLs, only %s", u.Scheme, strings.Join(p.Schemes, ", "))
+	}
+	if u.Scheme == "file" {
+		return nil
+	}
+	return p.checkHost(u.Scheme, u.Host)
+}
+
+func (p Policy) checkHost(scheme, hostport string) error {
+	host, port := splitPort(hostport)
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443", "oci": "443"}[scheme]
+	}
+	addr, err := netip.ParseAddr(host)
+	if err == nil {
+		if err := p.checkAddr(addr); err != nil {
+			return err
+		}
+	}
+	if len(p.Hosts) == 0 {
+		return nil
+	}
+	for _, pattern := range p.Hosts {
+		if matchHost(pattern, strings.ToLower(strings.TrimSuffix(host, ".")), port, addr.Unmap()) {
+			return nil
+		}
+	}
+	return refusal("modules may not come from %s, only from %s", hostport, strings.Join(p.Hosts, ", "))
+}
+
+func matchHost(pattern, host, port string, addr netip.Addr) bool {
+	name, wantPort := splitPort(strings.ToLower(pattern))
+	if wantPort != "" && wantPort != port {
+		return false
+	}
+	if prefix, err := netip.ParsePrefix(name); err == nil {
+		return addr.IsValid() && prefix.Contains(addr)
+	}
+	if below, ok := strings.CutPrefix(name, "*."); ok {
+		return strings.HasSuffix(host, "."+below)
+	}
+	return name == host
+}
+
+// splitPort tells host and port apart; either may be missing, and an IPv6
+// address is without its brackets then.
+func splitPort(hostport string) (host, port string) {
+	if h, p, err := net.SplitHostPort(hostport); err == nil {
+		return h, p
+	}
+	return strings.Trim(hostport, "[]"), ""
+}
+
+// metadata are addresses of clouds' metadata services that aren't link-local.
+func metadata() []netip.Addr {
+	return []netip.Addr{
+		netip.MustParseAddr("fd00:ec2::254"),   // AWS
+		netip.MustParseAddr("fd20:ce::254"),    // Google
+		netip.MustParseAddr("100.100.100.200"), // Alibaba
+		netip.MustParseAddr("168.63.129.16"),   // Azure
+		netip.MustParseAddr("192.0.0.192"),     // Oracle
+	}
+}
+
+func (p Policy) checkAddr(addr netip.Addr) error {
+	if p.LinkLocal {
+		return nil
+	}
+	addr = plainAddr(addr)
+	switch {
+	case addr.IsLinkLocalUnicast():
+		return refusal("modules may not come from %v, a link-local address", addr)
+	case addr.IsMulticast(), addr.IsUnspecified():
+		return refusal("modules may not come from %v, which is no single host's address", addr)
+	case slices.Contains(metadata(), addr):
+		return refusal("modules may not come from %v, a metadata service", addr)
+	}
+	return nil
+}
+
+// plainAddr gives the IPv4 address that an IPv6 one stands for, if any.
+func plainAddr(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(addr) {
+		b := addr.As16()
+		return netip.AddrFrom4([4]byte(b[12:]))
+	}
+	return addr
+}
+
+func refusal(format string, args ...any) error {
+	return &ContentError{Message: fmt.Sprintf(format, args...), Hint: "see the policy for origins of modules"}
+}
+
+// control is a net.Dialer's: it sees the address that a name has become.
+func (p Policy) control(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("check address %s: %w", address, err)
+	}
+	return p.checkAddr(at.Addr())
+}
+
+// Transport makes connections as the policy allows. The caller closes idle
+// ones at the end.
+func (p Policy) Transport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: p.control}
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		TLSClientConfig:        &tls.Config{RootCAs: p.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ResponseHeaderTimeout:  30 * time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    2,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// CheckRequest checks each request, redirected ones too, before it is made.
+func (p Policy) CheckRequest(next http.RoundTripper) http.RoundTripper {
+	return &checked{p, next}
+}
+
+type checked struct {
+	policy Policy
+	next   http.RoundTripper
+}
+
+// CloseIdleConnections is for http.Client's function of that name.
+func (c *checked) CloseIdleConnections() {
+	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+func (c *checked) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := c.policy.checkHost(r.URL.Scheme, r.URL.Host); err != nil {
+		return nil, err
+	}
+	return c.next.RoundTrip(r)
+}
