@@ -37,7 +37,7 @@ func newSlowFleet(t *testing.T) *slowFleet {
 	s.hello("0")
 	s.serve("--modules-url", "http://"+s.modules.Address())
 	s.modules.Target(s.server.Addresses.Modules)
-	s.modules.Delay(slowFetch)
+	s.modules.Delay(slowFetch, 0)
 	s.xds.Target(s.server.Addresses.XDS)
 	return s
 }
@@ -112,6 +112,35 @@ func TestEnvoyKilled(t *testing.T) {
 			must(t, e.Start(s.ctx))
 			l.Target(e.address("web"))
 		})
+	})
+}
+
+// TestLateDownload: a module that the server has sent, and that reaches Envoy
+// later: the server takes the download for ended when it is not. It must
+// neither have Envoy fetch it over and over nor give up on it.
+func TestLateDownload(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		s := newSlowFleet(t)
+		s.modules.Delay(0, slowFetch)
+		e := s.edge(c)
+		l := e.load("web", "x-hello")
+		s.seen(l, e.Started, "x-hello", "0")
+		e.runs("hello")
+		_, before, err := e.Answers(t.Context(), modulesCluster)
+		must(t, err)
+		for i := 1; i <= 3; i++ {
+			start := s.hello(strconv.Itoa(i))
+			took := s.seen(l, start, "x-hello", strconv.Itoa(i))
+			e.runs("hello")
+			_, after, err := e.Answers(t.Context(), modulesCluster)
+			must(t, err)
+			t.Logf("swapped after %v; %d fetches", took.Round(time.Millisecond), after-before)
+			if took > 2*time.Second || after-before > 3 {
+				t.Errorf("want 2 s and 3 fetches at the most")
+			}
+			before = after
+		}
+		s.good(l)
 	})
 }
 

@@ -171,7 +171,7 @@ func TestProxy(t *testing.T) {
 		t.Error("it is down and lets a request through")
 	}
 	p.Up()
-	p.Delay(50 * time.Millisecond)
+	p.Delay(30*time.Millisecond, 20*time.Millisecond)
 	start := time.Now()
 	if err := get(); err != nil || time.Since(start) < 50*time.Millisecond {
 		t.Errorf("delay: %v after %v", err, time.Since(start))

@@ -17,7 +17,8 @@ type Proxy struct {
 	mu     sync.Mutex
 	target string
 	conns  map[net.Conn]struct{}
-	delay  time.Duration
+	there  time.Duration
+	back   time.Duration
 	down   bool
 }
 
@@ -43,11 +44,12 @@ func (p *Proxy) Target(address string) {
 	p.target = address
 }
 
-// Delay holds what comes back from the target for d, from now on.
-func (p *Proxy) Delay(d time.Duration) {
+// Delay holds what goes to the target, and what comes back from it, each for
+// so long, from now on.
+func (p *Proxy) Delay(there, back time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.delay = d
+	p.there, p.back = there, back
 }
 
 // Cut closes every connection that is open.
@@ -110,17 +112,22 @@ func (p *Proxy) pass(from net.Conn) {
 	}
 	defer p.remove(from, to)
 	p.wg.Go(func() {
-		_, _ = io.Copy(to, from)
+		p.copy(to, from, &p.there)
 		_ = to.(*net.TCPConn).CloseWrite()
 	})
+	p.copy(from, to, &p.back)
+}
+
+// copy passes bytes on until one side ends, each after the delay.
+func (p *Proxy) copy(to io.Writer, from io.Reader, delay *time.Duration) {
 	buf := make([]byte, 16<<10)
 	for {
-		n, err := to.Read(buf)
+		n, err := from.Read(buf)
 		p.mu.Lock()
-		delay := p.delay
+		d := *delay
 		p.mu.Unlock()
-		time.Sleep(delay) // the delay is what this is for
-		if _, werr := from.Write(buf[:n]); err != nil || werr != nil {
+		time.Sleep(d) // the delay is what this is for
+		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}
 	}
