@@ -3,15 +3,14 @@ package dryrun
 import (
 	"fmt"
 
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // plain gives a configuration as the module sees it: strings and bytes
-// without their wrapper, a Struct as JSON, all else as it is on the wire
-// (envoy.extensions.wasm.v3.PluginConfig).
+// without their wrapper, all else as it is on the wire. The documentation of
+// envoy.extensions.wasm.v3.PluginConfig says that a Struct becomes JSON; in
+// Envoy 1.36.2 and 1.40.0 it doesn't.
 func plain(config *anypb.Any) ([]byte, error) {
 	if config == nil {
 		return nil, nil
@@ -29,12 +28,6 @@ func plain(config *anypb.Any) ([]byte, error) {
 			return nil, fmt.Errorf("read bytes: %w", err)
 		}
 		return b.Value, nil
-	case config.MessageIs((*structpb.Struct)(nil)):
-		var s structpb.Struct
-		if err := config.UnmarshalTo(&s); err != nil {
-			return nil, fmt.Errorf("read struct: %w", err)
-		}
-		return protojson.Marshal(&s)
 	}
 	return config.Value, nil
 }

@@ -85,10 +85,6 @@ func TestRun(t *testing.T) {
 		Memory:    16 << 20,
 		LookupEnv: func(name string) (string, bool) { return "Europe", name == "REGION" },
 	})
-	structured, err := structpb.NewStruct(map[string]any{"f": 1})
-	if err != nil {
-		t.Fatal(err)
-	}
 	tests := []struct {
 		name   string
 		module string // default: filter
@@ -99,8 +95,7 @@ func TestRun(t *testing.T) {
 		{name: "configuration", filter: definition.Filter{Config: text("x")}},
 		{name: "false", filter: definition.Filter{Config: text("false!")}, err: `dry run: proxy_on_configure returned false; it logged: "false!"`},
 		{name: "bytes", filter: definition.Filter{Config: pack(wrapperspb.Bytes([]byte("f")))}, err: "returned false"},
-		{name: "struct is JSON", filter: definition.Filter{Config: pack(structured)}},
-		{name: "broken struct", filter: definition.Filter{Config: &anypb.Any{TypeUrl: pack(structured).TypeUrl, Value: []byte{1}}}, err: "config: read struct"},
+		{name: "broken string", filter: definition.Filter{Config: &anypb.Any{TypeUrl: text("").TypeUrl, Value: []byte{1}}}, err: "config: read string"},
 		{name: "another message as it is", filter: definition.Filter{Config: &anypb.Any{TypeUrl: "type.googleapis.com/x.Y", Value: []byte("f")}}, err: "returned false"},
 		{name: "VM refuses", filter: definition.Filter{VMConfig: text("no")}, err: `dry run: proxy_on_vm_start returned false; it logged: "starting"`},
 		{name: "VM agrees", filter: definition.Filter{VMConfig: text("yes")}},
@@ -111,6 +106,7 @@ func TestRun(t *testing.T) {
 		{name: "another root id", filter: definition.Filter{RootID: "toor", Config: text("r")}, err: "returned false"},
 		{name: "what only an Envoy has", filter: definition.Filter{Config: text("p")}},
 		{name: "HTTP call", filter: definition.Filter{Config: text("h")}},
+		{name: "HTTP call without headers", filter: definition.Filter{Config: text("H")}},
 		{name: "shared data", filter: definition.Filter{Config: text("d")}},
 		{name: "counter", filter: definition.Filter{Config: text("c")}},
 		{name: "no headers", filter: definition.Filter{Config: text("n")}},
@@ -148,6 +144,42 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestPlain(t *testing.T) {
+	structured, err := structpb.NewStruct(map[string]any{"f": 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wire := pack(structured)
+	for _, test := range []struct {
+		in   *anypb.Any
+		want string
+	}{
+		{nil, ""},
+		{text("a"), "a"},
+		{pack(wrapperspb.Bytes([]byte{1, 2})), "\x01\x02"},
+		{wire, string(wire.Value)},
+		{&anypb.Any{TypeUrl: "type.googleapis.com/x.Y", Value: []byte("z")}, "z"},
+	} {
+		if got, err := plain(test.in); err != nil || string(got) != test.want {
+			t.Errorf("%v: got %q, %v", test.in, got, err)
+		}
+	}
+}
+
+func FuzzPairs(f *testing.F) {
+	f.Add([]byte("\x01\x00\x00\x00\x01\x00\x00\x00\x02\x00\x00\x00a\x00bc\x00"))
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		size := 4
+		for _, pair := range pairs(b) {
+			size += 8 + len(pair[0]) + len(pair[1]) + 2
+		}
+		if len(pairs(b)) > 0 && size > len(b) {
+			t.Fatalf("%d bytes of pairs from %d", size, len(b))
+		}
+	})
 }
 
 // Taking too long may be the machine's fault: it is no verdict.

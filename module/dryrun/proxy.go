@@ -1,6 +1,8 @@
 package dryrun
 
 import (
+	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -51,7 +53,7 @@ func proxyCalls() []function {
 		call("send_local_response", "iiiiiiii", fixed(ok)),
 
 		// Calls go out only from an Envoy; no answer comes here.
-		call("http_call", "iiiiiiiiii", func(h *host, m api.Module, a args) status { return h.begin(m, a.u32(9)) }),
+		call("http_call", "iiiiiiiiii", (*host).httpCall),
 		call("grpc_call", "iiiiiiiiiiii", func(h *host, m api.Module, a args) status { return h.begin(m, a.u32(11)) }),
 		call("grpc_stream", "iiiiiiiii", func(h *host, m api.Module, a args) status { return h.begin(m, a.u32(8)) }),
 		call("grpc_close", "i", (*host).begun),
@@ -201,6 +203,53 @@ func (h *host) callForeignFunction(m api.Module, a args) status {
 		return internalFailure
 	}
 	return notFound
+}
+
+func (h *host) httpCall(m api.Module, a args) status {
+	b, found := in(m, a.u32(2), a.u32(3))
+	if !found {
+		return invalidMemory
+	}
+	headers := pairs(b)
+	for _, name := range []string{":method", ":path", ":authority"} {
+		if !slices.ContainsFunc(headers, func(h [2]string) bool { return h[0] == name }) {
+			return badArgument
+		}
+	}
+	return h.begin(m, a.u32(9))
+}
+
+// pairs reads a map as modules hand it over: the number of pairs, the sizes
+// of each, and then each name and value with a zero byte behind it. What is
+// malformed is no pairs.
+func pairs(b []byte) [][2]string {
+	const limit = 1024
+	n, rest, found := take32(b)
+	if !found || n > limit || uint64(len(rest)) < 8*uint64(n) {
+		return nil
+	}
+	sizes, rest := rest[:8*n], rest[8*n:]
+	out := make([][2]string, 0, n)
+	for range n {
+		var pair [2]string
+		for i := range pair {
+			var size uint32
+			size, sizes, _ = take32(sizes)
+			if uint64(len(rest)) < uint64(size)+1 {
+				return nil
+			}
+			pair[i], rest = string(rest[:size]), rest[size+1:]
+		}
+		out = append(out, pair)
+	}
+	return out
+}
+
+func take32(b []byte) (v uint32, rest []byte, found bool) {
+	if len(b) < 4 {
+		return 0, b, false
+	}
+	return binary.LittleEndian.Uint32(b), b[4:], true
 }
 
 // begin gives a token to a call whose answer never comes.

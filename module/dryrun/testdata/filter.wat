@@ -19,6 +19,7 @@
   (data (i32.const 1040) "plugin_root_id")
   (data (i32.const 1060) "bad header name\n")
   (data (i32.const 1080) "starting")
+  (data (i32.const 1100) "\03\00\00\00\07\00\00\00\03\00\00\00\05\00\00\00\01\00\00\00\0a\00\00\00\01\00\00\00:method\00GET\00:path\00/\00:authority\00a\00")
 
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "malloc") (param $size i32) (result i32)
@@ -70,9 +71,13 @@
         (return (i32.eq (i32.load (i32.load (i32.const 0))) (i32.const 0x746f6f72)))))
     (if (i32.eq (local.get $c) (i32.const 0x68)) ;; h: HTTP call, answered with a token
       (then (return (i32.and
-        (i32.eqz (call $http_call (i32.const 1024) (i32.const 4) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i32.eqz (call $http_call (i32.const 1024) (i32.const 4) (i32.const 1100) (i32.const 61) (i32.const 0) (i32.const 0)
           (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 8)))
         (i32.eq (i32.load (i32.const 8)) (i32.const 1))))))
+    (if (i32.eq (local.get $c) (i32.const 0x48)) ;; H: an HTTP call without headers is a bad argument
+      (then (return (i32.eq (i32.const 2)
+        (call $http_call (i32.const 1024) (i32.const 4) (i32.const 1100) (i32.const 3) (i32.const 0) (i32.const 0)
+          (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 8))))))
     (if (i32.eq (local.get $c) (i32.const 0x64)) ;; d: shared data comes back, with its cas
       (then (return (i32.and
         (i32.eqz (i32.or
