@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/scaffold"
+)
+
+const newFilterHelp = `Make a folder with a filter that builds: source, test, Makefile and a definition
+to drop in. It adds a header to requests; make it do what you need.
+
+Go is built with the stock toolchain, Rust with the wasm32-wasip1 target.`
+
+const newFilterExample = `  xds-server new filter greet --lang go
+  cd greet && make && cp greet.wasm greet.yaml /path/to/definitions/`
+
+func newNew() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "new",
+		Short: "Begin something",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return misused(fmt.Errorf("new what? There is: new filter NAME"))
+		},
+	}
+	cmd.AddCommand(newNewFilter())
+	return cmd
+}
+
+func newNewFilter() *cobra.Command {
+	var dir, lang string
+	cmd := &cobra.Command{
+		Use:     "filter NAME",
+		Short:   "Make a folder with a filter that builds",
+		Long:    newFilterHelp,
+		Example: newFilterExample,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !slices.Contains(scaffold.Languages, lang) {
+				return misused(fmt.Errorf("--lang %s: %s", lang, strings.Join(scaffold.Languages, " or ")))
+			}
+			if err := scaffold.New(dir, args[0], lang); err != nil {
+				return wrong(err)
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%s is ready; its README.md says how to build it\n", filepath.Join(dir, args[0]))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&lang, "lang", scaffold.Languages[0], "`language`: "+strings.Join(scaffold.Languages, " or "))
+	cmd.Flags().StringVar(&dir, "dir", ".", "`directory` to make the folder in")
+	completeValues(cmd, "lang", scaffold.Languages...)
+	completeDir(cmd, "dir")
+	return cmd
+}
