@@ -1,0 +1,185 @@
+package xds_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/xds"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// within bounds every wait of these tests. It is reached only where they fail.
+const within = 20 * time.Second
+
+// clock is a time that goes on only as it is told to.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// scene is a server on a port of its own.
+type scene struct {
+	*xds.Server
+	addr string
+	end  func() // ends Run; waits for it
+
+	catalog *resource.Catalog
+}
+
+// start serves until the test ends.
+func start(t *testing.T, o xds.Options) *scene {
+	t.Helper()
+	s := &scene{Server: xds.New(o)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	g := xds.NewGRPC()
+	s.Register(g)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(l) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- s.Run(ctx) }()
+	s.end = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ran; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		s.end()
+		g.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return s
+}
+
+// publish compiles what the words say and publishes it:
+//
+//	filter NAME VERSION LISTENER...
+//	listener NAME
+//
+// A filter's module is the one named by its name and version.
+func (s *scene) publish(t testing.TB, text string) {
+	t.Helper()
+	s.catalog = compile(t, s.catalog, text)
+	s.Publish(s.catalog)
+}
+
+func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalog {
+	t.Helper()
+	set := &module.Set{}
+	for line := range strings.Lines(text) {
+		switch word := strings.Fields(line); {
+		case len(word) == 0:
+		case word[0] == "filter":
+			set.Filters = append(set.Filters, filter(word[1], word[2], word[3:]))
+		case word[0] == "listener":
+			set.Listeners = append(set.Listeners, &definition.Listener{
+				Name: word[1], Address: "127.0.0.1:0", Direction: definition.Inbound,
+				Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9000", Weight: 1}}}},
+			})
+		default:
+			t.Fatalf("unknown word %q", word[0])
+		}
+	}
+	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
+	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
+	c, problems := resource.Compile(prev, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	for _, p := range problems {
+		t.Fatal(p)
+	}
+	return c
+}
+
+func filter(name, version string, in []string) *module.Filter {
+	config, err := anypb.New(wrapperspb.String(version))
+	if err != nil {
+		panic(err)
+	}
+	d := &definition.Filter{
+		Name: name, Config: config, OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror},
+		Attach: definition.Attach{Listeners: []definition.ListenerMatch{{Names: in}}},
+	}
+	return &module.Filter{Definition: d, Wanted: d, State: module.Good,
+		Module: module.Info{SHA256: moduleOf(name, version), Size: 1000, ABI: "0.2.1"}}
+}
+
+// moduleOf is the SHA-256 of a filter's module.
+func moduleOf(name, version string) string {
+	sum := sha256.Sum256([]byte(name + "-" + version))
+	return hex.EncodeToString(sum[:])
+}
+
+// eventually polls until ok, and says at the deadline what was not so.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v: not %s", within, what)
+		}
+	}
+}
+
+// node finds a connected node.
+func (s *scene) node(id string) (xds.NodeStatus, bool) {
+	nodes, _ := s.Nodes("", 0)
+	for _, n := range nodes {
+		if n.ID == id {
+			return n, true
+		}
+	}
+	return xds.NodeStatus{}, false
+}
+
+// dial connects from an address of the loopback; "": any.
+func (s *scene) dial(t testing.TB, from string, opts ...grpc.DialOption) *grpc.ClientConn {
+	t.Helper()
+	dialer := net.Dialer{}
+	if from != "" {
+		dialer.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	conn, err := grpc.NewClient("passthrough:///"+s.addr, append([]grpc.DialOption{
+		grpc.WithTransportCredentials(plaintext()),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}

@@ -1,0 +1,139 @@
+package xds_test
+
+import (
+	"testing"
+	"time"
+
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// both runs a test in both protocols.
+func both(t *testing.T, test func(t *testing.T, delta bool)) {
+	t.Run("sotw", func(t *testing.T) { test(t, false) })
+	t.Run("delta", func(t *testing.T) { test(t, true) })
+}
+
+const hello1 = `
+listener web
+filter hello v1 web
+filter other v1 web
+`
+
+const hello2 = `
+listener web
+filter hello v2 web
+filter other v1 web
+`
+
+// up brings an Envoy that has its modules to what hello1 says.
+func (s *scene) up(t *testing.T, id string, delta bool) *envoy {
+	t.Helper()
+	e := newEnvoy(t, id, delta)
+	e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
+	e.connect(s.dial(t, ""))
+	s.settled(t, id)
+	for len(e.events) > 0 {
+		<-e.events
+	}
+	return e
+}
+
+// settled waits until a node runs all that it is to run.
+func (s *scene) settled(t *testing.T, id string) {
+	t.Helper()
+	eventually(t, id+" runs all", func() bool {
+		n, ok := s.node(id)
+		for _, f := range n.Filters {
+			ok = ok && f.State == swap.Running
+		}
+		for _, l := range n.Listeners {
+			ok = ok && l.Running == l.Wanted
+		}
+		return ok && len(n.Filters) > 0
+	})
+}
+
+func TestFreshEnvoy(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, "listener web\nfilter hello v1 web")
+		e := newEnvoy(t, "fresh", delta)
+		e.connect(s.dial(t, ""))
+		e.expect(
+			"CDS 127.0.0.1:9000 wasmxds-modules",
+			"LDS primer",
+			"ECDS primer/hello: Unable to create Wasm plugin hello",
+		)
+		sha := moduleOf("hello", "v1")
+		s.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Started})
+		e.has(sha)
+		s.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Done, Size: 1000})
+		e.expect("ECDS primer/hello")
+		if delta {
+			e.expect("LDS web")
+		} else {
+			e.expect("LDS primer web")
+		}
+		e.expect("ECDS hello", "RDS primer/gate")
+		s.settled(t, "fresh")
+		n, _ := s.node("fresh")
+		if want := map[bool]string{true: "delta", false: "sotw"}[delta]; n.Cluster != "test" || n.Protocol != want || n.ConnectedSince.IsZero() {
+			t.Errorf("the node is told as %+v", n)
+		}
+	})
+}
+
+func TestChangeReachesOnlyItsFilter(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		e := s.up(t, "a", delta)
+		e.has(moduleOf("hello", "v2"))
+		s.publish(t, hello2)
+		e.expect("ECDS primer/hello", "ECDS hello")
+		s.settled(t, "a")
+		s.publish(t, hello1) // whatever else was on its way would come before this
+		e.expect("ECDS primer/hello", "ECDS hello")
+	})
+}
+
+func TestSwappedIsTold(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		swaps := make(chan xds.Swap, 10)
+		s := start(t, xds.Options{Swapped: func(sw xds.Swap) { swaps <- sw }})
+		s.publish(t, hello1)
+		e := s.up(t, "a", delta)
+		e.has(moduleOf("hello", "v2"))
+		s.publish(t, hello2)
+		select {
+		case sw := <-swaps:
+			if sw.Node != "a" || sw.Filter != "hello" || sw.From == sw.To {
+				t.Errorf("told of %+v", sw)
+			}
+		case <-time.After(within):
+			t.Fatal("nobody was told")
+		}
+	})
+}
+
+func TestReconnectWithAllOfIt(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		first := start(t, xds.Options{})
+		first.publish(t, hello1)
+		second := start(t, xds.Options{})
+		second.publish(t, hello1) // compiled anew: the same content, the same versions
+		e := first.up(t, "a", delta)
+		for _, s := range []*scene{first, second} {
+			e.leave()
+			e.connect(s.dial(t, ""))
+			s.settled(t, "a")
+			e.has(moduleOf("other", "v2"))
+			s.publish(t, "listener web\nfilter hello v1 web\nfilter other v2 web")
+			e.expect("ECDS primer/other", "ECDS other") // nothing came before it
+			s.publish(t, hello1)
+			e.expect("ECDS primer/other", "ECDS other")
+			s.settled(t, "a")
+		}
+	})
+}
