@@ -23,6 +23,7 @@ type loop struct {
 
 	wanted  *definition.Set // nil: none yet
 	dirty   bool            // the Set that went out is no longer right
+	round   uint            // of resolve; what a round doesn't use is dropped
 	origins map[originKey]*origin
 	trials  map[string]*trial // by key
 	filters map[string]*entry // by name
@@ -35,11 +36,31 @@ type entry struct {
 	good    good
 	problem *definition.Problem
 	waiting bool // for something that began to be on the way since the last Set
+	round   uint
 
-	// key was made from keyOf and keyFor; making it costs a hash.
-	keyOf  *definition.Filter
-	keyFor string
-	key    string
+	// What the verdict was made from. While nothing of it changes, neither
+	// does the verdict: most filters, most of the time.
+	judged *definition.Filter
+	origin *origin // nil: none is needed
+	trial  *trial  // nil: none is needed
+	news   int     // of both
+	key    string  // of the trial, for keyFor; making it costs a hash
+	keyFor string  // sha256
+}
+
+// settled says whether a verdict for f would be the same again.
+func (e *entry) settled(f *definition.Filter) bool {
+	return e.judged == f && e.news == e.heard()
+}
+
+func (e *entry) heard() (news int) {
+	if e.origin != nil {
+		news += e.origin.news
+	}
+	if e.trial != nil {
+		news += e.trial.news
+	}
+	return news
 }
 
 // good is a definition and a module that could be served together; zero where
@@ -66,7 +87,6 @@ func (l *loop) run(updates <-chan *definition.Set) {
 				continue
 			}
 			l.wanted, l.dirty = set, true
-			l.sweep()
 		case news := <-l.news:
 			news()
 			l.drain()
@@ -113,67 +133,62 @@ func (l *loop) post(ctx context.Context, do func()) {
 	}
 }
 
-// sweep ends what only filters needed that are gone, or are wanted otherwise.
-func (l *loop) sweep() {
-	names := make(map[string]bool, len(l.wanted.Filters))
-	origins := make(map[originKey]bool, len(l.wanted.Filters))
-	for _, f := range l.wanted.Filters {
-		names[f.Name] = true
-		origins[keyOf(f)] = true
-		if f.Module.Pull == definition.PullAlways {
-			l.pull(f)
-		}
-	}
-	for name := range l.filters {
-		if !names[name] {
-			delete(l.filters, name)
-			l.memory.changed = true
-		}
-	}
-	for key, o := range l.origins {
-		if !origins[key] {
-			o.stop()
-			delete(l.origins, key)
-		}
-	}
-	l.memory.forget(origins)
-}
-
-// pull asks the origin of a definition that was loaded anew.
-func (l *loop) pull(f *definition.Filter) {
-	e, o := l.filters[f.Name], l.origins[keyOf(f)]
-	if e != nil && o != nil && e.current != nil && e.current.Wanted != f {
-		o.look()
-	}
-}
-
 // resolve brings all filters up to date with what is known now, and says
 // whether to wait a moment before that goes out.
 func (l *loop) resolve() (waiting bool) {
-	used := make(map[string]bool, len(l.trials))
+	l.round++
 	for _, f := range l.wanted.Filters {
 		e := l.filters[f.Name]
 		if e == nil {
 			e = &entry{}
 			l.filters[f.Name] = e
 		}
-		l.resolveFilter(e, f)
-		if e.key != "" {
-			used[e.key] = true
+		if !e.settled(f) {
+			l.resolveFilter(e, f)
+		}
+		e.round = l.round
+		if e.origin != nil {
+			e.origin.round = l.round
+		}
+		if e.trial != nil {
+			e.trial.round = l.round
 		}
 		waiting = waiting || e.waiting
 	}
+	l.sweep()
+	return waiting
+}
+
+// sweep ends what only filters needed that are gone, or are wanted otherwise.
+func (l *loop) sweep() {
+	for name, e := range l.filters {
+		if e.round != l.round {
+			delete(l.filters, name)
+			l.memory.changed = true
+		}
+	}
+	for key, o := range l.origins {
+		if o.round != l.round {
+			o.stop()
+			delete(l.origins, key)
+		}
+	}
 	for key, t := range l.trials {
-		if !used[key] {
+		if t.round != l.round {
 			t.stop()
 			delete(l.trials, key)
 		}
 	}
-	return waiting
+	l.memory.forget(l.origins)
 }
 
 func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
+	loaded := e.judged != nil && e.judged != f
 	v := l.judge(e, f)
+	e.judged, e.news = f, e.heard()
+	if loaded && e.origin != nil && f.Module.Pull == definition.PullAlways {
+		e.origin.look()
+	}
 	next := Filter{Definition: f, Wanted: f, State: v.state}
 	switch {
 	case v.state == Good:
@@ -196,7 +211,7 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 		return
 	}
 	e.waiting = v.state == Fetching && (e.current == nil || e.current.State != Fetching || e.waiting)
-	if l.Logger != nil && v.state == Failed && (e.current == nil || e.current.Reason != next.Reason) {
+	if v.state == Failed && (e.current == nil || e.current.Reason != next.Reason) {
 		l.Logger.Warn("filter can't be served as it is wanted", "filter", f.Name, "reason", next.Reason)
 	}
 	e.current = &next
@@ -211,11 +226,16 @@ type verdict struct {
 }
 
 func (l *loop) judge(e *entry, f *definition.Filter) verdict {
+	if e.judged != f {
+		e.keyFor = ""
+	}
+	e.origin, e.trial = nil, nil
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
 		e.key = ""
 		return verdict{Info{SHA256: f.Module.SHA256}, Good, nil}
 	}
 	o := l.origin(f)
+	e.origin = o
 	switch {
 	case o.err != nil && !o.stale:
 		return verdict{state: Failed, err: o.err}
@@ -225,13 +245,15 @@ func (l *loop) judge(e *entry, f *definition.Filter) verdict {
 		e.key = ""
 		return verdict{o.info, Good, o.err}
 	}
-	if e.keyOf != f || e.keyFor != o.info.SHA256 {
-		e.keyOf, e.keyFor, e.key = f, o.info.SHA256, l.Runner.Key(f, o.info.SHA256)
+	if e.keyFor != o.info.SHA256 {
+		e.keyFor, e.key = o.info.SHA256, l.Runner.Key(f, o.info.SHA256)
 	}
 	if e.key == e.good.key {
 		return verdict{o.info, Good, o.err}
 	}
-	switch t := l.trial(e.key, f, o.info); {
+	t := l.trial(e.key, f, o.info)
+	e.trial = t
+	switch {
 	case t.err != nil:
 		return verdict{state: Failed, err: t.err}
 	case !t.done:

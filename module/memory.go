@@ -72,9 +72,9 @@ func (m *memory) learn(key originKey, k knowledge) {
 	}
 }
 
-func (m *memory) forget(but map[originKey]bool) {
+func (m *memory) forget(but map[originKey]*origin) {
 	for key := range m.origins {
-		if !but[key] {
+		if but[key] == nil {
 			delete(m.origins, key)
 			m.changed = true
 		}

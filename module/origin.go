@@ -67,6 +67,8 @@ type origin struct {
 	info  Info  // the newest module; zero: none yet
 	err   error // why there is none, or none newer
 	stale bool  // err is about asking again: info may well still be the newest
+	news  int   // how often it was heard of
+	round uint
 }
 
 // knowledge is what is known of an origin's content. Each copy has one owner.
@@ -115,14 +117,17 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 		return
 	}
 	failing := l.BackOff()
+	var last outcome
 	for {
 		again()
 		err := l.fetch(ctx, o.key, &known)
 		if ctx.Err() != nil {
 			return
 		}
-		seen := known
-		l.post(ctx, func() { l.heard(o, seen, err) })
+		if now := (outcome{known, fmt.Sprint(err)}); now != last {
+			last = now
+			l.post(ctx, func() { l.heard(o, now.knowledge, err) })
+		}
 		wait := regular
 		if err == nil {
 			failing.Reset()
@@ -133,6 +138,12 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 			return
 		}
 	}
+}
+
+// outcome is that of an attempt, to be told when it differs from the last.
+type outcome struct {
+	knowledge
+	err string
 }
 
 // pause is how long to wait after a failed attempt.
@@ -178,6 +189,7 @@ func (l *loop) heard(o *origin, known knowledge, err error) {
 	if l.origins[o.key] != o {
 		return // nobody wants it any more
 	}
+	o.news++
 	o.err = err
 	if err == nil {
 		o.info = known.info

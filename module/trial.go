@@ -13,6 +13,9 @@ type trial struct {
 	stop context.CancelFunc
 	done bool
 	err  error
+
+	news  int // how often there was an outcome
+	round uint
 }
 
 // trial gives the trial of a key, and begins it.
@@ -48,7 +51,10 @@ func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) 
 		if l.Observer.DryRun != nil {
 			l.Observer.DryRun(took, err)
 		}
-		l.post(ctx, func() { t.done, t.err = true, err })
+		l.post(ctx, func() {
+			t.done, t.err = true, err
+			t.news++
+		})
 		if _, verdict := errors.AsType[*ContentError](err); verdict || err == nil {
 			return
 		}
