@@ -1,10 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"os"
+	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"wasmxds/bootstrap"
@@ -16,10 +21,20 @@ comes from xds-server. Id, cluster and labels are what definitions select by.
 
 With --static-listeners, Envoy has the listeners (and clusters) of that file for
 itself, and gets only the filters that their slots ask for: HTTP filters with
-config_discovery over ADS, named as the WasmFilter is.`
+config_discovery over ADS, named as the WasmFilter is.
+
+With --ca, Envoy reaches xds-server by TLS, and with --cert and --key it shows
+who it is. All are files on Envoy's machine. Renewed ones are taken in while it
+runs if --secrets-dir names a folder there; run this command there, since it
+writes two files to that folder by which Envoy finds the certificates.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000
+
+  # by TLS, with a certificate of its own
+  xds-server bootstrap --node-id edge-1 --xds-address xds.internal:18000 \
+      --ca /etc/envoy/certs/ca.crt --cert /etc/envoy/certs/tls.crt --key /etc/envoy/certs/tls.key \
+      --secrets-dir /etc/envoy/wasmxds > envoy.yaml
 
   # an Envoy that keeps its own listeners
   xds-server bootstrap --node-id edge-1 --static-listeners listeners.yaml --modules-url http://xds.internal:18001`
@@ -29,6 +44,7 @@ type bootstrapFlags struct {
 	xds, admin         string
 	protocol           string
 	static, modulesURL string
+	tls                bootstrap.TLS
 }
 
 func newBootstrap() *cobra.Command {
@@ -49,7 +65,14 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.admin, "admin-address", "127.0.0.1:9901", "`address` of Envoy's own admin interface; empty: none")
 	flags.StringVar(&f.protocol, "protocol", "delta", "ADS `protocol`: delta or sotw (state of the world)")
 	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
-	flags.StringVar(&f.modulesURL, "modules-url", "http://127.0.0.1:18001", "`URL` at which Envoy reaches the modules (with --static-listeners)")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules (default http://127.0.0.1:18001, or with --ca https, the host of --xds-address and port 18001)")
+	flags.StringVar(&f.tls.CA, "ca", "", "`file` of the authorities that xds-server's certificate is from")
+	flags.StringVar(&f.tls.Cert, "cert", "", "`file` of Envoy's own certificate")
+	flags.StringVar(&f.tls.Key, "key", "", "`file` of its key")
+	flags.StringVar(&f.tls.ServerName, "server-name", "", "`name` to ask xds-server for by SNI (default the host of --xds-address)")
+	flags.StringVar(&f.tls.SAN, "server-san", "", "DNS `name`, IP address or URI in xds-server's certificate (default --server-name)")
+	flags.StringVar(&f.tls.SecretsDir, "secrets-dir", "", "`directory` to write the files to by which Envoy finds its certificates")
+	completeDir(cmd, "secrets-dir")
 	completeValues(cmd, "protocol", "delta", "sotw")
 	return cmd
 }
@@ -77,12 +100,67 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 		if len(resources) == 0 {
 			return wrong(errors.New("--static-listeners: there is nothing to use in it"))
 		}
-		o.Static, o.ModulesURL = resources, f.modulesURL
+		o.Static = resources
+	}
+	if err := f.modules(&o); err != nil {
+		return misused(err)
 	}
 	b, err := bootstrap.Render(o)
 	if err != nil {
 		return wrong(err)
 	}
+	if err := f.writeSecrets(); err != nil {
+		return wrong(err)
+	}
 	_, err = out.Write(b)
 	return err
+}
+
+// modules sets what has to do with modules, and with TLS.
+func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
+	if f.tls.CA == "" {
+		if f.tls != (bootstrap.TLS{}) {
+			return errors.New("--ca is needed: the file of the authorities that xds-server's certificate is from")
+		}
+		o.ModulesURL = cmp.Or(f.modulesURL, "http://127.0.0.1:18001")
+		return nil
+	}
+	for _, file := range []*string{&f.tls.CA, &f.tls.Cert, &f.tls.Key, &f.tls.SecretsDir} {
+		if *file == "" {
+			continue
+		}
+		var err error
+		if *file, err = filepath.Abs(*file); err != nil { // Envoy may be started anywhere
+			return err
+		}
+	}
+	o.TLS, o.ModulesURL = &f.tls, f.modulesURL
+	if o.ModulesURL == "" {
+		host, _, err := net.SplitHostPort(f.xds)
+		if err != nil {
+			return fmt.Errorf("--xds-address %s: %w", f.xds, err)
+		}
+		o.ModulesURL = "https://" + net.JoinHostPort(host, "18001")
+	}
+	return nil
+}
+
+func (f *bootstrapFlags) writeSecrets() error {
+	if f.tls.SecretsDir == "" {
+		return nil
+	}
+	files, err := f.tls.Secrets()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(f.tls.SecretsDir, 0o755); err != nil {
+		return fmt.Errorf("make --secrets-dir: %w", err)
+	}
+	for name, content := range files {
+		// Only paths are in them, nothing secret.
+		if err := renameio.WriteFile(filepath.Join(f.tls.SecretsDir, name), content, 0o644); err != nil {
+			return fmt.Errorf("write to --secrets-dir: %w", err)
+		}
+	}
+	return nil
 }

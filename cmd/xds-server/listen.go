@@ -46,6 +46,9 @@ func listen(f *serveFlags) (*listeners, error) {
 			return nil, misused(fmt.Errorf("--modules-url is needed with --modules-listen %s: a URL at which Envoys reach it", f.modulesListen))
 		}
 		ls.modulesURL = "http://" + at.String()
+		if f.secure.ads.Cert != "" {
+			ls.modulesURL = "https://" + at.String()
+		}
 	}
 	return ls, nil
 }

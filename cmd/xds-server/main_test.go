@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 			"module":    makeModule,
 			"addresses": readAddresses,
 			"until":     until,
+			"problem":   problem,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
@@ -77,6 +79,19 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		resp.Body.Close()
 		if resp.StatusCode != want {
 			return fmt.Errorf("%s answers %s", args[1], resp.Status)
+		}
+		return nil
+	}))
+}
+
+// problem PATTERN waits until the status has a problem like that; where it is
+// asked for is in the environment.
+func problem(ts *testscript.TestScript, _ bool, args []string) {
+	pattern := regexp.MustCompile(args[0])
+	ts.Check(poll(10*time.Second, func() error {
+		ts.Check(ts.Exec("xds-server", "status", "--admin-token-file", "token"))
+		if out := ts.ReadFile("stdout"); !pattern.MatchString(out) {
+			return fmt.Errorf("the status has no problem %s:\n%s", pattern, out)
 		}
 		return nil
 	}))

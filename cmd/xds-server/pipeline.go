@@ -28,6 +28,7 @@ type pipeline struct {
 	set      *module.Set // nil: none yet
 	catalog  *resource.Catalog
 	compiled []definition.Problem
+	guards   []definition.Problem
 	logged   map[definition.Problem]bool
 }
 
@@ -61,9 +62,17 @@ func (p *pipeline) resolved(set *module.Set) {
 	p.tell()
 }
 
+// guarded takes what is wrong with certificates and the policy.
+func (p *pipeline) guarded(problems []definition.Problem) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.guards = problems
+	p.tell()
+}
+
 // tell brings the admin server and the log up to date. The caller holds p.mu.
 func (p *pipeline) tell() {
-	problems := slices.Concat(p.update.Problems, p.compiled)
+	problems := slices.Concat(p.update.Problems, p.compiled, p.guards)
 	if p.set != nil {
 		problems = append(problems, p.set.Problems...)
 	}

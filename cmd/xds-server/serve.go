@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"wasmxds/admin"
+	"wasmxds/bootstrap"
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
@@ -57,6 +58,7 @@ type serveFlags struct {
 	moduleLimit                           int64
 	logFormat, logLevel                   string
 	pprof                                 bool
+	secure                                secureFlags
 }
 
 func newServe() *cobra.Command {
@@ -77,7 +79,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.xdsListen, "xds-listen", "127.0.0.1:18000", "`address` for Envoys' ADS streams")
 	flags.StringVar(&f.modulesListen, "modules-listen", "127.0.0.1:18001", "`address` for downloads of modules")
 	flags.StringVar(&f.adminListen, "admin-listen", "127.0.0.1:19000", "`address` for the page, status, metrics and health")
-	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default http:// and that address)")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default that address, and http or with --tls-cert https)")
 	flags.StringVar(&f.addressesFile, "addresses-file", "", "`file` to write the addresses to, as JSON, once all of them listen")
 	flags.DurationVar(&f.poll, "poll-interval", 0, "`time` after which origins are asked for a newer module where no sha256 is pinned; 0: never")
 	flags.Int64Var(&f.moduleLimit, "module-limit", 64<<20, "`bytes` that a module may have")
@@ -89,6 +91,7 @@ func newServe() *cobra.Command {
 	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	completeDir(cmd, "definitions")
 	completeDir(cmd, "data")
+	f.secure.add(cmd)
 	return cmd
 }
 
@@ -96,9 +99,19 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if f.definitions == "" {
 		return misused(errNoDefinitions)
 	}
+	if err := f.secure.check(f.modulesURL); err != nil {
+		return misused(err)
+	}
+	if f.moduleLimit > bootstrap.MaxModule {
+		return misused(fmt.Errorf("--module-limit %d: Envoys load no modules of more than %d bytes", f.moduleLimit, bootstrap.MaxModule))
+	}
 	log, err := newLog(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
 		return misused(err)
+	}
+	guard, err := f.secure.open(log)
+	if err != nil {
+		return wrong(err)
 	}
 	definitions, err := filepath.Abs(f.definitions)
 	if err != nil {
@@ -114,6 +127,10 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return err
 	}
 	defer ls.close()
+	if err := f.secure.checkOpen(ls); err != nil {
+		return misused(err)
+	}
+	guard.warn(&f.secure, ls)
 	store, err := module.Open(data.path("modules"))
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
@@ -125,7 +142,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	defer end()
 	options.State = data.path("modules.json")
 	options.Poll, options.Limit = f.poll, f.moduleLimit
-	s := f.wire(definitions, data, ls, options, log)
+	s := f.wire(definitions, data, ls, guard, options, log)
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
 	}
@@ -137,6 +154,7 @@ type server struct {
 	log       *slog.Logger
 	drain     time.Duration
 	listeners *listeners
+	guard     *guard
 
 	directory *source.Directory
 	resolver  *module.Resolver
@@ -147,13 +165,13 @@ type server struct {
 	pipeline  *pipeline
 }
 
-func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, options module.Options, log *slog.Logger) *server {
+func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, options module.Options, log *slog.Logger) *server {
 	store := options.Store
-	s := &server{log: log, drain: f.drain, listeners: ls}
+	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
 	s.resolver = module.New(options)
-	s.xds = xds.New(xds.Options{Log: log, Dir: data.path("listeners")})
-	s.grpc = xds.NewGRPC()
+	s.xds = xds.New(xds.Options{Log: log, Dir: data.path("listeners"), Allow: guard.admission.allow})
+	s.grpc = xds.NewGRPC(guard.grpc()...)
 	s.xds.Register(s.grpc)
 	s.modules = module.NewServer(module.ServerOptions{
 		Store: store, Logger: log,
@@ -198,12 +216,15 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	})
 	g.Go(func() error { return s.resolver.Run(serving, updates, s.pipeline.resolved) })
 	g.Go(func() error { return s.xds.Run(serving) })
-	g.Go(func() error { return serveHTTP(serving, s.listeners.modules, s.modules, s.log) })
-	g.Go(func() error { return serveHTTP(serving, s.listeners.admin, s.admin.Handler(), s.log) })
+	g.Go(func() error { return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.log) })
+	g.Go(func() error {
+		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.admin.Handler()), s.log)
+	})
 	g.Go(func() error { return s.serveGRPC(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
+	g.Go(func() error { s.guard.run(serving, s.pipeline.guarded); return nil })
 	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
-		"modules", s.listeners.modulesURL, "admin", "http://"+s.listeners.admin.Addr().String(), "version", buildVersion())
+		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	if addressesFile != "" {
 		if err := s.listeners.write(addressesFile); err != nil {
 			stop()
@@ -262,8 +283,9 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hangups:
-			s.log.Info("reading the definitions again, as SIGHUP asks")
+			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
 			s.directory.Rescan()
+			s.guard.reload()
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmxds/admin"
+	"wasmxds/certs"
 )
 
 const statusHelp = `Ask a running xds-server what its Envoys run, since when, and why not what is
@@ -43,6 +44,8 @@ type statusFlags struct {
 	watch, wait     bool
 	timeout         time.Duration
 	filter, version string
+	files           certs.Files
+	token           string
 }
 
 func newStatus() *cobra.Command {
@@ -65,6 +68,10 @@ func newStatus() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`")
 	flags.StringVar(&f.filter, "filter", "", "wait for the filter of this `name` alone")
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
+	flags.StringVar(&f.files.CA, "admin-ca", "", "`file` of the authorities that the certificate of an https --admin is from (default the system's)")
+	flags.StringVar(&f.files.Cert, "admin-cert", "", "`file` of a certificate to show there")
+	flags.StringVar(&f.files.Key, "admin-key", "", "`file` of its key")
+	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token to show there")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
 	f.completeFilters(cmd)
@@ -74,7 +81,10 @@ func newStatus() *cobra.Command {
 // completeFilters makes shells offer the filters that the server knows.
 func (f *statusFlags) completeFilters(cmd *cobra.Command) {
 	err := cmd.RegisterFlagCompletionFunc("filter", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-		client := &admin.Client{URL: f.admin, HTTP: &http.Client{Timeout: time.Second}}
+		client, err := f.client(time.Second)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
 		st, err := client.Page(cmd.Context(), "", 1)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -97,7 +107,10 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	if f.version != "" && f.filter == "" {
 		return misused(errors.New("--version needs --filter: each filter has versions of its own"))
 	}
-	client := &admin.Client{URL: f.admin, HTTP: &http.Client{Timeout: 10 * time.Second}}
+	client, err := f.client(10 * time.Second)
+	if err != nil {
+		return wrong(err)
+	}
 	switch {
 	case f.wait:
 		if err := f.await(ctx, client); err != nil {
@@ -111,6 +124,21 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 		return unreachable(err)
 	}
 	return f.print(out, st)
+}
+
+// client asks the admin address.
+func (f *statusFlags) client(timeout time.Duration) (*admin.Client, error) {
+	config, err := certs.Client(f.files)
+	if err != nil {
+		return nil, err
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = config
+	client := &http.Client{Transport: transport, Timeout: timeout}
+	if f.token != "" {
+		client.Transport = &bearer{f.token, transport}
+	}
+	return &admin.Client{URL: f.admin, HTTP: client}, nil
 }
 
 func (f *statusFlags) print(out io.Writer, st *admin.Status) error {

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
+
+	"wasmxds/certs"
+	"wasmxds/definition"
+)
+
+const secureHelp = `TLS: with --tls-cert and --tls-key, Envoys' streams and modules are served by TLS,
+with --tls-client-ca only to who shows a certificate from there. --policy says
+which certificate may be which node. An address that others can reach needs TLS,
+or --insecure where the network sees to it. The admin address has flags of its
+own, and away from loopback it needs a token or client certificates. Files of
+all these may change at any time; streams stay open, but for those that a new
+policy no longer allows.`
+
+// secureFlags say who may connect, and how.
+type secureFlags struct {
+	ads, admin               certs.Files // ads: of modules as well
+	token, policy            string
+	streams, identityStreams int
+	insecure                 bool
+}
+
+func (f *secureFlags) add(cmd *cobra.Command) {
+	cmd.Long += "\n\n" + secureHelp
+	flags := cmd.Flags()
+	flags.StringVar(&f.ads.Cert, "tls-cert", "", "`file` of the certificate for ADS and modules, with its intermediates")
+	flags.StringVar(&f.ads.Key, "tls-key", "", "`file` of its key")
+	flags.StringVar(&f.ads.CA, "tls-client-ca", "", "`file` of the authorities that Envoys' certificates must be from")
+	flags.StringVar(&f.policy, "policy", "", "`file` that says which certificate may be which node")
+	flags.StringVar(&f.admin.Cert, "admin-tls-cert", "", "`file` of the certificate for the admin address")
+	flags.StringVar(&f.admin.Key, "admin-tls-key", "", "`file` of its key")
+	flags.StringVar(&f.admin.CA, "admin-tls-client-ca", "", "`file` of the authorities that certificates of who looks at it must be from")
+	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address asks for (health and readiness excepted)")
+	flags.IntVar(&f.streams, "max-streams", 1<<16, "`number` of streams at once")
+	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "`number` of streams at once with the same certificate's names")
+	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS where others can connect")
+	for _, name := range []string{"tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file"} {
+		if err := cmd.MarkFlagFilename(name); err != nil {
+			panic(err) // the flag is misspelt in this program
+		}
+	}
+}
+
+// check wants flags to go together.
+func (f *secureFlags) check(modulesURL string) error {
+	for _, g := range []struct {
+		prefix string
+		certs.Files
+	}{{"--tls-", f.ads}, {"--admin-tls-", f.admin}} {
+		switch {
+		case (g.Cert == "") != (g.Key == ""):
+			return fmt.Errorf("%scert and %skey go together: give both, or neither", g.prefix, g.prefix)
+		case g.CA != "" && g.Cert == "":
+			return fmt.Errorf("%sclient-ca needs %scert and %skey: clients show certificates only by TLS", g.prefix, g.prefix, g.prefix)
+		}
+	}
+	switch {
+	case f.policy != "" && f.ads.CA == "":
+		return errors.New("--policy needs --tls-client-ca: it says what certificates may be")
+	case f.ads.Cert != "" && modulesURL != "" && !strings.HasPrefix(modulesURL, "https:"):
+		return fmt.Errorf("--modules-url %s: it begins with https: where modules are served by TLS", modulesURL)
+	case f.streams < 1 || f.identityStreams < 1:
+		return errors.New("--max-streams and --max-streams-per-identity are at least 1")
+	}
+	return nil
+}
+
+// checkOpen wants TLS where others can connect. No more than that can be
+// checked: certificates of clients and a policy are for whoever runs the
+// network to ask for.
+func (f *secureFlags) checkOpen(ls *listeners) error {
+	if f.insecure {
+		return nil
+	}
+	for _, l := range []struct {
+		flag string
+		net.Listener
+	}{{"--xds-listen", ls.xds}, {"--modules-listen", ls.modules}} {
+		if f.ads.Cert == "" && !isLoopback(l.Listener) {
+			return fmt.Errorf("%s %v: others can connect there, and nothing says who they are; "+
+				"give --tls-cert, --tls-key and --tls-client-ca (xds-server certs makes some to try), "+
+				"or --insecure where the network lets nobody in who may not have all filters and listeners", l.flag, l.Addr())
+		}
+	}
+	switch {
+	case isLoopback(ls.admin) || f.admin.CA != "" || f.token != "" && f.admin.Cert != "":
+		return nil
+	case f.token != "":
+		return fmt.Errorf("--admin-listen %v: others could read the token on its way; give --admin-tls-cert and --admin-tls-key as well, or --insecure", ls.admin.Addr())
+	}
+	return fmt.Errorf("--admin-listen %v: others can read it; give --admin-tls-cert and --admin-tls-key with --admin-token-file or --admin-tls-client-ca, "+
+		"or --insecure where everyone may", ls.admin.Addr())
+}
+
+func isLoopback(l net.Listener) bool {
+	tcp, ok := l.Addr().(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// guard keeps to the secureFlags, and to what is in their files now.
+type guard struct {
+	ads, admin *certs.Store // nil: no TLS
+	admission  *admission
+	token      *token // nil: none is asked for
+	files      []guardedFile
+	log        *slog.Logger
+}
+
+// guardedFile is the certificate or policy in a file.
+type guardedFile struct {
+	name  string
+	store *certs.Store
+}
+
+// open reads the files, which must be good.
+func (f *secureFlags) open(log *slog.Logger) (*guard, error) {
+	g := &guard{log: log}
+	for _, s := range []struct {
+		files certs.Files
+		to    **certs.Store
+	}{{f.ads, &g.ads}, {f.admin, &g.admin}} {
+		if s.files.Cert == "" {
+			continue
+		}
+		store, err := certs.Load(s.files, log)
+		if err != nil {
+			return nil, err
+		}
+		*s.to = store
+		g.files = append(g.files, guardedFile{s.files.Cert, store})
+	}
+	var err error
+	if f.token != "" {
+		if g.token, err = newToken(f.token, log); err != nil {
+			return nil, err
+		}
+	}
+	g.admission, err = newAdmission(f.policy, f.streams, f.identityStreams, log)
+	return g, err
+}
+
+// warn tells of what is allowed but seldom meant.
+func (g *guard) warn(f *secureFlags, ls *listeners) {
+	switch {
+	case isLoopback(ls.xds):
+	case f.ads.CA == "":
+		g.log.Warn("everyone who reaches the ADS address may be any node: there is no --tls-client-ca", "address", ls.xds.Addr())
+	case f.policy == "":
+		g.log.Warn("everyone with a certificate may be any node: there is no --policy", "address", ls.xds.Addr())
+	}
+}
+
+// grpc are the options for ADS.
+func (g *guard) grpc() []grpc.ServerOption {
+	if g.ads == nil {
+		return nil
+	}
+	return []grpc.ServerOption{grpc.Creds(newTransport(g.ads.Server("h2")))}
+}
+
+// overTLS is a listener that speaks TLS if there is a store.
+func overTLS(l net.Listener, store *certs.Store) net.Listener {
+	if store == nil {
+		return l
+	}
+	return tls.NewListener(l, store.Server("http/1.1"))
+}
+
+// scheme is that of URLs at a listener.
+func scheme(store *certs.Store) string {
+	if store == nil {
+		return "http"
+	}
+	return "https"
+}
+
+func (g *guard) adminHandler(h http.Handler) http.Handler {
+	if g.token == nil {
+		return h
+	}
+	return g.token.ask(h)
+}
+
+// reloadInterval is how long a changed certificate or policy may go unnoticed.
+const reloadInterval = time.Second
+
+// run takes in files as they change, until ctx ends. changed is told of what
+// is wrong with them, now and whenever that changes.
+func (g *guard) run(ctx context.Context, changed func([]definition.Problem)) {
+	tick := time.NewTicker(reloadInterval)
+	defer tick.Stop()
+	var told []definition.Problem
+	for {
+		if now := g.problems(time.Now()); !slices.Equal(now, told) {
+			changed(now)
+			told = now
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			g.reload()
+		}
+	}
+}
+
+// reload looks at the files now. Those that are wrong change nothing.
+func (g *guard) reload() {
+	for _, f := range g.files {
+		f.store.Reload()
+	}
+	g.admission.reload()
+}
+
+// problems are what is wrong with the files that are there.
+func (g *guard) problems(now time.Time) []definition.Problem {
+	all := g.admission.problems()
+	for _, f := range g.files {
+		switch st := f.store.Status(); {
+		case st.Err != nil:
+			all = append(all, definition.Problem{File: f.name, Message: st.Err.Error(),
+				Hint: "the certificate from before stays in use, until " + st.NotAfter.Format(time.RFC3339)})
+		case now.After(st.NotAfter):
+			all = append(all, definition.Problem{File: f.name, Message: "the certificate ended at " + st.NotAfter.Format(time.RFC3339),
+				Hint: "nobody can connect until there is a new one; streams that are open go on"})
+		}
+	}
+	return all
+}
