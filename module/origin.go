@@ -196,10 +196,19 @@ func (l *loop) heard(o *origin, known knowledge, err error) {
 		l.memory.learn(o.key, known)
 	}
 	_, content := errors.AsType[*ContentError](err)
-	o.stale = err != nil && !content && o.info != Info{} && o.key.scheme() != "file"
+	o.stale = err != nil && !content && o.key.scheme() != "file" && l.has(o.info)
 	if o.stale {
 		o.err = fmt.Errorf("%w; whether it has changed is not known", err)
 	}
+}
+
+// has says whether a module is in the store still.
+func (l *loop) has(m Info) bool {
+	if m.SHA256 == "" {
+		return false
+	}
+	_, err := l.Store.Stat(m.SHA256)
+	return err == nil
 }
 
 // fetch makes one attempt to bring known up to date.
@@ -240,10 +249,8 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 }
 
 func (l *loop) transfer(ctx context.Context, fetcher Fetcher, key originKey, known *knowledge) error {
-	if known.err == nil && known.info.SHA256 != "" {
-		if _, err := l.Store.Stat(known.info.SHA256); err != nil {
-			*known = knowledge{} // lost: what the origin says of it is no use
-		}
+	if known.err == nil && !l.has(known.info) {
+		*known = knowledge{} // what the origin said of what is lost is no use
 	}
 	response, err := fetcher.Fetch(ctx, Request{URL: key.url, PullSecret: key.secret, Known: known.Validators})
 	if err != nil {

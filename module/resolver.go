@@ -164,11 +164,8 @@ func (l *loop) clean(named map[string]bool) {
 // mend has what is no longer in the store fetched again.
 func (l *loop) mend() {
 	for _, o := range l.origins {
-		if o.info.SHA256 == "" {
-			continue
-		}
-		if _, err := l.Store.Stat(o.info.SHA256); err != nil {
-			l.Logger.Error("module is fetched again", "url", o.key.String(), "error", err)
+		if o.info.SHA256 != "" && !l.has(o.info) {
+			l.Logger.Error("module was lost, it is fetched again", "url", o.key.String(), "sha256", o.info.SHA256)
 			o.look()
 		}
 	}

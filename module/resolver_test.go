@@ -449,3 +449,51 @@ func TestPinnedIsFetchedAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A module that was lost isn't served though its origin is down.
+func TestLostWithOriginDown(t *testing.T) {
+	content := filter("x")
+	origin := newOrigin(t, gives(content))
+	store := newStore(t)
+	r := resolve(t, Options{Store: store})
+	f := wanted("hello", origin.URL)
+	f.Module.Pull = definition.PullAlways
+	r.set(f)
+	r.until(Good, content)
+	if err := os.Remove(store.path(sumOf(content))); err != nil {
+		t.Fatal(err)
+	}
+	origin.set(refuses(503))
+	again := *f
+	r.set(&again)
+	if got := r.next(func(s *Set) bool { return s.Filters[0].State == Failed }).Filters[0]; !strings.Contains(got.Reason, "503") {
+		t.Errorf("%+v", got)
+	}
+	origin.set(gives(content))
+	r.until(Good, content)
+	if _, err := store.Stat(sumOf(content)); err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder that is made anew is watched again.
+func TestFileInNewFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "filters")
+	path := filepath.Join(dir, "hello.wasm")
+	r := resolve(t, Options{LookAt: 20 * time.Millisecond})
+	r.set(wanted("hello", "file://"+path))
+	r.until(Failed, nil)
+	for _, seed := range []string{"1", "2"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, filter(seed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.until(Good, filter(seed))
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		r.until(Failed, filter(seed))
+	}
+}

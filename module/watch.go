@@ -15,8 +15,9 @@ type watcher struct {
 	notify *fsnotify.Watcher // nil: none to be had, looking must do
 	log    *slog.Logger
 
-	mu   sync.Mutex
-	dirs map[string]map[*watch]bool
+	mu      sync.Mutex
+	dirs    map[string]map[*watch]bool
+	watched map[string]bool // folders that events come from
 }
 
 // watch is one file that is watched.
@@ -26,7 +27,7 @@ type watch struct {
 }
 
 func newWatcher(log *slog.Logger) *watcher {
-	w := &watcher{log: log, dirs: map[string]map[*watch]bool{}}
+	w := &watcher{log: log, dirs: map[string]map[*watch]bool{}, watched: map[string]bool{}}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		log.Warn("module files can't be watched, they are looked at every second instead", "error", err)
@@ -45,7 +46,7 @@ func (w *watcher) run() {
 			if !ok {
 				return
 			}
-			w.tell(event.Name)
+			w.tell(event)
 		case err, ok := <-w.notify.Errors:
 			if !ok {
 				return
@@ -71,8 +72,9 @@ func (w *watcher) add(f *watch) {
 		w.dirs[dir] = map[*watch]bool{}
 	}
 	w.dirs[dir][f] = true
-	if w.notify != nil {
-		_ = w.notify.Add(dir) // a folder that isn't there yet is tried again at the next look
+	if w.notify != nil && !w.watched[dir] {
+		// A folder that isn't there yet is tried again at the next look.
+		w.watched[dir] = w.notify.Add(dir) == nil
 	}
 }
 
@@ -83,6 +85,7 @@ func (w *watcher) remove(f *watch) {
 	delete(w.dirs[dir], f)
 	if len(w.dirs[dir]) == 0 {
 		delete(w.dirs, dir)
+		delete(w.watched, dir)
 		if w.notify != nil {
 			_ = w.notify.Remove(dir) // it may be gone
 		}
@@ -90,12 +93,18 @@ func (w *watcher) remove(f *watch) {
 }
 
 // tell wakes whoever watches a file. A folder whose "..data" link is swapped
-// (Kubernetes' way) has changed as a whole.
-func (w *watcher) tell(name string) {
+// (Kubernetes' way) has changed as a whole, as has one that is gone.
+func (w *watcher) tell(event fsnotify.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for f := range w.dirs[filepath.Dir(name)] {
-		if f.path == name || strings.HasPrefix(filepath.Base(name), "..") {
+	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
+		delete(w.watched, event.Name)
+		for f := range w.dirs[event.Name] {
+			f.changed()
+		}
+	}
+	for f := range w.dirs[filepath.Dir(event.Name)] {
+		if f.path == event.Name || strings.HasPrefix(filepath.Base(event.Name), "..") {
 			f.changed()
 		}
 	}
