@@ -14,9 +14,18 @@ help: ## list the targets
 build: ## bin/xds-server
 	go build -trimpath -o bin/ ./cmd/xds-server
 
+.PHONY: filters
+filters: ## the Go filters, compiled to Wasm, into bin/filters/
+	$(MAKE) -C filter OUT=$(CURDIR)/bin/filters
+
+.PHONY: demo
+demo: build filters tools ## see a filter change on a real Envoy; takes seconds
+	go run ./examples/demo
+
 .PHONY: test
-test: tools ## all tests, those with real Envoys included
+test: tools filters ## all tests, those with real Envoys included
 	go test -timeout 20m $(TESTFLAGS) ./...
+	$(MAKE) -C filter test
 
 .PHONY: race
 race: tools ## all tests with the race detector (needs a C compiler)
@@ -31,6 +40,7 @@ lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'd: $$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	$(MAKE) -C filter lint
 
 .PHONY: tools
 tools: ## Envoy into .tools/ (ENVOY=/path uses that one instead)
