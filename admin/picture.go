@@ -35,9 +35,11 @@ type chain struct {
 }
 
 type step struct {
-	Name  string
-	Wasm  bool
-	State State // of a Wasm filter on this Envoy
+	Name string
+	Wasm bool
+	// Of a Wasm filter on this Envoy:
+	State   State
+	Running string // version; "": none
 }
 
 type upstream struct{ Match, To string }
@@ -47,9 +49,9 @@ func pictures(s *resource.Snapshot, n *Node) []picture {
 	if s == nil {
 		return nil
 	}
-	states := map[string]State{}
+	filters := map[string]NodeFilter{}
 	for _, f := range n.Filters {
-		states[f.Name] = f.State
+		filters[f.Name] = f
 	}
 	had := map[string]NodeListener{}
 	for _, l := range n.Listeners {
@@ -64,7 +66,7 @@ func pictures(s *resource.Snapshot, n *Node) []picture {
 		}
 		msg := new(listenerv3.Listener)
 		if err := proto.Unmarshal(l.Value, msg); err == nil {
-			p.Chains = m.chains(msg, l.Slots, states)
+			p.Chains = m.chains(msg, l.Slots, filters)
 		}
 		ps = append(ps, p)
 	}
@@ -118,7 +120,7 @@ func addressText(a *corev3.Address) string {
 	return net.JoinHostPort(sock.GetAddress(), strconv.Itoa(int(sock.GetPortValue())))
 }
 
-func (m *roads) chains(l *listenerv3.Listener, slots []string, states map[string]State) []chain {
+func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[string]NodeFilter) []chain {
 	var cs []chain
 	for _, fc := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
 		for _, f := range fc.GetFilters() {
@@ -130,7 +132,8 @@ func (m *roads) chains(l *listenerv3.Listener, slots []string, states map[string
 			for _, hf := range hcm.GetHttpFilters() {
 				wasm := slices.Contains(slots, hf.GetName())
 				if name := strings.TrimPrefix(hf.GetName(), "envoy.filters.http."); wasm || name != "router" {
-					c.Filters = append(c.Filters, step{name, wasm, states[hf.GetName()]})
+					f := filters[hf.GetName()]
+					c.Filters = append(c.Filters, step{name, wasm, f.State, f.Running})
 				}
 			}
 			c.Upstreams = m.upstreams(hcm)
