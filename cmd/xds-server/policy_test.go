@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"wasmxds/definition"
+)
+
+// streamOf is the context of a stream whose client showed a certificate, and
+// how to end it.
+func streamOf(id string, end func() error) (context.Context, context.CancelFunc) {
+	u, err := url.Parse(id)
+	if err != nil {
+		panic(err) // id is misspelt in a test
+	}
+	leaf := &x509.Certificate{URIs: []*url.URL{u}}
+	info := &connection{end: end, TLSInfo: credentials.TLSInfo{State: tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}}}
+	return context.WithCancel(peer.NewContext(context.Background(), &peer.Peer{AuthInfo: info}))
+}
+
+func policyFile(t *testing.T, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	writePolicy(t, file, content)
+	return file
+}
+
+func writePolicy(t *testing.T, file, content string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const everyNode = "rules:\n- who: [spiffe://example.com/node/*]\n  ids: [\"$1\", \"$1-*\"]\n"
+
+func TestStreamLimits(t *testing.T) {
+	a, err := newAdmission(policyFile(t, everyNode), 3, 2, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allow := func(id, node string) (context.CancelFunc, error) {
+		ctx, end := streamOf("spiffe://example.com/node/"+id, nil)
+		t.Cleanup(end)
+		return end, a.allow(ctx, definition.Node{ID: node})
+	}
+	refused := func(id, node string, code codes.Code, why string) {
+		t.Helper()
+		if _, err := allow(id, node); err == nil || status.Code(err) != code || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s as %s: %v, want %v with %q", id, node, err, code, why)
+		}
+	}
+	end, err := allow("a", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := allow("a", "a-2"); err != nil {
+		t.Fatal(err)
+	}
+	refused("a", "a-3", codes.ResourceExhausted, "spiffe://example.com/node/a has 2 streams")
+	refused("a", "b", codes.Unknown, `may not be node "b"`) // xds makes it PermissionDenied
+	if _, err := allow("b", "b"); err != nil {
+		t.Fatal(err)
+	}
+	refused("c", "c", codes.ResourceExhausted, "there are 3 streams")
+	end()
+	deadline := time.Now().Add(5 * time.Second)
+	for _, err = allow("c", "c"); err != nil && time.Now().Before(deadline); _, err = allow("c", "c") {
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
+		t.Errorf("a stream that ended counts: %v", err)
+	}
+}
+
+func TestPolicyReload(t *testing.T) {
+	file := policyFile(t, everyNode)
+	a, err := newAdmission(file, 10, 10, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := map[string]bool{}
+	for _, id := range []string{"a", "b"} {
+		ctx, end := streamOf("spiffe://example.com/node/"+id, func() error { ended[id] = true; return nil })
+		defer end()
+		if err := a.allow(ctx, definition.Node{ID: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, wrong := range map[string]string{"not a policy": "rules: [{whom: a}]", "empty": "", "too large": strings.Repeat("#", 2<<20)} {
+		writePolicy(t, file, wrong)
+		a.reload()
+		if len(a.problems()) == 0 || len(ended) > 0 {
+			t.Errorf("%s: problems %v, ended %v", name, a.problems(), ended)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	a.reload()
+	if len(a.problems()) != 1 || len(ended) > 0 {
+		t.Errorf("file is gone: problems %v, ended %v", a.problems(), ended)
+	}
+	writePolicy(t, file, strings.ReplaceAll(everyNode, "/*", "/b"))
+	a.reload()
+	if len(a.problems()) == 0 { // "$1" has nothing to stand for now
+		t.Error("a reference to nothing was taken")
+	}
+	writePolicy(t, file, "rules:\n- who: [spiffe://example.com/node/b]\n  ids: [b]\n")
+	a.reload()
+	if len(a.problems()) > 0 || !ended["a"] || ended["b"] {
+		t.Errorf("problems %v, ended %v", a.problems(), ended)
+	}
+}
