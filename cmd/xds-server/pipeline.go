@@ -21,6 +21,7 @@ type pipeline struct {
 	xds     *xds.Server
 	admin   *admin.Server
 	options resource.Options
+	ready   func() // called once, when the first set is published
 	log     *slog.Logger
 
 	mu       sync.Mutex
@@ -55,11 +56,15 @@ func (p *pipeline) sourced(ctx context.Context, u source.Update, next chan<- *de
 func (p *pipeline) resolved(set *module.Set) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	first := p.set == nil
 	p.set = set
 	p.catalog, p.compiled = resource.Compile(p.catalog, set, p.options)
 	p.xds.Publish(p.catalog)
 	p.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
 	p.tell()
+	if first {
+		p.ready()
+	}
 }
 
 // guarded takes what is wrong with certificates and the policy.

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -40,7 +41,10 @@ where that is not set), and belongs to one xds-server at a time.
 SIGTERM (or Ctrl-C): /readyz turns to 503 and Envoys are told to go elsewhere for
 new streams; those that are open go on for --drain and are then ended. Envoys
 keep what they run. A second signal ends it at once. SIGHUP: the directory is
-read again.`
+read again.
+
+Started by systemd as a service of Type=notify or notify-reload, it says when it
+is ready, reloading and stopping.`
 
 const serveExample = `  xds-server serve --definitions definitions/
   xds-server serve --definitions definitions/ --data /var/lib/wasmxds \
@@ -169,8 +173,10 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	store := options.Store
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
-	s.resolver = module.New(options)
-	s.xds = xds.New(xds.Options{Log: log, Dir: data.path("listeners"), Allow: guard.admission.allow})
+	s.xds = xds.New(xds.Options{
+		Log: log, Dir: data.path("listeners"), Allow: guard.admission.allow,
+		Swapped: func(w xds.Swap) { s.admin.Swapped(w) },
+	})
 	s.grpc = xds.NewGRPC(guard.grpc()...)
 	s.xds.Register(s.grpc)
 	s.modules = module.NewServer(module.ServerOptions{
@@ -186,6 +192,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	options.Observer = s.admin.Observer()
 	s.resolver = module.New(options)
 	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
+	s.pipeline.ready = func() { notify(log, daemon.SdNotifyReady) }
 	return s
 }
 
@@ -248,6 +255,7 @@ func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
 		return fmt.Errorf("serve ADS: %w", err)
 	}
 	s.log.Info("draining", "for", s.drain)
+	notify(s.log, daemon.SdNotifyStopping)
 	s.admin.Drain()
 	gone := make(chan struct{})
 	go func() {
@@ -284,8 +292,10 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 			return
 		case <-hangups:
 			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
+			notify(s.log, reloading())
 			s.directory.Rescan()
 			s.guard.reload()
+			notify(s.log, daemon.SdNotifyReady)
 		}
 	}
 }
