@@ -1,0 +1,130 @@
+// Package docs is the documentation by task. Its test does what the documents
+// say: every command in them is run, and what they show as its output is what
+// has to come.
+package docs
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"wasmxds/e2e/harness"
+)
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "curl" {
+		os.Exit(curl(os.Args[1:]))
+	}
+	os.Exit(m.Run())
+}
+
+// documents are those with commands, in the order in which they are read.
+func documents(t *testing.T, root string) []string {
+	t.Helper()
+	found := []string{"README.md", "CONTRIBUTING.md"}
+	for _, pattern := range []string{"docs/*.md", "examples/README.md", "examples/systemd/*.md", "examples/kubernetes/*.md"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		must(t, err)
+		for _, file := range files {
+			name, err := filepath.Rel(root, file)
+			must(t, err)
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// TestCommands runs every block of a document that is marked sh or console,
+// top to bottom in one shell. Its working folder is like a fresh clone in which
+// `make build filters tools` was run, with bin/ and Envoy on the PATH. A block
+// is left out only after a comment like <!-- not run: it needs a cluster -->.
+//
+// A console block has commands behind "$ " and what they print. "…" stands for
+// anything within a line, a line "…" for any lines. A command whose output is
+// shown is run until that output comes, as somebody would who has just changed
+// something; any other must end well the first time.
+func TestCommands(t *testing.T) {
+	root, err := harness.Root()
+	must(t, err)
+	tools := prepare(t, root)
+	for _, name := range documents(t, root) {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join(root, name))
+			must(t, err)
+			commands, err := parse(string(text))
+			must(t, err)
+			if len(commands) == 0 {
+				return
+			}
+			s := newSession(t, root, tools)
+			for _, c := range commands {
+				if err := s.run(c); err != nil {
+					t.Fatalf("%s:%d: %v", name, c.line, err)
+				}
+			}
+		})
+	}
+}
+
+// prepare builds what the documents take for granted, into a folder for the
+// PATH.
+func prepare(t *testing.T, root string) string {
+	t.Helper()
+	ctx, dir := t.Context(), t.TempDir()
+	_, err := harness.BuildServer(ctx, root, dir)
+	must(t, err)
+	filters := exec.CommandContext(ctx, "make", "-s", "-C", "filter", "OUT="+filepath.Join(dir, "filters"))
+	filters.Dir = root
+	if out, err := filters.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", filters, err, out)
+	}
+	envoys, err := harness.Envoys(ctx, root)
+	must(t, err)
+	// Many Envoys may run on this machine at once.
+	envoy := fmt.Sprintf("#!/bin/sh\nexec '%s' --use-dynamic-base-id --concurrency 1 --log-level warning \"$@\"\n", envoys[len(envoys)-1].Path)
+	must(t, os.WriteFile(filepath.Join(dir, "envoy"), []byte(envoy), 0o755))
+	if _, err := exec.LookPath("curl"); err != nil {
+		self, err := os.Executable()
+		must(t, err)
+		must(t, os.Symlink(self, filepath.Join(dir, "curl")))
+	}
+	return dir
+}
+
+// TestLinks finds links to files that are not there, and names of make targets
+// that the Makefile does not have.
+func TestLinks(t *testing.T) {
+	root, err := harness.Root()
+	must(t, err)
+	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
+	must(t, err)
+	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
+	target := regexp.MustCompile("`make ([a-z][a-z-]*)[^`]*`")
+	for _, name := range append(documents(t, root), "CHANGELOG.md", "ARCHITECTURE.md") {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		must(t, err)
+		for i, line := range strings.Split(string(text), "\n") {
+			for _, m := range link.FindAllStringSubmatch(line, -1) {
+				if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), m[1])); err != nil {
+					t.Errorf("%s:%d: a link to %s, which is not there", name, i+1, m[1])
+				}
+			}
+			for _, m := range target.FindAllStringSubmatch(line, -1) {
+				if !strings.Contains("\n"+string(makefile), "\n"+m[1]+":") {
+					t.Errorf("%s:%d: make %s: there is no such target", name, i+1, m[1])
+				}
+			}
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
