@@ -17,6 +17,7 @@ type request struct {
 	delta   bool // which of the two it is; set before decoding
 	typeURL string
 	node    *node // nil: as before
+	names   int   // in it, so far
 }
 
 // node is what is kept of an Envoy's node message: its list of extensions
@@ -73,6 +74,7 @@ func (r *request) sotwField(num protowire.Number, value []byte) error {
 		return r.setNode(value)
 	case 3:
 		r.Names = append(r.Names, string(value))
+		return r.count(value)
 	case 4:
 		r.setType(value)
 	case 5:
@@ -92,8 +94,10 @@ func (r *request) deltaField(num protowire.Number, value []byte) error {
 		r.setType(value)
 	case 3:
 		r.Subscribe = append(r.Subscribe, string(value))
+		return r.count(value)
 	case 4:
 		r.Unsubscribe = append(r.Unsubscribe, string(value))
+		return r.count(value)
 	case 5:
 		var k, v string
 		if err := fields(value, func(num protowire.Number, b []byte) error {
@@ -111,6 +115,7 @@ func (r *request) deltaField(num protowire.Number, value []byte) error {
 			r.Initial = map[string]string{}
 		}
 		r.Initial[k] = v
+		return r.count(value)
 	case 6:
 		r.Nonce = string(value)
 	case 7:

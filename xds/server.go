@@ -24,7 +24,8 @@ type Options struct {
 	Log *slog.Logger     // nil: none
 	Now func() time.Time // nil: time.Now
 	// Allow decides whether a stream may be this node; nil: any may. Its
-	// error is what the Envoy is told.
+	// error is what the Envoy is told: PermissionDenied, unless it is a gRPC
+	// status itself.
 	Allow func(ctx context.Context, n definition.Node) error
 	// Swapped is told of each filter that begins to run another version on an
 	// Envoy; nil: nobody is. It must be quick.
@@ -59,6 +60,7 @@ type Server struct {
 	closed  bool
 
 	counters counters
+	refusals refusals
 }
 
 // counters are the figures behind the metrics.
@@ -109,7 +111,9 @@ func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.WriteBufferSize(16 << 10),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
+		grpc.ConnectionTimeout(20 * time.Second),
+		grpc.MaxHeaderListSize(64 << 10),
 	}, opts...)...)
 }
 

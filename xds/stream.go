@@ -73,8 +73,8 @@ func (s *Server) stream(st grpc.ServerStream, delta bool) error {
 	}
 	if s.allow != nil {
 		if err := s.allow(ctx, req.node.Node); err != nil {
-			s.log.Warn("refused a node", "node", req.node.ID, "peer", addrOf(ctx), "reason", err)
-			return status.Error(codes.PermissionDenied, err.Error())
+			s.refusals.log(s.log, s.now(), req.node.ID, addrOf(ctx), err)
+			return denied(err)
 		}
 	}
 	c, err := s.connect(st, req.node.Node, delta)
@@ -84,6 +84,9 @@ func (s *Server) stream(st grpc.ServerStream, delta bool) error {
 	defer s.disconnect(c)
 	for {
 		s.request(c, req)
+		if err := c.overSubscribed(req.Type); err != nil {
+			return err
+		}
 		if err := st.RecvMsg(req); err != nil {
 			return ended(err)
 		}

@@ -1,0 +1,91 @@
+package xds
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"wasmxds/xds/swap"
+)
+
+// What one request, and one stream, may name. Envoy asks for its clusters'
+// endpoints, its routes and its filters by name, and tells what it has when it
+// connects again: some for each definition.
+const (
+	maxNames  = 16 << 10
+	maxLength = 4 << 10 // bytes of a name or version
+)
+
+// count takes note of n names or versions more in a request, of which s is
+// one.
+func (r *request) count(s []byte) error {
+	if r.names++; r.names > maxNames {
+		return fmt.Errorf("more than %d names", maxNames)
+	}
+	if len(s) > maxLength {
+		return fmt.Errorf("a name of %d bytes, more than %d", len(s), maxLength)
+	}
+	return nil
+}
+
+// overSubscribed is the error of a stream that has asked for too much, bit by
+// bit.
+func (c *client) overSubscribed(t swap.Type) error {
+	if t == swap.Types {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.machine.Subscribed(t); n > maxNames {
+		return status.Errorf(codes.ResourceExhausted, "this stream asks for %d names of one type, more than %d", n, maxNames)
+	}
+	return nil
+}
+
+// refusals logs nodes that are refused: each once in a while, however often it
+// comes again, and not too many of them.
+type refusals struct {
+	mu     sync.Mutex
+	since  time.Time
+	logged map[refusal]bool
+	more   int
+}
+
+type refusal struct{ node, reason string }
+
+// The log has each refusal once in refusalPeriod, and no more than maxRefusals.
+const (
+	refusalPeriod = time.Minute
+	maxRefusals   = 100
+)
+
+func (r *refusals) log(log *slog.Logger, now time.Time, node string, peer any, reason error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := now.Sub(r.since); r.logged == nil || d >= refusalPeriod || d < 0 {
+		if r.more > 0 {
+			log.Warn("refused more nodes, and some again", "times", r.more)
+		}
+		r.since, r.logged, r.more = now, map[refusal]bool{}, 0
+	}
+	at := refusal{node, reason.Error()}
+	if r.logged[at] || len(r.logged) >= maxRefusals {
+		r.more++
+		return
+	}
+	r.logged[at] = true
+	log.Warn("refused a node", "node", node, "peer", peer, "reason", reason)
+}
+
+// denied is the status for an error of Options.Allow: the one that it has, or
+// that the client may not.
+func denied(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return status.Error(codes.PermissionDenied, err.Error())
+}

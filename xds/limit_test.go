@@ -1,0 +1,123 @@
+package xds_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"wasmxds/definition"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// some gives n names that begin with prefix.
+func some(prefix string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("%s-%d", prefix, i)
+	}
+	return names
+}
+
+func TestTooManyNames(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		for name, names := range map[string][]string{
+			"more than 16384 names": some("a", 16<<10+1),
+			"more than 4096":        {strings.Repeat("a", 4<<10+1)},
+		} {
+			err := s.asked(t, delta, []*ask{{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: names}})
+			if err == nil || !strings.Contains(err.Error(), name) {
+				t.Errorf("ended with %v, want one that says %s", err, name)
+			}
+		}
+	})
+}
+
+// TestTooManyNamesInAll: names of delta requests add up.
+func TestTooManyNamesInAll(t *testing.T) {
+	s := start(t, xds.Options{})
+	s.publish(t, hello1)
+	err := s.asked(t, true, []*ask{
+		{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: some("a", 10000)},
+		{typeURL: swap.Endpoint.URL(), names: some("b", 10000)},
+	})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestLargeRequest: what is larger than 4 MiB isn't read.
+func TestLargeRequest(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		err := s.asked(t, delta, []*ask{{typeURL: strings.Repeat("a", 4<<20), node: &corev3.Node{Id: "a"}}})
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// TestRefusalsAreLoggedOnce: a client that is refused comes again and again,
+// and the log says so once in a while.
+func TestRefusalsAreLoggedOnce(t *testing.T) {
+	c := newClock()
+	var log lines
+	s := start(t, xds.Options{
+		Now: c.Now, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Allow: func(context.Context, definition.Node) error { return errors.New("not you") },
+	})
+	s.publish(t, hello1)
+	try := func(node string) {
+		t.Helper()
+		if err := s.asked(t, true, []*ask{{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: node}}}); status.Code(err) != codes.PermissionDenied {
+			t.Fatalf("ended with %v", err)
+		}
+	}
+	for range 5 {
+		try("mallory")
+	}
+	try("eve")
+	if n := log.count("refused a node"); n != 2 {
+		t.Errorf("%d lines, want 2", n)
+	}
+	c.advance(2 * time.Minute)
+	try("mallory")
+	if n := log.count("refused a node"); n != 3 || log.count("refused more nodes, and some again\" times=4") != 1 {
+		t.Errorf("%d lines of nodes, want 3, and one of 4 more:\n%s", n, log.text())
+	}
+}
+
+// lines is a log that is written to and read at the same time.
+type lines struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+var _ io.Writer = (*lines)(nil)
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lines) count(text string) int { return strings.Count(l.text(), text) }
