@@ -37,7 +37,8 @@ type compiled struct {
 }
 
 // unsupported is why a module can't be compiled here though Envoy may well
-// run it: it has newer instructions, or wants more memory.
+// run it: it has newer instructions, wants more memory, or has a section that
+// says nothing about its code.
 type unsupported struct{ error }
 
 func newCache(runtime wazero.Runtime, limit int64) *cache {
@@ -121,7 +122,8 @@ func (m *compiled) unuse() {
 // Envoy's virtual machine has and ours lacks.
 func compileError(err error) error {
 	message, _, _ := strings.Cut(err.Error(), "\n")
-	if strings.Contains(message, "disabled") || strings.Contains(message, "not supported") || strings.Contains(message, "over limit") {
+	if strings.Contains(message, "disabled") || strings.Contains(message, "not supported") || strings.Contains(message, "over limit") ||
+		strings.Contains(message, "custom section") {
 		return &unsupported{err}
 	}
 	return &module.ContentError{

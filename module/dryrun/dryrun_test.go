@@ -222,6 +222,22 @@ func TestRunInvalidCode(t *testing.T) {
 	}
 }
 
+// wazero refuses custom sections without content, which Envoy doesn't read.
+func TestRunOddSection(t *testing.T) {
+	r := newRunner(t, Options{})
+	b, err := os.ReadFile("testdata/filter.wasm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := r.options.Store.Put(strings.NewReader(string(b)+"\x00\x02\x01x"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context(), &definition.Filter{}, info); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRunWithoutModule(t *testing.T) {
 	r := newRunner(t, Options{})
 	err := r.Run(t.Context(), &definition.Filter{}, module.Info{SHA256: strings.Repeat("0", 64), ABI: "0.2.1"})

@@ -20,6 +20,7 @@ func newEngine(ctx context.Context, config wazero.RuntimeConfig, o Options) (*en
 	const pageSize = 64 << 10
 	e := &engine{runtime: wazero.NewRuntimeWithConfig(ctx, config.
 		WithCloseOnContextDone(true).
+		WithDebugInfoEnabled(false). // DWARF, which may be large
 		WithMemoryLimitPages(uint32(o.Memory/pageSize)).
 		WithCoreFeatures(api.CoreFeaturesV2|
 			experimental.CoreFeaturesThreads|
