@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -78,6 +79,25 @@ func (ls *listeners) write(file string) error {
 	return nil
 }
 
+// maxConnections is how many HTTP connections an address has at once. An Envoy
+// has one while it downloads.
+const maxConnections = 10000
+
+// atMost closes connections beyond a number.
+func atMost(limit int64) func(net.Conn, http.ConnState) {
+	var open atomic.Int64
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if open.Add(1) > limit {
+				c.Close()
+			}
+		case http.StateClosed, http.StateHijacked:
+			open.Add(-1)
+		}
+	}
+}
+
 // serveHTTP serves until ctx ends; requests under way then have a moment to
 // end as well.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
@@ -87,7 +107,9 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Lo
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		WriteTimeout:      time.Minute, // modules and events have time anew for each part
 		ConnContext:       module.ConnContext,
+		ConnState:         atMost(maxConnections),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	var g errgroup.Group

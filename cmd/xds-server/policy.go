@@ -13,7 +13,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -28,7 +31,9 @@ import (
 type admission struct {
 	file           string // of the policy; "": there is none
 	limit, perWhom int
+	wait           time.Duration // for the first request of a stream
 	log            *slog.Logger
+	strangers      atomic.Int64 // streams that have not said who they are
 
 	mu     sync.Mutex
 	raw    []byte // of the policy as it was last read, good or not
@@ -46,7 +51,7 @@ type admitted struct {
 }
 
 func newAdmission(policy string, limit, perWhom int, log *slog.Logger) (*admission, error) {
-	a := &admission{file: policy, limit: limit, perWhom: perWhom, log: log,
+	a := &admission{file: policy, limit: limit, perWhom: perWhom, wait: firstRequest, log: log,
 		open: map[*admitted]struct{}{}, ofWhom: map[string]int{}}
 	if a.reload(); a.file != "" && a.policy == nil {
 		var all []error
@@ -88,6 +93,48 @@ func (a *admission) allow(ctx context.Context, node definition.Node) error {
 	}
 	context.AfterFunc(ctx, func() { a.ended(s) })
 	return nil
+}
+
+// firstRequest is how long a stream may take to say who it is.
+const firstRequest = 10 * time.Second
+
+// intercept bounds streams that have not said who they are: in number, and in
+// time.
+func (a *admission) intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
+	if a.strangers.Add(1) > int64(a.limit) {
+		a.strangers.Add(-1)
+		return status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
+	}
+	s := &stranger{ServerStream: st, left: sync.OnceFunc(func() { a.strangers.Add(-1) }), wait: a.wait}
+	defer s.left()
+	return serve(srv, s)
+}
+
+// stranger is a stream that has not said who it is until a first message has
+// come.
+type stranger struct {
+	grpc.ServerStream
+	left func() // its last moment as a stranger
+	wait time.Duration
+	seen bool
+}
+
+func (s *stranger) RecvMsg(m any) error {
+	if s.seen {
+		return s.ServerStream.RecvMsg(m)
+	}
+	s.seen = true
+	got := make(chan error, 1)
+	go func() { got <- s.ServerStream.RecvMsg(m) }() // ends with the stream
+	late := time.NewTimer(s.wait)
+	defer late.Stop()
+	select {
+	case err := <-got:
+		s.left()
+		return err
+	case <-late.C:
+		return status.Errorf(codes.DeadlineExceeded, "no request within %v", s.wait)
+	}
 }
 
 // name is what streams are counted by.

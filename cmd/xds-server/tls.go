@@ -167,10 +167,11 @@ func (g *guard) warn(f *secureFlags, ls *listeners) {
 
 // grpc are the options for ADS.
 func (g *guard) grpc() []grpc.ServerOption {
-	if g.ads == nil {
-		return nil
+	opts := []grpc.ServerOption{grpc.StreamInterceptor(g.admission.intercept)}
+	if g.ads != nil {
+		opts = append(opts, grpc.Creds(newTransport(g.ads.Server("h2"))))
 	}
-	return []grpc.ServerOption{grpc.Creds(newTransport(g.ads.Server("h2")))}
+	return opts
 }
 
 // overTLS is a listener that speaks TLS if there is a store.
