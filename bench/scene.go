@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"wasmxds/bench/fleet"
@@ -101,7 +103,13 @@ func play(ctx context.Context, r run, o options, begin startFunc, dir string) (*
 	}
 	st := &stage{run: r, options: o, subject: s, fleet: f, revision: 1, result: &Result{run: r, Scenes: map[string]*Figures{}}}
 	err = st.play(ctx, dir)
+	if err != nil && s.admin != "" { // what the server thinks of it
+		err = errors.Join(err, save(context.WithoutCancel(ctx), "http://"+s.admin+"/api/v1/status?limit=1000000", filepath.Join(o.out, "stuck.json")))
+	}
 	f.Stop()
+	if err != nil {
+		err = fmt.Errorf("%w\n%s", err, strings.Join(f.Lacking(3), "\n"))
+	}
 	if ended := s.stop(); err == nil {
 		err = ended
 	}

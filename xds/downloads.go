@@ -47,7 +47,18 @@ func (s *Server) Downloaded(addr netip.Addr, d swap.Download) {
 		}
 	}
 	for _, c := range waiting {
-		s.step(c, d)
+		s.downloaded(c, d)
+	}
+}
+
+// downloaded tells c of a download that it still waits for: another one of the
+// same module may have ended meanwhile, and then the beginning of this one
+// would be waited for in vain.
+func (s *Server) downloaded(c *client, d swap.Download) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.machine.Awaits(d.SHA256) {
+		s.stepLocked(c, d)
 	}
 }
 

@@ -198,6 +198,11 @@ func (s *Server) nacked(c *client, r *request) {
 func (s *Server) step(c *client, e swap.Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.stepLocked(c, e)
+}
+
+// stepLocked is step for a caller that holds c.mu.
+func (s *Server) stepLocked(c *client, e swap.Event) {
 	if c.stream == nil {
 		return
 	}

@@ -33,8 +33,10 @@ type envoy struct {
 	listeners []listener
 	slots     map[string]*slot
 	code      cache
-	met       *Goal // the last goal that it has met
-	pushes    int64 // extension responses
+	met       *Goal     // the last goal that it has met
+	pushes    int64     // extension responses
+	last      time.Time // of them
+	ended     time.Time
 
 	conn    *conn
 	told    bool // the server has its node on this stream
@@ -268,6 +270,7 @@ func (e *envoy) setListeners(all []*content, removed [][]byte) (refused string) 
 
 func (e *envoy) setSlots(all []*content) (refused string) {
 	e.pushes++
+	e.last = time.Now()
 	for _, c := range all {
 		s := e.slots[c.name]
 		if s == nil || s.last == c {
@@ -323,6 +326,7 @@ func (e *envoy) ready() bool {
 
 // run keeps it connected until ctx ends.
 func (e *envoy) run(ctx context.Context) {
+	defer func() { e.ended = time.Now() }()
 	for pause := e.fleet.options.Backoff; ctx.Err() == nil; {
 		began := time.Now()
 		err := e.session(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,4 +78,33 @@ func (g *Goal) Wait(ctx context.Context) ([]time.Duration, error) {
 	defer g.mu.Unlock()
 	slices.Sort(g.times)
 	return g.times, nil
+}
+
+// Lacking describes, after Stop, up to limit Envoys that have not met the
+// newest goal.
+func (f *Fleet) Lacking(limit int) []string {
+	var out []string
+	g := f.goal.Load()
+	for _, e := range f.envoys {
+		if g == nil || e.met == g || e.role != Steady || len(out) == limit {
+			continue
+		}
+		out = append(out, e.describe())
+	}
+	return out
+}
+
+// describe says what an Envoy has and waits for.
+func (e *envoy) describe() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %d responses with filters, the last %v before the end", nodeID(e.n), e.pushes, e.ended.Sub(e.last).Round(time.Millisecond))
+	for _, l := range e.listeners {
+		fmt.Fprintf(&b, "; listener %s warming=%v", l.name, l.warming)
+	}
+	for name, s := range e.slots {
+		if s.active == nil || s.last != s.active {
+			fmt.Fprintf(&b, "; slot %s active=%v refused=%v", name, s.active != nil, s.last != s.active)
+		}
+	}
+	return b.String()
 }

@@ -223,10 +223,11 @@ func (tr *try) wait() time.Duration {
 }
 
 // Awaits tells whether this Envoy has probably been told to fetch a module and
-// has not been seen to have it.
+// has not been seen to have it, or is seen to download it: whoever was told of
+// a beginning has to be told of the end.
 func (m *Machine) Awaits(sha256 string) bool {
 	return slices.ContainsFunc(m.tries, func(tr *try) bool {
-		return tr.typ == Extension && tr.sha256 == sha256 && tr.pushed && !tr.refused && !tr.fetched
+		return tr.typ == Extension && tr.sha256 == sha256 && tr.pushed && (tr.open || !tr.refused && !tr.fetched)
 	})
 }
 
