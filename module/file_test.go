@@ -1,0 +1,97 @@
+package module
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "hello.wasm")
+	write := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := resolve(t, Options{LookAt: 50 * time.Millisecond})
+	r.set(wanted("hello", "file://"+path))
+	if got := r.until(Failed, nil); !strings.Contains(got.Reason, "no such file") {
+		t.Errorf("%+v", got)
+	}
+	write(filter("1"))
+	r.until(Good, filter("1"))
+	write(filter("2")) // next to an unchanged definition
+	r.until(Good, filter("2"))
+	write(filter("3")[:40]) // half a file
+	r.until(Failed, filter("2"))
+	write(filter("3"))
+	r.until(Good, filter("3"))
+	other := filepath.Join(dir, "other")
+	if err := os.WriteFile(other, filter("4"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, path); err != nil {
+		t.Fatal(err)
+	}
+	r.until(Good, filter("4"))
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	r.until(Failed, filter("4"))
+}
+
+// Kubernetes swaps a link to a folder of links' targets.
+func TestFileBehindLinks(t *testing.T) {
+	dir := t.TempDir()
+	for _, v := range []string{"1", "2"} {
+		if err := os.Mkdir(filepath.Join(dir, "..v"+v), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "..v"+v, "hello.wasm"), filter(v), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := func(to, name string) {
+		t.Helper()
+		next := filepath.Join(dir, "..next")
+		if err := os.Symlink(to, next); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(next, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("..v1", "..data")
+	link("..data/hello.wasm", "hello.wasm")
+	r := resolve(t, Options{LookAt: time.Hour}) // by events alone
+	r.set(wanted("hello", "file://"+filepath.Join(dir, "hello.wasm")))
+	r.until(Good, filter("1"))
+	link("..v2", "..data")
+	r.until(Good, filter("2"))
+}
+
+// A folder that is made anew is watched again.
+func TestFileInNewFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "filters")
+	path := filepath.Join(dir, "hello.wasm")
+	r := resolve(t, Options{LookAt: 20 * time.Millisecond})
+	r.set(wanted("hello", "file://"+path))
+	r.until(Failed, nil)
+	for _, seed := range []string{"1", "2"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, filter(seed), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r.until(Good, filter(seed))
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		r.until(Failed, filter(seed))
+	}
+}
