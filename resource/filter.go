@@ -66,6 +66,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 	out := &filter{
 		Filter: &Filter{
 			Name:      d.Name,
+			TwinName:  TwinPrefix + d.Name,
 			SHA256:    f.Module.SHA256,
 			Direct:    d.Module.Fetch == definition.Direct,
 			OnFailure: d.OnFailure,

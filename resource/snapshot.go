@@ -38,6 +38,7 @@ type Listener struct {
 // listeners, its twin the one in the primer.
 type Filter struct {
 	Name      string
+	TwinName  string // TwinPrefix and Name
 	Version   string // of the slot's content at attempt 0; what status calls "wanted"
 	SHA256    string // of the module; "" where Envoy fetches an unpinned one
 	Direct    bool   // Envoy fetches from the module's own URL

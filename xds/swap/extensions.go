@@ -71,32 +71,27 @@ func (m *Machine) slotItem(name string, now time.Time) (item, bool) {
 	if m.point(f) == name {
 		return item{}, false // primed in place
 	}
-	c := m.slotContent(f, now)
-	if c == nil {
-		return item{}, false
-	}
-	return *c, true
+	return m.slotContent(f, now)
 }
 
 // slotContent is what the serving slot of f may have now: what is primed, and
-// what does nothing where an open filter can't be. Nil: nothing new.
-func (m *Machine) slotContent(f *resource.Filter, now time.Time) *item {
+// what does nothing where an open filter can't be. False: nothing new.
+func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 	s := &m.subs[Extension]
 	tr := m.try(Extension, f.Name)
 	_, filled := s.have.find(f.Name)
-	twin, ok := s.have.find(resource.TwinPrefix + f.Name)
+	twin, ok := s.have.find(f.TwinName)
 	if ok && twin.filter != nil && (twin.version == f.Version || !filled || tr != nil && tr.nacks > 0) {
 		attempt := 0
 		if slices.Contains(m.dirty, f.Name) && tr != nil {
 			attempt = tr.attempt
 		}
-		return &item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}
+		return item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}, true
 	}
 	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name)) {
-		it := plain(f.Pass())
-		return &it
+		return plain(f.Pass()), true
 	}
-	return nil
+	return item{}, false
 }
 
 // nextTwins are the next filters to prime. One whose module this Envoy has to

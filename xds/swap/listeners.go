@@ -124,7 +124,7 @@ func (m *Machine) newTwins() bool {
 		return true
 	}
 	return slices.ContainsFunc(m.snap.Filters, func(f *resource.Filter) bool {
-		return f.Missing == "" && !m.wants(Extension, resource.TwinPrefix+f.Name)
+		return f.Missing == "" && !m.wants(Extension, f.TwinName)
 	})
 }
 
@@ -149,11 +149,10 @@ func (m *Machine) primed(f *resource.Filter) bool {
 // point is the resource that the filter is primed at: its twin, or, on an
 // Envoy whose listeners are not from here, the slot itself.
 func (m *Machine) point(f *resource.Filter) string {
-	twin := resource.TwinPrefix + f.Name
-	if !m.wants(Extension, twin) && !m.subs[Listener].subscribed {
+	if !m.subs[Listener].subscribed && !m.wants(Extension, f.TwinName) {
 		return f.Name
 	}
-	return twin
+	return f.TwinName
 }
 
 // givenUp tells whether a filter that fails has been waited for long enough
@@ -178,7 +177,8 @@ func (m *Machine) slotReady(name string, now time.Time) bool {
 		_, static := m.lookup(Extension, name)
 		return static
 	}
-	return m.slotContent(f, now) != nil
+	_, ok := m.slotContent(f, now)
+	return ok
 }
 
 // warming tells whether some listener waits for a slot's content that can be
@@ -223,7 +223,7 @@ func (m *Machine) gateOpens(now time.Time) bool {
 		}
 		if !slices.ContainsFunc(l.Slots, func(n string) bool {
 			f := m.filter(n)
-			return f != nil && m.slotContent(f, now) == nil && m.givenUp(f, now)
+			return f != nil && !m.slotReady(n, now) && m.givenUp(f, now)
 		}) {
 			return false // on its way
 		}

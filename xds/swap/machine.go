@@ -45,6 +45,7 @@ type sub struct {
 	wildcard   bool
 	unknown    bool      // it has something that it did not name
 	names      *[]string // sorted, shared
+	raw        *[]string // as they came in state of the world, shared
 	have       *View     // what it ACKed
 	flight     *Response // sent, neither ACKed nor NACKed
 	nonce      uint32    // of the newest response; 0: none
@@ -187,6 +188,10 @@ func (m *Machine) subscribe(r Request, first bool) {
 	var names []string
 	switch {
 	case !m.delta:
+		if !first && s.raw != nil && slices.Equal(*s.raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
+			return // an ACK mostly says nothing new
+		}
+		s.raw = m.space.intern(slices.Clone(r.Names))
 		if first && len(r.Names) == 0 {
 			s.wildcard = true
 		}
@@ -272,11 +277,11 @@ func (m *Machine) wants(t Type, name string) bool {
 
 func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	s := &m.subs[t]
-	// Names may have been dropped while r was under way; prune sees to it.
-	if before := m.space.view(t, merge(s.have.items, r.changed, r.gone)); sameItems(before.items, r.to.items) {
-		s.have = r.to
-	} else {
-		s.have = before
+	before := s.have
+	s.have = r.to
+	if before != r.from {
+		// Names were dropped while it was under way; prune sees to the rest.
+		s.have = m.space.view(t, merge(before.items, r.changed, r.gone))
 	}
 	s.unknown = false
 	for _, it := range r.changed {

@@ -17,6 +17,7 @@ type Response struct {
 	Resources []*resource.Resource
 	Removed   []string // delta only
 
+	from    *View    // what the Envoy had when it was sent
 	to      *View    // what the Envoy has once it ACKs
 	changed []item   // what is new in to
 	gone    []string // what is no longer in to

@@ -56,7 +56,7 @@ func (sp *Space) view(t Type, items []item) *View {
 	return v
 }
 
-// intern gives the one list of these names, which must be sorted.
+// intern gives the one list of these names.
 func (sp *Space) intern(names []string) *[]string {
 	key := strings.Join(names, "\n")
 	sp.mu.Lock()
@@ -109,7 +109,7 @@ func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string
 	if found != nil {
 		return found
 	}
-	r := &Response{Type: t, Delta: delta, changed: changed, gone: gone, to: sp.view(t, merge(v.items, changed, gone))}
+	r := &Response{Type: t, Delta: delta, changed: changed, gone: gone, from: v, to: sp.view(t, merge(v.items, changed, gone))}
 	carried := changed
 	if delta {
 		r.Removed = gone

@@ -40,9 +40,7 @@ func (m *Machine) Filters() []FilterStatus {
 	out := make([]FilterStatus, 0, len(m.snap.Filters))
 	for _, f := range m.snap.Filters {
 		st := FilterStatus{Name: f.Name, Wanted: f.Version}
-		if have, ok := m.subs[Extension].have.find(f.Name); ok && !(f.Pass() != nil && have.version == f.Pass().Version) {
-			st.Running = have.version
-		}
+		st.Running = m.subs[Extension].have.runs(f)
 		for _, s := range m.stamps {
 			if s.name == f.Name && st.Running != "" {
 				st.Since = s.at
@@ -52,6 +50,34 @@ func (m *Machine) Filters() []FilterStatus {
 		out = append(out, st)
 	}
 	return out
+}
+
+// Runs is what this Envoy has of extension configurations; compare it with
+// Swapped.
+func (m *Machine) Runs() *View { return m.subs[Extension].have }
+
+// Swapped calls f for each filter that ran in before and runs in another
+// version now.
+func (m *Machine) Swapped(before *View, f func(filter, from, to string)) {
+	now := m.subs[Extension].have
+	if before == now {
+		return
+	}
+	for _, wanted := range m.snap.Filters {
+		from, to := before.runs(wanted), now.runs(wanted)
+		if from != "" && to != "" && from != to {
+			f(wanted.Name, from, to)
+		}
+	}
+}
+
+// runs gives the version that the filter runs in; "": it doesn't.
+func (v *View) runs(f *resource.Filter) string {
+	have, ok := v.find(f.Name)
+	if !ok || f.Pass() != nil && have.version == f.Pass().Version {
+		return ""
+	}
+	return have.version
 }
 
 func (m *Machine) state(f *resource.Filter, running string) (State, string) {

@@ -3,6 +3,7 @@ package swap
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -41,12 +42,22 @@ func newView(items []item) *View {
 // maxText bounds a version that spells out its items, in bytes.
 const maxText = 4096
 
+// find is a binary search; it is written out because it is what a machine does
+// most.
 func (v *View) find(name string) (item, bool) {
-	i, ok := slices.BinarySearchFunc(v.items, name, func(e item, n string) int { return strings.Compare(e.name, n) })
-	if !ok {
+	lo, hi := 0, len(v.items)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if v.items[mid].name < name {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(v.items) || v.items[lo].name != name {
 		return item{}, false
 	}
-	return v.items[i], true
+	return v.items[lo], true
 }
 
 // version is the version_info of a state-of-the-world response: a list of all
@@ -89,9 +100,23 @@ func parse(text string) []item {
 	return slices.CompactFunc(items, func(a, b item) bool { return a.name == b.name })
 }
 
+// separators can't stand in a name as they are.
+const separators = "% @\t\n\r"
+
 // escape keeps the separators out of names.
 func escape(name string) string {
-	return strings.NewReplacer("%", "%25", " ", "%20", "@", "%40", "\t", "%09", "\n", "%0A", "\r", "%0D").Replace(name)
+	if !strings.ContainsAny(name, separators) {
+		return name
+	}
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if strings.IndexByte(separators, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // base cuts the attempt off a resource's version.
