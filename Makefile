@@ -3,6 +3,7 @@
 # that one alone.
 ENVOYS    := 1.36.2 1.40.0
 TESTFLAGS ?=
+BENCHFLAGS ?=
 
 .DEFAULT_GOAL := help
 
@@ -34,6 +35,14 @@ race: tools ## all tests with the race detector (needs a C compiler)
 .PHONY: e2e
 e2e: tools ## only the tests with real Envoys
 	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
+
+.PHONY: bench
+bench: ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-clients 100)
+	go run ./bench $(BENCHFLAGS)
+
+.PHONY: bench-filter
+bench-filter: tools ## what filters cost in Envoy: none, Rust, Go, Lua
+	go run ./bench/filter $(BENCHFLAGS)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck

@@ -66,5 +66,5 @@ func newKeys(dir string) (*keys, error) {
 
 // flags are xds-server's.
 func (k *keys) flags() []string {
-	return []string{"--xds-cert", k.cert, "--xds-key", k.key}
+	return []string{"--tls-cert", k.cert, "--tls-key", k.key}
 }

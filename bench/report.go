@@ -92,7 +92,7 @@ func (r *Report) scale() {
 				if q.TLS {
 					q.Target = f.targetTLS
 				}
-				if q.Ours == 0 || q.Naive == 0 {
+				if q.Ours <= 0 || q.Naive <= 0 {
 					continue
 				}
 				q.Ratio = q.Ours / q.Naive

@@ -127,6 +127,7 @@ func (r run) tlsConfig() *tls.Config {
 }
 
 func (st *stage) play(ctx context.Context, dir string) error {
+	rest(ctx, st.quiet)
 	idle, err := st.subject.process.resident()
 	if err != nil {
 		return err

@@ -41,24 +41,16 @@ func (s *Server) observed(c *client, r *request) {
 		s.step(c, r.Request)
 		return
 	}
-	before := c.running()
-	s.step(c, r.Request)
+	var swaps []Swap
 	now := s.now()
-	for name, to := range c.running() {
-		if from := before[name]; from != "" && to != "" && from != to {
-			s.swapped(Swap{Node: c.node.ID, Filter: name, From: from, To: to, At: now})
-		}
-	}
-}
-
-// running gives the version of each filter that c runs.
-func (c *client) running() map[string]string {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	filters := c.machine.Filters()
-	out := make(map[string]string, len(filters))
-	for _, f := range filters {
-		out[f.Name] = f.Running
+	before := c.machine.Runs()
+	s.stepLocked(c, r.Request)
+	c.machine.Swapped(before, func(filter, from, to string) {
+		swaps = append(swaps, Swap{Node: c.node.ID, Filter: filter, From: from, To: to, At: now})
+	})
+	c.mu.Unlock()
+	for _, swap := range swaps {
+		s.swapped(swap)
 	}
-	return out
 }

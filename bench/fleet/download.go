@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -27,7 +28,7 @@ var (
 // connection of its own, and looks at its hash. The answer of an HTTP/1.1
 // server that knows the length is read by hand: a client of net/http costs
 // more than the server does.
-func download(ctx context.Context, from net.IP, at, sum string) (int64, error) {
+func download(ctx context.Context, from net.IP, secure *tls.Config, at, sum string) (int64, error) {
 	u, err := url.Parse(at)
 	if err != nil {
 		return 0, err
@@ -39,6 +40,11 @@ func download(ctx context.Context, from net.IP, at, sum string) (int64, error) {
 	}
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	if u.Scheme == "https" {
+		secure = secure.Clone()
+		secure.NextProtos = []string{"http/1.1"}
+		nc = tls.Client(nc, secure)
+	}
 	if _, err := fmt.Fprintf(nc, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: envoy\r\nConnection: close\r\n\r\n", u.RequestURI(), u.Host); err != nil {
 		return 0, err
 	}

@@ -250,7 +250,7 @@ func (f *Fleet) fetch(e *envoy, c *content) {
 		case <-ctx.Done():
 			return
 		}
-		n, err := download(ctx, e.ip, c.url, c.sha256)
+		n, err := download(ctx, e.ip, f.options.TLS, c.url, c.sha256)
 		f.counters.downloaded.Add(n)
 		if err != nil {
 			f.counters.failed.Add(1)
