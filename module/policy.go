@@ -158,7 +158,7 @@ func plainAddr(addr netip.Addr) netip.Addr {
 }
 
 func refusal(format string, args ...any) error {
-	return &ContentError{Message: fmt.Sprintf(format, args...), Hint: "see the policy for origins of modules"}
+	return &ContentError{Message: fmt.Sprintf(format, args...), Hint: "--module-schemes, --module-hosts and --module-link-local say where modules may come from"}
 }
 
 // control is a net.Dialer's: it sees the address that a name has become.

@@ -13,7 +13,6 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
-	"wasmxds/module/dryrun"
 )
 
 // definitionsOf finds the files of definitions that serve would find below
@@ -132,7 +131,7 @@ func asIfThere(set *definition.Set) *module.Set {
 // fetchModules gets the modules of a set into a store that is gone afterwards,
 // and tries them, as serve would. It takes at most timeout; modules that are
 // still on the way then are problems.
-func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duration) (*module.Set, error) {
+func fetchModules(ctx context.Context, set *definition.Set, origins *originFlags, timeout time.Duration) (*module.Set, error) {
 	dir, err := os.MkdirTemp("", "xds-server-")
 	if err != nil {
 		return nil, fmt.Errorf("make a place for modules: %w", err)
@@ -144,7 +143,7 @@ func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options, end, err := moduleOptions(ctx, store, slog.New(slog.DiscardHandler))
+	options, end, err := origins.options(ctx, store, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
@@ -175,26 +174,4 @@ func fetchModules(ctx context.Context, set *definition.Set, timeout time.Duratio
 		}
 	}
 	return last, nil
-}
-
-// moduleOptions are how modules are fetched and tried, by every command that
-// does so. The function ends what was started for it.
-func moduleOptions(ctx context.Context, store *module.Store, log *slog.Logger) (module.Options, func(), error) {
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log})
-	if err != nil {
-		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
-	}
-	origin := module.NewHTTP()
-	options := module.Options{
-		Store:    store,
-		Fetchers: map[string]module.Fetcher{"http": origin, "https": origin},
-		Runner:   runner,
-		Logger:   log,
-	}
-	return options, func() {
-		origin.Close()
-		if err := runner.Close(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("dry runs not ended", "error", err)
-		}
-	}, nil
 }

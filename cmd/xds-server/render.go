@@ -57,6 +57,7 @@ type renderFlags struct {
 	node                            nodeFlags
 	definitions, output, modulesURL string
 	timeout                         time.Duration
+	origins                         originFlags
 }
 
 func newRender() *cobra.Command {
@@ -79,6 +80,7 @@ func newRender() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
 	completeValues(cmd, "output", "yaml", "json")
 	completeDir(cmd, "definitions")
+	f.origins.add(cmd)
 	return cmd
 }
 
@@ -96,7 +98,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return wrong(err)
 	}
 	set, problems := readDefinitions(files)
-	modules, err := fetchModules(ctx, set, f.timeout)
+	modules, err := fetchModules(ctx, set, &f.origins, f.timeout)
 	if err != nil {
 		return wrong(err)
 	}

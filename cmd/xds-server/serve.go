@@ -63,6 +63,7 @@ type serveFlags struct {
 	logFormat, logLevel                   string
 	pprof                                 bool
 	secure                                secureFlags
+	origins                               originFlags
 }
 
 func newServe() *cobra.Command {
@@ -95,6 +96,7 @@ func newServe() *cobra.Command {
 	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	completeDir(cmd, "definitions")
 	completeDir(cmd, "data")
+	f.origins.add(cmd)
 	f.secure.add(cmd)
 	return cmd
 }
@@ -139,9 +141,9 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := moduleOptions(ctx, store, log)
+	options, end, err := f.origins.options(ctx, store, log)
 	if err != nil {
-		return unreachable(err)
+		return wrong(err)
 	}
 	defer end()
 	options.State = data.path("modules.json")
@@ -216,6 +218,7 @@ func downloadOf(store *module.Store, sha256 string, event module.Event) swap.Dow
 func (s *server) run(ctx context.Context, addressesFile string) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	defer s.pipeline.end()
 	g, serving := errgroup.WithContext(serving)
 	updates := make(chan *definition.Set)
 	g.Go(func() error {

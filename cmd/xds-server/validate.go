@@ -35,6 +35,7 @@ type validateFlags struct {
 	output  string
 	modules bool
 	timeout time.Duration
+	origins originFlags
 }
 
 // verdict is what validate -o json prints.
@@ -67,6 +68,7 @@ func newValidate() *cobra.Command {
 	flags.BoolVar(&f.modules, "modules", false, "fetch and try the modules as well")
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
 	completeValues(cmd, "output", "text", "json")
+	f.origins.add(cmd)
 	return cmd
 }
 
@@ -104,7 +106,7 @@ func (f *validateFlags) check(ctx context.Context, files []string) (*verdict, er
 	modules := asIfThere(set)
 	if f.modules {
 		var err error
-		if modules, err = fetchModules(ctx, set, f.timeout); err != nil {
+		if modules, err = fetchModules(ctx, set, &f.origins, f.timeout); err != nil {
 			return nil, err
 		}
 	}

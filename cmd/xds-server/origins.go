@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/module"
+	"wasmxds/module/dryrun"
+	"wasmxds/module/oci"
+)
+
+// originFlags say where modules may come from, and how they are got.
+type originFlags struct {
+	policy    module.Policy
+	ca        string
+	plainHTTP []string
+	secrets   string
+}
+
+func (f *originFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "`schemes` of URLs that modules may come from: file, http, https, oci (default all)")
+	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: names, *.names, addresses or prefixes, each also with a port (default all)")
+	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "let modules come from link-local and metadata addresses, too")
+	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins must be from (default the system's)")
+	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
+	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name")
+	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
+	completeDir(cmd, "pull-secrets")
+}
+
+// options are how modules are fetched and tried, by every command that does
+// so. The function ends what was started for it.
+func (f *originFlags) options(ctx context.Context, store *module.Store, log *slog.Logger) (module.Options, func(), error) {
+	policy := f.policy
+	if err := policy.Validate(); err != nil {
+		return module.Options{}, nil, err
+	}
+	if f.ca != "" {
+		pem, err := readLimited(f.ca)
+		if err != nil {
+			return module.Options{}, nil, fmt.Errorf("read --module-ca: %w", err)
+		}
+		policy.RootCAs = x509.NewCertPool()
+		if !policy.RootCAs.AppendCertsFromPEM(pem) {
+			return module.Options{}, nil, fmt.Errorf("--module-ca %s has no certificate in PEM", f.ca)
+		}
+	}
+	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log})
+	if err != nil {
+		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
+	}
+	web := policy.NewHTTP()
+	registries := oci.New(oci.Options{Policy: policy, PlainHTTP: f.plainHTTP, Secrets: f.secrets})
+	options := module.Options{
+		Store:    store,
+		Fetchers: map[string]module.Fetcher{"http": web, "https": web, "oci": registries},
+		Policy:   policy,
+		Runner:   runner,
+		Logger:   log,
+	}
+	return options, func() {
+		web.Close()
+		registries.Close()
+		if err := runner.Close(context.WithoutCancel(ctx)); err != nil {
+			log.Warn("dry runs not ended", "error", err)
+		}
+	}, nil
+}
