@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"wasmxds/admin"
 	"wasmxds/definition"
@@ -30,11 +31,14 @@ type pipeline struct {
 	catalog  *resource.Catalog
 	compiled []definition.Problem
 	guards   []definition.Problem
+	held     *module.Set // not published yet
+	hold     *time.Timer // ends that
+	started  time.Time
 	logged   map[definition.Problem]bool
 }
 
 func newPipeline(x *xds.Server, a *admin.Server, options resource.Options, log *slog.Logger) *pipeline {
-	return &pipeline{xds: x, admin: a, options: options, log: log}
+	return &pipeline{xds: x, admin: a, options: options, log: log, started: time.Now()}
 }
 
 // sourced takes what the directory says, and hands its set on.
@@ -52,12 +56,50 @@ func (p *pipeline) sourced(ctx context.Context, u source.Update, next chan<- *de
 	}
 }
 
-// resolved takes a set with its modules, and publishes it.
+// resolved takes a set with its modules, and publishes it. The first is held
+// back while modules are still coming: a server that was killed may not have
+// kept the last good version, and Envoys would be sent the one before it.
 func (p *pipeline) resolved(set *module.Set) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	first := p.set == nil
-	p.set = set
+	if p.catalog == nil && slices.ContainsFunc(set.Filters, coming) && time.Since(p.started) < firstHold {
+		p.held = set
+		if p.hold == nil {
+			p.hold = time.AfterFunc(firstHold-time.Since(p.started), p.release)
+		}
+		return
+	}
+	p.publish(set)
+}
+
+// firstHold bounds how long the first set waits for modules that are coming.
+const firstHold = 3 * time.Second
+
+func coming(f *module.Filter) bool { return f.State == module.Fetching }
+
+// release publishes what is still held back.
+func (p *pipeline) release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.catalog == nil && p.held != nil {
+		p.publish(p.held)
+	}
+}
+
+// end stops what is pending.
+func (p *pipeline) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.hold != nil {
+		p.hold.Stop()
+	}
+	p.held = nil
+}
+
+// publish is resolved for a set that is not held back. The caller holds p.mu.
+func (p *pipeline) publish(set *module.Set) {
+	first := p.catalog == nil
+	p.set, p.held = set, nil
 	p.catalog, p.compiled = resource.Compile(p.catalog, set, p.options)
 	p.xds.Publish(p.catalog)
 	p.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))

@@ -12,6 +12,7 @@ import (
 const (
 	firstBackoff = 250 * time.Millisecond // after a NACK, where no download is seen
 	maxBackoff   = 15 * time.Second
+	maxArrival   = 2 * time.Second  // between a download that ended and a push
 	negative     = 10 * time.Second // Envoy's memory of a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
 	downloading  = 2 * time.Minute  // a download that is not seen to end is given up
 	sharedWait   = 2 * time.Second  // the same where it may be another Envoy's
@@ -22,23 +23,24 @@ const (
 
 // try is a resource that this Envoy is to have and has not ACKed.
 type try struct {
-	typ      Type
-	name     string // the filter's where typ is Extension
-	version  string
-	sha256   string
-	since    time.Time
-	due      time.Time // not pushed before
-	attempt  int
-	nacks    int
-	pushed   bool // at least once
-	open     bool // its download is under way
-	shared   bool // or that of another Envoy
-	fetched  bool // a download ended since the last push
-	here     bool // Envoy has the module
-	refused  bool // NACKed with the module at hand, or too often
-	message  string
-	onlySlot bool // the slot was NACKed, not the twin
-	alone    bool // it was NACKed together with others
+	typ       Type
+	name      string // the filter's where typ is Extension
+	version   string
+	sha256    string
+	since     time.Time
+	due       time.Time // not pushed before
+	attempt   int
+	nacks     int
+	pushed    bool // at least once
+	open      bool // its download is under way
+	shared    bool // or that of another Envoy
+	fetched   bool // a download ended since the last push
+	here      bool // Envoy has the module
+	downloads int  // that were seen to end
+	refused   bool // NACKed with the module at hand, or too often
+	message   string
+	onlySlot  bool // the slot was NACKed, not the twin
+	alone     bool // it was NACKed together with others
 }
 
 func (m *Machine) try(t Type, name string) *try {
@@ -98,7 +100,7 @@ func (m *Machine) newTry(f *resource.Filter, now time.Time) *try {
 func (m *Machine) renew(tr *try, f *resource.Filter, now time.Time) {
 	next := m.newTry(f, now)
 	if tr.sha256 == f.SHA256 && !tr.refused {
-		next.due, next.open, next.shared, next.fetched, next.here = tr.due, tr.open, tr.shared, tr.fetched, tr.here
+		next.due, next.open, next.shared, next.fetched, next.here, next.downloads = tr.due, tr.open, tr.shared, tr.fetched, tr.here, tr.downloads
 		next.attempt, next.pushed = tr.attempt, tr.pushed
 	}
 	*tr = *next
@@ -249,6 +251,17 @@ type Download struct {
 	Shared bool  // it may be another Envoy's at the same address
 }
 
+// arrival is when Envoy has probably stored a module after its nth download was
+// seen to end. If it had not after the first, something on the way holds
+// modules back for longer than can be seen, and each push made it fetch again:
+// then the pause doubles.
+func (m *Machine) arrival(n int, size int64) time.Duration {
+	if n == 1 {
+		return settle + time.Duration(size)*10*time.Millisecond/(1<<20)
+	}
+	return m.jitter(min(maxArrival, firstBackoff<<min(n-2, 8)))
+}
+
 // settle is what Envoy needs, at least, between the last byte of a module and
 // its use: it hashes the module and puts it in its cache.
 const settle = 5 * time.Millisecond
@@ -267,7 +280,8 @@ func (d Download) apply(m *Machine, now time.Time) {
 		case Done:
 			tr.open, tr.fetched, tr.here = false, true, true
 			tr.refused = false
-			tr.due = now.Add(settle + time.Duration(d.Size)*10*time.Millisecond/(1<<20))
+			tr.downloads++
+			tr.due = now.Add(m.arrival(tr.downloads, d.Size))
 		case Aborted:
 			tr.open = false
 			tr.due = now.Add(m.jitter(negative))
