@@ -55,6 +55,16 @@ lint: ## gofmt, go vet, staticcheck
 tools: ## Envoy into .tools/ (ENVOY=/path uses that one instead)
 	@tools/envoy.sh $(ENVOYS)
 
+.PHONY: dist
+dist: ## archives for four platforms, SBOMs and checksums, into dist/
+	go run ./tools/dist -out dist
+
+.PHONY: dist-check
+dist-check: dist ## the same commit again, in another place and without a cache: the same bytes?
+	@clone=$$(mktemp -d) && trap 'chmod -R u+w $$clone; rm -rf $$clone' EXIT && \
+	git clone -q . $$clone/src && cd $$clone/src && GOCACHE=$$clone/cache go run ./tools/dist -out dist >/dev/null && \
+	diff $(CURDIR)/dist/SHA256SUMS dist/SHA256SUMS && echo "the same bytes"
+
 .PHONY: clean
 clean: ## remove what was built; .tools/ stays
 	rm -rf bin dist bench/out .demo
