@@ -96,8 +96,9 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 
 // nextTwins are the next filters to prime. One whose module this Envoy has to
 // fetch goes alone in its response, so that a NACK says which it is. Those
-// whose modules it has already, because only their configuration changed, go
-// together: they are ACKed, and if they are not, each goes again, alone.
+// whose modules it has, because only their configuration changed or because
+// their downloads have ended, go together: they are ACKed, and if they are not,
+// each goes again, alone.
 func (m *Machine) nextTwins(now time.Time) []item {
 	var together []item
 	for _, f := range m.snap.Filters {
@@ -109,7 +110,7 @@ func (m *Machine) nextTwins(now time.Time) []item {
 		if tr == nil || now.Before(tr.due) || m.fetchedForAnother(tr, now) {
 			continue
 		}
-		alone := tr.alone || !m.cached(f)
+		alone := tr.alone || !tr.here && !m.cached(f)
 		if alone && len(together) > 0 {
 			continue
 		}
