@@ -18,7 +18,7 @@ import (
 // buildServer builds xds-server and gives its path.
 func buildServer(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "xds-server")
-	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "wasmxds/cmd/xds-server").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "wasmxds/cmd/xds-server").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build xds-server: %w\n%s", err, out)
 	}

@@ -150,6 +150,9 @@ func (e *Envoy) Running() error { return e.proc.ended() }
 // Log is the file that Envoy's output goes to.
 func (e *Envoy) Log() string { return filepath.Join(e.config.Dir, "envoy.log") }
 
+// PID is the process's id.
+func (e *Envoy) PID() int { return e.proc.cmd.Process.Pid }
+
 // Memory is the process's resident memory in bytes.
 func (e *Envoy) Memory() (int64, error) {
 	pid := strconv.Itoa(e.proc.cmd.Process.Pid)
