@@ -27,6 +27,7 @@ demo: build filters tools ## see a filter change on a real Envoy; takes seconds
 test: tools filters ## all tests, those with real Envoys included
 	go test -timeout 20m $(TESTFLAGS) ./...
 	$(MAKE) -C filter test
+	cd examples/kubernetes/validate && go test ./...
 
 .PHONY: race
 race: tools ## all tests with the race detector (needs a C compiler)

@@ -105,7 +105,7 @@ func moduleComponent(kind string, m *debug.Module) component {
 func moduleHash(m *debug.Module) ([]hash, error) {
 	coded, ok := strings.CutPrefix(m.Sum, "h1:")
 	if !ok {
-		return nil, fmt.Errorf("module %s has the checksum %q, needs h1:", m.Path, m.Sum)
+		return nil, fmt.Errorf("module %s: checksum %q does not begin with h1", m.Path, m.Sum)
 	}
 	sum, err := base64.StdEncoding.DecodeString(coded)
 	if err != nil {
