@@ -6,6 +6,7 @@ import (
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"wasmxds/xds/swap"
 )
@@ -15,29 +16,40 @@ import (
 // grpc's own codec.
 type codec struct{ encoding.CodecV2 }
 
+// response is a response as it goes out on one stream.
+type response struct {
+	swap.Send
+	nonce string
+}
+
+// encoded is a request that is decoded later.
+type encoded []byte
+
 func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
 
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
-	s, ok := v.(*swap.Send)
+	r, ok := v.(*response)
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	return mem.BufferSlice{mem.SliceBuffer(s.Body()), mem.SliceBuffer(s.NonceField())}, nil
+	// Field 5 is the nonce of both kinds of response.
+	nonce := protowire.AppendTag(make([]byte, 0, 24), 5, protowire.BytesType)
+	nonce = protowire.AppendString(nonce, r.nonce)
+	return mem.BufferSlice{mem.SliceBuffer(r.Body()), mem.SliceBuffer(nonce)}, nil
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	r, ok := v.(*request)
-	if !ok {
-		return c.CodecV2.Unmarshal(data, v)
+	switch v := v.(type) {
+	case *request:
+		b := data.MaterializeToBuffer(mem.DefaultBufferPool())
+		defer b.Free()
+		if err := v.decode(b.ReadOnlyData()); err != nil {
+			return fmt.Errorf("decode discovery request: %w", err)
+		}
+		return nil
+	case *encoded:
+		*v = data.Materialize()
+		return nil
 	}
-	var b []byte
-	if len(data) == 1 {
-		b = data[0].ReadOnlyData()
-	} else {
-		b = data.Materialize()
-	}
-	if err := r.decode(b); err != nil {
-		return fmt.Errorf("decode discovery request: %w", err)
-	}
-	return nil
+	return c.CodecV2.Unmarshal(data, v)
 }

@@ -1,7 +1,6 @@
 package xds
 
 import (
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -17,17 +16,30 @@ import (
 // connects again: some for each definition.
 const (
 	maxNames  = 16 << 10
-	maxLength = 4 << 10 // bytes of a name or version
+	maxLength = 4 << 10  // bytes of a name, a version, or a message that is kept
+	maxLabels = 64 << 10 // bytes of all labels of a node
+
+	// maxStreams is how many streams a node has at once: more than one while
+	// an Envoy restarts hot, or connects again before its old stream ends.
+	maxStreams = 64
 )
 
-// count takes note of n names or versions more in a request, of which s is
-// one.
-func (r *request) count(s []byte) error {
-	if r.names++; r.names > maxNames {
-		return fmt.Errorf("more than %d names", maxNames)
+// check holds what a request names against the limits.
+func (r *request) check() error {
+	switch {
+	case r.excess:
+		return status.Errorf(codes.ResourceExhausted, "a request has more than %d names", maxNames)
+	case r.long:
+		return status.Errorf(codes.ResourceExhausted, "a request has a name or version of more than %d bytes", maxLength)
+	case r.node == nil:
+		return nil
 	}
-	if len(s) > maxLength {
-		return fmt.Errorf("a name of %d bytes, more than %d", len(s), maxLength)
+	size := 0
+	for k, v := range r.node.Labels {
+		size += len(k) + len(v)
+	}
+	if size > maxLabels {
+		return status.Errorf(codes.ResourceExhausted, "the node has %d bytes of labels, more than %d", size, maxLabels)
 	}
 	return nil
 }
@@ -35,13 +47,10 @@ func (r *request) count(s []byte) error {
 // overSubscribed is the error of a stream that has asked for too much, bit by
 // bit.
 func (c *client) overSubscribed(t swap.Type) error {
-	if t == swap.Types {
-		return nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n := c.machine.Subscribed(t); n > maxNames {
-		return status.Errorf(codes.ResourceExhausted, "this stream asks for %d names of one type, more than %d", n, maxNames)
+		return status.Errorf(codes.ResourceExhausted, "this stream asks for %d names of type %s, more than %d", n, t, maxNames)
 	}
 	return nil
 }

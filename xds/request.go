@@ -2,6 +2,8 @@ package xds
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -17,14 +19,17 @@ type request struct {
 	delta   bool // which of the two it is; set before decoding
 	typeURL string
 	node    *node // nil: as before
-	names   int   // in it, so far
+
+	names  int  // in it, versions of what is there included
+	excess bool // it has more of them than maxNames; no more were kept
+	long   bool // one of them is longer than maxLength; it was not kept
 }
 
 // node is what is kept of an Envoy's node message: its list of extensions
 // alone has tens of kilobytes.
 type node struct {
 	definition.Node
-	agent string // "envoy"
+	metadata []byte // while it is decoded
 }
 
 var errWire = errors.New("not a valid protobuf message")
@@ -59,26 +64,32 @@ func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 
 func (r *request) decode(b []byte) error {
 	*r = request{delta: r.delta}
+	each := r.sotwField
 	if r.delta {
-		return fields(b, r.deltaField)
+		each = r.deltaField
 	}
-	return fields(b, r.sotwField)
+	if err := fields(b, each); err != nil {
+		return err
+	}
+	if r.node != nil {
+		return r.node.readLabels()
+	}
+	return nil
 }
 
 // sotwField reads a field of envoy.service.discovery.v3.DiscoveryRequest.
 func (r *request) sotwField(num protowire.Number, value []byte) error {
 	switch num {
 	case 1:
-		r.Version = string(value)
+		r.Version = r.text(value)
 	case 2:
 		return r.setNode(value)
 	case 3:
-		r.Names = append(r.Names, string(value))
-		return r.count(value)
+		r.name(&r.Names, value)
 	case 4:
 		r.setType(value)
 	case 5:
-		r.Nonce = string(value)
+		r.Nonce = r.text(value)
 	case 6:
 		return r.setError(value)
 	}
@@ -93,34 +104,55 @@ func (r *request) deltaField(num protowire.Number, value []byte) error {
 	case 2:
 		r.setType(value)
 	case 3:
-		r.Subscribe = append(r.Subscribe, string(value))
-		return r.count(value)
+		r.name(&r.Subscribe, value)
 	case 4:
-		r.Unsubscribe = append(r.Unsubscribe, string(value))
-		return r.count(value)
+		r.name(&r.Unsubscribe, value)
 	case 5:
-		var k, v string
-		if err := fields(value, func(num protowire.Number, b []byte) error {
-			switch num {
-			case 1:
-				k = string(b)
-			case 2:
-				v = string(b)
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		if r.Initial == nil {
-			r.Initial = map[string]string{}
-		}
-		r.Initial[k] = v
-		return r.count(value)
+		return r.setInitial(value)
 	case 6:
-		r.Nonce = string(value)
+		r.Nonce = r.text(value)
 	case 7:
 		return r.setError(value)
 	}
+	return nil
+}
+
+// name adds a resource name to a list, within the limits.
+func (r *request) name(list *[]string, value []byte) {
+	if r.keeps(value) {
+		*list = append(*list, string(value))
+	}
+}
+
+// keeps tells whether one more name is within the limits.
+func (r *request) keeps(name []byte) bool {
+	r.names++
+	r.excess = r.excess || r.names > maxNames
+	r.long = r.long || len(name) > maxLength
+	return !r.excess && !r.long
+}
+
+// setInitial reads an entry of initial_resource_versions.
+func (r *request) setInitial(value []byte) error {
+	var name, version []byte
+	if err := fields(value, func(num protowire.Number, b []byte) error {
+		switch num {
+		case 1:
+			name = b
+		case 2:
+			version = b
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if !r.keeps(name) || len(version) > maxLength {
+		return nil
+	}
+	if r.Initial == nil {
+		r.Initial = map[string]string{}
+	}
+	r.Initial[string(name)] = string(version)
 	return nil
 }
 
@@ -135,12 +167,13 @@ func (r *request) setType(value []byte) {
 	r.typeURL, r.Type = string(value), swap.Types
 }
 
-// setError reads a google.rpc.Status.
+// setError reads a google.rpc.Status. As with all messages, one that comes
+// twice is merged.
 func (r *request) setError(value []byte) error {
 	r.Failed = true
 	return fields(value, func(num protowire.Number, b []byte) error {
 		if num == 2 {
-			r.Error = string(b)
+			r.Error = strings.ToValidUTF8(string(b[:min(len(b), maxLength)]), "")
 		}
 		return nil
 	})
@@ -148,25 +181,39 @@ func (r *request) setError(value []byte) error {
 
 // setNode reads an envoy.config.core.v3.Node.
 func (r *request) setNode(value []byte) error {
-	n := &node{}
-	r.node = n
+	if r.node == nil {
+		r.node = &node{}
+	}
+	n := r.node
 	return fields(value, func(num protowire.Number, b []byte) error {
 		switch num {
 		case 1:
-			n.ID = string(b)
+			n.ID = r.text(b)
 		case 2:
-			n.Cluster = string(b)
+			n.Cluster = r.text(b)
 		case 3:
-			var meta structpb.Struct
-			if err := proto.Unmarshal(b, &meta); err != nil {
-				return err
-			}
-			n.Labels = labels(&meta)
-		case 6:
-			n.agent = string(b)
+			n.metadata = append(n.metadata, b...)
 		}
 		return nil
 	})
+}
+
+// text is a string within the limits.
+func (r *request) text(b []byte) string {
+	if len(b) > maxLength {
+		r.long = true
+		return ""
+	}
+	return string(b)
+}
+
+func (n *node) readLabels() error {
+	var meta structpb.Struct
+	if err := proto.Unmarshal(n.metadata, &meta); err != nil {
+		return fmt.Errorf("node.metadata: %w", err)
+	}
+	n.Labels, n.metadata = labels(&meta), nil
+	return nil
 }
 
 // labels are node.metadata.LABELS, as Istio's agent writes them, and

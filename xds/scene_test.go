@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -68,7 +70,7 @@ func start(t *testing.T, o xds.Options) *scene {
 	g := xds.NewGRPC()
 	s.Register(g)
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(l) }()
+	go func() { served <- g.Serve(xds.Listener(l)) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()
@@ -91,8 +93,9 @@ func start(t *testing.T, o xds.Options) *scene {
 // publish compiles what the words say and publishes it:
 //
 //	filter NAME VERSION LISTENER...
-//	listener NAME
+//	listener NAME [FIRST LAST]
 //
+// A listener has an upstream at each port from the first to the last.
 // A filter's module is the one named by its name and version.
 func (s *scene) publish(t testing.TB, text string) {
 	t.Helper()
@@ -109,10 +112,7 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 		case word[0] == "filter":
 			set.Filters = append(set.Filters, filter(word[1], word[2], word[3:]))
 		case word[0] == "listener":
-			set.Listeners = append(set.Listeners, &definition.Listener{
-				Name: word[1], Address: "127.0.0.1:0", Direction: definition.Inbound,
-				Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9000", Weight: 1}}}},
-			})
+			set.Listeners = append(set.Listeners, listener(t, word[1:]))
 		default:
 			t.Fatalf("unknown word %q", word[0])
 		}
@@ -124,6 +124,25 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 		t.Fatal(p)
 	}
 	return c
+}
+
+func listener(t testing.TB, word []string) *definition.Listener {
+	t.Helper()
+	first, last := 9000, 9000
+	if len(word) == 3 {
+		var err, err2 error
+		first, err = strconv.Atoi(word[1])
+		last, err2 = strconv.Atoi(word[2])
+		if err != nil || err2 != nil {
+			t.Fatalf("listener %q: ports that are none", word)
+		}
+	}
+	l := &definition.Listener{Name: word[0], Address: "127.0.0.1:0", Direction: definition.Inbound}
+	for port := first; port <= last; port++ {
+		l.Routes = append(l.Routes, definition.Route{Prefix: fmt.Sprintf("/%d", port),
+			Upstreams: []definition.Upstream{{Address: fmt.Sprintf("127.0.0.1:%d", port), Weight: 1}}})
+	}
+	return l
 }
 
 func filter(name, version string, in []string) *module.Filter {

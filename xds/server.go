@@ -52,6 +52,8 @@ type Server struct {
 	publish chan struct{} // holds a token while there is something to fan out
 	ending  chan struct{} // closed when streams are to end
 
+	beginning chan struct{} // holds a token for each stream in its first exchange
+
 	mu      sync.Mutex
 	catalog *resource.Catalog
 	clients map[*client]struct{}
@@ -73,15 +75,16 @@ type counters struct {
 func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow, swapped: o.Swapped,
-		space:   swap.NewSpace(),
-		salt:    rand.IntN(1 << 20),
-		wheel:   newWheel(),
-		ready:   make(chan struct{}),
-		publish: make(chan struct{}, 1),
-		ending:  make(chan struct{}),
-		clients: map[*client]struct{}{},
-		peers:   map[netip.Addr]*peer{},
-		nodes:   map[string]*record{},
+		space:     swap.NewSpace(),
+		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		salt:      rand.IntN(1 << 20),
+		wheel:     newWheel(),
+		ready:     make(chan struct{}),
+		publish:   make(chan struct{}, 1),
+		ending:    make(chan struct{}),
+		clients:   map[*client]struct{}{},
+		peers:     map[netip.Addr]*peer{},
+		nodes:     map[string]*record{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -98,8 +101,9 @@ func New(o Options) *Server {
 	return s
 }
 
-// NewGRPC makes a grpc.Server for Server: with the codec that shares bytes,
-// and with what bounds a connection's memory and finds dead ones.
+// NewGRPC makes a grpc.Server for Server, to serve on a Listener: with the
+// codec that shares bytes, and with what bounds a connection's memory and finds
+// dead ones.
 func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),
@@ -110,6 +114,7 @@ func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.SharedWriteBuffer(true),
 		grpc.WriteBufferSize(16 << 10),
 		grpc.ReadBufferSize(4 << 10),
+		grpc.InTapHandle(tapped),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
 		grpc.ConnectionTimeout(20 * time.Second),
@@ -166,6 +171,10 @@ func (s *Server) Run(ctx context.Context) error {
 		s.wheel.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
 		return nil
 	})
+	g.Go(func() error {
+		s.watch(ctx)
+		return nil
+	})
 	if s.sent != nil {
 		g.Go(func() error {
 			s.sent.run(ctx)
@@ -175,24 +184,11 @@ func (s *Server) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// end lets every stream's handler return.
-func (s *Server) end() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.closed = true
-		close(s.ending)
-	}
-}
-
 // fanOut gives every client its snapshot.
 func (s *Server) fanOut() {
+	all := s.all() // before the catalog: who comes after has this one at least
 	s.mu.Lock()
 	catalog := s.catalog
-	all := make([]*client, 0, len(s.clients))
-	for c := range s.clients {
-		all = append(all, c)
-	}
 	s.mu.Unlock()
 
 	var next atomic.Int64

@@ -4,6 +4,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -135,5 +138,31 @@ func TestReconnectWithAllOfIt(t *testing.T) {
 			e.expect("ECDS primer/other", "ECDS other")
 			s.settled(t, "a")
 		}
+	})
+}
+
+func TestRunEndsStreams(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		unpublished := start(t, xds.Options{})
+		s.publish(t, hello1)
+		e := s.up(t, "a", delta)
+		waiting := newEnvoy(t, "waiting", delta) // for something to be published
+		waiting.connect(unpublished.dial(t, ""))
+		for _, s := range []*scene{s, unpublished} {
+			s.end()
+			if err := s.asked(t, delta, []*ask{{typeURL: swap.Cluster.URL()}}); status.Code(err) != codes.Unavailable {
+				t.Errorf("a stream after Run ends with %v, want Unavailable", err)
+			}
+		}
+		for _, ended := range []chan error{e.ended, waiting.ended} {
+			select {
+			case err := <-ended:
+				ended <- err
+			case <-time.After(within):
+				t.Fatal("a stream goes on after Run")
+			}
+		}
+		eventually(t, "without streams", func() bool { return s.Stats().Streams == 0 })
 	})
 }

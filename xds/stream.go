@@ -1,20 +1,18 @@
 package xds
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"wasmxds/definition"
@@ -28,15 +26,32 @@ type client struct {
 	delta bool
 	addr  netip.AddrPort
 	since time.Time
+	conn  *conn
 
 	mu      sync.Mutex
 	stream  grpc.ServerStream // nil: ended
 	machine *swap.Machine
 	snap    *resource.Snapshot
-	unacked [swap.Types]int // bytes that the client may not have read yet
-	queued  []swap.Send     // held back until it has
+	flights [swap.Types]flight
+	queued  []swap.Send // held back until it has
 	nacks   []NACK
 	due     time.Time // when the wheel wakes it
+}
+
+// flight is the newest response of a type.
+type flight struct {
+	nonce, proof uint32
+	size         int       // bytes; 0: answered
+	at           time.Time // when it was sent
+}
+
+// text is the response's nonce as it is sent. The proof can't be guessed, so
+// that an answer shows that the response was read, and all before it.
+func (f *flight) text() string {
+	b := make([]byte, 0, 20)
+	b = strconv.AppendUint(b, uint64(f.nonce), 10)
+	b = append(b, '-')
+	return string(strconv.AppendUint(b, uint64(f.proof), 16))
 }
 
 // window bounds the bytes sent to a client and not ACKed, but for a single
@@ -57,43 +72,77 @@ type NACK struct {
 // stream serves one stream until it ends.
 func (s *Server) stream(st grpc.ServerStream, delta bool) error {
 	ctx := st.Context()
+	if connOf(ctx) == nil {
+		return status.Error(codes.Internal, "xds-server does not serve on an xds.Listener")
+	}
 	select {
 	case <-s.ready:
 	case <-s.ending:
-		return status.Error(codes.Unavailable, "xds-server is ending")
 	case <-ctx.Done():
 		return nil
 	}
-	req := &request{delta: delta}
-	if err := st.RecvMsg(req); err != nil {
+	select {
+	case <-s.ending:
+		return errEnding
+	default:
+	}
+	var first encoded
+	if err := st.RecvMsg(&first); err != nil {
 		return ended(err)
 	}
-	if req.node == nil || req.node.ID == "" {
-		return status.Error(codes.InvalidArgument, "the first request of a stream names no node: set node.id in the bootstrap, or --service-node")
-	}
-	if s.allow != nil {
-		if err := s.allow(ctx, req.node.Node); err != nil {
-			s.refusals.log(s.log, s.now(), req.node.ID, addrOf(ctx), err)
-			return denied(err)
-		}
-	}
-	c, err := s.connect(st, req.node.Node, delta)
+	c, err := s.begin(st, first, delta)
 	if err != nil {
 		return err
 	}
 	defer s.disconnect(c)
+	req := &request{delta: delta}
 	for {
-		s.request(c, req)
-		if err := c.overSubscribed(req.Type); err != nil {
-			return err
-		}
 		if err := st.RecvMsg(req); err != nil {
 			return ended(err)
 		}
-		if req.node != nil && req.node.ID != "" && req.node.ID != c.node.ID {
-			return status.Errorf(codes.InvalidArgument, "this stream is node %q, a request of it names %q", c.node.ID, req.node.ID)
+		if err := s.request(c, req); err != nil {
+			return err
 		}
 	}
+}
+
+// begin makes the client of a stream and answers its first request. What that
+// costs, the first message of an Envoy being the largest, is spent for few
+// streams at once, first come first served.
+func (s *Server) begin(st grpc.ServerStream, first []byte, delta bool) (*client, error) {
+	ctx := st.Context()
+	select {
+	case s.beginning <- struct{}{}:
+		defer func() { <-s.beginning }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	req := &request{delta: delta}
+	if err := req.decode(first); err != nil {
+		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
+	}
+	if err := req.check(); err != nil {
+		return nil, err
+	}
+	if req.node == nil || req.node.ID == "" {
+		return nil, status.Error(codes.InvalidArgument, "the first request of a stream names no node: set node.id in the bootstrap, or --service-node")
+	}
+	if s.allow != nil {
+		if err := s.allow(ctx, req.node.Node); err != nil {
+			s.refusals.log(s.log, s.now(), req.node.ID, addrOf(ctx), err)
+			return nil, denied(err)
+		}
+	}
+	c, err := s.connect(st, req.node.Node, delta)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("Envoy connected", "node", c.node.ID, "cluster", c.node.Cluster, "peer", c.addr, "protocol", protocol(delta))
+	if err := s.request(c, req); err != nil {
+		s.disconnect(c)
+		return nil, err
+	}
+	return c, nil
 }
 
 // ended turns a client's going away into the end of its stream.
@@ -104,27 +153,18 @@ func ended(err error) error {
 	return err
 }
 
-func addrOf(ctx context.Context) netip.AddrPort {
-	p, ok := grpcpeer.FromContext(ctx)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	if tcp, ok := p.Addr.(*net.TCPAddr); ok {
-		a := tcp.AddrPort()
-		return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-	}
-	return netip.AddrPort{}
-}
-
 // connect makes the client of a new stream.
 func (s *Server) connect(st grpc.ServerStream, n definition.Node, delta bool) (*client, error) {
-	c := &client{node: n, delta: delta, addr: addrOf(st.Context()), since: s.now(), stream: st}
+	c := &client{node: n, delta: delta, addr: addrOf(st.Context()), since: s.now(), conn: connOf(st.Context()), stream: st}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, status.Error(codes.Unavailable, "xds-server is ending")
+		return nil, errEnding
 	}
 	rec := s.nodes[n.ID]
+	if rec != nil && len(rec.clients) >= maxStreams {
+		return nil, status.Errorf(codes.ResourceExhausted, "node %q has %d streams already: each Envoy needs a node.id of its own", n.ID, maxStreams)
+	}
 	if rec == nil {
 		rec = &record{}
 		s.nodes[n.ID] = rec
@@ -138,7 +178,6 @@ func (s *Server) connect(st grpc.ServerStream, n definition.Node, delta bool) (*
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
-	s.log.Info("Envoy connected", "node", n.ID, "cluster", n.Cluster, "peer", c.addr, "protocol", protocol(delta))
 	return c, nil
 }
 
@@ -169,17 +208,25 @@ func (s *Server) disconnect(c *client) {
 	s.log.Info("Envoy disconnected", "node", c.node.ID, "peer", c.addr)
 }
 
-// request hands a request to the machine.
-func (s *Server) request(c *client, r *request) {
+// request hands a request to the machine. Its error ends the stream.
+func (s *Server) request(c *client, r *request) error {
 	s.counters.requests.Add(1)
+	if r.node != nil && r.node.ID != "" && r.node.ID != c.node.ID {
+		return status.Errorf(codes.InvalidArgument, "this stream is node %q, a request of it names %q", c.node.ID, r.node.ID)
+	}
 	if r.Type == swap.Types {
 		s.log.Debug("asked for a type that is not served", "node", c.node.ID, "type", r.typeURL)
-		return
+		return nil
 	}
+	if err := r.check(); err != nil {
+		return err
+	}
+	r.Nonce = c.read(r.Type, r.Nonce)
 	if r.Failed {
 		s.nacked(c, r)
 	}
 	s.observed(c, r)
+	return c.overSubscribed(r.Type)
 }
 
 func (s *Server) nacked(c *client, r *request) {
@@ -206,12 +253,9 @@ func (s *Server) stepLocked(c *client, e swap.Event) {
 	if c.stream == nil {
 		return
 	}
-	if r, ok := e.(swap.Request); ok && r.Nonce != "" {
-		c.unacked[r.Type] = 0
-	}
 	now := s.now()
 	c.queued = append(c.queued, c.machine.Step(now, e)...)
-	s.flush(c)
+	s.flush(c, now)
 	if due := c.machine.Due(now); !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
 		s.wheel.add(c, due)
@@ -219,11 +263,11 @@ func (s *Server) stepLocked(c *client, e swap.Event) {
 }
 
 // flush sends what the client's window allows. The caller holds c.mu.
-func (s *Server) flush(c *client) {
+func (s *Server) flush(c *client, now time.Time) {
 	for len(c.queued) > 0 {
 		out := 0
-		for _, n := range c.unacked {
-			out += n
+		for i := range c.flights {
+			out += c.flights[i].size
 		}
 		send := c.queued[0]
 		size := len(send.Body())
@@ -231,8 +275,9 @@ func (s *Server) flush(c *client) {
 			return
 		}
 		c.queued = c.queued[1:]
-		c.unacked[send.Type] = size
-		if err := c.stream.SendMsg(&send); err != nil {
+		f := &c.flights[send.Type]
+		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now}
+		if err := c.stream.SendMsg(&response{send, f.text()}); err != nil {
 			// The stream has ended; its handler sees it as well.
 			c.queued = nil
 			return
@@ -242,6 +287,32 @@ func (s *Server) flush(c *client) {
 		s.counters.sent[send.Type].Add(1)
 	}
 	c.queued = nil
+}
+
+// read takes the nonce that a request brings: what was sent has been read. It
+// gives the nonce as the machine knows it, "" for one that is not the newest.
+func (c *client) read(t swap.Type, text string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := &c.flights[t]
+	if text == "" || text != f.text() {
+		return ""
+	}
+	f.size = 0
+	return swap.FormatNonce(f.nonce)
+}
+
+// silent tells whether a response has been without an answer for too long, and
+// its type.
+func (c *client) silent(now time.Time) (swap.Type, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for t := range swap.Types {
+		if f := &c.flights[t]; f.size > 0 && now.Sub(f.at) >= answerLimit {
+			return t, true
+		}
+	}
+	return 0, false
 }
 
 func protocol(delta bool) string {

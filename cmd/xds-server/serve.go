@@ -250,7 +250,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 // but no longer than s.drain; then it stops all.
 func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.grpc.Serve(s.listeners.xds) }()
+	go func() { ended <- s.grpc.Serve(xds.Listener(s.listeners.xds)) }()
 	select {
 	case <-ctx.Done():
 	case <-serving.Done():

@@ -1,0 +1,69 @@
+package xds
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// The pings of grpc's keepalive find Envoys that are gone. One that answers
+// them, but does not read its stream or says nothing on it, is found here.
+const (
+	answerLimit = 2 * time.Minute // from a response to its ACK or NACK
+	watchEvery  = time.Second
+)
+
+var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
+
+// watch cuts the connections of Envoys that do not answer, until ctx ends.
+func (s *Server) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			s.cutSilent(s.now())
+		}
+	}
+}
+
+// cutSilent ends the whole connection: a handler that waits for a request can
+// be ended by nothing else, and an Envoy has a connection to itself.
+func (s *Server) cutSilent(now time.Time) {
+	for _, c := range s.all() {
+		if t, ok := c.silent(now); ok {
+			s.log.Warn("Envoy does not answer: its connection is cut", "node", c.node.ID, "peer", c.addr, "type", t, "for", answerLimit)
+			c.conn.cut()
+		}
+	}
+}
+
+// all are the clients of now.
+func (s *Server) all() []*client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*client, 0, len(s.clients))
+	for c := range s.clients {
+		all = append(all, c)
+	}
+	return all
+}
+
+// end ends all streams that have begun, and lets no other begin.
+func (s *Server) end() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	close(s.ending)
+	s.mu.Unlock()
+	for _, c := range s.all() {
+		_ = c.conn.Close() // it was open, or is closed already
+	}
+}
