@@ -64,6 +64,7 @@ func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 
 func (r *request) decode(b []byte) error {
 	*r = request{delta: r.delta}
+	r.Type = swap.Types // until it says which
 	each := r.sotwField
 	if r.delta {
 		each = r.deltaField

@@ -1,0 +1,158 @@
+package xds
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	statuspb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"wasmxds/definition"
+	"wasmxds/xds/swap"
+)
+
+func TestNotProtobuf(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"a tag in half":           {0x80},
+		"no field 0":              {0x02, 0x00},
+		"longer than the message": {0x0a, 0x7f, 'a'},
+		"an endless length":       append([]byte{0x0a}, bytes.Repeat([]byte{0xff}, 11)...),
+		"a group without end":     {0x0b},
+		"a node that is none":     {0x0a, 0x01, 0xff, 0x12, 0x01, 0xff},
+	} {
+		for _, delta := range []bool{false, true} {
+			r := request{delta: delta}
+			if err := r.decode(b); err == nil {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+	}
+}
+
+// TestLongNACK: of what an Envoy says is wrong, some is kept.
+func TestLongNACK(t *testing.T) {
+	r := request{}
+	err := r.decode(marshal(t, &discoveryv3.DiscoveryRequest{ErrorDetail: &statuspb.Status{Message: "a" + strings.Repeat("ä", maxLength)}}))
+	if err != nil || len(r.Error) != maxLength-1 || !utf8.ValidString(r.Error) {
+		t.Errorf("%d bytes, %v", len(r.Error), err)
+	}
+}
+
+func TestLargeNode(t *testing.T) {
+	labelled, err := structpb.NewStruct(map[string]any{"LABELS": map[string]any{"a": strings.Repeat("a", maxLabels)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("a", maxLength+1)
+	for name, n := range map[string]*corev3.Node{
+		"id": {Id: long}, "cluster": {Cluster: long}, "labels": {Metadata: labelled},
+	} {
+		r := request{}
+		if err := r.decode(marshal(t, &discoveryv3.DiscoveryRequest{Node: n})); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.check(); status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func marshal(t testing.TB, m proto.Message) []byte {
+	t.Helper()
+	b, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// FuzzRequest: what protobuf reads is read the same, within the limits, and
+// nothing else does harm.
+func FuzzRequest(f *testing.F) {
+	labelled, err := structpb.NewStruct(map[string]any{
+		"LABELS": map[string]any{"app": "a"}, "labels": map[string]any{"b": "c", "n": 1.0},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, m := range []proto.Message{
+		&discoveryv3.DiscoveryRequest{VersionInfo: "1", Node: &corev3.Node{Id: "a", Cluster: "b", Metadata: labelled},
+			ResourceNames: []string{"a", "b"}, TypeUrl: swap.Cluster.URL(), ResponseNonce: "7"},
+		&discoveryv3.DiscoveryRequest{ErrorDetail: &statuspb.Status{Code: 3, Message: "no"}, TypeUrl: "unknown"},
+		&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "a", Metadata: labelled}, ResourceNamesSubscribe: []string{"*"},
+			InitialResourceVersions: map[string]string{"a": "1", "b": ""}},
+		&discoveryv3.DeltaDiscoveryRequest{ResourceNamesUnsubscribe: []string{"a"}, ResponseNonce: "x",
+			ErrorDetail: &statuspb.Status{}, TypeUrl: swap.Extension.URL()},
+	} {
+		b := marshal(f, m)
+		for _, delta := range []bool{false, true} {
+			f.Add(b, delta)
+			f.Add(append(b, b...), delta) // a field that comes twice is merged
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte, delta bool) {
+		r := request{delta: delta}
+		err := r.decode(b)
+		if n := len(r.Names) + len(r.Subscribe) + len(r.Unsubscribe) + len(r.Initial); n > maxNames {
+			t.Fatalf("%d names are kept", n)
+		}
+		want, ok := asProtobuf(b, delta)
+		if !ok {
+			return // it is stricter: about UTF-8, and in fields that are not looked at
+		}
+		if err != nil {
+			t.Fatalf("%x is a message: %v", b, err)
+		}
+		if err := r.check(); err != nil {
+			if len(b) <= maxLength && r.names <= maxNames {
+				t.Fatalf("%x is within the limits: %v", b, err)
+			}
+			return
+		}
+		r.names = 0
+		want.Error = strings.ToValidUTF8(want.Error[:min(len(want.Error), maxLength)], "")
+		if diff := cmp.Diff(want, r, cmp.AllowUnexported(request{}, node{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%x (-protobuf +here):\n%s", b, diff)
+		}
+	})
+}
+
+// asProtobuf reads a request as protobuf does.
+func asProtobuf(b []byte, delta bool) (r request, ok bool) {
+	r.delta = delta
+	var sender *corev3.Node
+	var failed *statuspb.Status
+	if delta {
+		var m discoveryv3.DeltaDiscoveryRequest
+		if proto.Unmarshal(b, &m) != nil {
+			return r, false
+		}
+		r.setType([]byte(m.TypeUrl))
+		r.Nonce, r.Subscribe, r.Unsubscribe = m.ResponseNonce, m.ResourceNamesSubscribe, m.ResourceNamesUnsubscribe
+		r.Initial, sender, failed = m.InitialResourceVersions, m.Node, m.ErrorDetail
+	} else {
+		var m discoveryv3.DiscoveryRequest
+		if proto.Unmarshal(b, &m) != nil {
+			return r, false
+		}
+		r.setType([]byte(m.TypeUrl))
+		r.Nonce, r.Names, r.Version = m.ResponseNonce, m.ResourceNames, m.VersionInfo
+		sender, failed = m.Node, m.ErrorDetail
+	}
+	if failed != nil {
+		r.Failed, r.Error = true, failed.Message
+	}
+	if sender != nil {
+		r.node = &node{Node: definition.Node{ID: sender.Id, Cluster: sender.Cluster, Labels: labels(sender.Metadata)}}
+	}
+	return r, true
+}
