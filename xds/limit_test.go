@@ -13,6 +13,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"wasmxds/definition"
@@ -66,6 +67,28 @@ func TestLargeRequest(t *testing.T) {
 		err := s.asked(t, delta, []*ask{{typeURL: strings.Repeat("a", 4<<20), node: &corev3.Node{Id: "a"}}})
 		if status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// TestLargeMetadata: headers of a stream have a limit, too.
+func TestLargeMetadata(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		ctx, cancel := context.WithTimeout(context.Background(), within)
+		defer cancel()
+		for size, within := range map[int]bool{1 << 10: true, 128 << 10: false} {
+			ctx, end := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "x-large", strings.Repeat("a", size)))
+			st, err := open(ctx, s.dial(t, ""), delta)
+			if err == nil {
+				_ = st.Send(&ask{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "a"}}) // Recv tells better why it failed
+				_, err = st.Recv()
+			}
+			if within != (err == nil) || status.Code(err) == codes.DeadlineExceeded {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+			end()
 		}
 	})
 }
