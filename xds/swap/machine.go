@@ -85,6 +85,7 @@ func (m *Machine) Step(now time.Time, e Event) []Send {
 			m.nonce++
 			s.flight, s.nonce = r, m.nonce
 			out = append(out, Send{Response: r, Nonce: m.nonce})
+			m.sent(r)
 		}
 	}
 	return out
@@ -296,6 +297,22 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	}
 	if t == Listener {
 		m.warmEnd = now.Add(warmLimit)
+	}
+}
+
+// sent notes what follows from having sent r. A cluster that is replaced waits
+// for its endpoints anew, and holds back the ACK until it has them; in delta
+// Envoy does not ask for what it has asked for before, so they are sent again.
+func (m *Machine) sent(r *Response) {
+	s := &m.subs[Endpoint]
+	if r.Type != Cluster || !m.delta || s.names == nil {
+		return
+	}
+	for _, it := range r.changed {
+		if _, had := r.from.find(it.name); had {
+			m.forget(Endpoint, *s.names)
+			return
+		}
 	}
 }
 
