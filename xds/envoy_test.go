@@ -330,6 +330,13 @@ func (e *envoy) next() string {
 	return ""
 }
 
+// forget drops the lines of what was sent so far.
+func (e *envoy) forget() {
+	for len(e.events) > 0 {
+		<-e.events
+	}
+}
+
 // expect takes the next lines and holds them against want.
 func (e *envoy) expect(want ...string) {
 	e.t.Helper()

@@ -11,10 +11,15 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// both runs a test in both protocols.
+// both runs a test in both protocols, along with others.
 func both(t *testing.T, test func(t *testing.T, delta bool)) {
-	t.Run("sotw", func(t *testing.T) { test(t, false) })
-	t.Run("delta", func(t *testing.T) { test(t, true) })
+	t.Parallel()
+	for name, delta := range map[string]bool{"sotw": false, "delta": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, delta)
+		})
+	}
 }
 
 const hello1 = `
@@ -36,9 +41,7 @@ func (s *scene) up(t *testing.T, id string, delta bool) *envoy {
 	e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
 	e.connect(s.dial(t, ""))
 	s.settled(t, id)
-	for len(e.events) > 0 {
-		<-e.events
-	}
+	e.forget()
 	return e
 }
 

@@ -1,0 +1,100 @@
+package xds_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// fetching brings Envoys, at these addresses, to where each fetches hello's
+// v2. The clock stands still, so that nothing but a download is followed by
+// another push.
+func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envoy) {
+	t.Helper()
+	c := newClock()
+	s := start(t, xds.Options{Now: c.Now})
+	s.publish(t, hello1)
+	var envoys []*envoy
+	for i, address := range from {
+		e := newEnvoy(t, string(rune('a'+i)), delta)
+		e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
+		e.connect(s.dial(t, address))
+		s.settled(t, e.id)
+		e.forget()
+		envoys = append(envoys, e)
+	}
+	s.publish(t, hello2)
+	for _, e := range envoys {
+		e.expect("ECDS primer/hello: Unable to create Wasm plugin hello")
+		eventually(t, e.id+"'s NACK taken", func() bool { n, _ := s.node(e.id); return len(n.NACKs) == 1 })
+	}
+	return s, c, envoys
+}
+
+// download tells of hello's v2 for an address.
+func (s *scene) download(from string, phase swap.Phase) {
+	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: moduleOf("hello", "v2"), Phase: phase, Size: 1000})
+}
+
+func TestDownloadWakesItsEnvoy(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s, c, e := fetching(t, delta, "127.0.0.1", "127.0.0.2")
+		for i, address := range []string{"127.0.0.2", "127.0.0.1"} {
+			mine := e[1-i]
+			s.download(address, swap.Started)
+			mine.has(moduleOf("hello", "v2")) // the other would refuse it still
+			s.download(address, swap.Done)
+			c.advance(50 * time.Millisecond)
+			mine.expect("ECDS primer/hello", "ECDS hello")
+		}
+		s.settled(t, "a")
+		s.settled(t, "b")
+	})
+}
+
+// TestDownloadsOfOneAddress: which download is whose can't be told.
+func TestDownloadsOfOneAddress(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s, c, e := fetching(t, delta, "127.0.0.1", "127.0.0.1")
+		s.download("127.0.0.1", swap.Started)
+		s.download("127.0.0.1", swap.Started)
+		s.download("127.0.0.1", swap.Done)
+		c.advance(50 * time.Millisecond)
+		select {
+		case line := <-e[0].events:
+			t.Fatalf("a was sent %q, and half of the downloads go on", line)
+		case line := <-e[1].events:
+			t.Fatalf("b was sent %q, and half of the downloads go on", line)
+		case <-time.After(200 * time.Millisecond):
+		}
+		for _, e := range e {
+			e.has(moduleOf("hello", "v2"))
+		}
+		s.download("127.0.0.1", swap.Done)
+		c.advance(50 * time.Millisecond)
+		for _, e := range e {
+			e.expect("ECDS primer/hello", "ECDS hello")
+		}
+	})
+}
+
+// TestDownloadOfNobody: what nobody waits for does nothing.
+func TestDownloadOfNobody(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		for _, phase := range []swap.Phase{swap.Started, swap.Aborted, swap.Done} {
+			s.download("127.0.0.1", phase) // no Envoy at all
+		}
+		e := s.up(t, "a", delta)
+		for _, phase := range []swap.Phase{swap.Done, swap.Started, swap.Done, swap.Aborted} {
+			s.download("127.0.0.1", phase)
+		}
+		e.has(moduleOf("hello", "v2"))
+		s.publish(t, hello2)
+		e.expect("ECDS primer/hello", "ECDS hello")
+	})
+}
