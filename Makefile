@@ -19,6 +19,18 @@ build: ## bin/xds-server
 filters: ## the Go filters, compiled to Wasm, into bin/filters/
 	$(MAKE) -C filter OUT=$(CURDIR)/bin/filters
 
+.PHONY: rust-filters
+rust-filters: ## the Rust filters into bin/filters/ (needs Rust and its WASI target)
+	examples/rust/build.sh bin/filters
+
+.PHONY: image
+image: OUT ?= bin/image
+image: ## what Dockerfile's images contain, into OUT
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags='-s -w' -o $(OUT)/xds-server/ ./cmd/xds-server
+	CGO_ENABLED=0 GOOS=linux go build -trimpath -ldflags='-s -w' -o $(OUT)/upstream/ ./examples/upstream
+	$(MAKE) -C filter OUT=$(abspath $(OUT))/xds-server/filters
+	mkdir -p $(OUT)/xds-server/definitions $(OUT)/data
+
 .PHONY: demo
 demo: build filters tools ## see a filter change on a real Envoy; takes seconds
 	go run ./examples/demo
@@ -28,6 +40,15 @@ test: tools filters ## all tests, those with real Envoys included
 	go test -timeout 20m $(TESTFLAGS) ./...
 	$(MAKE) -C filter test
 	cd examples/kubernetes/validate && go test ./...
+
+.PHONY: rust-test
+rust-test: tools ## the Rust filters and scaffold, on real Envoys (needs what rust-filters does)
+	go test -count=1 -timeout 20m -tags rust -run Rust $(TESTFLAGS) ./e2e ./scaffold
+
+.PHONY: compose-test
+compose-test: tools ## docker-compose.yaml on a container engine (installs one, as root on Debian)
+	@tools/docker.sh
+	go test -count=1 -timeout 15m -tags compose -run Compose $(TESTFLAGS) ./examples/compose
 
 .PHONY: race
 race: tools ## all tests with the race detector (needs a C compiler)
@@ -48,8 +69,8 @@ bench-filter: tools ## what filters cost in Envoy: none, Rust, Go, Lua
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'd: $$unformatted"; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
+	go vet -tags rust,compose ./...
+	go tool staticcheck -tags rust,compose ./...
 	$(MAKE) -C filter lint
 
 .PHONY: tools
