@@ -42,3 +42,39 @@ func TestRefusedTakesNoOther(t *testing.T) {
 		f.good(l)
 	})
 }
+
+// TestRefusedResources: a listener and a cluster that Envoy refuses, though
+// they are valid messages, are told of in the status and keep nothing else
+// away.
+func TestRefusedResources(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.write("bad.yaml", `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: bad-listener
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: nobody.has.this
+    typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}
+---
+"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+name: bad-cluster
+connect_timeout: 1s
+cluster_type: {name: nobody.has.this, typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}}
+`)
+		f.write("web.yaml", f.listener("web"))
+		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "1"}), "attach: {listeners: [web]}"))
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		l := e.load("web", "x-hello")
+		f.seen(l, e.Started, "x-hello", "1")
+		start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "2"}), "attach: {listeners: [web]}"))
+		f.seen(l, start, "x-hello", "2")
+		f.write("other.yaml", f.listener("other"))
+		f.eventually(func() error {
+			_, err := e.Listener(t.Context(), "other")
+			return err
+		})
+		f.good(l)
+	})
+}
