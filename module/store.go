@@ -67,7 +67,7 @@ func Open(dir string) (*Store, error) {
 func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
 	f, err := os.CreateTemp(s.dir, tempPrefix)
 	if err != nil {
-		return Info{}, fmt.Errorf("store module: %w", err)
+		return Info{}, s.failed(err)
 	}
 	defer func() {
 		f.Close()
@@ -76,9 +76,9 @@ func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
 		}
 	}()
 	sum := sha256.New()
-	size, err := io.Copy(io.MultiWriter(storing{f}, sum), io.LimitReader(r, limit+1))
+	size, err := io.Copy(io.MultiWriter(storing{s, f}, sum), io.LimitReader(r, limit+1))
 	if err != nil {
-		return Info{}, err // by storing or the reader, which say what they did
+		return Info{}, err // by storing or r, which say what they did
 	}
 	if size > limit {
 		return Info{}, &ContentError{
@@ -92,7 +92,7 @@ func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
 	}
 	info = Info{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, ABI: contents.ABI}
 	if err := s.keep(f, info); err != nil {
-		return Info{}, fmt.Errorf("store module: %w", err)
+		return Info{}, s.failed(err)
 	}
 	return info, nil
 }
@@ -250,14 +250,28 @@ func isSHA256(s string) bool {
 }
 
 // storing tells errors of the disk from errors of the origin.
-type storing struct{ f *os.File }
+type storing struct {
+	store *Store
+	f     *os.File
+}
 
 func (s storing) Write(b []byte) (int, error) {
 	n, err := s.f.Write(b)
 	if err != nil {
-		err = fmt.Errorf("store module: %w", err)
+		err = s.store.failed(err)
 	}
 	return n, err
+}
+
+// failed says where a module could not be stored, in the same words at each
+// attempt: the temporary file has another name each time.
+func (s *Store) failed(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = &fs.PathError{Op: e.Op, Path: s.dir, Err: e.Err}
+	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = &fs.PathError{Op: e.Op, Path: s.dir, Err: e.Err}
+	}
+	return fmt.Errorf("store module: %w", err)
 }
 
 func syncDir(dir string) error {

@@ -201,3 +201,32 @@ func TestGC(t *testing.T) {
 	gc(Retain{For: time.Hour}, 1, true, false, true, false, false)
 	gc(Retain{For: 1, Bytes: 1}, 0, true, false, true, false, false)
 }
+
+// A problem that lasts is one problem, however often it is met.
+func TestStoreFailsInTheSameWords(t *testing.T) {
+	s := newStore(t)
+	written := func() error {
+		f, err := os.CreateTemp(s.dir, tempPrefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		_, err = storing{s, f}.Write([]byte("x"))
+		return err
+	}
+	made := func() error {
+		_, err := s.Put(bytes.NewReader(filter("one")), limit)
+		return err
+	}
+	wrote := written()
+	if got := written(); wrote == nil || got.Error() != wrote.Error() || !errors.Is(got, os.ErrClosed) {
+		t.Errorf("write: %v, then %v", wrote, got)
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	first := made()
+	if got := made(); first == nil || got.Error() != first.Error() || !errors.Is(got, fs.ErrNotExist) {
+		t.Errorf("make: %v, then %v", first, got)
+	}
+}
