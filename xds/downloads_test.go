@@ -23,7 +23,7 @@ func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envo
 		e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
 		e.connect(s.dial(t, address))
 		s.settled(t, e.id)
-		e.forget()
+		e.ready()
 		envoys = append(envoys, e)
 	}
 	s.publish(t, hello2)

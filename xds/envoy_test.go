@@ -330,10 +330,10 @@ func (e *envoy) next() string {
 	return ""
 }
 
-// forget drops the lines of what was sent so far.
-func (e *envoy) forget() {
-	for len(e.events) > 0 {
-		<-e.events
+// ready waits for the last of what a fresh Envoy is sent.
+func (e *envoy) ready() {
+	e.t.Helper()
+	for e.next() != "RDS primer/gate" {
 	}
 }
 

@@ -67,7 +67,7 @@ func TestUnknownType(t *testing.T) {
 		e.send(&ask{typeURL: "type.googleapis.com/envoy.service.runtime.v3.Runtime", names: []string{"rtds"}})
 		e.send(&ask{typeURL: "type.googleapis.com/envoy.service.runtime.v3.Runtime", names: []string{"rtds"}, nonce: "1"})
 		e.send(&ask{})
-		eventually(t, "all three taken", func() bool { return s.Stats().Requests == before+3 })
+		eventually(t, "all three taken", func() bool { return s.Stats().Requests >= before+3 })
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
 		e.expect("ECDS primer/hello", "ECDS hello")

@@ -111,7 +111,6 @@ func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 		grpc.MaxRecvMsgSize(4 << 20),
 		grpc.StaticStreamWindowSize(64 << 10),
 		grpc.StaticConnWindowSize(128 << 10),
-		grpc.SharedWriteBuffer(true),
 		grpc.WriteBufferSize(16 << 10),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.InTapHandle(tapped),

@@ -41,7 +41,7 @@ func (s *scene) up(t *testing.T, id string, delta bool) *envoy {
 	e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
 	e.connect(s.dial(t, ""))
 	s.settled(t, id)
-	e.forget()
+	e.ready()
 	return e
 }
 
