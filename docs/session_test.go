@@ -36,7 +36,7 @@ type session struct {
 
 // ports are those that the documents use. In a session they are others, which
 // are free here.
-var ports = []string{"8080", "8081", "8443", "9000", "9001", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010"}
+var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010"}
 
 func newSession(t *testing.T, root, tools string) *session {
 	t.Helper()
