@@ -42,7 +42,8 @@ test: tools filters ## all tests, those with real Envoys included
 	cd examples/kubernetes/validate && go test ./...
 
 .PHONY: rust-test
-rust-test: tools ## the Rust filters and scaffold, on real Envoys (needs what rust-filters does)
+rust-test: tools ## the Rust filters and scaffold, on real Envoys (installs the WASI target)
+	@tools/rust.sh
 	go test -count=1 -timeout 20m -tags rust -run Rust $(TESTFLAGS) ./e2e ./scaffold
 
 .PHONY: compose-test
