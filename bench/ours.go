@@ -33,8 +33,10 @@ func ours(program string) startFunc {
 			return nil, err
 		}
 		d := directory{definitions}
-		if err := d.module(1, 0); err != nil {
-			return nil, err
+		for _, file := range []string{moduleFile, ownModuleFile} {
+			if err := d.build(file, 1, 0); err != nil {
+				return nil, err
+			}
 		}
 		listener := "kind: Listener\nname: web\naddress: 127.0.0.1:8080\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n"
 		if err := d.write("web.yaml", listener); err != nil {
@@ -121,14 +123,28 @@ func (d directory) change(revision int, filters []int) error {
 	return nil
 }
 
+// The module of the first filter, and that of all others.
+const (
+	ownModuleFile = "own.wasm"
+	moduleFile    = "filter.wasm"
+)
+
 func (directory) filter(i int, config, rest string) string {
-	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../filter.wasm}\norder: %d\nconfig: %q\n%s", filterName(i), i, config, rest)
+	module := moduleFile
+	if i == 0 {
+		module = ownModuleFile
+	}
+	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\norder: %d\nconfig: %q\n%s", filterName(i), module, i, config, rest)
 }
 
-// module writes another module, and a revision of the first filter.
+func (d directory) build(file string, revision, size int) error {
+	m := wasmtest.Filter{Header: "x-bench", Value: fmt.Sprintf("%s, revision %d", file, revision), Size: size}
+	return renameio.WriteFile(filepath.Join(d.path, "..", file), m.Module(), 0o644)
+}
+
+// module writes another module for the first filter, and a revision of it.
 func (d directory) module(revision, size int) error {
-	m := wasmtest.Filter{Header: "x-bench", Value: fmt.Sprintf("revision %d", revision), Size: size}
-	if err := renameio.WriteFile(filepath.Join(d.path, "..", "filter.wasm"), m.Module(), 0o644); err != nil {
+	if err := d.build(ownModuleFile, revision, size); err != nil {
 		return err
 	}
 	return d.change(revision, []int{0})

@@ -73,7 +73,7 @@ const (
 	sceneOne    = "one"       // one of the filters changes
 	sceneAll    = "all"       // all of them change
 	sceneAgain  = "reconnect" // all connections are cut while one filter changes
-	sceneModule = "module"    // every filter gets another module, of 1 KB
+	sceneModule = "module"    // one filter gets another module, of 1 KB
 	sceneBig    = "bigmodule" // likewise, of 200 KB
 )
 
@@ -177,8 +177,8 @@ func (st *stage) play(ctx context.Context, dir string) error {
 	return st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) })
 }
 
-// modules makes every filter's module another one, and watches for the filter
-// whose configuration says so.
+// modules makes the first filter's module another one, and its configuration,
+// by which that is seen.
 func (st *stage) modules(size int) (*fleet.Goal, error) {
 	return st.changes([]int{0}, func(revision int, _ []int) error { return st.subject.module(revision, size) })
 }

@@ -22,8 +22,8 @@ type subject struct {
 
 	// change makes a revision the newest of these filters.
 	change func(revision int, filters []int) error
-	// module does so, too, and makes every filter's module another one, of so
-	// many bytes; nil: it has no safe way.
+	// module does so for the first filter, and makes its module another one, of
+	// so many bytes; nil: it has no safe way.
 	module func(revision, size int) error
 	admin  string // address with /debug/pprof/; "": none
 }

@@ -50,7 +50,8 @@ func (l *listener) Accept() (net.Conn, error) {
 type conn struct {
 	net.Conn
 	door   *door
-	inside bool // it has passed the door; of Read alone
+	inside bool // it has passed the door; of the reader alone
+	ready  ready
 
 	mu     sync.Mutex
 	leave  *time.Timer // while it has a place at the door
@@ -62,11 +63,18 @@ type conn struct {
 // says nothing takes none.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if !c.inside && err == nil {
+	if err == nil {
+		c.pass()
+	}
+	return n, err
+}
+
+// pass enters by the door, the first time.
+func (c *conn) pass() {
+	if !c.inside {
 		c.inside = true
 		c.enter()
 	}
-	return n, err
 }
 
 func (c *conn) enter() {

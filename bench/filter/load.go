@@ -82,7 +82,7 @@ func answer(r *bufio.Reader) error {
 			return err
 		}
 		if first && !bytes.HasPrefix(line, ok) {
-			return fmt.Errorf("Envoy answered %q", line)
+			return fmt.Errorf("answered %q", line)
 		}
 		if len(line) == 2 {
 			break

@@ -1,0 +1,78 @@
+//go:build unix
+
+package xds
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"google.golang.org/grpc/mem"
+)
+
+// ready reads without holding a buffer while there is nothing to read. Its
+// fields keep each read from allocating.
+type ready struct {
+	raw  syscall.RawConn
+	read func(fd uintptr) bool
+
+	size int
+	pool mem.BufferPool
+	buf  *[]byte
+	n    int
+	err  error
+}
+
+// ReadOnReady is what grpc looks for in a connection that isn't a plain
+// *net.TCPConn: a connection on which nothing happens then has no read buffer.
+func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+	r := &c.ready
+	if r.read == nil {
+		tcp, ok := c.Conn.(*net.TCPConn)
+		if !ok {
+			buf := pool.Get(size)
+			n, err := c.Read(*buf)
+			return buf, n, err
+		}
+		var err error
+		if r.raw, err = tcp.SyscallConn(); err != nil {
+			return nil, 0, err
+		}
+		r.read = r.try
+	}
+	r.size, r.pool = size, pool
+	err := r.raw.Read(r.read)
+	buf, n := r.buf, r.n
+	if err == nil {
+		err = r.err
+	}
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	r.pool, r.buf, r.n, r.err = nil, nil, 0, nil
+	if err != nil {
+		if buf != nil {
+			pool.Put(buf)
+		}
+		return nil, 0, err
+	}
+	c.pass()
+	return buf, n, nil
+}
+
+// try tells whether there was something to read, or nothing will ever be.
+func (r *ready) try(fd uintptr) bool {
+	r.buf = r.pool.Get(r.size)
+	for {
+		if r.n, r.err = syscall.Read(int(fd), *r.buf); !errors.Is(r.err, syscall.EINTR) {
+			break
+		}
+	}
+	if r.err == nil {
+		return true
+	}
+	r.pool.Put(r.buf)
+	r.buf, r.n = nil, 0
+	return !errors.Is(r.err, syscall.EAGAIN)
+}
