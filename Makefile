@@ -59,6 +59,10 @@ race: tools ## all tests with the race detector (needs a C compiler)
 e2e: tools ## only the tests with real Envoys
 	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
 
+.PHONY: swap-report
+swap-report: tools ## every scene at full counts, beside a plain server, into docs/swap.md
+	go test -count=1 -timeout 60m ./e2e -full -report $(CURDIR)/docs/swap.md
+
 .PHONY: bench
 bench: ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-clients 100)
 	go run ./bench $(BENCHFLAGS)

@@ -202,34 +202,41 @@ func (f *fleet) agrees(c combination, e *edge, names ...string) error {
 
 // TestMemory: many swaps leave no VM behind and cost Envoy no memory.
 func TestMemory(t *testing.T) {
-	n := 25
 	if *full {
-		n = 200
+		eachCombination(t, func(t *testing.T, c combination) { memory(t, c, 200) })
+	} else {
+		memory(t, newest(), 25)
 	}
+}
+
+func memory(t *testing.T, c combination, n int) {
 	s := swapScenes()[0]
-	o := newOurs(t, newest(), s.all(0)...)
+	o := newOurs(t, c, s.all(0)...)
 	e := o.envoy()
 	e.runs("hello")
-	vms, err := e.VMs(t.Context())
+	m := memoryCount{c: c, swaps: n}
+	var err error
+	m.vms, err = e.VMs(t.Context())
 	must(t, err)
-	memory, err := e.Memory()
+	m.rss, err = e.Memory()
 	must(t, err)
-	r := s.play(t, n, o)
+	m.Counts = s.play(t, n, o).counts
 	e.runs("hello")
 	e.f.eventually(func() error {
-		now, err := e.VMs(t.Context())
-		if err == nil && now != vms {
-			err = fmt.Errorf("%d VMs, were %d", now, vms)
+		m.vmsAfter, err = e.VMs(t.Context())
+		if err == nil && m.vmsAfter != m.vms {
+			err = fmt.Errorf("%d VMs, were %d", m.vmsAfter, m.vms)
 		}
 		return err
 	})
-	grown, err := e.Memory()
+	m.rssAfter, err = e.Memory()
 	must(t, err)
-	t.Logf("%d swaps: %v; %d VMs; memory %d MiB, was %d", r.swaps, r.counts, vms, grown>>20, memory>>20)
-	if grown-memory > 20<<20 {
-		t.Errorf("memory grew by %d MiB", (grown-memory)>>20)
+	report.addMemory(m)
+	t.Logf("%d swaps: %v; %d VMs; memory %.1f MiB, was %.1f", n, m.Counts, m.vmsAfter, mib(m.rssAfter), mib(m.rss))
+	if m.rssAfter-m.rss > 20<<20 {
+		t.Errorf("memory grew by %.1f MiB", mib(m.rssAfter-m.rss))
 	}
-	if r.counts.Bad() > 0 {
-		t.Error(r.counts)
+	if m.Bad() > 0 {
+		t.Error(m.Counts)
 	}
 }

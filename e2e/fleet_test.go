@@ -231,6 +231,7 @@ func (f *fleet) seen(l *harness.Load, start time.Time, header, value string) tim
 func (f *fleet) good(l *harness.Load) harness.Counts {
 	f.t.Helper()
 	c := l.Stop()
+	report.addScene(f.t, c)
 	if c.Bad() > 0 {
 		f.t.Errorf("%v", c)
 	}

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"testing"
@@ -24,16 +25,26 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	flag.Parse()
 	dir, err := os.MkdirTemp("", "wasmxds-e2e-")
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = prepare(dir)
+	}
+	if err == nil && *reportFile != "" {
+		report, err = startReport()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	code := m.Run()
+	if report != nil {
+		if err := report.write(*reportFile); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	if err := goleak.Find(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -60,6 +71,8 @@ type combination struct {
 	protocol string
 }
 
+func (c combination) String() string { return c.envoy.Version + " " + c.protocol }
+
 // newest is the combination for scenes that take long or that are the same in
 // each.
 func newest() combination {
@@ -70,9 +83,8 @@ func newest() combination {
 func eachCombination(t *testing.T, scene func(t *testing.T, c combination)) {
 	for _, envoy := range envoys {
 		for _, protocol := range []string{"sotw", "delta"} {
-			t.Run(envoy.Version+" "+protocol, func(t *testing.T) {
-				scene(t, combination{envoy, protocol})
-			})
+			c := combination{envoy, protocol}
+			t.Run(c.String(), func(t *testing.T) { scene(t, c) })
 		}
 	}
 }

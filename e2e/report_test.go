@@ -1,10 +1,24 @@
 package e2e
 
 import (
+	"bytes"
 	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
 )
 
-var full = flag.Bool("full", false, "play every scene at full counts")
+var (
+	full       = flag.Bool("full", false, "play every scene at full counts")
+	reportFile = flag.String("report", "", "run the scenes of the report and write their counts to this file, between its markers")
+)
 
 // swaps is how many swaps a scene makes.
 func swaps() int {
@@ -13,3 +27,196 @@ func swaps() int {
 	}
 	return 5
 }
+
+// reported are the tests whose requests the report counts.
+var reported = []struct{ test, what string }{
+	{"TestDropIn", "a day of a directory: changed, broken, mended, a second filter, a restart of xds-server"},
+	{"TestSuperseded", "each swap is overtaken by the next, most before they are primed (150 ms a fetch)"},
+	{"TestAddAndRemove", "filters, listeners and routes come and go"},
+	{"TestStreams", "requests that are answered for half a second, across swaps"},
+	{"TestOneVMID", "two filters of one vmID whose modules differ"},
+	{"TestStaticListeners", "an Envoy with listeners of its own, which gets only filters; one is refused"},
+	{"TestStaticListenersStruck", "the same, xds-server killed (-9) and started at 8 moments of a swap"},
+	{"TestServerKilled", "xds-server killed (-9) and started at 8 moments of a swap"},
+	{"TestConnectionCut", "the stream cut at 8 moments of a swap"},
+	{"TestDownloadCut", "the download cut at 8 moments of a swap"},
+	{"TestLateDownload", "downloads that arrive long after they were sent"},
+	{"TestEnvoyKilled", "Envoy killed (-9) and started at 8 moments of a swap; requests to its new port"},
+	{"TestServerAway", "xds-server gone; an Envoy starts meanwhile"},
+	{"TestOriginFaults", "the origin: 404, 500, hanging up, truncating, HTML, other bytes, slow"},
+	{"TestDirect", "Envoy fetches from the origin itself, which is slow, then 404"},
+	{"TestLastGood", "origin gone and definition broken; xds-server starts anew, an Envoy starts fresh"},
+	{"TestModuleRefused", "modules that trap or refuse as they start, an import that is missing, no ABI"},
+	{"TestNeverGood", "a filter that was never good, failing closed and open"},
+	{"TestRefusedTakesNoOther", "a refused filter beside others that change"},
+	{"TestLargeModule", "a module of 64 MiB, and one that is too large"},
+	{"TestFullDisk", "no room for modules; a restart meanwhile"},
+	{"TestNoDirectory", "the directory gone; a restart meanwhile"},
+	{"TestTLS", "all by TLS, certificates renewed"},
+}
+
+// report is what the tests add to; nil when none is asked for.
+var report *counts
+
+// counts are gathered from all tests. Safe for concurrent use.
+type counts struct {
+	begin string // when, and the machine's load
+
+	mu       sync.Mutex
+	ours     []swapCount
+	theirs   map[string]swapResult // by swapCount.key
+	memories []memoryCount
+	scenes   map[string]*sceneCount // by test
+}
+
+type swapCount struct {
+	scene string
+	c     combination
+	swapResult
+}
+
+func (s swapCount) key() string { return s.scene + " " + s.c.String() }
+
+type memoryCount struct {
+	c              combination
+	swaps          int
+	vms, vmsAfter  int64
+	rss, rssAfter  int64 // bytes
+	harness.Counts       // of requests
+}
+
+type sceneCount struct {
+	envoys []string
+	harness.Counts
+}
+
+// startReport restricts the tests to those of the report.
+func startReport() (*counts, error) {
+	names := []string{"TestSwaps", "TestNaiveSwaps", "TestMemory"}
+	for _, r := range reported {
+		names = append(names, r.test)
+	}
+	err := flag.Set("test.run", "^("+strings.Join(names, "|")+")$")
+	return &counts{begin: moment(), theirs: map[string]swapResult{}, scenes: map[string]*sceneCount{}}, err
+}
+
+// moment is the time and how busy the machine is.
+func moment() string {
+	now := time.Now().UTC().Format("2006-01-02 15:04 UTC")
+	if load, err := os.ReadFile("/proc/loadavg"); err == nil {
+		now += ", load average " + strings.Fields(string(load))[0]
+	}
+	return now
+}
+
+func (n *counts) addOurs(scene string, c combination, r swapResult) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ours = append(n.ours, swapCount{scene, c, r})
+}
+
+func (n *counts) addTheirs(scene string, c combination, r swapResult) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.theirs[swapCount{scene: scene, c: c}.key()] = r
+}
+
+func (n *counts) addMemory(m memoryCount) {
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.memories = append(n.memories, m)
+}
+
+// addScene adds the requests of one load of a test.
+func (n *counts) addScene(t *testing.T, c harness.Counts) {
+	if n == nil {
+		return
+	}
+	test, envoy, found := strings.Cut(t.Name(), "/")
+	if envoy, _, _ = strings.Cut(envoy, "/"); !found {
+		envoy = newest().String()
+	}
+	envoy = strings.ReplaceAll(envoy, "_", " ")
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.scenes[test]
+	if s == nil {
+		s = &sceneCount{}
+		n.scenes[test] = s
+	}
+	if !slices.Contains(s.envoys, envoy) {
+		s.envoys = append(s.envoys, envoy)
+	}
+	s.Requests, s.Refused, s.Failed, s.Unfiltered = s.Requests+c.Requests, s.Refused+c.Refused, s.Failed+c.Failed, s.Unfiltered+c.Unfiltered
+}
+
+const (
+	reportBegin = "<!-- make swap-report writes this, down to the end of the tables -->\n"
+	reportEnd   = "<!-- the end of the tables -->\n"
+)
+
+// write puts the counts between a file's markers.
+func (n *counts) write(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), reportBegin)
+	_, after, ends := strings.Cut(rest, reportEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s lacks the markers %q and %q", path, reportBegin, reportEnd)
+	}
+	tables, err := n.tables()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, []byte(before+reportBegin+tables+reportEnd+after), 0o644)
+}
+
+// tables are the report in Markdown. A test that counted nothing is an error.
+func (n *counts) tables() (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "\n%s/%s, %d cores; from %s to %s.\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), n.begin, moment())
+	b.WriteString(`
+| what changes | Envoy | swaps | requests | failed | unfiltered | fetches a swap | file → new header: p50 | max | naive: swaps | never seen | requests | failed | unfiltered |
+| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |
+`)
+	for _, o := range n.ours {
+		c, their := o.counts, n.theirs[o.key()]
+		fmt.Fprintf(&b, "| %s | %s | %d | %d | %d | %d | %.2f | %d ms | %d ms |", o.scene, o.c, o.swaps, c.Requests, c.Refused+c.Failed, c.Unfiltered,
+			float64(o.fetches)/float64(o.swaps), harness.Quantile(o.took, 0.5).Milliseconds(), harness.Quantile(o.took, 1).Milliseconds())
+		fmt.Fprintf(&b, " %d | %d | %d | %d | %d |\n", their.swaps, their.lost, their.counts.Requests, their.counts.Refused+their.counts.Failed, their.counts.Unfiltered)
+	}
+	b.WriteString("\n| Envoy | swaps | requests | failed | unfiltered | VMs before → after | resident memory before → after |\n| --- | --: | --: | --: | --: | --: | --: |\n")
+	for _, m := range n.memories {
+		fmt.Fprintf(&b, "| %s | %d | %d | %d | %d | %d → %d | %.1f → %.1f MiB |\n", m.c, m.swaps, m.Requests, m.Refused+m.Failed, m.Unfiltered,
+			m.vms, m.vmsAfter, mib(m.rss), mib(m.rssAfter))
+	}
+	b.WriteString("\n| what happens | Envoy | test | requests | failed | unfiltered |\n| --- | --- | --- | --: | --: | --: |\n")
+	for _, r := range reported {
+		s := n.scenes[r.test]
+		if s == nil {
+			return "", fmt.Errorf("%s counted no request", r.test)
+		}
+		where := "all"
+		if len(s.envoys) < 2*len(envoys) {
+			where = strings.Join(s.envoys, ", ")
+		}
+		fmt.Fprintf(&b, "| %s | %s | `%s` | %d | %d | %d |\n", r.what, where, r.test, s.Requests, s.Refused+s.Failed, s.Unfiltered)
+	}
+	b.WriteString("\n")
+	return b.String(), nil
+}
+
+func mib(bytes int64) float64 { return float64(bytes) / (1 << 20) }

@@ -49,6 +49,11 @@ type swapResult struct {
 	fetches     int64           // of modules, by Envoy
 }
 
+func (r swapResult) String() string {
+	return fmt.Sprintf("%d swaps, %d never seen: %v; p50 %v, max %v; %d fetches", r.swaps, r.lost, r.counts,
+		harness.Quantile(r.took, 0.5), harness.Quantile(r.took, 1), r.fetches)
+}
+
 // play makes n swaps.
 func (s swapScene) play(t *testing.T, n int, subject subject) swapResult {
 	t.Helper()
@@ -96,8 +101,8 @@ func TestSwaps(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			eachCombination(t, func(t *testing.T, c combination) {
 				r := s.play(t, swaps(), newOurs(t, c, s.all(0)...))
-				t.Logf("%d swaps: %v; p50 %v, max %v; %d fetches", r.swaps, r.counts,
-					harness.Quantile(r.took, 0.5), harness.Quantile(r.took, 1), r.fetches)
+				t.Log(r)
+				report.addOurs(s.name, c, r)
 				if r.counts.Bad() > 0 || r.counts.Requests == 0 {
 					t.Error(r.counts)
 				}
