@@ -10,8 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
 	"wasmxds/definition"
@@ -27,8 +30,11 @@ type Options struct {
 	// error is what the Envoy is told: PermissionDenied, unless it is a gRPC
 	// status itself.
 	Allow func(ctx context.Context, n definition.Node) error
-	// Swapped is told of each filter that begins to run another version on an
-	// Envoy; nil: nobody is. It must be quick.
+	// AllowStatus decides whether a client may ask for the status of all nodes
+	// (CSDS); nil: any may. Its error is what the client is told, as above.
+	AllowStatus func(ctx context.Context) error
+	// Swapped is told how filters that run on an Envoy come to another
+	// version; nil: nobody is. It must be quick.
 	Swapped func(Swap)
 	// Dir is where the listeners that Envoys were sent are kept for the
 	// server after this one; "": nowhere.
@@ -37,14 +43,15 @@ type Options struct {
 
 // Server holds the streams of all Envoys.
 type Server struct {
-	log     *slog.Logger
-	now     func() time.Time
-	allow   func(ctx context.Context, n definition.Node) error
-	swapped func(Swap)
-	space   *swap.Space
-	salt    int
-	wheel   *wheel
-	sent    *archive
+	log         *slog.Logger
+	now         func() time.Time
+	allow       func(ctx context.Context, n definition.Node) error
+	allowStatus func(ctx context.Context) error
+	swapped     func(Swap)
+	space       *swap.Space
+	salt        int
+	wheel       *wheel
+	sent        *archive
 
 	started time.Time
 
@@ -63,6 +70,7 @@ type Server struct {
 
 	counters counters
 	refusals refusals
+	health   *health.Server
 }
 
 // counters are the figures behind the metrics.
@@ -74,7 +82,8 @@ type counters struct {
 // New makes a Server. It serves once Run runs and something was published.
 func New(o Options) *Server {
 	s := &Server{
-		log: o.Log, now: o.Now, allow: o.Allow, swapped: o.Swapped,
+		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
+		health:    newHealth(),
 		space:     swap.NewSpace(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),
@@ -121,10 +130,11 @@ func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	}, opts...)...)
 }
 
-// Register adds the aggregated discovery service to g.
+// Register adds to g the aggregated discovery service, the client status
+// discovery service and the health service.
 func (s *Server) Register(g grpc.ServiceRegistrar) {
 	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: "envoy.service.discovery.v3.AggregatedDiscoveryService",
+		ServiceName: adsService,
 		HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{
 			{StreamName: "StreamAggregatedResources", ServerStreams: true, ClientStreams: true,
@@ -134,6 +144,8 @@ func (s *Server) Register(g grpc.ServiceRegistrar) {
 		},
 		Metadata: "envoy/service/discovery/v3/ads.proto",
 	}, nil)
+	statusv3.RegisterClientStatusDiscoveryServiceServer(g, csds{Server: s})
+	healthpb.RegisterHealthServer(g, s.health)
 }
 
 // Publish makes c what Envoys are to have. It does not wait for them.
@@ -144,6 +156,7 @@ func (s *Server) Publish(c *resource.Catalog) {
 	s.mu.Unlock()
 	if first {
 		close(s.ready)
+		s.setServing(healthpb.HealthCheckResponse_SERVING)
 	}
 	select {
 	case s.publish <- struct{}{}:

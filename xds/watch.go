@@ -61,6 +61,7 @@ func (s *Server) end() {
 		return
 	}
 	s.closed = true
+	s.health.Shutdown()
 	close(s.ending)
 	s.mu.Unlock()
 	for _, c := range s.all() {

@@ -260,6 +260,7 @@ func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
 	s.log.Info("draining", "for", s.drain)
 	notify(s.log, daemon.SdNotifyStopping)
 	s.admin.Drain()
+	s.xds.Drain()
 	gone := make(chan struct{})
 	go func() {
 		s.grpc.GracefulStop() // GOAWAY, and no new streams
