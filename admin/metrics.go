@@ -12,6 +12,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // Sources are where the figures of /metrics come from, asked at each scrape.
@@ -26,11 +27,16 @@ type Sources struct {
 type metrics struct {
 	fetches *prometheus.HistogramVec // by scheme and outcome
 	dryRuns *prometheus.HistogramVec // by outcome
+	primes  prometheus.Histogram
 	swaps   prometheus.Histogram
+	ends    *prometheus.CounterVec // of swaps, by outcome
 }
 
+// untilACK are the buckets of the time from a change to an Envoy's ACK.
+var untilACK = []float64{.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 15, 60, 300}
+
 func newMetrics() *metrics {
-	return &metrics{
+	m := &metrics{
 		fetches: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "wasmxds_module_fetch_seconds", Help: "Fetches of modules from their origins, by scheme of the URL and outcome.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 60},
@@ -39,11 +45,22 @@ func newMetrics() *metrics {
 			Name: "wasmxds_module_dry_run_seconds", Help: "Trials of modules before any Envoy sees them, by outcome.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10},
 		}, []string{"outcome"}),
+		primes: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "wasmxds_prime_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in its primer: it has fetched, compiled and started it; one for each filter and Envoy.",
+			Buckets: untilACK,
+		}),
 		swaps: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "wasmxds_swap_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in place of the old one; one for each filter and Envoy.",
-			Buckets: []float64{.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 15, 60, 300},
+			Buckets: untilACK,
 		}),
+		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wasmxds_swaps_total", Help: "Changes of filters that run on Envoys, by outcome; one for each filter and Envoy. An Envoy that refused or could not fetch may still swap later, and is then counted again.",
+		}, []string{"outcome"}),
 	}
+	for _, end := range []swap.Stage{swap.Swapped, swap.Refused, swap.Unfetched, swap.Superseded} {
+		m.ends.WithLabelValues(string(end))
+	}
+	return m
 }
 
 // Observer is to be told of fetches and dry runs.
@@ -65,11 +82,20 @@ func outcome(err error) string {
 	return "done"
 }
 
-// Swapped is to be told of each filter that changed on an Envoy.
+// Swapped is to be told how filters that run on Envoys come to other versions.
 func (s *Server) Swapped(w xds.Swap) {
+	took := s.metrics.swaps
+	if w.Stage == swap.Primed {
+		took = s.metrics.primes
+	} else {
+		s.metrics.ends.WithLabelValues(string(w.Stage)).Inc()
+		if w.Stage != swap.Swapped {
+			return
+		}
+	}
 	for _, v := range s.history.of(w.Filter) {
 		if v.Version == w.To {
-			s.metrics.swaps.Observe(w.At.Sub(v.Changed).Seconds())
+			took.Observe(w.At.Sub(v.Changed).Seconds())
 			return
 		}
 	}
@@ -88,7 +114,7 @@ func (s *Server) registry() *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		s.metrics.fetches, s.metrics.dryRuns, s.metrics.swaps,
+		s.metrics.fetches, s.metrics.dryRuns, s.metrics.primes, s.metrics.swaps, s.metrics.ends,
 		collector{s},
 	)
 	return r

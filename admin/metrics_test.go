@@ -15,6 +15,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // measured is a Server of which every figure is known.
@@ -37,8 +38,21 @@ func measured() *Server {
 	o.Fetched("https", 50*time.Millisecond, nil)
 	o.Fetched("https", 2*time.Second, errors.New("refused"))
 	o.DryRun(5*time.Millisecond, nil)
-	s.Swapped(xds.Swap{Node: "edge-1", Filter: "hello", From: "a1", To: "b2", At: noon.Add(-time.Minute + 80*time.Millisecond)})
-	s.Swapped(xds.Swap{Node: "edge-1", Filter: "hello", From: "a1", To: "nobody knows", At: noon})
+	changed := noon.Add(-time.Minute)
+	for _, w := range []struct {
+		stage swap.Stage
+		to    string
+		after time.Duration
+	}{
+		{swap.Primed, "b2", 70 * time.Millisecond},
+		{swap.Swapped, "b2", 80 * time.Millisecond},
+		{swap.Swapped, "nobody knows", time.Second},
+		{swap.Refused, "b2", time.Second},
+		{swap.Superseded, "b2", time.Second},
+	} {
+		s.Swapped(xds.Swap{Node: "edge-1", At: changed.Add(w.after),
+			Change: swap.Change{Filter: "hello", From: "a1", To: w.to, Stage: w.stage}})
+	}
 	return s
 }
 

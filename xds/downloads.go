@@ -56,10 +56,12 @@ func (s *Server) Downloaded(addr netip.Addr, d swap.Download) {
 // would be waited for in vain.
 func (s *Server) downloaded(c *client, d swap.Download) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var changes []swap.Change
 	if c.machine.Awaits(d.SHA256) {
-		s.stepLocked(c, d)
+		changes = s.stepLocked(c, d)
 	}
+	c.mu.Unlock()
+	s.tell(c, changes)
 }
 
 // awaiting finds the clients at addr that wait for a module, and tells whether

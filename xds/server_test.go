@@ -112,13 +112,15 @@ func TestSwappedIsTold(t *testing.T) {
 		e := s.up(t, "a", delta)
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
-		select {
-		case sw := <-swaps:
-			if sw.Node != "a" || sw.Filter != "hello" || sw.From == sw.To {
-				t.Errorf("told of %+v", sw)
+		for _, stage := range []swap.Stage{swap.Primed, swap.Swapped} {
+			select {
+			case sw := <-swaps:
+				if sw.Node != "a" || sw.Filter != "hello" || sw.From == sw.To || sw.Stage != stage {
+					t.Errorf("told of %+v, want %s", sw, stage)
+				}
+			case <-time.After(within):
+				t.Fatalf("nobody was told that it is %s", stage)
 			}
-		case <-time.After(within):
-			t.Fatal("nobody was told")
 		}
 	})
 }

@@ -28,29 +28,20 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// Swap is a filter's change on a running Envoy, seen by its ACK.
+// Swap is a step of a filter's change on a running Envoy.
 type Swap struct {
-	Node, Filter string
-	From, To     string // versions
-	At           time.Time
+	Node string
+	swap.Change
+	At time.Time
 }
 
-// observed hands a request to the machine, and tells of the swaps it ends.
-func (s *Server) observed(c *client, r *request) {
-	if s.swapped == nil || r.Type != swap.Extension || r.Failed || r.Nonce == "" {
-		s.step(c, r.Request)
+// tell tells of what a machine's step changed.
+func (s *Server) tell(c *client, changes []swap.Change) {
+	if s.swapped == nil || len(changes) == 0 {
 		return
 	}
-	var swaps []Swap
-	now := s.now()
-	c.mu.Lock()
-	before := c.machine.Runs()
-	s.stepLocked(c, r.Request)
-	c.machine.Swapped(before, func(filter, from, to string) {
-		swaps = append(swaps, Swap{Node: c.node.ID, Filter: filter, From: from, To: to, At: now})
-	})
-	c.mu.Unlock()
-	for _, swap := range swaps {
-		s.swapped(swap)
+	at := s.now()
+	for _, change := range changes {
+		s.swapped(Swap{Node: c.node.ID, Change: change, At: at})
 	}
 }

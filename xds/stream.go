@@ -225,7 +225,7 @@ func (s *Server) request(c *client, r *request) error {
 	if r.Failed {
 		s.nacked(c, r)
 	}
-	s.observed(c, r)
+	s.step(c, r.Request)
 	return c.overSubscribed(r.Type)
 }
 
@@ -244,14 +244,16 @@ func (s *Server) nacked(c *client, r *request) {
 // step lets the machine of c take an event, and sends what it says.
 func (s *Server) step(c *client, e swap.Event) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	s.stepLocked(c, e)
+	changes := s.stepLocked(c, e)
+	c.mu.Unlock()
+	s.tell(c, changes)
 }
 
-// stepLocked is step for a caller that holds c.mu.
-func (s *Server) stepLocked(c *client, e swap.Event) {
+// stepLocked is step for a caller that holds c.mu, and has changes told when it
+// no longer does.
+func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	if c.stream == nil {
-		return
+		return nil
 	}
 	now := s.now()
 	c.queued = append(c.queued, c.machine.Step(now, e)...)
@@ -260,6 +262,7 @@ func (s *Server) stepLocked(c *client, e swap.Event) {
 		c.due = due
 		s.wheel.add(c, due)
 	}
+	return c.machine.Changes()
 }
 
 // flush sends what the client's window allows. The caller holds c.mu.

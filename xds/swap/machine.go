@@ -31,6 +31,7 @@ type Machine struct {
 	tries   []*try   // what is not as it is wanted yet, and why
 	dirty   []string // ECDS resources whose last push was NACKed
 	stamps  []stamp  // since when each slot runs what it runs
+	changes []Change // by the newest Step
 	salt    int
 	heals   int       // pushes that only replace a NACKed one
 	warmEnd time.Time // how long listeners may be waited for that lack a slot's content
@@ -73,6 +74,7 @@ type Event interface {
 // Step takes an event and gives the responses to send, in this order. now must
 // not go back.
 func (m *Machine) Step(now time.Time, e Event) []Send {
+	m.changes = nil
 	e.apply(m, now)
 	m.track(now)
 	var out []Send
@@ -100,9 +102,11 @@ func (Tick) apply(*Machine, time.Time) {}
 type Publish struct{ Snapshot *resource.Snapshot }
 
 func (p Publish) apply(m *Machine, now time.Time) {
+	before := m.snap
 	m.snap = p.Snapshot
 	m.resolve(Listener)
 	m.resolve(Extension)
+	m.superseded(before)
 }
 
 // Request is a DiscoveryRequest or DeltaDiscoveryRequest.
@@ -295,7 +299,10 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 			m.stamp(it.name, now)
 		}
 	}
-	if t == Listener {
+	switch t {
+	case Extension:
+		m.took(r.changed, before)
+	case Listener:
 		m.warmEnd = now.Add(warmLimit)
 	}
 }

@@ -23,6 +23,7 @@ import (
 //	download MODULE started|done|aborted
 //	wait DURATION
 //	status
+//	changes                   what has changed for filters that run since the last of these
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		s := &script{}
@@ -39,6 +40,8 @@ type script struct {
 	delta bool
 	names map[swap.Type][]string
 	nonce map[swap.Type]string
+
+	changes []swap.Change
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) string {
@@ -70,6 +73,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return s.wait(t, d)
 	case "status":
 		return s.status()
+	case "changes":
+		return s.told()
 	}
 	return s.request(t, d)
 }
@@ -140,6 +145,20 @@ func (s *script) step(e swap.Event) string {
 		}
 		b.WriteByte('\n')
 	}
+	s.changes = append(s.changes, s.m.Changes()...)
+	if b.Len() == 0 {
+		return "nothing\n"
+	}
+	return b.String()
+}
+
+// told gives the changes that were not told yet.
+func (s *script) told() string {
+	var b strings.Builder
+	for _, c := range s.changes {
+		fmt.Fprintf(&b, "%s: %s %s for %s\n", c.Filter, c.Stage, s.label(c.To)[1:], s.label(c.From)[1:])
+	}
+	s.changes = nil
 	if b.Len() == 0 {
 		return "nothing\n"
 	}

@@ -39,8 +39,9 @@ type try struct {
 	downloads int  // that were seen to end
 	refused   bool // NACKed with the module at hand, or too often
 	message   string
-	onlySlot  bool // the slot was NACKed, not the twin
-	alone     bool // it was NACKed together with others
+	onlySlot  bool  // the slot was NACKed, not the twin
+	alone     bool  // it was NACKed together with others
+	told      Stage // that it has come to nothing
 }
 
 func (m *Machine) try(t Type, name string) *try {
@@ -197,6 +198,7 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 		tr.refused = tr.here || tr.nacks >= unseen
 		tr.due = now.Add(m.backoff(tr.nacks))
 	}
+	m.failed(tr)
 }
 
 // backoff is the pause after the nth NACK in a row.
