@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -156,5 +157,6 @@ func (s *scene) change(i int, to func(*Node, *resource.Snapshot)) {
 	n := s.nodes[i]
 	n.Filters, n.Listeners = append([]NodeFilter(nil), n.Filters...), append([]NodeListener(nil), n.Listeners...)
 	to(&n, s.catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}))
+	s.nodes = slices.Clone(s.nodes) // what was given out stays as it is
 	s.nodes[i] = n
 }
