@@ -2,8 +2,8 @@ package admin
 
 import (
 	"fmt"
-	"strings"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
