@@ -64,32 +64,34 @@ type conn struct {
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if err == nil {
-		c.pass()
+		err = c.pass()
 	}
 	return n, err
 }
 
 // pass enters by the door, the first time.
-func (c *conn) pass() {
-	if !c.inside {
-		c.inside = true
-		c.enter()
+func (c *conn) pass() error {
+	if c.inside {
+		return nil
 	}
+	c.inside = true
+	return c.enter()
 }
 
-func (c *conn) enter() {
+func (c *conn) enter() error {
 	select {
 	case c.door.places <- struct{}{}:
 	case <-c.closed:
-		return
+		return net.ErrClosed
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {
 		<-c.door.places
-		return
+		return net.ErrClosed
 	}
 	c.leave = time.AfterFunc(c.door.limit, c.passed)
+	return nil
 }
 
 // passed gives the place at the door to the next.

@@ -51,13 +51,15 @@ func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) 
 		err = io.EOF
 	}
 	r.pool, r.buf, r.n, r.err = nil, nil, 0, nil
+	if err == nil {
+		err = c.pass()
+	}
 	if err != nil {
 		if buf != nil {
 			pool.Put(buf)
 		}
 		return nil, 0, err
 	}
-	c.pass()
 	return buf, n, nil
 }
 
