@@ -228,7 +228,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { return s.xds.Run(serving) })
 	g.Go(func() error { return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.log) })
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.admin.Handler()), s.log)
+		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), s.log)
 	})
 	g.Go(func() error { return s.serveGRPC(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })

@@ -190,11 +190,15 @@ func scheme(store *certs.Store) string {
 	return "https"
 }
 
-func (g *guard) adminHandler(h http.Handler) http.Handler {
-	if g.token == nil {
-		return h
+// adminHandler is what the admin address serves to whom it may.
+func (g *guard) adminHandler(l net.Listener, h http.Handler) http.Handler {
+	switch {
+	case g.token != nil:
+		return g.token.ask(h)
+	case g.admin == nil && isLoopback(l): // by TLS, the name is the certificate's
+		return local(h)
 	}
-	return g.token.ask(h)
+	return h
 }
 
 // reloadInterval is how long a changed certificate or policy may go unnoticed.
