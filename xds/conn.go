@@ -63,10 +63,13 @@ type conn struct {
 // says nothing takes none.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if err == nil {
-		err = c.pass()
+	if err != nil {
+		return n, err
 	}
-	return n, err
+	if err := c.pass(); err != nil {
+		return 0, err
+	}
+	return n, nil
 }
 
 // pass enters by the door, the first time.
