@@ -36,6 +36,8 @@ type options struct {
 	profiles  bool
 	node      int
 	rounds    int
+	groups    int
+	mix       [3]int // percent of the Envoys: stalled, refusing, restless
 
 	quiet    time.Duration // before and after what is measured
 	pause    time.Duration // between rounds
@@ -72,6 +74,10 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.profiles, "profiles", false, "write profiles of xds-server, too")
 	f.IntVar(&o.node, "node", 30<<10, "`bytes` of an Envoy's node message")
 	f.IntVar(&o.rounds, "rounds", 5, "changes of one filter in a run")
+	f.IntVar(&o.groups, "groups", 500, "`number` of groups of nodes for a change that concerns one of them; 0: not measured")
+	f.IntVar(&o.mix[0], "stalled", 0, "`percent` of the Envoys that stop reading once they are ready")
+	f.IntVar(&o.mix[1], "refusing", 0, "`percent` of the Envoys that refuse every change")
+	f.IntVar(&o.mix[2], "restless", 0, "`percent` of the Envoys that connect again every second or two")
 	f.DurationVar(&o.quiet, "quiet", time.Second, "rest before and after what is measured")
 	f.DurationVar(&o.patience, "patience", time.Minute, "longest time that a change may take")
 	f.BoolVar(&short, "short", false, "a short run with 20 Envoys, to see that it works")
@@ -80,6 +86,7 @@ func parse(args []string) (options, error) {
 	}
 	o.pause = 200 * time.Millisecond
 	if short {
+		o.groups = 10
 		clients, o.rounds, o.quiet, o.pause, o.patience = "20", 1, 50*time.Millisecond, 0, 20*time.Second
 	}
 	for word := range strings.SplitSeq(clients, ",") {
@@ -112,7 +119,7 @@ func compare(ctx context.Context, args []string) error {
 		return err
 	}
 	report.table(os.Stdout)
-	return report.write(o.out)
+	return nil
 }
 
 func runAll(ctx context.Context, o options, dir string) (*Report, error) {
@@ -140,9 +147,18 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 			return nil, err
 		}
 		report.Results = append(report.Results, result)
+		report.scale()
+		if err := report.write(o.out); err != nil { // what there is, should a later one fail
+			return nil, err
+		}
 	}
-	report.scale()
-	return report, nil
+	if o.groups > 0 {
+		fmt.Fprintln(os.Stderr, "measuring", o.groups, "groups")
+		if report.Groups, err = groups(ctx, o, filepath.Join(dir, "groups")); err != nil {
+			return nil, err
+		}
+	}
+	return report, report.write(o.out)
 }
 
 // runs are all combinations, the same work for each server one after the other.

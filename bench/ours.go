@@ -38,8 +38,7 @@ func ours(program string) startFunc {
 				return nil, err
 			}
 		}
-		listener := "kind: Listener\nname: web\naddress: 127.0.0.1:8080\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n"
-		if err := d.write("web.yaml", listener); err != nil {
+		if err := d.write("web.yaml", webListener); err != nil {
 			return nil, err
 		}
 		if err := d.change(1, allFilters()); err != nil {
@@ -107,6 +106,13 @@ func poll(ctx context.Context, timeout time.Duration, check func() error) error 
 	}
 }
 
+const webListener = `kind: Listener
+name: web
+address: 127.0.0.1:8080
+routes:
+- {prefix: /, upstream: "127.0.0.1:9000"}
+`
+
 // directory is one of definitions; its files are replaced whole.
 type directory struct{ path string }
 
@@ -116,7 +122,7 @@ func (d directory) write(name, content string) error {
 
 func (d directory) change(revision int, filters []int) error {
 	for _, i := range filters {
-		if err := d.write(filterName(i)+".yaml", d.filter(i, config(i, revision), "")); err != nil {
+		if err := d.write(filterName(i)+".yaml", d.filter(i, config(i, revision))); err != nil {
 			return err
 		}
 	}
@@ -129,12 +135,12 @@ const (
 	moduleFile    = "filter.wasm"
 )
 
-func (directory) filter(i int, config, rest string) string {
+func (directory) filter(i int, config string) string {
 	module := moduleFile
 	if i == 0 {
 		module = ownModuleFile
 	}
-	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\norder: %d\nconfig: %q\n%s", filterName(i), module, i, config, rest)
+	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\norder: %d\nconfig: %q\n", filterName(i), module, i, config)
 }
 
 func (d directory) build(file string, revision, size int) error {

@@ -20,6 +20,7 @@ type Report struct {
 	Bytes   int       `json:"configBytes"`
 	Results []*Result `json:"results"`
 	Ratios  []Ratio   `json:"ratios"`
+	Groups  *Groups   `json:"groups,omitempty"`
 }
 
 // Ratio is a figure of xds-server's over naive's on the same work.
@@ -80,6 +81,7 @@ func figures() []figure {
 
 // scale compares xds-server with naive wherever both were measured.
 func (r *Report) scale() {
+	r.Ratios = nil
 	for _, ours := range r.Results {
 		for _, naive := range r.Results {
 			if ours.Server != "wasmxds" || naive.Server != "naive" ||
@@ -103,6 +105,9 @@ func (r *Report) scale() {
 }
 
 func (r *Report) table(out io.Writer) {
+	if r.Groups != nil {
+		defer r.Groups.table(out)
+	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, res := range r.Results {
 		fmt.Fprintf(out, "\n%v: %.1f KB a connection\n", res.run, res.Memory/1024)
@@ -116,6 +121,9 @@ func (r *Report) table(out io.Writer) {
 				f.CPU, f.ClientCPU, f.Responses, f.Bytes/1024, f.Fetches, f.Refetches, f.Failed)
 		}
 		w.Flush()
+		if res.RefusingPushes > 0 {
+			fmt.Fprintf(out, "an Envoy that refuses got %.1f responses with filters\n", res.RefusingPushes)
+		}
 	}
 	if len(r.Ratios) == 0 {
 		return

@@ -65,6 +65,10 @@ type Result struct {
 	Memory float64             `json:"memory"` // resident bytes a connection, after the pushes of "one"
 	Idle   float64             `json:"idle"`   // resident bytes before any connection
 	Scenes map[string]*Figures `json:"scenes"`
+
+	// RefusingPushes is how many responses with filters came to an Envoy that
+	// refuses every change, in the whole run.
+	RefusingPushes float64 `json:"refusingPushes,omitempty"`
 }
 
 // The scenes, in their order.
@@ -96,19 +100,26 @@ func play(ctx context.Context, r run, o options, begin startFunc, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	f, err := fleet.New(fleet.Options{Address: s.address, Delta: r.Delta, TLS: r.tlsConfig(), Clients: r.Clients, Node: o.node})
+	fo := fleet.Options{Address: s.address, Delta: r.Delta, TLS: r.tlsConfig(), Clients: r.Clients, Node: o.node, RefuseAbove: 1}
+	for i, role := range []fleet.Role{fleet.Stalled, fleet.Refusing, fleet.Restless} {
+		fo.Roles[role] = r.Clients * o.mix[i] / 100
+	}
+	f, err := fleet.New(fo)
 	if err != nil {
 		_ = s.stop()
 		return nil, err
 	}
 	st := &stage{run: r, options: o, subject: s, fleet: f, revision: 1, result: &Result{run: r, Scenes: map[string]*Figures{}}}
-	err = st.play(ctx, dir)
+	err = st.play(ctx)
 	if err != nil && s.admin != "" { // what the server thinks of it
 		err = errors.Join(err, save(context.WithoutCancel(ctx), "http://"+s.admin+"/api/v1/status?limit=1000000", filepath.Join(o.out, "stuck.json")))
 	}
 	f.Stop()
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, strings.Join(f.Lacking(3), "\n"))
+	}
+	if n := fo.Roles[fleet.Refusing]; n > 0 {
+		st.result.RefusingPushes = float64(f.Pushes(fleet.Refusing)) / float64(n)
 	}
 	if ended := s.stop(); err == nil {
 		err = ended
@@ -126,7 +137,7 @@ func (r run) tlsConfig() *tls.Config {
 	return r.keys.client
 }
 
-func (st *stage) play(ctx context.Context, dir string) error {
+func (st *stage) play(ctx context.Context) error {
 	rest(ctx, st.quiet)
 	idle, err := st.subject.process.resident()
 	if err != nil {
@@ -157,7 +168,7 @@ func (st *stage) play(ctx context.Context, dir string) error {
 		return err
 	}
 	st.result.Memory = float64(after-idle) / float64(st.Clients)
-	if err := st.profile(ctx, dir); err != nil {
+	if err := st.profile(ctx); err != nil {
 		return err
 	}
 	if err := st.scene(ctx, sceneAll, (st.rounds+1)/2, func(int) (*fleet.Goal, error) {
@@ -171,7 +182,9 @@ func (st *stage) play(ctx context.Context, dir string) error {
 	}); err != nil || st.subject.module == nil {
 		return err
 	}
-	if err := st.scene(ctx, sceneModule, 1, func(int) (*fleet.Goal, error) { return st.modules(1 << 10) }); err != nil {
+	if err := st.processor(ctx, sceneModule, func() error {
+		return st.scene(ctx, sceneModule, 1, func(int) (*fleet.Goal, error) { return st.modules(1 << 10) })
+	}); err != nil {
 		return err
 	}
 	return st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) })
@@ -244,33 +257,52 @@ func (st *stage) meter() (m meter, err error) {
 	return m, err
 }
 
-// profile keeps profiles of the server: its heap, and its processor time
-// during a few more changes.
-func (st *stage) profile(ctx context.Context, dir string) error {
+// profile keeps profiles of the server: its heap and goroutines, and its
+// processor time while one filter changes again and again.
+func (st *stage) profile(ctx context.Context) error {
 	if !st.profiles || st.subject.admin == "" {
 		return nil
 	}
-	base := "http://" + st.subject.admin + "/debug/pprof/"
-	name := fmt.Sprintf("%s-%s-%d", st.Server, st.protocol(), st.Clients)
 	for _, kind := range []string{"heap", "goroutine"} {
-		if err := save(ctx, base+kind, filepath.Join(st.out, name+"-"+kind+".pprof")); err != nil {
+		if err := st.save(ctx, kind, kind); err != nil {
 			return err
 		}
+	}
+	return st.processor(ctx, "changes", func() error {
+		for end := time.Now().Add(profileTime); time.Now().Before(end); {
+			g, err := st.changes([]int{7}, st.subject.change)
+			if err != nil {
+				return err
+			}
+			if _, err := g.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// profileTime is how long a profile of processor time takes.
+const profileTime = 5 * time.Second
+
+// processor keeps a profile of the server's processor time from the beginning
+// of f on, where profiles are asked for.
+func (st *stage) processor(ctx context.Context, name string, f func() error) error {
+	if !st.profiles || st.subject.admin == "" {
+		return f()
 	}
 	saved := make(chan error, 1)
 	go func() {
-		saved <- save(ctx, base+"profile?seconds=5", filepath.Join(st.out, name+"-cpu.pprof"))
+		saved <- st.save(ctx, fmt.Sprintf("profile?seconds=%.0f", profileTime.Seconds()), name)
 	}()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
-		g, err := st.changes([]int{7}, st.subject.change)
-		if err != nil {
-			return err
-		}
-		if _, err := g.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return <-saved
+	rest(ctx, 100*time.Millisecond) // until it has begun
+	err := f()
+	return errors.Join(err, <-saved)
+}
+
+func (st *stage) save(ctx context.Context, what, name string) error {
+	file := fmt.Sprintf("%s-%s.pprof", strings.ReplaceAll(st.String(), " ", "-"), name)
+	return save(ctx, "http://"+st.subject.admin+"/debug/pprof/"+what, filepath.Join(st.out, file))
 }
 
 // rest waits.

@@ -172,7 +172,7 @@ func (e *envoy) receive(b []byte) error {
 	if err := r.decode(b, f.options.Delta); err != nil {
 		return err
 	}
-	f.counters.responses.Add(1)
+	f.responded()
 	if r.kind == kinds {
 		return nil
 	}

@@ -17,8 +17,9 @@ type Goal struct {
 	slots    []string
 	start    time.Time
 
-	left atomic.Int64
-	done chan struct{} // closed when all have met it
+	first atomic.Int64 // nanoseconds until the first response; 0: none yet
+	left  atomic.Int64
+	done  chan struct{} // closed when all have met it
 
 	mu    sync.Mutex
 	times []time.Duration
@@ -62,6 +63,17 @@ func (f *Fleet) meets(e *envoy) {
 	g.mu.Unlock()
 	if g.left.Add(-1) == 0 {
 		close(g.done)
+	}
+}
+
+// First is how long after Watch the first response came to any Envoy.
+func (g *Goal) First() time.Duration { return time.Duration(g.first.Load()) }
+
+// responded notes that a response has come.
+func (f *Fleet) responded() {
+	f.counters.responses.Add(1)
+	if g := f.goal.Load(); g != nil && g.first.Load() == 0 {
+		g.first.CompareAndSwap(0, int64(time.Since(g.start)))
 	}
 }
 
