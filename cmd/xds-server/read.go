@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -111,7 +112,18 @@ func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
 	return set, append(problems, found...)
 }
 
-func readLimited(name string) ([]byte, error) { return readUpTo(name, definition.MaxSize) }
+func readLimited(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, definition.MaxSize+1))
+	if err == nil && len(data) > definition.MaxSize {
+		err = fmt.Errorf("larger than %d bytes, the most that is read", definition.MaxSize)
+	}
+	return data, err
+}
 
 // asIfThere is the set that serve would have if every module could be had.
 func asIfThere(set *definition.Set) *module.Set {

@@ -176,7 +176,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
 	s.xds = xds.New(xds.Options{
-		Log: log, Dir: data.path("listeners"), Allow: guard.admission.allow,
+		Log: log, Dir: data.path("listeners"), Allow: guard.admission.Allow,
 		Swapped: func(w xds.Swap) { s.admin.Swapped(w) },
 	})
 	s.grpc = xds.NewGRPC(guard.grpc()...)

@@ -136,7 +136,7 @@ func (f *statusFlags) client(timeout time.Duration) (*admin.Client, error) {
 	transport.TLSClientConfig = config
 	client := &http.Client{Transport: transport, Timeout: timeout}
 	if f.token != "" {
-		client.Transport = &bearer{f.token, transport}
+		client.Transport = &admin.Bearer{File: f.token, Next: transport}
 	}
 	return &admin.Client{URL: f.admin, HTTP: client}, nil
 }

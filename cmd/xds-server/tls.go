@@ -15,8 +15,10 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
+	"wasmxds/admin"
 	"wasmxds/certs"
 	"wasmxds/definition"
+	"wasmxds/identity/admission"
 )
 
 const secureHelp = `TLS: with --tls-cert and --tls-key, Envoys' streams and modules are served by TLS,
@@ -115,8 +117,8 @@ func isLoopback(l net.Listener) bool {
 // guard keeps to the secureFlags, and to what is in their files now.
 type guard struct {
 	ads, admin *certs.Store // nil: no TLS
-	admission  *admission
-	token      *token // nil: none is asked for
+	admission  *admission.Admission
+	token      *admin.Token // nil: none is asked for
 	files      []guardedFile
 	log        *slog.Logger
 }
@@ -146,11 +148,13 @@ func (f *secureFlags) open(log *slog.Logger) (*guard, error) {
 	}
 	var err error
 	if f.token != "" {
-		if g.token, err = newToken(f.token, log); err != nil {
-			return nil, err
+		if g.token, err = admin.NewToken(f.token, log); err != nil {
+			return nil, fmt.Errorf("--admin-token-file: %w", err)
 		}
 	}
-	g.admission, err = newAdmission(f.policy, f.streams, f.identityStreams, log)
+	g.admission, err = admission.New(admission.Options{
+		Policy: f.policy, Streams: f.streams, PerIdentity: f.identityStreams, Log: log,
+	})
 	return g, err
 }
 
@@ -167,9 +171,9 @@ func (g *guard) warn(f *secureFlags, ls *listeners) {
 
 // grpc are the options for ADS.
 func (g *guard) grpc() []grpc.ServerOption {
-	opts := []grpc.ServerOption{grpc.StreamInterceptor(g.admission.intercept)}
+	opts := []grpc.ServerOption{grpc.StreamInterceptor(g.admission.Intercept)}
 	if g.ads != nil {
-		opts = append(opts, grpc.Creds(newTransport(g.ads.Server("h2"))))
+		opts = append(opts, grpc.Creds(admission.Credentials(g.ads.Server("h2"))))
 	}
 	return opts
 }
@@ -194,9 +198,9 @@ func scheme(store *certs.Store) string {
 func (g *guard) adminHandler(l net.Listener, h http.Handler) http.Handler {
 	switch {
 	case g.token != nil:
-		return g.token.ask(h)
+		return g.token.Ask(h)
 	case g.admin == nil && isLoopback(l): // by TLS, the name is the certificate's
-		return local(h)
+		return admin.Local(h)
 	}
 	return h
 }
@@ -229,12 +233,12 @@ func (g *guard) reload() {
 	for _, f := range g.files {
 		f.store.Reload()
 	}
-	g.admission.reload()
+	g.admission.Reload()
 }
 
 // problems are what is wrong with the files that are there.
 func (g *guard) problems(now time.Time) []definition.Problem {
-	all := g.admission.problems()
+	all := g.admission.Problems()
 	for _, f := range g.files {
 		switch st := f.store.Status(); {
 		case st.Err != nil:

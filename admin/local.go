@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// local lets only requests through that name this machine: a page in a
+// Local lets only requests through that name this machine: a page in a
 // browser on it may come from anywhere, and can have its own name lead to
 // 127.0.0.1 after it was loaded (DNS rebinding). Then it could read what
 // only who is on this machine may.
-func local(next http.Handler) http.Handler {
+func Local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r.Host) {
 			http.Error(w, "this address is for this machine alone: ask for it as localhost or 127.0.0.1", http.StatusMisdirectedRequest)

@@ -1,20 +1,21 @@
-package main
+package admin
 
 import (
 	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 )
 
-// token is the secret that the admin address asks for: as a bearer's, or as a
+// Token is the secret that the admin address asks for: as a bearer's, or as a
 // password, since that is what browsers can ask their users for. The file is
 // read at each request, so it can be changed at any time.
-type token struct {
+type Token struct {
 	file string
 	log  *slog.Logger
 }
@@ -25,26 +26,35 @@ const (
 	maxToken = 4 << 10
 )
 
-func newToken(file string, log *slog.Logger) (*token, error) {
-	t := &token{file, log}
+// NewToken reads the token, which must be there.
+func NewToken(file string, log *slog.Logger) (*Token, error) {
+	t := &Token{file, log}
 	_, err := t.read()
 	return t, err
 }
 
-func (t *token) read() ([]byte, error) {
-	b, err := readUpTo(t.file, maxToken)
+func (t *Token) read() ([]byte, error) {
+	f, err := os.Open(t.file)
 	if err != nil {
-		return nil, fmt.Errorf("--admin-token-file: %w", err)
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(b) > maxToken {
+		return nil, fmt.Errorf("%s: more than %d bytes", t.file, maxToken)
 	}
 	if b = bytes.TrimSpace(b); len(b) < minToken {
-		return nil, fmt.Errorf("--admin-token-file %s: %d bytes, needs at least %d", t.file, len(b), minToken)
+		return nil, fmt.Errorf("%s: %d bytes, needs at least %d", t.file, len(b), minToken)
 	}
 	return b, nil
 }
 
-// ask lets those through who know the token. Health and readiness are for all:
+// Ask lets those through who know the token. Health and readiness are for all:
 // they tell nothing, and what asks for them often can't show a token.
-func (t *token) ask(next http.Handler) http.Handler {
+func (t *Token) Ask(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
 			next.ServeHTTP(w, r)
@@ -57,7 +67,7 @@ func (t *token) ask(next http.Handler) http.Handler {
 		if err != nil || !same(shown(r), want) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="xds-server", charset="UTF-8"`)
 			w.Header().Add("WWW-Authenticate", `Bearer realm="xds-server"`)
-			http.Error(w, "needs the token of --admin-token-file, as a bearer's or as a password", http.StatusUnauthorized)
+			http.Error(w, "needs the token, as a bearer's or as a password", http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -82,18 +92,18 @@ func same(a, b []byte) bool {
 	return subtle.ConstantTimeCompare(sumA[:], sumB[:]) == 1
 }
 
-// bearer shows a token from a file.
-type bearer struct {
-	file string
-	next http.RoundTripper
+// Bearer is a [Client]'s transport that shows the token in a file.
+type Bearer struct {
+	File string
+	Next http.RoundTripper
 }
 
-func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := os.ReadFile(b.file)
+func (b *Bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := os.ReadFile(b.File)
 	if err != nil {
-		return nil, fmt.Errorf("read --admin-token-file: %w", err)
+		return nil, fmt.Errorf("read the token: %w", err)
 	}
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(token)))
-	return b.next.RoundTrip(r)
+	return b.Next.RoundTrip(r)
 }

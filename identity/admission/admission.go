@@ -1,14 +1,18 @@
-package main
+// Package admission lets streams in: those of clients that an
+// [identity.Policy] allows, within limits.
+//
+// Start with [New]. A grpc.Server that serves them takes [Admission.Intercept]
+// as its interceptor and [Credentials] for TLS; [Admission.Allow] decides on
+// each stream. [Admission.Reload] takes in a policy that has changed; it also
+// holds for streams that are open.
+package admission
 
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -16,9 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -26,9 +28,10 @@ import (
 	"wasmxds/identity"
 )
 
-// admission decides which streams there may be: whether a client may be the
-// node that it says it is, and how many there are of it.
-type admission struct {
+// Admission decides which streams there may be: whether a client may be the
+// node that it says it is, and how many there are of it. It is safe for
+// concurrent use.
+type Admission struct {
 	file           string // of the policy; "": there is none
 	limit, perWhom int
 	wait           time.Duration // for the first request of a stream
@@ -50,10 +53,19 @@ type admitted struct {
 	end  func() error // of the connection; nil: without TLS
 }
 
-func newAdmission(policy string, limit, perWhom int, log *slog.Logger) (*admission, error) {
-	a := &admission{file: policy, limit: limit, perWhom: perWhom, wait: firstRequest, log: log,
+// Options say whom New lets in.
+type Options struct {
+	Policy      string // file of an [identity.Policy]; "": every client may be every node
+	Streams     int    // at once
+	PerIdentity int    // streams at once with the same names in their certificate
+	Log         *slog.Logger
+}
+
+// New reads the policy, which must be good.
+func New(o Options) (*Admission, error) {
+	a := &Admission{file: o.Policy, limit: o.Streams, perWhom: o.PerIdentity, wait: firstRequest, log: o.Log,
 		open: map[*admitted]struct{}{}, ofWhom: map[string]int{}}
-	if a.reload(); a.file != "" && a.policy == nil {
+	if a.Reload(); a.file != "" && a.policy == nil {
 		var all []error
 		for _, p := range a.wrong {
 			all = append(all, p)
@@ -63,9 +75,9 @@ func newAdmission(policy string, limit, perWhom int, log *slog.Logger) (*admissi
 	return a, nil
 }
 
-// allow is nil when the stream of ctx may be node; it counts as open until ctx
-// ends.
-func (a *admission) allow(ctx context.Context, node definition.Node) error {
+// Allow is nil when the stream of ctx may be node; it counts as open until ctx
+// ends. It is for xds.Options.Allow.
+func (a *Admission) Allow(ctx context.Context, node definition.Node) error {
 	s := &admitted{node: node}
 	if p, ok := peer.FromContext(ctx); ok {
 		if info, ok := p.AuthInfo.(*connection); ok {
@@ -95,52 +107,10 @@ func (a *admission) allow(ctx context.Context, node definition.Node) error {
 	return nil
 }
 
-// firstRequest is how long a stream may take to say who it is.
-const firstRequest = 10 * time.Second
-
-// intercept bounds streams that have not said who they are: in number, and in
-// time.
-func (a *admission) intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
-	if a.strangers.Add(1) > int64(a.limit) {
-		a.strangers.Add(-1)
-		return status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
-	}
-	s := &stranger{ServerStream: st, left: sync.OnceFunc(func() { a.strangers.Add(-1) }), wait: a.wait}
-	defer s.left()
-	return serve(srv, s)
-}
-
-// stranger is a stream that has not said who it is until a first message has
-// come.
-type stranger struct {
-	grpc.ServerStream
-	left func() // its last moment as a stranger
-	wait time.Duration
-	seen bool
-}
-
-func (s *stranger) RecvMsg(m any) error {
-	if s.seen {
-		return s.ServerStream.RecvMsg(m)
-	}
-	s.seen = true
-	got := make(chan error, 1)
-	go func() { got <- s.ServerStream.RecvMsg(m) }() // ends with the stream
-	late := time.NewTimer(s.wait)
-	defer late.Stop()
-	select {
-	case err := <-got:
-		s.left()
-		return err
-	case <-late.C:
-		return status.Errorf(codes.DeadlineExceeded, "no request within %v", s.wait)
-	}
-}
-
 // name is what streams are counted by.
 func (s *admitted) name() string { return strings.Join(s.who, " ") }
 
-func (a *admission) ended(s *admitted) {
+func (a *Admission) ended(s *admitted) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.open, s)
@@ -149,13 +119,13 @@ func (a *admission) ended(s *admitted) {
 	}
 }
 
-// reload takes in the policy if its file has changed and is good, and then
+// Reload takes in the policy if its file has changed and is good, and then
 // ends the connections of those that may no longer be what they are.
-func (a *admission) reload() {
+func (a *Admission) Reload() {
 	if a.file == "" {
 		return
 	}
-	raw, err := readUpTo(a.file, identity.MaxSize)
+	raw, err := read(a.file)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
@@ -185,7 +155,7 @@ func (a *admission) reload() {
 }
 
 // reject keeps the policy from before. The caller holds a.mu.
-func (a *admission) reject(problems []definition.Problem) {
+func (a *Admission) reject(problems []definition.Problem) {
 	for i := range problems {
 		if a.policy != nil && problems[i].Hint == "" {
 			problems[i].Hint = "the policy from before stays in force"
@@ -197,54 +167,20 @@ func (a *admission) reject(problems []definition.Problem) {
 	a.wrong = problems
 }
 
-func (a *admission) problems() []definition.Problem {
+// Problems are what is wrong with the policy's file as it is now.
+func (a *Admission) Problems() []definition.Problem {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.wrong)
 }
 
-// transport is TLS that tells each stream how to end its connection: gRPC has
-// no other way to end a stream from outside.
-type transport struct {
-	credentials.TransportCredentials
-}
-
-func newTransport(config *tls.Config) *transport {
-	return &transport{credentials.NewTLS(config)}
-}
-
-// connection is what a stream knows of its connection.
-type connection struct {
-	credentials.TLSInfo
-	end func() error
-}
-
-func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	tlsInfo, ok := info.(credentials.TLSInfo)
-	if !ok {
-		return nil, nil, fmt.Errorf("a handshake by %T gave %T", t.TransportCredentials, info)
-	}
-	return conn, &connection{tlsInfo, raw.Close}, nil
-}
-
-func (t *transport) Clone() credentials.TransportCredentials {
-	return &transport{t.TransportCredentials.Clone()}
-}
-
-// readUpTo reads a file that is no larger than limit.
-func readUpTo(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+// read gives what is in the file, and of one that is too large enough for
+// identity.Parse to say so.
+func read(file string) ([]byte, error) {
+	f, err := os.Open(file)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("larger than %d bytes, the most that is read", limit)
-	}
-	return data, err
+	return io.ReadAll(io.LimitReader(f, identity.MaxSize+1))
 }

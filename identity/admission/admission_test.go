@@ -1,4 +1,4 @@
-package main
+package admission
 
 import (
 	"context"
@@ -49,14 +49,14 @@ func writePolicy(t *testing.T, file, content string) {
 const everyNode = "rules:\n- who: [spiffe://example.com/node/*]\n  ids: [\"$1\", \"$1-*\"]\n"
 
 func TestStreamLimits(t *testing.T) {
-	a, err := newAdmission(policyFile(t, everyNode), 3, 2, slog.New(slog.DiscardHandler))
+	a, err := New(Options{Policy: policyFile(t, everyNode), Streams: 3, PerIdentity: 2, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	allow := func(id, node string) (context.CancelFunc, error) {
 		ctx, end := streamOf("spiffe://example.com/node/"+id, nil)
 		t.Cleanup(end)
-		return end, a.allow(ctx, definition.Node{ID: node})
+		return end, a.Allow(ctx, definition.Node{ID: node})
 	}
 	refused := func(id, node string, code codes.Code, why string) {
 		t.Helper()
@@ -89,7 +89,7 @@ func TestStreamLimits(t *testing.T) {
 
 func TestPolicyReload(t *testing.T) {
 	file := policyFile(t, everyNode)
-	a, err := newAdmission(file, 10, 10, slog.New(slog.DiscardHandler))
+	a, err := New(Options{Policy: file, Streams: 10, PerIdentity: 10, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,32 +97,32 @@ func TestPolicyReload(t *testing.T) {
 	for _, id := range []string{"a", "b"} {
 		ctx, end := streamOf("spiffe://example.com/node/"+id, func() error { ended[id] = true; return nil })
 		defer end()
-		if err := a.allow(ctx, definition.Node{ID: id}); err != nil {
+		if err := a.Allow(ctx, definition.Node{ID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for name, wrong := range map[string]string{"not a policy": "rules: [{whom: a}]", "empty": "", "too large": strings.Repeat("#", 2<<20)} {
 		writePolicy(t, file, wrong)
-		a.reload()
-		if len(a.problems()) == 0 || len(ended) > 0 {
-			t.Errorf("%s: problems %v, ended %v", name, a.problems(), ended)
+		a.Reload()
+		if len(a.Problems()) == 0 || len(ended) > 0 {
+			t.Errorf("%s: problems %v, ended %v", name, a.Problems(), ended)
 		}
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	a.reload()
-	if len(a.problems()) != 1 || len(ended) > 0 {
-		t.Errorf("file is gone: problems %v, ended %v", a.problems(), ended)
+	a.Reload()
+	if len(a.Problems()) != 1 || len(ended) > 0 {
+		t.Errorf("file is gone: problems %v, ended %v", a.Problems(), ended)
 	}
 	writePolicy(t, file, strings.ReplaceAll(everyNode, "/*", "/b"))
-	a.reload()
-	if len(a.problems()) == 0 { // "$1" has nothing to stand for now
+	a.Reload()
+	if len(a.Problems()) == 0 { // "$1" has nothing to stand for now
 		t.Error("a reference to nothing was taken")
 	}
 	writePolicy(t, file, "rules:\n- who: [spiffe://example.com/node/b]\n  ids: [b]\n")
-	a.reload()
-	if len(a.problems()) > 0 || !ended["a"] || ended["b"] {
-		t.Errorf("problems %v, ended %v", a.problems(), ended)
+	a.Reload()
+	if len(a.Problems()) > 0 || !ended["a"] || ended["b"] {
+		t.Errorf("problems %v, ended %v", a.Problems(), ended)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"log/slog"
@@ -19,11 +19,11 @@ func TestToken(t *testing.T) {
 		}
 	}
 	write(secret + "\n")
-	tok, err := newToken(file, slog.New(slog.DiscardHandler))
+	tok, err := NewToken(file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := tok.ask(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := tok.Ask(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	ask := func(path, authorization string) int {
 		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
 		if authorization != "" {
@@ -73,7 +73,7 @@ func TestToken(t *testing.T) {
 		if got := ask("/", basic(bad)); got != 401 {
 			t.Errorf("token %q: %d", bad, got)
 		}
-		if _, err := newToken(file, slog.New(slog.DiscardHandler)); err == nil {
+		if _, err := NewToken(file, slog.New(slog.DiscardHandler)); err == nil {
 			t.Errorf("token %q: no error", bad)
 		}
 	}

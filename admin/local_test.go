@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"net/http"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestRebinding(t *testing.T) {
-	h := local(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := Local(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for host, want := range map[string]int{
 		"127.0.0.1:19000": 200, "127.0.0.1": 200, "[::1]:19000": 200, "[::1]": 200, "localhost:19000": 200, "LOCALHOST.": 200,
 		"wasmxds.localhost:19000": 200, "10.0.0.1:1": 200,

@@ -1,0 +1,52 @@
+package admission
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// firstRequest is how long a stream may take to say who it is.
+const firstRequest = 10 * time.Second
+
+// Intercept bounds streams that have not said who they are: in number, and in
+// time.
+func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
+	if a.strangers.Add(1) > int64(a.limit) {
+		a.strangers.Add(-1)
+		return status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
+	}
+	s := &stranger{ServerStream: st, left: sync.OnceFunc(func() { a.strangers.Add(-1) }), wait: a.wait}
+	defer s.left()
+	return serve(srv, s)
+}
+
+// stranger is a stream that has not said who it is until a first message has
+// come.
+type stranger struct {
+	grpc.ServerStream
+	left func() // its last moment as a stranger
+	wait time.Duration
+	seen bool
+}
+
+func (s *stranger) RecvMsg(m any) error {
+	if s.seen {
+		return s.ServerStream.RecvMsg(m)
+	}
+	s.seen = true
+	got := make(chan error, 1)
+	go func() { got <- s.ServerStream.RecvMsg(m) }() // ends with the stream
+	late := time.NewTimer(s.wait)
+	defer late.Stop()
+	select {
+	case err := <-got:
+		s.left()
+		return err
+	case <-late.C:
+		return status.Errorf(codes.DeadlineExceeded, "no request within %v", s.wait)
+	}
+}

@@ -1,0 +1,104 @@
+package admission
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"go.uber.org/goleak"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+)
+
+// silent opens streams, and says nothing.
+func silent(t *testing.T, a *Admission, n int) []discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(grpc.StreamInterceptor(a.Intercept))
+	discoveryv3.RegisterAggregatedDiscoveryServiceServer(server, listening{})
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		goleak.VerifyNone(t)
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	t.Cleanup(cancel)
+	var all []discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient
+	for range n {
+		st, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).StreamAggregatedResources(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, st)
+	}
+	return all
+}
+
+// listening is a server that only listens.
+type listening struct {
+	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
+}
+
+func (listening) StreamAggregatedResources(st discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
+	for {
+		if _, err := st.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+func TestSilentStream(t *testing.T) {
+	a, err := New(Options{Streams: 10, PerIdentity: 10, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.wait = 50 * time.Millisecond
+	st := silent(t, a, 1)[0]
+	if _, err := st.Recv(); status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "no request within 50ms") {
+		t.Errorf("ended with %v", err)
+	}
+	if n := a.strangers.Load(); n != 0 {
+		t.Errorf("%d streams still count", n)
+	}
+}
+
+func TestTooManySilentStreams(t *testing.T) {
+	a, err := New(Options{Streams: 2, PerIdentity: 2, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.wait = 5 * time.Second
+	ended := make(chan error, 3)
+	for _, st := range silent(t, a, 3) {
+		go func() {
+			_, err := st.Recv()
+			ended <- err
+		}()
+	}
+	if err := <-ended; status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("ended with %v", err)
+	}
+	for range 2 {
+		if err := <-ended; status.Code(err) != codes.DeadlineExceeded {
+			t.Errorf("ended with %v", err)
+		}
+	}
+}
