@@ -53,6 +53,7 @@ func TestCommands(t *testing.T) {
 	tools := prepare(t, root)
 	for _, name := range documents(t, root) {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			text, err := os.ReadFile(filepath.Join(root, name))
 			must(t, err)
 			commands, err := parse(string(text))
@@ -103,7 +104,7 @@ func TestLinks(t *testing.T) {
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	must(t, err)
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
-	target := regexp.MustCompile("`make ([a-z][a-z-]*)[^`]*`")
+	target := regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`")
 	for _, name := range append(documents(t, root), "CHANGELOG.md", "ARCHITECTURE.md") {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		must(t, err)
