@@ -61,7 +61,12 @@ e2e: tools ## only the tests with real Envoys
 
 .PHONY: swap-report
 swap-report: tools ## every scene at full counts, beside a plain server, into docs/swap.md
-	go test -count=1 -timeout 60m ./e2e -full -report $(CURDIR)/docs/swap.md
+	go test -count=1 -timeout 60m ./e2e -swaps 50 -report $(CURDIR)/docs/swap.md
+
+.PHONY: soak
+soak: SOAK ?= 10m
+soak: tools ## changes and faults at random, on real and played Envoys (SOAK=1h)
+	go run ./e2e/soak -duration $(SOAK)
 
 .PHONY: bench
 bench: ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-clients 100)

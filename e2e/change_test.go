@@ -19,7 +19,7 @@ func TestSuperseded(t *testing.T) {
 		e := s.edge(c)
 		l := e.load("web", "x-hello")
 		s.seen(l, e.Started, "x-hello", "0")
-		n := 4 * swaps()
+		n := 4 * rounds()
 		for i := 1; i <= n; i++ {
 			start := s.hello(strconv.Itoa(i))
 			if i < n {
@@ -66,7 +66,7 @@ func TestAddAndRemove(t *testing.T) {
 		e := f.envoy(c, "edge-1")
 		l := e.load("web", "x-hello")
 		f.seen(l, e.Started, "x-hello", "there")
-		for i := range swaps() {
+		for i := range rounds() {
 			name := "extra-" + strconv.Itoa(i)
 			start := f.write("extra.yaml", filter(name, f.module(wasmtest.Filter{Header: "x-extra", Value: name}))+
 				"---\n"+f.listener("other-"+name))
@@ -106,7 +106,7 @@ func TestStreams(t *testing.T) {
 			Address: e.address("web"), Headers: []string{"x-hello"}, Path: "/?stream=50", Workers: 12})
 		t.Cleanup(func() { l.Stop() })
 		f.seen(l, e.Started, "x-hello", "0")
-		for i := 1; i <= swaps(); i++ {
+		for i := 1; i <= rounds(); i++ {
 			f.seen(l, set(i), "x-hello", strconv.Itoa(i))
 		}
 		t.Log(f.good(l))
@@ -131,7 +131,7 @@ func TestOneVMID(t *testing.T) {
 		e := f.envoy(c, "edge-1")
 		l := e.load("web", "x-left", "x-right")
 		f.seen(l, e.Started, "x-left", "0")
-		for i := 1; i <= swaps(); i++ {
+		for i := 1; i <= rounds(); i++ {
 			start := set(i)
 			f.seen(l, start, "x-left", strconv.Itoa(i))
 			f.seen(l, start, "x-right", strconv.Itoa(i))
@@ -151,7 +151,7 @@ func TestStatusAgreesWithEnvoy(t *testing.T) {
 		f.serve()
 		e := f.envoy(c, "edge-1")
 		e.address("web")
-		for i := range swaps() {
+		for i := range rounds() {
 			url := f.module(wasmtest.Filter{Header: "x-one", Value: strconv.Itoa(i)})
 			f.write("one.yaml", filter("one", url))
 			f.eventually(func() error { return f.agrees(c, e, "one", "two") })
@@ -202,10 +202,11 @@ func (f *fleet) agrees(c combination, e *edge, names ...string) error {
 
 // TestMemory: many swaps leave no VM behind and cost Envoy no memory.
 func TestMemory(t *testing.T) {
-	if *full {
-		eachCombination(t, func(t *testing.T, c combination) { memory(t, c, 200) })
+	play := func(t *testing.T, c combination) { memory(t, c, 4**swaps) }
+	if report != nil {
+		eachCombination(t, play)
 	} else {
-		memory(t, newest(), 25)
+		play(t, newest())
 	}
 }
 

@@ -88,11 +88,7 @@ func (n *naiveFleet) push(filters ...filterSpec) time.Time {
 func TestNaiveSwaps(t *testing.T) {
 	for _, s := range swapScenes() {
 		play := func(t *testing.T, c combination) {
-			n := 1
-			if *full {
-				n = 10 // each that is lost is waited for
-			}
-			r := s.play(t, n, newTheirs(t, c, s.all(0)...))
+			r := s.play(t, max(1, s.swaps/5), newTheirs(t, c, s.all(0)...)) // each lost one is waited for
 			t.Log(r)
 			report.addTheirs(s.name, c, r)
 			if s.fetches > 0 && r.counts.Unfiltered+r.counts.Failed == 0 {
@@ -100,7 +96,7 @@ func TestNaiveSwaps(t *testing.T) {
 			}
 		}
 		t.Run(s.name, func(t *testing.T) {
-			if *full {
+			if report != nil {
 				eachCombination(t, play)
 			} else {
 				play(t, newest())

@@ -16,17 +16,12 @@ import (
 )
 
 var (
-	full       = flag.Bool("full", false, "play every scene at full counts")
+	swaps      = flag.Int("swaps", 5, "swaps of a module, a configuration or both in one scene; other scenes have a fifth of them, memory's four times as many")
 	reportFile = flag.String("report", "", "run the scenes of the report and write their counts to this file, between its markers")
 )
 
-// swaps is how many swaps a scene makes.
-func swaps() int {
-	if *full {
-		return 50
-	}
-	return 5
-}
+// rounds is how often the other scenes do what they do.
+func rounds() int { return max(5, *swaps/5) }
 
 // reported are the tests whose requests the report counts.
 var reported = []struct{ test, what string }{

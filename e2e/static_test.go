@@ -105,7 +105,7 @@ func TestStaticListeners(t *testing.T) {
 		e.ready()
 
 		var config, module []time.Duration
-		for i := 1; i <= swaps(); i++ {
+		for i := 1; i <= rounds(); i++ {
 			value := fmt.Sprint(i)
 			config = append(config, f.seen(l, second(value), "x-second", value))
 			module = append(module, f.seen(l, hello(value, wasmtest.None), "x-hello", value))

@@ -13,6 +13,7 @@ import (
 type swapScene struct {
 	name    string
 	filters []string
+	swaps   int
 	// fetches is how many modules each swap brings.
 	fetches int
 	// version gives a filter in its i-th version; its header's value is i.
@@ -26,10 +27,10 @@ func swapScenes() []swapScene {
 		ten = append(ten, fmt.Sprintf("f%d", i))
 	}
 	return []swapScene{
-		{"module", one, 1, func(name string, i int) filterSpec { return byModule(name, strconv.Itoa(i)) }},
-		{"config", one, 0, func(name string, i int) filterSpec { return byConfig(name, strconv.Itoa(i), "") }},
-		{"module and config", one, 1, func(name string, i int) filterSpec { return byConfig(name, strconv.Itoa(i), strconv.Itoa(i)) }},
-		{"ten filters at once", ten, 10, func(name string, i int) filterSpec { return byModule(name, strconv.Itoa(i)) }},
+		{"module", one, *swaps, 1, func(name string, i int) filterSpec { return byModule(name, strconv.Itoa(i)) }},
+		{"config", one, *swaps, 0, func(name string, i int) filterSpec { return byConfig(name, strconv.Itoa(i), "") }},
+		{"module and config", one, *swaps, 1, func(name string, i int) filterSpec { return byConfig(name, strconv.Itoa(i), strconv.Itoa(i)) }},
+		{"ten filters at once", ten, rounds(), 10, func(name string, i int) filterSpec { return byModule(name, strconv.Itoa(i)) }},
 	}
 }
 
@@ -100,7 +101,7 @@ func TestSwaps(t *testing.T) {
 	for _, s := range swapScenes() {
 		t.Run(s.name, func(t *testing.T) {
 			eachCombination(t, func(t *testing.T, c combination) {
-				r := s.play(t, swaps(), newOurs(t, c, s.all(0)...))
+				r := s.play(t, s.swaps, newOurs(t, c, s.all(0)...))
 				t.Log(r)
 				report.addOurs(s.name, c, r)
 				if r.counts.Bad() > 0 || r.counts.Requests == 0 {

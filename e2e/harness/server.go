@@ -155,9 +155,9 @@ type FilterStatus struct {
 	Since   time.Time `json:"since"`
 }
 
-// Status asks the server for its status.
+// Status asks the server for its status, with up to a thousand Envoys.
 func (s *Server) Status(ctx context.Context) (*Status, error) {
-	body, err := get(ctx, "http://"+s.Addresses.Admin+"/api/v1/status")
+	body, err := get(ctx, "http://"+s.Addresses.Admin+"/api/v1/status?limit=1000")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"wasmxds/e2e/wasmtest"
+)
+
+// fault is something that happens: a change, a bad one, or that something
+// breaks. What it breaks for a while, it has mended when strike returns.
+type fault struct {
+	name   string
+	strike func(ctx context.Context, s *stage) error
+}
+
+// any is one of the filters that are there.
+func (s *stage) any() string {
+	names := append(s.extras(), lasting...)
+	return names[s.random.IntN(len(names))]
+}
+
+func (s *stage) extras() []string { return slices.Sorted(maps.Keys(s.extra)) }
+
+func (s *stage) anyEnvoy() *envoy { return s.envoys[s.random.IntN(len(s.envoys))] }
+
+// change gives any filter another module.
+func (s *stage) change() error {
+	return s.put(s.any(), wasmtest.Filter{Value: strconv.Itoa(s.revision)}, "")
+}
+
+// changes are those of definitions.
+func changes() []fault {
+	bad := func(name string, m wasmtest.Filter, lines string) fault {
+		return fault{name, func(_ context.Context, s *stage) error {
+			m.Value = "bad " + strconv.Itoa(s.revision)
+			return s.put(s.any(), m, lines)
+		}}
+	}
+	return []fault{
+		{"module", func(_ context.Context, s *stage) error { return s.change() }},
+		{"configuration", func(_ context.Context, s *stage) error {
+			return s.put(s.any(), wasmtest.Filter{Value: "the same"}, "")
+		}},
+		{"burst", func(_ context.Context, s *stage) error {
+			for range 10 {
+				if err := s.change(); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"filter comes or goes", func(_ context.Context, s *stage) error {
+			name := fmt.Sprintf("extra-%d", s.random.IntN(4))
+			if s.extra[name] {
+				delete(s.extra, name)
+				return os.Remove(filepath.Join(s.definitions(), name+".yaml"))
+			}
+			s.extra[name] = true
+			return s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, fmt.Sprintf("order: %d\n", s.random.IntN(20)-10))
+		}},
+		{"listener comes or goes", func(_ context.Context, s *stage) error {
+			err := os.Remove(filepath.Join(s.definitions(), "other.yaml"))
+			if os.IsNotExist(err) {
+				return s.write("other", s.listener("other"))
+			}
+			return err
+		}},
+		{"no YAML", func(_ context.Context, s *stage) error { return s.write(s.any(), "kind: [WasmFilter\n") }},
+		{"unknown field", func(_ context.Context, s *stage) error {
+			name := s.any()
+			return s.write(name, "kind: WasmFilter\nname: "+name+"\nmodul: {}\n")
+		}},
+		{"no module", func(_ context.Context, s *stage) error {
+			name := s.any()
+			return s.write(name, "kind: WasmFilter\nname: "+name+"\nmodule: {url: ../gone.wasm}\n")
+		}},
+		bad("trap at start", wasmtest.Filter{Fault: wasmtest.TrapInVMStart}, ""),
+		bad("refused by Envoy", wasmtest.Filter{Fault: wasmtest.RejectConfigure}, "verify: abi\n"),
+		bad("trap in Envoy", wasmtest.Filter{Fault: wasmtest.TrapInConfigure}, "verify: abi\n"),
+		bad("missing import", wasmtest.Filter{Import: "no_such_call"}, "verify: abi\n"),
+	}
+}
+
+// cuts are of the network. While something is cut or slow, something changes.
+func cuts() []fault {
+	briefly := func(ctx context.Context, s *stage) error {
+		if err := s.change(); err != nil {
+			return err
+		}
+		return wait(ctx, time.Duration(s.random.IntN(1500))*time.Millisecond)
+	}
+	return []fault{
+		{"stream cut", func(_ context.Context, s *stage) error {
+			s.anyEnvoy().xds.Cut()
+			return nil
+		}},
+		{"streams down", func(ctx context.Context, s *stage) error {
+			e := s.anyEnvoy()
+			e.xds.Down()
+			defer e.xds.Up()
+			return briefly(ctx, s)
+		}},
+		{"downloads cut", func(_ context.Context, s *stage) error {
+			err := s.change()
+			s.modules.Cut()
+			return err
+		}},
+		{"downloads down", func(ctx context.Context, s *stage) error {
+			s.modules.Down()
+			defer s.modules.Up()
+			return briefly(ctx, s)
+		}},
+		{"downloads slow", func(ctx context.Context, s *stage) error {
+			s.modules.Delay(time.Duration(s.random.IntN(200))*time.Millisecond, time.Duration(s.random.IntN(200))*time.Millisecond)
+			defer s.modules.Delay(0, 0)
+			return briefly(ctx, s)
+		}},
+		{"all played Envoys cut", func(_ context.Context, s *stage) error {
+			for _, f := range s.played {
+				f.Cut()
+			}
+			return s.change()
+		}},
+		{"Envoy killed", func(ctx context.Context, s *stage) error {
+			e := s.anyEnvoy()
+			if err := e.Running(); err != nil { // it has died by itself
+				return err
+			}
+			e.load.Hold()
+			e.Kill()
+			if err := s.change(); err != nil {
+				return err
+			}
+			if err := e.Start(ctx); err != nil {
+				return err
+			}
+			address, err := e.address(ctx)
+			e.load.Target(address)
+			return err
+		}},
+	}
+}
+
+// kills are of xds-server.
+func kills() []fault {
+	return []fault{
+		{"xds-server killed", func(ctx context.Context, s *stage) error {
+			if err := s.server.Running(); err != nil {
+				return err
+			}
+			if err := s.change(); err != nil {
+				return err
+			}
+			if err := wait(ctx, time.Duration(s.random.IntN(200))*time.Millisecond); err != nil {
+				return err
+			}
+			s.server.Kill()
+			if err := wait(ctx, time.Duration(s.random.IntN(500))*time.Millisecond); err != nil {
+				return err
+			}
+			return s.server.Start(ctx)
+		}},
+		{"xds-server restarted", func(ctx context.Context, s *stage) error {
+			if err := s.server.Stop(); err != nil {
+				return err
+			}
+			if err := s.change(); err != nil {
+				return err
+			}
+			return s.server.Start(ctx)
+		}},
+	}
+}

@@ -1,0 +1,156 @@
+// Soak keeps xds-server under changes and faults for as long as it is told: a
+// few real Envoys that serve requests, hundreds of played ones, definitions
+// that change at random, good and bad, and kills, cuts and delays of everything.
+//
+// No request to a real Envoy may fail or pass without its filters. Every so
+// often all is mended: then every Envoy must come to run what is wanted, soon.
+// In the second half xds-server is no longer killed: at its end it must have
+// about as many goroutines, files and bytes as at its beginning.
+//
+//	go run ./e2e/soak -duration 10m
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"time"
+
+	"wasmxds/e2e/harness"
+)
+
+type options struct {
+	duration time.Duration
+	envoys   int
+	played   int
+	seed     uint64
+}
+
+func main() {
+	var o options
+	flag.DurationVar(&o.duration, "duration", 10*time.Minute, "how long")
+	flag.IntVar(&o.envoys, "envoys", 3, "real Envoys")
+	flag.IntVar(&o.played, "played", 300, "played Envoys")
+	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "of what happens when")
+	verbose := flag.Bool("v", false, "log each change and fault")
+	flag.Parse()
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o, logger); err != nil {
+		logger.Error("the soak failed", "error", err)
+		os.Exit(1)
+	}
+}
+
+// run leaves its files behind where something went wrong.
+func run(ctx context.Context, o options, log *slog.Logger) error {
+	dir, err := os.MkdirTemp("", "wasmxds-soak-")
+	if err != nil {
+		return err
+	}
+	log.Info("soak", "duration", o.duration, "envoys", o.envoys, "played", o.played, "seed", o.seed, "files", dir)
+	if err := soak(ctx, o, log, dir); err != nil {
+		return fmt.Errorf("%w\nits files are in %s", err, dir)
+	}
+	return os.RemoveAll(dir)
+}
+
+const (
+	calm  = 15 * time.Second // between two times at which all is mended
+	pause = 400 * time.Millisecond
+)
+
+func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := newStage(ctx, o, log, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.rest(ctx); err != nil {
+		return fmt.Errorf("at the start: %w", err)
+	}
+	halves := []struct {
+		name   string
+		faults []fault
+	}{{"first half", append(changes(), append(cuts(), kills()...)...)}, {"second half", append(changes(), cuts()...)}}
+	for _, half := range halves {
+		before, err := s.figures(ctx)
+		if err != nil {
+			return err
+		}
+		log.Info(half.name+" begins", "server", before)
+		if err := s.during(ctx, o.duration/2, half.faults); err != nil {
+			return fmt.Errorf("%s: %w", half.name, err)
+		}
+		after, err := s.figures(ctx)
+		if err != nil {
+			return err
+		}
+		log.Info(half.name+" ended", "server", after)
+		if half.name == halves[1].name {
+			err = after.flat(before)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// during lets things happen for so long, with a rest now and then and at the
+// end.
+func (s *stage) during(ctx context.Context, d time.Duration, faults []fault) error {
+	end := time.Now().Add(d)
+	for time.Now().Before(end) {
+		round := time.Now().Add(min(calm, time.Until(end)))
+		for time.Now().Before(round) {
+			f := faults[s.random.IntN(len(faults))]
+			s.log.Debug(f.name)
+			s.happened[f.name]++
+			if err := f.strike(ctx, s); err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
+			if err := wait(ctx, time.Duration(s.random.Int64N(int64(pause)))); err != nil {
+				return err
+			}
+		}
+		if err := s.rest(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// counted gives the sum of what the loads saw.
+func (s *stage) counted() harness.Counts {
+	var sum harness.Counts
+	for _, e := range s.envoys {
+		c := e.load.Counts()
+		sum.Requests += c.Requests
+		sum.Refused += c.Refused
+		sum.Failed += c.Failed
+		sum.Unfiltered += c.Unfiltered
+		sum.Errors = append(sum.Errors, c.Errors...)
+	}
+	return sum
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"wasmxds/bench/fleet"
+	"wasmxds/e2e/harness"
+)
+
+// rest mends all that is broken and waits until every Envoy runs what is
+// wanted.
+func (s *stage) rest(ctx context.Context) error {
+	start := time.Now()
+	var goals []*fleet.Goal
+	for _, f := range s.played {
+		goals = append(goals, f.Watch(s.revision+1, lasting...))
+	}
+	if err := s.mend(); err != nil {
+		return err
+	}
+	err := harness.Poll(ctx, patience, func() error { return s.settled(ctx) })
+	if err != nil {
+		return fmt.Errorf("all was mended: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for _, g := range goals {
+		if _, err := g.Wait(limited); err != nil {
+			return fmt.Errorf("all was mended: played Envoys: %w", err)
+		}
+	}
+	c := s.counted()
+	s.log.Info("all runs as wanted", "after", time.Since(start).Round(time.Millisecond),
+		"requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered)
+	return s.bad()
+}
+
+// settled is nil when the status says that all real Envoys run all filters as
+// they are wanted.
+func (s *stage) settled(ctx context.Context) error {
+	if err := s.server.Running(); err != nil {
+		return err
+	}
+	status, err := s.server.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if len(status.Definitions.Errors) > 0 {
+		return fmt.Errorf("the status has the errors %+v", status.Definitions.Errors)
+	}
+	names := append(s.extras(), lasting...)
+	if len(status.Filters) != len(names) {
+		return fmt.Errorf("the status has %d filters, want %d", len(status.Filters), len(names))
+	}
+	for _, e := range s.envoys {
+		if err := e.Running(); err != nil {
+			return err
+		}
+		for _, name := range names {
+			at, err := status.Filter(e.id, name)
+			if err != nil {
+				return err
+			}
+			if at.State != "running" || at.Running != at.Wanted {
+				return fmt.Errorf("%s: %+v", e.id, at)
+			}
+		}
+		if err := e.Ready(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// figures are of xds-server's process.
+type figures struct {
+	goroutines, files int
+	memory, heap      float64 // MiB: resident, and the heap in use
+}
+
+func (f figures) String() string {
+	return fmt.Sprintf("%d goroutines, %d files, %.1f MiB resident, %.1f MiB heap", f.goroutines, f.files, f.memory, f.heap)
+}
+
+// figures are read from the server's metrics.
+func (s *stage) figures(ctx context.Context) (f figures, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/metrics", nil)
+	if err != nil {
+		return f, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return f, err
+	}
+	defer answer.Body.Close()
+	values := map[string]float64{}
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = v
+		}
+	}
+	f = figures{goroutines: int(values["go_goroutines"]), files: int(values["process_open_fds"]),
+		memory: values["process_resident_memory_bytes"] / (1 << 20), heap: values["go_memstats_heap_inuse_bytes"] / (1 << 20)}
+	if f.goroutines == 0 || f.files == 0 || f.memory == 0 {
+		return f, fmt.Errorf("the metrics lack go_goroutines (%d), process_open_fds (%d) or process_resident_memory_bytes (%.0f)", f.goroutines, f.files, f.memory)
+	}
+	return f, lines.Err()
+}
+
+// How much more there may be at the end than at the beginning: connections
+// come and go all the time, and the collector has its own times.
+const (
+	moreGoroutines = 100
+	moreFiles      = 50
+	moreMemory     = 48 // MiB
+)
+
+// flat compares the figures with those from before.
+func (f figures) flat(before figures) error {
+	var errs []error
+	if f.goroutines > before.goroutines+moreGoroutines {
+		errs = append(errs, fmt.Errorf("%d goroutines, were %d", f.goroutines, before.goroutines))
+	}
+	if f.files > before.files+moreFiles {
+		errs = append(errs, fmt.Errorf("%d open files, were %d", f.files, before.files))
+	}
+	if f.memory > before.memory+moreMemory {
+		errs = append(errs, fmt.Errorf("%.1f MiB resident, were %.1f", f.memory, before.memory))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"wasmxds/bench/fleet"
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+)
+
+// patience is how long Envoys may take to what is wanted once all is mended.
+const patience = 90 * time.Second
+
+// The filters that each request must pass. Others come and go.
+var lasting = []string{"one", "two"}
+
+// stage is xds-server and all Envoys. One goroutine owns it.
+type stage struct {
+	log      *slog.Logger
+	dir      string
+	random   *rand.Rand
+	happened map[string]int
+
+	upstream *harness.Upstream
+	server   *harness.Server
+	modules  *harness.Proxy
+	envoys   []*envoy
+	played   []*fleet.Fleet
+
+	revision int             // counts all that is written
+	extra    map[string]bool // filters that are there beside the lasting ones
+}
+
+// envoy is a real one with requests to it.
+type envoy struct {
+	*harness.Envoy
+	id   string
+	xds  *harness.Proxy
+	load *harness.Load
+}
+
+// newStage starts everything. What was started is ended by close, or with ctx
+// where newStage fails.
+func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*stage, error) {
+	s := &stage{log: log, dir: dir, random: rand.New(rand.NewPCG(o.seed, 0)), happened: map[string]int{}, extra: map[string]bool{}}
+	root, err := harness.Root()
+	if err != nil {
+		return nil, err
+	}
+	binaries, err := harness.Envoys(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	program, err := harness.BuildServer(ctx, root, dir)
+	if err != nil {
+		return nil, err
+	}
+	if s.upstream, err = harness.StartUpstream(); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.definitions(), 0o755); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(s.write("web", s.listener("web")), s.mend()); err != nil {
+		return nil, err
+	}
+	if s.modules, err = harness.StartProxy(""); err != nil {
+		return nil, err
+	}
+	s.server, err = harness.StartServer(ctx, harness.ServerConfig{Program: program, Dir: dir, Definitions: s.definitions(),
+		Data: filepath.Join(dir, "data"), Args: []string{"--modules-url", "http://" + s.modules.Address()}})
+	if err != nil {
+		return nil, err
+	}
+	s.modules.Target(s.server.Addresses.Modules)
+	for i := range o.envoys {
+		// The newest with delta, the newest with state of the world, the
+		// oldest with delta, ...
+		binary := binaries[max(0, len(binaries)-1-i/2)]
+		if err := s.startEnvoy(ctx, binary, fmt.Sprintf("real-%d", i), []string{"delta", "sotw"}[i%2]); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.play(ctx, o.played)
+}
+
+func (s *stage) startEnvoy(ctx context.Context, binary harness.Binary, id, protocol string) error {
+	xds, err := harness.StartProxy(s.server.Addresses.XDS)
+	if err != nil {
+		return err
+	}
+	bootstrap, err := s.server.Bootstrap(ctx, id, "--xds-address", xds.Address(), "--protocol", protocol)
+	if err != nil {
+		return err
+	}
+	started, err := harness.StartEnvoy(ctx, harness.EnvoyConfig{Binary: binary, Dir: filepath.Join(s.dir, id), Bootstrap: bootstrap})
+	if err != nil {
+		return err
+	}
+	e := &envoy{Envoy: started, id: id, xds: xds}
+	address, err := e.address(ctx)
+	if err != nil {
+		return err
+	}
+	var headers []string
+	for _, name := range lasting {
+		headers = append(headers, "x-"+name)
+	}
+	e.load = harness.StartLoad(ctx, harness.LoadConfig{Address: address, Headers: headers, Pause: 10 * time.Millisecond})
+	s.envoys = append(s.envoys, e)
+	return nil
+}
+
+// play starts the played Envoys: of each protocol a half, of which one in ten
+// connects again all the time and one in fifty reads nothing any more.
+func (s *stage) play(ctx context.Context, n int) error {
+	for i, delta := range []bool{true, false} {
+		o := fleet.Options{Address: s.server.Addresses.XDS, Delta: delta, First: i * n, Clients: n / 2}
+		o.Roles[fleet.Restless], o.Roles[fleet.Stalled] = n/20, n/100
+		f, err := fleet.New(o)
+		if err != nil {
+			return err
+		}
+		f.Start(ctx)
+		s.played = append(s.played, f)
+	}
+	return nil
+}
+
+// address waits until the Envoy listens.
+func (e *envoy) address(ctx context.Context) (address string, err error) {
+	err = harness.Poll(ctx, patience, func() error {
+		if err := e.Running(); err != nil {
+			return err
+		}
+		if address, err = e.Listener(ctx, "web"); err != nil {
+			return err
+		}
+		return harness.Dial(address)
+	})
+	if err != nil {
+		err = fmt.Errorf("%s has no listener: %w", e.id, err)
+	}
+	return address, err
+}
+
+// close ends everything and tells what the requests met.
+func (s *stage) close() error {
+	for _, f := range s.played {
+		f.Stop()
+	}
+	var errs []error
+	for _, e := range s.envoys {
+		e.load.Stop()
+		errs = append(errs, e.Running())
+		e.Kill()
+		errs = append(errs, e.xds.Close())
+	}
+	errs = append(errs, s.server.Running())
+	s.server.Kill()
+	errs = append(errs, s.modules.Close(), s.upstream.Close())
+	c := s.counted()
+	s.log.Info("ended", "requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered,
+		"definitions written", s.revision, "happened", s.happened)
+	return errors.Join(append(errs, s.bad())...)
+}
+
+// bad is an error when a request was refused, failed or passed unfiltered.
+func (s *stage) bad() error {
+	if c := s.counted(); c.Bad() > 0 {
+		return errors.New(c.String())
+	}
+	return nil
+}
+
+func (s *stage) definitions() string { return filepath.Join(s.dir, "definitions") }
+
+// write puts a file into the directory in one step.
+func (s *stage) write(name, content string) error {
+	temporary := filepath.Join(s.dir, "temporary")
+	if err := os.WriteFile(temporary, []byte(content), 0o644); err != nil {
+		return err
+	}
+	s.revision++
+	return os.Rename(temporary, filepath.Join(s.definitions(), name+".yaml"))
+}
+
+func (s *stage) listener(name string) string {
+	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:0\nroutes:\n- {prefix: /, upstream: %q}\n", name, s.upstream.Address())
+}
+
+// filter is a definition with a module of its own, or with the first one when
+// that is all it takes. Its configuration is the revision, for the played Envoys.
+func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, error) {
+	m.Header = "x-" + name
+	module := m.Module()
+	file := harness.SHA256(module)[:16] + ".wasm"
+	if err := os.WriteFile(filepath.Join(s.dir, file), module, 0o644); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\nconfig: %q\n%s", name, file, fleet.Mark(s.revision+1), lines), nil
+}
+
+// put writes a filter.
+func (s *stage) put(name string, m wasmtest.Filter, lines string) error {
+	text, err := s.filter(name, m, lines)
+	if err != nil {
+		return err
+	}
+	return s.write(name, text)
+}
+
+// mend writes all filters anew, and good.
+func (s *stage) mend() error {
+	for _, name := range append(s.extras(), lasting...) {
+		if err := s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
