@@ -66,10 +66,10 @@ func newMetrics() *metrics {
 // Observer is to be told of fetches and dry runs.
 func (s *Server) Observer() module.Observer {
 	return module.Observer{
-		Fetched: func(scheme string, took time.Duration, err error) {
-			s.metrics.fetches.WithLabelValues(scheme, outcome(err)).Observe(took.Seconds())
+		Fetched: func(f module.Fetch) {
+			s.metrics.fetches.WithLabelValues(f.Scheme, outcome(f.Err)).Observe(f.Took.Seconds())
 		},
-		DryRun: func(took time.Duration, err error) {
+		DryRun: func(_ string, took time.Duration, err error) {
 			s.metrics.dryRuns.WithLabelValues(outcome(err)).Observe(took.Seconds())
 		},
 	}

@@ -35,9 +35,9 @@ func measured() *Server {
 	})
 	s.Loaded(someLoaded())
 	o := s.Observer()
-	o.Fetched("https", 50*time.Millisecond, nil)
-	o.Fetched("https", 2*time.Second, errors.New("refused"))
-	o.DryRun(5*time.Millisecond, nil)
+	o.Fetched(module.Fetch{Scheme: "https", Took: 50 * time.Millisecond})
+	o.Fetched(module.Fetch{Scheme: "https", Took: 2 * time.Second, Err: errors.New("refused")})
+	o.DryRun("hello", 5*time.Millisecond, nil)
 	changed := noon.Add(-time.Minute)
 	for _, w := range []struct {
 		stage swap.Stage

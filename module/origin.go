@@ -235,7 +235,7 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 		}
 		defer l.fetching.Release(1)
 	}
-	start := time.Now()
+	start, before := time.Now(), known.info
 	timed, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	err := l.transfer(timed, fetcher, key, known)
@@ -243,7 +243,10 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 		err = fmt.Errorf("fetch %s: it took longer than %v", key, l.Timeout)
 	}
 	if l.Observer.Fetched != nil && ctx.Err() == nil {
-		l.Observer.Fetched(scheme, time.Since(start), err)
+		l.Observer.Fetched(Fetch{
+			Scheme: scheme, URL: key.String(), SHA256: known.info.SHA256,
+			New: known.info != before, Took: time.Since(start), Err: err,
+		})
 	}
 	return err
 }

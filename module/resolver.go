@@ -45,8 +45,17 @@ type BackOff = backoff.BackOff
 // Observer is told of fetches, for metrics. Its functions may be nil; they
 // must be safe for concurrent use and must not block.
 type Observer struct {
-	Fetched func(scheme string, took time.Duration, err error) // err nil: also "not modified"
-	DryRun  func(took time.Duration, err error)
+	Fetched func(Fetch)
+	DryRun  func(filter string, took time.Duration, err error) // filter is the first that the trial is for
+}
+
+// Fetch is an attempt to get a module from its origin.
+type Fetch struct {
+	Scheme, URL string // URL: as people are told of it
+	SHA256      string // "": none came
+	New         bool   // false with Err nil: the origin has nothing else than before
+	Took        time.Duration
+	Err         error
 }
 
 // Runner tries a module as Envoy would start it for a filter.

@@ -49,7 +49,7 @@ func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) 
 			return
 		}
 		if l.Observer.DryRun != nil {
-			l.Observer.DryRun(took, err)
+			l.Observer.DryRun(f.Name, took, err)
 		}
 		l.post(ctx, func() {
 			t.done, t.err = true, err

@@ -40,6 +40,7 @@ type Update struct {
 	Set      *definition.Set
 	Problems []definition.Problem // by file and line
 	Changed  time.Time            // when the first change that led here was seen
+	Began    time.Time            // when it was read, once it was quiet
 	Files    int                  // that hold definitions, bad ones included
 }
 

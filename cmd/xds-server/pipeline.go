@@ -13,6 +13,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/source"
+	"wasmxds/trace"
 	"wasmxds/xds"
 )
 
@@ -23,6 +24,7 @@ type pipeline struct {
 	admin   *admin.Server
 	options resource.Options
 	ready   func() // called once, when the first set is published
+	tracer  *trace.Tracer
 	log     *slog.Logger
 
 	mu       sync.Mutex
@@ -43,6 +45,7 @@ func newPipeline(x *xds.Server, a *admin.Server, options resource.Options, log *
 
 // sourced takes what the directory says, and hands its set on.
 func (p *pipeline) sourced(ctx context.Context, u source.Update, next chan<- *definition.Set) {
+	traceRead(p.tracer, u)
 	p.mu.Lock()
 	p.update = u
 	p.tell()
@@ -100,8 +103,11 @@ func (p *pipeline) end() {
 func (p *pipeline) publish(set *module.Set) {
 	first := p.catalog == nil
 	p.set, p.held = set, nil
+	began := time.Now()
 	p.catalog, p.compiled = resource.Compile(p.catalog, set, p.options)
+	compiled := time.Now()
 	p.xds.Publish(p.catalog)
+	tracePublished(p.tracer, set, p.catalog, began, compiled)
 	p.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
 	p.tell()
 	if first {

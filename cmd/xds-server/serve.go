@@ -23,6 +23,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/source"
+	"wasmxds/trace"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -42,6 +43,10 @@ SIGTERM (or Ctrl-C): /readyz turns to 503 and Envoys are told to go elsewhere fo
 new streams; those that are open go on for --drain and are then ended. Envoys
 keep what they run. A second signal ends it at once. SIGHUP: the directory is
 read again.
+
+With OTEL_EXPORTER_OTLP_ENDPOINT set, each change is told there as a trace, by
+OTLP over HTTP: what was read, fetched, tried, compiled and published, and when
+Envoys primed and swapped each filter. OpenTelemetry's other variables count too.
 
 Started by systemd as a service of Type=notify or notify-reload, it says when it
 is ready, reloading and stopping.`
@@ -148,7 +153,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	defer end()
 	options.State = data.path("modules.json")
 	options.Poll, options.Limit = f.poll, f.moduleLimit
-	s := f.wire(definitions, data, ls, guard, options, log)
+	tracer, err := newTracer(ctx, log)
+	if err != nil {
+		return misused(err)
+	}
+	s := f.wire(definitions, data, ls, guard, tracer, options, log)
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
 	}
@@ -161,6 +170,7 @@ type server struct {
 	drain     time.Duration
 	listeners *listeners
 	guard     *guard
+	tracer    *trace.Tracer // nil: none
 
 	directory *source.Directory
 	resolver  *module.Resolver
@@ -171,13 +181,16 @@ type server struct {
 	pipeline  *pipeline
 }
 
-func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, options module.Options, log *slog.Logger) *server {
+func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
 	store := options.Store
-	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard}
+	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
 	s.xds = xds.New(xds.Options{
 		Log: log, Dir: data.path("listeners"), Allow: guard.admission.Allow,
-		Swapped: func(w xds.Swap) { s.admin.Swapped(w) },
+		Swapped: func(w xds.Swap) {
+			s.admin.Swapped(w)
+			traceSwap(tracer, w)
+		},
 	})
 	s.grpc = xds.NewGRPC(guard.grpc()...)
 	s.xds.Register(s.grpc)
@@ -191,9 +204,10 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		Version: buildVersion(), Fleet: admin.FleetOf(s.xds), Modules: store, Pprof: f.pprof, Log: log,
 		Sources: admin.Sources{XDS: s.xds.Stats, Downloads: s.modules.Stats, Store: store.Size},
 	})
-	options.Observer = s.admin.Observer()
+	options.Observer = observe(tracer, s.admin.Observer())
 	s.resolver = module.New(options)
 	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
+	s.pipeline.tracer = tracer
 	s.pipeline.ready = func() { notify(log, daemon.SdNotifyReady) }
 	return s
 }
@@ -226,6 +240,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	})
 	g.Go(func() error { return s.resolver.Run(serving, updates, s.pipeline.resolved) })
 	g.Go(func() error { return s.xds.Run(serving) })
+	g.Go(func() error { return s.tracer.Run(serving) })
 	g.Go(func() error { return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.log) })
 	g.Go(func() error {
 		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), s.log)
