@@ -41,8 +41,8 @@ type client struct {
 // flight is the newest response of a type.
 type flight struct {
 	nonce, proof uint32
-	size         int       // bytes; 0: answered
-	at           time.Time // when it was sent
+	size         int   // bytes; 0: answered
+	at           int64 // when it was sent, in nanoseconds since 1970
 }
 
 // text is the response's nonce as it is sent. The proof can't be guessed, so
@@ -103,6 +103,7 @@ func (s *Server) stream(st grpc.ServerStream, delta bool) error {
 		if err := s.request(c, req); err != nil {
 			return err
 		}
+		*req = request{delta: delta} // names are not held while the next is waited for
 	}
 }
 
@@ -279,7 +280,7 @@ func (s *Server) flush(c *client, now time.Time) {
 		}
 		c.queued = c.queued[1:]
 		f := &c.flights[send.Type]
-		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now}
+		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now.UnixNano()}
 		if err := c.stream.SendMsg(&response{send, f.text()}); err != nil {
 			// The stream has ended; its handler sees it as well.
 			c.queued = nil
@@ -311,7 +312,7 @@ func (c *client) silent(now time.Time) (swap.Type, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for t := range swap.Types {
-		if f := &c.flights[t]; f.size > 0 && now.Sub(f.at) >= answerLimit {
+		if f := &c.flights[t]; f.size > 0 && now.UnixNano()-f.at >= int64(answerLimit) {
 			return t, true
 		}
 	}
