@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -78,7 +79,7 @@ func (d *dist) platform(ctx context.Context, p platform) error {
 	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("wasmxds_%s_%s_%s", info.Main.Version, p.os, p.arch)
+	name := fmt.Sprintf("wasmxds_%s_%s_%s", strings.Trim(info.Main.Version, "()"), p.os, p.arch) // "(devel)" outside a repository
 	bom, err := sbom(info, program)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (d *dist) build(ctx context.Context, p platform) (string, error) {
 	args := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", program}, d.flags...)
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/xds-server")...)
 	cmd.Dir = d.root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOFLAGS=", "GOAMD64=v1", "GOARM64=v8.0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+p.os, "GOARCH="+p.arch, "GOFLAGS=-buildvcs=auto", "GOAMD64=v1", "GOARM64=v8.0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, out)
 	}

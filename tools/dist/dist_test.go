@@ -39,7 +39,7 @@ func TestDist(t *testing.T) {
 	if diff := cmp.Diff(sums[0], sums[1]); diff != "" {
 		t.Errorf("packing twice gives two things:\n%s", diff)
 	}
-	name := "wasmxds_(devel)_" + here.os + "_" + here.arch
+	name := "wasmxds_devel_" + here.os + "_" + here.arch
 	if !strings.Contains(sums[0], "  "+name+".tar.gz\n") || !strings.Contains(sums[0], "  "+name+".cdx.json\n") {
 		t.Errorf("SHA256SUMS lacks the archive or the SBOM:\n%s", sums[0])
 	}
