@@ -51,6 +51,11 @@ compose-test: tools ## docker-compose.yaml on a container engine (installs one, 
 	@tools/docker.sh
 	go test -count=1 -timeout 15m -tags compose -run Compose $(TESTFLAGS) ./examples/compose
 
+.PHONY: browser-test
+browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM=/path uses that one)
+	@tools/chromium.sh
+	go test -count=1 -timeout 5m -tags browser $(TESTFLAGS) ./admin
+
 .PHONY: race
 race: tools ## all tests with the race detector (needs a C compiler)
 	go test -race -timeout 40m $(TESTFLAGS) ./...
@@ -79,8 +84,8 @@ bench-filter: tools ## what filters cost in Envoy: none, Rust, Go, Lua
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt'd: $$unformatted"; exit 1; }
-	go vet -tags rust,compose ./...
-	go tool staticcheck -tags rust,compose ./...
+	go vet -tags rust,compose,browser ./...
+	go tool staticcheck -tags rust,compose,browser ./...
 	$(MAKE) -C filter lint
 
 .PHONY: tools
