@@ -37,6 +37,7 @@ type stage struct {
 
 	revision int             // counts all that is written
 	extra    map[string]bool // filters that are there beside the lasting ones
+	refused  map[string]bool // filters whose module xds-server takes for good and Envoys refuse
 }
 
 // envoy is a real one with requests to it.
@@ -50,7 +51,7 @@ type envoy struct {
 // newStage starts everything. What was started is ended by close, or with ctx
 // where newStage fails.
 func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*stage, error) {
-	s := &stage{log: log, dir: dir, random: rand.New(rand.NewPCG(o.seed, 0)), happened: map[string]int{}, extra: map[string]bool{}}
+	s := &stage{log: log, dir: dir, random: rand.New(rand.NewPCG(o.seed, 0)), happened: map[string]int{}, extra: map[string]bool{}, refused: map[string]bool{}}
 	root, err := harness.Root()
 	if err != nil {
 		return nil, err
@@ -197,8 +198,8 @@ func (s *stage) listener(name string) string {
 	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:0\nroutes:\n- {prefix: /, upstream: %q}\n", name, s.upstream.Address())
 }
 
-// filter is a definition with a module of its own, or with the first one when
-// that is all it takes. Its configuration is the revision, for the played Envoys.
+// filter is a definition. Its configuration is the revision, for the played
+// Envoys.
 func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, error) {
 	m.Header = "x-" + name
 	module := m.Module()
@@ -209,11 +210,20 @@ func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, er
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\nconfig: %q\n%s", name, file, fleet.Mark(s.revision+1), lines), nil
 }
 
+// unverified leaves it to Envoys to find out that a module does not start.
+const unverified = "verify: abi\n"
+
 // put writes a filter.
 func (s *stage) put(name string, m wasmtest.Filter, lines string) error {
 	text, err := s.filter(name, m, lines)
 	if err != nil {
 		return err
+	}
+	switch {
+	case m.Fault == wasmtest.None && m.Import == "":
+		delete(s.refused, name)
+	case lines == unverified:
+		s.refused[name] = true
 	}
 	return s.write(name, text)
 }
