@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,6 +30,7 @@ type found struct {
 type unread struct {
 	dir     string // its path
 	rel     string // as in entry; "." is the root itself
+	err     error
 	problem definition.Problem
 	// link: it is a link that leads nowhere, and would not be worth a word if
 	// there never was a definition below it.
@@ -51,6 +53,23 @@ func (u *unread) holds(rel string) bool {
 // path is that of a file that it may hold.
 func (u *unread) path(rel string) string {
 	return filepath.Join(u.dir, filepath.FromSlash(strings.TrimPrefix(rel, u.rel+"/")))
+}
+
+// Files finds the files of definitions in a directory and below, as a
+// [Directory] of that path would at this moment. The error is about the first
+// folder that can't be read.
+func Files(dir string) ([]string, error) {
+	found := walk(dir, &watch{log: slog.New(slog.DiscardHandler), dirs: map[string]*interest{}})
+	for _, u := range found.unread {
+		if !u.link {
+			return nil, fmt.Errorf("read folder %s: %w", u.dir, reason(u.err))
+		}
+	}
+	files := make([]string, len(found.files))
+	for i, f := range found.files {
+		files[i] = f.path
+	}
+	return files, nil
 }
 
 // walker goes through the tree and watches what it comes by.
@@ -82,7 +101,7 @@ func (v *walker) links(path string) {
 }
 
 func (v *walker) unread(path, rel string, err error) {
-	v.found.unread = append(v.found.unread, unread{path, rel, unreadable(path, err), false})
+	v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), false})
 }
 
 func (v *walker) folder(path, rel string, above []fs.FileInfo) {
@@ -139,7 +158,7 @@ func (v *walker) entry(e fs.DirEntry, path, rel string, above []fs.FileInfo) {
 		v.folder(path, rel, above)
 	case !isDefinitions(e.Name()):
 		if err != nil {
-			v.found.unread = append(v.found.unread, unread{path, rel, unreadable(path, err), true})
+			v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), true})
 		}
 	case err != nil && !link && errors.Is(err, fs.ErrNotExist):
 		// Gone since the folder was read.

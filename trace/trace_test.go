@@ -75,7 +75,7 @@ func (k *keeper) tree() string {
 			fmt.Fprintf(&out, "%s%s %d-%d", indent, s.Name, s.StartTime.Sub(noon).Milliseconds(), s.EndTime.Sub(noon).Milliseconds())
 			for _, a := range s.Attributes {
 				if k := string(a.Key); k == "wasmxds.node" || strings.HasPrefix(k, "wasmxds.envoys.") {
-					fmt.Fprintf(&out, " %s=%s", strings.TrimPrefix(k, "wasmxds."), a.Value.Emit())
+					fmt.Fprintf(&out, " %s=%s", strings.TrimPrefix(k, "wasmxds."), a.Value.String())
 				}
 			}
 			if s.Status.Description != "" {

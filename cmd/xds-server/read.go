@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +12,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/source"
 )
 
 // definitionsOf finds the files of definitions that serve would find below
@@ -30,41 +29,11 @@ func definitionsOf(paths []string) ([]string, error) {
 			files = append(files, p)
 			continue
 		}
-		if files, err = below(files, p, 0); err != nil {
+		found, err := source.Files(p)
+		if err != nil {
 			return nil, fmt.Errorf("read definitions: %w", err)
 		}
-	}
-	return files, nil
-}
-
-// maxDepth ends links that lead in a circle.
-const maxDepth = 32
-
-func below(files []string, dir string, depth int) ([]string, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("%s: more than %d folders deep", dir, maxDepth)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		name, path := e.Name(), filepath.Join(dir, e.Name())
-		if strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~") {
-			continue
-		}
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) && e.Type()&fs.ModeSymlink == 0 {
-			continue // gone since the folder was read
-		}
-		switch ext := filepath.Ext(name); {
-		case err == nil && info.IsDir():
-			if files, err = below(files, path, depth+1); err != nil {
-				return nil, err
-			}
-		case ext == ".yaml" || ext == ".yml" || ext == ".json":
-			files = append(files, path)
-		}
+		files = append(files, found...)
 	}
 	return files, nil
 }
