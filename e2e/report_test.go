@@ -172,7 +172,7 @@ func (n *counts) write(path string) error {
 		return err
 	}
 	text := string(b)
-	when := fmt.Sprintf("\n%s/%s, %d cores, from %s to %s:\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), n.begin, moment())
+	when := fmt.Sprintf("\n%s/%s, %d cores, `-swaps %d`, from %s to %s:\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *swaps, n.begin, moment())
 	for _, table := range []struct{ name, content string }{{"swaps", n.swapTable()}, {"memory", n.memoryTable()}, {"scenes", n.sceneTable()}} {
 		if table.content == "" {
 			continue
