@@ -36,10 +36,7 @@ func (m *Machine) nextExtensions(now time.Time) *Response {
 // NACKed goes alone.
 func (m *Machine) slots(now time.Time) []item {
 	var changed []item
-	for _, name := range *m.subs[Extension].names {
-		if isTwin(name) {
-			continue
-		}
+	for _, name := range m.behind() {
 		it, ok := m.slotItem(name, now)
 		if !ok || m.held(Extension, name, it.version, now) {
 			continue
@@ -101,9 +98,9 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 // each goes again, alone.
 func (m *Machine) nextTwins(now time.Time) []item {
 	var together []item
-	for _, f := range m.snap.Filters {
+	for _, f := range m.unprimed() {
 		at := m.point(f)
-		if f.Missing != "" || m.primed(f) || !m.wants(Extension, at) {
+		if f.Missing != "" || !m.wants(Extension, at) {
 			continue
 		}
 		tr := m.try(Extension, f.Name)

@@ -136,7 +136,7 @@ func (m *Machine) bare() bool {
 
 // inProgress tells whether some filter may still be primed if it is waited for.
 func (m *Machine) inProgress(now time.Time) bool {
-	return slices.ContainsFunc(m.snap.Filters, func(f *resource.Filter) bool { return !m.primed(f) && !m.givenUp(f, now) })
+	return slices.ContainsFunc(m.unprimed(), func(f *resource.Filter) bool { return !m.givenUp(f, now) })
 }
 
 // primed tells whether this Envoy has the filter, in its wanted version, ready

@@ -332,5 +332,3 @@ func (m *Machine) stamp(name string, now time.Time) {
 	}
 	m.stamps = append(m.stamps, stamp{name, now})
 }
-
-func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }

@@ -77,12 +77,13 @@ func (m *Machine) track(now time.Time) {
 		want, ok := m.lookup(Extension, tr.name)
 		return !ok || want.version != tr.version
 	})
-	for _, f := range m.snap.Filters {
-		tr := m.try(Extension, f.Name)
-		switch {
-		case tr == nil && !m.primed(f):
+	for _, f := range m.unprimed() {
+		if tr := m.try(Extension, f.Name); tr == nil {
 			m.tries = append(m.tries, m.newTry(f, now))
-		case tr != nil && tr.version != f.Version:
+		}
+	}
+	for _, tr := range m.tries {
+		if f := m.filter(tr.name); tr.typ == Extension && f != nil && tr.version != f.Version {
 			m.renew(tr, f, now)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"wasmxds/resource"
@@ -33,6 +34,8 @@ type View struct {
 
 	mu    sync.Mutex
 	steps []weak.Pointer[Response] // what is being sent to machines at this view
+
+	standing atomic.Pointer[standing] // for the snapshot that was looked at last
 }
 
 func newView(items []item) *View {
