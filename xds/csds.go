@@ -52,16 +52,15 @@ func (s csds) StreamClientStatus(st grpc.BidiStreamingServer[statusv3.ClientStat
 }
 
 func (s csds) FetchClientStatus(ctx context.Context, r *statusv3.ClientStatusRequest) (*statusv3.ClientStatusResponse, error) {
-	if s.allowStatus != nil {
-		if err := s.allowStatus(ctx); err != nil {
-			return nil, denied(err)
-		}
-	}
 	match, err := nodeMatcher(r.NodeMatchers)
 	if err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "node_matchers: %v", err)
 	}
 	clients := slices.DeleteFunc(s.newest(), func(c *client) bool { return !match(c.node.ID) })
+	clients, err = s.shown(ctx, clients)
+	if err != nil {
+		return nil, err
+	}
 	if len(clients) > maxConfigs {
 		return nil, status.Errorf(codes.ResourceExhausted, "%d nodes match, and no more than %d are told of at once: ask with node_matchers", len(clients), maxConfigs)
 	}
@@ -82,6 +81,26 @@ func (s *Server) newest() []*client {
 	}
 	slices.SortFunc(clients, func(a, b *client) int { return strings.Compare(a.node.ID, b.node.ID) })
 	return clients
+}
+
+// shown are those of the clients that whoever asks is told of. Where that is
+// none of them, the error says why.
+func (s *Server) shown(ctx context.Context, clients []*client) ([]*client, error) {
+	if s.allowStatus == nil {
+		return clients, nil
+	}
+	var refused error
+	shown := slices.DeleteFunc(clients, func(c *client) bool {
+		err := s.allowStatus(ctx, c.node)
+		if err != nil {
+			refused = err
+		}
+		return err != nil
+	})
+	if len(shown) == 0 && refused != nil {
+		return nil, denied(refused)
+	}
+	return shown, nil
 }
 
 // nodeMatcher makes one matcher of several, of which one is to match. None

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"wasmxds/definition"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -167,11 +168,23 @@ func TestNodeMatchers(t *testing.T) {
 }
 
 func TestClientStatusIsNotForAll(t *testing.T) {
-	s := start(t, xds.Options{AllowStatus: func(context.Context) error { return errors.New("not you") }})
+	s := start(t, xds.Options{AllowStatus: func(_ context.Context, n definition.Node) error {
+		if n.ID != "mine" {
+			return errors.New("not yours")
+		}
+		return nil
+	}})
+	s.publish(t, hello1)
+	s.up(t, "another", true)
 	client := statusv3.NewClientStatusDiscoveryServiceClient(s.dial(t, ""))
 	_, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
-	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "not you") {
+	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "not yours") {
 		t.Errorf("ended with %v", err)
+	}
+	s.up(t, "mine", true)
+	answer, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
+	if err != nil || len(answer.Config) != 1 || answer.Config[0].Node.Id != "mine" {
+		t.Errorf("told of %v, %v; want mine alone", answer, err)
 	}
 }
 

@@ -30,9 +30,9 @@ type Options struct {
 	// error is what the Envoy is told: PermissionDenied, unless it is a gRPC
 	// status itself.
 	Allow func(ctx context.Context, n definition.Node) error
-	// AllowStatus decides whether a client may ask for the status of all nodes
-	// (CSDS); nil: any may. Its error is what the client is told, as above.
-	AllowStatus func(ctx context.Context) error
+	// AllowStatus decides whether a client is told the status of a node
+	// (CSDS); nil: any client, of any.
+	AllowStatus func(ctx context.Context, n definition.Node) error
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swap)
@@ -46,7 +46,7 @@ type Server struct {
 	log         *slog.Logger
 	now         func() time.Time
 	allow       func(ctx context.Context, n definition.Node) error
-	allowStatus func(ctx context.Context) error
+	allowStatus func(ctx context.Context, n definition.Node) error
 	swapped     func(Swap)
 	space       *swap.Space
 	salt        int

@@ -79,14 +79,7 @@ func New(o Options) (*Admission, error) {
 // ends. It is for xds.Options.Allow.
 func (a *Admission) Allow(ctx context.Context, node definition.Node) error {
 	s := &admitted{node: node}
-	if p, ok := peer.FromContext(ctx); ok {
-		if info, ok := p.AuthInfo.(*connection); ok {
-			s.end = info.end
-			if chains := info.State.VerifiedChains; len(chains) > 0 {
-				s.who = identity.Of(chains[0][0])
-			}
-		}
-	}
+	s.who, s.end = clientOf(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.policy != nil {
@@ -105,6 +98,36 @@ func (a *Admission) Allow(ctx context.Context, node definition.Node) error {
 	}
 	context.AfterFunc(ctx, func() { a.ended(s) })
 	return nil
+}
+
+// AllowStatus is nil when the client of ctx may see the status of node: it may
+// be that node itself. It is for xds.Options.AllowStatus.
+func (a *Admission) AllowStatus(ctx context.Context, node definition.Node) error {
+	a.mu.Lock()
+	policy := a.policy
+	a.mu.Unlock()
+	if policy == nil {
+		return nil
+	}
+	who, _ := clientOf(ctx)
+	return policy.Allow(who, node)
+}
+
+// clientOf gives the identities in a client's certificate, and what ends its
+// connection; nil: without TLS.
+func clientOf(ctx context.Context) (who []string, end func() error) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, nil
+	}
+	info, ok := p.AuthInfo.(*connection)
+	if !ok {
+		return nil, nil
+	}
+	if chains := info.State.VerifiedChains; len(chains) > 0 {
+		who = identity.Of(chains[0][0])
+	}
+	return who, info.end
 }
 
 // name is what streams are counted by.

@@ -87,6 +87,26 @@ func TestStreamLimits(t *testing.T) {
 	}
 }
 
+func TestAllowStatus(t *testing.T) {
+	a, err := New(Options{Policy: policyFile(t, everyNode), Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := streamOf("spiffe://example.com/node/a", nil)
+	defer end()
+	for range 3 { // counts no streams
+		if err := a.AllowStatus(ctx, definition.Node{ID: "a-2"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := a.AllowStatus(ctx, definition.Node{ID: "b"}); err == nil {
+		t.Error("a may see b")
+	}
+	if err := a.AllowStatus(context.Background(), definition.Node{ID: "a"}); err == nil {
+		t.Error("nobody may see a")
+	}
+}
+
 func TestPolicyReload(t *testing.T) {
 	file := policyFile(t, everyNode)
 	a, err := New(Options{Policy: file, Streams: 10, PerIdentity: 10, Log: slog.New(slog.DiscardHandler)})
