@@ -51,6 +51,7 @@ type Server struct {
 	space       *swap.Space
 	salt        int
 	wheel       *wheel
+	proved      *proved
 	sent        *archive
 
 	started time.Time
@@ -88,6 +89,7 @@ func New(o Options) *Server {
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),
 		wheel:     newWheel(),
+		proved:    newProved(),
 		ready:     make(chan struct{}),
 		publish:   make(chan struct{}, 1),
 		ending:    make(chan struct{}),
@@ -153,6 +155,7 @@ func (s *Server) Publish(c *resource.Catalog) {
 	s.mu.Lock()
 	first := s.catalog == nil
 	s.catalog = c
+	s.proved.keep(c)
 	s.mu.Unlock()
 	if first {
 		close(s.ready)
@@ -225,6 +228,9 @@ func (s *Server) offer(c *client, catalog *resource.Catalog) {
 	c.mu.Lock()
 	same := c.snap == snap
 	c.snap = snap
+	if !same {
+		c.instead = nil
+	}
 	c.mu.Unlock()
 	if !same {
 		s.step(c, swap.Publish{Snapshot: snap})

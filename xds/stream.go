@@ -32,6 +32,7 @@ type client struct {
 	stream  grpc.ServerStream // nil: ended
 	machine *swap.Machine
 	snap    *resource.Snapshot
+	instead *resource.Snapshot // what it gets for now, where it is stuck with snap
 	flights [swap.Types]flight
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
@@ -258,12 +259,14 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	}
 	now := s.now()
 	c.queued = append(c.queued, c.machine.Step(now, e)...)
+	changes := c.machine.Changes()
+	c.queued = append(c.queued, s.proven(c)...)
 	s.flush(c, now)
 	if due := c.machine.Due(now); !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
 		s.wheel.add(c, due)
 	}
-	return c.machine.Changes()
+	return changes
 }
 
 // flush sends what the client's window allows. The caller holds c.mu.

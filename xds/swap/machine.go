@@ -32,6 +32,7 @@ type Machine struct {
 	dirty   []string // ECDS resources whose last push was NACKed
 	stamps  []stamp  // since when each slot runs what it runs
 	changes []Change // by the newest Step
+	proved  []*resource.Filter
 	salt    int
 	heals   int       // pushes that only replace a NACKed one
 	warmEnd time.Time // how long listeners may be waited for that lack a slot's content
@@ -74,7 +75,7 @@ type Event interface {
 // Step takes an event and gives the responses to send, in this order. now must
 // not go back.
 func (m *Machine) Step(now time.Time, e Event) []Send {
-	m.changes = nil
+	m.changes, m.proved = nil, nil
 	e.apply(m, now)
 	m.track(now)
 	var out []Send
@@ -297,6 +298,9 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return n == it.name })
 		if !isTwin(it.name) {
 			m.stamp(it.name, now)
+			if it.filter != nil {
+				m.proved = append(m.proved, it.filter)
+			}
 		}
 	}
 	switch t {

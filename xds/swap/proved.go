@@ -1,0 +1,22 @@
+package swap
+
+import "wasmxds/resource"
+
+// Proved are the filters that the newest Step has seen put in place: this
+// Envoy runs them.
+func (m *Machine) Proved() []*resource.Filter { return m.proved }
+
+// Stuck are the names of filters that this Envoy refuses although it has their
+// modules, and of which it runs no other version.
+func (m *Machine) Stuck() []string {
+	var names []string
+	for _, tr := range m.tries {
+		if tr.typ != Extension || !tr.refused || !tr.here {
+			continue
+		}
+		if _, runs := m.subs[Extension].have.find(tr.name); !runs {
+			names = append(names, tr.name)
+		}
+	}
+	return names
+}
