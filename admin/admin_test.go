@@ -235,7 +235,7 @@ func TestPprofOnRequest(t *testing.T) {
 
 func TestDone(t *testing.T) {
 	good := func() *Status {
-		return &Status{Filters: []Filter{
+		return &Status{Ready: true, Filters: []Filter{
 			{Name: "hello", File: "hello.yaml", Version: "b2", SHA256: sha, State: module.Good, Count: Count{Nodes: 2, Running: 2}},
 			{Name: "other", File: "other.yaml", Version: "c3", State: module.Good},
 		}}
@@ -253,7 +253,8 @@ func TestDone(t *testing.T) {
 		want          bool
 	}{
 		{"all run", good(), "", "", true},
-		{"no filter at all", &Status{}, "", "", true},
+		{"no filter at all", &Status{Ready: true}, "", "", true},
+		{"nothing loaded yet", &Status{}, "", "", false},
 		{"one runs", good(), "hello", "", true},
 		{"of this version", good(), "hello", "b2", true},
 		{"of this module", good(), "hello", sha[:12], true},

@@ -11,6 +11,7 @@ import (
 // Status is the status document, GET /api/v1/status.
 type Status struct {
 	Version     string      `json:"version"` // of xds-server
+	Ready       bool        `json:"ready"`   // the first whole set is published
 	Definitions Definitions `json:"definitions"`
 	Filters     []Filter    `json:"filters"` // by name
 	Nodes       []Node      `json:"nodes"`   // by id; one page of them
@@ -48,6 +49,9 @@ type Filter struct {
 // of all with name "". A version, when given, must begin the filter's version
 // or its module's sha256.
 func (s *Status) Done(name, version string) bool {
+	if !s.Ready {
+		return false
+	}
 	files := map[string]bool{}
 	found := false
 	for _, f := range s.Filters {
@@ -96,6 +100,7 @@ func (s *Server) status() Status {
 	if l.Set == nil {
 		return st
 	}
+	st.Ready = true
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
 	counts := s.opts.Fleet.Summary()
 	for _, f := range l.Set.Filters {
