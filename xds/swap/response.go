@@ -38,7 +38,6 @@ const (
 	fieldVersion   = 1
 	fieldResources = 2
 	fieldTypeURL   = 4
-	fieldNonce     = 5
 	fieldRemoved   = 6
 
 	resourceVersion = 1
@@ -89,12 +88,6 @@ func (r *Response) Body() []byte {
 		r.body = b
 	})
 	return r.body
-}
-
-// NonceField is the rest of the message: append it to the Body.
-func (s Send) NonceField() []byte {
-	b := protowire.AppendTag(make([]byte, 0, 12), fieldNonce, protowire.BytesType)
-	return protowire.AppendString(b, FormatNonce(s.Nonce))
 }
 
 // FormatNonce is the nonce as it is sent.
