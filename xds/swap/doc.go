@@ -11,11 +11,12 @@
 //   - CDS: the clusters, the module server's among them.
 //   - LDS: the primer alone, a listener bound to no port, with a twin of every
 //     filter's slot and a route configuration (the gate) that is not answered yet.
-//   - ECDS: each filter goes to its twin, alone in its response, marked
-//     nack_on_code_cache_miss. A NACK means that Envoy fetches the module; it
-//     is pushed again, in other bytes, when the download has been seen to end,
-//     else with back-off. An ACK means that this Envoy has fetched, compiled,
-//     started and configured it: the filter is primed.
+//   - ECDS: each filter goes to its twin, marked nack_on_code_cache_miss, alone
+//     in its response unless Envoy has the module already. A NACK means that
+//     Envoy fetches the module; it is pushed again, in other bytes, when the
+//     download has been seen to end, else with back-off. An ACK means that this
+//     Envoy has fetched, compiled, started and configured it: the filter is
+//     primed.
 //   - LDS: the listeners whose filters are primed; ECDS: their slots.
 //   - RDS: the gate. Envoy becomes ready.
 //

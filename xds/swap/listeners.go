@@ -62,7 +62,7 @@ func (m *Machine) primerDue(now time.Time) bool {
 // gives false where that can't be said without dropping a listener.
 func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string, ok bool) {
 	s := &m.subs[Listener]
-	if s.unknown && !m.everSent(Listener) && !m.subs[Extension].subscribed {
+	if s.unknown && s.nonce == 0 && !m.subs[Extension].subscribed {
 		// A reconnecting Envoy whose listeners are not known: what its slots
 		// have comes with its next request.
 		return nil, nil, m.snap.Primer == nil
@@ -98,8 +98,6 @@ func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string,
 	}
 	return changed, gone, true
 }
-
-func (m *Machine) everSent(t Type) bool { return m.subs[t].nonce > 0 }
 
 // listenersSettled tells whether the Envoy's listeners are the snapshot's.
 func (m *Machine) listenersSettled(now time.Time) bool {

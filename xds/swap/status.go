@@ -96,7 +96,7 @@ func (m *Machine) state(f *resource.Filter, running string) (State, string) {
 		goes = "; it goes on with " + running
 	}
 	switch {
-	case tr == nil && m.slotWanted(f.Name):
+	case tr == nil && m.wants(Extension, f.Name):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
 	case tr == nil:
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
@@ -113,8 +113,6 @@ func (m *Machine) state(f *resource.Filter, running string) (State, string) {
 	}
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
 }
-
-func (m *Machine) slotWanted(name string) bool { return m.wants(Extension, name) }
 
 func short(sha256 string) string {
 	if len(sha256) > 12 {
