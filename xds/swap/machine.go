@@ -34,8 +34,9 @@ type Machine struct {
 	changes []Change // by the newest Step
 	proved  []*resource.Filter
 	salt    int
-	heals   int       // pushes that only replace a NACKed one
-	warmEnd time.Time // how long listeners may be waited for that lack a slot's content
+	heals   int           // pushes that only replace a NACKed one
+	lag     time.Duration // between the newest answered response and its answer
+	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
 	nonce   uint32
 	delta   bool
 	known   bool // the Envoy came with something: it is not fresh
@@ -51,6 +52,7 @@ type sub struct {
 	have       *View     // what it ACKed
 	flight     *Response // sent, neither ACKed nor NACKed
 	nonce      uint32    // of the newest response; 0: none
+	sent       time.Time // when it was
 }
 
 type stamp struct {
@@ -86,7 +88,7 @@ func (m *Machine) Step(now time.Time, e Event) []Send {
 		}
 		if r := m.next(t, now); r != nil {
 			m.nonce++
-			s.flight, s.nonce = r, m.nonce
+			s.flight, s.nonce, s.sent = r, m.nonce, now
 			out = append(out, Send{Response: r, Nonce: m.nonce})
 			m.sent(r)
 		}
@@ -143,6 +145,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 		return
 	}
 	s.flight = nil
+	m.lag = now.Sub(s.sent)
 	if r.Failed {
 		m.nacked(r.Type, f, r.Error, now)
 		return

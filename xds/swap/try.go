@@ -202,11 +202,12 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	m.failed(tr)
 }
 
-// backoff is the pause after the nth NACK in a row.
+// backoff is the pause after the nth NACK in a row. An Envoy that takes long to
+// answer takes as long to begin a download, and to say so.
 func (m *Machine) backoff(n int) time.Duration {
 	d := maxBackoff
 	if n < 8 {
-		d = min(maxBackoff, firstBackoff<<(n-1))
+		d = min(maxBackoff, max(firstBackoff, 4*m.lag)<<(n-1))
 	}
 	return m.jitter(d)
 }
@@ -255,12 +256,13 @@ type Download struct {
 }
 
 // arrival is when Envoy has probably stored a module after its nth download was
-// seen to end. If it had not after the first, something on the way holds
+// seen to end: one that takes long to answer takes long to see what has come. If
+// it had not after the first, something on the way holds
 // modules back for longer than can be seen, and each push made it fetch again:
 // then the pause doubles.
 func (m *Machine) arrival(n int, size int64) time.Duration {
 	if n == 1 {
-		return settle + time.Duration(size)*10*time.Millisecond/(1<<20)
+		return settle + min(maxArrival, m.lag) + time.Duration(size)*10*time.Millisecond/(1<<20)
 	}
 	return m.jitter(min(maxArrival, firstBackoff<<min(n-2, 8)))
 }
