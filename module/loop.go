@@ -28,6 +28,7 @@ type loop struct {
 	trials  map[string]*trial // by key
 	filters map[string]*entry // by name
 	memory  memory
+	saver   *saver
 }
 
 // entry is a filter of the wanted set.
@@ -100,6 +101,10 @@ func (l *loop) run(updates <-chan *definition.Set) {
 			continue
 		}
 		waiting := l.resolve()
+		if l.memory.changed {
+			l.memory.changed = false
+			l.saver.tell()
+		}
 		switch {
 		case !l.dirty:
 		case waiting && !settling:
@@ -294,7 +299,6 @@ func (l *loop) send() {
 	}
 	l.dirty = false
 	l.emit(set)
-	l.remember()
 }
 
 // named gives what must stay in the store.

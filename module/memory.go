@@ -1,16 +1,13 @@
 package module
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"sync"
-	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -20,19 +17,14 @@ import (
 	"wasmxds/definition"
 )
 
-// memory is what a Resolver knows across restarts: what was good last, and
+// memory is what a Resolver knows across restarts besides what was good last:
 // what origins said of what they gave.
 type memory struct {
 	origins map[originKey]knowledge
-	changed bool // since it was handed to the saver
-
-	save  chan struct{} // there is something to save
-	mu    sync.Mutex
-	next  *savedState // nil: nothing
-	saved []byte      // as the file has it; owned by the saver
+	changed bool // this, or what is good, since the saver was told
 }
 
-// savedState is the file.
+// savedState is the file, as it is read. See [saver] for how it is written.
 type savedState struct {
 	Version int           `json:"version"`
 	Filters []savedFilter `json:"filters"`
@@ -102,7 +94,6 @@ func (l *loop) restore() {
 		l.Logger.Error("what was good before the restart can't be read", "file", l.State, "error", err)
 		return
 	}
-	l.memory.saved = b
 	there := l.present(state)
 	for _, f := range state.Filters {
 		d, err := f.Definition.restore()
@@ -156,90 +147,6 @@ func (l *loop) present(state savedState) map[string]bool {
 	}
 	_ = group.Wait() // they give no error
 	return there
-}
-
-// remember hands what is good now to the saver.
-func (l *loop) remember() {
-	if l.State == "" || !l.memory.changed {
-		return
-	}
-	l.memory.changed = false
-	state := &savedState{Version: savedVersion}
-	for _, f := range l.wanted.Filters {
-		if g := l.filters[f.Name].good; g.definition != nil {
-			state.Filters = append(state.Filters, savedFilter{savedDefinition{Filter: *g.definition}, g.module, g.key})
-		}
-	}
-	for key, k := range l.memory.origins {
-		state.Origins = append(state.Origins, savedOrigin{key.url, string(key.pull), key.secret, k.Validators, k.info})
-	}
-	l.memory.mu.Lock()
-	l.memory.next = state
-	l.memory.mu.Unlock()
-	select {
-	case l.memory.save <- struct{}{}:
-	default:
-	}
-}
-
-// keep saves what is remembered, off the loop. What comes in a burst is saved
-// once; what can't be, is tried again.
-func (l *loop) keep() {
-	const gather, again = 100 * time.Millisecond, 10 * time.Second
-	for {
-		select {
-		case <-l.ctx.Done():
-			return
-		case <-l.memory.save:
-		}
-		wait := gather
-		if err := l.write(); err != nil {
-			l.Logger.Error("what is good now would not survive a restart", "error", err)
-			wait = again
-			select {
-			case l.memory.save <- struct{}{}:
-			default:
-			}
-		}
-		if !l.sleep(l.ctx, wait) {
-			return
-		}
-	}
-}
-
-// write saves what was remembered last.
-func (l *loop) write() error {
-	m := &l.memory
-	m.mu.Lock()
-	state := m.next
-	m.mu.Unlock()
-	if state == nil {
-		return nil
-	}
-	b, err := state.encode()
-	if err == nil && !bytes.Equal(b, m.saved) {
-		err = renameio.WriteFile(l.State, b, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("save the state of modules: %w", err)
-	}
-	m.saved = b
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.next == state {
-		m.next = nil
-	}
-	return nil
-}
-
-func (s *savedState) encode() ([]byte, error) {
-	for i := range s.Filters {
-		if err := s.Filters[i].Definition.pack(); err != nil {
-			return nil, err
-		}
-	}
-	b, err := json.MarshalIndent(s, "", " ")
-	return append(b, '\n'), err
 }
 
 // pack puts the messages into the fields that hide them.

@@ -182,19 +182,14 @@ func TestSavedDefinition(t *testing.T) {
 			t.Errorf("%s is not tested here", reflect.TypeFor[definition.Filter]().Field(i).Name)
 		}
 	}
-	state := &savedState{Version: savedVersion, Filters: []savedFilter{{Definition: savedDefinition{Filter: *want}}}}
-	b, err := state.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
 	l := &loop{Resolver: New(Options{State: filepath.Join(t.TempDir(), "s"), Store: newStore(t)}), filters: map[string]*entry{}}
-	if err := os.WriteFile(l.State, b, 0o600); err != nil {
+	if err := newSaver(l.State, l.Logger).write(worth{filters: []line{good{definition: want}}}); err != nil {
 		t.Fatal(err)
 	}
 	l.restore()
 	got := l.filters["hello"]
 	if got == nil {
-		t.Fatalf("nothing restored from %s", b)
+		t.Fatal("nothing restored")
 	}
 	if diff := cmp.Diff(want, got.good.definition, protocmp.Transform()); diff != "" {
 		t.Error(diff)

@@ -23,7 +23,8 @@ type Options struct {
 	Runner   Runner             // nil: no dry runs
 
 	// State is the file that keeps what was good last, across restarts; "":
-	// it isn't kept.
+	// it isn't kept. It is written half a second after a change, and when Run
+	// ends.
 	State string
 
 	Poll     time.Duration  // how often to ask origins for newer content of unpinned URLs; 0: never
@@ -127,16 +128,21 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		origins:  map[originKey]*origin{},
 		trials:   map[string]*trial{},
 		filters:  map[string]*entry{},
-		memory:   memory{origins: map[originKey]knowledge{}, save: make(chan struct{}, 1)},
+		memory:   memory{origins: map[originKey]knowledge{}},
+		saver:    newSaver(r.State, r.Logger),
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
-	group.Go(func() error { l.keep(); return nil })
+	group.Go(func() error { l.saver.run(ctx, l.ask); return nil })
 	l.run(updates)
 	cancel()
 	l.watcher.close()
-	return errors.Join(group.Wait(), l.write())
+	err := group.Wait()
+	if l.wanted != nil {
+		err = errors.Join(err, l.saver.write(l.worth()))
+	}
+	return err
 }
 
 // tend looks after the store: what is lost is fetched again, what nothing names

@@ -16,7 +16,7 @@ type engine struct {
 	modules *cache
 }
 
-func newEngine(ctx context.Context, config wazero.RuntimeConfig, o Options) (*engine, error) {
+func newEngine(ctx context.Context, config wazero.RuntimeConfig, cost cost, o Options) (*engine, error) {
 	const pageSize = 64 << 10
 	e := &engine{runtime: wazero.NewRuntimeWithConfig(ctx, config.
 		WithCloseOnContextDone(true).
@@ -28,7 +28,7 @@ func newEngine(ctx context.Context, config wazero.RuntimeConfig, o Options) (*en
 			experimental.CoreFeaturesExtendedConst|
 			experimental.CoreFeaturesExceptionHandling|
 			experimental.CoreFeaturesTypedFunctionReferences))}
-	e.modules = newCache(e.runtime, o.Cached)
+	e.modules = newCache(e.runtime, o.Cached/2, cost)
 	if err := provide(ctx, e.runtime); err != nil {
 		return nil, errors.Join(fmt.Errorf("make dry runs: %w", err), e.close(ctx))
 	}
