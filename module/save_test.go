@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,28 +39,28 @@ func TestSaverGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := newSaver(filepath.Join(t.TempDir(), "modules.json"), slog.New(slog.DiscardHandler))
-		newest, asked := 0, 0
+		var newest, asked atomic.Int64
 		go s.run(ctx, func(context.Context) (worth, bool) {
-			asked++
-			return worth{filters: []line{filterNamed(fmt.Sprint(newest))}}, true
+			asked.Add(1)
+			return worth{filters: []line{filterNamed(fmt.Sprint(newest.Load()))}}, true
 		})
 		for range 1000 {
-			newest++
+			newest.Add(1)
 			s.tell()
 			time.Sleep(time.Millisecond)
 		}
-		if asked > 2 {
-			t.Errorf("written %d times in a second", asked)
+		if n := asked.Load(); n > 2 {
+			t.Errorf("written %d times in a second", n)
 		}
 		time.Sleep(saveAfter)
 		synctest.Wait()
 		if got := read(t, s.file).Filters[0].Definition.Name; got != "1000" {
 			t.Errorf("saved as it was after %s changes", got)
 		}
-		before := asked
+		before := asked.Load()
 		time.Sleep(time.Hour)
-		if asked != before {
-			t.Errorf("written %d times while nothing changed", asked-before)
+		if n := asked.Load() - before; n != 0 {
+			t.Errorf("written %d times while nothing changed", n)
 		}
 		cancel()
 	})
