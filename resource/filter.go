@@ -130,12 +130,11 @@ func (o Options) encode(f *filter, d *definition.Filter) error {
 	// by comparing them.
 	twin.Version = slot.Version
 	f.slot, f.twin = slot, twin
-	f.Filter.encode = func(attempt int) (*Resource, *Resource) {
+	f.Filter.encode = func(first *Resource, attempt int) *Resource {
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
 		code.HttpUri.Timeout = durationpb.New(o.FetchTimeout + time.Duration(attempt)*time.Microsecond)
-		version := fmt.Sprintf("%s.%d", f.Version, attempt)
-		return again(slot, config, version), again(twin, config, version)
+		return again(first, config, fmt.Sprintf("%s.%d", f.Version, attempt))
 	}
 	return nil
 }

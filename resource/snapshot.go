@@ -1,7 +1,9 @@
 package resource
 
 import (
+	"maps"
 	"sync"
+	"weak"
 
 	"wasmxds/definition"
 )
@@ -52,47 +54,46 @@ type Filter struct {
 	slot, twin *Resource // at attempt 0
 	pass       *Resource
 	twinPass   *Resource
-	encode     func(attempt int) (slot, twin *Resource)
+	encode     func(first *Resource, attempt int) *Resource
 
 	mu    sync.Mutex
-	again map[int][2]*Resource // slot and twin at other attempts, as they were needed
+	again map[encoding]weak.Pointer[Resource] // slot and twin at other attempts, while they are needed
 }
 
 // Slot is the resource for the serving slot. Each attempt has other bytes of
 // the same meaning: Envoy takes the same bytes as last time for something it
 // has already, even when it refused them, so a push after a NACK must differ
 // from the one before.
-func (f *Filter) Slot(attempt int) *Resource {
-	if attempt == 0 {
-		return f.slot
-	}
-	return f.at(attempt)[0]
-}
+func (f *Filter) Slot(attempt int) *Resource { return f.at(attempt, f.slot) }
 
 // Twin is the resource for the slot in the primer.
-func (f *Filter) Twin(attempt int) *Resource {
-	if attempt == 0 {
-		return f.twin
-	}
-	return f.at(attempt)[1]
+func (f *Filter) Twin(attempt int) *Resource { return f.at(attempt, f.twin) }
+
+// encoding is one of first's contents.
+type encoding struct {
+	first   *Resource // slot or twin, at attempt 0
+	attempt int
 }
 
-// attemptsKept bounds what is remembered: after a restart of this server each
-// Envoy that reconnects brings an attempt of its own.
-const attemptsKept = 64
-
-func (f *Filter) at(attempt int) [2]*Resource {
+// at gives the same Resource to all who ask while any of them has it: after a
+// restart of this server a fleet brings hundreds of attempts, each of them for
+// a moment.
+func (f *Filter) at(attempt int, first *Resource) *Resource {
+	if attempt == 0 {
+		return first
+	}
+	key := encoding{first, attempt}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r, ok := f.again[attempt]
-	if !ok {
-		slot, twin := f.encode(attempt)
-		r = [2]*Resource{slot, twin}
-		if f.again == nil || len(f.again) >= attemptsKept {
-			f.again = map[int][2]*Resource{}
-		}
-		f.again[attempt] = r
+	if r := f.again[key].Value(); r != nil {
+		return r
 	}
+	maps.DeleteFunc(f.again, func(_ encoding, r weak.Pointer[Resource]) bool { return r.Value() == nil })
+	if f.again == nil {
+		f.again = map[encoding]weak.Pointer[Resource]{}
+	}
+	r := f.encode(first, attempt)
+	f.again[key] = weak.Make(r)
 	return r
 }
 

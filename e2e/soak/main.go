@@ -17,7 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
+"os/signal"
 	"time"
 
 	"wasmxds/e2e/harness"
@@ -85,7 +85,7 @@ func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err err
 		faults []fault
 	}{{"first half", append(changes(), append(cuts(), kills()...)...)}, {"second half", append(changes(), cuts()...)}}
 	for _, half := range halves {
-		before, err := s.figures(ctx)
+		before, err := s.figures(ctx, half.name+" begins")
 		if err != nil {
 			return err
 		}
@@ -93,7 +93,7 @@ func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err err
 		if err := s.during(ctx, o.duration/2, half.faults); err != nil {
 			return fmt.Errorf("%s: %w", half.name, err)
 		}
-		after, err := s.figures(ctx)
+		after, err := s.figures(ctx, half.name+" ended")
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -89,8 +92,12 @@ func (f figures) String() string {
 	return fmt.Sprintf("%d goroutines, %d files, %.1f MiB resident, %.1f MiB heap", f.goroutines, f.files, f.memory, f.heap)
 }
 
-// figures are read from the server's metrics.
-func (s *stage) figures(ctx context.Context) (f figures, err error) {
+// figures are read from the server's metrics, after a collection of garbage.
+// The profile that comes with it stays with the soak's files.
+func (s *stage) figures(ctx context.Context, when string) (f figures, err error) {
+	if err := s.profile(ctx, strings.ReplaceAll(when, " ", "-")+".heap"); err != nil {
+		return f, err
+	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/metrics", nil)
 	if err != nil {
 		return f, err
@@ -116,11 +123,30 @@ func (s *stage) figures(ctx context.Context) (f figures, err error) {
 	return f, lines.Err()
 }
 
+// profile writes what the server's heap holds, after a collection.
+func (s *stage) profile(ctx context.Context, file string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/debug/pprof/heap?gc=1", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	profile, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.dir, file), profile, 0o644)
+}
+
 // How much more there may be at the end than at the beginning: connections
 // come and go all the time, and the collector has its own times.
 const (
 	moreGoroutines = 100
 	moreFiles      = 50
+	moreHeap       = 16 // MiB
 	moreMemory     = 48 // MiB
 )
 
@@ -132,6 +158,9 @@ func (f figures) flat(before figures) error {
 	}
 	if f.files > before.files+moreFiles {
 		errs = append(errs, fmt.Errorf("%d open files, were %d", f.files, before.files))
+	}
+	if f.heap > before.heap+moreHeap {
+		errs = append(errs, fmt.Errorf("%.1f MiB of heap after a collection, were %.1f", f.heap, before.heap))
 	}
 	if f.memory > before.memory+moreMemory {
 		errs = append(errs, fmt.Errorf("%.1f MiB resident, were %.1f", f.memory, before.memory))

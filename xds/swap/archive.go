@@ -26,8 +26,12 @@ type archived struct {
 	name, version string
 }
 
-// maxArchive bounds an archive, in resources.
-const maxArchive = 2048
+// What bounds an archive, in resources. A filter's versions are held with all
+// that they can become; who comes again has one of the last.
+const (
+	maxArchive  = 2048
+	maxVersions = 8 // of a filter
+)
 
 func (a *archive) add(t Type, items []item) {
 	var fresh []item
@@ -37,10 +41,7 @@ func (a *archive) add(t Type, items []item) {
 		if _, ok := a.items[key]; ok || it.res == nil {
 			continue
 		}
-		if len(a.order) == maxArchive {
-			delete(a.items, a.order[0])
-			a.order = slices.Delete(a.order, 0, 1)
-		}
+		a.makeRoom(key)
 		a.items[key] = it
 		a.order = append(a.order, key)
 		fresh = append(fresh, it)
@@ -52,6 +53,30 @@ func (a *archive) add(t Type, items []item) {
 			added(&resource.Listener{Resource: it.res, Slots: it.slots})
 		}
 	}
+}
+
+// makeRoom forgets the oldest version of a filter that has as many as are kept,
+// or else, where the archive is full, the oldest of all. The caller holds a.mu.
+func (a *archive) makeRoom(key archived) {
+	oldest, versions := -1, 0
+	if key.typ == Extension {
+		for i, k := range a.order {
+			if k.typ == key.typ && k.name == key.name {
+				versions++
+				if oldest < 0 {
+					oldest = i
+				}
+			}
+		}
+	}
+	if versions < maxVersions {
+		if len(a.order) < maxArchive {
+			return
+		}
+		oldest = 0
+	}
+	delete(a.items, a.order[oldest])
+	a.order = slices.Delete(a.order, oldest, oldest+1)
 }
 
 func (a *archive) find(t Type, name, version string) (item, bool) {
