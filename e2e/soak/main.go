@@ -17,7 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-"os/signal"
+	"os/signal"
 	"time"
 
 	"wasmxds/e2e/harness"
