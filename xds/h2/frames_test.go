@@ -1,0 +1,426 @@
+package h2_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"wasmxds/xds/h2"
+)
+
+// wire is a client by hand.
+type wire struct {
+	*http2.Framer
+	t     testing.TB
+	conn  net.Conn
+	mute  bool // it does not acknowledge settings
+	block bytes.Buffer
+	enc   *hpack.Encoder
+}
+
+// wire connects, and says the preface and its settings.
+func (s *scene) wire(settings ...http2.Setting) *wire {
+	s.t.Helper()
+	w := s.bare()
+	w.must(io.WriteString(w.conn, http2.ClientPreface))
+	w.ok(w.WriteSettings(settings...))
+	return w
+}
+
+// bare connects and says nothing.
+func (s *scene) bare() *wire {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		s.t.Fatal(err)
+	}
+	w := &wire{Framer: http2.NewFramer(conn, conn), t: s.t, conn: conn}
+	w.enc = hpack.NewEncoder(&w.block)
+	w.AllowIllegalWrites = true
+	w.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	return w
+}
+
+// ok is for writes that may come too late for a server that has closed.
+func (w *wire) ok(err error) {
+	w.t.Helper()
+	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *wire) must(_ int, err error) { w.t.Helper(); w.ok(err) }
+
+var usual = []string{":method", "POST", ":scheme", "http", ":path", echoPath, ":authority", "test", "content-type", "application/grpc", "te", "trailers"}
+
+func (w *wire) headers(fields ...string) []byte {
+	w.block.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		w.ok(w.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}))
+	}
+	return bytes.Clone(w.block.Bytes())
+}
+
+func (w *wire) open(id uint32) { w.request(id, false, usual...) }
+
+func (w *wire) request(id uint32, end bool, fields ...string) {
+	w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.headers(fields...), EndHeaders: true, EndStream: end}))
+}
+
+func message(b []byte) []byte {
+	m := encode(b)
+	out := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(m)))
+	return append(out, m...)
+}
+
+func (w *wire) say(id uint32, b []byte) { w.ok(w.WriteData(id, false, message(b))) }
+
+// next is the next frame, in words. Settings and what they need are left out.
+func (w *wire) next() string {
+	w.t.Helper()
+	for {
+		f, err := w.ReadFrame()
+		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				w.t.Fatal("nothing comes")
+			}
+			return "closed"
+		}
+		switch f := f.(type) {
+		case *http2.SettingsFrame:
+			if !f.IsAck() && !w.mute {
+				w.ok(w.WriteSettingsAck())
+			}
+			continue
+		case *http2.GoAwayFrame:
+			return fmt.Sprintf("GOAWAY %d %v", f.LastStreamID, f.ErrCode)
+		case *http2.RSTStreamFrame:
+			return fmt.Sprintf("RST_STREAM %d %v", f.StreamID, f.ErrCode)
+		case *http2.PingFrame:
+			return fmt.Sprintf("PING %v %.7s", f.IsAck(), f.Data[:])
+		case *http2.WindowUpdateFrame:
+			return fmt.Sprintf("WINDOW_UPDATE %d %d", f.StreamID, f.Increment)
+		case *http2.DataFrame:
+			return fmt.Sprintf("DATA %d %d", f.StreamID, f.Length)
+		case *http2.MetaHeadersFrame:
+			line := fmt.Sprintf("HEADERS %d", f.StreamID)
+			for _, h := range f.Fields {
+				line += " " + h.Name + "=" + h.Value
+			}
+			if f.StreamEnded() {
+				line += " END"
+			}
+			return line
+		}
+	}
+}
+
+// expect takes the next lines. One that ends in … is the beginning of one.
+func (w *wire) expect(want ...string) {
+	w.t.Helper()
+	for _, line := range want {
+		got := w.next()
+		if begin, ok := strings.CutSuffix(line, "…"); ok && strings.HasPrefix(got, begin) {
+			continue
+		}
+		if got != line {
+			w.t.Fatalf("got %q, want %q", got, line)
+		}
+	}
+}
+
+const (
+	begins = "HEADERS 1 :status=200 content-type=application/grpc"
+	dataOf = "DATA 1 10" // of the message "one"
+)
+
+// TestErrors: what is wrong is told with its code, and what is wrong with a
+// stream ends only that.
+func TestErrors(t *testing.T) {
+	for name, test := range map[string]struct {
+		do   func(w *wire)
+		want []string
+	}{
+		"even stream": {func(w *wire) { w.open(2) }, []string{"GOAWAY 0 PROTOCOL_ERROR", "closed"}},
+		"stream again": {func(w *wire) { w.open(3); w.open(1) },
+			[]string{"GOAWAY 3 PROTOCOL_ERROR"}},
+		"data on no stream": {func(w *wire) { w.open(1); w.say(3, nil) }, []string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"data on stream 0":  {func(w *wire) { w.open(1); w.say(0, nil) }, []string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"reset of no stream": {func(w *wire) { w.open(1); w.ok(w.WriteRSTStream(3, http2.ErrCodeCancel)) },
+			[]string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"window of no stream": {func(w *wire) { w.open(1); w.ok(w.WriteWindowUpdate(3, 1)) },
+			[]string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"connection window too large": {func(w *wire) { w.open(1); w.ok(w.WriteWindowUpdate(0, 1<<31-1)) },
+			[]string{"GOAWAY 1 FLOW_CONTROL_ERROR"}},
+		"connection window by nothing": {func(w *wire) { w.open(1); w.ok(w.WriteWindowUpdate(0, 0)) },
+			[]string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"stream window too large": {func(w *wire) { w.open(1); w.ok(w.WriteWindowUpdate(1, 1<<31-1)); w.open(3); w.say(3, []byte("one")) },
+			[]string{"RST_STREAM 1 FLOW_CONTROL_ERROR", "HEADERS 3…", "DATA 3 10"}},
+		"stream window by nothing": {func(w *wire) { w.open(1); w.ok(w.WriteWindowUpdate(1, 0)) }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"initial window too large": {func(w *wire) {
+			w.open(1)
+			w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 31}))
+		}, []string{"GOAWAY 1 FLOW_CONTROL_ERROR"}},
+		"initial window makes one too large": {func(w *wire) {
+			w.open(1)
+			w.ok(w.WriteWindowUpdate(1, 1000))
+			w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1}))
+		}, []string{"GOAWAY 1 FLOW_CONTROL_ERROR"}},
+		"frame size": {func(w *wire) { w.open(1); w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1})) },
+			[]string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"frame too large": {func(w *wire) { w.open(1); w.ok(w.WriteData(1, false, make([]byte, 16<<10+1))) },
+			[]string{"GOAWAY 1 FRAME_SIZE_ERROR"}},
+		"push promise": {func(w *wire) {
+			w.open(1)
+			w.ok(w.WritePushPromise(http2.PushPromiseParam{StreamID: 1, PromiseID: 2, EndHeaders: true}))
+		}, []string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"continuation of nothing": {func(w *wire) { w.open(1); w.ok(w.WriteContinuation(1, true, nil)) },
+			[]string{"GOAWAY 1 PROTOCOL_ERROR"}},
+		"headers cut": {func(w *wire) {
+			w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: w.headers(usual...)}))
+			w.say(1, nil)
+		}, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
+		"headers not HPACK": {func(w *wire) {
+			w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: []byte{0xff, 0xff, 0xff, 0xff}, EndHeaders: true}))
+		}, []string{"GOAWAY 0 COMPRESSION_ERROR"}},
+		"no path":           {func(w *wire) { w.request(1, false, ":method", "POST", ":scheme", "http") }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"header of HTTP/1":  {func(w *wire) { w.request(1, false, append(usual, "connection", "close")...) }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"header in capital": {func(w *wire) { w.request(1, false, append(usual, "Upper", "x")...) }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"GET": {func(w *wire) { w.request(1, true, append([]string{":method", "GET"}, usual[2:]...)...) },
+			[]string{"HEADERS 1 :status=405 END"}},
+		"not gRPC": {func(w *wire) {
+			w.request(1, false, append([]string{"content-type", "text/plain"}, "te", "trailers")...)
+		}, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"another type": {func(w *wire) {
+			w.request(1, false, ":method", "POST", ":scheme", "http", ":path", echoPath, "content-type", "application/grpcweb")
+		}, []string{"HEADERS 1 :status=415 END", "RST_STREAM 1 NO_ERROR"}},
+		"another path": {func(w *wire) {
+			w.request(1, false, ":method", "POST", ":scheme", "http", ":path", "/a/b", "content-type", "application/grpc+proto")
+		}, []string{"HEADERS 1 :status=200 content-type=application/grpc grpc-status=12 grpc-message=/a/b is not served…", "RST_STREAM 1 NO_ERROR"}},
+		"headers too large": {func(w *wire) {
+			block := w.headers(append(usual, "x-large", strings.Repeat("~", 63<<10), "x-more", strings.Repeat("~", 4<<10))...)
+			w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10]}))
+			for block = block[16<<10:]; len(block) > 16<<10; block = block[16<<10:] {
+				w.ok(w.WriteContinuation(1, false, block[:16<<10]))
+			}
+			w.ok(w.WriteContinuation(1, true, block))
+		}, []string{"HEADERS 1 :status=200 content-type=application/grpc grpc-status=8…", "RST_STREAM 1 NO_ERROR"}},
+		"headers without an end": {func(w *wire) {
+			w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: w.headers(usual...)}))
+			for i := range 100 {
+				w.ok(w.WriteContinuation(1, false, w.headers(fmt.Sprint("x-", i), strings.Repeat("~", 4<<10))))
+			}
+		}, []string{"GOAWAY 0 PROTOCOL_ERROR"}},
+		"trailers": {func(w *wire) { w.open(1); w.say(1, []byte("one")); w.request(1, true, "x-end", "1") },
+			[]string{begins, dataOf, "HEADERS 1 grpc-status=0 END"}},
+		"trailers that are none": {func(w *wire) { w.open(1); w.open(1) }, []string{"RST_STREAM 1 PROTOCOL_ERROR"}},
+		"request of nothing":     {func(w *wire) { w.request(1, true, usual...) }, []string{begins + " grpc-status=0 END"}},
+		"data after the end": {func(w *wire) { w.request(1, true, usual...); w.say(1, nil) },
+			[]string{begins + " grpc-status=0 END", "RST_STREAM 1 STREAM_CLOSED"}},
+		"half a message": {func(w *wire) { w.open(1); w.ok(w.WriteData(1, true, message([]byte("one"))[:7])) },
+			[]string{begins + " grpc-status=13…"}},
+		"message of a strange kind": {func(w *wire) { w.open(1); w.ok(w.WriteData(1, false, []byte{7, 0, 0, 0, 0})) },
+			[]string{begins + " grpc-status=13…", "RST_STREAM 1 NO_ERROR"}},
+		"17 streams": {func(w *wire) {
+			for i := range uint32(17) {
+				w.open(2*i + 1)
+			}
+			w.say(31, []byte("one"))
+		}, []string{"RST_STREAM 33 REFUSED_STREAM", "HEADERS 31…", "DATA 31 10"}},
+		"ping": {func(w *wire) { w.open(1); w.ok(w.WritePing(false, [8]byte{'h', 'e', 'l', 'l', 'o', '!', '!'})) }, []string{"PING true hello!!"}},
+		"unknown frame": {func(w *wire) {
+			w.open(1)
+			w.ok(w.WriteRawFrame(0xee, 0xff, 1, []byte("x")))
+			w.ok(w.WritePriority(1, http2.PriorityParam{}))
+			w.ok(w.WriteGoAway(0, http2.ErrCodeNo, nil))
+			w.say(1, []byte("one"))
+		}, []string{begins, dataOf}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t, h2.Options{})
+			w := s.wire()
+			test.do(w)
+			w.expect(test.want...)
+		})
+	}
+}
+
+// TestFloods: frames that cost a client nothing and make work are limited.
+func TestFloods(t *testing.T) {
+	for name, each := range map[string]func(w *wire, i uint32){
+		"PING":         func(w *wire, _ uint32) { w.ok(w.WritePing(false, [8]byte{})) },
+		"SETTINGS":     func(w *wire, _ uint32) { w.ok(w.WriteSettings()) },
+		"empty DATA":   func(w *wire, _ uint32) { w.ok(w.WriteData(1, false, nil)) },
+		"PRIORITY":     func(w *wire, _ uint32) { w.ok(w.WritePriority(1, http2.PriorityParam{})) },
+		"unknown":      func(w *wire, _ uint32) { w.ok(w.WriteRawFrame(0xee, 0, 1, nil)) },
+		"rapid reset":  func(w *wire, i uint32) { w.open(2*i + 3); w.ok(w.WriteRSTStream(2*i+3, http2.ErrCodeCancel)) },
+		"many streams": func(w *wire, i uint32) { w.open(2*i + 3) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newClock()
+			s := start(t, h2.Options{Now: c.Now})
+			w := s.wire()
+			w.mute = true
+			w.open(1)
+			go func() {
+				for i := range uint32(1000) {
+					each(w, i)
+				}
+			}()
+			for {
+				line := w.next()
+				if line == "closed" {
+					t.Fatal("closed without a word")
+				}
+				if strings.HasPrefix(line, "GOAWAY") {
+					if !strings.HasSuffix(line, "ENHANCE_YOUR_CALM") {
+						t.Error(line)
+					}
+					return
+				}
+			}
+		})
+	}
+}
+
+// TestPingsArePaidFor: a client may ping as it is sent messages.
+func TestPingsArePaidFor(t *testing.T) {
+	c := newClock()
+	s := start(t, h2.Options{Now: c.Now})
+	w := s.wire()
+	w.open(1)
+	w.say(1, []byte("one"))
+	w.expect(begins, dataOf)
+	for range 300 {
+		w.ok(w.WritePing(false, [8]byte{}))
+		w.say(1, []byte("one"))
+		w.expect("PING true \x00\x00\x00\x00\x00\x00\x00", dataOf)
+	}
+}
+
+// TestSendWindows: data waits for both windows, and goes on with them.
+func TestSendWindows(t *testing.T) {
+	s := start(t, h2.Options{})
+	w := s.wire(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 4})
+	w.open(1)
+	w.say(1, []byte("one")) // 10 bytes
+	w.expect(begins, "DATA 1 4")
+	w.ok(w.WriteWindowUpdate(1, 1))
+	w.expect("DATA 1 1")
+	// Less than nothing: 4 of 5 bytes have gone already.
+	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}))
+	w.ok(w.WriteWindowUpdate(1, 3)) // nothing is left with that
+	w.ok(w.WritePing(false, [8]byte{}))
+	w.expect("PING true…")
+	w.ok(w.WriteWindowUpdate(1, 2))
+	w.expect("DATA 1 2")
+	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100}))
+	w.expect("DATA 1 3")
+
+	// The connection's: 65535 less 10.
+	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 20}))
+	w.say(1, []byte("many "+strings.Repeat("x", 17))) // 17 of 4008 bytes
+	sum := 0
+	for sum < 65535-10 {
+		n := 0
+		line := w.next()
+		if _, err := fmt.Sscanf(line, "DATA 1 %d", &n); err != nil {
+			t.Fatal(line)
+		}
+		sum += n
+	}
+	w.ok(w.WritePing(false, [8]byte{}))
+	w.expect("PING true…")
+	w.ok(w.WriteWindowUpdate(0, 1<<20))
+	w.expect(fmt.Sprintf("DATA 1 %d", 17*4008-sum))
+}
+
+// TestReceiveWindows: windows are renewed when half of them is used.
+func TestReceiveWindows(t *testing.T) {
+	s := start(t, h2.Options{})
+	w := s.wire()
+	w.open(1)
+	first := message(make([]byte, 1<<20))
+	for range 2 {
+		w.ok(w.WriteData(1, false, first[:16<<10]))
+	}
+	w.expect("WINDOW_UPDATE 0 32768", "WINDOW_UPDATE 1 32768")
+	w.ok(w.WriteDataPadded(1, false, first[:100], make([]byte, 200))) // padding counts
+	w.ok(w.WriteData(1, false, first[:16<<10]))
+	w.ok(w.WriteData(1, false, first[:16<<10-301]))
+	w.expect("WINDOW_UPDATE 0 32768", "WINDOW_UPDATE 1 32768")
+}
+
+// TestUnfinishedMessages: what one connection may leave unfinished is limited.
+func TestUnfinishedMessages(t *testing.T) {
+	s := start(t, h2.Options{})
+	w := s.wire()
+	w.mute = true
+	go func() {
+		for i := range uint32(3) {
+			w.open(2*i + 1)
+			part := message(make([]byte, 3<<20))
+			for sent := 0; sent < 2<<20; sent += 16 << 10 {
+				w.ok(w.WriteData(2*i+1, false, part[:16<<10]))
+				part = part[16<<10:]
+				if sent%(32<<10) != 0 {
+					time.Sleep(time.Millisecond) // for the server's windows
+				}
+			}
+		}
+	}()
+	for {
+		switch line := w.next(); {
+		case strings.HasPrefix(line, "WINDOW_UPDATE"):
+		case strings.HasPrefix(line, "HEADERS") && strings.Contains(line, "grpc-status=8"):
+			return
+		default:
+			t.Fatal(line)
+		}
+	}
+}
+
+// TestDrain: first a GOAWAY that excludes no stream, and when the client has
+// seen that, one that tells the last.
+func TestDrain(t *testing.T) {
+	s := start(t, h2.Options{})
+	w := s.wire()
+	w.open(1)
+	w.say(1, []byte("one"))
+	w.expect(begins, dataOf)
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.GracefulStop()
+	}()
+	w.expect("GOAWAY 2147483647 NO_ERROR", "PING false leaving")
+	w.open(3)
+	w.say(3, []byte("one"))
+	w.expect("HEADERS 3…", "DATA 3 10")
+	w.ok(w.WritePing(true, [8]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g'}))
+	w.expect("GOAWAY 3 NO_ERROR")
+	w.open(5)
+	w.expect("RST_STREAM 5 REFUSED_STREAM")
+	w.say(1, []byte("one"))
+	w.expect(dataOf)
+	w.ok(w.WriteData(1, true, nil))
+	w.ok(w.WriteData(3, true, nil))
+	w.expect("HEADERS 1 grpc-status=0 END", "HEADERS 3 grpc-status=0 END", "closed")
+	wait(t, stopped)
+}

@@ -1,0 +1,110 @@
+package h2
+
+import (
+	"io"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// reader reads frames. A connection has one only while there is something to
+// read, and until a frame that has begun is complete.
+type reader struct {
+	*http2.Framer
+	src io.Reader
+	buf []byte
+	in  []byte // what was read and not consumed, mostly of buf
+	err error  // of src
+}
+
+func newReader() *reader {
+	r := &reader{buf: make([]byte, maxFrameSize)}
+	r.Framer = http2.NewFramer(io.Discard, r)
+	r.SetMaxReadFrameSize(maxFrameSize)
+	r.SetReuseFrames()
+	r.MaxHeaderListSize = maxHeaderList
+	return r
+}
+
+// Read is for the Framer.
+func (r *reader) Read(b []byte) (int, error) {
+	if len(r.in) == 0 {
+		if r.err != nil {
+			return 0, r.err
+		}
+		n, err := r.src.Read(r.buf)
+		r.in, r.err = r.buf[:n], err
+		if n == 0 {
+			return 0, err
+		}
+	}
+	n := copy(b, r.in)
+	r.in = r.in[n:]
+	return n, nil
+}
+
+// borrow gives a reader of src.
+func (s *Server) borrow(src io.Reader, headers *hpack.Decoder) *reader {
+	r := s.readers.Get().(*reader)
+	r.src, r.ReadMetaHeaders = src, headers
+	return r
+}
+
+// giveBack is for a reader that has read whole frames without an error.
+func (s *Server) giveBack(r *reader) {
+	r.src, r.ReadMetaHeaders, r.in, r.err = nil, nil, nil, nil
+	s.readers.Put(r)
+}
+
+// awaiting waits until a connection has something to read, without a buffer.
+// Its fields keep each wait from allocating.
+type awaiting struct {
+	try func(fd uintptr) bool
+	r   *reader
+	err error
+	one [1]byte
+}
+
+// await gives a reader with what has come.
+func (c *conn) await() (*reader, error) {
+	if c.raw == nil {
+		// With TLS, the rest of a record is there with its first byte.
+		n, err := c.nc.Read(c.awaiting.one[:])
+		if n == 0 && err == nil {
+			err = io.ErrNoProgress
+		}
+		if n == 0 {
+			return nil, err
+		}
+		r := c.server.borrow(c.nc, c.headers)
+		r.in, r.err = r.buf[:copy(r.buf, c.awaiting.one[:])], err
+		return r, nil
+	}
+	if c.awaiting.try == nil {
+		c.awaiting.try = c.tryRead
+	}
+	err := c.raw.Read(c.awaiting.try)
+	r := c.awaiting.r
+	if err == nil {
+		err = c.awaiting.err
+	}
+	c.awaiting.r, c.awaiting.err = nil, nil
+	if r == nil && err == nil {
+		err = io.EOF
+	}
+	return r, err
+}
+
+// tryRead tells whether there was something to read, or nothing will ever be.
+func (c *conn) tryRead(fd uintptr) bool {
+	r := c.server.borrow(c.nc, c.headers)
+	n, again, err := tryRead(fd, r.buf)
+	if n > 0 {
+		r.in = r.buf[:n]
+		c.awaiting.r = r
+		return true
+	}
+	c.server.giveBack(r)
+	c.awaiting.err = err
+	return !again
+}

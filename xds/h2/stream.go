@@ -1,0 +1,188 @@
+package h2
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+)
+
+// Stream is a gRPC stream. Its methods may be called by anyone at any time.
+type Stream struct {
+	conn     *conn
+	id       uint32
+	ctx      context.Context
+	cancel   context.CancelFunc
+	receiver Receiver // of the reader
+
+	// Of the reader alone: the message that comes in.
+	header  [prefixLen]byte
+	have    int // of header
+	message []byte
+	used    int // bytes of the window since it was last renewed
+
+	// Of who holds conn.mu.
+	pending    [][]byte // to be sent, when windows and socket allow
+	waiting    int      // bytes of pending
+	window     int64    // what may be sent; less than 0 after SETTINGS that took away
+	begun      bool     // headers were sent
+	clientDone bool     // the client says nothing more
+	ended      bool     // the receiver is not told any more
+	trailers   []byte   // go after pending; nil: not yet
+	closed     bool     // it is of no connection any more
+}
+
+// prefixLen is that of a message: whether it is compressed, and its length.
+const prefixLen = 5
+
+// ErrEnded is what sending on a stream gives that has ended.
+var ErrEnded = errors.New("the stream has ended")
+
+func newStream(c *conn, id uint32) *Stream {
+	s := &Stream{conn: c, id: id}
+	s.ctx, s.cancel = context.WithCancel(peer.NewContext(context.Background(), &c.peer))
+	return s
+}
+
+// Context ends with the stream. It has grpc's peer.
+func (s *Stream) Context() context.Context { return s.ctx }
+
+// Send sends a message that is made of parts, which are never to change: they
+// are not copied. It does not wait, and what it takes is not bounded: the caller
+// knows what the client has answered.
+func (s *Stream) Send(parts ...[]byte) error {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.ended || s.closed || c.closed {
+		return ErrEnded
+	}
+	s.beginLocked()
+	prefix := make([]byte, prefixLen)
+	s.pending = append(s.pending, prefix)
+	size := 0
+	for _, p := range parts {
+		if len(p) > 0 {
+			s.pending = append(s.pending, p)
+			size += len(p)
+		}
+	}
+	binary.BigEndian.PutUint32(prefix[1:], uint32(size))
+	s.waiting += prefixLen + size
+	c.paid.Add(1)
+	c.pushLocked()
+	return nil
+}
+
+func (s *Stream) beginLocked() {
+	if !s.begun {
+		s.begun = true
+		s.conn.control = appendHeaders(s.conn.control, s.id, false, ":status", "200", "content-type", "application/grpc")
+	}
+}
+
+// End ends the stream with the gRPC status of err, once what was sent before
+// has gone out; nil: OK. The context ends at once.
+func (s *Stream) End(err error) {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if !s.closed && s.trailers == nil {
+		s.endLocked(err)
+		s.conn.pushLocked()
+	}
+}
+
+func (s *Stream) endLocked(err error) {
+	st := status.Convert(err)
+	fields := []string{"grpc-status", codeText(st.Code())}
+	if st.Message() != "" {
+		fields = append(fields, "grpc-message", encodeMessage(st.Message()))
+	}
+	if !s.begun { // trailers only
+		fields = append([]string{":status", "200", "content-type", "application/grpc"}, fields...)
+	}
+	s.begun, s.ended = true, true
+	s.trailers = appendHeaders(nil, s.id, true, fields...)
+	s.cancel()
+}
+
+// over tells the receiver of the end, if it does not know.
+func (s *Stream) over() {
+	s.conn.mu.Lock()
+	told := s.ended
+	s.ended = true
+	s.conn.mu.Unlock()
+	if !told && s.receiver != nil {
+		s.receiver.Ended()
+	}
+}
+
+// closeLocked lets go of what the stream has.
+func (s *Stream) closeLocked() {
+	s.closed, s.pending, s.waiting = true, nil, 0
+	s.cancel()
+}
+
+// receive takes a part of the messages that come in.
+func (s *Stream) receive(b []byte) error {
+	for len(b) > 0 {
+		if s.have < prefixLen {
+			n := copy(s.header[s.have:], b)
+			s.have += n
+			b = b[n:]
+			if s.have < prefixLen {
+				return nil
+			}
+		}
+		size := int(binary.BigEndian.Uint32(s.header[1:]))
+		switch {
+		case s.header[0] == 1:
+			return status.Error(codes.Unimplemented, "messages are not to be compressed")
+		case s.header[0] != 0:
+			return status.Errorf(codes.Internal, "a message begins with %#x", s.header[0])
+		case size > maxMessage:
+			return status.Errorf(codes.ResourceExhausted, "a message of %d bytes, more than %d", size, maxMessage)
+		}
+		message := b[:min(len(b), size-len(s.message))]
+		b = b[len(message):]
+		if len(s.message)+len(message) < size {
+			return s.keep(message, size)
+		}
+		if s.message != nil {
+			message = append(s.message, message...)
+		}
+		s.have, s.message = 0, nil
+		if err := s.receiver.Receive(message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// firstKept is how much of a message's size is believed at first.
+const firstKept = 64 << 10
+
+// keep keeps the part of a message that is not complete.
+func (s *Stream) keep(part []byte, size int) error {
+	if s.conn.unfinished()+len(part) > maxMessage {
+		return status.Errorf(codes.ResourceExhausted, "unfinished messages of more than %d bytes", maxMessage)
+	}
+	if s.message == nil {
+		s.message = make([]byte, 0, min(size, firstKept))
+	}
+	s.message = append(s.message, part...)
+	return nil
+}
+
+// unfinished is how many bytes of messages are kept.
+func (c *conn) unfinished() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.streams {
+		n += len(s.message)
+	}
+	return n
+}
