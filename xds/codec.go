@@ -7,8 +7,6 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
-
-	"wasmxds/xds/swap"
 )
 
 // codec sends responses as the bytes that all streams share and reads requests
@@ -18,8 +16,14 @@ type codec struct{ encoding.CodecV2 }
 
 // response is a response as it goes out on one stream.
 type response struct {
-	swap.Send
+	body  []byte // shared
 	nonce string
+}
+
+// nonceField is the end of a response: field 5 of both kinds of it.
+func nonceField(nonce string) []byte {
+	b := protowire.AppendTag(make([]byte, 0, 24), 5, protowire.BytesType)
+	return protowire.AppendString(b, nonce)
 }
 
 // encoded is a request that is decoded later.
@@ -32,10 +36,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if !ok {
 		return c.CodecV2.Marshal(v)
 	}
-	// Field 5 is the nonce of both kinds of response.
-	nonce := protowire.AppendTag(make([]byte, 0, 24), 5, protowire.BytesType)
-	nonce = protowire.AppendString(nonce, r.nonce)
-	return mem.BufferSlice{mem.SliceBuffer(r.Body()), mem.SliceBuffer(nonce)}, nil
+	return mem.BufferSlice{mem.SliceBuffer(r.body), mem.SliceBuffer(nonceField(r.nonce))}, nil
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -168,39 +168,43 @@ func TestNodeMatchers(t *testing.T) {
 }
 
 func TestClientStatusIsNotForAll(t *testing.T) {
-	s := start(t, xds.Options{AllowStatus: func(_ context.Context, n definition.Node) error {
-		if n.ID != "mine" {
-			return errors.New("not yours")
+	transports(t, func(t *testing.T) {
+		s := start(t, xds.Options{AllowStatus: func(_ context.Context, n definition.Node) error {
+			if n.ID != "mine" {
+				return errors.New("not yours")
+			}
+			return nil
+		}})
+		s.publish(t, hello1)
+		s.up(t, "another", true)
+		client := statusv3.NewClientStatusDiscoveryServiceClient(s.dial(t, ""))
+		_, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
+		if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "not yours") {
+			t.Errorf("ended with %v", err)
 		}
-		return nil
-	}})
-	s.publish(t, hello1)
-	s.up(t, "another", true)
-	client := statusv3.NewClientStatusDiscoveryServiceClient(s.dial(t, ""))
-	_, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
-	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "not yours") {
-		t.Errorf("ended with %v", err)
-	}
-	s.up(t, "mine", true)
-	answer, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
-	if err != nil || len(answer.Config) != 1 || answer.Config[0].Node.Id != "mine" {
-		t.Errorf("told of %v, %v; want mine alone", answer, err)
-	}
+		s.up(t, "mine", true)
+		answer, err := client.FetchClientStatus(context.Background(), &statusv3.ClientStatusRequest{})
+		if err != nil || len(answer.Config) != 1 || answer.Config[0].Node.Id != "mine" {
+			t.Errorf("told of %v, %v; want mine alone", answer, err)
+		}
+	})
 }
 
 func TestTooManyStreamsOfANode(t *testing.T) {
-	s := start(t, xds.Options{})
-	s.publish(t, hello1)
-	for range 4 { // connections, of 16 streams
-		conn := s.dial(t, "")
-		for range 16 {
-			newEnvoy(t, "a", true).connect(conn)
+	transports(t, func(t *testing.T) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		for range 4 { // connections, of 16 streams
+			conn := s.dial(t, "")
+			for range 16 {
+				newEnvoy(t, "a", true).connect(conn)
+			}
 		}
-	}
-	eventually(t, "all streams open", func() bool { return s.Stats().Streams == 64 })
-	err := s.asked(t, true, []*ask{{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "a"}}})
-	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "a node.id of its own") {
-		t.Errorf("the 65th ended with %v", err)
-	}
-	s.up(t, "b", true) // another node
+		eventually(t, "all streams open", func() bool { return s.Stats().Streams == 64 })
+		err := s.asked(t, true, []*ask{{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "a"}}})
+		if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "a node.id of its own") {
+			t.Errorf("the 65th ended with %v", err)
+		}
+		s.up(t, "b", true) // another node
+	})
 }

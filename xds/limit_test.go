@@ -48,15 +48,17 @@ func TestTooManyNames(t *testing.T) {
 
 // TestTooManyNamesInAll: names of delta requests add up.
 func TestTooManyNamesInAll(t *testing.T) {
-	s := start(t, xds.Options{})
-	s.publish(t, hello1)
-	err := s.asked(t, true, []*ask{
-		{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: some("a", 10000)},
-		{typeURL: swap.Endpoint.URL(), names: some("b", 10000)},
+	transports(t, func(t *testing.T) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		err := s.asked(t, true, []*ask{
+			{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: some("a", 10000)},
+			{typeURL: swap.Endpoint.URL(), names: some("b", 10000)},
+		})
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Errorf("ended with %v", err)
+		}
 	})
-	if status.Code(err) != codes.ResourceExhausted {
-		t.Errorf("ended with %v", err)
-	}
 }
 
 // TestLargeRequest: what is larger than 4 MiB isn't read.

@@ -14,32 +14,34 @@ import (
 // Envoy is to keep the old one, which the next server knows from the folder
 // alone.
 func TestListenerIsKeptAcrossServers(t *testing.T) {
-	dir := t.TempDir()
-	first := start(t, xds.Options{Dir: dir})
-	first.publish(t, "listener web\nfilter hello v1 web")
-	e := first.up(t, "a", false)
-	eventually(t, "the primer and web kept", func() bool {
-		kept, err := filepath.Glob(filepath.Join(dir, "*.json"))
-		return err == nil && len(kept) >= 2
-	})
-	first.end()
-	e.leave()
+	transports(t, func(t *testing.T) {
+		dir := t.TempDir()
+		first := start(t, xds.Options{Dir: dir})
+		first.publish(t, "listener web\nfilter hello v1 web")
+		e := first.up(t, "a", false)
+		eventually(t, "the primer and web kept", func() bool {
+			kept, err := filepath.Glob(filepath.Join(dir, "*.json"))
+			return err == nil && len(kept) >= 2
+		})
+		first.end()
+		e.leave()
 
-	next := start(t, xds.Options{Dir: dir})
-	next.publish(t, "listener web 9000 9001\nfilter hello v1 web\nfilter third v1 web")
-	e.connect(next.dial(t, ""))
-	e.expect("CDS 127.0.0.1:9000 127.0.0.1:9001 wasmxds-modules", "LDS primer web")
-	e.expect("ECDS primer/third: Unable to create Wasm plugin third")
-	e.mu.Lock()
-	names := slices.Clone(e.names[swap.Extension])
-	e.mu.Unlock()
-	if !slices.Contains(names, "primer/third") || slices.Contains(names, "third") {
-		t.Errorf("it asks for %q: web is not the old one", names)
-	}
-	sha := moduleOf("third", "v1")
-	next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Started})
-	e.has(sha)
-	next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Done, Size: 1000})
-	e.expect("ECDS primer/third", "LDS primer web", "ECDS third")
-	next.settled(t, "a")
+		next := start(t, xds.Options{Dir: dir})
+		next.publish(t, "listener web 9000 9001\nfilter hello v1 web\nfilter third v1 web")
+		e.connect(next.dial(t, ""))
+		e.expect("CDS 127.0.0.1:9000 127.0.0.1:9001 wasmxds-modules", "LDS primer web")
+		e.expect("ECDS primer/third: Unable to create Wasm plugin third")
+		e.mu.Lock()
+		names := slices.Clone(e.names[swap.Extension])
+		e.mu.Unlock()
+		if !slices.Contains(names, "primer/third") || slices.Contains(names, "third") {
+			t.Errorf("it asks for %q: web is not the old one", names)
+		}
+		sha := moduleOf("third", "v1")
+		next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Started})
+		e.has(sha)
+		next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Done, Size: 1000})
+		e.expect("ECDS primer/third", "LDS primer web", "ECDS third")
+		next.settled(t, "a")
+	})
 }

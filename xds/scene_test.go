@@ -58,6 +58,22 @@ type scene struct {
 	catalog *resource.Catalog
 }
 
+// transport is what a Server's streams are served by.
+type transport interface {
+	Serve(net.Listener) error
+	GracefulStop()
+	Stop()
+}
+
+// overH2 tells by a test's name which transport it is for.
+func overH2(t testing.TB) bool { return strings.Contains(t.Name(), "_over_h2") }
+
+// transports runs a test on each transport.
+func transports(t *testing.T, test func(t *testing.T)) {
+	t.Run("over grpc", test)
+	t.Run("over h2", test)
+}
+
 // start serves until the test ends.
 func start(t *testing.T, o xds.Options) *scene {
 	t.Helper()
@@ -67,8 +83,14 @@ func start(t *testing.T, o xds.Options) *scene {
 		t.Fatal(err)
 	}
 	s.addr = l.Addr().String()
-	g := xds.NewGRPC()
-	s.Register(g)
+	var g transport
+	if overH2(t) {
+		g = s.NewH2(xds.H2Options{})
+	} else {
+		byGRPC := xds.NewGRPC()
+		s.Register(byGRPC)
+		g = byGRPC
+	}
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(xds.Listener(l)) }()
 	ctx, cancel := context.WithCancel(context.Background())

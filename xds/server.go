@@ -10,12 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 
 	"wasmxds/definition"
 	"wasmxds/resource"
@@ -110,44 +107,6 @@ func New(o Options) *Server {
 		s.space.OnSent(s.sent.sent)
 	}
 	return s
-}
-
-// NewGRPC makes a grpc.Server for Server, to serve on a Listener: with the
-// codec that shares bytes, and with what bounds a connection's memory and finds
-// dead ones.
-func NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
-	return grpc.NewServer(append([]grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
-		grpc.MaxConcurrentStreams(16),
-		grpc.MaxRecvMsgSize(4 << 20),
-		grpc.StaticStreamWindowSize(64 << 10),
-		grpc.StaticConnWindowSize(128 << 10),
-		grpc.WriteBufferSize(16 << 10),
-		grpc.ReadBufferSize(4 << 10),
-		grpc.InTapHandle(tapped),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 20 * time.Second, MaxConnectionIdle: 5 * time.Minute}),
-		grpc.ConnectionTimeout(20 * time.Second),
-		grpc.MaxHeaderListSize(64 << 10),
-	}, opts...)...)
-}
-
-// Register adds to g the aggregated discovery service, the client status
-// discovery service and the health service.
-func (s *Server) Register(g grpc.ServiceRegistrar) {
-	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: adsService,
-		HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{
-			{StreamName: "StreamAggregatedResources", ServerStreams: true, ClientStreams: true,
-				Handler: func(_ any, st grpc.ServerStream) error { return s.stream(st, false) }},
-			{StreamName: "DeltaAggregatedResources", ServerStreams: true, ClientStreams: true,
-				Handler: func(_ any, st grpc.ServerStream) error { return s.stream(st, true) }},
-		},
-		Metadata: "envoy/service/discovery/v3/ads.proto",
-	}, nil)
-	statusv3.RegisterClientStatusDiscoveryServiceServer(g, csds{Server: s})
-	healthpb.RegisterHealthServer(g, s.health)
 }
 
 // Publish makes c what Envoys are to have. It does not wait for them.

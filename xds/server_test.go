@@ -11,10 +11,10 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// both runs a test in both protocols, along with others.
+// both runs a test in both protocols and on both transports, along with others.
 func both(t *testing.T, test func(t *testing.T, delta bool)) {
 	t.Parallel()
-	for name, delta := range map[string]bool{"sotw": false, "delta": true} {
+	for name, delta := range map[string]bool{"sotw": false, "delta": true, "sotw over h2": false, "delta over h2": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t, delta)

@@ -1,9 +1,8 @@
 package xds
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -29,7 +27,7 @@ type client struct {
 	conn  *conn
 
 	mu      sync.Mutex
-	stream  grpc.ServerStream // nil: ended
+	stream  sender // nil: ended
 	machine *swap.Machine
 	snap    *resource.Snapshot
 	instead *resource.Snapshot // what it gets for now, where it is stuck with snap
@@ -37,6 +35,13 @@ type client struct {
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
 	due     time.Time // when the wheel wakes it
+}
+
+// sender sends a response on a stream: its bytes, which all streams share, and a
+// nonce. It does not wait for the client. Its error says that the stream has
+// ended, which is seen by who reads it as well.
+type sender interface {
+	send(body []byte, nonce string) error
 }
 
 // flight is the newest response of a type.
@@ -70,49 +75,26 @@ type NACK struct {
 	At      time.Time
 }
 
-// stream serves one stream until it ends.
-func (s *Server) stream(st grpc.ServerStream, delta bool) error {
-	ctx := st.Context()
-	if connOf(ctx) == nil {
-		return status.Error(codes.Internal, "xds-server does not serve on an xds.Listener")
-	}
+// awaitFirst waits until something was published.
+func (s *Server) awaitFirst(ctx context.Context) error {
 	select {
 	case <-s.ready:
 	case <-s.ending:
 	case <-ctx.Done():
-		return nil
+		return ctx.Err()
 	}
 	select {
 	case <-s.ending:
 		return errEnding
 	default:
-	}
-	var first encoded
-	if err := st.RecvMsg(&first); err != nil {
-		return ended(err)
-	}
-	c, err := s.begin(st, first, delta)
-	if err != nil {
-		return err
-	}
-	defer s.disconnect(c)
-	req := &request{delta: delta}
-	for {
-		if err := st.RecvMsg(req); err != nil {
-			return ended(err)
-		}
-		if err := s.request(c, req); err != nil {
-			return err
-		}
-		*req = request{delta: delta} // names are not held while the next is waited for
+		return nil
 	}
 }
 
 // begin makes the client of a stream and answers its first request. What that
 // costs, the first message of an Envoy being the largest, is spent for few
 // streams at once, first come first served.
-func (s *Server) begin(st grpc.ServerStream, first []byte, delta bool) (*client, error) {
-	ctx := st.Context()
+func (s *Server) begin(ctx context.Context, st sender, first []byte, delta bool) (*client, error) {
 	select {
 	case s.beginning <- struct{}{}:
 		defer func() { <-s.beginning }()
@@ -135,7 +117,7 @@ func (s *Server) begin(st grpc.ServerStream, first []byte, delta bool) (*client,
 			return nil, denied(err)
 		}
 	}
-	c, err := s.connect(st, req.node.Node, delta)
+	c, err := s.connect(ctx, st, req.node.Node, delta)
 	if err != nil {
 		return nil, err
 	}
@@ -147,17 +129,9 @@ func (s *Server) begin(st grpc.ServerStream, first []byte, delta bool) (*client,
 	return c, nil
 }
 
-// ended turns a client's going away into the end of its stream.
-func ended(err error) error {
-	if errors.Is(err, io.EOF) || status.Code(err) == codes.Canceled {
-		return nil
-	}
-	return err
-}
-
 // connect makes the client of a new stream.
-func (s *Server) connect(st grpc.ServerStream, n definition.Node, delta bool) (*client, error) {
-	c := &client{node: n, delta: delta, addr: addrOf(st.Context()), since: s.now(), conn: connOf(st.Context()), stream: st}
+func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delta bool) (*client, error) {
+	c := &client{node: n, delta: delta, addr: addrOf(ctx), since: s.now(), conn: connOf(ctx), stream: st}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -284,8 +258,7 @@ func (s *Server) flush(c *client, now time.Time) {
 		c.queued = c.queued[1:]
 		f := &c.flights[send.Type]
 		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now.UnixNano()}
-		if err := c.stream.SendMsg(&response{send, f.text()}); err != nil {
-			// The stream has ended; its handler sees it as well.
+		if err := c.stream.send(send.Body(), f.text()); err != nil {
 			c.queued = nil
 			return
 		}
