@@ -14,7 +14,7 @@ import (
 )
 
 // served runs serveHTTP and gives its address.
-func served(t *testing.T, h http.Handler) string {
+func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,7 +22,7 @@ func served(t *testing.T, h http.Handler) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- serveHTTP(ctx, l, h, idle, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -34,7 +34,7 @@ func served(t *testing.T, h http.Handler) string {
 
 // TestLargeHeaders: more than 64 KiB of headers are refused.
 func TestLargeHeaders(t *testing.T) {
-	address := served(t, http.NotFoundHandler())
+	address := served(t, http.NotFoundHandler(), time.Minute)
 	for size, want := range map[int]int{1 << 10: http.StatusNotFound, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		conn, err := net.Dial("tcp", address)
 		if err != nil {
@@ -49,6 +49,25 @@ func TestLargeHeaders(t *testing.T) {
 			t.Errorf("%d bytes: %v, %v, want %d", size, resp, err, want)
 		}
 		conn.Close()
+	}
+}
+
+// TestIdleConnection: one on which nothing more is asked for is closed.
+func TestIdleConnection(t *testing.T) {
+	conn, err := net.Dial("tcp", served(t, http.NotFoundHandler(), 10*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn) // until it is closed
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 404") {
+		t.Errorf("%q, %v; want an answer, and then the end", answer, err)
 	}
 }
 

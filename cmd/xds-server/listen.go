@@ -98,14 +98,22 @@ func atMost(limit int64) func(net.Conn, http.ConnState) {
 	}
 }
 
+// How long a connection stays open on which nothing is asked for. After a change
+// for ten thousand Envoys each has one to the module server, of 10 KB, and no
+// need of it: the next download opens another.
+const (
+	modulesIdle = 10 * time.Second
+	adminIdle   = 2 * time.Minute
+)
+
 // serveHTTP serves until ctx ends; requests under way then have a moment to
 // end as well.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    64 << 10,
 		WriteTimeout:      time.Minute, // modules and events have time anew for each part
 		ConnContext:       module.ConnContext,

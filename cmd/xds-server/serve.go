@@ -116,10 +116,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if f.moduleLimit > bootstrap.MaxModule {
 		return misused(fmt.Errorf("--module-limit %d: Envoys load no modules of more than %d bytes", f.moduleLimit, bootstrap.MaxModule))
 	}
-	log, err := newLog(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
+	limited, err := newLog(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
 		return misused(err)
 	}
+	log := slog.New(limited)
 	guard, err := f.secure.open(log)
 	if err != nil {
 		return wrong(err)
@@ -158,6 +159,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	s := f.wire(definitions, data, ls, guard, tracer, options, log)
+	s.limited = limited
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
 	}
@@ -167,6 +169,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 // server is all that serve runs, wired.
 type server struct {
 	log       *slog.Logger
+	limited   *limitedLog // what log writes to
 	drain     time.Duration
 	listeners *listeners
 	guard     *guard
@@ -241,13 +244,16 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { return s.resolver.Run(serving, updates, s.pipeline.resolved) })
 	g.Go(func() error { return s.xds.Run(serving) })
 	g.Go(func() error { return s.tracer.Run(serving) })
-	g.Go(func() error { return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.log) })
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), s.log)
+		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, modulesIdle, s.log)
+	})
+	g.Go(func() error {
+		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), adminIdle, s.log)
 	})
 	g.Go(func() error { return s.serveGRPC(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.pipeline.guarded); return nil })
+	g.Go(func() error { s.limited.Run(serving); return nil })
 	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	if addressesFile != "" {
@@ -320,7 +326,7 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 }
 
 // newLog makes the log that flags ask for.
-func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (*slog.Logger, error) {
+func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (*limitedLog, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", level)
@@ -328,9 +334,9 @@ func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "text":
-		return slog.New(slog.NewTextHandler(out, o)), nil
+		return limitLog(slog.NewTextHandler(out, o)), nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(out, o)), nil
+		return limitLog(slog.NewJSONHandler(out, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format %s: text or json", format)
 }
