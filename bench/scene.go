@@ -145,11 +145,13 @@ func (st *stage) play(ctx context.Context) error {
 	}
 	st.result.Idle = float64(idle)
 	started := false
-	err = st.scene(ctx, sceneStorm, 1, func(int) (*fleet.Goal, error) {
-		g := st.fleet.Watch(1, namesOf(allFilters())...)
-		st.fleet.Start(ctx)
-		started = true
-		return g, nil
+	err = st.processor(ctx, sceneStorm, func() error {
+		return st.scene(ctx, sceneStorm, 1, func(int) (*fleet.Goal, error) {
+			g := st.fleet.Watch(1, namesOf(allFilters())...)
+			st.fleet.Start(ctx)
+			started = true
+			return g, nil
+		})
 	})
 	if !started {
 		st.fleet.Start(ctx) // so that there is something to stop

@@ -21,7 +21,7 @@ type Catalog struct {
 	all          *index    // of every selector
 	moduleServer *Resource // the cluster of the module server
 	gate         *Resource
-	primers      *memo[*Resource] // by the filters in it
+	primers      *memo[*Listener] // by the filters in it
 	nextID       uint32
 	compiled     int // entries that were not taken over
 
@@ -48,7 +48,7 @@ func newCatalog(opts Options) *Catalog {
 		holdings:  make(map[*selector]*holding),
 		all:       newIndex(nil),
 		gate:      gate(),
-		primers:   new(memo[*Resource]),
+		primers:   new(memo[*Listener]),
 		groups:    make(map[string]*Snapshot),
 	}
 }

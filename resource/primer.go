@@ -16,7 +16,7 @@ import (
 // it is bound to no port and no request ever meets it. Filters that are
 // missing have no slot there: Envoy would wait for them, and would know of
 // nothing that it waits for.
-func (c *Catalog) primer(filters []*filter) *Resource {
+func (c *Catalog) primer(filters []*filter) *Listener {
 	var key strings.Builder
 	var ready []*filter
 	for _, f := range filters {
@@ -25,12 +25,16 @@ func (c *Catalog) primer(filters []*filter) *Resource {
 			fmt.Fprintf(&key, "%q", f.Name)
 		}
 	}
-	return c.primers.get(key.String(), func() *Resource {
+	return c.primers.get(key.String(), func() *Listener {
 		r, err := newPrimer(ready)
 		if err != nil {
 			panic(err) // slots that were marshalled before
 		}
-		return r
+		l := &Listener{Resource: r}
+		for _, f := range ready {
+			l.Slots = append(l.Slots, f.TwinName)
+		}
+		return l
 	})
 }
 

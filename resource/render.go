@@ -57,7 +57,7 @@ func primerOf(s *Snapshot) []*Resource {
 	if s.Primer == nil {
 		return nil
 	}
-	return []*Resource{s.Primer, s.Gate}
+	return []*Resource{s.Primer.Resource, s.Gate}
 }
 
 func listenersOf(s *Snapshot) []*Resource {

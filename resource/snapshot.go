@@ -19,7 +19,7 @@ type Snapshot struct {
 	Filters   []*Filter   // every Wasm filter of the group, primed and then swapped
 	Static    []*Resource // extension configurations that need no priming
 
-	Primer *Resource // listener with a slot for each filter; nil where there are no filters
+	Primer *Listener // its slots are the filters' twins; nil where there are no filters
 	Gate   *Resource // the route configuration that the primer waits for
 }
 
@@ -30,10 +30,10 @@ const (
 	TwinPrefix     = "primer/" // + filter name: its slot in the primer
 )
 
-// Listener is a listener and the Wasm filters it has slots for.
+// Listener is a listener and the Wasm filters, or twins, it has slots for.
 type Listener struct {
 	*Resource
-	Slots []string // filter names, sorted
+	Slots []string // names, sorted
 }
 
 // Filter is a Wasm filter as resources. Its slot is the entry in the serving

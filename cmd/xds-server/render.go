@@ -149,7 +149,7 @@ func printSnapshot(out io.Writer, s *resource.Snapshot, format string) error {
 func resourcesOf(s *resource.Snapshot) []*resource.Resource {
 	all := slices.Concat(s.Clusters, s.Endpoints, s.Secrets)
 	if s.Primer != nil {
-		all = append(all, s.Primer)
+		all = append(all, s.Primer.Resource)
 	}
 	for _, f := range s.Filters {
 		if f.Missing == "" {

@@ -85,7 +85,7 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 		}
 		return item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}, true
 	}
-	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name)) {
+	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name) || m.inUse(f.Name)) {
 		return plain(f.Pass()), true
 	}
 	return item{}, false

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
 )
 
@@ -53,7 +54,7 @@ func (m *Machine) primerDue(now time.Time) bool {
 	if m.snap.Primer == nil || !m.subs[Listener].subscribed {
 		return false
 	}
-	want := plain(m.snap.Primer)
+	want := listenerItem(m.snap.Primer)
 	have, ok := m.subs[Listener].have.find(want.name)
 	return !(ok && have.is(want)) && m.wants(Listener, want.name) && !m.held(Listener, want.name, want.version, now)
 }
@@ -90,7 +91,7 @@ func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string,
 		}
 	}
 	if m.primerDue(now) && (m.newTwins() || !unsettled && len(gone) == 0) {
-		changed = append(changed, plain(m.snap.Primer))
+		changed = append(changed, listenerItem(m.snap.Primer))
 		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
 	}
 	if _, had := s.have.find(resource.PrimerListener); had && m.snap.Primer == nil && !unsettled && len(gone) == 0 {
@@ -108,6 +109,9 @@ func (m *Machine) listenersSettled(now time.Time) bool {
 	if s.flight != nil || m.warming(now) {
 		return false
 	}
+	if m.complete(Listener) {
+		return true
+	}
 	for _, l := range m.snap.Listeners {
 		if have, ok := s.have.find(l.Name); m.wants(Listener, l.Name) && !(ok && have.version == base(l.Version)) {
 			return false
@@ -116,14 +120,11 @@ func (m *Machine) listenersSettled(now time.Time) bool {
 	return len(m.obsolete(Listener)) == 0
 }
 
-// newTwins tells whether the primer brings a twin that Envoy doesn't know.
+// newTwins tells whether the primer brings a twin that is not in the one that
+// Envoy has.
 func (m *Machine) newTwins() bool {
-	if _, had := m.subs[Listener].have.find(resource.PrimerListener); !had {
-		return true
-	}
-	return slices.ContainsFunc(m.snap.Filters, func(f *resource.Filter) bool {
-		return f.Missing == "" && !m.wants(Extension, f.TwinName)
-	})
+	have, _ := m.subs[Listener].have.find(resource.PrimerListener)
+	return slices.ContainsFunc(m.snap.Primer.Slots, func(twin string) bool { return !slices.Contains(have.slots, twin) })
 }
 
 // bare tells whether the Envoy has no listener that takes requests.
@@ -160,12 +161,13 @@ func (m *Machine) givenUp(f *resource.Filter, now time.Time) bool {
 	return tr != nil && (f.Missing != "" || tr.refused) && !now.Before(tr.since.Add(patience))
 }
 
-// placeable tells whether every slot of l either has a content already or
-// gets one as soon as Envoy asks for it.
+// placeable tells whether every slot of l either has a content, which it keeps,
+// or gets one as soon as Envoy asks for it.
 func (m *Machine) placeable(l *resource.Listener, now time.Time) bool {
-	return !slices.ContainsFunc(l.Slots, func(name string) bool { return !m.slotReady(name, now) })
+	return !slices.ContainsFunc(l.Slots, func(name string) bool { return !m.slotReady(name, now) || !m.slotStays(name) })
 }
 
+// slotReady tells whether a slot has a content, or gets one if Envoy asks now.
 func (m *Machine) slotReady(name string, now time.Time) bool {
 	if _, ok := m.subs[Extension].have.find(name); ok && m.wants(Extension, name) {
 		return true
@@ -179,22 +181,50 @@ func (m *Machine) slotReady(name string, now time.Time) bool {
 	return ok
 }
 
+// slotStays tells whether what makes a slot ready is still there when a
+// listener comes that is sent now.
+func (m *Machine) slotStays(name string) bool {
+	f := m.filter(name)
+	if f == nil {
+		return true
+	}
+	for _, at := range []string{name, f.TwinName} {
+		if _, ok := m.subs[Extension].have.find(at); ok && m.inUse(at) {
+			return true
+		}
+	}
+	return f.OnFailure == definition.Open // what does nothing can be had at any time
+}
+
+// inUse tells whether some listener that the Envoy has holds the slot, or the
+// primer the twin. One that none holds any more it is about to let go, with its
+// content, though it has not said so yet.
+func (m *Machine) inUse(slot string) bool {
+	return slices.ContainsFunc(m.subs[Listener].have.items, func(l item) bool { return slices.Contains(l.slots, slot) })
+}
+
 // warming tells whether some listener waits for a slot's content that can be
 // given. It gets it before anything is sent that may be NACKed: in
 // state-of-the-world ADS one NACK ends the wait of all.
 func (m *Machine) warming(now time.Time) bool {
-	if !now.Before(m.warmEnd) {
+	listeners, slots := m.subs[Listener].have, m.subs[Extension].have
+	if !now.Before(m.warmEnd) || slots.fills.Load() == listeners {
 		return false
 	}
-	for _, l := range m.subs[Listener].have.items {
+	filled := true
+	for _, l := range listeners.items {
 		for _, slot := range l.slots {
-			if _, ok := m.subs[Extension].have.find(slot); ok {
+			if _, ok := slots.find(slot); ok || isTwin(slot) {
 				continue
 			}
-			if m.slotReady(slot, now) {
+			filled = false
+			if _, ok := m.slotItem(slot, now); ok {
 				return true
 			}
 		}
+	}
+	if filled {
+		slots.fills.Store(listeners)
 	}
 	return false
 }
@@ -208,6 +238,9 @@ func (m *Machine) gateOpens(now time.Time) bool {
 	}
 	if m.subs[Extension].flight != nil {
 		return false
+	}
+	if !m.subs[Extension].subscribed && slices.ContainsFunc(s.have.items, func(l item) bool { return len(l.slots) > 0 }) {
+		return false // what its slots have comes with its next request
 	}
 	delivered := 0
 	for _, l := range m.snap.Listeners {

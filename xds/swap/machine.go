@@ -39,6 +39,7 @@ type Machine struct {
 	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
 	nonce   uint32
 	delta   bool
+	tracked tracked
 	known   bool // the Envoy came with something: it is not fresh
 }
 
@@ -47,8 +48,7 @@ type sub struct {
 	subscribed bool
 	wildcard   bool
 	unknown    bool      // it has something that it did not name
-	names      *[]string // sorted, shared
-	raw        *[]string // as they came in state of the world, shared
+	names      *names    // nil: it named none yet
 	have       *View     // what it ACKed
 	flight     *Response // sent, neither ACKed nor NACKed
 	nonce      uint32    // of the newest response; 0: none
@@ -146,6 +146,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 	}
 	s.flight = nil
 	m.lag = now.Sub(s.sent)
+	m.tracked = tracked{}
 	if r.Failed {
 		m.nacked(r.Type, f, r.Error, now)
 		return
@@ -179,109 +180,26 @@ func (m *Machine) resolve(t Type) {
 		return
 	}
 	items := slices.Clone(s.have.items)
+	var found []item
 	for i, it := range items {
 		if it.res == nil {
 			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
+				if f := want.filter; f != nil && isTwin(want.name) {
+					want.res = f.Twin(0)
+				} else if f != nil {
+					want.res = f.Slot(0)
+				}
 				items[i] = want
+				found = append(found, want)
 			} else if old, ok := m.space.known.find(t, it.name, it.version); ok {
 				items[i] = old
 			}
 		}
 	}
 	s.have = m.space.view(t, items)
-}
-
-// subscribe keeps the names that Envoy asks for.
-func (m *Machine) subscribe(r Request, first bool) {
-	s := &m.subs[r.Type]
-	var names []string
-	switch {
-	case !m.delta:
-		if !first && s.raw != nil && slices.Equal(*s.raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
-			return // an ACK mostly says nothing new
-		}
-		s.raw = m.space.intern(slices.Clone(r.Names))
-		if first && len(r.Names) == 0 {
-			s.wildcard = true
-		}
-		if len(r.Names) > 0 {
-			s.wildcard = slices.Contains(r.Names, "*")
-		}
-		names = slices.Clone(r.Names)
-	default:
-		if first && len(r.Subscribe) == 0 || slices.Contains(r.Subscribe, "*") {
-			s.wildcard = true
-		}
-		if slices.Contains(r.Unsubscribe, "*") {
-			s.wildcard = false
-		}
-		if len(r.Subscribe) == 0 && len(r.Unsubscribe) == 0 && !first {
-			return
-		}
-		if s.names != nil {
-			names = slices.DeleteFunc(slices.Clone(*s.names), func(n string) bool { return slices.Contains(r.Unsubscribe, n) })
-		}
-		names = append(names, r.Subscribe...)
-		if !first {
-			m.forget(r.Type, r.Subscribe) // it asks because it has not
-		}
+	if !m.delta && (t.wholeState() || t == Extension) {
+		m.space.known.add(t, found) // as if this server had sent it
 	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	if s.names == nil || !slices.Equal(*s.names, names) {
-		s.names = m.space.intern(names)
-		m.prune(r.Type)
-	} else if !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint {
-		// The same names again, with nothing to answer: a cluster that was
-		// replaced waits for its endpoints anew.
-		m.forget(r.Type, names)
-	}
-}
-
-// forget drops names from what the Envoy has, so that they are sent again.
-func (m *Machine) forget(t Type, names []string) {
-	s := &m.subs[t]
-	var gone []string
-	for _, n := range names {
-		if _, ok := s.have.find(n); ok {
-			gone = append(gone, n)
-		}
-	}
-	if len(gone) > 0 {
-		s.have = m.space.view(t, merge(s.have.items, nil, gone))
-	}
-}
-
-// prune drops what the Envoy has unsubscribed from, and with it forgot.
-func (m *Machine) prune(t Type) {
-	s := &m.subs[t]
-	if s.wildcard || s.names == nil {
-		return
-	}
-	var gone []string
-	for _, it := range s.have.items {
-		if !m.wants(t, it.name) {
-			gone = append(gone, it.name)
-		}
-	}
-	m.forget(t, gone)
-	if t == Extension {
-		m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return !m.wants(t, n) })
-		m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
-	}
-}
-
-// wants tells whether the Envoy subscribes to this resource.
-func (m *Machine) wants(t Type, name string) bool {
-	s := &m.subs[t]
-	if s.wildcard {
-		return true
-	}
-	if s.names == nil {
-		return false
-	}
-	_, ok := slices.BinarySearch(*s.names, name)
-	return ok
 }
 
 func (m *Machine) acked(t Type, r *Response, now time.Time) {
@@ -324,7 +242,7 @@ func (m *Machine) sent(r *Response) {
 	}
 	for _, it := range r.changed {
 		if _, had := r.from.find(it.name); had {
-			m.forget(Endpoint, *s.names)
+			m.forget(Endpoint, s.names.sorted)
 			return
 		}
 	}

@@ -10,6 +10,9 @@ import (
 
 // next is what to send of type t, nil if nothing.
 func (m *Machine) next(t Type, now time.Time) *Response {
+	if m.complete(t) {
+		return nil
+	}
 	switch t {
 	case Cluster:
 		return m.nextClusters(now)
@@ -39,7 +42,7 @@ func (m *Machine) lookup(t Type, name string) (item, bool) {
 		list = m.snap.Routes
 	case Listener:
 		if m.snap.Primer != nil && name == resource.PrimerListener {
-			return plain(m.snap.Primer), true
+			return listenerItem(m.snap.Primer), true
 		}
 		i, ok := slices.BinarySearchFunc(m.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
 		if !ok {
@@ -144,7 +147,7 @@ func (m *Machine) nextNamed(t Type, now time.Time) *Response {
 		changed = append(changed, it)
 	}
 	if s.names != nil {
-		for _, n := range *s.names {
+		for _, n := range s.names.sorted {
 			if it, ok := m.lookup(t, n); ok {
 				add(it)
 			}
@@ -152,7 +155,7 @@ func (m *Machine) nextNamed(t Type, now time.Time) *Response {
 	}
 	if s.wildcard {
 		for _, r := range m.all(t) {
-			if s.names == nil || !slices.Contains(*s.names, r.Name) {
+			if s.names == nil || !slices.Contains(s.names.sorted, r.Name) {
 				add(plain(r))
 			}
 		}
@@ -185,6 +188,9 @@ func (m *Machine) clustersSettled(now time.Time) bool {
 	}
 	if s.flight != nil {
 		return false
+	}
+	if m.complete(Cluster) {
+		return true
 	}
 	for _, c := range m.snap.Clusters {
 		it := plain(c)

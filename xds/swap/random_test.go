@@ -254,6 +254,7 @@ func (p *play) cut() {
 		// Another server, with what the first has kept on disk. It does not
 		// know the contents of filters that were meant for listeners that
 		// warm just now.
+		p.logf("another server")
 		kept := p.space.Sent()
 		p.space = swap.NewSpace()
 		p.space.Learn(kept)

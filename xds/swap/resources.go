@@ -53,7 +53,7 @@ func (m *Machine) concerned(t Type) []string {
 		names[it.name] = true
 	}
 	if s.names != nil {
-		for _, n := range *s.names {
+		for _, n := range s.names.sorted {
 			names[n] = n != "*"
 		}
 	}
@@ -77,7 +77,7 @@ func (m *Machine) every(t Type) []*resource.Resource {
 			all = append(all, l.Resource)
 		}
 		if m.snap.Primer != nil {
-			all = append(all, m.snap.Primer)
+			all = append(all, m.snap.Primer.Resource)
 		}
 		return all
 	case Extension:

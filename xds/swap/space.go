@@ -13,11 +13,12 @@ import (
 type Space struct {
 	mu    sync.Mutex
 	views map[spaceKey]weak.Pointer[View]
-	names map[string]weak.Pointer[[]string]
+	names map[string]weak.Pointer[names]
 	sweep int // size at which dead entries are next swept out
 	known archive
 
 	empty [Types]*View
+	none  *names
 }
 
 type spaceKey struct {
@@ -29,9 +30,10 @@ type spaceKey struct {
 func NewSpace() *Space {
 	sp := &Space{
 		views: map[spaceKey]weak.Pointer[View]{},
-		names: map[string]weak.Pointer[[]string]{},
+		names: map[string]weak.Pointer[names]{},
 		sweep: 1024,
 		known: archive{items: map[archived]item{}},
+		none:  new(names),
 	}
 	for t := range sp.empty {
 		sp.empty[t] = newView(nil)
@@ -56,17 +58,17 @@ func (sp *Space) view(t Type, items []item) *View {
 	return v
 }
 
-// intern gives the one list of these names.
-func (sp *Space) intern(names []string) *[]string {
-	key := strings.Join(names, "\n")
+// intern gives the one value of these names.
+func (sp *Space) intern(n *names) *names {
+	key := strings.Join(n.sorted, "\n") + "\n\n" + strings.Join(n.raw, "\n")
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if old := sp.names[key].Value(); old != nil {
 		return old
 	}
 	sp.tidy()
-	sp.names[key] = weak.Make(&names)
-	return &names
+	sp.names[key] = weak.Make(n)
+	return n
 }
 
 // tidy forgets what no machine uses any more. The caller holds sp.mu.

@@ -1,9 +1,159 @@
 package swap
 
+import (
+	"slices"
+	"sync/atomic"
+	"weak"
+)
+
+// names are what an Envoy asks for of one type. They are immutable, and shared
+// by the machines whose Envoys ask for the same.
+type names struct {
+	sorted []string
+	raw    []string // as they came in state of the world
+
+	next atomic.Pointer[asked] // by the newest request of an Envoy that had asked for these
+}
+
+// asked is a request and what it led to: a fleet that starts asks for the same
+// names in the same order, one by one.
+type asked struct {
+	subscribe, unsubscribe []string
+	to                     weak.Pointer[names]
+}
+
+// ask gives the names after a request of an Envoy that had asked for n.
+func (sp *Space) ask(n *names, r Request, delta bool) *names {
+	if n == nil {
+		n = sp.none
+	}
+	subscribe := r.Subscribe
+	if !delta {
+		subscribe = r.Names
+	}
+	if a := n.next.Load(); a != nil && slices.Equal(a.subscribe, subscribe) && slices.Equal(a.unsubscribe, r.Unsubscribe) {
+		if to := a.to.Value(); to != nil {
+			return to
+		}
+	}
+	var to names
+	to.sorted = slices.Clone(subscribe)
+	if delta {
+		for _, name := range n.sorted {
+			if !slices.Contains(r.Unsubscribe, name) {
+				to.sorted = append(to.sorted, name)
+			}
+		}
+	} else {
+		to.raw = subscribe
+	}
+	slices.Sort(to.sorted)
+	to.sorted = slices.Compact(to.sorted)
+	shared := sp.intern(&to)
+	n.next.Store(&asked{subscribe, r.Unsubscribe, weak.Make(shared)})
+	return shared
+}
+
 // Subscribed is how many names of a type the Envoy asks for.
 func (m *Machine) Subscribed(t Type) int {
-	if names := m.subs[t].names; names != nil {
-		return len(*names)
+	if n := m.subs[t].names; n != nil {
+		return len(n.sorted)
 	}
 	return 0
+}
+
+// subscribe keeps the names that Envoy asks for.
+func (m *Machine) subscribe(r Request, first bool) {
+	s := &m.subs[r.Type]
+	if m.delta {
+		if first && len(r.Subscribe) == 0 || slices.Contains(r.Subscribe, "*") {
+			s.wildcard = true
+		}
+		if slices.Contains(r.Unsubscribe, "*") {
+			s.wildcard = false
+		}
+		if len(r.Subscribe) == 0 && len(r.Unsubscribe) == 0 && !first {
+			return
+		}
+		if !first {
+			m.forget(r.Type, r.Subscribe) // it asks because it has not
+		}
+	} else {
+		if s.names != nil && slices.Equal(s.names.raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
+			return // an ACK mostly says nothing new
+		}
+		if first && len(r.Names) == 0 {
+			s.wildcard = true
+		}
+		if len(r.Names) > 0 {
+			s.wildcard = slices.Contains(r.Names, "*")
+		}
+	}
+	before := s.names
+	s.names = m.space.ask(before, r, m.delta)
+	switch {
+	case before == nil || !slices.Equal(before.sorted, s.names.sorted):
+		m.prune(r.Type)
+		m.unmark(r.Type)
+	case !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint:
+		// The same names again, with nothing to answer: a cluster that was
+		// replaced waits for its endpoints anew.
+		m.forget(r.Type, s.names.sorted)
+	}
+}
+
+// forget drops names from what the Envoy has, so that they are sent again.
+func (m *Machine) forget(t Type, names []string) {
+	s := &m.subs[t]
+	var gone []string
+	for _, n := range names {
+		if _, ok := s.have.find(n); ok {
+			gone = append(gone, n)
+		}
+	}
+	if len(gone) > 0 {
+		s.have = m.space.view(t, merge(s.have.items, nil, gone))
+	}
+}
+
+// prune drops what the Envoy has unsubscribed from, and with it forgot.
+func (m *Machine) prune(t Type) {
+	s := &m.subs[t]
+	if s.wildcard || s.names == nil || s.have.named.Load() == s.names {
+		return
+	}
+	var gone []string
+	for _, it := range s.have.items {
+		if !m.wants(t, it.name) {
+			gone = append(gone, it.name)
+		}
+	}
+	m.forget(t, gone)
+	s.have.named.Store(s.names)
+	if len(gone) > 0 {
+		m.unmark(t)
+	}
+}
+
+// unmark drops what is noted of names that the Envoy no longer asks for.
+func (m *Machine) unmark(t Type) {
+	if t != Extension || m.subs[t].wildcard {
+		return
+	}
+	m.tracked = tracked{}
+	m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return !m.wants(t, n) })
+	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
+}
+
+// wants tells whether the Envoy subscribes to this resource.
+func (m *Machine) wants(t Type, name string) bool {
+	s := &m.subs[t]
+	if s.wildcard {
+		return true
+	}
+	if s.names == nil {
+		return false
+	}
+	_, ok := slices.BinarySearch(s.names.sorted, name)
+	return ok
 }

@@ -59,12 +59,30 @@ func (m *Machine) held(t Type, name, version string, now time.Time) bool {
 	return tr != nil && tr.version == version && now.Before(tr.due)
 }
 
+// tracked is what track looks at, but for what answers change.
+type tracked struct {
+	snap *resource.Snapshot
+	at   *View  // filters
+	lds  bool   // whether listeners come from here
+	in   *names // where they don't
+}
+
 // track keeps a try for each filter that is not primed, and none for those
 // that are or are gone.
 func (m *Machine) track(now time.Time) {
-	if !m.subs[Extension].subscribed && !m.subs[Listener].subscribed {
+	s := &m.subs[Extension]
+	lds := m.subs[Listener].subscribed
+	if !s.subscribed && !lds {
 		return
 	}
+	seen := tracked{snap: m.snap, at: s.have, lds: lds}
+	if !lds {
+		seen.in = s.names
+	}
+	if seen == m.tracked {
+		return
+	}
+	m.tracked = seen
 	m.tries = slices.DeleteFunc(m.tries, func(tr *try) bool {
 		if tr.typ != Extension {
 			want, ok := m.lookup(tr.typ, tr.name)
@@ -157,7 +175,7 @@ func (m *Machine) soil() {
 	if s.names == nil {
 		return
 	}
-	for _, n := range *s.names {
+	for _, n := range s.names.sorted {
 		if isTwin(n) && !slices.Contains(m.dirty, n) {
 			m.dirty = append(m.dirty, n)
 		}

@@ -20,7 +20,7 @@ type item struct {
 	version string             // without the attempt
 	res     *resource.Resource // nil: told by a reconnecting Envoy, bytes unknown
 	filter  *resource.Filter   // of an ECDS resource that is a Wasm filter
-	slots   []string           // of a listener
+	slots   []string           // of a listener; of the primer: twins
 }
 
 func (i item) is(o item) bool { return i.name == o.name && i.version == o.version }
@@ -35,7 +35,12 @@ type View struct {
 	mu    sync.Mutex
 	steps []weak.Pointer[Response] // what is being sent to machines at this view
 
-	standing atomic.Pointer[standing] // for the snapshot that was looked at last
+	// What was found out of it last, for all machines that have it.
+	whole    atomic.Pointer[whole]    // of all types but ECDS
+	unprimed atomic.Pointer[unprimed] // of ECDS, as the following
+	behind   atomic.Pointer[behind]
+	fills    atomic.Pointer[View]  // listeners whose every slot has a content here
+	named    atomic.Pointer[names] // subscriptions that name all of it
 }
 
 func newView(items []item) *View {
