@@ -3,13 +3,17 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
 
@@ -38,6 +42,7 @@ func measured() *Server {
 	o.Fetched(module.Fetch{Scheme: "https", Took: 50 * time.Millisecond})
 	o.Fetched(module.Fetch{Scheme: "https", Took: 2 * time.Second, Err: errors.New("refused")})
 	o.DryRun("hello", 5*time.Millisecond, nil)
+	o.DryRun("hello", time.Second, errors.New("it traps"))
 	changed := noon.Add(-time.Minute)
 	for _, w := range []struct {
 		stage swap.Stage
@@ -77,6 +82,61 @@ func TestMetricsAreServed(t *testing.T) {
 		t.Fatalf("%d %s", code, text)
 	}
 	wantIn(t, text, "wasmxds_xds_streams 4", "go_goroutines", `wasmxds_envoys{state="failed"} 1`)
+}
+
+// TestMetricsAreDocumented keeps the table of docs/watching.md.
+func TestMetricsAreDocumented(t *testing.T) {
+	const file, head = "../docs/watching.md", "| metric | type | labels | what |\n| --- | --- | --- | --- |\n"
+	families, err := measured().registry().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table strings.Builder
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "wasmxds_") {
+			continue
+		}
+		values := map[string][]string{}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if have := values[l.GetName()]; !slices.Contains(have, l.GetValue()) {
+					values[l.GetName()] = append(have, l.GetValue())
+				}
+			}
+		}
+		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n",
+			f.GetName(), strings.ToLower(f.GetType().String()), labels(values), strings.TrimSuffix(f.GetHelp(), "."))
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(b), head)
+	if !found {
+		t.Fatalf("%s has no table of metrics", file)
+	}
+	rows, after, _ := strings.Cut("\n"+rest, "\n\n")
+	if *update {
+		if err := os.WriteFile(file, []byte(before+head+table.String()+"\n"+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(strings.TrimPrefix(rows, "\n")+"\n", table.String()); diff != "" {
+		t.Errorf("%s (-there +metrics; -update writes it):\n%s", file, diff)
+	}
+}
+
+// labels gives the names of a metric's labels, with their values where those
+// are not the scene's.
+func labels(values map[string][]string) string {
+	names := slices.Sorted(maps.Keys(values))
+	for i, name := range names {
+		if name == "state" || name == "outcome" {
+			names[i] += ": `" + strings.Join(values[name], "` `") + "`"
+		}
+	}
+	return strings.Join(names, "; ")
 }
 
 func ownMetrics(t *testing.T, s *Server) []string {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,22 +97,28 @@ func prepare(t *testing.T, root string) string {
 	return dir
 }
 
-// TestLinks finds links to files that are not there, and names of make targets
-// that the Makefile does not have.
+// TestLinks finds links to files and headings that are not there, and names of
+// make targets that the Makefile does not have.
 func TestLinks(t *testing.T) {
 	root, err := harness.Root()
 	must(t, err)
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
 	must(t, err)
-	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:\s]*)(?:#([^)\s]*))?\)`)
 	target := regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`")
 	for _, name := range append(documents(t, root), "CHANGELOG.md", "ARCHITECTURE.md") {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		must(t, err)
 		for i, line := range strings.Split(string(text), "\n") {
 			for _, m := range link.FindAllStringSubmatch(line, -1) {
-				if _, err := os.Stat(filepath.Join(root, filepath.Dir(name), m[1])); err != nil {
+				file := filepath.Join(root, filepath.Dir(name), m[1])
+				if m[1] == "" {
+					file = filepath.Join(root, name)
+				}
+				if _, err := os.Stat(file); err != nil {
 					t.Errorf("%s:%d: a link to %s, which is not there", name, i+1, m[1])
+				} else if m[2] != "" && !slices.Contains(anchors(t, file), m[2]) {
+					t.Errorf("%s:%d: a link to %s#%s, and no such heading there", name, i+1, m[1], m[2])
 				}
 			}
 			for _, m := range target.FindAllStringSubmatch(line, -1) {
@@ -121,6 +128,19 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
+}
+
+// anchors are what GitHub makes of a document's headings.
+func anchors(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	var found []string
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		words := regexp.MustCompile(`[^\p{L}\p{N}_ -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		found = append(found, strings.ReplaceAll(words, " ", "-"))
+	}
+	return found
 }
 
 func must(t *testing.T, err error) {

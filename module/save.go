@@ -141,7 +141,7 @@ func (s *saver) encode(out *bufio.Writer, w worth) error {
 	s.lines = make(map[line][]byte, len(w.filters)+len(w.origins))
 	fmt.Fprintf(out, `{"version":%d`, savedVersion)
 	for _, part := range []struct {
-		name    string
+		name  string
 		lines []line
 	}{{"filters", w.filters}, {"origins", w.origins}} {
 		fmt.Fprintf(out, `,%q:[`, part.name)

@@ -202,6 +202,32 @@ func TestGC(t *testing.T) {
 	gc(Retain{For: 1, Bytes: 1}, 0, true, false, true, false, false)
 }
 
+// A wrong clock costs a module that nothing names, at the most.
+func TestGCWhenTheClockJumps(t *testing.T) {
+	s := newStore(t)
+	named, idle := put(t, s, filter("named")), put(t, s, filter("idle"))
+	s, _ = Open(s.dir) // knows of times only what the files say
+	gc := func(by time.Duration, want int) {
+		t.Helper()
+		now := time.Now().Round(0).Add(by) // without the reading that does not jump
+		n, err := s.GC(t.Context(), now, map[string]bool{named.SHA256: true}, Retain{})
+		if err != nil || n != want {
+			t.Errorf("%v off: removed %d, %v, want %d", by, n, err, want)
+		}
+	}
+	gc(-24*time.Hour, 0)
+	gc(-50*365*24*time.Hour, 0)
+	gc(0, 0)
+	gc(25*time.Hour, 1)
+	gc(50*365*24*time.Hour, 0)
+	if _, err := s.Stat(named.SHA256); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Stat(idle.SHA256); err == nil {
+		t.Error("what nothing names is there still")
+	}
+}
+
 // A problem that lasts is one problem, however often it is met.
 func TestStoreFailsInTheSameWords(t *testing.T) {
 	s := newStore(t)
