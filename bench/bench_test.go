@@ -37,7 +37,7 @@ func TestShort(t *testing.T) {
 }
 
 func short(t *testing.T, program, name string, args ...string) {
-	o, err := parse(append(args, "-short", "-out", t.TempDir(), "-xds-server", program))
+	o, err := parse(append(args, "-short", "-servers=wasmxds,wasmxds-h2,naive,floor", "-out", t.TempDir(), "-xds-server", program))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,12 +51,12 @@ func short(t *testing.T, program, name string, args ...string) {
 	for _, r := range report.Results {
 		check(t, r)
 	}
-	if len(report.Ratios) < len(figures())-1 { // but for memory, which may shrink
-		t.Errorf("%d ratios, want %d", len(report.Ratios), len(figures()))
+	if len(report.Ratios) < 2*len(figures())-2 { // but for memory, which may shrink
+		t.Errorf("%d ratios, want %d", len(report.Ratios), 2*len(figures()))
 	}
 	var table strings.Builder
 	report.table(&table)
-	for _, word := range []string{"wasmxds " + name, "naive " + name, "floor " + name, "bigmodule", "connect storm"} {
+	for _, word := range []string{"wasmxds " + name, "wasmxds-h2 " + name, "naive " + name, "floor " + name, "bigmodule", "connect storm"} {
 		if !strings.Contains(table.String(), word) {
 			t.Errorf("the table lacks %q:\n%s", word, &table)
 		}

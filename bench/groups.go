@@ -46,7 +46,7 @@ func groups(ctx context.Context, o options, dir string) (*Groups, error) {
 			return nil, err
 		}
 	}
-	s, err := startOurs(ctx, o.program, run{}, dir, definitions, d)
+	s, err := startOurs(ctx, o.program, nil, run{}, dir, definitions, d)
 	if err != nil {
 		return nil, err
 	}

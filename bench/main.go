@@ -1,5 +1,6 @@
 // Command bench compares xds-server with other ADS servers on the same work,
-// done by the same fleet of Envoys (package fleet) in this process.
+// done by the same fleet of Envoys (package fleet) in this process; wasmxds-h2 is
+// xds-server with --transport h2.
 //
 // The others are naive, a go-control-plane SnapshotCache with a snapshot per
 // node, and floor, which sends the same bytes to all and keeps no state: what
@@ -131,6 +132,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 		}
 	}
 	starts["wasmxds"] = ours(o.program)
+	starts["wasmxds-h2"] = ours(o.program, "--transport", "h2")
 	keys, err := newKeys(dir)
 	if err != nil {
 		return nil, err
@@ -139,7 +141,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 	for _, r := range o.runs(keys) {
 		begin := starts[r.Server]
 		if begin == nil {
-			return nil, fmt.Errorf("-servers: %s is none of wasmxds, naive and floor", r.Server)
+			return nil, fmt.Errorf("-servers: %s is none of wasmxds, wasmxds-h2, naive and floor", r.Server)
 		}
 		fmt.Fprintln(os.Stderr, "measuring", r)
 		result, err := play(ctx, r, o, begin, filepath.Join(dir, strings.ReplaceAll(r.String(), " ", "-")))

@@ -26,7 +26,7 @@ func buildServer(ctx context.Context, dir string) (string, error) {
 }
 
 // ours starts xds-server as anyone would, on ports that are free.
-func ours(program string) startFunc {
+func ours(program string, args ...string) startFunc {
 	return func(ctx context.Context, r run, dir string) (*subject, error) {
 		definitions := filepath.Join(dir, "definitions")
 		if err := os.MkdirAll(definitions, 0o755); err != nil {
@@ -44,14 +44,14 @@ func ours(program string) startFunc {
 		if err := d.change(1, allFilters()); err != nil {
 			return nil, err
 		}
-		return startOurs(ctx, program, r, dir, definitions, d)
+		return startOurs(ctx, program, args, r, dir, definitions, d)
 	}
 }
 
-func startOurs(ctx context.Context, program string, r run, dir, definitions string, d directory) (*subject, error) {
+func startOurs(ctx context.Context, program string, more []string, r run, dir, definitions string, d directory) (*subject, error) {
 	file := filepath.Join(dir, "addresses.json")
-	args := []string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
-		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof"}
+	args := append([]string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
+		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof"}, more...)
 	if r.TLS {
 		args = append(args, r.keys.flags()...)
 	}
@@ -74,7 +74,7 @@ func startOurs(ctx context.Context, program string, r run, dir, definitions stri
 		_ = p.stop()
 		return nil, fmt.Errorf("xds-server isn't ready: %w (see %s)", err, p.log)
 	}
-	return &subject{name: "wasmxds", address: at.XDS, process: p, admin: at.Admin, change: d.change, module: d.module}, nil
+	return &subject{name: r.Server, address: at.XDS, process: p, admin: at.Admin, change: d.change, module: d.module}, nil
 }
 
 func get(url string) error {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"text/tabwriter"
 	"time"
 )
@@ -25,6 +26,7 @@ type Report struct {
 
 // Ratio is a figure of xds-server's over naive's on the same work.
 type Ratio struct {
+	Server  string  `json:"server"` // wasmxds, or wasmxds-h2
 	Figure  string  `json:"figure"`
 	Clients int     `json:"clients"`
 	Delta   bool    `json:"delta"`
@@ -84,12 +86,12 @@ func (r *Report) scale() {
 	r.Ratios = nil
 	for _, ours := range r.Results {
 		for _, naive := range r.Results {
-			if ours.Server != "wasmxds" || naive.Server != "naive" ||
+			if !strings.HasPrefix(ours.Server, "wasmxds") || naive.Server != "naive" ||
 				ours.Clients != naive.Clients || ours.Delta != naive.Delta || ours.TLS != naive.TLS {
 				continue
 			}
 			for _, f := range figures() {
-				q := Ratio{Figure: f.name, Clients: ours.Clients, Delta: ours.Delta, TLS: ours.TLS,
+				q := Ratio{Server: ours.Server, Figure: f.name, Clients: ours.Clients, Delta: ours.Delta, TLS: ours.TLS,
 					Ours: f.ours(ours), Naive: f.naive(naive), Target: f.target}
 				if q.TLS {
 					q.Target = f.targetTLS
@@ -128,14 +130,14 @@ func (r *Report) table(out io.Writer) {
 	if len(r.Ratios) == 0 {
 		return
 	}
-	fmt.Fprintln(out, "\nwasmxds over naive")
-	fmt.Fprintln(w, "clients\tprotocol\tfigure\twasmxds\tnaive\tratio\ttarget\t")
+	fmt.Fprintln(out, "\nxds-server over naive")
+	fmt.Fprintln(w, "server\tclients\tprotocol\tfigure\tours\tnaive\tratio\ttarget\t")
 	for _, q := range r.Ratios {
 		target := ""
 		if q.Target > 0 && q.Clients >= 10000 {
 			target = fmt.Sprintf("%.2f", q.Target)
 		}
-		fmt.Fprintf(w, "%d\t%s\t%s\t%.4g\t%.4g\t%.2f\t%s\t\n", q.Clients, run{Delta: q.Delta, TLS: q.TLS}.kind(), q.Figure, q.Ours, q.Naive, q.Ratio, target)
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%.4g\t%.4g\t%.2f\t%s\t\n", q.Server, q.Clients, run{Delta: q.Delta, TLS: q.TLS}.kind(), q.Figure, q.Ours, q.Naive, q.Ratio, target)
 	}
 	w.Flush()
 }

@@ -26,7 +26,7 @@ func (r *Report) svg() []byte {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n",
 		width*len(panels), (height+20)*len(kinds)+30)
 	fmt.Fprintln(&b, `<rect width="100%" height="100%" fill="white"/>`)
-	for i, server := range []string{"wasmxds", "naive", "floor"} {
+	for i, server := range r.servers() {
 		fmt.Fprintf(&b, `<text x="%d" y="18" fill="%s">%s</text>`+"\n", margin+90*i, colour(server), server)
 	}
 	for row, kind := range kinds {
@@ -42,7 +42,18 @@ func (r *Report) svg() []byte {
 }
 
 func colour(server string) string {
-	return map[string]string{"wasmxds": "#0b6e4f", "naive": "#c1292e", "floor": "#808080"}[server]
+	return map[string]string{"wasmxds": "#0b6e4f", "wasmxds-h2": "#1f5fbf", "naive": "#c1292e", "floor": "#808080"}[server]
+}
+
+// servers are those that were measured.
+func (r *Report) servers() []string {
+	var servers []string
+	for _, res := range r.Results {
+		if !slices.Contains(servers, res.Server) {
+			servers = append(servers, res.Server)
+		}
+	}
+	return servers
 }
 
 // kinds are those that were measured.
@@ -85,7 +96,7 @@ func (r *Report) panel(b *bytes.Buffer, kind string, value func(*Result) float64
 		fmt.Fprintf(b, `<line x1="0" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#ddd"/><text x="-6" y="%.1f" text-anchor="end" fill="#555">%g</text>`+"\n",
 			y(v), width, y(v), y(v)+4, v)
 	}
-	for _, server := range []string{"floor", "naive", "wasmxds"} {
+	for _, server := range r.servers() {
 		var points bytes.Buffer
 		for _, res := range r.Results {
 			v := value(res)

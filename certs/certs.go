@@ -174,6 +174,8 @@ func (m *material) server(protocols []string) *tls.Config {
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   protocols,
 		Certificates: []tls.Certificate{m.cert},
+		// Small records at first are for pages that are shown as they come.
+		DynamicRecordSizingDisabled: true,
 	}
 	if m.ca != nil {
 		config.ClientAuth = tls.RequireAndVerifyClientCert

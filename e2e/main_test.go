@@ -20,6 +20,9 @@ var (
 	xdsServer string           // the program
 )
 
+// transport is what xds-server serves streams by in all scenes.
+var transport = flag.String("transport", "grpc", "xds-server's --transport in all scenes")
+
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }

@@ -61,11 +61,15 @@ func (s *Server) overGRPC(st grpc.ServerStream, delta bool) error {
 	if err := s.awaitFirst(ctx); err != nil {
 		return ended(err)
 	}
-	var first encoded
-	if err := st.RecvMsg(&first); err != nil {
+	var b encoded
+	if err := st.RecvMsg(&b); err != nil {
 		return ended(err)
 	}
-	c, err := s.begin(ctx, grpcStream{st}, first, delta)
+	first, err := s.first(ctx, b, delta)
+	if err != nil {
+		return err
+	}
+	c, err := s.begin(ctx, grpcStream{st}, first)
 	if err != nil {
 		return err
 	}

@@ -140,12 +140,10 @@ type receiver struct {
 }
 
 func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
-	c := connOf(r.stream.Context())
-	if c == nil {
+	if connOf(r.stream.Context()) == nil {
 		r.stream.End(errNoListener)
 		return
 	}
-	c.passed()
 	met, err := meet(r.stream.End)
 	if err != nil {
 		r.stream.End(err)
@@ -190,17 +188,10 @@ func (r *receiver) Receive(message []byte) error {
 }
 
 // begin makes the client, and answers what was said until then. What that takes
-// of stack, and of time, is not the reader's.
+// of stack, and of time, is not the reader's. Until it is done the connection
+// has its place at the door, so that few first requests are held at once.
 func (r *receiver) begin() error {
-	ctx := r.stream.Context()
-	if err := r.server.awaitFirst(ctx); err != nil {
-		return err
-	}
-	first, ok := r.next(nil)
-	if !ok {
-		return nil
-	}
-	c, err := r.server.begin(ctx, h2Stream{r.stream}, first, r.delta)
+	c, err := r.first()
 	if err != nil {
 		return err
 	}
@@ -213,6 +204,24 @@ func (r *receiver) begin() error {
 			return err
 		}
 	}
+}
+
+// first makes the client, and answers its first request.
+func (r *receiver) first() (*client, error) {
+	ctx := r.stream.Context()
+	defer connOf(ctx).passed()
+	message, ok := r.next(nil)
+	if !ok {
+		return nil, h2.ErrEnded
+	}
+	req, err := r.server.first(ctx, message, r.delta)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.server.awaitFirst(ctx); err != nil {
+		return nil, err
+	}
+	return r.server.begin(ctx, h2Stream{r.stream}, req)
 }
 
 // next gives the oldest of the requests that wait; where there is none, the
@@ -230,7 +239,8 @@ func (r *receiver) next(c *client) (message []byte, ok bool) {
 		r.client, r.early = c, nil
 		return nil, false
 	}
-	message, r.early = r.early[0], r.early[1:]
+	message = r.early[0]
+	r.early[0], r.early = nil, r.early[1:]
 	return message, true
 }
 

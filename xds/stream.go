@@ -83,6 +83,11 @@ func (s *Server) awaitFirst(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	return s.isEnding()
+}
+
+// isEnding is the error of streams that begin too late.
+func (s *Server) isEnding() error {
 	select {
 	case <-s.ending:
 		return errEnding
@@ -91,18 +96,21 @@ func (s *Server) awaitFirst(ctx context.Context) error {
 	}
 }
 
-// begin makes the client of a stream and answers its first request. What that
-// costs, the first message of an Envoy being the largest, is spent for few
-// streams at once, first come first served.
-func (s *Server) begin(ctx context.Context, st sender, first []byte, delta bool) (*client, error) {
+// first decodes the first request of a stream, the largest that an Envoy sends.
+// What that and the answer cost is spent for few streams at once, first come
+// first served.
+func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, error) {
 	select {
 	case s.beginning <- struct{}{}:
 		defer func() { <-s.beginning }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	if err := s.isEnding(); err != nil {
+		return nil, err
+	}
 	req := &request{delta: delta}
-	if err := req.decode(first); err != nil {
+	if err := req.decode(b); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 	}
 	if err := req.check(); err != nil {
@@ -111,17 +119,28 @@ func (s *Server) begin(ctx context.Context, st sender, first []byte, delta bool)
 	if req.node == nil || req.node.ID == "" {
 		return nil, status.Error(codes.InvalidArgument, "the first request of a stream names no node: set node.id in the bootstrap, or --service-node")
 	}
+	return req, nil
+}
+
+// begin makes the client of a stream and answers its first request.
+func (s *Server) begin(ctx context.Context, st sender, req *request) (*client, error) {
+	select {
+	case s.beginning <- struct{}{}:
+		defer func() { <-s.beginning }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if s.allow != nil {
 		if err := s.allow(ctx, req.node.Node); err != nil {
 			s.refusals.log(s.log, s.now(), req.node.ID, addrOf(ctx), err)
 			return nil, denied(err)
 		}
 	}
-	c, err := s.connect(ctx, st, req.node.Node, delta)
+	c, err := s.connect(ctx, st, req.node.Node, req.delta)
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("Envoy connected", "node", c.node.ID, "cluster", c.node.Cluster, "peer", c.addr, "protocol", protocol(delta))
+	s.log.Info("Envoy connected", "node", c.node.ID, "cluster", c.node.Cluster, "peer", c.addr, "protocol", protocol(c.delta))
 	if err := s.request(c, req); err != nil {
 		s.disconnect(c)
 		return nil, err

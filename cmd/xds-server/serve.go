@@ -65,7 +65,7 @@ type serveFlags struct {
 	modulesURL, addressesFile             string
 	poll, drain                           time.Duration
 	moduleLimit                           int64
-	logFormat, logLevel                   string
+	logFormat, logLevel, transport        string
 	pprof                                 bool
 	secure                                secureFlags
 	origins                               originFlags
@@ -101,8 +101,11 @@ func newServe() *cobra.Command {
 	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	completeDir(cmd, "definitions")
 	completeDir(cmd, "data")
+	flags.StringVar(&f.transport, "transport", "grpc", "`what` serves Envoys' streams: grpc, or h2, which takes less memory for each")
+	completeValues(cmd, "transport", "grpc", "h2")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
+	cmd.Long += "\n\n" + transportHelp
 	return cmd
 }
 
@@ -110,7 +113,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if f.definitions == "" {
 		return misused(errNoDefinitions)
 	}
-	if err := f.secure.check(f.modulesURL); err != nil {
+	if err := errors.Join(f.secure.check(f.modulesURL), checkTransport(f.transport)); err != nil {
 		return misused(err)
 	}
 	if f.moduleLimit > bootstrap.MaxModule {
@@ -179,7 +182,7 @@ type server struct {
 	resolver  *module.Resolver
 	modules   *module.Server
 	xds       *xds.Server
-	grpc      *grpc.Server
+	ads       transport
 	admin     *admin.Server
 	pipeline  *pipeline
 }
@@ -195,8 +198,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 			traceSwap(tracer, w)
 		},
 	})
-	s.grpc = xds.NewGRPC(guard.grpc()...)
-	s.xds.Register(s.grpc)
+	s.ads = guard.transport(f.transport, s.xds, log)
 	s.modules = module.NewServer(module.ServerOptions{
 		Store: store, Logger: log,
 		OnDownload: func(peer netip.Addr, sha256 string, event module.Event) {
@@ -250,7 +252,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error {
 		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), adminIdle, s.log)
 	})
-	g.Go(func() error { return s.serveGRPC(ctx, serving, stop) })
+	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.pipeline.guarded); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
@@ -267,11 +269,11 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	return err
 }
 
-// serveGRPC serves Envoys until ctx ends, and then for as long as they stay,
+// serveADS serves Envoys until ctx ends, and then for as long as they stay,
 // but no longer than s.drain; then it stops all.
-func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
+func (s *server) serveADS(ctx, serving context.Context, stop func()) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.grpc.Serve(xds.Listener(s.listeners.xds)) }()
+	go func() { ended <- s.ads.Serve(xds.Listener(s.listeners.xds)) }()
 	select {
 	case <-ctx.Done():
 	case <-serving.Done():
@@ -284,13 +286,13 @@ func (s *server) serveGRPC(ctx, serving context.Context, stop func()) error {
 	s.xds.Drain()
 	gone := make(chan struct{})
 	go func() {
-		s.grpc.GracefulStop() // GOAWAY, and no new streams
+		s.ads.GracefulStop() // GOAWAY, and no new streams
 		close(gone)
 	}()
 	wait(serving, gone, s.drain)
 	stop() // xds.Server ends its streams
 	wait(context.WithoutCancel(serving), gone, time.Second)
-	s.grpc.Stop()
+	s.ads.Stop()
 	<-gone
 	if err := <-ended; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("serve ADS: %w", err)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/grpc"
 
 	"wasmxds/admin"
 	"wasmxds/certs"
@@ -167,15 +166,6 @@ func (g *guard) warn(f *secureFlags, ls *listeners) {
 	case f.policy == "":
 		g.log.Warn("everyone with a certificate may be any node: there is no --policy", "address", ls.xds.Addr())
 	}
-}
-
-// grpc are the options for ADS.
-func (g *guard) grpc() []grpc.ServerOption {
-	opts := []grpc.ServerOption{grpc.StreamInterceptor(g.admission.Intercept)}
-	if g.ads != nil {
-		opts = append(opts, grpc.Creds(admission.Credentials(g.ads.Server("h2"))))
-	}
-	return opts
 }
 
 // overTLS is a listener that speaks TLS if there is a store.

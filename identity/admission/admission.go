@@ -2,8 +2,8 @@
 // [identity.Policy] allows, within limits.
 //
 // Start with [New]. A grpc.Server that serves them takes [Admission.Intercept]
-// as its interceptor and [Credentials] for TLS; [Admission.Allow] decides on
-// each stream. [Admission.Reload] takes in a policy that has changed; it also
+// as its interceptor and [Credentials] for TLS; what serves streams otherwise
+// calls [Admission.Meet]. [Admission.Allow] decides on each stream. [Admission.Reload] takes in a policy that has changed; it also
 // holds for streams that are open.
 package admission
 

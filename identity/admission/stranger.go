@@ -17,11 +17,33 @@ const firstRequest = 10 * time.Second
 func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
 	if a.strangers.Add(1) > int64(a.limit) {
 		a.strangers.Add(-1)
-		return status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
+		return errStrangers
 	}
 	s := &stranger{ServerStream: st, left: sync.OnceFunc(func() { a.strangers.Add(-1) }), wait: a.wait}
 	defer s.left()
 	return serve(srv, s)
+}
+
+// Meet does the same for a stream that is served by other means: end is called,
+// if it says nothing for too long, and what it gives once it has said something
+// or has ended.
+func (a *Admission) Meet(end func(error)) (met func(), err error) {
+	if a.strangers.Add(1) > int64(a.limit) {
+		a.strangers.Add(-1)
+		return nil, errStrangers
+	}
+	left := sync.OnceFunc(func() { a.strangers.Add(-1) })
+	late := time.AfterFunc(a.wait, func() {
+		left()
+		end(errLate(a.wait))
+	})
+	return func() { late.Stop(); left() }, nil
+}
+
+var errStrangers = status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
+
+func errLate(wait time.Duration) error {
+	return status.Errorf(codes.DeadlineExceeded, "no request within %v", wait)
 }
 
 // stranger is a stream that has not said who it is until a first message has
@@ -47,6 +69,6 @@ func (s *stranger) RecvMsg(m any) error {
 		s.left()
 		return err
 	case <-late.C:
-		return status.Errorf(codes.DeadlineExceeded, "no request within %v", s.wait)
+		return errLate(s.wait)
 	}
 }

@@ -103,3 +103,30 @@ func TestTooManySilentStreams(t *testing.T) {
 		}
 	}
 }
+
+func TestMeet(t *testing.T) {
+	a, err := New(Options{Streams: 2, PerIdentity: 2, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.wait = 20 * time.Millisecond
+	ended := make(chan error, 1)
+	met, err := a.Meet(func(err error) { t.Errorf("ended with %v after it was met", err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Meet(func(err error) { ended <- err }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Meet(nil); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("the third: %v", err)
+	}
+	met()
+	met() // and again: nothing more
+	if err := <-ended; status.Code(err) != codes.DeadlineExceeded {
+		t.Errorf("ended with %v", err)
+	}
+	if n := a.strangers.Load(); n != 0 {
+		t.Errorf("%d streams still count", n)
+	}
+}

@@ -17,8 +17,11 @@ type reader struct {
 	err error  // of src
 }
 
+// readSize is enough for what clients say once they have begun.
+const readSize = 4 << 10
+
 func newReader() *reader {
-	r := &reader{buf: make([]byte, maxFrameSize)}
+	r := &reader{buf: make([]byte, readSize)}
 	r.Framer = http2.NewFramer(io.Discard, r)
 	r.SetMaxReadFrameSize(maxFrameSize)
 	r.SetReuseFrames()
@@ -31,6 +34,14 @@ func (r *reader) Read(b []byte) (int, error) {
 	if len(r.in) == 0 {
 		if r.err != nil {
 			return 0, r.err
+		}
+		if len(b) >= len(r.buf) {
+			n, err := r.src.Read(b)
+			r.err = err
+			if n > 0 {
+				err = nil // until the next time
+			}
+			return n, err
 		}
 		n, err := r.src.Read(r.buf)
 		r.in, r.err = r.buf[:n], err

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"wasmxds/identity/admission"
+	"wasmxds/xds"
+)
+
+const transportHelp = `Streams are served by grpc-go. --transport h2 serves them by HTTP/2 code of
+xds-server's own instead, with the same limits: for thousands of Envoys on one
+xds-server, of which each then costs a fraction of the memory. Health and client
+status are at the same address either way; with h2 a connection that was opened
+for a stream serves nothing else, so ask for them on another one, as all clients
+that are not Envoys do.`
+
+// transport serves ADS.
+type transport interface {
+	Serve(net.Listener) error // nil: it was stopped
+	GracefulStop()
+	Stop()
+}
+
+func checkTransport(name string) error {
+	if name != "grpc" && name != "h2" {
+		return fmt.Errorf("--transport %s: grpc or h2", name)
+	}
+	return nil
+}
+
+// transport makes the one with that name.
+func (g *guard) transport(name string, s *xds.Server, log *slog.Logger) transport {
+	intercept := grpc.StreamInterceptor(g.admission.Intercept)
+	var creds credentials.TransportCredentials
+	if g.ads != nil {
+		creds = admission.Credentials(g.ads.Server("h2"))
+	}
+	if name == "h2" {
+		return s.NewH2(xds.H2Options{Credentials: creds, Meet: g.admission.Meet, Log: log}, intercept)
+	}
+	opts := []grpc.ServerOption{intercept}
+	if creds != nil {
+		opts = append(opts, grpc.Creds(creds))
+	}
+	served := xds.NewGRPC(opts...)
+	s.Register(served)
+	return served
+}
