@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -150,5 +151,48 @@ func TestSavedWhileRunning(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was saved")
 		}
+	}
+}
+
+// A process that is killed before it has saved what is good: the next finds it
+// again, from the definitions, if only the origin or a pin says what it is.
+func TestKilledBeforeSaving(t *testing.T) {
+	v1, v2 := filter("1"), filter("2")
+	for name, test := range map[string]struct {
+		filter func(url string) *definition.Filter // as it is after the change
+		origin http.HandlerFunc                    // after the kill
+		state  State
+		want   []byte
+	}{
+		"origin there":        {func(url string) *definition.Filter { return wanted("hello", url) }, gives(v2), Good, v2},
+		"origin away, pinned": {func(url string) *definition.Filter { return pinned("hello", url, v2) }, refuses(503), Good, v2},
+		"origin away":         {func(url string) *definition.Filter { return wanted("hello", url+"?2") }, refuses(503), Failed, v1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			origin := newOrigin(t, gives(v1))
+			options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+			first := resolve(t, options)
+			first.set(wanted("hello", origin.URL))
+			first.until(Good, v1)
+			first.stop()
+			saved, err := os.ReadFile(options.State)
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			origin.set(gives(v2))
+			second := resolve(t, options)
+			second.set(test.filter(origin.URL))
+			second.until(Good, v2)
+			second.stop()
+			if err := os.WriteFile(options.State, saved, 0o600); err != nil { // as if it had not come to it
+				t.Fatal(err)
+			}
+
+			origin.set(test.origin)
+			third := resolve(t, options)
+			third.set(test.filter(origin.URL))
+			third.until(test.state, test.want)
+		})
 	}
 }
