@@ -11,6 +11,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition"
@@ -75,14 +76,10 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		order:  d.Order,
 	}
 	types := []string{wasmType}
-	var err error
 	if d.OnFailure == definition.Open {
 		types = append(types, passType)
-		if out.pass, err = extension(d.Name, new(mutationv3.HeaderMutation)); err != nil {
-			return nil, err
-		}
 	}
-	if out.twinPass, err = extension(TwinPrefix+d.Name, new(mutationv3.HeaderMutation)); err != nil {
+	if err := out.setPasses(); err != nil {
 		return nil, err
 	}
 	out.slotEntry = slot(d.Name, types...)
@@ -117,11 +114,16 @@ func (o Options) encode(f *filter, d *definition.Filter) error {
 	}
 	config := wasmConfig(d, code)
 	code.HttpUri.Timeout = durationpb.New(o.FetchTimeout)
+	return f.set(config, code)
+}
+
+// set makes config f's content. code is config's.
+func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource) error {
 	slot, err := extension(f.Name, config)
 	if err != nil {
 		return err
 	}
-	twin, err := extension(TwinPrefix+f.Name, config)
+	twin, err := extension(f.TwinName, config)
 	if err != nil {
 		return err
 	}
@@ -130,13 +132,25 @@ func (o Options) encode(f *filter, d *definition.Filter) error {
 	// by comparing them.
 	twin.Version = slot.Version
 	f.slot, f.twin = slot, twin
-	f.Filter.encode = func(first *Resource, attempt int) *Resource {
+	timeout := code.HttpUri.Timeout.AsDuration()
+	f.encode = func(first *Resource, attempt int) *Resource {
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
-		code.HttpUri.Timeout = durationpb.New(o.FetchTimeout + time.Duration(attempt)*time.Microsecond)
+		code.HttpUri.Timeout = durationpb.New(timeout + time.Duration(attempt)*time.Microsecond)
 		return again(first, config, fmt.Sprintf("%s.%d", f.Version, attempt))
 	}
 	return nil
+}
+
+// setPasses makes what f's slot and twin hold in place of its content.
+func (f *Filter) setPasses() (err error) {
+	if f.OnFailure == definition.Open {
+		if f.pass, err = extension(f.Name, new(mutationv3.HeaderMutation)); err != nil {
+			return err
+		}
+	}
+	f.twinPass, err = extension(f.TwinName, new(mutationv3.HeaderMutation))
+	return err
 }
 
 // again is first with other bytes; what was valid before is so still.

@@ -36,7 +36,7 @@ func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envo
 
 // download tells of hello's v2 for an address.
 func (s *scene) download(from string, phase swap.Phase) {
-	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: moduleOf("hello", "v2"), Phase: phase, Size: 1000})
+	s.downloaded(from, moduleOf("hello", "v2"), phase)
 }
 
 func TestDownloadWakesItsEnvoy(t *testing.T) {
@@ -97,4 +97,9 @@ func TestDownloadOfNobody(t *testing.T) {
 		s.publish(t, hello2)
 		e.expect("ECDS primer/hello", "ECDS hello")
 	})
+}
+
+// downloaded tells of a module for an address.
+func (s *scene) downloaded(from, sha256 string, phase swap.Phase) {
+	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: sha256, Phase: phase, Size: 1000})
 }

@@ -1,36 +1,171 @@
 package xds
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+
+	"github.com/google/renameio/v2"
 
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
-// proved remembers of each filter the version that some Envoy was last seen to
-// run. An Envoy that starts while a newer one is refused gets that instead: what
-// was good once goes on, also where it did not run yet.
+// proved remembers of each filter the versions that Envoys were last seen to
+// run. An Envoy that starts while it refuses the newest one gets the last that
+// it does not refuse: what was good once goes on, also where it did not run yet.
 type proved struct {
 	mu      sync.Mutex
-	filters map[string]*resource.Filter
+	filters map[string][]*resource.Filter // by name; the version that was put in place last comes first
 	// instead has the snapshots with proved versions in place of refused
 	// ones, so that all Envoys of a group share them.
-	instead map[*resource.Snapshot]*resource.Snapshot
+	instead map[instead]*resource.Snapshot
+
+	dir     string // where they are kept for the server after this one; "": nowhere
+	log     *slog.Logger
+	changed map[string]bool // names of filters whose files are to be written
+	write   chan struct{}   // holds a token when there are some
 }
 
-func newProved() *proved {
-	return &proved{filters: map[string]*resource.Filter{}, instead: map[*resource.Snapshot]*resource.Snapshot{}}
+// instead is a snapshot and the versions in it that were refused.
+type instead struct {
+	snap    *resource.Snapshot
+	refused string
+}
+
+// maxProved is how many versions of a filter are remembered: Envoys of several
+// kinds may each refuse what the others run.
+const maxProved = 4
+
+// newProved begins with what an earlier server left in dir, a file for each
+// filter. What can't be read or written is logged; it is needed only rarely.
+func newProved(dir string, log *slog.Logger) *proved {
+	p := &proved{filters: map[string][]*resource.Filter{}, instead: map[instead]*resource.Snapshot{},
+		dir: dir, log: log, changed: map[string]bool{}, write: make(chan struct{}, 1)}
+	if dir == "" {
+		return p
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("cannot read which versions have run", "error", err)
+	}
+	for _, file := range files {
+		filters, err := readProved(filepath.Join(dir, file.Name()))
+		if err != nil {
+			log.Warn("cannot read which versions of a filter have run", "error", err)
+			continue
+		}
+		p.filters[filters[0].Name] = filters
+	}
+	return p
+}
+
+func readProved(file string) (filters []*resource.Filter, err error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var kept []resource.Kept
+	if err := json.Unmarshal(b, &kept); err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	for _, k := range kept {
+		f, err := resource.Restore(k)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", file, err)
+		}
+		filters = append(filters, f)
+	}
+	if len(filters) == 0 {
+		return nil, fmt.Errorf("read %s: it is empty", file)
+	}
+	return filters, nil
+}
+
+// run writes what changes, until ctx ends.
+func (p *proved) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.write:
+		}
+		for name, filters := range p.take() {
+			if err := p.save(name, filters); err != nil {
+				p.log.Warn("cannot keep which versions of a filter have run", "filter", name, "error", err)
+			}
+		}
+	}
+}
+
+// take gives the filters whose files are to be written.
+func (p *proved) take() map[string][]*resource.Filter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	filters := map[string][]*resource.Filter{}
+	for name := range p.changed {
+		filters[name] = p.filters[name]
+	}
+	clear(p.changed)
+	return filters
+}
+
+func (p *proved) save(name string, filters []*resource.Filter) error {
+	file := filepath.Join(p.dir, resource.VersionOf([]byte(name))+".json")
+	var kept []resource.Kept
+	for _, f := range filters {
+		if !f.Direct {
+			kept = append(kept, f.Keep())
+		}
+	}
+	if len(kept) == 0 {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	b, err := json.Marshal(kept)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(file, b, 0o600)
+}
+
+// touch has a filter's file written. The caller holds p.mu.
+func (p *proved) touch(name string) {
+	clear(p.instead)
+	if p.dir == "" {
+		return
+	}
+	p.changed[name] = true
+	select {
+	case p.write <- struct{}{}:
+	default:
+	}
 }
 
 func (p *proved) add(filters []*resource.Filter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, f := range filters {
-		if p.filters[f.Name] != f {
-			p.filters[f.Name] = f
-			clear(p.instead)
+		had := p.filters[f.Name]
+		if len(had) > 0 && had[0] == f {
+			continue
 		}
+		others := slices.DeleteFunc(slices.Clone(had), func(o *resource.Filter) bool { return o.Version == f.Version })
+		p.filters[f.Name] = append([]*resource.Filter{f}, others[:min(len(others), maxProved-1)]...)
+		p.touch(f.Name)
 	}
 }
 
@@ -42,25 +177,32 @@ func (p *proved) keep(c *resource.Catalog) {
 	for name := range p.filters {
 		if c.Filter(name) == nil {
 			delete(p.filters, name)
+			p.touch(name)
 		}
 	}
 }
 
-// of gives s with proved versions in place of those of the filters named; nil
-// where no other version is proved. Filters that Envoys fetch themselves stay:
-// their origin's cluster may be gone.
-func (p *proved) of(s *resource.Snapshot, names []string) *resource.Snapshot {
+// of gives s with proved versions in place of refused ones; nil where there is
+// none. Filters that Envoys fetch themselves stay: their origin's cluster may
+// be gone.
+func (p *proved) of(s *resource.Snapshot, refused []string) *resource.Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if done := p.instead[s]; done != nil {
+	key := instead{s, strings.Join(refused, " ")}
+	if done := p.instead[key]; done != nil {
 		return done
 	}
 	filters := slices.Clone(s.Filters)
 	found := false
 	for i, f := range filters {
-		old := p.filters[f.Name]
-		if slices.Contains(names, f.Name) && old != nil && old.Version != f.Version && !old.Direct {
-			filters[i], found = old, true
+		if !slices.Contains(refused, f.Version) {
+			continue
+		}
+		good := slices.IndexFunc(p.filters[f.Name], func(o *resource.Filter) bool {
+			return !slices.Contains(refused, o.Version) && !o.Direct
+		})
+		if good >= 0 {
+			filters[i], found = p.filters[f.Name][good], true
 		}
 	}
 	if !found {
@@ -68,7 +210,7 @@ func (p *proved) of(s *resource.Snapshot, names []string) *resource.Snapshot {
 	}
 	with := *s
 	with.Filters = filters
-	p.instead[s] = &with
+	p.instead[key] = &with
 	return &with
 }
 
@@ -79,16 +221,22 @@ func (s *Server) proven(c *client) []swap.Send {
 		s.proved.add(filters)
 	}
 	now := s.now()
+	if stuck := c.machine.Stuck(); len(stuck) > 0 {
+		for _, version := range stuck {
+			if !slices.Contains(c.refused, version) {
+				c.refused = append(c.refused, version)
+			}
+		}
+		with := s.proved.of(c.snap, c.refused)
+		if with == nil || with == c.instead {
+			return nil
+		}
+		c.instead = with
+		s.log.Info("Envoy gets the last versions that ran in place of what it refuses", "node", c.node.ID, "refused", c.refused)
+		return c.machine.Step(now, swap.Publish{Snapshot: with})
+	}
 	if c.instead == nil {
-		names := c.machine.Stuck()
-		if len(names) == 0 {
-			return nil
-		}
-		if c.instead = s.proved.of(c.snap, names); c.instead == nil {
-			return nil
-		}
-		s.log.Info("Envoy gets the last version that ran, as it refuses the newest", "node", c.node.ID, "filters", names)
-		return c.machine.Step(now, swap.Publish{Snapshot: c.instead})
+		return nil
 	}
 	for _, f := range c.machine.Filters() {
 		if f.State != swap.Running {

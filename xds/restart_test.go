@@ -20,7 +20,7 @@ func TestListenerIsKeptAcrossServers(t *testing.T) {
 		first.publish(t, "listener web\nfilter hello v1 web")
 		e := first.up(t, "a", false)
 		eventually(t, "the primer and web kept", func() bool {
-			kept, err := filepath.Glob(filepath.Join(dir, "*.json"))
+			kept, err := filepath.Glob(filepath.Join(dir, "listeners", "*.json"))
 			return err == nil && len(kept) >= 2
 		})
 		first.end()

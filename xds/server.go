@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -33,8 +34,9 @@ type Options struct {
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swap)
-	// Dir is where the listeners that Envoys were sent are kept for the
-	// server after this one; "": nowhere.
+	// Dir is where the listeners that Envoys were sent, and the versions of
+	// filters that have run, are kept for the server after this one; "":
+	// nowhere.
 	Dir string
 }
 
@@ -63,7 +65,8 @@ type Server struct {
 	catalog *resource.Catalog
 	clients map[*client]struct{}
 	peers   map[netip.Addr]*peer
-	nodes   map[string]*record // by node id
+	nodes   map[string]*record  // by node id
+	lost    map[string][]string // by node id: see swap.Machine.Lost
 	closed  bool
 
 	counters counters
@@ -86,13 +89,13 @@ func New(o Options) *Server {
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),
 		wheel:     newWheel(),
-		proved:    newProved(),
 		ready:     make(chan struct{}),
 		publish:   make(chan struct{}, 1),
 		ending:    make(chan struct{}),
 		clients:   map[*client]struct{}{},
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*record{},
+		lost:      map[string][]string{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -101,11 +104,14 @@ func New(o Options) *Server {
 		s.now = time.Now
 	}
 	s.started = s.now()
+	kept := ""
 	if o.Dir != "" {
-		s.sent = newArchive(o.Dir, s.log)
+		kept = filepath.Join(o.Dir, "proved")
+		s.sent = newArchive(filepath.Join(o.Dir, "listeners"), s.log)
 		s.space.Learn(s.sent.load(s.started))
 		s.space.OnSent(s.sent.sent)
 	}
+	s.proved = newProved(kept, s.log)
 	return s
 }
 
@@ -154,6 +160,10 @@ func (s *Server) Run(ctx context.Context) error {
 			s.sent.run(ctx)
 			return nil
 		})
+		g.Go(func() error {
+			s.proved.run(ctx)
+			return nil
+		})
 	}
 	return g.Wait()
 }
@@ -188,7 +198,7 @@ func (s *Server) offer(c *client, catalog *resource.Catalog) {
 	same := c.snap == snap
 	c.snap = snap
 	if !same {
-		c.instead = nil
+		c.instead, c.refused = nil, nil
 	}
 	c.mu.Unlock()
 	if !same {

@@ -31,6 +31,7 @@ type client struct {
 	machine *swap.Machine
 	snap    *resource.Snapshot
 	instead *resource.Snapshot // what it gets for now, where it is stuck with snap
+	refused []string           // versions of filters, for as long as it has snap
 	flights [swap.Types]flight
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
@@ -167,14 +168,19 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	c.snap = s.catalog.Snapshot(n)
 	c.machine = swap.New(swap.Options{
 		Space: s.space, Snapshot: c.snap, Delta: delta,
-		Salt: s.saltAt(c.since), Rand: rand.Float64,
+		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID],
 	})
+	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
 	return c, nil
 }
+
+// maxLost bounds how many nodes are remembered that went away within the
+// milliseconds in which they had dropped a slot and not answered since.
+const maxLost = 4096
 
 // saltAt is where the attempts of a stream begin: apart from those of earlier
 // streams of the same Envoy, to this server or to one before it, and the same
@@ -188,9 +194,13 @@ func (s *Server) disconnect(c *client) {
 	c.mu.Lock()
 	c.stream = nil
 	c.queued = nil
+	lost := c.machine.Lost()
 	c.mu.Unlock()
 
 	s.mu.Lock()
+	if len(lost) > 0 && len(s.lost) < maxLost {
+		s.lost[c.node.ID] = lost
+	}
 	delete(s.clients, c)
 	rec := s.nodes[c.node.ID]
 	rec.clients = slices.DeleteFunc(rec.clients, func(o *client) bool { return o == c })

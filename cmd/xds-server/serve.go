@@ -192,7 +192,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
 	s.xds = xds.New(xds.Options{
-		Log: log, Dir: data.path("listeners"), Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+		Log: log, Dir: data.dir, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: func(w xds.Swap) {
 			s.admin.Swapped(w)
 			traceSwap(tracer, w)

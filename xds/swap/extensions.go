@@ -58,17 +58,28 @@ func (m *Machine) slotItem(name string, now time.Time) (item, bool) {
 		if it, ok := m.lookup(Extension, name); ok {
 			return it, true
 		}
-		// A filter that is gone, which a listener that is still there waits for.
-		twin, ok := m.subs[Extension].have.find(resource.TwinPrefix + name)
-		if _, filled := m.subs[Extension].have.find(name); !ok || filled || twin.filter == nil {
-			return item{}, false
-		}
-		return item{name: name, version: twin.version, res: twin.filter.Slot(0), filter: twin.filter}, true
+		return m.leftItem(name)
 	}
 	if m.point(f) == name {
 		return item{}, false // primed in place
 	}
 	return m.slotContent(f, now)
+}
+
+// leftItem is for the slot of a filter that is gone, which a listener that is
+// still there waits for: what was meant for it when that listener was sent.
+func (m *Machine) leftItem(name string) (item, bool) {
+	if _, filled := m.subs[Extension].have.find(name); filled {
+		return item{}, false
+	}
+	if twin, ok := m.subs[Extension].have.find(resource.TwinPrefix + name); ok && twin.filter != nil {
+		return item{name: name, version: twin.version, res: twin.filter.Slot(0), filter: twin.filter}, true
+	}
+	i := slices.IndexFunc(m.passes, func(it item) bool { return it.name == name })
+	if i < 0 {
+		return item{}, false
+	}
+	return m.passes[i], true
 }
 
 // slotContent is what the serving slot of f may have now: what is primed, and

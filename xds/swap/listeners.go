@@ -90,6 +90,9 @@ func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string,
 			gone = append(gone, name)
 		}
 	}
+	if m.warming(now) {
+		return changed, gone, true // with the primer would go the twin that a slot is filled from
+	}
 	if m.primerDue(now) && (m.newTwins() || !unsettled && len(gone) == 0) {
 		changed = append(changed, listenerItem(m.snap.Primer))
 		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })

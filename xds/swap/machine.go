@@ -16,6 +16,9 @@ type Options struct {
 	// Salt is where the attempts of an Envoy that is not fresh begin, so that
 	// its bytes differ from what an earlier stream may have pushed last.
 	Salt int
+	// Lost are the slots that this Envoy's last stream ended without, see
+	// Machine.Lost.
+	Lost []string
 	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
 	Rand func() float64
 }
@@ -30,6 +33,8 @@ type Machine struct {
 
 	tries   []*try   // what is not as it is wanted yet, and why
 	dirty   []string // ECDS resources whose last push was NACKed
+	lost    []string // see Lost
+	passes  []item   // what does nothing, of slots in listeners that were sent for it
 	stamps  []stamp  // since when each slot runs what it runs
 	changes []Change // by the newest Step
 	proved  []*resource.Filter
@@ -62,7 +67,7 @@ type stamp struct {
 
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
-	m := &Machine{space: o.Space, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta}
+	m := &Machine{space: o.Space, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Lost}
 	for t := range m.subs {
 		m.subs[t].have = o.Space.empty[t]
 	}
@@ -133,7 +138,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 	first := !s.subscribed
 	s.subscribed = true
 	if first {
-		m.remember(r)
+		m.remember(r, now)
 	}
 	m.subscribe(r, first)
 	nonce := parseNonce(r.Nonce)
@@ -156,7 +161,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 }
 
 // remember takes what a reconnecting Envoy says that it has.
-func (m *Machine) remember(r Request) {
+func (m *Machine) remember(r Request, now time.Time) {
 	s := &m.subs[r.Type]
 	var items []item
 	if m.delta {
@@ -166,11 +171,17 @@ func (m *Machine) remember(r Request) {
 		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
 	} else {
 		items = parse(r.Version)
+		if r.Type == Extension {
+			items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.name) })
+		}
 	}
 	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
 	s.unknown = len(items) == 0 && r.Version != ""
 	s.have = m.space.view(r.Type, items)
 	m.resolve(r.Type)
+	if r.Type == Listener {
+		m.warmEnd = now.Add(warmLimit) // they may still wait
+	}
 }
 
 // resolve finds the resources of what a reconnecting Envoy told by version.
@@ -226,6 +237,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	}
 	switch t {
 	case Extension:
+		m.lost = nil
 		m.took(r.changed, before)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)
@@ -236,6 +248,9 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 // for its endpoints anew, and holds back the ACK until it has them; in delta
 // Envoy does not ask for what it has asked for before, so they are sent again.
 func (m *Machine) sent(r *Response) {
+	if r.Type == Listener {
+		m.promise(r)
+	}
 	s := &m.subs[Endpoint]
 	if r.Type != Cluster || !m.delta || s.names == nil {
 		return
@@ -244,6 +259,27 @@ func (m *Machine) sent(r *Response) {
 		if _, had := r.from.find(it.name); had {
 			m.forget(Endpoint, s.names.sorted)
 			return
+		}
+	}
+}
+
+// promise notes the passes that the listeners of r may need, until their slots
+// are filled.
+func (m *Machine) promise(r *Response) {
+	have := m.subs[Extension].have
+	m.passes = slices.DeleteFunc(m.passes, func(it item) bool {
+		_, filled := have.find(it.name)
+		return filled
+	})
+	for _, l := range r.changed {
+		for _, name := range l.slots {
+			f := m.filter(name)
+			if f == nil || f.Pass() == nil {
+				continue
+			}
+			if _, filled := have.find(name); !filled && !slices.ContainsFunc(m.passes, func(it item) bool { return it.name == name }) {
+				m.passes = append(m.passes, plain(f.Pass()))
+			}
 		}
 	}
 }

@@ -6,17 +6,17 @@ import "wasmxds/resource"
 // Envoy runs them.
 func (m *Machine) Proved() []*resource.Filter { return m.proved }
 
-// Stuck are the names of filters that this Envoy refuses although it has their
-// modules, and of which it runs no other version.
+// Stuck are the versions of filters that this Envoy refuses although it has
+// their modules, and of which it runs no other version.
 func (m *Machine) Stuck() []string {
-	var names []string
+	var versions []string
 	for _, tr := range m.tries {
 		if tr.typ != Extension || !tr.refused || !tr.here {
 			continue
 		}
 		if _, runs := m.subs[Extension].have.find(tr.name); !runs {
-			names = append(names, tr.name)
+			versions = append(versions, tr.version)
 		}
 	}
-	return names
+	return versions
 }

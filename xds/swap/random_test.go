@@ -120,7 +120,11 @@ func (p *play) wanted() string {
 
 func (p *play) connect() {
 	p.open = map[swap.Type]uint32{}
-	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64})
+	var lost []string
+	if p.m != nil {
+		lost = p.m.Lost()
+	}
+	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost})
 	p.streams++
 	p.e.connect()
 }
@@ -258,6 +262,7 @@ func (p *play) cut() {
 		kept := p.space.Sent()
 		p.space = swap.NewSpace()
 		p.space.Learn(kept)
+		p.m = nil
 	}
 	p.connect()
 }

@@ -130,10 +130,18 @@ func (m *Machine) prune(t Type) {
 	}
 	m.forget(t, gone)
 	s.have.named.Store(s.names)
+	if t == Extension && !m.delta {
+		m.lost = append(m.lost, gone...)
+	}
 	if len(gone) > 0 {
 		m.unmark(t)
 	}
 }
+
+// Lost are names of ECDS resources that a state-of-the-world Envoy has dropped
+// since its newest ACK. When it comes again it repeats the version of that ACK,
+// which still tells of them.
+func (m *Machine) Lost() []string { return m.lost }
 
 // unmark drops what is noted of names that the Envoy no longer asks for.
 func (m *Machine) unmark(t Type) {

@@ -1,0 +1,56 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+
+	"wasmxds/definition"
+)
+
+// Kept is a Filter as it is written down.
+type Kept struct {
+	Name      string               `json:"name"`
+	Version   string               `json:"version"`
+	OnFailure definition.OnFailure `json:"onFailure"`
+	Slot      []byte               `json:"slot"` // envoy.config.core.v3.TypedExtensionConfig
+}
+
+// Keep is what Restore makes f of. It is not for filters that are Missing, nor
+// for those that Envoys fetch from an origin, whose cluster is not in it.
+func (f *Filter) Keep() Kept {
+	return Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.slot.Value}
+}
+
+// Restore is the opposite of Keep. What is not as Keep wrote it is an error.
+func Restore(k Kept) (*Filter, error) {
+	f := &Filter{Name: k.Name, TwinName: TwinPrefix + k.Name, OnFailure: k.OnFailure}
+	var slot corev3.TypedExtensionConfig
+	var config wasmv3.Wasm
+	err := proto.Unmarshal(k.Slot, &slot)
+	if err == nil {
+		err = slot.GetTypedConfig().UnmarshalTo(&config)
+	}
+	code := config.GetConfig().GetVmConfig().GetCode().GetRemote()
+	if err == nil && code.GetHttpUri().GetTimeout() == nil {
+		err = errors.New("it has no remote code")
+	}
+	if err == nil {
+		f.SHA256 = code.Sha256
+		err = f.set(&config, code)
+	}
+	if err == nil && f.Version != k.Version {
+		err = errors.New("its content is not what was written")
+	}
+	if err == nil {
+		err = f.setPasses()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("restore filter %s: %w", k.Name, err)
+	}
+	return f, nil
+}

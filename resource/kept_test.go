@@ -1,0 +1,50 @@
+package resource
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// TestRestore: what was written down is the same filter, in all its encodings.
+func TestRestore(t *testing.T) {
+	d := wasm("open", shaA, "text")
+	d.Definition.OnFailure = definition.Open
+	f := mustCompile(t, nil, &module.Set{Filters: []*module.Filter{d}}).Filter("open")
+	k := f.Keep()
+	got, err := Restore(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Name != f.Name || got.TwinName != f.TwinName || got.Version != f.Version || got.SHA256 != f.SHA256 || got.OnFailure != definition.Open {
+		t.Errorf("restored %+v, want %+v", got, f)
+	}
+	for attempt := range 3 {
+		if a, b := got.Slot(attempt), f.Slot(attempt); a.Version != b.Version || !bytes.Equal(a.Value, b.Value) {
+			t.Errorf("attempt %d: the slot differs", attempt)
+		}
+		if a, b := got.Twin(attempt), f.Twin(attempt); a.Version != b.Version || !bytes.Equal(a.Value, b.Value) {
+			t.Errorf("attempt %d: the twin differs", attempt)
+		}
+	}
+	if !bytes.Equal(got.Pass().Value, f.Pass().Value) || !bytes.Equal(got.TwinPass().Value, f.TwinPass().Value) {
+		t.Error("the passes differ")
+	}
+
+	for name, change := range map[string]func(*Kept){
+		"another version": func(k *Kept) { k.Version = "0123456789abcdef" },
+		"cut off":         func(k *Kept) { k.Slot = k.Slot[:len(k.Slot)-3] },
+		"empty":           func(k *Kept) { k.Slot = nil },
+		"no Wasm":         func(k *Kept) { k.Slot = f.Pass().Value },
+	} {
+		k := f.Keep()
+		k.Slot = bytes.Clone(k.Slot)
+		change(&k)
+		if _, err := Restore(k); err == nil || !strings.Contains(err.Error(), "restore filter open") {
+			t.Errorf("%s: got the error %v", name, err)
+		}
+	}
+}

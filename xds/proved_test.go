@@ -1,0 +1,112 @@
+package xds_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// TestLastThatRan: an Envoy that comes while it refuses the newest version gets
+// the last that others run and that it takes itself, and the newest once that
+// is mended.
+func TestLastThatRan(t *testing.T) {
+	const hello3 = "listener web\nfilter hello v3 web\nfilter other v1 web\n"
+	const hello4 = "listener web\nfilter hello v4 web\nfilter other v1 web\n"
+	both(t, func(t *testing.T, delta bool) {
+		c := newClock()
+		dir := t.TempDir()
+		s := start(t, xds.Options{Now: c.Now, Dir: dir})
+		s.publish(t, hello1)
+		a := s.up(t, "a", delta)
+		a.has(moduleOf("hello", "v2"), moduleOf("hello", "v3"), moduleOf("hello", "v4"))
+		v1 := s.version(t, "a", "hello")
+		for _, text := range []string{hello2, hello3} { // both run on a
+			s.publish(t, text)
+			a.expect("ECDS primer/hello", "ECDS hello")
+			s.settled(t, "a")
+		}
+		v3 := s.version(t, "a", "hello")
+
+		// Another server knows it from the folder.
+		eventually(t, "three versions of hello and one of other kept", func() bool { return kept(t, dir) == "1 3" })
+		s.end()
+		a.leave()
+		s = start(t, xds.Options{Now: c.Now, Dir: dir})
+		s.publish(t, hello3)
+
+		b := newEnvoy(t, "b", delta) // has neither, and is seen to fetch both in vain
+		b.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
+		b.connect(s.dial(t, "127.0.0.2"))
+		eventually(t, "b runs hello in v1", func() bool {
+			for _, v := range []string{"v2", "v3"} {
+				for _, phase := range []swap.Phase{swap.Started, swap.Done} {
+					s.downloaded("127.0.0.2", moduleOf("hello", v), phase)
+				}
+			}
+			c.advance(100 * time.Millisecond)
+			return s.version(t, "b", "hello") == v1
+		})
+		b.ready()
+		eventually(t, "b's status tells what it refuses", func() bool {
+			n, _ := s.node("b")
+			for _, f := range n.Filters {
+				if f.Name == "hello" && f.Wanted == v3 && f.State == swap.Failed && strings.Contains(f.Reason, "refuses") {
+					return true
+				}
+			}
+			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.Started)
+			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.Done)
+			c.advance(100 * time.Millisecond)
+			return false
+		})
+
+		b.has(moduleOf("hello", "v4"))
+		s.publish(t, hello4)
+		c.advance(time.Second)
+		s.settled(t, "b")
+	})
+}
+
+// kept tells how many versions are in each file of the folder.
+func kept(t *testing.T, dir string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "proved", "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var counts []string
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		var versions []resource.Kept
+		if err == nil {
+			err = json.Unmarshal(b, &versions)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts = append(counts, strconv.Itoa(len(versions)))
+	}
+	slices.Sort(counts)
+	return strings.Join(counts, " ")
+}
+
+// version is what a node runs of a filter; "": nothing.
+func (s *scene) version(t *testing.T, node, filter string) string {
+	t.Helper()
+	n, _ := s.node(node)
+	for _, f := range n.Filters {
+		if f.Name == filter {
+			return f.Running
+		}
+	}
+	return ""
+}
