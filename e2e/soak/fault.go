@@ -60,7 +60,6 @@ func changes() []fault {
 			name := fmt.Sprintf("extra-%d", s.random.IntN(4))
 			if s.extra[name] {
 				delete(s.extra, name)
-				delete(s.refused, name)
 				return os.Remove(filepath.Join(s.definitions(), name+".yaml"))
 			}
 			s.extra[name] = true
@@ -131,13 +130,6 @@ func cuts() []fault {
 		}},
 		{"Envoy killed", func(ctx context.Context, s *stage) error {
 			e := s.anyEnvoy()
-			for _, name := range slices.Sorted(maps.Keys(s.refused)) {
-				// An Envoy that starts now would refuse it, and, never having
-				// had a good one, wait with its listeners.
-				if err := s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, ""); err != nil {
-					return err
-				}
-			}
 			if err := e.Running(); err != nil { // it has died by itself
 				return err
 			}

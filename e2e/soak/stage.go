@@ -37,7 +37,6 @@ type stage struct {
 
 	revision int             // counts all that is written
 	extra    map[string]bool // filters that are there beside the lasting ones
-	refused  map[string]bool // filters whose module xds-server takes for good and Envoys refuse
 }
 
 // envoy is a real one with requests to it.
@@ -51,7 +50,7 @@ type envoy struct {
 // newStage starts everything. What was started is ended by close, or with ctx
 // where newStage fails.
 func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*stage, error) {
-	s := &stage{log: log, dir: dir, random: rand.New(rand.NewPCG(o.seed, 0)), happened: map[string]int{}, extra: map[string]bool{}, refused: map[string]bool{}}
+	s := &stage{log: log, dir: dir, random: rand.New(rand.NewPCG(o.seed, 0)), happened: map[string]int{}, extra: map[string]bool{}}
 	root, err := harness.Root()
 	if err != nil {
 		return nil, err
@@ -218,12 +217,6 @@ func (s *stage) put(name string, m wasmtest.Filter, lines string) error {
 	text, err := s.filter(name, m, lines)
 	if err != nil {
 		return err
-	}
-	switch {
-	case m.Fault == wasmtest.None && m.Import == "":
-		delete(s.refused, name)
-	case lines == unverified:
-		s.refused[name] = true
 	}
 	return s.write(name, text)
 }
