@@ -96,8 +96,12 @@ tools: ## Envoy into .tools/ (ENVOY=/path uses that one instead)
 dist: ## archives for four platforms, SBOMs and checksums, into dist/
 	go run ./tools/dist -out dist
 
+.PHONY: committed
+committed:
+	@test -z "$$(git status --porcelain)" || { echo "there are changes that no commit has"; exit 1; }
+
 .PHONY: dist-check
-dist-check: dist ## the same commit again, in another place and without a cache: the same bytes?
+dist-check: committed dist ## the same commit again, in another place and without a cache: the same bytes?
 	@clone=$$(mktemp -d) && trap 'chmod -R u+w $$clone; rm -rf $$clone' EXIT && \
 	git clone -q . $$clone/src && cd $$clone/src && GOCACHE=$$clone/cache go run ./tools/dist -out dist >/dev/null && \
 	diff $(CURDIR)/dist/SHA256SUMS dist/SHA256SUMS && echo "the same bytes"
