@@ -1,32 +1,23 @@
 package oci
 
 import (
-	"archive/tar"
-	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
-	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/static"
-	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"go.uber.org/goleak"
 
@@ -36,60 +27,6 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const wasm = "\x00asm\x01\x00\x00\x00 a module, as far as a registry knows"
-
-// hub is a registry server.
-type hub struct {
-	*httptest.Server
-	host   string
-	client *http.Transport
-	gets   atomic.Int64 // of manifests and blobs, without HEAD
-}
-
-func newHub(t *testing.T, secure bool, wrap func(http.Handler) http.Handler) *hub {
-	t.Helper()
-	h := &hub{}
-	inner := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
-	if wrap != nil {
-		inner = wrap(inner)
-	}
-	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && strings.Count(r.URL.Path, "/") > 2 {
-			h.gets.Add(1)
-		}
-		inner.ServeHTTP(w, r)
-	})
-	if secure {
-		h.Server = httptest.NewUnstartedServer(counted)
-		h.Config.ErrorLog = log.New(io.Discard, "", 0)
-		h.StartTLS()
-	} else {
-		h.Server = httptest.NewServer(counted)
-	}
-	h.client = h.Server.Client().Transport.(*http.Transport)
-	t.Cleanup(h.Close)
-	h.host = h.Listener.Addr().String()
-	return h
-}
-
-// push gives what is pushed the name, and its URL.
-func (h *hub) push(t *testing.T, named string, what remote.Taggable, options ...remote.Option) string {
-	t.Helper()
-	ref, err := name.ParseReference(h.host + "/" + named)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options = append(options, remote.WithTransport(h.client))
-	switch what := what.(type) {
-	case v1.Image:
-		err = remote.Write(ref, what, options...)
-	case v1.ImageIndex:
-		err = remote.WriteIndex(ref, what, options...)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "oci://" + h.host + "/" + named
-}
 
 func newFetcher(t *testing.T, options Options) *Fetcher {
 	t.Helper()
@@ -112,69 +49,6 @@ func get(ctx context.Context, f *Fetcher, request module.Request) (string, modul
 	defer response.Body.Close()
 	b, err := io.ReadAll(response.Body)
 	return string(b), response.Validators, err
-}
-
-func artifact(t *testing.T, kinds ...types.MediaType) v1.Image {
-	t.Helper()
-	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
-	for i, kind := range kinds {
-		var err error
-		if image, err = mutate.Append(image, mutate.Addendum{
-			Layer: static.NewLayer([]byte(wasm+strings.Repeat(" ", i)), kind), MediaType: kind,
-		}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return image
-}
-
-// file is one in a layer.
-type file struct {
-	name, content string
-	link          bool
-}
-
-func layer(t *testing.T, packed bool, files ...file) v1.Layer {
-	t.Helper()
-	var b bytes.Buffer
-	var to io.WriteCloser = struct {
-		io.Writer
-		io.Closer
-	}{&b, io.NopCloser(nil)}
-	if packed {
-		to = gzip.NewWriter(&b)
-	}
-	archive := tar.NewWriter(to)
-	for _, f := range files {
-		h := &tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.content)), Typeflag: tar.TypeReg}
-		if f.link {
-			h.Typeflag, h.Size, h.Linkname = tar.TypeSymlink, 0, f.content
-		}
-		if err := archive.WriteHeader(h); err != nil {
-			t.Fatal(err)
-		}
-		if !f.link {
-			io.WriteString(archive, f.content)
-		}
-	}
-	archive.Close()
-	if packed {
-		to.Close()
-	}
-	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.Bytes())), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-func image(t *testing.T, layers ...v1.Layer) v1.Image {
-	t.Helper()
-	i, err := mutate.AppendLayers(empty.Image, layers...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
 }
 
 func TestFetch(t *testing.T) {
