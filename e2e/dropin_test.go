@@ -15,112 +15,129 @@ import (
 func TestDropIn(t *testing.T) { eachCombination(t, dropIn) }
 
 func dropIn(t *testing.T, c combination) {
-	f := newFleet(t)
-	byConfig := f.module(wasmtest.Filter{Header: "x-hello", FromConfig: true})
-	f.write("web.yaml", f.listener("web"))
-	f.write("hello.yaml", filter("hello", byConfig, "config: first"))
-	f.serve()
-	e := f.envoy(c, "edge-1")
-	l := e.load("web", "x-hello") // from the moment that the port is there
+	d := &day{fleet: newFleet(t)}
+	d.byConfig = d.module(wasmtest.Filter{Header: "x-hello", FromConfig: true})
+	d.write("web.yaml", d.listener("web"))
+	d.write("hello.yaml", filter("hello", d.byConfig, "config: first"))
+	d.serve()
+	d.e = d.envoy(c, "edge-1")
+	d.l = d.e.load("web", "x-hello") // from the moment that the port is there
+	d.second = filter("second", d.module(wasmtest.Filter{Header: "x-second", Value: "there"}), "order: 20")
 
-	scene := func(name string, play func(t *testing.T)) {
-		ok := t.Run(name, func(t *testing.T) {
-			outer := f.t
-			f.t = t
-			defer func() { f.t = outer }()
-			play(t)
-			if n := l.Counts(); n.Bad() > 0 {
-				t.Errorf("until here: %v", n)
+	d.scene(t, "first request", func(t *testing.T) {
+		t.Logf("Envoy started → first header: %v", d.seen(d.l, d.e.Started, "x-hello", "first"))
+		d.e.ready()
+		d.e.runs("hello")
+	})
+	d.scene(t, "changed config", func(t *testing.T) {
+		t.Logf("file written → new header: %v", changes(d.fleet, d.l, func(value string) time.Time {
+			return d.write("hello.yaml", filter("hello", d.byConfig, "config: "+value))
+		}))
+	})
+	d.scene(t, "changed module", func(t *testing.T) {
+		t.Logf("file written → new header: %v", changes(d.fleet, d.l, func(value string) time.Time {
+			url := d.module(wasmtest.Filter{Header: "x-hello", Value: value})
+			return d.write("hello.yaml", filter("hello", url))
+		}))
+	})
+	d.scene(t, "second filter", func(t *testing.T) {
+		start := d.write("second.yaml", d.second)
+		t.Logf("file written → new header: %v", d.seen(d.l, start, "x-second", "there"))
+		d.e.runs("second")
+	})
+	d.scene(t, "broken file", d.brokenFile)
+	d.scene(t, "server restarted", d.serverRestarted)
+	d.scene(t, "filter removed", d.filterRemoved)
+	t.Logf("%v; p50 %v", d.good(d.l), d.l.Latency(0.5))
+}
+
+// day is what the scenes of TestDropIn share.
+type day struct {
+	*fleet
+	e                *edge
+	l                *harness.Load
+	byConfig, second string // URL of a module; definition of the second filter
+}
+
+// scene plays one; up to its end no request may have failed.
+func (d *day) scene(t *testing.T, name string, play func(t *testing.T)) {
+	t.Helper()
+	ok := t.Run(name, func(t *testing.T) {
+		outer := d.t
+		d.t = t
+		defer func() { d.t = outer }()
+		play(t)
+		if n := d.l.Counts(); n.Bad() > 0 {
+			t.Errorf("until here: %v", n)
+		}
+	})
+	if !ok {
+		t.FailNow()
+	}
+}
+
+// brokenFile: what is in it, and beside it, goes on.
+func (d *day) brokenFile(t *testing.T) {
+	d.write("hello.yaml", "kind: WasmFilter\nname: hello\nmodul: {}\n")
+	d.eventually(func() error {
+		status, err := d.server.Status(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, p := range status.Definitions.Errors {
+			if strings.HasSuffix(p.File, "hello.yaml") && p.Line == 3 {
+				return nil
 			}
-		})
-		if !ok {
-			t.FailNow()
+		}
+		return fmt.Errorf("the status has no error at hello.yaml:3: %+v", status.Definitions.Errors)
+	})
+	d.write("second.yaml", d.second+"config: changed\n")
+	d.eventually(func() error {
+		extensions, err := d.e.Extensions(t.Context())
+		if got := extensions["second"].Config; err == nil && got != "changed" {
+			err = fmt.Errorf("Envoy runs the second filter with config %q", got)
+		}
+		return err
+	})
+	start := d.write("hello.yaml", filter("hello", d.byConfig, "config: mended"))
+	d.seen(d.l, start, "x-hello", "mended")
+}
+
+// serverRestarted: nothing is fetched or sent again, and changes are seen.
+func (d *day) serverRestarted(t *testing.T) {
+	d.e.runs("hello")
+	_, before, err := d.e.Answers(t.Context(), modulesCluster)
+	must(t, err)
+	updates, err := d.e.Stats(t.Context(), `\.(config_reload|update_success)$`)
+	must(t, err)
+	d.restartServer()
+	d.e.runs("hello")
+	d.e.runs("second")
+	_, after, err := d.e.Answers(t.Context(), modulesCluster)
+	must(t, err)
+	if after != before {
+		t.Errorf("%d modules were fetched again", after-before)
+	}
+	again, err := d.e.Stats(t.Context(), `\.(config_reload|update_success)$`)
+	must(t, err)
+	for name, n := range again {
+		if n != updates[name] {
+			t.Errorf("%s: %d, was %d: something was sent again", name, n, updates[name])
 		}
 	}
-	second := filter("second", f.module(wasmtest.Filter{Header: "x-second", Value: "there"}), "order: 20")
+	start := d.write("hello.yaml", filter("hello", d.byConfig, "config: restarted"))
+	d.seen(d.l, start, "x-hello", "restarted")
+}
 
-	scene("first request", func(t *testing.T) {
-		t.Logf("Envoy started → first header: %v", f.seen(l, e.Started, "x-hello", "first"))
-		e.ready()
-		e.runs("hello")
-	})
-	scene("changed config", func(t *testing.T) {
-		t.Logf("file written → new header: %v", changes(f, l, func(value string) time.Time {
-			return f.write("hello.yaml", filter("hello", byConfig, "config: "+value))
-		}))
-	})
-	scene("changed module", func(t *testing.T) {
-		t.Logf("file written → new header: %v", changes(f, l, func(value string) time.Time {
-			url := f.module(wasmtest.Filter{Header: "x-hello", Value: value})
-			return f.write("hello.yaml", filter("hello", url))
-		}))
-	})
-	scene("second filter", func(t *testing.T) {
-		start := f.write("second.yaml", second)
-		t.Logf("file written → new header: %v", f.seen(l, start, "x-second", "there"))
-		e.runs("second")
-	})
-	scene("broken file", func(t *testing.T) {
-		f.write("hello.yaml", "kind: WasmFilter\nname: hello\nmodul: {}\n")
-		f.eventually(func() error {
-			status, err := f.server.Status(t.Context())
-			if err != nil {
-				return err
-			}
-			for _, p := range status.Definitions.Errors {
-				if strings.HasSuffix(p.File, "hello.yaml") && p.Line == 3 {
-					return nil
-				}
-			}
-			return fmt.Errorf("the status has no error at hello.yaml:3: %+v", status.Definitions.Errors)
-		})
-		f.write("second.yaml", second+"config: changed\n") // what is beside it goes on
-		f.eventually(func() error {
-			extensions, err := e.Extensions(t.Context())
-			if got := extensions["second"].Config; err == nil && got != "changed" {
-				err = fmt.Errorf("Envoy runs the second filter with config %q", got)
-			}
-			return err
-		})
-		start := f.write("hello.yaml", filter("hello", byConfig, "config: mended"))
-		f.seen(l, start, "x-hello", "mended")
-	})
-	scene("server restarted", func(t *testing.T) {
-		e.runs("hello")
-		_, before, err := e.Answers(t.Context(), modulesCluster)
-		must(t, err)
-		updates, err := e.Stats(t.Context(), `\.(config_reload|update_success)$`)
-		must(t, err)
-		f.restartServer()
-		e.runs("hello")
-		e.runs("second")
-		_, after, err := e.Answers(t.Context(), modulesCluster)
-		must(t, err)
-		if after != before {
-			t.Errorf("%d modules were fetched again", after-before)
+func (d *day) filterRemoved(*testing.T) {
+	d.remove("second.yaml")
+	d.eventually(func() error {
+		if last := d.l.LastSeen("x-second", "there"); time.Since(last) < 100*time.Millisecond {
+			return fmt.Errorf("the removed filter still ran at %v", last)
 		}
-		again, err := e.Stats(t.Context(), `\.(config_reload|update_success)$`)
-		must(t, err)
-		for name, n := range again {
-			if n != updates[name] {
-				t.Errorf("%s: %d, was %d: something was sent again", name, n, updates[name])
-			}
-		}
-		start := f.write("hello.yaml", filter("hello", byConfig, "config: restarted"))
-		f.seen(l, start, "x-hello", "restarted")
+		return nil
 	})
-	scene("filter removed", func(t *testing.T) {
-		f.remove("second.yaml")
-		f.eventually(func() error {
-			if last := l.LastSeen("x-second", "there"); time.Since(last) < 100*time.Millisecond {
-				return fmt.Errorf("the removed filter still ran at %v", last)
-			}
-			return nil
-		})
-		e.runs("hello")
-	})
-	c2 := f.good(l)
-	t.Logf("%v; p50 %v", c2, l.Latency(0.5))
+	d.e.runs("hello")
 }
 
 // changes makes a few changes, waits for each to be seen, and returns the
