@@ -25,6 +25,9 @@ func arrived(ctx context.Context) bool {
 	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = wrapped.NetConn() // TLS
 	}
+	if n, err := unsent(conn); err != nil || n == 0 {
+		return true
+	}
 	const first, last = 200 * time.Microsecond, 20 * time.Millisecond
 	deadline := time.NewTimer(stall)
 	defer deadline.Stop()

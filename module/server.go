@@ -34,8 +34,9 @@ type ServerOptions struct {
 	Store *Store
 	// OnDownload is told of each GET of a whole module: Started, and then Done
 	// or Aborted, once each. The peer is the connection's, so behind a proxy
-	// the proxy. It is called on the download's goroutine and must not block.
-	OnDownload func(peer netip.Addr, sha256 string, event Event)
+	// the proxy. The size is the module's, in bytes, where the event is Done. It
+	// is called on the download's goroutine and must not block.
+	OnDownload func(peer netip.Addr, sha256 string, size int64, event Event)
 	Downloads  int // at once; default 256
 	Waiting    int // downloads that wait in line for their turn, others get 503; default 16384
 	Logger     *slog.Logger
@@ -105,10 +106,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	d := &download{ResponseWriter: w, control: http.NewResponseController(w), server: s, request: r, sha256: sha256}
 	defer d.end()
-	if _, err := s.options.Store.Stat(sha256); err == nil && d.plain() {
-		d.begin() // a client that waits in line is under way, too
-	}
-	if !s.wait(w, r) {
+	if !s.wait(d) {
 		return
 	}
 	defer s.turns.Release(1)
@@ -126,18 +124,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // wait waits for the request's turn, first come, first served.
-func (s *Server) wait(w http.ResponseWriter, r *http.Request) bool {
+func (s *Server) wait(d *download) bool {
 	if s.turns.TryAcquire(1) {
 		return true
 	}
+	if _, err := s.options.Store.Stat(d.sha256); err == nil && d.plain() {
+		d.begin() // who waits in line is under way, too
+	}
 	waiting := s.downloads.waiting.Add(1)
 	defer s.downloads.waiting.Add(-1)
-	if waiting <= int64(s.options.Waiting) && s.turns.Acquire(r.Context(), 1) == nil {
+	if waiting <= int64(s.options.Waiting) && s.turns.Acquire(d.request.Context(), 1) == nil {
 		return true
 	}
 	s.downloads.refused.Add(1)
-	w.Header().Set("Retry-After", "1")
-	http.Error(w, "too many downloads", http.StatusServiceUnavailable)
+	d.Header().Set("Retry-After", "1")
+	http.Error(d.ResponseWriter, "too many downloads", http.StatusServiceUnavailable)
 	return false
 }
 
@@ -158,16 +159,17 @@ func (s *Server) serve(d *download, r *http.Request, f *os.File, info Info) {
 	d.done = d.written == info.Size && d.control.Flush() == nil && arrived(r.Context())
 }
 
-func (s *Server) tell(r *http.Request, sha256 string, event Event) {
-	if s.options.OnDownload == nil {
+func (d *download) tell(event Event) {
+	o := &d.server.options
+	if o.OnDownload == nil {
 		return
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	peer, err := netip.ParseAddrPort(d.request.RemoteAddr)
 	if err != nil {
-		s.options.Logger.Warn("download from an unknown peer", "address", r.RemoteAddr, "error", err)
+		o.Logger.Warn("download from an unknown peer", "address", d.request.RemoteAddr, "error", err)
 		return
 	}
-	s.options.OnDownload(peer.Addr().Unmap(), sha256, event)
+	o.OnDownload(peer.Addr().Unmap(), d.sha256, d.written, event)
 }
 
 func (s *Server) notFound(w http.ResponseWriter) {
@@ -197,7 +199,7 @@ func (d *download) plain() bool {
 func (d *download) begin() {
 	if !d.begun && d.request.Method == http.MethodGet {
 		d.begun = true
-		d.server.tell(d.request, d.sha256, Started)
+		d.tell(Started)
 	}
 }
 
@@ -206,10 +208,10 @@ func (d *download) end() {
 	case !d.begun:
 	case d.done:
 		d.server.downloads.done.Add(1)
-		d.server.tell(d.request, d.sha256, Done)
+		d.tell(Done)
 	default:
 		d.server.downloads.aborted.Add(1)
-		d.server.tell(d.request, d.sha256, Aborted)
+		d.tell(Aborted)
 	}
 }
 

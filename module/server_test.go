@@ -22,7 +22,7 @@ type downloads struct {
 	events []string
 }
 
-func (d *downloads) add(peer netip.Addr, sha256 string, event Event) {
+func (d *downloads) add(peer netip.Addr, sha256 string, size int64, event Event) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.events = append(d.events, fmt.Sprintf("%v %.6s %v", peer, sha256, event))

@@ -201,8 +201,8 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	s.ads = guard.transport(f.transport, s.xds, log)
 	s.modules = module.NewServer(module.ServerOptions{
 		Store: store, Logger: log,
-		OnDownload: func(peer netip.Addr, sha256 string, event module.Event) {
-			s.xds.Downloaded(peer, downloadOf(store, sha256, event))
+		OnDownload: func(peer netip.Addr, sha256 string, size int64, event module.Event) {
+			s.xds.Downloaded(peer, downloadOf(sha256, size, event))
 		},
 	})
 	s.admin = admin.New(admin.Options{
@@ -217,8 +217,8 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	return s
 }
 
-func downloadOf(store *module.Store, sha256 string, event module.Event) swap.Download {
-	d := swap.Download{SHA256: sha256}
+func downloadOf(sha256 string, size int64, event module.Event) swap.Download {
+	d := swap.Download{SHA256: sha256, Size: size}
 	switch event {
 	case module.Started:
 		d.Phase = swap.Started
@@ -226,9 +226,6 @@ func downloadOf(store *module.Store, sha256 string, event module.Event) swap.Dow
 		d.Phase = swap.Done
 	default:
 		d.Phase = swap.Aborted
-	}
-	if info, err := store.Stat(sha256); err == nil {
-		d.Size = info.Size
 	}
 	return d
 }

@@ -238,6 +238,11 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	switch t {
 	case Extension:
 		m.lost = nil
+		for _, it := range r.to.items { // as its version tells
+			if s.have != r.to && !s.have.has(it) {
+				m.lost = append(m.lost, it.name)
+			}
+		}
 		m.took(r.changed, before)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)

@@ -7,11 +7,11 @@ import "wasmxds/resource"
 func (m *Machine) Proved() []*resource.Filter { return m.proved }
 
 // Stuck are the versions of filters that this Envoy refuses although it has
-// their modules, and of which it runs no other version.
+// their modules, or may have them, and of which it runs no other version.
 func (m *Machine) Stuck() []string {
 	var versions []string
 	for _, tr := range m.tries {
-		if tr.typ != Extension || !tr.refused || !tr.here {
+		if tr.typ != Extension || !tr.refused || !tr.here && !tr.shared {
 			continue
 		}
 		if _, runs := m.subs[Extension].have.find(tr.name); !runs {

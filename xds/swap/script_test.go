@@ -65,7 +65,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 				if !s.m.Awaits(sha) {
 					return "nothing" // the server tells only those who wait
 				}
-				return s.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000})
+				return s.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000, Shared: d.HasArg("shared")})
 			}
 		}
 		t.Fatalf("%s: no module %q", d.Pos, d.CmdArgs[0].Key)

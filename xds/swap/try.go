@@ -207,6 +207,9 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 		return
 	}
 	tr.nacks++
+	if tr.shared && tr.nacks > 1 && !now.Before(tr.due) {
+		tr.open = false // pushed after the wait: the download was another Envoy's
+	}
 	switch {
 	case tr.open:
 		tr.due = now.Add(tr.wait())
