@@ -26,7 +26,7 @@ type conn struct {
 	read    atomic.Int64 // when the peer last said something, nanoseconds since 1970
 
 	// Of the reader alone.
-	headers  *hpack.Decoder
+	headers  *hpack.Decoder // nil: the peer has agreed to a table of size 0
 	awaiting awaiting
 	settled  bool // the peer's first SETTINGS are there
 	used     int  // bytes of the window since it was last renewed
@@ -164,6 +164,7 @@ func (c *conn) serve(taken []byte) {
 // frames takes the frames of r, which it then gives back.
 func (c *conn) frames(r *reader) error {
 	for len(r.in) > 0 {
+		r.decodeBy(c.headers)
 		f, err := r.ReadFrame()
 		if se := (http2.StreamError{}); errors.As(err, &se) {
 			err = c.malformed(se)

@@ -257,6 +257,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		if !c.settled {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
+		c.headers = nil // what it sends from here on needs no table
 		return nil
 	}
 	if c.settled {

@@ -21,11 +21,13 @@ import (
 // wire is a client by hand.
 type wire struct {
 	*http2.Framer
-	t     testing.TB
-	conn  net.Conn
-	mute  bool // it does not acknowledge settings
-	block bytes.Buffer
-	enc   *hpack.Encoder
+	t    testing.TB
+	conn net.Conn
+	mute bool // it does not acknowledge settings
+
+	stubborn bool // it acknowledges them, and keeps its table of headers
+	block    bytes.Buffer
+	enc      *hpack.Encoder
 }
 
 // wire connects, and says the preface and its settings.
@@ -103,6 +105,9 @@ func (w *wire) next() string {
 		switch f := f.(type) {
 		case *http2.SettingsFrame:
 			if !f.IsAck() && !w.mute {
+				if v, ok := f.Value(http2.SettingHeaderTableSize); ok && !w.stubborn {
+					w.enc.SetMaxDynamicTableSizeLimit(v)
+				}
 				w.ok(w.WriteSettingsAck())
 			}
 			continue
@@ -423,4 +428,25 @@ func TestDrain(t *testing.T) {
 	w.ok(w.WriteData(3, true, nil))
 	w.expect("HEADERS 1 grpc-status=0 END", "HEADERS 3 grpc-status=0 END", "closed")
 	wait(t, stopped)
+}
+
+// TestHeaderTable: headers may refer to earlier ones until the client has agreed
+// not to.
+func TestHeaderTable(t *testing.T) {
+	for _, stubborn := range []bool{false, true} {
+		s := start(t, h2.Options{})
+		w := s.wire()
+		w.stubborn = stubborn
+		w.open(1)
+		w.open(3) // the same, by reference
+		w.say(3, []byte("one"))
+		w.expect("HEADERS 3…", "DATA 3 10")
+		w.open(5)
+		if stubborn {
+			w.expect("GOAWAY 3 COMPRESSION_ERROR")
+			continue
+		}
+		w.say(5, []byte("one"))
+		w.expect("HEADERS 5…", "DATA 5 10")
+	}
 }

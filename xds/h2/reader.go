@@ -12,6 +12,7 @@ import (
 type reader struct {
 	*http2.Framer
 	src io.Reader
+	own *hpack.Decoder // for header blocks that depend on none before
 	buf []byte
 	in  []byte // what was read and not consumed, mostly of buf
 	err error  // of src
@@ -21,7 +22,7 @@ type reader struct {
 const readSize = 4 << 10
 
 func newReader() *reader {
-	r := &reader{buf: make([]byte, readSize)}
+	r := &reader{buf: make([]byte, readSize), own: hpack.NewDecoder(0, nil)}
 	r.Framer = http2.NewFramer(io.Discard, r)
 	r.SetMaxReadFrameSize(maxFrameSize)
 	r.SetReuseFrames()
@@ -54,10 +55,20 @@ func (r *reader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
+// decodeBy sets the decoder of headers; nil: the reader's own, which knows
+// nothing from one block to the next.
+func (r *reader) decodeBy(headers *hpack.Decoder) {
+	r.ReadMetaHeaders = r.own
+	if headers != nil {
+		r.ReadMetaHeaders = headers
+	}
+}
+
 // borrow gives a reader of src.
 func (s *Server) borrow(src io.Reader, headers *hpack.Decoder) *reader {
 	r := s.readers.Get().(*reader)
-	r.src, r.ReadMetaHeaders = src, headers
+	r.src = src
+	r.decodeBy(headers)
 	return r
 }
 

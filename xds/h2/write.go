@@ -174,9 +174,11 @@ func appendWindowUpdate(b []byte, stream uint32, n int) []byte {
 	return binary.BigEndian.AppendUint32(appendFrame(b, 4, http2.FrameWindowUpdate, 0, stream), uint32(n))
 }
 
-// settings are the server's.
+// settings are the server's. Headers come a few times in a connection's life: a
+// table to compress them by would lie there for nothing.
 func settings() []byte {
 	all := []http2.Setting{
+		{ID: http2.SettingHeaderTableSize, Val: 0},
 		{ID: http2.SettingMaxConcurrentStreams, Val: maxStreams},
 		{ID: http2.SettingMaxHeaderListSize, Val: maxHeaderList},
 	}
