@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
-	"sync"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -115,37 +116,33 @@ func (l *loop) restore() {
 
 // present verifies the modules that a state names.
 func (l *loop) present(state savedState) map[string]bool {
-	var mu sync.Mutex
 	there := map[string]bool{}
+	for _, f := range state.Filters {
+		if f.Module.ABI != "" { // else only Envoys have it
+			there[f.Module.SHA256] = false
+		}
+	}
+	for _, o := range state.Origins {
+		there[o.Module.SHA256] = false
+	}
+	named := slices.Collect(maps.Keys(there))
+	good := make([]bool, len(named))
 	var group errgroup.Group
 	group.SetLimit(8)
-	verify := func(m Info) {
-		if _, seen := there[m.SHA256]; seen || m.ABI == "" {
-			return
-		}
-		there[m.SHA256] = false
+	for i, sum := range named {
 		group.Go(func() error {
-			_, err := l.Store.Stat(m.SHA256)
+			_, err := l.Store.Stat(sum)
 			if err != nil {
-				l.Logger.Error("module that was good before the restart is lost", "sha256", m.SHA256, "error", err)
+				l.Logger.Error("module that was good before the restart is lost", "sha256", sum, "error", err)
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			there[m.SHA256] = err == nil
+			good[i] = err == nil
 			return nil
 		})
 	}
-	for _, f := range state.Filters {
-		mu.Lock()
-		verify(f.Module)
-		mu.Unlock()
-	}
-	for _, o := range state.Origins {
-		mu.Lock()
-		verify(o.Module)
-		mu.Unlock()
-	}
 	_ = group.Wait() // they give no error
+	for i, sum := range named {
+		there[sum] = good[i]
+	}
 	return there
 }
 

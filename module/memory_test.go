@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -131,6 +133,29 @@ func TestSettled(t *testing.T) {
 		if got := (originKey{url: test.url, pull: test.pull}).settled(); got != test.want {
 			t.Errorf("%s %q: %v", test.url, test.pull, got)
 		}
+	}
+}
+
+// TestRestartOfMany has more modules than are verified at once.
+func TestRestartOfMany(t *testing.T) {
+	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { w.Write(filter(r.URL.Path)) })
+	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	var filters []*definition.Filter
+	for i := range 100 {
+		name := "filter-" + strconv.Itoa(i)
+		filters = append(filters, wanted(name, origin.URL+"/"+name))
+	}
+	good := func(s *Set) bool {
+		return !slices.ContainsFunc(s.Filters, func(f *Filter) bool { return f.State != Good })
+	}
+	first := resolve(t, options)
+	first.set(filters...)
+	first.next(good)
+	first.stop()
+
+	options.Store, _ = Open(options.Store.dir)
+	if !good(resolve(t, options).set(filters...)) {
+		t.Error("not all are good in the first Set after a restart")
 	}
 }
 
