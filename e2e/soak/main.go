@@ -5,7 +5,7 @@
 // No request to a real Envoy may fail or pass without its filters. Every so
 // often all is mended: then every Envoy must come to run what is wanted, soon.
 // In the second half xds-server is no longer killed: at its end it must have
-// about as many goroutines, files and bytes as at its beginning.
+// about as many goroutines, files and bytes as when it had run for a while.
 //
 //	go run ./e2e/soak -duration 10m
 package main
@@ -80,32 +80,27 @@ func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err err
 	if err := s.rest(ctx); err != nil {
 		return fmt.Errorf("at the start: %w", err)
 	}
-	halves := []struct {
+	lasting := append(changes(), cuts()...)
+	var before, after figures
+	for _, part := range []struct {
 		name   string
+		time   time.Duration
 		faults []fault
-	}{{"first half", append(changes(), append(cuts(), kills()...)...)}, {"second half", append(changes(), cuts()...)}}
-	for _, half := range halves {
-		before, err := s.figures(ctx, half.name+" begins")
-		if err != nil {
+	}{
+		{"with kills", o.duration / 2, append(kills(), lasting...)},
+		{"warming up", o.duration / 10, lasting},
+		{"without kills", o.duration * 4 / 10, lasting},
+	} {
+		if err := s.during(ctx, part.time, part.faults); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+		before = after
+		if after, err = s.figures(ctx, part.name); err != nil {
 			return err
 		}
-		log.Info(half.name+" begins", "server", before)
-		if err := s.during(ctx, o.duration/2, half.faults); err != nil {
-			return fmt.Errorf("%s: %w", half.name, err)
-		}
-		after, err := s.figures(ctx, half.name+" ended")
-		if err != nil {
-			return err
-		}
-		log.Info(half.name+" ended", "server", after)
-		if half.name == halves[1].name {
-			err = after.flat(before)
-		}
-		if err != nil {
-			return err
-		}
+		log.Info("has run "+part.name, "server", after)
 	}
-	return nil
+	return after.flat(before)
 }
 
 // during lets things happen for so long, with a rest now and then and at the

@@ -85,18 +85,21 @@ func (s *stage) settled(ctx context.Context) error {
 // figures are of xds-server's process.
 type figures struct {
 	goroutines, files int
-	memory, heap      float64 // MiB: resident, and the heap in use
+	memory, heap      float64 // MiB: resident, and objects on the heap
 }
 
 func (f figures) String() string {
 	return fmt.Sprintf("%d goroutines, %d files, %.1f MiB resident, %.1f MiB heap", f.goroutines, f.files, f.memory, f.heap)
 }
 
-// figures are read from the server's metrics, after a collection of garbage.
-// The profile that comes with it stays with the soak's files.
-func (s *stage) figures(ctx context.Context, when string) (f figures, err error) {
-	if err := s.profile(ctx, strings.ReplaceAll(when, " ", "-")+".heap"); err != nil {
-		return f, err
+// figures are read from the server's metrics, after two collections of garbage:
+// pools keep what they have over one. The profile that comes with it stays with
+// the soak's files.
+func (s *stage) figures(ctx context.Context, part string) (f figures, err error) {
+	for range 2 {
+		if err := s.profile(ctx, strings.ReplaceAll(part, " ", "-")+".heap"); err != nil {
+			return f, err
+		}
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/metrics", nil)
 	if err != nil {
@@ -116,7 +119,7 @@ func (s *stage) figures(ctx context.Context, when string) (f figures, err error)
 		}
 	}
 	f = figures{goroutines: int(values["go_goroutines"]), files: int(values["process_open_fds"]),
-		memory: values["process_resident_memory_bytes"] / (1 << 20), heap: values["go_memstats_heap_inuse_bytes"] / (1 << 20)}
+		memory: values["process_resident_memory_bytes"] / (1 << 20), heap: values["go_memstats_alloc_bytes"] / (1 << 20)}
 	if f.goroutines == 0 || f.files == 0 || f.memory == 0 {
 		return f, fmt.Errorf("the metrics lack go_goroutines (%d), process_open_fds (%d) or process_resident_memory_bytes (%.0f)", f.goroutines, f.files, f.memory)
 	}
