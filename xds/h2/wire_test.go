@@ -150,4 +150,3 @@ const (
 	begins = "HEADERS 1 :status=200 content-type=application/grpc"
 	dataOf = "DATA 1 10" // of the message "one"
 )
-
