@@ -48,8 +48,8 @@ type sender interface {
 // flight is the newest response of a type.
 type flight struct {
 	nonce, proof uint32
-	size         int   // bytes; 0: answered
-	at           int64 // when it was sent, in nanoseconds since 1970
+	size         int           // bytes; 0: answered
+	at           time.Duration // when it was sent, from the client's since on
 }
 
 // text is the response's nonce as it is sent. The proof can't be guessed, so
@@ -286,7 +286,7 @@ func (s *Server) flush(c *client, now time.Time) {
 		}
 		c.queued = c.queued[1:]
 		f := &c.flights[send.Type]
-		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now.UnixNano()}
+		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now.Sub(c.since)}
 		if err := c.stream.send(send.Body(), f.text()); err != nil {
 			c.queued = nil
 			return
@@ -317,7 +317,7 @@ func (c *client) silent(now time.Time) (swap.Type, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for t := range swap.Types {
-		if f := &c.flights[t]; f.size > 0 && now.UnixNano()-f.at >= int64(answerLimit) {
+		if f := &c.flights[t]; f.size > 0 && now.Sub(c.since)-f.at >= answerLimit {
 			return t, true
 		}
 	}

@@ -23,7 +23,7 @@ type conn struct {
 	raw     syscall.RawConn // nil: nc is to be read as it is
 	peer    peer.Peer
 	started time.Time
-	read    atomic.Int64 // when the peer last said something, nanoseconds since 1970
+	read    atomic.Int64 // when the peer last said something, nanoseconds from started on
 
 	// Of the reader alone.
 	headers  *hpack.Decoder // nil: the peer has agreed to a table of size 0
@@ -146,7 +146,7 @@ func (c *conn) serve(taken []byte) {
 	c.mu.Lock()
 	c.opened, c.idle = true, c.server.Now()
 	c.mu.Unlock()
-	c.read.Store(c.server.Now().UnixNano())
+	c.read.Store(int64(c.server.Now().Sub(c.started)))
 	r := c.server.borrow(c.nc, c.headers)
 	r.in = taken[len(http2.ClientPreface):]
 	var err error
@@ -154,7 +154,7 @@ func (c *conn) serve(taken []byte) {
 		if err = c.frames(r); err == nil {
 			c.push()
 			r, err = c.await()
-			c.read.Store(c.server.Now().UnixNano())
+			c.read.Store(int64(c.server.Now().Sub(c.started)))
 		}
 	}
 	c.fail(r, err)
@@ -248,10 +248,13 @@ func (c *conn) drain() {
 // leavingPing is answered when the peer knows that the server goes away.
 var leavingPing = [8]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g'}
 
+// heard is when the peer last said something.
+func (c *conn) heard() time.Time { return c.started.Add(time.Duration(c.read.Load())) }
+
 // overdue tells why a connection is to be closed; "": it is not. It sends a
 // PING to one that has been silent.
 func (c *conn) overdue(now time.Time) string {
-	read := time.Unix(0, c.read.Load())
+	read := c.heard()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {

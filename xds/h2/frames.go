@@ -25,7 +25,7 @@ const (
 func (b *budget) fill(now time.Time) { b.left, b.at = maxBudget, now }
 
 func (c *conn) spend(n int) error {
-	b, now := &c.budget, time.Unix(0, c.read.Load())
+	b, now := &c.budget, c.heard()
 	more := int(c.paid.Swap(0)) * budgetPerSent
 	if d := now.Sub(b.at); d >= time.Second {
 		more += int(min(d/time.Second, maxBudget)) * budgetPerSecond
