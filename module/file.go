@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	quiet    = 20 * time.Millisecond // a file that was not written to for so long is read
-	restless = 2 * time.Second       // how long to wait for that
+	// quiet is how long a file must not have been written to before it is
+	// read. It is longer than that of definitions, so that one which is written
+	// right after its module is there first, and both are taken together.
+	quiet    = 40 * time.Millisecond
+	restless = 2 * time.Second // how long to wait for that
 )
 
 // files fetches modules from file URLs. The ETag of a file is what stat says

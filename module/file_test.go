@@ -3,6 +3,7 @@ package module
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +94,38 @@ func TestFileInNewFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.until(Failed, filter(seed))
+	}
+}
+
+// TestFileAndDefinition: a definition that comes right after its module is
+// never served with the module before.
+func TestFileAndDefinition(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hello.wasm")
+	put := func(content []byte) {
+		t.Helper()
+		err := os.WriteFile(path+".new", content, 0o644)
+		if err == nil {
+			err = os.Rename(path+".new", path)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(filter("0"))
+	r := resolve(t, Options{Settle: 10 * time.Second})
+	r.set(wanted("hello", "file://"+path))
+	r.until(Good, filter("0"))
+	for i := range 5 {
+		content := filter(strconv.Itoa(i + 1))
+		put(content)
+		f := wanted("hello", "file://"+path)
+		r.set(f)
+		r.next(func(s *Set) bool {
+			got := s.Filters[0]
+			if got.Definition == f && got.Module.SHA256 != sumOf(content) {
+				t.Fatalf("definition %d came with the module %.12s", i+1, got.Module.SHA256)
+			}
+			return got.Definition == f
+		})
 	}
 }

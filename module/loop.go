@@ -191,8 +191,16 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 	loaded := e.judged != nil && e.judged != f
 	v := l.judge(e, f)
 	e.judged, e.news = f, e.heard()
-	if loaded && e.origin != nil && f.Module.Pull == definition.PullAlways {
-		e.origin.look()
+	if loaded && e.origin != nil {
+		switch {
+		case e.origin.key.scheme() == "file" && e.origin.info != Info{}:
+			// The module may have been written with the definition.
+			e.origin.ask()
+			e.waiting, l.dirty = true, true
+			return
+		case f.Module.Pull == definition.PullAlways:
+			e.origin.look()
+		}
 	}
 	next := Filter{Definition: f, Wanted: f, State: v.state}
 	switch {
@@ -312,6 +320,11 @@ func (l *loop) named() map[string]bool {
 	}
 	for _, o := range l.origins {
 		names[o.info.SHA256] = true
+	}
+	if l.Needed != nil {
+		for _, sum := range l.Needed() {
+			names[sum] = true
+		}
 	}
 	delete(names, "")
 	return names

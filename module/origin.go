@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -63,6 +64,7 @@ type origin struct {
 	key  originKey
 	stop context.CancelFunc
 	wake chan struct{} // ends a sleep
+	asks atomic.Bool   // somebody waits for the next look, whatever comes of it
 
 	info  Info  // the newest module; zero: none yet
 	err   error // why there is none, or none newer
@@ -120,11 +122,12 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 	var last outcome
 	for {
 		again()
+		asked := o.asks.Swap(false)
 		err := l.fetch(ctx, o.key, &known)
 		if ctx.Err() != nil {
 			return
 		}
-		if now := (outcome{known, fmt.Sprint(err)}); now != last {
+		if now := (outcome{known, fmt.Sprint(err)}); now != last || asked {
 			last = now
 			l.post(ctx, func() { l.heard(o, now.knowledge, err) })
 		}
@@ -182,6 +185,12 @@ func (o *origin) look() {
 	case o.wake <- struct{}{}:
 	default: // it is about to look
 	}
+}
+
+// ask has the origin looked at now, and heard of even if nothing is new.
+func (o *origin) ask() {
+	o.asks.Store(true)
+	o.look()
 }
 
 // heard takes over the outcome of an attempt.

@@ -27,15 +27,16 @@ type Options struct {
 	// ends.
 	State string
 
-	Poll     time.Duration  // how often to ask origins for newer content of unpinned URLs; 0: never
-	Timeout  time.Duration  // of one fetch; default 1 minute
-	Limit    int64          // bytes of a module; default 64 MiB
-	Fetches  int            // at once; default 32
-	DryRuns  int            // at once; default the number of CPUs
-	Settle   time.Duration  // how long to wait for what is on the way before a Set goes out without it; default 25 ms
-	Retain   Retain         // of modules that nothing names any more
-	BackOff  func() BackOff // between attempts; default 0.5 s doubling to 1 minute, with jitter
-	LookAt   time.Duration  // how often to look whether a file has changed, besides watching it; default 1 s
+	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
+	Timeout  time.Duration   // of one fetch; default 1 minute
+	Limit    int64           // bytes of a module; default 64 MiB
+	Fetches  int             // at once; default 32
+	DryRuns  int             // at once; default the number of CPUs
+	Needed   func() []string // modules (SHA-256) that others still name; nil: none
+	Settle   time.Duration   // how long to wait for what is on the way before a Set goes out without it; default 50 ms
+	Retain   Retain          // of modules that nothing names any more
+	BackOff  func() BackOff  // between attempts; default 0.5 s doubling to 1 minute, with jitter
+	LookAt   time.Duration   // how often to look whether a file has changed, besides watching it; default 1 s
 	Logger   *slog.Logger
 	Observer Observer
 }
@@ -83,7 +84,7 @@ func New(options Options) *Resolver {
 	o.Limit = cmp.Or(o.Limit, 64<<20)
 	o.Fetches = cmp.Or(o.Fetches, 32)
 	o.DryRuns = cmp.Or(o.DryRuns, runtime.GOMAXPROCS(0))
-	o.Settle = cmp.Or(o.Settle, 25*time.Millisecond)
+	o.Settle = cmp.Or(o.Settle, 50*time.Millisecond)
 	o.LookAt = cmp.Or(o.LookAt, time.Second)
 	if o.BackOff == nil {
 		o.BackOff = func() BackOff {

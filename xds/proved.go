@@ -182,6 +182,21 @@ func (p *proved) keep(c *resource.Catalog) {
 	}
 }
 
+// Needed are the SHA-256 of modules that an Envoy may be sent again, though no
+// definition names them any more.
+func (s *Server) Needed() []string {
+	p := s.proved
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var sums []string
+	for _, filters := range p.filters {
+		for _, f := range filters {
+			sums = append(sums, f.SHA256)
+		}
+	}
+	return sums
+}
+
 // of gives s with proved versions in place of refused ones; nil where there is
 // none. Filters that Envoys fetch themselves stay: their origin's cluster may
 // be gone.

@@ -42,6 +42,9 @@ func TestLastThatRan(t *testing.T) {
 		a.leave()
 		s = start(t, xds.Options{Now: c.Now, Dir: dir})
 		s.publish(t, hello3)
+		if needed := s.Needed(); !slices.Contains(needed, moduleOf("hello", "v1")) {
+			t.Errorf("the modules %q are needed, not that of hello's v1", needed)
+		}
 
 		b := newEnvoy(t, "b", delta) // has neither, and is seen to fetch both in vain
 		b.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))

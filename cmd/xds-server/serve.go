@@ -209,6 +209,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		Version: buildVersion(), Fleet: admin.FleetOf(s.xds), Modules: store, Pprof: f.pprof, Log: log,
 		Sources: admin.Sources{XDS: s.xds.Stats, Downloads: s.modules.Stats, Store: store.Size},
 	})
+	options.Needed = s.xds.Needed
 	options.Observer = observe(tracer, s.admin.Observer())
 	s.resolver = module.New(options)
 	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
