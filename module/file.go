@@ -14,10 +14,11 @@ import (
 )
 
 const (
-	// quiet is how long a file must not have been written to before it is
-	// read. It is longer than that of definitions, so that one which is written
-	// right after its module is there first, and both are taken together.
-	quiet    = 40 * time.Millisecond
+	// quiet is how long a file must not have been written to, or replaced,
+	// before it is read. It is longer than that of definitions, so that one
+	// which is written right after its module is there first, and both are
+	// taken together.
+	quiet    = 30 * time.Millisecond
 	restless = 2 * time.Second // how long to wait for that
 )
 

@@ -137,10 +137,25 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 		} else if o.key.scheme() != "file" {
 			wait = pause(failing, err)
 		}
-		if !o.sleep(ctx, wait) {
+		if !o.sleep(ctx, wait) || o.key.scheme() == "file" && !o.settle(ctx) {
 			return
 		}
 	}
+}
+
+// settle waits for a definition that may come with a new file: until it asks, but
+// not for long.
+func (o *origin) settle(ctx context.Context) bool {
+	for until := time.Now().Add(quiet); !o.asks.Load(); {
+		wait := time.Until(until)
+		if wait <= 0 {
+			break
+		}
+		if !o.sleep(ctx, wait) {
+			return false
+		}
+	}
+	return true
 }
 
 // outcome is that of an attempt, to be told when it differs from the last.
