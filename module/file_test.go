@@ -112,13 +112,13 @@ func TestFileAndDefinition(t *testing.T) {
 		}
 	}
 	put(filter("0"))
-	r := resolve(t, Options{Settle: 10 * time.Second})
+	r := resolve(t, Options{Settle: 10 * time.Second, Runner: newTrials()})
 	r.set(wanted("hello", "file://"+path))
 	r.until(Good, filter("0"))
 	for i := range 5 {
 		content := filter(strconv.Itoa(i + 1))
 		put(content)
-		f := wanted("hello", "file://"+path)
+		f := rooted("hello", "file://"+path, strconv.Itoa(i)) // to be tried anew
 		r.set(f)
 		r.next(func(s *Set) bool {
 			got := s.Filters[0]

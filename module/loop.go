@@ -189,18 +189,19 @@ func (l *loop) sweep() {
 
 func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 	loaded := e.judged != nil && e.judged != f
+	if o := l.origins[keyOf(f)]; loaded && o != nil && o.key.scheme() == "file" && o.info != (Info{}) {
+		// The module may have been written with the definition: it is judged
+		// when that was looked at.
+		o.ask()
+		e.origin, e.trial = o, nil
+		e.judged, e.news = f, e.heard()
+		e.waiting, l.dirty = true, true
+		return
+	}
 	v := l.judge(e, f)
 	e.judged, e.news = f, e.heard()
-	if loaded && e.origin != nil {
-		switch {
-		case e.origin.key.scheme() == "file" && e.origin.info != Info{}:
-			// The module may have been written with the definition.
-			e.origin.ask()
-			e.waiting, l.dirty = true, true
-			return
-		case f.Module.Pull == definition.PullAlways:
-			e.origin.look()
-		}
+	if loaded && e.origin != nil && f.Module.Pull == definition.PullAlways {
+		e.origin.look()
 	}
 	next := Filter{Definition: f, Wanted: f, State: v.state}
 	switch {
