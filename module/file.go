@@ -18,7 +18,7 @@ const (
 	// before it is read. It is longer than that of definitions, so that one
 	// which is written right after its module is there first, and both are
 	// taken together.
-	quiet    = 30 * time.Millisecond
+	quiet    = 20 * time.Millisecond
 	restless = 2 * time.Second // how long to wait for that
 )
 

@@ -51,7 +51,7 @@ type Update struct {
 type Directory struct {
 	Path string
 
-	Quiet time.Duration // without changes, before they are taken in; default 20 ms
+	Quiet time.Duration // without changes, before they are taken in; default 10 ms
 	Max   time.Duration // that changes may go on before they are taken in all the same, and that a file must be missing to be gone; default 200 ms
 	Poll  time.Duration // between looks where changes aren't told; default 1 s
 	Audit time.Duration // between looks where they are, for what is not told all the same (network file systems); default 30 s
@@ -136,7 +136,7 @@ func (d *Directory) notifier() func() (*notifier, error) {
 func (d *Directory) loop(w *watch, kept *lastGood, log *slog.Logger) *loop {
 	l := &loop{
 		path:  d.Path,
-		quiet: cmp.Or(d.Quiet, 20*time.Millisecond),
+		quiet: cmp.Or(d.Quiet, 10*time.Millisecond),
 		max:   cmp.Or(d.Max, 200*time.Millisecond),
 		poll:  cmp.Or(d.Poll, time.Second),
 		audit: cmp.Or(d.Audit, 30*time.Second),

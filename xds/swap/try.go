@@ -283,7 +283,7 @@ type Download struct {
 // then the pause doubles.
 func (m *Machine) arrival(n int, size int64) time.Duration {
 	if n == 1 {
-		return settle + min(maxArrival, m.lag) + time.Duration(size)*10*time.Millisecond/(1<<20)
+		return settle + min(maxArrival, 2*m.lag) + time.Duration(size)*10*time.Millisecond/(1<<20)
 	}
 	return m.jitter(min(maxArrival, firstBackoff<<min(n-2, 8)))
 }
