@@ -64,6 +64,10 @@ race: tools ## all tests with the race detector (needs a C compiler)
 e2e: tools ## only the tests with real Envoys
 	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
 
+.PHONY: e2e-h2
+e2e-h2: tools ## the scenes with --transport h2
+	go test -count=1 -timeout 20m ./e2e -transport h2 $(TESTFLAGS)
+
 .PHONY: swap-report
 swap-report: tools ## every scene at full counts, beside a plain server, into docs/swap.md
 	go test -count=1 -timeout 60m ./e2e -swaps 50 -report $(CURDIR)/docs/swap.md
