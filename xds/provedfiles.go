@@ -124,4 +124,3 @@ func (p *proved) touch(name string) {
 	default:
 	}
 }
-
