@@ -74,7 +74,7 @@ func (s *Server) overGRPC(st grpc.ServerStream, delta bool) error {
 		return err
 	}
 	defer s.disconnect(c)
-	req := &request{delta: delta}
+	req := &request{delta: delta, of: c}
 	for {
 		if err := st.RecvMsg(req); err != nil {
 			return ended(err)
@@ -82,7 +82,7 @@ func (s *Server) overGRPC(st grpc.ServerStream, delta bool) error {
 		if err := s.request(c, req); err != nil {
 			return err
 		}
-		*req = request{delta: delta} // names are not held while the next is waited for
+		*req = request{delta: delta, of: c} // names are not held while the next is waited for
 	}
 }
 

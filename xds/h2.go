@@ -245,7 +245,7 @@ func (r *receiver) next(c *client) (message []byte, ok bool) {
 }
 
 func (r *receiver) request(c *client, message []byte) error {
-	req := &request{delta: r.delta}
+	req := &request{delta: r.delta, of: c}
 	err := req.decode(message)
 	if err != nil {
 		err = status.Errorf(codes.InvalidArgument, "decode a request: %v", err)

@@ -16,9 +16,16 @@ import (
 // request is a DiscoveryRequest or a DeltaDiscoveryRequest.
 type request struct {
 	swap.Request
-	delta   bool // which of the two it is; set before decoding
+	delta   bool    // which of the two it is; set before decoding
+	of      *client // whose it is, likewise; nil: it is a stream's first
 	typeURL string
 	node    *node // nil: as before
+
+	// In state of the world each request repeats all names and versions: what
+	// is as it was before is not made anew.
+	before []string
+	same   int  // how many names are those of before, up to now
+	asked  bool // for this type, before
 
 	names  int  // in it, versions of what is there included
 	excess bool // it has more of them than maxNames; no more were kept
@@ -63,11 +70,14 @@ func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 }
 
 func (r *request) decode(b []byte) error {
-	*r = request{delta: r.delta}
+	*r = request{delta: r.delta, of: r.of}
 	r.Type = swap.Types // until it says which
-	each := r.sotwField
-	if r.delta {
-		each = r.deltaField
+	each := r.deltaField
+	if !r.delta {
+		each = r.sotwField
+		if err := r.recall(b); err != nil {
+			return err
+		}
 	}
 	if err := fields(b, each); err != nil {
 		return err
@@ -78,11 +88,30 @@ func (r *request) decode(b []byte) error {
 	return nil
 }
 
+// recall finds what was asked for before of a request's type.
+func (r *request) recall(b []byte) error {
+	if r.of == nil {
+		return nil
+	}
+	err := fields(b, func(num protowire.Number, value []byte) error {
+		if num == 4 {
+			r.setType(value)
+		}
+		return nil
+	})
+	if r.Type != swap.Types {
+		r.before, r.asked = r.of.asked(r.Type)
+	}
+	return err
+}
+
 // sotwField reads a field of envoy.service.discovery.v3.DiscoveryRequest.
 func (r *request) sotwField(num protowire.Number, value []byte) error {
 	switch num {
 	case 1:
-		r.Version = r.text(value)
+		if !r.asked { // it tells what an Envoy has that comes again
+			r.Version = r.text(value)
+		}
 	case 2:
 		return r.setNode(value)
 	case 3:
@@ -120,9 +149,15 @@ func (r *request) deltaField(num protowire.Number, value []byte) error {
 
 // name adds a resource name to a list, within the limits.
 func (r *request) name(list *[]string, value []byte) {
-	if r.keeps(value) {
-		*list = append(*list, string(value))
+	if !r.keeps(value) {
+		return
 	}
+	if n := len(*list); n == r.same && n < len(r.before) && r.before[n] == string(value) {
+		r.same = n + 1
+		*list = r.before[:r.same:r.same] // to append to it is to copy it
+		return
+	}
+	*list = append(*list, string(value))
 }
 
 // keeps tells whether one more name is within the limits.

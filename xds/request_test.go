@@ -2,8 +2,11 @@ package xds
 
 import (
 	"bytes"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -17,6 +20,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"wasmxds/definition"
+	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
@@ -73,6 +77,42 @@ func marshal(t testing.TB, m proto.Message) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// TestNamesAreRecalled: names are the same whether or not they were asked for
+// before, and what was asked for before stays as it was.
+func TestNamesAreRecalled(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	c := &client{machine: swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: new(resource.Snapshot)})}
+	var lists, copies [][]string
+	for range 2000 {
+		var names []string
+		if len(lists) > 0 && rng.IntN(4) > 0 { // like one before, but for its end
+			last := lists[len(lists)-1-rng.IntN(min(3, len(lists)))]
+			names = slices.Clone(last[:rng.IntN(len(last)+1)])
+		}
+		for range rng.IntN(3) {
+			names = append(names, string(rune('a'+rng.IntN(4))))
+		}
+		b := marshal(t, &discoveryv3.DiscoveryRequest{VersionInfo: "1", ResourceNames: names, TypeUrl: swap.Route.URL()})
+		r := request{of: c}
+		if err := r.decode(b); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(r.Names, names) {
+			t.Fatalf("got %q, want %q", r.Names, names)
+		}
+		if _, asked := c.asked(swap.Route); asked != (len(lists) > 0) || asked != (r.Version == "") {
+			t.Fatalf("asked before: %v, version %q, after %d requests", asked, r.Version, len(lists))
+		}
+		c.machine.Step(time.Unix(0, 0), r.Request)
+		lists, copies = append(lists, r.Names), append(copies, slices.Clone(names))
+	}
+	for i := range lists {
+		if !slices.Equal(lists[i], copies[i]) {
+			t.Fatalf("list %d was %q, is %q", i, copies[i], lists[i])
+		}
+	}
 }
 
 // FuzzRequest: what protobuf reads is read the same, within the limits, and

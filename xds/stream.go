@@ -311,6 +311,14 @@ func (c *client) read(t swap.Type, text string) string {
 	return swap.FormatNonce(f.nonce)
 }
 
+// asked gives the names of a type that the Envoy asked for last, as they came; ok:
+// it has asked for some.
+func (c *client) asked(t swap.Type) (names []string, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.machine.Asked(t)
+}
+
 // silent tells whether a response has been without an answer for too long, and
 // its type.
 func (c *client) silent(now time.Time) (swap.Type, bool) {

@@ -54,6 +54,16 @@ func (sp *Space) ask(n *names, r Request, delta bool) *names {
 	return shared
 }
 
+// Asked are the names of a type as a state-of-the-world Envoy asked for them
+// last. They are shared, and not to be changed.
+func (m *Machine) Asked(t Type) (names []string, ok bool) {
+	s := &m.subs[t]
+	if s.names != nil {
+		names = s.names.raw
+	}
+	return names, s.subscribed
+}
+
 // Subscribed is how many names of a type the Envoy asks for.
 func (m *Machine) Subscribed(t Type) int {
 	if n := m.subs[t].names; n != nil {
