@@ -82,7 +82,9 @@ bench: ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-cl
 	go run ./bench $(BENCHFLAGS)
 
 .PHONY: bench-filter
-bench-filter: tools ## what filters cost in Envoy: none, Rust, Go, Lua
+bench-filter: tools filters ## what filters cost in Envoy: none, Rust, Go, Lua (installs the WASI target)
+	@tools/rust.sh
+	$(MAKE) rust-filters
 	go run ./bench/filter $(BENCHFLAGS)
 
 .PHONY: lint
