@@ -73,7 +73,7 @@ func (m *Machine) leftItem(name string) (item, bool) {
 		return item{}, false
 	}
 	if twin, ok := m.subs[Extension].have.find(resource.TwinPrefix + name); ok && twin.filter != nil {
-		return item{name: name, version: twin.version, res: twin.filter.Slot(0), filter: twin.filter}, true
+		return filterItem(twin.filter, name, 0), true
 	}
 	i := slices.IndexFunc(m.passes, func(it item) bool { return it.name == name })
 	if i < 0 {
@@ -94,7 +94,7 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 		if slices.Contains(m.dirty, f.Name) && tr != nil {
 			attempt = tr.attempt
 		}
-		return item{name: f.Name, version: twin.version, res: twin.filter.Slot(attempt), filter: twin.filter}, true
+		return filterItem(twin.filter, f.Name, attempt), true
 	}
 	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name) || m.inUse(f.Name)) {
 		return plain(f.Pass()), true
@@ -123,11 +123,7 @@ func (m *Machine) nextTwins(now time.Time) []item {
 			continue
 		}
 		tr.pushed, tr.fetched = true, false
-		res := f.Twin(tr.attempt)
-		if at == f.Name {
-			res = f.Slot(tr.attempt)
-		}
-		together = append(together, item{name: at, version: f.Version, res: res, filter: f})
+		together = append(together, filterItem(f, at, tr.attempt))
 		if alone {
 			return together
 		}

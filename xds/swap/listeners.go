@@ -175,12 +175,7 @@ func (m *Machine) slotReady(name string, now time.Time) bool {
 	if _, ok := m.subs[Extension].have.find(name); ok && m.wants(Extension, name) {
 		return true
 	}
-	f := m.filter(name)
-	if f == nil {
-		_, static := m.lookup(Extension, name)
-		return static
-	}
-	_, ok := m.slotContent(f, now)
+	_, ok := m.slotItem(name, now)
 	return ok
 }
 

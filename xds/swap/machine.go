@@ -195,11 +195,6 @@ func (m *Machine) resolve(t Type) {
 	for i, it := range items {
 		if it.res == nil {
 			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
-				if f := want.filter; f != nil && isTwin(want.name) {
-					want.res = f.Twin(0)
-				} else if f != nil {
-					want.res = f.Slot(0)
-				}
 				items[i] = want
 				found = append(found, want)
 			} else if old, ok := m.space.known.find(t, it.name, it.version); ok {

@@ -51,7 +51,10 @@ func (m *Machine) lookup(t Type, name string) (item, bool) {
 		return listenerItem(m.snap.Listeners[i]), true
 	case Extension:
 		if f := m.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {
-			return item{name: name, version: f.Version, filter: f}, true
+			if f.Missing != "" {
+				return item{name: name, filter: f}, true
+			}
+			return filterItem(f, name, 0), true
 		}
 		list = m.snap.Static
 	}
@@ -60,6 +63,15 @@ func (m *Machine) lookup(t Type, name string) (item, bool) {
 		return item{}, false
 	}
 	return plain(list[i]), true
+}
+
+// filterItem is the content of f's slot, or of its twin, at an attempt.
+func filterItem(f *resource.Filter, name string, attempt int) item {
+	res := f.Slot(attempt)
+	if isTwin(name) {
+		res = f.Twin(attempt)
+	}
+	return item{name: name, version: f.Version, res: res, filter: f}
 }
 
 func plain(r *resource.Resource) item {

@@ -11,12 +11,23 @@ import (
 // snapshot. Machines that share them share the answer, which is kept with the
 // view: with ten thousand of them it is found out once.
 
-// whole tells whether a view is all that is wanted.
-type whole struct {
+// asker is what an answer depends on besides the view.
+type asker struct {
 	snap     *resource.Snapshot
 	names    *names
 	wildcard bool
-	is       bool
+	lds      bool // whether listeners come from here
+}
+
+func (m *Machine) asker(t Type) asker {
+	s := &m.subs[t]
+	return asker{m.snap, s.names, s.wildcard, m.subs[Listener].subscribed}
+}
+
+// whole tells whether a view is all that is wanted.
+type whole struct {
+	asker
+	is bool
 }
 
 // complete tells whether the Envoy has all of a type that it asks for, and
@@ -26,10 +37,11 @@ func (m *Machine) complete(t Type) bool {
 	if t == Extension || s.nonce == 0 && len(s.have.items) == 0 {
 		return false // a fresh Envoy is answered in any case
 	}
-	if w := s.have.whole.Load(); w != nil && w.snap == m.snap && w.names == s.names && w.wildcard == s.wildcard {
+	by := m.asker(t)
+	if w := s.have.whole.Load(); w != nil && w.asker == by {
 		return w.is
 	}
-	w := &whole{snap: m.snap, names: s.names, wildcard: s.wildcard, is: m.hasAll(t) && len(m.obsolete(t)) == 0}
+	w := &whole{by, m.hasAll(t) && len(m.obsolete(t)) == 0}
 	s.have.whole.Store(w)
 	return w.is
 }
@@ -54,10 +66,18 @@ func (v *View) has(it item) bool {
 
 // unprimed are the filters of a snapshot that are not primed, in its order.
 type unprimed struct {
-	snap    *resource.Snapshot
-	lds     bool   // whether listeners come from here
-	names   *names // where they don't
+	asker
 	filters []*resource.Filter
+}
+
+// primer is who asks about filters: what it asks for doesn't matter where
+// listeners come from here, as filters are then primed at their twins.
+func (m *Machine) primer() asker {
+	by := m.asker(Extension)
+	if by.lds {
+		by.names, by.wildcard = nil, false
+	}
+	return by
 }
 
 // unprimed looks at what this Envoy has to be primed with.
@@ -66,11 +86,8 @@ func (m *Machine) unprimed() []*resource.Filter {
 	if len(m.dirty) > 0 { // which filters were NACKed is this Envoy's own
 		return slices.DeleteFunc(slices.Clone(m.snap.Filters), m.primed)
 	}
-	u := &unprimed{snap: m.snap, lds: m.subs[Listener].subscribed}
-	if !u.lds {
-		u.names = s.names
-	}
-	if old := s.have.unprimed.Load(); old != nil && old.snap == u.snap && old.lds == u.lds && old.names == u.names {
+	u := &unprimed{asker: m.primer()}
+	if old := s.have.unprimed.Load(); old != nil && old.asker == u.asker {
 		return old.filters
 	}
 	for _, f := range m.snap.Filters {
@@ -85,9 +102,7 @@ func (m *Machine) unprimed() []*resource.Filter {
 // behind are the serving slots that are not, or not surely, as a snapshot
 // wants them.
 type behind struct {
-	snap  *resource.Snapshot
-	names *names
-	lds   bool
+	asker
 	slots []string
 }
 
@@ -97,8 +112,8 @@ func (m *Machine) behind() []string {
 	if len(m.dirty) > 0 {
 		return slices.DeleteFunc(slices.Clone(s.names.sorted), isTwin)
 	}
-	b := &behind{snap: m.snap, names: s.names, lds: m.subs[Listener].subscribed}
-	if old := s.have.behind.Load(); old != nil && old.snap == b.snap && old.names == b.names && old.lds == b.lds {
+	b := &behind{asker: m.asker(Extension)}
+	if old := s.have.behind.Load(); old != nil && old.asker == b.asker {
 		return old.slots
 	}
 	for _, name := range s.names.sorted {

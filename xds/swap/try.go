@@ -61,23 +61,17 @@ func (m *Machine) held(t Type, name, version string, now time.Time) bool {
 
 // tracked is what track looks at, but for what answers change.
 type tracked struct {
-	snap *resource.Snapshot
-	at   *View  // filters
-	lds  bool   // whether listeners come from here
-	in   *names // where they don't
+	asker
+	at *View // filters
 }
 
 // track keeps a try for each filter that is not primed, and none for those
 // that are or are gone.
 func (m *Machine) track(now time.Time) {
 	s := &m.subs[Extension]
-	lds := m.subs[Listener].subscribed
-	if !s.subscribed && !lds {
+	seen := tracked{m.primer(), s.have}
+	if !s.subscribed && !seen.lds {
 		return
-	}
-	seen := tracked{snap: m.snap, at: s.have, lds: lds}
-	if !lds {
-		seen.in = s.names
 	}
 	if seen == m.tracked {
 		return
