@@ -25,24 +25,21 @@ func arrived(ctx context.Context) bool {
 	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = wrapped.NetConn() // TLS
 	}
-	if n, err := unsent(conn); err != nil || n == 0 {
-		return true
-	}
 	const first, last = 200 * time.Microsecond, 20 * time.Millisecond
-	deadline := time.NewTimer(stall)
-	defer deadline.Stop()
+	deadline := time.Now().Add(stall)
 	for pause := first; ; pause = min(2*pause, last) {
 		n, err := unsent(conn)
 		if err != nil || n == 0 {
 			return true
+		}
+		if time.Now().After(deadline) {
+			return false
 		}
 		select {
 		case <-ctx.Done():
 			// A client that has all may close the connection at once.
 			n, err := unsent(conn)
 			return err == nil && n == 0
-		case <-deadline.C:
-			return false
 		case <-time.After(pause):
 		}
 	}

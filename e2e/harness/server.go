@@ -155,9 +155,14 @@ type FilterStatus struct {
 	Since   time.Time `json:"since"`
 }
 
+// Get reads a path of the admin address.
+func (s *Server) Get(ctx context.Context, path string) ([]byte, error) {
+	return get(ctx, "http://"+s.Addresses.Admin+path)
+}
+
 // Status asks the server for its status, with up to a thousand Envoys.
 func (s *Server) Status(ctx context.Context) (*Status, error) {
-	body, err := get(ctx, "http://"+s.Addresses.Admin+"/api/v1/status?limit=1000")
+	body, err := s.Get(ctx, "/api/v1/status?limit=1000")
 	if err != nil {
 		return nil, err
 	}

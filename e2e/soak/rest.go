@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -101,19 +98,13 @@ func (s *stage) figures(ctx context.Context, part string) (f figures, err error)
 			return f, err
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/metrics", nil)
+	metrics, err := s.server.Get(ctx, "/metrics")
 	if err != nil {
 		return f, err
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return f, err
-	}
-	defer answer.Body.Close()
 	values := map[string]float64{}
-	lines := bufio.NewScanner(answer.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
+	for line := range strings.Lines(string(metrics)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		if v, err := strconv.ParseFloat(value, 64); err == nil {
 			values[name] = v
 		}
@@ -123,21 +114,12 @@ func (s *stage) figures(ctx context.Context, part string) (f figures, err error)
 	if f.goroutines == 0 || f.files == 0 || f.memory == 0 {
 		return f, fmt.Errorf("the metrics lack go_goroutines (%d), process_open_fds (%d) or process_resident_memory_bytes (%.0f)", f.goroutines, f.files, f.memory)
 	}
-	return f, lines.Err()
+	return f, nil
 }
 
 // profile writes what the server's heap holds, after a collection.
 func (s *stage) profile(ctx context.Context, file string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.server.Addresses.Admin+"/debug/pprof/heap?gc=1", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	profile, err := io.ReadAll(answer.Body)
+	profile, err := s.server.Get(ctx, "/debug/pprof/heap?gc=1")
 	if err != nil {
 		return err
 	}
