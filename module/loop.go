@@ -45,8 +45,15 @@ type entry struct {
 	origin *origin // nil: none is needed
 	trial  *trial  // nil: none is needed
 	news   int     // of both
-	key    string  // of the trial, for keyFor; making it costs a hash
-	keyFor string  // sha256
+	tried  subject
+	key    string // of the trial of that subject; making it costs a hash
+}
+
+// subject is what a trial is about. A definition is immutable, so its pointer
+// stands for all that it says.
+type subject struct {
+	definition *definition.Filter
+	sha256     string
 }
 
 // settled says whether a verdict for f would be the same again.
@@ -207,7 +214,7 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 	switch {
 	case v.state == Good:
 		next.Module = v.module
-		if now := (good{f, v.module, e.key}); now != e.good {
+		if now := (good{f, v.module, v.trial}); now != e.good {
 			e.good, l.memory.changed = now, true
 		}
 	case e.good.definition != nil:
@@ -235,18 +242,15 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 // verdict is what is known of a filter as it is wanted.
 type verdict struct {
 	module Info
+	trial  string // key of the trial that it passed; "": none was asked for
 	state  State
 	err    error // why it isn't good, or what to worry about though it is
 }
 
 func (l *loop) judge(e *entry, f *definition.Filter) verdict {
-	if e.judged != f {
-		e.keyFor = ""
-	}
 	e.origin, e.trial = nil, nil
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
-		e.key = ""
-		return verdict{Info{SHA256: f.Module.SHA256}, Good, nil}
+		return verdict{module: Info{SHA256: f.Module.SHA256}, state: Good}
 	}
 	o := l.origin(f)
 	e.origin = o
@@ -256,14 +260,13 @@ func (l *loop) judge(e *entry, f *definition.Filter) verdict {
 	case o.info == Info{}:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being fetched", o.key)}
 	case f.Verify == definition.VerifyABI || l.Runner == nil:
-		e.key = ""
-		return verdict{o.info, Good, o.err}
+		return verdict{module: o.info, state: Good, err: o.err}
 	}
-	if e.keyFor != o.info.SHA256 {
-		e.keyFor, e.key = o.info.SHA256, l.Runner.Key(f, o.info.SHA256)
+	if about := (subject{f, o.info.SHA256}); e.tried != about {
+		e.tried, e.key = about, l.Runner.Key(f, o.info.SHA256)
 	}
 	if e.key == e.good.key {
-		return verdict{o.info, Good, o.err}
+		return verdict{o.info, e.key, Good, o.err}
 	}
 	t := l.trial(e.key, f, o.info)
 	e.trial = t
@@ -273,7 +276,7 @@ func (l *loop) judge(e *entry, f *definition.Filter) verdict {
 	case !t.done:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being tried", o.key)}
 	}
-	return verdict{o.info, Good, o.err}
+	return verdict{o.info, e.key, Good, o.err}
 }
 
 // problem is for the person who wrote the definition.

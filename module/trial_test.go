@@ -1,12 +1,19 @@
 package module
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"wasmxds/definition"
 )
@@ -92,6 +99,80 @@ func TestTrials(t *testing.T) {
 			t.Errorf("%s was tried %d times, want %d", root, n, want)
 		}
 	}
+}
+
+// Whatever changes of a filter is tried, wherever its module comes from; one
+// that Envoys fetch themselves is not here to be tried.
+func TestTrialOfEachChange(t *testing.T) {
+	content := filter("x")
+	path := filepath.Join(t.TempDir(), "hello.wasm")
+	if err := os.WriteFile(path, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	changes := map[string]func(*definition.Filter){
+		"Config":   func(f *definition.Filter) { f.Config = &anypb.Any{Value: []byte("bad")} },
+		"VMConfig": func(f *definition.Filter) { f.VMConfig = &anypb.Any{Value: []byte("bad")} },
+		"RootID":   func(f *definition.Filter) { f.RootID = "bad" },
+		"VMID":     func(f *definition.Filter) { f.VMID = "bad" },
+		"Env":      func(f *definition.Filter) { f.Env = map[string]string{"a": "bad"} },
+		"HostEnv":  func(f *definition.Filter) { f.HostEnv = []string{"bad"} },
+		"Allow":    func(f *definition.Filter) { f.Allow = []string{"bad"} },
+	}
+	for _, url := range []string{
+		"file://" + path, "http://example.com/hello.wasm", "https://example.com/hello.wasm", "oci://example.com/hello:1", "direct",
+	} {
+		for name, change := range changes {
+			t.Run(name+" "+url, func(t *testing.T) {
+				origin := always(content)
+				r := resolve(t, Options{
+					Runner:   refusesBad{},
+					Fetchers: map[string]Fetcher{"http": origin, "https": origin, "oci": origin},
+					LookAt:   time.Hour,
+				})
+				good := wanted("hello", url)
+				if url == "direct" {
+					good.Module = definition.Module{URL: "https://example.com/hello.wasm", SHA256: sumOf(content), Fetch: definition.Direct}
+				}
+				r.set(good)
+				r.until(Good, content)
+				bad := *good
+				change(&bad)
+				r.set(&bad)
+				if url == "direct" {
+					if got := r.until(Good, content); got.Definition != &bad {
+						t.Errorf("%+v", got)
+					}
+					return
+				}
+				if got := r.until(Failed, content); got.Definition != good {
+					t.Errorf("%+v is served", got.Definition)
+				}
+				r.set(good)
+				r.until(Good, content)
+			})
+		}
+	}
+}
+
+// refusesBad is a Runner that refuses whatever says "bad".
+type refusesBad struct{}
+
+func (refusesBad) Key(f *definition.Filter, sha256 string) string {
+	return sha256 + fmt.Sprint(f.Config.GetValue(), f.VMConfig.GetValue(), f.RootID, f.VMID, f.Env, f.HostEnv, f.Allow)
+}
+
+func (r refusesBad) Run(_ context.Context, f *definition.Filter, m Info) error {
+	if key := r.Key(f, ""); strings.Contains(key, "bad") || strings.Contains(key, fmt.Sprint([]byte("bad"))) {
+		return &ContentError{Message: "dry run: it is bad"}
+	}
+	return nil
+}
+
+// always is an origin that has one content.
+type always []byte
+
+func (g always) Fetch(context.Context, Request) (*Response, error) {
+	return &Response{Body: io.NopCloser(bytes.NewReader(g))}, nil
 }
 
 // A trial that nobody waits for any more makes room for others.

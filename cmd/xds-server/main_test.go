@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
@@ -30,7 +31,9 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("ANY", "127.0.0.1:0")
-			return nil
+			tried, err := filepath.Abs("../../module/dryrun/testdata")
+			e.Setenv("TRIED", tried)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"module":    makeModule,

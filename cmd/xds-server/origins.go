@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ type originFlags struct {
 	ca        string
 	plainHTTP []string
 	secrets   string
+	trialEnv  []string
 }
 
 func (f *originFlags) add(cmd *cobra.Command) {
@@ -29,6 +31,7 @@ func (f *originFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins must be from (default the system's)")
 	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
 	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name")
+	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of this program's environment variables that a module may see while it is tried, where its hostEnv has them (default none)")
 	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
 	completeDir(cmd, "pull-secrets")
 }
@@ -40,6 +43,11 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, log *slo
 	if err := policy.Validate(); err != nil {
 		return module.Options{}, nil, err
 	}
+	for _, name := range f.trialEnv {
+		if strings.Contains(name, "=") {
+			return module.Options{}, nil, fmt.Errorf("--trial-env %s: a name of a variable has no =", name)
+		}
+	}
 	if f.ca != "" {
 		pem, err := readLimited(f.ca)
 		if err != nil {
@@ -50,7 +58,7 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, log *slo
 			return module.Options{}, nil, fmt.Errorf("--module-ca %s has no certificate in PEM", f.ca)
 		}
 	}
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log})
+	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log, HostEnv: f.trialEnv})
 	if err != nil {
 		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
 	}

@@ -18,15 +18,11 @@ package dryrun
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -48,9 +44,10 @@ type Options struct {
 	// default 192 MiB, enough for one filter written in Go or twenty in Rust.
 	Cached int64
 
-	// LookupEnv finds what hostEnv names; default os.LookupEnv. The Envoys'
-	// own environments may differ.
-	LookupEnv func(string) (string, bool)
+	// HostEnv names the variables of this process that a module may see where
+	// its filter's hostEnv names them; the rest are as if they weren't set.
+	HostEnv   []string
+	LookupEnv func(string) (string, bool) // default os.LookupEnv
 	Logger    *slog.Logger
 }
 
@@ -71,10 +68,6 @@ const quick = time.Second
 type tooMuch struct{ error }
 
 func (t *tooMuch) Unwrap() error { return t.error }
-
-// version is part of every Key: raise it when the same module may come out
-// otherwise than before.
-const version = 1
 
 // New makes a Runner, to be closed after use.
 func New(ctx context.Context, options Options) (*Runner, error) {
@@ -114,51 +107,7 @@ func (r *Runner) Close(ctx context.Context) error {
 }
 
 // Key names all that the outcome depends on.
-func (r *Runner) Key(f *definition.Filter, sum string) string {
-	type inputs struct {
-		Version                      int
-		SHA256, Name, RootID, VMID   string
-		Config, VMConfig             []byte
-		Env                          map[string]string
-		Missing, Allow               []string
-		Restricted                   bool
-		TimeLimit, MemoryLimit       int64
-		ConfigurationType, VMConType string
-	}
-	env, missing := r.environment(f)
-	b, err := json.Marshal(inputs{
-		Version: version,
-		SHA256:  sum, Name: f.Name, RootID: f.RootID, VMID: f.VMID,
-		Config: f.Config.GetValue(), VMConfig: f.VMConfig.GetValue(),
-		Env: env, Missing: missing, Allow: f.Allow, Restricted: f.Allow != nil,
-		TimeLimit: int64(r.options.Time), MemoryLimit: r.options.Memory,
-		ConfigurationType: f.Config.GetTypeUrl(), VMConType: f.VMConfig.GetTypeUrl(),
-	})
-	if err != nil { // strings, numbers and bytes only
-		panic(err)
-	}
-	key := sha256.Sum256(b)
-	return hex.EncodeToString(key[:])
-}
-
-// environment is what the module sees, and which names of hostEnv are not
-// set here.
-func (r *Runner) environment(f *definition.Filter) (env map[string]string, missing []string) {
-	env = map[string]string{}
-	for _, name := range f.HostEnv {
-		value, ok := r.options.LookupEnv(name)
-		if !ok {
-			missing = append(missing, name)
-			continue
-		}
-		env[name] = value
-	}
-	for name, value := range f.Env {
-		env[name] = value
-	}
-	slices.Sort(missing)
-	return env, missing
-}
+func (r *Runner) Key(f *definition.Filter, sum string) string { return r.inputs(f, sum).key() }
 
 // Run tries a module of the store for a filter. A *[module.ContentError] says
 // why Envoy could not use it; any other error, that it could not be tried or
@@ -189,8 +138,8 @@ type trial struct {
 	filter           *definition.Filter
 	module           module.Info
 	config, vmConfig []byte // as the module sees them
-	env              map[string]string
-	unset            []string // names of hostEnv that aren't set here
+	env              map[string][]byte
+	unset            []string // names of hostEnv that have no value here
 }
 
 func (r *Runner) try(ctx context.Context, e *engine, limit time.Duration, t *trial) error {

@@ -83,7 +83,8 @@ func TestRun(t *testing.T) {
 	r := newRunner(t, Options{
 		Time:      time.Minute,
 		Memory:    16 << 20,
-		LookupEnv: func(name string) (string, bool) { return "Europe", name == "REGION" },
+		HostEnv:   []string{"REGION", "NOWHERE"},
+		LookupEnv: func(name string) (string, bool) { return "Europe", name != "NOWHERE" },
 	})
 	tests := []struct {
 		name   string
@@ -112,7 +113,8 @@ func TestRun(t *testing.T) {
 		{name: "no headers", filter: definition.Filter{Config: text("n")}},
 		{name: "environment", filter: definition.Filter{Config: text("e"), Env: map[string]string{"A": "b"}, HostEnv: []string{"REGION"}},
 			err: `A=b\x00REGION=Europe`},
-		{name: "environment of the Envoys", filter: definition.Filter{Config: text("e"), HostEnv: []string{"ZONE"}}},
+		{name: "environment of the Envoys", filter: definition.Filter{Config: text("e"), HostEnv: []string{"NOWHERE"}}},
+		{name: "environment of this process", filter: definition.Filter{Config: text("e"), HostEnv: []string{"PASSWORD"}}},
 		{name: "allowed", filter: definition.Filter{Config: text("a"), Allow: []string{"proxy_log", "proxy_get_buffer_bytes"}}},
 		{name: "not allowed", filter: definition.Filter{Config: text("a"), Allow: []string{"proxy_get_buffer_bytes"}}, err: "call of proxy_log, which the filter's allow list doesn't have"},
 
@@ -270,36 +272,6 @@ func TestRunConcurrently(t *testing.T) {
 	wg.Wait()
 	if n := len(r.interpret.modules.compiled); n != 1 {
 		t.Errorf("%d modules are kept, want 1", n)
-	}
-}
-
-func TestKey(t *testing.T) {
-	r := newRunner(t, Options{LookupEnv: func(string) (string, bool) { return "x", true }})
-	base := definition.Filter{Name: "a", Config: text("x"), Allow: []string{}}
-	key := func(change func(*definition.Filter)) string {
-		f := base
-		change(&f)
-		return r.Key(&f, "00")
-	}
-	same := key(func(f *definition.Filter) { f.Order, f.Pos.Line, f.OnFailure = 3, 4, definition.Open })
-	if same != key(func(*definition.Filter) {}) {
-		t.Error("order, position or failure policy make another trial")
-	}
-	seen := map[string]string{same: "base"}
-	for name, change := range map[string]func(*definition.Filter){
-		"config":   func(f *definition.Filter) { f.Config = text("y") },
-		"type":     func(f *definition.Filter) { f.Config = pack(wrapperspb.Bytes([]byte("x"))) },
-		"vmConfig": func(f *definition.Filter) { f.VMConfig = text("x") },
-		"rootID":   func(f *definition.Filter) { f.RootID = "x" },
-		"env":      func(f *definition.Filter) { f.Env = map[string]string{"A": "b"} },
-		"hostEnv":  func(f *definition.Filter) { f.HostEnv = []string{"A"} },
-		"allow":    func(f *definition.Filter) { f.Allow = nil },
-	} {
-		k := key(change)
-		if other, found := seen[k]; found {
-			t.Errorf("%s has the key of %s", name, other)
-		}
-		seen[k] = name
 	}
 }
 
