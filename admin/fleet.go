@@ -24,7 +24,8 @@ type Catalog interface {
 	Filter(name string) *resource.Filter // nil: there is none
 }
 
-// Count is how many nodes are to have a filter, and how far they are.
+// Count is how many nodes are to have a filter, and how far they are. Those
+// that do not ask for it are not among them.
 // Nodes = Running + Pending + Failed.
 type Count struct {
 	Nodes   int `json:"nodes"`
@@ -64,6 +65,7 @@ const (
 	Fetching State = "fetching" // Envoy is getting it ready
 	Failed   State = "failed"   // Envoy could not; it is tried again
 	Waiting  State = "waiting"  // for something else, which Reason names
+	Unasked  State = "unasked"  // no listener of this Envoy has a slot for it: not wanted there
 )
 
 // NodeListener is a listener as one Envoy has it.

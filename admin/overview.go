@@ -137,6 +137,9 @@ func (o *overview) take(c *census) {
 func (o *overview) add(n *Node, c *census) {
 	state := Running
 	for _, f := range n.Filters {
+		if f.State == Unasked {
+			continue
+		}
 		if c.versions[f.Name] == nil {
 			c.versions[f.Name] = map[running]int{}
 		}
@@ -176,7 +179,7 @@ func (c *census) trouble(node string, why cause) {
 
 // worse is the state that needs a look sooner.
 func worse(a, b State) State {
-	order := []State{Running, Fetching, Waiting, Failed}
+	order := []State{Unasked, Running, Fetching, Waiting, Failed}
 	if slices.Index(order, b) > slices.Index(order, a) {
 		return b
 	}

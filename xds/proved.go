@@ -134,8 +134,8 @@ func (s *Server) proven(c *client) []swap.Send {
 	if c.instead == nil {
 		return nil
 	}
-	for _, f := range c.machine.Filters() {
-		if f.State != swap.Running {
+	for _, f := range c.machine.Filters(now) {
+		if f.State != swap.Running && f.State != swap.Unasked {
 			return nil
 		}
 	}

@@ -47,21 +47,21 @@ func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string
 	s.mu.Unlock()
 	nodes = make([]NodeStatus, 0, len(clients))
 	for _, c := range clients {
-		nodes = append(nodes, c.status())
+		nodes = append(nodes, c.status(s.now()))
 	}
 	return nodes, next
 }
 
-func (c *client) status() NodeStatus {
+func (c *client) status(now time.Time) NodeStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return NodeStatus{
 		Node: c.node, Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
-		Filters: c.machine.Filters(), Listeners: c.machine.Listeners(), NACKs: slices.Clone(c.nacks),
+		Filters: c.machine.Filters(now), Listeners: c.machine.Listeners(), NACKs: slices.Clone(c.nacks),
 	}
 }
 
-// FilterCount is how a filter fares in the fleet, in nodes.
+// FilterCount is how a filter fares in the fleet, in nodes that ask for it.
 type FilterCount struct{ Nodes, Running, Pending, Failed int }
 
 // Summary counts, for each filter, the connected nodes by state.
@@ -75,9 +75,12 @@ func (s *Server) Summary() map[string]FilterCount {
 	out := map[string]FilterCount{}
 	for _, c := range clients {
 		c.mu.Lock()
-		filters := c.machine.Filters()
+		filters := c.machine.Filters(s.now())
 		c.mu.Unlock()
 		for _, f := range filters {
+			if f.State == swap.Unasked {
+				continue
+			}
 			n := out[f.Name]
 			n.Nodes++
 			switch f.State {

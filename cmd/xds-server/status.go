@@ -29,7 +29,7 @@ module's sha256, as "sha256sum hello.wasm" prints them.`
 
 const statusExample = `  xds-server status
   xds-server status --watch
-  xds-server status -o json | jq -r '.nodes[] | select(.filters[].state != "running") | .id'
+  xds-server status -o json | jq -r '.nodes[] | select(.filters[].state | IN("running", "unasked") | not) | .id'
 
   # a deployment: copy the module in, go on once the whole fleet runs it
   cp hello.wasm definitions/

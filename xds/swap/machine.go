@@ -40,6 +40,7 @@ type Machine struct {
 	proved  []*resource.Filter
 	salt    int
 	heals   int           // pushes that only replace a NACKed one
+	began   time.Time     // the first Step
 	lag     time.Duration // between the newest answered response and its answer
 	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
 	nonce   uint32
@@ -83,6 +84,9 @@ type Event interface {
 // not go back.
 func (m *Machine) Step(now time.Time, e Event) []Send {
 	m.changes, m.proved = nil, nil
+	if m.began.IsZero() {
+		m.began = now
+	}
 	e.apply(m, now)
 	m.track(now)
 	var out []Send

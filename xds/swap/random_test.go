@@ -317,7 +317,7 @@ func (p *play) end() string {
 
 // done tells what is not as it is wanted.
 func (p *play) done() string {
-	for _, f := range p.m.Filters() {
+	for _, f := range p.m.Filters(p.now) {
 		used := slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Slots, f.Name) })
 		if !used {
 			continue

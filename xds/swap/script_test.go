@@ -192,7 +192,7 @@ func (s *script) wait(t *testing.T, d *datadriven.TestData) string {
 
 func (s *script) status() string {
 	var b strings.Builder
-	for _, f := range s.m.Filters() {
+	for _, f := range s.m.Filters(s.now) {
 		running := "nothing"
 		if f.Running != "" {
 			running = strings.TrimPrefix(s.label(f.Running), "=")

@@ -2,6 +2,7 @@ package swap
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"wasmxds/resource"
@@ -15,6 +16,7 @@ const (
 	Fetching State = "fetching" // Envoy has been told to fetch it
 	Failed   State = "failed"   // Envoy can't have it or refused it
 	Waiting  State = "waiting"  // its turn has not come
+	Unasked  State = "unasked"  // nothing of this Envoy asks for it: it is not wanted there
 )
 
 // FilterStatus is a filter on an Envoy.
@@ -36,7 +38,7 @@ type ListenerStatus struct {
 }
 
 // Filters tells how each filter of the snapshot fares.
-func (m *Machine) Filters() []FilterStatus {
+func (m *Machine) Filters(now time.Time) []FilterStatus {
 	out := make([]FilterStatus, 0, len(m.snap.Filters))
 	for _, f := range m.snap.Filters {
 		st := FilterStatus{Name: f.Name, Wanted: f.Version}
@@ -46,7 +48,7 @@ func (m *Machine) Filters() []FilterStatus {
 				st.Since = s.at
 			}
 		}
-		st.State, st.Reason = m.state(f, st.Running)
+		st.State, st.Reason = m.state(f, st.Running, now)
 		out = append(out, st)
 	}
 	return out
@@ -80,11 +82,15 @@ func (v *View) runs(f *resource.Filter) string {
 	return have.version
 }
 
-func (m *Machine) state(f *resource.Filter, running string) (State, string) {
+func (m *Machine) state(f *resource.Filter, running string, now time.Time) (State, string) {
 	if running == f.Version && running != "" && f.Missing == "" {
 		return Running, ""
 	}
 	switch {
+	case m.unasked(f, now):
+		return Unasked, "not asked for: no listener of this Envoy has a slot of this name"
+	case m.mute():
+		return Waiting, "Envoy has asked for neither listeners nor filters yet"
 	case f.Coming:
 		return Waiting, f.Missing
 	case f.Missing != "":
@@ -114,6 +120,30 @@ func (m *Machine) state(f *resource.Filter, running string) (State, string) {
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
 }
 
+// silence is how long an Envoy may take to ask for listeners or filters. It does
+// so when its clusters are ready; until then what it will ask for is not known.
+const silence = time.Minute
+
+// mute tells whether the Envoy has not said what it needs filters for.
+func (m *Machine) mute() bool {
+	return !m.subs[Listener].subscribed && !m.subs[Extension].subscribed
+}
+
+// unasked tells whether the Envoy has no use for a filter. Listeners of its own
+// ask for their filters all together; those from here ask for what they have
+// slots for, and a filter in none of them is primed all the same.
+func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
+	switch {
+	case m.wants(Extension, f.Name):
+		return false
+	case m.mute():
+		return !now.Before(m.began.Add(silence))
+	case m.subs[Listener].subscribed:
+		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Slots, f.Name) })
+	}
+	return true
+}
+
 func short(sha256 string) string {
 	if len(sha256) > 12 {
 		return sha256[:12]
@@ -121,13 +151,16 @@ func short(sha256 string) string {
 	return sha256
 }
 
-// Listeners tells how each listener of the snapshot fares.
+// Listeners tells how each listener of the snapshot fares that Envoy asks for.
 func (m *Machine) Listeners() []ListenerStatus {
 	if !m.subs[Listener].subscribed {
 		return nil
 	}
 	out := make([]ListenerStatus, 0, len(m.snap.Listeners))
 	for _, l := range m.snap.Listeners {
+		if !m.wants(Listener, l.Name) {
+			continue
+		}
 		st := ListenerStatus{Name: l.Name, Wanted: base(l.Version)}
 		if have, ok := m.subs[Listener].have.find(l.Name); ok {
 			st.Running = have.version

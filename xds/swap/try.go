@@ -324,6 +324,9 @@ func (m *Machine) Due(now time.Time) time.Time {
 	if m.warming(now) {
 		soonest(m.warmEnd)
 	}
+	if m.mute() {
+		soonest(m.began.Add(silence)) // what it is told to lack changes then
+	}
 	return due
 }
 
