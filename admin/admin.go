@@ -24,6 +24,7 @@ type Loaded struct {
 	Problems []definition.Problem // of every stage
 	Files    int
 	Changed  time.Time // when the newest change was seen
+	Held     Held      // a removal that is held back; zero: none
 }
 
 // Options are what a Server is made of.

@@ -150,6 +150,11 @@ func (c collector) definitions(e emit) {
 	e.gauge("wasmxds_definition_files", "Files that hold definitions.", float64(d.Files))
 	e.gauge("wasmxds_definition_errors", "Errors in definitions, those of modules included.", float64(len(d.Errors)))
 	e.gauge("wasmxds_definition_warnings", "Warnings about definitions.", float64(len(d.Warnings)))
+	held := 0
+	if d.Held != nil {
+		held = d.Held.Definitions
+	}
+	e.gauge("wasmxds_definitions_held", "Definitions whose removal is held back, as too many would go at once.", float64(held))
 	if !d.Changed.IsZero() {
 		e.gauge("wasmxds_definitions_changed_timestamp_seconds", "When the newest change was seen.", float64(d.Changed.UnixMilli())/1e3)
 	}

@@ -26,6 +26,13 @@ type Definitions struct {
 	Changed  time.Time            `json:"changed,omitzero"`
 	Errors   []definition.Problem `json:"errors"`
 	Warnings []definition.Problem `json:"warnings,omitempty"`
+	Held     *Held                `json:"held,omitempty"` // what is not removed; Errors has what to do
+}
+
+// Held is a removal that is held back: so many of the definitions in force.
+type Held struct {
+	Definitions int `json:"definitions"`
+	Of          int `json:"of"`
 }
 
 // Filter is a filter in the whole fleet.
@@ -90,6 +97,9 @@ func (s *Server) status() Status {
 	}
 	d := &st.Definitions
 	d.Files, d.Changed = l.Files, l.Changed
+	if l.Held.Definitions > 0 {
+		d.Held = &l.Held
+	}
 	for _, p := range l.Problems {
 		if p.Warning {
 			d.Warnings = append(d.Warnings, p)

@@ -9,6 +9,8 @@
 //     on disk for the next start. A file that was deleted is gone.
 //   - A directory that can't be read changes nothing: only one that is there
 //     and empty means that nothing is wanted.
+//   - What would remove most definitions at once is held back, as an unmounted
+//     volume looks just so, and told; see [Directory.RemoveAll].
 //   - What is emitted is never half of a change made by renaming, by swapping
 //     links (Kubernetes' ConfigMaps), or within [Directory.Quiet].
 //   - Definitions of files that did not change stay the same, pointers and all.
@@ -42,6 +44,7 @@ type Update struct {
 	Changed  time.Time            // when the first change that led here was seen
 	Began    time.Time            // when it was read, once it was quiet
 	Files    int                  // that hold definitions, bad ones included
+	Held     Removal              // a removal that is held back; Problems tells of it, too
 }
 
 // Directory is a folder of definitions: *.yaml, *.yml and *.json in it and
@@ -58,6 +61,8 @@ type Directory struct {
 
 	MaxFiles int   // more are left out, and said to be; default 10000
 	MaxSize  int64 // bytes; a larger file is bad; default definition.MaxSize
+
+	RemoveAll bool // take away any number of definitions at once; else a change that removes more than half of four or more is held back
 
 	LastGood string       // folder for the last good content of each file; "": not kept
 	Log      *slog.Logger // default slog.Default()
@@ -144,15 +149,17 @@ func (d *Directory) loop(w *watch, kept *lastGood, log *slog.Logger) *loop {
 		log:   log,
 	}
 	l.table = &table{
-		quiet: l.quiet,
-		max:   l.max,
-		size:  cmp.Or(d.MaxSize, definition.MaxSize),
-		count: cmp.Or(d.MaxFiles, 10_000),
-		parse: definition.Parse,
-		merge: definition.Merge,
-		kept:  kept,
-		log:   log,
-		files: map[string]*file{},
+		quiet:     l.quiet,
+		max:       l.max,
+		size:      cmp.Or(d.MaxSize, definition.MaxSize),
+		count:     cmp.Or(d.MaxFiles, 10_000),
+		parse:     definition.Parse,
+		merge:     definition.Merge,
+		kept:      kept,
+		log:       log,
+		root:      d.Path,
+		removeAll: d.RemoveAll,
+		files:     map[string]*file{},
 	}
 	if d.parse != nil {
 		l.table.parse, l.table.merge = d.parse, d.merge

@@ -97,7 +97,7 @@ func (l *loop) settle(now time.Time) {
 		l.dirty = false
 		if l.table.join() || !l.emitted {
 			l.emitted = true
-			l.emit(Update{Set: l.table.set, Problems: l.table.problems, Changed: first, Began: now, Files: len(l.table.files)})
+			l.emit(Update{Set: l.table.set, Problems: l.table.problems, Changed: first, Began: now, Files: l.table.present(), Held: l.table.held})
 		}
 	}
 }

@@ -17,25 +17,33 @@ func (t *table) join() (changed bool) {
 	if t.excess > 0 {
 		problems = append(problems, definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)})
 	}
-	m := &merger{merge: t.merge, budget: trials(len(t.files))}
+	before := t.before()
+	m, set, found := t.whole(false)
+	held := removal(before, set)
+	if !t.removeAll && held.tooMuch() {
+		m, set, found = t.whole(true)
+		problems = append(problems, held.problem(t.root))
+		t.base = before
+	} else {
+		held, t.base = Removal{}, nil
+	}
 	for _, rel := range t.sorted() {
 		f := t.files[rel]
+		switch {
+		case f.removed && held == Removal{}:
+			delete(t.files, rel)
+			t.kept.put(rel, nil)
+			continue
+		case f.removed:
+			continue
+		}
 		if f.trouble != nil {
 			problems = append(problems, *f.trouble)
 		}
 		if f.current != nil {
 			problems = append(problems, f.current.problems...)
 		}
-		p := &part{rel: rel, file: f}
-		if f.good != nil {
-			p.good = f.good.file
-		}
-		if f.current != nil && f.current != f.good {
-			p.fresh = f.current.file
-		}
-		m.parts = append(m.parts, p)
 	}
-	set, found := m.whole()
 	problems = append(problems, found...)
 	for _, p := range m.parts {
 		if p.taken {
@@ -55,8 +63,30 @@ func (t *table) join() (changed bool) {
 		set = nil
 	}
 	changed = set != t.set || !slices.Equal(problems, t.problems)
-	t.set, t.problems = set, problems
+	t.set, t.problems, t.held = set, problems, held
 	return changed
+}
+
+// whole merges the files. With hold it takes nothing away: files that were
+// removed stay, and no file gets a content that lacks a definition.
+func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem) {
+	m := &merger{merge: t.merge, budget: trials(len(t.files))}
+	for _, rel := range t.sorted() {
+		f := t.files[rel]
+		if f.removed && !hold {
+			continue
+		}
+		p := &part{rel: rel, file: f}
+		if f.good != nil {
+			p.good = f.good.file
+		}
+		if f.current != nil && f.current != f.good && !f.removed && !(hold && lacks(f.current.file, p.good)) {
+			p.fresh = f.current.file
+		}
+		m.parts = append(m.parts, p)
+	}
+	set, problems := m.whole()
+	return m, set, problems
 }
 
 // trials is how many times one join of n files merges all of them to find those

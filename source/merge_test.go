@@ -39,7 +39,7 @@ func (s *still) look() Update {
 		s.table.take(walk(s.dir, s.watch), s.now, true)
 	}
 	s.table.join()
-	return Update{Set: s.table.set, Problems: s.table.problems}
+	return Update{Set: s.table.set, Problems: s.table.problems, Held: s.table.held}
 }
 
 func (s *still) write(files map[string]string) {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,8 @@ type table struct {
 	merge      func([]*definition.File) (*definition.Set, []definition.Problem)
 	kept       *lastGood
 	log        *slog.Logger
+	root       string // the directory
+	removeAll  bool   // as Directory.RemoveAll
 
 	files    map[string]*file // by entry.rel
 	begun    bool             // one walk has been taken in
@@ -45,6 +48,8 @@ type table struct {
 
 	set      *definition.Set // as last merged
 	problems []definition.Problem
+	held     Removal
+	base     *definition.Set // while a removal is held: the set before it
 }
 
 // file is one file of definitions.
@@ -57,6 +62,7 @@ type file struct {
 	info    fs.FileInfo // as it was when current was read
 	readAt  time.Time
 	gone    time.Time   // missing since
+	removed bool        // missing for good; it counts until the next join lets it go
 	busy    time.Time   // being written since
 	writing fs.FileInfo // as it was seen last while busy
 }
@@ -93,18 +99,22 @@ func (t *table) take(f found, now time.Time, late bool) taken {
 		}
 	}
 	t.missing(f, present, fresh, now, &got)
-	excess := 0
+	count, excess := t.present(), 0
 	for _, e := range f.files {
 		known := t.files[e.rel]
-		if known == nil {
-			if len(t.files) >= t.count {
+		if known == nil || known.removed {
+			if count >= t.count {
 				excess++
 				continue
 			}
+			count++
+		}
+		if known == nil {
 			known = &file{path: e.path}
 			t.files[e.rel] = known
 		}
-		known.gone = time.Time{}
+		got.changed = got.changed || known.removed
+		known.gone, known.removed = time.Time{}, false
 		news, open := t.look(known, e, now, late)
 		got.changed = got.changed || news
 		got.open = got.open || open
@@ -200,7 +210,11 @@ func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, n
 		i := slices.IndexFunc(f.unread, func(u unread) bool { return u.holds(rel) })
 		if i >= 0 {
 			kept[i] = true
-			known.gone = time.Time{}
+			got.changed = got.changed || known.removed
+			known.gone, known.removed = time.Time{}, false
+			continue
+		}
+		if known.removed {
 			continue
 		}
 		if known.gone.IsZero() {
@@ -212,8 +226,7 @@ func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, n
 			got.open = true
 			continue
 		}
-		delete(t.files, rel)
-		t.kept.put(rel, nil)
+		known.removed = true
 		got.changed = true
 	}
 	for i, u := range f.unread {
@@ -230,8 +243,8 @@ func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, n
 	}
 }
 
-// restore starts from what was kept: each file that is there, or may be, has
-// its last good content before it is looked at. The others were deleted.
+// restore starts from what was kept: each file has its last good content
+// before it is looked at. Those that are not there were removed meanwhile.
 func (t *table) restore(f found) {
 	kept := t.kept.load(t.size)
 	if len(kept) == 0 {
@@ -249,16 +262,18 @@ func (t *table) restore(f found) {
 			}
 		}
 		if !there {
-			t.kept.put(rel, nil)
-			continue
+			path = filepath.Join(t.root, filepath.FromSlash(rel))
 		}
 		v := t.version(path, sha256.Sum256(data), data)
 		v.data = nil
 		if v.file == nil {
 			t.log.Warn("the last good content of a file is not good to this version", "file", path, "problem", v.problems[0].Error())
+			if !there {
+				t.kept.put(rel, nil)
+			}
 			continue
 		}
-		t.files[rel] = &file{path: path, good: v}
+		t.files[rel] = &file{path: path, good: v, removed: !there}
 		t.known = true
 	}
 }
@@ -271,4 +286,15 @@ func (t *table) sorted() []string {
 	}
 	slices.SortFunc(rels, strings.Compare)
 	return rels
+}
+
+// present counts the files that are there.
+func (t *table) present() int {
+	n := 0
+	for _, f := range t.files {
+		if !f.removed {
+			n++
+		}
+	}
+	return n
 }

@@ -136,6 +136,7 @@ func (p *pipeline) tell() {
 	p.logNew(problems)
 	p.admin.Loaded(admin.Loaded{
 		Set: p.set, Catalog: p.catalog, Problems: problems, Files: p.update.Files, Changed: p.update.Changed,
+		Held: admin.Held(p.update.Held),
 	})
 }
 

@@ -39,6 +39,12 @@ so that nothing is lost when an origin is away while xds-server starts. It is
 $XDG_STATE_HOME/wasmxds unless --data says otherwise (~/.local/state/wasmxds
 where that is not set), and belongs to one xds-server at a time.
 
+A change that would remove more than half of at least four definitions at once is
+held back, across restarts as well: a volume that is not mounted looks just so.
+All of them stay in force, and the status says so, until the files are back or
+enough of them are. What is really to go is removed in steps of at most half, or
+with --removals all.
+
 SIGTERM (or Ctrl-C): /readyz turns to 503 and Envoys are told to go elsewhere for
 new streams; those that are open go on for --drain and are then ended. Envoys
 keep what they run. A second signal ends it at once. SIGHUP: the directory is
@@ -66,6 +72,7 @@ type serveFlags struct {
 	poll, drain                           time.Duration
 	moduleLimit                           int64
 	logFormat, logLevel, transport        string
+	removals                              string
 	pprof                                 bool
 	secure                                secureFlags
 	origins                               originFlags
@@ -103,6 +110,8 @@ func newServe() *cobra.Command {
 	completeDir(cmd, "data")
 	flags.StringVar(&f.transport, "transport", "grpc", "`what` serves Envoys' streams: grpc, or h2, which takes less memory for each")
 	completeValues(cmd, "transport", "grpc", "h2")
+	flags.StringVar(&f.removals, "removals", "half", "`how many` of the definitions may go at once: half, of four or more, or all")
+	completeValues(cmd, "removals", "half", "all")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
 	cmd.Long += "\n\n" + transportHelp
@@ -115,6 +124,9 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	if err := errors.Join(f.secure.check(f.modulesURL), checkTransport(f.transport)); err != nil {
 		return misused(err)
+	}
+	if f.removals != "half" && f.removals != "all" {
+		return misused(fmt.Errorf("--removals %s: half or all", f.removals))
 	}
 	if f.moduleLimit > bootstrap.MaxModule {
 		return misused(fmt.Errorf("--module-limit %d: Envoys load no modules of more than %d bytes", f.moduleLimit, bootstrap.MaxModule))
@@ -190,7 +202,7 @@ type server struct {
 func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
 	store := options.Store
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
-	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), Log: log}
+	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
 	s.xds = xds.New(xds.Options{
 		Log: log, Dir: data.dir, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: func(w xds.Swap) {

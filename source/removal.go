@@ -1,0 +1,100 @@
+package source
+
+import (
+	"fmt"
+
+	"wasmxds/definition"
+)
+
+// Removal is a removal that is held back: a set that would take away so many
+// of the definitions in force. The zero value is none.
+type Removal struct {
+	Definitions int // that would be gone
+	Of          int // that are in force
+}
+
+// fewest is how many definitions there must be for their removal to be held: to
+// remove one of two is an everyday change.
+const fewest = 4
+
+// tooMuch says whether a removal looks like an accident: a volume that is not
+// mounted shows as an empty directory, as does one that a wrong command
+// emptied.
+func (r Removal) tooMuch() bool { return r.Of >= fewest && 2*r.Definitions > r.Of }
+
+func (r Removal) problem(dir string) definition.Problem {
+	return definition.Problem{
+		File:    dir,
+		Message: fmt.Sprintf("held back: %d of %d definitions would be removed at once; all of them stay in force", r.Definitions, r.Of),
+		Hint:    "bring the files back; or, if they are to go, remove no more than half at a time, or start xds-server with --removals all",
+	}
+}
+
+// before is the set in force that a removal is measured by: the one that was
+// joined last, or, after a start, the one that was kept. While a removal is
+// held it is the one from before, so that what is added does not make the
+// removal look small.
+func (t *table) before() *definition.Set {
+	if t.base != nil {
+		return t.base
+	}
+	if t.set != nil {
+		return t.set
+	}
+	var good []*definition.File
+	for _, rel := range t.sorted() {
+		if f := t.files[rel]; f.good != nil {
+			good = append(good, f.good.file)
+		}
+	}
+	set, _ := t.merge(good)
+	return set
+}
+
+// identity is what a definition is known by.
+type identity struct{ kind, name string }
+
+func identities(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource) map[identity]bool {
+	all := make(map[identity]bool, len(filters)+len(listeners)+len(resources))
+	for _, d := range filters {
+		all[identity{"filter", d.Name}] = true
+	}
+	for _, d := range listeners {
+		all[identity{"listener", d.Name}] = true
+	}
+	for _, d := range resources {
+		if _, listener := d.Target(); listener {
+			all[identity{"listener", d.Name}] = true
+			continue
+		}
+		all[identity{d.TypeURL, d.Name}] = true
+	}
+	return all
+}
+
+// removal is what the change from one set to another takes away.
+func removal(before, after *definition.Set) Removal {
+	was := identities(before.Filters, before.Listeners, before.Resources)
+	is := identities(after.Filters, after.Listeners, after.Resources)
+	r := Removal{Of: len(was)}
+	for id := range was {
+		if !is[id] {
+			r.Definitions++
+		}
+	}
+	return r
+}
+
+// lacks says whether a file has not all the definitions of the one before.
+func lacks(f, before *definition.File) bool {
+	if f == nil || before == nil {
+		return false
+	}
+	is := identities(f.Filters, f.Listeners, f.Resources)
+	for id := range identities(before.Filters, before.Listeners, before.Resources) {
+		if !is[id] {
+			return true
+		}
+	}
+	return false
+}
