@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strconv"
+
+	"wasmxds/printable"
 )
 
 // Nodes of one answer: what is sent unless asked otherwise, and at most.
@@ -28,7 +30,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(w)
+	enc := json.NewEncoder(printable.NewWriter(w)) // it may be read in a terminal
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(st); err != nil {
@@ -64,7 +66,7 @@ func answer(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	io.WriteString(w, text+"\n")
+	io.WriteString(w, printable.Text(text)+"\n")
 }
 
 func handlePprof(mux *http.ServeMux) {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"wasmxds/printable"
 )
 
 // Client reads the status document of a running xds-server.
@@ -52,7 +54,7 @@ func (c *Client) Page(ctx context.Context, after string, limit int) (*Status, er
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return nil, fmt.Errorf("ask for the status: %s answers %s: %s", c.URL, resp.Status, strings.TrimSpace(string(text)))
+		return nil, fmt.Errorf("ask for the status: %s answers %s: %s", c.URL, resp.Status, printable.Text(strings.TrimSpace(string(text))))
 	}
 	page := new(Status)
 	if err := json.NewDecoder(resp.Body).Decode(page); err != nil {

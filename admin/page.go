@@ -5,12 +5,14 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/printable"
 )
 
 //go:embed web
@@ -84,7 +86,7 @@ func (s *Server) show(w http.ResponseWriter, code int, name string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	w.Write(b.Bytes())
+	io.WriteString(w, printable.Lines(b.String())) // HTML's escapes leave what turns text around
 }
 
 // secure lets a page load nothing but from here, nor be framed.

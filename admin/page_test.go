@@ -2,13 +2,16 @@ package admin
 
 import (
 	"bufio"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/printable"
 )
 
 func wantIn(t *testing.T, page string, texts ...string) {
@@ -90,6 +93,33 @@ func TestNamesAreEscaped(t *testing.T) {
 	path, _, _ := strings.Cut(page[i+len(`href="`):], `"`)
 	if code, page := get(t, s.Handler(), path); code != 200 || !strings.Contains(page, "a/b?c#d") {
 		t.Errorf("%s: %d", path, code)
+	}
+}
+
+// TestTextOfOthers: what turns text around or can't be seen is shown as an
+// escape, on every page, in JSON and in plain answers.
+func TestTextOfOthers(t *testing.T) {
+	const odd = "a\u202e\u2066\u200b\x1b[2J\x7f\u009b\u2028z"
+	s := New(Options{Version: "1", Fleet: fleet{{
+		ID: "edge-1", Cluster: odd, Labels: map[string]string{odd: odd}, Peer: odd,
+		Filters:   []NodeFilter{{Name: "hello", State: Failed, Reason: odd}},
+		Listeners: []NodeListener{{Name: odd, Wanted: "1", Reason: odd}},
+		NACKs:     []NACK{{Type: odd, Message: odd}},
+	}}})
+	l := someLoaded()
+	l.Problems = append(l.Problems, definition.Problem{File: odd, Field: odd, Message: odd, Hint: odd})
+	s.Loaded(l)
+	for _, path := range []string{"/", "/envoys", "/envoys/edge-1", "/filters/hello", "/filters/" + url.PathEscape(odd), "/envoys/" + url.PathEscape(odd),
+		"/api/v1/status", "/api/v1/status?limit=" + url.QueryEscape(odd), "/metrics"} {
+		_, text := get(t, s.Handler(), path)
+		if printable.Lines(text) != text {
+			t.Errorf("%s: %+q", path, text)
+		}
+	}
+	_, text := get(t, s.Handler(), "/api/v1/status")
+	var st Status
+	if err := json.Unmarshal([]byte(text), &st); err != nil || st.Nodes[0].Cluster != odd || st.Definitions.Errors[len(st.Definitions.Errors)-1].Message != odd {
+		t.Errorf("%v; the status is read as %+v", err, st)
 	}
 }
 

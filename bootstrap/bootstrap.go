@@ -27,6 +27,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
 	"wasmxds/definition"
+	"wasmxds/printable"
 )
 
 // Protocol is how an Envoy asks for its resources.
@@ -222,7 +223,7 @@ func toYAML(m proto.Message) ([]byte, error) {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
 	var doc yaml.Node // keeps the order
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	if err := yaml.Unmarshal(printable.JSON(text), &doc); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
 	plain(&doc)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"wasmxds/definition/internal/document"
+	"wasmxds/printable"
 )
 
 // wasmFilter is a document of kind WasmFilter.
@@ -168,8 +169,8 @@ func (d *doc) filterName(path, name string) {
 // name checks what names a resource.
 func (d *doc) name(path, name string) {
 	switch {
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }):
-		d.problem(path, "", "%q has spaces or control characters", name)
+	case strings.Contains(name, " ") || !printable.Is(name):
+		d.problem(path, "", "%q has spaces or characters that can't be seen", name)
 	case len(name) > 253:
 		d.problem(path, "", "%d bytes, 253 at most", len(name))
 	}

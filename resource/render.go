@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/cncf/xds/go/udpa/annotations"
+
+	"wasmxds/printable"
 )
 
 // Format is a text that people read.
@@ -154,7 +156,7 @@ func layOut(compact []byte, format Format) ([]byte, error) {
 		return b.Bytes(), nil
 	case YAML:
 		var doc yaml.Node // keeps the order of the fields
-		if err := yaml.Unmarshal(compact, &doc); err != nil {
+		if err := yaml.Unmarshal(printable.JSON(compact), &doc); err != nil {
 			return nil, fmt.Errorf("render YAML: %w", err)
 		}
 		block(&doc)

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"wasmxds/printable"
 	"wasmxds/xds/swap"
 )
 
@@ -18,6 +19,7 @@ const (
 	maxNames  = 16 << 10
 	maxLength = 4 << 10  // bytes of a name, a version, or a message that is kept
 	maxLabels = 64 << 10 // bytes of all labels of a node
+	maxNodeID = 512      // bytes; those of Istio's are made of a Pod's name and namespace, and have up to 450
 
 	// maxStreams is how many streams a node has at once: more than one while
 	// an Envoy restarts hot, or connects again before its old stream ends.
@@ -42,6 +44,31 @@ func (r *request) check() error {
 		return status.Errorf(codes.ResourceExhausted, "the node has %d bytes of labels, more than %d", size, maxLabels)
 	}
 	return nil
+}
+
+// checkFirst is check for the first request of a stream, which says who the
+// Envoy is. Its node ID is how people tell it from others, so it must be such
+// that they can.
+func (r *request) checkFirst() error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	switch id := r.nodeID(); {
+	case id == "":
+		return status.Error(codes.InvalidArgument, "the first request of a stream names no node: set node.id in the bootstrap, or --service-node")
+	case len(id) > maxNodeID:
+		return status.Errorf(codes.InvalidArgument, "the node ID has %d bytes, more than %d", len(id), maxNodeID)
+	case !printable.Is(id):
+		return status.Errorf(codes.InvalidArgument, "the node ID %s has characters that can't be seen", printable.Text(id))
+	}
+	return nil
+}
+
+func (r *request) nodeID() string {
+	if r.node == nil {
+		return ""
+	}
+	return r.node.ID
 }
 
 // overSubscribed is the error of a stream that has asked for too much, bit by

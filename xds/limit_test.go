@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"wasmxds/definition"
+	"wasmxds/printable"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -122,6 +123,30 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	try("mallory")
 	if n := log.count("refused a node"); n != 3 || log.count("refused more nodes, and some again\" times=4") != 1 {
 		t.Errorf("%d lines of nodes, want 3, and one of 4 more:\n%s", n, log.text())
+	}
+}
+
+// TestNodeIDs: people tell Envoys apart by their node IDs, in terminals as
+// well. One that can't be read is refused, and the log says where it came from.
+func TestNodeIDs(t *testing.T) {
+	var log lines
+	s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s.publish(t, hello1)
+	ask := func(id string) error {
+		return s.asked(t, true, []*ask{{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: id}}})
+	}
+	for _, id := range []string{"\x1b]0;pwned\a", "edge-1\nedge-2", "edge\t1", "\u202eegde", "edge\u200b-1", "edge\u2028", "edge\u009b1", "\x7f", strings.Repeat("e", 513), strings.Repeat("e", 5000)} {
+		before := log.count("refused a node")
+		err := ask(id)
+		if code := status.Code(err); code != codes.InvalidArgument && code != codes.ResourceExhausted || !printable.Is(status.Convert(err).Message()) {
+			t.Errorf("%.20q: ended with %v", id, err)
+		}
+		if log.count("refused a node") != before+1 || log.count("peer=127.0.0.1:") != before+1 {
+			t.Errorf("%.20q: not logged with its peer:\n%s", id, log.text())
+		}
+	}
+	for i, id := range []string{"sidecar~10.0.0.1~web-5d.shop~shop.svc.cluster.local", "Größe/東京 1", strings.Repeat("e", 512)} {
+		s.up(t, id, i%2 == 0)
 	}
 }
 

@@ -114,11 +114,9 @@ func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, err
 	if err := req.decode(b); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 	}
-	if err := req.check(); err != nil {
+	if err := req.checkFirst(); err != nil {
+		s.refusals.log(s.log, s.now(), req.nodeID(), addrOf(ctx), err)
 		return nil, err
-	}
-	if req.node == nil || req.node.ID == "" {
-		return nil, status.Error(codes.InvalidArgument, "the first request of a stream names no node: set node.id in the bootstrap, or --service-node")
 	}
 	return req, nil
 }

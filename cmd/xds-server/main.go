@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"wasmxds/printable"
 )
 
 func main() {
@@ -26,6 +28,7 @@ func main() {
 // run is the whole program: it ends when the command is done, or when ctx is
 // and what the command started has ended.
 func run(ctx context.Context, args []string, env lookupEnv, stdout, stderr io.Writer) int {
+	stdout, stderr = printable.NewWriter(stdout), printable.NewWriter(stderr) // much of it is text of others
 	root := newRoot(env)
 	root.SetArgs(args)
 	root.SetOut(stdout)

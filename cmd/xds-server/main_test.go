@@ -15,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"wasmxds/e2e/wasmtest"
+	"wasmxds/printable"
 )
 
 var update = flag.Bool("update", false, "write what the scripts expect")
@@ -31,6 +32,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("ANY", "127.0.0.1:0")
+			e.Setenv("ODD", "\x1b[31m\u202eodd")
 			tried, err := filepath.Abs("../../module/dryrun/testdata")
 			e.Setenv("TRIED", tried)
 			return err
@@ -40,6 +42,8 @@ func TestScripts(t *testing.T) {
 			"addresses": readAddresses,
 			"until":     until,
 			"problem":   problem,
+			"printable": isPrintable,
+			"odd":       makeOdd,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
@@ -98,6 +102,31 @@ func problem(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return nil
 	}))
+}
+
+// printable FILE... checks that a terminal can take what was printed.
+func isPrintable(ts *testscript.TestScript, not bool, args []string) {
+	for _, name := range args {
+		text := ts.ReadFile(name)
+		if (printable.Lines(text) == text) == not {
+			ts.Fatalf("%s: %+q", name, text)
+		}
+	}
+}
+
+// odd writes files that no archive can hold: a definition whose name and
+// content move the cursor and turn text around, and a module that imports
+// such a name.
+func makeOdd(ts *testscript.TestScript, _ bool, _ []string) {
+	const odd = "\x1b[2J\u009b31m\u202e\u2066\u200b"
+	write := func(name string, content []byte) {
+		ts.Check(os.WriteFile(ts.MkAbs(name), content, 0o644))
+	}
+	write("odd/\x1b]0;a\a\n\u202e.yaml", []byte(`{"kind": "WasmFilter", "name": "a", "module": {"url": "a.wasm"}, "\e[2J\u202e\nkey": 1}`))
+	write("odd/name.yaml", []byte(`{"kind": "WasmFilter", "name": "\u202eb\u200b", "module": {"url": "a.wasm"}}`))
+	write("odd/route.yaml", []byte(`{"kind": "Listener", "name": "c", "address": "127.0.0.1:0", "routes": [{"prefix": "/\u202e", "upstream": "a\u009b\u2028:1"}]}`))
+	write("odd.wasm", wasmtest.Filter{Import: odd + "\nedge-9  hello  running"}.Module())
+	write("raw.yaml", []byte(`{"kind": "WasmFilter", "name": "raw", "module": {"url": "hello.wasm"}, "config": "plain \u202e\u200c\u00a0\x7f text\n"}`))
 }
 
 // poll tries until there is no error, and gives the last one after d.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"wasmxds/definition"
+	"wasmxds/printable"
 	"wasmxds/resource"
 )
 
@@ -175,7 +176,7 @@ func resourcesOf(s *resource.Snapshot) []*resource.Resource {
 // printYAML prints JSON as a YAML document, with its keys in their order.
 func printYAML(out io.Writer, doc []byte) error {
 	var node yaml.Node
-	if err := yaml.Unmarshal(doc, &node); err != nil {
+	if err := yaml.Unmarshal(printable.JSON(doc), &node); err != nil {
 		return fmt.Errorf("print YAML: %w", err)
 	}
 	block(&node)
@@ -188,9 +189,13 @@ func printYAML(out io.Writer, doc []byte) error {
 	return enc.Close()
 }
 
-// block makes a node be written over lines, with quotes only where needed.
+// block makes a node be written over lines, with quotes only where needed: also
+// around what is written as escapes.
 func block(n *yaml.Node) {
 	n.Style = 0
+	if printable.Lines(n.Value) != n.Value {
+		n.Style = yaml.DoubleQuotedStyle
+	}
 	for _, c := range n.Content {
 		block(c)
 	}

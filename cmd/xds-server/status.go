@@ -15,6 +15,7 @@ import (
 
 	"wasmxds/admin"
 	"wasmxds/certs"
+	"wasmxds/printable"
 )
 
 const statusHelp = `Ask a running xds-server what its Envoys run, since when, and why not what is
@@ -91,6 +92,9 @@ func (f *statusFlags) completeFilters(cmd *cobra.Command) {
 		}
 		var names []string
 		for _, filter := range st.Filters {
+			if !printable.Is(filter.Name) {
+				continue
+			}
 			names = append(names, cobra.CompletionWithDesc(filter.Name, fmt.Sprintf("%d of %s", filter.Running, plural(filter.Nodes, "Envoy"))))
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
@@ -191,7 +195,11 @@ func (f *statusFlags) gaveUp(last *admin.Status, err error) error {
 // follow prints the status whenever it is not what it was, until ctx ends.
 // On a terminal each takes the place of the one before.
 func (f *statusFlags) follow(ctx context.Context, client *admin.Client, out io.Writer) error {
-	screen := f.output == "table" && isTerminal(out)
+	terminal := out
+	if w, ok := out.(*printable.Writer); ok {
+		terminal = w.Out
+	}
+	screen := f.output == "table" && isTerminal(terminal)
 	var shown []byte
 	for {
 		st, err := client.Status(ctx)
@@ -210,7 +218,7 @@ func (f *statusFlags) follow(ctx context.Context, client *admin.Client, out io.W
 		}
 		if !bytes.Equal(now.Bytes(), shown) {
 			if screen {
-				io.WriteString(out, "\x1b[H\x1b[2J")
+				io.WriteString(terminal, "\x1b[H\x1b[2J")
 			} else if shown != nil && f.output == "table" {
 				io.WriteString(out, "\n")
 			}

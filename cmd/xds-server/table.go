@@ -9,6 +9,7 @@ import (
 	"wasmxds/admin"
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/printable"
 )
 
 // printTable prints the status for people.
@@ -22,8 +23,8 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 		t := newTable(out)
 		fmt.Fprintln(t, "FILTER\tVERSION\tMODULE\tENVOYS\tRUNNING\tPENDING\tFAILED\tNOTE")
 		for _, f := range st.Filters {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", f.Name, dash(f.Version), dash(short(f.SHA256)),
-				f.Nodes, f.Running, f.Pending, f.Failed, f.Reason)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", cell(f.Name), cell(f.Version), cell(short(f.SHA256)),
+				f.Nodes, f.Running, f.Pending, f.Failed, printable.Text(f.Reason))
 		}
 		t.Flush()
 	}
@@ -72,10 +73,11 @@ func (t *trimmed) Write(p []byte) (int, error) {
 
 func printNode(t io.Writer, n admin.Node, now time.Time) {
 	if len(n.Filters) == 0 {
-		fmt.Fprintf(t, "%s\t-\t-\t%s\t-\t-\t\n", n.ID, age(now, n.ConnectedSince))
+		fmt.Fprintf(t, "%s\t-\t-\t%s\t-\t-\t\n", cell(n.ID), age(now, n.ConnectedSince))
 	}
 	for _, f := range n.Filters {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", n.ID, f.Name, f.State, age(now, f.Since), dash(f.Running), dash(f.Wanted), f.Reason)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
+			cell(f.Running), cell(f.Wanted), printable.Text(f.Reason))
 	}
 	for _, l := range n.Listeners {
 		if l.Running != l.Wanted {
@@ -83,7 +85,8 @@ func printNode(t io.Writer, n admin.Node, now time.Time) {
 			if l.Running == "" {
 				state = "withheld"
 			}
-			fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", n.ID, l.Name, state, dash(l.Running), dash(l.Wanted), l.Reason)
+			fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", cell(n.ID), cell(l.Name), state,
+				cell(l.Running), cell(l.Wanted), printable.Text(l.Reason))
 		}
 	}
 }
@@ -98,15 +101,15 @@ func printMissing(out io.Writer, st *admin.Status, name, version string) {
 		found = true
 		switch {
 		case f.State != module.Good:
-			fmt.Fprintf(out, "  filter %s: %s\n", f.Name, f.Reason)
+			fmt.Fprintf(out, "  filter %s: %s\n", cell(f.Name), printable.Text(f.Reason))
 		case f.Running != f.Nodes:
-			fmt.Fprintf(out, "  filter %s: %d of %s run it, %d pending, %d failed\n", f.Name, f.Running, plural(f.Nodes, "Envoy"), f.Pending, f.Failed)
+			fmt.Fprintf(out, "  filter %s: %d of %s run it, %d pending, %d failed\n", cell(f.Name), f.Running, plural(f.Nodes, "Envoy"), f.Pending, f.Failed)
 		case !f.Is(version):
-			fmt.Fprintf(out, "  filter %s: it is version %s of module %s, not %s\n", f.Name, f.Version, short(f.SHA256), version)
+			fmt.Fprintf(out, "  filter %s: it is version %s of module %s, not %s\n", cell(f.Name), cell(f.Version), cell(short(f.SHA256)), cell(version))
 		}
 	}
 	if name != "" && !found {
-		fmt.Fprintf(out, "  filter %s: there is none of that name\n", name)
+		fmt.Fprintf(out, "  filter %s: there is none of that name\n", cell(name))
 	}
 	printProblems(out, "  ", st.Definitions.Errors)
 }
@@ -117,20 +120,21 @@ func printProblems(out io.Writer, indent string, problems []definition.Problem) 
 		if p.Warning {
 			kind = "warning: "
 		}
-		fmt.Fprintf(out, "%s%s%v\n", indent, kind, p)
+		fmt.Fprintf(out, "%s%s%s\n", indent, kind, printable.Text(p.Error()))
 		if p.Hint != "" {
-			fmt.Fprintf(out, "%shint: %s\n", indent, p.Hint)
+			fmt.Fprintf(out, "%shint: %s\n", indent, printable.Text(p.Hint))
 		}
 	}
 }
 
 func short(sha256 string) string { return sha256[:min(len(sha256), 12)] }
 
-func dash(s string) string {
+// cell is text of others in a table.
+func cell(s string) string {
 	if s == "" {
 		return "-"
 	}
-	return s
+	return printable.Word(s)
 }
 
 func plural(n int, what string) string {

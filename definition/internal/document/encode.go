@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"wasmxds/printable"
 )
 
 // Doc is a document to be written.
@@ -27,7 +29,7 @@ func Write(docs []Doc) ([]byte, error) {
 	for _, d := range docs {
 		n := encode(reflect.ValueOf(d.Value))
 		if d.Comment != "" && len(n.Content) > 0 {
-			n.Content[0].HeadComment = "# " + d.Comment
+			n.Content[0].HeadComment = "# " + printable.Text(d.Comment)
 		}
 		if err := enc.Encode(n); err != nil {
 			return nil, fmt.Errorf("write YAML: %w", err)
@@ -95,6 +97,9 @@ func size(v reflect.Value) int {
 func text(s string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(s)
+	if printable.Lines(s) != s {
+		n.Style = yaml.DoubleQuotedStyle // there its escapes mean what they stand for
+	}
 	return n
 }
 

@@ -1,0 +1,44 @@
+package printable
+
+import (
+	"io"
+	"sync"
+	"unicode/utf8"
+)
+
+// Writer writes what can be printed, and escapes for the rest, to another
+// writer. Line breaks and tabs pass. It is safe for concurrent use.
+type Writer struct {
+	Out io.Writer // what it writes to
+
+	mu   sync.Mutex
+	part []byte // the beginning of a character that the next Write ends
+}
+
+// NewWriter gives a Writer on out.
+func NewWriter(out io.Writer) *Writer { return &Writer{Out: out} }
+
+func (w *Writer) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := append(w.part, p...)
+	whole := len(text) - begun(text)
+	w.part = append([]byte(nil), text[whole:]...)
+	if _, err := io.WriteString(w.Out, Lines(string(text[:whole]))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// begun is how many bytes at the end of text begin a character and don't end it.
+func begun(text []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
+		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {
+			if utf8.FullRune(tail) {
+				return 0
+			}
+			return n
+		}
+	}
+	return 0
+}
