@@ -23,11 +23,12 @@ const (
 	maxMessageBytes    = 16 << 20
 )
 
-// message fills an Envoy message from its JSON form and says whether nothing
-// was wrong. The parser stops at its first error, so what that one is about is
+// message fills an Envoy message from its JSON form, as Envoy's own loader
+// reads it, and says whether nothing was wrong. The parser stops at its first error, so what that one is about is
 // left out and the rest read again, until all errors are known.
 func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
 	skip := map[*document.Node]bool{}
+	n = conform(n, into.ProtoReflect().Descriptor())
 	for read := 0; len(skip) < maxMessageProblems && read < maxMessageBytes; {
 		text, places := n.Lines(skip)
 		read += len(text)
@@ -38,7 +39,7 @@ func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
 		line, message := messageError(err)
 		place := places[min(max(line-1, 0), len(places)-1)]
 		hint := ""
-		message, hint = explain(message, into.ProtoReflect().Descriptor(), n, place.Path)
+		message, hint = explain(message, into.ProtoReflect().Descriptor(), n, place)
 		d.problem(joinPath(path, place.Path), hint, "%s", message)
 		if place.Node == n || skip[place.Node] {
 			return false // it is about the whole of it
@@ -71,7 +72,8 @@ func messageError(err error) (line int, message string) {
 }
 
 // explain puts protojson's words into ours, with a hint where there is one.
-func explain(message string, of protoreflect.MessageDescriptor, n *document.Node, path string) (string, string) {
+func explain(message string, of protoreflect.MessageDescriptor, n *document.Node, at document.Place) (string, string) {
+	path, place := at.Path, at.Node
 	parent, fd := fieldAt(of, n, document.Steps(path))
 	switch {
 	case strings.HasPrefix(message, "unknown field "):
@@ -94,6 +96,11 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 		}
 		_, value, _ := strings.Cut(message, ": ")
 		return value + " is not a value of " + string(fd.Enum().Name()), document.Suggest(strings.Trim(value, `"`), names)
+	case strings.HasPrefix(message, "invalid value for string") && place.Kind != document.Text:
+		if place.Kind == document.Number || place.Kind == document.Bool {
+			return fmt.Sprintf("%s, needs text", place.Kind), fmt.Sprintf("put it in quotes: %q", place.Text)
+		}
+		return fmt.Sprintf("%s, needs text", place.Kind), ""
 	}
 	return message, ""
 }

@@ -47,6 +47,7 @@ type Node struct {
 	Kind   Kind
 	Line   int     // from 1
 	Text   string  // of Text: itself; of Bool and Number: as JSON writes it
+	Plain  string  // of a Number in YAML: as it is written there
 	Items  []*Node // of List
 	Fields []Field // of Object, in the order of the file; no key twice
 }

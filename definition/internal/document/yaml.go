@@ -130,6 +130,9 @@ func (r *yamlReader) fields(n *Node, y *yaml.Node, depth int) {
 			r.problem(y.Content[i].Line, "", "", "a field's name is %s, needs text", yamlKind(key))
 			continue
 		}
+		if key.Tag == "!ignore" { // Envoy's word for what only aliases refer to
+			continue
+		}
 		if key.ShortTag() == "!!merge" {
 			r.problem(key.Line, "<<", "write the fields out", "merge keys are not read")
 			continue
@@ -178,5 +181,8 @@ func (r *yamlReader) scalar(n *Node, y *yaml.Node) {
 			return
 		}
 		n.Kind, n.Text = Number, strconv.FormatFloat(v, 'g', -1, 64)
+	}
+	if n.Kind == Number {
+		n.Plain = y.Value
 	}
 }
