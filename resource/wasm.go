@@ -55,6 +55,11 @@ func wasmConfig(d *definition.Filter, code *corev3.RemoteDataSource) *wasmv3.Was
 	}
 	vm.Code = &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Remote{Remote: code}}
 	vm.NackOnCodeCacheMiss = true
+	//lint:ignore SA1019 Envoy 1.36 knows this one alone, and passes over the other
+	if p := config.Config; p.CapabilityRestrictionConfig == nil {
+		//lint:ignore SA1019 see above
+		p.CapabilityRestrictionConfig = vm.CapabilityRestrictionConfig
+	}
 	vm.VmId = ownVM(config.Config)
 	return config
 }
@@ -89,32 +94,58 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 }
 
 // ownVM gives the id of the plugin's VM: as written, or, where the plugin has
-// an environment or restricted capabilities, with eight hex digits of their
-// hash behind a "#".
+// what some Envoys don't tell VMs or plugins apart by, with eight hex digits of
+// the hash of that behind a "#".
 //
 // Envoy finds a VM that runs already by its id, its VM configuration and its
-// code. Up to some version, 1.36 among them, environment and capabilities are
-// not part of that key: two plugins that differ in nothing else share the VM of
-// whichever came first, and a changed environment never arrives, without an
-// error anywhere. (Seen on 1.36.2 for both; 1.40.0 tells them apart.) The
-// price: data and queues that are shared by vm_id are shared only by plugins
-// of the same environment and capabilities.
+// code, and in it a plugin by its name, root id and configuration. Two plugins
+// that differ in nothing else share the VM, and the plugin, of whichever came
+// first: what else was changed never arrives, without an error anywhere.
+// ARCHITECTURE.md has which version leaves out what; TestFieldAlone shows it.
+// The price: data and queues that are shared by vm_id are shared only by
+// plugins that are alike in all this.
 func ownVM(p *pluginv3.PluginConfig) string {
-	vm := p.GetVmConfig()
-	special := &pluginv3.VmConfig{
-		EnvironmentVariables:        vm.GetEnvironmentVariables(),
-		CapabilityRestrictionConfig: vm.GetCapabilityRestrictionConfig(),
+	vm, plugin := unkeyed(p)
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(vm)
+	if err != nil {
+		return p.GetVmConfig().GetVmId() // what can't be marshalled is refused with the whole plugin
 	}
-	if special.CapabilityRestrictionConfig == nil {
-		//lint:ignore SA1019 Envoy 1.36 knows only this one
-		special.CapabilityRestrictionConfig = p.GetCapabilityRestrictionConfig()
+	c, err := proto.MarshalOptions{Deterministic: true}.Marshal(plugin)
+	if err != nil || len(b)+len(c) == 0 {
+		return p.GetVmConfig().GetVmId()
 	}
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(special)
-	if err != nil || len(b) == 0 {
-		return vm.GetVmId() // what can't be marshalled is refused with the whole plugin
+	if len(c) > 0 {
+		b = append(append(b, 0), c...) // no field begins with a 0: it ends the first message
 	}
 	sum := sha256.Sum256(b)
-	return vm.GetVmId() + "#" + hex.EncodeToString(sum[:4])
+	return p.GetVmConfig().GetVmId() + "#" + hex.EncodeToString(sum[:4])
+}
+
+// unkeyed is what p has that some supported Envoy has in neither key. What is
+// left at, or written as, its default is not in it.
+func unkeyed(p *pluginv3.PluginConfig) (*pluginv3.VmConfig, *pluginv3.PluginConfig) {
+	vm := &pluginv3.VmConfig{
+		EnvironmentVariables:        p.GetVmConfig().GetEnvironmentVariables(),
+		CapabilityRestrictionConfig: p.GetVmConfig().GetCapabilityRestrictionConfig(),
+		AllowPrecompiled:            p.GetVmConfig().GetAllowPrecompiled(),
+	}
+	if r := p.GetVmConfig().GetRuntime(); r != runtime {
+		vm.Runtime = r
+	}
+	//lint:ignore SA1019 what is deprecated has its effect all the same
+	plugin := &pluginv3.PluginConfig{FailOpen: p.GetFailOpen()}
+	if p.GetAllowOnHeadersStopIteration().GetValue() {
+		plugin.AllowOnHeadersStopIteration = p.GetAllowOnHeadersStopIteration()
+	}
+	//lint:ignore SA1019 Envoy 1.36 knows only this one
+	switch restriction := p.GetCapabilityRestrictionConfig(); {
+	case vm.CapabilityRestrictionConfig == nil:
+		vm.CapabilityRestrictionConfig = restriction
+	case !proto.Equal(vm.CapabilityRestrictionConfig, restriction):
+		//lint:ignore SA1019 see above
+		plugin.CapabilityRestrictionConfig = restriction
+	}
+	return vm, plugin
 }
 
 // capabilities allows the host calls that are named, and what is no call of
