@@ -94,7 +94,7 @@ func readEnvoyFilter(d *doc) {
 			continue // Decode has said that it is missing
 		}
 		at := document.Index("spec.configPatches", i)
-		of := envoyPatch{doc: d, object: &w, configPatch: patch, at: at, value: at + ".patch.value"}
+		of := envoyPatch{doc: d, object: &w, configPatch: patch, nth: i, at: at, value: at + ".patch.value"}
 		switch patch.ApplyTo {
 		case "EXTENSION_CONFIG":
 			of.extension()
@@ -119,6 +119,7 @@ type envoyPatch struct {
 	*doc
 	configPatch
 	object *envoyFilter
+	nth    int    // among its patches
 	at     string // its path
 	value  string // the path of patch.value
 }
@@ -207,10 +208,10 @@ func (p envoyPatch) httpFilter() {
 		if strings.HasSuffix(slot.name, "filters.http.wasm") || slot.name == "envoy.wasm" { // says nothing
 			slot.name = p.object.Metadata.qualified()
 		}
-		p.filterName(p.value+".name", slot.name)
 		if f := p.filter(slot.name, p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
+			slot.inline = f
 			p.patches.slots = append(p.patches.slots, slot)
-			p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f})
+			p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f, inline: true})
 		}
 	default:
 		p.problem(p.value, "", "has neither config_discovery nor typed_config")

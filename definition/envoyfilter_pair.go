@@ -13,6 +13,7 @@ type patches struct {
 type extensionPatch struct {
 	envoyPatch
 	filter *Filter
+	inline bool // in an HTTP_FILTER patch, which is its only place
 }
 
 type slotPatch struct {
@@ -20,17 +21,27 @@ type slotPatch struct {
 	name     string
 	order    int
 	listener ListenerMatch
+	inline   *Filter // that the patch has in it; nil: its name is that of an EXTENSION_CONFIG
+}
+
+// places says whether the patch places that filter.
+func (s slotPatch) places(e extensionPatch) bool {
+	if s.inline != nil || e.inline {
+		return s.inline == e.filter
+	}
+	return s.name == e.filter.Name
 }
 
 // pair puts filters and their places together.
 func (p *parser) pair() {
+	p.nameInline()
 	placed := map[string]bool{}
 	for _, e := range p.patches.extensions {
-		placed[e.filter.Name] = true
+		placed[e.filter.Name] = placed[e.filter.Name] || !e.inline
 		at := map[string]string{"name": e.value + ".name", "attach": e.at}
 		first := true
 		for _, s := range p.patches.slots {
-			if s.name == e.filter.Name {
+			if s.places(e) {
 				s.place(e, first)
 				if first && s.root == e.root {
 					at["attach"] = s.at + ".match"
@@ -44,7 +55,7 @@ func (p *parser) pair() {
 		e.addFilter(e.filter, at)
 	}
 	for _, s := range p.patches.slots {
-		if !placed[s.name] && !p.patches.broken {
+		if s.inline == nil && !placed[s.name] && !p.patches.broken {
 			s.problem(s.value+".name", "put both into one file", "no EXTENSION_CONFIG patch in this file adds %q", s.name)
 		}
 	}

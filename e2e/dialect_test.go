@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,4 +150,37 @@ func TestLowerCase(t *testing.T) {
 			return nil
 		})
 	})
+}
+
+// TestInlinePerContext: three inline filters of one name, as Istio's own
+// statistics have it, each on the listeners of its direction alone.
+func TestInlinePerContext(t *testing.T) {
+	f := newFleet(t)
+	f.write("web.yaml", "direction: inbound\n"+f.listener("in")+"---\ndirection: outbound\n"+f.listener("out")+"---\n"+f.listener("gateway"))
+	url := f.module(wasmtest.Filter{Header: "x-side", FromConfig: true})
+	sides := map[string]string{"in": "SIDECAR_INBOUND", "out": "SIDECAR_OUTBOUND", "gateway": "GATEWAY"}
+	object := "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: side}\nspec:\n  configPatches:\n"
+	for listener, side := range sides {
+		object += fmt.Sprintf(`  - applyTo: HTTP_FILTER
+    match: {context: %s}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: envoy.filters.http.wasm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
+          config:
+            configuration: {"@type": type.googleapis.com/google.protobuf.StringValue, value: %s}
+            vm_config: {runtime: envoy.wasm.runtime.v8, code: {local: {filename: %s}}}
+`, side, listener, url)
+	}
+	f.write("side.yaml", object)
+	f.serve()
+	e := f.envoy(newest(), "edge-1")
+	e.runs("side.inbound")
+	for listener := range sides {
+		if got := e.get(listener, "/").reached.Values("X-Side"); !slices.Equal(got, []string{listener}) {
+			t.Errorf("listener %s: the request met %q", listener, got)
+		}
+	}
 }

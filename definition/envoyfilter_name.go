@@ -1,0 +1,65 @@
+package definition
+
+import (
+	"strconv"
+	"strings"
+)
+
+// nameInline gives inline filters names of their own: Envoy lets filters of
+// different listeners, and of one, share a name. What tells them apart is put
+// to it, in words that do not depend on the order of patches as long as others
+// do: the object, the direction, the listener, the plugin.
+func (p *parser) nameInline() {
+	var inline []slotPatch
+	for _, s := range p.patches.slots {
+		if s.inline != nil {
+			inline = append(inline, s)
+		}
+	}
+	for _, part := range []func(slotPatch) string{
+		func(s slotPatch) string { return s.object.Metadata.qualified() },
+		func(s slotPatch) string { return string(s.listener.Direction) },
+		func(s slotPatch) string { return s.listener.words() },
+		func(s slotPatch) string { return s.inline.Wasm.GetConfig().GetName() },
+		func(s slotPatch) string { return s.inline.RootID },
+		func(s slotPatch) string { return strconv.Itoa(s.nth) },
+	} {
+		tellApart(inline, part)
+	}
+	for _, s := range inline {
+		s.filterName(s.value+".name", s.inline.Name)
+	}
+}
+
+// tellApart puts a part to the names that are shared and that it tells apart.
+func tellApart(inline []slotPatch, part func(slotPatch) string) {
+	parts := map[string]map[string]bool{} // by name
+	for _, s := range inline {
+		if parts[s.inline.Name] == nil {
+			parts[s.inline.Name] = map[string]bool{}
+		}
+		parts[s.inline.Name][part(s)] = true
+	}
+	for _, s := range inline {
+		if named := part(s); len(parts[s.inline.Name]) > 1 && named != "" && named != string(Any) {
+			s.inline.Name += "." + strings.Map(inName, named)
+		}
+	}
+}
+
+// words says which listeners are meant; "": all.
+func (m ListenerMatch) words() string {
+	words := m.Names
+	for _, port := range m.Ports {
+		words = append(words[:len(words):len(words)], strconv.FormatUint(uint64(port), 10))
+	}
+	return strings.Join(words, ".")
+}
+
+// inName keeps what is easily written in a name.
+func inName(r rune) rune {
+	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
+		return r
+	}
+	return '_'
+}
