@@ -132,11 +132,12 @@ type receiver struct {
 
 	mu     sync.Mutex
 	met    func()   // nil: it has said something
-	client *client  // nil: not begun
+	client *client  // nil: none yet, or no more
 	early  [][]byte // requests, oldest first
 	size   int      // of early
 	begun  bool     // a goroutine begins it, or has
-	over   bool     // nobody listens any more
+	direct bool     // that has done so: requests are the reader's
+	over   bool     // the stream has ended
 }
 
 func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
@@ -163,14 +164,16 @@ func (r *receiver) said() {
 // Receive is for package h2.
 func (r *receiver) Receive(message []byte) error {
 	r.mu.Lock()
-	if r.client != nil {
+	if c := r.client; r.direct && c != nil {
 		r.mu.Unlock()
-		return r.request(r.client, message)
+		return r.request(c, message)
 	}
 	defer r.mu.Unlock()
+	if r.over {
+		return h2.ErrEnded
+	}
 	r.said()
 	if r.begun && r.size+len(message) > maxEarly {
-		r.over = true
 		return status.Errorf(codes.ResourceExhausted, "more than %d bytes of requests before the first was answered", maxEarly)
 	}
 	r.early = append(r.early, slices.Clone(message))
@@ -191,52 +194,59 @@ func (r *receiver) Receive(message []byte) error {
 // of stack, and of time, is not the reader's. Until it is done the connection
 // has its place at the door, so that few first requests are held at once.
 func (r *receiver) begin() error {
-	c, err := r.first()
-	if err != nil {
+	if err := r.first(); err != nil {
 		return err
 	}
 	for {
-		message, ok := r.next(c)
+		message, ok := r.next()
 		if !ok {
 			return nil
 		}
-		if err := r.request(c, message); err != nil {
+		if err := r.request(r.client, message); err != nil {
 			return err
 		}
 	}
 }
 
 // first makes the client, and answers its first request.
-func (r *receiver) first() (*client, error) {
+func (r *receiver) first() error {
 	ctx := r.stream.Context()
 	defer connOf(ctx).passed()
-	message, ok := r.next(nil)
+	message, ok := r.next()
 	if !ok {
-		return nil, h2.ErrEnded
+		return h2.ErrEnded
 	}
 	req, err := r.server.first(ctx, message, r.delta)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.server.awaitFirst(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return r.server.begin(ctx, h2Stream{r.stream}, req)
+	c, err := r.server.begin(ctx, h2Stream{r.stream}, req)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over { // Ended found no client
+		r.server.disconnect(c)
+		return h2.ErrEnded
+	}
+	r.client = c
+	return nil
 }
 
 // next gives the oldest of the requests that wait; where there is none, the
 // stream is the reader's.
-func (r *receiver) next(c *client) (message []byte, ok bool) {
+func (r *receiver) next() (message []byte, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over {
-		if c != nil {
-			r.server.disconnect(c)
-		}
+	switch {
+	case r.over:
 		return nil, false
-	}
-	if len(r.early) == 0 {
-		r.client, r.early = c, nil
+	case len(r.early) == 0:
+		r.direct, r.early = true, nil
 		return nil, false
 	}
 	message = r.early[0]
@@ -246,24 +256,18 @@ func (r *receiver) next(c *client) (message []byte, ok bool) {
 
 func (r *receiver) request(c *client, message []byte) error {
 	req := &request{delta: r.delta, of: c}
-	err := req.decode(message)
-	if err != nil {
-		err = status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
-	} else {
-		err = r.server.request(c, req)
+	if err := req.decode(message); err != nil {
+		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
 	}
-	if err != nil {
-		r.server.disconnect(c)
-	}
-	return err
+	return r.server.request(c, req)
 }
 
 // Ended is for package h2.
 func (r *receiver) Ended() {
 	r.mu.Lock()
 	r.said()
-	r.over = true
 	c := r.client
+	r.over, r.early = true, nil
 	r.mu.Unlock()
 	if c != nil {
 		r.server.disconnect(c)

@@ -2,9 +2,12 @@ package xds_test
 
 import (
 	"context"
+	"encoding/binary"
+	"strconv"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -69,4 +72,32 @@ func TestAsksTooMuchBeforePublish(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 	})
+}
+
+// TestRefusedMessageEndsClient: a stream that ends because of what its transport
+// refuses leaves nothing: 64 of them would lock the node out.
+func TestRefusedMessageEndsClient(t *testing.T) {
+	prefix := func(flag byte, size uint32) []byte { return binary.BigEndian.AppendUint32([]byte{flag}, size) }
+	for name, refused := range map[string][]byte{
+		"compressed":     append(prefix(1, 1), 'z'),
+		"strange kind":   prefix(7, 0),
+		"too large":      prefix(0, 4<<20+1),
+		"not a protobuf": append(prefix(0, 1), 0xff),
+	} {
+		transports(t, func(t *testing.T) {
+			t.Run(name, func(t *testing.T) {
+				s := start(t, xds.Options{})
+				s.publish(t, hello1)
+				for i := range 65 {
+					m := s.mute(t, true)
+					m.ask(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: swap.Listener.URL(), Node: &corev3.Node{Id: "a"}})
+					eventually(t, "connected "+strconv.Itoa(i), func() bool { _, ok := s.node("a"); return ok })
+					m.must(m.framer.WriteData(1, false, refused))
+					eventually(t, "gone", func() bool { _, ok := s.node("a"); return !ok && s.Stats().Streams == 0 })
+					m.conn.Close()
+					<-m.ended
+				}
+			})
+		})
+	}
 }

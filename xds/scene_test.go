@@ -66,7 +66,7 @@ type transport interface {
 }
 
 // overH2 tells by a test's name which transport it is for.
-func overH2(t testing.TB) bool { return strings.Contains(t.Name(), "_over_h2") }
+func overH2(t testing.TB) bool { return strings.Contains(t.Name(), "over_h2") }
 
 // transports runs a test on each transport.
 func transports(t *testing.T, test func(t *testing.T)) {

@@ -132,7 +132,7 @@ func (c *conn) head(f *http2.MetaHeadersFrame) error {
 	if s == nil {
 		return nil
 	}
-	s.receiver = handler(s)
+	s.serve(handler)
 	if f.StreamEnded() {
 		s.clientEnds()
 	}

@@ -34,7 +34,7 @@ func (h *heard) SetWriteDeadline(time.Time) error { return nil }
 // answering sends something for each message, and ends where it is empty.
 type answering struct {
 	*Stream
-	told *int
+	told map[*Stream]int
 }
 
 func (a answering) Receive(b []byte) error {
@@ -44,7 +44,7 @@ func (a answering) Receive(b []byte) error {
 	return a.Send(bytes.Clone(b))
 }
 
-func (a answering) Ended() { *a.told++ }
+func (a answering) Ended() { a.told[a.Stream]++ }
 
 // recorded is what a real client would say.
 func recorded(data ...[]byte) []byte {
@@ -73,28 +73,33 @@ func recorded(data ...[]byte) []byte {
 }
 
 // FuzzConn serves whatever bytes come: it ends, what it sends are frames, all
-// streams end and their receivers are told once at most.
+// streams end and their receivers are told, each once.
 func FuzzConn(f *testing.F) {
 	f.Add([]byte(http2.ClientPreface), 100)
 	f.Add(recorded([]byte{0, 0, 0, 0, 2, 'h', 'i', 0, 0, 0, 0, 0}), 1000)
 	f.Add(recorded([]byte{0, 0, 0}, []byte{0, 4, 'a', 'b'}, []byte{'c', 'd', 0}), 7)
 	f.Add(recorded([]byte{0, 255, 255, 255, 255}), 1)
+	f.Add(recorded([]byte{1, 0, 0, 0, 1, 'z'}), 50)
+	f.Add(recorded([]byte{7, 0, 0, 0, 0}), 50)
 	f.Fuzz(func(t *testing.T, b []byte, step int) {
 		var streams []*Stream
-		told := 0
+		told := map[*Stream]int{}
 		s := New(Options{Methods: map[string]Handler{"/a": func(st *Stream) Receiver {
 			streams = append(streams, st)
-			return answering{st, &told}
+			return answering{st, told}
 		}}})
 		nc := &heard{Reader: bytes.NewReader(b), step: max(step, 1)}
 		c := newConn(s, nc)
 		s.add(c)
 		c.open()
 		s.Stop()
-		if told > len(streams) || len(c.streams) > 0 {
-			t.Errorf("%d of %d streams were told, %d are left", told, len(streams), len(c.streams))
+		if len(told) != len(streams) || len(c.streams) > 0 {
+			t.Errorf("%d of %d streams were told, %d are left", len(told), len(streams), len(c.streams))
 		}
 		for _, st := range streams {
+			if told[st] != 1 {
+				t.Errorf("a stream was told %d times", told[st])
+			}
 			if st.Context().Err() == nil {
 				t.Error("a stream goes on")
 			}

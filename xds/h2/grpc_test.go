@@ -138,15 +138,24 @@ func TestManyStreamsAndMessages(t *testing.T) {
 	})
 }
 
+// TestEnds: a stream's end is told once, whoever ends it.
 func TestEnds(t *testing.T) {
 	s := start(t, h2.Options{})
 	c := s.dial(nil)
+	ended := func(t *testing.T) {
+		t.Helper()
+		st := wait(t, s.begun)
+		if wait(t, s.ended) != st {
+			t.Error("another stream ended")
+		}
+		<-st.Context().Done()
+	}
 
 	t.Run("error", func(t *testing.T) {
 		k, _ := open(t, c)
 		k.say([]byte("fail 100% – naïve\n"))
 		k.ends(codes.FailedPrecondition, "100% – naïve\n")
-		<-wait(t, s.begun).Context().Done()
+		ended(t)
 	})
 	t.Run("error after messages", func(t *testing.T) {
 		k, _ := open(t, c)
@@ -154,7 +163,7 @@ func TestEnds(t *testing.T) {
 		k.say([]byte("fail two"))
 		k.hears([]byte("one"))
 		k.ends(codes.FailedPrecondition, "two")
-		wait(t, s.begun)
+		ended(t)
 	})
 	t.Run("by another goroutine", func(t *testing.T) {
 		k, _ := open(t, c)
@@ -162,29 +171,28 @@ func TestEnds(t *testing.T) {
 		st.End(errors.New("anything"))
 		st.End(nil) // the first counts
 		k.ends(codes.Unknown, "anything")
+		if wait(t, s.ended) != st {
+			t.Error("another stream ended")
+		}
 	})
 	t.Run("cancel", func(t *testing.T) {
 		k, cancel := open(t, c)
 		k.say([]byte("one"))
 		k.hears([]byte("one"))
 		cancel()
-		st := wait(t, s.begun)
-		if wait(t, s.ended) != st {
-			t.Error("another stream ended")
-		}
-		<-st.Context().Done()
+		ended(t)
 	})
 	t.Run("too large", func(t *testing.T) {
 		k, _ := open(t, c)
 		k.say(make([]byte, 4<<20+1))
 		k.ends(codes.ResourceExhausted, "more than 4194304")
-		wait(t, s.begun)
+		ended(t)
 	})
 	t.Run("compressed", func(t *testing.T) {
 		k, _ := open(t, c, grpc.UseCompressor(gzip.Name))
 		k.say(make([]byte, 1000))
 		k.ends(codes.Unimplemented, "compressed")
-		wait(t, s.begun)
+		ended(t)
 	})
 	t.Run("another method", func(t *testing.T) {
 		err := c.Invoke(t.Context(), "/test.Other/Do", &healthpb.HealthCheckRequest{}, &healthpb.HealthCheckResponse{})
@@ -204,7 +212,7 @@ func TestEnds(t *testing.T) {
 	})
 	select {
 	case <-s.ended:
-		t.Error("told of an end that it knew")
+		t.Error("told of an end twice")
 	default:
 	}
 }

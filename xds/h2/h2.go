@@ -27,14 +27,16 @@ import (
 // wait.
 type Handler func(*Stream) Receiver
 
-// Receiver takes what a client says on a stream. Its methods are called one at a
-// time, by the connection's reader, and must not wait.
+// Receiver takes what a client says on a stream. Its methods must not wait.
 type Receiver interface {
 	// Receive takes a message, which is the callee's only during the call.
-	// An error ends the stream with its gRPC status.
+	// An error ends the stream with its gRPC status. It is called by the
+	// connection's reader.
 	Receive(message []byte) error
-	// Ended tells that the client or the connection has ended the stream. It
-	// is not called where Receive or [Stream.End] did.
+	// Ended tells that the stream has ended, whoever ended it. It is called
+	// exactly once for each Receiver, after the last Receive has returned or,
+	// where [Stream.End] is called meanwhile, beside it: by whoever ended the
+	// stream, who holds nothing of this package's.
 	Ended()
 }
 

@@ -78,7 +78,7 @@ type scene struct {
 	t       testing.TB
 	address string
 	begun   chan *h2.Stream
-	ended   chan *h2.Stream // by the client, or the connection
+	ended   chan *h2.Stream
 	served  chan error
 }
 

@@ -16,7 +16,7 @@ type Stream struct {
 	id       uint32
 	ctx      context.Context
 	cancel   context.CancelFunc
-	receiver Receiver // of the reader
+	receiver Receiver // set once, by the reader, who holds conn.mu then
 
 	// Of the reader alone: the message that comes in.
 	header  [prefixLen]byte
@@ -30,7 +30,8 @@ type Stream struct {
 	window     int64    // what may be sent; less than 0 after SETTINGS that took away
 	begun      bool     // headers were sent
 	clientDone bool     // the client says nothing more
-	ended      bool     // the receiver is not told any more
+	ended      bool     // the receiver gets nothing more
+	told       bool     // it knows
 	trailers   []byte   // go after pending; nil: not yet
 	closed     bool     // it is of no connection any more
 }
@@ -88,11 +89,12 @@ func (s *Stream) beginLocked() {
 // has gone out; nil: OK. The context ends at once.
 func (s *Stream) End(err error) {
 	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
 	if !s.closed && s.trailers == nil {
 		s.endLocked(err)
 		s.conn.pushLocked()
 	}
+	s.conn.mu.Unlock()
+	s.tell()
 }
 
 func (s *Stream) endLocked(err error) {
@@ -109,15 +111,34 @@ func (s *Stream) endLocked(err error) {
 	s.cancel()
 }
 
-// over tells the receiver of the end, if it does not know.
+// over ends the stream for its receiver.
 func (s *Stream) over() {
 	s.conn.mu.Lock()
-	told := s.ended
 	s.ended = true
 	s.conn.mu.Unlock()
-	if !told && s.receiver != nil {
+	s.tell()
+}
+
+// tell tells the receiver that the stream has ended, if it has one, and does not
+// know. Whatever ends a stream comes here.
+func (s *Stream) tell() {
+	s.conn.mu.Lock()
+	ended := s.ended || s.closed
+	told := s.told || s.receiver == nil || !ended
+	s.told = s.told || !told
+	s.conn.mu.Unlock()
+	if !told {
 		s.receiver.Ended()
 	}
+}
+
+// serve gives the stream its receiver, which may have ended it already.
+func (s *Stream) serve(handler Handler) {
+	r := handler(s)
+	s.conn.mu.Lock()
+	s.receiver = r
+	s.conn.mu.Unlock()
+	s.tell()
 }
 
 // closeLocked lets go of what the stream has.
