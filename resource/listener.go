@@ -24,6 +24,7 @@ type listener struct {
 	target   definition.Target // what filters are attached by
 	http     bool              // there is a place for filters
 	own      []string          // slots for Wasm filters it was written with
+	static   []string          // slots for other extensions
 	clusters []*Resource       // of its upstreams
 
 	with *memo[*Listener] // by its slots
@@ -67,6 +68,7 @@ func newListener(m *listenerv3.Listener, target definition.Target) (*listener, e
 		l.http = true
 	}
 	l.own = slices.Sorted(maps.Keys(own))
+	l.static = staticSlots(m)
 	return l, nil
 }
 
@@ -83,7 +85,7 @@ func (l *listener) slotted(filters []*filter) *Listener {
 }
 
 func (l *listener) insert(filters []*filter) *Listener {
-	out := &Listener{Resource: l.bare, Slots: slices.Clone(l.own)}
+	out := &Listener{Resource: l.bare, Slots: slices.Clone(l.own), Static: l.static}
 	if len(filters) == 0 {
 		return out
 	}

@@ -34,6 +34,10 @@ const (
 type Listener struct {
 	*Resource
 	Slots []string // names, sorted
+
+	// Static are its slots for extensions of other kinds, sorted: Envoy waits
+	// for their contents, too, and may refuse them.
+	Static []string
 }
 
 // Filter is a Wasm filter as resources. Its slot is the entry in the serving

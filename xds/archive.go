@@ -30,6 +30,7 @@ type archived struct {
 	Name    string   `json:"name"`
 	Version string   `json:"version"`
 	Slots   []string `json:"slots,omitempty"`
+	Static  []string `json:"static,omitempty"`
 	Value   []byte   `json:"value"`
 }
 
@@ -92,7 +93,7 @@ func readArchived(path string) (*resource.Listener, error) {
 	if r.Version != resource.VersionOf(c.Value) {
 		return nil, errors.New("its content is not what was written")
 	}
-	return &resource.Listener{Resource: r, Slots: c.Slots}, nil
+	return &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}, nil
 }
 
 // sent is told of each listener that is sent for the first time. It does not
@@ -120,7 +121,7 @@ func (a *archive) run(ctx context.Context) {
 }
 
 func (a *archive) write(l *resource.Listener) error {
-	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Value: l.Value})
+	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Static: l.Static, Value: l.Value})
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (a *archive) add(t Type, items []item) {
 	a.mu.Unlock()
 	for _, it := range fresh {
 		if added != nil && t == Listener {
-			added(&resource.Listener{Resource: it.res, Slots: it.slots})
+			added(it.listener())
 		}
 	}
 }
@@ -107,7 +107,7 @@ func (sp *Space) Sent() []*resource.Listener {
 	var out []*resource.Listener
 	for key, it := range maps.All(sp.known.items) {
 		if key.typ == Listener {
-			out = append(out, &resource.Listener{Resource: it.res, Slots: it.slots})
+			out = append(out, it.listener())
 		}
 	}
 	slices.SortFunc(out, func(a, b *resource.Listener) int { return strings.Compare(a.Name+a.Version, b.Name+b.Version) })

@@ -2,6 +2,7 @@ package swap_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 		}
 	}
 	for i := range all {
-		e := newModel(delta, func(string) bool { return false })
+		e := newModel(delta, rand.New(rand.NewPCG(1, 1)), func(string) bool { return false })
 		for sha := range w.modules {
 			e.cache[sha] = &modelCode{here: true}
 		}

@@ -10,8 +10,10 @@ import (
 	"wasmxds/resource"
 )
 
-// nextExtensions fills the slots with what is primed, all in one response,
-// and else primes.
+// nextExtensions fills the slots with what is primed, all in one response.
+// What Envoy may refuse comes when nothing waits that a NACK would end the wait
+// of: other extensions, which may be what a listener waits for itself, and then
+// filters to prime.
 func (m *Machine) nextExtensions(now time.Time) *Response {
 	s := &m.subs[Extension]
 	if s.names == nil || !m.clustersSettled(now) {
@@ -20,7 +22,14 @@ func (m *Machine) nextExtensions(now time.Time) *Response {
 	if changed := m.slots(now); len(changed) > 0 {
 		return m.space.step(s.have, Extension, m.delta, changed, nil)
 	}
-	if m.subs[Listener].flight != nil || m.warming(now) {
+	waits := m.waits(now)
+	if m.subs[Listener].flight != nil || waits == forFilter {
+		return nil
+	}
+	if it, ok := m.nextWritten(now, waits); ok {
+		return m.space.step(s.have, Extension, m.delta, []item{it}, nil)
+	}
+	if waits != forNothing {
 		return nil
 	}
 	if m.soiled(now) {
@@ -38,7 +47,7 @@ func (m *Machine) slots(now time.Time) []item {
 	var changed []item
 	for _, name := range m.behind() {
 		it, ok := m.slotItem(name, now)
-		if !ok || m.held(Extension, name, it.version, now) {
+		if !ok || it.written || m.held(Extension, name, it.version, now) {
 			continue
 		}
 		if have, ok := m.subs[Extension].have.find(name); ok && have.is(it) && !slices.Contains(m.dirty, name) {

@@ -14,7 +14,10 @@ import (
 // put in place.
 func (m *Machine) nextListeners(now time.Time) *Response {
 	s := &m.subs[Listener]
-	if !m.clustersSettled(now) || m.twinInFlight() || m.soiled(now) {
+	if !m.clustersSettled(now) || m.doubtInFlight() || m.soiled(now) {
+		return nil
+	}
+	if tr, _ := m.restorable(); tr != nil {
 		return nil
 	}
 	changed, gone, ok := m.listenerChanges(now)
@@ -26,12 +29,6 @@ func (m *Machine) nextListeners(now time.Time) *Response {
 		return nil
 	}
 	return r
-}
-
-// twinInFlight: a NACK would end the wait of listeners that warm.
-func (m *Machine) twinInFlight() bool {
-	f := m.subs[Extension].flight
-	return f != nil && slices.ContainsFunc(f.changed, func(it item) bool { return isTwin(it.name) })
 }
 
 // soiled tells whether the primer is about to change while some twin's newest
@@ -85,6 +82,7 @@ func (m *Machine) listenerChanges(now time.Time) (changed []item, gone []string,
 		}
 		unsettled = true
 	}
+	changed = m.inTurn(changed, now)
 	for _, name := range m.obsolete(Listener) {
 		if name != resource.PrimerListener {
 			gone = append(gone, name)
@@ -201,15 +199,27 @@ func (m *Machine) inUse(slot string) bool {
 	return slices.ContainsFunc(m.subs[Listener].have.items, func(l item) bool { return slices.Contains(l.slots, slot) })
 }
 
+// wait is what a listener that warms waits for.
+type wait uint8
+
+const (
+	forNothing wait = iota
+	forStatic       // only what Envoy may refuse
+	forFilter       // a slot's content that is primed
+)
+
 // warming tells whether some listener waits for a slot's content that can be
-// given. It gets it before anything is sent that may be NACKed: in
-// state-of-the-world ADS one NACK ends the wait of all.
-func (m *Machine) warming(now time.Time) bool {
+// given. It gets it before anything else is sent that may be NACKed: one NACK
+// ends the wait of all.
+func (m *Machine) warming(now time.Time) bool { return m.waits(now) != forNothing }
+
+// waits tells what listeners wait for.
+func (m *Machine) waits(now time.Time) wait {
 	listeners, slots := m.subs[Listener].have, m.subs[Extension].have
 	if !now.Before(m.warmEnd) || slots.fills.Load() == listeners {
-		return false
+		return forNothing
 	}
-	filled := true
+	filled, waits := true, forNothing
 	for _, l := range listeners.items {
 		for _, slot := range l.slots {
 			if _, ok := slots.find(slot); ok || isTwin(slot) {
@@ -217,14 +227,23 @@ func (m *Machine) warming(now time.Time) bool {
 			}
 			filled = false
 			if _, ok := m.slotItem(slot, now); ok {
-				return true
+				return forFilter
+			}
+		}
+		for _, slot := range l.static {
+			if _, ok := slots.find(slot); ok {
+				continue
+			}
+			filled = false
+			if m.toCome(slot, now) {
+				waits = forStatic
 			}
 		}
 	}
 	if filled {
 		slots.fills.Store(listeners)
 	}
-	return false
+	return waits
 }
 
 // gateOpens tells whether a fresh Envoy has all it is to have, or all but what

@@ -175,9 +175,9 @@ func (m *Machine) remember(r Request, now time.Time) {
 		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
 	} else {
 		items = parse(r.Version)
-		if r.Type == Extension {
-			items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.name) })
-		}
+	}
+	if r.Type == Extension {
+		items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.name) })
 	}
 	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
 	s.unknown = len(items) == 0 && r.Version != ""
@@ -207,7 +207,7 @@ func (m *Machine) resolve(t Type) {
 		}
 	}
 	s.have = m.space.view(t, items)
-	if !m.delta && (t.wholeState() || t == Extension) {
+	if neededAgain(t, m.delta) {
 		m.space.known.add(t, found) // as if this server had sent it
 	}
 }
@@ -236,12 +236,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	}
 	switch t {
 	case Extension:
-		m.lost = nil
-		for _, it := range r.to.items { // as its version tells
-			if s.have != r.to && !s.have.has(it) {
-				m.lost = append(m.lost, it.name)
-			}
-		}
+		m.lose(r)
 		m.took(r.changed, before)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)

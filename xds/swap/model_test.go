@@ -3,6 +3,7 @@ package swap_test
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -23,6 +24,7 @@ import (
 type model struct {
 	delta bool
 	bad   func(sha string) bool // a module that Envoy refuses to start
+	rng   *rand.Rand            // for the order in which Envoy takes up what came in one response
 
 	clusters  map[string]string
 	listeners map[string]*modelListener // that take requests
@@ -48,6 +50,8 @@ type modelListener struct {
 	value string
 	slots []string
 	gated bool
+
+	unusable bool // since one of its extensions was refused, until it has all
 }
 
 // modelSlot is a FilterConfigSubscription of Envoy's.
@@ -55,12 +59,13 @@ type modelSlot struct {
 	last    string // typed_config of the newest content, refused or not
 	active  string // ... of the one in use; "": none
 	waiting bool   // listeners that warm wait for it
+	refused bool   // all that came for it was refused: whoever wrote it is told, and requests are answered 500
 }
 
 type modelCode struct{ fetching, here bool }
 
-func newModel(delta bool, bad func(string) bool) *model {
-	return &model{delta: delta, bad: bad,
+func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
+	return &model{delta: delta, bad: bad, rng: rng,
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
 		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]bool{}}
 }
@@ -245,8 +250,10 @@ func (e *model) setListeners(send swap.Send) string {
 	return ""
 }
 
+// setSlots takes contents up in any order, and none after one that it refuses.
 func (e *model) setSlots(resources []*resource.Resource) string {
-	var failed string
+	resources = slices.Clone(resources)
+	e.rng.Shuffle(len(resources), func(i, j int) { resources[i], resources[j] = resources[j], resources[i] })
 	for _, r := range resources {
 		s := e.slots[r.Name]
 		if s == nil {
@@ -257,23 +264,33 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 			continue // taken for what it has, refused or not
 		}
 		s.last = content
-		if sha != "" && !e.load(r.Name, sha) {
-			failed = "Unable to create Wasm plugin " + strings.TrimPrefix(r.Name, "primer/")
-			s.waiting = false
+		refused := ""
+		switch {
+		case sha != "" && !e.load(r.Name, sha):
+			refused = "Unable to create Wasm plugin " + strings.TrimPrefix(r.Name, "primer/")
 			if !strings.HasPrefix(r.Name, "primer/") && e.asked[swap.Listener] {
 				e.breaks("the serving slot %s was given what this Envoy refuses", r.Name)
 			}
-			continue
+		case strings.Contains(content, refusedStatic):
+			refused = "Protobuf message (type google.protobuf.StringValue) has unknown fields"
+			s.refused = s.active == ""
 		}
-		s.active, s.waiting = content, false
-	}
-	if failed != "" && !e.delta {
-		for _, s := range e.slots {
-			s.waiting = false // one NACK ends all waits
+		if refused != "" {
+			for _, s := range e.slots {
+				s.waiting = false // one NACK ends all waits
+			}
+			return refused
 		}
+		s.active, s.waiting, s.refused = content, false, false
 	}
-	return failed
+	return ""
 }
+
+// statics are the names of extensions that are sent as they are written.
+var statics = []string{"rules", "limit"}
+
+// refusedStatic is in what Envoy refuses though it needs no module.
+const refusedStatic = "refused"
 
 // load is createWasm with nack_on_code_cache_miss.
 func (e *model) load(name, sha string) bool {
@@ -329,7 +346,15 @@ func (e *model) serve() {
 		return
 	}
 	for name, l := range e.listeners {
+		if slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].refused }) {
+			l.unusable = true
+		} else if !slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].active == "" }) {
+			l.unusable = false
+		}
 		for _, n := range l.slots {
+			if l.unusable && slices.Contains(statics, n) {
+				continue // it answers 500 in any case
+			}
 			if name != resource.PrimerListener && e.slots[n].active == "" {
 				e.breaks("listener %s serves without filter %s", name, n)
 			}

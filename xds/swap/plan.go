@@ -62,7 +62,9 @@ func (m *Machine) lookup(t Type, name string) (item, bool) {
 	if !ok {
 		return item{}, false
 	}
-	return plain(list[i]), true
+	it := plain(list[i])
+	it.written = t == Extension
+	return it, true
 }
 
 // filterItem is the content of f's slot, or of its twin, at an attempt.
@@ -80,8 +82,13 @@ func plain(r *resource.Resource) item {
 
 func listenerItem(l *resource.Listener) item {
 	it := plain(l.Resource)
-	it.slots = l.Slots
+	it.slots, it.static = l.Slots, l.Static
 	return it
+}
+
+// listener is what listenerItem was made of.
+func (i item) listener() *resource.Listener {
+	return &resource.Listener{Resource: i.res, Slots: i.slots, Static: i.static}
 }
 
 // filter finds a filter of the snapshot by its name.

@@ -3,6 +3,7 @@ package swap_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -59,6 +60,9 @@ type play struct {
 	filters  []string
 	broken   map[string]string // filter → "missing" or "bad"
 	timeout  int
+	statics  map[string]int    // → version, of extensions that are sent as they are written
+	refused  map[string]bool   // those that Envoy refuses
+	slotted  map[string]string // → the listener that has a slot for it
 }
 
 func (p *play) logf(format string, args ...any) {
@@ -74,10 +78,11 @@ func (p *play) run() string {
 	p.versions = map[string]int{}
 	p.broken = map[string]string{}
 	p.badModules = map[string]bool{}
+	p.statics, p.refused, p.slotted = map[string]int{}, map[string]bool{}, map[string]string{}
 	p.filters = []string{"auth", "hello"}[:p.rng.IntN(3)]
 	p.filters = slices.Clone(p.filters)
 	p.snap = p.define(p.t, p.wanted())
-	p.e = newModel(p.delta, func(sha string) bool { return p.badModules[p.modules[sha]] })
+	p.e = newModel(p.delta, p.rng, func(sha string) bool { return p.badModules[p.modules[sha]] })
 	p.connect()
 	for range 40 + p.rng.IntN(160) {
 		p.act(true)
@@ -111,11 +116,46 @@ func (p *play) wanted() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "listener web timeout=%ds %s\n", p.timeout+1, strings.Join(p.filters, " "))
+	for _, name := range slices.Sorted(maps.Keys(p.statics)) {
+		fmt.Fprintf(&b, "static %s v%d", name, p.statics[name])
+		if p.refused[name] {
+			b.WriteString("-" + refusedStatic)
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "listener web timeout=%ds %s%s\n", p.timeout+1, strings.Join(p.filters, " "), p.staticsOf("web"))
 	if p.extra {
-		fmt.Fprintf(&b, "listener web2 %s\n", strings.Join(p.filters[:len(p.filters)/2], " "))
+		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(p.filters[:len(p.filters)/2], " "), p.staticsOf("web2"))
 	}
 	return b.String()
+}
+
+// staticsOf are the slots of a listener for other extensions.
+func (p *play) staticsOf(listener string) string {
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(p.slotted)) {
+		if p.slotted[name] == listener {
+			b.WriteString(" static=" + name)
+		}
+	}
+	return b.String()
+}
+
+// changeStatic changes an extension that is sent as it is written, or the
+// slots for it.
+func (p *play) changeStatic() {
+	name := statics[p.rng.IntN(len(statics))]
+	switch _, there := p.statics[name]; {
+	case there && p.rng.IntN(4) == 0:
+		delete(p.slotted, name) // nothing takes it any more
+	case there && p.rng.IntN(4) == 0:
+		p.statics[name] = max(1, p.statics[name]-1) // back again
+		p.refused[name] = false
+	default:
+		p.statics[name]++
+		p.refused[name] = p.rng.IntN(3) == 0
+		p.slotted[name] = []string{"web", "web2"}[p.rng.IntN(2)]
+	}
 }
 
 func (p *play) connect() {
@@ -178,7 +218,7 @@ func (p *play) deliver() {
 	if r.Nonce != "" && r.Nonce == swap.FormatNonce(p.open[r.Type]) {
 		delete(p.open, r.Type)
 	}
-	p.logf("%s request nonce=%s failed=%t %s names=%v +%v -%v version=%q", r.Type, r.Nonce, r.Failed, r.Error, r.Names, r.Subscribe, r.Unsubscribe, r.Version)
+	p.logf("%s request nonce=%s failed=%t %s names=%v +%v -%v version=%q has=%v", r.Type, r.Nonce, r.Failed, r.Error, r.Names, r.Subscribe, r.Unsubscribe, r.Version, r.Initial)
 	p.step(r)
 }
 
@@ -237,6 +277,8 @@ func (p *play) change() {
 			p.versions[name]++
 			p.broken[name] = []string{"", "", "missing"}[p.rng.IntN(3)]
 		}
+	case n < 8 && p.rng.IntN(4) > 0:
+		p.changeStatic()
 	case n < 8:
 		p.extra = !p.extra
 	default:
@@ -269,7 +311,7 @@ func (p *play) cut() {
 
 func (p *play) restart() {
 	p.logf("Envoy starts anew")
-	p.e = newModel(p.delta, p.e.bad)
+	p.e = newModel(p.delta, p.rng, p.e.bad)
 	p.connect()
 }
 
@@ -281,6 +323,12 @@ func (p *play) end() string {
 		if p.broken[f] != "" {
 			p.versions[f]++
 			p.broken[f] = ""
+		}
+	}
+	for name := range p.refused {
+		if p.refused[name] {
+			p.statics[name]++
+			p.refused[name] = false
 		}
 	}
 	p.publish()
@@ -331,6 +379,16 @@ func (p *play) done() string {
 		want, _ := decodeExtension(p.catalog.Filter(f.Name).Slot(0))
 		if got := p.e.slots[f.Name]; got == nil || stripTimeout(got.active) != stripTimeout(want) {
 			return fmt.Sprintf("filter %s is said to run and does not", f.Name)
+		}
+	}
+	for name, listener := range p.slotted {
+		if listener == "web2" && !p.extra {
+			continue
+		}
+		i := slices.IndexFunc(p.snap.Static, func(r *resource.Resource) bool { return r.Name == name })
+		want, _ := decodeExtension(p.snap.Static[i])
+		if got := p.e.slots[name]; got == nil || got.active != want {
+			return fmt.Sprintf("the extension %s is not the newest", name)
 		}
 	}
 	for _, l := range p.snap.Listeners {

@@ -89,6 +89,9 @@ func (m *Machine) every(t Type) []*resource.Resource {
 // refusal is the message of the NACK of what was sent last.
 func (m *Machine) refusal(t Type, name, wanted string) (message string, refused bool) {
 	if t == Extension {
+		if tr := m.try(t, name); tr != nil && tr.written && tr.version == wanted {
+			return tr.message, true
+		}
 		if !slices.Contains(m.dirty, name) {
 			return "", false
 		}

@@ -117,8 +117,8 @@ func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string
 		r.Removed = gone
 	} else if t.wholeState() {
 		carried = r.to.items
-		sp.known.add(t, changed)
-	} else if t == Extension {
+	}
+	if neededAgain(t, delta) {
 		sp.known.add(t, changed)
 	}
 	for _, it := range carried {
@@ -129,6 +129,11 @@ func (sp *Space) step(v *View, t Type, delta bool, changed []item, gone []string
 	v.steps = append(v.steps, weak.Make(r))
 	return r
 }
+
+// neededAgain tells whether what an Envoy was sent may be needed in bytes when
+// it comes again: for a response that is whole, or for a slot that a listener
+// waits for.
+func neededAgain(t Type, delta bool) bool { return t == Extension || !delta && t.wholeState() }
 
 func sameResource(a, b item) bool {
 	return a.is(b) && a.res == b.res && a.filter == b.filter

@@ -148,10 +148,31 @@ func (m *Machine) prune(t Type) {
 	}
 }
 
-// Lost are names of ECDS resources that a state-of-the-world Envoy has dropped
-// since its newest ACK. When it comes again it repeats the version of that ACK,
-// which still tells of them.
+// Lost are names of ECDS resources that the Envoy will say it has when it comes
+// again, though it has not: in state of the world what it has dropped since its
+// newest ACK, the version of which it repeats; in delta what came when it no
+// longer asked for it.
 func (m *Machine) Lost() []string { return m.lost }
+
+// lose notes what the ACK of r tells of that the Envoy has not.
+func (m *Machine) lose(r *Response) {
+	s := &m.subs[Extension]
+	if !m.delta {
+		m.lost = nil
+		for _, it := range r.to.items { // as its version tells
+			if s.have != r.to && !s.have.has(it) {
+				m.lost = append(m.lost, it.name)
+			}
+		}
+		return
+	}
+	for _, it := range r.changed {
+		m.lost = slices.DeleteFunc(m.lost, func(n string) bool { return n == it.name })
+		if !m.wants(Extension, it.name) {
+			m.lost = append(m.lost, it.name)
+		}
+	}
+}
 
 // unmark drops what is noted of names that the Envoy no longer asks for.
 func (m *Machine) unmark(t Type) {
@@ -159,6 +180,7 @@ func (m *Machine) unmark(t Type) {
 		return
 	}
 	m.tracked = tracked{}
+	m.forgetWritten()
 	m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return !m.wants(t, n) })
 	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
 }

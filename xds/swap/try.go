@@ -42,6 +42,8 @@ type try struct {
 	onlySlot  bool  // the slot was NACKed, not the twin
 	alone     bool  // it was NACKed together with others
 	told      Stage // that it has come to nothing
+	written   bool  // sent as it is written, and refused: not sent again
+	restored  bool  // ... and replaced by what Envoy had
 }
 
 func (m *Machine) try(t Type, name string) *try {
@@ -56,7 +58,7 @@ func (m *Machine) try(t Type, name string) *try {
 // held tells whether this very version was NACKed and is not due again.
 func (m *Machine) held(t Type, name, version string, now time.Time) bool {
 	tr := m.try(t, name)
-	return tr != nil && tr.version == version && now.Before(tr.due)
+	return tr != nil && tr.version == version && (tr.written || now.Before(tr.due))
 }
 
 // tracked is what track looks at, but for what answers change.
@@ -144,6 +146,7 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 		refused = r.changed
 	}
 	for _, it := range refused {
+		m.soilStatic(it)
 		tr := m.try(t, it.name)
 		if tr == nil {
 			tr = &try{typ: t, name: it.name, since: now}
@@ -194,6 +197,10 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	tr.attempt++
 	if tr.version != it.version {
 		return // superseded while it was under way
+	}
+	if it.written {
+		tr.refusedWritten(message)
+		return
 	}
 	tr.message = message
 	if !alone {

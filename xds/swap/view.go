@@ -21,6 +21,8 @@ type item struct {
 	res     *resource.Resource // nil: told by a reconnecting Envoy, bytes unknown
 	filter  *resource.Filter   // of an ECDS resource that is a Wasm filter
 	slots   []string           // of a listener; of the primer: twins
+	static  []string           // of a listener: its slots for what is sent as it is written
+	written bool               // an ECDS resource that is sent as it is written; Envoy may refuse it
 }
 
 func (i item) is(o item) bool { return i.name == o.name && i.version == o.version }

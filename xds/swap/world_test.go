@@ -11,6 +11,12 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
@@ -19,10 +25,12 @@ import (
 // world is what is wanted, in a few words a line:
 //
 //	filter NAME VERSION [module=M] [open] [missing]
-//	listener NAME [VERSION] [FILTER...]
-//	cluster NAME
+//	static NAME VERSION
+//	listener NAME [timeout=T] [FILTER...] [static=NAME...]
 //
-// A filter's module is named by its name and version where none is given.
+// A filter's module is named by its name and version where none is given. A
+// static is another extension's configuration, as it is written; a listener
+// that has slots for some is a raw one.
 type world struct {
 	catalog *resource.Catalog
 	labels  map[string]string // resource version → what the script calls it
@@ -46,15 +54,25 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 			f := w.filter(word[1], word[2], word[3:])
 			set.Filters = append(set.Filters, f)
 			names[word[1]] = word[2]
+		case "static":
+			set.Resources = append(set.Resources, static(word[1], word[2]))
+			names[word[1]] = word[2]
 		case "listener":
+			var statics []string
 			l := &definition.Listener{Name: word[1], Address: "127.0.0.1:0", Direction: definition.Inbound,
 				Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9000", Weight: 1}}}}}
 			for _, f := range word[2:] {
 				if v, ok := strings.CutPrefix(f, "timeout="); ok {
 					l.Routes[0].Timeout = v
+				} else if v, ok := strings.CutPrefix(f, "static="); ok {
+					statics = append(statics, v)
 				} else {
 					in[f] = append(in[f], word[1])
 				}
+			}
+			if len(statics) > 0 {
+				set.Resources = append(set.Resources, rawListener(l, statics))
+				continue
 			}
 			set.Listeners = append(set.Listeners, l)
 		default:
@@ -77,7 +95,42 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 			w.named[name+" "+v] = f.Version
 		}
 	}
-	return w.catalog.Snapshot(definition.Node{ID: "envoy"})
+	snap := w.catalog.Snapshot(definition.Node{ID: "envoy"})
+	for _, r := range snap.Static {
+		w.labels[r.Version] = names[r.Name]
+		w.named[r.Name+" "+names[r.Name]] = r.Version
+	}
+	return snap
+}
+
+// static is the configuration of an extension that is not a Wasm filter.
+func static(name, version string) *definition.Resource {
+	return &definition.Resource{TypeURL: resource.ExtensionType, Name: name,
+		Message: &corev3.TypedExtensionConfig{Name: name, TypedConfig: text(name + " " + version)}}
+}
+
+// rawListener is l as an Envoy resource, with slots for statics.
+func rawListener(l *definition.Listener, statics []string) *definition.Resource {
+	router, err := anypb.New(&routerv3.Router{})
+	must(err)
+	hcm := &hcmv3.HttpConnectionManager{StatPrefix: l.Name + l.Routes[0].Timeout, RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{}}}
+	for _, name := range statics {
+		hcm.HttpFilters = append(hcm.HttpFilters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{
+			ConfigDiscovery: &corev3.ExtensionConfigSource{
+				ConfigSource: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}},
+				TypeUrls:     []string{text("").TypeUrl},
+			}}})
+	}
+	hcm.HttpFilters = append(hcm.HttpFilters, &hcmv3.HttpFilter{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: router}})
+	manager, err := anypb.New(hcm)
+	must(err)
+	return &definition.Resource{TypeURL: resource.ListenerType, Name: l.Name, Message: &listenerv3.Listener{
+		Name: l.Name,
+		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+			Address: "127.0.0.1", PortSpecifier: &corev3.SocketAddress_PortValue{}}}},
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
+			Name: "envoy.filters.network.http_connection_manager", ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: manager}}}}},
+	}}
 }
 
 func (w *world) filter(name, version string, more []string) *module.Filter {

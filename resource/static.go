@@ -1,0 +1,41 @@
+package resource
+
+import (
+	"slices"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+)
+
+// staticSlots are the names that m takes from ECDS over this stream, but for
+// Wasm filters: of listener, network and HTTP filters.
+func staticSlots(m *listenerv3.Listener) []string {
+	var names []string
+	add := func(name string, from *corev3.ExtensionConfigSource) {
+		source := from.GetConfigSource()
+		if (source.GetAds() != nil || source.GetSelf() != nil) && !slices.Contains(from.GetTypeUrls(), wasmType) {
+			names = append(names, name)
+		}
+	}
+	for _, f := range m.GetListenerFilters() {
+		add(f.GetName(), f.GetConfigDiscovery())
+	}
+	for _, chain := range append(slices.Clip(m.GetFilterChains()), m.GetDefaultFilterChain()) {
+		for _, f := range chain.GetFilters() {
+			add(f.GetName(), f.GetConfigDiscovery())
+		}
+	}
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			continue // newListener has said so
+		}
+		for _, chain := range filterChains(hcm) {
+			for _, f := range *chain {
+				add(f.GetName(), f.GetConfigDiscovery())
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
