@@ -184,10 +184,12 @@ func (m *Machine) slotStays(name string) bool {
 	if f == nil {
 		return true
 	}
-	for _, at := range []string{name, f.TwinName} {
-		if _, ok := m.subs[Extension].have.find(at); ok && m.inUse(at) {
-			return true
-		}
+	have := m.subs[Extension].have
+	if _, ok := have.find(name); ok && m.inUse(name) {
+		return true
+	}
+	if twin, ok := have.find(f.TwinName); ok && twin.filter != nil && m.inUse(f.TwinName) {
+		return true // not one of which only the version is known
 	}
 	return f.OnFailure == definition.Open // what does nothing can be had at any time
 }
