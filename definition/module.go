@@ -76,6 +76,7 @@ func (d *doc) moduleURL(path, written string) string {
 		}
 		return fileURL(filepath.Clean(written))
 	}
+	written = ImageURL(written)
 	u, err := url.Parse(written)
 	switch {
 	case err != nil:
@@ -90,7 +91,7 @@ func (d *doc) moduleURL(path, written string) string {
 		d.problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
 	case u.Host == "":
 		d.problem(path, "", "has no host")
-	case scheme == "oci" && strings.Trim(u.Path, "/") == "" && strings.ContainsAny(u.Host, ".:"): // a bare word is an image
+	case scheme == "oci" && strings.Trim(u.Path, "/") == "":
 		d.problem(path, "", "names no repository: oci://registry/repository:tag")
 	}
 	return written

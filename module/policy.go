@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"wasmxds/definition"
 )
 
 // Policy says where modules may come from. Definitions are written by people
@@ -27,7 +29,8 @@ type Policy struct {
 	Schemes []string // of file, http, https, oci; none: all
 	// Hosts of http, https and oci, redirects and token services of
 	// registries included: names, with a leading "*." for all below, or
-	// addresses or prefixes of them, each also with a port. None: all.
+	// addresses or prefixes of them, each also with a port. docker.io stands
+	// for the host that serves it, too. None: all.
 	Hosts []string
 	// RootCAs are whom https and oci origins' certificates must be from; nil:
 	// whom the system trusts.
@@ -58,7 +61,7 @@ func (p Policy) Validate() error {
 
 // CheckURL says why modules may not come from a URL.
 func (p Policy) CheckURL(raw string) error {
-	u, err := url.Parse(raw)
+	u, err := url.Parse(definition.ImageURL(raw))
 	if err != nil {
 		return fmt.Errorf("module URL: %w", err)
 	}
@@ -76,6 +79,9 @@ func (p Policy) check(u *url.URL) error {
 }
 
 func (p Policy) checkHost(scheme, hostport string) error {
+	if scheme == "oci" && hostport == definition.DockerHub {
+		hostport = definition.DockerHubHost // which is asked
+	}
 	host, port := splitPort(hostport)
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443", "oci": "443"}[scheme]
@@ -108,7 +114,7 @@ func matchHost(pattern, host, port string, addr netip.Addr) bool {
 	if below, ok := strings.CutPrefix(name, "*."); ok {
 		return strings.HasSuffix(host, "."+below)
 	}
-	return name == host
+	return name == host || name == definition.DockerHub && host == definition.DockerHubHost
 }
 
 // splitPort tells host and port apart; either may be missing, and an IPv6

@@ -45,7 +45,13 @@ func TestPolicy(t *testing.T) {
 		{some, "https://[2001:db8::1]:8443/", ""},
 		{some, "https://[2001:db8::1]/", "may not come from"},
 		{some, "oci://registry:5000/a/b:c", ""},
-		{some, "oci://registry/a/b:c", "may not come from"},
+		{some, "oci://registry/a/b:c", "may not come from index.docker.io, only from"},
+		{Policy{Hosts: []string{"docker.io"}}, "oci://someone/filter:v1", ""},
+		{Policy{Hosts: []string{"docker.io"}}, "https://index.docker.io/v2/", ""},
+		{Policy{Hosts: []string{"index.docker.io"}}, "oci://filter", ""},
+		{Policy{Hosts: []string{"*.docker.io"}}, "oci://docker.io/someone/filter", ""},
+		{Policy{Hosts: []string{"someone"}}, "oci://someone/filter:v1", "may not come from index.docker.io"},
+		{Policy{Hosts: []string{"docker.io"}}, "https://auth.docker.io/token", "may not come from auth.docker.io"},
 	}
 	for _, test := range tests {
 		err := test.policy.CheckURL(test.url)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -296,7 +297,14 @@ func TestParse(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
 	for url, want := range map[string]Reference{
 		"oci://ghcr.io/a/b":                              {"ghcr.io", "a/b", "latest", ""},
-		"oci://registry/a:v1.2_3":                        {"registry", "a", "v1.2_3", ""},
+		"oci://registry.example/a:v1.2_3":                {"registry.example", "a", "v1.2_3", ""},
+		"oci://someone/a:v1.2_3":                         {"docker.io", "someone/a", "v1.2_3", ""},
+		"oci://someone/a/b":                              {"docker.io", "someone/a/b", "latest", ""},
+		"oci://a:5000@" + digest:                         {"docker.io", "library/a", "5000", digest},
+		"oci://localhost/a":                              {"localhost", "a", "latest", ""},
+		"oci://a:5000/b":                                 {"a:5000", "b", "latest", ""},
+		"oci://index.docker.io/a":                        {"docker.io", "library/a", "latest", ""},
+		"oci://localhost:5000":                           {},
 		"oci://localhost:5000/a/b-c__d.e:x":              {"localhost:5000", "a/b-c__d.e", "x", ""},
 		"oci://[::1]:5000/a@" + digest:                   {"[::1]:5000", "a", "", digest},
 		"oci://r.example/a:v1@" + digest:                 {"r.example", "a", "v1", digest},
@@ -325,6 +333,54 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
+}
+
+// TestDockerHub: an image without a registry is asked for where Docker asks,
+// with what docker login keeps for it.
+func TestDockerHub(t *testing.T) {
+	ref, err := Parse("oci://someone/filter:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, err := ref.remote(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := target.Context().Registry
+	if registry.RegistryStr() != "index.docker.io" || target.Context().RepositoryStr() != "someone/filter" || registry.Scheme() != "https" {
+		t.Errorf("%s, of %s", target, registry)
+	}
+	for _, key := range []string{"https://index.docker.io/v1/", "docker.io", "https://docker.io", "registry-1.docker.io", "index.docker.io"} {
+		k, err := parseSecret([]byte(`{"auths": {"` + key + `": {"auth": "bWU6c2U6Y3JldA=="}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		auth, err := k.Resolve(registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := auth.Authorization(); err != nil || got.Username != "me" || got.Password != "se:cret" {
+			t.Errorf("%s: %+v, %v", key, got, err)
+		}
+	}
+	f := newFetcher(t, Options{Policy: module.Policy{Hosts: []string{"docker.io"}}})
+	asked := &refuser{}
+	f.guarded = &guard{f, f.options.Policy.CheckRequest(asked)}
+	if _, _, err := get(t.Context(), f, module.Request{URL: "oci://someone/filter:v1"}); err == nil || !slices.Equal(asked.urls, []string{"https://index.docker.io/v2/"}) {
+		t.Errorf("asked %q, %v", asked.urls, err)
+	}
+	secret, _ := parseSecret([]byte(`{"auths": {"someone": {"auth": "bWU6c2U6Y3JldA=="}}}`))
+	if auth, _ := secret.Resolve(registry); auth != authn.Anonymous {
+		t.Error("what is for a host of the user's name is sent to Docker Hub")
+	}
+}
+
+// refuser refuses all requests, and keeps their URLs.
+type refuser struct{ urls []string }
+
+func (r *refuser) RoundTrip(request *http.Request) (*http.Response, error) {
+	r.urls = append(r.urls, request.URL.String())
+	return nil, errors.New("refused")
 }
 
 func FuzzParse(f *testing.F) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"wasmxds/definition"
 	"wasmxds/module"
 )
 
@@ -27,8 +28,8 @@ var (
 	digestPattern     = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
 )
 
-// Parse reads an oci:// URL. What precedes the first slash is always the
-// registry; there is no default one.
+// Parse reads an oci:// URL, whose registry may be left out as in
+// [definition.ImageURL].
 func Parse(raw string) (Reference, error) {
 	wrong := func(format string, args ...any) (Reference, error) {
 		return Reference{}, &module.ContentError{
@@ -36,7 +37,7 @@ func Parse(raw string) (Reference, error) {
 			Hint:    "write oci://registry/repository:tag or oci://registry/repository@sha256:…",
 		}
 	}
-	rest, ok := strings.CutPrefix(raw, "oci://")
+	rest, ok := strings.CutPrefix(definition.ImageURL(raw), "oci://")
 	if !ok {
 		return wrong("doesn't begin with oci://")
 	}
@@ -54,9 +55,6 @@ func Parse(raw string) (Reference, error) {
 	}
 	if !repositoryPattern.MatchString(repository) || len(repository) > 255 {
 		return wrong("%q is no repository", repository)
-	}
-	if registry == "docker.io" && !strings.Contains(repository, "/") {
-		repository = "library/" + repository
 	}
 	if !hasTag && !hasDigest {
 		tag = "latest"

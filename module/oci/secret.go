@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
+	"wasmxds/definition"
 	"wasmxds/module"
 )
 
@@ -103,8 +104,8 @@ func hostOf(key string) string {
 		key = rest
 	}
 	host, _, _ := strings.Cut(key, "/")
-	if host == "docker.io" || host == "registry-1.docker.io" {
-		return "index.docker.io"
+	if host == definition.DockerHub || host == "registry-1.docker.io" {
+		return definition.DockerHubHost
 	}
 	return host
 }
