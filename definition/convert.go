@@ -69,7 +69,7 @@ func messageNode(m proto.Message) (*document.Node, error) {
 }
 
 func convertFilter(file *File, f *Filter) (any, error) {
-	if f.Kind == "TypedExtensionConfig" {
+	if f.Kind == "TypedExtensionConfig" || f.Kind == inlineKind {
 		return convertExtension(f)
 	}
 	if err := expressible(f); err != nil {

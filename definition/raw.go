@@ -63,9 +63,16 @@ func readRaw(d *doc) {
 		return
 	}
 	body := d.root.Without("@type")
-	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
+	if !d.message("", body, m) || !d.rawName(m) {
 		return
 	}
+	if l, ok := m.(*listenerv3.Listener); ok && !d.takeInline(l) {
+		return
+	}
+	if !d.validate("", body, m) {
+		return
+	}
+	d.unlooked(m, inlineHint)
 	d.addRaw(m, nil)
 }
 

@@ -118,6 +118,7 @@ func warnings(files []*File, set *Set) []Problem {
 			}
 		}
 		for _, r := range f.Resources {
+			problems = append(problems, f.misses(r, set)...)
 			for _, ref := range references(r) {
 				if !has[[2]string{ref.of, ref.name}] {
 					problems = append(problems, f.problem(r, ref.path, fmt.Sprintf("there is no %s %q", ref.what, ref.name), ref.hint))

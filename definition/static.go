@@ -47,14 +47,14 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 			resources = append(resources, r)
 		}
 	}
-	if len(p.problems) == 0 && len(resources) == 0 {
+	if onlyWarnings(p.problems) && len(resources) == 0 {
 		p.problems = append(p.problems, Problem{File: name, Message: "has no listener", Hint: "write Envoy listeners, as documents or as a list"})
 	}
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
-	if len(p.problems) > 0 {
+	if !onlyWarnings(p.problems) {
 		return nil, p.problems
 	}
-	return resources, nil
+	return resources, p.problems
 }
 
 // static reads one resource of a bootstrap; nil where something is wrong.
@@ -83,6 +83,7 @@ func (d *doc) static() *Resource {
 	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
 		return nil
 	}
+	d.unlooked(m, staticHint)
 	_, name := nameOf(m)
 	return &Resource{TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Name: name, Pos: d.pos(), Message: m}
 }

@@ -25,6 +25,8 @@ func TestParseStatic(t *testing.T) {
 			problems: []string{`f.yaml:1: @type: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration" does not go into a bootstrap, only listeners and clusters do`}},
 		"all at once": {data: "- name: web\n  adress: {}\n- name: two\n  address: {socket_address: {address: a, port_value: 70000}}\n- nome: x\n",
 			problems: []string{"f.yaml:2: adress: unknown field of Listener", "f.yaml:4: address.socket_address.port_value: value must be less than or equal to 65535", "f.yaml:5: nome: unknown field of Listener"}},
+		"Wasm": {data: "name: web\naddress: {pipe: {path: /x}}\nfilter_chains:\n- filters:\n  - name: wasm\n    typed_config:\n      \"@type\": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm\n",
+			want: "web", problems: []string{"f.yaml:6: filter_chains[0].filters[0].typed_config: this Wasm network filter goes to Envoy as it is: its module is not fetched, tried or primed here, and a bad one harms traffic"}},
 		"twice": {data: "- " + web + "\n- " + web + "\n", problems: []string{`f.yaml:2: name: "web" is there already, in line 1`}},
 	} {
 		t.Run(name, func(t *testing.T) {

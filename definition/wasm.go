@@ -83,15 +83,24 @@ func (d *doc) wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 // wasmBody finds the fields of a Wasm filter in a typed_config; nil where it
 // holds something else.
 func wasmBody(path string, n *document.Node) (string, *document.Node) {
+	return bodyOf(path, n, wasmName)
+}
+
+// bodyOf finds the fields of a message of that name in a typed_config, bare or
+// in a TypedStruct, and where they are; nil where it holds something else.
+func bodyOf(path string, n *document.Node, name string) (string, *document.Node) {
+	if n == nil {
+		return "", nil
+	}
 	switch typeName(n.Get("@type")) {
-	case wasmName:
+	case name:
 		return path, n.Without("@type")
 	case "udpa.type.v1.TypedStruct", "xds.type.v3.TypedStruct":
 		inner := n.Get("type_url")
 		if inner == nil {
 			inner = n.Get("typeUrl")
 		}
-		if typeName(inner) == wasmName && n.Get("value") != nil {
+		if typeName(inner) == name && n.Get("value") != nil {
 			return path + ".value", n.Get("value")
 		}
 	}

@@ -75,15 +75,11 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		attach: d.Attach,
 		order:  d.Order,
 	}
-	types := []string{wasmType}
-	if d.OnFailure == definition.Open {
-		types = append(types, passType)
-	}
 	if err := out.setPasses(); err != nil {
 		return nil, err
 	}
-	out.slotEntry = slot(d.Name, types...)
-	out.twinEntry = slot(TwinPrefix+d.Name, wasmType, passType)
+	out.slotEntry = definition.Slot(d.Name, d.OnFailure == definition.Open)
+	out.twinEntry = definition.Slot(TwinPrefix+d.Name, true)
 	if !f.Ready() {
 		out.Missing, out.Coming = f.Reason, f.State == module.Fetching
 		if out.Missing == "" {

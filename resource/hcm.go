@@ -76,18 +76,6 @@ func isWasmSlot(f *hcmv3.HttpFilter) bool {
 	return slices.Contains(f.GetConfigDiscovery().GetTypeUrls(), wasmType)
 }
 
-// slot is an HTTP filter whose configuration comes over ADS. Without a time
-// limit: a listener that waits for a filter never goes live without it.
-func slot(name string, typeURLs ...string) *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{
-		Name: name,
-		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: ads(),
-			TypeUrls:     typeURLs,
-		}},
-	}
-}
-
 func ads() *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},

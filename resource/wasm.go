@@ -18,8 +18,6 @@ import (
 
 const (
 	wasmType = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
-	// passType is a filter that, without mutations, does nothing.
-	passType = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 	runtime  = "envoy.wasm.runtime.v8"
 )
 

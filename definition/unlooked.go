@@ -1,0 +1,98 @@
+package definition
+
+import (
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+)
+
+// wasmExtensions are the messages that hold a Wasm plugin, for people.
+var wasmExtensions = map[string]string{
+	wasmName: "HTTP filter",
+	"envoy.extensions.filters.network.wasm.v3.Wasm":         "network filter",
+	"envoy.extensions.access_loggers.wasm.v3.WasmAccessLog": "access logger",
+	"envoy.extensions.stat_sinks.wasm.v3.Wasm":              "stats sink",
+	"envoy.extensions.wasm.v3.WasmService":                  "service",
+}
+
+// What to do about a plugin that is not looked after.
+const (
+	inlineHint = "only HTTP filters of connection managers whose code is remote or local.filename are looked after"
+	staticHint = "an HTTP filter is looked after where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
+)
+
+// unlooked warns of Wasm plugins in m that Envoy gets as they are.
+func (d *doc) unlooked(m proto.Message, hint string) {
+	findAnys(m.ProtoReflect(), nil, func(a *anypb.Any, steps []string) {
+		name := a.GetTypeUrl()[strings.LastIndex(a.GetTypeUrl(), "/")+1:]
+		if inner := structType(a); inner != "" {
+			name = inner
+		}
+		what, ok := wasmExtensions[name]
+		if !ok || builtIn(a) {
+			return
+		}
+		d.warn(d.root.Locate(steps), hint,
+			"this Wasm %s goes to Envoy as it is: its module is not fetched, tried or primed here, and a bad one harms traffic", what)
+	})
+}
+
+// structType is what a TypedStruct holds; "" for any other message.
+func structType(a *anypb.Any) string {
+	m, err := a.UnmarshalNew()
+	if err != nil {
+		return ""
+	}
+	url := ""
+	switch s := m.(type) {
+	case *udpav1.TypedStruct:
+		url = s.GetTypeUrl()
+	case *xdsv3.TypedStruct:
+		url = s.GetTypeUrl()
+	}
+	return url[strings.LastIndex(url, "/")+1:]
+}
+
+// builtIn says whether the plugin is a part of Envoy, and has no module.
+func builtIn(a *anypb.Any) bool {
+	m := &wasmv3.Wasm{}
+	return a.UnmarshalTo(m) == nil && m.GetConfig().GetVmConfig().GetRuntime() == "envoy.wasm.runtime.null"
+}
+
+// findAnys finds the Anys in m, also those within others, and where they are.
+func findAnys(m protoreflect.Message, at []string, found func(*anypb.Any, []string)) {
+	if a, ok := m.Interface().(*anypb.Any); ok {
+		found(a, at)
+		if inner, err := a.UnmarshalNew(); err == nil {
+			findAnys(inner.ProtoReflect(), at, found)
+		}
+		return
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		steps := append(at[:len(at):len(at)], fd.TextName())
+		switch {
+		case fd.IsMap():
+			if fd.MapValue().Message() != nil {
+				v.Map().Range(func(key protoreflect.MapKey, v protoreflect.Value) bool {
+					findAnys(v.Message(), append(steps[:len(steps):len(steps)], key.String()), found)
+					return true
+				})
+			}
+		case fd.Message() == nil:
+		case fd.IsList():
+			for i := range v.List().Len() {
+				findAnys(v.List().Get(i).Message(), append(steps[:len(steps):len(steps)], strconv.Itoa(i)), found)
+			}
+		default:
+			findAnys(v.Message(), steps, found)
+		}
+		return true
+	})
+}
