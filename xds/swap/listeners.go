@@ -198,7 +198,9 @@ func (m *Machine) slotStays(name string) bool {
 // primer the twin. One that none holds any more it is about to let go, with its
 // content, though it has not said so yet.
 func (m *Machine) inUse(slot string) bool {
-	return slices.ContainsFunc(m.subs[Listener].have.items, func(l item) bool { return slices.Contains(l.slots, slot) })
+	return slices.ContainsFunc(m.subs[Listener].have.items, func(l item) bool {
+		return slices.Contains(l.slots, slot) || slices.Contains(l.static, slot)
+	})
 }
 
 // wait is what a listener that warms waits for.

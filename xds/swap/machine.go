@@ -240,6 +240,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		m.took(r.changed, before)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)
+		m.loseUnused()
 	}
 }
 

@@ -164,11 +164,27 @@ func (m *Machine) lose(r *Response) {
 				m.lost = append(m.lost, it.name)
 			}
 		}
+		m.loseUnused()
 		return
 	}
 	for _, it := range r.changed {
 		m.lost = slices.DeleteFunc(m.lost, func(n string) bool { return n == it.name })
 		if !m.wants(Extension, it.name) {
+			m.lost = append(m.lost, it.name)
+		}
+	}
+}
+
+// loseUnused notes what the Envoy is about to let go, in state of the world, as
+// no listener of it has a slot for it any more. It may take it up again, without
+// its content, before it has said so.
+func (m *Machine) loseUnused() {
+	s := &m.subs[Listener]
+	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.items, func(l item) bool { return l.res == nil }) {
+		return
+	}
+	for _, it := range m.subs[Extension].have.items {
+		if !m.inUse(it.name) && !slices.Contains(m.lost, it.name) {
 			m.lost = append(m.lost, it.name)
 		}
 	}
