@@ -91,6 +91,39 @@ func artifact(t *testing.T, kinds ...types.MediaType) v1.Image {
 	return image
 }
 
+// raw has layers with the contents given, all of one media type.
+func raw(t *testing.T, kind types.MediaType, contents ...string) v1.Image {
+	t.Helper()
+	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+	for _, content := range contents {
+		image = appended(t, image, static.NewLayer([]byte(content), kind), kind)
+	}
+	return image
+}
+
+// typed has a layer under a media type that is not its own.
+func typed(t *testing.T, layer v1.Layer, kind types.MediaType) v1.Image {
+	t.Helper()
+	return appended(t, empty.Image, layer, kind)
+}
+
+func appended(t *testing.T, image v1.Image, layer v1.Layer, kind types.MediaType) v1.Image {
+	t.Helper()
+	image, err := mutate.Append(image, mutate.Addendum{Layer: layer, MediaType: kind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image
+}
+
+func packed(content string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	io.WriteString(w, content)
+	w.Close()
+	return b.String()
+}
+
 // file is one in a layer.
 type file struct {
 	name, content string

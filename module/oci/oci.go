@@ -3,9 +3,8 @@
 // Start with [New], which gives a Fetcher for a module.Resolver. It reads the
 // layouts that people publish modules in:
 //
-//   - artifacts, whose layer is the module (application/wasm,
-//     application/vnd.wasm.content.layer.v1+wasm,
-//     application/vnd.module.wasm.content.layer.v1+wasm);
+//   - artifacts, whose layer is the module, as it is or packed by gzip; its
+//     media type may be one for Wasm or any other, such as a client's default;
 //   - images (docker's and OCI's, "compat"), with a file /plugin.wasm in a
 //     layer.
 //
@@ -14,7 +13,6 @@
 package oci
 
 import (
-	"archive/tar"
 	"cmp"
 	"context"
 	"errors"
@@ -22,14 +20,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"wasmxds/module"
 )
@@ -191,126 +187,6 @@ func rankOf(m v1.Descriptor) int {
 		return 2
 	}
 	return 1
-}
-
-// open finds the module in an image.
-func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
-	manifest, err := image.Manifest()
-	if err != nil {
-		return nil, err
-	}
-	if n := len(manifest.Layers); n > maxLayers {
-		return nil, &module.ContentError{Message: fmt.Sprintf("the image has %d layers, at most %d are read", n, maxLayers)}
-	}
-	var modules []v1.Hash
-	var kinds []string
-	for _, layer := range manifest.Layers {
-		if slices.Contains(wasmTypes(), layer.MediaType) {
-			modules = append(modules, layer.Digest)
-		}
-		kinds = append(kinds, string(layer.MediaType))
-	}
-	switch {
-	case len(modules) == 1:
-		layer, err := image.LayerByDigest(modules[0])
-		if err != nil {
-			return nil, err
-		}
-		return layer.Compressed() // as it is
-	case len(modules) > 1:
-		return nil, &module.ContentError{Message: fmt.Sprintf("the artifact has %d modules", len(modules)), Hint: "publish each under a name of its own"}
-	}
-	for _, layer := range slices.Backward(manifest.Layers) {
-		if !layer.MediaType.IsLayer() {
-			continue
-		}
-		body, err := f.search(image, layer)
-		if body != nil || err != nil {
-			return body, err
-		}
-	}
-	return nil, &module.ContentError{
-		Message: fmt.Sprintf("there is no module in it (its layers are: %s)", strings.Join(kinds, ", ")),
-		Hint:    "an image needs a file /" + pluginFile + ", an artifact a layer of type " + string(wasmTypes()[0]),
-	}
-}
-
-func wasmTypes() []types.MediaType {
-	return []types.MediaType{
-		"application/vnd.module.wasm.content.layer.v1+wasm",
-		"application/vnd.wasm.content.layer.v1+wasm",
-		"application/wasm",
-	}
-}
-
-// search looks for the module in a layer of an image; nil: it isn't there.
-func (f *Fetcher) search(image v1.Image, descriptor v1.Descriptor) (io.ReadCloser, error) {
-	layer, err := image.LayerByDigest(descriptor.Digest)
-	if err != nil {
-		return nil, err
-	}
-	unpacked, err := layer.Uncompressed()
-	if err != nil {
-		return nil, err
-	}
-	limited := &limited{r: unpacked, left: f.options.MaxLayer}
-	archive := tar.NewReader(limited)
-	for {
-		header, err := archive.Next()
-		if err == io.EOF {
-			return nil, unpacked.Close()
-		}
-		if err != nil {
-			unpacked.Close()
-			return nil, err
-		}
-		switch path.Clean("/" + header.Name) {
-		case "/" + pluginFile:
-			if header.Typeflag != tar.TypeReg {
-				unpacked.Close()
-				return nil, &module.ContentError{Message: "its /" + pluginFile + " is not a regular file"}
-			}
-			return &member{archive, limited, unpacked}, nil
-		case "/.wh." + pluginFile, "/.wh..wh..opq":
-			unpacked.Close()
-			return nil, &module.ContentError{Message: "its uppermost layers remove /" + pluginFile}
-		}
-	}
-}
-
-// member is a file in a layer. At its end, the rest of the layer is read, so
-// that its digest is checked.
-type member struct {
-	file  io.Reader
-	rest  io.Reader
-	layer io.Closer
-}
-
-func (m *member) Read(p []byte) (int, error) {
-	n, err := m.file.Read(p)
-	if err == io.EOF {
-		if _, rest := io.Copy(io.Discard, m.rest); rest != nil {
-			err = rest
-		}
-	}
-	return n, err
-}
-
-func (m *member) Close() error { return m.layer.Close() }
-
-// limited fails, rather than ends, where too much is read.
-type limited struct {
-	r    io.Reader
-	left int64
-}
-
-func (l *limited) Read(p []byte) (int, error) {
-	if l.left <= 0 {
-		return 0, &module.ContentError{Message: "a layer of the image is too large to look for a module in it"}
-	}
-	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
-	l.left -= int64(n)
-	return n, err
 }
 
 // labelled says in errors what was being read.

@@ -1,0 +1,217 @@
+package oci
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"slices"
+	"strings"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"wasmxds/module"
+)
+
+const wasmMagic = "\x00asm"
+
+// wasmTypes are the media types of layers that are modules.
+func wasmTypes() []types.MediaType {
+	return []types.MediaType{
+		"application/vnd.module.wasm.content.layer.v1+wasm",
+		"application/vnd.wasm.content.layer.v1+wasm",
+		"application/wasm",
+	}
+}
+
+// open finds the module in an image or artifact: in the layer of a type for
+// Wasm, or else in the uppermost layer that has one.
+func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
+	manifest, err := image.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	layers := manifest.Layers
+	if n := len(layers); n > maxLayers {
+		return nil, &module.ContentError{Message: fmt.Sprintf("the image has %d layers, at most %d are read", n, maxLayers)}
+	}
+	wasm := slices.DeleteFunc(slices.Clone(layers), func(l v1.Descriptor) bool { return !slices.Contains(wasmTypes(), l.MediaType) })
+	switch {
+	case len(wasm) == 1:
+		layers = wasm
+	case len(wasm) > 1:
+		return nil, manyModules(len(wasm))
+	}
+	var kinds []string
+	for i, layer := range slices.Backward(layers) {
+		found, kind, err := f.search(image, layer)
+		if err != nil {
+			return nil, err
+		}
+		if found == nil {
+			kinds = append(kinds, fmt.Sprintf("%s, %s", layer.MediaType, kind))
+			continue
+		}
+		if kind == isModule {
+			if err := f.only(image, layers[:i]); err != nil {
+				found.Close()
+				return nil, err
+			}
+		}
+		return found, nil
+	}
+	slices.Reverse(kinds)
+	if len(kinds) == 0 {
+		kinds = []string{"none"}
+	}
+	return nil, &module.ContentError{
+		Message: fmt.Sprintf("there is no module in it (its layers are: %s)", strings.Join(kinds, "; ")),
+		Hint:    "an image needs a file /" + pluginFile + ", an artifact a layer of type " + string(wasmTypes()[0]),
+	}
+}
+
+func manyModules(n int) error {
+	return &module.ContentError{Message: fmt.Sprintf("the artifact has %d modules", n), Hint: "publish each under a name of its own"}
+}
+
+// What a layer turns out to be, for people.
+const (
+	isModule  = "a module"
+	isArchive = "an archive without /" + pluginFile
+	isEmpty   = "empty"
+)
+
+// only makes sure that no other layer is a module, too.
+func (f *Fetcher) only(image v1.Image, others []v1.Descriptor) error {
+	modules := 1
+	for _, layer := range others {
+		unpacked, err := f.unpack(image, layer)
+		if err != nil {
+			return err
+		}
+		if begin, _ := unpacked.Peek(len(wasmMagic)); string(begin) == wasmMagic {
+			modules++
+		}
+		unpacked.Close()
+	}
+	if modules > 1 {
+		return manyModules(modules)
+	}
+	return nil
+}
+
+// unpacked is a layer's content, bounded.
+type unpacked struct {
+	*bufio.Reader
+	io.Closer
+}
+
+func (f *Fetcher) unpack(image v1.Image, descriptor v1.Descriptor) (*unpacked, error) {
+	layer, err := image.LayerByDigest(descriptor.Digest)
+	if err != nil {
+		return nil, err
+	}
+	content, err := layer.Uncompressed() // looks at the bytes, not at the type
+	if errors.Is(err, io.EOF) {
+		content, err = io.NopCloser(bytes.NewReader(nil)), nil // it is empty
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &unpacked{bufio.NewReader(&limited{r: content, left: f.options.MaxLayer}), content}, nil
+}
+
+// search looks for the module in a layer, which may be it, and says what the
+// layer is; nil: it isn't there.
+func (f *Fetcher) search(image v1.Image, descriptor v1.Descriptor) (io.ReadCloser, string, error) {
+	content, err := f.unpack(image, descriptor)
+	if err != nil {
+		return nil, "", err
+	}
+	begin, err := content.Peek(512)
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		content.Close()
+		return nil, "", err
+	case len(begin) == 0:
+		return nil, isEmpty, content.Close()
+	case bytes.HasPrefix(begin, []byte(wasmMagic)):
+		return content, isModule, nil
+	}
+	kind := http.DetectContentType(begin)
+	found, err := searchArchive(content)
+	switch {
+	case errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF):
+		// Where the registry sent something else, its digest tells.
+		_, err := io.Copy(io.Discard, content)
+		return nil, kind, errors.Join(err, content.Close())
+	case found == nil && err == nil:
+		return nil, isArchive, content.Close()
+	case err != nil:
+		content.Close()
+	}
+	return found, isArchive, err
+}
+
+// searchArchive looks for the module in an archive; nil: it isn't there.
+func searchArchive(content *unpacked) (io.ReadCloser, error) {
+	archive := tar.NewReader(content)
+	for {
+		header, err := archive.Next()
+		if err == io.EOF {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch path.Clean("/" + header.Name) {
+		case "/" + pluginFile:
+			if header.Typeflag != tar.TypeReg {
+				return nil, &module.ContentError{Message: "its /" + pluginFile + " is not a regular file"}
+			}
+			return &member{archive, content, content}, nil
+		case "/.wh." + pluginFile, "/.wh..wh..opq":
+			return nil, &module.ContentError{Message: "its uppermost layers remove /" + pluginFile}
+		}
+	}
+}
+
+// member is a file in a layer. At its end, the rest of the layer is read, so
+// that its digest is checked.
+type member struct {
+	file  io.Reader
+	rest  io.Reader
+	layer io.Closer
+}
+
+func (m *member) Read(p []byte) (int, error) {
+	n, err := m.file.Read(p)
+	if err == io.EOF {
+		if _, rest := io.Copy(io.Discard, m.rest); rest != nil {
+			err = rest
+		}
+	}
+	return n, err
+}
+
+func (m *member) Close() error { return m.layer.Close() }
+
+// limited fails, rather than ends, where too much is read.
+type limited struct {
+	r    io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, &module.ContentError{Message: "a layer of the image is too large to look for a module in it"}
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
