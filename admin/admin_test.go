@@ -65,9 +65,18 @@ func (f fleet) Node(id string) (Node, bool) {
 	return f[i], true
 }
 
-func (f fleet) Summary() map[string]Count {
-	counts := map[string]Count{}
+func (f fleet) Summary() (Envoys, map[string]Count) {
+	envoys, counts := Envoys{}, map[string]Count{}
 	for _, n := range f {
+		if n.AwaySince.IsZero() {
+			envoys.Connected++
+		} else {
+			envoys.Away++
+			if n.Awaited {
+				envoys.Awaited++
+			}
+			continue
+		}
 		for _, nf := range n.Filters {
 			c := counts[nf.Name]
 			c.Nodes++
@@ -82,7 +91,7 @@ func (f fleet) Summary() map[string]Count {
 			counts[nf.Name] = c
 		}
 	}
-	return counts
+	return envoys, counts
 }
 
 var (
@@ -235,9 +244,9 @@ func TestPprofOnRequest(t *testing.T) {
 
 func TestDone(t *testing.T) {
 	good := func() *Status {
-		return &Status{Ready: true, Filters: []Filter{
+		return &Status{Ready: true, Envoys: Envoys{Connected: 2}, Filters: []Filter{
 			{Name: "hello", File: "hello.yaml", Version: "b2", SHA256: sha, State: module.Good, Count: Count{Nodes: 2, Running: 2}},
-			{Name: "other", File: "other.yaml", Version: "c3", State: module.Good},
+			{Name: "other", File: "other.yaml", Version: "c3", State: module.Good, Count: Count{Nodes: 1, Running: 1}},
 		}}
 	}
 	pending := good()
@@ -253,7 +262,7 @@ func TestDone(t *testing.T) {
 		want          bool
 	}{
 		{"all run", good(), "", "", true},
-		{"no filter at all", &Status{Ready: true}, "", "", true},
+		{"no filter at all", &Status{Ready: true, Envoys: Envoys{Connected: 1}}, "", "", true},
 		{"nothing loaded yet", &Status{}, "", "", false},
 		{"one runs", good(), "hello", "", true},
 		{"of this version", good(), "hello", "b2", true},
@@ -268,7 +277,40 @@ func TestDone(t *testing.T) {
 		{"its file is wrong", broken, "other", "", false},
 		{"another file is wrong", broken, "hello", "", true},
 	} {
-		if got := c.st.Done(c.name, c.version); got != c.want {
+		if got := c.st.Done(c.name, c.version, Quorum{Min: 1}); got != c.want {
+			t.Errorf("%s: %v", c.title, got)
+		}
+	}
+}
+
+// TestQuorum: who is not there can't be said to run anything.
+func TestQuorum(t *testing.T) {
+	status := func(connected, awaited, nodes, away int) *Status {
+		return &Status{Ready: true, Envoys: Envoys{Connected: connected, Away: 10, Awaited: awaited}, Filters: []Filter{
+			{Name: "hello", State: module.Good, Count: Count{Nodes: nodes, Running: nodes, Away: away}},
+		}}
+	}
+	for _, c := range []struct {
+		title string
+		st    *Status
+		name  string
+		q     Quorum
+		want  bool
+	}{
+		{"nobody", status(0, 0, 0, 0), "", Quorum{Min: 1}, false},
+		{"nobody, which is enough", status(0, 0, 0, 0), "", Quorum{}, true},
+		{"nobody for the filter", status(3, 0, 0, 0), "hello", Quorum{Min: 1}, false},
+		{"nobody for the filter, all others are there", status(3, 0, 0, 0), "", Quorum{Min: 1}, true},
+		{"too few", status(2, 0, 2, 0), "", Quorum{Min: 3}, false},
+		{"too few for the filter", status(3, 0, 2, 0), "hello", Quorum{Min: 3}, false},
+		{"enough", status(3, 0, 3, 0), "hello", Quorum{Min: 3}, true},
+		{"one is away", status(3, 1, 3, 1), "", Quorum{Min: 1}, false},
+		{"one that is to have the filter is away", status(3, 1, 3, 1), "hello", Quorum{Min: 3}, false},
+		{"one that is not to have it is away", status(3, 1, 3, 0), "hello", Quorum{Min: 1}, true},
+		{"one is away for good", status(3, 1, 3, 1), "hello", Quorum{Min: 1, WithoutAway: true}, true},
+		{"all are away for good", status(0, 3, 0, 3), "", Quorum{Min: 1, WithoutAway: true}, false},
+	} {
+		if got := c.st.Done(c.name, "", c.q); got != c.want {
 			t.Errorf("%s: %v", c.title, got)
 		}
 	}

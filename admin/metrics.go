@@ -176,6 +176,7 @@ func (c collector) fleet(e emit) {
 	for _, state := range []State{Running, Fetching, Waiting, Failed} {
 		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}
+	e.gauge("wasmxds_envoys_away", "Envoys that are not connected, but were within the last hour.", float64(o.States[Away]))
 }
 
 func streams(e emit, s xds.Stats) {

@@ -16,8 +16,8 @@ import (
 type overview struct {
 	At       time.Time
 	Status   Status // without nodes
-	Envoys   int
-	Good     int // Envoys that run all that is wanted
+	Envoys   int    // that are connected
+	Good     int    // of them: those that run all that is wanted
 	States   map[State]int
 	Squares  []square             // the first Envoys, for the picture of the fleet
 	Versions map[string][]running // by filter name
@@ -90,7 +90,7 @@ func (s *Server) look(now time.Time) *overview {
 		nodes, next := s.opts.Fleet.Nodes(after, maxNodes)
 		for i := range nodes {
 			o.add(&nodes[i], &c)
-			fmt.Fprintln(digest, nodes[i].ID, nodes[i].ConnectedSince, nodes[i].Filters, nodes[i].Listeners, len(nodes[i].NACKs))
+			fmt.Fprintln(digest, nodes[i].ID, nodes[i].ConnectedSince, nodes[i].AwaySince, nodes[i].Filters, nodes[i].Listeners, len(nodes[i].NACKs))
 		}
 		if next == "" || len(nodes) == 0 {
 			break
@@ -135,6 +135,10 @@ func (o *overview) take(c *census) {
 
 // add counts one Envoy.
 func (o *overview) add(n *Node, c *census) {
+	if !n.AwaySince.IsZero() {
+		o.count(n.ID, Away)
+		return
+	}
 	state := Running
 	for _, f := range n.Filters {
 		if f.State == Unasked {
@@ -156,12 +160,16 @@ func (o *overview) add(n *Node, c *census) {
 		}
 	}
 	o.Envoys++
-	o.States[state]++
 	if state == Running {
 		o.Good++
 	}
+	o.count(n.ID, state)
+}
+
+func (o *overview) count(id string, state State) {
+	o.States[state]++
 	if len(o.Squares) < shownSquares {
-		o.Squares = append(o.Squares, square{n.ID, state})
+		o.Squares = append(o.Squares, square{id, state})
 	}
 }
 
@@ -179,7 +187,7 @@ func (c *census) trouble(node string, why cause) {
 
 // worse is the state that needs a look sooner.
 func worse(a, b State) State {
-	order := []State{Unasked, Running, Fetching, Waiting, Failed}
+	order := []State{Unasked, Running, Away, Fetching, Waiting, Failed}
 	if slices.Index(order, b) > slices.Index(order, a) {
 		return b
 	}

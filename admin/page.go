@@ -114,6 +114,7 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 	data := struct {
 		frame
 		O        *overview
+		All      int // Envoys, also those that are away
 		Headline string
 		Bar      bar
 		States   []stateCount
@@ -121,16 +122,16 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 		Errors   bool
 		Filters  []filterView
 	}{
-		frame: s.frame("Fleet", "/"), O: o, Headline: s.headline(o),
+		frame: s.frame("Fleet", "/"), O: o, All: o.Envoys + o.States[Away], Headline: s.headline(o),
 		Problems: append(o.Status.Definitions.Errors, o.Status.Definitions.Warnings...),
 		Errors:   len(o.Status.Definitions.Errors) > 0,
 	}
 	data.Title = data.Headline
 	data.Bar.Label = data.Headline
-	for _, state := range []State{Running, Fetching, Waiting, Failed} {
+	for _, state := range []State{Running, Fetching, Waiting, Failed, Away} {
 		if n := o.States[state]; n > 0 || state == Running {
 			data.States = append(data.States, stateCount{state, n})
-			data.Bar.add(string(state), n, o.Envoys)
+			data.Bar.add(string(state), n, data.All)
 		}
 	}
 	for _, f := range o.Status.Filters {

@@ -15,6 +15,9 @@ type nodeView struct {
 // state is the worst of an Envoy's filters and listeners.
 func (n *Node) state() State {
 	state := Running
+	if !n.AwaySince.IsZero() {
+		state = Away
+	}
 	for _, f := range n.Filters {
 		state = worse(state, f.State)
 	}
@@ -45,7 +48,7 @@ func (s *Server) serveEnvoy(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
 	n, ok := s.opts.Fleet.Node(id)
 	if !ok {
-		s.missing(w, "No Envoy "+id+" is connected", "It is shown from the moment it connects until it goes.")
+		s.missing(w, "No Envoy "+id+" is connected", "It is shown from the moment it connects until an hour after it has gone.")
 		return
 	}
 	data := struct {

@@ -96,6 +96,25 @@ func TestNamesAreEscaped(t *testing.T) {
 	}
 }
 
+// TestAwayIsShown: an Envoy that was there and is not connected is on each page,
+// and not among those that run what is wanted.
+func TestAwayIsShown(t *testing.T) {
+	s := newScene(t, 2)
+	s.nodes = append(s.nodes, Node{ID: "gone", AwaySince: time.Now().Add(-time.Minute), Awaited: true,
+		Filters: []NodeFilter{{Name: "hello", State: Away, Reason: "it may come back by itself"}}})
+	h := s.Server.Handler()
+	_, page := get(t, h, "/")
+	wantIn(t, page, "All 2 Envoys run what is wanted", `title="gone: away"`)
+	_, page = get(t, h, "/envoys")
+	wantIn(t, page, "2 Envoys connected, 1 away", "last connected")
+	_, page = get(t, h, "/envoys/gone")
+	wantIn(t, page, "last connected", "it may come back by itself")
+	_, text := get(t, h, "/api/v1/status")
+	wantIn(t, text, `"connected": 2`, `"awaited": 1`, `"awaySince"`)
+	_, text = get(t, h, "/metrics")
+	wantIn(t, text, `wasmxds_envoys{state="running"} 2`, "wasmxds_envoys_away 1")
+}
+
 // TestTextOfOthers: what turns text around or can't be seen is shown as an
 // escape, on every page, in JSON and in plain answers.
 func TestTextOfOthers(t *testing.T) {

@@ -82,7 +82,7 @@ func (s *scene) Node(id string) (Node, bool) {
 	return s.nodes.Node(id)
 }
 
-func (s *scene) Summary() map[string]Count {
+func (s *scene) Summary() (Envoys, map[string]Count) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes.Summary()

@@ -13,6 +13,7 @@ type Status struct {
 	Version     string      `json:"version"` // of xds-server
 	Ready       bool        `json:"ready"`   // the first whole set is published
 	Definitions Definitions `json:"definitions"`
+	Envoys      Envoys      `json:"envoys"`
 	Filters     []Filter    `json:"filters"` // by name
 	Nodes       []Node      `json:"nodes"`   // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
@@ -52,11 +53,38 @@ type Filter struct {
 	Reason string       `json:"reason,omitempty"` // why the directory's own is not what is served
 }
 
+// Quorum says which Envoys [Status.Done] is about.
+type Quorum struct {
+	Min         int  // as many are connected at least, of those that are to have the filter where it is about one
+	WithoutAway bool // those that are awaited need not have come back
+}
+
+// met says whether enough Envoys are connected, of one filter, or of all with
+// name "".
+func (q Quorum) met(s *Status, name string) bool {
+	connected, awaited := s.Concerned(name)
+	return connected >= q.Min && (q.WithoutAway || awaited == 0)
+}
+
+// Concerned counts the Envoys that are to have a filter, or all with name "",
+// and of those that are away the ones that are awaited.
+func (s *Status) Concerned(name string) (connected, awaited int) {
+	if name == "" {
+		return s.Envoys.Connected, s.Envoys.Awaited
+	}
+	for _, f := range s.Filters {
+		if f.Name == name {
+			return f.Nodes, f.Away
+		}
+	}
+	return 0, 0
+}
+
 // Done says whether all Envoys run what the directory says, of one filter, or
 // of all with name "". A version, when given, must begin the filter's version
 // or its module's sha256.
-func (s *Status) Done(name, version string) bool {
-	if !s.Ready {
+func (s *Status) Done(name, version string, q Quorum) bool {
+	if !s.Ready || !q.met(s, name) {
 		return false
 	}
 	files := map[string]bool{}
@@ -91,6 +119,8 @@ func (s *Server) status() Status {
 		Filters:     []Filter{},
 		Nodes:       []Node{},
 	}
+	envoys, counts := s.opts.Fleet.Summary()
+	st.Envoys = envoys
 	l := s.loaded.Load()
 	if l == nil {
 		return st
@@ -112,7 +142,6 @@ func (s *Server) status() Status {
 	}
 	st.Ready = true
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
-	counts := s.opts.Fleet.Summary()
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts[f.Definition.Name]))
 	}

@@ -39,18 +39,19 @@ func (f xdsFleet) Node(id string) (Node, bool) {
 	}
 }
 
-func (f xdsFleet) Summary() map[string]Count {
+func (f xdsFleet) Summary() (Envoys, map[string]Count) {
+	nodes, filters := f.server.Summary()
 	counts := map[string]Count{}
-	for name, c := range f.server.Summary() {
+	for name, c := range filters {
 		counts[name] = Count(c)
 	}
-	return counts
+	return Envoys(nodes), counts
 }
 
 func nodeOf(n *xds.NodeStatus) Node {
 	out := Node{
 		ID: n.ID, Cluster: n.Cluster, Labels: n.Labels, Peer: n.Peer,
-		Protocol: n.Protocol, ConnectedSince: n.ConnectedSince,
+		Protocol: n.Protocol, ConnectedSince: n.ConnectedSince, AwaySince: n.AwaySince, Awaited: n.Awaited,
 		Filters: make([]NodeFilter, 0, len(n.Filters)),
 	}
 	for _, fs := range n.Filters {

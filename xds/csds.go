@@ -77,7 +77,7 @@ func (s *Server) newest() []*client {
 	defer s.mu.Unlock()
 	clients := make([]*client, 0, len(s.nodes))
 	for _, rec := range s.nodes {
-		clients = append(clients, rec.clients[len(rec.clients)-1])
+		clients = append(clients, rec.newest())
 	}
 	slices.SortFunc(clients, func(a, b *client) int { return strings.Compare(a.node.ID, b.node.ID) })
 	return clients

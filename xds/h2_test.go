@@ -93,7 +93,7 @@ func TestRefusedMessageEndsClient(t *testing.T) {
 					m.ask(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: swap.Listener.URL(), Node: &corev3.Node{Id: "a"}})
 					eventually(t, "connected "+strconv.Itoa(i), func() bool { _, ok := s.node("a"); return ok })
 					m.must(m.framer.WriteData(1, false, refused))
-					eventually(t, "gone", func() bool { _, ok := s.node("a"); return !ok && s.Stats().Streams == 0 })
+					eventually(t, "gone", func() bool { n, _ := s.node("a"); return !n.AwaySince.IsZero() && s.Stats().Streams == 0 })
 					m.conn.Close()
 					<-m.ended
 				}

@@ -168,7 +168,7 @@ func TestMute(t *testing.T) {
 		case <-time.After(within):
 			t.Fatal("it is not cut")
 		}
-		eventually(t, "gone", func() bool { _, ok := s.node("mute"); return !ok })
+		eventually(t, "gone", func() bool { n, _ := s.node("mute"); return !n.AwaySince.IsZero() })
 		s.settled(t, "a") // the other goes on
 	})
 }

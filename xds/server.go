@@ -34,9 +34,9 @@ type Options struct {
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swap)
-	// Dir is where the listeners that Envoys were sent, and the versions of
-	// filters that have run, are kept for the server after this one; "":
-	// nowhere.
+	// Dir is where the listeners that Envoys were sent, the versions of
+	// filters that have run, and the nodes that were served are kept for the
+	// server after this one; "": nowhere.
 	Dir string
 }
 
@@ -52,6 +52,7 @@ type Server struct {
 	wheel       *wheel
 	proved      *proved
 	sent        *archive
+	served      *nodesFile
 
 	started time.Time
 
@@ -65,7 +66,8 @@ type Server struct {
 	catalog *resource.Catalog
 	clients map[*client]struct{}
 	peers   map[netip.Addr]*peer
-	nodes   map[string]*record  // by node id
+	nodes   map[string]*record // by node id
+	away    *away
 	lost    map[string][]string // by node id: see swap.Machine.Lost
 	closed  bool
 
@@ -95,6 +97,7 @@ func New(o Options) *Server {
 		clients:   map[*client]struct{}{},
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*record{},
+		away:      newAway(),
 		lost:      map[string][]string{},
 	}
 	if s.log == nil {
@@ -110,6 +113,8 @@ func New(o Options) *Server {
 		s.sent = newArchive(filepath.Join(o.Dir, "listeners"), s.log)
 		s.space.Learn(s.sent.load(s.started))
 		s.space.OnSent(s.sent.sent)
+		s.served = &nodesFile{filepath.Join(o.Dir, "nodes.json"), s.log}
+		s.served.load(s.away, s.started)
 	}
 	s.proved = newProved(kept, s.log)
 	return s
@@ -162,6 +167,10 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 		g.Go(func() error {
 			s.proved.run(ctx)
+			return nil
+		})
+		g.Go(func() error {
+			s.served.run(ctx, s.away.write, func() []knownNode { return s.known(s.now()) })
 			return nil
 		})
 	}

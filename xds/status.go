@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
@@ -14,23 +15,34 @@ type record struct {
 	clients []*client // its streams, newest last
 }
 
+// newest is its newest stream. The caller holds the Server's mu.
+func (r *record) newest() *client { return r.clients[len(r.clients)-1] }
+
 // NodeStatus is an Envoy and what it runs.
 type NodeStatus struct {
 	definition.Node
 	Peer           string // address and port of its stream
 	Protocol       string // "delta" or "sotw"
 	ConnectedSince time.Time
+	AwaySince      time.Time // when its last stream was open; zero: it is connected
+	Awaited        bool      // it is away, and may still come back by itself
 	Filters        []swap.FilterStatus
 	Listeners      []swap.ListenerStatus
 	NACKs          []NACK // the newest, oldest first
 }
 
-// Nodes gives up to limit connected nodes with ids after the given one, in the
-// order of ids, and the id to go on after ("": no more). A limit of 0 gives all.
+// Nodes gives up to limit nodes, connected or away, with ids after the given
+// one, in the order of ids, and the id to go on after ("": no more). A limit of
+// 0 gives all.
 func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string) {
 	s.mu.Lock()
-	ids := make([]string, 0, len(s.nodes))
+	ids := make([]string, 0, len(s.nodes)+len(s.away.nodes))
 	for id := range s.nodes {
+		if id > after {
+			ids = append(ids, id)
+		}
+	}
+	for id := range s.away.nodes {
 		if id > after {
 			ids = append(ids, id)
 		}
@@ -39,17 +51,43 @@ func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string
 	if limit > 0 && len(ids) > limit {
 		ids, next = ids[:limit], ids[limit-1]
 	}
-	clients := make([]*client, 0, len(ids))
+	tell := make([]func() NodeStatus, 0, len(ids))
+	now := s.now()
 	for _, id := range ids {
-		rec := s.nodes[id]
-		clients = append(clients, rec.clients[len(rec.clients)-1])
+		if rec := s.nodes[id]; rec != nil {
+			c := rec.newest()
+			tell = append(tell, func() NodeStatus { return c.status(now) })
+		} else {
+			g, catalog := *s.away.nodes[id], s.catalog
+			tell = append(tell, func() NodeStatus { return g.status(catalog) })
+		}
 	}
 	s.mu.Unlock()
-	nodes = make([]NodeStatus, 0, len(clients))
-	for _, c := range clients {
-		nodes = append(nodes, c.status(s.now()))
+	nodes = make([]NodeStatus, 0, len(tell))
+	for _, status := range tell {
+		nodes = append(nodes, status())
 	}
 	return nodes, next
+}
+
+// status tells what the node was to have; what it has is not known.
+func (g *gone) status(catalog *resource.Catalog) NodeStatus {
+	n := NodeStatus{Node: g.node, AwaySince: g.seen, Awaited: g.awaited}
+	reason := "it has not come back, and is not waited for"
+	if g.awaited {
+		reason = "it may come back by itself"
+	}
+	for _, f := range g.filters(catalog) {
+		n.Filters = append(n.Filters, swap.FilterStatus{Name: f.Name, Wanted: f.Version, State: swap.Away, Reason: reason})
+	}
+	return n
+}
+
+func (g *gone) filters(catalog *resource.Catalog) []*resource.Filter {
+	if catalog == nil {
+		return nil
+	}
+	return catalog.Snapshot(g.node).Filters
 }
 
 func (c *client) status(now time.Time) NodeStatus {
@@ -61,38 +99,67 @@ func (c *client) status(now time.Time) NodeStatus {
 	}
 }
 
-// FilterCount is how a filter fares in the fleet, in nodes that ask for it.
-type FilterCount struct{ Nodes, Running, Pending, Failed int }
+// FilterCount is how a filter fares in the fleet, in connected nodes that ask
+// for it; and how many are away, awaited, and to have it.
+type FilterCount struct{ Nodes, Running, Pending, Failed, Away int }
 
-// Summary counts, for each filter, the connected nodes by state.
-func (s *Server) Summary() map[string]FilterCount {
+// NodeCount is how many nodes there are.
+type NodeCount struct {
+	Connected int
+	Away      int // those that were connected within the last hour
+	Awaited   int // of these: those that may still come back by themselves
+}
+
+// Summary counts nodes, in all and for each filter by state.
+func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	s.mu.Lock()
+	count := NodeCount{Connected: len(s.nodes), Away: len(s.away.nodes), Awaited: s.away.awaited}
 	clients := make([]*client, 0, len(s.nodes))
 	for _, rec := range s.nodes {
-		clients = append(clients, rec.clients[len(rec.clients)-1])
+		clients = append(clients, rec.newest())
 	}
+	var awaited []*gone
+	for _, g := range s.away.nodes {
+		if g.awaited {
+			awaited = append(awaited, g)
+		}
+	}
+	catalog, now := s.catalog, s.now()
 	s.mu.Unlock()
 	out := map[string]FilterCount{}
 	for _, c := range clients {
 		c.mu.Lock()
-		filters := c.machine.Filters(s.now())
+		filters := c.machine.Filters(now)
 		c.mu.Unlock()
 		for _, f := range filters {
-			if f.State == swap.Unasked {
-				continue
-			}
 			n := out[f.Name]
-			n.Nodes++
-			switch f.State {
-			case swap.Running:
-				n.Running++
-			case swap.Failed:
-				n.Failed++
-			default:
-				n.Pending++
-			}
+			n.add(f.State)
 			out[f.Name] = n
 		}
 	}
-	return out
+	for _, g := range awaited {
+		for _, f := range g.filters(catalog) {
+			n := out[f.Name]
+			n.add(swap.Away)
+			out[f.Name] = n
+		}
+	}
+	return count, out
+}
+
+func (n *FilterCount) add(state swap.State) {
+	switch state {
+	case swap.Unasked:
+		return
+	case swap.Away:
+		n.Away++
+		return
+	case swap.Running:
+		n.Running++
+	case swap.Failed:
+		n.Failed++
+	default:
+		n.Pending++
+	}
+	n.Nodes++
 }

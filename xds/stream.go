@@ -170,6 +170,7 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	})
 	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)
+	s.away.came(n.ID)
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
@@ -204,6 +205,7 @@ func (s *Server) disconnect(c *client) {
 	rec.clients = slices.DeleteFunc(rec.clients, func(o *client) bool { return o == c })
 	if len(rec.clients) == 0 {
 		delete(s.nodes, c.node.ID)
+		s.away.went(c.node, s.now())
 	}
 	s.leave(c)
 	s.mu.Unlock()

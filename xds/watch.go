@@ -17,7 +17,8 @@ const (
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// watch cuts the connections of Envoys that do not answer, until ctx ends.
+// watch cuts the connections of Envoys that do not answer, and forgets those
+// that do not come back, until ctx ends.
 func (s *Server) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -27,6 +28,7 @@ func (s *Server) watch(ctx context.Context) {
 			return
 		case <-ticker.C:
 			s.cutSilent(s.now())
+			s.forget(s.now())
 		}
 	}
 }
@@ -40,6 +42,13 @@ func (s *Server) cutSilent(now time.Time) {
 			c.conn.cut()
 		}
 	}
+}
+
+// forget lets time pass for nodes that are away.
+func (s *Server) forget(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away.pass(now)
 }
 
 // all are the clients of now.

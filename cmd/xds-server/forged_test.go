@@ -28,13 +28,13 @@ func TestForgedRows(t *testing.T) {
 	if err := printTable(&table, st, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	printMissing(&missing, st, forged, forged)
+	printMissing(&missing, st, forged, forged, admin.Quorum{Min: 1})
 	for what, c := range map[string]struct {
 		out   string
 		lines int
 	}{
 		"table":   {table.String(), 11}, // a head, a problem and its hint, and two tables of head and rows, after empty lines
-		"missing": {missing.String(), 3},
+		"missing": {missing.String(), 4},
 	} {
 		if n := strings.Count(c.out, "\n"); n != c.lines || printable.Lines(c.out) != c.out {
 			t.Errorf("%s: %d lines, want %d:\n%s", what, n, c.lines, c.out)

@@ -26,7 +26,14 @@ and nothing is wrong with the definitions, for as long as a written file takes
 to be noticed; after --timeout it gives up with exit code 1 (3 where xds-server
 could not be reached at all). --filter looks at one filter alone. --version
 names what to wait for: the first digits of a filter's version or of its
-module's sha256, as "sha256sum hello.wasm" prints them.`
+module's sha256, as "sha256sum hello.wasm" prints them.
+
+At least one Envoy must be connected, or as many as --min-envoys says; with
+--filter, of those that are to have that filter. One that was connected before is
+away: after xds-server was restarted, say, it may take half a minute to come
+back. --wait waits for an Envoy that has been away for less than 2 minutes,
+unless --without-away is given, for Envoys that were taken down. Status shows for
+an hour that an Envoy is away. What an Envoy does not ask for is not waited for.`
 
 const statusExample = `  xds-server status
   xds-server status --watch
@@ -45,6 +52,7 @@ type statusFlags struct {
 	watch, wait     bool
 	timeout         time.Duration
 	filter, version string
+	quorum          admin.Quorum
 	files           certs.Files
 	token           string
 }
@@ -69,6 +77,8 @@ func newStatus() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`")
 	flags.StringVar(&f.filter, "filter", "", "wait for the filter of this `name` alone")
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
+	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
+	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that were connected before")
 	flags.StringVar(&f.files.CA, "admin-ca", "", "`file` of the authorities that the certificate of an https --admin is from (default the system's)")
 	flags.StringVar(&f.files.Cert, "admin-cert", "", "`file` of a certificate to show there")
 	flags.StringVar(&f.files.Key, "admin-key", "", "`file` of its key")
@@ -168,7 +178,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			lastErr, since = err, time.Time{}
-		case !st.Done(f.filter, f.version):
+		case !st.Done(f.filter, f.version, f.quorum):
 			last, lastErr, since = st, nil, time.Time{}
 		case since.IsZero():
 			since = time.Now()
@@ -177,18 +187,23 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 		}
 		select {
 		case <-ctx.Done():
-			return f.gaveUp(last, lastErr)
+			return f.gaveUp(context.WithoutCancel(ctx), client, last, lastErr)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
-func (f *statusFlags) gaveUp(last *admin.Status, err error) error {
+func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *admin.Status, err error) error {
 	if err != nil || last == nil {
 		return unreachable(fmt.Errorf("no status within %v: %w", f.timeout, err))
 	}
+	if last.Envoys.Awaited > 0 && !f.quorum.WithoutAway { // which they are is in the whole status alone
+		if whole, err := client.Status(ctx); err == nil {
+			last = whole
+		}
+	}
 	var why bytes.Buffer
-	printMissing(&why, last, f.filter, f.version)
+	printMissing(&why, last, f.filter, f.version, f.quorum)
 	return wrong(fmt.Errorf("not all in place within %v:\n%s", f.timeout, bytes.TrimRight(why.Bytes(), "\n")))
 }
 

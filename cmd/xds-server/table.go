@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -15,7 +17,11 @@ import (
 // printTable prints the status for people.
 func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 	d := st.Definitions
-	fmt.Fprintf(out, "%s, %s, %s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(len(st.Nodes), "Envoy"))
+	away := ""
+	if st.Envoys.Away > 0 {
+		away = fmt.Sprintf(", %d away", st.Envoys.Away)
+	}
+	fmt.Fprintf(out, "%s, %s, %s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), away)
 	printProblems(out, "  ", d.Errors)
 	printProblems(out, "  ", d.Warnings)
 	if len(st.Filters) > 0 {
@@ -72,10 +78,17 @@ func (t *trimmed) Write(p []byte) (int, error) {
 }
 
 func printNode(t io.Writer, n admin.Node, now time.Time) {
+	state, since := "-", n.ConnectedSince
+	if !n.AwaySince.IsZero() {
+		state, since = string(admin.Away), n.AwaySince
+	}
 	if len(n.Filters) == 0 {
-		fmt.Fprintf(t, "%s\t-\t-\t%s\t-\t-\t\n", cell(n.ID), age(now, n.ConnectedSince))
+		fmt.Fprintf(t, "%s\t-\t%s\t%s\t-\t-\t\n", cell(n.ID), state, age(now, since))
 	}
 	for _, f := range n.Filters {
+		if f.State == admin.Away {
+			f.Since = since
+		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
 			cell(f.Running), cell(f.Wanted), printable.Text(f.Reason))
 	}
@@ -92,7 +105,8 @@ func printNode(t io.Writer, n admin.Node, now time.Time) {
 }
 
 // printMissing says what keeps [admin.Status.Done] from being so.
-func printMissing(out io.Writer, st *admin.Status, name, version string) {
+func printMissing(out io.Writer, st *admin.Status, name, version string, q admin.Quorum) {
+	printAbsent(out, st, name, q)
 	found := false
 	for _, f := range st.Filters {
 		if name != "" && f.Name != name {
@@ -112,6 +126,35 @@ func printMissing(out io.Writer, st *admin.Status, name, version string) {
 		fmt.Fprintf(out, "  filter %s: there is none of that name\n", cell(name))
 	}
 	printProblems(out, "  ", st.Definitions.Errors)
+}
+
+// printAbsent says which Envoys are missing.
+func printAbsent(out io.Writer, st *admin.Status, name string, q admin.Quorum) {
+	connected, awaited := st.Concerned(name)
+	which := ""
+	if name != "" {
+		which = " that is to have filter " + cell(name)
+	}
+	switch {
+	case connected >= q.Min:
+	case connected == 0:
+		fmt.Fprintf(out, "  no Envoy%s is connected\n", which)
+	default:
+		fmt.Fprintf(out, "  %s of %d are connected%s\n", plural(connected, "Envoy"), q.Min, strings.Replace(which, " is ", " are ", 1))
+	}
+	if q.WithoutAway || awaited == 0 {
+		return
+	}
+	var ids []string
+	for _, n := range st.Nodes {
+		if n.Awaited && (name == "" || slices.ContainsFunc(n.Filters, func(f admin.NodeFilter) bool { return f.Name == name })) {
+			ids = append(ids, cell(n.ID))
+		}
+	}
+	if len(ids) > 5 {
+		ids = append(ids[:5], "…")
+	}
+	fmt.Fprintf(out, "  %s away, and may come back: %s (--without-away does not wait for them)\n", plural(awaited, "Envoy"), strings.Join(ids, ", "))
 }
 
 func printProblems(out io.Writer, indent string, problems []definition.Problem) {

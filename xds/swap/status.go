@@ -17,6 +17,7 @@ const (
 	Failed   State = "failed"   // Envoy can't have it or refused it
 	Waiting  State = "waiting"  // its turn has not come
 	Unasked  State = "unasked"  // nothing of this Envoy asks for it: it is not wanted there
+	Away     State = "away"     // not known: the Envoy is not connected; no Machine says so
 )
 
 // FilterStatus is a filter on an Envoy.

@@ -1,0 +1,138 @@
+package xds
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"wasmxds/definition"
+)
+
+// An Envoy whose last stream has ended is away: it may run still, what it ran
+// then. An Envoy that runs tries to come back, at least every 30 s; for
+// awaitFor it is to be expected. After awayKeep it is forgotten. Time in which
+// no xds-server ran does not count.
+const (
+	awaitFor = 2 * time.Minute
+	awayKeep = time.Hour
+
+	awayMost  = 20_000   // nodes
+	awayBytes = 32 << 20 // of their ids, clusters and labels
+)
+
+// away are the nodes that are. It is part of a Server, and guarded by its mu.
+type away struct {
+	nodes   map[string]*gone // by node id
+	bytes   int
+	awaited int           // of nodes
+	write   chan struct{} // holds a token when what is kept has changed
+}
+
+// gone is a node that is away.
+type gone struct {
+	node    definition.Node
+	seen    time.Time // when its last stream was open
+	since   time.Time // when its time began to count
+	awaited bool
+}
+
+func newAway() *away {
+	return &away{nodes: map[string]*gone{}, write: make(chan struct{}, 1)}
+}
+
+// went notes that the last stream of a node has ended.
+func (a *away) went(n definition.Node, now time.Time) {
+	a.put(&gone{node: n, seen: now, since: now}, now)
+	a.touch()
+}
+
+// came notes that a node has a stream.
+func (a *away) came(id string) {
+	a.drop(id)
+	a.touch()
+}
+
+func (a *away) put(g *gone, now time.Time) {
+	a.drop(g.node.ID)
+	g.awaited = now.Sub(g.since) < awaitFor
+	if g.awaited {
+		a.awaited++
+	}
+	a.nodes[g.node.ID] = g
+	a.bytes += size(g.node)
+	if len(a.nodes) <= awayMost && a.bytes <= awayBytes {
+		return
+	}
+	// Many at a time, as each time all are looked at.
+	oldest := slices.SortedFunc(maps.Values(a.nodes), func(x, y *gone) int { return x.since.Compare(y.since) })
+	for i, o := range oldest {
+		if i >= awayMost/10 && a.bytes <= awayBytes*9/10 {
+			break
+		}
+		a.drop(o.node.ID)
+	}
+}
+
+func (a *away) drop(id string) {
+	g := a.nodes[id]
+	if g == nil {
+		return
+	}
+	if g.awaited {
+		a.awaited--
+	}
+	a.bytes -= size(g.node)
+	delete(a.nodes, id)
+}
+
+// pass lets time pass, and tells whether that has changed anything.
+func (a *away) pass(now time.Time) bool {
+	changed := false
+	for id, g := range a.nodes {
+		switch d := now.Sub(g.since); {
+		case d >= awayKeep:
+			a.drop(id)
+			a.touch()
+			changed = true
+		case d >= awaitFor && g.awaited:
+			g.awaited = false
+			a.awaited--
+			changed = true
+		}
+	}
+	return changed
+}
+
+// touch has what is kept written.
+func (a *away) touch() {
+	select {
+	case a.write <- struct{}{}:
+	default:
+	}
+}
+
+func size(n definition.Node) int {
+	total := len(n.ID) + len(n.Cluster)
+	for k, v := range n.Labels {
+		total += len(k) + len(v)
+	}
+	return total
+}
+
+// known are all nodes that the next server is to expect: those that have a
+// stream, and those that are away, the newest first.
+func (s *Server) known(now time.Time) []knownNode {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]knownNode, 0, len(s.nodes)+len(s.away.nodes))
+	for _, rec := range s.nodes {
+		n := rec.newest().node
+		all = append(all, knownNode{n.ID, n.Cluster, n.Labels, now, 0})
+	}
+	for _, g := range s.away.nodes {
+		all = append(all, knownNode{g.node.ID, g.node.Cluster, g.node.Labels, g.seen, now.Sub(g.since)})
+	}
+	slices.SortFunc(all, func(x, y knownNode) int { return cmp.Compare(x.Away, y.Away) })
+	return all
+}
