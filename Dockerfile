@@ -10,7 +10,7 @@
 FROM scratch AS xds-server-base
 USER 65532:65532
 EXPOSE 18000 18001 19000
-ENV XDS_SERVER_DEFINITIONS=/definitions XDS_SERVER_DATA=/data
+ENV XDS_SERVER_DEFINITIONS=/definitions XDS_SERVER_DATA=/data XDS_SERVER_MODULE_ROOT=/filters
 HEALTHCHECK --interval=10s --timeout=5s --start-period=5s CMD ["/xds-server", "status", "-o", "json"]
 ENTRYPOINT ["/xds-server"]
 CMD ["serve"]

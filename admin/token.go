@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
+
+	"wasmxds/files"
 )
 
 // Token is the secret that the admin address asks for: as a bearer's, or as a
@@ -34,17 +34,9 @@ func NewToken(file string, log *slog.Logger) (*Token, error) {
 }
 
 func (t *Token) read() ([]byte, error) {
-	f, err := os.Open(t.file)
+	b, err := files.Read(t.file, maxToken)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(b) > maxToken {
-		return nil, fmt.Errorf("%s: more than %d bytes", t.file, maxToken)
 	}
 	if b = bytes.TrimSpace(b); len(b) < minToken {
 		return nil, fmt.Errorf("%s: %d bytes, needs at least %d", t.file, len(b), minToken)
@@ -99,7 +91,7 @@ type Bearer struct {
 }
 
 func (b *Bearer) RoundTrip(r *http.Request) (*http.Response, error) {
-	token, err := os.ReadFile(b.File)
+	token, err := files.Read(b.File, maxToken)
 	if err != nil {
 		return nil, fmt.Errorf("read the token: %w", err)
 	}

@@ -51,7 +51,7 @@ func ours(program string, args ...string) startFunc {
 func startOurs(ctx context.Context, program string, more []string, r run, dir, definitions string, d directory) (*subject, error) {
 	file := filepath.Join(dir, "addresses.json")
 	args := append([]string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
-		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof"}, more...)
+		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof", "--module-root", dir}, more...)
 	if r.TLS {
 		args = append(args, r.keys.flags()...)
 	}

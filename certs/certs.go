@@ -18,10 +18,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"time"
+
+	"wasmxds/files"
 )
+
+// maxFile is how many bytes a file of certificates may have.
+const maxFile = 16 << 20
 
 // Files are those of one side of TLS, in PEM.
 type Files struct {
@@ -80,7 +84,7 @@ func (f Files) read() (*material, error) {
 			continue
 		}
 		var err error
-		if m.raw[i], err = os.ReadFile(name); err != nil {
+		if m.raw[i], err = files.Read(name, maxFile); err != nil {
 			return nil, fmt.Errorf("certificates: %w", err)
 		}
 	}
@@ -187,26 +191,26 @@ func (m *material) server(protocols []string) *tls.Config {
 // Client is the configuration to connect to a server with, for a process that
 // ends before its certificates do. Cert and Key may be empty: no certificate
 // is shown then. So may CA: the system's authorities are trusted then.
-func Client(files Files) (*tls.Config, error) {
+func Client(f Files) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if files.CA != "" {
-		pem, err := os.ReadFile(files.CA)
+	if f.CA != "" {
+		pem, err := files.Read(f.CA, maxFile)
 		if err != nil {
 			return nil, fmt.Errorf("certificates: %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", files.CA)
+			return nil, fmt.Errorf("%s has no certificate in PEM", f.CA)
 		}
 	}
 	switch {
-	case files.Cert != "" && files.Key != "":
-		cert, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	case f.Cert != "" && f.Key != "":
+		own, err := Files{Cert: f.Cert, Key: f.Key}.read()
 		if err != nil {
-			return nil, fmt.Errorf("certificate %s and key %s: %w", files.Cert, files.Key, err)
+			return nil, err
 		}
-		config.Certificates = []tls.Certificate{cert}
-	case files.Cert != "" || files.Key != "":
+		config.Certificates = []tls.Certificate{own.cert}
+	case f.Cert != "" || f.Key != "":
 		return nil, errors.New("a client certificate needs both its file and its key's, or neither")
 	}
 	return config, nil

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -80,7 +81,7 @@ func (d *doc) moduleURL(path, written string) string {
 	u, err := url.Parse(written)
 	switch {
 	case err != nil:
-		d.problem(path, "", "is not a URL: %v", strings.TrimPrefix(err.Error(), "parse "))
+		d.problem(path, "", "is not a URL: %v", errors.Unwrap(err))
 		return ""
 	case scheme == "file":
 		if u.Host != "" || u.Path == "" {

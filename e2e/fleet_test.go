@@ -52,7 +52,7 @@ func (f *fleet) serve(args ...string) {
 	var err error
 	f.server, err = harness.StartServer(f.ctx, harness.ServerConfig{
 		Program: xdsServer, Dir: f.dir, Definitions: f.definitions,
-		Data: filepath.Join(f.dir, "data"), Args: append([]string{"--log-level", "debug", "--transport", *transport}, args...)})
+		Data: filepath.Join(f.dir, "data"), Args: append([]string{"--module-root", f.dir, "--log-level", "debug", "--transport", *transport}, args...)})
 	must(f.t, err)
 	f.t.Cleanup(func() {
 		f.server.Kill()

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"regexp"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 // MaxSize is the most bytes a policy may have.
@@ -22,14 +22,9 @@ const MaxSize = 1 << 20
 // Load reads a policy from a file. All problems come back in one pass; the
 // Policy is nil then.
 func Load(name string) (*Policy, []definition.Problem) {
-	f, err := os.Open(name)
+	data, err := files.Read(name, MaxSize)
 	if err != nil {
 		return nil, []definition.Problem{{File: name, Message: fmt.Sprintf("can't be read: %v", errors.Unwrap(err))}}
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
-	if err != nil {
-		return nil, []definition.Problem{{File: name, Message: fmt.Sprintf("can't be read: %v", err)}}
 	}
 	return Parse(name, data)
 }

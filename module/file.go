@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 const (
@@ -22,37 +23,66 @@ const (
 	restless = 2 * time.Second // how long to wait for that
 )
 
-// files fetches modules from file URLs. The ETag of a file is what stat says
-// of it, so that one which didn't change is never read again.
-type files struct{}
+// moduleFiles fetches modules from file URLs. The ETag of a file is what stat
+// says of it, so that one which didn't change is never read again.
+type moduleFiles struct {
+	roots *files.Roots // nil: everywhere
+}
 
-func (files) Fetch(ctx context.Context, request Request) (*Response, error) {
+func (m moduleFiles) Fetch(ctx context.Context, request Request) (*Response, error) {
 	path, err := filePath(request.URL)
 	if err != nil {
 		return nil, err
 	}
-	stat, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("module file: %w", err)
-	}
-	if !stat.Mode().IsRegular() {
+	response, err := m.fetch(ctx, path, request.Known)
+	switch {
+	case errors.Is(err, files.ErrOutside):
+		return nil, &ContentError{
+			Message: fmt.Sprintf("module file: %s is, or leads, outside of %v", path, m.roots),
+			Hint:    "put it there, or have --module-root name its folder",
+		}
+	case errors.Is(err, files.ErrNotRegular):
 		return nil, &ContentError{Message: "module file: " + path + " is not a regular file"}
-	}
-	if tag := fileTag(stat); tag == request.Known.ETag {
-		return &Response{Validators: request.Known}, nil
-	}
-	if stat, err = waitQuiet(ctx, path, stat); err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("module file: %w", err)
 	}
-	f, err := os.Open(path)
+	return response, nil
+}
+
+func (m moduleFiles) fetch(ctx context.Context, path string, known Validators) (*Response, error) {
+	stat, err := m.stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("module file: %w", err)
+		return nil, err
 	}
-	return &Response{Body: &steady{File: f, stat: stat}, Validators: Validators{ETag: fileTag(stat)}}, nil
+	if fileTag(stat) == known.ETag {
+		return &Response{Validators: known}, nil
+	}
+	if stat, err = m.waitQuiet(ctx, path, stat); err != nil {
+		return nil, err
+	}
+	f, _, err := m.open(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Response{Body: &steady{File: f, path: path, stat: stat}, Validators: Validators{ETag: fileTag(stat)}}, nil
+}
+
+func (m moduleFiles) stat(path string) (fs.FileInfo, error) {
+	if m.roots == nil {
+		return os.Stat(path)
+	}
+	return m.roots.Stat(path)
+}
+
+func (m moduleFiles) open(path string) (*os.File, fs.FileInfo, error) {
+	if m.roots == nil {
+		return files.Open(path)
+	}
+	return m.roots.Open(path)
 }
 
 // waitQuiet waits until nobody seems to be writing the file.
-func waitQuiet(ctx context.Context, path string, stat fs.FileInfo) (fs.FileInfo, error) {
+func (m moduleFiles) waitQuiet(ctx context.Context, path string, stat fs.FileInfo) (fs.FileInfo, error) {
 	for start := time.Now(); ; {
 		age := time.Since(stat.ModTime())
 		if age >= quiet || age < 0 || time.Since(start) > restless {
@@ -64,7 +94,7 @@ func waitQuiet(ctx context.Context, path string, stat fs.FileInfo) (fs.FileInfo,
 		case <-time.After(quiet - age):
 		}
 		var err error
-		if stat, err = os.Stat(path); err != nil {
+		if stat, err = m.stat(path); err != nil {
 			return nil, err
 		}
 	}
@@ -73,6 +103,7 @@ func waitQuiet(ctx context.Context, path string, stat fs.FileInfo) (fs.FileInfo,
 // steady is a file that must not change while it is read.
 type steady struct {
 	*os.File
+	path string
 	stat fs.FileInfo
 }
 
@@ -86,7 +117,7 @@ func (s *steady) Read(p []byte) (int, error) {
 		case statErr != nil:
 			err = statErr
 		case fileTag(now) != fileTag(s.stat):
-			err = fmt.Errorf("module file: %s: %w", s.Name(), errUnsteady)
+			err = fmt.Errorf("module file: %s: %w", s.path, errUnsteady)
 		}
 	}
 	return n, err

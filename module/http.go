@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
+
+	"wasmxds/definition"
 )
 
 // HTTP fetches modules from http and https URLs, through the proxy that the
@@ -32,10 +33,10 @@ func (h *HTTP) Close() { h.client.CloseIdleConnections() }
 
 func checkRedirect(r *http.Request, via []*http.Request) error {
 	if len(via) > 5 {
-		return errors.New("more than 5 redirects")
+		return &redirectError{"more than 5 redirects"}
 	}
 	if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
-		return fmt.Errorf("redirect from https to %s", r.URL.Redacted())
+		return &redirectError{"redirect from https to " + r.URL.Scheme}
 	}
 	return nil
 }
@@ -44,7 +45,7 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, request.URL, nil)
 	if err != nil {
-		return nil, fmt.Errorf("fetch module: %w", err)
+		return nil, &ContentError{Message: fmt.Sprintf("fetch module: %s is no URL", definition.MaskURL(request.URL))}
 	}
 	r.Header.Set("Accept", "application/wasm, application/octet-stream, */*;q=0.5")
 	r.Header.Set("User-Agent", "xds-server")
@@ -57,10 +58,10 @@ func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 	if err := h.policy.check(r.URL); err != nil {
 		return nil, err
 	}
-	what := "fetch " + r.URL.Redacted()
+	what := "fetch " + definition.Mask(r.URL)
 	response, err := h.client.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, cause(err))
+		return nil, fmt.Errorf("%s: %w", what, Told(err))
 	}
 	switch {
 	case response.StatusCode == http.StatusOK:
@@ -76,18 +77,7 @@ func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 		return &Response{Validators: request.Known}, nil
 	}
 	response.Body.Close()
-	return nil, &statusError{what: what, status: response.Status, after: retryAfter(response.Header)}
-}
-
-// cause takes away the method and URL that net/http says around an error.
-func cause(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
-	if err == io.EOF {
-		return errors.New("the origin closed the connection without an answer")
-	}
-	return err
+	return nil, &statusError{what: what, status: fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode)), after: retryAfter(response.Header)}
 }
 
 // body says what was being fetched when reading fails.
@@ -102,7 +92,7 @@ func (b *body) Read(p []byte) (int, error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("%s: the origin closed the connection in the middle: %w", b.what, err)
 	case err != nil && err != io.EOF:
-		err = fmt.Errorf("%s: %w", b.what, err)
+		err = fmt.Errorf("%s: %w", b.what, Told(err))
 	}
 	return n, err
 }

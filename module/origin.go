@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,16 +28,12 @@ func keyOf(f *definition.Filter) originKey {
 	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret}
 }
 
-// String is for people: it has no password.
+// String is for people: it has no password, and no token.
 func (k originKey) String() string {
 	if file, ok := (definition.Module{URL: k.url}).Path(); ok {
 		return file
 	}
-	u, err := url.Parse(k.url)
-	if err != nil {
-		return fmt.Sprintf("%q", k.url)
-	}
-	return u.Redacted()
+	return definition.MaskURL(k.url)
 }
 
 func (k originKey) scheme() string {
@@ -110,7 +107,11 @@ func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
 		if file, err := filePath(o.key.url); err == nil {
 			w := &watch{file, o.look}
 			defer l.watcher.remove(w)
-			again = func() { l.watcher.add(w) } // its folder may be a new one
+			again = func() { // its folder may be a new one
+				if l.Policy.holds(filepath.Dir(file)) {
+					l.watcher.add(w)
+				}
+			}
 		}
 	case o.key.sha256 != "" || o.key.pull == definition.PullIfNotPresent:
 		regular = 0
@@ -249,7 +250,7 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 		return err
 	}
 	scheme := key.scheme()
-	var fetcher Fetcher = files{}
+	var fetcher Fetcher = moduleFiles{l.Policy.Roots}
 	if scheme != "file" {
 		if fetcher = l.Fetchers[scheme]; fetcher == nil {
 			return &ContentError{Message: fmt.Sprintf("%s: modules can't be fetched by %q", key, scheme)}

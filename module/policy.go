@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 // Policy says where modules may come from. Definitions are written by people
@@ -32,6 +33,8 @@ type Policy struct {
 	// addresses or prefixes of them, each also with a port. docker.io stands
 	// for the host that serves it, too. None: all.
 	Hosts []string
+	// Roots are the folders that file URLs may lead into; nil: everywhere.
+	Roots *files.Roots
 	// RootCAs are whom https and oci origins' certificates must be from; nil:
 	// whom the system trusts.
 	RootCAs *x509.CertPool
@@ -63,7 +66,7 @@ func (p Policy) Validate() error {
 func (p Policy) CheckURL(raw string) error {
 	u, err := url.Parse(definition.ImageURL(raw))
 	if err != nil {
-		return fmt.Errorf("module URL: %w", err)
+		return &ContentError{Message: fmt.Sprintf("module URL: %s is none", definition.MaskURL(raw))}
 	}
 	return p.check(u)
 }
@@ -76,6 +79,15 @@ func (p Policy) check(u *url.URL) error {
 		return nil
 	}
 	return p.checkHost(u.Scheme, u.Host)
+}
+
+// holds says whether a folder is one that file URLs may lead into.
+func (p Policy) holds(dir string) bool {
+	if p.Roots == nil {
+		return true
+	}
+	_, err := p.Roots.Real(dir)
+	return err == nil
 }
 
 func (p Policy) checkHost(scheme, hostport string) error {

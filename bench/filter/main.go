@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		fmt.Fprintln(os.Stderr, "measuring", name)
-		r, err := measure(ctx, c, program, envoys[len(envoys)-1], filepath.Join(dir, name), *length)
+		r, err := measure(ctx, c, program, *modules, envoys[len(envoys)-1], filepath.Join(dir, name), *length)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -118,14 +118,15 @@ func table(results []Result) {
 }
 
 // measure starts a server and an Envoy for one case, and puts load on it.
-func measure(ctx context.Context, c testCase, program string, binary harness.Binary, dir string, length time.Duration) (Result, error) {
+func measure(ctx context.Context, c testCase, program, modules string, binary harness.Binary, dir string, length time.Duration) (Result, error) {
 	r := Result{Case: c.name, Envoy: binary.Version}
 	definitions := filepath.Join(dir, "definitions")
 	if err := c.write(definitions); err != nil {
 		return r, err
 	}
 	server, err := harness.StartServer(ctx, harness.ServerConfig{
-		Program: program, Dir: dir, Definitions: definitions, Data: filepath.Join(dir, "data")})
+		Program: program, Dir: dir, Definitions: definitions, Data: filepath.Join(dir, "data"),
+		Args: []string{"--module-root", modules}})
 	if err != nil {
 		return r, err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +25,7 @@ func newConvert() *cobra.Command {
 		Example: convertExample,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			data, err := os.ReadFile(args[0])
+			data, err := readLimited(args[0])
 			if err != nil {
 				return wrong(fmt.Errorf("read definitions: %w", err))
 			}

@@ -5,10 +5,12 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"wasmxds/files"
 	"wasmxds/module"
 	"wasmxds/module/dryrun"
 	"wasmxds/module/oci"
@@ -21,6 +23,7 @@ type originFlags struct {
 	plainHTTP []string
 	secrets   string
 	trialEnv  []string
+	roots     []string // besides those of the definitions
 }
 
 func (f *originFlags) add(cmd *cobra.Command) {
@@ -30,16 +33,24 @@ func (f *originFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "let modules come from link-local and metadata addresses, too")
 	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins must be from (default the system's)")
 	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
-	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name")
+	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others")
+	flags.StringSliceVar(&f.roots, "module-root", nil, "`directory` that module files, and links to definitions, may be in besides the definitions' own; may be given again")
 	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of this program's environment variables that a module may see while it is tried, where its hostEnv has them (default none)")
 	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
 	completeDir(cmd, "pull-secrets")
+	completeDir(cmd, "module-root")
 }
 
-// options are how modules are fetched and tried, by every command that does
-// so. The function ends what was started for it.
-func (f *originFlags) options(ctx context.Context, store *module.Store, log *slog.Logger) (module.Options, func(), error) {
+// options are how modules of the definitions in some folders are fetched and
+// tried, by every command that does so. The function ends what was started for
+// it.
+func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, log *slog.Logger) (module.Options, func(), error) {
 	policy := f.policy
+	roots, err := files.NewRoots(slices.Concat(definitions, f.roots)...)
+	if err != nil {
+		return module.Options{}, nil, fmt.Errorf("find --module-root: %w", err)
+	}
+	policy.Roots = &roots
 	if err := policy.Validate(); err != nil {
 		return module.Options{}, nil, err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 	"wasmxds/module"
 	"wasmxds/source"
 )
@@ -81,18 +81,7 @@ func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
 	return set, append(problems, found...)
 }
 
-func readLimited(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, definition.MaxSize+1))
-	if err == nil && len(data) > definition.MaxSize {
-		err = fmt.Errorf("larger than %d bytes, the most that is read", definition.MaxSize)
-	}
-	return data, err
-}
+func readLimited(name string) ([]byte, error) { return files.Read(name, definition.MaxSize) }
 
 // asIfThere is the set that serve would have if every module could be had.
 func asIfThere(set *definition.Set) *module.Set {
@@ -109,10 +98,22 @@ func asIfThere(set *definition.Set) *module.Set {
 	return out
 }
 
-// fetchModules gets the modules of a set into a store that is gone afterwards,
+// foldersOf gives those that definitions are in, of paths of files and folders.
+func foldersOf(paths []string) []string {
+	var folders []string
+	for _, p := range paths {
+		if info, err := os.Stat(p); err == nil && !info.IsDir() {
+			p = filepath.Dir(p)
+		}
+		folders = append(folders, p)
+	}
+	return folders
+}
+
+// fetchModules gets the modules of a set, which was read from some paths, into a store that is gone afterwards,
 // and tries them, as serve would. It takes at most timeout; modules that are
 // still on the way then are problems.
-func fetchModules(ctx context.Context, set *definition.Set, origins *originFlags, timeout time.Duration) (*module.Set, error) {
+func fetchModules(ctx context.Context, set *definition.Set, paths []string, origins *originFlags, timeout time.Duration) (*module.Set, error) {
 	dir, err := os.MkdirTemp("", "xds-server-")
 	if err != nil {
 		return nil, fmt.Errorf("make a place for modules: %w", err)
@@ -124,7 +125,7 @@ func fetchModules(ctx context.Context, set *definition.Set, origins *originFlags
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options, end, err := origins.options(ctx, store, slog.New(slog.DiscardHandler))
+	options, end, err := origins.options(ctx, store, foldersOf(paths), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -162,7 +162,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := f.origins.options(ctx, store, log)
+	options, end, err := f.origins.options(ctx, store, []string{definitions}, log)
 	if err != nil {
 		return wrong(err)
 	}

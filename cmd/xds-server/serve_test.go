@@ -47,7 +47,7 @@ func startServe(t *testing.T, definitions map[string]string, args ...string) *ru
 	ctx, terminate := context.WithCancel(context.Background())
 	file := filepath.Join(dir, "addresses.json")
 	args = append([]string{"serve", "--definitions", r.definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
-		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, args...)
+		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--module-root", dir}, args...)
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, args, os.LookupEnv, io.Discard, io.Discard) }()
 	r.terminate, r.ended = terminate, ended

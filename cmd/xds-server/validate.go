@@ -83,7 +83,7 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 	if len(files) == 0 {
 		return wrong(fmt.Errorf("no definitions in %s: their names end in .yaml, .yml or .json", strings.Join(paths, " ")))
 	}
-	v, err := f.check(ctx, files)
+	v, err := f.check(ctx, paths, files)
 	if err != nil {
 		return wrong(err)
 	}
@@ -101,12 +101,12 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 	return err
 }
 
-func (f *validateFlags) check(ctx context.Context, files []string) (*verdict, error) {
+func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verdict, error) {
 	set, problems := readDefinitions(files)
 	modules := asIfThere(set)
 	if f.modules {
 		var err error
-		if modules, err = fetchModules(ctx, set, &f.origins, f.timeout); err != nil {
+		if modules, err = fetchModules(ctx, set, paths, &f.origins, f.timeout); err != nil {
 			return nil, err
 		}
 	}

@@ -76,7 +76,7 @@ func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*st
 		return nil, err
 	}
 	s.server, err = harness.StartServer(ctx, harness.ServerConfig{Program: program, Dir: dir, Definitions: s.definitions(),
-		Data: filepath.Join(dir, "data"), Args: []string{"--pprof", "--modules-url", "http://" + s.modules.Address()}})
+		Data: filepath.Join(dir, "data"), Args: []string{"--module-root", dir, "--pprof", "--modules-url", "http://" + s.modules.Address()}})
 	if err != nil {
 		return nil, err
 	}

@@ -78,7 +78,7 @@ func demo(ctx context.Context) (err error) {
 
 	server, err := harness.StartServer(ctx, harness.ServerConfig{
 		Program: filepath.Join(root, "bin", "xds-server"), Dir: dir,
-		Definitions: definitions, Data: filepath.Join(dir, "data")})
+		Definitions: definitions, Data: filepath.Join(dir, "data"), Args: []string{"--module-root", filepath.Dir(module)}})
 	if err != nil {
 		return err
 	}

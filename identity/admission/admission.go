@@ -11,9 +11,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -25,6 +23,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 	"wasmxds/identity"
 )
 
@@ -148,7 +147,7 @@ func (a *Admission) Reload() {
 	if a.file == "" {
 		return
 	}
-	raw, err := read(a.file)
+	raw, err := files.Read(a.file, identity.MaxSize)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
@@ -195,15 +194,4 @@ func (a *Admission) Problems() []definition.Problem {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return slices.Clone(a.wrong)
-}
-
-// read gives what is in the file, and of one that is too large enough for
-// identity.Parse to say so.
-func read(file string) ([]byte, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, identity.MaxSize+1))
 }

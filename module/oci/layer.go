@@ -54,7 +54,7 @@ func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
 			return nil, err
 		}
 		if found == nil {
-			kinds = append(kinds, fmt.Sprintf("%s, %s", layer.MediaType, kind))
+			kinds = append(kinds, fmt.Sprintf("%s, %s", kindOf(layer.MediaType), kind))
 			continue
 		}
 		if kind == isModule {

@@ -40,7 +40,8 @@ type Options struct {
 	PlainHTTP []string
 	// Secrets is the folder of pull secrets that definitions name: files as
 	// docker's config.json, also as Kubernetes mounts them
-	// (NAME/.dockerconfigjson). "": definitions can only give absolute paths.
+	// (NAME/.dockerconfigjson). Links lead to what is below it only. "":
+	// definitions can name none.
 	Secrets string
 	// Keychain has the credentials where a definition names no secret;
 	// default: docker's config, credential helpers included.
@@ -95,7 +96,7 @@ func (f *Fetcher) Fetch(ctx context.Context, request module.Request) (*module.Re
 		if content, ok := errors.AsType[*module.ContentError](err); ok {
 			return nil, &module.ContentError{Message: fmt.Sprintf("fetch %s: %s", ref, content.Message), Hint: content.Hint}
 		}
-		return nil, fmt.Errorf("fetch %s: %w", ref, err)
+		return nil, fmt.Errorf("fetch %s: %w", ref, told(err))
 	}
 	return response, nil
 }
@@ -198,7 +199,7 @@ type labelled struct {
 func (l *labelled) Read(p []byte) (int, error) {
 	n, err := l.ReadCloser.Read(p)
 	if err != nil && err != io.EOF {
-		err = fmt.Errorf("fetch %s: %w", l.ref, err)
+		err = fmt.Errorf("fetch %s: %w", l.ref, told(err))
 	}
 	return n, err
 }

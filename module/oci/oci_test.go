@@ -296,9 +296,9 @@ func TestPullSecret(t *testing.T) {
 		"":          "401 Unauthorized",
 		"elsewhere": "401 Unauthorized",
 		"missing":   `pull secret "missing": there is no such file`,
-		"broken":    `auth of "x" is not base64`,
+		"broken":    `the auth of one of its registries is not base64`,
 		"text":      "not JSON",
-		"../x":      "leads out of the folder",
+		"../x":      "outside of the folder of secrets",
 	} {
 		got, _, err := get(t.Context(), f, module.Request{URL: url, PullSecret: secret})
 		if want == "" && (err != nil || got != wasm) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -33,7 +33,7 @@ var (
 func Parse(raw string) (Reference, error) {
 	wrong := func(format string, args ...any) (Reference, error) {
 		return Reference{}, &module.ContentError{
-			Message: fmt.Sprintf("module.url %.200q: %s", raw, fmt.Sprintf(format, args...)),
+			Message: fmt.Sprintf("module.url %.200q: %s", definition.MaskURL(raw), fmt.Sprintf(format, args...)),
 			Hint:    "write oci://registry/repository:tag or oci://registry/repository@sha256:…",
 		}
 	}
@@ -43,18 +43,19 @@ func Parse(raw string) (Reference, error) {
 	}
 	registry, repository, _ := strings.Cut(rest, "/")
 	if u, err := url.Parse("//" + registry); err != nil || u.Host != registry || u.Hostname() == "" {
-		return wrong("%q is no registry's host", registry)
+		return wrong("has no registry's host")
 	}
 	repository, digest, hasDigest := strings.Cut(repository, "@")
 	if hasDigest && !digestPattern.MatchString(digest) {
-		return wrong("%q is no digest", digest)
+		return wrong("what is after the @ is no digest")
 	}
 	repository, tag, hasTag := strings.Cut(repository, ":")
 	if hasTag && !tagPattern.MatchString(tag) {
-		return wrong("%q is no tag", tag)
+		return wrong("what is after the last : is no tag")
 	}
 	if !repositoryPattern.MatchString(repository) || len(repository) > 255 {
-		return wrong("%q is no repository", repository)
+		shown, _, _ := strings.Cut(repository, "?") // a query may be secret
+		return wrong("%q is no repository", shown)
 	}
 	if !hasTag && !hasDigest {
 		tag = "latest"

@@ -5,15 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 	"wasmxds/module"
 )
 
@@ -22,50 +21,50 @@ const maxSecret = 1 << 20 // bytes
 // secret reads the pull secret that a definition names. Credential helpers
 // in it are not run: definitions must not choose programs.
 func (f *Fetcher) secret(named string) (authn.Keychain, error) {
-	var candidates []string
-	switch {
-	case filepath.IsAbs(named):
-		candidates = []string{named}
-	case f.options.Secrets == "":
-		return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no folder of secrets", named), Hint: "give an absolute path"}
-	case !filepath.IsLocal(named):
-		return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q leads out of the folder of secrets", named)}
-	default:
-		at := filepath.Join(f.options.Secrets, named)
-		candidates = []string{at, at + ".json"}
+	if f.options.Secrets == "" {
+		return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no folder of secrets", named), Hint: "have --pull-secrets name the folder that it is in"}
 	}
-	for _, path := range candidates {
-		b, err := readSecret(path)
-		if errors.Is(err, fs.ErrNotExist) {
+	at := named
+	if !filepath.IsAbs(named) {
+		at = filepath.Join(f.options.Secrets, named)
+	}
+	roots, err := files.NewRoots(f.options.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range []string{at, at + ".json"} {
+		b, err := readSecret(roots, path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("pull secret %q: %w", named, err)
+		case errors.Is(err, files.ErrOutside):
+			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q is, or leads, outside of the folder of secrets", named), Hint: "put it below --pull-secrets, and name it from there"}
+		case errors.Is(err, files.ErrNotRegular), errors.Is(err, files.ErrTooLarge):
+			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: secretHint}
+		case err != nil:
+			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: "xds-server needs the right to read it"}
 		}
 		keys, err := parseSecret(b)
 		if err != nil {
-			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, err), Hint: `it must be like docker's config.json: {"auths": {"registry": {"auth": …}}}`}
+			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, err), Hint: secretHint}
 		}
 		return keys, nil
 	}
 	return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no such file", named)}
 }
 
+const secretHint = `it must be like docker's config.json: {"auths": {"registry": {"auth": …}}}`
+
 // readSecret reads a file, or the one that a mounted Kubernetes secret has.
-func readSecret(path string) ([]byte, error) {
-	stat, err := os.Stat(path)
+func readSecret(roots files.Roots, path string) ([]byte, error) {
+	stat, err := roots.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if stat.IsDir() {
 		path = filepath.Join(path, ".dockerconfigjson")
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, maxSecret))
+	return roots.Read(path, maxSecret)
 }
 
 // keys are credentials by registry.
@@ -88,7 +87,7 @@ func parseSecret(b []byte) (keys, error) {
 			pair, err := base64.StdEncoding.DecodeString(a.Auth)
 			user, password, ok := strings.Cut(string(pair), ":")
 			if err != nil || !ok {
-				return nil, fmt.Errorf("auth of %q is not base64 of user:password", registry)
+				return nil, errors.New("the auth of one of its registries is not base64 of user:password")
 			}
 			c.Username, c.Password = user, strings.TrimRight(password, "\x00")
 		}
