@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 )
@@ -49,13 +48,26 @@ func (s *Store) GC(ctx context.Context, now time.Time, named map[string]bool, ke
 		if kept += m.size; kept <= keep.Bytes && now.Sub(m.used) < keep.For {
 			continue
 		}
-		s.forget(m.sha256)
-		if err := os.Remove(s.path(m.sha256)); err != nil {
+		gone, err := s.discard(m.sha256, m.used)
+		if err != nil {
 			return removed, fmt.Errorf("clean module store: %w", err)
 		}
-		removed++
+		if gone {
+			removed++
+		}
 	}
 	return removed, nil
+}
+
+// discard removes a module that was used last at that time, if it still was.
+func (s *Store) discard(sha256 string, used time.Time) (removed bool, err error) {
+	return s.removeIf(sha256, func(stat fs.FileInfo) bool {
+		now := stat.ModTime()
+		if known := s.verified[sha256].used; known.After(now) {
+			now = known
+		}
+		return !now.After(used)
+	})
 }
 
 func (s *Store) lastUse(sha256 string, modified time.Time) time.Time {

@@ -20,7 +20,7 @@ import (
 // Policy says where modules may come from. Definitions are written by people
 // who may have less access than xds-server: without a policy, a URL in one
 // could make it ask a cloud's metadata service. The zero value allows every
-// scheme and host, but no link-local and metadata addresses.
+// scheme and host, but no link-local, metadata and other special addresses.
 //
 // Addresses are checked when a connection is made, after DNS, so that no name
 // leads around it; redirects are checked like URLs. Behind a proxy (HTTP_PROXY
@@ -38,8 +38,8 @@ type Policy struct {
 	// RootCAs are whom https and oci origins' certificates must be from; nil:
 	// whom the system trusts.
 	RootCAs *x509.CertPool
-	// LinkLocal allows link-local, multicast, unspecified and metadata
-	// addresses.
+	// LinkLocal allows addresses that are refused else: link-local, metadata,
+	// multicast, reserved, shared (100.64.0.0/10), and what embeds such a one.
 	LinkLocal bool
 }
 
@@ -138,41 +138,14 @@ func splitPort(hostport string) (host, port string) {
 	return strings.Trim(hostport, "[]"), ""
 }
 
-// metadata are addresses of clouds' metadata services that aren't link-local.
-func metadata() []netip.Addr {
-	return []netip.Addr{
-		netip.MustParseAddr("fd00:ec2::254"),   // AWS
-		netip.MustParseAddr("fd20:ce::254"),    // Google
-		netip.MustParseAddr("100.100.100.200"), // Alibaba
-		netip.MustParseAddr("168.63.129.16"),   // Azure
-		netip.MustParseAddr("192.0.0.192"),     // Oracle
-	}
-}
-
 func (p Policy) checkAddr(addr netip.Addr) error {
 	if p.LinkLocal {
 		return nil
 	}
-	addr = plainAddr(addr)
-	switch {
-	case addr.IsLinkLocalUnicast():
-		return refusal("modules may not come from %v, a link-local address", addr)
-	case addr.IsMulticast(), addr.IsUnspecified():
-		return refusal("modules may not come from %v, which is no single host's address", addr)
-	case slices.Contains(metadata(), addr):
-		return refusal("modules may not come from %v, a metadata service", addr)
+	if a, what := refusedAs(addr); what != "" {
+		return refusal("modules may not come from %v, %s", a, what)
 	}
 	return nil
-}
-
-// plainAddr gives the IPv4 address that an IPv6 one stands for, if any.
-func plainAddr(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(addr) {
-		b := addr.As16()
-		return netip.AddrFrom4([4]byte(b[12:]))
-	}
-	return addr
 }
 
 func refusal(format string, args ...any) error {

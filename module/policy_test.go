@@ -85,6 +85,47 @@ func TestPolicyDial(t *testing.T) {
 	}
 }
 
+// An address counts as what it stands for, however it is written.
+func TestPolicyAddresses(t *testing.T) {
+	refused := []string{
+		"169.254.169.254", "0.0.0.0", "0.1.2.3", "100.64.0.1", "100.127.255.254", "192.0.0.1", "192.0.0.192", "198.18.0.1", "198.19.255.255",
+		"224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "168.63.129.16", "100.100.100.200",
+		"::", "fe80::1", "febf::1", "fec0::1", "ff02::1", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "100::1",
+		"::ffff:169.254.169.254", "::169.254.169.254", "::ffff:0:169.254.169.254", // mapped, compatible, translated
+		"2002:a9fe:a9fe::1", "2002:a9fe:a9fe:1234:5678::9", "2002:0:1::", // 6to4
+		"64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:abcd::a9fe:a9fe", // NAT64, /96
+		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:aa:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::", // /48, and the like
+		"2001:0:a9fe:a9fe::1", "2001:0:4136:e378:8000:63bf:5601:5601", // Teredo: server, client
+		"2001:db8::5efe:169.254.169.254", "2001:db8::200:5efe:a9fe:a9fe", // ISATAP
+		"64:ff9b::", "64:ff9b:1::",
+	}
+	allowed := []string{
+		"127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "1.1.1.1", "100.63.255.255", "100.128.0.0", "192.0.1.0", "198.17.0.1", "198.20.0.1",
+		"::1", "2001:db8::1", "2606:4700::1", "fd12::1", "::ffff:10.0.0.1", "::10.0.0.1", "2002:a00:1::1", "64:ff9b::a00:1", "64:ff9b:1::a00:1",
+		"64:ff9b:1:808:8:800::", "2001:0:808:808:0:0:f7f7:f7f7", "2001:db8::5efe:10.0.0.1",
+	}
+	check := func(address string, want bool) {
+		t.Helper()
+		err := (Policy{}).CheckURL("http://" + netip.AddrPortFrom(netip.MustParseAddr(address), 80).String() + "/")
+		dial := (Policy{}).control("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), 80).String(), nil)
+		if (err == nil) != want || (dial == nil) != want {
+			t.Errorf("%s: URL: %v, connection: %v; allowed: %v", address, err, dial, want)
+		}
+		if err := (Policy{LinkLocal: true}).control("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), 80).String(), nil); err != nil {
+			t.Errorf("%s, with LinkLocal: %v", address, err)
+		}
+	}
+	for _, a := range refused {
+		check(a, false)
+	}
+	for _, a := range allowed {
+		check(a, true)
+	}
+	if err := (Policy{}).control("tcp6", "[2002:a9fe:a9fe::1%eth0]:80", nil); err == nil {
+		t.Error("a zone leads around it")
+	}
+}
+
 func TestPolicyRedirects(t *testing.T) {
 	var to string
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -29,7 +29,7 @@ type Store struct {
 	dir string
 
 	verifying singleflight.Group
-	mu        sync.Mutex
+	mu        sync.Mutex        // also held while a name gets a file, or loses it
 	verified  map[string]record // by sha256
 }
 
@@ -105,20 +105,42 @@ func (s *Store) keep(f *os.File, info Info) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), s.path(info.SHA256)); err != nil {
-		return err
-	}
-	if err := syncDir(s.dir); err != nil {
-		return err
-	}
 	stat, err := f.Stat()
 	if err != nil {
 		return err
 	}
+	if err := s.name(f, stat, info); err != nil {
+		return err
+	}
+	return syncDir(s.dir)
+}
+
+// name gives a file its name.
+func (s *Store) name(f *os.File, stat fs.FileInfo, info Info) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := os.Rename(f.Name(), s.path(info.SHA256)); err != nil {
+		return err
+	}
 	s.verified[info.SHA256] = record{info: info, modified: stat.ModTime(), used: time.Now()}
 	return nil
+}
+
+// removeIf removes a module and what is known of it, if its file is still the
+// one that is meant: its name may just have got another.
+func (s *Store) removeIf(sha256 string, meant func(fs.FileInfo) bool) (removed bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stat, err := os.Stat(s.path(sha256))
+	if errors.Is(err, fs.ErrNotExist) {
+		delete(s.verified, sha256)
+		return false, nil
+	}
+	if err != nil || !meant(stat) {
+		return false, err
+	}
+	delete(s.verified, sha256)
+	return true, os.Remove(s.path(sha256))
 }
 
 // Stat gives what is known of a module, or an error that is [fs.ErrNotExist]
@@ -177,23 +199,27 @@ func (s *Store) verify(f *os.File, sum string) (Info, error) {
 	}
 	s.mu.Unlock()
 
-	info, err, _ := s.verifying.Do(sum, func() (any, error) {
+	info, err, _ := s.verifying.Do(sum+fileTag(stat), func() (any, error) {
 		hash := sha256.New()
 		if _, err := io.Copy(hash, io.NewSectionReader(f, 0, stat.Size())); err != nil {
 			return Info{}, err
 		}
 		c, err := Inspect(f, stat.Size())
 		if err != nil || hex.EncodeToString(hash.Sum(nil)) != sum {
-			return Info{}, errors.Join(ErrCorrupt, os.Remove(f.Name()))
+			_, err := s.removeIf(sum, func(now fs.FileInfo) bool { return os.SameFile(now, stat) })
+			return Info{}, errors.Join(ErrCorrupt, err)
 		}
 		info := Info{SHA256: sum, Size: stat.Size(), ABI: c.ABI}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.verified[sum] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+		if now, err := os.Stat(s.path(sum)); err != nil {
+			return Info{}, err // removed meanwhile
+		} else if os.SameFile(now, stat) {
+			s.verified[sum] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+		}
 		return info, nil
 	})
 	if err != nil {
-		s.forget(sum)
 		return Info{}, err
 	}
 	return info.(Info), nil

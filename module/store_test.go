@@ -256,3 +256,100 @@ func TestStoreFailsInTheSameWords(t *testing.T) {
 		t.Errorf("make: %v, then %v", first, got)
 	}
 }
+
+// What is found to be corrupt is removed, not what has taken its name since.
+func TestStoreCorruptAndPutAgain(t *testing.T) {
+	s := newStore(t)
+	content := filter("1")
+	sum := sumOf(content)
+	spoil := func() {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(s.path(sum)), os.WriteFile(s.path(sum), []byte("spoilt"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spoil()
+	f, err := os.Open(s.path(sum))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	put(t, s, content) // while the spoilt file is about to be read
+	if _, err := s.verify(f, sum); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("the spoilt file: %v", err)
+	}
+	if _, err := s.Stat(sum); err != nil {
+		t.Errorf("the good file: %v", err)
+	}
+	spoil()
+	if _, err := s.Stat(sum); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("spoilt again: %v", err)
+	}
+	if _, err := os.Stat(s.path(sum)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the spoilt file is there: %v", err)
+	}
+}
+
+// All together: whatever is read and spoilt meanwhile, what was put is there.
+func TestStorePutWhileItIsRead(t *testing.T) {
+	s := newStore(t)
+	content := filter("1")
+	sum := sumOf(content)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = s.Stat(sum)
+				}
+			}
+		})
+	}
+	for range 300 {
+		spoilt := filepath.Join(s.dir, "spoilt")
+		if err := errors.Join(os.WriteFile(spoilt, []byte("spoilt"), 0o600), os.Rename(spoilt, s.path(sum))); err != nil {
+			t.Fatal(err)
+		}
+		put(t, s, content)
+		if _, err := os.Stat(s.path(sum)); err != nil {
+			t.Fatalf("what was put is gone: %v", err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	if _, err := s.Stat(sum); err != nil {
+		t.Error(err)
+	}
+}
+
+// A module that was put, or asked for, after it was found to be of no use stays.
+func TestGCWhileItIsPut(t *testing.T) {
+	s := newStore(t)
+	info := put(t, s, filter("1"))
+	old := time.Now().Add(-100 * time.Hour)
+	if err := os.Chtimes(s.path(info.SHA256), old, old); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = Open(s.dir) // forgets that it was just used
+	put(t, s, filter("1"))
+	if removed, err := s.discard(info.SHA256, old); removed || err != nil {
+		t.Errorf("put again: %v %v", removed, err)
+	}
+	if err := os.Chtimes(s.path(info.SHA256), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Stat(info.SHA256); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := s.discard(info.SHA256, old); removed || err != nil {
+		t.Errorf("asked for: %v %v", removed, err)
+	}
+	s, _ = Open(s.dir)
+	if removed, err := s.discard(info.SHA256, old); !removed || err != nil {
+		t.Errorf("of no use: %v %v", removed, err)
+	}
+}

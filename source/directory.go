@@ -68,7 +68,7 @@ type Directory struct {
 	Log      *slog.Logger // default slog.Default()
 
 	once   sync.Once
-	rescan chan struct{}
+	rescan chan chan<- struct{}
 
 	// For tests: definition's, and the operating system's.
 	parse func(string, []byte) (*definition.File, []definition.Problem)
@@ -76,17 +76,26 @@ type Directory struct {
 	open  func() (*notifier, error)
 }
 
-// Rescan has every file read again, however unchanged it looks. It may be
-// called at any time, by anyone.
-func (d *Directory) Rescan() {
+// Rescan has every file read again, however unchanged it looks, and returns
+// when what came of it has been emitted, or ctx ends. It may be called at any
+// time, by anyone but emit.
+func (d *Directory) Rescan(ctx context.Context) error {
+	done := make(chan struct{}, 1)
 	select {
-	case d.rescans() <- struct{}{}:
-	default: // one is under way
+	case d.rescans() <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
-func (d *Directory) rescans() chan struct{} {
-	d.once.Do(func() { d.rescan = make(chan struct{}, 1) })
+func (d *Directory) rescans() chan chan<- struct{} {
+	d.once.Do(func() { d.rescan = make(chan chan<- struct{}) })
 	return d.rescan
 }
 

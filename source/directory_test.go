@@ -151,7 +151,7 @@ func TestUnchangedFilesKeepTheirDefinitions(t *testing.T) {
 	now := time.Now()
 	must(t, os.Chtimes(dir+"/a.yaml", now, now))
 	r.quiet()
-	r.Rescan()
+	must(t, r.Rescan(t.Context()))
 	r.quiet()
 }
 
@@ -346,8 +346,22 @@ func TestAuditAndRescan(t *testing.T) {
 	r.until("a", 0)
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	r.quiet()
-	r.Rescan()
-	r.until("a=two", 0)
+	must(t, r.Rescan(t.Context()))
+	select { // it is there when Rescan returns
+	case u := <-r.updates:
+		if filterNames(u) != "a=two" {
+			t.Errorf("%q", filterNames(u))
+		}
+	default:
+		t.Error("Rescan returned before what was read was emitted")
+	}
+	must(t, r.Rescan(t.Context())) // nothing is new
+	r.stop()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := r.Rescan(ctx); err == nil {
+		t.Error("a Directory that has ended was read")
+	}
 }
 
 // Times of files may be anything.

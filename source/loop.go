@@ -19,11 +19,12 @@ type loop struct {
 	log                     *slog.Logger
 
 	burst   burst
-	dirty   bool // the table has changed since it was joined
+	rescans []chan<- struct{} // who waits for the end of the burst
+	dirty   bool              // the table has changed since it was joined
 	emitted bool
 }
 
-func (l *loop) run(ctx context.Context, rescan <-chan struct{}) {
+func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 	events, errs := l.watch.changes()
 	start := time.Now()
 	l.burst = burst{first: start, last: start.Add(-l.quiet)} // due
@@ -45,7 +46,8 @@ func (l *loop) run(ctx context.Context, rescan <-chan struct{}) {
 				l.log.Warn("watch files", "error", err)
 			}
 			l.burst.touch(time.Now())
-		case <-rescan:
+		case done := <-rescan:
+			l.rescans = append(l.rescans, done)
 			l.table.distrust = true
 			l.burst.touch(time.Now())
 		case <-timer.C:
@@ -100,4 +102,8 @@ func (l *loop) settle(now time.Time) {
 			l.emit(Update{Set: l.table.set, Problems: l.table.problems, Changed: first, Began: now, Files: l.table.present(), Held: l.table.held})
 		}
 	}
+	for _, done := range l.rescans {
+		done <- struct{}{}
+	}
+	l.rescans = nil
 }

@@ -330,8 +330,10 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 		case <-hangups:
 			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
 			notify(s.log, reloading())
-			s.directory.Rescan()
 			s.guard.reload()
+			if s.directory.Rescan(ctx) != nil {
+				return // it ends
+			}
 			notify(s.log, daemon.SdNotifyReady)
 		}
 	}
