@@ -40,7 +40,7 @@ func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	if u.Files != 0 || len(u.Set.Listeners) != 1 {
 		t.Errorf("%d files, listeners %v", u.Files, u.Set.Listeners)
 	}
-	r.Rescan()
+	must(t, r.Rescan(t.Context()))
 	r.quiet()
 	r.stop()
 
