@@ -57,7 +57,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 			for len(x.e.outbox) > 0 {
 				r := x.e.outbox[0]
 				x.e.outbox = x.e.outbox[1:]
-				x.e.inbox = append(x.e.inbox, x.m.Step(now, r)...)
+				x.e.inbox = append(x.e.inbox, x.m.Step(now, r).Sends...)
 			}
 		}
 	}
@@ -83,7 +83,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 	for n := range b.N {
 		x := all[n%machines]
 		round := (n/machines + 1) % 2
-		sends := x.m.Step(now, swap.Publish{Snapshot: snaps[round]})
+		sends := x.m.Step(now, swap.Publish{Snapshot: snaps[round]}).Sends
 		for len(sends) > 0 {
 			s := sends[0]
 			sent++
@@ -92,7 +92,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 			if !delta {
 				r.Names = names
 			}
-			sends = x.m.Step(now, r)
+			sends = x.m.Step(now, r).Sends
 		}
 	}
 	b.ReportMetric(float64(sent)/float64(b.N), "responses/op")

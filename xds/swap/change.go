@@ -2,7 +2,6 @@ package swap
 
 import (
 	"slices"
-	"strings"
 
 	"wasmxds/resource"
 )
@@ -18,31 +17,27 @@ type Change struct {
 type Stage string
 
 const (
-	// Primed: this Envoy has fetched, compiled, started and configured it.
-	Primed Stage = "primed"
-	// Swapped: it runs in place of the other.
-	Swapped Stage = "swapped"
-	// Refused: this Envoy has the module, and refused it for the first time.
-	Refused Stage = "refused"
-	// Unfetched: this Envoy has tried often, and no download was seen to end.
-	Unfetched Stage = "unfetched"
-	// Superseded: another version is wanted before this one ran or was refused.
-	Superseded Stage = "superseded"
+	// ChangePrimed: this Envoy has fetched, compiled, started and configured it.
+	ChangePrimed Stage = "primed"
+	// ChangeSwapped: it runs in place of the other.
+	ChangeSwapped Stage = "swapped"
+	// ChangeRefused: this Envoy has the module, and refused it for the first time.
+	ChangeRefused Stage = "refused"
+	// ChangeUnfetched: this Envoy has tried often, and no download was seen to end.
+	ChangeUnfetched Stage = "unfetched"
+	// ChangeSuperseded: another version is wanted before this one ran or was refused.
+	ChangeSuperseded Stage = "superseded"
 )
 
-// Changes tells what the newest Step has changed for filters that run. What a
-// fresh Envoy gets first is not among it.
-func (m *Machine) Changes() []Change { return m.changes }
-
 func (m *Machine) change(stage Stage, f *resource.Filter, from, to string) {
-	m.changes = append(m.changes, Change{Filter: f.Name, From: from, To: to, Stage: stage})
+	m.ready.Changes = append(m.ready.Changes, Change{Filter: f.Name, From: from, To: to, Stage: stage})
 }
 
 // took notes what the ACK of items has changed; before is what Envoy had.
 func (m *Machine) took(items []item, before *View) {
 	now := m.subs[Extension].have
 	for _, it := range items {
-		f := m.filter(strings.TrimPrefix(it.name, resource.TwinPrefix))
+		f := m.filter(filterOf(it.name))
 		if f == nil {
 			continue
 		}
@@ -50,26 +45,26 @@ func (m *Machine) took(items []item, before *View) {
 		switch had, _ := before.find(it.name); {
 		case from == "":
 		case !isTwin(it.name) && to != "" && from != to:
-			m.change(Swapped, f, from, to)
+			m.change(ChangeSwapped, f, from, to)
 		case isTwin(it.name) && it.version == f.Version && had.version != f.Version && from != f.Version:
-			m.change(Primed, f, from, f.Version)
+			m.change(ChangePrimed, f, from, f.Version)
 		}
 	}
 }
 
-// failed notes a try that has come to nothing, once for each reason.
-func (m *Machine) failed(tr *try) {
-	stage := Unfetched
-	if tr.here {
-		stage = Refused
+// failed notes a priming that has come to nothing, once for each reason.
+func (m *Machine) failed(p *Priming) {
+	stage := ChangeUnfetched
+	if p.here {
+		stage = ChangeRefused
 	}
-	f := m.filter(tr.name)
-	if !tr.refused || tr.told == stage || f == nil || f.Version != tr.version {
+	f := m.filter(p.Filter)
+	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version {
 		return
 	}
 	if from := m.subs[Extension].have.runs(f); from != "" {
-		tr.told = stage
-		m.change(stage, f, from, tr.version)
+		p.told = stage
+		m.change(stage, f, from, p.Version)
 	}
 }
 
@@ -88,12 +83,12 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 		if from == "" || from == old.Version {
 			continue
 		}
-		if tr := m.try(Extension, old.Name); tr != nil && tr.version == old.Version && tr.told != "" {
+		if p := m.priming(old.Name); p != nil && p.Version == old.Version && p.told != "" {
 			continue
 		}
 		if s.flight != nil && slices.ContainsFunc(s.flight.changed, func(it item) bool { return it.name == old.Name && it.version == old.Version }) {
 			continue // it is about to run
 		}
-		m.change(Superseded, f, from, old.Version)
+		m.change(ChangeSuperseded, f, from, old.Version)
 	}
 }

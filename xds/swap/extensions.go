@@ -12,48 +12,54 @@ import (
 
 // nextExtensions fills the slots with what is primed, all in one response.
 // What Envoy may refuse comes when nothing waits that a NACK would end the wait
-// of: other extensions, which may be what a listener waits for itself, and then
-// filters to prime.
-func (m *Machine) nextExtensions(now time.Time) *Response {
-	s := &m.subs[Extension]
-	if s.names == nil || !m.clustersSettled(now) {
-		return nil
+// of (invariant 3): other extensions, which may be what a listener waits for
+// itself, and then filters to prime.
+func (v *state) nextExtensions(now time.Time) action {
+	s := &v.subs[Extension]
+	if s.names == nil || !v.clustersSettled(now) {
+		return action{}
 	}
-	if changed := m.slots(now); len(changed) > 0 {
-		return m.space.step(s.have, Extension, m.delta, changed, nil)
+	extensions := func(changed []item, p purpose) action {
+		if len(changed) == 0 {
+			return action{}
+		}
+		return action{v.space.step(s.have, Extension, v.delta, changed, nil), p}
 	}
-	waits := m.waits(now)
-	if m.subs[Listener].flight != nil || waits == forFilter {
-		return nil
+	if changed := v.slots(now); len(changed) > 0 {
+		return extensions(changed, fill)
 	}
-	if it, ok := m.nextWritten(now, waits); ok {
-		return m.space.step(s.have, Extension, m.delta, []item{it}, nil)
+	waits := v.waits(now)
+	if v.subs[Listener].flight != nil || waits == forFilter {
+		return action{}
+	}
+	if r, it := v.restorable(); r != nil {
+		return extensions([]item{it}, restore)
+	}
+	if it, ok := v.nextWritten(now, waits); ok {
+		return extensions([]item{it}, update)
 	}
 	if waits != forNothing {
-		return nil
+		return action{}
 	}
-	if m.soiled(now) {
-		return m.space.step(s.have, Extension, m.delta, m.clean(), nil)
+	if v.poisonedTwins(now) {
+		return extensions(v.healed(), heal)
 	}
-	if twins := m.nextTwins(now); len(twins) > 0 {
-		return m.space.step(s.have, Extension, m.delta, twins, nil)
-	}
-	return nil
+	return extensions(v.nextTwins(now), prime)
 }
 
 // slots are the contents that serving slots are to get now. One that was
 // NACKed goes alone.
-func (m *Machine) slots(now time.Time) []item {
+func (v *state) slots(now time.Time) []item {
 	var changed []item
-	for _, name := range m.behind() {
-		it, ok := m.slotItem(name, now)
-		if !ok || it.written || m.held(Extension, name, it.version, now) {
+	for _, name := range v.behind() {
+		it, ok := v.slotItem(name, now)
+		if !ok || it.written || v.held(Extension, it, now) {
 			continue
 		}
-		if have, ok := m.subs[Extension].have.find(name); ok && have.is(it) && !slices.Contains(m.dirty, name) {
+		if have, ok := v.subs[Extension].have.find(name); ok && have.is(it) && !slices.Contains(v.poisoned, name) {
 			continue
 		}
-		if slices.Contains(m.dirty, name) {
+		if slices.Contains(v.poisoned, name) {
 			return []item{it}
 		}
 		changed = append(changed, it)
@@ -61,51 +67,51 @@ func (m *Machine) slots(now time.Time) []item {
 	return changed
 }
 
-func (m *Machine) slotItem(name string, now time.Time) (item, bool) {
-	f := m.filter(name)
+func (v *state) slotItem(name string, now time.Time) (item, bool) {
+	f := v.filter(name)
 	if f == nil {
-		if it, ok := m.lookup(Extension, name); ok {
+		if it, ok := v.lookup(Extension, name); ok {
 			return it, true
 		}
-		return m.leftItem(name)
+		return v.leftItem(name)
 	}
-	if m.point(f) == name {
+	if v.point(f) == name {
 		return item{}, false // primed in place
 	}
-	return m.slotContent(f, now)
+	return v.slotContent(f, now)
 }
 
 // leftItem is for the slot of a filter that is gone, which a listener that is
 // still there waits for: what was meant for it when that listener was sent.
-func (m *Machine) leftItem(name string) (item, bool) {
-	if _, filled := m.subs[Extension].have.find(name); filled {
+func (v *state) leftItem(name string) (item, bool) {
+	if _, filled := v.subs[Extension].have.find(name); filled {
 		return item{}, false
 	}
-	if twin, ok := m.subs[Extension].have.find(resource.TwinPrefix + name); ok && twin.filter != nil {
+	if twin, ok := v.subs[Extension].have.find(resource.TwinPrefix + name); ok && twin.filter != nil {
 		return filterItem(twin.filter, name, 0), true
 	}
-	i := slices.IndexFunc(m.passes, func(it item) bool { return it.name == name })
+	i := slices.IndexFunc(v.noops, func(it item) bool { return it.name == name })
 	if i < 0 {
 		return item{}, false
 	}
-	return m.passes[i], true
+	return v.noops[i], true
 }
 
 // slotContent is what the serving slot of f may have now: what is primed, and
 // what does nothing where an open filter can't be. False: nothing new.
-func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
-	s := &m.subs[Extension]
-	tr := m.try(Extension, f.Name)
+func (v *state) slotContent(f *resource.Filter, now time.Time) (item, bool) {
+	s := &v.subs[Extension]
+	p := v.priming(f.Name)
 	_, filled := s.have.find(f.Name)
 	twin, ok := s.have.find(f.TwinName)
-	if ok && twin.filter != nil && (twin.version == f.Version || !filled || tr != nil && tr.nacks > 0) {
+	if ok && twin.filter != nil && (twin.version == f.Version || !filled || p != nil && p.nacks > 0) {
 		attempt := 0
-		if slices.Contains(m.dirty, f.Name) && tr != nil {
-			attempt = tr.attempt
+		if slices.Contains(v.poisoned, f.Name) && p != nil {
+			attempt = p.attempt
 		}
 		return filterItem(twin.filter, f.Name, attempt), true
 	}
-	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (m.givenUp(f, now) || m.wants(Extension, f.Name) || m.inUse(f.Name)) {
+	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (v.givenUp(f, now) || v.wants(Extension, f.Name) || v.inUse(f.Name)) {
 		return plain(f.Pass()), true
 	}
 	return item{}, false
@@ -116,23 +122,22 @@ func (m *Machine) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 // whose modules it has, because only their configuration changed or because
 // their downloads have ended, go together: they are ACKed, and if they are not,
 // each goes again, alone.
-func (m *Machine) nextTwins(now time.Time) []item {
+func (v *state) nextTwins(now time.Time) []item {
 	var together []item
-	for _, f := range m.unprimed() {
-		at := m.point(f)
-		if f.Missing != "" || !m.wants(Extension, at) {
+	for _, f := range v.unprimed() {
+		at := v.point(f)
+		if f.Missing != "" || !v.wants(Extension, at) {
 			continue
 		}
-		tr := m.try(Extension, f.Name)
-		if tr == nil || now.Before(tr.due) || m.fetchedForAnother(tr, now) {
+		p := v.priming(f.Name)
+		if p == nil || now.Before(p.Due) || v.fetchedForAnother(p, now) {
 			continue
 		}
-		alone := tr.alone || !tr.here && !m.cached(f)
+		alone := p.alone || !p.here && !v.cached(f)
 		if alone && len(together) > 0 {
 			continue
 		}
-		tr.pushed, tr.fetched = true, false
-		together = append(together, filterItem(f, at, tr.attempt))
+		together = append(together, filterItem(f, at, p.attempt))
 		if alone {
 			return together
 		}
@@ -142,34 +147,33 @@ func (m *Machine) nextTwins(now time.Time) []item {
 
 // cached tells whether this Envoy has the filter's module: another version or
 // another filter runs on it.
-func (m *Machine) cached(f *resource.Filter) bool {
-	return f.SHA256 != "" && slices.ContainsFunc(m.subs[Extension].have.items, func(it item) bool {
+func (v *state) cached(f *resource.Filter) bool {
+	return f.SHA256 != "" && slices.ContainsFunc(v.subs[Extension].have.items, func(it item) bool {
 		return it.filter != nil && it.filter.SHA256 == f.SHA256
 	})
 }
 
-// fetchedForAnother tells whether Envoy is fetching tr's module for another
+// fetchedForAnother tells whether Envoy is fetching p's module for another
 // filter: a push now would make it fetch again.
-func (m *Machine) fetchedForAnother(tr *try, now time.Time) bool {
-	return tr.sha256 != "" && slices.ContainsFunc(m.tries, func(o *try) bool {
-		return o != tr && o.typ == Extension && o.sha256 == tr.sha256 && o.pushed && now.Before(o.due) && !o.refused
+func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
+	return p.SHA256 != "" && slices.ContainsFunc(v.primings, func(o Priming) bool {
+		return o.Filter != p.Filter && o.SHA256 == p.SHA256 && o.sent() && now.Before(o.Due) && !o.refused()
 	})
 }
 
-// clean replaces refused contents of twins by ones that Envoy takes at once:
+// healed replaces refused contents of twins by ones that Envoy takes at once:
 // what the twin had before, in other bytes, or what does nothing.
-func (m *Machine) clean() []item {
-	m.heals++
+func (v *state) healed() []item {
 	var changed []item
-	for _, name := range m.dirty {
-		if !m.inPrimer(name) {
+	for _, name := range v.poisoned {
+		if !v.inPrimer(name) {
 			continue
 		}
-		if have, ok := m.subs[Extension].have.find(name); ok && have.filter != nil {
-			have.res = have.filter.Twin(m.salt + m.heals)
+		if have, ok := v.subs[Extension].have.find(name); ok && have.filter != nil {
+			have.res = have.filter.Twin(v.salt + v.heals + 1)
 			changed = append(changed, have)
 		} else {
-			changed = append(changed, plain(m.filter(strings.TrimPrefix(name, resource.TwinPrefix)).TwinPass()))
+			changed = append(changed, plain(v.filter(filterOf(name)).TwinPass()))
 		}
 	}
 	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })

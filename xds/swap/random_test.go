@@ -50,6 +50,7 @@ type play struct {
 	snap       *resource.Snapshot
 	m          *swap.Machine
 	e          *model
+	wake       time.Time // when the machine wants to be woken
 	streams    int
 	open       map[swap.Type]uint32 // responses in flight, by what was sent
 	badModules map[string]bool
@@ -164,14 +165,18 @@ func (p *play) connect() {
 	if p.m != nil {
 		lost = p.m.Lost()
 	}
-	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost})
+	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost,
+		Broken: func(err error) { p.e.breaks("%v", err) }})
+	p.wake = time.Time{}
 	p.streams++
 	p.e.connect()
 }
 
 // step lets the machine take an event.
 func (p *play) step(e swap.Event) {
-	for _, s := range p.m.Step(p.now, e) {
+	ready := p.m.Step(p.now, e)
+	p.wake = ready.Wake
+	for _, s := range ready.Sends {
 		p.sends++
 		var names []string
 		for _, r := range s.Resources {
@@ -230,7 +235,7 @@ func (p *play) fetch(faults bool) {
 	i := p.rng.IntN(len(p.e.fetches))
 	sha := p.e.fetches[i]
 	if p.rng.IntN(2) == 0 {
-		p.step(swap.Download{SHA256: sha, Phase: swap.Started, Size: 1000})
+		p.step(swap.Download{SHA256: sha, Progress: swap.DownloadStarted, Size: 1000})
 		return
 	}
 	p.e.fetches = slices.Delete(p.e.fetches, i, i+1)
@@ -240,19 +245,19 @@ func (p *play) fetch(faults bool) {
 	if faults && p.rng.IntN(4) == 0 {
 		return // the machine is not told
 	}
-	phase := swap.Done
+	progress := swap.DownloadDone
 	if !ok {
-		phase = swap.Aborted
+		progress = swap.DownloadAborted
 	}
-	p.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000})
+	p.step(swap.Download{SHA256: sha, Progress: progress, Size: 1000})
 }
 
 // pass lets time go by.
 func (p *play) pass(d time.Duration) {
 	end := p.now.Add(d)
 	for {
-		due := p.m.Due(p.now)
-		if due.IsZero() || due.After(end) {
+		due := p.wake
+		if !due.After(p.now) || due.After(end) {
 			p.now = end
 			return
 		}
@@ -359,6 +364,9 @@ func (p *play) end() string {
 	p.pass(time.Hour)
 	if p.sends != before || len(p.e.inbox) > 0 {
 		return "it goes on sending when all is done"
+	}
+	if err := p.m.Unsettled(p.now); err != nil {
+		return err.Error()
 	}
 	return p.check()
 }

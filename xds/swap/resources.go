@@ -3,9 +3,6 @@ package swap
 import (
 	"maps"
 	"slices"
-	"strings"
-
-	"wasmxds/resource"
 )
 
 // ResourceStatus is a resource that an Envoy has or asks for.
@@ -38,7 +35,7 @@ func (m *Machine) Resources() []ResourceStatus {
 			if f := s.flight; f != nil {
 				st.Sent = slices.ContainsFunc(f.changed, func(it item) bool { return it.name == name })
 			}
-			st.Message, st.Refused = m.refusal(t, name, st.Wanted)
+			st.Message, st.Refused = m.refused(t, name, st.Wanted)
 			out = append(out, st)
 		}
 	}
@@ -66,42 +63,20 @@ func (m *Machine) concerned(t Type) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// every is all of a type in the snapshot that has a fixed content.
-func (m *Machine) every(t Type) []*resource.Resource {
-	switch t {
-	case Cluster:
-		return m.snap.Clusters
-	case Listener:
-		var all []*resource.Resource
-		for _, l := range m.snap.Listeners {
-			all = append(all, l.Resource)
-		}
-		if m.snap.Primer != nil {
-			all = append(all, m.snap.Primer.Resource)
-		}
-		return all
-	case Extension:
-		return m.snap.Static
+// refused is the message of the NACK of what was sent last.
+func (m *Machine) refused(t Type, name, wanted string) (message string, refused bool) {
+	r := m.refusal(t, name)
+	if r != nil && r.version == wanted && (t != Extension || r.written) {
+		return r.message, true
 	}
-	return m.all(t)
-}
-
-// refusal is the message of the NACK of what was sent last.
-func (m *Machine) refusal(t Type, name, wanted string) (message string, refused bool) {
-	if t == Extension {
-		if tr := m.try(t, name); tr != nil && tr.written && tr.version == wanted {
-			return tr.message, true
-		}
-		if !slices.Contains(m.dirty, name) {
-			return "", false
-		}
-		if tr := m.try(t, strings.TrimPrefix(name, resource.TwinPrefix)); tr != nil {
-			message = tr.message
-		}
-		return message, true
+	if t != Extension || !slices.Contains(m.poisoned, name) {
+		return "", false
 	}
-	if tr := m.try(t, name); tr != nil && tr.refused && tr.version == wanted {
-		return tr.message, true
+	if p := m.priming(filterOf(name)); p != nil {
+		return p.Message, true
 	}
-	return "", false
+	if r != nil {
+		return r.message, true
+	}
+	return "", true
 }

@@ -25,12 +25,6 @@ type Response struct {
 	body    []byte
 }
 
-// Send is a response and the nonce it goes out with.
-type Send struct {
-	*Response
-	Nonce uint32
-}
-
 // Field numbers of envoy.service.discovery.v3 DiscoveryResponse and
 // DeltaDiscoveryResponse (the same where both have the field), of Resource
 // and of google.protobuf.Any.

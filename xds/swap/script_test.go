@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 type script struct {
 	world
 	m     *swap.Machine
+	ready swap.Ready
 	now   time.Time
 	delta bool
 	names map[swap.Type][]string
@@ -54,18 +55,18 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.delta = d.CmdArgs[0].Key == "delta"
 		s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
 		snap := s.define(t, d.Input)
-		s.m = swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: snap, Delta: s.delta, Salt: 7})
+		s.m = swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: snap, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", d.Pos, err) }})
 		return ""
 	case "publish":
 		return s.step(swap.Publish{Snapshot: s.define(t, d.Input)})
 	case "download":
-		phase := map[string]swap.Phase{"started": swap.Started, "done": swap.Done, "aborted": swap.Aborted}[d.CmdArgs[1].Key]
+		progress := map[string]swap.Progress{"started": swap.DownloadStarted, "done": swap.DownloadDone, "aborted": swap.DownloadAborted}[d.CmdArgs[1].Key]
 		for sha, name := range s.modules {
 			if name == d.CmdArgs[0].Key {
 				if !s.m.Awaits(sha) {
 					return "nothing" // the server tells only those who wait
 				}
-				return s.step(swap.Download{SHA256: sha, Phase: phase, Size: 1000, Shared: d.HasArg("shared")})
+				return s.step(swap.Download{SHA256: sha, Progress: progress, Size: 1000, Shared: d.HasArg("shared")})
 			}
 		}
 		t.Fatalf("%s: no module %q", d.Pos, d.CmdArgs[0].Key)
@@ -134,7 +135,8 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 
 func (s *script) step(e swap.Event) string {
 	var b strings.Builder
-	for _, send := range s.m.Step(s.now, e) {
+	s.ready = s.m.Step(s.now, e)
+	for _, send := range s.ready.Sends {
 		s.nonce[send.Type] = swap.FormatNonce(send.Nonce)
 		fmt.Fprintf(&b, "send %s:", send.Type)
 		for _, r := range send.Resources {
@@ -145,7 +147,7 @@ func (s *script) step(e swap.Event) string {
 		}
 		b.WriteByte('\n')
 	}
-	s.changes = append(s.changes, s.m.Changes()...)
+	s.changes = append(s.changes, s.ready.Changes...)
 	if b.Len() == 0 {
 		return "nothing\n"
 	}
@@ -174,8 +176,8 @@ func (s *script) wait(t *testing.T, d *datadriven.TestData) string {
 	var b strings.Builder
 	start := s.now
 	for end := s.now.Add(span); ; {
-		due := s.m.Due(s.now)
-		if due.IsZero() || due.After(end) {
+		due := s.ready.Wake
+		if !due.After(s.now) || due.After(end) {
 			s.now = end
 			break
 		}

@@ -2,7 +2,6 @@ package swap
 
 import (
 	"slices"
-	"strings"
 
 	"wasmxds/resource"
 )
@@ -19,9 +18,9 @@ type asker struct {
 	lds      bool // whether listeners come from here
 }
 
-func (m *Machine) asker(t Type) asker {
-	s := &m.subs[t]
-	return asker{m.snap, s.names, s.wildcard, m.subs[Listener].subscribed}
+func (v *state) asker(t Type) asker {
+	s := &v.subs[t]
+	return asker{v.snap, s.names, s.wildcard, v.subs[Listener].subscribed}
 }
 
 // whole tells whether a view is all that is wanted.
@@ -32,31 +31,31 @@ type whole struct {
 
 // complete tells whether the Envoy has all of a type that it asks for, and
 // nothing that is gone. It is not for ECDS.
-func (m *Machine) complete(t Type) bool {
-	s := &m.subs[t]
+func (v *state) complete(t Type) bool {
+	s := &v.subs[t]
 	if t == Extension || s.nonce == 0 && len(s.have.items) == 0 {
 		return false // a fresh Envoy is answered in any case
 	}
-	by := m.asker(t)
+	by := v.asker(t)
 	if w := s.have.whole.Load(); w != nil && w.asker == by {
 		return w.is
 	}
-	w := &whole{by, m.hasAll(t) && len(m.obsolete(t)) == 0}
+	w := &whole{by, v.hasAll(t) && len(v.obsolete(t)) == 0}
 	s.have.whole.Store(w)
 	return w.is
 }
 
 // hasAll tells whether the Envoy has all that it asks for and can get.
-func (m *Machine) hasAll(t Type) bool {
-	s := &m.subs[t]
+func (v *state) hasAll(t Type) bool {
+	s := &v.subs[t]
 	if s.names != nil {
 		for _, name := range s.names.sorted {
-			if it, ok := m.lookup(t, name); ok && !s.have.has(it) {
+			if it, ok := v.lookup(t, name); ok && !s.have.has(it) {
 				return false
 			}
 		}
 	}
-	return !s.wildcard || !slices.ContainsFunc(m.every(t), func(r *resource.Resource) bool { return !s.have.has(plain(r)) })
+	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !s.have.has(plain(r)) })
 }
 
 func (v *View) has(it item) bool {
@@ -72,8 +71,8 @@ type unprimed struct {
 
 // primer is who asks about filters: what it asks for doesn't matter where
 // listeners come from here, as filters are then primed at their twins.
-func (m *Machine) primer() asker {
-	by := m.asker(Extension)
+func (v *state) primer() asker {
+	by := v.asker(Extension)
 	if by.lds {
 		by.names, by.wildcard = nil, false
 	}
@@ -81,17 +80,17 @@ func (m *Machine) primer() asker {
 }
 
 // unprimed looks at what this Envoy has to be primed with.
-func (m *Machine) unprimed() []*resource.Filter {
-	s := &m.subs[Extension]
-	if len(m.dirty) > 0 { // which filters were NACKed is this Envoy's own
-		return slices.DeleteFunc(slices.Clone(m.snap.Filters), m.primed)
+func (v *state) unprimed() []*resource.Filter {
+	s := &v.subs[Extension]
+	if len(v.poisoned) > 0 { // which filters were NACKed is this Envoy's own
+		return slices.DeleteFunc(slices.Clone(v.snap.Filters), v.primed)
 	}
-	u := &unprimed{asker: m.primer()}
+	u := &unprimed{asker: v.primer()}
 	if old := s.have.unprimed.Load(); old != nil && old.asker == u.asker {
 		return old.filters
 	}
-	for _, f := range m.snap.Filters {
-		if !m.primed(f) {
+	for _, f := range v.snap.Filters {
+		if !v.primed(f) {
 			u.filters = append(u.filters, f)
 		}
 	}
@@ -107,17 +106,17 @@ type behind struct {
 }
 
 // behind looks at the slots that this Envoy asks for.
-func (m *Machine) behind() []string {
-	s := &m.subs[Extension]
-	if len(m.dirty) > 0 {
+func (v *state) behind() []string {
+	s := &v.subs[Extension]
+	if len(v.poisoned) > 0 {
 		return slices.DeleteFunc(slices.Clone(s.names.sorted), isTwin)
 	}
-	b := &behind{asker: m.asker(Extension)}
+	b := &behind{asker: v.asker(Extension)}
 	if old := s.have.behind.Load(); old != nil && old.asker == b.asker {
 		return old.slots
 	}
 	for _, name := range s.names.sorted {
-		if !isTwin(name) && !m.asWanted(name) {
+		if !isTwin(name) && !v.asWanted(name) {
 			b.slots = append(b.slots, name)
 		}
 	}
@@ -127,9 +126,9 @@ func (m *Machine) behind() []string {
 
 // asWanted tells whether a slot, and its twin if there is one, have what the
 // snapshot wants.
-func (m *Machine) asWanted(name string) bool {
-	s := &m.subs[Extension]
-	want, ok := m.lookup(Extension, name)
+func (v *state) asWanted(name string) bool {
+	s := &v.subs[Extension]
+	want, ok := v.lookup(Extension, name)
 	if !ok {
 		return false
 	}
@@ -140,8 +139,6 @@ func (m *Machine) asWanted(name string) bool {
 	if want.filter == nil {
 		return true
 	}
-	point, ok := s.have.find(m.point(want.filter))
+	point, ok := s.have.find(v.point(want.filter))
 	return ok && point.version == want.version
 }
-
-func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }

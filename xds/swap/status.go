@@ -49,29 +49,10 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 				st.Since = s.at
 			}
 		}
-		st.State, st.Reason = m.state(f, st.Running, now)
+		st.State, st.Reason = m.stateOf(f, st.Running, now)
 		out = append(out, st)
 	}
 	return out
-}
-
-// Runs is what this Envoy has of extension configurations; compare it with
-// Swapped.
-func (m *Machine) Runs() *View { return m.subs[Extension].have }
-
-// Swapped calls f for each filter that ran in before and runs in another
-// version now.
-func (m *Machine) Swapped(before *View, f func(filter, from, to string)) {
-	now := m.subs[Extension].have
-	if before == now {
-		return
-	}
-	for _, wanted := range m.snap.Filters {
-		from, to := before.runs(wanted), now.runs(wanted)
-		if from != "" && to != "" && from != to {
-			f(wanted.Name, from, to)
-		}
-	}
 }
 
 // runs gives the version that the filter runs in; "": it doesn't.
@@ -83,7 +64,7 @@ func (v *View) runs(f *resource.Filter) string {
 	return have.version
 }
 
-func (m *Machine) state(f *resource.Filter, running string, now time.Time) (State, string) {
+func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (State, string) {
 	if running == f.Version && running != "" && f.Missing == "" {
 		return Running, ""
 	}
@@ -97,25 +78,25 @@ func (m *Machine) state(f *resource.Filter, running string, now time.Time) (Stat
 	case f.Missing != "":
 		return Failed, f.Missing
 	}
-	tr := m.try(Extension, f.Name)
+	p := m.priming(f.Name)
 	goes := ""
 	if running != "" {
 		goes = "; it goes on with " + running
 	}
 	switch {
-	case tr == nil && m.wants(Extension, f.Name):
+	case p == nil && m.wants(Extension, f.Name):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
-	case tr == nil:
+	case p == nil:
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
-	case !tr.pushed:
+	case p.Phase == Queued:
 		return Waiting, "its turn to be sent has not come" + goes
-	case tr.refused && tr.here:
-		return Failed, fmt.Sprintf("Envoy has the module and refuses it: %s%s", tr.message, goes)
-	case tr.refused:
-		return Failed, fmt.Sprintf("Envoy does not get the module %s (no download ended): %s%s", short(f.SHA256), tr.message, goes)
-	case tr.open:
+	case p.refused() && p.here:
+		return Failed, fmt.Sprintf("Envoy has the module and refuses it: %s%s", p.Message, goes)
+	case p.refused():
+		return Failed, fmt.Sprintf("Envoy does not get the module %s (no download ended): %s%s", short(f.SHA256), p.Message, goes)
+	case p.Phase == Downloading:
 		return Fetching, fmt.Sprintf("Envoy downloads the module %s%s", short(f.SHA256), goes)
-	case tr.nacks == 0:
+	case p.nacks == 0:
 		return Fetching, "it was sent to Envoy, which has not answered" + goes
 	}
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
@@ -126,8 +107,8 @@ func (m *Machine) state(f *resource.Filter, running string, now time.Time) (Stat
 const silence = time.Minute
 
 // mute tells whether the Envoy has not said what it needs filters for.
-func (m *Machine) mute() bool {
-	return !m.subs[Listener].subscribed && !m.subs[Extension].subscribed
+func (v *state) mute() bool {
+	return !v.subs[Listener].subscribed && !v.subs[Extension].subscribed
 }
 
 // unasked tells whether the Envoy has no use for a filter. Listeners of its own
@@ -175,8 +156,8 @@ func (m *Machine) Listeners() []ListenerStatus {
 }
 
 func (m *Machine) whyNot(l *resource.Listener) string {
-	if tr := m.try(Listener, l.Name); tr != nil {
-		return "Envoy refused it: " + tr.message
+	if r := m.refusal(Listener, l.Name); r != nil {
+		return "Envoy refused it: " + r.message
 	}
 	for _, name := range l.Slots {
 		if f := m.filter(name); f != nil && !m.primed(f) {

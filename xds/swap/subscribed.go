@@ -197,13 +197,13 @@ func (m *Machine) unmark(t Type) {
 	}
 	m.tracked = tracked{}
 	m.forgetWritten()
-	m.dirty = slices.DeleteFunc(m.dirty, func(n string) bool { return !m.wants(t, n) })
+	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
 	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
 }
 
 // wants tells whether the Envoy subscribes to this resource.
-func (m *Machine) wants(t Type, name string) bool {
-	s := &m.subs[t]
+func (v *state) wants(t Type, name string) bool {
+	s := &v.subs[t]
 	if s.wildcard {
 		return true
 	}

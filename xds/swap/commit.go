@@ -1,0 +1,306 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/resource"
+)
+
+const warmLimit = 2 * time.Minute // how long an Envoy that took a listener may be waited for to ask for its filters
+
+// commit sends an action.
+func (m *Machine) commit(a action, now time.Time) {
+	s := &m.subs[a.Type]
+	m.nonce++
+	s.flight, s.nonce, s.sent = a.Response, m.nonce, now
+	m.ready.Sends = append(m.ready.Sends, Send{a.Response, m.nonce})
+	switch {
+	case a.purpose == prime:
+		for _, it := range a.changed {
+			p := m.priming(it.filter.Name)
+			*p = p.Next(push{}, m.timing(now))
+		}
+	case a.purpose == heal:
+		m.heals++
+	case a.purpose == restore:
+		m.refusal(Extension, a.changed[0].name).restored = true
+	case a.Type == Listener:
+		m.promise(a.Response)
+	case a.Type == Cluster:
+		m.resendEndpoints(a.Response)
+	}
+}
+
+// resendEndpoints forgets endpoints in delta where a cluster of r replaces
+// another. Such a cluster waits for its endpoints anew, and holds back the ACK
+// until it has them; Envoy does not ask for what it has asked for before.
+func (m *Machine) resendEndpoints(r *Response) {
+	s := &m.subs[Endpoint]
+	if !m.delta || s.names == nil {
+		return
+	}
+	for _, it := range r.changed {
+		if _, had := r.from.find(it.name); had {
+			m.forget(Endpoint, s.names.sorted)
+			return
+		}
+	}
+}
+
+// promise notes what does nothing and may be needed for the slots of the
+// listeners of r, until they are filled.
+func (m *Machine) promise(r *Response) {
+	have := m.subs[Extension].have
+	m.noops = slices.DeleteFunc(m.noops, func(it item) bool {
+		_, filled := have.find(it.name)
+		return filled
+	})
+	for _, l := range r.changed {
+		for _, name := range l.slots {
+			f := m.filter(name)
+			if f == nil || f.Pass() == nil {
+				continue
+			}
+			if _, filled := have.find(name); !filled && !slices.ContainsFunc(m.noops, func(it item) bool { return it.name == name }) {
+				m.noops = append(m.noops, plain(f.Pass()))
+			}
+		}
+	}
+}
+
+// remember takes what a reconnecting Envoy says that it has.
+func (m *Machine) remember(r Request, now time.Time) {
+	s := &m.subs[r.Type]
+	var items []item
+	if m.delta {
+		for name, version := range r.Initial {
+			items = append(items, item{name: name, version: base(version)})
+		}
+		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
+	} else {
+		items = parse(r.Version)
+	}
+	if r.Type == Extension {
+		items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.name) })
+	}
+	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
+	s.unknown = len(items) == 0 && r.Version != ""
+	s.have = m.space.view(r.Type, items)
+	m.resolve(r.Type)
+	if r.Type == Listener {
+		m.warmEnd = now.Add(warmLimit) // they may still wait
+	}
+}
+
+// resolve finds the resources of what a reconnecting Envoy told by version.
+func (m *Machine) resolve(t Type) {
+	s := &m.subs[t]
+	if !slices.ContainsFunc(s.have.items, func(it item) bool { return it.res == nil }) {
+		return
+	}
+	items := slices.Clone(s.have.items)
+	var found []item
+	for i, it := range items {
+		if it.res == nil {
+			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
+				items[i] = want
+				found = append(found, want)
+			} else if old, ok := m.space.known.find(t, it.name, it.version); ok {
+				items[i] = old
+			}
+		}
+	}
+	s.have = m.space.view(t, items)
+	if neededAgain(t, m.delta) {
+		m.space.known.add(t, found) // as if this server had sent it
+	}
+}
+
+// track keeps a Priming for each filter that is not primed, and none for those
+// that are or are gone.
+func (m *Machine) track(now time.Time) {
+	s := &m.subs[Extension]
+	seen := tracked{m.primer(), s.have}
+	if !s.subscribed && !seen.lds {
+		return
+	}
+	if seen == m.tracked {
+		return
+	}
+	m.tracked = seen
+	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
+		want, ok := m.lookup(r.typ, r.name)
+		return !ok || want.version != r.version
+	})
+	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool {
+		f := m.filter(p.Filter)
+		return f == nil || p.Version == f.Version && !p.slotOnly && m.primed(f)
+	})
+	attempt := 0
+	if m.known {
+		attempt = m.salt
+	}
+	for _, f := range m.unprimed() {
+		if m.priming(f.Name) == nil {
+			m.primings = append(m.primings, newPriming(f, attempt, now))
+		}
+	}
+	for i := range m.primings {
+		p := &m.primings[i]
+		if f := m.filter(p.Filter); p.Version != f.Version {
+			*p = p.Next(supersede{f, attempt}, m.timing(now))
+		}
+	}
+}
+
+// tracked is what track looks at, but for what answers change.
+type tracked struct {
+	asker
+	at *View // filters
+}
+
+func (m *Machine) acked(t Type, r *Response, now time.Time) {
+	s := &m.subs[t]
+	before := s.have
+	s.have = r.to
+	if before != r.from {
+		// Names were dropped while it was under way; prune sees to the rest.
+		s.have = m.space.view(t, merge(before.items, r.changed, r.gone))
+	}
+	s.unknown = false
+	for _, it := range r.changed {
+		m.done(t, it, now)
+		if t != Extension {
+			continue
+		}
+		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.name })
+		if !isTwin(it.name) {
+			m.stamp(it.name, now)
+			if it.filter != nil {
+				m.ready.Proved = append(m.ready.Proved, it.filter)
+			}
+		}
+	}
+	switch t {
+	case Extension:
+		m.lose(r)
+		m.took(r.changed, before)
+	case Listener:
+		m.warmEnd = now.Add(warmLimit)
+		m.loseUnused()
+	}
+}
+
+// done ends what was noted of the version that was ACKed.
+func (m *Machine) done(t Type, it item, now time.Time) {
+	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
+		return r.typ == t && r.name == it.name && r.version == it.version
+	})
+	if it.filter == nil {
+		return
+	}
+	if p := m.priming(it.filter.Name); p != nil && p.Version == it.version {
+		*p = p.Next(ack{}, m.timing(now))
+	}
+	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
+}
+
+func (m *Machine) stamp(name string, now time.Time) {
+	for i := range m.stamps {
+		if m.stamps[i].name == name {
+			m.stamps[i].at = now
+			return
+		}
+	}
+	m.stamps = append(m.stamps, stamp{name, now})
+}
+
+func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
+	if t == Extension {
+		for _, it := range r.changed {
+			m.nackedExtension(it, len(r.changed) == 1, message, now)
+		}
+		return
+	}
+	// Envoy names what it refused; where it doesn't, all of it counts.
+	refused := slices.DeleteFunc(slices.Clone(r.changed), func(it item) bool { return !mentions(message, it.name) })
+	if len(refused) == 0 {
+		refused = r.changed
+	}
+	for _, it := range refused {
+		m.refuse(t, it, message, now)
+		if t == Listener {
+			m.poisonedBy(it)
+		}
+	}
+}
+
+// refuse notes the NACK of what is no filter of ours.
+func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
+	r := m.refusal(t, it.name)
+	if r == nil {
+		m.refusals = append(m.refusals, refusal{typ: t, name: it.name})
+		r = &m.refusals[len(m.refusals)-1]
+	}
+	if r.version != it.version {
+		r.version, r.nacks = it.version, 0
+	}
+	r.nacks++
+	r.message = message
+	r.due = now.Add(m.timing(now).backoff(r.nacks))
+	r.written = it.written
+}
+
+// poisonedBy marks the contents of a refused listener's slots as in need of
+// another push: Envoy builds a listener from the last content it was sent for
+// each slot, even from one it refused, maybe on an earlier stream, and then
+// refuses the listener.
+func (m *Machine) poisonedBy(l item) {
+	s := &m.subs[Extension]
+	poison := func(name string) {
+		if !slices.Contains(m.poisoned, name) {
+			m.poisoned = append(m.poisoned, name)
+		}
+	}
+	for _, name := range l.static {
+		if _, ok := s.have.find(name); ok {
+			poison(name)
+		}
+	}
+	if l.name != resource.PrimerListener || s.names == nil {
+		return
+	}
+	for _, name := range s.names.sorted {
+		if isTwin(name) {
+			poison(name)
+		}
+	}
+}
+
+func (m *Machine) nackedExtension(it item, alone bool, message string, now time.Time) {
+	if !slices.Contains(m.poisoned, it.name) {
+		m.poisoned = append(m.poisoned, it.name)
+	}
+	f := it.filter
+	if f == nil {
+		m.refuse(Extension, it, message, now)
+		return
+	}
+	p := m.priming(f.Name)
+	if p == nil {
+		m.primings = append(m.primings, newPriming(f, m.salt, now))
+		p = &m.primings[len(m.primings)-1]
+	}
+	p.slotOnly = !isTwin(it.name) && m.wants(Extension, f.TwinName)
+	p.attempt++
+	switch {
+	case p.Version != it.version: // superseded while it was under way
+	case alone:
+		*p = p.Next(nack{message, m.cached(f)}, m.timing(now))
+		m.failed(p)
+	default:
+		*p = p.Next(nackTogether{message}, m.timing(now))
+	}
+}

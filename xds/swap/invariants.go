@@ -1,0 +1,264 @@
+package swap
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+)
+
+// What must hold, by the numbers of ARCHITECTURE.md. Each function looks at a
+// response that is about to be sent and at what is known then, and says what
+// would be broken. They are written apart from the plan, and share with it only
+// what looks up names; a comment "Invariant N" in the plan marks each guard
+// that keeps one.
+
+// invariant is one that a single response can break.
+type invariant func(v *state, a action, now time.Time) error
+
+var invariants = []struct {
+	number int
+	holds  invariant
+}{
+	{1, slotsArePrimed},
+	{2, listenersFindTheirFilters},
+	{3, waitsAreNotEnded},
+	{4, oneInFlight},
+	{6, nothingNamedIsDropped},
+	{7, nothingTwice},
+}
+
+// slotsArePrimed is invariant 1: the serving slot never gets what this Envoy
+// has not ACKed in its primer.
+func slotsArePrimed(v *state, a action, _ time.Time) error {
+	if a.Type != Extension {
+		return nil
+	}
+	for _, it := range a.changed {
+		if isTwin(it.name) || it.filter == nil || v.point(it.filter) == it.name {
+			continue
+		}
+		twin, ok := v.subs[Extension].have.find(it.filter.TwinName)
+		if !ok || twin.filter == nil || twin.version != it.version {
+			return fmt.Errorf("slot %s gets version %s, its twin has %q", it.name, it.version, twin.version)
+		}
+	}
+	return nil
+}
+
+// listenersFindTheirFilters is invariant 2: no listener is sent before each of
+// its slots either has a content or gets one as soon as Envoy asks.
+func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
+	if a.Type != Listener {
+		return nil
+	}
+	have := v.subs[Extension].have
+	for _, l := range a.changed {
+		for _, slot := range l.slots {
+			if isTwin(slot) {
+				continue
+			}
+			if _, filled := have.find(slot); filled {
+				continue
+			}
+			if twin, ok := have.find(twinOf(slot)); ok && twin.filter != nil {
+				continue
+			}
+			if f := v.filter(slot); f != nil && f.OnFailure == definition.Open || f == nil && v.isStatic(slot) {
+				continue
+			}
+			return fmt.Errorf("listener %s is sent, and nothing can be had for its slot %s", l.name, slot)
+		}
+	}
+	return nil
+}
+
+// waitsAreNotEnded is invariant 3: while a listener waits for a slot that can be
+// filled, ECDS carries nothing that Envoy may refuse, as one NACK ends the wait
+// of all. What it has ACKed in a twin, and what does nothing, it takes. Where
+// all that is waited for may itself be refused, it goes alone.
+func waitsAreNotEnded(v *state, a action, now time.Time) error {
+	extensions := &v.subs[Extension]
+	switch a.Type {
+	case Listener:
+		if extensions.flight == nil {
+			return nil
+		}
+		for _, it := range extensions.flight.changed {
+			if v.mayBeRefused(it) {
+				return fmt.Errorf("a listener is sent while Envoy has not answered whether it takes %s", it.name)
+			}
+		}
+	case Extension:
+		waits := v.waits(now)
+		if v.subs[Listener].flight != nil {
+			waits = forFilter
+		}
+		for _, it := range a.changed {
+			if waits == forNothing || !v.mayBeRefused(it) {
+				continue
+			}
+			if _, filled := extensions.have.find(it.name); waits == forStatic && it.written && !filled && len(a.changed) == 1 {
+				continue
+			}
+			return fmt.Errorf("%s is sent while a listener warms, and may be refused", it.name)
+		}
+	}
+	return nil
+}
+
+// mayBeRefused tells whether Envoy has not yet shown that it takes an ECDS
+// resource.
+func (v *state) mayBeRefused(it item) bool {
+	have := v.subs[Extension].have
+	if it.filter == nil {
+		return it.written && !have.has(it)
+	}
+	twin, ok := have.find(it.filter.TwinName)
+	return !ok || twin.version != it.version
+}
+
+// isStatic tells whether a name is an extension configuration without a twin.
+func (v *state) isStatic(name string) bool {
+	it, ok := v.lookup(Extension, name)
+	return ok && it.filter == nil
+}
+
+// oneInFlight is invariant 4: one response of a type is in flight on a stream.
+func oneInFlight(v *state, a action, _ time.Time) error {
+	if v.subs[a.Type].flight != nil {
+		return fmt.Errorf("%s: another response is in flight", a.Type)
+	}
+	return nil
+}
+
+// nothingNamedIsDropped is invariant 6: a cluster is dropped only when no
+// listener can name it any more, and a twin leaves the primer only when no
+// listener waits that can be filled from it. A state-of-the-world response can't
+// carry a cluster whose bytes are not known; that one may go sooner.
+func nothingNamedIsDropped(v *state, a action, now time.Time) error {
+	switch a.Type {
+	case Cluster:
+		listeners := &v.subs[Listener]
+		for _, name := range a.gone {
+			had, _ := a.from.find(name)
+			if had.res == nil && !a.Delta || !listeners.subscribed {
+				continue
+			}
+			if listeners.flight != nil || v.warming(now) {
+				return fmt.Errorf("cluster %s is dropped while a listener is under way", name)
+			}
+			for _, l := range listeners.have.items {
+				if want, ok := v.lookup(Listener, l.name); l.name != resource.PrimerListener && (!ok || want.version != l.version) {
+					return fmt.Errorf("cluster %s is dropped while listener %s is not as it is wanted", name, l.name)
+				}
+			}
+		}
+	case Listener:
+		before, _ := a.from.find(resource.PrimerListener)
+		after, _ := a.to.find(resource.PrimerListener)
+		for _, twin := range before.slots {
+			if slices.Contains(after.slots, twin) {
+				continue
+			}
+			slot := filterOf(twin)
+			content, _ := v.subs[Extension].have.find(twin)
+			_, filled := v.subs[Extension].have.find(slot)
+			if filled || content.filter == nil {
+				continue
+			}
+			for _, l := range a.to.items {
+				if slices.Contains(l.slots, slot) {
+					return fmt.Errorf("twin %s leaves while listener %s waits for its filter", twin, l.name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// nothingTwice is invariant 7: nothing is sent that the Envoy has, but to
+// replace what it refused.
+func nothingTwice(v *state, a action, _ time.Time) error {
+	for _, it := range a.changed {
+		have, ok := v.subs[a.Type].have.find(it.name)
+		if ok && have.is(it) && !slices.Contains(v.poisoned, it.name) {
+			return fmt.Errorf("%s %s is sent again in version %s", a.Type, it.name, it.version)
+		}
+	}
+	return nil
+}
+
+// audit checks responses before they are sent.
+type audit struct {
+	broken func(error)
+	pushed map[string]*resource.Resource // the newest, of each ECDS resource
+}
+
+func newAudit(broken func(error)) *audit {
+	return &audit{broken: broken, pushed: map[string]*resource.Resource{}}
+}
+
+func (c *audit) check(v *state, a action, now time.Time) {
+	for _, i := range invariants {
+		if err := i.holds(v, a, now); err != nil {
+			c.broken(fmt.Errorf("invariant %d: %w", i.number, err))
+		}
+	}
+	if err := c.bytesDiffer(v, a); err != nil {
+		c.broken(fmt.Errorf("invariant 5: %w", err))
+	}
+}
+
+// bytesDiffer is invariant 5: a push that replaces a refused one differs from it
+// in bytes, or Envoy would take it for what it has already refused.
+func (c *audit) bytesDiffer(v *state, a action) error {
+	if a.Type != Extension {
+		return nil
+	}
+	for _, it := range a.changed {
+		have, ok := v.subs[Extension].have.find(it.name)
+		was := c.pushed[it.name]
+		c.pushed[it.name] = it.res
+		refused := slices.Contains(v.poisoned, it.name) && !(ok && have.res == was)
+		if refused && was != nil && bytes.Equal(was.Value, it.res.Value) {
+			return fmt.Errorf("%s is sent again in the bytes that were refused", it.name)
+		}
+	}
+	return nil
+}
+
+// Unsettled is invariant 8: when faults have ended, every Envoy ends in what is
+// wanted, and then nothing more is sent. It tells what is not as it is wanted on
+// a machine that has nothing in flight and nothing to wait for; nil otherwise.
+func (m *Machine) Unsettled(now time.Time) error {
+	if !m.wake(now).IsZero() {
+		return nil
+	}
+	for t := range Types {
+		s := &m.subs[t]
+		if s.flight != nil {
+			return nil
+		}
+	}
+	for t := range Types {
+		s := &m.subs[t]
+		if a, ok := plan(&m.state, t, now); ok {
+			return fmt.Errorf("invariant 8: there is a response of type %s to send, and nothing that sends it", a.Type)
+		}
+		for _, it := range s.have.items {
+			if want, ok := m.lookup(t, it.name); ok && want.version != it.version && m.wants(t, it.name) && m.filter(filterOf(it.name)) == nil {
+				return fmt.Errorf("invariant 8: %s %s stays at %s, wanted is %s", t, it.name, it.version, want.version)
+			}
+		}
+	}
+	for _, f := range m.snap.Filters {
+		if p := m.priming(f.Name); p != nil && p.Phase != Missing && m.wants(Extension, m.point(f)) {
+			return fmt.Errorf("invariant 8: filter %s is at phase %d for ever", f.Name, p.Phase)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// state is all that a machine knows. Its methods, in this file and in the
+// plan's, only read; what is written is in commit.go.
+type state struct {
+	snap  *resource.Snapshot
+	space *Space
+	delta bool
+	known bool // the Envoy came with something: it is not fresh
+	salt  int  // where attempts begin if it is not
+	rand  func() float64
+	subs  [Types]sub
+
+	primings []Priming // filters that are not primed yet
+	refusals []refusal // anything else that was NACKed
+	poisoned []string  // ECDS resources whose newest content was NACKed
+	noops    []item    // what does nothing, of slots in listeners that were sent for it
+	lost     []string  // see Ready.Lost
+	stamps   []stamp   // since when each slot runs what it runs
+
+	began   time.Time     // the first Step
+	heals   int           // pushes that only replace a NACKed one
+	lag     time.Duration // between the newest answered response and its answer
+	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
+	tracked tracked
+}
+
+// sub is the subscription to one type.
+type sub struct {
+	subscribed bool
+	wildcard   bool
+	unknown    bool      // it has something that it did not name
+	names      *names    // nil: it named none yet
+	have       *View     // what it ACKed
+	flight     *Response // sent, neither ACKed nor NACKed
+	nonce      uint32    // of the newest response; 0: none
+	sent       time.Time // when it was
+}
+
+type stamp struct {
+	name string
+	at   time.Time
+}
+
+// priming finds how far a filter is; nil: it is primed, or not wanted.
+func (v *state) priming(filter string) *Priming {
+	for i := range v.primings {
+		if v.primings[i].Filter == filter {
+			return &v.primings[i]
+		}
+	}
+	return nil
+}
+
+func (v *state) refusal(t Type, name string) *refusal {
+	for i := range v.refusals {
+		if v.refusals[i].typ == t && v.refusals[i].name == name {
+			return &v.refusals[i]
+		}
+	}
+	return nil
+}
+
+// held tells whether this very version was NACKed and is not due again.
+func (v *state) held(t Type, it item, now time.Time) bool {
+	if it.filter != nil {
+		p := v.priming(it.filter.Name)
+		return p != nil && p.Version == it.version && now.Before(p.Due)
+	}
+	r := v.refusal(t, it.name)
+	return r != nil && r.version == it.version && (r.written || now.Before(r.due))
+}
+
+func (v *state) timing(now time.Time) Timing { return Timing{now, v.lag, v.rand} }
+
+// wake is when to Step with a Tick next; zero: not needed.
+func (v *state) wake(now time.Time) time.Time {
+	var due time.Time
+	soonest := func(t time.Time) {
+		if t.After(now) && (due.IsZero() || t.Before(due)) {
+			due = t
+		}
+	}
+	for i := range v.primings {
+		soonest(v.primings[i].Due)
+		soonest(v.primings[i].Since.Add(patience))
+	}
+	for i := range v.refusals {
+		if r := &v.refusals[i]; !r.written {
+			soonest(r.due)
+		}
+	}
+	if v.warming(now) {
+		soonest(v.warmEnd)
+	}
+	if v.mute() {
+		soonest(v.began.Add(silence)) // what it is told to lack changes then
+	}
+	return due
+}
+
+// Awaits tells whether this Envoy has probably been told to fetch a module and
+// has not been seen to have it, or is seen to download it: whoever was told of
+// a beginning has to be told of the end.
+func (v *state) Awaits(sha256 string) bool {
+	return slices.ContainsFunc(v.primings, func(p Priming) bool {
+		return p.SHA256 == sha256 && (p.Phase == Pushed || p.Phase == Downloading)
+	})
+}
+
+// stuck are the versions of filters that this Envoy refuses although it has
+// their modules, or may have them, and of which it runs no other version.
+func (v *state) stuck() []string {
+	var versions []string
+	for i := range v.primings {
+		p := &v.primings[i]
+		if !p.refused() || !p.here && !p.shared {
+			continue
+		}
+		if _, runs := v.subs[Extension].have.find(p.Filter); !runs {
+			versions = append(versions, p.Version)
+		}
+	}
+	return versions
+}
+
+// filter finds a filter of the snapshot by its name.
+func (v *state) filter(name string) *resource.Filter {
+	i, ok := slices.BinarySearchFunc(v.snap.Filters, name, func(f *resource.Filter, n string) int { return strings.Compare(f.Name, n) })
+	if !ok {
+		return nil
+	}
+	return v.snap.Filters[i]
+}
+
+// lookup finds what the snapshot wants for a name.
+func (v *state) lookup(t Type, name string) (item, bool) {
+	var list []*resource.Resource
+	switch t {
+	case Route:
+		if v.snap.Gate != nil && name == v.snap.Gate.Name {
+			return plain(v.snap.Gate), true
+		}
+		list = v.snap.Routes
+	case Listener:
+		if v.snap.Primer != nil && name == resource.PrimerListener {
+			return listenerItem(v.snap.Primer), true
+		}
+		i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
+		if !ok {
+			return item{}, false
+		}
+		return listenerItem(v.snap.Listeners[i]), true
+	case Extension:
+		if f := v.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {
+			if f.Missing != "" {
+				return item{name: name, filter: f}, true
+			}
+			return filterItem(f, name, 0), true
+		}
+		list = v.snap.Static
+	default:
+		list = v.all(t)
+	}
+	i, ok := slices.BinarySearchFunc(list, name, func(r *resource.Resource, n string) int { return strings.Compare(r.Name, n) })
+	if !ok {
+		return item{}, false
+	}
+	it := plain(list[i])
+	it.written = t == Extension
+	return it, true
+}
+
+// all is all of a type in the snapshot that has a fixed content, but for the
+// primer and the gate.
+func (v *state) all(t Type) []*resource.Resource {
+	switch t {
+	case Cluster:
+		return v.snap.Clusters
+	case Endpoint:
+		return v.snap.Endpoints
+	case Secret:
+		return v.snap.Secrets
+	case Listener:
+		var all []*resource.Resource
+		for _, l := range v.snap.Listeners {
+			all = append(all, l.Resource)
+		}
+		return all
+	case Route:
+		return v.snap.Routes
+	case Extension:
+		return v.snap.Static
+	}
+	return nil
+}
+
+// every is all with the primer.
+func (v *state) every(t Type) []*resource.Resource {
+	all := v.all(t)
+	if t == Listener && v.snap.Primer != nil {
+		all = append(all, v.snap.Primer.Resource)
+	}
+	return all
+}
+
+// filterItem is the content of f's slot, or of its twin, at an attempt.
+func filterItem(f *resource.Filter, name string, attempt int) item {
+	res := f.Slot(attempt)
+	if isTwin(name) {
+		res = f.Twin(attempt)
+	}
+	return item{name: name, version: f.Version, res: res, filter: f}
+}
+
+func plain(r *resource.Resource) item {
+	return item{name: r.Name, version: base(r.Version), res: r}
+}
+
+func listenerItem(l *resource.Listener) item {
+	it := plain(l.Resource)
+	it.slots, it.static = l.Slots, l.Static
+	return it
+}
+
+// listener is what listenerItem was made of.
+func (i item) listener() *resource.Listener {
+	return &resource.Listener{Resource: i.res, Slots: i.slots, Static: i.static}
+}
+
+func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }
+
+// twinOf is the name of a filter's twin.
+func twinOf(filter string) string { return resource.TwinPrefix + filter }
+
+// filterOf is the name of the filter whose slot or twin this is.
+func filterOf(name string) string { return strings.TrimPrefix(name, resource.TwinPrefix) }
