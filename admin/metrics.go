@@ -57,7 +57,7 @@ func newMetrics() *metrics {
 			Name: "wasmxds_swaps_total", Help: "Changes of filters that run on Envoys, by outcome; one for each filter and Envoy. An Envoy that refused or could not fetch may still swap later, and is then counted again.",
 		}, []string{"outcome"}),
 	}
-	for _, end := range []swap.Stage{swap.Swapped, swap.Refused, swap.Unfetched, swap.Superseded} {
+	for _, end := range []swap.Stage{swap.ChangeSwapped, swap.ChangeRefused, swap.ChangeUnfetched, swap.ChangeSuperseded} {
 		m.ends.WithLabelValues(string(end))
 	}
 	return m
@@ -85,11 +85,11 @@ func outcome(err error) string {
 // Swapped is to be told how filters that run on Envoys come to other versions.
 func (s *Server) Swapped(w xds.Swap) {
 	took := s.metrics.swaps
-	if w.Stage == swap.Primed {
+	if w.Stage == swap.ChangePrimed {
 		took = s.metrics.primes
 	} else {
 		s.metrics.ends.WithLabelValues(string(w.Stage)).Inc()
-		if w.Stage != swap.Swapped {
+		if w.Stage != swap.ChangeSwapped {
 			return
 		}
 	}

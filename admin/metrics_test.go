@@ -49,11 +49,11 @@ func measured() *Server {
 		to    string
 		after time.Duration
 	}{
-		{swap.Primed, "b2", 70 * time.Millisecond},
-		{swap.Swapped, "b2", 80 * time.Millisecond},
-		{swap.Swapped, "nobody knows", time.Second},
-		{swap.Refused, "b2", time.Second},
-		{swap.Superseded, "b2", time.Second},
+		{swap.ChangePrimed, "b2", 70 * time.Millisecond},
+		{swap.ChangeSwapped, "b2", 80 * time.Millisecond},
+		{swap.ChangeSwapped, "nobody knows", time.Second},
+		{swap.ChangeRefused, "b2", time.Second},
+		{swap.ChangeSuperseded, "b2", time.Second},
 	} {
 		s.Swapped(xds.Swap{Node: "edge-1", At: changed.Add(w.after),
 			Change: swap.Change{Filter: "hello", From: "a1", To: w.to, Stage: w.stage}})

@@ -88,15 +88,15 @@ func (s *Server) awaiting(addr netip.Addr, d swap.Download) (waiting []*client, 
 		dl = &download{}
 		p.downloads[d.SHA256] = dl
 	}
-	switch d.Phase {
-	case swap.Started:
+	switch d.Progress {
+	case swap.DownloadStarted:
 		dl.open++
 		return waiting, true
-	case swap.Done:
+	case swap.DownloadDone:
 		dl.done++
 	}
 	dl.open--
-	all = dl.open <= 0 && (dl.done >= len(waiting) || d.Phase == swap.Aborted)
+	all = dl.open <= 0 && (dl.done >= len(waiting) || d.Progress == swap.DownloadAborted)
 	if dl.open <= 0 && all {
 		delete(p.downloads, d.SHA256)
 	}

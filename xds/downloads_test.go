@@ -35,8 +35,8 @@ func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envo
 }
 
 // download tells of hello's v2 for an address.
-func (s *scene) download(from string, phase swap.Phase) {
-	s.downloaded(from, moduleOf("hello", "v2"), phase)
+func (s *scene) download(from string, progress swap.Progress) {
+	s.downloaded(from, moduleOf("hello", "v2"), progress)
 }
 
 func TestDownloadWakesItsEnvoy(t *testing.T) {
@@ -44,9 +44,9 @@ func TestDownloadWakesItsEnvoy(t *testing.T) {
 		s, c, e := fetching(t, delta, "127.0.0.1", "127.0.0.2")
 		for i, address := range []string{"127.0.0.2", "127.0.0.1"} {
 			mine := e[1-i]
-			s.download(address, swap.Started)
+			s.download(address, swap.DownloadStarted)
 			mine.has(moduleOf("hello", "v2")) // the other would refuse it still
-			s.download(address, swap.Done)
+			s.download(address, swap.DownloadDone)
 			c.advance(50 * time.Millisecond)
 			mine.expect("ECDS primer/hello", "ECDS hello")
 		}
@@ -59,9 +59,9 @@ func TestDownloadWakesItsEnvoy(t *testing.T) {
 func TestDownloadsOfOneAddress(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s, c, e := fetching(t, delta, "127.0.0.1", "127.0.0.1")
-		s.download("127.0.0.1", swap.Started)
-		s.download("127.0.0.1", swap.Started)
-		s.download("127.0.0.1", swap.Done)
+		s.download("127.0.0.1", swap.DownloadStarted)
+		s.download("127.0.0.1", swap.DownloadStarted)
+		s.download("127.0.0.1", swap.DownloadDone)
 		c.advance(50 * time.Millisecond)
 		select {
 		case line := <-e[0].events:
@@ -73,7 +73,7 @@ func TestDownloadsOfOneAddress(t *testing.T) {
 		for _, e := range e {
 			e.has(moduleOf("hello", "v2"))
 		}
-		s.download("127.0.0.1", swap.Done)
+		s.download("127.0.0.1", swap.DownloadDone)
 		c.advance(50 * time.Millisecond)
 		for _, e := range e {
 			e.expect("ECDS primer/hello", "ECDS hello")
@@ -86,12 +86,12 @@ func TestDownloadOfNobody(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
 		s.publish(t, hello1)
-		for _, phase := range []swap.Phase{swap.Started, swap.Aborted, swap.Done} {
-			s.download("127.0.0.1", phase) // no Envoy at all
+		for _, progress := range []swap.Progress{swap.DownloadStarted, swap.DownloadAborted, swap.DownloadDone} {
+			s.download("127.0.0.1", progress) // no Envoy at all
 		}
 		e := s.up(t, "a", delta)
-		for _, phase := range []swap.Phase{swap.Done, swap.Started, swap.Done, swap.Aborted} {
-			s.download("127.0.0.1", phase)
+		for _, progress := range []swap.Progress{swap.DownloadDone, swap.DownloadStarted, swap.DownloadDone, swap.DownloadAborted} {
+			s.download("127.0.0.1", progress)
 		}
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
@@ -100,6 +100,6 @@ func TestDownloadOfNobody(t *testing.T) {
 }
 
 // downloaded tells of a module for an address.
-func (s *scene) downloaded(from, sha256 string, phase swap.Phase) {
-	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: sha256, Phase: phase, Size: 1000})
+func (s *scene) downloaded(from, sha256 string, progress swap.Progress) {
+	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: sha256, Progress: progress, Size: 1000})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
@@ -110,15 +111,15 @@ func (p *proved) of(s *resource.Snapshot, refused []string) *resource.Snapshot {
 	return &with
 }
 
-// proven steps c to what is proved where it is stuck with what is not, and
-// back once that is in place. The caller holds c.mu.
-func (s *Server) proven(c *client) []swap.Send {
-	if filters := c.machine.Proved(); len(filters) > 0 {
-		s.proved.add(filters)
+// instead gives the snapshot that c is to have from now on, if it is another:
+// one with what is proved where it is stuck with what is not, and back once that
+// is in place. The caller holds c.mu.
+func (s *Server) instead(c *client, ready swap.Ready, now time.Time) *resource.Snapshot {
+	if len(ready.Proved) > 0 {
+		s.proved.add(ready.Proved)
 	}
-	now := s.now()
-	if stuck := c.machine.Stuck(); len(stuck) > 0 {
-		for _, version := range stuck {
+	if len(ready.Stuck) > 0 {
+		for _, version := range ready.Stuck {
 			if !slices.Contains(c.refused, version) {
 				c.refused = append(c.refused, version)
 			}
@@ -129,7 +130,7 @@ func (s *Server) proven(c *client) []swap.Send {
 		}
 		c.instead = with
 		s.log.Info("Envoy gets the last versions that ran in place of what it refuses", "node", c.node.ID, "refused", c.refused)
-		return c.machine.Step(now, swap.Publish{Snapshot: with})
+		return with
 	}
 	if c.instead == nil {
 		return nil
@@ -140,5 +141,5 @@ func (s *Server) proven(c *client) []swap.Send {
 		}
 	}
 	c.instead = nil
-	return c.machine.Step(now, swap.Publish{Snapshot: c.snap})
+	return c.snap
 }

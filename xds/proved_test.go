@@ -51,8 +51,8 @@ func TestLastThatRan(t *testing.T) {
 		b.connect(s.dial(t, "127.0.0.2"))
 		eventually(t, "b runs hello in v1", func() bool {
 			for _, v := range []string{"v2", "v3"} {
-				for _, phase := range []swap.Phase{swap.Started, swap.Done} {
-					s.downloaded("127.0.0.2", moduleOf("hello", v), phase)
+				for _, progress := range []swap.Progress{swap.DownloadStarted, swap.DownloadDone} {
+					s.downloaded("127.0.0.2", moduleOf("hello", v), progress)
 				}
 			}
 			c.advance(100 * time.Millisecond)
@@ -66,8 +66,8 @@ func TestLastThatRan(t *testing.T) {
 					return true
 				}
 			}
-			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.Started)
-			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.Done)
+			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.DownloadStarted)
+			s.downloaded("127.0.0.2", moduleOf("hello", "v3"), swap.DownloadDone)
 			c.advance(100 * time.Millisecond)
 			return false
 		})

@@ -38,9 +38,9 @@ func TestListenerIsKeptAcrossServers(t *testing.T) {
 			t.Errorf("it asks for %q: web is not the old one", names)
 		}
 		sha := moduleOf("third", "v1")
-		next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Started})
+		next.Downloaded(loopback, swap.Download{SHA256: sha, Progress: swap.DownloadStarted})
 		e.has(sha)
-		next.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Done, Size: 1000})
+		next.Downloaded(loopback, swap.Download{SHA256: sha, Progress: swap.DownloadDone, Size: 1000})
 		e.expect("ECDS primer/third", "LDS primer web", "ECDS third")
 		next.settled(t, "a")
 	})

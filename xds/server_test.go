@@ -72,9 +72,9 @@ func TestFreshEnvoy(t *testing.T) {
 			"ECDS primer/hello: Unable to create Wasm plugin hello",
 		)
 		sha := moduleOf("hello", "v1")
-		s.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Started})
+		s.Downloaded(loopback, swap.Download{SHA256: sha, Progress: swap.DownloadStarted})
 		e.has(sha)
-		s.Downloaded(loopback, swap.Download{SHA256: sha, Phase: swap.Done, Size: 1000})
+		s.Downloaded(loopback, swap.Download{SHA256: sha, Progress: swap.DownloadDone, Size: 1000})
 		e.expect("ECDS primer/hello")
 		if delta {
 			e.expect("LDS web")
@@ -112,7 +112,7 @@ func TestSwappedIsTold(t *testing.T) {
 		e := s.up(t, "a", delta)
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
-		for _, stage := range []swap.Stage{swap.Primed, swap.Swapped} {
+		for _, stage := range []swap.Stage{swap.ChangePrimed, swap.ChangeSwapped} {
 			select {
 			case sw := <-swaps:
 				if sw.Node != "a" || sw.Filter != "hello" || sw.From == sw.To || sw.Stage != stage {

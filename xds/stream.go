@@ -261,11 +261,16 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 		return nil
 	}
 	now := s.now()
-	c.queued = append(c.queued, c.machine.Step(now, e)...)
-	changes := c.machine.Changes()
-	c.queued = append(c.queued, s.proven(c)...)
+	ready := c.machine.Step(now, e)
+	changes := ready.Changes
+	c.queued = append(c.queued, ready.Sends...)
+	if snap := s.instead(c, ready, now); snap != nil {
+		ready = c.machine.Step(now, swap.Publish{Snapshot: snap})
+		changes = append(changes, ready.Changes...)
+		c.queued = append(c.queued, ready.Sends...)
+	}
 	s.flush(c, now)
-	if due := c.machine.Due(now); !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
+	if due := ready.Wake; !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
 		s.wheel.add(c, due)
 	}

@@ -234,11 +234,11 @@ func downloadOf(sha256 string, size int64, event module.Event) swap.Download {
 	d := swap.Download{SHA256: sha256, Size: size}
 	switch event {
 	case module.Started:
-		d.Phase = swap.Started
+		d.Progress = swap.DownloadStarted
 	case module.Done:
-		d.Phase = swap.Done
+		d.Progress = swap.DownloadDone
 	default:
-		d.Phase = swap.Aborted
+		d.Progress = swap.DownloadAborted
 	}
 	return d
 }
