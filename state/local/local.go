@@ -1,0 +1,288 @@
+// Package local is a state.Store in one file of this machine, for the one
+// process that has it open.
+//
+// The file is a bbolt database: each write is a transaction that is on disk, or
+// has not happened, when the process is killed or the disk is full. A file that
+// is damaged is set aside, and an empty one takes its place: Envoys go on with
+// what they run, and what was kept is found out again.
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"wasmxds/state"
+)
+
+// Store is the store. See Open.
+type Store struct {
+	db *bolt.DB
+
+	mu      sync.Mutex
+	history []state.Event  // newest last
+	first   state.Revision // what happened after it is in history
+	watched chan struct{}  // closed, and replaced, with each write
+	leads   map[string]*term
+}
+
+var (
+	entries = []byte("entries") // key → revision, 8 bytes big endian, and value
+	terms   = []byte("terms")   // name → number of the newest term
+)
+
+// kept is how many events are remembered for Watch.
+const kept = 4096
+
+// Open opens the file at path, or makes it. Whoever opens it must be alone, and
+// Close it.
+func Open(path string, log *slog.Logger) (*Store, error) {
+	db, err := open(path)
+	if errors.Is(err, errDamaged) {
+		aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405"))
+		log.Error("the file of what was kept is damaged; it is set aside, and what was kept is found out again", "file", path, "now", aside, "error", err)
+		if err := os.Rename(path, aside); err != nil {
+			return nil, fmt.Errorf("set a damaged state file aside: %w", err)
+		}
+		db, err = open(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{db: db, watched: make(chan struct{}), leads: map[string]*term{}}
+	err = db.View(func(tx *bolt.Tx) error {
+		s.first = state.Revision(tx.Bucket(entries).Sequence())
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+// errDamaged says that a file is none of ours, or was.
+var errDamaged = errors.New("not a whole state file")
+
+func open(path string) (*bolt.DB, error) {
+	if err := readAll(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range [][]byte{entries, terms} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+// Close waits for what is being written.
+func (s *Store) Close() error {
+	if err := s.db.Close(); err != nil {
+		return fmt.Errorf("close the state file: %w", err)
+	}
+	return nil
+}
+
+// Get implements state.Store.
+func (s *Store) Get(_ context.Context, key string) (e state.Entry, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket(entries).Get([]byte(key))
+		if b == nil {
+			return state.ErrNotFound
+		}
+		var whole bool
+		if e, whole = decode(key, b); !whole {
+			return state.ErrNotFound
+		}
+		return nil
+	})
+	if err != nil {
+		return state.Entry{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	return e, nil
+}
+
+// List implements state.Store.
+func (s *Store) List(_ context.Context, prefix string) (out []state.Entry, err error) {
+	err = s.db.View(func(tx *bolt.Tx) error {
+		c := tx.Bucket(entries).Cursor()
+		for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			if e, whole := decode(string(k), v); whole {
+				out = append(out, e)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", prefix, err)
+	}
+	return out, nil
+}
+
+// Put implements state.Store.
+func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
+	done, err := s.write(ctx, []state.Op{{Key: key, Value: value}}, &was)
+	if err != nil {
+		return 0, fmt.Errorf("put %s: %w", key, err)
+	}
+	return done[0].Revision, nil
+}
+
+// Delete implements state.Store.
+func (s *Store) Delete(ctx context.Context, key string, was state.Revision) error {
+	if _, err := s.write(ctx, []state.Op{{Key: key, Remove: true}}, &was); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// Apply implements state.Store.
+func (s *Store) Apply(ctx context.Context, ops []state.Op) error {
+	if _, err := s.write(ctx, ops, nil); err != nil {
+		return fmt.Errorf("write %d entries: %w", len(ops), err)
+	}
+	return nil
+}
+
+// write does all ops in one transaction. was, if given, is where each entry must
+// be at.
+func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision) ([]state.Event, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var done []state.Event
+	s.mu.Lock() // so that events are told in the order of their revisions
+	defer s.mu.Unlock()
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		done = done[:0]
+		b := tx.Bucket(entries)
+		for _, op := range ops {
+			key := []byte(op.Key)
+			old := b.Get(key)
+			if was != nil && revision(old) != *was {
+				return state.ErrConflict
+			}
+			if op.Remove && old == nil {
+				continue
+			}
+			n, err := b.NextSequence()
+			if err != nil {
+				return err
+			}
+			e := state.Event{Entry: state.Entry{Key: op.Key, Value: op.Value, Revision: state.Revision(n)}, Gone: op.Remove}
+			if op.Remove {
+				err = b.Delete(key)
+			} else {
+				err = b.Put(key, encode(e.Revision, op.Key, op.Value))
+			}
+			if err != nil {
+				return err
+			}
+			done = append(done, e)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.remember(done)
+	return done, nil
+}
+
+// remember keeps events for Watch. The caller holds s.mu.
+func (s *Store) remember(events []state.Event) {
+	s.history = append(s.history, events...)
+	if over := len(s.history) - kept; over > 0 {
+		s.first = s.history[over-1].Revision
+		s.history = append([]state.Event(nil), s.history[over:]...)
+	}
+	close(s.watched)
+	s.watched = make(chan struct{})
+}
+
+// Watch implements state.Store.
+func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
+	return func(yield func(state.Event, error) bool) {
+		for {
+			s.mu.Lock()
+			compacted, more := from < s.first, s.watched
+			var events []state.Event
+			for _, e := range s.history {
+				if e.Revision > from {
+					events = append(events, e)
+				}
+			}
+			s.mu.Unlock()
+			if compacted {
+				yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, state.ErrCompacted))
+				return
+			}
+			for _, e := range events {
+				from = e.Revision
+				if strings.HasPrefix(e.Key, prefix) && !yield(e, nil) {
+					return
+				}
+			}
+			select {
+			case <-more:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// An entry is its revision, a checksum of key and value, both big endian, and
+// the value. bbolt has no checksums of its own: an entry that a bad disk has
+// changed counts as not there.
+const header = 8 + 4
+
+func revision(b []byte) state.Revision {
+	if len(b) < header {
+		return 0
+	}
+	return state.Revision(binary.BigEndian.Uint64(b))
+}
+
+func encode(r state.Revision, key string, value []byte) []byte {
+	b := make([]byte, 0, header+len(value))
+	b = binary.BigEndian.AppendUint64(b, uint64(r))
+	b = binary.BigEndian.AppendUint32(b, checksum(key, value))
+	return append(b, value...)
+}
+
+// decode copies: what bbolt gives is gone with its transaction.
+func decode(key string, b []byte) (e state.Entry, whole bool) {
+	if len(b) < header || binary.BigEndian.Uint32(b[8:]) != checksum(key, b[header:]) {
+		return state.Entry{}, false
+	}
+	return state.Entry{Key: key, Revision: revision(b), Value: bytes.Clone(b[header:])}, true
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(key string, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, value)
+}
