@@ -56,6 +56,9 @@ func (f *fleet) serve(args ...string) {
 	must(f.t, err)
 	f.t.Cleanup(func() {
 		f.server.Kill()
+		if err := f.server.Broken(); err != nil {
+			f.t.Error(err)
+		}
 		f.showLog(f.server.Log())
 	})
 }

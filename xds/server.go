@@ -38,6 +38,9 @@ type Options struct {
 	// filters that have run, and the nodes that were served are kept for the
 	// server after this one; "": nowhere.
 	Dir string
+	// CheckInvariants has each response checked against the invariants of the
+	// swap before it is sent; one that breaks some is logged, and sent.
+	CheckInvariants bool
 }
 
 // Server holds the streams of all Envoys.
@@ -47,6 +50,7 @@ type Server struct {
 	allow       func(ctx context.Context, n definition.Node) error
 	allowStatus func(ctx context.Context, n definition.Node) error
 	swapped     func(Swap)
+	checked     bool // against invariants
 	space       *swap.Space
 	salt        int
 	wheel       *wheel
@@ -87,6 +91,7 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
 		health:    newHealth(),
+		checked:   o.CheckInvariants,
 		space:     swap.NewSpace(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),

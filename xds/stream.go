@@ -166,7 +166,7 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	c.snap = s.catalog.Snapshot(n)
 	c.machine = swap.New(swap.Options{
 		Space: s.space, Snapshot: c.snap, Delta: delta,
-		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID],
+		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID], Broken: s.broken(n.ID),
 	})
 	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)
@@ -175,6 +175,15 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	s.join(c)
 	s.counters.streams.Add(1)
 	return c, nil
+}
+
+// broken says who is told of responses to a node that break an invariant; nil:
+// they are not checked.
+func (s *Server) broken(node string) func(error) {
+	if !s.checked {
+		return nil
+	}
+	return func(err error) { s.log.Error("a response breaks an invariant", "node", node, "error", err) }
 }
 
 // maxLost bounds how many nodes are remembered that went away within the

@@ -73,7 +73,7 @@ type serveFlags struct {
 	moduleLimit                           int64
 	logFormat, logLevel, transport        string
 	removals                              string
-	pprof                                 bool
+	pprof, checkInvariants                bool
 	secure                                secureFlags
 	origins                               originFlags
 }
@@ -104,6 +104,8 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.logFormat, "log-format", "text", "log `format`: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "log `level`: debug, info, warn or error")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at the admin address")
+	flags.BoolVar(&f.checkInvariants, "check-invariants", false, "check each response against the invariants of the swap, and log those that break one (for tests)")
+	_ = flags.MarkHidden("check-invariants") // it is there
 	completeValues(cmd, "log-format", "text", "json")
 	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	completeDir(cmd, "definitions")
@@ -204,7 +206,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
 	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
 	s.xds = xds.New(xds.Options{
-		Log: log, Dir: data.dir, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+		Log: log, Dir: data.dir, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: func(w xds.Swap) {
 			s.admin.Swapped(w)
 			traceSwap(tracer, w)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (s *Server) Start(ctx context.Context) error {
 	args := append([]string{"serve",
 		"--definitions", s.config.Definitions, "--data", s.config.Data,
 		"--xds-listen", s.Addresses.XDS, "--modules-listen", s.Addresses.Modules,
-		"--admin-listen", s.Addresses.Admin, "--addresses-file", file}, s.config.Args...)
+		"--admin-listen", s.Addresses.Admin, "--addresses-file", file, "--check-invariants"}, s.config.Args...)
 	var err error
 	if s.proc, err = start(ctx, s.Log(), s.config.Program, args...); err != nil {
 		return err
@@ -97,6 +98,25 @@ func (s *Server) Running() error { return s.proc.ended() }
 
 // Log is the file that the server's output goes to.
 func (s *Server) Log() string { return filepath.Join(s.config.Dir, "xds-server.log") }
+
+// Broken is nil where no response broke an invariant of the swap; else it has
+// the lines of the log that say so.
+func (s *Server) Broken() error {
+	b, err := os.ReadFile(s.Log())
+	if err != nil {
+		return err
+	}
+	var lines []string
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "a response breaks an invariant") {
+			lines = append(lines, line)
+		}
+	}
+	if len(lines) > 0 {
+		return errors.New(strings.Join(lines, ""))
+	}
+	return nil
+}
 
 // Run runs another command of xds-server and returns its standard output.
 func (s *Server) Run(ctx context.Context, args ...string) ([]byte, error) {

@@ -173,8 +173,12 @@ func (s *stage) close() error {
 	return errors.Join(append(errs, s.bad())...)
 }
 
-// bad is an error when a request was refused, failed or passed unfiltered.
+// bad is an error when a request was refused, failed or passed unfiltered, or a
+// response broke an invariant.
 func (s *stage) bad() error {
+	if err := s.server.Broken(); err != nil {
+		return err
+	}
 	if c := s.counted(); c.Bad() > 0 {
 		return errors.New(c.String())
 	}
