@@ -8,9 +8,9 @@ import (
 
 // extensionPolicy is Envoy Gateway's EnvoyExtensionPolicy,
 // gateway.envoyproxy.io/v1alpha1. A policy is attached to listeners by the
-// sectionName of its targets, which is taken for a listener's name; the
-// Gateway API's objects themselves are not known here. Other kinds of
-// extension are refused by name.
+// sectionName of its targets, which is taken for a listener's name, or without
+// it to all listeners of direction gateway; the Gateway API's objects
+// themselves are not known here. Other kinds of extension are refused by name.
 //
 // https://gateway.envoyproxy.io/docs/api/extension_types/
 type extensionPolicy struct {
@@ -22,14 +22,15 @@ type extensionPolicy struct {
 }
 
 type extensionPolicySpec struct {
-	TargetRef       *policyTarget  `json:"targetRef"`
-	TargetRefs      []policyTarget `json:"targetRefs"`
-	TargetSelectors *document.Node `json:"targetSelectors" refuse:"Gateway API objects are not known here; name a listener by targetRefs[].sectionName"`
-	MergeType       *document.Node `json:"mergeType" refuse:"there are no routes' policies to merge here"`
-	Wasm            []policyWasm   `json:"wasm" jsonschema:"required"`
-	ExtProc         *document.Node `json:"extProc" refuse:"is not served here, only wasm"`
-	Lua             *document.Node `json:"lua" refuse:"is not served here, only wasm"`
-	DynamicModule   *document.Node `json:"dynamicModule" refuse:"is not served here, only wasm"`
+	TargetRef       *policyTarget    `json:"targetRef"`
+	TargetRefs      []policyTarget   `json:"targetRefs"`
+	TargetSelectors []policySelector `json:"targetSelectors"`
+	Priority        int32            `json:"priority"` // until v1.1
+	MergeType       *document.Node   `json:"mergeType" refuse:"there are no routes' policies to merge here; leave it out"`
+	Wasm            []policyWasm     `json:"wasm" jsonschema:"required"`
+	ExtProc         *document.Node   `json:"extProc" refuse:"is not served here, only wasm; leave it out"`
+	Lua             *document.Node   `json:"lua" refuse:"is not served here, only wasm; leave it out"`
+	DynamicModule   *document.Node   `json:"dynamicModule" refuse:"is not served here, only wasm; leave it out"`
 }
 
 type policyTarget struct {
@@ -37,6 +38,17 @@ type policyTarget struct {
 	Kind        string `json:"kind" jsonschema:"required"`
 	Name        string `json:"name" jsonschema:"required"`
 	SectionName string `json:"sectionName"`
+}
+
+type policySelector struct {
+	Group            string         `json:"group" jsonschema:"enum=gateway.networking.k8s.io"`
+	Kind             string         `json:"kind" jsonschema:"required"`
+	MatchLabels      *document.Node `json:"matchLabels" refuse:"Gateways' labels are not known here; name the Gateway in targetRefs"`
+	MatchExpressions *document.Node `json:"matchExpressions" refuse:"Gateways' labels are not known here; name the Gateway in targetRefs"`
+	Namespaces       struct {
+		From     string         `json:"from" jsonschema:"enum=Same,enum=All,enum=Selector"`
+		Selector *document.Node `json:"selector" refuse:"there are no namespaces here; name the Gateway in targetRefs"`
+	} `json:"namespaces"`
 }
 
 type policyWasm struct {
@@ -60,18 +72,18 @@ type policyCode struct {
 type policyHTTP struct {
 	URL    string         `json:"url" jsonschema:"required"`
 	SHA256 string         `json:"sha256"`
-	TLS    *document.Node `json:"tls" refuse:"certificates are xds-server's to configure"`
+	TLS    *document.Node `json:"tls" refuse:"is given to xds-server: --module-ca"`
 }
 
 type policyImage struct {
 	URL           string         `json:"url" jsonschema:"required"`
 	SHA256        string         `json:"sha256"`
-	TLS           *document.Node `json:"tls" refuse:"certificates are xds-server's to configure"`
+	TLS           *document.Node `json:"tls" refuse:"is given to xds-server: --module-ca"`
 	PullSecretRef *struct {
-		Group     string         `json:"group"`
-		Kind      string         `json:"kind" jsonschema:"enum=Secret"`
-		Name      string         `json:"name" jsonschema:"required"`
-		Namespace *document.Node `json:"namespace" refuse:"there are no namespaces here"`
+		Group     string `json:"group"`
+		Kind      string `json:"kind" jsonschema:"enum=Secret"`
+		Name      string `json:"name" jsonschema:"required"`
+		Namespace string `json:"namespace"`
 	} `json:"pullSecretRef"`
 }
 
@@ -80,6 +92,9 @@ func readExtensionPolicy(d *doc) {
 	ok := d.decode(&w)
 	before := len(d.problems)
 	attach := d.policyTargets(w.Spec)
+	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
+		d.problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
+	}
 	var filters []*Filter
 	for i, wasm := range w.Spec.Wasm {
 		at := document.Index("spec.wasm", i)
@@ -93,10 +108,15 @@ func readExtensionPolicy(d *doc) {
 			Module: d.policyModule(at+".code", wasm.Code),
 			// Without a configuration it is the empty text; with one always JSON.
 			Config: stringValue(""),
-			RootID: wasm.RootID, Attach: attach, Order: i,
+			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i,
 			OnFailure: Closed, HostEnv: wasm.Env.HostKeys, Verify: VerifyRun,
 		}
 		f.VMID = f.Name // no VM is shared
+		if image := wasm.Code.Image; image != nil && image.PullSecretRef != nil {
+			if ns := image.PullSecretRef.Namespace; ns != "" && ns != w.Metadata.Namespace {
+				d.problem(at+".code.image.pullSecretRef.namespace", "leave it out, and give the secret's name in --pull-secrets", "is not the policy's own: secrets have no namespaces here")
+			}
+		}
 		if wasm.Config != nil {
 			f.Config = stringValue(string(wasm.Config.JSON()))
 		}
@@ -109,7 +129,7 @@ func readExtensionPolicy(d *doc) {
 		d.filterName(at+".name", f.Name)
 		filters = append(filters, f)
 	}
-	if !ok || len(d.problems) > before {
+	if !ok || !onlyWarnings(d.problems[before:]) {
 		return
 	}
 	for i, f := range filters {
@@ -126,22 +146,51 @@ func (d *doc) policyTargets(spec extensionPolicySpec) Attach {
 	for i, t := range spec.TargetRefs {
 		targets, at = append(targets, t), append(at, document.Index("spec.targetRefs", i))
 	}
-	if len(targets) == 0 {
+	if len(targets)+len(spec.TargetSelectors) == 0 {
 		d.problem("spec.targetRefs", "", "is missing")
 	}
 	var names []string
+	all := false
 	for i, t := range targets {
-		switch {
-		case t.Kind == "":
-		case t.Kind != "Gateway":
-			d.problem(at[i]+".kind", "kind: Gateway, and sectionName for the listener", "%s is a Gateway API object, which are not known here", t.Kind)
-		case t.SectionName == "":
-			d.problem(at[i]+".sectionName", "name the listener", "is missing: the listeners of Gateway %s are not known here", t.Name)
-		default:
+		d.policyKind(at[i]+".kind", t.Kind)
+		if t.SectionName != "" {
 			names = append(names, t.SectionName)
 		}
+		if t.SectionName == "" && t.Kind == "Gateway" {
+			d.wholeGateway(at[i]+".name", t.Name)
+			all = true
+		}
 	}
-	return Attach{Listeners: []ListenerMatch{{Direction: Any, Names: names}}}
+	for i, s := range spec.TargetSelectors {
+		d.policyKind(document.Index("spec.targetSelectors", i)+".kind", s.Kind)
+		all = true
+	}
+	var attach Attach
+	if len(names) > 0 {
+		attach.Listeners = append(attach.Listeners, ListenerMatch{Direction: Any, Names: names})
+	}
+	if all {
+		attach.Listeners = append(attach.Listeners, ListenerMatch{Direction: Gateway})
+	}
+	return attach
+}
+
+// wholeGateway warns where several Gateways become one.
+func (d *doc) wholeGateway(at, name string) {
+	if d.gateway == "" {
+		d.gateway = name
+	}
+	if d.gateway != name {
+		d.warn(at, "name its listeners by sectionName", "Gateways are not told apart here: the filters of %s and of %s go into all listeners of direction gateway", d.gateway, name)
+	}
+}
+
+// policyKind refuses targets that are no Gateway.
+func (d *doc) policyKind(at, kind string) {
+	if kind != "" && kind != "Gateway" {
+		d.problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter",
+			"%s is not known here, and filters are placed in listeners, not in routes", kind)
+	}
 }
 
 func (d *doc) policyModule(at string, code policyCode) Module {

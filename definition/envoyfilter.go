@@ -31,7 +31,7 @@ type envoyFilterSpec struct {
 	WorkloadSelector struct {
 		Labels map[string]string `json:"labels"`
 	} `json:"workloadSelector"`
-	TargetRefs    *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by workloadSelector.labels"`
+	TargetRefs    *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by workloadSelector.labels, those of a Gateway by gateway.networking.k8s.io/gateway-name"`
 	ConfigPatches []configPatch  `json:"configPatches" jsonschema:"required"`
 	Priority      int32          `json:"priority"`
 }
@@ -47,7 +47,7 @@ type configPatch struct {
 }
 
 type configMatch struct {
-	Context string `json:"context" jsonschema:"enum=ANY,enum=SIDECAR_INBOUND,enum=SIDECAR_OUTBOUND,enum=GATEWAY"`
+	Context string `json:"context" jsonschema:"enum=ANY,enum=SIDECAR_INBOUND,enum=SIDECAR_OUTBOUND,enum=GATEWAY,enum=WAYPOINT"`
 	Proxy   struct {
 		ProxyVersion *document.Node `json:"proxyVersion" refuse:"Envoys have no Istio version here; leave it out"`
 		Metadata     *document.Node `json:"metadata" refuse:"nodes are selected by workloadSelector.labels only"`
@@ -68,6 +68,7 @@ type patchListener struct {
 		SNI                  *document.Node `json:"sni" refuse:"a filter goes into every filter chain of a listener"`
 		TransportProtocol    *document.Node `json:"transportProtocol" refuse:"a filter goes into every filter chain of a listener"`
 		ApplicationProtocols *document.Node `json:"applicationProtocols" refuse:"a filter goes into every filter chain of a listener"`
+		TransportSocket      *document.Node `json:"transportSocket" refuse:"a filter goes into every filter chain of a listener"`
 		DestinationPort      *document.Node `json:"destinationPort" refuse:"a filter goes into every filter chain of a listener"`
 		Filter               struct {
 			Name      string `json:"name" jsonschema:"enum=envoy.filters.network.http_connection_manager,enum=envoy.http_connection_manager"`
@@ -94,6 +95,9 @@ func readEnvoyFilter(d *doc) {
 			continue // Decode has said that it is missing
 		}
 		at := document.Index("spec.configPatches", i)
+		if patch.Match.Context == "WAYPOINT" {
+			d.problem(at+".match.context", "SIDECAR_INBOUND, SIDECAR_OUTBOUND, GATEWAY or ANY, as the listeners' direction is", "there are no waypoints here")
+		}
 		of := envoyPatch{doc: d, object: &w, configPatch: patch, nth: i, at: at, value: at + ".patch.value"}
 		switch patch.ApplyTo {
 		case "EXTENSION_CONFIG":

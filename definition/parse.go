@@ -85,6 +85,7 @@ type parser struct {
 	file     *File
 	problems []Problem
 	patches  patches // of EnvoyFilters, to be put together at the end
+	gateway  string  // that an EnvoyExtensionPolicy targets as a whole
 }
 
 func (p *parser) report(found []document.Problem) {

@@ -20,8 +20,8 @@ type wasmPlugin struct {
 
 type wasmPluginSpec struct {
 	Selector        labelSelector  `json:"selector"`
-	TargetRef       *document.Node `json:"targetRef" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels"`
-	TargetRefs      *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels"`
+	TargetRef       *document.Node `json:"targetRef" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels, those of a Gateway by gateway.networking.k8s.io/gateway-name"`
+	TargetRefs      *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels, those of a Gateway by gateway.networking.k8s.io/gateway-name"`
 	URL             string         `json:"url" jsonschema:"required"`
 	SHA256          string         `json:"sha256"`
 	ImagePullPolicy string         `json:"imagePullPolicy" jsonschema:"enum=UNSPECIFIED_POLICY,enum=IfNotPresent,enum=Always"`

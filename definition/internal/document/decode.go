@@ -12,7 +12,7 @@ import (
 // tags. These tags are looked at besides:
 //
 //	jsonschema:"required,enum=a,enum=b"   must be there; must be one of these
-//	refuse:"reason"                       must not be there
+//	refuse:"reason"                       must not be there, unless empty
 //
 // A field of type *Node takes anything. Null counts as not written. Unknown
 // fields, missing fields and wrong types are all reported, and what is right
@@ -148,6 +148,9 @@ func (d *decoder) object(n *Node, v reflect.Value, path string) {
 		}
 		known := fields[i]
 		if f.Value.Kind == Null {
+			continue
+		}
+		if known.refuse != "" && f.Value.empty() {
 			continue
 		}
 		if known.refuse != "" {

@@ -80,6 +80,11 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
+// empty says whether nothing is in a list, a mapping or a text.
+func (n *Node) empty() bool {
+	return n.Kind >= Text && n.Text == "" && len(n.Items) == 0 && len(n.Fields) == 0
+}
+
 // Without gives an object that lacks the fields named.
 func (n *Node) Without(keys ...string) *Node {
 	less := *n
