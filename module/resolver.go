@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -31,7 +30,6 @@ type Options struct {
 	Timeout  time.Duration   // of one fetch; default 1 minute
 	Limit    int64           // bytes of a module; default 64 MiB
 	Fetches  int             // at once; default 32
-	DryRuns  int             // at once; default the number of CPUs
 	Needed   func() []string // modules (SHA-256) that others still name; nil: none
 	Settle   time.Duration   // how long to wait for what is on the way before a Set goes out without it; default 50 ms
 	Retain   Retain          // of modules that nothing names any more
@@ -60,7 +58,8 @@ type Fetch struct {
 	Err         error
 }
 
-// Runner tries a module as Envoy would start it for a filter.
+// Runner tries a module as Envoy would start it for a filter, and sees to it
+// that not too many are tried at once.
 type Runner interface {
 	// Key tells trials apart: those of the same key have the same outcome.
 	Key(f *definition.Filter, sha256 string) string
@@ -74,7 +73,6 @@ type Runner interface {
 type Resolver struct {
 	Options
 	fetching *semaphore.Weighted
-	trying   *semaphore.Weighted
 }
 
 // New makes a Resolver; nothing happens before Run.
@@ -83,7 +81,6 @@ func New(options Options) *Resolver {
 	o.Timeout = cmp.Or(o.Timeout, time.Minute)
 	o.Limit = cmp.Or(o.Limit, 64<<20)
 	o.Fetches = cmp.Or(o.Fetches, 32)
-	o.DryRuns = cmp.Or(o.DryRuns, runtime.GOMAXPROCS(0))
 	o.Settle = cmp.Or(o.Settle, 50*time.Millisecond)
 	o.LookAt = cmp.Or(o.LookAt, time.Second)
 	if o.BackOff == nil {
@@ -99,7 +96,6 @@ func New(options Options) *Resolver {
 	return &Resolver{
 		Options:  o,
 		fetching: semaphore.NewWeighted(int64(o.Fetches)),
-		trying:   semaphore.NewWeighted(int64(o.DryRuns)),
 	}
 }
 

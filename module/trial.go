@@ -38,13 +38,9 @@ func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
 func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) {
 	failing := l.BackOff()
 	for {
-		if l.trying.Acquire(ctx, 1) != nil {
-			return
-		}
 		start := time.Now()
 		err := l.Runner.Run(ctx, f, m)
 		took := time.Since(start)
-		l.trying.Release(1)
 		if ctx.Err() != nil {
 			return
 		}
@@ -59,7 +55,7 @@ func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) 
 			return
 		}
 		// One that always takes too long must not take the machine from others.
-		if !l.sleep(ctx, max(pause(failing, err), 10*took)) {
+		if !l.sleep(ctx, max(pause(failing, err), min(10*took, 10*time.Minute))) {
 			return
 		}
 	}

@@ -67,7 +67,7 @@ func TestTrials(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
 	runner := newTrials()
-	r := resolve(t, Options{Runner: runner, DryRuns: 2})
+	r := resolve(t, Options{Runner: runner})
 
 	good := rooted("hello", origin.URL, "good")
 	r.set(good)
@@ -175,11 +175,11 @@ func (g always) Fetch(context.Context, Request) (*Response, error) {
 	return &Response{Body: io.NopCloser(bytes.NewReader(g))}, nil
 }
 
-// A trial that nobody waits for any more makes room for others.
+// A trial that nobody waits for any more ends.
 func TestTrialSuperseded(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
-	r := resolve(t, Options{Runner: newTrials(), DryRuns: 1})
+	r := resolve(t, Options{Runner: newTrials()})
 	r.set(rooted("hello", origin.URL, "slow"))
 	r.next(func(s *Set) bool { return s.Filters[0].Reason == origin.URL+" is being tried" })
 	r.set(rooted("hello", origin.URL, "good"))

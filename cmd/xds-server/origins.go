@@ -42,9 +42,10 @@ func (f *originFlags) add(cmd *cobra.Command) {
 }
 
 // options are how modules of the definitions in some folders are fetched and
-// tried, by every command that does so. The function ends what was started for
-// it.
-func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, log *slog.Logger) (module.Options, func(), error) {
+// tried, by every command that does so. The directory blame keeps which modules
+// are not tried again; "": that is forgotten. The function ends what was
+// started for it.
+func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, blame string, log *slog.Logger) (module.Options, func(), error) {
 	policy := f.policy
 	roots, err := files.NewRoots(slices.Concat(definitions, f.roots)...)
 	if err != nil {
@@ -69,7 +70,11 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 			return module.Options{}, nil, fmt.Errorf("--module-ca %s has no certificate in PEM", f.ca)
 		}
 	}
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Logger: log, HostEnv: f.trialEnv})
+	command, err := trialCommand()
+	if err != nil {
+		return module.Options{}, nil, err
+	}
+	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, Blame: blame, Logger: log, HostEnv: f.trialEnv})
 	if err != nil {
 		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
 	}
@@ -85,8 +90,6 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 	return options, func() {
 		web.Close()
 		registries.Close()
-		if err := runner.Close(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("dry runs not ended", "error", err)
-		}
+		runner.Close()
 	}, nil
 }

@@ -55,6 +55,7 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newStatus(),
 		newVersion(),
 		newMan(),
+		newTrial(),
 	)
 	return root
 }

@@ -164,7 +164,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := f.origins.options(ctx, store, []string{definitions}, log)
+	options, end, err := f.origins.options(ctx, store, []string{definitions}, data.path("trials"), log)
 	if err != nil {
 		return wrong(err)
 	}

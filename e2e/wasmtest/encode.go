@@ -4,7 +4,8 @@ package wasmtest
 // 5) that a small filter needs.
 
 const (
-	i32 = 0x7f // value type
+	i32     = 0x7f // value type
+	funcref = 0x70
 
 	opUnreachable = 0x00
 	opBlock       = 0x02
@@ -13,6 +14,7 @@ const (
 	opEnd         = 0x0b
 	opBr          = 0x0c
 	opBrIf        = 0x0d
+	opBrTable     = 0x0e
 	opReturn      = 0x0f
 	opCall        = 0x10
 	opDrop        = 0x1a
@@ -45,16 +47,19 @@ type function struct {
 type image struct {
 	imports []function // all from "env"
 	exports []function
-	pages   int    // of memory
-	global  int    // first value of the one mutable global
-	data    []byte // at dataAt in memory
+	hidden  []function // after the exports
+	tables  []int      // their sizes
+	pages   int        // of memory
+	global  int        // first value of the one mutable global
+	data    []byte     // at dataAt in memory
 }
 
 const dataAt = 16 // below is room for pointers that the host returns
 
 func (m image) encode() []byte {
 	b := []byte("\x00asm\x01\x00\x00\x00")
-	all := append(append([]function(nil), m.imports...), m.exports...)
+	own := append(append([]function(nil), m.exports...), m.hidden...)
+	all := append(append([]function(nil), m.imports...), own...)
 
 	types := uleb(len(all))
 	for _, f := range all {
@@ -71,18 +76,27 @@ func (m image) encode() []byte {
 	}
 	b = section(b, 2, imports)
 
-	functions := uleb(len(m.exports))
+	functions := uleb(len(own))
 	exports := append(uleb(len(m.exports)+1), append(text("memory"), 0x02, 0)...)
-	code := uleb(len(m.exports))
-	for i, f := range m.exports {
+	code := uleb(len(own))
+	for i, f := range own {
 		index := uleb(len(m.imports) + i)
 		functions = append(functions, index...)
-		exports = append(append(append(exports, text(f.name)...), 0x00), index...)
+		if i < len(m.exports) {
+			exports = append(append(append(exports, text(f.name)...), 0x00), index...)
+		}
 		body := append(append(append(uleb(1), uleb(f.locals)...), i32), f.body...)
 		body = append(body, opEnd)
 		code = append(append(code, uleb(len(body))...), body...)
 	}
 	b = section(b, 3, functions)
+	if len(m.tables) > 0 {
+		tables := uleb(len(m.tables))
+		for _, size := range m.tables {
+			tables = append(append(tables, funcref, 0x00), uleb(size)...)
+		}
+		b = section(b, 4, tables)
+	}
 	b = section(b, 5, append([]byte{1, 0x00}, uleb(m.pages)...))
 	b = section(b, 6, append(append([]byte{1, i32, 0x01, opConst}, sleb(m.global)...), opEnd))
 	b = section(b, 7, exports)

@@ -7,6 +7,13 @@
 // in any other host.
 package wasmtest
 
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+)
+
 // Filter describes a Proxy-Wasm HTTP filter.
 type Filter struct {
 	// Header and Value are added to each request.
@@ -22,8 +29,21 @@ type Filter struct {
 	Fault Fault
 	// Import is a function that the module imports from "env" and never calls.
 	Import string
+	// ABI is the version that the module says it is for; default "0.2.1".
+	ABI string
+	// Exports are further functions, or take the place of those of their name.
+	Exports []Function
+	// Bomb is what makes the module costly.
+	Bomb Bomb
 	// Size pads the module to this many bytes; 0 or too few: no padding.
 	Size int
+}
+
+// Function is a function that takes and gives so many 32-bit numbers; they are
+// all zero.
+type Function struct {
+	Name            string
+	Params, Results int
 }
 
 // Fault is what is wrong with a module.
@@ -121,8 +141,13 @@ func (f Filter) Module() []byte {
 	case UnknownABI:
 		m.exports = append(m.exports, function{name: "proxy_abi_version_9_9_9"})
 	default:
-		m.exports = append(m.exports, function{name: "proxy_abi_version_0_2_1"})
+		m.exports = append(m.exports, function{name: "proxy_abi_version_" + strings.ReplaceAll(cmp.Or(f.ABI, "0.2.1"), ".", "_")})
 	}
+	for _, e := range f.Exports {
+		m.exports = slices.DeleteFunc(m.exports, func(other function) bool { return other.name == e.Name })
+		m.exports = append(m.exports, function{name: e.Name, params: e.Params, results: e.Results, body: bytes.Repeat(push(0), e.Results)})
+	}
+	f.Bomb.set(&m)
 	return pad(m.encode(), f.Size)
 }
 

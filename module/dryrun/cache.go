@@ -1,10 +1,11 @@
 package dryrun
 
 import (
-	"container/list"
+	"bytes"
 	"context"
+	"runtime/metrics"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/tetratelabs/wazero"
 
@@ -14,36 +15,30 @@ import (
 // cache keeps compiled modules, the last used ones up to a size.
 type cache struct {
 	runtime wazero.Runtime
-	limit   int64 // bytes of memory, as cost gives them
 	cost    cost
-
-	mu       sync.Mutex
-	size     int64
-	compiled map[string]*compiled
-	recent   *list.List // of *compiled, those used last in front
+	kept    []*compiled // those used last in front
 }
 
-// compiled is a module ready to be instantiated. It is closed once it is
-// neither in the cache nor in use.
+// compiled is a module ready to be instantiated.
 type compiled struct {
-	cache  *cache
-	ready  chan struct{} // closed when module or err is set
 	module wazero.CompiledModule
-	err    error
-
+	abi    string
 	sha256 string
-	size   int64 // 0 while it is being compiled
-	users  int   // and one for being in the cache
-	place  *list.Element
+	size   int64 // bytes of memory
 }
+
+// cached is how many bytes of memory modules may take that are kept ready to
+// start, so that a new configuration is tried within milliseconds: enough for
+// one filter written in Go or ten in Rust.
+const cached = 96 << 20
 
 // unsupported is why a module can't be compiled here though Envoy may well
 // run it: it has newer instructions, wants more memory, or has a section that
 // says nothing about its code.
 type unsupported struct{ error }
 
-// cost is about what a compiled module takes: bytes for each byte of the
-// module, and for each module.
+// cost is about what a compiled module takes at least: bytes for each byte of
+// the module, and for each module.
 type cost struct{ perByte, each int64 }
 
 // What modules took in wazero 1.12: one of 3.4 MB from Go, one of 190 KB from
@@ -53,81 +48,56 @@ var (
 	native      = cost{4, 16 << 10}
 )
 
-func newCache(runtime wazero.Runtime, limit int64, cost cost) *cache {
-	return &cache{runtime: runtime, limit: limit, cost: cost, compiled: map[string]*compiled{}, recent: list.New()}
-}
-
-// get compiles a module, unless it was or is being compiled. The result must
-// be released.
+// get compiles a module, unless it is kept. The result is good until the next
+// call.
 func (c *cache) get(ctx context.Context, sha256 string, read func() ([]byte, error)) (*compiled, error) {
-	c.mu.Lock()
-	m := c.compiled[sha256]
-	if m == nil {
-		m = &compiled{cache: c, sha256: sha256, ready: make(chan struct{}), users: 2}
-		m.place = c.recent.PushFront(m)
-		c.compiled[sha256] = m
-		c.mu.Unlock()
-		m.compile(ctx, read)
-	} else {
-		m.users++
-		c.recent.MoveToFront(m.place)
-		c.mu.Unlock()
+	i := slices.IndexFunc(c.kept, func(m *compiled) bool { return m.sha256 == sha256 })
+	if i >= 0 {
+		m := c.kept[i]
+		c.kept = slices.Insert(slices.Delete(c.kept, i, i+1), 0, m)
+		return m, nil
 	}
-	<-m.ready // compiling can't be interrupted
-	if m.err != nil {
-		m.release()
-		return nil, m.err
-	}
-	return m, nil
-}
-
-func (m *compiled) compile(ctx context.Context, read func() ([]byte, error)) {
-	defer close(m.ready)
 	b, err := read()
-	if err == nil {
-		m.module, err = m.cache.runtime.CompileModule(context.WithoutCancel(ctx), b)
-		if err != nil {
-			err = compileError(err)
-		}
-	}
-	m.err = err
-	c := m.cache
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if err != nil {
-		c.drop(m)
-		return
+		return nil, err
 	}
-	m.size = c.cost.each + c.cost.perByte*int64(len(b))
-	c.size += m.size
-	for place := c.recent.Back(); place != nil && c.size > c.limit; {
-		old := place.Value.(*compiled)
-		place = place.Prev()
-		if old != m && old.size > 0 { // those being compiled come here themselves
-			c.drop(old)
+	contents, err := module.Inspect(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		return nil, err
+	}
+	before := heap()
+	code, err := c.runtime.CompileModule(ctx, b)
+	if err != nil {
+		return nil, compileError(err)
+	}
+	m := &compiled{module: code, abi: contents.ABI, sha256: sha256}
+	m.size = max(c.cost.each+c.cost.perByte*int64(len(b)), heap()-before)
+	c.kept = slices.Insert(c.kept, 0, m)
+	return m, c.trim(ctx)
+}
+
+// trim closes what there is no room for. The one in front always stays.
+func (c *cache) trim(ctx context.Context) error {
+	size := int64(0)
+	for i, m := range c.kept {
+		if size += m.size; i > 0 && size > cached {
+			for _, old := range c.kept[i:] {
+				if err := old.module.Close(ctx); err != nil {
+					return err
+				}
+			}
+			c.kept = slices.Delete(c.kept, i, len(c.kept))
+			break
 		}
 	}
+	return nil
 }
 
-// drop takes a module out of the cache.
-func (c *cache) drop(m *compiled) {
-	c.recent.Remove(m.place)
-	delete(c.compiled, m.sha256)
-	c.size -= m.size
-	m.unuse()
-}
-
-func (m *compiled) release() {
-	m.cache.mu.Lock()
-	defer m.cache.mu.Unlock()
-	m.unuse()
-}
-
-func (m *compiled) unuse() {
-	if m.users--; m.users == 0 && m.module != nil {
-		// It has no resources whose release can fail but the code's memory.
-		_ = m.module.Close(context.Background())
-	}
+// heap gives the bytes that are in use, or were until lately.
+func heap() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
 }
 
 // compileError tells invalid modules from those with instructions that

@@ -11,10 +11,8 @@ import (
 // without their wrapper, all else as it is on the wire. The documentation of
 // envoy.extensions.wasm.v3.PluginConfig says that a Struct becomes JSON; in
 // Envoy 1.36.2 and 1.40.0 it doesn't.
-func plain(config *anypb.Any) ([]byte, error) {
-	if config == nil {
-		return nil, nil
-	}
+func plain(typeURL string, value []byte) ([]byte, error) {
+	config := &anypb.Any{TypeUrl: typeURL, Value: value}
 	switch {
 	case config.MessageIs((*wrapperspb.StringValue)(nil)):
 		var s wrapperspb.StringValue
@@ -29,5 +27,5 @@ func plain(config *anypb.Any) ([]byte, error) {
 		}
 		return b.Value, nil
 	}
-	return config.Value, nil
+	return value, nil
 }

@@ -2,47 +2,56 @@
 // before any Envoy sees it: the reason why it can't be used is known at once,
 // with what the module logged, and no Envoy has to try.
 //
-// Start with [New]. A [Runner] starts a module in a virtual machine of its
-// own, within limits of time and memory, and calls it as Envoy does when it
-// creates a plugin: _initialize (or _start), proxy_on_context_create,
+// Start with [New]. A [Runner] has a module started in a process of its own
+// ([Sandbox]), within limits of time and memory, and called as Envoy does when
+// it creates a plugin: _initialize (or _start), proxy_on_context_create,
 // proxy_on_vm_start and proxy_on_configure with the filter's configurations.
 // The host that it sees is written after the Proxy-Wasm specification
 // (github.com/proxy-wasm/spec, ABI versions 0.1.0, 0.2.0 and 0.2.1) and
 // answers like Envoy's while a plugin is configured.
 //
-// A dry run only finds fault where Envoy would. Where an answer depends on
-// what only a real Envoy has (its node, its environment, Wasm features that
-// the virtual machine here lacks), the module is let through: each Envoy
-// tries it in its primer anyway.
+// A dry run only finds fault where Envoy would, or with what takes more time
+// or memory than a filter's start may. Where an answer depends on what only a
+// real Envoy has (its node, its environment, Wasm features that the virtual
+// machine here lacks), the module is let through: each Envoy tries it in its
+// primer anyway.
 package dryrun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
+	"syscall"
 	"time"
 
-	"github.com/tetratelabs/wazero"
+	"golang.org/x/sync/semaphore"
 
 	"wasmxds/definition"
 	"wasmxds/module"
 )
 
-// Options are for [New]; only Store must be given.
+// Options are for [New]; Store and Command must be given.
 type Options struct {
 	Store *module.Store
+	// Command starts a process that calls [Sandbox] with its standard input and
+	// output: a program's path and then its arguments, the zeroth included.
+	Command []string
+	// Blame is the directory that keeps, across restarts, which trials ended
+	// their process; "": that isn't kept.
+	Blame string
 
 	// Time is for one start, besides compiling; default 10 s.
 	Time time.Duration
 	// Memory of one module, in bytes; default 256 MiB (Envoy's limit is 1 GiB).
 	Memory int64
-	// Cached is how many bytes of memory modules may take that are kept ready
-	// to start, so that a new configuration is tried within milliseconds;
-	// default 192 MiB, enough for one filter written in Go or twenty in Rust.
-	Cached int64
+	// AtOnce is how many modules are tried at the same time, and one more of
+	// those that take long; default the number of CPUs, at most 4.
+	AtOnce int
 
 	// HostEnv names the variables of this process that a module may see where
 	// its filter's hostEnv names them; the rest are as if they weren't set.
@@ -54,138 +63,157 @@ type Options struct {
 // Runner tries modules. It is safe for concurrent use.
 //
 // A module is interpreted first: most start within milliseconds, while
-// compiling a filter in Go takes over a second. Only one that computes for
-// long, or recurses deeply, is compiled and started again.
+// compiling a filter in Go takes over a second. One that takes long then, or
+// recurses deeply, is compiled and started again; those wait for each other,
+// and hold up no others.
 type Runner struct {
-	options            Options
-	interpret, compile *engine
+	options Options
+	blame   *blame
+	pool    *pool
+	places  *semaphore.Weighted // for modules that are interpreted
+	long    *semaphore.Weighted // for one that is compiled
 }
 
-// quick is how long a module may be interpreted.
-const quick = time.Second
-
-// tooMuch is an error of a module that may do better compiled.
-type tooMuch struct{ error }
-
-func (t *tooMuch) Unwrap() error { return t.error }
-
-// New makes a Runner, to be closed after use.
+// New makes a Runner, to be closed after use. When ctx ends, what is being
+// tried is given up, and nothing is tried any more.
 func New(ctx context.Context, options Options) (*Runner, error) {
 	o := options
-	if o.Time == 0 {
-		o.Time = 10 * time.Second
-	}
-	if o.Memory == 0 {
-		o.Memory = 256 << 20
-	}
-	if o.Cached == 0 {
-		o.Cached = 192 << 20
-	}
+	o.Time = cmp.Or(o.Time, 10*time.Second)
+	o.Memory = cmp.Or(o.Memory, 256<<20)
+	o.AtOnce = cmp.Or(o.AtOnce, min(4, runtime.GOMAXPROCS(0)))
 	if o.LookupEnv == nil {
 		o.LookupEnv = os.LookupEnv
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{options: o}
-	var err error
-	if r.interpret, err = newEngine(ctx, wazero.NewRuntimeConfigInterpreter(), interpreted, o); err != nil {
+	remembered, err := newBlame(o.Blame, o.Logger)
+	if err != nil {
 		return nil, err
 	}
-	if r.compile, err = newEngine(ctx, wazero.NewRuntimeConfig(), native, o); err != nil {
-		return nil, errors.Join(err, r.interpret.close(ctx))
-	}
-	return r, nil
+	return &Runner{
+		options: o,
+		blame:   remembered,
+		pool:    newPool(ctx, o.Command, o.AtOnce),
+		places:  semaphore.NewWeighted(int64(o.AtOnce)),
+		long:    semaphore.NewWeighted(1),
+	}, nil
 }
 
-// Close ends what still runs and frees all memory.
-func (r *Runner) Close(ctx context.Context) error {
-	if err := errors.Join(r.interpret.close(ctx), r.compile.close(ctx)); err != nil {
-		return fmt.Errorf("close dry runs: %w", err)
-	}
-	return nil
-}
+// Close ends all processes.
+func (r *Runner) Close() { r.pool.close() }
 
 // Key names all that the outcome depends on.
 func (r *Runner) Key(f *definition.Filter, sum string) string { return r.inputs(f, sum).key() }
 
 // Run tries a module of the store for a filter. A *[module.ContentError] says
 // why Envoy could not use it; any other error, that it could not be tried or
-// took too long.
+// that there was no time for it.
 func (r *Runner) Run(ctx context.Context, f *definition.Filter, m module.Info) error {
-	config, err := plain(f.Config)
-	if err != nil {
-		return refused("", "config: %v", err)
-	}
-	vmConfig, err := plain(f.VMConfig)
-	if err != nil {
-		return refused("", "VM config: %v", err)
-	}
-	t := &trial{filter: f, module: m, config: config, vmConfig: vmConfig}
-	t.env, t.unset = r.environment(f)
-	err = r.try(ctx, r.interpret, min(quick, r.options.Time), t)
-	if _, ok := errors.AsType[*tooMuch](err); ok {
-		err = r.try(ctx, r.compile, r.options.Time, t)
-	}
-	if final, ok := errors.AsType[*tooMuch](err); ok {
-		return final.error
-	}
-	return err
-}
-
-// trial is what is tried.
-type trial struct {
-	filter           *definition.Filter
-	module           module.Info
-	config, vmConfig []byte // as the module sees them
-	env              map[string][]byte
-	unset            []string // names of hostEnv that have no value here
-}
-
-func (r *Runner) try(ctx context.Context, e *engine, limit time.Duration, t *trial) error {
-	code, err := e.modules.get(ctx, t.module.SHA256, func() ([]byte, error) { return r.read(t.module) })
-	if inconclusive, ok := errors.AsType[*unsupported](err); ok {
-		r.letThrough(t, inconclusive, nil)
-		return nil
-	} else if err != nil {
+	t := tried{in: r.inputs(f, m.SHA256)}
+	t.key = t.in.key()
+	if err := r.blame.verdict(t.key); err != nil {
 		return err
 	}
-	defer code.release()
-	if inconclusive, err := checkLinks(code.module, t.module.ABI); err != nil || inconclusive {
-		return err
+	t.strikes = r.blame.strikes(t.key)
+	answer, err := r.attempt(ctx, t, request{Inputs: t.in, CPU: 3 * quick})
+	_, cutOff := errors.AsType[*died](err)
+	if ctx.Err() == nil && (cutOff || err == nil && answer.Outcome == late) {
+		answer, err = r.attempt(ctx, t, request{Inputs: t.in, CPU: 2 * r.options.Time, Compile: true})
 	}
-	vm := newVM(t)
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	err = vm.start(limited, e.runtime, code.module)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return ctx.Err()
-	case limited.Err() != nil:
-		return &tooMuch{fmt.Errorf("dry run: it has not started after %v%s", limit, vm.host.log.tail())}
-	case err != nil && len(vm.host.missing) > 0:
-		r.letThrough(t, err, vm.host.missing)
-		return nil
 	}
-	return err
-}
-
-func (r *Runner) letThrough(t *trial, reason error, missing []string) {
-	r.options.Logger.Info("module can only be tried by Envoys", "filter", t.filter.Name,
-		"sha256", t.module.SHA256, "reason", reason, "asked for", missing)
-}
-
-func (r *Runner) read(m module.Info) ([]byte, error) {
-	f, info, err := r.options.Store.Open(m.SHA256)
+	if end, ok := errors.AsType[*died](err); ok {
+		return r.sentence(t, end)
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.Close()
-	b := make([]byte, info.Size)
-	if _, err := io.ReadFull(f, b); err != nil {
-		return nil, fmt.Errorf("read module %s: %w", m.SHA256, err)
+	r.blame.strike(t.key, t.in, 0)
+	return r.verdict(t, answer)
+}
+
+// tried is what is being tried.
+type tried struct {
+	in      inputs
+	key     string
+	strikes int // before
+}
+
+// attempt has a module tried once.
+func (r *Runner) attempt(ctx context.Context, t tried, q request) (reply, error) {
+	places := r.places
+	if q.Compile {
+		places = r.long
 	}
-	return b, nil
+	if err := places.Acquire(ctx, 1); err != nil {
+		return reply{}, err
+	}
+	defer places.Release(1)
+	p, err := r.pool.take(ctx, q.Compile)
+	if err != nil {
+		return reply{}, err
+	}
+	// The deadline is for a machine that is busy: CPU time is limited as well.
+	limited, cancel := context.WithTimeout(ctx, patience+3*q.CPU)
+	defer cancel()
+	r.blame.strike(t.key, t.in, t.strikes+1)
+	answer, err := p.try(limited, q, func() (io.ReadCloser, int64, error) {
+		f, info, err := r.options.Store.Open(t.in.SHA256)
+		return f, info.Size, err
+	})
+	r.blame.strike(t.key, t.in, t.strikes)
+	if err == nil {
+		r.pool.give(p, answer.Crowded || q.Compile)
+	} else if r.pool.hasEnded() {
+		<-ctx.Done()
+		return reply{}, errEnded
+	}
+	return answer, err
+}
+
+// patience is for a process to start and to take a module, on a busy machine.
+const patience = 10 * time.Second
+
+// verdict is what follows from an answer.
+func (r *Runner) verdict(t tried, answer reply) error {
+	switch answer.Outcome {
+	case passed:
+		return nil
+	case unknown:
+		r.options.Logger.Info("module can only be tried by Envoys", "filter", t.in.Name,
+			"sha256", t.in.SHA256, "reason", answer.Message, "asked for", answer.Missing)
+		return nil
+	case refusal:
+		return &module.ContentError{Message: answer.Message, Hint: answer.Hint}
+	case late:
+		if answer.Spent {
+			return r.blame.convict(t.key, t.in, answer.Message)
+		}
+	}
+	return errors.New(answer.Message)
+}
+
+// sentence is what follows from the end of a process that had but this module
+// to try.
+func (r *Runner) sentence(t tried, end *died) error {
+	r.options.Logger.Warn("dry run ended its process", "filter", t.in.Name, "sha256", t.in.SHA256, "state", end.state, "stderr", end.stderr.line())
+	budget := 2 * r.options.Time
+	code, killed := end.state.ExitCode(), end.signal()
+	switch {
+	case killed == syscall.SIGXCPU, killed == syscall.SIGKILL && end.used() >= budget/2:
+		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: %v of CPU time are not enough to compile and start it", budget))
+	case end.late:
+		return fmt.Errorf("dry run: it was cut off after %v of CPU time: the machine is busy", end.used().Round(time.Millisecond))
+	case killed == syscall.SIGKILL: // by somebody else, who may have had a reason
+		r.blame.strike(t.key, t.in, t.strikes+1)
+		return cmp.Or(r.blame.verdict(t.key), error(end))
+	case code == exitMemory, end.stderr.contains("out of memory"), end.stderr.contains("cannot allocate memory"),
+		end.stderr.contains("pthread_create failed"), end.stderr.contains("new OS thread"):
+		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: it takes more than %d MiB of memory to compile and start it", Room>>20))
+	}
+	return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: it ends the process that tries it (%v)", end.state))
 }
 
 // refused is the verdict that Envoy could not use the module.

@@ -34,11 +34,13 @@ func Example() {
 		panic(err)
 	}
 	ctx := context.Background()
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store})
+	// A process of this program that calls dryrun.Sandbox(os.Stdin, os.Stdout).
+	command := []string{os.Args[0], "trial"}
+	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Command: command})
 	if err != nil {
 		panic(err)
 	}
-	defer runner.Close(ctx)
+	defer runner.Close()
 
 	for _, value := range []string{"good", "false header name"} {
 		config, err := anypb.New(wrapperspb.String(value))

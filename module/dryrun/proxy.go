@@ -130,11 +130,11 @@ func (h *host) getProperty(m api.Module, a args) status {
 	var value string
 	switch names[0] {
 	case "plugin_name":
-		value = h.vm.filter.Name
+		value = h.vm.Name
 	case "plugin_root_id":
-		value = h.vm.filter.RootID
+		value = h.vm.RootID
 	case "plugin_vm_id":
-		value = h.vm.filter.VMID
+		value = h.vm.VMID
 	case "node", "xds", "listener_direction", "listener_metadata", "cluster_name", "cluster_metadata", "route_name", "route_metadata":
 		h.unserved("property " + strings.Join(names, "."))
 		return notFound

@@ -113,7 +113,7 @@ func (h *host) resolveQueue(m api.Module, a args) status {
 	if !hasID || !hasName {
 		return invalidMemory
 	}
-	if id := string(vmID); id != "" && id != h.vm.filter.VMID {
+	if id := string(vmID); id != "" && id != h.vm.VMID {
 		h.unserved("queue of VM " + id)
 		return notFound
 	}

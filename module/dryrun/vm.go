@@ -21,9 +21,12 @@ type vm struct {
 }
 
 func newVM(t *trial) *vm {
-	v := &vm{trial: t, host: &host{allow: t.filter.Allow}}
+	v := &vm{trial: t, host: &host{}}
+	if t.Restricted {
+		v.host.allow = append([]string{}, t.Allow...)
+	}
 	v.host.vm = v
-	for _, name := range t.unset {
+	for _, name := range t.Unset {
 		v.host.unserved("environment variable " + name)
 	}
 	return v

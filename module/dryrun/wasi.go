@@ -145,8 +145,8 @@ func (h *host) fdWrite(m api.Module, a args) errno {
 }
 
 func (h *host) environ() (entries []string, size uint32) {
-	for _, name := range slices.Sorted(maps.Keys(h.vm.env)) {
-		entry := name + "=" + string(h.vm.env[name]) + "\x00"
+	for _, name := range slices.Sorted(maps.Keys(h.vm.Env)) {
+		entry := name + "=" + string(h.vm.Env[name]) + "\x00"
 		entries = append(entries, entry)
 		size += uint32(len(entry))
 	}

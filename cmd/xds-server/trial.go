@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/module/dryrun"
+)
+
+const trialHelp = `Try modules for the xds-server that starts this: it is told on standard input
+what to try, and tells on standard output. Not for people.`
+
+// newTrial is the command that this program starts itself by, so that a module
+// that is tried has a process of its own to ruin.
+func newTrial() *cobra.Command {
+	return &cobra.Command{
+		Use:    trialName,
+		Short:  "Try modules for another xds-server",
+		Long:   trialHelp,
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return &exitError{code: dryrun.Sandbox(cmd.InOrStdin(), cmd.OutOrStdout())}
+		},
+	}
+}
+
+const trialName = "trial"
+
+// trialCommand starts the program that runs now, also when its file has been
+// replaced meanwhile.
+func trialCommand() ([]string, error) {
+	program := "/proc/self/exe"
+	if runtime.GOOS != "linux" {
+		var err error
+		if program, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("find this program: %w", err)
+		}
+	}
+	return []string{program, "xds-server", trialName}, nil
+}

@@ -1,0 +1,111 @@
+package dryrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+
+	"wasmxds/module"
+)
+
+// quick is how long a module may be interpreted.
+const quick = time.Second
+
+// sandbox tries modules in the process that it is in. A module is interpreted
+// or compiled; the engine for either is made when it is needed.
+type sandbox struct {
+	interpret, compile *engine
+}
+
+// trial is what is tried.
+type trial struct {
+	inputs
+	abi              string
+	config, vmConfig []byte // as the module sees them
+}
+
+// tooMuch is an error of a module that may do better compiled.
+type tooMuch struct{ error }
+
+func (t *tooMuch) Unwrap() error { return t.error }
+
+// try makes one attempt.
+func (s *sandbox) try(ctx context.Context, r request, read func() ([]byte, error)) reply {
+	t := &trial{inputs: r.Inputs}
+	var err error
+	if t.config, err = plain(t.ConfigType, t.Config); err != nil {
+		return replyOf(refused("", "config: %v", err))
+	}
+	if t.vmConfig, err = plain(t.VMConfigType, t.VMConfig); err != nil {
+		return replyOf(refused("", "VM config: %v", err))
+	}
+	e, limit, err := s.engine(ctx, r)
+	if err != nil {
+		return replyOf(err)
+	}
+	code, err := e.modules.get(ctx, t.SHA256, read)
+	if err != nil {
+		return replyOf(err)
+	}
+	t.abi = code.abi
+	if inconclusive, err := checkLinks(code.module, t.abi); err != nil || inconclusive {
+		if err == nil {
+			err = &unsupported{errors.New("it imports its memory")}
+		}
+		return replyOf(err)
+	}
+	vm := newVM(t)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	before := cpuTime()
+	err = vm.start(limited, e.runtime, code.module)
+	if limited.Err() != nil {
+		return reply{
+			Outcome: late, Message: fmt.Sprintf("dry run: it has not started after %v%s", limit, vm.host.log.tail()),
+			Spent: cpuTime()-before > limit/2,
+		}
+	}
+	if again, ok := errors.AsType[*tooMuch](err); ok && r.Compile {
+		err = again.error
+	}
+	answer := replyOf(err)
+	if err != nil && len(vm.host.missing) > 0 {
+		answer.Outcome, answer.Missing = unknown, vm.host.missing
+	}
+	return answer
+}
+
+func (s *sandbox) engine(ctx context.Context, r request) (*engine, time.Duration, error) {
+	e, limit, config, cost := &s.interpret, min(quick, r.Inputs.Time), wazero.NewRuntimeConfigInterpreter(), interpreted
+	if r.Compile {
+		e, limit, config, cost = &s.compile, r.Inputs.Time, wazero.NewRuntimeConfig(), native
+	}
+	var err error
+	if *e == nil {
+		*e, err = newEngine(ctx, config, cost, r.Inputs.Memory)
+	}
+	return *e, limit, err
+}
+
+// replyOf tells what became of an attempt.
+func replyOf(err error) reply {
+	if err == nil {
+		return reply{Outcome: passed}
+	}
+	answer := reply{Outcome: broken, Message: err.Error()}
+	if content, ok := errors.AsType[*module.ContentError](err); ok {
+		answer.Outcome, answer.Message, answer.Hint = refusal, content.Message, content.Hint
+	}
+	if _, ok := errors.AsType[*unsupported](err); ok {
+		answer.Outcome = unknown
+	}
+	if _, ok := errors.AsType[*tooMuch](err); ok {
+		answer.Outcome = late
+	}
+	answer.Message = strings.ToValidUTF8(answer.Message[:min(len(answer.Message), maxMessage)], "…")
+	return answer
+}

@@ -1,0 +1,80 @@
+package dryrun
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+)
+
+// What the two processes say to each other: JSON with its length before it.
+// The sandbox says nothing unasked.
+type (
+	// request asks for a trial, behind a byte askTrial; the answer is a reply.
+	// Where that says Need, giveModule, the module's size in eight bytes and
+	// its content follow, and then comes another reply.
+	request struct {
+		Inputs  inputs
+		Compile bool          // to machine code
+		CPU     time.Duration // that all of it may take
+	}
+	reply struct {
+		Need    bool // the module
+		Crowded bool // the process has grown and should be replaced
+
+		Outcome outcome
+		Message string // what Envoy would find wrong, or why there is no verdict
+		Hint    string
+		Missing []string // what was asked for that only an Envoy has
+		Spent   bool     // Late: it computed all the while
+	}
+)
+
+type outcome string
+
+const (
+	passed  outcome = "passed"
+	refusal outcome = "refused"
+	unknown outcome = "unknown" // only an Envoy can tell: let through
+	late    outcome = "late"    // it may do better compiled, or is in a loop
+	broken  outcome = "broken"  // it could not be tried
+)
+
+const (
+	askTrial   = 't'
+	giveModule = 'm'
+
+	maxModule  = 1 << 30  // bytes, as Envoy has it
+	maxRequest = 16 << 20 // bytes of a frame; definitions have at most 4 MiB
+	maxReply   = 64 << 10
+	maxMessage = 8 << 10 // a byte may become six
+)
+
+func writeFrame(w io.Writer, message any) error {
+	b, err := json.Marshal(message)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	_, err = w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...))
+	return err
+}
+
+func readFrame(r io.Reader, limit uint32, message any) error {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return err
+	}
+	size := binary.LittleEndian.Uint32(head[:])
+	if size > limit {
+		return fmt.Errorf("message of %d bytes, at most %d are read", size, limit)
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, message); err != nil {
+		return fmt.Errorf("decode message: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package dryrun
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// limitMemory bounds both what is mapped and what can be written of it: Go
+// maps far more than it uses.
+func limitMemory(room uint64) {
+	lower(unix.RLIMIT_DATA, memory("VmData")+room)
+	lower(unix.RLIMIT_AS, memory("VmSize")+room+room/2)
+	// Should the machine run out of memory, better this process than another.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+}
+
+// memory gives a figure of /proc/self/status in bytes; without one, what no
+// process has.
+func memory(field string) uint64 {
+	const most = 1 << 46
+	b, err := os.ReadFile("/proc/self/status")
+	_, rest, found := bytes.Cut(b, []byte("\n"+field+":"))
+	if err != nil || !found {
+		return most
+	}
+	kilobytes, _, _ := bytes.Cut(bytes.TrimSpace(rest), []byte(" "))
+	n, err := strconv.ParseUint(string(kilobytes), 10, 46)
+	if err != nil {
+		return most
+	}
+	return n << 10
+}
+
+// attributes have the process killed when the thread that starts it ends.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}

@@ -1,0 +1,86 @@
+package dryrun
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+)
+
+// Sandbox is the whole of a process that tries modules for a [Runner]: it
+// tries what in asks for, one after the other, and tells out. It limits the
+// process before it reads anything, and ends it when in is closed, whatever
+// runs then. The result is the exit code.
+func Sandbox(in io.Reader, out io.Writer) int {
+	// Terminals and service managers signal all processes of a service; this
+	// one ends with the one that started it.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	closeInherited()
+	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
+	limits := limitProcess()
+	defer limits.stop()
+	requests, modules := make(chan request), make(chan []byte)
+	go func() {
+		if err := receive(in, requests, modules); !errors.Is(err, io.EOF) {
+			fmt.Fprintln(os.Stderr, "read what to try:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}()
+	var s sandbox
+	for r := range requests {
+		limits.allow(r.CPU)
+		answer := s.try(context.Background(), r, func() ([]byte, error) {
+			if err := writeFrame(out, reply{Need: true}); err != nil {
+				return nil, err
+			}
+			return <-modules, nil
+		})
+		answer.Crowded = limits.crowded()
+		if err := writeFrame(out, answer); err != nil {
+			return 1
+		}
+	}
+	return 0
+}
+
+// receive reads on while a module is tried, and so learns when the other side
+// has ended.
+func receive(in io.Reader, requests chan<- request, modules chan<- []byte) error {
+	buffered := bufio.NewReader(in)
+	for {
+		kind, err := buffered.ReadByte()
+		switch {
+		case err != nil:
+			return err
+		case kind == askTrial:
+			var r request
+			if err := readFrame(buffered, maxRequest, &r); err != nil {
+				return err
+			}
+			requests <- r
+		case kind == giveModule:
+			var head [8]byte
+			if _, err := io.ReadFull(buffered, head[:]); err != nil {
+				return err
+			}
+			size := binary.LittleEndian.Uint64(head[:])
+			if size > maxModule {
+				return fmt.Errorf("module of %d bytes, at most %d are read", size, maxModule)
+			}
+			b := make([]byte, size)
+			if _, err := io.ReadFull(buffered, b); err != nil {
+				return err
+			}
+			modules <- b
+		default:
+			return fmt.Errorf("message of unknown kind %q", kind)
+		}
+	}
+}
