@@ -22,8 +22,9 @@ func newTrial() *cobra.Command {
 		Long:   trialHelp,
 		Args:   cobra.NoArgs,
 		Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return &exitError{code: dryrun.Sandbox(cmd.InOrStdin(), cmd.OutOrStdout())}
+		RunE: func(*cobra.Command, []string) error {
+			// The command's own output is made printable.
+			return &exitError{code: dryrun.Sandbox(os.Stdin, os.Stdout)}
 		},
 	}
 }

@@ -198,7 +198,7 @@ func (r *Runner) verdict(t tried, answer reply) error {
 // sentence is what follows from the end of a process that had but this module
 // to try.
 func (r *Runner) sentence(t tried, end *died) error {
-	r.options.Logger.Warn("dry run ended its process", "filter", t.in.Name, "sha256", t.in.SHA256, "state", end.state, "stderr", end.stderr.line())
+	r.options.Logger.Warn("dry run ended its process", "filter", t.in.Name, "sha256", t.in.SHA256, "state", end.state, "error", end.err, "stderr", end.stderr.line())
 	budget := 2 * r.options.Time
 	code, killed := end.state.ExitCode(), end.signal()
 	switch {

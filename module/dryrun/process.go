@@ -89,11 +89,12 @@ func (p *process) end() { _ = p.in.Close() }
 // died is the end of a process during a trial.
 type died struct {
 	*process
-	late bool // there was no more time
+	late bool  // there was no more time
+	err  error // of talking to it
 }
 
 func (d *died) Error() string {
-	return fmt.Sprintf("the process for it ended: %v %s", d.state, d.stderr.line())
+	return fmt.Sprintf("dry run: its process ended: %v (%v)", d.state, d.err)
 }
 
 // try has a module tried. After an error the process has ended: a [died]
@@ -112,7 +113,7 @@ func (p *process) try(ctx context.Context, r request, open func() (io.ReadCloser
 	if unread, ok := errors.AsType[*unreadable](err); ok {
 		return reply{}, unread.error
 	}
-	return reply{}, &died{p, ctx.Err() != nil}
+	return reply{}, &died{p, ctx.Err() != nil, err}
 }
 
 // unreadable says that there is no module to try.

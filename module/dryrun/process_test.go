@@ -248,7 +248,7 @@ func TestKilledByOthers(t *testing.T) {
 			ended <- r.Run(t.Context(), &definition.Filter{}, spin)
 		}
 	}()
-	for _, want := range []string{"the process for it ended: signal: killed", "was killed 2 times meanwhile; not tried since", "was killed 2 times meanwhile; not tried since"} {
+	for _, want := range []string{"dry run: its process ended: signal: killed", "was killed 2 times meanwhile; not tried since", "was killed 2 times meanwhile; not tried since"} {
 		var err error
 		eventually(t, want, func() bool {
 			r.pool.mu.Lock()
