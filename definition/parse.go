@@ -113,6 +113,9 @@ func (p *parser) document(root *document.Node) {
 		d.problem("", "", "%s, needs a mapping with kind or @type", root.Kind)
 		return
 	}
+	if d.foreign(asDefinitions) {
+		return
+	}
 	if root.Get("@type") != nil {
 		readRaw(d)
 		return

@@ -63,6 +63,9 @@ func (d *doc) static() *Resource {
 		d.problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)
 		return nil
 	}
+	if d.foreign(asStatic) {
+		return nil
+	}
 	var m proto.Message = &listenerv3.Listener{}
 	if url := d.root.Get("@type"); url != nil {
 		switch strings.TrimPrefix(url.Text, typePrefix) {
