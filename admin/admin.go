@@ -7,6 +7,7 @@
 package admin
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -43,11 +44,13 @@ type Server struct {
 	opts     Options
 	started  time.Time
 	loaded   atomic.Pointer[Loaded]
+	changes  atomic.Uint64 // of what is not the fleet's: definitions, draining
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining begins
 
 	history      history
 	metrics      *metrics
+	summaries    summaries
 	overviews    overviews
 	pages        pages
 	eventStreams chan struct{} // one for each that is open
@@ -67,6 +70,7 @@ func New(opts Options) *Server {
 		metrics:      newMetrics(),
 		drained:      make(chan struct{}),
 		pages:        parsePages(opts.Now),
+		overviews:    overviews{seed: maphash.MakeSeed()},
 		eventStreams: make(chan struct{}, maxEventStreams),
 	}
 }
@@ -76,6 +80,7 @@ func New(opts Options) *Server {
 func (s *Server) Loaded(l Loaded) {
 	s.history.add(&l, s.opts.Now())
 	s.loaded.Store(&l)
+	s.changes.Add(1)
 }
 
 // ready says whether a whole set has been published.
@@ -96,6 +101,7 @@ func (l *Loaded) version(filter string) string {
 // clients are to go elsewhere.
 func (s *Server) Drain() {
 	if !s.draining.Swap(true) {
+		s.changes.Add(1)
 		close(s.drained)
 	}
 }

@@ -65,6 +65,8 @@ func (f fleet) Node(id string) (Node, bool) {
 	return f[i], true
 }
 
+func (f fleet) Generation() uint64 { return 0 }
+
 func (f fleet) Summary() (Envoys, map[string]Count) {
 	envoys, counts := Envoys{}, map[string]Count{}
 	for _, n := range f {

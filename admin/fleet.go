@@ -15,6 +15,10 @@ type Fleet interface {
 	Nodes(after string, limit int) (nodes []Node, next string)
 	// Node gives a node by its id.
 	Node(id string) (Node, bool)
+	// Generation is another whenever anything may have changed of what the
+	// others tell. What they tell is of the generation asked for before, or
+	// newer.
+	Generation() uint64
 	// Summary counts nodes, in all and by filter name.
 	Summary() (Envoys, map[string]Count)
 }

@@ -3,7 +3,7 @@ package admin
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -24,6 +24,8 @@ type overview struct {
 	Trouble  []*trouble           // the first of them, the worst first
 	Troubles int                  // all of them
 	digest   uint64               // of all that is shown
+	of       generation
+	until    time.Time // it may be shown so long, though there is a newer generation
 }
 
 // square is an Envoy in the picture of the fleet.
@@ -61,22 +63,31 @@ const (
 	shownNodes    = 12 // of one trouble
 )
 
-// overviews makes overviews, one at a time, and not more often than fresh:
-// a page that many look at costs no more than one that one looks at.
+// overviews makes overviews, one at a time, and only when something changed: a
+// page that many look at costs no more than one that one looks at. While a
+// large fleet changes all the time, looking at it takes up to a twentieth of
+// a processor.
 type overviews struct {
+	seed maphash.Seed // of digests
 	mu   sync.Mutex
 	last *overview
 }
 
-const fresh = 250 * time.Millisecond
+const (
+	fresh     = 250 * time.Millisecond // at most one in it
+	lookShare = 20                     // how many times as long as a look took the next one is away, at least
+	stale     = 3 * time.Second        // and at most
+)
 
 func (s *Server) overview() *overview {
 	c := &s.overviews
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := s.opts.Now()
-	if c.last == nil || now.Sub(c.last.At) >= fresh {
+	now, of := s.opts.Now(), s.generation()
+	if c.last == nil || c.last.of != of && !now.Before(c.last.until) {
+		start := time.Now()
 		c.last = s.look(now)
+		c.last.of, c.last.until = of, now.Add(max(fresh, min(stale, lookShare*time.Since(start))))
 	}
 	return c.last
 }
@@ -85,12 +96,12 @@ func (s *Server) overview() *overview {
 func (s *Server) look(now time.Time) *overview {
 	o := &overview{At: now, Status: s.status(), States: map[State]int{}}
 	c := census{map[string]map[running]int{}, map[cause]*trouble{}}
-	digest := fnv.New64a()
+	digest := newDigest(s.overviews.seed)
 	for after := ""; ; {
 		nodes, next := s.opts.Fleet.Nodes(after, maxNodes)
 		for i := range nodes {
 			o.add(&nodes[i], &c)
-			fmt.Fprintln(digest, nodes[i].ID, nodes[i].ConnectedSince, nodes[i].AwaySince, nodes[i].Filters, nodes[i].Listeners, len(nodes[i].NACKs))
+			digest.node(&nodes[i])
 		}
 		if next == "" || len(nodes) == 0 {
 			break
@@ -99,7 +110,7 @@ func (s *Server) look(now time.Time) *overview {
 	}
 	o.take(&c)
 	st := o.Status
-	fmt.Fprintln(digest, st.Definitions, st.Filters, s.draining.Load())
+	digest.add(fmt.Sprint(st.Definitions, st.Filters, s.draining.Load()))
 	o.digest = digest.Sum64()
 	return o
 }

@@ -55,6 +55,8 @@ type scene struct {
 	mu    sync.Mutex
 	nodes fleet
 	ahead time.Duration // of the clock
+
+	generation uint64
 }
 
 func (s *scene) now() time.Time {
@@ -80,6 +82,14 @@ func (s *scene) Node(id string) (Node, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes.Node(id)
+}
+
+// Generation is another each time: tests change the scene as they like.
+func (s *scene) Generation() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation++
+	return s.generation
 }
 
 func (s *scene) Summary() (Envoys, map[string]Count) {

@@ -119,8 +119,8 @@ func (s *Server) status() Status {
 		Filters:     []Filter{},
 		Nodes:       []Node{},
 	}
-	envoys, counts := s.opts.Fleet.Summary()
-	st.Envoys = envoys
+	counts := s.summary()
+	st.Envoys = counts.envoys
 	l := s.loaded.Load()
 	if l == nil {
 		return st
@@ -143,7 +143,7 @@ func (s *Server) status() Status {
 	st.Ready = true
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
 	for _, f := range l.Set.Filters {
-		st.Filters = append(st.Filters, l.filter(f, counts[f.Definition.Name]))
+		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))
 	}
 	return st
 }

@@ -39,6 +39,8 @@ func (f xdsFleet) Node(id string) (Node, bool) {
 	}
 }
 
+func (f xdsFleet) Generation() uint64 { return f.server.Generation() }
+
 func (f xdsFleet) Summary() (Envoys, map[string]Count) {
 	nodes, filters := f.server.Summary()
 	counts := map[string]Count{}

@@ -75,9 +75,10 @@ type Server struct {
 	lost    map[string][]string // by node id: see swap.Machine.Lost
 	closed  bool
 
-	counters counters
-	refusals refusals
-	health   *health.Server
+	generation atomic.Uint64 // see Generation
+	counters   counters
+	refusals   refusals
+	health     *health.Server
 }
 
 // counters are the figures behind the metrics.
@@ -125,6 +126,11 @@ func New(o Options) *Server {
 	return s
 }
 
+// Generation is another whenever anything may have changed that Nodes, Summary
+// or a node tell. Ask for it first: what is told then is of this generation, or
+// newer.
+func (s *Server) Generation() uint64 { return s.generation.Load() }
+
 // Publish makes c what Envoys are to have. It does not wait for them.
 func (s *Server) Publish(c *resource.Catalog) {
 	s.mu.Lock()
@@ -132,6 +138,7 @@ func (s *Server) Publish(c *resource.Catalog) {
 	s.catalog = c
 	s.proved.keep(c)
 	s.mu.Unlock()
+	s.generation.Add(1)
 	if first {
 		close(s.ready)
 		s.setServing(healthpb.HealthCheckResponse_SERVING)

@@ -174,6 +174,7 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
+	s.generation.Add(1)
 	return c, nil
 }
 
@@ -218,6 +219,7 @@ func (s *Server) disconnect(c *client) {
 	}
 	s.leave(c)
 	s.mu.Unlock()
+	s.generation.Add(1)
 	s.counters.streams.Add(-1)
 	s.log.Info("Envoy disconnected", "node", c.node.ID, "peer", c.addr)
 }
@@ -283,6 +285,7 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 		c.due = due
 		s.wheel.add(c, due)
 	}
+	s.generation.Add(1)
 	return changes
 }
 

@@ -48,7 +48,9 @@ func (s *Server) cutSilent(now time.Time) {
 func (s *Server) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.away.pass(now)
+	if s.away.pass(now) {
+		s.generation.Add(1)
+	}
 }
 
 // all are the clients of now.

@@ -1,0 +1,43 @@
+package admin
+
+import (
+	"hash/maphash"
+	"strconv"
+	"time"
+)
+
+// digest is a hash of all that pages show.
+type digest struct{ maphash.Hash }
+
+func newDigest(seed maphash.Seed) *digest {
+	d := new(digest)
+	d.SetSeed(seed)
+	return d
+}
+
+func (d *digest) add(texts ...string) {
+	for _, s := range texts {
+		d.WriteString(strconv.Itoa(len(s)))
+		d.WriteByte(' ')
+		d.WriteString(s)
+	}
+}
+
+func (d *digest) at(t time.Time) { d.add(strconv.FormatInt(t.UnixNano(), 36)) }
+
+func (d *digest) node(n *Node) {
+	d.add(n.ID)
+	d.at(n.ConnectedSince)
+	d.at(n.AwaySince)
+	for _, f := range n.Filters {
+		d.add(f.Name, f.Wanted, f.Running, string(f.State), f.Reason)
+		d.at(f.Since)
+	}
+	for _, l := range n.Listeners {
+		d.add(l.Name, l.Wanted, l.Running, l.Reason)
+	}
+	d.add(strconv.Itoa(len(n.Filters)))
+	if i := len(n.NACKs); i > 0 {
+		d.at(n.NACKs[i-1].At)
+	}
+}

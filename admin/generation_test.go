@@ -1,0 +1,103 @@
+package admin
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// walked is a fleet that counts how often it is asked.
+type walked struct {
+	fleet
+	generation, nodes, summaries atomic.Int64
+}
+
+func (w *walked) Generation() uint64 { return uint64(w.generation.Load()) }
+
+func (w *walked) Nodes(after string, limit int) ([]Node, string) {
+	w.nodes.Add(1)
+	return w.fleet.Nodes(after, limit)
+}
+
+func (w *walked) Summary() (Envoys, map[string]Count) {
+	w.summaries.Add(1)
+	return w.fleet.Summary()
+}
+
+// TestPagesAtRest: however many pages are open, and whoever waits for a
+// filter, the fleet is looked at only when something changed, and once for all.
+func TestPagesAtRest(t *testing.T) {
+	w := &walked{fleet: someFleet()}
+	s := New(Options{Fleet: w})
+	s.Loaded(someLoaded())
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	const pages = 10
+	var open sync.WaitGroup
+	told := make(chan struct{}, 100)
+	for range pages {
+		req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+"/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		open.Go(func() {
+			defer resp.Body.Close()
+			for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+				if lines.Text() == "event: change" {
+					told <- struct{}{}
+				}
+			}
+		})
+	}
+	defer open.Wait()
+	defer cancel()
+	all := func(what string) {
+		t.Helper()
+		for range pages {
+			select {
+			case <-told:
+			case <-time.After(10 * time.Second):
+				t.Fatalf("not every page was told %s", what)
+			}
+		}
+	}
+	looks := func(what string, want int64) {
+		t.Helper()
+		if n, m := w.nodes.Load(), w.summaries.Load(); n != want || m != want {
+			t.Errorf("%s: walked %d times, counted %d times, want %d", what, n, m, want)
+		}
+	}
+	all("at first")
+	looks("at first", 1)
+	client := &Client{URL: srv.URL, HTTP: http.DefaultClient}
+	for range 20 {
+		if _, err := client.Page(ctx, "", 1); err != nil {
+			t.Fatal(err)
+		}
+		get(t, s.Handler(), "/")
+	}
+	w.nodes.Add(-20) // those of the status' own page
+	looks("at rest", 1)
+
+	w.fleet[0].Filters[0].State = Failed
+	w.generation.Add(1)
+	all("of a change")
+	looks("after a change", 2)
+	l := someLoaded()
+	l.Files++
+	s.Loaded(l)
+	all("of new definitions")
+	if w.summaries.Load() != 2 {
+		t.Error("definitions do not change what the fleet runs")
+	}
+}
