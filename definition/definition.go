@@ -44,6 +44,7 @@ type Filter struct {
 	VMID      string
 	Attach    Attach
 	Order     int // lower is nearer the client; ties by name
+	Place     Place
 	OnFailure OnFailure
 	Env       map[string]string
 	HostEnv   []string

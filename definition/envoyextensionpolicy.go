@@ -108,7 +108,7 @@ func readExtensionPolicy(d *doc) {
 			Module: d.policyModule(at+".code", wasm.Code),
 			// Without a configuration it is the empty text; with one always JSON.
 			Config: stringValue(""),
-			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i,
+			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i, Place: Place{At: Last},
 			OnFailure: Closed, HostEnv: wasm.Env.HostKeys, Verify: VerifyRun,
 		}
 		f.VMID = f.Name // no VM is shared

@@ -203,7 +203,8 @@ func (p envoyPatch) httpFilter() {
 			p.problem(p.value+"."+p.Patch.Value.Locate([]string{f.name}), "", "is not honoured here")
 		}
 	}
-	slot := slotPatch{envoyPatch: p, name: m.GetName(), order: p.order(), listener: p.listener()}
+	slot := slotPatch{envoyPatch: p, name: m.GetName(), listener: p.listener()}
+	slot.order, slot.stands = p.order()
 	switch {
 	case m.GetConfigDiscovery() != nil:
 		p.discovery(m.GetConfigDiscovery())
@@ -266,52 +267,51 @@ func contextDirection(context string) Direction {
 	return Any
 }
 
-// order gives the filter's place. Those that go before the router come last,
-// in the order of the patches; those that go first come before all others, the
-// latest patch nearest the client. A listener's own filters are before all.
-func (p envoyPatch) order() int {
+// order gives the filter's place, and its order there. Patches that put
+// filters directly before another leave the latest nearest to it, those that
+// put them directly behind, or first, as well.
+func (p envoyPatch) order() (int, Place) {
 	nth := int(p.object.Spec.Priority)*1000 + min(len(p.patches.slots), 999)
 	sub := ""
 	if p.Match.Listener != nil {
 		sub = p.Match.Listener.FilterChain.Filter.SubFilter.Name
 	}
-	subAt := p.at + ".match.listener.filterChain.filter.subFilter.name"
-	router := sub == "envoy.filters.http.router" || sub == "envoy.router"
 	class := p.Patch.FilterClass
 	if class != "" && p.Patch.Operation != "ADD" {
 		p.problem(p.at+".patch.filterClass", "", "is for operation: ADD")
 	}
 	switch op := p.Patch.Operation; {
 	case op == "ADD" && sub != "":
-		p.problem(subAt, "", "has no meaning for ADD")
+		p.problem(p.at+".match.listener.filterChain.filter.subFilter.name", "", "has no meaning for ADD")
 	case op == "ADD":
-		return p.classOrder(class) + nth
-	case op == "INSERT_BEFORE" && router:
-		return phaseStep + nth
+		order, place := classPlace(class)
+		return order + nth, place
+	case op == "INSERT_BEFORE" && IsRouter(sub):
+		return phaseStep + nth, Place{At: Last}
 	case op == "INSERT_BEFORE" && sub != "":
-		p.problem(subAt, "envoy.filters.http.router", "%q: filters are placed after those of the listener itself and before the router", sub)
+		return -4*phaseStep + nth, before(sub)
 	case op == "INSERT_BEFORE", op == "INSERT_FIRST":
-		return -4*phaseStep - nth
-	case op == "INSERT_AFTER" && (router || sub == ""):
+		return -4*phaseStep - nth, Place{At: First}
+	case op == "INSERT_AFTER" && (sub == "" || IsRouter(sub)):
 		p.problem(p.at+".patch.operation", "INSERT_BEFORE the router", "a filter after the router never runs")
 	case op == "INSERT_AFTER":
-		return phaseStep + nth
+		return phaseStep - nth, after(sub)
 	default:
 		p.problem(p.at+".patch.operation", "", "%q is not applied to HTTP_FILTER here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op)
 	}
-	return 0
+	return 0, Place{At: Last}
 }
 
-// classOrder places a filter among WasmPlugins' phases: a class is after the
+// classPlace places a filter among WasmPlugins' phases: a class is after the
 // filters that it is called by, a phase before them.
-func (p envoyPatch) classOrder(class string) int {
+func classPlace(class string) (order int, place Place) {
 	switch class {
 	case "AUTHN":
-		return orderAuthZ
+		return orderAuthZ, Place{At: AuthZ}
 	case "AUTHZ", "STATS":
-		return orderStats
+		return orderStats, Place{At: Stats}
 	}
-	return orderNormal
+	return orderNormal, Place{At: Last}
 }
 
 // cluster reads a CLUSTER patch.

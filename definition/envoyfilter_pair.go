@@ -20,6 +20,7 @@ type slotPatch struct {
 	envoyPatch
 	name     string
 	order    int
+	stands   Place
 	listener ListenerMatch
 	inline   *Filter // that the patch has in it; nil: its name is that of an EXTENSION_CONFIG
 }
@@ -84,9 +85,12 @@ func (s slotPatch) place(e extensionPatch, first bool) {
 		labels[key] = value
 	}
 	if first {
-		f.Order, f.Attach.Nodes.Labels = s.order, labels
+		f.Order, f.Place, f.Attach.Nodes.Labels = s.order, s.stands, labels
 	} else if !maps.Equal(labels, f.Attach.Nodes.Labels) {
 		s.problem("spec.workloadSelector.labels", "give the filter two names", "%q is placed by objects that select different nodes", s.name)
+	}
+	if f.Place != s.stands {
+		s.warn(s.at+".patch.operation", "give the filter two names", "%q stands where the first patch puts it, here as well", s.name)
 	}
 	f.Attach.Listeners = append(f.Attach.Listeners, m)
 }

@@ -112,7 +112,7 @@ func dump(f *File) string {
 				fmt.Fprintf(&b, "  %s %s\n", m.name, oneLine(m.m))
 			}
 		}
-		fmt.Fprintf(&b, "  rootID %q vmID %q order %d onFailure %s verify %s\n", d.RootID, d.VMID, d.Order, d.OnFailure, d.Verify)
+		fmt.Fprintf(&b, "  rootID %q vmID %q order %d place %+v onFailure %s verify %s\n", d.RootID, d.VMID, d.Order, d.Place, d.OnFailure, d.Verify)
 		fmt.Fprintf(&b, "  nodes %+v\n", d.Attach.Nodes)
 		for _, m := range d.Attach.Listeners {
 			fmt.Fprintf(&b, "  listeners %+v\n", m)

@@ -75,3 +75,9 @@ func escape(part string) string {
 	}
 	return b.String()
 }
+
+// IsSlotOf says whether a slot has the name that SlotName gives to a filter of
+// that name, whichever chain it is in.
+func IsSlotOf(slot, listener, filter string) bool {
+	return strings.HasPrefix(slot, escape(listener)+"/") && ownName(slot) == escape(filter)
+}

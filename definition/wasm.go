@@ -126,7 +126,7 @@ func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	plugin := wasm.GetConfig()
 	vm := plugin.GetVmConfig()
 	f := &Filter{
-		Pos: d.pos(), Wasm: wasm, Verify: VerifyRun,
+		Pos: d.pos(), Wasm: wasm, Verify: VerifyRun, Place: Place{At: Last},
 		Config: plugin.GetConfiguration(), VMConfig: vm.GetConfiguration(),
 		RootID: plugin.GetRootId(), VMID: vm.GetVmId(),
 		OnFailure: onFailure(plugin),

@@ -67,8 +67,7 @@ const (
 	orderNormal = 0
 )
 
-// phaseOrder gives the place of a WasmPlugin's phase or an EnvoyFilter's
-// filterClass.
+// phaseOrder is what the order of a WasmPlugin's phase begins at.
 func phaseOrder(phase string) int {
 	switch phase {
 	case "AUTHN":
@@ -79,6 +78,19 @@ func phaseOrder(phase string) int {
 		return orderStats
 	}
 	return orderNormal
+}
+
+// phasePlace is where Istio has a phase: before its filters of that kind.
+func phasePlace(phase string) Place {
+	switch phase {
+	case "AUTHN":
+		return Place{At: First}
+	case "AUTHZ":
+		return Place{At: AuthZ}
+	case "STATS":
+		return Place{At: Stats}
+	}
+	return Place{At: Last}
 }
 
 func readWasmPlugin(d *doc) {
@@ -92,6 +104,7 @@ func readWasmPlugin(d *doc) {
 		RootID: spec.PluginName,
 		Attach: Attach{Nodes: Selector{Labels: spec.Selector.MatchLabels}, Listeners: d.pluginMatch(spec.Match)},
 		Order:  phaseOrder(spec.Phase) - int(spec.Priority),
+		Place:  phasePlace(spec.Phase),
 		Verify: VerifyRun,
 	}
 	switch spec.FailStrategy {

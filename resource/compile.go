@@ -84,6 +84,7 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 		b.add(r, func() *entry { return b.rawEntry(r) })
 	}
 	b.waiting()
+	b.misplaced()
 	slices.SortStableFunc(b.problems, func(a, b definition.Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
 	})

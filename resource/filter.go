@@ -23,6 +23,7 @@ type filter struct {
 	*Filter
 	attach definition.Attach
 	order  int
+	place  place
 	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
 
 	slotEntry *hcmv3.HttpFilter // in the listeners
@@ -33,7 +34,7 @@ func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
 	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing && f.Coming == g.Coming &&
 		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.OnFailure == g.OnFailure &&
-		f.order == g.order && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin)
+		f.order == g.order && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin)
 }
 
 func (b *builder) filterEntry(f *module.Filter) *entry {
@@ -74,6 +75,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		},
 		attach: d.Attach,
 		order:  d.Order,
+		place:  place(d.Place),
 	}
 	if err := out.setPasses(); err != nil {
 		return nil, err

@@ -21,11 +21,12 @@ import (
 type listener struct {
 	bare     *Resource // without slots of ours
 	message  *listenerv3.Listener
-	target   definition.Target // what filters are attached by
-	http     bool              // there is a place for filters
-	own      []string          // slots for Wasm filters it was written with
-	static   []string          // slots for other extensions
-	clusters []*Resource       // of its upstreams
+	target   definition.Target     // what filters are attached by
+	http     bool                  // there is a place for filters
+	lists    [][]*hcmv3.HttpFilter // of HTTP filters, as it was written
+	own      []string              // slots for Wasm filters it was written with
+	static   []string              // slots for other extensions
+	clusters []*Resource           // of its upstreams
 
 	with *memo[*Listener] // by its slots
 }
@@ -59,6 +60,7 @@ func newListener(m *listenerv3.Listener, target definition.Target) (*listener, e
 			if routerAt(*chain) < 0 {
 				return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (%s) at the end of its HTTP filters", hcm.GetStatPrefix(), routerName)
 			}
+			l.lists = append(l.lists, *chain)
 			for _, f := range *chain {
 				if isWasmSlot(f) {
 					own[f.GetName()] = true
@@ -79,7 +81,7 @@ func (l *listener) takes(f *filter) bool { return l.http && f.attach.Matches(l.t
 func (l *listener) slotted(filters []*filter) *Listener {
 	var key strings.Builder
 	for _, f := range filters {
-		fmt.Fprintf(&key, "%q%d", f.Name, len(f.slotEntry.GetConfigDiscovery().GetTypeUrls()))
+		fmt.Fprintf(&key, "%q%q%d", f.Name, f.place, len(f.slotEntry.GetConfigDiscovery().GetTypeUrls()))
 	}
 	return l.with.get(key.String(), func() *Listener { return l.insert(filters) })
 }
@@ -96,7 +98,7 @@ func (l *listener) insert(filters []*filter) *Listener {
 			panic(err) // newListener has unpacked the same
 		}
 		for _, chain := range filterChains(hcm) {
-			*chain = withSlots(*chain, filters)
+			*chain = withSlots(l.bare.Name, *chain, filters)
 		}
 		if at.ConfigType, err = packed(hcm); err != nil {
 			panic(err) // what was unpacked, and slots that were marshalled before
@@ -112,20 +114,6 @@ func (l *listener) insert(filters []*filter) *Listener {
 		panic(err) // likewise
 	}
 	return out
-}
-
-// withSlots puts slots before the router, but for those that are there.
-func withSlots(chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
-	var slots []*hcmv3.HttpFilter
-	for _, f := range filters {
-		there := slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool {
-			return h.GetName() == f.Name && isWasmSlot(h)
-		})
-		if !there {
-			slots = append(slots, f.slotEntry)
-		}
-	}
-	return slices.Insert(chain, routerAt(chain), slots...)
 }
 
 // listenerEntry compiles a native listener.

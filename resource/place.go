@@ -1,0 +1,215 @@
+package resource
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
+	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition"
+)
+
+// spot is where a filter goes in a list of HTTP filters: before the at-th of
+// the listener's own, behind (-1) or before (1) all others that go there, or
+// among them by order.
+type spot struct{ at, side int }
+
+// withSlots puts the slots of filters, which are in order, into a list of HTTP
+// filters of a listener's own, but for those that are there. See
+// definition.Place for where.
+func withSlots(listener string, chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
+	type placed struct {
+		*filter
+		spot
+	}
+	var put []placed
+	for _, f := range filters {
+		if !hasSlot(chain, f.Name) {
+			put = append(put, placed{f, spotOf(listener, chain, f.place)})
+		}
+	}
+	slices.SortStableFunc(put, func(a, b placed) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.side, b.side))
+	})
+	out := make([]*hcmv3.HttpFilter, 0, len(chain)+len(put))
+	for i, h := range chain {
+		for len(put) > 0 && put[0].at == i {
+			out = append(out, put[0].slotEntry)
+			put = put[1:]
+		}
+		out = append(out, h)
+	}
+	return besideOthers(listener, chain, out, filters)
+}
+
+func hasSlot(chain []*hcmv3.HttpFilter, name string) bool {
+	return slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool { return h.GetName() == name && isWasmSlot(h) })
+}
+
+// besideOthers moves the filters that stand next to one that is attached as
+// they are, not the listener's own. Those may move, too: as many rounds as
+// there are filters to move have all next to each other that can be.
+func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
+	var before, behind []*filter
+	for _, f := range filters {
+		switch {
+		case !f.place.beside() || hasSlot(own, f.Name) || neighbour(listener, own, f.place) >= 0:
+		case f.place.Before != "":
+			before = append(before, f)
+		default: // the last that is put behind is the nearest
+			behind = slices.Insert(behind, 0, f)
+		}
+	}
+	move := slices.Concat(before, behind)
+	for range move {
+		for _, f := range move {
+			chain = besideOther(listener, chain, f)
+		}
+	}
+	return chain
+}
+
+func besideOther(listener string, chain []*hcmv3.HttpFilter, f *filter) []*hcmv3.HttpFilter {
+	from := slices.Index(chain, f.slotEntry)
+	without := slices.Delete(slices.Clone(chain), from, from+1)
+	to := neighbour(listener, without, f.place)
+	if to < 0 {
+		return chain
+	}
+	if f.place.After != "" {
+		to++
+	}
+	return slices.Insert(without, to, f.slotEntry)
+}
+
+// place is a definition's.
+type place definition.Place
+
+func (p place) beside() bool { return p.Before != "" || p.After != "" }
+
+// spotOf finds the spot of a place in a list of a listener's own filters.
+func spotOf(listener string, chain []*hcmv3.HttpFilter, p place) spot {
+	router := routerAt(chain)
+	if i := neighbour(listener, chain, p); i >= 0 && p.Before != "" {
+		return spot{min(i, router), 1}
+	} else if i >= 0 && i < router {
+		return spot{i + 1, -1}
+	}
+	switch p.At {
+	case definition.First:
+		return spot{}
+	case definition.AuthZ:
+		return spot{at: behind(chain[:router], authenticates)}
+	case definition.Stats:
+		return spot{at: behind(chain[:router], authenticates, authorizes)}
+	}
+	return spot{at: router}
+}
+
+// neighbour is the place in the chain of the filter that p is next to; -1 where
+// there is none.
+func neighbour(listener string, chain []*hcmv3.HttpFilter, p place) int {
+	name := cmp.Or(p.Before, p.After)
+	switch {
+	case name == "":
+		return -1
+	case definition.IsRouter(name): // whatever it is called
+		return routerAt(chain)
+	}
+	return slices.IndexFunc(chain, func(h *hcmv3.HttpFilter) bool {
+		return definition.CanonicalName(h.GetName()) == definition.CanonicalName(name) ||
+			isWasmSlot(h) && definition.IsSlotOf(h.GetName(), listener, name)
+	})
+}
+
+// behind is the place behind the last filter that is of one of the kinds.
+func behind(chain []*hcmv3.HttpFilter, kinds ...[]string) int {
+	after := 0
+	for i, h := range chain {
+		for _, kind := range kinds {
+			if slices.ContainsFunc(kind, func(name string) bool { return is(h, name) }) {
+				after = i + 1
+			}
+		}
+	}
+	return after
+}
+
+// Kinds of filters, by the name of their message and by their own.
+var (
+	authenticates = []string{
+		"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", "envoy.jwt_authn",
+		"envoy.extensions.filters.http.basic_auth.v3.BasicAuth", "envoy.basic_auth",
+		"envoy.extensions.filters.http.oauth2.v3.OAuth2", "envoy.oauth2",
+		"envoy.extensions.filters.http.api_key_auth.v3.ApiKeyAuth", "envoy.api_key_auth",
+		"istio.envoy.config.filter.http.authn.v2alpha1.FilterConfig", "istio_authn",
+	}
+	authorizes = []string{
+		"envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.rbac",
+		"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", "envoy.ext_authz",
+	}
+)
+
+// is says whether a filter has a message of that name, or that name itself.
+func is(h *hcmv3.HttpFilter, name string) bool {
+	of := func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == name }
+	return definition.CanonicalName(h.GetName()) == name || of(h.GetTypedConfig().GetTypeUrl()) || of(structType(h.GetTypedConfig())) ||
+		slices.ContainsFunc(h.GetConfigDiscovery().GetTypeUrls(), of)
+}
+
+// structType is the type of what a TypedStruct holds; "" for all else.
+func structType(a *anypb.Any) string {
+	var xds xdsv3.TypedStruct
+	var udpa udpav1.TypedStruct
+	switch {
+	case a.MessageIs(&xds) && a.UnmarshalTo(&xds) == nil:
+		return xds.GetTypeUrl()
+	case a.MessageIs(&udpa) && a.UnmarshalTo(&udpa) == nil:
+		return udpa.GetTypeUrl()
+	}
+	return ""
+}
+
+// lacks counts the lists of HTTP filters of l that have no filter next to
+// which f could stand.
+func (l *listener) lacks(f *filter) int {
+	n := 0
+	for _, list := range l.lists {
+		if !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// misplaced warns of filters that can't stand next to the one they name.
+func (b *builder) misplaced() {
+	for _, e := range b.byKey {
+		f, ok := e.part.(*filter)
+		if !ok || !f.place.beside() {
+			continue
+		}
+		name := cmp.Or(f.place.Before, f.place.After)
+		var other *filter
+		if o := b.byKey[key{ExtensionType, name}]; o != nil {
+			other, _ = o.part.(*filter)
+		}
+		for _, of := range b.byKey {
+			l, ok := of.part.(*listener)
+			if !ok || !l.takes(f) || other != nil && other != f && l.takes(other) {
+				continue
+			}
+			if n := l.lacks(f); n > 0 {
+				p := problem(e.pos, "", "filter %s: listener %s has no filter %q to stand next to in %d of its %d lists of HTTP filters; there it stands %s",
+					f.Name, l.bare.Name, name, n, len(l.lists), f.place.At)
+				p.Warning = true
+				b.problems = append(b.problems, p)
+			}
+		}
+	}
+}
