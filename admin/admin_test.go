@@ -253,6 +253,8 @@ func TestDone(t *testing.T) {
 	}
 	pending := good()
 	pending.Filters[0].Running, pending.Filters[0].Pending = 1, 1
+	behind := good()
+	behind.Envoys.Behind = 1
 	failed := good()
 	failed.Filters[1].State = module.Failed
 	broken := good()
@@ -272,6 +274,8 @@ func TestDone(t *testing.T) {
 		{"of another version", good(), "hello", "b3", false},
 		{"none of that name", good(), "hullo", "", false},
 		{"one Envoy is behind", pending, "", "", false},
+		{"one Envoy lacks a listener", behind, "", "", false},
+		{"one Envoy lacks a listener, the filter runs", behind, "hello", "", true},
 		{"an Envoy of another filter is behind", pending, "other", "", true},
 		{"a module can't be had", failed, "", "", false},
 		{"another's module can't be had", failed, "hello", "", true},

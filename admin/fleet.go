@@ -32,6 +32,7 @@ type Catalog interface {
 // Envoys is how many nodes there are.
 type Envoys struct {
 	Connected int `json:"connected"`
+	Behind    int `json:"behind"`  // of these: those that lack a listener, route, cluster or the like as it is wanted
 	Away      int `json:"away"`    // not connected, but within the last hour
 	Awaited   int `json:"awaited"` // of these: those that may still come back by themselves
 }

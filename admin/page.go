@@ -147,8 +147,12 @@ func (s *Server) headline(o *overview) string {
 		return "This xds-server is about to end"
 	case !s.ready():
 		return "Starting: the definitions are not loaded yet"
+	case o.Envoys == 0 && o.Status.Envoys.Awaited > 0:
+		return fmt.Sprintf("No Envoy is connected, %d may come back", o.Status.Envoys.Awaited)
 	case o.Envoys == 0:
 		return "No Envoy is connected"
+	case o.Good == o.Envoys && o.Status.Envoys.Awaited > 0:
+		return fmt.Sprintf("%s connected, and run what is wanted; %d away", plural(o.Envoys, "Envoy"), o.Status.Envoys.Awaited)
 	case o.Good == 1 && o.Envoys == 1:
 		return "The one Envoy runs what is wanted"
 	case o.Good == o.Envoys:

@@ -104,7 +104,7 @@ func TestAwayIsShown(t *testing.T) {
 		Filters: []NodeFilter{{Name: "hello", State: Away, Reason: "it may come back by itself"}}})
 	h := s.Server.Handler()
 	_, page := get(t, h, "/")
-	wantIn(t, page, "All 2 Envoys run what is wanted", `title="gone: away"`)
+	wantIn(t, page, "2 Envoys connected, and run what is wanted; 1 away", `title="gone: away"`)
 	_, page = get(t, h, "/envoys")
 	wantIn(t, page, "2 Envoys connected, 1 away", "last connected")
 	_, page = get(t, h, "/envoys/gone")

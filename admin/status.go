@@ -98,6 +98,9 @@ func (s *Status) Done(name, version string, q Quorum) bool {
 			return false
 		}
 	}
+	if name == "" && s.Envoys.Behind > 0 {
+		return false
+	}
 	for _, p := range s.Definitions.Errors {
 		if name == "" || files[p.File] {
 			return false

@@ -106,6 +106,7 @@ type FilterCount struct{ Nodes, Running, Pending, Failed, Away int }
 // NodeCount is how many nodes there are.
 type NodeCount struct {
 	Connected int
+	Behind    int // of these: those that lack a listener, route, cluster or the like as it is wanted
 	Away      int // those that were connected within the last hour
 	Awaited   int // of these: those that may still come back by themselves
 }
@@ -130,6 +131,9 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	for _, c := range clients {
 		c.mu.Lock()
 		filters := c.machine.Filters(now)
+		if !c.machine.Settled() {
+			count.Behind++
+		}
 		c.mu.Unlock()
 		for _, f := range filters {
 			n := out[f.Name]

@@ -24,9 +24,10 @@ wanted.
 With --wait it returns when every connected Envoy runs what the directory says
 and nothing is wrong with the definitions, for as long as a written file takes
 to be noticed; after --timeout it gives up with exit code 1 (3 where xds-server
-could not be reached at all). --filter looks at one filter alone. --version
-names what to wait for: the first digits of a filter's version or of its
-module's sha256, as "sha256sum hello.wasm" prints them.
+could not be reached at all). --filter looks at one filter alone; without it,
+listeners, routes and clusters count as well. --version names what to wait for:
+the first digits of a filter's version or of its module's sha256, as
+"sha256sum hello.wasm" prints them.
 
 At least one Envoy must be connected, or as many as --min-envoys says; with
 --filter, of those that are to have that filter. One that was connected before is

@@ -122,6 +122,9 @@ func printMissing(out io.Writer, st *admin.Status, name, version string, q admin
 			fmt.Fprintf(out, "  filter %s: it is version %s of module %s, not %s\n", cell(f.Name), cell(f.Version), cell(short(f.SHA256)), cell(version))
 		}
 	}
+	if name == "" && st.Envoys.Behind > 0 {
+		fmt.Fprintf(out, "  %s without a listener, route, cluster or the like as it is wanted\n", plural(st.Envoys.Behind, "Envoy"))
+	}
 	if name != "" && !found {
 		fmt.Fprintf(out, "  filter %s: there is none of that name\n", cell(name))
 	}

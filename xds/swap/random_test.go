@@ -413,6 +413,9 @@ func (p *play) done() string {
 			return fmt.Sprintf("listener %s is still there", name)
 		}
 	}
+	if !p.m.Settled() {
+		return "the machine says that it has not all"
+	}
 	if p.snap.Primer == nil {
 		return ""
 	}

@@ -212,6 +212,9 @@ func (s *script) status() string {
 		}
 		b.WriteByte('\n')
 	}
+	if !s.m.Settled() {
+		b.WriteString("not all settled\n")
+	}
 	for _, l := range s.m.Listeners() {
 		if l.Reason != "" {
 			state := "withheld"

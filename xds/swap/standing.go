@@ -45,6 +45,21 @@ func (v *state) complete(t Type) bool {
 	return w.is
 }
 
+// Settled tells whether the Envoy has all that it asks for, and nothing that is
+// gone, of every type but ECDS, of which Filters tells.
+func (m *Machine) Settled() bool {
+	for t := range Types {
+		s := &m.subs[t]
+		if t == Extension || !s.subscribed || m.complete(t) {
+			continue
+		}
+		if !m.hasAll(t) || len(m.obsolete(t)) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // hasAll tells whether the Envoy has all that it asks for and can get.
 func (v *state) hasAll(t Type) bool {
 	s := &v.subs[t]
