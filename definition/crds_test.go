@@ -20,7 +20,9 @@ import (
 var crds = flag.String("crds", "", "files of CRDs to make testdata/crds.txt of")
 
 // older are fields that the newest versions of the CRDs no longer have.
-var older = []string{"EnvoyExtensionPolicy spec.priority"}
+var older = []string{
+	"EnvoyExtensionPolicy spec.priority", "EnvoyExtensionPolicy spec.targetRef.namespace", "EnvoyExtensionPolicy spec.targetRefs.namespace",
+}
 
 // TestCRDs: each field that the CRDs have is one that we know, honoured or
 // refused, and the reverse. So nothing that a cluster has is called unknown.

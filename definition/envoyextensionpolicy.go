@@ -25,7 +25,7 @@ type extensionPolicySpec struct {
 	TargetRef       *policyTarget    `json:"targetRef"`
 	TargetRefs      []policyTarget   `json:"targetRefs"`
 	TargetSelectors []policySelector `json:"targetSelectors"`
-	Priority        int32            `json:"priority"` // until v1.1
+	Priority        int32            `json:"priority"` // of older versions
 	MergeType       *document.Node   `json:"mergeType" refuse:"there are no routes' policies to merge here; leave it out"`
 	Wasm            []policyWasm     `json:"wasm" jsonschema:"required"`
 	ExtProc         *document.Node   `json:"extProc" refuse:"is not served here, only wasm; leave it out"`
@@ -38,6 +38,7 @@ type policyTarget struct {
 	Kind        string `json:"kind" jsonschema:"required"`
 	Name        string `json:"name" jsonschema:"required"`
 	SectionName string `json:"sectionName"`
+	Namespace   string `json:"namespace"` // of older versions
 }
 
 type policySelector struct {
@@ -91,7 +92,7 @@ func readExtensionPolicy(d *doc) {
 	var w extensionPolicy
 	ok := d.decode(&w)
 	before := len(d.problems)
-	attach := d.policyTargets(w.Spec)
+	attach := d.policyTargets(w.Spec, w.Metadata.Namespace)
 	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
 		d.problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
@@ -137,7 +138,7 @@ func readExtensionPolicy(d *doc) {
 	}
 }
 
-func (d *doc) policyTargets(spec extensionPolicySpec) Attach {
+func (d *doc) policyTargets(spec extensionPolicySpec, namespace string) Attach {
 	var targets []policyTarget
 	var at []string
 	if spec.TargetRef != nil {
@@ -153,6 +154,9 @@ func (d *doc) policyTargets(spec extensionPolicySpec) Attach {
 	all := false
 	for i, t := range targets {
 		d.policyKind(at[i]+".kind", t.Kind)
+		if t.Namespace != "" && t.Namespace != namespace {
+			d.problem(at[i]+".namespace", "leave it out", "is not the policy's own: there are no namespaces here")
+		}
 		if t.SectionName != "" {
 			names = append(names, t.SectionName)
 		}

@@ -85,6 +85,9 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 			names = append(names, parent.Fields().Get(i).TextName())
 		}
 		steps := document.Steps(path)
+		if last := len(steps) - 1; last > 0 && steps[last] == steps[last-1] { // config.config, as Envoy once had it
+			return fmt.Sprintf("unknown field of %s", parent.Name()), "its fields belong one level up"
+		}
 		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names)
 	case strings.HasPrefix(message, "unable to resolve "):
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unable to resolve "), ": ")
