@@ -110,7 +110,11 @@ type probe struct {
 }
 
 func newProbe(t *testing.T, c combination, module string) *probe {
-	p := &probe{fleet: newFleet(t), module: module}
+	p := &probe{fleet: newFleet(t)}
+	p.module = filepath.Join(p.dir, "probe.wasm")
+	code, err := os.ReadFile(module)
+	must(t, err)
+	must(t, os.WriteFile(p.module, code, 0o644))
 	p.write("web.yaml", p.staticListener("web", "probe")+"---\n"+p.upstreamCluster())
 	p.serve()
 	p.set(`{}`, false)

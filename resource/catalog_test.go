@@ -183,6 +183,7 @@ func randomFilter(r *rand.Rand, name string) *module.Filter {
 	f := wasm(name, []string{shaA, shaB, ""}[r.IntN(3)], fmt.Sprint(r.IntN(2)))
 	f.Definition.Attach.Nodes = randomSelector(r)
 	f.Definition.Order = r.IntN(3)
+	f.Definition.Place = []definition.Place{{}, {At: definition.First}, {At: definition.First, Before: "n1"}, {At: definition.Last, After: "n2"}}[r.IntN(4)]
 	f.Definition.OnFailure = []definition.OnFailure{definition.Closed, definition.Open}[r.IntN(2)]
 	if r.IntN(3) == 0 {
 		f.Definition.Attach.Listeners[0].Names = []string{fmt.Sprintf("n%d", r.IntN(5))}

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -195,21 +196,43 @@ func (b *builder) misplaced() {
 			continue
 		}
 		name := cmp.Or(f.place.Before, f.place.After)
-		var other *filter
-		if o := b.byKey[key{ExtensionType, name}]; o != nil {
-			other, _ = o.part.(*filter)
+		lacking := b.lacking(f, name)
+		if len(lacking) == 0 {
+			continue
 		}
-		for _, of := range b.byKey {
-			l, ok := of.part.(*listener)
-			if !ok || !l.takes(f) || other != nil && other != f && l.takes(other) {
-				continue
-			}
-			if n := l.lacks(f); n > 0 {
-				p := problem(e.pos, "", "filter %s: listener %s has no filter %q to stand next to in %d of its %d lists of HTTP filters; there it stands %s",
-					f.Name, l.bare.Name, name, n, len(l.lists), f.place.At)
-				p.Warning = true
-				b.problems = append(b.problems, p)
-			}
+		slices.Sort(lacking)
+		if more := len(lacking) - maxNamed; more > 0 {
+			lacking = append(lacking[:maxNamed], fmt.Sprintf("and %d more", more))
+		}
+		p := problem(e.pos, "", "filter %s: there is no filter %q to stand next to in listener %s; there it stands %s",
+			f.Name, name, strings.Join(lacking, ", "), f.place.At)
+		p.Warning = true
+		b.problems = append(b.problems, p)
+	}
+}
+
+// maxNamed is how many listeners a warning names.
+const maxNamed = 5
+
+// lacking are the listeners that f is attached to and that have no filter of
+// that name, or not in all of their lists of HTTP filters.
+func (b *builder) lacking(f *filter, name string) []string {
+	var other *filter
+	if e := b.byKey[key{ExtensionType, name}]; e != nil {
+		other, _ = e.part.(*filter)
+	}
+	var names []string
+	for _, e := range b.byKey {
+		l, ok := e.part.(*listener)
+		if !ok || !l.takes(f) || other != nil && other != f && l.takes(other) {
+			continue
+		}
+		switch n := l.lacks(f); {
+		case n == len(l.lists):
+			names = append(names, l.bare.Name)
+		case n > 0:
+			names = append(names, fmt.Sprintf("%s (%d of its %d lists)", l.bare.Name, n, len(l.lists)))
 		}
 	}
+	return names
 }
