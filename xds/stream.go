@@ -2,6 +2,7 @@ package xds
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -115,7 +116,7 @@ func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, err
 		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 	}
 	if err := req.checkFirst(); err != nil {
-		s.refusals.log(s.log, s.now(), req.nodeID(), addrOf(ctx), err)
+		s.refusals.log(s.log, s.now(), req.nodeID(), addrOf(ctx), errors.New(status.Convert(err).Message()))
 		return nil, err
 	}
 	return req, nil
