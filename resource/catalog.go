@@ -28,8 +28,7 @@ type Catalog struct {
 	fresh   bool   // nothing is known of a Catalog before
 	changed *index // selectors whose definitions are not what they were
 
-	mu     sync.Mutex
-	groups map[string]*Snapshot // by the ids of the selectors that match
+	groups *groups // by the ids of the selectors that match
 }
 
 // holding is what nodes have that one selector matches.
@@ -49,7 +48,7 @@ func newCatalog(opts Options) *Catalog {
 		all:       newIndex(nil),
 		gate:      gate(),
 		primers:   new(memo[*Listener]),
-		groups:    make(map[string]*Snapshot),
+		groups:    newGroups(),
 	}
 }
 
@@ -75,7 +74,8 @@ func (h *holding) put(e *entry) {
 
 // Snapshot is all that node n is to have. Nodes that match the same
 // definitions get the same pointer, and, as long as none of those changes, the
-// same one from Catalog to Catalog.
+// same one from Catalog to Catalog. It is built by who asks first, while others
+// get theirs, and kept for as long as somebody has it.
 func (c *Catalog) Snapshot(n definition.Node) *Snapshot {
 	var matched []*selector
 	c.all.match(n, func(s *selector) bool {
@@ -84,16 +84,7 @@ func (c *Catalog) Snapshot(n definition.Node) *Snapshot {
 	})
 	slices.SortFunc(matched, func(a, b *selector) int { return cmp.Compare(a.id, b.id) })
 	matched = slices.Compact(matched)
-	name := groupName(matched)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s := c.groups[name]; s != nil {
-		return s
-	}
-	s := c.build(matched)
-	c.groups[name] = s
-	return s
+	return c.groups.get(groupName(matched), func() *Snapshot { return c.build(matched) })
 }
 
 // Affects says whether node n may get another Snapshot from this Catalog than
@@ -137,13 +128,7 @@ func (c *Catalog) settle(prev *Catalog, fresh bool) {
 	for _, s := range touched {
 		ids[s.id] = true
 	}
-	prev.mu.Lock()
-	defer prev.mu.Unlock()
-	for name, s := range prev.groups {
-		if !names(name, ids) {
-			c.groups[name] = s
-		}
-	}
+	c.groups.take(prev.groups, func(name string) bool { return !names(name, ids) })
 }
 
 // groupName is the selectors' ids, four bytes each.
@@ -165,25 +150,28 @@ func names(group string, ids map[uint32]bool) bool {
 	return false
 }
 
-// memo remembers what was made for a key. It forgets all when it holds too
-// much, so that a list that changes for ever doesn't grow it for ever.
+// memo remembers what was made for a key, once: who asks for another key does
+// not wait for it. It forgets all when it holds too much, so that a list that
+// changes for ever doesn't grow it for ever.
 type memo[V any] struct {
 	mu sync.Mutex
-	m  map[string]V
+	m  map[string]func() V
 }
 
 const memoSize = 4096
 
-func (m *memo[V]) get(key string, build func() V) V {
+func (m *memo[V]) get(key string, build func() V) V { return m.entry(key, build)() }
+
+func (m *memo[V]) entry(key string, build func() V) func() V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if v, ok := m.m[key]; ok {
-		return v
+	if made, ok := m.m[key]; ok {
+		return made
 	}
 	if m.m == nil || len(m.m) >= memoSize {
-		m.m = make(map[string]V)
+		m.m = make(map[string]func() V)
 	}
-	v := build()
-	m.m[key] = v
-	return v
+	made := sync.OnceValue(build)
+	m.m[key] = made
+	return made
 }

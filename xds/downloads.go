@@ -2,6 +2,9 @@ package xds
 
 import (
 	"net/netip"
+	"slices"
+	"sync"
+	"time"
 
 	"wasmxds/xds/swap"
 )
@@ -10,43 +13,93 @@ import (
 // is one Envoy's; behind a NAT, or on one machine, it may be many's, and which
 // of them a download belongs to can't be told.
 type peer struct {
-	clients   map[*client]struct{}
-	downloads map[string]*download // by SHA-256
+	clients int // of Server.mu
+
+	mu      sync.Mutex
+	modules map[string]*awaited // by SHA-256
 }
 
-type download struct {
-	open, done int
+// awaited is a module that Envoys of one address wait for, or download.
+type awaited struct {
+	untold, told map[*client]struct{} // of a download that is under way
+	open, done   int                  // downloads
+	again        time.Time            // when all are told anew at the earliest
 }
+
+// tellEvery bounds how often all who wait for a module behind one address are
+// told of a download: each of them makes one, and is no wiser by being told of
+// each.
+const tellEvery = 250 * time.Millisecond
 
 // join and leave keep the peers. The caller holds s.mu.
 func (s *Server) join(c *client) {
 	p := s.peers[c.addr.Addr()]
 	if p == nil {
-		p = &peer{clients: map[*client]struct{}{}}
+		p = &peer{modules: map[string]*awaited{}}
 		s.peers[c.addr.Addr()] = p
 	}
-	p.clients[c] = struct{}{}
+	p.clients++
+	c.peer = p
 }
 
 func (s *Server) leave(c *client) {
-	p := s.peers[c.addr.Addr()]
-	delete(p.clients, c)
-	if len(p.clients) == 0 {
+	if c.peer.clients--; c.peer.clients == 0 {
 		delete(s.peers, c.addr.Addr())
+	}
+}
+
+// await notes which modules c waits for. The caller holds c.mu.
+func (c *client) await(modules []string) {
+	if slices.Equal(modules, c.awaits) {
+		return
+	}
+	p := c.peer
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, sha256 := range c.awaits {
+		if !slices.Contains(modules, sha256) {
+			a := p.module(sha256)
+			delete(a.untold, c)
+			delete(a.told, c)
+			p.tidy(sha256)
+		}
+	}
+	for _, sha256 := range modules {
+		if !slices.Contains(c.awaits, sha256) {
+			p.module(sha256).untold[c] = struct{}{}
+		}
+	}
+	c.awaits = modules
+}
+
+// module and tidy are for callers that hold p.mu.
+func (p *peer) module(sha256 string) *awaited {
+	a := p.modules[sha256]
+	if a == nil {
+		a = &awaited{untold: map[*client]struct{}{}, told: map[*client]struct{}{}}
+		p.modules[sha256] = a
+	}
+	return a
+}
+
+func (p *peer) tidy(sha256 string) {
+	if a := p.modules[sha256]; a != nil && a.open <= 0 && len(a.untold)+len(a.told) == 0 {
+		delete(p.modules, sha256)
 	}
 }
 
 // Downloaded tells what the module server saw of a download from addr. It is
 // a hint: one that is missed costs time, one that is wrong costs a fetch.
 func (s *Server) Downloaded(addr netip.Addr, d swap.Download) {
-	waiting, all := s.awaiting(addr.Unmap(), d)
-	if len(waiting) > 1 {
-		d.Shared = true
-		if !all {
-			return
-		}
+	s.mu.Lock()
+	p := s.peers[addr.Unmap()]
+	s.mu.Unlock()
+	if p == nil {
+		return
 	}
-	for _, c := range waiting {
+	tell, shared := p.saw(d, s.now())
+	d.Shared = shared
+	for _, c := range tell {
 		s.downloaded(c, d)
 	}
 }
@@ -64,41 +117,65 @@ func (s *Server) downloaded(c *client, d swap.Download) {
 	s.tell(c, changes)
 }
 
-// awaiting finds the clients at addr that wait for a module, and tells whether
-// as many downloads of it have ended.
-func (s *Server) awaiting(addr netip.Addr, d swap.Download) (waiting []*client, all bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.peers[addr]
-	if p == nil {
-		return nil, false
-	}
-	for c := range p.clients {
-		c.mu.Lock()
-		if c.machine.Awaits(d.SHA256) {
-			waiting = append(waiting, c)
-		}
-		c.mu.Unlock()
-	}
-	if p.downloads == nil {
-		p.downloads = map[string]*download{}
-	}
-	dl := p.downloads[d.SHA256]
-	if dl == nil {
-		dl = &download{}
-		p.downloads[d.SHA256] = dl
-	}
+// saw counts a download, and gives the clients that are to be told of it; shared:
+// it may be any of several. Of ends they are told when as many have ended as
+// there are clients.
+func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	defer p.tidy(d.SHA256)
+	a := p.module(d.SHA256)
+	waiting := len(a.untold) + len(a.told)
+	shared = waiting > 1
 	switch d.Progress {
 	case swap.DownloadStarted:
-		dl.open++
-		return waiting, true
+		a.open++
+		return a.begun(now), shared
 	case swap.DownloadDone:
-		dl.done++
+		a.done++
 	}
-	dl.open--
-	all = dl.open <= 0 && (dl.done >= len(waiting) || d.Progress == swap.DownloadAborted)
-	if dl.open <= 0 && all {
-		delete(p.downloads, d.SHA256)
+	a.open--
+	all := a.open <= 0 && (a.done >= waiting || d.Progress == swap.DownloadAborted)
+	if all {
+		a.open, a.done = 0, 0
 	}
-	return waiting, all
+	switch {
+	case !shared, all && d.Progress == swap.DownloadDone, all && !now.Before(a.again):
+		return a.ended(now), shared
+	}
+	return nil, shared
+}
+
+// begun gives who is to be told of a beginning: who was not, and now and then
+// the others.
+func (a *awaited) begun(now time.Time) []*client {
+	var tell []*client
+	if !now.Before(a.again) {
+		a.again = now.Add(tellEvery)
+		tell = appendKeys(tell, a.told)
+	}
+	tell = appendKeys(tell, a.untold)
+	for c := range a.untold {
+		a.told[c] = struct{}{}
+	}
+	clear(a.untold)
+	return tell
+}
+
+// ended gives all, to be told of an end.
+func (a *awaited) ended(now time.Time) []*client {
+	tell := appendKeys(appendKeys(nil, a.told), a.untold)
+	for c := range a.told {
+		a.untold[c] = struct{}{}
+	}
+	clear(a.told)
+	a.again = now.Add(tellEvery)
+	return tell
+}
+
+func appendKeys(to []*client, from map[*client]struct{}) []*client {
+	for c := range from {
+		to = append(to, c)
+	}
+	return to
 }

@@ -26,6 +26,7 @@ type client struct {
 	addr  netip.AddrPort
 	since time.Time
 	conn  *conn
+	peer  *peer
 
 	mu      sync.Mutex
 	stream  sender // nil: ended
@@ -37,6 +38,7 @@ type client struct {
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
 	due     time.Time // when the wheel wakes it
+	awaits  []string  // modules, as peer knows
 }
 
 // sender sends a response on a stream: its bytes, which all streams share, and a
@@ -151,7 +153,7 @@ func (s *Server) begin(ctx context.Context, st sender, req *request) (*client, e
 // connect makes the client of a new stream.
 func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delta bool) (*client, error) {
 	c := &client{node: n, delta: delta, addr: addrOf(ctx), since: s.now(), conn: connOf(ctx), stream: st}
-	s.mu.Lock()
+	c.snap = s.snapshot(n)
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errEnding
@@ -164,7 +166,6 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 		rec = &record{}
 		s.nodes[n.ID] = rec
 	}
-	c.snap = s.catalog.Snapshot(n)
 	c.machine = swap.New(swap.Options{
 		Space: s.space, Snapshot: c.snap, Delta: delta,
 		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID], Broken: s.broken(n.ID),
@@ -177,6 +178,23 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	s.counters.streams.Add(1)
 	s.generation.Add(1)
 	return c, nil
+}
+
+// snapshot gives what node n is to have by the newest Catalog, and locks s.mu.
+// It is built without that lock, so that nobody waits for another group's, unless
+// it is overtaken again and again.
+func (s *Server) snapshot(n definition.Node) *resource.Snapshot {
+	s.mu.Lock()
+	for range 3 {
+		catalog := s.catalog
+		s.mu.Unlock()
+		snap := catalog.Snapshot(n)
+		s.mu.Lock()
+		if s.catalog == catalog {
+			return snap
+		}
+	}
+	return s.catalog.Snapshot(n)
 }
 
 // broken says who is told of responses to a node that break an invariant; nil:
@@ -204,6 +222,7 @@ func (s *Server) disconnect(c *client) {
 	c.mu.Lock()
 	c.stream = nil
 	c.queued = nil
+	c.await(nil)
 	lost := c.machine.Lost()
 	c.mu.Unlock()
 
@@ -282,6 +301,7 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 		c.queued = append(c.queued, ready.Sends...)
 	}
 	s.flush(c, now)
+	c.await(c.machine.Awaited())
 	if due := ready.Wake; !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
 		s.wheel.add(c, due)

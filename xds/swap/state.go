@@ -111,9 +111,22 @@ func (v *state) wake(now time.Time) time.Time {
 // has not been seen to have it, or is seen to download it: whoever was told of
 // a beginning has to be told of the end.
 func (v *state) Awaits(sha256 string) bool {
-	return slices.ContainsFunc(v.primings, func(p Priming) bool {
-		return p.SHA256 == sha256 && (p.Phase == Pushed || p.Phase == Downloading)
-	})
+	return slices.ContainsFunc(v.primings, func(p Priming) bool { return p.awaits() && p.SHA256 == sha256 })
+}
+
+// Awaited are the modules that this Envoy awaits.
+func (v *state) Awaited() []string {
+	var sums []string
+	for i := range v.primings {
+		if p := &v.primings[i]; p.awaits() && !slices.Contains(sums, p.SHA256) {
+			sums = append(sums, p.SHA256)
+		}
+	}
+	return sums
+}
+
+func (p *Priming) awaits() bool {
+	return p.SHA256 != "" && (p.Phase == Pushed || p.Phase == Downloading)
 }
 
 // stuck are the versions of filters that this Envoy refuses although it has
