@@ -12,6 +12,7 @@ type connKey struct{}
 // when the client's machine has acknowledged all of it, where the system can
 // tell (Linux). Without it, when all was handed to the kernel.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
+	holdLittle(underTLS(c))
 	return context.WithValue(ctx, connKey{}, c)
 }
 
@@ -22,9 +23,7 @@ func arrived(ctx context.Context) bool {
 	if !ok {
 		return true
 	}
-	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
-		conn = wrapped.NetConn() // TLS
-	}
+	conn = underTLS(conn)
 	const first, last = 200 * time.Microsecond, 20 * time.Millisecond
 	deadline := time.Now().Add(stall)
 	for pause := first; ; pause = min(2*pause, last) {
@@ -43,4 +42,21 @@ func arrived(ctx context.Context) bool {
 		case <-time.After(pause):
 		}
 	}
+}
+
+func underTLS(conn net.Conn) net.Conn {
+	if wrapped, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		return wrapped.NetConn()
+	}
+	return conn
+}
+
+// acknowledged is how many bytes the other side of the request's connection has
+// acknowledged since it was made.
+func acknowledged(ctx context.Context) (int64, bool) {
+	conn, ok := ctx.Value(connKey{}).(net.Conn)
+	if !ok {
+		return 0, false
+	}
+	return acked(underTLS(conn))
 }

@@ -23,3 +23,36 @@ func unsent(conn net.Conn) (n int, err error) {
 	}
 	return n, err
 }
+
+// acked is how many bytes of a connection the other side has acknowledged
+// (TCP_INFO).
+func acked(conn net.Conn) (n int64, ok bool) {
+	tcp, is := conn.(syscall.Conn)
+	if !is {
+		return 0, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if ok = err == nil; ok {
+			n = int64(info.Bytes_acked)
+		}
+	})
+	return n, ok && err == nil
+}
+
+// holdLittle keeps the kernel from holding more than a little of what a client
+// has no room for yet; what is on its way doesn't count. Without it, a client
+// that reads nothing costs megabytes.
+func holdLittle(conn net.Conn) {
+	tcp, is := conn.(syscall.Conn)
+	if !is {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 128<<10) })
+	}
+}

@@ -2,6 +2,7 @@ package module
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -12,8 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // Event is what becomes of a download.
@@ -47,7 +46,7 @@ type ServerOptions struct {
 // concurrent use, and its memory doesn't grow with the size of modules.
 type Server struct {
 	options   ServerOptions
-	turns     *semaphore.Weighted
+	places    *places
 	downloads counters
 }
 
@@ -79,7 +78,7 @@ func NewServer(options ServerOptions) *Server {
 	if options.Logger == nil {
 		options.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Server{options: options, turns: semaphore.NewWeighted(int64(options.Downloads))}
+	return &Server{options: options, places: newPlaces(options.Downloads)}
 }
 
 // Stats gives the server's counters.
@@ -104,13 +103,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.notFound(w)
 		return
 	}
-	d := &download{ResponseWriter: w, control: http.NewResponseController(w), server: s, request: r, sha256: sha256}
+	ctx, stop := context.WithCancel(r.Context())
+	defer stop()
+	d := &download{ResponseWriter: w, control: http.NewResponseController(w), server: s, request: r.WithContext(ctx), sha256: sha256}
 	defer d.end()
-	if !s.wait(d) {
+	place, now := s.places.enter(peerOf(r.RemoteAddr), d.taken, func() { d.cut(stop) })
+	defer s.places.leave(place)
+	if !now && !s.wait(d, place) {
 		return
 	}
-	defer s.turns.Release(1)
-	extend(d.control)
+	d.extend()
 	f, info, err := s.options.Store.Open(sha256)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -120,20 +122,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer f.Close()
-	s.serve(d, r, f, info)
+	s.serve(d, d.request, f, info)
 }
 
-// wait waits for the request's turn, first come, first served.
-func (s *Server) wait(d *download) bool {
-	if s.turns.TryAcquire(1) {
-		return true
-	}
+// wait waits for the request's turn.
+func (s *Server) wait(d *download, p *place) bool {
 	if _, err := s.options.Store.Stat(d.sha256); err == nil && d.plain() {
 		d.begin() // who waits in line is under way, too
 	}
 	waiting := s.downloads.waiting.Add(1)
 	defer s.downloads.waiting.Add(-1)
-	if waiting <= int64(s.options.Waiting) && s.turns.Acquire(d.request.Context(), 1) == nil {
+	if waiting <= int64(s.options.Waiting) && p.wait(d.request.Context()) {
 		return true
 	}
 	s.downloads.refused.Add(1)
@@ -152,11 +151,11 @@ func (s *Server) serve(d *download, r *http.Request, f *os.File, info Info) {
 
 	// The content never changes: no time of modification, the ETag says all.
 	http.ServeContent(d, r, "", time.Time{}, f)
-	s.downloads.bytes.Add(d.written)
+	s.downloads.bytes.Add(d.written.Load())
 	// What net/http still buffers, and then the kernel, counts as the client's
 	// only once it has arrived: a client on a slow line has a module long
 	// after it was handed to the kernel.
-	d.done = d.written == info.Size && d.control.Flush() == nil && arrived(r.Context())
+	d.done = d.written.Load() == info.Size && d.control.Flush() == nil && arrived(r.Context())
 }
 
 func (d *download) tell(event Event) {
@@ -169,7 +168,7 @@ func (d *download) tell(event Event) {
 		o.Logger.Warn("download from an unknown peer", "address", d.request.RemoteAddr, "error", err)
 		return
 	}
-	o.OnDownload(peer.Addr().Unmap(), d.sha256, d.written, event)
+	o.OnDownload(peer.Addr().Unmap(), d.sha256, d.written.Load(), event)
 }
 
 func (s *Server) notFound(w http.ResponseWriter) {
@@ -185,7 +184,7 @@ type download struct {
 	server  *Server
 	request *http.Request
 	sha256  string
-	written int64
+	written atomic.Int64
 	begun   bool // it was told that a whole module is under way
 	done    bool // all of it has arrived
 }
@@ -223,9 +222,9 @@ func (d *download) WriteHeader(status int) {
 }
 
 func (d *download) Write(b []byte) (int, error) {
-	extend(d.control)
+	d.extend()
 	n, err := d.ResponseWriter.Write(b)
-	d.written += int64(n)
+	d.written.Add(int64(n))
 	return n, err
 }
 
@@ -237,7 +236,10 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		return io.Copy(struct{ io.Writer }{d}, src)
 	}
 	for err == nil && limited.N > 0 {
-		extend(d.control)
+		if err = d.request.Context().Err(); err != nil {
+			break // it was cut off
+		}
+		d.extend()
 		part := &io.LimitedReader{R: limited.R, N: min(chunk, limited.N)}
 		var m int64
 		if m, err = to.ReadFrom(part); m == 0 && err == nil {
@@ -245,13 +247,32 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		}
 		limited.N -= m
 		n += m
+		d.written.Add(m)
 	}
-	d.written += n
 	return n, err
 }
 
 // extend gives the client time for what is written next. It can fail only
 // where a connection has no deadlines.
-func extend(control *http.ResponseController) {
-	_ = control.SetWriteDeadline(time.Now().Add(stall))
+func (d *download) extend() {
+	_ = d.control.SetWriteDeadline(time.Now().Add(stall))
+	if d.request.Context().Err() != nil { // cut off just now
+		_ = d.control.SetWriteDeadline(time.Unix(1, 0))
+	}
+}
+
+// cut ends the download, in the middle of a write as well.
+func (d *download) cut(stop func()) {
+	stop()
+	_ = d.control.SetWriteDeadline(time.Unix(1, 0))
+}
+
+// taken is how many bytes the client's machine has acknowledged, of this
+// download and of all before it on the connection; where that can't be told,
+// how many were written.
+func (d *download) taken() int64 {
+	if n, ok := acknowledged(d.request.Context()); ok {
+		return n
+	}
+	return d.written.Load()
 }

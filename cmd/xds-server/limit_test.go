@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -22,7 +23,7 @@ func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, l, h, idle, slog.New(slog.DiscardHandler)) }()
+	go func() { ended <- serveHTTP(ctx, l, h, 100, idle, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -71,54 +72,70 @@ func TestIdleConnection(t *testing.T) {
 	}
 }
 
-// TestTooManyConnections: those beyond the limit are closed, and others come
-// in when some have ended.
+// TestTooManyConnections: whoever has the most loses one, of those on which
+// nothing is asked for the one that was quiet for longest.
 func TestTooManyConnections(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	change := atMost(4)
+	newOf := func(address string) *fakeConn {
+		c := &fakeConn{remote: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}
+		change(c, http.StateNew)
+		return c
+	}
+	closed := func(want bool, all ...*fakeConn) {
+		t.Helper()
+		for _, c := range all {
+			if c.closed != want {
+				t.Errorf("%v: closed: %v", c.remote, c.closed)
+			}
+		}
+	}
+	greedy := []*fakeConn{newOf("192.0.2.1:1"), newOf("192.0.2.1:2"), newOf("192.0.2.1:3")}
+	change(greedy[0], http.StateActive)
+	first := newOf("192.0.2.2:1")
+	closed(false, append(greedy, first)...)
+	second := newOf("192.0.2.3:1") // one too many: the greedy one's quiet one goes
+	closed(true, greedy[1])
+	closed(false, greedy[0], greedy[2], first, second)
+	change(greedy[1], http.StateClosed)
+	again := newOf("192.0.2.1:4") // the greedy one only harms itself
+	closed(true, greedy[2])
+	closed(false, greedy[0], again, first, second)
+	change(again, http.StateActive)
+	third := newOf("192.0.2.4:1") // all that is left is busy
+	closed(true, greedy[0])
+	closed(false, again, first, second, third)
+	change(again, http.StateIdle)
+	change(again, http.StateClosed)
+	change(greedy[0], http.StateIdle) // late, of one that was closed
+	change(first, http.StateHijacked)
+	closed(false, newOf("192.0.2.5:1"), newOf("192.0.2.6:1"), second, third)
+}
+
+// fakeConn is one of a peer's connections.
+type fakeConn struct {
+	net.Conn
+	remote net.Addr
+	closed bool
+}
+
+func (c *fakeConn) RemoteAddr() net.Addr { return c.remote }
+func (c *fakeConn) Close() error         { c.closed = true; return nil }
+
+// TestIdleConnectionsKeepNobodyOut: connections that ask for nothing make room
+// for those that do.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	address := served(t, http.NotFoundHandler(), time.Minute)
+	for range 150 { // served allows 100
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	resp, err := client.Get("http://" + address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: http.NotFoundHandler(), ConnState: atMost(2)}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(l) }()
-	defer func() {
-		server.Close()
-		<-ended
-	}()
-	ask := func() (net.Conn, error) {
-		conn, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
-			return conn, err
-		}
-		_, err = http.ReadResponse(bufio.NewReader(conn), nil)
-		return conn, err
-	}
-	var open []net.Conn
-	for range 2 {
-		conn, err := ask()
-		if err != nil {
-			t.Fatal(err)
-		}
-		open = append(open, conn)
-	}
-	if conn, err := ask(); err == nil {
-		t.Error("a third connection was served")
-	} else {
-		conn.Close()
-	}
-	open[0].Close()
-	if err := poll(5*time.Second, func() error {
-		conn, err := ask()
-		conn.Close()
-		return err
-	}); err != nil {
-		t.Errorf("nobody else gets in: %v", err)
-	}
-	open[1].Close()
+	resp.Body.Close()
 }

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -79,25 +78,6 @@ func (ls *listeners) write(file string) error {
 	return nil
 }
 
-// maxConnections is how many HTTP connections an address has at once. An Envoy
-// has one while it downloads.
-const maxConnections = 10000
-
-// atMost closes connections beyond a number.
-func atMost(limit int64) func(net.Conn, http.ConnState) {
-	var open atomic.Int64
-	return func(c net.Conn, state http.ConnState) {
-		switch state {
-		case http.StateNew:
-			if open.Add(1) > limit {
-				c.Close()
-			}
-		case http.StateClosed, http.StateHijacked:
-			open.Add(-1)
-		}
-	}
-}
-
 // How long a connection stays open on which nothing is asked for. After a change
 // for ten thousand Envoys each has one to the module server, of 10 KB, and no
 // need of it: the next download opens another.
@@ -108,7 +88,7 @@ const (
 
 // serveHTTP serves until ctx ends; requests under way then have a moment to
 // end as well.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, idle time.Duration, log *slog.Logger) error {
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, most int, idle time.Duration, log *slog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
@@ -117,7 +97,7 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, idle time.Du
 		MaxHeaderBytes:    64 << 10,
 		WriteTimeout:      time.Minute, // modules and events have time anew for each part
 		ConnContext:       module.ConnContext,
-		ConnState:         atMost(maxConnections),
+		ConnState:         atMost(most),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	var g errgroup.Group

@@ -259,10 +259,10 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { return s.xds.Run(serving) })
 	g.Go(func() error { return s.tracer.Run(serving) })
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, modulesIdle, s.log)
+		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, modulesConnections, modulesIdle, s.log)
 	})
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), adminIdle, s.log)
+		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), adminConnections, adminIdle, s.log)
 	})
 	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"container/list"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+)
+
+// Most connections that an HTTP address has at once. An Envoy has one to the
+// module server while it downloads.
+const (
+	modulesConnections = 10_000
+	adminConnections   = 1_000
+)
+
+// connections bounds how many an address has at once, fairly: where there are
+// too many, one of the peer that has the most is closed, if it can be one on
+// which nothing is asked for, and of these the one that was quiet for longest.
+type connections struct {
+	limit int
+
+	mu    sync.Mutex
+	open  map[net.Conn]*connection
+	peers map[netip.Addr]*connectionsOf
+}
+
+// connectionsOf are those of one address, each list by time.
+type connectionsOf struct {
+	address     netip.Addr
+	quiet, busy list.List // of net.Conn
+}
+
+type connection struct {
+	of *connectionsOf
+	in *list.List
+	at *list.Element
+}
+
+func atMost(limit int) func(net.Conn, http.ConnState) {
+	c := &connections{limit: limit, open: map[net.Conn]*connection{}, peers: map[netip.Addr]*connectionsOf{}}
+	return c.changed
+}
+
+// changed is for http.Server.ConnState.
+func (c *connections) changed(conn net.Conn, state http.ConnState) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		c.add(conn)
+		if len(c.open) > c.limit {
+			worst := c.worst()
+			c.remove(worst)
+			worst.Close()
+		}
+	case http.StateActive, http.StateIdle:
+		at := c.open[conn]
+		if at == nil {
+			return // it was closed
+		}
+		at.in.Remove(at.at)
+		at.in = &at.of.busy
+		if state == http.StateIdle {
+			at.in = &at.of.quiet
+		}
+		at.at = at.in.PushBack(conn)
+	case http.StateClosed, http.StateHijacked:
+		c.remove(conn)
+	}
+}
+
+func (c *connections) add(conn net.Conn) {
+	var address netip.Addr
+	if at, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		address = at.Addr().Unmap()
+	}
+	of := c.peers[address]
+	if of == nil {
+		of = &connectionsOf{address: address}
+		c.peers[address] = of
+	}
+	c.open[conn] = &connection{of, &of.quiet, of.quiet.PushBack(conn)}
+}
+
+func (c *connections) remove(conn net.Conn) {
+	at := c.open[conn]
+	if at == nil {
+		return
+	}
+	delete(c.open, conn)
+	at.in.Remove(at.at)
+	if at.of.number() == 0 {
+		delete(c.peers, at.of.address)
+	}
+}
+
+func (of *connectionsOf) number() int { return of.quiet.Len() + of.busy.Len() }
+
+// worst is the connection to close.
+func (c *connections) worst() net.Conn {
+	var most *connectionsOf
+	for _, of := range c.peers {
+		if most == nil || of.number() > most.number() {
+			most = of
+		}
+	}
+	if at := most.quiet.Front(); at != nil {
+		return at.Value.(net.Conn)
+	}
+	return most.busy.Front().Value.(net.Conn)
+}
