@@ -196,7 +196,7 @@ func TestSavedDefinition(t *testing.T) {
 			Nodes:     definition.Selector{IDs: []string{"*"}, Clusters: []string{"c"}, Labels: map[string]string{"a": "b"}},
 			Listeners: []definition.ListenerMatch{{Direction: definition.Inbound, Names: []string{"web"}, Ports: []uint32{80}}},
 		},
-		Order: 7, OnFailure: definition.Open, Env: map[string]string{"A": "b"}, HostEnv: []string{"C"},
+		Order: 7, Place: definition.Place{At: definition.First, Before: "b"}, OnFailure: definition.Open, Env: map[string]string{"A": "b"}, HostEnv: []string{"C"},
 		Allow: []string{}, Verify: definition.VerifyRun,
 		Wasm: &wasmv3.Wasm{Config: &pluginv3.PluginConfig{
 			Name: "x", Vm: &pluginv3.PluginConfig_VmConfig{VmConfig: &pluginv3.VmConfig{VmId: "v"}},
