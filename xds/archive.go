@@ -35,8 +35,10 @@ type archived struct {
 }
 
 const (
-	archiveKeep = 30 * 24 * time.Hour // for Envoys that were away
-	archiveMost = 2000                // files
+	archiveKeep  = 30 * 24 * time.Hour // for Envoys that were away
+	archiveMost  = 2000                // files
+	archiveTouch = time.Hour           // how often those that Envoys have are noted as in use
+	flushTime    = 5 * time.Second     // for what is not written when the server ends
 )
 
 func newArchive(dir string, log *slog.Logger) *archive {
@@ -106,24 +108,64 @@ func (a *archive) sent(l *resource.Listener) {
 	}
 }
 
-// run writes until ctx ends.
-func (a *archive) run(ctx context.Context) {
+// run writes until ctx ends. Files age from when an Envoy was last seen to have
+// the listener, which held tells.
+func (a *archive) run(ctx context.Context, held func() []*resource.Listener) {
+	touch := time.NewTicker(archiveTouch)
+	defer touch.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			a.touch(held(), time.Now())
 			return
+		case <-touch.C:
+			a.touch(held(), time.Now())
 		case l := <-a.in:
-			if err := a.write(l); err != nil {
-				a.log.Warn("cannot keep a sent listener", "listener", l.Name, "error", err)
-			}
+			a.keep(l)
 		}
 	}
 }
+
+// flush writes what is still to be written, as far as there is time.
+func (a *archive) flush(deadline time.Time) {
+	for time.Now().Before(deadline) {
+		select {
+		case l := <-a.in:
+			a.keep(l)
+		default:
+			return
+		}
+	}
+	if n := len(a.in); n > 0 {
+		a.log.Warn("sent listeners are not kept: no time is left", "listeners", n)
+	}
+}
+
+// touch notes that listeners are in use, and writes those that are not there.
+func (a *archive) touch(listeners []*resource.Listener, now time.Time) {
+	for _, l := range listeners {
+		err := os.Chtimes(a.file(l), now, now)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			a.keep(l)
+		case err != nil:
+			a.log.Warn("cannot note that a sent listener is in use", "listener", l.Name, "error", err)
+		}
+	}
+}
+
+func (a *archive) keep(l *resource.Listener) {
+	if err := a.write(l); err != nil {
+		a.log.Warn("cannot keep a sent listener", "listener", l.Name, "error", err)
+	}
+}
+
+func (a *archive) file(l *resource.Listener) string { return filepath.Join(a.dir, l.Version+".json") }
 
 func (a *archive) write(l *resource.Listener) error {
 	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Static: l.Static, Value: l.Value})
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(a.dir, l.Version+".json"), b, 0o600)
+	return renameio.WriteFile(a.file(l), b, 0o600)
 }

@@ -2,15 +2,19 @@ package xds
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"wasmxds/definition"
+	"wasmxds/module"
 	"wasmxds/resource"
 )
 
@@ -50,7 +54,7 @@ func TestArchiveSurvivesRestart(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
-	go func() { a.run(ctx); close(ended) }()
+	go func() { a.run(ctx, func() []*resource.Listener { return nil }); close(ended) }()
 	a.sent(want)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, want.Version+".json")); err == nil {
@@ -127,5 +131,66 @@ func TestArchiveWithoutFolder(t *testing.T) {
 	}
 	for range 2 * cap(a.in) { // does not block
 		a.sent(sentListener("web", "content"))
+	}
+}
+
+// TestFlush: what is queued when the server ends is written, as far as there is
+// time.
+func TestFlush(t *testing.T) {
+	dir := t.TempDir()
+	s := New(Options{Dir: dir})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	var want []string
+	for i := range 50 {
+		l := sentListener(fmt.Sprintf("web-%02d", i), fmt.Sprint(i))
+		s.sent.sent(l)
+		want = append(want, l.Name)
+	}
+	s.proved.add([]*resource.Filter{provedFilter(t)})
+	if err := s.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Fields(names(newArchive(filepath.Join(dir, "listeners"), slog.New(slog.DiscardHandler)).load(time.Now())))
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("listeners (-queued +kept):\n%s", diff)
+	}
+	if files, _ := filepath.Glob(filepath.Join(dir, "proved", "*.json")); len(files) != 1 {
+		t.Errorf("kept of proved filters: %q", files)
+	}
+
+	a := newArchive(t.TempDir(), slog.New(slog.DiscardHandler))
+	a.sent(sentListener("web", "content"))
+	a.flush(time.Now().Add(-time.Second))
+	if len(a.in) != 1 {
+		t.Error("it is written after the time for it")
+	}
+}
+
+// provedFilter is one that has run.
+func provedFilter(t *testing.T) *resource.Filter {
+	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
+	set := &module.Set{Filters: []*module.Filter{{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: strings.Repeat("a", 64)}}}}
+	c, problems := resource.Compile(nil, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return c.Filter("hello")
+}
+
+// TestLostIsBounded: who went away last is remembered, however many did.
+func TestLostIsBounded(t *testing.T) {
+	now := time.Unix(0, 0)
+	s := New(Options{Now: func() time.Time { return now }})
+	for i := range maxLost + 10 {
+		now = now.Add(time.Second)
+		s.lose(fmt.Sprint(i), []string{"hello"})
+	}
+	_, oldest := s.lost["9"]
+	_, next := s.lost["10"]
+	_, newest := s.lost[fmt.Sprint(maxLost+9)]
+	if len(s.lost) != maxLost || oldest || !next || !newest {
+		t.Errorf("%d are remembered; the 10th %t, the next %t, the last %t", len(s.lost), oldest, next, newest)
 	}
 }

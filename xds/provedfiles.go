@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 
@@ -69,10 +70,25 @@ func (p *proved) run(ctx context.Context) {
 		case <-p.write:
 		}
 		for name, filters := range p.take() {
-			if err := p.save(name, filters); err != nil {
-				p.log.Warn("cannot keep which versions of a filter have run", "filter", name, "error", err)
-			}
+			p.keepFile(name, filters)
 		}
+	}
+}
+
+// flush writes what is still to be written, as far as there is time.
+func (p *proved) flush(deadline time.Time) {
+	for name, filters := range p.take() {
+		if !time.Now().Before(deadline) {
+			p.log.Warn("not all versions that have run are kept: no time is left", "filter", name)
+			return
+		}
+		p.keepFile(name, filters)
+	}
+}
+
+func (p *proved) keepFile(name string, filters []*resource.Filter) {
+	if err := p.save(name, filters); err != nil {
+		p.log.Warn("cannot keep which versions of a filter have run", "filter", name, "error", err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package xds_test
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
@@ -44,4 +46,34 @@ func TestListenerIsKeptAcrossServers(t *testing.T) {
 		e.expect("ECDS primer/third", "LDS primer web", "ECDS third")
 		next.settled(t, "a")
 	})
+}
+
+// TestStableListenerStays: what an Envoy has is kept, however long ago it was
+// sent.
+func TestStableListenerStays(t *testing.T) {
+	dir := t.TempDir()
+	files := func() []string {
+		kept, err := filepath.Glob(filepath.Join(dir, "listeners", "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kept
+	}
+	s := start(t, xds.Options{Dir: dir})
+	s.publish(t, "listener web\nfilter hello v1 web")
+	e := s.up(t, "a", false)
+	eventually(t, "the primer and web kept", func() bool { return len(files()) >= 2 })
+	sent := files()
+	long := time.Now().Add(-40 * 24 * time.Hour)
+	for _, file := range sent {
+		if err := os.Chtimes(file, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.end()
+	e.leave()
+	start(t, xds.Options{Dir: dir})
+	if kept := files(); len(kept) < 2 {
+		t.Errorf("of %d listeners %d are kept", len(sent), len(kept))
+	}
 }

@@ -72,7 +72,7 @@ type Server struct {
 	peers   map[netip.Addr]*peer
 	nodes   map[string]*record // by node id
 	away    *away
-	lost    map[string][]string // by node id: see swap.Machine.Lost
+	lost    map[string]lost // by node id
 	closed  bool
 
 	generation atomic.Uint64 // see Generation
@@ -104,7 +104,7 @@ func New(o Options) *Server {
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*record{},
 		away:      newAway(),
-		lost:      map[string][]string{},
+		lost:      map[string]lost{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -174,7 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	if s.sent != nil {
 		g.Go(func() error {
-			s.sent.run(ctx)
+			s.sent.run(ctx, s.space.Held)
 			return nil
 		})
 		g.Go(func() error {
@@ -186,7 +186,13 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	if s.sent != nil {
+		deadline := time.Now().Add(flushTime)
+		s.sent.flush(deadline)
+		s.proved.flush(deadline)
+	}
+	return err
 }
 
 // fanOut gives every client its snapshot.

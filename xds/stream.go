@@ -168,7 +168,7 @@ func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delt
 	}
 	c.machine = swap.New(swap.Options{
 		Space: s.space, Snapshot: c.snap, Delta: delta,
-		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID], Broken: s.broken(n.ID),
+		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID].slots, Broken: s.broken(n.ID),
 	})
 	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)
@@ -206,9 +206,34 @@ func (s *Server) broken(node string) func(error) {
 	return func(err error) { s.log.Error("a response breaks an invariant", "node", node, "error", err) }
 }
 
+// lost are the slots that a node's last stream ended without: see
+// swap.Machine.Lost.
+type lost struct {
+	slots []string
+	at    time.Time
+}
+
 // maxLost bounds how many nodes are remembered that went away within the
 // milliseconds in which they had dropped a slot and not answered since.
 const maxLost = 4096
+
+// lose remembers a node's, in place of the oldest where there are too many. The
+// caller holds s.mu.
+func (s *Server) lose(node string, slots []string) {
+	if len(slots) == 0 {
+		return
+	}
+	if _, ok := s.lost[node]; !ok && len(s.lost) >= maxLost {
+		oldest := node
+		for id, l := range s.lost {
+			if oldest == node || l.at.Before(s.lost[oldest].at) {
+				oldest = id
+			}
+		}
+		delete(s.lost, oldest)
+	}
+	s.lost[node] = lost{slots, s.now()}
+}
 
 // saltAt is where the attempts of a stream begin: apart from those of earlier
 // streams of the same Envoy, to this server or to one before it, and the same
@@ -227,9 +252,7 @@ func (s *Server) disconnect(c *client) {
 	c.mu.Unlock()
 
 	s.mu.Lock()
-	if len(lost) > 0 && len(s.lost) < maxLost {
-		s.lost[c.node.ID] = lost
-	}
+	s.lose(c.node.ID, lost)
 	delete(s.clients, c)
 	rec := s.nodes[c.node.ID]
 	rec.clients = slices.DeleteFunc(rec.clients, func(o *client) bool { return o == c })

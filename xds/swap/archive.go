@@ -113,3 +113,18 @@ func (sp *Space) Sent() []*resource.Listener {
 	slices.SortFunc(out, func(a, b *resource.Listener) int { return strings.Compare(a.Name+a.Version, b.Name+b.Version) })
 	return out
 }
+
+// Held are those of the Sent that some connected Envoy has.
+func (sp *Space) Held() []*resource.Listener {
+	held := map[archived]bool{}
+	sp.mu.Lock()
+	for key, w := range sp.views {
+		if v := w.Value(); v != nil && key.typ == Listener {
+			for _, it := range v.items {
+				held[archived{Listener, it.name, it.version}] = true
+			}
+		}
+	}
+	sp.mu.Unlock()
+	return slices.DeleteFunc(sp.Sent(), func(l *resource.Listener) bool { return !held[archived{Listener, l.Name, l.Version}] })
+}
