@@ -122,3 +122,33 @@ func TestInlinePlaces(t *testing.T) {
 		}
 	})
 }
+
+// TestInlineNeverGood: a raw listener whose own Wasm filter was never had does
+// not serve without it, unless that lets requests pass when it fails.
+func TestInlineNeverGood(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		w := newWebFleet(t, "")
+		w.write("up.yaml", w.upstreamCluster())
+		w.remove("web.yaml")
+		m := wasmtest.Filter{Header: "x-hello", Value: "1"}.Module()
+		uri := w.origin.Put("hello.wasm", m)
+		w.origin.Fail("hello.wasm", harness.OriginFault{Status: http.StatusNotFound})
+		of := wasmOf("my.wasm", uri, harness.SHA256(m))
+		w.write("edge.yaml", w.inlined("closed", of)+"---\n"+w.inlined("open", strings.Replace(of, "{name: p,", "{name: p, fail_open: true,", 1)))
+		w.serve()
+		e := w.envoy(c, "edge-1")
+		open := e.load("open")
+		t.Log(w.notHad("closed/my.wasm"))
+		if _, err := e.Listener(t.Context(), "closed"); err == nil {
+			t.Error("a listener without its filter, which fails closed")
+		}
+		w.origin.Fail("hello.wasm", harness.OriginFault{})
+		start := time.Now()
+		closed := e.load("closed", "x-hello")
+		w.seen(closed, start, "x-hello", "1")
+		w.seen(open, start, "x-hello", "1")
+		e.ready()
+		w.good(closed)
+		w.good(open)
+	})
+}
