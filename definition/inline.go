@@ -2,17 +2,13 @@ package definition
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
@@ -26,13 +22,20 @@ const managerName = "envoy.extensions.filters.network.http_connection_manager.v3
 type inline struct {
 	*doc
 	listener *listenerv3.Listener
-	taken    map[string]*Filter // by name
+	taken    map[string]*Filter   // by name
+	names    map[[2]string]string // by the name that is wanted and the filter's bytes
+	wanted   map[string]int       // how many filters want a name
 	failed   bool
 }
 
+// maxOfOneName is how many filters of one name, but with different
+// configurations, a connection manager may have: what a route says of that
+// name is said of each.
+const maxOfOneName = 16
+
 // takeInline says whether nothing was wrong.
 func (d *doc) takeInline(l *listenerv3.Listener) bool {
-	in := &inline{doc: d, listener: l, taken: map[string]*Filter{}}
+	in := &inline{doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}}
 	for i, chain := range l.GetFilterChains() {
 		in.chain(chain, "filter_chains", strconv.Itoa(i))
 	}
@@ -115,8 +118,15 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 			in.failed = true
 			continue
 		}
-		if old := h.GetName(); !slices.Contains(renamed[old], name) {
+		old := h.GetName()
+		if slices.Contains(renamed[old], name) {
+			// one more place of the same filter
+		} else if len(renamed[old]) < maxOfOneName {
 			renamed[old] = append(renamed[old], name)
+		} else {
+			in.problem(in.root.Locate(append(at, "name")), "give them names of their own", "more than %d different filters are called %q", maxOfOneName, old)
+			in.failed = true
+			continue
 		}
 		slot := Slot(name, in.taken[name].OnFailure == Open)
 		slot.Disabled, slot.IsOptional = h.GetDisabled(), h.GetIsOptional()
@@ -128,114 +138,29 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 // that is wanted, or with an ordinal where a filter that differs has it. Empty:
 // something was wrong.
 func (in *inline) take(wasm *wasmv3.Wasm, path, nameAt, wanted string) string {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(wasm)
+	if err != nil {
+		in.problem(path, "", "%v", err)
+		return ""
+	}
+	same := [2]string{wanted, string(b)}
+	if name := in.names[same]; name != "" {
+		return name // one slot will do
+	}
 	f := in.wasmFilter(path, wasm, Mirror)
 	if f == nil {
 		return ""
 	}
 	name := wanted
-	for n := 2; ; n++ {
-		other := in.taken[name]
-		if other == nil {
-			break
-		}
-		if proto.Equal(other.Wasm, wasm) {
-			return name // one slot will do
-		}
-		name = fmt.Sprintf("%s#%d", wanted, n)
+	if in.wanted[wanted]++; in.wanted[wanted] > 1 {
+		name = fmt.Sprintf("%s#%d", wanted, in.wanted[wanted])
 	}
 	f.Name, f.Kind = name, inlineKind
 	f.Pos.Line = in.root.LineOf(nameAt)
-	in.taken[name] = f
+	in.names[same], in.taken[name] = name, f
 	in.addFilter(f, map[string]string{"name": nameAt, "module": path})
 	return name
 }
 
 // inlineKind is the Kind of filters that stand in a raw listener.
 const inlineKind = "HttpFilter"
-
-// renamePerRoute lets what routes say of a filter hold for its slots.
-func renamePerRoute(hcm *hcmv3.HttpConnectionManager, renamed map[string][]string) {
-	left := map[string]bool{} // names of filters that stay
-	for _, h := range hcm.GetHttpFilters() {
-		left[h.GetName()] = true
-	}
-	for _, upgrade := range hcm.GetUpgradeConfigs() {
-		for _, h := range upgrade.GetFilters() {
-			left[h.GetName()] = true
-		}
-	}
-	perRoute(hcm.ProtoReflect(), func(configs protoreflect.Map) {
-		for _, old := range slices.Sorted(maps.Keys(renamed)) {
-			key := protoreflect.ValueOfString(old).MapKey()
-			if !configs.Has(key) {
-				continue
-			}
-			value := configs.Get(key)
-			for _, name := range renamed[old] {
-				configs.Set(protoreflect.ValueOfString(name).MapKey(), value)
-			}
-			if !left[old] {
-				configs.Clear(key)
-			}
-		}
-	})
-}
-
-// perRoute finds what routes, virtual hosts and clusters of routes have for
-// filters by name.
-func perRoute(m protoreflect.Message, found func(protoreflect.Map)) {
-	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		switch {
-		case fd.Name() == "typed_per_filter_config" && fd.IsMap():
-			found(v.Map())
-		case fd.Message() == nil || fd.IsMap():
-		case fd.IsList():
-			for i := range v.List().Len() {
-				perRoute(v.List().Get(i).Message(), found)
-			}
-		default:
-			perRoute(v.Message(), found)
-		}
-		return true
-	})
-}
-
-// misses finds what a route configuration of its own says of a filter by the
-// name that it has in its listener, and no longer has there.
-func (f *File) misses(r *Resource, set *Set) []Problem {
-	routes, ok := r.Message.(*routev3.RouteConfiguration)
-	if !ok {
-		return nil
-	}
-	slots := map[string][]string{}
-	for _, filter := range set.Filters {
-		if filter.Kind == inlineKind {
-			old := ownName(filter.Name)
-			slots[old] = append(slots[old], filter.Name)
-		}
-	}
-	var problems []Problem
-	seen := map[string]bool{}
-	perRoute(routes.ProtoReflect(), func(configs protoreflect.Map) {
-		for old, names := range slots {
-			has := func(name string) bool { return configs.Has(protoreflect.ValueOfString(name).MapKey()) }
-			if has(old) && !seen[old] && !slices.ContainsFunc(names, has) {
-				seen[old] = true
-				problems = append(problems, f.problem(r, "", fmt.Sprintf("its typed_per_filter_config for %q holds for no Wasm filter of that name in a raw listener", old),
-					"their slots are called "+strings.Join(names, ", ")))
-			}
-		}
-	})
-	slices.SortFunc(problems, func(a, b Problem) int { return strings.Compare(a.Message, b.Message) })
-	return problems
-}
-
-// ownName is the last part of a slot's name, which is what the filter is
-// called in its listener, but for what escape has written otherwise.
-func ownName(slot string) string {
-	name := slot[strings.LastIndex(slot, "/")+1:]
-	if i := strings.LastIndex(name, "#"); i >= 0 {
-		name = name[:i]
-	}
-	return name
-}

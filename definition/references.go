@@ -105,7 +105,7 @@ func (f *File) bounds() []bound {
 // warnings tells what is likely, but not certain, to be wrong.
 func warnings(files []*File, set *Set) []Problem {
 	var problems []Problem
-	targets := set.targets()
+	targets, slots := set.targets(), set.inlineSlots()
 	has := map[[2]string]bool{} // raw resources, by type URL and name
 	for _, r := range set.Resources {
 		has[[2]string{r.TypeURL, r.Name}] = true
@@ -118,7 +118,7 @@ func warnings(files []*File, set *Set) []Problem {
 			}
 		}
 		for _, r := range f.Resources {
-			problems = append(problems, f.misses(r, set)...)
+			problems = append(problems, f.misses(r, slots)...)
 			for _, ref := range references(r) {
 				if !has[[2]string{ref.of, ref.name}] {
 					problems = append(problems, f.problem(r, ref.path, fmt.Sprintf("there is no %s %q", ref.what, ref.name), ref.hint))
