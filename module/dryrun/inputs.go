@@ -12,7 +12,7 @@ import (
 
 // version is part of every Key: raise it when the same module may come out
 // otherwise than before.
-const version = 2
+const version = 3
 
 // inputs are all that the outcome of a trial depends on. A trial is given
 // these and nothing else, and they are what its key is made of.
@@ -26,6 +26,7 @@ type inputs struct {
 	Unset                    []string // names of hostEnv that have no value here
 	Allow                    []string // host calls
 	Restricted               bool     // to Allow
+	AsWritten                bool     // Allow is for callbacks, too
 	Time                     time.Duration
 	Memory                   int64
 }
@@ -37,7 +38,7 @@ func (r *Runner) inputs(f *definition.Filter, sum string) inputs {
 		Name:    f.Name, RootID: f.RootID, VMID: f.VMID,
 		Config: f.Config.GetValue(), ConfigType: f.Config.GetTypeUrl(),
 		VMConfig: f.VMConfig.GetValue(), VMConfigType: f.VMConfig.GetTypeUrl(),
-		Allow: f.Allow, Restricted: f.Allow != nil,
+		Allow: f.Allow, Restricted: f.Allow != nil, AsWritten: f.Wasm != nil,
 		Time: r.options.Time, Memory: r.options.Memory,
 	}
 	in.Env, in.Unset = r.environment(f)
