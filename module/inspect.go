@@ -28,7 +28,8 @@ func (e *ContentError) Error() string { return e.Message }
 const abiPrefix = "proxy_abi_version_"
 
 // Inspect reads the layout of a Wasm module: that it is whole, and exports
-// one of the Proxy-Wasm ABIs that Envoy knows. It doesn't validate code; time
+// one of the Proxy-Wasm ABIs that Envoy knows, and has no more of anything than
+// V8 takes. It doesn't validate code; time
 // and memory are bounded whatever the input. What is no such module gives a
 // [*ContentError].
 func Inspect(r io.ReaderAt, size int64) (*Contents, error) {
@@ -49,6 +50,9 @@ func Inspect(r io.ReaderAt, size int64) (*Contents, error) {
 			return nil, err
 		}
 		offset += int64(body.start) + int64(body.size)
+		if err := checkLimits(r, id, body); err != nil {
+			return nil, err
+		}
 		switch id {
 		case sectionFunction, sectionCode, sectionImport, sectionExport:
 			in, err := body.open(r, id)

@@ -93,6 +93,9 @@ func (s *Server) Kill() { s.proc.kill() }
 // Stop ends the server as a service manager does.
 func (s *Server) Stop() error { return s.proc.stop(20 * time.Second) }
 
+// PID is the process's number.
+func (s *Server) PID() int { return s.proc.cmd.Process.Pid }
+
 // Running is nil while the process runs; after that it has the end of the log.
 func (s *Server) Running() error { return s.proc.ended() }
 
