@@ -53,8 +53,8 @@ func hasSlot(chain []*hcmv3.HttpFilter, name string) bool {
 }
 
 // besideOthers moves the filters that stand next to one that is attached as
-// they are, not the listener's own. Those may move, too: as many rounds as
-// there are filters to move have all next to each other that can be.
+// they are, not the listener's own. Those may move, too, so it goes on until
+// all are where they want to be, or for some rounds: there are circles.
 func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
 	var before, behind []*filter
 	for _, f := range filters {
@@ -67,13 +67,19 @@ func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*fi
 		}
 	}
 	move := slices.Concat(before, behind)
-	for range move {
+	for range maxRounds {
+		last := chain
 		for _, f := range move {
 			chain = besideOther(listener, chain, f)
+		}
+		if slices.Equal(chain, last) {
+			break
 		}
 	}
 	return chain
 }
+
+const maxRounds = 8
 
 func besideOther(listener string, chain []*hcmv3.HttpFilter, f *filter) []*hcmv3.HttpFilter {
 	from := slices.Index(chain, f.slotEntry)
@@ -190,13 +196,19 @@ func (l *listener) lacks(f *filter) int {
 
 // misplaced warns of filters that can't stand next to the one they name.
 func (b *builder) misplaced() {
+	var listeners []*listener
+	for _, e := range b.byKey {
+		if l, ok := e.part.(*listener); ok {
+			listeners = append(listeners, l)
+		}
+	}
 	for _, e := range b.byKey {
 		f, ok := e.part.(*filter)
 		if !ok || !f.place.beside() {
 			continue
 		}
 		name := cmp.Or(f.place.Before, f.place.After)
-		lacking := b.lacking(f, name)
+		lacking := b.lacking(f, name, listeners)
 		if len(lacking) == 0 {
 			continue
 		}
@@ -216,15 +228,14 @@ const maxNamed = 5
 
 // lacking are the listeners that f is attached to and that have no filter of
 // that name, or not in all of their lists of HTTP filters.
-func (b *builder) lacking(f *filter, name string) []string {
+func (b *builder) lacking(f *filter, name string, among []*listener) []string {
 	var other *filter
 	if e := b.byKey[key{ExtensionType, name}]; e != nil {
 		other, _ = e.part.(*filter)
 	}
 	var names []string
-	for _, e := range b.byKey {
-		l, ok := e.part.(*listener)
-		if !ok || !l.takes(f) || other != nil && other != f && l.takes(other) {
+	for _, l := range among {
+		if !l.takes(f) || other != nil && other != f && l.takes(other) {
 			continue
 		}
 		switch n := l.lacks(f); {
