@@ -24,6 +24,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 // Update is the directory as it stands. Immutable.
@@ -53,6 +55,8 @@ type Update struct {
 // or changed once Run is called.
 type Directory struct {
 	Path string
+	// Roots are the folders that links may lead into besides Path.
+	Roots []string
 
 	Quiet time.Duration // without changes, before they are taken in; default 10 ms
 	Max   time.Duration // that changes may go on before they are taken in all the same, and that a file must be missing to be gone; default 200 ms
@@ -114,6 +118,10 @@ func (d *Directory) Run(ctx context.Context, emit func(Update)) error {
 	if log == nil {
 		log = slog.Default()
 	}
+	roots, err := files.NewRoots(append([]string{d.Path}, d.Roots...)...)
+	if err != nil {
+		return fmt.Errorf("definitions: %w", err)
+	}
 	kept := newLastGood(d.LastGood, log)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return kept.run(ctx) })
@@ -121,6 +129,7 @@ func (d *Directory) Run(ctx context.Context, emit func(Update)) error {
 		w := newWatch(d.notifier(), log)
 		defer w.end()
 		l := d.loop(w, kept, log)
+		l.roots, l.table.open = roots, roots.Open
 		l.emit = emit
 		l.run(ctx, d.rescans())
 		return nil

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"wasmxds/files"
 )
 
 // lastGood keeps each file's last good content in a folder of the same shape
@@ -63,7 +65,7 @@ func (k *lastGood) load(limit int64) map[string][]byte {
 		if err != nil {
 			return err
 		}
-		data, _, err := read(path, limit, nil, true)
+		data, _, err := read(files.Open, path, limit, nil, true)
 		if err != nil {
 			k.log.Warn("read last good definitions", "file", path, "error", err)
 			return nil

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 )
 
 // volume is a folder as the kubelet makes it of a ConfigMap: what users see
@@ -100,7 +102,7 @@ func TestLinksElsewhere(t *testing.T) {
 	must(t, os.Symlink(other+"/y/real", dir+"/a.yaml"))
 	must(t, os.Symlink(dir, dir+"/loop"))
 	must(t, os.Symlink("self.yaml", dir+"/self.yaml"))
-	r := start(t, &Directory{Path: dir})
+	r := start(t, &Directory{Path: dir, Roots: []string{other}})
 	r.until("a=one", 1) // self.yaml
 	must(t, os.Remove(dir+"/self.yaml"))
 	r.until("a=one", 0)
@@ -147,4 +149,46 @@ func TestTrail(t *testing.T) {
 	if got := trail(dir + "/ring1"); len(got) > maxLinks+1 {
 		t.Errorf("a ring: %d places", len(got))
 	}
+}
+
+// A link out of the directory, and a tree without end in it, are told; what is
+// in neither is seen as soon as ever.
+func TestLinksOutAndHugeTrees(t *testing.T) {
+	t.Parallel()
+	dir, other := t.TempDir(), t.TempDir()
+	write(t, other+"/secret.yaml", filter("secret", "one"))
+	write(t, dir+"/a.yaml", filter("a", "one"))
+	write(t, dir+"/z/z.yaml", filter("z", "one"))
+	must(t, os.Symlink("/", dir+"/root"))
+	must(t, os.Symlink(other, dir+"/other"))
+	must(t, os.Symlink(other+"/secret.yaml", dir+"/secret.yaml"))
+	must(t, os.Symlink(other+"/gone.yaml", dir+"/gone.yaml"))
+	for i := range 30 { // each leads to all others: paths without end
+		must(t, os.MkdirAll(fmt.Sprintf("%s/maze/%d", dir, i), 0o777))
+		for j := range 30 {
+			must(t, os.Symlink(fmt.Sprintf("../%d", j), fmt.Sprintf("%s/maze/%d/to-%d", dir, i, j)))
+		}
+	}
+	r := start(t, &Directory{Path: dir})
+	u := r.until("a=one z=one", 5)
+	told := fmt.Sprint(u.Problems)
+	for _, want := range []string{"/root: is a link that leads out", "/other: is a link that leads out", "/secret.yaml: is a link that leads out",
+		"/gone.yaml: is a link that leads out", "more than 2000 folders"} {
+		if !strings.Contains(told, want) {
+			t.Errorf("told %s, want %s", told, want)
+		}
+	}
+	for i := range 3 {
+		began := time.Now()
+		value := fmt.Sprint("v", i)
+		write(t, dir+"/a.yaml", filter("a", value))
+		write(t, dir+"/z/z.yaml", filter("z", value))
+		r.until("a="+value+" z="+value, 5)
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("a change was seen after %v", took)
+		}
+	}
+	must(t, os.RemoveAll(dir+"/maze"))
+	must(t, os.Remove(dir+"/root"))
+	r.until("a=v2 z=v2", 3)
 }

@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"wasmxds/files"
 )
 
 // loop looks at the directory when it is told to, and from time to time.
 type loop struct {
 	path                    string
 	quiet, max, poll, audit time.Duration
+	roots                   files.Roots
 	watch                   *watch
 	table                   *table
 	emit                    func(Update)
@@ -65,7 +68,7 @@ func (l *loop) step(now time.Time) time.Duration {
 		}
 	}
 	late := l.burst.open() && now.Sub(l.burst.first) >= l.max
-	got := l.table.take(walk(l.path, l.watch), now, late)
+	got := l.table.take(walk(l.path, l.roots, l.watch), now, late)
 	l.dirty = l.dirty || got.changed
 	if got.changed && (!l.watch.complete() || !l.burst.open()) {
 		// Nobody told: this may be the first of several changes.

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 // still is a table over a real folder, looked at when the test says so, at
@@ -21,6 +22,7 @@ type still struct {
 	dir   string
 	now   time.Time
 	table *table
+	roots files.Roots
 	watch *watch
 }
 
@@ -29,14 +31,17 @@ func newStill(t testing.TB) *still {
 	dir := t.TempDir()
 	w := newWatch(func() (*notifier, error) { return nil, os.ErrInvalid }, log)
 	l := (&Directory{Path: dir}).loop(w, newLastGood("", log), log)
-	return &still{TB: t, dir: dir, now: time.Now().Add(time.Hour), table: l.table, watch: w}
+	l.table.open = files.Open
+	roots, err := files.NewRoots(dir)
+	must(t, err)
+	return &still{TB: t, dir: dir, roots: roots, now: time.Now().Add(time.Hour), table: l.table, watch: w}
 }
 
 // look takes in the folder as it is, long enough after the last change.
 func (s *still) look() Update {
 	for range 2 {
 		s.now = s.now.Add(time.Minute)
-		s.table.take(walk(s.dir, s.watch), s.now, true)
+		s.table.take(walk(s.dir, s.roots, s.watch), s.now, true)
 	}
 	s.table.join()
 	return Update{Set: s.table.set, Problems: s.table.problems, Held: s.table.held}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 )
 
 // errBusy is the error for a file that somebody seems to be writing.
@@ -16,20 +15,12 @@ var errBusy = errors.New("being written")
 // file was like then. It gives errBusy for a file that is hot (nil: none is),
 // that is open for writing, or that changes while it is read; with force it
 // takes what there is.
-func read(path string, limit int64, hot func(fs.FileInfo) bool, force bool) ([]byte, fs.FileInfo, error) {
-	// Without O_NONBLOCK, to open a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+func read(open func(string) (*os.File, fs.FileInfo, error), path string, limit int64, hot func(fs.FileInfo) bool, force bool) ([]byte, fs.FileInfo, error) {
+	f, info, err := open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, info, errors.New("not a regular file")
-	}
 	if !force && (hot != nil && hot(info) || beingWritten(f)) {
 		return nil, info, errBusy
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 const (
@@ -35,6 +36,7 @@ type table struct {
 	merge      func([]*definition.File) (*definition.Set, []definition.Problem)
 	kept       *lastGood
 	log        *slog.Logger
+	open       func(path string) (*os.File, fs.FileInfo, error)
 	root       string // the directory
 	removeAll  bool   // as Directory.RemoveAll
 
@@ -142,7 +144,7 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 		hot = nil // whole files take each other's place, in no time
 	}
 	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
-	data, info, err := read(f.path, t.size, hot, force)
+	data, info, err := read(t.open, f.path, t.size, hot, force)
 	if errors.Is(err, errBusy) {
 		if f.busy.IsZero() {
 			f.busy = now
@@ -182,6 +184,9 @@ func (t *table) version(path string, sum [sha256.Size]byte, data []byte) *versio
 func (f *file) fail(err error) (changed bool) {
 	p := definition.Problem{File: f.path, Message: fmt.Sprintf("can't be read: %v", reason(err))}
 	switch {
+	case errors.Is(err, files.ErrOutside):
+		p.Message = "is a link that leads out of the definitions directory"
+		p.Hint = "have --module-root name the folder that it leads to"
 	case errors.Is(err, fs.ErrNotExist):
 		p.Message = "is a link that leads nowhere"
 	case errors.Is(err, fs.ErrPermission):

@@ -3,18 +3,30 @@ package source
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"wasmxds/definition"
+	"wasmxds/files"
 )
 
 // maxDepth is how deep folders are followed.
 const maxDepth = 32
+
+// How much of a tree is looked at: folders that are nearer to the root first, so
+// that a huge one below, or links from folder to folder, keep nothing above
+// from being seen.
+const (
+	maxFolders = 2_000
+	maxEntries = 100_000
+	maxLinked  = 3_000 // links, which cost most
+)
 
 // maxWalks is how often the tree is walked until its folders stay the same.
 // What changes later is told again.
@@ -56,36 +68,58 @@ func (u *unread) path(rel string) string {
 }
 
 // Files finds the files of definitions in a directory and below, as a
-// [Directory] of that path would at this moment. The error is about the first
+// [Directory] of that path and Roots would at this moment. The error is about the first
 // folder that can't be read.
-func Files(dir string) ([]string, error) {
-	found := walk(dir, &watch{log: slog.New(slog.DiscardHandler), dirs: map[string]*interest{}})
+func Files(dir string, roots ...string) ([]string, error) {
+	within, err := files.NewRoots(append([]string{dir}, roots...)...)
+	if err != nil {
+		return nil, err
+	}
+	found := walk(dir, within, &watch{log: slog.New(slog.DiscardHandler), dirs: map[string]*interest{}})
 	for _, u := range found.unread {
 		if !u.link {
 			return nil, fmt.Errorf("read folder %s: %w", u.dir, reason(u.err))
 		}
 	}
-	files := make([]string, len(found.files))
+	names := make([]string, len(found.files))
 	for i, f := range found.files {
-		files[i] = f.path
+		names[i] = f.path
 	}
-	return files, nil
+	return names, nil
 }
 
 // walker goes through the tree and watches what it comes by.
 type walker struct {
 	watch *watch
+	roots files.Roots
 	found found
+
+	folders         []folder // still to be looked at
+	looked, entries int      // so far
+	linked          int
+	full            bool // more than are looked at, and that was said
+}
+
+// folder is one that a walk came by.
+type folder struct {
+	path, rel string
+	above     []fs.FileInfo // the folders that it was come by through
 }
 
 // walk finds the files of definitions in a directory and below. It follows
-// symbolic links, as Kubernetes mounts files and folders.
-func walk(root string, w *watch) (found found) {
+// symbolic links, as Kubernetes mounts files and folders, where they lead to
+// what is below one of the roots.
+func walk(root string, roots files.Roots, w *watch) (found found) {
 	for range maxWalks {
-		v := walker{watch: w}
+		v := walker{watch: w, roots: roots, folders: []folder{{root, ".", nil}}}
 		w.begin()
 		v.links(root)
-		v.folder(root, ".", nil)
+		for len(v.folders) > 0 {
+			next := v.folders[0]
+			v.folders = v.folders[1:]
+			v.folder(next.path, next.rel, next.above)
+		}
+		slices.SortStableFunc(v.found.files, func(a, b entry) int { return strings.Compare(a.rel, b.rel) })
 		if !w.finish() {
 			return v.found
 		}
@@ -105,6 +139,14 @@ func (v *walker) unread(path, rel string, err error) {
 }
 
 func (v *walker) folder(path, rel string, above []fs.FileInfo) {
+	if v.looked >= maxFolders || v.entries >= maxEntries || v.linked >= maxLinked {
+		// Said once; of the others that hold definitions, too.
+		err := fmt.Errorf("there are more than %d folders, %d links, or %d entries", maxFolders, maxLinked, maxEntries)
+		v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), v.full})
+		v.full = true
+		return
+	}
+	v.looked++
 	info, err := os.Stat(path)
 	if err != nil {
 		v.unread(path, rel, err)
@@ -128,10 +170,11 @@ func (v *walker) folder(path, rel string, above []fs.FileInfo) {
 		return
 	}
 	v.watch.dir(real)
-	entries, err := os.ReadDir(path)
+	entries, err := readDir(path, maxEntries-v.entries)
 	if err != nil {
 		v.unread(path, rel, err)
 	}
+	v.entries += len(entries)
 	above = append(above[:len(above):len(above)], info)
 	for _, e := range entries {
 		if !hidden(e.Name()) {
@@ -142,7 +185,7 @@ func (v *walker) folder(path, rel string, above []fs.FileInfo) {
 
 func (v *walker) entry(e fs.DirEntry, path, rel string, above []fs.FileInfo) {
 	if e.IsDir() {
-		v.folder(path, rel, above)
+		v.folders = append(v.folders, folder{path, rel, above})
 		return
 	}
 	link := e.Type()&fs.ModeSymlink != 0
@@ -150,12 +193,21 @@ func (v *walker) entry(e fs.DirEntry, path, rel string, above []fs.FileInfo) {
 		return
 	}
 	if link {
+		v.linked++
+		if _, err := v.roots.Real(path); errors.Is(err, files.ErrOutside) {
+			if isDefinitions(e.Name()) {
+				v.found.files = append(v.found.files, entry{rel: rel, path: path, err: err})
+			} else {
+				v.unread(path, rel, err)
+			}
+			return
+		}
 		v.links(path)
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		v.folder(path, rel, above)
+		v.folders = append(v.folders, folder{path, rel, above})
 	case !isDefinitions(e.Name()):
 		if err != nil {
 			v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), true})
@@ -165,6 +217,25 @@ func (v *walker) entry(e fs.DirEntry, path, rel string, above []fs.FileInfo) {
 	default:
 		v.found.files = append(v.found.files, entry{rel: rel, path: path, info: info, err: err})
 	}
+}
+
+// readDir reads at most so many entries of a folder, by name; with an error if
+// there are more.
+func readDir(path string, most int) ([]fs.DirEntry, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(most + 1)
+	if errors.Is(err, io.EOF) {
+		err = nil // it is empty
+	}
+	if len(entries) > most {
+		entries, err = entries[:most], fmt.Errorf("more than %d entries, with those of the folders around it", maxEntries)
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, err
 }
 
 // isDefinitions says whether a file of this name holds definitions.
@@ -181,6 +252,9 @@ func isDefinitions(name string) bool {
 func unreadable(path string, err error) definition.Problem {
 	p := definition.Problem{File: path, Message: fmt.Sprintf("can't read this folder: %v; its definitions stay as they were", reason(err))}
 	switch {
+	case errors.Is(err, files.ErrOutside):
+		p.Message = "is a link that leads out of the definitions directory; its definitions stay as they were"
+		p.Hint = "have --module-root name the folder that it leads to"
 	case errors.Is(err, fs.ErrNotExist):
 		p.Hint = "to remove all definitions, leave the folder there and empty it"
 	case errors.Is(err, fs.ErrPermission):

@@ -17,8 +17,8 @@ import (
 
 // definitionsOf finds the files of definitions that serve would find below
 // each path; a path that is a file is taken whatever its name. Links are
-// followed.
-func definitionsOf(paths []string) ([]string, error) {
+// followed to what is below the path, or one of the roots.
+func definitionsOf(paths, roots []string) ([]string, error) {
 	var files []string
 	for _, p := range paths {
 		info, err := os.Stat(p)
@@ -29,7 +29,7 @@ func definitionsOf(paths []string) ([]string, error) {
 			files = append(files, p)
 			continue
 		}
-		found, err := source.Files(p)
+		found, err := source.Files(p, roots...)
 		if err != nil {
 			return nil, fmt.Errorf("read definitions: %w", err)
 		}

@@ -94,7 +94,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	case f.output != "yaml" && f.output != "json":
 		return misused(fmt.Errorf("--output %s: yaml or json", f.output))
 	}
-	files, err := definitionsOf([]string{f.definitions})
+	files, err := definitionsOf([]string{f.definitions}, f.origins.roots)
 	if err != nil {
 		return wrong(err)
 	}

@@ -204,7 +204,7 @@ type server struct {
 func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
 	store := options.Store
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
-	s.directory = &source.Directory{Path: definitions, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
+	s.directory = &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
 	s.xds = xds.New(xds.Options{
 		Log: log, Dir: data.dir, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: func(w xds.Swap) {

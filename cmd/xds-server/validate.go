@@ -76,7 +76,7 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 	if f.output != "text" && f.output != "json" {
 		return misused(fmt.Errorf("--output %s: text or json", f.output))
 	}
-	files, err := definitionsOf(paths)
+	files, err := definitionsOf(paths, f.origins.roots)
 	if err != nil {
 		return wrong(err)
 	}
