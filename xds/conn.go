@@ -2,120 +2,190 @@ package xds
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/tap"
+
+	"wasmxds/xds/patience"
 )
 
-// Listener makes of l what a grpc.Server for a Server must serve on: it takes
-// in connections at a bounded pace, and each can be ended for its streams.
-func Listener(l net.Listener) net.Listener {
-	return &listener{l, &door{make(chan struct{}, doorPlaces), doorTime}}
+// Listener makes of l what a Server's transports must serve on: it takes in
+// connections at a bounded pace, no more than so many at once (0: any number),
+// and each can be ended for its streams.
+func (s *Server) Listener(l net.Listener, connections int) net.Listener {
+	if connections <= 0 {
+		connections = 1 << 30
+	}
+	return &listener{Listener: l, limit: int64(connections), log: s.log, door: newDoor(), messages: s.messages}
 }
 
+// What is held for clients that keep the server waiting.
 const (
-	// doorPlaces bounds the connections between their first byte and their
-	// first RPC: TLS is what costs most of a connect storm, and while it
-	// lasts those that are connected need the processors as well.
-	doorPlaces = 64
-	// doorTime is how long one may take a place: who is slow costs little.
-	doorTime = time.Second
+	maxUnfinished  = 8 << 20  // bytes for connections without a first message
+	maxMessages    = 8 << 20  // bytes of messages that are not there yet, and for streams without a first one
+	connectionCost = 16 << 10 // of such a connection: buffers, and stacks of goroutines
+	streamCost     = 16 << 10 // of such a stream
+	messageCost    = 1 << 10  // of an unfinished message, beside its bytes
+	frameCost      = 128      // of each of its frames
+	grace          = 200 * time.Millisecond
+
+	firstMessage = 20 * time.Second // from a connection's beginning on
+	wholeMessage = 10 * time.Second // from a message's, or a stream's
 )
 
-// door lets few pass at once, first come first served.
+func newMessages() *patience.Room { return patience.New(maxMessages, grace) }
+
+// door is where connections come in. One has a turn while the server works for
+// it, as in a TLS handshake, which is what costs most of a connect storm: while
+// that lasts those that are connected need the processors as well. It has none
+// while its client is to speak, so that nobody keeps others out by silence.
 type door struct {
-	places chan struct{}
-	limit  time.Duration
+	turns   *turns
+	waiting *patience.Room
 }
 
-// listener gives connections that pass a door before they are read.
+func newDoor() *door {
+	return &door{newTurns(4 * runtime.GOMAXPROCS(0)), patience.New(maxUnfinished, grace)}
+}
+
+// listener gives connections that come in by a door.
 type listener struct {
 	net.Listener
-	door *door
+	limit    int64
+	log      *slog.Logger
+	door     *door
+	messages *patience.Room
+	open     atomic.Int64
 }
 
+// Accept closes connections beyond the limit: the one that has kept the server
+// waiting longest, or the newest.
 func (l *listener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+	for {
+		nc, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) > l.limit && !l.door.waiting.Shed() {
+			l.open.Add(-1)
+			l.log.Warn("closed a new connection: there are too many (--max-connections)", "peer", nc.RemoteAddr(), "connections", l.limit)
+			nc.Close()
+			continue
+		}
+		c := &conn{Conn: nc, listener: l, closed: make(chan struct{})}
+		c.addr = addrPort(nc.RemoteAddr()).Addr()
+		c.wait.Store(l.door.waiting.Begin(c.addr, connectionCost, firstMessage, func(error) { c.cut() }))
+		return c, nil
 	}
-	return &conn{Conn: c, door: l.door, closed: make(chan struct{})}, nil
 }
 
 // conn is an Envoy's connection.
 type conn struct {
 	net.Conn
-	door   *door
-	inside bool // it has passed the door; of the reader alone
-	ready  ready
+	listener *listener
+	addr     netip.Addr
+	inside   atomic.Bool // its first request is there
+	turn     atomic.Bool // it has one
+	ready    ready
+	meter    *meter // of a plaintext connection of grpc; nil: none
 
-	mu     sync.Mutex
-	leave  *time.Timer // while it has a place at the door
-	ended  bool
+	wait   atomic.Pointer[patience.Wait] // until its first message is there
 	closed chan struct{}
+	close  sync.Once
 }
 
-// Read waits for a place at the door once there is something to read: who
-// says nothing takes none.
 func (c *conn) Read(b []byte) (int, error) {
+	c.yield()
 	n, err := c.Conn.Read(b)
 	if err != nil {
 		return n, err
 	}
-	if err := c.pass(); err != nil {
+	if err := c.took(b[:n]); err != nil {
 		return 0, err
 	}
 	return n, nil
 }
 
-// pass enters by the door, the first time.
-func (c *conn) pass() error {
-	if c.inside {
-		return nil
+// yield gives the turn back, if there is one, before the client is waited for.
+func (c *conn) yield() {
+	c.giveTurn()
+	if w := c.wait.Load(); w != nil {
+		w.Theirs()
 	}
-	c.inside = true
-	return c.enter()
 }
 
-func (c *conn) enter() error {
-	select {
-	case c.door.places <- struct{}{}:
-	case <-c.closed:
-		return net.ErrClosed
+func (c *conn) giveTurn() {
+	if c.turn.CompareAndSwap(true, false) {
+		c.listener.door.turns.give()
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		<-c.door.places
-		return net.ErrClosed
+}
+
+// took is for what was read: before it is used, the connection waits for its
+// turn.
+func (c *conn) took(b []byte) error {
+	if !c.inside.Load() {
+		if w := c.wait.Load(); w != nil {
+			w.Ours()
+		}
+		if !c.listener.door.turns.take(c.addr, c.closed) {
+			return net.ErrClosed
+		}
+		c.turn.Store(true)
+		select {
+		case <-c.closed: // Close has found none to give back
+			c.giveTurn()
+			return net.ErrClosed
+		default:
+		}
 	}
-	c.leave = time.AfterFunc(c.door.limit, c.passed)
+	if c.meter != nil {
+		c.meter.read(b)
+	}
 	return nil
 }
 
-// passed gives the place at the door to the next.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.meter != nil {
+		c.meter.wrote(b)
+	}
+	return c.Conn.Write(b)
+}
+
+// passed tells that the first request is there: the reader calls it.
 func (c *conn) passed() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.leave != nil {
-		c.leave.Stop()
-		c.leave = nil
-		<-c.door.places
+	c.inside.Store(true)
+	c.yield()
+}
+
+// proven tells that the first message is there.
+func (c *conn) proven() {
+	if w := c.wait.Swap(nil); w != nil {
+		w.Done()
 	}
 }
 
 func (c *conn) Close() error {
-	c.mu.Lock()
-	if !c.ended {
-		c.ended = true
-		close(c.closed)
+	err := c.end()
+	if c.meter != nil {
+		c.meter.close()
 	}
-	c.mu.Unlock()
-	c.passed()
+	return err
+}
+
+func (c *conn) end() error {
+	c.close.Do(func() {
+		close(c.closed)
+		c.listener.open.Add(-1)
+		c.giveTurn()
+		c.proven()
+	})
 	return c.Conn.Close()
 }
 
@@ -124,7 +194,7 @@ func (c *conn) cut() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // where it can't be set, the kernel gives up later
 	}
-	_ = c.Close()
+	_ = c.end() // not Close, which waits for the meter that this may be called by
 }
 
 // RemoteAddr is how an RPC finds the connection that it came by: grpc hands on
@@ -139,9 +209,14 @@ type remote struct {
 // connOf finds the connection of an RPC; nil: no Listener took it in.
 func connOf(ctx context.Context) *conn {
 	if p, ok := grpcpeer.FromContext(ctx); ok {
-		if r, ok := p.Addr.(remote); ok {
-			return r.conn
-		}
+		return connAt(p.Addr)
+	}
+	return nil
+}
+
+func connAt(a net.Addr) *conn {
+	if r, ok := a.(remote); ok {
+		return r.conn
 	}
 	return nil
 }
@@ -152,7 +227,10 @@ func addrOf(ctx context.Context) netip.AddrPort {
 	if !ok {
 		return netip.AddrPort{}
 	}
-	addr := p.Addr
+	return addrPort(p.Addr)
+}
+
+func addrPort(addr net.Addr) netip.AddrPort {
 	if r, ok := addr.(remote); ok {
 		addr = r.Addr
 	}
@@ -163,7 +241,8 @@ func addrOf(ctx context.Context) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// tapped sees each RPC before it is served: its connection is through the door.
+// tapped sees each RPC before it is served, and is called by the connection's
+// reader: it is through the door.
 func tapped(ctx context.Context, _ *tap.Info) (context.Context, error) {
 	if c := connOf(ctx); c != nil {
 		c.passed()

@@ -2,51 +2,57 @@ package xds
 
 import (
 	"io"
+	"log/slog"
 	"net"
 	"testing"
 	"time"
+
+	"wasmxds/xds/patience"
 )
 
-// atDoor connects n clients to a listener with few places, lets each say a
-// byte, and gives the connections here, each of which is read by a goroutine
-// of its own; inside is told of those that have come through.
-func atDoor(t *testing.T, places, n int, limit time.Duration) (conns []*conn, inside chan *conn) {
+// doorOf listens with a door of its own.
+func doorOf(t *testing.T, connections, turns int, grace time.Duration) *listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	doored := &listener{l, &door{make(chan struct{}, places), limit}}
 	t.Cleanup(func() { l.Close() })
-	inside = make(chan *conn, n)
-	for range n {
-		client, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { client.Close() })
-		if _, err := client.Write([]byte{1}); err != nil {
-			t.Fatal(err)
-		}
-		c, err := doored.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		conns = append(conns, c.(*conn))
-		read := make(chan struct{})
-		t.Cleanup(func() { c.Close(); <-read })
-		go func() {
-			defer close(read)
-			if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
-				inside <- c.(*conn)
-			}
-		}()
+	return &listener{
+		Listener: l, limit: int64(connections), log: slog.New(slog.DiscardHandler), messages: newMessages(),
+		door: &door{newTurns(turns), patience.New(1<<20, grace)},
 	}
-	return conns, inside
 }
 
-// come takes n that have come through, and no more may have.
+// enter connects a client that says a byte, and gives both ends; the server's is
+// told of in read once it has been read.
+func (l *listener) enter(t *testing.T, read chan<- *conn) (client net.Conn, c *conn) {
+	t.Helper()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if _, err := client.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = accepted.(*conn)
+	done := make(chan struct{})
+	t.Cleanup(func() { c.Close(); <-done })
+	go func() {
+		defer close(done)
+		if _, err := io.ReadFull(c, make([]byte, 1)); err == nil {
+			read <- c
+		}
+	}()
+	return client, c
+}
+
+// come takes n that have been read, and no more may have.
 func come(t *testing.T, inside chan *conn, n int) []*conn {
 	t.Helper()
 	var in []*conn
@@ -66,9 +72,15 @@ func come(t *testing.T, inside chan *conn, n int) []*conn {
 	return in
 }
 
-func TestDoorLetsFewIn(t *testing.T) {
+// TestTurns: few are worked for at once, until they are through or wait for
+// their clients.
+func TestTurns(t *testing.T) {
 	t.Parallel()
-	_, inside := atDoor(t, 2, 6, time.Hour)
+	l := doorOf(t, 100, 2, time.Hour)
+	inside := make(chan *conn, 6)
+	for range 6 {
+		l.enter(t, inside)
+	}
 	in := come(t, inside, 2)
 	in[0].passed() // its first RPC has come
 	in[0].passed() // and the next: nothing more
@@ -78,24 +90,21 @@ func TestDoorLetsFewIn(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	come(t, inside, 2)
+	in = come(t, inside, 2)
+	go in[0].Read(make([]byte, 1)) // waits for its client, which says nothing
+	come(t, inside, 1)
 }
 
-func TestDoorDoesNotWaitForTheSlow(t *testing.T) {
+// TestClosedWithoutTurn: who leaves while others have their turn takes none.
+func TestClosedWithoutTurn(t *testing.T) {
 	t.Parallel()
-	_, inside := atDoor(t, 1, 5, 10*time.Millisecond)
-	for range 5 {
-		select {
-		case <-inside:
-		case <-time.After(10 * time.Second):
-			t.Fatal("one that does nothing keeps the others out")
-		}
+	l := doorOf(t, 100, 1, time.Hour)
+	inside := make(chan *conn, 3)
+	var conns []*conn
+	for range 3 {
+		_, c := l.enter(t, inside)
+		conns = append(conns, c)
 	}
-}
-
-func TestClosedAtTheDoor(t *testing.T) {
-	t.Parallel()
-	conns, inside := atDoor(t, 1, 3, time.Hour)
 	in := come(t, inside, 1)
 	for _, c := range conns {
 		if c != in[0] {
@@ -104,7 +113,53 @@ func TestClosedAtTheDoor(t *testing.T) {
 	}
 	in[0].passed()
 	come(t, inside, 0)
-	if n := len(in[0].door.places); n != 0 {
-		t.Errorf("%d places are taken by nobody", n)
+	l.door.turns.mu.Lock()
+	defer l.door.turns.mu.Unlock()
+	if l.door.turns.free != 1 || len(l.door.turns.waiting) > 0 {
+		t.Errorf("%d turns are free, %d wait", l.door.turns.free, len(l.door.turns.waiting))
+	}
+}
+
+// TestTooManyAtTheDoor: beyond the limit the one that has kept the server waiting
+// longest goes, and where nobody has, the newest.
+func TestTooManyAtTheDoor(t *testing.T) {
+	t.Parallel()
+	const grace = 50 * time.Millisecond
+	l := doorOf(t, 2, 10, grace)
+	inside := make(chan *conn, 10)
+	first, c := l.enter(t, inside)
+	come(t, inside, 1)
+	go c.Read(make([]byte, 1))
+	_, second := l.enter(t, inside)
+	come(t, inside, 1)
+	second.passed()
+	second.proven()
+	time.Sleep(2 * grace) // first is silent for longer than that
+	_, third := l.enter(t, inside)
+	if err := first.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.Read(make([]byte, 1)); err == nil {
+		t.Error("the one that says nothing stays")
+	}
+	come(t, inside, 1)
+	third.passed()
+	third.proven()
+	refused, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer refused.Close()
+	go l.Accept() // closes it, and waits for the next
+	if err := refused.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := refused.Read(make([]byte, 1)); err == nil {
+		t.Error("there is room for a third")
+	} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		t.Error("a third is left waiting")
+	}
+	if n := l.open.Load(); n != 2 {
+		t.Errorf("%d connections count", n)
 	}
 }

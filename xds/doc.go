@@ -2,7 +2,7 @@
 // what each of them runs.
 //
 // Start with [Server]: Publish gives it what is wanted, [Server.Register] adds
-// it to a grpc.Server made with [NewGRPC], which serves on a [Listener]. The
+// it to a grpc.Server made with [NewGRPC], which serves on a [Server.Listener]. The
 // protocol of one Envoy is package swap; here is what surrounds it: streams,
 // fan-out, timers, and the telling of downloads to the Envoy they belong to.
 // All methods are safe for concurrent use.
@@ -10,9 +10,9 @@
 // No client can hold up another, or make the server keep more for it than one
 // response or 48 KiB. A response goes out only when what was sent before has
 // been read, which its ACK or NACK proves: nonces can't be guessed. An Envoy
-// that gives none for two minutes is cut. Connections and first requests are
-// taken in few at a time, first come first served, so that a fleet that comes
-// at once leaves time for those that are there.
+// that gives none for two minutes is cut. Connections are worked for few at a
+// time, so that a fleet that comes at once leaves time for those that are there,
+// and package patience bounds what is held for clients that do not go on.
 //
 // On the same port are the client status discovery service (CSDS) and
 // grpc.health.v1.

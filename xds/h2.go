@@ -44,7 +44,7 @@ func (s *Server) NewH2(o H2Options, opts ...grpc.ServerOption) *H2 {
 	if o.Meet == nil {
 		o.Meet = func(func(error)) (func(), error) { return func() {}, nil }
 	}
-	h.grpc = NewGRPC(append(slices.Clone(opts), grpc.Creds(h2.Credentials{}))...)
+	h.grpc = NewGRPC(h2.Credentials{}, opts...)
 	s.Register(h.grpc)
 	handler := func(delta bool) h2.Handler {
 		return func(st *h2.Stream) h2.Receiver {
@@ -59,6 +59,9 @@ func (s *Server) NewH2(o H2Options, opts ...grpc.ServerOption) *H2 {
 			"/" + adsService + "/DeltaAggregatedResources":  handler(true),
 		},
 		Other: h.rest.Take, Credentials: o.Credentials, Log: o.Log,
+		Wait: func(a net.Addr, end func(error)) h2.Wait {
+			return s.messages.Begin(addrPort(a).Addr(), streamCost, wholeMessage, end)
+		},
 	})
 	return h
 }
@@ -112,10 +115,23 @@ func (l rawListener) Accept() (net.Conn, error) {
 type rawConn struct{ *conn }
 
 func (c rawConn) SyscallConn() (syscall.RawConn, error) {
-	if raw, ok := c.Conn.(syscall.Conn); ok {
-		return raw.SyscallConn()
+	system, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a connection by %T is not the system's", c.Conn)
 	}
-	return nil, fmt.Errorf("a connection by %T is not the system's", c.Conn)
+	raw, err := system.SyscallConn()
+	return rawReader{raw, c.conn}, err
+}
+
+// rawReader reads past Read, which would give the connection's turn back.
+type rawReader struct {
+	syscall.RawConn
+	conn *conn
+}
+
+func (r rawReader) Read(f func(fd uintptr) bool) error {
+	r.conn.yield()
+	return r.RawConn.Read(f)
 }
 
 // maxEarly bounds what is kept of a stream that has not begun, in bytes, but for
@@ -141,10 +157,12 @@ type receiver struct {
 }
 
 func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
-	if connOf(r.stream.Context()) == nil {
+	c := connOf(r.stream.Context())
+	if c == nil {
 		r.stream.End(errNoListener)
 		return
 	}
+	c.passed()
 	met, err := meet(r.stream.End)
 	if err != nil {
 		r.stream.End(err)
@@ -182,6 +200,7 @@ func (r *receiver) Receive(message []byte) error {
 		return nil
 	}
 	r.begun = true
+	connOf(r.stream.Context()).proven()
 	r.beginning.Go(func() {
 		if err := r.begin(); err != nil {
 			r.stream.End(err)
@@ -191,8 +210,7 @@ func (r *receiver) Receive(message []byte) error {
 }
 
 // begin makes the client, and answers what was said until then. What that takes
-// of stack, and of time, is not the reader's. Until it is done the connection
-// has its place at the door, so that few first requests are held at once.
+// of stack, and of time, is not the reader's.
 func (r *receiver) begin() error {
 	if err := r.first(); err != nil {
 		return err
@@ -211,7 +229,6 @@ func (r *receiver) begin() error {
 // first makes the client, and answers its first request.
 func (r *receiver) first() error {
 	ctx := r.stream.Context()
-	defer connOf(ctx).passed()
 	message, ok := r.next()
 	if !ok {
 		return h2.ErrEnded

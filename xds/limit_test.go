@@ -81,7 +81,7 @@ func TestLargeMetadata(t *testing.T) {
 		s.publish(t, hello1)
 		ctx, cancel := context.WithTimeout(context.Background(), within)
 		defer cancel()
-		for size, within := range map[int]bool{1 << 10: true, 128 << 10: false} {
+		for size, within := range map[int]bool{8 << 10: true, 20 << 10: false} {
 			ctx, end := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "x-large", strings.Repeat("a", size)))
 			st, err := open(ctx, s.dial(t, ""), delta)
 			if err == nil {

@@ -41,6 +41,7 @@ func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) 
 		}
 		r.read = r.try
 	}
+	c.yield()
 	r.size, r.pool = size, pool
 	err := r.raw.Read(r.read)
 	buf, n := r.buf, r.n
@@ -52,7 +53,7 @@ func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) 
 	}
 	r.pool, r.buf, r.n, r.err = nil, nil, 0, nil
 	if err == nil {
-		err = c.pass()
+		err = c.took((*buf)[:n])
 	}
 	if err != nil {
 		if buf != nil {

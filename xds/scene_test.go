@@ -87,12 +87,12 @@ func start(t *testing.T, o xds.Options) *scene {
 	if overH2(t) {
 		g = s.NewH2(xds.H2Options{})
 	} else {
-		byGRPC := xds.NewGRPC()
+		byGRPC := xds.NewGRPC(nil)
 		s.Register(byGRPC)
 		g = byGRPC
 	}
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(xds.Listener(l)) }()
+	go func() { served <- g.Serve(s.Listener(l, 0)) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()

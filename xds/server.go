@@ -17,6 +17,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/resource"
+	"wasmxds/xds/patience"
 	"wasmxds/xds/swap"
 )
 
@@ -65,6 +66,7 @@ type Server struct {
 	ending  chan struct{} // closed when streams are to end
 
 	beginning chan struct{} // holds a token for each stream in its first exchange
+	messages  *patience.Room
 
 	mu      sync.Mutex
 	catalog *resource.Catalog
@@ -95,6 +97,7 @@ func New(o Options) *Server {
 		checked:   o.CheckInvariants,
 		space:     swap.NewSpace(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		messages:  newMessages(),
 		salt:      rand.IntN(1 << 20),
 		wheel:     newWheel(),
 		ready:     make(chan struct{}),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"sync"
 	"time"
+	"weak"
 )
 
 // wheel wakes clients at the times they are due: one timer for all.
@@ -14,9 +15,10 @@ type wheel struct {
 	changed chan struct{} // holds a token when the first entry changed
 }
 
+// timeout holds no client that has gone: it may be due long after.
 type timeout struct {
 	at time.Time
-	c  *client
+	c  weak.Pointer[client]
 }
 
 type timeouts []timeout
@@ -37,8 +39,9 @@ func newWheel() *wheel { return &wheel{changed: make(chan struct{}, 1)} }
 // add wakes c at that time, too.
 func (w *wheel) add(c *client, at time.Time) {
 	w.mu.Lock()
-	heap.Push(&w.queue, timeout{at, c})
-	first := w.queue[0].c == c && w.queue[0].at.Equal(at)
+	t := timeout{at, weak.Make(c)}
+	heap.Push(&w.queue, t)
+	first := w.queue[0].c == t.c && w.queue[0].at.Equal(at)
 	w.mu.Unlock()
 	if first {
 		select {
@@ -73,7 +76,9 @@ func (w *wheel) due(now time.Time) []*client {
 	defer w.mu.Unlock()
 	var out []*client
 	for len(w.queue) > 0 && !w.queue[0].at.After(now) {
-		out = append(out, heap.Pop(&w.queue).(timeout).c)
+		if c := heap.Pop(&w.queue).(timeout).c.Value(); c != nil {
+			out = append(out, c)
+		}
 	}
 	return out
 }

@@ -57,7 +57,7 @@ func New(options ...grpc.ServerOption) *Server {
 
 // Serve answers on l until ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	g := xds.NewGRPC(append(s.options, grpc.ForceServerCodecV2(raw{encoding.GetCodecV2(proto.Name)}))...)
+	g := xds.NewGRPC(nil, append(s.options, grpc.ForceServerCodecV2(raw{encoding.GetCodecV2(proto.Name)}))...)
 	handle := func(kind int) grpc.StreamHandler {
 		return func(_ any, st grpc.ServerStream) error { return s.serve(&stream{grpc: st, kind: kind}) }
 	}

@@ -189,6 +189,7 @@ type server struct {
 	limited   *limitedLog // what log writes to
 	drain     time.Duration
 	listeners *listeners
+	shares    shares
 	guard     *guard
 	tracer    *trace.Tracer // nil: none
 
@@ -203,7 +204,7 @@ type server struct {
 
 func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
 	store := options.Store
-	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer}
+	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer, shares: shareFiles(openFiles(), f.secure.connections)}
 	s.directory = &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
 	s.xds = xds.New(xds.Options{
 		Log: log, Dir: data.dir, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
@@ -259,10 +260,10 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { return s.xds.Run(serving) })
 	g.Go(func() error { return s.tracer.Run(serving) })
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, modulesConnections, modulesIdle, s.log)
+		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.shares.modules, modulesIdle, s.log)
 	})
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), adminConnections, adminIdle, s.log)
+		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), s.shares.admin, adminIdle, s.log)
 	})
 	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
@@ -270,6 +271,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.limited.Run(serving); return nil })
 	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
+	s.log.Info("connections at once", "ads", s.shares.ads, "modules", s.shares.modules, "admin", s.shares.admin, "open files", openFiles())
 	if addressesFile != "" {
 		if err := s.listeners.write(addressesFile); err != nil {
 			stop()
@@ -285,7 +287,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 // but no longer than s.drain; then it stops all.
 func (s *server) serveADS(ctx, serving context.Context, stop func()) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.ads.Serve(xds.Listener(s.listeners.xds)) }()
+	go func() { ended <- s.ads.Serve(s.xds.Listener(s.listeners.xds, s.shares.ads)) }()
 	select {
 	case <-ctx.Done():
 	case <-serving.Done():

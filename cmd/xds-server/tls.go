@@ -33,6 +33,7 @@ type secureFlags struct {
 	ads, admin               certs.Files // ads: of modules as well
 	token, policy            string
 	streams, identityStreams int
+	connections              int
 	insecure                 bool
 }
 
@@ -49,6 +50,7 @@ func (f *secureFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address asks for (health and readiness excepted)")
 	flags.IntVar(&f.streams, "max-streams", 1<<16, "`number` of streams at once")
 	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "`number` of streams at once with the same certificate's names")
+	flags.IntVar(&f.connections, "max-connections", 0, "`number` of connections to the ADS address at once (default half of the open files that the process may have)")
 	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS where others can connect")
 	for _, name := range []string{"tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file"} {
 		if err := cmd.MarkFlagFilename(name); err != nil {
@@ -75,6 +77,8 @@ func (f *secureFlags) check(modulesURL string) error {
 		return errors.New("--policy needs --tls-client-ca: it says what certificates may be")
 	case f.ads.Cert != "" && modulesURL != "" && !strings.HasPrefix(modulesURL, "https:"):
 		return fmt.Errorf("--modules-url %s: it begins with https: where modules are served by TLS", modulesURL)
+	case f.connections < 0:
+		return errors.New("--max-connections is at least 1, or 0 for as many as open files allow")
 	case f.streams < 1 || f.identityStreams < 1:
 		return errors.New("--max-streams and --max-streams-per-identity are at least 1")
 	}

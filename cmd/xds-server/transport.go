@@ -43,11 +43,7 @@ func (g *guard) transport(name string, s *xds.Server, log *slog.Logger) transpor
 	if name == "h2" {
 		return s.NewH2(xds.H2Options{Credentials: creds, Meet: g.admission.Meet, Log: log}, intercept)
 	}
-	opts := []grpc.ServerOption{intercept}
-	if creds != nil {
-		opts = append(opts, grpc.Creds(creds))
-	}
-	served := xds.NewGRPC(opts...)
+	served := xds.NewGRPC(creds, intercept)
 	s.Register(served)
 	return served
 }

@@ -169,6 +169,7 @@ func (s *Stream) clientEnds() {
 	if s.have > 0 {
 		err = status.Error(codes.Internal, "the client ended in the middle of a message")
 	}
+	s.dropMessage()
 	s.conn.mu.Lock()
 	s.clientDone = true
 	s.conn.mu.Unlock()
@@ -200,6 +201,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 			s.End(err)
 			ended = true
 		}
+	}
+	if ended {
+		s.dropMessage()
 	}
 	if f.StreamEnded() {
 		s.clientEnds()

@@ -75,7 +75,7 @@ func TestErrors(t *testing.T) {
 			w.request(1, false, ":method", "POST", ":scheme", "http", ":path", "/a/b", "content-type", "application/grpc+proto")
 		}, []string{"HEADERS 1 :status=200 content-type=application/grpc grpc-status=12 grpc-message=/a/b is not served…", "RST_STREAM 1 NO_ERROR"}},
 		"headers too large": {func(w *wire) {
-			block := w.headers(append(usual, "x-large", strings.Repeat("~", 63<<10), "x-more", strings.Repeat("~", 4<<10))...)
+			block := w.headers(append(usual, "x-large", strings.Repeat("~", 12<<10), "x-more", strings.Repeat("~", 5<<10))...)
 			w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block[:16<<10]}))
 			for block = block[16<<10:]; len(block) > 16<<10; block = block[16<<10:] {
 				w.ok(w.WriteContinuation(1, false, block[:16<<10]))

@@ -40,12 +40,22 @@ type Receiver interface {
 	Ended()
 }
 
+// Wait is for a client that is waited for.
+type Wait interface {
+	Grow(bytes int) // more is held
+	Done() bool     // nothing is waited for any more
+}
+
 // Options are a Server's givens; only Methods are needed.
 type Options struct {
 	Methods map[string]Handler // by the path of requests
 	// Other gets connections whose first request is for no such path; nil:
 	// they are served, and told that there is none.
 	Other func(*Handed)
+	// Wait is told when the client is waited for to say something whole: its
+	// first message on a stream, or the rest of one. It may call end, beside
+	// anything else; nil: nobody is told.
+	Wait func(peer net.Addr, end func(error)) Wait
 	// Credentials make the connection secure; nil: plaintext.
 	Credentials credentials.TransportCredentials
 	Log         *slog.Logger     // nil: none
@@ -56,8 +66,8 @@ type Options struct {
 const (
 	maxStreams    = 16      // at once
 	maxMessage    = 4 << 20 // bytes of a message, and of unfinished ones of a connection
-	maxHeaderList = 64 << 10
-	maxOpening    = 128 << 10 // bytes up to and with the first request's headers
+	maxHeaderList = 16 << 10
+	maxOpening    = 32 << 10 // bytes up to and with the first request's headers
 	maxFrameSize  = 16 << 10
 
 	openingTime = 20 * time.Second // until the first request is there

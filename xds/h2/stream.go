@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -32,6 +33,7 @@ type Stream struct {
 	clientDone bool     // the client says nothing more
 	ended      bool     // the receiver gets nothing more
 	told       bool     // it knows
+	wait       Wait     // for the client; nil: for nothing
 	trailers   []byte   // go after pending; nil: not yet
 	closed     bool     // it is of no connection any more
 }
@@ -126,7 +128,14 @@ func (s *Stream) tell() {
 	ended := s.ended || s.closed
 	told := s.told || s.receiver == nil || !ended
 	s.told = s.told || !told
+	var wait Wait
+	if ended {
+		wait, s.wait = s.wait, nil
+	}
 	s.conn.mu.Unlock()
+	if wait != nil {
+		wait.Done()
+	}
 	if !told {
 		s.receiver.Ended()
 	}
@@ -138,6 +147,7 @@ func (s *Stream) serve(handler Handler) {
 	s.conn.mu.Lock()
 	s.receiver = r
 	s.conn.mu.Unlock()
+	s.await(0) // the first message
 	s.tell()
 }
 
@@ -155,6 +165,7 @@ func (s *Stream) receive(b []byte) error {
 			s.have += n
 			b = b[n:]
 			if s.have < prefixLen {
+				s.await(0)
 				return nil
 			}
 		}
@@ -176,6 +187,7 @@ func (s *Stream) receive(b []byte) error {
 			message = append(s.message, message...)
 		}
 		s.have, s.message = 0, nil
+		s.whole()
 		if err := s.receiver.Receive(message); err != nil {
 			return err
 		}
@@ -191,11 +203,64 @@ func (s *Stream) keep(part []byte, size int) error {
 	if s.conn.unfinished()+len(part) > maxMessage {
 		return status.Errorf(codes.ResourceExhausted, "unfinished messages of more than %d bytes", maxMessage)
 	}
+	before := cap(s.message)
 	if s.message == nil {
 		s.message = make([]byte, 0, min(size, firstKept))
 	}
 	s.message = append(s.message, part...)
+	s.await(cap(s.message) - before)
 	return nil
+}
+
+// await waits for what the client has begun to say: more bytes are held for it.
+func (s *Stream) await(more int) {
+	begin := s.conn.server.Wait
+	if begin == nil {
+		return
+	}
+	s.conn.mu.Lock()
+	wait, ended := s.wait, s.ended || s.closed
+	s.conn.mu.Unlock()
+	if wait == nil && !ended {
+		wait = begin(s.conn.peer.Addr, s.tooSlow)
+		s.conn.mu.Lock()
+		s.wait, ended = wait, s.ended || s.closed
+		s.conn.mu.Unlock()
+	}
+	switch {
+	case wait == nil:
+	case ended:
+		wait.Done()
+	case more > 0:
+		wait.Grow(more)
+	}
+}
+
+// tooSlow ends the stream, and keeps nothing of it: trailers would wait for what
+// the client has not read.
+func (s *Stream) tooSlow(err error) {
+	s.End(status.Error(codes.ResourceExhausted, err.Error()))
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !s.closed {
+		c.resetLocked(s.id, http2.ErrCodeEnhanceYourCalm)
+		c.pushLocked()
+	}
+}
+
+// dropMessage lets go of the message that comes in. It is for the reader.
+func (s *Stream) dropMessage() { s.have, s.message = 0, nil }
+
+// whole tells that the client is not waited for any more.
+func (s *Stream) whole() {
+	s.conn.mu.Lock()
+	wait := s.wait
+	s.wait = nil
+	s.conn.mu.Unlock()
+	if wait != nil {
+		wait.Done()
+	}
 }
 
 // unfinished is how many bytes of messages are kept.

@@ -1,8 +1,10 @@
 package swap
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
 	"slices"
-	"strings"
 	"sync"
 	"weak"
 )
@@ -13,8 +15,8 @@ import (
 type Space struct {
 	mu    sync.Mutex
 	views map[spaceKey]weak.Pointer[View]
-	names map[string]weak.Pointer[names]
-	sweep int // size at which dead entries are next swept out
+	names map[[sha256.Size]byte]weak.Pointer[names] // by what they are, which may be long
+	sweep int                                       // size at which dead entries are next swept out
 	known archive
 
 	empty [Types]*View
@@ -30,7 +32,7 @@ type spaceKey struct {
 func NewSpace() *Space {
 	sp := &Space{
 		views: map[spaceKey]weak.Pointer[View]{},
-		names: map[string]weak.Pointer[names]{},
+		names: map[[sha256.Size]byte]weak.Pointer[names]{},
 		sweep: 1024,
 		known: archive{items: map[archived]item{}},
 		none:  new(names),
@@ -60,7 +62,7 @@ func (sp *Space) view(t Type, items []item) *View {
 
 // intern gives the one value of these names.
 func (sp *Space) intern(n *names) *names {
-	key := strings.Join(n.sorted, "\n") + "\n\n" + strings.Join(n.raw, "\n")
+	key := n.hash()
 	sp.mu.Lock()
 	defer sp.mu.Unlock()
 	if old := sp.names[key].Value(); old != nil {
@@ -69,6 +71,23 @@ func (sp *Space) intern(n *names) *names {
 	sp.tidy()
 	sp.names[key] = weak.Make(n)
 	return n
+}
+
+// hash is the same for the same names.
+func (n *names) hash() (sum [sha256.Size]byte) {
+	h := sha256.New()
+	var length [4]byte
+	for _, list := range [][]string{n.sorted, n.raw} {
+		for _, name := range list {
+			binary.BigEndian.PutUint32(length[:], uint32(len(name)))
+			h.Write(length[:])
+			io.WriteString(h, name)
+		}
+		binary.BigEndian.PutUint32(length[:], 1<<32-1) // no name is as long
+		h.Write(length[:])
+	}
+	h.Sum(sum[:0])
+	return sum
 }
 
 // tidy forgets what no machine uses any more. The caller holds sp.mu.

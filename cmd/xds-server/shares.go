@@ -1,0 +1,22 @@
+package main
+
+// shares are how many connections each address has at once, so that none of them
+// takes the files that the others need, or that definitions are read by.
+type shares struct{ ads, modules, admin int }
+
+const (
+	ownFiles    = 64 // for definitions, modules, origins, the log
+	unknownOpen = 1 << 20
+)
+
+// shareFiles shares the files that the process may have open. Where ads is not 0,
+// somebody has asked for that many connections of Envoys.
+func shareFiles(files, ads int) shares {
+	rest := max(files-ownFiles, 16)
+	s := shares{ads: ads, admin: min(max(rest/8, 4), adminConnections)}
+	if s.ads == 0 {
+		s.ads = rest / 2
+	}
+	s.modules = min(max(rest-rest/2-s.admin, 4), modulesConnections)
+	return s
+}

@@ -1,0 +1,26 @@
+package main
+
+import "testing"
+
+func TestShareFiles(t *testing.T) {
+	for _, c := range []struct {
+		files, ads int
+		want       shares
+	}{
+		{512, 0, shares{224, 168, 56}},
+		{1 << 20, 0, shares{524256, 10000, 1000}},
+		{1024, 100, shares{100, 360, 120}},
+		{8, 0, shares{8, 4, 4}}, // less than it takes to do anything
+	} {
+		got := shareFiles(c.files, c.ads)
+		if got != c.want {
+			t.Errorf("of %d files: %+v, want %+v", c.files, got, c.want)
+		}
+		if c.ads == 0 && c.files > 100 && got.ads+got.modules+got.admin+ownFiles > c.files {
+			t.Errorf("of %d files more are promised than there are", c.files)
+		}
+	}
+	if n := openFiles(); n < 64 {
+		t.Errorf("%d files may be open", n)
+	}
+}

@@ -1,0 +1,219 @@
+package xds
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"golang.org/x/net/http2"
+
+	"wasmxds/xds/patience"
+)
+
+// meter follows the frames of an HTTP/2 connection that grpc serves, both ways,
+// as far as it takes to know how much of a message is there that is not whole:
+// grpc holds it, and tells nobody before it is. It changes nothing.
+type meter struct {
+	conn *conn
+
+	mu      sync.Mutex
+	in, out frames
+	streams []*incoming
+	last    uint32
+}
+
+// incoming is what a client says on a stream.
+type incoming struct {
+	id     uint32
+	prefix [5]byte
+	have   int            // of prefix
+	rest   int            // of the message
+	wait   *patience.Wait // nil: nothing is unfinished
+}
+
+func newMeter(c *conn) *meter {
+	m := &meter{conn: c}
+	m.in.skip = len(http2.ClientPreface)
+	return m
+}
+
+// close ends what is waited for.
+func (m *meter) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.streams {
+		s.done()
+	}
+	m.streams = nil
+}
+
+func (s *incoming) done() {
+	if s.wait != nil {
+		s.wait.Done()
+		s.wait = nil
+	}
+}
+
+// begin waits for the client. What is late, or too much, ends the connection:
+// an Envoy has one to itself.
+func (m *meter) begin(cost int) *patience.Wait {
+	c := m.conn
+	return c.listener.messages.Begin(c.addr, cost, wholeMessage, func(error) { c.cut() })
+}
+
+// read is told of what was read.
+func (m *meter) read(b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(b) > 0 {
+		var part []byte
+		part, b = m.in.next(b)
+		f := &m.in
+		s := m.find(f.stream)
+		switch {
+		case f.kind == http2.FrameHeaders && f.begins && s == nil && f.stream > m.last:
+			m.last = f.stream
+			s = &incoming{id: f.stream, wait: m.begin(streamCost)}
+			m.streams = append(m.streams, s)
+		case f.kind == http2.FrameData && s != nil:
+			if f.begins && s.wait != nil {
+				s.wait.Grow(frameCost)
+			}
+			m.data(s, part)
+		}
+		if f.ended() && f.stops() {
+			m.forget(f.stream)
+		}
+	}
+}
+
+// wrote is told of what is written: the server ends streams as well.
+func (m *meter) wrote(b []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(b) > 0 {
+		_, b = m.out.next(b)
+		if m.out.ended() && m.out.stops() {
+			m.forget(m.out.stream)
+		}
+	}
+}
+
+// data takes a part of the messages of a stream.
+func (m *meter) data(s *incoming, b []byte) {
+	for len(b) > 0 || s.have == len(s.prefix) && s.rest == 0 {
+		if s.have < len(s.prefix) {
+			if s.have == 0 && s.wait == nil {
+				s.wait = m.begin(messageCost)
+			}
+			n := copy(s.prefix[s.have:], b)
+			s.have, b = s.have+n, b[n:]
+			if s.have == len(s.prefix) {
+				s.rest = int(binary.BigEndian.Uint32(s.prefix[1:]))
+			}
+			continue
+		}
+		n := min(len(b), s.rest)
+		s.rest, b = s.rest-n, b[n:]
+		if s.rest == 0 {
+			s.have = 0
+			s.done()
+			m.conn.proven()
+			continue
+		}
+		if s.wait != nil {
+			s.wait.Grow(n)
+		}
+	}
+}
+
+func (m *meter) find(id uint32) *incoming {
+	for _, s := range m.streams {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
+}
+
+func (m *meter) forget(id uint32) {
+	if s := m.find(id); s != nil {
+		s.done()
+		m.streams = slices.DeleteFunc(m.streams, func(o *incoming) bool { return o == s })
+	}
+}
+
+// frames follows frames in one direction, in parts of any size.
+type frames struct {
+	skip   int // bytes before the first frame
+	header [9]byte
+	have   int // of header
+	rest   int // of the payload, without padding
+	pad    int // bytes after it; -1: the next byte says
+
+	kind   http2.FrameType
+	flags  http2.Flags
+	stream uint32
+	begins bool // the frame has begun with the last part
+}
+
+// next takes a part of b that belongs to one frame, and gives what of it is
+// data or other payload; more is what comes after.
+func (f *frames) next(b []byte) (payload, more []byte) {
+	f.begins = false
+	if f.skip > 0 {
+		n := min(f.skip, len(b))
+		f.skip -= n
+		f.kind, f.have = http2.FrameSettings, 0 // no frame yet
+		return nil, b[n:]
+	}
+	if f.ended() {
+		f.have = 0
+	}
+	if f.have < len(f.header) {
+		n := copy(f.header[f.have:], b)
+		f.have, b = f.have+n, b[n:]
+		if f.have == len(f.header) {
+			f.head()
+		}
+		return nil, b
+	}
+	if f.pad < 0 && len(b) > 0 {
+		f.pad = int(b[0])
+		f.rest = max(f.rest-1-f.pad, 0)
+		return nil, b[1:]
+	}
+	if f.rest > 0 {
+		n := min(f.rest, len(b))
+		f.rest -= n
+		return b[:n], b[n:]
+	}
+	n := min(f.pad, len(b))
+	f.pad -= n
+	return nil, b[n:]
+}
+
+func (f *frames) head() {
+	f.begins = true
+	f.rest = int(f.header[0])<<16 | int(f.header[1])<<8 | int(f.header[2])
+	f.kind, f.flags = http2.FrameType(f.header[3]), http2.Flags(f.header[4])
+	f.stream = binary.BigEndian.Uint32(f.header[5:]) & (1<<31 - 1)
+	f.pad = 0
+	if f.kind == http2.FrameData && f.flags.Has(http2.FlagDataPadded) && f.rest > 0 {
+		f.pad = -1
+	}
+}
+
+// ended tells whether the frame is whole.
+func (f *frames) ended() bool { return f.have == len(f.header) && f.rest == 0 && f.pad == 0 }
+
+// stops tells whether the frame ends what its side says on the stream.
+func (f *frames) stops() bool {
+	switch f.kind {
+	case http2.FrameRSTStream:
+		return true
+	case http2.FrameData, http2.FrameHeaders:
+		return f.flags.Has(http2.FlagDataEndStream) // the same of both
+	}
+	return false
+}
