@@ -27,7 +27,24 @@ type Definitions struct {
 	Changed  time.Time            `json:"changed,omitzero"`
 	Errors   []definition.Problem `json:"errors"`
 	Warnings []definition.Problem `json:"warnings,omitempty"`
+	Withheld []Withheld           `json:"withheld,omitempty"`
 	Held     *Held                `json:"held,omitempty"` // what is not removed; Errors has what to do
+}
+
+// Withheld is a listener that is not served, since documents that can't be read
+// may be filters for it; Errors has what to do.
+type Withheld struct {
+	Listener string `json:"listener"`
+	By       []Hole `json:"by"`
+}
+
+// Hole is a document that can't be read, as far as it can be.
+type Hole struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Kind string `json:"kind,omitempty"`
+	Name string `json:"name,omitempty"`
+	Why  string `json:"why"`
 }
 
 // Held is a removal that is held back: so many of the definitions in force.
@@ -144,6 +161,13 @@ func (s *Server) status() Status {
 		return st
 	}
 	st.Ready = true
+	for _, w := range l.Set.Withheld {
+		out := Withheld{Listener: w.Listener}
+		for _, h := range w.By {
+			out.By = append(out.By, Hole{File: h.Pos.File, Line: h.Pos.Line, Kind: h.Kind, Name: h.Name, Why: h.Cause.Error()})
+		}
+		d.Withheld = append(d.Withheld, out)
+	}
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))

@@ -28,6 +28,15 @@ type Set struct {
 	Filters   []*Filter   // by name
 	Listeners []*Listener // by name
 	Resources []*Resource // by type URL, then by name
+
+	Withheld []Withheld // listeners among them that wait for a hole to be mended
+}
+
+// Withheld is a listener that is not to be served yet.
+type Withheld struct {
+	Listener string
+	Pos      Position
+	By       []*Hole
 }
 
 // Filter is a Wasm HTTP filter: a module, its configuration, and the

@@ -1,6 +1,9 @@
 package definition
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // patches are those of a file's EnvoyFilters. The configuration of a filter
 // and its place may be in different objects.
@@ -40,24 +43,32 @@ func (p *parser) pair() {
 	for _, e := range p.patches.extensions {
 		placed[e.filter.Name] = placed[e.filter.Name] || !e.inline
 		at := map[string]string{"name": e.value + ".name", "attach": e.at}
-		first := true
+		first, item := true, e.item
+		before := len(p.problems)
 		for _, s := range p.patches.slots {
 			if s.places(e) {
 				s.place(e, first)
 				if first && s.root == e.root {
 					at["attach"] = s.at + ".match"
 				}
-				first = false
+				first, item = false, item && s.item
 			}
 		}
 		if first && !p.patches.broken {
 			e.warn(e.value+".name", "", "no HTTP_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+		}
+		if i := slices.IndexFunc(p.problems[before:], func(p Problem) bool { return !p.Warning }); i >= 0 {
+			f := e.filter
+			p.miss(&Hole{Kind: f.Kind, Name: f.Name, Pos: f.Pos, OnFailure: f.OnFailure,
+				Attach: Attach{Listeners: f.Attach.Listeners}, Cause: p.problems[before+i]}, item)
+			continue
 		}
 		e.addFilter(e.filter, at)
 	}
 	for _, s := range p.patches.slots {
 		if s.inline == nil && !placed[s.name] && !p.patches.broken {
 			s.problem(s.value+".name", "put both into one file", "no EXTENSION_CONFIG patch in this file adds %q", s.name)
+			p.miss(s.hole(p.problems[len(p.problems)-1]), s.item)
 		}
 	}
 }

@@ -46,11 +46,16 @@ type list struct {
 	Items      []*document.Node `json:"items" jsonschema:"required"`
 }
 
+// readList reads the items of a List, each by itself.
 func readList(d *doc) {
 	var l list
+	before := len(d.problems)
 	d.decode(&l)
+	if i := slices.IndexFunc(d.problems[before:], func(p Problem) bool { return !p.Warning }); i >= 0 && l.Items == nil {
+		d.miss(Unread(d.problems[before+i]), d.item)
+	}
 	for _, item := range l.Items {
-		d.document(item)
+		d.document(item, true)
 	}
 }
 

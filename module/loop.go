@@ -301,6 +301,7 @@ func (l *loop) send() {
 		Filters:   make([]*Filter, 0, len(l.wanted.Filters)),
 		Listeners: l.wanted.Listeners,
 		Resources: l.wanted.Resources,
+		Withheld:  l.wanted.Withheld,
 	}
 	for _, f := range l.wanted.Filters {
 		e := l.filters[f.Name]

@@ -20,6 +20,7 @@ type Set struct {
 	Filters   []*Filter // by name
 	Listeners []*definition.Listener
 	Resources []*definition.Resource
+	Withheld  []definition.Withheld
 	Problems  []definition.Problem // of modules; each is at its filter's definition
 }
 

@@ -83,6 +83,10 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 	for _, r := range set.Resources {
 		b.add(r, func() *entry { return b.rawEntry(r) })
 	}
+	if err := b.holes(set.Withheld); err != nil {
+		b.problems = append(b.problems, definition.Problem{Message: err.Error()})
+	}
+	b.settleHoles()
 	b.waiting()
 	b.misplaced()
 	slices.SortStableFunc(b.problems, func(a, b definition.Problem) int {

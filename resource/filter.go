@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"strings"
@@ -26,6 +27,8 @@ type filter struct {
 	place  place
 	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
 
+	withheld map[string]bool // of a hole: the listeners that wait for it
+
 	slotEntry *hcmv3.HttpFilter // in the listeners
 	twinEntry *hcmv3.HttpFilter // in the primer
 }
@@ -34,7 +37,8 @@ func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
 	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing && f.Coming == g.Coming &&
 		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.OnFailure == g.OnFailure &&
-		f.order == g.order && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin)
+		f.order == g.order && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin) &&
+		maps.Equal(f.withheld, g.withheld)
 }
 
 func (b *builder) filterEntry(f *module.Filter) *entry {
@@ -43,7 +47,10 @@ func (b *builder) filterEntry(f *module.Filter) *entry {
 	part, err := b.opts.filter(f)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "filter %s: %v", d.Name, err))
-		return e
+		if part == nil {
+			return e
+		}
+		part.Missing = err.Error() // its listeners wait for it
 	}
 	e.part = part
 	if f.Module.Size > asyncLimit {

@@ -40,7 +40,7 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 	for _, f := range have.filters {
 		// Those attached to nothing are there for listeners that this server
 		// doesn't see: static ones, whose slots ask for a filter by its name.
-		if used[f] || len(f.attach.Listeners) == 0 || len(have.listeners) == 0 {
+		if used[f] || f.withheld == nil && (len(f.attach.Listeners) == 0 || len(have.listeners) == 0) {
 			filters = append(filters, f)
 		}
 	}

@@ -75,7 +75,9 @@ func newListener(m *listenerv3.Listener, target definition.Target) (*listener, e
 }
 
 // takes says whether the filter belongs into the listener.
-func (l *listener) takes(f *filter) bool { return l.http && f.attach.Matches(l.target) }
+func (l *listener) takes(f *filter) bool {
+	return l.http && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
+}
 
 // slotted is the listener with the filters' slots, which must be in order.
 func (l *listener) slotted(filters []*filter) *Listener {

@@ -53,5 +53,5 @@ func union(set *definition.Set, f *definition.File) *definition.Set {
 
 // equal says whether two sets have the very same definitions.
 func equal(a, b *definition.Set) bool {
-	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources)
+	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources) && sameWithheld(a, b)
 }

@@ -7,6 +7,9 @@
 //   - One bad file (half written, unreadable, wrong, at odds with another) takes
 //     neither the other files away nor its own last good content, which is kept
 //     on disk for the next start. A file that was deleted is gone.
+//   - A document that never was good leaves a hole: where it may be a filter,
+//     the listeners that it may be meant for are withheld, but for those that
+//     were in force before.
 //   - A directory that can't be read changes nothing: only one that is there
 //     and empty means that nothing is wanted.
 //   - What would remove most definitions at once is held back, as an unmounted
@@ -75,7 +78,7 @@ type Directory struct {
 	rescan chan chan<- struct{}
 
 	// For tests: definition's, and the operating system's.
-	parse func(string, []byte) (*definition.File, []definition.Problem)
+	parse func(string, []byte) definition.Parsed
 	merge func([]*definition.File) (*definition.Set, []definition.Problem)
 	open  func() (*notifier, error)
 }
@@ -171,7 +174,7 @@ func (d *Directory) loop(w *watch, kept *lastGood, log *slog.Logger) *loop {
 		max:       l.max,
 		size:      cmp.Or(d.MaxSize, definition.MaxSize),
 		count:     cmp.Or(d.MaxFiles, 10_000),
-		parse:     definition.Parse,
+		parse:     definition.Read,
 		merge:     definition.Merge,
 		kept:      kept,
 		log:       log,

@@ -57,7 +57,7 @@ func (k *lastGood) load(limit int64) map[string][]byte {
 			return nil
 		case path == k.dir:
 			return fmt.Errorf("%s is not a folder", path)
-		case strings.HasPrefix(d.Name(), "."): // left over from a write that was cut off
+		case strings.HasPrefix(d.Name(), ".") && path != filepath.Join(k.dir, forceFile): // left over from a write that was cut off
 			_ = os.Remove(path)
 			return nil
 		}
@@ -128,9 +128,22 @@ func (k *lastGood) flush() error {
 
 	failed := map[string][]byte{}
 	var first error
-	for _, removing := range []bool{true, false} { // first, so that a file can become a folder
+	// What limits the listeners in force is there before and after all else, in
+	// case this is cut off. Removals are before what is written, so that a file
+	// can become a folder.
+	limit, limits := work[forceFile]
+	for turn := range 4 {
 		for rel, data := range work {
-			if (data == nil) != removing {
+			at := 1
+			switch {
+			case limits && rel == forceFile && limit == nil:
+				at = 3
+			case limits && rel == forceFile:
+				at = 0
+			case data != nil:
+				at = 2
+			}
+			if at != turn {
 				continue
 			}
 			if err := k.write(rel, data); err != nil {

@@ -15,9 +15,9 @@ import (
 func (t *table) join() (changed bool) {
 	problems := slices.Clone(t.unread)
 	if t.excess > 0 {
-		problems = append(problems, definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)})
+		problems = append(problems, t.tooMany())
 	}
-	before := t.before()
+	before, goods := t.before(), t.goods()
 	m, set, found := t.whole(false)
 	held := removal(before, set)
 	if !t.removeAll && held.tooMuch() {
@@ -52,6 +52,8 @@ func (t *table) join() (changed bool) {
 			p.file.good.data = nil
 		}
 	}
+	set, found = t.withhold(m, set, goods)
+	problems = append(problems, found...)
 	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Message, b.Message))
 	})
@@ -80,8 +82,12 @@ func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem
 		if f.good != nil {
 			p.good = f.good.file
 		}
-		if f.current != nil && f.current != f.good && !f.removed && !(hold && lacks(f.current.file, p.good)) {
-			p.fresh = f.current.file
+		if f.current != nil && f.current != f.good && !f.removed {
+			// A List with errors in it lacks what was good in it before.
+			p.waits = (hold || len(f.current.holes) > 0) && lacks(f.current.file, p.good)
+			if !p.waits {
+				p.fresh = f.current.file
+			}
 		}
 		m.parts = append(m.parts, p)
 	}
@@ -103,7 +109,21 @@ type part struct {
 	fresh *definition.File // what it holds now, where that is good by itself and new
 	taken bool             // fresh is part of the whole
 	tried bool             // fresh is part of the trial under way
+	waits bool             // what it holds now is held back, and its last good content counts
 	said  []definition.Problem
+}
+
+// counts is what it brings; nil: nothing.
+func (p *part) counts() *definition.File {
+	if p.taken {
+		return p.fresh
+	}
+	return p.good
+}
+
+// tooMany is the problem of files beyond the most that are read.
+func (t *table) tooMany() definition.Problem {
+	return definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)}
 }
 
 // merger finds which of the new versions fit together and with what was good

@@ -41,14 +41,19 @@ func (t *table) before() *definition.Set {
 	if t.set != nil {
 		return t.set
 	}
+	set, _ := t.merge(t.goods())
+	return set
+}
+
+// goods are the last good contents of all files.
+func (t *table) goods() []*definition.File {
 	var good []*definition.File
 	for _, rel := range t.sorted() {
 		if f := t.files[rel]; f.good != nil {
 			good = append(good, f.good.file)
 		}
 	}
-	set, _ := t.merge(good)
-	return set
+	return good
 }
 
 // identity is what a definition is known by.

@@ -32,7 +32,7 @@ type table struct {
 	quiet, max time.Duration // as in Directory
 	size       int64
 	count      int
-	parse      func(string, []byte) (*definition.File, []definition.Problem)
+	parse      func(string, []byte) definition.Parsed
 	merge      func([]*definition.File) (*definition.Set, []definition.Problem)
 	kept       *lastGood
 	log        *slog.Logger
@@ -51,7 +51,11 @@ type table struct {
 	set      *definition.Set // as last merged
 	problems []definition.Problem
 	held     Removal
-	base     *definition.Set // while a removal is held: the set before it
+
+	dark      []definition.Problem // folders of which nothing was ever known
+	force     map[string]inForce   // while listeners are withheld: those that are in force
+	forceKept []byte               // of it, what is kept
+	base      *definition.Set      // while a removal is held: the set before it
 }
 
 // file is one file of definitions.
@@ -75,6 +79,7 @@ type version struct {
 	data     []byte
 	file     *definition.File // nil: bad
 	problems []definition.Problem
+	holes    []*definition.Hole
 }
 
 // taken says what taking in a walk led to.
@@ -176,7 +181,8 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 
 func (t *table) version(path string, sum [sha256.Size]byte, data []byte) *version {
 	v := &version{sum: sum, data: data}
-	v.file, v.problems = t.parse(path, data)
+	parsed := t.parse(path, data)
+	v.file, v.problems, v.holes = parsed.File, parsed.Problems, parsed.Holes
 	return v
 }
 
@@ -206,7 +212,7 @@ func (f *file) say(p definition.Problem) (changed bool) {
 
 // missing takes in which files are not there any more.
 func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, now time.Time, got *taken) {
-	var problems []definition.Problem
+	var problems, dark []definition.Problem
 	kept := make([]bool, len(f.unread))
 	for rel, known := range t.files {
 		if present[rel] {
@@ -238,7 +244,11 @@ func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, n
 		if kept[i] || !u.link {
 			problems = append(problems, u.problem)
 		}
+		if !kept[i] && !u.link {
+			dark = append(dark, u.problem)
+		}
 	}
+	t.dark = dark
 	if !slices.Equal(problems, t.unread) {
 		got.changed = true
 	}
@@ -258,6 +268,10 @@ func (t *table) restore(f found) {
 	paths := map[string]string{}
 	for _, e := range f.files {
 		paths[e.rel] = e.path
+	}
+	if data, ok := kept[forceFile]; ok {
+		t.restoreForce(data)
+		delete(kept, forceFile)
 	}
 	for rel, data := range kept {
 		path, there := paths[rel]

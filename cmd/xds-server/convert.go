@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -38,8 +39,13 @@ func newConvert() *cobra.Command {
 			if err != nil {
 				return wrong(fmt.Errorf("%s: %w", args[0], err))
 			}
-			_, err = cmd.OutOrStdout().Write(out)
-			return err
+			if _, err = cmd.OutOrStdout().Write(out); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
+				return &exitError{code: exitWrong} // the other items of a List are written
+			}
+			return nil
 		},
 	}
 }

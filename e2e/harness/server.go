@@ -146,6 +146,9 @@ type Status struct {
 			Line    int    `json:"line"`
 			Message string `json:"message"`
 		} `json:"errors"`
+		Withheld []struct {
+			Listener string `json:"listener"`
+		} `json:"withheld"`
 	} `json:"definitions"`
 	Filters []struct {
 		Name    string `json:"name"`

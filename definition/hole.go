@@ -1,0 +1,171 @@
+package definition
+
+import (
+	"slices"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// Hole is a document with errors, as far as it can be read: what is not there
+// for as long as it is not mended. A listener that is served without it may be
+// served without its filter.
+type Hole struct {
+	Kind      string // as it is written; "": that can't be told
+	Name      string // "": that can't be told
+	Pos       Position
+	OnFailure OnFailure // Open only where it says so
+	Attach    Attach    // where it may belong; none for what is no filter
+	Cause     Problem   // the first thing that is wrong
+}
+
+// MayBelongIn says whether a closed filter may be meant for a listener, which
+// is for certain nodes.
+func (h *Hole) MayBelongIn(t Target, nodes Selector) bool {
+	return h.OnFailure != Open && h.Attach.Matches(t) && !disjoint(h.Attach.Nodes, nodes)
+}
+
+// String names the document to people.
+func (h *Hole) String() string {
+	kind := h.Kind
+	if kind == "" {
+		kind = "document"
+	}
+	if h.Name != "" {
+		kind += " " + h.Name
+	}
+	return kind
+}
+
+// Meant is the hole with its attach read as it is probably meant: a name that
+// no listener has stands for those with a name near it, too.
+func (h *Hole) Meant(listeners []string) *Hole {
+	meant := *h
+	meant.Attach.Listeners = nil
+	for _, m := range h.Attach.Listeners {
+		for _, name := range m.Names {
+			if slices.Contains(listeners, name) {
+				continue
+			}
+			for _, other := range listeners {
+				if document.Nearest(name, []string{other}) != "" {
+					m.Names = append(slices.Clip(m.Names), other)
+				}
+			}
+		}
+		meant.Attach.Listeners = append(meant.Attach.Listeners, m)
+	}
+	return &meant
+}
+
+// HTTP says whether a raw listener has a place for HTTP filters.
+func (r *Resource) HTTP() bool {
+	l, ok := r.Message.(*listenerv3.Listener)
+	if !ok {
+		return false
+	}
+	return slices.ContainsFunc(append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()), func(c *listenerv3.FilterChain) bool {
+		return slices.ContainsFunc(c.GetFilters(), func(f *listenerv3.Filter) bool {
+			return f.GetTypedConfig().MessageIs((*hcmv3.HttpConnectionManager)(nil))
+		})
+	})
+}
+
+// Holes are what is missing of a file that is left out as a whole.
+func (f *File) Holes(cause Problem) []*Hole {
+	var holes []*Hole
+	for _, filter := range f.Filters {
+		holes = append(holes, &Hole{
+			Kind: filter.Kind, Name: filter.Name, Pos: filter.Pos, OnFailure: filter.OnFailure, Attach: filter.Attach, Cause: cause,
+		})
+	}
+	return holes
+}
+
+// Unread is the hole of a file of which nothing is known.
+func Unread(cause Problem) *Hole {
+	return &Hole{Pos: Position{File: cause.File, Line: cause.Line}, OnFailure: Closed, Attach: everywhere(), Cause: cause}
+}
+
+func everywhere() Attach { return Attach{Listeners: []ListenerMatch{{Direction: Any}}} }
+
+// disjoint says whether no node can match both, as far as that can be seen.
+func disjoint(a, b Selector) bool {
+	for key, value := range a.Labels {
+		if other, ok := b.Labels[key]; ok && other != value {
+			return true
+		}
+	}
+	apart := func(a, b []string) bool {
+		literal := func(globs []string) bool {
+			return len(globs) > 0 && !slices.ContainsFunc(globs, func(g string) bool { return strings.ContainsAny(g, `*?[\`) })
+		}
+		return literal(a) && literal(b) && !slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+	}
+	return apart(a.IDs, b.IDs) || apart(a.Clusters, b.Clusters)
+}
+
+// hole gives what a document with errors may have been meant to be.
+func (d *doc) hole(cause Problem) *Hole {
+	h := Unread(cause)
+	h.Pos = d.pos()
+	if d.root.Kind != document.Object {
+		return h
+	}
+	h.Name = plain(d.root.Get("name"))
+	if url := plain(d.root.Get("@type")); url != "" {
+		h.Kind = url[strings.LastIndex(url, ".")+1:]
+		var known []string
+		for _, m := range rawTypes() {
+			known = append(known, string(m.ProtoReflect().Descriptor().Name()))
+		}
+		if document.Nearest(h.Kind, known) != "" {
+			// Even a filter of this form is in no listeners but those with a
+			// slot of its name, and these wait for it.
+			h.Attach = Attach{}
+		}
+		return h
+	}
+	h.Kind = plain(d.root.Get("kind"))
+	switch h.Kind {
+	case "WasmFilter":
+		if plain(d.root.Get("onFailure")) == string(Open) {
+			h.OnFailure = Open
+		}
+		h.Attach = d.attachAsRead(d.root.Get("attach"))
+	case "WasmPlugin":
+		h.Name = objectName(d.root)
+		spec := d.root.Get("spec")
+		if strings.EqualFold(plain(spec.Get("failStrategy")), "FAIL_OPEN") {
+			h.OnFailure = Open
+		}
+		h.Attach = d.pluginAsRead(spec)
+	case "EnvoyFilter":
+		h.Name = objectName(d.root)
+		spec := d.root.Get("spec")
+		if allOpen(spec) {
+			h.OnFailure = Open
+		}
+		h.Attach = envoyFilterAsRead(spec)
+	case "EnvoyExtensionPolicy":
+		h.Name = objectName(d.root)
+		spec := d.root.Get("spec")
+		if policyOpen(spec.Get("wasm")) {
+			h.OnFailure = Open
+		}
+		h.Attach = policyAsRead(spec)
+	case "Listener":
+		h.Attach = Attach{}
+	default:
+		if document.Nearest(h.Kind, []string{"Listener"}) != "" && d.root.Get("module") == nil {
+			h.Kind, h.Attach = "Listener", Attach{}
+		}
+		if d.root.Get("metadata") != nil {
+			h.Name = objectName(d.root)
+		}
+	}
+	return h
+}

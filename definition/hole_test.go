@@ -1,0 +1,85 @@
+package definition
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestHoles: what can be read of a document with errors, in each form. A hole
+// is told as kind, name, onFailure and where it may belong.
+func TestHoles(t *testing.T) {
+	for _, c := range []struct {
+		name, file, text string
+		want             []string
+	}{
+		{"unknown field", "a.yaml", "kind: WasmFilter\nname: a\nnam: b\nonFailure: open\nattach: {listeners: [web], ports: [80]}", []string{"WasmFilter a open web 80"}},
+		{"mistake in attach", "a.yaml", "kind: WasmFilter\nname: a\nattach: {listners: [web], nodes: {clusters: [edge]}}", []string{"WasmFilter a closed anywhere of edge"}},
+		{"mistake in onFailure", "a.yaml", "kind: WasmFilter\nname: a\nonFailure: opne", []string{"WasmFilter a closed anywhere"}},
+		{"no name", "a.yaml", "kind: WasmFilter\nmodule: {url: a.wasm}", []string{"WasmFilter  closed anywhere"}},
+		{"direct without sha256", "a.yaml", "kind: WasmFilter\nname: a\nmodule: {url: 'ftp://x/a.wasm'}\nattach: {direction: inbound}", []string{"WasmFilter a closed inbound"}},
+		{"attached to nothing", "a.yaml", "kind: WasmFilter\nname: a\nattach: {listeners: []}", []string{"WasmFilter a closed nowhere"}},
+		{"not YAML", "a.yaml", "kind: WasmFilter\nname: a\nmodule:\n\turl: x\nonFailure: open\nattach:\n  listeners: [web]\n", []string{"WasmFilter a open web"}},
+		{"not YAML in attach", "a.yaml", "kind: WasmFilter\nname: a\nattach:\n  listeners: [web\n", []string{"WasmFilter a closed anywhere"}},
+		{"the second of two is not YAML", "a.yaml", "kind: WasmFilter\nname: a\nmodule: {url: a.wasm}\nattach: {listeners: [web]}\n---\nkind: [", []string{"WasmFilter a closed web", "  closed anywhere"}},
+		{"a listener that is not YAML", "a.yaml", "kind: Listener\nname: web\nroutes: [", []string{"Listener web closed nowhere"}},
+		{"a field twice", "a.yaml", "kind: WasmFilter\nname: a\nonFailure: open\nonFailure: closed\nattach: {listeners: [web]}", []string{"WasmFilter a closed anywhere"}},
+		{"JSON that ends", "a.json", `{"kind": "WasmFilter", "name": "a"`, []string{"  closed anywhere"}},
+		{"text", "a.yaml", "hello", []string{"  closed anywhere"}},
+		{"unknown kind", "a.yaml", "kind: WasmFiltre\nname: a", []string{"WasmFiltre a closed anywhere"}},
+		{"a listener, mistyped", "a.yaml", "kind: Listner\nname: a", []string{"Listener a closed nowhere"}},
+		{"listener", "a.yaml", "kind: Listener\nname: web", []string{"Listener web closed nowhere"}},
+		{"cluster", "a.yaml", `{"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, nme: a}`, []string{"Cluster  closed nowhere"}},
+		{"extension", "a.yaml", `{"@type": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig, name: a}` + "\nx", []string{"TypedExtensionConfig a closed nowhere", "  closed anywhere"}},
+		{"unknown type", "a.yaml", `{"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, name: a}`, []string{"Wasm a closed anywhere"}},
+		{"WasmPlugin", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: a, namespace: n}\nspec: {ulr: x, failStrategy: FAIL_OPEN, selector: {matchLabels: {app: cart}}, match: [{mode: SERVER}]}", []string{"WasmPlugin n.a open inbound of app=cart"}},
+		{"EnvoyFilter", "a.yaml", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec:\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match: {context: GATEWAY, listener: {name: web}}\n    patch: {operation: MERGE, value: {name: wasm, typed_config: {config: {fail_open: true, vm_config: {}}}}}", []string{"EnvoyFilter a open gateway web"}},
+		{"EnvoyExtensionPolicy", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: a}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g, sectionName: web}], wasm: [{cod: x}]}", []string{"EnvoyExtensionPolicy a closed web"}},
+		{"unrelated", "a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}", nil},
+		{"unrelated but for Wasm", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata: {name: a}\nspec: {type: envoy.extensions.filters.http.wasm.v3.Wasm}", []string{"EnvoyPatchPolicy a closed anywhere"}},
+		{"no UTF-8", "a.yaml", "kind: \xff", []string{"  closed anywhere"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := Read(c.file, []byte(c.text))
+			var got []string
+			for _, h := range r.Holes {
+				got = append(got, describe(h))
+			}
+			for i := range c.want {
+				c.want[i] = strings.TrimSpace(c.want[i])
+			}
+			if fmt.Sprint(got) != fmt.Sprint(c.want) {
+				t.Errorf("got %q, want %q; problems %v", got, c.want, r.Problems)
+			}
+			if bad := !onlyWarnings(r.Problems); bad != (len(c.want) > 0) || bad != (r.File == nil) {
+				t.Errorf("file %v, problems %v", r.File, r.Problems)
+			}
+		})
+	}
+}
+
+func describe(h *Hole) string {
+	where := "nowhere"
+	for _, m := range h.Attach.Listeners {
+		var parts []string
+		if m.Direction != Any {
+			parts = append(parts, string(m.Direction))
+		}
+		parts = append(parts, m.Names...)
+		for _, p := range m.Ports {
+			parts = append(parts, fmt.Sprint(p))
+		}
+		where = strings.Join(parts, " ")
+		if where == "" {
+			where = "anywhere"
+		}
+	}
+	for key, value := range h.Attach.Nodes.Labels {
+		where += " of " + key + "=" + value
+	}
+	if c := h.Attach.Nodes.Clusters; len(c) > 0 {
+		where += " of " + strings.Join(c, " ")
+	}
+	onFailure := h.OnFailure
+	return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", h.Kind, h.Name, onFailure, where))
+}

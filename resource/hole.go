@@ -1,0 +1,68 @@
+package resource
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"wasmxds/definition"
+)
+
+// holes adds a filter that is never there for each hole that withholds
+// listeners. They wait for it as for any filter that refuses requests: an Envoy
+// that has the listener keeps it as it is, and one that starts is not ready.
+func (b *builder) holes(withheld []definition.Withheld) error {
+	made := map[*definition.Hole]*filter{}
+	for _, w := range withheld {
+		for _, h := range w.By {
+			f := made[h]
+			if f == nil {
+				var err error
+				if f, err = b.hole(h); err != nil {
+					return err
+				}
+				made[h] = f
+			}
+			f.withheld[w.Listener] = true
+		}
+	}
+	return nil
+}
+
+// hole adds one. No filter of a document has its name, as it has spaces.
+func (b *builder) hole(h *definition.Hole) (*filter, error) {
+	name := fmt.Sprintf("%v (%s:%d)", h, filepath.Base(h.Pos.File), h.Pos.Line)
+	for n := 2; b.byKey[key{ExtensionType, name}] != nil; n++ {
+		name = fmt.Sprintf("%v (%s:%d) #%d", h, filepath.Base(h.Pos.File), h.Pos.Line, n)
+	}
+	f := &filter{
+		Filter: &Filter{
+			Name: name, TwinName: TwinPrefix + name, OnFailure: definition.Closed,
+			Missing: h.Cause.Error(),
+		},
+		withheld:  map[string]bool{},
+		slotEntry: definition.Slot(name, false),
+		twinEntry: definition.Slot(TwinPrefix+name, true),
+	}
+	if err := f.setPasses(); err != nil {
+		return nil, err
+	}
+	e := &entry{key: key{ExtensionType, name}, nodes: b.sameNodes(h.Attach.Nodes), part: f, pos: h.Pos}
+	b.entries[h], b.byKey[e.key] = e, e
+	b.selectors[e.nodes.name] = e.nodes
+	return f, nil
+}
+
+// settleHoles gives holes that withhold what they did before the part that they
+// had.
+func (b *builder) settleHoles() {
+	for k, e := range b.byKey {
+		f, ok := e.part.(*filter)
+		if !ok || f.withheld == nil {
+			continue
+		}
+		if old := b.prev.byKey[k]; old != nil && old.part != nil && old.part.same(f) {
+			e.part = old.part
+		}
+		b.contents(e.nodes).put(e)
+	}
+}

@@ -1,0 +1,239 @@
+package source
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"wasmxds/definition"
+)
+
+// holes are the documents of which nothing was ever good.
+func (t *table) holes(m *merger) []*definition.Hole {
+	var holes []*definition.Hole
+	for _, p := range t.dark {
+		holes = append(holes, definition.Unread(p))
+	}
+	if t.excess > 0 {
+		holes = append(holes, definition.Unread(t.tooMany()))
+	}
+	for _, p := range m.parts {
+		f := p.file
+		switch v := f.current; {
+		case f.removed:
+		case v == nil:
+			if f.good == nil && f.trouble != nil {
+				holes = append(holes, definition.Unread(*f.trouble))
+			}
+		case v == f.good:
+			holes = append(holes, v.holes...)
+		case p.waits:
+		default:
+			missing := v.holes
+			if v.file != nil && len(p.said) > 0 {
+				missing = slices.Concat(missing, v.file.Holes(p.said[0]))
+			}
+			holes = append(holes, never(missing, p.good)...)
+		}
+	}
+	return holes
+}
+
+// never gives the holes that are not about what the file's last good content
+// has, which goes on.
+func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
+	if good == nil {
+		return holes
+	}
+	left := map[string]bool{}
+	for _, d := range good.Filters {
+		left[d.Name] = true
+	}
+	for _, d := range good.Listeners {
+		left[d.Name] = true
+	}
+	for _, d := range good.Resources {
+		left[d.Name] = true
+	}
+	var unnamed, out []*definition.Hole
+	for _, h := range holes {
+		had := left[h.Name]
+		for name := range left {
+			if name == h.Name || h.Kind == "EnvoyExtensionPolicy" && strings.HasPrefix(name, h.Name+".") {
+				had = true
+				delete(left, name)
+			}
+		}
+		switch {
+		case had:
+		case h.Name == "" || h.Kind == "EnvoyFilter": // whose filters have names of their own
+			unnamed = append(unnamed, h)
+		default:
+			out = append(out, h)
+		}
+	}
+	// A name that is not there any more is that of a document without one.
+	return append(out, unnamed[min(len(left), len(unnamed)):]...)
+}
+
+// inForce is a listener that is served, as it is written.
+type inForce struct {
+	listener any // *definition.Listener or *definition.Resource
+	document []byte
+}
+
+// listenersIn gives the listeners of files, by name.
+func listenersIn(files []*definition.File) map[string]inForce {
+	all := map[string]inForce{}
+	for _, f := range files {
+		for _, l := range f.Listeners {
+			all[l.Name] = inForce{l, f.Document(l)}
+		}
+		for _, r := range f.Resources {
+			if _, ok := r.Target(); ok {
+				all[r.Name] = inForce{r, f.Document(r)}
+			}
+		}
+	}
+	return all
+}
+
+// withhold notes in a set which listeners wait for a hole to be mended. Those
+// that were in force before it came go on as they were: their changes wait,
+// too, as what is new in them may be what the filter is for. before are the
+// files that were in force until now.
+func (t *table) withhold(m *merger, set *definition.Set, before []*definition.File) (*definition.Set, []definition.Problem) {
+	holes := t.holes(m)
+	if !slices.ContainsFunc(holes, func(h *definition.Hole) bool {
+		return h.OnFailure != definition.Open && len(h.Attach.Listeners) > 0
+	}) {
+		if t.force != nil {
+			t.kept.put(forceFile, nil)
+		}
+		t.force = nil
+		return set, nil
+	}
+	if t.force == nil {
+		t.force = listenersIn(before)
+	}
+	var files []*definition.File
+	for _, p := range m.parts {
+		if f := p.counts(); f != nil {
+			files = append(files, f)
+		}
+	}
+	w := &withholding{was: t.force, written: listenersIn(files), force: map[string]inForce{}}
+	names := make([]string, 0, len(w.written))
+	for name := range w.written {
+		names = append(names, name)
+	}
+	for _, h := range holes {
+		if h.Kind == "Listener" && h.Name != "" {
+			names = append(names, h.Name)
+		}
+	}
+	for _, h := range holes {
+		w.holes = append(w.holes, h.Meant(names))
+	}
+	out := *set
+	out.Listeners = slices.Clone(set.Listeners)
+	for i, l := range out.Listeners {
+		if instead, ok := w.decide(l, l.Name, l.Target(), l.Nodes, l.Pos).(*definition.Listener); ok {
+			out.Listeners[i] = instead
+		}
+	}
+	out.Resources = slices.Clone(set.Resources)
+	for i, r := range out.Resources {
+		target, listener := r.Target()
+		if !listener || !r.HTTP() {
+			continue
+		}
+		if instead, ok := w.decide(r, r.Name, target, definition.Selector{}, r.Pos).(*definition.Resource); ok {
+			out.Resources[i] = instead
+		}
+	}
+	out.Withheld = w.withheld
+	t.force = w.force
+	t.keepForce()
+	return &out, w.problems
+}
+
+// withholding decides for each listener of a set.
+type withholding struct {
+	holes    []*definition.Hole
+	was      map[string]inForce // in force until now
+	written  map[string]inForce // in the files
+	force    map[string]inForce // in force from now on
+	withheld []definition.Withheld
+	problems []definition.Problem
+}
+
+// decide gives what is served of a listener: itself, also where it is withheld,
+// or what was in force.
+func (w *withholding) decide(l any, name string, target definition.Target, nodes definition.Selector, pos definition.Position) any {
+	is := inForce{l, w.written[name].document}
+	var by []*definition.Hole
+	for _, h := range w.holes {
+		if h.MayBelongIn(target, nodes) {
+			by = append(by, h)
+		}
+	}
+	was, had := w.was[name]
+	if len(by) == 0 || had && bytes.Equal(was.document, is.document) {
+		w.force[name] = is
+		return l
+	}
+	what := "is withheld"
+	same := had && reflect.TypeOf(was.listener) == reflect.TypeOf(l)
+	if same {
+		what = "stays as it was"
+	}
+	w.problems = append(w.problems, definition.Problem{
+		File: pos.File, Line: pos.Line,
+		Message: fmt.Sprintf("listener %s %s: a filter that may be meant for it can't be read: %v: %v", name, what, by[0], by[0].Cause),
+		Hint:    "mend that document, or delete it",
+	})
+	if same {
+		w.force[name] = was
+		return was.listener
+	}
+	w.withheld = append(w.withheld, definition.Withheld{Listener: name, Pos: pos, By: by})
+	return l
+}
+
+// forceFile is what keeps the listeners in force while others are withheld: the
+// last good content of files has all of them.
+const forceFile = ".in-force.json"
+
+func (t *table) keepForce() {
+	names := make([]string, 0, len(t.force))
+	for name := range t.force {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	data := []byte{}
+	for _, name := range names {
+		data = append(append(data, t.force[name].document...), '\n')
+	}
+	if t.forceKept == nil || !bytes.Equal(data, t.forceKept) {
+		t.forceKept = data
+		t.kept.put(forceFile, data)
+	}
+}
+
+// restoreForce takes over which listeners were in force when others were
+// withheld.
+func (t *table) restoreForce(data []byte) {
+	file, problems := definition.Parse(forceFile, data)
+	if file == nil {
+		t.log.Warn("the listeners that were in force are not good to this version", "problem", problems[0].Error())
+		t.force = map[string]inForce{}
+		return
+	}
+	t.force, t.forceKept = listenersIn([]*definition.File{file}), data
+}
+
+// sameWithheld says whether the same is withheld in two sets.
+func sameWithheld(a, b *definition.Set) bool { return reflect.DeepEqual(a.Withheld, b.Withheld) }

@@ -1,0 +1,158 @@
+package source
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// withheld gives the names of the listeners that are withheld.
+func withheld(u Update) string {
+	var names []string
+	for _, w := range u.Set.Withheld {
+		names = append(names, w.Listener)
+	}
+	return strings.Join(names, " ")
+}
+
+// prefixes gives each listener's first route, to tell which version is served.
+func prefixes(u Update) string {
+	var all []string
+	for _, l := range u.Set.Listeners {
+		all = append(all, l.Name+l.Routes[0].Prefix)
+	}
+	return strings.Join(all, " ")
+}
+
+func routed(name, prefix string) string {
+	return strings.Replace(listener(name), "prefix: /", "prefix: /"+prefix, 1)
+}
+
+// Each step writes files and says which listeners are withheld then, and which
+// are in the set in which version.
+func TestHoles(t *testing.T) {
+	type step struct {
+		files    map[string]string
+		withheld string
+		served   string
+	}
+	files := func(pairs ...string) map[string]string {
+		m := map[string]string{}
+		for i := 0; i < len(pairs); i += 2 {
+			m[pairs[i]] = pairs[i+1]
+		}
+		return m
+	}
+	list := "apiVersion: v1\nkind: List\nitems:\n"
+	plugin := func(name, field string) string {
+		return fmt.Sprintf("- {apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: %s}, spec: {%s: \"file:///a.wasm\"}}\n", name, field)
+	}
+	for name, steps := range map[string][]step{
+		"first start": {
+			{files("web.yaml", listener("web"), "a.yaml", "kind: WasmFilter\nnam: a\n"), "web", "web/"},
+			{files("a.yaml", filter("a", "")), "", "web/"},
+		},
+		"in force before": {
+			{files("web.yaml", listener("web")), "", "web/"},
+			{files("a.yaml", "kind: ["), "", "web/"},
+			{files("api.yaml", listener("api")), "api", "api/ web/"},
+			{files("web.yaml", routed("web", "new")), "api", "api/ web/"},
+			{files("web.yaml", listener("web")), "api", "api/ web/"},
+			{files("web.yaml", routed("web", "new"), "a.yaml", ""), "", "api/ web/new"},
+		},
+		"an open one": {
+			{files("web.yaml", listener("web"), "a.yaml", "kind: WasmFilter\nname: a\nnam: a\nonFailure: open\n"), "", "web/"},
+		},
+		"a broken listener": {
+			{files("web.yaml", listener("web"), "api.yaml", "kind: Listener\nname: api\n"), "", "web/"},
+		},
+		"attached elsewhere": {
+			{files("web.yaml", listener("web"), "api.yaml", listener("api"), "a.yaml", "kind: WasmFilter\nname: a\nnam: a\nattach: {listeners: [api]}\n"), "api", "api/ web/"},
+		},
+		"attached by a mistyped name": {
+			{files("web.yaml", listener("web"), "api.yaml", listener("api"), "a.yaml", attached("a", "", "wbe")), "web", "api/ web/"},
+		},
+		"a name that is taken": {
+			{files("a.yaml", filter("a", "")+"attach: {listeners: []}\n", "b.yaml", filter("a", ""), "web.yaml", listener("web")), "web", "web/"},
+		},
+		"good itself, in a file with a mistake": {
+			{files("web.yaml", listener("web"), "a.yaml", filter("a", "")+"---\nkind: Listener\nname: x\n"), "web", "web/"},
+		},
+		"a file that was good": {
+			{files("a.yaml", filter("a", "")), "", ""},
+			{files("a.yaml", "kind: ["), "", ""},
+			{files("web.yaml", listener("web")), "", "web/"},
+			{files("a.yaml", filter("a", "")+"---\nkind: WasmFilter\nname: b\n", "api.yaml", listener("api")), "api", "api/ web/"},
+		},
+		"a List": {
+			{files("web.yaml", listener("web"), "l.yaml", list+plugin("a", "url")+plugin("b", "ulr")), "web", "web/"},
+			{files("l.yaml", list+plugin("a", "url")+"- {apiVersion: v1, kind: Service, metadata: {name: s}}\n"), "", "web/"},
+		},
+		"nothing but what is unrelated": {
+			{files("web.yaml", listener("web"), "s.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: s}\ndata: {a: wasm}\n"), "", "web/"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStill(t)
+			for i, step := range steps {
+				s.write(step.files)
+				u := s.look()
+				if got := withheld(u); got != step.withheld || prefixes(u) != step.served {
+					t.Errorf("step %d: withheld %q, served %q; want %q, %q; problems %v", i, got, prefixes(u), step.withheld, step.served, u.Problems)
+				}
+				told := strings.Contains(fmt.Sprint(u.Problems), "is withheld: a filter that may be meant for it")
+				if told != (step.withheld != "") {
+					t.Errorf("step %d: problems %v", i, u.Problems)
+				}
+			}
+		})
+	}
+}
+
+func TestHolesAcrossRestart(t *testing.T) {
+	t.Parallel()
+	dir, data := t.TempDir(), t.TempDir()
+	directory := func() *Directory { return &Directory{Path: dir, LastGood: data} }
+	write(t, dir+"/web.yaml", listener("web"))
+	r := start(t, directory())
+	r.until("", 0)
+	write(t, dir+"/bad.yaml", "kind: [")
+	r.until("", 1)
+	write(t, dir+"/api.yaml", listener("api"))
+	r.until("", 2)
+	write(t, dir+"/web.yaml", routed("web", "new"))
+	r.until("", 3)
+	r.stop()
+
+	r = start(t, directory())
+	u := r.until("", 3)
+	if withheld(u) != "api" || prefixes(u) != "api/ web/" {
+		t.Errorf("withheld %q, served %q", withheld(u), prefixes(u))
+	}
+	must(t, os.Remove(dir+"/bad.yaml"))
+	u = r.until("", 0)
+	if withheld(u) != "" || prefixes(u) != "api/ web/new" {
+		t.Errorf("withheld %q, served %q", withheld(u), prefixes(u))
+	}
+	kept(t, data+"/"+forceFile, "")
+}
+
+// TestListKeepsWhatWasGood: an item of a List that gets a mistake goes on as it
+// was.
+func TestListKeepsWhatWasGood(t *testing.T) {
+	item := func(name, field string) string {
+		return fmt.Sprintf("- {apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: %s}, spec: {%s: \"file:///a.wasm\"}}\n", name, field)
+	}
+	s := newStill(t)
+	for i, step := range []struct{ items, filters string }{
+		{item("a", "url") + item("b", "ulr"), "a"},
+		{item("a", "ulr") + item("b", "url"), "a"},
+		{item("a", "url") + item("b", "url"), "a b"},
+	} {
+		s.write(map[string]string{"l.yaml": "apiVersion: v1\nkind: List\nitems:\n" + step.items})
+		if u := s.look(); filterNames(u) != step.filters {
+			t.Errorf("step %d: filters %q, want %q; problems %v", i, filterNames(u), step.filters, u.Problems)
+		}
+	}
+}
