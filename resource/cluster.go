@@ -98,7 +98,15 @@ func (o Options) cluster(name string, e endpoint) (*Resource, error) {
 			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
 		}
 	}
-	return check(ClusterType, name, c)
+	r, err := check(ClusterType, name, c)
+	if err != nil {
+		return nil, err
+	}
+	m := meaningOf("cluster").text("host", e.host).number("port", int(e.port))
+	if e.tls {
+		m.text("trustedCA", o.TrustedCA)
+	}
+	return r.withVersion(m), nil
 }
 
 // upstreamTLS asks for the endpoint by name and takes nobody else.

@@ -96,18 +96,21 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		}
 		return out, nil
 	}
-	return out, o.encode(out, d)
+	return out, o.encode(out, d, filterVersion(f))
+}
+
+// mirrored is where Envoys have a module from that the module server serves.
+func (o Options) mirrored(sha256 string) *corev3.HttpUri {
+	return &corev3.HttpUri{
+		Uri:              o.ModulesURL + "/modules/" + sha256 + ".wasm",
+		HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: o.ModulesCluster},
+		Timeout:          durationpb.New(o.FetchTimeout),
+	}
 }
 
 // encode makes what Envoy is sent for f, in all its encodings.
-func (o Options) encode(f *filter, d *definition.Filter) error {
-	code := &corev3.RemoteDataSource{
-		HttpUri: &corev3.HttpUri{
-			Uri:              o.ModulesURL + "/modules/" + f.SHA256 + ".wasm",
-			HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: o.ModulesCluster},
-		},
-		Sha256: f.SHA256,
-	}
+func (o Options) encode(f *filter, d *definition.Filter, version string) error {
+	code := &corev3.RemoteDataSource{HttpUri: o.mirrored(f.SHA256), Sha256: f.SHA256}
 	if f.Direct {
 		cluster, err := o.originCluster(d.Module)
 		if err != nil {
@@ -118,12 +121,11 @@ func (o Options) encode(f *filter, d *definition.Filter) error {
 		code.HttpUri.HttpUpstreamType = &corev3.HttpUri_Cluster{Cluster: cluster.Name}
 	}
 	config := wasmConfig(d, code)
-	code.HttpUri.Timeout = durationpb.New(o.FetchTimeout)
-	return f.set(config, code)
+	return f.set(config, code, version)
 }
 
 // set makes config f's content. code is config's.
-func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource) error {
+func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) error {
 	slot, err := extension(f.Name, config)
 	if err != nil {
 		return err
@@ -132,10 +134,9 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource) error {
 	if err != nil {
 		return err
 	}
-	f.Version = slot.Version
 	// The same version on both: that a twin is what its slot will be is told
 	// by comparing them.
-	twin.Version = slot.Version
+	f.Version, slot.Version, twin.Version = version, version, version
 	f.slot, f.twin = slot, twin
 	timeout := code.HttpUri.Timeout.AsDuration()
 	f.encode = func(first *Resource, attempt int) *Resource {

@@ -67,6 +67,7 @@ func (c *Catalog) addFilters(s *Snapshot, filters []*filter, clusters map[string
 	}
 	if c.moduleServer != nil {
 		clusters[c.moduleServer.Name] = c.moduleServer
+		s.ModuleServer = c.moduleServer.Name
 	}
 	s.Primer, s.Gate = c.primer(filters), c.gate
 }

@@ -18,16 +18,26 @@ type Kept struct {
 	Version   string               `json:"version"`
 	OnFailure definition.OnFailure `json:"onFailure"`
 	Slot      []byte               `json:"slot"` // envoy.config.core.v3.TypedExtensionConfig
+	Sum       string               `json:"sum"`  // of all this
+}
+
+func (k Kept) sum() string {
+	return meaningOf("kept").text("name", k.Name).text("version", k.Version).
+		text("onFailure", string(k.OnFailure)).text("slot", string(k.Slot)).version()
 }
 
 // Keep is what Restore makes f of. It is not for filters that are Missing, nor
 // for those that Envoys fetch from an origin, whose cluster is not in it.
 func (f *Filter) Keep() Kept {
-	return Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.slot.Value}
+	k := Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.slot.Value}
+	k.Sum = k.sum()
+	return k
 }
 
-// Restore is the opposite of Keep. What is not as Keep wrote it is an error.
-func Restore(k Kept) (*Filter, error) {
+// Restore is the opposite of Keep, for the module server that there is now.
+// What is not as Keep wrote it is an error.
+func (o Options) Restore(k Kept) (*Filter, error) {
+	o = o.withDefaults()
 	f := &Filter{Name: k.Name, TwinName: TwinPrefix + k.Name, OnFailure: k.OnFailure}
 	var slot corev3.TypedExtensionConfig
 	var config wasmv3.Wasm
@@ -36,15 +46,15 @@ func Restore(k Kept) (*Filter, error) {
 		err = slot.GetTypedConfig().UnmarshalTo(&config)
 	}
 	code := config.GetConfig().GetVmConfig().GetCode().GetRemote()
-	if err == nil && code.GetHttpUri().GetTimeout() == nil {
+	if err == nil && k.Sum != k.sum() {
+		err = errors.New("its content is not what was written")
+	}
+	if err == nil && code == nil {
 		err = errors.New("it has no remote code")
 	}
 	if err == nil {
-		f.SHA256 = code.Sha256
-		err = f.set(&config, code)
-	}
-	if err == nil && f.Version != k.Version {
-		err = errors.New("its content is not what was written")
+		f.SHA256, code.HttpUri = code.Sha256, o.mirrored(code.Sha256)
+		err = f.set(&config, code, k.Version)
 	}
 	if err == nil {
 		err = f.setPasses()

@@ -15,7 +15,8 @@ func TestRestore(t *testing.T) {
 	d.Definition.OnFailure = definition.Open
 	f := mustCompile(t, nil, &module.Set{Filters: []*module.Filter{d}}).Filter("open")
 	k := f.Keep()
-	got, err := Restore(k)
+	o := opts
+	got, err := o.Restore(k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +44,7 @@ func TestRestore(t *testing.T) {
 		k := f.Keep()
 		k.Slot = bytes.Clone(k.Slot)
 		change(&k)
-		if _, err := Restore(k); err == nil || !strings.Contains(err.Error(), "restore filter open") {
+		if _, err := o.Restore(k); err == nil || !strings.Contains(err.Error(), "restore filter open") {
 			t.Errorf("%s: got the error %v", name, err)
 		}
 	}

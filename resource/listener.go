@@ -39,13 +39,13 @@ func (l *listener) same(p part) bool {
 
 // newListener compiles m. All that could go wrong when slots are put in goes
 // wrong here.
-func newListener(m *listenerv3.Listener, target definition.Target) (*listener, error) {
+func newListener(m *listenerv3.Listener, target definition.Target, means *meaning) (*listener, error) {
 	bare, err := check(ListenerType, m.GetName(), m)
 	if err != nil {
 		return nil, err
 	}
 	l := &listener{
-		bare:    bare,
+		bare:    bare.withVersion(means),
 		message: m,
 		target:  target,
 		with:    new(memo[*Listener]),
@@ -111,10 +111,16 @@ func (l *listener) insert(filters []*filter) *Listener {
 	}
 	slices.Sort(out.Slots)
 	out.Slots = slices.Compact(out.Slots)
-	var err error
-	if out.Resource, err = New(ListenerType, l.bare.Name, m); err != nil {
+	r, err := New(ListenerType, l.bare.Name, m)
+	if err != nil {
 		panic(err) // likewise
 	}
+	means := meaningOf("listener with filters").text("listener", l.bare.Version)
+	for _, f := range filters {
+		means.text("filter", f.Name).
+			text("at", string(f.place.At)).text("before", f.place.Before).text("after", f.place.After).flag("open", f.OnFailure == definition.Open)
+	}
+	out.Resource = r.withVersion(means)
 	return out
 }
 
@@ -155,7 +161,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
 		}},
-	}, d.Target())
+	}, d.Target(), listenerMeaning(d))
 	if err != nil {
 		return nil, err
 	}

@@ -30,10 +30,11 @@ func (c *Catalog) primer(filters []*filter) *Listener {
 		if err != nil {
 			panic(err) // slots that were marshalled before
 		}
-		l := &Listener{Resource: r}
+		l := &Listener{}
 		for _, f := range ready {
 			l.Slots = append(l.Slots, f.TwinName)
 		}
+		l.Resource = r.withVersion(meaningOf("primer").texts("twin", l.Slots...))
 		return l
 	})
 }

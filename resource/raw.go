@@ -39,7 +39,11 @@ func compileRaw(d *definition.Resource) (part, error) {
 			return nil, fmt.Errorf("a %T is not a listener", d.Message)
 		}
 		target, _ := d.Target()
-		return newListener(m, target)
+		means, err := rawListenerMeaning(m)
+		if err != nil {
+			return nil, err
+		}
+		return newListener(m, target, means)
 	}
 	m, ok := d.Message.(validatable)
 	if !ok {

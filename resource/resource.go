@@ -32,11 +32,11 @@ const (
 type Resource struct {
 	TypeURL string
 	Name    string
-	Version string // first 16 hex digits of the content's SHA-256
+	Version string // what it means, as a hash of 16 hex digits
 	Value   []byte // the marshalled message; must not be changed
 }
 
-// New marshals m deterministically.
+// New marshals m deterministically. Its version is that of its content.
 func New(typeURL, name string, m proto.Message) (*Resource, error) {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -64,6 +64,13 @@ func check(typeURL, name string, m validatable) (*Resource, error) {
 		return nil, fmt.Errorf("%s %q is not valid for Envoy: %w", path.Base(typeURL), name, err)
 	}
 	return New(typeURL, name, m)
+}
+
+// withVersion is r with a version that says what it means.
+func (r *Resource) withVersion(m *meaning) *Resource {
+	with := *r
+	with.Version = m.version()
+	return &with
 }
 
 // pack is anypb.New, but the same bytes each time.

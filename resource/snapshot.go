@@ -19,6 +19,10 @@ type Snapshot struct {
 	Filters   []*Filter   // every Wasm filter of the group, primed and then swapped
 	Static    []*Resource // extension configurations that need no priming
 
+	// ModuleServer is the name of the cluster that mirrored modules come from;
+	// "": there is none.
+	ModuleServer string
+
 	Primer *Listener // its slots are the filters' twins; nil where there are no filters
 	Gate   *Resource // the route configuration that the primer waits for
 }

@@ -32,6 +32,7 @@ type archived struct {
 	Slots   []string `json:"slots,omitempty"`
 	Static  []string `json:"static,omitempty"`
 	Value   []byte   `json:"value"`
+	Sum     string   `json:"sum"` // of it
 }
 
 const (
@@ -92,7 +93,7 @@ func readArchived(path string) (*resource.Listener, error) {
 		return nil, err
 	}
 	r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
-	if r.Version != resource.VersionOf(c.Value) {
+	if c.Sum != resource.VersionOf(c.Value) {
 		return nil, errors.New("its content is not what was written")
 	}
 	return &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}, nil
@@ -163,7 +164,7 @@ func (a *archive) keep(l *resource.Listener) {
 func (a *archive) file(l *resource.Listener) string { return filepath.Join(a.dir, l.Version+".json") }
 
 func (a *archive) write(l *resource.Listener) error {
-	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Static: l.Static, Value: l.Value})
+	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Static: l.Static, Value: l.Value, Sum: resource.VersionOf(l.Value)})
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 // newProved begins with what an earlier server left in dir, a file for each
 // filter. What can't be read or written is logged; it is needed only rarely.
-func newProved(dir string, log *slog.Logger) *proved {
+func newProved(dir string, restore func(resource.Kept) (*resource.Filter, error), log *slog.Logger) *proved {
 	p := &proved{filters: map[string][]*resource.Filter{}, instead: map[instead]*resource.Snapshot{},
 		dir: dir, log: log, changed: map[string]bool{}, write: make(chan struct{}, 1)}
 	if dir == "" {
@@ -29,7 +29,7 @@ func newProved(dir string, log *slog.Logger) *proved {
 		log.Warn("cannot read which versions have run", "error", err)
 	}
 	for _, file := range files {
-		filters, err := readProved(filepath.Join(dir, file.Name()))
+		filters, err := readProved(filepath.Join(dir, file.Name()), restore)
 		if err != nil {
 			log.Warn("cannot read which versions of a filter have run", "error", err)
 			continue
@@ -39,7 +39,7 @@ func newProved(dir string, log *slog.Logger) *proved {
 	return p
 }
 
-func readProved(file string) (filters []*resource.Filter, err error) {
+func readProved(file string, restore func(resource.Kept) (*resource.Filter, error)) (filters []*resource.Filter, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func readProved(file string) (filters []*resource.Filter, err error) {
 		return nil, fmt.Errorf("read %s: %w", file, err)
 	}
 	for _, k := range kept {
-		f, err := resource.Restore(k)
+		f, err := restore(k)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", file, err)
 		}

@@ -39,6 +39,8 @@ type Options struct {
 	// filters that have run, and the nodes that were served are kept for the
 	// server after this one; "": nowhere.
 	Dir string
+	// Resources are how the Catalogs that are published were compiled.
+	Resources resource.Options
 	// CheckInvariants has each response checked against the invariants of the
 	// swap before it is sent; one that breaks some is logged, and sent.
 	CheckInvariants bool
@@ -125,7 +127,7 @@ func New(o Options) *Server {
 		s.served = &nodesFile{filepath.Join(o.Dir, "nodes.json"), s.log}
 		s.served.load(s.away, s.started)
 	}
-	s.proved = newProved(kept, s.log)
+	s.proved = newProved(kept, o.Resources.Restore, s.log)
 	return s
 }
 

@@ -206,8 +206,9 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	store := options.Store
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer, shares: shareFiles(openFiles(), f.secure.connections)}
 	s.directory = &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
+	resources := resource.Options{ModulesURL: ls.modulesURL}
 	s.xds = xds.New(xds.Options{
-		Log: log, Dir: data.dir, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+		Log: log, Dir: data.dir, Resources: resources, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: func(w xds.Swap) {
 			s.admin.Swapped(w)
 			traceSwap(tracer, w)
@@ -227,7 +228,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	options.Needed = s.xds.Needed
 	options.Observer = observe(tracer, s.admin.Observer())
 	s.resolver = module.New(options)
-	s.pipeline = newPipeline(s.xds, s.admin, resource.Options{ModulesURL: ls.modulesURL}, log)
+	s.pipeline = newPipeline(s.xds, s.admin, resources, log)
 	s.pipeline.tracer = tracer
 	s.pipeline.ready = func() { notify(log, daemon.SdNotifyReady) }
 	return s

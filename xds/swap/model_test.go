@@ -39,6 +39,8 @@ type model struct {
 	names     [swap.Types][]string          // as told on this stream
 	live      bool                          // it has become ready
 
+	moduleServer string // version of the cluster of the xds-server that there is
+
 	inbox   []swap.Send
 	outbox  []swap.Request
 	fetches []string // begun and not told to the test yet
@@ -292,6 +294,9 @@ var statics = []string{"rules", "limit"}
 // refusedStatic is in what Envoy refuses though it needs no module.
 const refusedStatic = "refused"
 
+// modulesCluster is what modules are fetched from.
+const modulesCluster = "wasmxds-modules"
+
 // load is createWasm with nack_on_code_cache_miss.
 func (e *model) load(name, sha string) bool {
 	c := e.cache[sha]
@@ -304,6 +309,9 @@ func (e *model) load(name, sha string) bool {
 	}
 	if c.fetching {
 		e.refetch++
+	}
+	if at := e.clusters[modulesCluster]; at != e.moduleServer {
+		e.breaks("it fetches a module from another xds-server")
 	}
 	c.fetching = true
 	e.fetches = append(e.fetches, sha)
@@ -421,14 +429,15 @@ func must(err error) {
 	}
 }
 
-// stripTimeout makes two attempts of one content equal.
-func stripTimeout(content string) string {
+// stripAddress makes two attempts of one content equal, also of different
+// xds-servers.
+func stripAddress(content string) string {
 	url, value, _ := strings.Cut(content, "v3.Wasm")
 	var w wasmv3.Wasm
 	if proto.Unmarshal([]byte(value), &w) != nil || w.Config == nil {
 		return url + value
 	}
-	w.Config.GetVmConfig().Code.GetRemote().HttpUri.Timeout = nil
+	w.Config.GetVmConfig().Code.GetRemote().HttpUri = nil
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&w)
 	must(err)
 	return url + string(b)

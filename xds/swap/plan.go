@@ -55,7 +55,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 	var changed []item
 	for _, c := range v.snap.Clusters {
 		it := plain(c)
-		if have, ok := s.have.find(it.name); v.wants(Cluster, it.name) && !(ok && have.is(it)) && !v.held(Cluster, it, now) {
+		if v.clusterDue(it, now) {
 			changed = append(changed, it)
 		}
 	}
@@ -66,7 +66,46 @@ func (v *state) nextClusters(now time.Time) *Response {
 		// Bytes that are not known can't be kept in a response that is whole.
 		gone = missingBytes(s.have.items, changed)
 	}
+	if it, ok := v.otherModuleServer(); ok && len(changed)+len(gone) > 0 && !slices.ContainsFunc(changed, it.is) {
+		changed = append(changed, it)
+		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+		gone = slices.DeleteFunc(gone, func(name string) bool { return name == it.name })
+	}
 	return v.respond(Cluster, changed, gone)
+}
+
+// clusterDue tells whether a cluster of the snapshot is to be sent.
+func (v *state) clusterDue(it item, now time.Time) bool {
+	have, ok := v.subs[Cluster].have.find(it.name)
+	if ok && (have.is(it) || it.name == v.snap.ModuleServer && !v.fetches()) {
+		return false
+	}
+	return v.wants(Cluster, it.name) && !v.held(Cluster, it, now)
+}
+
+// otherModuleServer is the module server's cluster where the Envoy has that of
+// another xds-server. It is not sent for its own sake, as nothing that the
+// Envoy runs depends on it: it comes with other clusters, or before a module.
+func (v *state) otherModuleServer() (item, bool) {
+	if v.snap.ModuleServer == "" {
+		return item{}, false
+	}
+	want, ok := v.lookup(Cluster, v.snap.ModuleServer)
+	have, had := v.subs[Cluster].have.find(want.name)
+	return want, ok && had && !have.is(want)
+}
+
+// fetches tells whether the Envoy may be about to fetch from the module server.
+func (v *state) fetches() bool {
+	if !v.subs[Extension].subscribed {
+		return false // what it has comes with its next request
+	}
+	if len(v.poisoned) > 0 || slices.ContainsFunc(v.refusals, func(r refusal) bool { return r.typ == Listener }) {
+		return true
+	}
+	return slices.ContainsFunc(v.unprimed(), func(f *resource.Filter) bool {
+		return f.Missing == "" && !f.Direct && !v.cached(f)
+	})
 }
 
 // obsolete are the names that Envoy has and the snapshot has not.
@@ -148,8 +187,7 @@ func (v *state) clustersSettled(now time.Time) bool {
 		return true
 	}
 	for _, c := range v.snap.Clusters {
-		it := plain(c)
-		if have, ok := s.have.find(it.name); v.wants(Cluster, it.name) && !(ok && have.is(it)) && !v.held(Cluster, it, now) {
+		if v.clusterDue(plain(c), now) {
 			return false
 		}
 	}

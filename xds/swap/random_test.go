@@ -170,6 +170,16 @@ func (p *play) connect() {
 	p.wake = time.Time{}
 	p.streams++
 	p.e.connect()
+	p.atModuleServer()
+}
+
+// atModuleServer tells the Envoy which module server there is.
+func (p *play) atModuleServer() {
+	for _, c := range p.snap.Clusters {
+		if c.Name == modulesCluster {
+			p.e.moduleServer = c.Version
+		}
+	}
 }
 
 // step lets the machine take an event.
@@ -295,6 +305,7 @@ func (p *play) change() {
 func (p *play) publish() {
 	p.snap = p.define(p.t, p.wanted())
 	p.logf("publish\n%s", p.wanted())
+	p.atModuleServer()
 	p.step(swap.Publish{Snapshot: p.snap})
 }
 
@@ -310,6 +321,8 @@ func (p *play) cut() {
 		p.space = swap.NewSpace()
 		p.space.Learn(kept)
 		p.m = nil
+		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]
+		p.snap = p.define(p.t, p.wanted())
 	}
 	p.connect()
 }
@@ -385,7 +398,7 @@ func (p *play) done() string {
 			return fmt.Sprintf("filter %s: %s: %s", f.Name, f.State, f.Reason)
 		}
 		want, _ := decodeExtension(p.catalog.Filter(f.Name).Slot(0))
-		if got := p.e.slots[f.Name]; got == nil || stripTimeout(got.active) != stripTimeout(want) {
+		if got := p.e.slots[f.Name]; got == nil || stripAddress(got.active) != stripAddress(want) {
 			return fmt.Sprintf("filter %s is said to run and does not", f.Name)
 		}
 	}

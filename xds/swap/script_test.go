@@ -18,7 +18,8 @@ import (
 //	envoy PROTOCOL            a new stream; below it what is wanted
 //	publish                   what is wanted from now on
 //	TYPE subscribe NAME...    Envoy asks for resources ("*": all)
-//	TYPE has NAME=LABEL...    ... on a reconnect: and has these
+//	TYPE has NAME=LABEL...    ... on a reconnect: and has these; "wanted": as
+//	                          they are wanted, anything else is a version
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
 //	download MODULE started|done|aborted
 //	wait DURATION
@@ -121,6 +122,9 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 func (s *script) versionOf(typ swap.Type, name, label string) string {
 	if typ == swap.Extension {
 		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
+	}
+	if label != "wanted" {
+		return label // of another xds-server, say
 	}
 	snap := s.catalog.Snapshot(nodeOf())
 	all := map[string]string{resource.PrimerListener: snap.Primer.Version, resource.GateRoute: snap.Gate.Version}

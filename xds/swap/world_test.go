@@ -1,6 +1,7 @@
 package swap_test
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -36,6 +37,7 @@ type world struct {
 	labels  map[string]string // resource version → what the script calls it
 	named   map[string]string // filter and label → version
 	modules map[string]string // sha256 → the module's name
+	port    string            // of the module server; "": 18001
 }
 
 // definitions reads the words and compiles them, after what was there before.
@@ -85,7 +87,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
 	var problems []definition.Problem
-	w.catalog, problems = resource.Compile(w.catalog, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	w.catalog, problems = resource.Compile(w.catalog, set, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001")})
 	for _, p := range problems {
 		t.Fatal(p)
 	}

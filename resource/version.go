@@ -1,0 +1,154 @@
+package resource
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// A version says what a resource means: the module by its hash, its
+// configuration, the place in a chain. It does not say where the module server
+// of this xds-server is, nor how this build writes things down. An Envoy that
+// comes from another xds-server, at another address or of another build, then
+// has what it is to have, and is sent nothing.
+//
+// Only what is not at its default counts, so that a field that a later build
+// knows changes no version as long as nobody uses it.
+type meaning struct{ b []byte }
+
+func meaningOf(kind string) *meaning { return new(meaning).text("kind", kind) }
+
+func (m *meaning) text(name, value string) *meaning {
+	if value != "" {
+		m.add(name, []byte(value))
+	}
+	return m
+}
+
+func (m *meaning) texts(name string, values ...string) *meaning {
+	for _, v := range values {
+		m.add(name, []byte(v))
+	}
+	return m
+}
+
+func (m *meaning) number(name string, n int) *meaning {
+	if n != 0 {
+		m.add(name, binary.AppendVarint(nil, int64(n)))
+	}
+	return m
+}
+
+func (m *meaning) flag(name string, is bool) *meaning {
+	if is {
+		m.add(name, nil)
+	}
+	return m
+}
+
+// message adds a message that somebody wrote, not one that this build made.
+func (m *meaning) message(name string, p proto.Message) *meaning {
+	if !p.ProtoReflect().IsValid() {
+		return m
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("marshal %s, which was parsed: %v", name, err))
+	}
+	m.add(name, b)
+	return m
+}
+
+// add keeps names and values apart by their lengths.
+func (m *meaning) add(name string, value []byte) {
+	for _, b := range [][]byte{[]byte(name), value} {
+		m.b = binary.AppendUvarint(m.b, uint64(len(b)))
+		m.b = append(m.b, b...)
+	}
+}
+
+func (m *meaning) version() string { return VersionOf(m.b) }
+
+// filterVersion is the version of a filter's content. Where it is attached, and
+// in which order, is told by the listeners that have its slot.
+func filterVersion(f *module.Filter) string {
+	d := f.Definition
+	m := meaningOf("filter").text("module", f.Module.SHA256).
+		message("config", d.Config).message("vmConfig", d.VMConfig).
+		text("rootID", d.RootID).text("vmID", d.VMID).
+		text("onFailure", string(d.OnFailure)).
+		flag("restricted", d.Allow != nil).texts("allow", d.Allow...).
+		texts("hostEnv", d.HostEnv...)
+	for _, name := range slices.Sorted(maps.Keys(d.Env)) {
+		m.texts("env", name, d.Env[name])
+	}
+	if d.Module.Fetch == definition.Direct {
+		m.text("url", d.Module.URL)
+	}
+	if d.Wasm != nil {
+		m.message("wasm", withoutCode(d.Wasm))
+	}
+	return m.version()
+}
+
+// withoutCode is a message as it was written, but for its code: that is the
+// module.
+func withoutCode(w *wasmv3.Wasm) *wasmv3.Wasm {
+	if w.GetConfig().GetVmConfig().GetCode() == nil {
+		return w
+	}
+	w = proto.CloneOf(w)
+	w.GetConfig().GetVmConfig().Code = nil
+	return w
+}
+
+// listenerMeaning is that of a native listener without slots for filters.
+func listenerMeaning(d *definition.Listener) *meaning {
+	m := meaningOf("listener").text("address", d.Address)
+	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
+		m.text("direction", string(d.Direction)) // which Envoy is told of no other
+	}
+	for _, r := range d.Routes {
+		m.text("route", r.Prefix).text("timeout", r.Timeout)
+		for _, u := range r.Upstreams {
+			m.text("upstream", u.Address).number("weight", int(u.Weight)).flag("tls", u.TLS)
+		}
+	}
+	return m
+}
+
+// rawListenerMeaning is that of a listener as somebody wrote it. A Wasm filter
+// in it has become a slot, which counts by its name alone.
+func rawListenerMeaning(m *listenerv3.Listener) (*meaning, error) {
+	means, written := meaningOf("raw listener"), proto.CloneOf(m)
+	for at := range connectionManagers(written) {
+		hcm, err := unpack(at)
+		if err != nil {
+			return nil, err
+		}
+		for _, chain := range filterChains(hcm) {
+			for _, f := range *chain {
+				for _, open := range []bool{false, true} {
+					ours := definition.Slot(f.GetName(), open)
+					if proto.Equal(f.GetConfigDiscovery(), ours.GetConfigDiscovery()) {
+						means.text("slot", f.GetName()).flag("open", open)
+						f.ConfigType = nil
+					}
+				}
+			}
+		}
+		if at.ConfigType, err = packed(hcm); err != nil {
+			return nil, err
+		}
+	}
+	return means.message("written", written), nil
+}
