@@ -34,7 +34,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	o.ModulesURL = strings.TrimSuffix(o.ModulesURL, "/")
 	o.ModulesCluster = cmp.Or(o.ModulesCluster, "wasmxds-modules")
-	o.FetchTimeout = cmp.Or(o.FetchTimeout, time.Minute)
+	o.FetchTimeout = cmp.Or(o.FetchTimeout, fetchTimeout)
 	o.TrustedCA = cmp.Or(o.TrustedCA, "/etc/ssl/certs/ca-certificates.crt")
 	return o
 }

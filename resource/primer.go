@@ -59,7 +59,7 @@ func newPrimer(filters []*filter) (*Resource, error) {
 		Name: PrimerListener,
 		// Envoy wants an address, and shows it, but never opens it: any number
 		// of Envoys on one machine may have the same.
-		Address:    socketAddress("127.0.0.1", 1),
+		Address:    socketAddress("127.0.0.1", primerPort),
 		BindToPort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{
 			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},

@@ -1,6 +1,6 @@
 // Package resource compiles definitions and their modules into what Envoys
 // are sent: immutable [Snapshot]s of xDS resources, each marshalled once and
-// versioned by the hash of its content.
+// versioned by what it means.
 //
 // Start with [Compile], which gives a [Catalog] for a whole set of definitions,
 // and ask it for the Snapshot of a node. The package is pure: no clock, no
