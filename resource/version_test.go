@@ -17,7 +17,7 @@ import (
 // changes where the field is part of what Envoy runs, and only there.
 func TestFilterVersion(t *testing.T) {
 	elsewhere := map[string]bool{
-		"Name": true, // a version is compared under one name
+		"Name": true,                              // a version is compared under one name
 		"Kind": true, "Pos": true, "Verify": true, // not sent
 		"Attach": true, "Place": true, "Order": true, // told by the listeners
 		"Module": true, // told by the module's hash; see below
