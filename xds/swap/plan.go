@@ -31,7 +31,7 @@ const (
 // those before it in the same step.
 func plan(v *state, t Type, now time.Time) (action, bool) {
 	s := &v.subs[t]
-	if !s.subscribed || s.flight != nil || v.complete(t) {
+	if !s.subscribed || s.flight != nil || v.complete(t) && !(t == Cluster && v.moduleServerDue()) {
 		return action{}, false
 	}
 	var a action
@@ -77,7 +77,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 // clusterDue tells whether a cluster of the snapshot is to be sent.
 func (v *state) clusterDue(it item, now time.Time) bool {
 	have, ok := v.subs[Cluster].have.find(it.name)
-	if ok && (have.is(it) || it.name == v.snap.ModuleServer && !v.fetches()) {
+	if ok && (have.is(it) || it.name == v.snap.ModuleServer && !v.moduleServerDue()) {
 		return false
 	}
 	return v.wants(Cluster, it.name) && !v.held(Cluster, it, now)
@@ -93,6 +93,13 @@ func (v *state) otherModuleServer() (item, bool) {
 	want, ok := v.lookup(Cluster, v.snap.ModuleServer)
 	have, had := v.subs[Cluster].have.find(want.name)
 	return want, ok && had && !have.is(want)
+}
+
+// moduleServerDue tells whether the module server's cluster is to be sent to an
+// Envoy that has another's.
+func (v *state) moduleServerDue() bool {
+	_, other := v.otherModuleServer()
+	return other && v.fetches()
 }
 
 // fetches tells whether the Envoy may be about to fetch from the module server.
@@ -183,7 +190,7 @@ func (v *state) clustersSettled(now time.Time) bool {
 	if s.flight != nil {
 		return false
 	}
-	if v.complete(Cluster) {
+	if v.complete(Cluster) && !v.moduleServerDue() {
 		return true
 	}
 	for _, c := range v.snap.Clusters {

@@ -65,12 +65,19 @@ func (v *state) hasAll(t Type) bool {
 	s := &v.subs[t]
 	if s.names != nil {
 		for _, name := range s.names.sorted {
-			if it, ok := v.lookup(t, name); ok && !s.have.has(it) {
+			if it, ok := v.lookup(t, name); ok && !v.enough(t, it) {
 				return false
 			}
 		}
 	}
-	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !s.have.has(plain(r)) })
+	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !v.enough(t, plain(r)) })
+}
+
+// enough tells whether the Envoy has a resource, or one that does as well: the
+// module server of another xds-server, until something is to be fetched.
+func (v *state) enough(t Type, it item) bool {
+	have, ok := v.subs[t].have.find(it.name)
+	return ok && (have.is(it) || t == Cluster && it.name == v.snap.ModuleServer)
 }
 
 func (v *View) has(it item) bool {
