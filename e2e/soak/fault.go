@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -85,7 +86,34 @@ func changes() []fault {
 		bad("refused by Envoy", wasmtest.Filter{Fault: wasmtest.RejectConfigure}, unverified),
 		bad("trap in Envoy", wasmtest.Filter{Fault: wasmtest.TrapInConfigure}, unverified),
 		bad("missing import", wasmtest.Filter{Import: "no_such_call"}, unverified),
+		{"hostile module", func(_ context.Context, s *stage) error {
+			bombs := []wasmtest.Bomb{wasmtest.HugeLocals, wasmtest.ManyLocals, wasmtest.HugeTable, wasmtest.LargeTables, wasmtest.DeepBlocks, wasmtest.SlowCode, wasmtest.WideBranch}
+			return s.put(s.any(), wasmtest.Filter{Value: strconv.Itoa(s.revision), Bomb: bombs[s.random.IntN(len(bombs))]}, "")
+		}},
+		{"directory emptied", func(ctx context.Context, s *stage) error { return s.emptied(ctx) }},
 	}
+}
+
+// emptied takes all definitions away for a while, as a volume does that is not
+// mounted. What they say is to go on.
+func (s *stage) emptied(ctx context.Context) error {
+	away := filepath.Join(s.dir, "away")
+	if err := os.Rename(s.definitions(), away); err != nil {
+		return err
+	}
+	if err := os.Mkdir(s.definitions(), 0o755); err != nil {
+		return err
+	}
+	if err := wait(ctx, time.Duration(s.random.IntN(1500))*time.Millisecond); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(away, "*"))
+	for _, file := range files {
+		if err == nil {
+			err = os.Rename(file, filepath.Join(s.definitions(), filepath.Base(file)))
+		}
+	}
+	return errors.Join(err, os.Remove(away))
 }
 
 // cuts are of the network. While something is cut or slow, something changes.

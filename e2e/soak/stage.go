@@ -19,8 +19,9 @@ import (
 // patience is how long Envoys may take to what is wanted once all is mended.
 const patience = 90 * time.Second
 
-// The filters that each request must pass. Others come and go.
-var lasting = []string{"one", "two"}
+// The filters that each request must pass. Others come and go. With their
+// listener they are enough to be held where all are taken away at once.
+var lasting = []string{"one", "two", "three"}
 
 // stage is xds-server and all Envoys. One goroutine owns it.
 type stage struct {
