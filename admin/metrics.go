@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"wasmxds/module"
+	"wasmxds/module/serve"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -19,7 +20,7 @@ import (
 // What is nil is left out.
 type Sources struct {
 	XDS       func() xds.Stats
-	Downloads func() module.ServerStats
+	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
 }
 
@@ -191,7 +192,7 @@ func streams(e emit, s xds.Stats) {
 	}
 }
 
-func downloads(e emit, s module.ServerStats) {
+func downloads(e emit, s serve.Stats) {
 	e.gauge("wasmxds_module_downloads_open", "Downloads of modules by Envoys that are under way.", float64(s.Open))
 	e.gauge("wasmxds_module_downloads_waiting", "Downloads of modules by Envoys that wait for their turn.", float64(s.Waiting))
 	e.counter("wasmxds_module_sent_bytes_total", "Bytes of modules sent to Envoys.", s.Bytes)

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"wasmxds/module"
+	"wasmxds/module/serve"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -31,8 +32,8 @@ func measured() *Server {
 				return xds.Stats{Streams: 4, Requests: 50, Bytes: 6000,
 					Responses: map[string]int64{"ECDS": 7}, NACKs: map[string]int64{"ECDS": 2}}
 			},
-			Downloads: func() module.ServerStats {
-				return module.ServerStats{Open: 1, Waiting: 2, Done: 3, Aborted: 4, Bytes: 5, NotFound: 6, Refused: 7}
+			Downloads: func() serve.Stats {
+				return serve.Stats{Open: 1, Waiting: 2, Done: 3, Aborted: 4, Bytes: 5, NotFound: 6, Refused: 7}
 			},
 			Store: func(context.Context) (int, int64, error) { return 2, 1234, nil },
 		},

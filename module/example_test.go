@@ -9,10 +9,11 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/module/serve"
 )
 
-// A Resolver finds the modules of a set of definitions; a Server has them for
-// Envoys.
+// A Resolver finds the modules of a set of definitions; a serve.Server has them
+// for Envoys.
 func Example() {
 	dir, err := os.MkdirTemp("", "modules")
 	if err != nil {
@@ -23,7 +24,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	modules := httptest.NewServer(module.NewServer(module.ServerOptions{Store: store}))
+	modules := httptest.NewServer(serve.New(serve.Options{Store: store}))
 	defer modules.Close()
 
 	// An origin that has something else than a module.

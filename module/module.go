@@ -1,8 +1,8 @@
 // Package module gets Wasm modules, makes sure that they are what Envoy can
-// run, keeps them by their content, and serves them to Envoys.
+// run, and keeps them by their content.
 //
 // Start with [Resolver], which turns a set of definitions into one whose
-// modules are all in the [Store], and [Server], which Envoys download from.
+// modules are all in the [Store]. Package serve is where Envoys download them.
 package module
 
 import "wasmxds/definition"

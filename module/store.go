@@ -157,7 +157,7 @@ func (s *Store) Stat(sha256 string) (Info, error) {
 
 // Open opens a module for reading; errors are those of Stat.
 func (s *Store) Open(sha256 string) (*os.File, Info, error) {
-	if !isSHA256(sha256) {
+	if !IsSHA256(sha256) {
 		return nil, Info{}, fmt.Errorf("open module %.80q: %w", sha256, fs.ErrNotExist)
 	}
 	f, err := os.Open(s.path(sha256))
@@ -250,7 +250,7 @@ func (s *Store) each(ctx context.Context, do func(sha256 string, stat fs.FileInf
 	}
 	for _, file := range files {
 		sum, ok := strings.CutSuffix(file.Name(), storeExt)
-		if !ok || !isSHA256(sum) {
+		if !ok || !IsSHA256(sum) {
 			continue
 		}
 		stat, err := file.Info()
@@ -270,8 +270,9 @@ func (s *Store) each(ctx context.Context, do func(sha256 string, stat fs.FileInf
 	return nil
 }
 
-// isSHA256 also keeps names from leaving the directory.
-func isSHA256(s string) bool {
+// IsSHA256 says whether s is a hash as modules are named by, in lower-case hex.
+// It also keeps names from leaving the directory.
+func IsSHA256(s string) bool {
 	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
 }
 

@@ -1,19 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sync/errgroup"
-
-	"wasmxds/module"
 )
 
 // listeners are the addresses of serve, open.
@@ -85,36 +78,3 @@ const (
 	modulesIdle = 10 * time.Second
 	adminIdle   = 2 * time.Minute
 )
-
-// serveHTTP serves until ctx ends; requests under way then have a moment to
-// end as well.
-func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, most int, idle time.Duration, log *slog.Logger) error {
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		IdleTimeout:       idle,
-		MaxHeaderBytes:    64 << 10,
-		WriteTimeout:      time.Minute, // modules and events have time anew for each part
-		ConnContext:       module.ConnContext,
-		ConnState:         atMost(most),
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}
-	var g errgroup.Group
-	g.Go(func() error {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve %v: %w", l.Addr(), err)
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		if server.Shutdown(grace) != nil {
-			server.Close()
-		}
-		return nil
-	})
-	return g.Wait()
-}

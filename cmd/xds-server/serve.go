@@ -19,8 +19,10 @@ import (
 
 	"wasmxds/admin"
 	"wasmxds/bootstrap"
+	"wasmxds/bounded"
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/module/serve"
 	"wasmxds/resource"
 	"wasmxds/source"
 	"wasmxds/trace"
@@ -195,7 +197,7 @@ type server struct {
 
 	directory *source.Directory
 	resolver  *module.Resolver
-	modules   *module.Server
+	modules   *serve.Server
 	xds       *xds.Server
 	ads       transport
 	admin     *admin.Server
@@ -215,9 +217,9 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		},
 	})
 	s.ads = guard.transport(f.transport, s.xds, log)
-	s.modules = module.NewServer(module.ServerOptions{
+	s.modules = serve.New(serve.Options{
 		Store: store, Logger: log,
-		OnDownload: func(peer netip.Addr, sha256 string, size int64, event module.Event) {
+		OnDownload: func(peer netip.Addr, sha256 string, size int64, event serve.Event) {
 			s.xds.Downloaded(peer, downloadOf(sha256, size, event))
 		},
 	})
@@ -234,12 +236,12 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	return s
 }
 
-func downloadOf(sha256 string, size int64, event module.Event) swap.Download {
+func downloadOf(sha256 string, size int64, event serve.Event) swap.Download {
 	d := swap.Download{SHA256: sha256, Size: size}
 	switch event {
-	case module.Started:
+	case serve.Started:
 		d.Progress = swap.DownloadStarted
-	case module.Done:
+	case serve.Done:
 		d.Progress = swap.DownloadDone
 	default:
 		d.Progress = swap.DownloadAborted
@@ -261,10 +263,12 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { return s.xds.Run(serving) })
 	g.Go(func() error { return s.tracer.Run(serving) })
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules, s.shares.modules, modulesIdle, s.log)
+		return bounded.Serve(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules,
+			bounded.Options{Connections: s.shares.modules, Idle: modulesIdle, ConnContext: serve.ConnContext, Log: s.log})
 	})
 	g.Go(func() error {
-		return serveHTTP(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()), s.shares.admin, adminIdle, s.log)
+		return bounded.Serve(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()),
+			bounded.Options{Connections: s.shares.admin, Idle: adminIdle, Log: s.log})
 	})
 	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })

@@ -4,6 +4,13 @@ package main
 // takes the files that the others need, or that definitions are read by.
 type shares struct{ ads, modules, admin int }
 
+// Most connections that an HTTP address has at once. An Envoy has one to the
+// module server while it downloads.
+const (
+	modulesConnections = 10_000
+	adminConnections   = 1_000
+)
+
 const (
 	ownFiles    = 64 // for definitions, modules, origins, the log
 	unknownOpen = 1 << 20

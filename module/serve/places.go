@@ -1,4 +1,4 @@
-package module
+package serve
 
 import (
 	"container/list"

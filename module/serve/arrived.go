@@ -1,4 +1,4 @@
-package module
+package serve
 
 import (
 	"context"
@@ -12,7 +12,6 @@ type connKey struct{}
 // when the client's machine has acknowledged all of it, where the system can
 // tell (Linux). Without it, when all was handed to the kernel.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
-	holdLittle(underTLS(c))
 	return context.WithValue(ctx, connKey{}, c)
 }
 

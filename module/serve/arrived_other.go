@@ -1,6 +1,6 @@
 //go:build !linux
 
-package module
+package serve
 
 import "net"
 
@@ -8,5 +8,3 @@ import "net"
 func unsent(net.Conn) (int, error) { return 0, nil }
 
 func acked(net.Conn) (int64, bool) { return 0, false }
-
-func holdLittle(net.Conn) {}

@@ -1,4 +1,9 @@
-package module
+// Package serve is the HTTP server that Envoys download modules from.
+//
+// Start with [Server]. It lets no client's downloads hold up another's: who
+// waits gets a place by peer, and who does not read what it asked for goes on
+// without one.
+package serve
 
 import (
 	"cmp"
@@ -13,6 +18,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"wasmxds/module"
 )
 
 // Event is what becomes of a download.
@@ -28,9 +35,9 @@ func (e Event) String() string {
 	return [...]string{"started", "done", "aborted"}[e]
 }
 
-// ServerOptions are for NewServer; only the Store must be given.
-type ServerOptions struct {
-	Store *Store
+// Options are for New; only the Store must be given.
+type Options struct {
+	Store *module.Store
 	// OnDownload is told of each GET of a whole module: Started, and then Done
 	// or Aborted, once each. The peer is the connection's, so behind a proxy
 	// the proxy. The size is the module's, in bytes, where the event is Done. It
@@ -41,11 +48,11 @@ type ServerOptions struct {
 	Logger     *slog.Logger
 }
 
-// Server serves the modules of a [Store] at /modules/<sha256>.wasm. What is
+// Server serves the modules of a [module.Store] at /modules/<sha256>.wasm. What is
 // there never changes, so it may be cached for ever. It is safe for
 // concurrent use, and its memory doesn't grow with the size of modules.
 type Server struct {
-	options   ServerOptions
+	options   Options
 	places    *places
 	downloads counters
 }
@@ -54,8 +61,8 @@ type counters struct {
 	open, waiting, done, aborted, bytes, notFound, refused atomic.Int64
 }
 
-// ServerStats counts since the start of the server, but for Open and Waiting.
-type ServerStats struct {
+// Stats counts since the start of the server, but for Open and Waiting.
+type Stats struct {
 	Open, Waiting int64 // now
 	Done, Aborted int64 // downloads of whole modules
 	Bytes         int64 // sent, of whole modules and ranges
@@ -63,8 +70,13 @@ type ServerStats struct {
 	Refused       int64 // requests for which the line was too long
 }
 
-// ModulePath is the path at which a Server has a module.
-func ModulePath(sha256 string) string { return "/modules/" + sha256 + storeExt }
+const (
+	folder = "/modules/"
+	ext    = ".wasm"
+)
+
+// Path is the path at which a Server has a module.
+func Path(sha256 string) string { return folder + sha256 + ext }
 
 // stall is how long a client may take for one chunk of a module.
 const (
@@ -72,7 +84,7 @@ const (
 	chunk = 256 << 10 // bytes
 )
 
-func NewServer(options ServerOptions) *Server {
+func New(options Options) *Server {
 	options.Downloads = cmp.Or(options.Downloads, 256)
 	options.Waiting = cmp.Or(options.Waiting, 16384)
 	if options.Logger == nil {
@@ -82,9 +94,9 @@ func NewServer(options ServerOptions) *Server {
 }
 
 // Stats gives the server's counters.
-func (s *Server) Stats() ServerStats {
+func (s *Server) Stats() Stats {
 	c := &s.downloads
-	return ServerStats{
+	return Stats{
 		Open: c.open.Load(), Waiting: c.waiting.Load(),
 		Done: c.done.Load(), Aborted: c.aborted.Load(), Bytes: c.bytes.Load(),
 		NotFound: c.notFound.Load(), Refused: c.refused.Load(),
@@ -97,9 +109,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "only GET and HEAD are served here", http.StatusMethodNotAllowed)
 		return
 	}
-	name, ok := strings.CutPrefix(r.URL.Path, "/modules/")
-	sha256, wasm := strings.CutSuffix(name, storeExt)
-	if !ok || !wasm || !isSHA256(sha256) {
+	name, ok := strings.CutPrefix(r.URL.Path, folder)
+	sha256, wasm := strings.CutSuffix(name, ext)
+	if !ok || !wasm || !module.IsSHA256(sha256) {
 		s.notFound(w)
 		return
 	}
@@ -141,7 +153,7 @@ func (s *Server) wait(d *download, p *place) bool {
 	return false
 }
 
-func (s *Server) serve(d *download, r *http.Request, f *os.File, info Info) {
+func (s *Server) serve(d *download, r *http.Request, f *os.File, info module.Info) {
 	s.downloads.open.Add(1)
 	defer s.downloads.open.Add(-1)
 	h := d.Header()

@@ -1,28 +1,41 @@
 //go:build linux
 
-package module
+package serve
 
 import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
+
+	"wasmxds/bounded"
 )
 
 // listening serves modules as xds-server does.
 func listening(t *testing.T, s *Server) (address string) {
 	t.Helper()
-	h := httptest.NewUnstartedServer(s)
-	h.Config.ConnContext = ConnContext
-	h.Start()
-	t.Cleanup(h.Close)
-	return h.Listener.Addr().String()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- bounded.Serve(ctx, l, s, bounded.Options{Connections: 10_000, Idle: time.Minute, ConnContext: ConnContext, Log: slog.New(slog.DiscardHandler)})
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
 }
 
 // readers ask for a module, and take so much of it, so often, until the test
@@ -95,9 +108,9 @@ func TestSlowDownloads(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			store := newStore(t)
 			info := large(t, store)
-			s := NewServer(ServerOptions{Store: store})
+			s := New(Options{Store: store})
 			address := listening(t, s)
-			readers(t, c.n, address, ModulePath(info.SHA256), c.take, c.every)
+			readers(t, c.n, address, Path(info.SHA256), c.take, c.every)
 			eventually(t, func() error {
 				if n := s.Stats(); n.Open+n.Waiting < int64(c.n)*9/10 {
 					return fmt.Errorf("%d downloads are open, %d wait", n.Open, n.Waiting)
@@ -108,7 +121,7 @@ func TestSlowDownloads(t *testing.T) {
 			var worst time.Duration
 			for range 10 {
 				start := time.Now()
-				response, err := client.Get("http://" + address + ModulePath(info.SHA256))
+				response, err := client.Get("http://" + address + Path(info.SHA256))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -1,4 +1,4 @@
-package module
+package serve
 
 import (
 	"net"
@@ -42,17 +42,4 @@ func acked(conn net.Conn) (n int64, ok bool) {
 		}
 	})
 	return n, ok && err == nil
-}
-
-// holdLittle keeps the kernel from holding more than a little of what a client
-// has no room for yet; what is on its way doesn't count. Without it, a client
-// that reads nothing costs megabytes.
-func holdLittle(conn net.Conn) {
-	tcp, is := conn.(syscall.Conn)
-	if !is {
-		return
-	}
-	if raw, err := tcp.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, 128<<10) })
-	}
 }

@@ -1,4 +1,4 @@
-package module
+package serve
 
 import (
 	"bytes"
@@ -8,13 +8,26 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"wasmxds/e2e/wasmtest"
+	"wasmxds/module"
 )
+
+func newStore(t *testing.T) *module.Store {
+	t.Helper()
+	s, err := module.Open(filepath.Join(t.TempDir(), "modules"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // downloads records what a server tells of downloads.
 type downloads struct {
@@ -34,11 +47,11 @@ func (d *downloads) list() []string {
 	return slices.Clone(d.events)
 }
 
-func serve(t *testing.T, options ServerOptions) (*Server, *downloads, string) {
+func serve(t *testing.T, options Options) (*Server, *downloads, string) {
 	t.Helper()
 	var d downloads
 	options.OnDownload = d.add
-	s := NewServer(options)
+	s := New(options)
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
 	return s, &d, h.URL
@@ -46,8 +59,11 @@ func serve(t *testing.T, options ServerOptions) (*Server, *downloads, string) {
 
 func TestServer(t *testing.T) {
 	store := newStore(t)
-	content := filter("hello")
-	info := put(t, store, content)
+	content := wasmtest.Filter{Header: "x-hello", Value: "1"}.Module()
+	info, err := store.Put(bytes.NewReader(content), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tag := `"` + info.SHA256 + `"`
 	started, done := "127.0.0.1 "+info.SHA256[:6]+" started", "127.0.0.1 "+info.SHA256[:6]+" done"
 	tests := []struct {
@@ -63,15 +79,15 @@ func TestServer(t *testing.T) {
 		{name: "range of another", header: map[string]string{"Range": "bytes=0-3", "If-Range": `"x"`}, status: 200, body: string(content), events: []string{started, done}},
 		{name: "had already", header: map[string]string{"If-None-Match": tag}, status: 304},
 		{name: "POST", method: "POST", status: 405, body: "only GET and HEAD are served here\n"},
-		{name: "unknown", path: ModulePath(strings.Repeat("0", 64)), status: 404, body: "no such module\n"},
+		{name: "unknown", path: Path(strings.Repeat("0", 64)), status: 404, body: "no such module\n"},
 		{name: "no hash", path: "/modules/../../etc/passwd.wasm", status: 404, body: "no such module\n"},
 		{name: "root", path: "/", status: 404, body: "no such module\n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, seen, url := serve(t, ServerOptions{Store: store})
+			_, seen, url := serve(t, Options{Store: store})
 			if test.path == "" {
-				test.path = ModulePath(info.SHA256)
+				test.path = Path(info.SHA256)
 			}
 			r, err := http.NewRequestWithContext(t.Context(), test.method, url+test.path, nil)
 			if err != nil {
@@ -121,9 +137,9 @@ func eventually(t *testing.T, check func() error) {
 }
 
 // large is a module that doesn't fit into socket buffers.
-func large(t *testing.T, store *Store) Info {
+func large(t *testing.T, store *module.Store) module.Info {
 	t.Helper()
-	info, err := store.Put(bytes.NewReader(filter(strings.Repeat("large", 4<<20))), 64<<20)
+	info, err := store.Put(bytes.NewReader(wasmtest.Filter{Size: 20 << 20}.Module()), 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,8 +149,8 @@ func large(t *testing.T, store *Store) Info {
 func TestServerAborted(t *testing.T) {
 	store := newStore(t)
 	info := large(t, store)
-	s, seen, url := serve(t, ServerOptions{Store: store})
-	response, err := http.Get(url + ModulePath(info.SHA256))
+	s, seen, url := serve(t, Options{Store: store})
+	response, err := http.Get(url + Path(info.SHA256))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,9 +173,9 @@ func TestServerAborted(t *testing.T) {
 func TestServerLine(t *testing.T) {
 	store := newStore(t)
 	info := large(t, store)
-	s, seen, url := serve(t, ServerOptions{Store: store, Downloads: 1, Waiting: 1})
+	s, seen, url := serve(t, Options{Store: store, Downloads: 1, Waiting: 1})
 	get := func() *http.Response {
-		response, err := http.Get(url + ModulePath(info.SHA256))
+		response, err := http.Get(url + Path(info.SHA256))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +219,7 @@ func TestServerLine(t *testing.T) {
 func TestServerMemory(t *testing.T) {
 	store := newStore(t)
 	info := large(t, store)
-	_, _, url := serve(t, ServerOptions{Store: store})
+	_, _, url := serve(t, Options{Store: store})
 	const rounds = 5
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -212,7 +228,7 @@ func TestServerMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", ModulePath(info.SHA256))
+		fmt.Fprintf(conn, "GET %s HTTP/1.0\r\n\r\n", Path(info.SHA256))
 		n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, conn, make([]byte, 64<<10))
 		conn.Close()
 		if n < info.Size || err != nil {

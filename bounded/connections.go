@@ -1,4 +1,4 @@
-package main
+package bounded
 
 import (
 	"container/list"
@@ -6,13 +6,6 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-)
-
-// Most connections that an HTTP address has at once. An Envoy has one to the
-// module server while it downloads.
-const (
-	modulesConnections = 10_000
-	adminConnections   = 1_000
 )
 
 // connections bounds how many an address has at once, fairly: where there are

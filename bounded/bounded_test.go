@@ -1,4 +1,4 @@
-package main
+package bounded
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// served runs serveHTTP and gives its address.
+// served runs Serve and gives its address.
 func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -23,7 +23,9 @@ func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- serveHTTP(ctx, l, h, 100, idle, slog.New(slog.DiscardHandler)) }()
+	go func() {
+		ended <- Serve(ctx, l, h, Options{Connections: 100, Idle: idle, Log: slog.New(slog.DiscardHandler)})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -33,8 +35,8 @@ func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	return l.Addr().String()
 }
 
-// TestLargeHeaders: more than 64 KiB of headers are refused.
-func TestLargeHeaders(t *testing.T) {
+// TestLargeHeadersAreRefused: more than 64 KiB of headers are refused.
+func TestLargeHeadersAreRefused(t *testing.T) {
 	address := served(t, http.NotFoundHandler(), time.Minute)
 	for size, want := range map[int]int{1 << 10: http.StatusNotFound, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
 		conn, err := net.Dial("tcp", address)
@@ -53,8 +55,8 @@ func TestLargeHeaders(t *testing.T) {
 	}
 }
 
-// TestIdleConnection: one on which nothing more is asked for is closed.
-func TestIdleConnection(t *testing.T) {
+// TestIdleConnectionIsClosed: one on which nothing more is asked for is closed.
+func TestIdleConnectionIsClosed(t *testing.T) {
 	conn, err := net.Dial("tcp", served(t, http.NotFoundHandler(), 10*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
@@ -72,9 +74,9 @@ func TestIdleConnection(t *testing.T) {
 	}
 }
 
-// TestTooManyConnections: whoever has the most loses one, of those on which
+// TestWhoHasMostConnectionsLosesOne: whoever has the most loses one, of those on which
 // nothing is asked for the one that was quiet for longest.
-func TestTooManyConnections(t *testing.T) {
+func TestWhoHasMostConnectionsLosesOne(t *testing.T) {
 	change := atMost(4)
 	newOf := func(address string) *fakeConn {
 		c := &fakeConn{remote: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}

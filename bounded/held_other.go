@@ -1,0 +1,7 @@
+//go:build !linux
+
+package bounded
+
+import "net"
+
+func holdLittle(net.Conn) {}
