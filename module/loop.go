@@ -28,7 +28,6 @@ type loop struct {
 	trials  map[string]*trial // by key
 	filters map[string]*entry // by name
 	memory  memory
-	saver   *saver
 }
 
 // entry is a filter of the wanted set.
@@ -108,10 +107,6 @@ func (l *loop) run(updates <-chan *definition.Set) {
 			continue
 		}
 		waiting := l.resolve()
-		if l.memory.changed {
-			l.memory.changed = false
-			l.saver.tell()
-		}
 		switch {
 		case !l.dirty:
 		case waiting && !settling:
@@ -176,7 +171,7 @@ func (l *loop) sweep() {
 	for name, e := range l.filters {
 		if e.round != l.round {
 			delete(l.filters, name)
-			l.memory.changed = true
+			l.memory.drop(name)
 		}
 	}
 	for key, o := range l.origins {
@@ -215,7 +210,8 @@ func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
 	case v.state == Good:
 		next.Module = v.module
 		if now := (good{f, v.module, v.trial}); now != e.good {
-			e.good, l.memory.changed = now, true
+			e.good = now
+			l.memory.keep(now)
 		}
 	case e.good.definition != nil:
 		next.Definition, next.Module = e.good.definition, e.good.module

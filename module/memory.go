@@ -1,13 +1,14 @@
 package module
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
@@ -16,24 +17,28 @@ import (
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 
 	"wasmxds/definition"
+	"wasmxds/state"
 )
 
-// memory is what a Resolver knows across restarts besides what was good last:
-// what origins said of what they gave.
+// memory is what a Resolver knows across restarts: what was good last of each
+// filter, and what origins said of what they gave. It is written down half a
+// second after it changed.
+//
+// A process that is killed loses what became good in its last half second. The
+// modules are kept as they come, so the next process finds all of it again from
+// the definitions, tries it anew, and publishes the same. Only where a module is
+// not pinned and its origin is away at that moment are Envoys swapped back to the
+// version before, until the origin is there again.
 type memory struct {
 	origins map[originKey]knowledge
-	changed bool // this, or what is good, since the saver was told
+
+	keptFilters state.View // savedFilter, by name
+	keptOrigins state.View // savedOrigin, by savedOrigin.key
 }
 
-// savedState is the file, as it is read. See [saver] for how it is written.
-type savedState struct {
-	Version int           `json:"version"`
-	Filters []savedFilter `json:"filters"`
-	Origins []savedOrigin `json:"origins"`
+func newMemory(w *state.Writer) memory {
+	return memory{map[originKey]knowledge{}, w.View("modules/filter/"), w.View("modules/origin/")}
 }
-
-// savedVersion changes when older files can't be read any more.
-const savedVersion = 1
 
 type savedFilter struct {
 	Definition savedDefinition `json:"definition"`
@@ -49,6 +54,12 @@ type savedOrigin struct {
 	Module Info `json:"module"`
 }
 
+// key is where it is kept: URLs have any length.
+func (o savedOrigin) key() string {
+	sum := sha256.Sum256([]byte(strings.Join([]string{o.URL, o.Pull, o.PullSecret}, "\x00")))
+	return hex.EncodeToString(sum[:16])
+}
+
 // savedDefinition has the messages of a Filter as bytes, since JSON can't
 // have them as they are. Its fields hide those of the same name.
 type savedDefinition struct {
@@ -56,12 +67,28 @@ type savedDefinition struct {
 	Config, VMConfig, Wasm []byte `json:",omitempty"`
 }
 
+// MarshalJSON makes it a savedFilter.
+func (g good) MarshalJSON() ([]byte, error) {
+	d := savedDefinition{Filter: *g.definition}
+	if err := d.pack(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(savedFilter{d, g.module, g.key})
+}
+
+// keep keeps what is good of a filter now.
+func (m *memory) keep(g good) { m.keptFilters.Put(g.definition.Name, g) }
+
+// drop forgets what was good of a filter.
+func (m *memory) drop(name string) { m.keptFilters.Remove(name) }
+
 func (m *memory) origin(key originKey) knowledge { return m.origins[key] }
 
 func (m *memory) learn(key originKey, k knowledge) {
 	if key.sha256 == "" && m.origins[key] != k {
 		m.origins[key] = k
-		m.changed = true
+		o := savedOrigin{key.url, string(key.pull), key.secret, k.Validators, k.info}
+		m.keptOrigins.Put(o.key(), o)
 	}
 }
 
@@ -69,60 +96,57 @@ func (m *memory) forget(but map[originKey]*origin) {
 	for key := range m.origins {
 		if but[key] == nil {
 			delete(m.origins, key)
-			m.changed = true
+			m.keptOrigins.Remove(savedOrigin{URL: key.url, Pull: string(key.pull), PullSecret: key.secret}.key())
 		}
 	}
 }
 
-// restore takes over what was good before a restart, as far as the store
-// still has it. A file that can't be read is a pity, not an error.
+// restore takes over what was good before a restart, as far as the store of
+// modules still has it.
 func (l *loop) restore() {
-	if l.State == "" {
-		return
-	}
-	b, err := os.ReadFile(l.State)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	var state savedState
-	if err == nil {
-		err = json.Unmarshal(b, &state)
-	}
-	if err == nil && state.Version != savedVersion {
-		err = fmt.Errorf("it has version %d, this program knows %d", state.Version, savedVersion)
-	}
-	if err != nil {
-		l.Logger.Error("what was good before the restart can't be read", "file", l.State, "error", err)
-		return
-	}
-	there := l.present(state)
-	for _, f := range state.Filters {
+	m := &l.memory
+	filters, origins := map[string]good{}, map[string]savedOrigin{}
+	state.Each(l.ctx, m.keptFilters, "what was good of a filter", func(name string, f savedFilter) error {
 		d, err := f.Definition.restore()
-		if err != nil {
-			l.Logger.Error("what was good before the restart can't be read", "filter", f.Definition.Name, "error", err)
+		if err == nil && d.Name != name {
+			err = fmt.Errorf("it is of the filter %q", d.Name)
+		}
+		if err == nil {
+			filters[name] = good{d, f.Module, f.Trial}
+		}
+		return err
+	})
+	state.Each(l.ctx, m.keptOrigins, "what an origin gave", func(key string, o savedOrigin) error {
+		origins[key] = o
+		return nil
+	})
+	there := l.present(filters, origins)
+	for name, g := range filters {
+		if g.module.ABI == "" || there[g.module.SHA256] { // no ABI: only Envoys have it
+			l.filters[name] = &entry{good: g}
 			continue
 		}
-		if f.Module.ABI == "" || there[f.Module.SHA256] { // no ABI: only Envoys have it
-			l.filters[d.Name] = &entry{good: good{d, f.Module, f.Trial}}
-		}
+		m.drop(name)
 	}
-	for _, o := range state.Origins {
+	for kept, o := range origins {
 		if there[o.Module.SHA256] {
 			key := originKey{url: o.URL, pull: definition.PullPolicy(o.Pull), secret: o.PullSecret}
-			l.memory.origins[key] = knowledge{Validators: o.Validators, info: o.Module}
+			m.origins[key] = knowledge{Validators: o.Validators, info: o.Module}
+			continue
 		}
+		m.keptOrigins.Remove(kept)
 	}
 }
 
-// present verifies the modules that a state names.
-func (l *loop) present(state savedState) map[string]bool {
+// present verifies the modules that these have.
+func (l *loop) present(filters map[string]good, origins map[string]savedOrigin) map[string]bool {
 	there := map[string]bool{}
-	for _, f := range state.Filters {
-		if f.Module.ABI != "" { // else only Envoys have it
-			there[f.Module.SHA256] = false
+	for _, g := range filters {
+		if g.module.ABI != "" { // else only Envoys have it
+			there[g.module.SHA256] = false
 		}
 	}
-	for _, o := range state.Origins {
+	for _, o := range origins {
 		there[o.Module.SHA256] = false
 	}
 	named := slices.Collect(maps.Keys(there))

@@ -3,7 +3,6 @@ package module
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -19,7 +18,35 @@ import (
 	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 
 	"wasmxds/definition"
+	"wasmxds/state/statetest"
 )
+
+// machine is what a Resolver finds again after a restart.
+type machine struct {
+	t       *testing.T
+	dir     string // of its state
+	options Options
+	end     func() // ends what was started last
+}
+
+func newMachine(t *testing.T) *machine {
+	return &machine{t, t.TempDir(), Options{Store: newStore(t)}, func() {}}
+}
+
+// start ends the process that was started last, and starts another.
+func (m *machine) start() *resolving {
+	m.t.Helper()
+	m.end()
+	process := statetest.Start(m.t, m.dir)
+	m.options.State = process.Writer
+	m.options.Store, _ = Open(m.options.Store.dir)
+	r := resolve(m.t, m.options)
+	m.end = func() {
+		r.stop()
+		process.End()
+	}
+	return r
+}
 
 // After a restart with the origin down, everything goes on, from the first
 // Set on.
@@ -29,18 +56,12 @@ func TestRestart(t *testing.T) {
 		w.Header().Set("ETag", `"1"`)
 		w.Write(content)
 	})
-	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	m := newMachine(t)
 	f := wanted("hello", origin.URL)
-	first := resolve(t, options)
+	first := m.start()
 	first.set(f)
 	first.until(Good, content)
-	first.stop()
-
-	restart := func() *resolving {
-		t.Helper()
-		options.Store, _ = Open(options.Store.dir)
-		return resolve(t, options)
-	}
+	restart := m.start
 	origin.set(refuses(503))
 
 	t.Run("unchanged", func(t *testing.T) {
@@ -77,7 +98,7 @@ func TestRestart(t *testing.T) {
 		r.stop()
 	})
 	t.Run("module lost", func(t *testing.T) {
-		if err := os.Remove(options.Store.path(sumOf(content))); err != nil {
+		if err := os.Remove(m.options.Store.path(sumOf(content))); err != nil {
 			t.Fatal(err)
 		}
 		r := restart()
@@ -92,14 +113,13 @@ func TestRestart(t *testing.T) {
 func TestPullPolicies(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
-	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	m := newMachine(t)
 	f := wanted("hello", origin.URL)
 	f.Module.Pull = definition.PullIfNotPresent
 	for range 2 {
-		r := resolve(t, options)
+		r := m.start()
 		r.set(f)
 		r.until(Good, content)
-		r.stop()
 	}
 	if n := origin.requests.Load(); n != 1 {
 		t.Errorf("%d requests, want one at the first start only", n)
@@ -107,7 +127,7 @@ func TestPullPolicies(t *testing.T) {
 
 	f = wanted("hello", origin.URL)
 	f.Module.Pull = definition.PullAlways
-	r := resolve(t, options)
+	r := m.start()
 	r.set(f)
 	r.until(Good, content)
 	origin.set(gives(filter("y")))
@@ -139,7 +159,7 @@ func TestSettled(t *testing.T) {
 // TestRestartOfMany has more modules than are verified at once.
 func TestRestartOfMany(t *testing.T) {
 	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { w.Write(filter(r.URL.Path)) })
-	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	m := newMachine(t)
 	var filters []*definition.Filter
 	for i := range 100 {
 		name := "filter-" + strconv.Itoa(i)
@@ -148,35 +168,38 @@ func TestRestartOfMany(t *testing.T) {
 	good := func(s *Set) bool {
 		return !slices.ContainsFunc(s.Filters, func(f *Filter) bool { return f.State != Good })
 	}
-	first := resolve(t, options)
+	first := m.start()
 	first.set(filters...)
 	first.next(good)
-	first.stop()
-
-	options.Store, _ = Open(options.Store.dir)
-	if !good(resolve(t, options).set(filters...)) {
+	if !good(m.start().set(filters...)) {
 		t.Error("not all are good in the first Set after a restart")
 	}
 }
 
 func TestRestoreBadState(t *testing.T) {
 	for name, content := range map[string]string{
-		"no JSON":         "{",
-		"another version": `{"version": 99}`,
-		"bad message":     `{"version": 1, "filters": [{"definition": {"Name": "hello", "Config": "AQ=="}}]}`,
+		"no JSON":        "{",
+		"other type":     `{"definition": 1}`,
+		"bad message":    `{"definition": {"Name": "hello", "Config": "AQ=="}}`,
+		"another's name": `{"definition": {"Name": "other"}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			state := filepath.Join(t.TempDir(), "modules.json")
-			if err := os.WriteFile(state, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
+			process := statetest.Start(t, t.TempDir())
+			for _, key := range []string{"modules/filter/hello", "modules/filter/gone", "modules/origin/hello"} {
+				if _, err := process.Store.Put(t.Context(), key, []byte(content), 0); err != nil {
+					t.Fatal(err)
+				}
 			}
 			origin := newOrigin(t, gives(filter("x")))
-			r := resolve(t, Options{State: state})
+			r := resolve(t, Options{State: process.Writer})
 			r.set(wanted("hello", origin.URL))
 			r.until(Good, filter("x"))
-			r.stop()
-			if b, err := os.ReadFile(state); err != nil || !strings.Contains(string(b), sumOf(filter("x"))) {
-				t.Errorf("state: %s, %v", b, err)
+			if err := process.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			kept := process.Written(t, "modules/")
+			if len(kept) != 2 || !strings.Contains(kept["filter/hello"], sumOf(filter("x"))) {
+				t.Errorf("kept: %q", kept)
 			}
 		})
 	}
@@ -207,10 +230,12 @@ func TestSavedDefinition(t *testing.T) {
 			t.Errorf("%s is not tested here", reflect.TypeFor[definition.Filter]().Field(i).Name)
 		}
 	}
-	l := &loop{Resolver: New(Options{State: filepath.Join(t.TempDir(), "s"), Store: newStore(t)}), filters: map[string]*entry{}}
-	if err := newSaver(l.State, l.Logger).write(worth{filters: []line{good{definition: want}}}); err != nil {
-		t.Fatal(err)
-	}
+	m := newMachine(t)
+	m.start()
+	written := newMemory(m.options.State)
+	written.keep(good{definition: want})
+	m.start()
+	l := &loop{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State), filters: map[string]*entry{}}
 	l.restore()
 	got := l.filters["hello"]
 	if got == nil {

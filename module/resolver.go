@@ -3,7 +3,6 @@ package module
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"wasmxds/definition"
+	"wasmxds/state"
 )
 
 // Options are for [New]; only Store must be given.
@@ -21,10 +21,8 @@ type Options struct {
 	Policy   Policy             // for URLs; Fetchers must keep to it as well, for addresses and redirects
 	Runner   Runner             // nil: no dry runs
 
-	// State is the file that keeps what was good last, across restarts; "":
-	// it isn't kept. It is written half a second after a change, and when Run
-	// ends.
-	State string
+	// State keeps what was good last, across restarts; nil: it isn't kept.
+	State *state.Writer
 
 	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
@@ -125,21 +123,15 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		origins:  map[originKey]*origin{},
 		trials:   map[string]*trial{},
 		filters:  map[string]*entry{},
-		memory:   memory{origins: map[originKey]knowledge{}},
-		saver:    newSaver(r.State, r.Logger),
+		memory:   newMemory(r.State),
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
-	group.Go(func() error { l.saver.run(ctx, l.ask); return nil })
 	l.run(updates)
 	cancel()
 	l.watcher.close()
-	err := group.Wait()
-	if l.wanted != nil {
-		err = errors.Join(err, l.saver.write(l.worth()))
-	}
-	return err
+	return group.Wait()
 }
 
 // tend looks after the store: what is lost is fetched again, what nothing names

@@ -1,150 +1,74 @@
 package module
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/state/statetest"
 )
 
-func filterNamed(name string) good {
-	return good{definition: &definition.Filter{Name: name}, module: Info{SHA256: "00", Size: 1, ABI: "0.2.1"}}
-}
-
-func read(t *testing.T, file string) savedState {
-	t.Helper()
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
+// Only what changed is written; what is gone is dropped.
+func TestSavesWhatChanged(t *testing.T) {
+	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { w.Write(filter(r.URL.Path)) })
+	process := statetest.Start(t, t.TempDir())
+	r := resolve(t, Options{State: process.Writer})
+	good := func(s *Set) bool {
+		return !slices.ContainsFunc(s.Filters, func(f *Filter) bool { return f.State != Good })
 	}
-	var s savedState
-	if err := json.Unmarshal(b, &s); err != nil {
-		t.Fatalf("%v in %s", err, b)
-	}
-	return s
-}
-
-// A thousand changes a second are two writes, and the last of them is saved.
-func TestSaverGathers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		s := newSaver(filepath.Join(t.TempDir(), "modules.json"), slog.New(slog.DiscardHandler))
-		var newest, asked atomic.Int64
-		go s.run(ctx, func(context.Context) (worth, bool) {
-			asked.Add(1)
-			return worth{filters: []line{filterNamed(fmt.Sprint(newest.Load()))}}, true
-		})
-		for range 1000 {
-			newest.Add(1)
-			s.tell()
-			time.Sleep(time.Millisecond)
-		}
-		if n := asked.Load(); n > 2 {
-			t.Errorf("written %d times in a second", n)
-		}
-		time.Sleep(saveAfter)
-		synctest.Wait()
-		if got := read(t, s.file).Filters[0].Definition.Name; got != "1000" {
-			t.Errorf("saved as it was after %s changes", got)
-		}
-		before := asked.Load()
-		time.Sleep(time.Hour)
-		if n := asked.Load() - before; n != 0 {
-			t.Errorf("written %d times while nothing changed", n)
-		}
-		cancel()
-	})
-}
-
-// What can't be written is told, and is written as soon as it can be.
-func TestSaverTriesAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		dir := filepath.Join(t.TempDir(), "away")
-		var log bytes.Buffer
-		s := newSaver(filepath.Join(dir, "modules.json"), slog.New(slog.NewTextHandler(&log, nil)))
-		go s.run(ctx, func(context.Context) (worth, bool) {
-			return worth{filters: []line{filterNamed("hello")}}, true
-		})
-		s.tell()
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if n := strings.Count(log.String(), "would not survive a restart"); n < 5 || n > 8 {
-			t.Errorf("told %d times in a minute:\n%s", n, &log)
-		}
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(saveAgain + time.Second)
-		synctest.Wait()
-		if got := read(t, s.file).Filters[0].Definition.Name; got != "hello" {
-			t.Error(got)
-		}
-		cancel()
-	})
-}
-
-// What didn't change isn't marshalled again; what is gone is dropped.
-func TestSaverWritesWhatChanged(t *testing.T) {
-	s := newSaver(filepath.Join(t.TempDir(), "modules.json"), slog.New(slog.DiscardHandler))
-	var encoded int
-	write := func(want int, names ...string) {
+	revisions := func() map[string]uint64 {
 		t.Helper()
-		encoded = 0
-		var w worth
-		for _, name := range names {
-			w.origins = append(w.origins, counted{name, &encoded})
-		}
-		if err := s.write(w); err != nil {
+		if err := process.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		var got []string
-		for _, o := range read(t, s.file).Origins {
-			got = append(got, o.URL)
+		entries, err := process.Store.List(t.Context(), "modules/")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if fmt.Sprint(got) != fmt.Sprint(names) || encoded != want || len(s.lines) != len(names) {
-			t.Errorf("saved %v with %d lines known, %d of them encoded; want %v, %d", got, len(s.lines), encoded, names, want)
+		all := map[string]uint64{}
+		for _, e := range entries {
+			all[e.Key] = uint64(e.Revision)
+		}
+		return all
+	}
+	a, b, c := wanted("a", origin.URL+"/a"), wanted("b", origin.URL+"/b"), wanted("c", origin.URL+"/c")
+	r.set(a, b, c)
+	r.next(good)
+	before := revisions()
+	if len(before) != 6 {
+		t.Fatalf("kept of three filters: %v", before)
+	}
+	changed := *b
+	changed.RootID = "new"
+	r.set(a, &changed)
+	r.next(good)
+	after := revisions()
+	if len(after) != 4 || after["modules/filter/b"] == before["modules/filter/b"] {
+		t.Errorf("one changed, one gone: %v, before %v", after, before)
+	}
+	for key, revision := range after {
+		if key != "modules/filter/b" && revision != before[key] {
+			t.Errorf("%s is written again", key)
 		}
 	}
-	write(0)
-	write(2, "a", "b")
-	write(1, "a", "b", "c")
-	write(0, "c", "a")
-	write(1, "c", "b")
-}
-
-type counted struct {
-	url string
-	n   *int
-}
-
-func (c counted) encode() ([]byte, error) {
-	*c.n++
-	return savedOrigin{URL: c.url}.encode()
 }
 
 // A process that is killed has saved what was good half a second before.
 func TestSavedWhileRunning(t *testing.T) {
 	origin := newOrigin(t, gives(filter("x")))
-	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
-	r := resolve(t, options)
+	process := statetest.Start(t, t.TempDir())
+	r := resolve(t, Options{State: process.Writer})
 	r.set(wanted("hello", origin.URL))
 	r.until(Good, filter("x"))
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if b, err := os.ReadFile(options.State); err == nil {
-			if !strings.Contains(string(b), sumOf(filter("x"))) {
-				t.Errorf("saved: %s", b)
+		if kept := process.Written(t, "modules/filter/")["hello"]; kept != "" {
+			if !strings.Contains(kept, sumOf(filter("x"))) {
+				t.Errorf("saved: %s", kept)
 			}
 			return
 		}
@@ -170,27 +94,28 @@ func TestKilledBeforeSaving(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			origin := newOrigin(t, gives(v1))
-			options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
-			first := resolve(t, options)
+			m := newMachine(t)
+			file := filepath.Join(m.dir, "state.db")
+			first := m.start()
 			first.set(wanted("hello", origin.URL))
 			first.until(Good, v1)
-			first.stop()
-			saved, err := os.ReadFile(options.State)
+			m.end()
+			saved, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 
 			origin.set(gives(v2))
-			second := resolve(t, options)
+			second := m.start()
 			second.set(test.filter(origin.URL))
 			second.until(Good, v2)
-			second.stop()
-			if err := os.WriteFile(options.State, saved, 0o600); err != nil { // as if it had not come to it
+			m.end()
+			if err := os.WriteFile(file, saved, 0o600); err != nil { // as if it had not come to it
 				t.Fatal(err)
 			}
 
 			origin.set(test.origin)
-			third := resolve(t, options)
+			third := m.start()
 			third.set(test.filter(origin.URL))
 			third.until(test.state, test.want)
 		})

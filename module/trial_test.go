@@ -190,14 +190,13 @@ func TestTrialSuperseded(t *testing.T) {
 func TestTrialRemembered(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
-	options := Options{Store: newStore(t), State: filepath.Join(t.TempDir(), "modules.json")}
+	m := newMachine(t)
 	for run, want := range []int{1, 0} {
 		runner := newTrials()
-		options.Runner = runner
-		r := resolve(t, options)
+		m.options.Runner = runner
+		r := m.start()
 		r.set(rooted("hello", origin.URL, "good"))
 		r.until(Good, content)
-		r.stop()
 		if n := runner.count("good", content); n != want {
 			t.Errorf("start %d: tried %d times, want %d", run+1, n, want)
 		}

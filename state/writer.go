@@ -3,8 +3,6 @@ package state
 import (
 	"context"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,15 +16,27 @@ import (
 // tried again until it can. It is safe for concurrent use.
 //
 // A process that is killed loses what was put in the last moment, so a Writer is
-// for what can be found out again.
+// for what can be found out again. What can't waits for Flush.
+//
+// Who puts and reads does so by a [View].
 type Writer struct {
 	store Store
 	log   *slog.Logger
 	delay time.Duration
 
+	flushing sync.Mutex // held by who writes
+
 	mu      sync.Mutex
-	pending map[string]Op
+	pending map[string]change
 	wake    chan struct{} // holds a token when something is pending
+	hurry   chan struct{} // holds a token when that is to be written at once
+}
+
+// change is an Op whose value is not encoded yet: one that is replaced before it
+// is written never is.
+type change struct {
+	encode func() ([]byte, error)
+	remove bool
 }
 
 const (
@@ -40,21 +50,28 @@ const (
 
 // NewWriter makes a Writer to a store; it writes while Run runs.
 func NewWriter(store Store, log *slog.Logger) *Writer {
-	return &Writer{store: store, log: log, delay: writeAfter, pending: map[string]Op{}, wake: make(chan struct{}, 1)}
+	return &Writer{store: store, log: log, delay: writeAfter, pending: map[string]change{},
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 }
 
-// Put has value kept at key. The value must not be changed any more.
-func (w *Writer) Put(key string, value []byte) { w.add(Op{Key: key, Value: value}) }
+// maxKey is what any store takes: one that is too long must not keep the rest of
+// its batch from being written.
+const maxKey = 8 << 10 // bytes
 
-// Remove has the entry at key removed.
-func (w *Writer) Remove(key string) { w.add(Op{Key: key, Remove: true}) }
-
-func (w *Writer) add(op Op) {
+func (w *Writer) add(key string, c change) {
+	if len(key) > maxKey {
+		w.log.Error("what changed is not kept for the next start: its name is too long", "name", key[:maxKey/100], "bytes", len(key))
+		return
+	}
 	w.mu.Lock()
-	w.pending[op.Key] = op
+	w.pending[key] = c
 	w.mu.Unlock()
+	tell(w.wake)
+}
+
+func tell(c chan<- struct{}) {
 	select {
-	case w.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default: // it is told already
 	}
 }
@@ -76,36 +93,43 @@ func (w *Writer) Run(ctx context.Context) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 			defer cancel()
-			if err := w.flush(last); err != nil {
+			if err := w.Flush(last); err != nil {
 				w.log.Error("what changed last is not kept for the next start", "error", err)
 			}
 			return
 		case <-wake:
 			timer.Reset(w.delay)
 			armed = true
+			continue
+		case <-w.hurry:
 		case <-timer.C:
-			armed = false
-			err := w.flush(ctx)
-			if err == nil {
-				pause.Reset()
-				continue
-			}
-			if ctx.Err() == nil {
-				again := pause.NextBackOff()
-				w.log.Error("what changed would not survive a restart; it is tried again", "error", err, "in", again)
-				timer.Reset(again)
-				armed = true
-			}
+		}
+		armed = false
+		timer.Stop()
+		err := w.Flush(ctx)
+		if err == nil {
+			pause.Reset()
+			continue
+		}
+		if ctx.Err() == nil {
+			again := pause.NextBackOff()
+			w.log.Error("what changed would not survive a restart; it is tried again", "error", err, "in", again)
+			timer.Reset(again)
+			armed = true
 		}
 	}
 }
 
-// flush writes what is pending; what could not be written is pending again.
-func (w *Writer) flush(ctx context.Context) error {
+// Flush writes what is pending, and waits for it; what can't be written is
+// pending again. Those who call at the same time share a write.
+func (w *Writer) Flush(ctx context.Context) error {
+	w.flushing.Lock()
+	defer w.flushing.Unlock()
 	w.mu.Lock()
-	ops := slices.Collect(maps.Values(w.pending))
-	clear(w.pending)
+	changes := w.pending
+	w.pending = map[string]change{}
 	w.mu.Unlock()
+	ops := w.encode(changes)
 	if len(ops) == 0 {
 		return nil
 	}
@@ -115,10 +139,30 @@ func (w *Writer) flush(ctx context.Context) error {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, op := range ops {
-		if _, newer := w.pending[op.Key]; !newer {
-			w.pending[op.Key] = op
+	for key, c := range changes {
+		if _, newer := w.pending[key]; !newer {
+			w.pending[key] = c
 		}
 	}
+	tell(w.wake)
 	return err
+}
+
+// encode gives the changes as a store takes them. What can't be encoded is left
+// out for good.
+func (w *Writer) encode(changes map[string]change) []Op {
+	ops := make([]Op, 0, len(changes))
+	for key, c := range changes {
+		op := Op{Key: key, Remove: c.remove}
+		if !c.remove {
+			var err error
+			if op.Value, err = c.encode(); err != nil {
+				w.log.Error("what changed can't be kept for the next start", "key", key, "error", err)
+				delete(changes, key)
+				continue
+			}
+		}
+		ops = append(ops, op)
+	}
+	return ops
 }

@@ -58,37 +58,167 @@ func (d *disk) told() string {
 func TestWriter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{}
-		w := NewWriter(d, slog.New(slog.DiscardHandler))
+		writer := NewWriter(d, slog.New(slog.DiscardHandler))
+		w := writer.View("")
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan struct{})
-		go func() { defer close(ended); w.Run(ctx) }()
+		go func() { defer close(ended); writer.Run(ctx) }()
 		want := func(what, want string) {
 			t.Helper()
 			if got := d.told(); got != want {
 				t.Errorf("%s: wrote %q, want %q", what, got, want)
 			}
 		}
-		w.Put("a", []byte("1"))
-		w.Put("b", []byte("1"))
-		w.Put("a", []byte("2"))
+		w.Put("a", 1)
+		w.Put("b", 1)
+		w.Put("a", 2)
 		want("at once", "")
 		time.Sleep(time.Second)
 		want("after a moment", "a=2 b=1")
 
 		d.full = true
-		w.Put("a", []byte("3"))
+		w.Put("a", 3)
 		w.Remove("b")
 		time.Sleep(time.Minute)
-		w.Put("b", []byte("4"))
+		w.Put("b", 4)
 		d.mu.Lock()
 		d.full = false
 		d.mu.Unlock()
 		time.Sleep(time.Minute)
 		want("when there is room again", "a=3 b=4")
 
-		w.Put("c", []byte("5"))
+		w.Put("c", 5)
 		cancel()
 		<-ended
 		want("at the end", "c=5")
 	})
+}
+
+// A thousand changes a second are two writes, only the last of each value is
+// encoded, and nothing is written while nothing changes.
+func TestWriterGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{}
+		w := NewWriter(d, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.Run(ctx)
+		v, encoded := w.View("p/"), 0
+		for i := range 1000 {
+			v.Put("a", counted{i + 1, &encoded})
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(writeAfter)
+		synctest.Wait()
+		lines := strings.Split(d.told(), "\n")
+		if len(lines) > 3 || encoded != len(lines) || lines[len(lines)-1] != "p/a=1000" {
+			t.Errorf("written %q, %d values encoded", lines, encoded)
+		}
+		time.Sleep(time.Hour)
+		if got := d.told(); got != "" {
+			t.Errorf("written while nothing changed: %q", got)
+		}
+	})
+}
+
+type counted struct {
+	value int
+	n     *int
+}
+
+func (c counted) MarshalJSON() ([]byte, error) {
+	*c.n++
+	return fmt.Append(nil, c.value), nil
+}
+
+// What can't be written is told, ever more rarely.
+func TestWriterTriesAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		w := NewWriter(&disk{full: true}, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		go w.Run(ctx)
+		w.View("").Put("a", 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if n := strings.Count(log.String(), "would not survive a restart"); n < 4 || n > 12 {
+			t.Errorf("told %d times in a minute:\n%s", n, &log)
+		}
+		if !strings.Contains(log.String(), "is not kept for the next start") {
+			t.Errorf("the end tells nothing:\n%s", &log)
+		}
+	})
+}
+
+// What can't be encoded, or has too long a name, keeps nothing else from being
+// written.
+func TestWriterLeavesOut(t *testing.T) {
+	var log strings.Builder
+	d := &disk{}
+	w := NewWriter(d, slog.New(slog.NewTextHandler(&log, nil)))
+	v := w.View("p/")
+	v.Put("bad", func() {})
+	v.Put(strings.Repeat("long", maxKey/4), 1)
+	v.Put("good", 1)
+	if err := v.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := d.told(); got != "p/good=1" || strings.Count(log.String(), "\n") != 2 {
+		t.Errorf("wrote %q, logged\n%s", got, &log)
+	}
+}
+
+// Who flushes at the same time shares writes, and each finds its value written.
+func TestFlushIsShared(t *testing.T) {
+	d := &disk{}
+	w := NewWriter(d, slog.New(slog.DiscardHandler))
+	v := w.View("")
+	w.flushing.Lock()
+	var group sync.WaitGroup
+	for i := range 100 {
+		v.Put(fmt.Sprint(i), i)
+		group.Go(func() {
+			if err := v.Flush(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	w.flushing.Unlock()
+	group.Wait()
+	if len(d.batches) != 1 || len(d.batches[0]) != 100 {
+		t.Errorf("%d batches", len(d.batches))
+	}
+}
+
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{}
+		w := NewWriter(d, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.Run(ctx)
+		v := w.View("")
+		v.Put("a", 1)
+		v.Hurry()
+		synctest.Wait()
+		if got := d.told(); got != "a=1" {
+			t.Errorf("wrote %q", got)
+		}
+	})
+}
+
+// A View of no Writer keeps nothing, and needs no care.
+func TestNothingKept(t *testing.T) {
+	var w *Writer
+	for _, v := range []View{{}, w.View("p/")} {
+		v.Put("a", 1)
+		v.PutBytes("a", nil)
+		v.Remove("a")
+		v.Hurry()
+		if err := v.Flush(t.Context()); err != nil || v.Keeps() || v.All(t.Context()) != nil {
+			t.Errorf("%v, %v", err, v.Keeps())
+		}
+	}
 }

@@ -1,22 +1,35 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"wasmxds/state"
+	"wasmxds/state/local"
+	"wasmxds/state/older"
 )
 
 // dataDir is the data directory, held until it is closed.
 type dataDir struct {
 	dir  string
 	lock *os.File
+	log  *slog.Logger
+
+	store *local.Store
+	kept  *state.Writer // writes to the store until the directory is closed
+	end   func()
+	ended chan struct{}
 }
 
 // openData makes the data directory and takes hold of it. An empty dir is the
 // default one.
-func openData(dir string) (*dataDir, error) {
+func openData(dir string, log *slog.Logger) (*dataDir, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultData(); err != nil {
@@ -30,6 +43,7 @@ func openData(dir string) (*dataDir, error) {
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("open --data: %w", err))
 	}
+	d := &dataDir{dir: dir, lock: lock, log: log}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -37,7 +51,30 @@ func openData(dir string) (*dataDir, error) {
 		}
 		return nil, unreachable(fmt.Errorf("lock --data: %w", err))
 	}
-	return &dataDir{dir, lock}, nil
+	if err := d.open(); err != nil {
+		lock.Close()
+		return nil, unreachable(err)
+	}
+	return d, nil
+}
+
+// open opens the state, and begins to write what is put there.
+func (d *dataDir) open() error {
+	var err error
+	if d.store, err = local.Open(d.path("state.db"), d.log); err != nil {
+		return fmt.Errorf("open --data: %w", err)
+	}
+	if err := older.Take(context.Background(), d.dir, d.store, d.log); err != nil {
+		return errors.Join(fmt.Errorf("open --data: %w", err), d.store.Close())
+	}
+	d.kept, d.ended = state.NewWriter(d.store, d.log), make(chan struct{})
+	var ctx context.Context
+	ctx, d.end = context.WithCancel(context.Background())
+	go func() {
+		defer close(d.ended)
+		d.kept.Run(ctx)
+	}()
+	return nil
 }
 
 func defaultData() (string, error) {
@@ -54,6 +91,22 @@ func defaultData() (string, error) {
 
 func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
 
-// Close lets go of the directory. The kernel does so as well when the process
-// is killed.
-func (d *dataDir) Close() error { return d.lock.Close() }
+// lastWrites is how long what was put last may take to be written. A disk that
+// hangs does not keep the server from ending.
+const lastWrites = 10 * time.Second
+
+// Close writes what was put last, and lets go of the directory; call it when
+// nobody puts anything any more. The kernel lets go as well when the process is
+// killed.
+func (d *dataDir) Close() {
+	d.end()
+	select {
+	case <-d.ended:
+		if err := d.store.Close(); err != nil {
+			d.log.Error("what was kept is not closed well", "error", err)
+		}
+	case <-time.After(lastWrites):
+		d.log.Error("what changed last is not kept for the next start: the disk takes too long", "after", lastWrites)
+	}
+	d.lock.Close()
+}

@@ -14,6 +14,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/module/dryrun"
 	"wasmxds/module/oci"
+	"wasmxds/state"
 )
 
 // originFlags say where modules may come from, and how they are got.
@@ -42,10 +43,9 @@ func (f *originFlags) add(cmd *cobra.Command) {
 }
 
 // options are how modules of the definitions in some folders are fetched and
-// tried, by every command that does so. The directory blame keeps which modules
-// are not tried again; "": that is forgotten. The function ends what was
-// started for it.
-func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, blame string, log *slog.Logger) (module.Options, func(), error) {
+// tried, by every command that does so. kept keeps what is known of modules; nil:
+// that is forgotten. The function ends what was started for it.
+func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, kept *state.Writer, log *slog.Logger) (module.Options, func(), error) {
 	policy := f.policy
 	roots, err := files.NewRoots(slices.Concat(definitions, f.roots)...)
 	if err != nil {
@@ -74,14 +74,12 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 	if err != nil {
 		return module.Options{}, nil, err
 	}
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, Blame: blame, Logger: log, HostEnv: f.trialEnv})
-	if err != nil {
-		return module.Options{}, nil, fmt.Errorf("prepare to try modules: %w", err)
-	}
+	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, State: kept, Logger: log, HostEnv: f.trialEnv})
 	web := policy.NewHTTP()
 	registries := oci.New(oci.Options{Policy: policy, PlainHTTP: f.plainHTTP, Secrets: f.secrets})
 	options := module.Options{
 		Store:    store,
+		State:    kept,
 		Fetchers: map[string]module.Fetcher{"http": web, "https": web, "oci": registries},
 		Policy:   policy,
 		Runner:   runner,

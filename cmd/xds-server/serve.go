@@ -148,7 +148,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("find --definitions: %w", err))
 	}
-	data, err := openData(f.data)
+	data, err := openData(f.data, log)
 	if err != nil {
 		return err
 	}
@@ -166,12 +166,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := f.origins.options(ctx, store, []string{definitions}, data.path("trials"), log)
+	options, end, err := f.origins.options(ctx, store, []string{definitions}, data.kept, log)
 	if err != nil {
 		return wrong(err)
 	}
 	defer end()
-	options.State = data.path("modules.json")
 	options.Poll, options.Limit = f.poll, f.moduleLimit
 	tracer, err := newTracer(ctx, log)
 	if err != nil {

@@ -1,18 +1,14 @@
 package dryrun
 
 import (
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"wasmxds/module"
+	"wasmxds/state"
 )
 
 // blame remembers, across restarts, which trials end the process that they
@@ -20,9 +16,9 @@ import (
 // when it begins, as some may end this very process with theirs (a container
 // whose memory is used up is killed as a whole).
 type blame struct {
-	dir string // one file for each mark, by key; "": marks are kept in memory alone
-	log *slog.Logger
-	now func() time.Time
+	kept state.View // mark, by the trial's key
+	log  *slog.Logger
+	now  func() time.Time
 
 	mu    sync.Mutex
 	marks map[string]mark // by the trial's key
@@ -44,35 +40,16 @@ const (
 
 // newBlame reads what is remembered. A trial that was under way when this
 // program ended has a strike; what can't be read is forgotten.
-func newBlame(dir string, log *slog.Logger) (*blame, error) {
-	b := &blame{dir: dir, log: log, now: time.Now, marks: map[string]mark{}}
-	if dir == "" {
-		return b, nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make a place for what dry runs ended in: %w", err)
-	}
-	files, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("read what dry runs ended in: %w", err)
-	}
-	for _, f := range files {
-		key, found := strings.CutSuffix(f.Name(), ".json")
-		content, err := os.ReadFile(filepath.Join(dir, f.Name()))
-		var m mark
-		if err == nil {
-			err = json.Unmarshal(content, &m)
-		}
-		if !found || err != nil {
-			_ = os.Remove(filepath.Join(dir, f.Name()))
-			continue
-		}
+func newBlame(ctx context.Context, kept state.View, log *slog.Logger) *blame {
+	b := &blame{kept: kept, log: log, now: time.Now, marks: map[string]mark{}}
+	state.Each(ctx, kept, "what a dry run ended in", func(key string, m mark) error {
 		if m.Reason == "" {
 			log.Warn("a dry run was under way when this program ended", "filter", m.Filter, "sha256", m.SHA256, "times", m.Strikes)
 		}
 		b.put(key, m)
-	}
-	return b, nil
+		return nil
+	})
+	return b
 }
 
 // verdict gives what is remembered against a trial.
@@ -102,26 +79,45 @@ func (b *blame) strikes(key string) int {
 	return b.marks[key].Strikes
 }
 
+// begin notes that a trial begins that did not end so often before. A short one
+// does not wait until that is written, some milliseconds later: it takes longer to
+// end this program, too.
+func (b *blame) begin(ctx context.Context, key string, in inputs, strikes int, long bool) {
+	b.note(key, mark{in.Name, in.SHA256, b.now(), strikes + 1, ""})
+	if !long {
+		b.kept.Hurry()
+		return
+	}
+	if err := b.kept.Flush(ctx); err != nil && ctx.Err() == nil {
+		b.log.Error("what a dry run ends in can't be kept", "filter", in.Name, "error", err)
+	}
+}
+
 // strike notes how often a trial began and did not end; 0: there is nothing
 // against it.
 func (b *blame) strike(key string, in inputs, strikes int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if strikes == 0 {
+	if strikes > 0 {
+		b.note(key, mark{in.Name, in.SHA256, b.now(), strikes, ""})
+	} else {
+		b.mu.Lock()
 		b.drop(key)
-		return
+		b.mu.Unlock()
 	}
-	b.put(key, mark{in.Name, in.SHA256, b.now(), strikes, ""})
-	b.save(key)
+	b.kept.Hurry()
 }
 
 // convict notes a verdict, and gives it.
 func (b *blame) convict(key string, in inputs, reason string) error {
-	b.mu.Lock()
-	b.put(key, mark{in.Name, in.SHA256, b.now(), 0, reason})
-	b.save(key)
-	b.mu.Unlock()
+	b.note(key, mark{in.Name, in.SHA256, b.now(), 0, reason})
+	b.kept.Hurry()
 	return b.verdict(key)
+}
+
+func (b *blame) note(key string, m mark) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.put(key, m)
+	b.kept.Put(key, m)
 }
 
 // put sets a mark, and drops the oldest where there are too many.
@@ -139,27 +135,8 @@ func (b *blame) put(key string, m mark) {
 }
 
 func (b *blame) drop(key string) {
-	delete(b.marks, key)
-	if b.dir == "" {
-		return
-	}
-	if err := os.Remove(b.path(key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		b.log.Error("what a dry run ended in can't be removed", "error", err)
+	if _, there := b.marks[key]; there {
+		delete(b.marks, key)
+		b.kept.Remove(key)
 	}
 }
-
-func (b *blame) save(key string) {
-	m := b.marks[key]
-	if b.dir == "" {
-		return
-	}
-	content, err := json.Marshal(m)
-	if err == nil {
-		err = os.WriteFile(b.path(key), content, 0o600)
-	}
-	if err != nil {
-		b.log.Error("what a dry run ends in can't be kept", "filter", m.Filter, "error", err)
-	}
-}
-
-func (b *blame) path(key string) string { return filepath.Join(b.dir, key+".json") }

@@ -1,63 +1,85 @@
 package dryrun
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"wasmxds/state"
+	"wasmxds/state/local"
+	"wasmxds/state/statetest"
 )
 
+func newTestBlame(t *testing.T, w *state.Writer) *blame {
+	return newBlame(t.Context(), w.View("trials/"), slog.New(slog.DiscardHandler))
+}
+
+// A program that is killed in a trial finds it begun: a long one is written down
+// before it begins, a short one soon.
 func TestBlameAfterRestart(t *testing.T) {
-	dir := t.TempDir()
-	for strikes := range 3 {
-		b, err := newBlame(dir, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
+	for _, long := range []bool{false, true} {
+		dir := t.TempDir()
+		for strikes := range 3 {
+			store, err := local.Open(filepath.Join(dir, "state.db"), slog.New(slog.DiscardHandler))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := state.NewWriter(store, slog.New(slog.DiscardHandler))
+			ctx, kill := context.WithCancel(t.Context())
+			if !long {
+				go w.Run(ctx)
+			}
+			b := newTestBlame(t, w)
+			verdict := b.verdict("key")
+			if blamed := strikes == 2; (verdict != nil) != blamed {
+				t.Errorf("killed %d times meanwhile: %v", strikes, verdict)
+			}
+			b.begin(t.Context(), "key", inputs{Name: "hello"}, b.strikes("key"), long)
+			begun := func() bool {
+				e, err := store.Get(t.Context(), "trials/key")
+				return err == nil && strings.Contains(string(e.Value), fmt.Sprintf(`"strikes":%d`, strikes+1))
+			}
+			if long && !begun() {
+				t.Error("it would begin before that is written")
+			}
+			began := time.Now()
+			eventually(t, "it is written that it begins", begun)
+			if d := time.Since(began); d > 400*time.Millisecond {
+				t.Errorf("written after %v", d)
+			}
+			kill()
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
-		verdict := b.verdict("key")
-		if blamed := strikes == 2; (verdict != nil) != blamed {
-			t.Errorf("killed %d times meanwhile: %v", strikes, verdict)
-		}
-		b.strike("key", inputs{Name: "hello"}, b.strikes("key")+1) // and the program is killed
-	}
-	b, err := newBlame(dir, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.strike("key", inputs{}, 0)
-	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
-		t.Errorf("%v, %v", files, err)
+		process := statetest.Start(t, dir)
+		newTestBlame(t, process.Writer).strike("key", inputs{}, 0)
+		eventually(t, "nothing is against it", func() bool { return len(process.Written(t, "")) == 0 })
 	}
 }
 
 func TestBlameIsBounded(t *testing.T) {
-	dir := t.TempDir()
+	process := statetest.Start(t, t.TempDir())
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	kept := process.View("trials/")
 	for i := range maxMarks + 20 {
-		content, err := json.Marshal(mark{Since: begin.Add(time.Duration(i) * time.Second), Reason: "dry run: x"})
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d.json", i)), content, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		kept.Put(fmt.Sprintf("%04d", i), mark{Since: begin.Add(time.Duration(i) * time.Second), Reason: "dry run: x"})
 	}
-	for name, content := range map[string]string{"half.json": `{"strikes": 1`, "other": "x"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := newBlame(dir, slog.New(slog.DiscardHandler))
-	if err != nil {
+	kept.PutBytes("half", []byte(`{"strikes": 1`))
+	if err := kept.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	b := newTestBlame(t, process.Writer)
 	_ = b.convict("new", inputs{}, "dry run: y")
-	files, err := os.ReadDir(dir)
-	if err != nil || len(files) != maxMarks || len(b.marks) != maxMarks {
-		t.Errorf("%d files, %d marks, %v", len(files), len(b.marks), err)
+	if err := kept.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(process.Written(t, "trials/")); n != maxMarks || len(b.marks) != maxMarks {
+		t.Errorf("%d kept, %d marks", n, len(b.marks))
 	}
 	if b.verdict("0020") != nil || b.verdict("0021") == nil || b.verdict("new") == nil {
 		t.Error("not the oldest ones were dropped")

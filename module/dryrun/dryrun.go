@@ -33,6 +33,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/state"
 )
 
 // Options are for [New]; Store and Command must be given.
@@ -41,9 +42,9 @@ type Options struct {
 	// Command starts a process that calls [Sandbox] with its standard input and
 	// output: a program's path and then its arguments, the zeroth included.
 	Command []string
-	// Blame is the directory that keeps, across restarts, which trials ended
-	// their process; "": that isn't kept.
-	Blame string
+	// State keeps, across restarts, which trials ended their process; nil: that
+	// isn't kept.
+	State *state.Writer
 
 	// Time is for one start, besides compiling; default 10 s.
 	Time time.Duration
@@ -76,7 +77,7 @@ type Runner struct {
 
 // New makes a Runner, to be closed after use. When ctx ends, what is being
 // tried is given up, and nothing is tried any more.
-func New(ctx context.Context, options Options) (*Runner, error) {
+func New(ctx context.Context, options Options) *Runner {
 	o := options
 	o.Time = cmp.Or(o.Time, 10*time.Second)
 	o.Memory = cmp.Or(o.Memory, 256<<20)
@@ -87,17 +88,13 @@ func New(ctx context.Context, options Options) (*Runner, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	remembered, err := newBlame(o.Blame, o.Logger)
-	if err != nil {
-		return nil, err
-	}
 	return &Runner{
 		options: o,
-		blame:   remembered,
+		blame:   newBlame(ctx, o.State.View("trials/"), o.Logger),
 		pool:    newPool(ctx, o.Command, o.AtOnce),
 		places:  semaphore.NewWeighted(int64(o.AtOnce)),
 		long:    semaphore.NewWeighted(1),
-	}, nil
+	}
 }
 
 // Close ends all processes.
@@ -158,7 +155,7 @@ func (r *Runner) attempt(ctx context.Context, t tried, q request) (reply, error)
 	// The deadline is for a machine that is busy: CPU time is limited as well.
 	limited, cancel := context.WithTimeout(ctx, patience+3*q.CPU)
 	defer cancel()
-	r.blame.strike(t.key, t.in, t.strikes+1)
+	r.blame.begin(ctx, t.key, t.in, t.strikes, q.Compile)
 	answer, err := p.try(limited, q, func() (io.ReadCloser, int64, error) {
 		f, info, err := r.options.Store.Open(t.in.SHA256)
 		return f, info.Size, err

@@ -56,10 +56,7 @@ func newRunner(t *testing.T, options Options) *runner {
 		t.Fatal(err)
 	}
 	options.Store, options.Command = store, command
-	r, err := New(t.Context(), options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := New(t.Context(), options)
 	t.Cleanup(r.Close)
 	out := &runner{r, map[string]module.Info{}}
 	files, err := filepath.Glob("testdata/*.wasm")
@@ -313,10 +310,7 @@ func BenchmarkConfigChange(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r, err := New(b.Context(), Options{Store: store, Command: command})
-	if err != nil {
-		b.Fatal(err)
-	}
+	r := New(b.Context(), Options{Store: store, Command: command})
 	defer r.Close()
 	for b.Loop() {
 		if err := r.Run(b.Context(), &definition.Filter{Config: text("x")}, info); err != nil {

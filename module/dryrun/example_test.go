@@ -36,10 +36,7 @@ func Example() {
 	ctx := context.Background()
 	// A process of this program that calls dryrun.Sandbox(os.Stdin, os.Stdout).
 	command := []string{os.Args[0], "trial"}
-	runner, err := dryrun.New(ctx, dryrun.Options{Store: store, Command: command})
-	if err != nil {
-		panic(err)
-	}
+	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command})
 	defer runner.Close()
 
 	for _, value := range []string{"good", "false header name"} {

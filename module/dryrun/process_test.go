@@ -21,6 +21,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/e2e/wasmtest"
 	"wasmxds/module"
+	"wasmxds/state/statetest"
 )
 
 // assemble puts a module into the store.
@@ -46,8 +47,9 @@ func TestBombs(t *testing.T) {
 		"time":   {wasmtest.Filter{Fault: wasmtest.SpinInConfigure, Bomb: wasmtest.SlowCode}, "dry run: 2s of CPU time are not enough to compile and start it"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			blame := t.TempDir()
-			r := newRunner(t, Options{Time: time.Second, Blame: blame})
+			dir := t.TempDir()
+			process := statetest.Start(t, dir)
+			r := newRunner(t, Options{Time: time.Second, State: process.Writer})
 			m := r.assemble(t, test.module)
 			err := r.Run(t.Context(), &definition.Filter{}, m)
 			if _, verdict := errors.AsType[*module.ContentError](err); !verdict || !strings.HasPrefix(err.Error(), test.err) {
@@ -56,7 +58,8 @@ func TestBombs(t *testing.T) {
 			if err := r.Run(t.Context(), &definition.Filter{}, r.modules["memory"]); err != nil {
 				t.Errorf("another module: %v", err)
 			}
-			after := newRunner(t, Options{Time: time.Second, Blame: blame})
+			process.End()
+			after := newRunner(t, Options{Time: time.Second, State: statetest.Start(t, dir).Writer})
 			again := after.Run(t.Context(), &definition.Filter{}, m)
 			if again == nil || again.Error() != err.Error() || len(after.pool.running) != 0 {
 				t.Errorf("after a restart: %v, %d processes", again, len(after.pool.running))
@@ -182,10 +185,7 @@ func spinning(dir string) error {
 	if err != nil {
 		return err
 	}
-	r, err := New(context.Background(), Options{Store: store, Command: command, Time: time.Minute})
-	if err != nil {
-		return err
-	}
+	r := New(context.Background(), Options{Store: store, Command: command, Time: time.Minute})
 	p, err := r.pool.take(context.Background(), true)
 	if err != nil {
 		return err
@@ -215,27 +215,22 @@ func TestGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	blame := t.TempDir()
+	process := statetest.Start(t, t.TempDir())
 	told, tell := context.WithCancel(t.Context())
-	r, err := New(told, Options{Store: store, Command: command, Time: time.Minute, Blame: blame})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := New(told, Options{Store: store, Command: command, Time: time.Minute, State: process.Writer})
 	defer r.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx, &definition.Filter{}, info) }()
 	running := func() int { r.pool.mu.Lock(); defer r.pool.mu.Unlock(); return len(r.pool.running) }
-	eventually(t, "it is tried", func() bool { return running() > 0 })
+	eventually(t, "it is tried, and that is written down", func() bool { return running() > 0 && len(process.Written(t, "trials/")) == 1 })
 	tell()
 	eventually(t, "its process has ended", func() bool { return running() == 0 })
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if files, err := os.ReadDir(blame); err != nil || len(files) > 0 {
-		t.Errorf("it is blamed for that: %v, %v", files, err)
-	}
+	eventually(t, "it is not blamed for that", func() bool { return len(process.Written(t, "trials/")) == 0 })
 }
 
 // Somebody may kill the process for a reason of their own once.

@@ -33,6 +33,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	history []state.Event  // newest last
+	bytes   int            // of the values in history
 	first   state.Revision // what happened after it is in history
 	watched chan struct{}  // closed, and replaced, with each write
 	leads   map[string]*term
@@ -43,8 +44,11 @@ var (
 	terms   = []byte("terms")   // name → number of the newest term
 )
 
-// kept is how many events are remembered for Watch.
-const kept = 4096
+// What is remembered for Watch.
+const (
+	kept      = 4096    // events
+	keptBytes = 1 << 20 // of their values
+)
 
 // Open opens the file at path, or makes it. Whoever opens it must be alone, and
 // Close it.
@@ -83,7 +87,24 @@ func open(path string) (*bolt.DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	if err := furnish(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+// furnish makes what is not there yet. Where all is there it writes nothing: the
+// disk may be full.
+func furnish(db *bolt.DB) error {
+	whole := false
+	err := db.View(func(tx *bolt.Tx) error {
+		whole = tx.Bucket(entries) != nil && tx.Bucket(terms) != nil
+		return nil
+	})
+	if err != nil || whole {
+		return err
+	}
+	return db.Update(func(tx *bolt.Tx) error {
 		for _, name := range [][]byte{entries, terms} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
@@ -91,10 +112,6 @@ func open(path string) (*bolt.DB, error) {
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), db.Close())
-	}
-	return db, nil
 }
 
 // Close waits for what is being written.
@@ -214,8 +231,15 @@ func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision) 
 // remember keeps events for Watch. The caller holds s.mu.
 func (s *Store) remember(events []state.Event) {
 	s.history = append(s.history, events...)
-	if over := len(s.history) - kept; over > 0 {
-		s.first = s.history[over-1].Revision
+	for _, e := range events {
+		s.bytes += len(e.Value)
+	}
+	over := 0
+	for ; len(s.history)-over > kept || s.bytes > keptBytes; over++ {
+		s.bytes -= len(s.history[over].Value)
+		s.first = s.history[over].Revision
+	}
+	if over > 0 {
 		s.history = append([]state.Event(nil), s.history[over:]...)
 	}
 	close(s.watched)

@@ -1,0 +1,90 @@
+package older
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"wasmxds/state"
+)
+
+// readModules reads what was good of each filter, and what origins gave.
+func readModules(path string, _ *slog.Logger) ([]state.Op, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var saved struct {
+		Version          int
+		Filters, Origins []json.RawMessage
+	}
+	if err := json.Unmarshal(b, &saved); err != nil {
+		return nil, err
+	}
+	if saved.Version != 1 {
+		return nil, fmt.Errorf("it has version %d", saved.Version)
+	}
+	var ops []state.Op
+	for _, raw := range saved.Filters {
+		var f struct{ Definition struct{ Name string } }
+		if err := json.Unmarshal(raw, &f); err != nil {
+			return nil, err
+		}
+		ops = append(ops, state.Op{Key: "modules/filter/" + f.Definition.Name, Value: raw})
+	}
+	for _, raw := range saved.Origins {
+		var o struct{ URL, Pull, PullSecret string }
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return nil, err
+		}
+		ops = append(ops, state.Op{Key: "modules/origin/" + hashed(o.URL+"\x00"+o.Pull+"\x00"+o.PullSecret), Value: raw})
+	}
+	return ops, nil
+}
+
+func hashed(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return hex.EncodeToString(sum[:16])
+}
+
+// readTrials reads which modules ended the process that tried them.
+func readTrials(path string, log *slog.Logger) ([]state.Op, error) {
+	return readFolder(path, log, func(name string, content []byte, _ fs.FileInfo) (state.Op, error) {
+		return state.Op{Key: "trials/" + strings.TrimSuffix(name, ".json"), Value: content}, nil
+	})
+}
+
+// readFolder reads each file of a folder of JSON.
+func readFolder(path string, log *slog.Logger, read func(name string, content []byte, info fs.FileInfo) (state.Op, error)) ([]state.Op, error) {
+	files, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var ops []state.Op
+	for _, file := range files {
+		info, err := file.Info()
+		if err != nil || !info.Mode().IsRegular() || !strings.HasSuffix(file.Name(), ".json") {
+			continue // of a write that was cut off, or of others
+		}
+		var op state.Op
+		content, err := os.ReadFile(filepath.Join(path, file.Name()))
+		if err == nil && !json.Valid(content) {
+			err = fmt.Errorf("it is not JSON")
+		}
+		if err == nil {
+			op, err = read(file.Name(), content, info)
+		}
+		if err != nil {
+			log.Warn("what an older version kept can't be read", "file", filepath.Join(path, file.Name()), "error", err)
+			continue
+		}
+		ops = append(ops, op)
+	}
+	return ops, nil
+}

@@ -1,0 +1,74 @@
+// Package older takes over what xds-server kept before it had a state file: each
+// keeper in files of its own. It can go when nobody comes from such a version any
+// more.
+package older
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"wasmxds/state"
+)
+
+// Key is of the entry that says how far it is: "taken", "done".
+const Key = "older"
+
+// left is what may be left in a data directory, and how it is read.
+var left = []struct {
+	name string
+	read func(path string, log *slog.Logger) ([]state.Op, error)
+}{
+	{"modules.json", readModules},
+	{"trials", readTrials},
+}
+
+// Take takes over what is left in a data directory, once: all of it in one batch,
+// and then the files are removed. If that is cut off it goes on at the next start.
+// What can't be read is logged and left out; an error says that nothing is lost,
+// and the server must not start without it.
+func Take(ctx context.Context, dir string, store state.Store, log *slog.Logger) error {
+	e, err := store.Get(ctx, Key)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("take over what was kept by an older version: %w", err)
+	}
+	if string(e.Value) == "done" {
+		return nil
+	}
+	if string(e.Value) != "taken" {
+		if err := take(ctx, dir, store, log); err != nil {
+			return fmt.Errorf("take over what was kept by an older version: %w", err)
+		}
+	}
+	for _, l := range left {
+		if err := os.RemoveAll(filepath.Join(dir, l.name)); err != nil {
+			return fmt.Errorf("remove what was kept by an older version: %w", err)
+		}
+	}
+	if err := store.Apply(ctx, []state.Op{{Key: Key, Value: []byte("done")}}); err != nil {
+		return fmt.Errorf("take over what was kept by an older version: %w", err)
+	}
+	return nil
+}
+
+func take(ctx context.Context, dir string, store state.Store, log *slog.Logger) error {
+	var ops []state.Op
+	for _, l := range left {
+		found, err := l.read(filepath.Join(dir, l.name), log)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			log.Error("what an older version kept can't be read", "file", l.name, "error", err)
+		}
+		ops = append(ops, found...)
+	}
+	if len(ops) > 0 {
+		log.Info("taking over what an older version kept", "entries", len(ops))
+	}
+	return store.Apply(ctx, append(ops, state.Op{Key: Key, Value: []byte("taken")}))
+}
