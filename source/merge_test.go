@@ -2,9 +2,11 @@ package source
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,7 +145,8 @@ func TestJoinManyAtOdds(t *testing.T) {
 }
 
 // TestRandomChanges plays changes and checks after each what must always be:
-// each filter whose file has it now, or had it when it was last good, is there.
+// each filter whose file has it now, or had it when it was last good, is there;
+// and while more than half of them would go at once, so are those that are gone.
 func TestRandomChanges(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -154,49 +157,74 @@ func TestRandomChanges(t *testing.T) {
 		there     bool
 	}
 	files := map[string]*state{}
+	base := map[string]bool{} // what a removal is measured by
 	for i := range 400 {
 		name := fmt.Sprint("f", rnd.IntN(8))
-		path := filepath.Join([]string{"", "sub", "sub/deep"}[int(name[1])%3], name+".yaml")
+		at := func(name string) string {
+			return filepath.Join([]string{"", "sub", "sub/deep"}[int(name[1])%3], name+".yaml")
+		}
 		f := files[name]
 		if f == nil {
 			f = &state{}
 			files[name] = f
 		}
-		switch op := rnd.IntN(10); {
-		case op < 5:
+		remove := map[string]*state{}
+		switch op := rnd.IntN(40); {
+		case op < 20:
 			root := fmt.Sprint("v", i)
-			s.write(map[string]string{path: filter(name, root)})
+			s.write(map[string]string{at(name): filter(name, root)})
 			f.now, f.there = name+"="+root, true
-		case op < 8:
-			s.write(map[string]string{path: "kind: [" + fmt.Sprint(i)})
+		case op < 32:
+			s.write(map[string]string{at(name): "kind: [" + fmt.Sprint(i)})
 			f.now, f.there = "", true
-		case f.there:
-			s.write(map[string]string{path: ""})
-			f.there = false
+		case op < 39:
+			remove[name] = f
+		default:
+			remove = files
+		}
+		for name, f := range remove {
+			if f.there {
+				s.write(map[string]string{at(name): ""})
+				f.there = false
+			}
 		}
 		if rnd.IntN(3) == 0 {
 			continue // two changes before the next look
 		}
-		want, bad := []string{}, 0
-		for i := range 8 {
-			f := files[fmt.Sprint("f", i)]
+		lost, bad := 0, 0
+		for name := range base {
+			if !files[name].there {
+				lost++
+			}
+		}
+		held := len(base) >= fewest && 2*lost > len(base)
+		if held {
+			bad++
+		} else {
+			clear(base)
+		}
+		want := []string{}
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			f := files[name]
 			switch {
-			case f == nil:
-				continue
-			case !f.there:
+			case !f.there && !held:
 				f.good = ""
-			case f.now == "":
+			case f.there && f.now == "":
 				bad++
-			default:
+			case f.there:
 				f.good = f.now
 			}
-			if f.good != "" {
-				want = append(want, f.good)
+			if f.good == "" {
+				continue
+			}
+			want = append(want, f.good)
+			if !held {
+				base[name] = true
 			}
 		}
 		u := s.look()
-		if got := filterNames(u); got != strings.Join(want, " ") || len(u.Problems) != bad {
-			t.Fatalf("seed %d, change %d: filters %q, want %q; %d bad, problems %v", seed, i, got, want, bad, u.Problems)
+		if got := filterNames(u); got != strings.Join(want, " ") || len(u.Problems) != bad || held != (u.Held != Removal{}) {
+			t.Fatalf("seed %d, change %d: filters %q, want %q; %d bad, held %v, problems %v", seed, i, got, want, bad, held, u.Problems)
 		}
 	}
 }

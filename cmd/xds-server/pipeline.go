@@ -25,6 +25,7 @@ type pipeline struct {
 	options resource.Options
 	ready   func() // called once, when the first set is published
 	tracer  *trace.Tracer
+	swaps   *swaps
 	log     *slog.Logger
 
 	mu       sync.Mutex
@@ -106,6 +107,7 @@ func (p *pipeline) publish(set *module.Set) {
 	began := time.Now()
 	p.catalog, p.compiled = resource.Compile(p.catalog, set, p.options)
 	compiled := time.Now()
+	defer p.swaps.wait()()
 	p.xds.Publish(p.catalog)
 	tracePublished(p.tracer, set, p.catalog, began, compiled)
 	p.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))

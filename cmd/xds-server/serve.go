@@ -208,12 +208,13 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer, shares: shareFiles(openFiles(), f.secure.connections)}
 	s.directory = &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
 	resources := resource.Options{ModulesURL: ls.modulesURL}
+	swaps := &swaps{to: func(w xds.Swap) {
+		traceSwap(tracer, w)
+		s.admin.Swapped(w)
+	}}
 	s.xds = xds.New(xds.Options{
 		Log: log, Dir: data.dir, Resources: resources, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
-		Swapped: func(w xds.Swap) {
-			s.admin.Swapped(w)
-			traceSwap(tracer, w)
-		},
+		Swapped: swaps.Swapped,
 	})
 	s.ads = guard.transport(f.transport, s.xds, log)
 	s.modules = serve.New(serve.Options{
@@ -230,7 +231,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 	options.Observer = observe(tracer, s.admin.Observer())
 	s.resolver = module.New(options)
 	s.pipeline = newPipeline(s.xds, s.admin, resources, log)
-	s.pipeline.tracer = tracer
+	s.pipeline.tracer, s.pipeline.swaps = tracer, swaps
 	s.pipeline.ready = func() { notify(log, daemon.SdNotifyReady) }
 	return s
 }
