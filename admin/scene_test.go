@@ -117,7 +117,7 @@ func newScene(t *testing.T, n int) *scene {
 func (s *scene) load(value string, problems ...definition.Problem) {
 	s.t.Helper()
 	s.values++
-	file, found := definition.Parse("/etc/wasmxds/filters.yaml", fmt.Appendf(nil, sceneYAML, value))
+	file, found := definition.Parser{}.Parse("/etc/wasmxds/filters.yaml", fmt.Appendf(nil, sceneYAML, value))
 	if file == nil {
 		s.t.Fatal(found)
 	}

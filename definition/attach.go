@@ -32,10 +32,10 @@ func matchesAny(globs []string, s string) bool {
 	})
 }
 
-func (d *doc) globs(at string, globs []string) {
+func (d *Doc) globs(at string, globs []string) {
 	for i, glob := range globs {
 		if _, err := path.Match(glob, ""); err != nil {
-			d.problem(document.Index(at, i), "* ? and [a-z] are wildcards; write \\[ for a bare bracket", "%q is not a pattern", glob)
+			d.Problem(document.Index(at, i), "* ? and [a-z] are wildcards; write \\[ for a bare bracket", "%q is not a pattern", glob)
 		}
 	}
 }

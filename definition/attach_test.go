@@ -72,9 +72,9 @@ func TestModulePath(t *testing.T) {
 		{"a.yaml", "oci://registry.example.com/a:v1", "oci://registry.example.com/a:v1", ""},
 	} {
 		t.Run(c.url, func(t *testing.T) {
-			file, problems := Parse(c.file, []byte("kind: WasmFilter\nname: a\nmodule:\n  url: '"+c.url+"'\n"))
+			file, problems := Parser{}.Parse(c.file, []byte("kind: WasmFilter\nname: a\nmodule:\n  url: '"+c.url+"'\n"))
 			if file == nil {
-				t.Fatal(told(problems))
+				t.Fatal(problems)
 			}
 			m := file.Filters[0].Module
 			if m.URL != c.want {

@@ -7,9 +7,9 @@ const bootstrapType = typePrefix + "envoy.config.bootstrap.v3.Bootstrap"
 // foreign reports a file of Envoy's own that is no resource: a bootstrap, or
 // what Envoy reads resources from. It says whether it was one. The hint says
 // what to do with the listeners and clusters in it.
-func (d *doc) foreign(hint string) bool {
+func (d *Doc) foreign(hint string) bool {
 	if at := d.root.Get("@type"); at != nil && strings.TrimPrefix(at.Text, typePrefix) == strings.TrimPrefix(bootstrapType, typePrefix) {
-		d.problem("@type", hint, "is an Envoy's bootstrap, not a resource")
+		d.Problem("@type", hint, "is an Envoy's bootstrap, not a resource")
 		return true
 	}
 	if d.root.Get("@type") != nil || d.root.Get("kind") != nil {
@@ -25,7 +25,7 @@ func (d *doc) foreign(hint string) bool {
 		{"resources", "is a list of resources that Envoy reads from a file"},
 	} {
 		if field := d.root.Locate([]string{f.field}); d.root.Child(field) != nil {
-			d.problem(field, hint, "%s, not a definition", f.what)
+			d.Problem(field, hint, "%s, not a definition", f.what)
 			return true
 		}
 	}

@@ -12,24 +12,24 @@ import (
 // text as it is, a mapping or list as compact JSON with sorted keys, both in a
 // StringValue (the filter gets the bare bytes); a mapping with @type is that
 // message.
-func (d *doc) config(path string, n *document.Node) *anypb.Any {
+func (d *Doc) config(path string, n *document.Node) *anypb.Any {
 	switch {
 	case n == nil:
 		return nil
 	case n.Get("@type") != nil:
 		made := &anypb.Any{}
-		if !d.message(path, n, made) {
+		if !d.Message(path, n, made) {
 			return nil
 		}
 		return made
 	case n.Kind == document.Text:
-		return stringValue(n.Text)
+		return TextConfig(n.Text)
 	default:
-		return stringValue(string(n.JSON()))
+		return TextConfig(string(n.JSON()))
 	}
 }
 
-func stringValue(text string) *anypb.Any {
+func TextConfig(text string) *anypb.Any {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(wrapperspb.String(text))
 	if err != nil { // cannot be: documents are UTF-8
 		return nil

@@ -53,8 +53,8 @@ func TestConform(t *testing.T) {
 		if err := protojson.Unmarshal([]byte(c.same), want); err != nil {
 			t.Fatal(err)
 		}
-		p := &parser{file: &File{}}
-		if !(&doc{parser: p, root: docs[0]}).message("", docs[0], got) {
+		p := newParser("a.yaml", nil)
+		if !p.doc(docs[0], false).Message("", docs[0], got) {
 			t.Errorf("%s: %v", c.written, p.problems)
 		} else if !proto.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", c.written, got, want)
@@ -76,8 +76,8 @@ func TestNotConform(t *testing.T) {
 		`health_checks: [{timeout: 1m}]`: `invalid google.protobuf.Duration value "1m"; `,
 	} {
 		docs, _ := document.YAML([]byte(written))
-		p := &parser{file: &File{}}
-		if (&doc{parser: p, root: docs[0]}).message("", docs[0], &clusterv3.Cluster{}) {
+		p := newParser("a.yaml", nil)
+		if p.doc(docs[0], false).Message("", docs[0], &clusterv3.Cluster{}) {
 			t.Errorf("%s: accepted", written)
 		} else if got := p.problems[0].Message + "; " + p.problems[0].Hint; got != want {
 			t.Errorf("%s: %s, want %s", written, got, want)

@@ -17,7 +17,7 @@ import (
 )
 
 // Convert writes a file's definitions, of whatever kinds, as native ones, in
-// YAML: [Parse] reads the same from it under a name in the same folder. Raw
+// YAML: [Parser] reads the same from it under a name in the same folder. Raw
 // resources stay raw. It is an error when a definition has something that the
 // native kinds have no word for.
 func Convert(f *File) ([]byte, error) {

@@ -1,10 +1,12 @@
 // Package definition is what people write: filters, listeners and raw Envoy
 // resources, as values.
 //
-// Start with [Parse], which turns one file into its definitions, and [Merge],
+// Start with [Parser], which turns one file into its definitions, and [Merge],
 // which puts files together and checks what only the whole can tell (names
-// used twice, references to nothing). The package is pure: bytes in, values
-// and positioned [Problem]s out; it opens no file and no connection.
+// used twice, references to nothing). The native kinds are here; those of other
+// systems are a [Kind] each, in packages of their own. The package is pure:
+// bytes in, values and positioned [Problem]s out; it opens no file and no
+// connection.
 //
 // All values are immutable once returned. Merge keeps the pointers of its
 // input, so that later stages can tell by identity what did not change.
@@ -19,7 +21,7 @@ import (
 
 // Position is where a definition is written.
 type Position struct {
-	File string // path as it was given to Parse
+	File string // path as it was given to Parser
 	Line int    // from 1; 0: the file as a whole
 }
 

@@ -4,11 +4,13 @@ import (
 	"fmt"
 
 	"wasmxds/definition"
+
+	"wasmxds/definition/kinds"
 )
 
 // A file is parsed by itself; all files are then merged.
-func ExampleParse() {
-	file, problems := definition.Parse("/etc/xds/hello.yaml", []byte(`
+func ExampleParser() {
+	file, problems := kinds.Parser().Parse("/etc/xds/hello.yaml", []byte(`
 kind: WasmFilter
 name: hello
 module:
@@ -29,7 +31,7 @@ attach: {direction: inbound}
 
 // Problems say where, what, and what to do.
 func ExampleProblem() {
-	_, problems := definition.Parse("filters/hello.yaml", []byte(`
+	_, problems := kinds.Parser().Parse("filters/hello.yaml", []byte(`
 kind: WasmFilter
 nmae: hello
 module:
@@ -51,7 +53,7 @@ module:
 
 // What other systems call a plugin becomes a WasmFilter.
 func ExampleConvert() {
-	file, _ := definition.Parse("plugin.yaml", []byte(`
+	file, _ := kinds.Parser().Parse("plugin.yaml", []byte(`
 apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
 metadata: {name: header}

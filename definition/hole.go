@@ -87,10 +87,11 @@ func (f *File) Holes(cause Problem) []*Hole {
 
 // Unread is the hole of a file of which nothing is known.
 func Unread(cause Problem) *Hole {
-	return &Hole{Pos: Position{File: cause.File, Line: cause.Line}, OnFailure: Closed, Attach: everywhere(), Cause: cause}
+	return &Hole{Pos: Position{File: cause.File, Line: cause.Line}, OnFailure: Closed, Attach: Everywhere(), Cause: cause}
 }
 
-func everywhere() Attach { return Attach{Listeners: []ListenerMatch{{Direction: Any}}} }
+// Everywhere is every listener of every node.
+func Everywhere() Attach { return Attach{Listeners: []ListenerMatch{{Direction: Any}}} }
 
 // disjoint says whether no node can match both, as far as that can be seen.
 func disjoint(a, b Selector) bool {
@@ -108,15 +109,15 @@ func disjoint(a, b Selector) bool {
 	return apart(a.IDs, b.IDs) || apart(a.Clusters, b.Clusters)
 }
 
-// hole gives what a document with errors may have been meant to be.
-func (d *doc) hole(cause Problem) *Hole {
+// Hole gives what a document with errors may have been meant to be.
+func (d *Doc) Hole(cause Problem) *Hole {
 	h := Unread(cause)
-	h.Pos = d.pos()
+	h.Pos = d.Pos()
 	if d.root.Kind != document.Object {
 		return h
 	}
-	h.Name = plain(d.root.Get("name"))
-	if url := plain(d.root.Get("@type")); url != "" {
+	h.Name = document.TextOf(d.root.Get("name"))
+	if url := document.TextOf(d.root.Get("@type")); url != "" {
 		h.Kind = url[strings.LastIndex(url, ".")+1:]
 		var known []string
 		for _, m := range rawTypes() {
@@ -129,34 +130,18 @@ func (d *doc) hole(cause Problem) *Hole {
 		}
 		return h
 	}
-	h.Kind = plain(d.root.Get("kind"))
+	h.Kind = document.TextOf(d.root.Get("kind"))
+	if r := d.reader(h.Kind); r != nil {
+		h.Name = objectName(d.root)
+		r.Hole(d, h)
+		return h
+	}
 	switch h.Kind {
 	case "WasmFilter":
-		if plain(d.root.Get("onFailure")) == string(Open) {
+		if document.TextOf(d.root.Get("onFailure")) == string(Open) {
 			h.OnFailure = Open
 		}
 		h.Attach = d.attachAsRead(d.root.Get("attach"))
-	case "WasmPlugin":
-		h.Name = objectName(d.root)
-		spec := d.root.Get("spec")
-		if strings.EqualFold(plain(spec.Get("failStrategy")), "FAIL_OPEN") {
-			h.OnFailure = Open
-		}
-		h.Attach = d.pluginAsRead(spec)
-	case "EnvoyFilter":
-		h.Name = objectName(d.root)
-		spec := d.root.Get("spec")
-		if allOpen(spec) {
-			h.OnFailure = Open
-		}
-		h.Attach = envoyFilterAsRead(spec)
-	case "EnvoyExtensionPolicy":
-		h.Name = objectName(d.root)
-		spec := d.root.Get("spec")
-		if policyOpen(spec.Get("wasm")) {
-			h.OnFailure = Open
-		}
-		h.Attach = policyAsRead(spec)
 	case "Listener":
 		h.Attach = Attach{}
 	default:

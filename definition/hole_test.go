@@ -1,9 +1,12 @@
-package definition
+package definition_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"wasmxds/definition"
+	"wasmxds/definition/internal/definitiontest"
 )
 
 // TestHoles: what can be read of a document with errors, in each form. A hole
@@ -40,7 +43,7 @@ func TestHoles(t *testing.T) {
 		{"no UTF-8", "a.yaml", "kind: \xff", []string{"  closed anywhere"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := Read(c.file, []byte(c.text))
+			r := parser.Read(c.file, []byte(c.text))
 			var got []string
 			for _, h := range r.Holes {
 				got = append(got, describe(h))
@@ -51,18 +54,18 @@ func TestHoles(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(c.want) {
 				t.Errorf("got %q, want %q; problems %v", got, c.want, r.Problems)
 			}
-			if bad := !onlyWarnings(r.Problems); bad != (len(c.want) > 0) || bad != (r.File == nil) {
+			if bad := !definitiontest.OnlyWarnings(r.Problems); bad != (len(c.want) > 0) || bad != (r.File == nil) {
 				t.Errorf("file %v, problems %v", r.File, r.Problems)
 			}
 		})
 	}
 }
 
-func describe(h *Hole) string {
+func describe(h *definition.Hole) string {
 	where := "nowhere"
 	for _, m := range h.Attach.Listeners {
 		var parts []string
-		if m.Direction != Any {
+		if m.Direction != definition.Any {
 			parts = append(parts, string(m.Direction))
 		}
 		parts = append(parts, m.Names...)

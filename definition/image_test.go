@@ -1,4 +1,4 @@
-package definition
+package definition_test
 
 import (
 	"fmt"
@@ -39,7 +39,7 @@ spec:
 		{native, "oci://someone/filter:v1", "oci://docker.io/someone/filter:v1"},
 		{native, "someone/filter.wasm", "file:someone/filter.wasm"},
 	} {
-		file, problems := Parse("p.yaml", fmt.Appendf(nil, c.form, c.written))
+		file, problems := parser.Parse("p.yaml", fmt.Appendf(nil, c.form, c.written))
 		switch {
 		case c.want == "" && file != nil:
 			t.Errorf("%s: %s", c.written, file.Filters[0].Module.URL)

@@ -20,7 +20,7 @@ const managerName = "envoy.extensions.filters.network.http_connection_manager.v3
 // slot for it in its place: as it stood there Envoy would fetch it, or not,
 // with traffic under way. What has its code in the listener itself stays.
 type inline struct {
-	*doc
+	*Doc
 	listener *listenerv3.Listener
 	taken    map[string]*Filter   // by name
 	names    map[[2]string]string // by the name that is wanted and the filter's bytes
@@ -34,8 +34,8 @@ type inline struct {
 const maxOfOneName = 16
 
 // takeInline says whether nothing was wrong.
-func (d *doc) takeInline(l *listenerv3.Listener) bool {
-	in := &inline{doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}}
+func (d *Doc) takeInline(l *listenerv3.Listener) bool {
+	in := &inline{Doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}}
 	for i, chain := range l.GetFilterChains() {
 		in.chain(chain, "filter_chains", strconv.Itoa(i))
 	}
@@ -56,13 +56,13 @@ func (in *inline) chain(chain *listenerv3.FilterChain, steps ...string) {
 			continue
 		case wrapped != path: // in a TypedStruct
 			at = append(at, "value")
-			if !in.message(wrapped, body, hcm) {
+			if !in.Message(wrapped, body, hcm) {
 				in.failed = true
 				continue
 			}
 		default:
 			if err := f.GetTypedConfig().UnmarshalTo(hcm); err != nil {
-				in.problem(path, "", "%v", err)
+				in.Problem(path, "", "%v", err)
 				in.failed = true
 				continue
 			}
@@ -72,7 +72,7 @@ func (in *inline) chain(chain *listenerv3.FilterChain, steps ...string) {
 		}
 		value := new(anypb.Any)
 		if err := anypb.MarshalFrom(value, hcm, proto.MarshalOptions{Deterministic: true}); err != nil {
-			in.problem(path, "", "%v", err)
+			in.Problem(path, "", "%v", err)
 			in.failed = true
 			continue
 		}
@@ -105,7 +105,7 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 	for i, h := range list {
 		at := append(slices.Clone(steps), strconv.Itoa(i))
 		path := in.root.Locate(append(at, "typed_config"))
-		wasm, ok := in.wasm(path, in.at(path))
+		wasm, ok := in.Wasm(path, in.at(path))
 		if !ok {
 			in.failed = true
 		}
@@ -124,7 +124,7 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 		} else if len(renamed[old]) < maxOfOneName {
 			renamed[old] = append(renamed[old], name)
 		} else {
-			in.problem(in.root.Locate(append(at, "name")), "give them names of their own", "more than %d different filters are called %q", maxOfOneName, old)
+			in.Problem(in.root.Locate(append(at, "name")), "give them names of their own", "more than %d different filters are called %q", maxOfOneName, old)
 			in.failed = true
 			continue
 		}
@@ -140,14 +140,14 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 func (in *inline) take(wasm *wasmv3.Wasm, path, nameAt, wanted string) string {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(wasm)
 	if err != nil {
-		in.problem(path, "", "%v", err)
+		in.Problem(path, "", "%v", err)
 		return ""
 	}
 	same := [2]string{wanted, string(b)}
 	if name := in.names[same]; name != "" {
 		return name // one slot will do
 	}
-	f := in.wasmFilter(path, wasm, Mirror)
+	f := in.WasmFilter(path, wasm, Mirror)
 	if f == nil {
 		return ""
 	}
@@ -158,7 +158,7 @@ func (in *inline) take(wasm *wasmv3.Wasm, path, nameAt, wanted string) string {
 	f.Name, f.Kind = name, inlineKind
 	f.Pos.Line = in.root.LineOf(nameAt)
 	in.names[same], in.taken[name] = name, f
-	in.addFilter(f, map[string]string{"name": nameAt, "module": path})
+	in.AddFilter(f, map[string]string{"name": nameAt, "module": path})
 	return name
 }
 

@@ -27,7 +27,7 @@ func TestManyInline(t *testing.T) {
 		filters = append(filters, filter(i))
 	}
 	start := time.Now()
-	file, problems := definition.Parse("many.yaml", listener(chains...))
+	file, problems := definition.Parser{}.Parse("many.yaml", listener(chains...))
 	if file == nil || len(file.Filters) != 3000 {
 		t.Fatalf("%d problems, such as %v", len(problems), problems[0])
 	}
@@ -37,7 +37,7 @@ func TestManyInline(t *testing.T) {
 	if took := time.Since(start); took > 20*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	file, problems = definition.Parse("many.yaml", listener(chain(strings.Join(filters, ",\n"))))
+	file, problems = definition.Parser{}.Parse("many.yaml", listener(chain(strings.Join(filters, ",\n"))))
 	if file != nil || !strings.Contains(problems[0].Error(), `many.yaml:17: filter_chains[0].filters[0].typed_config.http_filters[16].name: more than 16 different filters are called "w"`) {
 		t.Errorf("problems: %v", problems[0])
 	}

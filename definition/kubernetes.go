@@ -8,10 +8,10 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// metadata is that of a Kubernetes object. A cluster's own entries are
+// Metadata is that of a Kubernetes object. A cluster's own entries are
 // accepted, so that what it shows can be dropped in; only the name and the
 // namespace mean something here.
-type metadata struct {
+type Metadata struct {
 	Name      string `json:"name" jsonschema:"required"`
 	Namespace string `json:"namespace"`
 
@@ -30,8 +30,8 @@ type metadata struct {
 	UID                        *document.Node `json:"uid"`
 }
 
-// qualified is namespace.name, or the name alone.
-func (m metadata) qualified() string {
+// Qualified is namespace.name, or the name alone.
+func (m Metadata) Qualified() string {
 	if m.Namespace == "" {
 		return m.Name
 	}
@@ -47,10 +47,10 @@ type list struct {
 }
 
 // readList reads the items of a List, each by itself.
-func readList(d *doc) {
+func readList(d *Doc) {
 	var l list
 	before := len(d.problems)
-	d.decode(&l)
+	d.Decode(&l)
 	if i := slices.IndexFunc(d.problems[before:], func(p Problem) bool { return !p.Warning }); i >= 0 && l.Items == nil {
 		d.miss(Unread(d.problems[before+i]), d.item)
 	}
@@ -76,29 +76,29 @@ func imageURL(name, digest string) string {
 	return name + "@sha256:" + digest
 }
 
-// image checks an image and the digest that is given for it apart.
-func (d *doc) image(urlPath, name, digestPath, digest string) string {
-	digest = d.sha256(digestPath, digest)
+// Image checks an image and the digest that is given for it apart.
+func (d *Doc) Image(urlPath, name, digestPath, digest string) string {
+	digest = d.SHA256(digestPath, digest)
 	if _, written, ok := strings.Cut(name, "@sha256:"); ok {
-		written = d.sha256(urlPath, written)
+		written = d.SHA256(urlPath, written)
 		if digest != "" && digest != written {
-			d.problem(digestPath, "", "differs from the digest in the url")
+			d.Problem(digestPath, "", "differs from the digest in the url")
 		}
 	}
-	return d.moduleURL(urlPath, imageURL(name, digest))
+	return d.ModuleURL(urlPath, imageURL(name, digest))
 }
 
-// labels checks labels that select workloads.
-func (d *doc) labels(path string, labels map[string]string) {
+// Labels checks labels that select workloads.
+func (d *Doc) Labels(path string, labels map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if strings.Contains(key+labels[key], "*") {
-			d.problem(path, "", "%s: %s has a wildcard, but labels are compared as they are", key, labels[key])
+			d.Problem(path, "", "%s: %s has a wildcard, but labels are compared as they are", key, labels[key])
 		}
 	}
 }
 
-// pullPolicy turns Kubernetes' words into ours.
-func pullPolicy(policy string) PullPolicy {
+// PullPolicyOf turns Kubernetes' words into ours.
+func PullPolicyOf(policy string) PullPolicy {
 	switch policy {
 	case "Always":
 		return PullAlways

@@ -34,11 +34,11 @@ type upstream struct {
 	TLS     bool    `json:"tls,omitempty" jsonschema_description:"Speak TLS with this upstream."`
 }
 
-func readListener(d *doc) {
+func readListener(d *Doc) {
 	var w listener
-	ok := d.decode(&w)
+	ok := d.Decode(&w)
 	before := len(d.problems)
-	l := &Listener{Name: w.Name, Pos: d.pos(), Address: w.Address, Direction: w.Direction, Nodes: d.nodes("nodes", w.Nodes)}
+	l := &Listener{Name: w.Name, Pos: d.Pos(), Address: w.Address, Direction: w.Direction, Nodes: d.nodes("nodes", w.Nodes)}
 	if l.Direction == "" {
 		l.Direction = Gateway
 	}
@@ -48,28 +48,28 @@ func readListener(d *doc) {
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}
 	if w.Routes != nil && len(w.Routes) == 0 {
-		d.problem("routes", "", "needs a route at least")
+		d.Problem("routes", "", "needs a route at least")
 	}
 	if ok && len(d.problems) == before {
 		d.addListener(l)
 	}
 }
 
-func (d *doc) listenerName(path, name string) {
+func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
 	if name == reservedListener {
-		d.problem(path, "", "%s is the name of xds-server's own listener", reservedListener)
+		d.Problem(path, "", "%s is the name of xds-server's own listener", reservedListener)
 	}
 }
 
 // address checks where a listener listens: Envoy takes an IP address here.
-func (d *doc) address(address string) {
+func (d *Doc) address(address string) {
 	if address == "" {
 		return
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		d.problem("address", "", "%q is not host:port", address)
+		d.Problem("address", "", "%q is not host:port", address)
 		return
 	}
 	if _, err := netip.ParseAddr(host); err != nil {
@@ -80,33 +80,33 @@ func (d *doc) address(address string) {
 		case "localhost":
 			hint = "127.0.0.1:" + port
 		}
-		d.problem("address", hint, "%q is not an IP address", host)
+		d.Problem("address", hint, "%q is not an IP address", host)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		d.problem("address", "", "%q is not a port", port)
+		d.Problem("address", "", "%q is not a port", port)
 	}
 }
 
-func (d *doc) route(path string, r route) Route {
+func (d *Doc) route(path string, r route) Route {
 	made := Route{Prefix: r.Prefix, Timeout: r.Timeout}
 	if r.Prefix != "" && !strings.HasPrefix(r.Prefix, "/") {
-		d.problem(path+".prefix", "", "%q does not begin with /", r.Prefix)
+		d.Problem(path+".prefix", "", "%q does not begin with /", r.Prefix)
 	}
 	if r.Timeout != "" {
 		if t, err := time.ParseDuration(r.Timeout); err != nil || t < 0 {
-			d.problem(path+".timeout", "0s: no limit", "%q is not a duration like 15s or 500ms", r.Timeout)
+			d.Problem(path+".timeout", "0s: no limit", "%q is not a duration like 15s or 500ms", r.Timeout)
 		}
 	}
 	switch {
 	case r.Upstream != "" && r.Upstreams != nil:
-		d.problem(path+".upstreams", "", "can't be together with upstream")
+		d.Problem(path+".upstreams", "", "can't be together with upstream")
 	case r.Upstream != "":
 		d.upstream(path+".upstream", r.Upstream)
 		made.Upstreams = []Upstream{{Address: r.Upstream, Weight: 1, TLS: r.TLS}}
 	case len(r.Upstreams) == 0:
-		d.problem(path+".upstream", "upstream: host:port, or upstreams with an address each", "is missing")
+		d.Problem(path+".upstream", "upstream: host:port, or upstreams with an address each", "is missing")
 	case r.TLS:
-		d.problem(path+".tls", "write tls into each entry of upstreams", "can't be together with upstreams")
+		d.Problem(path+".tls", "write tls into each entry of upstreams", "can't be together with upstreams")
 	}
 	for i, u := range r.Upstreams {
 		at := document.Index(path+".upstreams", i)
@@ -116,7 +116,7 @@ func (d *doc) route(path string, r route) Route {
 			weight = *u.Weight
 		}
 		if weight < 1 || weight > maxWeight {
-			d.problem(at+".weight", "leave out an upstream that is to get no requests", "%d, needs 1 to %d", weight, maxWeight)
+			d.Problem(at+".weight", "leave out an upstream that is to get no requests", "%d, needs 1 to %d", weight, maxWeight)
 		}
 		made.Upstreams = append(made.Upstreams, Upstream{Address: u.Address, Weight: weight, TLS: u.TLS})
 	}
@@ -126,16 +126,16 @@ func (d *doc) route(path string, r route) Route {
 // maxWeight keeps the sum of a route's weights within Envoy's 32 bits.
 const maxWeight = 1_000_000
 
-func (d *doc) upstream(path, address string) {
+func (d *Doc) upstream(path, address string) {
 	if address == "" {
 		return // Decode has said that it is missing
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" {
-		d.problem(path, "", "%q is not host:port", address)
+		d.Problem(path, "", "%q is not host:port", address)
 		return
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		d.problem(path, "", "%q is not a port", port)
+		d.Problem(path, "", "%q is not a port", port)
 	}
 }

@@ -1,4 +1,4 @@
-package definition
+package definition_test
 
 import (
 	"fmt"
@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"wasmxds/definition"
+	"wasmxds/definition/internal/definitiontest"
 )
 
 // TestMerge puts the files of each archive together.
@@ -21,38 +24,48 @@ func TestMerge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var files []*File
+			var files []*definition.File
 			for _, f := range archive.Files {
-				file, problems := Parse(f.Name, f.Data)
+				file, problems := parser.Parse(f.Name, f.Data)
 				if file == nil {
-					t.Fatal(told(problems))
+					t.Fatal(definitiontest.Told(problems))
 				}
 				files = append(files, file)
 			}
-			set, problems := Merge(files)
-			golden(t, strings.TrimSuffix(name, "ar"), []byte(told(problems)+listed(set)))
+			set, problems := definition.Merge(files)
+			definitiontest.Golden(t, strings.TrimSuffix(name, "ar"), []byte(definitiontest.Told(problems)+listed(set)))
 			kept(t, files, set)
 		})
 	}
 }
 
 // kept checks that a set has the pointers of its files.
-func kept(t *testing.T, files []*File, set *Set) {
+func kept(t *testing.T, files []*definition.File, set *definition.Set) {
 	t.Helper()
 	have := map[any]bool{}
 	for _, f := range files {
-		for _, d := range f.definitions() {
-			have[d.definition] = true
-		}
+		each(f.Filters, f.Listeners, f.Resources, func(d any, _ string) { have[d] = true })
 	}
-	for _, d := range (&File{Filters: set.Filters, Listeners: set.Listeners, Resources: set.Resources}).definitions() {
-		if !have[d.definition] {
-			t.Errorf("%s %q is not that of a file", d.what, d.name)
+	each(set.Filters, set.Listeners, set.Resources, func(d any, name string) {
+		if !have[d] {
+			t.Errorf("%T %q is not that of a file", d, name)
 		}
+	})
+}
+
+func each(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, visit func(any, string)) {
+	for _, f := range filters {
+		visit(f, f.Name)
+	}
+	for _, l := range listeners {
+		visit(l, l.Name)
+	}
+	for _, r := range resources {
+		visit(r, r.Name)
 	}
 }
 
-func listed(set *Set) string {
+func listed(set *definition.Set) string {
 	var b strings.Builder
 	for _, f := range set.Filters {
 		fmt.Fprintf(&b, "filter %s of %s\n", f.Name, f.Pos.File)

@@ -23,10 +23,10 @@ const (
 	maxMessageBytes    = 16 << 20
 )
 
-// message fills an Envoy message from its JSON form, as Envoy's own loader
+// Message fills an Envoy message from its JSON form, as Envoy's own loader
 // reads it, and says whether nothing was wrong. The parser stops at its first error, so what that one is about is
 // left out and the rest read again, until all errors are known.
-func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
+func (d *Doc) Message(path string, n *document.Node, into proto.Message) bool {
 	skip := map[*document.Node]bool{}
 	n = conform(n, into.ProtoReflect().Descriptor())
 	for read := 0; len(skip) < maxMessageProblems && read < maxMessageBytes; {
@@ -40,7 +40,7 @@ func (d *doc) message(path string, n *document.Node, into proto.Message) bool {
 		place := places[min(max(line-1, 0), len(places)-1)]
 		hint := ""
 		message, hint = explain(message, into.ProtoReflect().Descriptor(), n, place)
-		d.problem(joinPath(path, place.Path), hint, "%s", message)
+		d.Problem(joinPath(path, place.Path), hint, "%s", message)
 		if place.Node == n || skip[place.Node] {
 			return false // it is about the whole of it
 		}
@@ -152,15 +152,15 @@ func messageType(n *document.Node) protoreflect.MessageDescriptor {
 	return t.Descriptor()
 }
 
-// validate reports what Envoy's validation rules say of a message and of all
+// Validate reports what Envoy's validation rules say of a message and of all
 // messages within it, and says whether nothing was wrong.
-func (d *doc) validate(path string, n *document.Node, m proto.Message) bool {
+func (d *Doc) Validate(path string, n *document.Node, m proto.Message) bool {
 	before := len(d.problems)
 	d.validateAll(path, n, m, nil)
 	return len(d.problems) == before
 }
 
-func (d *doc) validateAll(path string, n *document.Node, m proto.Message, at []string) {
+func (d *Doc) validateAll(path string, n *document.Node, m proto.Message, at []string) {
 	if v, ok := m.(interface{ ValidateAll() error }); ok {
 		if err := v.ValidateAll(); err != nil {
 			d.invalid(path, n, err, at)
@@ -171,7 +171,7 @@ func (d *doc) validateAll(path string, n *document.Node, m proto.Message, at []s
 
 // validateAnys looks for messages within an Any, which Envoy's rules for the
 // message around it do not reach.
-func (d *doc) validateAnys(path string, n *document.Node, m protoreflect.Message, at []string) {
+func (d *Doc) validateAnys(path string, n *document.Node, m protoreflect.Message, at []string) {
 	if a, ok := m.Interface().(*anypb.Any); ok {
 		if inner, err := a.UnmarshalNew(); err == nil {
 			d.validateAll(path, n, inner, at)
@@ -201,7 +201,7 @@ func (d *doc) validateAnys(path string, n *document.Node, m protoreflect.Message
 }
 
 // invalid reports each rule that err says is broken.
-func (d *doc) invalid(path string, n *document.Node, err error, at []string) {
+func (d *Doc) invalid(path string, n *document.Node, err error, at []string) {
 	var all interface{ AllErrors() []error }
 	if errors.As(err, &all) {
 		for _, one := range all.AllErrors() {
@@ -215,7 +215,7 @@ func (d *doc) invalid(path string, n *document.Node, err error, at []string) {
 		Cause() error
 	}
 	if !errors.As(err, &rule) {
-		d.problem(joinPath(path, n.Locate(at)), "", "%v", err)
+		d.Problem(joinPath(path, n.Locate(at)), "", "%v", err)
 		return
 	}
 	at = append(at[:len(at):len(at)], ruleSteps(rule.Field())...)
@@ -223,7 +223,7 @@ func (d *doc) invalid(path string, n *document.Node, err error, at []string) {
 		d.invalid(path, n, cause, at)
 		return
 	}
-	d.problem(joinPath(path, n.Locate(at)), "", "%s", rule.Reason())
+	d.Problem(joinPath(path, n.Locate(at)), "", "%s", rule.Reason())
 }
 
 // ruleSteps turns the validator's FilterChains[0] into filter_chains, 0.

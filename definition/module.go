@@ -35,10 +35,10 @@ func fileURL(path string) string {
 const schemes = "file://, http://, https:// or oci://"
 
 // module checks a module and makes its URL absolute.
-func (d *doc) module(m module) Module {
+func (d *Doc) module(m module) Module {
 	made := Module{
-		URL:    d.moduleURL("module.url", m.URL),
-		SHA256: d.sha256("module.sha256", m.SHA256),
+		URL:    d.ModuleURL("module.url", m.URL),
+		SHA256: d.SHA256("module.sha256", m.SHA256),
 		Fetch:  m.Fetch, Pull: m.Pull, PullSecret: m.PullSecret,
 	}
 	if made.Fetch == "" {
@@ -46,31 +46,31 @@ func (d *doc) module(m module) Module {
 	}
 	isOCI := strings.HasPrefix(made.URL, "oci://")
 	if m.PullSecret != "" && !isOCI {
-		d.problem("module.pullSecret", "", "is for oci:// only")
+		d.Problem("module.pullSecret", "", "is for oci:// only")
 	}
 	if made.Fetch == Direct {
 		switch {
-		case made.URL != "" && !isHTTP(made.URL):
-			d.problem("module.fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
+		case made.URL != "" && !IsHTTP(made.URL):
+			d.Problem("module.fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
 		case m.SHA256 == "":
-			d.problem("module.sha256", "use fetch: mirror where the module isn't pinned", "is needed for fetch: direct, since Envoy fetches nothing without it")
+			d.Problem("module.sha256", "use fetch: mirror where the module isn't pinned", "is needed for fetch: direct, since Envoy fetches nothing without it")
 		case m.Pull != "":
-			d.problem("module.pull", "", "is for fetch: mirror only")
+			d.Problem("module.pull", "", "is for fetch: mirror only")
 		}
 	}
 	return made
 }
 
-// moduleURL makes a URL absolute. A relative path is one from the folder of
+// ModuleURL makes a URL absolute. A relative path is one from the folder of
 // the file that is read.
-func (d *doc) moduleURL(path, written string) string {
+func (d *Doc) ModuleURL(path, written string) string {
 	scheme, _, hasScheme := strings.Cut(written, "://")
 	if !hasScheme {
 		switch {
 		case written == "":
 			return "" // Decode has said that it is missing, or:
 		case strings.HasPrefix(written, "file:"):
-			d.problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
+			d.Problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
 			return ""
 		case !filepath.IsAbs(written):
 			written = filepath.Join(filepath.Dir(d.file.Name), written)
@@ -81,41 +81,41 @@ func (d *doc) moduleURL(path, written string) string {
 	u, err := url.Parse(written)
 	switch {
 	case err != nil:
-		d.problem(path, "", "is not a URL: %v", errors.Unwrap(err))
+		d.Problem(path, "", "is not a URL: %v", errors.Unwrap(err))
 		return ""
 	case scheme == "file":
 		if u.Host != "" || u.Path == "" {
-			d.problem(path, "a relative path is written without file://", "file:// needs an absolute path: file:///a/b.wasm")
+			d.Problem(path, "a relative path is written without file://", "file:// needs an absolute path: file:///a/b.wasm")
 		}
 		return fileURL(filepath.Clean(filepath.FromSlash(u.Path)))
 	case scheme != "http" && scheme != "https" && scheme != "oci":
-		d.problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
+		d.Problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
 	case u.Host == "":
-		d.problem(path, "", "has no host")
+		d.Problem(path, "", "has no host")
 	case scheme == "oci" && strings.Trim(u.Path, "/") == "":
-		d.problem(path, "", "names no repository: oci://registry/repository:tag")
+		d.Problem(path, "", "names no repository: oci://registry/repository:tag")
 	}
 	return written
 }
 
-func isHTTP(url string) bool {
+func IsHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// sha256 checks a pin and gives it in lower case.
-func (d *doc) sha256(path, pin string) string {
+// SHA256 checks a pin and gives it in lower case.
+func (d *Doc) SHA256(path, pin string) string {
 	if pin == "" {
 		return ""
 	}
 	lower := strings.ToLower(pin)
 	if bare, ok := strings.CutPrefix(lower, "sha256:"); ok {
-		d.problem(path, "write the digits only, without sha256:", "%q is not a hash", pin)
+		d.Problem(path, "write the digits only, without sha256:", "%q is not a hash", pin)
 		lower = bare
 	}
 	if i := strings.IndexFunc(lower, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) }); i >= 0 {
-		d.problem(path, "", "%q is not a hex digit", []rune(lower[i:])[0])
+		d.Problem(path, "", "%q is not a hex digit", []rune(lower[i:])[0])
 	} else if len(lower) != 64 {
-		d.problem(path, "", "%d hex digits, needs 64", len(lower))
+		d.Problem(path, "", "%d hex digits, needs 64", len(lower))
 	}
 	return lower
 }

@@ -56,12 +56,12 @@ type nodes struct {
 	Labels   map[string]string `json:"labels,omitempty" jsonschema_description:"Labels that a node must have, from node.metadata.LABELS or node.metadata.labels."`
 }
 
-func readWasmFilter(d *doc) {
+func readWasmFilter(d *Doc) {
 	var w wasmFilter
-	ok := d.decode(&w)
+	ok := d.Decode(&w)
 	before := len(d.problems)
 	f := &Filter{
-		Name: w.Name, Kind: w.Kind, Pos: d.pos(),
+		Name: w.Name, Kind: w.Kind, Pos: d.Pos(),
 		Module:   d.module(w.Module),
 		Config:   d.config("config", w.Config),
 		VMConfig: d.config("vmConfig", w.VMConfig),
@@ -75,38 +75,38 @@ func readWasmFilter(d *doc) {
 	if f.Verify == "" {
 		f.Verify = VerifyRun
 	}
-	d.filterName("name", f.Name)
+	d.FilterName("name", f.Name)
 	d.environment(f)
 	if w.Allow != nil && len(w.Allow) == 0 {
-		d.problem("allow", "leave it out to allow all", "is empty, which Envoy takes as all")
+		d.Problem("allow", "leave it out to allow all", "is empty, which Envoy takes as all")
 	}
 	if ok && len(d.problems) == before {
-		d.addFilter(f, nil)
+		d.AddFilter(f, nil)
 	}
 }
 
 // environment checks the names of environment variables.
-func (d *doc) environment(f *Filter) {
+func (d *Doc) environment(f *Filter) {
 	for _, key := range slices.Sorted(maps.Keys(f.Env)) {
-		d.variable(document.Join("env", key), key)
+		d.Variable(document.Join("env", key), key)
 	}
 	for i, key := range f.HostEnv {
 		at := document.Index("hostEnv", i)
-		d.variable(at, key)
+		d.Variable(at, key)
 		if _, both := f.Env[key]; both {
-			d.problem(at, "Envoy refuses a variable that is in both", "%s is in env as well", key)
+			d.Problem(at, "Envoy refuses a variable that is in both", "%s is in env as well", key)
 		}
 	}
 }
 
-// variable checks the name of an environment variable.
-func (d *doc) variable(path, name string) {
+// Variable checks the name of an environment variable.
+func (d *Doc) Variable(path, name string) {
 	if name == "" || strings.ContainsAny(name, "=\x00") {
-		d.problem(path, "", "%q can't be the name of an environment variable", name)
+		d.Problem(path, "", "%q can't be the name of an environment variable", name)
 	}
 }
 
-func (d *doc) attach(a *attach) Attach {
+func (d *Doc) attach(a *attach) Attach {
 	if a == nil {
 		return Attach{Listeners: []ListenerMatch{{Direction: Any}}}
 	}
@@ -118,11 +118,11 @@ func (d *doc) attach(a *attach) Attach {
 			set   bool
 		}{{"direction", a.Direction != ""}, {"listeners", a.Listeners != nil}, {"ports", a.Ports != nil}} {
 			if other.set {
-				d.problem("attach."+other.field, "write it into each entry of match", "can't be together with match")
+				d.Problem("attach."+other.field, "write it into each entry of match", "can't be together with match")
 			}
 		}
 		for i, m := range *a.Match {
-			d.ports(document.Index("attach.match", i)+".ports", m.Ports)
+			d.Ports(document.Index("attach.match", i)+".ports", m.Ports)
 			made.Listeners = append(made.Listeners, listenerMatch(m))
 		}
 	case a.Listeners != nil && len(*a.Listeners) == 0: // none, as it says
@@ -131,7 +131,7 @@ func (d *doc) attach(a *attach) Attach {
 		if a.Listeners != nil {
 			m.Listeners = *a.Listeners
 		}
-		d.ports("attach.ports", m.Ports)
+		d.Ports("attach.ports", m.Ports)
 		made.Listeners = []ListenerMatch{listenerMatch(m)}
 	}
 	return made
@@ -145,34 +145,34 @@ func listenerMatch(m attachMatch) ListenerMatch {
 	return made
 }
 
-func (d *doc) ports(path string, ports []uint32) {
+func (d *Doc) Ports(path string, ports []uint32) {
 	for i, port := range ports {
 		if port < 1 || port > 65535 {
-			d.problem(document.Index(path, i), "", "%d is not a port", port)
+			d.Problem(document.Index(path, i), "", "%d is not a port", port)
 		}
 	}
 }
 
-func (d *doc) nodes(path string, n nodes) Selector {
+func (d *Doc) nodes(path string, n nodes) Selector {
 	d.globs(path+".ids", n.IDs)
 	d.globs(path+".clusters", n.Clusters)
 	return Selector(n)
 }
 
-// filterName checks the name of a filter, which is also that of its resource.
-func (d *doc) filterName(path, name string) {
+// FilterName checks the name of a filter, which is also that of its resource.
+func (d *Doc) FilterName(path, name string) {
 	d.name(path, name)
 	if strings.HasPrefix(name, reservedPrefix) {
-		d.problem(path, "", "names that begin with %s are xds-server's own", reservedPrefix)
+		d.Problem(path, "", "names that begin with %s are xds-server's own", reservedPrefix)
 	}
 }
 
 // name checks what names a resource.
-func (d *doc) name(path, name string) {
+func (d *Doc) name(path, name string) {
 	switch {
 	case strings.Contains(name, " ") || !printable.Is(name):
-		d.problem(path, "", "%q has spaces or characters that can't be seen", name)
+		d.Problem(path, "", "%q has spaces or characters that can't be seen", name)
 	case len(name) > 253:
-		d.problem(path, "", "%d bytes, 253 at most", len(name))
+		d.Problem(path, "", "%d bytes, 253 at most", len(name))
 	}
 }

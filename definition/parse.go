@@ -2,7 +2,7 @@ package definition
 
 import (
 	"cmp"
-	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,9 +67,14 @@ type Parsed struct {
 	Problems []Problem
 }
 
-// Parse reads a file as [Read] does, without its holes.
-func Parse(name string, data []byte) (*File, []Problem) {
-	r := Read(name, data)
+// Parser reads files. The zero value knows the native kinds alone.
+type Parser struct {
+	Kinds []Kind // besides the native ones
+}
+
+// Parse reads a file as [Parser.Read] does, without its holes.
+func (k Parser) Parse(name string, data []byte) (*File, []Problem) {
+	r := k.Read(name, data)
 	return r.File, r.Problems
 }
 
@@ -79,9 +84,10 @@ func Parse(name string, data []byte) (*File, []Problem) {
 // Name is the path under which the file was found. It is told in problems and
 // positions, and modules with a relative URL are looked for from its folder:
 // give an absolute path where the working directory may change.
-func Read(name string, data []byte) Parsed {
+func (k Parser) Read(name string, data []byte) Parsed {
 	roots, found := reader(name)(data)
-	p := &parser{file: &File{Name: name, origins: map[any]origin{}}, broken: len(found) > 0}
+	p := newParser(name, k.Kinds)
+	p.broken = len(found) > 0
 	p.report(found)
 	for _, root := range roots {
 		if len(p.problems) > document.MaxProblems {
@@ -89,7 +95,7 @@ func Read(name string, data []byte) Parsed {
 		}
 		p.document(root, false)
 	}
-	p.pair()
+	p.end()
 	if len(found) == 0 {
 		p.duplicates()
 	}
@@ -107,7 +113,7 @@ func Read(name string, data []byte) Parsed {
 	case len(found) == 0:
 		p.holes = append(p.holes, p.file.Holes(cause)...)
 	default:
-		p.holes = salvage(name, data, cause)
+		p.holes = salvage(name, data, k.Kinds, cause)
 	}
 	return Parsed{nil, p.holes, p.problems}
 }
@@ -126,10 +132,14 @@ func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".j
 type parser struct {
 	file     *File
 	problems []Problem
-	patches  patches // of EnvoyFilters, to be put together at the end
-	gateway  string  // that an EnvoyExtensionPolicy targets as a whole
-	holes    []*Hole // documents that have errors
-	broken   bool    // the file can't be used
+	kinds    []Kind
+	readers  map[string]Reader // that were needed, by kind
+	holes    []*Hole           // documents that have errors
+	broken   bool              // the file can't be used
+}
+
+func newParser(name string, kinds []Kind) *parser {
+	return &parser{file: &File{Name: name, origins: map[any]origin{}}, kinds: kinds, readers: map[string]Reader{}}
 }
 
 func (p *parser) report(found []document.Problem) {
@@ -138,41 +148,55 @@ func (p *parser) report(found []document.Problem) {
 	}
 }
 
-// kinds are the documents that name their kind. Each reader adds to the file
+// native are the documents of kinds of our own. Each function adds to the file
 // what it makes of the document.
-func kinds() map[string]func(*doc) {
-	return map[string]func(*doc){
-		"WasmFilter":           readWasmFilter,
-		"Listener":             readListener,
-		"WasmPlugin":           readWasmPlugin,
-		"EnvoyFilter":          readEnvoyFilter,
-		"EnvoyExtensionPolicy": readExtensionPolicy,
-		"List":                 readList,
+func native() map[string]func(*Doc) {
+	return map[string]func(*Doc){"WasmFilter": readWasmFilter, "Listener": readListener, "List": readList}
+}
+
+// reader gives what reads the other documents of a kind; nil: it is not known.
+func (p *parser) reader(kind string) Reader {
+	if r, ok := p.readers[kind]; ok {
+		return r
+	}
+	for _, k := range p.kinds {
+		if k.Name == kind {
+			p.readers[kind] = k.New()
+			return p.readers[kind]
+		}
+	}
+	return nil
+}
+
+// end has the readers put together what several documents define.
+func (p *parser) end() {
+	for _, k := range p.kinds {
+		if r, ok := p.readers[k.Name]; ok {
+			r.End()
+		}
 	}
 }
 
 // document reads a document, or an item of a List. One that has errors leaves a
 // hole, and outside a List takes the whole file with it.
 func (p *parser) document(root *document.Node, item bool) {
-	d := &doc{parser: p, root: root, item: item}
-	if root.Kind == document.Object && root.Get("@type") == nil && plain(root.Get("kind")) == "List" {
+	d := p.doc(root, item)
+	if root.Kind == document.Object && root.Get("@type") == nil && document.TextOf(root.Get("kind")) == "List" {
 		readList(d)
 		return
 	}
-	problems, extensions, slots := len(p.problems), len(p.patches.extensions), len(p.patches.slots)
 	d.read()
-	i := slices.IndexFunc(p.problems[problems:], func(p Problem) bool { return !p.Warning })
+	i := slices.IndexFunc(p.problems[d.first:], func(p Problem) bool { return !p.Warning })
 	if i < 0 {
 		return
 	}
-	cause := p.problems[problems+i]
-	p.patches.extensions, p.patches.slots = p.patches.extensions[:extensions], p.patches.slots[:slots]
+	cause := p.problems[d.first+i]
 	if d.unrelated() {
-		p.problems = p.problems[:problems]
+		p.problems = p.problems[:d.first]
 		d.passedOver(cause)
 		return
 	}
-	p.miss(d.hole(cause), item)
+	p.miss(d.Hole(cause), item)
 }
 
 // miss notes a hole.
@@ -181,9 +205,9 @@ func (p *parser) miss(h *Hole, item bool) {
 	p.broken = p.broken || !item
 }
 
-func (d *doc) read() {
+func (d *Doc) read() {
 	if d.root.Kind != document.Object {
-		d.problem("", "", "%s, needs a mapping with kind or @type", d.root.Kind)
+		d.Problem("", "", "%s, needs a mapping with kind or @type", d.root.Kind)
 		return
 	}
 	if d.foreign(asDefinitions) {
@@ -195,19 +219,23 @@ func (d *doc) read() {
 	}
 	kind := d.root.Get("kind")
 	if kind == nil {
-		d.problem("kind", "a document begins with kind: WasmFilter, kind: Listener, or the @type of an Envoy resource", "is missing")
+		d.Problem("kind", "a document begins with kind: WasmFilter, kind: Listener, or the @type of an Envoy resource", "is missing")
 		return
 	}
-	if read, ok := kinds()[kind.Text]; ok {
+	if read, ok := native()[kind.Text]; ok {
 		read(d)
 		return
 	}
-	names := make([]string, 0, len(kinds()))
-	for name := range kinds() {
-		names = append(names, name)
+	if r := d.reader(kind.Text); r != nil {
+		r.Read(d)
+		return
+	}
+	names := slices.Collect(maps.Keys(native()))
+	for _, k := range d.kinds {
+		names = append(names, k.Name)
 	}
 	slices.Sort(names)
-	d.problem("kind", document.Suggest(kind.Text, names), "%q is not known", kind.Text)
+	d.Problem("kind", document.Suggest(kind.Text, names), "%q is not known", kind.Text)
 }
 
 // duplicates reports names used twice in the file, and takes out those of them
@@ -224,7 +252,7 @@ func (p *parser) duplicates() {
 		problem := f.duplicate(d, other)
 		p.problems = append(p.problems, problem)
 		from := f.origins[d.definition]
-		p.miss((&doc{parser: p, root: from.root}).hole(problem), from.item)
+		p.miss(p.doc(from.root, from.item).Hole(problem), from.item)
 		again[d.definition] = true
 	}
 	if len(again) == 0 {
@@ -233,50 +261,4 @@ func (p *parser) duplicates() {
 	f.Filters = slices.DeleteFunc(f.Filters, func(d *Filter) bool { return again[d] })
 	f.Listeners = slices.DeleteFunc(f.Listeners, func(d *Listener) bool { return again[d] })
 	f.Resources = slices.DeleteFunc(f.Resources, func(d *Resource) bool { return again[d] })
-}
-
-// doc is one document while it is read.
-type doc struct {
-	*parser
-	root *document.Node
-	item bool // of a List
-}
-
-func (d *doc) pos() Position { return Position{File: d.file.Name, Line: d.root.Line} }
-
-// decode fills a struct from the document and says whether nothing was wrong.
-func (d *doc) decode(into any) bool {
-	found := d.root.Decode(into, "")
-	d.report(found)
-	return len(found) == 0
-}
-
-// problem reports something wrong with the field at a path.
-func (d *doc) problem(path, hint, format string, args ...any) {
-	d.problems = append(d.problems, Problem{
-		File: d.file.Name, Line: d.root.LineOf(path), Field: path, Hint: hint, Message: fmt.Sprintf(format, args...),
-	})
-}
-
-// warn reports something that is used all the same.
-func (d *doc) warn(path, hint, format string, args ...any) {
-	d.problem(path, hint, format, args...)
-	d.problems[len(d.problems)-1].Warning = true
-}
-
-// addFilter adds a filter; at is as in origin.
-func (d *doc) addFilter(f *Filter, at map[string]string) {
-	d.file.Filters = append(d.file.Filters, f)
-	d.file.origins[f] = origin{root: d.root, item: d.item, at: at}
-}
-
-func (d *doc) addListener(l *Listener) {
-	d.file.Listeners = append(d.file.Listeners, l)
-	d.file.origins[l] = origin{root: d.root, item: d.item}
-}
-
-// addResource adds a resource; at is as in origin.
-func (d *doc) addResource(r *Resource, at map[string]string) {
-	d.file.Resources = append(d.file.Resources, r)
-	d.file.origins[r] = origin{root: d.root, item: d.item, at: at}
 }

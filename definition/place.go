@@ -50,7 +50,7 @@ func CanonicalName(name string) string {
 }
 
 // place reads the place of a WasmFilter, which has an order as well.
-func (d *doc) place(written string, order int) Place {
+func (d *Doc) place(written string, order int) Place {
 	word, name, _ := strings.Cut(written, " ")
 	name = strings.TrimSpace(name)
 	switch at := At(written); {
@@ -61,11 +61,11 @@ func (d *doc) place(written string, order int) Place {
 	case word == "before" && name != "":
 		return before(name)
 	case word == "after" && IsRouter(name):
-		d.problem("place", "last", "a filter after the router never runs")
+		d.Problem("place", "last", "a filter after the router never runs")
 	case word == "after" && name != "":
 		return after(name)
 	default:
-		d.problem("place", "first, authz, stats, last, before NAME or after NAME", "%q is not a place", written)
+		d.Problem("place", "first, authz, stats, last, before NAME or after NAME", "%q is not a place", written)
 	}
 	return Place{}
 }

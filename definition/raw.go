@@ -36,7 +36,7 @@ func rawTypes() []proto.Message {
 }
 
 // readRaw reads an Envoy resource in its own JSON form.
-func readRaw(d *doc) {
+func readRaw(d *Doc) {
 	url := d.root.Get("@type").Text
 	var m proto.Message
 	var names []string
@@ -55,7 +55,7 @@ func readRaw(d *doc) {
 		}); i >= 0 {
 			hint = "did you mean " + names[i] + "?"
 		}
-		d.problem("@type", hint, "%q is not a resource that can be served", url)
+		d.Problem("@type", hint, "%q is not a resource that can be served", url)
 		return
 	}
 	if extension, ok := m.(*corev3.TypedExtensionConfig); ok {
@@ -63,40 +63,40 @@ func readRaw(d *doc) {
 		return
 	}
 	body := d.root.Without("@type")
-	if !d.message("", body, m) || !d.rawName(m) {
+	if !d.Message("", body, m) || !d.rawName(m) {
 		return
 	}
 	if l, ok := m.(*listenerv3.Listener); ok && !d.takeInline(l) {
 		return
 	}
-	if !d.validate("", body, m) {
+	if !d.Validate("", body, m) {
 		return
 	}
 	d.unlooked(m, inlineHint)
-	d.addRaw(m, nil)
+	d.AddResource(m, nil)
 }
 
 // rawName checks the name of a raw resource.
-func (d *doc) rawName(m proto.Message) bool {
+func (d *Doc) rawName(m proto.Message) bool {
 	before := len(d.problems)
 	field, name := nameOf(m)
 	at := d.root.Locate([]string{field})
 	if name == "" {
-		d.problem(at, "", "is missing")
+		d.Problem(at, "", "is missing")
 	}
 	switch m.(type) {
 	case *listenerv3.Listener:
 		d.listenerName(at, name)
 	case *corev3.TypedExtensionConfig, *routev3.RouteConfiguration:
-		d.filterName(at, name)
+		d.FilterName(at, name)
 	}
 	return len(d.problems) == before
 }
 
-// addRaw adds a resource; at is as in origin.
-func (d *doc) addRaw(m proto.Message, at map[string]string) {
+// AddResource adds an Envoy resource; at is as in AddFilter.
+func (d *Doc) AddResource(m proto.Message, at map[string]string) {
 	_, name := nameOf(m)
-	pos := d.pos()
+	pos := d.Pos()
 	if path, ok := at["name"]; ok {
 		pos.Line = d.root.LineOf(path)
 	}

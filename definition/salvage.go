@@ -19,11 +19,11 @@ var (
 
 // salvage finds what may be in a file that can't be read to its end, or whose
 // fields are in doubt.
-func salvage(name string, data []byte, cause Problem) []*Hole {
+func salvage(name string, data []byte, kinds []Kind, cause Problem) []*Hole {
 	if len(data) > MaxSize || !utf8.Valid(data) {
 		return []*Hole{Unread(cause)}
 	}
-	s := salvager{name: name, cause: cause}
+	s := salvager{name: name, kinds: kinds, cause: cause}
 	read := reader(name)
 	roots, found := read(data)
 	marks := documentMark.FindAllIndex(data, maxSalvaged+1)
@@ -44,6 +44,7 @@ func salvage(name string, data []byte, cause Problem) []*Hole {
 
 type salvager struct {
 	name  string
+	kinds []Kind
 	cause Problem // of the file
 	holes []*Hole
 }
@@ -64,11 +65,11 @@ func (s *salvager) document(text []byte, above int) {
 	roots, found := document.YAML(text)
 	switch {
 	case len(found) == 0:
-		p := &parser{file: &File{Name: s.name, origins: map[any]origin{}}}
+		p := newParser(s.name, s.kinds)
 		for _, root := range roots {
 			p.document(root, false)
 		}
-		p.pair()
+		p.end()
 		s.add(p.holes, above)
 		s.add(p.file.Holes(s.cause), above)
 	case len(roots) > 0:
@@ -93,10 +94,10 @@ func (s *salvager) allInDoubt(roots []*document.Node, found []document.Problem, 
 // inDoubt takes a document whose fields may mean something else than they say:
 // one is written twice, say.
 func (s *salvager) inDoubt(root *document.Node, above int, cause Problem) {
-	h := (&doc{parser: &parser{file: &File{Name: s.name}}, root: root}).hole(cause)
+	h := newParser(s.name, s.kinds).doc(root, false).Hole(cause)
 	h.OnFailure = Closed
 	if len(h.Attach.Listeners) > 0 {
-		h.Attach = everywhere()
+		h.Attach = Everywhere()
 	}
 	s.add([]*Hole{h}, above)
 }
@@ -123,7 +124,7 @@ func (s *salvager) fields(text []byte, above int, cause Problem) {
 		twice = twice || root.Get(key) != nil
 		root.Fields = append(root.Fields, field)
 	}
-	d := &doc{parser: &parser{file: &File{Name: s.name}}, root: root}
+	d := newParser(s.name, s.kinds).doc(root, false)
 	switch {
 	case len(keys) == 0 || len(keys) == maxSalvaged:
 		h := Unread(cause)
@@ -132,6 +133,6 @@ func (s *salvager) fields(text []byte, above int, cause Problem) {
 	case twice:
 		s.inDoubt(root, above, cause)
 	case !d.unrelated():
-		s.add([]*Hole{d.hole(cause)}, above)
+		s.add([]*Hole{d.Hole(cause)}, above)
 	}
 }

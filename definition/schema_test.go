@@ -1,4 +1,4 @@
-package definition
+package definition_test
 
 import (
 	"bytes"
@@ -9,21 +9,24 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"wasmxds/definition/internal/document"
+
+	"wasmxds/definition"
+	"wasmxds/definition/internal/definitiontest"
 )
 
 // TestSchema keeps the schema that editors use.
 func TestSchema(t *testing.T) {
-	schema, err := Schema()
+	schema, err := definition.Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, filepath.Join("..", "docs", "schema.json"), schema)
+	definitiontest.Golden(t, filepath.Join("..", "docs", "schema.json"), schema)
 }
 
 // TestSchemaAgrees: what Parse takes, the schema takes; and what Parse refuses
 // for its form, the schema refuses.
 func TestSchemaAgrees(t *testing.T) {
-	written, err := Schema()
+	written, err := definition.Schema()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +83,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap}",
 		"[]",
 	} {
-		if file, _ := Parse("bad.yaml", []byte(bad)); file != nil {
+		if file, _ := parser.Parse("bad.yaml", []byte(bad)); file != nil {
 			t.Errorf("Parse takes %s", bad)
 		}
 		docs, _ := document.YAML([]byte(bad))

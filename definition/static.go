@@ -24,7 +24,7 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 		read = document.JSON
 	}
 	roots, found := read(data)
-	p := &parser{file: &File{Name: name}}
+	p := newParser(name, nil)
 	p.report(found)
 	var resources []*Resource
 	lines := map[[2]string]int{}
@@ -34,14 +34,14 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 			items = []*document.Node{root}
 		}
 		for _, item := range items {
-			d := &doc{parser: p, root: item}
+			d := p.doc(item, false)
 			r := d.static()
 			if r == nil {
 				continue
 			}
 			key := [2]string{r.TypeURL, r.Name}
 			if line, taken := lines[key]; taken {
-				d.problem("name", "", "%q is there already, in line %d", r.Name, line)
+				d.Problem("name", "", "%q is there already, in line %d", r.Name, line)
 			}
 			lines[key] = item.Line
 			resources = append(resources, r)
@@ -58,9 +58,9 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 }
 
 // static reads one resource of a bootstrap; nil where something is wrong.
-func (d *doc) static() *Resource {
+func (d *Doc) static() *Resource {
 	if d.root.Kind != document.Object {
-		d.problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)
+		d.Problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)
 		return nil
 	}
 	if d.foreign(asStatic) {
@@ -73,20 +73,20 @@ func (d *doc) static() *Resource {
 		case strings.TrimPrefix(clusterType, typePrefix):
 			m = &clusterv3.Cluster{}
 		default:
-			d.problem("@type", document.Suggest(url.Text, []string{listenerType, clusterType}),
+			d.Problem("@type", document.Suggest(url.Text, []string{listenerType, clusterType}),
 				"%q does not go into a bootstrap, only listeners and clusters do", url.Text)
 			return nil
 		}
 	} else if kind := d.root.Get("kind"); kind != nil {
-		d.problem("kind", "the kinds of xds-server go into the definitions directory, for Envoys without static listeners",
+		d.Problem("kind", "the kinds of xds-server go into the definitions directory, for Envoys without static listeners",
 			"%q does not go into a bootstrap, only Envoy's own listeners and clusters do", kind.Text)
 		return nil
 	}
 	body := d.root.Without("@type")
-	if !d.message("", body, m) || !d.rawName(m) || !d.validate("", body, m) {
+	if !d.Message("", body, m) || !d.rawName(m) || !d.Validate("", body, m) {
 		return nil
 	}
 	d.unlooked(m, staticHint)
 	_, name := nameOf(m)
-	return &Resource{TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Name: name, Pos: d.pos(), Message: m}
+	return &Resource{TypeURL: typePrefix + string(m.ProtoReflect().Descriptor().FullName()), Name: name, Pos: d.Pos(), Message: m}
 }

@@ -29,7 +29,7 @@ const (
 )
 
 // unlooked warns of Wasm plugins in m that Envoy gets as they are.
-func (d *doc) unlooked(m proto.Message, hint string) {
+func (d *Doc) unlooked(m proto.Message, hint string) {
 	findAnys(m.ProtoReflect(), nil, func(a *anypb.Any, steps []string) {
 		name := a.GetTypeUrl()[strings.LastIndex(a.GetTypeUrl(), "/")+1:]
 		if inner := structType(a); inner != "" {
@@ -39,7 +39,7 @@ func (d *doc) unlooked(m proto.Message, hint string) {
 		if !ok || builtIn(a) {
 			return
 		}
-		d.warn(d.root.Locate(steps), hint,
+		d.Warn(d.root.Locate(steps), hint,
 			"this Wasm %s goes to Envoy as it is: its module is not fetched, tried or primed here, and a bad one harms traffic", what)
 	})
 }

@@ -26,7 +26,7 @@ type extensionHints struct {
 
 // readExtension reads a TypedExtensionConfig. One that holds a Wasm filter
 // with remote or local code becomes a Filter; any other is served as it is.
-func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
+func readExtension(d *Doc, m *corev3.TypedExtensionConfig) {
 	var hints extensionHints
 	ok := true
 	for _, key := range document.Names(hints) {
@@ -38,11 +38,11 @@ func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
 		}
 	}
 	body := d.root.Without(append(document.Names(hints), "@type")...)
-	if !d.message("", body, m) {
+	if !d.Message("", body, m) {
 		return
 	}
 	at := d.root.Locate([]string{"typed_config"})
-	wasm, readable := d.wasm(at, d.root.Get(at))
+	wasm, readable := d.Wasm(at, d.root.Get(at))
 	if !d.rawName(m) || !readable || !ok {
 		return
 	}
@@ -51,33 +51,33 @@ func readExtension(d *doc, m *corev3.TypedExtensionConfig) {
 	if code.GetRemote() == nil && filename == "" || filename != "" && hints.Fetch == Direct {
 		for _, key := range document.Names(hints) {
 			if d.root.Get(key) != nil && filename == "" {
-				d.problem(key, "", "is for Wasm filters with remote or local code")
+				d.Problem(key, "", "is for Wasm filters with remote or local code")
 				ok = false
 			}
 		}
-		if ok && d.validate("", body, m) {
-			d.addRaw(m, nil)
+		if ok && d.Validate("", body, m) {
+			d.AddResource(m, nil)
 		}
 		return
 	}
-	if f := d.wasmFilter(at, wasm, hints.Fetch); f != nil {
+	if f := d.WasmFilter(at, wasm, hints.Fetch); f != nil {
 		f.Name, f.Kind = m.GetName(), "TypedExtensionConfig"
 		if hints.Verify != "" {
 			f.Verify = hints.Verify
 		}
-		d.addFilter(f, map[string]string{"name": "name"})
+		d.AddFilter(f, map[string]string{"name": "name"})
 	}
 }
 
-// wasm reads the Wasm filter that a typed_config holds, bare or in a
+// Wasm reads the Wasm filter that a typed_config holds, bare or in a
 // TypedStruct. It is nil where there is none; false: something was wrong.
-func (d *doc) wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
+func (d *Doc) Wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	path, body := wasmBody(path, n)
 	if body == nil {
 		return nil, true
 	}
 	m := &wasmv3.Wasm{}
-	return m, d.message(path, body, m)
+	return m, d.Message(path, body, m)
 }
 
 // wasmBody finds the fields of a Wasm filter in a typed_config; nil where it
@@ -115,10 +115,10 @@ func typeName(n *document.Node) string {
 	return n.Text[strings.LastIndex(n.Text, "/")+1:]
 }
 
-// wasmFilter makes a filter of Envoy's own message, which has remote code or a
+// WasmFilter makes a filter of Envoy's own message, which has remote code or a
 // local file. What xds-server puts in its place when it mirrors the module
 // (cluster, timeout, hash) need not be there. Nil: something was wrong.
-func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
+func (d *Doc) WasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	before := len(d.problems)
 	if n := d.at(path); n != nil && typeName(n.Get("@type")) != wasmName {
 		path += ".value"
@@ -126,7 +126,7 @@ func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	plugin := wasm.GetConfig()
 	vm := plugin.GetVmConfig()
 	f := &Filter{
-		Pos: d.pos(), Wasm: wasm, Verify: VerifyRun, Place: Place{At: Last},
+		Pos: d.Pos(), Wasm: wasm, Verify: VerifyRun, Place: Place{At: Last},
 		Config: plugin.GetConfiguration(), VMConfig: vm.GetConfiguration(),
 		RootID: plugin.GetRootId(), VMID: vm.GetVmId(),
 		OnFailure: onFailure(plugin),
@@ -138,40 +138,40 @@ func (d *doc) wasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 		fetch = Mirror
 	}
 	if vm.GetRuntime() == "envoy.wasm.runtime.null" {
-		d.problem(joinPath(path, d.at(path).Locate([]string{"config", "vm_config", "runtime"})), "", "has no modules: its filters are built into Envoy")
+		d.Problem(joinPath(path, d.at(path).Locate([]string{"config", "vm_config", "runtime"})), "", "has no modules: its filters are built into Envoy")
 	}
 	f.Module = d.wasmModule(path, vm.GetCode(), fetch)
 	valid := proto.CloneOf(wasm)
 	if fetch == Mirror {
 		completeCode(valid.GetConfig().GetVmConfig().GetCode())
 	}
-	d.validate(path, d.at(path), valid)
+	d.Validate(path, d.at(path), valid)
 	if len(d.problems) > before {
 		return nil
 	}
 	return f
 }
 
-func (d *doc) wasmModule(path string, code *corev3.AsyncDataSource, fetch Fetch) Module {
+func (d *Doc) wasmModule(path string, code *corev3.AsyncDataSource, fetch Fetch) Module {
 	at := func(steps ...string) string {
 		steps = append([]string{"config", "vm_config", "code"}, steps...)
 		return joinPath(path, d.at(path).Locate(steps))
 	}
 	if filename := code.GetLocal().GetFilename(); filename != "" {
-		return Module{URL: d.moduleURL(at("local", "filename"), filename), Fetch: fetch}
+		return Module{URL: d.ModuleURL(at("local", "filename"), filename), Fetch: fetch}
 	}
 	remote := code.GetRemote()
 	uri := remote.GetHttpUri().GetUri()
-	m := Module{SHA256: d.sha256(at("remote", "sha256"), remote.GetSha256()), Fetch: fetch}
+	m := Module{SHA256: d.SHA256(at("remote", "sha256"), remote.GetSha256()), Fetch: fetch}
 	switch {
 	case uri == "":
-		d.problem(at("remote", "http_uri", "uri"), "", "is missing")
+		d.Problem(at("remote", "http_uri", "uri"), "", "is missing")
 	case !strings.Contains(uri, "://"):
-		d.problem(at("remote", "http_uri", "uri"), "a file is written as code.local.filename", "%q is not a URL", uri)
-	case fetch == Direct && !isHTTP(uri):
-		d.problem("fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
+		d.Problem(at("remote", "http_uri", "uri"), "a file is written as code.local.filename", "%q is not a URL", uri)
+	case fetch == Direct && !IsHTTP(uri):
+		d.Problem("fetch", "use mirror", "direct needs http:// or https://, since Envoy fetches nothing else")
 	default:
-		m.URL = d.moduleURL(at("remote", "http_uri", "uri"), uri)
+		m.URL = d.ModuleURL(at("remote", "http_uri", "uri"), uri)
 	}
 	return m
 }
@@ -219,7 +219,7 @@ func allowed(plugin *vmv3.PluginConfig) []string {
 }
 
 // at gives what is written at a path; the document itself for "".
-func (d *doc) at(path string) *document.Node {
+func (d *Doc) at(path string) *document.Node {
 	n := d.root
 	for _, step := range document.Steps(path) {
 		if n = n.Child(step); n == nil {

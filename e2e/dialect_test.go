@@ -71,7 +71,7 @@ func TestDialects(t *testing.T) {
 				if loaded != (d.refused != "both" && !old) {
 					t.Errorf("%s: Envoy takes it: %v", d.written, loaded)
 				}
-				_, problems := definition.Parse("c.yaml", []byte("'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: c\n"+d.written))
+				_, problems := definition.Parser{}.Parse("c.yaml", []byte("'@type': type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: c\n"+d.written))
 				if refused := d.refused == "both" || d.refused == "here"; (len(problems) > 0) != refused {
 					t.Errorf("%s: %v", d.written, problems)
 				}

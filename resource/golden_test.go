@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"wasmxds/definition"
+	"wasmxds/definition/kinds"
 	"wasmxds/module"
 )
 
@@ -70,7 +71,7 @@ func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, problems := definition.Parse("/defs/"+filepath.Base(file), data)
+	parsed, problems := kinds.Parser().Parse("/defs/"+filepath.Base(file), data)
 	merged, more := definition.Merge([]*definition.File{parsed})
 	for _, p := range append(problems, more...) {
 		if !p.Warning {

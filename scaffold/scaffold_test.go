@@ -117,7 +117,7 @@ func makes(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, problems := definition.Parse(file, content)
+	set, problems := definition.Parser{}.Parse(file, content)
 	if len(problems) > 0 || len(set.Filters) != 1 {
 		t.Fatalf("definition: %d filters, problems %v", len(set.Filters), problems)
 	}

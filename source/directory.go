@@ -37,6 +37,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"wasmxds/definition"
+	"wasmxds/definition/kinds"
 	"wasmxds/files"
 )
 
@@ -174,7 +175,7 @@ func (d *Directory) loop(w *watch, kept *lastGood, log *slog.Logger) *loop {
 		max:       l.max,
 		size:      cmp.Or(d.MaxSize, definition.MaxSize),
 		count:     cmp.Or(d.MaxFiles, 10_000),
-		parse:     definition.Read,
+		parse:     kinds.Parser().Read,
 		merge:     definition.Merge,
 		kept:      kept,
 		log:       log,

@@ -226,7 +226,7 @@ func (t *table) keepForce() {
 // restoreForce takes over which listeners were in force when others were
 // withheld.
 func (t *table) restoreForce(data []byte) {
-	file, problems := definition.Parse(forceFile, data)
+	file, problems := definition.Parser{}.Parse(forceFile, data)
 	if file == nil {
 		t.log.Warn("the listeners that were in force are not good to this version", "problem", problems[0].Error())
 		t.force = map[string]inForce{}

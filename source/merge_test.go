@@ -132,7 +132,7 @@ func TestJoinManyAtOdds(t *testing.T) {
 	}}
 	for i := range 2000 {
 		path := fmt.Sprintf("%04d.yaml", i)
-		f, problems := definition.Parse(path, []byte(filter(fmt.Sprint("f", i%1000), "")))
+		f, problems := definition.Parser{}.Parse(path, []byte(filter(fmt.Sprint("f", i%1000), "")))
 		if f == nil {
 			t.Fatal(problems)
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmxds/definition"
+	"wasmxds/definition/kinds"
 )
 
 const convertHelp = `Write definitions of another system in the native kinds: Istio's WasmPlugin and
@@ -30,7 +31,7 @@ func newConvert() *cobra.Command {
 			if err != nil {
 				return wrong(fmt.Errorf("read definitions: %w", err))
 			}
-			file, problems := definition.Parse(args[0], data)
+			file, problems := kinds.Parser().Parse(args[0], data)
 			printProblems(cmd.ErrOrStderr(), "", problems)
 			if file == nil {
 				return &exitError{code: exitWrong}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/definition/kinds"
 	"wasmxds/files"
 	"wasmxds/module"
 	"wasmxds/source"
@@ -71,7 +72,7 @@ func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
 			problems = append(problems, definition.Problem{File: name, Message: err.Error()})
 			continue
 		}
-		f, found := definition.Parse(absolute(name), data)
+		f, found := kinds.Parser().Parse(absolute(name), data)
 		problems = append(problems, found...)
 		if f != nil {
 			parsed = append(parsed, f)

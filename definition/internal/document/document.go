@@ -67,6 +67,45 @@ type Problem struct {
 	Hint    string
 }
 
+// TextOf is a text; "" for all else, and nil.
+func TextOf(n *Node) string {
+	if n == nil || n.Kind != Text {
+		return ""
+	}
+	return n.Text
+}
+
+// Folded is a word in lower case, without underscores.
+func Folded(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "") }
+
+// Only is an object with some fields of another.
+func (n *Node) Only(keys ...string) *Node {
+	less := &Node{Kind: Object}
+	for _, key := range keys {
+		if value := n.Get(key); value != nil {
+			less.Fields = append(less.Fields, Field{Key: key, Line: value.Line, Value: value})
+		}
+	}
+	return less
+}
+
+// Exact decodes and says whether nothing was wrong.
+func (n *Node) Exact(into any) bool { return len(n.Decode(into, "")) == 0 }
+
+// Walk visits a value and all within it.
+func (n *Node) Walk(visit func(*Node)) {
+	if n == nil {
+		return
+	}
+	visit(n)
+	for _, item := range n.Items {
+		item.Walk(visit)
+	}
+	for _, f := range n.Fields {
+		f.Value.Walk(visit)
+	}
+}
+
 // Get gives the value of a field; nil where there is none, or it is null.
 func (n *Node) Get(key string) *Node {
 	if n == nil {

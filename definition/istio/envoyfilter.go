@@ -1,4 +1,4 @@
-package definition
+package istio
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
+	"wasmxds/definition"
 	"wasmxds/definition/internal/document"
 )
 
@@ -20,11 +21,11 @@ import (
 //
 // https://istio.io/latest/docs/reference/config/networking/envoy-filter/
 type envoyFilter struct {
-	APIVersion string          `json:"apiVersion" jsonschema:"required,enum=networking.istio.io/v1alpha3"`
-	Kind       string          `json:"kind"`
-	Metadata   metadata        `json:"metadata" jsonschema:"required"`
-	Spec       envoyFilterSpec `json:"spec" jsonschema:"required"`
-	Status     *document.Node  `json:"status"`
+	APIVersion string              `json:"apiVersion" jsonschema:"required,enum=networking.istio.io/v1alpha3"`
+	Kind       string              `json:"kind"`
+	Metadata   definition.Metadata `json:"metadata" jsonschema:"required"`
+	Spec       envoyFilterSpec     `json:"spec" jsonschema:"required"`
+	Status     *document.Node      `json:"status"`
 }
 
 type envoyFilterSpec struct {
@@ -79,26 +80,30 @@ type patchListener struct {
 	} `json:"filterChain"`
 }
 
+// wasmName is what Envoy calls a Wasm filter's message.
+const wasmName = "envoy.extensions.filters.http.wasm.v3.Wasm"
+
 // maxPriority keeps an EnvoyFilter's filters within their part of the order.
 const maxPriority = 1_000_000
 
-func readEnvoyFilter(d *doc) {
+// Read takes the patches of an EnvoyFilter.
+func (r *patches) Read(d *definition.Doc) {
 	var w envoyFilter
-	before := len(d.problems)
-	d.decode(&w)
+	extensions, slots := len(r.extensions), len(r.slots)
+	d.Decode(&w)
 	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
-		d.problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
+		d.Problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
-	d.labels("spec.workloadSelector.labels", w.Spec.WorkloadSelector.Labels)
+	d.Labels("spec.workloadSelector.labels", w.Spec.WorkloadSelector.Labels)
 	for i, patch := range w.Spec.ConfigPatches {
 		if patch.Patch.Value == nil {
 			continue // Decode has said that it is missing
 		}
 		at := document.Index("spec.configPatches", i)
 		if patch.Match.Context == "WAYPOINT" {
-			d.problem(at+".match.context", "SIDECAR_INBOUND, SIDECAR_OUTBOUND, GATEWAY or ANY, as the listeners' direction is", "there are no waypoints here")
+			d.Problem(at+".match.context", "SIDECAR_INBOUND, SIDECAR_OUTBOUND, GATEWAY or ANY, as the listeners' direction is", "there are no waypoints here")
 		}
-		of := envoyPatch{doc: d, object: &w, configPatch: patch, nth: i, at: at, value: at + ".patch.value"}
+		of := envoyPatch{Doc: d, all: r, object: &w, configPatch: patch, nth: i, at: at, value: at + ".patch.value"}
 		switch patch.ApplyTo {
 		case "EXTENSION_CONFIG":
 			of.extension()
@@ -108,20 +113,19 @@ func readEnvoyFilter(d *doc) {
 			of.cluster()
 		case "":
 		default:
-			d.problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER and CLUSTER", patch.ApplyTo)
+			d.Problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER and CLUSTER", patch.ApplyTo)
 		}
 	}
-	d.patches.broken = d.patches.broken || !onlyWarnings(d.problems[before:])
-}
-
-func onlyWarnings(problems []Problem) bool {
-	return !slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
+	if d.Failed() {
+		r.extensions, r.slots, r.broken = r.extensions[:extensions], r.slots[:slots], true
+	}
 }
 
 // envoyPatch is one entry of configPatches.
 type envoyPatch struct {
-	*doc
+	*definition.Doc
 	configPatch
+	all    *patches // of the file
 	object *envoyFilter
 	nth    int    // among its patches
 	at     string // its path
@@ -134,53 +138,53 @@ func (p envoyPatch) extension() {
 	switch op {
 	case "ADD":
 	case "INSERT_BEFORE", "INSERT_AFTER", "INSERT_FIRST":
-		p.warn(p.at+".patch.operation", "", "%s counts as ADD, since extension configurations have no order", op)
+		p.Warn(p.at+".patch.operation", "", "%s counts as ADD, since extension configurations have no order", op)
 	default:
-		p.problem(p.at+".patch.operation", "", "%q is not applied to EXTENSION_CONFIG here, only ADD", op)
+		p.Problem(p.at+".patch.operation", "", "%q is not applied to EXTENSION_CONFIG here, only ADD", op)
 	}
 	if p.Patch.FilterClass != "" {
-		p.problem(p.at+".patch.filterClass", "", "is for HTTP_FILTER")
+		p.Problem(p.at+".patch.filterClass", "", "is for HTTP_FILTER")
 	}
 	if p.Match.Listener != nil {
-		p.warn(p.at+".match.listener", "it belongs into the HTTP_FILTER patch", "is not looked at for EXTENSION_CONFIG, here or in Istio")
+		p.Warn(p.at+".match.listener", "it belongs into the HTTP_FILTER patch", "is not looked at for EXTENSION_CONFIG, here or in Istio")
 	}
 	m := &corev3.TypedExtensionConfig{}
-	if !p.message(p.value, p.Patch.Value, m) {
+	if !p.Message(p.value, p.Patch.Value, m) {
 		return
 	}
 	if m.GetName() == "" {
-		p.problem(p.value+".name", "", "is missing")
+		p.Problem(p.value+".name", "", "is missing")
 		return
 	}
-	p.filterName(p.value+".name", m.GetName())
+	p.FilterName(p.value+".name", m.GetName())
 	if f := p.filter(m.GetName(), p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
-		p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f})
+		p.all.extensions = append(p.all.extensions, extensionPatch{envoyPatch: p, filter: f})
 	}
 }
 
 // filter reads the Wasm filter in the field of value that is called field.
-func (p envoyPatch) filter(name, field string) *Filter {
+func (p envoyPatch) filter(name, field string) *definition.Filter {
 	at := p.value + "." + field
-	wasm, ok := p.wasm(at, p.Patch.Value.Get(field))
+	wasm, ok := p.Wasm(at, p.Patch.Value.Get(field))
 	if !ok {
 		return nil
 	}
 	if wasm == nil {
-		p.problem(at+".@type", "", "is not a Wasm filter, which is all that is placed here")
+		p.Problem(at+".@type", "", "is not a Wasm filter, which is all that is placed here")
 		return nil
 	}
 	code := wasm.GetConfig().GetVmConfig().GetCode()
 	if code.GetRemote() == nil && code.GetLocal().GetFilename() == "" {
-		p.problem(at, "config.vm_config.code.remote.http_uri.uri, or code.local.filename", "has no module that could be fetched")
+		p.Problem(at, "config.vm_config.code.remote.http_uri.uri, or code.local.filename", "has no module that could be fetched")
 		return nil
 	}
 	if remote := code.GetRemote(); remote.GetSha256() == "nil" { // Istio's word for none
 		remote.Sha256 = ""
 	}
-	f := p.wasmFilter(at, wasm, Mirror)
+	f := p.WasmFilter(at, wasm, definition.Mirror)
 	if f != nil {
 		f.Name, f.Kind = name, "EnvoyFilter"
-		f.Pos.Line = p.root.LineOf(p.value)
+		f.Pos.Line = p.Root().LineOf(p.value)
 	}
 	return f
 }
@@ -188,11 +192,11 @@ func (p envoyPatch) filter(name, field string) *Filter {
 // httpFilter reads an HTTP_FILTER patch.
 func (p envoyPatch) httpFilter() {
 	m := &hcmv3.HttpFilter{}
-	if !p.message(p.value, p.Patch.Value, m) {
+	if !p.Message(p.value, p.Patch.Value, m) {
 		return
 	}
 	if m.GetName() == "" {
-		p.problem(p.value+".name", "", "is missing")
+		p.Problem(p.value+".name", "", "is missing")
 		return
 	}
 	for _, f := range []struct {
@@ -200,7 +204,7 @@ func (p envoyPatch) httpFilter() {
 		name string
 	}{{m.GetDisabled(), "disabled"}, {m.GetIsOptional(), "is_optional"}} {
 		if f.set {
-			p.problem(p.value+"."+p.Patch.Value.Locate([]string{f.name}), "", "is not honoured here")
+			p.Problem(p.value+"."+p.Patch.Value.Locate([]string{f.name}), "", "is not honoured here")
 		}
 	}
 	slot := slotPatch{envoyPatch: p, name: m.GetName(), listener: p.listener()}
@@ -208,18 +212,18 @@ func (p envoyPatch) httpFilter() {
 	switch {
 	case m.GetConfigDiscovery() != nil:
 		p.discovery(m.GetConfigDiscovery())
-		p.patches.slots = append(p.patches.slots, slot)
+		p.all.slots = append(p.all.slots, slot)
 	case m.GetTypedConfig() != nil:
 		if strings.HasSuffix(slot.name, "filters.http.wasm") || slot.name == "envoy.wasm" { // says nothing
-			slot.name = p.object.Metadata.qualified()
+			slot.name = p.object.Metadata.Qualified()
 		}
 		if f := p.filter(slot.name, p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
 			slot.inline = f
-			p.patches.slots = append(p.patches.slots, slot)
-			p.patches.extensions = append(p.patches.extensions, extensionPatch{envoyPatch: p, filter: f, inline: true})
+			p.all.slots = append(p.all.slots, slot)
+			p.all.extensions = append(p.all.extensions, extensionPatch{envoyPatch: p, filter: f, inline: true})
 		}
 	default:
-		p.problem(p.value, "", "has neither config_discovery nor typed_config")
+		p.Problem(p.value, "", "has neither config_discovery nor typed_config")
 	}
 }
 
@@ -228,26 +232,26 @@ func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) {
 		return p.value + "." + p.Patch.Value.Locate(append([]string{"config_discovery"}, steps...))
 	}
 	if source.GetConfigSource().GetAds() == nil {
-		p.problem(at("config_source"), "config_source: {ads: {}}", "is not ads, the only source here")
+		p.Problem(at("config_source"), "config_source: {ads: {}}", "is not ads, the only source here")
 	}
 	if source.GetDefaultConfig() != nil {
-		p.problem(at("default_config"), "", "is not honoured here: a listener is not served before its filters are ready")
+		p.Problem(at("default_config"), "", "is not honoured here: a listener is not served before its filters are ready")
 	}
 	if !slices.ContainsFunc(source.GetTypeUrls(), func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == wasmName }) {
-		p.problem(at("type_urls"), "", "lacks %s", typePrefix+wasmName)
+		p.Problem(at("type_urls"), "", "lacks %s", "type.googleapis.com/"+wasmName)
 	}
 }
 
 // listener gives the listeners that the patch is for.
-func (p envoyPatch) listener() ListenerMatch {
-	m := ListenerMatch{Direction: contextDirection(p.Match.Context)}
+func (p envoyPatch) listener() definition.ListenerMatch {
+	m := definition.ListenerMatch{Direction: contextDirection(p.Match.Context)}
 	l := p.Match.Listener
 	if l == nil {
 		return m
 	}
 	if l.PortNumber != 0 {
 		m.Ports = []uint32{l.PortNumber}
-		p.ports(p.at+".match.listener.portNumber", m.Ports)
+		p.Ports(p.at+".match.listener.portNumber", m.Ports)
 	}
 	if l.Name != "" {
 		m.Names = []string{l.Name}
@@ -255,77 +259,77 @@ func (p envoyPatch) listener() ListenerMatch {
 	return m
 }
 
-func contextDirection(context string) Direction {
+func contextDirection(context string) definition.Direction {
 	switch context {
 	case "SIDECAR_INBOUND":
-		return Inbound
+		return definition.Inbound
 	case "SIDECAR_OUTBOUND":
-		return Outbound
+		return definition.Outbound
 	case "GATEWAY":
-		return Gateway
+		return definition.Gateway
 	}
-	return Any
+	return definition.Any
 }
 
 // order gives the filter's place, and its order there. Patches that put
 // filters directly before another leave the latest nearest to it, those that
 // put them directly behind, or first, as well.
-func (p envoyPatch) order() (int, Place) {
-	nth := int(p.object.Spec.Priority)*1000 + min(len(p.patches.slots), 999)
+func (p envoyPatch) order() (int, definition.Place) {
+	nth := int(p.object.Spec.Priority)*1000 + min(len(p.all.slots), 999)
 	sub := ""
 	if p.Match.Listener != nil {
 		sub = p.Match.Listener.FilterChain.Filter.SubFilter.Name
 	}
 	class := p.Patch.FilterClass
 	if class != "" && p.Patch.Operation != "ADD" {
-		p.problem(p.at+".patch.filterClass", "", "is for operation: ADD")
+		p.Problem(p.at+".patch.filterClass", "", "is for operation: ADD")
 	}
 	switch op := p.Patch.Operation; {
 	case op == "ADD" && sub != "":
-		p.problem(p.at+".match.listener.filterChain.filter.subFilter.name", "", "has no meaning for ADD")
+		p.Problem(p.at+".match.listener.filterChain.filter.subFilter.name", "", "has no meaning for ADD")
 	case op == "ADD":
 		order, place := classPlace(class)
 		return order + nth, place
-	case op == "INSERT_BEFORE" && IsRouter(sub):
-		return phaseStep + nth, Place{At: Last}
+	case op == "INSERT_BEFORE" && definition.IsRouter(sub):
+		return phaseStep + nth, definition.Place{At: definition.Last}
 	case op == "INSERT_BEFORE" && sub != "":
-		return -4*phaseStep + nth, before(sub)
+		return -4*phaseStep + nth, definition.Place{At: definition.First, Before: sub}
 	case op == "INSERT_BEFORE", op == "INSERT_FIRST":
-		return -4*phaseStep - nth, Place{At: First}
-	case op == "INSERT_AFTER" && (sub == "" || IsRouter(sub)):
-		p.problem(p.at+".patch.operation", "INSERT_BEFORE the router", "a filter after the router never runs")
+		return -4*phaseStep - nth, definition.Place{At: definition.First}
+	case op == "INSERT_AFTER" && (sub == "" || definition.IsRouter(sub)):
+		p.Problem(p.at+".patch.operation", "INSERT_BEFORE the router", "a filter after the router never runs")
 	case op == "INSERT_AFTER":
-		return phaseStep - nth, after(sub)
+		return phaseStep - nth, definition.Place{At: definition.Last, After: sub}
 	default:
-		p.problem(p.at+".patch.operation", "", "%q is not applied to HTTP_FILTER here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op)
+		p.Problem(p.at+".patch.operation", "", "%q is not applied to HTTP_FILTER here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op)
 	}
-	return 0, Place{At: Last}
+	return 0, definition.Place{At: definition.Last}
 }
 
 // classPlace places a filter among WasmPlugins' phases: a class is after the
 // filters that it is called by, a phase before them.
-func classPlace(class string) (order int, place Place) {
+func classPlace(class string) (order int, place definition.Place) {
 	switch class {
 	case "AUTHN":
-		return orderAuthZ, Place{At: AuthZ}
+		return orderAuthZ, definition.Place{At: definition.AuthZ}
 	case "AUTHZ", "STATS":
-		return orderStats, Place{At: Stats}
+		return orderStats, definition.Place{At: definition.Stats}
 	}
-	return orderNormal, Place{At: Last}
+	return orderNormal, definition.Place{At: definition.Last}
 }
 
 // cluster reads a CLUSTER patch.
 func (p envoyPatch) cluster() {
 	if p.Patch.Operation != "ADD" {
-		p.problem(p.at+".patch.operation", "", "%q is not applied to CLUSTER here, only ADD", p.Patch.Operation)
+		p.Problem(p.at+".patch.operation", "", "%q is not applied to CLUSTER here, only ADD", p.Patch.Operation)
 		return
 	}
 	m := &clusterv3.Cluster{}
-	if p.message(p.value, p.Patch.Value, m) && p.validate(p.value, p.Patch.Value, m) {
+	if p.Message(p.value, p.Patch.Value, m) && p.Validate(p.value, p.Patch.Value, m) {
 		if m.GetName() == "" {
-			p.problem(p.value+".name", "", "is missing")
+			p.Problem(p.value+".name", "", "is missing")
 			return
 		}
-		p.addRaw(m, map[string]string{"name": p.value + ".name"})
+		p.AddResource(m, map[string]string{"name": p.value + ".name"})
 	}
 }

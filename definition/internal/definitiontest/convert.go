@@ -1,4 +1,4 @@
-package definition
+package definitiontest
 
 import (
 	"path/filepath"
@@ -8,30 +8,33 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"google.golang.org/protobuf/testing/protocmp"
+
+	"wasmxds/definition"
 )
 
 // exceptOrigin compares definitions but for where they came from: the kind may
 // be another, and Envoy's own message only raw resources keep.
 var exceptOrigin = cmp.Options{
-	cmpopts.IgnoreFields(Filter{}, "Kind", "Pos", "Wasm"),
-	cmpopts.IgnoreFields(Listener{}, "Pos"), cmpopts.IgnoreFields(Resource{}, "Pos"),
+	cmpopts.IgnoreFields(definition.Filter{}, "Kind", "Pos", "Wasm"),
+	cmpopts.IgnoreFields(definition.Listener{}, "Pos"), cmpopts.IgnoreFields(definition.Resource{}, "Pos"),
 	protocmp.Transform(),
 }
 
-// TestConvert: what is converted reads as the same definitions, and shows what
+// Converts each file of testdata/good: what is converted reads as the same definitions, and shows what
 // people get.
-func TestConvert(t *testing.T) {
+func Converts(t *testing.T, p definition.Parser) {
+	t.Helper()
 	for _, name := range cases(t, "good") {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			file, _ := parseFile(t, name)
-			written, err := Convert(file)
+			file, _ := parseFile(t, p, name)
+			written, err := definition.Convert(file)
 			if err != nil {
 				t.Fatal(err)
 			}
-			golden(t, name+".converted", written)
-			again, problems := Parse(filepath.ToSlash(filepath.Dir(name))+"/converted.yaml", written)
+			Golden(t, name+".converted", written)
+			again, problems := p.Parse(filepath.ToSlash(filepath.Dir(name))+"/converted.yaml", written)
 			if again == nil {
-				t.Fatalf("%s\n%s", told(problems), written)
+				t.Fatalf("%s\n%s", Told(problems), written)
 			}
 			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" {
 				t.Error(diff)
@@ -42,7 +45,7 @@ func TestConvert(t *testing.T) {
 			if diff := cmp.Diff(file.Resources, again.Resources, exceptOrigin); diff != "" {
 				t.Error(diff)
 			}
-			twice, err := Convert(again)
+			twice, err := definition.Convert(again)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,33 +68,4 @@ func filterLines(lines []string) []string {
 		}
 	}
 	return kept
-}
-
-// TestConvertRefuses: nothing is lost in silence.
-func TestConvertRefuses(t *testing.T) {
-	file, problems := Parse("a.yaml", []byte(`
-apiVersion: networking.istio.io/v1alpha3
-kind: EnvoyFilter
-metadata: {name: a}
-spec:
-  configPatches:
-  - applyTo: EXTENSION_CONFIG
-    patch:
-      operation: ADD
-      value:
-        name: a
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm
-          config:
-            allow_on_headers_stop_iteration: true
-            vm_config: {code: {local: {filename: /a.wasm}}}
-`))
-	if file == nil {
-		t.Fatal(told(problems))
-	}
-	_, err := Convert(file)
-	want := `a.yaml:10: convert EnvoyFilter "a": WasmFilter has no word for allow_on_headers_stop_iteration`
-	if err == nil || err.Error() != want {
-		t.Errorf("%v, want %s", err, want)
-	}
 }

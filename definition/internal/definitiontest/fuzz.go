@@ -1,27 +1,20 @@
-package definition
+package definitiontest
 
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wasmxds/definition"
 )
 
-// FuzzParse: whatever a file holds, Parse ends, gives either a file or a
-// reason, and what it gives can be merged.
-func FuzzParse(f *testing.F) { fuzz(f, ".yaml", "*/*.yaml") }
-
-// FuzzParseJSON does the same for JSON.
-func FuzzParseJSON(f *testing.F) { fuzz(f, ".json", "*/*.json") }
-
-// FuzzWasmPlugin, FuzzEnvoyFilter and FuzzEnvoyExtensionPolicy begin with
-// documents of that kind.
-func FuzzWasmPlugin(f *testing.F)           { fuzz(f, ".yaml", "*/wasmplugin*.yaml") }
-func FuzzEnvoyFilter(f *testing.F)          { fuzz(f, ".yaml", "*/envoyfilter*.yaml") }
-func FuzzEnvoyExtensionPolicy(f *testing.F) { fuzz(f, ".yaml", "*/envoyextensionpolicy*.yaml") }
-
-func fuzz(f *testing.F, extension, seeds string) {
+// Fuzz begins with files below testdata. Whatever a file holds, parsing ends,
+// gives either a file or a reason, and what it gives can be converted and
+// merged.
+func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 	names, err := filepath.Glob("testdata/" + seeds)
 	if err != nil || len(names) == 0 {
 		f.Fatalf("no seeds (%v)", err)
@@ -34,15 +27,15 @@ func fuzz(f *testing.F, extension, seeds string) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		read := Read("dir/fuzz"+extension, data)
+		read := p.Read("dir/fuzz"+extension, data)
 		file, problems := read.File, read.Problems
 		if file == nil {
-			if onlyWarnings(problems) {
+			if OnlyWarnings(problems) {
 				t.Fatalf("no file and no reason: %v", problems)
 			}
 			return
 		}
-		if !onlyWarnings(problems) && len(read.Holes) == 0 {
+		if !OnlyWarnings(problems) && len(read.Holes) == 0 {
 			t.Fatalf("a file in spite of %v", problems) // but for what is wrong in a List
 		}
 		for _, filter := range file.Filters {
@@ -53,8 +46,8 @@ func fuzz(f *testing.F, extension, seeds string) {
 				t.Errorf("no line: %+v", filter.Pos)
 			}
 		}
-		if written, err := Convert(file); err == nil {
-			again, problems := Parse("dir/again.yaml", written)
+		if written, err := definition.Convert(file); err == nil {
+			again, problems := p.Parse("dir/again.yaml", written)
 			if again == nil {
 				t.Fatalf("converted to what can't be read: %v\n%s", problems, written)
 			}
@@ -62,12 +55,17 @@ func fuzz(f *testing.F, extension, seeds string) {
 				t.Fatalf("converted to something else: %s", diff)
 			}
 		}
-		set, found := Merge([]*File{file})
+		set, found := definition.Merge([]*definition.File{file})
 		if set == nil {
 			t.Fatalf("no set: %v", found)
 		}
-		if onlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources)) {
+		if OnlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources)) {
 			t.Errorf("left out %v for %v", file, found)
 		}
 	})
+}
+
+// OnlyWarnings says whether all is used that the problems are about.
+func OnlyWarnings(problems []definition.Problem) bool {
+	return !slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning })
 }

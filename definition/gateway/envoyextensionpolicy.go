@@ -1,8 +1,9 @@
-package definition
+package gateway
 
 import (
 	"strconv"
 
+	"wasmxds/definition"
 	"wasmxds/definition/internal/document"
 )
 
@@ -16,7 +17,7 @@ import (
 type extensionPolicy struct {
 	APIVersion string              `json:"apiVersion" jsonschema:"required,enum=gateway.envoyproxy.io/v1alpha1"`
 	Kind       string              `json:"kind"`
-	Metadata   metadata            `json:"metadata" jsonschema:"required"`
+	Metadata   definition.Metadata `json:"metadata" jsonschema:"required"`
 	Spec       extensionPolicySpec `json:"spec" jsonschema:"required"`
 	Status     *document.Node      `json:"status"`
 }
@@ -88,57 +89,65 @@ type policyImage struct {
 	} `json:"pullSecretRef"`
 }
 
-func readExtensionPolicy(d *doc) {
+// policies reads those of one file.
+type policies struct {
+	gateway string // that one of them targets as a whole
+}
+
+// Read makes a filter of each extension that is Wasm.
+func (r *policies) Read(d *definition.Doc) {
 	var w extensionPolicy
-	ok := d.decode(&w)
-	before := len(d.problems)
-	attach := d.policyTargets(w.Spec, w.Metadata.Namespace)
+	d.Decode(&w)
+	attach := r.targets(d, w.Spec, w.Metadata.Namespace)
 	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
-		d.problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
+		d.Problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
-	var filters []*Filter
+	var filters []*definition.Filter
 	for i, wasm := range w.Spec.Wasm {
 		at := document.Index("spec.wasm", i)
 		part := wasm.Name
 		if part == "" {
 			part = strconv.Itoa(i)
 		}
-		f := &Filter{
-			Name: w.Metadata.qualified() + "." + part, Kind: "EnvoyExtensionPolicy",
-			Pos:    Position{File: d.file.Name, Line: d.root.LineOf(at)},
-			Module: d.policyModule(at+".code", wasm.Code),
+		f := &definition.Filter{
+			Name: w.Metadata.Qualified() + "." + part, Kind: "EnvoyExtensionPolicy",
+			Pos:    d.PosOf(at),
+			Module: policyModule(d, at+".code", wasm.Code),
 			// Without a configuration it is the empty text; with one always JSON.
-			Config: stringValue(""),
-			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i, Place: Place{At: Last},
-			OnFailure: Closed, HostEnv: wasm.Env.HostKeys, Verify: VerifyRun,
+			Config: definition.TextConfig(""),
+			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i, Place: definition.Place{At: definition.Last},
+			OnFailure: definition.Closed, HostEnv: wasm.Env.HostKeys, Verify: definition.VerifyRun,
 		}
 		f.VMID = f.Name // no VM is shared
 		if image := wasm.Code.Image; image != nil && image.PullSecretRef != nil {
 			if ns := image.PullSecretRef.Namespace; ns != "" && ns != w.Metadata.Namespace {
-				d.problem(at+".code.image.pullSecretRef.namespace", "leave it out, and give the secret's name in --pull-secrets", "is not the policy's own: secrets have no namespaces here")
+				d.Problem(at+".code.image.pullSecretRef.namespace", "leave it out, and give the secret's name in --pull-secrets", "is not the policy's own: secrets have no namespaces here")
 			}
 		}
 		if wasm.Config != nil {
-			f.Config = stringValue(string(wasm.Config.JSON()))
+			f.Config = definition.TextConfig(string(wasm.Config.JSON()))
 		}
 		if wasm.FailOpen {
-			f.OnFailure = Open
+			f.OnFailure = definition.Open
 		}
 		for j, key := range f.HostEnv {
-			d.variable(document.Index(at+".env.hostKeys", j), key)
+			d.Variable(document.Index(at+".env.hostKeys", j), key)
 		}
-		d.filterName(at+".name", f.Name)
+		d.FilterName(at+".name", f.Name)
 		filters = append(filters, f)
 	}
-	if !ok || !onlyWarnings(d.problems[before:]) {
+	if d.Failed() {
 		return
 	}
 	for i, f := range filters {
-		d.addFilter(f, map[string]string{"name": document.Index("spec.wasm", i) + ".name", "attach": "spec.targetRefs"})
+		d.AddFilter(f, map[string]string{"name": document.Index("spec.wasm", i) + ".name", "attach": "spec.targetRefs"})
 	}
 }
 
-func (d *doc) policyTargets(spec extensionPolicySpec, namespace string) Attach {
+// maxPriority keeps a policy's filters within their part of the order.
+const maxPriority = 1_000_000
+
+func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespace string) definition.Attach {
 	var targets []policyTarget
 	var at []string
 	if spec.TargetRef != nil {
@@ -148,74 +157,74 @@ func (d *doc) policyTargets(spec extensionPolicySpec, namespace string) Attach {
 		targets, at = append(targets, t), append(at, document.Index("spec.targetRefs", i))
 	}
 	if len(targets)+len(spec.TargetSelectors) == 0 {
-		d.problem("spec.targetRefs", "", "is missing")
+		d.Problem("spec.targetRefs", "", "is missing")
 	}
 	var names []string
 	all := false
 	for i, t := range targets {
-		d.policyKind(at[i]+".kind", t.Kind)
+		policyKind(d, at[i]+".kind", t.Kind)
 		if t.Namespace != "" && t.Namespace != namespace {
-			d.problem(at[i]+".namespace", "leave it out", "is not the policy's own: there are no namespaces here")
+			d.Problem(at[i]+".namespace", "leave it out", "is not the policy's own: there are no namespaces here")
 		}
 		if t.SectionName != "" {
 			names = append(names, t.SectionName)
 		}
 		if t.SectionName == "" && t.Kind == "Gateway" {
-			d.wholeGateway(at[i]+".name", t.Name)
+			r.wholeGateway(d, at[i]+".name", t.Name)
 			all = true
 		}
 	}
 	for i, s := range spec.TargetSelectors {
-		d.policyKind(document.Index("spec.targetSelectors", i)+".kind", s.Kind)
+		policyKind(d, document.Index("spec.targetSelectors", i)+".kind", s.Kind)
 		all = true
 	}
-	var attach Attach
+	var attach definition.Attach
 	if len(names) > 0 {
-		attach.Listeners = append(attach.Listeners, ListenerMatch{Direction: Any, Names: names})
+		attach.Listeners = append(attach.Listeners, definition.ListenerMatch{Direction: definition.Any, Names: names})
 	}
 	if all {
-		attach.Listeners = append(attach.Listeners, ListenerMatch{Direction: Gateway})
+		attach.Listeners = append(attach.Listeners, definition.ListenerMatch{Direction: definition.Gateway})
 	}
 	return attach
 }
 
 // wholeGateway warns where several Gateways become one.
-func (d *doc) wholeGateway(at, name string) {
-	if d.gateway == "" {
-		d.gateway = name
+func (r *policies) wholeGateway(d *definition.Doc, at, name string) {
+	if r.gateway == "" {
+		r.gateway = name
 	}
-	if d.gateway != name {
-		d.warn(at, "name its listeners by sectionName", "Gateways are not told apart here: the filters of %s and of %s go into all listeners of direction gateway", d.gateway, name)
+	if r.gateway != name {
+		d.Warn(at, "name its listeners by sectionName", "Gateways are not told apart here: the filters of %s and of %s go into all listeners of direction gateway", r.gateway, name)
 	}
 }
 
 // policyKind refuses targets that are no Gateway.
-func (d *doc) policyKind(at, kind string) {
+func policyKind(d *definition.Doc, at, kind string) {
 	if kind != "" && kind != "Gateway" {
-		d.problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter",
+		d.Problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter",
 			"%s is not known here, and filters are placed in listeners, not in routes", kind)
 	}
 }
 
-func (d *doc) policyModule(at string, code policyCode) Module {
-	m := Module{Fetch: Mirror, Pull: pullPolicy(code.PullPolicy)}
+func policyModule(d *definition.Doc, at string, code policyCode) definition.Module {
+	m := definition.Module{Fetch: definition.Mirror, Pull: definition.PullPolicyOf(code.PullPolicy)}
 	switch {
 	case code.Type == "HTTP" && code.HTTP == nil:
-		d.problem(at+".http", "", "is missing")
+		d.Problem(at+".http", "", "is missing")
 	case code.Type == "HTTP" && code.Image != nil:
-		d.problem(at+".image", "", "can't be together with type: HTTP")
+		d.Problem(at+".image", "", "can't be together with type: HTTP")
 	case code.Type == "HTTP":
-		m.URL = d.moduleURL(at+".http.url", code.HTTP.URL)
-		m.SHA256 = d.sha256(at+".http.sha256", code.HTTP.SHA256)
-		if code.HTTP.URL != "" && !isHTTP(code.HTTP.URL) {
-			d.problem(at+".http.url", "", "needs http:// or https://")
+		m.URL = d.ModuleURL(at+".http.url", code.HTTP.URL)
+		m.SHA256 = d.SHA256(at+".http.sha256", code.HTTP.SHA256)
+		if code.HTTP.URL != "" && !definition.IsHTTP(code.HTTP.URL) {
+			d.Problem(at+".http.url", "", "needs http:// or https://")
 		}
 	case code.Type == "Image" && code.Image == nil:
-		d.problem(at+".image", "", "is missing")
+		d.Problem(at+".image", "", "is missing")
 	case code.Type == "Image" && code.HTTP != nil:
-		d.problem(at+".http", "", "can't be together with type: Image")
+		d.Problem(at+".http", "", "can't be together with type: Image")
 	case code.Type == "Image" && code.Image.URL != "":
-		m.URL = d.image(at+".image.url", code.Image.URL, at+".image.sha256", code.Image.SHA256)
+		m.URL = d.Image(at+".image.url", code.Image.URL, at+".image.sha256", code.Image.SHA256)
 		if code.Image.PullSecretRef != nil {
 			m.PullSecret = code.Image.PullSecretRef.Name
 		}

@@ -1,8 +1,9 @@
-package definition
+package istio
 
 import (
 	"strings"
 
+	"wasmxds/definition"
 	"wasmxds/definition/internal/document"
 )
 
@@ -11,11 +12,11 @@ import (
 //
 // https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/
 type wasmPlugin struct {
-	APIVersion string         `json:"apiVersion" jsonschema:"required,enum=extensions.istio.io/v1alpha1"`
-	Kind       string         `json:"kind"`
-	Metadata   metadata       `json:"metadata" jsonschema:"required"`
-	Spec       wasmPluginSpec `json:"spec" jsonschema:"required"`
-	Status     *document.Node `json:"status"`
+	APIVersion string              `json:"apiVersion" jsonschema:"required,enum=extensions.istio.io/v1alpha1"`
+	Kind       string              `json:"kind"`
+	Metadata   definition.Metadata `json:"metadata" jsonschema:"required"`
+	Spec       wasmPluginSpec      `json:"spec" jsonschema:"required"`
+	Status     *document.Node      `json:"status"`
 }
 
 type wasmPluginSpec struct {
@@ -81,109 +82,109 @@ func phaseOrder(phase string) int {
 }
 
 // phasePlace is where Istio has a phase: before its filters of that kind.
-func phasePlace(phase string) Place {
+func phasePlace(phase string) definition.Place {
 	switch phase {
 	case "AUTHN":
-		return Place{At: First}
+		return definition.Place{At: definition.First}
 	case "AUTHZ":
-		return Place{At: AuthZ}
+		return definition.Place{At: definition.AuthZ}
 	case "STATS":
-		return Place{At: Stats}
+		return definition.Place{At: definition.Stats}
 	}
-	return Place{At: Last}
+	return definition.Place{At: definition.Last}
 }
 
-func readWasmPlugin(d *doc) {
+// Read makes a filter of a WasmPlugin.
+func (wasmPlugins) Read(d *definition.Doc) {
 	var w wasmPlugin
-	ok := d.decode(&w)
-	before := len(d.problems)
+	d.Decode(&w)
 	spec := w.Spec
-	f := &Filter{
-		Name: w.Metadata.qualified(), Kind: "WasmPlugin", Pos: d.pos(),
-		Module: d.pluginModule(spec),
+	f := &definition.Filter{
+		Name: w.Metadata.Qualified(), Kind: "WasmPlugin", Pos: d.Pos(),
+		Module: pluginModule(d, spec),
 		RootID: spec.PluginName,
-		Attach: Attach{Nodes: Selector{Labels: spec.Selector.MatchLabels}, Listeners: d.pluginMatch(spec.Match)},
+		Attach: definition.Attach{Nodes: definition.Selector{Labels: spec.Selector.MatchLabels}, Listeners: pluginMatch(d, spec.Match)},
 		Order:  phaseOrder(spec.Phase) - int(spec.Priority),
 		Place:  phasePlace(spec.Phase),
-		Verify: VerifyRun,
+		Verify: definition.VerifyRun,
 	}
 	switch spec.FailStrategy {
 	case "FAIL_OPEN":
-		f.OnFailure = Open
+		f.OnFailure = definition.Open
 	case "FAIL_RELOAD":
-		f.OnFailure = Reload
+		f.OnFailure = definition.Reload
 	default:
-		f.OnFailure = Closed
+		f.OnFailure = definition.Closed
 	}
 	if spec.PluginConfig != nil {
 		if spec.PluginConfig.Kind != document.Object {
-			d.problem("spec.pluginConfig", "", "%s, needs %s", spec.PluginConfig.Kind, document.Object)
+			d.Problem("spec.pluginConfig", "", "%s, needs %s", spec.PluginConfig.Kind, document.Object)
 		}
-		f.Config = stringValue(string(spec.PluginConfig.JSON()))
+		f.Config = definition.TextConfig(string(spec.PluginConfig.JSON()))
 	}
 	if spec.Type == "NETWORK" {
-		d.problem("spec.type", "", "NETWORK is not served: filters are placed in HTTP connection managers only")
+		d.Problem("spec.type", "", "NETWORK is not served: filters are placed in HTTP connection managers only")
 	}
-	d.labels("spec.selector.matchLabels", spec.Selector.MatchLabels)
-	d.pluginEnv(f, spec.VMConfig.Env)
-	d.filterName("metadata.name", f.Name)
-	if ok && len(d.problems) == before {
-		d.addFilter(f, map[string]string{"name": "metadata.name", "attach": "spec.match"})
+	d.Labels("spec.selector.matchLabels", spec.Selector.MatchLabels)
+	pluginEnv(d, f, spec.VMConfig.Env)
+	d.FilterName("metadata.name", f.Name)
+	if !d.Failed() {
+		d.AddFilter(f, map[string]string{"name": "metadata.name", "attach": "spec.match"})
 	}
 }
 
-func (d *doc) pluginModule(spec wasmPluginSpec) Module {
-	m := Module{Fetch: Mirror, Pull: pullPolicy(spec.ImagePullPolicy), PullSecret: spec.ImagePullSecret}
+func pluginModule(d *definition.Doc, spec wasmPluginSpec) definition.Module {
+	m := definition.Module{Fetch: definition.Mirror, Pull: definition.PullPolicyOf(spec.ImagePullPolicy), PullSecret: spec.ImagePullSecret}
 	if strings.Contains(spec.URL, "://") && !strings.HasPrefix(spec.URL, "oci://") {
-		m.URL = d.moduleURL("spec.url", spec.URL)
-		m.SHA256 = d.sha256("spec.sha256", spec.SHA256)
+		m.URL = d.ModuleURL("spec.url", spec.URL)
+		m.SHA256 = d.SHA256("spec.sha256", spec.SHA256)
 		if spec.ImagePullSecret != "" {
-			d.problem("spec.imagePullSecret", "", "is for oci:// only")
+			d.Problem("spec.imagePullSecret", "", "is for oci:// only")
 		}
 	} else if spec.URL != "" {
-		m.URL = d.image("spec.url", spec.URL, "spec.sha256", spec.SHA256)
+		m.URL = d.Image("spec.url", spec.URL, "spec.sha256", spec.SHA256)
 	}
 	return m
 }
 
 // pluginMatch turns traffic selectors into listeners. What a gateway sends on
 // counts as CLIENT, as in Istio.
-func (d *doc) pluginMatch(match []wasmPluginMatch) []ListenerMatch {
+func pluginMatch(d *definition.Doc, match []wasmPluginMatch) []definition.ListenerMatch {
 	if len(match) == 0 {
-		return []ListenerMatch{{Direction: Any}}
+		return []definition.ListenerMatch{{Direction: definition.Any}}
 	}
-	var made []ListenerMatch
+	var made []definition.ListenerMatch
 	for i, m := range match {
 		var ports []uint32
 		for _, p := range m.Ports {
 			ports = append(ports, p.Number)
 		}
 		at := document.Index("spec.match", i) + ".ports"
-		d.ports(at, ports)
+		d.Ports(at, ports)
 		switch m.Mode {
 		case "CLIENT":
-			made = append(made, ListenerMatch{Direction: Outbound, Ports: ports}, ListenerMatch{Direction: Gateway, Ports: ports})
+			made = append(made, definition.ListenerMatch{Direction: definition.Outbound, Ports: ports}, definition.ListenerMatch{Direction: definition.Gateway, Ports: ports})
 		case "SERVER":
-			made = append(made, ListenerMatch{Direction: Inbound, Ports: ports})
+			made = append(made, definition.ListenerMatch{Direction: definition.Inbound, Ports: ports})
 		default:
-			made = append(made, ListenerMatch{Direction: Any, Ports: ports})
+			made = append(made, definition.ListenerMatch{Direction: definition.Any, Ports: ports})
 		}
 	}
 	return made
 }
 
-func (d *doc) pluginEnv(f *Filter, env []wasmPluginEnv) {
+func pluginEnv(d *definition.Doc, f *definition.Filter, env []wasmPluginEnv) {
 	seen := map[string]bool{}
 	for i, e := range env {
 		at := document.Index("spec.vmConfig.env", i)
-		d.variable(at+".name", e.Name)
+		d.Variable(at+".name", e.Name)
 		if seen[e.Name] {
-			d.problem(at+".name", "", "%s is there twice", e.Name)
+			d.Problem(at+".name", "", "%s is there twice", e.Name)
 		}
 		seen[e.Name] = true
 		switch {
 		case e.ValueFrom == "HOST" && e.Value != nil:
-			d.problem(at+".value", "", "can't be together with valueFrom: HOST")
+			d.Problem(at+".value", "", "can't be together with valueFrom: HOST")
 		case e.ValueFrom == "HOST":
 			f.HostEnv = append(f.HostEnv, e.Name)
 		default:

@@ -1,25 +1,27 @@
-package definition
+package istio
 
 import (
 	"strconv"
 	"strings"
+
+	"wasmxds/definition"
 )
 
 // nameInline gives inline filters names of their own: Envoy lets filters of
 // different listeners, and of one, share a name. What tells them apart is put
 // to it, in words that do not depend on the order of patches as long as others
 // do: the object, the direction, the listener, the plugin.
-func (p *parser) nameInline() {
+func (r *patches) nameInline() {
 	var inline []slotPatch
-	for _, s := range p.patches.slots {
+	for _, s := range r.slots {
 		if s.inline != nil {
 			inline = append(inline, s)
 		}
 	}
 	for _, part := range []func(slotPatch) string{
-		func(s slotPatch) string { return s.object.Metadata.qualified() },
+		func(s slotPatch) string { return s.object.Metadata.Qualified() },
 		func(s slotPatch) string { return string(s.listener.Direction) },
-		func(s slotPatch) string { return s.listener.words() },
+		func(s slotPatch) string { return words(s.listener) },
 		func(s slotPatch) string { return s.inline.Wasm.GetConfig().GetName() },
 		func(s slotPatch) string { return s.inline.RootID },
 		func(s slotPatch) string { return strconv.Itoa(s.nth) },
@@ -27,7 +29,7 @@ func (p *parser) nameInline() {
 		tellApart(inline, part)
 	}
 	for _, s := range inline {
-		s.filterName(s.value+".name", s.inline.Name)
+		s.FilterName(s.value+".name", s.inline.Name)
 	}
 }
 
@@ -41,14 +43,14 @@ func tellApart(inline []slotPatch, part func(slotPatch) string) {
 		parts[s.inline.Name][part(s)] = true
 	}
 	for _, s := range inline {
-		if named := part(s); len(parts[s.inline.Name]) > 1 && named != "" && named != string(Any) {
+		if named := part(s); len(parts[s.inline.Name]) > 1 && named != "" && named != string(definition.Any) {
 			s.inline.Name += "." + strings.Map(inName, named)
 		}
 	}
 }
 
 // words says which listeners are meant; "": all.
-func (m ListenerMatch) words() string {
+func words(m definition.ListenerMatch) string {
 	words := m.Names
 	for _, port := range m.Ports {
 		words = append(words[:len(words):len(words)], strconv.FormatUint(uint64(port), 10))

@@ -1,4 +1,4 @@
-package definition
+package fieldtest
 
 import (
 	"bytes"
@@ -13,22 +13,16 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// crds makes testdata/crds.txt anew: the files with the CRDs of istio.io/api
-// (kubernetes/customresourcedefinitions.gen.yaml) and of
-// github.com/envoyproxy/gateway (gateway.envoyproxy.io_envoyextensionpolicies.yaml
-// of its charts), with commas between them. It is of v1.32.0 and v1.9.1.
-var crds = flag.String("crds", "", "files of CRDs to make testdata/crds.txt of")
+var crds = flag.String("crds", "", "files of CRDs, with commas between them, to make testdata/crds.txt of")
 
-// older are fields that the newest versions of the CRDs no longer have.
-var older = []string{
-	"EnvoyExtensionPolicy spec.priority", "EnvoyExtensionPolicy spec.targetRef.namespace", "EnvoyExtensionPolicy spec.targetRefs.namespace",
-}
-
-// TestCRDs: each field that the CRDs have is one that we know, honoured or
-// refused, and the reverse. So nothing that a cluster has is called unknown.
-func TestCRDs(t *testing.T) {
+// CRDs checks that each field that the CRDs in testdata/crds.txt have is one
+// that we know, honoured or refused, and the reverse, but for older ones. So
+// nothing that a cluster has is called unknown. Kinds are structs with a Spec,
+// by name. -crds makes the file anew.
+func CRDs(t *testing.T, kinds map[string]any, older ...string) {
+	t.Helper()
 	if *crds != "" {
-		writeCRDs(t, strings.Split(*crds, ","))
+		writeCRDs(t, slices.Collect(maps.Keys(kinds)), strings.Split(*crds, ","))
 	}
 	b, err := os.ReadFile("testdata/crds.txt")
 	if err != nil {
@@ -36,7 +30,7 @@ func TestCRDs(t *testing.T) {
 	}
 	theirs := strings.Split(strings.TrimSpace(string(b)), "\n")
 	ours := map[string]bool{}
-	for kind, of := range map[string]any{"WasmPlugin": wasmPlugin{}, "EnvoyFilter": envoyFilter{}, "EnvoyExtensionPolicy": extensionPolicy{}} {
+	for kind, of := range kinds {
 		spec, _ := reflect.TypeOf(of).FieldByName("Spec")
 		paths(spec.Type, kind+" spec", ours)
 	}
@@ -77,7 +71,7 @@ func paths(of reflect.Type, at string, into map[string]bool) {
 	}
 }
 
-func writeCRDs(t *testing.T, files []string) {
+func writeCRDs(t *testing.T, kinds, files []string) {
 	t.Helper()
 	var lines []string
 	for _, file := range files {
@@ -97,7 +91,7 @@ func writeCRDs(t *testing.T, files []string) {
 		}
 		for _, d := range docs {
 			kind := d.Get("spec").Get("names").Get("kind")
-			if kind == nil || !slices.Contains([]string{"WasmPlugin", "EnvoyFilter", "EnvoyExtensionPolicy"}, kind.Text) {
+			if kind == nil || !slices.Contains(kinds, kind.Text) {
 				continue
 			}
 			for _, version := range d.Get("spec").Get("versions").Items {

@@ -1,0 +1,155 @@
+// Package definitiontest tests kinds of definitions by the files below the
+// testdata of their package: good ones with what is read of them and what they
+// are converted to, and bad ones with what people are told.
+package definitiontest
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/proto"
+
+	"wasmxds/definition"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// Golden compares with a file, or writes it.
+func Golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs (-update writes it anew); now it is\n%s", name, got)
+	}
+}
+
+// cases gives the definition files of a folder below testdata.
+func cases(t *testing.T, folder string) []string {
+	t.Helper()
+	var names []string
+	for _, form := range []string{"*.yaml", "*.json"} {
+		found, err := filepath.Glob(filepath.Join("testdata", folder, form))
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, found...)
+	}
+	if len(names) == 0 {
+		t.Fatalf("no cases in %s", folder)
+	}
+	return names
+}
+
+func parseFile(t *testing.T, p definition.Parser, name string) (*definition.File, []definition.Problem) {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Parse(filepath.ToSlash(name), data)
+}
+
+// Bad parses each file of testdata/bad.
+func Bad(t *testing.T, p definition.Parser) {
+	t.Helper()
+	for _, name := range cases(t, "bad") {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			file, problems := parseFile(t, p, name)
+			if file != nil {
+				t.Error("a file in spite of problems")
+			}
+			Golden(t, name+".txt", []byte(Told(problems)))
+		})
+	}
+}
+
+// Good parses each file of testdata/good.
+func Good(t *testing.T, p definition.Parser) {
+	t.Helper()
+	for _, name := range cases(t, "good") {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			file, problems := parseFile(t, p, name)
+			if file == nil {
+				t.Fatal(Told(problems))
+			}
+			Golden(t, name+".txt", []byte(Told(problems)+dump(file)))
+		})
+	}
+}
+
+// Told is what a user is told.
+func Told(problems []definition.Problem) string {
+	var b strings.Builder
+	for _, p := range problems {
+		if p.Warning {
+			b.WriteString("warning: ")
+		}
+		fmt.Fprintln(&b, p.Error())
+		if p.Hint != "" {
+			fmt.Fprintf(&b, "    hint: %s\n", p.Hint)
+		}
+	}
+	return b.String()
+}
+
+// dump shows all that is in a file.
+func dump(f *definition.File) string {
+	var b strings.Builder
+	for _, d := range f.Filters {
+		fmt.Fprintf(&b, "%s filter %q of kind %s\n", where(d.Pos), d.Name, d.Kind)
+		fmt.Fprintf(&b, "  module %+v\n", d.Module)
+		for _, m := range []struct {
+			name string
+			m    proto.Message
+		}{{"config", d.Config}, {"vmConfig", d.VMConfig}} {
+			if m.m.ProtoReflect().IsValid() {
+				fmt.Fprintf(&b, "  %s %s\n", m.name, oneLine(m.m))
+			}
+		}
+		fmt.Fprintf(&b, "  rootID %q vmID %q order %d place %+v onFailure %s verify %s\n", d.RootID, d.VMID, d.Order, d.Place, d.OnFailure, d.Verify)
+		fmt.Fprintf(&b, "  nodes %+v\n", d.Attach.Nodes)
+		for _, m := range d.Attach.Listeners {
+			fmt.Fprintf(&b, "  listeners %+v\n", m)
+		}
+		fmt.Fprintf(&b, "  env %v hostEnv %v allow %v\n", d.Env, d.HostEnv, d.Allow)
+		if d.Wasm != nil {
+			fmt.Fprintf(&b, "  wasm %s\n", oneLine(d.Wasm))
+		}
+	}
+	for _, d := range f.Listeners {
+		fmt.Fprintf(&b, "%s listener %q at %s\n  nodes %+v\n  target %+v\n", where(d.Pos), d.Name, d.Address, d.Nodes, d.Target())
+		for _, r := range d.Routes {
+			fmt.Fprintf(&b, "  route %+v\n", r)
+		}
+	}
+	for _, d := range f.Resources {
+		fmt.Fprintf(&b, "%s %s %q\n", where(d.Pos), d.TypeURL, d.Name)
+		if target, ok := d.Target(); ok {
+			fmt.Fprintf(&b, "  target %+v\n", target)
+		}
+		fmt.Fprintf(&b, "  %s\n", oneLine(d.Message))
+	}
+	return b.String()
+}
+
+func where(p definition.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+
+// oneLine is a message in the text form, whose spaces are random by design.
+func oneLine(m proto.Message) string {
+	return strings.Join(strings.Fields(prototext.MarshalOptions{}.Format(m)), " ")
+}

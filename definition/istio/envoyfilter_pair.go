@@ -1,0 +1,110 @@
+package istio
+
+import (
+	"maps"
+
+	"wasmxds/definition"
+)
+
+// patches are those of a file's EnvoyFilters. The configuration of a filter
+// and its place may be in different objects.
+type patches struct {
+	extensions []extensionPatch
+	slots      []slotPatch
+	broken     bool // some patch could not be read: what is missing may be in it
+}
+
+type extensionPatch struct {
+	envoyPatch
+	filter *definition.Filter
+	inline bool // in an HTTP_FILTER patch, which is its only place
+}
+
+type slotPatch struct {
+	envoyPatch
+	name     string
+	order    int
+	stands   definition.Place
+	listener definition.ListenerMatch
+	inline   *definition.Filter // that the patch has in it; nil: its name is that of an EXTENSION_CONFIG
+}
+
+// places says whether the patch places that filter.
+func (s slotPatch) places(e extensionPatch) bool {
+	if s.inline != nil || e.inline {
+		return s.inline == e.filter
+	}
+	return s.name == e.filter.Name
+}
+
+// End puts filters and their places together.
+func (r *patches) End() {
+	r.nameInline()
+	placed := map[string]bool{}
+	for _, e := range r.extensions {
+		placed[e.filter.Name] = placed[e.filter.Name] || !e.inline
+		at := map[string]string{"name": e.value + ".name", "attach": e.at}
+		from := []*definition.Doc{e.Doc}
+		var wrong []definition.Problem
+		for _, s := range r.slots {
+			if s.places(e) {
+				first := len(from) == 1
+				wrong = append(wrong, s.place(e, first)...)
+				if first && s.Root() == e.Root() {
+					at["attach"] = s.at + ".match"
+				}
+				from = append(from, s.Doc)
+			}
+		}
+		if len(from) == 1 && !r.broken {
+			e.Warn(e.value+".name", "", "no HTTP_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+		}
+		if len(wrong) > 0 {
+			f := e.filter
+			definition.Miss(&definition.Hole{Kind: f.Kind, Name: f.Name, Pos: f.Pos, OnFailure: f.OnFailure,
+				Attach: definition.Attach{Listeners: f.Attach.Listeners}, Cause: wrong[0]}, from...)
+			continue
+		}
+		e.AddFilter(e.filter, at)
+	}
+	for _, s := range r.slots {
+		if s.inline == nil && !placed[s.name] && !r.broken {
+			cause := s.Problem(s.value+".name", "put both into one file", "no EXTENSION_CONFIG patch in this file adds %q", s.name)
+			definition.Miss(s.Hole(cause), s.Doc)
+		}
+	}
+}
+
+// place adds a place to a filter and gives what is wrong with that.
+func (s slotPatch) place(e extensionPatch, first bool) (wrong []definition.Problem) {
+	f := e.filter
+	configured := contextDirection(e.Match.Context)
+	m := s.listener
+	switch {
+	case configured == definition.Any || configured == m.Direction:
+	case m.Direction == definition.Any:
+		m.Direction = configured
+	default:
+		wrong = append(wrong, s.Problem(s.at+".match.context", "", "%s, but the EXTENSION_CONFIG of %q is for %s", s.Match.Context, s.name, e.Match.Context))
+	}
+	labels := maps.Clone(e.object.Spec.WorkloadSelector.Labels)
+	for key, value := range s.object.Spec.WorkloadSelector.Labels {
+		if other, ok := labels[key]; ok && other != value {
+			wrong = append(wrong, s.Problem("spec.workloadSelector.labels", "", "differ from those of the EXTENSION_CONFIG of %q", s.name))
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[key] = value
+	}
+	if first {
+		f.Order, f.Place, f.Attach.Nodes.Labels = s.order, s.stands, labels
+	} else if !maps.Equal(labels, f.Attach.Nodes.Labels) {
+		wrong = append(wrong, s.Problem("spec.workloadSelector.labels", "give the filter two names", "%q is placed by objects that select different nodes", s.name))
+	}
+	if f.Place != s.stands {
+		s.Warn(s.at+".patch.operation", "give the filter two names", "%q stands where the first patch puts it, here as well", s.name)
+	}
+	f.Attach.Listeners = append(f.Attach.Listeners, m)
+	return wrong
+}

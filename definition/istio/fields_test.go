@@ -1,0 +1,17 @@
+package istio
+
+import (
+	"testing"
+
+	"wasmxds/definition/internal/fieldtest"
+)
+
+func TestDocs(t *testing.T) {
+	fieldtest.Documented(t, "../../docs/kinds.md", map[string]any{"Istio: WasmPlugin": wasmPlugin{}, "Istio: EnvoyFilter": envoyFilter{}})
+}
+
+// testdata/crds.txt is of kubernetes/customresourcedefinitions.gen.yaml in
+// istio.io/api v1.32.0.
+func TestCRDs(t *testing.T) {
+	fieldtest.CRDs(t, map[string]any{"WasmPlugin": wasmPlugin{}, "EnvoyFilter": envoyFilter{}})
+}

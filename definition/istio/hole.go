@@ -1,0 +1,141 @@
+package istio
+
+import (
+	"slices"
+	"strings"
+
+	"wasmxds/definition"
+	"wasmxds/definition/internal/document"
+)
+
+// What follows reads documents that have errors. Whatever can't be read for
+// sure counts as the most careful choice: a filter that refuses requests, in
+// every listener.
+
+// Hole reads onFailure and where the plugin belongs.
+func (wasmPlugins) Hole(d *definition.Doc, h *definition.Hole) {
+	spec := d.Root().Get("spec")
+	if strings.EqualFold(document.TextOf(spec.Get("failStrategy")), "FAIL_OPEN") {
+		h.OnFailure = definition.Open
+	}
+	h.Attach = pluginAsRead(d, spec)
+}
+
+// pluginAsRead reads where a WasmPlugin belongs.
+func pluginAsRead(d *definition.Doc, spec *document.Node) definition.Attach {
+	made := definition.Everywhere()
+	var where struct {
+		Selector labelSelector `json:"selector"`
+	}
+	if spec.Only("selector").Exact(&where) {
+		made.Nodes.Labels = where.Selector.MatchLabels
+	}
+	var to struct {
+		Match []wasmPluginMatch `json:"match"`
+	}
+	if spec.Only("match").Exact(&to) {
+		var listeners []definition.ListenerMatch
+		if d.Try(func(d *definition.Doc) { listeners = pluginMatch(d, to.Match) }) {
+			made.Listeners = listeners
+		}
+	}
+	return made
+}
+
+// Unrelated: a WasmPlugin never is.
+func (wasmPlugins) Unrelated(*definition.Doc) bool { return false }
+
+// Hole reads onFailure and where the filters are placed.
+func (*patches) Hole(d *definition.Doc, h *definition.Hole) {
+	spec := d.Root().Get("spec")
+	if allOpen(spec) {
+		h.OnFailure = definition.Open
+	}
+	h.Attach = envoyFilterAsRead(spec)
+}
+
+// envoyFilterAsRead reads where an EnvoyFilter places filters.
+func envoyFilterAsRead(spec *document.Node) definition.Attach {
+	var made definition.Attach
+	var where struct {
+		WorkloadSelector struct {
+			Labels map[string]string `json:"labels"`
+		} `json:"workloadSelector"`
+	}
+	if spec.Only("workloadSelector").Exact(&where) {
+		made.Nodes.Labels = where.WorkloadSelector.Labels
+	}
+	patches := spec.Get("configPatches")
+	if patches == nil || patches.Kind != document.List {
+		made.Listeners = definition.Everywhere().Listeners
+		return made
+	}
+	for _, patch := range patches.Items {
+		switch document.TextOf(patch.Get("applyTo")) {
+		case "CLUSTER", "EXTENSION_CONFIG":
+			continue // says nothing of listeners
+		}
+		m := definition.ListenerMatch{Direction: definition.Any}
+		var to struct {
+			Match configMatch `json:"match"`
+		}
+		if patch.Only("match").Exact(&to) {
+			m.Direction = contextDirection(to.Match.Context)
+			if l := to.Match.Listener; l != nil && l.Name != "" {
+				m.Names = []string{l.Name}
+			}
+			if l := to.Match.Listener; l != nil && l.PortNumber != 0 {
+				m.Ports = []uint32{l.PortNumber}
+			}
+		}
+		made.Listeners = append(made.Listeners, m)
+	}
+	if len(made.Listeners) == 0 {
+		made.Listeners = definition.Everywhere().Listeners
+	}
+	return made
+}
+
+// allOpen says whether there are Wasm filters in Envoy's form, all of them
+// open.
+func allOpen(n *document.Node) bool {
+	open, closed := 0, 0
+	n.Walk(func(n *document.Node) {
+		var vm, failOpen bool
+		for _, f := range n.Fields {
+			switch document.Folded(f.Key) {
+			case "vmconfig":
+				vm = true
+			case "failopen":
+				failOpen = failOpen || f.Value.Kind == document.Bool && f.Value.Text == "true"
+			case "failurepolicy":
+				failOpen = failOpen || strings.EqualFold(document.TextOf(f.Value), "FAIL_OPEN")
+			}
+		}
+		switch {
+		case vm && failOpen:
+			open++
+		case vm:
+			closed++
+		}
+	})
+	return open > 0 && closed == 0
+}
+
+// Unrelated says whether no patch is about Wasm.
+func (*patches) Unrelated(d *definition.Doc) bool {
+	spec := d.Root().Get("spec")
+	return wholePatches(spec.Get("configPatches")) && !definition.MentionsWasm(spec)
+}
+
+// wholePatches says whether each patch has something to put in place, or takes
+// away: nothing is missing that may be a filter.
+func wholePatches(patches *document.Node) bool {
+	if patches == nil || patches.Kind != document.List {
+		return false
+	}
+	return !slices.ContainsFunc(patches.Items, func(n *document.Node) bool {
+		patch := n.Get("patch")
+		return patch.Get("value") == nil && document.TextOf(patch.Get("operation")) != "REMOVE"
+	})
+}

@@ -1,0 +1,19 @@
+// Package istio reads Istio's kinds of definitions: WasmPlugin, and EnvoyFilter
+// as far as it places Wasm filters. Start with [Kinds].
+package istio
+
+import "wasmxds/definition"
+
+// Kinds are those of Istio that are read.
+func Kinds() []definition.Kind {
+	return []definition.Kind{
+		{Name: "WasmPlugin", Group: "extensions.istio.io", New: func() definition.Reader { return wasmPlugins{} }},
+		{Name: "EnvoyFilter", New: func() definition.Reader { return &patches{} }},
+	}
+}
+
+// wasmPlugins reads those of one file, each by itself.
+type wasmPlugins struct{}
+
+// End has nothing left to do.
+func (wasmPlugins) End() {}
