@@ -109,9 +109,9 @@ func TestUnfinishedMessagesOfMany(t *testing.T) {
 	})
 }
 
-// TestDoorIsKeptOpen: many connections that say a byte, and more with each
+// TestSilentConnectionsKeepNobodyOut: many connections that say a byte, and more with each
 // moment, keep nobody out.
-func TestDoorIsKeptOpen(t *testing.T) {
+func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		s := start(t, xds.Options{})
 		s.publish(t, hello1)

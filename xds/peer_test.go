@@ -14,6 +14,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
+	"wasmxds/xds/transport"
 )
 
 // TestDownloadsTellEachOnce: how often Envoys behind one address are told of a
@@ -96,9 +97,9 @@ func BenchmarkDownloadsOfOneAddress(b *testing.B) {
 
 var loopback = (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4000}).AddrPort()
 
-type discard struct{}
+type discard struct{ transport.Stream }
 
-func (discard) send([]byte, string) error { return nil }
+func (discard) Send(...[]byte) error { return nil }
 
 // awaitingServer has Envoys behind one address that were all told to fetch one
 // module.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/xds"
+	"wasmxds/xds/transport"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,8 +60,8 @@ type scene struct {
 	catalog *resource.Catalog
 }
 
-// transport is what a Server's streams are served by.
-type transport interface {
+// stopping is what a Server's streams are served by.
+type stopping interface {
 	Serve(net.Listener) error
 	GracefulStop()
 	Stop()
@@ -83,16 +85,16 @@ func start(t *testing.T, o xds.Options) *scene {
 		t.Fatal(err)
 	}
 	s.addr = l.Addr().String()
-	var g transport
+	var g stopping
 	if overH2(t) {
-		g = s.NewH2(xds.H2Options{})
+		g = transport.NewH2(s.Services(), transport.H2Options{})
 	} else {
-		byGRPC := xds.NewGRPC(nil)
-		s.Register(byGRPC)
+		byGRPC := transport.NewGRPC(nil)
+		s.Services().Register(byGRPC)
 		g = byGRPC
 	}
 	served := make(chan error, 1)
-	go func() { served <- g.Serve(s.Listener(l, 0)) }()
+	go func() { served <- g.Serve(transport.NewListener(l, 0, slog.New(slog.DiscardHandler))) }()
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- s.Run(ctx) }()

@@ -17,7 +17,6 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/resource"
-	"wasmxds/xds/patience"
 	"wasmxds/xds/swap"
 )
 
@@ -56,7 +55,7 @@ type Server struct {
 	checked     bool // against invariants
 	space       *swap.Space
 	salt        int
-	wheel       *wheel
+	timers      *timers
 	proved      *proved
 	sent        *archive
 	served      *nodesFile
@@ -68,7 +67,6 @@ type Server struct {
 	ending  chan struct{} // closed when streams are to end
 
 	beginning chan struct{} // holds a token for each stream in its first exchange
-	messages  *patience.Room
 
 	mu      sync.Mutex
 	catalog *resource.Catalog
@@ -99,9 +97,8 @@ func New(o Options) *Server {
 		checked:   o.CheckInvariants,
 		space:     swap.NewSpace(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
-		messages:  newMessages(),
 		salt:      rand.IntN(1 << 20),
-		wheel:     newWheel(),
+		timers:    newTimers(),
 		ready:     make(chan struct{}),
 		publish:   make(chan struct{}, 1),
 		ending:    make(chan struct{}),
@@ -170,7 +167,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error {
-		s.wheel.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
+		s.timers.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
 		return nil
 	})
 	g.Go(func() error {

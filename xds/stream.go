@@ -17,6 +17,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
+	"wasmxds/xds/transport"
 )
 
 // client is a stream.
@@ -25,11 +26,11 @@ type client struct {
 	delta bool
 	addr  netip.AddrPort
 	since time.Time
-	conn  *conn
+	conn  *transport.Conn
 	peer  *peer
 
 	mu      sync.Mutex
-	stream  sender // nil: ended
+	stream  transport.Stream // nil: ended
 	machine *swap.Machine
 	snap    *resource.Snapshot
 	instead *resource.Snapshot // what it gets for now, where it is stuck with snap
@@ -37,15 +38,8 @@ type client struct {
 	flights [swap.Types]flight
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
-	due     time.Time // when the wheel wakes it
+	due     time.Time // when it is woken
 	awaits  []string  // modules, as peer knows
-}
-
-// sender sends a response on a stream: its bytes, which all streams share, and a
-// nonce. It does not wait for the client. Its error says that the stream has
-// ended, which is seen by who reads it as well.
-type sender interface {
-	send(body []byte, nonce string) error
 }
 
 // flight is the newest response of a type.
@@ -118,14 +112,14 @@ func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, err
 		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 	}
 	if err := req.checkFirst(); err != nil {
-		s.refusals.log(s.log, s.now(), req.nodeID(), addrOf(ctx), errors.New(status.Convert(err).Message()))
+		s.refusals.log(s.log, s.now(), req.nodeID(), transport.AddrOf(ctx), errors.New(status.Convert(err).Message()))
 		return nil, err
 	}
 	return req, nil
 }
 
 // begin makes the client of a stream and answers its first request.
-func (s *Server) begin(ctx context.Context, st sender, req *request) (*client, error) {
+func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (*client, error) {
 	select {
 	case s.beginning <- struct{}{}:
 		defer func() { <-s.beginning }()
@@ -134,7 +128,7 @@ func (s *Server) begin(ctx context.Context, st sender, req *request) (*client, e
 	}
 	if s.allow != nil {
 		if err := s.allow(ctx, req.node.Node); err != nil {
-			s.refusals.log(s.log, s.now(), req.node.ID, addrOf(ctx), err)
+			s.refusals.log(s.log, s.now(), req.node.ID, transport.AddrOf(ctx), err)
 			return nil, denied(err)
 		}
 	}
@@ -151,8 +145,8 @@ func (s *Server) begin(ctx context.Context, st sender, req *request) (*client, e
 }
 
 // connect makes the client of a new stream.
-func (s *Server) connect(ctx context.Context, st sender, n definition.Node, delta bool) (*client, error) {
-	c := &client{node: n, delta: delta, addr: addrOf(ctx), since: s.now(), conn: connOf(ctx), stream: st}
+func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.Node, delta bool) (*client, error) {
+	c := &client{node: n, delta: delta, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	c.snap = s.snapshot(n)
 	defer s.mu.Unlock()
 	if s.closed {
@@ -327,7 +321,7 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	c.await(c.machine.Awaited())
 	if due := ready.Wake; !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
-		s.wheel.add(c, due)
+		s.timers.add(c, due)
 	}
 	s.generation.Add(1)
 	return changes
@@ -348,7 +342,7 @@ func (s *Server) flush(c *client, now time.Time) {
 		c.queued = c.queued[1:]
 		f := &c.flights[send.Type]
 		*f = flight{nonce: send.Nonce, proof: rand.Uint32(), size: size, at: now.Sub(c.since)}
-		if err := c.stream.send(send.Body(), f.text()); err != nil {
+		if err := c.stream.Send(send.Body(), nonceField(f.text())); err != nil {
 			c.queued = nil
 			return
 		}

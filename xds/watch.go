@@ -39,7 +39,7 @@ func (s *Server) cutSilent(now time.Time) {
 	for _, c := range s.all() {
 		if t, ok := c.silent(now); ok {
 			s.log.Warn("Envoy does not answer: its connection is cut", "node", c.node.ID, "peer", c.addr, "type", t, "for", answerLimit)
-			c.conn.cut()
+			c.conn.Cut()
 		}
 	}
 }

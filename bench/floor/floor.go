@@ -27,7 +27,7 @@ import (
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 
 	"wasmxds/bench/naive"
-	"wasmxds/xds"
+	"wasmxds/xds/transport"
 )
 
 // Server is safe for concurrent use.
@@ -57,7 +57,7 @@ func New(options ...grpc.ServerOption) *Server {
 
 // Serve answers on l until ctx is done.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	g := xds.NewGRPC(nil, append(s.options, grpc.ForceServerCodecV2(raw{encoding.GetCodecV2(proto.Name)}))...)
+	g := transport.NewGRPC(nil, append(s.options, grpc.ForceServerCodecV2(raw{encoding.GetCodecV2(proto.Name)}))...)
 	handle := func(kind int) grpc.StreamHandler {
 		return func(_ any, st grpc.ServerStream) error { return s.serve(&stream{grpc: st, kind: kind}) }
 	}

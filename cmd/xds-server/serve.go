@@ -28,6 +28,7 @@ import (
 	"wasmxds/trace"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
+	"wasmxds/xds/transport"
 )
 
 const serveHelp = `Watch a directory of definitions and keep every connected Envoy the way it says.
@@ -198,7 +199,7 @@ type server struct {
 	resolver  *module.Resolver
 	modules   *serve.Server
 	xds       *xds.Server
-	ads       transport
+	ads       adsServer
 	admin     *admin.Server
 	pipeline  *pipeline
 }
@@ -292,7 +293,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 // but no longer than s.drain; then it stops all.
 func (s *server) serveADS(ctx, serving context.Context, stop func()) error {
 	ended := make(chan error, 1)
-	go func() { ended <- s.ads.Serve(s.xds.Listener(s.listeners.xds, s.shares.ads)) }()
+	go func() { ended <- s.ads.Serve(transport.NewListener(s.listeners.xds, s.shares.ads, s.log)) }()
 	select {
 	case <-ctx.Done():
 	case <-serving.Done():

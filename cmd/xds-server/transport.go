@@ -10,6 +10,7 @@ import (
 
 	"wasmxds/identity/admission"
 	"wasmxds/xds"
+	"wasmxds/xds/transport"
 )
 
 const transportHelp = `Streams are served by grpc-go. --transport h2 serves them by HTTP/2 code of
@@ -19,8 +20,8 @@ status are at the same address either way; with h2 a connection that was opened
 for a stream serves nothing else, so ask for them on another one, as all clients
 that are not Envoys do.`
 
-// transport serves ADS.
-type transport interface {
+// adsServer serves ADS.
+type adsServer interface {
 	Serve(net.Listener) error // nil: it was stopped
 	GracefulStop()
 	Stop()
@@ -34,16 +35,16 @@ func checkTransport(name string) error {
 }
 
 // transport makes the one with that name.
-func (g *guard) transport(name string, s *xds.Server, log *slog.Logger) transport {
+func (g *guard) transport(name string, s *xds.Server, log *slog.Logger) adsServer {
 	intercept := grpc.StreamInterceptor(g.admission.Intercept)
 	var creds credentials.TransportCredentials
 	if g.ads != nil {
 		creds = admission.Credentials(g.ads.Server("h2"))
 	}
 	if name == "h2" {
-		return s.NewH2(xds.H2Options{Credentials: creds, Meet: g.admission.Meet, Log: log}, intercept)
+		return transport.NewH2(s.Services(), transport.H2Options{Credentials: creds, Meet: g.admission.Meet, Log: log}, intercept)
 	}
-	served := xds.NewGRPC(creds, intercept)
-	s.Register(served)
+	served := transport.NewGRPC(creds, intercept)
+	s.Services().Register(served)
 	return served
 }

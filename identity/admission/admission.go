@@ -35,7 +35,7 @@ type Admission struct {
 	limit, perWhom int
 	wait           time.Duration // for the first request of a stream
 	log            *slog.Logger
-	strangers      atomic.Int64 // streams that have not said who they are
+	unidentified   atomic.Int64 // streams that have not said who they are
 
 	mu     sync.Mutex
 	raw    []byte // of the policy as it was last read, good or not

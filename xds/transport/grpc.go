@@ -1,25 +1,24 @@
-package xds
+package transport
 
 import (
 	"context"
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"time"
 
-	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
-// NewGRPC makes a grpc.Server for Server, to serve on a Listener, with
+// NewGRPC makes a grpc.Server to serve on a [Listener], with
 // credentials (nil: plaintext): with the codec that shares bytes, and with what
 // bounds a connection's memory and finds dead ones.
 func NewGRPC(creds credentials.TransportCredentials, opts ...grpc.ServerOption) *grpc.Server {
@@ -120,23 +119,18 @@ func checkEncoding(ctx context.Context) error {
 	return nil
 }
 
-// Register adds to g the aggregated discovery service, the client status
-// discovery service and the health service.
-func (s *Server) Register(g grpc.ServiceRegistrar) {
+// Register adds the services to g, which is made by [NewGRPC].
+func (s *Services) Register(g grpc.ServiceRegistrar) {
 	g = registrar{g}
-	g.RegisterService(&grpc.ServiceDesc{
-		ServiceName: adsService,
-		HandlerType: (*any)(nil),
-		Streams: []grpc.StreamDesc{
-			{StreamName: "StreamAggregatedResources", ServerStreams: true, ClientStreams: true,
-				Handler: func(_ any, st grpc.ServerStream) error { return s.overGRPC(st, false) }},
-			{StreamName: "DeltaAggregatedResources", ServerStreams: true, ClientStreams: true,
-				Handler: func(_ any, st grpc.ServerStream) error { return s.overGRPC(st, true) }},
-		},
-		Metadata: "envoy/service/discovery/v3/ads.proto",
-	}, nil)
-	statusv3.RegisterClientStatusDiscoveryServiceServer(g, csds{Server: s})
-	healthpb.RegisterHealthServer(g, s.health)
+	streams := &grpc.ServiceDesc{ServiceName: s.Name, HandlerType: (*any)(nil)}
+	for method, handle := range s.Methods {
+		streams.Streams = append(streams.Streams, grpc.StreamDesc{
+			StreamName: method, ServerStreams: true, ClientStreams: true,
+			Handler: func(_ any, st grpc.ServerStream) error { return overGRPC(grpcStream{st}, handle) },
+		})
+	}
+	g.RegisterService(streams, nil)
+	s.Others(g)
 }
 
 // registrar registers each method as a stream, with which it is the same on the
@@ -175,49 +169,47 @@ func (r registrar) RegisterService(d *grpc.ServiceDesc, service any) {
 }
 
 // overGRPC serves one stream of a grpc.Server until it ends.
-func (s *Server) overGRPC(st grpc.ServerStream, delta bool) error {
-	ctx := st.Context()
-	if connOf(ctx) == nil {
+func overGRPC(st grpcStream, handle Handler) error {
+	if ConnOf(st.Context()) == nil {
 		return errNoListener
 	}
-	first, err := s.firstOf(st, delta)
+	first, err := st.first()
 	if err != nil {
 		return ended(err)
 	}
-	if err := s.awaitFirst(ctx); err != nil {
+	receiver, err := handle(st, first)
+	if err != nil {
 		return ended(err)
 	}
-	c, err := s.begin(ctx, grpcStream{st}, first)
-	if err != nil {
-		return err
-	}
-	defer s.disconnect(c)
-	req := &request{delta: delta, of: c}
+	defer receiver.Ended()
 	for {
-		if err := st.RecvMsg(req); err != nil {
+		var m received
+		if err := st.RecvMsg(&m); err != nil {
 			return ended(err)
 		}
-		if err := s.request(c, req); err != nil {
+		err := receiver.Receive(m.ReadOnlyData())
+		m.Free()
+		if err != nil {
 			return err
 		}
-		*req = request{delta: delta, of: c} // names are not held while the next is waited for
 	}
 }
 
-// firstOf gives the first request. Its bytes are not held any longer.
-func (s *Server) firstOf(st grpc.ServerStream, delta bool) (*request, error) {
-	var b encoded
-	if err := st.RecvMsg(&b); err != nil {
-		return nil, err
-	}
-	return s.first(st.Context(), b, delta)
-}
-
-var errNoListener = status.Error(codes.Internal, "xds-server does not serve on an xds.Listener")
+var errNoListener = status.Error(codes.Internal, "this is not served on a transport.Listener")
 
 type grpcStream struct{ grpc.ServerStream }
 
-func (s grpcStream) send(body []byte, nonce string) error { return s.SendMsg(&response{body, nonce}) }
+// first gives the first message, which its caller may hold for long.
+func (s grpcStream) first() ([]byte, error) {
+	var m received
+	if err := s.RecvMsg(&m); err != nil {
+		return nil, err
+	}
+	defer m.Free()
+	return slices.Clone(m.ReadOnlyData()), nil
+}
+
+func (s grpcStream) Send(parts ...[]byte) error { return s.SendMsg(outgoing(parts)) }
 
 // ended turns a client's going away into the end of its stream.
 func ended(err error) error {

@@ -1,4 +1,4 @@
-package xds
+package transport
 
 import (
 	"encoding/binary"
@@ -14,7 +14,7 @@ import (
 // as far as it takes to know how much of a message is there that is not whole:
 // grpc holds it, and tells nobody before it is. It changes nothing.
 type meter struct {
-	conn *conn
+	conn *Conn
 
 	mu      sync.Mutex
 	in, out frames
@@ -31,7 +31,7 @@ type incoming struct {
 	wait   *patience.Wait // nil: nothing is unfinished
 }
 
-func newMeter(c *conn) *meter {
+func newMeter(c *Conn) *meter {
 	m := &meter{conn: c}
 	m.in.skip = len(http2.ClientPreface)
 	return m
@@ -58,7 +58,7 @@ func (s *incoming) done() {
 // an Envoy has one to itself.
 func (m *meter) begin(cost int) *patience.Wait {
 	c := m.conn
-	return c.listener.messages.Begin(c.addr, cost, wholeMessage, func(error) { c.cut() })
+	return c.listener.messages.Begin(c.addr, cost, wholeMessage, func(error) { c.Cut() })
 }
 
 // read is told of what was read.

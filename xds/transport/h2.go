@@ -1,4 +1,4 @@
-package xds
+package transport
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 	"wasmxds/xds/h2"
 )
 
-// H2 serves a Server's streams by package h2, at a small part of what a
+// H2 serves the streams of Services by package h2, at a small part of what a
 // grpc.Server's connections cost. Connections that are for something else, as
 // health or client status, go to a grpc.Server of its own.
 type H2 struct {
@@ -37,37 +37,39 @@ type H2Options struct {
 	Log  *slog.Logger // nil: none
 }
 
-// NewH2 makes an H2, to serve on a Listener. The options are those of the
-// grpc.Server, without credentials.
-func (s *Server) NewH2(o H2Options, opts ...grpc.ServerOption) *H2 {
+// NewH2 makes an H2 that serves s. The options are those of the grpc.Server,
+// without credentials.
+func NewH2(s *Services, o H2Options, opts ...grpc.ServerOption) *H2 {
 	h := &H2{rest: h2.NewRest(&net.TCPAddr{})}
 	if o.Meet == nil {
 		o.Meet = func(func(error)) (func(), error) { return func() {}, nil }
 	}
 	h.grpc = NewGRPC(h2.Credentials{}, opts...)
 	s.Register(h.grpc)
-	handler := func(delta bool) h2.Handler {
-		return func(st *h2.Stream) h2.Receiver {
-			r := &receiver{server: s, stream: st, delta: delta, beginning: &h.beginning}
+	methods := make(map[string]h2.Handler, len(s.Methods))
+	for method, handle := range s.Methods {
+		methods["/"+s.Name+"/"+method] = func(st *h2.Stream) h2.Receiver {
+			r := &receiver{handle: handle, stream: st, beginning: &h.beginning}
 			r.meet(o.Meet)
 			return r
 		}
 	}
 	h.streams = h2.New(h2.Options{
-		Methods: map[string]h2.Handler{
-			"/" + adsService + "/StreamAggregatedResources": handler(false),
-			"/" + adsService + "/DeltaAggregatedResources":  handler(true),
-		},
-		Other: h.rest.Take, Credentials: o.Credentials, Log: o.Log,
+		Methods: methods, Other: h.rest.Take, Credentials: o.Credentials, Log: o.Log,
 		Wait: func(a net.Addr, end func(error)) h2.Wait {
-			return s.messages.Begin(addrPort(a).Addr(), streamCost, wholeMessage, end)
+			c := connAt(a)
+			return c.listener.messages.Begin(c.addr, streamCost, wholeMessage, end)
 		},
 	})
 	return h
 }
 
-// Serve serves on l until GracefulStop or Stop, and then returns nil.
+// Serve serves on l, which is a [Listener], until GracefulStop or Stop, and then
+// returns nil.
 func (h *H2) Serve(l net.Listener) error {
+	if _, ok := l.(*Listener); !ok {
+		return fmt.Errorf("serve on %v: %T is no transport.Listener", l.Addr(), l)
+	}
 	var g errgroup.Group
 	g.Go(func() error {
 		err := h.streams.Serve(rawListener{l})
@@ -106,27 +108,27 @@ type rawListener struct{ net.Listener }
 
 func (l rawListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
-	if ours, ok := c.(*conn); ok && err == nil {
+	if ours, ok := c.(*Conn); ok && err == nil {
 		return rawConn{ours}, nil
 	}
 	return c, err
 }
 
-type rawConn struct{ *conn }
+type rawConn struct{ *Conn }
 
 func (c rawConn) SyscallConn() (syscall.RawConn, error) {
-	system, ok := c.Conn.(syscall.Conn)
+	system, ok := c.Conn.Conn.(syscall.Conn)
 	if !ok {
-		return nil, fmt.Errorf("a connection by %T is not the system's", c.Conn)
+		return nil, fmt.Errorf("a connection by %T is not the system's", c.Conn.Conn)
 	}
 	raw, err := system.SyscallConn()
-	return rawReader{raw, c.conn}, err
+	return rawReader{raw, c.Conn}, err
 }
 
 // rawReader reads past Read, which would give the connection's turn back.
 type rawReader struct {
 	syscall.RawConn
-	conn *conn
+	conn *Conn
 }
 
 func (r rawReader) Read(f func(fd uintptr) bool) error {
@@ -141,14 +143,13 @@ const maxEarly = 256 << 10
 // receiver is a stream of package h2. Until it has begun, which may take long,
 // its requests are kept; then its connection's reader takes them.
 type receiver struct {
-	server    *Server
+	handle    Handler
 	stream    *h2.Stream
-	delta     bool
 	beginning *sync.WaitGroup
 
 	mu     sync.Mutex
 	met    func()   // nil: it has said something
-	client *client  // nil: none yet, or no more
+	taker  Receiver // nil: none yet
 	early  [][]byte // requests, oldest first
 	size   int      // of early
 	begun  bool     // a goroutine begins it, or has
@@ -157,7 +158,7 @@ type receiver struct {
 }
 
 func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
-	c := connOf(r.stream.Context())
+	c := ConnOf(r.stream.Context())
 	if c == nil {
 		r.stream.End(errNoListener)
 		return
@@ -171,7 +172,7 @@ func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
 	r.met = met
 }
 
-// said tells that the stream is no stranger any more. The caller holds r.mu.
+// said tells that the stream is unidentified no more. The caller holds r.mu.
 func (r *receiver) said() {
 	if r.met != nil {
 		r.met()
@@ -182,9 +183,9 @@ func (r *receiver) said() {
 // Receive is for package h2.
 func (r *receiver) Receive(message []byte) error {
 	r.mu.Lock()
-	if c := r.client; r.direct && c != nil {
+	if r.direct {
 		r.mu.Unlock()
-		return r.request(c, message)
+		return r.taker.Receive(message)
 	}
 	defer r.mu.Unlock()
 	if r.over {
@@ -200,7 +201,7 @@ func (r *receiver) Receive(message []byte) error {
 		return nil
 	}
 	r.begun = true
-	connOf(r.stream.Context()).proven()
+	ConnOf(r.stream.Context()).proven()
 	r.beginning.Go(func() {
 		if err := r.begin(); err != nil {
 			r.stream.End(err)
@@ -209,8 +210,8 @@ func (r *receiver) Receive(message []byte) error {
 	return nil
 }
 
-// begin makes the client, and answers what was said until then. What that takes
-// of stack, and of time, is not the reader's.
+// begin has the stream handled, and what was said until then. What that takes of
+// stack, and of time, is not the reader's.
 func (r *receiver) begin() error {
 	if err := r.first(); err != nil {
 		return err
@@ -220,37 +221,29 @@ func (r *receiver) begin() error {
 		if !ok {
 			return nil
 		}
-		if err := r.request(r.client, message); err != nil {
+		if err := r.taker.Receive(message); err != nil {
 			return err
 		}
 	}
 }
 
-// first makes the client, and answers its first request.
+// first has the stream handled, with its first message.
 func (r *receiver) first() error {
-	ctx := r.stream.Context()
 	message, ok := r.next()
 	if !ok {
 		return h2.ErrEnded
 	}
-	req, err := r.server.first(ctx, message, r.delta)
-	if err != nil {
-		return err
-	}
-	if err := r.server.awaitFirst(ctx); err != nil {
-		return err
-	}
-	c, err := r.server.begin(ctx, h2Stream{r.stream}, req)
+	taker, err := r.handle(r.stream, message)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over { // Ended found no client
-		r.server.disconnect(c)
+	if r.over { // Ended found none
+		taker.Ended()
 		return h2.ErrEnded
 	}
-	r.client = c
+	r.taker = taker
 	return nil
 }
 
@@ -271,26 +264,14 @@ func (r *receiver) next() (message []byte, ok bool) {
 	return message, true
 }
 
-func (r *receiver) request(c *client, message []byte) error {
-	req := &request{delta: r.delta, of: c}
-	if err := req.decode(message); err != nil {
-		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
-	}
-	return r.server.request(c, req)
-}
-
 // Ended is for package h2.
 func (r *receiver) Ended() {
 	r.mu.Lock()
 	r.said()
-	c := r.client
+	taker := r.taker
 	r.over, r.early = true, nil
 	r.mu.Unlock()
-	if c != nil {
-		r.server.disconnect(c)
+	if taker != nil {
+		taker.Ended()
 	}
 }
-
-type h2Stream struct{ *h2.Stream }
-
-func (s h2Stream) send(body []byte, nonce string) error { return s.Send(body, nonceField(nonce)) }

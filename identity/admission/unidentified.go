@@ -15,11 +15,11 @@ const firstRequest = 10 * time.Second
 // Intercept bounds streams that have not said who they are: in number, and in
 // time.
 func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
-	if a.strangers.Add(1) > int64(a.limit) {
-		a.strangers.Add(-1)
-		return errStrangers
+	if a.unidentified.Add(1) > int64(a.limit) {
+		a.unidentified.Add(-1)
+		return errUnidentified
 	}
-	s := &stranger{ServerStream: st, left: sync.OnceFunc(func() { a.strangers.Add(-1) }), wait: a.wait}
+	s := &unidentified{ServerStream: st, left: sync.OnceFunc(func() { a.unidentified.Add(-1) }), wait: a.wait}
 	defer s.left()
 	return serve(srv, s)
 }
@@ -28,11 +28,11 @@ func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServe
 // if it says nothing for too long, and what it gives once it has said something
 // or has ended.
 func (a *Admission) Meet(end func(error)) (met func(), err error) {
-	if a.strangers.Add(1) > int64(a.limit) {
-		a.strangers.Add(-1)
-		return nil, errStrangers
+	if a.unidentified.Add(1) > int64(a.limit) {
+		a.unidentified.Add(-1)
+		return nil, errUnidentified
 	}
-	left := sync.OnceFunc(func() { a.strangers.Add(-1) })
+	left := sync.OnceFunc(func() { a.unidentified.Add(-1) })
 	late := time.AfterFunc(a.wait, func() {
 		left()
 		end(errLate(a.wait))
@@ -40,22 +40,22 @@ func (a *Admission) Meet(end func(error)) (met func(), err error) {
 	return func() { late.Stop(); left() }, nil
 }
 
-var errStrangers = status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
+var errUnidentified = status.Error(codes.ResourceExhausted, "too many streams have not said which node they are")
 
 func errLate(wait time.Duration) error {
 	return status.Errorf(codes.DeadlineExceeded, "no request within %v", wait)
 }
 
-// stranger is a stream that has not said who it is until a first message has
+// unidentified is a stream that has not said who it is until a first message has
 // come.
-type stranger struct {
+type unidentified struct {
 	grpc.ServerStream
-	left func() // its last moment as a stranger
+	left func() // its last moment as one
 	wait time.Duration
 	seen bool
 }
 
-func (s *stranger) RecvMsg(m any) error {
+func (s *unidentified) RecvMsg(m any) error {
 	if s.seen {
 		return s.ServerStream.RecvMsg(m)
 	}

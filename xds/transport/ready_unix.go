@@ -1,6 +1,6 @@
 //go:build unix
 
-package xds
+package transport
 
 import (
 	"errors"
@@ -26,7 +26,7 @@ type ready struct {
 
 // ReadOnReady is what grpc looks for in a connection that isn't a plain
 // *net.TCPConn: a connection on which nothing happens then has no read buffer.
-func (c *conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
+func (c *Conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	r := &c.ready
 	if r.read == nil {
 		tcp, ok := c.Conn.(*net.TCPConn)

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package xds
+package transport
 
 // ready is nothing here: each connection keeps its read buffer.
 type ready struct{}

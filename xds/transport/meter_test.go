@@ -1,4 +1,4 @@
-package xds
+package transport
 
 import (
 	"bytes"
@@ -23,8 +23,8 @@ type metering struct {
 }
 
 func meteringOf(t *testing.T, step int) *metering {
-	c := &conn{Conn: &net.TCPConn{}, closed: make(chan struct{})}
-	c.listener = &listener{messages: patience.New(1<<20, time.Hour), door: newDoor(), log: slog.New(slog.DiscardHandler)}
+	c := &Conn{Conn: &net.TCPConn{}, closed: make(chan struct{})}
+	c.listener = &Listener{messages: patience.New(1<<20, time.Hour), accepting: newAcceptLimiter(), log: slog.New(slog.DiscardHandler)}
 	m := &metering{meter: newMeter(c), t: t, step: step}
 	m.buf.WriteString(http2.ClientPreface)
 	m.Framer = http2.NewFramer(&m.buf, nil)
@@ -55,7 +55,7 @@ func prefixed(size, n int) []byte {
 	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(size)), make([]byte, n)...)
 }
 
-func TestMeter(t *testing.T) {
+func TestMeterCountsWhatIsHeld(t *testing.T) {
 	for _, step := range []int{1, 7, 1 << 20} {
 		m := meteringOf(t, step)
 		m.must(m.WriteSettings())

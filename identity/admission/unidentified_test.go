@@ -76,7 +76,7 @@ func TestSilentStream(t *testing.T) {
 	if _, err := st.Recv(); status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "no request within 50ms") {
 		t.Errorf("ended with %v", err)
 	}
-	if n := a.strangers.Load(); n != 0 {
+	if n := a.unidentified.Load(); n != 0 {
 		t.Errorf("%d streams still count", n)
 	}
 }
@@ -126,7 +126,7 @@ func TestMeet(t *testing.T) {
 	if err := <-ended; status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("ended with %v", err)
 	}
-	if n := a.strangers.Load(); n != 0 {
+	if n := a.unidentified.Load(); n != 0 {
 		t.Errorf("%d streams still count", n)
 	}
 }

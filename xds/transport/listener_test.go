@@ -1,4 +1,4 @@
-package xds
+package transport
 
 import (
 	"io"
@@ -10,23 +10,23 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// doorOf listens with a door of its own.
-func doorOf(t *testing.T, connections, turns int, grace time.Duration) *listener {
+// listenerOf listens with limits of its own.
+func listenerOf(t *testing.T, connections, turns int, grace time.Duration) *Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	return &listener{
+	return &Listener{
 		Listener: l, limit: int64(connections), log: slog.New(slog.DiscardHandler), messages: newMessages(),
-		door: &door{newTurns(turns), patience.New(1<<20, grace)},
+		accepting: &acceptLimiter{newTurns(turns), patience.New(1<<20, grace)},
 	}
 }
 
 // enter connects a client that says a byte, and gives both ends; the server's is
 // told of in read once it has been read.
-func (l *listener) enter(t *testing.T, read chan<- *conn) (client net.Conn, c *conn) {
+func (l *Listener) enter(t *testing.T, read chan<- *Conn) (client net.Conn, c *Conn) {
 	t.Helper()
 	client, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -40,7 +40,7 @@ func (l *listener) enter(t *testing.T, read chan<- *conn) (client net.Conn, c *c
 	if err != nil {
 		t.Fatal(err)
 	}
-	c = accepted.(*conn)
+	c = accepted.(*Conn)
 	done := make(chan struct{})
 	t.Cleanup(func() { c.Close(); <-done })
 	go func() {
@@ -53,9 +53,9 @@ func (l *listener) enter(t *testing.T, read chan<- *conn) (client net.Conn, c *c
 }
 
 // come takes n that have been read, and no more may have.
-func come(t *testing.T, inside chan *conn, n int) []*conn {
+func come(t *testing.T, inside chan *Conn, n int) []*Conn {
 	t.Helper()
-	var in []*conn
+	var in []*Conn
 	for len(in) < n {
 		select {
 		case c := <-inside:
@@ -72,12 +72,12 @@ func come(t *testing.T, inside chan *conn, n int) []*conn {
 	return in
 }
 
-// TestTurns: few are worked for at once, until they are through or wait for
+// TestFewAreWorkedForAtOnce: few are worked for at once, until they are through or wait for
 // their clients.
-func TestTurns(t *testing.T) {
+func TestFewAreWorkedForAtOnce(t *testing.T) {
 	t.Parallel()
-	l := doorOf(t, 100, 2, time.Hour)
-	inside := make(chan *conn, 6)
+	l := listenerOf(t, 100, 2, time.Hour)
+	inside := make(chan *Conn, 6)
 	for range 6 {
 		l.enter(t, inside)
 	}
@@ -95,12 +95,12 @@ func TestTurns(t *testing.T) {
 	come(t, inside, 1)
 }
 
-// TestClosedWithoutTurn: who leaves while others have their turn takes none.
-func TestClosedWithoutTurn(t *testing.T) {
+// TestWhoLeavesTakesNoTurn: who leaves while others have their turn takes none.
+func TestWhoLeavesTakesNoTurn(t *testing.T) {
 	t.Parallel()
-	l := doorOf(t, 100, 1, time.Hour)
-	inside := make(chan *conn, 3)
-	var conns []*conn
+	l := listenerOf(t, 100, 1, time.Hour)
+	inside := make(chan *Conn, 3)
+	var conns []*Conn
 	for range 3 {
 		_, c := l.enter(t, inside)
 		conns = append(conns, c)
@@ -113,20 +113,20 @@ func TestClosedWithoutTurn(t *testing.T) {
 	}
 	in[0].passed()
 	come(t, inside, 0)
-	l.door.turns.mu.Lock()
-	defer l.door.turns.mu.Unlock()
-	if l.door.turns.free != 1 || len(l.door.turns.waiting) > 0 {
-		t.Errorf("%d turns are free, %d wait", l.door.turns.free, len(l.door.turns.waiting))
+	l.accepting.turns.mu.Lock()
+	defer l.accepting.turns.mu.Unlock()
+	if l.accepting.turns.free != 1 || len(l.accepting.turns.waiting) > 0 {
+		t.Errorf("%d turns are free, %d wait", l.accepting.turns.free, len(l.accepting.turns.waiting))
 	}
 }
 
-// TestTooManyAtTheDoor: beyond the limit the one that has kept the server waiting
+// TestBeyondTheLimitTheMostSilentGoes: beyond the limit the one that has kept the server waiting
 // longest goes, and where nobody has, the newest.
-func TestTooManyAtTheDoor(t *testing.T) {
+func TestBeyondTheLimitTheMostSilentGoes(t *testing.T) {
 	t.Parallel()
 	const grace = 50 * time.Millisecond
-	l := doorOf(t, 2, 10, grace)
-	inside := make(chan *conn, 10)
+	l := listenerOf(t, 2, 10, grace)
+	inside := make(chan *Conn, 10)
 	first, c := l.enter(t, inside)
 	come(t, inside, 1)
 	go c.Read(make([]byte, 1))

@@ -8,8 +8,9 @@ import (
 	"weak"
 )
 
-// wheel wakes clients at the times they are due: one timer for all.
-type wheel struct {
+// timers wake clients at the times they are due, with one timer and one goroutine
+// for all.
+type timers struct {
 	mu      sync.Mutex
 	queue   timeouts
 	changed chan struct{} // holds a token when the first entry changed
@@ -34,60 +35,60 @@ func (q *timeouts) Pop() any {
 	return last
 }
 
-func newWheel() *wheel { return &wheel{changed: make(chan struct{}, 1)} }
+func newTimers() *timers { return &timers{changed: make(chan struct{}, 1)} }
 
 // add wakes c at that time, too.
-func (w *wheel) add(c *client, at time.Time) {
-	w.mu.Lock()
-	t := timeout{at, weak.Make(c)}
-	heap.Push(&w.queue, t)
-	first := w.queue[0].c == t.c && w.queue[0].at.Equal(at)
-	w.mu.Unlock()
+func (t *timers) add(c *client, at time.Time) {
+	t.mu.Lock()
+	next := timeout{at, weak.Make(c)}
+	heap.Push(&t.queue, next)
+	first := t.queue[0].c == next.c && t.queue[0].at.Equal(at)
+	t.mu.Unlock()
 	if first {
 		select {
-		case w.changed <- struct{}{}:
+		case t.changed <- struct{}{}:
 		default:
 		}
 	}
 }
 
 // run calls wake for each client when it is due, until ctx ends.
-func (w *wheel) run(ctx context.Context, now func() time.Time, wake func(*client)) {
+func (t *timers) run(ctx context.Context, now func() time.Time, wake func(*client)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.changed:
+		case <-t.changed:
 		case <-timer.C:
 		}
-		for _, c := range w.due(now()) {
+		for _, c := range t.due(now()) {
 			wake(c)
 		}
-		if next, ok := w.first(); ok {
+		if next, ok := t.first(); ok {
 			timer.Reset(next.Sub(now()))
 		}
 	}
 }
 
-func (w *wheel) due(now time.Time) []*client {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (t *timers) due(now time.Time) []*client {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	var out []*client
-	for len(w.queue) > 0 && !w.queue[0].at.After(now) {
-		if c := heap.Pop(&w.queue).(timeout).c.Value(); c != nil {
+	for len(t.queue) > 0 && !t.queue[0].at.After(now) {
+		if c := heap.Pop(&t.queue).(timeout).c.Value(); c != nil {
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
-func (w *wheel) first() (time.Time, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.queue) == 0 {
+func (t *timers) first() (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.queue) == 0 {
 		return time.Time{}, false
 	}
-	return w.queue[0].at, true
+	return t.queue[0].at, true
 }

@@ -1,4 +1,4 @@
-package xds
+package transport
 
 import (
 	"context"
@@ -16,16 +16,6 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// Listener makes of l what a Server's transports must serve on: it takes in
-// connections at a bounded pace, no more than so many at once (0: any number),
-// and each can be ended for its streams.
-func (s *Server) Listener(l net.Listener, connections int) net.Listener {
-	if connections <= 0 {
-		connections = 1 << 30
-	}
-	return &listener{Listener: l, limit: int64(connections), log: s.log, door: newDoor(), messages: s.messages}
-}
-
 // What is held for clients that keep the server waiting.
 const (
 	maxUnfinished  = 8 << 20  // bytes for connections without a first message
@@ -42,54 +32,64 @@ const (
 
 func newMessages() *patience.Room { return patience.New(maxMessages, grace) }
 
-// door is where connections come in. One has a turn while the server works for
-// it, as in a TLS handshake, which is what costs most of a connect storm: while
-// that lasts those that are connected need the processors as well. It has none
-// while its client is to speak, so that nobody keeps others out by silence.
-type door struct {
+// acceptLimiter limits what is done at once for connections that come in. One
+// has a turn while the server works for it, as in a TLS handshake, which is what
+// costs most of a connect storm: while that lasts those that are connected need
+// the processors as well. It has none while its client is to speak, so that
+// nobody keeps others out by silence.
+type acceptLimiter struct {
 	turns   *turns
 	waiting *patience.Room
 }
 
-func newDoor() *door {
-	return &door{newTurns(4 * runtime.GOMAXPROCS(0)), patience.New(maxUnfinished, grace)}
+func newAcceptLimiter() *acceptLimiter {
+	return &acceptLimiter{newTurns(4 * runtime.GOMAXPROCS(0)), patience.New(maxUnfinished, grace)}
 }
 
-// listener gives connections that come in by a door.
-type listener struct {
+// Listener is what transports serve on: it takes in connections at a bounded
+// pace, no more than so many at once, and each can be ended for its streams.
+type Listener struct {
 	net.Listener
-	limit    int64
-	log      *slog.Logger
-	door     *door
-	messages *patience.Room
-	open     atomic.Int64
+	limit     int64
+	log       *slog.Logger
+	accepting *acceptLimiter
+	messages  *patience.Room
+	open      atomic.Int64
+}
+
+// NewListener makes one of l, for so many connections (0: any number).
+func NewListener(l net.Listener, connections int, log *slog.Logger) *Listener {
+	if connections <= 0 {
+		connections = 1 << 30
+	}
+	return &Listener{Listener: l, limit: int64(connections), log: log, accepting: newAcceptLimiter(), messages: newMessages()}
 }
 
 // Accept closes connections beyond the limit: the one that has kept the server
 // waiting longest, or the newest.
-func (l *listener) Accept() (net.Conn, error) {
+func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		nc, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) > l.limit && !l.door.waiting.Shed() {
+		if l.open.Add(1) > l.limit && !l.accepting.waiting.Shed() {
 			l.open.Add(-1)
 			l.log.Warn("closed a new connection: there are too many (--max-connections)", "peer", nc.RemoteAddr(), "connections", l.limit)
 			nc.Close()
 			continue
 		}
-		c := &conn{Conn: nc, listener: l, closed: make(chan struct{})}
+		c := &Conn{Conn: nc, listener: l, closed: make(chan struct{})}
 		c.addr = addrPort(nc.RemoteAddr()).Addr()
-		c.wait.Store(l.door.waiting.Begin(c.addr, connectionCost, firstMessage, func(error) { c.cut() }))
+		c.wait.Store(l.accepting.waiting.Begin(c.addr, connectionCost, firstMessage, func(error) { c.Cut() }))
 		return c, nil
 	}
 }
 
-// conn is an Envoy's connection.
-type conn struct {
+// Conn is an Envoy's connection.
+type Conn struct {
 	net.Conn
-	listener *listener
+	listener *Listener
 	addr     netip.Addr
 	inside   atomic.Bool // its first request is there
 	turn     atomic.Bool // it has one
@@ -101,7 +101,7 @@ type conn struct {
 	close  sync.Once
 }
 
-func (c *conn) Read(b []byte) (int, error) {
+func (c *Conn) Read(b []byte) (int, error) {
 	c.yield()
 	n, err := c.Conn.Read(b)
 	if err != nil {
@@ -114,27 +114,27 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // yield gives the turn back, if there is one, before the client is waited for.
-func (c *conn) yield() {
+func (c *Conn) yield() {
 	c.giveTurn()
 	if w := c.wait.Load(); w != nil {
 		w.Theirs()
 	}
 }
 
-func (c *conn) giveTurn() {
+func (c *Conn) giveTurn() {
 	if c.turn.CompareAndSwap(true, false) {
-		c.listener.door.turns.give()
+		c.listener.accepting.turns.give()
 	}
 }
 
 // took is for what was read: before it is used, the connection waits for its
 // turn.
-func (c *conn) took(b []byte) error {
+func (c *Conn) took(b []byte) error {
 	if !c.inside.Load() {
 		if w := c.wait.Load(); w != nil {
 			w.Ours()
 		}
-		if !c.listener.door.turns.take(c.addr, c.closed) {
+		if !c.listener.accepting.turns.take(c.addr, c.closed) {
 			return net.ErrClosed
 		}
 		c.turn.Store(true)
@@ -151,7 +151,7 @@ func (c *conn) took(b []byte) error {
 	return nil
 }
 
-func (c *conn) Write(b []byte) (int, error) {
+func (c *Conn) Write(b []byte) (int, error) {
 	if c.meter != nil {
 		c.meter.wrote(b)
 	}
@@ -159,19 +159,19 @@ func (c *conn) Write(b []byte) (int, error) {
 }
 
 // passed tells that the first request is there: the reader calls it.
-func (c *conn) passed() {
+func (c *Conn) passed() {
 	c.inside.Store(true)
 	c.yield()
 }
 
 // proven tells that the first message is there.
-func (c *conn) proven() {
+func (c *Conn) proven() {
 	if w := c.wait.Swap(nil); w != nil {
 		w.Done()
 	}
 }
 
-func (c *conn) Close() error {
+func (c *Conn) Close() error {
 	err := c.end()
 	if c.meter != nil {
 		c.meter.close()
@@ -179,7 +179,7 @@ func (c *conn) Close() error {
 	return err
 }
 
-func (c *conn) end() error {
+func (c *Conn) end() error {
 	c.close.Do(func() {
 		close(c.closed)
 		c.listener.open.Add(-1)
@@ -189,8 +189,8 @@ func (c *conn) end() error {
 	return c.Conn.Close()
 }
 
-// cut closes the connection without waiting for what was not read.
-func (c *conn) cut() {
+// Cut closes the connection without waiting for what was not read.
+func (c *Conn) Cut() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // where it can't be set, the kernel gives up later
 	}
@@ -199,30 +199,30 @@ func (c *conn) cut() {
 
 // RemoteAddr is how an RPC finds the connection that it came by: grpc hands on
 // nothing else of it.
-func (c *conn) RemoteAddr() net.Addr { return remote{c.Conn.RemoteAddr(), c} }
+func (c *Conn) RemoteAddr() net.Addr { return remote{c.Conn.RemoteAddr(), c} }
 
 type remote struct {
 	net.Addr
-	conn *conn
+	conn *Conn
 }
 
-// connOf finds the connection of an RPC; nil: no Listener took it in.
-func connOf(ctx context.Context) *conn {
+// ConnOf finds the connection of an RPC; nil: no Listener took it in.
+func ConnOf(ctx context.Context) *Conn {
 	if p, ok := grpcpeer.FromContext(ctx); ok {
 		return connAt(p.Addr)
 	}
 	return nil
 }
 
-func connAt(a net.Addr) *conn {
+func connAt(a net.Addr) *Conn {
 	if r, ok := a.(remote); ok {
 		return r.conn
 	}
 	return nil
 }
 
-// addrOf is the address that an RPC came from.
-func addrOf(ctx context.Context) netip.AddrPort {
+// AddrOf is the address that an RPC came from.
+func AddrOf(ctx context.Context) netip.AddrPort {
 	p, ok := grpcpeer.FromContext(ctx)
 	if !ok {
 		return netip.AddrPort{}
@@ -242,9 +242,9 @@ func addrPort(addr net.Addr) netip.AddrPort {
 }
 
 // tapped sees each RPC before it is served, and is called by the connection's
-// reader: it is through the door.
+// reader: it has come in.
 func tapped(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	if c := connOf(ctx); c != nil {
+	if c := ConnOf(ctx); c != nil {
 		c.passed()
 	}
 	return ctx, nil

@@ -1,0 +1,69 @@
+package xds
+
+import (
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
+
+	"wasmxds/xds/transport"
+)
+
+// Services are the aggregated discovery service, the client status discovery
+// service and the health service.
+func (s *Server) Services() *transport.Services {
+	return &transport.Services{
+		Name: adsService,
+		Methods: map[string]transport.Handler{
+			"StreamAggregatedResources": s.handler(false),
+			"DeltaAggregatedResources":  s.handler(true),
+		},
+		Others: func(g grpc.ServiceRegistrar) {
+			statusv3.RegisterClientStatusDiscoveryServiceServer(g, csds{Server: s})
+			healthpb.RegisterHealthServer(g, s.health)
+		},
+	}
+}
+
+func (s *Server) handler(delta bool) transport.Handler {
+	return func(st transport.Stream, first []byte) (transport.Receiver, error) {
+		ctx := st.Context()
+		req, err := s.first(ctx, first, delta)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.awaitFirst(ctx); err != nil {
+			return nil, err
+		}
+		c, err := s.begin(ctx, st, req)
+		if err != nil {
+			return nil, err
+		}
+		return requests{s, c}, nil
+	}
+}
+
+// requests takes what an Envoy says.
+type requests struct {
+	server *Server
+	client *client
+}
+
+func (r requests) Receive(message []byte) error {
+	req := &request{delta: r.client.delta, of: r.client}
+	if err := req.decode(message); err != nil {
+		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
+	}
+	return r.server.request(r.client, req)
+}
+
+func (r requests) Ended() { r.server.disconnect(r.client) }
+
+// nonceField is the end of a response: field 5 of both kinds of it.
+func nonceField(nonce string) []byte {
+	b := protowire.AppendTag(make([]byte, 0, 24), 5, protowire.BytesType)
+	return protowire.AppendString(b, nonce)
+}
