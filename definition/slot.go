@@ -17,9 +17,9 @@ import (
 // Types that a slot may take.
 const (
 	wasmType = typePrefix + wasmName
-	// passType is a filter that, without mutations, does nothing: what a slot
+	// noopType is a filter that, without mutations, does nothing: what a slot
 	// that fails open holds while there is nothing better.
-	passType = typePrefix + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
+	noopType = typePrefix + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 )
 
 // Slot is an HTTP filter whose configuration comes over ADS, for a Wasm filter
@@ -28,7 +28,7 @@ const (
 func Slot(name string, open bool) *hcmv3.HttpFilter {
 	types := []string{wasmType}
 	if open {
-		types = append(types, passType)
+		types = append(types, noopType)
 	}
 	return &hcmv3.HttpFilter{
 		Name: name,

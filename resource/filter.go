@@ -84,7 +84,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		order:  d.Order,
 		place:  place(d.Place),
 	}
-	if err := out.setPasses(); err != nil {
+	if err := out.setNoops(); err != nil {
 		return nil, err
 	}
 	out.slotEntry = definition.Slot(d.Name, d.OnFailure == definition.Open)
@@ -148,14 +148,14 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version
 	return nil
 }
 
-// setPasses makes what f's slot and twin hold in place of its content.
-func (f *Filter) setPasses() (err error) {
+// setNoops makes what f's slot and twin hold in place of its content.
+func (f *Filter) setNoops() (err error) {
 	if f.OnFailure == definition.Open {
-		if f.pass, err = extension(f.Name, new(mutationv3.HeaderMutation)); err != nil {
+		if f.noop, err = extension(f.Name, new(mutationv3.HeaderMutation)); err != nil {
 			return err
 		}
 	}
-	f.twinPass, err = extension(f.TwinName, new(mutationv3.HeaderMutation))
+	f.twinNoop, err = extension(f.TwinName, new(mutationv3.HeaderMutation))
 	return err
 }
 

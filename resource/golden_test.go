@@ -138,9 +138,9 @@ func same(t *testing.T, golden string, got []byte) {
 func resources(s *Snapshot) []*Resource {
 	all := slices.Concat(s.Clusters, s.Endpoints, s.Secrets, s.Routes, s.Static, primerOf(s), listenersOf(s))
 	for _, f := range s.Filters {
-		all = append(all, f.TwinPass())
-		if f.Pass() != nil {
-			all = append(all, f.Pass())
+		all = append(all, f.TwinNoop())
+		if f.Noop() != nil {
+			all = append(all, f.Noop())
 		}
 		if f.Missing != "" {
 			continue

@@ -43,7 +43,7 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 		slotEntry: definition.Slot(name, false),
 		twinEntry: definition.Slot(TwinPrefix+name, true),
 	}
-	if err := f.setPasses(); err != nil {
+	if err := f.setNoops(); err != nil {
 		return nil, err
 	}
 	e := &entry{key: key{ExtensionType, name}, nodes: b.sameNodes(h.Attach.Nodes), part: f, pos: h.Pos}

@@ -57,7 +57,7 @@ func (o Options) Restore(k Kept) (*Filter, error) {
 		err = f.set(&config, code, k.Version)
 	}
 	if err == nil {
-		err = f.setPasses()
+		err = f.setNoops()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restore filter %s: %w", k.Name, err)

@@ -31,15 +31,15 @@ func TestRestore(t *testing.T) {
 			t.Errorf("attempt %d: the twin differs", attempt)
 		}
 	}
-	if !bytes.Equal(got.Pass().Value, f.Pass().Value) || !bytes.Equal(got.TwinPass().Value, f.TwinPass().Value) {
-		t.Error("the passes differ")
+	if !bytes.Equal(got.Noop().Value, f.Noop().Value) || !bytes.Equal(got.TwinNoop().Value, f.TwinNoop().Value) {
+		t.Error("the noops differ")
 	}
 
 	for name, change := range map[string]func(*Kept){
 		"another version": func(k *Kept) { k.Version = "0123456789abcdef" },
 		"cut off":         func(k *Kept) { k.Slot = k.Slot[:len(k.Slot)-3] },
 		"empty":           func(k *Kept) { k.Slot = nil },
-		"no Wasm":         func(k *Kept) { k.Slot = f.Pass().Value },
+		"no Wasm":         func(k *Kept) { k.Slot = f.Noop().Value },
 	} {
 		k := f.Keep()
 		k.Slot = bytes.Clone(k.Slot)

@@ -60,8 +60,8 @@ type Filter struct {
 	Coming  bool // xds-server is getting it
 
 	slot, twin *Resource // at attempt 0
-	pass       *Resource
-	twinPass   *Resource
+	noop       *Resource
+	twinNoop   *Resource
 	encode     func(first *Resource, attempt int) *Resource
 
 	mu    sync.Mutex
@@ -105,9 +105,9 @@ func (f *Filter) at(attempt int, first *Resource) *Resource {
 	return r
 }
 
-// Pass is what the slot of a filter with OnFailure Open holds while the filter
+// Noop is what the slot of a filter with OnFailure Open holds while the filter
 // can't be primed: a filter that does nothing. Nil for others.
-func (f *Filter) Pass() *Resource { return f.pass }
+func (f *Filter) Noop() *Resource { return f.noop }
 
-// TwinPass is the same for the twin of any filter.
-func (f *Filter) TwinPass() *Resource { return f.twinPass }
+// TwinNoop is the same for the twin of any filter.
+func (f *Filter) TwinNoop() *Resource { return f.twinNoop }

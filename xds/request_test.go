@@ -83,7 +83,7 @@ func marshal(t testing.TB, m proto.Message) []byte {
 // before, and what was asked for before stays as it was.
 func TestNamesAreRecalled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	c := &client{machine: swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: new(resource.Snapshot)})}
+	c := &client{machine: swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: new(resource.Snapshot)})}
 	var lists, copies [][]string
 	for range 2000 {
 		var names []string

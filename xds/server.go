@@ -53,7 +53,7 @@ type Server struct {
 	allowStatus func(ctx context.Context, n definition.Node) error
 	swapped     func(Swap)
 	checked     bool // against invariants
-	space       *swap.Space
+	interner    *swap.Interner
 	salt        int
 	timers      *timers
 	proved      *proved
@@ -95,7 +95,7 @@ func New(o Options) *Server {
 		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
 		health:    newHealth(),
 		checked:   o.CheckInvariants,
-		space:     swap.NewSpace(),
+		interner:  swap.NewInterner(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),
 		timers:    newTimers(),
@@ -119,8 +119,8 @@ func New(o Options) *Server {
 	if o.Dir != "" {
 		kept = filepath.Join(o.Dir, "proved")
 		s.sent = newArchive(filepath.Join(o.Dir, "listeners"), s.log)
-		s.space.Learn(s.sent.load(s.started))
-		s.space.OnSent(s.sent.sent)
+		s.interner.Learn(s.sent.load(s.started))
+		s.interner.OnSent(s.sent.sent)
 		s.served = &nodesFile{filepath.Join(o.Dir, "nodes.json"), s.log}
 		s.served.load(s.away, s.started)
 	}
@@ -176,7 +176,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	if s.sent != nil {
 		g.Go(func() error {
-			s.sent.run(ctx, s.space.Held)
+			s.sent.run(ctx, s.interner.Held)
 			return nil
 		})
 		g.Go(func() error {

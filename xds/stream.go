@@ -161,7 +161,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.
 		s.nodes[n.ID] = rec
 	}
 	c.machine = swap.New(swap.Options{
-		Space: s.space, Snapshot: c.snap, Delta: delta,
+		Interner: s.interner, Snapshot: c.snap, Delta: delta,
 		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID].slots, Broken: s.broken(n.ID),
 	})
 	delete(s.lost, n.ID)

@@ -41,7 +41,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 		return s.String()
 	}
 	snaps := []*resource.Snapshot{w.define(b, wanted(0)), w.define(b, wanted(1))}
-	space := swap.NewSpace()
+	space := swap.NewInterner()
 	now := time.Unix(0, 0)
 	type envoy struct {
 		m *swap.Machine
@@ -67,7 +67,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 			e.cache[sha] = &modelCode{here: true}
 		}
 		e.connect()
-		all[i] = envoy{swap.New(swap.Options{Space: space, Snapshot: snaps[0], Delta: delta}), e}
+		all[i] = envoy{swap.New(swap.Options{Interner: space, Snapshot: snaps[0], Delta: delta}), e}
 		exchange(all[i], nil)
 		if e.broken != "" {
 			b.Fatal(e.broken)

@@ -34,19 +34,19 @@ func (m *Machine) change(stage Stage, f *resource.Filter, from, to string) {
 }
 
 // took notes what the ACK of items has changed; before is what Envoy had.
-func (m *Machine) took(items []item, before *View) {
+func (m *Machine) took(items []item, before *acked) {
 	now := m.subs[Extension].have
 	for _, it := range items {
-		f := m.filter(filterOf(it.name))
+		f := m.filter(filterOf(it.Name))
 		if f == nil {
 			continue
 		}
-		from, to := before.runs(f), now.runs(f)
-		switch had, _ := before.find(it.name); {
+		from, to := runs(before, f), runs(now, f)
+		switch had, _ := before.Find(it.Name); {
 		case from == "":
-		case !isTwin(it.name) && to != "" && from != to:
+		case !isTwin(it.Name) && to != "" && from != to:
 			m.change(ChangeSwapped, f, from, to)
-		case isTwin(it.name) && it.version == f.Version && had.version != f.Version && from != f.Version:
+		case isTwin(it.Name) && it.Version == f.Version && had.Version != f.Version && from != f.Version:
 			m.change(ChangePrimed, f, from, f.Version)
 		}
 	}
@@ -62,7 +62,7 @@ func (m *Machine) failed(p *Priming) {
 	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version {
 		return
 	}
-	if from := m.subs[Extension].have.runs(f); from != "" {
+	if from := runs(m.subs[Extension].have, f); from != "" {
 		p.told = stage
 		m.change(stage, f, from, p.Version)
 	}
@@ -79,14 +79,14 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 		if f == nil || f == old || f.Version == old.Version || old.Missing != "" {
 			continue
 		}
-		from := s.have.runs(old)
+		from := runs(s.have, old)
 		if from == "" || from == old.Version {
 			continue
 		}
 		if p := m.priming(old.Name); p != nil && p.Version == old.Version && p.told != "" {
 			continue
 		}
-		if s.flight != nil && slices.ContainsFunc(s.flight.changed, func(it item) bool { return it.name == old.Name && it.version == old.Version }) {
+		if s.flight != nil && slices.ContainsFunc(s.flight.Changed, func(it item) bool { return it.Name == old.Name && it.Version == old.Version }) {
 			continue // it is about to run
 		}
 		m.change(ChangeSuperseded, f, from, old.Version)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 const warmLimit = 2 * time.Minute // how long an Envoy that took a listener may be waited for to ask for its filters
@@ -18,14 +19,14 @@ func (m *Machine) commit(a action, now time.Time) {
 	m.ready.Sends = append(m.ready.Sends, Send{a.Response, m.nonce})
 	switch {
 	case a.purpose == prime:
-		for _, it := range a.changed {
-			p := m.priming(it.filter.Name)
+		for _, it := range a.Changed {
+			p := m.priming(it.Filter.Name)
 			*p = p.Next(push{}, m.timing(now))
 		}
 	case a.purpose == heal:
 		m.heals++
 	case a.purpose == restore:
-		m.refusal(Extension, a.changed[0].name).restored = true
+		m.refusal(Extension, a.Changed[0].Name).restored = true
 	case a.Type == Listener:
 		m.promise(a.Response)
 	case a.Type == Cluster:
@@ -41,9 +42,9 @@ func (m *Machine) resendEndpoints(r *Response) {
 	if !m.delta || s.names == nil {
 		return
 	}
-	for _, it := range r.changed {
-		if _, had := r.from.find(it.name); had {
-			m.forget(Endpoint, s.names.sorted)
+	for _, it := range r.Changed {
+		if _, had := r.From.Find(it.Name); had {
+			m.forget(Endpoint, s.names.Sorted)
 			return
 		}
 	}
@@ -54,17 +55,17 @@ func (m *Machine) resendEndpoints(r *Response) {
 func (m *Machine) promise(r *Response) {
 	have := m.subs[Extension].have
 	m.noops = slices.DeleteFunc(m.noops, func(it item) bool {
-		_, filled := have.find(it.name)
+		_, filled := have.Find(it.Name)
 		return filled
 	})
-	for _, l := range r.changed {
-		for _, name := range l.slots {
+	for _, l := range r.Changed {
+		for _, name := range l.Slots {
 			f := m.filter(name)
-			if f == nil || f.Pass() == nil {
+			if f == nil || f.Noop() == nil {
 				continue
 			}
-			if _, filled := have.find(name); !filled && !slices.ContainsFunc(m.noops, func(it item) bool { return it.name == name }) {
-				m.noops = append(m.noops, plain(f.Pass()))
+			if _, filled := have.Find(name); !filled && !slices.ContainsFunc(m.noops, func(it item) bool { return it.Name == name }) {
+				m.noops = append(m.noops, intern.PlainItem(f.Noop()))
 			}
 		}
 	}
@@ -76,18 +77,18 @@ func (m *Machine) remember(r Request, now time.Time) {
 	var items []item
 	if m.delta {
 		for name, version := range r.Initial {
-			items = append(items, item{name: name, version: base(version)})
+			items = append(items, item{Name: name, Version: intern.BaseVersion(version)})
 		}
-		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.name, b.name) })
+		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	} else {
-		items = parse(r.Version)
+		items = intern.ParseItems(r.Version)
 	}
 	if r.Type == Extension {
-		items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.name) })
+		items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.Name) })
 	}
 	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
 	s.unknown = len(items) == 0 && r.Version != ""
-	s.have = m.space.view(r.Type, items)
+	s.have = m.interner.Acked(r.Type, items)
 	m.resolve(r.Type)
 	if r.Type == Listener {
 		m.warmEnd = now.Add(warmLimit) // they may still wait
@@ -97,25 +98,23 @@ func (m *Machine) remember(r Request, now time.Time) {
 // resolve finds the resources of what a reconnecting Envoy told by version.
 func (m *Machine) resolve(t Type) {
 	s := &m.subs[t]
-	if !slices.ContainsFunc(s.have.items, func(it item) bool { return it.res == nil }) {
+	if !slices.ContainsFunc(s.have.Items, func(it item) bool { return it.Res == nil }) {
 		return
 	}
-	items := slices.Clone(s.have.items)
+	items := slices.Clone(s.have.Items)
 	var found []item
 	for i, it := range items {
-		if it.res == nil {
-			if want, ok := m.lookup(t, it.name); ok && want.version == it.version {
+		if it.Res == nil {
+			if want, ok := m.lookup(t, it.Name); ok && want.Version == it.Version {
 				items[i] = want
 				found = append(found, want)
-			} else if old, ok := m.space.known.find(t, it.name, it.version); ok {
+			} else if old, ok := m.interner.Recall(t, it.Name, it.Version); ok {
 				items[i] = old
 			}
 		}
 	}
-	s.have = m.space.view(t, items)
-	if neededAgain(t, m.delta) {
-		m.space.known.add(t, found) // as if this server had sent it
-	}
+	s.have = m.interner.Acked(t, items)
+	m.interner.Remember(t, m.delta, found)
 }
 
 // track keeps a Priming for each filter that is not primed, and none for those
@@ -132,7 +131,7 @@ func (m *Machine) track(now time.Time) {
 	m.tracked = seen
 	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
 		want, ok := m.lookup(r.typ, r.name)
-		return !ok || want.version != r.version
+		return !ok || want.Version != r.version
 	})
 	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool {
 		f := m.filter(p.Filter)
@@ -158,35 +157,35 @@ func (m *Machine) track(now time.Time) {
 // tracked is what track looks at, but for what answers change.
 type tracked struct {
 	asker
-	at *View // filters
+	at *acked // filters
 }
 
 func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	s := &m.subs[t]
 	before := s.have
-	s.have = r.to
-	if before != r.from {
+	s.have = r.To
+	if before != r.From {
 		// Names were dropped while it was under way; prune sees to the rest.
-		s.have = m.space.view(t, merge(before.items, r.changed, r.gone))
+		s.have = m.interner.Acked(t, intern.Merge(before.Items, r.Changed, r.Gone))
 	}
 	s.unknown = false
-	for _, it := range r.changed {
+	for _, it := range r.Changed {
 		m.done(t, it, now)
 		if t != Extension {
 			continue
 		}
-		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.name })
-		if !isTwin(it.name) {
-			m.stamp(it.name, now)
-			if it.filter != nil {
-				m.ready.Proved = append(m.ready.Proved, it.filter)
+		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.Name })
+		if !isTwin(it.Name) {
+			m.stamp(it.Name, now)
+			if it.Filter != nil {
+				m.ready.Proved = append(m.ready.Proved, it.Filter)
 			}
 		}
 	}
 	switch t {
 	case Extension:
 		m.lose(r)
-		m.took(r.changed, before)
+		m.took(r.Changed, before)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)
 		m.loseUnused()
@@ -196,12 +195,12 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 // done ends what was noted of the version that was ACKed.
 func (m *Machine) done(t Type, it item, now time.Time) {
 	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
-		return r.typ == t && r.name == it.name && r.version == it.version
+		return r.typ == t && r.name == it.Name && r.version == it.Version
 	})
-	if it.filter == nil {
+	if it.Filter == nil {
 		return
 	}
-	if p := m.priming(it.filter.Name); p != nil && p.Version == it.version {
+	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Version {
 		*p = p.Next(ack{}, m.timing(now))
 	}
 	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
@@ -219,15 +218,15 @@ func (m *Machine) stamp(name string, now time.Time) {
 
 func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 	if t == Extension {
-		for _, it := range r.changed {
-			m.nackedExtension(it, len(r.changed) == 1, message, now)
+		for _, it := range r.Changed {
+			m.nackedExtension(it, len(r.Changed) == 1, message, now)
 		}
 		return
 	}
 	// Envoy names what it refused; where it doesn't, all of it counts.
-	refused := slices.DeleteFunc(slices.Clone(r.changed), func(it item) bool { return !mentions(message, it.name) })
+	refused := slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return !mentions(message, it.Name) })
 	if len(refused) == 0 {
-		refused = r.changed
+		refused = r.Changed
 	}
 	for _, it := range refused {
 		m.refuse(t, it, message, now)
@@ -239,18 +238,18 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 
 // refuse notes the NACK of what is no filter of ours.
 func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
-	r := m.refusal(t, it.name)
+	r := m.refusal(t, it.Name)
 	if r == nil {
-		m.refusals = append(m.refusals, refusal{typ: t, name: it.name})
+		m.refusals = append(m.refusals, refusal{typ: t, name: it.Name})
 		r = &m.refusals[len(m.refusals)-1]
 	}
-	if r.version != it.version {
-		r.version, r.nacks = it.version, 0
+	if r.version != it.Version {
+		r.version, r.nacks = it.Version, 0
 	}
 	r.nacks++
 	r.message = message
 	r.due = now.Add(m.timing(now).backoff(r.nacks))
-	r.written = it.written
+	r.written = it.Written
 }
 
 // poisonedBy marks the contents of a refused listener's slots as in need of
@@ -264,15 +263,15 @@ func (m *Machine) poisonedBy(l item) {
 			m.poisoned = append(m.poisoned, name)
 		}
 	}
-	for _, name := range l.static {
-		if _, ok := s.have.find(name); ok {
+	for _, name := range l.Static {
+		if _, ok := s.have.Find(name); ok {
 			poison(name)
 		}
 	}
-	if l.name != resource.PrimerListener || s.names == nil {
+	if l.Name != resource.PrimerListener || s.names == nil {
 		return
 	}
-	for _, name := range s.names.sorted {
+	for _, name := range s.names.Sorted {
 		if isTwin(name) {
 			poison(name)
 		}
@@ -280,10 +279,10 @@ func (m *Machine) poisonedBy(l item) {
 }
 
 func (m *Machine) nackedExtension(it item, alone bool, message string, now time.Time) {
-	if !slices.Contains(m.poisoned, it.name) {
-		m.poisoned = append(m.poisoned, it.name)
+	if !slices.Contains(m.poisoned, it.Name) {
+		m.poisoned = append(m.poisoned, it.Name)
 	}
-	f := it.filter
+	f := it.Filter
 	if f == nil {
 		m.refuse(Extension, it, message, now)
 		return
@@ -293,10 +292,10 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 		m.primings = append(m.primings, newPriming(f, m.salt, now))
 		p = &m.primings[len(m.primings)-1]
 	}
-	p.slotOnly = !isTwin(it.name) && m.wants(Extension, f.TwinName)
+	p.slotOnly = !isTwin(it.Name) && m.wants(Extension, f.TwinName)
 	p.attempt++
 	switch {
-	case p.Version != it.version: // superseded while it was under way
+	case p.Version != it.Version: // superseded while it was under way
 	case alone:
 		*p = p.Next(nack{message, m.cached(f)}, m.timing(now))
 		m.failed(p)

@@ -4,7 +4,7 @@
 // Start with [Machine]. It is a plain value: events go in through
 // [Machine.Step], responses to send come out; it has no goroutine, no clock and
 // no connection, and is not safe for concurrent use. Many machines share one
-// [Space], so that machines that take the same step share its encoded bytes.
+// [Interner], so that machines that take the same step share its encoded bytes.
 //
 // The protocol, in the order a fresh Envoy sees it:
 //
@@ -28,45 +28,32 @@
 // and push again run on the slot itself.
 package swap
 
-import "wasmxds/resource"
+import "wasmxds/xds/swap/intern"
 
-// Type is one of the xDS types, in the order in which they are sent.
-type Type uint8
-
-const (
-	Cluster Type = iota
-	Endpoint
-	Secret
-	Listener
-	Route
-	Extension
-	Types // how many there are
+// What machines share, with the answers that they keep there.
+type (
+	Interner = intern.Interner[answers]
+	Response = intern.Response[answers]
+	acked    = intern.Acked[answers]
+	item     = intern.Item
 )
 
-var typeURLs = [Types]string{
-	resource.ClusterType, resource.EndpointType, resource.SecretType,
-	resource.ListenerType, resource.RouteType, resource.ExtensionType,
-}
+// NewInterner makes what the machines of a server share.
+func NewInterner() *Interner { return intern.New[answers]() }
 
-// URL is the type URL of t.
-func (t Type) URL() string { return typeURLs[t] }
+// Type is one of the xDS types, in the order in which they are sent.
+type Type = intern.Type
 
-// String is t's short name: "CDS", "ECDS", ...
-func (t Type) String() string {
-	return [Types]string{"CDS", "EDS", "SDS", "LDS", "RDS", "ECDS"}[t]
-}
+// The types.
+const (
+	Cluster   = intern.Cluster
+	Endpoint  = intern.Endpoint
+	Secret    = intern.Secret
+	Listener  = intern.Listener
+	Route     = intern.Route
+	Extension = intern.Extension
+	Types     = intern.Types // how many there are
+)
 
 // TypeOf finds the type of a type URL.
-func TypeOf(url string) (Type, bool) {
-	for t, u := range typeURLs {
-		if u == url {
-			return Type(t), true
-		}
-	}
-	return 0, false
-}
-
-// wholeState says whether a state-of-the-world response of this type carries
-// all resources, so that one that is left out is removed (xDS protocol,
-// "Grouping resources into responses").
-func (t Type) wholeState() bool { return t == Cluster || t == Listener }
+func TypeOf(url string) (Type, bool) { return intern.TypeOf(url) }

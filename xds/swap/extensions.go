@@ -8,6 +8,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // nextExtensions fills the slots with what is primed, all in one response.
@@ -23,7 +24,7 @@ func (v *state) nextExtensions(now time.Time) action {
 		if len(changed) == 0 {
 			return action{}
 		}
-		return action{v.space.step(s.have, Extension, v.delta, changed, nil), p}
+		return action{v.interner.Step(s.have, Extension, v.delta, changed, nil), p}
 	}
 	if changed := v.slots(now); len(changed) > 0 {
 		return extensions(changed, fill)
@@ -53,10 +54,10 @@ func (v *state) slots(now time.Time) []item {
 	var changed []item
 	for _, name := range v.behind() {
 		it, ok := v.slotItem(name, now)
-		if !ok || it.written || v.held(Extension, it, now) {
+		if !ok || it.Written || v.held(Extension, it, now) {
 			continue
 		}
-		if have, ok := v.subs[Extension].have.find(name); ok && have.is(it) && !slices.Contains(v.poisoned, name) {
+		if have, ok := v.subs[Extension].have.Find(name); ok && have.Is(it) && !slices.Contains(v.poisoned, name) {
 			continue
 		}
 		if slices.Contains(v.poisoned, name) {
@@ -84,13 +85,13 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 // leftItem is for the slot of a filter that is gone, which a listener that is
 // still there waits for: what was meant for it when that listener was sent.
 func (v *state) leftItem(name string) (item, bool) {
-	if _, filled := v.subs[Extension].have.find(name); filled {
+	if _, filled := v.subs[Extension].have.Find(name); filled {
 		return item{}, false
 	}
-	if twin, ok := v.subs[Extension].have.find(resource.TwinPrefix + name); ok && twin.filter != nil {
-		return filterItem(twin.filter, name, 0), true
+	if twin, ok := v.subs[Extension].have.Find(resource.TwinPrefix + name); ok && twin.Filter != nil {
+		return filterItem(twin.Filter, name, 0), true
 	}
-	i := slices.IndexFunc(v.noops, func(it item) bool { return it.name == name })
+	i := slices.IndexFunc(v.noops, func(it item) bool { return it.Name == name })
 	if i < 0 {
 		return item{}, false
 	}
@@ -102,17 +103,17 @@ func (v *state) leftItem(name string) (item, bool) {
 func (v *state) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 	s := &v.subs[Extension]
 	p := v.priming(f.Name)
-	_, filled := s.have.find(f.Name)
-	twin, ok := s.have.find(f.TwinName)
-	if ok && twin.filter != nil && (twin.version == f.Version || !filled || p != nil && p.nacks > 0) {
+	_, filled := s.have.Find(f.Name)
+	twin, ok := s.have.Find(f.TwinName)
+	if ok && twin.Filter != nil && (twin.Version == f.Version || !filled || p != nil && p.nacks > 0) {
 		attempt := 0
 		if slices.Contains(v.poisoned, f.Name) && p != nil {
 			attempt = p.attempt
 		}
-		return filterItem(twin.filter, f.Name, attempt), true
+		return filterItem(twin.Filter, f.Name, attempt), true
 	}
-	if !filled && f.OnFailure == definition.Open && f.Pass() != nil && (v.givenUp(f, now) || v.wants(Extension, f.Name) || v.inUse(f.Name)) {
-		return plain(f.Pass()), true
+	if !filled && f.OnFailure == definition.Open && f.Noop() != nil && (v.givenUp(f, now) || v.wants(Extension, f.Name) || v.inUse(f.Name)) {
+		return intern.PlainItem(f.Noop()), true
 	}
 	return item{}, false
 }
@@ -148,8 +149,8 @@ func (v *state) nextTwins(now time.Time) []item {
 // cached tells whether this Envoy has the filter's module: another version or
 // another filter runs on it.
 func (v *state) cached(f *resource.Filter) bool {
-	return f.SHA256 != "" && slices.ContainsFunc(v.subs[Extension].have.items, func(it item) bool {
-		return it.filter != nil && it.filter.SHA256 == f.SHA256
+	return f.SHA256 != "" && slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
+		return it.Filter != nil && it.Filter.SHA256 == f.SHA256
 	})
 }
 
@@ -169,13 +170,13 @@ func (v *state) healed() []item {
 		if !v.inPrimer(name) {
 			continue
 		}
-		if have, ok := v.subs[Extension].have.find(name); ok && have.filter != nil {
-			have.res = have.filter.Twin(v.salt + v.heals + 1)
+		if have, ok := v.subs[Extension].have.Find(name); ok && have.Filter != nil {
+			have.Res = have.Filter.Twin(v.salt + v.heals + 1)
 			changed = append(changed, have)
 		} else {
-			changed = append(changed, plain(v.filter(filterOf(name)).TwinPass()))
+			changed = append(changed, intern.PlainItem(v.filter(filterOf(name)).TwinNoop()))
 		}
 	}
-	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	return changed
 }

@@ -37,13 +37,13 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 	if a.Type != Extension {
 		return nil
 	}
-	for _, it := range a.changed {
-		if isTwin(it.name) || it.filter == nil || v.point(it.filter) == it.name {
+	for _, it := range a.Changed {
+		if isTwin(it.Name) || it.Filter == nil || v.point(it.Filter) == it.Name {
 			continue
 		}
-		twin, ok := v.subs[Extension].have.find(it.filter.TwinName)
-		if !ok || twin.filter == nil || twin.version != it.version {
-			return fmt.Errorf("slot %s gets version %s, its twin has %q", it.name, it.version, twin.version)
+		twin, ok := v.subs[Extension].have.Find(it.Filter.TwinName)
+		if !ok || twin.Filter == nil || twin.Version != it.Version {
+			return fmt.Errorf("slot %s gets version %s, its twin has %q", it.Name, it.Version, twin.Version)
 		}
 	}
 	return nil
@@ -56,21 +56,21 @@ func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 		return nil
 	}
 	have := v.subs[Extension].have
-	for _, l := range a.changed {
-		for _, slot := range l.slots {
+	for _, l := range a.Changed {
+		for _, slot := range l.Slots {
 			if isTwin(slot) {
 				continue
 			}
-			if _, filled := have.find(slot); filled {
+			if _, filled := have.Find(slot); filled {
 				continue
 			}
-			if twin, ok := have.find(twinOf(slot)); ok && twin.filter != nil {
+			if twin, ok := have.Find(twinOf(slot)); ok && twin.Filter != nil {
 				continue
 			}
 			if f := v.filter(slot); f != nil && f.OnFailure == definition.Open || f == nil && v.isStatic(slot) {
 				continue
 			}
-			return fmt.Errorf("listener %s is sent, and nothing can be had for its slot %s", l.name, slot)
+			return fmt.Errorf("listener %s is sent, and nothing can be had for its slot %s", l.Name, slot)
 		}
 	}
 	return nil
@@ -87,9 +87,9 @@ func waitsAreNotEnded(v *state, a action, now time.Time) error {
 		if extensions.flight == nil {
 			return nil
 		}
-		for _, it := range extensions.flight.changed {
+		for _, it := range extensions.flight.Changed {
 			if v.mayBeRefused(it) {
-				return fmt.Errorf("a listener is sent while Envoy has not answered whether it takes %s", it.name)
+				return fmt.Errorf("a listener is sent while Envoy has not answered whether it takes %s", it.Name)
 			}
 		}
 	case Extension:
@@ -97,14 +97,14 @@ func waitsAreNotEnded(v *state, a action, now time.Time) error {
 		if v.subs[Listener].flight != nil {
 			waits = forFilter
 		}
-		for _, it := range a.changed {
+		for _, it := range a.Changed {
 			if waits == forNothing || !v.mayBeRefused(it) {
 				continue
 			}
-			if _, filled := extensions.have.find(it.name); waits == forStatic && it.written && !filled && len(a.changed) == 1 {
+			if _, filled := extensions.have.Find(it.Name); waits == forStatic && it.Written && !filled && len(a.Changed) == 1 {
 				continue
 			}
-			return fmt.Errorf("%s is sent while a listener warms, and may be refused", it.name)
+			return fmt.Errorf("%s is sent while a listener warms, and may be refused", it.Name)
 		}
 	}
 	return nil
@@ -114,17 +114,17 @@ func waitsAreNotEnded(v *state, a action, now time.Time) error {
 // resource.
 func (v *state) mayBeRefused(it item) bool {
 	have := v.subs[Extension].have
-	if it.filter == nil {
-		return it.written && !have.has(it)
+	if it.Filter == nil {
+		return it.Written && !have.Has(it)
 	}
-	twin, ok := have.find(it.filter.TwinName)
-	return !ok || twin.version != it.version
+	twin, ok := have.Find(it.Filter.TwinName)
+	return !ok || twin.Version != it.Version
 }
 
 // isStatic tells whether a name is an extension configuration without a twin.
 func (v *state) isStatic(name string) bool {
 	it, ok := v.lookup(Extension, name)
-	return ok && it.filter == nil
+	return ok && it.Filter == nil
 }
 
 // oneInFlight is invariant 4: one response of a type is in flight on a stream.
@@ -143,36 +143,36 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 	switch a.Type {
 	case Cluster:
 		listeners := &v.subs[Listener]
-		for _, name := range a.gone {
-			had, _ := a.from.find(name)
-			if had.res == nil && !a.Delta || !listeners.subscribed {
+		for _, name := range a.Gone {
+			had, _ := a.From.Find(name)
+			if had.Res == nil && !a.Delta || !listeners.subscribed {
 				continue
 			}
 			if listeners.flight != nil || v.warming(now) {
 				return fmt.Errorf("cluster %s is dropped while a listener is under way", name)
 			}
-			for _, l := range listeners.have.items {
-				if want, ok := v.lookup(Listener, l.name); l.name != resource.PrimerListener && (!ok || want.version != l.version) {
-					return fmt.Errorf("cluster %s is dropped while listener %s is not as it is wanted", name, l.name)
+			for _, l := range listeners.have.Items {
+				if want, ok := v.lookup(Listener, l.Name); l.Name != resource.PrimerListener && (!ok || want.Version != l.Version) {
+					return fmt.Errorf("cluster %s is dropped while listener %s is not as it is wanted", name, l.Name)
 				}
 			}
 		}
 	case Listener:
-		before, _ := a.from.find(resource.PrimerListener)
-		after, _ := a.to.find(resource.PrimerListener)
-		for _, twin := range before.slots {
-			if slices.Contains(after.slots, twin) {
+		before, _ := a.From.Find(resource.PrimerListener)
+		after, _ := a.To.Find(resource.PrimerListener)
+		for _, twin := range before.Slots {
+			if slices.Contains(after.Slots, twin) {
 				continue
 			}
 			slot := filterOf(twin)
-			content, _ := v.subs[Extension].have.find(twin)
-			_, filled := v.subs[Extension].have.find(slot)
-			if filled || content.filter == nil {
+			content, _ := v.subs[Extension].have.Find(twin)
+			_, filled := v.subs[Extension].have.Find(slot)
+			if filled || content.Filter == nil {
 				continue
 			}
-			for _, l := range a.to.items {
-				if slices.Contains(l.slots, slot) {
-					return fmt.Errorf("twin %s leaves while listener %s waits for its filter", twin, l.name)
+			for _, l := range a.To.Items {
+				if slices.Contains(l.Slots, slot) {
+					return fmt.Errorf("twin %s leaves while listener %s waits for its filter", twin, l.Name)
 				}
 			}
 		}
@@ -183,10 +183,10 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 // nothingTwice is invariant 7: nothing is sent that the Envoy has, but to
 // replace what it refused.
 func nothingTwice(v *state, a action, _ time.Time) error {
-	for _, it := range a.changed {
-		have, ok := v.subs[a.Type].have.find(it.name)
-		if ok && have.is(it) && !slices.Contains(v.poisoned, it.name) {
-			return fmt.Errorf("%s %s is sent again in version %s", a.Type, it.name, it.version)
+	for _, it := range a.Changed {
+		have, ok := v.subs[a.Type].have.Find(it.Name)
+		if ok && have.Is(it) && !slices.Contains(v.poisoned, it.Name) {
+			return fmt.Errorf("%s %s is sent again in version %s", a.Type, it.Name, it.Version)
 		}
 	}
 	return nil
@@ -219,13 +219,13 @@ func (c *audit) bytesDiffer(v *state, a action) error {
 	if a.Type != Extension {
 		return nil
 	}
-	for _, it := range a.changed {
-		have, ok := v.subs[Extension].have.find(it.name)
-		was := c.pushed[it.name]
-		c.pushed[it.name] = it.res
-		refused := slices.Contains(v.poisoned, it.name) && !(ok && have.res == was)
-		if refused && was != nil && bytes.Equal(was.Value, it.res.Value) {
-			return fmt.Errorf("%s is sent again in the bytes that were refused", it.name)
+	for _, it := range a.Changed {
+		have, ok := v.subs[Extension].have.Find(it.Name)
+		was := c.pushed[it.Name]
+		c.pushed[it.Name] = it.Res
+		refused := slices.Contains(v.poisoned, it.Name) && !(ok && have.Res == was)
+		if refused && was != nil && bytes.Equal(was.Value, it.Res.Value) {
+			return fmt.Errorf("%s is sent again in the bytes that were refused", it.Name)
 		}
 	}
 	return nil
@@ -249,9 +249,9 @@ func (m *Machine) Unsettled(now time.Time) error {
 		if a, ok := plan(&m.state, t, now); ok {
 			return fmt.Errorf("invariant 8: there is a response of type %s to send, and nothing that sends it", a.Type)
 		}
-		for _, it := range s.have.items {
-			if want, ok := m.lookup(t, it.name); ok && want.version != it.version && m.wants(t, it.name) && m.filter(filterOf(it.name)) == nil && it.name != m.snap.ModuleServer {
-				return fmt.Errorf("invariant 8: %s %s stays at %s, wanted is %s", t, it.name, it.version, want.version)
+		for _, it := range s.have.Items {
+			if want, ok := m.lookup(t, it.Name); ok && want.Version != it.Version && m.wants(t, it.Name) && m.filter(filterOf(it.Name)) == nil && it.Name != m.snap.ModuleServer {
+				return fmt.Errorf("invariant 8: %s %s stays at %s, wanted is %s", t, it.Name, it.Version, want.Version)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // nextListeners moves the Envoy's listeners toward the snapshot's: the primer
@@ -25,7 +26,7 @@ func (v *state) nextListeners(now time.Time) *Response {
 		return nil
 	}
 	r := v.respond(Listener, changed, gone)
-	if r != nil && s.nonce > 0 && sameItems(r.to.items, s.have.items) {
+	if r != nil && s.nonce > 0 && intern.SameItems(r.To.Items, s.have.Items) {
 		return nil
 	}
 	return r
@@ -51,9 +52,9 @@ func (v *state) primerDue(now time.Time) bool {
 	if v.snap.Primer == nil || !v.subs[Listener].subscribed {
 		return false
 	}
-	want := listenerItem(v.snap.Primer)
-	have, ok := v.subs[Listener].have.find(want.name)
-	return !(ok && have.is(want)) && v.wants(Listener, want.name) && !v.held(Listener, want, now)
+	want := intern.ListenerItem(v.snap.Primer)
+	have, ok := v.subs[Listener].have.Find(want.Name)
+	return !(ok && have.Is(want)) && v.wants(Listener, want.Name) && !v.held(Listener, want, now)
 }
 
 // listenerChanges compares what the Envoy has with what it may have now. It
@@ -68,15 +69,15 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	early := v.bare() && v.inProgress(now)
 	unsettled := false
 	for _, l := range v.snap.Listeners {
-		it := listenerItem(l)
-		have, had := s.have.find(it.name)
-		if !v.wants(Listener, it.name) || had && have.is(it) {
+		it := intern.ListenerItem(l)
+		have, had := s.have.Find(it.Name)
+		if !v.wants(Listener, it.Name) || had && have.Is(it) {
 			continue
 		}
 		switch {
 		case !early && v.placeable(l, now) && !v.held(Listener, it, now):
 			changed = append(changed, it)
-		case had && have.res == nil && !v.delta:
+		case had && have.Res == nil && !v.delta:
 			// It has to be in the response, but its bytes are not known.
 			return nil, nil, false
 		}
@@ -92,10 +93,10 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 		return changed, gone, true // with the primer would go the twin that a slot is filled from
 	}
 	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0) {
-		changed = append(changed, listenerItem(v.snap.Primer))
-		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+		changed = append(changed, intern.ListenerItem(v.snap.Primer))
+		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	}
-	if _, had := s.have.find(resource.PrimerListener); had && v.snap.Primer == nil && !unsettled && len(gone) == 0 {
+	if _, had := s.have.Find(resource.PrimerListener); had && v.snap.Primer == nil && !unsettled && len(gone) == 0 {
 		gone = append(gone, resource.PrimerListener)
 	}
 	return changed, gone, true
@@ -114,7 +115,7 @@ func (v *state) listenersSettled(now time.Time) bool {
 		return true
 	}
 	for _, l := range v.snap.Listeners {
-		if have, ok := s.have.find(l.Name); v.wants(Listener, l.Name) && !(ok && have.version == base(l.Version)) {
+		if have, ok := s.have.Find(l.Name); v.wants(Listener, l.Name) && !(ok && have.Version == intern.BaseVersion(l.Version)) {
 			return false
 		}
 	}
@@ -124,14 +125,14 @@ func (v *state) listenersSettled(now time.Time) bool {
 // newTwins tells whether the primer brings a twin that is not in the one that
 // Envoy has.
 func (v *state) newTwins() bool {
-	have, _ := v.subs[Listener].have.find(resource.PrimerListener)
-	return slices.ContainsFunc(v.snap.Primer.Slots, func(twin string) bool { return !slices.Contains(have.slots, twin) })
+	have, _ := v.subs[Listener].have.Find(resource.PrimerListener)
+	return slices.ContainsFunc(v.snap.Primer.Slots, func(twin string) bool { return !slices.Contains(have.Slots, twin) })
 }
 
 // bare tells whether the Envoy has no listener that takes requests.
 func (v *state) bare() bool {
 	s := &v.subs[Listener]
-	return !s.unknown && !slices.ContainsFunc(s.have.items, func(it item) bool { return it.name != resource.PrimerListener })
+	return !s.unknown && !slices.ContainsFunc(s.have.Items, func(it item) bool { return it.Name != resource.PrimerListener })
 }
 
 // inProgress tells whether some filter may still be primed if it is waited for.
@@ -142,8 +143,8 @@ func (v *state) inProgress(now time.Time) bool {
 // primed tells whether this Envoy has the filter, in its wanted version, ready
 // to be used.
 func (v *state) primed(f *resource.Filter) bool {
-	have, ok := v.subs[Extension].have.find(v.point(f))
-	return ok && have.version == f.Version && !slices.Contains(v.poisoned, have.name)
+	have, ok := v.subs[Extension].have.Find(v.point(f))
+	return ok && have.Version == f.Version && !slices.Contains(v.poisoned, have.Name)
 }
 
 // point is the resource that the filter is primed at: its twin, or, on an
@@ -170,7 +171,7 @@ func (v *state) placeable(l *resource.Listener, now time.Time) bool {
 
 // slotReady tells whether a slot has a content, or gets one if Envoy asks now.
 func (v *state) slotReady(name string, now time.Time) bool {
-	if _, ok := v.subs[Extension].have.find(name); ok && v.wants(Extension, name) {
+	if _, ok := v.subs[Extension].have.Find(name); ok && v.wants(Extension, name) {
 		return true
 	}
 	_, ok := v.slotItem(name, now)
@@ -185,10 +186,10 @@ func (v *state) slotStays(name string) bool {
 		return true
 	}
 	have := v.subs[Extension].have
-	if _, ok := have.find(name); ok && v.inUse(name) {
+	if _, ok := have.Find(name); ok && v.inUse(name) {
 		return true
 	}
-	if twin, ok := have.find(f.TwinName); ok && twin.filter != nil && v.inUse(f.TwinName) {
+	if twin, ok := have.Find(f.TwinName); ok && twin.Filter != nil && v.inUse(f.TwinName) {
 		return true // not one of which only the version is known
 	}
 	return f.OnFailure == definition.Open // what does nothing can be had at any time
@@ -198,8 +199,8 @@ func (v *state) slotStays(name string) bool {
 // primer the twin. One that none holds any more it is about to let go, with its
 // content, though it has not said so yet.
 func (v *state) inUse(slot string) bool {
-	return slices.ContainsFunc(v.subs[Listener].have.items, func(l item) bool {
-		return slices.Contains(l.slots, slot) || slices.Contains(l.static, slot)
+	return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
+		return slices.Contains(l.Slots, slot) || slices.Contains(l.Static, slot)
 	})
 }
 
@@ -220,13 +221,13 @@ func (v *state) warming(now time.Time) bool { return v.waits(now) != forNothing 
 // waits tells what listeners wait for.
 func (v *state) waits(now time.Time) wait {
 	listeners, slots := v.subs[Listener].have, v.subs[Extension].have
-	if !now.Before(v.warmEnd) || slots.fills.Load() == listeners {
+	if !now.Before(v.warmEnd) || slots.Answers.fills.Load() == listeners.Serial {
 		return forNothing
 	}
 	filled, waits := true, forNothing
-	for _, l := range listeners.items {
-		for _, slot := range l.slots {
-			if _, ok := slots.find(slot); ok || isTwin(slot) {
+	for _, l := range listeners.Items {
+		for _, slot := range l.Slots {
+			if _, ok := slots.Find(slot); ok || isTwin(slot) {
 				continue
 			}
 			filled = false
@@ -234,8 +235,8 @@ func (v *state) waits(now time.Time) wait {
 				return forFilter
 			}
 		}
-		for _, slot := range l.static {
-			if _, ok := slots.find(slot); ok {
+		for _, slot := range l.Static {
+			if _, ok := slots.Find(slot); ok {
 				continue
 			}
 			filled = false
@@ -245,7 +246,7 @@ func (v *state) waits(now time.Time) wait {
 		}
 	}
 	if filled {
-		slots.fills.Store(listeners)
+		slots.Answers.fills.Store(listeners.Serial)
 	}
 	return waits
 }
@@ -253,7 +254,7 @@ func (v *state) waits(now time.Time) wait {
 // slotsUnknown tells whether the Envoy has listeners with slots and has not
 // asked for their contents yet: what they have comes with its next request.
 func (v *state) slotsUnknown() bool {
-	return !v.subs[Extension].subscribed && slices.ContainsFunc(v.subs[Listener].have.items, func(l item) bool { return len(l.slots) > 0 })
+	return !v.subs[Extension].subscribed && slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool { return len(l.Slots) > 0 })
 }
 
 // gateOpens tells whether a fresh Envoy has all it is to have, or all but what
@@ -271,8 +272,8 @@ func (v *state) gateOpens(now time.Time) bool {
 	}
 	delivered := 0
 	for _, l := range v.snap.Listeners {
-		it := listenerItem(l)
-		if have, ok := s.have.find(it.name); ok && have.is(it) {
+		it := intern.ListenerItem(l)
+		if have, ok := s.have.Find(it.Name); ok && have.Is(it) {
 			delivered++
 			continue
 		}

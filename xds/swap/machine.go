@@ -1,14 +1,15 @@
 package swap
 
 import (
+	"strconv"
 	"time"
 
 	"wasmxds/resource"
 )
 
-// Options are a machine's givens. Space and Snapshot must be set.
+// Options are a machine's givens. Interner and Snapshot must be set.
 type Options struct {
-	Space    *Space
+	Interner *Interner
 	Snapshot *resource.Snapshot
 	Delta    bool
 	// Salt is where the attempts of an Envoy that is not fresh begin, so that
@@ -35,9 +36,9 @@ type Machine struct {
 
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
-	m := &Machine{state: state{space: o.Space, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Lost}}
-	for t := range m.subs {
-		m.subs[t].have = o.Space.empty[t]
+	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Lost}}
+	for t := range Types {
+		m.subs[t].have = o.Interner.Acked(t, nil)
 	}
 	if o.Broken != nil {
 		m.audit = newAudit(o.Broken)
@@ -154,4 +155,16 @@ func (r Request) apply(m *Machine, now time.Time) {
 	}
 	m.acked(r.Type, f, now)
 	m.prune(r.Type)
+}
+
+// FormatNonce is the nonce as it is sent.
+func FormatNonce(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+// parseNonce gives 0, which is never sent, for anything else.
+func parseNonce(s string) uint32 {
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // action is a response that may go out now, and why, where that decides what
@@ -54,7 +55,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 	s := &v.subs[Cluster]
 	var changed []item
 	for _, c := range v.snap.Clusters {
-		it := plain(c)
+		it := intern.PlainItem(c)
 		if v.clusterDue(it, now) {
 			changed = append(changed, it)
 		}
@@ -64,23 +65,23 @@ func (v *state) nextClusters(now time.Time) *Response {
 		gone = v.obsolete(Cluster)
 	} else if !v.delta && len(changed) > 0 {
 		// Bytes that are not known can't be kept in a response that is whole.
-		gone = missingBytes(s.have.items, changed)
+		gone = missingBytes(s.have.Items, changed)
 	}
-	if it, ok := v.otherModuleServer(); ok && len(changed)+len(gone) > 0 && !slices.ContainsFunc(changed, it.is) {
+	if it, ok := v.otherModuleServer(); ok && len(changed)+len(gone) > 0 && !slices.ContainsFunc(changed, it.Is) {
 		changed = append(changed, it)
-		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
-		gone = slices.DeleteFunc(gone, func(name string) bool { return name == it.name })
+		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
+		gone = slices.DeleteFunc(gone, func(name string) bool { return name == it.Name })
 	}
 	return v.respond(Cluster, changed, gone)
 }
 
 // clusterDue tells whether a cluster of the snapshot is to be sent.
 func (v *state) clusterDue(it item, now time.Time) bool {
-	have, ok := v.subs[Cluster].have.find(it.name)
-	if ok && (have.is(it) || it.name == v.snap.ModuleServer && !v.moduleServerDue()) {
+	have, ok := v.subs[Cluster].have.Find(it.Name)
+	if ok && (have.Is(it) || it.Name == v.snap.ModuleServer && !v.moduleServerDue()) {
 		return false
 	}
-	return v.wants(Cluster, it.name) && !v.held(Cluster, it, now)
+	return v.wants(Cluster, it.Name) && !v.held(Cluster, it, now)
 }
 
 // otherModuleServer is the module server's cluster where the Envoy has that of
@@ -91,8 +92,8 @@ func (v *state) otherModuleServer() (item, bool) {
 		return item{}, false
 	}
 	want, ok := v.lookup(Cluster, v.snap.ModuleServer)
-	have, had := v.subs[Cluster].have.find(want.name)
-	return want, ok && had && !have.is(want)
+	have, had := v.subs[Cluster].have.Find(want.Name)
+	return want, ok && had && !have.Is(want)
 }
 
 // moduleServerDue tells whether the module server's cluster is to be sent to an
@@ -118,9 +119,9 @@ func (v *state) fetches() bool {
 // obsolete are the names that Envoy has and the snapshot has not.
 func (v *state) obsolete(t Type) []string {
 	var gone []string
-	for _, it := range v.subs[t].have.items {
-		if _, ok := v.lookup(t, it.name); !ok {
-			gone = append(gone, it.name)
+	for _, it := range v.subs[t].have.Items {
+		if _, ok := v.lookup(t, it.Name); !ok {
+			gone = append(gone, it.Name)
 		}
 	}
 	return gone
@@ -129,8 +130,8 @@ func (v *state) obsolete(t Type) []string {
 func missingBytes(have, changed []item) []string {
 	var gone []string
 	for _, it := range have {
-		if it.res == nil && !slices.ContainsFunc(changed, func(c item) bool { return c.name == it.name }) {
-			gone = append(gone, it.name)
+		if it.Res == nil && !slices.ContainsFunc(changed, func(c item) bool { return c.Name == it.Name }) {
+			gone = append(gone, it.Name)
 		}
 	}
 	return gone
@@ -140,10 +141,10 @@ func missingBytes(have, changed []item) []string {
 // Envoy is answered even when there is nothing for it: it waits.
 func (v *state) respond(t Type, changed []item, gone []string) *Response {
 	s := &v.subs[t]
-	if len(changed) == 0 && len(gone) == 0 && !(t.wholeState() && s.nonce == 0 && len(s.have.items) == 0 && len(v.primings)+len(v.refusals) == 0) {
+	if len(changed) == 0 && len(gone) == 0 && !(t.WholeState() && s.nonce == 0 && len(s.have.Items) == 0 && len(v.primings)+len(v.refusals) == 0) {
 		return nil
 	}
-	return v.space.step(s.have, t, v.delta, changed, gone)
+	return v.interner.Step(s.have, t, v.delta, changed, gone)
 }
 
 // nextNamed answers endpoints, secrets and routes as they are subscribed to.
@@ -151,16 +152,16 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 	s := &v.subs[t]
 	var changed []item
 	add := func(it item) {
-		if have, ok := s.have.find(it.name); ok && have.is(it) || v.held(t, it, now) {
+		if have, ok := s.have.Find(it.Name); ok && have.Is(it) || v.held(t, it, now) {
 			return
 		}
-		if t == Route && it.name == resource.GateRoute && !v.gateOpens(now) {
+		if t == Route && it.Name == resource.GateRoute && !v.gateOpens(now) {
 			return
 		}
 		changed = append(changed, it)
 	}
 	if s.names != nil {
-		for _, n := range s.names.sorted {
+		for _, n := range s.names.Sorted {
 			if it, ok := v.lookup(t, n); ok {
 				add(it)
 			}
@@ -168,16 +169,16 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 	}
 	if s.wildcard {
 		for _, r := range v.all(t) {
-			if s.names == nil || !slices.Contains(s.names.sorted, r.Name) {
-				add(plain(r))
+			if s.names == nil || !slices.Contains(s.names.Sorted, r.Name) {
+				add(intern.PlainItem(r))
 			}
 		}
-		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.name, b.name) })
+		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	}
 	if len(changed) == 0 {
 		return nil
 	}
-	return v.space.step(s.have, t, v.delta, changed, nil)
+	return v.interner.Step(s.have, t, v.delta, changed, nil)
 }
 
 // clustersSettled tells whether all clusters that can be had are in place, so
@@ -194,7 +195,7 @@ func (v *state) clustersSettled(now time.Time) bool {
 		return true
 	}
 	for _, c := range v.snap.Clusters {
-		if v.clusterDue(plain(c), now) {
+		if v.clusterDue(intern.PlainItem(c), now) {
 			return false
 		}
 	}

@@ -46,7 +46,7 @@ type play struct {
 	tell  bool
 
 	now        time.Time
-	space      *swap.Space
+	space      *swap.Interner
 	snap       *resource.Snapshot
 	m          *swap.Machine
 	e          *model
@@ -75,7 +75,7 @@ func (p *play) logf(format string, args ...any) {
 func (p *play) run() string {
 	p.world = newWorld()
 	p.now = time.Unix(0, 0)
-	p.space = swap.NewSpace()
+	p.space = swap.NewInterner()
 	p.versions = map[string]int{}
 	p.broken = map[string]string{}
 	p.badModules = map[string]bool{}
@@ -165,7 +165,7 @@ func (p *play) connect() {
 	if p.m != nil {
 		lost = p.m.Lost()
 	}
-	p.m = swap.New(swap.Options{Space: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost,
+	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost,
 		Broken: func(err error) { p.e.breaks("%v", err) }})
 	p.wake = time.Time{}
 	p.streams++
@@ -318,7 +318,7 @@ func (p *play) cut() {
 		// warm just now.
 		p.logf("another server")
 		kept := p.space.Sent()
-		p.space = swap.NewSpace()
+		p.space = swap.NewInterner()
 		p.space.Learn(kept)
 		p.m = nil
 		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]

@@ -27,13 +27,13 @@ func (m *Machine) Resources() []ResourceStatus {
 		for _, name := range m.concerned(t) {
 			st := ResourceStatus{Type: t, Name: name}
 			if want, ok := m.lookup(t, name); ok {
-				st.Wanted = want.version
+				st.Wanted = want.Version
 			}
-			if have, ok := s.have.find(name); ok {
-				st.Has = have.version
+			if have, ok := s.have.Find(name); ok {
+				st.Has = have.Version
 			}
 			if f := s.flight; f != nil {
-				st.Sent = slices.ContainsFunc(f.changed, func(it item) bool { return it.name == name })
+				st.Sent = slices.ContainsFunc(f.Changed, func(it item) bool { return it.Name == name })
 			}
 			st.Message, st.Refused = m.refused(t, name, st.Wanted)
 			out = append(out, st)
@@ -46,11 +46,11 @@ func (m *Machine) Resources() []ResourceStatus {
 func (m *Machine) concerned(t Type) []string {
 	s := &m.subs[t]
 	names := map[string]bool{}
-	for _, it := range s.have.items {
-		names[it.name] = true
+	for _, it := range s.have.Items {
+		names[it.Name] = true
 	}
 	if s.names != nil {
-		for _, n := range s.names.sorted {
+		for _, n := range s.names.Sorted {
 			names[n] = n != "*"
 		}
 	}

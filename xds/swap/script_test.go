@@ -56,7 +56,7 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		s.delta = d.CmdArgs[0].Key == "delta"
 		s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
 		snap := s.define(t, d.Input)
-		s.m = swap.New(swap.Options{Space: swap.NewSpace(), Snapshot: snap, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", d.Pos, err) }})
+		s.m = swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: snap, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", d.Pos, err) }})
 		return ""
 	case "publish":
 		return s.step(swap.Publish{Snapshot: s.define(t, d.Input)})

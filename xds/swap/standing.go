@@ -2,18 +2,29 @@ package swap
 
 import (
 	"slices"
+	"sync/atomic"
 
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // What an Envoy has and lacks is a matter of its views, its names and its
 // snapshot. Machines that share them share the answer, which is kept with the
 // view: with ten thousand of them it is found out once.
 
+// answers are what was found out of an Acked last.
+type answers struct {
+	whole    atomic.Pointer[whole]    // of all types but ECDS
+	unprimed atomic.Pointer[unprimed] // of ECDS, as the following
+	behind   atomic.Pointer[behind]
+	fills    atomic.Uint64                  // the Serial of listeners whose every slot has a content here
+	named    atomic.Pointer[intern.NameSet] // subscriptions that name all of it
+}
+
 // asker is what an answer depends on besides the view.
 type asker struct {
 	snap     *resource.Snapshot
-	names    *names
+	names    *intern.NameSet
 	wildcard bool
 	lds      bool // whether listeners come from here
 }
@@ -33,15 +44,15 @@ type whole struct {
 // nothing that is gone. It is not for ECDS.
 func (v *state) complete(t Type) bool {
 	s := &v.subs[t]
-	if t == Extension || s.nonce == 0 && len(s.have.items) == 0 {
+	if t == Extension || s.nonce == 0 && len(s.have.Items) == 0 {
 		return false // a fresh Envoy is answered in any case
 	}
 	by := v.asker(t)
-	if w := s.have.whole.Load(); w != nil && w.asker == by {
+	if w := s.have.Answers.whole.Load(); w != nil && w.asker == by {
 		return w.is
 	}
 	w := &whole{by, v.hasAll(t) && len(v.obsolete(t)) == 0}
-	s.have.whole.Store(w)
+	s.have.Answers.whole.Store(w)
 	return w.is
 }
 
@@ -64,25 +75,20 @@ func (m *Machine) Settled() bool {
 func (v *state) hasAll(t Type) bool {
 	s := &v.subs[t]
 	if s.names != nil {
-		for _, name := range s.names.sorted {
+		for _, name := range s.names.Sorted {
 			if it, ok := v.lookup(t, name); ok && !v.enough(t, it) {
 				return false
 			}
 		}
 	}
-	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !v.enough(t, plain(r)) })
+	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !v.enough(t, intern.PlainItem(r)) })
 }
 
 // enough tells whether the Envoy has a resource, or one that does as well: the
 // module server of another xds-server, until something is to be fetched.
 func (v *state) enough(t Type, it item) bool {
-	have, ok := v.subs[t].have.find(it.name)
-	return ok && (have.is(it) || t == Cluster && it.name == v.snap.ModuleServer)
-}
-
-func (v *View) has(it item) bool {
-	have, ok := v.find(it.name)
-	return ok && have.is(it)
+	have, ok := v.subs[t].have.Find(it.Name)
+	return ok && (have.Is(it) || t == Cluster && it.Name == v.snap.ModuleServer)
 }
 
 // unprimed are the filters of a snapshot that are not primed, in its order.
@@ -108,7 +114,7 @@ func (v *state) unprimed() []*resource.Filter {
 		return slices.DeleteFunc(slices.Clone(v.snap.Filters), v.primed)
 	}
 	u := &unprimed{asker: v.primer()}
-	if old := s.have.unprimed.Load(); old != nil && old.asker == u.asker {
+	if old := s.have.Answers.unprimed.Load(); old != nil && old.asker == u.asker {
 		return old.filters
 	}
 	for _, f := range v.snap.Filters {
@@ -116,7 +122,7 @@ func (v *state) unprimed() []*resource.Filter {
 			u.filters = append(u.filters, f)
 		}
 	}
-	s.have.unprimed.Store(u)
+	s.have.Answers.unprimed.Store(u)
 	return u.filters
 }
 
@@ -131,18 +137,18 @@ type behind struct {
 func (v *state) behind() []string {
 	s := &v.subs[Extension]
 	if len(v.poisoned) > 0 {
-		return slices.DeleteFunc(slices.Clone(s.names.sorted), isTwin)
+		return slices.DeleteFunc(slices.Clone(s.names.Sorted), isTwin)
 	}
 	b := &behind{asker: v.asker(Extension)}
-	if old := s.have.behind.Load(); old != nil && old.asker == b.asker {
+	if old := s.have.Answers.behind.Load(); old != nil && old.asker == b.asker {
 		return old.slots
 	}
-	for _, name := range s.names.sorted {
+	for _, name := range s.names.Sorted {
 		if !isTwin(name) && !v.asWanted(name) {
 			b.slots = append(b.slots, name)
 		}
 	}
-	s.have.behind.Store(b)
+	s.have.Answers.behind.Store(b)
 	return b.slots
 }
 
@@ -154,13 +160,13 @@ func (v *state) asWanted(name string) bool {
 	if !ok {
 		return false
 	}
-	have, ok := s.have.find(name)
-	if !ok || have.version != want.version {
+	have, ok := s.have.Find(name)
+	if !ok || have.Version != want.Version {
 		return false
 	}
-	if want.filter == nil {
+	if want.Filter == nil {
 		return true
 	}
-	point, ok := s.have.find(v.point(want.filter))
-	return ok && point.version == want.version
+	point, ok := s.have.Find(v.point(want.Filter))
+	return ok && point.Version == want.Version
 }

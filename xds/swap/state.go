@@ -6,18 +6,19 @@ import (
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // state is all that a machine knows. Its methods, in this file and in the
 // plan's, only read; what is written is in commit.go.
 type state struct {
-	snap  *resource.Snapshot
-	space *Space
-	delta bool
-	known bool // the Envoy came with something: it is not fresh
-	salt  int  // where attempts begin if it is not
-	rand  func() float64
-	subs  [Types]sub
+	snap     *resource.Snapshot
+	interner *Interner
+	delta    bool
+	known    bool // the Envoy came with something: it is not fresh
+	salt     int  // where attempts begin if it is not
+	rand     func() float64
+	subs     [Types]sub
 
 	primings []Priming // filters that are not primed yet
 	refusals []refusal // anything else that was NACKed
@@ -37,12 +38,12 @@ type state struct {
 type sub struct {
 	subscribed bool
 	wildcard   bool
-	unknown    bool      // it has something that it did not name
-	names      *names    // nil: it named none yet
-	have       *View     // what it ACKed
-	flight     *Response // sent, neither ACKed nor NACKed
-	nonce      uint32    // of the newest response; 0: none
-	sent       time.Time // when it was
+	unknown    bool            // it has something that it did not name
+	names      *intern.NameSet // nil: it named none yet
+	have       *acked          // what it ACKed
+	flight     *Response       // sent, neither ACKed nor NACKed
+	nonce      uint32          // of the newest response; 0: none
+	sent       time.Time       // when it was
 }
 
 type stamp struct {
@@ -71,12 +72,12 @@ func (v *state) refusal(t Type, name string) *refusal {
 
 // held tells whether this very version was NACKed and is not due again.
 func (v *state) held(t Type, it item, now time.Time) bool {
-	if it.filter != nil {
-		p := v.priming(it.filter.Name)
-		return p != nil && p.Version == it.version && now.Before(p.Due)
+	if it.Filter != nil {
+		p := v.priming(it.Filter.Name)
+		return p != nil && p.Version == it.Version && now.Before(p.Due)
 	}
-	r := v.refusal(t, it.name)
-	return r != nil && r.version == it.version && (r.written || now.Before(r.due))
+	r := v.refusal(t, it.Name)
+	return r != nil && r.version == it.Version && (r.written || now.Before(r.due))
 }
 
 func (v *state) timing(now time.Time) Timing { return Timing{now, v.lag, v.rand} }
@@ -138,7 +139,7 @@ func (v *state) stuck() []string {
 		if !p.refused() || !p.here && !p.shared {
 			continue
 		}
-		if _, runs := v.subs[Extension].have.find(p.Filter); !runs {
+		if _, runs := v.subs[Extension].have.Find(p.Filter); !runs {
 			versions = append(versions, p.Version)
 		}
 	}
@@ -160,22 +161,22 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	switch t {
 	case Route:
 		if v.snap.Gate != nil && name == v.snap.Gate.Name {
-			return plain(v.snap.Gate), true
+			return intern.PlainItem(v.snap.Gate), true
 		}
 		list = v.snap.Routes
 	case Listener:
 		if v.snap.Primer != nil && name == resource.PrimerListener {
-			return listenerItem(v.snap.Primer), true
+			return intern.ListenerItem(v.snap.Primer), true
 		}
 		i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
 		if !ok {
 			return item{}, false
 		}
-		return listenerItem(v.snap.Listeners[i]), true
+		return intern.ListenerItem(v.snap.Listeners[i]), true
 	case Extension:
 		if f := v.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {
 			if f.Missing != "" {
-				return item{name: name, filter: f}, true
+				return item{Name: name, Filter: f}, true
 			}
 			return filterItem(f, name, 0), true
 		}
@@ -187,8 +188,8 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	if !ok {
 		return item{}, false
 	}
-	it := plain(list[i])
-	it.written = t == Extension
+	it := intern.PlainItem(list[i])
+	it.Written = t == Extension
 	return it, true
 }
 
@@ -231,22 +232,7 @@ func filterItem(f *resource.Filter, name string, attempt int) item {
 	if isTwin(name) {
 		res = f.Twin(attempt)
 	}
-	return item{name: name, version: f.Version, res: res, filter: f}
-}
-
-func plain(r *resource.Resource) item {
-	return item{name: r.Name, version: base(r.Version), res: r}
-}
-
-func listenerItem(l *resource.Listener) item {
-	it := plain(l.Resource)
-	it.slots, it.static = l.Slots, l.Static
-	return it
-}
-
-// listener is what listenerItem was made of.
-func (i item) listener() *resource.Listener {
-	return &resource.Listener{Resource: i.res, Slots: i.slots, Static: i.static}
+	return item{Name: name, Version: f.Version, Res: res, Filter: f}
 }
 
 func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
 )
 
 // State says how a filter fares on an Envoy.
@@ -43,7 +44,7 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 	out := make([]FilterStatus, 0, len(m.snap.Filters))
 	for _, f := range m.snap.Filters {
 		st := FilterStatus{Name: f.Name, Wanted: f.Version}
-		st.Running = m.subs[Extension].have.runs(f)
+		st.Running = runs(m.subs[Extension].have, f)
 		for _, s := range m.stamps {
 			if s.name == f.Name && st.Running != "" {
 				st.Since = s.at
@@ -56,12 +57,12 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 }
 
 // runs gives the version that the filter runs in; "": it doesn't.
-func (v *View) runs(f *resource.Filter) string {
-	have, ok := v.find(f.Name)
-	if !ok || f.Pass() != nil && have.version == f.Pass().Version {
+func runs(in *acked, f *resource.Filter) string {
+	have, ok := in.Find(f.Name)
+	if !ok || f.Noop() != nil && have.Version == f.Noop().Version {
 		return ""
 	}
-	return have.version
+	return have.Version
 }
 
 func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (State, string) {
@@ -143,9 +144,9 @@ func (m *Machine) Listeners() []ListenerStatus {
 		if !m.wants(Listener, l.Name) {
 			continue
 		}
-		st := ListenerStatus{Name: l.Name, Wanted: base(l.Version)}
-		if have, ok := m.subs[Listener].have.find(l.Name); ok {
-			st.Running = have.version
+		st := ListenerStatus{Name: l.Name, Wanted: intern.BaseVersion(l.Version)}
+		if have, ok := m.subs[Listener].have.Find(l.Name); ok {
+			st.Running = have.Version
 		}
 		if st.Running != st.Wanted {
 			st.Reason = m.whyNot(l)

@@ -2,64 +2,16 @@ package swap
 
 import (
 	"slices"
-	"sync/atomic"
-	"weak"
+
+	"wasmxds/xds/swap/intern"
 )
-
-// names are what an Envoy asks for of one type. They are immutable, and shared
-// by the machines whose Envoys ask for the same.
-type names struct {
-	sorted []string
-	raw    []string // as they came in state of the world
-
-	next atomic.Pointer[asked] // by the newest request of an Envoy that had asked for these
-}
-
-// asked is a request and what it led to: a fleet that starts asks for the same
-// names in the same order, one by one.
-type asked struct {
-	subscribe, unsubscribe []string
-	to                     weak.Pointer[names]
-}
-
-// ask gives the names after a request of an Envoy that had asked for n.
-func (sp *Space) ask(n *names, r Request, delta bool) *names {
-	if n == nil {
-		n = sp.none
-	}
-	subscribe := r.Subscribe
-	if !delta {
-		subscribe = r.Names
-	}
-	if a := n.next.Load(); a != nil && slices.Equal(a.subscribe, subscribe) && slices.Equal(a.unsubscribe, r.Unsubscribe) {
-		if to := a.to.Value(); to != nil {
-			return to
-		}
-	}
-	var to names
-	to.sorted = slices.Clone(subscribe)
-	if delta {
-		for _, name := range n.sorted {
-			if !slices.Contains(r.Unsubscribe, name) {
-				to.sorted = append(to.sorted, name)
-			}
-		}
-	} else {
-		to.raw = subscribe
-	}
-	slices.Sort(to.sorted)
-	to.sorted = slices.Compact(to.sorted)
-	shared := sp.intern(&to)
-	n.next.Store(&asked{subscribe, r.Unsubscribe, weak.Make(shared)})
-	return shared
-}
 
 // Asked are the names of a type as a state-of-the-world Envoy asked for them
 // last. They are shared, and not to be changed.
 func (m *Machine) Asked(t Type) (names []string, ok bool) {
 	s := &m.subs[t]
 	if s.names != nil {
-		names = s.names.raw
+		names = s.names.Raw
 	}
 	return names, s.subscribed
 }
@@ -67,7 +19,7 @@ func (m *Machine) Asked(t Type) (names []string, ok bool) {
 // Subscribed is how many names of a type the Envoy asks for.
 func (m *Machine) Subscribed(t Type) int {
 	if n := m.subs[t].names; n != nil {
-		return len(n.sorted)
+		return len(n.Sorted)
 	}
 	return 0
 }
@@ -89,7 +41,7 @@ func (m *Machine) subscribe(r Request, first bool) {
 			m.forget(r.Type, r.Subscribe) // it asks because it has not
 		}
 	} else {
-		if s.names != nil && slices.Equal(s.names.raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
+		if s.names != nil && slices.Equal(s.names.Raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
 			return // an ACK mostly says nothing new
 		}
 		if first && len(r.Names) == 0 {
@@ -99,16 +51,19 @@ func (m *Machine) subscribe(r Request, first bool) {
 			s.wildcard = slices.Contains(r.Names, "*")
 		}
 	}
-	before := s.names
-	s.names = m.space.ask(before, r, m.delta)
+	before, subscribe := s.names, r.Names
+	if m.delta {
+		subscribe = r.Subscribe
+	}
+	s.names = m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe)
 	switch {
-	case before == nil || !slices.Equal(before.sorted, s.names.sorted):
+	case before == nil || !slices.Equal(before.Sorted, s.names.Sorted):
 		m.prune(r.Type)
 		m.unmark(r.Type)
 	case !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint:
 		// The same names again, with nothing to answer: a cluster that was
 		// replaced waits for its endpoints anew.
-		m.forget(r.Type, s.names.sorted)
+		m.forget(r.Type, s.names.Sorted)
 	}
 }
 
@@ -117,29 +72,29 @@ func (m *Machine) forget(t Type, names []string) {
 	s := &m.subs[t]
 	var gone []string
 	for _, n := range names {
-		if _, ok := s.have.find(n); ok {
+		if _, ok := s.have.Find(n); ok {
 			gone = append(gone, n)
 		}
 	}
 	if len(gone) > 0 {
-		s.have = m.space.view(t, merge(s.have.items, nil, gone))
+		s.have = m.interner.Acked(t, intern.Merge(s.have.Items, nil, gone))
 	}
 }
 
 // prune drops what the Envoy has unsubscribed from, and with it forgot.
 func (m *Machine) prune(t Type) {
 	s := &m.subs[t]
-	if s.wildcard || s.names == nil || s.have.named.Load() == s.names {
+	if s.wildcard || s.names == nil || s.have.Answers.named.Load() == s.names {
 		return
 	}
 	var gone []string
-	for _, it := range s.have.items {
-		if !m.wants(t, it.name) {
-			gone = append(gone, it.name)
+	for _, it := range s.have.Items {
+		if !m.wants(t, it.Name) {
+			gone = append(gone, it.Name)
 		}
 	}
 	m.forget(t, gone)
-	s.have.named.Store(s.names)
+	s.have.Answers.named.Store(s.names)
 	if t == Extension && !m.delta {
 		m.lost = append(m.lost, gone...)
 	}
@@ -159,18 +114,18 @@ func (m *Machine) lose(r *Response) {
 	s := &m.subs[Extension]
 	if !m.delta {
 		m.lost = nil
-		for _, it := range r.to.items { // as its version tells
-			if s.have != r.to && !s.have.has(it) {
-				m.lost = append(m.lost, it.name)
+		for _, it := range r.To.Items { // as its version tells
+			if s.have != r.To && !s.have.Has(it) {
+				m.lost = append(m.lost, it.Name)
 			}
 		}
 		m.loseUnused()
 		return
 	}
-	for _, it := range r.changed {
-		m.lost = slices.DeleteFunc(m.lost, func(n string) bool { return n == it.name })
-		if !m.wants(Extension, it.name) {
-			m.lost = append(m.lost, it.name)
+	for _, it := range r.Changed {
+		m.lost = slices.DeleteFunc(m.lost, func(n string) bool { return n == it.Name })
+		if !m.wants(Extension, it.Name) {
+			m.lost = append(m.lost, it.Name)
 		}
 	}
 }
@@ -180,12 +135,12 @@ func (m *Machine) lose(r *Response) {
 // its content, before it has said so.
 func (m *Machine) loseUnused() {
 	s := &m.subs[Listener]
-	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.items, func(l item) bool { return l.res == nil }) {
+	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.Items, func(l item) bool { return l.Res == nil }) {
 		return
 	}
-	for _, it := range m.subs[Extension].have.items {
-		if !m.inUse(it.name) && !slices.Contains(m.lost, it.name) {
-			m.lost = append(m.lost, it.name)
+	for _, it := range m.subs[Extension].have.Items {
+		if !m.inUse(it.Name) && !slices.Contains(m.lost, it.Name) {
+			m.lost = append(m.lost, it.Name)
 		}
 	}
 }
@@ -210,6 +165,6 @@ func (v *state) wants(t Type, name string) bool {
 	if s.names == nil {
 		return false
 	}
-	_, ok := slices.BinarySearch(s.names.sorted, name)
+	_, ok := slices.BinarySearch(s.names.Sorted, name)
 	return ok
 }

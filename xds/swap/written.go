@@ -18,17 +18,17 @@ func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
 	var changed item
 	for _, name := range v.behind() {
 		it, ok := v.lookup(Extension, name)
-		if !ok || !it.written || v.held(Extension, it, now) {
+		if !ok || !it.Written || v.held(Extension, it, now) {
 			continue
 		}
-		switch have, filled := s.have.find(name); {
+		switch have, filled := s.have.Find(name); {
 		case !filled:
 			return it, true
-		case !have.is(it) || slices.Contains(v.poisoned, name):
+		case !have.Is(it) || slices.Contains(v.poisoned, name):
 			changed = it
 		}
 	}
-	return changed, changed.written && waits == forNothing
+	return changed, changed.Written && waits == forNothing
 }
 
 // restorable is what is to take the place of what was refused: what Envoy had.
@@ -38,7 +38,7 @@ func (v *state) restorable() (*refusal, item) {
 		if !r.written || r.restored || !slices.Contains(v.poisoned, r.name) {
 			continue
 		}
-		if have, ok := v.subs[Extension].have.find(r.name); ok && have.res != nil && have.version != r.version {
+		if have, ok := v.subs[Extension].have.Find(r.name); ok && have.Res != nil && have.Version != r.version {
 			return r, have
 		}
 	}
@@ -64,8 +64,8 @@ func (v *state) inTurn(listeners []item, now time.Time) []item {
 
 // doubtful tells whether a listener will wait for what Envoy may refuse.
 func (v *state) doubtful(l item, now time.Time) bool {
-	return slices.ContainsFunc(l.static, func(name string) bool {
-		_, filled := v.subs[Extension].have.find(name)
+	return slices.ContainsFunc(l.Static, func(name string) bool {
+		_, filled := v.subs[Extension].have.Find(name)
 		return !(filled && v.wants(Extension, name)) && v.toCome(name, now)
 	})
 }
@@ -73,14 +73,14 @@ func (v *state) doubtful(l item, now time.Time) bool {
 // toCome tells whether a slot's content is sent as soon as Envoy asks for it.
 func (v *state) toCome(name string, now time.Time) bool {
 	it, ok := v.lookup(Extension, name)
-	return ok && it.written && !v.held(Extension, it, now)
+	return ok && it.Written && !v.held(Extension, it, now)
 }
 
 // doubtInFlight tells whether a NACK may come: it would end the wait of
 // listeners that warv.
 func (v *state) doubtInFlight() bool {
 	f := v.subs[Extension].flight
-	return f != nil && slices.ContainsFunc(f.changed, func(it item) bool { return it.written || isTwin(it.name) })
+	return f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Written || isTwin(it.Name) })
 }
 
 // forgetWritten drops what was noted of a slot that Envoy has let go: when it

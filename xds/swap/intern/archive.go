@@ -1,4 +1,4 @@
-package swap
+package intern
 
 import (
 	"maps"
@@ -16,7 +16,7 @@ import (
 // comes again needs the content that its slots were meant to get.
 type archive struct {
 	mu    sync.Mutex
-	items map[archived]item
+	items map[archived]Item
 	order []archived // oldest first
 	added func(*resource.Listener)
 }
@@ -33,12 +33,12 @@ const (
 	maxVersions = 8 // of a filter
 )
 
-func (a *archive) add(t Type, items []item) {
-	var fresh []item
+func (a *archive) add(t Type, items []Item) {
+	var fresh []Item
 	a.mu.Lock()
 	for _, it := range items {
-		key := archived{t, it.name, it.version}
-		if _, ok := a.items[key]; ok || it.res == nil {
+		key := archived{t, it.Name, it.Version}
+		if _, ok := a.items[key]; ok || it.Res == nil {
 			continue
 		}
 		a.makeRoom(key)
@@ -50,7 +50,7 @@ func (a *archive) add(t Type, items []item) {
 	a.mu.Unlock()
 	for _, it := range fresh {
 		if added != nil && t == Listener {
-			added(it.listener())
+			added(it.Listener())
 		}
 	}
 }
@@ -79,7 +79,7 @@ func (a *archive) makeRoom(key archived) {
 	a.order = slices.Delete(a.order, oldest, oldest+1)
 }
 
-func (a *archive) find(t Type, name, version string) (item, bool) {
+func (a *archive) find(t Type, name, version string) (Item, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	it, ok := a.items[archived{t, name, version}]
@@ -87,27 +87,27 @@ func (a *archive) find(t Type, name, version string) (item, bool) {
 }
 
 // Learn tells the Space of listeners that Envoys may have from an earlier run.
-func (sp *Space) Learn(listeners []*resource.Listener) {
-	items := make([]item, len(listeners))
+func (in *Interner[A]) Learn(listeners []*resource.Listener) {
+	items := make([]Item, len(listeners))
 	for i, l := range listeners {
-		items[i] = listenerItem(l)
+		items[i] = ListenerItem(l)
 	}
-	sp.known.add(Listener, items)
+	in.sent.add(Listener, items)
 }
 
 // OnSent sets what is called with each listener that is sent for the first
 // time to an Envoy that will need it in bytes again: keep it for Learn. It must
 // be set before the first machine steps, and must not call back.
-func (sp *Space) OnSent(f func(*resource.Listener)) { sp.known.added = f }
+func (in *Interner[A]) OnSent(f func(*resource.Listener)) { in.sent.added = f }
 
 // Sent are the listeners that OnSent has been or would have been called with.
-func (sp *Space) Sent() []*resource.Listener {
-	sp.known.mu.Lock()
-	defer sp.known.mu.Unlock()
+func (in *Interner[A]) Sent() []*resource.Listener {
+	in.sent.mu.Lock()
+	defer in.sent.mu.Unlock()
 	var out []*resource.Listener
-	for key, it := range maps.All(sp.known.items) {
+	for key, it := range maps.All(in.sent.items) {
 		if key.typ == Listener {
-			out = append(out, it.listener())
+			out = append(out, it.Listener())
 		}
 	}
 	slices.SortFunc(out, func(a, b *resource.Listener) int { return strings.Compare(a.Name+a.Version, b.Name+b.Version) })
@@ -115,16 +115,16 @@ func (sp *Space) Sent() []*resource.Listener {
 }
 
 // Held are those of the Sent that some connected Envoy has.
-func (sp *Space) Held() []*resource.Listener {
+func (in *Interner[A]) Held() []*resource.Listener {
 	held := map[archived]bool{}
-	sp.mu.Lock()
-	for key, w := range sp.views {
+	in.mu.Lock()
+	for key, w := range in.acked {
 		if v := w.Value(); v != nil && key.typ == Listener {
-			for _, it := range v.items {
-				held[archived{Listener, it.name, it.version}] = true
+			for _, it := range v.Items {
+				held[archived{Listener, it.Name, it.Version}] = true
 			}
 		}
 	}
-	sp.mu.Unlock()
-	return slices.DeleteFunc(sp.Sent(), func(l *resource.Listener) bool { return !held[archived{Listener, l.Name, l.Version}] })
+	in.mu.Unlock()
+	return slices.DeleteFunc(in.Sent(), func(l *resource.Listener) bool { return !held[archived{Listener, l.Name, l.Version}] })
 }

@@ -1,4 +1,4 @@
-package swap
+package intern
 
 import (
 	"strconv"
@@ -10,17 +10,17 @@ import (
 )
 
 // Response is a discovery response but for its nonce. It is immutable and
-// shared by all machines that take the same step from the same view.
-type Response struct {
+// shared by all machines that take the same step from the same Acked.
+type Response[A any] struct {
 	Type      Type
 	Delta     bool
 	Resources []*resource.Resource
 	Removed   []string // delta only
 
-	from    *View    // what the Envoy had when it was sent
-	to      *View    // what the Envoy has once it ACKs
-	changed []item   // what is new in to
-	gone    []string // what is no longer in to
+	From    *Acked[A] // what the Envoy had when it was sent
+	To      *Acked[A] // what the Envoy has once it ACKs
+	Changed []Item    // what is new in to
+	Gone    []string  // what is no longer in to
 	once    sync.Once
 	body    []byte
 }
@@ -43,17 +43,17 @@ const (
 )
 
 // Version is the response's version_info or system_version_info.
-func (r *Response) Version() string { return r.to.version() }
+func (r *Response[A]) Version() string { return r.To.Version() }
 
 // Body is the marshalled response without its nonce: encoded once, shared, not
 // to be changed.
-func (r *Response) Body() []byte {
+func (r *Response[A]) Body() []byte {
 	r.once.Do(func() {
 		b := make([]byte, 0, r.size())
 		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
 		if r.Delta {
 			// Only for people to read; resources carry their own versions.
-			b = protowire.AppendString(b, strconv.Itoa(len(r.to.items)))
+			b = protowire.AppendString(b, strconv.Itoa(len(r.To.Items)))
 		} else {
 			b = protowire.AppendString(b, r.Version())
 		}
@@ -84,24 +84,12 @@ func (r *Response) Body() []byte {
 	return r.body
 }
 
-// FormatNonce is the nonce as it is sent.
-func FormatNonce(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
-
-// parseNonce gives 0, which is never sent, for anything else.
-func parseNonce(s string) uint32 {
-	n, err := strconv.ParseUint(s, 10, 32)
-	if err != nil {
-		return 0
-	}
-	return uint32(n)
-}
-
 func lenAny(res *resource.Resource) int {
 	return protowire.SizeTag(anyTypeURL) + protowire.SizeBytes(len(res.TypeURL)) +
 		protowire.SizeTag(anyValue) + protowire.SizeBytes(len(res.Value))
 }
 
-func (r *Response) lenOf(res *resource.Resource) int {
+func (r *Response[A]) lenOf(res *resource.Resource) int {
 	if !r.Delta {
 		return lenAny(res)
 	}
@@ -111,7 +99,7 @@ func (r *Response) lenOf(res *resource.Resource) int {
 }
 
 // size is at least the body's length, so that it is allocated once.
-func (r *Response) size() int {
+func (r *Response[A]) size() int {
 	n := 32 + len(r.Type.URL())
 	if !r.Delta {
 		n += len(r.Version())

@@ -1,0 +1,117 @@
+package intern
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+)
+
+// Acked is what an Envoy has of one type. It is immutable and shared by the
+// machines whose Envoys have the same.
+type Acked[A any] struct {
+	Items  []Item // by name
+	Serial uint64 // tells this one from all others of its Interner
+
+	text func() string // see Version
+
+	mu    sync.Mutex
+	steps []weak.Pointer[Response[A]] // what is being sent to machines at this Acked
+
+	// Answers are what was found out of it last, for all machines that have it.
+	Answers A
+}
+
+func newAcked[A any](items []Item, serial uint64) *Acked[A] {
+	return &Acked[A]{Items: items, Serial: serial, text: sync.OnceValue(func() string { return describe(items) })}
+}
+
+// maxText bounds a version that spells out its items, in bytes.
+const maxText = 4096
+
+// Find is a binary search; it is written out because it is what a machine does
+// most.
+func (v *Acked[A]) Find(name string) (Item, bool) {
+	lo, hi := 0, len(v.Items)
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if v.Items[mid].Name < name {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(v.Items) || v.Items[lo].Name != name {
+		return Item{}, false
+	}
+	return v.Items[lo], true
+}
+
+// Version is the version_info of a state-of-the-world response: a list of all
+// names with their versions, so that a reconnecting Envoy tells exactly what
+// it has, also to another server. Where that gets long it is a hash.
+func (v *Acked[A]) Version() string { return v.text() }
+
+func describe(items []Item) string {
+	var b strings.Builder
+	for i, it := range items {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(escape(it.Name))
+		b.WriteByte('@')
+		b.WriteString(it.Version)
+	}
+	if b.Len() <= maxText {
+		return b.String()
+	}
+	sum := sha256.Sum256([]byte(b.String()))
+	return "sha256:" + hex.EncodeToString(sum[:16])
+}
+
+// ParseItems reads what describe wrote. A hash, or anything else, gives no items.
+func ParseItems(text string) []Item {
+	var items []Item
+	for word := range strings.FieldsSeq(text) {
+		at := strings.LastIndexByte(word, '@')
+		if at < 0 {
+			return nil
+		}
+		name, err := url.PathUnescape(word[:at])
+		if err != nil {
+			return nil
+		}
+		items = append(items, Item{Name: name, Version: word[at+1:]})
+	}
+	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Name, b.Name) })
+	return slices.CompactFunc(items, func(a, b Item) bool { return a.Name == b.Name })
+}
+
+// separators can't stand in a name as they are.
+const separators = "% @\t\n\r"
+
+// escape keeps the separators out of names.
+func escape(name string) string {
+	if !strings.ContainsAny(name, separators) {
+		return name
+	}
+	var b strings.Builder
+	for _, c := range []byte(name) {
+		if strings.IndexByte(separators, c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// Has tells whether the Envoy has this very version.
+func (v *Acked[A]) Has(it Item) bool {
+	have, ok := v.Find(it.Name)
+	return ok && have.Is(it)
+}

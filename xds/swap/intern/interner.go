@@ -1,0 +1,154 @@
+package intern
+
+import (
+	"crypto/sha256"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"weak"
+)
+
+// Interner keeps what the machines of a server share. It is safe for concurrent
+// use.
+type Interner[A any] struct {
+	mu    sync.Mutex
+	acked map[ackedKey]weak.Pointer[Acked[A]]
+	names map[[sha256.Size]byte]weak.Pointer[NameSet] // by what they are, which may be long
+	sweep int                                         // size at which dead entries are next swept out
+	sent  archive                                     // what Envoys may need in bytes again
+
+	serial atomic.Uint64 // of the newest Acked
+
+	empty [Types]*Acked[A]
+	none  *NameSet
+}
+
+type ackedKey struct {
+	typ  Type
+	text string
+}
+
+// New makes an empty Interner.
+func New[A any]() *Interner[A] {
+	in := &Interner[A]{
+		acked: map[ackedKey]weak.Pointer[Acked[A]]{},
+		names: map[[sha256.Size]byte]weak.Pointer[NameSet]{},
+		sweep: 1024,
+		sent:  archive{items: map[archived]Item{}},
+		none:  new(NameSet),
+	}
+	for t := range in.empty {
+		in.empty[t] = newAcked[A](nil, in.serial.Add(1))
+	}
+	return in
+}
+
+// Acked gives the one Acked of these items.
+func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
+	if len(items) == 0 {
+		return in.empty[t]
+	}
+	v := newAcked[A](items, in.serial.Add(1))
+	key := ackedKey{t, v.Version()}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if old := in.acked[key].Value(); old != nil && slices.EqualFunc(old.Items, items, sameResource) {
+		return old
+	}
+	in.tidy()
+	in.acked[key] = weak.Make(v)
+	return v
+}
+
+// intern gives the one value of these names.
+func (in *Interner[A]) intern(n *NameSet) *NameSet {
+	key := n.hash()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if old := in.names[key].Value(); old != nil {
+		return old
+	}
+	in.tidy()
+	in.names[key] = weak.Make(n)
+	return n
+}
+
+// tidy forgets what no machine uses any more. The caller holds in.mu.
+func (in *Interner[A]) tidy() {
+	if len(in.acked)+len(in.names) < in.sweep {
+		return
+	}
+	for k, v := range in.acked {
+		if v.Value() == nil {
+			delete(in.acked, k)
+		}
+	}
+	for k, n := range in.names {
+		if n.Value() == nil {
+			delete(in.names, k)
+		}
+	}
+	in.sweep = max(1024, 2*(len(in.acked)+len(in.names)))
+}
+
+// Step gives the response that takes an Envoy from v to v with changed put in
+// and gone taken out: the same one to every machine that is to take this step
+// while any is taking it.
+func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gone []string) *Response[A] {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	live := v.steps[:0]
+	var found *Response[A]
+	for _, w := range v.steps {
+		r := w.Value()
+		if r == nil {
+			continue
+		}
+		live = append(live, w)
+		if r.Type == t && r.Delta == delta && slices.EqualFunc(r.Changed, changed, sameResource) && slices.Equal(r.Gone, gone) {
+			found = r
+		}
+	}
+	v.steps = live
+	if found != nil {
+		return found
+	}
+	r := &Response[A]{Type: t, Delta: delta, Changed: changed, Gone: gone, From: v, To: in.Acked(t, Merge(v.Items, changed, gone))}
+	carried := changed
+	if delta {
+		r.Removed = gone
+	} else if t.WholeState() {
+		carried = r.To.Items
+	}
+	if neededAgain(t, delta) {
+		in.sent.add(t, changed)
+	}
+	for _, it := range carried {
+		if it.Res != nil {
+			r.Resources = append(r.Resources, it.Res)
+		}
+	}
+	v.steps = append(v.steps, weak.Make(r))
+	return r
+}
+
+// Remember keeps what an Envoy has, as if it had been sent it.
+func (in *Interner[A]) Remember(t Type, delta bool, items []Item) {
+	if neededAgain(t, delta) {
+		in.sent.add(t, items)
+	}
+}
+
+// Recall finds what some Envoy was sent.
+func (in *Interner[A]) Recall(t Type, name, version string) (Item, bool) {
+	return in.sent.find(t, name, version)
+}
+
+// neededAgain tells whether what an Envoy was sent may be needed in bytes when
+// it comes again: for a response that is whole, or for a slot that a listener
+// waits for.
+func neededAgain(t Type, delta bool) bool { return t == Extension || !delta && t.WholeState() }
+
+func sameResource(a, b Item) bool {
+	return a.Is(b) && a.Res == b.Res && a.Filter == b.Filter
+}
