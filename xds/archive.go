@@ -4,169 +4,140 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io/fs"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"wasmxds/resource"
+	"wasmxds/state"
 )
 
-// archive keeps the listeners that Envoys were sent in a folder, for the server
-// that comes after this one: a state-of-the-world Envoy that is to keep a
-// listener needs it in each response. A nil archive keeps nothing.
+// archive keeps the listeners that Envoys were sent, for the server that comes
+// after this one: a state-of-the-world Envoy that is to keep a listener needs it
+// in each response.
 type archive struct {
-	dir string
-	log *slog.Logger
-	in  chan *resource.Listener
+	kept state.View // archived, by version
+	now  func() time.Time
+
+	mu   sync.Mutex
+	used map[string]time.Time // of what is kept: when it was noted last that an Envoy has it, by version
 }
 
-// archived is the content of a file.
+// archived is a listener as it is kept.
 type archived struct {
-	Name    string   `json:"name"`
-	Version string   `json:"version"`
-	Slots   []string `json:"slots,omitempty"`
-	Static  []string `json:"static,omitempty"`
-	Value   []byte   `json:"value"`
-	Sum     string   `json:"sum"` // of it
+	Name    string    `json:"name"`
+	Version string    `json:"version"`
+	Slots   []string  `json:"slots,omitempty"`
+	Static  []string  `json:"static,omitempty"`
+	Value   []byte    `json:"value"`
+	Sum     string    `json:"sum"`  // of it
+	Used    time.Time `json:"used"` // when an Envoy was last seen to have it
 }
 
 const (
 	archiveKeep  = 30 * 24 * time.Hour // for Envoys that were away
-	archiveMost  = 2000                // files
+	archiveMost  = 2000                // listeners
 	archiveTouch = time.Hour           // how often those that Envoys have are noted as in use
-	flushTime    = 5 * time.Second     // for what is not written when the server ends
 )
 
-func newArchive(dir string, log *slog.Logger) *archive {
-	return &archive{dir: dir, log: log, in: make(chan *resource.Listener, 1024)}
+func newArchive(kept state.View, now func() time.Time) *archive {
+	return &archive{kept: kept, now: now, used: map[string]time.Time{}}
 }
 
-// load reads what is there, and deletes what is old or not readable. What
-// can't be read or written is logged; it is needed only rarely.
-func (a *archive) load(now time.Time) []*resource.Listener {
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		a.log.Warn("cannot keep the listeners that are sent", "error", err)
-		return nil
-	}
-	entries, err := os.ReadDir(a.dir)
-	if err != nil {
-		a.log.Warn("cannot read the sent listeners", "error", err)
-		return nil
-	}
-	type file struct {
-		path string
-		at   time.Time
-	}
-	var files []file
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
-			files = append(files, file{filepath.Join(a.dir, e.Name()), info.ModTime()})
+// load gives what is kept, and forgets what is old or has been changed by nobody
+// knows whom.
+func (a *archive) load(ctx context.Context) []*resource.Listener {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	listeners := map[string]*resource.Listener{}
+	state.Each(ctx, a.kept, "a listener that was sent", func(version string, c archived) error {
+		r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
+		if c.Version != version || c.Sum != resource.VersionOf(c.Value) {
+			return errors.New("its content is not what was written")
 		}
-	}
-	slices.SortFunc(files, func(x, y file) int { return y.at.Compare(x.at) })
+		listeners[version] = &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}
+		a.used[version] = c.Used
+		return nil
+	})
+	a.trim()
 	var out []*resource.Listener
-	for i, f := range files {
-		l, err := readArchived(f.path)
-		if err == nil && i < archiveMost && now.Sub(f.at) < archiveKeep {
-			out = append(out, l)
-			continue
-		}
-		if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.log.Warn("cannot remove a sent listener", "error", err)
-		}
+	for _, version := range a.newest() {
+		out = append(out, listeners[version])
 	}
 	return out
 }
 
-func readArchived(path string) (*resource.Listener, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
+// newest are the versions of what is kept; those used last come first. The caller
+// holds a.mu.
+func (a *archive) newest() []string {
+	versions := make([]string, 0, len(a.used))
+	for v := range a.used {
+		versions = append(versions, v)
 	}
-	var c archived
-	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, err
+	slices.SortFunc(versions, func(x, y string) int { return a.used[y].Compare(a.used[x]) })
+	return versions
+}
+
+// trim forgets what is old, and what is too many. The caller holds a.mu.
+func (a *archive) trim() {
+	now := a.now()
+	for i, v := range a.newest() {
+		if i >= archiveMost || now.Sub(a.used[v]) >= archiveKeep {
+			delete(a.used, v)
+			a.kept.Remove(v)
+		}
 	}
-	r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
-	if c.Sum != resource.VersionOf(c.Value) {
-		return nil, errors.New("its content is not what was written")
-	}
-	return &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}, nil
 }
 
 // sent is told of each listener that is sent for the first time. It does not
 // block.
 func (a *archive) sent(l *resource.Listener) {
-	select {
-	case a.in <- l:
-	default:
-		a.log.Warn("a sent listener is not kept: too many at once", "listener", l.Name)
-	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.keep(l)
 }
 
-// run writes until ctx ends. Files age from when an Envoy was last seen to have
-// the listener, which held tells.
+// keep keeps a listener as in use now. The caller holds a.mu.
+func (a *archive) keep(l *resource.Listener) {
+	now := a.now()
+	a.used[l.Version] = now
+	a.kept.Put(l.Version, listenerInUse{l, now})
+}
+
+// run notes which listeners are in use, which held tells, until ctx ends: they age
+// from when an Envoy was last seen to have them.
 func (a *archive) run(ctx context.Context, held func() []*resource.Listener) {
-	touch := time.NewTicker(archiveTouch)
-	defer touch.Stop()
+	ticker := time.NewTicker(archiveTouch)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			a.touch(held(), time.Now())
+			a.touch(held())
 			return
-		case <-touch.C:
-			a.touch(held(), time.Now())
-		case l := <-a.in:
-			a.keep(l)
+		case <-ticker.C:
+			a.touch(held())
 		}
 	}
 }
 
-// flush writes what is still to be written, as far as there is time.
-func (a *archive) flush(deadline time.Time) {
-	for time.Now().Before(deadline) {
-		select {
-		case l := <-a.in:
-			a.keep(l)
-		default:
-			return
-		}
-	}
-	if n := len(a.in); n > 0 {
-		a.log.Warn("sent listeners are not kept: no time is left", "listeners", n)
-	}
-}
-
-// touch notes that listeners are in use, and writes those that are not there.
-func (a *archive) touch(listeners []*resource.Listener, now time.Time) {
+// touch notes that listeners are in use, where that was not noted of late.
+func (a *archive) touch(listeners []*resource.Listener) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, l := range listeners {
-		err := os.Chtimes(a.file(l), now, now)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		if used, there := a.used[l.Version]; !there || a.now().Sub(used) >= archiveTouch {
 			a.keep(l)
-		case err != nil:
-			a.log.Warn("cannot note that a sent listener is in use", "listener", l.Name, "error", err)
 		}
 	}
+	a.trim()
 }
 
-func (a *archive) keep(l *resource.Listener) {
-	if err := a.write(l); err != nil {
-		a.log.Warn("cannot keep a sent listener", "listener", l.Name, "error", err)
-	}
+// listenerInUse encodes to an archived.
+type listenerInUse struct {
+	*resource.Listener
+	used time.Time
 }
 
-func (a *archive) file(l *resource.Listener) string { return filepath.Join(a.dir, l.Version+".json") }
-
-func (a *archive) write(l *resource.Listener) error {
-	b, err := json.Marshal(archived{Name: l.Name, Version: l.Version, Slots: l.Slots, Static: l.Static, Value: l.Value, Sum: resource.VersionOf(l.Value)})
-	if err != nil {
-		return err
-	}
-	return renameio.WriteFile(a.file(l), b, 0o600)
+func (k listenerInUse) MarshalJSON() ([]byte, error) {
+	return json.Marshal(archived{k.Name, k.Version, k.Slots, k.Static, k.Value, resource.VersionOf(k.Value), k.used})
 }

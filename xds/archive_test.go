@@ -3,9 +3,6 @@ package xds
 import (
 	"context"
 	"fmt"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,6 +13,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/state/statetest"
 )
 
 func sentListener(name, content string, slots ...string) *resource.Listener {
@@ -24,17 +22,21 @@ func sentListener(name, content string, slots ...string) *resource.Listener {
 	}}
 }
 
-// keep writes listeners as a server does.
-func keep(t *testing.T, dir string, listeners ...*resource.Listener) *archive {
+// keep keeps listeners as a server does, at a time.
+func keep(t *testing.T, p *statetest.Process, at time.Time, listeners ...*resource.Listener) {
 	t.Helper()
-	a := newArchive(dir, slog.New(slog.DiscardHandler))
-	a.load(time.Now())
+	a := archiveAt(p, at)
 	for _, l := range listeners {
-		if err := a.write(l); err != nil {
-			t.Fatal(err)
-		}
+		a.sent(l)
 	}
-	return a
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// archiveAt is the archive of a server that starts at that time.
+func archiveAt(p *statetest.Process, at time.Time) *archive {
+	return newArchive(p.View("listeners/"), func() time.Time { return at })
 }
 
 func names(listeners []*resource.Listener) string {
@@ -46,99 +48,100 @@ func names(listeners []*resource.Listener) string {
 }
 
 func TestArchiveSurvivesRestart(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "listeners")
+	dir := t.TempDir()
 	want := sentListener("web", "\x00\xff not text", "hello", "other")
-	a := newArchive(dir, slog.New(slog.DiscardHandler))
-	if got := a.load(time.Now()); got != nil {
-		t.Errorf("a new folder has %v", names(got))
+	first := statetest.Start(t, dir)
+	a := archiveAt(first, noon)
+	if got := a.load(t.Context()); got != nil {
+		t.Errorf("a new one has %v", names(got))
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() { a.run(ctx, func() []*resource.Listener { return nil }); close(ended) }()
 	a.sent(want)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		if _, err := os.Stat(filepath.Join(dir, want.Version+".json")); err == nil {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is written")
-		}
-	}
-	cancel()
-	<-ended
-	got := newArchive(dir, slog.New(slog.DiscardHandler)).load(time.Now())
+	first.End()
+	got := archiveAt(statetest.Start(t, dir), noon).load(t.Context())
 	if diff := cmp.Diff([]*resource.Listener{want}, got); diff != "" {
 		t.Errorf("(-kept +read):\n%s", diff)
 	}
 }
 
 func TestArchiveDropsWhatIsSpoilt(t *testing.T) {
-	dir := t.TempDir()
+	p := statetest.Start(t, t.TempDir())
 	good, bad := sentListener("good", "content"), sentListener("bad", "other content")
-	a := keep(t, dir, good, bad)
-	path := filepath.Join(dir, bad.Version+".json")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string]string{
-		path:                              strings.Replace(string(b), `"value":"b`, `"value":"c`, 1),
-		filepath.Join(dir, "half.json"):   string(b[:len(b)/2]),
-		filepath.Join(dir, "empty.json"):  "",
-		filepath.Join(dir, "alien.txt"):   "hello",
-		filepath.Join(dir, "nobody.json"): "{}",
+	keep(t, p, noon, good, bad)
+	content := p.Written(t, "listeners/")[bad.Version]
+	for key, value := range map[string]string{
+		bad.Version: strings.Replace(content, `"value":"b`, `"value":"c`, 1),
+		"renamed":   p.Written(t, "listeners/")[good.Version],
+		"half":      content[:len(content)/2],
+		"empty":     "",
+		"alien":     "hello",
+		"nobody":    "{}",
 	} {
-		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		p.View("listeners/").PutBytes(key, []byte(value))
 	}
-	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o700); err != nil {
+	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := names(a.load(time.Now())); got != "good" {
+	if got := names(archiveAt(p, noon).load(t.Context())); got != "good" {
 		t.Errorf("read %q, want the good one", got)
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(left) != 2 { // the good one and the folder
-		t.Errorf("left are %q, %v", left, err)
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if left := p.Written(t, "listeners/"); len(left) != 1 {
+		t.Errorf("left are %q", left)
 	}
 }
 
 func TestArchiveForgetsWhatIsOld(t *testing.T) {
-	dir := t.TempDir()
-	a := keep(t, dir, sentListener("web", "content"))
-	if got := names(a.load(time.Now().Add(archiveKeep - time.Hour))); got != "web" {
+	p := statetest.Start(t, t.TempDir())
+	keep(t, p, noon, sentListener("web", "content"))
+	if got := names(archiveAt(p, noon.Add(archiveKeep-time.Hour)).load(t.Context())); got != "web" {
 		t.Errorf("read %q", got)
 	}
-	if got := names(a.load(time.Now().Add(archiveKeep + time.Hour))); got != "" {
+	if got := names(archiveAt(p, noon.Add(archiveKeep+time.Hour)).load(t.Context())); got != "" {
 		t.Errorf("read %q after %v", got, archiveKeep)
 	}
-}
-
-// TestArchiveWithoutFolder: what can't be kept is said, and that is all.
-func TestArchiveWithoutFolder(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
+	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var log strings.Builder
-	a := newArchive(filepath.Join(file, "listeners"), slog.New(slog.NewTextHandler(&log, nil)))
-	if got := a.load(time.Now()); got != nil {
-		t.Errorf("read %v", names(got))
-	}
-	if !strings.Contains(log.String(), "cannot keep the listeners") {
-		t.Errorf("logged %q", log.String())
-	}
-	for range 2 * cap(a.in) { // does not block
-		a.sent(sentListener("web", "content"))
+	if left := p.Written(t, "listeners/"); len(left) != 0 {
+		t.Errorf("left are %q", left)
 	}
 }
 
-// TestFlush: what is queued when the server ends is written, as far as there is
-// time.
+// TestArchiveIsBounded: those go that were used longest ago, here in the run of one
+// server. What was noted of late is not written again.
+func TestArchiveIsBounded(t *testing.T) {
+	p := statetest.Start(t, t.TempDir())
+	now := noon
+	a := newArchive(p.View("listeners/"), func() time.Time { return now })
+	old := sentListener("old", "old")
+	a.sent(old)
+	for i := range archiveMost {
+		now = now.Add(time.Second)
+		a.sent(sentListener("web", fmt.Sprint(i)))
+	}
+	now = now.Add(archiveTouch)
+	a.touch([]*resource.Listener{old})
+	now = now.Add(archiveTouch / 2)
+	a.touch([]*resource.Listener{old})
+	if err := p.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := archiveAt(p, now).load(t.Context())
+	if len(got) != archiveMost || got[0].Name != "old" || slices.ContainsFunc(got, func(l *resource.Listener) bool { return string(l.Value) == "0" }) {
+		t.Errorf("%d listeners, the first is %s", len(got), got[0].Name)
+	}
+	if used := a.used[old.Version]; !used.Equal(now.Add(-archiveTouch / 2)) {
+		t.Errorf("noted in use at %v, and it is %v", used, now)
+	}
+}
+
+// TestFlush: what was put when the server ends is written.
 func TestFlush(t *testing.T) {
 	dir := t.TempDir()
-	s := New(Options{Dir: dir})
+	first := statetest.Start(t, dir)
+	s := New(Options{State: first.Writer})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	var want []string
@@ -151,20 +154,14 @@ func TestFlush(t *testing.T) {
 	if err := s.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Fields(names(newArchive(filepath.Join(dir, "listeners"), slog.New(slog.DiscardHandler)).load(time.Now())))
-	slices.Sort(got)
+	first.End()
+	next := New(Options{State: statetest.Start(t, dir).Writer, Resources: resource.Options{ModulesURL: "http://127.0.0.1:18001"}})
+	got := strings.Fields(names(next.interner.Sent()))
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("listeners (-queued +kept):\n%s", diff)
+		t.Errorf("listeners (-sent +kept):\n%s", diff)
 	}
-	if files, _ := filepath.Glob(filepath.Join(dir, "proved", "*.json")); len(files) != 1 {
-		t.Errorf("kept of proved filters: %q", files)
-	}
-
-	a := newArchive(t.TempDir(), slog.New(slog.DiscardHandler))
-	a.sent(sentListener("web", "content"))
-	a.flush(time.Now().Add(-time.Second))
-	if len(a.in) != 1 {
-		t.Error("it is written after the time for it")
+	if n := len(next.proved.filters["hello"]); n != 1 {
+		t.Errorf("kept of proved filters: %d", n)
 	}
 }
 

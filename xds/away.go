@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/state"
 )
 
 // An Envoy whose last stream has ended is away: it may run still, what it ran
@@ -25,8 +26,8 @@ const (
 type away struct {
 	nodes   map[string]*gone // by node id
 	bytes   int
-	awaited int           // of nodes
-	write   chan struct{} // holds a token when what is kept has changed
+	awaited int // of nodes
+	known   knownNodes
 }
 
 // gone is a node that is away.
@@ -37,20 +38,25 @@ type gone struct {
 	awaited bool
 }
 
-func newAway() *away {
-	return &away{nodes: map[string]*gone{}, write: make(chan struct{}, 1)}
+func newAway(kept state.View) *away {
+	return &away{nodes: map[string]*gone{}, known: newKnownNodes(kept)}
 }
 
 // went notes that the last stream of a node has ended.
 func (a *away) went(n definition.Node, now time.Time) {
-	a.put(&gone{node: n, seen: now, since: now}, now)
-	a.touch()
+	g := &gone{node: n, seen: now, since: now}
+	a.put(g, now)
+	a.keep(g.known(now), true)
 }
 
 // came notes that a node has a stream.
-func (a *away) came(id string) {
-	a.drop(id)
-	a.touch()
+func (a *away) came(n definition.Node, now time.Time) {
+	a.drop(n.ID)
+	a.keep(knownNode{n.ID, n.Cluster, n.Labels, now, 0}, false)
+}
+
+func (g *gone) known(now time.Time) knownNode {
+	return knownNode{g.node.ID, g.node.Cluster, g.node.Labels, g.seen, now.Sub(g.since)}
 }
 
 func (a *away) put(g *gone, now time.Time) {
@@ -70,8 +76,14 @@ func (a *away) put(g *gone, now time.Time) {
 		if i >= awayMost/10 && a.bytes <= awayBytes*9/10 {
 			break
 		}
-		a.drop(o.node.ID)
+		a.forget(o.node.ID)
 	}
+}
+
+// forget drops a node, here and where it is kept.
+func (a *away) forget(id string) {
+	a.drop(id)
+	a.known.remove(id)
 }
 
 func (a *away) drop(id string) {
@@ -92,24 +104,16 @@ func (a *away) pass(now time.Time) bool {
 	for id, g := range a.nodes {
 		switch d := now.Sub(g.since); {
 		case d >= awayKeep:
-			a.drop(id)
-			a.touch()
+			a.forget(id)
 			changed = true
 		case d >= awaitFor && g.awaited:
 			g.awaited = false
 			a.awaited--
+			a.keep(g.known(now), true)
 			changed = true
 		}
 	}
 	return changed
-}
-
-// touch has what is kept written.
-func (a *away) touch() {
-	select {
-	case a.write <- struct{}{}:
-	default:
-	}
 }
 
 func size(n definition.Node) int {
@@ -131,7 +135,7 @@ func (s *Server) known(now time.Time) []knownNode {
 		all = append(all, knownNode{n.ID, n.Cluster, n.Labels, now, 0})
 	}
 	for _, g := range s.away.nodes {
-		all = append(all, knownNode{g.node.ID, g.node.Cluster, g.node.Labels, g.seen, now.Sub(g.since)})
+		all = append(all, g.known(now))
 	}
 	slices.SortFunc(all, func(x, y knownNode) int { return cmp.Compare(x.Away, y.Away) })
 	return all

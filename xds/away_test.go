@@ -2,11 +2,10 @@ package xds_test
 
 import (
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"wasmxds/state/statetest"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -16,13 +15,13 @@ import (
 func TestAway(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		dir, killed := t.TempDir(), t.TempDir()
-		first := start(t, xds.Options{Dir: dir})
+		process := statetest.Start(t, dir)
+		first := start(t, xds.Options{State: process.Writer})
 		first.publish(t, hello1)
 		a := first.up(t, "a", false)
 		first.up(t, "b", true)
 		eventually(t, "both written down", func() bool {
-			b, err := os.ReadFile(filepath.Join(dir, "nodes.json"))
-			return err == nil && strings.Count(string(b), "\n") == 2
+			return len(process.Written(t, "nodes/")) == 2
 		})
 		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil { // as kill -9 leaves it
 			t.Fatal(err)
@@ -32,7 +31,7 @@ func TestAway(t *testing.T) {
 
 		c := newClock()
 		c.advance(24 * time.Hour) // the servers' outage does not count
-		next := start(t, xds.Options{Dir: killed, Now: c.Now})
+		next := start(t, xds.Options{State: statetest.Start(t, killed).Writer, Now: c.Now})
 		next.publish(t, hello2)
 		counts := func(what string, want xds.NodeCount, hello int) {
 			t.Helper()

@@ -1,13 +1,16 @@
 package xds
 
 import (
-	"log/slog"
+	"context"
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/state"
 	"wasmxds/xds/swap"
 )
 
@@ -21,16 +24,37 @@ type proved struct {
 	// ones, so that all Envoys of a group share them.
 	instead map[instead]*resource.Snapshot
 
-	dir     string // where they are kept for the server after this one; "": nowhere
-	log     *slog.Logger
-	changed map[string]bool // names of filters whose files are to be written
-	write   chan struct{}   // holds a token when there are some
+	kept state.View // versions, by name, for the server after this one
 }
+
+// versions are what is kept of a filter, as a list of resource.Kept. They are not
+// changed.
+type versions []*resource.Filter
 
 // instead is a snapshot and the versions in it that were refused.
 type instead struct {
 	snap    *resource.Snapshot
 	refused string
+}
+
+func newProved(ctx context.Context, kept state.View, restore func(resource.Kept) (*resource.Filter, error)) *proved {
+	p := &proved{filters: map[string][]*resource.Filter{}, instead: map[instead]*resource.Snapshot{}, kept: kept}
+	state.Each(ctx, kept, "which versions of a filter have run", func(name string, list []resource.Kept) error {
+		var filters []*resource.Filter
+		for _, k := range list {
+			f, err := restore(k)
+			if err != nil {
+				return err
+			}
+			if f.Name != name {
+				return fmt.Errorf("it is of the filter %q", f.Name)
+			}
+			filters = append(filters, f)
+		}
+		p.filters[name] = filters
+		return nil
+	})
+	return p
 }
 
 // maxProved is how many versions of a filter are remembered: Envoys of several
@@ -49,6 +73,30 @@ func (p *proved) add(filters []*resource.Filter) {
 		p.filters[f.Name] = append([]*resource.Filter{f}, others[:min(len(others), maxProved-1)]...)
 		p.touch(f.Name)
 	}
+}
+
+// touch has what is known of a filter kept. The caller holds p.mu.
+func (p *proved) touch(name string) {
+	clear(p.instead)
+	if slices.ContainsFunc(p.filters[name], keepable) {
+		p.kept.Put(name, versions(p.filters[name]))
+		return
+	}
+	p.kept.Remove(name)
+}
+
+// keepable are filters that Envoys fetch from here: an origin's cluster may be gone
+// when xds-server starts again.
+func keepable(f *resource.Filter) bool { return !f.Direct }
+
+func (v versions) MarshalJSON() ([]byte, error) {
+	var list []resource.Kept
+	for _, f := range v {
+		if keepable(f) {
+			list = append(list, f.Keep())
+		}
+	}
+	return json.Marshal(list)
 }
 
 // keep forgets filters that are gone.

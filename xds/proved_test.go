@@ -2,8 +2,6 @@ package xds_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +9,7 @@ import (
 	"time"
 
 	"wasmxds/resource"
+	"wasmxds/state/statetest"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -24,7 +23,8 @@ func TestLastThatRan(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		c := newClock()
 		dir := t.TempDir()
-		s := start(t, xds.Options{Now: c.Now, Dir: dir})
+		process := statetest.Start(t, dir)
+		s := start(t, xds.Options{Now: c.Now, State: process.Writer})
 		s.publish(t, hello1)
 		a := s.up(t, "a", delta)
 		a.has(moduleOf("hello", "v2"), moduleOf("hello", "v3"), moduleOf("hello", "v4"))
@@ -37,10 +37,11 @@ func TestLastThatRan(t *testing.T) {
 		v3 := s.version(t, "a", "hello")
 
 		// Another server knows it from the folder.
-		eventually(t, "three versions of hello and one of other kept", func() bool { return kept(t, dir) == "1 3" })
+		eventually(t, "three versions of hello and one of other kept", func() bool { return kept(t, process) == "1 3" })
 		s.end()
 		a.leave()
-		s = start(t, xds.Options{Now: c.Now, Dir: dir})
+		process.End()
+		s = start(t, xds.Options{Now: c.Now, State: statetest.Start(t, dir).Writer})
 		s.publish(t, hello3)
 		if needed := s.Needed(); !slices.Contains(needed, moduleOf("hello", "v1")) {
 			t.Errorf("the modules %q are needed, not that of hello's v1", needed)
@@ -79,21 +80,13 @@ func TestLastThatRan(t *testing.T) {
 	})
 }
 
-// kept tells how many versions are in each file of the folder.
-func kept(t *testing.T, dir string) string {
+// kept tells how many versions are kept of each filter.
+func kept(t *testing.T, p *statetest.Process) string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "proved", "*.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var counts []string
-	for _, file := range files {
-		b, err := os.ReadFile(file)
+	for _, value := range p.Written(t, "proved/") {
 		var versions []resource.Kept
-		if err == nil {
-			err = json.Unmarshal(b, &versions)
-		}
-		if err != nil {
+		if err := json.Unmarshal([]byte(value), &versions); err != nil {
 			t.Fatal(err)
 		}
 		counts = append(counts, strconv.Itoa(len(versions)))

@@ -1,34 +1,34 @@
 package xds_test
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"wasmxds/state/statetest"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
 
 // TestListenerIsKeptAcrossServers: a listener changes while no server is there,
 // and its new filter has to be fetched first. Meanwhile a state-of-the-world
-// Envoy is to keep the old one, which the next server knows from the folder
+// Envoy is to keep the old one, which the next server knows from the state
 // alone.
 func TestListenerIsKeptAcrossServers(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		dir := t.TempDir()
-		first := start(t, xds.Options{Dir: dir})
+		process := statetest.Start(t, dir)
+		first := start(t, xds.Options{State: process.Writer})
 		first.publish(t, "listener web\nfilter hello v1 web")
 		e := first.up(t, "a", false)
 		eventually(t, "the primer and web kept", func() bool {
-			kept, err := filepath.Glob(filepath.Join(dir, "listeners", "*.json"))
-			return err == nil && len(kept) >= 2
+			return len(process.Written(t, "listeners/")) >= 2
 		})
 		first.end()
 		e.leave()
 
-		next := start(t, xds.Options{Dir: dir})
+		process.End()
+		next := start(t, xds.Options{State: statetest.Start(t, dir).Writer})
 		next.publish(t, "listener web 9000 9001\nfilter hello v1 web\nfilter third v1 web")
 		e.connect(next.dial(t, ""))
 		e.expect("CDS 127.0.0.1:9000 127.0.0.1:9001 wasmxds-modules", "LDS primer web")
@@ -51,29 +51,22 @@ func TestListenerIsKeptAcrossServers(t *testing.T) {
 // TestStableListenerStays: what an Envoy has is kept, however long ago it was
 // sent.
 func TestStableListenerStays(t *testing.T) {
-	dir := t.TempDir()
-	files := func() []string {
-		kept, err := filepath.Glob(filepath.Join(dir, "listeners", "*.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return kept
-	}
-	s := start(t, xds.Options{Dir: dir})
+	dir, c := t.TempDir(), newClock()
+	process := statetest.Start(t, dir)
+	s := start(t, xds.Options{State: process.Writer, Now: c.Now})
 	s.publish(t, "listener web\nfilter hello v1 web")
 	e := s.up(t, "a", false)
-	eventually(t, "the primer and web kept", func() bool { return len(files()) >= 2 })
-	sent := files()
-	long := time.Now().Add(-40 * 24 * time.Hour)
-	for _, file := range sent {
-		if err := os.Chtimes(file, long, long); err != nil {
-			t.Fatal(err)
-		}
-	}
+	eventually(t, "the primer and web kept", func() bool { return len(process.Written(t, "listeners/")) >= 2 })
+	c.advance(40 * 24 * time.Hour)
 	s.end()
 	e.leave()
-	start(t, xds.Options{Dir: dir})
-	if kept := files(); len(kept) < 2 {
-		t.Errorf("of %d listeners %d are kept", len(sent), len(kept))
+	process.End()
+	process = statetest.Start(t, dir)
+	start(t, xds.Options{State: process.Writer, Now: c.Now})
+	if err := process.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept := process.Written(t, "listeners/"); len(kept) < 2 {
+		t.Errorf("of two listeners %d are kept", len(kept))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/resource"
+	"wasmxds/state"
 	"wasmxds/xds/swap"
 )
 
@@ -34,10 +34,10 @@ type Options struct {
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swap)
-	// Dir is where the listeners that Envoys were sent, the versions of
-	// filters that have run, and the nodes that were served are kept for the
-	// server after this one; "": nowhere.
-	Dir string
+	// State keeps the listeners that Envoys were sent, the versions of filters
+	// that have run, and the nodes that were served, for the server after this
+	// one; nil: they are not kept.
+	State *state.Writer
 	// Resources are how the Catalogs that are published were compiled.
 	Resources resource.Options
 	// CheckInvariants has each response checked against the invariants of the
@@ -57,8 +57,8 @@ type Server struct {
 	salt        int
 	timers      *timers
 	proved      *proved
+	keeps       bool // whether there is a State
 	sent        *archive
-	served      *nodesFile
 
 	started time.Time
 
@@ -105,7 +105,7 @@ func New(o Options) *Server {
 		clients:   map[*client]struct{}{},
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*record{},
-		away:      newAway(),
+		away:      newAway(o.State.View("nodes/")),
 		lost:      map[string]lost{},
 	}
 	if s.log == nil {
@@ -115,16 +115,14 @@ func New(o Options) *Server {
 		s.now = time.Now
 	}
 	s.started = s.now()
-	kept := ""
-	if o.Dir != "" {
-		kept = filepath.Join(o.Dir, "proved")
-		s.sent = newArchive(filepath.Join(o.Dir, "listeners"), s.log)
-		s.interner.Learn(s.sent.load(s.started))
+	ctx := context.Background() // it starts: there is nothing that could end it
+	s.proved = newProved(ctx, o.State.View("proved/"), o.Resources.Restore)
+	s.sent = newArchive(o.State.View("listeners/"), s.now)
+	if s.keeps = o.State != nil; s.keeps {
+		s.interner.Learn(s.sent.load(ctx))
 		s.interner.OnSent(s.sent.sent)
-		s.served = &nodesFile{filepath.Join(o.Dir, "nodes.json"), s.log}
-		s.served.load(s.away, s.started)
+		s.away.load(ctx, s.started, s.log)
 	}
-	s.proved = newProved(kept, o.Resources.Restore, s.log)
 	return s
 }
 
@@ -174,27 +172,14 @@ func (s *Server) Run(ctx context.Context) error {
 		s.watch(ctx)
 		return nil
 	})
-	if s.sent != nil {
+	if s.keeps {
 		g.Go(func() error {
 			s.sent.run(ctx, s.interner.Held)
 			return nil
 		})
-		g.Go(func() error {
-			s.proved.run(ctx)
-			return nil
-		})
-		g.Go(func() error {
-			s.served.run(ctx, s.away.write, func() []knownNode { return s.known(s.now()) })
-			return nil
-		})
+		defer func() { s.keepAll(s.now()) }()
 	}
-	err := g.Wait()
-	if s.sent != nil {
-		deadline := time.Now().Add(flushTime)
-		s.sent.flush(deadline)
-		s.proved.flush(deadline)
-	}
-	return err
+	return g.Wait()
 }
 
 // fanOut gives every client its snapshot.

@@ -166,7 +166,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.
 	})
 	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)
-	s.away.came(n.ID)
+	s.away.came(n, c.since)
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)

@@ -214,7 +214,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		s.admin.Swapped(w)
 	}}
 	s.xds = xds.New(xds.Options{
-		Log: log, Dir: data.dir, Resources: resources, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+		Log: log, State: data.kept, Resources: resources, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		Swapped: swaps.Swapped,
 	})
 	s.ads = guard.transport(f.transport, s.xds, log)

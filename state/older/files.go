@@ -1,6 +1,7 @@
 package older
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"wasmxds/state"
@@ -43,13 +45,14 @@ func readModules(path string, _ *slog.Logger) ([]state.Op, error) {
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return nil, err
 		}
-		ops = append(ops, state.Op{Key: "modules/origin/" + hashed(o.URL+"\x00"+o.Pull+"\x00"+o.PullSecret), Value: raw})
+		ops = append(ops, state.Op{Key: "modules/origin/" + originKey(o.URL, o.Pull, o.PullSecret), Value: raw})
 	}
 	return ops, nil
 }
 
-func hashed(name string) string {
-	sum := sha256.Sum256([]byte(name))
+// originKey is package module's.
+func originKey(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -85,6 +88,60 @@ func readFolder(path string, log *slog.Logger, read func(name string, content []
 			continue
 		}
 		ops = append(ops, op)
+	}
+	return ops, nil
+}
+
+// readListeners reads the listeners that Envoys were sent. Those of before are
+// named by their content's hash, and have no other sum of it.
+func readListeners(path string, log *slog.Logger) ([]state.Op, error) {
+	return readFolder(path, log, func(name string, content []byte, info fs.FileInfo) (state.Op, error) {
+		var l map[string]json.RawMessage
+		if err := json.Unmarshal(content, &l); err != nil {
+			return state.Op{}, err
+		}
+		if l["sum"] == nil {
+			l["sum"] = l["version"]
+		}
+		used, err := json.Marshal(info.ModTime())
+		if err != nil {
+			return state.Op{}, err
+		}
+		l["used"] = used
+		value, err := json.Marshal(l)
+		return state.Op{Key: "listeners/" + strings.TrimSuffix(name, ".json"), Value: value}, err
+	})
+}
+
+// readProved reads which versions of filters have run. Those without a sum can't be
+// verified any more; they are found out again as Envoys run them.
+func readProved(path string, log *slog.Logger) ([]state.Op, error) {
+	ops, err := readFolder(path, log, func(_ string, content []byte, _ fs.FileInfo) (state.Op, error) {
+		var versions []struct{ Name, Sum string }
+		if err := json.Unmarshal(content, &versions); err != nil {
+			return state.Op{}, err
+		}
+		if len(versions) == 0 || versions[0].Sum == "" {
+			return state.Op{}, nil
+		}
+		return state.Op{Key: "proved/" + versions[0].Name, Value: content}, nil
+	})
+	return slices.DeleteFunc(ops, func(op state.Op) bool { return op.Key == "" }), err
+}
+
+// readNodes reads which Envoys were here, a line for each.
+func readNodes(path string, _ *slog.Logger) ([]state.Op, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var ops []state.Op
+	for line := range bytes.Lines(b) {
+		var n struct{ ID string }
+		if err := json.Unmarshal(line, &n); err != nil {
+			return ops, err
+		}
+		ops = append(ops, state.Op{Key: "nodes/" + n.ID, Value: bytes.TrimSpace(line)})
 	}
 	return ops, nil
 }

@@ -25,6 +25,9 @@ var left = []struct {
 }{
 	{"modules.json", readModules},
 	{"trials", readTrials},
+	{"listeners", readListeners},
+	{"proved", readProved},
+	{"nodes.json", readNodes},
 }
 
 // Take takes over what is left in a data directory, once: all of it in one batch,

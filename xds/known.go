@@ -1,0 +1,133 @@
+package xds
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/state"
+)
+
+// knownNode is a node that was served, as it is kept.
+type knownNode struct {
+	ID      string            `json:"id"`
+	Cluster string            `json:"cluster,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Seen    time.Time         `json:"seen"`           // when it last had a stream
+	Away    time.Duration     `json:"away,omitempty"` // how long it had been away when this was written; 0: it was not
+}
+
+func (n *knownNode) node() definition.Node {
+	return definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}
+}
+
+// knownNodes keeps which nodes were served, for the server after this one: as many
+// as are remembered while they are away. It is guarded by the Server's mu.
+type knownNodes struct {
+	kept  state.View // knownNode, by node id
+	nodes map[string]keptNode
+	bytes int
+	away  int // of nodes
+}
+
+type keptNode struct {
+	bytes int
+	away  bool
+}
+
+func newKnownNodes(kept state.View) knownNodes {
+	return knownNodes{kept: kept, nodes: map[string]keptNode{}}
+}
+
+// put keeps a node, if there is room.
+func (k *knownNodes) put(n knownNode, away bool) bool {
+	before, there := k.nodes[n.ID]
+	total := size(n.node())
+	if !there && len(k.nodes) >= awayMost || k.bytes-before.bytes+total > awayBytes {
+		return false
+	}
+	k.note(n, away)
+	k.kept.Put(n.ID, n)
+	return true
+}
+
+// note counts a node that is kept.
+func (k *knownNodes) note(n knownNode, away bool) {
+	k.uncount(n.ID)
+	now := keptNode{size(n.node()), away}
+	k.nodes[n.ID] = now
+	k.bytes += now.bytes
+	if away {
+		k.away++
+	}
+}
+
+func (k *knownNodes) uncount(id string) {
+	n := k.nodes[id]
+	k.bytes -= n.bytes
+	if n.away {
+		k.away--
+	}
+	delete(k.nodes, id)
+}
+
+func (k *knownNodes) remove(id string) {
+	if _, there := k.nodes[id]; there {
+		k.uncount(id)
+		k.kept.Remove(id)
+	}
+}
+
+// load gives the nodes that an earlier server left.
+func (a *away) load(ctx context.Context, now time.Time, log *slog.Logger) {
+	state.Each(ctx, a.known.kept, "which Envoys were here", func(key string, n knownNode) error {
+		switch {
+		case n.ID == "" || n.Away < 0 || n.ID != key:
+			return errors.New("it is no node")
+		case n.Away >= awayKeep:
+			a.known.kept.Remove(key)
+		default:
+			a.known.note(n, true)
+			a.put(&gone{node: n.node(), seen: n.Seen, since: now.Add(-n.Away)}, now)
+		}
+		return nil
+	})
+	if len(a.nodes) > 0 {
+		log.Info("Envoys were here before: they are away until they connect", "nodes", len(a.nodes))
+	}
+}
+
+// keep keeps a node in place of those that have been away for longest. Those that
+// have a stream give way to nobody.
+func (a *away) keep(n knownNode, away bool) {
+	if !a.known.kept.Keeps() || a.known.put(n, away) || a.known.away == 0 {
+		return
+	}
+	var oldest []*gone
+	for id, g := range a.nodes {
+		if a.known.nodes[id].away {
+			oldest = append(oldest, g)
+		}
+	}
+	slices.SortFunc(oldest, func(x, y *gone) int { return x.since.Compare(y.since) })
+	for i, g := range oldest { // many at a time, as each time all are looked at
+		if i >= awayMost/10 && a.known.put(n, away) {
+			return
+		}
+		a.known.remove(g.node.ID)
+	}
+	a.known.put(n, away)
+}
+
+// keepAll keeps how things stand when the server ends.
+func (s *Server) keepAll(now time.Time) {
+	all := s.known(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range all {
+		s.away.keep(n, s.nodes[n.ID] == nil)
+	}
+}
