@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+
 	"wasmxds/bootstrap"
 	"wasmxds/definition"
 )
@@ -150,14 +152,15 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestStaticNamesOfOurs: neither a file nor a caller gets a cluster of ours in.
 func TestStaticNamesOfOurs(t *testing.T) {
-	data := "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: wasmxds\n"
-	rs, problems := definition.ParseStatic("f.yaml", []byte(data))
-	if len(problems) > 0 {
-		t.Fatal(problems)
+	data := "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: wasmxds-other\n"
+	if rs, problems := definition.ParseStatic("f.yaml", []byte(data)); rs != nil || len(problems) != 1 || problems[0].Line != 2 || problems[0].Hint == "" {
+		t.Errorf("%v %v", rs, problems)
 	}
 	_, err := bootstrap.Render(bootstrap.Options{
-		Node: definition.Node{ID: "a"}, XDSAddress: "127.0.0.1:1", Static: rs, ModulesURL: "http://127.0.0.1:2",
+		Node: definition.Node{ID: "a"}, XDSAddress: "127.0.0.1:1", ModulesURL: "http://127.0.0.1:2",
+		Static: []*definition.Resource{{Pos: definition.Position{File: "f.yaml", Line: 1}, Message: &clusterv3.Cluster{Name: "wasmxds"}}},
 	})
 	var p definition.Problem
 	if !errors.As(err, &p) || p.File != "f.yaml" || p.Line != 1 {

@@ -58,7 +58,7 @@ func readListener(d *Doc) {
 func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
 	if name == reservedListener {
-		d.Problem(path, "", "%s is the name of xds-server's own listener", reservedListener)
+		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", reservedListener)
 	}
 }
 

@@ -9,12 +9,6 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Names that xds-server uses itself.
-const (
-	reservedListener = "primer"
-	reservedPrefix   = "primer/" // of filters and route configurations
-)
-
 // Merge puts files together and checks what only the whole can tell: names
 // used twice and references to nothing. The earlier file wins. A file with a
 // problem that is more than a warning is left out as a whole, and the problem
@@ -27,6 +21,9 @@ func Merge(files []*File) (*Set, []Problem) {
 		found := duplicates(files)
 		if len(found) == 0 {
 			found = collisions(files)
+		}
+		if len(found) == 0 {
+			found = twoClusters(files)
 		}
 		if len(found) == 0 {
 			found = dangling(files)

@@ -163,7 +163,7 @@ func (d *Doc) nodes(path string, n nodes) Selector {
 func (d *Doc) FilterName(path, name string) {
 	d.name(path, name)
 	if strings.HasPrefix(name, reservedPrefix) {
-		d.Problem(path, "", "names that begin with %s are xds-server's own", reservedPrefix)
+		d.Problem(path, renameIt, "names that begin with %s are xds-server's own", reservedPrefix)
 	}
 }
 

@@ -89,6 +89,8 @@ func (d *Doc) rawName(m proto.Message) bool {
 		d.listenerName(at, name)
 	case *corev3.TypedExtensionConfig, *routev3.RouteConfiguration:
 		d.FilterName(at, name)
+	case *clusterv3.Cluster, *endpointv3.ClusterLoadAssignment:
+		d.clusterName(at, name)
 	}
 	return len(d.problems) == before
 }

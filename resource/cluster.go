@@ -24,13 +24,7 @@ type endpoint struct {
 }
 
 // name is the endpoint's cluster's, the same wherever it is used.
-func (e endpoint) name() string {
-	at := net.JoinHostPort(e.host, strconv.FormatUint(uint64(e.port), 10))
-	if e.tls {
-		return "tls://" + at
-	}
-	return at
-}
+func (e endpoint) name() string { return definition.ClusterName(e.host, e.port, e.tls) }
 
 func (e endpoint) isIP() bool {
 	_, err := netip.ParseAddr(e.host)

@@ -72,13 +72,15 @@ func (c *Catalog) addFilters(s *Snapshot, filters []*filter, clusters map[string
 	s.Primer, s.Gate = c.primer(filters), c.gate
 }
 
-// addRaws adds resources that were written as such. A cluster of the name of
-// one that was made here takes its place.
+// addRaws adds resources that were written as such. No cluster takes the place
+// of one that was made here: definitions that would want it are refused.
 func addRaws(s *Snapshot, raws []*raw, clusters map[string]*Resource) {
 	for _, r := range raws {
 		switch r.TypeURL {
 		case ClusterType:
-			clusters[r.Name] = r.Resource
+			if clusters[r.Name] == nil {
+				clusters[r.Name] = r.Resource
+			}
 		case EndpointType:
 			s.Endpoints = append(s.Endpoints, r.Resource)
 		case SecretType:
