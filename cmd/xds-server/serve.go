@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,11 +22,11 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/pipeline"
 	"wasmxds/resource"
 	"wasmxds/source"
 	"wasmxds/trace"
 	"wasmxds/xds"
-	"wasmxds/xds/swap"
 	"wasmxds/xds/transport"
 )
 
@@ -193,89 +192,51 @@ type server struct {
 	listeners *listeners
 	shares    shares
 	guard     *guard
-	tracer    *trace.Tracer // nil: none
-
-	directory *source.Directory
-	resolver  *module.Resolver
-	modules   *serve.Server
-	xds       *xds.Server
+	problems  chan []definition.Problem // of the guard
+	stages    *pipeline.Pipeline
 	ads       adsServer
-	admin     *admin.Server
-	pipeline  *pipeline
 }
 
 func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
-	store := options.Store
-	s := &server{log: log, drain: f.drain, listeners: ls, guard: guard, tracer: tracer, shares: shareFiles(openFiles(), f.secure.connections)}
-	s.directory = &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log}
-	resources := resource.Options{ModulesURL: ls.modulesURL}
-	swaps := &swaps{to: func(w xds.Swap) {
-		traceSwap(tracer, w)
-		s.admin.Swapped(w)
-	}}
-	s.xds = xds.New(xds.Options{
-		Log: log, State: data.kept, Resources: resources, CheckInvariants: f.checkInvariants, Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
-		Swapped: swaps.Swapped,
-	})
-	s.ads = guard.transport(f.transport, s.xds, log)
-	s.modules = serve.New(serve.Options{
-		Store: store, Logger: log,
-		OnDownload: func(peer netip.Addr, sha256 string, size int64, event serve.Event) {
-			s.xds.Downloaded(peer, downloadOf(sha256, size, event))
-		},
-	})
-	s.admin = admin.New(admin.Options{
-		Version: buildVersion(), Fleet: admin.FleetOf(s.xds), Modules: store, Pprof: f.pprof, Log: log,
-		Sources: admin.Sources{XDS: s.xds.Stats, Downloads: s.modules.Stats, Store: store.Size},
-	})
-	options.Needed = s.xds.Needed
-	options.Observer = observe(tracer, s.admin.Observer())
-	s.resolver = module.New(options)
-	s.pipeline = newPipeline(s.xds, s.admin, resources, log)
-	s.pipeline.tracer, s.pipeline.swaps = tracer, swaps
-	s.pipeline.ready = func() { notify(log, daemon.SdNotifyReady) }
-	return s
-}
-
-func downloadOf(sha256 string, size int64, event serve.Event) swap.Download {
-	d := swap.Download{SHA256: sha256, Size: size}
-	switch event {
-	case serve.Started:
-		d.Progress = swap.DownloadStarted
-	case serve.Done:
-		d.Progress = swap.DownloadDone
-	default:
-		d.Progress = swap.DownloadAborted
+	s := &server{
+		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
+		problems: make(chan []definition.Problem),
 	}
-	return d
+	s.stages = pipeline.New(pipeline.Options{
+		Directory: &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log},
+		Modules:   options,
+		Resources: resource.Options{ModulesURL: ls.modulesURL},
+		XDS: xds.Options{
+			Log: log, State: data.kept, CheckInvariants: f.checkInvariants,
+			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+		},
+		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Log: log},
+		Tracer: tracer, Guards: s.problems, Log: log,
+		Ready: func() { notify(log, daemon.SdNotifyReady) },
+	})
+	s.ads = guard.transport(f.transport, s.stages.XDS, log)
+	return s
 }
 
 // run serves until ctx ends and the streams are drained, or something fails.
 func (s *server) run(ctx context.Context, addressesFile string) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	defer s.pipeline.end()
 	g, serving := errgroup.WithContext(serving)
-	updates := make(chan *definition.Set)
+	g.Go(func() error { return s.stages.Run(serving) })
 	g.Go(func() error {
-		return s.directory.Run(serving, func(u source.Update) { s.pipeline.sourced(serving, u, updates) })
-	})
-	g.Go(func() error { return s.resolver.Run(serving, updates, s.pipeline.resolved) })
-	g.Go(func() error { return s.xds.Run(serving) })
-	g.Go(func() error { return s.tracer.Run(serving) })
-	g.Go(func() error {
-		return bounded.Serve(serving, overTLS(s.listeners.modules, s.guard.ads), s.modules,
+		return bounded.Serve(serving, overTLS(s.listeners.modules, s.guard.ads), s.stages.Modules,
 			bounded.Options{Connections: s.shares.modules, Idle: modulesIdle, ConnContext: serve.ConnContext, Log: s.log})
 	})
 	g.Go(func() error {
-		return bounded.Serve(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.admin.Handler()),
+		return bounded.Serve(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.stages.Admin.Handler()),
 			bounded.Options{Connections: s.shares.admin, Idle: adminIdle, Log: s.log})
 	})
 	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
-	g.Go(func() error { s.guard.run(serving, s.pipeline.guarded); return nil })
+	g.Go(func() error { s.guard.run(serving, s.problems); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
-	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
+	s.log.Info("serving", "definitions", s.stages.Directory.Path, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	s.log.Info("connections at once", "ads", s.shares.ads, "modules", s.shares.modules, "admin", s.shares.admin, "open files", openFiles())
 	if addressesFile != "" {
@@ -302,8 +263,8 @@ func (s *server) serveADS(ctx, serving context.Context, stop func()) error {
 	}
 	s.log.Info("draining", "for", s.drain)
 	notify(s.log, daemon.SdNotifyStopping)
-	s.admin.Drain()
-	s.xds.Drain()
+	s.stages.Admin.Drain()
+	s.stages.XDS.Drain()
 	gone := make(chan struct{})
 	go func() {
 		s.ads.GracefulStop() // GOAWAY, and no new streams
@@ -341,7 +302,7 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
 			notify(s.log, reloading())
 			s.guard.reload()
-			if s.directory.Rescan(ctx) != nil {
+			if s.stages.Directory.Rescan(ctx) != nil {
 				return // it ends
 			}
 			notify(s.log, daemon.SdNotifyReady)

@@ -204,13 +204,17 @@ const reloadInterval = time.Second
 
 // run takes in files as they change, until ctx ends. changed is told of what
 // is wrong with them, now and whenever that changes.
-func (g *guard) run(ctx context.Context, changed func([]definition.Problem)) {
+func (g *guard) run(ctx context.Context, changed chan<- []definition.Problem) {
 	tick := time.NewTicker(reloadInterval)
 	defer tick.Stop()
 	var told []definition.Problem
 	for {
 		if now := g.problems(time.Now()); !slices.Equal(now, told) {
-			changed(now)
+			select {
+			case changed <- now:
+			case <-ctx.Done():
+				return
+			}
 			told = now
 		}
 		select {

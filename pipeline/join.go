@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/source"
+	"wasmxds/trace"
+	"wasmxds/xds"
+)
+
+// join is what the stages have said last. One goroutine's.
+type join struct {
+	options resource.Options
+	publish func(*resource.Catalog)
+	loaded  func(admin.Loaded)
+	swapped func(xds.Swap)
+	ready   func() // called once, when the first set is published
+	tracer  *trace.Tracer
+	log     *slog.Logger
+
+	update   source.Update
+	set      *module.Set // nil: none yet
+	catalog  *resource.Catalog
+	compiled []definition.Problem
+	guards   []definition.Problem
+	held     *module.Set      // not published yet
+	hold     <-chan time.Time // ends that
+	logged   map[definition.Problem]bool
+}
+
+// inputs are where the stages say it.
+type inputs struct {
+	updates chan source.Update
+	sets    chan *module.Set
+	swaps   *swaps
+	guards  <-chan []definition.Problem
+}
+
+// run takes what the stages say, and hands it on, until ctx ends.
+func (j *join) run(ctx context.Context, in inputs) {
+	hold := time.NewTimer(firstHold)
+	defer hold.Stop()
+	j.hold = hold.C
+	for {
+		select {
+		case <-ctx.Done():
+			j.tellSwaps(in.swaps)
+			return
+		case u := <-in.updates:
+			traceRead(j.tracer, u)
+			j.update = u
+			j.tell()
+		case set := <-in.sets:
+			j.resolved(set)
+		case <-j.hold:
+			j.release()
+		case problems := <-in.guards:
+			j.guards = problems
+			j.tell()
+		case <-in.swaps.some:
+			j.tellSwaps(in.swaps)
+		}
+	}
+}
+
+// firstHold bounds how long the first set waits for modules that are coming.
+const firstHold = 3 * time.Second
+
+func coming(f *module.Filter) bool { return f.State == module.Fetching }
+
+// resolved takes a set with its modules, and publishes it. The first is held
+// back while modules are still coming: a server that was killed may not have
+// kept the last good version, and Envoys would be sent the one before it.
+func (j *join) resolved(set *module.Set) {
+	if j.catalog == nil && j.hold != nil && slices.ContainsFunc(set.Filters, coming) {
+		j.held = set
+		return
+	}
+	j.serve(set)
+}
+
+// release publishes what is still held back, and holds nothing back any more.
+func (j *join) release() {
+	j.hold = nil
+	if j.held != nil {
+		j.serve(j.held)
+	}
+}
+
+// serve compiles and publishes a set.
+func (j *join) serve(set *module.Set) {
+	first := j.catalog == nil
+	j.set, j.held = set, nil
+	began := time.Now()
+	j.catalog, j.compiled = resource.Compile(j.catalog, set, j.options)
+	compiled := time.Now()
+	j.publish(j.catalog)
+	tracePublished(j.tracer, set, j.catalog, began, compiled)
+	j.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
+	j.tell()
+	if first {
+		j.ready()
+	}
+}
+
+func (j *join) tellSwaps(s *swaps) {
+	for _, w := range s.take() {
+		j.swapped(w)
+	}
+}
+
+// tell brings the admin server and the log up to date.
+func (j *join) tell() {
+	problems := slices.Concat(j.update.Problems, j.compiled, j.guards)
+	if j.set != nil {
+		problems = append(problems, j.set.Problems...)
+	}
+	slices.SortStableFunc(problems, func(a, b definition.Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	problems = slices.Compact(problems)
+	j.logNew(problems)
+	j.loaded(admin.Loaded{
+		Set: j.set, Catalog: j.catalog, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
+		Held: admin.Held(j.update.Held),
+	})
+}
+
+// logNew logs each problem once, when it comes up.
+func (j *join) logNew(problems []definition.Problem) {
+	logged := make(map[definition.Problem]bool, len(problems))
+	for _, f := range problems {
+		if !j.logged[f] {
+			level := slog.LevelError
+			if f.Warning {
+				level = slog.LevelWarn
+			}
+			j.log.Log(context.Background(), level, f.Error(), "hint", f.Hint)
+		}
+		logged[f] = true
+	}
+	j.logged = logged
+}

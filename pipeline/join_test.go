@@ -1,0 +1,155 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/source"
+	"wasmxds/xds"
+)
+
+// joining is a join that runs, and what it has told, in order.
+type joining struct {
+	inputs
+	certificates chan<- []definition.Problem
+
+	mu   sync.Mutex
+	told []string
+}
+
+func (j *joining) tell(what string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.told = append(j.told, what)
+}
+
+// has waits until nothing moves any more, and compares what was told since the
+// last time.
+func (j *joining) has(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !slices.Equal(j.told, want) {
+		t.Errorf("told %q, want %q", j.told, want)
+	}
+	j.told = nil
+}
+
+// joined runs a join until the test ends. Publishing takes an Envoy along, which
+// swaps at once.
+func joined() (j *joining, end func()) {
+	guards := make(chan []definition.Problem)
+	in := &joining{certificates: guards, inputs: inputs{
+		updates: make(chan source.Update), sets: make(chan *module.Set), swaps: newSwaps(), guards: guards,
+	}}
+	run := &join{
+		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},
+		log:     slog.New(slog.DiscardHandler),
+		ready:   func() { in.tell("ready") },
+		publish: func(*resource.Catalog) {
+			in.tell("published")
+			in.swaps.add(xds.Swap{Node: "edge-1"})
+		},
+		loaded: func(l admin.Loaded) {
+			var problems []string
+			for _, p := range l.Problems {
+				problems = append(problems, p.Message)
+			}
+			in.tell(fmt.Sprintf("loaded %v %s", l.Set != nil, strings.Join(problems, ",")))
+		},
+		swapped: func(w xds.Swap) { in.tell("swapped " + w.Node) },
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { run.run(ctx, in.inputs) })
+	return in, func() { cancel(); running.Wait() }
+}
+
+func setIn(state module.State) *module.Set {
+	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
+	f := &module.Filter{Definition: d, Wanted: d, State: state}
+	return &module.Set{Filters: []*module.Filter{f}}
+}
+
+// TestSwapsAreToldAfterTheirChange has an Envoy swap before the change is told.
+func TestSwapsAreToldAfterTheirChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		j.sets <- setIn(module.Good)
+		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
+		j.sets <- setIn(module.Good)
+		j.has(t, "published", "loaded true ", "swapped edge-1")
+	})
+}
+
+// TestFirstSetWaitsForModules: it is held back while modules come, but not for
+// long, and no later one is.
+func TestFirstSetWaitsForModules(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		j.sets <- setIn(module.Fetching)
+		time.Sleep(firstHold - time.Millisecond)
+		j.has(t)
+		time.Sleep(time.Millisecond)
+		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
+		j.sets <- setIn(module.Fetching)
+		j.has(t, "published", "loaded true ", "swapped edge-1")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		j.sets <- setIn(module.Fetching)
+		j.has(t)
+		j.sets <- setIn(module.Good) // all have come
+		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
+		time.Sleep(2 * firstHold)
+		j.has(t)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		time.Sleep(2 * firstHold) // it was long until anything could be read
+		j.sets <- setIn(module.Fetching)
+		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
+	})
+}
+
+// TestNothingIsPublishedAtTheEnd: what is held back when a server ends stays so.
+func TestNothingIsPublishedAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		j.sets <- setIn(module.Fetching)
+		synctest.Wait()
+		j.swaps.add(xds.Swap{Node: "edge-2"})
+		end()
+		time.Sleep(2 * firstHold)
+		j.has(t, "swapped edge-2") // what was done is still told
+	})
+}
+
+// TestProblemsOfAllStagesAreTold: of the directory, and of certificates and the
+// policy.
+func TestProblemsOfAllStagesAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		j.updates <- source.Update{Problems: []definition.Problem{{File: "b.yaml", Message: "wrong"}}}
+		j.has(t, "loaded false wrong")
+		j.certificates <- []definition.Problem{{File: "a.pem", Message: "expired"}}
+		j.has(t, "loaded false expired,wrong")
+	})
+}

@@ -1,0 +1,138 @@
+// Package pipeline joins the stages: what the directory says goes with its
+// modules to the Envoys, and what comes of it to the admin server and to traces.
+//
+// Start with [New]. [Pipeline.Run] owns all goroutines of the stages. What comes
+// from outside, HTTP and streams of Envoys, is served by who runs it: from
+// [Pipeline.Modules], [Pipeline.Admin] and [Pipeline.XDS].
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"golang.org/x/sync/errgroup"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/module/serve"
+	"wasmxds/resource"
+	"wasmxds/source"
+	"wasmxds/trace"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// Options are what the stages are made of. What one of them needs of another is
+// filled in by New.
+type Options struct {
+	Directory *source.Directory
+	Modules   module.Options
+	Resources resource.Options
+	XDS       xds.Options
+	Admin     admin.Options
+	Tracer    *trace.Tracer // nil: none
+	// Guards tell what is wrong with certificates and the policy; nil: nothing is.
+	Guards <-chan []definition.Problem
+	Ready  func() // called once, when the first set is published
+	Log    *slog.Logger
+}
+
+// Pipeline is the stages.
+type Pipeline struct {
+	Directory *source.Directory
+	Modules   *serve.Server
+	XDS       *xds.Server
+	Admin     *admin.Server
+
+	resolver *module.Resolver
+	tracer   *trace.Tracer
+	swaps    *swaps
+	options  Options
+}
+
+// New makes a Pipeline.
+func New(o Options) *Pipeline {
+	p := &Pipeline{Directory: o.Directory, tracer: o.Tracer, swaps: newSwaps(), options: o}
+	o.XDS.Resources, o.XDS.Swapped = o.Resources, p.swaps.add
+	p.XDS = xds.New(o.XDS)
+	store := o.Modules.Store
+	p.Modules = serve.New(serve.Options{
+		Store: store, Logger: o.Log,
+		OnDownload: func(peer netip.Addr, sha256 string, size int64, event serve.Event) {
+			p.XDS.Downloaded(peer, downloadOf(sha256, size, event))
+		},
+	})
+	o.Admin.Fleet, o.Admin.Modules = admin.FleetOf(p.XDS), store
+	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
+	p.Admin = admin.New(o.Admin)
+	o.Modules.Needed = p.XDS.Needed
+	o.Modules.Observer = observe(o.Tracer, p.Admin.Observer())
+	p.resolver = module.New(o.Modules)
+	return p
+}
+
+func downloadOf(sha256 string, size int64, event serve.Event) swap.Download {
+	d := swap.Download{SHA256: sha256, Size: size}
+	switch event {
+	case serve.Started:
+		d.Progress = swap.DownloadStarted
+	case serve.Done:
+		d.Progress = swap.DownloadDone
+	default:
+		d.Progress = swap.DownloadAborted
+	}
+	return d
+}
+
+// Run runs all stages until ctx ends, or one of them fails.
+func (p *Pipeline) Run(ctx context.Context) error {
+	tracing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var traces errgroup.Group
+	traces.Go(func() error { return p.tracer.Run(tracing) })
+	g, ctx := errgroup.WithContext(ctx)
+	in := inputs{
+		updates: make(chan source.Update), sets: make(chan *module.Set),
+		swaps: p.swaps, guards: p.options.Guards,
+	}
+	wanted := make(chan *definition.Set)
+	g.Go(func() error {
+		return p.Directory.Run(ctx, func(u source.Update) {
+			send(ctx, in.updates, u)
+			if u.Set != nil {
+				send(ctx, wanted, u.Set)
+			}
+		})
+	})
+	g.Go(func() error {
+		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
+	})
+	g.Go(func() error { return p.XDS.Run(ctx) })
+	g.Go(func() error { p.join().run(ctx, in); return nil })
+	err := g.Wait()
+	stop() // what was told until now is in the traces
+	if failed := traces.Wait(); err == nil {
+		err = failed
+	}
+	return err
+}
+
+// send waits until v is taken, or ctx ends.
+func send[T any](ctx context.Context, to chan<- T, v T) {
+	select {
+	case to <- v:
+	case <-ctx.Done():
+	}
+}
+
+func (p *Pipeline) join() *join {
+	return &join{
+		options: p.options.Resources, log: p.options.Log, ready: p.options.Ready,
+		publish: p.XDS.Publish, loaded: p.Admin.Loaded, tracer: p.tracer,
+		swapped: func(w xds.Swap) {
+			traceSwap(p.tracer, w)
+			p.Admin.Swapped(w)
+		},
+	}
+}
