@@ -1,10 +1,9 @@
 package swap
 
 import (
+	"slices"
 	"strings"
 	"time"
-
-	"slices"
 
 	"wasmxds/definition"
 	"wasmxds/resource"
@@ -48,8 +47,8 @@ func (v *state) nextExtensions(now time.Time) action {
 	return extensions(v.nextTwins(now), prime)
 }
 
-// slots are the contents that serving slots are to get now. One that was
-// NACKed goes alone.
+// slots are the contents that serving slots are to get now, but for what they
+// have (invariant 7). One that was NACKed goes alone.
 func (v *state) slots(now time.Time) []item {
 	var changed []item
 	for _, name := range v.behind() {
@@ -83,7 +82,8 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 }
 
 // leftItem is for the slot of a filter that is gone, which a listener that is
-// still there waits for: what was meant for it when that listener was sent.
+// still there waits for: what was meant for it when that listener was sent
+// (invariants 1 and 2).
 func (v *state) leftItem(name string) (item, bool) {
 	if _, filled := v.subs[Extension].have.Find(name); filled {
 		return item{}, false
@@ -98,8 +98,9 @@ func (v *state) leftItem(name string) (item, bool) {
 	return v.noops[i], true
 }
 
-// slotContent is what the serving slot of f may have now: what is primed, and
-// what does nothing where an open filter can't be. False: nothing new.
+// slotContent decides what fills the serving slot of f: what its twin has ACKed
+// (invariant 1), after a NACK in other bytes (invariant 5), and what does nothing
+// where an open filter can't be primed. False: nothing new.
 func (v *state) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 	s := &v.subs[Extension]
 	p := v.priming(f.Name)
@@ -122,7 +123,7 @@ func (v *state) slotContent(f *resource.Filter, now time.Time) (item, bool) {
 // fetch goes alone in its response, so that a NACK says which it is. Those
 // whose modules it has, because only their configuration changed or because
 // their downloads have ended, go together: they are ACKed, and if they are not,
-// each goes again, alone.
+// each goes again, alone, at its next attempt (invariant 5).
 func (v *state) nextTwins(now time.Time) []item {
 	var together []item
 	for _, f := range v.unprimed() {
@@ -163,7 +164,7 @@ func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
 }
 
 // healed replaces refused contents of twins by ones that Envoy takes at once:
-// what the twin had before, in other bytes, or what does nothing.
+// what the twin had before, in other bytes (invariant 5), or what does nothing.
 func (v *state) healed() []item {
 	var changed []item
 	for _, name := range v.poisoned {

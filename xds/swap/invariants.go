@@ -32,7 +32,7 @@ var invariants = []struct {
 }
 
 // slotsArePrimed is invariant 1: the serving slot never gets what this Envoy
-// has not ACKed in its primer.
+// has not ACKed in its primer. Kept by slotContent and leftItem.
 func slotsArePrimed(v *state, a action, _ time.Time) error {
 	if a.Type != Extension {
 		return nil
@@ -50,7 +50,8 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 }
 
 // listenersFindTheirFilters is invariant 2: no listener is sent before each of
-// its slots either has a content or gets one as soon as Envoy asks.
+// its slots either has a content or gets one as soon as Envoy asks. Kept by
+// placeable, and by leftItem and promise, should the filter go meanwhile.
 func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 	if a.Type != Listener {
 		return nil
@@ -79,7 +80,9 @@ func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 // waitsAreNotEnded is invariant 3: while a listener waits for a slot that can be
 // filled, ECDS carries nothing that Envoy may refuse, as one NACK ends the wait
 // of all. What it has ACKed in a twin, and what does nothing, it takes. Where
-// all that is waited for may itself be refused, it goes alone.
+// all that is waited for may itself be refused, it goes alone. Kept by
+// nextExtensions, nextWritten and inTurn, by doubtInFlight in nextListeners, and
+// by waits, which tells what is waited for.
 func waitsAreNotEnded(v *state, a action, now time.Time) error {
 	extensions := &v.subs[Extension]
 	switch a.Type {
@@ -128,6 +131,7 @@ func (v *state) isStatic(name string) bool {
 }
 
 // oneInFlight is invariant 4: one response of a type is in flight on a stream.
+// Kept by plan.
 func oneInFlight(v *state, a action, _ time.Time) error {
 	if v.subs[a.Type].flight != nil {
 		return fmt.Errorf("%s: another response is in flight", a.Type)
@@ -138,7 +142,8 @@ func oneInFlight(v *state, a action, _ time.Time) error {
 // nothingNamedIsDropped is invariant 6: a cluster is dropped only when no
 // listener can name it any more, and a twin leaves the primer only when no
 // listener waits that can be filled from it. A state-of-the-world response can't
-// carry a cluster whose bytes are not known; that one may go sooner.
+// carry a cluster whose bytes are not known; that one may go sooner. Kept by
+// listenersSettled in nextClusters, and by listenerChanges.
 func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 	switch a.Type {
 	case Cluster:
@@ -181,7 +186,8 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 }
 
 // nothingTwice is invariant 7: nothing is sent that the Envoy has, but to
-// replace what it refused.
+// replace what it refused. Kept by complete, clusterDue, nextNamed, slots and
+// listenerChanges, and by remember, which takes what a reconnecting Envoy has.
 func nothingTwice(v *state, a action, _ time.Time) error {
 	for _, it := range a.Changed {
 		have, ok := v.subs[a.Type].have.Find(it.Name)
@@ -208,13 +214,18 @@ func (c *audit) check(v *state, a action, now time.Time) {
 			c.broken(fmt.Errorf("invariant %d: %w", i.number, err))
 		}
 	}
+	if again, _ := plan(v, a.Type, now); again != a {
+		c.broken(fmt.Errorf("the plan of %s is another when it is made again: it must only read", a.Type))
+	}
 	if err := c.bytesDiffer(v, a); err != nil {
 		c.broken(fmt.Errorf("invariant 5: %w", err))
 	}
 }
 
 // bytesDiffer is invariant 5: a push that replaces a refused one differs from it
-// in bytes, or Envoy would take it for what it has already refused.
+// in bytes, or Envoy would take it for what it has already refused. Kept by the
+// attempts in slotContent, nextTwins and healed, and by held, for what can't be
+// written otherwise.
 func (c *audit) bytesDiffer(v *state, a action) error {
 	if a.Type != Extension {
 		return nil
@@ -232,7 +243,7 @@ func (c *audit) bytesDiffer(v *state, a action) error {
 }
 
 // Unsettled is invariant 8: when faults have ended, every Envoy ends in what is
-// wanted, and then nothing more is sent. It tells what is not as it is wanted on
+// wanted, and then nothing more is sent. Kept by wake. It tells what is not as it is wanted on
 // a machine that has nothing in flight and nothing to wait for; nil otherwise.
 func (m *Machine) Unsettled(now time.Time) error {
 	if !m.wake(now).IsZero() {

@@ -90,7 +90,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 		}
 	}
 	if v.warming(now) || v.slotsUnknown() {
-		return changed, gone, true // with the primer would go the twin that a slot is filled from
+		return changed, gone, true // invariant 6: with the primer would go the twin that a slot is filled from
 	}
 	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0) {
 		changed = append(changed, intern.ListenerItem(v.snap.Primer))
@@ -163,8 +163,8 @@ func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 	return p != nil && (p.Phase == Missing || p.refused()) && !now.Before(p.Since.Add(patience))
 }
 
-// placeable tells whether every slot of l either has a content, which it keeps,
-// or gets one as soon as Envoy asks for it.
+// placeable decides whether l may be sent (invariant 2): whether every slot of it
+// either has a content, which it keeps, or gets one as soon as Envoy asks for it.
 func (v *state) placeable(l *resource.Listener, now time.Time) bool {
 	return !slices.ContainsFunc(l.Slots, func(name string) bool { return !v.slotReady(name, now) || !v.slotStays(name) })
 }
@@ -214,8 +214,8 @@ const (
 )
 
 // warming tells whether some listener waits for a slot's content that can be
-// given. It gets it before anything else is sent that may be NACKed: one NACK
-// ends the wait of all.
+// given. It gets it before anything else is sent that may be NACKed (invariant
+// 3): one NACK ends the wait of all.
 func (v *state) warming(now time.Time) bool { return v.waits(now) != forNothing }
 
 // waits tells what listeners wait for.

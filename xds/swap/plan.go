@@ -32,7 +32,10 @@ const (
 // those before it in the same step.
 func plan(v *state, t Type, now time.Time) (action, bool) {
 	s := &v.subs[t]
-	if !s.subscribed || s.flight != nil || v.complete(t) && !(t == Cluster && v.moduleServerDue()) {
+	if !s.subscribed || s.flight != nil { // invariant 4
+		return action{}, false
+	}
+	if v.complete(t) && !(t == Cluster && v.moduleServerDue()) {
 		return action{}, false
 	}
 	var a action
@@ -50,7 +53,7 @@ func plan(v *state, t Type, now time.Time) (action, bool) {
 }
 
 // nextClusters sends new and changed clusters at once, and drops those that
-// are gone only when no listener can name them any more.
+// are gone only when no listener can name them any more (invariant 6).
 func (v *state) nextClusters(now time.Time) *Response {
 	s := &v.subs[Cluster]
 	var changed []item

@@ -41,7 +41,7 @@ type whole struct {
 }
 
 // complete tells whether the Envoy has all of a type that it asks for, and
-// nothing that is gone. It is not for ECDS.
+// nothing that is gone: then nothing is sent (invariant 7). It is not for ECDS.
 func (v *state) complete(t Type) bool {
 	s := &v.subs[t]
 	if t == Extension || s.nonce == 0 && len(s.have.Items) == 0 {

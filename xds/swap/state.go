@@ -70,7 +70,8 @@ func (v *state) refusal(t Type, name string) *refusal {
 	return nil
 }
 
-// held tells whether this very version was NACKed and is not due again.
+// held tells whether this very version was NACKed and is not due again: never,
+// where it can't be sent in other bytes (invariant 5).
 func (v *state) held(t Type, it item, now time.Time) bool {
 	if it.Filter != nil {
 		p := v.priming(it.Filter.Name)
@@ -82,7 +83,8 @@ func (v *state) held(t Type, it item, now time.Time) bool {
 
 func (v *state) timing(now time.Time) Timing { return Timing{now, v.lag, v.rand} }
 
-// wake is when to Step with a Tick next; zero: not needed.
+// wake is when to Step with a Tick next; zero: not needed. Whatever the plan
+// waits for, and no event of the Envoy ends, has its time here (invariant 8).
 func (v *state) wake(now time.Time) time.Time {
 	var due time.Time
 	soonest := func(t time.Time) {

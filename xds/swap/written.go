@@ -7,7 +7,7 @@ import (
 
 // Extension configurations that are not Wasm filters are sent as they are
 // written. Envoy may refuse one, and takes the same bytes again for what it
-// has, though it has not applied thev. So each goes alone in its response, once;
+// has, though it has not applied them. So each goes alone in its response, once;
 // one that is refused is replaced by what Envoy had, as a listener is built from
 // the newest content of each slot, refused or not.
 
@@ -45,8 +45,8 @@ func (v *state) restorable() (*refusal, item) {
 	return nil, item{}
 }
 
-// inTurn keeps listeners apart that wait for what Envoy may refuse: each goes
-// alone, after all others.
+// inTurn keeps listeners apart that wait for what Envoy may refuse (invariant
+// 3): each goes alone, after all others.
 func (v *state) inTurn(listeners []item, now time.Time) []item {
 	var sure, doubtful []item
 	for _, l := range listeners {
@@ -77,7 +77,7 @@ func (v *state) toCome(name string, now time.Time) bool {
 }
 
 // doubtInFlight tells whether a NACK may come: it would end the wait of
-// listeners that warv.
+// listeners that warm (invariant 3).
 func (v *state) doubtInFlight() bool {
 	f := v.subs[Extension].flight
 	return f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Written || isTwin(it.Name) })

@@ -1,0 +1,39 @@
+package swap
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestGuards: each function that an invariant says keeps it is there.
+func TestGuards(t *testing.T) {
+	files, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, f := range files {
+		if strings.HasSuffix(f.Name(), ".go") {
+			b, err := os.ReadFile(f.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	text := regexp.MustCompile(`\n// `).ReplaceAllString(code.String(), " ")
+	kept := regexp.MustCompile(`(?s)is invariant (\d)[^\n]*?Kept by ([^\n]*?)\.( |\n)`).FindAllStringSubmatch(text, -1)
+	if len(kept) != 8 {
+		t.Errorf("%d of 8 invariants say what keeps them", len(kept))
+	}
+	for _, k := range kept {
+		for _, word := range strings.FieldsFunc(k[2], func(r rune) bool { return r == ' ' || r == ',' }) {
+			name := regexp.MustCompile(`^[a-z]+[A-Z]\w*$`).FindString(word)
+			if name != "" && !strings.Contains(text, ") "+name+"(") && !strings.Contains(text, "func "+name+"(") {
+				t.Errorf("invariant %s is kept by %s, which is not there", k[1], name)
+			}
+		}
+	}
+}
