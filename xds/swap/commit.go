@@ -184,6 +184,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	}
 	switch t {
 	case Extension:
+		m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
 		m.lose(r)
 		m.took(r.Changed, before)
 	case Listener:
@@ -203,7 +204,6 @@ func (m *Machine) done(t Type, it item, now time.Time) {
 	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Version {
 		*p = p.Next(ack{}, m.timing(now))
 	}
-	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
 }
 
 func (m *Machine) stamp(name string, now time.Time) {

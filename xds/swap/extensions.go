@@ -158,9 +158,13 @@ func (v *state) cached(f *resource.Filter) bool {
 // fetchedForAnother tells whether Envoy is fetching p's module for another
 // filter: a push now would make it fetch again.
 func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
-	return p.SHA256 != "" && slices.ContainsFunc(v.primings, func(o Priming) bool {
-		return o.Filter != p.Filter && o.SHA256 == p.SHA256 && o.sent() && now.Before(o.Due) && !o.refused()
-	})
+	for i := range v.primings {
+		o := &v.primings[i]
+		if o != p && p.SHA256 != "" && o.SHA256 == p.SHA256 && o.sent() && now.Before(o.Due) && !o.refused() {
+			return true
+		}
+	}
+	return false
 }
 
 // healed replaces refused contents of twins by ones that Envoy takes at once:

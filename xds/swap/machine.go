@@ -65,7 +65,6 @@ type Send struct {
 
 // Step takes an event. now must not go back.
 func (m *Machine) Step(now time.Time, e Event) Ready {
-	m.ready = Ready{}
 	if m.began.IsZero() {
 		m.began = now
 	}
@@ -81,8 +80,10 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		}
 		m.commit(a, now)
 	}
-	m.ready.Stuck, m.ready.Wake = m.stuck(), m.wake(now)
-	return m.ready
+	ready := m.ready
+	m.ready = Ready{} // or it would keep responses that nobody needs any more
+	ready.Stuck, ready.Wake = m.stuck(), m.wake(now)
+	return ready
 }
 
 // Event is something that a machine reacts to.
