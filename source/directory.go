@@ -29,16 +29,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"wasmxds/definition"
 	"wasmxds/definition/kinds"
 	"wasmxds/files"
+	"wasmxds/state"
 )
 
 // Update is the directory as it stands. Immutable.
@@ -72,8 +69,8 @@ type Directory struct {
 
 	RemoveAll bool // take away any number of definitions at once; else a change that removes more than half of four or more is held back
 
-	LastGood string       // folder for the last good content of each file; "": not kept
-	Log      *slog.Logger // default slog.Default()
+	State *state.Writer // keeps the last good content of each file; nil: it is not kept
+	Log   *slog.Logger  // default slog.Default()
 
 	once   sync.Once
 	rescan chan chan<- struct{}
@@ -115,9 +112,6 @@ func (d *Directory) Run(ctx context.Context, emit func(Update)) error {
 	if d.Path == "" {
 		return errors.New("definitions: no directory given")
 	}
-	if d.LastGood != "" && within(d.LastGood, d.Path) {
-		return errors.New("definitions: last good content would be kept among the definitions, in " + d.LastGood)
-	}
 	log := d.Log
 	if log == nil {
 		log = slog.Default()
@@ -126,30 +120,13 @@ func (d *Directory) Run(ctx context.Context, emit func(Update)) error {
 	if err != nil {
 		return fmt.Errorf("definitions: %w", err)
 	}
-	kept := newLastGood(d.LastGood, log)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return kept.run(ctx) })
-	g.Go(func() error {
-		w := newWatch(d.notifier(), log)
-		defer w.end()
-		l := d.loop(w, kept, log)
-		l.roots, l.table.open = roots, roots.Open
-		l.emit = emit
-		l.run(ctx, d.rescans())
-		return nil
-	})
-	return g.Wait()
-}
-
-// within says whether a path is dir or below it, where a walk would see it.
-func within(path, dir string) bool {
-	a, err1 := filepath.Abs(path)
-	b, err2 := filepath.Abs(dir)
-	if err1 != nil || err2 != nil {
-		return false
-	}
-	rel, err := filepath.Rel(b, a)
-	return err == nil && filepath.IsLocal(rel) && !strings.HasPrefix(rel, ".") || a == b
+	w := newWatch(d.notifier(), log)
+	defer w.end()
+	l := d.loop(w, newLastGood(d.State, log), log)
+	l.roots, l.table.open = roots, roots.Open
+	l.emit = emit
+	l.run(ctx, d.rescans())
+	return nil
 }
 
 func (d *Directory) notifier() func() (*notifier, error) {

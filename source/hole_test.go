@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"wasmxds/state/statetest"
 )
 
 // withheld gives the names of the listeners that are withheld.
@@ -113,7 +115,8 @@ func TestHoles(t *testing.T) {
 func TestHolesAcrossRestart(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
-	directory := func() *Directory { return &Directory{Path: dir, LastGood: data} }
+	p := statetest.Start(t, data)
+	directory := func() *Directory { return &Directory{Path: dir, State: p.Writer} }
 	write(t, dir+"/web.yaml", listener("web"))
 	r := start(t, directory())
 	r.until("", 0)
@@ -124,6 +127,7 @@ func TestHolesAcrossRestart(t *testing.T) {
 	write(t, dir+"/web.yaml", routed("web", "new"))
 	r.until("", 3)
 	r.stop()
+	p = next(t, p, data)
 
 	r = start(t, directory())
 	u := r.until("", 3)
@@ -135,7 +139,7 @@ func TestHolesAcrossRestart(t *testing.T) {
 	if withheld(u) != "" || prefixes(u) != "api/ web/new" {
 		t.Errorf("withheld %q, served %q", withheld(u), prefixes(u))
 	}
-	kept(t, data+"/"+forceFile, "")
+	kept(t, p, forceFile, "")
 }
 
 // TestListKeepsWhatWasGood: an item of a List that gets a mistake goes on as it

@@ -1,32 +1,49 @@
 package source
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
 
 // kept waits until a file's last good content is this; "": there is none.
-func kept(t *testing.T, path, content string) {
+func kept(t *testing.T, p *statetest.Process, rel, content string) {
 	t.Helper()
 	end := time.Now().Add(deadline)
 	for {
-		got, _ := os.ReadFile(path)
-		if string(got) == content {
+		got := p.Written(t, "definitions/")[rel]
+		if got == content {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s has %q, want %q", path, got, content)
+			t.Fatalf("%s has %q, want %q", rel, got, content)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 }
 
+// next ends a process, and gives the next one.
+func next(t *testing.T, p *statetest.Process, data string) *statetest.Process {
+	t.Helper()
+	p.End()
+	return statetest.Start(t, data)
+}
+
 func TestRestartWithBadFile(t *testing.T) {
 	t.Parallel()
-	dir, data := t.TempDir(), filepath.Join(t.TempDir(), "data", "definitions")
-	directory := func() *Directory { return &Directory{Path: dir, LastGood: data} }
+	dir, data := t.TempDir(), t.TempDir()
+	p := statetest.Start(t, data)
+	directory := func() *Directory { return &Directory{Path: dir, State: p.Writer} }
 	write(t, dir+"/sub/a.yaml", filter("a", "one"))
 	write(t, dir+"/b.yaml", filter("b", "one"))
 	write(t, dir+"/c.yaml", filter("c", "one"))
@@ -37,7 +54,8 @@ func TestRestartWithBadFile(t *testing.T) {
 	write(t, dir+"/sub/a.yaml", "bad: [")
 	r.until("a=two b=one c=one", 1)
 	r.stop()
-	kept(t, data+"/sub/a.yaml", filter("a", "two"))
+	p = next(t, p, data)
+	kept(t, p, "sub/a.yaml", filter("a", "two"))
 
 	// While it was away: one file deleted, one made bad by the other's name.
 	must(t, os.Remove(dir+"/c.yaml"))
@@ -47,17 +65,15 @@ func TestRestartWithBadFile(t *testing.T) {
 	if filterNames(u) != "a=two b=one" || len(u.Problems) != 2 {
 		t.Errorf("filters %q, problems %v", filterNames(u), u.Problems)
 	}
-	kept(t, data+"/c.yaml", "")
+	kept(t, p, "c.yaml", "")
 	write(t, dir+"/sub/a.yaml", filter("a", "three"))
 	r.until("a=three b=one", 1)
-	kept(t, data+"/sub/a.yaml", filter("a", "three"))
+	kept(t, p, "sub/a.yaml", filter("a", "three"))
 	must(t, os.RemoveAll(dir+"/sub"))
 	r.until("b=one", 1)
-	kept(t, data+"/sub/a.yaml", "")
+	kept(t, p, "sub/a.yaml", "")
 	r.stop()
-	if _, err := os.Stat(data + "/sub"); err == nil {
-		t.Error("an empty folder was left")
-	}
+	p = next(t, p, data)
 
 	// The whole directory is away.
 	must(t, os.Rename(dir, dir+".away"))
@@ -72,27 +88,122 @@ func TestRestartWithBadFile(t *testing.T) {
 	}
 }
 
-func TestDataFolderThatCantBeWritten(t *testing.T) {
+// A file that becomes a folder is no trouble.
+func TestFileBecomesFolder(t *testing.T) {
 	t.Parallel()
-	dir, data := t.TempDir(), t.TempDir()+"/data"
-	write(t, data, "a file is in the way")
+	dir := t.TempDir()
+	p := statetest.Start(t, t.TempDir())
 	write(t, dir+"/a.yaml", filter("a", "one"))
-	r := start(t, &Directory{Path: dir, LastGood: data})
+	r := start(t, &Directory{Path: dir, State: p.Writer})
+	r.until("a=one", 0)
+	must(t, os.Remove(dir+"/a.yaml"))
+	write(t, dir+"/a.yaml/b.yaml", filter("a", "two"))
+	r.until("a=two", 0)
+	kept(t, p, "a.yaml", "")
+	kept(t, p, "a.yaml/b.yaml", filter("a", "two"))
+}
+
+// full is a store on a disk that is full for a while.
+type full struct {
+	state.Store
+	now atomic.Bool
+}
+
+func (f *full) Apply(ctx context.Context, ops []state.Op) error {
+	if f.now.Load() {
+		return errors.New("no space left on device")
+	}
+	return f.Store.Apply(ctx, ops)
+}
+
+func TestStateThatCantBeWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := statetest.Start(t, t.TempDir())
+	f := &full{Store: p.Store}
+	f.now.Store(true)
+	w := state.NewWriter(f, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); w.Run(ctx) }()
+	write(t, dir+"/a.yaml", filter("a", "one"))
+	r := start(t, &Directory{Path: dir, State: w})
 	r.until("a=one", 0)
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	r.until("a=two", 0)
-	must(t, os.Remove(data))
-	kept(t, data+"/a.yaml", filter("a", "two")) // tried again by itself
+	f.now.Store(false)
+	kept(t, p, "a.yaml", filter("a", "two")) // tried again by itself
+	cancel()
+	<-ended
 }
 
-func TestLeftoversAreCleared(t *testing.T) {
+// What limits the listeners in force is written with the files that it limits.
+func TestJoinIsWrittenAsOne(t *testing.T) {
 	t.Parallel()
-	dir, data := t.TempDir(), t.TempDir()
-	write(t, data+"/.a.yaml12345", "cut off")
-	write(t, data+"/old.yaml", "not good: [")
+	dir := t.TempDir()
+	p := statetest.Start(t, t.TempDir())
+	var batches [][]state.Op
+	var mu sync.Mutex
+	w := state.NewWriter(applied{p.Store, func(ops []state.Op) {
+		mu.Lock()
+		defer mu.Unlock()
+		batches = append(batches, ops)
+	}}, slog.New(slog.DiscardHandler))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { // as fast as can be
+		defer close(ended)
+		for ctx.Err() == nil {
+			_ = w.Flush(context.WithoutCancel(ctx))
+		}
+	}()
+	write(t, dir+"/web.yaml", listener("web"))
+	r := start(t, &Directory{Path: dir, State: w})
+	r.until("", 0)
+	write(t, dir+"/bad.yaml", "kind: [")
+	write(t, dir+"/api.yaml", listener("api"))
+	r.until("", 2)
+	kept(t, p, "api.yaml", listener("api"))
+	cancel()
+	<-ended
+	mu.Lock()
+	defer mu.Unlock()
+	withheld := false
+	for _, ops := range batches {
+		keys := map[string]bool{}
+		for _, op := range ops {
+			keys[op.Key] = true
+		}
+		withheld = withheld || keys["definitions/"+forceFile]
+		if keys["definitions/api.yaml"] && !withheld {
+			t.Errorf("api is written before what withholds it: %v", keys)
+		}
+	}
+}
+
+type applied struct {
+	state.Store
+	told func([]state.Op)
+}
+
+func (a applied) Apply(ctx context.Context, ops []state.Op) error {
+	a.told(ops)
+	return a.Store.Apply(ctx, ops)
+}
+
+func TestKeptThatIsNotGood(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	p := statetest.Start(t, t.TempDir())
+	p.View("definitions/").PutAll(map[string][]byte{
+		"old.yaml":   []byte("not good: ["),
+		"gone.yaml":  []byte("not good: ["),
+		"large.yaml": bytes.Repeat([]byte("#"), 5000),
+	})
+	must(t, p.Flush(t.Context()))
 	write(t, dir+"/old.yaml", filter("a", ""))
-	r := start(t, &Directory{Path: dir, LastGood: data})
+	r := start(t, &Directory{Path: dir, State: p.Writer, MaxSize: 4000})
 	r.until("a", 0)
-	kept(t, data+"/.a.yaml12345", "")
-	kept(t, data+"/old.yaml", filter("a", ""))
+	kept(t, p, "gone.yaml", "")
+	kept(t, p, "old.yaml", filter("a", ""))
 }

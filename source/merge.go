@@ -13,6 +13,7 @@ import (
 // good by itself and with the others, else with its last good content. It says
 // whether definitions or problems are others than before.
 func (t *table) join() (changed bool) {
+	defer t.kept.write()
 	problems := slices.Clone(t.unread)
 	if t.excess > 0 {
 		problems = append(problems, t.tooMany())

@@ -32,7 +32,7 @@ func newStill(t testing.TB) *still {
 	log := slog.New(slog.DiscardHandler)
 	dir := t.TempDir()
 	w := newWatch(func() (*notifier, error) { return nil, os.ErrInvalid }, log)
-	l := (&Directory{Path: dir}).loop(w, newLastGood("", log), log)
+	l := (&Directory{Path: dir}).loop(w, newLastGood(nil, log), log)
 	l.table.open = files.Open
 	roots, err := files.NewRoots(dir)
 	must(t, err)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"wasmxds/state/statetest"
 )
 
 // five writes a listener and four filters.
@@ -30,8 +32,9 @@ func held(t *testing.T, u Update, gone, of int) {
 func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
+	p := statetest.Start(t, data)
 	five(t, dir)
-	r := start(t, &Directory{Path: dir, LastGood: data})
+	r := start(t, &Directory{Path: dir, State: p.Writer})
 	r.until("a=one b=one c=one d=one", 0)
 	must(t, os.Rename(dir, dir+".away")) // a mounted volume goes away, and the empty folder below it shows
 	must(t, os.Mkdir(dir, 0o777))
@@ -43,9 +46,10 @@ func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	must(t, r.Rescan(t.Context()))
 	r.quiet()
 	r.stop()
+	p = next(t, p, data)
 
 	// Nor does a server that starts meanwhile remove anything.
-	r = start(t, &Directory{Path: dir, LastGood: data})
+	r = start(t, &Directory{Path: dir, State: p.Writer})
 	held(t, r.until("a=one b=one c=one d=one", 1), 5, 5)
 
 	// What is new is taken in all the same.
@@ -57,22 +61,24 @@ func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	must(t, os.Remove(dir+".away/a.yaml"))
 	must(t, os.Rename(dir+".away", dir))
 	held(t, r.until("b=one c=one d=one", 0), 0, 0)
-	kept(t, data+"/a.yaml", "")
+	kept(t, p, "a.yaml", "")
 }
 
 func TestRemovalsAll(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
+	p := statetest.Start(t, data)
 	five(t, dir)
-	r := start(t, &Directory{Path: dir, LastGood: data})
+	r := start(t, &Directory{Path: dir, State: p.Writer})
 	r.until("a=one b=one c=one d=one", 0)
 	r.stop()
+	p = next(t, p, data)
 	for _, name := range []string{"web", "a", "b", "c", "d"} {
 		must(t, os.Remove(dir+"/"+name+".yaml"))
 	}
-	r = start(t, &Directory{Path: dir, LastGood: data, RemoveAll: true})
+	r = start(t, &Directory{Path: dir, State: p.Writer, RemoveAll: true})
 	held(t, r.until("", 0), 0, 0)
-	kept(t, data+"/a.yaml", "")
+	kept(t, p, "a.yaml", "")
 }
 
 // Each step is a set of definitions written into a.yaml, b.yaml and c.yaml.

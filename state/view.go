@@ -31,12 +31,25 @@ func (v View) PutBytes(key string, value []byte) {
 	v.add(key, change{encode: func() ([]byte, error) { return value, nil }})
 }
 
+// PutAll has these values kept as they are, in one batch; where a value is nil the
+// entry is removed.
+func (v View) PutAll(values map[string][]byte) {
+	if v.w == nil {
+		return
+	}
+	changes := make(map[string]change, len(values))
+	for key, value := range values {
+		changes[v.prefix+key] = change{remove: value == nil, encode: func() ([]byte, error) { return value, nil }}
+	}
+	v.w.add(changes)
+}
+
 // Remove has the entry at key removed.
 func (v View) Remove(key string) { v.add(key, change{remove: true}) }
 
 func (v View) add(key string, c change) {
 	if v.w != nil {
-		v.w.add(v.prefix+key, c)
+		v.w.add(map[string]change{v.prefix + key: c})
 	}
 }
 

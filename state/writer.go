@@ -58,13 +58,16 @@ func NewWriter(store Store, log *slog.Logger) *Writer {
 // its batch from being written.
 const maxKey = 8 << 10 // bytes
 
-func (w *Writer) add(key string, c change) {
-	if len(key) > maxKey {
-		w.log.Error("what changed is not kept for the next start: its name is too long", "name", key[:maxKey/100], "bytes", len(key))
-		return
-	}
+// add has changes written in one batch.
+func (w *Writer) add(changes map[string]change) {
 	w.mu.Lock()
-	w.pending[key] = c
+	for key, c := range changes {
+		if len(key) > maxKey {
+			w.log.Error("what changed is not kept for the next start: its name is too long", "name", key[:maxKey/100], "bytes", len(key))
+			continue
+		}
+		w.pending[key] = c
+	}
 	w.mu.Unlock()
 	tell(w.wake)
 }

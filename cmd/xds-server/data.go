@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,9 +28,9 @@ type dataDir struct {
 	ended chan struct{}
 }
 
-// openData makes the data directory and takes hold of it. An empty dir is the
-// default one.
-func openData(dir string, log *slog.Logger) (*dataDir, error) {
+// openData makes the data directory and takes hold of it, which lies apart from
+// the definitions. An empty dir is the default one.
+func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultData(); err != nil {
@@ -38,6 +39,9 @@ func openData(dir string, log *slog.Logger) (*dataDir, error) {
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, unreachable(fmt.Errorf("make --data: %w", err))
+	}
+	if err := apart(dir, definitions); err != nil {
+		return nil, misused(err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -56,6 +60,40 @@ func openData(dir string, log *slog.Logger) (*dataDir, error) {
 		return nil, unreachable(err)
 	}
 	return d, nil
+}
+
+// apart says whether the data directory and the definitions are out of each
+// other's way: what is written to the former must not look like a change of the
+// latter, and the folder "definitions" is one that older versions kept there.
+func apart(data, definitions string) error {
+	switch {
+	case within(data, definitions, true):
+		return fmt.Errorf("--data %s lies among the definitions, in %s", data, definitions)
+	case within(definitions, filepath.Join(data, "definitions"), false):
+		return fmt.Errorf("--definitions %s lies in a folder of --data that is xds-server's own", definitions)
+	}
+	return nil
+}
+
+// within says whether a path is dir or below it, for walks where that would be
+// seen: not below what is hidden.
+func within(path, dir string, walked bool) bool {
+	rel, err := filepath.Rel(real(dir), real(path))
+	return err == nil && (rel == "." || filepath.IsLocal(rel) && !(walked && strings.HasPrefix(rel, ".")))
+}
+
+// real is a path without links, as far as it is there.
+func real(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	if p, err := filepath.EvalSymlinks(path); err == nil {
+		return p
+	}
+	if parent := filepath.Dir(path); parent != path {
+		return filepath.Join(real(parent), filepath.Base(path))
+	}
+	return path
 }
 
 // open opens the state, and begins to write what is put there.

@@ -148,7 +148,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("find --definitions: %w", err))
 	}
-	data, err := openData(f.data, log)
+	data, err := openData(f.data, definitions, log)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		problems: make(chan []definition.Problem),
 	}
 	s.stages = pipeline.New(pipeline.Options{
-		Directory: &source.Directory{Path: definitions, Roots: f.origins.roots, LastGood: data.path("definitions"), RemoveAll: f.removals == "all", Log: log},
+		Directory: &source.Directory{Path: definitions, Roots: f.origins.roots, State: data.kept, RemoveAll: f.removals == "all", Log: log},
 		Modules:   options,
 		Resources: resource.Options{ModulesURL: ls.modulesURL},
 		XDS: xds.Options{

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -15,6 +16,37 @@ import (
 
 	"wasmxds/state"
 )
+
+// inForce is the one hidden file among the last good definitions that was not left
+// over by a write that was cut off.
+const inForce = ".in-force.json"
+
+// readDefinitions reads the last good content of each file of definitions.
+func readDefinitions(path string, log *slog.Logger) ([]state.Op, error) {
+	if info, err := os.Lstat(path); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, errors.New("it is not a folder")
+	}
+	var ops []state.Op
+	err := filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(path, file)
+		if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), ".") && rel != inForce {
+			return err
+		}
+		content, err := os.ReadFile(file)
+		if err != nil {
+			log.Warn("what an older version kept can't be read", "file", file, "error", err)
+			return nil
+		}
+		ops = append(ops, state.Op{Key: "definitions/" + filepath.ToSlash(rel), Value: content})
+		return nil
+	})
+	return ops, err
+}
 
 // readModules reads what was good of each filter, and what origins gave.
 func readModules(path string, _ *slog.Logger) ([]state.Op, error) {
@@ -78,7 +110,7 @@ func readFolder(path string, log *slog.Logger, read func(name string, content []
 		var op state.Op
 		content, err := os.ReadFile(filepath.Join(path, file.Name()))
 		if err == nil && !json.Valid(content) {
-			err = fmt.Errorf("it is not JSON")
+			err = errors.New("it is not JSON")
 		}
 		if err == nil {
 			op, err = read(file.Name(), content, info)

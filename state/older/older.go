@@ -23,6 +23,7 @@ var left = []struct {
 	name string
 	read func(path string, log *slog.Logger) ([]state.Op, error)
 }{
+	{"definitions", readDefinitions},
 	{"modules.json", readModules},
 	{"trials", readTrials},
 	{"listeners", readListeners},
