@@ -166,9 +166,10 @@ type Status struct {
 
 // NodeStatus is an Envoy in a [Status].
 type NodeStatus struct {
-	ID      string         `json:"id"`
-	Cluster string         `json:"cluster"`
-	Filters []FilterStatus `json:"filters"`
+	ID        string         `json:"id"`
+	Cluster   string         `json:"cluster"`
+	AwaySince time.Time      `json:"awaySince"` // zero: it is connected
+	Filters   []FilterStatus `json:"filters"`
 }
 
 // FilterStatus is a filter of an Envoy.
