@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -70,58 +71,93 @@ func newConn(s *Server, nc net.Conn) *conn {
 // open brings a connection to its first request, and then serves it or hands it
 // over. What that takes of stack is not kept for the connection's life.
 func (c *conn) open() {
-	taken, path, err := c.opening()
+	o, err := c.opening()
 	if err != nil {
 		c.server.Log.Debug("connection did not begin", "peer", c.peer.Addr, "error", err)
 		c.close()
 		c.server.remove(c)
 		return
 	}
-	if _, ours := c.server.Methods[path]; !ours && path != "" && c.server.Other != nil {
+	if _, ours := c.server.Methods[o.path]; !ours && o.path != "" && c.server.Other != nil {
 		c.socket.block()
 		c.server.remove(c)
-		c.server.Other(&Handed{Conn: c.nc, AuthInfo: c.peer.AuthInfo, taken: taken})
+		c.server.Other(&Handed{Conn: c.nc, AuthInfo: c.peer.AuthInfo, taken: o.taken, written: ackFilter{drop: o.acks}})
 		return
 	}
-	go c.serve(taken)
+	go c.serve(o.taken[o.rest:], o.wrong)
 }
 
-// opening reads to the first request. It gives what it read, and the request's
-// path, "" where there was none to understand.
-func (c *conn) opening() (taken []byte, path string, err error) {
+// opening is what came up to and with the first request.
+type opening struct {
+	taken []byte // all of it, but for PINGs, which were answered
+	rest  int    // of taken: from the first request, or what can't be read, on
+	acks  int    // of SETTINGS, sent
+	path  string // of the request; "": it can't be read, or there is none
+	wrong error  // that the client did before it, which ends the connection
+}
+
+// opening reads to the first request, and answers what comes before that.
+func (c *conn) opening() (o opening, err error) {
 	if creds := c.server.Credentials; creds != nil {
 		if c.nc, c.peer.AuthInfo, err = creds.ServerHandshake(c.socket); err != nil {
-			return nil, "", fmt.Errorf("handshake: %w", err)
+			return o, fmt.Errorf("handshake: %w", err)
 		}
 	} else {
 		c.raw = c.socket.raw
 	}
 	if _, err := c.nc.Write(settings()); err != nil {
-		return nil, "", err
+		return o, err
 	}
 	tape := &tape{from: c.nc}
 	preface := make([]byte, len(http2.ClientPreface))
 	if _, err := io.ReadFull(tape, preface); err != nil {
-		return nil, "", fmt.Errorf("read the preface: %w", err)
+		return o, fmt.Errorf("read the preface: %w", err)
 	}
 	if string(preface) != http2.ClientPreface {
-		return nil, "", errors.New("the client does not speak HTTP/2")
+		return o, errors.New("the client does not speak HTTP/2")
 	}
+	c.headers = hpack.NewDecoder(4096, nil)
 	r := c.server.borrow(tape, hpack.NewDecoder(4096, nil))
 	for {
+		o.rest = len(tape.taken) - len(r.in)
 		f, err := r.ReadFrame()
+		o.taken = tape.taken
 		if headers, ok := f.(*http2.MetaHeadersFrame); ok && err == nil {
-			path = headers.PseudoValue("path")
+			o.path = headers.PseudoValue("path")
 			c.server.giveBack(r)
-			return tape.taken, path, nil
+			return o, nil
 		}
 		if r.err != nil {
-			return nil, "", fmt.Errorf("read the first request: %w", r.err)
+			return o, fmt.Errorf("read the first request: %w", r.err)
 		}
 		if err != nil {
-			return tape.taken, "", nil // serve says what is wrong
+			return o, nil // serve says what is wrong
+		}
+		if err := c.early(f, &o); err != nil {
+			return o, err
+		}
+		if o.wrong != nil {
+			return o, nil
+		}
+		if ping, ok := f.(*http2.PingFrame); ok && !ping.IsAck() {
+			tape.taken = slices.Delete(tape.taken, o.rest, len(tape.taken)-len(r.in))
 		}
 	}
+}
+
+// early takes a frame that comes before the first request, and writes the answer
+// at once: nobody else writes yet.
+func (c *conn) early(f http2.Frame, o *opening) error {
+	if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
+		o.acks++
+	}
+	o.wrong = c.frame(f)
+	c.mu.Lock()
+	answer := c.control
+	c.control = nil
+	c.mu.Unlock()
+	_, err := c.nc.Write(answer)
+	return err
 }
 
 // tape keeps what is read.
@@ -139,17 +175,16 @@ func (t *tape) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// serve reads until the connection ends. It begins with what opening took.
-func (c *conn) serve(taken []byte) {
+// serve reads until the connection ends, which it does at once where something
+// is wrong already. It begins with what opening took and did not use.
+func (c *conn) serve(taken []byte, err error) {
 	defer c.server.remove(c)
-	c.headers = hpack.NewDecoder(4096, nil)
 	c.mu.Lock()
 	c.opened, c.idle = true, c.server.Now()
 	c.mu.Unlock()
 	c.read.Store(int64(c.server.Now().Sub(c.started)))
 	r := c.server.borrow(c.nc, c.headers)
-	r.in = taken[len(http2.ClientPreface):]
-	var err error
+	r.in = taken
 	for err == nil {
 		if err = c.frames(r); err == nil {
 			c.push()
@@ -167,7 +202,11 @@ func (c *conn) frames(r *reader) error {
 		r.decodeBy(c.headers)
 		f, err := r.ReadFrame()
 		if se := (http2.StreamError{}); errors.As(err, &se) {
-			err = c.malformed(se)
+			if r.kind != http2.FrameHeaders && c.neverWas(se.StreamID) {
+				err = http2.ConnectionError(se.Code)
+			} else {
+				err = c.malformed(se)
+			}
 		} else if err == nil {
 			err = c.frame(f)
 		}

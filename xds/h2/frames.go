@@ -56,6 +56,10 @@ func (c *conn) frame(f http2.Frame) error {
 		return c.ping(f)
 	case *http2.RSTStreamFrame:
 		return c.reset(f)
+	case *http2.PriorityFrame:
+		if f.StreamDep == f.StreamID {
+			return http2.ConnectionError(http2.ErrCodeProtocol)
+		}
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case *http2.GoAwayFrame:
@@ -103,24 +107,28 @@ func (c *conn) neverWas(id uint32) bool { return id > c.lastID || id%2 == 0 }
 
 // head takes the headers of a request, or trailers.
 func (c *conn) head(f *http2.MetaHeadersFrame) error {
+	if f.HasPriority() && f.Priority.StreamDep == f.StreamID {
+		return http2.ConnectionError(http2.ErrCodeProtocol)
+	}
 	c.mu.Lock()
 	s := c.find(f.StreamID)
 	c.mu.Unlock()
-	if s != nil {
-		if !f.StreamEnded() || s.clientDone {
-			return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
-		}
+	switch {
+	case s != nil && s.clientDone, s == nil && f.StreamID == c.lastID:
+		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed})
+	case s != nil && (!f.StreamEnded() || !s.lengthIs(0, true)):
+		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
+	case s != nil:
 		s.clientEnds()
 		return nil
-	}
-	if !c.neverWas(f.StreamID) || f.StreamID%2 == 0 {
+	case !c.neverWas(f.StreamID) || f.StreamID%2 == 0:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	}
 	if err := c.spend(streamPrice); err != nil {
 		return err
 	}
 	refusal, err, malformed := check(f)
-	if malformed {
+	if _, ok := contentLength(f); malformed || !ok {
 		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
 	}
 	path := f.PseudoValue("path")
@@ -150,6 +158,7 @@ func (c *conn) begin(f *http2.MetaHeadersFrame, refusal string, err error) *Stre
 	}
 	s := newStream(c, f.StreamID)
 	s.window, s.clientDone = c.initial, f.StreamEnded()
+	s.length, _ = contentLength(f)
 	c.streams, c.idle = append(c.streams, s), time.Time{}
 	switch {
 	case refusal != "":
@@ -195,6 +204,8 @@ func (c *conn) data(f *http2.DataFrame) error {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case s == nil || s.clientDone:
 		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed})
+	case !s.lengthIs(len(f.Data()), f.StreamEnded()):
+		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
 	}
 	if !ended {
 		if err := s.receive(f.Data()); err != nil {

@@ -7,16 +7,68 @@ import (
 	"net"
 	"sync"
 
+	"golang.org/x/net/http2"
 	"google.golang.org/grpc/credentials"
 )
 
 // Handed is a connection that is handed over: reading it begins at its first
-// byte. It was sent an HTTP/2 server's SETTINGS, which are usual ones, and
-// nothing else. A grpc.Server takes it with [Credentials].
+// byte. It was sent an HTTP/2 server's SETTINGS, which are usual ones, and what
+// answers the client's: acknowledgements, which are not sent again, and PINGs,
+// which are not read again. A grpc.Server takes it with [Credentials].
 type Handed struct {
 	net.Conn
 	AuthInfo credentials.AuthInfo // of the handshake, which is done; nil: plaintext
 	taken    []byte
+	written  ackFilter // of who writes
+}
+
+// Write is for one caller at a time, as a grpc.Server's is.
+func (h *Handed) Write(b []byte) (int, error) {
+	if !h.written.active() {
+		return h.Conn.Write(b)
+	}
+	if _, err := h.Conn.Write(h.written.pass(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// ackFilter drops acknowledgements of SETTINGS, so many, from a stream of frames
+// that comes in any parts: a client takes one that it does not expect for an
+// error.
+type ackFilter struct {
+	drop   int
+	header []byte // of a frame, not whole
+	rest   int    // of a frame's payload
+}
+
+const frameHeaderLen = 9
+
+func (a *ackFilter) active() bool { return a.drop > 0 || a.rest > 0 || len(a.header) > 0 }
+
+// pass gives what of b is to be written.
+func (a *ackFilter) pass(b []byte) (out []byte) {
+	for len(b) > 0 && a.active() {
+		if a.rest > 0 {
+			n := min(a.rest, len(b))
+			out, b, a.rest = append(out, b[:n]...), b[n:], a.rest-n
+			continue
+		}
+		n := min(frameHeaderLen-len(a.header), len(b))
+		a.header, b = append(a.header, b[:n]...), b[n:]
+		if len(a.header) < frameHeaderLen {
+			break
+		}
+		h := a.header
+		a.header = nil
+		if a.drop > 0 && http2.FrameType(h[3]) == http2.FrameSettings && http2.Flags(h[4]).Has(http2.FlagSettingsAck) {
+			a.drop--
+			continue
+		}
+		a.rest = int(h[0])<<16 | int(h[1])<<8 | int(h[2])
+		out = append(out, h...)
+	}
+	return append(out, b...)
 }
 
 func (h *Handed) Read(b []byte) (int, error) {

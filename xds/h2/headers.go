@@ -53,6 +53,10 @@ func check(f *http2.MetaHeadersFrame) (refusal string, err error, malformed bool
 			kind = h.Value
 		case "connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade":
 			return "", nil, true
+		case "te":
+			if h.Value != "trailers" {
+				return "", nil, true
+			}
 		}
 	}
 	if f.PseudoValue("method") != "POST" {
@@ -62,6 +66,23 @@ func check(f *http2.MetaHeadersFrame) (refusal string, err error, malformed bool
 		return "415", nil, false
 	}
 	return "", nil, false
+}
+
+// contentLength is how long a request says to be; less than 0: it does not. It
+// is not ok where it is no number, or nothing is to follow.
+func contentLength(f *http2.MetaHeadersFrame) (n int64, ok bool) {
+	n = -1
+	for _, h := range f.RegularFields() {
+		if h.Name != "content-length" {
+			continue
+		}
+		v, err := strconv.ParseUint(h.Value, 10, 63)
+		if err != nil || n >= 0 && n != int64(v) {
+			return 0, false
+		}
+		n = int64(v)
+	}
+	return n, n <= 0 || !f.StreamEnded()
 }
 
 func codeText(c codes.Code) string { return strconv.Itoa(int(c)) }

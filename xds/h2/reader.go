@@ -1,6 +1,7 @@
 package h2
 
 import (
+	"errors"
 	"io"
 
 	"golang.org/x/net/http2"
@@ -16,6 +17,8 @@ type reader struct {
 	buf []byte
 	in  []byte // what was read and not consumed, mostly of buf
 	err error  // of src
+
+	kind http2.FrameType // of the last frame
 }
 
 // readSize is enough for what clients say once they have begun.
@@ -28,6 +31,21 @@ func newReader() *reader {
 	r.SetReuseFrames()
 	r.MaxHeaderListSize = maxHeaderList
 	return r
+}
+
+// ReadFrame reads a frame. Headers that are skipped are an error of the
+// connection: the table that decodes the next ones depends on them.
+func (r *reader) ReadFrame() (http2.Frame, error) {
+	h, err := r.ReadFrameHeader()
+	r.kind = h.Type
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.ReadFrameForHeader(h)
+	if se := (http2.StreamError{}); errors.As(err, &se) && h.Type == http2.FrameHeaders && r.ErrorDetail() == nil {
+		return nil, http2.ConnectionError(se.Code)
+	}
+	return f, err
 }
 
 // Read is for the Framer.

@@ -23,7 +23,8 @@ type Stream struct {
 	header  [prefixLen]byte
 	have    int // of header
 	message []byte
-	used    int // bytes of the window since it was last renewed
+	used    int   // bytes of the window since it was last renewed
+	length  int64 // what is still to come, by content-length; less than 0: it was not said
 
 	// Of who holds conn.mu.
 	pending    [][]byte // to be sent, when windows and socket allow
@@ -251,6 +252,19 @@ func (s *Stream) tooSlow(err error) {
 
 // dropMessage lets go of the message that comes in. It is for the reader.
 func (s *Stream) dropMessage() { s.have, s.message = 0, nil }
+
+// lengthIs takes n bytes from what content-length said, and tells whether that
+// can be, or is so at the end.
+func (s *Stream) lengthIs(n int, end bool) bool {
+	if s.length < 0 {
+		return true
+	}
+	if int64(n) > s.length {
+		return false
+	}
+	s.length -= int64(n)
+	return !end || s.length == 0
+}
 
 // whole tells that the client is not waited for any more.
 func (s *Stream) whole() {
