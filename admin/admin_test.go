@@ -20,6 +20,8 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -43,10 +45,10 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 // fleet is a Fleet of nodes that stand still.
-type fleet []Node
+type fleet []xds.NodeStatus
 
-func (f fleet) Nodes(after string, limit int) ([]Node, string) {
-	i, found := slices.BinarySearchFunc(f, after, func(n Node, id string) int { return strings.Compare(n.ID, id) })
+func (f fleet) Nodes(after string, limit int) ([]xds.NodeStatus, string) {
+	i, found := slices.BinarySearchFunc(f, after, func(n xds.NodeStatus, id string) int { return strings.Compare(n.ID, id) })
 	if found {
 		i++
 	}
@@ -57,18 +59,18 @@ func (f fleet) Nodes(after string, limit int) ([]Node, string) {
 	return page[:limit], page[limit-1].ID
 }
 
-func (f fleet) Node(id string) (Node, bool) {
-	i, found := slices.BinarySearchFunc(f, id, func(n Node, id string) int { return strings.Compare(n.ID, id) })
+func (f fleet) Node(id string) (xds.NodeStatus, bool) {
+	i, found := slices.BinarySearchFunc(f, id, func(n xds.NodeStatus, id string) int { return strings.Compare(n.ID, id) })
 	if !found {
-		return Node{}, false
+		return xds.NodeStatus{}, false
 	}
 	return f[i], true
 }
 
 func (f fleet) Generation() uint64 { return 0 }
 
-func (f fleet) Summary() (Envoys, map[string]Count) {
-	envoys, counts := Envoys{}, map[string]Count{}
+func (f fleet) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
+	envoys, counts := xds.NodeCount{}, map[string]xds.FilterCount{}
 	for _, n := range f {
 		if n.AwaySince.IsZero() {
 			envoys.Connected++
@@ -83,9 +85,9 @@ func (f fleet) Summary() (Envoys, map[string]Count) {
 			c := counts[nf.Name]
 			c.Nodes++
 			switch nf.State {
-			case Running:
+			case swap.Running:
 				c.Running++
-			case Failed:
+			case swap.Failed:
 				c.Failed++
 			default:
 				c.Pending++
@@ -103,15 +105,15 @@ var (
 
 // someFleet has one Envoy of each state.
 func someFleet() fleet {
-	node := func(id string, state State, running, reason string) Node {
-		return Node{ID: id, Cluster: "edge", ConnectedSince: noon.Add(-time.Hour), Filters: []NodeFilter{{
+	node := func(id string, state swap.State, running, reason string) xds.NodeStatus {
+		return xds.NodeStatus{ID: id, Cluster: "edge", ConnectedSince: noon.Add(-time.Hour), Filters: []swap.FilterStatus{{
 			Name: "hello", Wanted: "b2", Running: running, State: state, Reason: reason, Since: noon.Add(-time.Minute)}}}
 	}
 	return fleet{
-		node("edge-1", Running, "b2", ""),
-		node("edge-2", Fetching, "a1", "Envoy is fetching the module"),
-		node("edge-3", Failed, "a1", "connection refused; it goes on with a1"),
-		node("edge-4", Waiting, "", "for its listener"),
+		node("edge-1", swap.Running, "b2", ""),
+		node("edge-2", swap.Fetching, "a1", "Envoy is fetching the module"),
+		node("edge-3", swap.Failed, "a1", "connection refused; it goes on with a1"),
+		node("edge-4", swap.Waiting, "", "for its listener"),
 	}
 }
 
@@ -204,7 +206,7 @@ func TestStatusPages(t *testing.T) {
 func TestClientGetsAllPages(t *testing.T) {
 	var many fleet
 	for i := range 2*maxNodes + 1 {
-		many = append(many, Node{ID: fmt.Sprintf("edge-%05d", i)})
+		many = append(many, xds.NodeStatus{ID: fmt.Sprintf("edge-%05d", i)})
 	}
 	srv := httptest.NewServer(newServer(many).Handler())
 	defer srv.Close()
@@ -246,9 +248,9 @@ func TestPprofOnRequest(t *testing.T) {
 
 func TestDone(t *testing.T) {
 	good := func() *Status {
-		return &Status{Ready: true, Envoys: Envoys{Connected: 2}, Filters: []Filter{
-			{Name: "hello", File: "hello.yaml", Version: "b2", SHA256: sha, State: module.Good, Count: Count{Nodes: 2, Running: 2}},
-			{Name: "other", File: "other.yaml", Version: "c3", State: module.Good, Count: Count{Nodes: 1, Running: 1}},
+		return &Status{Ready: true, Envoys: xds.NodeCount{Connected: 2}, Filters: []Filter{
+			{Name: "hello", File: "hello.yaml", Version: "b2", SHA256: sha, State: module.Good, FilterCount: xds.FilterCount{Nodes: 2, Running: 2}},
+			{Name: "other", File: "other.yaml", Version: "c3", State: module.Good, FilterCount: xds.FilterCount{Nodes: 1, Running: 1}},
 		}}
 	}
 	pending := good()
@@ -266,7 +268,7 @@ func TestDone(t *testing.T) {
 		want          bool
 	}{
 		{"all run", good(), "", "", true},
-		{"no filter at all", &Status{Ready: true, Envoys: Envoys{Connected: 1}}, "", "", true},
+		{"no filter at all", &Status{Ready: true, Envoys: xds.NodeCount{Connected: 1}}, "", "", true},
 		{"nothing loaded yet", &Status{}, "", "", false},
 		{"one runs", good(), "hello", "", true},
 		{"of this version", good(), "hello", "b2", true},
@@ -292,8 +294,8 @@ func TestDone(t *testing.T) {
 // TestQuorum: who is not there can't be said to run anything.
 func TestQuorum(t *testing.T) {
 	status := func(connected, awaited, nodes, away int) *Status {
-		return &Status{Ready: true, Envoys: Envoys{Connected: connected, Away: 10, Awaited: awaited}, Filters: []Filter{
-			{Name: "hello", State: module.Good, Count: Count{Nodes: nodes, Running: nodes, Away: away}},
+		return &Status{Ready: true, Envoys: xds.NodeCount{Connected: connected, Away: 10, Awaited: awaited}, Filters: []Filter{
+			{Name: "hello", State: module.Good, FilterCount: xds.FilterCount{Nodes: nodes, Running: nodes, Away: away}},
 		}}
 	}
 	for _, c := range []struct {

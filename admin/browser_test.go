@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"wasmxds/definition"
+	"wasmxds/xds/swap"
 )
 
 // These tests need a real browser: $CHROMIUM, or one of these in PATH.
@@ -95,14 +96,14 @@ func swapScene(t *testing.T) *scene {
 		definition.Problem{File: "/etc/wasmxds/quota.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum quota.wasm prints it"},
 		definition.Problem{File: "/etc/wasmxds/hello.yaml", Line: 3, Message: "no listener matches", Warning: true})
 	for i := range 24 {
-		s.behind(i, Waiting, "its turn to be sent has not come; it goes on with the version before")
+		s.behind(i, swap.Waiting, "its turn to be sent has not come; it goes on with the version before")
 		switch {
 		case i < 14:
 			s.run(i)
 		case i < 20:
-			s.behind(i, Fetching, "Envoy downloads the module 5fe1a25fe1a2; it goes on with the version before")
+			s.behind(i, swap.Fetching, "Envoy downloads the module 5fe1a25fe1a2; it goes on with the version before")
 		case i == 20:
-			s.behind(i, Failed, "Envoy does not get the module 5fe1a25fe1a2 (no download ended): connection refused; it goes on with the version before")
+			s.behind(i, swap.Failed, "Envoy does not get the module 5fe1a25fe1a2 (no download ended): connection refused; it goes on with the version before")
 		}
 	}
 	return s
@@ -183,7 +184,7 @@ func TestPageGoesOnByItself(t *testing.T) {
 	await(t, ctx, `document.body.dataset.live == "on"`)
 	eval[chromedp.Void](t, ctx, `window.sameDocument = true; document.querySelector("h3 a").focus()`)
 	s.load("good morning")
-	s.behind(0, Fetching, "Envoy downloads the module")
+	s.behind(0, swap.Fetching, "Envoy downloads the module")
 	s.run(1)
 	s.run(2)
 	await(t, ctx, `document.querySelector("h1").textContent == "2 of 3 Envoys run what is wanted"`)

@@ -4,6 +4,8 @@ import (
 	"hash/maphash"
 	"strconv"
 	"time"
+
+	"wasmxds/xds"
 )
 
 // digest is a hash of all that pages show.
@@ -25,7 +27,7 @@ func (d *digest) add(texts ...string) {
 
 func (d *digest) at(t time.Time) { d.add(strconv.FormatInt(t.UnixNano(), 36)) }
 
-func (d *digest) node(n *Node) {
+func (d *digest) node(n *xds.NodeStatus) {
 	d.add(n.ID)
 	d.at(n.ConnectedSince)
 	d.at(n.AwaySince)

@@ -1,6 +1,10 @@
 package admin
 
-import "sync"
+import (
+	"sync"
+
+	"wasmxds/xds"
+)
 
 // generation is what all that is shown is of: as long as it is the same,
 // nothing is computed again.
@@ -13,8 +17,8 @@ func (s *Server) generation() generation {
 // summary counts the fleet. Whoever waits for a filter asks ten times a second.
 type summary struct {
 	of      uint64 // generation of the fleet
-	envoys  Envoys
-	filters map[string]Count // not to be changed
+	envoys  xds.NodeCount
+	filters map[string]xds.FilterCount // not to be changed
 }
 
 type summaries struct {

@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // walked is a fleet that counts how often it is asked.
@@ -19,12 +22,12 @@ type walked struct {
 
 func (w *walked) Generation() uint64 { return uint64(w.generation.Load()) }
 
-func (w *walked) Nodes(after string, limit int) ([]Node, string) {
+func (w *walked) Nodes(after string, limit int) ([]xds.NodeStatus, string) {
 	w.nodes.Add(1)
 	return w.fleet.Nodes(after, limit)
 }
 
-func (w *walked) Summary() (Envoys, map[string]Count) {
+func (w *walked) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 	w.summaries.Add(1)
 	return w.fleet.Summary()
 }
@@ -89,7 +92,7 @@ func TestPagesAtRest(t *testing.T) {
 	w.nodes.Add(-20) // those of the status' own page
 	looks("at rest", 1)
 
-	w.fleet[0].Filters[0].State = Failed
+	w.fleet[0].Filters[0].State = swap.Failed
 	w.generation.Add(1)
 	all("of a change")
 	looks("after a change", 2)

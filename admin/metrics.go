@@ -174,10 +174,10 @@ const envoysHelp = "Connected Envoys that are to have a filter, by how far its n
 
 func (c collector) fleet(e emit) {
 	o := c.overview()
-	for _, state := range []State{Running, Fetching, Waiting, Failed} {
+	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed} {
 		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}
-	e.gauge("wasmxds_envoys_away", "Envoys that are not connected, but were within the last hour.", float64(o.States[Away]))
+	e.gauge("wasmxds_envoys_away", "Envoys that are not connected, but were within the last hour.", float64(o.States[swap.Away]))
 }
 
 func streams(e emit, s xds.Stats) {

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // overview is the whole fleet in figures, and the Envoys that need a look.
@@ -18,7 +21,7 @@ type overview struct {
 	Status   Status // without nodes
 	Envoys   int    // that are connected
 	Good     int    // of them: those that run all that is wanted
-	States   map[State]int
+	States   map[swap.State]int
 	Squares  []square             // the first Envoys, for the picture of the fleet
 	Versions map[string][]running // by filter name
 	Trouble  []*trouble           // the first of them, the worst first
@@ -31,7 +34,7 @@ type overview struct {
 // square is an Envoy in the picture of the fleet.
 type square struct {
 	ID    string
-	State State
+	State swap.State
 }
 
 // running is how many Envoys run a version of a filter.
@@ -51,7 +54,7 @@ type trouble struct {
 
 type cause struct {
 	Filter, Listener string // one of them
-	State            State
+	State            swap.State
 	Running          string // version; "": none
 	Reason           string
 }
@@ -94,7 +97,7 @@ func (s *Server) overview() *overview {
 
 // look walks the fleet.
 func (s *Server) look(now time.Time) *overview {
-	o := &overview{At: now, Status: s.status(), States: map[State]int{}}
+	o := &overview{At: now, Status: s.status(), States: map[swap.State]int{}}
 	c := census{map[string]map[running]int{}, map[cause]*trouble{}}
 	digest := newDigest(s.overviews.seed)
 	for after := ""; ; {
@@ -145,39 +148,39 @@ func (o *overview) take(c *census) {
 }
 
 // add counts one Envoy.
-func (o *overview) add(n *Node, c *census) {
+func (o *overview) add(n *xds.NodeStatus, c *census) {
 	if !n.AwaySince.IsZero() {
-		o.count(n.ID, Away)
+		o.count(n.ID, swap.Away)
 		return
 	}
-	state := Running
+	state := swap.Running
 	for _, f := range n.Filters {
-		if f.State == Unasked {
+		if f.State == swap.Unasked {
 			continue
 		}
 		if c.versions[f.Name] == nil {
 			c.versions[f.Name] = map[running]int{}
 		}
-		c.versions[f.Name][running{Version: f.Running, Wanted: f.State == Running}]++
-		if f.State != Running {
+		c.versions[f.Name][running{Version: f.Running, Wanted: f.State == swap.Running}]++
+		if f.State != swap.Running {
 			state = worse(state, f.State)
 			c.trouble(n.ID, cause{Filter: f.Name, State: f.State, Running: f.Running, Reason: f.Reason})
 		}
 	}
 	for _, l := range n.Listeners {
-		if l.behind() {
-			state = worse(state, Waiting)
-			c.trouble(n.ID, cause{Listener: l.Name, State: Waiting, Running: l.Running, Reason: l.Reason})
+		if behind(&l) {
+			state = worse(state, swap.Waiting)
+			c.trouble(n.ID, cause{Listener: l.Name, State: swap.Waiting, Running: l.Running, Reason: l.Reason})
 		}
 	}
 	o.Envoys++
-	if state == Running {
+	if state == swap.Running {
 		o.Good++
 	}
 	o.count(n.ID, state)
 }
 
-func (o *overview) count(id string, state State) {
+func (o *overview) count(id string, state swap.State) {
 	o.States[state]++
 	if len(o.Squares) < shownSquares {
 		o.Squares = append(o.Squares, square{id, state})
@@ -197,8 +200,8 @@ func (c *census) trouble(node string, why cause) {
 }
 
 // worse is the state that needs a look sooner.
-func worse(a, b State) State {
-	order := []State{Unasked, Running, Away, Fetching, Waiting, Failed}
+func worse(a, b swap.State) swap.State {
+	order := []swap.State{swap.Unasked, swap.Running, swap.Away, swap.Fetching, swap.Waiting, swap.Failed}
 	if slices.Index(order, b) > slices.Index(order, a) {
 		return b
 	}

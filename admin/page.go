@@ -13,6 +13,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/printable"
+	"wasmxds/xds/swap"
 )
 
 //go:embed web
@@ -105,7 +106,7 @@ func (s *Server) missing(w http.ResponseWriter, title, text string) {
 
 // stateCount is an entry of the legend.
 type stateCount struct {
-	State State
+	State swap.State
 	Nodes int
 }
 
@@ -122,14 +123,14 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 		Errors   bool
 		Filters  []filterView
 	}{
-		frame: s.frame("Fleet", "/"), O: o, All: o.Envoys + o.States[Away], Headline: s.headline(o),
+		frame: s.frame("Fleet", "/"), O: o, All: o.Envoys + o.States[swap.Away], Headline: s.headline(o),
 		Problems: append(o.Status.Definitions.Errors, o.Status.Definitions.Warnings...),
 		Errors:   len(o.Status.Definitions.Errors) > 0,
 	}
 	data.Title = data.Headline
 	data.Bar.Label = data.Headline
-	for _, state := range []State{Running, Fetching, Waiting, Failed, Away} {
-		if n := o.States[state]; n > 0 || state == Running {
+	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed, swap.Away} {
+		if n := o.States[state]; n > 0 || state == swap.Running {
 			data.States = append(data.States, stateCount{state, n})
 			data.Bar.add(string(state), n, data.All)
 		}

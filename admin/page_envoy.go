@@ -4,26 +4,28 @@ import (
 	"net/http"
 
 	"wasmxds/definition"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // nodeView is an Envoy as the list shows it.
 type nodeView struct {
-	Node
-	State State
+	xds.NodeStatus
+	State swap.State
 }
 
-// state is the worst of an Envoy's filters and listeners.
-func (n *Node) state() State {
-	state := Running
+// worst is the worst state of an Envoy's filters and listeners.
+func worst(n *xds.NodeStatus) swap.State {
+	state := swap.Running
 	if !n.AwaySince.IsZero() {
-		state = Away
+		state = swap.Away
 	}
 	for _, f := range n.Filters {
 		state = worse(state, f.State)
 	}
 	for _, l := range n.Listeners {
-		if l.behind() {
-			state = worse(state, Waiting)
+		if behind(&l) {
+			state = worse(state, swap.Waiting)
 		}
 	}
 	return state
@@ -39,7 +41,7 @@ func (s *Server) serveEnvoys(w http.ResponseWriter, r *http.Request) {
 	nodes, next := s.opts.Fleet.Nodes(data.After, pageNodes)
 	data.Next = next
 	for _, n := range nodes {
-		data.Nodes = append(data.Nodes, nodeView{n, n.state()})
+		data.Nodes = append(data.Nodes, nodeView{n, worst(&n)})
 	}
 	s.show(w, http.StatusOK, "envoys", data)
 }
@@ -53,10 +55,10 @@ func (s *Server) serveEnvoy(w http.ResponseWriter, r *http.Request) {
 	}
 	data := struct {
 		frame
-		N        Node
-		State    State
+		N        xds.NodeStatus
+		State    swap.State
 		Pictures []picture
-	}{frame: s.frame(id, ""), N: n, State: n.state()}
+	}{frame: s.frame(id, ""), N: n, State: worst(&n)}
 	if l := s.loaded.Load(); l != nil && l.Set != nil {
 		snapshot := l.Catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels})
 		data.Pictures = pictures(snapshot, &n)

@@ -12,6 +12,8 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/printable"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 func wantIn(t *testing.T, page string, texts ...string) {
@@ -31,9 +33,9 @@ func TestOverviewTellsHowFarASwapIs(t *testing.T) {
 
 	s.load("good morning", definition.Problem{File: "more.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum prints it"})
 	for i := range 3 {
-		s.behind(i, Fetching, "Envoy downloads the module")
+		s.behind(i, swap.Fetching, "Envoy downloads the module")
 	}
-	s.behind(3, Failed, "connection refused; it goes on")
+	s.behind(3, swap.Failed, "connection refused; it goes on")
 	s.run(0)
 	s.later()
 	_, page = get(t, h, "/")
@@ -100,8 +102,8 @@ func TestNamesAreEscaped(t *testing.T) {
 // and not among those that run what is wanted.
 func TestAwayIsShown(t *testing.T) {
 	s := newScene(t, 2)
-	s.nodes = append(s.nodes, Node{ID: "gone", AwaySince: time.Now().Add(-time.Minute), Awaited: true,
-		Filters: []NodeFilter{{Name: "hello", State: Away, Reason: "it may come back by itself"}}})
+	s.nodes = append(s.nodes, xds.NodeStatus{ID: "gone", AwaySince: time.Now().Add(-time.Minute), Awaited: true,
+		Filters: []swap.FilterStatus{{Name: "hello", State: swap.Away, Reason: "it may come back by itself"}}})
 	h := s.Server.Handler()
 	_, page := get(t, h, "/")
 	wantIn(t, page, "2 Envoys connected, and run what is wanted; 1 away", `title="gone: away"`)
@@ -121,9 +123,9 @@ func TestTextOfOthers(t *testing.T) {
 	const odd = "a\u202e\u2066\u200b\x1b[2J\x7f\u009b\u2028z"
 	s := New(Options{Version: "1", Fleet: fleet{{
 		ID: "edge-1", Cluster: odd, Labels: map[string]string{odd: odd}, Peer: odd,
-		Filters:   []NodeFilter{{Name: "hello", State: Failed, Reason: odd}},
-		Listeners: []NodeListener{{Name: odd, Wanted: "1", Reason: odd}},
-		NACKs:     []NACK{{Type: odd, Message: odd}},
+		Filters:   []swap.FilterStatus{{Name: "hello", State: swap.Failed, Reason: odd}},
+		Listeners: []swap.ListenerStatus{{Name: odd, Wanted: "1", Reason: odd}},
+		NACKs:     []xds.NACK{{Type: odd, Message: odd}},
 	}}})
 	l := someLoaded()
 	l.Problems = append(l.Problems, definition.Problem{File: odd, Field: odd, Message: odd, Hint: odd})
@@ -188,7 +190,7 @@ func TestEventsTellOfChanges(t *testing.T) {
 		}
 	}
 	want(changes, "the beginning")
-	s.behind(0, Fetching, "")
+	s.behind(0, swap.Fetching, "")
 	want(changes, "a node's new state")
 	s.load("another")
 	want(changes, "new definitions")

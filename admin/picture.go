@@ -17,6 +17,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // picture is a listener as a way that requests go.
@@ -38,22 +40,22 @@ type step struct {
 	Name string
 	Wasm bool
 	// Of a Wasm filter on this Envoy:
-	State   State
+	State   swap.State
 	Running string // version; "": none
 }
 
 type upstream struct{ Match, To string }
 
 // pictures draws what node n is to have.
-func pictures(s *resource.Snapshot, n *Node) []picture {
+func pictures(s *resource.Snapshot, n *xds.NodeStatus) []picture {
 	if s == nil {
 		return nil
 	}
-	filters := map[string]NodeFilter{}
+	filters := map[string]swap.FilterStatus{}
 	for _, f := range n.Filters {
 		filters[f.Name] = f
 	}
-	had := map[string]NodeListener{}
+	had := map[string]swap.ListenerStatus{}
 	for _, l := range n.Listeners {
 		had[l.Name] = l
 	}
@@ -61,7 +63,7 @@ func pictures(s *resource.Snapshot, n *Node) []picture {
 	var ps []picture
 	for _, l := range s.Listeners {
 		p := picture{Name: l.Name}
-		if h, ok := had[l.Name]; ok && h.behind() {
+		if h, ok := had[l.Name]; ok && behind(&h) {
 			p.Withheld, p.Reason = h.Running == "", h.Reason
 		}
 		msg := new(listenerv3.Listener)
@@ -120,7 +122,7 @@ func addressText(a *corev3.Address) string {
 	return net.JoinHostPort(sock.GetAddress(), strconv.Itoa(int(sock.GetPortValue())))
 }
 
-func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[string]NodeFilter) []chain {
+func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[string]swap.FilterStatus) []chain {
 	var cs []chain
 	for _, fc := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
 		for _, f := range fc.GetFilters() {

@@ -11,6 +11,8 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 const sceneYAML = `
@@ -72,13 +74,13 @@ func (s *scene) later() {
 	s.ahead += fresh
 }
 
-func (s *scene) Nodes(after string, limit int) ([]Node, string) {
+func (s *scene) Nodes(after string, limit int) ([]xds.NodeStatus, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes.Nodes(after, limit)
 }
 
-func (s *scene) Node(id string) (Node, bool) {
+func (s *scene) Node(id string) (xds.NodeStatus, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes.Node(id)
@@ -92,7 +94,7 @@ func (s *scene) Generation() uint64 {
 	return s.generation
 }
 
-func (s *scene) Summary() (Envoys, map[string]Count) {
+func (s *scene) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.nodes.Summary()
@@ -104,7 +106,7 @@ func newScene(t *testing.T, n int) *scene {
 	s.Server = New(Options{Version: "v0.1.0", Fleet: s, Now: s.now})
 	s.load("hello world")
 	for i := range n {
-		s.nodes = append(s.nodes, Node{
+		s.nodes = append(s.nodes, xds.NodeStatus{
 			ID: fmt.Sprintf("edge-%02d", i+1), Cluster: "edge", Peer: fmt.Sprintf("127.0.0.1:%d", 40000+i),
 			Labels: map[string]string{"app": "web"}, Protocol: "delta", ConnectedSince: time.Now().Add(-time.Hour),
 		})
@@ -143,29 +145,29 @@ func (s *scene) load(value string, problems ...definition.Problem) {
 
 // run makes an Envoy run what is wanted.
 func (s *scene) run(i int) {
-	s.change(i, func(n *Node, snapshot *resource.Snapshot) {
+	s.change(i, func(n *xds.NodeStatus, snapshot *resource.Snapshot) {
 		n.Filters, n.Listeners = nil, nil
 		for _, f := range snapshot.Filters {
-			n.Filters = append(n.Filters, NodeFilter{Name: f.Name, Wanted: f.Version, Running: f.Version, State: Running, Since: time.Now()})
+			n.Filters = append(n.Filters, swap.FilterStatus{Name: f.Name, Wanted: f.Version, Running: f.Version, State: swap.Running, Since: time.Now()})
 		}
 		for _, l := range snapshot.Listeners {
-			n.Listeners = append(n.Listeners, NodeListener{Name: l.Name, Wanted: l.Version, Running: l.Version})
+			n.Listeners = append(n.Listeners, swap.ListenerStatus{Name: l.Name, Wanted: l.Version, Running: l.Version})
 		}
 	})
 }
 
 // behind makes an Envoy that wants the newest hello, in a state.
-func (s *scene) behind(i int, state State, reason string) {
-	s.change(i, func(n *Node, snapshot *resource.Snapshot) {
+func (s *scene) behind(i int, state swap.State, reason string) {
+	s.change(i, func(n *xds.NodeStatus, snapshot *resource.Snapshot) {
 		n.Filters[0].Wanted, n.Filters[0].State, n.Filters[0].Reason = snapshot.Filters[0].Version, state, reason
 	})
 }
 
-func (s *scene) change(i int, to func(*Node, *resource.Snapshot)) {
+func (s *scene) change(i int, to func(*xds.NodeStatus, *resource.Snapshot)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.nodes[i]
-	n.Filters, n.Listeners = append([]NodeFilter(nil), n.Filters...), append([]NodeListener(nil), n.Listeners...)
+	n.Filters, n.Listeners = append([]swap.FilterStatus(nil), n.Filters...), append([]swap.ListenerStatus(nil), n.Listeners...)
 	to(&n, s.catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}))
 	s.nodes = slices.Clone(s.nodes) // what was given out stays as it is
 	s.nodes[i] = n

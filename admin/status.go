@@ -6,16 +6,17 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/xds"
 )
 
 // Status is the status document, GET /api/v1/status.
 type Status struct {
-	Version     string      `json:"version"` // of xds-server
-	Ready       bool        `json:"ready"`   // the first whole set is published
-	Definitions Definitions `json:"definitions"`
-	Envoys      Envoys      `json:"envoys"`
-	Filters     []Filter    `json:"filters"` // by name
-	Nodes       []Node      `json:"nodes"`   // by id; one page of them
+	Version     string           `json:"version"` // of xds-server
+	Ready       bool             `json:"ready"`   // the first whole set is published
+	Definitions Definitions      `json:"definitions"`
+	Envoys      xds.NodeCount    `json:"envoys"`
+	Filters     []Filter         `json:"filters"` // by name
+	Nodes       []xds.NodeStatus `json:"nodes"`   // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
 	Next string `json:"next,omitempty"`
 }
@@ -58,7 +59,7 @@ type Filter struct {
 	Name    string `json:"name"`
 	SHA256  string `json:"sha256"`  // of the module that is served; "" when Envoys fetch one that is not pinned
 	Version string `json:"version"` // of what is served: what nodes call wanted
-	Count
+	xds.FilterCount
 
 	Kind   string       `json:"kind"` // of its document
 	File   string       `json:"file"`
@@ -137,7 +138,7 @@ func (s *Server) status() Status {
 		Version:     s.opts.Version,
 		Definitions: Definitions{Errors: []definition.Problem{}},
 		Filters:     []Filter{},
-		Nodes:       []Node{},
+		Nodes:       []xds.NodeStatus{},
 	}
 	counts := s.summary()
 	st.Envoys = counts.envoys
@@ -175,24 +176,24 @@ func (s *Server) status() Status {
 	return st
 }
 
-func (l *Loaded) filter(f *module.Filter, n Count) Filter {
+func (l *Loaded) filter(f *module.Filter, n xds.FilterCount) Filter {
 	at := f.Wanted
 	if at == nil {
 		at = f.Definition
 	}
 	return Filter{
-		Name:    f.Definition.Name,
-		SHA256:  sha256Of(f),
-		Version: l.version(f.Definition.Name),
-		Count:   n,
-		Kind:    at.Kind,
-		File:    at.Pos.File,
-		Line:    at.Pos.Line,
-		URL:     f.Definition.Module.URL,
-		Size:    f.Module.Size,
-		ABI:     f.Module.ABI,
-		State:   f.State,
-		Reason:  f.Reason,
+		Name:        f.Definition.Name,
+		SHA256:      sha256Of(f),
+		Version:     l.version(f.Definition.Name),
+		FilterCount: n,
+		Kind:        at.Kind,
+		File:        at.Pos.File,
+		Line:        at.Pos.Line,
+		URL:         f.Definition.Module.URL,
+		Size:        f.Module.Size,
+		ABI:         f.Module.ABI,
+		State:       f.State,
+		Reason:      f.Reason,
 	}
 }
 

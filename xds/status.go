@@ -5,7 +5,6 @@ import (
 	"sort"
 	"time"
 
-	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
@@ -18,17 +17,20 @@ type record struct {
 // newest is its newest stream. The caller holds the Server's mu.
 func (r *record) newest() *client { return r.clients[len(r.clients)-1] }
 
-// NodeStatus is an Envoy and what it runs.
+// NodeStatus is an Envoy that is connected, or was within the last hour, and what
+// it runs. It is a part of the status document, as are the types in it.
 type NodeStatus struct {
-	definition.Node
-	Peer           string // address and port of its stream
-	Protocol       string // "delta" or "sotw"
-	ConnectedSince time.Time
-	AwaySince      time.Time // when its last stream was open; zero: it is connected
-	Awaited        bool      // it is away, and may still come back by itself
-	Filters        []swap.FilterStatus
-	Listeners      []swap.ListenerStatus
-	NACKs          []NACK // the newest, oldest first
+	ID             string                `json:"id"`
+	Cluster        string                `json:"cluster"`
+	Peer           string                `json:"peer,omitempty"` // address and port of its stream
+	Labels         map[string]string     `json:"labels,omitempty"`
+	Protocol       string                `json:"protocol,omitempty"` // "delta" or "sotw"
+	ConnectedSince time.Time             `json:"connectedSince,omitzero"`
+	AwaySince      time.Time             `json:"awaySince,omitzero"` // when its last stream was open; zero: it is connected
+	Awaited        bool                  `json:"awaited,omitempty"`  // it is away, and may still come back by itself
+	Filters        []swap.FilterStatus   `json:"filters"`
+	Listeners      []swap.ListenerStatus `json:"listeners,omitempty"`
+	NACKs          []NACK                `json:"nacks,omitempty"` // the newest, oldest first
 }
 
 // Nodes gives up to limit nodes, connected or away, with ids after the given
@@ -52,15 +54,9 @@ func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string
 		ids, next = ids[:limit], ids[limit-1]
 	}
 	tell := make([]func() NodeStatus, 0, len(ids))
-	now := s.now()
 	for _, id := range ids {
-		if rec := s.nodes[id]; rec != nil {
-			c := rec.newest()
-			tell = append(tell, func() NodeStatus { return c.status(now) })
-		} else {
-			g, catalog := *s.away.nodes[id], s.catalog
-			tell = append(tell, func() NodeStatus { return g.status(catalog) })
-		}
+		status, _ := s.teller(id)
+		tell = append(tell, status)
 	}
 	s.mu.Unlock()
 	nodes = make([]NodeStatus, 0, len(tell))
@@ -70,9 +66,37 @@ func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string
 	return nodes, next
 }
 
+// Node gives a node by its id.
+func (s *Server) Node(id string) (NodeStatus, bool) {
+	s.mu.Lock()
+	status, ok := s.teller(id)
+	s.mu.Unlock()
+	if !ok {
+		return NodeStatus{}, false
+	}
+	return status(), true
+}
+
+// teller tells of a node, without the lock. The caller holds s.mu.
+func (s *Server) teller(id string) (status func() NodeStatus, ok bool) {
+	now := s.now()
+	if rec := s.nodes[id]; rec != nil {
+		c := rec.newest()
+		return func() NodeStatus { return c.status(now) }, true
+	}
+	if away := s.away.nodes[id]; away != nil {
+		g, catalog := *away, s.catalog
+		return func() NodeStatus { return g.status(catalog) }, true
+	}
+	return nil, false
+}
+
 // status tells what the node was to have; what it has is not known.
 func (g *gone) status(catalog *resource.Catalog) NodeStatus {
-	n := NodeStatus{Node: g.node, AwaySince: g.seen, Awaited: g.awaited}
+	n := NodeStatus{
+		ID: g.node.ID, Cluster: g.node.Cluster, Labels: g.node.Labels,
+		AwaySince: g.seen, Awaited: g.awaited, Filters: []swap.FilterStatus{},
+	}
 	reason := "it has not come back, and is not waited for"
 	if g.awaited {
 		reason = "it may come back by itself"
@@ -94,21 +118,29 @@ func (c *client) status(now time.Time) NodeStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return NodeStatus{
-		Node: c.node, Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
+		ID: c.node.ID, Cluster: c.node.Cluster, Labels: c.node.Labels,
+		Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
 		Filters: c.machine.Filters(now), Listeners: c.machine.Listeners(), NACKs: slices.Clone(c.nacks),
 	}
 }
 
-// FilterCount is how a filter fares in the fleet, in connected nodes that ask
-// for it; and how many are away, awaited, and to have it.
-type FilterCount struct{ Nodes, Running, Pending, Failed, Away int }
+// FilterCount is how many connected nodes are to have a filter, and how far they
+// are. Those that do not ask for it are not among them.
+// Nodes = Running + Pending + Failed.
+type FilterCount struct {
+	Nodes   int `json:"nodes"`
+	Running int `json:"running"` // what is wanted
+	Pending int `json:"pending"`
+	Failed  int `json:"failed"`
+	Away    int `json:"away,omitempty"` // more that are to have it, and are awaited
+}
 
 // NodeCount is how many nodes there are.
 type NodeCount struct {
-	Connected int
-	Behind    int // of these: those that lack a listener, route, cluster or the like as it is wanted
-	Away      int // those that were connected within the last hour
-	Awaited   int // of these: those that may still come back by themselves
+	Connected int `json:"connected"`
+	Behind    int `json:"behind"`  // of these: those that lack a listener, route, cluster or the like as it is wanted
+	Away      int `json:"away"`    // not connected, but within the last hour
+	Awaited   int `json:"awaited"` // of these: those that may still come back by themselves
 }
 
 // Summary counts nodes, in all and for each filter by state.

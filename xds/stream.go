@@ -68,9 +68,9 @@ const maxNACKs = 8
 
 // NACK is a response that an Envoy refused.
 type NACK struct {
-	Type    string // type URL
-	Message string
-	At      time.Time
+	Type    string    `json:"type"` // type URL
+	Message string    `json:"message"`
+	At      time.Time `json:"at"`
 }
 
 // awaitFirst waits until something was published.

@@ -10,6 +10,8 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/printable"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // TestForgedRows: no text of others makes a row, or what looks like a column.
@@ -18,10 +20,10 @@ func TestForgedRows(t *testing.T) {
 	st := &admin.Status{
 		Definitions: admin.Definitions{Errors: []definition.Problem{{File: forged, Message: forged, Hint: forged}}},
 		Filters:     []admin.Filter{{Name: forged, Version: forged, SHA256: forged, State: module.Failed, Reason: forged}},
-		Nodes: []admin.Node{{
+		Nodes: []xds.NodeStatus{{
 			ID:        forged,
-			Filters:   []admin.NodeFilter{{Name: forged, State: forged, Running: forged, Wanted: forged, Reason: forged}},
-			Listeners: []admin.NodeListener{{Name: forged, Wanted: forged, Reason: forged}},
+			Filters:   []swap.FilterStatus{{Name: forged, State: forged, Running: forged, Wanted: forged, Reason: forged}},
+			Listeners: []swap.ListenerStatus{{Name: forged, Wanted: forged, Reason: forged}},
 		}, {ID: forged}},
 	}
 	var table, missing bytes.Buffer

@@ -12,6 +12,8 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/printable"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // printTable prints the status for people.
@@ -77,16 +79,16 @@ func (t *trimmed) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func printNode(t io.Writer, n admin.Node, now time.Time) {
+func printNode(t io.Writer, n xds.NodeStatus, now time.Time) {
 	state, since := "-", n.ConnectedSince
 	if !n.AwaySince.IsZero() {
-		state, since = string(admin.Away), n.AwaySince
+		state, since = string(swap.Away), n.AwaySince
 	}
 	if len(n.Filters) == 0 {
 		fmt.Fprintf(t, "%s\t-\t%s\t%s\t-\t-\t\n", cell(n.ID), state, age(now, since))
 	}
 	for _, f := range n.Filters {
-		if f.State == admin.Away {
+		if f.State == swap.Away {
 			f.Since = since
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
@@ -150,7 +152,7 @@ func printAbsent(out io.Writer, st *admin.Status, name string, q admin.Quorum) {
 	}
 	var ids []string
 	for _, n := range st.Nodes {
-		if n.Awaited && (name == "" || slices.ContainsFunc(n.Filters, func(f admin.NodeFilter) bool { return f.Name == name })) {
+		if n.Awaited && (name == "" || slices.ContainsFunc(n.Filters, func(f swap.FilterStatus) bool { return f.Name == name })) {
 			ids = append(ids, cell(n.ID))
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"wasmxds/admin"
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 func TestTable(t *testing.T) {
@@ -19,20 +21,20 @@ func TestTable(t *testing.T) {
 		Definitions: admin.Definitions{Loaded: 3, Errors: []definition.Problem{
 			{File: "other.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum other.wasm prints it"}},
 			Warnings: []definition.Problem{{File: "hello.yaml", Line: 1, Message: "no listener matches", Warning: true}}},
-		Envoys: admin.Envoys{Connected: 3, Away: 1, Awaited: 1},
+		Envoys: xds.NodeCount{Connected: 3, Away: 1, Awaited: 1},
 		Filters: []admin.Filter{
-			{Name: "hello", Version: "82986c2cdd8e0cfd", SHA256: "8490c04a6f6d1234567890", State: module.Good, Count: admin.Count{Nodes: 3, Running: 2, Pending: 1}},
-			{Name: "other", State: module.Failed, Reason: "other.wasm is an HTML page, not a Wasm module", Count: admin.Count{Nodes: 1, Failed: 1}},
+			{Name: "hello", Version: "82986c2cdd8e0cfd", SHA256: "8490c04a6f6d1234567890", State: module.Good, FilterCount: xds.FilterCount{Nodes: 3, Running: 2, Pending: 1}},
+			{Name: "other", State: module.Failed, Reason: "other.wasm is an HTML page, not a Wasm module", FilterCount: xds.FilterCount{Nodes: 1, Failed: 1}},
 		},
-		Nodes: []admin.Node{
-			{ID: "edge-1", Filters: []admin.NodeFilter{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: admin.Running, Since: now.Add(-90 * time.Second)},
-				{Name: "other", State: admin.Failed, Reason: "other.wasm is an HTML page, not a Wasm module"}},
-				Listeners: []admin.NodeListener{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"}}},
-			{ID: "edge-2", Filters: []admin.NodeFilter{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: admin.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
-			{ID: "edge-3", AwaySince: now.Add(-65 * time.Second), Awaited: true, Filters: []admin.NodeFilter{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", State: admin.Away, Reason: "it may come back by itself"}}},
+		Nodes: []xds.NodeStatus{
+			{ID: "edge-1", Filters: []swap.FilterStatus{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: swap.Running, Since: now.Add(-90 * time.Second)},
+				{Name: "other", State: swap.Failed, Reason: "other.wasm is an HTML page, not a Wasm module"}},
+				Listeners: []swap.ListenerStatus{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"}}},
+			{ID: "edge-2", Filters: []swap.FilterStatus{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
+			{ID: "edge-3", AwaySince: now.Add(-65 * time.Second), Awaited: true, Filters: []swap.FilterStatus{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", State: swap.Away, Reason: "it may come back by itself"}}},
 			{ID: "plain", ConnectedSince: now.Add(-72 * time.Hour)},
 		},
 	}

@@ -23,20 +23,20 @@ const (
 
 // FilterStatus is a filter on an Envoy.
 type FilterStatus struct {
-	Name    string
-	Wanted  string // version
-	Running string // version; "": none
-	State   State
-	Reason  string    // in words, where State is not Running
-	Since   time.Time // when Running began to run; zero: not known
+	Name    string    `json:"name"`
+	Wanted  string    `json:"wanted"`  // version
+	Running string    `json:"running"` // version; "": none
+	State   State     `json:"state"`
+	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
+	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
 }
 
 // ListenerStatus is a listener on an Envoy.
 type ListenerStatus struct {
-	Name    string
-	Wanted  string
-	Running string // version; "": withheld
-	Reason  string
+	Name    string `json:"name"`
+	Wanted  string `json:"wanted"`           // version
+	Running string `json:"running"`          // version; "": withheld
+	Reason  string `json:"reason,omitempty"` // why Wanted does not run
 }
 
 // Filters tells how each filter of the snapshot fares.
