@@ -116,7 +116,7 @@ func (c *conn) head(f *http2.MetaHeadersFrame) error {
 	switch {
 	case s != nil && s.clientDone, s == nil && f.StreamID == c.lastID:
 		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeStreamClosed})
-	case s != nil && (!f.StreamEnded() || !s.lengthIs(0, true)):
+	case s != nil && (!f.StreamEnded() || len(f.PseudoFields()) > 0 || !s.lengthIs(0, true)):
 		return c.malformed(http2.StreamError{StreamID: f.StreamID, Code: http2.ErrCodeProtocol})
 	case s != nil:
 		s.clientEnds()

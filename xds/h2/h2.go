@@ -1,15 +1,3 @@
-// Package h2 serves bidirectional gRPC streams on connections that live long
-// and mostly have nothing to say: ten thousand of them cost little memory.
-//
-// Start with [New]. A connection has one goroutine, its reader, which also calls
-// the [Receiver] of each stream, and no buffer while there is nothing to read.
-// [Stream.Send] may be called by anyone and never waits: what the peer does not
-// take yet is held by reference. Connections whose first request is for
-// something else are handed over, as if nobody had touched them.
-//
-// It follows RFC 9113 (HTTP/2), RFC 7541 (HPACK) and gRPC over HTTP/2
-// (PROTOCOL-HTTP2.md of grpc/grpc), without compression of messages, and leaves
-// the deadline of a stream to the client, which resets it.
 package h2
 
 import (

@@ -185,6 +185,7 @@ func TestRFC(t *testing.T) {
 		{"8.3", "unknown pseudo-header", func(w *wire) { w.request(1, true, append([]string{":test", "1"}, usual...)...) }, malformed},
 		{"8.3", "pseudo-header of a response", func(w *wire) { w.request(1, true, append([]string{":status", "200"}, usual...)...) }, malformed},
 		{"8.3", "pseudo-header behind others", func(w *wire) { w.request(1, true, append(without(":path"), ":path", echoPath)...) }, malformed},
+		{"8.3", "pseudo-header in trailers", func(w *wire) { w.open(1); w.request(1, true, ":method", "POST") }, malformed},
 		{"8.3.1", "no :method", func(w *wire) { w.request(1, true, without(":method")...) }, malformed},
 		{"8.3.1", "no :scheme", func(w *wire) { w.request(1, true, without(":scheme")...) }, malformed},
 		{"8.3.1", "no :path", func(w *wire) { w.request(1, true, without(":path")...) }, malformed},
