@@ -90,13 +90,13 @@ func (f *File) definitions() []named {
 	return all
 }
 
-// names are the names that are taken, by type URL and name.
-type names map[[2]string]named
+// takenNames are the names that are taken, by type URL and name.
+type takenNames map[[2]string]named
 
-func newNames() names { return names{} }
+func newNames() takenNames { return takenNames{} }
 
 // take takes a definition's name, or gives the definition that has it.
-func (n names) take(d named) (other named, taken bool) {
+func (n takenNames) take(d named) (other named, taken bool) {
 	key := [2]string{d.of, d.name}
 	if other, taken = n[key]; !taken {
 		n[key] = d

@@ -103,7 +103,7 @@ func (m *memory) forget(but map[originKey]*origin) {
 
 // restore takes over what was good before a restart, as far as the store of
 // modules still has it.
-func (l *loop) restore() {
+func (l *resolution) restore() {
 	m := &l.memory
 	filters, origins := map[string]good{}, map[string]savedOrigin{}
 	state.Each(l.ctx, m.keptFilters, "what was good of a filter", func(name string, f savedFilter) error {
@@ -123,7 +123,7 @@ func (l *loop) restore() {
 	there := l.present(filters, origins)
 	for name, g := range filters {
 		if g.module.ABI == "" || there[g.module.SHA256] { // no ABI: only Envoys have it
-			l.filters[name] = &entry{good: g}
+			l.filters[name] = &wantedFilter{good: g}
 			continue
 		}
 		m.drop(name)
@@ -139,7 +139,7 @@ func (l *loop) restore() {
 }
 
 // present verifies the modules that these have.
-func (l *loop) present(filters map[string]good, origins map[string]savedOrigin) map[string]bool {
+func (l *resolution) present(filters map[string]good, origins map[string]savedOrigin) map[string]bool {
 	there := map[string]bool{}
 	for _, g := range filters {
 		if g.module.ABI != "" { // else only Envoys have it

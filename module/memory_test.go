@@ -235,7 +235,7 @@ func TestSavedDefinition(t *testing.T) {
 	written := newMemory(m.options.State)
 	written.keep(good{definition: want})
 	m.start()
-	l := &loop{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State), filters: map[string]*entry{}}
+	l := &resolution{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State), filters: map[string]*wantedFilter{}}
 	l.restore()
 	got := l.filters["hello"]
 	if got == nil {

@@ -56,7 +56,7 @@ func (k originKey) settled() bool {
 }
 
 // origin is where a module comes from, and what came. Its fields are owned by
-// the loop.
+// the resolution.
 type origin struct {
 	key  originKey
 	stop context.CancelFunc
@@ -78,7 +78,7 @@ type knowledge struct {
 }
 
 // origin gives the origin of a filter's module, and begins to follow it.
-func (l *loop) origin(f *definition.Filter) *origin {
+func (l *resolution) origin(f *definition.Filter) *origin {
 	key := keyOf(f)
 	if o := l.origins[key]; o != nil {
 		return o
@@ -99,13 +99,13 @@ func (l *loop) origin(f *definition.Filter) *origin {
 }
 
 // follow fetches, and again when there may be something newer.
-func (l *loop) follow(ctx context.Context, o *origin, known knowledge) {
+func (l *resolution) follow(ctx context.Context, o *origin, known knowledge) {
 	regular, again := l.Poll, func() {}
 	switch {
 	case o.key.scheme() == "file":
 		regular = l.LookAt
 		if file, err := filePath(o.key.url); err == nil {
-			w := &watch{file, o.look}
+			w := &fileWatch{file, o.look}
 			defer l.watcher.remove(w)
 			again = func() { // its folder may be a new one
 				if l.Policy.holds(filepath.Dir(file)) {
@@ -210,7 +210,7 @@ func (o *origin) ask() {
 }
 
 // heard takes over the outcome of an attempt.
-func (l *loop) heard(o *origin, known knowledge, err error) {
+func (l *resolution) heard(o *origin, known knowledge, err error) {
 	if l.origins[o.key] != o {
 		return // nobody wants it any more
 	}
@@ -228,7 +228,7 @@ func (l *loop) heard(o *origin, known knowledge, err error) {
 }
 
 // has says whether a module is in the store still.
-func (l *loop) has(m Info) bool {
+func (l *resolution) has(m Info) bool {
 	if m.SHA256 == "" {
 		return false
 	}
@@ -237,7 +237,7 @@ func (l *loop) has(m Info) bool {
 }
 
 // fetch makes one attempt to bring known up to date.
-func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error {
+func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge) error {
 	if key.sha256 != "" {
 		if info, err := l.Store.Stat(key.sha256); err == nil {
 			*known = knowledge{info: info}
@@ -276,7 +276,7 @@ func (l *loop) fetch(ctx context.Context, key originKey, known *knowledge) error
 	return err
 }
 
-func (l *loop) transfer(ctx context.Context, fetcher Fetcher, key originKey, known *knowledge) error {
+func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKey, known *knowledge) error {
 	if known.err == nil && !l.has(known.info) {
 		*known = knowledge{} // what the origin said of what is lost is no use
 	}

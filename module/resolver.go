@@ -113,16 +113,16 @@ func New(options Options) *Resolver {
 func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit func(*Set)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
-	l := &loop{
+	l := &resolution{
 		Resolver: r,
 		ctx:      ctx,
 		group:    group,
-		watcher:  newWatcher(r.Logger),
+		watcher:  newFileWatcher(r.Logger),
 		news:     make(chan func()),
 		emit:     emit,
 		origins:  map[originKey]*origin{},
-		trials:   map[string]*trial{},
-		filters:  map[string]*entry{},
+		trials:   map[string]*dryRun{},
+		filters:  map[string]*wantedFilter{},
 		memory:   newMemory(r.State),
 	}
 	l.restore()
@@ -136,7 +136,7 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 
 // tend looks after the store: what is lost is fetched again, what nothing names
 // any more is removed.
-func (l *loop) tend() {
+func (l *resolution) tend() {
 	for minute := 1; l.sleep(l.ctx, time.Minute); minute++ {
 		named := make(chan map[string]bool, 1)
 		l.post(l.ctx, func() {
@@ -154,7 +154,7 @@ func (l *loop) tend() {
 	}
 }
 
-func (l *loop) clean(named map[string]bool) {
+func (l *resolution) clean(named map[string]bool) {
 	removed, err := l.Store.GC(l.ctx, time.Now(), named, l.Retain)
 	switch {
 	case l.ctx.Err() != nil:
@@ -166,7 +166,7 @@ func (l *loop) clean(named map[string]bool) {
 }
 
 // mend has what is no longer in the store fetched again.
-func (l *loop) mend() {
+func (l *resolution) mend() {
 	for _, o := range l.origins {
 		if o.info.SHA256 != "" && !l.has(o.info) {
 			l.Logger.Error("module was lost, it is fetched again", "url", o.key.String(), "sha256", o.info.SHA256)
@@ -175,7 +175,7 @@ func (l *loop) mend() {
 	}
 }
 
-func (l *loop) sleep(ctx context.Context, d time.Duration) bool {
+func (l *resolution) sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -29,12 +29,12 @@ type Store struct {
 	dir string
 
 	verifying singleflight.Group
-	mu        sync.Mutex        // also held while a name gets a file, or loses it
-	verified  map[string]record // by sha256
+	mu        sync.Mutex              // also held while a name gets a file, or loses it
+	verified  map[string]verifiedFile // by sha256
 }
 
-// record is a module that was found whole, as its file was then.
-type record struct {
+// verifiedFile is a module that was found whole, as its file was then.
+type verifiedFile struct {
 	info     Info
 	modified time.Time
 	used     time.Time
@@ -58,7 +58,7 @@ func Open(dir string) (*Store, error) {
 			return nil, fmt.Errorf("open module store: %w", err)
 		}
 	}
-	return &Store{dir: dir, verified: map[string]record{}}, nil
+	return &Store{dir: dir, verified: map[string]verifiedFile{}}, nil
 }
 
 // Put stores what r gives, at most limit bytes, if it is a module that Envoy
@@ -122,7 +122,7 @@ func (s *Store) name(f *os.File, stat fs.FileInfo, info Info) error {
 	if err := os.Rename(f.Name(), s.path(info.SHA256)); err != nil {
 		return err
 	}
-	s.verified[info.SHA256] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+	s.verified[info.SHA256] = verifiedFile{info: info, modified: stat.ModTime(), used: time.Now()}
 	return nil
 }
 
@@ -215,7 +215,7 @@ func (s *Store) verify(f *os.File, sum string) (Info, error) {
 		if now, err := os.Stat(s.path(sum)); err != nil {
 			return Info{}, err // removed meanwhile
 		} else if os.SameFile(now, stat) {
-			s.verified[sum] = record{info: info, modified: stat.ModTime(), used: time.Now()}
+			s.verified[sum] = verifiedFile{info: info, modified: stat.ModTime(), used: time.Now()}
 		}
 		return info, nil
 	})

@@ -14,8 +14,8 @@ import (
 // to have. Safe for concurrent use; what it answers never changes.
 type Catalog struct {
 	opts         Options
-	entries      map[any]*entry // by the pointer of the definition
-	byKey        map[key]*entry
+	entries      map[any]*catalogEntry // by the pointer of the definition
+	byKey        map[key]*catalogEntry
 	selectors    map[string]*selector
 	holdings     map[*selector]*holding
 	all          *index    // of every selector
@@ -41,8 +41,8 @@ type holding struct {
 func newCatalog(opts Options) *Catalog {
 	return &Catalog{
 		opts:      opts,
-		entries:   make(map[any]*entry),
-		byKey:     make(map[key]*entry),
+		entries:   make(map[any]*catalogEntry),
+		byKey:     make(map[key]*catalogEntry),
 		selectors: make(map[string]*selector),
 		holdings:  make(map[*selector]*holding),
 		all:       newIndex(nil),
@@ -61,7 +61,7 @@ func (c *Catalog) contents(s *selector) *holding {
 	return h
 }
 
-func (h *holding) put(e *entry) {
+func (h *holding) put(e *catalogEntry) {
 	switch p := e.part.(type) {
 	case *filter:
 		h.filters = append(h.filters, p)
@@ -128,7 +128,7 @@ func (c *Catalog) settle(prev *Catalog, fresh bool) {
 	for _, s := range touched {
 		ids[s.id] = true
 	}
-	c.groups.take(prev.groups, func(name string) bool { return !names(name, ids) })
+	c.groups.take(prev.groups, func(name string) bool { return !hasAny(name, ids) })
 }
 
 // groupName is the selectors' ids, four bytes each.
@@ -140,8 +140,8 @@ func groupName(ss []*selector) string {
 	return string(b)
 }
 
-// names says whether one of the ids is in a group's name.
-func names(group string, ids map[uint32]bool) bool {
+// hasAny says whether one of the ids is in a group's name.
+func hasAny(group string, ids map[uint32]bool) bool {
 	for i := 0; i < len(group); i += 4 {
 		if ids[binary.BigEndian.Uint32([]byte(group[i:i+4]))] {
 			return true
@@ -160,9 +160,9 @@ type memo[V any] struct {
 
 const memoSize = 4096
 
-func (m *memo[V]) get(key string, build func() V) V { return m.entry(key, build)() }
+func (m *memo[V]) get(key string, build func() V) V { return m.maker(key, build)() }
 
-func (m *memo[V]) entry(key string, build func() V) func() V {
+func (m *memo[V]) maker(key string, build func() V) func() V {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if made, ok := m.m[key]; ok {

@@ -39,8 +39,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// entry is one definition, compiled.
-type entry struct {
+// catalogEntry is one definition, compiled.
+type catalogEntry struct {
 	key      key
 	nodes    *selector
 	part     part // nil: it could not be compiled, problems say why
@@ -75,13 +75,13 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 	b := &builder{Catalog: c, prev: prev}
 	b.modules()
 	for _, f := range set.Filters {
-		b.add(f, func() *entry { return b.filterEntry(f) })
+		b.add(f, func() *catalogEntry { return b.filterEntry(f) })
 	}
 	for _, l := range set.Listeners {
-		b.add(l, func() *entry { return b.listenerEntry(l) })
+		b.add(l, func() *catalogEntry { return b.listenerEntry(l) })
 	}
 	for _, r := range set.Resources {
-		b.add(r, func() *entry { return b.rawEntry(r) })
+		b.add(r, func() *catalogEntry { return b.rawEntry(r) })
 	}
 	if err := b.holes(set.Withheld); err != nil {
 		b.problems = append(b.problems, definition.Problem{Message: err.Error()})
@@ -105,7 +105,7 @@ type builder struct {
 
 // add puts the entry of source, a definition's pointer, into the Catalog, made
 // anew only where the previous one has none for this pointer.
-func (b *builder) add(source any, compile func() *entry) {
+func (b *builder) add(source any, compile func() *catalogEntry) {
 	e := b.prev.entries[source]
 	if e == nil {
 		b.compiled++

@@ -41,9 +41,9 @@ func (f *filter) same(p part) bool {
 		maps.Equal(f.withheld, g.withheld)
 }
 
-func (b *builder) filterEntry(f *module.Filter) *entry {
+func (b *builder) filterEntry(f *module.Filter) *catalogEntry {
 	d := f.Definition
-	e := &entry{key: key{ExtensionType, d.Name}, nodes: b.sameNodes(d.Attach.Nodes), pos: d.Pos}
+	e := &catalogEntry{key: key{ExtensionType, d.Name}, nodes: b.sameNodes(d.Attach.Nodes), pos: d.Pos}
 	part, err := b.opts.filter(f)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "filter %s: %v", d.Name, err))

@@ -46,7 +46,7 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 	if err := f.setNoops(); err != nil {
 		return nil, err
 	}
-	e := &entry{key: key{ExtensionType, name}, nodes: b.sameNodes(h.Attach.Nodes), part: f, pos: h.Pos}
+	e := &catalogEntry{key: key{ExtensionType, name}, nodes: b.sameNodes(h.Attach.Nodes), part: f, pos: h.Pos}
 	b.entries[h], b.byKey[e.key] = e, e
 	b.selectors[e.nodes.name] = e.nodes
 	return f, nil

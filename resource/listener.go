@@ -125,8 +125,8 @@ func (l *listener) insert(filters []*filter) *Listener {
 }
 
 // listenerEntry compiles a native listener.
-func (b *builder) listenerEntry(d *definition.Listener) *entry {
-	e := &entry{key: key{ListenerType, d.Name}, nodes: b.sameNodes(d.Nodes), pos: d.Pos}
+func (b *builder) listenerEntry(d *definition.Listener) *catalogEntry {
+	e := &catalogEntry{key: key{ListenerType, d.Name}, nodes: b.sameNodes(d.Nodes), pos: d.Pos}
 	l, err := b.opts.listener(d)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "listener %s: %v", d.Name, err))

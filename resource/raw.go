@@ -17,8 +17,8 @@ func (r *raw) same(p part) bool {
 }
 
 // rawEntry compiles a resource that goes to every node.
-func (b *builder) rawEntry(d *definition.Resource) *entry {
-	e := &entry{key: key{d.TypeURL, d.Name}, nodes: b.sameNodes(definition.Selector{}), pos: d.Pos}
+func (b *builder) rawEntry(d *definition.Resource) *catalogEntry {
+	e := &catalogEntry{key: key{d.TypeURL, d.Name}, nodes: b.sameNodes(definition.Selector{}), pos: d.Pos}
 	part, err := compileRaw(d)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "%v", err))

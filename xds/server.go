@@ -58,7 +58,7 @@ type Server struct {
 	timers      *timers
 	proved      *proved
 	keeps       bool // whether there is a State
-	sent        *archive
+	sent        *sentListeners
 
 	started time.Time
 
@@ -72,7 +72,7 @@ type Server struct {
 	catalog *resource.Catalog
 	clients map[*client]struct{}
 	peers   map[netip.Addr]*peer
-	nodes   map[string]*record // by node id
+	nodes   map[string]*nodeStreams // by node id
 	away    *away
 	lost    map[string]lost // by node id
 	closed  bool
@@ -104,7 +104,7 @@ func New(o Options) *Server {
 		ending:    make(chan struct{}),
 		clients:   map[*client]struct{}{},
 		peers:     map[netip.Addr]*peer{},
-		nodes:     map[string]*record{},
+		nodes:     map[string]*nodeStreams{},
 		away:      newAway(o.State.View("nodes/")),
 		lost:      map[string]lost{},
 	}
@@ -117,7 +117,7 @@ func New(o Options) *Server {
 	s.started = s.now()
 	ctx := context.Background() // it starts: there is nothing that could end it
 	s.proved = newProved(ctx, o.State.View("proved/"), o.Resources.Restore)
-	s.sent = newArchive(o.State.View("listeners/"), s.now)
+	s.sent = newSentListeners(o.State.View("listeners/"), s.now)
 	if s.keeps = o.State != nil; s.keeps {
 		s.interner.Learn(s.sent.load(ctx))
 		s.interner.OnSent(s.sent.sent)
@@ -169,7 +169,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
-		s.watch(ctx)
+		s.everySecond(ctx)
 		return nil
 	})
 	if s.keeps {

@@ -9,13 +9,13 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// record is what is known of a node id.
-type record struct {
+// nodeStreams is what is known of a node id.
+type nodeStreams struct {
 	clients []*client // its streams, newest last
 }
 
 // newest is its newest stream. The caller holds the Server's mu.
-func (r *record) newest() *client { return r.clients[len(r.clients)-1] }
+func (r *nodeStreams) newest() *client { return r.clients[len(r.clients)-1] }
 
 // NodeStatus is an Envoy that is connected, or was within the last hour, and what
 // it runs. It is a part of the status document, as are the types in it.

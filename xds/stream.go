@@ -157,7 +157,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.
 		return nil, status.Errorf(codes.ResourceExhausted, "node %q has %d streams already: each Envoy needs a node.id of its own", n.ID, maxStreams)
 	}
 	if rec == nil {
-		rec = &record{}
+		rec = &nodeStreams{}
 		s.nodes[n.ID] = rec
 	}
 	c.machine = swap.New(swap.Options{

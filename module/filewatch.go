@@ -9,25 +9,25 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// watcher says when files may have changed. It is a hint only: whoever watches
+// fileWatcher says when files may have changed. It is a hint only: whoever watches
 // also looks from time to time.
-type watcher struct {
+type fileWatcher struct {
 	notify *fsnotify.Watcher // nil: none to be had, looking must do
 	log    *slog.Logger
 
 	mu      sync.Mutex
-	dirs    map[string]map[*watch]bool
+	dirs    map[string]map[*fileWatch]bool
 	watched map[string]bool // folders that events come from
 }
 
-// watch is one file that is watched.
-type watch struct {
+// fileWatch is one file that is watched.
+type fileWatch struct {
 	path    string
 	changed func() // must not block
 }
 
-func newWatcher(log *slog.Logger) *watcher {
-	w := &watcher{log: log, dirs: map[string]map[*watch]bool{}, watched: map[string]bool{}}
+func newFileWatcher(log *slog.Logger) *fileWatcher {
+	w := &fileWatcher{log: log, dirs: map[string]map[*fileWatch]bool{}, watched: map[string]bool{}}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
 		log.Warn("module files can't be watched, they are looked at every second instead", "error", err)
@@ -36,7 +36,7 @@ func newWatcher(log *slog.Logger) *watcher {
 }
 
 // run passes events on until the watcher is closed.
-func (w *watcher) run() {
+func (w *fileWatcher) run() {
 	if w.notify == nil {
 		return
 	}
@@ -56,7 +56,7 @@ func (w *watcher) run() {
 	}
 }
 
-func (w *watcher) close() {
+func (w *fileWatcher) close() {
 	if w.notify != nil {
 		w.notify.Close()
 	}
@@ -64,12 +64,12 @@ func (w *watcher) close() {
 
 // add begins to watch a file by its folder, since files are replaced by others
 // of the same name. Adding what is watched already renews the watch.
-func (w *watcher) add(f *watch) {
+func (w *fileWatcher) add(f *fileWatch) {
 	dir := filepath.Dir(f.path)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dirs[dir] == nil {
-		w.dirs[dir] = map[*watch]bool{}
+		w.dirs[dir] = map[*fileWatch]bool{}
 	}
 	w.dirs[dir][f] = true
 	if w.notify != nil && !w.watched[dir] {
@@ -78,7 +78,7 @@ func (w *watcher) add(f *watch) {
 	}
 }
 
-func (w *watcher) remove(f *watch) {
+func (w *fileWatcher) remove(f *fileWatch) {
 	dir := filepath.Dir(f.path)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,7 +94,7 @@ func (w *watcher) remove(f *watch) {
 
 // tell wakes whoever watches a file. A folder whose "..data" link is swapped
 // (Kubernetes' way) has changed as a whole, as has one that is gone.
-func (w *watcher) tell(event fsnotify.Event) {
+func (w *fileWatcher) tell(event fsnotify.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {

@@ -8,8 +8,8 @@ import (
 	"wasmxds/definition"
 )
 
-// trial is a dry run of a module for a filter.
-type trial struct {
+// dryRun is a dry run of a module for a filter.
+type dryRun struct {
 	stop context.CancelFunc
 	done bool
 	err  error
@@ -18,13 +18,13 @@ type trial struct {
 	round uint
 }
 
-// trial gives the trial of a key, and begins it.
-func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
+// dryRunOf gives the dry run of a key, and begins it.
+func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info) *dryRun {
 	if t := l.trials[key]; t != nil {
 		return t
 	}
 	ctx, stop := context.WithCancel(l.ctx)
-	t := &trial{stop: stop}
+	t := &dryRun{stop: stop}
 	l.trials[key] = t
 	l.group.Go(func() error {
 		defer stop()
@@ -35,7 +35,7 @@ func (l *loop) trial(key string, f *definition.Filter, m Info) *trial {
 }
 
 // try runs a module until there is a verdict.
-func (l *loop) try(ctx context.Context, t *trial, f *definition.Filter, m Info) {
+func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m Info) {
 	failing := l.BackOff()
 	for {
 		start := time.Now()

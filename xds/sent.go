@@ -12,19 +12,19 @@ import (
 	"wasmxds/state"
 )
 
-// archive keeps the listeners that Envoys were sent, for the server that comes
+// sentListeners keeps the listeners that Envoys were sent, for the server that comes
 // after this one: a state-of-the-world Envoy that is to keep a listener needs it
 // in each response.
-type archive struct {
-	kept state.View // archived, by version
+type sentListeners struct {
+	kept state.View // of keptListener, by version
 	now  func() time.Time
 
 	mu   sync.Mutex
 	used map[string]time.Time // of what is kept: when it was noted last that an Envoy has it, by version
 }
 
-// archived is a listener as it is kept.
-type archived struct {
+// keptListener is a listener as it is kept.
+type keptListener struct {
 	Name    string    `json:"name"`
 	Version string    `json:"version"`
 	Slots   []string  `json:"slots,omitempty"`
@@ -35,22 +35,22 @@ type archived struct {
 }
 
 const (
-	archiveKeep  = 30 * 24 * time.Hour // for Envoys that were away
-	archiveMost  = 2000                // listeners
-	archiveTouch = time.Hour           // how often those that Envoys have are noted as in use
+	sentKeep  = 30 * 24 * time.Hour // for Envoys that were away
+	sentMost  = 2000                // listeners
+	sentTouch = time.Hour           // how often those that Envoys have are noted as in use
 )
 
-func newArchive(kept state.View, now func() time.Time) *archive {
-	return &archive{kept: kept, now: now, used: map[string]time.Time{}}
+func newSentListeners(kept state.View, now func() time.Time) *sentListeners {
+	return &sentListeners{kept: kept, now: now, used: map[string]time.Time{}}
 }
 
 // load gives what is kept, and forgets what is old or has been changed by nobody
 // knows whom.
-func (a *archive) load(ctx context.Context) []*resource.Listener {
+func (a *sentListeners) load(ctx context.Context) []*resource.Listener {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	listeners := map[string]*resource.Listener{}
-	state.Each(ctx, a.kept, "a listener that was sent", func(version string, c archived) error {
+	state.Each(ctx, a.kept, "a listener that was sent", func(version string, c keptListener) error {
 		r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
 		if c.Version != version || c.Sum != resource.VersionOf(c.Value) {
 			return errors.New("its content is not what was written")
@@ -69,7 +69,7 @@ func (a *archive) load(ctx context.Context) []*resource.Listener {
 
 // newest are the versions of what is kept; those used last come first. The caller
 // holds a.mu.
-func (a *archive) newest() []string {
+func (a *sentListeners) newest() []string {
 	versions := make([]string, 0, len(a.used))
 	for v := range a.used {
 		versions = append(versions, v)
@@ -79,10 +79,10 @@ func (a *archive) newest() []string {
 }
 
 // trim forgets what is old, and what is too many. The caller holds a.mu.
-func (a *archive) trim() {
+func (a *sentListeners) trim() {
 	now := a.now()
 	for i, v := range a.newest() {
-		if i >= archiveMost || now.Sub(a.used[v]) >= archiveKeep {
+		if i >= sentMost || now.Sub(a.used[v]) >= sentKeep {
 			delete(a.used, v)
 			a.kept.Remove(v)
 		}
@@ -91,14 +91,14 @@ func (a *archive) trim() {
 
 // sent is told of each listener that is sent for the first time. It does not
 // block.
-func (a *archive) sent(l *resource.Listener) {
+func (a *sentListeners) sent(l *resource.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.keep(l)
 }
 
 // keep keeps a listener as in use now. The caller holds a.mu.
-func (a *archive) keep(l *resource.Listener) {
+func (a *sentListeners) keep(l *resource.Listener) {
 	now := a.now()
 	a.used[l.Version] = now
 	a.kept.Put(l.Version, listenerInUse{l, now})
@@ -106,8 +106,8 @@ func (a *archive) keep(l *resource.Listener) {
 
 // run notes which listeners are in use, which held tells, until ctx ends: they age
 // from when an Envoy was last seen to have them.
-func (a *archive) run(ctx context.Context, held func() []*resource.Listener) {
-	ticker := time.NewTicker(archiveTouch)
+func (a *sentListeners) run(ctx context.Context, held func() []*resource.Listener) {
+	ticker := time.NewTicker(sentTouch)
 	defer ticker.Stop()
 	for {
 		select {
@@ -121,23 +121,23 @@ func (a *archive) run(ctx context.Context, held func() []*resource.Listener) {
 }
 
 // touch notes that listeners are in use, where that was not noted of late.
-func (a *archive) touch(listeners []*resource.Listener) {
+func (a *sentListeners) touch(listeners []*resource.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, l := range listeners {
-		if used, there := a.used[l.Version]; !there || a.now().Sub(used) >= archiveTouch {
+		if used, there := a.used[l.Version]; !there || a.now().Sub(used) >= sentTouch {
 			a.keep(l)
 		}
 	}
 	a.trim()
 }
 
-// listenerInUse encodes to an archived.
+// listenerInUse encodes to an keptListener.
 type listenerInUse struct {
 	*resource.Listener
 	used time.Time
 }
 
 func (k listenerInUse) MarshalJSON() ([]byte, error) {
-	return json.Marshal(archived{k.Name, k.Version, k.Slots, k.Static, k.Value, resource.VersionOf(k.Value), k.used})
+	return json.Marshal(keptListener{k.Name, k.Version, k.Slots, k.Static, k.Value, resource.VersionOf(k.Value), k.used})
 }

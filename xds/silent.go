@@ -12,15 +12,15 @@ import (
 // them, but does not read its stream or says nothing on it, is found here.
 const (
 	answerLimit = 2 * time.Minute // from a response to its ACK or NACK
-	watchEvery  = time.Second
+	lookEvery   = time.Second
 )
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// watch cuts the connections of Envoys that do not answer, and forgets those
-// that do not come back, until ctx ends.
-func (s *Server) watch(ctx context.Context) {
-	ticker := time.NewTicker(watchEvery)
+// everySecond cuts the connections of Envoys that do not answer, and forgets
+// those that do not come back, until ctx ends.
+func (s *Server) everySecond(ctx context.Context) {
+	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	for {
 		select {

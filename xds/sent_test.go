@@ -35,8 +35,8 @@ func keep(t *testing.T, p *statetest.Process, at time.Time, listeners ...*resour
 }
 
 // archiveAt is the archive of a server that starts at that time.
-func archiveAt(p *statetest.Process, at time.Time) *archive {
-	return newArchive(p.View("listeners/"), func() time.Time { return at })
+func archiveAt(p *statetest.Process, at time.Time) *sentListeners {
+	return newSentListeners(p.View("listeners/"), func() time.Time { return at })
 }
 
 func names(listeners []*resource.Listener) string {
@@ -47,7 +47,7 @@ func names(listeners []*resource.Listener) string {
 	return strings.Join(out, " ")
 }
 
-func TestArchiveSurvivesRestart(t *testing.T) {
+func TestSentListenersSurvivesRestart(t *testing.T) {
 	dir := t.TempDir()
 	want := sentListener("web", "\x00\xff not text", "hello", "other")
 	first := statetest.Start(t, dir)
@@ -63,7 +63,7 @@ func TestArchiveSurvivesRestart(t *testing.T) {
 	}
 }
 
-func TestArchiveDropsWhatIsSpoilt(t *testing.T) {
+func TestSentListenersDropsWhatIsSpoilt(t *testing.T) {
 	p := statetest.Start(t, t.TempDir())
 	good, bad := sentListener("good", "content"), sentListener("bad", "other content")
 	keep(t, p, noon, good, bad)
@@ -92,14 +92,14 @@ func TestArchiveDropsWhatIsSpoilt(t *testing.T) {
 	}
 }
 
-func TestArchiveForgetsWhatIsOld(t *testing.T) {
+func TestSentListenersForgetsWhatIsOld(t *testing.T) {
 	p := statetest.Start(t, t.TempDir())
 	keep(t, p, noon, sentListener("web", "content"))
-	if got := names(archiveAt(p, noon.Add(archiveKeep-time.Hour)).load(t.Context())); got != "web" {
+	if got := names(archiveAt(p, noon.Add(sentKeep-time.Hour)).load(t.Context())); got != "web" {
 		t.Errorf("read %q", got)
 	}
-	if got := names(archiveAt(p, noon.Add(archiveKeep+time.Hour)).load(t.Context())); got != "" {
-		t.Errorf("read %q after %v", got, archiveKeep)
+	if got := names(archiveAt(p, noon.Add(sentKeep+time.Hour)).load(t.Context())); got != "" {
+		t.Errorf("read %q after %v", got, sentKeep)
 	}
 	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -109,30 +109,30 @@ func TestArchiveForgetsWhatIsOld(t *testing.T) {
 	}
 }
 
-// TestArchiveIsBounded: those go that were used longest ago, here in the run of one
+// TestSentListenersIsBounded: those go that were used longest ago, here in the run of one
 // server. What was noted of late is not written again.
-func TestArchiveIsBounded(t *testing.T) {
+func TestSentListenersIsBounded(t *testing.T) {
 	p := statetest.Start(t, t.TempDir())
 	now := noon
-	a := newArchive(p.View("listeners/"), func() time.Time { return now })
+	a := newSentListeners(p.View("listeners/"), func() time.Time { return now })
 	old := sentListener("old", "old")
 	a.sent(old)
-	for i := range archiveMost {
+	for i := range sentMost {
 		now = now.Add(time.Second)
 		a.sent(sentListener("web", fmt.Sprint(i)))
 	}
-	now = now.Add(archiveTouch)
+	now = now.Add(sentTouch)
 	a.touch([]*resource.Listener{old})
-	now = now.Add(archiveTouch / 2)
+	now = now.Add(sentTouch / 2)
 	a.touch([]*resource.Listener{old})
 	if err := p.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	got := archiveAt(p, now).load(t.Context())
-	if len(got) != archiveMost || got[0].Name != "old" || slices.ContainsFunc(got, func(l *resource.Listener) bool { return string(l.Value) == "0" }) {
+	if len(got) != sentMost || got[0].Name != "old" || slices.ContainsFunc(got, func(l *resource.Listener) bool { return string(l.Value) == "0" }) {
 		t.Errorf("%d listeners, the first is %s", len(got), got[0].Name)
 	}
-	if used := a.used[old.Version]; !used.Equal(now.Add(-archiveTouch / 2)) {
+	if used := a.used[old.Version]; !used.Equal(now.Add(-sentTouch / 2)) {
 		t.Errorf("noted in use at %v, and it is %v", used, now)
 	}
 }

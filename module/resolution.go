@@ -11,13 +11,13 @@ import (
 	"wasmxds/definition"
 )
 
-// loop is one Run of a Resolver. Its fields are owned by the goroutine of run;
-// others post functions to it.
-type loop struct {
+// resolution is one Run of a Resolver. Its fields are owned by the goroutine of
+// run; others post functions to it.
+type resolution struct {
 	*Resolver
 	ctx     context.Context
 	group   *errgroup.Group
-	watcher *watcher
+	watcher *fileWatcher
 	news    chan func()
 	emit    func(*Set)
 
@@ -25,13 +25,13 @@ type loop struct {
 	dirty   bool            // the Set that went out is no longer right
 	round   uint            // of resolve; what a round doesn't use is dropped
 	origins map[originKey]*origin
-	trials  map[string]*trial // by key
-	filters map[string]*entry // by name
+	trials  map[string]*dryRun       // by key
+	filters map[string]*wantedFilter // by name
 	memory  memory
 }
 
-// entry is a filter of the wanted set.
-type entry struct {
+// wantedFilter is a filter of the wanted set.
+type wantedFilter struct {
 	current *Filter // nil before the first Set
 	good    good
 	problem *definition.Problem
@@ -42,7 +42,7 @@ type entry struct {
 	// does the verdict: most filters, most of the time.
 	judged *definition.Filter
 	origin *origin // nil: none is needed
-	trial  *trial  // nil: none is needed
+	trial  *dryRun // nil: none is needed
 	news   int     // of both
 	tried  subject
 	key    string // of the trial of that subject; making it costs a hash
@@ -56,11 +56,11 @@ type subject struct {
 }
 
 // settled says whether a verdict for f would be the same again.
-func (e *entry) settled(f *definition.Filter) bool {
+func (e *wantedFilter) settled(f *definition.Filter) bool {
 	return e.judged == f && e.news == e.heard()
 }
 
-func (e *entry) heard() (news int) {
+func (e *wantedFilter) heard() (news int) {
 	if e.origin != nil {
 		news += e.origin.news
 	}
@@ -78,7 +78,7 @@ type good struct {
 	key        string // of the trial that it passed; "": none was asked for
 }
 
-func (l *loop) run(updates <-chan *definition.Set) {
+func (l *resolution) run(updates <-chan *definition.Set) {
 	// What just began to be on the way is often there in a moment: files, and
 	// dry runs of small modules. So a Set waits for that, but not for long.
 	settled := time.NewTimer(time.Hour)
@@ -121,7 +121,7 @@ func (l *loop) run(updates <-chan *definition.Set) {
 }
 
 // drain takes what else was posted meanwhile.
-func (l *loop) drain() {
+func (l *resolution) drain() {
 	for {
 		select {
 		case news := <-l.news:
@@ -133,7 +133,7 @@ func (l *loop) drain() {
 }
 
 // post has do called by the goroutine of run, unless ctx ends before.
-func (l *loop) post(ctx context.Context, do func()) {
+func (l *resolution) post(ctx context.Context, do func()) {
 	select {
 	case l.news <- do:
 	case <-ctx.Done():
@@ -142,12 +142,12 @@ func (l *loop) post(ctx context.Context, do func()) {
 
 // resolve brings all filters up to date with what is known now, and says
 // whether to wait a moment before that goes out.
-func (l *loop) resolve() (waiting bool) {
+func (l *resolution) resolve() (waiting bool) {
 	l.round++
 	for _, f := range l.wanted.Filters {
 		e := l.filters[f.Name]
 		if e == nil {
-			e = &entry{}
+			e = &wantedFilter{}
 			l.filters[f.Name] = e
 		}
 		if !e.settled(f) {
@@ -167,7 +167,7 @@ func (l *loop) resolve() (waiting bool) {
 }
 
 // sweep ends what only filters needed that are gone, or are wanted otherwise.
-func (l *loop) sweep() {
+func (l *resolution) sweep() {
 	for name, e := range l.filters {
 		if e.round != l.round {
 			delete(l.filters, name)
@@ -189,7 +189,7 @@ func (l *loop) sweep() {
 	l.memory.forget(l.origins)
 }
 
-func (l *loop) resolveFilter(e *entry, f *definition.Filter) {
+func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 	loaded := e.judged != nil && e.judged != f
 	if o := l.origins[keyOf(f)]; loaded && o != nil && o.key.scheme() == "file" && o.info != (Info{}) {
 		// The module may have been written with the definition: it is judged
@@ -243,7 +243,7 @@ type verdict struct {
 	err    error // why it isn't good, or what to worry about though it is
 }
 
-func (l *loop) judge(e *entry, f *definition.Filter) verdict {
+func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	e.origin, e.trial = nil, nil
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
 		return verdict{module: Info{SHA256: f.Module.SHA256}, state: Good}
@@ -264,7 +264,7 @@ func (l *loop) judge(e *entry, f *definition.Filter) verdict {
 	if e.key == e.good.key {
 		return verdict{o.info, e.key, Good, o.err}
 	}
-	t := l.trial(e.key, f, o.info)
+	t := l.dryRunOf(e.key, f, o.info)
 	e.trial = t
 	switch {
 	case t.err != nil:
@@ -292,7 +292,7 @@ func (v verdict) problem(f *definition.Filter) *definition.Problem {
 }
 
 // send emits the Set as it is now.
-func (l *loop) send() {
+func (l *resolution) send() {
 	set := &Set{
 		Filters:   make([]*Filter, 0, len(l.wanted.Filters)),
 		Listeners: l.wanted.Listeners,
@@ -311,7 +311,7 @@ func (l *loop) send() {
 }
 
 // named gives what must stay in the store.
-func (l *loop) named() map[string]bool {
+func (l *resolution) named() map[string]bool {
 	names := map[string]bool{}
 	for _, e := range l.filters {
 		names[e.good.module.SHA256] = true
