@@ -72,8 +72,12 @@ func (d *Doc) ModuleURL(path, written string) string {
 		case strings.HasPrefix(written, "file:"):
 			d.Problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
 			return ""
-		case !filepath.IsAbs(written):
-			written = filepath.Join(filepath.Dir(d.file.Name), written)
+		case filepath.IsAbs(written):
+		case d.base == "":
+			d.Problem(path, "needs "+schemes, "is a path, but there is no folder that it could be in")
+			return ""
+		default:
+			written = filepath.Join(d.base, written)
 		}
 		return fileURL(filepath.Clean(written))
 	}

@@ -85,8 +85,16 @@ func (k Parser) Parse(name string, data []byte) (*File, []Problem) {
 // positions, and modules with a relative URL are looked for from its folder:
 // give an absolute path where the working directory may change.
 func (k Parser) Read(name string, data []byte) Parsed {
+	return k.ReadFrom(name, filepath.Dir(name), data)
+}
+
+// ReadFrom is Read for what was not found as a file: name is what people call
+// it, and base the folder that modules with a relative URL are looked for from;
+// with "" there can be none.
+func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	roots, found := reader(name)(data)
 	p := newParser(name, k.Kinds)
+	p.base = base
 	p.broken = len(found) > 0
 	p.report(found)
 	for _, root := range roots {
@@ -131,6 +139,7 @@ func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".j
 // parser collects what a file defines and what is wrong with it.
 type parser struct {
 	file     *File
+	base     string // folder of relative module URLs; "": they are wrong
 	problems []Problem
 	kinds    []Kind
 	readers  map[string]Reader // that were needed, by kind
@@ -139,7 +148,7 @@ type parser struct {
 }
 
 func newParser(name string, kinds []Kind) *parser {
-	return &parser{file: &File{Name: name, origins: map[any]origin{}}, kinds: kinds, readers: map[string]Reader{}}
+	return &parser{file: &File{Name: name, origins: map[any]origin{}}, base: filepath.Dir(name), kinds: kinds, readers: map[string]Reader{}}
 }
 
 func (p *parser) report(found []document.Problem) {

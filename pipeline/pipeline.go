@@ -1,4 +1,4 @@
-// Package pipeline joins the stages: what the directory says goes with its
+// Package pipeline joins the stages: what the sources say goes with its
 // modules to the Envoys, and what comes of it to the admin server and to traces.
 //
 // Start with [New]. [Pipeline.Run] owns all goroutines of the stages. What comes
@@ -27,7 +27,7 @@ import (
 // Options are what the stages are made of. What one of them needs of another is
 // filled in by New.
 type Options struct {
-	Directory *source.Directory
+	Source    *source.Join
 	Modules   module.Options
 	Resources resource.Options
 	XDS       xds.Options
@@ -41,10 +41,9 @@ type Options struct {
 
 // Pipeline is the stages.
 type Pipeline struct {
-	Directory *source.Directory
-	Modules   *serve.Server
-	XDS       *xds.Server
-	Admin     *admin.Server
+	Modules *serve.Server
+	XDS     *xds.Server
+	Admin   *admin.Server
 
 	resolver *module.Resolver
 	tracer   *trace.Tracer
@@ -54,7 +53,7 @@ type Pipeline struct {
 
 // New makes a Pipeline.
 func New(o Options) *Pipeline {
-	p := &Pipeline{Directory: o.Directory, tracer: o.Tracer, swaps: newSwaps(), options: o}
+	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), options: o}
 	o.XDS.Resources, o.XDS.Swapped = o.Resources, p.swaps.add
 	p.XDS = xds.New(o.XDS)
 	store := o.Modules.Store
@@ -98,7 +97,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	}
 	wanted := make(chan *definition.Set)
 	g.Go(func() error {
-		return p.Directory.Run(ctx, func(u source.Update) {
+		return p.options.Source.Run(ctx, func(u source.Update) {
 			send(ctx, in.updates, u)
 			if u.Set != nil {
 				send(ctx, wanted, u.Set)

@@ -13,14 +13,16 @@ import (
 // holes are the documents of which nothing was ever good.
 func (t *table) holes(m *merger) []*definition.Hole {
 	var holes []*definition.Hole
-	for _, p := range t.dark {
-		holes = append(holes, definition.Unread(p))
-	}
-	if t.excess > 0 {
-		holes = append(holes, definition.Unread(t.tooMany()))
+	for _, o := range t.sources {
+		for _, p := range o.dark {
+			holes = append(holes, definition.Unread(p))
+		}
+		if o.leftOut != nil {
+			holes = append(holes, definition.Unread(*o.leftOut))
+		}
 	}
 	for _, p := range m.parts {
-		f := p.file
+		f := p.doc
 		switch v := f.current; {
 		case f.removed:
 		case v == nil:
@@ -110,7 +112,7 @@ func (t *table) withhold(m *merger, set *definition.Set, before []*definition.Fi
 		return h.OnFailure != definition.Open && len(h.Attach.Listeners) > 0
 	}) {
 		if t.force != nil {
-			t.kept.put(forceFile, nil)
+			t.kept.putForce(nil)
 		}
 		t.force = nil
 		return set, nil
@@ -219,7 +221,7 @@ func (t *table) keepForce() {
 	}
 	if t.forceKept == nil || !bytes.Equal(data, t.forceKept) {
 		t.forceKept = data
-		t.kept.put(forceFile, data)
+		t.kept.putForce(data)
 	}
 }
 

@@ -2,11 +2,8 @@ package source
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-
-	"wasmxds/state/statetest"
 )
 
 // withheld gives the names of the listeners that are withheld.
@@ -110,36 +107,6 @@ func TestHoles(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestHolesAcrossRestart(t *testing.T) {
-	t.Parallel()
-	dir, data := t.TempDir(), t.TempDir()
-	p := statetest.Start(t, data)
-	directory := func() *Directory { return &Directory{Path: dir, State: p.Writer} }
-	write(t, dir+"/web.yaml", listener("web"))
-	r := start(t, directory())
-	r.until("", 0)
-	write(t, dir+"/bad.yaml", "kind: [")
-	r.until("", 1)
-	write(t, dir+"/api.yaml", listener("api"))
-	r.until("", 2)
-	write(t, dir+"/web.yaml", routed("web", "new"))
-	r.until("", 3)
-	r.stop()
-	p = next(t, p, data)
-
-	r = start(t, directory())
-	u := r.until("", 3)
-	if withheld(u) != "api" || prefixes(u) != "api/ web/" {
-		t.Errorf("withheld %q, served %q", withheld(u), prefixes(u))
-	}
-	must(t, os.Remove(dir+"/bad.yaml"))
-	u = r.until("", 0)
-	if withheld(u) != "" || prefixes(u) != "api/ web/new" {
-		t.Errorf("withheld %q, served %q", withheld(u), prefixes(u))
-	}
-	kept(t, p, forceFile, "")
 }
 
 // TestListKeepsWhatWasGood: an item of a List that gets a mistake goes on as it

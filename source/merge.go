@@ -14,26 +14,29 @@ import (
 // whether definitions or problems are others than before.
 func (t *table) join() (changed bool) {
 	defer t.kept.write()
-	problems := slices.Clone(t.unread)
-	if t.excess > 0 {
-		problems = append(problems, t.tooMany())
+	var problems []definition.Problem
+	for _, o := range t.sources {
+		problems = append(problems, o.unread...)
+		if o.leftOut != nil {
+			problems = append(problems, *o.leftOut)
+		}
 	}
 	before, goods := t.before(), t.goods()
 	m, set, found := t.whole(false)
 	held := removal(before, set)
 	if !t.removeAll && held.tooMuch() {
 		m, set, found = t.whole(true)
-		problems = append(problems, held.problem(t.root))
+		problems = append(problems, held.problem(t.place()))
 		t.base = before
 	} else {
 		held, t.base = Removal{}, nil
 	}
-	for _, rel := range t.sorted() {
-		f := t.files[rel]
+	for _, key := range t.sorted() {
+		f := t.docs[key]
 		switch {
 		case f.removed && held == Removal{}:
-			delete(t.files, rel)
-			t.kept.put(rel, nil)
+			delete(t.docs, key)
+			t.kept.put(key, nil)
 			continue
 		case f.removed:
 			continue
@@ -48,9 +51,9 @@ func (t *table) join() (changed bool) {
 	problems = append(problems, found...)
 	for _, p := range m.parts {
 		if p.taken {
-			p.file.good = p.file.current
-			t.kept.put(p.rel, p.file.good.data)
-			p.file.good.data = nil
+			p.doc.good = p.doc.current
+			t.kept.put(p.key, p.doc.good.data)
+			p.doc.good.data = nil
 		}
 	}
 	set, found = t.withhold(m, set, goods)
@@ -62,7 +65,7 @@ func (t *table) join() (changed bool) {
 	if t.set != nil && equal(set, t.set) {
 		set = t.set
 	}
-	if !t.known {
+	if !t.known() {
 		set = nil
 	}
 	changed = set != t.set || !slices.Equal(problems, t.problems)
@@ -73,13 +76,13 @@ func (t *table) join() (changed bool) {
 // whole merges the files. With hold it takes nothing away: files that were
 // removed stay, and no file gets a content that lacks a definition.
 func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem) {
-	m := &merger{merge: t.merge, budget: trials(len(t.files))}
-	for _, rel := range t.sorted() {
-		f := t.files[rel]
+	m := &merger{merge: t.merge, budget: trials(len(t.docs))}
+	for _, key := range t.sorted() {
+		f := t.docs[key]
 		if f.removed && !hold {
 			continue
 		}
-		p := &part{rel: rel, file: f}
+		p := &part{key: key, doc: f}
 		if f.good != nil {
 			p.good = f.good.file
 		}
@@ -104,8 +107,8 @@ func trials(n int) int { return min(max(16, 100_000/max(1, n)), 200) }
 
 // part is what a file brings to the whole.
 type part struct {
-	rel   string
-	file  *file
+	key   Key
+	doc   *tracked
 	good  *definition.File // last good content; nil: none
 	fresh *definition.File // what it holds now, where that is good by itself and new
 	taken bool             // fresh is part of the whole
@@ -120,11 +123,6 @@ func (p *part) counts() *definition.File {
 		return p.fresh
 	}
 	return p.good
-}
-
-// tooMany is the problem of files beyond the most that are read.
-func (t *table) tooMany() definition.Problem {
-	return definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)}
 }
 
 // merger finds which of the new versions fit together and with what was good
@@ -192,7 +190,7 @@ func (m *merger) whole() (*definition.Set, []definition.Problem) {
 	// in the trials.
 	var named, others []*part
 	for _, p := range fresh {
-		if all.bad[p.file.path] {
+		if all.bad[p.doc.name] {
 			named = append(named, p)
 			p.said = all.of(p)
 		} else {
@@ -216,7 +214,7 @@ func (m *merger) whole() (*definition.Set, []definition.Problem) {
 		}
 		switch {
 		case f == nil:
-		case end.bad[p.file.path]:
+		case end.bad[p.doc.name]:
 			homeless = append(homeless, f)
 		default:
 			files = append(files, f)
@@ -246,7 +244,7 @@ func (m *merger) admit(group []*part) {
 			return
 		}
 	} else if len(group) == 1 && len(group[0].said) == 0 {
-		group[0].said = []definition.Problem{{File: group[0].file.path, Message: "not taken in yet: too many other files are at odds with each other"}}
+		group[0].said = []definition.Problem{{File: group[0].doc.name, Message: "not taken in yet: too many other files are at odds with each other"}}
 		return
 	}
 	if len(group) > 1 {
@@ -264,7 +262,7 @@ func (m *merger) fits(t trial, group []*part) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(group, func(p *part) bool { return t.bad[p.file.path] })
+	return !slices.ContainsFunc(group, func(p *part) bool { return t.bad[p.doc.name] })
 }
 
 // refused says why a version is not taken that is not wrong itself: it makes
@@ -274,7 +272,7 @@ func (m *merger) refused(p *part, t trial) []definition.Problem {
 	for _, other := range t.problems {
 		if !other.Warning && !m.base.bad[other.File] {
 			said = append(said, definition.Problem{
-				File:    p.file.path,
+				File:    p.doc.name,
 				Message: fmt.Sprintf("not taken in, its last good content stays: with it, another file would be wrong: %v", other),
 				Hint:    "change that file first",
 			})
@@ -287,7 +285,7 @@ func (m *merger) refused(p *part, t trial) []definition.Problem {
 func (t trial) of(p *part) []definition.Problem {
 	var of []definition.Problem
 	for _, problem := range t.problems {
-		if problem.File == p.file.path && !problem.Warning {
+		if problem.File == p.doc.name && !problem.Warning {
 			of = append(of, problem)
 		}
 	}

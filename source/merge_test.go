@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,49 +13,36 @@ import (
 	"log/slog"
 
 	"wasmxds/definition"
-	"wasmxds/files"
+	"wasmxds/source/internal/sourcetest"
 )
 
-// still is a table over a real folder, looked at when the test says so, at
-// times that the test makes up.
+// still is a table that is given documents when the test says so.
 type still struct {
 	testing.TB
-	dir   string
-	now   time.Time
 	table *table
-	roots files.Roots
-	watch *watch
+	docs  []Document // that are to be given
 }
 
 func newStill(t testing.TB) *still {
 	log := slog.New(slog.DiscardHandler)
-	dir := t.TempDir()
-	w := newWatch(func() (*notifier, error) { return nil, os.ErrInvalid }, log)
-	l := (&Directory{Path: dir}).loop(w, newLastGood(nil, log), log)
-	l.table.open = files.Open
-	roots, err := files.NewRoots(dir)
-	must(t, err)
-	return &still{TB: t, dir: dir, roots: roots, now: time.Now().Add(time.Hour), table: l.table, watch: w}
+	s := &still{TB: t, table: newTable([]Source{{Name: Dir, Base: "/defs"}}, newLastGood(nil, log), log)}
+	s.table.take(Batch{Source: Dir, Whole: true})
+	return s
 }
 
-// look takes in the folder as it is, long enough after the last change.
+// look takes in what was written.
 func (s *still) look() Update {
-	for range 2 {
-		s.now = s.now.Add(time.Minute)
-		s.table.take(walk(s.dir, s.roots, s.watch), s.now, true)
-	}
+	s.table.take(Batch{Source: Dir, Docs: s.docs})
+	s.docs = nil
 	s.table.join()
 	return Update{Set: s.table.set, Problems: s.table.problems, Held: s.table.held}
 }
 
 func (s *still) write(files map[string]string) {
-	s.Helper()
 	for name, content := range files {
-		if content == "" {
-			must(s, os.Remove(filepath.Join(s.dir, name)))
-		} else {
-			replace(s, filepath.Join(s.dir, name), content)
-		}
+		d := Document{Key: Key{Dir, name}, Base: filepath.Join("/defs", filepath.Dir(name)), Data: []byte(content)}
+		d.Gone = content == ""
+		s.docs = append(s.docs, d)
 	}
 }
 
@@ -136,7 +122,7 @@ func TestJoinManyAtOdds(t *testing.T) {
 		if f == nil {
 			t.Fatal(problems)
 		}
-		m.parts = append(m.parts, &part{rel: path, file: &file{path: path}, fresh: f})
+		m.parts = append(m.parts, &part{key: Key{Dir, path}, doc: &tracked{name: path}, fresh: f})
 	}
 	set, problems := m.whole()
 	if len(set.Filters) != 1000 || len(problems) != 1000 || merges > trials(2000)+2 {
@@ -229,28 +215,10 @@ func TestRandomChanges(t *testing.T) {
 	}
 }
 
-func TestBurst(t *testing.T) {
-	t.Parallel()
-	const quiet, limit = 20 * time.Millisecond, 200 * time.Millisecond
-	at := func(ms int) time.Time { return time.Unix(1, 0).Add(time.Duration(ms) * time.Millisecond) }
-	for _, tc := range []struct {
-		touched []int
-		due     int
-	}{
-		{[]int{0}, 20},
-		{[]int{0, 5, 15}, 35},
-		{[]int{0, 190}, 200},
-		{[]int{0, 500}, 200},
-	} {
-		var b burst
-		if b.open() {
-			t.Error("open before any change")
-		}
-		for _, ms := range tc.touched {
-			b.touch(at(ms))
-		}
-		if got := b.due(quiet, limit); !b.open() || !got.Equal(at(tc.due)) {
-			t.Errorf("%v: due at %v, want %d ms", tc.touched, got.Sub(at(0)), tc.due)
-		}
-	}
-}
+var (
+	filter   = sourcetest.Filter
+	listener = sourcetest.Listener
+	attached = sourcetest.Attached
+)
+
+func filterNames(u Update) string { return sourcetest.FilterNames(u.Set) }

@@ -48,8 +48,8 @@ func (t *table) before() *definition.Set {
 // goods are the last good contents of all files.
 func (t *table) goods() []*definition.File {
 	var good []*definition.File
-	for _, rel := range t.sorted() {
-		if f := t.files[rel]; f.good != nil {
+	for _, key := range t.sorted() {
+		if f := t.docs[key]; f.good != nil {
 			good = append(good, f.good.file)
 		}
 	}

@@ -1,79 +1,62 @@
 package source
 
 import (
+	"cmp"
 	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"wasmxds/definition"
-	"wasmxds/files"
+	"wasmxds/definition/kinds"
 )
 
-const (
-	// racy is how much younger than our reading of it a file's last change may
-	// be while size and times still tell whether it changed since: clocks of
-	// file systems are coarse, those of file servers are not ours.
-	racy = 2 * time.Second
-	// hold is how long a file that is being written all the while is left
-	// alone.
-	hold = 5 * time.Second
-)
-
-// table has what is known of each file. It is used by one goroutine; the time
-// is given to it.
+// table has what is known of each document. It is used by one goroutine.
 type table struct {
-	quiet, max time.Duration // as in Directory
-	size       int64
-	count      int
-	parse      func(string, []byte) definition.Parsed
-	merge      func([]*definition.File) (*definition.Set, []definition.Problem)
-	kept       *lastGood
-	log        *slog.Logger
-	open       func(path string) (*os.File, fs.FileInfo, error)
-	root       string // the directory
-	removeAll  bool   // as Directory.RemoveAll
+	parser    definition.Parser
+	merge     func([]*definition.File) (*definition.Set, []definition.Problem)
+	kept      *lastGood
+	log       *slog.Logger
+	removeAll bool // as Join.RemoveAll
 
-	files    map[string]*file // by entry.rel
-	begun    bool             // one walk has been taken in
-	known    bool             // files is what there is, or was when it was kept
-	distrust bool             // read every file, whatever it looks like
-
-	unread []definition.Problem // folders
-	excess int                  // files beyond count
+	sources []*origin
+	docs    map[Key]*tracked
 
 	set      *definition.Set // as last merged
 	problems []definition.Problem
 	held     Removal
 
-	dark      []definition.Problem // folders of which nothing was ever known
-	force     map[string]inForce   // while listeners are withheld: those that are in force
-	forceKept []byte               // of it, what is kept
-	base      *definition.Set      // while a removal is held: the set before it
+	force     map[string]inForce // while listeners are withheld: those that are in force
+	forceKept []byte             // of it, what is kept
+	base      *definition.Set    // while a removal is held: the set before it
 }
 
-// file is one file of definitions.
-type file struct {
-	path    string
+// origin is what is known of a source as a whole.
+type origin struct {
+	name, base string
+	begun      bool // one batch has been taken in
+	known      bool // its documents are what there is, or was when it was kept
+
+	unread  []definition.Problem // parts of it
+	dark    []definition.Problem // parts of which nothing was ever known
+	leftOut *definition.Problem
+
+	unusable []Key // whose last good content is not good to this version
+}
+
+// tracked is one document.
+type tracked struct {
+	name    string              // as problems have it
 	current *version            // what it holds; nil while that is not known
 	good    *version            // what counts: the last that was good by itself and with the others
 	trouble *definition.Problem // why current is not known
-
-	info    fs.FileInfo // as it was when current was read
-	readAt  time.Time
-	gone    time.Time   // missing since
-	removed bool        // missing for good; it counts until the next join lets it go
-	busy    time.Time   // being written since
-	writing fs.FileInfo // as it was seen last while busy
+	removed bool                // gone; it counts until the next join lets it go
 }
 
-// version is a file's content at one time. Its data is there until it is kept.
+// version is a document's content at one time. Its data is there until it is
+// kept.
 type version struct {
 	sum      [sha256.Size]byte
 	data     []byte
@@ -82,238 +65,176 @@ type version struct {
 	holes    []*definition.Hole
 }
 
-// taken says what taking in a walk led to.
-type taken struct {
-	changed bool // something is not as it was at the walk before
-	open    bool // something is under way: a file being written, or missing too short a time to be gone for good
+func newTable(sources []Source, kept *lastGood, log *slog.Logger) *table {
+	t := &table{parser: kinds.Parser(), merge: definition.Merge, kept: kept, log: log, docs: map[Key]*tracked{}}
+	for _, s := range sources {
+		t.sources = append(t.sources, &origin{name: s.Name, base: s.Base})
+	}
+	if data, ok := kept.loadForce(); ok {
+		t.restoreForce(data)
+	}
+	return t
 }
 
-// take brings the table up to date with a walk. Late says that the burst has
-// gone on for as long as it may.
-func (t *table) take(f found, now time.Time, late bool) taken {
-	var got taken
-	if !t.begun {
-		t.restore(f)
-		t.begun = true
+// take brings the table up to date with a batch, and says whether there was
+// anything in it.
+func (t *table) take(b Batch) bool {
+	i := slices.IndexFunc(t.sources, func(o *origin) bool { return o.name == b.Source })
+	if i < 0 || !b.Whole && len(b.Docs) == 0 {
+		return false
 	}
-	present := make(map[string]bool, len(f.files))
-	var fresh []fs.FileInfo // of files that are new, or other files than before
-	for _, e := range f.files {
-		present[e.rel] = true
-		known := t.files[e.rel]
-		if e.info != nil && (known == nil || known.info == nil || !os.SameFile(e.info, known.info)) {
-			fresh = append(fresh, e.info)
-		}
+	o := t.sources[i]
+	if !o.begun {
+		o.begun = true
+		t.restore(o)
 	}
-	t.missing(f, present, fresh, now, &got)
-	count, excess := t.present(), 0
-	for _, e := range f.files {
-		known := t.files[e.rel]
-		if known == nil || known.removed {
-			if count >= t.count {
-				excess++
-				continue
+	present := make(map[Key]bool, len(b.Docs))
+	for i := range b.Docs {
+		d := &b.Docs[i]
+		known := t.docs[d.Key]
+		present[d.Key] = true
+		if d.Gone {
+			if known != nil {
+				known.removed = true
 			}
-			count++
+			continue
 		}
 		if known == nil {
-			known = &file{path: e.path}
-			t.files[e.rel] = known
+			known = &tracked{name: d.name()}
+			t.docs[d.Key] = known
 		}
-		got.changed = got.changed || known.removed
-		known.gone, known.removed = time.Time{}, false
-		news, open := t.look(known, e, now, late)
-		got.changed = got.changed || news
-		got.open = got.open || open
+		known.removed = false
+		t.look(known, d)
 	}
-	t.distrust = false
-	if excess != t.excess {
-		t.excess, got.changed = excess, true
+	if b.Whole {
+		t.missing(o, b, present)
 	}
-	return got
+	return true
 }
 
-// look takes in one file that is there.
-func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open bool) {
-	if e.err != nil {
-		return f.fail(e.err), false
-	}
-	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy {
-		return false, false
-	}
-	hot := func(info fs.FileInfo) bool { // written a moment ago; a time to come is just wrong
-		age := now.Sub(info.ModTime())
-		return -time.Second < age && age < t.quiet
-	}
-	if late && f.writing != nil && !os.SameFile(f.writing, e.info) {
-		hot = nil // whole files take each other's place, in no time
-	}
-	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
-	data, info, err := read(t.open, f.path, t.size, hot, force)
-	if errors.Is(err, errBusy) {
-		if f.busy.IsZero() {
-			f.busy = now
+// look takes in one document that is there.
+func (t *table) look(known *tracked, d *Document) {
+	switch {
+	case d.Trouble != nil:
+		if known.trouble = d.Trouble; !d.Trouble.Warning {
+			known.current = nil
 		}
-		f.writing = info
-		if late {
-			return f.say(definition.Problem{File: f.path, Warning: true, Message: "is being written; it is read when that has ended"}), true
-		}
-		return false, true
+		return
+	case d.Data == nil:
+		return
 	}
-	f.busy, f.writing = time.Time{}, nil
-	if err != nil {
-		return f.fail(err), false
+	known.trouble = nil
+	sum := sha256.Sum256(d.Data)
+	switch {
+	case known.current != nil && known.current.sum == sum:
+	case known.good != nil && known.good.sum == sum:
+		known.current = known.good
+	default:
+		known.current = t.version(d.name(), d.Base, sum, d.Data)
 	}
-	f.info, f.readAt = info, now
-	news = f.trouble != nil
-	f.trouble = nil
-	sum := sha256.Sum256(data)
-	if f.current != nil && f.current.sum == sum {
-		return news, false
-	}
-	if f.good != nil && f.good.sum == sum {
-		f.current = f.good
-		return true, false
-	}
-	f.current = t.version(f.path, sum, data)
-	return true, false
 }
 
-func (t *table) version(path string, sum [sha256.Size]byte, data []byte) *version {
+func (t *table) version(name, base string, sum [sha256.Size]byte, data []byte) *version {
 	v := &version{sum: sum, data: data}
-	parsed := t.parse(path, data)
+	parsed := t.parser.ReadFrom(name, base, data)
 	v.file, v.problems, v.holes = parsed.File, parsed.Problems, parsed.Holes
 	return v
 }
 
-// fail notes that a file can't be read.
-func (f *file) fail(err error) (changed bool) {
-	p := definition.Problem{File: f.path, Message: fmt.Sprintf("can't be read: %v", reason(err))}
-	switch {
-	case errors.Is(err, files.ErrOutside):
-		p.Message = "is a link that leads out of the definitions directory"
-		p.Hint = "have --module-root name the folder that it leads to"
-	case errors.Is(err, fs.ErrNotExist):
-		p.Message = "is a link that leads nowhere"
-	case errors.Is(err, fs.ErrPermission):
-		p.Hint = "xds-server needs the right to read it"
-	}
-	f.current, f.info = nil, nil
-	return f.say(p)
-}
-
-func (f *file) say(p definition.Problem) (changed bool) {
-	if f.trouble != nil && *f.trouble == p {
-		return false
-	}
-	f.trouble = &p
-	return true
-}
-
-// missing takes in which files are not there any more.
-func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, now time.Time, got *taken) {
-	var problems, dark []definition.Problem
-	kept := make([]bool, len(f.unread))
-	for rel, known := range t.files {
-		if present[rel] {
+// missing takes in which documents a whole batch does not have.
+func (t *table) missing(o *origin, b Batch, present map[Key]bool) {
+	kept := make([]bool, len(b.Unknown))
+	for key, known := range t.docs {
+		if key.Source != o.name || present[key] {
 			continue
 		}
-		i := slices.IndexFunc(f.unread, func(u unread) bool { return u.holds(rel) })
+		i := slices.IndexFunc(b.Unknown, func(u Unknown) bool { return u.holds(key.Name) })
 		if i >= 0 {
 			kept[i] = true
-			got.changed = got.changed || known.removed
-			known.gone, known.removed = time.Time{}, false
-			continue
 		}
-		if known.removed {
-			continue
-		}
-		if known.gone.IsZero() {
-			known.gone = now
-			got.changed = true
-		}
-		renamed := known.info != nil && slices.ContainsFunc(fresh, func(i fs.FileInfo) bool { return os.SameFile(i, known.info) })
-		if !renamed && now.Sub(known.gone) < t.max {
-			got.open = true
-			continue
-		}
-		known.removed = true
-		got.changed = true
+		known.removed = i < 0 && b.LeftOut == nil
 	}
-	for i, u := range f.unread {
-		if kept[i] || !u.link {
-			problems = append(problems, u.problem)
-		}
-		if !kept[i] && !u.link {
-			dark = append(dark, u.problem)
+	for _, key := range o.unusable {
+		if !present[key] && b.LeftOut == nil && !slices.ContainsFunc(b.Unknown, func(u Unknown) bool { return u.holds(key.Name) }) {
+			t.kept.put(key, nil)
 		}
 	}
-	t.dark = dark
-	if !slices.Equal(problems, t.unread) {
-		got.changed = true
+	o.unusable = nil
+	o.unread, o.dark, o.leftOut = nil, nil, b.LeftOut
+	for i, u := range b.Unknown {
+		if kept[i] || !u.Slight {
+			o.unread = append(o.unread, u.Problem)
+		}
+		if !kept[i] && !u.Slight {
+			o.dark = append(o.dark, u.Problem)
+		}
 	}
-	t.unread = problems
-	if !slices.ContainsFunc(f.unread, func(u unread) bool { return u.rel == "." }) {
-		t.known = true
+	if !slices.ContainsFunc(b.Unknown, func(u Unknown) bool { return u.Below == "" }) {
+		o.known = true
 	}
 }
 
-// restore starts from what was kept: each file has its last good content
-// before it is looked at. Those that are not there were removed meanwhile.
-func (t *table) restore(f found) {
-	kept := t.kept.load(t.size)
-	if len(kept) == 0 {
-		return
-	}
-	paths := map[string]string{}
-	for _, e := range f.files {
-		paths[e.rel] = e.path
-	}
-	if data, ok := kept[forceFile]; ok {
-		t.restoreForce(data)
-		delete(kept, forceFile)
-	}
-	for rel, data := range kept {
-		path, there := paths[rel]
-		for _, u := range f.unread {
-			if !there && u.holds(rel) {
-				path, there = u.path(rel), true
-			}
+// holds says whether a document may be in the part.
+func (u *Unknown) holds(name string) bool {
+	return u.Below == "" || strings.HasPrefix(name, u.Below+"/")
+}
+
+// restore starts from what was kept of a source: each document has its last
+// good content before anything is heard of it. The first batch, which is
+// whole, tells which of them were removed meanwhile.
+func (t *table) restore(o *origin) {
+	for name, data := range t.kept.load(o.name) {
+		d := Document{Key: Key{o.name, name}}
+		if o.base != "" {
+			d.Base = filepath.Join(o.base, filepath.FromSlash(path.Dir(name)))
 		}
-		if !there {
-			path = filepath.Join(t.root, filepath.FromSlash(rel))
-		}
-		v := t.version(path, sha256.Sum256(data), data)
+		v := t.version(d.name(), d.Base, sha256.Sum256(data), data)
 		v.data = nil
 		if v.file == nil {
-			t.log.Warn("the last good content of a file is not good to this version", "file", path, "problem", v.problems[0].Error())
-			if !there {
-				t.kept.put(rel, nil)
-			}
+			t.log.Warn("the last good content of a file is not good to this version", "file", d.name(), "problem", v.problems[0].Error())
+			o.unusable = append(o.unusable, d.Key)
 			continue
 		}
-		t.files[rel] = &file{path: path, good: v, removed: !there}
-		t.known = true
+		t.docs[d.Key] = &tracked{name: d.name(), good: v}
+		o.known = true
 	}
 }
 
-// sorted gives the files' keys in order.
-func (t *table) sorted() []string {
-	rels := make([]string, 0, len(t.files))
-	for rel := range t.files {
-		rels = append(rels, rel)
-	}
-	slices.SortFunc(rels, strings.Compare)
-	return rels
+// known says whether something is known of each source.
+func (t *table) known() bool {
+	return !slices.ContainsFunc(t.sources, func(o *origin) bool { return !o.known })
 }
 
-// present counts the files that are there.
+// sorted gives the documents' keys in order.
+func (t *table) sorted() []Key {
+	keys := make([]Key, 0, len(t.docs))
+	for key := range t.docs {
+		keys = append(keys, key)
+	}
+	slices.SortFunc(keys, func(a, b Key) int {
+		if a.Source != b.Source {
+			return strings.Compare(a.Source, b.Source)
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	return keys
+}
+
+// present counts the documents that are there.
 func (t *table) present() int {
 	n := 0
-	for _, f := range t.files {
-		if !f.removed {
+	for _, d := range t.docs {
+		if !d.removed {
 			n++
 		}
 	}
 	return n
+}
+
+// place names to people where all documents are.
+func (t *table) place() string {
+	if len(t.sources) == 1 {
+		return cmp.Or(t.sources[0].base, t.sources[0].name)
+	}
+	return ""
 }

@@ -13,7 +13,7 @@ import (
 	"wasmxds/definition/kinds"
 	"wasmxds/files"
 	"wasmxds/module"
-	"wasmxds/source"
+	"wasmxds/source/dir"
 )
 
 // definitionsOf finds the files of definitions that serve would find below
@@ -30,7 +30,7 @@ func definitionsOf(paths, roots []string) ([]string, error) {
 			files = append(files, p)
 			continue
 		}
-		found, err := source.Files(p, roots...)
+		found, err := dir.Files(p, roots...)
 		if err != nil {
 			return nil, fmt.Errorf("read definitions: %w", err)
 		}

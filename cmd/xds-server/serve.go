@@ -25,6 +25,7 @@ import (
 	"wasmxds/pipeline"
 	"wasmxds/resource"
 	"wasmxds/source"
+	"wasmxds/source/dir"
 	"wasmxds/trace"
 	"wasmxds/xds"
 	"wasmxds/xds/transport"
@@ -193,6 +194,7 @@ type server struct {
 	shares    shares
 	guard     *guard
 	problems  chan []definition.Problem // of the guard
+	directory *dir.Directory
 	stages    *pipeline.Pipeline
 	ads       adsServer
 }
@@ -200,10 +202,13 @@ type server struct {
 func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
 	s := &server{
 		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
-		problems: make(chan []definition.Problem),
+		problems: make(chan []definition.Problem), directory: &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log},
 	}
 	s.stages = pipeline.New(pipeline.Options{
-		Directory: &source.Directory{Path: definitions, Roots: f.origins.roots, State: data.kept, RemoveAll: f.removals == "all", Log: log},
+		Source: &source.Join{
+			Sources: []source.Source{{Name: source.Dir, Base: definitions, Discoverer: s.directory}},
+			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
+		},
 		Modules:   options,
 		Resources: resource.Options{ModulesURL: ls.modulesURL},
 		XDS: xds.Options{
@@ -236,7 +241,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.problems); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
-	s.log.Info("serving", "definitions", s.stages.Directory.Path, "xds", s.listeners.xds.Addr(),
+	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	s.log.Info("connections at once", "ads", s.shares.ads, "modules", s.shares.modules, "admin", s.shares.admin, "open files", openFiles())
 	if addressesFile != "" {
@@ -302,7 +307,7 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
 			notify(s.log, reloading())
 			s.guard.reload()
-			if s.stages.Directory.Rescan(ctx) != nil {
+			if s.directory.Rescan(ctx) != nil {
 				return // it ends
 			}
 			notify(s.log, daemon.SdNotifyReady)

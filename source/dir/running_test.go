@@ -1,13 +1,11 @@
-package source
+package dir
 
 import (
 	"context"
 	"fmt"
-	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +13,9 @@ import (
 	"go.uber.org/goleak"
 
 	"wasmxds/definition"
+	"wasmxds/source"
+	"wasmxds/source/internal/sourcetest"
+	"wasmxds/state"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,23 +27,23 @@ const (
 	patience = 300 * time.Millisecond
 )
 
-// running is a Directory that runs until its test ends.
+// running is a Directory that is joined until its test ends.
 type running struct {
 	*testing.T
 	*Directory
-	updates chan Update
+	updates chan source.Update
 	stop    func()
 }
 
-func start(t *testing.T, d *Directory) *running {
+func start(t *testing.T, d *Directory, options ...func(*source.Join)) *running {
 	t.Helper()
 	if d.Log == nil {
 		d.Log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{T: t, Directory: d, updates: make(chan Update, 1000)}
+	r := &running{T: t, Directory: d, updates: make(chan source.Update, 1000)}
 	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx, func(u Update) { r.updates <- u }) }()
+	go func() { done <- joined(d, options...).Run(ctx, func(u source.Update) { r.updates <- u }) }()
 	ended := false
 	r.stop = func() {
 		if ended {
@@ -63,6 +64,19 @@ func start(t *testing.T, d *Directory) *running {
 	return r
 }
 
+// joined is a Join of a Directory alone.
+func joined(d *Directory, options ...func(*source.Join)) *source.Join {
+	j := &source.Join{Sources: []source.Source{{Name: source.Dir, Base: d.Path, Discoverer: d}}, Log: d.Log}
+	for _, option := range options {
+		option(j)
+	}
+	return j
+}
+
+func in(w *state.Writer) func(*source.Join) { return func(j *source.Join) { j.State = w } }
+
+func removeAll(j *source.Join) { j.RemoveAll = true }
+
 type testWriter struct{ t *testing.T }
 
 func (w testWriter) Write(b []byte) (int, error) {
@@ -71,7 +85,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 // next waits for an update.
-func (r *running) next() Update {
+func (r *running) next() source.Update {
 	r.Helper()
 	select {
 	case u := <-r.updates:
@@ -85,7 +99,7 @@ func (r *running) next() Update {
 // until waits for an update that has these filters and this many problems,
 // warnings included. None before it may have fewer filters than both the
 // first state and this one have in common.
-func (r *running) until(filters string, problems int) Update {
+func (r *running) until(filters string, problems int) source.Update {
 	r.Helper()
 	timeout := time.After(deadline)
 	var last string
@@ -110,38 +124,6 @@ func (r *running) quiet() {
 		r.Errorf("an update that nothing asked for: filters %q, problems %v", filterNames(u), u.Problems)
 	case <-time.After(patience):
 	}
-}
-
-// filterNames gives the filters' names, with their rootID where they have one.
-func filterNames(u Update) string {
-	if u.Set == nil {
-		return "unknown"
-	}
-	var names []string
-	for _, f := range u.Set.Filters {
-		if f.RootID != "" {
-			names = append(names, f.Name+"="+f.RootID)
-		} else {
-			names = append(names, f.Name)
-		}
-	}
-	return strings.Join(names, " ")
-}
-
-// filter is a document of one filter.
-func filter(name, rootID string) string {
-	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: /modules/%s.wasm}\nrootID: %q\n", name, name, rootID)
-}
-
-// listener is a document of one listener. Each name has its own port.
-func listener(name string) string {
-	port := 1024 + crc32.ChecksumIEEE([]byte(name))%60000
-	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:%d\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name, port)
-}
-
-// attached is a filter in these listeners.
-func attached(name, rootID, listeners string) string {
-	return filter(name, rootID) + "attach: {listeners: [" + listeners + "]}\n"
 }
 
 func write(t testing.TB, path, content string) {
@@ -169,10 +151,11 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func byName(u Update, name string) *definition.Filter {
-	i := slices.IndexFunc(u.Set.Filters, func(f *definition.Filter) bool { return f.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return u.Set.Filters[i]
-}
+var (
+	filter   = sourcetest.Filter
+	listener = sourcetest.Listener
+)
+
+func filterNames(u source.Update) string { return sourcetest.FilterNames(u.Set) }
+
+func byName(u source.Update, name string) *definition.Filter { return sourcetest.ByName(u.Set, name) }

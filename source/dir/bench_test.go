@@ -1,9 +1,11 @@
-package source
+package dir
 
 import (
 	"fmt"
 	"testing"
 	"time"
+
+	"wasmxds/source"
 )
 
 // BenchmarkChange is the time from writing one of many files to its update,
@@ -15,10 +17,10 @@ func BenchmarkChange(b *testing.B) {
 			for i := range files {
 				write(b, fmt.Sprintf("%s/%d/%d.yaml", dir, i%100, i), filter(fmt.Sprint("f", i), ""))
 			}
-			updates := make(chan Update, 100)
+			updates := make(chan source.Update, 100)
 			done := make(chan error, 1)
 			began := time.Now()
-			go func() { done <- (&Directory{Path: dir}).Run(b.Context(), func(u Update) { updates <- u }) }()
+			go func() { done <- joined(&Directory{Path: dir}).Run(b.Context(), func(u source.Update) { updates <- u }) }()
 			<-updates
 			start := time.Since(began)
 			i := 0

@@ -1,4 +1,4 @@
-package source
+package dir
 
 import (
 	"errors"
@@ -60,11 +60,6 @@ type entry struct {
 // holds says whether a file may be in the folder.
 func (u *unread) holds(rel string) bool {
 	return u.rel == "." || strings.HasPrefix(rel, u.rel+"/")
-}
-
-// path is that of a file that it may hold.
-func (u *unread) path(rel string) string {
-	return filepath.Join(u.dir, filepath.FromSlash(strings.TrimPrefix(rel, u.rel+"/")))
 }
 
 // Files finds the files of definitions in a directory and below, as a

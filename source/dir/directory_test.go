@@ -1,4 +1,4 @@
-package source
+package dir
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"wasmxds/source"
 )
 
 func TestFirstUpdate(t *testing.T) {
@@ -383,7 +385,7 @@ func TestTimesToCome(t *testing.T) {
 
 func TestNotSetUp(t *testing.T) {
 	t.Parallel()
-	if err := new(Directory).Run(t.Context(), func(Update) { t.Error("emitted") }); err == nil {
+	if err := joined(&Directory{}).Run(t.Context(), func(source.Update) { t.Error("emitted") }); err == nil {
 		t.Error("no error")
 	}
 }

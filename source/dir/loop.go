@@ -1,4 +1,4 @@
-package source
+package dir
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"wasmxds/files"
+	"wasmxds/source"
 )
 
 // loop looks at the directory when it is told to, and from time to time.
@@ -18,13 +19,13 @@ type loop struct {
 	roots                   files.Roots
 	watch                   *watch
 	table                   *table
-	emit                    func(Update)
+	send                    func(source.Batch)
 	log                     *slog.Logger
 
 	burst   burst
 	rescans []chan<- struct{} // who waits for the end of the burst
-	dirty   bool              // the table has changed since it was joined
-	emitted bool
+	dirty   bool              // the table has changed since it was sent
+	sent    bool
 }
 
 func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
@@ -98,12 +99,15 @@ func (l *loop) settle(now time.Time) {
 		first = now
 	}
 	l.burst = burst{}
-	if l.dirty || !l.emitted {
-		l.dirty = false
-		if l.table.join() || !l.emitted {
-			l.emitted = true
-			l.emit(Update{Set: l.table.set, Problems: l.table.problems, Changed: first, Began: now, Files: l.table.present(), Held: l.table.held})
+	if l.dirty || !l.sent {
+		l.dirty, l.sent = false, true
+		for _, b := range l.table.batches() {
+			b.Changed, b.Began = first, now
+			l.send(b)
 		}
+	}
+	if len(l.rescans) > 0 {
+		l.send(source.Batch{Source: source.Dir}) // received when the one before was taken in
 	}
 	for _, done := range l.rescans {
 		done <- struct{}{}

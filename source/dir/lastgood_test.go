@@ -1,4 +1,4 @@
-package source
+package dir
 
 import (
 	"bytes"
@@ -12,9 +12,13 @@ import (
 	"testing"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/state"
 	"wasmxds/state/statetest"
 )
+
+// inForce is where the listeners in force are kept.
+const inForce = ".in-force.json"
 
 // kept waits until a file's last good content is this; "": there is none.
 func kept(t *testing.T, p *statetest.Process, rel, content string) {
@@ -43,11 +47,11 @@ func TestRestartWithBadFile(t *testing.T) {
 	t.Parallel()
 	dir, data := t.TempDir(), t.TempDir()
 	p := statetest.Start(t, data)
-	directory := func() *Directory { return &Directory{Path: dir, State: p.Writer} }
+	directory := func() *Directory { return &Directory{Path: dir} }
 	write(t, dir+"/sub/a.yaml", filter("a", "one"))
 	write(t, dir+"/b.yaml", filter("b", "one"))
 	write(t, dir+"/c.yaml", filter("c", "one"))
-	r := start(t, directory())
+	r := start(t, directory(), in(p.Writer))
 	r.until("a=one b=one c=one", 0)
 	write(t, dir+"/sub/a.yaml", filter("a", "two"))
 	r.until("a=two b=one c=one", 0)
@@ -60,7 +64,7 @@ func TestRestartWithBadFile(t *testing.T) {
 	// While it was away: one file deleted, one made bad by the other's name.
 	must(t, os.Remove(dir+"/c.yaml"))
 	write(t, dir+"/0.yaml", filter("b", "thief"))
-	r = start(t, directory())
+	r = start(t, directory(), in(p.Writer))
 	u := r.next()
 	if filterNames(u) != "a=two b=one" || len(u.Problems) != 2 {
 		t.Errorf("filters %q, problems %v", filterNames(u), u.Problems)
@@ -77,7 +81,7 @@ func TestRestartWithBadFile(t *testing.T) {
 
 	// The whole directory is away.
 	must(t, os.Rename(dir, dir+".away"))
-	r = start(t, directory())
+	r = start(t, directory(), in(p.Writer))
 	r.until("b=one", 1)
 	must(t, os.Rename(dir+".away", dir))
 	r.until("b=one", 1)
@@ -94,7 +98,7 @@ func TestFileBecomesFolder(t *testing.T) {
 	dir := t.TempDir()
 	p := statetest.Start(t, t.TempDir())
 	write(t, dir+"/a.yaml", filter("a", "one"))
-	r := start(t, &Directory{Path: dir, State: p.Writer})
+	r := start(t, &Directory{Path: dir}, in(p.Writer))
 	r.until("a=one", 0)
 	must(t, os.Remove(dir+"/a.yaml"))
 	write(t, dir+"/a.yaml/b.yaml", filter("a", "two"))
@@ -127,7 +131,7 @@ func TestStateThatCantBeWritten(t *testing.T) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); w.Run(ctx) }()
 	write(t, dir+"/a.yaml", filter("a", "one"))
-	r := start(t, &Directory{Path: dir, State: w})
+	r := start(t, &Directory{Path: dir}, in(w))
 	r.until("a=one", 0)
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	r.until("a=two", 0)
@@ -158,7 +162,7 @@ func TestJoinIsWrittenAsOne(t *testing.T) {
 		}
 	}()
 	write(t, dir+"/web.yaml", listener("web"))
-	r := start(t, &Directory{Path: dir, State: w})
+	r := start(t, &Directory{Path: dir}, in(w))
 	r.until("", 0)
 	write(t, dir+"/bad.yaml", "kind: [")
 	write(t, dir+"/api.yaml", listener("api"))
@@ -174,7 +178,7 @@ func TestJoinIsWrittenAsOne(t *testing.T) {
 		for _, op := range ops {
 			keys[op.Key] = true
 		}
-		withheld = withheld || keys["definitions/"+forceFile]
+		withheld = withheld || keys["definitions/"+inForce]
 		if keys["definitions/api.yaml"] && !withheld {
 			t.Errorf("api is written before what withholds it: %v", keys)
 		}
@@ -198,11 +202,11 @@ func TestKeptThatIsNotGood(t *testing.T) {
 	p.View("definitions/").PutAll(map[string][]byte{
 		"old.yaml":   []byte("not good: ["),
 		"gone.yaml":  []byte("not good: ["),
-		"large.yaml": bytes.Repeat([]byte("#"), 5000),
+		"large.yaml": bytes.Repeat([]byte("#"), definition.MaxSize+1),
 	})
 	must(t, p.Flush(t.Context()))
 	write(t, dir+"/old.yaml", filter("a", ""))
-	r := start(t, &Directory{Path: dir, State: p.Writer, MaxSize: 4000})
+	r := start(t, &Directory{Path: dir}, in(p.Writer))
 	r.until("a", 0)
 	kept(t, p, "gone.yaml", "")
 	kept(t, p, "old.yaml", filter("a", ""))

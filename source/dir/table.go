@@ -1,0 +1,276 @@
+package dir
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/files"
+	"wasmxds/source"
+)
+
+const (
+	// racy is how much younger than our reading of it a file's last change may
+	// be while size and times still tell whether it changed since: clocks of
+	// file systems are coarse, those of file servers are not ours.
+	racy = 2 * time.Second
+	// hold is how long a file that is being written all the while is left
+	// alone.
+	hold = 5 * time.Second
+)
+
+// table has what is known of each file. It is used by one goroutine; the time
+// is given to it.
+type table struct {
+	quiet, max time.Duration // as in Directory
+	size       int64
+	count      int
+	open       func(path string) (*os.File, fs.FileInfo, error)
+
+	files    map[string]*file // by entry.rel
+	distrust bool             // read every file, whatever it looks like
+
+	unread []unread // folders
+	excess int      // files beyond count
+	whole  bool     // the next batch has to be: folders that can't be read, or how many files are left out, are others than before
+	begun  bool     // one batch has been made
+}
+
+// file is one file of definitions.
+type file struct {
+	path     string
+	revision string              // of its content; "": not known
+	trouble  *definition.Problem // why it can't be read
+
+	news bool   // something of it is to be sent:
+	data []byte // its content; nil: that is as it was
+
+	info    fs.FileInfo // as it was when its content was read
+	readAt  time.Time
+	gone    time.Time   // missing since
+	removed bool        // missing for good; that is to be sent
+	unseen  bool        // in a folder that can't be read
+	busy    time.Time   // being written since
+	writing fs.FileInfo // as it was seen last while busy
+}
+
+// taken says what taking in a walk led to.
+type taken struct {
+	changed bool // something is not as it was at the walk before
+	open    bool // something is under way: a file being written, or missing too short a time to be gone for good
+}
+
+// take brings the table up to date with a walk. Late says that the burst has
+// gone on for as long as it may.
+func (t *table) take(f found, now time.Time, late bool) taken {
+	var got taken
+	present := make(map[string]bool, len(f.files))
+	var fresh []fs.FileInfo // of files that are new, or other files than before
+	for _, e := range f.files {
+		present[e.rel] = true
+		known := t.files[e.rel]
+		if e.info != nil && (known == nil || known.info == nil || !os.SameFile(e.info, known.info)) {
+			fresh = append(fresh, e.info)
+		}
+	}
+	t.missing(f, present, fresh, now, &got)
+	count, excess := t.present(), 0
+	for _, e := range f.files {
+		known := t.files[e.rel]
+		if known == nil || known.removed {
+			if count >= t.count {
+				excess++
+				continue
+			}
+			count++
+		}
+		if known == nil {
+			known = &file{path: e.path}
+			t.files[e.rel] = known
+		}
+		got.changed = got.changed || known.removed
+		known.news = known.news || known.removed
+		known.gone, known.removed, known.unseen = time.Time{}, false, false
+		news, open := t.look(known, e, now, late)
+		known.news = known.news || news
+		got.changed = got.changed || news
+		got.open = got.open || open
+	}
+	t.distrust = false
+	if excess != t.excess {
+		t.excess, t.whole, got.changed = excess, true, true
+	}
+	return got
+}
+
+// look takes in one file that is there.
+func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open bool) {
+	if e.err != nil {
+		return f.fail(e.err), false
+	}
+	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy {
+		return false, false
+	}
+	hot := func(info fs.FileInfo) bool { // written a moment ago; a time to come is just wrong
+		age := now.Sub(info.ModTime())
+		return -time.Second < age && age < t.quiet
+	}
+	if late && f.writing != nil && !os.SameFile(f.writing, e.info) {
+		hot = nil // whole files take each other's place, in no time
+	}
+	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
+	data, info, err := read(t.open, f.path, t.size, hot, force)
+	if errors.Is(err, errBusy) {
+		if f.busy.IsZero() {
+			f.busy = now
+		}
+		f.writing = info
+		if late {
+			return f.say(definition.Problem{File: f.path, Warning: true, Message: "is being written; it is read when that has ended"}), true
+		}
+		return false, true
+	}
+	f.busy, f.writing = time.Time{}, nil
+	if err != nil {
+		return f.fail(err), false
+	}
+	f.info, f.readAt = info, now
+	news = f.trouble != nil
+	f.trouble = nil
+	sum := sha256.Sum256(data)
+	if revision := hex.EncodeToString(sum[:]); revision != f.revision {
+		f.revision, news = revision, true
+	}
+	if news {
+		f.data = data
+	}
+	return news, false
+}
+
+// fail notes that a file can't be read.
+func (f *file) fail(err error) (changed bool) {
+	p := definition.Problem{File: f.path, Message: fmt.Sprintf("can't be read: %v", reason(err))}
+	switch {
+	case errors.Is(err, files.ErrOutside):
+		p.Message = "is a link that leads out of the definitions directory"
+		p.Hint = "have --module-root name the folder that it leads to"
+	case errors.Is(err, fs.ErrNotExist):
+		p.Message = "is a link that leads nowhere"
+	case errors.Is(err, fs.ErrPermission):
+		p.Hint = "xds-server needs the right to read it"
+	}
+	f.revision, f.data, f.info = "", nil, nil
+	return f.say(p)
+}
+
+func (f *file) say(p definition.Problem) (changed bool) {
+	if f.trouble != nil && *f.trouble == p {
+		return false
+	}
+	f.trouble = &p
+	return true
+}
+
+// missing takes in which files are not there any more.
+func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, now time.Time, got *taken) {
+	for rel, known := range t.files {
+		if present[rel] {
+			continue
+		}
+		if slices.ContainsFunc(f.unread, func(u unread) bool { return u.holds(rel) }) {
+			got.changed = got.changed || known.removed
+			known.gone, known.removed, known.unseen = time.Time{}, false, true
+			continue
+		}
+		known.unseen = false
+		if known.removed {
+			continue
+		}
+		if known.gone.IsZero() {
+			known.gone = now
+			got.changed = true
+		}
+		renamed := known.info != nil && slices.ContainsFunc(fresh, func(i fs.FileInfo) bool { return os.SameFile(i, known.info) })
+		if !renamed && now.Sub(known.gone) < t.max {
+			got.open = true
+			continue
+		}
+		known.removed = true
+		got.changed = true
+	}
+	if !slices.EqualFunc(f.unread, t.unread, func(a, b unread) bool { return a.rel == b.rel && a.problem == b.problem && a.link == b.link }) {
+		t.whole, got.changed = true, true
+	}
+	t.unread = f.unread
+}
+
+// batches gives what is to be sent. A whole batch leaves out what is in folders
+// that can't be read, so what is not sent of that goes before it.
+func (t *table) batches() []source.Batch {
+	whole := t.whole || !t.begun
+	t.whole, t.begun = false, true
+	var all []source.Batch
+	if !whole || t.unsent() {
+		all = append(all, t.batch(false))
+	}
+	if whole {
+		all = append(all, t.batch(true))
+	}
+	return all
+}
+
+// unsent says whether there is news of a file that is not to be seen any more.
+func (t *table) unsent() bool {
+	for _, f := range t.files {
+		if f.unseen && f.news {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *table) batch(whole bool) source.Batch {
+	b := source.Batch{Source: source.Dir, Whole: whole}
+	if whole {
+		b.Docs = make([]source.Document, 0, len(t.files))
+		for _, u := range t.unread {
+			b.Unknown = append(b.Unknown, source.Unknown{Below: strings.TrimPrefix(u.rel, "."), Problem: u.problem, Slight: u.link})
+		}
+		if t.excess > 0 {
+			b.LeftOut = &definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)}
+		}
+	}
+	for rel, f := range t.files {
+		if whole && f.unseen || !whole && !f.news && !f.removed {
+			continue
+		}
+		b.Docs = append(b.Docs, source.Document{
+			Key: source.Key{Source: source.Dir, Name: rel}, Base: filepath.Dir(f.path), Revision: f.revision,
+			Data: f.data, Gone: f.removed, Trouble: f.trouble,
+		})
+		f.news, f.data = false, nil
+		if f.removed {
+			delete(t.files, rel)
+		}
+	}
+	return b
+}
+
+// present counts the files that are there.
+func (t *table) present() int {
+	n := 0
+	for _, f := range t.files {
+		if !f.removed {
+			n++
+		}
+	}
+	return n
+}

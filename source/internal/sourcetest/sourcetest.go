@@ -1,0 +1,53 @@
+// Package sourcetest has documents for tests of sources, and says what of them
+// is in a set.
+package sourcetest
+
+import (
+	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
+
+	"wasmxds/definition"
+)
+
+// FilterNames gives the filters' names, with their rootID where they have one.
+func FilterNames(set *definition.Set) string {
+	if set == nil {
+		return "unknown"
+	}
+	var names []string
+	for _, f := range set.Filters {
+		if f.RootID != "" {
+			names = append(names, f.Name+"="+f.RootID)
+		} else {
+			names = append(names, f.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// Filter is a document of one filter.
+func Filter(name, rootID string) string {
+	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: /modules/%s.wasm}\nrootID: %q\n", name, name, rootID)
+}
+
+// Listener is a document of one listener. Each name has its own port.
+func Listener(name string) string {
+	port := 1024 + crc32.ChecksumIEEE([]byte(name))%60000
+	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:%d\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name, port)
+}
+
+// Attached is a filter in these listeners.
+func Attached(name, rootID, listeners string) string {
+	return Filter(name, rootID) + "attach: {listeners: [" + listeners + "]}\n"
+}
+
+// ByName gives a filter; nil: there is none of that name.
+func ByName(set *definition.Set, name string) *definition.Filter {
+	i := slices.IndexFunc(set.Filters, func(f *definition.Filter) bool { return f.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return set.Filters[i]
+}

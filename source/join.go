@@ -1,0 +1,71 @@
+package source
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"wasmxds/state"
+)
+
+// Source is a source by its name.
+type Source struct {
+	Name string // as its Keys and Batches have it
+	// Base is the folder that its documents' names are below, for those of which
+	// only last good content is known; "": it has none.
+	Base string
+	Discoverer
+}
+
+// Join takes what sources send as one whole. Set Sources; all else has a
+// default. It must not be changed once Run is called.
+type Join struct {
+	Sources   []Source
+	RemoveAll bool          // take away any number of definitions at once; else a change that removes more than half of four or more is held back
+	State     *state.Writer // keeps the last good content of each document; nil: it is not kept
+	Log       *slog.Logger  // default slog.Default()
+}
+
+// Run emits what all sources have, and again whenever definitions or problems
+// are others than before, until ctx ends; then it returns nil. It calls emit
+// from one goroutine, and takes nothing more until emit returns. An error says
+// that a source is not set up right.
+func (j *Join) Run(ctx context.Context, emit func(Update)) error {
+	log := cmp.Or(j.Log, slog.Default())
+	up := make(chan Batch)
+	g, ctx := errgroup.WithContext(ctx)
+	for _, s := range j.Sources {
+		g.Go(func() error { return s.Run(ctx, up) })
+	}
+	g.Go(func() error {
+		t := newTable(j.Sources, newLastGood(j.State, log), log)
+		t.removeAll = j.RemoveAll
+		emitted := false
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case b := <-up:
+				if !t.take(b) {
+					continue
+				}
+				if t.join() || !emitted {
+					emitted = true
+					now := time.Now()
+					emit(Update{Set: t.set, Problems: t.problems, Changed: orNow(b.Changed, now), Began: orNow(b.Began, now), Files: t.present(), Held: t.held})
+				}
+			}
+		}
+	})
+	return g.Wait()
+}
+
+func orNow(t, now time.Time) time.Time {
+	if t.IsZero() {
+		return now
+	}
+	return t
+}
