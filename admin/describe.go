@@ -45,7 +45,7 @@ func describe(f *module.Filter) string {
 		Env: d.Env, HostEnv: d.HostEnv, Allow: d.Allow, Verify: d.Verify,
 		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
 	}
-	out.Module.URL, out.Module.SHA256, out.Module.Fetch = d.Module.URL, sha256Of(f), d.Module.Fetch
+	out.Module.URL, out.Module.SHA256, out.Module.Fetch = definition.MaskURL(d.Module.URL), sha256Of(f), d.Module.Fetch
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)

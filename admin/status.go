@@ -189,7 +189,7 @@ func (l *Loaded) filter(f *module.Filter, n xds.FilterCount) Filter {
 		Kind:        at.Kind,
 		File:        at.Pos.File,
 		Line:        at.Pos.Line,
-		URL:         f.Definition.Module.URL,
+		URL:         definition.MaskURL(f.Definition.Module.URL),
 		Size:        f.Module.Size,
 		ABI:         f.Module.ABI,
 		State:       f.State,

@@ -1,6 +1,8 @@
 package definition_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"wasmxds/definition"
@@ -25,6 +27,16 @@ func TestMaskURL(t *testing.T) {
 	} {
 		if got := definition.MaskURL(raw); got != want {
 			t.Errorf("%s: %s, want %s", raw, got, want)
+		}
+	}
+}
+
+// TestURLProblemsHaveNoSecrets: what can't be read as a URL is not told.
+func TestURLProblemsHaveNoSecrets(t *testing.T) {
+	for _, url := range []string{"http://me:secret/word@a.example/a", "http://me:secret%zz@a.example/a", "http://a.example/%zsecret", "ftp://me:secret@a/b"} {
+		_, problems := definition.Parser{}.Parse("f.yaml", fmt.Appendf(nil, "kind: WasmFilter\nname: a\nmodule: {url: %q}\n", url))
+		if len(problems) == 0 || strings.Contains(problems[0].Error(), "secret") {
+			t.Errorf("%s: %v", url, problems)
 		}
 	}
 }

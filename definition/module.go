@@ -85,7 +85,9 @@ func (d *Doc) ModuleURL(path, written string) string {
 	u, err := url.Parse(written)
 	switch {
 	case err != nil:
-		d.Problem(path, "", "is not a URL: %v", errors.Unwrap(err))
+		// What is in quotes may be a password that was taken for a port.
+		why, _, _ := strings.Cut(errors.Unwrap(err).Error(), ` "`)
+		d.Problem(path, "", "is not a URL: %s", why)
 		return ""
 	case scheme == "file":
 		if u.Host != "" || u.Path == "" {

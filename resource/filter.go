@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -174,7 +175,7 @@ func again(first *Resource, config validatable, version string) *Resource {
 func (o Options) originCluster(m definition.Module) (*Resource, error) {
 	u, err := url.Parse(m.URL)
 	if err != nil {
-		return nil, fmt.Errorf("module.url: %w", err)
+		return nil, errors.New("module.url: is not a URL")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("module.url: %s:// with fetch: direct, Envoy fetches from http:// and https:// alone", u.Scheme)

@@ -153,7 +153,7 @@ func fetchModules(ctx context.Context, set *definition.Set, paths []string, orig
 		if f.State == module.Fetching {
 			at := f.Wanted.Pos
 			last.Problems = append(last.Problems, definition.Problem{File: at.File, Line: at.Line, Field: "module.url",
-				Message: fmt.Sprintf("%s is not here after %v", f.Wanted.Module.URL, timeout)})
+				Message: fmt.Sprintf("%s is not here after %v", definition.MaskURL(f.Wanted.Module.URL), timeout)})
 		}
 	}
 	return last, nil
