@@ -90,8 +90,44 @@ func changes() []fault {
 			bombs := []wasmtest.Bomb{wasmtest.HugeLocals, wasmtest.ManyLocals, wasmtest.HugeTable, wasmtest.LargeTables, wasmtest.DeepBlocks, wasmtest.SlowCode, wasmtest.WideBranch}
 			return s.put(s.any(), wasmtest.Filter{Value: strconv.Itoa(s.revision), Bomb: bombs[s.random.IntN(len(bombs))]}, "")
 		}},
+		{"hole", func(ctx context.Context, s *stage) error { return s.hole(ctx) }},
 		{"directory emptied", func(ctx context.Context, s *stage) error { return s.emptied(ctx) }},
 	}
+}
+
+// hole drops in a filter that can't be read and never could, for a while. The
+// listeners in force go on meanwhile, also on an Envoy that starts.
+func (s *stage) hole(ctx context.Context) error {
+	broken := []string{"kind: [WasmFilter\n", "kind: WasmFilter\nname: hole\nmodul: {}\n", "kind: WasmFilter\nname: hole\nmodule: {url: ../gone.wasm, fetch: direct}\n", "a"}
+	if err := s.write("hole", broken[s.random.IntN(len(broken))]); err != nil {
+		return err
+	}
+	err := wait(ctx, time.Duration(s.random.IntN(300))*time.Millisecond)
+	if err == nil && s.random.IntN(2) == 0 {
+		err = s.restartEnvoy(ctx)
+	} else if err == nil {
+		err = errors.Join(s.change(), wait(ctx, time.Duration(s.random.IntN(1000))*time.Millisecond))
+	}
+	return errors.Join(err, os.Remove(filepath.Join(s.definitions(), "hole.yaml")))
+}
+
+// restartEnvoy kills an Envoy and starts it again; something changes meanwhile.
+func (s *stage) restartEnvoy(ctx context.Context) error {
+	e := s.anyEnvoy()
+	if err := e.Running(); err != nil { // it has died by itself
+		return err
+	}
+	e.load.Hold()
+	e.Kill()
+	if err := s.change(); err != nil {
+		return err
+	}
+	if err := e.Start(ctx); err != nil {
+		return err
+	}
+	address, err := e.address(ctx)
+	e.load.Target(address)
+	return err
 }
 
 // emptied takes all definitions away for a while, as a volume does that is not
@@ -156,23 +192,7 @@ func cuts() []fault {
 			}
 			return s.change()
 		}},
-		{"Envoy killed", func(ctx context.Context, s *stage) error {
-			e := s.anyEnvoy()
-			if err := e.Running(); err != nil { // it has died by itself
-				return err
-			}
-			e.load.Hold()
-			e.Kill()
-			if err := s.change(); err != nil {
-				return err
-			}
-			if err := e.Start(ctx); err != nil {
-				return err
-			}
-			address, err := e.address(ctx)
-			e.load.Target(address)
-			return err
-		}},
+		{"Envoy killed", func(ctx context.Context, s *stage) error { return s.restartEnvoy(ctx) }},
 	}
 }
 
