@@ -55,8 +55,7 @@ func newExample(t *testing.T, modules, folder string, oldnew ...string) *fleet {
 	f := newFleet(t)
 	f.definitions = filepath.Join(f.dir, "examples", folder)
 	must(t, os.MkdirAll(f.definitions, 0o755))
-	must(t, os.Mkdir(filepath.Join(f.dir, "bin"), 0o755))
-	must(t, os.Symlink(modules, filepath.Join(f.dir, "bin", "filters")))
+	must(t, os.CopyFS(filepath.Join(f.dir, "bin", "filters"), os.DirFS(modules)))
 	files, err := filepath.Glob(filepath.Join(root, "examples", folder, "*.yaml"))
 	must(t, err)
 	if len(files) == 0 {

@@ -48,7 +48,7 @@ func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
 		return nil, unreachable(fmt.Errorf("open --data: %w", err))
 	}
 	d := &dataDir{dir: dir, lock: lock, log: log}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(lock); err != nil {
 		lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, unreachable(fmt.Errorf("--data %s is in use by another xds-server", dir))
@@ -60,6 +60,22 @@ func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
 		return nil, unreachable(err)
 	}
 	return d, nil
+}
+
+// lockWait is how long a lock is waited for. A server that was killed while it
+// started a process for trials leaves the lock with that process, until it has
+// become another program.
+const lockWait = 2 * time.Second
+
+// take locks a file. It gives syscall.EWOULDBLOCK where another process has it,
+// and does not let go.
+func take(lock *os.File) error {
+	for end := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 // apart says whether the data directory and the definitions are out of each
