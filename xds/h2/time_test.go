@@ -19,6 +19,9 @@ func TestSlowToBegin(t *testing.T) {
 			c := newClock()
 			s := start(t, h2.Options{Now: c.Now})
 			w := begin(s)
+			if _, err := w.ReadFrame(); err != nil { // the server's settings: it has the connection
+				t.Fatal(err)
+			}
 			c.advance(19 * time.Second)
 			s.Sweep()
 			late := s.bare()
