@@ -24,6 +24,7 @@ type awaited struct {
 	untold, told map[*client]struct{} // of a download that is under way
 	open, done   int                  // downloads
 	again        time.Time            // when all are told anew at the earliest
+	alone        *client              // told of a beginning as its own: it waits long for the end
 }
 
 // tellEvery bounds how often all who wait for a module behind one address are
@@ -61,6 +62,9 @@ func (c *client) await(modules []string) {
 			a := p.module(sha256)
 			delete(a.untold, c)
 			delete(a.told, c)
+			if a.alone == c {
+				a.alone = nil
+			}
 			p.tidy(sha256)
 		}
 	}
@@ -130,7 +134,11 @@ func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool)
 	switch d.Progress {
 	case swap.DownloadStarted:
 		a.open++
-		return a.begun(now), shared
+		tell = a.begun(now)
+		if !shared && len(tell) == 1 {
+			a.alone = tell[0]
+		}
+		return tell, shared
 	case swap.DownloadDone:
 		a.done++
 	}
@@ -141,9 +149,12 @@ func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool)
 	}
 	switch {
 	case !shared, all && d.Progress == swap.DownloadDone, all && !now.Before(a.again):
+		a.alone = nil
 		return a.ended(now), shared
+	case a.alone != nil: // others have begun to wait meanwhile
+		tell, a.alone = append(tell, a.alone), nil
 	}
-	return nil, shared
+	return tell, shared
 }
 
 // begun gives who is to be told of a beginning: who was not, and now and then

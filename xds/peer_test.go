@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,23 @@ func awaitingServer(b *testing.B, envoys int) (*Server, string) {
 		}
 	}
 	return s, sha
+}
+
+// TestOwnDownloadEnds: who was told of a beginning as its own is told of the end,
+// also if another at its address has begun to wait meanwhile.
+func TestOwnDownloadEnds(t *testing.T) {
+	for _, end := range []swap.Progress{swap.DownloadDone, swap.DownloadAborted} {
+		p := &peer{modules: map[string]*awaited{}}
+		one, two := &client{peer: p}, &client{peer: p}
+		now := time.Unix(0, 0)
+		one.await([]string{"sha"})
+		tell, shared := p.saw(swap.Download{SHA256: "sha", Progress: swap.DownloadStarted}, now)
+		if shared || len(tell) != 1 || tell[0] != one {
+			t.Fatalf("of the beginning %v are told, shared %t", tell, shared)
+		}
+		two.await([]string{"sha"})
+		if tell, _ = p.saw(swap.Download{SHA256: "sha", Progress: end}, now); !slices.Contains(tell, one) {
+			t.Errorf("of the end %d it is not told", end)
+		}
+	}
 }
