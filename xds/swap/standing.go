@@ -8,9 +8,9 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// What an Envoy has and lacks is a matter of its views, its names and its
+// What an Envoy has and lacks is a matter of what it ACKed, its names and its
 // snapshot. Machines that share them share the answer, which is kept with the
-// view: with ten thousand of them it is found out once.
+// Acked: with ten thousand of them it is found out once.
 
 // answers are what was found out of an Acked last.
 type answers struct {
@@ -21,7 +21,7 @@ type answers struct {
 	named    atomic.Pointer[intern.NameSet] // subscriptions that name all of it
 }
 
-// asker is what an answer depends on besides the view.
+// asker is what an answer depends on besides the Acked.
 type asker struct {
 	snap     *resource.Snapshot
 	names    *intern.NameSet
@@ -34,7 +34,7 @@ func (v *state) asker(t Type) asker {
 	return asker{v.snap, s.names, s.wildcard, v.subs[Listener].subscribed}
 }
 
-// whole tells whether a view is all that is wanted.
+// whole tells whether an Acked is all that is wanted.
 type whole struct {
 	asker
 	is bool

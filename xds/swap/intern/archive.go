@@ -86,7 +86,7 @@ func (a *archive) find(t Type, name, version string) (Item, bool) {
 	return it, ok
 }
 
-// Learn tells the Space of listeners that Envoys may have from an earlier run.
+// Learn tells the Interner of listeners that Envoys may have from an earlier run.
 func (in *Interner[A]) Learn(listeners []*resource.Listener) {
 	items := make([]Item, len(listeners))
 	for i, l := range listeners {

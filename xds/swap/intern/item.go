@@ -18,12 +18,16 @@ type Item struct {
 	Written bool               // an ECDS resource that is sent as it is written; Envoy may refuse it
 }
 
+// Is tells whether both are the same resource in the same version.
 func (i Item) Is(o Item) bool { return i.Name == o.Name && i.Version == o.Version }
 
+// PlainItem is a resource that needs nothing else; its version is without the
+// attempt.
 func PlainItem(r *resource.Resource) Item {
 	return Item{Name: r.Name, Version: BaseVersion(r.Version), Res: r}
 }
 
+// ListenerItem is a listener with the slots that it has.
 func ListenerItem(l *resource.Listener) Item {
 	it := PlainItem(l.Resource)
 	it.Slots, it.Static = l.Slots, l.Static
