@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -51,7 +52,9 @@ func ours(program string, args ...string) startFunc {
 func startOurs(ctx context.Context, program string, more []string, r run, dir, definitions string, d directory) (*subject, error) {
 	file := filepath.Join(dir, "addresses.json")
 	args := append([]string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
-		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof", "--module-root", dir}, more...)
+		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof", "--module-root", dir,
+		// The default is half of the open files, which may be fewer than the Envoys.
+		"--max-connections", strconv.Itoa(r.Clients + r.Clients/4 + 100)}, more...)
 	if r.TLS {
 		args = append(args, r.keys.flags()...)
 	}
