@@ -29,6 +29,17 @@ type FilterStatus struct {
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
 	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
+
+	// Draining, on a filter that runs, is that older connections go without it,
+	// or, where it was removed from a listener, still with it.
+	Draining *Draining `json:"draining,omitempty"`
+}
+
+// Draining is that a listener was replaced and connections that were opened
+// before go on with the old one, until Envoy has drained it.
+type Draining struct {
+	Since time.Time `json:"since,omitzero"` // connections opened before go on as it was; zero: not known
+	Until time.Time `json:"until,omitzero"` // when Envoy closes them at the latest; zero: not known
 }
 
 // ListenerStatus is a listener on an Envoy.
@@ -37,6 +48,8 @@ type ListenerStatus struct {
 	Wanted  string `json:"wanted"`           // version
 	Running string `json:"running"`          // version; "": withheld
 	Reason  string `json:"reason,omitempty"` // why Wanted does not run
+
+	Draining *Draining `json:"draining,omitempty"` // nil: no connection has an older version
 }
 
 // Filters tells how each filter of the snapshot fares.
