@@ -54,7 +54,7 @@ func startOurs(ctx context.Context, program string, more []string, r run, dir, d
 	args := append([]string{"serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
 		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--pprof", "--module-root", dir,
 		// The default is half of the open files, which may be fewer than the Envoys.
-		"--max-connections", strconv.Itoa(r.Clients + r.Clients/4 + 100)}, more...)
+		"--max-connections", strconv.Itoa(r.Clients + r.Clients/4 + 2000)}, more...)
 	if r.TLS {
 		args = append(args, r.keys.flags()...)
 	}
