@@ -29,6 +29,8 @@ type Options struct {
 	// images have it. (Envoy has no working word for "the system's":
 	// system_root_certs is in its API but not implemented as of 1.40.)
 	TrustedCA string
+	// Spares are the empty slots of each listener; the zero value is none.
+	Spares Spares
 }
 
 func (o Options) withDefaults() Options {

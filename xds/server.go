@@ -40,6 +40,10 @@ type Options struct {
 	State *state.Writer
 	// Resources are how the Catalogs that are published were compiled.
 	Resources resource.Options
+	// Respare is for how long nothing must have changed on an Envoy until its
+	// listeners get back the spare slots that were used up, see
+	// [resource.Spares]; 0: they get them when they are replaced anyway.
+	Respare time.Duration
 	// CheckInvariants has each response checked against the invariants of the
 	// swap before it is sent; one that breaks some is logged, and sent.
 	CheckInvariants bool

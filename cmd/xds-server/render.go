@@ -59,6 +59,7 @@ type renderFlags struct {
 	definitions, output, modulesURL string
 	timeout                         time.Duration
 	origins                         originFlags
+	spares                          spareFlags
 }
 
 func newRender() *cobra.Command {
@@ -81,6 +82,7 @@ func newRender() *cobra.Command {
 	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
 	completeValues(cmd, "output", "yaml", "json")
 	completeDir(cmd, "definitions")
+	f.spares.add(cmd)
 	f.origins.add(cmd)
 	return cmd
 }
@@ -94,6 +96,10 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	case f.output != "yaml" && f.output != "json":
 		return misused(fmt.Errorf("--output %s: yaml or json", f.output))
 	}
+	spares, err := f.spares.spares()
+	if err != nil {
+		return misused(err)
+	}
 	files, err := definitionsOf([]string{f.definitions}, f.origins.roots)
 	if err != nil {
 		return wrong(err)
@@ -103,7 +109,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	catalog, found := resource.Compile(nil, modules, resource.Options{ModulesURL: f.modulesURL})
+	catalog, found := resource.Compile(nil, modules, resource.Options{ModulesURL: f.modulesURL, Spares: spares})
 	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels})
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)

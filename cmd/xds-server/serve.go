@@ -72,10 +72,11 @@ type serveFlags struct {
 	definitions, data                     string
 	xdsListen, modulesListen, adminListen string
 	modulesURL, addressesFile             string
-	poll, drain                           time.Duration
+	poll, drain, respare                  time.Duration
 	moduleLimit                           int64
 	logFormat, logLevel, transport        string
 	removals                              string
+	spares                                spareFlags
 	pprof, checkInvariants                bool
 	secure                                secureFlags
 	origins                               originFlags
@@ -117,9 +118,11 @@ func newServe() *cobra.Command {
 	completeValues(cmd, "transport", "grpc", "h2")
 	flags.StringVar(&f.removals, "removals", "half", "`how many` of the definitions may go at once: half, of four or more, or all")
 	completeValues(cmd, "removals", "half", "all")
+	f.spares.add(cmd)
+	flags.DurationVar(&f.respare, "respare", 0, "`time` without a change after which a listener is replaced to have its spare slots again; 0: never for that alone")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
-	cmd.Long += "\n\n" + transportHelp
+	cmd.Long += "\n\n" + sparesHelp + "\n\n" + transportHelp
 	return cmd
 }
 
@@ -127,7 +130,8 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if f.definitions == "" {
 		return misused(errNoDefinitions)
 	}
-	if err := errors.Join(f.secure.check(f.modulesURL), checkTransport(f.transport)); err != nil {
+	spares, err := f.spares.spares()
+	if err := errors.Join(err, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare)); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -177,7 +181,8 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return misused(err)
 	}
-	s := f.wire(definitions, data, ls, guard, tracer, options, log)
+	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares}
+	s := f.wire(definitions, data, ls, guard, tracer, options, resources, log)
 	s.limited = limited
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
@@ -199,7 +204,7 @@ type server struct {
 	ads       adsServer
 }
 
-func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, log *slog.Logger) *server {
+func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) *server {
 	s := &server{
 		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
 		problems: make(chan []definition.Problem), directory: &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log},
@@ -210,9 +215,9 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
 		},
 		Modules:   options,
-		Resources: resource.Options{ModulesURL: ls.modulesURL},
+		Resources: resources,
 		XDS: xds.Options{
-			Log: log, State: data.kept, CheckInvariants: f.checkInvariants,
+			Log: log, State: data.kept, CheckInvariants: f.checkInvariants, Respare: f.respare,
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		},
 		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Log: log},
