@@ -63,6 +63,12 @@ type Options struct {
 	// Other Envoys are told by CDS.
 	ModulesURL string
 
+	// DrainTime is the --drain-time-s that the Envoy is started with, in whole
+	// seconds; 0: 10 minutes, as Envoy has it by itself. xds-server is told
+	// another one, so that it knows when connections of a listener that was
+	// replaced are drained.
+	DrainTime time.Duration
+
 	// TLS, when set, is how the Envoy shows who it is, and knows xds-server.
 	TLS *TLS
 }
@@ -76,12 +82,19 @@ func Render(o Options) ([]byte, error) {
 	if err := b.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("bootstrap: %w", err)
 	}
-	return toYAML(b)
+	y, err := toYAML(b)
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(o.comment()), y...), nil
 }
 
 func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 	if o.Node.ID == "" {
 		return nil, errors.New("an Envoy needs a node ID")
+	}
+	if err := o.checkDrainTime(); err != nil {
+		return nil, err
 	}
 	api := corev3.ApiConfigSource_DELTA_GRPC
 	switch o.Protocol {
@@ -152,16 +165,20 @@ func (o Options) node() *corev3.Node {
 	if n.Cluster == "" {
 		n.Cluster = o.Node.ID // Envoy doesn't start without one
 	}
-	if len(o.Node.Labels) == 0 {
-		return n
+	meta := map[string]*structpb.Value{}
+	if len(o.Node.Labels) > 0 {
+		labels := map[string]*structpb.Value{}
+		for k, v := range o.Node.Labels {
+			labels[k] = structpb.NewStringValue(v)
+		}
+		meta["LABELS"] = structpb.NewStructValue(&structpb.Struct{Fields: labels})
 	}
-	labels := map[string]*structpb.Value{}
-	for k, v := range o.Node.Labels {
-		labels[k] = structpb.NewStringValue(v)
+	if o.ownDrainTime() {
+		meta["wasmxds"] = o.drainMetadata()
 	}
-	n.Metadata = &structpb.Struct{Fields: map[string]*structpb.Value{
-		"LABELS": structpb.NewStructValue(&structpb.Struct{Fields: labels}),
-	}}
+	if len(meta) > 0 {
+		n.Metadata = &structpb.Struct{Fields: meta}
+	}
 	return n
 }
 

@@ -49,6 +49,9 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 	}}
 	secrets := &bootstrap.TLS{CA: "/certs/ca.pem", Cert: "/certs/tls.crt", Key: "/certs/tls.key", SecretsDir: "/etc/envoy"}
 	return map[string]bootstrap.Options{
+		"drain-time": {
+			Node: edge, XDSAddress: "127.0.0.1:18000", DrainTime: time.Minute,
+		},
 		"plain": {
 			Node: definition.Node{ID: "edge-1"}, XDSAddress: "127.0.0.1:18000", AdminAddress: "127.0.0.1:0",
 		},
@@ -141,6 +144,9 @@ func TestErrors(t *testing.T) {
 		"an Envoy with static listeners needs the URL of xds-server's modules":   func(o *bootstrap.Options) { o.Static = []*definition.Resource{way} },
 		`the modules URL "ftp://h" is not http://host:port or https://host:port`: func(o *bootstrap.Options) { o.Static, o.ModulesURL = []*definition.Resource{way}, "ftp://h" },
 		"the modules URL is https, which needs a CA to know xds-server by":       func(o *bootstrap.Options) { o.Static, o.ModulesURL = []*definition.Resource{way}, "https://h" },
+		"the drain time 1.5s is not whole seconds up to 24h":                     func(o *bootstrap.Options) { o.DrainTime = 1500 * time.Millisecond },
+		"the drain time -1s is not whole seconds up to 24h":                      func(o *bootstrap.Options) { o.DrainTime = -time.Second },
+		"the drain time 24h0m1s is not whole seconds up to 24h":                  func(o *bootstrap.Options) { o.DrainTime = 24*time.Hour + time.Second },
 		"TLS to xds-server needs a CA to know it by":                             func(o *bootstrap.Options) { o.TLS = &bootstrap.TLS{} },
 		"TLS to xds-server needs both the certificate and its key, or neither":   func(o *bootstrap.Options) { o.TLS = &bootstrap.TLS{CA: "a", Key: "b"} },
 	} {

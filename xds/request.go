@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -36,7 +37,9 @@ type request struct {
 // alone has tens of kilobytes.
 type node struct {
 	definition.Node
-	metadata []byte // while it is decoded
+	drainTime    time.Duration
+	drainWarning error  // why drainTime is not what its metadata tell
+	metadata     []byte // while it is decoded
 }
 
 var errWire = errors.New("not a valid protobuf message")
@@ -83,7 +86,7 @@ func (r *request) decode(b []byte) error {
 		return err
 	}
 	if r.node != nil {
-		return r.node.readLabels()
+		return r.node.readMetadata()
 	}
 	return nil
 }
@@ -243,12 +246,13 @@ func (r *request) text(b []byte) string {
 	return string(b)
 }
 
-func (n *node) readLabels() error {
+func (n *node) readMetadata() error {
 	var meta structpb.Struct
 	if err := proto.Unmarshal(n.metadata, &meta); err != nil {
 		return fmt.Errorf("node.metadata: %w", err)
 	}
 	n.Labels, n.metadata = labels(&meta), nil
+	n.drainTime, n.drainWarning = drainTime(&meta)
 	return nil
 }
 

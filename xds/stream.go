@@ -132,11 +132,14 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 			return nil, denied(err)
 		}
 	}
-	c, err := s.connect(ctx, st, req.node.Node, req.delta)
+	c, err := s.connect(ctx, st, *req.node, req.delta)
 	if err != nil {
 		return nil, err
 	}
 	s.log.Info("Envoy connected", "node", c.node.ID, "cluster", c.node.Cluster, "peer", c.addr, "protocol", protocol(c.delta))
+	if err := req.node.drainWarning; err != nil {
+		s.log.Warn("node.metadata wasmxds.drainTime is not understood", "node", c.node.ID, "error", err, "instead", req.node.drainTime)
+	}
 	if err := s.request(c, req); err != nil {
 		s.disconnect(c)
 		return nil, err
@@ -145,7 +148,8 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 }
 
 // connect makes the client of a new stream.
-func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.Node, delta bool) (*client, error) {
+func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (*client, error) {
+	n := from.Node
 	c := &client{node: n, delta: delta, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	c.snap = s.snapshot(n)
 	defer s.mu.Unlock()
@@ -163,6 +167,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, n definition.
 	c.machine = swap.New(swap.Options{
 		Interner: s.interner, Snapshot: c.snap, Delta: delta,
 		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID].slots, Broken: s.broken(n.ID),
+		DrainTime: from.drainTime,
 	})
 	delete(s.lost, n.ID)
 	rec.clients = append(rec.clients, c)

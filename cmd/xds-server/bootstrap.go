@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -26,10 +27,21 @@ config_discovery over ADS, named as the WasmFilter is.
 With --ca, Envoy reaches xds-server by TLS, and with --cert and --key it shows
 who it is. All are files on Envoy's machine. Renewed ones are taken in while it
 runs if --secrets-dir names a folder there; run this command there, since it
-writes two files to that folder by which Envoy finds the certificates.`
+writes two files to that folder by which Envoy finds the certificates.
+
+Where a listener is replaced, connections that were opened before stay with the
+old one until Envoy has drained them: up to 600 s, or as many as its own flag
+--drain-time-s says. Give the same time here, as --drain-time: what is printed
+begins with the command line that goes with it, and tells it to xds-server, so
+that "status" says when all is drained. Over that time Envoy closes ever more of
+the connections that are used; with --drain-strategy immediate all of them, each
+with its next response. Those that are not used stay for the whole time.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000
+
+  # drained within a minute
+  xds-server bootstrap --node-id edge-1 --drain-time 60s > envoy.yaml && envoy -c envoy.yaml --drain-time-s 60
 
   # by TLS, with a certificate of its own
   xds-server bootstrap --node-id edge-1 --xds-address xds.internal:18000 \
@@ -44,6 +56,7 @@ type bootstrapFlags struct {
 	xds, admin         string
 	protocol           string
 	static, modulesURL string
+	drain              time.Duration
 	tls                bootstrap.TLS
 }
 
@@ -66,6 +79,7 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.protocol, "protocol", "delta", "ADS `protocol`: delta or sotw (state of the world)")
 	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
 	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules (default http://127.0.0.1:18001, or with --ca https, the host of --xds-address and port 18001)")
+	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "`time` for which Envoy drains, the same as its --drain-time-s")
 	flags.StringVar(&f.tls.CA, "ca", "", "`file` of the authorities that xds-server's certificate is from")
 	flags.StringVar(&f.tls.Cert, "cert", "", "`file` of Envoy's own certificate")
 	flags.StringVar(&f.tls.Key, "key", "", "`file` of its key")
@@ -83,12 +97,15 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 		return misused(errNoNode)
 	case f.protocol != string(bootstrap.Delta) && f.protocol != string(bootstrap.SOTW):
 		return misused(fmt.Errorf("--protocol %s: delta or sotw", f.protocol))
+	case f.drain < time.Second:
+		return misused(fmt.Errorf("--drain-time %v: at least 1s", f.drain))
 	}
 	o := bootstrap.Options{
 		Node:         definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels},
 		XDSAddress:   f.xds,
 		AdminAddress: f.admin,
 		Protocol:     bootstrap.Protocol(f.protocol),
+		DrainTime:    f.drain,
 	}
 	if f.static != "" {
 		data, err := readLimited(f.static)

@@ -18,6 +18,9 @@ type Options struct {
 	// Lost are the slots that this Envoy's last stream ended without, see
 	// Machine.Lost.
 	Lost []string
+	// DrainTime is for how long, at most, connections of this Envoy go on with
+	// a listener that was replaced.
+	DrainTime time.Duration
 	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
 	Rand func() float64
 	// Broken, if set, has every response checked against the invariants before

@@ -1,0 +1,53 @@
+package bootstrap
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+const (
+	defaultDrainTime = 10 * time.Minute // Envoy's own
+	maxDrainTime     = 24 * time.Hour   // xds-server believes no longer one
+)
+
+func (o Options) checkDrainTime() error {
+	if d := o.DrainTime; d < 0 || d > maxDrainTime || d%time.Second != 0 {
+		return fmt.Errorf("the drain time %v is not whole seconds up to 24h", d)
+	}
+	return nil
+}
+
+// ownDrainTime says whether the Envoy has to be told its drain time.
+func (o Options) ownDrainTime() bool { return o.DrainTime != 0 && o.DrainTime != defaultDrainTime }
+
+// drainMetadata tells xds-server the drain time.
+func (o Options) drainMetadata() *structpb.Value {
+	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+		"drainTime": structpb.NewStringValue(fmt.Sprintf("%ds", int64(o.DrainTime.Seconds()))),
+	}})
+}
+
+// comment says how Envoy is to be started: what bounds draining can't be said in
+// a bootstrap, only by flags.
+func (o Options) comment() string {
+	if !o.ownDrainTime() {
+		return defaultDrainComment + strategyComment
+	}
+	return fmt.Sprintf(drainComment, int64(o.DrainTime.Seconds())) + strategyComment
+}
+
+const (
+	drainComment = `# Start it with: envoy -c envoy.yaml --drain-time-s %d
+# Connections stay with a listener that was replaced for no longer than that;
+# xds-server is told so below (wasmxds.drainTime).
+`
+	defaultDrainComment = `# Start it with: envoy -c envoy.yaml
+# Connections may stay with a listener that was replaced for 600 s. To make that
+# shorter, give --drain-time to "xds-server bootstrap" and --drain-time-s to Envoy.
+`
+	strategyComment = `# Of those that are used, Envoy closes ever more over that time; all of them, each
+# with its next response, if it has --drain-strategy immediate as well.
+`
+)
