@@ -81,9 +81,13 @@ func (f fleet) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 			}
 			continue
 		}
+		old := slices.ContainsFunc(n.Listeners, func(l swap.ListenerStatus) bool { return l.Draining != nil })
 		for _, nf := range n.Filters {
 			c := counts[nf.Name]
 			c.Nodes++
+			if nf.Draining != nil {
+				c.Draining, old = c.Draining+1, true
+			}
 			switch nf.State {
 			case swap.Running:
 				c.Running++
@@ -93,6 +97,9 @@ func (f fleet) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 				c.Pending++
 			}
 			counts[nf.Name] = c
+		}
+		if old {
+			envoys.Draining++
 		}
 	}
 	return envoys, counts

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // digest is a hash of all that pages show.
@@ -27,6 +28,15 @@ func (d *digest) add(texts ...string) {
 
 func (d *digest) at(t time.Time) { d.add(strconv.FormatInt(t.UnixNano(), 36)) }
 
+func (d *digest) draining(of *swap.Draining) {
+	if of == nil {
+		d.add("")
+		return
+	}
+	d.at(of.Since)
+	d.at(of.Until)
+}
+
 func (d *digest) node(n *xds.NodeStatus) {
 	d.add(n.ID)
 	d.at(n.ConnectedSince)
@@ -34,9 +44,11 @@ func (d *digest) node(n *xds.NodeStatus) {
 	for _, f := range n.Filters {
 		d.add(f.Name, f.Wanted, f.Running, string(f.State), f.Reason)
 		d.at(f.Since)
+		d.draining(f.Draining)
 	}
 	for _, l := range n.Listeners {
 		d.add(l.Name, l.Wanted, l.Running, l.Reason)
+		d.draining(l.Draining)
 	}
 	d.add(strconv.Itoa(len(n.Filters)))
 	if i := len(n.NACKs); i > 0 {

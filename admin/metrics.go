@@ -178,6 +178,7 @@ func (c collector) fleet(e emit) {
 		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}
 	e.gauge("wasmxds_envoys_away", "Envoys that are not connected, but were within the last hour.", float64(o.States[swap.Away]))
+	e.gauge("wasmxds_envoys_draining", "Connected Envoys with connections that go on with a listener that was replaced, until Envoy has drained them.", float64(o.Status.Envoys.Draining))
 }
 
 func streams(e emit, s xds.Stats) {

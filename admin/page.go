@@ -25,16 +25,18 @@ type pages map[string]*template.Template
 
 func parsePages(now func() time.Time) pages {
 	base := template.Must(template.New("").Funcs(template.FuncMap{
-		"ago":      func(t time.Time) string { return ago(now(), t) },
-		"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
-		"date":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
-		"bytes":    bytesText,
-		"path":     url.PathEscape,
-		"plural":   plural,
-		"minus":    func(a, b int) int { return a - b },
-		"short":    short,
-		"typeName": typeName,
+		"ago":              func(t time.Time) string { return ago(now(), t) },
+		"iso":              func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
+		"date":             func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"clock":            clock,
+		"filterDraining":   func(d *swap.Draining) string { return FilterDraining(d, clock) },
+		"listenerDraining": func(d *swap.Draining) string { return ListenerDraining(d, clock) },
+		"bytes":            bytesText,
+		"path":             url.PathEscape,
+		"plural":           plural,
+		"minus":            func(a, b int) int { return a - b },
+		"short":            short,
+		"typeName":         typeName,
 	}).ParseFS(web, "web/base.html"))
 	p := pages{}
 	for _, name := range []string{"overview", "filter", "envoys", "envoy", "error"} {
@@ -42,6 +44,8 @@ func parsePages(now func() time.Time) pages {
 	}
 	return p
 }
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 
 // frame is what every page has.
 type frame struct {
@@ -143,6 +147,14 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 
 // headline is the one sentence that somebody in a hurry reads.
 func (s *Server) headline(o *overview) string {
+	if n := o.Status.Envoys.Draining; n > 0 && s.ready() && !s.draining.Load() {
+		return fmt.Sprintf("%s; older connections of %d are not drained yet", s.running(o), n)
+	}
+	return s.running(o)
+}
+
+// running is how many Envoys run what is wanted.
+func (s *Server) running(o *overview) string {
 	switch {
 	case s.draining.Load():
 		return "This xds-server is about to end"

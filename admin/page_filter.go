@@ -14,6 +14,7 @@ type filterView struct {
 	Filter
 	Bar  bar
 	Swap string // how far the newest version is; "": everywhere
+	Old  string // what has become of older connections; "": all have it
 }
 
 func viewFilter(f Filter, versions []running) filterView {
@@ -22,6 +23,9 @@ func viewFilter(f Filter, versions []running) filterView {
 	v.Bar.add("running", f.Running, f.Nodes)
 	v.Bar.add("fetching", f.Pending, f.Nodes)
 	v.Bar.add("failed", f.Failed, f.Nodes)
+	if f.Draining > 0 {
+		v.Old = fmt.Sprintf("on %s, older connections go without it until they are drained", plural(f.Draining, "Envoy"))
+	}
 	if f.Running == f.Nodes {
 		return v
 	}

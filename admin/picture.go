@@ -26,6 +26,7 @@ type picture struct {
 	Name     string
 	Withheld bool
 	Reason   string // why it is not, or not yet, what is drawn
+	Draining *swap.Draining
 	Chains   []chain
 }
 
@@ -63,8 +64,11 @@ func pictures(s *resource.Snapshot, n *xds.NodeStatus) []picture {
 	var ps []picture
 	for _, l := range s.Listeners {
 		p := picture{Name: l.Name}
-		if h, ok := had[l.Name]; ok && behind(&h) {
-			p.Withheld, p.Reason = h.Running == "", h.Reason
+		if h, ok := had[l.Name]; ok {
+			p.Draining = h.Draining
+			if behind(&h) {
+				p.Withheld, p.Reason = h.Running == "", h.Reason
+			}
 		}
 		msg := new(listenerv3.Listener)
 		if err := proto.Unmarshal(l.Value, msg); err == nil {

@@ -11,6 +11,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+
+	"wasmxds/xds/swap"
 )
 
 // telling is the metadata of a node that tells a drain time.
@@ -105,4 +107,25 @@ func FuzzDrainTime(f *testing.F) {
 			t.Errorf("%v: %v, %v", &meta, d, err)
 		}
 	})
+}
+
+// TestDraining: one listener that was replaced, or one filter that older
+// connections do not have, makes an Envoy one that drains.
+func TestDraining(t *testing.T) {
+	d := &swap.Draining{}
+	for _, c := range []struct {
+		title     string
+		filters   []swap.FilterStatus
+		listeners []swap.ListenerStatus
+		want      bool
+	}{
+		{"nothing", nil, nil, false},
+		{"none of them", []swap.FilterStatus{{Name: "a"}}, []swap.ListenerStatus{{Name: "b"}}, false},
+		{"a filter", []swap.FilterStatus{{Name: "a"}, {Name: "b", Draining: d}}, []swap.ListenerStatus{{Name: "c"}}, true},
+		{"a listener", []swap.FilterStatus{{Name: "a"}}, []swap.ListenerStatus{{Name: "b"}, {Name: "c", Draining: d}}, true},
+	} {
+		if got := draining(c.filters, c.listeners); got != c.want {
+			t.Errorf("%s: %v", c.title, got)
+		}
+	}
 }

@@ -133,14 +133,17 @@ type FilterCount struct {
 	Pending int `json:"pending"`
 	Failed  int `json:"failed"`
 	Away    int `json:"away,omitempty"` // more that are to have it, and are awaited
+	// Draining are those of Nodes on which older connections do not have it yet.
+	Draining int `json:"draining,omitempty"`
 }
 
 // NodeCount is how many nodes there are.
 type NodeCount struct {
 	Connected int `json:"connected"`
-	Behind    int `json:"behind"`  // of these: those that lack a listener, route, cluster or the like as it is wanted
-	Away      int `json:"away"`    // not connected, but within the last hour
-	Awaited   int `json:"awaited"` // of these: those that may still come back by themselves
+	Behind    int `json:"behind"`   // of these: those that lack a listener, route, cluster or the like as it is wanted
+	Draining  int `json:"draining"` // of these: those with connections that go on with a listener that was replaced
+	Away      int `json:"away"`     // not connected, but within the last hour
+	Awaited   int `json:"awaited"`  // of these: those that may still come back by themselves
 }
 
 // Summary counts nodes, in all and for each filter by state.
@@ -162,14 +165,20 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	out := map[string]FilterCount{}
 	for _, c := range clients {
 		c.mu.Lock()
-		filters := c.machine.Filters(now)
+		filters, listeners := c.machine.Filters(now), c.machine.Listeners()
 		if !c.machine.Settled() {
 			count.Behind++
 		}
 		c.mu.Unlock()
+		if draining(filters, listeners) {
+			count.Draining++
+		}
 		for _, f := range filters {
 			n := out[f.Name]
 			n.add(f.State)
+			if f.Draining != nil {
+				n.Draining++
+			}
 			out[f.Name] = n
 		}
 	}
@@ -181,6 +190,13 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 		}
 	}
 	return count, out
+}
+
+// draining says whether an Envoy has connections that go on with a listener that
+// was replaced.
+func draining(filters []swap.FilterStatus, listeners []swap.ListenerStatus) bool {
+	return slices.ContainsFunc(filters, func(f swap.FilterStatus) bool { return f.Draining != nil }) ||
+		slices.ContainsFunc(listeners, func(l swap.ListenerStatus) bool { return l.Draining != nil })
 }
 
 func (n *FilterCount) add(state swap.State) {

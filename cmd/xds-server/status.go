@@ -34,7 +34,14 @@ At least one Envoy must be connected, or as many as --min-envoys says; with
 away: after xds-server was restarted, say, it may take half a minute to come
 back. --wait waits for an Envoy that has been away for less than 2 minutes,
 unless --without-away is given, for Envoys that were taken down. Status shows for
-an hour that an Envoy is away. What an Envoy does not ask for is not waited for.`
+an hour that an Envoy is away. What an Envoy does not ask for is not waited for.
+
+Where a filter could not be added without replacing its listener, connections
+that were opened before go without it until Envoy has drained them; status says
+since when, and for how long at most. --wait does not wait for that.
+--wait=drained does: it returns when every connection of every Envoy has what is
+wanted, and so may take as long as Envoys drain, 10 minutes unless they are
+started with another --drain-time-s ("xds-server bootstrap --help" has more).`
 
 const statusExample = `  xds-server status
   xds-server status --watch
@@ -42,15 +49,23 @@ const statusExample = `  xds-server status
 
   # a deployment: copy the module in, go on once the whole fleet runs it
   cp hello.wasm definitions/
-  xds-server status --wait --timeout 30s --filter hello --version $(sha256sum hello.wasm | cut -c1-12)`
+  xds-server status --wait --timeout 30s --filter hello --version $(sha256sum hello.wasm | cut -c1-12)
+
+  # go on once no request can pass by the new filter, on older connections either
+  xds-server status --wait=drained --filter hello`
 
 // settle is for how long all must be in place: longer than it takes
 // xds-server to notice a file that was written just before.
 const settle = 500 * time.Millisecond
 
+// drainedTimeout is --timeout for --wait=drained: an Envoy with its own drain
+// time is done within it.
+const drainedTimeout = 11 * time.Minute
+
 type statusFlags struct {
 	admin, output   string
-	watch, wait     bool
+	watch           bool
+	wait            waitFor
 	timeout         time.Duration
 	filter, version string
 	quorum          admin.Quorum
@@ -67,6 +82,9 @@ func newStatus() *cobra.Command {
 		Example: statusExample,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.wait == untilDrained && !cmd.Flags().Changed("timeout") {
+				f.timeout = drainedTimeout
+			}
 			return f.run(cmd.Context(), cmd.OutOrStdout())
 		},
 	}
@@ -74,8 +92,9 @@ func newStatus() *cobra.Command {
 	flags.StringVar(&f.admin, "admin", "http://127.0.0.1:19000", "`URL` of xds-server's admin address")
 	flags.StringVarP(&f.output, "output", "o", "table", "output `format`: table or json")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on showing it, whenever it changes")
-	flags.BoolVar(&f.wait, "wait", false, "return when all run what is wanted")
-	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`")
+	flags.Var(&f.wait, "wait", "return when all run what is wanted, or with --wait=drained when older connections have it, too")
+	flags.Lookup("wait").NoOptDefVal = string(untilRunning)
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`; --wait=drained after 11m unless it is given")
 	flags.StringVar(&f.filter, "filter", "", "wait for the filter of this `name` alone")
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
 	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
@@ -86,6 +105,7 @@ func newStatus() *cobra.Command {
 	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token to show there")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
+	completeValues(cmd, "wait", string(untilRunning), string(untilDrained))
 	f.completeFilters(cmd)
 	return cmd
 }
@@ -127,7 +147,7 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 		return wrong(err)
 	}
 	switch {
-	case f.wait:
+	case f.wait != "":
 		if err := f.await(ctx, client); err != nil {
 			return err
 		}
@@ -179,7 +199,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			lastErr, since = err, time.Time{}
-		case !st.Done(f.filter, f.version, f.quorum):
+		case !st.Done(f.filter, f.version, f.quorum), f.wait == untilDrained && !st.Drained(f.filter):
 			last, lastErr, since = st, nil, time.Time{}
 		case since.IsZero():
 			since = time.Now()
@@ -198,13 +218,17 @@ func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *ad
 	if err != nil || last == nil {
 		return unreachable(fmt.Errorf("no status within %v: %w", f.timeout, err))
 	}
-	if last.Envoys.Awaited > 0 && !f.quorum.WithoutAway { // which they are is in the whole status alone
+	undrained := f.wait == untilDrained && !last.Drained(f.filter)
+	if undrained || last.Envoys.Awaited > 0 && !f.quorum.WithoutAway { // which they are is in the whole status alone
 		if whole, err := client.Status(ctx); err == nil {
 			last = whole
 		}
 	}
 	var why bytes.Buffer
 	printMissing(&why, last, f.filter, f.version, f.quorum)
+	if undrained {
+		printDraining(&why, last, f.filter, time.Now())
+	}
 	return wrong(fmt.Errorf("not all in place within %v:\n%s", f.timeout, bytes.TrimRight(why.Bytes(), "\n")))
 }
 

@@ -92,18 +92,30 @@ func printNode(t io.Writer, n xds.NodeStatus, now time.Time) {
 			f.Since = since
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
-			cell(f.Running), cell(f.Wanted), printable.Text(f.Reason))
+			cell(f.Running), cell(f.Wanted), reason(f.Reason, f.Draining, admin.FilterDraining, now))
 	}
 	for _, l := range n.Listeners {
-		if l.Running != l.Wanted {
-			state := "waiting"
-			if l.Running == "" {
-				state = "withheld"
-			}
-			fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", cell(n.ID), cell(l.Name), state,
-				cell(l.Running), cell(l.Wanted), printable.Text(l.Reason))
+		state := string(swap.Running)
+		switch {
+		case l.Running == l.Wanted && l.Draining == nil:
+			continue
+		case l.Running == "":
+			state = "withheld"
+		case l.Running != l.Wanted:
+			state = "waiting"
 		}
+		fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", cell(n.ID), cell(l.Name), state,
+			cell(l.Running), cell(l.Wanted), reason(l.Reason, l.Draining, admin.ListenerDraining, now))
 	}
+}
+
+// reason is why something does not run, and what has become of older connections.
+func reason(why string, d *swap.Draining, words func(*swap.Draining, func(time.Time) string) string, now time.Time) string {
+	why = printable.Text(why)
+	if d == nil {
+		return why
+	}
+	return strings.TrimPrefix(why+"; "+words(d, clockAt(now)), "; ")
 }
 
 // printMissing says what keeps [admin.Status.Done] from being so.

@@ -15,6 +15,11 @@ import (
 	"wasmxds/xds/swap"
 )
 
+// daylong is a listener that is drained for a day.
+func daylong(since time.Time) *swap.Draining {
+	return &swap.Draining{Since: since, Until: since.Add(24 * time.Hour)}
+}
+
 func TestTable(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	st := &admin.Status{
@@ -28,9 +33,11 @@ func TestTable(t *testing.T) {
 		},
 		Nodes: []xds.NodeStatus{
 			{ID: "edge-1", Filters: []swap.FilterStatus{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: swap.Running, Since: now.Add(-90 * time.Second)},
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: swap.Running, Since: now.Add(-90 * time.Second), Draining: daylong(now.Add(-90 * time.Second))},
 				{Name: "other", State: swap.Failed, Reason: "other.wasm is an HTML page, not a Wasm module"}},
-				Listeners: []swap.ListenerStatus{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"}}},
+				Listeners: []swap.ListenerStatus{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"},
+					{Name: "old", Wanted: "d4", Running: "d4", Draining: daylong(now.Add(-13 * time.Hour))},
+					{Name: "older", Wanted: "d5", Running: "d4", Reason: "it is on its way", Draining: &swap.Draining{}}}},
 			{ID: "edge-2", Filters: []swap.FilterStatus{
 				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
 			{ID: "edge-3", AwaySince: now.Add(-65 * time.Second), Awaited: true, Filters: []swap.FilterStatus{
