@@ -71,10 +71,11 @@ func Root() (string, error) {
 // EnvoyConfig says what to start.
 type EnvoyConfig struct {
 	Binary    Binary
-	Dir       string // for its log and other files
-	Bootstrap []byte // YAML or JSON; the admin address is to have port 0
-	LogLevel  string // "": warning
-	Workers   int    // 0: one
+	Dir       string   // for its log and other files
+	Bootstrap []byte   // YAML or JSON; the admin address is to have port 0
+	LogLevel  string   // "": warning
+	Workers   int      // 0: one
+	Args      []string // further flags
 }
 
 // Envoy is a running Envoy.
@@ -115,10 +116,10 @@ func (e *Envoy) Start(ctx context.Context) error {
 	}
 	e.Started = time.Now()
 	var err error
-	e.proc, err = start(ctx, e.Log(), e.config.Binary.Path,
-		"--config-path", filepath.Join(e.config.Dir, "bootstrap.yaml"),
+	args := append([]string{"--config-path", filepath.Join(e.config.Dir, "bootstrap.yaml"),
 		"--use-dynamic-base-id", "--concurrency", strconv.Itoa(workers),
-		"--admin-address-path", admin, "--log-level", level)
+		"--admin-address-path", admin, "--log-level", level}, e.config.Args...)
+	e.proc, err = start(ctx, e.Log(), e.config.Binary.Path, args...)
 	if err != nil {
 		return err
 	}

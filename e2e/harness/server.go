@@ -1,10 +1,13 @@
 package harness
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,6 +39,9 @@ type ServerConfig struct {
 type Server struct {
 	config ServerConfig
 	proc   *process
+
+	read      int64 // of the log, by Published
+	published int
 
 	Addresses Addresses
 }
@@ -121,6 +127,24 @@ func (s *Server) Broken() error {
 	return nil
 }
 
+// Published is how many sets the server has published since it was first
+// started, by its log. Not safe for concurrent use.
+func (s *Server) Published() (int, error) {
+	log, err := os.Open(s.Log())
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	more, err := io.ReadAll(io.NewSectionReader(log, s.read, math.MaxInt64-s.read))
+	if err != nil {
+		return 0, err
+	}
+	lines := more[:bytes.LastIndexByte(more, '\n')+1]
+	s.read += int64(len(lines))
+	s.published += bytes.Count(lines, []byte(" msg=published "))
+	return s.published, nil
+}
+
 // Run runs another command of xds-server and returns its standard output.
 func (s *Server) Run(ctx context.Context, args ...string) ([]byte, error) {
 	out, err := exec.CommandContext(ctx, s.config.Program, args...).Output()
@@ -161,7 +185,12 @@ type Status struct {
 		State   string `json:"state"`
 		Reason  string `json:"reason"`
 	} `json:"filters"`
-	Nodes []NodeStatus `json:"nodes"`
+	Nodes  []NodeStatus `json:"nodes"`
+	Envoys struct {
+		Connected int `json:"connected"`
+		Behind    int `json:"behind"`
+		Awaited   int `json:"awaited"`
+	} `json:"envoys"`
 }
 
 // NodeStatus is an Envoy in a [Status].
@@ -213,4 +242,18 @@ func (s *Status) Filter(node, name string) (FilterStatus, error) {
 		}
 	}
 	return FilterStatus{}, fmt.Errorf("the status has no filter %q of node %q", name, node)
+}
+
+// Done is nil where all Envoys run all that is wanted, as status --wait has it.
+func (s *Status) Done() error {
+	e := s.Envoys
+	if e.Connected == 0 || e.Behind > 0 || e.Awaited > 0 || len(s.Definitions.Errors) > 0 {
+		return fmt.Errorf("Envoys: %+v, errors: %v", e, s.Definitions.Errors)
+	}
+	for _, f := range s.Filters {
+		if f.State != "good" || f.Running != f.Nodes {
+			return fmt.Errorf("filter %s: module %s, runs on %d of %d", f.Name, f.State, f.Running, f.Nodes)
+		}
+	}
+	return nil
 }

@@ -11,7 +11,8 @@ import (
 // headers it came with, in the form they have in HTTP/1, and one more,
 // Upstream, with its address.
 //
-// A request with ?stream=N gets a line every 10 ms, N of them, after that.
+// A request with ?stream=N gets a line every 10 ms, or every ?pause=1s, N of
+// them, after that.
 type Upstream struct{ site *site }
 
 // StartUpstream returns an upstream that listens.
@@ -36,8 +37,12 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	pause, err := time.ParseDuration(r.URL.Query().Get("pause"))
+	if err != nil {
+		pause = 10 * time.Millisecond
+	}
 	flush := http.NewResponseController(w).Flush
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for range lines {
 		if _, err := w.Write([]byte("Line: 1\r\n")); err != nil || flush() != nil {
