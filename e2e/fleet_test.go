@@ -49,18 +49,24 @@ func newFleet(t *testing.T) *fleet {
 // serve starts xds-server.
 func (f *fleet) serve(args ...string) {
 	f.t.Helper()
-	var err error
-	f.server, err = harness.StartServer(f.ctx, harness.ServerConfig{
-		Program: xdsServer, Dir: f.dir, Definitions: f.definitions,
-		Data: filepath.Join(f.dir, "data"), Args: append([]string{"--module-root", f.dir, "--log-level", "debug", "--transport", *transport}, args...)})
+	f.server = f.serveIn(f.dir, args...)
+}
+
+// serveIn starts an xds-server whose log and data are in a folder.
+func (f *fleet) serveIn(dir string, args ...string) *harness.Server {
+	f.t.Helper()
+	server, err := harness.StartServer(f.ctx, harness.ServerConfig{
+		Program: xdsServer, Dir: dir, Definitions: f.definitions,
+		Data: filepath.Join(dir, "data"), Args: append([]string{"--module-root", f.dir, "--log-level", "debug", "--transport", *transport}, args...)})
 	must(f.t, err)
 	f.t.Cleanup(func() {
-		f.server.Kill()
-		if err := f.server.Broken(); err != nil {
+		server.Kill()
+		if err := server.Broken(); err != nil {
 			f.t.Error(err)
 		}
-		f.showLog(f.server.Log())
+		f.showLog(server.Log())
 	})
+	return server
 }
 
 // restartServer kills the server as kill -9 does and starts it again.
@@ -146,8 +152,13 @@ func (f *fleet) envoy(c combination, id string, args ...string) *edge {
 
 func (f *fleet) envoyWith(c combination, id string, bootstrap []byte) *edge {
 	f.t.Helper()
-	envoy, err := harness.StartEnvoy(f.ctx, harness.EnvoyConfig{
-		Binary: c.envoy, Dir: filepath.Join(f.dir, id), Bootstrap: bootstrap})
+	return f.envoyOf(id, harness.EnvoyConfig{Binary: c.envoy, Bootstrap: bootstrap})
+}
+
+func (f *fleet) envoyOf(id string, config harness.EnvoyConfig) *edge {
+	f.t.Helper()
+	config.Dir = filepath.Join(f.dir, id)
+	envoy, err := harness.StartEnvoy(f.ctx, config)
 	must(f.t, err)
 	f.t.Cleanup(func() {
 		if err := envoy.Running(); err != nil {

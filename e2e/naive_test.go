@@ -75,8 +75,14 @@ func newNaiveFleet(t *testing.T, c combination, filters ...filterSpec) *naiveFle
 // push publishes the modules and has the Envoy run the filters.
 func (n *naiveFleet) push(filters ...filterSpec) time.Time {
 	n.t.Helper()
+	return n.pushTo(n.upstream.Address(), filters...)
+}
+
+// pushTo does so before an upstream.
+func (n *naiveFleet) pushTo(upstream string, filters ...filterSpec) time.Time {
+	n.t.Helper()
 	n.version++
-	e := naive.Edge{Listen: "127.0.0.1:0", Upstream: n.upstream.Address(), Filters: naiveFilters(n.origin, filters)}
+	e := naive.Edge{Listen: "127.0.0.1:0", Upstream: upstream, Filters: naiveFilters(n.origin, filters)}
 	r, err := e.Resources()
 	must(n.t, err)
 	must(n.t, n.server.Set(n.t.Context(), "naive", n.version, r))

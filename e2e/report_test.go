@@ -60,6 +60,8 @@ type counts struct {
 	ours     []swapCount
 	theirs   map[string]swapResult // by swapCount.key
 	memories []memoryCount
+	kept     map[string]tallies // by subject and combination
+	drains   []drainCount
 	scenes   map[string]*sceneCount // by test
 }
 
@@ -84,14 +86,18 @@ type sceneCount struct {
 	harness.Counts
 }
 
+func newCounts(begin string) *counts {
+	return &counts{begin: begin, theirs: map[string]swapResult{}, kept: map[string]tallies{}, scenes: map[string]*sceneCount{}}
+}
+
 // startReport restricts the tests to those of the report, unless -test.run does.
 func startReport() (*counts, error) {
-	n := &counts{begin: moment(), theirs: map[string]swapResult{}, scenes: map[string]*sceneCount{}}
+	n := newCounts(moment())
 	run := flag.Lookup("test.run")
 	if run.Value.String() != "" {
 		return n, nil
 	}
-	names := []string{"TestSwaps", "TestNaiveSwaps", "TestMemory"}
+	names := []string{"TestSwaps", "TestNaiveSwaps", "TestMemory", "TestKept", "TestReplaced", "TestNaiveKept", "TestDrained"}
 	for _, r := range reported {
 		names = append(names, r.test)
 	}
@@ -173,7 +179,7 @@ func (n *counts) write(path string) error {
 	}
 	text := string(b)
 	when := fmt.Sprintf("\n%s/%s, %d cores, `-swaps %d`, from %s to %s:\n\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *swaps, n.begin, moment())
-	for _, table := range []struct{ name, content string }{{"swaps", n.swapTable()}, {"memory", n.memoryTable()}, {"scenes", n.sceneTable()}} {
+	for _, table := range []struct{ name, content string }{{"swaps", n.swapTable()}, {"memory", n.memoryTable()}, {"kept", n.keptTable()}, {"drains", n.drainTable()}, {"scenes", n.sceneTable()}} {
 		if table.content == "" {
 			continue
 		}

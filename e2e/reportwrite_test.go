@@ -16,7 +16,7 @@ func TestReport(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "swap.md")
 	write := func(requests int) string {
 		t.Helper()
-		n := &counts{begin: "before", theirs: map[string]swapResult{}, scenes: map[string]*sceneCount{}}
+		n := newCounts("before")
 		r := swapResult{swaps: 2, counts: harness.Counts{Requests: requests, Refused: 1, Failed: 2}, took: []time.Duration{time.Second}, fetches: 3}
 		n.addOurs("module", newest(), r)
 		r.lost = 2

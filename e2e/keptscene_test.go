@@ -1,0 +1,108 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+)
+
+// keptConnections is how many there are.
+func keptConnections() int {
+	if report != nil {
+		return 200
+	}
+	return 40
+}
+
+// TestReplaced: without spare slots the listener is replaced, and connections
+// that were open go on as they were. That TestKept notices such things is seen
+// here.
+func TestReplaced(t *testing.T) {
+	play := func(t *testing.T, c combination) {
+		k := keep(t, newKeptFleet(t, c, harness.EnvoyConfig{}, []string{"--spare-slots", "0"}), keptConnections())
+		report.addKept(byListener, c, k.slowly())
+		if n := k.tally(); n[added].closed+n[added].never == 0 || n[added].unfiltered == 0 {
+			t.Errorf("no connection went on without the filter: %v", n)
+		}
+	}
+	if report != nil {
+		eachCombination(t, play)
+	} else {
+		play(t, newest())
+	}
+}
+
+// slowly makes a few changes of each kind, waits a while for each, and says what
+// came of them.
+func (k *kept) slowly() tallies {
+	k.t.Helper()
+	k.giveUp = 2 * time.Second
+	cycles := 1
+	if report != nil {
+		k.giveUp, cycles = 5*time.Second, 3
+	}
+	for i := range cycles {
+		for _, s := range k.cycle(i) {
+			k.change(s, nil)
+		}
+	}
+	all := k.stop()
+	k.t.Log(all)
+	return all
+}
+
+// naiveKept is the naive server's Envoy.
+type naiveKept struct {
+	*naiveFleet
+	second  *harness.Upstream
+	written time.Time
+}
+
+func (n *naiveKept) listeners() []string  { return []string{"web"} }
+func (n *naiveKept) upstreams() [2]string { return [2]string{n.upstream.Address(), n.second.Address()} }
+func (n *naiveKept) envoy() *edge         { return n.edge }
+
+func (n *naiveKept) apply(s set) time.Time {
+	n.t.Helper()
+	n.written = n.pushTo(s.upstream, chainSpecs(s.chain)...)
+	return n.written
+}
+
+// running: a server that says nothing is given a second.
+func (n *naiveKept) running() error {
+	if time.Since(n.written) < time.Second {
+		return fmt.Errorf("it was pushed a moment ago")
+	}
+	return nil
+}
+
+func chainSpecs(names []string) []filterSpec {
+	var all []filterSpec
+	for _, name := range names {
+		all = append(all, filterSpec{name: name, module: chainFilter, config: name})
+	}
+	return all
+}
+
+// TestNaiveKept: the server that one writes first replaces its listener.
+func TestNaiveKept(t *testing.T) {
+	play := func(t *testing.T, c combination) {
+		n := &naiveKept{naiveFleet: newNaiveFleet(t, c, chainSpecs([]string{"a", "b", "c"})...)}
+		var err error
+		n.second, err = harness.StartUpstream()
+		must(t, err)
+		t.Cleanup(func() { must(t, n.second.Close()) })
+		k := keep(t, n, keptConnections())
+		report.addKept(byNaive, c, k.slowly())
+		if all := k.tally(); all.bad() == 0 {
+			t.Errorf("all went well: %v", all)
+		}
+	}
+	if report != nil {
+		eachCombination(t, play)
+	} else {
+		play(t, newest())
+	}
+}
