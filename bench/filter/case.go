@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 )
 
@@ -36,7 +37,7 @@ filter_chains:
             response_headers_to_add:
             - header: {key: x-seen, value: "%REQ(x-my-custom-header)%"}
       http_filters:
-LUA      - name: envoy.filters.http.router
+FILTERS      - name: envoy.filters.http.router
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router
 `
@@ -53,6 +54,20 @@ const lua = `      - name: envoy.filters.http.lua
               end
 `
 
+// spare is a slot that holds a filter that does nothing. It comes by ECDS, as
+// any filter in a slot does.
+const spare = `      - name: spare-%d
+        config_discovery:
+          config_source: {ads: {}, resource_api_version: V3, initial_fetch_timeout: 0s}
+          type_urls: [type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation]
+`
+
+const nothing = `"@type": type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig
+name: spare-%d
+typed_config:
+  "@type": type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+`
+
 const wasm = `kind: WasmFilter
 name: hello
 module: {url: "%s"}
@@ -61,13 +76,15 @@ attach: {listeners: [web]}
 `
 
 func caseOf(name, modules string) (testCase, error) {
-	c := testCase{name: name, header: "hello world", files: map[string]string{"web.yaml": strings.Replace(web, "LUA", "", 1)}}
+	c := testCase{name: name, header: "hello world", files: map[string]string{"web.yaml": strings.Replace(web, "FILTERS", "", 1)}}
 	module := map[string]string{"go": "header.wasm", "rust": "rust-header.wasm"}[name]
 	switch {
 	case name == "none":
 		c.header = ""
+	case strings.HasPrefix(name, "spares-"):
+		return c, c.spares(strings.TrimPrefix(name, "spares-"))
 	case name == "lua":
-		c.files["web.yaml"] = strings.Replace(web, "LUA", lua, 1)
+		c.files["web.yaml"] = strings.Replace(web, "FILTERS", lua, 1)
 	case module != "":
 		path, err := filepath.Abs(filepath.Join(modules, module))
 		if err != nil {
@@ -78,9 +95,25 @@ func caseOf(name, modules string) (testCase, error) {
 		}
 		c.files["hello.yaml"] = fmt.Sprintf(wasm, path)
 	default:
-		return c, fmt.Errorf("-cases: %s is none of none, rust, go and lua", name)
+		return c, fmt.Errorf("-cases: %s is none of none, spares-N, rust, go and lua", name)
 	}
 	return c, nil
+}
+
+// spares makes it a listener with so many slots that hold nothing.
+func (c *testCase) spares(count string) error {
+	n, err := strconv.ParseUint(count, 10, 8)
+	if err != nil {
+		return fmt.Errorf("-cases: spares-%s: %w", count, err)
+	}
+	c.header = ""
+	var slots strings.Builder
+	for i := range n {
+		fmt.Fprintf(&slots, spare, i)
+		c.files[fmt.Sprintf("spare-%d.yaml", i)] = fmt.Sprintf(nothing, i)
+	}
+	c.files["web.yaml"] = strings.Replace(web, "FILTERS", slots.String(), 1)
+	return nil
 }
 
 func (c testCase) write(dir string) error {

@@ -1,15 +1,18 @@
 // Command filter measures what a filter that sets one request header costs in
 // a real Envoy: none at all, the one in Rust (examples/rust), the one in Go
-// (filter/header), and the same in Lua. Wasm filters come from xds-server, as
-// they do for anyone; requests are answered by the listener itself, so that
-// what differs is the filter.
+// (filter/header), and the same in Lua; and what slots cost that are there for
+// filters to come, and hold one that does nothing ("spares-4" has four). Filters
+// come from xds-server, as they do for anyone; requests are answered by the
+// listener itself, so that what differs is the filter.
 //
 // Envoy has one worker. Each case is measured by itself: requests a second and
 // latency of 16 connections that always have a request under way, latency of a
 // single one, Envoy's processor time a request, its memory, and the time from
-// its start to the first answer that bears the header.
+// its start to the first answer that bears the header. The cases take turns, in
+// as many rounds as asked for, each on an Envoy of its own.
 //
-// It prints a table and writes filter.json. A case whose module isn't built is
+// It prints a table of medians, with what a request costs more than in the first
+// case of the same round, and writes each result to filter.json. A case whose module isn't built is
 // an error: `make filters`, examples/rust/build.sh.
 package main
 
@@ -24,7 +27,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"wasmxds/e2e/harness"
@@ -33,6 +35,7 @@ import (
 // Result is a case with its figures. Times are microseconds.
 type Result struct {
 	Case     string  `json:"case"`
+	Round    int     `json:"round"`
 	Envoy    string  `json:"envoy"`
 	Rate     float64 `json:"rate"` // requests a second
 	P50      float64 `json:"p50"`  // at that rate
@@ -62,7 +65,8 @@ func run(ctx context.Context, args []string) error {
 	out := f.String("out", "bench/out", "`directory` for filter.json")
 	modules := f.String("modules", "bin/filters", "`directory` with header.wasm and rust-header.wasm")
 	length := f.Duration("time", 8*time.Second, "`time` of each load")
-	only := f.String("cases", "none,rust,go,lua", "`names` of the cases")
+	only := f.String("cases", "none,spares-4,spares-16,rust,go,lua", "`names` of the cases; the others are compared with the first")
+	rounds := f.Int("rounds", 3, "`number` of times that each case is measured")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -83,20 +87,27 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	var results []Result
+	var cases []testCase
 	for _, name := range strings.Split(*only, ",") {
 		c, err := caseOf(name, *modules)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintln(os.Stderr, "measuring", name)
-		r, err := measure(ctx, c, program, *modules, envoys[len(envoys)-1], filepath.Join(dir, name), *length)
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		results = append(results, r)
+		cases = append(cases, c)
 	}
-	table(results)
+	var results []Result
+	for round := range *rounds {
+		for _, c := range cases {
+			fmt.Fprintln(os.Stderr, "measuring", c.name, "round", round+1)
+			r, err := measure(ctx, c, program, *modules, envoys[len(envoys)-1], filepath.Join(dir, fmt.Sprint(c.name, round)), *length)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			r.Round = round + 1
+			results = append(results, r)
+		}
+	}
+	table(os.Stdout, cases, results)
 	b, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return err
@@ -105,16 +116,6 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(*out, "filter.json"), append(b, '\n'), 0o644)
-}
-
-func table(results []Result) {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "filter\tEnvoy\trequests/s\tp50 µs\tp99 µs\talone p50\talone p99\tCPU µs/request\tmemory MB\tstart ms\t")
-	for _, r := range results {
-		fmt.Fprintf(w, "%s\t%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t\n", r.Case, r.Envoy, r.Rate, r.P50, r.P99,
-			r.Lone50, r.Lone99, r.CPU, float64(r.Memory)/(1<<20), r.Startup/1e3)
-	}
-	w.Flush()
 }
 
 // measure starts a server and an Envoy for one case, and puts load on it.
@@ -126,7 +127,7 @@ func measure(ctx context.Context, c testCase, program, modules string, binary ha
 	}
 	server, err := harness.StartServer(ctx, harness.ServerConfig{
 		Program: program, Dir: dir, Definitions: definitions, Data: filepath.Join(dir, "data"),
-		Args: []string{"--module-root", modules}})
+		Args: []string{"--module-root", modules, "--spare-slots", "0"}}) // a case says what slots it has
 	if err != nil {
 		return r, err
 	}
