@@ -3,9 +3,12 @@ package xds
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"wasmxds/xds/swap"
 )
 
 const (
@@ -44,4 +47,48 @@ func drainTime(meta *structpb.Struct) (time.Duration, error) {
 		return defaultDrainTime, fmt.Errorf("%v is less than nothing", d)
 	}
 	return min(d, maxDrainTime), nil
+}
+
+// drainingUntil says whether an Envoy has connections that go on with a listener
+// that was replaced, and when the first of its listeners is drained; zero: that is
+// not known.
+func drainingUntil(filters []swap.FilterStatus, listeners []swap.ListenerStatus) (draining bool, first time.Time) {
+	take := func(d *swap.Draining) {
+		if d != nil {
+			draining, first = true, sooner(first, d.Until)
+		}
+	}
+	for i := range filters {
+		take(filters[i].Draining)
+	}
+	for i := range listeners {
+		take(listeners[i].Draining)
+	}
+	return draining, first
+}
+
+// sooner is the sooner of two times that are not zero, if any is not.
+func sooner(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// drained is when what was told last of draining is so no more. No Envoy says
+// anything then, and yet it has to be told anew.
+type drained struct{ at atomic.Int64 } // nanoseconds; 0: never
+
+func (d *drained) set(at time.Time) {
+	if at.IsZero() {
+		d.at.Store(0)
+		return
+	}
+	d.at.Store(at.UnixNano())
+}
+
+// pass says, once, that the time has come.
+func (d *drained) pass(now time.Time) bool {
+	at := d.at.Load()
+	return at != 0 && now.UnixNano() >= at && d.at.CompareAndSwap(at, 0)
 }

@@ -1,8 +1,10 @@
 package xds
 
 import (
+	"context"
 	"math"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,20 +114,61 @@ func FuzzDrainTime(f *testing.F) {
 // TestDraining: one listener that was replaced, or one filter that older
 // connections do not have, makes an Envoy one that drains.
 func TestDraining(t *testing.T) {
-	d := &swap.Draining{}
+	soon, late := time.Unix(1, 0), time.Unix(2, 0)
+	filter := func(name string, d *swap.Draining) swap.FilterStatus {
+		return swap.FilterStatus{Name: name, Draining: d}
+	}
+	listener := func(name string, d *swap.Draining) swap.ListenerStatus {
+		return swap.ListenerStatus{Name: name, Draining: d}
+	}
 	for _, c := range []struct {
 		title     string
 		filters   []swap.FilterStatus
 		listeners []swap.ListenerStatus
 		want      bool
+		until     time.Time
 	}{
-		{"nothing", nil, nil, false},
-		{"none of them", []swap.FilterStatus{{Name: "a"}}, []swap.ListenerStatus{{Name: "b"}}, false},
-		{"a filter", []swap.FilterStatus{{Name: "a"}, {Name: "b", Draining: d}}, []swap.ListenerStatus{{Name: "c"}}, true},
-		{"a listener", []swap.FilterStatus{{Name: "a"}}, []swap.ListenerStatus{{Name: "b"}, {Name: "c", Draining: d}}, true},
+		{"nothing", nil, nil, false, time.Time{}},
+		{"none of them", []swap.FilterStatus{filter("a", nil)}, []swap.ListenerStatus{listener("b", nil)}, false, time.Time{}},
+		{"a filter", []swap.FilterStatus{filter("a", nil), filter("b", &swap.Draining{Until: soon})}, []swap.ListenerStatus{listener("c", nil)}, true, soon},
+		{"a listener", []swap.FilterStatus{filter("a", nil)}, []swap.ListenerStatus{listener("b", nil), listener("c", &swap.Draining{Until: soon})}, true, soon},
+		{"not known when", []swap.FilterStatus{filter("a", &swap.Draining{})}, nil, true, time.Time{}},
+		{"the first counts", []swap.FilterStatus{filter("a", &swap.Draining{Until: late}), filter("b", &swap.Draining{})},
+			[]swap.ListenerStatus{listener("c", &swap.Draining{Until: soon}), listener("d", &swap.Draining{Until: late})}, true, soon},
 	} {
-		if got := draining(c.filters, c.listeners); got != c.want {
-			t.Errorf("%s: %v", c.title, got)
+		if got, until := drainingUntil(c.filters, c.listeners); got != c.want || !until.Equal(c.until) {
+			t.Errorf("%s: %v, %v", c.title, got, until)
 		}
+	}
+}
+
+// TestDrainedMakesAGeneration: whoever was told that an Envoy drains is told anew
+// when its time is over, though no Envoy has said anything.
+func TestDrainedMakesAGeneration(t *testing.T) {
+	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	var clock atomic.Int64
+	s := New(Options{Now: func() time.Time { return start.Add(time.Duration(clock.Load())) }})
+	ctx, cancel := context.WithCancel(t.Context())
+	ran := make(chan error)
+	go func() { ran <- s.Run(ctx) }()
+	defer func() { cancel(); <-ran }()
+	s.drained.set(start.Add(10 * time.Minute)) // as Summary does, where an Envoy drains so long
+	of := s.Generation()
+	clock.Store(int64(10 * time.Minute))
+	for deadline := time.Now().Add(20 * time.Second); s.Generation() == of; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still the same generation")
+		}
+	}
+
+	var d drained
+	d.set(start)
+	if d.pass(start.Add(-1)) || !d.pass(start) || d.pass(start) {
+		t.Error("the time does not come once, when it is due")
+	}
+	d.set(start)
+	d.set(time.Time{})
+	if d.pass(start) {
+		t.Error("a time that is told no more comes all the same")
 	}
 }

@@ -82,6 +82,7 @@ type Server struct {
 	closed  bool
 
 	generation atomic.Uint64 // see Generation
+	drained    drained
 	counters   counters
 	refusals   refusals
 	health     *health.Server

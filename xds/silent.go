@@ -17,8 +17,8 @@ const (
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// everySecond cuts the connections of Envoys that do not answer, and forgets
-// those that do not come back, until ctx ends.
+// everySecond cuts the connections of Envoys that do not answer, forgets those
+// that do not come back, and has it told when others are drained, until ctx ends.
 func (s *Server) everySecond(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -29,6 +29,9 @@ func (s *Server) everySecond(ctx context.Context) {
 		case <-ticker.C:
 			s.cutSilent(s.now())
 			s.forget(s.now())
+			if s.drained.pass(s.now()) {
+				s.generation.Add(1)
+			}
 		}
 	}
 }

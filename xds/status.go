@@ -163,6 +163,7 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	catalog, now := s.catalog, s.now()
 	s.mu.Unlock()
 	out := map[string]FilterCount{}
+	var drained time.Time
 	for _, c := range clients {
 		c.mu.Lock()
 		filters, listeners := c.machine.Filters(now), c.machine.Listeners()
@@ -170,8 +171,9 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 			count.Behind++
 		}
 		c.mu.Unlock()
-		if draining(filters, listeners) {
+		if draining, until := drainingUntil(filters, listeners); draining {
 			count.Draining++
+			drained = sooner(drained, until)
 		}
 		for _, f := range filters {
 			n := out[f.Name]
@@ -189,14 +191,8 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 			out[f.Name] = n
 		}
 	}
+	s.drained.set(drained)
 	return count, out
-}
-
-// draining says whether an Envoy has connections that go on with a listener that
-// was replaced.
-func draining(filters []swap.FilterStatus, listeners []swap.ListenerStatus) bool {
-	return slices.ContainsFunc(filters, func(f swap.FilterStatus) bool { return f.Draining != nil }) ||
-		slices.ContainsFunc(listeners, func(l swap.ListenerStatus) bool { return l.Draining != nil })
 }
 
 func (n *FilterCount) add(state swap.State) {
