@@ -42,7 +42,7 @@ func (s *Server) handler(delta bool) transport.Handler {
 		if err != nil {
 			return nil, err
 		}
-		return requests{s, c}, nil
+		return &requests{server: s, client: c}, nil
 	}
 }
 
@@ -50,17 +50,20 @@ func (s *Server) handler(delta bool) transport.Handler {
 type requests struct {
 	server *Server
 	client *client
+	next   request // is not made anew for each
 }
 
-func (r requests) Receive(message []byte) error {
-	req := &request{delta: r.client.delta, of: r.client}
+func (r *requests) Receive(message []byte) error {
+	req := &r.next
+	defer func() { *req = request{} }() // names are not held while the next is waited for
+	*req = request{delta: r.client.delta, of: r.client}
 	if err := req.decode(message); err != nil {
 		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
 	}
 	return r.server.request(r.client, req)
 }
 
-func (r requests) Ended() { r.server.disconnect(r.client) }
+func (r *requests) Ended() { r.server.disconnect(r.client) }
 
 // nonceField is the end of a response: field 5 of both kinds of it.
 func nonceField(nonce string) []byte {

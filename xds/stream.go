@@ -283,7 +283,7 @@ func (s *Server) request(c *client, r *request) error {
 	if r.Failed {
 		s.nacked(c, r)
 	}
-	s.step(c, r.Request)
+	s.step(c, &r.Request)
 	return c.overSubscribed(r.Type)
 }
 

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 )
 
@@ -27,7 +26,6 @@ func NewGRPC(creds credentials.TransportCredentials, opts ...grpc.ServerOption) 
 	}
 	return grpc.NewServer(append([]grpc.ServerOption{
 		grpc.Creds(metered{creds}),
-		grpc.StatsHandler(encodings{}),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxConcurrentStreams(16),
 		grpc.MaxRecvMsgSize(4 << 20),
@@ -91,30 +89,17 @@ func (c *meteredConn) Close() error {
 	return err
 }
 
-// encodings notes how the messages of an RPC are compressed: grpc tells only
-// its statistics before it unpacks a message.
-type encodings struct{}
-
-type encodingKey struct{}
-
-func (encodings) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context {
-	return context.WithValue(ctx, encodingKey{}, new(string))
-}
-
-func (encodings) HandleRPC(ctx context.Context, s stats.RPCStats) {
-	if head, ok := s.(*stats.InHeader); ok {
-		*ctx.Value(encodingKey{}).(*string) = head.Compression
-	}
-}
-
-func (encodings) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
-func (encodings) HandleConn(context.Context, stats.ConnStats)                       {}
-
 // checkEncoding refuses an RPC whose client may compress messages. Codecs come
-// in with whatever imports them, and a few bytes unpack to megabytes.
+// in with whatever imports them, and a few bytes unpack to megabytes. grpc hands
+// on the encoding only to statistics, which cost each message, and with its
+// stream, whose type it does not export.
 func checkEncoding(ctx context.Context) error {
-	if name, ok := ctx.Value(encodingKey{}).(*string); ok && *name != "" && *name != encoding.Identity {
-		return status.Errorf(codes.Unimplemented, "messages are not to be compressed, by %s or otherwise", *name)
+	st, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ RecvCompress() string })
+	if !ok {
+		return status.Error(codes.Internal, "how messages are compressed is not known")
+	}
+	if name := st.RecvCompress(); name != "" && name != encoding.Identity {
+		return status.Errorf(codes.Unimplemented, "messages are not to be compressed, by %s or otherwise", name)
 	}
 	return nil
 }
@@ -182,8 +167,8 @@ func overGRPC(st grpcStream, handle Handler) error {
 		return ended(err)
 	}
 	defer receiver.Ended()
+	var m received
 	for {
-		var m received
 		if err := st.RecvMsg(&m); err != nil {
 			return ended(err)
 		}

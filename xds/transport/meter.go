@@ -26,9 +26,11 @@ type meter struct {
 type incoming struct {
 	id     uint32
 	prefix [5]byte
-	have   int            // of prefix
-	rest   int            // of the message
-	wait   *patience.Wait // nil: nothing is unfinished
+	have   int  // of prefix
+	rest   int  // of the message
+	open   bool // a message, or the first, has not come whole
+	cost   int  // of what is open, beyond what wait knows
+	wait   *patience.Wait
 }
 
 func newMeter(c *Conn) *meter {
@@ -48,6 +50,7 @@ func (m *meter) close() {
 }
 
 func (s *incoming) done() {
+	s.open, s.cost = false, 0
 	if s.wait != nil {
 		s.wait.Done()
 		s.wait = nil
@@ -61,10 +64,12 @@ func (m *meter) begin(cost int) *patience.Wait {
 	return c.listener.messages.Begin(c.addr, cost, wholeMessage, func(error) { c.Cut() })
 }
 
-// read is told of what was read.
+// read is told of what was read. Most messages come whole, in one read: what is
+// waited for is seen at its end.
 func (m *meter) read(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.settle()
 	for len(b) > 0 {
 		var part []byte
 		part, b = m.in.next(b)
@@ -73,17 +78,31 @@ func (m *meter) read(b []byte) {
 		switch {
 		case f.kind == http2.FrameHeaders && f.begins && s == nil && f.stream > m.last:
 			m.last = f.stream
-			s = &incoming{id: f.stream, wait: m.begin(streamCost)}
-			m.streams = append(m.streams, s)
+			m.streams = append(m.streams, &incoming{id: f.stream, open: true, cost: streamCost})
 		case f.kind == http2.FrameData && s != nil:
-			if f.begins && s.wait != nil {
-				s.wait.Grow(frameCost)
+			if f.begins && s.open {
+				s.cost += frameCost
 			}
 			m.data(s, part)
 		}
 		if f.ended() && f.stops() {
 			m.forget(f.stream)
 		}
+	}
+}
+
+// settle waits for what has not come whole, at what it costs by now.
+func (m *meter) settle() {
+	for _, s := range m.streams {
+		switch {
+		case s.cost == 0:
+			continue
+		case s.wait == nil:
+			s.wait = m.begin(s.cost)
+		default:
+			s.wait.Grow(s.cost)
+		}
+		s.cost = 0
 	}
 }
 
@@ -103,8 +122,8 @@ func (m *meter) wrote(b []byte) {
 func (m *meter) data(s *incoming, b []byte) {
 	for len(b) > 0 || s.have == len(s.prefix) && s.rest == 0 {
 		if s.have < len(s.prefix) {
-			if s.have == 0 && s.wait == nil {
-				s.wait = m.begin(messageCost)
+			if s.have == 0 && !s.open {
+				s.open, s.cost = true, messageCost
 			}
 			n := copy(s.prefix[s.have:], b)
 			s.have, b = s.have+n, b[n:]
@@ -121,9 +140,7 @@ func (m *meter) data(s *incoming, b []byte) {
 			m.conn.proven()
 			continue
 		}
-		if s.wait != nil {
-			s.wait.Grow(n)
-		}
+		s.cost += n
 	}
 }
 

@@ -106,6 +106,21 @@ func TestMeterCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
+// TestMeterCostsWholeMessagesNothing: a message that comes whole, as most do, is not waited
+// for.
+func TestMeterCostsWholeMessagesNothing(t *testing.T) {
+	m := meteringOf(t, 1<<20)
+	m.must(m.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: make([]byte, 100), EndHeaders: true}))
+	m.must(m.WriteData(1, false, prefixed(10, 10)))
+	m.held("a stream with its first message", 0)
+	m.must(m.WriteData(1, false, append(prefixed(100, 100), prefixed(0, 0)...)))
+	whole := bytes.Clone(m.buf.Bytes())
+	if n := testing.AllocsPerRun(100, func() { m.meter.read(whole) }); n != 0 {
+		t.Errorf("it costs %v allocations", n)
+	}
+	m.held("whole messages", 0)
+}
+
 // FuzzMeter takes whatever comes: it does not fail, and holds nothing in the end.
 func FuzzMeter(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 4, 0, 0, 0, 1, 0, 0, 5, 0, 8, 0, 0, 0, 1, 9, 0, 0, 0, 0}, 3)
