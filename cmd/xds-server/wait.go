@@ -59,8 +59,9 @@ func printDraining(out io.Writer, st *admin.Status, name string, now time.Time) 
 			}
 		}
 	}
-	if len(ids) == 0 {
-		return // since it was asked for
+	if len(ids) == 0 { // by now
+		fmt.Fprintln(out, "  older connections were not drained until just now")
+		return
 	}
 	when := "until when is not known"
 	if known {

@@ -33,12 +33,12 @@ func TestPrintDraining(t *testing.T) {
 		nodes         []xds.NodeStatus
 		want          string
 	}{
-		{"none", "", []xds.NodeStatus{node("edge-1", nil, nil)}, ""},
+		{"none", "", []xds.NodeStatus{node("edge-1", nil, nil)}, "  older connections were not drained until just now\n"},
 		{"the last one counts", "", []xds.NodeStatus{node("edge-1", at(first), nil), node("edge-2", nil, nil), node("edge-3", nil, at(second))},
 			"  2 Envoys with connections that are not drained, until 12:10:00 at the latest: edge-1, edge-3\n"},
 		{"one filter alone", "hello", []xds.NodeStatus{node("edge-1", at(first), nil), node("edge-3", nil, at(second))},
 			"  1 Envoy with connections that are not drained, until 12:01:00 at the latest: edge-1\n"},
-		{"another filter", "other", []xds.NodeStatus{node("edge-1", at(first), at(second))}, ""},
+		{"another filter", "other", []xds.NodeStatus{node("edge-1", at(first), at(second))}, "  older connections were not drained until just now\n"},
 		{"not known of one", "", []xds.NodeStatus{node("edge-1", at(first), nil), node("edge-2", &swap.Draining{}, nil)},
 			"  2 Envoys with connections that are not drained, until when is not known: edge-1, edge-2\n"},
 		{"tomorrow", "", []xds.NodeStatus{node("edge-1", at(now.Add(23*time.Hour)), nil)},
