@@ -70,7 +70,8 @@ func (c *client) await(modules []string) {
 	}
 	for _, sha256 := range modules {
 		if !slices.Contains(c.awaits, sha256) {
-			p.module(sha256).untold[c] = struct{}{}
+			a := p.module(sha256)
+			a.untold = with(a.untold, c)
 		}
 	}
 	c.awaits = modules
@@ -80,7 +81,7 @@ func (c *client) await(modules []string) {
 func (p *peer) module(sha256 string) *awaited {
 	a := p.modules[sha256]
 	if a == nil {
-		a = &awaited{untold: map[*client]struct{}{}, told: map[*client]struct{}{}}
+		a = &awaited{}
 		p.modules[sha256] = a
 	}
 	return a
@@ -167,7 +168,7 @@ func (a *awaited) begun(now time.Time) []*client {
 	}
 	tell = appendKeys(tell, a.untold)
 	for c := range a.untold {
-		a.told[c] = struct{}{}
+		a.told = with(a.told, c)
 	}
 	clear(a.untold)
 	return tell
@@ -177,11 +178,20 @@ func (a *awaited) begun(now time.Time) []*client {
 func (a *awaited) ended(now time.Time) []*client {
 	tell := appendKeys(appendKeys(nil, a.told), a.untold)
 	for c := range a.told {
-		a.untold[c] = struct{}{}
+		a.untold = with(a.untold, c)
 	}
 	clear(a.told)
 	a.again = now.Add(tellEvery)
 	return tell
+}
+
+// with adds c to a set, which may be nil: mostly one of the two is empty.
+func with(set map[*client]struct{}, c *client) map[*client]struct{} {
+	if set == nil {
+		set = map[*client]struct{}{}
+	}
+	set[c] = struct{}{}
+	return set
 }
 
 func appendKeys(to []*client, from map[*client]struct{}) []*client {

@@ -14,8 +14,11 @@ type codec struct{ encoding.CodecV2 }
 // outgoing is a message in parts.
 type outgoing [][]byte
 
-// received is a message that its reader frees.
-type received struct{ mem.Buffer }
+// received is a message that its reader frees, held one that is its reader's.
+type (
+	received struct{ mem.Buffer }
+	held     []byte
+)
 
 func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
 
@@ -32,9 +35,13 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	if m, ok := v.(*received); ok {
+	switch m := v.(type) {
+	case *received:
 		m.Buffer = data.MaterializeToBuffer(mem.DefaultBufferPool())
-		return nil
+	case *held:
+		*m = data.Materialize()
+	default:
+		return c.CodecV2.Unmarshal(data, v)
 	}
-	return c.CodecV2.Unmarshal(data, v)
+	return nil
 }

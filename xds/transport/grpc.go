@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"slices"
 	"time"
 
 	"google.golang.org/grpc"
@@ -186,12 +185,9 @@ type grpcStream struct{ grpc.ServerStream }
 
 // first gives the first message, which its caller may hold for long.
 func (s grpcStream) first() ([]byte, error) {
-	var m received
-	if err := s.RecvMsg(&m); err != nil {
-		return nil, err
-	}
-	defer m.Free()
-	return slices.Clone(m.ReadOnlyData()), nil
+	var m held
+	err := s.RecvMsg(&m)
+	return m, err
 }
 
 func (s grpcStream) Send(parts ...[]byte) error { return s.SendMsg(outgoing(parts)) }
