@@ -66,8 +66,8 @@ func (c *connections) changed(conn net.Conn, state http.ConnState) {
 
 func (c *connections) add(conn net.Conn) {
 	var address netip.Addr
-	if at, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		address = at.Addr().Unmap()
+	if tcp, is := conn.RemoteAddr().(*net.TCPAddr); is {
+		address = tcp.AddrPort().Addr().Unmap()
 	}
 	of := c.peers[address]
 	if of == nil {

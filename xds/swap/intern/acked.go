@@ -14,8 +14,9 @@ import (
 // Acked is what an Envoy has of one type. It is immutable and shared by the
 // machines whose Envoys have the same.
 type Acked[A any] struct {
-	Items  []Item // by name
-	Serial uint64 // tells this one from all others of its Interner
+	Items  []Item   // by name
+	names  []string // theirs, close together for Find
+	Serial uint64   // tells this one from all others of its Interner
 
 	text func() string // see Version
 
@@ -30,22 +31,31 @@ func newAcked[A any](items []Item, serial uint64) *Acked[A] {
 	return &Acked[A]{Items: items, Serial: serial, text: sync.OnceValue(func() string { return describe(items) })}
 }
 
+// index makes it ready for Find.
+func (v *Acked[A]) index() {
+	v.names = make([]string, len(v.Items))
+	for i := range v.Items {
+		v.names[i] = v.Items[i].Name
+	}
+}
+
 // maxText bounds a version that spells out its items, in bytes.
 const maxText = 4096
 
 // Find is a binary search; it is written out because it is what a machine does
 // most.
 func (v *Acked[A]) Find(name string) (Item, bool) {
-	lo, hi := 0, len(v.Items)
+	names := v.names
+	lo, hi := 0, len(names)
 	for lo < hi {
 		mid := int(uint(lo+hi) / 2)
-		if v.Items[mid].Name < name {
+		if names[mid] < name {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	if lo == len(v.Items) || v.Items[lo].Name != name {
+	if lo == len(names) || names[lo] != name {
 		return Item{}, false
 	}
 	return v.Items[lo], true

@@ -55,6 +55,7 @@ func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	if old := in.acked[key].Value(); old != nil && slices.EqualFunc(old.Items, items, sameResource) {
 		return old
 	}
+	v.index()
 	in.tidy()
 	in.acked[key] = weak.Make(v)
 	return v
