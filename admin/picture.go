@@ -72,7 +72,7 @@ func pictures(s *resource.Snapshot, n *xds.NodeStatus) []picture {
 		}
 		msg := new(listenerv3.Listener)
 		if err := proto.Unmarshal(l.Value, msg); err == nil {
-			p.Chains = m.chains(msg, l.Slots, filters)
+			p.Chains = m.chains(msg, l, filters)
 		}
 		ps = append(ps, p)
 	}
@@ -126,8 +126,9 @@ func addressText(a *corev3.Address) string {
 	return net.JoinHostPort(sock.GetAddress(), strconv.Itoa(int(sock.GetPortValue())))
 }
 
-func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[string]swap.FilterStatus) []chain {
+func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters map[string]swap.FilterStatus) []chain {
 	var cs []chain
+	held := heldBySlots(of)
 	for _, fc := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
 		for _, f := range fc.GetFilters() {
 			hcm := new(hcmv3.HttpConnectionManager)
@@ -136,7 +137,13 @@ func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[strin
 			}
 			c := chain{Address: "to " + addressText(l.GetAddress())}
 			for _, hf := range hcm.GetHttpFilters() {
-				wasm := slices.Contains(slots, hf.GetName())
+				if names, own := held[hf.GetName()]; own {
+					for _, name := range names {
+						c.Filters = append(c.Filters, step{name, true, filters[name].State, filters[name].Running})
+					}
+					continue
+				}
+				wasm := slices.Contains(of.Slots, hf.GetName())
 				if name := strings.TrimPrefix(hf.GetName(), "envoy.filters.http."); wasm || name != "router" {
 					f := filters[hf.GetName()]
 					c.Filters = append(c.Filters, step{name, wasm, f.State, f.Running})
@@ -147,6 +154,30 @@ func (m *roads) chains(l *listenerv3.Listener, slots []string, filters map[strin
 		}
 	}
 	return cs
+}
+
+// heldBySlots are the filters that a listener's own slots hold, by the first
+// slot before each of its other filters; the rest of the slots have none.
+func heldBySlots(l *resource.Listener) map[string][]string {
+	held := map[string][]string{}
+	layout := l.In(l.Version)
+	if layout == nil {
+		return held
+	}
+	for i, slots := range layout.Chains {
+		for j, s := range slots {
+			held[s.Name] = nil
+			if j > 0 && slots[j-1].Gap == s.Gap {
+				continue
+			}
+			for _, w := range l.Chains[i] {
+				if w.Gap == s.Gap {
+					held[s.Name] = append(held[s.Name], w.Filter)
+				}
+			}
+		}
+	}
+	return held
 }
 
 // maxUpstreams is how many routes of one listener are drawn.

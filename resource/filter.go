@@ -70,13 +70,14 @@ const asyncLimit = 32 << 20
 // filter compiles a filter.
 func (o Options) filter(f *module.Filter) (*filter, error) {
 	d := f.Definition
-	if strings.HasPrefix(d.Name, TwinPrefix) {
-		return nil, fmt.Errorf("names that begin with %q are taken by what modules are tried in", TwinPrefix)
+	if err := checkName(d.Name); err != nil {
+		return nil, err
 	}
 	out := &filter{
 		Filter: &Filter{
 			Name:      d.Name,
 			TwinName:  TwinPrefix + d.Name,
+			ID:        nameID(d.Name),
 			SHA256:    f.Module.SHA256,
 			Direct:    d.Module.Fetch == definition.Direct,
 			OnFailure: d.OnFailure,
@@ -126,25 +127,46 @@ func (o Options) encode(f *filter, d *definition.Filter, version string) error {
 }
 
 // set makes config f's content. code is config's.
-func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) error {
-	slot, err := extension(f.Name, config)
-	if err != nil {
-		return err
-	}
-	twin, err := extension(f.TwinName, config)
-	if err != nil {
-		return err
-	}
-	// The same version on both: that a twin is what its slot will be is told
-	// by comparing them.
-	f.Version, slot.Version, twin.Version = version, version, version
-	f.slot, f.twin = slot, twin
+func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) (err error) {
+	// The same version on twin and slot: that a twin is what its slot will be is
+	// told by comparing them.
+	f.Version = version
 	timeout := code.HttpUri.Timeout.AsDuration()
-	f.encode = func(first *Resource, attempt int) *Resource {
+	encode := func(slot string, attempt int) (*Resource, error) {
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
 		code.HttpUri.Timeout = durationpb.New(timeout + time.Duration(attempt)*time.Microsecond)
-		return again(first, config, fmt.Sprintf("%s.%d", f.Version, attempt))
+		r, err := extension(slot, config)
+		if err != nil {
+			return nil, err
+		}
+		r.Version = f.VersionIn(slot)
+		if attempt > 0 {
+			r.Version = fmt.Sprintf("%s.%d", r.Version, attempt)
+		}
+		return r, nil
+	}
+	f.twin, err = encode(f.TwinName, 0)
+	f.encode = func(slot string, attempt int) *Resource {
+		r, err := encode(slot, attempt)
+		if err != nil {
+			panic(err) // what was valid before is so still
+		}
+		return r
+	}
+	return err
+}
+
+// nameID stands for a filter's name where that may not stand itself.
+func nameID(filter string) string { return VersionOf([]byte(filter))[:8] }
+
+// checkName keeps people's names apart from those that are made here.
+func checkName(name string) error {
+	if strings.HasPrefix(name, TwinPrefix) {
+		return fmt.Errorf("names that begin with %q are taken by what modules are tried in", TwinPrefix)
+	}
+	if strings.HasPrefix(name, SlotPrefix) {
+		return fmt.Errorf("names that begin with %q are taken by the slots of listeners", SlotPrefix)
 	}
 	return nil
 }
@@ -152,23 +174,16 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version
 // setNoops makes what f's slot and twin hold in place of its content.
 func (f *Filter) setNoops() (err error) {
 	if f.OnFailure == definition.Open {
-		if f.noop, err = extension(f.Name, new(mutationv3.HeaderMutation)); err != nil {
+		if f.noop, err = nothing(f.Name); err != nil {
 			return err
 		}
 	}
-	f.twinNoop, err = extension(f.TwinName, new(mutationv3.HeaderMutation))
+	f.twinNoop, err = nothing(f.TwinName)
 	return err
 }
 
-// again is first with other bytes; what was valid before is so still.
-func again(first *Resource, config validatable, version string) *Resource {
-	r, err := extension(first.Name, config)
-	if err != nil {
-		panic(err)
-	}
-	r.Version = version
-	return r
-}
+// nothing is a filter that does nothing.
+func nothing(slot string) (*Resource, error) { return extension(slot, new(mutationv3.HeaderMutation)) }
 
 // originCluster is the cluster through which Envoy fetches a module from its
 // own URL.

@@ -31,7 +31,11 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 			}
 			used[f] = used[f] || takes || slices.Contains(l.own, f.Name)
 		}
-		s.Listeners = append(s.Listeners, l.slotted(in))
+		out := l.holds(in, c.opts.Spares)
+		s.Listeners = append(s.Listeners, out)
+		if r := out.RouteConfig(out.RoutesName); r != nil {
+			s.Routes = append(s.Routes, r)
+		}
 		for _, r := range l.clusters {
 			clusters[r.Name] = r
 		}

@@ -36,7 +36,7 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 	}
 	f := &filter{
 		Filter: &Filter{
-			Name: name, TwinName: TwinPrefix + name, OnFailure: definition.Closed,
+			Name: name, TwinName: TwinPrefix + name, ID: nameID(name), OnFailure: definition.Closed,
 			Missing: h.Cause.Error(),
 		},
 		withheld:  map[string]bool{},

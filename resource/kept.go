@@ -29,7 +29,7 @@ func (k Kept) sum() string {
 // Keep is what Restore makes f of. It is not for filters that are Missing, nor
 // for those that Envoys fetch from an origin, whose cluster is not in it.
 func (f *Filter) Keep() Kept {
-	k := Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.slot.Value}
+	k := Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.Slot(0).Value}
 	k.Sum = k.sum()
 	return k
 }
@@ -38,7 +38,7 @@ func (f *Filter) Keep() Kept {
 // What is not as Keep wrote it is an error.
 func (o Options) Restore(k Kept) (*Filter, error) {
 	o = o.withDefaults()
-	f := &Filter{Name: k.Name, TwinName: TwinPrefix + k.Name, OnFailure: k.OnFailure}
+	f := &Filter{Name: k.Name, TwinName: TwinPrefix + k.Name, ID: nameID(k.Name), OnFailure: k.OnFailure}
 	var slot corev3.TypedExtensionConfig
 	var config wasmv3.Wasm
 	err := proto.Unmarshal(k.Slot, &slot)

@@ -7,10 +7,9 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition"
@@ -21,19 +20,25 @@ import (
 type listener struct {
 	bare     *Resource // without slots of ours
 	message  *listenerv3.Listener
-	target   definition.Target     // what filters are attached by
-	http     bool                  // there is a place for filters
-	lists    [][]*hcmv3.HttpFilter // of HTTP filters, as it was written
-	own      []string              // slots for Wasm filters it was written with
-	static   []string              // slots for other extensions
-	clusters []*Resource           // of its upstreams
+	target   definition.Target // what filters are attached by
+	lists    []list            // of HTTP filters, as it was written; those that are alike once
+	listOf   []int             // which of them each list of the message is
+	own      []string          // slots for Wasm filters it was written with
+	static   []string          // slots for other extensions
+	rds      []string          // names of the route configurations that a raw one asks for
+	clusters []*Resource       // of its upstreams
 
-	with *memo[*Listener] // by its slots
+	routes        *routev3.RouteConfiguration // of a native one; nil: a raw one brings its own
+	routesVersion string
+
+	holding *memo[*Listener] // by what its slots are to hold
+	layouts *shared[Layout]
+	named   *shared[Resource] // its routes, by their names
 }
 
 func (l *listener) same(p part) bool {
 	m, ok := p.(*listener)
-	return ok && l.bare.equal(m.bare) && l.target == m.target &&
+	return ok && l.bare.equal(m.bare) && l.target == m.target && l.routesVersion == m.routesVersion &&
 		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal)
 }
 
@@ -48,7 +53,9 @@ func newListener(m *listenerv3.Listener, target definition.Target, means *meanin
 		bare:    bare.withVersion(means),
 		message: m,
 		target:  target,
-		with:    new(memo[*Listener]),
+		holding: new(memo[*Listener]),
+		layouts: new(shared[Layout]),
+		named:   new(shared[Resource]),
 	}
 	own := make(map[string]bool)
 	for at := range connectionManagers(m) {
@@ -60,14 +67,16 @@ func newListener(m *listenerv3.Listener, target definition.Target, means *meanin
 			if routerAt(*chain) < 0 {
 				return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (%s) at the end of its HTTP filters", hcm.GetStatPrefix(), routerName)
 			}
-			l.lists = append(l.lists, *chain)
+			l.addList(*chain)
 			for _, f := range *chain {
 				if isWasmSlot(f) {
 					own[f.GetName()] = true
 				}
 			}
 		}
-		l.http = true
+		if name := hcm.GetRds().GetRouteConfigName(); name != "" && !slices.Contains(l.rds, name) {
+			l.rds = append(l.rds, name)
+		}
 	}
 	l.own = slices.Sorted(maps.Keys(own))
 	l.static = staticSlots(m)
@@ -76,52 +85,23 @@ func newListener(m *listenerv3.Listener, target definition.Target, means *meanin
 
 // takes says whether the filter belongs into the listener.
 func (l *listener) takes(f *filter) bool {
-	return l.http && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
+	return len(l.lists) > 0 && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
 }
 
-// slotted is the listener with the filters' slots, which must be in order.
-func (l *listener) slotted(filters []*filter) *Listener {
+// holds is the listener with slots for filters, which must be in order.
+func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 	var key strings.Builder
 	for _, f := range filters {
-		fmt.Fprintf(&key, "%q%q%d", f.Name, f.place, len(f.slotEntry.GetConfigDiscovery().GetTypeUrls()))
+		fmt.Fprintf(&key, "%q%q", f.Name, f.place)
 	}
-	return l.with.get(key.String(), func() *Listener { return l.insert(filters) })
-}
-
-func (l *listener) insert(filters []*filter) *Listener {
-	out := &Listener{Resource: l.bare, Slots: slices.Clone(l.own), Static: l.static}
-	if len(filters) == 0 {
+	return l.holding.get(key.String(), func() *Listener {
+		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, compiled: l}
+		out.Chains = l.chains(filters)
+		out.counts = l.counts(out.Chains, spares)
+		fresh := out.Fresh(func(string) bool { return false })
+		out.Resource, out.Slots, out.RoutesName = fresh.Resource(), fresh.Slots, fresh.Routes
 		return out
-	}
-	m := proto.CloneOf(l.message)
-	for at := range connectionManagers(m) {
-		hcm, err := unpack(at)
-		if err != nil {
-			panic(err) // newListener has unpacked the same
-		}
-		for _, chain := range filterChains(hcm) {
-			*chain = withSlots(l.bare.Name, *chain, filters)
-		}
-		if at.ConfigType, err = packed(hcm); err != nil {
-			panic(err) // what was unpacked, and slots that were marshalled before
-		}
-	}
-	for _, f := range filters {
-		out.Slots = append(out.Slots, f.Name)
-	}
-	slices.Sort(out.Slots)
-	out.Slots = slices.Compact(out.Slots)
-	r, err := New(ListenerType, l.bare.Name, m)
-	if err != nil {
-		panic(err) // likewise
-	}
-	means := meaningOf("listener with filters").text("listener", l.bare.Version)
-	for _, f := range filters {
-		means.text("filter", f.Name).
-			text("at", string(f.place.At)).text("before", f.place.Before).text("after", f.place.After).flag("open", f.OnFailure == definition.Open)
-	}
-	out.Resource = r.withVersion(means)
-	return out
+	})
 }
 
 // listenerEntry compiles a native listener.
@@ -149,7 +129,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 		return nil, err
 	}
 	hcm := connectionManager(d.Name)
-	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes}
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: routes.Name}}
 	config, err := packed(hcm)
 	if err != nil {
 		return nil, err
@@ -165,7 +145,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.clusters = clusters
+	l.routes, l.routesVersion, l.clusters = routes, routesMeaning(d).version(), clusters
 	return l, nil
 }
 

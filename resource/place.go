@@ -186,8 +186,8 @@ func structType(a *anypb.Any) string {
 // which f could stand.
 func (l *listener) lacks(f *filter) int {
 	n := 0
-	for _, list := range l.lists {
-		if !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
+	for _, i := range l.listOf {
+		if list := l.lists[i]; !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
 			n++
 		}
 	}
@@ -239,10 +239,10 @@ func (b *builder) lacking(f *filter, name string, among []*listener) []string {
 			continue
 		}
 		switch n := l.lacks(f); {
-		case n == len(l.lists):
+		case n == len(l.listOf):
 			names = append(names, l.bare.Name)
 		case n > 0:
-			names = append(names, fmt.Sprintf("%s (%d of its %d lists)", l.bare.Name, n, len(l.lists)))
+			names = append(names, fmt.Sprintf("%s (%d of its %d lists)", l.bare.Name, n, len(l.listOf)))
 		}
 	}
 	return names

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"strings"
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 
@@ -33,6 +34,10 @@ func compileRaw(d *definition.Resource) (part, error) {
 	case d.TypeURL == ListenerType && d.Name == PrimerListener,
 		d.TypeURL == RouteType && d.Name == GateRoute:
 		return nil, fmt.Errorf("the name %q is taken by what modules are tried in", d.Name)
+	case d.TypeURL == RouteType && strings.HasPrefix(d.Name, RoutesPrefix):
+		return nil, fmt.Errorf("names that begin with %q are taken by the routes of listeners", RoutesPrefix)
+	case d.TypeURL == ExtensionType && checkName(d.Name) != nil:
+		return nil, checkName(d.Name)
 	case d.TypeURL == ListenerType:
 		m, ok := d.Message.(*listenerv3.Listener)
 		if !ok {

@@ -2,8 +2,10 @@ package resource
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -11,6 +13,41 @@ import (
 
 	"wasmxds/definition"
 )
+
+// RoutesPrefix begins the names of native listeners' route configurations, which
+// are resources of their own, so that a changed route replaces no listener.
+// Behind it are the listener's name and the id of its layout, as in the names of
+// its slots: a listener that takes the place of another has its new routes from
+// the first request on, and the other keeps those that its filters are for.
+const RoutesPrefix = "routes/"
+
+// RoutesOf finds the listener whose route configuration this is, and the
+// listener's id.
+func RoutesOf(name string) (listener, id string, ok bool) {
+	rest, ok := strings.CutPrefix(name, RoutesPrefix)
+	if !ok {
+		return "", "", false
+	}
+	return cutLast(rest)
+}
+
+// RouteConfig is the listener's route configuration under a name; nil where it
+// is not a native one.
+func (l *Listener) RouteConfig(name string) *Resource {
+	if l.compiled == nil || l.compiled.routes == nil {
+		return nil
+	}
+	return l.compiled.named.get(name, func() *Resource {
+		m := proto.CloneOf(l.compiled.routes)
+		m.Name = name
+		r, err := New(RouteType, name, m)
+		if err != nil {
+			panic(err) // but for its name it was marshalled before
+		}
+		r.Version = l.compiled.routesVersion
+		return r
+	})
+}
 
 // routes are a native listener's, in the order of the file, and the clusters
 // that they lead to.
@@ -36,7 +73,11 @@ func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []
 			Action: &routev3.Route_Route{Route: action},
 		})
 	}
-	return &routev3.RouteConfiguration{Name: d.Name, VirtualHosts: []*routev3.VirtualHost{host}}, clusters, nil
+	m := &routev3.RouteConfiguration{Name: RoutesPrefix + d.Name, VirtualHosts: []*routev3.VirtualHost{host}}
+	if _, err := check(RouteType, m.Name, m); err != nil {
+		return nil, nil, err
+	}
+	return m, clusters, nil
 }
 
 // upstreams leads action to the upstreams by their weights.

@@ -2,7 +2,9 @@ package resource
 
 import (
 	"maps"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"wasmxds/definition"
@@ -25,6 +27,30 @@ type Snapshot struct {
 
 	Primer *Listener // its slots are the filters' twins; nil where there are no filters
 	Gate   *Resource // the route configuration that the primer waits for
+
+	byID atomic.Pointer[map[string]*Filter] // see FilterByID
+}
+
+// FilterByID finds a filter of the snapshot; nil where there is none.
+func (s *Snapshot) FilterByID(id string) *Filter {
+	known := s.byID.Load()
+	if known == nil {
+		m := make(map[string]*Filter, len(s.Filters))
+		for _, f := range s.Filters {
+			m[f.ID] = f
+		}
+		known = &m
+		s.byID.Store(known)
+	}
+	return (*known)[id]
+}
+
+// With is s with other filters of the same names.
+func (s *Snapshot) With(filters []*Filter) *Snapshot {
+	return &Snapshot{
+		Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
+		Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate,
+	}
 }
 
 // PrimerListener and GateRoute are names in every Envoy that has filters.
@@ -36,12 +62,24 @@ const (
 
 // Listener is a listener and the Wasm filters, or twins, it has slots for.
 type Listener struct {
-	*Resource
-	Slots []string // names, sorted
+	*Resource          // in the layout that it gets where none is in use
+	Slots     []string // names of its slots in that layout, sorted
+	Base      string   // the version without the layout
+
+	// RoutesName is the name of its route configuration in that layout; "": it is a
+	// raw one.
+	RoutesName string
 
 	// Static are its slots for extensions of other kinds, sorted: Envoy waits
 	// for their contents, too, and may refuse them.
 	Static []string
+
+	Chains []Chain  // what its own slots are to hold
+	Routes []string // names of the route configurations that a raw one asks for
+	Spares Spares   // where its own slots are spread as these say at first
+
+	counts   counts
+	compiled *listener // nil: of an earlier run, known by its bytes alone
 }
 
 // Filter is a Wasm filter as resources. Its slot is the entry in the serving
@@ -49,7 +87,8 @@ type Listener struct {
 type Filter struct {
 	Name      string
 	TwinName  string // TwinPrefix and Name
-	Version   string // of the slot's content at attempt 0; what status calls "wanted"
+	Version   string // what status calls "wanted"
+	ID        string // eight hex digits that stand for its name in versions of slots
 	SHA256    string // of the module; "" where Envoy fetches an unpinned one
 	Direct    bool   // Envoy fetches from the module's own URL
 	OnFailure definition.OnFailure
@@ -59,49 +98,58 @@ type Filter struct {
 	Missing string
 	Coming  bool // xds-server is getting it
 
-	slot, twin *Resource // at attempt 0
-	noop       *Resource
-	twinNoop   *Resource
-	encode     func(first *Resource, attempt int) *Resource
+	twin     *Resource // at attempt 0
+	noop     *Resource
+	twinNoop *Resource
+	encode   func(slot string, attempt int) *Resource
 
-	mu    sync.Mutex
-	again map[encoding]weak.Pointer[Resource] // slot and twin at other attempts, while they are needed
+	mu   sync.Mutex
+	made map[encoding]weak.Pointer[Resource] // while they are needed
 }
 
-// Slot is the resource for the serving slot. Each attempt has other bytes of
-// the same meaning: Envoy takes the same bytes as last time for something it
-// has already, even when it refused them, so a push after a NACK must differ
-// from the one before.
-func (f *Filter) Slot(attempt int) *Resource { return f.at(attempt, f.slot) }
+// Slot is the resource for the serving slot that people named like the filter.
+// Each attempt has other bytes of the same meaning: Envoy takes the same bytes
+// as last time for something it has already, even when it refused them, so a
+// push after a NACK must differ from the one before.
+func (f *Filter) Slot(attempt int) *Resource { return f.In(f.Name, attempt) }
 
 // Twin is the resource for the slot in the primer.
-func (f *Filter) Twin(attempt int) *Resource { return f.at(attempt, f.twin) }
+func (f *Filter) Twin(attempt int) *Resource { return f.In(f.TwinName, attempt) }
 
-// encoding is one of first's contents.
+// encoding is one of the filter's contents.
 type encoding struct {
-	first   *Resource // slot or twin, at attempt 0
+	slot    string
 	attempt int
 }
 
-// at gives the same Resource to all who ask while any of them has it: after a
-// restart of this server a fleet brings hundreds of attempts, each of them for
-// a moment.
-func (f *Filter) at(attempt int, first *Resource) *Resource {
-	if attempt == 0 {
-		return first
+// VersionIn is the version that the filter's content has in a slot: in one that
+// may hold any filter it tells which it is.
+func (f *Filter) VersionIn(slot string) string {
+	if strings.HasPrefix(slot, SlotPrefix) {
+		return f.Version + "-" + f.ID
 	}
-	key := encoding{first, attempt}
+	return f.Version
+}
+
+// In is the resource for any slot. It is the same one for all who ask while any
+// of them has it: after a restart of this server a fleet brings hundreds of
+// attempts, each of them for a moment.
+func (f *Filter) In(slot string, attempt int) *Resource {
+	if attempt == 0 && slot == f.TwinName {
+		return f.twin
+	}
+	key := encoding{slot, attempt}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r := f.again[key].Value(); r != nil {
+	if r := f.made[key].Value(); r != nil {
 		return r
 	}
-	maps.DeleteFunc(f.again, func(_ encoding, r weak.Pointer[Resource]) bool { return r.Value() == nil })
-	if f.again == nil {
-		f.again = map[encoding]weak.Pointer[Resource]{}
+	maps.DeleteFunc(f.made, func(_ encoding, r weak.Pointer[Resource]) bool { return r.Value() == nil })
+	if f.made == nil {
+		f.made = map[encoding]weak.Pointer[Resource]{}
 	}
-	r := f.encode(first, attempt)
-	f.again[key] = weak.Make(r)
+	r := f.encode(slot, attempt)
+	f.made[key] = weak.Make(r)
 	return r
 }
 

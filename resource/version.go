@@ -113,10 +113,16 @@ func withoutCode(w *wasmv3.Wasm) *wasmv3.Wasm {
 
 // listenerMeaning is that of a native listener without slots for filters.
 func listenerMeaning(d *definition.Listener) *meaning {
-	m := meaningOf("listener").text("address", d.Address)
+	m := meaningOf("listener").text("address", d.Address).flag("rds", true)
 	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
 		m.text("direction", string(d.Direction)) // which Envoy is told of no other
 	}
+	return m
+}
+
+// routesMeaning is that of its routes.
+func routesMeaning(d *definition.Listener) *meaning {
+	m := meaningOf("routes")
 	for _, r := range d.Routes {
 		m.text("route", r.Prefix).text("timeout", r.Timeout)
 		for _, u := range r.Upstreams {

@@ -153,10 +153,9 @@ func (p *proved) of(s *resource.Snapshot, refused []string) *resource.Snapshot {
 	if !found {
 		return nil
 	}
-	with := *s
-	with.Filters = filters
-	p.instead[key] = &with
-	return &with
+	with := s.With(filters)
+	p.instead[key] = with
+	return with
 }
 
 // instead gives the snapshot that c is to have from now on, if it is another:

@@ -8,12 +8,14 @@ import (
 	"testing"
 	"time"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
 
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/state/statetest"
+	"wasmxds/xds/swap"
 )
 
 func sentListener(name, content string, slots ...string) *resource.Listener {
@@ -176,18 +178,36 @@ func provedFilter(t *testing.T) *resource.Filter {
 	return c.Filter("hello")
 }
 
-// TestLostIsBounded: who went away last is remembered, however many did.
-func TestLostIsBounded(t *testing.T) {
+// TestLeftIsBounded: who went away last is remembered, however many did.
+func TestLeftIsBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	s := New(Options{Now: func() time.Time { return now }})
-	for i := range maxLost + 10 {
+	something := leftOver(t)
+	for i := range maxLeft + 10 {
 		now = now.Add(time.Second)
-		s.lose(fmt.Sprint(i), []string{"hello"})
+		s.remember(fmt.Sprint(i), something)
 	}
-	_, oldest := s.lost["9"]
-	_, next := s.lost["10"]
-	_, newest := s.lost[fmt.Sprint(maxLost+9)]
-	if len(s.lost) != maxLost || oldest || !next || !newest {
-		t.Errorf("%d are remembered; the 10th %t, the next %t, the last %t", len(s.lost), oldest, next, newest)
+	_, oldest := s.left["9"]
+	_, next := s.left["10"]
+	_, newest := s.left[fmt.Sprint(maxLeft+9)]
+	if len(s.left) != maxLeft || oldest || !next || !newest {
+		t.Errorf("%d are remembered; the 10th %t, the next %t, the last %t", len(s.left), oldest, next, newest)
 	}
+}
+
+// leftOver is what a stream leaves whose Envoy dropped a route and said no more.
+func leftOver(t *testing.T) swap.Left {
+	r, err := resource.New(resource.RouteType, "r", &routev3.RouteConfiguration{Name: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: &resource.Snapshot{Routes: []*resource.Resource{r}}})
+	ready := m.Step(time.Unix(0, 0), swap.Request{Type: swap.Route, Names: []string{"r"}})
+	nonce := swap.FormatNonce(ready.Sends[0].Nonce)
+	m.Step(time.Unix(0, 0), swap.Request{Type: swap.Route, Names: []string{"r"}, Nonce: nonce})
+	m.Step(time.Unix(0, 0), swap.Request{Type: swap.Route, Names: []string{"other"}, Nonce: nonce})
+	if m.Left().Empty() {
+		t.Fatal("nothing is left")
+	}
+	return m.Left()
 }

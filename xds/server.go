@@ -78,7 +78,7 @@ type Server struct {
 	peers   map[netip.Addr]*peer
 	nodes   map[string]*nodeStreams // by node id
 	away    *away
-	lost    map[string]lost // by node id
+	left    map[string]left // by node id
 	closed  bool
 
 	generation atomic.Uint64 // see Generation
@@ -111,7 +111,7 @@ func New(o Options) *Server {
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*nodeStreams{},
 		away:      newAway(o.State.View("nodes/")),
-		lost:      map[string]lost{},
+		left:      map[string]left{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

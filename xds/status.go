@@ -120,7 +120,7 @@ func (c *client) status(now time.Time) NodeStatus {
 	return NodeStatus{
 		ID: c.node.ID, Cluster: c.node.Cluster, Labels: c.node.Labels,
 		Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
-		Filters: c.machine.Filters(now), Listeners: c.machine.Listeners(), NACKs: slices.Clone(c.nacks),
+		Filters: c.machine.Filters(now), Listeners: c.machine.Listeners(now), NACKs: slices.Clone(c.nacks),
 	}
 }
 

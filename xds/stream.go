@@ -166,10 +166,10 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	}
 	c.machine = swap.New(swap.Options{
 		Interner: s.interner, Snapshot: c.snap, Delta: delta,
-		Salt: s.saltAt(c.since), Rand: rand.Float64, Lost: s.lost[n.ID].slots, Broken: s.broken(n.ID),
+		Salt: s.saltAt(c.since), Rand: rand.Float64, Left: s.left[n.ID].Left, Broken: s.broken(n.ID),
 		DrainTime: from.drainTime,
 	})
-	delete(s.lost, n.ID)
+	delete(s.left, n.ID)
 	rec.clients = append(rec.clients, c)
 	s.away.came(n, c.since)
 	s.clients[c] = struct{}{}
@@ -205,33 +205,33 @@ func (s *Server) broken(node string) func(error) {
 	return func(err error) { s.log.Error("a response breaks an invariant", "node", node, "error", err) }
 }
 
-// lost are the slots that a node's last stream ended without: see
-// swap.Machine.Lost.
-type lost struct {
-	slots []string
-	at    time.Time
+// left is what a node's last stream has left to the next.
+type left struct {
+	swap.Left
+	at time.Time
 }
 
-// maxLost bounds how many nodes are remembered that went away within the
-// milliseconds in which they had dropped a slot and not answered since.
-const maxLost = 4096
+// maxLeft bounds how many nodes are remembered that went away within the
+// milliseconds in which they had dropped a slot, or taken a listener, and not
+// answered since.
+const maxLeft = 4096
 
-// lose remembers a node's, in place of the oldest where there are too many. The
+// remember keeps a node's, in place of the oldest where there are too many. The
 // caller holds s.mu.
-func (s *Server) lose(node string, slots []string) {
-	if len(slots) == 0 {
+func (s *Server) remember(node string, l swap.Left) {
+	if l.Empty() {
 		return
 	}
-	if _, ok := s.lost[node]; !ok && len(s.lost) >= maxLost {
+	if _, ok := s.left[node]; !ok && len(s.left) >= maxLeft {
 		oldest := node
-		for id, l := range s.lost {
-			if oldest == node || l.at.Before(s.lost[oldest].at) {
+		for id, l := range s.left {
+			if oldest == node || l.at.Before(s.left[oldest].at) {
 				oldest = id
 			}
 		}
-		delete(s.lost, oldest)
+		delete(s.left, oldest)
 	}
-	s.lost[node] = lost{slots, s.now()}
+	s.left[node] = left{l, s.now()}
 }
 
 // saltAt is where the attempts of a stream begin: apart from those of earlier
@@ -247,11 +247,11 @@ func (s *Server) disconnect(c *client) {
 	c.stream = nil
 	c.queued = nil
 	c.await(nil)
-	lost := c.machine.Lost()
+	left := c.machine.Left()
 	c.mu.Unlock()
 
 	s.mu.Lock()
-	s.lose(c.node.ID, lost)
+	s.remember(c.node.ID, left)
 	delete(s.clients, c)
 	rec := s.nodes[c.node.ID]
 	rec.clients = slices.DeleteFunc(rec.clients, func(o *client) bool { return o == c })

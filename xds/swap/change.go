@@ -35,16 +35,20 @@ func (m *Machine) change(stage Stage, f *resource.Filter, from, to string) {
 
 // took notes what the ACK of items has changed; before is what Envoy had.
 func (m *Machine) took(items []item, before *acked) {
-	now := m.subs[Extension].have
+	now, told := m.subs[Extension].have, map[string]bool{}
 	for _, it := range items {
-		f := m.filter(filterOf(it.Name))
+		if it.Filter == nil {
+			continue
+		}
+		f := m.filter(it.Filter.Name)
 		if f == nil {
 			continue
 		}
-		from, to := runs(before, f), runs(now, f)
+		from, to := m.runs(before, f.Name), m.runs(now, f.Name)
 		switch had, _ := before.Find(it.Name); {
 		case from == "":
-		case !isTwin(it.Name) && to != "" && from != to:
+		case !isTwin(it.Name) && to != "" && from != to && !told[f.Name]:
+			told[f.Name] = true // in however many slots it is
 			m.change(ChangeSwapped, f, from, to)
 		case isTwin(it.Name) && it.Version == f.Version && had.Version != f.Version && from != f.Version:
 			m.change(ChangePrimed, f, from, f.Version)
@@ -62,7 +66,7 @@ func (m *Machine) failed(p *Priming) {
 	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version {
 		return
 	}
-	if from := runs(m.subs[Extension].have, f); from != "" {
+	if from := m.runs(m.subs[Extension].have, f.Name); from != "" {
 		p.told = stage
 		m.change(stage, f, from, p.Version)
 	}
@@ -79,14 +83,14 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 		if f == nil || f == old || f.Version == old.Version || old.Missing != "" {
 			continue
 		}
-		from := runs(s.have, old)
+		from := m.runs(s.have, old.Name)
 		if from == "" || from == old.Version {
 			continue
 		}
 		if p := m.priming(old.Name); p != nil && p.Version == old.Version && p.told != "" {
 			continue
 		}
-		if s.flight != nil && slices.ContainsFunc(s.flight.Changed, func(it item) bool { return it.Name == old.Name && it.Version == old.Version }) {
+		if s.flight != nil && slices.ContainsFunc(s.flight.Changed, func(it item) bool { return it.Filter == old && !isTwin(it.Name) }) {
 			continue // it is about to run
 		}
 		m.change(ChangeSuperseded, f, from, old.Version)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
@@ -50,22 +51,44 @@ func (m *Machine) resendEndpoints(r *Response) {
 	}
 }
 
+// keepPromises forgets what was promised for slots that have it by now.
+func (m *Machine) keepPromises() {
+	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
+		_, filled := m.subs[Extension].have.Find(p.slot)
+		return filled
+	})
+}
+
 // promise notes what does nothing and may be needed for the slots of the
 // listeners of r, until they are filled.
 func (m *Machine) promise(r *Response) {
+	m.keepPromises()
 	have := m.subs[Extension].have
-	m.noops = slices.DeleteFunc(m.noops, func(it item) bool {
-		_, filled := have.Find(it.Name)
-		return filled
+	add := func(slot, filter string, instead item) {
+		_, filled := have.Find(slot)
+		if !filled && !slices.ContainsFunc(m.promises, func(p promise) bool { return p.slot == slot }) {
+			m.promises = append(m.promises, promise{slot, filter, instead})
+		}
+	}
+	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
+		of, id, own := resource.SlotOf(p.slot)
+		return !slices.ContainsFunc(r.To.Items, func(l item) bool {
+			return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, p.slot)
+		})
 	})
 	for _, l := range r.Changed {
 		for _, name := range l.Slots {
-			f := m.filter(name)
-			if f == nil || f.Noop() == nil {
-				continue
+			if f := m.filter(name); f != nil && f.Noop() != nil {
+				add(name, name, intern.PlainItem(f.Noop()))
 			}
-			if _, filled := have.Find(name); !filled && !slices.ContainsFunc(m.noops, func(it item) bool { return it.Name == name }) {
-				m.noops = append(m.noops, intern.PlainItem(f.Noop()))
+		}
+		if room := m.rooms().byListener[l.Name]; room != nil && room.layout != nil && !room.kept {
+			for slot, filter := range room.fresh() {
+				instead := emptyItem(slot)
+				if f := m.filter(filter); f != nil && f.OnFailure != definition.Open {
+					instead = item{}
+				}
+				add(slot, filter, instead)
 			}
 		}
 	}
@@ -83,12 +106,13 @@ func (m *Machine) remember(r Request, now time.Time) {
 	} else {
 		items = intern.ParseItems(r.Version)
 	}
-	if r.Type == Extension {
-		items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, it.Name) })
-	}
+	items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, lost{r.Type, it.Name}) })
 	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
 	s.unknown = len(items) == 0 && r.Version != ""
 	s.have = m.interner.Acked(r.Type, items)
+	if r.Type == Extension && s.unknown {
+		m.unknown = slices.DeleteFunc(slices.Concat(r.Names, r.Subscribe), func(n string) bool { return !isOwn(n) })
+	}
 	m.resolve(r.Type)
 	if r.Type == Listener {
 		m.warmEnd = now.Add(warmLimit) // they may still wait
@@ -108,6 +132,9 @@ func (m *Machine) resolve(t Type) {
 			if want, ok := m.lookup(t, it.Name); ok && want.Version == it.Version {
 				items[i] = want
 				found = append(found, want)
+			} else if f := m.heldBy(it); f != nil {
+				items[i] = filterItem(f, it.Name, 0)
+				found = append(found, items[i])
 			} else if old, ok := m.interner.Recall(t, it.Name, it.Version); ok {
 				items[i] = old
 			}
@@ -175,21 +202,26 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 			continue
 		}
 		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.Name })
+		m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return n == it.Name })
 		if !isTwin(it.Name) {
-			m.stamp(it.Name, now)
-			if it.Filter != nil {
+			m.serves(it, before, now)
+			if it.Filter != nil && !slices.Contains(m.ready.Proved, it.Filter) {
 				m.ready.Proved = append(m.ready.Proved, it.Filter)
 			}
 		}
 	}
 	switch t {
 	case Extension:
+		m.keepPromises()
 		m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
 		m.lose(r)
 		m.took(r.Changed, before)
+	case Route:
+		m.lose(r)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)
 		m.loseUnused()
+		m.replace(r.Changed, before, now)
 	}
 }
 
@@ -206,14 +238,22 @@ func (m *Machine) done(t Type, it item, now time.Time) {
 	}
 }
 
-func (m *Machine) stamp(name string, now time.Time) {
-	for i := range m.stamps {
-		if m.stamps[i].name == name {
-			m.stamps[i].at = now
-			return
+// serves notes since when a filter runs in its version.
+func (m *Machine) serves(it item, before *acked, now time.Time) {
+	if it.Filter == nil || m.runs(before, it.Filter.Name) == it.Filter.Version {
+		return
+	}
+	m.stamps = stamped(m.stamps, it.Filter.Name, now)
+}
+
+func stamped(all []stamp, name string, now time.Time) []stamp {
+	for i := range all {
+		if all[i].name == name {
+			all[i].at = now
+			return all
 		}
 	}
-	m.stamps = append(m.stamps, stamp{name, now})
+	return append(all, stamp{name, now})
 }
 
 func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {

@@ -68,6 +68,9 @@ func (v *state) slots(now time.Time) []item {
 }
 
 func (v *state) slotItem(name string, now time.Time) (item, bool) {
+	if isOwn(name) {
+		return v.ownItem(name, now)
+	}
 	f := v.filter(name)
 	if f == nil {
 		if it, ok := v.lookup(Extension, name); ok {
@@ -78,7 +81,7 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 	if v.point(f) == name {
 		return item{}, false // primed in place
 	}
-	return v.slotContent(f, now)
+	return v.slotContent(f, name, now)
 }
 
 // leftItem is for the slot of a filter that is gone, which a listener that is
@@ -91,32 +94,36 @@ func (v *state) leftItem(name string) (item, bool) {
 	if twin, ok := v.subs[Extension].have.Find(resource.TwinPrefix + name); ok && twin.Filter != nil {
 		return filterItem(twin.Filter, name, 0), true
 	}
-	i := slices.IndexFunc(v.noops, func(it item) bool { return it.Name == name })
-	if i < 0 {
-		return item{}, false
-	}
-	return v.noops[i], true
+	return v.promised(name)
 }
 
-// slotContent decides what fills the serving slot of f: what its twin has ACKed
+// slotContent decides what a slot that is to hold f gets: what f's twin has ACKed
 // (invariant 1), after a NACK in other bytes (invariant 5), and what does nothing
 // where an open filter can't be primed. False: nothing new.
-func (v *state) slotContent(f *resource.Filter, now time.Time) (item, bool) {
+func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (item, bool) {
 	s := &v.subs[Extension]
 	p := v.priming(f.Name)
-	_, filled := s.have.Find(f.Name)
+	_, filled := s.have.Find(slot)
 	twin, ok := s.have.Find(f.TwinName)
 	if ok && twin.Filter != nil && (twin.Version == f.Version || !filled || p != nil && p.nacks > 0) {
 		attempt := 0
-		if slices.Contains(v.poisoned, f.Name) && p != nil {
+		if slices.Contains(v.poisoned, slot) && p != nil {
 			attempt = p.attempt
 		}
-		return filterItem(twin.Filter, f.Name, attempt), true
+		return filterItem(twin.Filter, slot, attempt), true
 	}
-	if !filled && f.OnFailure == definition.Open && f.Noop() != nil && (v.givenUp(f, now) || v.wants(Extension, f.Name) || v.inUse(f.Name)) {
-		return intern.PlainItem(f.Noop()), true
+	if !filled && f.OnFailure == definition.Open && (v.givenUp(f, now) || v.wants(Extension, slot) || v.inUse(slot)) {
+		return nothingFor(f, slot), true
 	}
 	return item{}, false
+}
+
+// nothingFor is what a slot holds in place of an open filter.
+func nothingFor(f *resource.Filter, slot string) item {
+	if slot == f.Name {
+		return intern.PlainItem(f.Noop())
+	}
+	return emptyItem(slot)
 }
 
 // nextTwins are the next filters to prime. One whose module this Envoy has to

@@ -42,7 +42,7 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 			continue
 		}
 		twin, ok := v.subs[Extension].have.Find(it.Filter.TwinName)
-		if !ok || twin.Filter == nil || twin.Version != it.Version {
+		if !ok || twin.Filter == nil || twin.Version != it.Filter.Version {
 			return fmt.Errorf("slot %s gets version %s, its twin has %q", it.Name, it.Version, twin.Version)
 		}
 	}
@@ -65,10 +65,16 @@ func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 			if _, filled := have.Find(slot); filled {
 				continue
 			}
-			if twin, ok := have.Find(twinOf(slot)); ok && twin.Filter != nil {
+			filter := slot
+			if isOwn(slot) {
+				if filter = v.meant(l, slot); filter == "" {
+					continue
+				}
+			}
+			if twin, ok := have.Find(twinOf(filter)); ok && twin.Filter != nil {
 				continue
 			}
-			if f := v.filter(slot); f != nil && f.OnFailure == definition.Open || f == nil && v.isStatic(slot) {
+			if f := v.filter(filter); f != nil && f.OnFailure == definition.Open || f == nil && v.isStatic(slot) {
 				continue
 			}
 			return fmt.Errorf("listener %s is sent, and nothing can be had for its slot %s", l.Name, slot)
@@ -121,7 +127,7 @@ func (v *state) mayBeRefused(it item) bool {
 		return it.Written && !have.Has(it)
 	}
 	twin, ok := have.Find(it.Filter.TwinName)
-	return !ok || twin.Version != it.Version
+	return !ok || twin.Version != it.Filter.Version
 }
 
 // isStatic tells whether a name is an extension configuration without a twin.
@@ -169,20 +175,38 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 			if slices.Contains(after.Slots, twin) {
 				continue
 			}
-			slot := filterOf(twin)
 			content, _ := v.subs[Extension].have.Find(twin)
-			_, filled := v.subs[Extension].have.Find(slot)
-			if filled || content.Filter == nil {
+			if content.Filter == nil {
 				continue
 			}
 			for _, l := range a.To.Items {
-				if slices.Contains(l.Slots, slot) {
+				if v.waitsFor(l, filterOf(twin)) {
 					return fmt.Errorf("twin %s leaves while listener %s waits for its filter", twin, l.Name)
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// waitsFor tells whether a listener has a slot without a content that was meant
+// for a filter.
+func (v *state) waitsFor(l item, filter string) bool {
+	return slices.ContainsFunc(l.Slots, func(slot string) bool {
+		if _, filled := v.subs[Extension].have.Find(slot); filled {
+			return false
+		}
+		return slot == filter || slices.ContainsFunc(v.promises, func(p promise) bool { return p.slot == slot && p.filter == filter })
+	})
+}
+
+// meant is the filter that an own slot of a listener that is about to be sent is
+// to hold; "": none.
+func (v *state) meant(l item, slot string) string {
+	if r := v.rooms().byListener[l.Name]; r != nil && r.layout != nil && r.layout.Version == l.Version {
+		return r.fresh()[slot]
+	}
+	return ""
 }
 
 // nothingTwice is invariant 7: nothing is sent that the Envoy has, but to
@@ -261,6 +285,9 @@ func (m *Machine) Unsettled(now time.Time) error {
 			return fmt.Errorf("invariant 8: there is a response of type %s to send, and nothing that sends it", a.Type)
 		}
 		for _, it := range s.have.Items {
+			if t == Route && !m.routeInUse(it.Name) || isOwn(it.Name) && !m.current(it.Name) {
+				continue
+			}
 			if want, ok := m.lookup(t, it.Name); ok && want.Version != it.Version && m.wants(t, it.Name) && m.filter(filterOf(it.Name)) == nil && it.Name != m.snap.ModuleServer {
 				return fmt.Errorf("invariant 8: %s %s stays at %s, wanted is %s", t, it.Name, it.Version, want.Version)
 			}

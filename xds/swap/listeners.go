@@ -69,13 +69,13 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	early := v.bare() && v.inProgress(now)
 	unsettled := false
 	for _, l := range v.snap.Listeners {
-		it := intern.ListenerItem(l)
+		it := v.wanted(l)
 		have, had := s.have.Find(it.Name)
 		if !v.wants(Listener, it.Name) || had && have.Is(it) {
 			continue
 		}
 		switch {
-		case !early && v.placeable(l, now) && !v.held(Listener, it, now):
+		case !early && v.placeable(it, now) && !v.held(Listener, it, now):
 			changed = append(changed, it)
 		case had && have.Res == nil && !v.delta:
 			// It has to be in the response, but its bytes are not known.
@@ -115,7 +115,7 @@ func (v *state) listenersSettled(now time.Time) bool {
 		return true
 	}
 	for _, l := range v.snap.Listeners {
-		if have, ok := s.have.Find(l.Name); v.wants(Listener, l.Name) && !(ok && have.Version == intern.BaseVersion(l.Version)) {
+		if have, ok := s.have.Find(l.Name); v.wants(Listener, l.Name) && !(ok && have.Is(v.wanted(l))) {
 			return false
 		}
 	}
@@ -165,8 +165,23 @@ func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 
 // placeable decides whether l may be sent (invariant 2): whether every slot of it
 // either has a content, which it keeps, or gets one as soon as Envoy asks for it.
-func (v *state) placeable(l *resource.Listener, now time.Time) bool {
-	return !slices.ContainsFunc(l.Slots, func(name string) bool { return !v.slotReady(name, now) || !v.slotStays(name) })
+func (v *state) placeable(l item, now time.Time) bool {
+	if r := v.rooms().byListener[l.Name]; r != nil && slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) }) {
+		return false
+	}
+	return !slices.ContainsFunc(l.Slots, func(name string) bool {
+		return !isOwn(name) && (!v.slotReady(name, now) || !v.slotStays(name))
+	})
+}
+
+// atHand tells whether a filter can be put into a slot of its own as soon as
+// Envoy asks, or goes without where it may.
+func (v *state) atHand(filter string, now time.Time) bool {
+	if v.canServe(filter) {
+		return true
+	}
+	f := v.filter(filter)
+	return f != nil && f.OnFailure == definition.Open && v.givenUp(f, now)
 }
 
 // slotReady tells whether a slot has a content, or gets one if Envoy asks now.
@@ -199,9 +214,26 @@ func (v *state) slotStays(name string) bool {
 // primer the twin. One that none holds any more it is about to let go, with its
 // content, though it has not said so yet.
 func (v *state) inUse(slot string) bool {
+	of, id, own := resource.SlotOf(slot)
 	return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
-		return slices.Contains(l.Slots, slot) || slices.Contains(l.Static, slot)
+		return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, slot) || slices.Contains(l.Static, slot)
 	})
+}
+
+// slotsIn are the slots of a listener that the Envoy has: of one of which only the
+// version is known, the own ones that it asks for.
+func (v *state) slotsIn(l item) []string {
+	if l.Res != nil {
+		return l.Slots
+	}
+	var slots []string
+	id := resource.IDOf(l.Version)
+	for _, name := range v.subs[Extension].names.All() {
+		if of, its, own := resource.SlotOf(name); own && of == l.Name && its == id {
+			slots = append(slots, name)
+		}
+	}
+	return slots
 }
 
 // wait is what a listener that warms waits for.
@@ -226,7 +258,7 @@ func (v *state) waits(now time.Time) wait {
 	}
 	filled, waits := true, forNothing
 	for _, l := range listeners.Items {
-		for _, slot := range l.Slots {
+		for _, slot := range v.slotsIn(l) {
 			if _, ok := slots.Find(slot); ok || isTwin(slot) {
 				continue
 			}
@@ -272,7 +304,7 @@ func (v *state) gateOpens(now time.Time) bool {
 	}
 	delivered := 0
 	for _, l := range v.snap.Listeners {
-		it := intern.ListenerItem(l)
+		it := v.wanted(l)
 		if have, ok := s.have.Find(it.Name); ok && have.Is(it) {
 			delivered++
 			continue
@@ -280,10 +312,7 @@ func (v *state) gateOpens(now time.Time) bool {
 		if v.held(Listener, it, now) {
 			continue // Envoy refused it; the others need not wait
 		}
-		if !slices.ContainsFunc(l.Slots, func(n string) bool {
-			f := v.filter(n)
-			return f != nil && !v.slotReady(n, now) && v.givenUp(f, now)
-		}) {
+		if !v.waitsInVain(l, now) {
 			return false // on its way
 		}
 	}
@@ -291,4 +320,28 @@ func (v *state) gateOpens(now time.Time) bool {
 		return !v.inProgress(now)
 	}
 	return delivered > 0
+}
+
+// waitsInVain tells whether a listener waits for a filter that was waited for
+// long enough.
+func (v *state) waitsInVain(l *resource.Listener, now time.Time) bool {
+	return slices.ContainsFunc(filtersOf(l), func(name string) bool {
+		f := v.filter(name)
+		return f != nil && v.givenUp(f, now) && !v.canServe(name)
+	}) || slices.ContainsFunc(l.Slots, func(name string) bool {
+		f := v.filter(name)
+		return f != nil && !v.slotReady(name, now) && v.givenUp(f, now)
+	})
+}
+
+// filtersOf are the names of the filters that a listener's own slots are to
+// hold.
+func filtersOf(l *resource.Listener) []string {
+	var names []string
+	for _, chain := range l.Chains {
+		for _, w := range chain {
+			names = append(names, w.Filter)
+		}
+	}
+	return names
 }

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -15,11 +16,10 @@ type Options struct {
 	// Salt is where the attempts of an Envoy that is not fresh begin, so that
 	// its bytes differ from what an earlier stream may have pushed last.
 	Salt int
-	// Lost are the slots that this Envoy's last stream ended without, see
-	// Machine.Lost.
-	Lost []string
+	// Left is what this Envoy's last stream has left to this one.
+	Left Left
 	// DrainTime is for how long, at most, connections of this Envoy go on with
-	// a listener that was replaced.
+	// a listener that was replaced; 0: as by default, ten minutes.
 	DrainTime time.Duration
 	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
 	Rand func() float64
@@ -39,7 +39,8 @@ type Machine struct {
 
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
-	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Lost}}
+	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises,
+		drainTime: cmp.Or(o.DrainTime, drainTime)}}
 	for t := range Types {
 		m.subs[t].have = o.Interner.Acked(t, nil)
 	}

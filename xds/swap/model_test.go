@@ -29,15 +29,20 @@ type model struct {
 	clusters  map[string]string
 	listeners map[string]*modelListener // that take requests
 	warming   map[string]*modelListener
-	slots     map[string]*modelSlot // by ECDS name
-	cache     map[string]*modelCode // by SHA-256
-	routes    map[string]bool
+	draining  []*modelListener              // with the connections that were opened before they were replaced
+	slots     map[string]*modelSlot         // by ECDS name
+	cache     map[string]*modelCode         // by SHA-256
+	routes    map[string]string             // → what was taken
 	have      [swap.Types]map[string]string // versions, for a reconnect in delta
 	version   [swap.Types]string            // version_info, for one in state of the world
 	nonce     [swap.Types]string            // newest received on this stream
 	asked     [swap.Types]bool              // subscribed to on this stream
 	names     [swap.Types][]string          // as told on this stream
 	live      bool                          // it has become ready
+
+	// meets is called with what a request to a listener would meet: filters in
+	// their order, and routes.
+	meets func(listener string, filters []string, routes string)
 
 	moduleServer string // version of the cluster of the xds-server that there is
 
@@ -51,7 +56,7 @@ type model struct {
 type modelListener struct {
 	value string
 	slots []string
-	gated bool
+	rds   string // the route configuration that it asks for; "": none
 
 	unusable bool // since one of its extensions was refused, until it has all
 }
@@ -60,6 +65,7 @@ type modelListener struct {
 type modelSlot struct {
 	last    string // typed_config of the newest content, refused or not
 	active  string // ... of the one in use; "": none
+	filter  string // the plugin's name in that; "": it does nothing
 	waiting bool   // listeners that warm wait for it
 	refused bool   // all that came for it was refused: whoever wrote it is told, and requests are answered 500
 }
@@ -69,7 +75,7 @@ type modelCode struct{ fetching, here bool }
 func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
 	return &model{delta: delta, bad: bad, rng: rng,
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
-		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]bool{}}
+		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}}
 }
 
 func (e *model) breaks(format string, args ...any) {
@@ -112,13 +118,12 @@ func (e *model) wanted(t swap.Type) []string {
 	case swap.Extension:
 		return slices.Sorted(maps.Keys(e.slots))
 	case swap.Route:
-		for _, set := range []map[string]*modelListener{e.listeners, e.warming} {
-			for _, l := range set {
-				if l.gated {
-					return []string{resource.GateRoute}
-				}
-			}
+		names := map[string]bool{}
+		for _, l := range e.all() {
+			names[l.rds] = l.rds != ""
 		}
+		maps.DeleteFunc(names, func(_ string, is bool) bool { return !is })
+		return slices.Sorted(maps.Keys(names))
 	}
 	return nil
 }
@@ -173,7 +178,7 @@ func (e *model) receive() {
 		err = e.setListeners(send)
 	case swap.Route:
 		for _, r := range send.Resources {
-			e.routes[r.Name] = true
+			e.routes[r.Name] = r.Version
 		}
 	case swap.Extension:
 		err = e.setSlots(send.Resources)
@@ -283,7 +288,8 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 			}
 			return refused
 		}
-		s.active, s.waiting, s.refused = content, false, false
+		s.active, s.waiting, s.refused, s.filter = content, false, false, pluginOf(r)
+		e.serve() // a request may come between any two
 	}
 	return ""
 }
@@ -329,27 +335,50 @@ func (e *model) fetched(sha string, ok bool) {
 func (e *model) settle() {
 	for name, l := range e.warming {
 		ready := !slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].waiting })
-		if l.gated && !e.routes[resource.GateRoute] {
+		if l.rds != "" && e.routes[l.rds] == "" {
 			ready = false
 		}
 		if ready {
+			if old := e.listeners[name]; old != nil {
+				e.draining = append(e.draining, old)
+			}
 			e.listeners[name] = l
 			delete(e.warming, name)
 		}
 	}
 	e.serve()
+	e.forget()
+	e.askForSlots()
+}
+
+// drained closes what is left of a listener that was replaced.
+func (e *model) drained() {
+	if len(e.draining) > 0 {
+		e.draining = e.draining[1:]
+		e.forget()
+		e.askForSlots()
+	}
+}
+
+// forget drops what no listener needs any more.
+func (e *model) forget() {
 	for n := range e.slots {
 		if !e.named(n) {
 			delete(e.slots, n)
 		}
 	}
-	e.askForSlots()
+	for name := range e.routes {
+		if !slices.Contains(e.wanted(swap.Route), name) {
+			delete(e.routes, name)
+			delete(e.have[swap.Route], name)
+		}
+	}
 }
 
 // serve looks at what a request would meet. Workers start, once and for all,
 // when nothing that came while Envoy started is waited for any more.
 func (e *model) serve() {
-	e.live = e.live || e.routes[resource.GateRoute] || len(e.listeners) > 0 && len(e.warming) == 0
+	e.live = e.live || e.routes[resource.GateRoute] != "" || len(e.listeners) > 0 && len(e.warming) == 0
 	if !e.live {
 		return
 	}
@@ -359,7 +388,11 @@ func (e *model) serve() {
 		} else if !slices.ContainsFunc(l.slots, func(n string) bool { return e.slots[n].active == "" }) {
 			l.unusable = false
 		}
+		var filters []string
 		for _, n := range l.slots {
+			if f := e.slots[n].filter; f != "" {
+				filters = append(filters, f)
+			}
 			if l.unusable && slices.Contains(statics, n) {
 				continue // it answers 500 in any case
 			}
@@ -367,13 +400,17 @@ func (e *model) serve() {
 				e.breaks("listener %s serves without filter %s", name, n)
 			}
 		}
+		if name != resource.PrimerListener && !l.unusable {
+			e.meets(name, filters, e.routes[l.rds])
+		}
 	}
 }
 
-// waits tells whether a listener that is to take requests warms.
+// waits tells whether a listener that is to take requests warms, or one that
+// lacks the routes that it had once.
 func (e *model) waits() bool {
-	for name := range e.warming {
-		if name != resource.PrimerListener {
+	for name, l := range e.warming {
+		if name != resource.PrimerListener || e.routes[l.rds] == "" {
 			return true
 		}
 	}
@@ -381,14 +418,12 @@ func (e *model) waits() bool {
 }
 
 func (e *model) named(slot string) bool {
-	for _, set := range []map[string]*modelListener{e.listeners, e.warming} {
-		for _, l := range set {
-			if slices.Contains(l.slots, slot) {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.all(), func(l *modelListener) bool { return slices.Contains(l.slots, slot) })
+}
+
+// all are the listeners that there are in any state.
+func (e *model) all() []*modelListener {
+	return slices.Concat(slices.Collect(maps.Values(e.listeners)), slices.Collect(maps.Values(e.warming)), e.draining)
 }
 
 func decodeListener(r *resource.Resource) *modelListener {
@@ -399,7 +434,7 @@ func decodeListener(r *resource.Resource) *modelListener {
 		for _, f := range c.Filters {
 			var hcm hcmv3.HttpConnectionManager
 			must(f.GetTypedConfig().UnmarshalTo(&hcm))
-			out.gated = hcm.GetRds().GetRouteConfigName() == resource.GateRoute
+			out.rds = hcm.GetRds().GetRouteConfigName()
 			for _, h := range hcm.HttpFilters {
 				if h.GetConfigDiscovery() != nil {
 					out.slots = append(out.slots, h.Name)
@@ -421,6 +456,18 @@ func decodeExtension(r *resource.Resource) (content, sha string) {
 		sha = w.Config.GetVmConfig().Code.GetRemote().Sha256
 	}
 	return m.TypedConfig.TypeUrl + string(m.TypedConfig.Value), sha
+}
+
+// pluginOf is the name of the filter in an extension configuration; "": it is
+// none of ours.
+func pluginOf(r *resource.Resource) string {
+	var m corev3.TypedExtensionConfig
+	must(proto.Unmarshal(r.Value, &m))
+	var w wasmv3.Wasm
+	if m.TypedConfig.UnmarshalTo(&w) != nil {
+		return ""
+	}
+	return w.GetConfig().GetName()
 }
 
 func must(err error) {

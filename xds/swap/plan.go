@@ -64,7 +64,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 		}
 	}
 	var gone []string
-	if v.listenersSettled(now) {
+	if v.listenersSettled(now) && v.allRoutesSettled() {
 		gone = v.obsolete(Cluster)
 	} else if !v.delta && len(changed) > 0 {
 		// Bytes that are not known can't be kept in a response that is whole.
@@ -158,7 +158,7 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 		if have, ok := s.have.Find(it.Name); ok && have.Is(it) || v.held(t, it, now) {
 			return
 		}
-		if t == Route && it.Name == resource.GateRoute && !v.gateOpens(now) {
+		if t == Route && !v.routeOpens(it.Name, now) {
 			return
 		}
 		changed = append(changed, it)
@@ -182,6 +182,27 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 		return nil
 	}
 	return v.interner.Step(s.have, t, v.delta, changed, nil)
+}
+
+// routeOpens tells whether a route configuration may be sent: none before the
+// clusters that it may name.
+func (v *state) routeOpens(name string, now time.Time) bool {
+	if name == resource.GateRoute {
+		return v.gateOpens(now)
+	}
+	return v.clustersSettled(now) && v.routeDue(name, now)
+}
+
+// allRoutesSettled tells whether the Envoy has the route configurations that it
+// asks for as they are wanted, so that they name no cluster that goes. Those of a
+// listener that is drained may be as they were, or be gone.
+func (v *state) allRoutesSettled() bool {
+	s := &v.subs[Route]
+	return s.flight == nil && !slices.ContainsFunc(s.names.All(), func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		_, _, own := resource.RoutesOf(name)
+		return ok && name != resource.GateRoute && !s.have.Has(want) || own && !ok
+	})
 }
 
 // clustersSettled tells whether all clusters that can be had are in place, so

@@ -10,6 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
@@ -56,11 +60,14 @@ type play struct {
 	badModules map[string]bool
 	sends      int
 
+	met met // what requests met so far
+
 	versions map[string]int // of filters
 	extra    bool           // the second listener is there
 	filters  []string
 	broken   map[string]string // filter → "missing" or "bad"
-	timeout  int
+	timeout  int               // of the route
+	replaced int               // changes of the listener itself
 	statics  map[string]int    // → version, of extensions that are sent as they are written
 	refused  map[string]bool   // those that Envoy refuses
 	slotted  map[string]string // → the listener that has a slot for it
@@ -82,8 +89,10 @@ func (p *play) run() string {
 	p.statics, p.refused, p.slotted = map[string]int{}, map[string]bool{}, map[string]string{}
 	p.filters = []string{"auth", "hello"}[:p.rng.IntN(3)]
 	p.filters = slices.Clone(p.filters)
+	p.spares.Around = p.rng.IntN(3)
 	p.snap = p.define(p.t, p.wanted())
-	p.e = newModel(p.delta, p.rng, func(sha string) bool { return p.badModules[p.modules[sha]] })
+	p.met.publish(p.snap)
+	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
 	p.connect()
 	for range 40 + p.rng.IntN(160) {
 		p.act(true)
@@ -124,7 +133,7 @@ func (p *play) wanted() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "listener web timeout=%ds %s%s\n", p.timeout+1, strings.Join(p.filters, " "), p.staticsOf("web"))
+	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s\n", p.replaced+1, p.timeout+1, strings.Join(p.filters, " "), p.staticsOf("web"))
 	if p.extra {
 		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(p.filters[:len(p.filters)/2], " "), p.staticsOf("web2"))
 	}
@@ -161,11 +170,11 @@ func (p *play) changeStatic() {
 
 func (p *play) connect() {
 	p.open = map[swap.Type]uint32{}
-	var lost []string
+	var left swap.Left
 	if p.m != nil {
-		lost = p.m.Lost()
+		left = p.m.Left()
 	}
-	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Lost: lost,
+	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Left: left,
 		Broken: func(err error) { p.e.breaks("%v", err) }})
 	p.wake = time.Time{}
 	p.streams++
@@ -203,13 +212,18 @@ func (p *play) step(e swap.Event) {
 
 // act does one thing that may happen.
 func (p *play) act(faults bool) {
+	if len(p.open)+len(p.e.inbox) == 0 {
+		p.met.calm()
+	}
 	switch n := p.rng.IntN(100); {
 	case n < 35:
 		p.deliver()
 	case n < 65 && len(p.e.inbox) > 0:
 		p.e.receive()
-	case n < 75:
+	case n < 74:
 		p.fetch(faults)
+	case n < 75:
+		p.e.drained()
 	case n < 85:
 		p.pass(time.Duration(p.rng.IntN(400)) * time.Millisecond)
 	case faults && n < 93:
@@ -288,7 +302,7 @@ func (p *play) change() {
 		if i := slices.Index(p.filters, name); i >= 0 {
 			p.filters = slices.Delete(p.filters, i, i+1)
 		} else {
-			p.filters = append(p.filters, name)
+			p.filters = slices.Insert(p.filters, p.rng.IntN(len(p.filters)+1), name)
 			p.versions[name]++
 			p.broken[name] = []string{"", "", "missing"}[p.rng.IntN(3)]
 		}
@@ -296,14 +310,20 @@ func (p *play) change() {
 		p.changeStatic()
 	case n < 8:
 		p.extra = !p.extra
-	default:
-		p.timeout++
+	case n < 9:
+		p.rng.Shuffle(len(p.filters), func(i, j int) { p.filters[i], p.filters[j] = p.filters[j], p.filters[i] })
+	case p.rng.IntN(3) == 0:
+		p.replaced++
+	}
+	if p.rng.IntN(3) == 0 {
+		p.timeout++ // a route is dropped in together with something else, or alone
 	}
 	p.publish()
 }
 
 func (p *play) publish() {
 	p.snap = p.define(p.t, p.wanted())
+	p.met.publish(p.snap)
 	p.logf("publish\n%s", p.wanted())
 	p.atModuleServer()
 	p.step(swap.Publish{Snapshot: p.snap})
@@ -322,15 +342,27 @@ func (p *play) cut() {
 		p.space.Learn(kept)
 		p.m = nil
 		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]
+		p.spares.Around = p.rng.IntN(3)
 		p.snap = p.define(p.t, p.wanted())
+		p.met.publish(p.snap)
 	}
 	p.connect()
 }
 
 func (p *play) restart() {
 	p.logf("Envoy starts anew")
-	p.e = newModel(p.delta, p.rng, p.e.bad)
+	p.met.forget()
+	p.newEnvoy(p.e.bad)
 	p.connect()
+}
+
+func (p *play) newEnvoy(bad func(string) bool) {
+	p.e = newModel(p.delta, p.rng, bad)
+	p.e.meets = func(listener string, filters []string, routes string) {
+		if err := p.met.request(listener, filters, routes); err != "" {
+			p.e.breaks("listener %s: %s", listener, err)
+		}
+	}
 }
 
 func (p *play) check() string { return p.e.broken }
@@ -387,19 +419,18 @@ func (p *play) end() string {
 // done tells what is not as it is wanted.
 func (p *play) done() string {
 	for _, f := range p.m.Filters(p.now) {
-		used := slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Slots, f.Name) })
+		used := slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return wantedIn(l, f.Name) })
 		if !used {
 			continue
 		}
 		if f.State != swap.Running {
-			for _, l := range p.m.Listeners() {
+			for _, l := range p.m.Listeners(p.now) {
 				p.logf("listener %+v", l)
 			}
 			return fmt.Sprintf("filter %s: %s: %s", f.Name, f.State, f.Reason)
 		}
-		want, _ := decodeExtension(p.catalog.Filter(f.Name).Slot(0))
-		if got := p.e.slots[f.Name]; got == nil || stripAddress(got.active) != stripAddress(want) {
-			return fmt.Sprintf("filter %s is said to run and does not", f.Name)
+		if err := p.runs(f.Name); err != "" {
+			return err
 		}
 	}
 	for name, listener := range p.slotted {
@@ -417,8 +448,8 @@ func (p *play) done() string {
 		if got == nil {
 			return fmt.Sprintf("listener %s is not there", l.Name)
 		}
-		if got.value != string(l.Value) {
-			return fmt.Sprintf("listener %s is not the newest", l.Name)
+		if err := p.newest(l, got); err != "" {
+			return err
 		}
 	}
 	for name := range p.e.listeners {
@@ -437,6 +468,52 @@ func (p *play) done() string {
 	}
 	if got := p.e.listeners[resource.PrimerListener]; got == nil || got.value != string(p.snap.Primer.Value) {
 		return "the primer is not the newest"
+	}
+	return ""
+}
+
+// runs tells what is wrong with a filter that is said to run.
+func (p *play) runs(filter string) string {
+	want, _ := decodeExtension(p.catalog.Filter(filter).Slot(0))
+	for _, l := range p.snap.Listeners {
+		if !wantedIn(l, filter) || p.e.listeners[l.Name] == nil {
+			continue
+		}
+		in := 0
+		for _, slot := range p.e.listeners[l.Name].slots {
+			if got := p.e.slots[slot]; got.filter == filter && stripAddress(got.active) == stripAddress(want) {
+				in++
+			}
+		}
+		if in != 1 {
+			return fmt.Sprintf("filter %s is said to run, and is %d times in listener %s", filter, in, l.Name)
+		}
+	}
+	return ""
+}
+
+// newest tells what a listener of the Envoy's lacks.
+func (p *play) newest(l *resource.Listener, got *modelListener) string {
+	var filters []string
+	for _, slot := range got.slots {
+		if f := p.e.slots[slot].filter; f != "" {
+			filters = append(filters, f)
+		}
+	}
+	if want := wantedOf(l).filters; !slices.Equal(filters, want) {
+		return fmt.Sprintf("listener %s has the filters %q, wanted are %q", l.Name, filters, want)
+	}
+	for _, r := range p.snap.Routes {
+		if r.Name == l.RoutesName && p.e.routes[got.rds] != r.Version {
+			return fmt.Sprintf("the routes of listener %s are not the newest", l.Name)
+		}
+	}
+	var have listenerv3.Listener
+	must(proto.Unmarshal([]byte(got.value), &have))
+	var want listenerv3.Listener
+	must(proto.Unmarshal(l.Value, &want))
+	if have.Address.GetSocketAddress().GetPortValue() != want.Address.GetSocketAddress().GetPortValue() {
+		return fmt.Sprintf("listener %s is not the newest", l.Name)
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package swap_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +16,10 @@ import (
 // TestScripts plays testdata/*.txt: what Envoy said, what is sent. The
 // commands:
 //
-//	envoy PROTOCOL            a new stream; below it what is wanted
+//	envoy PROTOCOL [spares=N]  a new stream; below it what is wanted
 //	publish                   what is wanted from now on
 //	TYPE subscribe NAME...    Envoy asks for resources ("*": all)
+//	TYPE unsubscribe NAME...  it asks for them no more
 //	TYPE has NAME=LABEL...    ... on a reconnect: and has these; "wanted": as
 //	                          they are wanted, anything else is a version
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
@@ -43,6 +45,7 @@ type script struct {
 	names map[swap.Type][]string
 	nonce map[swap.Type]string
 
+	listens bool // the Envoy has asked for listeners
 	changes []swap.Change
 }
 
@@ -53,7 +56,11 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			s.world = newWorld()
 			s.now = time.Unix(0, 0)
 		}
-		s.delta = d.CmdArgs[0].Key == "delta"
+		s.delta, s.listens = d.CmdArgs[0].Key == "delta", false
+		s.spares = resource.Spares{}
+		if d.HasArg("spares") {
+			d.ScanArgs(t, "spares", &s.spares.Around)
+		}
 		s.names, s.nonce = map[swap.Type][]string{}, map[swap.Type]string{}
 		snap := s.define(t, d.Input)
 		s.m = swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: snap, Delta: s.delta, Salt: 7, Broken: func(err error) { t.Errorf("%s: %v", d.Pos, err) }})
@@ -88,6 +95,7 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 		t.Fatalf("%s: unknown command %q", d.Pos, d.Cmd)
 	}
 	r := swap.Request{Type: typ, Nonce: s.nonce[typ]}
+	s.listens = s.listens || typ == swap.Listener
 	var args []string
 	for _, a := range d.CmdArgs[1:] {
 		args = append(args, a.String())
@@ -95,15 +103,25 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 	switch d.CmdArgs[0].Key {
 	case "subscribe":
 		names := strings.Fields(strings.ReplaceAll(strings.Join(args, " "), "*", ""))
+		names = s.resources(typ, names)
 		r.Subscribe = names
 		s.names[typ] = append(s.names[typ], names...)
+	case "unsubscribe":
+		r.Unsubscribe = args
+		s.names[typ] = slices.DeleteFunc(s.names[typ], func(n string) bool { return slices.Contains(args, n) })
 	case "has":
 		r.Initial = map[string]string{}
 		for _, a := range d.CmdArgs[1:] {
-			r.Initial[a.Key] = s.versionOf(typ, a.Key, a.Vals[0])
-			if typ != swap.Listener && typ != swap.Cluster {
-				s.names[typ] = append(s.names[typ], a.Key)
-				r.Subscribe = append(r.Subscribe, a.Key)
+			for _, name := range s.resources(typ, []string{a.Key}) {
+				label := a.Vals[0]
+				if name != a.Key && typ == swap.Extension && !strings.Contains(a.Key, "#") {
+					label = a.Key + ":" + label
+				}
+				r.Initial[name] = s.versionOf(typ, name, label)
+				if typ != swap.Listener && typ != swap.Cluster {
+					s.names[typ] = append(s.names[typ], name)
+					r.Subscribe = append(r.Subscribe, name)
+				}
 			}
 		}
 		for name, v := range r.Initial {
@@ -120,6 +138,13 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 // versionOf is the version that a filter had under a label; for other
 // resources the wanted one.
 func (s *script) versionOf(typ swap.Type, name, label string) string {
+	if _, _, own := resource.SlotOf(name); own {
+		if label == "nothing" {
+			return resource.EmptyVersion
+		}
+		filter, label, _ := strings.Cut(label, ":")
+		return s.named[filter+" "+label] + "-" + s.catalog.Filter(filter).ID
+	}
 	if typ == swap.Extension {
 		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
 	}
@@ -130,6 +155,9 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 	all := map[string]string{resource.PrimerListener: snap.Primer.Version, resource.GateRoute: snap.Gate.Version}
 	for _, l := range snap.Listeners {
 		all[l.Name] = l.Version
+	}
+	for _, r := range snap.Routes {
+		all[r.Name] = r.Version
 	}
 	for _, c := range snap.Clusters {
 		all[c.Name] = c.Version
@@ -144,7 +172,7 @@ func (s *script) step(e swap.Event) string {
 		s.nonce[send.Type] = swap.FormatNonce(send.Nonce)
 		fmt.Fprintf(&b, "send %s:", send.Type)
 		for _, r := range send.Resources {
-			fmt.Fprintf(&b, " %s%s", r.Name, s.label(r.Version))
+			fmt.Fprintf(&b, " %s%s%s", s.shown(r.Name), s.filterIn(r), s.label(r.Version))
 		}
 		for _, name := range send.Removed {
 			fmt.Fprintf(&b, " -%s", name)
@@ -156,6 +184,46 @@ func (s *script) step(e swap.Event) string {
 		return "nothing\n"
 	}
 	return b.String()
+}
+
+// resources are names as Envoy has them. The name of a filter stands for the slots
+// that hold it in listeners without spares.
+func (s *script) resources(typ swap.Type, names []string) []string {
+	var out []string
+	for _, name := range names {
+		var slots []string
+		if typ == swap.Extension && s.listens {
+			slots = s.slotsOf(name)
+		}
+		if len(slots) == 0 {
+			slots = []string{s.resourceNamed(name)}
+		}
+		out = append(out, slots...)
+	}
+	return out
+}
+
+func (s *script) slotsOf(filter string) []string {
+	var slots []string
+	for _, l := range s.catalog.Snapshot(nodeOf()).Listeners {
+		layout := l.In(l.Version)
+		for i, chain := range l.Chains {
+			for j, w := range chain {
+				if w.Filter == filter {
+					slots = append(slots, layout.Chains[i][j].Name)
+				}
+			}
+		}
+	}
+	return slots
+}
+
+// filterIn names the filter in a listener's own slot.
+func (s *script) filterIn(r *resource.Resource) string {
+	if _, _, own := resource.SlotOf(r.Name); !own || r.Version == resource.EmptyVersion {
+		return ""
+	}
+	return ":" + pluginOf(r)
 }
 
 // told gives the changes that were not told yet.
@@ -219,7 +287,7 @@ func (s *script) status() string {
 	if !s.m.Settled() {
 		b.WriteString("not all settled\n")
 	}
-	for _, l := range s.m.Listeners() {
+	for _, l := range s.m.Listeners(s.now) {
 		if l.Reason != "" {
 			state := "withheld"
 			if l.Running != "" {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
@@ -17,6 +18,7 @@ type answers struct {
 	whole    atomic.Pointer[whole]    // of all types but ECDS
 	unprimed atomic.Pointer[unprimed] // of ECDS, as the following
 	behind   atomic.Pointer[behind]
+	rooms    atomic.Pointer[rooms]
 	fills    atomic.Uint64                  // the Serial of listeners whose every slot has a content here
 	named    atomic.Pointer[intern.NameSet] // subscriptions that name all of it
 }
@@ -27,11 +29,21 @@ type asker struct {
 	names    *intern.NameSet
 	wildcard bool
 	lds      bool // whether listeners come from here
+
+	// Which slots there are, and what they hold, is a matter of both.
+	listeners  *acked
+	extensions *acked
+	slots      *intern.NameSet // that are subscribed to
+	ecds       bool
 }
 
 func (v *state) asker(t Type) asker {
-	s := &v.subs[t]
-	return asker{v.snap, s.names, s.wildcard, v.subs[Listener].subscribed}
+	s, ecds := &v.subs[t], &v.subs[Extension]
+	by := asker{snap: v.snap, names: s.names, wildcard: s.wildcard, lds: v.subs[Listener].subscribed}
+	if t == Listener || t == Extension {
+		by.listeners, by.extensions, by.slots, by.ecds = v.subs[Listener].have, ecds.have, ecds.names, ecds.subscribed
+	}
+	return by
 }
 
 // whole tells whether an Acked is all that is wanted.
@@ -48,11 +60,13 @@ func (v *state) complete(t Type) bool {
 		return false // a fresh Envoy is answered in any case
 	}
 	by := v.asker(t)
-	if w := s.have.Answers.whole.Load(); w != nil && w.asker == by {
+	if w := s.have.Answers.whole.Load(); w != nil && w.asker == by && len(v.unknown) == 0 {
 		return w.is
 	}
 	w := &whole{by, v.hasAll(t) && len(v.obsolete(t)) == 0}
-	s.have.Answers.whole.Store(w)
+	if len(v.unknown) == 0 {
+		s.have.Answers.whole.Store(w)
+	}
 	return w.is
 }
 
@@ -64,11 +78,58 @@ func (m *Machine) Settled() bool {
 		if t == Extension || !s.subscribed || m.complete(t) {
 			continue
 		}
-		if !m.hasAll(t) || len(m.obsolete(t)) > 0 {
+		// What is asked for by name, and gone, a listener that is drained may need.
+		switch {
+		case t == Route && !m.routesInUseSettled(), t != Route && !m.hasAll(t):
+			return false
+		case t == Listener && len(m.obsolete(t)) > 0, t == Cluster && len(m.obsolete(t)) > 0 && m.allRoutesSettled():
 			return false
 		}
 	}
-	return true
+	return !m.moving()
+}
+
+// routesInUseSettled tells whether all routes are as they are wanted but those of
+// listeners that are drained.
+func (v *state) routesInUseSettled() bool {
+	return !slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		return ok && !v.subs[Route].have.Has(want) && v.routeInUse(name)
+	})
+}
+
+// routeInUse tells whether a route configuration is none of a listener that is
+// drained.
+func (v *state) routeInUse(name string) bool {
+	of, _, own := resource.RoutesOf(name)
+	r := v.rooms().byListener[of]
+	return !own || r != nil && slices.Contains(r.routes(), name)
+}
+
+// current tells whether an own slot is of a listener as it is to be, not of one
+// that is drained, or about to be replaced.
+func (v *state) current(slot string) bool {
+	of, id, own := resource.SlotOf(slot)
+	r := v.rooms().byListener[of]
+	return own && r != nil && r.layout != nil && id == resource.IDOf(r.layout.Version)
+}
+
+// moving tells whether some listener's own slot is to get another filter, or to
+// lose the one that it has.
+func (v *state) moving() bool {
+	for slot, c := range v.rooms().contents {
+		if !v.current(slot) {
+			continue
+		}
+		have, filled := v.subs[Extension].have.Find(slot)
+		switch {
+		case c.leaving, !c.as && c.filter == nil && !(filled && have.Version == resource.EmptyVersion):
+			return true
+		case c.filter != nil && !(filled && v.holds(have) == c.filter.Name) && c.filter.OnFailure != definition.Open:
+			return true
+		}
+	}
+	return false
 }
 
 // hasAll tells whether the Envoy has all that it asks for and can get.
@@ -81,7 +142,10 @@ func (v *state) hasAll(t Type) bool {
 			}
 		}
 	}
-	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool { return !v.enough(t, intern.PlainItem(r)) })
+	return !s.wildcard || !slices.ContainsFunc(v.every(t), func(r *resource.Resource) bool {
+		it, ok := v.lookup(t, r.Name)
+		return ok && !v.enough(t, it)
+	})
 }
 
 // enough tells whether the Envoy has a resource, or one that does as well: the
@@ -101,6 +165,7 @@ type unprimed struct {
 // listeners come from here, as filters are then primed at their twins.
 func (v *state) primer() asker {
 	by := v.asker(Extension)
+	by.listeners, by.extensions, by.slots, by.ecds = nil, nil, nil, false
 	if by.lds {
 		by.names, by.wildcard = nil, false
 	}
@@ -158,7 +223,8 @@ func (v *state) asWanted(name string) bool {
 	s := &v.subs[Extension]
 	want, ok := v.lookup(Extension, name)
 	if !ok {
-		return false
+		_, filled := s.have.Find(name)
+		return filled && v.rooms().contents[name].as
 	}
 	have, ok := s.have.Find(name)
 	if !ok || have.Version != want.Version {
@@ -168,5 +234,5 @@ func (v *state) asWanted(name string) bool {
 		return true
 	}
 	point, ok := s.have.Find(v.point(want.Filter))
-	return ok && point.Version == want.Version
+	return ok && point.Version == want.Filter.Version
 }

@@ -23,9 +23,13 @@ type state struct {
 	primings []Priming // filters that are not primed yet
 	refusals []refusal // anything else that was NACKed
 	poisoned []string  // ECDS resources whose newest content was NACKed
-	noops    []item    // what does nothing, of slots in listeners that were sent for it
-	lost     []string  // see Ready.Lost
-	stamps   []stamp   // since when each slot runs what it runs
+	promises []promise // of slots in listeners that were sent and may wait for them
+	unknown  []string  // listeners' own slots that hold what this Envoy did not tell
+	lost     []lost
+	stamps   []stamp       // since when each filter runs in its version
+	replaced []replacement // listeners that were
+
+	drainTime time.Duration // how long Envoy goes on with a listener that was replaced
 
 	began   time.Time     // the first Step
 	heals   int           // pushes that only replace a NACKed one
@@ -141,7 +145,7 @@ func (v *state) stuck() []string {
 		if !p.refused() || !p.here && !p.shared {
 			continue
 		}
-		if _, runs := v.subs[Extension].have.Find(p.Filter); !runs {
+		if v.runs(v.subs[Extension].have, p.Filter) == "" {
 			versions = append(versions, p.Version)
 		}
 	}
@@ -165,6 +169,9 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 		if v.snap.Gate != nil && name == v.snap.Gate.Name {
 			return intern.PlainItem(v.snap.Gate), true
 		}
+		if of, _, own := resource.RoutesOf(name); own {
+			return v.routesOf(of, name)
+		}
 		list = v.snap.Routes
 	case Listener:
 		if v.snap.Primer != nil && name == resource.PrimerListener {
@@ -174,8 +181,11 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 		if !ok {
 			return item{}, false
 		}
-		return intern.ListenerItem(v.snap.Listeners[i]), true
+		return v.wanted(v.snap.Listeners[i]), true
 	case Extension:
+		if c, ok := v.rooms().contents[name]; ok {
+			return v.settledItem(name, c)
+		}
 		if f := v.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {
 			if f.Missing != "" {
 				return item{Name: name, Filter: f}, true
@@ -193,6 +203,33 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	it := intern.PlainItem(list[i])
 	it.Written = t == Extension
 	return it, true
+}
+
+// routesOf is a listener's route configuration under a name of any layout.
+func (v *state) routesOf(listener, name string) (item, bool) {
+	i, ok := slices.BinarySearchFunc(v.snap.Listeners, listener, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
+	if !ok {
+		return item{}, false
+	}
+	r := v.snap.Listeners[i].RouteConfig(name)
+	if r == nil {
+		return item{}, false
+	}
+	return intern.PlainItem(r), true
+}
+
+// settledItem is what a listener's own slot is to hold in the end; false: what
+// it has.
+func (v *state) settledItem(slot string, c content) (item, bool) {
+	switch {
+	case c.leaving || !c.as && c.filter == nil:
+		return emptyItem(slot), true
+	case c.as:
+		return item{}, false
+	case c.filter.Missing != "":
+		return item{Name: slot, Filter: c.filter}, true
+	}
+	return filterItem(c.filter, slot, 0), true
 }
 
 // all is all of a type in the snapshot that has a fixed content, but for the
@@ -228,13 +265,9 @@ func (v *state) every(t Type) []*resource.Resource {
 	return all
 }
 
-// filterItem is the content of f's slot, or of its twin, at an attempt.
+// filterItem is the content of a slot of f, or of its twin, at an attempt.
 func filterItem(f *resource.Filter, name string, attempt int) item {
-	res := f.Slot(attempt)
-	if isTwin(name) {
-		res = f.Twin(attempt)
-	}
-	return item{Name: name, Version: f.Version, Res: res, Filter: f}
+	return item{Name: name, Version: f.VersionIn(name), Res: f.In(name, attempt), Filter: f}
 }
 
 func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }

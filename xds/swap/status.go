@@ -3,10 +3,11 @@ package swap
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
-	"wasmxds/xds/swap/intern"
 )
 
 // State says how a filter fares on an Envoy.
@@ -57,29 +58,58 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 	out := make([]FilterStatus, 0, len(m.snap.Filters))
 	for _, f := range m.snap.Filters {
 		st := FilterStatus{Name: f.Name, Wanted: f.Version}
-		st.Running = runs(m.subs[Extension].have, f)
+		st.Running = m.runs(m.subs[Extension].have, f.Name)
 		for _, s := range m.stamps {
 			if s.name == f.Name && st.Running != "" {
 				st.Since = s.at
 			}
 		}
 		st.State, st.Reason = m.stateOf(f, st.Running, now)
+		if st.State == Running {
+			st.Draining = m.goWithout(f.Name, now)
+		}
 		out = append(out, st)
 	}
 	return out
 }
 
-// runs gives the version that the filter runs in; "": it doesn't.
-func runs(in *acked, f *resource.Filter) string {
-	have, ok := in.Find(f.Name)
-	if !ok || f.Noop() != nil && have.Version == f.Noop().Version {
-		return ""
+// runs gives the version that a filter runs in, of several the one that is not
+// the newest; "": it doesn't.
+func (v *state) runs(in *acked, filter string) string {
+	f, version := v.filter(filter), ""
+	take := func(found string) {
+		if version == "" || f != nil && version == f.Version {
+			version = found
+		}
 	}
-	return have.Version
+	if have, ok := in.Find(filter); ok && !(f != nil && f.Noop() != nil && have.Version == f.Noop().Version) {
+		take(have.Version)
+	}
+	for _, slot := range v.rooms().holders[filter] {
+		if have, ok := in.Find(slot); ok && v.holds(have) == filter {
+			base, _, _ := strings.Cut(have.Version, "-")
+			take(base)
+		}
+	}
+	return version
+}
+
+// everywhere tells whether each slot that a filter is to be in has it.
+func (v *state) everywhere(filter string) bool {
+	rs := v.rooms()
+	for _, r := range rs.byListener {
+		if slices.Contains(r.lacking, filter) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(rs.holders[filter], func(slot string) bool {
+		have, ok := v.subs[Extension].have.Find(slot)
+		return !ok || v.holds(have) != filter
+	})
 }
 
 func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (State, string) {
-	if running == f.Version && running != "" && f.Missing == "" {
+	if running == f.Version && running != "" && f.Missing == "" && m.everywhere(f.Name) {
 		return Running, ""
 	}
 	switch {
@@ -94,11 +124,11 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 	}
 	p := m.priming(f.Name)
 	goes := ""
-	if running != "" {
+	if running != "" && running != f.Version {
 		goes = "; it goes on with " + running
 	}
 	switch {
-	case p == nil && m.wants(Extension, f.Name):
+	case p == nil && (m.wants(Extension, f.Name) || len(m.rooms().holders[f.Name]) > 0):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
 	case p == nil:
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
@@ -135,7 +165,9 @@ func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 	case m.mute():
 		return !now.Before(m.began.Add(silence))
 	case m.subs[Listener].subscribed:
-		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Slots, f.Name) })
+		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool {
+			return slices.Contains(l.Slots, f.Name) || slices.Contains(filtersOf(l), f.Name)
+		})
 	}
 	return true
 }
@@ -148,7 +180,7 @@ func short(sha256 string) string {
 }
 
 // Listeners tells how each listener of the snapshot fares that Envoy asks for.
-func (m *Machine) Listeners() []ListenerStatus {
+func (m *Machine) Listeners(now time.Time) []ListenerStatus {
 	if !m.subs[Listener].subscribed {
 		return nil
 	}
@@ -157,11 +189,11 @@ func (m *Machine) Listeners() []ListenerStatus {
 		if !m.wants(Listener, l.Name) {
 			continue
 		}
-		st := ListenerStatus{Name: l.Name, Wanted: intern.BaseVersion(l.Version)}
+		st := ListenerStatus{Name: l.Name, Wanted: m.wanted(l).Version, Draining: m.draining(l.Name, now)}
 		if have, ok := m.subs[Listener].have.Find(l.Name); ok {
 			st.Running = have.Version
 		}
-		if st.Running != st.Wanted {
+		if st.Running != st.Wanted || m.lacks(l) {
 			st.Reason = m.whyNot(l)
 		}
 		out = append(out, st)
@@ -169,11 +201,21 @@ func (m *Machine) Listeners() []ListenerStatus {
 	return out
 }
 
+// lacks tells whether a listener that the Envoy has goes without a filter that it
+// must not go without for good.
+func (v *state) lacks(l *resource.Listener) bool {
+	r := v.rooms().byListener[l.Name]
+	return r.kept && slices.ContainsFunc(r.lacking, func(name string) bool {
+		f := v.filter(name)
+		return f == nil || f.OnFailure != definition.Open
+	})
+}
+
 func (m *Machine) whyNot(l *resource.Listener) string {
 	if r := m.refusal(Listener, l.Name); r != nil {
 		return "Envoy refused it: " + r.message
 	}
-	for _, name := range l.Slots {
+	for _, name := range slices.Concat(filtersOf(l), l.Slots) {
 		if f := m.filter(name); f != nil && !m.primed(f) {
 			return fmt.Sprintf("it waits for its filter %s", name)
 		}

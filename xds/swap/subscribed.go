@@ -95,37 +95,55 @@ func (m *Machine) prune(t Type) {
 	}
 	m.forget(t, gone)
 	s.have.Answers.named.Store(s.names)
-	if t == Extension && !m.delta {
-		m.lost = append(m.lost, gone...)
+	if (t == Extension || t == Route) && !m.delta {
+		for _, name := range gone {
+			m.lost = append(m.lost, lost{t, name})
+		}
 	}
 	if len(gone) > 0 {
 		m.unmark(t)
 	}
 }
 
-// Lost are names of ECDS resources that the Envoy will say it has when it comes
-// again, though it has not: in state of the world what it has dropped since its
-// newest ACK, the version of which it repeats; in delta what came when it no
-// longer asked for it.
-func (m *Machine) Lost() []string { return m.lost }
+// lost is an extension or route configuration that the Envoy will say it has when
+// it comes again, though it has not: in state of the world what it has dropped
+// since its newest ACK, the version of which it repeats; in delta what came when
+// it no longer asked for it.
+type lost struct {
+	typ  Type
+	name string
+}
+
+// Left is what the next stream of an Envoy has to know of the one before. The zero
+// value is that there is nothing.
+type Left struct {
+	lost     []lost
+	promises []promise
+}
+
+// Empty tells whether there is nothing to know.
+func (l Left) Empty() bool { return len(l.lost)+len(l.promises) == 0 }
+
+// Left is what this stream leaves.
+func (m *Machine) Left() Left { return Left{m.lost, m.promises} }
 
 // lose notes what the ACK of r tells of that the Envoy has not.
 func (m *Machine) lose(r *Response) {
-	s := &m.subs[Extension]
+	s := &m.subs[r.Type]
 	if !m.delta {
-		m.lost = nil
+		m.lost = slices.DeleteFunc(m.lost, func(l lost) bool { return l.typ == r.Type })
 		for _, it := range r.To.Items { // as its version tells
 			if s.have != r.To && !s.have.Has(it) {
-				m.lost = append(m.lost, it.Name)
+				m.lost = append(m.lost, lost{r.Type, it.Name})
 			}
 		}
 		m.loseUnused()
 		return
 	}
 	for _, it := range r.Changed {
-		m.lost = slices.DeleteFunc(m.lost, func(n string) bool { return n == it.Name })
-		if !m.wants(Extension, it.Name) {
-			m.lost = append(m.lost, it.Name)
+		m.lost = slices.DeleteFunc(m.lost, func(l lost) bool { return l == lost{r.Type, it.Name} })
+		if !m.wants(r.Type, it.Name) {
+			m.lost = append(m.lost, lost{r.Type, it.Name})
 		}
 	}
 }
@@ -139,8 +157,8 @@ func (m *Machine) loseUnused() {
 		return
 	}
 	for _, it := range m.subs[Extension].have.Items {
-		if !m.inUse(it.Name) && !slices.Contains(m.lost, it.Name) {
-			m.lost = append(m.lost, it.Name)
+		if l := (lost{Extension, it.Name}); !m.inUse(it.Name) && !slices.Contains(m.lost, l) {
+			m.lost = append(m.lost, l)
 		}
 	}
 }
@@ -153,18 +171,14 @@ func (m *Machine) unmark(t Type) {
 	m.tracked = tracked{}
 	m.forgetWritten()
 	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
-	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool { return !m.wants(t, st.name) })
+	m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return !m.wants(t, n) })
+	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool {
+		return !m.wants(t, st.name) && len(m.rooms().holders[st.name]) == 0
+	})
 }
 
 // wants tells whether the Envoy subscribes to this resource.
 func (v *state) wants(t Type, name string) bool {
 	s := &v.subs[t]
-	if s.wildcard {
-		return true
-	}
-	if s.names == nil {
-		return false
-	}
-	_, ok := slices.BinarySearch(s.names.Sorted, name)
-	return ok
+	return s.wildcard || s.names.Has(name)
 }

@@ -27,9 +27,10 @@ import (
 //
 //	filter NAME VERSION [module=M] [open] [missing]
 //	static NAME VERSION
-//	listener NAME [timeout=T] [FILTER...] [static=NAME...]
+//	listener NAME [port=P] [timeout=T] [FILTER...] [static=NAME...]
 //
-// A filter's module is named by its name and version where none is given. A
+// A listener's filters are in the order in which it has them; its timeout is
+// one of its route. A filter's module is named by its name and version where none is given. A
 // static is another extension's configuration, as it is written; a listener
 // that has slots for some is a raw one.
 type world struct {
@@ -38,6 +39,8 @@ type world struct {
 	named   map[string]string // filter and label → version
 	modules map[string]string // sha256 → the module's name
 	port    string            // of the module server; "": 18001
+	spares  resource.Spares
+	ids     []string // of listeners with their layouts, in the order in which they were seen
 }
 
 // definitions reads the words and compiles them, after what was there before.
@@ -46,6 +49,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	set := &module.Set{}
 	in := map[string][]string{} // filter → its listeners
 	names := map[string]string{}
+	order := map[string]int{} // as the first listener that has them has it
 	for line := range strings.Lines(text) {
 		word := strings.Fields(line)
 		if len(word) == 0 {
@@ -66,10 +70,15 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 			for _, f := range word[2:] {
 				if v, ok := strings.CutPrefix(f, "timeout="); ok {
 					l.Routes[0].Timeout = v
+				} else if v, ok := strings.CutPrefix(f, "port="); ok {
+					l.Address = "127.0.0.1:" + v
 				} else if v, ok := strings.CutPrefix(f, "static="); ok {
 					statics = append(statics, v)
 				} else {
 					in[f] = append(in[f], word[1])
+					if _, ok := order[f]; !ok {
+						order[f] = len(order)
+					}
 				}
 			}
 			if len(statics) > 0 {
@@ -82,12 +91,13 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 		}
 	}
 	for _, f := range set.Filters {
+		f.Definition.Order = order[f.Definition.Name]
 		f.Definition.Attach.Listeners = []definition.ListenerMatch{{Names: append(in[f.Definition.Name], "nothing")}}
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
 	var problems []definition.Problem
-	w.catalog, problems = resource.Compile(w.catalog, set, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001")})
+	w.catalog, problems = resource.Compile(w.catalog, set, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001"), Spares: w.spares})
 	for _, p := range problems {
 		t.Fatal(p)
 	}
@@ -98,6 +108,12 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 		}
 	}
 	snap := w.catalog.Snapshot(definition.Node{ID: "envoy"})
+	for _, l := range snap.Listeners {
+		for _, slot := range l.Slots {
+			w.shown(slot)
+		}
+		w.shown(l.RoutesName)
+	}
 	for _, r := range snap.Static {
 		w.labels[r.Version] = names[r.Name]
 		w.named[r.Name+" "+names[r.Name]] = r.Version
@@ -175,6 +191,10 @@ func newWorld() world {
 // label names a resource's version as the script does.
 func (w *world) label(version string) string {
 	base, attempt, again := strings.Cut(version, ".")
+	base, _, _ = strings.Cut(base, "-")
+	if base == resource.EmptyVersion {
+		return "=nothing"
+	}
 	l, ok := w.labels[base]
 	if !ok {
 		return ""
@@ -183,4 +203,47 @@ func (w *world) label(version string) string {
 		l += fmt.Sprintf(" (attempt %s)", attempt)
 	}
 	return "=" + l
+}
+
+// shown is a resource's name as scripts have it: a listener's own slot is
+// LISTENER#NUMBER, its routes routes/LISTENER, with a ' behind the listener for
+// each layout of it that was seen before.
+func (w *world) shown(name string) string {
+	listener, id, slot := resource.SlotOf(name)
+	of, its, routes := resource.RoutesOf(name)
+	if routes {
+		listener, id = of, its
+	}
+	if !slot && !routes {
+		return name
+	}
+	if !slices.Contains(w.ids, listener+"/"+id) {
+		w.ids = append(w.ids, listener+"/"+id)
+	}
+	primes := ""
+	for _, known := range w.ids {
+		if known == listener+"/"+id {
+			break
+		}
+		if strings.HasPrefix(known, listener+"/") {
+			primes += "'"
+		}
+	}
+	if routes {
+		return "routes/" + listener + primes
+	}
+	return listener + primes + "#" + name[strings.LastIndexByte(name, '/')+1:]
+}
+
+// resourceNamed is the opposite of shown.
+func (w *world) resourceNamed(text string) string {
+	for _, known := range w.ids {
+		if listener, number, slot := strings.Cut(text, "#"); slot && w.shown(resource.SlotPrefix+known+"/0") == listener+"#0" {
+			return resource.SlotPrefix + known + "/" + number
+		}
+		if w.shown(resource.RoutesPrefix+known) == text {
+			return resource.RoutesPrefix + known
+		}
+	}
+	return text
 }

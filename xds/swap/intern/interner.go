@@ -1,11 +1,14 @@
 package intern
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"weak"
+
+	"wasmxds/resource"
 )
 
 // Interner keeps what the machines of a server share. It is safe for concurrent
@@ -151,5 +154,10 @@ func (in *Interner[A]) Recall(t Type, name, version string) (Item, bool) {
 func neededAgain(t Type, delta bool) bool { return t == Extension || !delta && t.WholeState() }
 
 func sameResource(a, b Item) bool {
-	return a.Is(b) && a.Res == b.Res && a.Filter == b.Filter
+	return a.Is(b) && a.Filter == b.Filter && (a.Res == b.Res || sameBytes(a.Res, b.Res))
+}
+
+// sameBytes tells whether two resources that were made apart are sent alike.
+func sameBytes(a, b *resource.Resource) bool {
+	return a != nil && b != nil && a.Version == b.Version && bytes.Equal(a.Value, b.Value)
 }

@@ -18,6 +18,20 @@ type NameSet struct {
 	next atomic.Pointer[asked] // by the newest request of an Envoy that had asked for these
 }
 
+// All are the names; none of a nil set.
+func (n *NameSet) All() []string {
+	if n == nil {
+		return nil
+	}
+	return n.Sorted
+}
+
+// Has tells whether a name is one of them; false of a nil set.
+func (n *NameSet) Has(name string) bool {
+	_, ok := slices.BinarySearch(n.All(), name)
+	return ok
+}
+
 // asked is a request and what it led to: a fleet that starts asks for the same
 // names in the same order, one by one.
 type asked struct {

@@ -1,0 +1,292 @@
+package resource
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition"
+)
+
+// A listener has slots of its own in its lists of HTTP filters, some of them
+// spare. Which filter a slot holds is not for the listener to say: a filter that
+// is added, moved or removed is put into a slot, or taken out, by ECDS, on every
+// connection that is open, and the listener stays as it is.
+//
+// How many slots there are, and between which of the listener's other filters,
+// is its layout. The version of a listener ends with it, so that any
+// xds-server, whatever its --spare-slots, knows the slots of an Envoy that
+// comes to it.
+
+// SlotPrefix begins the names of such slots. Behind it are the name of the
+// listener, an id of it in this very version and layout, and a number: slots of
+// a listener that is drained are never those of its successor.
+const SlotPrefix = "slot/"
+
+// Layout is a listener in one layout.
+type Layout struct {
+	Version string
+	Chains  [][]Slot // for each Chain of the listener; in order
+	Slots   []string // names of all its slots for Wasm filters, also of those that people named; sorted
+	Routes  string   // name of its route configuration; "": it is a raw one
+
+	resource func() *Resource
+}
+
+// Slot is one of a listener's own.
+type Slot struct {
+	Name string
+	Gap  int // it stands before this one of the other filters in its list
+}
+
+// Resource is the listener in this layout.
+func (l *Layout) Resource() *Resource { return l.resource() }
+
+// IDOf stands for a listener's version, with its layout, in names of its slots and
+// routes.
+func IDOf(version string) string { return VersionOf([]byte(version))[:8] }
+
+// SlotOf finds the listener whose slot this is, and the listener's id.
+func SlotOf(slot string) (listener, id string, ok bool) {
+	rest, ok := strings.CutPrefix(slot, SlotPrefix)
+	if !ok {
+		return "", "", false
+	}
+	rest, _, ok = cutLast(rest)
+	if !ok {
+		return "", "", false
+	}
+	return cutLast(rest)
+}
+
+func cutLast(s string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// counts are the slots in each gap of each distinct list, and a generation,
+// which tells apart layouts that have as many.
+type counts struct {
+	lists [][]int
+	again int
+}
+
+// String is as a version has it: gaps apart by "-", lists by ",".
+func (c counts) String() string {
+	var b strings.Builder
+	for i, gaps := range c.lists {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		for j, n := range gaps {
+			if j > 0 {
+				b.WriteByte('-')
+			}
+			b.WriteString(strconv.Itoa(n))
+		}
+	}
+	if c.again > 0 {
+		b.WriteByte('~')
+		b.WriteString(strconv.Itoa(c.again))
+	}
+	return b.String()
+}
+
+func (c counts) slots() int {
+	n := 0
+	for _, gaps := range c.lists {
+		for _, g := range gaps {
+			n += g
+		}
+	}
+	return n
+}
+
+// Bounds of what an Envoy may say that it has.
+const (
+	maxSlots = 4096
+	maxAgain = 1 << 16
+)
+
+// parseCounts reads what String wrote, for these lists; false for anything else.
+func parseCounts(text string, lists []list) (counts, bool) {
+	var c counts
+	numbers, again, generation := strings.Cut(text, "~")
+	if generation {
+		n, err := strconv.Atoi(again)
+		if err != nil || n < 1 || n > maxAgain {
+			return c, false
+		}
+		c.again = n
+	}
+	each := strings.SplitN(numbers, ",", len(lists)+1)
+	if len(each) != len(lists) {
+		return c, false
+	}
+	for i, l := range lists {
+		gaps := strings.SplitN(each[i], "-", l.gaps()+1)
+		if len(gaps) != l.gaps() {
+			return c, false
+		}
+		var of []int
+		for _, g := range gaps {
+			n, err := strconv.Atoi(g)
+			if err != nil || n < 0 || n > maxSlots {
+				return c, false
+			}
+			of = append(of, n)
+		}
+		c.lists = append(c.lists, of)
+	}
+	return c, c.String() == text && c.slots()+c.again > 0 && c.slots() <= maxSlots
+}
+
+// In is the listener in another layout, which the version of it that an Envoy
+// has tells; nil where that is not this listener.
+func (l *Listener) In(version string) *Layout {
+	if l.compiled == nil {
+		return nil
+	}
+	base, text, with := strings.Cut(version, "+")
+	switch {
+	case base != l.Base:
+		return nil
+	case text == l.counts.String():
+		return l.compiled.layout(l.counts)
+	case !with:
+		return l.compiled.layout(counts{lists: make([][]int, len(l.compiled.lists))})
+	}
+	c, ok := parseCounts(text, l.compiled.lists)
+	if !ok {
+		return nil
+	}
+	return l.compiled.layout(c)
+}
+
+// Fresh is the listener in the layout that it is to have where names of its slots
+// and routes are in use: the default one, or the next that is like it.
+func (l *Listener) Fresh(used func(name string) bool) *Layout {
+	if l.compiled == nil {
+		return nil
+	}
+	c := l.counts
+	for {
+		out := l.compiled.layout(c)
+		if c.again == maxAgain || !slices.ContainsFunc(out.Slots, used) && !used(out.Routes) {
+			return out
+		}
+		c.again++
+	}
+}
+
+// counts are those of a listener that has these filters to hold.
+func (l *listener) counts(chains []Chain, spares Spares) counts {
+	var c counts
+	for i, of := range l.lists {
+		gaps := make([]int, of.gaps())
+		for j, w := range chains[i] {
+			gaps[w.Gap]++
+			if j < len(chains[i])-1 {
+				gaps[w.Gap] += spares.Between
+			}
+		}
+		gaps[0] += spares.Around
+		gaps[len(gaps)-1] += spares.Around
+		c.lists = append(c.lists, gaps)
+	}
+	if c.slots() > maxSlots && spares != (Spares{}) {
+		return l.counts(chains, Spares{})
+	}
+	return c
+}
+
+
+// layout lays the listener out. Its bytes are made when somebody needs them.
+func (l *listener) layout(c counts) *Layout {
+	text := c.String()
+	return l.layouts.get(text, func() *Layout {
+		out := &Layout{Version: l.bare.Version, Slots: slices.Clone(l.own)}
+		if c.slots()+c.again > 0 {
+			out.Version += "+" + text
+		}
+		id := IDOf(out.Version)
+		for _, gaps := range c.lists {
+			var chain []Slot
+			for gap, n := range gaps {
+				for range n {
+					s := Slot{SlotPrefix + l.bare.Name + "/" + id + "/" + strconv.Itoa(len(out.Slots)-len(l.own)), gap}
+					chain = append(chain, s)
+					out.Slots = append(out.Slots, s.Name)
+				}
+			}
+			out.Chains = append(out.Chains, chain)
+		}
+		slices.Sort(out.Slots)
+		if l.routes != nil {
+			out.Routes = RoutesPrefix + l.bare.Name + "/" + id
+		}
+		out.resource = sync.OnceValue(func() *Resource { return l.with(out) })
+		return out
+	})
+}
+
+// with is the listener with the slots of a layout, and the name of its routes.
+func (l *listener) with(out *Layout) *Resource {
+	m := proto.CloneOf(l.message)
+	list := 0
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			panic(err) // newListener has unpacked the same
+		}
+		if rds := hcm.GetRds(); rds != nil && out.Routes != "" {
+			rds.RouteConfigName = out.Routes
+		}
+		for _, chain := range filterChains(hcm) {
+			*chain = laidOut(*chain, out.Chains[l.listOf[list]])
+			list++
+		}
+		if at.ConfigType, err = packed(hcm); err != nil {
+			panic(err) // what was unpacked, and slots
+		}
+	}
+	r, err := New(ListenerType, l.bare.Name, m)
+	if err != nil {
+		panic(err) // likewise
+	}
+	r.Version = out.Version
+	return r
+}
+
+func laidOut(chain []*hcmv3.HttpFilter, slots []Slot) []*hcmv3.HttpFilter {
+	out := make([]*hcmv3.HttpFilter, 0, len(chain)+len(slots))
+	for i, h := range chain {
+		for len(slots) > 0 && slots[0].Gap == i {
+			out = append(out, definition.Slot(slots[0].Name, true))
+			slots = slots[1:]
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// Empty is what a slot holds that holds no filter: one that does nothing.
+func Empty(slot string) *Resource {
+	r, err := nothing(slot)
+	if err != nil {
+		panic(err) // a constant but for its name
+	}
+	r.Version = EmptyVersion
+	return r
+}
+
+// EmptyVersion is the version of what does nothing, in a listener's own slot.
+var EmptyVersion = meaningOf("no filter").version()

@@ -1,0 +1,92 @@
+package swap
+
+import (
+	"slices"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// drainTime is Envoy's --drain-time-s where nobody has set it.
+const drainTime = 10 * time.Minute
+
+// replacement is a listener that took the place of another.
+type replacement struct {
+	listener string
+	at       time.Time
+	slots    bool // the other had slots of its own
+}
+
+// replace notes that listeners took the place of others: connections that are
+// open go on with those. What has own slots is drained when the Envoy asks for
+// them no more; for the rest only time tells.
+func (m *Machine) replace(changed []item, before *acked, now time.Time) {
+	for _, l := range changed {
+		old, had := before.Find(l.Name)
+		if !had || l.Name == resource.PrimerListener {
+			continue
+		}
+		m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return r.listener == l.Name })
+		m.replaced = append(m.replaced, replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn)})
+	}
+	m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return m.draining(r.listener, now) == nil })
+}
+
+func isOwn(slot string) bool {
+	_, _, own := resource.SlotOf(slot)
+	return own
+}
+
+// olderSlots are the slots of a listener, as it was, that Envoy still asks for.
+func (v *state) olderSlots(listener string) []string {
+	s := &v.subs[Extension]
+	if s.names == nil {
+		return nil
+	}
+	have, _ := v.subs[Listener].have.Find(listener)
+	current := resource.IDOf(have.Version)
+	var older []string
+	for _, slot := range s.names.Sorted {
+		if name, id, own := resource.SlotOf(slot); own && name == listener && id != current {
+			older = append(older, slot)
+		}
+	}
+	return older
+}
+
+// draining tells whether connections may be open that go on with a listener as
+// it was.
+func (v *state) draining(listener string, now time.Time) *Draining {
+	var d Draining
+	i := slices.IndexFunc(v.replaced, func(r replacement) bool { return r.listener == listener })
+	if i >= 0 {
+		d.Since = v.replaced[i].at
+		d.Until = d.Since.Add(v.drainTime)
+	}
+	switch {
+	case len(v.olderSlots(listener)) > 0:
+		return &d
+	case i >= 0 && !v.replaced[i].slots && now.Before(d.Until):
+		return &d
+	}
+	return nil
+}
+
+// goWithout tells whether connections may be open that go without a filter that
+// runs for all others.
+func (v *state) goWithout(filter string, now time.Time) *Draining {
+	for _, l := range v.snap.Listeners {
+		if !slices.Contains(filtersOf(l), filter) {
+			continue
+		}
+		d := v.draining(l.Name, now)
+		if d == nil || slices.ContainsFunc(v.olderSlots(l.Name), func(slot string) bool {
+			have, ok := v.subs[Extension].have.Find(slot)
+			return ok && v.holds(have) == filter
+		}) {
+			continue
+		}
+		return d
+	}
+	return nil
+}

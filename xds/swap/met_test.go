@@ -1,0 +1,141 @@
+package swap_test
+
+import (
+	"fmt"
+	"slices"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+)
+
+// met is what requests to an Envoy met so far, and what they may meet from now
+// on. It is told of each set that is published, and of all that a request would
+// meet at any moment.
+type met struct {
+	published []map[string]wantedListener
+	covered   map[string]int             // listener → the newest set all of whose filters were met
+	ordered   map[string]int             // ... in whose order the filters were met
+	routed    map[string]int             // ... whose routes were met with all of its filters
+	must      map[string]map[string]bool // listener → filters that were met, and are wanted ever since
+	going     map[[2]string]bool         // listeners' filters that a response may be under way to take out
+}
+
+// wantedListener is a listener in a published set.
+type wantedListener struct {
+	filters []string
+	closed  []string // those that no request may pass without
+	routes  string
+}
+
+func wantedOf(l *resource.Listener) wantedListener {
+	var w wantedListener
+	for _, chain := range l.Chains {
+		for _, f := range chain {
+			w.filters = append(w.filters, f.Filter)
+		}
+	}
+	return w
+}
+
+func wantedIn(l *resource.Listener, filter string) bool {
+	return slices.Contains(wantedOf(l).filters, filter)
+}
+
+func (m *met) publish(snap *resource.Snapshot) {
+	set := map[string]wantedListener{}
+	for _, l := range snap.Listeners {
+		w := wantedOf(l)
+		for _, f := range snap.Filters {
+			if slices.Contains(w.filters, f.Name) && f.OnFailure != definition.Open {
+				w.closed = append(w.closed, f.Name)
+			}
+		}
+		for _, r := range snap.Routes {
+			if r.Name == l.RoutesName {
+				w.routes = r.Version
+			}
+		}
+		set[l.Name] = w
+	}
+	if len(m.published) == 0 {
+		m.forget()
+	} else {
+		for listener, w := range m.published[len(m.published)-1] {
+			for _, f := range w.filters {
+				if !slices.Contains(set[listener].filters, f) {
+					delete(m.must[listener], f)
+					m.going[[2]string{listener, f}] = true
+				}
+			}
+		}
+	}
+	m.published = append(m.published, set)
+}
+
+// forget is that the Envoy starts anew.
+func (m *met) forget() {
+	m.covered, m.ordered, m.routed = map[string]int{}, map[string]int{}, map[string]int{}
+	m.must, m.going = map[string]map[string]bool{}, map[[2]string]bool{}
+}
+
+// calm is that no response is under way.
+func (m *met) calm() { clear(m.going) }
+
+// request tells what is wrong with what a request would meet.
+func (m *met) request(listener string, filters []string, routes string) string {
+	if m.must[listener] == nil {
+		m.must[listener] = map[string]bool{}
+	}
+	for f := range m.must[listener] {
+		if !slices.Contains(filters, f) {
+			return fmt.Sprintf("filter %s has left %q, and is wanted all the time", f, filters)
+		}
+	}
+	newest := m.published[len(m.published)-1][listener]
+	for _, f := range filters {
+		if slices.Contains(newest.filters, f) && !m.going[[2]string{listener, f}] {
+			m.must[listener][f] = true
+		}
+	}
+	covers := func(w wantedListener) bool {
+		return !slices.ContainsFunc(w.closed, func(f string) bool { return !slices.Contains(filters, f) })
+	}
+	switch {
+	case !m.since(m.covered, listener, covers):
+		return fmt.Sprintf("%q are not all filters of any set", filters)
+	case !m.since(m.ordered, listener, func(w wantedListener) bool { return inOrderOf(filters, w.filters) }):
+		return fmt.Sprintf("%q are in the order of no set", filters)
+	case !m.since(m.routed, listener, func(w wantedListener) bool { return covers(w) && w.routes == routes }):
+		return fmt.Sprintf("the routes were never published with no more than %q", filters)
+	}
+	return ""
+}
+
+// since tells whether what is met is as some set has it, none older than what was
+// met before.
+func (m *met) since(newest map[string]int, listener string, is func(wantedListener) bool) bool {
+	for i := len(m.published) - 1; i >= newest[listener]; i-- {
+		if w, ok := m.published[i][listener]; ok && is(w) {
+			newest[listener] = i
+			return true
+		}
+	}
+	return false
+}
+
+// inOrderOf tells whether filters, some of which may be there twice, are in the
+// order of those that are wanted.
+func inOrderOf(filters, wanted []string) bool {
+	rest := filters
+	for _, w := range wanted {
+		if !slices.Contains(filters, w) {
+			continue
+		}
+		i := slices.Index(rest, w)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return true
+}

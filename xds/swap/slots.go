@@ -1,0 +1,419 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
+)
+
+// room is a listener of the snapshot on an Envoy: in which layout, and what its
+// own slots lack.
+type room struct {
+	listener *resource.Listener
+	layout   *resource.Layout // that it is to have
+	kept     bool             // the Envoy has it in that layout
+	lacking  []string         // filters that are not in their slots
+}
+
+// content is what a listener's own slot is to hold now.
+type content struct {
+	filter  *resource.Filter // nil: nothing
+	as      bool             // as it is, whatever that is
+	leaving bool             // ... until the listener has all that is wanted in it
+}
+
+// rooms are those of all listeners of a snapshot, and what is to be in their
+// slots.
+type rooms struct {
+	asker
+	byListener map[string]*room
+	contents   map[string]content  // by slot
+	holders    map[string][]string // by filter: the slots that it is, or is to be, in
+}
+
+// rooms looks at the listeners and slots that this Envoy has.
+func (v *state) rooms() *rooms {
+	s := &v.subs[Extension]
+	by := v.asker(Listener)
+	if old := s.have.Answers.rooms.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
+		return old
+	}
+	rs := &rooms{asker: by, byListener: map[string]*room{}, contents: map[string]content{}, holders: map[string][]string{}}
+	for _, l := range v.snap.Listeners {
+		rs.byListener[l.Name] = v.roomOf(l, rs)
+	}
+	v.older(rs)
+	if len(v.unknown) == 0 {
+		s.have.Answers.rooms.Store(rs)
+	}
+	return rs
+}
+
+// roomOf finds the layout of a listener, and what is to change in its slots. A
+// listener that the Envoy has stays while its slots are enough.
+func (v *state) roomOf(l *resource.Listener, rs *rooms) *room {
+	r := &room{listener: l}
+	have, had := v.subs[Listener].have.Find(l.Name)
+	if had {
+		r.layout = l.In(have.Version)
+	}
+	switch {
+	case r.layout == nil:
+	case !v.subs[Extension].subscribed && len(r.layout.Slots) > 0:
+		r.kept = true // what its slots hold comes with the next request
+		r.lacking = filtersOf(l)
+		return r
+	case v.stays(l, r, rs):
+		r.kept = true
+		return r
+	}
+	r.layout = l.Fresh(func(name string) bool {
+		return v.subs[Extension].names.Has(name) || had && isOwn(name) && slices.Contains(have.Slots, name) || v.subs[Route].names.Has(name)
+	})
+	r.lacking = filtersOf(l)
+	return r
+}
+
+// stays tells whether all that is wanted fits into the slots that the listener
+// has, and notes what they are to hold.
+func (v *state) stays(l *resource.Listener, r *room, rs *rooms) bool {
+	var steps []advance
+	for i, wanted := range l.Chains {
+		chain, known := v.chain(r.layout.Chains[i], wanted)
+		if !known || !reachable(chain, wanted, l.Spares) {
+			return false
+		}
+		steps = append(steps, next(chain, wanted, l.Spares, v.canServe))
+	}
+	for i, step := range steps {
+		slots := r.layout.Chains[i]
+		chain, _ := v.chain(slots, l.Chains[i])
+		for p, s := range slots {
+			rs.hold(s.Name, v.standing(chain[p]))
+		}
+		for _, ch := range step.changes {
+			c := content{}
+			if ch.filter != "" {
+				c.filter = v.filter(ch.filter)
+				c.as = c.filter == nil
+				r.lacking = append(r.lacking, ch.filter)
+			}
+			rs.hold(slots[ch.place].Name, c)
+		}
+		for _, p := range step.leaving {
+			rs.hold(slots[p].Name, content{as: true, leaving: true})
+		}
+		r.lacking = append(r.lacking, step.lacking...)
+	}
+	return true
+}
+
+func (rs *rooms) hold(slot string, c content) {
+	rs.contents[slot] = c
+	if c.filter != nil && !slices.Contains(rs.holders[c.filter.Name], slot) {
+		rs.holders[c.filter.Name] = append(rs.holders[c.filter.Name], slot)
+	}
+}
+
+// standing is what a place goes on to hold.
+func (v *state) standing(p place) content {
+	f := v.filter(p.holds)
+	return content{filter: f, as: f == nil && p.holds != "" || !p.filled}
+}
+
+// chain is what slots hold; false: that is not known.
+func (v *state) chain(slots []resource.Slot, wanted resource.Chain) (chain []place, known bool) {
+	for _, s := range slots {
+		if slices.Contains(v.unknown, s.Name) {
+			return nil, false
+		}
+		p := place{gap: s.Gap}
+		var have item
+		if have, p.filled = v.subs[Extension].have.Find(s.Name); p.filled {
+			p.holds = v.holds(have)
+		}
+		if p.holds != "" && !slices.ContainsFunc(wanted, func(w resource.Wanted) bool { return w.Filter == p.holds }) {
+			p.holds = outsider
+		}
+		chain = append(chain, p)
+	}
+	return chain, true
+}
+
+// holds is the name of the filter that a listener's own slot has; "": none;
+// outsider: one that the snapshot does not have.
+func (v *state) holds(have item) string {
+	if have.Version == resource.EmptyVersion {
+		return ""
+	}
+	if have.Filter != nil {
+		return have.Filter.Name
+	}
+	if f := v.snap.FilterByID(idIn(have.Version)); f != nil {
+		return f.Name
+	}
+	return outsider
+}
+
+// idIn is the part of the version of a slot's content that stands for the
+// filter.
+func idIn(version string) string {
+	_, id, _ := strings.Cut(version, "-")
+	return id
+}
+
+// canServe tells whether a filter can be put into a slot: whether some version
+// of it is in its twin, and the twin in the primer.
+func (v *state) canServe(filter string) bool {
+	twin, ok := v.subs[Extension].have.Find(twinOf(filter))
+	return ok && twin.Filter != nil && v.inUse(twin.Name)
+}
+
+// older looks after slots of listeners that are drained, or that are about to
+// be replaced: the filters in them are kept up to date, and go where they are no
+// longer wanted. Connections that are still open have them.
+func (v *state) older(rs *rooms) {
+	s := &v.subs[Extension]
+	if s.names == nil {
+		return
+	}
+	for _, slot := range s.names.Sorted {
+		name, _, own := resource.SlotOf(slot)
+		if _, current := rs.contents[slot]; current || !own {
+			continue
+		}
+		c := content{as: true}
+		r := rs.byListener[name]
+		if have, filled := s.have.Find(slot); filled && r != nil {
+			holds := v.holds(have)
+			switch {
+			case holds == "":
+				c = content{}
+			case r.wants(holds):
+				c = content{filter: v.filter(holds), as: v.filter(holds) == nil}
+			default:
+				c.leaving = true
+			}
+		}
+		rs.contents[slot] = c
+	}
+}
+
+func (r *room) wants(filter string) bool {
+	return slices.ContainsFunc(r.listener.Chains, func(chain resource.Chain) bool {
+		return slices.ContainsFunc(chain, func(w resource.Wanted) bool { return w.Filter == filter })
+	})
+}
+
+// item is the listener as it is to be.
+func (r *room) item() item {
+	return item{Name: r.listener.Name, Version: r.layout.Version, Res: r.layout.Resource(), Slots: r.layout.Slots, Static: r.listener.Static}
+}
+
+// wanted is a listener as this Envoy is to have it.
+func (v *state) wanted(l *resource.Listener) item {
+	r := v.rooms().byListener[l.Name]
+	if r.layout == nil {
+		return intern.ListenerItem(l) // of an earlier run
+	}
+	return r.item()
+}
+
+// ownItem is what a listener's own slot gets next.
+func (v *state) ownItem(slot string, now time.Time) (item, bool) {
+	_, filled := v.subs[Extension].have.Find(slot)
+	if it, ok := v.promised(slot); ok && !filled {
+		return it, true
+	}
+	rs := v.rooms()
+	c, ok := rs.contents[slot]
+	switch {
+	case !ok:
+		return item{}, false
+	case c.leaving:
+		return emptyItem(slot), v.mayLeave(slot, now)
+	case c.as:
+		return item{}, false
+	case c.filter == nil:
+		return emptyItem(slot), true
+	}
+	return v.slotContent(c.filter, slot, now)
+}
+
+// mayLeave tells whether a filter that is no longer wanted may leave a slot: when
+// the listener has all that is wanted in it, and its routes are those that do
+// without the filter. A listener that is drained, or waits to be, may have others.
+func (v *state) mayLeave(slot string, now time.Time) bool {
+	name, id, _ := resource.SlotOf(slot)
+	r := v.rooms().byListener[name]
+	if r == nil || !v.inPlace(r, now) || !v.routesSettled(r) {
+		return false
+	}
+	if id == resource.IDOf(r.layout.Version) {
+		return true
+	}
+	want, native := v.routesOf(name, resource.RoutesPrefix+name+"/"+id)
+	return native && v.subs[Route].have.Has(want)
+}
+
+func emptyItem(slot string) item { return intern.PlainItem(resource.Empty(slot)) }
+
+// promised is what was meant for a slot when its listener was sent: the filter,
+// in the version that its twin has by now (invariants 1 and 2).
+func (v *state) promised(slot string) (item, bool) {
+	i := slices.IndexFunc(v.promises, func(p promise) bool { return p.slot == slot })
+	if i < 0 {
+		return item{}, false
+	}
+	if twin, ok := v.subs[Extension].have.Find(twinOf(v.promises[i].filter)); ok && twin.Filter != nil {
+		return filterItem(twin.Filter, slot, 0), true
+	}
+	return v.promises[i].instead, v.promises[i].instead.Res != nil
+}
+
+// promise is what a slot of a listener that was sent is to get when Envoy asks.
+type promise struct {
+	slot, filter string // filter: "": none
+	instead      item   // where the filter can't be had; no Res: nothing can be
+}
+
+// inPlace tells whether the Envoy has a listener as it is wanted, with every
+// filter in it but such as may be missing.
+func (v *state) inPlace(r *room, now time.Time) bool {
+	if !r.kept || v.underWay(r) {
+		return false
+	}
+	return !slices.ContainsFunc(r.lacking, func(name string) bool {
+		f := v.filter(name)
+		return f == nil || f.OnFailure != definition.Open || !v.givenUp(f, now)
+	})
+}
+
+// underWay tells whether a listener was sent, or waits for the content of its
+// slots.
+func (v *state) underWay(r *room) bool {
+	if f := v.subs[Listener].flight; f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Name == r.listener.Name }) {
+		return true
+	}
+	return slices.ContainsFunc(r.layout.Slots, func(slot string) bool {
+		_, filled := v.subs[Extension].have.Find(slot)
+		return !filled
+	})
+}
+
+// newest tells whether the filters of a listener run in the versions that are
+// wanted, but for such as Envoy refuses or xds-server does not have.
+func (v *state) newest(r *room, now time.Time) bool {
+	for _, chain := range r.listener.Chains {
+		for _, w := range chain {
+			f := v.filter(w.Filter)
+			if f == nil || v.givenUp(f, now) {
+				continue
+			}
+			for _, slot := range v.rooms().holders[w.Filter] {
+				if name, _, _ := resource.SlotOf(slot); name != r.listener.Name {
+					continue
+				}
+				if have, ok := v.subs[Extension].have.Find(slot); !ok || have.Version != f.VersionIn(slot) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// routes are the names of the route configurations that a listener asks for.
+func (r *room) routes() []string {
+	if r.layout != nil && r.layout.Routes != "" {
+		return append(slices.Clip(r.listener.Routes), r.layout.Routes)
+	}
+	return r.listener.Routes
+}
+
+// routesSettled tells whether the route configurations that a listener asks for
+// are those of the snapshot.
+func (v *state) routesSettled(r *room) bool {
+	s := &v.subs[Route]
+	names := r.routes()
+	if len(names) > 0 && !s.subscribed {
+		return false // what it has comes with its next request
+	}
+	return s.flight == nil && !slices.ContainsFunc(names, func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		return ok && v.wants(Route, name) && !s.have.Has(want)
+	})
+}
+
+// routeDue tells whether a route configuration may be sent: when each listener
+// that asks for it has its filters, as a new route may be what a new one is for
+// (invariant 11).
+func (v *state) routeDue(name string, now time.Time) bool {
+	_, had := v.subs[Route].have.Find(name)
+	rs := v.rooms()
+	of, id, own := resource.RoutesOf(name)
+	return !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
+		r := rs.byListener[l.Name]
+		switch {
+		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes(), name):
+			return false
+		case r.kept && slices.Contains(r.routes(), name):
+			return !v.inPlace(r, now) || had && !v.newest(r, now)
+		}
+		return own && !v.has(r, id, now) // it is drained, or about to be replaced
+	})
+}
+
+// has tells whether slots of a listener that is drained, or about to be replaced,
+// hold all filters that are wanted in it.
+func (v *state) has(r *room, id string, now time.Time) bool {
+	held := map[string]bool{}
+	for _, slot := range v.subs[Extension].names.All() {
+		if of, its, own := resource.SlotOf(slot); own && of == r.listener.Name && its == id {
+			if have, ok := v.subs[Extension].have.Find(slot); ok {
+				held[v.holds(have)] = true
+			}
+		}
+	}
+	return !slices.ContainsFunc(filtersOf(r.listener), func(name string) bool {
+		f := v.filter(name)
+		return !held[name] && !(f != nil && f.OnFailure == definition.Open && v.givenUp(f, now))
+	})
+}
+
+// fresh is what is meant for the own slots of a listener that is about to be
+// sent: a filter, or nothing.
+func (r *room) fresh() map[string]string {
+	out := map[string]string{}
+	for i, slots := range r.layout.Chains {
+		chain := make([]place, len(slots))
+		for p, s := range slots {
+			chain[p].gap = s.Gap
+			out[s.Name] = ""
+		}
+		at, ok := assign(chain, r.listener.Chains[i], r.listener.Spares)
+		if !ok {
+			panic("a listener's default layout has no room for its filters")
+		}
+		for j, p := range at {
+			out[slots[p].Name] = r.listener.Chains[i][j].Filter
+		}
+	}
+	return out
+}
+
+// heldBy finds the filter of the snapshot that is the content of an own slot of
+// which only the version is known.
+func (v *state) heldBy(it item) *resource.Filter {
+	if !isOwn(it.Name) {
+		return nil
+	}
+	if f := v.snap.FilterByID(idIn(it.Version)); f != nil && f.Missing == "" && f.VersionIn(it.Name) == it.Version {
+		return f
+	}
+	return nil
+}
