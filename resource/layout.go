@@ -208,7 +208,6 @@ func (l *listener) counts(chains []Chain, spares Spares) counts {
 	return c
 }
 
-
 // layout lays the listener out. Its bytes are made when somebody needs them.
 func (l *listener) layout(c counts) *Layout {
 	text := c.String()

@@ -166,7 +166,7 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	var drained time.Time
 	for _, c := range clients {
 		c.mu.Lock()
-		filters, listeners := c.machine.Filters(now), c.machine.Listeners()
+		filters, listeners := c.machine.Filters(now), c.machine.Listeners(now)
 		if !c.machine.Settled() {
 			count.Behind++
 		}

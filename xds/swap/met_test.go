@@ -13,6 +13,7 @@ import (
 // meet at any moment.
 type met struct {
 	published []map[string]wantedListener
+	sent      int                        // the set that was the newest when nothing was under way last
 	covered   map[string]int             // listener → the newest set all of whose filters were met
 	ordered   map[string]int             // ... in whose order the filters were met
 	routed    map[string]int             // ... whose routes were met with all of its filters
@@ -79,7 +80,10 @@ func (m *met) forget() {
 }
 
 // calm is that no response is under way.
-func (m *met) calm() { clear(m.going) }
+func (m *met) calm() {
+	clear(m.going)
+	m.sent = len(m.published) - 1
+}
 
 // request tells what is wrong with what a request would meet.
 func (m *met) request(listener string, filters []string, routes string) string {
@@ -112,11 +116,11 @@ func (m *met) request(listener string, filters []string, routes string) string {
 }
 
 // since tells whether what is met is as some set has it, none older than what was
-// met before.
+// met before, or than what a response may lead back to that is under way.
 func (m *met) since(newest map[string]int, listener string, is func(wantedListener) bool) bool {
 	for i := len(m.published) - 1; i >= newest[listener]; i-- {
 		if w, ok := m.published[i][listener]; ok && is(w) {
-			newest[listener] = i
+			newest[listener] = max(newest[listener], min(i, m.sent))
 			return true
 		}
 	}
