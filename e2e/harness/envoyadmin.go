@@ -123,8 +123,8 @@ type Extension struct {
 	Config  string // of the plugin, where that is a string
 }
 
-// Extensions gives the Wasm filters that Envoy got as extension
-// configurations, by name.
+// Extensions gives the Wasm filters that Envoy got as extension configurations, by
+// name: those in listeners' own slots by the name of the plugin.
 func (e *Envoy) Extensions(ctx context.Context) (map[string]Extension, error) {
 	body, err := e.Get(ctx, "/config_dump?resource=ecds_filters")
 	if err != nil {
@@ -137,6 +137,7 @@ func (e *Envoy) Extensions(ctx context.Context) (map[string]Extension, error) {
 				Name  string `json:"name"`
 				Typed struct {
 					Plugin struct {
+						Name          string `json:"name"`
 						Configuration struct {
 							Value any `json:"value"`
 						} `json:"configuration"`
@@ -159,7 +160,11 @@ func (e *Envoy) Extensions(ctx context.Context) (map[string]Extension, error) {
 	for _, c := range dump.Configs {
 		plugin := c.Filter.Typed.Plugin
 		text, _ := plugin.Configuration.Value.(string)
-		all[c.Filter.Name] = Extension{Version: c.Version, SHA256: plugin.VM.Code.Remote.SHA256, Config: text}
+		name := c.Filter.Name
+		if strings.HasPrefix(name, "slot/") {
+			name = plugin.Name
+		}
+		all[name] = Extension{Version: c.Version, SHA256: plugin.VM.Code.Remote.SHA256, Config: text}
 	}
 	return all, nil
 }

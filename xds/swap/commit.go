@@ -30,6 +30,7 @@ func (m *Machine) commit(a action, now time.Time) {
 		m.refusal(Extension, a.Changed[0].Name).restored = true
 	case a.Type == Listener:
 		m.promise(a.Response)
+		m.loseRoutes(a.Response)
 	case a.Type == Cluster:
 		m.resendEndpoints(a.Response)
 	}

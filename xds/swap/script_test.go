@@ -21,7 +21,8 @@ import (
 //	TYPE subscribe NAME...    Envoy asks for resources ("*": all)
 //	TYPE unsubscribe NAME...  it asks for them no more
 //	TYPE has NAME=LABEL...    ... on a reconnect: and has these; "wanted": as
-//	                          they are wanted, anything else is a version
+//	                          they are wanted, "+LAYOUT": a listener in that
+//	                          layout, anything else is a version
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
 //	download MODULE started|done|aborted
 //	wait DURATION
@@ -107,6 +108,7 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 		r.Subscribe = names
 		s.names[typ] = append(s.names[typ], names...)
 	case "unsubscribe":
+		args = s.resources(typ, args)
 		r.Unsubscribe = args
 		s.names[typ] = slices.DeleteFunc(s.names[typ], func(n string) bool { return slices.Contains(args, n) })
 	case "has":
@@ -148,16 +150,23 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 	if typ == swap.Extension {
 		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
 	}
+	snap := s.catalog.Snapshot(nodeOf())
+	if strings.HasPrefix(label, "+") {
+		return s.inLayout(snap, name, label)
+	}
 	if label != "wanted" {
 		return label // of another xds-server, say
 	}
-	snap := s.catalog.Snapshot(nodeOf())
 	all := map[string]string{resource.PrimerListener: snap.Primer.Version, resource.GateRoute: snap.Gate.Version}
 	for _, l := range snap.Listeners {
 		all[l.Name] = l.Version
 	}
-	for _, r := range snap.Routes {
-		all[r.Name] = r.Version
+	if of, _, own := resource.RoutesOf(name); own {
+		for _, l := range snap.Listeners {
+			if l.Name == of {
+				return l.RouteConfig(name).Version
+			}
+		}
 	}
 	for _, c := range snap.Clusters {
 		all[c.Name] = c.Version
@@ -216,6 +225,19 @@ func (s *script) slotsOf(filter string) []string {
 		}
 	}
 	return slots
+}
+
+// inLayout is the version of a listener in another layout than the default one.
+func (s *script) inLayout(snap *resource.Snapshot, name, layout string) string {
+	for _, l := range snap.Listeners {
+		if l.Name != name {
+			continue
+		}
+		other := l.In(l.Base + layout)
+		s.shown(other.Routes)
+		return other.Version
+	}
+	return layout
 }
 
 // filterIn names the filter in a listener's own slot.
@@ -283,6 +305,9 @@ func (s *script) status() string {
 			fmt.Fprintf(&b, "\n  %s", reason)
 		}
 		b.WriteByte('\n')
+		if f.Draining != nil {
+			fmt.Fprintf(&b, "  older connections go without it, at most until %s after the beginning\n", f.Draining.Until.Sub(time.Unix(0, 0)))
+		}
 	}
 	if !s.m.Settled() {
 		b.WriteString("not all settled\n")

@@ -3,6 +3,7 @@ package swap
 import (
 	"slices"
 
+	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
 
@@ -144,6 +145,25 @@ func (m *Machine) lose(r *Response) {
 		m.lost = slices.DeleteFunc(m.lost, func(l lost) bool { return l == lost{r.Type, it.Name} })
 		if !m.wants(r.Type, it.Name) {
 			m.lost = append(m.lost, lost{r.Type, it.Name})
+		}
+	}
+}
+
+// loseRoutes notes that an Envoy which has not asked for routes yet has none for a
+// listener that is new to it, though it may say so: its version may be that of an
+// earlier listener.
+func (m *Machine) loseRoutes(r *Response) {
+	if m.delta || m.subs[Route].subscribed {
+		return
+	}
+	for _, l := range r.Changed {
+		if _, had := r.From.Find(l.Name); had {
+			continue
+		}
+		if l.Name == resource.PrimerListener {
+			m.lost = append(m.lost, lost{Route, resource.GateRoute})
+		} else if room := m.rooms().byListener[l.Name]; room != nil && room.layout != nil {
+			m.lost = append(m.lost, lost{Route, room.layout.Routes})
 		}
 	}
 }
