@@ -187,6 +187,23 @@ func (l *Listener) Fresh(used func(name string) bool) *Layout {
 	}
 }
 
+// Poorer tells whether a layout has fewer slots somewhere than a new one would.
+func (l *Listener) Poorer(in *Layout) bool {
+	for i, gaps := range l.counts.lists {
+		for gap, n := range gaps {
+			for _, s := range in.Chains[i] {
+				if s.Gap == gap {
+					n--
+				}
+			}
+			if n > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // counts are those of a listener that has these filters to hold.
 func (l *listener) counts(chains []Chain, spares Spares) counts {
 	var c counts

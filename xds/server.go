@@ -62,6 +62,7 @@ type Server struct {
 	timers      *timers
 	proved      *proved
 	keeps       bool // whether there is a State
+	respare     time.Duration
 	sent        *sentListeners
 
 	started time.Time
@@ -100,6 +101,7 @@ func New(o Options) *Server {
 		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
 		health:    newHealth(),
 		checked:   o.CheckInvariants,
+		respare:   o.Respare,
 		interner:  swap.NewInterner(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),

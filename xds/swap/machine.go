@@ -21,6 +21,9 @@ type Options struct {
 	// DrainTime is for how long, at most, connections of this Envoy go on with
 	// a listener that was replaced; 0: as by default, ten minutes.
 	DrainTime time.Duration
+	// Respare is for how long nothing may have changed before a listener whose
+	// spares are used up is replaced; 0: it is not replaced for that.
+	Respare time.Duration
 	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
 	Rand func() float64
 	// Broken, if set, has every response checked against the invariants before
@@ -40,7 +43,7 @@ type Machine struct {
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
 	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises,
-		drainTime: cmp.Or(o.DrainTime, drainTime)}}
+		drainTime: cmp.Or(o.DrainTime, drainTime), respare: o.Respare}}
 	for t := range Types {
 		m.subs[t].have = o.Interner.Acked(t, nil)
 	}
@@ -71,9 +74,11 @@ type Send struct {
 func (m *Machine) Step(now time.Time, e Event) Ready {
 	if m.began.IsZero() {
 		m.began = now
+		m.changes(now)
 	}
 	e.apply(m, now)
 	m.track(now)
+	m.respareDue = m.respare > 0 && !now.Before(m.respareAt)
 	for t := range Types {
 		a, ok := plan(&m.state, t, now)
 		if !ok {
@@ -103,8 +108,9 @@ func (Tick) apply(*Machine, time.Time) {}
 // Publish is a new snapshot for this Envoy.
 type Publish struct{ Snapshot *resource.Snapshot }
 
-func (p Publish) apply(m *Machine, _ time.Time) {
+func (p Publish) apply(m *Machine, now time.Time) {
 	before := m.snap
+	m.changes(now)
 	m.snap = p.Snapshot
 	m.resolve(Listener)
 	m.resolve(Extension)

@@ -60,7 +60,8 @@ type play struct {
 	badModules map[string]bool
 	sends      int
 
-	met met // what requests met so far
+	respare time.Duration
+	met     met // what requests met so far
 
 	versions map[string]int // of filters
 	extra    bool           // the second listener is there
@@ -90,6 +91,7 @@ func (p *play) run() string {
 	p.filters = []string{"auth", "hello"}[:p.rng.IntN(3)]
 	p.filters = slices.Clone(p.filters)
 	p.spares.Around = p.rng.IntN(3)
+	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
 	p.snap = p.define(p.t, p.wanted())
 	p.met.publish(p.snap)
 	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
@@ -174,7 +176,7 @@ func (p *play) connect() {
 	if p.m != nil {
 		left = p.m.Left()
 	}
-	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Left: left,
+	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Left: left, Respare: p.respare,
 		Broken: func(err error) { p.e.breaks("%v", err) }})
 	p.wake = time.Time{}
 	p.streams++
@@ -383,6 +385,33 @@ func (p *play) end() string {
 	}
 	p.publish()
 	p.logf("faults end")
+	if err := p.settle(); err != "" {
+		return err
+	}
+	if p.respare > 0 {
+		p.pass(2 * p.respare)
+		if err := p.settle(); err != "" {
+			return "with its spares back: " + err
+		}
+		for _, l := range p.snap.Listeners {
+			if got := p.e.listeners[l.Name]; len(got.slots) < len(l.Slots) {
+				return fmt.Sprintf("listener %s has %d slots, a new one has %d", l.Name, len(got.slots), len(l.Slots))
+			}
+		}
+	}
+	before := p.sends
+	p.pass(time.Hour)
+	if p.sends != before || len(p.e.inbox) > 0 {
+		return "it goes on sending when all is done"
+	}
+	if err := p.m.Unsettled(p.now); err != nil {
+		return err.Error()
+	}
+	return p.check()
+}
+
+// settle plays without faults until all is as it is wanted.
+func (p *play) settle() string {
 	for range 3000 {
 		for len(p.e.outbox) > 0 || len(p.e.inbox) > 0 {
 			p.deliver()
@@ -404,14 +433,6 @@ func (p *play) end() string {
 	}
 	if err := p.done(); err != "" {
 		return "in the end: " + err
-	}
-	before := p.sends
-	p.pass(time.Hour)
-	if p.sends != before || len(p.e.inbox) > 0 {
-		return "it goes on sending when all is done"
-	}
-	if err := p.m.Unsettled(p.now); err != nil {
-		return err.Error()
 	}
 	return p.check()
 }

@@ -33,6 +33,7 @@ type rooms struct {
 	byListener map[string]*room
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
+	poor       bool                // some listener has fewer spares than it is to have
 }
 
 // rooms looks at the listeners and slots that this Envoy has.
@@ -67,8 +68,10 @@ func (v *state) roomOf(l *resource.Listener, rs *rooms) *room {
 		r.kept = true // what its slots hold comes with the next request
 		r.lacking = filtersOf(l)
 		return r
+	case l.Poorer(r.layout) && v.respareDue:
 	case v.stays(l, r, rs):
 		r.kept = true
+		rs.poor = rs.poor || l.Poorer(r.layout)
 		return r
 	}
 	r.layout = l.Fresh(func(name string) bool {
@@ -416,4 +419,12 @@ func (v *state) heldBy(it item) *resource.Filter {
 		return f
 	}
 	return nil
+}
+
+// changes notes that something is to change: spares that are used up come back
+// when nothing has for a while, and not in the whole fleet at once.
+func (m *Machine) changes(now time.Time) {
+	if m.respare > 0 {
+		m.respareAt = now.Add(m.timing(now).jitter(m.respare))
+	}
 }

@@ -35,13 +35,14 @@ type asker struct {
 	extensions *acked
 	slots      *intern.NameSet // that are subscribed to
 	ecds       bool
+	respare    bool
 }
 
 func (v *state) asker(t Type) asker {
 	s, ecds := &v.subs[t], &v.subs[Extension]
 	by := asker{snap: v.snap, names: s.names, wildcard: s.wildcard, lds: v.subs[Listener].subscribed}
 	if t == Listener || t == Extension {
-		by.listeners, by.extensions, by.slots, by.ecds = v.subs[Listener].have, ecds.have, ecds.names, ecds.subscribed
+		by.listeners, by.extensions, by.slots, by.ecds, by.respare = v.subs[Listener].have, ecds.have, ecds.names, ecds.subscribed, v.respareDue
 	}
 	return by
 }
@@ -165,7 +166,7 @@ type unprimed struct {
 // listeners come from here, as filters are then primed at their twins.
 func (v *state) primer() asker {
 	by := v.asker(Extension)
-	by.listeners, by.extensions, by.slots, by.ecds = nil, nil, nil, false
+	by.listeners, by.extensions, by.slots, by.ecds, by.respare = nil, nil, nil, false, false
 	if by.lds {
 		by.names, by.wildcard = nil, false
 	}

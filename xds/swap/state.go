@@ -29,6 +29,10 @@ type state struct {
 	stamps   []stamp       // since when each filter runs in its version
 	replaced []replacement // listeners that were
 
+	respare    time.Duration // see Options; 0: never
+	respareAt  time.Time     // when spares that are used up are due again
+	respareDue bool
+
 	drainTime time.Duration // how long Envoy goes on with a listener that was replaced
 
 	began   time.Time     // the first Step
@@ -107,6 +111,9 @@ func (v *state) wake(now time.Time) time.Time {
 	}
 	if v.warming(now) {
 		soonest(v.warmEnd)
+	}
+	if v.respare > 0 && v.rooms().poor {
+		soonest(v.respareAt)
 	}
 	if v.mute() {
 		soonest(v.began.Add(silence)) // what it is told to lack changes then
