@@ -31,6 +31,7 @@ const SlotPrefix = "slot/"
 // Layout is a listener in one layout.
 type Layout struct {
 	Version string
+	ID      string   // of the version, in names of slots and routes
 	Chains  [][]Slot // for each Chain of the listener; in order
 	Slots   []string // names of all its slots for Wasm filters, also of those that people named; sorted
 	Routes  string   // name of its route configuration; "": it is a raw one
@@ -233,12 +234,12 @@ func (l *listener) layout(c counts) *Layout {
 		if c.slots()+c.again > 0 {
 			out.Version += "+" + text
 		}
-		id := IDOf(out.Version)
+		out.ID = IDOf(out.Version)
 		for _, gaps := range c.lists {
 			var chain []Slot
 			for gap, n := range gaps {
 				for range n {
-					s := Slot{SlotPrefix + l.bare.Name + "/" + id + "/" + strconv.Itoa(len(out.Slots)-len(l.own)), gap}
+					s := Slot{SlotPrefix + l.bare.Name + "/" + out.ID + "/" + strconv.Itoa(len(out.Slots)-len(l.own)), gap}
 					chain = append(chain, s)
 					out.Slots = append(out.Slots, s.Name)
 				}
@@ -247,7 +248,7 @@ func (l *listener) layout(c counts) *Layout {
 		}
 		slices.Sort(out.Slots)
 		if l.routes != nil {
-			out.Routes = RoutesPrefix + l.bare.Name + "/" + id
+			out.Routes = RoutesPrefix + l.bare.Name + "/" + out.ID
 		}
 		out.resource = sync.OnceValue(func() *Resource { return l.with(out) })
 		return out

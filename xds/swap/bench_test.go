@@ -3,6 +3,7 @@ package swap_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,10 +74,7 @@ func benchSwap(b *testing.B, change int, delta bool) {
 			b.Fatal(e.broken)
 		}
 	}
-	names := make([]string, 0, 41)
-	for i := range 20 {
-		names = append(names, fmt.Sprintf("f%d", i), fmt.Sprintf("primer/f%d", i))
-	}
+	names := slices.Concat(snaps[0].Primer.Slots, snaps[0].Listeners[0].Slots)
 	b.ReportAllocs()
 	b.ResetTimer()
 	sent := 0

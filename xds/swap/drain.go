@@ -37,23 +37,6 @@ func isOwn(slot string) bool {
 	return own
 }
 
-// olderSlots are the slots of a listener, as it was, that Envoy still asks for.
-func (v *state) olderSlots(listener string) []string {
-	s := &v.subs[Extension]
-	if s.names == nil {
-		return nil
-	}
-	have, _ := v.subs[Listener].have.Find(listener)
-	current := resource.IDOf(have.Version)
-	var older []string
-	for _, slot := range s.names.Sorted {
-		if name, id, own := resource.SlotOf(slot); own && name == listener && id != current {
-			older = append(older, slot)
-		}
-	}
-	return older
-}
-
 // draining tells whether connections may be open that go on with a listener as
 // it was.
 func (v *state) draining(listener string, now time.Time) *Draining {
@@ -64,7 +47,7 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 		d.Until = d.Since.Add(v.drainTime)
 	}
 	switch {
-	case len(v.olderSlots(listener)) > 0:
+	case len(v.rooms().drained[listener]) > 0:
 		return &d
 	case i >= 0 && !v.replaced[i].slots && now.Before(d.Until):
 		return &d
@@ -80,7 +63,7 @@ func (v *state) goWithout(filter string, now time.Time) *Draining {
 			continue
 		}
 		d := v.draining(l.Name, now)
-		if d == nil || slices.ContainsFunc(v.olderSlots(l.Name), func(slot string) bool {
+		if d == nil || slices.ContainsFunc(v.rooms().drained[l.Name], func(slot string) bool {
 			have, ok := v.subs[Extension].have.Find(slot)
 			return ok && v.holds(have) == filter
 		}) {

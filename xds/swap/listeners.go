@@ -216,7 +216,10 @@ func (v *state) slotStays(name string) bool {
 func (v *state) inUse(slot string) bool {
 	of, id, own := resource.SlotOf(slot)
 	return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
-		return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, slot) || slices.Contains(l.Static, slot)
+		if own && l.Res == nil {
+			return l.Name == of && resource.IDOf(l.Version) == id
+		}
+		return slices.Contains(l.Slots, slot) || slices.Contains(l.Static, slot)
 	})
 }
 

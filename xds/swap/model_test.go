@@ -73,7 +73,7 @@ type modelSlot struct {
 type modelCode struct{ fetching, here bool }
 
 func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
-	return &model{delta: delta, bad: bad, rng: rng,
+	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {},
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
 		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}}
 }

@@ -33,6 +33,7 @@ type rooms struct {
 	byListener map[string]*room
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
+	drained    map[string][]string // by listener: the slots of it as it was that the Envoy still has
 	poor       bool                // some listener has fewer spares than it is to have
 }
 
@@ -43,7 +44,7 @@ func (v *state) rooms() *rooms {
 	if old := s.have.Answers.rooms.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
 		return old
 	}
-	rs := &rooms{asker: by, byListener: map[string]*room{}, contents: map[string]content{}, holders: map[string][]string{}}
+	rs := &rooms{asker: by, byListener: map[string]*room{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{}}
 	for _, l := range v.snap.Listeners {
 		rs.byListener[l.Name] = v.roomOf(l, rs)
 	}
@@ -184,10 +185,17 @@ func (v *state) older(rs *rooms) {
 	if s.names == nil {
 		return
 	}
+	ids := map[string]string{} // by listener, as the Envoy has it
+	for _, l := range v.subs[Listener].have.Items {
+		ids[l.Name] = resource.IDOf(l.Version)
+	}
 	for _, slot := range s.names.Sorted {
-		name, _, own := resource.SlotOf(slot)
+		name, id, own := resource.SlotOf(slot)
 		if _, current := rs.contents[slot]; current || !own {
 			continue
+		}
+		if ids[name] != id {
+			rs.drained[name] = append(rs.drained[name], slot)
 		}
 		c := content{as: true}
 		r := rs.byListener[name]
@@ -256,7 +264,7 @@ func (v *state) mayLeave(slot string, now time.Time) bool {
 	if r == nil || !v.inPlace(r, now) || !v.routesSettled(r) {
 		return false
 	}
-	if id == resource.IDOf(r.layout.Version) {
+	if id == r.layout.ID {
 		return true
 	}
 	want, native := v.routesOf(name, resource.RoutesPrefix+name+"/"+id)

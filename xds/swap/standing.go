@@ -112,7 +112,7 @@ func (v *state) routeInUse(name string) bool {
 func (v *state) current(slot string) bool {
 	of, id, own := resource.SlotOf(slot)
 	r := v.rooms().byListener[of]
-	return own && r != nil && r.layout != nil && id == resource.IDOf(r.layout.Version)
+	return own && r != nil && r.layout != nil && id == r.layout.ID
 }
 
 // moving tells whether some listener's own slot is to get another filter, or to
