@@ -14,12 +14,12 @@ const drainTime = 10 * time.Minute
 type replacement struct {
 	listener string
 	at       time.Time
-	slots    bool // the other had slots of its own
+	named    bool // the other had slots or routes of its own
 }
 
 // replace notes that listeners took the place of others: connections that are
-// open go on with those. What has own slots is drained when the Envoy asks for
-// them no more; for the rest only time tells.
+// open go on with those. What has slots or routes of its own is drained when the
+// Envoy asks for them no more; for the rest only time tells.
 func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 	for _, l := range changed {
 		old, had := before.Find(l.Name)
@@ -27,9 +27,17 @@ func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 			continue
 		}
 		m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return r.listener == l.Name })
-		m.replaced = append(m.replaced, replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn)})
+		m.replaced = append(m.replaced, replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn) || m.ownRoutes(l.Name)})
 	}
 	m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return m.draining(r.listener, now) == nil })
+}
+
+// ownRoutes tells whether the Envoy asks for routes of a native listener.
+func (v *state) ownRoutes(listener string) bool {
+	return slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
+		of, _, own := resource.RoutesOf(name)
+		return own && of == listener
+	})
 }
 
 func isOwn(slot string) bool {
@@ -49,7 +57,7 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 	switch {
 	case len(v.rooms().drained[listener]) > 0:
 		return &d
-	case i >= 0 && !v.replaced[i].slots && now.Before(d.Until):
+	case i >= 0 && !v.replaced[i].named && now.Before(d.Until):
 		return &d
 	}
 	return nil

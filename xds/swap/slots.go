@@ -33,7 +33,7 @@ type rooms struct {
 	byListener map[string]*room
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
-	drained    map[string][]string // by listener: the slots of it as it was that the Envoy still has
+	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
 	poor       bool                // some listener has fewer spares than it is to have
 }
 
@@ -182,14 +182,16 @@ func (v *state) canServe(filter string) bool {
 // longer wanted. Connections that are still open have them.
 func (v *state) older(rs *rooms) {
 	s := &v.subs[Extension]
-	if s.names == nil {
-		return
-	}
 	ids := map[string]string{} // by listener, as the Envoy has it
 	for _, l := range v.subs[Listener].have.Items {
 		ids[l.Name] = resource.IDOf(l.Version)
 	}
-	for _, slot := range s.names.Sorted {
+	for _, routes := range v.subs[Route].names.All() {
+		if name, id, own := resource.RoutesOf(routes); own && ids[name] != id {
+			rs.drained[name] = append(rs.drained[name], routes)
+		}
+	}
+	for _, slot := range s.names.All() {
 		name, id, own := resource.SlotOf(slot)
 		if _, current := rs.contents[slot]; current || !own {
 			continue

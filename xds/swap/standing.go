@@ -34,6 +34,7 @@ type asker struct {
 	listeners  *acked
 	extensions *acked
 	slots      *intern.NameSet // that are subscribed to
+	routes     *intern.NameSet
 	ecds       bool
 	respare    bool
 }
@@ -42,7 +43,8 @@ func (v *state) asker(t Type) asker {
 	s, ecds := &v.subs[t], &v.subs[Extension]
 	by := asker{snap: v.snap, names: s.names, wildcard: s.wildcard, lds: v.subs[Listener].subscribed}
 	if t == Listener || t == Extension {
-		by.listeners, by.extensions, by.slots, by.ecds, by.respare = v.subs[Listener].have, ecds.have, ecds.names, ecds.subscribed, v.respareDue
+		by.listeners, by.extensions, by.slots, by.routes = v.subs[Listener].have, ecds.have, ecds.names, v.subs[Route].names
+		by.ecds, by.respare = ecds.subscribed, v.respareDue
 	}
 	return by
 }
@@ -166,7 +168,7 @@ type unprimed struct {
 // listeners come from here, as filters are then primed at their twins.
 func (v *state) primer() asker {
 	by := v.asker(Extension)
-	by.listeners, by.extensions, by.slots, by.ecds, by.respare = nil, nil, nil, false, false
+	by = asker{snap: by.snap, names: by.names, wildcard: by.wildcard, lds: by.lds}
 	if by.lds {
 		by.names, by.wildcard = nil, false
 	}
