@@ -113,7 +113,7 @@ func (c counts) slots() int {
 
 // Bounds of what an Envoy may say that it has.
 const (
-	maxSlots = 4096
+	maxSlots = 1024
 	maxAgain = 1 << 16
 )
 

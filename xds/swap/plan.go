@@ -184,27 +184,6 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 	return v.interner.Step(s.have, t, v.delta, changed, nil)
 }
 
-// routeOpens tells whether a route configuration may be sent: none before the
-// clusters that it may name.
-func (v *state) routeOpens(name string, now time.Time) bool {
-	if name == resource.GateRoute {
-		return v.gateOpens(now)
-	}
-	return v.clustersSettled(now) && v.routeDue(name, now)
-}
-
-// allRoutesSettled tells whether the Envoy has the route configurations that it
-// asks for as they are wanted, so that they name no cluster that goes. Those of a
-// listener that is drained may be as they were, or be gone.
-func (v *state) allRoutesSettled() bool {
-	s := &v.subs[Route]
-	return s.flight == nil && !slices.ContainsFunc(s.names.All(), func(name string) bool {
-		want, ok := v.lookup(Route, name)
-		_, _, own := resource.RoutesOf(name)
-		return ok && name != resource.GateRoute && !s.have.Has(want) || own && !ok
-	})
-}
-
 // clustersSettled tells whether all clusters that can be had are in place, so
 // that listeners and filters may name them.
 func (v *state) clustersSettled(now time.Time) bool {

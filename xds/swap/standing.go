@@ -92,23 +92,6 @@ func (m *Machine) Settled() bool {
 	return !m.moving()
 }
 
-// routesInUseSettled tells whether all routes are as they are wanted but those of
-// listeners that are drained.
-func (v *state) routesInUseSettled() bool {
-	return !slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
-		want, ok := v.lookup(Route, name)
-		return ok && !v.subs[Route].have.Has(want) && v.routeInUse(name)
-	})
-}
-
-// routeInUse tells whether a route configuration is none of a listener that is
-// drained.
-func (v *state) routeInUse(name string) bool {
-	of, _, own := resource.RoutesOf(name)
-	r := v.rooms().byListener[of]
-	return !own || r != nil && slices.Contains(r.routes(), name)
-}
-
 // current tells whether an own slot is of a listener as it is to be, not of one
 // that is drained, or about to be replaced.
 func (v *state) current(slot string) bool {

@@ -212,19 +212,6 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	return it, true
 }
 
-// routesOf is a listener's route configuration under a name of any layout.
-func (v *state) routesOf(listener, name string) (item, bool) {
-	i, ok := slices.BinarySearchFunc(v.snap.Listeners, listener, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
-	if !ok {
-		return item{}, false
-	}
-	r := v.snap.Listeners[i].RouteConfig(name)
-	if r == nil {
-		return item{}, false
-	}
-	return intern.PlainItem(r), true
-}
-
 // settledItem is what a listener's own slot is to hold in the end; false: what
 // it has.
 func (v *state) settledItem(slot string, c content) (item, bool) {

@@ -1,0 +1,235 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+
+	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
+)
+
+// room is a listener of the snapshot on an Envoy: in which layout, and what its
+// own slots lack.
+type room struct {
+	listener *resource.Listener
+	layout   *resource.Layout // that it is to have
+	kept     bool             // the Envoy has it in that layout
+	lacking  []string         // filters that are not in their slots
+}
+
+// content is what a listener's own slot is to hold now.
+type content struct {
+	filter  *resource.Filter // nil: nothing
+	as      bool             // as it is, whatever that is
+	leaving bool             // ... until the listener has all that is wanted in it
+}
+
+// rooms are those of all listeners of a snapshot, and what is to be in their
+// slots.
+type rooms struct {
+	asker
+	byListener map[string]*room
+	contents   map[string]content  // by slot
+	holders    map[string][]string // by filter: the slots that it is, or is to be, in
+	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
+	poor       bool                // some listener has fewer spares than it is to have
+}
+
+// rooms looks at the listeners and slots that this Envoy has.
+func (v *state) rooms() *rooms {
+	s := &v.subs[Extension]
+	by := v.asker(Listener)
+	if old := s.have.Answers.rooms.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
+		return old
+	}
+	rs := &rooms{asker: by, byListener: map[string]*room{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{}}
+	for _, l := range v.snap.Listeners {
+		rs.byListener[l.Name] = v.roomOf(l, rs)
+	}
+	v.older(rs)
+	if len(v.unknown) == 0 {
+		s.have.Answers.rooms.Store(rs)
+	}
+	return rs
+}
+
+// roomOf finds the layout of a listener, and what is to change in its slots. A
+// listener that the Envoy has stays while its slots are enough.
+func (v *state) roomOf(l *resource.Listener, rs *rooms) *room {
+	r := &room{listener: l}
+	have, had := v.subs[Listener].have.Find(l.Name)
+	if had {
+		r.layout = l.In(have.Version)
+	}
+	switch {
+	case r.layout == nil:
+	case !v.subs[Extension].subscribed && len(r.layout.Slots) > 0:
+		r.kept = true // what its slots hold comes with the next request
+		r.lacking = filtersOf(l)
+		return r
+	case l.Poorer(r.layout) && v.respareDue:
+	case v.stays(l, r, rs):
+		r.kept = true
+		rs.poor = rs.poor || l.Poorer(r.layout)
+		return r
+	}
+	r.layout = l.Fresh(func(name string) bool {
+		return v.subs[Extension].names.Has(name) || had && isOwn(name) && slices.Contains(have.Slots, name) || v.subs[Route].names.Has(name)
+	})
+	r.lacking = filtersOf(l)
+	return r
+}
+
+// stays tells whether all that is wanted fits into the slots that the listener
+// has, and notes what they are to hold.
+func (v *state) stays(l *resource.Listener, r *room, rs *rooms) bool {
+	var steps []advance
+	for i, wanted := range l.Chains {
+		chain, known := v.chain(r.layout.Chains[i], wanted)
+		if !known || !reachable(chain, wanted, l.Spares) {
+			return false
+		}
+		steps = append(steps, next(chain, wanted, l.Spares, v.canServe))
+	}
+	for i, step := range steps {
+		slots := r.layout.Chains[i]
+		chain, _ := v.chain(slots, l.Chains[i])
+		for p, s := range slots {
+			rs.hold(s.Name, v.standing(chain[p]))
+		}
+		for _, ch := range step.changes {
+			c := content{}
+			if ch.filter != "" {
+				c.filter = v.filter(ch.filter)
+				c.as = c.filter == nil
+				r.lacking = append(r.lacking, ch.filter)
+			}
+			rs.hold(slots[ch.place].Name, c)
+		}
+		for _, p := range step.leaving {
+			rs.hold(slots[p].Name, content{as: true, leaving: true})
+		}
+		r.lacking = append(r.lacking, step.lacking...)
+	}
+	return true
+}
+
+func (rs *rooms) hold(slot string, c content) {
+	rs.contents[slot] = c
+	if c.filter != nil && !slices.Contains(rs.holders[c.filter.Name], slot) {
+		rs.holders[c.filter.Name] = append(rs.holders[c.filter.Name], slot)
+	}
+}
+
+// standing is what a place goes on to hold.
+func (v *state) standing(p place) content {
+	f := v.filter(p.holds)
+	return content{filter: f, as: f == nil && p.holds != "" || !p.filled}
+}
+
+// chain is what slots hold; false: that is not known.
+func (v *state) chain(slots []resource.Slot, wanted resource.Chain) (chain []place, known bool) {
+	for _, s := range slots {
+		if slices.Contains(v.unknown, s.Name) {
+			return nil, false
+		}
+		p := place{gap: s.Gap}
+		var have item
+		if have, p.filled = v.subs[Extension].have.Find(s.Name); p.filled {
+			p.holds = v.holds(have)
+		}
+		if p.holds != "" && !slices.ContainsFunc(wanted, func(w resource.Wanted) bool { return w.Filter == p.holds }) {
+			p.holds = outsider
+		}
+		chain = append(chain, p)
+	}
+	return chain, true
+}
+
+// holds is the name of the filter that a listener's own slot has; "": none;
+// outsider: one that the snapshot does not have.
+func (v *state) holds(have item) string {
+	if have.Version == resource.EmptyVersion {
+		return ""
+	}
+	if have.Filter != nil {
+		return have.Filter.Name
+	}
+	if f := v.snap.FilterByID(idIn(have.Version)); f != nil {
+		return f.Name
+	}
+	return outsider
+}
+
+// idIn is the part of the version of a slot's content that stands for the
+// filter.
+func idIn(version string) string {
+	_, id, _ := strings.Cut(version, "-")
+	return id
+}
+
+// canServe tells whether a filter can be put into a slot: whether some version
+// of it is in its twin, and the twin in the primer.
+func (v *state) canServe(filter string) bool {
+	twin, ok := v.subs[Extension].have.Find(twinOf(filter))
+	return ok && twin.Filter != nil && v.inUse(twin.Name)
+}
+
+// older looks after slots of listeners that are drained, or that are about to
+// be replaced: the filters in them are kept up to date, and go where they are no
+// longer wanted. Connections that are still open have them.
+func (v *state) older(rs *rooms) {
+	s := &v.subs[Extension]
+	ids := map[string]string{} // by listener, as the Envoy has it
+	for _, l := range v.subs[Listener].have.Items {
+		ids[l.Name] = resource.IDOf(l.Version)
+	}
+	for _, routes := range v.subs[Route].names.All() {
+		if name, id, own := resource.RoutesOf(routes); own && ids[name] != id {
+			rs.drained[name] = append(rs.drained[name], routes)
+		}
+	}
+	for _, slot := range s.names.All() {
+		name, id, own := resource.SlotOf(slot)
+		if _, current := rs.contents[slot]; current || !own {
+			continue
+		}
+		if ids[name] != id {
+			rs.drained[name] = append(rs.drained[name], slot)
+		}
+		c := content{as: true}
+		r := rs.byListener[name]
+		if have, filled := s.have.Find(slot); filled && r != nil {
+			holds := v.holds(have)
+			switch {
+			case holds == "":
+				c = content{}
+			case r.wants(holds):
+				c = content{filter: v.filter(holds), as: v.filter(holds) == nil}
+			default:
+				c.leaving = true
+			}
+		}
+		rs.contents[slot] = c
+	}
+}
+
+func (r *room) wants(filter string) bool {
+	return slices.ContainsFunc(r.listener.Chains, func(chain resource.Chain) bool {
+		return slices.ContainsFunc(chain, func(w resource.Wanted) bool { return w.Filter == filter })
+	})
+}
+
+// item is the listener as it is to be.
+func (r *room) item() item {
+	return item{Name: r.listener.Name, Version: r.layout.Version, Res: r.layout.Resource(), Slots: r.layout.Slots, Static: r.listener.Static}
+}
+
+// wanted is a listener as this Envoy is to have it.
+func (v *state) wanted(l *resource.Listener) item {
+	r := v.rooms().byListener[l.Name]
+	if r.layout == nil {
+		return intern.ListenerItem(l) // of an earlier run
+	}
+	return r.item()
+}

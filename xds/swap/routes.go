@@ -1,0 +1,166 @@
+package swap
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+	"wasmxds/xds/swap/intern"
+)
+
+// inPlace tells whether the Envoy has a listener as it is wanted, with every
+// filter in it but such as may be missing.
+func (v *state) inPlace(r *room, now time.Time) bool {
+	if !r.kept || v.underWay(r) {
+		return false
+	}
+	return !slices.ContainsFunc(r.lacking, func(name string) bool {
+		f := v.filter(name)
+		return f == nil || f.OnFailure != definition.Open || !v.givenUp(f, now)
+	})
+}
+
+// underWay tells whether a listener was sent, or waits for the content of its
+// slots.
+func (v *state) underWay(r *room) bool {
+	if f := v.subs[Listener].flight; f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Name == r.listener.Name }) {
+		return true
+	}
+	return slices.ContainsFunc(r.layout.Slots, func(slot string) bool {
+		_, filled := v.subs[Extension].have.Find(slot)
+		return !filled
+	})
+}
+
+// newest tells whether the filters of a listener run in the versions that are
+// wanted, but for such as Envoy refuses or xds-server does not have.
+func (v *state) newest(r *room, now time.Time) bool {
+	for _, chain := range r.listener.Chains {
+		for _, w := range chain {
+			f := v.filter(w.Filter)
+			if f == nil || v.givenUp(f, now) {
+				continue
+			}
+			for _, slot := range v.rooms().holders[w.Filter] {
+				if name, _, _ := resource.SlotOf(slot); name != r.listener.Name {
+					continue
+				}
+				if have, ok := v.subs[Extension].have.Find(slot); !ok || have.Version != f.VersionIn(slot) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// routes are the names of the route configurations that a listener asks for.
+func (r *room) routes() []string {
+	if r.layout != nil && r.layout.Routes != "" {
+		return append(slices.Clip(r.listener.Routes), r.layout.Routes)
+	}
+	return r.listener.Routes
+}
+
+// routesSettled tells whether the route configurations that a listener asks for
+// are those of the snapshot.
+func (v *state) routesSettled(r *room) bool {
+	s := &v.subs[Route]
+	names := r.routes()
+	if len(names) > 0 && !s.subscribed {
+		return false // what it has comes with its next request
+	}
+	return s.flight == nil && !slices.ContainsFunc(names, func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		return ok && v.wants(Route, name) && !s.have.Has(want)
+	})
+}
+
+// routeDue tells whether a route configuration may be sent: when each listener
+// that asks for it has its filters, as a new route may be what a new one is for
+// (invariant 11).
+func (v *state) routeDue(name string, now time.Time) bool {
+	_, had := v.subs[Route].have.Find(name)
+	rs := v.rooms()
+	of, id, own := resource.RoutesOf(name)
+	return !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
+		r := rs.byListener[l.Name]
+		switch {
+		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes(), name):
+			return false
+		case r.kept && slices.Contains(r.routes(), name):
+			return !v.inPlace(r, now) || had && !v.newest(r, now)
+		}
+		return own && !v.has(r, id, now) // it is drained, or about to be replaced
+	})
+}
+
+// has tells whether slots of a listener that is drained, or about to be replaced,
+// hold all filters that are wanted in it.
+func (v *state) has(r *room, id string, now time.Time) bool {
+	held := map[string]bool{}
+	for _, slot := range v.subs[Extension].names.All() {
+		if of, its, own := resource.SlotOf(slot); own && of == r.listener.Name && its == id {
+			if have, ok := v.subs[Extension].have.Find(slot); ok {
+				held[v.holds(have)] = true
+			}
+		}
+	}
+	return !slices.ContainsFunc(filtersOf(r.listener), func(name string) bool {
+		f := v.filter(name)
+		return !held[name] && !(f != nil && f.OnFailure == definition.Open && v.givenUp(f, now))
+	})
+}
+
+// allRoutesSettled tells whether the Envoy has the route configurations that it
+// asks for as they are wanted, so that they name no cluster that goes. Those of a
+// listener that is drained may be as they were, or be gone.
+func (v *state) allRoutesSettled() bool {
+	s := &v.subs[Route]
+	return s.flight == nil && !slices.ContainsFunc(s.names.All(), func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		_, _, own := resource.RoutesOf(name)
+		return ok && name != resource.GateRoute && !s.have.Has(want) || own && !ok
+	})
+}
+
+// routeOpens tells whether a route configuration may be sent: none before the
+// clusters that it may name.
+func (v *state) routeOpens(name string, now time.Time) bool {
+	if name == resource.GateRoute {
+		return v.gateOpens(now)
+	}
+	return v.clustersSettled(now) && v.routeDue(name, now)
+}
+
+// routeInUse tells whether a route configuration is none of a listener that is
+// drained.
+func (v *state) routeInUse(name string) bool {
+	of, _, own := resource.RoutesOf(name)
+	r := v.rooms().byListener[of]
+	return !own || r != nil && slices.Contains(r.routes(), name)
+}
+
+// routesInUseSettled tells whether all routes are as they are wanted but those of
+// listeners that are drained.
+func (v *state) routesInUseSettled() bool {
+	return !slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
+		want, ok := v.lookup(Route, name)
+		return ok && !v.subs[Route].have.Has(want) && v.routeInUse(name)
+	})
+}
+
+// routesOf is a listener's route configuration under a name of any layout.
+func (v *state) routesOf(listener, name string) (item, bool) {
+	i, ok := slices.BinarySearchFunc(v.snap.Listeners, listener, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
+	if !ok {
+		return item{}, false
+	}
+	r := v.snap.Listeners[i].RouteConfig(name)
+	if r == nil {
+		return item{}, false
+	}
+	return intern.PlainItem(r), true
+}
