@@ -26,6 +26,7 @@ type content struct {
 	slots, routes []string // of a listener
 
 	revision int    // of an extension configuration; see [Mark]
+	filter   string // the name of the plugin in it
 	sha256   string // of its module; "": no Wasm filter
 	url      string // of its module
 	nack     bool   // nack_on_code_cache_miss
@@ -154,6 +155,7 @@ func readExtension(value []byte) (*content, error) {
 		return nil, err
 	}
 	vm := w.GetConfig().GetVmConfig()
+	c.filter = w.GetConfig().GetName()
 	c.nack = vm.GetNackOnCodeCacheMiss()
 	c.sha256 = vm.GetCode().GetRemote().GetSha256()
 	c.url = vm.GetCode().GetRemote().GetHttpUri().GetUri()

@@ -319,6 +319,20 @@ func (e *envoy) settle() {
 	}
 }
 
+// runs gives what requests meet of a filter: in the slot that is named like it,
+// or in one whose content says so.
+func (e *envoy) runs(filter string) *content {
+	if s := e.slots[filter]; s != nil {
+		return s.active
+	}
+	for name, s := range e.slots {
+		if s.active != nil && s.active.filter == filter && !strings.HasPrefix(name, "primer/") {
+			return s.active
+		}
+	}
+	return nil
+}
+
 // ready tells whether all its listeners are in service.
 func (e *envoy) ready() bool {
 	return len(e.listeners) > 0 && !slices.ContainsFunc(e.listeners, func(l listener) bool { return l.warming })

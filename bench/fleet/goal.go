@@ -52,7 +52,7 @@ func (f *Fleet) meets(e *envoy) {
 		return
 	}
 	for _, name := range g.slots {
-		if s := e.slots[name]; s == nil || s.active == nil || s.active.revision < g.revision {
+		if c := e.runs(name); c == nil || c.revision < g.revision {
 			return
 		}
 	}
