@@ -83,8 +83,8 @@ func (m *Machine) promise(r *Response) {
 				add(name, name, intern.PlainItem(f.Noop()))
 			}
 		}
-		if room := m.rooms().byListener[l.Name]; room != nil && room.layout != nil && !room.kept {
-			for slot, filter := range room.fresh() {
+		if placement := m.placements().byListener[l.Name]; placement != nil && placement.layout != nil && !placement.kept {
+			for slot, filter := range placement.fresh() {
 				instead := emptyItem(slot)
 				if f := m.filter(filter); f != nil && f.OnFailure != definition.Open {
 					instead = item{}

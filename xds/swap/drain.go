@@ -55,7 +55,7 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 		d.Until = d.Since.Add(v.drainTime)
 	}
 	switch {
-	case len(v.rooms().drained[listener]) > 0:
+	case len(v.placements().drained[listener]) > 0:
 		return &d
 	case i >= 0 && !v.replaced[i].named && now.Before(d.Until):
 		return &d
@@ -71,7 +71,7 @@ func (v *state) goWithout(filter string, now time.Time) *Draining {
 			continue
 		}
 		d := v.draining(l.Name, now)
-		if d == nil || slices.ContainsFunc(v.rooms().drained[l.Name], func(slot string) bool {
+		if d == nil || slices.ContainsFunc(v.placements().drained[l.Name], func(slot string) bool {
 			have, ok := v.subs[Extension].have.Find(slot)
 			return ok && v.holds(have) == filter
 		}) {

@@ -166,7 +166,7 @@ func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 // placeable decides whether l may be sent (invariant 2): whether every slot of it
 // either has a content, which it keeps, or gets one as soon as Envoy asks for it.
 func (v *state) placeable(l item, now time.Time) bool {
-	if r := v.rooms().byListener[l.Name]; r != nil && slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) }) {
+	if r := v.placements().byListener[l.Name]; r != nil && slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) }) {
 		return false
 	}
 	return !slices.ContainsFunc(l.Slots, func(name string) bool {

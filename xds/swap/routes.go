@@ -12,7 +12,7 @@ import (
 
 // inPlace tells whether the Envoy has a listener as it is wanted, with every
 // filter in it but such as may be missing.
-func (v *state) inPlace(r *room, now time.Time) bool {
+func (v *state) inPlace(r *placement, now time.Time) bool {
 	if !r.kept || v.underWay(r) {
 		return false
 	}
@@ -24,7 +24,7 @@ func (v *state) inPlace(r *room, now time.Time) bool {
 
 // underWay tells whether a listener was sent, or waits for the content of its
 // slots.
-func (v *state) underWay(r *room) bool {
+func (v *state) underWay(r *placement) bool {
 	if f := v.subs[Listener].flight; f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Name == r.listener.Name }) {
 		return true
 	}
@@ -36,14 +36,14 @@ func (v *state) underWay(r *room) bool {
 
 // newest tells whether the filters of a listener run in the versions that are
 // wanted, but for such as Envoy refuses or xds-server does not have.
-func (v *state) newest(r *room, now time.Time) bool {
+func (v *state) newest(r *placement, now time.Time) bool {
 	for _, chain := range r.listener.Chains {
 		for _, w := range chain {
 			f := v.filter(w.Filter)
 			if f == nil || v.givenUp(f, now) {
 				continue
 			}
-			for _, slot := range v.rooms().holders[w.Filter] {
+			for _, slot := range v.placements().holders[w.Filter] {
 				if name, _, _ := resource.SlotOf(slot); name != r.listener.Name {
 					continue
 				}
@@ -57,7 +57,7 @@ func (v *state) newest(r *room, now time.Time) bool {
 }
 
 // routes are the names of the route configurations that a listener asks for.
-func (r *room) routes() []string {
+func (r *placement) routes() []string {
 	if r.layout != nil && r.layout.Routes != "" {
 		return append(slices.Clip(r.listener.Routes), r.layout.Routes)
 	}
@@ -66,7 +66,7 @@ func (r *room) routes() []string {
 
 // routesSettled tells whether the route configurations that a listener asks for
 // are those of the snapshot.
-func (v *state) routesSettled(r *room) bool {
+func (v *state) routesSettled(r *placement) bool {
 	s := &v.subs[Route]
 	names := r.routes()
 	if len(names) > 0 && !s.subscribed {
@@ -83,7 +83,7 @@ func (v *state) routesSettled(r *room) bool {
 // (invariant 11).
 func (v *state) routeDue(name string, now time.Time) bool {
 	_, had := v.subs[Route].have.Find(name)
-	rs := v.rooms()
+	rs := v.placements()
 	of, id, own := resource.RoutesOf(name)
 	return !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
 		r := rs.byListener[l.Name]
@@ -99,7 +99,7 @@ func (v *state) routeDue(name string, now time.Time) bool {
 
 // has tells whether slots of a listener that is drained, or about to be replaced,
 // hold all filters that are wanted in it.
-func (v *state) has(r *room, id string, now time.Time) bool {
+func (v *state) has(r *placement, id string, now time.Time) bool {
 	held := map[string]bool{}
 	for _, slot := range v.subs[Extension].names.All() {
 		if of, its, own := resource.SlotOf(slot); own && of == r.listener.Name && its == id {
@@ -139,7 +139,7 @@ func (v *state) routeOpens(name string, now time.Time) bool {
 // drained.
 func (v *state) routeInUse(name string) bool {
 	of, _, own := resource.RoutesOf(name)
-	r := v.rooms().byListener[of]
+	r := v.placements().byListener[of]
 	return !own || r != nil && slices.Contains(r.routes(), name)
 }
 

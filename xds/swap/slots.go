@@ -14,7 +14,7 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 	if it, ok := v.promised(slot); ok && !filled {
 		return it, true
 	}
-	rs := v.rooms()
+	rs := v.placements()
 	c, ok := rs.contents[slot]
 	switch {
 	case !ok:
@@ -34,7 +34,7 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 // without the filter. A listener that is drained, or waits to be, may have others.
 func (v *state) mayLeave(slot string, now time.Time) bool {
 	name, id, _ := resource.SlotOf(slot)
-	r := v.rooms().byListener[name]
+	r := v.placements().byListener[name]
 	if r == nil || !v.inPlace(r, now) || !v.routesSettled(r) {
 		return false
 	}
@@ -68,7 +68,7 @@ type promise struct {
 
 // fresh is what is meant for the own slots of a listener that is about to be
 // sent: a filter, or nothing.
-func (r *room) fresh() map[string]string {
+func (r *placement) fresh() map[string]string {
 	out := map[string]string{}
 	for i, slots := range r.layout.Chains {
 		chain := make([]place, len(slots))

@@ -15,12 +15,12 @@ import (
 
 // answers are what was found out of an Acked last.
 type answers struct {
-	whole    atomic.Pointer[whole]    // of all types but ECDS
-	unprimed atomic.Pointer[unprimed] // of ECDS, as the following
-	behind   atomic.Pointer[behind]
-	rooms    atomic.Pointer[rooms]
-	fills    atomic.Uint64                  // the Serial of listeners whose every slot has a content here
-	named    atomic.Pointer[intern.NameSet] // subscriptions that name all of it
+	whole      atomic.Pointer[whole]    // of all types but ECDS
+	unprimed   atomic.Pointer[unprimed] // of ECDS, as the following
+	behind     atomic.Pointer[behind]
+	placements atomic.Pointer[placements]
+	fills      atomic.Uint64                  // the Serial of listeners whose every slot has a content here
+	named      atomic.Pointer[intern.NameSet] // subscriptions that name all of it
 }
 
 // asker is what an answer depends on besides the Acked.
@@ -96,14 +96,14 @@ func (m *Machine) Settled() bool {
 // that is drained, or about to be replaced.
 func (v *state) current(slot string) bool {
 	of, id, own := resource.SlotOf(slot)
-	r := v.rooms().byListener[of]
+	r := v.placements().byListener[of]
 	return own && r != nil && r.layout != nil && id == r.layout.ID
 }
 
 // moving tells whether some listener's own slot is to get another filter, or to
 // lose the one that it has.
 func (v *state) moving() bool {
-	for slot, c := range v.rooms().contents {
+	for slot, c := range v.placements().contents {
 		if !v.current(slot) {
 			continue
 		}
@@ -210,7 +210,7 @@ func (v *state) asWanted(name string) bool {
 	want, ok := v.lookup(Extension, name)
 	if !ok {
 		_, filled := s.have.Find(name)
-		return filled && v.rooms().contents[name].as
+		return filled && v.placements().contents[name].as
 	}
 	have, ok := s.have.Find(name)
 	if !ok || have.Version != want.Version {

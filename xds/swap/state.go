@@ -112,7 +112,7 @@ func (v *state) wake(now time.Time) time.Time {
 	if v.warming(now) {
 		soonest(v.warmEnd)
 	}
-	if v.respare > 0 && v.rooms().poor {
+	if v.respare > 0 && v.placements().poor {
 		soonest(v.respareAt)
 	}
 	if v.mute() {
@@ -190,7 +190,7 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 		}
 		return v.wanted(v.snap.Listeners[i]), true
 	case Extension:
-		if c, ok := v.rooms().contents[name]; ok {
+		if c, ok := v.placements().contents[name]; ok {
 			return v.settledItem(name, c)
 		}
 		if f := v.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {

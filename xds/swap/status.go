@@ -85,7 +85,7 @@ func (v *state) runs(in *acked, filter string) string {
 	if have, ok := in.Find(filter); ok && !(f != nil && f.Noop() != nil && have.Version == f.Noop().Version) {
 		take(have.Version)
 	}
-	for _, slot := range v.rooms().holders[filter] {
+	for _, slot := range v.placements().holders[filter] {
 		if have, ok := in.Find(slot); ok && v.holds(have) == filter {
 			base, _, _ := strings.Cut(have.Version, "-")
 			take(base)
@@ -96,7 +96,7 @@ func (v *state) runs(in *acked, filter string) string {
 
 // everywhere tells whether each slot that a filter is to be in has it.
 func (v *state) everywhere(filter string) bool {
-	rs := v.rooms()
+	rs := v.placements()
 	for _, r := range rs.byListener {
 		if slices.Contains(r.lacking, filter) {
 			return false
@@ -128,7 +128,7 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 		goes = "; it goes on with " + running
 	}
 	switch {
-	case p == nil && (m.wants(Extension, f.Name) || len(m.rooms().holders[f.Name]) > 0):
+	case p == nil && (m.wants(Extension, f.Name) || len(m.placements().holders[f.Name]) > 0):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
 	case p == nil:
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
@@ -204,7 +204,7 @@ func (m *Machine) Listeners(now time.Time) []ListenerStatus {
 // lacks tells whether a listener that the Envoy has goes without a filter that it
 // must not go without for good.
 func (v *state) lacks(l *resource.Listener) bool {
-	r := v.rooms().byListener[l.Name]
+	r := v.placements().byListener[l.Name]
 	return r.kept && slices.ContainsFunc(r.lacking, func(name string) bool {
 		f := v.filter(name)
 		return f == nil || f.OnFailure != definition.Open

@@ -162,8 +162,8 @@ func (m *Machine) loseRoutes(r *Response) {
 		}
 		if l.Name == resource.PrimerListener {
 			m.lost = append(m.lost, lost{Route, resource.GateRoute})
-		} else if room := m.rooms().byListener[l.Name]; room != nil && room.layout != nil {
-			m.lost = append(m.lost, lost{Route, room.layout.Routes})
+		} else if placement := m.placements().byListener[l.Name]; placement != nil && placement.layout != nil {
+			m.lost = append(m.lost, lost{Route, placement.layout.Routes})
 		}
 	}
 }
@@ -193,7 +193,7 @@ func (m *Machine) unmark(t Type) {
 	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
 	m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return !m.wants(t, n) })
 	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool {
-		return !m.wants(t, st.name) && len(m.rooms().holders[st.name]) == 0
+		return !m.wants(t, st.name) && len(m.placements().holders[st.name]) == 0
 	})
 }
 

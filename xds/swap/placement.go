@@ -8,9 +8,9 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// room is a listener of the snapshot on an Envoy: in which layout, and what its
+// placement is a listener of the snapshot on an Envoy: in which layout, and what its
 // own slots lack.
-type room struct {
+type placement struct {
 	listener *resource.Listener
 	layout   *resource.Layout // that it is to have
 	kept     bool             // the Envoy has it in that layout
@@ -24,39 +24,39 @@ type content struct {
 	leaving bool             // ... until the listener has all that is wanted in it
 }
 
-// rooms are those of all listeners of a snapshot, and what is to be in their
+// placements are those of all listeners of a snapshot, and what is to be in their
 // slots.
-type rooms struct {
+type placements struct {
 	asker
-	byListener map[string]*room
+	byListener map[string]*placement
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
 	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
 	poor       bool                // some listener has fewer spares than it is to have
 }
 
-// rooms looks at the listeners and slots that this Envoy has.
-func (v *state) rooms() *rooms {
+// placements looks at the listeners and slots that this Envoy has.
+func (v *state) placements() *placements {
 	s := &v.subs[Extension]
 	by := v.asker(Listener)
-	if old := s.have.Answers.rooms.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
+	if old := s.have.Answers.placements.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
 		return old
 	}
-	rs := &rooms{asker: by, byListener: map[string]*room{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{}}
+	rs := &placements{asker: by, byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{}}
 	for _, l := range v.snap.Listeners {
-		rs.byListener[l.Name] = v.roomOf(l, rs)
+		rs.byListener[l.Name] = v.placementOf(l, rs)
 	}
 	v.older(rs)
 	if len(v.unknown) == 0 {
-		s.have.Answers.rooms.Store(rs)
+		s.have.Answers.placements.Store(rs)
 	}
 	return rs
 }
 
-// roomOf finds the layout of a listener, and what is to change in its slots. A
+// placementOf finds the layout of a listener, and what is to change in its slots. A
 // listener that the Envoy has stays while its slots are enough.
-func (v *state) roomOf(l *resource.Listener, rs *rooms) *room {
-	r := &room{listener: l}
+func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
+	r := &placement{listener: l}
 	have, had := v.subs[Listener].have.Find(l.Name)
 	if had {
 		r.layout = l.In(have.Version)
@@ -82,7 +82,7 @@ func (v *state) roomOf(l *resource.Listener, rs *rooms) *room {
 
 // stays tells whether all that is wanted fits into the slots that the listener
 // has, and notes what they are to hold.
-func (v *state) stays(l *resource.Listener, r *room, rs *rooms) bool {
+func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
 	var steps []advance
 	for i, wanted := range l.Chains {
 		chain, known := v.chain(r.layout.Chains[i], wanted)
@@ -114,7 +114,7 @@ func (v *state) stays(l *resource.Listener, r *room, rs *rooms) bool {
 	return true
 }
 
-func (rs *rooms) hold(slot string, c content) {
+func (rs *placements) hold(slot string, c content) {
 	rs.contents[slot] = c
 	if c.filter != nil && !slices.Contains(rs.holders[c.filter.Name], slot) {
 		rs.holders[c.filter.Name] = append(rs.holders[c.filter.Name], slot)
@@ -178,7 +178,7 @@ func (v *state) canServe(filter string) bool {
 // older looks after slots of listeners that are drained, or that are about to
 // be replaced: the filters in them are kept up to date, and go where they are no
 // longer wanted. Connections that are still open have them.
-func (v *state) older(rs *rooms) {
+func (v *state) older(rs *placements) {
 	s := &v.subs[Extension]
 	ids := map[string]string{} // by listener, as the Envoy has it
 	for _, l := range v.subs[Listener].have.Items {
@@ -214,20 +214,20 @@ func (v *state) older(rs *rooms) {
 	}
 }
 
-func (r *room) wants(filter string) bool {
+func (r *placement) wants(filter string) bool {
 	return slices.ContainsFunc(r.listener.Chains, func(chain resource.Chain) bool {
 		return slices.ContainsFunc(chain, func(w resource.Wanted) bool { return w.Filter == filter })
 	})
 }
 
 // item is the listener as it is to be.
-func (r *room) item() item {
+func (r *placement) item() item {
 	return item{Name: r.listener.Name, Version: r.layout.Version, Res: r.layout.Resource(), Slots: r.layout.Slots, Static: r.listener.Static}
 }
 
 // wanted is a listener as this Envoy is to have it.
 func (v *state) wanted(l *resource.Listener) item {
-	r := v.rooms().byListener[l.Name]
+	r := v.placements().byListener[l.Name]
 	if r.layout == nil {
 		return intern.ListenerItem(l) // of an earlier run
 	}
