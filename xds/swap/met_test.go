@@ -79,7 +79,7 @@ func (m *met) forget() {
 	m.must, m.going = map[string]map[string]bool{}, map[[2]string]bool{}
 }
 
-// calm is that no response is under way.
+// calm is that no response is under way, and no listener waits to be in service.
 func (m *met) calm() {
 	clear(m.going)
 	m.sent = len(m.published) - 1

@@ -214,7 +214,7 @@ func (p *play) step(e swap.Event) {
 
 // act does one thing that may happen.
 func (p *play) act(faults bool) {
-	if len(p.open)+len(p.e.inbox) == 0 {
+	if len(p.open)+len(p.e.inbox) == 0 && !p.e.waits() {
 		p.met.calm()
 	}
 	switch n := p.rng.IntN(100); {
