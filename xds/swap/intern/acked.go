@@ -40,7 +40,7 @@ func (v *Acked[A]) index() {
 }
 
 // maxText bounds a version that spells out its items, in bytes.
-const maxText = 4096
+const maxText = 16 << 10
 
 // Find is a binary search; it is written out because it is what a machine does
 // most.
