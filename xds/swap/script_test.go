@@ -23,6 +23,7 @@ import (
 //	TYPE has NAME=LABEL...    ... on a reconnect: and has these; "wanted": as
 //	                          they are wanted, "+LAYOUT": a listener in that
 //	                          layout, anything else is a version
+//	TYPE hash NAME...         ... on a reconnect: and has contents that it does not tell
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
 //	download MODULE started|done|aborted
 //	wait DURATION
@@ -107,6 +108,9 @@ func (s *script) request(t *testing.T, d *datadriven.TestData) string {
 		names = s.resources(typ, names)
 		r.Subscribe = names
 		s.names[typ] = append(s.names[typ], names...)
+	case "hash":
+		s.names[typ] = s.resources(typ, args)
+		r.Version = "sha256:00"
 	case "unsubscribe":
 		args = s.resources(typ, args)
 		r.Unsubscribe = args
@@ -181,6 +185,7 @@ func (s *script) step(e swap.Event) string {
 		s.nonce[send.Type] = swap.FormatNonce(send.Nonce)
 		fmt.Fprintf(&b, "send %s:", send.Type)
 		for _, r := range send.Resources {
+			s.seen(r)
 			fmt.Fprintf(&b, " %s%s%s", s.shown(r.Name), s.filterIn(r), s.label(r.Version))
 		}
 		for _, name := range send.Removed {
@@ -246,6 +251,15 @@ func (s *script) filterIn(r *resource.Resource) string {
 		return ""
 	}
 	return ":" + pluginOf(r)
+}
+
+// seen takes note of the layout of a listener that is sent.
+func (s *script) seen(r *resource.Resource) {
+	for _, l := range s.catalog.Snapshot(nodeOf()).Listeners {
+		if r.TypeURL == resource.ListenerType && l.Name == r.Name {
+			s.shown(l.In(r.Version).Routes)
+		}
+	}
 }
 
 // told gives the changes that were not told yet.
