@@ -161,10 +161,12 @@ func (e *Envoy) Extensions(ctx context.Context) (map[string]Extension, error) {
 		plugin := c.Filter.Typed.Plugin
 		text, _ := plugin.Configuration.Value.(string)
 		name := c.Filter.Name
+		version := c.Version
 		if strings.HasPrefix(name, "slot/") {
 			name = plugin.Name
+			version, _, _ = strings.Cut(version, "-") // behind it stands which filter it is
 		}
-		all[name] = Extension{Version: c.Version, SHA256: plugin.VM.Code.Remote.SHA256, Config: text}
+		all[name] = Extension{Version: version, SHA256: plugin.VM.Code.Remote.SHA256, Config: text}
 	}
 	return all, nil
 }

@@ -17,14 +17,6 @@ func (v *state) heldElsewhere(slot, filter string) bool {
 	})
 }
 
-// heldIn tells whether a filter is in a slot of a listener with an id.
-func (v *state) heldIn(listener, id, filter string) bool {
-	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
-		of, its, own := resource.SlotOf(it.Name)
-		return own && of == listener && its == id && v.holds(it) == filter
-	})
-}
-
 // routesFindTheirFilters is invariant 11: no route configuration of a listener is
 // sent before the filters are there that are wanted with it, and none of its
 // filters goes before the routes that need it. Kept by routeDue and mayLeave.

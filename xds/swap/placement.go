@@ -233,3 +233,11 @@ func (v *state) wanted(l *resource.Listener) item {
 	}
 	return r.item()
 }
+
+// heldIn tells whether a filter is in a slot of a listener with an id.
+func (v *state) heldIn(listener, id, filter string) bool {
+	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
+		of, its, own := resource.SlotOf(it.Name)
+		return own && of == listener && its == id && v.holds(it) == filter
+	})
+}

@@ -94,11 +94,15 @@ func (v *state) runs(in *acked, filter string) string {
 	return version
 }
 
-// everywhere tells whether each slot that a filter is to be in has it.
+// everywhere tells whether a filter is in each listener that is to have it. Of a
+// listener that the Envoy has not, its own status tells.
 func (v *state) everywhere(filter string) bool {
 	rs := v.placements()
-	for _, r := range rs.byListener {
-		if slices.Contains(r.lacking, filter) {
+	for name, r := range rs.byListener {
+		have, had := v.subs[Listener].have.Find(name)
+		switch {
+		case r.kept && slices.Contains(r.lacking, filter),
+			!r.kept && had && r.wants(filter) && !v.heldIn(name, resource.IDOf(have.Version), filter):
 			return false
 		}
 	}
