@@ -137,8 +137,8 @@ func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters ma
 			}
 			c := chain{Address: "to " + addressText(l.GetAddress())}
 			for _, hf := range hcm.GetHttpFilters() {
-				if names, own := held[hf.GetName()]; own {
-					for _, name := range names {
+				if name, own := held[hf.GetName()]; own {
+					if name != "" {
 						c.Filters = append(c.Filters, step{name, true, filters[name].State, filters[name].Running})
 					}
 					continue
@@ -156,28 +156,12 @@ func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters ma
 	return cs
 }
 
-// heldBySlots are the filters that a listener's own slots hold, by the first
-// slot before each of its other filters; the rest of the slots have none.
-func heldBySlots(l *resource.Listener) map[string][]string {
-	held := map[string][]string{}
-	layout := l.In(l.Version)
-	if layout == nil {
-		return held
+// heldBySlots are the filters that a listener's own slots hold; "": none.
+func heldBySlots(l *resource.Listener) map[string]string {
+	if layout := l.In(l.Version); layout != nil {
+		return l.Spread(layout)
 	}
-	for i, slots := range layout.Chains {
-		for j, s := range slots {
-			held[s.Name] = nil
-			if j > 0 && slots[j-1].Gap == s.Gap {
-				continue
-			}
-			for _, w := range l.Chains[i] {
-				if w.Gap == s.Gap {
-					held[s.Name] = append(held[s.Name], w.Filter)
-				}
-			}
-		}
-	}
-	return held
+	return nil
 }
 
 // maxUpstreams is how many routes of one listener are drawn.

@@ -38,8 +38,8 @@ func ExampleCompile() {
 
 	first, problems := resource.Compile(nil, set, opts)
 	fmt.Println(len(problems), "problems")
-	fmt.Println("edge:", first.Snapshot(edge).Listeners[0].Slots)
-	fmt.Println("other:", first.Snapshot(other).Listeners[0].Slots)
+	fmt.Println("edge:", first.Snapshot(edge).Listeners[0].Chains)
+	fmt.Println("other:", first.Snapshot(other).Listeners[0].Chains)
 
 	changed := *hello
 	changed.RootID = "another"
@@ -50,8 +50,8 @@ func ExampleCompile() {
 	fmt.Println("other changed:", next.Affects(other), next.Snapshot(other) != first.Snapshot(other))
 	// Output:
 	// 0 problems
-	// edge: [hello]
-	// other: []
+	// edge: [[{hello 0}]]
+	// other: [[]]
 	// edge changed: true true
 	// other changed: false false
 }

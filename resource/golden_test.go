@@ -2,6 +2,7 @@ package resource
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"flag"
@@ -12,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -35,7 +36,9 @@ func TestGolden(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			set, nodes := read(t, file)
-			c, problems := Compile(nil, set, opts)
+			o := opts
+			o.Spares = sparesOf(t, file)
+			c, problems := Compile(nil, set, o)
 			var b bytes.Buffer
 			for _, p := range problems {
 				fmt.Fprintf(&b, "# problem: %v\n", p)
@@ -54,11 +57,33 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// slotNames tells the slots of the listeners, which Render has no place for.
+// slotNames tells the slots of the listeners that people named, and what the own
+// ones hold: each distinct list of HTTP filters in a line, its other filters as
+// "|", spares as "-".
 func slotNames(s *Snapshot) string {
 	var b strings.Builder
 	for _, l := range s.Listeners {
-		fmt.Fprintf(&b, "# slots of %s: %s\n", l.Name, strings.Join(l.Slots, " "))
+		fmt.Fprintf(&b, "# %s %s\n", l.Name, strings.TrimPrefix(l.Version, l.Base))
+		for _, slot := range l.Slots {
+			if _, _, own := SlotOf(slot); !own {
+				fmt.Fprintf(&b, "#   named slot: %s\n", slot)
+			}
+		}
+		layout := l.In(l.Version)
+		holds := l.Spread(layout)
+		for i, slots := range layout.Chains {
+			gaps := l.compiled.lists[i].gaps()
+			fmt.Fprintf(&b, "#   chain:")
+			for gap := range gaps {
+				for _, slot := range slots {
+					if slot.Gap == gap {
+						fmt.Fprintf(&b, " %s", cmp.Or(holds[slot.Name], "-"))
+					}
+				}
+				b.WriteString(" |")
+			}
+			b.WriteByte('\n')
+		}
 	}
 	return b.String()
 }
@@ -92,6 +117,25 @@ func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 		set.Filters = append(set.Filters, f)
 	}
 	return set, nodesOf(string(data))
+}
+
+// sparesOf reads a line like "# spares: 2,1"; without one there are none.
+func sparesOf(t *testing.T, file string) Spares {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if text, ok := strings.CutPrefix(line, "# spares: "); ok {
+			spares, err := ParseSpares(strings.TrimSpace(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return spares
+		}
+	}
+	return Spares{}
 }
 
 // nodesOf reads lines like "# node: id=edge-1 cluster=edge app=cart".
@@ -129,7 +173,7 @@ func same(t *testing.T, golden string, got []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+	if diff := gocmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("%s (-want +got; -update writes it):\n%s", golden, diff)
 	}
 }
@@ -137,6 +181,9 @@ func same(t *testing.T, golden string, got []byte) {
 // resources are all that may be sent from s.
 func resources(s *Snapshot) []*Resource {
 	all := slices.Concat(s.Clusters, s.Endpoints, s.Secrets, s.Routes, s.Static, primerOf(s), listenersOf(s))
+	for _, c := range s.Contents() {
+		all = append(all, c.Resource)
+	}
 	for _, f := range s.Filters {
 		all = append(all, f.TwinNoop())
 		if f.Noop() != nil {

@@ -40,7 +40,7 @@ func Render(s *Snapshot, format Format) ([]byte, error) {
 		{"primer", primerOf(s)},
 		{"listeners", listenersOf(s)},
 		{"routes", s.Routes},
-		{"filters", slotsOf(s)},
+		{"slots", slotsOf(s)},
 		{"extensions", s.Static},
 	} {
 		if err := out.add(section.name, section.resources); err != nil {
@@ -72,10 +72,8 @@ func listenersOf(s *Snapshot) []*Resource {
 
 func slotsOf(s *Snapshot) []*Resource {
 	var rs []*Resource
-	for _, f := range s.Filters {
-		if f.Missing == "" {
-			rs = append(rs, f.Slot(0))
-		}
+	for _, c := range s.Contents() {
+		rs = append(rs, c.Resource)
 	}
 	return rs
 }

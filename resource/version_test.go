@@ -61,27 +61,39 @@ func TestFilterVersion(t *testing.T) {
 	}
 }
 
-// TestListenerVersion does the same with a listener.
+// TestListenerVersion does the same with a listener: what its routes say changes
+// their version, and never the listener's, which would be replaced.
 func TestListenerVersion(t *testing.T) {
 	listener := func() *definition.Listener {
 		return &definition.Listener{Name: "web", Address: "127.0.0.1:80", Routes: []definition.Route{{
 			Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:1", Weight: 1}}}}}
 	}
-	before := listenerMeaning(listener()).version()
-	for name, change := range map[string]func(*definition.Listener){
-		"address":   func(l *definition.Listener) { l.Address = "127.0.0.1:81" },
-		"direction": func(l *definition.Listener) { l.Direction = definition.Inbound },
-		"route":     func(l *definition.Listener) { l.Routes = append(l.Routes, l.Routes[0]) },
-		"prefix":    func(l *definition.Listener) { l.Routes[0].Prefix = "/a" },
-		"timeout":   func(l *definition.Listener) { l.Routes[0].Timeout = "1s" },
-		"upstream":  func(l *definition.Listener) { l.Routes[0].Upstreams[0].Address = "127.0.0.1:2" },
-		"weight":    func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 },
-		"tls":       func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true },
+	listens := func(d *definition.Listener) string { return listenerMeaning(d).version() }
+	routes := func(d *definition.Listener) string { return routesMeaning(d).version() }
+	for name, test := range map[string]struct {
+		change          func(*definition.Listener)
+		changes, leaves func(*definition.Listener) string
+	}{
+		"address":   {func(l *definition.Listener) { l.Address = "127.0.0.1:81" }, listens, routes},
+		"direction": {func(l *definition.Listener) { l.Direction = definition.Inbound }, listens, routes},
+		"route":     {func(l *definition.Listener) { l.Routes = append(l.Routes, l.Routes[0]) }, routes, listens},
+		"no route":  {func(l *definition.Listener) { l.Routes = nil }, routes, listens},
+		"prefix":    {func(l *definition.Listener) { l.Routes[0].Prefix = "/a" }, routes, listens},
+		"timeout":   {func(l *definition.Listener) { l.Routes[0].Timeout = "1s" }, routes, listens},
+		"upstream":  {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Address = "127.0.0.1:2" }, routes, listens},
+		"another upstream": {func(l *definition.Listener) {
+			l.Routes[0].Upstreams = append(l.Routes[0].Upstreams, l.Routes[0].Upstreams[0])
+		}, routes, listens},
+		"weight": {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 }, routes, listens},
+		"tls":    {func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true }, routes, listens},
 	} {
 		l := listener()
-		change(l)
-		if listenerMeaning(l).version() == before {
+		test.change(l)
+		if test.changes(l) == test.changes(listener()) {
 			t.Errorf("%s changes, and the version does not", name)
+		}
+		if test.leaves(l) != test.leaves(listener()) {
+			t.Errorf("%s changes a version that it has nothing to do with", name)
 		}
 	}
 	for _, s := range []struct {

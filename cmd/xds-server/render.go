@@ -167,10 +167,8 @@ func resourcesOf(s *resource.Snapshot) []*resource.Resource {
 		all = append(all, l.Resource)
 	}
 	all = append(all, s.Routes...)
-	for _, f := range s.Filters {
-		if f.Missing == "" {
-			all = append(all, f.Slot(0))
-		}
+	for _, c := range s.Contents() {
+		all = append(all, c.Resource)
 	}
 	all = append(all, s.Static...)
 	if s.Gate != nil {

@@ -96,7 +96,11 @@ func distances(chain []place, wanted resource.Chain, spares resource.Spares) fun
 		}
 	}
 	if len(taken) == 0 {
-		best := spreadOut(chain, wanted, spares)
+		gaps := make([]int, len(chain))
+		for p := range chain {
+			gaps[p] = chain[p].gap
+		}
+		best := wanted.Spread(gaps, spares)
 		return func(j, p int) int64 { return int64(max(p-best[j], best[j]-p)) }
 	}
 	return func(_, p int) int64 {
@@ -110,35 +114,6 @@ func distances(chain []place, wanted resource.Chain, spares resource.Spares) fun
 		}
 		return int64(d)
 	}
-}
-
-// spreadOut is where filters go among slots that are all free.
-func spreadOut(chain []place, wanted resource.Chain, spares resource.Spares) []int {
-	free := map[int]int{} // gap → slots that no filter needs
-	for _, p := range chain {
-		free[p.gap]++
-	}
-	for _, w := range wanted {
-		free[w.Gap]--
-	}
-	var at []int
-	last, next := -1, 0
-	for _, w := range wanted {
-		skip := 0
-		switch {
-		case w.Gap == last:
-			skip = min(spares.Between, free[w.Gap])
-		case w.Gap == 0:
-			skip = min(spares.Around, free[w.Gap])
-		}
-		if w.Gap != last {
-			next = slices.IndexFunc(chain, func(p place) bool { return p.gap == w.Gap })
-		}
-		free[w.Gap] -= skip
-		at = append(at, next+skip)
-		last, next = w.Gap, next+skip+1
-	}
-	return at
 }
 
 // change is what one slot is to hold.

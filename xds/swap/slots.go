@@ -68,24 +68,7 @@ type promise struct {
 
 // fresh is what is meant for the own slots of a listener that is about to be
 // sent: a filter, or nothing.
-func (r *placement) fresh() map[string]string {
-	out := map[string]string{}
-	for i, slots := range r.layout.Chains {
-		chain := make([]place, len(slots))
-		for p, s := range slots {
-			chain[p].gap = s.Gap
-			out[s.Name] = ""
-		}
-		at, ok := assign(chain, r.listener.Chains[i], r.listener.Spares)
-		if !ok {
-			panic("a listener's default layout has no room for its filters")
-		}
-		for j, p := range at {
-			out[slots[p].Name] = r.listener.Chains[i][j].Filter
-		}
-	}
-	return out
-}
+func (r *placement) fresh() map[string]string { return r.listener.Spread(r.layout) }
 
 // heldBy finds the filter of the snapshot that is the content of an own slot of
 // which only the version is known.
