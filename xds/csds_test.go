@@ -29,7 +29,7 @@ func told(c *statusv3.ClientConfig) string {
 		if g.VersionInfo == "" {
 			has = "has none"
 		}
-		fmt.Fprintf(&b, "%s %s: %s %s, %s", t, g.Name, g.ConfigStatus, g.ClientStatus, has)
+		fmt.Fprintf(&b, "%s %s: %s %s, %s", t, shortName(g.Name), g.ConfigStatus, g.ClientStatus, has)
 		if e := g.ErrorState; e != nil {
 			fmt.Fprintf(&b, ": %s at %s", e.Details, e.LastUpdateAttempt.AsTime().Format("15:04:05"))
 		}
@@ -83,14 +83,15 @@ CDS wasmxds-modules: SYNCED ACKED, has it
 LDS primer: SYNCED ACKED, has it
 LDS web: SYNCED ACKED, has it
 RDS primer/gate: SYNCED ACKED, has it
-ECDS hello: SYNCED ACKED, has it
+RDS routes/web: SYNCED ACKED, has it
 ECDS primer/hello: SYNCED ACKED, has it
+ECDS web#0: SYNCED ACKED, has it
 `
 		eventually(t, "the gate's ACK taken", func() bool { return ask() == synced })
 
 		s.publish(t, "listener web\nfilter hello v2 web")
 		refused := strings.NewReplacer(
-			"ECDS hello: SYNCED", "ECDS hello: NOT_SENT",
+			"ECDS web#0: SYNCED", "ECDS web#0: NOT_SENT",
 			"primer/hello: SYNCED ACKED, has it", "primer/hello: ERROR NACKED, has it: Unable to create Wasm plugin hello at 12:00:00",
 		).Replace(synced)
 		got := ""

@@ -48,7 +48,7 @@ func TestDownloadWakesItsEnvoy(t *testing.T) {
 			mine.has(moduleOf("hello", "v2")) // the other would refuse it still
 			s.download(address, swap.DownloadDone)
 			c.advance(50 * time.Millisecond)
-			mine.expect("ECDS primer/hello", "ECDS hello")
+			mine.expect("ECDS primer/hello", "ECDS web#0=hello")
 		}
 		s.settled(t, "a")
 		s.settled(t, "b")
@@ -76,7 +76,7 @@ func TestDownloadsOfOneAddress(t *testing.T) {
 		s.download("127.0.0.1", swap.DownloadDone)
 		c.advance(50 * time.Millisecond)
 		for _, e := range e {
-			e.expect("ECDS primer/hello", "ECDS hello")
+			e.expect("ECDS primer/hello", "ECDS web#0=hello")
 		}
 	})
 }
@@ -95,7 +95,7 @@ func TestDownloadOfNobody(t *testing.T) {
 		}
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
-		e.expect("ECDS primer/hello", "ECDS hello")
+		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 	})
 }
 

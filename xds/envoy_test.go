@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
@@ -227,7 +228,10 @@ func (e *envoy) answer(r *answer) {
 	t, _ := swap.TypeOf(r.typeURL)
 	e.nonce[t] = r.nonce
 	names := slices.Sorted(maps.Keys(r.resources))
-	line := t.String() + " " + strings.Join(names, " ")
+	line := t.String()
+	for _, n := range names {
+		line += " " + toldAs(n, r.resources[n])
+	}
 	for _, n := range r.removed {
 		line += " -" + n
 	}
@@ -251,6 +255,39 @@ func (e *envoy) answer(r *answer) {
 	if refused == "" {
 		e.follow(t, r)
 	}
+}
+
+// toldAs is how a line tells a resource: by its shortName, and a listener's own
+// slot with what it holds, as "web#0=hello".
+func toldAs(name string, res *anypb.Any) string {
+	if _, _, own := resource.SlotOf(name); own {
+		return shortName(name) + "=" + pluginIn(res)
+	}
+	return shortName(name)
+}
+
+// shortName is a resource's name without what stands for the layout of its
+// listener: "web#0" is a slot, "routes/web" its routes.
+func shortName(name string) string {
+	if listener, id, own := resource.SlotOf(name); own {
+		_, number, _ := strings.Cut(name, "/"+id+"/")
+		return listener + "#" + number
+	}
+	if listener, _, native := resource.RoutesOf(name); native {
+		return resource.RoutesPrefix + listener
+	}
+	return name
+}
+
+// pluginIn is the name of the plugin that a slot's content has.
+func pluginIn(res *anypb.Any) string {
+	var typed corev3.TypedExtensionConfig
+	var wasm wasmv3.Wasm
+	must(res.UnmarshalTo(&typed))
+	if typed.TypedConfig.UnmarshalTo(&wasm) != nil {
+		return "nothing"
+	}
+	return wasm.GetConfig().GetName()
 }
 
 // take keeps what is taken.
@@ -333,7 +370,7 @@ func (e *envoy) next() string {
 // ready waits for the last of what a fresh Envoy is sent.
 func (e *envoy) ready() {
 	e.t.Helper()
-	for e.next() != "RDS primer/gate" {
+	for !strings.HasPrefix(e.next(), "RDS primer/gate") {
 	}
 }
 

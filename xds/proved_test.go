@@ -31,7 +31,7 @@ func TestLastThatRan(t *testing.T) {
 		v1 := s.version(t, "a", "hello")
 		for _, text := range []string{hello2, hello3} { // both run on a
 			s.publish(t, text)
-			a.expect("ECDS primer/hello", "ECDS hello")
+			a.expect("ECDS primer/hello", "ECDS web#0=hello")
 			s.settled(t, "a")
 		}
 		v3 := s.version(t, "a", "hello")

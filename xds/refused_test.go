@@ -53,7 +53,7 @@ func TestNACKMakesNoLoop(t *testing.T) {
 		}
 		e.has(moduleOf("hello", "v2"))
 		c.advance(20 * time.Second)
-		e.expect("ECDS primer/hello", "ECDS hello") // the same stream
+		e.expect("ECDS primer/hello", "ECDS web#0=hello") // the same stream
 		s.settled(t, "a")
 	})
 }
@@ -70,7 +70,7 @@ func TestUnknownType(t *testing.T) {
 		eventually(t, "all three taken", func() bool { return s.Stats().Requests >= before+3 })
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
-		e.expect("ECDS primer/hello", "ECDS hello")
+		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 	})
 }
 

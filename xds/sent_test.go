@@ -10,6 +10,7 @@ import (
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -60,7 +61,7 @@ func TestSentListenersSurvivesRestart(t *testing.T) {
 	a.sent(want)
 	first.End()
 	got := archiveAt(statetest.Start(t, dir), noon).load(t.Context())
-	if diff := cmp.Diff([]*resource.Listener{want}, got); diff != "" {
+	if diff := cmp.Diff([]*resource.Listener{want}, got, cmpopts.IgnoreUnexported(resource.Listener{})); diff != "" {
 		t.Errorf("(-kept +read):\n%s", diff)
 	}
 }

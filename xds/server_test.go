@@ -81,7 +81,7 @@ func TestFreshEnvoy(t *testing.T) {
 		} else {
 			e.expect("LDS primer web")
 		}
-		e.expect("ECDS hello", "RDS primer/gate")
+		e.expect("ECDS web#0=hello", "RDS primer/gate routes/web")
 		s.settled(t, "fresh")
 		n, _ := s.node("fresh")
 		if want := map[bool]string{true: "delta", false: "sotw"}[delta]; n.Cluster != "test" || n.Protocol != want || n.ConnectedSince.IsZero() {
@@ -97,10 +97,10 @@ func TestChangeReachesOnlyItsFilter(t *testing.T) {
 		e := s.up(t, "a", delta)
 		e.has(moduleOf("hello", "v2"))
 		s.publish(t, hello2)
-		e.expect("ECDS primer/hello", "ECDS hello")
+		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 		s.settled(t, "a")
 		s.publish(t, hello1) // whatever else was on its way would come before this
-		e.expect("ECDS primer/hello", "ECDS hello")
+		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 	})
 }
 
@@ -138,9 +138,9 @@ func TestReconnectWithAllOfIt(t *testing.T) {
 			s.settled(t, "a")
 			e.has(moduleOf("other", "v2"))
 			s.publish(t, "listener web\nfilter hello v1 web\nfilter other v2 web")
-			e.expect("ECDS primer/other", "ECDS other") // nothing came before it
+			e.expect("ECDS primer/other", "ECDS web#1=other") // nothing came before it
 			s.publish(t, hello1)
-			e.expect("ECDS primer/other", "ECDS other")
+			e.expect("ECDS primer/other", "ECDS web#1=other")
 			s.settled(t, "a")
 		}
 	})
