@@ -119,6 +119,7 @@ func start(t *testing.T, o xds.Options) *scene {
 //
 //	filter NAME VERSION LISTENER...
 //	listener NAME [FIRST LAST]
+//	spares N[,M]
 //
 // A listener has an upstream at each port from the first to the last.
 // A filter's module is the one named by its name and version.
@@ -130,7 +131,7 @@ func (s *scene) publish(t testing.TB, text string) {
 
 func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalog {
 	t.Helper()
-	set := &module.Set{}
+	set, o := &module.Set{}, resource.Options{ModulesURL: "http://127.0.0.1:18001"}
 	for line := range strings.Lines(text) {
 		switch word := strings.Fields(line); {
 		case len(word) == 0:
@@ -138,13 +139,18 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 			set.Filters = append(set.Filters, filter(word[1], word[2], word[3:]))
 		case word[0] == "listener":
 			set.Listeners = append(set.Listeners, listener(t, word[1:]))
+		case word[0] == "spares":
+			var err error
+			if o.Spares, err = resource.ParseSpares(word[1]); err != nil {
+				t.Fatal(err)
+			}
 		default:
 			t.Fatalf("unknown word %q", word[0])
 		}
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	c, problems := resource.Compile(prev, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	c, problems := resource.Compile(prev, set, o)
 	for _, p := range problems {
 		t.Fatal(p)
 	}

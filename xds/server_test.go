@@ -125,6 +125,39 @@ func TestSwappedIsTold(t *testing.T) {
 	})
 }
 
+// TestSpares: filters come and go, and routes change, by what the listener's
+// slots hold and its routes are. The listener stays as it is, on this server and
+// on the next.
+func TestSpares(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, "spares 1\nlistener web\nfilter hello v1 web")
+		e := s.up(t, "a", delta)
+		n, _ := s.node("a")
+		web := n.Listeners[0].Running
+		primer, added, gone := "LDS primer", "CDS 127.0.0.1:9001", "CDS -127.0.0.1:9000"
+		if !delta { // each response has all
+			primer = "LDS primer web"
+			added, gone = "CDS 127.0.0.1:9000 127.0.0.1:9001 wasmxds-modules", "CDS 127.0.0.1:9001 wasmxds-modules"
+		}
+
+		s.publish(t, "spares 1\nlistener web\nfilter hello v1 web\nfilter other v1 web")
+		e.expect(primer, "ECDS primer/other", "ECDS web#2=other")
+		s.settled(t, "a")
+
+		s.publish(t, "spares 1\nlistener web 9001 9001\nfilter hello v1 web\nfilter other v1 web")
+		e.expect(added, "RDS routes/web", gone)
+
+		s.publish(t, "spares 1\nlistener web 9001 9001\nfilter other v1 web")
+		e.expect(primer, "ECDS web#1=nothing")
+
+		s.settled(t, "a")
+		if n, _ = s.node("a"); n.Listeners[0].Running != web || n.Listeners[0].Draining != nil {
+			t.Errorf("the listener was %s and is %+v", web, n.Listeners[0])
+		}
+	})
+}
+
 func TestReconnectWithAllOfIt(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		first := start(t, xds.Options{})

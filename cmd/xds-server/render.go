@@ -26,7 +26,11 @@ their sha256 is part of what Envoy is told.
 
 The listener "primer" and the route "primer/gate" are how xds-server gets a
 filter ready in Envoy before any request meets it; the primer is bound to no
-port.
+port. The slots of a listener, slot/LISTENER/ID/0 and so on, hold filters, or,
+where they are spare, one that does nothing.
+
+It is what a new Envoy would get. One that runs keeps its listeners, and a filter
+that is added goes into a spare slot of them.
 
 Exit code 1: something is wrong with the definitions (stderr says what); what is
 printed is what Envoy would get all the same.`
