@@ -72,7 +72,7 @@ e2e-h2: tools ## the scenes that depend on the transport, with --transport h2 (C
 
 .PHONY: swap-report
 swap-report: tools ## every scene at full counts, beside a plain server, into docs/swap.md
-	go test -count=1 -timeout 60m ./e2e -swaps 50 -report $(CURDIR)/docs/swap.md
+	go test -count=1 -timeout 90m ./e2e -swaps 50 -report $(CURDIR)/docs/swap.md
 
 .PHONY: soak
 soak: SOAK ?= 10m

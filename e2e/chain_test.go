@@ -16,7 +16,11 @@ type set struct {
 	chain    []string // its filters, in their order
 	upstream string   // where its route leads
 	written  time.Time
-	runs     time.Time // when the status said that all run it; zero: it has not
+	told     time.Time // when the status first had all its filters running; zero: it had not
+	runs     time.Time // when the status had said so, and of all else, for as long as status --wait wants it; zero: it had not
+	// drained is when the status said so of connections that were open before
+	// it ran, where it had said that they go on without it; zero: it had not.
+	drained time.Time
 }
 
 // history are the sets that were written, in order. Each is judged by those
@@ -36,11 +40,19 @@ const (
 	misordered         // its filters are in no order that was written
 )
 
+func (v verdict) String() string {
+	return [...]string{"right", "failed", "unfiltered", "as before", "in a wrong order"}[v]
+}
+
 // window gives the sets that may have been in force for a request.
 func (h history) window(r harness.Exchange) history {
 	from, to := 0, 0
 	for i, s := range h {
-		if !s.runs.IsZero() && !s.runs.After(r.Began) {
+		runs := s.runs
+		if !s.drained.IsZero() && r.Opened.Before(s.runs) {
+			runs = s.drained
+		}
+		if !runs.IsZero() && !runs.After(r.Began) {
 			from = i
 		}
 		if !s.written.After(r.Answered) {
@@ -83,8 +95,8 @@ func (h history) judge(r harness.Exchange) verdict {
 
 // between tells whether a request may meet a chain on the way from one set to
 // another: with all filters of both, and all of the set whose route it takes;
-// in the order of one of them, but for a filter that moves, which may be in its
-// old place and its new one.
+// in the order of one of them. Filters of both may be in an old place and a new
+// one: those that move, and those that make room.
 func between(a, b set, chain []string, upstream string) bool {
 	needs := common(a.chain, b.chain)
 	switch {
@@ -99,8 +111,12 @@ func between(a, b set, chain []string, upstream string) bool {
 	if !within(needs, chain) {
 		return false
 	}
-	moves := !inOrder(common(a.chain, b.chain), b.chain)
-	for _, c := range once(chain, moves) {
+	both := common(a.chain, b.chain)
+	moves := !inOrder(both, b.chain)
+	if a.written.Equal(b.written) { // they are one
+		both = nil
+	}
+	for _, c := range once(chain, both) {
 		first, second := inOrder(common(c, a.chain), a.chain), inOrder(common(c, b.chain), b.chain)
 		known := !slices.ContainsFunc(c, func(name string) bool { return !slices.Contains(a.chain, name) && !slices.Contains(b.chain, name) })
 		if known && (first && second || moves && (first || second)) {
@@ -131,18 +147,15 @@ func inOrder(items, in []string) bool {
 }
 
 // once gives the chains that are left when each filter that stands twice is
-// taken out at one of its places: none when one does and may not.
-func once(chain []string, twice bool) [][]string {
+// taken out at one of its places: none where one does that may not.
+func once(chain, twice []string) [][]string {
 	for i, name := range chain {
 		j := slices.Index(chain[i+1:], name)
 		if j < 0 {
 			continue
 		}
-		if !twice {
-			return nil
-		}
 		j += i + 1
-		if slices.Contains(chain[j+1:], name) {
+		if !slices.Contains(twice, name) || slices.Contains(chain[j+1:], name) {
 			return nil
 		}
 		return append(once(slices.Delete(slices.Clone(chain), i, i+1), twice), once(slices.Delete(slices.Clone(chain), j, j+1), twice)...)
@@ -161,7 +174,11 @@ func TestJudge(t *testing.T) {
 	}
 	words := strings.Fields
 	write := func(chain, upstream string, written, runs int) set {
-		return set{"", words(chain), upstream, at(written), at(runs)}
+		return set{chain: words(chain), upstream: upstream, written: at(written), runs: at(runs)}
+	}
+	drained := func(s set, ms int) set {
+		s.drained = at(ms)
+		return s
 	}
 	for _, test := range []struct {
 		name            string
@@ -180,9 +197,14 @@ func TestJudge(t *testing.T) {
 		{"the new one", write("a x b c", "1", 10, 20), 11, 12, "a x b c", "1", right},
 		{"the added one elsewhere", write("a x b c", "1", 10, 20), 11, 12, "x a b c", "1", misordered},
 		{"the added one twice", write("a x b c", "1", 10, 20), 11, 12, "a x x b c", "1", misordered},
+		{"others make room for the added one", write("a x b c", "1", 10, 20), 11, 12, "a b c b c", "1", right},
+		{"others make room in a wrong order", write("a x b c", "1", 10, 20), 11, 12, "a c b c b", "1", right},
+		{"others make room, and are missing", write("a x b c", "1", 10, 20), 11, 12, "a c c", "1", unfiltered},
 		{"the added one alone", write("a x b c", "1", 10, 20), 11, 12, "x", "1", unfiltered},
 		{"the old one, begun before it ran", write("a x b c", "1", 10, 20), 19, 25, "a b c", "1", right},
 		{"the old one, begun after", write("a x b c", "1", 10, 20), 20, 25, "a b c", "1", unfiltered},
+		{"the old one, begun after, not drained", drained(write("a x b c", "1", 10, 20), 30), 29, 35, "a b c", "1", right},
+		{"the old one, begun after, drained", drained(write("a x b c", "1", 10, 20), 30), 30, 35, "a b c", "1", unfiltered},
 		{"the old one, while it never ran", write("a x b c", "1", 10, -1), 200, 250, "a b c", "1", right},
 
 		{"the old one, of a removed filter", write("a c", "1", 10, 20), 11, 12, "a b c", "1", right},
@@ -214,11 +236,14 @@ func TestJudge(t *testing.T) {
 		h := history{write("a b c", "1", 0, 0), test.then}
 		r := harness.Exchange{Began: at(test.began), Answered: at(test.answered), Status: 200, Chain: words(test.chain), Upstream: test.upstream}
 		if got := h.judge(r); got != test.want {
-			t.Errorf("%s: verdict %d, want %d", test.name, got, test.want)
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+		if r.Opened = at(25); h.judge(r) == right && test.began > 25 && strings.HasPrefix(test.name, "the old one, begun after") {
+			t.Errorf("%s: a connection that was opened later may go without it", test.name)
 		}
 		r.Err = fmt.Errorf("status 503")
 		if got := h.judge(r); got != failed {
-			t.Errorf("%s, and failed: verdict %d", test.name, got)
+			t.Errorf("%s, and failed: %v", test.name, got)
 		}
 	}
 }

@@ -68,7 +68,7 @@ func TestDrained(t *testing.T) {
 
 func (d drain) play(t *testing.T) []drainCount {
 	const connections = 10
-	f := newKeptFleet(t, combination{d.envoy, "delta"}, harness.EnvoyConfig{Args: d.flags}, []string{"--spare-slots", "0"})
+	f := newKeptFleet(t, combination{d.envoy, "delta"}, d.flags, nil, []string{"--spare-slots", "0"})
 	watched := d.time + 2*time.Second
 	if d.time == 0 {
 		watched = 60 * time.Second

@@ -28,9 +28,9 @@ type keptFleet struct {
 	published map[*harness.Server]int
 }
 
-// newKeptFleet starts xds-servers, each with these flags, and an Envoy at the
-// first of them.
-func newKeptFleet(t *testing.T, c combination, envoy harness.EnvoyConfig, flags ...[]string) *keptFleet {
+// newKeptFleet starts xds-servers, each with these flags, and an Envoy with its
+// flags at the first of them. bootstrap are flags of that command.
+func newKeptFleet(t *testing.T, c combination, envoy, bootstrap []string, flags ...[]string) *keptFleet {
 	t.Helper()
 	k := &keptFleet{fleet: newFleet(t), published: map[*harness.Server]int{}}
 	var err error
@@ -47,10 +47,9 @@ func newKeptFleet(t *testing.T, c combination, envoy harness.EnvoyConfig, flags 
 	k.xds, err = harness.StartProxy(k.server.Addresses.XDS)
 	must(t, err)
 	t.Cleanup(func() { must(t, k.xds.Close()) })
-	envoy.Binary, envoy.Workers = c.envoy, 2
-	envoy.Bootstrap, err = k.server.Bootstrap(k.ctx, "edge-1", "--protocol", c.protocol, "--xds-address", k.xds.Address())
+	config, err := k.server.Bootstrap(k.ctx, "edge-1", append(bootstrap, "--protocol", c.protocol, "--xds-address", k.xds.Address())...)
 	must(t, err)
-	k.at = k.envoyOf("edge-1", envoy)
+	k.at = k.envoyOf("edge-1", harness.EnvoyConfig{Binary: c.envoy, Bootstrap: config, Workers: 2, Args: envoy})
 	return k
 }
 
@@ -96,15 +95,42 @@ load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {addr
 	return strings.Join(docs, "---\n")
 }
 
-// running asks the xds-server that the Envoy is at for the status, once it has
-// published what was written.
+// running is nil once the xds-server that the Envoy is at says that all is in
+// place of what was written.
 func (k *keptFleet) running() error {
-	if n, err := k.server.Published(); err != nil || n <= k.published[k.server] {
-		return fmt.Errorf("it is not published (%d sets are: %v)", n, err)
-	}
-	status, err := k.server.Status(k.t.Context())
+	status, err := k.status()
 	if err != nil {
 		return err
 	}
 	return status.Done()
 }
+
+// status is that of the xds-server that the Envoy is at, once it has published
+// what was written.
+func (k *keptFleet) status() (*harness.Status, error) {
+	if n, err := k.server.Published(); err != nil || n <= k.published[k.server] {
+		return nil, fmt.Errorf("it is not published (%d sets are: %v)", n, err)
+	}
+	return k.server.Status(k.t.Context())
+}
+
+func (k *keptFleet) says(s *set) (filters, all bool, err error) {
+	status, err := k.status()
+	if err != nil {
+		return false, false, err
+	}
+	running := map[string]bool{}
+	for _, n := range status.Nodes {
+		for _, f := range n.Filters {
+			running[f.Name] = n.ID == k.at.id && f.State == "running"
+		}
+	}
+	filters = len(running) == len(s.chain)
+	for _, name := range s.chain {
+		filters = filters && running[name]
+	}
+	return filters, status.Done() == nil, nil
+}
+
+// settle is what status --wait has.
+func (k *keptFleet) settle() time.Duration { return 500 * time.Millisecond }

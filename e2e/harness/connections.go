@@ -69,7 +69,8 @@ type Connection struct {
 // Exchange is a request that was answered, or failed.
 type Exchange struct {
 	Client     int
-	Connection int // its number among all connections; -1: there was none
+	Connection int       // its number among all connections; -1: there was none
+	Opened     time.Time // when the connection was
 	HTTP2      bool
 	Long       bool
 	Began      time.Time // just before it was sent
@@ -147,10 +148,10 @@ func (c *Connections) Latest() []Exchange {
 	return latest
 }
 
-func (c *Connections) opened(client int, http2 bool) int {
+func (c *Connections) opened(o Connection) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.conns = append(c.conns, Connection{Client: client, HTTP2: http2, Opened: time.Now()})
+	c.conns = append(c.conns, o)
 	return len(c.conns) - 1
 }
 

@@ -37,6 +37,7 @@ type answer struct {
 // is about to close goes on beside its successor.
 func (k *client) run(ctx context.Context, wg *sync.WaitGroup) {
 	for ctx.Err() == nil {
+		began := time.Now()
 		c, err := k.open(ctx)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -45,10 +46,11 @@ func (k *client) run(ctx context.Context, wg *sync.WaitGroup) {
 			pause(ctx, k.all.config.Every)
 			continue
 		}
-		number := k.all.opened(k.number, k.http2)
+		opened := Connection{Client: k.number, HTTP2: k.http2, Opened: began}
+		number := k.all.opened(opened)
 		var senders sync.WaitGroup
 		for _, s := range k.senders() {
-			senders.Go(func() { s.send(ctx, c, number) })
+			senders.Go(func() { s.send(ctx, c, number, opened) })
 		}
 		wg.Go(func() {
 			senders.Wait()
@@ -103,7 +105,7 @@ func (k *client) senders() []sender {
 	return all
 }
 
-func (s sender) send(ctx context.Context, c conn, number int) {
+func (s sender) send(ctx context.Context, c conn, number int, opened Connection) {
 	k := s.client
 	if !pause(ctx, s.phase) {
 		return
@@ -127,7 +129,7 @@ func (s sender) send(ctx context.Context, c conn, number int) {
 		if ctx.Err() != nil || errors.Is(err, errNotSent) {
 			return
 		}
-		r := Exchange{Client: k.number, Connection: number, HTTP2: k.http2, Long: s.long, Began: began, Answered: a.at, Status: a.status, Err: err,
+		r := Exchange{Client: k.number, Connection: number, Opened: opened.Opened, HTTP2: k.http2, Long: s.long, Began: began, Answered: a.at, Status: a.status, Err: err,
 			Chain: a.sent[k.all.config.Header]}
 		if err != nil {
 			r.Answered = time.Now()

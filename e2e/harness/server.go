@@ -199,6 +199,10 @@ type NodeStatus struct {
 	Cluster   string         `json:"cluster"`
 	AwaySince time.Time      `json:"awaySince"` // zero: it is connected
 	Filters   []FilterStatus `json:"filters"`
+	Listeners []struct {
+		Name     string    `json:"name"`
+		Draining *Draining `json:"draining"`
+	} `json:"listeners"`
 }
 
 // FilterStatus is a filter of an Envoy.
@@ -209,6 +213,14 @@ type FilterStatus struct {
 	State   string    `json:"state"`
 	Reason  string    `json:"reason"`
 	Since   time.Time `json:"since"`
+
+	Draining *Draining `json:"draining"`
+}
+
+// Draining is that connections go on with a listener that was replaced.
+type Draining struct {
+	Since time.Time `json:"since"`
+	Until time.Time `json:"until"`
 }
 
 // Get reads a path of the admin address.
