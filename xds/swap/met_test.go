@@ -18,7 +18,6 @@ type met struct {
 	ordered   map[string]int             // ... in whose order the filters were met
 	routed    map[string]int             // ... whose routes were met with all of its filters
 	must      map[string]map[string]bool // listener → filters that were met, and are wanted ever since
-	going     map[[2]string]bool         // listeners' filters that a response may be under way to take out
 }
 
 // wantedListener is a listener in a published set.
@@ -65,7 +64,6 @@ func (m *met) publish(snap *resource.Snapshot) {
 			for _, f := range w.filters {
 				if !slices.Contains(set[listener].filters, f) {
 					delete(m.must[listener], f)
-					m.going[[2]string{listener, f}] = true
 				}
 			}
 		}
@@ -76,14 +74,11 @@ func (m *met) publish(snap *resource.Snapshot) {
 // forget is that the Envoy starts anew.
 func (m *met) forget() {
 	m.covered, m.ordered, m.routed = map[string]int{}, map[string]int{}, map[string]int{}
-	m.must, m.going = map[string]map[string]bool{}, map[[2]string]bool{}
+	m.must = map[string]map[string]bool{}
 }
 
 // calm is that no response is under way, and no listener waits to be in service.
-func (m *met) calm() {
-	clear(m.going)
-	m.sent = len(m.published) - 1
-}
+func (m *met) calm() { m.sent = len(m.published) - 1 }
 
 // request tells what is wrong with what a request would meet.
 func (m *met) request(listener string, filters []string, routes string) string {
@@ -95,9 +90,9 @@ func (m *met) request(listener string, filters []string, routes string) string {
 			return fmt.Sprintf("filter %s has left %q, and is wanted all the time", f, filters)
 		}
 	}
-	newest := m.published[len(m.published)-1][listener]
 	for _, f := range filters {
-		if slices.Contains(newest.filters, f) && !m.going[[2]string{listener, f}] {
+		lacks := func(set map[string]wantedListener) bool { return !slices.Contains(set[listener].filters, f) }
+		if !slices.ContainsFunc(m.published[m.sent:], lacks) { // else a response may be under way to take it out
 			m.must[listener][f] = true
 		}
 	}
