@@ -57,6 +57,7 @@ func readListener(d *Doc) {
 
 func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
+	d.notReserved(path, name+"/", slotPrefix) // which begins the names of slots of its own
 	if name == reservedListener {
 		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", reservedListener)
 	}

@@ -162,8 +162,14 @@ func (d *Doc) nodes(path string, n nodes) Selector {
 // FilterName checks the name of a filter, which is also that of its resource.
 func (d *Doc) FilterName(path, name string) {
 	d.name(path, name)
-	if strings.HasPrefix(name, reservedPrefix) {
-		d.Problem(path, renameIt, "names that begin with %s are xds-server's own", reservedPrefix)
+	d.notReserved(path, name, reservedPrefix, slotPrefix)
+}
+
+func (d *Doc) notReserved(path, name string, prefixes ...string) {
+	for _, prefix := range prefixes {
+		if strings.HasPrefix(name, prefix) {
+			d.Problem(path, renameIt, "names that begin with %s are xds-server's own", prefix)
+		}
 	}
 }
 

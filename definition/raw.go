@@ -87,8 +87,11 @@ func (d *Doc) rawName(m proto.Message) bool {
 	switch m.(type) {
 	case *listenerv3.Listener:
 		d.listenerName(at, name)
-	case *corev3.TypedExtensionConfig, *routev3.RouteConfiguration:
+	case *corev3.TypedExtensionConfig:
 		d.FilterName(at, name)
+	case *routev3.RouteConfiguration:
+		d.name(at, name)
+		d.notReserved(at, name, reservedPrefix, routesPrefix)
 	case *clusterv3.Cluster, *endpointv3.ClusterLoadAssignment:
 		d.clusterName(at, name)
 	}

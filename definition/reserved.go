@@ -14,6 +14,8 @@ import (
 const (
 	reservedListener = "primer"
 	reservedPrefix   = "primer/" // of filters and route configurations
+	slotPrefix       = "slot/"   // of filters, whose names slots may have
+	routesPrefix     = "routes/" // of route configurations
 	reservedClusters = "wasmxds" // what the names of clusters begin with that lead to it
 )
 

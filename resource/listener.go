@@ -69,6 +69,9 @@ func newListener(m *listenerv3.Listener, target definition.Target, means *meanin
 			}
 			l.addList(*chain)
 			for _, f := range *chain {
+				if f.GetConfigDiscovery() != nil && checkName(f.GetName()) != nil {
+					return nil, fmt.Errorf("HTTP filter %q: %w", f.GetName(), checkName(f.GetName()))
+				}
 				if isWasmSlot(f) {
 					own[f.GetName()] = true
 				}

@@ -206,7 +206,7 @@ func (v *state) waitsFor(l item, filter string) bool {
 // meant is the filter that an own slot of a listener that is about to be sent is
 // to hold; "": none.
 func (v *state) meant(l item, slot string) string {
-	if r := v.placements().byListener[l.Name]; r != nil && r.layout != nil && r.layout.Version == l.Version {
+	if r := v.placements().byListener[l.Name]; r != nil && !r.kept && r.layout.Version == l.Version {
 		return r.fresh()[slot]
 	}
 	return ""
