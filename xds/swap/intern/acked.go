@@ -28,15 +28,11 @@ type Acked[A any] struct {
 }
 
 func newAcked[A any](items []Item, serial uint64) *Acked[A] {
-	return &Acked[A]{Items: items, Serial: serial, text: sync.OnceValue(func() string { return describe(items) })}
-}
-
-// index makes it ready for Find.
-func (v *Acked[A]) index() {
-	v.names = make([]string, len(v.Items))
-	for i := range v.Items {
-		v.names[i] = v.Items[i].Name
+	names := make([]string, len(items))
+	for i := range items {
+		names[i] = items[i].Name
 	}
+	return &Acked[A]{Items: items, names: names, Serial: serial, text: sync.OnceValue(func() string { return describe(items) })}
 }
 
 // maxText bounds a version that spells out its items, in bytes.

@@ -3,6 +3,7 @@ package intern
 import (
 	"bytes"
 	"crypto/sha256"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,8 +18,9 @@ type Interner[A any] struct {
 	mu    sync.Mutex
 	acked map[ackedKey]weak.Pointer[Acked[A]]
 	names map[[sha256.Size]byte]weak.Pointer[NameSet] // by what they are, which may be long
-	sweep int                                         // size at which dead entries are next swept out
-	sent  archive                                     // what Envoys may need in bytes again
+	seed  maphash.Seed
+	sweep int     // size at which dead entries are next swept out
+	sent  archive // what Envoys may need in bytes again
 
 	serial atomic.Uint64 // of the newest Acked
 
@@ -26,9 +28,10 @@ type Interner[A any] struct {
 	none  *NameSet
 }
 
+// ackedKey is mostly the same for the same items alone.
 type ackedKey struct {
-	typ  Type
-	text string
+	typ Type
+	sum uint64
 }
 
 // New makes an empty Interner.
@@ -36,6 +39,7 @@ func New[A any]() *Interner[A] {
 	in := &Interner[A]{
 		acked: map[ackedKey]weak.Pointer[Acked[A]]{},
 		names: map[[sha256.Size]byte]weak.Pointer[NameSet]{},
+		seed:  maphash.MakeSeed(),
 		sweep: 1024,
 		sent:  archive{items: map[archived]Item{}},
 		none:  new(NameSet),
@@ -51,17 +55,29 @@ func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	if len(items) == 0 {
 		return in.empty[t]
 	}
-	v := newAcked[A](items, in.serial.Add(1))
-	key := ackedKey{t, v.Version()}
+	key := ackedKey{t, in.sum(items)}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if old := in.acked[key].Value(); old != nil && slices.EqualFunc(old.Items, items, sameResource) {
 		return old
 	}
-	v.index()
+	v := newAcked[A](items, in.serial.Add(1))
 	in.tidy()
 	in.acked[key] = weak.Make(v)
 	return v
+}
+
+// sum is the same for the same names and versions.
+func (in *Interner[A]) sum(items []Item) uint64 {
+	var h maphash.Hash
+	h.SetSeed(in.seed)
+	for i := range items {
+		h.WriteString(items[i].Name)
+		h.WriteByte(0)
+		h.WriteString(items[i].Version)
+		h.WriteByte(0)
+	}
+	return h.Sum64()
 }
 
 // intern gives the one value of these names.
