@@ -112,8 +112,10 @@ func (j *join) serve(set *module.Set) {
 }
 
 func (j *join) tellSwaps(s *swaps) {
-	for _, w := range s.take() {
-		j.swapped(w)
+	for _, made := range s.take() {
+		for w := range made.All() {
+			j.swapped(w)
+		}
 	}
 }
 

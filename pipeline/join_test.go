@@ -17,6 +17,7 @@ import (
 	"wasmxds/resource"
 	"wasmxds/source"
 	"wasmxds/xds"
+	"wasmxds/xds/swap"
 )
 
 // joining is a join that runs, and what it has told, in order.
@@ -60,7 +61,7 @@ func joined() (j *joining, end func()) {
 		ready:   func() { in.tell("ready") },
 		publish: func(*resource.Catalog) {
 			in.tell("published")
-			in.swaps.add(xds.Swap{Node: "edge-1"})
+			in.swaps.add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
 		},
 		loaded: func(l admin.Loaded) {
 			var problems []string
@@ -134,7 +135,7 @@ func TestNothingIsPublishedAtTheEnd(t *testing.T) {
 		j, end := joined()
 		j.sets <- setIn(module.Fetching)
 		synctest.Wait()
-		j.swaps.add(xds.Swap{Node: "edge-2"})
+		j.swaps.add(xds.Swaps{Node: "edge-2", Changes: make([]swap.Change, 1)})
 		end()
 		time.Sleep(2 * firstHold)
 		j.has(t, "swapped edge-2") // what was done is still told

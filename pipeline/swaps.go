@@ -11,14 +11,14 @@ import (
 // it know of the change, and an Envoy's goroutine counts nothing itself.
 type swaps struct {
 	mu    sync.Mutex
-	queue []xds.Swap
+	queue []xds.Swaps
 	some  chan struct{} // holds a token while there are some
 }
 
 func newSwaps() *swaps { return &swaps{some: make(chan struct{}, 1)} }
 
 // add never waits.
-func (s *swaps) add(w xds.Swap) {
+func (s *swaps) add(w xds.Swaps) {
 	s.mu.Lock()
 	s.queue = append(s.queue, w)
 	s.mu.Unlock()
@@ -28,7 +28,7 @@ func (s *swaps) add(w xds.Swap) {
 	}
 }
 
-func (s *swaps) take() []xds.Swap {
+func (s *swaps) take() []xds.Swaps {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	taken := s.queue

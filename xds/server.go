@@ -33,7 +33,7 @@ type Options struct {
 	AllowStatus func(ctx context.Context, n definition.Node) error
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
-	Swapped func(Swap)
+	Swapped func(Swaps)
 	// State keeps the listeners that Envoys were sent, the versions of filters
 	// that have run, and the nodes that were served, for the server after this
 	// one; nil: they are not kept.
@@ -55,7 +55,7 @@ type Server struct {
 	now         func() time.Time
 	allow       func(ctx context.Context, n definition.Node) error
 	allowStatus func(ctx context.Context, n definition.Node) error
-	swapped     func(Swap)
+	swapped     func(Swaps)
 	checked     bool // against invariants
 	interner    *swap.Interner
 	salt        int

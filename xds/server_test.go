@@ -107,7 +107,11 @@ func TestChangeReachesOnlyItsFilter(t *testing.T) {
 func TestSwappedIsTold(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		swaps := make(chan xds.Swap, 10)
-		s := start(t, xds.Options{Swapped: func(sw xds.Swap) { swaps <- sw }})
+		s := start(t, xds.Options{Swapped: func(all xds.Swaps) {
+			for sw := range all.All() {
+				swaps <- sw
+			}
+		}})
 		s.publish(t, hello1)
 		e := s.up(t, "a", delta)
 		e.has(moduleOf("hello", "v2"))

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"iter"
 	"time"
 
 	"wasmxds/xds/swap"
@@ -35,13 +36,27 @@ type Swap struct {
 	At time.Time
 }
 
+// Swaps are those that an Envoy has made at once.
+type Swaps struct {
+	Node    string
+	Changes []swap.Change
+	At      time.Time
+}
+
+// All gives each of them.
+func (s Swaps) All() iter.Seq[Swap] {
+	return func(yield func(Swap) bool) {
+		for _, change := range s.Changes {
+			if !yield(Swap{Node: s.Node, Change: change, At: s.At}) {
+				return
+			}
+		}
+	}
+}
+
 // tell tells of what a machine's step changed.
 func (s *Server) tell(c *client, changes []swap.Change) {
-	if s.swapped == nil || len(changes) == 0 {
-		return
-	}
-	at := s.now()
-	for _, change := range changes {
-		s.swapped(Swap{Node: c.node.ID, Change: change, At: at})
+	if s.swapped != nil && len(changes) > 0 {
+		s.swapped(Swaps{Node: c.node.ID, Changes: changes, At: s.now()})
 	}
 }
