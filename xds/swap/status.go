@@ -31,8 +31,7 @@ type FilterStatus struct {
 	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
 	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
 
-	// Draining, on a filter that runs, is that older connections go without it,
-	// or, where it was removed from a listener, still with it.
+	// Draining, on a filter that runs, is that older connections go without it.
 	Draining *Draining `json:"draining,omitempty"`
 }
 
