@@ -113,9 +113,15 @@ func (c counts) slots() int {
 
 // Bounds of what an Envoy may say that it has.
 const (
-	maxSlots = 1024
-	maxAgain = 1 << 16
+	maxSlots = 1024 // of a listener, whatever it is to have
+	minSlots = 256  // may always be
+	maxAgain = 256
 )
+
+// MaxSlots is how many slots of its own an Envoy may say that the listener has,
+// of which there is a content to make for each: more than it gets from a server
+// with more spares, or with filters that are gone by now.
+func (l *Listener) MaxSlots() int { return min(maxSlots, max(minSlots, 4*l.counts.slots())) }
 
 // parseCounts reads what String wrote, for these lists; false for anything else.
 func parseCounts(text string, lists []list) (counts, bool) {
@@ -153,23 +159,25 @@ func parseCounts(text string, lists []list) (counts, bool) {
 // In is the listener in another layout, which the version of it that an Envoy
 // has tells; nil where that is not this listener.
 func (l *Listener) In(version string) *Layout {
-	if l.compiled == nil {
-		return nil
-	}
 	base, text, with := strings.Cut(version, "+")
-	switch {
-	case base != l.Base:
+	if l.compiled == nil || base != l.Base {
 		return nil
-	case text == l.counts.String():
-		return l.compiled.layout(l.counts)
-	case !with:
-		return l.compiled.layout(counts{lists: make([][]int, len(l.compiled.lists))})
 	}
-	c, ok := parseCounts(text, l.compiled.lists)
+	c, ok := l.counts, true
+	switch {
+	case !with:
+		c = counts{lists: make([][]int, len(l.compiled.lists))}
+	case text != c.String():
+		c, ok = parseCounts(text, l.compiled.lists)
+		ok = ok && c.slots() <= l.MaxSlots()
+	}
 	if !ok {
 		return nil
 	}
-	return l.compiled.layout(c)
+	if out := l.compiled.layout(c); out.Version == version {
+		return out
+	}
+	return nil
 }
 
 // Fresh is the listener in the layout that it is to have where names of its slots

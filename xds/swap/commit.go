@@ -113,6 +113,7 @@ func (m *Machine) remember(r Request, now time.Time) {
 	s.have = m.interner.Acked(r.Type, items)
 	if r.Type == Extension && s.unknown {
 		m.unknown = slices.DeleteFunc(slices.Concat(r.Names, r.Subscribe), func(n string) bool { return !isOwn(n) })
+		slices.Sort(m.unknown)
 	}
 	m.resolve(r.Type)
 	if r.Type == Listener {

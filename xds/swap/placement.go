@@ -28,29 +28,41 @@ type content struct {
 // slots.
 type placements struct {
 	asker
+	unknown    []string // as state has it
 	byListener map[string]*placement
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
 	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
+	routes     map[string]bool     // those that it gets
+	held       map[layoutKey]map[string]bool
 	poor       bool                // some listener has fewer spares than it is to have
 }
+
+// layoutKey stands for a listener in a layout; held has the names of the filters in
+// its slots.
+type layoutKey struct{ listener, id string }
 
 // placements looks at the listeners and slots that this Envoy has.
 func (v *state) placements() *placements {
 	s := &v.subs[Extension]
 	by := v.asker(Listener)
-	if old := s.have.Answers.placements.Load(); old != nil && old.asker == by && len(v.unknown) == 0 {
+	if old := s.have.Answers.placements.Load(); old != nil && old.asker == by && sameSlice(old.unknown, v.unknown) {
 		return old
 	}
-	rs := &placements{asker: by, byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{}}
+	rs := &placements{asker: by, unknown: v.unknown, byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{},
+		routes: map[string]bool{}, held: map[layoutKey]map[string]bool{}}
 	for _, l := range v.snap.Listeners {
 		rs.byListener[l.Name] = v.placementOf(l, rs)
 	}
 	v.older(rs)
-	if len(v.unknown) == 0 {
-		s.have.Answers.placements.Store(rs)
-	}
+	s.have.Answers.placements.Store(rs)
 	return rs
+}
+
+// sameSlice tells whether two slices are the same, as names are only ever taken
+// out of one.
+func sameSlice(a, b []string) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // placementOf finds the layout of a listener, and what is to change in its slots. A
@@ -130,7 +142,7 @@ func (v *state) standing(p place) content {
 // chain is what slots hold; false: that is not known.
 func (v *state) chain(slots []resource.Slot, wanted resource.Chain) (chain []place, known bool) {
 	for _, s := range slots {
-		if slices.Contains(v.unknown, s.Name) {
+		if _, unknown := slices.BinarySearch(v.unknown, s.Name); unknown {
 			return nil, false
 		}
 		p := place{gap: s.Gap}
@@ -184,34 +196,64 @@ func (v *state) older(rs *placements) {
 	for _, l := range v.subs[Listener].have.Items {
 		ids[l.Name] = resource.IDOf(l.Version)
 	}
+	known := map[string]int{} // by listener: names that it gets something for
+	taken := func(name string) bool {
+		r := rs.byListener[name]
+		if r == nil || known[name] >= r.listener.MaxSlots() {
+			return false
+		}
+		known[name]++
+		return true
+	}
 	for _, routes := range v.subs[Route].names.All() {
-		if name, id, own := resource.RoutesOf(routes); own && ids[name] != id {
+		name, id, own := resource.RoutesOf(routes)
+		if !own {
+			continue
+		}
+		if ids[name] != id {
 			rs.drained[name] = append(rs.drained[name], routes)
 		}
+		rs.routes[routes] = taken(name)
 	}
 	for _, slot := range s.names.All() {
 		name, id, own := resource.SlotOf(slot)
-		if _, current := rs.contents[slot]; current || !own {
+		if !own {
 			continue
 		}
 		if ids[name] != id {
 			rs.drained[name] = append(rs.drained[name], slot)
 		}
 		c := content{as: true}
-		r := rs.byListener[name]
-		if have, filled := s.have.Find(slot); filled && r != nil {
-			holds := v.holds(have)
-			switch {
-			case holds == "":
-				c = content{}
-			case r.wants(holds):
-				c = content{filter: v.filter(holds), as: v.filter(holds) == nil}
-			default:
-				c.leaving = true
-			}
+		if have, filled := s.have.Find(slot); filled {
+			rs.note(layoutKey{name, id}, v.holds(have))
+			c = v.olderContent(rs.byListener[name], v.holds(have))
 		}
-		rs.contents[slot] = c
+		if _, current := rs.contents[slot]; !current && taken(name) {
+			rs.contents[slot] = c
+		}
 	}
+}
+
+// olderContent is what a slot of a listener that is drained, or about to be
+// replaced, is to hold where it holds a filter, or nothing, now.
+func (v *state) olderContent(r *placement, holds string) content {
+	switch {
+	case r == nil:
+		return content{as: true}
+	case holds == "":
+		return content{}
+	case r.wants(holds):
+		return content{filter: v.filter(holds), as: v.filter(holds) == nil}
+	}
+	return content{as: true, leaving: true}
+}
+
+// note notes what a slot of a listener holds.
+func (rs *placements) note(of layoutKey, filter string) {
+	if rs.held[of] == nil {
+		rs.held[of] = map[string]bool{}
+	}
+	rs.held[of][filter] = true
 }
 
 func (r *placement) wants(filter string) bool {

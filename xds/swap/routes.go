@@ -100,14 +100,7 @@ func (v *state) routeDue(name string, now time.Time) bool {
 // has tells whether slots of a listener that is drained, or about to be replaced,
 // hold all filters that are wanted in it.
 func (v *state) has(r *placement, id string, now time.Time) bool {
-	held := map[string]bool{}
-	for _, slot := range v.subs[Extension].names.All() {
-		if of, its, own := resource.SlotOf(slot); own && of == r.listener.Name && its == id {
-			if have, ok := v.subs[Extension].have.Find(slot); ok {
-				held[v.holds(have)] = true
-			}
-		}
-	}
+	held := v.placements().held[layoutKey{r.listener.Name, id}]
 	return !slices.ContainsFunc(filtersOf(r.listener), func(name string) bool {
 		f := v.filter(name)
 		return !held[name] && !(f != nil && f.OnFailure == definition.Open && v.givenUp(f, now))
@@ -150,6 +143,15 @@ func (v *state) routesInUseSettled() bool {
 		want, ok := v.lookup(Route, name)
 		return ok && !v.subs[Route].have.Has(want) && v.routeInUse(name)
 	})
+}
+
+// routesKnown tells whether an Envoy that asks for a listener's route configuration
+// gets it: under the name that it is to have, and as many more as may be of
+// listeners that are drained.
+func (v *state) routesKnown(listener, name string) bool {
+	rs := v.placements()
+	r := rs.byListener[listener]
+	return r != nil && slices.Contains(r.routes(), name) || rs.routes[name] || !v.subs[Route].names.Has(name)
 }
 
 // routesOf is a listener's route configuration under a name of any layout.

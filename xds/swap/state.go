@@ -177,6 +177,9 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 			return intern.PlainItem(v.snap.Gate), true
 		}
 		if of, _, own := resource.RoutesOf(name); own {
+			if !v.routesKnown(of, name) {
+				return item{}, false
+			}
 			return v.routesOf(of, name)
 		}
 		list = v.snap.Routes
