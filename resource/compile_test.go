@@ -4,8 +4,13 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -70,6 +75,14 @@ func TestProblems(t *testing.T) {
 			d.Module = definition.Module{URL: url, SHA256: sha, Fetch: definition.Direct}
 		})
 	}
+	raw := func(typeURL string, m interface {
+		proto.Message
+		GetName() string
+	}) *module.Set {
+		return &module.Set{Filters: []*module.Filter{good}, Resources: []*definition.Resource{
+			{TypeURL: typeURL, Name: m.GetName(), Pos: definition.Position{File: "bad.yaml", Line: 1}, Message: m},
+		}}
+	}
 	for _, test := range []struct {
 		name string
 		set  *module.Set
@@ -84,6 +97,10 @@ func TestProblems(t *testing.T) {
 		{"no upstream", listening(func(l *definition.Listener) { l.Routes[0].Upstreams = nil }), "routes[0].upstream: none"},
 		{"upstream without a port", listening(func(l *definition.Listener) { l.Routes[0].Upstreams[0].Address = "a" }), `routes[0].upstream: "a" is not host:port`},
 		{"timeout", listening(func(l *definition.Listener) { l.Routes[0].Timeout = "soon" }), `routes[0].timeout: "soon"`},
+		{"a slot's name", edited(func(d *definition.Filter) { d.Name = "slot/web/0" }), `names that begin with "slot/" are taken`},
+		{"routes of a listener", raw(RouteType, &routev3.RouteConfiguration{Name: "routes/web"}), `names that begin with "routes/" are taken`},
+		{"a slot like one of ours", raw(ListenerType, withSlot("slot/web/0123abcd/0")), `HTTP filter "slot/web/0123abcd/0": names that begin with "slot/" are taken`},
+		{"a slot like a twin", raw(ListenerType, withSlot("primer/good")), `HTTP filter "primer/good": names that begin with "primer/" are taken`},
 		{"not a listener", &module.Set{Filters: []*module.Filter{good}, Resources: []*definition.Resource{
 			{TypeURL: ListenerType, Name: "bad", Pos: definition.Position{File: "bad.yaml", Line: 1}, Message: wrapperspb.String("")},
 		}}, "is not a listener"},
@@ -151,4 +168,18 @@ func TestLargeModule(t *testing.T) {
 	if s := c.Snapshot(definition.Node{}); len(s.Filters) != 1 {
 		t.Error("a warning took the filter away")
 	}
+}
+
+// withSlot is a raw listener with a slot of that name.
+func withSlot(name string) *listenerv3.Listener {
+	hcm := connectionManager("bad")
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: new(routev3.RouteConfiguration)}
+	hcm.HttpFilters = append([]*hcmv3.HttpFilter{definition.Slot(name, false)}, hcm.HttpFilters...)
+	config, err := packed(hcm)
+	if err != nil {
+		panic(err)
+	}
+	return &listenerv3.Listener{Name: "bad", Address: socketAddress("127.0.0.1", 8080), FilterChains: []*listenerv3.FilterChain{{
+		Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
+	}}}
 }
