@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -149,6 +150,30 @@ func someNodes() []definition.Node {
 	return nodes
 }
 
+// TestRoutesChangeAlone: another route changes the routes of its group alone, and
+// no listener.
+func TestRoutesChangeAlone(t *testing.T) {
+	set, nodes := fleet()
+	before := mustCompile(t, nil, set)
+	had := before.Snapshot(nodes[7])
+	l := *set.Listeners[7]
+	l.Routes = []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9001", Weight: 1}}}}
+	next := *set
+	next.Listeners = slices.Clone(set.Listeners)
+	next.Listeners[7] = &l
+	after := mustCompile(t, before, &next)
+	got := after.Snapshot(nodes[7])
+	if got == had || after.Affects(nodes[8]) || !after.Affects(nodes[7]) {
+		t.Error("the change is not seen, or by others")
+	}
+	if a, b := had.Listeners[0], got.Listeners[0]; a.Version != b.Version || !bytes.Equal(a.Value, b.Value) || a.RoutesName != b.RoutesName {
+		t.Errorf("the listener was %s and is %s", a.Version, b.Version)
+	}
+	if len(got.Routes) != 1 || got.Routes[0].Name != had.Routes[0].Name || got.Routes[0].Version == had.Routes[0].Version {
+		t.Errorf("the routes were %+v and are %+v", had.Routes[0], got.Routes)
+	}
+}
+
 // mutate adds, edits or removes a definition.
 func mutate(r *rand.Rand, set *module.Set) *module.Set {
 	next := &module.Set{}
@@ -212,7 +237,7 @@ func describe(s *Snapshot) string {
 		fmt.Fprintf(&b, "%s %s %s\n", r.TypeURL, r.Name, r.Version)
 	}
 	for _, l := range s.Listeners {
-		fmt.Fprintln(&b, l.Name, l.Slots)
+		fmt.Fprintln(&b, l.Name, l.Base, l.Slots, l.RoutesName, l.Chains)
 	}
 	for _, f := range s.Filters {
 		fmt.Fprintln(&b, f.Name, f.Version, f.SHA256, f.OnFailure, f.Missing)

@@ -23,7 +23,13 @@ func TestRestore(t *testing.T) {
 	if got.Name != f.Name || got.TwinName != f.TwinName || got.Version != f.Version || got.SHA256 != f.SHA256 || got.OnFailure != definition.Open {
 		t.Errorf("restored %+v, want %+v", got, f)
 	}
+	if got.ID != f.ID || got.VersionIn("slot/web/0/0") != f.VersionIn("slot/web/0/0") {
+		t.Errorf("restored it is told apart by %s, not %s", got.ID, f.ID)
+	}
 	for attempt := range 3 {
+		if a, b := got.In("slot/web/0/0", attempt), f.In("slot/web/0/0", attempt); a.Version != b.Version || !bytes.Equal(a.Value, b.Value) {
+			t.Errorf("attempt %d: a listener's own slot differs", attempt)
+		}
 		if a, b := got.Slot(attempt), f.Slot(attempt); a.Version != b.Version || !bytes.Equal(a.Value, b.Value) {
 			t.Errorf("attempt %d: the slot differs", attempt)
 		}

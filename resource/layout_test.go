@@ -1,0 +1,312 @@
+package resource
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// spared compiles what a set says with spares, and finds a listener.
+func spared(t *testing.T, set *module.Set, spares Spares, name string) *Listener {
+	t.Helper()
+	o := opts
+	o.Spares = spares
+	c, problems := Compile(nil, set, o)
+	for _, p := range problems {
+		t.Fatal(p)
+	}
+	for _, l := range c.Snapshot(definition.Node{}).Listeners {
+		if l.Name == name {
+			return l
+		}
+	}
+	t.Fatalf("there is no listener %s", name)
+	return nil
+}
+
+// having makes a set of a native listener and filters in it.
+func having(listener string, filters ...string) *module.Set {
+	set := &module.Set{Listeners: []*definition.Listener{web(listener, "127.0.0.1:8080")}}
+	for _, name := range filters {
+		set.Filters = append(set.Filters, wasm(name, shaA, "x"))
+	}
+	return set
+}
+
+// rawListener is testdata/spares.yaml's listener, which has lists of four, one and two
+// gaps.
+func rawListener(t *testing.T, spares Spares) *Listener {
+	t.Helper()
+	set, _ := read(t, "testdata/spares.yaml")
+	o := opts
+	o.Spares = spares
+	c, _ := Compile(nil, set, o)
+	for _, l := range c.Snapshot(definition.Node{}).Listeners {
+		if l.Name == "raw" {
+			return l
+		}
+	}
+	t.Fatal("there is no listener raw")
+	return nil
+}
+
+// TestIn: a layout is known by the version that it gave, and by no other text.
+func TestIn(t *testing.T) {
+	native, raw := spared(t, having("web", "a", "b"), Spares{Around: 2}, "web"), rawListener(t, Spares{Around: 2})
+	for text, slots := range map[string]int{
+		"":        0,
+		"+1":      1,
+		"+6":      6,
+		"+6~1":    6,
+		"+0~1":    0,
+		"+256":    256,
+		"+1~256":  1,
+		"+256~17": 256,
+	} {
+		in := native.In(native.Base + text)
+		if in == nil || in.Version != native.Base+text || len(in.Slots) != slots || len(in.Chains) != 1 || len(in.Chains[0]) != slots {
+			t.Errorf("%q: got %+v, want %d slots", text, in, slots)
+		}
+	}
+	for text, chains := range map[string][]int{
+		"":                 {0, 0, 0},
+		"+1-2-3-4,5,6-7":   {10, 5, 13},
+		"+0-0-0-1,0,0-0":   {1, 0, 0},
+		"+0-0-0-0,0,0-0~1": {0, 0, 0},
+	} {
+		in := raw.In(raw.Base + text)
+		if in == nil || in.Version != raw.Base+text {
+			t.Errorf("%q: got %+v", text, in)
+			continue
+		}
+		var got []int
+		total := 1 // the one that has a name
+		for _, chain := range in.Chains {
+			got = append(got, len(chain))
+			total += len(chain)
+		}
+		if !slices.Equal(got, chains) || len(in.Slots) != total {
+			t.Errorf("%q: chains of %v slots, %d in all, want %v", text, got, len(in.Slots), chains)
+		}
+	}
+	hostile := []string{
+		"+", "+0", "+-1", "+01", "+ 1", "+1 ", "++1", "+1+1", "+1,", "+1-", "+,1", "+1-1", "+1,1", "+1.0", "+1e2", "+0x10", "+１",
+		"+257", "+1025", "+4294967297", "+18446744073709551617", "+99999999999999999999", "+NaN",
+		"+1~", "+1~0", "+1~-1", "+1~01", "+1~1~1", "+1~257", "+1~99999999999999999999", "~1", "+~1", "-1", ",",
+		"+" + strings.Repeat("1,", 4000), "+" + strings.Repeat("-", 4000), "+" + strings.Repeat("9", 4000),
+	}
+	for _, text := range append(hostile, "+1-2-3-4,5,6-7") {
+		if in := native.In(native.Base + text); in != nil {
+			t.Errorf("%.40q is taken for %s", text, in.Version)
+		}
+	}
+	for _, text := range append(hostile, "+1", "+6", "+1-2-3-4,5", "+1-2-3-4,5,6-7,8", "+1-2-3,5,6-7", "+1-2-3-4-5,5,6-7", "+1-2-3-400,5,6-7", "+0-0-0-0,0,0-0") {
+		if in := raw.In(raw.Base + text); in != nil {
+			t.Errorf("%.40q is taken for %s", text, in.Version)
+		}
+	}
+	for _, other := range []string{"", "+6", native.Base[:15] + "+6", strings.ToUpper(native.Base) + "x+6", raw.Base + "+6"} {
+		if in := native.In(other); in != nil {
+			t.Errorf("%q is taken for %s", other, in.Version)
+		}
+	}
+	earlier := &Listener{Resource: native.Resource, Slots: native.Slots, Base: native.Base}
+	if earlier.In(native.Version) != nil || earlier.Fresh(func(string) bool { return false }) != nil || earlier.RouteConfig("routes/web/x") != nil {
+		t.Error("a layout of a listener is made up that is known by its bytes alone")
+	}
+}
+
+// TestMaxSlots: a listener that is to have many slots may have more of them.
+func TestMaxSlots(t *testing.T) {
+	var filters []string
+	for i := range 100 {
+		filters = append(filters, fmt.Sprintf("f%03d", i))
+	}
+	for _, test := range []struct {
+		filters []string
+		spares  Spares
+		want    int
+	}{
+		{nil, Spares{}, 256},
+		{filters[:60], Spares{Around: 2}, 256},
+		{filters, Spares{Around: 2}, 416},
+		{filters, Spares{Around: 64, Between: 64}, 400}, // too many: none are spare
+		{filters, Spares{Around: 64, Between: 2}, 1024},
+	} {
+		l := spared(t, having("web", test.filters...), test.spares, "web")
+		if got := l.MaxSlots(); got != test.want || l.In(l.Version) == nil {
+			t.Errorf("%d filters, spares %s: %d of a layout of %d, want %d", len(test.filters), test.spares, got, len(l.Slots), test.want)
+		}
+		if l.In(fmt.Sprintf("%s+%d", l.Base, l.MaxSlots())) == nil || l.In(fmt.Sprintf("%s+%d", l.Base, l.MaxSlots()+1)) != nil {
+			t.Errorf("%d filters: an Envoy may have other than %d slots", len(test.filters), l.MaxSlots())
+		}
+	}
+}
+
+// TestFresh: a new layout has names that nobody uses.
+func TestFresh(t *testing.T) {
+	l := spared(t, having("web", "a"), Spares{Around: 1}, "web")
+	used := map[string]bool{}
+	for round := range 5 {
+		fresh := l.Fresh(func(name string) bool { return used[name] })
+		if want := fmt.Sprintf("~%d", round); round > 0 && !strings.HasSuffix(fresh.Version, want) || l.In(fresh.Version) != fresh {
+			t.Errorf("round %d: got %s", round, fresh.Version)
+		}
+		if len(fresh.Slots) != 3 || !strings.HasPrefix(fresh.Routes, RoutesPrefix+"web/") {
+			t.Errorf("round %d: got slots %v, routes %s", round, fresh.Slots, fresh.Routes)
+		}
+		for _, name := range append(slices.Clone(fresh.Slots), fresh.Routes) {
+			if used[name] {
+				t.Errorf("round %d: %s is used", round, name)
+			}
+		}
+		// One name is enough: of a slot, or of the routes.
+		if used[fresh.Routes] = true; round%2 == 0 {
+			delete(used, fresh.Routes)
+			used[fresh.Slots[round%len(fresh.Slots)]] = true
+		}
+	}
+	if fresh := l.Fresh(func(string) bool { return true }); fresh == nil {
+		t.Error("none, where all names are used")
+	}
+}
+
+// TestLayoutResource: what is sent is in the layout, and is the listener but for
+// its slots.
+func TestLayoutResource(t *testing.T) {
+	l := rawListener(t, Spares{})
+	in := l.In(l.Base + "+1-0-2-0,1,0-1")
+	r := in.Resource()
+	if r.Version != in.Version || r.Name != "raw" || in.Resource() != r {
+		t.Fatalf("got %s %s", r.Name, r.Version)
+	}
+	var lists []string
+	m := new(listenerv3.Listener)
+	if err := proto.Unmarshal(r.Value, m); err != nil {
+		t.Fatal(err)
+	}
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, chain := range filterChains(hcm) {
+			var names []string
+			for _, f := range *chain {
+				name, number := f.GetName(), f.GetName()[strings.LastIndexByte(f.GetName(), '/')+1:]
+				if of, id, own := SlotOf(name); own {
+					if of != "raw" || id != in.ID || id != IDOf(in.Version) {
+						t.Errorf("slot %s is not of %s", name, in.ID)
+					}
+					name = "#" + number
+				}
+				names = append(names, name)
+			}
+			lists = append(lists, strings.Join(names, " "))
+		}
+	}
+	want := []string{
+		"#0 named jwt #1 #2 envoy.filters.http.rbac envoy.filters.http.router",
+		"#3 envoy.filters.http.router",
+		"#0 named jwt #1 #2 envoy.filters.http.rbac envoy.filters.http.router",
+		"envoy.filters.http.rbac #4 envoy.filters.http.router",
+	}
+	if !slices.Equal(lists, want) {
+		t.Errorf("lists are\n%s\nwant\n%s", strings.Join(lists, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestNamesOfSlotsAndRoutes(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"slot/web/0123abcd/0":    {"web", "0123abcd"},
+		"slot/web/0123abcd/1023": {"web", "0123abcd"},
+		"slot/a/b/c/0123abcd/4":  {"a/b/c", "0123abcd"},
+		"slot//0123abcd/4":       {"", "0123abcd"},
+		"slot///":                {"", ""},
+		"slot/web/0":             {},
+		"slot/web":               {},
+		"slot/":                  {},
+		"slot":                   {},
+		"":                       {},
+		"primer/slot/web/id/0":   {},
+		"routes/web/id/0":        {},
+		"hello":                  {},
+	} {
+		listener, id, ok := SlotOf(name)
+		if wantOK := strings.HasPrefix(name, "slot/") && strings.Count(name, "/") >= 3; ok != wantOK || listener != want[0] || id != want[1] {
+			t.Errorf("slot %q is of %q %q (%t), want %q", name, listener, id, ok, want)
+		}
+	}
+	for name, want := range map[string][2]string{
+		"routes/web/0123abcd": {"web", "0123abcd"},
+		"routes/a/b/0123abcd": {"a/b", "0123abcd"},
+		"routes/web":          {},
+		"routes":              {},
+		"":                    {},
+		"slot/web/id/0":       {},
+		"primer/gate":         {},
+	} {
+		listener, id, ok := RoutesOf(name)
+		if wantOK := strings.HasPrefix(name, "routes/") && strings.Count(name, "/") >= 2; ok != wantOK || listener != want[0] || id != want[1] {
+			t.Errorf("routes %q are of %q %q (%t), want %q", name, listener, id, ok, want)
+		}
+	}
+	for _, version := range []string{"0123456789abcdef", "0123456789abcdef+1", "0123456789abcdef+2"} {
+		if id := IDOf(version); len(id) != 8 || strings.ContainsAny(id, "/%@ ") {
+			t.Errorf("the id of %s is %q", version, id)
+		}
+	}
+	if IDOf("0123456789abcdef+1") == IDOf("0123456789abcdef+2") {
+		t.Error("two layouts have one id")
+	}
+}
+
+// TestRouteConfig: a listener's routes are the same under each name.
+func TestRouteConfig(t *testing.T) {
+	l := spared(t, having("web", "a"), Spares{}, "web")
+	a, b := l.RouteConfig("routes/web/a"), l.RouteConfig("routes/web/b")
+	if a.Name != "routes/web/a" || b.Name != "routes/web/b" || a.Version != b.Version || l.RouteConfig("routes/web/a") != a {
+		t.Errorf("got %+v and %+v", a, b)
+	}
+	if rawListener(t, Spares{}).RouteConfig("routes/raw/a") != nil {
+		t.Error("a raw listener has routes of its own")
+	}
+}
+
+// FuzzLayout: what an Envoy says of a listener is bounded, and is the layout that
+// has that version, or none.
+func FuzzLayout(f *testing.F) {
+	for _, text := range []string{"", "+1", "+1-2-3-4,5,6-7", "+1-2-3-4,5,6-7~8", "+0~1", "+9999", "+-1", "+1~0", ",", "-", "~"} {
+		f.Add(text)
+	}
+	lists := []list{make(list, 3), make(list, 0), make(list, 1)}
+	var parsed []list // of as many gaps each: all filters are before the router
+	for _, l := range lists {
+		parsed = append(parsed, append(l, connectionManager("x").HttpFilters...))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, ok := parseCounts(text, parsed)
+		if !ok {
+			return
+		}
+		if c.String() != text {
+			t.Errorf("%q is read as %q", text, c)
+		}
+		if n := c.slots(); n < 0 || n > maxSlots || c.again < 0 || c.again > maxAgain || n+c.again == 0 {
+			t.Errorf("%q: %d slots, generation %d", text, n, c.again)
+		}
+		for i, gaps := range c.lists {
+			if len(gaps) != parsed[i].gaps() || slices.Min(gaps) < 0 {
+				t.Errorf("%q: list %d has gaps %v", text, i, gaps)
+			}
+		}
+	})
+}
