@@ -35,7 +35,7 @@ type placements struct {
 	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
 	routes     map[string]bool     // those that it gets
 	held       map[layoutKey]map[string]bool
-	poor       bool                // some listener has fewer spares than it is to have
+	poor       bool // some listener has fewer spares than it is to have
 }
 
 // layoutKey stands for a listener in a layout; held has the names of the filters in
