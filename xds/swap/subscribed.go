@@ -149,21 +149,25 @@ func (m *Machine) lose(r *Response) {
 	}
 }
 
-// loseRoutes notes that an Envoy which has not asked for routes yet has none for a
-// listener that is new to it, though it may say so: its version may be that of an
-// earlier listener.
+// loseRoutes notes that an Envoy has no routes for a listener that is new to it. It
+// may have had them for an earlier one, and say so; and where it drops a name and
+// takes it up again, it need not say anything.
 func (m *Machine) loseRoutes(r *Response) {
-	if m.delta || m.subs[Route].subscribed {
-		return
-	}
 	for _, l := range r.Changed {
 		if _, had := r.From.Find(l.Name); had {
 			continue
 		}
-		if l.Name == resource.PrimerListener {
-			m.lost = append(m.lost, lost{Route, resource.GateRoute})
-		} else if placement := m.placements().byListener[l.Name]; placement != nil && placement.layout != nil {
-			m.lost = append(m.lost, lost{Route, placement.layout.Routes})
+		name := resource.GateRoute
+		if l.Name != resource.PrimerListener {
+			p := m.placements().byListener[l.Name]
+			if p == nil || p.layout == nil {
+				continue
+			}
+			name = p.layout.Routes
+		}
+		m.forget(Route, []string{name})
+		if l := (lost{Route, name}); !m.delta && !slices.Contains(m.lost, l) {
+			m.lost = append(m.lost, l)
 		}
 	}
 }
