@@ -22,7 +22,8 @@ func TestReplaced(t *testing.T) {
 	play := func(t *testing.T, c combination) {
 		k := keep(t, newKeptFleet(t, c, nil, nil, []string{"--spare-slots", "0"}), keptConnections())
 		report.addKept(byListener, c, k.slowly())
-		if n := k.tally(); n[added].closed+n[added].never == 0 || n[added].unfiltered == 0 {
+		// 1.36.2 closes those that are used before anybody could say that it runs.
+		if n := k.tally()[added]; n.closed+n.never == 0 || c.envoy == newest().envoy && n.unfiltered == 0 {
 			t.Errorf("no connection went on without the filter: %v", n)
 		}
 	}
@@ -40,7 +41,7 @@ func (k *kept) slowly() tallies {
 	k.giveUp = 1200 * time.Millisecond
 	cycles := 1
 	if report != nil {
-		k.giveUp, cycles = 5*time.Second, 3
+		k.giveUp, cycles = 4*time.Second, 2
 	}
 	for i := range cycles {
 		for _, s := range k.cycle(i) {
