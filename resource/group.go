@@ -19,7 +19,7 @@ func (c *Catalog) build(matched []*selector) *Snapshot {
 	slices.SortFunc(have.filters, func(a, b *filter) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Name, b.Name))
 	})
-	s := new(Snapshot)
+	s := &Snapshot{opts: c.opts}
 	clusters := make(map[string]*Resource)
 	used := make(map[*filter]bool)
 	for _, l := range have.listeners {

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Gate   *Resource // the route configuration that the primer waits for
 
 	byID atomic.Pointer[map[string]*Filter] // see FilterByID
+	opts Options
 }
 
 // FilterByID finds a filter of the snapshot; nil where there is none.
@@ -45,11 +46,26 @@ func (s *Snapshot) FilterByID(id string) *Filter {
 	return (*known)[id]
 }
 
+// Upstream is the cluster of an upstream by its name, whether any route of the
+// snapshot leads to it or not; nil where the name is none of those.
+func (s *Snapshot) Upstream(name string) *Resource {
+	address, tls := strings.CutPrefix(name, "tls://")
+	e, err := parseEndpoint(address, tls)
+	if err != nil || e.name() != name {
+		return nil
+	}
+	c, err := s.opts.cluster(name, e)
+	if err != nil {
+		return nil
+	}
+	return c
+}
+
 // With is s with other filters of the same names.
 func (s *Snapshot) With(filters []*Filter) *Snapshot {
 	return &Snapshot{
 		Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
-		Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate,
+		Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
 	}
 }
 

@@ -139,6 +139,8 @@ func (m *Machine) resolve(t Type) {
 				found = append(found, items[i])
 			} else if old, ok := m.interner.Recall(t, it.Name, it.Version); ok {
 				items[i] = old
+			} else if c := m.snap.Upstream(it.Name); t == Cluster && c != nil && c.Version == it.Version {
+				items[i] = intern.PlainItem(c)
 			}
 		}
 	}

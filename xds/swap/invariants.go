@@ -159,7 +159,13 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 		listeners := &v.subs[Listener]
 		for _, name := range a.Gone {
 			had, _ := a.From.Find(name)
-			if had.Res == nil && !a.Delta || !listeners.subscribed {
+			if had.Res == nil && !a.Delta {
+				continue
+			}
+			if v.namingUnknown(now) {
+				return fmt.Errorf("cluster %s is dropped before the Envoy has told which listeners and routes it has", name)
+			}
+			if !listeners.subscribed {
 				continue
 			}
 			if listeners.flight != nil || v.warming(now) {

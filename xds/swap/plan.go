@@ -64,7 +64,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 		}
 	}
 	var gone []string
-	if v.listenersSettled(now) && v.allRoutesSettled() {
+	if !v.namingUnknown(now) && v.listenersSettled(now) && v.allRoutesSettled() {
 		gone = v.obsolete(Cluster)
 	} else if !v.delta && len(changed) > 0 {
 		// Bytes that are not known can't be kept in a response that is whole.
@@ -76,6 +76,22 @@ func (v *state) nextClusters(now time.Time) *Response {
 		gone = slices.DeleteFunc(gone, func(name string) bool { return name == it.Name })
 	}
 	return v.respond(Cluster, changed, gone)
+}
+
+// namingUnknown tells whether the Envoy came with something and has not told
+// which listeners and route configurations it has, which may name any cluster:
+// that comes with its next requests, as long as it may still make them.
+func (v *state) namingUnknown(now time.Time) bool {
+	switch {
+	case !v.known || !now.Before(v.began.Add(silence)):
+		return false
+	case !v.subs[Listener].subscribed:
+		return true
+	}
+	return !v.subs[Route].subscribed && slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
+		r := v.placements().byListener[l.Name]
+		return r != nil && len(r.routes()) > 0
+	})
 }
 
 // clusterDue tells whether a cluster of the snapshot is to be sent.

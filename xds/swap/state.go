@@ -115,7 +115,7 @@ func (v *state) wake(now time.Time) time.Time {
 	if v.respare > 0 && v.placements().poor {
 		soonest(v.respareAt)
 	}
-	if v.mute() {
+	if v.mute() || v.namingUnknown(now) {
 		soonest(v.began.Add(silence)) // what it is told to lack changes then
 	}
 	return due
