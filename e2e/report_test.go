@@ -46,6 +46,7 @@ var reported = []struct{ test, what string }{
 	{"TestLargeModule", "a module of 64 MiB, and one that is too large"},
 	{"TestFullDisk", "no room for modules; a restart meanwhile"},
 	{"TestNoDirectory", "the directory gone; a restart meanwhile"},
+	{"TestKeptStruck", "filters and routes come, move and go on connections that stay open; xds-server is killed (-9), stopped or cut off, or the Envoy comes to another, in the middle"},
 	{"TestSparesUsedUp", "more filters are added than there are spare slots for, until the listener that was replaced is drained"},
 	{"TestTLS", "all by TLS, certificates renewed"},
 }
