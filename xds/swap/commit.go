@@ -58,6 +58,9 @@ func (m *Machine) keepPromises() {
 		_, filled := m.subs[Extension].have.Find(p.slot)
 		return filled
 	})
+	if len(m.promises) == 0 {
+		m.promises = nil // likewise
+	}
 }
 
 // promise notes what does nothing and may be needed for the slots of the
@@ -172,7 +175,11 @@ func (m *Machine) track(now time.Time) {
 	if m.known {
 		attempt = m.salt
 	}
-	for _, f := range m.unprimed() {
+	unprimed := m.unprimed()
+	if len(m.primings) == 0 {
+		m.primings = slices.Grow[[]Priming](nil, len(unprimed)) // and not what was once needed
+	}
+	for _, f := range unprimed {
 		if m.priming(f.Name) == nil {
 			m.primings = append(m.primings, newPriming(f, attempt, now))
 		}
@@ -218,6 +225,9 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	case Extension:
 		m.keepPromises()
 		m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
+		if len(m.primings) == 0 {
+			m.primings = nil // kilobytes that most Envoys need once
+		}
 		m.lose(r)
 		m.took(r.Changed, before)
 	case Route:

@@ -173,6 +173,9 @@ func FormatNonce(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 // parseNonce gives 0, which is never sent, for anything else.
 func parseNonce(s string) uint32 {
+	if s == "" {
+		return 0 // without an error to make
+	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {
 		return 0

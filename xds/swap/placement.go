@@ -46,7 +46,7 @@ type layoutKey struct{ listener, id string }
 func (v *state) placements() *placements {
 	s := &v.subs[Extension]
 	by := v.asker(Listener)
-	if old := s.have.Answers.placements.Load(); old != nil && old.asker == by && sameSlice(old.unknown, v.unknown) {
+	if old := s.have.Answers.placements.of(by, v.unknown); old != nil {
 		return old
 	}
 	rs := &placements{asker: by, unknown: v.unknown, byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{},
@@ -55,7 +55,7 @@ func (v *state) placements() *placements {
 		rs.byListener[l.Name] = v.placementOf(l, rs)
 	}
 	v.older(rs)
-	s.have.Answers.placements.Store(rs)
+	s.have.Answers.placements.add(rs)
 	return rs
 }
 

@@ -2,6 +2,7 @@ package swap
 
 import (
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"wasmxds/definition"
@@ -18,7 +19,7 @@ type answers struct {
 	whole      atomic.Pointer[whole]    // of all types but ECDS
 	unprimed   atomic.Pointer[unprimed] // of ECDS, as the following
 	behind     atomic.Pointer[behind]
-	placements atomic.Pointer[placements]
+	placements recent
 	fills      atomic.Uint64                  // the Serial of listeners whose every slot has a content here
 	named      atomic.Pointer[intern.NameSet] // subscriptions that name all of it
 }
@@ -187,7 +188,7 @@ type behind struct {
 // behind looks at the slots that this Envoy asks for.
 func (v *state) behind() []string {
 	s := &v.subs[Extension]
-	if len(v.poisoned) > 0 {
+	if slices.ContainsFunc(v.poisoned, func(name string) bool { return !isTwin(name) }) {
 		return slices.DeleteFunc(slices.Clone(s.names.Sorted), isTwin)
 	}
 	b := &behind{asker: v.asker(Extension)}
@@ -221,4 +222,45 @@ func (v *state) asWanted(name string) bool {
 	}
 	point, ok := s.have.Find(v.point(want.Filter))
 	return ok && point.Version == want.Filter.Version
+}
+
+// recent holds the placements of Envoys that have the same contents and differ in
+// what they ask for, as those of a fleet do that comes at once.
+type recent struct {
+	newest atomic.Pointer[placements]
+
+	mu  sync.Mutex
+	all map[asker]*placements
+}
+
+// mostRecent is more than an Envoy that starts asks for one by one.
+const mostRecent = 64
+
+func (r *recent) of(by asker, unknown []string) *placements {
+	if rs := r.newest.Load(); rs != nil && rs.asker == by && sameSlice(rs.unknown, unknown) {
+		return rs
+	}
+	if len(unknown) > 0 { // one Envoy's own
+		return nil
+	}
+	r.mu.Lock()
+	rs := r.all[by]
+	r.mu.Unlock()
+	if rs != nil {
+		r.newest.Store(rs)
+	}
+	return rs
+}
+
+func (r *recent) add(rs *placements) {
+	r.newest.Store(rs)
+	if len(rs.unknown) > 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil || len(r.all) >= mostRecent {
+		r.all = map[asker]*placements{}
+	}
+	r.all[rs.asker] = rs
 }

@@ -109,8 +109,8 @@ func (v *state) wake(now time.Time) time.Time {
 			soonest(r.due)
 		}
 	}
-	if v.warming(now) {
-		soonest(v.warmEnd)
+	if w := v.warmEnd; (due.IsZero() || w.Before(due)) && v.warming(now) {
+		soonest(w)
 	}
 	if v.respare > 0 && v.placements().poor {
 		soonest(v.respareAt)
