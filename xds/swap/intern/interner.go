@@ -67,7 +67,9 @@ func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	return v
 }
 
-// sum is the same for the same names and versions.
+// sum is the same for the same names and versions, with the same attempts, and as
+// much known of them in bytes: else those of Envoys that differ in that would
+// take each other's place all the time.
 func (in *Interner[A]) sum(items []Item) uint64 {
 	var h maphash.Hash
 	h.SetSeed(in.seed)
@@ -75,6 +77,10 @@ func (in *Interner[A]) sum(items []Item) uint64 {
 		h.WriteString(items[i].Name)
 		h.WriteByte(0)
 		h.WriteString(items[i].Version)
+		h.WriteByte(0)
+		if r := items[i].Res; r != nil {
+			h.WriteString(r.Version)
+		}
 		h.WriteByte(0)
 	}
 	return h.Sum64()
