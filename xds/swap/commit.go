@@ -63,6 +63,17 @@ func (m *Machine) keepPromises() {
 	}
 }
 
+// forgetPromises forgets what was promised for slots of listeners that the Envoy
+// has let go. One that was only sent in place of another may not have come.
+func (m *Machine) forgetPromises() {
+	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
+		of, id, own := resource.SlotOf(p.slot)
+		return !slices.ContainsFunc(m.subs[Listener].have.Items, func(l item) bool {
+			return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, p.slot)
+		})
+	})
+}
+
 // promise notes what does nothing and may be needed for the slots of the
 // listeners of r, until they are filled.
 func (m *Machine) promise(r *Response) {
@@ -74,12 +85,6 @@ func (m *Machine) promise(r *Response) {
 			m.promises = append(m.promises, promise{slot, filter, instead})
 		}
 	}
-	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
-		of, id, own := resource.SlotOf(p.slot)
-		return !slices.ContainsFunc(r.To.Items, func(l item) bool {
-			return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, p.slot)
-		})
-	})
 	for _, l := range r.Changed {
 		for _, name := range l.Slots {
 			if f := m.filter(name); f != nil && f.Noop() != nil {
@@ -234,6 +239,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		m.lose(r)
 	case Listener:
 		m.warmEnd = now.Add(warmLimit)
+		m.forgetPromises()
 		m.loseUnused()
 		m.replace(r.Changed, before, now)
 	}
