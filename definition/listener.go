@@ -57,9 +57,9 @@ func readListener(d *Doc) {
 
 func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
-	d.notReserved(path, name+"/", slotPrefix) // which begins the names of slots of its own
-	if name == reservedListener {
-		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", reservedListener)
+	d.notReserved(path, name+"/", SlotPrefix) // which begins the names of slots of its own
+	if name == PrimerListener {
+		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", PrimerListener)
 	}
 }
 

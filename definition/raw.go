@@ -91,7 +91,7 @@ func (d *Doc) rawName(m proto.Message) bool {
 		d.FilterName(at, name)
 	case *routev3.RouteConfiguration:
 		d.name(at, name)
-		d.notReserved(at, name, reservedPrefix, routesPrefix)
+		d.notReserved(at, name, TwinPrefix, RoutesPrefix)
 	case *clusterv3.Cluster, *endpointv3.ClusterLoadAssignment:
 		d.clusterName(at, name)
 	}

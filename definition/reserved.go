@@ -12,11 +12,11 @@ import (
 
 // Names that xds-server uses itself.
 const (
-	reservedListener = "primer"
-	reservedPrefix   = "primer/" // of filters and route configurations
-	slotPrefix       = "slot/"   // of filters, whose names slots may have
-	routesPrefix     = "routes/" // of route configurations
-	reservedClusters = "wasmxds" // what the names of clusters begin with that lead to it
+	PrimerListener   = "primer"
+	TwinPrefix       = PrimerListener + "/" // of filters and route configurations
+	SlotPrefix       = "slot/"              // of filters, whose names slots may have
+	RoutesPrefix     = "routes/"            // of route configurations
+	reservedClusters = "wasmxds"            // what the names of clusters begin with that lead to it
 )
 
 const renameIt = "give it another name"

@@ -26,7 +26,7 @@ import (
 // SlotPrefix begins the names of such slots. Behind it are the name of the
 // listener, an id of it in this very version and layout, and a number: slots of
 // a listener that is drained are never those of its successor.
-const SlotPrefix = "slot/"
+const SlotPrefix = definition.SlotPrefix
 
 // Layout is a listener in one layout.
 type Layout struct {

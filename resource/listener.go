@@ -32,8 +32,8 @@ type listener struct {
 	routesVersion string
 
 	holding *memo[*Listener] // by what its slots are to hold
-	layouts *shared[Layout]
-	named   *shared[Resource] // its routes, by their names
+	layouts *shared[string, Layout]
+	named   *shared[string, Resource] // its routes, by their names
 }
 
 func (l *listener) same(p part) bool {
@@ -54,8 +54,8 @@ func newListener(m *listenerv3.Listener, target definition.Target, means *meanin
 		message: m,
 		target:  target,
 		holding: new(memo[*Listener]),
-		layouts: new(shared[Layout]),
-		named:   new(shared[Resource]),
+		layouts: new(shared[string, Layout]),
+		named:   new(shared[string, Resource]),
 	}
 	own := make(map[string]bool)
 	for at := range connectionManagers(m) {
@@ -100,6 +100,11 @@ func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 	return l.holding.get(key.String(), func() *Listener {
 		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, compiled: l}
 		out.Chains = l.chains(filters)
+		for _, chain := range out.Chains {
+			for _, w := range chain {
+				out.Filters = append(out.Filters, w.Filter)
+			}
+		}
 		out.counts = l.counts(out.Chains, spares)
 		fresh := out.Fresh(func(string) bool { return false })
 		out.Resource, out.Slots, out.RoutesName = fresh.Resource(), fresh.Slots, fresh.Routes

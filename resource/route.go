@@ -19,7 +19,7 @@ import (
 // Behind it are the listener's name and the id of its layout, as in the names of
 // its slots: a listener that takes the place of another has its new routes from
 // the first request on, and the other keeps those that its filters are for.
-const RoutesPrefix = "routes/"
+const RoutesPrefix = definition.RoutesPrefix
 
 // RoutesOf finds the listener whose route configuration this is, and the
 // listener's id.

@@ -7,13 +7,14 @@ import (
 
 // shared has one value for each key, for as long as somebody uses it: which keys
 // there are is for Envoys to say.
-type shared[V any] struct {
+type shared[K comparable, V any] struct {
 	mu    sync.Mutex
-	m     map[string]weak.Pointer[V]
+	m     map[K]weak.Pointer[V]
 	sweep int // size at which those that nobody uses are next swept out
 }
 
-func (s *shared[V]) get(key string, build func() *V) *V {
+// get gives the value, and has it built, one at a time, where nobody has it.
+func (s *shared[K, V]) get(key K, build func() *V) *V {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := s.m[key].Value(); v != nil {
@@ -28,7 +29,7 @@ func (s *shared[V]) get(key string, build func() *V) *V {
 		s.sweep = max(minSweep, 2*len(s.m))
 	}
 	if s.m == nil {
-		s.m = map[string]weak.Pointer[V]{}
+		s.m = map[K]weak.Pointer[V]{}
 	}
 	v := build()
 	s.m[key] = weak.Make(v)

@@ -1,11 +1,8 @@
 package resource
 
 import (
-	"maps"
 	"strings"
-	"sync"
 	"sync/atomic"
-	"weak"
 
 	"wasmxds/definition"
 )
@@ -71,9 +68,9 @@ func (s *Snapshot) With(filters []*Filter) *Snapshot {
 
 // PrimerListener and GateRoute are names in every Envoy that has filters.
 const (
-	PrimerListener = "primer"
-	GateRoute      = "primer/gate"
-	TwinPrefix     = "primer/" // + filter name: its slot in the primer
+	PrimerListener = definition.PrimerListener
+	GateRoute      = TwinPrefix + "gate"
+	TwinPrefix     = definition.TwinPrefix // + filter name: its slot in the primer
 )
 
 // Listener is a listener and the Wasm filters, or twins, it has slots for.
@@ -90,9 +87,10 @@ type Listener struct {
 	// for their contents, too, and may refuse them.
 	Static []string
 
-	Chains []Chain  // what its own slots are to hold
-	Routes []string // names of the route configurations that a raw one asks for
-	Spares Spares   // where its own slots are spread as these say at first
+	Chains  []Chain  // what its own slots are to hold
+	Filters []string // names of those in the Chains, one after the other
+	Routes  []string // names of the route configurations that a raw one asks for
+	Spares  Spares   // where its own slots are spread as these say at first
 
 	counts   counts
 	compiled *listener // nil: of an earlier run, known by its bytes alone
@@ -117,10 +115,9 @@ type Filter struct {
 	twin     *Resource // at attempt 0
 	noop     *Resource
 	twinNoop *Resource
-	encode   func(slot string, attempt int) *Resource
+	encode   func(slot string, attempt int) *Resource // one at a time
 
-	mu   sync.Mutex
-	made map[encoding]weak.Pointer[Resource] // while they are needed
+	made shared[encoding, Resource]
 }
 
 // Slot is the resource for the serving slot that people named like the filter.
@@ -147,6 +144,12 @@ func (f *Filter) VersionIn(slot string) string {
 	return f.Version
 }
 
+// CutVersion is the opposite of VersionIn, for a slot that may hold any filter.
+func CutVersion(in string) (version, id string) {
+	version, id, _ = strings.Cut(in, "-")
+	return version, id
+}
+
 // In is the resource for any slot. It is the same one for all who ask while any
 // of them has it: after a restart of this server a fleet brings hundreds of
 // attempts, each of them for a moment.
@@ -154,19 +157,7 @@ func (f *Filter) In(slot string, attempt int) *Resource {
 	if attempt == 0 && slot == f.TwinName {
 		return f.twin
 	}
-	key := encoding{slot, attempt}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if r := f.made[key].Value(); r != nil {
-		return r
-	}
-	maps.DeleteFunc(f.made, func(_ encoding, r weak.Pointer[Resource]) bool { return r.Value() == nil })
-	if f.made == nil {
-		f.made = map[encoding]weak.Pointer[Resource]{}
-	}
-	r := f.encode(slot, attempt)
-	f.made[key] = weak.Make(r)
-	return r
+	return f.made.get(encoding{slot, attempt}, func() *Resource { return f.encode(slot, attempt) })
 }
 
 // Noop is what the slot of a filter with OnFailure Open holds while the filter

@@ -11,14 +11,9 @@ import (
 	"wasmxds/xds/swap"
 )
 
-const (
-	// defaultDrainTime is Envoy's --drain-time-s, unless it is started with
-	// another one and its bootstrap tells so.
-	defaultDrainTime = 10 * time.Minute
-	// maxDrainTime is the longest that a node is believed: what it tells is
-	// shown as a time at which all is drained, and waited for.
-	maxDrainTime = 24 * time.Hour
-)
+// maxDrainTime is the longest that a node is believed: what it tells is shown as a
+// time at which all is drained, and waited for.
+const maxDrainTime = 24 * time.Hour
 
 // drainTime is for how long a node's connections go on with a listener that was
 // replaced: wasmxds.drainTime of its metadata, a duration ("60s") or a number of
@@ -26,25 +21,25 @@ const (
 func drainTime(meta *structpb.Struct) (time.Duration, error) {
 	value, ok := meta.GetFields()["wasmxds"].GetStructValue().GetFields()["drainTime"]
 	if !ok {
-		return defaultDrainTime, nil
+		return swap.DrainTime, nil
 	}
 	var d time.Duration
 	switch v := value.GetKind().(type) {
 	case *structpb.Value_StringValue:
 		var err error
 		if d, err = time.ParseDuration(v.StringValue); err != nil {
-			return defaultDrainTime, fmt.Errorf("%.40q is no duration like 60s", v.StringValue)
+			return swap.DrainTime, fmt.Errorf("%.40q is no duration like 60s", v.StringValue)
 		}
 	case *structpb.Value_NumberValue:
 		if !(v.NumberValue >= 0) { // or it is not a number
-			return defaultDrainTime, fmt.Errorf("%v is no number of seconds", v.NumberValue)
+			return swap.DrainTime, fmt.Errorf("%v is no number of seconds", v.NumberValue)
 		}
 		d = time.Duration(min(v.NumberValue, maxDrainTime.Seconds()) * float64(time.Second))
 	default:
-		return defaultDrainTime, errors.New("it is neither a duration nor a number of seconds")
+		return swap.DrainTime, errors.New("it is neither a duration nor a number of seconds")
 	}
 	if d < 0 {
-		return defaultDrainTime, fmt.Errorf("%v is less than nothing", d)
+		return swap.DrainTime, fmt.Errorf("%v is less than nothing", d)
 	}
 	return min(d, maxDrainTime), nil
 }

@@ -82,7 +82,7 @@ func TestDrainTimeOfRequest(t *testing.T) {
 	for _, c := range []struct {
 		meta *structpb.Struct
 		want time.Duration
-	}{{nil, defaultDrainTime}, {telling("60s"), time.Minute}, {telling("soon"), defaultDrainTime}} {
+	}{{nil, swap.DrainTime}, {telling("60s"), time.Minute}, {telling("soon"), swap.DrainTime}} {
 		r := request{delta: true}
 		b := marshal(t, &discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "a", Metadata: c.meta}})
 		if err := r.decode(b); err != nil {
@@ -105,7 +105,7 @@ func FuzzDrainTime(f *testing.F) {
 			return
 		}
 		d, err := drainTime(&meta)
-		if d < 0 || d > maxDrainTime || err != nil && d != defaultDrainTime {
+		if d < 0 || d > maxDrainTime || err != nil && d != swap.DrainTime {
 			t.Errorf("%v: %v, %v", &meta, d, err)
 		}
 	})

@@ -192,7 +192,7 @@ func walk(chain []place, before, wanted resource.Chain) error {
 			return fmt.Errorf("at %s it does not fit any more", textOf(chain))
 		}
 		if len(a.changes) == 0 {
-			if !slices.Equal(filtersIn(chain), filtersOf(&resource.Listener{Chains: []resource.Chain{wanted}})) {
+			if !slices.EqualFunc(filtersIn(chain), wanted, func(f string, w resource.Wanted) bool { return f == w.Filter }) {
 				return fmt.Errorf("it ends at %s", textOf(chain))
 			}
 			return nil

@@ -59,7 +59,7 @@ func (m *Machine) keepPromises() {
 		return filled
 	})
 	if len(m.promises) == 0 {
-		m.promises = nil // likewise
+		m.promises = nil // and not what was once needed
 	}
 }
 
@@ -263,17 +263,13 @@ func (m *Machine) serves(it item, before *acked, now time.Time) {
 	if it.Filter == nil || m.runs(before, it.Filter.Name) == it.Filter.Version {
 		return
 	}
-	m.stamps = stamped(m.stamps, it.Filter.Name, now)
-}
-
-func stamped(all []stamp, name string, now time.Time) []stamp {
-	for i := range all {
-		if all[i].name == name {
-			all[i].at = now
-			return all
+	for i := range m.stamps {
+		if m.stamps[i].name == it.Filter.Name {
+			m.stamps[i].at = now
+			return
 		}
 	}
-	return append(all, stamp{name, now})
+	m.stamps = append(m.stamps, stamp{it.Filter.Name, now})
 }
 
 func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {

@@ -9,8 +9,8 @@
 // The protocol, in the order a fresh Envoy sees it:
 //
 //   - CDS: the clusters, the module server's among them.
-//   - LDS: the primer alone, a listener bound to no port, with a twin of every
-//     filter's slot and a route configuration (the gate) that is not answered yet.
+//   - LDS: the primer alone, a listener bound to no port, with a slot for every
+//     filter, its twin, and a route configuration (the gate) that is not answered yet.
 //   - ECDS: each filter goes to its twin, marked nack_on_code_cache_miss, alone
 //     in its response unless Envoy has the module already. A NACK means that
 //     Envoy fetches the module; it is pushed again, in other bytes, when the

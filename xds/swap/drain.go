@@ -7,8 +7,8 @@ import (
 	"wasmxds/resource"
 )
 
-// drainTime is Envoy's --drain-time-s where nobody has set it.
-const drainTime = 10 * time.Minute
+// DrainTime is Envoy's --drain-time-s where nobody has set it.
+const DrainTime = 10 * time.Minute
 
 // replacement is a listener that took the place of another.
 type replacement struct {
@@ -40,11 +40,6 @@ func (v *state) ownRoutes(listener string) bool {
 	})
 }
 
-func isOwn(slot string) bool {
-	_, _, own := resource.SlotOf(slot)
-	return own
-}
-
 // draining tells whether connections may be open that go on with a listener as
 // it was.
 func (v *state) draining(listener string, now time.Time) *Draining {
@@ -67,7 +62,7 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 // runs for all others.
 func (v *state) goWithout(filter string, now time.Time) *Draining {
 	for _, l := range v.snap.Listeners {
-		if !slices.Contains(filtersOf(l), filter) {
+		if !slices.Contains(l.Filters, filter) {
 			continue
 		}
 		d := v.draining(l.Name, now)

@@ -231,11 +231,6 @@ func nothingTwice(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// wants tells whether a filter is to be in the chain.
-func (r run) wants(filter string) bool {
-	return slices.ContainsFunc(r.wanted, func(w resource.Wanted) bool { return w.Filter == filter })
-}
-
 // audit checks responses before they are sent.
 type audit struct {
 	broken func(error)

@@ -4,117 +4,22 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
 	"wasmxds/definition"
 	"wasmxds/resource"
 )
 
-// heldElsewhere tells whether a filter is in another slot of the same listener.
-func (v *state) heldElsewhere(slot, filter string) bool {
-	listener, id, _ := resource.SlotOf(slot)
-	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
-		of, its, own := resource.SlotOf(it.Name)
-		return own && of == listener && its == id && it.Name != slot && v.holds(it) == filter
-	})
+// run is a chain of an Envoy's listener that serves, and what it holds before and
+// after a response. Parts of a response are taken up in any order.
+type run struct {
+	listener      *resource.Listener
+	wanted        resource.Chain
+	before, after []place
 }
 
-// routesFindTheirFilters is invariant 11: no route configuration of a listener is
-// sent before the filters are there that are wanted with it, and none of its
-// filters goes before the routes that need it. Kept by routeDue and mayLeave.
-func routesFindTheirFilters(v *state, a action, _ time.Time) error {
-	switch a.Type {
-	case Route:
-		for _, it := range a.Changed {
-			of, id, own := resource.RoutesOf(it.Name)
-			for _, l := range v.snap.Listeners {
-				if !own || l.Name != of || !v.subs[Listener].subscribed {
-					continue
-				}
-				for _, name := range filtersOf(l) {
-					if f := v.filter(name); f != nil && f.OnFailure != definition.Open && !v.heldIn(l.Name, id, name) {
-						return fmt.Errorf("the routes of listener %s are sent before its filter %s is there", l.Name, name)
-					}
-				}
-			}
-		}
-	case Extension:
-		for _, it := range a.Changed {
-			of, id, own := resource.SlotOf(it.Name)
-			had, filled := v.subs[Extension].have.Find(it.Name)
-			if !own || !filled || v.holds(had) == "" || v.heldElsewhere(it.Name, v.holds(had)) {
-				continue
-			}
-			name := resource.RoutesPrefix + of + "/" + id
-			want, native := v.routesOf(of, name)
-			if native && v.holds(it) == "" && v.subs[Route].names.Has(name) && !v.subs[Route].have.Has(want) {
-				return fmt.Errorf("filter %s leaves listener %s, whose routes are older than that", v.holds(had), of)
-			}
-		}
-	}
-	return nil
-}
-
-// ordersArePublished is invariant 10: the filters that serve are in an order that
-// was published. Other copies of filters that serve may be added anywhere; all
-// else that is done leads to the order that is wanted, whatever part of it is
-// taken up. Kept by move and settle.
-func ordersArePublished(v *state, a action, _ time.Time) error {
-	for _, r := range chainsOf(v, a) {
-		copies := true
-		for p, was := range r.before {
-			is := r.after[p].holds
-			copies = copies && (is == was.holds || was.holds == "" && slices.ContainsFunc(r.before, func(o place) bool { return o.holds == is }))
-		}
-		if copies {
-			continue
-		}
-		if !inOrder(r.after, r.wanted) {
-			return fmt.Errorf("the filters of listener %s get into another order than the one that is wanted", r.listener.Name)
-		}
-		for p := range r.before {
-			if r.before[p].holds == r.after[p].holds {
-				continue
-			}
-			one := slices.Clone(r.before)
-			one[p] = r.after[p]
-			if !inOrder(one, r.wanted) {
-				return fmt.Errorf("the filters of listener %s may be seen in another order than the one that is wanted", r.listener.Name)
-			}
-		}
-	}
-	return nil
-}
-
-// wantedFiltersStay is invariant 9: a filter that serves and is still wanted is
-// in the chain all the time, and one that is no longer wanted goes when all that
-// must be there are. Kept by move, settle and mayLeave.
-func wantedFiltersStay(v *state, a action, _ time.Time) error {
-	for _, r := range chainsOf(v, a) {
-		stays := func(filter string) bool {
-			for p := range r.before {
-				if r.before[p].holds == filter && r.after[p].holds == filter {
-					return true
-				}
-			}
-			return false
-		}
-		for p := range r.before {
-			was := r.before[p].holds
-			switch {
-			case was == "" || r.after[p].holds == was:
-			case r.wants(was):
-				if !stays(was) {
-					return fmt.Errorf("filter %s leaves listener %s for a moment", was, r.listener.Name)
-				}
-			default:
-				for _, w := range r.wanted {
-					if f := v.filter(w.Filter); f != nil && f.OnFailure != definition.Open && !stays(w.Filter) {
-						return fmt.Errorf("filter %s leaves listener %s before %s is there", was, r.listener.Name, w.Filter)
-					}
-				}
-			}
-		}
-	}
-	return nil
+// wants tells whether a filter is to be in the chain.
+func (r run) wants(filter string) bool {
+	return slices.ContainsFunc(r.wanted, func(w resource.Wanted) bool { return w.Filter == filter })
 }
 
 // chainsOf are the chains that a response changes.
@@ -153,10 +58,111 @@ func chainsOf(v *state, a action) []run {
 	return runs
 }
 
-// run is a chain of an Envoy's listener that serves, and what it holds before and
-// after a response. Parts of a response are taken up in any order.
-type run struct {
-	listener      *resource.Listener
-	wanted        resource.Chain
-	before, after []place
+// wantedFiltersStay is invariant 9: a filter that serves and is still wanted is
+// in the chain all the time, and one that is no longer wanted goes when all that
+// must be there are. Kept by move, settle and mayLeave.
+func wantedFiltersStay(v *state, a action, _ time.Time) error {
+	for _, r := range chainsOf(v, a) {
+		stays := func(filter string) bool {
+			for p := range r.before {
+				if r.before[p].holds == filter && r.after[p].holds == filter {
+					return true
+				}
+			}
+			return false
+		}
+		for p := range r.before {
+			was := r.before[p].holds
+			switch {
+			case was == "" || r.after[p].holds == was:
+			case r.wants(was):
+				if !stays(was) {
+					return fmt.Errorf("filter %s leaves listener %s for a moment", was, r.listener.Name)
+				}
+			default:
+				for _, w := range r.wanted {
+					if f := v.filter(w.Filter); f != nil && f.OnFailure != definition.Open && !stays(w.Filter) {
+						return fmt.Errorf("filter %s leaves listener %s before %s is there", was, r.listener.Name, w.Filter)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ordersArePublished is invariant 10: the filters that serve are in an order that
+// was published. Other copies of filters that serve may be added anywhere; all
+// else that is done leads to the order that is wanted, whatever part of it is
+// taken up. Kept by move and settle.
+func ordersArePublished(v *state, a action, _ time.Time) error {
+	for _, r := range chainsOf(v, a) {
+		copies := true
+		for p, was := range r.before {
+			is := r.after[p].holds
+			copies = copies && (is == was.holds || was.holds == "" && slices.ContainsFunc(r.before, func(o place) bool { return o.holds == is }))
+		}
+		if copies {
+			continue
+		}
+		if !inOrder(r.after, r.wanted) {
+			return fmt.Errorf("the filters of listener %s get into another order than the one that is wanted", r.listener.Name)
+		}
+		for p := range r.before {
+			if r.before[p].holds == r.after[p].holds {
+				continue
+			}
+			one := slices.Clone(r.before)
+			one[p] = r.after[p]
+			if !inOrder(one, r.wanted) {
+				return fmt.Errorf("the filters of listener %s may be seen in another order than the one that is wanted", r.listener.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// routesFindTheirFilters is invariant 11: no route configuration of a listener is
+// sent before the filters are there that are wanted with it, and none of its
+// filters goes before the routes that need it. Kept by routeDue and mayLeave.
+func routesFindTheirFilters(v *state, a action, _ time.Time) error {
+	switch a.Type {
+	case Route:
+		for _, it := range a.Changed {
+			of, id, own := resource.RoutesOf(it.Name)
+			for _, l := range v.snap.Listeners {
+				if !own || l.Name != of || !v.subs[Listener].subscribed {
+					continue
+				}
+				for _, name := range l.Filters {
+					if f := v.filter(name); f != nil && f.OnFailure != definition.Open && !v.heldIn(l.Name, id, name, "") {
+						return fmt.Errorf("the routes of listener %s are sent before its filter %s is there", l.Name, name)
+					}
+				}
+			}
+		}
+	case Extension:
+		for _, it := range a.Changed {
+			of, id, own := resource.SlotOf(it.Name)
+			had, filled := v.subs[Extension].have.Find(it.Name)
+			if !own || !filled || v.holds(had) == "" || v.heldIn(of, id, v.holds(had), it.Name) {
+				continue
+			}
+			name := resource.RoutesPrefix + of + "/" + id
+			want, native := v.routesOf(of, name)
+			if native && v.holds(it) == "" && v.subs[Route].names.Has(name) && !v.subs[Route].have.Has(want) {
+				return fmt.Errorf("filter %s leaves listener %s, whose routes are older than that", v.holds(had), of)
+			}
+		}
+	}
+	return nil
+}
+
+// heldIn tells whether a filter is in a slot of a listener with an id, but for
+// one slot.
+func (v *state) heldIn(listener, id, filter, but string) bool {
+	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
+		of, its, own := resource.SlotOf(it.Name)
+		return own && of == listener && its == id && it.Name != but && v.holds(it) == filter
+	})
 }

@@ -177,9 +177,12 @@ func (v *state) placeable(l item, now time.Time) bool {
 // atHand tells whether a filter can be put into a slot of its own as soon as
 // Envoy asks, or goes without where it may.
 func (v *state) atHand(filter string, now time.Time) bool {
-	if v.canServe(filter) {
-		return true
-	}
+	return v.canServe(filter) || v.mayMiss(filter, now)
+}
+
+// mayMiss tells whether a listener may go without a filter: one that fails open,
+// and was waited for long enough.
+func (v *state) mayMiss(filter string, now time.Time) bool {
 	f := v.filter(filter)
 	return f != nil && f.OnFailure == definition.Open && v.givenUp(f, now)
 }
@@ -328,23 +331,11 @@ func (v *state) gateOpens(now time.Time) bool {
 // waitsInVain tells whether a listener waits for a filter that was waited for
 // long enough.
 func (v *state) waitsInVain(l *resource.Listener, now time.Time) bool {
-	return slices.ContainsFunc(filtersOf(l), func(name string) bool {
+	return slices.ContainsFunc(l.Filters, func(name string) bool {
 		f := v.filter(name)
 		return f != nil && v.givenUp(f, now) && !v.canServe(name)
 	}) || slices.ContainsFunc(l.Slots, func(name string) bool {
 		f := v.filter(name)
-		return f != nil && !v.slotReady(name, now) && v.givenUp(f, now)
+		return f != nil && v.givenUp(f, now) && !v.slotReady(name, now)
 	})
-}
-
-// filtersOf are the names of the filters that a listener's own slots are to
-// hold.
-func filtersOf(l *resource.Listener) []string {
-	var names []string
-	for _, chain := range l.Chains {
-		for _, w := range chain {
-			names = append(names, w.Filter)
-		}
-	}
-	return names
 }

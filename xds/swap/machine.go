@@ -19,7 +19,7 @@ type Options struct {
 	// Left is what this Envoy's last stream has left to this one.
 	Left Left
 	// DrainTime is for how long, at most, connections of this Envoy go on with
-	// a listener that was replaced; 0: as by default, ten minutes.
+	// a listener that was replaced; 0: the const DrainTime.
 	DrainTime time.Duration
 	// Respare is for how long nothing may have changed before a listener whose
 	// spares are used up is replaced; 0: it is not replaced for that.
@@ -43,7 +43,7 @@ type Machine struct {
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
 	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises,
-		drainTime: cmp.Or(o.DrainTime, drainTime), respare: o.Respare}}
+		drainTime: cmp.Or(o.DrainTime, DrainTime), respare: o.Respare}}
 	for t := range Types {
 		m.subs[t].have = o.Interner.Acked(t, nil)
 	}
@@ -74,7 +74,7 @@ type Send struct {
 func (m *Machine) Step(now time.Time, e Event) Ready {
 	if m.began.IsZero() {
 		m.began = now
-		m.changes(now)
+		m.putOffRespare(now)
 	}
 	e.apply(m, now)
 	m.track(now)
@@ -110,7 +110,7 @@ type Publish struct{ Snapshot *resource.Snapshot }
 
 func (p Publish) apply(m *Machine, now time.Time) {
 	before := m.snap
-	m.changes(now)
+	m.putOffRespare(now)
 	m.snap = p.Snapshot
 	m.resolve(Listener)
 	m.resolve(Extension)

@@ -2,14 +2,13 @@ package swap
 
 import (
 	"slices"
-	"strings"
 
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
 
-// placement is a listener of the snapshot on an Envoy: in which layout, and what its
-// own slots lack.
+// placement is a listener of the snapshot on an Envoy: in which layout, and what
+// its own slots lack.
 type placement struct {
 	listener *resource.Listener
 	layout   *resource.Layout // that it is to have
@@ -77,7 +76,7 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	case r.layout == nil:
 	case !v.subs[Extension].subscribed && len(r.layout.Slots) > 0:
 		r.kept = true // what its slots hold comes with the next request
-		r.lacking = filtersOf(l)
+		r.lacking = l.Filters
 		return r
 	case l.Poorer(r.layout) && v.respareDue:
 	case v.stays(l, r, rs):
@@ -88,27 +87,26 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	r.layout = l.Fresh(func(name string) bool {
 		return v.subs[Extension].names.Has(name) || had && isOwn(name) && slices.Contains(have.Slots, name) || v.subs[Route].names.Has(name)
 	})
-	r.lacking = filtersOf(l)
+	r.lacking = l.Filters
 	return r
 }
 
 // stays tells whether all that is wanted fits into the slots that the listener
 // has, and notes what they are to hold.
 func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
-	var steps []advance
+	chains := make([][]place, len(l.Chains))
 	for i, wanted := range l.Chains {
-		chain, known := v.chain(r.layout.Chains[i], wanted)
-		if !known || !reachable(chain, wanted, l.Spares) {
+		var known bool
+		if chains[i], known = v.chain(r.layout.Chains[i], wanted); !known || !reachable(chains[i], wanted, l.Spares) {
 			return false
 		}
-		steps = append(steps, next(chain, wanted, l.Spares, v.canServe))
 	}
-	for i, step := range steps {
+	for i, chain := range chains {
 		slots := r.layout.Chains[i]
-		chain, _ := v.chain(slots, l.Chains[i])
 		for p, s := range slots {
 			rs.hold(s.Name, v.standing(chain[p]))
 		}
+		step := next(chain, l.Chains[i], l.Spares, v.canServe)
 		for _, ch := range step.changes {
 			c := content{}
 			if ch.filter != "" {
@@ -167,17 +165,11 @@ func (v *state) holds(have item) string {
 	if have.Filter != nil {
 		return have.Filter.Name
 	}
-	if f := v.snap.FilterByID(idIn(have.Version)); f != nil {
+	_, id := resource.CutVersion(have.Version)
+	if f := v.snap.FilterByID(id); f != nil {
 		return f.Name
 	}
 	return outsider
-}
-
-// idIn is the part of the version of a slot's content that stands for the
-// filter.
-func idIn(version string) string {
-	_, id, _ := strings.Cut(version, "-")
-	return id
 }
 
 // canServe tells whether a filter can be put into a slot: whether some version
@@ -256,11 +248,7 @@ func (rs *placements) note(of layoutKey, filter string) {
 	rs.held[of][filter] = true
 }
 
-func (r *placement) wants(filter string) bool {
-	return slices.ContainsFunc(r.listener.Chains, func(chain resource.Chain) bool {
-		return slices.ContainsFunc(chain, func(w resource.Wanted) bool { return w.Filter == filter })
-	})
-}
+func (r *placement) wants(filter string) bool { return slices.Contains(r.listener.Filters, filter) }
 
 // item is the listener as it is to be.
 func (r *placement) item() item {
@@ -274,12 +262,4 @@ func (v *state) wanted(l *resource.Listener) item {
 		return intern.ListenerItem(l) // of an earlier run
 	}
 	return r.item()
-}
-
-// heldIn tells whether a filter is in a slot of a listener with an id.
-func (v *state) heldIn(listener, id, filter string) bool {
-	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
-		of, its, own := resource.SlotOf(it.Name)
-		return own && of == listener && its == id && v.holds(it) == filter
-	})
 }

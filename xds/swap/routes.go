@@ -2,10 +2,8 @@ package swap
 
 import (
 	"slices"
-	"strings"
 	"time"
 
-	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
@@ -16,10 +14,7 @@ func (v *state) inPlace(r *placement, now time.Time) bool {
 	if !r.kept || v.underWay(r) {
 		return false
 	}
-	return !slices.ContainsFunc(r.lacking, func(name string) bool {
-		f := v.filter(name)
-		return f == nil || f.OnFailure != definition.Open || !v.givenUp(f, now)
-	})
+	return !slices.ContainsFunc(r.lacking, func(name string) bool { return !v.mayMiss(name, now) })
 }
 
 // underWay tells whether a listener was sent, or waits for the content of its
@@ -37,19 +32,18 @@ func (v *state) underWay(r *placement) bool {
 // newest tells whether the filters of a listener run in the versions that are
 // wanted, but for such as Envoy refuses or xds-server does not have.
 func (v *state) newest(r *placement, now time.Time) bool {
-	for _, chain := range r.listener.Chains {
-		for _, w := range chain {
-			f := v.filter(w.Filter)
-			if f == nil || v.givenUp(f, now) {
+	rs := v.placements()
+	for _, name := range r.listener.Filters {
+		f := v.filter(name)
+		if f == nil || v.givenUp(f, now) {
+			continue
+		}
+		for _, slot := range rs.holders[name] {
+			if of, _, _ := resource.SlotOf(slot); of != r.listener.Name {
 				continue
 			}
-			for _, slot := range v.placements().holders[w.Filter] {
-				if name, _, _ := resource.SlotOf(slot); name != r.listener.Name {
-					continue
-				}
-				if have, ok := v.subs[Extension].have.Find(slot); !ok || have.Version != f.VersionIn(slot) {
-					return false
-				}
+			if have, ok := v.subs[Extension].have.Find(slot); !ok || have.Version != f.VersionIn(slot) {
+				return false
 			}
 		}
 	}
@@ -101,10 +95,7 @@ func (v *state) routeDue(name string, now time.Time) bool {
 // hold all filters that are wanted in it.
 func (v *state) has(r *placement, id string, now time.Time) bool {
 	held := v.placements().held[layoutKey{r.listener.Name, id}]
-	return !slices.ContainsFunc(filtersOf(r.listener), func(name string) bool {
-		f := v.filter(name)
-		return !held[name] && !(f != nil && f.OnFailure == definition.Open && v.givenUp(f, now))
-	})
+	return !slices.ContainsFunc(r.listener.Filters, func(name string) bool { return !held[name] && !v.mayMiss(name, now) })
 }
 
 // allRoutesSettled tells whether the Envoy has the route configurations that it
@@ -156,13 +147,10 @@ func (v *state) routesKnown(listener, name string) bool {
 
 // routesOf is a listener's route configuration under a name of any layout.
 func (v *state) routesOf(listener, name string) (item, bool) {
-	i, ok := slices.BinarySearchFunc(v.snap.Listeners, listener, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
-	if !ok {
-		return item{}, false
+	if l := v.listener(listener); l != nil {
+		if r := l.RouteConfig(name); r != nil {
+			return intern.PlainItem(r), true
+		}
 	}
-	r := v.snap.Listeners[i].RouteConfig(name)
-	if r == nil {
-		return item{}, false
-	}
-	return intern.PlainItem(r), true
+	return item{}, false
 }

@@ -45,6 +45,12 @@ func (v *state) mayLeave(slot string, now time.Time) bool {
 	return native && v.subs[Route].have.Has(want)
 }
 
+// isOwn tells whether a slot is a listener's own, not one that people named.
+func isOwn(slot string) bool {
+	_, _, own := resource.SlotOf(slot)
+	return own
+}
+
 func emptyItem(slot string) item { return intern.PlainItem(resource.Empty(slot)) }
 
 // promised is what was meant for a slot when its listener was sent: the filter,
@@ -76,15 +82,16 @@ func (v *state) heldBy(it item) *resource.Filter {
 	if !isOwn(it.Name) {
 		return nil
 	}
-	if f := v.snap.FilterByID(idIn(it.Version)); f != nil && f.Missing == "" && f.VersionIn(it.Name) == it.Version {
+	_, id := resource.CutVersion(it.Version)
+	if f := v.snap.FilterByID(id); f != nil && f.Missing == "" && f.VersionIn(it.Name) == it.Version {
 		return f
 	}
 	return nil
 }
 
-// changes notes that something is to change: spares that are used up come back
-// when nothing has for a while, and not in the whole fleet at once.
-func (m *Machine) changes(now time.Time) {
+// putOffRespare notes that something is to change: spares that are used up come
+// back when nothing has for a while, and not in the whole fleet at once.
+func (m *Machine) putOffRespare(now time.Time) {
 	if m.respare > 0 {
 		m.respareAt = now.Add(m.timing(now).jitter(m.respare))
 	}

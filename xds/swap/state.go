@@ -168,6 +168,15 @@ func (v *state) filter(name string) *resource.Filter {
 	return v.snap.Filters[i]
 }
 
+// listener finds a listener of the snapshot by its name.
+func (v *state) listener(name string) *resource.Listener {
+	i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
+	if !ok {
+		return nil
+	}
+	return v.snap.Listeners[i]
+}
+
 // lookup finds what the snapshot wants for a name.
 func (v *state) lookup(t Type, name string) (item, bool) {
 	var list []*resource.Resource
@@ -187,11 +196,11 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 		if v.snap.Primer != nil && name == resource.PrimerListener {
 			return intern.ListenerItem(v.snap.Primer), true
 		}
-		i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
-		if !ok {
+		l := v.listener(name)
+		if l == nil {
 			return item{}, false
 		}
-		return v.wanted(v.snap.Listeners[i]), true
+		return v.wanted(l), true
 	case Extension:
 		if c, ok := v.placements().contents[name]; ok {
 			return v.settledItem(name, c)

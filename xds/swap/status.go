@@ -3,7 +3,6 @@ package swap
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"wasmxds/definition"
@@ -86,7 +85,7 @@ func (v *state) runs(in *acked, filter string) string {
 	}
 	for _, slot := range v.placements().holders[filter] {
 		if have, ok := in.Find(slot); ok && v.holds(have) == filter {
-			base, _, _ := strings.Cut(have.Version, "-")
+			base, _ := resource.CutVersion(have.Version)
 			take(base)
 		}
 	}
@@ -101,7 +100,7 @@ func (v *state) everywhere(filter string) bool {
 		have, had := v.subs[Listener].have.Find(name)
 		switch {
 		case r.kept && slices.Contains(r.lacking, filter),
-			!r.kept && had && r.wants(filter) && !v.heldIn(name, resource.IDOf(have.Version), filter):
+			!r.kept && had && r.wants(filter) && !rs.held[layoutKey{name, resource.IDOf(have.Version)}][filter]:
 			return false
 		}
 	}
@@ -169,7 +168,7 @@ func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 		return !now.Before(m.began.Add(silence))
 	case m.subs[Listener].subscribed:
 		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool {
-			return slices.Contains(l.Slots, f.Name) || slices.Contains(filtersOf(l), f.Name)
+			return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name)
 		})
 	}
 	return true
@@ -218,7 +217,7 @@ func (m *Machine) whyNot(l *resource.Listener) string {
 	if r := m.refusal(Listener, l.Name); r != nil {
 		return "Envoy refused it: " + r.message
 	}
-	for _, name := range slices.Concat(filtersOf(l), l.Slots) {
+	for _, name := range slices.Concat(l.Filters, l.Slots) {
 		if f := m.filter(name); f != nil && !m.primed(f) {
 			return fmt.Sprintf("it waits for its filter %s", name)
 		}
