@@ -4,29 +4,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"wasmxds/source/internal/sourcetest"
 )
 
-// withheld gives the names of the listeners that are withheld.
-func withheld(u Update) string {
-	var names []string
-	for _, w := range u.Set.Withheld {
-		names = append(names, w.Listener)
-	}
-	return strings.Join(names, " ")
-}
+func withheld(u Update) string { return sourcetest.Withheld(u.Set) }
 
-// prefixes gives each listener's first route, to tell which version is served.
-func prefixes(u Update) string {
-	var all []string
-	for _, l := range u.Set.Listeners {
-		all = append(all, l.Name+l.Routes[0].Prefix)
-	}
-	return strings.Join(all, " ")
-}
-
-func routed(name, prefix string) string {
-	return strings.Replace(listener(name), "prefix: /", "prefix: /"+prefix, 1)
-}
+func prefixes(u Update) string { return sourcetest.Prefixes(u.Set) }
 
 // Each step writes files and says which listeners are withheld then, and which
 // are in the set in which version.

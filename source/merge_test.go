@@ -218,6 +218,7 @@ func TestRandomChanges(t *testing.T) {
 var (
 	filter   = sourcetest.Filter
 	listener = sourcetest.Listener
+	routed   = sourcetest.Routed
 	attached = sourcetest.Attached
 )
 

@@ -2,34 +2,16 @@ package dir
 
 import (
 	"os"
-	"strings"
 	"testing"
 
 	"wasmxds/source"
+	"wasmxds/source/internal/sourcetest"
 	"wasmxds/state/statetest"
 )
 
-// withheld gives the names of the listeners that are withheld.
-func withheld(u source.Update) string {
-	var names []string
-	for _, w := range u.Set.Withheld {
-		names = append(names, w.Listener)
-	}
-	return strings.Join(names, " ")
-}
+func withheld(u source.Update) string { return sourcetest.Withheld(u.Set) }
 
-// prefixes gives each listener's first route, to tell which version is served.
-func prefixes(u source.Update) string {
-	var all []string
-	for _, l := range u.Set.Listeners {
-		all = append(all, l.Name+l.Routes[0].Prefix)
-	}
-	return strings.Join(all, " ")
-}
-
-func routed(name, prefix string) string {
-	return strings.Replace(listener(name), "prefix: /", "prefix: /"+prefix, 1)
-}
+func prefixes(u source.Update) string { return sourcetest.Prefixes(u.Set) }
 
 func TestHolesAcrossRestart(t *testing.T) {
 	t.Parallel()

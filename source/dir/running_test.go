@@ -154,6 +154,7 @@ func must(t testing.TB, err error) {
 var (
 	filter   = sourcetest.Filter
 	listener = sourcetest.Listener
+	routed   = sourcetest.Routed
 )
 
 func filterNames(u source.Update) string { return sourcetest.FilterNames(u.Set) }

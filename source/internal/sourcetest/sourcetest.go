@@ -27,6 +27,24 @@ func FilterNames(set *definition.Set) string {
 	return strings.Join(names, " ")
 }
 
+// Withheld gives the names of the listeners that are withheld.
+func Withheld(set *definition.Set) string {
+	var names []string
+	for _, w := range set.Withheld {
+		names = append(names, w.Listener)
+	}
+	return strings.Join(names, " ")
+}
+
+// Prefixes gives each listener's first route, to tell which version is served.
+func Prefixes(set *definition.Set) string {
+	var all []string
+	for _, l := range set.Listeners {
+		all = append(all, l.Name+l.Routes[0].Prefix)
+	}
+	return strings.Join(all, " ")
+}
+
 // Filter is a document of one filter.
 func Filter(name, rootID string) string {
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: /modules/%s.wasm}\nrootID: %q\n", name, name, rootID)
@@ -36,6 +54,11 @@ func Filter(name, rootID string) string {
 func Listener(name string) string {
 	port := 1024 + crc32.ChecksumIEEE([]byte(name))%60000
 	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:%d\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name, port)
+}
+
+// Routed is the same with another first route.
+func Routed(name, prefix string) string {
+	return strings.Replace(Listener(name), "prefix: /", "prefix: /"+prefix, 1)
 }
 
 // Attached is a filter in these listeners.
