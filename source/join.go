@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -27,6 +28,9 @@ type Join struct {
 	RemoveAll bool          // take away any number of definitions at once; else a change that removes more than half of four or more is held back
 	State     *state.Writer // keeps the last good content of each document; nil: it is not kept
 	Log       *slog.Logger  // default slog.Default()
+
+	once  sync.Once
+	asked chan release
 }
 
 // Run emits what all sources have, and again whenever definitions or problems
@@ -44,18 +48,25 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 		t := newTable(j.Sources, newLastGood(j.State, log), log)
 		t.removeAll = j.RemoveAll
 		emitted := false
+		tell := func(changed, began time.Time) {
+			emitted = true
+			now := time.Now()
+			emit(Update{Set: t.set, Problems: t.problems, Changed: orNow(changed, now), Began: orNow(began, now),
+				Files: t.present(), Held: t.held, HeldID: t.heldID})
+		}
 		for {
 			select {
 			case <-ctx.Done():
 				return nil
-			case b := <-up:
-				if !t.take(b) {
-					continue
+			case r := <-j.releases():
+				err := t.release(r.id)
+				if err == nil {
+					tell(time.Time{}, time.Time{})
 				}
-				if t.join() || !emitted {
-					emitted = true
-					now := time.Now()
-					emit(Update{Set: t.set, Problems: t.problems, Changed: orNow(b.Changed, now), Began: orNow(b.Began, now), Files: t.present(), Held: t.held})
+				r.done <- err
+			case b := <-up:
+				if t.take(b) && (t.join() || !emitted) {
+					tell(b.Changed, b.Began)
 				}
 			}
 		}

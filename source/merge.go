@@ -23,13 +23,13 @@ func (t *table) join() (changed bool) {
 	}
 	before, goods := t.before(), t.goods()
 	m, set, found := t.whole(false)
-	held := removal(before, set)
-	if !t.removeAll && held.tooMuch() {
+	held, id := removal(before, set)
+	if !t.removeAll && held.tooMuch() && id != t.released {
 		m, set, found = t.whole(true)
 		problems = append(problems, held.problem(t.place()))
 		t.base = before
 	} else {
-		held, t.base = Removal{}, nil
+		held, id, t.base = Removal{}, "", nil
 	}
 	for _, key := range t.sorted() {
 		f := t.docs[key]
@@ -68,8 +68,8 @@ func (t *table) join() (changed bool) {
 	if !t.known() {
 		set = nil
 	}
-	changed = set != t.set || !slices.Equal(problems, t.problems)
-	t.set, t.problems, t.held = set, problems, held
+	changed = set != t.set || !slices.Equal(problems, t.problems) || id != t.heldID
+	t.set, t.problems, t.held, t.heldID = set, problems, held, id
 	return changed
 }
 

@@ -1,7 +1,13 @@
 package source
 
 import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"wasmxds/definition"
 )
@@ -26,7 +32,7 @@ func (r Removal) problem(dir string) definition.Problem {
 	return definition.Problem{
 		File:    dir,
 		Message: fmt.Sprintf("held back: %d of %d definitions would be removed at once; all of them stay in force", r.Definitions, r.Of),
-		Hint:    "bring the files back; or, if they are to go, remove no more than half at a time, or start xds-server with --removals all",
+		Hint:    "bring the files back; or, if they are to go, run xds-server rollout promote, remove no more than half at a time, or start xds-server with --removals all",
 	}
 }
 
@@ -77,17 +83,66 @@ func identities(filters []*definition.Filter, listeners []*definition.Listener, 
 	return all
 }
 
-// removal is what the change from one set to another takes away.
-func removal(before, after *definition.Set) Removal {
+// removal is what the change from one set to another takes away, and its id:
+// a hash of what would be gone.
+func removal(before, after *definition.Set) (r Removal, id string) {
 	was := identities(before.Filters, before.Listeners, before.Resources)
 	is := identities(after.Filters, after.Listeners, after.Resources)
-	r := Removal{Of: len(was)}
-	for id := range was {
-		if !is[id] {
-			r.Definitions++
+	var gone []identity
+	for d := range was {
+		if !is[d] {
+			gone = append(gone, d)
 		}
 	}
-	return r
+	slices.SortFunc(gone, func(a, b identity) int {
+		return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.name, b.name))
+	})
+	return Removal{len(gone), len(was)}, fmt.Sprintf("removal-%x", sha256.Sum256(fmt.Append(nil, gone)))[:20]
+}
+
+// ErrNotHeld says that no removal of that id is held back: it ended by itself,
+// or is another by now.
+var ErrNotHeld = errors.New("no such removal is held back")
+
+// release is a request to let a held removal go.
+type release struct {
+	id   string
+	done chan<- error
+}
+
+// Release lets the removal go that is held back under an id ([Update.HeldID]).
+// When it returns nil, the set without those definitions has been emitted. It
+// waits for Run.
+func (j *Join) Release(ctx context.Context, id string) error {
+	done := make(chan error, 1)
+	select {
+	case j.releases() <- release{id, done}:
+	case <-ctx.Done():
+		return fmt.Errorf("release %s: %w", id, ctx.Err())
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("release %s: %w", id, ctx.Err())
+	}
+}
+
+// releases is where Run takes them.
+func (j *Join) releases() chan release {
+	j.once.Do(func() { j.asked = make(chan release) })
+	return j.asked
+}
+
+// release joins once more, and takes away what is held back under the id.
+func (t *table) release(id string) error {
+	if id == "" || id != t.heldID {
+		return ErrNotHeld
+	}
+	t.released = id
+	defer func() { t.released = "" }()
+	t.join()
+	return nil
 }
 
 // lacks says whether a file has not all the definitions of the one before.

@@ -103,4 +103,5 @@ type Update struct {
 	Began    time.Time            // when it was read, once it was quiet
 	Files    int                  // documents, bad ones included
 	Held     Removal              // a removal that is held back; Problems tells of it, too
+	HeldID   string               // what Join.Release calls it: another for each set of definitions that would go
 }

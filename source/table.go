@@ -27,6 +27,8 @@ type table struct {
 	set      *definition.Set // as last merged
 	problems []definition.Problem
 	held     Removal
+	heldID   string
+	released string // id of a removal that is let go, while it is
 
 	force     map[string]inForce // while listeners are withheld: those that are in force
 	forceKept []byte             // of it, what is kept
