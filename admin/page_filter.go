@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"wasmxds/module"
+	"wasmxds/textdiff"
 )
 
 // filterView is a filter as the pages show it.
@@ -68,7 +69,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		Versions         []versionView
 		Kept             int
 		From, To         string
-		Diff             []diffLine
+		Diff             []textdiff.Line
 		Definition       string
 	}{frame: s.frame(name, ""), Kept: kept}
 	found := false
@@ -91,7 +92,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		}
 		data.To, data.From, data.Definition = to.Version, data.Versions[0].Before, describe(to.Filter)
 		if from != nil {
-			data.From, data.Diff = from.Version, diff(describe(from.Filter), describe(to.Filter))
+			data.From, data.Diff = from.Version, textdiff.Lines(describe(from.Filter), describe(to.Filter))
 		}
 	}
 	s.show(w, http.StatusOK, "filter", data)

@@ -197,13 +197,3 @@ func TestEventsTellOfChanges(t *testing.T) {
 	s.Server.Drain()
 	want(ended, "the end")
 }
-
-func TestDiff(t *testing.T) {
-	got := ""
-	for _, l := range diff("a\nb\nc\nd\n", "a\nc\nx\nd\n") {
-		got += l.Sign + l.Text + ";"
-	}
-	if want := " a;-b; c;+x; d;"; got != want {
-		t.Errorf("%s, want %s", got, want)
-	}
-}

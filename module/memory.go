@@ -4,18 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-
-	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
-
 	"wasmxds/definition"
 	"wasmxds/state"
 )
@@ -32,18 +26,12 @@ import (
 type memory struct {
 	origins map[originKey]knowledge
 
-	keptFilters state.View // savedFilter, by name
+	keptFilters state.View // Kept, by name
 	keptOrigins state.View // savedOrigin, by savedOrigin.key
 }
 
 func newMemory(w *state.Writer) memory {
 	return memory{map[originKey]knowledge{}, w.View("modules/filter/"), w.View("modules/origin/")}
-}
-
-type savedFilter struct {
-	Definition savedDefinition `json:"definition"`
-	Module     Info            `json:"module"`
-	Trial      string          `json:"trial,omitempty"`
 }
 
 type savedOrigin struct {
@@ -60,20 +48,14 @@ func (o savedOrigin) key() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// savedDefinition has the messages of a Filter as bytes, since JSON can't
-// have them as they are. Its fields hide those of the same name.
-type savedDefinition struct {
-	definition.Filter
-	Config, VMConfig, Wasm []byte `json:",omitempty"`
-}
-
-// MarshalJSON makes it a savedFilter.
+// MarshalJSON makes it a Kept.
 func (g good) MarshalJSON() ([]byte, error) {
-	d := savedDefinition{Filter: *g.definition}
-	if err := d.pack(); err != nil {
+	k, err := Keep(g.definition, g.module)
+	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(savedFilter{d, g.module, g.key})
+	k.Trial = g.key
+	return json.Marshal(k)
 }
 
 // keep keeps what is good of a filter now.
@@ -106,8 +88,8 @@ func (m *memory) forget(but map[originKey]*origin) {
 func (l *resolution) restore() {
 	m := &l.memory
 	filters, origins := map[string]good{}, map[string]savedOrigin{}
-	state.Each(l.ctx, m.keptFilters, "what was good of a filter", func(name string, f savedFilter) error {
-		d, err := f.Definition.restore()
+	state.Each(l.ctx, m.keptFilters, "what was good of a filter", func(name string, f Kept) error {
+		d, err := f.Restore()
 		if err == nil && d.Name != name {
 			err = fmt.Errorf("it is of the filter %q", d.Name)
 		}
@@ -168,39 +150,4 @@ func (l *resolution) present(filters map[string]good, origins map[string]savedOr
 		there[sum] = good[i]
 	}
 	return there
-}
-
-// pack puts the messages into the fields that hide them.
-func (d *savedDefinition) pack() error {
-	marshal := proto.MarshalOptions{Deterministic: true}
-	var errs [3]error
-	if d.Filter.Config != nil {
-		d.Config, errs[0] = marshal.Marshal(d.Filter.Config)
-	}
-	if d.Filter.VMConfig != nil {
-		d.VMConfig, errs[1] = marshal.Marshal(d.Filter.VMConfig)
-	}
-	if d.Filter.Wasm != nil {
-		d.Wasm, errs[2] = marshal.Marshal(d.Filter.Wasm)
-	}
-	return errors.Join(errs[:]...)
-}
-
-// restore is the opposite.
-func (d *savedDefinition) restore() (*definition.Filter, error) {
-	f := d.Filter
-	var errs [3]error
-	if d.Config != nil {
-		f.Config = new(anypb.Any)
-		errs[0] = proto.Unmarshal(d.Config, f.Config)
-	}
-	if d.VMConfig != nil {
-		f.VMConfig = new(anypb.Any)
-		errs[1] = proto.Unmarshal(d.VMConfig, f.VMConfig)
-	}
-	if d.Wasm != nil {
-		f.Wasm = new(wasmv3.Wasm)
-		errs[2] = proto.Unmarshal(d.Wasm, f.Wasm)
-	}
-	return &f, errors.Join(errs[:]...)
 }

@@ -1,0 +1,68 @@
+package module
+
+import (
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+
+	"wasmxds/definition"
+)
+
+// Kept is a definition and its module as they are written down.
+type Kept struct {
+	Definition KeptDefinition `json:"definition"`
+	Module     Info           `json:"module"`
+	Trial      string         `json:"trial,omitempty"`
+}
+
+// KeptDefinition has the messages of a Filter as bytes, since JSON can't have
+// them as they are. Its fields hide those of the same name.
+type KeptDefinition struct {
+	definition.Filter
+	Config, VMConfig, Wasm []byte `json:",omitempty"`
+}
+
+// Keep is what Restore gives back.
+func Keep(f *definition.Filter, m Info) (Kept, error) {
+	k := Kept{Definition: KeptDefinition{Filter: *f}, Module: m}
+	return k, k.Definition.pack()
+}
+
+// Restore gives the definition that was kept.
+func (k Kept) Restore() (*definition.Filter, error) {
+	d := &k.Definition
+	f := d.Filter
+	var errs [3]error
+	if d.Config != nil {
+		f.Config = new(anypb.Any)
+		errs[0] = proto.Unmarshal(d.Config, f.Config)
+	}
+	if d.VMConfig != nil {
+		f.VMConfig = new(anypb.Any)
+		errs[1] = proto.Unmarshal(d.VMConfig, f.VMConfig)
+	}
+	if d.Wasm != nil {
+		f.Wasm = new(wasmv3.Wasm)
+		errs[2] = proto.Unmarshal(d.Wasm, f.Wasm)
+	}
+	return &f, errors.Join(errs[:]...)
+}
+
+// pack puts the messages into the fields that hide them.
+func (d *KeptDefinition) pack() error {
+	marshal := proto.MarshalOptions{Deterministic: true}
+	var errs [3]error
+	if d.Filter.Config != nil {
+		d.Config, errs[0] = marshal.Marshal(d.Filter.Config)
+	}
+	if d.Filter.VMConfig != nil {
+		d.VMConfig, errs[1] = marshal.Marshal(d.Filter.VMConfig)
+	}
+	if d.Filter.Wasm != nil {
+		d.Wasm, errs[2] = marshal.Marshal(d.Filter.Wasm)
+	}
+	return errors.Join(errs[:]...)
+}
