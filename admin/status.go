@@ -169,7 +169,7 @@ func (s *Server) status() Status {
 		}
 		d.Withheld = append(d.Withheld, out)
 	}
-	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources)
+	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources) + len(l.Set.Rollouts)
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))
 	}

@@ -43,6 +43,9 @@ func Convert(f *File) ([]byte, error) {
 		}
 		docs = append(docs, document.Doc{Value: raw(r.TypeURL, n)})
 	}
+	for _, r := range f.Rollouts {
+		docs = append(docs, document.Doc{Value: convertRollout(r)})
+	}
 	return document.Write(docs)
 }
 

@@ -1,5 +1,5 @@
-// Package definition is what people write: filters, listeners and raw Envoy
-// resources, as values.
+// Package definition is what people write: filters, listeners, raw Envoy
+// resources and how their changes roll out, as values.
 //
 // Start with [Parser], which turns one file into its definitions, and [Merge],
 // which puts files together and checks what only the whole can tell (names
@@ -30,8 +30,12 @@ type Set struct {
 	Filters   []*Filter   // by name
 	Listeners []*Listener // by name
 	Resources []*Resource // by type URL, then by name
+	Rollouts  []*Rollout  // by name
 
 	Withheld []Withheld // listeners among them that wait for a hole to be mended
+	// RolloutHoles are Rollouts that never were good. What they may be for has
+	// to wait until they are mended; see HeldBy.
+	RolloutHoles []*Hole
 }
 
 // Withheld is a listener that is not to be served yet.

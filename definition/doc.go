@@ -108,6 +108,11 @@ func (d *Doc) addListener(l *Listener) {
 	d.file.origins[l] = origin{root: d.root, item: d.item}
 }
 
+func (d *Doc) addRollout(r *Rollout) {
+	d.file.Rollouts = append(d.file.Rollouts, r)
+	d.file.origins[r] = origin{root: d.root, item: d.item}
+}
+
 // addResource adds a resource; at is as in origin.
 func (d *Doc) addResource(r *Resource, at map[string]string) {
 	d.file.Resources = append(d.file.Resources, r)

@@ -19,7 +19,12 @@ type Hole struct {
 	Pos       Position
 	OnFailure OnFailure // Open only where it says so
 	Attach    Attach    // where it may belong; none for what is no filter
-	Cause     Problem   // the first thing that is wrong
+	// Definitions, of a Rollout, are globs of the names that it may be for; nil:
+	// it may be for all.
+	Definitions []string
+
+	mayBeRollout bool    // that can't be told
+	Cause        Problem // the first thing that is wrong
 }
 
 // MayBelongIn says whether a closed filter may be meant for a listener, which
@@ -82,8 +87,18 @@ func (f *File) Holes(cause Problem) []*Hole {
 			Kind: filter.Kind, Name: filter.Name, Pos: filter.Pos, OnFailure: filter.OnFailure, Attach: filter.Attach, Cause: cause,
 		})
 	}
+	for _, r := range f.Rollouts {
+		holes = append(holes, &Hole{Kind: rolloutKind, Name: r.Name, Pos: r.Pos, OnFailure: Closed, Definitions: r.Definitions, Cause: cause})
+	}
 	return holes
 }
+
+// IsRollout says whether it is a Rollout, which belongs in no listener.
+func (h *Hole) IsRollout() bool { return h.Kind == rolloutKind }
+
+// MayBeRollout says whether it is a Rollout, or part of a file that has one and
+// of which no more can be told.
+func (h *Hole) MayBeRollout() bool { return h.IsRollout() || h.mayBeRollout }
 
 // Unread is the hole of a file of which nothing is known.
 func Unread(cause Problem) *Hole {
@@ -144,7 +159,12 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		h.Attach = d.attachAsRead(d.root.Get("attach"))
 	case "Listener":
 		h.Attach = Attach{}
+	case rolloutKind:
+		d.rolloutHole(h)
 	default:
+		if looksLikeRollout(d.root, h.Kind) {
+			d.rolloutHole(h)
+		}
 		if document.Nearest(h.Kind, []string{"Listener"}) != "" && d.root.Get("module") == nil {
 			h.Kind, h.Attach = "Listener", Attach{}
 		}

@@ -1,6 +1,7 @@
 package definition_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -40,6 +41,20 @@ func TestHoles(t *testing.T) {
 		{"EnvoyExtensionPolicy", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: a}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g, sectionName: web}], wasm: [{cod: x}]}", []string{"EnvoyExtensionPolicy a closed web"}},
 		{"unrelated", "a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}", nil},
 		{"unrelated but for Wasm", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata: {name: a}\nspec: {type: envoy.extensions.filters.http.wasm.v3.Wasm}", []string{"EnvoyPatchPolicy a closed anywhere"}},
+		{"Rollout", "a.yaml", "kind: Rollout\nname: a\nwavs: [1]\nmatch: {definitions: [\"web*\", b]}", []string{"Rollout a closed nowhere for web* b"}},
+		{"Rollout of all", "a.yaml", "kind: Rollout\nname: a\nwaves: []", []string{"Rollout a closed nowhere for all"}},
+		{"Rollout with a mistake in match", "a.yaml", "kind: Rollout\nname: a\nwaves: [1]\nmatch: {definitions: [web, \"b[\"]}", []string{"Rollout a closed nowhere for all"}},
+		{"Rollout, mistyped", "a.yaml", "kind: Rollot\nname: a\nmatch: {definitions: [b]}", []string{"Rollout a closed nowhere for b"}},
+		{"Rollout without a kind", "a.yaml", "name: a\nwaves: [1]", []string{"Rollout a closed nowhere for all"}},
+		{"Rollout that is not YAML", "a.yaml", "kind: Rollout\nname: a\nmatch: {definitions: [b]}\nwaves: [", []string{"Rollout a closed nowhere for b"}},
+		{"Rollout with a field twice", "a.yaml", "kind: Rollout\nname: a\nmatch: {definitions: [b]}\nmatch: {definitions: [c]}\nwaves: [1]", []string{"Rollout a closed nowhere for all"}},
+		{"Rollout as an object", "a.yaml", "apiVersion: example.com/v1\nkind: Rollout\nmetadata: {name: a}\nspec: {waves: [1]}", []string{"Rollout  closed nowhere for all"}},
+		{"Rollout of others", "a.yaml", "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: wasm}\nspec: {}", nil},
+		{"Rollout in JSON that ends", "a.json", `{"kind": "Rollout", "name": "a"`, []string{"  closed anywhere or a Rollout for all"}},
+		{"Rollout that is no UTF-8", "a.yaml", "kind: Rollout\nname: \xff", []string{"  closed anywhere or a Rollout for all"}},
+		{"filter beside a Rollout with errors", "a.yaml", "kind: WasmFilter\nname: a\nmodule: {url: a.wasm}\nattach: {listeners: [web]}\n---\nkind: Rollout\nname: b", []string{"Rollout b closed nowhere for all", "WasmFilter a closed web"}},
+		{"Rollout beside a filter with errors", "a.yaml", "kind: Rollout\nname: b\nwaves: [1]\nmatch: {definitions: [c]}\n---\nkind: WasmFilter\nname: a", []string{"WasmFilter a closed anywhere", "Rollout b closed nowhere for c"}},
+		{"two Rollouts of one name", "a.yaml", "kind: Rollout\nname: a\nwaves: [1]\n---\nkind: Rollout\nname: a\nwaves: [2]\nmatch: {definitions: [c]}", []string{"Rollout a closed nowhere for c", "Rollout a closed nowhere for *"}},
 		{"no UTF-8", "a.yaml", "kind: \xff", []string{"  closed anywhere"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,6 +97,12 @@ func describe(h *definition.Hole) string {
 	}
 	if c := h.Attach.Nodes.Clusters; len(c) > 0 {
 		where += " of " + strings.Join(c, " ")
+	}
+	if h.MayBeRollout() {
+		if !h.IsRollout() {
+			where += " or a Rollout"
+		}
+		where += " for " + cmp.Or(strings.Join(h.Definitions, " "), "all")
 	}
 	onFailure := h.OnFailure
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s %s", h.Kind, h.Name, onFailure, where))

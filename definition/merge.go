@@ -50,19 +50,21 @@ func merged(files []*File) *Set {
 		set.Filters = append(set.Filters, f.Filters...)
 		set.Listeners = append(set.Listeners, f.Listeners...)
 		set.Resources = append(set.Resources, f.Resources...)
+		set.Rollouts = append(set.Rollouts, f.Rollouts...)
 	}
 	slices.SortFunc(set.Filters, func(a, b *Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *Listener) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Resources, func(a, b *Resource) int {
 		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
 	})
+	slices.SortFunc(set.Rollouts, func(a, b *Rollout) int { return strings.Compare(a.Name, b.Name) })
 	return set
 }
 
 // named is a definition as its name is looked at.
 type named struct {
-	definition any    // *Filter, *Listener or *Resource: key of File.origins
-	of         string // what shares a name space: a type URL
+	definition any    // *Filter, *Listener, *Resource or *Rollout: key of File.origins
+	of         string // what shares a name space: a type URL, or a kind
 	name       string
 	what       string // for people
 	pos        Position
@@ -85,6 +87,9 @@ func (f *File) definitions() []named {
 			what = "filter"
 		}
 		all = append(all, named{d, d.TypeURL, d.Name, what, d.Pos})
+	}
+	for _, d := range f.Rollouts {
+		all = append(all, named{d, rolloutKind, d.Name, rolloutKind, d.Pos})
 	}
 	slices.SortStableFunc(all, func(a, b named) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
 	return all

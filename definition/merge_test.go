@@ -44,16 +44,16 @@ func kept(t *testing.T, files []*definition.File, set *definition.Set) {
 	t.Helper()
 	have := map[any]bool{}
 	for _, f := range files {
-		each(f.Filters, f.Listeners, f.Resources, func(d any, _ string) { have[d] = true })
+		each(f.Filters, f.Listeners, f.Resources, f.Rollouts, func(d any, _ string) { have[d] = true })
 	}
-	each(set.Filters, set.Listeners, set.Resources, func(d any, name string) {
+	each(set.Filters, set.Listeners, set.Resources, set.Rollouts, func(d any, name string) {
 		if !have[d] {
 			t.Errorf("%T %q is not that of a file", d, name)
 		}
 	})
 }
 
-func each(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, visit func(any, string)) {
+func each(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, rollouts []*definition.Rollout, visit func(any, string)) {
 	for _, f := range filters {
 		visit(f, f.Name)
 	}
@@ -61,6 +61,9 @@ func each(filters []*definition.Filter, listeners []*definition.Listener, resour
 		visit(l, l.Name)
 	}
 	for _, r := range resources {
+		visit(r, r.Name)
+	}
+	for _, r := range rollouts {
 		visit(r, r.Name)
 	}
 }
@@ -75,6 +78,9 @@ func listed(set *definition.Set) string {
 	}
 	for _, r := range set.Resources {
 		fmt.Fprintf(&b, "%s %s of %s\n", r.TypeURL, r.Name, r.Pos.File)
+	}
+	for _, r := range set.Rollouts {
+		fmt.Fprintf(&b, "rollout %s of %s\n", r.Name, r.Pos.File)
 	}
 	return b.String()
 }

@@ -19,6 +19,7 @@ type File struct {
 	Filters   []*Filter // in the order of the file, as all below
 	Listeners []*Listener
 	Resources []*Resource
+	Rollouts  []*Rollout
 
 	origins map[any]origin // of each definition
 }
@@ -123,6 +124,9 @@ func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	default:
 		p.holes = salvage(name, data, k.Kinds, cause)
 	}
+	for _, h := range p.holes {
+		h.mayBeRollout = h.Kind == "" && mentionsRollout.Match(data)
+	}
 	return Parsed{nil, p.holes, p.problems}
 }
 
@@ -160,7 +164,7 @@ func (p *parser) report(found []document.Problem) {
 // native are the documents of kinds of our own. Each function adds to the file
 // what it makes of the document.
 func native() map[string]func(*Doc) {
-	return map[string]func(*Doc){"WasmFilter": readWasmFilter, "Listener": readListener, "List": readList}
+	return map[string]func(*Doc){"WasmFilter": readWasmFilter, "Listener": readListener, rolloutKind: readRollout, "List": readList}
 }
 
 // reader gives what reads the other documents of a kind; nil: it is not known.
@@ -228,7 +232,7 @@ func (d *Doc) read() {
 	}
 	kind := d.root.Get("kind")
 	if kind == nil {
-		d.Problem("kind", "a document begins with kind: WasmFilter, kind: Listener, or the @type of an Envoy resource", "is missing")
+		d.Problem("kind", "a document begins with kind: WasmFilter, kind: Listener, kind: Rollout, or the @type of an Envoy resource", "is missing")
 		return
 	}
 	if read, ok := native()[kind.Text]; ok {
@@ -270,4 +274,5 @@ func (p *parser) duplicates() {
 	f.Filters = slices.DeleteFunc(f.Filters, func(d *Filter) bool { return again[d] })
 	f.Listeners = slices.DeleteFunc(f.Listeners, func(d *Listener) bool { return again[d] })
 	f.Resources = slices.DeleteFunc(f.Resources, func(d *Resource) bool { return again[d] })
+	f.Rollouts = slices.DeleteFunc(f.Rollouts, func(d *Rollout) bool { return again[d] })
 }

@@ -99,6 +99,7 @@ func (s *salvager) inDoubt(root *document.Node, above int, cause Problem) {
 	if len(h.Attach.Listeners) > 0 {
 		h.Attach = Everywhere()
 	}
+	h.Definitions = nil
 	s.add([]*Hole{h}, above)
 }
 

@@ -23,7 +23,7 @@ func Schema() ([]byte, error) {
 		Description: "One document of a definitions directory.",
 		Definitions: jsonschema.Definitions{"Resource": resourceSchema()},
 	}
-	for _, kind := range []any{&wasmFilter{}, &listener{}} {
+	for _, kind := range []any{&wasmFilter{}, &listener{}, &rollout{}} {
 		s := reflector().Reflect(kind)
 		name := exported(reflect.TypeOf(kind).Elem())
 		for other, d := range s.Definitions {

@@ -49,7 +49,7 @@ func TestSchemaAgrees(t *testing.T) {
 		}
 		return schema.Validate(value)
 	}
-	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/raw.yaml", "testdata/good/direct.json"} {
+	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/raw.yaml", "testdata/good/rollout.yaml", "testdata/good/rollout.json", "testdata/good/direct.json"} {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -79,6 +79,20 @@ func TestSchemaAgrees(t *testing.T) {
 		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: []}",
 		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: a, upstream: 'a:1'}]}",
 		"{kind: Listener, name: a, address: '0.0.0.0:80', direction: any, routes: [{prefix: /, upstream: 'a:1'}]}",
+		"{kind: Rollout, name: a}",
+		"{kind: Rollout, name: a, waves: []}",
+		"{kind: Rollout, name: a, waves: [0]}",
+		"{kind: Rollout, name: a, waves: [half]}",
+		"{kind: Rollout, name: a, waves: [{labels: {}}]}",
+		"{kind: Rollout, name: a, waves: [{tier: canary}]}",
+		"{kind: Rollout, name: a, waves: [1], match: {definitions: []}}",
+		"{kind: Rollout, name: a, waves: [1], stop: {refused: 0}}",
+		"{kind: Rollout, name: a, waves: [1], stop: {errors: {more: 0.01}}}",
+		"{kind: Rollout, name: a, waves: [1], stop: {latency: {p: 100}}}",
+		"{kind: Rollout, name: a, waves: [1], stop: {noTraffic: never}}",
+		"{kind: Rollout, name: a, waves: [1], then: undo}",
+		"{kind: Rollout, name: a, waves: [1], ask: [{prometheus: {url: 'http://p', query: up, max: lots}}]}",
+		"{kind: Rollout, name: a, waves: [1], ask: [{webhook: {}}]}",
 		"{kind: Other}",
 		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap}",
 		"[]",

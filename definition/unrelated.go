@@ -25,6 +25,9 @@ func (d *Doc) unrelated() bool {
 	if r := d.reader(kind); r != nil {
 		return r.Unrelated(d)
 	}
+	if kind == rolloutKind {
+		return d.othersRollout()
+	}
 	if native()[kind] != nil || d.nearKind(group, kind) {
 		return false
 	}
@@ -37,6 +40,11 @@ func (d *Doc) unrelated() bool {
 // passedOver tells of an object that is unrelated.
 func (d *Doc) passedOver(cause Problem) {
 	kind := document.TextOf(d.root.Get("kind"))
+	if kind == rolloutKind {
+		d.Warn("kind", "one for xds-server has kind, name and waves, and no apiVersion",
+			"this Rollout is one of %s, not of xds-server, and is passed over", document.TextOf(d.root.Get("apiVersion")))
+		return
+	}
 	if d.reader(kind) == nil && native()[kind] == nil {
 		d.Warn("kind", "", "%s has nothing to do with Wasm, and is passed over", kind)
 		return

@@ -20,8 +20,11 @@ type Set struct {
 	Filters   []*Filter // by name
 	Listeners []*definition.Listener
 	Resources []*definition.Resource
+	Rollouts  []*definition.Rollout
 	Withheld  []definition.Withheld
-	Problems  []definition.Problem // of modules; each is at its filter's definition
+	// RolloutHoles are as in definition.Set.
+	RolloutHoles []*definition.Hole
+	Problems     []definition.Problem // of modules; each is at its filter's definition
 }
 
 // Filter is a filter as it is to be served. Immutable; the pointer stays the

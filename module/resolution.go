@@ -297,7 +297,10 @@ func (l *resolution) send() {
 		Filters:   make([]*Filter, 0, len(l.wanted.Filters)),
 		Listeners: l.wanted.Listeners,
 		Resources: l.wanted.Resources,
+		Rollouts:  l.wanted.Rollouts,
 		Withheld:  l.wanted.Withheld,
+
+		RolloutHoles: l.wanted.RolloutHoles,
 	}
 	for _, f := range l.wanted.Filters {
 		e := l.filters[f.Name]

@@ -27,7 +27,7 @@ func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *d
 
 // detached is a file whose filters name no listeners.
 func detached(f *definition.File) *definition.File {
-	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources}
+	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources, Rollouts: f.Rollouts}
 	for _, filter := range f.Filters {
 		loose := *filter
 		loose.Attach = definition.Attach{Nodes: filter.Attach.Nodes}
@@ -42,16 +42,19 @@ func union(set *definition.Set, f *definition.File) *definition.Set {
 		Filters:   slices.Concat(set.Filters, f.Filters),
 		Listeners: slices.Concat(set.Listeners, f.Listeners),
 		Resources: slices.Concat(set.Resources, f.Resources),
+		Rollouts:  slices.Concat(set.Rollouts, f.Rollouts),
 	}
 	slices.SortFunc(more.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(more.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(more.Resources, func(a, b *definition.Resource) int {
 		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
 	})
+	slices.SortFunc(more.Rollouts, func(a, b *definition.Rollout) int { return strings.Compare(a.Name, b.Name) })
 	return more
 }
 
 // equal says whether two sets have the very same definitions.
 func equal(a, b *definition.Set) bool {
-	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources) && sameWithheld(a, b)
+	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources) &&
+		slices.Equal(a.Rollouts, b.Rollouts) && sameHoles(a, b)
 }

@@ -44,11 +44,19 @@ func (t *table) holes(m *merger) []*definition.Hole {
 }
 
 // never gives the holes that are not about what the file's last good content
-// has, which goes on.
+// has, which goes on. Rollouts have a name space of their own.
 func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 	if good == nil {
 		return holes
 	}
+	isRollout := (*definition.Hole).IsRollout
+	policies := slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !isRollout(h) })
+	others := slices.DeleteFunc(slices.Clone(holes), isRollout)
+	rollouts := map[string]bool{}
+	for _, d := range good.Rollouts {
+		rollouts[d.Name] = true
+	}
+	policies = neverOf(policies, rollouts)
 	left := map[string]bool{}
 	for _, d := range good.Filters {
 		left[d.Name] = true
@@ -59,6 +67,20 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 	for _, d := range good.Resources {
 		left[d.Name] = true
 	}
+	others = neverOf(others, left)
+	// A Rollout that is not there any more may be the one that can't be told
+	// what it is.
+	for range rollouts {
+		if i := slices.IndexFunc(others, func(h *definition.Hole) bool { return h.Kind == "" && h.Name == "" }); i >= 0 {
+			others = slices.Delete(others, i, i+1)
+		}
+	}
+	return append(others, policies...)
+}
+
+// neverOf does so in one name space. What it leaves of the names is there in no
+// hole.
+func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole {
 	var unnamed, out []*definition.Hole
 	for _, h := range holes {
 		had := left[h.Name]
@@ -77,7 +99,14 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 		}
 	}
 	// A name that is not there any more is that of a document without one.
-	return append(out, unnamed[min(len(left), len(unnamed)):]...)
+	for name := range left {
+		if len(unnamed) == 0 {
+			break
+		}
+		delete(left, name)
+		unnamed = unnamed[1:]
+	}
+	return append(out, unnamed...)
 }
 
 // inForce is a listener that is served, as it is written.
@@ -108,6 +137,7 @@ func listenersIn(files []*definition.File) map[string]inForce {
 // files that were in force until now.
 func (t *table) withhold(m *merger, set *definition.Set, before []*definition.File) (*definition.Set, []definition.Problem) {
 	holes := t.holes(m)
+	set = withRolloutHoles(set, holes)
 	if !slices.ContainsFunc(holes, func(h *definition.Hole) bool {
 		return h.OnFailure != definition.Open && len(h.Attach.Listeners) > 0
 	}) {
@@ -160,6 +190,17 @@ func (t *table) withhold(m *merger, set *definition.Set, before []*definition.Fi
 	t.force = w.force
 	t.keepForce()
 	return &out, w.problems
+}
+
+// withRolloutHoles notes in a set which Rollouts never were good.
+func withRolloutHoles(set *definition.Set, holes []*definition.Hole) *definition.Set {
+	holes = slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !h.MayBeRollout() })
+	if len(holes) == 0 {
+		return set
+	}
+	out := *set
+	out.RolloutHoles = holes
+	return &out
 }
 
 // withholding decides for each listener of a set.
@@ -237,5 +278,7 @@ func (t *table) restoreForce(data []byte) {
 	t.force, t.forceKept = listenersIn([]*definition.File{file}), data
 }
 
-// sameWithheld says whether the same is withheld in two sets.
-func sameWithheld(a, b *definition.Set) bool { return reflect.DeepEqual(a.Withheld, b.Withheld) }
+// sameHoles says whether the same is missing, and withheld for it, in two sets.
+func sameHoles(a, b *definition.Set) bool {
+	return reflect.DeepEqual(a.Withheld, b.Withheld) && reflect.DeepEqual(a.RolloutHoles, b.RolloutHoles)
+}

@@ -65,8 +65,8 @@ func (t *table) goods() []*definition.File {
 // identity is what a definition is known by.
 type identity struct{ kind, name string }
 
-func identities(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource) map[identity]bool {
-	all := make(map[identity]bool, len(filters)+len(listeners)+len(resources))
+func identities(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, rollouts []*definition.Rollout) map[identity]bool {
+	all := make(map[identity]bool, len(filters)+len(listeners)+len(resources)+len(rollouts))
 	for _, d := range filters {
 		all[identity{"filter", d.Name}] = true
 	}
@@ -80,14 +80,17 @@ func identities(filters []*definition.Filter, listeners []*definition.Listener, 
 		}
 		all[identity{d.TypeURL, d.Name}] = true
 	}
+	for _, d := range rollouts {
+		all[identity{"rollout", d.Name}] = true
+	}
 	return all
 }
 
 // removal is what the change from one set to another takes away, and its id:
 // a hash of what would be gone.
 func removal(before, after *definition.Set) (r Removal, id string) {
-	was := identities(before.Filters, before.Listeners, before.Resources)
-	is := identities(after.Filters, after.Listeners, after.Resources)
+	was := identities(before.Filters, before.Listeners, before.Resources, before.Rollouts)
+	is := identities(after.Filters, after.Listeners, after.Resources, after.Rollouts)
 	var gone []identity
 	for d := range was {
 		if !is[d] {
@@ -150,8 +153,8 @@ func lacks(f, before *definition.File) bool {
 	if f == nil || before == nil {
 		return false
 	}
-	is := identities(f.Filters, f.Listeners, f.Resources)
-	for id := range identities(before.Filters, before.Listeners, before.Resources) {
+	is := identities(f.Filters, f.Listeners, f.Resources, f.Rollouts)
+	for id := range identities(before.Filters, before.Listeners, before.Resources, before.Rollouts) {
 		if !is[id] {
 			return true
 		}

@@ -86,7 +86,7 @@ func readLimited(name string) ([]byte, error) { return files.Read(name, definiti
 
 // asIfThere is the set that serve would have if every module could be had.
 func asIfThere(set *definition.Set) *module.Set {
-	out := &module.Set{Listeners: set.Listeners, Resources: set.Resources}
+	out := &module.Set{Listeners: set.Listeners, Resources: set.Resources, Rollouts: set.Rollouts}
 	for _, f := range set.Filters {
 		sha := f.Module.SHA256
 		if sha == "" {

@@ -44,6 +44,7 @@ type verdict struct {
 	Filters   int                  `json:"filters"`
 	Listeners int                  `json:"listeners"`
 	Resources int                  `json:"resources"`
+	Rollouts  int                  `json:"rollouts"`
 	Errors    []definition.Problem `json:"errors"`
 	Warnings  []definition.Problem `json:"warnings"`
 }
@@ -113,7 +114,7 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 	_, found := resource.Compile(nil, modules, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
 	problems = asTyped(slices.Concat(problems, modules.Problems, found), files)
 	v := &verdict{
-		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources),
+		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},
 	}
 	for _, p := range problems {
@@ -129,8 +130,11 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 func (v *verdict) print(out io.Writer) {
 	printProblems(out, "", v.Errors)
 	printProblems(out, "", v.Warnings)
-	counts := fmt.Sprintf("%s, %s, %s in %s", plural(v.Filters, "filter"), plural(v.Listeners, "listener"),
-		plural(v.Resources, "raw resource"), plural(v.Files, "file"))
+	counts := fmt.Sprintf("%s, %s, %s", plural(v.Filters, "filter"), plural(v.Listeners, "listener"), plural(v.Resources, "raw resource"))
+	if v.Rollouts > 0 {
+		counts += ", " + plural(v.Rollouts, "rollout")
+	}
+	counts += " in " + plural(v.Files, "file")
 	switch {
 	case len(v.Errors) > 0:
 		fmt.Fprintf(out, "%s; good are %s\n", plural(len(v.Errors), "error"), counts)

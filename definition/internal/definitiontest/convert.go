@@ -16,7 +16,8 @@ import (
 // be another, and Envoy's own message only raw resources keep.
 var exceptOrigin = cmp.Options{
 	cmpopts.IgnoreFields(definition.Filter{}, "Kind", "Pos", "Wasm"),
-	cmpopts.IgnoreFields(definition.Listener{}, "Pos"), cmpopts.IgnoreFields(definition.Resource{}, "Pos"),
+	cmpopts.IgnoreFields(definition.Listener{}, "Pos"), cmpopts.IgnoreFields(definition.Resource{}, "Pos"), cmpopts.IgnoreFields(definition.Rollout{}, "Pos"),
+	cmpopts.EquateEmpty(),
 	protocmp.Transform(),
 }
 
@@ -43,6 +44,9 @@ func Converts(t *testing.T, p definition.Parser) {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(file.Resources, again.Resources, exceptOrigin); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(file.Rollouts, again.Rollouts, exceptOrigin); diff != "" {
 				t.Error(diff)
 			}
 			twice, err := definition.Convert(again)

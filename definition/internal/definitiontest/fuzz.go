@@ -46,6 +46,12 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 				t.Errorf("no line: %+v", filter.Pos)
 			}
 		}
+		for _, r := range file.Rollouts {
+			if r.Name == "" || len(r.Definitions) == 0 || len(r.Waves) == 0 || r.Waves[len(r.Waves)-1].Share != 1 || r.Then == "" || r.Stop.NoTraffic == "" {
+				t.Errorf("incomplete: %+v", r)
+			}
+			r.Matches("a/b")
+		}
 		if written, err := definition.Convert(file); err == nil {
 			again, problems := p.Parse("dir/again.yaml", written)
 			if again == nil {
@@ -54,12 +60,15 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" {
 				t.Fatalf("converted to something else: %s", diff)
 			}
+			if diff := cmp.Diff(file.Rollouts, again.Rollouts, exceptOrigin); diff != "" {
+				t.Fatalf("converted to another Rollout: %s", diff)
+			}
 		}
 		set, found := definition.Merge([]*definition.File{file})
 		if set == nil {
 			t.Fatalf("no set: %v", found)
 		}
-		if OnlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources)) {
+		if OnlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources) && len(set.Rollouts) == len(file.Rollouts)) {
 			t.Errorf("left out %v for %v", file, found)
 		}
 	})

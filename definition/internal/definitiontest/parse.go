@@ -144,6 +144,21 @@ func dump(f *definition.File) string {
 		}
 		fmt.Fprintf(&b, "  %s\n", oneLine(d.Message))
 	}
+	for _, d := range f.Rollouts {
+		fmt.Fprintf(&b, "%s rollout %q of %q, bake %v, then %s\n", where(d.Pos), d.Name, d.Definitions, d.Bake, d.Then)
+		for _, w := range d.Waves {
+			fmt.Fprintf(&b, "  wave %+v\n", w)
+		}
+		fmt.Fprintf(&b, "  stop %+v\n", d.Stop)
+		for _, j := range d.Ask {
+			if j.Prometheus != nil {
+				fmt.Fprintf(&b, "  ask prometheus %+v\n", *j.Prometheus)
+			}
+			if j.Webhook != nil {
+				fmt.Fprintf(&b, "  ask webhook %+v\n", *j.Webhook)
+			}
+		}
+	}
 	return b.String()
 }
 
