@@ -1,0 +1,282 @@
+package signal
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Service and Method are what a [Receiver] serves.
+const (
+	Service = "envoy.service.accesslog.v3.AccessLogService"
+	Method  = "StreamAccessLogs"
+)
+
+// What is taken. An Envoy has a stream of each log for each of its workers, and
+// sends a message for some 16 KB of entries; the first also carries the node.
+const (
+	maxMessage     = 256 << 10
+	maxStreams     = 1 << 14
+	maxNodeStreams = 256
+	samplesPerNode = 2_000 // a second
+	samplesInAll   = 20_000
+	alarmsPerNode  = 100
+	alarmsInAll    = 2_000
+)
+
+// Options are a Receiver's givens.
+type Options struct {
+	// May is nil when the stream of ctx may speak for a node; its error ends the
+	// stream. What a stream says is taken for that node's, and nobody else's.
+	May func(ctx context.Context, node, cluster string) error
+	// Watched tells whether a node's samples are wanted; those of others cost
+	// next to nothing.
+	Watched func(node string) bool
+	// Sampled is told of samples that came in at a time; they are its own only
+	// during the call.
+	Sampled func(node string, at time.Time, samples []Sample)
+	// Crashed is told of each alarm: as long as a VM stays crashed, of each
+	// request, up to a hundred a second of a node.
+	Crashed func(Crash)
+	Now     func() time.Time // nil: time.Now
+}
+
+// Receiver takes access logs, by whichever transport. It is safe for concurrent
+// use, as its callbacks must be.
+type Receiver struct {
+	options Options
+
+	mu       sync.Mutex
+	speakers map[string]*speaker
+	samples  rate
+	alarms   rate
+	totals   Totals
+}
+
+// speaker is a node that has streams.
+type speaker struct {
+	streams         int
+	samples, alarms rate
+}
+
+// Totals are what a Receiver has taken so far, and what it has not.
+type Totals struct {
+	Streams   int   // now
+	Samples   int64 // taken
+	Alarms    int64
+	Unwatched int64 // samples of nodes that nobody looks at
+	Dropped   int64 // entries that were too many
+	Foreign   int64 // entries about another node than the stream's, and streams for one that they may not speak for
+	Malformed int64 // messages
+}
+
+// NewReceiver makes a Receiver.
+func NewReceiver(o Options) *Receiver {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Receiver{options: o, speakers: map[string]*speaker{},
+		samples: rate{perSecond: samplesInAll}, alarms: rate{perSecond: alarmsInAll}}
+}
+
+// Totals are those so far.
+func (r *Receiver) Totals() Totals {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.totals
+}
+
+// Stream is what one Envoy's worker tells.
+type Stream struct {
+	receiver *Receiver
+	speaker  *speaker
+	id       identifier
+	listener string
+	alarms   bool // else samples
+}
+
+// Begin takes a stream's first message, which says whose it is and which log.
+// Errors end the stream, with their gRPC status. The caller hands further messages
+// to [Stream.Receive], and tells [Stream.Ended] once.
+func (r *Receiver) Begin(ctx context.Context, first []byte) (*Stream, error) {
+	var m message
+	if err := r.read(&m, first); err != nil {
+		return nil, err
+	}
+	s := &Stream{receiver: r, id: m.identifier}
+	s.id.there = true
+	name, listener, _ := strings.Cut(s.id.log, "/")
+	switch {
+	case s.id.long:
+		return nil, status.Errorf(codes.InvalidArgument, "the identifier has a text of more than %d bytes", maxText)
+	case s.id.node == "":
+		return nil, status.Error(codes.InvalidArgument, "the first message of a stream names no node")
+	case name == AlarmLog:
+		s.alarms, s.listener = true, listener
+	case s.id.log != SampleLog:
+		return nil, status.Errorf(codes.InvalidArgument, "there is no log of this name: there are %s and %s", AlarmLog, SampleLog)
+	}
+	if err := r.options.May(ctx, s.id.node, s.id.cluster); err != nil {
+		r.count(func(t *Totals) { t.Foreign++ })
+		if _, ok := status.FromError(err); ok {
+			return nil, err
+		}
+		return nil, status.Error(codes.PermissionDenied, err.Error())
+	}
+	if err := r.enter(s); err != nil {
+		return nil, err
+	}
+	if err := s.take(&m); err != nil {
+		s.Ended()
+		return nil, err
+	}
+	return s, nil
+}
+
+// read reads a message within the limits.
+func (r *Receiver) read(m *message, b []byte) error {
+	if len(b) > maxMessage {
+		return status.Errorf(codes.ResourceExhausted, "a message has %d bytes, more than %d", len(b), maxMessage)
+	}
+	if err := m.read(b); err != nil {
+		r.count(func(t *Totals) { t.Malformed++ })
+		return status.Errorf(codes.InvalidArgument, "decode access logs: %v", err)
+	}
+	return nil
+}
+
+func (r *Receiver) count(add func(*Totals)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	add(&r.totals)
+}
+
+// enter makes room for a stream.
+func (r *Receiver) enter(s *Stream) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.speakers[s.id.node]
+	switch {
+	case r.totals.Streams >= maxStreams:
+		return status.Errorf(codes.ResourceExhausted, "there are %d streams of access logs, and no more are taken", maxStreams)
+	case n != nil && n.streams >= maxNodeStreams:
+		return status.Errorf(codes.ResourceExhausted, "the node has %d streams of access logs, and no more are taken", maxNodeStreams)
+	case n == nil:
+		n = &speaker{samples: rate{perSecond: samplesPerNode}, alarms: rate{perSecond: alarmsPerNode}}
+		r.speakers[s.id.node] = n
+	}
+	n.streams++
+	r.totals.Streams++
+	s.speaker = n
+	return nil
+}
+
+// Ended tells that the stream has ended.
+func (s *Stream) Ended() {
+	r := s.receiver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.totals.Streams--
+	if s.speaker.streams--; s.speaker.streams == 0 {
+		delete(r.speakers, s.id.node)
+	}
+}
+
+// Receive takes a message, which is its own only during the call.
+func (s *Stream) Receive(b []byte) error {
+	var m message
+	if err := s.receiver.read(&m, b); err != nil {
+		return err
+	}
+	return s.take(&m)
+}
+
+// take takes a message's entries, as many as are within the rates.
+func (s *Stream) take(m *message) error {
+	if m.identifier.there && m.identifier != s.id {
+		s.receiver.count(func(t *Totals) { t.Foreign += int64(max(m.entries, 1)) })
+		return nil
+	}
+	if m.entries == 0 {
+		return nil
+	}
+	now := s.receiver.options.Now()
+	var err error
+	if s.alarms {
+		err = s.takeAlarms(now, m)
+	} else {
+		err = s.takeSamples(now, m)
+	}
+	if err != nil {
+		s.receiver.count(func(t *Totals) { t.Malformed++ })
+		return status.Errorf(codes.InvalidArgument, "decode access logs: %v", err)
+	}
+	return nil
+}
+
+func (s *Stream) takeAlarms(now time.Time, m *message) error {
+	left := s.allow(now, m.entries, &s.speaker.alarms, &s.receiver.alarms)
+	if left == 0 {
+		return nil
+	}
+	taken := 0
+	err := m.each(func(e *entry) bool {
+		left--
+		if c, ok := e.crash(); ok && !e.underWay {
+			c.Node, c.Listener, c.At = s.id.node, s.listener, now
+			s.receiver.options.Crashed(c)
+			taken++
+		}
+		return left > 0
+	})
+	s.receiver.count(func(t *Totals) { t.Alarms += int64(taken) })
+	return err
+}
+
+func (s *Stream) takeSamples(now time.Time, m *message) error {
+	if !s.receiver.options.Watched(s.id.node) {
+		s.receiver.count(func(t *Totals) { t.Unwatched += int64(m.entries) })
+		return nil
+	}
+	left := s.allow(now, m.entries, &s.speaker.samples, &s.receiver.samples)
+	if left == 0 {
+		return nil
+	}
+	var some [64]Sample
+	n, taken := 0, 0
+	flush := func() {
+		if n > 0 {
+			s.receiver.options.Sampled(s.id.node, now, some[:n])
+		}
+		taken, n = taken+n, 0
+	}
+	err := m.each(func(e *entry) bool {
+		left--
+		if e.requested && !e.underWay {
+			some[n] = e.sample()
+			if n++; n == len(some) {
+				flush()
+			}
+		}
+		return left > 0
+	})
+	flush()
+	s.receiver.count(func(t *Totals) { t.Samples += int64(taken) })
+	return err
+}
+
+// allow gives how many of n entries may be taken; the others are counted.
+func (s *Stream) allow(now time.Time, n int, own, all *rate) int {
+	r := s.receiver
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	may := own.take(now, n)
+	some := all.take(now, may)
+	own.give(may - some)
+	r.totals.Dropped += int64(n - some)
+	return some
+}
