@@ -24,7 +24,7 @@ type Fleet interface {
 	Summary() (xds.NodeCount, map[string]xds.FilterCount)
 }
 
-// Catalog says what a node is to have. It is a [resource.Catalog].
+// Catalog says what a node is to have. It is an [xds.Publication].
 type Catalog interface {
 	Snapshot(definition.Node) *resource.Snapshot
 	Filter(name string) *resource.Filter // nil: there is none

@@ -136,11 +136,12 @@ func (s *scene) load(value string, problems ...definition.Problem) {
 		modules.Filters = append(modules.Filters, &module.Filter{
 			Definition: f, Wanted: f, State: module.Good, Module: module.Info{SHA256: sha, Size: 2_718_281, ABI: "0.2.1"}})
 	}
-	s.catalog, found = resource.Compile(s.catalog, modules, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
-	if len(found) > 0 {
-		s.t.Fatal(found)
+	catalog, wrong := resource.Compile(s.catalog, resource.Sets{Base: modules}, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	if len(wrong.Base) > 0 {
+		s.t.Fatal(wrong)
 	}
-	s.Server.Loaded(Loaded{Set: modules, Catalog: s.catalog, Problems: problems, Files: 1, Changed: time.Now()})
+	s.catalog = catalog
+	s.Server.Loaded(Loaded{Set: modules, Catalog: xds.Publication{Catalog: s.catalog}, Problems: problems, Files: 1, Changed: time.Now()})
 }
 
 // run makes an Envoy run what is wanted.
@@ -168,7 +169,7 @@ func (s *scene) change(i int, to func(*xds.NodeStatus, *resource.Snapshot)) {
 	defer s.mu.Unlock()
 	n := s.nodes[i]
 	n.Filters, n.Listeners = append([]swap.FilterStatus(nil), n.Filters...), append([]swap.ListenerStatus(nil), n.Listeners...)
-	to(&n, s.catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}))
+	to(&n, s.catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}, ""))
 	s.nodes = slices.Clone(s.nodes) // what was given out stays as it is
 	s.nodes[i] = n
 }

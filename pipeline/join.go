@@ -19,21 +19,21 @@ import (
 // join is what the stages have said last. One goroutine's.
 type join struct {
 	options resource.Options
-	publish func(*resource.Catalog)
+	publish func(xds.Publication)
 	loaded  func(admin.Loaded)
 	swapped func(xds.Swap)
 	ready   func() // called once, when the first set is published
 	tracer  *trace.Tracer
 	log     *slog.Logger
 
-	update   source.Update
-	set      *module.Set // nil: none yet
-	catalog  *resource.Catalog
-	compiled []definition.Problem
-	guards   []definition.Problem
-	held     *module.Set      // not published yet
-	hold     <-chan time.Time // ends that
-	logged   map[definition.Problem]bool
+	update    source.Update
+	set       *module.Set // nil: none yet
+	published xds.Publication
+	compiled  []definition.Problem
+	guards    []definition.Problem
+	held      *module.Set      // not published yet
+	hold      <-chan time.Time // ends that
+	logged    map[definition.Problem]bool
 }
 
 // inputs are where the stages say it.
@@ -80,7 +80,7 @@ func coming(f *module.Filter) bool { return f.State == module.Fetching }
 // back while modules are still coming: a server that was killed may not have
 // kept the last good version, and Envoys would be sent the one before it.
 func (j *join) resolved(set *module.Set) {
-	if j.catalog == nil && j.hold != nil && slices.ContainsFunc(set.Filters, coming) {
+	if j.set == nil && j.hold != nil && slices.ContainsFunc(set.Filters, coming) {
 		j.held = set
 		return
 	}
@@ -97,13 +97,14 @@ func (j *join) release() {
 
 // serve compiles and publishes a set.
 func (j *join) serve(set *module.Set) {
-	first := j.catalog == nil
+	first := j.set == nil
 	j.set, j.held = set, nil
 	began := time.Now()
-	j.catalog, j.compiled = resource.Compile(j.catalog, set, j.options)
+	catalog, problems := resource.Compile(j.published.Catalog, resource.Sets{Base: set}, j.options)
 	compiled := time.Now()
-	j.publish(j.catalog)
-	tracePublished(j.tracer, set, j.catalog, began, compiled)
+	j.published, j.compiled = xds.Publication{Catalog: catalog}, problems.Base
+	j.publish(j.published)
+	tracePublished(j.tracer, set, catalog, began, compiled)
 	j.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
 	j.tell()
 	if first {
@@ -131,7 +132,7 @@ func (j *join) tell() {
 	problems = slices.Compact(problems)
 	j.logNew(problems)
 	j.loaded(admin.Loaded{
-		Set: j.set, Catalog: j.catalog, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
+		Set: j.set, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
 		Held: admin.Held(j.update.Held),
 	})
 }

@@ -59,7 +59,7 @@ func joined() (j *joining, end func()) {
 		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},
 		log:     slog.New(slog.DiscardHandler),
 		ready:   func() { in.tell("ready") },
-		publish: func(*resource.Catalog) {
+		publish: func(xds.Publication) {
 			in.tell("published")
 			in.swaps.add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
 		},

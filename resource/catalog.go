@@ -1,153 +1,88 @@
 package resource
 
 import (
-	"cmp"
-	"encoding/binary"
-	"maps"
-	"slices"
 	"sync"
+	"sync/atomic"
 
 	"wasmxds/definition"
 )
 
-// Catalog is a whole set of definitions, compiled: it knows what every node is
-// to have. Safe for concurrent use; what it answers never changes.
+// Catalog is a whole set of definitions, compiled, and others that differ from it
+// by the changes of a [Choice]: it knows what every node is to have. Safe for
+// concurrent use; what it answers never changes.
 type Catalog struct {
-	opts         Options
-	entries      map[any]*catalogEntry // by the pointer of the definition
-	byKey        map[key]*catalogEntry
-	selectors    map[string]*selector
-	holdings     map[*selector]*holding
-	all          *index    // of every selector
+	opts Options
+	*lineage
 	moduleServer *Resource // the cluster of the module server
-	gate         *Resource
-	primers      *memo[*Listener] // by the filters in it
-	nextID       uint32
-	compiled     int // entries that were not taken over
+	base         *view
+	choices      map[Choice]*view // but for the base
+	compiled     int              // entries that were not taken over
 
-	fresh   bool   // nothing is known of a Catalog before
-	changed *index // selectors whose definitions are not what they were
-
-	groups *groups // by the ids of the selectors that match
+	fresh   bool              // nothing is known of a Catalog before
+	changed map[Choice]*index // selectors whose definitions are not what they were; of choices of this Catalog and the one before
 }
 
-// holding is what nodes have that one selector matches.
-type holding struct {
-	filters   []*filter
-	listeners []*listener
-	raws      []*raw
+// lineage is what Catalogs share that were compiled one upon the other.
+type lineage struct {
+	ids     atomic.Uint32 // of selectors and holdings
+	gate    *Resource
+	primers *memo[*Listener] // by the filters in it
+	groups  *groups          // by the ids of the holdings that match
 }
 
-func newCatalog(opts Options) *Catalog {
-	return &Catalog{
-		opts:      opts,
-		entries:   make(map[any]*catalogEntry),
-		byKey:     make(map[key]*catalogEntry),
-		selectors: make(map[string]*selector),
-		holdings:  make(map[*selector]*holding),
-		all:       newIndex(nil),
-		gate:      gate(),
-		primers:   new(memo[*Listener]),
-		groups:    newGroups(),
+func newCatalog(opts Options, of *lineage) *Catalog {
+	return &Catalog{opts: opts, lineage: of, base: newView(nil), choices: map[Choice]*view{}}
+}
+
+func newLineage() *lineage {
+	return &lineage{gate: gate(), primers: new(memo[*Listener]), groups: newGroups()}
+}
+
+// view is the one of a choice. One that is not known is served as the base.
+func (c *Catalog) view(choice Choice) *view {
+	if v := c.choices[choice]; v != nil {
+		return v
 	}
+	return c.base
 }
 
-func (c *Catalog) contents(s *selector) *holding {
-	h := c.holdings[s]
-	if h == nil {
-		h = new(holding)
-		c.holdings[s] = h
-	}
-	return h
-}
-
-func (h *holding) put(e *catalogEntry) {
-	switch p := e.part.(type) {
-	case *filter:
-		h.filters = append(h.filters, p)
-	case *listener:
-		h.listeners = append(h.listeners, p)
-	case *raw:
-		h.raws = append(h.raws, p)
-	}
-}
-
-// Snapshot is all that node n is to have. Nodes that match the same
-// definitions get the same pointer, and, as long as none of those changes, the
-// same one from Catalog to Catalog. It is built by who asks first, while others
-// get theirs, and kept for as long as somebody has it.
-func (c *Catalog) Snapshot(n definition.Node) *Snapshot {
-	var matched []*selector
-	c.all.match(n, func(s *selector) bool {
-		matched = append(matched, s)
-		return true
-	})
-	slices.SortFunc(matched, func(a, b *selector) int { return cmp.Compare(a.id, b.id) })
-	matched = slices.Compact(matched)
+// Snapshot is all that node n is to have with the changes of a choice; without
+// any, where this Catalog does not know the choice. Nodes that are to have the
+// same get the same pointer, whatever their choices, and, as long as none of that
+// changes, the same one from Catalog to Catalog. It is built by who asks first,
+// while others get theirs, and kept for as long as somebody has it.
+func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
+	matched := c.view(choice).match(n)
 	return c.groups.get(groupName(matched), func() *Snapshot { return c.build(matched) })
 }
 
-// Affects says whether node n may get another Snapshot from this Catalog than
-// from the one it was compiled after: whether a definition that matches n was
-// added, changed or removed. It costs less than asking for the Snapshot.
-func (c *Catalog) Affects(n definition.Node) bool {
+// Affects says whether node n may get another Snapshot for a choice from this
+// Catalog than from the one it was compiled after: whether a definition that
+// matches n was added, changed or removed. It costs less than asking for the
+// Snapshot. Where the node's choice has changed it says nothing.
+func (c *Catalog) Affects(n definition.Node, choice Choice) bool {
 	affected := c.fresh
-	c.changed.match(n, func(*selector) bool {
+	changed := c.changed[choice]
+	if changed == nil {
+		changed = c.changed[""]
+	}
+	changed.match(n, func(*selector) bool {
 		affected = true
 		return false
 	})
 	return affected
 }
 
-// settle finds what differs from prev, and takes over what doesn't.
+// settle finds what differs from prev.
 func (c *Catalog) settle(prev *Catalog, fresh bool) {
-	changed := make(map[*selector]bool)
-	compare := func(a, b *Catalog) {
-		for k, e := range a.byKey {
-			other := b.byKey[k]
-			if other == nil || other.part != e.part || other.nodes != e.nodes {
-				changed[e.nodes] = e.part != nil || changed[e.nodes]
-			}
+	c.fresh = fresh
+	c.changed = map[Choice]*index{"": c.base.differ(prev.base)}
+	for _, of := range []*Catalog{c, prev} {
+		for choice := range of.choices {
+			c.changed[choice] = c.view(choice).differ(prev.view(choice))
 		}
 	}
-	compare(c, prev)
-	compare(prev, c)
-
-	var touched []*selector
-	for s, really := range changed {
-		if really {
-			touched = append(touched, s)
-		}
-	}
-	c.all, c.changed, c.fresh = prev.all, newIndex(touched), fresh
-	if !maps.Equal(c.selectors, prev.selectors) {
-		c.all = newIndex(slices.Collect(maps.Values(c.selectors)))
-	}
-
-	ids := make(map[uint32]bool, len(touched))
-	for _, s := range touched {
-		ids[s.id] = true
-	}
-	c.groups.take(prev.groups, func(name string) bool { return !hasAny(name, ids) })
-}
-
-// groupName is the selectors' ids, four bytes each.
-func groupName(ss []*selector) string {
-	b := make([]byte, 0, 4*len(ss))
-	for _, s := range ss {
-		b = binary.BigEndian.AppendUint32(b, s.id)
-	}
-	return string(b)
-}
-
-// hasAny says whether one of the ids is in a group's name.
-func hasAny(group string, ids map[uint32]bool) bool {
-	for i := 0; i < len(group); i += 4 {
-		if ids[binary.BigEndian.Uint32([]byte(group[i:i+4]))] {
-			return true
-		}
-	}
-	return false
+	c.groups.tidy()
 }
 
 // memo remembers what was made for a key, once: who asks for another key does

@@ -50,10 +50,10 @@ func TestChangeTouchesItsGroupAlone(t *testing.T) {
 	}
 	var had []*Snapshot
 	for _, n := range nodes {
-		if !before.Affects(n) {
+		if !before.Affects(n, "") {
 			t.Fatalf("%s: a first Catalog affects all", n.ID)
 		}
-		had = append(had, before.Snapshot(n))
+		had = append(had, before.Snapshot(n, ""))
 	}
 	after := mustCompile(t, before, changed(set, 7, func(d *definition.Filter) { d.RootID = "other" }))
 	if after.compiled != 1 {
@@ -61,18 +61,18 @@ func TestChangeTouchesItsGroupAlone(t *testing.T) {
 	}
 	for i, n := range nodes {
 		touched := i == 7
-		if after.Affects(n) != touched {
+		if after.Affects(n, "") != touched {
 			t.Errorf("%s: affects %v, want %v", n.ID, !touched, touched)
 		}
-		if got := after.Snapshot(n); (got != had[i]) != touched {
+		if got := after.Snapshot(n, ""); (got != had[i]) != touched {
 			t.Errorf("%s: another snapshot: %v, want %v", n.ID, got != had[i], touched)
 		}
 	}
 	// Of that group too, what did not change keeps its pointer.
-	if after.Snapshot(nodes[7]).Listeners[0] != had[7].Listeners[0] {
+	if after.Snapshot(nodes[7], "").Listeners[0] != had[7].Listeners[0] {
 		t.Error("the listener was made again")
 	}
-	if after.Snapshot(nodes[7]).Primer != had[7].Primer {
+	if after.Snapshot(nodes[7], "").Primer != had[7].Primer {
 		t.Error("the primer was made again")
 	}
 }
@@ -80,10 +80,10 @@ func TestChangeTouchesItsGroupAlone(t *testing.T) {
 func TestSameContentIsNoChange(t *testing.T) {
 	set, nodes := fleet()
 	before := mustCompile(t, nil, set)
-	had := before.Snapshot(nodes[3])
+	had := before.Snapshot(nodes[3], "")
 	moved := changed(set, 3, func(d *definition.Filter) { d.Pos.Line = 99 })
 	after := mustCompile(t, before, moved)
-	if after.Affects(nodes[3]) || after.Snapshot(nodes[3]) != had {
+	if after.Affects(nodes[3], "") || after.Snapshot(nodes[3], "") != had {
 		t.Error("a filter that only moved within its file is taken for a change")
 	}
 }
@@ -93,10 +93,10 @@ func TestNodesOfAGroupShare(t *testing.T) {
 	c := mustCompile(t, nil, set)
 	twin := nodes[0]
 	twin.ID, twin.Cluster = "another", "elsewhere"
-	if c.Snapshot(nodes[0]) != c.Snapshot(twin) {
+	if c.Snapshot(nodes[0], "") != c.Snapshot(twin, "") {
 		t.Error("nodes that match the same definitions have two snapshots")
 	}
-	if c.Snapshot(nodes[0]) == c.Snapshot(nodes[1]) {
+	if c.Snapshot(nodes[0], "") == c.Snapshot(nodes[1], "") {
 		t.Error("nodes that match other definitions share a snapshot")
 	}
 }
@@ -104,8 +104,8 @@ func TestNodesOfAGroupShare(t *testing.T) {
 func TestOtherOptionsChangeAll(t *testing.T) {
 	set, nodes := fleet()
 	before := mustCompile(t, nil, set)
-	after, problems := Compile(before, set, Options{ModulesURL: "https://modules.example.com"})
-	if len(problems) > 0 || after.compiled != 1000 || !after.Affects(nodes[0]) || after.Snapshot(nodes[0]) == before.Snapshot(nodes[0]) {
+	after, problems := Compile(before, Sets{Base: set}, Options{ModulesURL: "https://modules.example.com"})
+	if len(problems.Base) > 0 || after.compiled != 1000 || !after.Affects(nodes[0], "") || after.Snapshot(nodes[0], "") == before.Snapshot(nodes[0], "") {
 		t.Errorf("compiled %d, problems %v", after.compiled, problems)
 	}
 }
@@ -121,14 +121,14 @@ func TestStepsAgreeWithWhole(t *testing.T) {
 		had := make(map[string]*Snapshot)
 		for step := range 40 {
 			set = mutate(r, set)
-			c, _ := Compile(prev, set, opts)
-			whole, _ := Compile(nil, set, opts)
+			c, _ := Compile(prev, Sets{Base: set}, opts)
+			whole, _ := Compile(nil, Sets{Base: set}, opts)
 			for _, n := range someNodes() {
-				got, want := c.Snapshot(n), whole.Snapshot(n)
+				got, want := c.Snapshot(n, ""), whole.Snapshot(n, "")
 				if describe(got) != describe(want) {
 					t.Fatalf("seed %d, step %d, node %s:\n%s\nfrom nothing:\n%s", seed, step, n.ID, describe(got), describe(want))
 				}
-				if prev != nil && !c.Affects(n) && got != had[n.ID] {
+				if prev != nil && !c.Affects(n, "") && got != had[n.ID] {
 					t.Fatalf("seed %d, step %d: not affected, but node %s has another snapshot", seed, step, n.ID)
 				}
 				had[n.ID] = got
@@ -155,15 +155,15 @@ func someNodes() []definition.Node {
 func TestRoutesChangeAlone(t *testing.T) {
 	set, nodes := fleet()
 	before := mustCompile(t, nil, set)
-	had := before.Snapshot(nodes[7])
+	had := before.Snapshot(nodes[7], "")
 	l := *set.Listeners[7]
 	l.Routes = []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9001", Weight: 1}}}}
 	next := *set
 	next.Listeners = slices.Clone(set.Listeners)
 	next.Listeners[7] = &l
 	after := mustCompile(t, before, &next)
-	got := after.Snapshot(nodes[7])
-	if got == had || after.Affects(nodes[8]) || !after.Affects(nodes[7]) {
+	got := after.Snapshot(nodes[7], "")
+	if got == had || after.Affects(nodes[8], "") || !after.Affects(nodes[7], "") {
 		t.Error("the change is not seen, or by others")
 	}
 	if a, b := had.Listeners[0], got.Listeners[0]; a.Version != b.Version || !bytes.Equal(a.Value, b.Value) || a.RoutesName != b.RoutesName {
@@ -249,9 +249,9 @@ func TestSameInputSameBytes(t *testing.T) {
 	for _, file := range []string{"testdata/web.yaml", "testdata/raw.yaml"} {
 		set, nodes := read(t, file)
 		again, _ := read(t, file)
-		a := mustCompile(t, nil, set).Snapshot(nodes[0])
+		a := mustCompile(t, nil, set).Snapshot(nodes[0], "")
 		for range 20 {
-			b := mustCompile(t, nil, again).Snapshot(nodes[0])
+			b := mustCompile(t, nil, again).Snapshot(nodes[0], "")
 			for i, r := range resources(a) {
 				if !bytes.Equal(r.Value, resources(b)[i].Value) {
 					t.Fatalf("%s %s differs", r.TypeURL, r.Name)
@@ -263,20 +263,20 @@ func TestSameInputSameBytes(t *testing.T) {
 
 func BenchmarkCompileOneOfThousand(b *testing.B) {
 	set, _ := fleet()
-	prev, _ := Compile(nil, set, opts)
+	prev, _ := Compile(nil, Sets{Base: set}, opts)
 	sets := []*module.Set{
 		changed(set, 7, func(d *definition.Filter) { d.RootID = "other" }),
 		set,
 	}
 	for i := 0; b.Loop(); i++ {
-		prev, _ = Compile(prev, sets[i%2], opts)
+		prev, _ = Compile(prev, Sets{Base: sets[i%2]}, opts)
 	}
 }
 
 func BenchmarkCompileAll(b *testing.B) {
 	set, _ := fleet()
 	for b.Loop() {
-		Compile(nil, set, opts)
+		Compile(nil, Sets{Base: set}, opts)
 	}
 }
 
@@ -294,22 +294,22 @@ func tenThousand() (*module.Set, []definition.Node) {
 
 func BenchmarkAffectsTenThousand(b *testing.B) {
 	set, nodes := tenThousand()
-	prev, _ := Compile(nil, set, opts)
-	c, _ := Compile(prev, changed(set, 7, func(d *definition.Filter) { d.RootID = "other" }), opts)
+	prev, _ := Compile(nil, Sets{Base: set}, opts)
+	c, _ := Compile(prev, Sets{Base: changed(set, 7, func(d *definition.Filter) { d.RootID = "other" })}, opts)
 	for b.Loop() {
 		for _, n := range nodes {
-			c.Affects(n)
+			c.Affects(n, "")
 		}
 	}
 }
 
 func BenchmarkSnapshotTenThousand(b *testing.B) {
 	set, nodes := tenThousand()
-	c, _ := Compile(nil, set, opts)
+	c, _ := Compile(nil, Sets{Base: set}, opts)
 	all := make([]*Snapshot, len(nodes)) // as streams hold theirs
 	for b.Loop() {
 		for i, n := range nodes {
-			all[i] = c.Snapshot(n)
+			all[i] = c.Snapshot(n, "")
 		}
 	}
 }

@@ -179,8 +179,8 @@ func TestContents(t *testing.T) {
 	set, _ := read(t, "testdata/spares.yaml")
 	o := opts
 	o.Spares = Spares{Around: 1}
-	c, _ := Compile(nil, set, o)
-	s := c.Snapshot(definition.Node{})
+	c, _ := Compile(nil, Sets{Base: set}, o)
+	s := c.Snapshot(definition.Node{}, "")
 	known := map[string]string{}
 	for _, content := range s.Contents() {
 		if _, twice := known[content.Name]; twice {

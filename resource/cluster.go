@@ -135,23 +135,20 @@ func socketAddress(host string, port uint32) *corev3.Address {
 }
 
 // modules makes the module server's cluster.
-func (b *builder) modules() {
-	if b.prev.moduleServer != nil {
-		b.moduleServer = b.prev.moduleServer
-		return
-	}
-	u, err := url.Parse(b.opts.ModulesURL)
+func (c *Catalog) modules() []definition.Problem {
+	u, err := url.Parse(c.opts.ModulesURL)
 	if err == nil && u.Scheme != "http" && u.Scheme != "https" {
-		err = fmt.Errorf("%q is not an http:// or https:// URL", b.opts.ModulesURL)
+		err = fmt.Errorf("%q is not an http:// or https:// URL", c.opts.ModulesURL)
 	}
 	var end endpoint
 	if err == nil {
 		end, err = endpointOf(u)
 	}
 	if err == nil {
-		b.moduleServer, err = b.opts.cluster(b.opts.ModulesCluster, end)
+		c.moduleServer, err = c.opts.cluster(c.opts.ModulesCluster, end)
 	}
 	if err != nil {
-		b.problems = append(b.problems, problem(definition.Position{}, "modules-url", "%v", err))
+		return []definition.Problem{problem(definition.Position{}, "modules-url", "%v", err)}
 	}
+	return nil
 }

@@ -3,6 +3,7 @@ package resource
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -59,23 +60,74 @@ type part interface {
 	same(part) bool
 }
 
-// Compile compiles set. What the previous Catalog, which may be nil, has
-// compiled already is taken over: definitions are told apart by their
-// pointers, and one that compiles to what it was before counts as unchanged.
+// Compile compiles sets. What the previous Catalog, which may be nil, has
+// compiled already is taken over, and what several of the sets have is compiled
+// once: definitions are told apart by their pointers, and one that compiles to
+// what it was before, or is in another set, counts as the same.
 //
 // A definition that can't be compiled is left out and told of in the
 // Problems; it takes no other with it.
-func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definition.Problem) {
+func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 	opts = opts.withDefaults()
 	fresh := prev == nil || prev.opts != opts
 	if fresh {
-		prev = newCatalog(opts)
+		prev = newCatalog(opts, newLineage())
 	}
-	c := newCatalog(opts)
-	c.gate, c.primers, c.nextID = prev.gate, prev.primers, prev.nextID
+	c := newCatalog(opts, prev.lineage)
+	var all []definition.Problem // that are none of a definition's
+	if c.moduleServer = prev.moduleServer; c.moduleServer == nil {
+		all = c.modules()
+	}
+	problems := Problems{Choices: map[Choice][]definition.Problem{}}
+	before := prev.views()
+	c.base = c.compile(sets.Base, before)
+	problems.Base = slices.Concat(all, c.base.problems)
+	for _, choice := range slices.Sorted(maps.Keys(sets.Choices)) {
+		if choice == "" {
+			continue
+		}
+		v := c.compile(sets.Choices[choice], append(c.views(), before...))
+		c.choices[choice] = v
+		if more := without(v.problems, c.base.problems); len(more) > 0 {
+			problems.Choices[choice] = more
+		}
+	}
+	c.settle(prev, fresh)
+	return c, problems
+}
 
-	b := &builder{Catalog: c, prev: prev}
-	b.modules()
+// without are the problems that others are not.
+func without(problems, others []definition.Problem) []definition.Problem {
+	known := make(map[definition.Problem]bool, len(others))
+	for _, p := range others {
+		known[p] = true
+	}
+	var more []definition.Problem
+	for _, p := range problems {
+		if !known[p] {
+			more = append(more, p)
+		}
+	}
+	return more
+}
+
+// views are all that there are, the base first.
+func (c *Catalog) views() []*view {
+	views := append(make([]*view, 0, 1+len(c.choices)), c.base)
+	for _, v := range c.choices {
+		views = append(views, v)
+	}
+	return views
+}
+
+// compile compiles one set. What others have of it is taken over.
+func (c *Catalog) compile(set *module.Set, others []*view) *view {
+	for _, v := range others {
+		if v.set == set {
+			return v
+		}
+	}
+	b := &builder{Catalog: c, view: newView(set), others: others}
 	for _, f := range set.Filters {
 		b.add(f, func() *catalogEntry { return b.filterEntry(f) })
 	}
@@ -94,26 +146,26 @@ func Compile(prev *Catalog, set *module.Set, opts Options) (*Catalog, []definiti
 	slices.SortStableFunc(b.problems, func(a, b definition.Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
 	})
-	c.settle(prev, fresh)
-	return c, b.problems
+	b.share()
+	return b.view
 }
 
-// builder fills a Catalog.
+// builder fills a view.
 type builder struct {
 	*Catalog
-	prev     *Catalog
-	problems []definition.Problem
+	*view
+	others []*view // of this Catalog and the one before: what they have is not made again
 }
 
-// add puts the entry of source, a definition's pointer, into the Catalog, made
-// anew only where the previous one has none for this pointer.
+// add puts the entry of source, a definition's pointer, into the view, made anew
+// only where no other has one for this pointer.
 func (b *builder) add(source any, compile func() *catalogEntry) {
-	e := b.prev.entries[source]
+	e := b.made(source)
 	if e == nil {
 		b.compiled++
 		e = compile()
-		if old := b.prev.byKey[e.key]; old != nil && old.part != nil && e.part != nil && old.part.same(e.part) {
-			e.part = old.part
+		if e.part != nil {
+			e.part = b.known(e.key, e.part)
 		}
 	}
 	if b.byKey[e.key] != nil {
@@ -126,6 +178,52 @@ func (b *builder) add(source any, compile func() *catalogEntry) {
 		b.selectors[e.nodes.name] = e.nodes
 		b.contents(e.nodes).put(e)
 	}
+}
+
+// made finds the entry of a definition's pointer; nil: no other view has it.
+func (b *builder) made(source any) *catalogEntry {
+	for _, v := range b.others {
+		if e := v.entries[source]; e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// known is the part of another view that Envoys can't tell from p; p itself where
+// there is none.
+func (b *builder) known(k key, p part) part {
+	for _, v := range b.others {
+		if e := v.byKey[k]; e != nil && e.part != nil && e.part.same(p) {
+			return e.part
+		}
+	}
+	return p
+}
+
+// share takes over the holdings and the index that another view has as well.
+func (b *builder) share() {
+	for s, h := range b.holdings {
+		h.sort()
+		b.holdings[s] = b.shared(s, h)
+	}
+	for _, v := range b.others {
+		if b.selectsAs(v) {
+			b.all = v.all
+			return
+		}
+	}
+	b.all = newIndex(slices.Collect(maps.Keys(b.holdings)))
+}
+
+func (b *builder) shared(s *selector, h *holding) *holding {
+	for _, v := range b.others {
+		if o := v.holdings[s]; o != nil && o.equal(h) {
+			return o
+		}
+	}
+	h.id = b.ids.Add(1)
+	return h
 }
 
 // waiting warns of listeners that wait for a filter that is nowhere.
@@ -151,11 +249,12 @@ func (b *builder) sameNodes(s definition.Selector) *selector {
 	if known := b.selectors[name]; known != nil {
 		return known
 	}
-	if known := b.prev.selectors[name]; known != nil {
-		return known
+	for _, v := range b.others {
+		if known := v.selectors[name]; known != nil {
+			return known
+		}
 	}
-	b.nextID++
-	return &selector{id: b.nextID, name: name, Selector: s}
+	return &selector{name: name, Selector: s}
 }
 
 func problem(at definition.Position, field, format string, args ...any) definition.Problem {

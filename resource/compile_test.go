@@ -51,8 +51,8 @@ func web(name, address string) *definition.Listener {
 
 func mustCompile(t *testing.T, prev *Catalog, set *module.Set) *Catalog {
 	t.Helper()
-	c, problems := Compile(prev, set, opts)
-	for _, p := range problems {
+	c, problems := Compile(prev, Sets{Base: set}, opts)
+	for _, p := range problems.Base {
 		t.Errorf("problem: %v", p)
 	}
 	return c
@@ -106,16 +106,16 @@ func TestProblems(t *testing.T) {
 		}}, "is not a listener"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			c, problems := Compile(nil, test.set, opts)
-			if len(problems) != 1 || !strings.Contains(problems[0].Error(), test.want) || !strings.HasPrefix(problems[0].Error(), "bad.yaml:1: ") {
+			c, problems := Compile(nil, Sets{Base: test.set}, opts)
+			if len(problems.Base) != 1 || !strings.Contains(problems.Base[0].Error(), test.want) || !strings.HasPrefix(problems.Base[0].Error(), "bad.yaml:1: ") {
 				t.Errorf("problems: %v, want one at bad.yaml:1 with %q", problems, test.want)
 			}
-			for _, f := range c.Snapshot(definition.Node{}).Filters {
+			for _, f := range c.Snapshot(definition.Node{}, "").Filters {
 				if (f.Missing == "") != (f.Name == "good") {
 					t.Errorf("filter %s is missing: %q", f.Name, f.Missing)
 				}
 			}
-			if _, again := Compile(c, test.set, opts); len(again) != 1 {
+			if _, again := Compile(c, Sets{Base: test.set}, opts); len(again.Base) != 1 {
 				t.Errorf("forgotten the next time: %v", again)
 			}
 		})
@@ -130,8 +130,8 @@ func TestModulesURL(t *testing.T) {
 		"http://example.com:": "",
 		"https://[::1]/":      "",
 	} {
-		_, problems := Compile(nil, new(module.Set), Options{ModulesURL: url})
-		if want == "" && len(problems) > 0 || want != "" && (len(problems) != 1 || !strings.Contains(problems[0].Message, want)) {
+		_, problems := Compile(nil, Sets{Base: new(module.Set)}, Options{ModulesURL: url})
+		if want == "" && len(problems.Base) > 0 || want != "" && (len(problems.Base) != 1 || !strings.Contains(problems.Base[0].Message, want)) {
 			t.Errorf("%q: %v, want %q", url, problems, want)
 		}
 	}
@@ -140,8 +140,8 @@ func TestModulesURL(t *testing.T) {
 // TestAttempts: other bytes each time, but one version apart from the attempt,
 // the same for a slot and its twin.
 func TestAttempts(t *testing.T) {
-	c, _ := Compile(nil, &module.Set{Filters: []*module.Filter{wasm("hello", shaA, "x")}}, opts)
-	f := c.Snapshot(definition.Node{}).Filters[0]
+	c, _ := Compile(nil, Sets{Base: &module.Set{Filters: []*module.Filter{wasm("hello", shaA, "x")}}}, opts)
+	f := c.Snapshot(definition.Node{}, "").Filters[0]
 	seen := make(map[string]int)
 	for attempt := range 200 {
 		slot, twin := f.Slot(attempt), f.Twin(attempt)
@@ -161,11 +161,11 @@ func TestAttempts(t *testing.T) {
 func TestLargeModule(t *testing.T) {
 	f := wasm("large", shaA, "x")
 	f.Module.Size = 33 << 20
-	c, problems := Compile(nil, &module.Set{Filters: []*module.Filter{f}}, opts)
-	if len(problems) != 1 || !problems[0].Warning || problems[0].Hint == "" {
+	c, problems := Compile(nil, Sets{Base: &module.Set{Filters: []*module.Filter{f}}}, opts)
+	if len(problems.Base) != 1 || !problems.Base[0].Warning || problems.Base[0].Hint == "" {
 		t.Errorf("problems: %+v, want one warning with a hint", problems)
 	}
-	if s := c.Snapshot(definition.Node{}); len(s.Filters) != 1 {
+	if s := c.Snapshot(definition.Node{}, ""); len(s.Filters) != 1 {
 		t.Error("a warning took the filter away")
 	}
 }

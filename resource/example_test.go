@@ -36,18 +36,18 @@ func ExampleCompile() {
 	edge := definition.Node{ID: "edge-1", Cluster: "edge"}
 	other := definition.Node{ID: "other-1", Cluster: "other"}
 
-	first, problems := resource.Compile(nil, set, opts)
-	fmt.Println(len(problems), "problems")
-	fmt.Println("edge:", first.Snapshot(edge).Listeners[0].Chains)
-	fmt.Println("other:", first.Snapshot(other).Listeners[0].Chains)
+	first, problems := resource.Compile(nil, resource.Sets{Base: set}, opts)
+	fmt.Println(len(problems.Base), "problems")
+	fmt.Println("edge:", first.Snapshot(edge, "").Listeners[0].Chains)
+	fmt.Println("other:", first.Snapshot(other, "").Listeners[0].Chains)
 
 	changed := *hello
 	changed.RootID = "another"
 	f := *set.Filters[0]
 	f.Definition = &changed
-	next, _ := resource.Compile(first, &module.Set{Listeners: set.Listeners, Filters: []*module.Filter{&f}}, opts)
-	fmt.Println("edge changed:", next.Affects(edge), next.Snapshot(edge) != first.Snapshot(edge))
-	fmt.Println("other changed:", next.Affects(other), next.Snapshot(other) != first.Snapshot(other))
+	next, _ := resource.Compile(first, resource.Sets{Base: &module.Set{Listeners: set.Listeners, Filters: []*module.Filter{&f}}}, opts)
+	fmt.Println("edge changed:", next.Affects(edge, ""), next.Snapshot(edge, "") != first.Snapshot(edge, ""))
+	fmt.Println("other changed:", next.Affects(other, ""), next.Snapshot(other, "") != first.Snapshot(other, ""))
 	// Output:
 	// 0 problems
 	// edge: [[{hello 0}]]

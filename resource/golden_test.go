@@ -38,13 +38,13 @@ func TestGolden(t *testing.T) {
 			set, nodes := read(t, file)
 			o := opts
 			o.Spares = sparesOf(t, file)
-			c, problems := Compile(nil, set, o)
+			c, problems := Compile(nil, Sets{Base: set}, o)
 			var b bytes.Buffer
-			for _, p := range problems {
+			for _, p := range problems.Base {
 				fmt.Fprintf(&b, "# problem: %v\n", p)
 			}
 			for _, n := range nodes {
-				s := c.Snapshot(n)
+				s := c.Snapshot(n, "")
 				valid(t, s)
 				text, err := Render(s, YAML)
 				if err != nil {

@@ -6,15 +6,13 @@ import (
 	"slices"
 )
 
-// build puts together what nodes have that just these selectors match.
-func (c *Catalog) build(matched []*selector) *Snapshot {
+// build puts together what nodes have to which just these holdings belong.
+func (c *Catalog) build(matched []*holding) *Snapshot {
 	var have holding
-	for _, s := range matched {
-		if h := c.holdings[s]; h != nil {
-			have.filters = append(have.filters, h.filters...)
-			have.listeners = append(have.listeners, h.listeners...)
-			have.raws = append(have.raws, h.raws...)
-		}
+	for _, h := range matched {
+		have.filters = append(have.filters, h.filters...)
+		have.listeners = append(have.listeners, h.listeners...)
+		have.raws = append(have.raws, h.raws...)
 	}
 	slices.SortFunc(have.filters, func(a, b *filter) int {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Name, b.Name))

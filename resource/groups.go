@@ -16,6 +16,7 @@ type groups struct {
 type group struct {
 	building sync.Mutex
 	snapshot weak.Pointer[Snapshot]
+	gone     bool // it is in no groups any more
 }
 
 const minSweep = 64
@@ -25,9 +26,20 @@ func newGroups() *groups { return &groups{m: make(map[string]*group), sweep: min
 // get gives the group's Snapshot, and has it built where nobody has it. Who asks
 // for another group does not wait for that.
 func (gs *groups) get(name string, build func() *Snapshot) *Snapshot {
-	g := gs.group(name)
+	for {
+		if s := gs.group(name).get(build); s != nil {
+			return s
+		}
+	}
+}
+
+// get gives nil where the group was forgotten just now.
+func (g *group) get(build func() *Snapshot) *Snapshot {
 	g.building.Lock()
 	defer g.building.Unlock()
+	if g.gone {
+		return nil
+	}
 	if s := g.snapshot.Value(); s != nil {
 		return s
 	}
@@ -42,7 +54,7 @@ func (gs *groups) group(name string) *group {
 	g := gs.m[name]
 	if g == nil {
 		if len(gs.m) >= gs.sweep {
-			gs.tidy()
+			gs.forget()
 		}
 		g = new(group)
 		gs.m[name] = g
@@ -50,33 +62,29 @@ func (gs *groups) group(name string) *group {
 	return g
 }
 
-// tidy forgets what nobody uses. The caller holds gs.mu.
+// tidy forgets what nobody uses.
 func (gs *groups) tidy() {
+	gs.mu.Lock()
+	defer gs.mu.Unlock()
+	gs.forget()
+}
+
+// forget is tidy for a caller that holds gs.mu.
+func (gs *groups) forget() {
 	for name, g := range gs.m {
-		if !g.used() {
+		if g.unused() {
 			delete(gs.m, name)
 		}
 	}
 	gs.sweep = max(minSweep, 2*len(gs.m))
 }
 
-// used tells whether somebody has the Snapshot, or is about to.
-func (g *group) used() bool {
+// unused tells whether nobody has the Snapshot, or is about to. Then it is gone.
+func (g *group) unused() bool {
 	if !g.building.TryLock() {
-		return true
+		return false
 	}
 	defer g.building.Unlock()
-	return g.snapshot.Value() != nil
-}
-
-// take takes over the groups of which same is true.
-func (gs *groups) take(from *groups, same func(name string) bool) {
-	from.mu.Lock()
-	defer from.mu.Unlock()
-	for name, g := range from.m {
-		if same(name) && g.used() {
-			gs.m[name] = g
-		}
-	}
-	gs.sweep = max(minSweep, 2*len(gs.m))
+	g.gone = g.snapshot.Value() == nil
+	return g.gone
 }

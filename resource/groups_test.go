@@ -53,7 +53,7 @@ func TestGroupsAreBuiltOnce(t *testing.T) {
 	got := make([]*Snapshot, 64)
 	var wg sync.WaitGroup
 	for i := range got {
-		wg.Go(func() { got[i] = c.Snapshot(nodes[0]) })
+		wg.Go(func() { got[i] = c.Snapshot(nodes[0], "") })
 	}
 	wg.Wait()
 	for _, s := range got {
@@ -82,13 +82,13 @@ func TestGroupsShrink(t *testing.T) {
 		return n
 	}
 	c := mustCompile(t, nil, set)
-	mine := c.Snapshot(node(1))
-	if c.Snapshot(node(2)) == mine {
+	mine := c.Snapshot(node(1), "")
+	if c.Snapshot(node(2), "") == mine {
 		t.Fatal("both are of one group")
 	}
 	for round := range 2 {
 		for i := range 4096 {
-			c.Snapshot(node(i))
+			c.Snapshot(node(i), "")
 			if i%256 == 0 {
 				goruntime.GC()
 			}
@@ -101,7 +101,7 @@ func TestGroupsShrink(t *testing.T) {
 		if n := len(c.groups.m); n != 1 {
 			t.Errorf("round %d: %d groups are kept, one is used", round, n)
 		}
-		if c.Snapshot(node(1)) != mine {
+		if c.Snapshot(node(1), "") != mine {
 			t.Error("the one that is used is built anew")
 		}
 	}
@@ -115,8 +115,8 @@ func BenchmarkSnapshotDuringBuilds(b *testing.B) {
 	for i := range set.Filters { // all for everyone with env=prod
 		set.Filters[i].Definition.Attach.Nodes.Labels = map[string]string{"env": "prod"}
 	}
-	c, _ := Compile(nil, set, opts)
-	kept := c.Snapshot(nodes[0])
+	c, _ := Compile(nil, Sets{Base: set}, opts)
+	kept := c.Snapshot(nodes[0], "")
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -125,14 +125,14 @@ func BenchmarkSnapshotDuringBuilds(b *testing.B) {
 			case <-stop:
 				return
 			default:
-				c.Snapshot(nodes[1+i%(len(nodes)-1)])
+				c.Snapshot(nodes[1+i%(len(nodes)-1)], "")
 			}
 		}
 	})
 	var took []time.Duration
 	for b.Loop() {
 		start := time.Now()
-		if c.Snapshot(nodes[0]) != kept {
+		if c.Snapshot(nodes[0], "") != kept {
 			b.Fatal("built anew")
 		}
 		took = append(took, time.Since(start))

@@ -47,7 +47,7 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 		return nil, err
 	}
 	e := &catalogEntry{key: key{ExtensionType, name}, nodes: b.sameNodes(h.Attach.Nodes), part: f, pos: h.Pos}
-	b.entries[h], b.byKey[e.key] = e, e
+	b.byKey[e.key] = e
 	b.selectors[e.nodes.name] = e.nodes
 	return f, nil
 }
@@ -60,9 +60,7 @@ func (b *builder) settleHoles() {
 		if !ok || f.withheld == nil {
 			continue
 		}
-		if old := b.prev.byKey[k]; old != nil && old.part != nil && old.part.same(f) {
-			e.part = old.part
-		}
+		e.part = b.known(k, f)
 		b.contents(e.nodes).put(e)
 	}
 }

@@ -19,11 +19,11 @@ func spared(t *testing.T, set *module.Set, spares Spares, name string) *Listener
 	t.Helper()
 	o := opts
 	o.Spares = spares
-	c, problems := Compile(nil, set, o)
-	for _, p := range problems {
+	c, problems := Compile(nil, Sets{Base: set}, o)
+	for _, p := range problems.Base {
 		t.Fatal(p)
 	}
-	for _, l := range c.Snapshot(definition.Node{}).Listeners {
+	for _, l := range c.Snapshot(definition.Node{}, "").Listeners {
 		if l.Name == name {
 			return l
 		}
@@ -48,8 +48,8 @@ func rawListener(t *testing.T, spares Spares) *Listener {
 	set, _ := read(t, "testdata/spares.yaml")
 	o := opts
 	o.Spares = spares
-	c, _ := Compile(nil, set, o)
-	for _, l := range c.Snapshot(definition.Node{}).Listeners {
+	c, _ := Compile(nil, Sets{Base: set}, o)
+	for _, l := range c.Snapshot(definition.Node{}, "").Listeners {
 		if l.Name == "raw" {
 			return l
 		}

@@ -14,13 +14,13 @@ import (
 func TestRenderFormatsAgree(t *testing.T) {
 	for _, file := range []string{"testdata/web.yaml", "testdata/raw.yaml", "testdata/nodes.yaml"} {
 		set, nodes := read(t, file)
-		c, _ := Compile(nil, set, opts)
+		c, _ := Compile(nil, Sets{Base: set}, opts)
 		for _, n := range append(nodes, definition.Node{ID: "nobody"}) {
 			var fromJSON, fromYAML any
-			if err := json.Unmarshal(render(t, c.Snapshot(n), JSON), &fromJSON); err != nil {
+			if err := json.Unmarshal(render(t, c.Snapshot(n, ""), JSON), &fromJSON); err != nil {
 				t.Fatal(err)
 			}
-			if err := yaml.Unmarshal(render(t, c.Snapshot(n), YAML), &fromYAML); err != nil {
+			if err := yaml.Unmarshal(render(t, c.Snapshot(n, ""), YAML), &fromYAML); err != nil {
 				t.Fatal(err)
 			}
 			again, err := json.Marshal(fromYAML) // the same kinds of numbers

@@ -12,7 +12,6 @@ import (
 // selector is a definition.Selector with an identity: definitions that select
 // alike share one, from Catalog to Catalog.
 type selector struct {
-	id   uint32
 	name string // see canonical
 	definition.Selector
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -13,19 +14,19 @@ func TestIndexFindsWhatMatches(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))
 		var selectors []*selector
-		for id := range uint32(1 + r.IntN(12)) {
-			selectors = append(selectors, &selector{id: id, Selector: randomSelector(r)})
+		for id := range 1 + r.IntN(12) {
+			selectors = append(selectors, &selector{name: fmt.Sprintf("%02d", id), Selector: randomSelector(r)})
 		}
 		x := newIndex(selectors)
 		for _, n := range append(someNodes(), definition.Node{}) {
-			var got, want []uint32
+			var got, want []string
 			x.match(n, func(s *selector) bool {
-				got = append(got, s.id)
+				got = append(got, s.name)
 				return true
 			})
 			for _, s := range selectors {
 				if s.Matches(n) {
-					want = append(want, s.id)
+					want = append(want, s.name)
 				}
 			}
 			slices.Sort(got)

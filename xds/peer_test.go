@@ -109,11 +109,11 @@ func awaitingServer(b *testing.B, envoys int) (*Server, string) {
 	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
 	sha := strings.Repeat("a", 64)
 	set := &module.Set{Filters: []*module.Filter{{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: sha, Size: 1 << 20}}}}
-	c, problems := resource.Compile(nil, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
-	if len(problems) > 0 {
+	c, problems := resource.Compile(nil, resource.Sets{Base: set}, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	if len(problems.Base) > 0 {
 		b.Fatal(problems)
 	}
-	s.Publish(c)
+	s.Publish(Publication{Catalog: c})
 	ctx := grpcpeer.NewContext(context.Background(), &grpcpeer.Peer{Addr: net.TCPAddrFromAddrPort(loopback)})
 	for i := range envoys {
 		c, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: fmt.Sprint(i)}}, true)

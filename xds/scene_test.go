@@ -126,7 +126,7 @@ func start(t *testing.T, o xds.Options) *scene {
 func (s *scene) publish(t testing.TB, text string) {
 	t.Helper()
 	s.catalog = compile(t, s.catalog, text)
-	s.Publish(s.catalog)
+	s.Publish(xds.Publication{Catalog: s.catalog})
 }
 
 func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalog {
@@ -150,8 +150,8 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	c, problems := resource.Compile(prev, set, o)
-	for _, p := range problems {
+	c, problems := resource.Compile(prev, resource.Sets{Base: set}, o)
+	for _, p := range problems.Base {
 		t.Fatal(p)
 	}
 	return c

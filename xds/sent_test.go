@@ -172,8 +172,8 @@ func TestFlush(t *testing.T) {
 func provedFilter(t *testing.T) *resource.Filter {
 	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
 	set := &module.Set{Filters: []*module.Filter{{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: strings.Repeat("a", 64)}}}}
-	c, problems := resource.Compile(nil, set, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
-	if len(problems) > 0 {
+	c, problems := resource.Compile(nil, resource.Sets{Base: set}, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	if len(problems.Base) > 0 {
 		t.Fatal(problems)
 	}
 	return c.Filter("hello")

@@ -73,14 +73,14 @@ type Server struct {
 
 	beginning chan struct{} // holds a token for each stream in its first exchange
 
-	mu      sync.Mutex
-	catalog *resource.Catalog
-	clients map[*client]struct{}
-	peers   map[netip.Addr]*peer
-	nodes   map[string]*nodeStreams // by node id
-	away    *away
-	left    map[string]left // by node id
-	closed  bool
+	mu        sync.Mutex
+	published *Publication // nil: nothing was
+	clients   map[*client]struct{}
+	peers     map[netip.Addr]*peer
+	nodes     map[string]*nodeStreams // by node id
+	away      *away
+	left      map[string]left // by node id
+	closed    bool
 
 	generation atomic.Uint64 // see Generation
 	drained    drained
@@ -138,12 +138,13 @@ func New(o Options) *Server {
 // newer.
 func (s *Server) Generation() uint64 { return s.generation.Load() }
 
-// Publish makes c what Envoys are to have. It does not wait for them.
-func (s *Server) Publish(c *resource.Catalog) {
+// Publish makes p what Envoys are to have. It does not wait for them. One that is
+// to have the same as before is not touched, whatever its choice was and is.
+func (s *Server) Publish(p Publication) {
 	s.mu.Lock()
-	first := s.catalog == nil
-	s.catalog = c
-	s.proved.keep(c)
+	first := s.published == nil
+	s.published = &p
+	s.proved.keep(p.Catalog)
 	s.mu.Unlock()
 	s.generation.Add(1)
 	if first {
@@ -152,7 +153,7 @@ func (s *Server) Publish(c *resource.Catalog) {
 	}
 	select {
 	case s.publish <- struct{}{}:
-	default: // the one that is waiting takes this catalog along
+	default: // the one that is waiting takes this one along
 	}
 }
 
@@ -191,9 +192,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // fanOut gives every client its snapshot.
 func (s *Server) fanOut() {
-	all := s.all() // before the catalog: who comes after has this one at least
+	all := s.all() // before the publication: who comes after has this one at least
 	s.mu.Lock()
-	catalog := s.catalog
+	published := s.published
 	s.mu.Unlock()
 
 	var next atomic.Int64
@@ -205,16 +206,16 @@ func (s *Server) fanOut() {
 				if i >= int64(len(all)) {
 					return
 				}
-				s.offer(all[i], catalog)
+				s.offer(all[i], published)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// offer publishes catalog to c where it changes anything for it.
-func (s *Server) offer(c *client, catalog *resource.Catalog) {
-	snap := catalog.Snapshot(c.node)
+// offer publishes p to c where it changes anything for it.
+func (s *Server) offer(c *client, p *Publication) {
+	snap := p.Snapshot(c.node)
 	c.mu.Lock()
 	same := c.snap == snap
 	c.snap = snap

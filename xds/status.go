@@ -85,14 +85,14 @@ func (s *Server) teller(id string) (status func() NodeStatus, ok bool) {
 		return func() NodeStatus { return c.status(now) }, true
 	}
 	if away := s.away.nodes[id]; away != nil {
-		g, catalog := *away, s.catalog
-		return func() NodeStatus { return g.status(catalog) }, true
+		g, published := *away, s.published
+		return func() NodeStatus { return g.status(published) }, true
 	}
 	return nil, false
 }
 
 // status tells what the node was to have; what it has is not known.
-func (g *gone) status(catalog *resource.Catalog) NodeStatus {
+func (g *gone) status(p *Publication) NodeStatus {
 	n := NodeStatus{
 		ID: g.node.ID, Cluster: g.node.Cluster, Labels: g.node.Labels,
 		AwaySince: g.seen, Awaited: g.awaited, Filters: []swap.FilterStatus{},
@@ -101,17 +101,17 @@ func (g *gone) status(catalog *resource.Catalog) NodeStatus {
 	if g.awaited {
 		reason = "it may come back by itself"
 	}
-	for _, f := range g.filters(catalog) {
+	for _, f := range g.filters(p) {
 		n.Filters = append(n.Filters, swap.FilterStatus{Name: f.Name, Wanted: f.Version, State: swap.Away, Reason: reason})
 	}
 	return n
 }
 
-func (g *gone) filters(catalog *resource.Catalog) []*resource.Filter {
-	if catalog == nil {
+func (g *gone) filters(p *Publication) []*resource.Filter {
+	if p == nil {
 		return nil
 	}
-	return catalog.Snapshot(g.node).Filters
+	return p.Snapshot(g.node).Filters
 }
 
 func (c *client) status(now time.Time) NodeStatus {
@@ -160,7 +160,7 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 			awaited = append(awaited, g)
 		}
 	}
-	catalog, now := s.catalog, s.now()
+	published, now := s.published, s.now()
 	s.mu.Unlock()
 	out := map[string]FilterCount{}
 	var drained time.Time
@@ -185,7 +185,7 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 		}
 	}
 	for _, g := range awaited {
-		for _, f := range g.filters(catalog) {
+		for _, f := range g.filters(published) {
 			n := out[f.Name]
 			n.add(swap.Away)
 			out[f.Name] = n

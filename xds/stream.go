@@ -179,21 +179,21 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	return c, nil
 }
 
-// snapshot gives what node n is to have by the newest Catalog, and locks s.mu.
+// snapshot gives what node n is to have by the newest Publication, and locks s.mu.
 // It is built without that lock, so that nobody waits for another group's, unless
 // it is overtaken again and again.
 func (s *Server) snapshot(n definition.Node) *resource.Snapshot {
 	s.mu.Lock()
 	for range 3 {
-		catalog := s.catalog
+		published := s.published
 		s.mu.Unlock()
-		snap := catalog.Snapshot(n)
+		snap := published.Snapshot(n)
 		s.mu.Lock()
-		if s.catalog == catalog {
+		if s.published == published {
 			return snap
 		}
 	}
-	return s.catalog.Snapshot(n)
+	return s.published.Snapshot(n)
 }
 
 // broken says who is told of responses to a node that break an invariant; nil:

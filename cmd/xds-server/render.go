@@ -113,12 +113,12 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	catalog, found := resource.Compile(nil, modules, resource.Options{ModulesURL: f.modulesURL, Spares: spares})
-	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels})
+	catalog, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: f.modulesURL, Spares: spares})
+	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels}, "")
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)
 	}
-	problems = asTyped(slices.Concat(problems, modules.Problems, found), files)
+	problems = asTyped(slices.Concat(problems, modules.Problems, found.Base), files)
 	printProblems(errs, "", problems)
 	if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
 		return &exitError{code: exitWrong}

@@ -111,8 +111,8 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 			return nil, err
 		}
 	}
-	_, found := resource.Compile(nil, modules, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
-	problems = asTyped(slices.Concat(problems, modules.Problems, found), files)
+	_, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
+	problems = asTyped(slices.Concat(problems, modules.Problems, found.Base), files)
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},

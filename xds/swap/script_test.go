@@ -154,7 +154,7 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 	if typ == swap.Extension {
 		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
 	}
-	snap := s.catalog.Snapshot(nodeOf())
+	snap := s.catalog.Snapshot(nodeOf(), "")
 	if strings.HasPrefix(label, "+") {
 		return s.inLayout(snap, name, label)
 	}
@@ -219,7 +219,7 @@ func (s *script) resources(typ swap.Type, names []string) []string {
 
 func (s *script) slotsOf(filter string) []string {
 	var slots []string
-	for _, l := range s.catalog.Snapshot(nodeOf()).Listeners {
+	for _, l := range s.catalog.Snapshot(nodeOf(), "").Listeners {
 		layout := l.In(l.Version)
 		for i, chain := range l.Chains {
 			for j, w := range chain {
@@ -255,7 +255,7 @@ func (s *script) filterIn(r *resource.Resource) string {
 
 // seen takes note of the layout of a listener that is sent.
 func (s *script) seen(r *resource.Resource) {
-	for _, l := range s.catalog.Snapshot(nodeOf()).Listeners {
+	for _, l := range s.catalog.Snapshot(nodeOf(), "").Listeners {
 		if r.TypeURL == resource.ListenerType && l.Name == r.Name {
 			s.shown(l.In(r.Version).Routes)
 		}

@@ -96,9 +96,9 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	var problems []definition.Problem
-	w.catalog, problems = resource.Compile(w.catalog, set, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001"), Spares: w.spares})
-	for _, p := range problems {
+	var problems resource.Problems
+	w.catalog, problems = resource.Compile(w.catalog, resource.Sets{Base: set}, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001"), Spares: w.spares})
+	for _, p := range problems.Base {
 		t.Fatal(p)
 	}
 	for name, v := range names {
@@ -107,7 +107,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 			w.named[name+" "+v] = f.Version
 		}
 	}
-	snap := w.catalog.Snapshot(definition.Node{ID: "envoy"})
+	snap := w.catalog.Snapshot(definition.Node{ID: "envoy"}, "")
 	for _, l := range snap.Listeners {
 		for _, slot := range l.Slots {
 			w.shown(slot)

@@ -1,0 +1,125 @@
+package resource
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// view is one set, compiled. Immutable, and a function of the set alone, so that
+// a set that stays, or changes its choice, keeps it.
+type view struct {
+	set       *module.Set
+	entries   map[any]*catalogEntry // by the pointer of the definition
+	byKey     map[key]*catalogEntry
+	selectors map[string]*selector
+	holdings  map[*selector]*holding
+	all       *index // of every selector
+	problems  []definition.Problem
+}
+
+func newView(set *module.Set) *view {
+	return &view{
+		set:       set,
+		entries:   make(map[any]*catalogEntry),
+		byKey:     make(map[key]*catalogEntry),
+		selectors: make(map[string]*selector),
+		holdings:  make(map[*selector]*holding),
+		all:       newIndex(nil),
+	}
+}
+
+// holding is what nodes have that one selector matches. Views that agree in it
+// share one, so that its id, with those of the other selectors that match a node,
+// tells all that the node is to have.
+type holding struct {
+	id        uint32
+	filters   []*filter
+	listeners []*listener
+	raws      []*raw
+}
+
+func (v *view) contents(s *selector) *holding {
+	h := v.holdings[s]
+	if h == nil {
+		h = new(holding)
+		v.holdings[s] = h
+	}
+	return h
+}
+
+func (h *holding) put(e *catalogEntry) {
+	switch p := e.part.(type) {
+	case *filter:
+		h.filters = append(h.filters, p)
+	case *listener:
+		h.listeners = append(h.listeners, p)
+	case *raw:
+		h.raws = append(h.raws, p)
+	}
+}
+
+// sort makes holdings of the same parts equal.
+func (h *holding) sort() {
+	slices.SortFunc(h.filters, func(a, b *filter) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(h.listeners, func(a, b *listener) int { return cmp.Compare(a.bare.Name, b.bare.Name) })
+	slices.SortFunc(h.raws, func(a, b *raw) int {
+		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func (h *holding) equal(o *holding) bool {
+	return slices.Equal(h.filters, o.filters) && slices.Equal(h.listeners, o.listeners) && slices.Equal(h.raws, o.raws)
+}
+
+// match gives the holdings of the selectors that match n, in one order.
+func (v *view) match(n definition.Node) []*holding {
+	var matched []*holding
+	v.all.match(n, func(s *selector) bool {
+		matched = append(matched, v.holdings[s])
+		return true
+	})
+	slices.SortFunc(matched, func(a, b *holding) int { return cmp.Compare(a.id, b.id) })
+	return slices.Compact(matched)
+}
+
+// groupName is the holdings' ids, four bytes each.
+func groupName(hs []*holding) string {
+	b := make([]byte, 0, 4*len(hs))
+	for _, h := range hs {
+		b = binary.BigEndian.AppendUint32(b, h.id)
+	}
+	return string(b)
+}
+
+// differ finds the selectors of which nodes have something else by v than by o.
+func (v *view) differ(o *view) *index {
+	var differ []*selector
+	for s, h := range v.holdings {
+		if o.holdings[s] != h {
+			differ = append(differ, s)
+		}
+	}
+	for s := range o.holdings {
+		if v.holdings[s] == nil {
+			differ = append(differ, s)
+		}
+	}
+	return newIndex(differ)
+}
+
+// selectsAs says whether both have the same selectors.
+func (v *view) selectsAs(o *view) bool {
+	if len(v.holdings) != len(o.holdings) {
+		return false
+	}
+	for s := range v.holdings {
+		if o.holdings[s] == nil {
+			return false
+		}
+	}
+	return true
+}
