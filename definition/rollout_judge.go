@@ -30,7 +30,7 @@ func (d *Doc) prometheusJudge(at string, w *prometheusJudge) Judge {
 		d.Problem(at+".url", "the query is a field of its own", "needs the server's URL alone, without /api/v1/query")
 	}
 	switch {
-	case w.Query != "" && strings.TrimSpace(w.Query) == "" || w.Query == "" && d.at(at+".query") != nil:
+	case w.Query != "" && strings.TrimSpace(w.Query) == "":
 		d.Problem(at+".query", "", "is empty")
 	case len(w.Query) > maxQuery:
 		d.Problem(at+".query", "", "%d bytes, %d at most", len(w.Query), maxQuery)
@@ -47,8 +47,8 @@ func (d *Doc) prometheusJudge(at string, w *prometheusJudge) Judge {
 
 // judgeURL checks where a judge is asked; nil: it is not there, or wrong.
 func (d *Doc) judgeURL(at, written string) *url.URL {
-	if written == "" && d.at(at) == nil {
-		return nil // Decode has said that it is missing
+	if written == "" {
+		return nil // Decode has said so
 	}
 	u, err := url.Parse(written)
 	switch {

@@ -11,7 +11,7 @@ import (
 // Decode fills the struct that into points to. Fields are named by their json
 // tags. These tags are looked at besides:
 //
-//	jsonschema:"required,enum=a,enum=b"   must be there; must be one of these
+//	jsonschema:"required,enum=a,enum=b"   must be there, and no empty text; must be one of these
 //	refuse:"reason"                       must not be there, unless empty
 //
 // A field of type *Node takes anything. Null counts as not written. Unknown
@@ -164,8 +164,14 @@ func (d *decoder) object(n *Node, v reflect.Value, path string) {
 		}
 	}
 	for _, known := range fields {
-		if known.required && n.Get(known.name) == nil {
+		if !known.required {
+			continue
+		}
+		switch value := n.Get(known.name); {
+		case value == nil:
 			d.problem(n.Line, Join(path, known.name), "", "is missing")
+		case value.Kind == Text && value.Text == "" && len(known.enum) == 0:
+			d.problem(n.LineOf(known.name), Join(path, known.name), "", "is empty")
 		}
 	}
 }
