@@ -313,5 +313,14 @@ func Empty(slot string) *Resource {
 	return r
 }
 
+// Empties make each Empty once for all who ask while any of them has it. The zero
+// value is usable.
+type Empties struct{ made shared[string, Resource] }
+
+// In is the Empty of a slot.
+func (e *Empties) In(slot string) *Resource {
+	return e.made.get(slot, func() *Resource { return Empty(slot) })
+}
+
 // EmptyVersion is the version of what does nothing, in a listener's own slot.
 var EmptyVersion = meaningOf("no filter").version()

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
@@ -22,7 +21,7 @@ func (m *Machine) commit(a action, now time.Time) {
 	case a.purpose == prime:
 		for _, it := range a.Changed {
 			p := m.priming(it.Filter.Name)
-			*p = p.Next(push{}, m.timing(now))
+			*p = p.Next(push{m.cached(it.Filter)}, m.timing(now))
 		}
 	case a.purpose == heal:
 		m.heals++
@@ -79,25 +78,23 @@ func (m *Machine) forgetPromises() {
 func (m *Machine) promise(r *Response) {
 	m.keepPromises()
 	have := m.subs[Extension].have
-	add := func(slot, filter string, instead item) {
-		_, filled := have.Find(slot)
-		if !filled && !slices.ContainsFunc(m.promises, func(p promise) bool { return p.slot == slot }) {
-			m.promises = append(m.promises, promise{slot, filter, instead})
+	add := func(p promise, to []promise) {
+		_, filled := have.Find(p.slot)
+		if !filled && !slices.ContainsFunc(to, func(o promise) bool { return o.slot == p.slot }) {
+			m.promises = append(m.promises, p)
 		}
 	}
 	for _, l := range r.Changed {
 		for _, name := range l.Slots {
 			if f := m.filter(name); f != nil && f.Noop() != nil {
-				add(name, name, intern.PlainItem(f.Noop()))
+				add(promise{slot: name, filter: name, noop: f.Noop()}, m.promises)
 			}
 		}
-		if placement := m.placements().byListener[l.Name]; placement != nil && placement.layout != nil && !placement.kept {
-			for slot, filter := range placement.fresh() {
-				instead := emptyItem(slot)
-				if f := m.filter(filter); f != nil && f.OnFailure != definition.Open {
-					instead = item{}
-				}
-				add(slot, filter, instead)
+		if placement := m.placements().byListener[l.Name]; placement != nil && !placement.kept {
+			before := m.promises // of which each is for another slot
+			m.promises = slices.Grow(m.promises, len(placement.fresh))
+			for _, p := range placement.fresh {
+				add(p, before)
 			}
 		}
 	}

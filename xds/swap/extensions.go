@@ -113,17 +113,17 @@ func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (ite
 		return filterItem(twin.Filter, slot, attempt), true
 	}
 	if !filled && f.OnFailure == definition.Open && (v.givenUp(f, now) || v.wants(Extension, slot) || v.inUse(slot)) {
-		return nothingFor(f, slot), true
+		return v.nothingFor(f, slot), true
 	}
 	return item{}, false
 }
 
 // nothingFor is what a slot holds in place of an open filter.
-func nothingFor(f *resource.Filter, slot string) item {
+func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	if slot == f.Name {
 		return intern.PlainItem(f.Noop())
 	}
-	return emptyItem(slot)
+	return v.interner.Empty(slot)
 }
 
 // nextTwins are the next filters to prime. One whose module this Envoy has to

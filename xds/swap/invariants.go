@@ -213,7 +213,7 @@ func (v *state) waitsFor(l item, filter string) bool {
 // to hold; "": none.
 func (v *state) meant(l item, slot string) string {
 	if r := v.placements().byListener[l.Name]; r != nil && !r.kept && r.layout.Version == l.Version {
-		return r.fresh()[slot]
+		return r.listener.Spread(r.layout)[slot]
 	}
 	return ""
 }

@@ -265,7 +265,10 @@ func (v *state) waits(now time.Time) wait {
 	filled, waits := true, forNothing
 	for _, l := range listeners.Items {
 		for _, slot := range v.slotsIn(l) {
-			if _, ok := slots.Find(slot); ok || isTwin(slot) {
+			if isTwin(slot) {
+				break // as are all of the primer's
+			}
+			if _, ok := slots.Find(slot); ok {
 				continue
 			}
 			filled = false

@@ -14,6 +14,7 @@ type placement struct {
 	layout   *resource.Layout // that it is to have
 	kept     bool             // the Envoy has it in that layout
 	lacking  []string         // filters that are not in their slots
+	fresh    []promise        // where it is not kept: of the slots that it brings
 }
 
 // content is what a listener's own slot is to hold now.
@@ -87,7 +88,7 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	r.layout = l.Fresh(func(name string) bool {
 		return v.subs[Extension].names.Has(name) || had && isOwn(name) && slices.Contains(have.Slots, name) || v.subs[Route].names.Has(name)
 	})
-	r.lacking = l.Filters
+	r.lacking, r.fresh = l.Filters, v.fresh(r)
 	return r
 }
 

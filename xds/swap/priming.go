@@ -66,6 +66,7 @@ type Priming struct {
 	refusals  int // NACKs that are no mere sign of a fetch, since a download ended
 	downloads int // that were seen to end
 	here      bool
+	cached    bool  // it was pushed last to an Envoy that had the module: nothing is fetched
 	shared    bool  // the download may be another Envoy's
 	alone     bool  // it was NACKed together with others: it goes alone
 	slotOnly  bool  // the slot was NACKed, not the twin
@@ -105,10 +106,12 @@ func (p *Priming) refused() bool { return p.refusals > 0 }
 // sent tells whether it was pushed.
 func (p *Priming) sent() bool { return p.Phase > Queued }
 
-// push is that it is sent.
-type push struct{}
+// push is that it is sent. cached: Envoy has the module, as something else runs
+// on it.
+type push struct{ cached bool }
 
-func (push) next(p *Priming, _ Timing) {
+func (e push) next(p *Priming, _ Timing) {
+	p.cached = e.cached
 	if p.Phase != Refused && p.Phase != Downloading {
 		p.Phase = Pushed
 	}

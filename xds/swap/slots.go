@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/resource"
 	"wasmxds/xds/swap/intern"
 )
@@ -20,11 +21,11 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 	case !ok:
 		return item{}, false
 	case c.leaving:
-		return emptyItem(slot), v.mayLeave(slot, now)
+		return v.interner.Empty(slot), v.mayLeave(slot, now)
 	case c.as:
 		return item{}, false
 	case c.filter == nil:
-		return emptyItem(slot), true
+		return v.interner.Empty(slot), true
 	}
 	return v.slotContent(c.filter, slot, now)
 }
@@ -51,8 +52,6 @@ func isOwn(slot string) bool {
 	return own
 }
 
-func emptyItem(slot string) item { return intern.PlainItem(resource.Empty(slot)) }
-
 // promised is what was meant for a slot when its listener was sent: the filter,
 // in the version that its twin has by now (invariants 1 and 2).
 func (v *state) promised(slot string) (item, bool) {
@@ -60,21 +59,39 @@ func (v *state) promised(slot string) (item, bool) {
 	if i < 0 {
 		return item{}, false
 	}
-	if twin, ok := v.subs[Extension].have.Find(twinOf(v.promises[i].filter)); ok && twin.Filter != nil {
+	p := &v.promises[i]
+	if twin, ok := v.subs[Extension].have.Find(twinOf(p.filter)); ok && twin.Filter != nil {
 		return filterItem(twin.Filter, slot, 0), true
 	}
-	return v.promises[i].instead, v.promises[i].instead.Res != nil
+	switch {
+	case p.noop != nil:
+		return intern.PlainItem(p.noop), true
+	case p.closed:
+		return item{}, false
+	}
+	return v.interner.Empty(slot), true
 }
 
 // promise is what a slot of a listener that was sent is to get when Envoy asks.
 type promise struct {
-	slot, filter string // filter: "": none
-	instead      item   // where the filter can't be had; no Res: nothing can be
+	slot, filter string             // filter: "": none
+	noop         *resource.Resource // where the filter can't be had, in a slot that people named
+	closed       bool               // ... nothing can be in another
 }
 
 // fresh is what is meant for the own slots of a listener that is about to be
 // sent: a filter, or nothing.
-func (r *placement) fresh() map[string]string { return r.listener.Spread(r.layout) }
+func (v *state) fresh(r *placement) []promise {
+	if r.layout == nil {
+		return nil // of an earlier run
+	}
+	var all []promise
+	for slot, filter := range r.listener.Spread(r.layout) {
+		f := v.filter(filter)
+		all = append(all, promise{slot: slot, filter: filter, closed: f != nil && f.OnFailure != definition.Open})
+	}
+	return all
+}
 
 // heldBy finds the filter of the snapshot that is the content of an own slot of
 // which only the version is known.

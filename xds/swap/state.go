@@ -140,7 +140,7 @@ func (v *state) Awaited() []string {
 }
 
 func (p *Priming) awaits() bool {
-	return p.SHA256 != "" && (p.Phase == Pushed || p.Phase == Downloading)
+	return p.SHA256 != "" && (p.Phase == Pushed && !p.cached || p.Phase == Downloading)
 }
 
 // stuck are the versions of filters that this Envoy refuses although it has
@@ -229,7 +229,7 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 func (v *state) settledItem(slot string, c content) (item, bool) {
 	switch {
 	case c.leaving || !c.as && c.filter == nil:
-		return emptyItem(slot), true
+		return v.interner.Empty(slot), true
 	case c.as:
 		return item{}, false
 	case c.filter.Missing != "":

@@ -192,7 +192,9 @@ func (m *Machine) unmark(t Type) {
 	if t != Extension || m.subs[t].wildcard {
 		return
 	}
-	m.tracked = tracked{}
+	if len(m.refusals)+len(m.poisoned) > 0 { // else nothing is primed that was not
+		m.tracked = tracked{}
+	}
 	m.forgetWritten()
 	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
 	m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return !m.wants(t, n) })

@@ -22,6 +22,8 @@ type Interner[A any] struct {
 	sweep int     // size at which dead entries are next swept out
 	sent  archive // what Envoys may need in bytes again
 
+	empties resource.Empties
+
 	serial atomic.Uint64 // of the newest Acked
 
 	empty [Types]*Acked[A]
@@ -157,6 +159,9 @@ func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gon
 	v.steps = append(v.steps, weak.Make(r))
 	return r
 }
+
+// Empty is what one of a listener's own slots holds that holds no filter.
+func (in *Interner[A]) Empty(slot string) Item { return PlainItem(in.empties.In(slot)) }
 
 // Remember keeps what an Envoy has, as if it had been sent it.
 func (in *Interner[A]) Remember(t Type, delta bool, items []Item) {
