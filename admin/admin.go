@@ -2,11 +2,13 @@
 // document, health and readiness, and the page that shows both.
 //
 // Start with [New], tell it of each set of definitions with [Server.Loaded],
-// and serve [Server.Handler]. Everything is read-only: no request changes
-// anything. A Server is safe for concurrent use and starts no goroutine.
+// and serve [Server.Handler]. What changes something, commands to changes that
+// are on their way, is for [Operators] alone; all else is read-only. A Server is
+// safe for concurrent use and starts no goroutine.
 package admin
 
 import (
+	"context"
 	"hash/maphash"
 	"log/slog"
 	"net/http"
@@ -30,13 +32,17 @@ type Loaded struct {
 
 // Options are what a Server is made of.
 type Options struct {
-	Version string // of xds-server
-	Fleet   Fleet
-	Modules Modules          // nil: what modules export is not shown
-	Sources Sources          // of /metrics
-	Pprof   bool             // serve /debug/pprof/
-	Now     func() time.Time // time.Now if nil
-	Log     *slog.Logger     // nowhere if nil
+	Version  string // of xds-server
+	Fleet    Fleet
+	Modules  Modules // nil: what modules export is not shown
+	Sources  Sources // of /metrics
+	Pprof    bool    // serve /debug/pprof/
+	Rollouts Mover   // nil: changes go everywhere at once, and are not told of
+	// Release lets a removal go that is held back, by its id; nil: none is held.
+	Release   func(ctx context.Context, id string) error
+	Operators Operators        // who may change something; nobody if zero
+	Now       func() time.Time // time.Now if nil
+	Log       *slog.Logger     // nowhere if nil
 }
 
 // Server answers HTTP requests about the fleet.
@@ -64,6 +70,9 @@ func New(opts Options) *Server {
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Operators.Log == nil {
+		opts.Operators.Log = opts.Log
 	}
 	return &Server{
 		opts: opts, started: opts.Now(),
@@ -110,6 +119,7 @@ func (s *Server) Drain() {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", s.serveStatus)
+	s.handleRollouts(mux)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	s.handlePages(mux)

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,14 +27,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	if nodes, next := s.opts.Fleet.Nodes(r.URL.Query().Get("after"), limit); len(nodes) > 0 {
 		st.Nodes, st.Next = nodes, next
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(printable.NewWriter(w)) // it may be read in a terminal
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(st); err != nil {
-		s.opts.Log.Debug("status not sent", "peer", r.RemoteAddr, "error", err)
-	}
+	s.sendJSON(w, r, st)
 }
 
 func limitOf(r *http.Request) (int, error) {

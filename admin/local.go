@@ -24,13 +24,18 @@ func Local(next http.Handler) http.Handler {
 // isLocal says whether a Host header has an address, or a name that only this
 // machine has.
 func isLocal(hostport string) bool {
-	host := hostport
-	if h, _, err := net.SplitHostPort(hostport); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	host := hostOf(hostport)
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
 	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// hostOf is a Host header without port, brackets and the dot at its end.
+func hostOf(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
 }

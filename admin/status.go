@@ -50,8 +50,9 @@ type Hole struct {
 
 // Held is a removal that is held back: so many of the definitions in force.
 type Held struct {
-	Definitions int `json:"definitions"`
-	Of          int `json:"of"`
+	ID          string `json:"id"` // by which it is promoted
+	Definitions int    `json:"definitions"`
+	Of          int    `json:"of"`
 }
 
 // Filter is a filter in the whole fleet.

@@ -23,7 +23,7 @@ func TestToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := tok.Ask(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	h := tok.Ask(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil)
 	ask := func(path, authorization string) int {
 		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
 		if authorization != "" {

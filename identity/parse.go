@@ -47,7 +47,7 @@ func Parse(name string, data []byte) (*Policy, []definition.Problem) {
 		p.problem(&more, "", "a policy is one document")
 	}
 	policy := &Policy{name: name}
-	fields := p.fields(doc.Content[0], "", "rules")
+	fields := p.fields(doc.Content[0], "", "rules", "operators")
 	if rules := fields["rules"]; rules == nil {
 		p.problem(doc.Content[0], "rules", "is missing")
 	} else {
@@ -55,6 +55,7 @@ func Parse(name string, data []byte) (*Policy, []definition.Problem) {
 			policy.rules = append(policy.rules, p.rule(n, fmt.Sprintf("rules[%d]", i)))
 		}
 	}
+	policy.operators = p.subjects(fields["operators"], "operators")
 	if len(p.problems) > 0 {
 		return nil, p.problems
 	}
@@ -93,14 +94,9 @@ func (p *parser) unreadable(err error) {
 func (p *parser) rule(n *yaml.Node, at string) rule {
 	r := rule{line: n.Line}
 	fields := p.fields(n, at, "who", "ids", "clusters", "labels")
+	r.who = p.subjects(fields["who"], at+".who")
 	wildcards := 9
-	for i, w := range p.texts(fields["who"], at+".who") {
-		s, err := newSubject(w.Value)
-		if err != nil {
-			p.problem(w, fmt.Sprintf("%s.who[%d]", at, i), "%q %v", w.Value, err)
-			continue
-		}
-		r.who = append(r.who, s)
+	for _, s := range r.who {
 		wildcards = min(wildcards, s.wildcards)
 	}
 	r.ids = p.globs(fields["ids"], at+".ids", wildcards)
@@ -114,6 +110,20 @@ func (p *parser) rule(n *yaml.Node, at string) rule {
 		r.labels = p.labels(labels, at+".labels", wildcards)
 	}
 	return r
+}
+
+// subjects reads a text or a list of texts; nil gives none.
+func (p *parser) subjects(n *yaml.Node, at string) []subject {
+	var all []subject
+	for i, w := range p.texts(n, at) {
+		s, err := newSubject(w.Value)
+		if err != nil {
+			p.problem(w, fmt.Sprintf("%s[%d]", at, i), "%q %v", w.Value, err)
+			continue
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 func (p *parser) labels(n *yaml.Node, at string, wildcards int) []label {

@@ -1,5 +1,5 @@
 // Package identity decides who may be what: which node an Envoy may say that
-// it is, given the certificate that it showed.
+// it is, given the certificate that it showed, and who may operate the fleet.
 //
 // Start with [Load], which reads a [Policy] from a file like this:
 //
@@ -10,6 +10,8 @@
 //	  ids: ["$1", "$1-*"]             # node IDs; $1 is what the first * was
 //	  clusters: [edge]                # node clusters; not given: any
 //	  labels: {app: shop, zone: "*"}  # labels, all others are refused; not given: any
+//	operators:                        # who may pause, promote, stop and roll back changes; not given: nobody
+//	- spiffe://example.com/ops/*
 //
 // What no rule allows is refused. Of names and URIs, * stands for one or more
 // characters but no separator ("." of names, "/" of URIs), and a URI may end in
@@ -32,8 +34,9 @@ import (
 
 // Policy says who may be what. The zero value refuses everyone.
 type Policy struct {
-	name  string
-	rules []rule
+	name      string
+	rules     []rule
+	operators []subject
 }
 
 // rule allows what is written in it to those it is for.
@@ -78,6 +81,19 @@ func (p *Policy) Allow(identities []string, node definition.Node) error {
 		return errors.Join(refused...)
 	}
 	return fmt.Errorf("no rule of %s is for %s", p.name, strings.Join(identities, ", "))
+}
+
+// Operator gives the identity (see [Of]) by which somebody may operate the
+// fleet; "": none of them is an operator's.
+func (p *Policy) Operator(identities []string) string {
+	for _, id := range identities {
+		for _, s := range p.operators {
+			if _, ok := s.match(id); ok {
+				return id
+			}
+		}
+	}
+	return ""
 }
 
 // allow is nil when node is within the rule; found is what the wildcards of

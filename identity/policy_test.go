@@ -96,8 +96,8 @@ func TestProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"":                                   "policy.yaml: is empty; to refuse everyone, write rules: []",
 		"rules: [":                           "policy.yaml:1: not YAML: did not find expected node content",
-		"- a":                                "policy.yaml:1: needs a mapping with rules\npolicy.yaml:1: rules: is missing",
-		"rule: []":                           "policy.yaml:1: rule: unknown field; there are rules\npolicy.yaml:1: rules: is missing",
+		"- a":                                "policy.yaml:1: needs a mapping with rules, operators\npolicy.yaml:1: rules: is missing",
+		"rule: []":                           "policy.yaml:1: rule: unknown field; there are rules, operators\npolicy.yaml:1: rules: is missing",
 		"rules: a":                           "policy.yaml:1: rules: needs a list",
 		"rules: []\n---\n{}":                 "policy.yaml:2: a policy is one document",
 		"rules: []\nrules: []":               "policy.yaml:2: rules: is there already, in line 1",
@@ -113,7 +113,10 @@ func TestProblems(t *testing.T) {
 		"rules:\n- who: a\n  ids: [\"$x\", \"[\", \"a$$\"]":       "policy.yaml:3: rules[0].ids[0]: \"$x\" has a $ that is followed by neither 1 to 9 nor $\npolicy.yaml:3: rules[0].ids[1]: \"[\" is not a glob",
 		"rules:\n- who: a\n  ids: a\n  labels: [a]":               "policy.yaml:4: rules[0].labels: needs a mapping of labels to values",
 		"rules:\n- who: a\n  ids: a\n  labels: {\"[\": b, c: {}}": "policy.yaml:4: rules[0].labels.[: is not a glob\npolicy.yaml:4: rules[0].labels.c: needs a list",
-		"a: &a {}\nrules: *a":                                     "policy.yaml:1: a: unknown field; there are rules\npolicy.yaml:2: rules: needs a list",
+		"a: &a {}\nrules: *a":                                     "policy.yaml:1: a: unknown field; there are rules, operators\npolicy.yaml:2: rules: needs a list",
+		"rules: []\noperators: [a b, spiffe://*/a]":               "policy.yaml:2: operators[0]: \"a b\" is neither a URI nor a DNS name\npolicy.yaml:2: operators[1]: \"spiffe://*/a\" needs its host or trust domain written out",
+		"rules: []\noperators: []":                                "policy.yaml:2: operators: is empty",
+		"operators: [a]":                                          "policy.yaml:1: rules: is missing",
 		strings.Repeat("#", identity.MaxSize+1):                   fmt.Sprintf("policy.yaml: larger than %d bytes", identity.MaxSize),
 	} {
 		p, problems := identity.Parse("policy.yaml", []byte(text))
@@ -123,6 +126,33 @@ func TestProblems(t *testing.T) {
 		}
 		if p != nil || strings.Join(got, "\n") != want {
 			t.Errorf("%.80q:\n%s\nwant:\n%s", text, strings.Join(got, "\n"), want)
+		}
+	}
+}
+
+// TestOperator: who may be a node may not operate for that, nor the other way
+// round.
+func TestOperator(t *testing.T) {
+	p := mustParse(t, policy+"operators: [spiffe://example.com/admins/*, ops.example.com]\n")
+	for who, want := range map[string]string{
+		"":                              "",
+		"spiffe://example.com/edge/e1":  "",
+		"spiffe://example.com/ops/a":    "",
+		"spiffe://example.com/admins/a": "spiffe://example.com/admins/a",
+		"other ops.example.com":         "ops.example.com",
+		"spiffe://example.com/admins":   "",
+		"spiffe://example.com/admins/a/b spiffe://example.org/admins/a ops.example.com.evil.com xops.example.com": "",
+	} {
+		if got := p.Operator(strings.Fields(who)); got != want {
+			t.Errorf("%s: %q, want %q", who, got, want)
+		}
+	}
+	if err := p.Allow([]string{"ops.example.com"}, definition.Node{ID: "a"}); err == nil {
+		t.Error("an operator may be a node")
+	}
+	for _, none := range []*identity.Policy{new(identity.Policy), mustParse(t, policy)} {
+		if got := none.Operator([]string{"ops.example.com"}); got != "" {
+			t.Errorf("an operator by a policy without any: %q", got)
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (j *join) tell() {
 	j.logNew(problems)
 	j.loaded(admin.Loaded{
 		Set: j.set, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
-		Held: admin.Held(j.update.Held),
+		Held: admin.Held{ID: j.update.HeldID, Definitions: j.update.Held.Definitions, Of: j.update.Held.Of},
 	})
 }
 

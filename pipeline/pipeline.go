@@ -63,7 +63,7 @@ func New(o Options) *Pipeline {
 			p.XDS.Downloaded(peer, downloadOf(sha256, size, event))
 		},
 	})
-	o.Admin.Fleet, o.Admin.Modules = p.XDS, store
+	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	p.Admin = admin.New(o.Admin)
 	o.Modules.Needed = p.XDS.Needed

@@ -220,7 +220,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 			Log: log, State: data.kept, CheckInvariants: f.checkInvariants, Respare: f.respare,
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 		},
-		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Log: log},
+		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
 		Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
 	})

@@ -26,12 +26,18 @@ which certificate may be which node. An address that others can reach needs TLS,
 or --insecure where the network sees to it. The admin address has flags of its
 own, and away from loopback it needs a token or client certificates. Files of
 all these may change at any time; streams stay open, but for those that a new
-policy no longer allows.`
+policy no longer allows.
+
+Reading is not changing: what "xds-server rollout" does to changes needs the token
+in --operate-token-file, on loopback too, or a certificate from
+--admin-tls-client-ca that the policy names under operators. Without either,
+nothing can be changed at the admin address. The token of operators lets them
+read as well.`
 
 // secureFlags say who may connect, and how.
 type secureFlags struct {
 	ads, admin               certs.Files // ads: of modules as well
-	token, policy            string
+	token, operate, policy   string
 	streams, identityStreams int
 	connections              int
 	insecure                 bool
@@ -48,11 +54,12 @@ func (f *secureFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.admin.Key, "admin-tls-key", "", "`file` of its key")
 	flags.StringVar(&f.admin.CA, "admin-tls-client-ca", "", "`file` of the authorities that certificates of who looks at it must be from")
 	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address asks for (health and readiness excepted)")
+	flags.StringVar(&f.operate, "operate-token-file", "", "`file` with the token of those who may pause, resume, promote, stop and roll back changes at the admin address (default nobody)")
 	flags.IntVar(&f.streams, "max-streams", 1<<16, "`number` of streams at once")
 	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "`number` of streams at once with the same certificate's names")
 	flags.IntVar(&f.connections, "max-connections", 0, "`number` of connections to the ADS address at once (default half of the open files that the process may have)")
 	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS where others can connect")
-	for _, name := range []string{"tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file"} {
+	for _, name := range []string{"tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file", "operate-token-file"} {
 		if err := cmd.MarkFlagFilename(name); err != nil {
 			panic(err) // the flag is misspelt in this program
 		}
@@ -103,6 +110,8 @@ func (f *secureFlags) checkOpen(ls *listeners) error {
 		}
 	}
 	switch {
+	case !isLoopback(ls.admin) && f.operate != "" && f.admin.Cert == "":
+		return fmt.Errorf("--admin-listen %v: others could read the token of --operate-token-file on its way; give --admin-tls-cert and --admin-tls-key as well, or --insecure", ls.admin.Addr())
 	case isLoopback(ls.admin) || f.admin.CA != "" || f.token != "" && f.admin.Cert != "":
 		return nil
 	case f.token != "":
@@ -122,6 +131,7 @@ type guard struct {
 	ads, admin *certs.Store // nil: no TLS
 	admission  *admission.Admission
 	token      *admin.Token // nil: none is asked for
+	operators  admin.Operators
 	files      []guardedFile
 	log        *slog.Logger
 }
@@ -158,7 +168,27 @@ func (f *secureFlags) open(log *slog.Logger) (*guard, error) {
 	g.admission, err = admission.New(admission.Options{
 		Policy: f.policy, Streams: f.streams, PerIdentity: f.identityStreams, Log: log,
 	})
+	if err != nil {
+		return nil, err
+	}
+	g.operators, err = f.operators(g, log)
 	return g, err
+}
+
+// operators are who may change something at the admin address.
+func (f *secureFlags) operators(g *guard, log *slog.Logger) (admin.Operators, error) {
+	o := admin.Operators{Reading: g.token, Log: log}
+	if f.policy != "" && f.admin.CA != "" {
+		o.Certificate = g.admission.Operator
+	}
+	if f.operate == "" {
+		return o, nil
+	}
+	var err error
+	if o.Token, err = admin.NewToken(f.operate, log); err != nil {
+		return o, fmt.Errorf("--operate-token-file: %w", err)
+	}
+	return o, nil
 }
 
 // warn tells of what is allowed but seldom meant.
@@ -192,7 +222,7 @@ func scheme(store *certs.Store) string {
 func (g *guard) adminHandler(l net.Listener, h http.Handler) http.Handler {
 	switch {
 	case g.token != nil:
-		return g.token.Ask(h)
+		return g.token.Ask(h, g.operators.Token)
 	case g.admin == nil && isLoopback(l): // by TLS, the name is the certificate's
 		return admin.Local(h)
 	}

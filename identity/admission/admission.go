@@ -10,6 +10,7 @@ package admission
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"slices"
@@ -110,6 +111,18 @@ func (a *Admission) AllowStatus(ctx context.Context, node definition.Node) error
 	}
 	who, _ := clientOf(ctx)
 	return policy.Allow(who, node)
+}
+
+// Operator gives the identity by which the policy lets the owner of a verified
+// certificate operate the fleet; "": it does not.
+func (a *Admission) Operator(cert *x509.Certificate) string {
+	a.mu.Lock()
+	policy := a.policy
+	a.mu.Unlock()
+	if policy == nil {
+		return ""
+	}
+	return policy.Operator(identity.Of(cert))
 }
 
 // clientOf gives the identities in a client's certificate, and what ends its

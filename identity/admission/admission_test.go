@@ -146,3 +146,32 @@ func TestPolicyReload(t *testing.T) {
 		t.Errorf("problems %v, ended %v", a.Problems(), ended)
 	}
 }
+
+// TestOperatorsOfThePolicy: who operates is what the policy says now.
+func TestOperatorsOfThePolicy(t *testing.T) {
+	file := policyFile(t, everyNode)
+	a, err := New(Options{Policy: file, Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{DNSNames: []string{"ops.example.com"}}
+	for _, c := range []struct{ policy, want string }{
+		{everyNode, ""},
+		{everyNode + "operators: ops.example.com\n", "ops.example.com"},
+		{everyNode + "operators: [ops.example.com, 1]\n", "ops.example.com"}, // it is wrong: the one before counts
+		{everyNode + "operators: other.example.com\n", ""},
+	} {
+		writePolicy(t, file, c.policy)
+		a.Reload()
+		if got := a.Operator(cert); got != c.want {
+			t.Errorf("%s: %q, want %q", c.policy, got, c.want)
+		}
+	}
+	none, err := New(Options{Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := none.Operator(cert); got != "" {
+		t.Errorf("without a policy: %q", got)
+	}
+}

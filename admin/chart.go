@@ -1,0 +1,183 @@
+package admin
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+)
+
+// chart is some lines over the same time, as the template "chart" draws them.
+type chart struct {
+	Title string
+	Words string // what the lines end with, for who does not see them
+	Lines []line
+	Marks []mark
+	Top   string // the value at the upper edge
+	From  time.Time
+	To    time.Time
+}
+
+// line is one of them, in the units of the picture.
+type line struct {
+	Class, Name string
+	Path        string // of an SVG path
+	Last        string // its last value; "": it has none
+}
+
+// mark is a moment, such as the beginning of a wave.
+type mark struct {
+	X    string
+	Text string
+}
+
+// series is what a line is drawn from. Where nothing is known, a value is NaN.
+type series struct {
+	Class, Name string
+	At          []time.Time
+	Values      []float64
+}
+
+// The picture's size without its margins, and how many points of a line are
+// drawn: more could not be told apart.
+const (
+	chartWidth  = 300
+	chartHeight = 100
+	chartPoints = 150
+)
+
+// newChart draws series from a time to another. Values are written by unit;
+// the upper edge is least or more.
+func newChart(title string, from, to time.Time, unit func(float64) string, least float64, all ...series) chart {
+	c := chart{Title: title, From: from, To: to}
+	top := least
+	for _, s := range all {
+		for _, v := range s.Values {
+			if v > top && !math.IsInf(v, 0) {
+				top = v
+			}
+		}
+	}
+	top = roundUp(top)
+	c.Top = unit(top)
+	var words []string
+	for _, s := range all {
+		l := line{Class: s.Class, Name: s.Name}
+		at, values := thin(s.At, s.Values, chartPoints)
+		l.Path = path(at, values, from, to, top)
+		for _, v := range values {
+			if !math.IsNaN(v) {
+				l.Last = unit(v)
+			}
+		}
+		c.Lines = append(c.Lines, l)
+		if l.Last == "" {
+			words = append(words, s.Name+" unknown")
+		} else {
+			words = append(words, s.Name+" "+l.Last)
+		}
+	}
+	c.Words = fmt.Sprintf("%s at the end: %s", title, strings.Join(words, ", "))
+	return c
+}
+
+// mark draws a moment, if it is within the chart.
+func (c *chart) mark(at time.Time, text string) {
+	if !at.Before(c.From) && !at.After(c.To) {
+		c.Marks = append(c.Marks, mark{across(at, c.From, c.To), text})
+	}
+}
+
+// path goes through the values, and leaves out what is not known.
+func path(at []time.Time, values []float64, from, to time.Time, top float64) string {
+	var b strings.Builder
+	pen := false // on the paper
+	for i, v := range values {
+		if math.IsNaN(v) || at[i].Before(from) || at[i].After(to) {
+			pen = false
+			continue
+		}
+		x, y := across(at[i], from, to), coordinate(chartHeight*(1-min(max(v, 0), top)/top))
+		if pen {
+			fmt.Fprintf(&b, "L%s %s", x, y)
+			continue
+		}
+		fmt.Fprintf(&b, "M%s %sh0", x, y) // a point that stands alone is a dot
+		pen = true
+	}
+	return b.String()
+}
+
+func across(at, from, to time.Time) string {
+	span := to.Sub(from)
+	if span <= 0 {
+		return "0"
+	}
+	return coordinate(chartWidth * float64(at.Sub(from)) / float64(span))
+}
+
+func coordinate(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
+
+// roundUp gives the next of 1, 2, 5, 10, 20 and so on.
+func roundUp(v float64) float64 {
+	if v <= 0 || math.IsNaN(v) {
+		return 1
+	}
+	p := math.Pow(10, math.Floor(math.Log10(v)))
+	for _, step := range []float64{1, 2, 5, 10} {
+		if v <= step*p*(1+1e-9) {
+			return step * p
+		}
+	}
+	return 10 * p
+}
+
+// thin leaves so many points at most, of neighbours the highest: what is drawn
+// hides no peak.
+func thin(at []time.Time, values []float64, most int) ([]time.Time, []float64) {
+	n := min(len(at), len(values))
+	at, values = at[:n], values[:n]
+	if n <= most {
+		return at, values
+	}
+	var thinAt []time.Time
+	var thinned []float64
+	for i := range most {
+		first, end := i*n/most, (i+1)*n/most
+		best := first
+		for j := first; j < end; j++ {
+			if math.IsNaN(values[best]) || values[j] > values[best] {
+				best = j
+			}
+		}
+		thinAt, thinned = append(thinAt, at[best]), append(thinned, values[best])
+	}
+	return thinAt, thinned
+}
+
+func percent(v float64) string {
+	switch {
+	case v == 0:
+		return "0 %"
+	case v < 0.0001:
+		return "< 0.01 %"
+	case v < 0.1:
+		return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.2f", 100*v), "0"), ".") + " %"
+	}
+	return fmt.Sprintf("%.0f %%", 100*v)
+}
+
+// milliseconds writes a latency.
+func milliseconds(v float64) string {
+	switch {
+	case v >= 10_000:
+		return fmt.Sprintf("%.0f s", v/1000)
+	case v >= 1000:
+		return coordinate(v/1000) + " s"
+	case v >= 10:
+		return fmt.Sprintf("%.0f ms", v)
+	}
+	return strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.2f", v), "0"), ".") + " ms"
+}
+
+func count(v float64) string { return fmt.Sprintf("%.0f", v) }

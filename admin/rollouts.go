@@ -1,0 +1,179 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/rollout"
+)
+
+// Mover is what takes changes from wave to wave. It is a driver of package
+// rollout.
+type Mover interface {
+	Status() rollout.Status
+	// Do returns when the command has been done. Its error is, or wraps,
+	// [rollout.ErrUnknown] or [rollout.ErrNot] where it is of no use to try again.
+	Do(ctx context.Context, c rollout.Command) error
+}
+
+// Rollouts is the document GET /api/v1/rollouts.
+type Rollouts struct {
+	rollout.Status
+	Removal *Held `json:"removal,omitempty"` // that is held back, until promote is said of its id
+}
+
+// Operation is a command, and what has come of it: the change as it is now, or
+// what was removed.
+type Operation struct {
+	Done    rollout.Verb          `json:"done"`
+	Change  *rollout.ChangeStatus `json:"change,omitempty"`
+	Removal *Held                 `json:"removal,omitempty"`
+}
+
+// CommandOptions are the body of a command. All of them are for rollback.
+type CommandOptions struct {
+	// To is a base to go back to, or its beginning: what joined later is undone as well.
+	To     string `json:"to,omitempty"`
+	AtOnce bool   `json:"atOnce,omitempty"` // everywhere now, not in the waves of the policy
+}
+
+// Find gives the change of an id, or of the only one that begins so. Of changes
+// of the same id the newest counts.
+func (r *Rollouts) Find(id string) (*rollout.ChangeStatus, error) {
+	var found *rollout.ChangeStatus
+	for i := range r.Changes {
+		switch c := &r.Changes[i]; {
+		case c.ID == id:
+			return c, nil
+		case id == "" || !strings.HasPrefix(c.ID, id):
+		case found == nil:
+			found = c
+		case found.ID != c.ID:
+			return nil, &refusal{http.StatusConflict, fmt.Sprintf("several changes begin with %s, %s and %s among them: give more of the id", id, found.ID, c.ID)}
+		}
+	}
+	if found == nil {
+		return nil, &refusal{http.StatusNotFound, fmt.Sprintf("no change has the id %s: GET /api/v1/rollouts, or xds-server rollout, has those that there are", id)}
+	}
+	return found, nil
+}
+
+// since gives the change that came first after a base, which is to be gone back
+// to, away from the change of an id.
+func (r *Rollouts) since(base, id string) (string, error) {
+	at := -1
+	for i, b := range r.Bases {
+		switch {
+		case base == "" || !strings.HasPrefix(b.ID, base):
+		case at < 0:
+			at = i
+		case r.Bases[at].ID != b.ID:
+			return "", &refusal{http.StatusConflict, fmt.Sprintf("several bases begin with %s, %s and %s among them: give more of the id", base, r.Bases[at].ID, b.ID)}
+		}
+	}
+	if at < 0 {
+		return "", &refusal{http.StatusNotFound, fmt.Sprintf("no base has the id %s: GET /api/v1/rollouts, or xds-server rollout, has those that are kept", base)}
+	}
+	if !slices.ContainsFunc(r.Bases[:at], func(b rollout.BaseStatus) bool { return b.ID == id }) {
+		return "", &refusal{http.StatusConflict, fmt.Sprintf("change %s did not join after base %s: there is nothing to go back from", id, r.Bases[at].ID)}
+	}
+	return r.Bases[at-1].ID, nil
+}
+
+// rollouts is the document as it stands.
+func (s *Server) rollouts() Rollouts {
+	r := Rollouts{Status: rollout.Status{Changes: []rollout.ChangeStatus{}, Bases: []rollout.BaseStatus{}, Held: []rollout.HeldStatus{}}}
+	if s.opts.Rollouts != nil {
+		st := s.opts.Rollouts.Status()
+		r.Changes, r.Bases, r.Held, r.Stalled = append(r.Changes, st.Changes...), append(r.Bases, st.Bases...), append(r.Held, st.Held...), st.Stalled
+	}
+	if l := s.loaded.Load(); l != nil && l.Held.Definitions > 0 {
+		r.Removal = &l.Held
+	}
+	return r
+}
+
+// operateLimit is how long a command may take.
+const operateLimit = 10 * time.Second
+
+// operate does a command of an operator.
+func (s *Server) operate(ctx context.Context, verb rollout.Verb, id string, o CommandOptions, by string) (*Operation, error) {
+	ctx, cancel := context.WithTimeout(ctx, operateLimit)
+	defer cancel()
+	done, err := s.command(ctx, verb, id, o, by)
+	if err != nil {
+		s.opts.Log.Warn("rollout command refused", "command", verb, "change", id, "by", by, "error", err)
+		return nil, err
+	}
+	s.opts.Log.Info("rollout command", "command", verb, "change", id, "by", by)
+	s.changes.Add(1)
+	return done, nil
+}
+
+func (s *Server) command(ctx context.Context, verb rollout.Verb, id string, o CommandOptions, by string) (*Operation, error) {
+	if verb != rollout.Rollback && o != (CommandOptions{}) {
+		return nil, &refusal{http.StatusBadRequest, fmt.Sprintf("to and atOnce are for rollback, not for %s", verb)}
+	}
+	now := s.rollouts()
+	if held := now.Removal; held != nil && isRemoval(id) && strings.HasPrefix(held.ID, id) {
+		if verb != rollout.Promote {
+			return nil, &refusal{http.StatusConflict, fmt.Sprintf("a removal that is held back can only be promoted, not told to %s", verb)}
+		}
+		if err := s.opts.Release(ctx, held.ID); err != nil {
+			return nil, &refusal{http.StatusConflict, fmt.Sprintf("remove %d of %d definitions: %v", held.Definitions, held.Of, err)}
+		}
+		return &Operation{Done: verb, Removal: held}, nil
+	}
+	change, err := now.Find(id)
+	if err != nil {
+		return nil, err
+	}
+	c := rollout.Command{Verb: verb, ID: change.ID, AtOnce: o.AtOnce, By: by}
+	if o.To != "" {
+		if c.ID, err = now.since(o.To, change.ID); err != nil {
+			return nil, err
+		}
+		c.Later = true
+	}
+	if err := s.opts.Rollouts.Do(ctx, c); err != nil {
+		return nil, commandRefusal(err)
+	}
+	now = s.rollouts()
+	if change, err = now.Find(c.ID); err != nil {
+		return nil, err
+	}
+	return &Operation{Done: verb, Change: change}, nil
+}
+
+// isRemoval tells the id of a held removal from that of a change.
+func isRemoval(id string) bool { return strings.HasPrefix(id, "removal-") }
+
+func commandRefusal(err error) error {
+	code := http.StatusInternalServerError
+	switch {
+	case errors.Is(err, rollout.ErrUnknown):
+		code = http.StatusNotFound
+	case errors.Is(err, rollout.ErrNot):
+		code = http.StatusConflict
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		code = http.StatusServiceUnavailable
+	}
+	return &refusal{code, err.Error()}
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// refusalOf is an error as an answer.
+func refusalOf(err error) *refusal {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return &refusal{http.StatusInternalServerError, cmp.Or(err.Error(), "unknown")}
+}

@@ -1,0 +1,288 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/textdiff"
+)
+
+// mover is a Mover that notes what it is told.
+type mover struct {
+	mu   sync.Mutex
+	st   rollout.Status
+	told []rollout.Command
+	err  error
+}
+
+func (m *mover) Status() rollout.Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.st
+}
+
+func (m *mover) Do(_ context.Context, c rollout.Command) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = append(m.told, c)
+	return m.err
+}
+
+func at(minutes float64) time.Time { return noon.Add(time.Duration(minutes * float64(time.Minute))) }
+
+// someRollouts has a change in its second wave, one that was stopped, and two
+// that are done.
+func someRollouts() *mover {
+	points := func(errors float64) (all []rollout.Point) {
+		for i := range 3 {
+			all = append(all, rollout.Point{Requests: 200, Errors: errors * float64(i), Median: 0.004, Slow: 0.012})
+		}
+		return all
+	}
+	waves := []rollout.WaveStatus{
+		{Name: "tier=canary", Envoys: 1, Began: at(-5), Good: at(-4.9), Ended: at(-2.9)},
+		{Name: "5 %", Envoys: 2, Began: at(-2.9)},
+		{Name: "100 %", Envoys: 40},
+	}
+	return &mover{st: rollout.Status{
+		Changes: []rollout.ChangeStatus{
+			{
+				ID: "5c0ffee15c0ffee1", Title: "hello", State: rollout.Rolling, Words: "in wave 2 of 3: 1 of 2 Envoys run it",
+				Definitions: []rollout.DefinitionStatus{{Kind: "filter", Name: "hello", What: "changed", From: "1a2b3c4d", To: "5e6f7a8b", Diff: []textdiff.Line{
+					{Class: "same", Text: "name: hello"}, {Class: "removed", Text: "order: 1"}, {Class: "added", Text: "order: 2"}}}},
+				Policy: "careful", Opened: at(-5), Wave: 2, Waves: waves, Concerned: 40, Reached: 2, Settled: 1,
+				Cohorts: &rollout.CohortsStatus{New: []string{"edge-07", "edge-31"}, Control: []string{"edge-11", "edge-18"}},
+				Judges:  []rollout.VerdictStatus{{Judge: "signals", Verdict: rollout.NoTraffic, Words: "84 of 200 requests"}},
+				Curves:  &rollout.Curves{Step: 10 * time.Second, From: at(-3), Began: at(-2.9), New: points(1), Control: points(0)},
+			},
+			{
+				ID: "0ddba11d0ddba11d", Title: "quota", State: rollout.Stopped,
+				Words:       "stopped in wave 1 of 3 after 2 s: quota crashed 3 times on edge-07; its 1 Envoy is back at what it was",
+				Reason:      "quota crashed 3 times on edge-07",
+				Definitions: []rollout.DefinitionStatus{{Kind: "filter", Name: "quota", What: "added", To: "99aabbcc"}},
+				Policy:      "careful", Opened: at(-30), Wave: 1, Waves: []rollout.WaveStatus{{Name: "1 Envoy", Envoys: 1, Began: at(-30)}},
+				Concerned: 40, Judges: []rollout.VerdictStatus{{Judge: "signals", Verdict: rollout.Bad, Words: "3 crashes"}},
+			},
+			{ID: "ba5eba11ba5eba11", Title: "web", State: rollout.Done, Words: "done: all 40 Envoys run it", Opened: at(-60), Ended: at(-50),
+				Definitions: []rollout.DefinitionStatus{{Kind: "listener", Name: "web", What: "changed", From: "11111111", To: "22222222"}},
+				Waves:       []rollout.WaveStatus{}, Judges: []rollout.VerdictStatus{}, Concerned: 40, Reached: 40, Settled: 40},
+			{ID: "ba5e0000ba5e0000", Title: "web, hello", State: rollout.Done, Words: "done: all 40 Envoys run it", Opened: at(-90), Ended: at(-80),
+				Definitions: []rollout.DefinitionStatus{}, Waves: []rollout.WaveStatus{}, Judges: []rollout.VerdictStatus{}},
+		},
+		Bases: []rollout.BaseStatus{
+			{ID: "ba5eba11ba5eba11", Title: "web", At: at(-50)}, {ID: "ba5e0000ba5e0000", Title: "web, hello", At: at(-80)}, {ID: "f1257000f1257000", Title: "the first", At: at(-99)},
+		},
+		Held: []rollout.HeldStatus{{Kind: "filter", Name: "quota", Files: "99aabbcc", Since: at(-29.9), By: "0ddba11d0ddba11d"}},
+	}}
+}
+
+// operated is a Server whose changes can be moved with operateSecret.
+func operated(t *testing.T, m *mover) *Server {
+	t.Helper()
+	s := New(Options{Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon }, Rollouts: m,
+		Operators: Operators{Token: tokenOf(t, operateSecret), Reading: tokenOf(t, readSecret)},
+		Release: func(_ context.Context, id string) error {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.told = append(m.told, rollout.Command{Verb: "release", ID: id})
+			return m.err
+		}})
+	s.Loaded(someLoaded())
+	return s
+}
+
+// command posts to the API.
+func command(t *testing.T, s *Server, path, body string) (int, string) {
+	t.Helper()
+	r, w := httptest.NewRequest("POST", "/api/v1/rollouts/"+path, strings.NewReader(body)), httptest.NewRecorder()
+	r.Host = "localhost:19000"
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+operateSecret)
+	s.Handler().ServeHTTP(w, r)
+	text, err := io.ReadAll(w.Result().Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.Code, string(text)
+}
+
+func TestCommands(t *testing.T) {
+	const rolling, stopped, newest, older = "5c0ffee15c0ffee1", "0ddba11d0ddba11d", "ba5eba11ba5eba11", "ba5e0000ba5e0000"
+	of := func(verb rollout.Verb, id string) rollout.Command {
+		return rollout.Command{Verb: verb, ID: id, By: "token"}
+	}
+	back := func(id string, later, atOnce bool) rollout.Command {
+		return rollout.Command{Verb: rollout.Rollback, ID: id, Later: later, AtOnce: atOnce, By: "token"}
+	}
+	none := rollout.Command{}
+	for _, c := range []struct {
+		path, body string
+		err        error
+		code       int
+		text       string
+		told       rollout.Command
+	}{
+		{"5c0ffee15c0ffee1/pause", "", nil, 200, `"done": "pause"`, of(rollout.Pause, rolling)},
+		{"5c0f/pause", "{}", nil, 200, `"id": "5c0ffee15c0ffee1"`, of(rollout.Pause, rolling)},
+		{"0dd/resume", "{}", nil, 200, `"state": "stopped"`, of(rollout.Resume, stopped)},
+		{"5c0f/promote", " {} \n", nil, 200, `"done": "promote"`, of(rollout.Promote, rolling)},
+		{"5c0f/stop", "{}", nil, 200, `"done": "stop"`, of(rollout.Stop, rolling)},
+		{"ba5eb/rollback", "", nil, 200, `"done": "rollback"`, back(newest, false, false)},
+		{"ba5eb/rollback", `{"atOnce": true}`, nil, 200, `"done": "rollback"`, back(newest, false, true)},
+		{"ba5eb/rollback", `{"to": "ba5e0"}`, nil, 200, `"done": "rollback"`, back(newest, true, false)},
+		{"ba5eb/rollback", `{"to": "f12"}`, nil, 200, `"id": "ba5e0000ba5e0000"`, back(older, true, false)},
+		{"ba5e0/rollback", `{"to": "f12", "atOnce": true}`, nil, 200, `"done": "rollback"`, back(older, true, true)},
+		{"ba5e0/rollback", `{"to": "ba5e0"}`, nil, 409, "did not join after base ba5e0000ba5e0000", none},
+		{"5c0f/rollback", `{"to": "f12"}`, nil, 409, "change 5c0ffee15c0ffee1 did not join after base", none},
+		{"ba5eb/rollback", `{"to": "ba5eb"}`, nil, 409, "there is nothing to go back from", none},
+		{"ba5eb/rollback", `{"to": "ba5e"}`, nil, 409, "several bases begin with ba5e", none},
+		{"ba5eb/rollback", `{"to": "nowhere"}`, nil, 404, "no base has the id nowhere", none},
+		{"ba5/promote", "", nil, 409, "several changes begin with ba5, ba5eba11ba5eba11 and ba5e0000ba5e0000 among them", none},
+		{"f00/promote", "", nil, 404, "no change has the id f00: GET /api/v1/rollouts", none},
+		{"removal-/promote", "", nil, 404, "no change has the id", none},
+		{"5c0f/explode", "", nil, 404, "there is no command explode; there are [pause resume promote stop rollback]", none},
+		{"5c0f/pause", `{"atOnce": true}`, nil, 400, "are for rollback, not for pause", none},
+		{"ba5eb/rollback", `{"atOnce": "yes"}`, nil, 400, `read as JSON like {"to": "BASE", "atOnce": true}`, none},
+		{"ba5eb/rollback", `{"wave": 3}`, nil, 400, `unknown field "wave"`, none},
+		{"ba5eb/rollback", `{} {"atOnce": true}`, nil, 400, "more than one value", none},
+		{"ba5eb/rollback", `to=f12`, nil, 400, "is read as JSON", none},
+		{"ba5eb/rollback", `{"to": "` + strings.Repeat("a", maxCommand) + `"}`, nil, 413, "larger than 4096 bytes", none},
+		{"ba5eb/rollback", strings.Repeat(" ", maxCommand+1), nil, 413, "larger than 4096 bytes", none},
+		{"0dd/pause", "", fmt.Errorf("quota is stopped: %w", rollout.ErrNot), 409, "quota is stopped: the change is not in the state for that", of(rollout.Pause, stopped)},
+		{"0dd/pause", "", fmt.Errorf("0ddba11d: %w", rollout.ErrUnknown), 404, "there is no such change", of(rollout.Pause, stopped)},
+		{"0dd/pause", "", context.DeadlineExceeded, 503, "deadline", of(rollout.Pause, stopped)},
+		{"0dd/pause", "", errors.New("the state can't be written"), 500, "the state can't be written", of(rollout.Pause, stopped)},
+	} {
+		m := someRollouts()
+		m.err = c.err
+		code, text := command(t, operated(t, m), c.path, c.body)
+		var told rollout.Command
+		if len(m.told) > 0 {
+			told = m.told[0]
+		}
+		if code != c.code || !strings.Contains(text, c.text) || told != c.told || len(m.told) > 1 {
+			t.Errorf("%s %.60s: %d %s\ntold %+v; want %d %s\n%+v", c.path, c.body, code, text, m.told, c.code, c.text, c.told)
+		}
+	}
+}
+
+// TestHeldRemovalIsPromoted: by its id, which another removal does not have.
+func TestHeldRemovalIsPromoted(t *testing.T) {
+	m := someRollouts()
+	s := operated(t, m)
+	l := someLoaded()
+	l.Held = Held{ID: "removal-0123456789ab", Definitions: 5, Of: 6}
+	s.Loaded(l)
+	if _, text := get(t, s.Handler(), "/api/v1/rollouts"); !strings.Contains(text, `"removal": {
+    "id": "removal-0123456789ab",
+    "definitions": 5,
+    "of": 6
+  }`) {
+		t.Errorf("no removal in %s", text)
+	}
+	for path, want := range map[string]int{
+		"removal-0123456789ab/pause": 409, "removal-ffff/promote": 404, "rem/promote": 404,
+	} {
+		if code, text := command(t, s, path, ""); code != want || len(m.told) > 0 {
+			t.Errorf("%s: %d %s, told %v; want %d", path, code, text, m.told, want)
+		}
+	}
+	code, text := command(t, s, "removal-01/promote", "")
+	if code != 200 || !strings.Contains(text, `"definitions": 5`) || len(m.told) != 1 || m.told[0].ID != l.Held.ID {
+		t.Errorf("%d %s, told %v", code, text, m.told)
+	}
+	m.err = errors.New("no such removal is held back")
+	if code, text := command(t, s, "removal-01/promote", ""); code != 409 || !strings.Contains(text, "remove 5 of 6 definitions: no such removal is held back") {
+		t.Errorf("one that has just ended: %d %s", code, text)
+	}
+}
+
+// TestCommandsNeedTheRight: whatever else is wrong with them, and nothing else
+// than POST is a command.
+func TestCommandsNeedTheRight(t *testing.T) {
+	m := someRollouts()
+	s := operated(t, m)
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		r, w := httptest.NewRequest(method, "/api/v1/rollouts/5c0f/pause", strings.NewReader("{}")), httptest.NewRecorder()
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer "+operateSecret)
+		if s.Handler().ServeHTTP(w, r); w.Code != 404 && w.Code != 405 || w.Header().Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%s: %d", method, w.Code)
+		}
+	}
+	for _, path := range []string{"5c0f/pause", "nowhere/pause", "5c0f/explode", "removal-01/promote"} {
+		r, w := httptest.NewRequest("POST", "/api/v1/rollouts/"+path, strings.NewReader("no JSON")), httptest.NewRecorder()
+		r.Host = "localhost"
+		r.Header.Set("Content-Type", "application/json")
+		if s.Handler().ServeHTTP(w, r); w.Code != 401 || w.Header().Get("WWW-Authenticate") == "" {
+			t.Errorf("%s without a token: %d %v", path, w.Code, w.Header())
+		}
+	}
+	if len(m.told) > 0 {
+		t.Errorf("told %v", m.told)
+	}
+}
+
+// TestRolloutsWithoutAMover: without policies nothing moves, and a removal may
+// be held all the same.
+func TestRolloutsWithoutAMover(t *testing.T) {
+	s := newServer(someFleet())
+	if code, text := get(t, s.Handler(), "/api/v1/rollouts"); code != 200 || !strings.Contains(text, `"changes": []`) {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, _ := get(t, s.Handler(), "/api/v1/rollouts/a"); code != 404 {
+		t.Errorf("%d", code)
+	}
+}
+
+// TestAPIDocument: what docs/api.md shows is what is answered.
+func TestAPIDocument(t *testing.T) {
+	const path = "../docs/api.md"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := operated(t, someRollouts())
+	examples := regexp.MustCompile("(?s)`(GET|POST) (/api/v1/[^`]*)`(?:, `([^`]*)`)?:\n\n```json\n(.*?)```\n")
+	shown := 0
+	doc := examples.ReplaceAllFunc(b, func(example []byte) []byte {
+		shown++
+		m := examples.FindSubmatch(example)
+		var code int
+		var text string
+		if string(m[1]) == "GET" {
+			code, text = get(t, s.Handler(), string(m[2]))
+		} else {
+			code, text = command(t, s, strings.TrimPrefix(string(m[2]), "/api/v1/rollouts/"), string(m[3]))
+		}
+		if code != http.StatusOK || !json.Valid([]byte(text)) {
+			t.Errorf("%s %s: %d %s", m[1], m[2], code, text)
+		}
+		if text != string(m[4]) && !*update {
+			t.Errorf("%s %s is shown as\n%s\nand is (-update writes it)\n%s", m[1], m[2], m[4], text)
+		}
+		head, _, _ := strings.Cut(string(example), "```json\n")
+		return []byte(head + "```json\n" + text + "```\n")
+	})
+	if shown < 2 {
+		t.Errorf("only %d examples were found", shown)
+	}
+	if *update {
+		if err := os.WriteFile(path, doc, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
