@@ -116,7 +116,7 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 			LdsConfig: fromADS(),
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
-		LayeredRuntime:  runtime(),
+		LayeredRuntime:  o.runtime(),
 	}
 	if o.AdminAddress != "" {
 		at, err := parseAddress("the admin address", o.AdminAddress)
@@ -211,16 +211,29 @@ func adsConfig(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 // loads: it holds a whole download in memory, and up to 32 MiB by itself.
 const MaxModule = 128 << 20
 
-// runtime lets Envoy load modules of up to MaxModule. The second layer is what
-// an Envoy without any has: what is set at its admin interface.
-func runtime() *bootstrapv3.LayeredRuntime {
-	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{
-		{Name: "wasmxds", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
-			Fields: map[string]*structpb.Value{"http.async_response_buffer_limit": structpb.NewNumberValue(MaxModule)},
-		}}},
-		{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}},
+// runtime lets Envoy load modules of up to MaxModule. The last layer is what an
+// Envoy without any has: what is set at its admin interface. The one between is
+// xds-server's: in it the Envoy is asked to tell of some of its requests.
+func (o Options) runtime() *bootstrapv3.LayeredRuntime {
+	static := &bootstrapv3.RuntimeLayer{Name: "wasmxds", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
+		Fields: map[string]*structpb.Value{"http.async_response_buffer_limit": structpb.NewNumberValue(MaxModule)},
+	}}}
+	admin := &bootstrapv3.RuntimeLayer{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}}
+	if len(o.Static) > 0 { // which starts without xds-server, and whose listeners are not from there
+		return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{static, admin}}
+	}
+	source := fromADS()
+	source.InitialFetchTimeout = durationpb.New(runtimeTimeout)
+	signals := &bootstrapv3.RuntimeLayer{Name: "wasmxds-signals", LayerSpecifier: &bootstrapv3.RuntimeLayer_RtdsLayer_{
+		RtdsLayer: &bootstrapv3.RuntimeLayer_RtdsLayer{Name: definition.RuntimeLayer, RtdsConfig: source},
 	}}
+	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{static, signals, admin}}
 }
+
+// runtimeTimeout is how long Envoy waits for its runtime before it asks for
+// anything else. An xds-server that is older than this layer does not answer, and
+// Envoy's own 15 s would be added to each start.
+const runtimeTimeout = time.Second
 
 // fromADS waits for an answer however long it takes. Envoy's own 15 s would
 // end with an Envoy that calls itself ready and listens nowhere.

@@ -16,6 +16,7 @@ const (
 	TwinPrefix       = PrimerListener + "/" // of filters and route configurations
 	SlotPrefix       = "slot/"              // of filters, whose names slots may have
 	RoutesPrefix     = "routes/"            // of route configurations
+	RuntimeLayer     = "wasmxds"            // of runtime, that xds-server says the content of
 	reservedClusters = "wasmxds"            // what the names of clusters begin with that lead to it
 )
 

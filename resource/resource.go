@@ -25,6 +25,7 @@ const (
 	RouteType     = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
 	SecretType    = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 	ExtensionType = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+	RuntimeType   = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
 // Resource is one xDS resource, marshalled. Immutable; compared by pointer or

@@ -64,8 +64,8 @@ func TestUnknownType(t *testing.T) {
 		s.publish(t, hello1)
 		e := s.up(t, "a", delta)
 		before := s.Stats().Requests
-		e.send(&ask{typeURL: "type.googleapis.com/envoy.service.runtime.v3.Runtime", names: []string{"rtds"}})
-		e.send(&ask{typeURL: "type.googleapis.com/envoy.service.runtime.v3.Runtime", names: []string{"rtds"}, nonce: "1"})
+		e.send(&ask{typeURL: "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration", names: []string{"scoped"}})
+		e.send(&ask{typeURL: "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration", names: []string{"scoped"}, nonce: "1"})
 		e.send(&ask{})
 		eventually(t, "all three taken", func() bool { return s.Stats().Requests >= before+3 })
 		e.has(moduleOf("hello", "v2"))

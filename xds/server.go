@@ -79,7 +79,8 @@ type Server struct {
 	peers     map[netip.Addr]*peer
 	nodes     map[string]*nodeStreams // by node id
 	away      *away
-	left      map[string]left // by node id
+	left      map[string]left   // by node id
+	sampled   map[string]uint32 // by node id; see Sample
 	closed    bool
 
 	generation atomic.Uint64 // see Generation
@@ -114,6 +115,7 @@ func New(o Options) *Server {
 		nodes:     map[string]*nodeStreams{},
 		away:      newAway(o.State.View("nodes/")),
 		left:      map[string]left{},
+		sampled:   map[string]uint32{},
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)

@@ -12,7 +12,7 @@ type Stats struct {
 	Streams   int64 // open now
 	Requests  int64
 	Bytes     int64            // of responses
-	Responses map[string]int64 // by type: "CDS", "EDS", "SDS", "LDS", "RDS", "ECDS"
+	Responses map[string]int64 // by type: "CDS", "EDS", "SDS", "LDS", "RDS", "ECDS", "RTDS"
 	NACKs     map[string]int64 // by type
 }
 

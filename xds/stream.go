@@ -167,7 +167,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	c.machine = swap.New(swap.Options{
 		Interner: s.interner, Snapshot: c.snap, Delta: delta,
 		Salt: s.saltAt(c.since), Rand: rand.Float64, Left: s.left[n.ID].Left, Broken: s.broken(n.ID),
-		DrainTime: from.drainTime, Respare: s.respare,
+		DrainTime: from.drainTime, Respare: s.respare, Sampling: s.sampled[n.ID],
 	})
 	delete(s.left, n.ID)
 	rec.clients = append(rec.clients, c)

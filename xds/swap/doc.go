@@ -52,6 +52,7 @@ const (
 	Listener  = intern.Listener
 	Route     = intern.Route
 	Extension = intern.Extension
+	Runtime   = intern.Runtime
 	Types     = intern.Types // how many there are
 )
 

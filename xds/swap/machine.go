@@ -16,6 +16,8 @@ type Options struct {
 	// Salt is where the attempts of an Envoy that is not fresh begin, so that
 	// its bytes differ from what an earlier stream may have pushed last.
 	Salt int
+	// Sampling is as of [Sample], from the beginning.
+	Sampling uint32
 	// Left is what this Envoy's last stream has left to this one.
 	Left Left
 	// DrainTime is for how long, at most, connections of this Envoy go on with
@@ -43,7 +45,7 @@ type Machine struct {
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
 	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises,
-		drainTime: cmp.Or(o.DrainTime, DrainTime), respare: o.Respare}}
+		drainTime: cmp.Or(o.DrainTime, DrainTime), respare: o.Respare, sampling: resource.SamplingRate(o.Sampling)}}
 	for t := range Types {
 		m.subs[t].have = o.Interner.Acked(t, nil)
 	}

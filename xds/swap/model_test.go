@@ -33,6 +33,8 @@ type model struct {
 	slots     map[string]*modelSlot         // by ECDS name
 	cache     map[string]*modelCode         // by SHA-256
 	routes    map[string]string             // → what was taken
+	layers    []string                      // of its runtime that it asks for; it starts when it has them
+	runtime   map[string]string             // → what was taken, as a version
 	have      [swap.Types]map[string]string // versions, for a reconnect in delta
 	version   [swap.Types]string            // version_info, for one in state of the world
 	nonce     [swap.Types]string            // newest received on this stream
@@ -75,7 +77,7 @@ type modelCode struct{ fetching, here bool }
 func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
 	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {},
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
-		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}}
+		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}, runtime: map[string]string{}}
 }
 
 func (e *model) breaks(format string, args ...any) {
@@ -88,16 +90,24 @@ func (e *model) breaks(format string, args ...any) {
 func (e *model) connect() {
 	e.inbox, e.outbox = nil, nil
 	e.nonce, e.asked, e.names = [swap.Types]string{}, [swap.Types]bool{}, [swap.Types][]string{}
-	e.subscribe(swap.Cluster)
+	e.subscribe(swap.Runtime)
+	e.start()
 	if len(e.clusters) > 0 {
 		e.subscribe(swap.Listener)
 	}
 	e.askForSlots()
 }
 
+// start asks for what comes after its runtime.
+func (e *model) start() {
+	if len(e.runtime) == len(e.layers) {
+		e.subscribe(swap.Cluster)
+	}
+}
+
 // subscribe sends the first request of a type on this stream.
 func (e *model) subscribe(t swap.Type) {
-	if e.asked[t] {
+	if e.asked[t] || t == swap.Runtime && len(e.layers) == 0 {
 		return
 	}
 	e.asked[t] = true
@@ -115,6 +125,8 @@ func (e *model) subscribe(t swap.Type) {
 // wanted are the names that Envoy subscribes to.
 func (e *model) wanted(t swap.Type) []string {
 	switch t {
+	case swap.Runtime:
+		return e.layers
 	case swap.Extension:
 		return slices.Sorted(maps.Keys(e.slots))
 	case swap.Route:
@@ -180,6 +192,10 @@ func (e *model) receive() {
 		for _, r := range send.Resources {
 			e.routes[r.Name] = r.Version
 		}
+	case swap.Runtime:
+		for _, r := range send.Resources {
+			e.runtime[r.Name] = r.Version
+		}
 	case swap.Extension:
 		err = e.setSlots(send.Resources)
 	}
@@ -202,7 +218,10 @@ func (e *model) receive() {
 		r.Version, r.Names = e.version[t], e.names[t]
 	}
 	e.outbox = append(e.outbox, r)
-	if t == swap.Cluster {
+	switch t {
+	case swap.Runtime:
+		e.start()
+	case swap.Cluster:
 		e.subscribe(swap.Listener)
 	}
 	e.settle()

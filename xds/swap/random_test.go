@@ -60,8 +60,9 @@ type play struct {
 	badModules map[string]bool
 	sends      int
 
-	respare time.Duration
-	met     met // what requests met so far
+	respare  time.Duration
+	sampling uint32 // of a million requests
+	met      met    // what requests met so far
 
 	versions map[string]int // of filters
 	extra    bool           // the second listener is there
@@ -176,7 +177,7 @@ func (p *play) connect() {
 	if p.m != nil {
 		left = p.m.Left()
 	}
-	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Left: left, Respare: p.respare,
+	p.m = swap.New(swap.Options{Interner: p.space, Snapshot: p.snap, Delta: p.delta, Salt: 100 + 1000*p.streams, Rand: p.rng.Float64, Left: left, Respare: p.respare, Sampling: p.sampling,
 		Broken: func(err error) { p.e.breaks("%v", err) }})
 	p.wake = time.Time{}
 	p.streams++
@@ -228,6 +229,9 @@ func (p *play) act(faults bool) {
 		p.e.drained()
 	case n < 85:
 		p.pass(time.Duration(p.rng.IntN(400)) * time.Millisecond)
+	case faults && n < 86:
+		p.sampling = []uint32{0, 1000, 1_000_000}[p.rng.IntN(3)]
+		p.step(swap.Sample{PerMillion: p.sampling})
 	case faults && n < 93:
 		p.change()
 	case faults && n < 95:
@@ -342,7 +346,7 @@ func (p *play) cut() {
 		kept := p.space.Sent()
 		p.space = swap.NewInterner()
 		p.space.Learn(kept)
-		p.m = nil
+		p.m, p.sampling = nil, 0
 		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]
 		p.spares.Around = p.rng.IntN(3)
 		p.snap = p.define(p.t, p.wanted())
@@ -360,6 +364,7 @@ func (p *play) restart() {
 
 func (p *play) newEnvoy(bad func(string) bool) {
 	p.e = newModel(p.delta, p.rng, bad)
+	p.e.layers = [][]string{nil, {resource.RuntimeLayer}, {"other", resource.RuntimeLayer}}[p.rng.IntN(3)]
 	p.e.meets = func(listener string, filters []string, routes string) {
 		if err := p.met.request(listener, filters, routes); err != "" {
 			p.e.breaks("listener %s: %s", listener, err)
@@ -477,6 +482,9 @@ func (p *play) done() string {
 		if name != resource.PrimerListener && !slices.ContainsFunc(p.snap.Listeners, func(l *resource.Listener) bool { return l.Name == name }) {
 			return fmt.Sprintf("listener %s is still there", name)
 		}
+	}
+	if want := fmt.Sprint(p.sampling); len(p.e.layers) > 0 && p.e.runtime[resource.RuntimeLayer] != want {
+		return fmt.Sprintf("its sampling is %s, wanted is %s", p.e.runtime[resource.RuntimeLayer], want)
 	}
 	if !p.m.Settled() {
 		return "the machine says that it has not all"

@@ -25,6 +25,7 @@ import (
 //	                          layout, anything else is a version
 //	TYPE hash NAME...         ... on a reconnect: and has contents that it does not tell
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
+//	sample N                  of a million requests it is to tell of
 //	download MODULE started|done|aborted
 //	wait DURATION
 //	status
@@ -69,6 +70,12 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 		return ""
 	case "publish":
 		return s.step(swap.Publish{Snapshot: s.define(t, d.Input)})
+	case "sample":
+		var n uint32
+		if _, err := fmt.Sscan(d.CmdArgs[0].Key, &n); err != nil {
+			t.Fatalf("%s: %v", d.Pos, err)
+		}
+		return s.step(swap.Sample{PerMillion: n})
 	case "download":
 		progress := map[string]swap.Progress{"started": swap.DownloadStarted, "done": swap.DownloadDone, "aborted": swap.DownloadAborted}[d.CmdArgs[1].Key]
 		for sha, name := range s.modules {
@@ -186,7 +193,7 @@ func (s *script) step(e swap.Event) string {
 		fmt.Fprintf(&b, "send %s:", send.Type)
 		for _, r := range send.Resources {
 			s.seen(r)
-			fmt.Fprintf(&b, " %s%s%s", s.shown(r.Name), s.filterIn(r), s.label(r.Version))
+			fmt.Fprintf(&b, " %s%s%s", s.shown(r.Name), s.filterIn(r), s.labelOf(r))
 		}
 		for _, name := range send.Removed {
 			fmt.Fprintf(&b, " -%s", name)
@@ -198,6 +205,15 @@ func (s *script) step(e swap.Event) string {
 		return "nothing\n"
 	}
 	return b.String()
+}
+
+// labelOf is what the script calls a resource's version; that of a runtime layer is
+// the rate of sampling, of a million.
+func (s *script) labelOf(r *resource.Resource) string {
+	if r.TypeURL == resource.RuntimeType {
+		return "=" + r.Version
+	}
+	return s.label(r.Version)
 }
 
 // resources are names as Envoy has them. The name of a filter stands for the slots

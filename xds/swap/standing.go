@@ -63,6 +63,9 @@ func (v *state) complete(t Type) bool {
 	if t == Extension || s.nonce == 0 && len(s.have.Items) == 0 {
 		return false // a fresh Envoy is answered in any case
 	}
+	if t == Runtime {
+		return v.hasAll(t) // the rate is this Envoy's own
+	}
 	by := v.asker(t)
 	if w := s.have.Answers.whole.Load(); w != nil && w.asker == by && len(v.unknown) == 0 {
 		return w.is
@@ -75,11 +78,12 @@ func (v *state) complete(t Type) bool {
 }
 
 // Settled tells whether the Envoy has all that it asks for, and nothing that is
-// gone, of every type but ECDS, of which Filters tells.
+// gone, of every type but ECDS, of which Filters tells, and RTDS, on which nothing
+// depends that serves.
 func (m *Machine) Settled() bool {
 	for t := range Types {
 		s := &m.subs[t]
-		if t == Extension || !s.subscribed || m.complete(t) {
+		if t == Extension || t == Runtime || !s.subscribed || m.complete(t) {
 			continue
 		}
 		// What is asked for by name, and gone, a listener that is drained may need.

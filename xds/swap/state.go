@@ -33,6 +33,8 @@ type state struct {
 	respareAt  time.Time     // when spares that are used up are due again
 	respareDue bool
 
+	sampling uint32 // of a million requests, of how many the Envoy is to tell
+
 	drainTime time.Duration // how long Envoy goes on with a listener that was replaced
 
 	began   time.Time     // the first Step
@@ -212,6 +214,8 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 			return filterItem(f, name, 0), true
 		}
 		list = v.snap.Static
+	case Runtime:
+		return v.runtimeLayer(name)
 	default:
 		list = v.all(t)
 	}

@@ -12,12 +12,14 @@ const (
 	Listener
 	Route
 	Extension
+	Runtime
 	Types // how many there are
 )
 
 var typeURLs = [Types]string{
 	resource.ClusterType, resource.EndpointType, resource.SecretType,
 	resource.ListenerType, resource.RouteType, resource.ExtensionType,
+	resource.RuntimeType,
 }
 
 // URL is the type URL of t.
@@ -25,7 +27,7 @@ func (t Type) URL() string { return typeURLs[t] }
 
 // String is t's short name: "CDS", "ECDS", ...
 func (t Type) String() string {
-	return [Types]string{"CDS", "EDS", "SDS", "LDS", "RDS", "ECDS"}[t]
+	return [Types]string{"CDS", "EDS", "SDS", "LDS", "RDS", "ECDS", "RTDS"}[t]
 }
 
 // TypeOf finds the type of a type URL.

@@ -1,0 +1,31 @@
+package xds
+
+import (
+	"slices"
+
+	"wasmxds/resource"
+	"wasmxds/xds/swap"
+)
+
+// Sample has the Envoys of a node tell of so many of a million requests, chosen at
+// random, until it says otherwise, and whenever they connect; 0: of none. It gives
+// the rate that they are told, which is not above the one that was asked for:
+// there are few.
+func (s *Server) Sample(node string, perMillion uint32) (rate uint32) {
+	rate = resource.SamplingRate(perMillion)
+	s.mu.Lock()
+	if rate == 0 {
+		delete(s.sampled, node)
+	} else {
+		s.sampled[node] = rate
+	}
+	var clients []*client
+	if rec := s.nodes[node]; rec != nil {
+		clients = slices.Clone(rec.clients)
+	}
+	s.mu.Unlock()
+	for _, c := range clients {
+		s.step(c, swap.Sample{PerMillion: rate})
+	}
+	return rate
+}

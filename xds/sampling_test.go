@@ -1,0 +1,79 @@
+package xds_test
+
+import (
+	"context"
+	"testing"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	runtimev3 "github.com/envoyproxy/go-control-plane/envoy/service/runtime/v3"
+
+	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// TestSample: an Envoy is told of how many requests it is to tell, and so is one
+// that starts anew; another is not.
+func TestSample(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		a := askRuntime(t, s, "a", delta)
+		a.told(t, 0)
+		if rate := s.Sample("a", 2500); rate != 1000 {
+			t.Errorf("the rate is %d, want 1000", rate)
+		}
+		a.told(t, 1000)
+		b := askRuntime(t, s, "b", delta)
+		b.told(t, 0)
+		again := askRuntime(t, s, "a", delta)
+		again.told(t, 1000)
+		s.Sample("a", 0)
+		a.told(t, 0)
+		again.told(t, 0)
+		s.Sample("b", 1_000_000)
+		b.told(t, 1_000_000)
+	})
+}
+
+// runtimeStream is an Envoy that has asked for its runtime, and for nothing else.
+type runtimeStream struct{ stream }
+
+func askRuntime(t *testing.T, s *scene, node string, delta bool) runtimeStream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	t.Cleanup(cancel)
+	st, err := open(ctx, s.dial(t, ""), delta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := runtimeStream{st}
+	r.ask(t, &ask{node: &corev3.Node{Id: node}, typeURL: swap.Runtime.URL(), names: []string{resource.RuntimeLayer}})
+	return r
+}
+
+func (r runtimeStream) ask(t *testing.T, a *ask) {
+	t.Helper()
+	if err := r.Send(a); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// told takes the next response, which is to tell of a rate, and ACKs it.
+func (r runtimeStream) told(t *testing.T, rate float64) {
+	t.Helper()
+	got, err := r.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var layer runtimev3.Runtime
+	must(got.resources[resource.RuntimeLayer].UnmarshalTo(&layer))
+	if is := layer.Layer.Fields["wasmxds.sampling"].GetNumberValue(); is != rate || len(got.resources) != 1 {
+		t.Errorf("it is told to sample %v of a million requests, want %v, with %d layers", is, rate, len(got.resources))
+	}
+	ack := &ask{typeURL: got.typeURL, nonce: got.nonce, version: got.version}
+	if _, sotw := r.stream.(sotw); sotw {
+		ack.names = []string{resource.RuntimeLayer}
+	}
+	r.ask(t, ack)
+}
