@@ -20,16 +20,21 @@ const (
 	opDrop        = 0x1a
 	opLocalGet    = 0x20
 	opLocalSet    = 0x21
+	opTee         = 0x22
 	opGlobalGet   = 0x23
 	opGlobalSet   = 0x24
 	opLoad        = 0x28
 	opStore       = 0x36
+	opGrow        = 0x40
 	opConst       = 0x41
 	opEqz         = 0x45
 	opEq          = 0x46
 	opAdd         = 0x6a
+	opRem         = 0x70 // unsigned
 	opAnd         = 0x71
 	opShl         = 0x74
+	opBulk        = 0xfc
+	opFill        = 0x0b // after opBulk
 
 	noResult = 0x40 // block type
 )

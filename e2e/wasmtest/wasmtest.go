@@ -27,6 +27,8 @@ type Filter struct {
 	Log string
 	// Fault is what goes wrong.
 	Fault Fault
+	// At is the number of a fault that has one.
+	At int
 	// Import is a function that the module imports from "env" and never calls.
 	Import string
 	// ABI is the version that the module says it is for; default "0.2.1".
@@ -57,6 +59,12 @@ const (
 	RejectVMStart         // proxy_on_vm_start returns false
 	RejectConfigure       // proxy_on_configure returns false
 	TrapOnRequest         // a request that has TrapHeader traps
+	TrapAt                // the At-th request of each VM traps
+	SpinAt                // the At-th request of each VM never returns
+	ErrorEvery            // each At-th request is answered 500
+	DenyEvery             // each At-th request is answered 403
+	SlowDown              // each request takes At thousand rounds of a loop
+	Leak                  // each request takes At pages of 64 KiB, and keeps them
 	NoABI                 // no proxy_abi_version_* is exported
 	UnknownABI            // proxy_abi_version_9_9_9 is exported
 )
@@ -95,6 +103,7 @@ const (
 	getHeader
 	getBuffer
 	writeLog
+	answer
 )
 
 // Module gives the module's bytes.
@@ -105,6 +114,7 @@ func (f Filter) Module() []byte {
 			{name: "proxy_get_header_map_value", params: 5, results: 1},
 			{name: "proxy_get_buffer_bytes", params: 5, results: 1},
 			{name: "proxy_log", params: 3, results: 1},
+			{name: "proxy_send_local_response", params: 8, results: 1},
 		},
 		pages:  pages,
 		global: heapAt,
@@ -196,10 +206,8 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
 	const stream, record = 0, 3
 	var b []byte
-	if f.Fault == TrapOnRequest && mapType == requestHeaders {
-		at, length := word(TrapHeader)
-		b = ops(push(requestHeaders), push(at), push(length), push(0), push(4), op(opCall, getHeader),
-			op(opEqz, opIf, noResult, opUnreachable, opEnd))
+	if mapType == requestHeaders {
+		b = f.request(word)
 	}
 	key, keyLength := word(f.Header)
 	start := ops(push(mapType), push(key), push(keyLength))
@@ -216,6 +224,43 @@ func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
 		get(record), load(recordNext), set(record),
 		op(opBr, 0, opEnd, opEnd),
 		start, get(record), load(recordText), get(record), load(recordLength), end)
+}
+
+// countAt is where requests are counted.
+const countAt = 12
+
+// request is what goes wrong with a request.
+func (f Filter) request(word func(string) (int, int)) []byte {
+	const rounds = 3 // a local
+	count := ops(push(0), push(0), load(countAt), push(1), op(opAdd), store(countAt))
+	nth := func(do ...byte) []byte {
+		return ops(count, push(0), load(countAt), push(f.At), op(opEq, opIf, noResult), do, op(opEnd))
+	}
+	each := func(status int) []byte {
+		return ops(count, push(0), load(countAt), push(f.At), op(opRem, opEqz, opIf, noResult),
+			push(status), bytes.Repeat(push(0), 6), push(-1), op(opCall, answer, opDrop), push(1), op(opReturn), op(opEnd))
+	}
+	switch f.Fault {
+	case TrapOnRequest:
+		at, length := word(TrapHeader)
+		return ops(push(requestHeaders), push(at), push(length), push(0), push(4), op(opCall, getHeader),
+			op(opEqz, opIf, noResult, opUnreachable, opEnd))
+	case TrapAt:
+		return nth(opUnreachable)
+	case SpinAt:
+		return nth(opLoop, noResult, opBr, 0, opEnd)
+	case ErrorEvery:
+		return each(500)
+	case DenyEvery:
+		return each(403)
+	case SlowDown:
+		return ops(push(1000*f.At), set(rounds), op(opLoop, noResult),
+			get(rounds), push(-1), op(opAdd, opTee, rounds), op(opBrIf, 0, opEnd))
+	case Leak:
+		// The pages are written to, as what is only asked for takes no memory.
+		return ops(push(f.At), op(opGrow, 0), push(16), op(opShl), push(1), push(f.At<<16), op(opBulk, opFill, 0))
+	}
+	return nil
 }
 
 // streamSlot is where the root of the context in local 0 is kept, less

@@ -22,6 +22,7 @@ type host struct {
 	headers map[string]string // of the request at hand
 	added   []string          // type, name, value
 	log     []string
+	answers []uint32 // statuses that requests were answered with
 }
 
 func start(t *testing.T, f wasmtest.Filter) (*host, error) {
@@ -58,6 +59,10 @@ func start(t *testing.T, f wasmtest.Filter) (*host, error) {
 		h.log = append(h.log, h.text(at, n))
 		return 0
 	}).Export("proxy_log")
+	env.NewFunctionBuilder().WithFunc(func(status, _, _, _, _, _, _, _ uint32) uint32 {
+		h.answers = append(h.answers, status)
+		return 0
+	}).Export("proxy_send_local_response")
 	if _, err := env.Instantiate(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +199,65 @@ func TestTrapOnRequest(t *testing.T) {
 	h.headers = map[string]string{wasmtest.TrapHeader: "1"}
 	if err := h.request(t.Context(), 3, 1); err == nil {
 		t.Error("no trap")
+	}
+}
+
+// TestFaultsOfRequests: of ten requests, these are traps, or answered, and the
+// module has grown by so much.
+func TestFaultsOfRequests(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault   wasmtest.Fault
+		at      int
+		traps   []int
+		answers []uint32
+		grown   uint32
+	}{
+		"none":        {},
+		"trap at":     {fault: wasmtest.TrapAt, at: 3, traps: []int{3}},
+		"error every": {fault: wasmtest.ErrorEvery, at: 4, answers: []uint32{500, 500}},
+		"deny every":  {fault: wasmtest.DenyEvery, at: 3, answers: []uint32{403, 403, 403}},
+		"slow down":   {fault: wasmtest.SlowDown, at: 2},
+		"leak":        {fault: wasmtest.Leak, at: 2, grown: 20 << 16},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, err := start(t, wasmtest.Filter{Header: "x-version", Value: "one", Fault: c.fault, At: c.at})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := h.mod.Memory().Size()
+			var traps []int
+			passed := 0
+			for i := range 10 {
+				if err := h.request(t.Context(), uint64(i+2), 1); err != nil {
+					traps = append(traps, i+1)
+				}
+				passed += len(h.added) / 3
+			}
+			if !slices.Equal(traps, c.traps) || !slices.Equal(h.answers, c.answers) {
+				t.Errorf("traps %v, answers %v", traps, h.answers)
+			}
+			if want := 10 - len(c.traps) - len(c.answers); passed != want {
+				t.Errorf("%d requests got the header, want %d", passed, want)
+			}
+			if grown := h.mod.Memory().Size() - before; grown != c.grown {
+				t.Errorf("grown by %d bytes, want %d", grown, c.grown)
+			}
+		})
+	}
+}
+
+func TestSpinAtRequest(t *testing.T) {
+	h, err := start(t, wasmtest.Filter{Header: "x-version", Value: "one", Fault: wasmtest.SpinAt, At: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := h.request(ctx, 2, 1); err != nil {
+		t.Error(err)
+	}
+	if err := h.request(ctx, 3, 1); err == nil {
+		t.Error("the second request returned")
 	}
 }
 
