@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"iter"
 	"maps"
 	"slices"
 )
@@ -9,15 +10,25 @@ import (
 // the base, or, where that has none, in some choice. Nil where there is none, or
 // where it could not be compiled.
 func (c *Catalog) Filter(name string) *Filter {
-	if f := c.base.filter(name); f != nil {
+	for _, f := range c.Filters(name) {
 		return f
 	}
-	for _, choice := range slices.Sorted(maps.Keys(c.choices)) {
-		if f := c.choices[choice].filter(name); f != nil {
-			return f
+	return nil
+}
+
+// Filters are the Wasm filters of that name: the base's, where it has one, and
+// then those of the choices, which may be the same.
+func (c *Catalog) Filters(name string) iter.Seq2[Choice, *Filter] {
+	return func(yield func(Choice, *Filter) bool) {
+		if f := c.base.filter(name); f != nil && !yield("", f) {
+			return
+		}
+		for _, choice := range slices.Sorted(maps.Keys(c.choices)) {
+			if f := c.choices[choice].filter(name); f != nil && !yield(choice, f) {
+				return
+			}
 		}
 	}
-	return nil
 }
 
 func (v *view) filter(name string) *Filter {

@@ -26,6 +26,7 @@ type Snapshot struct {
 	Gate   *Resource // the route configuration that the primer waits for
 
 	byID atomic.Pointer[map[string]*Filter] // see FilterByID
+	with shared[string, Snapshot]           // see With
 	opts Options
 }
 
@@ -58,12 +59,20 @@ func (s *Snapshot) Upstream(name string) *Resource {
 	return c
 }
 
-// With is s with other filters of the same names.
+// With is s with other versions of its filters: as many, in the same order. It is
+// the same one for all who ask while any of them has it.
 func (s *Snapshot) With(filters []*Filter) *Snapshot {
-	return &Snapshot{
-		Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
-		Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
+	var versions strings.Builder
+	for _, f := range filters {
+		versions.WriteString(f.Version)
+		versions.WriteByte(' ')
 	}
+	return s.with.get(versions.String(), func() *Snapshot {
+		return &Snapshot{
+			Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
+			Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
+		}
+	})
 }
 
 // PrimerListener and GateRoute are names in every Envoy that has filters.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,41 +14,49 @@ import (
 )
 
 // proved remembers of each filter the versions that Envoys were last seen to
-// run. An Envoy that starts while it refuses the newest one gets the last that
-// it does not refuse: what was good once goes on, also where it did not run yet.
+// run. An Envoy that can't have the one that it is to have gets the last that it
+// can: what was good once goes on, also where it did not run yet. See [decision].
+//
+// That is for versions that are, or were, in the base. One that ran only where a
+// change under way has reached is on trial: it is remembered for when the change
+// joins the base, and forgotten when it is undone.
 type proved struct {
 	mu      sync.Mutex
-	filters map[string][]*resource.Filter // by name; the version that was put in place last comes first
-	// instead has the snapshots with proved versions in place of refused
-	// ones, so that all Envoys of a group share them.
-	instead map[instead]*resource.Snapshot
+	filters map[string][]ran  // by name; the version that was put in place last comes first
+	catalog *resource.Catalog // the newest
+	waves   bool              // nodes have had choices
 
 	kept state.View // versions, by name, for the server after this one
 }
 
-// versions are what is kept of a filter, as a list of resource.Kept. They are not
-// changed.
-type versions []*resource.Filter
+// ran is a version that ran.
+type ran struct {
+	*resource.Filter
+	trial bool
+}
 
-// instead is a snapshot and the versions in it that were refused.
-type instead struct {
-	snap    *resource.Snapshot
-	refused string
+// versions are what is kept of a filter, as a list of keptVersion. They are not
+// changed.
+type versions []ran
+
+type keptVersion struct {
+	resource.Kept
+	Trial bool `json:"trial,omitempty"`
 }
 
 func newProved(ctx context.Context, kept state.View, restore func(resource.Kept) (*resource.Filter, error)) *proved {
-	p := &proved{filters: map[string][]*resource.Filter{}, instead: map[instead]*resource.Snapshot{}, kept: kept}
-	state.Each(ctx, kept, "which versions of a filter have run", func(name string, list []resource.Kept) error {
-		var filters []*resource.Filter
+	p := &proved{filters: map[string][]ran{}, kept: kept}
+	state.Each(ctx, kept, "which versions of a filter have run", func(name string, list []keptVersion) error {
+		var filters []ran
 		for _, k := range list {
-			f, err := restore(k)
+			f, err := restore(k.Kept)
 			if err != nil {
 				return err
 			}
 			if f.Name != name {
 				return fmt.Errorf("it is of the filter %q", f.Name)
 			}
-			filters = append(filters, f)
+			filters = append(filters, ran{f, k.Trial})
 		}
 		p.filters[name] = filters
 		return nil
@@ -66,19 +73,38 @@ func (p *proved) add(filters []*resource.Filter) {
 	defer p.mu.Unlock()
 	for _, f := range filters {
 		had := p.filters[f.Name]
-		if len(had) > 0 && had[0] == f {
+		if len(had) > 0 && had[0].Filter == f {
 			continue
 		}
-		others := slices.DeleteFunc(slices.Clone(had), func(o *resource.Filter) bool { return o.Version == f.Version })
-		p.filters[f.Name] = append([]*resource.Filter{f}, others[:min(len(others), maxProved-1)]...)
+		now := ran{f, p.onTrial(f)}
+		var others []ran
+		for _, o := range had {
+			if o.Version != f.Version {
+				others = append(others, o)
+			} else {
+				now.trial = now.trial && o.trial
+			}
+		}
+		p.filters[f.Name] = append([]ran{now}, others[:min(len(others), maxProved-1)]...)
 		p.touch(f.Name)
 	}
 }
 
+// onTrial tells of a version that was not known whether it is not in the base. The
+// caller holds p.mu.
+func (p *proved) onTrial(f *resource.Filter) bool {
+	if !p.waves {
+		return false
+	}
+	for choice, in := range p.catalog.Filters(f.Name) {
+		return choice != "" || in.Version != f.Version
+	}
+	return true
+}
+
 // touch has what is known of a filter kept. The caller holds p.mu.
 func (p *proved) touch(name string) {
-	clear(p.instead)
-	if slices.ContainsFunc(p.filters[name], keepable) {
+	if slices.ContainsFunc(p.filters[name], ran.keepable) {
 		p.kept.Put(name, versions(p.filters[name]))
 		return
 	}
@@ -87,29 +113,58 @@ func (p *proved) touch(name string) {
 
 // keepable are filters that Envoys fetch from here: an origin's cluster may be gone
 // when xds-server starts again.
-func keepable(f *resource.Filter) bool { return !f.Direct }
+func (r ran) keepable() bool { return !r.Direct }
 
 func (v versions) MarshalJSON() ([]byte, error) {
-	var list []resource.Kept
-	for _, f := range v {
-		if keepable(f) {
-			list = append(list, f.Keep())
+	var list []keptVersion
+	for _, r := range v {
+		if r.keepable() {
+			list = append(list, keptVersion{r.Keep(), r.trial})
 		}
 	}
 	return json.Marshal(list)
 }
 
-// keep forgets filters that are gone.
-func (p *proved) keep(c *resource.Catalog) {
+// published forgets filters that are gone, and what was on trial and is undone. What
+// has joined the base is on trial no more.
+func (p *proved) published(pub Publication) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.instead)
-	for name := range p.filters {
-		if c.Filter(name) == nil {
+	p.catalog, p.waves = pub.Catalog, p.waves || pub.Choose != nil
+	for name, had := range p.filters {
+		var left []ran
+		if p.catalog.Filter(name) != nil {
+			left = p.retry(name, had)
+		}
+		if slices.Equal(left, had) {
+			continue
+		}
+		p.filters[name] = left
+		if len(left) == 0 {
 			delete(p.filters, name)
-			p.touch(name)
+		}
+		p.touch(name)
+	}
+}
+
+// retry gives what is left of versions by the catalog of now.
+func (p *proved) retry(name string, had []ran) []ran {
+	if !slices.ContainsFunc(had, func(r ran) bool { return r.trial }) {
+		return had
+	}
+	var left []ran
+	for _, r := range had {
+		wanted := false
+		for choice, f := range p.catalog.Filters(name) {
+			if f.Version == r.Version {
+				wanted, r.trial = true, r.trial && choice != ""
+			}
+		}
+		if wanted || !r.trial {
+			left = append(left, r)
 		}
 	}
+	return left
 }
 
 // Needed are the SHA-256 of modules that an Envoy may be sent again, though no
@@ -127,66 +182,69 @@ func (s *Server) Needed() []string {
 	return sums
 }
 
-// of gives s with proved versions in place of refused ones; nil where there is
-// none. Filters that Envoys fetch themselves stay: their origin's cluster may
-// be gone.
-func (p *proved) of(s *resource.Snapshot, refused []string) *resource.Snapshot {
+// instead gives s with versions that are none of avoid in place of those replaced,
+// where there are such. Filters that Envoys fetch themselves stay: their origin's
+// cluster may be gone.
+func (p *proved) instead(s *resource.Snapshot, replaced, avoid []string) *resource.Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	key := instead{s, strings.Join(refused, " ")}
-	if done := p.instead[key]; done != nil {
-		return done
-	}
-	filters := slices.Clone(s.Filters)
-	found := false
-	for i, f := range filters {
-		if !slices.Contains(refused, f.Version) {
+	filters := s.Filters
+	for i, f := range s.Filters {
+		if !slices.Contains(replaced, f.Version) {
 			continue
 		}
-		good := slices.IndexFunc(p.filters[f.Name], func(o *resource.Filter) bool {
-			return !slices.Contains(refused, o.Version) && !o.Direct
+		good := slices.IndexFunc(p.filters[f.Name], func(r ran) bool {
+			return !r.trial && !r.Direct && !slices.Contains(avoid, r.Version)
 		})
-		if good >= 0 {
-			filters[i], found = p.filters[f.Name][good], true
+		if good < 0 {
+			continue
 		}
+		if &filters[0] == &s.Filters[0] {
+			filters = slices.Clone(filters)
+		}
+		filters[i] = p.filters[f.Name][good].Filter
 	}
-	if !found {
-		return nil
+	if len(filters) == 0 || &filters[0] == &s.Filters[0] {
+		return s
 	}
-	with := s.With(filters)
-	p.instead[key] = with
-	return with
+	return s.With(filters)
 }
 
-// instead gives the snapshot that c is to have from now on, if it is another:
-// one with what is proved where it is stuck with what is not, and back once that
-// is in place. The caller holds c.mu.
-func (s *Server) instead(c *client, ready swap.Ready, now time.Time) *resource.Snapshot {
+// decide takes what a step of c's machine says of what it can have, and gives the
+// snapshot that it is to have from now on, if that is another. The caller holds
+// c.mu.
+func (s *Server) decide(c *client, ready swap.Ready, now time.Time) *resource.Snapshot {
 	if len(ready.Proved) > 0 {
 		s.proved.add(ready.Proved)
 	}
-	if len(ready.Stuck) > 0 {
-		for _, version := range ready.Stuck {
-			if !slices.Contains(c.refused, version) {
-				c.refused = append(c.refused, version)
-			}
-		}
-		with := s.proved.of(c.snap, c.refused)
-		if with == nil || with == c.instead {
-			return nil
-		}
-		c.instead = with
-		s.log.Info("Envoy gets the last versions that ran in place of what it refuses", "node", c.node.ID, "refused", c.refused)
-		return with
-	}
-	if c.instead == nil {
+	switch {
+	case len(ready.Stuck) > 0:
+		c.wants = c.wants.refused(ready.Stuck)
+	case c.wants.falls && c.inPlace(now):
+		c.wants = c.wants.inPlace()
+	default:
 		return nil
 	}
-	for _, f := range c.machine.Filters(now) {
-		if f.State != swap.Running && f.State != swap.Unasked {
-			return nil
-		}
+	return s.give(c)
+}
+
+// give gives what c gets by its decision, if it gets something else. The caller
+// holds c.mu, and has its machine told.
+func (s *Server) give(c *client) *resource.Snapshot {
+	next := c.wants.snapshot(s.proved)
+	if next == c.gets {
+		return nil
 	}
-	c.instead = nil
-	return c.snap
+	c.gets = next
+	if next != c.wants.chosen {
+		s.log.Info("Envoy gets the last versions that ran in place of what it can't have", "node", c.node.ID, "refused", c.wants.refuses, "crashed", c.wants.crashes)
+	}
+	return next
+}
+
+// inPlace tells whether the Envoy runs all that it gets. The caller holds c.mu.
+func (c *client) inPlace(now time.Time) bool {
+	return !slices.ContainsFunc(c.machine.Filters(now), func(f swap.FilterStatus) bool {
+		return f.State != swap.Running && f.State != swap.Unasked
+	})
 }

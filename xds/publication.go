@@ -14,15 +14,17 @@ type Publication struct {
 	Choose func(definition.Node) resource.Choice
 }
 
-// Choice is the one of a node.
-func (p Publication) Choice(n definition.Node) resource.Choice {
-	if p.Choose == nil {
-		return ""
-	}
-	return p.Choose(n)
-}
-
 // Snapshot is what a node is to have.
 func (p Publication) Snapshot(n definition.Node) *resource.Snapshot {
-	return p.Catalog.Snapshot(n, p.Choice(n))
+	_, snap := p.choice(n)
+	return snap
+}
+
+// choice is the one of a node, with what it has by it.
+func (p Publication) choice(n definition.Node) (resource.Choice, *resource.Snapshot) {
+	var choice resource.Choice
+	if p.Choose != nil {
+		choice = p.Choose(n)
+	}
+	return choice, p.Catalog.Snapshot(n, choice)
 }

@@ -131,6 +131,17 @@ func (s *scene) publish(t testing.TB, text string) {
 
 func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalog {
 	t.Helper()
+	set, o := setOf(t, text)
+	c, problems := resource.Compile(prev, resource.Sets{Base: set}, o)
+	for _, p := range problems.Base {
+		t.Fatal(p)
+	}
+	return c
+}
+
+// setOf is what the words of publish say.
+func setOf(t testing.TB, text string) (*module.Set, resource.Options) {
+	t.Helper()
 	set, o := &module.Set{}, resource.Options{ModulesURL: "http://127.0.0.1:18001"}
 	for line := range strings.Lines(text) {
 		switch word := strings.Fields(line); {
@@ -150,11 +161,7 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	c, problems := resource.Compile(prev, resource.Sets{Base: set}, o)
-	for _, p := range problems.Base {
-		t.Fatal(p)
-	}
-	return c
+	return set, o
 }
 
 func listener(t testing.TB, word []string) *definition.Listener {

@@ -146,7 +146,7 @@ func (s *Server) Publish(p Publication) {
 	s.mu.Lock()
 	first := s.published == nil
 	s.published = &p
-	s.proved.keep(p.Catalog)
+	s.proved.published(p)
 	s.mu.Unlock()
 	s.generation.Add(1)
 	if first {
@@ -217,15 +217,16 @@ func (s *Server) fanOut() {
 
 // offer publishes p to c where it changes anything for it.
 func (s *Server) offer(c *client, p *Publication) {
-	snap := p.Snapshot(c.node)
+	choice, snap := p.choice(c.node)
 	c.mu.Lock()
-	same := c.snap == snap
-	c.snap = snap
+	var changes []swap.Change
+	same := c.wants.chosen == snap
+	c.wants = c.wants.published(choice, snap)
 	if !same {
-		c.instead, c.refused = nil, nil
+		if next := s.give(c); next != nil {
+			changes = s.stepLocked(c, swap.Publish{Snapshot: next})
+		}
 	}
 	c.mu.Unlock()
-	if !same {
-		s.step(c, swap.Publish{Snapshot: snap})
-	}
+	s.tell(c, changes)
 }

@@ -32,9 +32,8 @@ type client struct {
 	mu      sync.Mutex
 	stream  transport.Stream // nil: ended
 	machine *swap.Machine
-	snap    *resource.Snapshot
-	instead *resource.Snapshot // what it gets for now, where it is stuck with snap
-	refused []string           // versions of filters, for as long as it has snap
+	wants   decision
+	gets    *resource.Snapshot // by that
 	flights [swap.Types]flight
 	queued  []swap.Send // held back until it has
 	nacks   []NACK
@@ -151,7 +150,7 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (*client, error) {
 	n := from.Node
 	c := &client{node: n, delta: delta, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
-	c.snap = s.snapshot(n)
+	c.wants = c.wants.published(s.chosen(n))
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errEnding
@@ -164,8 +163,9 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 		rec = &nodeStreams{}
 		s.nodes[n.ID] = rec
 	}
+	c.gets = c.wants.snapshot(s.proved)
 	c.machine = swap.New(swap.Options{
-		Interner: s.interner, Snapshot: c.snap, Delta: delta,
+		Interner: s.interner, Snapshot: c.gets, Delta: delta,
 		Salt: s.saltAt(c.since), Rand: rand.Float64, Left: s.left[n.ID].Left, Broken: s.broken(n.ID),
 		DrainTime: from.drainTime, Respare: s.respare, Sampling: s.sampled[n.ID],
 	})
@@ -179,21 +179,21 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	return c, nil
 }
 
-// snapshot gives what node n is to have by the newest Publication, and locks s.mu.
+// chosen gives what node n is to have by the newest Publication, and locks s.mu.
 // It is built without that lock, so that nobody waits for another group's, unless
 // it is overtaken again and again.
-func (s *Server) snapshot(n definition.Node) *resource.Snapshot {
+func (s *Server) chosen(n definition.Node) (resource.Choice, *resource.Snapshot) {
 	s.mu.Lock()
 	for range 3 {
 		published := s.published
 		s.mu.Unlock()
-		snap := published.Snapshot(n)
+		choice, snap := published.choice(n)
 		s.mu.Lock()
 		if s.published == published {
-			return snap
+			return choice, snap
 		}
 	}
-	return s.published.Snapshot(n)
+	return s.published.choice(n)
 }
 
 // broken says who is told of responses to a node that break an invariant; nil:
@@ -317,7 +317,7 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	ready := c.machine.Step(now, e)
 	changes := ready.Changes
 	c.queued = append(c.queued, ready.Sends...)
-	if snap := s.instead(c, ready, now); snap != nil {
+	if snap := s.decide(c, ready, now); snap != nil {
 		ready = c.machine.Step(now, swap.Publish{Snapshot: snap})
 		changes = append(changes, ready.Changes...)
 		c.queued = append(c.queued, ready.Sends...)

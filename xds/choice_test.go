@@ -1,0 +1,161 @@
+package xds_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// publishTo publishes a base and choices, in the words of publish, and which nodes
+// have which.
+func (s *scene) publishTo(t testing.TB, base string, choices map[resource.Choice]string, of map[string]resource.Choice) {
+	t.Helper()
+	sets := resource.Sets{Choices: map[resource.Choice]*module.Set{}}
+	sets.Base, _ = setOf(t, base)
+	for choice, text := range choices {
+		sets.Choices[choice], _ = setOf(t, text)
+	}
+	catalog, problems := resource.Compile(s.catalog, sets, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	if len(problems.Base) > 0 || len(problems.Choices) > 0 {
+		t.Fatal(problems)
+	}
+	s.catalog = catalog
+	s.Publish(xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice { return of[n.ID] }})
+}
+
+// nothing fails where e was sent anything.
+func (e *envoy) nothing() {
+	e.t.Helper()
+	select {
+	case line := <-e.events:
+		e.t.Errorf("%s was sent %q", e.id, line)
+	default:
+	}
+}
+
+// TestChoice: a change reaches who has it, and only them; where it joins the base,
+// they are sent nothing, and where it is undone, they get the base again.
+func TestChoice(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		s := start(t, xds.Options{})
+		s.publish(t, hello1)
+		one, two := s.up(t, "one", delta), s.up(t, "two", delta)
+		for _, e := range []*envoy{one, two} {
+			e.has(moduleOf("hello", "v1"), moduleOf("hello", "v2"))
+		}
+		open := map[resource.Choice]string{"c": hello2}
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"one": "c"})
+		one.expect("ECDS primer/hello", "ECDS web#0=hello")
+		s.settled(t, "one")
+		s.settled(t, "two")
+
+		// It is undone.
+		s.publishTo(t, hello1, open, nil)
+		one.expect("ECDS primer/hello", "ECDS web#0=hello")
+		s.settled(t, "one")
+		two.nothing()
+
+		// One has it again, with a change that is none for it. Then it joins.
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"one": "c"})
+		one.expect("ECDS primer/hello", "ECDS web#0=hello")
+		s.settled(t, "one")
+		two.nothing()
+		s.publishTo(t, hello1, map[resource.Choice]string{"c": hello2, "c+d": hello2}, map[string]resource.Choice{"one": "c+d"})
+		s.publishTo(t, hello2, nil, nil)
+		two.expect("ECDS primer/hello", "ECDS web#0=hello")
+		s.settled(t, "two")
+		one.nothing()
+
+		// A node that comes has its choice from the first response on.
+		s.publishTo(t, hello1, map[resource.Choice]string{"c": hello2 + "listener more\n"}, map[string]resource.Choice{"three": "c"})
+		three := newEnvoy(t, "three", delta)
+		three.has(moduleOf("hello", "v2"), moduleOf("other", "v1"))
+		three.connect(s.dial(t, ""))
+		three.ready()
+		s.settled(t, "three")
+		if n, _ := s.node("three"); len(n.Listeners) != 2 {
+			t.Errorf("it has the listeners %+v, want two", n.Listeners)
+		}
+	})
+}
+
+// TestAwayByChoice: of a node that is away it is told what it would have by its
+// choice.
+func TestAwayByChoice(t *testing.T) {
+	s := start(t, xds.Options{})
+	s.publishTo(t, hello1, map[resource.Choice]string{"c": hello2}, map[string]resource.Choice{"one": "c"})
+	wanted := map[string]string{}
+	for _, id := range []string{"one", "two"} {
+		e := newEnvoy(t, id, true)
+		for _, v := range []string{"v1", "v2"} {
+			e.has(moduleOf("hello", v), moduleOf("other", v))
+		}
+		e.connect(s.dial(t, ""))
+		e.ready()
+		s.settled(t, id)
+		wanted[id] = s.version(t, id, "hello")
+		e.leave()
+	}
+	if wanted["one"] == wanted["two"] {
+		t.Fatal("both run the same")
+	}
+	for id, version := range wanted {
+		eventually(t, id+" is away", func() bool { n, _ := s.node(id); return !n.AwaySince.IsZero() })
+		n, _ := s.node(id)
+		if n.Filters[0].Wanted != version {
+			t.Errorf("%s is away, and is to have %s, want %s", id, n.Filters[0].Wanted, version)
+		}
+	}
+}
+
+// TestNobodyIsAhead: an Envoy that can't have the base's version is not given the
+// one of a change that has not reached it, whether that is under way or undone.
+func TestNobodyIsAhead(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		c := newClock()
+		s := start(t, xds.Options{Now: c.Now})
+		s.publish(t, hello1)
+		one := s.up(t, "one", delta)
+		one.has(moduleOf("hello", "v2"))
+		open := map[resource.Choice]string{"c": hello2}
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"one": "c"})
+		one.expect("ECDS primer/hello", "ECDS web#0=hello")
+		s.settled(t, "one")
+
+		two := newEnvoy(t, "two", delta) // refuses v1, and would take v2
+		two.has(moduleOf("hello", "v2"), moduleOf("other", "v1"))
+		two.connect(s.dial(t, "127.0.0.2"))
+		refuses := func() {
+			t.Helper()
+			eventually(t, "two refuses v1", func() bool {
+				for _, p := range []swap.Progress{swap.DownloadStarted, swap.DownloadDone} {
+					s.downloaded("127.0.0.2", moduleOf("hello", "v1"), p)
+				}
+				c.advance(time.Second)
+				n, _ := s.node("two")
+				return strings.Contains(fmt.Sprint(n.Filters), "refuses")
+			})
+			for range 20 {
+				c.advance(20 * time.Second)
+				if v := s.version(t, "two", "hello"); v != "" {
+					t.Fatalf("it runs hello in %s", v)
+				}
+			}
+		}
+		refuses()
+		s.publishTo(t, hello1, nil, nil)
+		one.expect("ECDS primer/hello", "ECDS web#0=hello")
+		refuses()
+
+		// It joins after all.
+		s.publishTo(t, hello2, nil, nil)
+		eventually(t, "two runs v2", func() bool { c.advance(time.Second); return s.version(t, "two", "hello") != "" })
+	})
+}
