@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,9 +11,10 @@ import (
 	"strings"
 
 	"wasmxds/printable"
+	"wasmxds/rollout"
 )
 
-// Client reads the status document of a running xds-server.
+// Client asks a running xds-server, and tells it, by its API.
 type Client struct {
 	URL  string // of the admin address: "http://127.0.0.1:19000"
 	HTTP *http.Client
@@ -41,24 +43,68 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 
 // Page gets the document with up to limit nodes after the one with the id.
 func (c *Client) Page(ctx context.Context, after string, limit int) (*Status, error) {
-	at := strings.TrimSuffix(c.URL, "/") + "/api/v1/status?" +
-		url.Values{"after": {after}, "limit": {fmt.Sprint(limit)}}.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
-	if err != nil {
+	page := new(Status)
+	at := "/api/v1/status?" + url.Values{"after": {after}, "limit": {fmt.Sprint(limit)}}.Encode()
+	if err := c.ask(ctx, http.MethodGet, at, nil, page); err != nil {
 		return nil, fmt.Errorf("ask for the status: %w", err)
+	}
+	return page, nil
+}
+
+// Rollouts gets all changes that are told of.
+func (c *Client) Rollouts(ctx context.Context) (*Rollouts, error) {
+	all := new(Rollouts)
+	if err := c.ask(ctx, http.MethodGet, "/api/v1/rollouts", nil, all); err != nil {
+		return nil, fmt.Errorf("ask for rollouts: %w", err)
+	}
+	return all, nil
+}
+
+// Command tells a change what is to become of it.
+func (c *Client) Command(ctx context.Context, verb rollout.Verb, id string, o CommandOptions) (*Operation, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("write the options of %s: %w", verb, err)
+	}
+	done := new(Operation)
+	at := "/api/v1/rollouts/" + url.PathEscape(id) + "/" + url.PathEscape(string(verb))
+	if err := c.ask(ctx, http.MethodPost, at, body, done); err != nil {
+		return nil, fmt.Errorf("%s %s: %w", verb, printable.Text(id), err)
+	}
+	return done, nil
+}
+
+// Refused is an answer of xds-server that is not what was asked for.
+type Refused struct {
+	URL, Status, Text string
+	Code              int // of HTTP
+}
+
+func (r *Refused) Error() string { return fmt.Sprintf("%s answers %s: %s", r.URL, r.Status, r.Text) }
+
+// maxAnswer bounds what is read of a refusal.
+const maxAnswer = 2000
+
+// ask sends a request, and reads the document that it is answered with.
+func (c *Client) ask(ctx context.Context, method, path string, body []byte, document any) error {
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask for the status: %w", err)
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return nil, fmt.Errorf("ask for the status: %s answers %s: %s", c.URL, resp.Status, printable.Text(strings.TrimSpace(string(text))))
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		return &Refused{URL: c.URL, Status: resp.Status, Code: resp.StatusCode, Text: printable.Text(strings.TrimSpace(string(text)))}
 	}
-	page := new(Status)
-	if err := json.NewDecoder(resp.Body).Decode(page); err != nil {
-		return nil, fmt.Errorf("read the status of %s: %w", c.URL, err)
+	if err := json.NewDecoder(resp.Body).Decode(document); err != nil {
+		return fmt.Errorf("read the answer of %s: %w", c.URL, err)
 	}
-	return page, nil
+	return nil
 }

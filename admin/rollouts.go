@@ -99,6 +99,27 @@ func (s *Server) rollouts() Rollouts {
 	return r
 }
 
+// unfinished is what the status has of changes.
+func (s *Server) unfinished() (open []Rollout, held []rollout.HeldStatus) {
+	if s.opts.Rollouts == nil {
+		return nil, nil
+	}
+	st := s.opts.Rollouts.Status()
+	for _, c := range st.Changes {
+		if !c.State.Open() {
+			continue
+		}
+		r := Rollout{ID: c.ID, Title: c.Title, State: c.State, Words: c.Words, Wave: c.Wave, Waves: len(c.Waves)}
+		for _, d := range c.Definitions {
+			if d.Kind == filterKind {
+				r.Filters = append(r.Filters, d.Name)
+			}
+		}
+		open = append(open, r)
+	}
+	return open, st.Held
+}
+
 // operateLimit is how long a command may take.
 const operateLimit = 10 * time.Second
 

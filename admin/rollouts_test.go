@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"wasmxds/module"
 	"wasmxds/rollout"
 	"wasmxds/textdiff"
+	"wasmxds/xds"
 )
 
 // mover is a Mover that notes what it is told.
@@ -245,6 +247,59 @@ func TestRolloutsWithoutAMover(t *testing.T) {
 	}
 	if code, _ := get(t, s.Handler(), "/api/v1/rollouts/a"); code != 404 {
 		t.Errorf("%d", code)
+	}
+}
+
+// TestDoneWithRollouts: what is not everywhere is not done, and what was
+// stopped will not be.
+func TestDoneWithRollouts(t *testing.T) {
+	m := someRollouts()
+	s := operated(t, m)
+	_, text := get(t, s.Handler(), "/api/v1/status?limit=1")
+	var st Status
+	if err := json.Unmarshal([]byte(text), &st); err != nil {
+		t.Fatal(err)
+	}
+	if len(st.Rollouts) != 2 || st.Rollouts[0].Waves != 3 || st.Rollouts[0].Filters[0] != "hello" || len(st.RolledBack) != 1 {
+		t.Errorf("%+v, %+v", st.Rollouts, st.RolledBack)
+	}
+	good := func(rollouts []Rollout, held []rollout.HeldStatus, states ...module.State) *Status {
+		st := &Status{Ready: true, Envoys: xds.NodeCount{Connected: 1}, Rollouts: rollouts, RolledBack: held}
+		for i, name := range []string{"hello", "quota", "other"} {
+			state := module.Good
+			if i < len(states) {
+				state = states[i]
+			}
+			st.Filters = append(st.Filters, Filter{Name: name, State: state, FilterCount: xds.FilterCount{Nodes: 1, Running: 1}})
+		}
+		return st
+	}
+	for _, c := range []struct {
+		title   string
+		st      *Status
+		name    string
+		done    bool
+		stopped string // the title
+	}{
+		{"one rolls, one was stopped", good(st.Rollouts, st.RolledBack), "", false, "quota"},
+		{"the one that rolls", good(st.Rollouts, nil), "hello", false, ""},
+		{"the one that was stopped", good(st.Rollouts, nil), "quota", false, "quota"},
+		{"another", good(st.Rollouts, st.RolledBack), "other", true, ""},
+		{"a module for it is on its way", good(st.Rollouts, nil, module.Good, module.Fetching), "quota", false, ""},
+		{"a module for something is on its way", good(st.Rollouts, nil, module.Fetching), "", false, ""},
+		{"another's module is on its way", good(st.Rollouts, nil, module.Fetching), "quota", false, "quota"},
+		{"rolled back", good(nil, st.RolledBack), "", false, ""},
+		{"rolled back, of this filter", good(nil, st.RolledBack), "quota", false, ""},
+		{"rolled back, of another filter", good(nil, st.RolledBack), "hello", true, ""},
+		{"none", good(nil, nil), "", true, ""},
+	} {
+		stopped := ""
+		if r := c.st.Stopped(c.name); r != nil {
+			stopped = r.Title
+		}
+		if done := c.st.Done(c.name, "", Quorum{Min: 1}); done != c.done || stopped != c.stopped {
+			t.Errorf("%s: done %v, stopped %q; want %v, %q", c.title, done, stopped, c.done, c.stopped)
+		}
 	}
 }
 

@@ -1,22 +1,28 @@
 package admin
 
 import (
+	"slices"
 	"strings"
 	"time"
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/rollout"
 	"wasmxds/xds"
 )
 
 // Status is the status document, GET /api/v1/status.
 type Status struct {
-	Version     string           `json:"version"` // of xds-server
-	Ready       bool             `json:"ready"`   // the first whole set is published
-	Definitions Definitions      `json:"definitions"`
-	Envoys      xds.NodeCount    `json:"envoys"`
-	Filters     []Filter         `json:"filters"` // by name
-	Nodes       []xds.NodeStatus `json:"nodes"`   // by id; one page of them
+	Version     string        `json:"version"` // of xds-server
+	Ready       bool          `json:"ready"`   // the first whole set is published
+	Definitions Definitions   `json:"definitions"`
+	Envoys      xds.NodeCount `json:"envoys"`
+	Filters     []Filter      `json:"filters"` // by name
+	// Rollouts are the changes that are on their way, or were stopped; RolledBack
+	// is of what the files say something else than is in force.
+	Rollouts   []Rollout            `json:"rollouts,omitempty"`
+	RolledBack []rollout.HeldStatus `json:"rolledBack,omitempty"`
+	Nodes      []xds.NodeStatus     `json:"nodes"` // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
 	Next string `json:"next,omitempty"`
 }
@@ -72,6 +78,17 @@ type Filter struct {
 	Reason string       `json:"reason,omitempty"` // why the directory's own is not what is served
 }
 
+// Rollout is a change that is not everywhere, in short: [Rollouts] has all of it.
+type Rollout struct {
+	ID      string        `json:"id"`
+	Title   string        `json:"title"`
+	State   rollout.State `json:"state"`
+	Words   string        `json:"words"`
+	Wave    int           `json:"wave"`              // from 1; 0: none has begun
+	Waves   int           `json:"waves"`             // of them
+	Filters []string      `json:"filters,omitempty"` // names of those that it changes
+}
+
 // Quorum says which Envoys [Status.Done] is about.
 type Quorum struct {
 	Min         int  // as many are connected at least, of those that are to have the filter where it is about one
@@ -125,8 +142,47 @@ func (s *Status) Done(name, version string, q Quorum) bool {
 			return false
 		}
 	}
-	return found || name == ""
+	return (found || name == "") && len(s.Unfinished(name)) == 0 && !s.rolledBack(name)
 }
+
+// Unfinished are the changes that are not everywhere, of one filter, or all with
+// name "".
+func (s *Status) Unfinished(name string) []Rollout {
+	var all []Rollout
+	for _, r := range s.Rollouts {
+		if name == "" || slices.Contains(r.Filters, name) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// Stopped gives a change that was stopped, and so goes no further by itself;
+// nil: there is none, or there may be a newer one, whose modules are on their
+// way.
+func (s *Status) Stopped(name string) *Rollout {
+	for _, f := range s.Filters {
+		if (name == "" || f.Name == name) && f.State == module.Fetching {
+			return nil
+		}
+	}
+	for _, r := range s.Unfinished(name) {
+		if r.State == rollout.Stopped {
+			return &r
+		}
+	}
+	return nil
+}
+
+// rolledBack says whether the files say something else than is in force.
+func (s *Status) rolledBack(name string) bool {
+	return slices.ContainsFunc(s.RolledBack, func(h rollout.HeldStatus) bool {
+		return name == "" || h.Kind == filterKind && h.Name == name
+	})
+}
+
+// filterKind is what package rollout calls filters.
+const filterKind = "filter"
 
 // Is says whether a version, or its first digits, is this filter's or its module's.
 func (f *Filter) Is(version string) bool {
@@ -170,6 +226,7 @@ func (s *Server) status() Status {
 		}
 		d.Withheld = append(d.Withheld, out)
 	}
+	st.Rollouts, st.RolledBack = s.unfinished()
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources) + len(l.Set.Rollouts)
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))

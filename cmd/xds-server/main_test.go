@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,6 +46,8 @@ func TestScripts(t *testing.T) {
 			"problem":   problem,
 			"printable": isPrintable,
 			"odd":       makeOdd,
+			"moving":    moving,
+			"post":      post,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
@@ -89,6 +93,27 @@ func until(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		return nil
 	}))
+}
+
+// post CODE PATH [NAME=VALUE...] posts {} to $ADMIN, with the token in
+// operate.token and other headers, and wants to be answered with that code.
+func post(ts *testscript.TestScript, _ bool, args []string) {
+	r, err := http.NewRequest(http.MethodPost, "http://"+ts.Getenv("ADMIN")+args[1], strings.NewReader("{}"))
+	ts.Check(err)
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(ts.ReadFile("operate.token")))
+	for _, header := range args[2:] {
+		name, value, _ := strings.Cut(header, "=")
+		if r.Header.Set(name, value); name == "Host" {
+			r.Host = value
+		}
+	}
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	defer resp.Body.Close()
+	if text, _ := io.ReadAll(resp.Body); fmt.Sprint(resp.StatusCode) != args[0] {
+		ts.Fatalf("%v is answered with %s: %s", args[1:], resp.Status, text)
+	}
 }
 
 // problem PATTERN waits until the status has a problem like that; where it is

@@ -18,7 +18,8 @@ slips past the filter.
 Every flag can also be given by the environment: --xds-listen is
 XDS_SERVER_XDS_LISTEN. The command line goes first.
 
-Exit codes: 0 done, 1 the input is wrong, 2 wrong usage, 3 could not reach or serve.`
+Exit codes: 0 done, 1 the input is wrong or a change was stopped, 2 wrong usage,
+3 could not reach or serve.`
 
 const rootExample = `  # serve what is in ./definitions; in a second terminal, start an Envoy that asks for it
   xds-server serve --definitions ./definitions
@@ -53,6 +54,7 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newSchema(),
 		newNew(),
 		newStatus(),
+		newRollout(),
 		newVersion(),
 		newMan(),
 		newTrial(),

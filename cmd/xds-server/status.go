@@ -3,18 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"wasmxds/admin"
-	"wasmxds/certs"
 	"wasmxds/printable"
 )
 
@@ -24,7 +20,9 @@ wanted.
 With --wait it returns when every connected Envoy runs what the directory says
 and nothing is wrong with the definitions, for as long as a written file takes
 to be noticed; after --timeout it gives up with exit code 1 (3 where xds-server
-could not be reached at all). --filter looks at one filter alone; without it,
+could not be reached at all). A change that goes in waves has to come to its end:
+give --timeout the time that it takes. When it is stopped, or was rolled back,
+--wait ends at once with exit code 1 and says why. --filter looks at one filter alone; without it,
 listeners, routes and clusters count as well. --version names what to wait for:
 the first digits of a filter's version or of its module's sha256, as
 "sha256sum hello.wasm" prints them.
@@ -63,14 +61,13 @@ const settle = 500 * time.Millisecond
 const drainedTimeout = 11 * time.Minute
 
 type statusFlags struct {
-	admin, output   string
+	adminFlags
+	output          string
 	watch           bool
 	wait            waitFor
 	timeout         time.Duration
 	filter, version string
 	quorum          admin.Quorum
-	files           certs.Files
-	token           string
 }
 
 func newStatus() *cobra.Command {
@@ -89,7 +86,7 @@ func newStatus() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.admin, "admin", "http://127.0.0.1:19000", "`URL` of xds-server's admin address")
+	f.add(flags, "`file` with the token to show there")
 	flags.StringVarP(&f.output, "output", "o", "table", "output `format`: table or json")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on showing it, whenever it changes")
 	flags.Var(&f.wait, "wait", "return when all run what is wanted, or with --wait=drained when older connections have it, too")
@@ -99,10 +96,6 @@ func newStatus() *cobra.Command {
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
 	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
 	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that were connected before")
-	flags.StringVar(&f.files.CA, "admin-ca", "", "`file` of the authorities that the certificate of an https --admin is from (default the system's)")
-	flags.StringVar(&f.files.Cert, "admin-cert", "", "`file` of a certificate to show there")
-	flags.StringVar(&f.files.Key, "admin-key", "", "`file` of its key")
-	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token to show there")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
 	completeValues(cmd, "wait", string(untilRunning), string(untilDrained))
@@ -152,7 +145,13 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 			return err
 		}
 	case f.watch:
-		return f.follow(ctx, client, out)
+		return follow(ctx, out, f.output == "table", func(w io.Writer) (bool, error) {
+			st, err := client.Status(ctx)
+			if err != nil {
+				return false, err
+			}
+			return false, f.print(w, st)
+		})
 	}
 	st, err := client.Status(ctx)
 	if err != nil {
@@ -161,27 +160,9 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	return f.print(out, st)
 }
 
-// client asks the admin address.
-func (f *statusFlags) client(timeout time.Duration) (*admin.Client, error) {
-	config, err := certs.Client(f.files)
-	if err != nil {
-		return nil, err
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = config
-	client := &http.Client{Transport: transport, Timeout: timeout}
-	if f.token != "" {
-		client.Transport = &admin.Bearer{File: f.token, Next: transport}
-	}
-	return &admin.Client{URL: f.admin, HTTP: client}, nil
-}
-
 func (f *statusFlags) print(out io.Writer, st *admin.Status) error {
 	if f.output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		return enc.Encode(st)
+		return printJSON(out, st)
 	}
 	return printTable(out, st, time.Now())
 }
@@ -193,8 +174,14 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 	var since time.Time // when it was first seen in place
 	var last *admin.Status
 	var lastErr error
+	var stop stopWatch
 	for {
 		st, err := client.Page(ctx, "", 1)
+		if err == nil {
+			if r := stop.look(st.Stopped(f.filter), time.Now()); r != nil {
+				return wrong(stopped(r))
+			}
+		}
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -230,54 +217,4 @@ func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *ad
 		printDraining(&why, last, f.filter, time.Now())
 	}
 	return wrong(fmt.Errorf("not all in place within %v:\n%s", f.timeout, bytes.TrimRight(why.Bytes(), "\n")))
-}
-
-// follow prints the status whenever it is not what it was, until ctx ends.
-// On a terminal each takes the place of the one before.
-func (f *statusFlags) follow(ctx context.Context, client *admin.Client, out io.Writer) error {
-	terminal := out
-	if w, ok := out.(*printable.Writer); ok {
-		terminal = w.Out
-	}
-	screen := f.output == "table" && isTerminal(terminal)
-	var shown []byte
-	for {
-		st, err := client.Status(ctx)
-		var now bytes.Buffer
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && shown == nil:
-			return unreachable(err)
-		case err != nil:
-			fmt.Fprintf(&now, "%v; trying again\n", err)
-		default:
-			if err := f.print(&now, st); err != nil {
-				return err
-			}
-		}
-		if !bytes.Equal(now.Bytes(), shown) {
-			if screen {
-				io.WriteString(terminal, "\x1b[H\x1b[2J")
-			} else if shown != nil && f.output == "table" {
-				io.WriteString(out, "\n")
-			}
-			out.Write(now.Bytes())
-			shown = now.Bytes()
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(time.Second):
-		}
-	}
-}
-
-func isTerminal(out io.Writer) bool {
-	f, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

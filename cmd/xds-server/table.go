@@ -26,6 +26,7 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 	fmt.Fprintf(out, "%s, %s, %s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), away)
 	printProblems(out, "  ", d.Errors)
 	printProblems(out, "  ", d.Warnings)
+	printUnfinished(out, "  ", st, "")
 	if len(st.Filters) > 0 {
 		fmt.Fprintln(out)
 		t := newTable(out)
@@ -142,6 +143,7 @@ func printMissing(out io.Writer, st *admin.Status, name, version string, q admin
 	if name != "" && !found {
 		fmt.Fprintf(out, "  filter %s: there is none of that name\n", cell(name))
 	}
+	printUnfinished(out, "  ", st, name)
 	printProblems(out, "  ", st.Definitions.Errors)
 }
 
