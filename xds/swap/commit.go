@@ -115,14 +115,28 @@ func (m *Machine) remember(r Request, now time.Time) {
 	items = slices.DeleteFunc(items, func(it item) bool { return slices.Contains(m.lost, lost{r.Type, it.Name}) })
 	m.known = m.known || len(r.Initial) > 0 || r.Version != ""
 	s.unknown = len(items) == 0 && r.Version != ""
-	s.have = m.interner.Acked(r.Type, items)
+	m.has(r.Type, m.interner.Acked(r.Type, items))
 	if r.Type == Extension && s.unknown {
 		m.unknown = slices.DeleteFunc(slices.Concat(r.Names, r.Subscribe), func(n string) bool { return !isOwn(n) })
 		slices.Sort(m.unknown)
+		m.at = nil
 	}
 	m.resolve(r.Type)
 	if r.Type == Listener {
 		m.warmEnd = now.Add(warmLimit) // they may still wait
+	}
+}
+
+// has notes what the Envoy has of a type.
+func (m *Machine) has(t Type, a *acked) {
+	m.subs[t].have, m.at = a, nil
+}
+
+// forgetUnknown forgets slots of which it is known by now what they hold, or that
+// are gone.
+func (m *Machine) forgetUnknown(is func(slot string) bool) {
+	if len(m.unknown) > 0 {
+		m.unknown, m.at = slices.DeleteFunc(m.unknown, is), nil
 	}
 }
 
@@ -149,7 +163,7 @@ func (m *Machine) resolve(t Type) {
 			}
 		}
 	}
-	s.have = m.interner.Acked(t, items)
+	m.has(t, m.interner.Acked(t, items))
 	m.interner.Remember(t, m.delta, found)
 }
 
@@ -157,9 +171,13 @@ func (m *Machine) resolve(t Type) {
 // that are or are gone.
 func (m *Machine) track(now time.Time) {
 	s := &m.subs[Extension]
-	seen := tracked{m.primer(), s.have}
-	if !s.subscribed && !seen.lds {
-		return
+	seen := tracked{snap: m.snap, at: s.have, lds: m.subs[Listener].subscribed}
+	if !seen.lds {
+		if !s.subscribed {
+			return
+		}
+		// Else filters are primed at their twins, whatever is asked for.
+		seen.names, seen.wildcard = s.names, s.wildcard
 	}
 	if seen == m.tracked {
 		return
@@ -196,18 +214,20 @@ func (m *Machine) track(now time.Time) {
 
 // tracked is what track looks at, but for what answers change.
 type tracked struct {
-	asker
-	at *acked // filters
+	snap          *resource.Snapshot
+	names         *intern.NameSet
+	lds, wildcard bool
+	at            *acked // filters
 }
 
 func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	s := &m.subs[t]
-	before := s.have
-	s.have = r.To
+	before, after := s.have, r.To
 	if before != r.From {
 		// Names were dropped while it was under way; prune sees to the rest.
-		s.have = m.interner.Acked(t, intern.Merge(before.Items, r.Changed, r.Gone))
+		after = m.interner.Acked(t, intern.Merge(before.Items, r.Changed, r.Gone))
 	}
+	m.has(t, after)
 	s.unknown = false
 	for _, it := range r.Changed {
 		m.done(t, it, now)
@@ -215,7 +235,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 			continue
 		}
 		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.Name })
-		m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return n == it.Name })
+		m.forgetUnknown(func(n string) bool { return n == it.Name })
 		if !isTwin(it.Name) {
 			m.serves(it, before, now)
 			if it.Filter != nil && !slices.Contains(m.ready.Proved, it.Filter) {

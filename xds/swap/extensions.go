@@ -47,9 +47,18 @@ func (v *state) nextExtensions(now time.Time) action {
 	return extensions(v.nextTwins(now), prime)
 }
 
-// slots are the contents that serving slots are to get now, but for what they
-// have (invariant 7). One that was NACKed goes alone.
+// slots are the contents that serving slots are to get now. Where nothing of the
+// Envoy's own has a part in that they are found out once for all.
 func (v *state) slots(now time.Time) []item {
+	find := func() []item { return v.findSlots(now) }
+	if len(v.primings)+len(v.poisoned)+len(v.refusals)+len(v.promises) > 0 || v.subs[Listener].flight != nil || v.subs[Route].flight != nil {
+		return find()
+	}
+	return v.standing().fill.get(find)
+}
+
+// findSlots leaves out what slots have (invariant 7). One that was NACKed goes alone.
+func (v *state) findSlots(now time.Time) []item {
 	var changed []item
 	for _, name := range v.behind() {
 		it, ok := v.slotItem(name, now)
@@ -126,12 +135,23 @@ func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	return v.interner.Empty(slot)
 }
 
-// nextTwins are the next filters to prime. One whose module this Envoy has to
+// nextTwins are the next filters to prime. Where none was pushed yet they are found
+// out once for all.
+func (v *state) nextTwins(now time.Time) []item {
+	find := func() []item { return v.findTwins(now) }
+	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
+	if len(v.poisoned) > 0 || slices.ContainsFunc(v.primings, pushed) {
+		return find()
+	}
+	return v.standing().prime.get(find)
+}
+
+// findTwins finds them. One whose module this Envoy has to
 // fetch goes alone in its response, so that a NACK says which it is. Those
 // whose modules it has, because only their configuration changed or because
 // their downloads have ended, go together: they are ACKed, and if they are not,
 // each goes again, alone, at its next attempt (invariant 5).
-func (v *state) nextTwins(now time.Time) []item {
+func (v *state) findTwins(now time.Time) []item {
 	var together []item
 	for _, f := range v.unprimed() {
 		at := v.point(f)
@@ -157,9 +177,15 @@ func (v *state) nextTwins(now time.Time) []item {
 // cached tells whether this Envoy has the filter's module: another version or
 // another filter runs on it.
 func (v *state) cached(f *resource.Filter) bool {
-	return f.SHA256 != "" && slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
-		return it.Filter != nil && it.Filter.SHA256 == f.SHA256
-	})
+	return f.SHA256 != "" && v.standing().cached.get(func() map[string]bool {
+		modules := map[string]bool{}
+		for _, it := range v.subs[Extension].have.Items {
+			if it.Filter != nil {
+				modules[it.Filter.SHA256] = true
+			}
+		}
+		return modules
+	})[f.SHA256]
 }
 
 // fetchedForAnother tells whether Envoy is fetching p's module for another

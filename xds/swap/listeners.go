@@ -258,11 +258,10 @@ func (v *state) warming(now time.Time) bool { return v.waits(now) != forNothing 
 
 // waits tells what listeners wait for.
 func (v *state) waits(now time.Time) wait {
-	listeners, slots := v.subs[Listener].have, v.subs[Extension].have
-	if !now.Before(v.warmEnd) || slots.Answers.fills.Load() == listeners.Serial {
+	if !now.Before(v.warmEnd) || v.filled() {
 		return forNothing
 	}
-	filled, waits := true, forNothing
+	listeners, slots, waits := v.subs[Listener].have, v.subs[Extension].have, forNothing
 	for _, l := range listeners.Items {
 		for _, slot := range v.slotsIn(l) {
 			if isTwin(slot) {
@@ -271,7 +270,6 @@ func (v *state) waits(now time.Time) wait {
 			if _, ok := slots.Find(slot); ok {
 				continue
 			}
-			filled = false
 			if _, ok := v.slotItem(slot, now); ok {
 				return forFilter
 			}
@@ -280,16 +278,25 @@ func (v *state) waits(now time.Time) wait {
 			if _, ok := slots.Find(slot); ok {
 				continue
 			}
-			filled = false
 			if v.toCome(slot, now) {
 				waits = forStatic
 			}
 		}
 	}
-	if filled {
-		slots.Answers.fills.Store(listeners.Serial)
-	}
 	return waits
+}
+
+// filled tells whether every slot of the Envoy's listeners has a content.
+func (v *state) filled() bool {
+	return v.standing().filled.get(func() bool {
+		empty := func(slot string) bool {
+			_, filled := v.subs[Extension].have.Find(slot)
+			return !filled && !isTwin(slot)
+		}
+		return !slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
+			return slices.ContainsFunc(v.slotsIn(l), empty) || slices.ContainsFunc(l.Static, empty)
+		})
+	})
 }
 
 // slotsUnknown tells whether the Envoy has listeners with slots and has not

@@ -80,7 +80,9 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	}
 	e.apply(m, now)
 	m.track(now)
-	m.respareDue = m.respare > 0 && !now.Before(m.respareAt)
+	if due := m.respare > 0 && !now.Before(m.respareAt); due != m.respareDue {
+		m.respareDue, m.at = due, nil
+	}
 	for t := range Types {
 		a, ok := plan(&m.state, t, now)
 		if !ok {
@@ -113,7 +115,7 @@ type Publish struct{ Snapshot *resource.Snapshot }
 func (p Publish) apply(m *Machine, now time.Time) {
 	before := m.snap
 	m.putOffRespare(now)
-	m.snap = p.Snapshot
+	m.snap, m.at = p.Snapshot, nil
 	m.resolve(Listener)
 	m.resolve(Extension)
 	m.superseded(before)
@@ -146,8 +148,8 @@ type Request struct {
 func (r Request) apply(m *Machine, now time.Time) {
 	s := &m.subs[r.Type]
 	first := !s.subscribed
-	s.subscribed = true
 	if first {
+		s.subscribed, m.at = true, nil
 		m.remember(r, now)
 	}
 	m.subscribe(r, first)

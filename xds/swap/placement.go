@@ -27,8 +27,6 @@ type content struct {
 // placements are those of all listeners of a snapshot, and what is to be in their
 // slots.
 type placements struct {
-	asker
-	unknown    []string // as state has it
 	byListener map[string]*placement
 	contents   map[string]content  // by slot
 	holders    map[string][]string // by filter: the slots that it is, or is to be, in
@@ -43,26 +41,16 @@ type placements struct {
 type layoutKey struct{ listener, id string }
 
 // placements looks at the listeners and slots that this Envoy has.
-func (v *state) placements() *placements {
-	s := &v.subs[Extension]
-	by := v.asker(Listener)
-	if old := s.have.Answers.placements.of(by, v.unknown); old != nil {
-		return old
-	}
-	rs := &placements{asker: by, unknown: v.unknown, byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{},
+func (v *state) placements() *placements { return v.standing().placements.get(v.findPlacements) }
+
+func (v *state) findPlacements() *placements {
+	rs := &placements{byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{},
 		routes: map[string]bool{}, held: map[layoutKey]map[string]bool{}}
 	for _, l := range v.snap.Listeners {
 		rs.byListener[l.Name] = v.placementOf(l, rs)
 	}
 	v.older(rs)
-	s.have.Answers.placements.add(rs)
 	return rs
-}
-
-// sameSlice tells whether two slices are the same, as names are only ever taken
-// out of one.
-func sameSlice(a, b []string) bool {
-	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // placementOf finds the layout of a listener, and what is to change in its slots. A
@@ -105,7 +93,7 @@ func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
 	for i, chain := range chains {
 		slots := r.layout.Chains[i]
 		for p, s := range slots {
-			rs.hold(s.Name, v.standing(chain[p]))
+			rs.hold(s.Name, v.goesOnWith(chain[p]))
 		}
 		step := next(chain, l.Chains[i], l.Spares, v.canServe)
 		for _, ch := range step.changes {
@@ -132,8 +120,8 @@ func (rs *placements) hold(slot string, c content) {
 	}
 }
 
-// standing is what a place goes on to hold.
-func (v *state) standing(p place) content {
+// goesOnWith is what a place goes on to hold.
+func (v *state) goesOnWith(p place) content {
 	f := v.filter(p.holds)
 	return content{filter: f, as: f == nil && p.holds != "" || !p.filled}
 }

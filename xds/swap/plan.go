@@ -118,8 +118,10 @@ func (v *state) otherModuleServer() (item, bool) {
 // moduleServerDue tells whether the module server's cluster is to be sent to an
 // Envoy that has another's.
 func (v *state) moduleServerDue() bool {
-	_, other := v.otherModuleServer()
-	return other && v.fetches()
+	return v.standing().elsewhere.get(func() bool {
+		_, other := v.otherModuleServer()
+		return other
+	}) && v.fetches()
 }
 
 // fetches tells whether the Envoy may be about to fetch from the module server.

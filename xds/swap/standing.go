@@ -11,49 +11,104 @@ import (
 )
 
 // What an Envoy has and lacks is a matter of what it ACKed, its names and its
-// snapshot. Machines that share them share the answer, which is kept with the
-// Acked: with ten thousand of them it is found out once.
+// snapshot. Machines that share them share the answers: with ten thousand of them
+// each is found out once.
 
-// answers are what was found out of an Acked last.
-type answers struct {
-	whole      atomic.Pointer[whole]    // of all types but ECDS
-	unprimed   atomic.Pointer[unprimed] // of ECDS, as the following
-	behind     atomic.Pointer[behind]
-	placements recent
-	fills      atomic.Uint64                  // the Serial of listeners whose every slot has a content here
-	named      atomic.Pointer[intern.NameSet] // subscriptions that name all of it
-}
-
-// asker is what an answer depends on besides the Acked.
+// asker is what such answers depend on.
 type asker struct {
-	snap     *resource.Snapshot
-	names    *intern.NameSet
-	wildcard bool
-	lds      bool // whether listeners come from here
-
-	// Which slots there are, and what they hold, is a matter of both.
-	listeners  *acked
-	extensions *acked
-	slots      *intern.NameSet // that are subscribed to
-	routes     *intern.NameSet
-	ecds       bool
-	respare    bool
+	snap                 *resource.Snapshot
+	have                 [Types]*acked
+	names                [Types]*intern.NameSet
+	wildcard, subscribed [Types]bool
+	respare              bool
 }
 
-func (v *state) asker(t Type) asker {
-	s, ecds := &v.subs[t], &v.subs[Extension]
-	by := asker{snap: v.snap, names: s.names, wildcard: s.wildcard, lds: v.subs[Listener].subscribed}
-	if t == Listener || t == Extension {
-		by.listeners, by.extensions, by.slots, by.routes = v.subs[Listener].have, ecds.have, ecds.names, v.subs[Route].names
-		by.ecds, by.respare = ecds.subscribed, v.respareDue
+// standing is an asker, and what was found out of it.
+type standing struct {
+	asker
+
+	placements answer[*placements]
+	complete   [Types]answer[bool]        // but for ECDS
+	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused none of their twins
+	behind     answer[[]string]           // of one that has refused none of its slots
+	cached     answer[map[string]bool]    // SHA-256 of modules
+	filled     answer[bool]
+	elsewhere  answer[bool] // see otherModuleServer
+	unused     answer[[]string]
+	fill       answer[[]item] // see slots
+	prime      answer[[]item] // see nextTwins
+}
+
+// answer is found out when it is first asked for. If that is by several at once,
+// each finds the same.
+type answer[T any] struct{ found atomic.Pointer[T] }
+
+func (a *answer[T]) get(find func() T) T {
+	if found := a.found.Load(); found != nil {
+		return *found
+	}
+	found := find()
+	a.found.Store(&found)
+	return found
+}
+
+func (v *state) asker() asker {
+	by := asker{snap: v.snap, respare: v.respareDue}
+	for t := range Types {
+		s := &v.subs[t]
+		by.have[t], by.names[t], by.wildcard[t], by.subscribed[t] = s.have, s.names, s.wildcard, s.subscribed
 	}
 	return by
 }
 
-// whole tells whether an Acked is all that is wanted.
-type whole struct {
-	asker
-	is bool
+// standing is where this Envoy stands. Who changes what it depends on sets v.at to
+// nil.
+func (v *state) standing() *standing {
+	if v.at == nil {
+		if len(v.unknown) > 0 { // it is this Envoy's own
+			v.at = &standing{asker: v.asker()}
+		} else {
+			v.at = v.subs[Extension].have.Answers.standings.of(v.asker())
+		}
+	}
+	return v.at
+}
+
+// answers are what was found out of what Envoys have of ECDS, and of that of other
+// types only named.
+type answers struct {
+	standings recent
+	named     atomic.Pointer[intern.NameSet] // subscriptions that name all of it
+}
+
+// recent holds the standings of Envoys that have the same contents and differ in
+// the rest, as those of a fleet do that comes at once.
+type recent struct {
+	newest atomic.Pointer[standing]
+
+	mu  sync.Mutex
+	all map[asker]*standing
+}
+
+// mostRecent is more than an Envoy that starts asks for one by one.
+const mostRecent = 64
+
+func (r *recent) of(by asker) *standing {
+	if st := r.newest.Load(); st != nil && st.asker == by {
+		return st
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	st := r.all[by]
+	if st == nil {
+		if r.all == nil || len(r.all) >= mostRecent {
+			r.all = map[asker]*standing{}
+		}
+		st = &standing{asker: by}
+		r.all[by] = st
+	}
+	r.newest.Store(st)
+	return st
 }
 
 // complete tells whether the Envoy has all of a type that it asks for, and
@@ -66,15 +121,7 @@ func (v *state) complete(t Type) bool {
 	if t == Runtime {
 		return v.hasAll(t) // the rate is this Envoy's own
 	}
-	by := v.asker(t)
-	if w := s.have.Answers.whole.Load(); w != nil && w.asker == by && len(v.unknown) == 0 {
-		return w.is
-	}
-	w := &whole{by, v.hasAll(t) && len(v.obsolete(t)) == 0}
-	if len(v.unknown) == 0 {
-		s.have.Answers.whole.Store(w)
-	}
-	return w.is
+	return v.standing().complete[t].get(func() bool { return v.hasAll(t) && len(v.obsolete(t)) == 0 })
 }
 
 // Settled tells whether the Envoy has all that it asks for, and nothing that is
@@ -146,66 +193,28 @@ func (v *state) enough(t Type, it item) bool {
 	return ok && (have.Is(it) || t == Cluster && it.Name == v.snap.ModuleServer)
 }
 
-// unprimed are the filters of a snapshot that are not primed, in its order.
-type unprimed struct {
-	asker
-	filters []*resource.Filter
-}
-
-// primer is who asks about filters: what it asks for doesn't matter where
-// listeners come from here, as filters are then primed at their twins.
-func (v *state) primer() asker {
-	by := v.asker(Extension)
-	by = asker{snap: by.snap, names: by.names, wildcard: by.wildcard, lds: by.lds}
-	if by.lds {
-		by.names, by.wildcard = nil, false
-	}
-	return by
-}
-
-// unprimed looks at what this Envoy has to be primed with.
+// unprimed are the filters of the snapshot that this Envoy has to be primed with,
+// in its order.
 func (v *state) unprimed() []*resource.Filter {
-	s := &v.subs[Extension]
-	if len(v.poisoned) > 0 { // which filters were NACKed is this Envoy's own
+	find := func() []*resource.Filter {
 		return slices.DeleteFunc(slices.Clone(v.snap.Filters), v.primed)
 	}
-	u := &unprimed{asker: v.primer()}
-	if old := s.have.Answers.unprimed.Load(); old != nil && old.asker == u.asker {
-		return old.filters
+	if len(v.poisoned) > 0 { // which filters were NACKed is this Envoy's own
+		return find()
 	}
-	for _, f := range v.snap.Filters {
-		if !v.primed(f) {
-			u.filters = append(u.filters, f)
-		}
-	}
-	s.have.Answers.unprimed.Store(u)
-	return u.filters
+	return v.standing().unprimed.get(find)
 }
 
-// behind are the serving slots that are not, or not surely, as a snapshot
-// wants them.
-type behind struct {
-	asker
-	slots []string
-}
-
-// behind looks at the slots that this Envoy asks for.
+// behind are the serving slots that this Envoy asks for and that are not, or not
+// surely, as the snapshot wants them.
 func (v *state) behind() []string {
 	s := &v.subs[Extension]
 	if slices.ContainsFunc(v.poisoned, func(name string) bool { return !isTwin(name) }) {
 		return slices.DeleteFunc(slices.Clone(s.names.Sorted), isTwin)
 	}
-	b := &behind{asker: v.asker(Extension)}
-	if old := s.have.Answers.behind.Load(); old != nil && old.asker == b.asker {
-		return old.slots
-	}
-	for _, name := range s.names.Sorted {
-		if !isTwin(name) && !v.asWanted(name) {
-			b.slots = append(b.slots, name)
-		}
-	}
-	s.have.Answers.behind.Store(b)
-	return b.slots
+	return v.standing().behind.get(func() []string {
+		return slices.DeleteFunc(slices.Clone(s.names.Sorted), func(name string) bool { return isTwin(name) || v.asWanted(name) })
+	})
 }
 
 // asWanted tells whether a slot, and its twin if there is one, have what the
@@ -226,45 +235,4 @@ func (v *state) asWanted(name string) bool {
 	}
 	point, ok := s.have.Find(v.point(want.Filter))
 	return ok && point.Version == want.Filter.Version
-}
-
-// recent holds the placements of Envoys that have the same contents and differ in
-// what they ask for, as those of a fleet do that comes at once.
-type recent struct {
-	newest atomic.Pointer[placements]
-
-	mu  sync.Mutex
-	all map[asker]*placements
-}
-
-// mostRecent is more than an Envoy that starts asks for one by one.
-const mostRecent = 64
-
-func (r *recent) of(by asker, unknown []string) *placements {
-	if rs := r.newest.Load(); rs != nil && rs.asker == by && sameSlice(rs.unknown, unknown) {
-		return rs
-	}
-	if len(unknown) > 0 { // one Envoy's own
-		return nil
-	}
-	r.mu.Lock()
-	rs := r.all[by]
-	r.mu.Unlock()
-	if rs != nil {
-		r.newest.Store(rs)
-	}
-	return rs
-}
-
-func (r *recent) add(rs *placements) {
-	r.newest.Store(rs)
-	if len(rs.unknown) > 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.all == nil || len(r.all) >= mostRecent {
-		r.all = map[asker]*placements{}
-	}
-	r.all[rs.asker] = rs
 }

@@ -42,6 +42,7 @@ type state struct {
 	lag     time.Duration // between the newest answered response and its answer
 	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
 	tracked tracked
+	at      *standing // see standing; nil: to be found
 }
 
 // sub is the subscription to one type.

@@ -56,7 +56,7 @@ func (m *Machine) subscribe(r Request, first bool) {
 	if m.delta {
 		subscribe = r.Subscribe
 	}
-	s.names = m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe)
+	s.names, m.at = m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe), nil
 	switch {
 	case before == nil || !slices.Equal(before.Sorted, s.names.Sorted):
 		m.prune(r.Type)
@@ -78,7 +78,7 @@ func (m *Machine) forget(t Type, names []string) {
 		}
 	}
 	if len(gone) > 0 {
-		s.have = m.interner.Acked(t, intern.Merge(s.have.Items, nil, gone))
+		m.has(t, m.interner.Acked(t, intern.Merge(s.have.Items, nil, gone)))
 	}
 }
 
@@ -180,11 +180,24 @@ func (m *Machine) loseUnused() {
 	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.Items, func(l item) bool { return l.Res == nil }) {
 		return
 	}
-	for _, it := range m.subs[Extension].have.Items {
-		if l := (lost{Extension, it.Name}); !m.inUse(it.Name) && !slices.Contains(m.lost, l) {
+	for _, name := range m.unused() {
+		if l := (lost{Extension, name}); !slices.Contains(m.lost, l) {
 			m.lost = append(m.lost, l)
 		}
 	}
+}
+
+// unused are the contents that no listener of the Envoy has a slot for.
+func (v *state) unused() []string {
+	return v.standing().unused.get(func() []string {
+		var names []string
+		for _, it := range v.subs[Extension].have.Items {
+			if !v.inUse(it.Name) {
+				names = append(names, it.Name)
+			}
+		}
+		return names
+	})
 }
 
 // unmark drops what is noted of names that the Envoy no longer asks for.
@@ -197,7 +210,7 @@ func (m *Machine) unmark(t Type) {
 	}
 	m.forgetWritten()
 	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
-	m.unknown = slices.DeleteFunc(m.unknown, func(n string) bool { return !m.wants(t, n) })
+	m.forgetUnknown(func(n string) bool { return !m.wants(t, n) })
 	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool {
 		return !m.wants(t, st.name) && len(m.placements().holders[st.name]) == 0
 	})

@@ -14,9 +14,8 @@ import (
 // Acked is what an Envoy has of one type. It is immutable and shared by the
 // machines whose Envoys have the same.
 type Acked[A any] struct {
-	Items  []Item   // by name
-	names  []string // theirs, close together for Find
-	Serial uint64   // tells this one from all others of its Interner
+	Items []Item   // by name
+	names []string // theirs, close together for Find
 
 	text func() string // see Version
 
@@ -27,12 +26,12 @@ type Acked[A any] struct {
 	Answers A
 }
 
-func newAcked[A any](items []Item, serial uint64) *Acked[A] {
+func newAcked[A any](items []Item) *Acked[A] {
 	names := make([]string, len(items))
 	for i := range items {
 		names[i] = items[i].Name
 	}
-	return &Acked[A]{Items: items, names: names, Serial: serial, text: sync.OnceValue(func() string { return describe(items) })}
+	return &Acked[A]{Items: items, names: names, text: sync.OnceValue(func() string { return describe(items) })}
 }
 
 // maxText bounds a version that spells out its items, in bytes.

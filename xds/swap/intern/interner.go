@@ -6,7 +6,6 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"weak"
 
 	"wasmxds/resource"
@@ -23,8 +22,6 @@ type Interner[A any] struct {
 	sent  archive // what Envoys may need in bytes again
 
 	empties resource.Empties
-
-	serial atomic.Uint64 // of the newest Acked
 
 	empty [Types]*Acked[A]
 	none  *NameSet
@@ -47,7 +44,7 @@ func New[A any]() *Interner[A] {
 		none:  new(NameSet),
 	}
 	for t := range in.empty {
-		in.empty[t] = newAcked[A](nil, in.serial.Add(1))
+		in.empty[t] = newAcked[A](nil)
 	}
 	return in
 }
@@ -63,7 +60,7 @@ func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	if old := in.acked[key].Value(); old != nil && slices.EqualFunc(old.Items, items, sameResource) {
 		return old
 	}
-	v := newAcked[A](items, in.serial.Add(1))
+	v := newAcked[A](items)
 	in.tidy()
 	in.acked[key] = weak.Make(v)
 	return v
@@ -133,7 +130,7 @@ func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gon
 			continue
 		}
 		live = append(live, w)
-		if r.Type == t && r.Delta == delta && slices.EqualFunc(r.Changed, changed, sameResource) && slices.Equal(r.Gone, gone) {
+		if r.Type == t && r.Delta == delta && sameItems(r.Changed, changed) && slices.Equal(r.Gone, gone) {
 			found = r
 		}
 	}
@@ -179,6 +176,11 @@ func (in *Interner[A]) Recall(t Type, name, version string) (Item, bool) {
 // it comes again: for a response that is whole, or for a slot that a listener
 // waits for.
 func neededAgain(t Type, delta bool) bool { return t == Extension || !delta && t.WholeState() }
+
+// sameItems mostly sees that they are the very same.
+func sameItems(a, b []Item) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.EqualFunc(a, b, sameResource))
+}
 
 func sameResource(a, b Item) bool {
 	return a.Is(b) && a.Filter == b.Filter && (a.Res == b.Res || sameBytes(a.Res, b.Res))
