@@ -130,7 +130,7 @@ func (o Options) encode(f *filter, d *definition.Filter, version string) error {
 func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) (err error) {
 	// The same version on twin and slot: that a twin is what its slot will be is
 	// told by comparing them.
-	f.Version = version
+	f.Version, f.ownVersion = version, version+"-"+f.ID
 	timeout := code.HttpUri.Timeout.AsDuration()
 	encode := func(slot string, attempt int) (*Resource, error) {
 		// Nobody will miss a microsecond, and Envoy takes it for another

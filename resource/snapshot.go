@@ -25,24 +25,31 @@ type Snapshot struct {
 	Primer *Listener // its slots are the filters' twins; nil where there are no filters
 	Gate   *Resource // the route configuration that the primer waits for
 
-	byID atomic.Pointer[map[string]*Filter] // see FilterByID
-	with shared[string, Snapshot]           // see With
-	opts Options
+	found atomic.Pointer[filterIndex]
+	with  shared[string, Snapshot] // see With
+	opts  Options
 }
 
-// FilterByID finds a filter of the snapshot; nil where there is none.
-func (s *Snapshot) FilterByID(id string) *Filter {
-	known := s.byID.Load()
-	if known == nil {
-		m := make(map[string]*Filter, len(s.Filters))
-		for _, f := range s.Filters {
-			m[f.ID] = f
-		}
-		known = &m
-		s.byID.Store(known)
+// filterIndex finds the filters of a snapshot.
+type filterIndex struct{ byName, byID map[string]*Filter }
+
+func (s *Snapshot) filters() *filterIndex {
+	if index := s.found.Load(); index != nil {
+		return index
 	}
-	return (*known)[id]
+	index := &filterIndex{make(map[string]*Filter, len(s.Filters)), make(map[string]*Filter, len(s.Filters))}
+	for _, f := range s.Filters {
+		index.byName[f.Name], index.byID[f.ID] = f, f
+	}
+	s.found.Store(index)
+	return index
 }
+
+// Filter finds a filter of the snapshot; nil where there is none.
+func (s *Snapshot) Filter(name string) *Filter { return s.filters().byName[name] }
+
+// FilterByID finds a filter of the snapshot; nil where there is none.
+func (s *Snapshot) FilterByID(id string) *Filter { return s.filters().byID[id] }
 
 // Upstream is the cluster of an upstream by its name, whether any route of the
 // snapshot leads to it or not; nil where the name is none of those.
@@ -121,6 +128,8 @@ type Filter struct {
 	Missing string
 	Coming  bool // xds-server is getting it
 
+	ownVersion string // Version and ID
+
 	twin     *Resource // at attempt 0
 	noop     *Resource
 	twinNoop *Resource
@@ -148,7 +157,7 @@ type encoding struct {
 // may hold any filter it tells which it is.
 func (f *Filter) VersionIn(slot string) string {
 	if strings.HasPrefix(slot, SlotPrefix) {
-		return f.Version + "-" + f.ID
+		return f.ownVersion
 	}
 	return f.Version
 }

@@ -59,8 +59,9 @@ func (v *state) slots(now time.Time) []item {
 
 // findSlots leaves out what slots have (invariant 7). One that was NACKed goes alone.
 func (v *state) findSlots(now time.Time) []item {
-	var changed []item
-	for _, name := range v.behind() {
+	behind := v.behind()
+	changed := make([]item, 0, len(behind))
+	for _, name := range behind {
 		it, ok := v.slotItem(name, now)
 		if !ok || it.Written || v.held(Extension, it, now) {
 			continue

@@ -160,7 +160,7 @@ func (v *state) point(f *resource.Filter) string {
 // for the rest to go on without it.
 func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 	p := v.priming(f.Name)
-	return p != nil && (p.Phase == Missing || p.refused()) && !now.Before(p.Since.Add(patience))
+	return p != nil && p.fails() && !now.Before(p.Since.Add(patience))
 }
 
 // placeable decides whether l may be sent (invariant 2): whether every slot of it
@@ -309,13 +309,7 @@ func (v *state) slotsUnknown() bool {
 // it can't have.
 func (v *state) gateOpens(now time.Time) bool {
 	s := &v.subs[Listener]
-	if s.flight != nil || v.warming(now) || !v.clustersSettled(now) {
-		return false
-	}
-	if v.subs[Extension].flight != nil {
-		return false
-	}
-	if v.slotsUnknown() {
+	if s.flight != nil || v.subs[Extension].flight != nil || v.slotsUnknown() || !v.clustersSettled(now) || v.warming(now) {
 		return false
 	}
 	delivered := 0
@@ -341,6 +335,9 @@ func (v *state) gateOpens(now time.Time) bool {
 // waitsInVain tells whether a listener waits for a filter that was waited for
 // long enough.
 func (v *state) waitsInVain(l *resource.Listener, now time.Time) bool {
+	if !slices.ContainsFunc(v.primings, func(p Priming) bool { return p.fails() }) {
+		return false
+	}
 	return slices.ContainsFunc(l.Filters, func(name string) bool {
 		f := v.filter(name)
 		return f != nil && v.givenUp(f, now) && !v.canServe(name)

@@ -15,6 +15,7 @@ type placement struct {
 	kept     bool             // the Envoy has it in that layout
 	lacking  []string         // filters that are not in their slots
 	fresh    []promise        // where it is not kept: of the slots that it brings
+	routes   []string         // names of the route configurations that it asks for
 }
 
 // content is what a listener's own slot is to hold now.
@@ -47,7 +48,12 @@ func (v *state) findPlacements() *placements {
 	rs := &placements{byListener: map[string]*placement{}, contents: map[string]content{}, holders: map[string][]string{}, drained: map[string][]string{},
 		routes: map[string]bool{}, held: map[layoutKey]map[string]bool{}}
 	for _, l := range v.snap.Listeners {
-		rs.byListener[l.Name] = v.placementOf(l, rs)
+		r := v.placementOf(l, rs)
+		r.routes = l.Routes
+		if r.layout != nil && r.layout.Routes != "" {
+			r.routes = append(slices.Clip(l.Routes), r.layout.Routes)
+		}
+		rs.byListener[l.Name] = r
 	}
 	v.older(rs)
 	return rs

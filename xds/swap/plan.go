@@ -90,7 +90,7 @@ func (v *state) namingUnknown(now time.Time) bool {
 	}
 	return !v.subs[Route].subscribed && slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
 		r := v.placements().byListener[l.Name]
-		return r != nil && len(r.routes()) > 0
+		return r != nil && len(r.routes) > 0
 	})
 }
 

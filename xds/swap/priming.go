@@ -55,16 +55,16 @@ const (
 type Priming struct {
 	Filter  string // name
 	Version string
-	SHA256  string // of the module
-	Phase   Phase
+	SHA256  string    // of the module
 	Message string    // of the newest NACK
 	Since   time.Time // when it began to be wanted
 	Due     time.Time // not pushed before
+	Phase   Phase
 
 	attempt   int
-	nacks     int
-	refusals  int // NACKs that are no mere sign of a fetch, since a download ended
-	downloads int // that were seen to end
+	nacks     int32
+	refusals  int32 // NACKs that are no mere sign of a fetch, since a download ended
+	downloads int32 // that were seen to end
 	here      bool
 	cached    bool  // it was pushed last to an Envoy that had the module: nothing is fetched
 	shared    bool  // the download may be another Envoy's
@@ -102,6 +102,9 @@ func newPriming(f *resource.Filter, attempt int, now time.Time) Priming {
 
 // refused tells whether Envoy refuses this version, as far as is known.
 func (p *Priming) refused() bool { return p.refusals > 0 }
+
+// fails tells whether it can't be had, as far as is known.
+func (p *Priming) fails() bool { return p.Phase == Missing || p.refused() }
 
 // sent tells whether it was pushed.
 func (p *Priming) sent() bool { return p.Phase > Queued }
@@ -142,7 +145,7 @@ func (e nack) next(p *Priming, t Timing) {
 			p.refusals++
 			p.Phase = Refused
 		}
-		p.Due = t.Now.Add(t.backoff(p.nacks))
+		p.Due = t.Now.Add(t.backoff(int(p.nacks)))
 	}
 }
 
@@ -201,7 +204,7 @@ func (d Download) next(p *Priming, t Timing) {
 	case DownloadDone:
 		p.Phase, p.here, p.refusals = Fetched, true, 0
 		p.downloads++
-		p.Due = t.Now.Add(t.arrival(p.downloads, d.Size))
+		p.Due = t.Now.Add(t.arrival(int(p.downloads), d.Size))
 	case DownloadAborted:
 		switch {
 		case p.refused():

@@ -50,19 +50,11 @@ func (v *state) newest(r *placement, now time.Time) bool {
 	return true
 }
 
-// routes are the names of the route configurations that a listener asks for.
-func (r *placement) routes() []string {
-	if r.layout != nil && r.layout.Routes != "" {
-		return append(slices.Clip(r.listener.Routes), r.layout.Routes)
-	}
-	return r.listener.Routes
-}
-
 // routesSettled tells whether the route configurations that a listener asks for
 // are those of the snapshot.
 func (v *state) routesSettled(r *placement) bool {
 	s := &v.subs[Route]
-	names := r.routes()
+	names := r.routes
 	if len(names) > 0 && !s.subscribed {
 		return false // what it has comes with its next request
 	}
@@ -82,9 +74,9 @@ func (v *state) routeDue(name string, now time.Time) bool {
 	return !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
 		r := rs.byListener[l.Name]
 		switch {
-		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes(), name):
+		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes, name):
 			return false
-		case r.kept && slices.Contains(r.routes(), name):
+		case r.kept && slices.Contains(r.routes, name):
 			return !v.inPlace(r, now) || had && !v.newest(r, now)
 		}
 		return own && !v.has(r, id, now) // it is drained, or about to be replaced
@@ -124,7 +116,7 @@ func (v *state) routeOpens(name string, now time.Time) bool {
 func (v *state) routeInUse(name string) bool {
 	of, _, own := resource.RoutesOf(name)
 	r := v.placements().byListener[of]
-	return !own || r != nil && slices.Contains(r.routes(), name)
+	return !own || r != nil && slices.Contains(r.routes, name)
 }
 
 // routesInUseSettled tells whether all routes are as they are wanted but those of
@@ -142,7 +134,7 @@ func (v *state) routesInUseSettled() bool {
 func (v *state) routesKnown(listener, name string) bool {
 	rs := v.placements()
 	r := rs.byListener[listener]
-	return r != nil && slices.Contains(r.routes(), name) || rs.routes[name] || !v.subs[Route].names.Has(name)
+	return r != nil && slices.Contains(r.routes, name) || rs.routes[name] || !v.subs[Route].names.Has(name)
 }
 
 // routesOf is a listener's route configuration under a name of any layout.

@@ -29,7 +29,7 @@ type standing struct {
 
 	placements answer[*placements]
 	complete   [Types]answer[bool]        // but for ECDS
-	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused none of their twins
+	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused nothing in place of what it has
 	behind     answer[[]string]           // of one that has refused none of its slots
 	cached     answer[map[string]bool]    // SHA-256 of modules
 	filled     answer[bool]
@@ -199,8 +199,10 @@ func (v *state) unprimed() []*resource.Filter {
 	find := func() []*resource.Filter {
 		return slices.DeleteFunc(slices.Clone(v.snap.Filters), v.primed)
 	}
-	if len(v.poisoned) > 0 { // which filters were NACKed is this Envoy's own
-		return find()
+	for _, name := range v.poisoned {
+		if _, ok := v.subs[Extension].have.Find(name); ok { // else it is not primed in any case
+			return find()
+		}
 	}
 	return v.standing().unprimed.get(find)
 }

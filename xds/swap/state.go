@@ -103,9 +103,16 @@ func (v *state) wake(now time.Time) time.Time {
 			due = t
 		}
 	}
+	var since time.Time // mostly they have all begun at once
 	for i := range v.primings {
-		soonest(v.primings[i].Due)
-		soonest(v.primings[i].Since.Add(patience))
+		p := &v.primings[i]
+		if !p.Due.IsZero() {
+			soonest(p.Due)
+		}
+		if p.Since != since {
+			since = p.Since
+			soonest(since.Add(patience))
+		}
 	}
 	for i := range v.refusals {
 		if r := &v.refusals[i]; !r.written {
@@ -163,13 +170,7 @@ func (v *state) stuck() []string {
 }
 
 // filter finds a filter of the snapshot by its name.
-func (v *state) filter(name string) *resource.Filter {
-	i, ok := slices.BinarySearchFunc(v.snap.Filters, name, func(f *resource.Filter, n string) int { return strings.Compare(f.Name, n) })
-	if !ok {
-		return nil
-	}
-	return v.snap.Filters[i]
-}
+func (v *state) filter(name string) *resource.Filter { return v.snap.Filter(name) }
 
 // listener finds a listener of the snapshot by its name.
 func (v *state) listener(name string) *resource.Listener {
