@@ -2,6 +2,7 @@ package swap
 
 import (
 	"slices"
+	"time"
 
 	"wasmxds/resource"
 )
@@ -33,26 +34,77 @@ func (m *Machine) change(stage Stage, f *resource.Filter, from, to string) {
 	m.ready.Changes = append(m.ready.Changes, Change{Filter: f.Name, From: from, To: to, Stage: stage})
 }
 
-// took notes what the ACK of items has changed; before is what Envoy had.
-func (m *Machine) took(items []item, before *acked) {
-	now, told := m.subs[Extension].have, map[string]bool{}
+// outcome is what the ACK of extension configurations has changed.
+type outcome struct {
+	of      *item              // the first of them
+	began   []string           // names of filters that run in another version since
+	proved  []*resource.Filter // seen put in place
+	changes []Change
+}
+
+// took notes what the ACK of r has changed; before is what Envoy had. Of Envoys that
+// had the same it is found out once.
+func (m *Machine) took(r *Response, before *acked, now time.Time) {
+	if len(r.Changed) == 0 {
+		return
+	}
+	last := &m.standing().outcome
+	o := last.Load()
+	if o == nil || o.of != &r.Changed[0] || before != r.From {
+		o = m.outcomeOf(r.Changed, before)
+		if before == r.From {
+			last.Store(o)
+		}
+	}
+	m.stamp(o.began, now)
+	m.ready.Proved = append(m.ready.Proved, o.proved...)
+	m.ready.Changes = append(m.ready.Changes, o.changes...)
+}
+
+func (v *state) outcomeOf(items []item, before *acked) *outcome {
+	o, after, told := &outcome{of: &items[0]}, v.subs[Extension].have, map[string]bool{}
 	for _, it := range items {
 		if it.Filter == nil {
 			continue
 		}
-		f := m.filter(it.Filter.Name)
-		if f == nil {
+		name, slot := it.Filter.Name, !isTwin(it.Name)
+		from := v.runs(before, name)
+		if slot {
+			if from != it.Filter.Version && !slices.Contains(o.began, name) {
+				o.began = append(o.began, name)
+			}
+			if !slices.Contains(o.proved, it.Filter) {
+				o.proved = append(o.proved, it.Filter)
+			}
+		}
+		f := v.filter(name)
+		if f == nil || from == "" {
 			continue
 		}
-		from, to := m.runs(before, f.Name), m.runs(now, f.Name)
+		to := v.runs(after, name)
 		switch had, _ := before.Find(it.Name); {
-		case from == "":
-		case !isTwin(it.Name) && to != "" && from != to && !told[f.Name]:
-			told[f.Name] = true // in however many slots it is
-			m.change(ChangeSwapped, f, from, to)
-		case isTwin(it.Name) && it.Version == f.Version && had.Version != f.Version && from != f.Version:
-			m.change(ChangePrimed, f, from, f.Version)
+		case slot && to != "" && from != to && !told[name]:
+			told[name] = true // in however many slots it is
+			o.changes = append(o.changes, Change{name, from, to, ChangeSwapped})
+		case !slot && it.Version == f.Version && had.Version != f.Version && from != f.Version:
+			o.changes = append(o.changes, Change{name, from, f.Version, ChangePrimed})
 		}
+	}
+	return o
+}
+
+// stamp notes since when filters run in their versions.
+func (m *Machine) stamp(names []string, now time.Time) {
+	at := now.Sub(m.began)
+	for _, name := range names {
+		if i := slices.IndexFunc(m.stamps, func(s stamp) bool { return s.name == name }); i >= 0 {
+			m.stamps[i].at = at
+			continue
+		}
+		if m.stamps == nil {
+			m.stamps = make([]stamp, 0, len(m.snap.Filters))
+		}
+		m.stamps = append(m.stamps, stamp{name, at})
 	}
 }
 

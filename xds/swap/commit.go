@@ -15,7 +15,7 @@ const warmLimit = 2 * time.Minute // how long an Envoy that took a listener may 
 func (m *Machine) commit(a action, now time.Time) {
 	s := &m.subs[a.Type]
 	m.nonce++
-	s.flight, s.nonce, s.sent = a.Response, m.nonce, now
+	s.flight, s.nonce, s.sent = a.Response, m.nonce, now.Sub(m.began)
 	m.ready.Sends = append(m.ready.Sends, Send{a.Response, m.nonce})
 	switch {
 	case a.purpose == prime:
@@ -236,12 +236,6 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		}
 		m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return n == it.Name })
 		m.forgetUnknown(func(n string) bool { return n == it.Name })
-		if !isTwin(it.Name) {
-			m.serves(it, before, now)
-			if it.Filter != nil && !slices.Contains(m.ready.Proved, it.Filter) {
-				m.ready.Proved = append(m.ready.Proved, it.Filter)
-			}
-		}
 	}
 	switch t {
 	case Extension:
@@ -251,7 +245,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 			m.primings = nil // kilobytes that most Envoys need once
 		}
 		m.lose(r)
-		m.took(r.Changed, before)
+		m.took(r, before, now)
 	case Route:
 		m.lose(r)
 	case Listener:
@@ -273,20 +267,6 @@ func (m *Machine) done(t Type, it item, now time.Time) {
 	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Version {
 		*p = p.Next(ack{}, m.timing(now))
 	}
-}
-
-// serves notes since when a filter runs in its version.
-func (m *Machine) serves(it item, before *acked, now time.Time) {
-	if it.Filter == nil || m.runs(before, it.Filter.Name) == it.Filter.Version {
-		return
-	}
-	for i := range m.stamps {
-		if m.stamps[i].name == it.Filter.Name {
-			m.stamps[i].at = now
-			return
-		}
-	}
-	m.stamps = append(m.stamps, stamp{it.Filter.Name, now})
 }
 
 func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {

@@ -162,7 +162,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 		return
 	}
 	s.flight = nil
-	m.lag = now.Sub(s.sent)
+	m.lag = now.Sub(m.began) - s.sent
 	m.tracked = tracked{}
 	if r.Failed {
 		m.nacked(r.Type, f, r.Error, now)

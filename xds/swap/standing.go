@@ -35,8 +35,9 @@ type standing struct {
 	filled     answer[bool]
 	elsewhere  answer[bool] // see otherModuleServer
 	unused     answer[[]string]
-	fill       answer[[]item] // see slots
-	prime      answer[[]item] // see nextTwins
+	fill       answer[[]item]          // see slots
+	prime      answer[[]item]          // see nextTwins
+	outcome    atomic.Pointer[outcome] // of the newest ACK that led here
 }
 
 // answer is found out when it is first asked for. If that is by several at once,

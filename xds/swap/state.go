@@ -54,12 +54,12 @@ type sub struct {
 	have       *acked          // what it ACKed
 	flight     *Response       // sent, neither ACKed nor NACKed
 	nonce      uint32          // of the newest response; 0: none
-	sent       time.Time       // when it was
+	sent       time.Duration   // when it was, from the machine's beginning on
 }
 
 type stamp struct {
 	name string
-	at   time.Time
+	at   time.Duration // from the machine's beginning on
 }
 
 // priming finds how far a filter is; nil: it is primed, or not wanted.

@@ -59,7 +59,7 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 		st.Running = m.runs(m.subs[Extension].have, f.Name)
 		for _, s := range m.stamps {
 			if s.name == f.Name && st.Running != "" {
-				st.Since = s.at
+				st.Since = m.began.Add(s.at)
 			}
 		}
 		st.State, st.Reason = m.stateOf(f, st.Running, now)
