@@ -57,8 +57,15 @@ func (m *Machine) took(r *Response, before *acked, now time.Time) {
 		}
 	}
 	m.stamp(o.began, now)
-	m.ready.Proved = append(m.ready.Proved, o.proved...)
-	m.ready.Changes = append(m.ready.Changes, o.changes...)
+	m.ready.Proved, m.ready.Changes = o.proved, join(m.ready.Changes, o.changes)
+}
+
+// join is a with b behind it. Where one is empty it is the other, not to be changed.
+func join(a, b []Change) []Change {
+	if len(a) == 0 {
+		return slices.Clip(b)
+	}
+	return append(a, b...)
 }
 
 func (v *state) outcomeOf(items []item, before *acked) *outcome {

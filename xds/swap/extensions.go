@@ -51,7 +51,8 @@ func (v *state) nextExtensions(now time.Time) action {
 // Envoy's own has a part in that they are found out once for all.
 func (v *state) slots(now time.Time) []item {
 	find := func() []item { return v.findSlots(now) }
-	if len(v.primings)+len(v.poisoned)+len(v.refusals)+len(v.promises) > 0 || v.subs[Listener].flight != nil || v.subs[Route].flight != nil {
+	counts := func(p Priming) bool { return p.nacks > 0 || p.fails() || !p.Due.IsZero() }
+	if len(v.poisoned)+len(v.refusals)+len(v.promises) > 0 || v.subs[Listener].flight != nil || v.subs[Route].flight != nil || slices.ContainsFunc(v.primings, counts) {
 		return find()
 	}
 	return v.standing().fill.get(find)
