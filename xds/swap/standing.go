@@ -14,12 +14,12 @@ import (
 // snapshot. Machines that share them share the answers: with ten thousand of them
 // each is found out once.
 
-// asker is what such answers depend on.
+// asker is what such answers depend on: not on RTDS, which is each Envoy's own.
 type asker struct {
 	snap                 *resource.Snapshot
-	have                 [Types]*acked
-	names                [Types]*intern.NameSet
-	wildcard, subscribed [Types]bool
+	have                 [Runtime]*acked
+	names                [Runtime]*intern.NameSet
+	wildcard, subscribed [Runtime]bool
 	respare              bool
 }
 
@@ -28,7 +28,7 @@ type standing struct {
 	asker
 
 	placements answer[*placements]
-	complete   [Types]answer[bool]        // but for ECDS
+	complete   [Runtime]answer[bool]      // but for ECDS
 	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused nothing in place of what it has
 	behind     answer[[]string]           // of one that has refused none of its slots
 	cached     answer[map[string]bool]    // SHA-256 of modules
@@ -55,7 +55,7 @@ func (a *answer[T]) get(find func() T) T {
 
 func (v *state) asker() asker {
 	by := asker{snap: v.snap, respare: v.respareDue}
-	for t := range Types {
+	for t := range Runtime {
 		s := &v.subs[t]
 		by.have[t], by.names[t], by.wildcard[t], by.subscribed[t] = s.have, s.names, s.wildcard, s.subscribed
 	}
