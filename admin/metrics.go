@@ -12,6 +12,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/signal"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -22,6 +23,7 @@ type Sources struct {
 	XDS       func() xds.Stats
 	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
+	Signals   func() signal.Totals // nil: no access logs are taken
 }
 
 // metrics are what is counted here, because nobody else does.
@@ -138,6 +140,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if c.opts.Sources.Downloads != nil {
 		downloads(e, c.opts.Sources.Downloads())
 	}
+	if c.opts.Sources.Signals != nil {
+		signals(e, c.opts.Sources.Signals())
+	}
 	if c.opts.Sources.Store != nil {
 		c.store(e)
 	}
@@ -191,6 +196,16 @@ func streams(e emit, s xds.Stats) {
 	for kind, n := range s.NACKs {
 		e.counter("wasmxds_xds_nacks_total", "Responses that Envoys refused; ECDS has one on the way of a new module, as that is how Envoy says that it fetches.", n, "type", kind)
 	}
+}
+
+func signals(e emit, t signal.Totals) {
+	e.gauge("wasmxds_access_log_streams", "Streams of access logs of Envoys that are open.", float64(t.Streams))
+	const name, help = "wasmxds_access_log_entries_total", "Entries of Envoys' access logs, by what became of them: a crash, a sample that was counted, a sample of an Envoy that nobody looks at, one too many, or one for another Envoy."
+	e.counter(name, help, t.Alarms, "taken", "crash")
+	e.counter(name, help, t.Samples, "taken", "sample")
+	e.counter(name, help, t.Unwatched, "taken", "unwatched")
+	e.counter(name, help, t.Dropped, "taken", "dropped")
+	e.counter(name, help, t.Foreign, "taken", "foreign")
 }
 
 func downloads(e emit, s serve.Stats) {

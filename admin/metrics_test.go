@@ -19,6 +19,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/signal"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -34,6 +35,9 @@ func measured() *Server {
 			},
 			Downloads: func() serve.Stats {
 				return serve.Stats{Open: 1, Waiting: 2, Done: 3, Aborted: 4, Bytes: 5, NotFound: 6, Refused: 7}
+			},
+			Signals: func() signal.Totals {
+				return signal.Totals{Streams: 1, Alarms: 2, Samples: 3, Unwatched: 4, Dropped: 5, Foreign: 6}
 			},
 			Store: func(context.Context) (int, int64, error) { return 2, 1234, nil },
 		},

@@ -53,8 +53,7 @@ func (f *fleet) hear() *heard {
 	must(f.t, err)
 	h.address = l.Addr().String()
 	services := &streams.Services{
-		Name: signal.Service,
-		Methods: map[string]streams.Handler{signal.Method: func(st streams.Stream, first []byte) (streams.Receiver, error) {
+		Streams: map[string]streams.Handler{signal.Service + "/" + signal.Method: func(st streams.Stream, first []byte) (streams.Receiver, error) {
 			return h.receiver.Begin(st.Context(), first)
 		}},
 		Others: func(grpc.ServiceRegistrar) {},

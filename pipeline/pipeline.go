@@ -18,6 +18,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/module/serve"
 	"wasmxds/resource"
+	"wasmxds/signal"
 	"wasmxds/source"
 	"wasmxds/trace"
 	"wasmxds/xds"
@@ -33,6 +34,9 @@ type Options struct {
 	XDS       xds.Options
 	Admin     admin.Options
 	Tracer    *trace.Tracer // nil: none
+	// AllowLogs decides whether a stream may bring the access logs of a node; nil:
+	// any may.
+	AllowLogs func(ctx context.Context, n definition.Node) error
 	// Guards tell what is wrong with certificates and the policy; nil: nothing is.
 	Guards <-chan []definition.Problem
 	Ready  func() // called once, when the first set is published
@@ -45,6 +49,7 @@ type Pipeline struct {
 	XDS     *xds.Server
 	Admin   *admin.Server
 
+	signals  *signal.Receiver // nil: listeners have no loggers
 	resolver *module.Resolver
 	tracer   *trace.Tracer
 	swaps    *swaps
@@ -55,6 +60,10 @@ type Pipeline struct {
 func New(o Options) *Pipeline {
 	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), options: o}
 	o.XDS.Resources, o.XDS.Swapped = o.Resources, p.swaps.add
+	if o.Resources.Signals != "" {
+		p.signals = p.newReceiver()
+		o.XDS.Logs = p.logs
+	}
 	p.XDS = xds.New(o.XDS)
 	store := o.Modules.Store
 	p.Modules = serve.New(serve.Options{
@@ -65,6 +74,9 @@ func New(o Options) *Pipeline {
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
+	if p.signals != nil {
+		o.Admin.Sources.Signals = p.signals.Totals
+	}
 	p.Admin = admin.New(o.Admin)
 	o.Modules.Needed = p.XDS.Needed
 	o.Modules.Observer = observe(o.Tracer, p.Admin.Observer())

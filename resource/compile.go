@@ -30,6 +30,11 @@ type Options struct {
 	// images have it. (Envoy has no working word for "the system's":
 	// system_root_certs is in its API but not implemented as of 1.40.)
 	TrustedCA string
+	// Signals is the cluster in Envoys' bootstraps that leads to the ADS address:
+	// there the access loggers of HTTP connection managers tell of crashed VMs, and
+	// of requests that are sampled. Envoy takes a listener also where it has no such
+	// cluster, and then tells nobody. "": there are no loggers.
+	Signals string
 	// Spares are the empty slots of each listener; the zero value is none.
 	Spares Spares
 }

@@ -37,7 +37,7 @@ func TestGolden(t *testing.T) {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			set, nodes := read(t, file)
 			o := opts
-			o.Spares = sparesOf(t, file)
+			o.Spares, o.Signals = sparesOf(t, file), noteIn(t, file, "signals")
 			c, problems := Compile(nil, Sets{Base: set}, o)
 			var b bytes.Buffer
 			for _, p := range problems.Base {
@@ -122,20 +122,30 @@ func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 // sparesOf reads a line like "# spares: 2,1"; without one there are none.
 func sparesOf(t *testing.T, file string) Spares {
 	t.Helper()
+	text := noteIn(t, file, "spares")
+	if text == "" {
+		return Spares{}
+	}
+	spares, err := ParseSpares(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spares
+}
+
+// noteIn reads a line like "# NAME: text".
+func noteIn(t *testing.T, file, name string) string {
+	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(data)) {
-		if text, ok := strings.CutPrefix(line, "# spares: "); ok {
-			spares, err := ParseSpares(strings.TrimSpace(text))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return spares
+		if text, ok := strings.CutPrefix(line, "# "+name+": "); ok {
+			return strings.TrimSpace(text)
 		}
 	}
-	return Spares{}
+	return ""
 }
 
 // nodesOf reads lines like "# node: id=edge-1 cluster=edge app=cart".

@@ -44,7 +44,11 @@ func (l *listener) same(p part) bool {
 
 // newListener compiles m. All that could go wrong when slots are put in goes
 // wrong here.
-func newListener(m *listenerv3.Listener, target definition.Target, means *meaning) (*listener, error) {
+func (o Options) newListener(m *listenerv3.Listener, target definition.Target, means *meaning) (*listener, error) {
+	m, err := o.withLoggers(m, means)
+	if err != nil {
+		return nil, err
+	}
 	bare, err := check(ListenerType, m.GetName(), m)
 	if err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := newListener(&listenerv3.Listener{
+	l, err := o.newListener(&listenerv3.Listener{
 		Name:             d.Name,
 		Address:          address,
 		TrafficDirection: trafficDirection(d.Direction),

@@ -20,7 +20,7 @@ func (r *raw) same(p part) bool {
 // rawEntry compiles a resource that goes to every node.
 func (b *builder) rawEntry(d *definition.Resource) *catalogEntry {
 	e := &catalogEntry{key: key{d.TypeURL, d.Name}, nodes: b.sameNodes(definition.Selector{}), pos: d.Pos}
-	part, err := compileRaw(d)
+	part, err := b.opts.raw(d)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "%v", err))
 		return e
@@ -29,7 +29,7 @@ func (b *builder) rawEntry(d *definition.Resource) *catalogEntry {
 	return e
 }
 
-func compileRaw(d *definition.Resource) (part, error) {
+func (o Options) raw(d *definition.Resource) (part, error) {
 	switch {
 	case d.TypeURL == ListenerType && d.Name == PrimerListener,
 		d.TypeURL == RouteType && d.Name == GateRoute:
@@ -48,7 +48,7 @@ func compileRaw(d *definition.Resource) (part, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newListener(m, target, means)
+		return o.newListener(m, target, means)
 	}
 	m, ok := d.Message.(validatable)
 	if !ok {

@@ -9,18 +9,22 @@ import (
 
 	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 
+	"wasmxds/signal"
 	"wasmxds/xds/transport"
 )
 
-// Services are the aggregated discovery service, the client status discovery
-// service and the health service.
+// Services are the aggregated discovery service, that for access logs, the client
+// status discovery service and the health service.
 func (s *Server) Services() *transport.Services {
+	streams := map[string]transport.Handler{
+		adsService + "/StreamAggregatedResources": s.handler(false),
+		adsService + "/DeltaAggregatedResources":  s.handler(true),
+	}
+	if s.logs.begin != nil {
+		streams[signal.Service+"/"+signal.Method] = s.logHandler
+	}
 	return &transport.Services{
-		Name: adsService,
-		Methods: map[string]transport.Handler{
-			"StreamAggregatedResources": s.handler(false),
-			"DeltaAggregatedResources":  s.handler(true),
-		},
+		Streams: streams,
 		Others: func(g grpc.ServiceRegistrar) {
 			statusv3.RegisterClientStatusDiscoveryServiceServer(g, csds{Server: s})
 			healthpb.RegisterHealthServer(g, s.health)

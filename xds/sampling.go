@@ -7,6 +7,13 @@ import (
 	"wasmxds/xds/swap"
 )
 
+// Sampling is the rate that the Envoys of a node are told, as Sample gave it.
+func (s *Server) Sampling(node string) (rate uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sampled[node]
+}
+
 // Sample has the Envoys of a node tell of so many of a million requests, chosen at
 // random, until it says otherwise, and whenever they connect; 0: of none. It gives
 // the rate that they are told, which is not above the one that was asked for:

@@ -31,6 +31,11 @@ type Options struct {
 	// AllowStatus decides whether a client is told the status of a node
 	// (CSDS); nil: any client, of any.
 	AllowStatus func(ctx context.Context, n definition.Node) error
+	// Logs begins a stream of access logs of an Envoy, with its first message, and
+	// decides by ctx whether it may be that Envoy's; nil: they are not served.
+	Logs func(ctx context.Context, first []byte) (LogStream, error)
+	// MaxLogs bounds the streams of access logs at once; 0: nothing does.
+	MaxLogs int
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swaps)
@@ -56,6 +61,7 @@ type Server struct {
 	allow       func(ctx context.Context, n definition.Node) error
 	allowStatus func(ctx context.Context, n definition.Node) error
 	swapped     func(Swaps)
+	logs        logs
 	checked     bool // against invariants
 	interner    *swap.Interner
 	salt        int
@@ -101,6 +107,7 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
 		health:    newHealth(),
+		logs:      newLogs(o),
 		checked:   o.CheckInvariants,
 		respare:   o.Respare,
 		interner:  swap.NewInterner(),

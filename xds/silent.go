@@ -17,7 +17,8 @@ const (
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// everySecond cuts the connections of Envoys that do not answer, forgets those
+// everySecond cuts the connections of Envoys that do not answer, or have told
+// nothing in their logs for long, forgets those
 // that do not come back, and has it told when others are drained, until ctx ends.
 func (s *Server) everySecond(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
@@ -28,6 +29,7 @@ func (s *Server) everySecond(ctx context.Context) {
 			return
 		case <-ticker.C:
 			s.cutSilent(s.now())
+			s.cutQuiet(s.now())
 			s.forget(s.now())
 			if s.drained.pass(s.now()) {
 				s.generation.Add(1)
@@ -78,6 +80,7 @@ func (s *Server) end() {
 	s.health.Shutdown()
 	close(s.ending)
 	s.mu.Unlock()
+	s.logs.end()
 	for _, c := range s.all() {
 		_ = c.conn.Close() // it was open, or is closed already
 	}

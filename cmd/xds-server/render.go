@@ -64,6 +64,7 @@ type renderFlags struct {
 	timeout                         time.Duration
 	origins                         originFlags
 	spares                          spareFlags
+	signals                         signalsFlags
 }
 
 func newRender() *cobra.Command {
@@ -87,6 +88,7 @@ func newRender() *cobra.Command {
 	completeValues(cmd, "output", "yaml", "json")
 	completeDir(cmd, "definitions")
 	f.spares.add(cmd)
+	f.signals.add(cmd)
 	f.origins.add(cmd)
 	return cmd
 }
@@ -101,7 +103,8 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return misused(fmt.Errorf("--output %s: yaml or json", f.output))
 	}
 	spares, err := f.spares.spares()
-	if err != nil {
+	signals, wrongSignals := f.signals.signals()
+	if err := errors.Join(err, wrongSignals); err != nil {
 		return misused(err)
 	}
 	files, err := definitionsOf([]string{f.definitions}, f.origins.roots)
@@ -113,7 +116,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	catalog, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: f.modulesURL, Spares: spares})
+	catalog, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
 	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels}, "")
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)

@@ -77,6 +77,7 @@ type serveFlags struct {
 	logFormat, logLevel, transport        string
 	removals                              string
 	spares                                spareFlags
+	signals                               signalsFlags
 	pprof, checkInvariants                bool
 	secure                                secureFlags
 	origins                               originFlags
@@ -119,10 +120,11 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.removals, "removals", "half", "`how many` of the definitions may go at once: half, of four or more, or all")
 	completeValues(cmd, "removals", "half", "all")
 	f.spares.add(cmd)
+	f.signals.add(cmd)
 	flags.DurationVar(&f.respare, "respare", 0, "`time` without a change after which a listener is replaced to have its spare slots again; 0: never for that alone")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
-	cmd.Long += "\n\n" + sparesHelp + "\n\n" + transportHelp
+	cmd.Long += "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
 	return cmd
 }
 
@@ -131,7 +133,8 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(errNoDefinitions)
 	}
 	spares, err := f.spares.spares()
-	if err := errors.Join(err, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare)); err != nil {
+	signals, wrongSignals := f.signals.signals()
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare)); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -181,7 +184,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return misused(err)
 	}
-	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares}
+	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
 	s := f.wire(definitions, data, ls, guard, tracer, options, resources, log)
 	s.limited = limited
 	if err := s.run(ctx, f.addressesFile); err != nil {
@@ -215,10 +218,12 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
 		},
 		Modules:   options,
+		AllowLogs: guard.admission.AllowLogs,
 		Resources: resources,
 		XDS: xds.Options{
 			Log: log, State: data.kept, CheckInvariants: f.checkInvariants, Respare: f.respare,
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
+			MaxLogs: s.shares.ads / logsShare,
 		},
 		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
 		Tracer: tracer, Guards: s.problems, Log: log,

@@ -11,6 +11,10 @@ const (
 	adminConnections   = 1_000
 )
 
+// logsShare is which part of the connections to the ADS address access logs may
+// take. Each worker thread of an Envoy has one while it has something to tell.
+const logsShare = 4
+
 const (
 	ownFiles    = 64 // for definitions, modules, origins, the log
 	unknownOpen = 1 << 20

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"wasmxds/bootstrap"
 	"wasmxds/definition"
 	"wasmxds/resource"
 )
@@ -111,7 +112,7 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 			return nil, err
 		}
 	}
-	_, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
+	_, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares(), Signals: bootstrap.XDSCluster})
 	problems = asTyped(slices.Concat(problems, modules.Problems, found.Base), files)
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),

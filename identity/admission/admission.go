@@ -43,12 +43,14 @@ type Admission struct {
 	policy *identity.Policy
 	wrong  []definition.Problem // with the file as it is now
 	open   map[*admitted]struct{}
-	ofWhom map[string]int // open streams
+	ads    int            // of those
+	ofWhom map[string]int // of those
 }
 
 // admitted is a stream that is open.
 type admitted struct {
 	node definition.Node
+	logs bool         // it is one of access logs
 	who  []string     // identities in the client's certificate
 	end  func() error // of the connection; nil: without TLS
 }
@@ -78,22 +80,34 @@ func New(o Options) (*Admission, error) {
 // Allow is nil when the stream of ctx may be node; it counts as open until ctx
 // ends. It is for xds.Options.Allow.
 func (a *Admission) Allow(ctx context.Context, node definition.Node) error {
-	s := &admitted{node: node}
+	return a.admit(ctx, &admitted{node: node})
+}
+
+// AllowLogs is the same for a stream of access logs, which does not count for the
+// limits. An Envoy has one for each worker thread.
+func (a *Admission) AllowLogs(ctx context.Context, node definition.Node) error {
+	return a.admit(ctx, &admitted{node: node, logs: true})
+}
+
+func (a *Admission) admit(ctx context.Context, s *admitted) error {
 	s.who, s.end = clientOf(ctx)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.policy != nil {
-		if err := a.policy.Allow(s.who, node); err != nil {
+		if err := a.policy.Allow(s.who, s.node); err != nil {
 			return err
 		}
 	}
 	switch whom := s.name(); {
-	case len(a.open) >= a.limit:
+	case s.logs:
+		a.open[s] = struct{}{}
+	case a.ads >= a.limit:
 		return status.Errorf(codes.ResourceExhausted, "there are %d streams, and no more are allowed (--max-streams)", a.limit)
 	case whom != "" && a.ofWhom[whom] >= a.perWhom:
 		return status.Errorf(codes.ResourceExhausted, "%s has %d streams, and no more are allowed (--max-streams-per-identity)", whom, a.perWhom)
 	default:
 		a.open[s] = struct{}{}
+		a.ads++
 		a.ofWhom[whom]++
 	}
 	context.AfterFunc(ctx, func() { a.ended(s) })
@@ -149,6 +163,10 @@ func (a *Admission) ended(s *admitted) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.open, s)
+	if s.logs {
+		return
+	}
+	a.ads--
 	if a.ofWhom[s.name()]--; a.ofWhom[s.name()] == 0 {
 		delete(a.ofWhom, s.name())
 	}

@@ -87,6 +87,37 @@ func TestStreamLimits(t *testing.T) {
 	}
 }
 
+// TestAllowLogs: who may be a node may log as one, beyond the limits of ADS streams
+// and without a place of theirs, and for as long as the policy says so.
+func TestAllowLogs(t *testing.T) {
+	file := policyFile(t, everyNode)
+	a, err := New(Options{Policy: file, Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := 0
+	ctx, end := streamOf("spiffe://example.com/node/a", func() error { ended++; return nil })
+	defer end()
+	for range 3 {
+		if err := a.AllowLogs(ctx, definition.Node{ID: "a"}); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := a.AllowLogs(ctx, definition.Node{ID: "b"}); err == nil {
+		t.Error("a may log as b")
+	}
+	other, leave := streamOf("spiffe://example.com/node/a", nil)
+	defer leave()
+	if err := a.Allow(other, definition.Node{ID: "a"}); err != nil {
+		t.Errorf("its access logs have taken the place of its ADS stream: %v", err)
+	}
+	writePolicy(t, file, "rules:\n- who: [spiffe://example.com/node/b]\n  ids: [b]\n")
+	a.Reload()
+	if ended != 3 {
+		t.Errorf("%d of 3 streams have ended that are no longer allowed", ended)
+	}
+}
+
 func TestAllowStatus(t *testing.T) {
 	a, err := New(Options{Policy: policyFile(t, everyNode), Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {

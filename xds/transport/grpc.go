@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -106,14 +107,20 @@ func checkEncoding(ctx context.Context) error {
 // Register adds the services to g, which is made by [NewGRPC].
 func (s *Services) Register(g grpc.ServiceRegistrar) {
 	g = registrar{g}
-	streams := &grpc.ServiceDesc{ServiceName: s.Name, HandlerType: (*any)(nil)}
-	for method, handle := range s.Methods {
-		streams.Streams = append(streams.Streams, grpc.StreamDesc{
+	services := map[string]*grpc.ServiceDesc{}
+	for method, handle := range s.Streams {
+		service, method, _ := strings.Cut(method, "/")
+		if services[service] == nil {
+			services[service] = &grpc.ServiceDesc{ServiceName: service, HandlerType: (*any)(nil)}
+		}
+		services[service].Streams = append(services[service].Streams, grpc.StreamDesc{
 			StreamName: method, ServerStreams: true, ClientStreams: true,
 			Handler: func(_ any, st grpc.ServerStream) error { return overGRPC(grpcStream{st}, handle) },
 		})
 	}
-	g.RegisterService(streams, nil)
+	for _, streams := range services {
+		g.RegisterService(streams, nil)
+	}
 	s.Others(g)
 }
 

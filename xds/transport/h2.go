@@ -46,9 +46,9 @@ func NewH2(s *Services, o H2Options, opts ...grpc.ServerOption) *H2 {
 	}
 	h.grpc = NewGRPC(h2.Credentials{}, opts...)
 	s.Register(h.grpc)
-	methods := make(map[string]h2.Handler, len(s.Methods))
-	for method, handle := range s.Methods {
-		methods["/"+s.Name+"/"+method] = func(st *h2.Stream) h2.Receiver {
+	methods := make(map[string]h2.Handler, len(s.Streams))
+	for method, handle := range s.Streams {
+		methods["/"+method] = func(st *h2.Stream) h2.Receiver {
 			r := &receiver{handle: handle, stream: st, beginning: &h.beginning}
 			r.meet(o.Meet)
 			return r

@@ -18,8 +18,8 @@ import (
 
 // Services are what is served at one address.
 type Services struct {
-	Name    string             // of the service whose streams are many
-	Methods map[string]Handler // of it
+	// Streams are the methods whose streams are many, as "service/method".
+	Streams map[string]Handler
 	// Others adds all else, of which there is little. Its unary methods become
 	// streams of one message.
 	Others func(grpc.ServiceRegistrar)

@@ -1,0 +1,340 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/bootstrap"
+	"wasmxds/definition"
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/signal"
+	"wasmxds/xds"
+	streams "wasmxds/xds/transport"
+)
+
+// TestCrashIsTold: an Envoy tells of a VM that has crashed within a second, and of
+// nothing before: it has not even connected for that. So does one that has an older
+// bootstrap.
+func TestCrashIsTold(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.write("web.yaml", f.listener("web"))
+		f.write("bad.yaml", filter("bad", f.module(wasmtest.Filter{Header: "x-bad", Value: "1", Fault: wasmtest.TrapOnRequest})))
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		config, err := f.server.Bootstrap(f.ctx, "older", "--protocol", c.protocol)
+		must(t, err)
+		older := f.envoyWith(c, "older", withoutRuntime(t, config))
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		for _, e := range []*edge{e, older} {
+			e.runs("bad")
+			url := "http://" + e.address("web")
+			for range 50 {
+				_, err := harness.Request(t.Context(), client, url, nil)
+				must(t, err)
+			}
+		}
+		if told := f.told(t); told != (accessLogs{}) {
+			t.Errorf("nothing has happened, and told are %+v", told)
+		}
+		crashes := 0
+		for _, e := range []*edge{e, older} {
+			if n := e.toServer(t); n != 1 {
+				t.Errorf("%s has %d connections to xds-server, without anything to tell", e.id, n)
+			}
+			at := time.Now()
+			if _, err := harness.Request(t.Context(), client, "http://"+e.address("web"), http.Header{wasmtest.TrapHeader: {"1"}}); err == nil {
+				t.Error("a request at which the VM traps was answered well")
+			}
+			crashes++
+			f.eventually(func() error {
+				if told := f.told(t); told.crashes != crashes {
+					return fmt.Errorf("told are %+v", told)
+				}
+				return nil
+			})
+			took := time.Since(at)
+			t.Logf("%s: trap → told: %v", e.id, took.Round(time.Millisecond))
+			if took > time.Second {
+				t.Errorf("xds-server knows of the crash after %v", took)
+			}
+		}
+		log, err := os.ReadFile(f.server.Log())
+		must(t, err)
+		for _, e := range []*edge{e, older} {
+			if want := fmt.Sprintf("a request was answered by a crashed VM\" node=%s listener=web filter=slot/web/", e.id); !bytes.Contains(log, []byte(want)) {
+				t.Errorf("the log has no %q", want)
+			}
+		}
+	})
+}
+
+// TestWithoutSignals: xds-server that is told so sends listeners without loggers.
+func TestWithoutSignals(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.write("web.yaml", f.listener("web"))
+		f.write("bad.yaml", filter("bad", f.module(wasmtest.Filter{Header: "x-bad", Value: "1", Fault: wasmtest.TrapOnRequest})))
+		f.serve("--signals=false")
+		e := f.envoy(c, "edge-1")
+		e.runs("bad")
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		if _, err := harness.Request(t.Context(), client, "http://"+e.address("web"), http.Header{wasmtest.TrapHeader: {"1"}}); err == nil {
+			t.Error("a request at which the VM traps was answered well")
+		}
+		config, err := e.Get(t.Context(), "/config_dump")
+		must(t, err)
+		if bytes.Contains(config, []byte(signal.AlarmLog)) {
+			t.Error("it has access loggers")
+		}
+		stats, err := e.Stats(t.Context(), "access_logs")
+		must(t, err)
+		if stats["access_logs.grpc_access_log.logs_written"] > 0 {
+			t.Errorf("it has written logs: %v", stats)
+		}
+	})
+}
+
+// withoutRuntime takes xds-server's layer out of a bootstrap.
+func withoutRuntime(t *testing.T, bootstrap []byte) []byte {
+	t.Helper()
+	before, rest, found := strings.Cut(string(bootstrap), "    - name: wasmxds-signals\n")
+	_, after, more := strings.Cut(rest, "    - name: admin\n")
+	if !found || !more {
+		t.Fatalf("no such layer in\n%s", bootstrap)
+	}
+	return []byte(before + "    - name: admin\n" + after)
+}
+
+// toServer is how many connections to the ADS address the Envoy has made.
+func (e *edge) toServer(t *testing.T) int64 {
+	t.Helper()
+	stats, err := e.Stats(t.Context(), "cluster.wasmxds.upstream_cx_total")
+	must(t, err)
+	return stats["cluster.wasmxds.upstream_cx_total"]
+}
+
+// accessLogs are the metrics of those.
+type accessLogs struct{ streams, crashes, others int }
+
+// told is what Envoys have told xds-server in access logs.
+func (f *fleet) told(t *testing.T) accessLogs {
+	t.Helper()
+	metrics, err := f.server.Get(t.Context(), "/metrics")
+	must(t, err)
+	var told accessLogs
+	for line := range strings.Lines(string(metrics)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if !strings.HasPrefix(name, "wasmxds_access_log") {
+			continue
+		}
+		n, err := strconv.Atoi(value)
+		must(t, err)
+		switch name {
+		case "wasmxds_access_log_streams":
+			told.streams = n
+		case `wasmxds_access_log_entries_total{taken="crash"}`:
+			told.crashes = n
+		default:
+			told.others += n
+		}
+	}
+	return told
+}
+
+// TestSampling: the one Envoy that is looked at tells of its requests within two
+// seconds, in the share that is asked for, the others of none; and nobody does when
+// nobody looks any more. No listener changes for that.
+func TestSampling(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		s := f.sample(c)
+		first, second := s.envoy("edge-1"), s.envoy("edge-2")
+		client := &http.Client{Transport: &http.Transport{}}
+		defer client.CloseIdleConnections()
+		request := func(n int) {
+			for range n {
+				for _, e := range []*edge{first, second} {
+					_, err := harness.Request(t.Context(), client, "http://"+e.address("web"), nil)
+					must(t, err)
+				}
+			}
+		}
+		before := first.changes(t)
+		request(20)
+		for _, e := range []*edge{first, second} {
+			if n := e.toServer(t); n != 1 {
+				t.Errorf("%s has %d connections to xds-server, and nobody looks at it", e.id, n)
+			}
+		}
+		s.server.Sample("edge-1", 1_000_000)
+		f.eventually(func() error {
+			request(1)
+			if n := s.count("edge-1"); n == 0 {
+				return fmt.Errorf("nothing is told")
+			}
+			return nil
+		})
+		settled := s.count("edge-1")
+		f.eventually(func() error { // those that were under way are there
+			n := s.count("edge-1")
+			if n != settled {
+				settled = n
+				return fmt.Errorf("%d more", n-settled)
+			}
+			return nil
+		})
+		request(50)
+		f.eventually(func() error {
+			if n := s.count("edge-1"); n < settled+50 {
+				return fmt.Errorf("%d of 50 requests are told", n-settled)
+			}
+			return nil
+		})
+		s.server.Sample("edge-1", 100_000)
+		f.eventually(func() error { return first.sampling(t, "100000") })
+		settled = s.count("edge-1")
+		request(400)
+		f.eventually(func() error {
+			if n := s.count("edge-1") - settled; n < 15 {
+				return fmt.Errorf("%d of some 40 requests are told", n)
+			}
+			return nil
+		})
+		if n := s.count("edge-1") - settled; n > 80 {
+			t.Errorf("%d of 400 requests are told, at 10%%", n)
+		}
+		s.server.Sample("edge-1", 0)
+		f.eventually(func() error { return first.sampling(t, "0") })
+		written := first.written(t)
+		request(50)
+		if n := first.written(t); n != written {
+			t.Errorf("%d requests are told, and nobody looks any more", n-written)
+		}
+		if n := s.count("edge-2") + int(second.written(t)); n > 0 {
+			t.Errorf("edge-2 has told of %d requests", n)
+		}
+		if n := first.changes(t); n != before {
+			t.Error("its listener was changed")
+		}
+	})
+}
+
+// sampled is an xds-server in this process, with a listener, that takes samples.
+type sampled struct {
+	f       *fleet
+	c       combination
+	server  *xds.Server
+	address string
+	samples chan string // the node of each
+	counts  map[string]int
+}
+
+func (f *fleet) sample(c combination) *sampled {
+	f.t.Helper()
+	s := &sampled{f: f, c: c, samples: make(chan string, 10_000), counts: map[string]int{}}
+	receiver := signal.NewReceiver(signal.Options{
+		May:     func(context.Context, string, string) error { return nil },
+		Watched: func(node string) bool { return s.server.Sampling(node) > 0 },
+		Sampled: func(node string, _ time.Time, samples []signal.Sample) {
+			for range samples {
+				s.samples <- node
+			}
+		},
+		Crashed: func(signal.Crash) {},
+	})
+	s.server = xds.New(xds.Options{Logs: func(ctx context.Context, first []byte) (xds.LogStream, error) { return receiver.Begin(ctx, first) }})
+	catalog, problems := resource.Compile(nil, resource.Sets{Base: &module.Set{Listeners: []*definition.Listener{{
+		Name: "web", Address: "127.0.0.1:0", Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: f.upstream.Address(), Weight: 1}}}},
+	}}}}, resource.Options{ModulesURL: "http://127.0.0.1:1", Signals: bootstrap.XDSCluster})
+	for _, p := range problems.Base {
+		f.t.Fatal(p)
+	}
+	s.server.Publish(xds.Publication{Catalog: catalog})
+	f.serveStreams(s)
+	return s
+}
+
+// serveStreams serves until the test ends.
+func (f *fleet) serveStreams(s *sampled) {
+	f.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(f.t, err)
+	s.address = l.Addr().String()
+	g := streams.NewGRPC(nil)
+	s.server.Services().Register(g)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- g.Serve(streams.NewListener(l, 0, slog.New(slog.DiscardHandler))) }()
+	go func() { done <- s.server.Run(ctx) }()
+	f.t.Cleanup(func() {
+		cancel()
+		g.Stop()
+		for range 2 {
+			must(f.t, <-done)
+		}
+	})
+}
+
+func (s *sampled) envoy(id string) *edge {
+	s.f.t.Helper()
+	config, err := bootstrap.Render(bootstrap.Options{
+		Node: definition.Node{ID: id}, XDSAddress: s.address, AdminAddress: "127.0.0.1:0", Protocol: bootstrap.Protocol(s.c.protocol),
+	})
+	must(s.f.t, err)
+	return s.f.envoyWith(s.c, id, config)
+}
+
+// count is how many samples of a node have come.
+func (s *sampled) count(node string) int {
+	for {
+		select {
+		case of := <-s.samples:
+			s.counts[of]++
+		default:
+			return s.counts[node]
+		}
+	}
+}
+
+// sampling tells whether the Envoy's runtime has a rate.
+func (e *edge) sampling(t *testing.T, want string) error {
+	t.Helper()
+	runtime, err := e.Get(t.Context(), "/runtime")
+	if err == nil && !strings.Contains(string(runtime), fmt.Sprintf(`"final_value": %q`, want)) {
+		err = fmt.Errorf("its runtime is %s", runtime)
+	}
+	return err
+}
+
+// written is how many entries the Envoy's loggers have had.
+func (e *edge) written(t *testing.T) int64 {
+	t.Helper()
+	stats, err := e.Stats(t.Context(), "access_logs.grpc_access_log.logs_written")
+	must(t, err)
+	return stats["access_logs.grpc_access_log.logs_written"]
+}
+
+// changes is how often listeners came or changed.
+func (e *edge) changes(t *testing.T) int64 {
+	t.Helper()
+	stats, err := e.Stats(t.Context(), "listener_manager.listener_(added|modified|removed)")
+	must(t, err)
+	n := int64(0)
+	for _, v := range stats {
+		n += v
+	}
+	return n
+}

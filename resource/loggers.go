@@ -1,0 +1,120 @@
+package resource
+
+import (
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
+	"wasmxds/signal"
+)
+
+// Each HTTP connection manager gets two access loggers, from the start, so that
+// nothing of a listener changes when somebody looks. One sends what a crashed VM
+// answers, the other such a share of all requests as runtime says, at first none.
+// Neither opens a connection before it has something to send.
+const (
+	alarmFlush  = 100 * time.Millisecond
+	sampleFlush = 500 * time.Millisecond
+
+	// crashedVM costs some 15 µs a request: it is asked only of what is 5xx.
+	crashedVM = "response.code_details.startsWith('wasm_fail')"
+	alarmKey  = "wasmxds.alarms" // in runtime: the lowest status that is looked at
+)
+
+// withLoggers is m with loggers in each of its HTTP connection managers, behind
+// those that it has. It adds to what m means.
+func (o Options) withLoggers(m *listenerv3.Listener, means *meaning) (*listenerv3.Listener, error) {
+	if o.Signals == "" {
+		return m, nil
+	}
+	m = proto.CloneOf(m)
+	loggers, err := o.loggers(m.GetName())
+	if err != nil {
+		return nil, err
+	}
+	any := false
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			return nil, err
+		}
+		hcm.AccessLog = append(hcm.AccessLog, loggers...)
+		if at.ConfigType, err = packed(hcm); err != nil {
+			return nil, err
+		}
+		any = true
+	}
+	if any {
+		means.text("signals", o.Signals)
+	}
+	return m, nil
+}
+
+func (o Options) loggers(listener string) ([]*accesslogv3.AccessLog, error) {
+	crashed, err := pack(&celv3.ExpressionFilter{Expression: crashedVM})
+	if err != nil {
+		return nil, err
+	}
+	alarms, err := logger(signal.AlarmLog, o.log(signal.AlarmLog+"/"+listener, alarmFlush, signal.OwnerState), andFilter(
+		&accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+			StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+				Op: accesslogv3.ComparisonFilter_GE, Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: alarmKey},
+			}},
+		}},
+		&accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+			ExtensionFilter: &accesslogv3.ExtensionFilter{
+				Name:       "envoy.access_loggers.extension_filters.cel",
+				ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: crashed},
+			},
+		}},
+	))
+	if err != nil {
+		return nil, err
+	}
+	samples, err := logger(signal.SampleLog, o.log(signal.SampleLog, sampleFlush), &accesslogv3.AccessLogFilter{
+		FilterSpecifier: &accesslogv3.AccessLogFilter_RuntimeFilter{RuntimeFilter: &accesslogv3.RuntimeFilter{
+			RuntimeKey:     samplingKey,
+			PercentSampled: &typev3.FractionalPercent{Denominator: typev3.FractionalPercent_MILLION},
+			// Else it goes by the request's id, which its client may choose.
+			UseIndependentRandomness: true,
+		}},
+	})
+	return []*accesslogv3.AccessLog{alarms, samples}, err
+}
+
+// log is where a logger sends to. Those that are the same share a stream for each
+// of Envoy's workers.
+func (o Options) log(name string, flush time.Duration, filterState ...string) *grpcv3.CommonGrpcAccessLogConfig {
+	return &grpcv3.CommonGrpcAccessLogConfig{
+		LogName:             name,
+		TransportApiVersion: corev3.ApiVersion_V3,
+		BufferFlushInterval: durationpb.New(flush),
+		GrpcService: &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+			EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: o.Signals},
+		}},
+		FilterStateObjectsToLog: filterState,
+	}
+}
+
+func logger(name string, to *grpcv3.CommonGrpcAccessLogConfig, filter *accesslogv3.AccessLogFilter) (*accesslogv3.AccessLog, error) {
+	config, err := pack(&grpcv3.HttpGrpcAccessLogConfig{CommonConfig: to})
+	if err != nil {
+		return nil, fmt.Errorf("access logger %s: %w", name, err)
+	}
+	return &accesslogv3.AccessLog{Name: name, Filter: filter, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config}}, nil
+}
+
+func andFilter(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: filters},
+	}}
+}

@@ -1,0 +1,35 @@
+package resource
+
+import (
+	"testing"
+
+	"wasmxds/definition"
+)
+
+// TestSignalsAreTheirListenersVersion: where there are loggers, and where to, is
+// part of what a listener means; of one that has none it is not.
+func TestSignalsAreTheirListenersVersion(t *testing.T) {
+	set, _ := read(t, "testdata/signals.yaml")
+	versions := func(signals string) map[string]string {
+		o := opts
+		o.Signals = signals
+		c, problems := Compile(nil, Sets{Base: set}, o)
+		for _, p := range problems.Base {
+			t.Fatal(p)
+		}
+		versions := map[string]string{}
+		for _, l := range c.Snapshot(definition.Node{ID: "edge-1"}, "").Listeners {
+			versions[l.Name] = l.Version
+		}
+		return versions
+	}
+	without, with, elsewhere := versions(""), versions("wasmxds"), versions("xds")
+	for _, name := range []string{"web", "raw"} {
+		if without[name] == with[name] || with[name] == elsewhere[name] {
+			t.Errorf("listener %s is %q without loggers, %q with them, %q with loggers to another cluster", name, without[name], with[name], elsewhere[name])
+		}
+	}
+	if without["tcp"] != with["tcp"] {
+		t.Errorf("listener tcp, which has no loggers, is %q and %q", without["tcp"], with["tcp"])
+	}
+}
