@@ -1,0 +1,317 @@
+package ask
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/rollout"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// look asks one judge.
+func look(t *testing.T, judge definition.Judge) rollout.VerdictStatus {
+	t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	said := New(transport).Look(t.Context(), &definition.Rollout{Ask: []definition.Judge{judge}}, change())
+	if len(said) != 1 {
+		t.Fatalf("%d verdicts", len(said))
+	}
+	return said[0]
+}
+
+func change() Change {
+	return Change{
+		ID: "c1", Policy: "careful", Wave: 2, Waves: 5, Reached: 2, Nodes: []string{"edge-1", "edge-2"},
+		Definitions: []Definition{{"filter", "hello", "changed"}},
+	}
+}
+
+func prometheusAt(url string) definition.Judge {
+	return definition.Judge{Prometheus: &definition.PrometheusJudge{URL: url, Query: `sum(rate(errors[1m])) > 0 or "a&b"`, Max: 0.5}}
+}
+
+func webhookAt(url string) definition.Judge {
+	return definition.Judge{Webhook: &definition.WebhookJudge{URL: url}}
+}
+
+// verdicts are compared with the verdict and, after it, part of the words.
+func check(t *testing.T, got rollout.VerdictStatus, verdict rollout.Verdict, words string) {
+	t.Helper()
+	if got.Verdict != verdict || !strings.Contains(got.Words, words) {
+		t.Errorf("%s: %q, want %s: …%q…", got.Verdict, got.Words, verdict, words)
+	}
+}
+
+func TestPrometheus(t *testing.T) {
+	vector := func(series ...string) string {
+		return `{"status":"success","data":{"resultType":"vector","result":[` + strings.Join(series, ",") + `]}}`
+	}
+	value := func(v string) string { return `{"metric":{},"value":[1700000000.5,"` + v + `"]}` }
+	const scalar = `{"status":"success","data":{"resultType":"scalar","result":[1700000000,"0.5"]}}`
+	for name, c := range map[string]struct {
+		status  int
+		body    string
+		verdict rollout.Verdict
+		words   string
+	}{
+		"below":             {200, vector(value("0.25")), rollout.Good, "0.25, 0.5 at most"},
+		"at the limit":      {200, vector(value("0.5")), rollout.Good, ""},
+		"above":             {200, vector(value("0.51")), rollout.Bad, "0.51, 0.5 at most"},
+		"one of two above":  {200, vector(value("0.1"), `{"metric":{"__name__":"e","pod":"a\"b"},"value":[1,"3"]}`), rollout.Bad, `3, 0.5 at most: e{pod="a\"b"}`},
+		"a scalar":          {200, scalar, rollout.Good, "0.5, 0.5 at most"},
+		"infinite":          {200, vector(value("+Inf")), rollout.Bad, "+Inf"},
+		"infinitely little": {200, vector(value("-Inf")), rollout.Good, "-Inf"},
+		"no data":           {200, vector(), rollout.NoTraffic, "the query gives nothing"},
+		"NaN":               {200, vector(value("NaN")), rollout.NoTraffic, "no number"},
+		"NaN and a number":  {200, vector(value("NaN"), value("0.1")), rollout.Good, "0.1, "},
+		"NaN and above":     {200, vector(value("0.7"), value("NaN")), rollout.Bad, "0.7, "},
+		"null":              {200, `{"status":"success","data":{"resultType":"vector","result":null}}`, rollout.NoTraffic, ""},
+
+		"a matrix":              {200, `{"status":"success","data":{"resultType":"matrix","result":[]}}`, rollout.Unable, "neither an instant vector nor a scalar"},
+		"a histogram":           {200, vector(`{"metric":{},"histogram":[1,{"count":"1"}]}`), rollout.Unable, "histogram"},
+		"a value that is none":  {200, vector(value("much")), rollout.Unable, "can't be read"},
+		"a value not in quotes": {200, vector(`{"metric":{},"value":[1,2]}`), rollout.Unable, "can't be read"},
+		"half a pair":           {200, vector(`{"metric":{},"value":[1]}`), rollout.Unable, "can't be read"},
+		"a scalar that is none": {200, `{"status":"success","data":{"resultType":"scalar","result":{}}}`, rollout.Unable, "can't be read"},
+		"a wrong query":         {400, `{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:5: parse error"}`, rollout.Unable, "bad_data: invalid parameter"},
+		"long words":            {400, `{"status":"error","errorType":"bad_data","error":"` + strings.Repeat("ä", 5000) + `"}`, rollout.Unable, "…"},
+		"an error of others":    {500, `{"status":"error","errorType":"secret","error":"token"}`, rollout.Unable, "answers 500 Internal Server Error"},
+		"not found":             {404, "<html>token</html>", rollout.Unable, "answers 404 Not Found"},
+		"a value, but an error": {503, vector(value("0.1")), rollout.Unable, "answers 503"},
+		"not JSON":              {200, "<html>token</html>", rollout.Unable, "is not that of a Prometheus"},
+		"nothing":               {200, "", rollout.Unable, "is not that of a Prometheus"},
+		"no content":            {204, "", rollout.Unable, "is not that of a Prometheus"},
+		"other JSON":            {200, `["token"]`, rollout.Unable, "is not that of a Prometheus"},
+		"no status":             {200, `{"data":{"resultType":"scalar","result":[1,"0"]}}`, rollout.Unable, "is not that of a Prometheus"},
+		"JSON and more":         {200, scalar + "x", rollout.Unable, "is not that of a Prometheus"},
+		"huge":                  {200, vector(value("0." + strings.Repeat("1", maxQuery))), rollout.Unable, "answers more than 256 KiB"},
+		"deep":                  {200, strings.Repeat("[", 100_000), rollout.Unable, "is not that of a Prometheus"},
+		"not UTF-8":             {200, vector("{\"metric\":{\"a\":\"\xff\"},\"value\":[1,\"1\"]}"), rollout.Bad, "a="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodGet || r.URL.Path != "/prefix/api/v1/query" || r.FormValue("query") != prometheusAt("").Prometheus.Query {
+					t.Errorf("asked by %s %s", r.Method, r.URL)
+				}
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body) // a client that has had enough is gone
+			}))
+			defer s.Close()
+			got := look(t, prometheusAt(s.URL+"/prefix/"))
+			check(t, got, c.verdict, c.words)
+			if got.Judge != "prometheus 1" || strings.Contains(got.Words, "token") || len([]rune(got.Words)) > maxWords+1 {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
+// TestLongQuery: what is too long for a URL is asked by POST.
+func TestLongQuery(t *testing.T) {
+	query := strings.Repeat("a+b ", 2000)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.RawQuery != "" || r.FormValue("query") != query {
+			t.Errorf("asked by %s %.100s", r.Method, r.URL)
+		}
+		fmt.Fprint(w, `{"status":"success","data":{"resultType":"scalar","result":[1,"0"]}}`)
+	}))
+	defer s.Close()
+	check(t, look(t, definition.Judge{Prometheus: &definition.PrometheusJudge{URL: s.URL, Query: query}}), rollout.Good, "")
+}
+
+func TestWebhook(t *testing.T) {
+	for name, c := range map[string]struct {
+		status  int
+		body    string
+		verdict rollout.Verdict
+		words   string
+	}{
+		"good":               {200, `{"verdict":"good"}`, rollout.Good, ""},
+		"bad":                {200, `{"verdict":"bad","reason":"orders are down by half"}`, rollout.Bad, "orders are down by half"},
+		"none":               {201, `{"verdict":"none","reason":"ask later","more":1}`, rollout.NoTraffic, "ask later"},
+		"long":               {200, `{"verdict":"bad","reason":"` + strings.Repeat("x", 10_000) + `"}`, rollout.Bad, "…"},
+		"another word":       {200, `{"verdict":"token"}`, rollout.Unable, "no verdict of good, bad and none"},
+		"no word":            {200, `{}`, rollout.Unable, "no verdict"},
+		"upper case":         {200, `{"verdict":"GOOD"}`, rollout.Unable, "no verdict"},
+		"another type":       {200, `{"verdict":true}`, rollout.Unable, "not JSON"},
+		"not JSON":           {200, "token", rollout.Unable, "not JSON"},
+		"nothing":            {204, "", rollout.Unable, "not JSON"},
+		"half":               {200, `{"verdict":"good"`, rollout.Unable, "not JSON"},
+		"a list":             {200, `[{"verdict":"good"}]`, rollout.Unable, "not JSON"},
+		"refused":            {403, `{"verdict":"good","reason":"token"}`, rollout.Unable, "answers 403 Forbidden"},
+		"broken":             {500, `{"verdict":"good"}`, rollout.Unable, "answers 500"},
+		"huge":               {200, `{"verdict":"good","reason":"` + strings.Repeat("x", maxWebhook) + `"}`, rollout.Unable, "answers more than 64 KiB"},
+		"huge, and no end":   {200, strings.Repeat(" ", 50<<20), rollout.Unable, "answers more than 64 KiB"},
+		"another white word": {200, ` {"verdict" : "good"} ` + "\n", rollout.Good, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var told Change
+				body, err := io.ReadAll(r.Body)
+				if err != nil || json.Unmarshal(body, &told) != nil || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
+					t.Errorf("asked by %s %v: %s (%v)", r.Method, r.Header, body, err)
+				}
+				if want := `{"id":"c1","policy":"careful","wave":2,"waves":5,"definitions":[{"kind":"filter","name":"hello","what":"changed"}],"nodes":["edge-1","edge-2"],"reached":2}`; string(body) != want {
+					t.Errorf("told %s, want %s", body, want)
+				}
+				w.WriteHeader(c.status)
+				_, _ = io.WriteString(w, c.body) // a client that has had enough is gone
+			}))
+			defer s.Close()
+			got := look(t, webhookAt(s.URL+"/gate?a=b"))
+			check(t, got, c.verdict, c.words)
+			if got.Judge != "webhook 1" || strings.Contains(got.Words, "token") || len([]rune(got.Words)) > maxWords+1 {
+				t.Errorf("told %+v", got)
+			}
+		})
+	}
+}
+
+// TestNodesAreBounded: a webhook is told of a thousand Envoys, and how many
+// there are.
+func TestNodesAreBounded(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var told Change
+		if err := json.NewDecoder(r.Body).Decode(&told); err != nil || len(told.Nodes) != maxNodes || told.Reached != 5000 {
+			t.Errorf("told %d of %d Envoys (%v)", len(told.Nodes), told.Reached, err)
+		}
+		fmt.Fprint(w, `{"verdict":"good"}`)
+	}))
+	defer s.Close()
+	c := change()
+	c.Nodes, c.Reached = make([]string, 5000), 5000
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	said := New(transport).Look(t.Context(), &definition.Rollout{Ask: []definition.Judge{webhookAt(s.URL)}}, c)
+	check(t, said[0], rollout.Good, "")
+}
+
+// TestBomb: what is small only as long as it is compressed is bounded by what it
+// becomes.
+func TestBomb(t *testing.T) {
+	var small bytes.Buffer
+	z := gzip.NewWriter(&small)
+	if _, err := z.Write(make([]byte, 100<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		_, _ = w.Write(small.Bytes()) // a client that has had enough is gone
+	}))
+	defer s.Close()
+	check(t, look(t, webhookAt(s.URL)), rollout.Unable, "answers more than 64 KiB")
+	check(t, look(t, prometheusAt(s.URL)), rollout.Unable, "answers more than 256 KiB")
+}
+
+// TestRedirects: a judge sends nobody elsewhere.
+func TestRedirects(t *testing.T) {
+	var followed atomic.Bool
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		followed.Store(true)
+		fmt.Fprint(w, `{"verdict":"good"}`)
+	}))
+	defer elsewhere.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		s := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
+		check(t, look(t, webhookAt(s.URL)), rollout.Unable, fmt.Sprintf("answers %d, and redirects are not followed", status))
+		check(t, look(t, prometheusAt(s.URL)), rollout.Unable, fmt.Sprintf("answers %d, and redirects are not followed", status))
+		s.Close()
+	}
+	if followed.Load() {
+		t.Error("a redirect was followed")
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	gone := strings.TrimPrefix(s.URL, "http://")
+	s.Close()
+	got := look(t, webhookAt("http://user:secret@"+gone+"/?token=secret"))
+	check(t, got, rollout.Unable, "ask "+gone+": ")
+	if strings.Contains(got.Words, "secret") {
+		t.Errorf("told a secret: %s", got.Words)
+	}
+	check(t, look(t, webhookAt("http://["+gone)), rollout.Unable, "the URL is none") // no Rollout has it
+	check(t, look(t, prometheusAt("http://["+gone)), rollout.Unable, "the URL is none")
+
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"verdict":"good"}`) }))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	check(t, look(t, webhookAt(secure.URL)), rollout.Unable, "certificate")
+}
+
+// TestAddresses: with the transport that modules are fetched by, judges are asked
+// where modules may come from.
+func TestAddresses(t *testing.T) {
+	asker := New(module.Policy{}.Transport())
+	for _, url := range []string{"http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/", "http://0.0.0.0:9901/"} {
+		said := asker.Look(t.Context(), &definition.Rollout{Ask: []definition.Judge{webhookAt(url), prometheusAt(url)}}, change())
+		for _, s := range said {
+			check(t, s, rollout.Unable, "modules may not come from")
+		}
+	}
+}
+
+// TestCredentials: those in a URL are used.
+func TestCredentials(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
+			t.Errorf("as %q, %q", user, password)
+		}
+		fmt.Fprint(w, `{"verdict":"good"}`)
+	}))
+	defer s.Close()
+	check(t, look(t, webhookAt("http://me:secret@"+strings.TrimPrefix(s.URL, "http://"))), rollout.Good, "")
+}
+
+// TestConnectionCut: half an answer is none.
+func TestConnectionCut(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		fmt.Fprint(w, `{"verdict":"good"}`)
+	}))
+	defer s.Close()
+	check(t, look(t, webhookAt(s.URL)), rollout.Unable, "read the answer of")
+}
+
+// TestEnds: a look ends with its context, whatever its judges do.
+func TestEnds(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // or the server would not see that the client goes
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer s.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-asked; cancel() }()
+	began := time.Now()
+	said := New(transport).Look(ctx, &definition.Rollout{Ask: []definition.Judge{webhookAt(s.URL)}}, change())
+	check(t, said[0], rollout.Unable, "context canceled")
+	if took := time.Since(began); took > timeout/2 {
+		t.Errorf("ended after %v", took)
+	}
+}

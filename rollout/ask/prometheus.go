@@ -1,0 +1,164 @@
+package ask
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"wasmxds/definition"
+	"wasmxds/rollout"
+)
+
+// answer is what /api/v1/query gives, as far as it is looked at.
+type answer struct {
+	Status    string `json:"status"`
+	ErrorType string `json:"errorType"`
+	Error     string `json:"error"`
+	Data      struct {
+		ResultType string          `json:"resultType"`
+		Result     json.RawMessage `json:"result"`
+	} `json:"data"`
+}
+
+type series struct {
+	Metric map[string]string `json:"metric"`
+	Value  *sample           `json:"value"` // nil: it is a histogram
+}
+
+// sample is a value at a time: [1700000000.5, "0.25"].
+type sample float64
+
+func (s *sample) UnmarshalJSON(b []byte) error {
+	var pair [2]json.RawMessage
+	var text string
+	if err := json.Unmarshal(b, &pair); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(pair[1], &text); err != nil {
+		return err
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	*s = sample(v)
+	return err
+}
+
+// prometheus is bad while any value is above the limit, and good when all that
+// there are are not. What is NaN is no value: a share of no requests.
+func (a *Asker) prometheus(ctx context.Context, j *definition.PrometheusJudge) rollout.VerdictStatus {
+	req, err := queryOf(ctx, j)
+	if err != nil {
+		return unable("%v", err)
+	}
+	status, body, err := a.do(req, maxQuery)
+	if err != nil {
+		return unable("%v", err)
+	}
+	var got answer
+	err = json.Unmarshal(body, &got)
+	switch {
+	case err == nil && got.Status == "error" && isErrorType(got.ErrorType):
+		return unable("%s: %s: %s", host(req.URL), got.ErrorType, got.Error)
+	case status/100 != 2:
+		return unable("%v", answers(req.URL, status))
+	case err != nil || got.Status != "success":
+		return unable("what %s answers is not that of a Prometheus", host(req.URL))
+	}
+	found, err := got.series()
+	if err != nil {
+		return unable("%s: %v", host(req.URL), err)
+	}
+	return judged(found, j.Max)
+}
+
+// queryOf is a GET, as proxies in front of a Prometheus let pass, where it is
+// not too long for one.
+func queryOf(ctx context.Context, j *definition.PrometheusJudge) (*http.Request, error) {
+	u, err := url.Parse(j.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the URL is none")
+	}
+	u = u.JoinPath("/api/v1/query")
+	form := url.Values{"query": {j.Query}}.Encode()
+	if len(form) <= 4096 {
+		u.RawQuery = form
+		return http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), strings.NewReader(form))
+	if err == nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req, err
+}
+
+// isErrorType says whether Prometheus has errors of this type, so that no other
+// server's words are told.
+func isErrorType(s string) bool {
+	switch s {
+	case "bad_data", "execution", "timeout", "canceled", "internal", "unavailable", "not_found", "not_acceptable":
+		return true
+	}
+	return false
+}
+
+func (a *answer) series() ([]series, error) {
+	switch a.Data.ResultType {
+	case "vector":
+		var all []series
+		if err := json.Unmarshal(a.Data.Result, &all); err != nil {
+			return nil, fmt.Errorf("a vector that can't be read")
+		}
+		for _, s := range all {
+			if s.Value == nil {
+				return nil, fmt.Errorf("the query gives a histogram, needs numbers")
+			}
+		}
+		return all, nil
+	case "scalar":
+		var one sample
+		if err := json.Unmarshal(a.Data.Result, &one); err != nil {
+			return nil, fmt.Errorf("a scalar that can't be read")
+		}
+		return []series{{Value: &one}}, nil
+	}
+	return nil, fmt.Errorf("the query gives neither an instant vector nor a scalar")
+}
+
+func judged(all []series, limit float64) rollout.VerdictStatus {
+	most, of, any := math.Inf(-1), series{}, false
+	for _, s := range all {
+		if v := float64(*s.Value); !math.IsNaN(v) && (!any || v > most) {
+			most, of, any = v, s, true
+		}
+	}
+	words := fmt.Sprintf("%v, %v at most", most, limit)
+	if len(all) > 1 || len(of.Metric) > 0 {
+		words += ": " + metric(of.Metric)
+	}
+	switch {
+	case len(all) == 0:
+		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: "the query gives nothing"}
+	case !any:
+		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: "the query gives no number"}
+	case most > limit:
+		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: words}
+	}
+	return rollout.VerdictStatus{Verdict: rollout.Good, Words: words}
+}
+
+// metric writes labels as PromQL has them.
+func metric(labels map[string]string) string {
+	var all []string
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if key != "__name__" {
+			all = append(all, key+"="+strconv.Quote(labels[key]))
+		}
+	}
+	return labels["__name__"] + "{" + strings.Join(all, ", ") + "}"
+}
