@@ -71,11 +71,11 @@ func TestPrometheus(t *testing.T) {
 		verdict rollout.Verdict
 		words   string
 	}{
-		"below":             {200, vector(value("0.25")), rollout.Good, "0.25, 0.5 at most"},
+		"below":             {200, vector(value("0.25")), rollout.Good, "the query gives 0.25, no more than 0.5"},
 		"at the limit":      {200, vector(value("0.5")), rollout.Good, ""},
-		"above":             {200, vector(value("0.51")), rollout.Bad, "0.51, 0.5 at most"},
-		"one of two above":  {200, vector(value("0.1"), `{"metric":{"__name__":"e","pod":"a\"b"},"value":[1,"3"]}`), rollout.Bad, `3, 0.5 at most: e{pod="a\"b"}`},
-		"a scalar":          {200, scalar, rollout.Good, "0.5, 0.5 at most"},
+		"above":             {200, vector(value("0.51")), rollout.Bad, "the query gives 0.51, more than 0.5"},
+		"one of two above":  {200, vector(value("0.1"), `{"metric":{"__name__":"e","pod":"a\"b"},"value":[1,"3"]}`), rollout.Bad, `the query gives 3 for e{pod="a\"b"}, more than 0.5`},
+		"a scalar":          {200, scalar, rollout.Good, "the query gives 0.5, no more than 0.5"},
 		"infinite":          {200, vector(value("+Inf")), rollout.Bad, "+Inf"},
 		"infinitely little": {200, vector(value("-Inf")), rollout.Good, "-Inf"},
 		"no data":           {200, vector(), rollout.NoTraffic, "the query gives nothing"},
@@ -143,8 +143,8 @@ func TestWebhook(t *testing.T) {
 		verdict rollout.Verdict
 		words   string
 	}{
-		"good":               {200, `{"verdict":"good"}`, rollout.Good, ""},
-		"bad":                {200, `{"verdict":"bad","reason":"orders are down by half"}`, rollout.Bad, "orders are down by half"},
+		"good":               {200, `{"verdict":"good"}`, rollout.Good, "the webhook says good"},
+		"bad":                {200, `{"verdict":"bad","reason":"orders are down by half"}`, rollout.Bad, "the webhook says bad: orders are down by half"},
 		"none":               {201, `{"verdict":"none","reason":"ask later","more":1}`, rollout.NoTraffic, "ask later"},
 		"long":               {200, `{"verdict":"bad","reason":"` + strings.Repeat("x", 10_000) + `"}`, rollout.Bad, "…"},
 		"another word":       {200, `{"verdict":"token"}`, rollout.Unable, "no verdict of good, bad and none"},

@@ -137,9 +137,9 @@ func judged(all []series, limit float64) rollout.VerdictStatus {
 			most, of, any = v, s, true
 		}
 	}
-	words := fmt.Sprintf("%v, %v at most", most, limit)
-	if len(all) > 1 || len(of.Metric) > 0 {
-		words += ": " + metric(of.Metric)
+	words := "the query gives " + strconv.FormatFloat(most, 'g', -1, 64)
+	if len(of.Metric) > 0 {
+		words += " for " + metric(of.Metric)
 	}
 	switch {
 	case len(all) == 0:
@@ -147,9 +147,9 @@ func judged(all []series, limit float64) rollout.VerdictStatus {
 	case !any:
 		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: "the query gives no number"}
 	case most > limit:
-		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: words}
+		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: fmt.Sprintf("%s, more than %v", words, limit)}
 	}
-	return rollout.VerdictStatus{Verdict: rollout.Good, Words: words}
+	return rollout.VerdictStatus{Verdict: rollout.Good, Words: fmt.Sprintf("%s, no more than %v", words, limit)}
 }
 
 // metric writes labels as PromQL has them.

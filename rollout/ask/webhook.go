@@ -40,11 +40,18 @@ func (a *Asker) webhook(ctx context.Context, j *definition.WebhookJudge, c Chang
 	}
 	switch said.Verdict {
 	case "good":
-		return rollout.VerdictStatus{Verdict: rollout.Good, Words: said.Reason}
+		return rollout.VerdictStatus{Verdict: rollout.Good, Words: saying("good", said.Reason)}
 	case "bad":
-		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: said.Reason}
+		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: saying("bad", said.Reason)}
 	case "none":
-		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: said.Reason}
+		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: saying("none", said.Reason)}
 	}
 	return unable("%s answers no verdict of good, bad and none", host(req.URL))
+}
+
+func saying(verdict, reason string) string {
+	if reason == "" {
+		return "the webhook says " + verdict
+	}
+	return "the webhook says " + verdict + ": " + reason
 }
