@@ -69,6 +69,10 @@ type Options struct {
 	// replaced are drained.
 	DrainTime time.Duration
 
+	// HangTimeout is how long a filter may keep a worker thread before Envoy ends
+	// itself, to be started again by whoever started it: 1s to 24h; 0: for ever.
+	HangTimeout time.Duration
+
 	// TLS, when set, is how the Envoy shows who it is, and knows xds-server.
 	TLS *TLS
 }
@@ -96,6 +100,9 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 	if err := o.checkDrainTime(); err != nil {
 		return nil, err
 	}
+	if err := o.checkHangTimeout(); err != nil {
+		return nil, err
+	}
 	api := corev3.ApiConfigSource_DELTA_GRPC
 	switch o.Protocol {
 	case "", Delta:
@@ -117,6 +124,7 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 		},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{Clusters: []*clusterv3.Cluster{xds}},
 		LayeredRuntime:  o.runtime(),
+		Watchdogs:       o.watchdogs(),
 	}
 	if o.AdminAddress != "" {
 		at, err := parseAddress("the admin address", o.AdminAddress)

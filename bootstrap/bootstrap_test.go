@@ -50,7 +50,7 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 	secrets := &bootstrap.TLS{CA: "/certs/ca.pem", Cert: "/certs/tls.crt", Key: "/certs/tls.key", SecretsDir: "/etc/envoy"}
 	return map[string]bootstrap.Options{
 		"drain-time": {
-			Node: edge, XDSAddress: "127.0.0.1:18000", DrainTime: time.Minute,
+			Node: edge, XDSAddress: "127.0.0.1:18000", DrainTime: time.Minute, HangTimeout: 30 * time.Second,
 		},
 		"plain": {
 			Node: definition.Node{ID: "edge-1"}, XDSAddress: "127.0.0.1:18000", AdminAddress: "127.0.0.1:0",

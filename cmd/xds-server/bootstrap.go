@@ -35,7 +35,12 @@ old one until Envoy has drained them: up to 600 s, or as many as its own flag
 begins with the command line that goes with it, and tells it to xds-server, so
 that "status" says when all is drained. Over that time Envoy closes ever more of
 the connections that are used; with --drain-strategy immediate all of them, each
-with its next response. Those that are not used stay for the whole time.`
+with its next response. Those that are not used stay for the whole time.
+
+A filter that does not come back from a request keeps a worker thread of Envoy
+for ever, and with it a share of the connections. After --hang-timeout Envoy ends
+itself, and whatever started it (systemd, Docker, Kubernetes) is to start it
+again. xds-server counts that against a change that is under way.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000
@@ -56,7 +61,7 @@ type bootstrapFlags struct {
 	xds, admin         string
 	protocol           string
 	static, modulesURL string
-	drain              time.Duration
+	drain, hang        time.Duration
 	tls                bootstrap.TLS
 }
 
@@ -80,6 +85,7 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
 	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules (default http://127.0.0.1:18001, or with --ca https, the host of --xds-address and port 18001)")
 	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "`time` for which Envoy drains, the same as its --drain-time-s")
+	flags.DurationVar(&f.hang, "hang-timeout", 30*time.Second, "`time` that a filter may keep a worker thread before Envoy ends itself, 1s to 24h; 0: for ever")
 	flags.StringVar(&f.tls.CA, "ca", "", "`file` of the authorities that xds-server's certificate is from")
 	flags.StringVar(&f.tls.Cert, "cert", "", "`file` of Envoy's own certificate")
 	flags.StringVar(&f.tls.Key, "key", "", "`file` of its key")
@@ -99,6 +105,8 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 		return misused(fmt.Errorf("--protocol %s: delta or sotw", f.protocol))
 	case f.drain < time.Second:
 		return misused(fmt.Errorf("--drain-time %v: at least 1s", f.drain))
+	case f.hang < 0 || f.hang > 0 && f.hang < time.Second:
+		return misused(fmt.Errorf("--hang-timeout %v: 0, or at least 1s", f.hang))
 	}
 	o := bootstrap.Options{
 		Node:         definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels},
@@ -106,6 +114,7 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 		AdminAddress: f.admin,
 		Protocol:     bootstrap.Protocol(f.protocol),
 		DrainTime:    f.drain,
+		HangTimeout:  f.hang,
 	}
 	if f.static != "" {
 		data, err := readLimited(f.static)
