@@ -22,9 +22,11 @@ import (
 // named drip a byte a second.
 type judges struct {
 	now, most atomic.Int32 // that are asked at once
+	all       atomic.Int32 // that were asked
 }
 
 func (j *judges) RoundTrip(req *http.Request) (*http.Response, error) {
+	j.all.Add(1)
 	j.most.Store(max(j.most.Load(), j.now.Add(1)))
 	defer j.now.Add(-1)
 	var body io.Reader = strings.NewReader(`{"verdict":"good","reason":"` + req.Host + `"}`)
@@ -159,6 +161,20 @@ func TestSlowJudges(t *testing.T) {
 		}
 		if most := j.most.Load(); most > atOnce {
 			t.Errorf("%d asked at once", most)
+		}
+	})
+}
+
+// TestOneLook: a change whose judges take longer than the pause between two looks
+// is not looked at twice.
+func TestOneLook(t *testing.T) {
+	run(t, func(set func(...Open), w *told, j *judges) {
+		time.Sleep(Every / 2)
+		set(Open{policyOf(slices.Repeat([]string{"slow"}, atOnce+1)...), Change{ID: "a"}})
+		time.Sleep(Every + timeout) // the last judge is asked when the others have timed out
+		synctest.Wait()
+		if asked := j.all.Load(); asked != atOnce+1 {
+			t.Errorf("%d judges were asked, want %d", asked, atOnce+1)
 		}
 	})
 }
