@@ -33,6 +33,7 @@ type away struct {
 // gone is a node that is away.
 type gone struct {
 	node    definition.Node
+	had     bool      // it had something of what it was sent
 	seen    time.Time // when its last stream was open
 	since   time.Time // when its time began to count
 	awaited bool
@@ -43,8 +44,8 @@ func newAway(kept state.View) *away {
 }
 
 // went notes that the last stream of a node has ended.
-func (a *away) went(n definition.Node, now time.Time) {
-	g := &gone{node: n, seen: now, since: now}
+func (a *away) went(n definition.Node, had bool, now time.Time) {
+	g := &gone{node: n, had: had, seen: now, since: now}
 	a.put(g, now)
 	a.keep(g.known(now), true)
 }

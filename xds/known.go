@@ -91,7 +91,7 @@ func (a *away) load(ctx context.Context, now time.Time, log *slog.Logger) {
 			a.known.kept.Remove(key)
 		default:
 			a.known.note(n, true)
-			a.put(&gone{node: n.node(), seen: n.Seen, since: now.Add(-n.Away)}, now)
+			a.put(&gone{node: n.node(), had: true, seen: n.Seen, since: now.Add(-n.Away)}, now)
 		}
 		return nil
 	})

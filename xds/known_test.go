@@ -23,7 +23,7 @@ func TestAwayIsBounded(t *testing.T) {
 			last := 0
 			for i := range 2*awayMost + 7 {
 				last = i
-				a.went(definition.Node{ID: fmt.Sprint(i), Labels: map[string]string{"l": label}}, noon.Add(time.Duration(i)*time.Millisecond))
+				a.went(definition.Node{ID: fmt.Sprint(i), Labels: map[string]string{"l": label}}, true, noon.Add(time.Duration(i)*time.Millisecond))
 				if len(a.nodes) > awayMost || a.bytes > awayBytes {
 					t.Fatalf("%d nodes of %d bytes", len(a.nodes), a.bytes)
 				}
@@ -114,7 +114,7 @@ func TestKnownNodesAreBounded(t *testing.T) {
 			last := ""
 			for i := range n {
 				last = fmt.Sprint("away-", i)
-				a.went(definition.Node{ID: last, Labels: labels}, noon.Add(time.Duration(i)*time.Millisecond))
+				a.went(definition.Node{ID: last, Labels: labels}, true, noon.Add(time.Duration(i)*time.Millisecond))
 				if len(a.known.nodes) > awayMost || a.known.bytes > awayBytes {
 					t.Fatalf("%d nodes of %d bytes", len(a.known.nodes), a.known.bytes)
 				}

@@ -39,6 +39,9 @@ type Options struct {
 	// Swapped is told how filters that run on an Envoy come to another
 	// version; nil: nobody is. It must be quick.
 	Swapped func(Swaps)
+	// Observe is told what Envoys' streams tell of them, of each in order; nil:
+	// nobody is. It must be quick, and must not call back.
+	Observe func(Observed)
 	// State keeps the listeners that Envoys were sent, the versions of filters
 	// that have run, and the nodes that were served, for the server after this
 	// one; nil: they are not kept.
@@ -62,6 +65,7 @@ type Server struct {
 	allowStatus func(ctx context.Context, n definition.Node) error
 	swapped     func(Swaps)
 	logs        logs
+	observed    func(Observed)
 	checked     bool // against invariants
 	interner    *swap.Interner
 	salt        int
@@ -105,7 +109,7 @@ type counters struct {
 // New makes a Server. It serves once Run runs and something was published.
 func New(o Options) *Server {
 	s := &Server{
-		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped,
+		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped, observed: o.Observe,
 		health:    newHealth(),
 		logs:      newLogs(o),
 		checked:   o.CheckInvariants,
@@ -228,11 +232,12 @@ func (s *Server) offer(c *client, p *Publication) {
 	c.mu.Lock()
 	var changes []swap.Change
 	same := c.wants.chosen == snap
+	c.settled = c.settled && same && c.wants.choice == choice
 	c.wants = c.wants.published(choice, snap)
-	if !same {
-		if next := s.give(c); next != nil {
-			changes = s.stepLocked(c, swap.Publish{Snapshot: next})
-		}
+	if same {
+		s.observeStep(c, nil)
+	} else if next := s.give(c); next != nil {
+		changes = s.stepLocked(c, swap.Publish{Snapshot: next})
 	}
 	c.mu.Unlock()
 	s.tell(c, changes)

@@ -12,6 +12,7 @@ import (
 // nodeStreams is what is known of a node id.
 type nodeStreams struct {
 	clients []*client // its streams, newest last
+	had     bool      // one that ended had something, and none has told since what it brought
 }
 
 // newest is its newest stream. The caller holds the Server's mu.

@@ -29,16 +29,20 @@ type client struct {
 	conn  *transport.Conn
 	peer  *peer
 
-	mu      sync.Mutex
-	stream  transport.Stream // nil: ended
-	machine *swap.Machine
-	wants   decision
-	gets    *resource.Snapshot // by that
-	flights [swap.Types]flight
-	queued  []swap.Send // held back until it has
-	nacks   []NACK
-	due     time.Time // when it is woken
-	awaits  []string  // modules, as peer knows
+	mu       sync.Mutex
+	stream   transport.Stream // nil: ended
+	machine  *swap.Machine
+	wants    decision
+	gets     *resource.Snapshot // by that
+	settled  bool               // told so
+	refusals []toldRefusal
+	returns  bool // the node was here of late, and had something
+	answered bool // to some response
+	flights  [swap.Types]flight
+	queued   []swap.Send // held back until it has
+	nacks    []NACK
+	due      time.Time // when it is woken
+	awaits   []string  // modules, as peer knows
 }
 
 // flight is the newest response of a type.
@@ -170,8 +174,10 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 		DrainTime: from.drainTime, Respare: s.respare, Sampling: s.sampled[n.ID],
 	})
 	delete(s.left, n.ID)
+	c.returns = s.away.nodes[n.ID].returns(c.since)
 	rec.clients = append(rec.clients, c)
 	s.away.came(n, c.since)
+	s.observe(n, Observed{What: Connected})
 	s.clients[c] = struct{}{}
 	s.join(c)
 	s.counters.streams.Add(1)
@@ -247,7 +253,7 @@ func (s *Server) disconnect(c *client) {
 	c.stream = nil
 	c.queued = nil
 	c.await(nil)
-	left := c.machine.Left()
+	left, had := c.machine.Left(), c.returns && !c.answered || !c.machine.Empty()
 	c.mu.Unlock()
 
 	s.mu.Lock()
@@ -255,9 +261,11 @@ func (s *Server) disconnect(c *client) {
 	delete(s.clients, c)
 	rec := s.nodes[c.node.ID]
 	rec.clients = slices.DeleteFunc(rec.clients, func(o *client) bool { return o == c })
+	rec.had = rec.had || had
 	if len(rec.clients) == 0 {
 		delete(s.nodes, c.node.ID)
-		s.away.went(c.node, s.now())
+		s.away.went(c.node, rec.had, s.now())
+		s.observe(c.node, Observed{What: Gone})
 	}
 	s.leave(c)
 	s.mu.Unlock()
@@ -284,6 +292,9 @@ func (s *Server) request(c *client, r *request) error {
 		s.nacked(c, r)
 	}
 	s.step(c, &r.Request)
+	if s.observed != nil && r.Nonce != "" && !c.answered {
+		s.answered(c)
+	}
 	return c.overSubscribed(r.Type)
 }
 
@@ -315,13 +326,14 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	}
 	now := s.now()
 	ready := c.machine.Step(now, e)
-	changes := ready.Changes
+	changes, refused := ready.Changes, ready.Refused
 	c.queued = append(c.queued, ready.Sends...)
 	if snap := s.decide(c, ready, now); snap != nil {
 		ready = c.machine.Step(now, swap.Publish{Snapshot: snap})
-		changes = append(changes, ready.Changes...)
+		changes, refused = append(changes, ready.Changes...), append(refused, ready.Refused...)
 		c.queued = append(c.queued, ready.Sends...)
 	}
+	s.observeStep(c, refused)
 	s.flush(c, now)
 	c.await(c.machine.Awaited())
 	if due := ready.Wake; !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {

@@ -115,6 +115,17 @@ func (m *Machine) stamp(names []string, now time.Time) {
 	}
 }
 
+// Refusal is that this Envoy has refused a version of something, for the first
+// time. What is refused for the sake of filters, as the primer, is none.
+type Refusal struct {
+	Type          Type
+	Name, Version string // of a filter, whichever slot it was sent for
+	Message       string // Envoy's
+	// Unfetched is that no download of the filter's module was seen to end, so that
+	// it may be for want of it. Where it has it, the Envoy is told of once more.
+	Unfetched bool
+}
+
 // failed notes a priming that has come to nothing, once for each reason.
 func (m *Machine) failed(p *Priming) {
 	stage := ChangeUnfetched
@@ -125,8 +136,9 @@ func (m *Machine) failed(p *Priming) {
 	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version {
 		return
 	}
+	p.told = stage
+	m.ready.Refused = append(m.ready.Refused, Refusal{Extension, f.Name, p.Version, p.Message, !p.here})
 	if from := m.runs(m.subs[Extension].have, f.Name); from != "" {
-		p.told = stage
 		m.change(stage, f, from, p.Version)
 	}
 }

@@ -299,7 +299,9 @@ func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
 	if r.version != it.Version {
 		r.version, r.nacks = it.Version, 0
 	}
-	r.nacks++
+	if r.nacks++; r.nacks == 1 && it.Name != resource.PrimerListener {
+		m.ready.Refused = append(m.ready.Refused, Refusal{Type: t, Name: it.Name, Version: it.Version, Message: message})
+	}
 	r.message = message
 	r.due = now.Add(m.timing(now).backoff(r.nacks))
 	r.written = it.Written

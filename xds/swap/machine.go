@@ -62,8 +62,9 @@ type Ready struct {
 	Proved  []*resource.Filter // seen put in place: this Envoy runs them
 	// Stuck are the versions of filters that this Envoy refuses although it has
 	// their modules, or may have them, and of which it runs no other version.
-	Stuck []string
-	Wake  time.Time // when to Step with a Tick next; zero: not needed
+	Stuck   []string
+	Refused []Refusal
+	Wake    time.Time // when to Step with a Tick next; zero: not needed
 }
 
 // Send is a response and the nonce it goes out with.

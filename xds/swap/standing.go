@@ -145,6 +145,41 @@ func (m *Machine) Settled() bool {
 	return !m.moving()
 }
 
+// InPlace tells whether the Envoy has all of the snapshot that it asks for, and
+// has answered all that it was sent.
+func (m *Machine) InPlace() bool {
+	for t := range Types {
+		if m.subs[t].flight != nil {
+			return false
+		}
+	}
+	ecds := &m.subs[Extension]
+	if m.mute() || ecds.names != nil && len(m.behind()) > 0 || slices.ContainsFunc(m.unprimed(), m.asks) {
+		return false
+	}
+	return m.Settled()
+}
+
+// asks tells whether the Envoy has a use for a filter: those whose listeners are
+// from here prime all.
+func (v *state) asks(f *resource.Filter) bool {
+	return v.subs[Listener].subscribed || v.wants(Extension, f.Name)
+}
+
+// Fresh tells whether the Envoy has brought nothing to this stream: as one that has
+// just started, or one that never got anything.
+func (m *Machine) Fresh() bool { return !m.known }
+
+// Empty tells whether the Envoy has nothing of what it was sent.
+func (m *Machine) Empty() bool {
+	for t := range Types {
+		if len(m.subs[t].have.Items) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // current tells whether an own slot is of a listener as it is to be, not of one
 // that is drained, or about to be replaced.
 func (v *state) current(slot string) bool {

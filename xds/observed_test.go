@@ -1,0 +1,209 @@
+package xds_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"wasmxds/resource"
+	"wasmxds/state/statetest"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// observer is all that was observed, a line each.
+type observer struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (o *observer) add(e xds.Observed) {
+	line := []string{"connected", "gone", "restarted", "refused", "settled"}[e.What] + " " + e.Node.ID
+	switch e.What {
+	case xds.Settled:
+		line += fmt.Sprintf(" %q", e.Choice)
+	case xds.Refused:
+		line += fmt.Sprintf(" %s %s: %s", e.Refusal.Type, e.Refusal.Name, e.Refusal.Message)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lines = append(o.lines, line)
+}
+
+// tells waits until all of want was told of a node, in this order and no more, and
+// forgets it.
+func (o *observer) tells(t *testing.T, node string, want ...string) {
+	t.Helper()
+	var got []string
+	of := func() []string {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		var lines []string
+		for _, line := range o.lines {
+			if words := strings.Fields(line); words[1] == node {
+				lines = append(lines, strings.Replace(line, " "+node, "", 1))
+			}
+		}
+		return lines
+	}
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		if got = of(); len(got) >= len(want) {
+			break
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("of %s it was told %q, want %q", node, got, want)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.lines = slices.DeleteFunc(o.lines, func(line string) bool { return strings.Fields(line)[1] == node })
+}
+
+// fresh makes an Envoy that has started, and nothing but modules.
+func fresh(t *testing.T, id string, delta bool) *envoy {
+	e := newEnvoy(t, id, delta)
+	for _, v := range []string{"v1", "v2", "v3"} {
+		e.has(moduleOf("hello", v), moduleOf("other", v))
+	}
+	return e
+}
+
+// TestObserved: who comes and goes, starts anew, has all that it is to have, and
+// refuses what.
+func TestObserved(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		c := newClock()
+		s := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		s.publish(t, hello1)
+		e := fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+
+		// A change for it, and one that is none for it.
+		open := map[resource.Choice]string{"c": hello2, "c+d": hello2}
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c"})
+		o.tells(t, "a", `settled "c"`)
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c+d"})
+		o.tells(t, "a", `settled "c+d"`)
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c+d"}) // nothing new
+		s.publishTo(t, hello2, nil, nil)
+		o.tells(t, "a", `settled ""`)
+
+		// It comes again, as it was.
+		e.leave()
+		o.tells(t, "a", "gone")
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+
+		// It starts anew.
+		e.leave()
+		o.tells(t, "a", "gone")
+		e = fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "restarted", `settled ""`)
+
+		// It starts hot: the one before is there for as long as it takes.
+		next := fresh(t, "a", delta)
+		next.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+		e.leave()
+		next.leave()
+		o.tells(t, "a", "gone")
+
+		// It is back after long.
+		c.advance(20 * time.Minute)
+		e = fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+
+		// It refuses a listener, again and again.
+		e.mu.Lock()
+		e.refuse = func(t swap.Type, name string) string {
+			if t == swap.Listener && name == "more" {
+				return "more is bad"
+			}
+			return ""
+		}
+		e.mu.Unlock()
+		s.publish(t, hello2+"listener more 9000 9001\n")
+		o.tells(t, "a", "refused LDS more: more is bad")
+		c.advance(20 * time.Second)
+		eventually(t, "another NACK", func() bool { n, _ := s.node("a"); return n.NACKs[len(n.NACKs)-1].At.Equal(c.Now()) })
+		o.tells(t, "a")
+		s.publish(t, hello2)
+		o.tells(t, "a", `settled ""`)
+		o.tells(t, "a")
+	})
+}
+
+// TestObservedRefusal: a filter that an Envoy refuses, whether it runs another
+// version or starts with it.
+func TestObservedRefusal(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		c := newClock()
+		s := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		s.publish(t, hello1)
+		for _, who := range [][2]string{{"runs", "127.0.0.2"}, {"starts", "127.0.0.3"}} {
+			id, addr := who[0], who[1]
+			e := newEnvoy(t, id, delta)
+			e.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
+			if id == "runs" {
+				e.connect(s.dial(t, addr))
+				o.tells(t, id, "connected", `settled ""`)
+				s.publish(t, hello2)
+			} else {
+				e.connect(s.dial(t, addr))
+				o.tells(t, id, "connected")
+			}
+			told := func() bool { o.mu.Lock(); defer o.mu.Unlock(); return len(o.lines) > 0 }
+			eventually(t, "a refusal is told", func() bool {
+				for _, p := range []swap.Progress{swap.DownloadStarted, swap.DownloadDone} {
+					s.downloaded(addr, moduleOf("hello", "v2"), p)
+				}
+				c.advance(100 * time.Millisecond)
+				return told()
+			})
+			o.tells(t, id, "refused ECDS hello: Unable to create Wasm plugin hello")
+			c.advance(20 * time.Second)
+			eventually(t, "another NACK", func() bool { n, _ := s.node(id); return n.NACKs[len(n.NACKs)-1].At.Equal(c.Now()) })
+			o.tells(t, id)
+		}
+	})
+}
+
+// TestObservedAcrossServers: an Envoy that has started anew while no server was
+// there is seen to have.
+func TestObservedAcrossServers(t *testing.T) {
+	var o observer
+	dir := t.TempDir()
+	process := statetest.Start(t, dir)
+	s := start(t, xds.Options{State: process.Writer, Observe: o.add})
+	s.publish(t, hello1)
+	same, other := fresh(t, "same", true), fresh(t, "other", true)
+	for _, e := range []*envoy{same, other} {
+		e.connect(s.dial(t, ""))
+		o.tells(t, e.id, "connected", `settled ""`)
+	}
+	s.end()
+	for _, e := range []*envoy{same, other} {
+		e.leave()
+		o.tells(t, e.id, "gone")
+	}
+	process.End()
+
+	s = start(t, xds.Options{State: statetest.Start(t, dir).Writer, Observe: o.add})
+	s.publish(t, hello1)
+	same.connect(s.dial(t, ""))
+	o.tells(t, "same", "connected", `settled ""`)
+	other = fresh(t, "other", true)
+	other.connect(s.dial(t, ""))
+	o.tells(t, "other", "connected", "restarted", `settled ""`)
+}
