@@ -58,6 +58,7 @@ type Server struct {
 	metrics      *metrics
 	summaries    summaries
 	overviews    overviews
+	moved        moved
 	pages        pages
 	eventStreams chan struct{} // one for each that is open
 }
@@ -74,12 +75,14 @@ func New(opts Options) *Server {
 	if opts.Operators.Log == nil {
 		opts.Operators.Log = opts.Log
 	}
+	opts.Operators.key = newFormKey()
 	return &Server{
 		opts: opts, started: opts.Now(),
 		metrics:      newMetrics(),
 		drained:      make(chan struct{}),
 		pages:        parsePages(opts.Now),
 		overviews:    overviews{seed: maphash.MakeSeed()},
+		moved:        moved{seed: maphash.MakeSeed()},
 		eventStreams: make(chan struct{}, maxEventStreams),
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"wasmxds/definition"
+	"wasmxds/rollout"
 	"wasmxds/xds/swap"
 )
 
@@ -79,6 +82,22 @@ func await(t *testing.T, ctx context.Context, condition string) {
 	do(t, ctx, chromedp.Poll[chromedp.Void](condition))
 }
 
+// arrive waits while one page makes place for the next, and nothing can be asked.
+func arrive(t *testing.T, ctx context.Context, condition string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for {
+		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](condition))
+		switch {
+		case err == nil && there:
+			return
+		case ctx.Err() != nil:
+			t.Fatalf("%s: %v", condition, err)
+		}
+	}
+}
+
 func look(t *testing.T, ctx context.Context, width, height int64, scheme string) {
 	t.Helper()
 	do(t, ctx, chromedp.EmulateViewport(width, height, chromedp.EmulateScale(2)))
@@ -109,10 +128,47 @@ func swapScene(t *testing.T) *scene {
 	return s
 }
 
+// rolloutScene is the same with changes on their way, one of which was stopped,
+// that an operator may move.
+func rolloutScene(t *testing.T) (*scene, *mover) {
+	s, m := swapScene(t), someRollouts()
+	const steps = 60
+	began := time.Now().Add(-8 * time.Minute)
+	curve := func(bad float64) (all []rollout.Point) {
+		for i := range steps {
+			p := rollout.Point{Requests: 300 + 20*float64(i%7), Errors: float64(i % 3), Slow: 0.011 + 0.002*float64(i%5)}
+			if i > 20 {
+				p.Errors += bad * float64(i-20) / 6
+				p.Slow *= 1 + bad*float64(i%4)/20
+				p.Crashes = int(bad) * (i % 11 / 10)
+			}
+			all = append(all, p)
+		}
+		return all
+	}
+	for i := range m.st.Changes {
+		c := &m.st.Changes[i]
+		c.Opened = began
+		for j := range c.Waves {
+			if w := &c.Waves[j]; !w.Began.IsZero() {
+				w.Began = began.Add(time.Duration(2+3*j) * time.Minute)
+			}
+		}
+		if i < 2 {
+			c.Cohorts = &rollout.CohortsStatus{New: []string{"edge-07"}, Control: []string{"edge-11", "edge-18", "edge-with-a-very-long-name-that-somebody-gave-it.eu-central-1.example.com"}}
+			c.Curves = &rollout.Curves{Step: 8 * time.Second, From: began, Began: began.Add(2 * time.Minute), New: curve(float64(i)), Control: curve(0)}
+		}
+	}
+	m.st.Changes[0].Judges = append(m.st.Changes[0].Judges, rollout.VerdictStatus{Judge: "prometheus 1", Verdict: rollout.Good, Words: "0.003 of at most 0.01"})
+	s.Server.opts.Rollouts = m
+	s.Server.opts.Operators.Token = tokenOf(t, operateSecret)
+	return s, m
+}
+
 // TestPagesInABrowser looks at each page at phone and desk width, light and
 // dark: nothing may stick out, and every text must be legible.
 func TestPagesInABrowser(t *testing.T) {
-	s := swapScene(t)
+	s, _ := rolloutScene(t)
 	srv := httptest.NewServer(s.Server.Handler())
 	defer srv.Close()
 	defer s.Server.Drain()
@@ -121,6 +177,7 @@ func TestPagesInABrowser(t *testing.T) {
 	paths := map[string]string{
 		"fleet": "/", "filter": "/filters/hello?from=" + had[1].Version + "&to=" + had[0].Version,
 		"envoys": "/envoys", "envoy": "/envoys/edge-18", "missing": "/nowhere",
+		"rollouts": "/rollouts", "rolling": "/rollouts/5c0ffee1", "stopped": "/rollouts/0ddba11d", "done": "/rollouts/ba5eba11",
 	}
 	for name, path := range paths {
 		for _, size := range []struct {
@@ -205,22 +262,22 @@ func TestPageGoesOnByItself(t *testing.T) {
 // TestPageByKeyboard goes through the page with the tab key, and by what a
 // screen reader is told.
 func TestPageByKeyboard(t *testing.T) {
-	s := swapScene(t)
+	s, _ := rolloutScene(t)
 	srv := httptest.NewServer(s.Server.Handler())
 	defer srv.Close()
 	defer s.Server.Drain()
 	ctx := browse(t)
 	do(t, ctx, chromedp.Navigate(srv.URL))
 	var order []string
-	for range 6 {
+	for range 7 {
 		do(t, ctx, chromedp.KeyEvent(kb.Tab))
 		order = append(order, eval[string](t, ctx, `document.activeElement.textContent.trim()`))
 	}
-	want := "Skip to the content, xds-server, Fleet, Envoys, hello, quota"
+	want := "Skip to the content, xds-server, Fleet, Rollouts, Envoys, hello, quota"
 	if got := strings.Join(order, ", "); got != want {
 		t.Errorf("the tab key goes to %s, want %s", got, want)
 	}
-	for _, path := range []string{"/", "/envoys", "/envoys/edge-18", "/filters/hello"} {
+	for _, path := range []string{"/", "/envoys", "/envoys/edge-18", "/filters/hello", "/rollouts", "/rollouts/5c0ffee1"} {
 		do(t, ctx, chromedp.Navigate(srv.URL+path))
 		if problems := eval[[]string](t, ctx, unnamed); len(problems) > 0 {
 			t.Errorf("%s: %s", path, problems)
@@ -249,6 +306,104 @@ const unnamed = `(() => {
 	if (document.querySelectorAll("h1").length != 1) out.push("not one h1");
 	return out;
 })()`
+
+// TestOperateInABrowser: an operator types the token and presses a button, by
+// the keyboard alone; what is on the page follows.
+func TestOperateInABrowser(t *testing.T) {
+	s, m := rolloutScene(t)
+	srv := httptest.NewServer(s.Server.Handler())
+	defer srv.Close()
+	defer s.Server.Drain()
+	ctx := browse(t)
+	told := func() []rollout.Command {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return slices.Clone(m.told)
+	}
+	submit := func(token string) {
+		t.Helper()
+		do(t, ctx, chromedp.Navigate(srv.URL+"/rollouts/5c0ffee1"))
+		eval[chromedp.Void](t, ctx, `document.querySelector("input[name=token]").focus()`)
+		do(t, ctx, chromedp.KeyEvent(token+kb.Tab+kb.Enter))
+	}
+	submit("something that is no token")
+	arrive(t, ctx, `document.querySelector("h1").textContent == "Unauthorized"`)
+	if len(told()) > 0 {
+		t.Fatalf("told %v", m.told)
+	}
+	submit(operateSecret)
+	arrive(t, ctx, `location.pathname == "/rollouts/5c0ffee15c0ffee1" && document.body.dataset.live == "on"`)
+	if got := told(); len(got) != 1 || got[0] != (rollout.Command{Verb: rollout.Pause, ID: "5c0ffee15c0ffee1", By: "token"}) {
+		t.Errorf("told %v", got)
+	}
+	eval[chromedp.Void](t, ctx, `document.querySelector("input[name=token]").value = "half a token"`)
+	m.mu.Lock()
+	changes := slices.Clone(m.st.Changes)
+	changes[0].State, changes[0].Words = rollout.Paused, "paused in wave 2 of 3"
+	m.st.Changes = changes
+	m.mu.Unlock()
+	await(t, ctx, `document.querySelector(".verdict").textContent.includes("paused in wave 2 of 3")`)
+	await(t, ctx, `document.querySelector("button[value=resume]") && !document.querySelector("button[value=pause]")`)
+	if kept := eval[string](t, ctx, `document.querySelector("input[name=token]").value`); kept != "half a token" {
+		t.Errorf("what was typed is %q", kept)
+	}
+	if cookies := eval[string](t, ctx, `document.cookie`); cookies != "" {
+		t.Errorf("cookies %q", cookies)
+	}
+}
+
+// TestOtherSitesInABrowser: a page of another site sends the form, as a browser
+// lets it.
+func TestOtherSitesInABrowser(t *testing.T) {
+	s, m := rolloutScene(t)
+	answered := make(chan int, 10)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &codeOf{ResponseWriter: w}
+		s.Server.Handler().ServeHTTP(rec, r)
+		if r.Method == http.MethodPost {
+			answered <- rec.code
+		}
+	}))
+	defer srv.Close()
+	defer s.Server.Drain()
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<form method="post" action="%s/rollouts/5c0ffee1"><input name="command" value="promote"><input name="token" value="%s"></form>
+<script>
+fetch("%[1]s/api/v1/rollouts/5c0ffee1/promote", {method: "POST", mode: "no-cors", headers: {"Content-Type": "text/plain"}, body: "{}"}).catch(() => {})
+	.then(() => document.forms[0].submit())
+</script>`, srv.URL, operateSecret)
+	}))
+	defer evil.Close()
+	ctx := browse(t)
+	do(t, ctx, chromedp.Navigate(evil.URL))
+	for range 2 {
+		select {
+		case code := <-answered:
+			if code != http.StatusForbidden {
+				t.Errorf("answered %d", code)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatal("the page sent nothing")
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.told) > 0 {
+		t.Errorf("told %v", m.told)
+	}
+}
+
+// codeOf notes how a request is answered.
+type codeOf struct {
+	http.ResponseWriter
+	code int
+}
+
+func (c *codeOf) WriteHeader(code int) {
+	c.code = code
+	c.ResponseWriter.WriteHeader(code)
+}
 
 // TestPageWithoutJavaScript reads the page as a browser without scripts does.
 func TestPageWithoutJavaScript(t *testing.T) {

@@ -46,6 +46,21 @@ const (
 	chartPoints = 150
 )
 
+// counted has lines end with what they come to in all, not with what came last.
+func (c *chart) counted(all ...series) chart {
+	var words []string
+	for i, s := range all {
+		sum := 0.0
+		for _, v := range s.Values {
+			sum += v
+		}
+		c.Lines[i].Last = count(sum)
+		words = append(words, s.Name+" "+c.Lines[i].Last)
+	}
+	c.Words = fmt.Sprintf("%s in all: %s", c.Title, strings.Join(words, ", "))
+	return *c
+}
+
 // newChart draws series from a time to another. Values are written by unit;
 // the upper edge is least or more.
 func newChart(title string, from, to time.Time, unit func(float64) string, least float64, all ...series) chart {

@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// TestReadOnly: no method but GET and HEAD does anything, anywhere.
+// TestReadOnly: no method but GET and HEAD does anything, but for commands.
 func TestReadOnly(t *testing.T) {
 	s := newScene(t, 1)
-	for _, path := range []string{"/", "/envoys", "/filters/hello", "/api/v1/status", "/metrics", "/healthz", "/readyz", "/events"} {
+	for _, path := range []string{"/", "/envoys", "/filters/hello", "/api/v1/status", "/metrics", "/healthz", "/readyz", "/events", "/rollouts", "/api/v1/rollouts", "/api/v1/rollouts/a"} {
 		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
 			w := httptest.NewRecorder()
 			s.Server.Handler().ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader("a=b")))

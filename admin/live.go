@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"encoding/json"
 	"fmt"
+	"hash/maphash"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -43,7 +46,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	var shown uint64 // 0: the page may be older than this stream
 	for {
 		text := ""
-		if d := s.overview().digest; d != shown {
+		if d := s.overview().digest ^ s.moved.digest(s.opts.Rollouts); d != shown {
 			text, shown = fmt.Sprintf("event: change\ndata: %x\n\n", d), d
 		}
 		select {
@@ -61,4 +64,28 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+}
+
+// moved is a hash of what there is to show of changes, as of at most a second
+// ago.
+type moved struct {
+	seed maphash.Seed
+	mu   sync.Mutex
+	last uint64
+	next time.Time // when it is computed again
+}
+
+func (m *moved) digest(changes Mover) uint64 {
+	if changes == nil {
+		return 0
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); !now.Before(m.next) {
+		m.next = now.Add(time.Second)
+		if b, err := json.Marshal(changes.Status()); err == nil {
+			m.last = maphash.Bytes(m.seed, b)
+		}
+	}
+	return m.last
 }

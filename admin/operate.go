@@ -20,6 +20,8 @@ type Operators struct {
 	Certificate func(*x509.Certificate) string
 	Reading     *Token // gives the right to read alone, so that a refusal can say so; nil: none is asked for
 	Log         *slog.Logger
+
+	key *formKey
 }
 
 // refusal is why a request is not served, and what to do.
@@ -52,8 +54,13 @@ func (o *Operators) refuse(w http.ResponseWriter, r *http.Request, why *refusal)
 	if why.code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="xds-server operate"`)
 	}
-	o.Log.Warn("refused to change anything", "peer", r.RemoteAddr, "path", r.URL.Path, "code", why.code, "reason", why.text)
+	o.note(r, why)
 	answer(w, why.code, why.text)
+}
+
+// note logs who was refused.
+func (o *Operators) note(r *http.Request, why *refusal) {
+	o.Log.Warn("refused to change anything", "peer", r.RemoteAddr, "path", r.URL.Path, "code", why.code, "reason", why.text)
 }
 
 // none says whether nobody may change anything.
@@ -64,16 +71,11 @@ func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refu
 	if o.none() {
 		return "", &refusal{http.StatusForbidden, "nothing can be changed by HTTP: start xds-server with --operate-token-file, or name operators in its --policy"}
 	}
-	name := "the client certificate"
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && o.Certificate != nil {
-		cert := r.TLS.VerifiedChains[0][0]
-		if by := o.Certificate(cert); by != "" {
-			return by, nil
-		}
-		name = fmt.Sprintf("the client certificate %q", cert.Subject.CommonName)
+	if by, _ := o.certified(r); by != "" {
+		return by, nil
 	}
 	if o.Token == nil {
-		return "", &refusal{http.StatusForbidden, name + " may only read: name it under operators in the file of --policy"}
+		return "", &refusal{http.StatusForbidden, nameOf(r) + " may only read: name it under operators in the file of --policy"}
 	}
 	want, err := o.Token.read()
 	if err != nil {
@@ -95,6 +97,14 @@ func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refu
 		return "", &refusal{http.StatusForbidden, "this token is for reading alone; to change something, show the one of --operate-token-file"}
 	}
 	return "", &refusal{http.StatusUnauthorized, "this is not the token of --operate-token-file"}
+}
+
+// nameOf names a client's certificate to its owner.
+func nameOf(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return "who shows no certificate"
+	}
+	return fmt.Sprintf("the client certificate %q", r.TLS.VerifiedChains[0][0].Subject.CommonName)
 }
 
 // elsewhere refuses what a browser may send on behalf of a page that is not

@@ -38,7 +38,7 @@ func tokenOf(t *testing.T, secret string) *Token {
 // asked makes a request as xds-server rollout would, but for what change does,
 // and gives the code, the text and who was let through.
 func asked(o Operators, change func(*http.Request)) (code int, text, by string) {
-	o.Log = slog.New(slog.DiscardHandler)
+	o.Log, o.key = slog.New(slog.DiscardHandler), newFormKey()
 	h := o.only(func(w http.ResponseWriter, r *http.Request, who string) { by = who })
 	r, w := httptest.NewRequest("POST", "/api/v1/rollouts/a/pause", strings.NewReader("{}")), httptest.NewRecorder()
 	r.Host = "127.0.0.1:19000"

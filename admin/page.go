@@ -36,10 +36,11 @@ func parsePages(now func() time.Time) pages {
 		"plural":           plural,
 		"minus":            func(a, b int) int { return a - b },
 		"short":            short,
+		"shortID":          func(id string) string { return id[:min(len(id), 8)] },
 		"typeName":         typeName,
-	}).ParseFS(web, "web/base.html"))
+	}).ParseFS(web, "web/base.html", "web/parts.html"))
 	p := pages{}
-	for _, name := range []string{"overview", "filter", "envoys", "envoy", "error"} {
+	for _, name := range []string{"overview", "filter", "envoys", "envoy", "rollouts", "rollout", "error"} {
 		p[name] = template.Must(template.Must(base.Clone()).ParseFS(web, "web/"+name+".html"))
 	}
 	return p
@@ -66,6 +67,9 @@ func (s *Server) handlePages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /filters/{name...}", s.serveFilter)
 	mux.HandleFunc("GET /envoys", s.serveEnvoys)
 	mux.HandleFunc("GET /envoys/{id...}", s.serveEnvoy)
+	mux.HandleFunc("GET /rollouts", s.serveRollouts)
+	mux.HandleFunc("GET /rollouts/{id}", s.serveChange)
+	mux.HandleFunc("POST /rollouts/{id}", s.serveForm)
 	mux.HandleFunc("GET /events", s.serveEvents)
 	for _, name := range []string{"style.css", "live.js", "icon.svg"} {
 		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +102,7 @@ func (s *Server) show(w http.ResponseWriter, code int, name string, data any) {
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // without any, forms would not say that they are ours
 }
 
 func (s *Server) missing(w http.ResponseWriter, title, text string) {
@@ -126,6 +130,7 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 		Problems []definition.Problem
 		Errors   bool
 		Filters  []filterView
+		Open     []changeView
 	}{
 		frame: s.frame("Fleet", "/"), O: o, All: o.Envoys + o.States[swap.Away], Headline: s.headline(o),
 		Problems: append(o.Status.Definitions.Errors, o.Status.Definitions.Warnings...),
@@ -138,6 +143,9 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 			data.States = append(data.States, stateCount{state, n})
 			data.Bar.add(string(state), n, data.All)
 		}
+	}
+	if s.opts.Rollouts != nil {
+		data.Open, _ = viewChanges(s.opts.Rollouts.Status().Changes)
 	}
 	for _, f := range o.Status.Filters {
 		data.Filters = append(data.Filters, viewFilter(f, o.Versions[f.Name]))

@@ -64,6 +64,23 @@ func (r *Rollouts) Find(id string) (*rollout.ChangeStatus, error) {
 	return found, nil
 }
 
+// Fits says whether a command makes sense for a change in a state. It is what is
+// offered; whoever moves changes decides.
+func Fits(verb rollout.Verb, s rollout.State) bool {
+	under := s == rollout.Waiting || s == rollout.Rolling
+	switch verb {
+	case rollout.Pause:
+		return under
+	case rollout.Stop, rollout.Promote:
+		return under || s == rollout.Paused
+	case rollout.Resume:
+		return s == rollout.Paused || s == rollout.Stopped
+	case rollout.Rollback:
+		return s == rollout.Done
+	}
+	return false
+}
+
 // since gives the change that came first after a base, which is to be gone back
 // to, away from the change of an id.
 func (r *Rollouts) since(base, id string) (string, error) {

@@ -329,13 +329,8 @@ func meant(all *admin.Rollouts, verb rollout.Verb) (string, error) {
 
 // fits says whether a change in a state may be meant; the verb "" is to show it.
 func fits(s rollout.State, verb rollout.Verb) bool {
-	switch verb {
-	case rollout.Pause, rollout.Stop:
-		return s == rollout.Waiting || s == rollout.Rolling || s == rollout.Paused && verb == rollout.Stop
-	case rollout.Resume:
-		return s == rollout.Paused || s == rollout.Stopped
-	case rollout.Promote:
-		return s == rollout.Waiting || s == rollout.Rolling || s == rollout.Paused
+	if verb == "" {
+		return s.Open()
 	}
-	return s.Open()
+	return admin.Fits(verb, s)
 }
