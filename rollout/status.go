@@ -66,7 +66,7 @@ type DefinitionStatus struct {
 // WaveStatus is a wave of a change.
 type WaveStatus struct {
 	Name   string    `json:"name"`   // "tier=canary", "1 Envoy", "5 %"
-	Envoys int       `json:"envoys"` // that it has reached, with those before it; of one that is to come, how many it would
+	Envoys int       `json:"envoys"` // that it reached, with those before it; 0: it is yet to come
 	Began  time.Time `json:"began,omitzero"`
 	Good   time.Time `json:"good,omitzero"` // since when all of it run the change
 	Ended  time.Time `json:"ended,omitzero"`

@@ -56,18 +56,24 @@ func (v View) add(key string, c change) {
 // All gives what has been written. What can't be read is a pity for whoever
 // starts, not a reason not to.
 func (v View) All(ctx context.Context) []Entry {
-	if v.w == nil {
-		return nil
-	}
-	entries, err := v.w.store.List(ctx, v.prefix)
+	entries, err := v.List(ctx)
 	if err != nil {
 		v.w.log.Error("what was kept before the restart can't be read", "error", err)
 		return nil
 	}
+	return entries
+}
+
+// List gives what has been written, to whoever can't do without.
+func (v View) List(ctx context.Context) ([]Entry, error) {
+	if v.w == nil {
+		return nil, nil
+	}
+	entries, err := v.w.store.List(ctx, v.prefix)
 	for i := range entries {
 		entries[i].Key = strings.TrimPrefix(entries[i].Key, v.prefix)
 	}
-	return entries
+	return entries, err
 }
 
 // Each decodes what has been written, and has take take it, by key. An entry that

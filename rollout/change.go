@@ -1,0 +1,230 @@
+package rollout
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+)
+
+// diff is a definition that a change makes another: added where From is nil,
+// removed where To is.
+type diff struct {
+	Key
+	From, To *Item
+}
+
+func hashIn(i *Item) string {
+	if i == nil {
+		return ""
+	}
+	return i.Hash
+}
+
+// change is one that has not ended.
+type change struct {
+	ID     string
+	Diffs  []diff              // by key; no two changes have one of the same key
+	Policy *definition.Rollout // nil: it joins the base as soon as nothing is in its way
+	Opened time.Time
+	State  State
+	Reason string // why it is Waiting, Paused or Stopped
+	Ended  time.Time
+
+	Promoted bool
+	Wave     int     // that has begun, from 1; 0: none
+	Reached  reached // the Envoys of it and of those before
+	Waves    []waveTimes
+
+	Counts counts
+	seq    uint64  // among those that are done
+	growth *growth // about to be reached; nil: nothing is
+	nodes  []definition.Selector
+
+	needs    string            // why it can't be combined with the base alone; "": it can
+	heldBy   string            // the Rollout that can't be read and may be for it; "": none
+	idle     time.Time         // since when there is nobody that it is for
+	had      bool              // an Envoy that this server has seen has been in its wave
+	waitsFor map[string]string // labels that no Envoy has, and its next wave is for; nil: it waits for none
+	verdicts []verdict         // of the judges, for the wave that it is in
+	cohorts  Watch             // of the wave that it is in
+
+	// Of the connected Envoys, kept up by fleet.count.
+	concerned, members, settled, unsettled int
+	expected                               int // that it is for, and that this server has not seen since it started
+	away                                   int // that have it, and went a moment ago
+
+	texts     *texts          // for people
+	back      int             // how many Envoys had it when it stopped
+	returning map[string]bool // who had it when it stopped and has not shown yet what it runs now
+}
+
+// waveTimes are when a wave began, had all its Envoys settled, and ended.
+type waveTimes struct {
+	Began time.Time `json:"began"`
+	Good  time.Time `json:"good,omitzero"`
+	Ended time.Time `json:"ended,omitzero"`
+
+	Envoys int `json:"envoys,omitempty"` // that it reached, with those before it
+}
+
+// growth is a wave that begins as soon as it is written down.
+type growth struct {
+	wave    int
+	reached reached
+	seq     uint64    // of the batch that has it; 0: it is in none yet
+	since   time.Time // when its Envoys began to be watched
+	waves   []waveTimes
+	envoys  int  // that it reaches
+	writing bool // else it is only watched yet
+	pass    bool // it joins the base when that is written down
+	watch   Watch
+}
+
+type verdict struct {
+	judge   string
+	verdict Verdict
+	words   string
+}
+
+// idOf stands for what a change makes of what.
+func idOf(diffs []diff) string {
+	h := sha256.New()
+	for _, d := range diffs {
+		for _, s := range []string{d.Kind, d.Name, hashIn(d.From), hashIn(d.To)} {
+			h.Write(binary.AppendUvarint(nil, uint64(len(s))))
+			h.Write([]byte(s))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}
+
+// title names the change to people.
+func title(diffs []diff) string {
+	var names []string
+	for _, d := range diffs {
+		if len(names) == 3 && len(diffs) > 4 {
+			return strings.Join(names, ", ") + " and " + number(len(diffs)-3, "other", "others")
+		}
+		names = append(names, d.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// names are those of its definitions.
+func names(diffs []diff) []string {
+	var all []string
+	for _, d := range diffs {
+		all = append(all, d.Name)
+	}
+	return all
+}
+
+// concerns says whether the change is for a node: whether something of it is, as
+// it was or as it is to be.
+func (c *change) concerns(n *definition.Node) bool {
+	for i := range c.nodes {
+		if c.nodes[i].Matches(*n) {
+			return true
+		}
+	}
+	return false
+}
+
+// has says whether an Envoy is to have the change. (Invariant 1.)
+func (c *change) has(n *node) bool {
+	return c.reaches() && c.Reached.has(&n.Node, n.place) && c.concerns(&n.Node)
+}
+
+// reaches says whether any Envoy is to have it.
+func (c *change) reaches() bool {
+	return c.Wave > 0 && (c.State == Rolling || c.State == Paused)
+}
+
+// policyWaves are how many waves it has.
+func (c *change) policyWaves() int {
+	if c.Policy == nil {
+		return 0
+	}
+	return len(c.Policy.Waves)
+}
+
+// touches says whether it is a change of that definition.
+func (c *change) touches(k Key) bool {
+	return slices.ContainsFunc(c.Diffs, func(d diff) bool { return d.Key == k })
+}
+
+// reached are the Envoys that waves have reached.
+type reached struct {
+	Labels []map[string]string // who has all of one of these
+	IDs    []string            // sorted; who was chosen for a wave of a count
+	UpTo   uint64              // whose place is not behind this one
+}
+
+func (r *reached) has(n *definition.Node, place uint64) bool {
+	if place <= r.UpTo && r.UpTo > 0 {
+		return true
+	}
+	if _, chosen := slices.BinarySearch(r.IDs, n.ID); chosen {
+		return true
+	}
+	return r.labels(n)
+}
+
+func (r *reached) labels(n *definition.Node) bool {
+	return slices.ContainsFunc(r.Labels, func(l map[string]string) bool { return labelled(n, l) })
+}
+
+func (r *reached) all() bool { return r.UpTo == math.MaxUint64 }
+
+func labelled(n *definition.Node, labels map[string]string) bool {
+	return definition.Selector{Labels: labels}.Matches(*n)
+}
+
+// everybody is who has reached the end.
+func everybody() reached { return reached{UpTo: math.MaxUint64} }
+
+// placeOf is a node's place in the order of all: the same on every replica, and
+// not one that its name decides.
+func placeOf(id string) uint64 {
+	sum := sha256.Sum256([]byte(id))
+	return binary.BigEndian.Uint64(sum[:8])
+}
+
+// keptChange is a change as it is written down.
+type keptChange struct {
+	ID       string              `json:"id"`
+	Diffs    []keptDiff          `json:"diffs"`
+	Policy   *definition.Rollout `json:"policy,omitempty"`
+	Opened   time.Time           `json:"opened"`
+	State    State               `json:"state"`
+	Reason   string              `json:"reason,omitempty"`
+	Ended    time.Time           `json:"ended,omitzero"`
+	HeldBy   string              `json:"heldBy,omitempty"`
+	Promoted bool                `json:"promoted,omitempty"`
+	Wave     int                 `json:"wave,omitempty"`
+	Reached  reached             `json:"reached,omitzero"`
+	Waves    []waveTimes         `json:"waves,omitempty"`
+	Counts   counts              `json:"counts,omitzero"`
+	Place    int                 `json:"place"` // among those that are open
+}
+
+// keptDiff has the hashes of contents.
+type keptDiff struct {
+	Key
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+}
+
+func keptDiffs(diffs []diff) []keptDiff {
+	var out []keptDiff
+	for _, d := range diffs {
+		out = append(out, keptDiff{d.Key, hashIn(d.From), hashIn(d.To)})
+	}
+	return out
+}

@@ -1,0 +1,304 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+	"wasmxds/state"
+)
+
+// server is a Driver that runs, and what it has told.
+type server struct {
+	*driver.Driver
+	t    *testing.T
+	end  func()
+	mu   sync.Mutex
+	plan *rollout.Plan
+	told []string
+}
+
+// serve begins a server in a bubble.
+func serve(t *testing.T, kept *store, o driver.Options) *server {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &server{t: t}
+	log := slog.New(slog.DiscardHandler)
+	w := state.NewWriter(kept, log)
+	o.State, o.Log = w, log
+	o.Publish = func(p *rollout.Plan) { s.mu.Lock(); defer s.mu.Unlock(); s.plan = p }
+	o.Told = func(e rollout.Told) { s.mu.Lock(); defer s.mu.Unlock(); s.told = append(s.told, e.Words) }
+	o.Broken = func(err error) { t.Error(err) }
+	d, err := driver.New(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Driver = d
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := d.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	running.Go(func() { w.Run(ctx) })
+	s.end = func() { cancel(); running.Wait() }
+	return s
+}
+
+// has compares who has the change, of e0 to e9.
+func (s *server) has(want ...string) {
+	s.t.Helper()
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var got []string
+	for i := range 10 {
+		if n := nodeOf(i); s.plan.Choose(n) != "" {
+			got = append(got, n.ID)
+		}
+	}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("%q have it, want %q; told %q", got, want, s.told)
+	}
+}
+
+func (s *server) said(words string) bool {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.told, func(w string) bool { return strings.Contains(w, words) })
+}
+
+func (s *server) base() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.plan.Base.Filters[0].Definition.RootID
+}
+
+func nodeOf(i int) definition.Node { return definition.Node{ID: fmt.Sprintf("e%d", i)} }
+
+// wanted is a filter of that root id, with a policy.
+func wanted(root string, p *definition.Rollout) rollout.Wanted {
+	d := &definition.Filter{Name: "hello", RootID: root, Module: definition.Module{Fetch: definition.Mirror}, Attach: definition.Everywhere()}
+	f := &module.Filter{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: "abc" + root}}
+	set := &module.Set{Filters: []*module.Filter{f}}
+	if p != nil {
+		set.Rollouts = []*definition.Rollout{p}
+	}
+	return rollout.Wanted{Set: set}
+}
+
+func careful() *definition.Rollout {
+	return &definition.Rollout{Name: "careful", Definitions: []string{"*"}, Waves: []definition.Wave{{Count: 1}, {Share: 0.5}, {Share: 1}},
+		Bake: time.Minute, Stop: definition.Stop{Refused: 1, Crashes: 1, Restarts: 2}, Then: definition.Rollback}
+}
+
+// settle has all Envoys say that they run what they are to run.
+func (s *server) settle() {
+	synctest.Wait()
+	for i := range 10 {
+		s.mu.Lock()
+		choice := s.plan.Choose(nodeOf(i))
+		s.mu.Unlock()
+		s.Tell(rollout.Settled{ID: nodeOf(i).ID, Choice: choice})
+	}
+	synctest.Wait()
+}
+
+func (s *server) connect() {
+	for i := range 10 {
+		s.Tell(rollout.Connected{Node: nodeOf(i)})
+	}
+}
+
+// TestGoesOnAfterRestart kills the server in the middle of a wave.
+func TestGoesOnAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := newStore()
+		s := serve(t, kept, driver.Options{})
+		s.connect()
+		s.Tell(wanted("v1", careful()))
+		s.settle()
+		s.Tell(wanted("v2", careful()))
+		s.has("e9")
+		s.settle()
+		time.Sleep(time.Minute)
+		s.has("e0", "e1", "e4", "e5", "e9")
+		s.end()
+		if len(kept.values) == 0 {
+			t.Fatal("nothing was written down")
+		}
+
+		s = serve(t, kept, driver.Options{})
+		defer func() { s.end() }()
+		if got := s.Modules(); len(got) != 2 {
+			t.Errorf("modules that are needed: %v", got)
+		}
+		s.Tell(wanted("v2", careful()))
+		s.connect()
+		s.has("e0", "e1", "e4", "e5", "e9")
+		s.settle()
+		time.Sleep(time.Minute)
+		s.settle()
+		time.Sleep(time.Minute)
+		s.has()
+		if got := s.base(); got != "v2" {
+			t.Errorf("the base has %s", got)
+		}
+	})
+}
+
+// TestStoreAway: no wave begins, and what stops a change does not wait.
+func TestStoreAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := newStore()
+		s := serve(t, kept, driver.Options{})
+		defer s.end()
+		s.connect()
+		s.Tell(wanted("v1", careful()))
+		s.settle()
+		kept.setAway(true)
+		s.Tell(wanted("v2", careful()))
+		time.Sleep(10 * time.Minute)
+		s.has()
+		kept.setAway(false)
+		time.Sleep(30 * time.Second)
+		s.has("e9")
+		kept.setAway(true)
+		s.Tell(rollout.Crashed{ID: "e9", Filter: "hello"})
+		s.has()
+		if err := s.Do(t.Context(), rollout.Command{Verb: rollout.Resume}); !errors.Is(err, errAway) {
+			t.Errorf("resumed while nothing can be written down: %v", err)
+		}
+		s.has()
+		kept.setAway(false)
+		time.Sleep(30 * time.Second)
+		s.has("e9")
+	})
+}
+
+// TestUnreadable: a state that can't be read is not an empty one.
+func TestUnreadable(t *testing.T) {
+	kept := newStore()
+	kept.setAway(true)
+	w := state.NewWriter(kept, slog.New(slog.DiscardHandler))
+	if _, err := driver.New(t.Context(), driver.Options{State: w}); !errors.Is(err, errAway) {
+		t.Errorf("begun without what was written down: %v", err)
+	}
+}
+
+// TestNothingIsKept: without a state all goes on but a restart.
+func TestNothingIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		published := make(chan *rollout.Plan, 10)
+		d, err := driver.New(t.Context(), driver.Options{Publish: func(p *rollout.Plan) { published <- p }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = d.Run(ctx) })
+		defer func() { cancel(); running.Wait() }()
+		d.Tell(rollout.Connected{Node: nodeOf(1)})
+		d.Tell(wanted("v1", careful()))
+		d.Tell(wanted("v2", careful()))
+		synctest.Wait()
+		if len(published) < 3 {
+			t.Errorf("%d plans, want the base, the change, and its first wave", len(published))
+		}
+	})
+}
+
+// TestJudges asks judges as long as a wave is to be judged, and no longer.
+func TestJudges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := careful()
+		p.Ask = []definition.Judge{{Prometheus: &definition.PrometheusJudge{URL: "http://prometheus"}}, {Webhook: &definition.WebhookJudge{URL: "http://hook"}}}
+		var mu sync.Mutex
+		asked := map[string]int{}
+		verdict := rollout.NoTraffic
+		s := serve(t, newStore(), driver.Options{Look: func(_ context.Context, l rollout.Look) (rollout.Verdict, string) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[l.Judge]++
+			if l.Ask.Webhook != nil {
+				return rollout.Good, ""
+			}
+			return verdict, "orders are fewer"
+		}})
+		defer s.end()
+		s.connect()
+		s.Tell(wanted("v1", p))
+		s.settle()
+		s.Tell(wanted("v2", p))
+		s.settle()
+		time.Sleep(5 * time.Minute)
+		s.has("e9")
+		mu.Lock()
+		if n := asked["prometheus 1"]; n < 100 || n != asked["webhook 2"] {
+			t.Errorf("asked %v in five minutes", asked)
+		}
+		verdict = rollout.Bad
+		mu.Unlock()
+		time.Sleep(3 * time.Second)
+		s.has()
+		if !s.said("orders are fewer") {
+			t.Errorf("told %q", s.told)
+		}
+		mu.Lock()
+		before := asked["webhook 2"]
+		mu.Unlock()
+		time.Sleep(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		if asked["webhook 2"] != before {
+			t.Errorf("judges are asked of what is stopped")
+		}
+	})
+}
+
+// TestStatus: while things happen, people look and say something.
+func TestStatus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serve(t, newStore(), driver.Options{})
+		defer s.end()
+		s.connect()
+		s.Tell(wanted("v1", careful()))
+		s.Tell(wanted("v2", careful()))
+		s.settle()
+		st, err := s.Status(t.Context())
+		if err != nil || len(st.Changes) != 1 || st.Changes[0].Wave != 1 || len(st.Changes[0].Waves) != 3 {
+			t.Fatalf("%+v, %v", st, err)
+		}
+		var diff []string
+		for _, l := range st.Changes[0].Definitions[0].Diff {
+			if l.Class != "same" {
+				diff = append(diff, l.Sign()+strings.TrimSpace(l.Text))
+			}
+		}
+		if want := []string{"-sha256: abcv1", "-rootID: v1", "+sha256: abcv2", "+rootID: v2"}; !slices.Equal(diff, want) {
+			t.Errorf("%q, want %q", diff, want)
+		}
+		if err := s.Do(t.Context(), rollout.Command{Verb: rollout.Stop, ID: "nonsense"}); !errors.Is(err, rollout.ErrUnknown) {
+			t.Error(err)
+		}
+		if err := s.Do(t.Context(), rollout.Command{Verb: rollout.Promote, By: "ann"}); err != nil {
+			t.Error(err)
+		}
+		s.has()
+		if got := s.base(); got != "v2" {
+			t.Errorf("the base has %s", got)
+		}
+	})
+}

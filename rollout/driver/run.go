@@ -1,0 +1,185 @@
+package driver
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/errgroup"
+
+	"wasmxds/rollout"
+)
+
+// Run runs the machine until ctx ends.
+func (d *Driver) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { d.write(ctx); return nil })
+	if d.o.Look != nil {
+		g.Go(func() error { d.look(ctx); return nil })
+	}
+	g.Go(func() error { d.run(ctx); return nil })
+	return g.Wait()
+}
+
+func (d *Driver) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	<-timer.C
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.some:
+			d.events()
+		case do := <-d.calls:
+			d.events()
+			do()
+		case <-timer.C:
+			_ = d.step(rollout.Tick{}) // only commands are refused
+		}
+		if wake := d.m.Wake(); wake.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(wake))
+		}
+	}
+}
+
+func (d *Driver) events() {
+	for _, e := range d.take() {
+		_ = d.step(e) // only commands are refused
+	}
+}
+
+// step steps, and does what comes of it.
+func (d *Driver) step(e rollout.Event) error {
+	ready := d.m.Step(time.Now(), e)
+	if ready.Save != nil {
+		d.kept.PutAll(ready.Save.Values)
+		d.keepModules()
+		if ready.Save.Urgent {
+			select {
+			case <-d.written: // an older one: what is written has all before
+			default:
+			}
+			d.written <- ready.Save.Seq
+		}
+	}
+	if ready.Plan != nil {
+		d.o.Publish(ready.Plan)
+	}
+	for _, w := range ready.Watch {
+		if d.o.Watch != nil {
+			d.o.Watch(w)
+		}
+	}
+	for _, t := range ready.Told {
+		if t.Change == "" {
+			d.log.Info("rollout: " + t.Words)
+		} else {
+			d.log.Info("rollout: "+t.Words, "change", t.Change, "of", t.Title, "state", t.State)
+		}
+		if d.o.Told != nil {
+			d.o.Told(t)
+		}
+	}
+	if len(ready.Told) > 0 {
+		poke(d.judge)
+	}
+	return ready.Err
+}
+
+// How long it takes to try again to write.
+const (
+	firstRetry = time.Second
+	lastRetry  = 15 * time.Second
+)
+
+// write has what waves wait for written down, and tells when that is done. While it
+// can't be, waves stand still.
+func (d *Driver) write(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = firstRetry, lastRetry
+	var seq uint64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case seq = <-d.written:
+		}
+		for {
+			err := d.kept.Flush(ctx)
+			if err == nil {
+				pause.Reset()
+				d.Tell(rollout.Saved{Seq: seq})
+				break
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			again := pause.NextBackOff()
+			d.log.Error("no wave begins: how far changes are can't be written down", "error", err, "again in", again)
+			if !wait(ctx, again) {
+				return
+			}
+		}
+	}
+}
+
+// lookFor bounds a judge.
+const lookFor = 10 * time.Second
+
+// look asks judges while any change is to be judged.
+func (d *Driver) look(ctx context.Context) {
+	every := d.o.LookEvery
+	if every == 0 {
+		every = 2 * time.Second
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.judge:
+		}
+		for {
+			var looks []rollout.Look
+			if d.call(ctx, func() { looks = d.m.Looks() }) != nil {
+				return
+			}
+			if len(looks) == 0 {
+				break
+			}
+			d.ask(ctx, looks)
+			if !wait(ctx, every) {
+				return
+			}
+		}
+	}
+}
+
+func (d *Driver) ask(ctx context.Context, looks []rollout.Look) {
+	var g errgroup.Group
+	g.SetLimit(16)
+	for _, l := range looks {
+		g.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, lookFor)
+			defer cancel()
+			verdict, words := d.o.Look(ctx, l)
+			if verdict != "" {
+				d.Tell(rollout.Judged{Change: l.Change, Wave: l.Wave, Judge: l.Judge, Verdict: verdict, Words: words})
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // they give no error
+}
+
+// wait waits, and says whether ctx has not ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

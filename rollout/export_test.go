@@ -1,0 +1,23 @@
+package rollout
+
+// PlaceOf is a node's place among all.
+var PlaceOf = placeOf
+
+// Brief is a change, without what costs time to tell.
+type Brief struct {
+	ID    string
+	State State
+	Wave  int
+}
+
+// Briefs are the changes that are open and that are done, and what is held back by
+// which rollback.
+func (m *Machine) Briefs() (changes []Brief, held []string) {
+	for _, c := range append(append([]*change{}, m.open...), m.done...) {
+		changes = append(changes, Brief{c.ID, c.State, c.Wave})
+	}
+	for _, h := range m.held {
+		held = append(held, h.By)
+	}
+	return changes, held
+}

@@ -1,0 +1,154 @@
+package rollout
+
+import (
+	"maps"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// Plan is who gets what. Immutable, and safe for concurrent use.
+type Plan struct {
+	Base *module.Set
+	// Sets are those of the choices that a node has, or is likely to have when it
+	// comes. One that is not in it is served as the base, for the moment until the
+	// machine knows of the node.
+	Sets map[Choice]*module.Set
+
+	open     []planned
+	resolved map[Choice]Choice // what becomes of the changes whose waves have reached a node
+}
+
+// planned is a change that some Envoys have.
+type planned struct {
+	id      string
+	reached reached
+	nodes   []definition.Selector
+}
+
+// Choose gives the choice of a node. Where no change is open it is "" for all, and
+// costs nothing.
+func (p *Plan) Choose(n definition.Node) Choice {
+	if len(p.open) == 0 {
+		return ""
+	}
+	return p.resolved[p.reached(&n, placeOf(n.ID))]
+}
+
+func (p *Plan) at(n *node) Choice {
+	if len(p.open) == 0 {
+		return ""
+	}
+	return p.resolved[p.reached(&n.Node, n.place)]
+}
+
+// reached are the changes whose waves have reached a node.
+func (p *Plan) reached(n *definition.Node, place uint64) Choice {
+	var made Choice
+	for i := range p.open {
+		o := &p.open[i]
+		if !o.reached.has(n, place) || !o.concerns(n) {
+			continue
+		}
+		if made != "" {
+			made += "+"
+		}
+		made += Choice(o.id)
+	}
+	return made
+}
+
+func (o *planned) concerns(n *definition.Node) bool {
+	for i := range o.nodes {
+		if o.nodes[i].Matches(*n) {
+			return true
+		}
+	}
+	return false
+}
+
+// nodesOf are the selectors of a change, each once: a change of a thousand filters
+// of all nodes is looked at as one.
+func nodesOf(diffs []diff) []definition.Selector {
+	var all []definition.Selector
+	known := map[string]bool{}
+	add := func(i *Item) {
+		if i == nil || known[i.selector] {
+			return
+		}
+		known[i.selector] = true
+		all = append(all, i.Nodes)
+	}
+	for _, d := range diffs {
+		add(d.From)
+		add(d.To)
+	}
+	return all
+}
+
+// newPlan is how it stands.
+func (m *Machine) newPlan() *Plan {
+	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}}
+	for _, c := range m.open {
+		if c.reaches() {
+			p.open = append(p.open, planned{c.ID, c.Reached, c.nodes})
+		}
+	}
+	if len(p.open) == 0 {
+		return p
+	}
+	// Who comes next most likely has one of the changes, or all.
+	var all []string
+	for _, o := range p.open {
+		m.include(p, Choice(o.id))
+		all = append(all, o.id)
+	}
+	m.include(p, choiceOf(all))
+	for _, n := range m.fleet.nodes {
+		m.include(p, p.reached(&n.Node, n.place))
+	}
+	return p
+}
+
+// include has a choice in the plan, and says whether it was not.
+func (m *Machine) include(p *Plan, at Choice) bool {
+	if _, known := p.resolved[at]; known || at == "" {
+		return false
+	}
+	choice, set := m.combined(at)
+	p.resolved[at] = choice
+	if choice != "" {
+		p.Sets[choice] = set
+	}
+	return true
+}
+
+// with is the plan and the choice of one more node.
+func (m *Machine) with(p *Plan, n *node) *Plan {
+	if len(p.open) == 0 {
+		return nil
+	}
+	next := *p
+	next.resolved, next.Sets = maps.Clone(p.resolved), maps.Clone(p.Sets)
+	if !m.include(&next, p.reached(&n.Node, n.place)) {
+		return nil
+	}
+	return &next
+}
+
+// baseSet is the base as a module.Set: the wanted one itself, where it is in force.
+func (m *Machine) baseSet() *module.Set {
+	if m.baseWhole != nil {
+		return m.baseWhole
+	}
+	if same(m.base, m.wanted.items) {
+		m.baseWhole = m.wanted.whole
+	} else {
+		m.baseWhole = m.base.modules(m.wanted.whole)
+	}
+	return m.baseWhole
+}
+
+func same(a, b items) bool {
+	return len(a) == len(b) && maps.EqualFunc(a, b, func(x, y *Item) bool { return x == y })
+}

@@ -1,0 +1,262 @@
+package rollout
+
+import (
+	"maps"
+	"slices"
+
+	"wasmxds/definition"
+)
+
+func (e Wanted) apply(m *Machine) {
+	s, err := setOf(m.wanted, e.Set)
+	if err != nil {
+		m.tell(nil, "what the files say can't be taken: %v", err)
+		return
+	}
+	m.wanted = s
+	m.changed()
+	m.reconsider()
+	m.reconcile()
+}
+
+// changed notes that sets are others than before.
+func (m *Machine) changed() {
+	m.replan, m.baseWhole, m.tolerated = true, nil, nil
+	clear(m.combinations)
+}
+
+// effective is what is wanted: what the files say, but for what was rolled back.
+func (m *Machine) effective() items {
+	if len(m.held) == 0 {
+		return m.wanted.items
+	}
+	out := maps.Clone(m.wanted.items)
+	for key, h := range m.held {
+		i := out[key]
+		switch {
+		case i != nil && !i.Ready: // its module is lost, which says nothing new
+		case hashIn(i) == hashIn(h.To):
+			m.release(key, "the files agree again")
+			continue
+		case hashIn(i) != h.Files:
+			m.release(key, "the files say something new")
+			continue
+		}
+		if h.To == nil {
+			delete(out, key)
+		} else {
+			out[key] = h.To
+		}
+	}
+	return out
+}
+
+func (m *Machine) release(key Key, why string) {
+	h := m.held[key]
+	delete(m.held, key)
+	m.keepHeld(key, nil)
+	m.drop(h.To)
+	m.tell(nil, "%s is as the files have it from now on: %s", key.Name, why)
+}
+
+// reconcile makes changes of what is wanted and is not the base.
+func (m *Machine) reconcile() {
+	want := m.effective()
+	if !m.begun {
+		m.adoptAll(want)
+		return
+	}
+	rest := m.differences(want)
+	at := m.supersede(rest)
+	var adopted, opened []diff
+	for _, key := range slices.SortedFunc(maps.Keys(rest), compareKeys) {
+		d := rest[key]
+		if m.adopt[key] || d.From != nil && !d.From.Ready {
+			adopted = append(adopted, d)
+			continue
+		}
+		opened = append(opened, d)
+	}
+	if len(adopted) > 0 {
+		// Nobody runs what was there before, so there is nothing to go back to.
+		c := m.begin(adopted, len(m.open), false)
+		c.Policy, c.heldBy = nil, ""
+	}
+	clear(m.adopt)
+	if len(opened) > 0 {
+		m.begin(opened, at, false)
+	}
+	m.recombine()
+}
+
+// adoptAll takes what the files say as the first base.
+func (m *Machine) adoptAll(want items) {
+	m.begun, m.base = true, maps.Clone(want)
+	for _, i := range m.base {
+		m.keepBase(i.Key, i)
+		m.use(i)
+	}
+	m.keepBegun()
+	m.changed()
+	m.tell(nil, "what the files say is the first base: %s", number(len(want), "definition", "definitions"))
+}
+
+// differences are what is wanted other than the base has it. What means the same
+// takes the place of what did, since it may be written elsewhere by now.
+func (m *Machine) differences(want items) map[Key]diff {
+	out := map[Key]diff{}
+	m.altered = len(m.held) > 0
+	covered := map[Key]*Item{}
+	for _, c := range m.open {
+		for _, d := range c.Diffs {
+			covered[d.Key] = d.To
+		}
+	}
+	for key, to := range want {
+		from := m.base[key]
+		if open := covered[key]; !to.Ready && open != nil && open.Ready {
+			to, m.altered = open, true // its module is lost, which says nothing new
+		} else if !to.Ready && from != nil && from.Ready {
+			m.altered = true
+			continue
+		}
+		switch {
+		case from == nil || from.Hash != to.Hash:
+			out[key] = diff{key, from, to}
+		case from != to:
+			m.base[key] = to
+		}
+	}
+	for key, from := range m.base {
+		if want[key] == nil {
+			out[key] = diff{key, from, nil}
+		}
+	}
+	return out
+}
+
+// supersede ends the open changes that are not wanted as they are, and takes what
+// the others do out of rest. It gives the place of the first that it ended, or the
+// last place. (Invariant 8.)
+func (m *Machine) supersede(rest map[Key]diff) (at int) {
+	at = len(m.open)
+	for _, c := range slices.Clone(m.open) {
+		wanted := true
+		fresh := slices.Clone(c.Diffs)
+		for i, d := range c.Diffs {
+			r, is := rest[d.Key]
+			wanted = wanted && is && hashIn(r.From) == hashIn(d.From) && hashIn(r.To) == hashIn(d.To)
+			fresh[i] = r
+		}
+		if !wanted {
+			at = min(at, slices.Index(m.open, c))
+			m.end(c, Superseded)
+			m.tell(c, "the files say something else by now")
+			continue
+		}
+		c.Diffs = fresh
+		for _, d := range c.Diffs {
+			delete(rest, d.Key)
+		}
+	}
+	return min(at, len(m.open))
+}
+
+// begin opens a change at a place among the others.
+func (m *Machine) begin(diffs []diff, at int, promoted bool) *change {
+	c := &change{ID: idOf(diffs), Diffs: diffs, nodes: nodesOf(diffs), Opened: m.now, State: Rolling, Promoted: promoted}
+	m.govern(c)
+	m.open = slices.Insert(m.open, at, c)
+	for _, d := range diffs {
+		m.use(d.From)
+		m.use(d.To)
+	}
+	m.recount(c)
+	m.keepOpen()
+	m.again = true
+	return c
+}
+
+// govern finds the policy of a change. It is frozen in it once it begins.
+func (m *Machine) govern(c *change) {
+	all := names(c.Diffs)
+	whole := m.wanted.whole
+	c.Policy, c.heldBy = definition.PolicyOf(whole.Rollouts, all), ""
+	if h := definition.HeldBy(whole.RolloutHoles, c.Policy, all); h != nil {
+		c.heldBy = h.Cause.Error()
+	}
+}
+
+// reconsider looks for the policies of changes that wait for one.
+func (m *Machine) reconsider() {
+	for _, c := range m.open {
+		if c.heldBy != "" {
+			m.govern(c)
+			m.keep(c)
+			m.again = true
+		}
+	}
+}
+
+// end takes a change out of the open ones. Who has it gets what was before.
+func (m *Machine) end(c *change, as State) {
+	m.stopWatching(c)
+	had := c.reaches()
+	m.open = slices.DeleteFunc(m.open, func(o *change) bool { return o == c })
+	c.State, c.Ended, c.growth = as, m.now, nil
+	m.unsettle(c)
+	m.keepOpen()
+	m.forget(c)
+	if had {
+		m.changed()
+	}
+	clear(m.combinations)
+	m.again = true
+	if as == Superseded {
+		for _, d := range c.Diffs {
+			m.drop(d.From)
+			m.drop(d.To)
+		}
+		m.ended = slices.Insert(m.ended, 0, c)
+		m.ended = m.ended[:min(len(m.ended), mostDone)]
+	}
+}
+
+// mostDone is how many changes that joined the base are kept, to go back to.
+const mostDone = 20
+
+// join has a change join the base.
+func (m *Machine) join(c *change) {
+	if len(c.Waves) > 0 {
+		c.Waves[len(c.Waves)-1].Ended = m.now
+	}
+	m.end(c, Done)
+	for _, d := range c.Diffs {
+		m.drop(m.base[d.Key])
+		if d.To == nil {
+			delete(m.base, d.Key)
+		} else {
+			m.base[d.Key] = d.To
+			m.use(d.To)
+		}
+		m.keepBase(d.Key, d.To)
+	}
+	m.done = slices.Insert(m.done, 0, c) // what it has is still in use
+	m.keepDone(c)
+	for len(m.done) > mostDone {
+		last := m.done[len(m.done)-1]
+		m.done = m.done[:len(m.done)-1]
+		m.forgetDone(last)
+		for _, d := range last.Diffs {
+			m.drop(d.From)
+			m.drop(d.To)
+		}
+	}
+	m.changed()
+	m.recombine()
+	if c.Policy != nil {
+		m.tell(c, "it is everywhere, %s after it was opened", span(m.now.Sub(c.Opened)))
+	} else {
+		m.tell(c, "it is everywhere: no policy is for it")
+	}
+}

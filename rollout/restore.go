@@ -1,0 +1,189 @@
+package rollout
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// New makes a Machine of what was written down, which may be nothing. What can't
+// be read is left out, and told in the errors.
+func New(o Options, written map[string][]byte) (*Machine, []error) {
+	m := &Machine{o: o, base: items{}, held: map[Key]held{}, adopt: map[Key]bool{}, fleet: newFleet(),
+		combinations: map[Choice]combination{}, kept: newKept(), replan: true}
+	r := restoring{m: m, written: written, items: map[string]*Item{}}
+	r.run()
+	return m, r.errs
+}
+
+// restoring is a New.
+type restoring struct {
+	m       *Machine
+	written map[string][]byte
+	items   map[string]*Item // by the hash that they were written by
+	errs    []error
+	moved   bool // some have another hash by now
+}
+
+func (r *restoring) fail(key string, err error) {
+	r.errs = append(r.errs, fmt.Errorf("%s: %w", key, err))
+	r.m.kept.batch[key] = nil
+}
+
+// each decodes what is written below a prefix, by key.
+func each[T any](r *restoring, prefix string, take func(key string, value T) error) {
+	var keys []string
+	for key := range r.written {
+		if strings.HasPrefix(key, prefix) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		var value T
+		err := json.Unmarshal(r.written[key], &value)
+		if err == nil {
+			err = take(key, value)
+		}
+		if err != nil {
+			r.fail(key, err)
+		}
+	}
+}
+
+func (r *restoring) run() {
+	m := r.m
+	_, m.begun = r.written[begunKey]
+	each(r, contentKey, func(key string, c content) error {
+		value, err := c.value()
+		if err != nil {
+			return err
+		}
+		i, err := itemOf(value)
+		if err != nil {
+			return err
+		}
+		was := strings.TrimPrefix(key, contentKey)
+		r.items[was] = i
+		r.moved = r.moved || was != i.Hash
+		m.kept.refs[i.Hash] = &ref{item: i, stored: was == i.Hash}
+		m.kept.loose[i.Hash] = true
+		if was != i.Hash {
+			m.kept.batch[key] = nil
+		}
+		return nil
+	})
+	each(r, baseKeys, func(key string, b keptBase) error {
+		i, err := r.item(b.Hash)
+		if err != nil {
+			m.adopt[b.Key] = true
+			return err
+		}
+		m.base[b.Key] = i
+		m.use(i)
+		return nil
+	})
+	r.changes()
+	each(r, heldKeys, func(key string, h keptHeld) error {
+		to, err := r.item(h.To)
+		if err != nil {
+			return err
+		}
+		m.held[h.Key] = held{r.now(h.Files), to, h.Since, h.By}
+		m.use(to)
+		return nil
+	})
+	if r.moved {
+		r.rewrite()
+	}
+	if m.o.Broken != nil {
+		m.audit = newAudit(m.o.Broken)
+		m.audit.began(m)
+	}
+}
+
+// now is what a hash has become.
+func (r *restoring) now(hash string) string {
+	if i := r.items[hash]; i != nil {
+		return i.Hash
+	}
+	return hash
+}
+
+func (r *restoring) item(hash string) (*Item, error) {
+	if hash == "" {
+		return nil, nil
+	}
+	i := r.items[hash]
+	if i == nil {
+		return nil, fmt.Errorf("its content %s is not there", hash)
+	}
+	return i, nil
+}
+
+func (r *restoring) changes() {
+	m := r.m
+	places := map[*change]int{}
+	each(r, openKeys, func(key string, k keptChange) error {
+		c, err := r.change(k)
+		if err == nil {
+			m.open = append(m.open, c)
+			places[c] = k.Place
+		}
+		return err
+	})
+	slices.SortStableFunc(m.open, func(a, b *change) int { return cmp.Compare(places[a], places[b]) })
+	each(r, doneKeys, func(key string, k keptDone) error {
+		c, err := r.change(k.keptChange)
+		if err == nil {
+			c.seq = k.Seq
+			m.seq = max(m.seq, k.Seq)
+			m.done = append(m.done, c)
+		}
+		return err
+	})
+	slices.Reverse(m.done)
+}
+
+func (r *restoring) change(k keptChange) (*change, error) {
+	c := &change{ID: k.ID, Policy: k.Policy, Opened: k.Opened, State: k.State, Reason: k.Reason, Ended: k.Ended,
+		heldBy: k.HeldBy, Promoted: k.Promoted, Wave: k.Wave, Reached: k.Reached, Waves: k.Waves, Counts: k.Counts}
+	for _, d := range k.Diffs {
+		from, err := r.item(d.From)
+		if err != nil {
+			return nil, err
+		}
+		to, err := r.item(d.To)
+		if err != nil {
+			return nil, err
+		}
+		c.Diffs = append(c.Diffs, diff{d.Key, from, to})
+	}
+	if c.Wave > len(c.Waves) {
+		return nil, fmt.Errorf("it is in wave %d, and %d are written", c.Wave, len(c.Waves))
+	}
+	for _, d := range c.Diffs {
+		r.m.use(d.From)
+		r.m.use(d.To)
+	}
+	c.nodes = nodesOf(c.Diffs)
+	return c, nil
+}
+
+// rewrite has everything written again: this build gives contents other names than
+// the one before.
+func (r *restoring) rewrite() {
+	m := r.m
+	for key, i := range m.base {
+		m.keepBase(key, i)
+	}
+	for key, h := range m.held {
+		m.keepHeld(key, &h)
+	}
+	m.keepOpen()
+	for _, c := range m.done {
+		m.kept.put(doneKey(c.seq), keptDone{c.seq, c.keep(0)})
+	}
+}

@@ -1,0 +1,96 @@
+package rollout
+
+import (
+	"cmp"
+	"slices"
+)
+
+// mostWatched bounds a cohort.
+const mostWatched = 100
+
+// cohorts chooses whom to watch for a wave: those that it gives the change to, and
+// as many of the others, likest to them by cluster and labels. Where there are no
+// others, those that have had it since an earlier wave take their place: for them
+// nothing changes either.
+func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
+	w := Watch{Change: c.ID, Wave: wave}
+	fresh = fresh[:min(len(fresh), mostWatched)]
+	var others, before []*node
+	for _, n := range m.fleet.nodes {
+		switch {
+		case !n.connected || !c.concerns(&n.Node):
+		case !r.has(&n.Node, n.place):
+			others = append(others, n)
+		case c.has(n) && !slices.Contains(fresh, n):
+			before = append(before, n)
+		}
+	}
+	if len(others) == 0 && len(before) > 0 {
+		others, w.ControlSince = before, c.Waves[c.Wave-1].Began
+	}
+	slices.SortFunc(others, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	taken := make([]bool, len(others))
+	for _, n := range fresh {
+		w.New = append(w.New, n.ID)
+		best, most := -1, -1
+		for i, o := range others {
+			if taken[i] {
+				continue
+			}
+			if alike := likeness(n, o); alike > most {
+				best, most = i, alike
+			}
+		}
+		if best >= 0 {
+			taken[best] = true
+			w.Control = append(w.Control, others[best].ID)
+		}
+	}
+	return w
+}
+
+// likeness is how many labels two nodes share, and their cluster.
+func likeness(a, b *node) int {
+	n := 0
+	if a.Cluster == b.Cluster {
+		n++
+	}
+	for key, value := range a.Labels {
+		if other, ok := b.Labels[key]; ok && other == value {
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Machine) watch(w Watch, phase Phase) {
+	w.Phase = phase
+	m.ready.Watch = append(m.ready.Watch, w)
+}
+
+// watchAgain has a wave watched that began before this server started.
+func (m *Machine) watchAgain(c *change) {
+	if c.cohorts.Change != "" {
+		return
+	}
+	var members []*node
+	for _, n := range m.fleet.nodes {
+		if n.connected && c.has(n) {
+			members = append(members, n)
+		}
+	}
+	slices.SortFunc(members, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	c.cohorts = m.cohorts(c, c.Wave, c.Reached, members)
+	m.watch(c.cohorts, During)
+}
+
+// stopWatching ends what is watched for a change.
+func (m *Machine) stopWatching(c *change) {
+	if c.cohorts.Change != "" {
+		m.watch(c.cohorts, After)
+		c.cohorts = Watch{}
+	}
+	if c.growth != nil && c.growth.watch.Change != "" {
+		m.watch(c.growth.watch, After)
+	}
+}

@@ -1,0 +1,302 @@
+package rollout
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// progress moves a change on, as far as it may.
+func (m *Machine) progress(c *change) {
+	if c.State == Paused || c.State == Stopped {
+		return
+	}
+	if why := c.blocked(); why != "" {
+		m.block(c, why)
+		return
+	}
+	if c.State == Waiting {
+		c.State, c.Reason = Rolling, ""
+		m.recount(c)
+		m.keep(c)
+	}
+	switch {
+	case c.growth != nil && c.growth.writing: // nobody gets it before that is written down
+	case c.Policy == nil:
+		m.join(c)
+	case c.Promoted:
+		m.rush(c)
+	default:
+		m.roll(c)
+	}
+}
+
+// blocked says what a change waits for before it begins; "": nothing.
+func (c *change) blocked() string {
+	if c.needs != "" {
+		return c.needs
+	}
+	if c.Promoted {
+		return ""
+	}
+	if c.heldBy != "" {
+		return "waits until the Rollout that may be for it can be read: " + c.heldBy
+	}
+	if c.Policy == nil {
+		return ""
+	}
+	for _, d := range c.Diffs {
+		if d.To != nil && !d.To.Ready {
+			return "waits for the module of " + d.Name
+		}
+	}
+	return ""
+}
+
+// block has a change wait. Should some Envoys have it, they get the base: it begins
+// anew when it can.
+func (m *Machine) block(c *change, why string) {
+	if c.State == Waiting && c.Reason == why {
+		return
+	}
+	if c.reaches() {
+		m.changed()
+	}
+	m.stopWatching(c)
+	c.State, c.Reason, c.growth = Waiting, why, nil
+	c.Wave, c.Reached, c.Waves = 0, reached{}, nil
+	m.recount(c)
+	m.keep(c)
+	m.tell(c, "%s", why)
+}
+
+// rush takes a change everywhere.
+func (m *Machine) rush(c *change) {
+	if c.Reached.all() && c.reaches() {
+		m.join(c)
+		return
+	}
+	m.write(c, &growth{wave: c.policyWaves(), reached: everybody(), pass: true})
+}
+
+// roll moves a change from wave to wave.
+func (m *Machine) roll(c *change) {
+	switch {
+	case c.expected > 0: // they are on their way back
+		m.wakeAt(m.now.Add(AwaitFor))
+		return
+	case c.Wave > 0 && c.members == 0 && c.away == 0:
+		m.emptied(c)
+		return
+	case c.concerned == 0 && c.away == 0:
+		m.nobody(c)
+		return
+	}
+	c.idle = time.Time{}
+	if c.Wave == 0 {
+		m.advance(c, 1, true)
+		return
+	}
+	c.had = c.had || c.members > 0
+	switch {
+	case c.settled == 0 || c.unsettled > 0:
+		return
+	}
+	m.watchAgain(c)
+	w := &c.Waves[c.Wave-1]
+	if w.Good.IsZero() {
+		w.Good = m.now
+		m.keep(c)
+		m.tell(c, "wave %d of %d is good so far: %s", c.Wave, c.policyWaves(), ofAll(c.settled, c.members))
+	}
+	baked := w.Good.Add(c.Policy.Bake)
+	if m.now.Before(baked) {
+		m.wakeAt(baked)
+	}
+	good := !m.now.Before(baked) && m.judged(c) == ""
+	if early := baked.Add(-m.o.Before); good || !m.now.Before(early) {
+		m.advance(c, c.Wave+1, good)
+	} else {
+		m.wakeAt(early)
+	}
+}
+
+// nobody has a change join the base that has been for no Envoy for as long as a
+// wave is to be good, by a server to which Envoys would have come by now.
+func (m *Machine) nobody(c *change) {
+	if c.idle.IsZero() {
+		c.idle = m.now
+	}
+	due := c.idle.Add(c.Policy.Bake)
+	if known := m.started.Add(AwaitFor); due.Before(known) {
+		due = known
+	}
+	if m.now.Before(due) {
+		m.wakeAt(due)
+		return
+	}
+	m.tell(c, "there is no Envoy that it is for")
+	m.rush(c)
+}
+
+// emptied begins a wave again whose Envoys are all gone. It does so a few times
+// only: what has them gone may be the change. Where nobody is left it waits.
+func (m *Machine) emptied(c *change) {
+	if known := m.started.Add(AwaitFor); !c.had && m.now.Before(known) {
+		m.wakeAt(known) // they may be about to come to this server
+		return
+	}
+	if c.had {
+		c.had = false
+		c.Counts.Emptied++
+		m.keep(c)
+		if c.Counts.Emptied >= max(1, c.Policy.Stop.Restarts) {
+			m.fail(c, "all Envoys of the wave went away, "+times(c.Counts.Emptied))
+			return
+		}
+		m.tell(c, "all Envoys of wave %d are gone: it begins again with others", c.Wave)
+	}
+	if c.concerned > 0 {
+		m.advance(c, c.Wave, true)
+	}
+}
+
+// advance has a wave prepared, and begun when the one before is good. A wave that
+// has no Envoy that the one before does not have is passed over.
+func (m *Machine) advance(c *change, wave int, good bool) {
+	if c.waitsFor != nil {
+		return
+	}
+	if c.growth == nil {
+		for ; wave <= c.policyWaves(); wave++ {
+			r, fresh, labels := m.waveOf(c, wave)
+			if labels != nil {
+				c.waitsFor = labels
+				m.tell(c, "wave %d waits: no Envoy has the labels %s", wave, labelWords(labels))
+				return
+			}
+			if len(fresh) > 0 {
+				c.growth = &growth{wave: wave, reached: r, envoys: c.members + len(fresh), since: m.now, watch: m.cohorts(c, wave, r, fresh)}
+				if m.o.Before > 0 {
+					m.watch(c.growth.watch, Before)
+				}
+				break
+			}
+		}
+	}
+	switch {
+	case c.growth == nil && !good:
+	case c.growth == nil:
+		m.pass(c)
+	case !good:
+	default:
+		if ready := c.growth.since.Add(m.o.Before); m.now.Before(ready) {
+			m.wakeAt(ready)
+			return
+		}
+		m.write(c, c.growth)
+	}
+}
+
+// pass has a change join the base that has no Envoy to reach any more.
+func (m *Machine) pass(c *change) {
+	if c.Reached.all() {
+		m.join(c)
+		return
+	}
+	m.write(c, &growth{wave: c.policyWaves(), reached: everybody(), pass: true})
+}
+
+// write has a wave written down. Nobody gets the change before that is done, so
+// that a server that dies, and whoever takes over, knows who may have it.
+// (Invariant 3.)
+func (m *Machine) write(c *change, g *growth) {
+	g.waves = slices.Clone(c.Waves)[:min(len(c.Waves), max(g.wave-1, 0))]
+	for i := range g.waves {
+		if g.waves[i].Ended.IsZero() {
+			g.waves[i].Ended = m.now
+		}
+	}
+	for len(g.waves) < g.wave-1 { // passed over
+		g.waves = append(g.waves, waveTimes{Began: m.now, Good: m.now, Ended: m.now, Envoys: c.members})
+	}
+	g.waves = append(g.waves, waveTimes{Began: m.now, Envoys: g.envoys})
+	g.writing = true
+	c.growth = g
+	m.keep(c)
+}
+
+// written begins the waves that are written down.
+func (m *Machine) written() {
+	for _, c := range slices.Clone(m.open) {
+		g := c.growth
+		if g == nil || g.seq == 0 || g.seq > m.saved {
+			continue
+		}
+		c.growth, c.Wave, c.Reached, c.Waves = nil, g.wave, g.reached, g.waves
+		c.verdicts, c.had = nil, false
+		if g.pass {
+			m.join(c)
+			continue
+		}
+		m.replan = true
+		m.recount(c)
+		c.had = c.members > 0
+		m.stopWatching(c)
+		c.cohorts = g.watch
+		m.watch(c.cohorts, During)
+		m.tell(c, "wave %d of %d begins: %s", c.Wave, c.policyWaves(), number(c.members, "Envoy", "Envoys"))
+	}
+}
+
+// waveOf gives whom a wave reaches with those before it, and who of them is not
+// reached yet, in the order of all. labels are those that no Envoy has.
+func (m *Machine) waveOf(c *change, wave int) (r reached, fresh []*node, labels map[string]string) {
+	w, r := c.Policy.Waves[wave-1], c.Reached
+	var all []*node
+	chosen, there := 0, false // reached, but for labels; an Envoy with the wave's
+	for _, n := range m.fleet.nodes {
+		if !n.connected {
+			continue
+		}
+		there = there || w.Labels != nil && labelled(&n.Node, w.Labels)
+		if !c.concerns(&n.Node) {
+			continue
+		}
+		all = append(all, n)
+		if r.has(&n.Node, n.place) && !r.labels(&n.Node) {
+			chosen++
+		}
+	}
+	slices.SortFunc(all, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	switch {
+	case w.Labels != nil:
+		if !there {
+			return r, nil, w.Labels
+		}
+		r.Labels = append(slices.Clip(r.Labels), w.Labels)
+	case w.Count > 0:
+		r.IDs = slices.Clone(r.IDs)
+		was := r
+		was.IDs = c.Reached.IDs
+		for _, n := range all {
+			if chosen < w.Count && !was.has(&n.Node, n.place) {
+				chosen++
+				r.IDs = append(r.IDs, n.ID)
+			}
+		}
+		slices.Sort(r.IDs)
+	case w.Share >= 1:
+		r = everybody()
+	case len(all) > 0:
+		k := max(1, int(math.Ceil(w.Share*float64(len(all))-1e-9)))
+		r.UpTo = max(r.UpTo, all[k-1].place)
+	}
+	for _, n := range all {
+		if r.has(&n.Node, n.place) && !(c.reaches() && c.Reached.has(&n.Node, n.place)) {
+			fresh = append(fresh, n)
+		}
+	}
+	return r, fresh, nil
+}
