@@ -178,9 +178,11 @@ func (st *stage) play(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := st.scene(ctx, sceneAgain, 1, func(int) (*fleet.Goal, error) {
-		st.fleet.Cut()
-		return st.changes([]int{3}, st.subject.change)
+	if err := st.processor(ctx, sceneAgain, func() error {
+		return st.scene(ctx, sceneAgain, 1, func(int) (*fleet.Goal, error) {
+			st.fleet.Cut()
+			return st.changes([]int{3}, st.subject.change)
+		})
 	}); err != nil || st.subject.module == nil {
 		return err
 	}
