@@ -64,7 +64,7 @@ race: tools ## all tests with the race detector (needs a C compiler)
 e2e: tools ## only the tests with real Envoys
 	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
 
-H2_SCENES = ^Test(RefusedAndFresh|RefusedResources|Swaps|ServerKilled|ServerAway|EnvoyKilled|ConnectionCut|TLS|NoTLS|PolicyChanges)$$
+H2_SCENES = ^Test(RefusedAndFresh|RefusedResources|Swaps|ServerKilled|ServerAway|EnvoyKilled|ConnectionCut|TLS|NoTLS|PolicyChanges|CrashIsTold)$$
 
 .PHONY: e2e-h2
 e2e-h2: tools ## the scenes that depend on the transport, with --transport h2 (CONTRIBUTING.md says which)

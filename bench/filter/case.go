@@ -14,7 +14,8 @@ import (
 type testCase struct {
 	name   string
 	files  map[string]string
-	header string // what the filter makes of the request; "": nothing
+	header string   // what the filter makes of the request; "": nothing
+	args   []string // of xds-server
 }
 
 // web answers by itself, and tells the header that it got.
@@ -76,10 +77,11 @@ attach: {listeners: [web]}
 `
 
 func caseOf(name, modules string) (testCase, error) {
-	c := testCase{name: name, header: "hello world", files: map[string]string{"web.yaml": strings.Replace(web, "FILTERS", "", 1)}}
+	c := testCase{name: name, header: "hello world", files: map[string]string{"web.yaml": strings.Replace(web, "FILTERS", "", 1)},
+		args: []string{"--spare-slots", "0", fmt.Sprintf("--signals=%t", name == "signals")}} // a case says what there is
 	module := map[string]string{"go": "header.wasm", "rust": "rust-header.wasm"}[name]
 	switch {
-	case name == "none":
+	case name == "none", name == "signals":
 		c.header = ""
 	case strings.HasPrefix(name, "spares-"):
 		return c, c.spares(strings.TrimPrefix(name, "spares-"))
@@ -95,7 +97,7 @@ func caseOf(name, modules string) (testCase, error) {
 		}
 		c.files["hello.yaml"] = fmt.Sprintf(wasm, path)
 	default:
-		return c, fmt.Errorf("-cases: %s is none of none, spares-N, rust, go and lua", name)
+		return c, fmt.Errorf("-cases: %s is none of none, signals, spares-N, rust, go and lua", name)
 	}
 	return c, nil
 }

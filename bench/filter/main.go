@@ -1,7 +1,8 @@
 // Command filter measures what a filter that sets one request header costs in
 // a real Envoy: none at all, the one in Rust (examples/rust), the one in Go
 // (filter/header), and the same in Lua; and what slots cost that are there for
-// filters to come, and hold one that does nothing ("spares-4" has four). Filters
+// filters to come, and hold one that does nothing ("spares-4" has four), and access loggers
+// that have nothing to tell ("signals"). Filters
 // come from xds-server, as they do for anyone; requests are answered by the
 // listener itself, so that what differs is the filter.
 //
@@ -65,7 +66,7 @@ func run(ctx context.Context, args []string) error {
 	out := f.String("out", "bench/out", "`directory` for filter.json")
 	modules := f.String("modules", "bin/filters", "`directory` with header.wasm and rust-header.wasm")
 	length := f.Duration("time", 8*time.Second, "`time` of each load")
-	only := f.String("cases", "none,spares-4,spares-16,rust,go,lua", "`names` of the cases; the others are compared with the first")
+	only := f.String("cases", "none,signals,spares-4,spares-16,rust,go,lua", "`names` of the cases; the others are compared with the first")
 	rounds := f.Int("rounds", 3, "`number` of times that each case is measured")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -127,7 +128,7 @@ func measure(ctx context.Context, c testCase, program, modules string, binary ha
 	}
 	server, err := harness.StartServer(ctx, harness.ServerConfig{
 		Program: program, Dir: dir, Definitions: definitions, Data: filepath.Join(dir, "data"),
-		Args: []string{"--module-root", modules, "--spare-slots", "0"}}) // a case says what slots it has
+		Args: append([]string{"--module-root", modules}, c.args...)})
 	if err != nil {
 		return r, err
 	}
