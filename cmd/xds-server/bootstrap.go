@@ -24,6 +24,10 @@ With --static-listeners, Envoy has the listeners (and clusters) of that file for
 itself, and gets only the filters that their slots ask for: HTTP filters with
 config_discovery over ADS, named as the WasmFilter is.
 
+One layer of Envoy's runtime comes from xds-server as well: in it the Envoy can be
+asked to tell of a share of its requests ("serve --help" has more). Envoy waits for
+it for a second at its start, and goes on without.
+
 With --ca, Envoy reaches xds-server by TLS, and with --cert and --key it shows
 who it is. All are files on Envoy's machine. Renewed ones are taken in while it
 runs if --secrets-dir names a folder there; run this command there, since it
