@@ -24,6 +24,10 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	st := s.status()
+	if st.Rollouts, st.RolledBack, err = s.unfinished(r.Context()); err != nil {
+		answerRefusal(w, err) // without it, what is not everywhere would be taken for done
+		return
+	}
 	if nodes, next := s.opts.Fleet.Nodes(r.URL.Query().Get("after"), limit); len(nodes) > 0 {
 		st.Nodes, st.Next = nodes, next
 	}

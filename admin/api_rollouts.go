@@ -17,20 +17,37 @@ const maxCommand = 4 << 10
 
 // handleRollouts serves what is told of changes, and what they are told.
 func (s *Server) handleRollouts(mux *http.ServeMux) {
-	mux.HandleFunc("GET /api/v1/rollouts", func(w http.ResponseWriter, r *http.Request) { s.sendJSON(w, r, s.rollouts()) })
+	mux.HandleFunc("GET /api/v1/rollouts", s.serveRolloutList)
 	mux.HandleFunc("GET /api/v1/rollouts/{id}", s.serveRollout)
 	mux.HandleFunc("POST /api/v1/rollouts/{id}/{command}", s.opts.Operators.only(s.serveCommand))
 }
 
+func (s *Server) serveRolloutList(w http.ResponseWriter, r *http.Request) {
+	now, err := s.rollouts(r.Context())
+	if err != nil {
+		answerRefusal(w, err)
+		return
+	}
+	s.sendJSON(w, r, now)
+}
+
 func (s *Server) serveRollout(w http.ResponseWriter, r *http.Request) {
-	now := s.rollouts()
+	now, err := s.rollouts(r.Context())
+	if err != nil {
+		answerRefusal(w, err)
+		return
+	}
 	change, err := now.Find(r.PathValue("id"))
 	if err != nil {
-		why := refusalOf(err)
-		answer(w, why.code, why.text)
+		answerRefusal(w, err)
 		return
 	}
 	s.sendJSON(w, r, change)
+}
+
+func answerRefusal(w http.ResponseWriter, err error) {
+	why := refusalOf(err)
+	answer(w, why.code, why.text)
 }
 
 // serveCommand does what an operator says of a change.
@@ -49,8 +66,7 @@ func (s *Server) serveCommand(w http.ResponseWriter, r *http.Request, by string)
 			return
 		}
 	}
-	why := refusalOf(err)
-	answer(w, why.code, why.text)
+	answerRefusal(w, err)
 }
 
 // readCommand reads a body that may be empty.

@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
 	"net/http"
 	"sync"
 	"time"
+
+	"wasmxds/rollout"
 )
 
 // Limits of the event streams.
@@ -46,7 +49,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	var shown uint64 // 0: the page may be older than this stream
 	for {
 		text := ""
-		if d := s.overview().digest ^ s.moved.digest(s.opts.Rollouts); d != shown {
+		if d := s.overview().digest ^ s.moved.digest(r.Context(), s.moving); d != shown {
 			text, shown = fmt.Sprintf("event: change\ndata: %x\n\n", d), d
 		}
 		select {
@@ -75,15 +78,13 @@ type moved struct {
 	next time.Time // when it is computed again
 }
 
-func (m *moved) digest(changes Mover) uint64 {
-	if changes == nil {
-		return 0
-	}
+func (m *moved) digest(ctx context.Context, moving func(context.Context) (rollout.Status, error)) uint64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now := time.Now(); !now.Before(m.next) {
 		m.next = now.Add(time.Second)
-		if b, err := json.Marshal(changes.Status()); err == nil {
+		st, err := moving(ctx)
+		if b, failed := json.Marshal(st); err == nil && failed == nil { // else nothing new can be shown
 			m.last = maphash.Bytes(m.seed, b)
 		}
 	}

@@ -36,7 +36,7 @@ func parsePages(now func() time.Time) pages {
 		"plural":           plural,
 		"minus":            func(a, b int) int { return a - b },
 		"short":            short,
-		"shortID":          func(id string) string { return id[:min(len(id), 8)] },
+		"shortID":          ShortID,
 		"typeName":         typeName,
 	}).ParseFS(web, "web/base.html", "web/parts.html"))
 	p := pages{}
@@ -118,7 +118,7 @@ type stateCount struct {
 	Nodes int
 }
 
-func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 	o := s.overview()
 	data := struct {
 		frame
@@ -144,8 +144,8 @@ func (s *Server) serveOverview(w http.ResponseWriter, _ *http.Request) {
 			data.Bar.add(string(state), n, data.All)
 		}
 	}
-	if s.opts.Rollouts != nil {
-		data.Open, _ = viewChanges(s.opts.Rollouts.Status().Changes)
+	if moving, err := s.moving(r.Context()); err == nil { // else the page of rollouts says why not
+		data.Open, _ = viewChanges(moving.Changes)
 	}
 	for _, f := range o.Status.Filters {
 		data.Filters = append(data.Filters, viewFilter(f, o.Versions[f.Name]))

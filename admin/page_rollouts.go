@@ -45,13 +45,18 @@ type cohortView struct {
 const shownCohort = 12
 
 func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
+	now, err := s.rollouts(r.Context())
+	if err != nil {
+		s.refusePage(w, refusalOf(err))
+		return
+	}
 	data := struct {
 		frame
-		R          Rollouts
+		R          *Rollouts
 		Headline   string
 		Open, Over []changeView
 		May        may
-	}{frame: s.frame("Rollouts", "/rollouts"), R: s.rollouts(), May: s.opts.Operators.may(r)}
+	}{frame: s.frame("Rollouts", "/rollouts"), R: now, May: s.opts.Operators.may(r)}
 	data.Open, data.Over = viewChanges(data.R.Changes)
 	data.Headline = rolloutHeadline(data.R.Changes)
 	s.show(w, http.StatusOK, "rollouts", data)
@@ -94,8 +99,11 @@ func rolloutHeadline(changes []rollout.ChangeStatus) string {
 }
 
 func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
-	all := s.rollouts()
-	c, err := all.Find(r.PathValue("id"))
+	var c *rollout.ChangeStatus
+	all, err := s.rollouts(r.Context())
+	if err == nil {
+		c, err = all.Find(r.PathValue("id"))
+	}
 	if err != nil {
 		s.refusePage(w, refusalOf(err))
 		return
@@ -110,7 +118,7 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 		Cohorts []cohortView
 		May     may
 	}{frame: s.frame(fmt.Sprintf("%s %s", c.Title, c.State), "/rollouts"), C: c,
-		Waves: viewWaves(c), Verbs: viewVerbs(c, all.Bases), Charts: charts(c), Cohorts: viewCohorts(c.Cohorts), May: s.opts.Operators.may(r)}
+		Waves: viewWaves(c), Verbs: viewVerbs(c, all.Bases, all.Held), Charts: charts(c), Cohorts: viewCohorts(c.Cohorts), May: s.opts.Operators.may(r)}
 	data.Back = slices.ContainsFunc(data.Verbs, func(v verbView) bool { return v.Verb == rollout.Rollback })
 	s.show(w, http.StatusOK, "rollout", data)
 }
@@ -120,6 +128,9 @@ func viewWaves(c *rollout.ChangeStatus) []waveView {
 	var views []waveView
 	for i, w := range c.Waves {
 		v := waveView{Number: i + 1, Name: w.Name, Class: "next", Figure: plural(w.Envoys, "Envoy")}
+		if w.Envoys == 0 && w.Began.IsZero() {
+			v.Figure = "to come"
+		}
 		class, filled := "running", 0
 		switch {
 		case c.State == rollout.Done || !w.Ended.IsZero():
@@ -155,8 +166,12 @@ func currentWave(c *rollout.ChangeStatus, w *rollout.WaveStatus) (class, note st
 }
 
 // viewVerbs are the buttons of a change.
-func viewVerbs(c *rollout.ChangeStatus, bases []rollout.BaseStatus) []verbView {
+func viewVerbs(c *rollout.ChangeStatus, bases []rollout.BaseStatus, held []rollout.HeldStatus) []verbView {
 	var views []verbView
+	undone := slices.ContainsFunc(held, func(h rollout.HeldStatus) bool { return h.By == c.ID })
+	if undone {
+		views = append(views, verbView{Verb: rollout.Resume, Text: "End the rollback: follow the files"})
+	}
 	for _, v := range []verbView{
 		{Verb: rollout.Pause, Text: "Pause"}, {Verb: rollout.Resume, Text: "Resume"},
 		{Verb: rollout.Promote, Text: "Promote: everywhere now", Grave: true}, {Verb: rollout.Stop, Text: "Stop and take it back", Grave: true},
@@ -165,7 +180,7 @@ func viewVerbs(c *rollout.ChangeStatus, bases []rollout.BaseStatus) []verbView {
 		if !Fits(v.Verb, c.State) {
 			continue
 		}
-		if i := slices.IndexFunc(bases, func(b rollout.BaseStatus) bool { return b.ID == c.ID }); v.Verb == rollout.Rollback && (i < 0 || i+1 == len(bases)) {
+		if kept := slices.ContainsFunc(bases, func(b rollout.BaseStatus) bool { return b.ID == c.ID }); v.Verb == rollout.Rollback && (undone || !kept) {
 			continue // what was before it is not kept
 		}
 		views = append(views, v)

@@ -161,6 +161,8 @@ func TestButtonsAreForWhoMay(t *testing.T) {
 	none := operated(t, someRollouts())
 	none.opts.Operators.Token = nil
 	token, certs := operated(t, someRollouts()), certified(t, someRollouts())
+	rolledBack := operated(t, someRollouts())
+	rolledBack.opts.Rollouts.(*mover).st.Held[0].By = "ba5eba11ba5eba11"
 	const change = "/rollouts/5c0ffee15c0ffee1"
 	for _, c := range []struct {
 		name string
@@ -175,6 +177,7 @@ func TestButtonsAreForWhoMay(t *testing.T) {
 		{"a reader", page(certs, change, "ann"), []string{"Your certificate is for reading"}, []string{"<form", "<button", "csrf"}},
 		{"stopped", page(token, "/rollouts/0ddba11d", ""), []string{`value="resume"`}, []string{`value="pause"`, `value="promote"`}},
 		{"done", page(token, "/rollouts/ba5eba11", ""), []string{`value="rollback"`, `name="atOnce"`}, []string{`value="pause"`}},
+		{"rolled back", page(rolledBack, "/rollouts/ba5eba11", ""), []string{`value="resume"`, "follow the files"}, []string{`value="rollback"`}},
 		{"a base to go back to", page(token, "/rollouts", ""), []string{`<option value="ba5e0000ba5e0000">`, `action="/rollouts/ba5eba11ba5eba11"`}, []string{`<option value="ba5eba11ba5eba11">`}},
 	} {
 		wantIn(t, c.page, c.want...)

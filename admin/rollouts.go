@@ -13,10 +13,11 @@ import (
 	"wasmxds/rollout"
 )
 
-// Mover is what takes changes from wave to wave. It is a driver of package
-// rollout.
+// Mover is what takes changes from wave to wave. It is a driver.Driver of package
+// rollout/driver.
 type Mover interface {
-	Status() rollout.Status
+	// Status is asked ten times a second by whoever waits for a change.
+	Status(ctx context.Context) (rollout.Status, error)
 	// Do returns when the command has been done. Its error is, or wraps,
 	// [rollout.ErrUnknown] or [rollout.ErrNot] where it is of no use to try again.
 	Do(ctx context.Context, c rollout.Command) error
@@ -28,8 +29,8 @@ type Rollouts struct {
 	Removal *Held `json:"removal,omitempty"` // that is held back, until promote is said of its id
 }
 
-// Operation is a command, and what has come of it: the change as it is now, or
-// what was removed.
+// Operation is a command, and what has come of it: the change as it is now (of a
+// rollback the one that undoes), or what was removed.
 type Operation struct {
 	Done    rollout.Verb          `json:"done"`
 	Change  *rollout.ChangeStatus `json:"change,omitempty"`
@@ -103,25 +104,60 @@ func (r *Rollouts) since(base, id string) (string, error) {
 	return r.Bases[at-1].ID, nil
 }
 
+// changesLimit is how long it may take to say how far changes are.
+const changesLimit = 5 * time.Second
+
+// moving asks how far changes are; without a Mover there are none.
+func (s *Server) moving(ctx context.Context) (rollout.Status, error) {
+	if s.opts.Rollouts == nil {
+		return rollout.Status{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, changesLimit)
+	defer cancel()
+	st, err := s.opts.Rollouts.Status(ctx)
+	if err != nil {
+		return st, &refusal{http.StatusServiceUnavailable, fmt.Sprintf("how far changes are is not known right now (%v): try again", err)}
+	}
+	return st, nil
+}
+
 // rollouts is the document as it stands.
-func (s *Server) rollouts() Rollouts {
-	r := Rollouts{Status: rollout.Status{Changes: []rollout.ChangeStatus{}, Bases: []rollout.BaseStatus{}, Held: []rollout.HeldStatus{}}}
-	if s.opts.Rollouts != nil {
-		st := s.opts.Rollouts.Status()
-		r.Changes, r.Bases, r.Held, r.Stalled = append(r.Changes, st.Changes...), append(r.Bases, st.Bases...), append(r.Held, st.Held...), st.Stalled
+func (s *Server) rollouts(ctx context.Context) (*Rollouts, error) {
+	r := &Rollouts{Status: rollout.Status{Changes: []rollout.ChangeStatus{}, Bases: []rollout.BaseStatus{}, Held: []rollout.HeldStatus{}}}
+	st, err := s.moving(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Changes, r.Bases, r.Held, r.Stalled = append(r.Changes, st.Changes...), append(r.Bases, st.Bases...), append(r.Held, st.Held...), st.Stalled
+	if n := len(r.Bases); n > 0 {
+		oldest := r.Bases[n-1]
+		r.Bases = append(r.Bases, rollout.BaseStatus{ID: beforeAll + oldest.ID, Title: "before " + oldest.Title})
 	}
 	if l := s.loaded.Load(); l != nil && l.Held.Definitions > 0 {
 		r.Removal = &l.Held
 	}
-	return r
+	return r, nil
+}
+
+// beforeAll is what the id of the oldest base begins with: what was there before
+// the oldest change that is kept.
+const beforeAll = "before-"
+
+// ShortID is as much of the id of a change or base as people are shown.
+func ShortID(id string) string {
+	if isRemoval(id) {
+		return id
+	}
+	of, digits := "", id
+	if rest, ok := strings.CutPrefix(id, beforeAll); ok {
+		of, digits = beforeAll, rest
+	}
+	return of + digits[:min(len(digits), 8)]
 }
 
 // unfinished is what the status has of changes.
-func (s *Server) unfinished() (open []Rollout, held []rollout.HeldStatus) {
-	if s.opts.Rollouts == nil {
-		return nil, nil
-	}
-	st := s.opts.Rollouts.Status()
+func (s *Server) unfinished(ctx context.Context) (open []Rollout, held []rollout.HeldStatus, err error) {
+	st, err := s.moving(ctx)
 	for _, c := range st.Changes {
 		if !c.State.Open() {
 			continue
@@ -134,7 +170,7 @@ func (s *Server) unfinished() (open []Rollout, held []rollout.HeldStatus) {
 		}
 		open = append(open, r)
 	}
-	return open, st.Held
+	return open, st.Held, err
 }
 
 // operateLimit is how long a command may take.
@@ -158,8 +194,11 @@ func (s *Server) command(ctx context.Context, verb rollout.Verb, id string, o Co
 	if verb != rollout.Rollback && o != (CommandOptions{}) {
 		return nil, &refusal{http.StatusBadRequest, fmt.Sprintf("to and atOnce are for rollback, not for %s", verb)}
 	}
-	now := s.rollouts()
-	if held := now.Removal; held != nil && isRemoval(id) && strings.HasPrefix(held.ID, id) {
+	was, err := s.rollouts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if held := was.Removal; held != nil && isRemoval(id) && strings.HasPrefix(held.ID, id) {
 		if verb != rollout.Promote {
 			return nil, &refusal{http.StatusConflict, fmt.Sprintf("a removal that is held back can only be promoted, not told to %s", verb)}
 		}
@@ -168,13 +207,13 @@ func (s *Server) command(ctx context.Context, verb rollout.Verb, id string, o Co
 		}
 		return &Operation{Done: verb, Removal: held}, nil
 	}
-	change, err := now.Find(id)
+	change, err := was.Find(id)
 	if err != nil {
 		return nil, err
 	}
 	c := rollout.Command{Verb: verb, ID: change.ID, AtOnce: o.AtOnce, By: by}
 	if o.To != "" {
-		if c.ID, err = now.since(o.To, change.ID); err != nil {
+		if c.ID, err = was.since(o.To, change.ID); err != nil {
 			return nil, err
 		}
 		c.Later = true
@@ -182,11 +221,25 @@ func (s *Server) command(ctx context.Context, verb rollout.Verb, id string, o Co
 	if err := s.opts.Rollouts.Do(ctx, c); err != nil {
 		return nil, commandRefusal(err)
 	}
-	now = s.rollouts()
-	if change, err = now.Find(c.ID); err != nil {
+	is, err := s.rollouts(ctx)
+	if err != nil {
 		return nil, err
 	}
-	return &Operation{Done: verb, Change: change}, nil
+	return &Operation{Done: verb, Change: is.outcome(was, c.ID)}, nil
+}
+
+// outcome is the change that a command has led to: one that was not there before,
+// as to undo a change is one, too, or else the one that was told; nil: it is no
+// longer told of.
+func (r *Rollouts) outcome(was *Rollouts, id string) *rollout.ChangeStatus {
+	for i := range r.Changes {
+		c := &r.Changes[i]
+		if !slices.ContainsFunc(was.Changes, func(o rollout.ChangeStatus) bool { return o.ID == c.ID && o.Opened.Equal(c.Opened) }) {
+			return c
+		}
+	}
+	c, _ := r.Find(id)
+	return c
 }
 
 // isRemoval tells the id of a held removal from that of a change.

@@ -17,28 +17,36 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
 	"wasmxds/textdiff"
 	"wasmxds/xds"
 )
+
+var _ Mover = (*driver.Driver)(nil)
 
 // mover is a Mover that notes what it is told.
 type mover struct {
 	mu   sync.Mutex
 	st   rollout.Status
 	told []rollout.Command
-	err  error
+	err  error                 // of commands
+	away error                 // of asking
+	then func(*rollout.Status) // what comes of a command
 }
 
-func (m *mover) Status() rollout.Status {
+func (m *mover) Status(context.Context) (rollout.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.st
+	return m.st, m.away
 }
 
 func (m *mover) Do(_ context.Context, c rollout.Command) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.told = append(m.told, c)
+	if m.then != nil {
+		m.then(&m.st)
+	}
 	return m.err
 }
 
@@ -177,6 +185,47 @@ func TestCommands(t *testing.T) {
 		if code != c.code || !strings.Contains(text, c.text) || told != c.told || len(m.told) > 1 {
 			t.Errorf("%s %.60s: %d %s\ntold %+v; want %d %s\n%+v", c.path, c.body, code, text, m.told, c.code, c.text, c.told)
 		}
+	}
+}
+
+// TestRollbackIsAChange: what comes of it is the change that undoes, and the
+// oldest base is what was before all that is kept.
+func TestRollbackIsAChange(t *testing.T) {
+	m := someRollouts()
+	m.then = func(st *rollout.Status) {
+		back := rollout.ChangeStatus{ID: "bac0bac0bac0bac0", Title: "web", State: rollout.Rolling, Words: "in wave 1 of 3", Opened: noon}
+		st.Changes = append([]rollout.ChangeStatus{back}, st.Changes...)
+	}
+	s := operated(t, m)
+	if _, text := get(t, s.Handler(), "/api/v1/rollouts"); !strings.Contains(text, `"id": "before-f1257000f1257000",
+      "title": "before the first"
+    }`) {
+		t.Errorf("no oldest base in %s", text)
+	}
+	code, text := command(t, s, "ba5eb/rollback", `{"to": "before-f12"}`)
+	if want := (rollout.Command{Verb: rollout.Rollback, ID: "f1257000f1257000", Later: true, By: "token"}); code != 200 || len(m.told) != 1 || m.told[0] != want {
+		t.Errorf("%d, told %+v, want %+v", code, m.told, want)
+	}
+	if !strings.Contains(text, `"id": "bac0bac0bac0bac0"`) {
+		t.Errorf("what comes of it is %s", text)
+	}
+}
+
+// TestMoverIsAway: while nobody knows how far changes are, nothing is said to be
+// done.
+func TestMoverIsAway(t *testing.T) {
+	m := someRollouts()
+	m.away = errors.New("it is busy")
+	s := operated(t, m)
+	for path, want := range map[string]int{
+		"/api/v1/status": 503, "/api/v1/rollouts": 503, "/api/v1/rollouts/5c0f": 503, "/rollouts": 503, "/rollouts/5c0f": 503, "/": 200, "/metrics": 200,
+	} {
+		if code, text := get(t, s.Handler(), path); code != want || code == 503 && !strings.Contains(text, "(it is busy): try again") {
+			t.Errorf("%s: %d %s", path, code, text)
+		}
+	}
+	if code, text := command(t, s, "5c0f/pause", ""); code != 503 || len(m.told) > 0 {
+		t.Errorf("a command: %d %s", code, text)
 	}
 }
 

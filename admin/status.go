@@ -226,7 +226,6 @@ func (s *Server) status() Status {
 		}
 		d.Withheld = append(d.Withheld, out)
 	}
-	st.Rollouts, st.RolledBack = s.unfinished()
 	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources) + len(l.Set.Rollouts)
 	for _, f := range l.Set.Filters {
 		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))

@@ -108,7 +108,7 @@ type Point struct {
 type BaseStatus struct {
 	ID    string    `json:"id"` // of the change that made it
 	Title string    `json:"title"`
-	At    time.Time `json:"at"`
+	At    time.Time `json:"at,omitzero"`
 }
 
 // HeldStatus is a definition of which something else is in force than the files

@@ -31,7 +31,7 @@ type fileMover struct {
 	mu  sync.Mutex
 }
 
-func (m *fileMover) Status() rollout.Status {
+func (m *fileMover) Status(context.Context) (rollout.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var st rollout.Status
@@ -39,10 +39,7 @@ func (m *fileMover) Status() rollout.Status {
 	if err == nil {
 		err = json.Unmarshal(b, &st)
 	}
-	if err != nil {
-		panic(err) // the script is wrong
-	}
-	return st
+	return st, err
 }
 
 func (m *fileMover) Do(_ context.Context, c rollout.Command) error {

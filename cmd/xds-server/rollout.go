@@ -37,10 +37,9 @@ of operators with --admin-token-file (the one in serve's --operate-token-file), 
 an operator's certificate with --admin-cert.
 
 With --watch, list goes on; all else goes on until the change has come to an end.
-Then the exit code is 0 where that is what was asked for (done; for stop and
-rollback: stopped), and 1 where it is not. Otherwise it is 1 where the change is
-not in the state for a command, and 3 where xds-server can't be reached or does
-not allow it.`
+Then the exit code is 0 where that is what was asked for (done; for stop:
+stopped), and 1 where it is not. Otherwise it is 1 where the change is not in the
+state for a command, and 3 where xds-server can't be reached or does not allow it.`
 
 const rolloutExample = `  xds-server rollout
   xds-server rollout show --watch           # the only change, until it is done or stopped
@@ -92,8 +91,9 @@ type rolloutCommand struct {
 var rolloutCommands = []rolloutCommand{
 	{rollout.Pause, "paused", "Let no more Envoys have a change", `Who has the change keeps it, and no more get it, until "xds-server rollout resume".`,
 		`  xds-server rollout pause 5c0ffee1 --admin-token-file operate.token`},
-	{rollout.Resume, "resumed", "Let a change go on", `What is paused goes on with its wave. What was stopped, or rolled back, begins again with
-its first wave: say so when what stopped it was not its fault.`,
+	{rollout.Resume, "resumed", "Let a change go on", `What is paused goes on with its wave. What was stopped begins again with its first
+wave: say so when what stopped it was not its fault. Of a change that was rolled
+back, the rollback ends: what the directory says is followed again.`,
 		`  xds-server rollout resume --admin-token-file operate.token --watch`},
 	{rollout.Promote, "promoted", "Have a change go everywhere now", `The change goes everywhere, past its waves and whatever judges say: for an urgent fix.
 
@@ -109,13 +109,13 @@ removes them from the Envoys.`,
 until it says something new, or "xds-server rollout resume".`,
 		`  xds-server rollout stop 5c0ffee1 --admin-token-file operate.token`},
 	{rollout.Rollback, "rolled back", "Undo a change that is done", `What was before the change is in force again, though the directory says otherwise:
-status says so until the directory agrees, or says something new. It goes in the
-waves of its policy, or with --at-once everywhere now. Without ID it is the change
-that joined last. With --to, all that joined after a base is undone: one of those
-that the list has, the last 20.`,
+status says so until the directory agrees, or says something new. That is a change
+of its own, which goes in the waves of its policy, or with --at-once everywhere
+now. Without ID it is the change that joined last that is undone. With --to it is
+all that joined after a base: one of those that the list has, of the last 20.`,
 		`  xds-server rollout rollback --admin-token-file operate.token --watch
 
-  # to what was in force two changes ago, now
+  # all that joined after a base, now
   xds-server rollout list
   xds-server rollout rollback --to ba5e0000 --at-once --admin-token-file operate.token`},
 }
@@ -170,7 +170,7 @@ func (f *rolloutFlags) completeIDs(cmd *cobra.Command, args []string, _ string) 
 	var ids []string
 	for _, c := range all.Changes {
 		if printable.Is(c.ID) {
-			ids = append(ids, cobra.CompletionWithDesc(shortID(c.ID), printable.Text(fmt.Sprintf("%s, %s", c.Title, c.State))))
+			ids = append(ids, cobra.CompletionWithDesc(admin.ShortID(c.ID), printable.Text(fmt.Sprintf("%s, %s", c.Title, c.State))))
 		}
 	}
 	return ids, cobra.ShellCompDirectiveNoFileComp
@@ -230,8 +230,8 @@ func (f *rolloutFlags) tell(ctx context.Context, out io.Writer, c rolloutCommand
 		return asked(err)
 	}
 	if f.watch && o.Change != nil {
-		want := rollout.Done
-		if c.verb == rollout.Stop || c.verb == rollout.Rollback {
+		want := rollout.Done // of a rollback: the change that undoes
+		if c.verb == rollout.Stop {
 			want = rollout.Stopped
 		}
 		return f.about(ctx, out, o.Change.ID, c.verb, want)
@@ -242,7 +242,7 @@ func (f *rolloutFlags) tell(ctx context.Context, out io.Writer, c rolloutCommand
 	case o.Removal != nil:
 		fmt.Fprintf(out, "released: %s of %d are removed\n", plural(o.Removal.Definitions, "definition"), o.Removal.Of)
 	case o.Change != nil:
-		fmt.Fprintf(out, "%s %s (%s): %s\n", c.done, printable.Text(o.Change.Title), cell(shortID(o.Change.ID)), printable.Text(o.Change.Words))
+		fmt.Fprintf(out, "%s %s (%s): %s\n", c.done, printable.Text(o.Change.Title), cell(admin.ShortID(o.Change.ID)), printable.Text(o.Change.Words))
 	}
 	return nil
 }
@@ -298,7 +298,7 @@ func ended(s rollout.State) bool {
 // meant is the only change that a command without an id can be about.
 func meant(all *admin.Rollouts, verb rollout.Verb) (string, error) {
 	if verb == rollout.Rollback {
-		if len(all.Bases) < 2 {
+		if len(all.Bases) == 0 {
 			return "", fmt.Errorf("there is nothing to roll back: no change has joined since what was there first")
 		}
 		return all.Bases[0].ID, nil
@@ -308,7 +308,13 @@ func meant(all *admin.Rollouts, verb rollout.Verb) (string, error) {
 	for _, c := range all.Changes {
 		if fits(c.State, verb) && !seen[c.ID] {
 			seen[c.ID] = true
-			ids, told = append(ids, c.ID), append(told, fmt.Sprintf("  %s  %s, %s", cell(shortID(c.ID)), printable.Text(c.Title), cell(string(c.State))))
+			ids, told = append(ids, c.ID), append(told, fmt.Sprintf("  %s  %s, %s", cell(admin.ShortID(c.ID)), printable.Text(c.Title), cell(string(c.State))))
+		}
+	}
+	for _, h := range all.Held {
+		if verb == rollout.Resume && !seen[h.By] {
+			seen[h.By] = true
+			ids, told = append(ids, h.By), append(told, fmt.Sprintf("  %s  rolled back, as of %s %s", cell(admin.ShortID(h.By)), cell(h.Kind), cell(h.Name)))
 		}
 	}
 	if r := all.Removal; r != nil && verb == rollout.Promote {

@@ -28,7 +28,7 @@ func printRollouts(out io.Writer, all *admin.Rollouts, now time.Time) error {
 			cell(r.ID), r.Definitions, r.Of, cell(r.ID))
 	}
 	for _, h := range all.Held {
-		fmt.Fprintf(out, "  %s %s is not what the files say, as change %s was rolled back\n", cell(h.Kind), cell(h.Name), cell(shortID(h.By)))
+		fmt.Fprintf(out, "  %s %s is not what the files say, as change %s was rolled back\n", cell(h.Kind), cell(h.Name), cell(admin.ShortID(h.By)))
 	}
 	if len(all.Changes) > 0 {
 		fmt.Fprintln(out)
@@ -39,7 +39,7 @@ func printRollouts(out io.Writer, all *admin.Rollouts, now time.Time) error {
 			if !c.Ended.IsZero() {
 				since = c.Ended
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", cell(shortID(c.ID)), printable.Text(c.Title), cell(string(c.State)),
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", cell(admin.ShortID(c.ID)), printable.Text(c.Title), cell(string(c.State)),
 				waveOf(&c), c.Settled, c.Concerned, age(now, since), printable.Text(c.Words))
 		}
 		t.Flush()
@@ -53,7 +53,7 @@ func printRollouts(out io.Writer, all *admin.Rollouts, now time.Time) error {
 			if i == 0 {
 				note = "in force"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(shortID(b.ID)), printable.Text(b.Title), age(now, b.At), note)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(admin.ShortID(b.ID)), printable.Text(b.Title), age(now, b.At), note)
 		}
 		t.Flush()
 	}
@@ -98,7 +98,11 @@ func printChange(out io.Writer, c *rollout.ChangeStatus, now time.Time) error {
 			case i+1 == c.Wave:
 				note = cell(string(c.State))
 			}
-			fmt.Fprintf(t, "%d\t%s\t%d\t%s\t%s\t%s\n", i+1, printable.Text(w.Name), w.Envoys, began, good, note)
+			envoys := "-"
+			if w.Envoys > 0 || !w.Began.IsZero() {
+				envoys = fmt.Sprint(w.Envoys)
+			}
+			fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\n", i+1, printable.Text(w.Name), envoys, began, good, note)
 		}
 		t.Flush()
 	}

@@ -139,6 +139,12 @@ func TestMeant(t *testing.T) {
 		}
 		return all
 	}
+	held := func(all *admin.Rollouts, by ...string) *admin.Rollouts {
+		for _, id := range by {
+			all.Held = append(all.Held, rollout.HeldStatus{By: id})
+		}
+		return all
+	}
 	twice := of(rollout.Stopped, rollout.Done)
 	twice.Changes[1].ID = "a"
 	for _, c := range []struct {
@@ -162,7 +168,10 @@ func TestMeant(t *testing.T) {
 		{"what is shown, where there is none", of(), "", ""},
 		{"the same that was done before", twice, "", "a"},
 		{"the newest base is undone", bases(2), rollout.Rollback, "p"},
-		{"the first is not", bases(1), rollout.Rollback, ""},
+		{"nothing has joined yet", bases(0), rollout.Rollback, ""},
+		{"a rollback ends", held(of(rollout.Done), "r", "r"), rollout.Resume, "r"},
+		{"a rollback, or a paused one", held(of(rollout.Paused), "r"), rollout.Resume, ""},
+		{"two rollbacks", held(of(), "r", "s"), rollout.Resume, ""},
 	} {
 		got, err := meant(c.all, c.verb)
 		if got != c.want || (err == nil) != (c.want != "") {

@@ -63,28 +63,20 @@ func (w *stopWatch) look(now *admin.Rollout, at time.Time) *admin.Rollout {
 
 // stopped says that a change goes no further, and what can be done.
 func stopped(r *admin.Rollout) error {
-	id := cell(shortID(r.ID))
+	id := cell(admin.ShortID(r.ID))
 	return fmt.Errorf("the change of %s was stopped: %s\nhint: xds-server rollout show %s has more; mend it, or take it back, in the directory", printable.Text(r.Title), printable.Text(r.Words), id)
 }
 
 // printUnfinished says which changes are not everywhere.
 func printUnfinished(out io.Writer, indent string, st *admin.Status, name string) {
 	for _, r := range st.Unfinished(name) {
-		fmt.Fprintf(out, "%schange %s of %s is %s: %s\n", indent, cell(shortID(r.ID)), printable.Text(r.Title), cell(string(r.State)), printable.Text(r.Words))
+		fmt.Fprintf(out, "%schange %s of %s is %s: %s\n", indent, cell(admin.ShortID(r.ID)), printable.Text(r.Title), cell(string(r.State)), printable.Text(r.Words))
 	}
 	for _, h := range st.RolledBack {
 		if name == "" || h.Kind == "filter" && h.Name == name {
-			fmt.Fprintf(out, "%s%s %s is not what the files say, as change %s was rolled back: until they say it, too, or something new\n", indent, cell(h.Kind), cell(h.Name), cell(shortID(h.By)))
+			fmt.Fprintf(out, "%s%s %s is not what the files say, as change %s was rolled back: until they say it, too, or something new\n", indent, cell(h.Kind), cell(h.Name), cell(admin.ShortID(h.By)))
 		}
 	}
-}
-
-// shortID is as much of a change's id as people are shown.
-func shortID(id string) string {
-	if strings.HasPrefix(id, "removal-") {
-		return id
-	}
-	return id[:min(len(id), 8)]
 }
 
 // printDraining says which Envoys keep [admin.Status.Drained] from being so, and
