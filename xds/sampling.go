@@ -14,6 +14,16 @@ func (s *Server) Sampling(node string) (rate uint32) {
 	return s.sampled[node]
 }
 
+// CanSample tells whether an Envoy of a node is connected that asks for the runtime
+// layer by which it is told to sample.
+func (s *Server) CanSample(node string) bool {
+	return slices.ContainsFunc(s.clientsOf(node), func(c *client) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.machine.CanSample()
+	})
+}
+
 // Sample has the Envoys of a node tell of so many of a million requests, chosen at
 // random, until it says otherwise, and whenever they connect; 0: of none. It gives
 // the rate that they are told, which is not above the one that was asked for:
@@ -26,13 +36,19 @@ func (s *Server) Sample(node string, perMillion uint32) (rate uint32) {
 	} else {
 		s.sampled[node] = rate
 	}
-	var clients []*client
-	if rec := s.nodes[node]; rec != nil {
-		clients = slices.Clone(rec.clients)
-	}
 	s.mu.Unlock()
-	for _, c := range clients {
+	for _, c := range s.clientsOf(node) { // one that connects meanwhile knows already
 		s.step(c, swap.Sample{PerMillion: rate})
 	}
 	return rate
+}
+
+// clientsOf are the streams of a node.
+func (s *Server) clientsOf(node string) []*client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if rec := s.nodes[node]; rec != nil {
+		return slices.Clone(rec.clients)
+	}
+	return nil
 }

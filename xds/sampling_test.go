@@ -26,6 +26,12 @@ func TestSample(t *testing.T) {
 		a.told(t, 1000)
 		b := askRuntime(t, s, "b", delta)
 		b.told(t, 0)
+		s.up(t, "older", delta)
+		for node, can := range map[string]bool{"a": true, "older": false, "nobody": false} {
+			if s.CanSample(node) != can {
+				t.Errorf("%s can be told to sample: %t, want %t", node, !can, can)
+			}
+		}
 		again := askRuntime(t, s, "a", delta)
 		again.told(t, 1000)
 		s.Sample("a", 0)

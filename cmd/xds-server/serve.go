@@ -223,7 +223,7 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		XDS: xds.Options{
 			Log: log, State: data.kept, CheckInvariants: f.checkInvariants, Respare: f.respare,
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
-			MaxLogs: s.shares.ads / logsShare,
+			MaxLogs: s.shares.logs(),
 		},
 		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
 		Tracer: tracer, Guards: s.problems, Log: log,

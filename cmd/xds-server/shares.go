@@ -4,16 +4,13 @@ package main
 // takes the files that the others need, or that definitions are read by.
 type shares struct{ ads, modules, admin int }
 
-// Most connections that an HTTP address has at once. An Envoy has one to the
-// module server while it downloads.
+// Most connections that an HTTP address has at once, and that are for access logs.
+// An Envoy has one to the module server while it downloads.
 const (
 	modulesConnections = 10_000
 	adminConnections   = 1_000
+	logsConnections    = 4_096
 )
-
-// logsShare is which part of the connections to the ADS address access logs may
-// take. Each worker thread of an Envoy has one while it has something to tell.
-const logsShare = 4
 
 const (
 	ownFiles    = 64 // for definitions, modules, origins, the log
@@ -31,3 +28,8 @@ func shareFiles(files, ads int) shares {
 	s.modules = min(max(rest-rest/2-s.admin, 4), modulesConnections)
 	return s
 }
+
+// logs are how many of the connections to the ADS address may be for access logs.
+// Each worker thread of an Envoy has one while it has something to tell; what
+// crashes everywhere is known by few of them.
+func (s shares) logs() int { return min(max(s.ads/4, 1), logsConnections) }

@@ -16,6 +16,9 @@ func TestShareFiles(t *testing.T) {
 		if got != c.want {
 			t.Errorf("of %d files: %+v, want %+v", c.files, got, c.want)
 		}
+		if n := got.logs(); n < 1 || n > got.ads/2 || n > logsConnections {
+			t.Errorf("of %d connections %d are for access logs", got.ads, n)
+		}
 		if c.ads == 0 && c.files > 100 && got.ads+got.modules+got.admin+ownFiles > c.files {
 			t.Errorf("of %d files more are promised than there are", c.files)
 		}

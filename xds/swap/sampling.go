@@ -14,6 +14,10 @@ type Sample struct{ PerMillion uint32 }
 
 func (s Sample) apply(m *Machine, _ time.Time) { m.sampling = resource.SamplingRate(s.PerMillion) }
 
+// CanSample tells whether the Envoy asks for the runtime layer by which it is told to
+// sample.
+func (m *Machine) CanSample() bool { return m.subs[Runtime].names.Has(resource.RuntimeLayer) }
+
 // maxRuntimes bounds how many runtime layers are answered that this server has
 // nothing to say of.
 const maxRuntimes = 16
