@@ -60,7 +60,7 @@ func (f *File) makes() []made {
 				}
 				route := document.Index("routes", i)
 				path := document.Index(route+".upstreams", j) + ".address"
-				if f.origins[l].root.Get("routes").Items[i].Get("upstreams") == nil {
+				if root := f.origins[l].root; root != nil && root.Get("routes").Items[i].Get("upstreams") == nil {
 					path = route + ".upstream"
 				}
 				all = append(all, made{ClusterName(host, uint32(n), u.TLS), l, path, fmt.Sprintf("listener %q", l.Name), l.Pos})

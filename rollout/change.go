@@ -54,14 +54,22 @@ type change struct {
 	verdicts []verdict         // of the judges, for the wave that it is in
 	cohorts  Watch             // of the wave that it is in
 
-	// Of the connected Envoys, kept up by fleet.count.
-	concerned, members, settled, unsettled int
-	expected                               int // that it is for, and that this server has not seen since it started
-	away                                   int // that have it, and went a moment ago
+	counted bool // else it has not begun, and nobody counts its Envoys yet
+	census
 
 	texts     *texts          // for people
 	back      int             // how many Envoys had it when it stopped
 	returning map[string]bool // who had it when it stopped and has not shown yet what it runs now
+}
+
+// census are the Envoys of a change, as Machine.tally keeps them counted.
+type census struct {
+	concerned int // that are connected, and that it is for
+	members   int // of them, that its waves have reached
+	settled   int // of them, that run it
+	unsettled int // of them, that do not, and that its wave waits for
+	expected  int // that it is for, and that this server has not seen since it started
+	away      int // that have it, and went a moment ago
 }
 
 // waveTimes are when a wave began, had all its Envoys settled, and ended.

@@ -53,7 +53,7 @@ func (m *Machine) tally(n *node, sign int) {
 }
 
 func (m *Machine) tallyIn(c *change, n *node, sign int) {
-	if !c.concerns(&n.Node) {
+	if !c.counted || !c.concerns(&n.Node) {
 		return
 	}
 	member := c.reaches() && c.Reached.has(&n.Node, n.place)
@@ -85,7 +85,8 @@ func (c *change) late(n *node) bool { return n.since.After(c.Waves[c.Wave-1].Beg
 
 // recount counts all nodes of a change anew.
 func (m *Machine) recount(c *change) {
-	c.concerned, c.members, c.settled, c.unsettled, c.expected, c.away = 0, 0, 0, 0, 0, 0
+	c.counted = true
+	c.census = census{}
 	for _, n := range m.fleet.nodes {
 		m.tallyIn(c, n, +1)
 	}

@@ -86,6 +86,12 @@ func (a *audit) check(m *Machine) {
 			a.broken(fmt.Errorf("invariant %d: %w", i.number, err))
 		}
 	}
+	for _, c := range m.open {
+		counted := *c
+		if m.recount(&counted); c.counted && c.census != counted.census {
+			a.broken(fmt.Errorf("%s is counted as %+v, and is %+v", c.ID, c.census, counted.census))
+		}
+	}
 	clear(a.open)
 	for _, c := range m.open {
 		a.open[c.ID] = seen{c.State, c.Wave, c.Reached, c.growth != nil, c.growth != nil && c.growth.writing, c.Promoted}
@@ -136,8 +142,8 @@ func reachIsWrittenFirst(a *audit, m *Machine) error {
 }
 
 // stoppedReachesNobody is invariant 4: nobody has a change that is stopped or
-// waits, and one that is paused reaches no further. Kept by reaches, stop and
-// pause.
+// waits, and one that is paused reaches no further. Kept by reaches, stop, pause
+// and block.
 func stoppedReachesNobody(a *audit, m *Machine) error {
 	for _, n := range m.fleet.nodes {
 		for _, id := range m.plan.choice(n) {
@@ -150,6 +156,9 @@ func stoppedReachesNobody(a *audit, m *Machine) error {
 		was, is := a.open[c.ID]
 		if is && was.state == Paused && c.State == Paused && (was.wave != c.Wave || was.reached.UpTo != c.Reached.UpTo || !slices.Equal(was.reached.IDs, c.Reached.IDs)) {
 			return fmt.Errorf("%s is paused, and reaches further than before", c.ID)
+		}
+		if c.Wave > 0 && c.State == Waiting {
+			return fmt.Errorf("%s waits, and is in wave %d already", c.ID, c.Wave)
 		}
 		if c.State != Rolling && c.growth != nil {
 			return fmt.Errorf("%s is %s, and about to reach further", c.ID, c.State)

@@ -171,7 +171,6 @@ func (m *Machine) begin(diffs []diff, at int, promoted bool) *change {
 		m.use(d.From)
 		m.use(d.To)
 	}
-	m.recount(c)
 	m.keepOpen()
 	m.again = true
 	return c
@@ -204,7 +203,9 @@ func (m *Machine) end(c *change, as State) {
 	had := c.reaches()
 	m.open = slices.DeleteFunc(m.open, func(o *change) bool { return o == c })
 	c.State, c.Ended, c.growth = as, m.now, nil
-	m.unsettle(c)
+	if had {
+		m.unsettle(c)
+	}
 	m.keepOpen()
 	m.forget(c)
 	if had {

@@ -26,6 +26,7 @@ import (
 //	envoys NAME[@CLUSTER][:LABEL=VALUE]...  come, or come back
 //	gone | restarted | unsettled NAME...
 //	settled [NAME...]          these, or all, have in place what they are to have
+//	late NAME CHANGE           it says that it has that in place, which it was to have
 //	crash NAME FILTER
 //	refuse NAME KIND/NAME MESSAGE
 //	judge CHANGE JUDGE good|bad|no-traffic|unable [WORDS]
@@ -140,6 +141,8 @@ func (s *script) run(d *datadriven.TestData) string {
 		return s.each(args, func(id string) rollout.Event {
 			return rollout.Settled{ID: id, Choice: s.plan.Choose(s.nodes[id])}
 		})
+	case "late":
+		return told(s.step(rollout.Settled{ID: arg(0), Choice: rollout.Choice(s.id(arg(1)))}))
 	case "crash":
 		return told(s.step(rollout.Crashed{ID: arg(0), Filter: arg(1)}))
 	case "refuse":

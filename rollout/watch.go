@@ -5,8 +5,11 @@ import (
 	"slices"
 )
 
-// mostWatched bounds a cohort.
-const mostWatched = 100
+// mostWatched bounds a cohort, and mostCompared those that one is chosen from.
+const (
+	mostWatched  = 100
+	mostCompared = 1000
+)
 
 // cohorts chooses whom to watch for a wave: those that it gives the change to, and
 // as many of the others, likest to them by cluster and labels. Where there are no
@@ -29,6 +32,7 @@ func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
 		others, w.ControlSince = before, c.Waves[c.Wave-1].Began
 	}
 	slices.SortFunc(others, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	others = others[:min(len(others), mostCompared)]
 	taken := make([]bool, len(others))
 	for _, n := range fresh {
 		w.New = append(w.New, n.ID)

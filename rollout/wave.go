@@ -18,8 +18,10 @@ func (m *Machine) progress(c *change) {
 	}
 	if c.State == Waiting {
 		c.State, c.Reason = Rolling, ""
-		m.recount(c)
 		m.keep(c)
+	}
+	if !c.counted && c.Policy != nil {
+		m.recount(c)
 	}
 	switch {
 	case c.growth != nil && c.growth.writing: // nobody gets it before that is written down

@@ -1,0 +1,56 @@
+package definition
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Conflicts tells why these definitions do not go together, in words that are the
+// same whatever else is among them. Merge sees to it that those of a Set do; it is
+// for other combinations, of definitions that were in force at different times.
+// What a definition alone has wrong is not among it.
+func Conflicts(filters []*Filter, listeners []*Listener, resources []*Resource) []string {
+	f := &File{Filters: filters, Listeners: listeners, Resources: resources}
+	set := &Set{Filters: filters, Listeners: listeners, Resources: resources}
+	var found []string
+	taken := map[string][]bound{}
+	for _, b := range f.bounds() {
+		for _, o := range taken[b.address] {
+			if overlap(b.nodes, o.nodes) {
+				found = append(found, fmt.Sprintf("the listeners %s and %s are both at %s", o.name, b.name, b.address))
+			}
+		}
+		taken[b.address] = append(taken[b.address], b)
+	}
+	named := map[string]bool{}
+	for _, t := range set.targets() {
+		named[t.Name] = true
+	}
+	for _, filter := range filters {
+		for _, m := range filter.Attach.Listeners {
+			for _, name := range m.Names {
+				if !named[name] {
+					found = append(found, fmt.Sprintf("the filter %s is for the listener %s, which is not there", filter.Name, name))
+				}
+			}
+		}
+	}
+	has := map[[2]string]bool{}
+	for _, r := range resources {
+		has[[2]string{r.TypeURL, r.Name}] = true
+	}
+	for _, m := range f.makes() {
+		if has[[2]string{clusterType, m.name}] {
+			found = append(found, fmt.Sprintf("a cluster %s is made for %s, and another is written", m.name, m.what))
+		}
+	}
+	for _, r := range resources {
+		for _, ref := range references(r) {
+			if !has[[2]string{ref.of, ref.name}] {
+				found = append(found, fmt.Sprintf("%s names the %s %s, which is not there", r.Name, ref.what, ref.name))
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
