@@ -3,7 +3,6 @@ package rollout
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -139,103 +138,4 @@ func (m *Machine) meant(e Command) (open, done *change, err error) {
 		return nil, found[0], nil
 	}
 	return found[0], nil, nil
-}
-
-// rollBack has the base become what it was before a change, for as long as the
-// files say what they say now.
-func (m *Machine) rollBack(done *change, e Command) error {
-	to := map[Key]*Item{}
-	for _, c := range m.done { // the newest first
-		if c == done || e.Later {
-			for _, d := range c.Diffs {
-				to[d.Key] = d.From
-			}
-		}
-		if c == done {
-			break
-		}
-	}
-	next := maps.Clone(m.held)
-	if next == nil {
-		next = map[Key]held{}
-	}
-	differs := false
-	for key, i := range to {
-		differs = differs || hashIn(m.base[key]) != hashIn(i)
-		if hashIn(m.wanted.items[key]) == hashIn(i) {
-			delete(next, key)
-			continue
-		}
-		next[key] = held{Files: hashIn(m.wanted.items[key]), To: i, Since: m.now, By: done.ID}
-	}
-	if !differs {
-		return refuse(ErrNot, "what was before %s is in force", done.ID)
-	}
-	was := m.held
-	m.held = next
-	if p := m.heldBroken(); p != "" {
-		m.held = was
-		return refuse(ErrNot, "what was before %s does not go with what is in force beside it: %s", done.ID, p)
-	}
-	for key := range to {
-		h, is := next[key]
-		if is {
-			m.use(h.To)
-			m.keepHeld(key, &h)
-		} else if _, had := was[key]; had {
-			m.keepHeld(key, nil)
-		}
-		if h, had := was[key]; had {
-			m.drop(h.To)
-		}
-	}
-	m.tell(done, "rolled back: the files are not followed for %s", title(done.Diffs))
-	m.changed()
-	m.reconcile()
-	m.promoteFresh(e.AtOnce)
-	return nil
-}
-
-// heldBroken says what is wrong with what is wanted, with what is held back, that
-// is not wrong with the base or the files.
-func (m *Machine) heldBroken() string {
-	if m.o.Check == nil {
-		return ""
-	}
-	known := append(m.o.Check(m.baseSet()), m.o.Check(m.wanted.whole)...)
-	for _, p := range m.o.Check(m.effective().modules(m.wanted.whole)) {
-		if !slices.Contains(known, p) {
-			return p
-		}
-	}
-	return ""
-}
-
-// heldBy finds a rollback that is in force, by how its id begins; "": there is none.
-func (m *Machine) heldBy(id string) string {
-	for _, h := range m.held {
-		if id != "" && strings.HasPrefix(h.By, id) || id == "" && len(m.open) == 0 {
-			return h.By
-		}
-	}
-	return ""
-}
-
-func (m *Machine) releaseAll(id, by string) {
-	for _, key := range slices.SortedFunc(maps.Keys(m.held), compareKeys) {
-		if m.held[key].By == id {
-			m.release(key, "the rollback was ended "+by)
-		}
-	}
-	m.changed()
-}
-
-// promoteFresh has the changes that this step has opened go everywhere at once.
-func (m *Machine) promoteFresh(is bool) {
-	for _, c := range m.open {
-		if is && c.Opened.Equal(m.now) && c.Wave == 0 {
-			c.Promoted, m.again = true, true
-			m.keep(c)
-		}
-	}
 }

@@ -113,8 +113,8 @@ func hashOf(value any) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// pruned leaves out of objects what is at its default. A list that is empty is
-// not: a filter may be allowed no host call at all.
+// pruned leaves out of objects what is at its default. A list that is empty is not
+// left out, as it may mean something else than none.
 func pruned(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -14,7 +14,8 @@ type (
 	// Wanted is what the files say now, with modules and policies.
 	Wanted struct{ Set *module.Set }
 
-	// Expected is a node that was there before this server started.
+	// Expected is a node that was there before this server started, most likely. All
+	// are to be told before the first Wanted.
 	Expected struct{ Node definition.Node }
 	// Connected is a node that has a stream.
 	Connected struct{ Node definition.Node }

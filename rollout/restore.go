@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ func New(o Options, written map[string][]byte) (*Machine, []error) {
 	r.run()
 	return m, r.errs
 }
+
+// errOther: what is written at a key can be read, and can't be meant.
+var errOther = errors.New("it is not what belongs there")
 
 // restoring is a New.
 type restoring struct {
@@ -55,7 +59,12 @@ func each[T any](r *restoring, prefix string, take func(key string, value T) err
 
 func (r *restoring) run() {
 	m := r.m
-	_, m.begun = r.written[begunKey]
+	if _, m.begun = r.written[begunKey]; !m.begun {
+		for key := range r.written {
+			m.kept.batch[key] = nil
+		}
+		return
+	}
 	each(r, contentKey, func(key string, c content) error {
 		value, err := c.value()
 		if err != nil {
@@ -77,17 +86,28 @@ func (r *restoring) run() {
 	})
 	each(r, baseKeys, func(key string, b keptBase) error {
 		i, err := r.item(b.Hash)
+		if err == nil && (i == nil || i.Key != b.Key || path(baseKeys, b.Key) != key) {
+			err = errOther
+		}
 		if err != nil {
-			m.adopt[b.Key] = true
 			return err
 		}
 		m.base[b.Key] = i
 		m.use(i)
 		return nil
 	})
+	for key := range r.written {
+		// What the files say takes the place of what is lost.
+		if k, is := keyOf(key); is && m.base[k] == nil {
+			m.adopt[k] = true
+		}
+	}
 	r.changes()
 	each(r, heldKeys, func(key string, h keptHeld) error {
 		to, err := r.item(h.To)
+		if err == nil && (path(heldKeys, h.Key) != key || to != nil && to.Key != h.Key) {
+			err = errOther
+		}
 		if err != nil {
 			return err
 		}
@@ -128,6 +148,9 @@ func (r *restoring) changes() {
 	places := map[*change]int{}
 	each(r, openKeys, func(key string, k keptChange) error {
 		c, err := r.change(k)
+		if err == nil && (openKeys+c.ID != key || !c.State.Open()) {
+			err = errOther
+		}
 		if err == nil {
 			m.open = append(m.open, c)
 			places[c] = k.Place
@@ -137,6 +160,9 @@ func (r *restoring) changes() {
 	slices.SortStableFunc(m.open, func(a, b *change) int { return cmp.Compare(places[a], places[b]) })
 	each(r, doneKeys, func(key string, k keptDone) error {
 		c, err := r.change(k.keptChange)
+		if err == nil && (doneKey(k.Seq) != key || c.State != Done) {
+			err = errOther
+		}
 		if err == nil {
 			c.seq = k.Seq
 			m.seq = max(m.seq, k.Seq)
@@ -159,7 +185,13 @@ func (r *restoring) change(k keptChange) (*change, error) {
 		if err != nil {
 			return nil, err
 		}
+		if from == nil && to == nil || from != nil && from.Key != d.Key || to != nil && to.Key != d.Key {
+			return nil, errOther
+		}
 		c.Diffs = append(c.Diffs, diff{d.Key, from, to})
+	}
+	if len(c.Diffs) == 0 {
+		return nil, errOther
 	}
 	if c.Wave > len(c.Waves) {
 		return nil, fmt.Errorf("it is in wave %d, and %d are written", c.Wave, len(c.Waves))

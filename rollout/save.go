@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -92,6 +93,21 @@ func (m *Machine) drop(i *Item) {
 }
 
 func path(prefix string, k Key) string { return prefix + k.Kind + "/" + k.Name }
+
+// keyOf is the definition that is kept at a key of the base.
+func keyOf(at string) (k Key, is bool) {
+	rest, is := strings.CutPrefix(at, baseKeys)
+	if !is {
+		return k, false
+	}
+	k.Kind, k.Name, is = strings.Cut(rest, "/")
+	if is && k.Kind != FilterKind && k.Kind != ListenerKind { // a type URL has one slash
+		var last string
+		last, k.Name, is = strings.Cut(k.Name, "/")
+		k.Kind += "/" + last
+	}
+	return k, is
+}
 
 func (m *Machine) keepBegun() { m.kept.put(begunKey, m.now) }
 

@@ -52,6 +52,7 @@ type Driver struct {
 	written chan uint64 // batches that are to be written down; holds the newest
 	judge   chan struct{}
 	modules atomic.Pointer[[]string]
+	stalled atomic.Pointer[string] // why nothing can be written down
 }
 
 // keys are where the state is.
@@ -124,7 +125,11 @@ func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
 	if err := d.call(ctx, func() { status = d.m.Status(time.Now()) }); err != nil {
 		return rollout.Status{}, err
 	}
-	return status(), nil
+	s := status()
+	if why := d.stalled.Load(); why != nil {
+		s.Stalled = *why
+	}
+	return s, nil
 }
 
 // Modules are the SHA-256 of modules that may be needed again.

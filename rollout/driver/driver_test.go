@@ -172,9 +172,15 @@ func TestStoreAway(t *testing.T) {
 		s.Tell(wanted("v2", careful()))
 		time.Sleep(10 * time.Minute)
 		s.has()
+		if st, err := s.Status(t.Context()); err != nil || !strings.Contains(st.Stalled, errAway.Error()) {
+			t.Errorf("stalled %q, %v", st.Stalled, err)
+		}
 		kept.setAway(false)
 		time.Sleep(30 * time.Second)
 		s.has("e9")
+		if st, err := s.Status(t.Context()); err != nil || st.Stalled != "" {
+			t.Errorf("stalled %q, %v", st.Stalled, err)
+		}
 		kept.setAway(true)
 		s.Tell(rollout.Crashed{ID: "e9", Filter: "hello"})
 		s.has()

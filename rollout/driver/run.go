@@ -111,14 +111,17 @@ func (d *Driver) write(ctx context.Context) {
 			err := d.kept.Flush(ctx)
 			if err == nil {
 				pause.Reset()
+				d.stalled.Store(nil)
 				d.Tell(rollout.Saved{Seq: seq})
 				break
 			}
 			if ctx.Err() != nil {
 				return
 			}
+			why := "no wave begins: how far changes are can't be written down: " + err.Error()
+			d.stalled.Store(&why)
 			again := pause.NextBackOff()
-			d.log.Error("no wave begins: how far changes are can't be written down", "error", err, "again in", again)
+			d.log.Error(why, "again in", again)
 			if !wait(ctx, again) {
 				return
 			}
