@@ -2,9 +2,10 @@
 // are sent: immutable [Snapshot]s of xDS resources, each marshalled once and
 // versioned by what it means.
 //
-// Start with [Compile], which gives a [Catalog] for a whole set of definitions,
-// and ask it for the Snapshot of a node. The package is pure: no clock, no
-// I/O, the same input gives the same bytes.
+// Start with [Compile], which gives a [Catalog] for a whole set of definitions, and
+// for that set with some of the changes that are under way; ask it for the Snapshot
+// of a node by its [Choice]. The package is pure: no clock, no I/O, the same input
+// gives the same bytes.
 package resource
 
 import (
