@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -337,4 +339,89 @@ func (e *edge) changes(t *testing.T) int64 {
 		n += v
 	}
 	return n
+}
+
+// rawListener is one as Envoy has it, with a logger of its own.
+const rawListener = `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: raw
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: envoy.filters.network.http_connection_manager
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+      stat_prefix: raw
+      access_log:
+      - name: own
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+          path: %s
+          log_format: {text_format_source: {inline_string: "%%RESPONSE_CODE%% %%RESPONSE_CODE_DETAILS%%\n"}}
+      route_config:
+        virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]
+      http_filters:
+      - name: envoy.filters.http.router
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+`
+
+// TestCrashInRawListener: listeners that people wrote tell of crashes as well, and
+// keep what they say themselves. An Envoy whose cluster to xds-server has a name
+// that the server does not know has the same listeners, and tells nothing.
+func TestCrashInRawListener(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		own := filepath.Join(f.dir, "own.log")
+		f.write("raw.yaml", fmt.Sprintf(rawListener, own))
+		f.write("bad.yaml", filter("bad", f.module(wasmtest.Filter{Header: "x-bad", Value: "1", Fault: wasmtest.TrapOnRequest})))
+		f.serve("--signals-cluster", "control-plane")
+		crash := func(e *edge) {
+			e.runs("bad")
+			for _, send := range []http.Header{nil, {wasmtest.TrapHeader: {"1"}}} {
+				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+e.address("raw"), nil)
+				must(t, err)
+				maps.Copy(r.Header, send)
+				r.Close = true
+				answer, err := http.DefaultClient.Do(r)
+				must(t, err)
+				must(t, answer.Body.Close())
+				if want := map[bool]int{false: 200, true: 503}[send != nil]; answer.StatusCode != want {
+					t.Errorf("answered %s, want %d", answer.Status, want)
+				}
+			}
+		}
+		config, err := f.server.Bootstrap(f.ctx, "stranger", "--protocol", c.protocol)
+		must(t, err)
+		quick := func(id string, bootstrap []byte) *edge { // else its own log is written every ten seconds
+			return f.envoyOf(id, harness.EnvoyConfig{Binary: c.envoy, Bootstrap: bootstrap, Args: []string{"--file-flush-interval-msec", "100"}})
+		}
+		stranger := quick("stranger", config)
+		crash(stranger)
+		config, err = f.server.Bootstrap(f.ctx, "edge-1", "--protocol", c.protocol)
+		must(t, err)
+		renamed := strings.ReplaceAll(string(config), "cluster_name: wasmxds\n", "cluster_name: control-plane\n")
+		renamed = strings.Replace(renamed, "- name: wasmxds\n", "- name: control-plane\n", 1) // of clusters, which come first
+		e := quick("edge-1", []byte(renamed))
+		crash(e)
+		f.eventually(func() error {
+			if told := f.told(t); told.crashes != 1 {
+				return fmt.Errorf("told are %+v", told)
+			}
+			return nil
+		})
+		log, err := os.ReadFile(f.server.Log())
+		must(t, err)
+		if want := "a request was answered by a crashed VM\" node=edge-1 listener=raw filter=slot/raw/"; !bytes.Contains(log, []byte(want)) {
+			t.Errorf("the log has no %q", want)
+		}
+		if n := stranger.toServer(t); n != 1 {
+			t.Errorf("the Envoy without the cluster has %d connections to xds-server", n)
+		}
+		f.eventually(func() error {
+			log, err := os.ReadFile(own)
+			if n := strings.Count(string(log), "503 wasm_fail_stream\n"); err == nil && (n != 2 || strings.Count(string(log), "200 direct_response\n") != 2) {
+				err = fmt.Errorf("its own log has %q", log)
+			}
+			return err
+		})
+	})
 }
