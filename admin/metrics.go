@@ -12,6 +12,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/rollout"
 	"wasmxds/signal"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
@@ -33,6 +34,7 @@ type metrics struct {
 	primes  prometheus.Histogram
 	swaps   prometheus.Histogram
 	ends    *prometheus.CounterVec // of swaps, by outcome
+	stops   *prometheus.CounterVec // of changes, by reason
 }
 
 // untilACK are the buckets of the time from a change to an Envoy's ACK.
@@ -59,6 +61,12 @@ func newMetrics() *metrics {
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wasmxds_swaps_total", Help: "Changes of filters that run on Envoys, by outcome; one for each filter and Envoy. An Envoy that refused or could not fetch may still swap later, and is then counted again.",
 		}, []string{"outcome"}),
+	}
+	m.stops = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused as their policy says, by what was wrong with them; hand: an operator stopped it.",
+	}, []string{"reason"})
+	for _, cause := range rollout.Causes() {
+		m.stops.WithLabelValues(string(cause))
 	}
 	for _, end := range []swap.Stage{swap.ChangeSwapped, swap.ChangeRefused, swap.ChangeUnfetched, swap.ChangeSuperseded} {
 		m.ends.WithLabelValues(string(end))
@@ -117,7 +125,7 @@ func (s *Server) registry() *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		s.metrics.fetches, s.metrics.dryRuns, s.metrics.primes, s.metrics.swaps, s.metrics.ends,
+		s.metrics.fetches, s.metrics.dryRuns, s.metrics.primes, s.metrics.swaps, s.metrics.ends, s.metrics.stops,
 		collector{s},
 	)
 	return r
@@ -134,6 +142,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	e.gauge("wasmxds_build_info", "1, with what runs.", 1, "version", c.opts.Version, "goversion", runtime.Version())
 	c.definitions(e)
 	c.fleet(e)
+	if c.opts.Rollouts != nil {
+		c.rollouts(e)
+	}
 	if c.opts.Sources.XDS != nil {
 		streams(e, c.opts.Sources.XDS())
 	}

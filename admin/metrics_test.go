@@ -19,6 +19,7 @@ import (
 
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/rollout"
 	"wasmxds/signal"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
@@ -27,7 +28,7 @@ import (
 // measured is a Server of which every figure is known.
 func measured() *Server {
 	s := New(Options{
-		Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon },
+		Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon }, Rollouts: someRollouts(),
 		Sources: Sources{
 			XDS: func() xds.Stats {
 				return xds.Stats{Streams: 4, Requests: 50, Bytes: 6000,
@@ -43,6 +44,11 @@ func measured() *Server {
 		},
 	})
 	s.Loaded(someLoaded())
+	s.RolloutTold(rollout.Told{State: rollout.Stopped, Cause: rollout.ByCrashes})
+	s.RolloutTold(rollout.Told{State: rollout.Stopped}) // its Envoys are back
+	s.RolloutTold(rollout.Told{State: rollout.Paused, Cause: rollout.SignalsJudge})
+	s.RolloutTold(rollout.Told{State: rollout.Paused, Cause: rollout.ByHand})
+	s.RolloutTold(rollout.Told{State: rollout.Stopped, Cause: rollout.ByHand})
 	o := s.Observer()
 	o.Fetched(module.Fetch{Scheme: "https", Took: 50 * time.Millisecond})
 	o.Fetched(module.Fetch{Scheme: "https", Took: 2 * time.Second, Err: errors.New("refused")})
@@ -87,6 +93,18 @@ func TestMetricsAreServed(t *testing.T) {
 		t.Fatalf("%d %s", code, text)
 	}
 	wantIn(t, text, "wasmxds_xds_streams 4", "go_goroutines", `wasmxds_envoys{state="failed"} 1`)
+}
+
+// TestTitlesAreBounded: a change may be of thousands of definitions.
+func TestTitlesAreBounded(t *testing.T) {
+	for title, want := range map[string]string{
+		"hello": "hello", strings.Repeat("a", maxTitle): strings.Repeat("a", maxTitle), strings.Repeat("a", maxTitle+1): strings.Repeat("a", maxTitle) + "…",
+		strings.Repeat("a", maxTitle-1) + "éa": strings.Repeat("a", maxTitle-1) + "…",
+	} {
+		if got := titleOf(title); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 // TestMetricsAreDocumented keeps the table of docs/watching.md.

@@ -77,7 +77,7 @@ func (m *Machine) command(e Command) error {
 		if c.State != Rolling && c.State != Waiting {
 			return refuse(ErrNot, "%s is %s", c.ID, c.State)
 		}
-		m.pause(c, by)
+		m.pause(c, ByHand, by)
 	case Resume:
 		if c.State != Paused && c.State != Stopped {
 			return refuse(ErrNot, "%s is %s", c.ID, c.State)
@@ -98,7 +98,7 @@ func (m *Machine) command(e Command) error {
 		if c.State == Stopped {
 			return refuse(ErrNot, "%s is stopped already", c.ID)
 		}
-		m.stop(c, by)
+		m.stop(c, ByHand, by)
 	default:
 		return refuse(ErrNot, "%q is none of %v", e.Verb, Verbs())
 	}

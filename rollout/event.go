@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"strings"
 	"time"
 
 	"wasmxds/definition"
@@ -120,6 +121,29 @@ type Told struct {
 	Title  string
 	State  State
 	Words  string
+	Cause  Cause // what stopped or paused it, where it was just now; "": it was not
+}
+
+// Cause is what a change was stopped or paused by, for counting.
+type Cause string
+
+// The causes. What a judge finds bad is told by the kind of judge: "signals",
+// "prometheus", "webhook".
+const (
+	ByHand     Cause = "hand"
+	ByRefusals Cause = "refused"
+	ByCrashes  Cause = "crashes"
+	ByRestarts Cause = "restarts"
+)
+
+func byJudge(judge string) Cause {
+	kind, _, _ := strings.Cut(judge, " ")
+	return Cause(kind)
+}
+
+// Causes are all of them.
+func Causes() []Cause {
+	return []Cause{ByHand, ByRefusals, ByCrashes, ByRestarts, SignalsJudge, "prometheus", "webhook"}
 }
 
 func (e Expected) apply(m *Machine) {

@@ -238,6 +238,9 @@ func (s *script) step(e rollout.Event) string {
 	ready := s.m.Step(s.now, e)
 	var b strings.Builder
 	for _, t := range ready.Told {
+		if wrong := causeWrong(t); wrong != "" {
+			fmt.Fprintf(&b, "wrong: %s\n", wrong)
+		}
 		if t.Change != "" {
 			fmt.Fprintf(&b, "%s %s: %s\n", t.Change, t.Title, t.Words)
 			continue

@@ -27,7 +27,7 @@ func (e Restarted) apply(m *Machine) {
 			k.Restarts++
 			m.keep(c)
 			if moreRestarts(k.Restarts, c.Policy.Stop.Restarts, occurred{float64(k.ControlRestarts), k.Control, k.Exposure}, occurred{m.calm.restarts, m.calm.exposure, k.Exposure}) {
-				m.fail(c, fmt.Sprintf("Envoys of the wave came back as new %s, the last one %s", times(k.Restarts), n.ID))
+				m.fail(c, ByRestarts, fmt.Sprintf("Envoys of the wave came back as new %s, the last one %s", times(k.Restarts), n.ID))
 			}
 		}
 	}
@@ -51,7 +51,7 @@ func (e Crashed) apply(m *Machine) {
 			k.Crashes++
 			m.keep(c)
 			if moreCrashes(k.Crashes, c.Policy.Stop.Crashes, occurred{float64(k.ControlCrashes), k.Control, k.Exposure}, occurred{m.calm.crashes, m.calm.exposure, k.Exposure}) {
-				m.fail(c, fmt.Sprintf("%s crashed %s, now on %s", e.Filter, times(k.Crashes), n.ID))
+				m.fail(c, ByCrashes, fmt.Sprintf("%s crashed %s, now on %s", e.Filter, times(k.Crashes), n.ID))
 			}
 		}
 	}
@@ -80,7 +80,7 @@ func (e Refused) apply(m *Machine) {
 		c.Counts.Refused = append(c.Counts.Refused, e.ID)
 		m.keep(c)
 		if most := c.Policy.Stop.Refused; most > 0 && len(c.Counts.Refused) >= most {
-			m.fail(c, fmt.Sprintf("%s refused %s %s: %s", list(c.Counts.Refused), kindWord(e.Key.Kind), e.Key.Name, e.Message))
+			m.fail(c, ByRefusals, fmt.Sprintf("%s refused %s %s: %s", list(c.Counts.Refused), kindWord(e.Key.Kind), e.Key.Name, e.Message))
 		}
 	}
 }
@@ -97,31 +97,32 @@ func (e Judged) apply(m *Machine) {
 		c.verdicts = append(c.verdicts, v)
 	}
 	if e.Verdict == Bad {
-		m.fail(c, e.Words)
+		m.fail(c, byJudge(e.Judge), e.Words)
 	}
 }
 
 // fail ends a change as its policy says.
-func (m *Machine) fail(c *change, why string) {
+func (m *Machine) fail(c *change, by Cause, why string) {
 	if c.State != Rolling {
 		return // it is told once
 	}
 	if c.Policy != nil && c.Policy.Then == definition.Pause {
-		m.pause(c, why)
+		m.pause(c, by, why)
 		return
 	}
-	m.stop(c, why)
+	m.stop(c, by, why)
 }
 
 // pause keeps a change from reaching any more Envoys. (Invariant 4.)
-func (m *Machine) pause(c *change, why string) {
+func (m *Machine) pause(c *change, by Cause, why string) {
 	c.State, c.Reason, c.growth = Paused, why, nil
 	m.keep(c)
 	m.tell(c, "paused%s: %s", c.at(), why)
+	m.because(by)
 }
 
 // stop takes a change from all that have it. (Invariant 4.)
-func (m *Machine) stop(c *change, why string) {
+func (m *Machine) stop(c *change, by Cause, why string) {
 	c.returning = map[string]bool{}
 	if c.reaches() {
 		for _, n := range m.fleet.nodes {
@@ -140,7 +141,11 @@ func (m *Machine) stop(c *change, why string) {
 	m.recombine()
 	m.again = true
 	m.tell(c, "%s", m.words(c, m.now))
+	m.because(by)
 }
+
+// because says what led to what was told last.
+func (m *Machine) because(by Cause) { m.ready.Told[len(m.ready.Told)-1].Cause = by }
 
 // returned notes what a node runs by now.
 func (m *Machine) returned(id string, choice Choice) {

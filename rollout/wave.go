@@ -152,7 +152,7 @@ func (m *Machine) emptied(c *change) {
 		c.Counts.Emptied++
 		m.keep(c)
 		if c.Counts.Emptied >= max(1, c.Policy.Stop.Restarts) {
-			m.fail(c, "all Envoys of the wave went away, "+times(c.Counts.Emptied))
+			m.fail(c, ByRestarts, "all Envoys of the wave went away, "+times(c.Counts.Emptied))
 			return
 		}
 		m.tell(c, "all Envoys of wave %d are gone: it begins again with others", c.Wave)

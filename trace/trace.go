@@ -1,6 +1,7 @@
 // Package trace tells OpenTelemetry how a change goes from the directory to
 // the Envoys: one trace for each, with what was read, fetched, tried, compiled
-// and published, and for each filter when Envoys primed and swapped it.
+// and published, and for each filter when Envoys primed and swapped it. A change
+// that goes in waves is one more, from its first wave to its end.
 //
 // Start with [New], which is only worth calling where [Configured]; a nil
 // Tracer takes all calls and does nothing. A Tracer is safe for concurrent use,
@@ -58,6 +59,7 @@ type Tracer struct {
 	pending  []step            // not published yet, oldest first
 	versions map[string]string // of filters, as published
 	open     []*change         // oldest first
+	rollouts []*told           // that go on
 }
 
 // The bounds of what is remembered.

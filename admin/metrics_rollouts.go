@@ -1,0 +1,71 @@
+package admin
+
+import (
+	"context"
+	"unicode/utf8"
+
+	"wasmxds/rollout"
+)
+
+// RolloutTold is to be told what happens to changes, by whoever moves them. It
+// does not wait.
+func (s *Server) RolloutTold(t rollout.Told) {
+	if t.Cause != "" && (t.State == rollout.Stopped || t.Cause != rollout.ByHand) {
+		s.metrics.stops.WithLabelValues(string(t.Cause)).Inc()
+	}
+	s.changes.Add(1)
+}
+
+// rollouts are the figures of changes that are not everywhere.
+func (c collector) rollouts(e emit) {
+	st, err := c.moving(context.Background())
+	if err != nil {
+		c.opts.Log.Warn("how far changes are is not known", "error", err)
+		return
+	}
+	states, shown := map[rollout.State]int{}, 0
+	for i := range st.Changes {
+		if o := &st.Changes[i]; o.State.Open() {
+			if states[o.State]++; shown < maxChanges {
+				shown++
+				change(e, o)
+			}
+		}
+	}
+	for _, state := range []rollout.State{rollout.Waiting, rollout.Rolling, rollout.Paused, rollout.Stopped} {
+		e.gauge("wasmxds_rollouts", "Changes that are not everywhere, by state.", float64(states[state]), "state", string(state))
+	}
+	e.gauge("wasmxds_rollouts_stalled", "1 while something keeps all waves from beginning.", bit(st.Stalled != ""))
+	e.gauge("wasmxds_definitions_rolled_back", "Definitions of which the files say something else than is in force, since a change was rolled back.", float64(len(st.Held)))
+}
+
+// change has a change's figures.
+func change(e emit, o *rollout.ChangeStatus) {
+	labels := []string{"change", ShortID(o.ID), "of", titleOf(o.Title)}
+	e.gauge("wasmxds_rollout_wave", "The wave that a change is in; 0: none has begun.", float64(o.Wave), labels...)
+	e.gauge("wasmxds_rollout_waves", "The waves that a change has.", float64(len(o.Waves)), labels...)
+	const name, help = "wasmxds_rollout_envoys", "Connected Envoys that a change is for (concerned), that are to have it so far (reached), and that run it (settled)."
+	for _, n := range []struct {
+		state string
+		n     int
+	}{{"concerned", o.Concerned}, {"reached", o.Reached}, {"settled", o.Settled}} {
+		e.gauge(name, help, float64(n.n), append([]string{"state", n.state}, labels...)...)
+	}
+}
+
+// maxChanges is of how many changes there are figures of their own.
+const maxChanges = 50
+
+// maxTitle bounds the label of a change of many definitions.
+const maxTitle = 80
+
+func titleOf(title string) string {
+	if len(title) <= maxTitle {
+		return title
+	}
+	end := maxTitle
+	for !utf8.RuneStart(title[end]) {
+		end--
+	}
+	return title[:end] + "…"
+}

@@ -1,0 +1,38 @@
+package rollout_test
+
+import (
+	"slices"
+	"strings"
+
+	"wasmxds/rollout"
+)
+
+// causeWrong says what is wrong with the cause that is told, by the words beside
+// it; "": nothing.
+func causeWrong(t rollout.Told) string {
+	ends := strings.HasPrefix(t.Words, "stopped") || strings.HasPrefix(t.Words, "paused")
+	if !ends || strings.Contains(t.Words, "back at what was before") {
+		if t.Cause != "" {
+			return "it was stopped before: " + t.Words
+		}
+		return ""
+	}
+	_, why, _ := strings.Cut(t.Words, ": ")
+	want := rollout.Cause("")
+	for _, c := range []struct {
+		word  string
+		cause rollout.Cause
+	}{
+		{"by ", rollout.ByHand}, {" crashed ", rollout.ByCrashes}, {" refused ", rollout.ByRefusals},
+		{"came back as new", rollout.ByRestarts}, {"went away", rollout.ByRestarts},
+	} {
+		if strings.Contains(why, c.word) && want == "" && (c.cause != rollout.ByHand || strings.HasPrefix(why, c.word)) {
+			want = c.cause
+		}
+	}
+	switch {
+	case want != "" && t.Cause != want, want == "" && !slices.Contains(rollout.Causes()[4:], t.Cause):
+		return "cause " + string(t.Cause) + " of: " + t.Words
+	}
+	return ""
+}
