@@ -1,0 +1,161 @@
+package signal
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// What is kept of each node that is watched: forty minutes. A block has some 700
+// bytes at 200 requests a second.
+const (
+	// MaxWatched is how many nodes may be watched: two cohorts of 32.
+	MaxWatched = 64
+	maxBlocks  = 600
+	// Of these the first stay, with what was before a wave and how it began; then
+	// the oldest goes.
+	firstBlocks = 225
+	maxCrashes  = 64
+
+	// A VM that has crashed and is not replaced fails each request: what comes
+	// sooner than this after the one before is the same crash.
+	sameCrash = time.Second
+)
+
+// Counts keeps what the nodes tell that are watched. It is safe for concurrent
+// use.
+type Counts struct {
+	mu    sync.Mutex
+	nodes map[string]*node
+}
+
+// node is what one node told.
+type node struct {
+	blocks []Block // ended, oldest first; they don't change
+	open   Block
+	isOpen bool
+	tally  tally // of open
+
+	crashes   []time.Time // the beginnings, oldest first
+	lastCrash time.Time
+}
+
+// NewCounts makes one that watches nobody.
+func NewCounts() *Counts { return &Counts{nodes: map[string]*node{}} }
+
+// Watch makes these nodes those that are watched, no more than [MaxWatched] of
+// them, and forgets what was told before a time. What others told is forgotten.
+func (c *Counts) Watch(nodes []string, since time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	watched := make(map[string]*node, len(nodes))
+	for _, name := range nodes {
+		if len(watched) == MaxWatched {
+			break
+		}
+		n := c.nodes[name]
+		if n == nil {
+			n = &node{}
+		}
+		n.forget(since)
+		watched[name] = n
+	}
+	c.nodes = watched
+}
+
+func (n *node) forget(since time.Time) {
+	n.blocks = slices.DeleteFunc(slices.Clone(n.blocks), func(b Block) bool { return b.Start.Before(since) })
+	n.crashes = slices.DeleteFunc(slices.Clone(n.crashes), func(at time.Time) bool { return at.Before(since) })
+}
+
+// Watched tells whether a node is.
+func (c *Counts) Watched(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nodes[name] != nil
+}
+
+// Nodes are those that are watched.
+func (c *Counts) Nodes() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.nodes))
+}
+
+// Add adds samples that came in at a time. Those of nodes that are not watched
+// are left out.
+func (c *Counts) Add(name string, at time.Time, samples []Sample) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[name]
+	if n == nil {
+		return
+	}
+	n.advance(at)
+	if at.Before(n.open.Start) {
+		at = n.open.Start // of a worker that was behind
+	}
+	p := &n.open.Parts[at.Sub(n.open.Start)*parts/BlockTime]
+	for _, s := range samples {
+		p.Requests++
+		if s.Error {
+			p.Errors++
+		}
+		n.tally.add(s.Latency, 1)
+	}
+}
+
+// advance ends the open block, if a time is after it, and begins the one that
+// the time is in.
+func (n *node) advance(at time.Time) {
+	n.end(at)
+	if !n.isOpen {
+		n.open, n.isOpen = Block{Start: at.Truncate(BlockTime)}, true
+	}
+}
+
+func (n *node) end(at time.Time) {
+	if !n.isOpen || at.Before(n.open.Start.Add(BlockTime)) {
+		return
+	}
+	n.open.Latencies = n.tally.latencies()
+	n.blocks = append(n.blocks, n.open)
+	n.isOpen, n.tally = false, tally{}
+	if len(n.blocks) > maxBlocks {
+		n.blocks = slices.Concat(n.blocks[:firstBlocks], n.blocks[firstBlocks+1:])
+	}
+}
+
+// Crash takes an alarm, and tells whether it is of a new crash.
+func (c *Counts) Crash(crash Crash) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.nodes[crash.Node]
+	if n == nil {
+		return false
+	}
+	same := !n.lastCrash.IsZero() && crash.At.Sub(n.lastCrash) < sameCrash
+	n.lastCrash = crash.At
+	if same {
+		return false
+	}
+	if len(n.crashes) == maxCrashes {
+		n.crashes = slices.Clone(n.crashes[1:])
+	}
+	n.crashes = append(n.crashes, crash.At)
+	return true
+}
+
+// Envoy gives what a node has told by now, in whole blocks; nothing of one that
+// is not watched. Who asks adds what else is known of it.
+func (c *Counts) Envoy(name string, now time.Time) Envoy {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := Envoy{Node: name}
+	if n := c.nodes[name]; n != nil {
+		n.end(now)
+		e.Blocks, e.Crashes = slices.Clip(n.blocks), slices.Clip(n.crashes)
+	}
+	return e
+}

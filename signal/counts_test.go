@@ -1,0 +1,153 @@
+package signal
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+var began = time.Unix(1_800_000_000, 0).UTC()
+
+func requests(n, errors int, took time.Duration) []Sample {
+	all := make([]Sample, n)
+	for i := range all {
+		all[i] = Sample{Error: i < errors, Latency: took}
+	}
+	return all
+}
+
+func TestCounts(t *testing.T) {
+	c := NewCounts()
+	c.Watch([]string{"a", "b"}, began)
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	c.Add("a", at(0), requests(10, 1, time.Millisecond))
+	c.Add("a", at(1500*time.Millisecond), requests(5, 5, time.Second))
+	c.Add("other", at(0), requests(10, 1, time.Millisecond))
+	c.Add("a", at(9*time.Second), requests(3, 0, time.Millisecond))
+	c.Add("a", at(7*time.Second), requests(1, 0, time.Millisecond)) // late
+	e := c.Envoy("a", at(12*time.Second))
+	if len(e.Blocks) != 2 || e.Node != "a" {
+		t.Fatalf("%d blocks: %+v", len(e.Blocks), e)
+	}
+	first, second := e.Blocks[0], e.Blocks[1]
+	if first.Parts != [parts]Count{{10, 1}, {5, 5}} || !first.Start.Equal(began) || first.Latencies.Count() != 15 {
+		t.Errorf("the first block is %+v", first)
+	}
+	if second.Parts != [parts]Count{{1, 0}, {3, 0}} || !second.Start.Equal(at(8*time.Second)) {
+		t.Errorf("the second block is %+v", second)
+	}
+	c.Add("a", at(13*time.Second), requests(1, 0, 0))
+	if got := c.Envoy("a", at(13*time.Second)); len(got.Blocks) != 2 {
+		t.Errorf("a block that has not ended is told: %+v", got.Blocks)
+	}
+	if got := c.Envoy("other", at(time.Minute)); len(got.Blocks) != 0 {
+		t.Errorf("others are kept: %+v", got)
+	}
+	c.Watch([]string{"a"}, at(8*time.Second))
+	if got := c.Envoy("a", at(13*time.Second)); len(got.Blocks) != 1 || c.Watched("b") {
+		t.Errorf("after watching anew: %+v, %v", got.Blocks, c.Nodes())
+	}
+	if len(e.Blocks) != 2 || !e.Blocks[0].Start.Equal(began) {
+		t.Error("what was given before has changed")
+	}
+}
+
+func TestCrashes(t *testing.T) {
+	c := NewCounts()
+	c.Watch([]string{"a"}, began)
+	var fresh []bool
+	for _, ms := range []int{0, 100, 900, 1800, 5000, 5500} {
+		fresh = append(fresh, c.Crash(Crash{Node: "a", At: began.Add(time.Duration(ms) * time.Millisecond)}))
+	}
+	if want := []bool{true, false, false, false, true, false}; !slices.Equal(fresh, want) {
+		t.Errorf("new crashes: %v, want %v", fresh, want)
+	}
+	if c.Crash(Crash{Node: "b", At: began}) {
+		t.Error("others are counted")
+	}
+	for i := range 3 * maxCrashes {
+		c.Crash(Crash{Node: "a", At: began.Add(time.Duration(i+10) * time.Minute)})
+	}
+	if n := len(c.Envoy("a", began).Crashes); n != maxCrashes {
+		t.Errorf("%d crashes are kept", n)
+	}
+}
+
+// TestCountsAreBounded: of hours the beginning and the end is kept.
+func TestCountsAreBounded(t *testing.T) {
+	c := NewCounts()
+	var all []string
+	for i := range 2 * MaxWatched {
+		all = append(all, string(rune('a'+i)))
+	}
+	c.Watch(all, began)
+	if n := len(c.Nodes()); n != MaxWatched {
+		t.Errorf("%d are watched", n)
+	}
+	blocks := 4 * maxBlocks
+	for i := range blocks {
+		c.Add("a", began.Add(time.Duration(i)*BlockTime), requests(2, i%2, time.Millisecond))
+	}
+	e := c.Envoy("a", began.Add(time.Duration(blocks)*BlockTime))
+	if len(e.Blocks) != maxBlocks {
+		t.Fatalf("%d blocks", len(e.Blocks))
+	}
+	for i, b := range e.Blocks {
+		at := i
+		if i >= firstBlocks {
+			at = blocks - maxBlocks + i
+		}
+		if want := began.Add(time.Duration(at) * BlockTime); !b.Start.Equal(want) || b.Count().Requests != 2 {
+			t.Fatalf("block %d is of %v, want %v: %+v", i, b.Start, want, b.Count())
+		}
+	}
+}
+
+// TestConcurrentUse is for the race detector.
+func TestConcurrentUse(t *testing.T) {
+	c := NewCounts()
+	r := NewReceiver(Options{
+		May:     func(context.Context, string, string) error { return nil },
+		Watched: c.Watched, Sampled: c.Add, Crashed: func(crash Crash) { c.Crash(crash) },
+	})
+	nodes := []string{"a", "b"}
+	c.Watch(nodes, began)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			log, e := SampleLog, good
+			if i%2 == 1 {
+				log, e = AlarmLog, alarm
+			}
+			s, err := r.Begin(t.Context(), encode(t, httpMessage(nodes[i/2], "edge", log, e)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Ended()
+			for range 100 {
+				if err := s.Receive(encode(t, httpMessage("", "", "", e, e))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 100 {
+		now := time.Now()
+		w := Wave{Began: now.Add(-time.Second), Now: now, New: []Envoy{c.Envoy("a", now)}, Control: []Envoy{c.Envoy("b", now)}}
+		w.New[0].Since = w.Began
+		Judge(w, asked)
+		c.Watch(nodes, began)
+		r.Totals()
+	}
+	wg.Wait()
+	if got := r.Totals(); got.Samples != 402 || got.Alarms == 0 || got.Streams != 0 {
+		t.Errorf("totals %+v", got)
+	}
+	if crashes := c.Envoy("a", time.Now()).Crashes; len(crashes) != 1 {
+		t.Error(fmt.Sprint(crashes))
+	}
+}

@@ -1,0 +1,170 @@
+package signaltest
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"wasmxds/signal"
+)
+
+// Rollout is how a change goes.
+type Rollout struct {
+	Waves      []float64     // shares of the fleet; one or more is a number of Envoys
+	Before     time.Duration // cohorts are watched for so long at most
+	Bake       time.Duration // a wave is good for so long
+	Watched    int           // Envoys of each cohort
+	Patience   time.Duration // with a wave that nothing is said about
+	Thresholds signal.Thresholds
+}
+
+// Careful is the policy of the documentation: one Envoy, 5 %, 25 %, all; stopped at
+// 1 % more errors, and, if asked, at a p99 that is 25 % higher.
+func Careful(latency bool) Rollout {
+	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 10 * time.Minute, Bake: 2 * time.Minute, Watched: 32, Patience: time.Hour,
+		Thresholds: signal.Thresholds{Waves: 4, Refused: 1, Crashes: 1, Restarts: 2, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
+	if latency {
+		r.Thresholds.Latency, r.Thresholds.Quantile = signal.Limit{More: 0.25, Confidence: 0.999}, 0.99
+	}
+	return r
+}
+
+// Outcome is how a rollout ended.
+type Outcome struct {
+	Stopped, Stuck bool
+	Wave           int           // in which it was stopped, or stuck; 0 is the first
+	Exposed        int           // Envoys that had the change
+	Requests       int           // seen of the wave in which it was decided, since it began
+	Took           time.Duration // that wave, from the change on
+	Verdict        signal.Verdict
+	Waves          []time.Duration // how long each took that was good
+}
+
+func (o Outcome) String() string {
+	what := "went everywhere"
+	switch {
+	case o.Stopped:
+		what = fmt.Sprintf("stopped in wave %d", o.Wave+1)
+	case o.Stuck:
+		what = fmt.Sprintf("stuck in wave %d", o.Wave+1)
+	}
+	return fmt.Sprintf("%s after %v, %d Envoys exposed, %d requests seen: %s: %s", what, o.Took, o.Exposed, o.Requests, o.Verdict.Test, o.Verdict.Words)
+}
+
+// Run plays a rollout of a change on a fleet. The same seed gives the same.
+func (r Rollout) Run(f Fleet, h Harm, seed uint64) Outcome {
+	w := f.world(seed, h)
+	order := w.rand.Perm(f.Envoys)
+	now, had := 600, 0
+	var o Outcome
+	for wave, share := range r.Waves {
+		to := r.reaches(share, f.Envoys)
+		if to <= had {
+			continue
+		}
+		o.Wave = wave
+		fresh := sample(order[had:to], r.Watched)
+		others := sample(order[to:], r.Watched)
+		if len(others) == 0 { // those that have had it for long
+			others = sample(order[:had], r.Watched)
+		}
+		if r.wave(w, fresh, others, to, &now, &o); o.Stopped || o.Stuck {
+			return o
+		}
+		had = to
+	}
+	return o
+}
+
+func (r Rollout) reaches(share float64, of int) int {
+	if share >= 1 {
+		return min(int(share), of)
+	}
+	return max(int(math.Ceil(share*float64(of))), 1)
+}
+
+// sample takes some.
+func sample(from []int, n int) []int { return slices.Clone(from[:min(n, len(from))]) }
+
+// wave plays one, until it is decided.
+func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *Outcome) {
+	step := int(signal.BlockTime / time.Second)
+	began := *now
+	for {
+		*now += 5 * step
+		v := w.view(fresh, others, *now, *now)
+		if ready, _ := v.Ready(r.Thresholds); ready || time.Duration(*now-began)*time.Second >= r.Before {
+			break
+		}
+	}
+	began = *now
+	o.Exposed = exposed
+	w.begin(fresh, others, began)
+	for {
+		*now += step
+		if *now-began > 600 { // it is looked at less often, to be quicker
+			*now += 9 * step
+		}
+		took := time.Duration(*now-began) * time.Second
+		verdicts := signal.Judge(w.view(fresh, others, began, *now), r.Thresholds)
+		all := true
+		for _, v := range verdicts {
+			if v.Kind == signal.Bad {
+				o.Stopped, o.Verdict, o.Requests, o.Took = true, v, v.Requests, took
+				return
+			}
+			if v.Kind == signal.None {
+				all, o.Verdict = false, v
+			}
+			o.Requests = max(o.Requests, v.Requests)
+		}
+		o.Took = took
+		if all && took >= r.Bake {
+			o.Waves = append(o.Waves, took)
+			return
+		}
+		if took >= r.Patience {
+			o.Stuck = true
+			return
+		}
+	}
+}
+
+// begin brings the change to a cohort: it takes up to two seconds.
+func (w *world) begin(fresh, others []int, at int) {
+	for _, i := range fresh {
+		e := w.envoy(i, at)
+		e.since, e.restarts = float64(at)+2*e.rand.Float64(), 0
+	}
+	for _, i := range others {
+		w.envoy(i, at).restarts = 0
+	}
+}
+
+// view is what is known of a wave.
+func (w *world) view(fresh, others []int, began, now int) signal.Wave {
+	at := func(s float64) time.Time { return w.start.Add(time.Duration(s * float64(time.Second))) }
+	v := signal.Wave{Began: at(float64(began)), Now: at(float64(now))}
+	know := func(cohort []int, changed bool) (all []signal.Envoy) {
+		for _, i := range cohort {
+			e := w.envoy(i, now-1)
+			w.goTo(e, now)
+			known := signal.Envoy{Node: e.name, Restarts: e.restarts, Away: float64(now) < e.down}
+			if changed && e.since < never {
+				known.Since = at(e.since)
+			}
+			if len(e.blocks) > 0 {
+				e.close()
+				known.Blocks = e.blocks
+				if last := e.blocks[len(e.blocks)-1]; last.Start.Add(signal.BlockTime).After(v.Now) {
+					known.Blocks = e.blocks[:len(e.blocks)-1]
+				}
+			}
+			all = append(all, known)
+		}
+		return all
+	}
+	v.New, v.Control = know(fresh, true), know(others, false)
+	return v
+}
