@@ -1,8 +1,13 @@
 package xds_test
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -159,3 +164,86 @@ func TestNobodyIsAhead(t *testing.T) {
 		eventually(t, "two runs v2", func() bool { c.advance(time.Second); return s.version(t, "two", "hello") != "" })
 	})
 }
+
+// TestChoicesAtOnce changes the base, what is under way and who has it while Envoys
+// come and go: in the end each has what its choice has, and that was told last.
+func TestChoicesAtOnce(t *testing.T) {
+	var o observer
+	s := start(t, xds.Options{Observe: o.add, CheckInvariants: true, Log: slog.New(failing{t})})
+	texts := []string{hello1, hello2, hello1 + "listener more\n"}
+	open := map[resource.Choice]string{"c": hello2, "d": hello1 + "listener more\n", "c+d": hello2 + "listener more\n"}
+	s.publish(t, hello1)
+	var envoys []*envoy
+	for i := range 12 {
+		envoys = append(envoys, fresh(t, fmt.Sprint("edge-", i), i%2 == 0))
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	choose := func() map[string]resource.Choice {
+		of := map[string]resource.Choice{}
+		for _, e := range envoys {
+			of[e.id] = []resource.Choice{"", "c", "d", "c+d", "unknown"}[r.IntN(5)]
+		}
+		return of
+	}
+	var coming sync.WaitGroup
+	for i, e := range envoys {
+		conn := s.dial(t, "")
+		coming.Go(func() {
+			e.connect(conn)
+			for range i % 4 {
+				e.drain(20)
+				e.leave()
+				e.connect(conn)
+			}
+		})
+	}
+	for range 40 {
+		s.publishTo(t, texts[r.IntN(len(texts))], open, choose())
+	}
+	coming.Wait()
+	last := choose()
+	s.publishTo(t, hello1, open, last)
+	for _, e := range envoys {
+		choice := last[e.id]
+		set := hello1
+		if text := open[choice]; text != "" {
+			set = text
+		}
+		want, listeners := compile(t, nil, set).Filter("hello").Version, strings.Count(set, "listener ")
+		eventually(t, fmt.Sprintf("%s has what %q has", e.id, choice), func() bool {
+			n, _ := s.node(e.id)
+			if n.AwaySince.IsZero() && s.version(t, e.id, "hello") == want && len(n.Listeners) == listeners {
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				for _, line := range slices.Backward(o.lines) {
+					if strings.Fields(line)[1] == e.id {
+						return line == fmt.Sprintf("settled %s %q", e.id, choice)
+					}
+				}
+			}
+			return false
+		})
+	}
+}
+
+// drain takes up to so many lines that are there or come soon.
+func (e *envoy) drain(lines int) {
+	for range lines {
+		select {
+		case <-e.events:
+		case <-time.After(10 * time.Millisecond):
+			return
+		}
+	}
+}
+
+// failing fails a test for each error that is logged.
+type failing struct{ t *testing.T }
+
+func (f failing) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+func (f failing) Handle(_ context.Context, r slog.Record) error {
+	f.t.Error(r.Message)
+	return nil
+}
+func (f failing) WithAttrs([]slog.Attr) slog.Handler { return f }
+func (f failing) WithGroup(string) slog.Handler      { return f }
