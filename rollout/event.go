@@ -94,7 +94,7 @@ type Batch struct {
 }
 
 // Watch are the Envoys that a change is judged by: those that a wave gives it to,
-// and as many of those for which nothing changes, likest to them.
+// and as many or more of those for which nothing changes, likest to them.
 type Watch struct {
 	Change       string
 	Wave         int

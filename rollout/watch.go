@@ -11,8 +11,13 @@ const (
 	mostCompared = 1000
 )
 
+// leastControl is how many Envoys a wave of fewer is compared with. What one of them
+// does by itself now and then must not be taken for what all would do: with one of
+// each, no good change was found good within an hour.
+const leastControl = 31
+
 // cohorts chooses whom to watch for a wave: those that it gives the change to, and
-// as many of the others, likest to them by cluster and labels. Where there are no
+// as many of the others or more, likest to them by cluster and labels. Where there are no
 // others, those that have had it since an earlier wave take their place: for them
 // nothing changes either.
 func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
@@ -33,9 +38,15 @@ func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
 	}
 	slices.SortFunc(others, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
 	others = others[:min(len(others), mostCompared)]
-	taken := make([]bool, len(others))
 	for _, n := range fresh {
 		w.New = append(w.New, n.ID)
+	}
+	if len(fresh) == 0 {
+		return w
+	}
+	taken := make([]bool, len(others))
+	for k := range min(max(len(fresh), leastControl), len(others)) {
+		n := fresh[k%len(fresh)]
 		best, most := -1, -1
 		for i, o := range others {
 			if taken[i] {
