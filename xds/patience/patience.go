@@ -33,13 +33,15 @@ type Room struct {
 	bytes int
 	again time.Time   // there is nothing to end before
 	retry *time.Timer // at that time; nil: none
+
+	freed chan struct{} // holds a token when a wait has ended
 }
 
 // New makes a Room for waits that cost limit bytes together. Up to twice that,
 // one that the client has not kept waiting for as long as grace is not ended for
 // others' sake: that is how long an honest client may be silent on a slow network.
 func New(limit int, grace time.Duration) *Room {
-	return &Room{limit: limit, grace: grace, waits: map[*Wait]struct{}{}}
+	return &Room{limit: limit, grace: grace, waits: map[*Wait]struct{}{}, freed: make(chan struct{}, 1)}
 }
 
 // Wait is a wait. Its methods do nothing once it has ended.
@@ -53,6 +55,7 @@ type Wait struct {
 	// Of who holds room.mu.
 	bytes  int
 	silent time.Time // since when it is the client's turn; zero: it is ours
+	spoken func() bool
 }
 
 // Begin begins a wait for the client at addr. If it lasts too long, or costs too
@@ -96,6 +99,15 @@ func (w *Wait) Grow(bytes int) {
 	endAll(tooMany)
 }
 
+// Unless has the wait not ended for others' sake, below twice the limit, while
+// spoken says that something of the client is there which nobody has come to read
+// yet. It must not wait.
+func (w *Wait) Unless(spoken func() bool) {
+	w.room.mu.Lock()
+	defer w.room.mu.Unlock()
+	w.spoken = spoken
+}
+
 // Ours tells that it is the server's turn: the wait is not ended for others'
 // sake until [Wait.Theirs].
 func (w *Wait) Ours() { w.turn(time.Time{}) }
@@ -118,6 +130,42 @@ func (w *Wait) Done() bool {
 	_, ok := r.waits[w]
 	r.remove(w)
 	return ok
+}
+
+// Await returns when there is room for another wait, or would be by ending one that
+// has lasted for long enough, but after as long as grace at the latest. Who can wait
+// where it costs nothing does so first: in the kernel, a client that is slow gets the
+// time to say something before it is waited for here. It is for one caller at a time.
+func (r *Room) Await() {
+	late := time.NewTimer(r.grace)
+	defer late.Stop()
+	for r.full() {
+		again := time.NewTimer(max(r.grace/8, time.Millisecond))
+		select {
+		case <-r.freed:
+		case <-again.C:
+		case <-late.C:
+			again.Stop()
+			return
+		}
+		again.Stop()
+	}
+}
+
+// full tells whether there is no room, and none to be made.
+func (r *Room) full() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.bytes < r.limit {
+		return false
+	}
+	now := time.Now()
+	for w := range r.waits {
+		if w.sheddable(now, r.grace) {
+			return false
+		}
+	}
+	return true
 }
 
 // Shed ends the wait that is first to go, however young, if there is one that the
@@ -148,6 +196,10 @@ func (r *Room) remove(w *Wait) {
 	delete(r.waits, w)
 	r.bytes -= w.bytes
 	w.late.Stop()
+	select {
+	case r.freed <- struct{}{}:
+	default:
+	}
 }
 
 func (w *Wait) endWith(err error) {
@@ -199,7 +251,7 @@ func (r *Room) sheddable(now time.Time, grace time.Duration) []*Wait {
 	var all []*Wait
 	for w := range r.waits {
 		cost[w.addr] += w.bytes
-		if !w.silent.IsZero() && now.Sub(w.silent) >= grace {
+		if w.sheddable(now, grace) {
 			all = append(all, w)
 		}
 	}
@@ -210,6 +262,10 @@ func (r *Room) sheddable(now time.Time, grace time.Duration) []*Wait {
 		return cmp.Compare(b.weight(now), a.weight(now))
 	})
 	return all
+}
+
+func (w *Wait) sheddable(now time.Time, grace time.Duration) bool {
+	return !w.silent.IsZero() && now.Sub(w.silent) >= grace && (grace == 0 || w.spoken == nil || !w.spoken())
 }
 
 func (w *Wait) weight(now time.Time) float64 {

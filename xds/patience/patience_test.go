@@ -140,3 +140,52 @@ func TestNetworks(t *testing.T) {
 		t.Error("no address counts as one")
 	}
 }
+
+// TestAwait: who comes waits while there is no room, until some is freed or made.
+func TestAwait(t *testing.T) {
+	r := New(200, 30*time.Second)
+	first := r.Begin(here, 100, time.Hour, func(error) {})
+	r.Await() // there is room
+	second := r.Begin(here, 100, time.Hour, func(error) {})
+	came := make(chan struct{})
+	go func() {
+		r.Await()
+		close(came)
+	}()
+	select {
+	case <-came:
+		t.Fatal("there was no room")
+	case <-time.After(20 * time.Millisecond):
+	}
+	first.Done()
+	select {
+	case <-came:
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits though there is room")
+	}
+	second.Done()
+
+	r.old(here, 200, func(error) {})
+	r.Await() // what is old makes room
+
+	impatient := New(100, time.Millisecond)
+	busy := impatient.Begin(here, 100, time.Hour, func(error) {})
+	busy.Ours()
+	impatient.Await() // no longer than grace
+	busy.Done()
+}
+
+// TestUnless: a client that has spoken is not silent, up to twice the limit.
+func TestUnless(t *testing.T) {
+	r := New(1000, time.Second)
+	ended := 0
+	r.old(here, 900, func(error) { ended++ }).Unless(func() bool { return true })
+	r.Begin(here, 900, time.Hour, func(error) {})
+	if ended > 0 {
+		t.Error("it was ended though it has spoken")
+	}
+	r.Begin(here, 900, time.Hour, func(error) {})
+	if ended == 0 {
+		t.Error("it stays for ever")
+	}
+}

@@ -69,6 +69,7 @@ func NewListener(l net.Listener, connections int, log *slog.Logger) *Listener {
 // waiting longest, or the newest.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
+		l.accepting.waiting.Await()
 		nc, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
@@ -81,7 +82,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 		}
 		c := &Conn{Conn: nc, listener: l, closed: make(chan struct{})}
 		c.addr = addrPort(nc.RemoteAddr()).Addr()
-		c.wait.Store(l.accepting.waiting.Begin(c.addr, connectionCost, firstMessage, func(error) { c.Cut() }))
+		w := l.accepting.waiting.Begin(c.addr, connectionCost, firstMessage, func(error) { c.Cut() })
+		w.Unless(c.unread)
+		c.wait.Store(w)
 		return c, nil
 	}
 }

@@ -8,8 +8,27 @@ import (
 	"net"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/mem"
 )
+
+// unread tells whether the client has said something that was not read yet.
+func (c *Conn) unread() bool {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	there := false
+	err = raw.Control(func(fd uintptr) {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		there = n > 0 && err == nil
+	})
+	return there && err == nil
+}
 
 // ready reads without holding a buffer while there is nothing to read. Its
 // fields keep each read from allocating.
