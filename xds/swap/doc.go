@@ -8,6 +8,7 @@
 //
 // The protocol, in the order a fresh Envoy sees it:
 //
+//   - RTDS, if its bootstrap has it: each layer, at once.
 //   - CDS: the clusters, the module server's among them.
 //   - LDS: the primer alone, a listener bound to no port, with a slot for every
 //     filter, its twin, and a route configuration (the gate) that is not answered yet.
