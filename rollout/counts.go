@@ -55,18 +55,38 @@ func (m *Machine) elapse() {
 // machines are replaced all day.
 //
 // What is to be expected of the Envoys that have it comes from the others, at the
-// same time, and from all before there was any change; the higher counts. Each is
-// taken at the end of what it may be, and n has to be four standard deviations
-// away: it is looked at again and again, so the usual two would stop what is good.
-func moreRestarts(n, most int, happened ...occurred) bool {
+// same time, and from all before there was any change; the higher counts, and each
+// is taken at the upper end of what it may be. Any is expected to do so every
+// usualRestart, which only counts where they are many. So many must then be less
+// likely than byChance: they are looked at again and again, in every wave.
+func moreRestarts(n, most int, exposure float64, happened ...occurred) bool {
 	if most <= 0 || n < most {
 		return false
 	}
-	mean := 0.0
+	mean := exposure / usualRestart.Seconds()
 	for _, o := range happened {
 		mean = max(mean, o.scale()*(o.n+2*math.Sqrt(o.n)))
 	}
-	return float64(n) > mean+4*math.Sqrt(mean)
+	return atLeast(n, mean) < byChance
+}
+
+const (
+	byChance     = 2e-4
+	usualRestart = 12 * time.Hour
+)
+
+// atLeast is the probability that n or more happen where mean are to be expected, of
+// what happens independently (a Poisson distribution).
+func atLeast(n int, mean float64) float64 {
+	if mean > 500 { // near enough to a normal one, and out of reach of what follows
+		return math.Erfc((float64(n)-0.5-mean)/math.Sqrt(2*mean)) / 2
+	}
+	fewer, p := 0.0, math.Exp(-mean)
+	for k := range n {
+		fewer += p
+		p *= mean / float64(k+1)
+	}
+	return 1 - fewer
 }
 
 // moreCrashes says whether n VMs that crashed are so many more than what is to be
