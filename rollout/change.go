@@ -49,6 +49,7 @@ type change struct {
 	needs    string            // why it can't be combined with the base alone; "": it can
 	heldBy   string            // the Rollout that can't be read and may be for it; "": none
 	idle     time.Time         // since when there is nobody that it is for
+	prepared time.Time         // when it was looked last whom its next wave has
 	had      bool              // an Envoy that this server has seen has been in its wave
 	waitsFor map[string]string // labels that no Envoy has, and its next wave is for; nil: it waits for none
 	verdicts []verdict         // of the judges, for the wave that it is in

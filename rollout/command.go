@@ -57,7 +57,11 @@ func (m *Machine) command(e Command) error {
 	if e.By != "" {
 		by = "by " + e.By
 	}
-	if id := m.heldBy(e.ID); id != "" && (e.Verb == Resume || e.Verb == Promote) {
+	id := ""
+	if e.ID != "" || len(m.open) == 0 {
+		id = m.heldBy(e.ID)
+	}
+	if id != "" && (e.Verb == Resume || e.Verb == Promote) {
 		m.releaseAll(id, by)
 		m.reconcile()
 		m.promoteFresh(e.Verb == Promote)

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -13,7 +14,9 @@ func (m *Machine) rollBack(done *change, e Command) error {
 	for _, c := range m.done { // the newest first
 		if c == done || e.Later {
 			for _, d := range c.Diffs {
-				to[d.Key] = d.From
+				if d.From == nil || d.From.Ready { // else there was nothing to run
+					to[d.Key] = d.From
+				}
 			}
 		}
 		if c == done {
@@ -76,14 +79,16 @@ func (m *Machine) heldBroken() string {
 	return ""
 }
 
-// heldBy finds a rollback that is in force, by how its id begins; "": there is none.
+// heldBy finds the newest rollback that is in force whose id begins so; "": there is
+// none.
 func (m *Machine) heldBy(id string) string {
+	var newest held
 	for _, h := range m.held {
-		if id != "" && strings.HasPrefix(h.By, id) || id == "" && len(m.open) == 0 {
-			return h.By
+		if strings.HasPrefix(h.By, id) && (newest.By == "" || cmp.Or(h.Since.Compare(newest.Since), cmp.Compare(h.By, newest.By)) > 0) {
+			newest = h
 		}
 	}
-	return ""
+	return newest.By
 }
 
 func (m *Machine) releaseAll(id, by string) {

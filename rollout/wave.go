@@ -114,13 +114,21 @@ func (m *Machine) roll(c *change) {
 	if m.now.Before(baked) {
 		m.wakeAt(baked)
 	}
-	good := !m.now.Before(baked) && m.judged(c) == ""
-	if early := baked.Add(-m.o.Before); good || !m.now.Before(early) {
-		m.advance(c, c.Wave+1, good)
-	} else {
+	early := baked.Add(-m.o.Before)
+	switch good := !m.now.Before(baked) && m.judged(c) == ""; {
+	case good:
+		m.advance(c, c.Wave+1, true)
+	case m.now.Before(early):
 		m.wakeAt(early)
+	case m.o.Before > 0 && c.growth == nil && m.now.Sub(c.prepared) >= prepareEvery:
+		c.prepared = m.now // it looks at all Envoys
+		m.advance(c, c.Wave+1, false)
 	}
 }
+
+// prepareEvery is how often it is looked whom the next wave has, while the one that
+// is under way is not good yet and there is nobody.
+const prepareEvery = 10 * time.Second
 
 // nobody has a change join the base that has been for no Envoy for as long as a
 // wave is to be good, by a server to which Envoys would have come by now.
