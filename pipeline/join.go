@@ -11,6 +11,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/rollout"
 	"wasmxds/source"
 	"wasmxds/trace"
 	"wasmxds/xds"
@@ -19,6 +20,7 @@ import (
 // join is what the stages have said last. One goroutine's.
 type join struct {
 	options resource.Options
+	want    func(*module.Set) // says who is to get what, by a plan
 	publish func(xds.Publication)
 	loaded  func(admin.Loaded)
 	swapped func(xds.Swap)
@@ -27,11 +29,11 @@ type join struct {
 	log     *slog.Logger
 
 	update    source.Update
-	set       *module.Set // nil: none yet
+	set       *module.Set // as the sources say; nil: none yet
 	published xds.Publication
 	compiled  []definition.Problem
 	guards    []definition.Problem
-	held      *module.Set      // not published yet
+	held      *module.Set      // not wanted yet
 	hold      <-chan time.Time // ends that
 	logged    map[definition.Problem]bool
 }
@@ -40,6 +42,7 @@ type join struct {
 type inputs struct {
 	updates chan source.Update
 	sets    chan *module.Set
+	plans   chan *rollout.Plan
 	swaps   *swaps
 	guards  <-chan []definition.Problem
 }
@@ -60,6 +63,8 @@ func (j *join) run(ctx context.Context, in inputs) {
 			j.tell()
 		case set := <-in.sets:
 			j.resolved(set)
+		case plan := <-in.plans:
+			j.serve(plan)
 		case <-j.hold:
 			j.release()
 		case problems := <-in.guards:
@@ -76,40 +81,57 @@ const firstHold = 3 * time.Second
 
 func coming(f *module.Filter) bool { return f.State == module.Fetching }
 
-// resolved takes a set with its modules, and publishes it. The first is held
-// back while modules are still coming: a server that was killed may not have
-// kept the last good version, and Envoys would be sent the one before it.
+// resolved takes a set with its modules. The first is held back while modules are
+// still coming: a server that was killed may not have kept the last good version,
+// and Envoys would be sent the one before it.
 func (j *join) resolved(set *module.Set) {
 	if j.set == nil && j.hold != nil && slices.ContainsFunc(set.Filters, coming) {
 		j.held = set
 		return
 	}
-	j.serve(set)
+	j.wanted(set)
 }
 
-// release publishes what is still held back, and holds nothing back any more.
+// release holds nothing back any more.
 func (j *join) release() {
 	j.hold = nil
 	if j.held != nil {
-		j.serve(j.held)
+		j.wanted(j.held)
 	}
 }
 
-// serve compiles and publishes a set.
-func (j *join) serve(set *module.Set) {
-	first := j.set == nil
+// wanted has a set rolled out.
+func (j *join) wanted(set *module.Set) {
 	j.set, j.held = set, nil
+	j.want(set)
+	if j.published.Catalog != nil {
+		j.tell() // of its problems: it may be that nobody gets anything else
+	}
+}
+
+// serve compiles and publishes a plan.
+func (j *join) serve(plan *rollout.Plan) {
+	first := j.published.Catalog == nil
 	began := time.Now()
-	catalog, problems := resource.Compile(j.published.Catalog, resource.Sets{Base: set}, j.options)
+	publication, problems := publicationOf(j.published.Catalog, plan, j.options)
 	compiled := time.Now()
-	j.published, j.compiled = xds.Publication{Catalog: catalog}, problems.Base
+	j.published, j.compiled = publication, told(problems)
 	j.publish(j.published)
-	tracePublished(j.tracer, set, catalog, began, compiled)
-	j.log.Info("published", "filters", len(set.Filters), "listeners", len(set.Listeners), "resources", len(set.Resources))
+	tracePublished(j.tracer, j.set, publication.Catalog, began, compiled)
+	j.log.Info("published", "filters", len(plan.Base.Filters), "listeners", len(plan.Base.Listeners), "resources", len(plan.Base.Resources), "changes", len(plan.Sets))
 	j.tell()
 	if first {
 		j.ready()
 	}
+}
+
+// told are the problems of the base and of what is on its way.
+func told(p resource.Problems) []definition.Problem {
+	all := slices.Clone(p.Base)
+	for _, more := range p.Choices {
+		all = append(all, more...)
+	}
+	return all
 }
 
 func (j *join) tellSwaps(s *swaps) {

@@ -15,6 +15,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/rollout"
 	"wasmxds/source"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
@@ -53,12 +54,13 @@ func (j *joining) has(t *testing.T, want ...string) {
 func joined() (j *joining, end func()) {
 	guards := make(chan []definition.Problem)
 	in := &joining{certificates: guards, inputs: inputs{
-		updates: make(chan source.Update), sets: make(chan *module.Set), swaps: newSwaps(), guards: guards,
+		updates: make(chan source.Update), sets: make(chan *module.Set), plans: make(chan *rollout.Plan, 1), swaps: newSwaps(), guards: guards,
 	}}
 	run := &join{
 		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},
 		log:     slog.New(slog.DiscardHandler),
 		ready:   func() { in.tell("ready") },
+		want:    func(set *module.Set) { in.plans <- &rollout.Plan{Base: set} },
 		publish: func(xds.Publication) {
 			in.tell("published")
 			in.swaps.add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
@@ -92,7 +94,7 @@ func TestSwapsAreToldAfterTheirChange(t *testing.T) {
 		j.sets <- setIn(module.Good)
 		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
 		j.sets <- setIn(module.Good)
-		j.has(t, "published", "loaded true ", "swapped edge-1")
+		j.has(t, "loaded true ", "published", "loaded true ", "swapped edge-1")
 	})
 }
 
@@ -108,7 +110,7 @@ func TestFirstSetWaitsForModules(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
 		j.sets <- setIn(module.Fetching)
-		j.has(t, "published", "loaded true ", "swapped edge-1")
+		j.has(t, "loaded true ", "published", "loaded true ", "swapped edge-1")
 	})
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()

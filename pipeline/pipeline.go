@@ -10,6 +10,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +19,8 @@ import (
 	"wasmxds/module"
 	"wasmxds/module/serve"
 	"wasmxds/resource"
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
 	"wasmxds/signal"
 	"wasmxds/source"
 	"wasmxds/trace"
@@ -51,20 +54,30 @@ type Pipeline struct {
 
 	signals  *signal.Receiver // nil: listeners have no loggers
 	resolver *module.Resolver
+	rollouts *driver.Driver
+	plans    chan *rollout.Plan
+	ended    chan struct{} // closed when no plan is taken any more
 	tracer   *trace.Tracer
 	swaps    *swaps
 	options  Options
 }
 
-// New makes a Pipeline.
-func New(o Options) *Pipeline {
-	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), options: o}
-	o.XDS.Resources, o.XDS.Swapped = o.Resources, p.swaps.add
+// New makes a Pipeline. It fails where what was kept of changes can't be read.
+func New(ctx context.Context, o Options) (*Pipeline, error) {
+	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
+	var err error
+	if p.rollouts, err = p.newDriver(ctx); err != nil {
+		return nil, err
+	}
+	o.XDS.Resources, o.XDS.Swapped, o.XDS.Observe = o.Resources, p.swaps.add, p.observed
 	if o.Resources.Signals != "" {
 		p.signals = p.newReceiver()
 		o.XDS.Logs = p.logs
 	}
 	p.XDS = xds.New(o.XDS)
+	for _, n := range p.XDS.Awaited() {
+		p.rollouts.Tell(rollout.Expected{Node: n})
+	}
 	store := o.Modules.Store
 	p.Modules = serve.New(serve.Options{
 		Store: store, Logger: o.Log,
@@ -73,15 +86,16 @@ func New(o Options) *Pipeline {
 		},
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
+	o.Admin.Rollouts = p.rollouts
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	if p.signals != nil {
 		o.Admin.Sources.Signals = p.signals.Totals
 	}
 	p.Admin = admin.New(o.Admin)
-	o.Modules.Needed = p.XDS.Needed
+	o.Modules.Needed = func() []string { return slices.Concat(p.XDS.Needed(), p.rollouts.Modules()) }
 	o.Modules.Observer = observe(o.Tracer, p.Admin.Observer())
 	p.resolver = module.New(o.Modules)
-	return p
+	return p, nil
 }
 
 func downloadOf(sha256 string, size int64, event serve.Event) swap.Download {
@@ -105,7 +119,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	in := inputs{
 		updates: make(chan source.Update), sets: make(chan *module.Set),
-		swaps: p.swaps, guards: p.options.Guards,
+		plans: p.plans, swaps: p.swaps, guards: p.options.Guards,
 	}
 	wanted := make(chan *definition.Set)
 	g.Go(func() error {
@@ -119,8 +133,13 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
 	})
+	g.Go(func() error { return p.rollouts.Run(ctx) })
 	g.Go(func() error { return p.XDS.Run(ctx) })
-	g.Go(func() error { p.join().run(ctx, in); return nil })
+	g.Go(func() error {
+		defer close(p.ended)
+		p.join().run(ctx, in)
+		return nil
+	})
 	err := g.Wait()
 	stop() // what was told until now is in the traces
 	if failed := traces.Wait(); err == nil {
@@ -140,6 +159,7 @@ func send[T any](ctx context.Context, to chan<- T, v T) {
 func (p *Pipeline) join() *join {
 	return &join{
 		options: p.options.Resources, log: p.options.Log, ready: p.options.Ready,
+		want:    func(set *module.Set) { p.rollouts.Tell(rollout.Wanted{Set: set}) },
 		publish: p.XDS.Publish, loaded: p.Admin.Loaded, tracer: p.tracer,
 		swapped: func(w xds.Swap) {
 			traceSwap(p.tracer, w)

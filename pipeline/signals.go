@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/rollout"
 	"wasmxds/signal"
 	"wasmxds/xds"
 )
@@ -22,6 +23,7 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 		Watched: func(node string) bool { return p.XDS.Sampling(node) > 0 },
 		Sampled: func(string, time.Time, []signal.Sample) {},
 		Crashed: func(c signal.Crash) {
+			p.rollouts.Tell(rollout.Crashed{ID: c.Node, Filter: c.Filter})
 			p.options.Log.Warn("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
 		},
 	})

@@ -39,6 +39,19 @@ type gone struct {
 	awaited bool
 }
 
+// Awaited are the nodes that are away and may still come back by themselves.
+func (s *Server) Awaited() []definition.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var nodes []definition.Node
+	for _, g := range s.away.nodes {
+		if g.awaited {
+			nodes = append(nodes, g.node)
+		}
+	}
+	return nodes
+}
+
 func newAway(kept state.View) *away {
 	return &away{nodes: map[string]*gone{}, known: newKnownNodes(kept)}
 }

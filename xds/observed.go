@@ -15,7 +15,7 @@ type Observed struct {
 	Node definition.Node
 	At   time.Time
 
-	Choice  resource.Choice // of Settled
+	Choice  resource.Choice // of Settled and Refused
 	Refusal *swap.Refusal   // of Refused
 }
 
@@ -72,7 +72,7 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 	for _, r := range refused {
 		if told := (toldRefusal{r.Type, r.Name, r.Version, r.Unfetched}); !slices.Contains(c.refusals, told) {
 			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], told)
-			s.observe(c.node, Observed{What: Refused, Refusal: &r})
+			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
 		}
 	}
 	if !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {

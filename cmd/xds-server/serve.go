@@ -185,7 +185,10 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
-	s := f.wire(definitions, data, ls, guard, tracer, options, resources, log)
+	s, err := f.wire(ctx, definitions, data, ls, guard, tracer, options, resources, log)
+	if err != nil {
+		return unreachable(err)
+	}
 	s.limited = limited
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
@@ -207,12 +210,13 @@ type server struct {
 	ads       adsServer
 }
 
-func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) *server {
+func (f *serveFlags) wire(ctx context.Context, definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
 	s := &server{
 		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
 		problems: make(chan []definition.Problem), directory: &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log},
 	}
-	s.stages = pipeline.New(pipeline.Options{
+	var err error
+	s.stages, err = pipeline.New(ctx, pipeline.Options{
 		Source: &source.Join{
 			Sources: []source.Source{{Name: source.Dir, Base: definitions, Discoverer: s.directory}},
 			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
@@ -229,8 +233,11 @@ func (f *serveFlags) wire(definitions string, data *dataDir, ls *listeners, guar
 		Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
 	})
+	if err != nil {
+		return nil, err
+	}
 	s.ads = guard.transport(f.transport, s.stages.XDS, log)
-	return s
+	return s, nil
 }
 
 // run serves until ctx ends and the streams are drained, or something fails.

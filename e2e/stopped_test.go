@@ -1,0 +1,231 @@
+package e2e
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+)
+
+// rolling is a fleet of Envoys under load whose changes go in waves.
+type rolling struct {
+	*fleet
+	edges []*edge
+	loads []*harness.Load
+}
+
+// goodFilter is what runs before a change, and after it.
+var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
+
+// roll starts a fleet with a good filter.
+func roll(t *testing.T, c combination, envoys int, policy string) *rolling {
+	t.Helper()
+	r := &rolling{fleet: newFleet(t)}
+	r.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
+	r.write("web.yaml", r.listener("web"))
+	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
+	r.serve()
+	for i := range envoys {
+		e := r.fleet.envoy(c, fmt.Sprintf("edge-%d", i+1), "--hang-timeout", "3s")
+		r.edges = append(r.edges, e)
+	}
+	for _, e := range r.edges {
+		l := e.load("web")
+		r.seen(l, e.Started, "x-hello", "good")
+		r.loads = append(r.loads, l)
+	}
+	return r
+}
+
+// bad is a change that ought not to reach a second Envoy.
+type bad struct {
+	name  string
+	write func(r *rolling) (title string)
+	// supervised Envoys are started again when they end, or take too much memory.
+	supervised bool
+}
+
+// badFilter is a version of the filter that is not good.
+func badFilter(fault wasmtest.Fault, at int, lines ...string) func(*rolling) string {
+	return func(r *rolling) string {
+		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "bad", Fault: fault, At: at}), lines...))
+		return "hello"
+	}
+}
+
+// badAtOnce are those that a single Envoy tells by itself, whatever the others do.
+var badAtOnce = []bad{
+	{name: "Envoy refuses it", write: badFilter(wasmtest.RejectConfigure, 0, "verify: abi")},
+	{name: "it traps at the first request", write: badFilter(wasmtest.TrapAt, 1)},
+	{name: "it traps at the thousandth request", write: badFilter(wasmtest.TrapAt, 1000)},
+	{name: "it never returns from a request", write: badFilter(wasmtest.SpinAt, 100), supervised: true},
+	{name: "it takes all memory", write: badFilter(wasmtest.Leak, 16), supervised: true},
+	{name: "Envoy refuses a listener", write: func(r *rolling) string {
+		r.write("web.yaml", r.listener("web")+"---\n"+refusedListener)
+		return "bad-listener"
+	}},
+}
+
+// refusedListener is a valid message that Envoy refuses.
+const refusedListener = `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: bad-listener
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: nobody.has.this
+    typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}
+`
+
+// TestStopped: each bad change is stopped in its first wave, of one Envoy, and
+// undone there; no other Envoy ever has it.
+func TestStopped(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		r := roll(t, c, 3, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		for _, b := range badAtOnce {
+			t.Run(b.name, func(t *testing.T) { r.stops(t, b, patience) })
+		}
+	})
+}
+
+// stops writes a bad change and waits until it is stopped and undone.
+func (r *rolling) stops(t *testing.T, b bad, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var restarts []func() int
+	if b.supervised {
+		for i, e := range r.edges {
+			restarts = append(restarts, supervise(ctx, t, e, r.loads[i]))
+		}
+	}
+	before := r.counts()
+	written := time.Now()
+	title := b.write(r)
+	var change harness.Change
+	must(t, harness.Poll(ctx, 2*within, func() error {
+		rollouts, err := r.server.Rollouts(ctx)
+		if err != nil {
+			return err
+		}
+		if change, err = rollouts.Newest(title, written.Add(-time.Second)); err == nil && change.State != "stopped" {
+			err = fmt.Errorf("not stopped: %s", change.Words)
+		}
+		return err
+	}))
+	stopped := time.Now()
+	if change.Wave != 1 {
+		t.Errorf("it was stopped in wave %d", change.Wave)
+	}
+	must(t, harness.Poll(ctx, within, func() error {
+		status, err := r.server.Status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, e := range r.edges {
+			at, err := status.Filter(e.id, "hello")
+			if err != nil || at.State != "running" {
+				return fmt.Errorf("%s: %+v, %v", e.id, at, err)
+			}
+		}
+		return nil
+	}))
+	back := time.Now()
+	cancel()
+	exposed := 0
+	for i, l := range r.loads {
+		now := l.Counts()
+		harm := now.Failed + now.Refused - before[i].Failed - before[i].Refused
+		had := !l.LastSeen("x-hello", "bad").Before(written)
+		if had || harm > 0 {
+			exposed++
+			t.Logf("%s: %d of %d requests suffered", r.edges[i].id, harm, now.Requests-before[i].Requests)
+		}
+	}
+	if exposed > 1 {
+		t.Errorf("%d Envoys suffered", exposed)
+	}
+	for i, started := range restarts {
+		if n := started(); n > 0 {
+			t.Logf("%s was started again %d times", r.edges[i].id, n)
+		}
+	}
+	t.Logf("%s: stopped after %v, undone %v later: %s", b.name, stopped.Sub(written).Round(time.Millisecond), back.Sub(stopped).Round(time.Millisecond), change.Words)
+	if !strings.Contains(change.Words, "wave 1") {
+		t.Errorf("the words don't name the wave: %q", change.Words)
+	}
+	r.mend(t)
+}
+
+// mend writes what was there before, and waits until nothing is open any more.
+func (r *rolling) mend(t *testing.T) {
+	t.Helper()
+	r.write("web.yaml", r.listener("web"))
+	r.write("hello.yaml", filter("hello", "../module-1.wasm"))
+	must(t, harness.Poll(t.Context(), patience, func() error {
+		rollouts, err := r.server.Rollouts(t.Context())
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(rollouts.Changes, func(c harness.Change) bool { return c.State != "done" && c.State != "superseded" }); i >= 0 {
+			return fmt.Errorf("%s is still %s", rollouts.Changes[i].Title, rollouts.Changes[i].State)
+		}
+		return nil
+	}))
+}
+
+func (r *rolling) counts() []harness.Counts {
+	var all []harness.Counts
+	for _, l := range r.loads {
+		all = append(all, l.Counts())
+	}
+	return all
+}
+
+// mostMemory is what a supervised Envoy may have: 512 MiB.
+const mostMemory = 512 << 20
+
+// supervise starts an Envoy again when it has ended, and ends it when it has too
+// much memory, as the kernel does. It tells how often.
+func supervise(ctx context.Context, t *testing.T, e *edge, l *harness.Load) (restarts func() int) {
+	n, done := 0, make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if size, err := e.Memory(); err == nil && size > mostMemory {
+				e.Kill()
+			}
+			if e.Running() == nil {
+				continue
+			}
+			n++
+			if err := e.Start(e.f.ctx); err != nil {
+				t.Errorf("start %s again: %v", e.id, err)
+				return
+			}
+			err := harness.Poll(e.f.ctx, patience, func() error {
+				address, err := e.Listener(e.f.ctx, "web")
+				if err == nil {
+					l.Target(address)
+				}
+				return cmp.Or(err, e.Running())
+			})
+			if err != nil {
+				t.Logf("%s has no listener after its start: %v", e.id, err)
+			}
+		}
+	}()
+	return func() int { <-done; return n }
+}

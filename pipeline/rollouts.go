@@ -1,0 +1,100 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// newDriver makes what decides who gets a change.
+func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
+	d, err := driver.New(ctx, driver.Options{
+		Options: rollout.Options{Check: checker(p.options.Resources)},
+		State:   p.options.XDS.State,
+		Publish: p.plan,
+		Log:     p.options.Log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("roll changes out: %w", err)
+	}
+	return d, nil
+}
+
+// plan has a plan compiled and published.
+func (p *Pipeline) plan(plan *rollout.Plan) {
+	select {
+	case p.plans <- plan:
+	case <-p.ended:
+	}
+}
+
+// checker says what is wrong with a set. It is one goroutine's: what was compiled
+// for one set is taken over for the next.
+func checker(o resource.Options) func(*module.Set) []string {
+	var last *resource.Catalog
+	return func(set *module.Set) []string {
+		c, problems := resource.Compile(last, resource.Sets{Base: set}, o)
+		last = c
+		var wrong []string
+		for _, p := range problems.Base {
+			wrong = append(wrong, p.Error())
+		}
+		return wrong
+	}
+}
+
+// observed hands on what streams say of Envoys.
+func (p *Pipeline) observed(o xds.Observed) {
+	if e := eventOf(o); e != nil {
+		p.rollouts.Tell(e)
+	}
+}
+
+func eventOf(o xds.Observed) rollout.Event {
+	switch o.What {
+	case xds.Connected:
+		return rollout.Connected{Node: o.Node}
+	case xds.Gone:
+		return rollout.Gone{ID: o.Node.ID}
+	case xds.Restarted:
+		return rollout.Restarted{ID: o.Node.ID}
+	case xds.Settled:
+		return rollout.Settled{ID: o.Node.ID, Choice: rollout.Choice(o.Choice)}
+	case xds.Refused:
+		if o.Refusal.Unfetched {
+			return nil // it is told once more where the Envoy has the module
+		}
+		return rollout.Refused{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Key: keyOf(o.Refusal), Message: o.Refusal.Message}
+	}
+	return nil
+}
+
+// keyOf is the definition that a refused resource was made of.
+func keyOf(r *swap.Refusal) rollout.Key {
+	switch r.Type {
+	case swap.Extension:
+		return rollout.Key{Kind: rollout.FilterKind, Name: r.Name}
+	case swap.Listener:
+		return rollout.Key{Kind: rollout.ListenerKind, Name: r.Name}
+	}
+	return rollout.Key{Kind: r.Type.URL(), Name: r.Name}
+}
+
+// publicationOf is a plan, compiled upon what was published before.
+func publicationOf(last *resource.Catalog, plan *rollout.Plan, o resource.Options) (xds.Publication, resource.Problems) {
+	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets))}
+	for choice, set := range plan.Sets {
+		sets.Choices[resource.Choice(choice)] = set
+	}
+	catalog, problems := resource.Compile(last, sets, o)
+	return xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice {
+		return resource.Choice(plan.Choose(n))
+	}}, problems
+}
