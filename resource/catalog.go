@@ -24,7 +24,7 @@ type Catalog struct {
 
 // lineage is what Catalogs share that were compiled one upon the other.
 type lineage struct {
-	ids     atomic.Uint32 // of selectors and holdings
+	ids     atomic.Uint32 // of holdings
 	gate    *Resource
 	primers *memo[*Listener] // by the filters in it
 	groups  *groups          // by the ids of the holdings that match

@@ -31,8 +31,8 @@ const (
 	// Restarted: the Envoy has come back with nothing of what it had, so it is
 	// another process. One that starts hot, beside the one before, has not.
 	Restarted
-	// Refused: it has refused a version of something, for the first time on this
-	// stream.
+	// Refused: it has refused a version of something, for the first time since it is to
+	// have what it is to have.
 	Refused
 	// Settled: all is in place that it is to have by its choice, once for each
 	// choice and Snapshot; once more on each stream.
@@ -44,15 +44,14 @@ const (
 // back later was most likely taken down.
 const restartWithin = 10 * time.Minute
 
-// toldRefusal is a refusal that was told. What is tried again, in the end, is not
-// told again.
+// toldRefusal is a refusal that was told. What is tried again is not told again.
 type toldRefusal struct {
 	typ           swap.Type
 	name, version string
 	unfetched     bool
 }
 
-// maxRefusalsTold is how many are remembered for a stream, the newest.
+// maxRefusalsTold is how many are remembered of a stream, the newest.
 const maxRefusalsTold = 64
 
 // observe tells o of a node. The caller holds s.mu or the mu of a client of the
@@ -66,7 +65,7 @@ func (s *Server) observe(n definition.Node, o Observed) {
 
 // observeStep tells what a step of c's machine has led to. The caller holds c.mu.
 func (s *Server) observeStep(c *client, refused []swap.Refusal) {
-	if s.observed == nil {
+	if s.observed == nil || c.stream == nil {
 		return
 	}
 	for _, r := range refused {
@@ -91,6 +90,9 @@ func (s *Server) answered(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rec := s.nodes[c.node.ID]
+	if rec == nil {
+		return
+	}
 	had := c.returns || rec.had
 	rec.had = false
 	if fresh && had && len(rec.clients) == 1 {

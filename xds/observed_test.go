@@ -139,7 +139,8 @@ func TestObserved(t *testing.T) {
 		o.tells(t, "a")
 		s.publish(t, hello2)
 		o.tells(t, "a", `settled ""`)
-		o.tells(t, "a")
+		s.publish(t, hello2+"listener more 9000 9001\n") // it is tried again
+		o.tells(t, "a", "refused LDS more: more is bad")
 	})
 }
 

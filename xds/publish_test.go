@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,39 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/resource"
+	"wasmxds/xds/swap"
 )
+
+// TestEndedIsToldLast: of a stream that ends while something is published nothing is
+// told once it has ended.
+func TestEndedIsToldLast(t *testing.T) {
+	var told []Observation
+	s := New(Options{Observe: func(o Observed) { told = append(told, o.What) }})
+	catalog, _ := resource.Compile(nil, resource.Sets{Base: new(module.Set)}, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
+	s.Publish(Publication{Catalog: catalog})
+	ctx := grpcpeer.NewContext(context.Background(), &grpcpeer.Peer{Addr: net.TCPAddrFromAddrPort(loopback)})
+	c, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: "edge"}}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, answer := range []bool{false, true} {
+		r := &request{delta: true, Request: swap.Request{Type: swap.Listener}}
+		if answer {
+			r.Nonce = c.flights[swap.Listener].text()
+		}
+		if err := s.request(c, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Contains(told, Settled) {
+		t.Fatalf("it was told of %v, and not that it has all", told)
+	}
+	s.disconnect(c)
+	s.offer(c, &Publication{Catalog: catalog, Choose: func(definition.Node) resource.Choice { return "c" }})
+	if last := told[len(told)-1]; last != Gone {
+		t.Errorf("it was told of %v, want %v at the end", told, Gone)
+	}
+}
 
 // BenchmarkFanOut publishes to ten thousand Envoys what changes nothing for them, as
 // most of what is published to most: with no choices, and with a fifth of the

@@ -234,10 +234,15 @@ func (s *Server) offer(c *client, p *Publication) {
 	same := c.wants.chosen == snap
 	c.settled = c.settled && same && c.wants.choice == choice
 	c.wants = c.wants.published(choice, snap)
-	if same {
-		s.observeStep(c, nil)
-	} else if next := s.give(c); next != nil {
+	var next *resource.Snapshot
+	if !same {
+		c.refusals = nil
+		next = s.give(c)
+	}
+	if next != nil {
 		changes = s.stepLocked(c, swap.Publish{Snapshot: next})
+	} else {
+		s.observeStep(c, nil)
 	}
 	c.mu.Unlock()
 	s.tell(c, changes)

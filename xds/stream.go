@@ -35,9 +35,9 @@ type client struct {
 	wants    decision
 	gets     *resource.Snapshot // by that
 	settled  bool               // told so
-	refusals []toldRefusal
-	returns  bool // the node was here of late, and had something
-	answered bool // to some response
+	refusals []toldRefusal      // since it is to have what it wants
+	returns  bool               // the node was here of late, and had something
+	answered bool               // to some response
 	flights  [swap.Types]flight
 	queued   []swap.Send // held back until it has
 	nacks    []NACK
