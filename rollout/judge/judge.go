@@ -1,0 +1,206 @@
+// Package judge is [rollout.SignalsJudge]: it says what Envoys tell of a change.
+//
+// It stands between a [rollout.Machine], which says whom to watch, and package
+// signal, which counts and compares. Start with [New]. It is told what the machine
+// tells and is told, and is asked with [Judge.Look]. It has no goroutine, clock or
+// connection, and is safe for concurrent use.
+//
+// Refusals, crashes and restarts are the machine's, which hears of each at once.
+package judge
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/signal"
+)
+
+// Counts is what [signal.Counts] does: it keeps what Envoys tell.
+type Counts interface {
+	Watch(nodes []string, since time.Time)
+	Envoy(node string, now time.Time) signal.Envoy
+}
+
+// Options are a Judge's givens.
+type Options struct {
+	Counts Counts
+	// Able tells whether an Envoy can be told to have requests sampled; nil: all can.
+	Able func(node string) bool
+}
+
+// Judge compares the cohorts that a machine has watched.
+type Judge struct {
+	o Options
+
+	mu      sync.Mutex
+	watches []*watch // those of what was asked for first come first
+	away    map[string]bool
+}
+
+// watch is one wave's.
+type watch struct {
+	rollout.Watch
+	before time.Time            // since when its Envoys are watched, before it; zero: they were not
+	began  time.Time            // zero: the wave has not
+	since  map[string]time.Time // Envoys of New have had the change
+}
+
+// New makes a Judge.
+func New(o Options) *Judge { return &Judge{o: o, away: map[string]bool{}} }
+
+// watched is how many Envoys of a wave are: it is watched at the same time as the
+// next one is prepared.
+const watched = signal.MaxWatched / 2
+
+// cohort is how many of them have the change.
+const cohort = watched / 2
+
+// Before is for how long the Envoys of a wave are to be watched before it begins,
+// so that it can be told what is new in it.
+const Before = 2 * time.Minute
+
+// kept is how long what was told is kept.
+const kept = 15 * time.Minute
+
+// Watch takes what a machine says of whom to watch.
+func (j *Judge) Watch(now time.Time, w rollout.Watch) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	w.New = slices.Clone(w.New[:min(len(w.New), cohort)])
+	w.Control = slices.Clone(w.Control[:min(len(w.Control), watched-len(w.New))])
+	i := slices.IndexFunc(j.watches, func(o *watch) bool { return o.Change == w.Change && o.Wave == w.Wave })
+	switch {
+	case w.Phase == rollout.After && i < 0:
+	case w.Phase == rollout.After:
+		j.watches = slices.Delete(j.watches, i, i+1)
+	default:
+		next := &watch{Watch: w, since: map[string]time.Time{}}
+		if i >= 0 {
+			next.before = j.watches[i].before
+			j.watches[i] = next
+		} else {
+			j.watches = append(j.watches, next)
+		}
+		switch {
+		case w.Phase == rollout.Before && len(w.New) > 0 && !slices.Contains(j.watched(), w.New[0]):
+			// There are too many waves at once: this one is not watched from now on.
+		case w.Phase == rollout.Before:
+			next.before = now
+		default:
+			next.began = now
+		}
+	}
+	j.o.Counts.Watch(j.watched(), now.Add(-kept))
+}
+
+// Watched are the Envoys that are to tell of requests.
+func (j *Judge) Watched() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.watched()
+}
+
+func (j *Judge) watched() []string {
+	var all []string
+	for _, w := range j.watches {
+		for _, id := range slices.Concat(w.New, w.Control) {
+			if len(all) < signal.MaxWatched && !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
+}
+
+// Tell takes what the machine is told, too.
+func (j *Judge) Tell(now time.Time, e rollout.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch e := e.(type) {
+	case rollout.Connected:
+		delete(j.away, e.Node.ID)
+	case rollout.Gone:
+		j.away[e.ID] = true
+	case rollout.Settled:
+		for _, w := range j.watches {
+			if w.began.IsZero() || !slices.Contains(w.New, e.ID) {
+				continue
+			}
+			if !e.Choice.Has(w.Change) {
+				delete(w.since, e.ID)
+			} else if w.since[e.ID].IsZero() {
+				w.since[e.ID] = now
+			}
+		}
+	}
+}
+
+// Look says what the Envoys of a wave tell of a change.
+func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	i := slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == l.Change && w.Wave == l.Wave && !w.began.IsZero() })
+	switch {
+	case i < 0:
+		return "", "" // it has gone on
+	case j.watches[i].before.IsZero():
+		return rollout.Unable, "what the wave's Envoys told before it is not known: it began with another server, or too many others were looked at"
+	case j.o.Able != nil && !slices.ContainsFunc(j.watches[i].New, j.o.Able):
+		return rollout.Unable, "no Envoy of the wave can be told to tell of its requests: its bootstrap has no RTDS layer"
+	}
+	return verdictOf(signal.Judge(j.wave(j.watches[i], now), thresholds(l)))
+}
+
+// wave is what is known of one.
+func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
+	all := signal.Wave{Began: w.began, Now: now}
+	for _, id := range w.New {
+		e := j.o.Counts.Envoy(id, now)
+		e.Since, e.Away = w.since[id], j.away[id]
+		all.New = append(all.New, e)
+	}
+	for _, id := range w.Control {
+		e := j.o.Counts.Envoy(id, now)
+		e.Away = j.away[id]
+		// From when the change came to them nothing can be told.
+		e.Blocks = slices.DeleteFunc(slices.Clone(e.Blocks), func(b signal.Block) bool { return b.Start.Before(w.ControlSince) })
+		all.Control = append(all.Control, e)
+	}
+	return all
+}
+
+// thresholds are what a policy says of requests.
+func thresholds(l rollout.Look) signal.Thresholds {
+	s := l.Policy.Stop
+	return signal.Thresholds{
+		Waves:    len(l.Policy.Waves),
+		Errors:   signal.Limit{More: s.Errors.More, Confidence: s.Errors.Confidence},
+		Latency:  signal.Limit{More: s.Latency.More, Confidence: s.Latency.Confidence},
+		Quantile: s.Latency.P / 100,
+	}
+}
+
+// verdictOf makes one of all tests: bad when one is, good when all are.
+func verdictOf(all []signal.Verdict) (rollout.Verdict, string) {
+	verdict, words := rollout.Good, ""
+	for _, v := range all {
+		switch {
+		case v.Kind == signal.Bad:
+			return rollout.Bad, v.Words
+		case v.Kind == signal.None && verdict == rollout.Good:
+			verdict, words = rollout.NoTraffic, v.Words
+		case v.Kind == signal.Good && verdict == rollout.Good && v.Test != "silence":
+			words = join(words, v.Words)
+		}
+	}
+	return verdict, words
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}

@@ -1,0 +1,154 @@
+package judge
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/rollout"
+	"wasmxds/signal"
+)
+
+// told are Envoys that tell of a hundred requests in each block, of which some fail.
+type told struct {
+	start   time.Time
+	fails   func(node string, at time.Time) uint32
+	watched []string
+}
+
+func (c *told) Watch(nodes []string, _ time.Time) { c.watched = nodes }
+
+func (c *told) Envoy(node string, now time.Time) signal.Envoy {
+	e := signal.Envoy{Node: node}
+	for at := c.start; !at.Add(signal.BlockTime).After(now); at = at.Add(signal.BlockTime) {
+		b := signal.Block{Start: at}
+		b.Parts[0] = signal.Count{Requests: 100, Errors: c.fails(node, at)}
+		e.Blocks = append(e.Blocks, b)
+	}
+	return e
+}
+
+// wave is a change in a wave of one Envoy, of which errors are judged.
+func wave(c *told, o Options) (*Judge, rollout.Watch, rollout.Look) {
+	o.Counts = c
+	w := rollout.Watch{Change: "c1", Wave: 1, New: []string{"new"}}
+	for i := range 8 {
+		w.Control = append(w.Control, fmt.Sprintf("other-%d", i))
+	}
+	p := &definition.Rollout{Waves: []definition.Wave{{Count: 1}, {Share: 1}}}
+	p.Stop.Errors = definition.ErrorRise{More: 0.01, Confidence: 0.999}
+	return New(o), w, rollout.Look{Change: "c1", Wave: 1, Policy: p}
+}
+
+// TestLook: a wave is judged by what its Envoys tell from when they have it.
+func TestLook(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		fails uint32
+		want  rollout.Verdict
+		words string
+	}{
+		{"good", 0, rollout.Good, "of requests fail"},
+		{"bad", 20, rollout.Bad, "1.0% is allowed"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			start := time.Unix(1_800_000_000, 0)
+			began := start.Add(Before)
+			counts := &told{start: start, fails: func(node string, at time.Time) uint32 {
+				if node == "new" && !at.Before(began) {
+					return c.fails
+				}
+				return 0
+			}}
+			j, w, look := wave(counts, Options{})
+			w.Phase = rollout.Before
+			j.Watch(start, w)
+			if v, words := j.Look(began, look); v != "" {
+				t.Errorf("before it began: %s: %s", v, words)
+			}
+			w.Phase = rollout.During
+			j.Watch(began, w)
+			if v, words := j.Look(began.Add(time.Minute), look); v != rollout.NoTraffic || !strings.Contains(words, "no Envoy of the wave has the change") {
+				t.Errorf("before anybody has it: %s: %s", v, words)
+			}
+			j.Tell(began.Add(time.Second), rollout.Settled{ID: "new", Choice: "c0+c1"})
+			if v, words := j.Look(began.Add(5*time.Minute), look); v != c.want || !strings.Contains(words, c.words) {
+				t.Errorf("then: %s: %s", v, words)
+			}
+			j.Tell(began.Add(6*time.Minute), rollout.Settled{ID: "new", Choice: "c0"})
+			if v, words := j.Look(began.Add(6*time.Minute), look); v != rollout.NoTraffic {
+				t.Errorf("when it has it no more: %s: %s", v, words)
+			}
+			w.Phase = rollout.After
+			j.Watch(began.Add(7*time.Minute), w)
+			if v, _ := j.Look(began.Add(7*time.Minute), look); v != "" || len(j.Watched()) > 0 || len(counts.watched) > 0 {
+				t.Errorf("after it: %q, %q is watched", v, j.Watched())
+			}
+		})
+	}
+}
+
+// TestUnable: what can't be known is not taken for good, nor waited for.
+func TestUnable(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
+	j, w, look := wave(counts, Options{})
+	w.Phase = rollout.During
+	j.Watch(start.Add(time.Hour), w)
+	if v, words := j.Look(start.Add(2*time.Hour), look); v != rollout.Unable || !strings.Contains(words, "with another server") {
+		t.Errorf("of a wave of another server: %s: %s", v, words)
+	}
+	j, w, look = wave(counts, Options{Able: func(node string) bool { return node != "new" }})
+	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
+		w.Phase = phase
+		j.Watch(start, w)
+	}
+	if v, words := j.Look(start.Add(time.Hour), look); v != rollout.Unable || !strings.Contains(words, "RTDS") {
+		t.Errorf("of an Envoy that can't be told: %s: %s", v, words)
+	}
+}
+
+// TestControlSince: of Envoys that got the change while they were watched, what was
+// before is not compared.
+func TestControlSince(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
+	j, w, _ := wave(counts, Options{})
+	w.ControlSince, w.Phase = start.Add(time.Minute), rollout.During
+	j.Watch(start.Add(2*time.Minute), w)
+	got := j.wave(j.watches[0], start.Add(3*time.Minute))
+	if n, others := len(got.New[0].Blocks), len(got.Control[0].Blocks); n != 45 || others != 30 {
+		t.Errorf("%d blocks of the new, %d of the others, want 45 and 30", n, others)
+	}
+}
+
+// TestWatched: no more Envoys than are counted, and of each wave some.
+func TestWatched(t *testing.T) {
+	counts := &told{}
+	j := New(Options{Counts: counts})
+	for wave := range 3 {
+		w := rollout.Watch{Change: "c1", Wave: wave + 1, Phase: rollout.Before}
+		for i := range 100 {
+			w.New = append(w.New, fmt.Sprintf("new-%d-%d", wave, i))
+			w.Control = append(w.Control, fmt.Sprintf("other-%d-%d", wave, i))
+		}
+		j.Watch(time.Unix(0, 0), w)
+	}
+	if len(counts.watched) != signal.MaxWatched || !slices.Equal(counts.watched, j.Watched()) {
+		t.Errorf("%d Envoys are watched, want %d", len(counts.watched), signal.MaxWatched)
+	}
+	policy := &definition.Rollout{Waves: []definition.Wave{{Share: 1}}}
+	w := rollout.Watch{Change: "c1", Wave: 3, New: []string{"new-2-0"}, Phase: rollout.During}
+	j.Watch(time.Unix(0, 0), w)
+	if v, words := j.Look(time.Unix(60, 0), rollout.Look{Change: "c1", Wave: 3, Policy: policy}); v != rollout.Unable {
+		t.Errorf("of Envoys that are not watched: %s: %s", v, words)
+	}
+	for wave, want := range []int{16, 16, 0} {
+		if n := len(slices.DeleteFunc(slices.Clone(counts.watched), func(id string) bool { return !strings.HasPrefix(id, fmt.Sprintf("new-%d-", wave)) })); n != want {
+			t.Errorf("%d Envoys of wave %d are watched, want %d", n, wave+1, want)
+		}
+	}
+}
