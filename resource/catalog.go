@@ -46,6 +46,9 @@ func (c *Catalog) view(choice Choice) *view {
 	return c.base
 }
 
+// Has says whether a choice is one of this Catalog's. The base always is.
+func (c *Catalog) Has(choice Choice) bool { return choice == "" || c.choices[choice] != nil }
+
 // Snapshot is all that node n is to have with the changes of a choice; without
 // any, where this Catalog does not know the choice. Nodes that are to have the
 // same get the same pointer, whatever their choices, and, as long as none of that

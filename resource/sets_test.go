@@ -41,7 +41,7 @@ func TestChoice(t *testing.T) {
 			for i, n := range nodes[:20] {
 				first := c.Snapshot(n, askFirst)
 				of := map[Choice]*Snapshot{askFirst: first, "": c.Snapshot(n, ""), "a": c.Snapshot(n, "a"), "gone": c.Snapshot(n, "gone")}
-				if (of["a"] != of[""]) != (i == 7) || of["gone"] != of[""] {
+				if (of["a"] != of[""]) != (i == 7) || of["gone"] != of[""] || c.Has("gone") || !c.Has("a") || !c.Has("") {
 					t.Errorf("%s: base %p, with the change %p, unknown choice %p", n.ID, of[""], of["a"], of["gone"])
 				}
 			}

@@ -204,10 +204,11 @@ func TestChoicesAtOnce(t *testing.T) {
 	last := choose()
 	s.publishTo(t, hello1, open, last)
 	for _, e := range envoys {
-		choice := last[e.id]
-		set := hello1
+		choice, set := last[e.id], hello1
 		if text := open[choice]; text != "" {
 			set = text
+		} else {
+			choice = "" // which is what it has
 		}
 		want, listeners := compile(t, nil, set).Filter("hello").Version, strings.Count(set, "listener ")
 		eventually(t, fmt.Sprintf("%s has what %q has", e.id, choice), func() bool {

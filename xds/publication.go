@@ -20,11 +20,14 @@ func (p Publication) Snapshot(n definition.Node) *resource.Snapshot {
 	return snap
 }
 
-// choice is the one of a node, with what it has by it.
+// choice is the one of a node, with what it has by it. One that the Catalog does not
+// have yet is none: the node has the base, and nothing else is to be told of it.
 func (p Publication) choice(n definition.Node) (resource.Choice, *resource.Snapshot) {
 	var choice resource.Choice
 	if p.Choose != nil {
-		choice = p.Choose(n)
+		if choice = p.Choose(n); !p.Has(choice) {
+			choice = ""
+		}
 	}
 	return choice, p.Catalog.Snapshot(n, choice)
 }
