@@ -1,8 +1,6 @@
 package resource
 
 import (
-	"slices"
-
 	"wasmxds/definition"
 	"wasmxds/module"
 )
@@ -23,12 +21,4 @@ type Sets struct {
 type Problems struct {
 	Base    []definition.Problem
 	Choices map[Choice][]definition.Problem // those that the base has not; no entry: there are none
-}
-
-// Alone are the errors that a choice has and neither the base nor whole: what is
-// wrong with having these changes without the others, not with a change itself.
-// Whole is the choice of all changes.
-func (p *Problems) Alone(choice, whole Choice) []definition.Problem {
-	alone := without(p.Choices[choice], p.Choices[whole])
-	return slices.DeleteFunc(alone, func(p definition.Problem) bool { return p.Warning })
 }
