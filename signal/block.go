@@ -2,8 +2,8 @@ package signal
 
 import "time"
 
-// BlockTime is how long a block is; it has four parts. Each is one observation for the tests, whatever is in it: see
-// [Judge] for what that means for how soon they can tell.
+// BlockTime is how long a block is; it has four parts. Each is one observation for
+// the tests: see [Judge] for what that means for how soon they can tell.
 const BlockTime = 4 * time.Second
 
 const parts = 4

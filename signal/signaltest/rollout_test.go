@@ -154,7 +154,6 @@ func TestBad(t *testing.T) {
 		{"5% of errors", Harm{Errors: 0.05}, 200},
 		{"5% of errors, little traffic", Harm{Errors: 0.05}, 20},
 		{"2% of errors, a trickle", Harm{Errors: 0.02}, 1},
-		{"2% of errors, a trickle", Harm{Errors: 0.02}, 1},
 		{"nearly all fails", Harm{Errors: 0.9}, 200},
 		{"silence", Harm{Silent: true}, 200},
 	} {
