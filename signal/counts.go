@@ -10,8 +10,8 @@ import (
 // What is kept of each node that is watched: forty minutes. A block has some 700
 // bytes at 200 requests a second.
 const (
-	// MaxWatched is how many nodes may be watched: two cohorts of 32.
-	MaxWatched = 64
+	// MaxWatched is how many nodes may be watched.
+	MaxWatched = 256
 	maxBlocks  = 600
 	// Of these the first stay, with what was before a wave and how it began; then
 	// the oldest goes.

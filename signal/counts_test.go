@@ -114,7 +114,7 @@ func TestConcurrentUse(t *testing.T) {
 		Watched: c.Watched, Sampled: c.Add, Crashed: func(crash Crash) { c.Crash(crash) },
 	})
 	nodes := []string{"a", "b"}
-	c.Watch(nodes, began)
+	c.Watch(nodes, time.Time{})
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
@@ -140,7 +140,7 @@ func TestConcurrentUse(t *testing.T) {
 		w := Wave{Began: now.Add(-time.Second), Now: now, New: []Envoy{c.Envoy("a", now)}, Control: []Envoy{c.Envoy("b", now)}}
 		w.New[0].Since = w.Began
 		Judge(w, asked)
-		c.Watch(nodes, began)
+		c.Watch(nodes, time.Time{})
 		r.Totals()
 	}
 	wg.Wait()

@@ -33,6 +33,9 @@ type Verdict struct {
 	// than the test's.
 	More, Low, High float64
 	Requests        int // of the new cohort that were seen since
+	// Quiet says of None that with what was seen before the wave, or without
+	// requests since, it will never be anything else.
+	Quiet bool
 }
 
 // severe is how many more errors, however much Limit.More allows, a test of its own
@@ -93,6 +96,7 @@ func (a *aligned) errors(t Thresholds) Verdict {
 	if !a.enough(&v, ys) {
 		return v
 	}
+	v.Quiet = mixture(float64(g.cells(a.before)), float64(g.cells(a.before))/3) < needed(alpha*0.8)
 	test := func(m float64, down bool) bool {
 		return evidence(ys, m, limit.More, g.cells(a.before), down) > needed(alpha*0.8)
 	}
@@ -108,6 +112,7 @@ func (a *aligned) errors(t Thresholds) Verdict {
 	case v.High < surely*limit.More:
 		v.Kind = Good
 	}
+	v.Quiet = v.Quiet && v.Kind == None
 	v.Words = fmt.Sprintf("%s of requests fail, %s before", percent(v.New), percent(v.NewBefore)) +
 		a.elsewhere(percent(v.Control), percent(v.ControlBefore)) + ": " + v.found(points(v.More), percent, limit.More)
 	return v
@@ -133,6 +138,7 @@ func (a *aligned) latency(t Thresholds) Verdict {
 		return v
 	}
 	need := needed(alpha)
+	v.Quiet = mixture(float64(g.cells(a.before)), float64(g.cells(a.before))/3) < need
 	above := func(buckets int) bool {
 		return evidence(differences(buckets), 0, unit, g.cells(a.before), false) > need
 	}
@@ -148,6 +154,7 @@ func (a *aligned) latency(t Thresholds) Verdict {
 	case high <= int(surely*float64(allowed)):
 		v.Kind = Good
 	}
+	v.Quiet = v.Quiet && v.Kind == None
 	v.Words = fmt.Sprintf("p%g is %s, %s before", 100*p, seconds(v.New), seconds(v.NewBefore)) +
 		a.elsewhere(seconds(v.Control), seconds(v.ControlBefore)) + ": " + v.found(slowerBy(v.More), percent, limit.More)
 	return v

@@ -100,6 +100,9 @@ func TestJudge(t *testing.T) {
 				if v.Kind != want {
 					t.Errorf("%s: %v, want %v: %s", test, v.Kind, want, v.Words)
 				}
+				if quiet := name != "too short" && v.Kind == None; v.Quiet != quiet {
+					t.Errorf("%s: quiet is %v: %s", test, v.Quiet, v.Words)
+				}
 				if v.Kind != None && !(v.Low <= v.More && v.More <= v.High) {
 					t.Errorf("%s: %v is not within %v and %v", test, v.More, v.Low, v.High)
 				}

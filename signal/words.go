@@ -22,6 +22,7 @@ func (a *aligned) enough(v *Verdict, ys []float64) bool {
 	default:
 		return true
 	}
+	v.Quiet = len(a.new) > 0
 	return false
 }
 
@@ -40,6 +41,8 @@ func (v *Verdict) found(more string, share func(float64) string, allowed float64
 		return fmt.Sprintf("%s, %s is allowed", more, share(allowed))
 	case v.Kind == Good:
 		return fmt.Sprintf("%s, surely less than %s", more, share(surely*allowed))
+	case v.Quiet:
+		return more + " so far, and too little was told to ever be sure"
 	case v.Low <= -0.8:
 		return more + " so far, too little to tell"
 	}

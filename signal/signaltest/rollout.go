@@ -12,9 +12,11 @@ import (
 // Rollout is how a change goes.
 type Rollout struct {
 	Waves      []float64     // shares of the fleet; one or more is a number of Envoys
-	Before     time.Duration // cohorts are watched for so long at most
+	Before     time.Duration // cohorts are watched for so long before a wave
+	Ready      bool          // or until they can be compared, if that is sooner
 	Bake       time.Duration // a wave is good for so long
-	Watched    int           // Envoys of each cohort
+	Watched    int           // Envoys of the new cohort at most
+	Compared   int           // of control, at least, where there are as many
 	Patience   time.Duration // with a wave that nothing is said about
 	Thresholds signal.Thresholds
 }
@@ -22,7 +24,7 @@ type Rollout struct {
 // Careful is the policy of the documentation: one Envoy, 5 %, 25 %, all; stopped at
 // 1 % more errors, and, if asked, at a p99 that is 25 % higher.
 func Careful(latency bool) Rollout {
-	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 10 * time.Minute, Bake: 2 * time.Minute, Watched: 32, Patience: time.Hour,
+	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 10 * time.Minute, Ready: true, Bake: 2 * time.Minute, Watched: 32, Compared: 32, Patience: time.Hour,
 		Thresholds: signal.Thresholds{Waves: 4, Refused: 1, Crashes: 1, Restarts: 2, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
 	if latency {
 		r.Thresholds.Latency, r.Thresholds.Quantile = signal.Limit{More: 0.25, Confidence: 0.999}, 0.99
@@ -65,9 +67,10 @@ func (r Rollout) Run(f Fleet, h Harm, seed uint64) Outcome {
 		}
 		o.Wave = wave
 		fresh := sample(order[had:to], r.Watched)
-		others := sample(order[to:], r.Watched)
+		compared := max(len(fresh), r.Compared)
+		others := sample(order[to:], compared)
 		if len(others) == 0 { // those that have had it for long
-			others = sample(order[:had], r.Watched)
+			others = sample(order[:had], compared)
 		}
 		if r.wave(w, fresh, others, to, &now, &o); o.Stopped || o.Stuck {
 			return o
@@ -94,7 +97,10 @@ func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *O
 	for {
 		*now += 5 * step
 		v := w.view(fresh, others, *now, *now)
-		if ready, _ := v.Ready(r.Thresholds); ready || time.Duration(*now-began)*time.Second >= r.Before {
+		if time.Duration(*now-began)*time.Second >= r.Before {
+			break
+		}
+		if ready, _ := v.Ready(r.Thresholds); r.Ready && ready {
 			break
 		}
 	}
