@@ -11,7 +11,7 @@ import (
 // bytes at 200 requests a second.
 const (
 	// MaxWatched is how many nodes may be watched.
-	MaxWatched = 256
+	MaxWatched = 64
 	maxBlocks  = 600
 	// Of these the first stay, with what was before a wave and how it began; then
 	// the oldest goes.

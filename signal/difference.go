@@ -5,32 +5,37 @@ import "math"
 // hits are how many of a block's requests count as bad, for one Envoy, before
 // the wave or after its beginning. Where only a part is asked for, it is that;
 // else part is negative.
-type hits func(s *series, b *Block, part int, after bool) (bad, of int)
+type hits func(s *series, b *Block, part int, after bool) (bad float64, of int)
 
 // failures counts failed requests.
-func failures(_ *series, b *Block, part int, _ bool) (bad, of int) {
+func failures(_ *series, b *Block, part int, _ bool) (bad float64, of int) {
 	c := Count{}
 	if part < 0 {
 		c = b.Count()
 	} else {
 		c = b.Parts[part]
 	}
-	return int(c.Errors), int(c.Requests)
+	return float64(c.Errors), int(c.Requests)
 }
 
 // slower counts requests slower than the quantile p before the wave, for
 // requests after its beginning times 2^(further/32): were they all slower by that,
-// they would be as many as before.
+// they would be as many as before. Of the bucket that the quantile is in a part
+// counts, so that before the wave they are 1-p, even where all are about as quick.
 func slower(p float64, further int) hits {
-	return func(s *series, b *Block, _ int, after bool) (bad, of int) {
-		if s.baseline.Count() < enoughFor(p) {
+	return func(s *series, b *Block, _ int, after bool) (bad float64, of int) {
+		n := s.baseline.Count()
+		if n < enoughFor(p) {
 			return 0, 0
 		}
 		at := s.baseline.bucketAt(p)
+		above := s.baseline.above(at)
+		part := ((1-p)*float64(n) - float64(above)) / float64(s.baseline.above(at-1)-above)
 		if after {
 			at += further
 		}
-		return b.Latencies.above(at), b.Latencies.Count()
+		above = b.Latencies.above(at)
+		return float64(above) + part*float64(b.Latencies.above(at-1)-above), b.Latencies.Count()
 	}
 }
 
@@ -109,7 +114,7 @@ func (a *aligned) difference(cohort []series, i int, g grid, count hits) (grew f
 		}
 		n, m := float64(of), float64(wasOf)
 		weight := n * m / (n + m)
-		sum += weight * (float64(bad)/n - float64(was)/m)
+		sum += weight * (bad/n - was/m)
 		weights += weight
 	}
 	if weights == 0 {
@@ -119,7 +124,7 @@ func (a *aligned) difference(cohort []series, i int, g grid, count hits) (grew f
 }
 
 // sum counts in one observation.
-func (s *series) sum(blocks []*Block, i int, g grid, count hits, after bool) (bad, of int) {
+func (s *series) sum(blocks []*Block, i int, g grid, count hits, after bool) (bad float64, of int) {
 	for c := i * g.together; c < (i+1)*g.together; c++ {
 		at, part := c, -1
 		if g.parts > 0 {

@@ -3,6 +3,7 @@ package signal
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Kind is what a test says.
@@ -122,16 +123,18 @@ func (a *aligned) errors(t Thresholds) Verdict {
 // which is the test of a quantile by that of a share as in Howard and Ramdas
 // (2022), Sequential estimation of quantiles with applications to A/B testing and
 // best-arm identification. Whether all have become slower by a factor is whether,
-// divided by it, as many are that slow as before.
+// divided by it, as many are that slow as before. What became slower in control,
+// too, is taken off first.
 func (a *aligned) latency(t Thresholds) Verdict {
 	v := Verdict{Test: "latency"}
 	p, limit, alpha := t.Quantile, t.Latency, t.alpha(t.Latency.Confidence)
 	v.New, v.NewBefore, v.Requests = quantiles(a.new, p)
 	v.Control, v.ControlBefore, _ = quantiles(a.control, p)
 	unit := unitOf(p)
-	same := slower(p, 0)
+	common := a.common(p)
+	same := slower(p, common)
 	g := a.gridOf(unit, false)
-	differences := func(buckets int) []float64 { return a.differences(g, slower(p, buckets), same) }
+	differences := func(buckets int) []float64 { return a.differences(g, slower(p, buckets+common), same) }
 	allowed := further(limit.More)
 	ys := differences(allowed)
 	if !a.enough(&v, ys) {
@@ -158,6 +161,28 @@ func (a *aligned) latency(t Thresholds) Verdict {
 	v.Words = fmt.Sprintf("p%g is %s, %s before", 100*p, seconds(v.New), seconds(v.NewBefore)) +
 		a.elsewhere(seconds(v.Control), seconds(v.ControlBefore)) + ": " + v.found(slowerBy(v.More), percent, limit.More)
 	return v
+}
+
+// common is by how many buckets the quantile has moved in control since the wave
+// began, for most of it.
+func (a *aligned) common(p float64) int {
+	var moved []int
+	for _, s := range a.control {
+		var all []Latencies
+		for _, b := range s.after {
+			if b != nil {
+				all = append(all, b.Latencies)
+			}
+		}
+		if after := Merge(all...); after.Count() >= enoughFor(p) && s.baseline.Count() >= enoughFor(p) {
+			moved = append(moved, after.bucketAt(p)-s.baseline.bucketAt(p))
+		}
+	}
+	if len(moved) == 0 {
+		return 0
+	}
+	slices.Sort(moved)
+	return moved[len(moved)/2]
 }
 
 // unitOf is a share of requests that are slower than a quantile that is about

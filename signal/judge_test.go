@@ -276,3 +276,28 @@ func TestReady(t *testing.T) {
 		t.Error("crashes need nothing to compare with")
 	}
 }
+
+// TestAlikeLatencies: where all requests take as long, a quantile is where nothing
+// is above.
+func TestAlikeLatencies(t *testing.T) {
+	for factor, want := range map[float64]Kind{1: Good, 1.1: Good, 1.6: Bad, 0.5: Good} {
+		good := load{40, 1000, 10, 5 * time.Millisecond}
+		w := wave(good, good, good, good)
+		for _, cohort := range [][]Envoy{w.New, w.Control} {
+			for i := range cohort {
+				for b := range cohort[i].Blocks {
+					took := 5 * time.Millisecond
+					if b >= good.blocks && cohort[i].Node == "new-0" {
+						took = time.Duration(factor * float64(took))
+					}
+					var all tally
+					all.add(took, 1000)
+					cohort[i].Blocks[b].Latencies = all.latencies()
+				}
+			}
+		}
+		if v := verdict(t, Judge(w, asked), "latency"); v.Kind != want {
+			t.Errorf("%v times: %v: %s", factor, v.Kind, v.Words)
+		}
+	}
+}
