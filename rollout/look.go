@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"slices"
+
 	"wasmxds/definition"
 	"wasmxds/module"
 )
@@ -13,7 +15,15 @@ type Look struct {
 	Judge  string            // SignalsJudge, or one of the policy's own
 	Ask    *definition.Judge // what the policy says of it; nil: it is SignalsJudge
 	Policy *definition.Rollout
+
+	// What a webhook is told besides.
+	Definitions []DefinitionStatus // without their texts
+	Nodes       []string           // ids of Envoys that are to have it, a thousand at most, sorted
+	Reached     int                // how many these are
 }
+
+// mostNodes is how many a webhook is told of.
+const mostNodes = 1000
 
 // Looks are the judges to be asked now.
 func (m *Machine) Looks() []Look {
@@ -24,15 +34,30 @@ func (m *Machine) Looks() []Look {
 		}
 		own := 0
 		for _, judge := range m.judges(c) {
-			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Judge: judge, Policy: c.Policy}
+			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Judge: judge, Policy: c.Policy, Reached: c.members}
 			if judge != SignalsJudge {
 				l.Ask = &c.Policy.Ask[own]
 				own++
+				if l.Ask.Webhook != nil {
+					l.Definitions, l.Nodes = briefs(c.Diffs), m.membersOf(c, mostNodes)
+				}
 			}
 			all = append(all, l)
 		}
 	}
 	return all
+}
+
+// membersOf are the ids of the Envoys that a change has reached, the first of them.
+func (m *Machine) membersOf(c *change, most int) []string {
+	var ids []string
+	for _, n := range m.fleet.nodes {
+		if n.connected && c.has(n) {
+			ids = append(ids, n.ID)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(len(ids), most)]
 }
 
 // Modules are the SHA-256 of the modules that anything kept here names: the base,

@@ -21,21 +21,28 @@ type texts struct {
 
 func (t *texts) all() []DefinitionStatus {
 	t.once.Do(func() {
-		for i, d := range t.diffs {
-			s := DefinitionStatus{Kind: d.Kind, Name: d.Name, What: "changed", From: short(d.From), To: short(d.To)}
-			switch {
-			case d.From == nil:
-				s.What = "added"
-			case d.To == nil:
-				s.What = "removed"
-			}
-			if i < mostTexts {
-				s.Diff = textdiff.Lines(text(d.From), text(d.To))
-			}
-			t.made = append(t.made, s)
+		t.made = briefs(t.diffs)
+		for i, d := range t.diffs[:min(len(t.diffs), mostTexts)] {
+			t.made[i].Diff = textdiff.Lines(text(d.From), text(d.To))
 		}
 	})
 	return t.made
+}
+
+// briefs are the definitions of a change without their texts.
+func briefs(diffs []diff) []DefinitionStatus {
+	all := make([]DefinitionStatus, 0, len(diffs))
+	for _, d := range diffs {
+		s := DefinitionStatus{Kind: d.Kind, Name: d.Name, What: "changed", From: short(d.From), To: short(d.To)}
+		switch {
+		case d.From == nil:
+			s.What = "added"
+		case d.To == nil:
+			s.What = "removed"
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 func short(i *Item) string {

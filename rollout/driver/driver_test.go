@@ -239,6 +239,9 @@ func TestJudges(t *testing.T) {
 			defer mu.Unlock()
 			asked[l.Judge]++
 			if l.Ask.Webhook != nil {
+				if !slices.Equal(l.Nodes, []string{"e9"}) || len(l.Definitions) != 1 || l.Definitions[0].What != "changed" || l.Reached != 1 {
+					t.Errorf("a webhook is told %+v", l)
+				}
 				return rollout.Good, ""
 			}
 			return verdict, "orders are fewer"
