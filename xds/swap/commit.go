@@ -140,13 +140,34 @@ func (m *Machine) forgetUnknown(is func(slot string) bool) {
 	}
 }
 
-// resolve finds the resources of what a reconnecting Envoy told by version.
+// resolve finds the resources of what a reconnecting Envoy told by version. Where
+// each is found, that is so for all that tell the same, but of RTDS.
 func (m *Machine) resolve(t Type) {
-	s := &m.subs[t]
-	if !slices.ContainsFunc(s.have.Items, func(it item) bool { return it.Res == nil }) {
+	untold := func(it item) bool { return it.Res == nil }
+	if !slices.ContainsFunc(m.subs[t].have.Items, untold) {
 		return
 	}
-	items := slices.Clone(s.have.Items)
+	if t == Runtime {
+		m.has(t, m.findResources(t))
+		return
+	}
+	shared := &m.standing().resolved[t]
+	if known := shared.Load(); known != nil {
+		m.has(t, known.acked)
+		return
+	}
+	found := m.findResources(t)
+	if !slices.ContainsFunc(found.Items, untold) {
+		shared.Store(&resolved{found})
+	}
+	m.has(t, found)
+}
+
+// resolved is an Acked of which all is known.
+type resolved struct{ acked *acked }
+
+func (m *Machine) findResources(t Type) *acked {
+	items := slices.Clone(m.subs[t].have.Items)
 	var found []item
 	for i, it := range items {
 		if it.Res == nil {
@@ -163,8 +184,8 @@ func (m *Machine) resolve(t Type) {
 			}
 		}
 	}
-	m.has(t, m.interner.Acked(t, items))
 	m.interner.Remember(t, m.delta, found)
+	return m.interner.Acked(t, items)
 }
 
 // track keeps a Priming for each filter that is not primed, and none for those

@@ -17,6 +17,7 @@ import (
 // asker is what such answers depend on: not on RTDS, which is each Envoy's own.
 type asker struct {
 	snap                 *resource.Snapshot
+	delta                bool
 	have                 [Runtime]*acked
 	names                [Runtime]*intern.NameSet
 	wildcard, subscribed [Runtime]bool
@@ -27,6 +28,7 @@ type asker struct {
 type standing struct {
 	asker
 
+	resolved   [Runtime]atomic.Pointer[resolved] // see resolve
 	placements answer[*placements]
 	complete   [Runtime]answer[bool]      // but for ECDS
 	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused nothing in place of what it has
@@ -54,7 +56,7 @@ func (a *answer[T]) get(find func() T) T {
 }
 
 func (v *state) asker() asker {
-	by := asker{snap: v.snap, respare: v.respareDue}
+	by := asker{snap: v.snap, delta: v.delta, respare: v.respareDue}
 	for t := range Runtime {
 		s := &v.subs[t]
 		by.have[t], by.names[t], by.wildcard[t], by.subscribed[t] = s.have, s.names, s.wildcard, s.subscribed
