@@ -16,7 +16,7 @@ type Look struct {
 	Ask    *definition.Judge // what the policy says of it; nil: it is SignalsJudge
 	Policy *definition.Rollout
 
-	// What a webhook is told besides.
+	// What a webhook is told besides; other judges' have none of it.
 	Definitions []DefinitionStatus // without their texts
 	Nodes       []string           // ids of Envoys that are to have it, a thousand at most, sorted
 	Reached     int                // how many these are
@@ -25,22 +25,31 @@ type Look struct {
 // mostNodes is how many a webhook is told of.
 const mostNodes = 1000
 
-// Looks are the judges to be asked now.
-func (m *Machine) Looks() []Look {
+// Looks are the judges to be asked now, of those that due says it is time for. It is
+// asked of each that can be asked; what takes looking at all Envoys is found out
+// only for those that are due.
+func (m *Machine) Looks(due func(Look) bool) []Look {
 	var all []Look
 	for _, c := range m.open {
 		if c.State != Rolling || c.Policy == nil || !c.reaches() {
 			continue
 		}
 		own := 0
+		var told *Look // what webhooks are told of this change
 		for _, judge := range m.judges(c) {
-			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Judge: judge, Policy: c.Policy, Reached: c.members}
+			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Judge: judge, Policy: c.Policy}
 			if judge != SignalsJudge {
 				l.Ask = &c.Policy.Ask[own]
 				own++
-				if l.Ask.Webhook != nil {
-					l.Definitions, l.Nodes = briefs(c.Diffs), m.membersOf(c, mostNodes)
+			}
+			if !due(l) {
+				continue
+			}
+			if l.Ask != nil && l.Ask.Webhook != nil {
+				if told == nil {
+					told = &Look{Definitions: briefs(c.Diffs), Nodes: m.membersOf(c, mostNodes), Reached: c.members}
 				}
+				l.Definitions, l.Nodes, l.Reached = told.Definitions, told.Nodes, told.Reached
 			}
 			all = append(all, l)
 		}
@@ -57,7 +66,7 @@ func (m *Machine) membersOf(c *change, most int) []string {
 		}
 	}
 	slices.Sort(ids)
-	return ids[:min(len(ids), most)]
+	return slices.Clone(ids[:min(len(ids), most)]) // all of a large fleet are not to be kept
 }
 
 // Modules are the SHA-256 of the modules that anything kept here names: the base,

@@ -1,10 +1,9 @@
 // Package ask asks the judges that a policy names what they think of a change:
 // queries of a Prometheus, and webhooks.
 //
-// Start with [Asker.Run], which asks for as long as changes are on their way,
-// or [Asker.Look], which asks once. Judges are others' servers: whatever one
-// answers, or does not, costs bounded time and memory, and is a verdict or the
-// words why there is none. No verdict is not a good one.
+// Start with [New]; [Asker.Ask] asks one of them once. Judges are others' servers:
+// whatever one answers, or does not, costs bounded time and memory, and is a
+// verdict or the words why there is none. No verdict is not a good one.
 package ask
 
 import (
@@ -17,41 +16,19 @@ import (
 	"net/url"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"wasmxds/definition"
 	"wasmxds/rollout"
 )
 
 // Bounds of what judges may cost.
 const (
-	Every      = 5 * time.Second // between two looks at one change
 	timeout    = 5 * time.Second // of one request, answer included
 	atOnce     = 16              // requests
 	maxWebhook = 64 << 10        // bytes of an answer
 	maxQuery   = 256 << 10
 	maxWords   = 300
-	maxNodes   = 1000 // that a webhook is told of
 )
-
-// Change is one that is on its way, as webhooks are told of it.
-type Change struct {
-	ID          string       `json:"id"`
-	Policy      string       `json:"policy"`
-	Wave        int          `json:"wave"` // from 1
-	Waves       int          `json:"waves"`
-	Definitions []Definition `json:"definitions"`
-	Nodes       []string     `json:"nodes"`   // ids of Envoys that are to have it, a thousand at most
-	Reached     int          `json:"reached"` // how many these are
-}
-
-// Definition is one of the definitions that a change is of.
-type Definition struct {
-	Kind string `json:"kind"` // "filter", "listener", or a type URL
-	Name string `json:"name"`
-	What string `json:"what"` // "added", "changed" or "removed"
-}
 
 // Asker asks. It is safe for concurrent use.
 type Asker struct {
@@ -74,44 +51,23 @@ func New(transport http.RoundTripper) *Asker {
 	}
 }
 
-// Look asks all judges of a policy once, and gives what each said, in their
-// order. It ends when the last has answered or timed out, or ctx ends.
-func (a *Asker) Look(ctx context.Context, policy *definition.Rollout, c Change) []rollout.VerdictStatus {
-	if len(c.Nodes) > maxNodes {
-		c.Nodes = c.Nodes[:maxNodes]
-	}
-	said := make([]rollout.VerdictStatus, len(policy.Ask))
-	var g errgroup.Group
-	for i, j := range policy.Ask {
-		g.Go(func() error {
-			said[i] = a.ask(ctx, j, c)
-			said[i].Judge = fmt.Sprintf("%s %d", nameOf(j), i+1)
-			said[i].Words = cut(said[i].Words)
-			return nil
-		})
-	}
-	_ = g.Wait() // none fails: why there is no verdict is in its words
-	return said
-}
-
-func nameOf(j definition.Judge) string {
-	if j.Prometheus != nil {
-		return "prometheus"
-	}
-	return "webhook"
-}
-
-func (a *Asker) ask(ctx context.Context, j definition.Judge, c Change) rollout.VerdictStatus {
+// Ask asks the judge of a look, one of the policy's own. The answer takes seconds at
+// most from when the judge is asked; while many others are, it waits for its turn.
+func (a *Asker) Ask(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
 	if err := a.slots.Acquire(ctx, 1); err != nil {
 		return unable("not asked: %v", err)
 	}
 	defer a.slots.Release(1)
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if j.Prometheus != nil {
-		return a.prometheus(ctx, j.Prometheus)
+	var verdict rollout.Verdict
+	var words string
+	if l.Ask.Prometheus != nil {
+		verdict, words = a.prometheus(ctx, l.Ask.Prometheus)
+	} else {
+		verdict, words = a.webhook(ctx, l)
 	}
-	return a.webhook(ctx, j.Webhook, c)
+	return verdict, cut(words)
 }
 
 // do sends a request, and gives the status and the body of the answer.
@@ -156,8 +112,8 @@ func answers(u *url.URL, status int) error {
 	return fmt.Errorf("%s answers %d %s", host(u), status, http.StatusText(status))
 }
 
-func unable(format string, args ...any) rollout.VerdictStatus {
-	return rollout.VerdictStatus{Verdict: rollout.Unable, Words: fmt.Sprintf(format, args...)}
+func unable(format string, args ...any) (rollout.Verdict, string) {
+	return rollout.Unable, fmt.Sprintf(format, args...)
 }
 
 // cut bounds what is kept of a judge's words.

@@ -51,7 +51,7 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 
 // prometheus is bad while any value is above the limit, and good when all that
 // there are are not. What is NaN is no value: a share of no requests.
-func (a *Asker) prometheus(ctx context.Context, j *definition.PrometheusJudge) rollout.VerdictStatus {
+func (a *Asker) prometheus(ctx context.Context, j *definition.PrometheusJudge) (rollout.Verdict, string) {
 	req, err := queryOf(ctx, j)
 	if err != nil {
 		return unable("%v", err)
@@ -130,7 +130,7 @@ func (a *answer) series() ([]series, error) {
 	return nil, fmt.Errorf("the query gives neither an instant vector nor a scalar")
 }
 
-func judged(all []series, limit float64) rollout.VerdictStatus {
+func judged(all []series, limit float64) (rollout.Verdict, string) {
 	most, of, any := math.Inf(-1), series{}, false
 	for _, s := range all {
 		if v := float64(*s.Value); !math.IsNaN(v) && (!any || v > most) {
@@ -143,13 +143,13 @@ func judged(all []series, limit float64) rollout.VerdictStatus {
 	}
 	switch {
 	case len(all) == 0:
-		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: "the query gives nothing"}
+		return rollout.NoTraffic, "the query gives nothing"
 	case !any:
-		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: "the query gives no number"}
+		return rollout.NoTraffic, "the query gives no number"
 	case most > limit:
-		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: fmt.Sprintf("%s, more than %v", words, limit)}
+		return rollout.Bad, fmt.Sprintf("%s, more than %v", words, limit)
 	}
-	return rollout.VerdictStatus{Verdict: rollout.Good, Words: fmt.Sprintf("%s, no more than %v", words, limit)}
+	return rollout.Good, fmt.Sprintf("%s, no more than %v", words, limit)
 }
 
 // metric writes labels as PromQL has them.

@@ -6,9 +6,38 @@ import (
 	"encoding/json"
 	"net/http"
 
-	"wasmxds/definition"
 	"wasmxds/rollout"
 )
+
+// Change is a change that is on its way, as webhooks are told of it.
+type Change struct {
+	ID          string       `json:"id"`
+	Policy      string       `json:"policy"`
+	Wave        int          `json:"wave"` // from 1
+	Waves       int          `json:"waves"`
+	Definitions []Definition `json:"definitions"`
+	Nodes       []string     `json:"nodes"`   // ids of Envoys that are to have it, a thousand at most
+	Reached     int          `json:"reached"` // how many these are
+}
+
+// Definition is one of the definitions that a change is of.
+type Definition struct {
+	Kind string `json:"kind"` // "filter", "listener", or a type URL
+	Name string `json:"name"`
+	What string `json:"what"` // "added", "changed" or "removed"
+}
+
+// changeOf is what a webhook is told.
+func changeOf(l rollout.Look) Change {
+	c := Change{
+		ID: l.Change, Policy: l.Policy.Name, Wave: l.Wave, Waves: len(l.Policy.Waves),
+		Definitions: make([]Definition, 0, len(l.Definitions)), Nodes: append([]string{}, l.Nodes...), Reached: l.Reached,
+	}
+	for _, d := range l.Definitions {
+		c.Definitions = append(c.Definitions, Definition{Kind: d.Kind, Name: d.Name, What: d.What})
+	}
+	return c
+}
 
 // opinion is what a webhook answers.
 type opinion struct {
@@ -17,12 +46,12 @@ type opinion struct {
 }
 
 // webhook sends the change to a server, and takes its opinion.
-func (a *Asker) webhook(ctx context.Context, j *definition.WebhookJudge, c Change) rollout.VerdictStatus {
-	told, err := json.Marshal(c)
+func (a *Asker) webhook(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
+	told, err := json.Marshal(changeOf(l))
 	if err != nil {
 		return unable("write the change: %v", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, j.URL, bytes.NewReader(told))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.Ask.Webhook.URL, bytes.NewReader(told))
 	if err != nil {
 		return unable("the URL is none")
 	}
@@ -40,11 +69,11 @@ func (a *Asker) webhook(ctx context.Context, j *definition.WebhookJudge, c Chang
 	}
 	switch said.Verdict {
 	case "good":
-		return rollout.VerdictStatus{Verdict: rollout.Good, Words: saying("good", said.Reason)}
+		return rollout.Good, saying("good", said.Reason)
 	case "bad":
-		return rollout.VerdictStatus{Verdict: rollout.Bad, Words: saying("bad", said.Reason)}
+		return rollout.Bad, saying("bad", said.Reason)
 	case "none":
-		return rollout.VerdictStatus{Verdict: rollout.NoTraffic, Words: saying("none", said.Reason)}
+		return rollout.NoTraffic, saying("none", said.Reason)
 	}
 	return unable("%s answers no verdict of good, bad and none", host(req.URL))
 }

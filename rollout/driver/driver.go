@@ -30,11 +30,12 @@ type Options struct {
 	Watch func(rollout.Watch)
 	// Told is told what happens; nil: it is only logged.
 	Told func(rollout.Told)
-	// Look asks a judge, within its context; nil: there are none. Several are asked
-	// at the same time, again and again, LookEvery after they have answered.
-	Look      func(context.Context, rollout.Look) (verdict rollout.Verdict, words string)
-	LookEvery time.Duration // default 2 s
-	Log       *slog.Logger  // default slog.Default()
+	// Look asks a judge, again and again; nil: there are none. Any number are asked
+	// at the same time, but none of a change twice. It is for Look to bound how long
+	// one takes; the context ends when its answer would not count any more. No
+	// verdict: it has nothing to say yet.
+	Look func(context.Context, rollout.Look) (verdict rollout.Verdict, words string)
+	Log  *slog.Logger // default slog.Default()
 }
 
 // Driver is a Machine that runs.
@@ -48,9 +49,9 @@ type Driver struct {
 	queue []rollout.Event
 	some  chan struct{} // holds a token while there are some
 
-	calls   chan func() // to be called by Run
-	written chan uint64 // batches that are to be written down; holds the newest
-	judge   chan struct{}
+	calls   chan func()   // to be called by Run
+	written chan uint64   // batches that are to be written down; holds the newest
+	judge   chan struct{} // holds a token when there may be other judges to ask
 	modules atomic.Pointer[[]string]
 	stalled atomic.Pointer[string] // why nothing can be written down
 }

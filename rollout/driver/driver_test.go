@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -90,9 +91,16 @@ func nodeOf(i int) definition.Node { return definition.Node{ID: fmt.Sprintf("e%d
 
 // wanted is a filter of that root id, with a policy.
 func wanted(root string, p *definition.Rollout) rollout.Wanted {
-	d := &definition.Filter{Name: "hello", RootID: root, Module: definition.Module{Fetch: definition.Mirror}, Attach: definition.Everywhere()}
-	f := &module.Filter{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: "abc" + root}}
-	set := &module.Set{Filters: []*module.Filter{f}}
+	return wantedOf(map[string]string{"hello": root}, p)
+}
+
+// wantedOf are filters by name, each of a root id, with a policy.
+func wantedOf(roots map[string]string, p *definition.Rollout) rollout.Wanted {
+	set := &module.Set{}
+	for _, name := range slices.Sorted(maps.Keys(roots)) {
+		d := &definition.Filter{Name: name, RootID: roots[name], Module: definition.Module{Fetch: definition.Mirror}, Attach: definition.Everywhere()}
+		set.Filters = append(set.Filters, &module.Filter{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: "abc" + roots[name]}})
+	}
 	if p != nil {
 		set.Rollouts = []*definition.Rollout{p}
 	}
@@ -222,57 +230,6 @@ func TestNothingIsKept(t *testing.T) {
 		synctest.Wait()
 		if len(published) < 3 {
 			t.Errorf("%d plans, want the base, the change, and its first wave", len(published))
-		}
-	})
-}
-
-// TestJudges asks judges as long as a wave is to be judged, and no longer.
-func TestJudges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := careful()
-		p.Ask = []definition.Judge{{Prometheus: &definition.PrometheusJudge{URL: "http://prometheus"}}, {Webhook: &definition.WebhookJudge{URL: "http://hook"}}}
-		var mu sync.Mutex
-		asked := map[string]int{}
-		verdict := rollout.NoTraffic
-		s := serve(t, newStore(), driver.Options{Look: func(_ context.Context, l rollout.Look) (rollout.Verdict, string) {
-			mu.Lock()
-			defer mu.Unlock()
-			asked[l.Judge]++
-			if l.Ask.Webhook != nil {
-				if !slices.Equal(l.Nodes, []string{"e9"}) || len(l.Definitions) != 1 || l.Definitions[0].What != "changed" || l.Reached != 1 {
-					t.Errorf("a webhook is told %+v", l)
-				}
-				return rollout.Good, ""
-			}
-			return verdict, "orders are fewer"
-		}})
-		defer s.end()
-		s.connect()
-		s.Tell(wanted("v1", p))
-		s.settle()
-		s.Tell(wanted("v2", p))
-		s.settle()
-		time.Sleep(5 * time.Minute)
-		s.has("e9")
-		mu.Lock()
-		if n := asked["prometheus 1"]; n < 100 || n != asked["webhook 2"] {
-			t.Errorf("asked %v in five minutes", asked)
-		}
-		verdict = rollout.Bad
-		mu.Unlock()
-		time.Sleep(3 * time.Second)
-		s.has()
-		if !s.said("orders are fewer") {
-			t.Errorf("told %q", s.told)
-		}
-		mu.Lock()
-		before := asked["webhook 2"]
-		mu.Unlock()
-		time.Sleep(time.Hour)
-		mu.Lock()
-		defer mu.Unlock()
-		if asked["webhook 2"] != before {
-			t.Errorf("judges are asked of what is stopped")
 		}
 	})
 }

@@ -83,7 +83,7 @@ func (d *Driver) step(e rollout.Event) error {
 			d.o.Told(t)
 		}
 	}
-	if len(ready.Told) > 0 {
+	if len(ready.Told) > 0 || len(ready.Watch) > 0 || ready.Plan != nil {
 		poke(d.judge)
 	}
 	return ready.Err
@@ -127,54 +127,6 @@ func (d *Driver) write(ctx context.Context) {
 			}
 		}
 	}
-}
-
-// lookFor bounds a judge.
-const lookFor = 10 * time.Second
-
-// look asks judges while any change is to be judged.
-func (d *Driver) look(ctx context.Context) {
-	every := d.o.LookEvery
-	if every == 0 {
-		every = 2 * time.Second
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.judge:
-		}
-		for {
-			var looks []rollout.Look
-			if d.call(ctx, func() { looks = d.m.Looks() }) != nil {
-				return
-			}
-			if len(looks) == 0 {
-				break
-			}
-			d.ask(ctx, looks)
-			if !wait(ctx, every) {
-				return
-			}
-		}
-	}
-}
-
-func (d *Driver) ask(ctx context.Context, looks []rollout.Look) {
-	var g errgroup.Group
-	g.SetLimit(16)
-	for _, l := range looks {
-		g.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, lookFor)
-			defer cancel()
-			verdict, words := d.o.Look(ctx, l)
-			if verdict != "" {
-				d.Tell(rollout.Judged{Change: l.Change, Wave: l.Wave, Judge: l.Judge, Verdict: verdict, Words: words})
-			}
-			return nil
-		})
-	}
-	_ = g.Wait() // they give no error
 }
 
 // wait waits, and says whether ctx has not ended.

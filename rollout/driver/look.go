@@ -1,0 +1,138 @@
+package driver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"wasmxds/rollout"
+)
+
+// How long after a judge was asked it is asked again. Those of one's own are others'
+// servers.
+const (
+	lookEvery = 2 * time.Second
+	askEvery  = 5 * time.Second
+)
+
+func every(l rollout.Look) time.Duration {
+	if l.Judge == rollout.SignalsJudge {
+		return lookEvery
+	}
+	return askEvery
+}
+
+// judge is one of the judges of a change.
+type judge struct{ change, name string }
+
+// asked is one that was asked.
+type asked struct {
+	wave   int
+	at     time.Time
+	cancel context.CancelFunc // nil: it has answered
+	open   bool               // it is still to be asked
+}
+
+// looks are the judges that were asked, of all changes that are to be judged.
+type looks struct {
+	asked map[judge]*asked
+	now   time.Time
+	wake  time.Time // when the next is due; zero: it is not time that they wait for
+}
+
+// look asks judges while any change is to be judged: each by itself, so that none
+// waits for another. It returns when ctx has ended, and all that are asked have.
+func (d *Driver) look(ctx context.Context) {
+	var under sync.WaitGroup
+	defer under.Wait()
+	s := &looks{asked: map[judge]*asked{}}
+	answered := make(chan judge)
+	timer := time.NewTimer(0)
+	<-timer.C
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.judge:
+		case <-timer.C:
+		case j := <-answered:
+			s.asked[j].cancel = nil
+		}
+		var due []rollout.Look
+		if d.call(ctx, func() { due = s.of(d.m, time.Now()) }) != nil {
+			return
+		}
+		for _, l := range due {
+			j := judge{l.Change, l.Judge}
+			one, cancel := context.WithCancel(ctx)
+			s.asked[j] = &asked{wave: l.Wave, at: s.now, cancel: cancel}
+			under.Go(func() {
+				defer cancel()
+				d.ask(one, l)
+				select {
+				case answered <- j:
+				case <-ctx.Done():
+				}
+			})
+		}
+		if s.wake.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(s.wake))
+		}
+	}
+}
+
+// of gives the judges to be asked now, and forgets those that are not to be asked
+// any more. Those of them that are being asked it lets off.
+func (s *looks) of(m *rollout.Machine, now time.Time) []rollout.Look {
+	s.now, s.wake = now, time.Time{}
+	for _, a := range s.asked {
+		a.open = false
+	}
+	due := m.Looks(s.due)
+	for j, a := range s.asked {
+		switch {
+		case a.open:
+		case a.cancel != nil:
+			a.cancel()
+		default:
+			delete(s.asked, j)
+		}
+	}
+	return due
+}
+
+// due says whether a judge is to be asked now. One that has not answered is not
+// asked again, for another wave either: it is let off first. What it said of the
+// wave before is no reason to wait.
+func (s *looks) due(l rollout.Look) bool {
+	a := s.asked[judge{l.Change, l.Judge}]
+	if a == nil {
+		return true
+	}
+	a.open = true
+	if a.cancel != nil {
+		if a.wave != l.Wave {
+			a.cancel()
+		}
+		return false
+	}
+	again := a.at.Add(every(l))
+	if a.wave != l.Wave || !s.now.Before(again) {
+		return true
+	}
+	if s.wake.IsZero() || again.Before(s.wake) {
+		s.wake = again
+	}
+	return false
+}
+
+// ask asks a judge, and tells the machine what it says.
+func (d *Driver) ask(ctx context.Context, l rollout.Look) {
+	verdict, words := d.o.Look(ctx, l)
+	if verdict != "" && ctx.Err() == nil {
+		d.Tell(rollout.Judged{Change: l.Change, Wave: l.Wave, Judge: l.Judge, Verdict: verdict, Words: words})
+	}
+}
