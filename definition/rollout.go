@@ -49,12 +49,18 @@ type ErrorRise struct {
 	Confidence float64 // of 1
 }
 
+// Off says that errors are not looked at.
+func (e ErrorRise) Off() bool { return e.More >= 1 }
+
 // LatencyRise is a rise of a percentile of how long requests take.
 type LatencyRise struct {
 	P          float64 // 99: of 100 requests, 99 are not slower
 	More       float64 // of what it is in the control cohort: 0.25 is from 100 ms to 125 ms
 	Confidence float64 // of 1
 }
+
+// Off says that latency is not looked at.
+func (l LatencyRise) Off() bool { return l.More >= 100 }
 
 // NoTraffic says what becomes of a wave that has baked without the traffic to
 // judge it by.

@@ -16,13 +16,13 @@ type rolloutStop struct {
 }
 
 type errorRise struct {
-	More       *document.Node `json:"more,omitempty" jsonschema_description:"By so much of all requests. Default: 1%."`
+	More       *document.Node `json:"more,omitempty" jsonschema_description:"By so much of all requests, from 0.01%; 100%: errors are not looked at. Default: 1%."`
 	Confidence *document.Node `json:"confidence,omitempty" jsonschema_description:"How sure that has to be, from 50%. Default: 99.9%."`
 }
 
 type latencyRise struct {
 	P          *document.Node `json:"p,omitempty" jsonschema_description:"Percentile that is compared. Default: 99."`
-	More       *document.Node `json:"more,omitempty" jsonschema_description:"By so much of what it is there. Default: 25%."`
+	More       *document.Node `json:"more,omitempty" jsonschema_description:"By so much of what it is there, from 1%; 10000%: latency is not looked at. Default: 25%."`
 	Confidence *document.Node `json:"confidence,omitempty" jsonschema_description:"How sure that has to be, from 50%. Default: 99.9%."`
 }
 
@@ -51,14 +51,14 @@ func (d *Doc) stop(w *rolloutStop) Stop {
 	}
 	if e := w.Errors; e != nil {
 		if e.More != nil {
-			s.Errors.More = d.percent("stop.errors.more", e.More, "0% to 100%", func(p float64) bool { return p >= 0 && p <= 100 })
+			s.Errors.More = d.percent("stop.errors.more", e.More, "0.01% to 100%; 100%: errors are not looked at", func(p float64) bool { return p >= 0.01 && p <= 100 })
 		}
 		d.confidence(&s.Errors.Confidence, "stop.errors.confidence", e.Confidence)
 	}
 	if l := w.Latency; l != nil {
 		d.percentile(&s.Latency.P, "stop.latency.p", l.P)
 		if l.More != nil {
-			s.Latency.More = d.percent("stop.latency.more", l.More, "0% to 10000%", func(p float64) bool { return p >= 0 && p <= 10_000 })
+			s.Latency.More = d.percent("stop.latency.more", l.More, "1% to 10000%; 10000%: latency is not looked at", func(p float64) bool { return p >= 1 && p <= 10_000 })
 		}
 		d.confidence(&s.Latency.Confidence, "stop.latency.confidence", l.Confidence)
 	}

@@ -12,8 +12,7 @@ const SignalsJudge = "signals"
 // judges are those that must find a wave good.
 func (m *Machine) judges(c *change) []string {
 	var all []string
-	if m.o.Signals && len(c.cohorts.Control) > 0 {
-		// Where all get the change at once there is nothing to compare with.
+	if m.looksAt(c, c.cohorts) {
 		all = append(all, SignalsJudge)
 	}
 	for i, a := range c.Policy.Ask {
@@ -24,6 +23,13 @@ func (m *Machine) judges(c *change) []string {
 		all = append(all, fmt.Sprintf("%s %d", kind, i+1))
 	}
 	return all
+}
+
+// looksAt says whether what Envoys tell of requests is judged. Where all get the
+// change at once there is nothing to compare with.
+func (m *Machine) looksAt(c *change, w Watch) bool {
+	stop := c.Policy.Stop
+	return m.o.Signals && len(w.Control) > 0 && !(stop.Errors.Off() && stop.Latency.Off())
 }
 
 // judged says which judge has not found the wave good; "": all have. That Envoys

@@ -17,6 +17,8 @@ type Options struct {
 	Signals bool
 	// Before is for how long the Envoys of a wave are watched before it begins.
 	Before time.Duration
+	// Able tells whether an Envoy can be told to tell of its requests; nil: all can.
+	Able func(node string) bool
 	// Broken, if set, has each step checked against the invariants, and is called
 	// with what breaks one.
 	Broken func(error)

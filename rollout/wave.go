@@ -186,7 +186,7 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 			}
 			if len(fresh) > 0 {
 				c.growth = &growth{wave: wave, reached: r, envoys: c.members + len(fresh), since: m.now, watch: m.cohorts(c, wave, r, fresh)}
-				if m.o.Before > 0 {
+				if m.before(c) > 0 {
 					m.watch(c.growth.watch, Before)
 				}
 				break
@@ -199,12 +199,22 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 		m.pass(c)
 	case !good:
 	default:
-		if ready := c.growth.since.Add(m.o.Before); m.now.Before(ready) {
+		if ready := c.growth.since.Add(m.before(c)); m.now.Before(ready) {
 			m.wakeAt(ready)
 			return
 		}
 		m.write(c, c.growth)
 	}
+}
+
+// before is for how long the Envoys of the wave that is prepared are watched before
+// it begins: none of them where none can tell.
+func (m *Machine) before(c *change) time.Duration {
+	w := c.growth.watch
+	if !m.looksAt(c, w) || m.o.Able != nil && !slices.ContainsFunc(w.New, m.o.Able) {
+		return 0
+	}
+	return m.o.Before
 }
 
 // pass has a change join the base that has no Envoy to reach any more.
