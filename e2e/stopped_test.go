@@ -3,6 +3,7 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,17 +19,18 @@ type rolling struct {
 	*fleet
 	edges []*edge
 	loads []*harness.Load
+	pause time.Duration // between the requests of a connection
 }
 
 // goodFilter is what runs before a change, and after it.
 var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
 
 // roll starts a fleet with a good filter.
-func roll(t *testing.T, c combination, envoys int, policy string) *rolling {
+func roll(t *testing.T, c combination, envoys int, pause time.Duration, policy string) *rolling {
 	t.Helper()
-	r := &rolling{fleet: newFleet(t)}
+	r := &rolling{fleet: newFleet(t), pause: pause}
 	r.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
-	r.write("web.yaml", r.listener("web"))
+	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
 	r.serve()
 	for i := range envoys {
@@ -36,11 +38,17 @@ func roll(t *testing.T, c combination, envoys int, policy string) *rolling {
 		r.edges = append(r.edges, e)
 	}
 	for _, e := range r.edges {
-		l := e.load("web")
+		l := harness.StartLoad(r.ctx, harness.LoadConfig{Address: e.address("web"), Path: "/shop", Pause: pause})
+		t.Cleanup(func() { l.Stop() })
 		r.seen(l, e.Started, "x-hello", "good")
 		r.loads = append(r.loads, l)
 	}
 	return r
+}
+
+// routed is the listener with a route for a path, and no other.
+func (r *rolling) routed(prefix string) string {
+	return fmt.Sprintf("kind: Listener\nname: web\naddress: 127.0.0.1:0\nroutes:\n- {prefix: %s, upstream: %q}\n", prefix, r.upstream.Address())
 }
 
 // bad is a change that ought not to reach a second Envoy.
@@ -67,7 +75,7 @@ var badAtOnce = []bad{
 	{name: "it never returns from a request", write: badFilter(wasmtest.SpinAt, 100), supervised: true},
 	{name: "it takes all memory", write: badFilter(wasmtest.Leak, 16), supervised: true},
 	{name: "Envoy refuses a listener", write: func(r *rolling) string {
-		r.write("web.yaml", r.listener("web")+"---\n"+refusedListener)
+		r.write("web.yaml", r.routed("/shop")+"---\n"+refusedListener)
 		return "bad-listener"
 	}},
 }
@@ -86,11 +94,45 @@ filter_chains:
 // undone there; no other Envoy ever has it.
 func TestStopped(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		r := roll(t, c, 3, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		r := roll(t, c, 3, 0, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
 		for _, b := range badAtOnce {
 			t.Run(b.name, func(t *testing.T) { r.stops(t, b, patience) })
 		}
 	})
+}
+
+// badInRequests are those that only many requests tell, beside what the other Envoys
+// do.
+var badInRequests = []bad{
+	{name: "5 % of the requests are answered 500", write: badFilter(wasmtest.ErrorEvery, 20)},
+	{name: "some requests are answered 403", write: badFilter(wasmtest.DenyEvery, 5)},
+	{name: "a route is gone", write: func(r *rolling) string {
+		r.write("web.yaml", r.routed("/shopping"))
+		return "web"
+	}},
+}
+
+// quiet machines can tell latency. Others take so long for some requests, with
+// whatever filter, that a percentile says nothing for many minutes.
+var quiet = flag.Bool("quiet", false, "nothing else runs on this machine: judge latency, too")
+
+// slower is a filter that takes half as long again.
+var slower = bad{name: "requests take half as long again", write: badFilter(wasmtest.SlowDown, 4000)}
+
+// TestStoppedByRequests: so are those that are seen in what requests are answered,
+// and how soon. The Envoys are watched for two minutes before.
+func TestStoppedByRequests(t *testing.T) {
+	all := badInRequests
+	if *quiet {
+		all = append(slices.Clip(all), slower)
+	}
+	for _, b := range all {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			r := roll(t, newest(), 3, 30*time.Millisecond, "waves: [1]\nbake: 10m\n")
+			r.stops(t, b, 3*time.Minute)
+		})
+	}
 }
 
 // stops writes a bad change and waits until it is stopped and undone.
@@ -165,7 +207,7 @@ func (r *rolling) stops(t *testing.T, b bad, within time.Duration) {
 // mend writes what was there before, and waits until nothing is open any more.
 func (r *rolling) mend(t *testing.T) {
 	t.Helper()
-	r.write("web.yaml", r.listener("web"))
+	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", "../module-1.wasm"))
 	must(t, harness.Poll(t.Context(), patience, func() error {
 		rollouts, err := r.server.Rollouts(t.Context())

@@ -21,6 +21,7 @@ import (
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
+	"wasmxds/rollout/judge"
 	"wasmxds/signal"
 	"wasmxds/source"
 	"wasmxds/trace"
@@ -55,6 +56,9 @@ type Pipeline struct {
 	signals  *signal.Receiver // nil: listeners have no loggers
 	resolver *module.Resolver
 	rollouts *driver.Driver
+	judge    *judge.Judge
+	counts   *signal.Counts
+	sampler  *sampler
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
 	tracer   *trace.Tracer
@@ -65,6 +69,9 @@ type Pipeline struct {
 // New makes a Pipeline. It fails where what was kept of changes can't be read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
+	p.counts = signal.NewCounts()
+	p.judge = judge.New(judge.Options{Counts: p.counts, Able: p.able})
+	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
 	var err error
 	if p.rollouts, err = p.newDriver(ctx); err != nil {
 		return nil, err
@@ -134,6 +141,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
 	})
 	g.Go(func() error { return p.rollouts.Run(ctx) })
+	g.Go(func() error { p.sampler.run(ctx); return nil })
 	g.Go(func() error { return p.XDS.Run(ctx) })
 	g.Go(func() error {
 		defer close(p.ended)

@@ -9,6 +9,7 @@ import (
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
+	"wasmxds/rollout/judge"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -16,9 +17,14 @@ import (
 // newDriver makes what decides who gets a change.
 func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 	d, err := driver.New(ctx, driver.Options{
-		Options: rollout.Options{Check: checker(p.options.Resources)},
+		Options: rollout.Options{
+			Check:   checker(p.options.Resources),
+			Signals: p.options.Resources.Signals != "", Before: judge.Before, Able: p.able,
+		},
 		State:   p.options.XDS.State,
 		Publish: p.plan,
+		Watch:   p.watch,
+		Look:    p.look,
 		Log:     p.options.Log,
 	})
 	if err != nil {
@@ -53,6 +59,7 @@ func checker(o resource.Options) func(*module.Set) []string {
 // observed hands on what streams say of Envoys.
 func (p *Pipeline) observed(o xds.Observed) {
 	if e := eventOf(o); e != nil {
+		p.judge.Tell(o.At, e)
 		p.rollouts.Tell(e)
 	}
 }

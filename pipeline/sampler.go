@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"wasmxds/signal"
 )
 
 // sampler has Envoys tell of so many of their requests as it takes to judge a
@@ -15,7 +13,8 @@ type sampler struct {
 	watched func() []string // Envoys that are to tell
 	// sample has an Envoy tell of so many of a million requests, and gives the
 	// rate that it is told.
-	sample func(node string, perMillion uint32) uint32
+	sample  func(node string, perMillion uint32) uint32
+	changed chan struct{} // holds a token while watched may give others
 
 	mu    sync.Mutex
 	told  map[string]int // samples since the rate was looked at
@@ -31,15 +30,23 @@ const (
 )
 
 func newSampler(watched func() []string, sample func(string, uint32) uint32) *sampler {
-	return &sampler{watched: watched, sample: sample, told: map[string]int{}, rates: map[string]uint32{}}
+	return &sampler{watched: watched, sample: sample, changed: make(chan struct{}, 1), told: map[string]int{}, rates: map[string]uint32{}}
 }
 
-// sampled counts what an Envoy told.
-func (s *sampler) sampled(node string, samples []signal.Sample) {
+// poke says that others are watched. It never waits.
+func (s *sampler) poke() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// sampled counts how much an Envoy told.
+func (s *sampler) sampled(node string, samples int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rates[node] > 0 {
-		s.told[node] += len(samples)
+		s.told[node] += samples
 	}
 }
 
@@ -51,14 +58,14 @@ func (s *sampler) sampling(node string) bool {
 }
 
 // run looks at who is to tell, and how much they do, until ctx ends.
-func (s *sampler) run(ctx context.Context, changed <-chan struct{}) {
+func (s *sampler) run(ctx context.Context) {
 	tick := time.NewTicker(lookAtRates)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-changed:
+		case <-s.changed:
 			s.look(false)
 		case <-tick.C:
 			s.look(true)

@@ -10,6 +10,23 @@ import (
 	"wasmxds/xds"
 )
 
+// watch has Envoys looked at, or no more.
+func (p *Pipeline) watch(w rollout.Watch) {
+	p.judge.Watch(time.Now(), w)
+	p.sampler.poke()
+}
+
+// able tells whether an Envoy can be told to tell of its requests.
+func (p *Pipeline) able(node string) bool { return p.XDS.CanSample(node) }
+
+// look asks a judge of a change.
+func (p *Pipeline) look(_ context.Context, l rollout.Look) (rollout.Verdict, string) {
+	if l.Judge == rollout.SignalsJudge {
+		return p.judge.Look(time.Now(), l)
+	}
+	return "", ""
+}
+
 // newReceiver makes what takes the access logs of Envoys.
 func (p *Pipeline) newReceiver() *signal.Receiver {
 	allow := p.options.AllowLogs
@@ -20,8 +37,11 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 			}
 			return allow(ctx, definition.Node{ID: node, Cluster: cluster})
 		},
-		Watched: func(node string) bool { return p.XDS.Sampling(node) > 0 },
-		Sampled: func(string, time.Time, []signal.Sample) {},
+		Watched: p.sampler.sampling,
+		Sampled: func(node string, at time.Time, samples []signal.Sample) {
+			p.sampler.sampled(node, len(samples))
+			p.counts.Add(node, at, samples)
+		},
 		Crashed: func(c signal.Crash) {
 			p.rollouts.Tell(rollout.Crashed{ID: c.Node, Filter: c.Filter})
 			p.options.Log.Warn("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)

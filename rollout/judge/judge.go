@@ -9,6 +9,7 @@
 package judge
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -92,7 +93,9 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 			next.began = now
 		}
 	}
-	j.o.Counts.Watch(j.watched(), now.Add(-kept))
+	all := j.watched()
+	maps.DeleteFunc(j.away, func(id string, _ bool) bool { return !slices.Contains(all, id) })
+	j.o.Counts.Watch(all, now.Add(-kept))
 }
 
 // Watched are the Envoys that are to tell of requests.
@@ -122,7 +125,9 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 	case rollout.Connected:
 		delete(j.away, e.Node.ID)
 	case rollout.Gone:
-		j.away[e.ID] = true
+		if slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, e.ID) || slices.Contains(w.Control, e.ID) }) {
+			j.away[e.ID] = true
+		}
 	case rollout.Settled:
 		for _, w := range j.watches {
 			if w.began.IsZero() || !slices.Contains(w.New, e.ID) {
@@ -137,20 +142,35 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 	}
 }
 
-// Look says what the Envoys of a wave tell of a change.
+// Look says what the Envoys of a wave tell of a change. While it compares, others
+// may go on.
 func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
+	w, before := j.waveOf(now, l)
+	switch {
+	case w == nil:
+		return "", "" // it has gone on
+	case !before:
+		return rollout.Unable, "what the wave's Envoys told before it is not known: it began with another server, or too many others were looked at"
+	case j.o.Able != nil && !slices.ContainsFunc(w.New, func(e signal.Envoy) bool { return j.o.Able(e.Node) }):
+		return rollout.Unable, "no Envoy of the wave can be told to tell of its requests: its bootstrap has no RTDS layer"
+	}
+	return verdictOf(signal.Judge(*w, thresholds(l)))
+}
+
+// waveOf is what is known of a wave that has begun, and whether it was watched before;
+// nil: it has not begun, or is over.
+func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, before bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	i := slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == l.Change && w.Wave == l.Wave && !w.began.IsZero() })
-	switch {
-	case i < 0:
-		return "", "" // it has gone on
-	case j.watches[i].before.IsZero():
-		return rollout.Unable, "what the wave's Envoys told before it is not known: it began with another server, or too many others were looked at"
-	case j.o.Able != nil && !slices.ContainsFunc(j.watches[i].New, j.o.Able):
-		return rollout.Unable, "no Envoy of the wave can be told to tell of its requests: its bootstrap has no RTDS layer"
+	if i < 0 {
+		return nil, false
 	}
-	return verdictOf(signal.Judge(j.wave(j.watches[i], now), thresholds(l)))
+	if j.watches[i].before.IsZero() {
+		return &signal.Wave{}, false
+	}
+	all := j.wave(j.watches[i], now)
+	return &all, true
 }
 
 // wave is what is known of one.
@@ -173,13 +193,14 @@ func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
 
 // thresholds are what a policy says of requests.
 func thresholds(l rollout.Look) signal.Thresholds {
-	s := l.Policy.Stop
-	return signal.Thresholds{
-		Waves:    len(l.Policy.Waves),
-		Errors:   signal.Limit{More: s.Errors.More, Confidence: s.Errors.Confidence},
-		Latency:  signal.Limit{More: s.Latency.More, Confidence: s.Latency.Confidence},
-		Quantile: s.Latency.P / 100,
+	s, t := l.Policy.Stop, signal.Thresholds{Waves: len(l.Policy.Waves)}
+	if !s.Errors.Off() {
+		t.Errors = signal.Limit{More: s.Errors.More, Confidence: s.Errors.Confidence}
 	}
+	if !s.Latency.Off() {
+		t.Latency, t.Quantile = signal.Limit{More: s.Latency.More, Confidence: s.Latency.Confidence}, s.Latency.P/100
+	}
+	return t
 }
 
 // verdictOf makes one of all tests: bad when one is, good when all are.
