@@ -27,6 +27,9 @@ var (
 // commands. Every step is checked against the invariants; then faults end, and
 // every change has to end in the base.
 func TestRandom(t *testing.T) {
+	if testing.Short() {
+		*seeds = min(*seeds, 100)
+	}
 	first, last := uint64(1), uint64(*seeds)
 	if *seed != 0 {
 		first, last = *seed, *seed

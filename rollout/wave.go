@@ -61,6 +61,7 @@ func (m *Machine) block(c *change, why string) {
 		return
 	}
 	if c.reaches() {
+		m.unsettle(c)
 		m.changed()
 	}
 	m.stopWatching(c)

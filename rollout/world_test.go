@@ -116,10 +116,15 @@ func clusterOf(s definition.Selector) string {
 	return "@" + s.Clusters[0]
 }
 
-// check tells of two listeners at one port, and of filters whose listener is not
-// there: what does not compile in this world.
+// check tells of two listeners at one port, of filters whose listener is not there,
+// and of x and y that are on without z: what does not compile in this world.
 func check(set *module.Set) []string {
 	var wrong []string
+	words := wordsOf(set)
+	on := func(name string) bool { return slices.Contains(words, name+"=on") }
+	if on("x") && on("y") && !on("z") {
+		wrong = append(wrong, "x and y are on without z")
+	}
 	ports, names := map[string]string{}, map[string]bool{}
 	for _, l := range set.Listeners {
 		names[l.Name] = true
