@@ -123,7 +123,7 @@ func loggedListener(name string, filters ...[2]string) string {
           access_log:%s%s
           route_config:
             name: web
-            virtual_hosts: [{name: web, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: upstream}}]}]
+            virtual_hosts: [{name: web, domains: ["*"], routes: [{match: {prefix: /, headers: [{name: x-no-route, present_match: true, invert_match: true}]}, route: {cluster: upstream}}]}]
           http_filters:%s
           - name: envoy.filters.http.router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -199,6 +199,16 @@ func TestSignals(t *testing.T) {
 				if len(crashes) > 0 {
 					t.Errorf("nothing has crashed: %+v", crashes)
 				}
+				// What has no route is an error, though it is answered 404.
+				if _, err := harness.Request(t.Context(), client, url, http.Header{"X-No-Route": {"1"}}); err == nil {
+					t.Error("what has no route is answered well")
+				}
+				f.eventually(func() error {
+					if _, samples = h.told(); len(samples) != 11 || !samples[10].Error {
+						return fmt.Errorf("%d samples: %+v", len(samples), samples)
+					}
+					return nil
+				})
 				at := time.Now()
 				for _, send := range []http.Header{{http.CanonicalHeaderKey(wasmtest.TrapHeader): {"1"}}, nil} {
 					if _, err := harness.Request(t.Context(), client, url, send); err == nil {
@@ -206,7 +216,7 @@ func TestSignals(t *testing.T) {
 					}
 				}
 				f.eventually(func() error {
-					if crashes, samples = h.told(); len(crashes) != 2 || len(samples) != 12 || !samples[11].Error {
+					if crashes, samples = h.told(); len(crashes) != 2 || len(samples) != 13 || !samples[12].Error {
 						return fmt.Errorf("told %+v, %d samples", crashes, len(samples))
 					}
 					return nil
