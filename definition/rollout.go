@@ -43,7 +43,7 @@ type Stop struct {
 	NoTraffic NoTraffic
 }
 
-// ErrorRise is a rise of the share of requests that are answered by a 5xx.
+// ErrorRise is a rise of the share of requests that fail.
 type ErrorRise struct {
 	More       float64 // than in the control cohort, of all requests: 0.01 is from 2 % to 3 %
 	Confidence float64 // of 1
