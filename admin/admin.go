@@ -19,11 +19,12 @@ import (
 	"wasmxds/module"
 )
 
-// Loaded is what the directory says, as far as it has come: the set that is
-// served, and all that is wrong with it on the way there.
+// Loaded is what the directory says, how far it has come, and all that is wrong
+// with it on the way there.
 type Loaded struct {
-	Set      *module.Set          // nil: nothing is known yet
-	Catalog  Catalog              // of Set
+	Set      *module.Set          // as the directory says; nil: nothing is known yet
+	Base     *module.Set          // as it is everywhere by now, which a change that is on its way is not; nil: it is Set
+	Catalog  Catalog              // of Base
 	Problems []definition.Problem // of every stage
 	Files    int
 	Changed  time.Time // when the newest change was seen
@@ -99,6 +100,14 @@ func (s *Server) Loaded(l Loaded) {
 func (s *Server) ready() bool {
 	l := s.loaded.Load()
 	return l != nil && l.Set != nil
+}
+
+// inForce is the set that is everywhere.
+func (l *Loaded) inForce() *module.Set {
+	if l.Base != nil {
+		return l.Base
+	}
+	return l.Set
 }
 
 // version is that of what is served of a filter; "" where nothing is.

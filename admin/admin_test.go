@@ -331,6 +331,45 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
+// TestBaseIsNotYetWhatIsWanted: while changes are on their way, the version, module
+// and history of a filter are those that are everywhere, and what is said of its
+// module is of the one that the directory names.
+func TestBaseIsNotYetWhatIsWanted(t *testing.T) {
+	named := func(name, root, sha256 string, state module.State) *module.Filter {
+		f := someFilter(root)
+		d := *f.Definition
+		d.Name, d.Pos.Line = name, len(root)
+		f.Definition, f.Wanted, f.Module.SHA256, f.State, f.Reason = &d, &d, sha256, state, string(state)
+		return f
+	}
+	s := newServer(fleet{})
+	base := &module.Set{Filters: []*module.Filter{named("hello", "v1", "aa", module.Good), named("old", "v1", "bb", module.Good)}}
+	set := &module.Set{Filters: []*module.Filter{named("hello", "v2+", "cc", module.Fetching), named("fresh", "v1", "dd", module.Good)}}
+	s.Loaded(Loaded{Set: base, Catalog: catalog{"hello": "a1", "old": "b1"}})
+	s.Loaded(Loaded{Set: set, Base: base, Catalog: catalog{"hello": "a1", "old": "b1"}})
+	var got []string
+	for _, f := range s.status().Filters {
+		got = append(got, fmt.Sprintf("%s version %q module %s, line %d %s", f.Name, f.Version, f.SHA256, f.Line, f.State))
+	}
+	want := []string{`fresh version "" module dd, line 2 good`, `hello version "a1" module aa, line 3 fetching`, `old version "b1" module bb, line 2 good`}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if n := s.status().Definitions.Loaded; n != 2 {
+		t.Errorf("%d definitions in use", n)
+	}
+	// Everywhere, and then rolled back, while the directory still says v2.
+	s.Loaded(Loaded{Set: set, Base: set, Catalog: catalog{"hello": "a2"}})
+	s.Loaded(Loaded{Set: set, Base: base, Catalog: catalog{"hello": "a1"}})
+	var had []string
+	for _, v := range s.history.of("hello") {
+		had = append(had, v.Version+" "+v.Filter.Definition.RootID)
+	}
+	if want := []string{"a1 v1", "a2 v2+", "a1 v1"}; !slices.Equal(had, want) {
+		t.Errorf("had %q, want %q", had, want)
+	}
+}
+
 func TestHistory(t *testing.T) {
 	var h history
 	load := func(v string, filters ...*module.Filter) {

@@ -33,8 +33,9 @@ func (h *history) add(l *Loaded, now time.Time) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	next := make(map[string][]version, len(l.Set.Filters))
-	for _, f := range l.Set.Filters {
+	filters := l.inForce().Filters
+	next := make(map[string][]version, len(filters))
+	for _, f := range filters {
 		name := f.Definition.Name
 		had := h.filters[name]
 		if v := l.version(name); v != "" && f.Ready() && (len(had) == 0 || had[0].Version != v) {

@@ -51,11 +51,11 @@ func newMetrics() *metrics {
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10},
 		}, []string{"outcome"}),
 		primes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wasmxds_prime_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in its primer: it has fetched, compiled and started it; one for each filter and Envoy.",
+			Name: "wasmxds_prime_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in its primer: it has fetched, compiled and started it; one for each filter and Envoy, of changes that do not go in waves.",
 			Buckets: untilACK,
 		}),
 		swaps: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wasmxds_swap_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in place of the old one; one for each filter and Envoy.",
+			Name: "wasmxds_swap_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in place of the old one; one for each filter and Envoy, of changes that do not go in waves.",
 			Buckets: untilACK,
 		}),
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -226,18 +227,33 @@ func (s *Server) status() Status {
 		}
 		d.Withheld = append(d.Withheld, out)
 	}
-	d.Loaded = len(l.Set.Filters) + len(l.Set.Listeners) + len(l.Set.Resources) + len(l.Set.Rollouts)
+	base := l.inForce()
+	d.Loaded = len(base.Filters) + len(base.Listeners) + len(base.Resources) + len(l.Set.Rollouts)
+	wanted := make(map[string]*module.Filter, len(l.Set.Filters))
 	for _, f := range l.Set.Filters {
-		st.Filters = append(st.Filters, l.filter(f, counts.filters[f.Definition.Name]))
+		wanted[f.Definition.Name] = f
 	}
+	add := func(f *module.Filter) {
+		name := f.Definition.Name
+		of := cmp.Or(wanted[name], f) // which the directory may not have any more
+		st.Filters = append(st.Filters, l.filter(f, of, counts.filters[name]))
+		delete(wanted, name)
+	}
+	for _, f := range base.Filters {
+		add(f)
+	}
+	for _, f := range l.Set.Filters { // those that are not everywhere yet
+		if wanted[f.Definition.Name] != nil {
+			add(f)
+		}
+	}
+	slices.SortStableFunc(st.Filters, func(a, b Filter) int { return strings.Compare(a.Name, b.Name) })
 	return st
 }
 
-func (l *Loaded) filter(f *module.Filter, n xds.FilterCount) Filter {
-	at := f.Wanted
-	if at == nil {
-		at = f.Definition
-	}
+// filter is f, which is served, and how it is with what the directory says of it.
+func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
+	at := cmp.Or(wanted.Wanted, wanted.Definition)
 	return Filter{
 		Name:        f.Definition.Name,
 		SHA256:      sha256Of(f),
@@ -249,8 +265,8 @@ func (l *Loaded) filter(f *module.Filter, n xds.FilterCount) Filter {
 		URL:         definition.MaskURL(f.Definition.Module.URL),
 		Size:        f.Module.Size,
 		ABI:         f.Module.ABI,
-		State:       f.State,
-		Reason:      f.Reason,
+		State:       wanted.State,
+		Reason:      wanted.Reason,
 	}
 }
 

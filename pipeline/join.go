@@ -30,6 +30,7 @@ type join struct {
 
 	update    source.Update
 	set       *module.Set // as the sources say; nil: none yet
+	base      *module.Set // as it is everywhere; nil: nothing is
 	published xds.Publication
 	compiled  []definition.Problem
 	guards    []definition.Problem
@@ -115,7 +116,7 @@ func (j *join) serve(plan *rollout.Plan) {
 	began := time.Now()
 	publication, problems := publicationOf(j.published.Catalog, plan, j.options)
 	compiled := time.Now()
-	j.published, j.compiled = publication, told(problems)
+	j.published, j.compiled, j.base = publication, told(problems), plan.Base
 	j.publish(j.published)
 	tracePublished(j.tracer, j.set, publication.Catalog, began, compiled)
 	j.log.Info("published", "filters", len(plan.Base.Filters), "listeners", len(plan.Base.Listeners), "resources", len(plan.Base.Resources), "changes", len(plan.Sets))
@@ -154,7 +155,7 @@ func (j *join) tell() {
 	problems = slices.Compact(problems)
 	j.logNew(problems)
 	j.loaded(admin.Loaded{
-		Set: j.set, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
+		Set: j.set, Base: j.base, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
 		Held: admin.Held{ID: j.update.HeldID, Definitions: j.update.Held.Definitions, Of: j.update.Held.Of},
 	})
 }

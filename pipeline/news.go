@@ -37,6 +37,13 @@ func (n *news) add(t rollout.Told) {
 	}
 }
 
+// told is told what happens to changes by who moves them, which it does not hold
+// up.
+func (p *Pipeline) told(t rollout.Told) {
+	p.Admin.RolloutTold(t)
+	p.news.add(t)
+}
+
 func (n *news) take() []rolloutNews {
 	n.mu.Lock()
 	defer n.mu.Unlock()

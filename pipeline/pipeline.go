@@ -63,12 +63,13 @@ type Pipeline struct {
 	ended    chan struct{} // closed when no plan is taken any more
 	tracer   *trace.Tracer
 	swaps    *swaps
+	news     *news
 	options  Options
 }
 
 // New makes a Pipeline. It fails where what was kept of changes can't be read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
-	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
+	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
 	p.counts = signal.NewCounts()
 	p.judge = judge.New(judge.Options{Counts: p.counts, Able: p.able})
 	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
@@ -142,6 +143,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	})
 	g.Go(func() error { return p.rollouts.Run(ctx) })
 	g.Go(func() error { p.sampler.run(ctx); return nil })
+	g.Go(func() error { p.news.run(ctx, p.tracer, p.rollouts.Status); return nil })
 	g.Go(func() error { return p.XDS.Run(ctx) })
 	g.Go(func() error {
 		defer close(p.ended)

@@ -25,6 +25,7 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 		Publish: p.plan,
 		Watch:   p.watch,
 		Look:    p.look,
+		Told:    p.told,
 		Log:     p.options.Log,
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -153,14 +154,25 @@ func TestSwapIsMeasured(t *testing.T) {
 // swapOnce changes a filter under an Envoy that has listeners of its own.
 func swapOnce(t *testing.T) *running {
 	t.Helper()
+	r, _ := swapUnder(t, nil)
+	r.admin(t, "/metrics", http.StatusOK, "wasmxds_swap_seconds_count 1")
+	return r
+}
+
+// swapUnder is the same with more definitions and flags, and gives what ACKs the
+// next response.
+func swapUnder(t *testing.T, more map[string]string, flags ...string) (r *running, ack func()) {
+	t.Helper()
 	const hello = `{"kind": "WasmFilter", "name": "hello", "module": {"url": "hello.wasm"}, "config": %q, "attach": {"direction": "any"}}`
-	r := startServe(t, map[string]string{
+	files := map[string]string{
 		"hello.json": fmt.Sprintf(hello, "one"),
 		"hello.wasm": string(wasmtest.Filter{Header: "x-test", FromConfig: true}.Module()),
-	}, "--drain", "0s")
+	}
+	maps.Copy(files, more)
+	r = startServe(t, files, append(flags, "--drain", "0s")...)
 	stream := r.ads(t)
 	request := &discoveryv3.DiscoveryRequest{TypeUrl: resource.ExtensionType, ResourceNames: []string{"hello"}, Node: &corev3.Node{Id: "edge-1"}}
-	ack := func() {
+	ack = func() {
 		t.Helper()
 		resp, err := stream.Recv()
 		if err != nil {
@@ -180,8 +192,8 @@ func swapOnce(t *testing.T) *running {
 	r.admin(t, "/metrics", http.StatusOK, "wasmxds_swap_seconds_count 0")
 	r.write(t, "hello.json", fmt.Sprintf(hello, "two"))
 	ack()
-	r.admin(t, "/metrics", http.StatusOK, "wasmxds_swap_seconds_count 1") // the ACK has come
-	return r
+	r.admin(t, "/metrics", http.StatusOK, `wasmxds_swaps_total{outcome="swapped"} 1`) // the ACK has come
+	return r, ack
 }
 
 // TestSystemdIsTold listens where systemd would.

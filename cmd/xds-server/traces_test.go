@@ -1,11 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,9 +19,10 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// TestServeSendsTraces has a filter swapped by a server that is given a
-// collector: the way of the change arrives there.
-func TestServeSendsTraces(t *testing.T) {
+// collecting has serve find a collector, and gives what waits until spans of these
+// names have come.
+func collecting(t *testing.T) (arrive func(names ...string)) {
+	t.Helper()
 	sent := make(chan *collector.ExportTraceServiceRequest, 10)
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body := io.Reader(r.Body)
@@ -34,27 +41,71 @@ func TestServeSendsTraces(t *testing.T) {
 		}
 		sent <- req
 	}))
-	defer s.Close()
+	t.Cleanup(s.Close)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.URL)
-	swapOnce(t).end(t)
 	seen := map[string]bool{}
-	for deadline := time.After(10 * time.Second); !seen["swap"] || !seen["change"]; {
-		select {
-		case req := <-sent:
-			for _, res := range req.ResourceSpans {
-				for _, scope := range res.ScopeSpans {
-					for _, span := range scope.Spans {
-						seen[span.Name] = true
+	return func(names ...string) {
+		t.Helper()
+		missing := func(name string) bool { return !seen[name] }
+		for deadline := time.After(10 * time.Second); slices.ContainsFunc(names, missing); {
+			select {
+			case req := <-sent:
+				for _, res := range req.ResourceSpans {
+					for _, scope := range res.ScopeSpans {
+						for _, span := range scope.Spans {
+							seen[span.Name] = true
+						}
 					}
 				}
+			case <-deadline:
+				t.Fatalf("of the spans %q only %v came", names, seen)
 			}
-		case <-deadline:
-			t.Fatalf("no whole trace was sent: %v", seen)
 		}
 	}
-	for _, name := range []string{"wait for quiet", "read and parse", "fetch and verify", "dry run", "compile", "publish", "filter hello", "swap"} {
-		if !seen[name] {
-			t.Errorf("no span %q in %v", name, seen)
-		}
+}
+
+// TestServeSendsTraces has a filter swapped by a server that is given a
+// collector: the way of the change arrives there.
+func TestServeSendsTraces(t *testing.T) {
+	arrive := collecting(t)
+	swapOnce(t).end(t)
+	arrive("change", "wait for quiet", "read and parse", "fetch and verify", "dry run", "compile", "publish", "filter hello", "swap")
+}
+
+// TestServeRollsOut has a change stopped by hand in its first wave, after its
+// Envoy has got it: it has what was before again, and the metrics and a trace tell
+// of it.
+func TestServeRollsOut(t *testing.T) {
+	arrive := collecting(t)
+	token := filepath.Join(t.TempDir(), "operate.token")
+	if err := os.WriteFile(token, []byte("0123456789abcdef-operate"), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	r, ack := swapUnder(t, map[string]string{
+		"careful.yaml": "kind: Rollout\nname: careful\nmatch: {definitions: [\"*\"]}\nwaves: [1, 100%]\nbake: 10m\n",
+	}, "--operate-token-file", token)
+	r.admin(t, "/api/v1/rollouts", http.StatusOK, `"state": "rolling"`)
+	r.admin(t, "/metrics", http.StatusOK, `wasmxds_rollouts{state="rolling"} 1`)
+	ctx, end := context.WithTimeout(t.Context(), 10*time.Second)
+	defer end()
+	var out, errs bytes.Buffer
+	tell := func(args ...string) int {
+		out.Reset()
+		errs.Reset()
+		return run(ctx, append([]string{"rollout", "--admin", "http://" + r.Admin}, args...), os.LookupEnv, &out, &errs)
+	}
+	if code := tell("stop"); code != exitUnreachable || !strings.Contains(errs.String(), "401") {
+		t.Errorf("without the token: %d %s", code, errs.String())
+	}
+	if code := tell("stop", "--admin-token-file", token); code != 0 || !strings.HasPrefix(out.String(), "stopped hello (") {
+		t.Fatalf("%d %s%s", code, out.String(), errs.String())
+	}
+	ack() // of what was before
+	r.admin(t, "/metrics", http.StatusOK, `wasmxds_rollout_stopped_total{reason="hand"} 1`)
+	r.admin(t, "/api/v1/rollouts", http.StatusOK, "its 1 Envoy is back at what was before")
+	if code := tell("show", "--watch"); code != exitWrong || !strings.Contains(errs.String(), "hello is stopped: stopped in wave 1 of 2") {
+		t.Errorf("%d %s%s", code, out.String(), errs.String())
+	}
+	r.end(t)
+	arrive("rollout hello", "wave 1: 1 Envoy")
 }
