@@ -94,7 +94,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 		},
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
-	o.Admin.Rollouts = p.rollouts
+	o.Admin.Rollouts = mover{p.rollouts, p.judge}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	if p.signals != nil {
 		o.Admin.Sources.Signals = p.signals.Totals

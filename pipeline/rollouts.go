@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -105,4 +106,21 @@ func publicationOf(last *resource.Catalog, plan *rollout.Plan, o resource.Option
 	return xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice {
 		return resource.Choice(plan.Choose(n))
 	}}, problems
+}
+
+// mover tells of changes, with what their Envoys have told, and does what people
+// say of them.
+type mover struct {
+	*driver.Driver
+	judge *judge.Judge
+}
+
+// Status tells of all changes.
+func (m mover) Status(ctx context.Context) (rollout.Status, error) {
+	s, err := m.Driver.Status(ctx)
+	now := time.Now()
+	for i := range s.Changes {
+		s.Changes[i].Curves = m.judge.Curves(now, s.Changes[i].ID)
+	}
+	return s, err
 }

@@ -43,6 +43,7 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 			p.counts.Add(node, at, samples)
 		},
 		Crashed: func(c signal.Crash) {
+			p.counts.Crash(c)
 			p.rollouts.Tell(rollout.Crashed{ID: c.Node, Filter: c.Filter})
 			p.options.Log.Warn("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
 		},

@@ -38,6 +38,7 @@ type Judge struct {
 	mu      sync.Mutex
 	watches []*watch // those of what was asked for first come first
 	away    map[string]bool
+	drawn   []drawn // the newest last
 }
 
 // watch is one wave's.
@@ -46,6 +47,7 @@ type watch struct {
 	before time.Time            // since when its Envoys are watched, before it; zero: they were not
 	began  time.Time            // zero: the wave has not
 	since  map[string]time.Time // Envoys of New have had the change
+	slow   float64              // the percentile of latency that is looked at, of 1
 }
 
 // New makes a Judge.
@@ -75,9 +77,10 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 	switch {
 	case w.Phase == rollout.After && i < 0:
 	case w.Phase == rollout.After:
+		j.keepCurves(j.watches[i], now)
 		j.watches = slices.Delete(j.watches, i, i+1)
 	default:
-		next := &watch{Watch: w, since: map[string]time.Time{}}
+		next := &watch{Watch: w, since: map[string]time.Time{}, slow: 0.99}
 		if i >= 0 {
 			next.before = j.watches[i].before
 			j.watches[i] = next
@@ -166,6 +169,7 @@ func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, before bo
 	if i < 0 {
 		return nil, false
 	}
+	j.watches[i].slow = l.Policy.Stop.Latency.P / 100
 	if j.watches[i].before.IsZero() {
 		return &signal.Wave{}, false
 	}

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -82,8 +83,15 @@ func TestLook(t *testing.T) {
 			if v, words := j.Look(began.Add(6*time.Minute), look); v != rollout.NoTraffic {
 				t.Errorf("when it has it no more: %s: %s", v, words)
 			}
+			during := j.Curves(began.Add(7*time.Minute), "c1")
 			w.Phase = rollout.After
 			j.Watch(began.Add(7*time.Minute), w)
+			after := j.Curves(began.Add(time.Hour), "c1")
+			if during == nil || !reflect.DeepEqual(after, during) || len(after.New) != len(after.Control) || !after.Began.Equal(began) {
+				t.Errorf("the curves are %+v, and %+v when it is over", during, after)
+			} else if last := after.New[len(after.New)-1]; last.Requests != 100 || last.Errors != float64(c.fails) || after.New[0].Errors != 0 {
+				t.Errorf("the curve of the new begins with %+v and ends with %+v", after.New[0], last)
+			}
 			if v, _ := j.Look(began.Add(7*time.Minute), look); v != "" || len(j.Watched()) > 0 || len(counts.watched) > 0 {
 				t.Errorf("after it: %q, %q is watched", v, j.Watched())
 			}

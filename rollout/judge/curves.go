@@ -1,0 +1,95 @@
+package judge
+
+import (
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/signal"
+)
+
+// mostCurves is of how many changes curves are kept that are not watched any more.
+const mostCurves = 20
+
+// drawn are the curves of a change that is not watched any more.
+type drawn struct {
+	change string
+	curves *rollout.Curves
+}
+
+// Curves are what the cohorts of a change have told, of the wave that it is in or
+// was in last; nil: nothing is known.
+func (j *Judge) Curves(now time.Time, change string) *rollout.Curves {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var newest *watch
+	for _, w := range j.watches {
+		if w.Change == change && (newest == nil || !w.began.IsZero()) {
+			newest = w
+		}
+	}
+	if newest != nil {
+		return j.draw(newest, now)
+	}
+	for i := len(j.drawn) - 1; i >= 0; i-- {
+		if j.drawn[i].change == change {
+			return j.drawn[i].curves
+		}
+	}
+	return nil
+}
+
+// keepCurves keeps those of a wave that is not watched any more. The caller holds
+// j.mu.
+func (j *Judge) keepCurves(w *watch, now time.Time) {
+	if w.began.IsZero() {
+		return
+	}
+	j.drawn = append(j.drawn, drawn{w.Change, j.draw(w, now)})
+	j.drawn = j.drawn[max(0, len(j.drawn)-mostCurves):]
+}
+
+// draw gives the curves of a wave. The caller holds j.mu.
+func (j *Judge) draw(w *watch, now time.Time) *rollout.Curves {
+	from := w.before
+	if from.IsZero() {
+		from = w.began
+	}
+	if oldest := now.Add(-kept); from.Before(oldest) {
+		from = oldest
+	}
+	from = from.Truncate(signal.BlockTime)
+	c := &rollout.Curves{Step: signal.BlockTime, From: from, Began: w.began}
+	c.New, c.Control = j.points(w.New, from, now, w.slow), j.points(w.Control, from, now, w.slow)
+	return c
+}
+
+// points are what a cohort has told since from, by blocks.
+func (j *Judge) points(cohort []string, from, now time.Time, slow float64) []rollout.Point {
+	all := make([]rollout.Point, max(0, now.Sub(from)/signal.BlockTime))
+	latencies := make([][]signal.Latencies, len(all))
+	at := func(t time.Time) int { return int(t.Sub(from) / signal.BlockTime) }
+	for _, id := range cohort {
+		e := j.o.Counts.Envoy(id, now)
+		for i := range e.Blocks {
+			b := &e.Blocks[i]
+			if k := at(b.Start); k >= 0 && k < len(all) && !b.Start.Before(from) {
+				n := b.Count()
+				all[k].Requests += float64(n.Requests)
+				all[k].Errors += float64(n.Errors)
+				latencies[k] = append(latencies[k], b.Latencies)
+			}
+		}
+		for _, t := range e.Crashes {
+			if k := at(t); k >= 0 && k < len(all) && !t.Before(from) {
+				all[k].Crashes++
+			}
+		}
+	}
+	for k := range all {
+		if merged := signal.Merge(latencies[k]...); merged.Count() > 0 {
+			all[k].Median = merged.Quantile(0.5).Seconds()
+			all[k].Slow = merged.Quantile(slow).Seconds()
+		}
+	}
+	return all
+}
