@@ -284,6 +284,9 @@ func (e *envoy) setSlots(all []*content) (refused string) {
 		}
 		s.active, s.waiting = c, false
 		e.applied = true
+		if runs := e.fleet.options.Runs; runs != nil && c.filter != "" && !strings.HasPrefix(c.name, "primer/") {
+			runs(nodeID(e.n), c.filter, c.revision)
+		}
 	}
 	if refused != "" && !e.fleet.options.Delta {
 		for _, s := range e.slots {

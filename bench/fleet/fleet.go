@@ -23,6 +23,10 @@ type Options struct {
 	Roles   [roles]int // how many of them are not Steady; Roles[Steady] is ignored
 	Node    int        // size of the node message in bytes; default 30 KiB
 
+	// Runs, if set, is told of each revision of a filter that requests meet from now
+	// on at an Envoy; by that Envoy's goroutine.
+	Runs func(node, filter string, revision int)
+
 	RefuseAbove int           // see Refusing
 	Dials       int           // connections opened at once; default 512
 	Backoff     time.Duration // before connecting again; default 100 ms

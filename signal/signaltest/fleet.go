@@ -136,8 +136,8 @@ func (w *world) goTo(e *envoy, now int) {
 	}
 }
 
-// second is one of an Envoy.
-func (w *world) second(e *envoy, at float64) {
+// pass is a second of an Envoy whose requests nobody looks at.
+func (w *world) pass(e *envoy, at float64) {
 	if at >= e.nextDown {
 		e.down = at + 5 + 20*e.rand.Float64()
 		e.cold = e.down + 10*e.rand.Float64()
@@ -147,6 +147,11 @@ func (w *world) second(e *envoy, at float64) {
 	if at >= e.next.until && e.next.from < never {
 		e.next = w.burst(e.rand, at+e.rand.ExpFloat64()*w.BurstEvery.Seconds())
 	}
+}
+
+// second is one of an Envoy.
+func (w *world) second(e *envoy, at float64) {
+	w.pass(e, at)
 	// An autoregression that forgets in a minute.
 	const keep = 59.0 / 60
 	e.wander = keep*e.wander + w.Drift*math.Sqrt(1-keep*keep)*e.rand.NormFloat64()
