@@ -1,6 +1,7 @@
 // Command demo shows xds-server at work, on this machine and in a few seconds:
 // an upstream, xds-server and Envoy are started, a request passes a filter, the
-// filter's definition is rewritten, and the next requests show it.
+// filter's definition is rewritten, and the next requests show it. Then there are
+// three Envoys, and a version of the filter that crashes reaches one of them.
 //
 // It is run by `make demo`, which builds what it needs. All that it starts it
 // ends, and all its files are in a temporary folder.
@@ -85,7 +86,7 @@ func demo(ctx context.Context) (err error) {
 	defer server.Kill()
 	say("xds-server, which watches that directory: http://%s", server.Addresses.Admin)
 
-	envoy, address, err := start(ctx, root, dir, server)
+	envoy, address, err := start(ctx, root, dir, server, "edge-1")
 	if err != nil {
 		return err
 	}
@@ -113,24 +114,38 @@ func demo(ctx context.Context) (err error) {
 		return err
 	}
 	say("what runs where:\n\n  $ xds-server status\n%s", indent(string(table)))
+
+	addresses := map[string]string{"edge-1": address}
+	for _, id := range []string{"edge-2", "edge-3"} {
+		other, at, err := start(ctx, root, dir, server, id)
+		if err != nil {
+			return err
+		}
+		defer other.Kill()
+		addresses[id] = at
+	}
+	r := rolling{server: server, definitions: definitions, module: module, value: value, addresses: addresses}
+	if err := r.show(ctx); err != nil {
+		return err
+	}
 	say("all is ended again")
 	return nil
 }
 
 // start starts the newest Envoy and returns it, ready, with its listener's
 // address.
-func start(ctx context.Context, root, dir string, server *harness.Server) (*harness.Envoy, string, error) {
+func start(ctx context.Context, root, dir string, server *harness.Server, id string) (*harness.Envoy, string, error) {
 	binaries, err := harness.Envoys(ctx, root)
 	if err != nil {
 		return nil, "", err
 	}
-	bootstrap, err := server.Bootstrap(ctx, "edge-1")
+	bootstrap, err := server.Bootstrap(ctx, id)
 	if err != nil {
 		return nil, "", err
 	}
 	newest := binaries[len(binaries)-1]
 	envoy, err := harness.StartEnvoy(ctx, harness.EnvoyConfig{
-		Binary: newest, Dir: filepath.Join(dir, "envoy"), Bootstrap: bootstrap})
+		Binary: newest, Dir: filepath.Join(dir, id), Bootstrap: bootstrap})
 	if err != nil {
 		return nil, "", err
 	}
@@ -146,7 +161,7 @@ func start(ctx context.Context, root, dir string, server *harness.Server) (*harn
 		envoy.Kill()
 		return nil, "", err
 	}
-	say("Envoy %s, ready %d ms after its start: http://%s", newest.Version, time.Since(envoy.Started).Milliseconds(), address)
+	say("%s, an Envoy %s, ready %d ms after its start: http://%s", id, newest.Version, time.Since(envoy.Started).Milliseconds(), address)
 	return envoy, address, nil
 }
 
