@@ -37,6 +37,16 @@ func (d *digest) draining(of *swap.Draining) {
 	d.at(of.Until)
 }
 
+func (d *digest) crashes(of *swap.Crashes) {
+	if of == nil {
+		d.add("")
+		return
+	}
+	d.add(of.Version, strconv.Itoa(of.Count), strconv.FormatBool(of.WentBack))
+	d.at(of.Last)
+	d.at(of.Replaced)
+}
+
 func (d *digest) node(n *xds.NodeStatus) {
 	d.add(n.ID)
 	d.at(n.ConnectedSince)
@@ -44,6 +54,7 @@ func (d *digest) node(n *xds.NodeStatus) {
 	for _, f := range n.Filters {
 		d.add(f.Name, f.Wanted, f.Running, string(f.State), f.Reason)
 		d.at(f.Since)
+		d.crashes(f.Crashes)
 		d.draining(f.Draining)
 	}
 	for _, l := range n.Listeners {

@@ -35,6 +35,9 @@ type metrics struct {
 	swaps   prometheus.Histogram
 	ends    *prometheus.CounterVec // of swaps, by outcome
 	stops   *prometheus.CounterVec // of changes, by reason
+
+	crashes      *prometheus.CounterVec // of VMs, by filter
+	replacements prometheus.Counter
 }
 
 // untilACK are the buckets of the time from a change to an Envoy's ACK.
@@ -61,6 +64,12 @@ func newMetrics() *metrics {
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "wasmxds_swaps_total", Help: "Changes of filters that run on Envoys, by outcome; one for each filter and Envoy. An Envoy that refused or could not fetch may still swap later, and is then counted again.",
 		}, []string{"outcome"}),
+		crashes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wasmxds_vm_crashes_total", Help: "Wasm VMs that trapped while an Envoy served requests, as its access log told.",
+		}, []string{"filter"}),
+		replacements: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "wasmxds_vm_replacements_total", Help: "Crashed Wasm VMs in whose place another was seen to be.",
+		}),
 	}
 	m.stops = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused as their policy says, by what was wrong with them; hand: an operator stopped it.",
@@ -96,9 +105,16 @@ func outcome(err error) string {
 // Swapped is to be told how filters that run on Envoys come to other versions.
 func (s *Server) Swapped(w xds.Swap) {
 	took := s.metrics.swaps
-	if w.Stage == swap.ChangePrimed {
+	switch w.Stage {
+	case swap.ChangeCrashed:
+		s.metrics.crashes.WithLabelValues(w.Filter).Inc()
+		return
+	case swap.ChangeReplaced:
+		s.metrics.replacements.Inc()
+		return
+	case swap.ChangePrimed:
 		took = s.metrics.primes
-	} else {
+	default:
 		s.metrics.ends.WithLabelValues(string(w.Stage)).Inc()
 		if w.Stage != swap.ChangeSwapped {
 			return
@@ -125,7 +141,7 @@ func (s *Server) registry() *prometheus.Registry {
 	r.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		s.metrics.fetches, s.metrics.dryRuns, s.metrics.primes, s.metrics.swaps, s.metrics.ends, s.metrics.stops,
+		s.metrics.fetches, s.metrics.dryRuns, s.metrics.primes, s.metrics.swaps, s.metrics.ends, s.metrics.stops, s.metrics.crashes, s.metrics.replacements,
 		collector{s},
 	)
 	return r

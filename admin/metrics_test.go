@@ -65,6 +65,8 @@ func measured() *Server {
 		{swap.ChangeSwapped, "nobody knows", time.Second},
 		{swap.ChangeRefused, "b2", time.Second},
 		{swap.ChangeSuperseded, "b2", time.Second},
+		{swap.ChangeCrashed, "b2", time.Second},
+		{swap.ChangeReplaced, "b2", time.Second},
 	} {
 		s.Swapped(xds.Swap{Node: "edge-1", At: changed.Add(w.after),
 			Change: swap.Change{Filter: "hello", From: "a1", To: w.to, Stage: w.stage}})

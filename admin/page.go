@@ -29,6 +29,7 @@ func parsePages(now func() time.Time) pages {
 		"iso":              func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"date":             func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"clock":            clock,
+		"filterCrashes":    func(c *swap.Crashes) string { return FilterCrashes(c, clock) },
 		"filterDraining":   func(d *swap.Draining) string { return FilterDraining(d, clock) },
 		"listenerDraining": func(d *swap.Draining) string { return ListenerDraining(d, clock) },
 		"bytes":            bytesText,

@@ -120,7 +120,8 @@ func TestNeverGood(t *testing.T) {
 }
 
 // TestTrapOnRequest: what each failure policy does when a module traps in a
-// request, and that a new module heals it.
+// request and xds-server is not told of it, and that a new module heals it.
+// TestCrashReplaced has what is so where it is told.
 func TestTrapOnRequest(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
 		for policy, want := range map[string]struct{ trapped, after string }{
@@ -133,7 +134,7 @@ func TestTrapOnRequest(t *testing.T) {
 				f.write("web.yaml", f.listener("web"))
 				f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{
 					Header: "x-hello", Value: "trapping", Fault: wasmtest.TrapOnRequest}), "onFailure: "+policy))
-				f.serve()
+				f.serve("--signals=false")
 				e := f.envoy(c, "edge-1")
 				address := e.address("web")
 				f.eventually(func() error { return outcomeIs(t, address, nil, "filtered") })

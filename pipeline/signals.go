@@ -45,7 +45,7 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 		Crashed: func(c signal.Crash) {
 			p.counts.Crash(c)
 			p.rollouts.Tell(rollout.Crashed{ID: c.Node, Filter: c.Filter})
-			p.options.Log.Warn("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
+			p.XDS.Crashed(c.Node, c.Filter)
 		},
 	})
 }

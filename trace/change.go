@@ -106,6 +106,8 @@ func (t *Tracer) node(c *change, f *filter, s Swap) {
 		end.name = "prime"
 	case "swapped":
 		end.name = "swap"
+	case "crashed":
+		end.err = errors.New("its VM has crashed")
 	case "refused", "unfetched":
 		end.err = errors.New("the Envoy goes on with what it had")
 	}

@@ -217,11 +217,15 @@ func (s *Server) decide(c *client, ready swap.Ready, now time.Time) *resource.Sn
 	if len(ready.Proved) > 0 {
 		s.proved.add(ready.Proved)
 	}
+	for _, version := range ready.Crashing {
+		c.wants = c.wants.crashed(version)
+	}
 	switch {
 	case len(ready.Stuck) > 0:
 		c.wants = c.wants.refused(ready.Stuck)
 	case c.wants.falls && c.inPlace(now):
 		c.wants = c.wants.inPlace()
+	case len(ready.Crashing) > 0:
 	default:
 		return nil
 	}

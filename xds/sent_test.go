@@ -186,7 +186,7 @@ func TestLeftIsBounded(t *testing.T) {
 	something := leftOver(t)
 	for i := range maxLeft + 10 {
 		now = now.Add(time.Second)
-		s.remember(fmt.Sprint(i), something)
+		s.remember(fmt.Sprint(i), left{Left: something})
 	}
 	_, oldest := s.left["9"]
 	_, next := s.left["10"]

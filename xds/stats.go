@@ -56,6 +56,7 @@ func (s Swaps) All() iter.Seq[Swap] {
 
 // tell tells of what a machine's step changed.
 func (s *Server) tell(c *client, changes []swap.Change) {
+	s.logCrashes(c.node.ID, changes)
 	if s.swapped != nil && len(changes) > 0 {
 		s.swapped(Swaps{Node: c.node.ID, Changes: changes, At: s.now()})
 	}

@@ -121,7 +121,7 @@ func (c *client) status(now time.Time) NodeStatus {
 	return NodeStatus{
 		ID: c.node.ID, Cluster: c.node.Cluster, Labels: c.node.Labels,
 		Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
-		Filters: c.machine.Filters(now), Listeners: c.machine.Listeners(now), NACKs: slices.Clone(c.nacks),
+		Filters: c.filters(now), Listeners: c.machine.Listeners(now), NACKs: slices.Clone(c.nacks),
 	}
 }
 
@@ -167,7 +167,7 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	var drained time.Time
 	for _, c := range clients {
 		c.mu.Lock()
-		filters, listeners := c.machine.Filters(now), c.machine.Listeners(now)
+		filters, listeners := c.filters(now), c.machine.Listeners(now)
 		if !c.machine.Settled() {
 			count.Behind++
 		}

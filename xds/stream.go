@@ -154,7 +154,8 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (*client, error) {
 	n := from.Node
 	c := &client{node: n, delta: delta, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
-	c.wants = c.wants.published(s.chosen(n))
+	choice, chosen := s.chosen(n)
+	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errEnding
@@ -214,18 +215,19 @@ func (s *Server) broken(node string) func(error) {
 // left is what a node's last stream has left to the next.
 type left struct {
 	swap.Left
-	at time.Time
+	crashes []string // versions of filters
+	at      time.Time
 }
 
 // maxLeft bounds how many nodes are remembered that went away within the
 // milliseconds in which they had dropped a slot, or taken a listener, and not
-// answered since.
+// answered since, or on which a VM has crashed.
 const maxLeft = 4096
 
 // remember keeps a node's, in place of the oldest where there are too many. The
 // caller holds s.mu.
-func (s *Server) remember(node string, l swap.Left) {
-	if l.Empty() {
+func (s *Server) remember(node string, l left) {
+	if l.Empty() && len(l.crashes) == 0 {
 		return
 	}
 	if _, ok := s.left[node]; !ok && len(s.left) >= maxLeft {
@@ -237,7 +239,8 @@ func (s *Server) remember(node string, l swap.Left) {
 		}
 		delete(s.left, oldest)
 	}
-	s.left[node] = left{l, s.now()}
+	l.at = s.now()
+	s.left[node] = l
 }
 
 // saltAt is where the attempts of a stream begin: apart from those of earlier
@@ -253,7 +256,7 @@ func (s *Server) disconnect(c *client) {
 	c.stream = nil
 	c.queued = nil
 	c.await(nil)
-	left, had := c.machine.Left(), c.returns && !c.answered || !c.machine.Empty()
+	left, had := left{Left: c.machine.Left(), crashes: c.wants.crashes}, c.returns && !c.answered || !c.machine.Empty()
 	c.mu.Unlock()
 
 	s.mu.Lock()

@@ -93,7 +93,7 @@ func printNode(t io.Writer, n xds.NodeStatus, now time.Time) {
 			f.Since = since
 		}
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
-			cell(f.Running), cell(f.Wanted), reason(f.Reason, f.Draining, admin.FilterDraining, now))
+			cell(f.Running), cell(f.Wanted), reason(withCrashes(f, now), f.Draining, admin.FilterDraining, now))
 	}
 	for _, l := range n.Listeners {
 		state := string(swap.Running)
@@ -108,6 +108,14 @@ func printNode(t io.Writer, n xds.NodeStatus, now time.Time) {
 		fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", cell(n.ID), cell(l.Name), state,
 			cell(l.Running), cell(l.Wanted), reason(l.Reason, l.Draining, admin.ListenerDraining, now))
 	}
+}
+
+// withCrashes is why a filter does not run, and that its VMs have crashed.
+func withCrashes(f swap.FilterStatus, now time.Time) string {
+	if f.Crashes == nil {
+		return f.Reason
+	}
+	return strings.TrimPrefix(f.Reason+"; "+admin.FilterCrashes(f.Crashes, clockAt(now)), "; ")
 }
 
 // reason is why something does not run, and what has become of older connections.

@@ -42,6 +42,11 @@ func TestTable(t *testing.T) {
 				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
 			{ID: "edge-3", AwaySince: now.Add(-65 * time.Second), Awaited: true, Filters: []swap.FilterStatus{
 				{Name: "hello", Wanted: "82986c2cdd8e0cfd", State: swap.Away, Reason: "it may come back by itself"}}},
+			{ID: "edge-4", Filters: []swap.FilterStatus{
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Failed, Since: now.Add(-time.Hour), Reason: "its VM crashed too often on this Envoy",
+					Crashes: &swap.Crashes{Version: "82986c2cdd8e0cfd", Count: 3, Last: now.Add(-time.Hour), Replaced: now.Add(-2 * time.Hour), WentBack: true}},
+				{Name: "other", Wanted: "a1", Running: "a1", State: swap.Running, Since: now.Add(-2 * time.Hour),
+					Crashes: &swap.Crashes{Version: "a1", Count: 1, Last: now.Add(-time.Hour), Replaced: now.Add(-time.Hour)}}}},
 			{ID: "plain", ConnectedSince: now.Add(-72 * time.Hour)},
 		},
 	}

@@ -215,6 +215,11 @@ type FilterStatus struct {
 	Since   time.Time `json:"since"`
 
 	Draining *Draining `json:"draining"`
+	Crashes  *struct {
+		Count    int       `json:"count"`
+		Replaced time.Time `json:"replaced"`
+		WentBack bool      `json:"wentBack"`
+	} `json:"crashes"`
 }
 
 // Draining is that connections go on with a listener that was replaced.

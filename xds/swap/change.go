@@ -26,6 +26,10 @@ const (
 	ChangeRefused Stage = "refused"
 	// ChangeUnfetched: this Envoy has tried often, and no download was seen to end.
 	ChangeUnfetched Stage = "unfetched"
+	// ChangeCrashed: a VM of the version that runs has trapped, From is To.
+	ChangeCrashed Stage = "crashed"
+	// ChangeReplaced: another VM of that version has taken its place.
+	ChangeReplaced Stage = "replaced"
 	// ChangeSuperseded: another version is wanted before this one ran or was refused.
 	ChangeSuperseded Stage = "superseded"
 )

@@ -285,7 +285,7 @@ func (m *Machine) done(t Type, it item, now time.Time) {
 	if it.Filter == nil {
 		return
 	}
-	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Version {
+	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Filter.Version && (p.slotOnly || it.Name == m.point(it.Filter)) {
 		*p = p.Next(ack{}, m.timing(now))
 	}
 }
@@ -369,12 +369,14 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 		p = &m.primings[len(m.primings)-1]
 	}
 	p.slotOnly = !isTwin(it.Name) && m.wants(Extension, f.TwinName)
-	p.attempt++
+	p.attempt = max(p.attempt, attemptOf(it.Res)) + 1
 	switch {
-	case p.Version != it.Version: // superseded while it was under way
+	case p.Version != f.Version: // superseded while it was under way
 	case alone:
 		*p = p.Next(nack{message, m.cached(f)}, m.timing(now))
-		m.failed(p)
+		if !m.isCrashed(it) {
+			m.failed(p)
+		}
 	default:
 		*p = p.Next(nackTogether{message}, m.timing(now))
 	}

@@ -32,6 +32,11 @@ func (v *state) nextExtensions(now time.Time) action {
 	if v.subs[Listener].flight != nil || waits == forFilter {
 		return action{}
 	}
+	if waits == forNothing {
+		if changed := v.replacing(now); len(changed) > 0 {
+			return extensions(changed, replace)
+		}
+	}
 	if r, it := v.restorable(); r != nil {
 		return extensions([]item{it}, restore)
 	}

@@ -224,7 +224,7 @@ func (v *state) meant(l item, slot string) string {
 func nothingTwice(v *state, a action, _ time.Time) error {
 	for _, it := range a.Changed {
 		have, ok := v.subs[a.Type].have.Find(it.Name)
-		if ok && have.Is(it) && !slices.Contains(v.poisoned, it.Name) {
+		if ok && have.Is(it) && !slices.Contains(v.poisoned, it.Name) && !v.isCrashed(it) {
 			return fmt.Errorf("%s %s is sent again in version %s", a.Type, it.Name, it.Version)
 		}
 	}
@@ -271,8 +271,8 @@ func (c *audit) bytesDiffer(v *state, a action) error {
 		c.pushed[it.Name] = it.Res
 		taken := ok && was != nil && have.Res != nil && bytes.Equal(have.Res.Value, was.Value)
 		refused := slices.Contains(v.poisoned, it.Name) && !taken
-		if refused && was != nil && bytes.Equal(was.Value, it.Res.Value) {
-			return fmt.Errorf("%s is sent again in the bytes that were refused", it.Name)
+		if (refused || v.isCrashed(it)) && was != nil && bytes.Equal(was.Value, it.Res.Value) {
+			return fmt.Errorf("%s is sent again in the bytes that were refused, or crashed", it.Name)
 		}
 	}
 	return nil

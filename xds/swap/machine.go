@@ -44,7 +44,7 @@ type Machine struct {
 
 // New makes the machine of a new stream.
 func New(o Options) *Machine {
-	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises,
+	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises, crashes: o.Left.leftCrashes(o.Salt), alarms: o.Left.alarms,
 		drainTime: cmp.Or(o.DrainTime, DrainTime), respare: o.Respare, sampling: resource.SamplingRate(o.Sampling)}}
 	for t := range Types {
 		m.subs[t].have = o.Interner.Acked(t, nil)
@@ -64,7 +64,10 @@ type Ready struct {
 	// their modules, or may have them, and of which it runs no other version.
 	Stuck   []string
 	Refused []Refusal
-	Wake    time.Time // when to Step with a Tick next; zero: not needed
+	// Crashing are versions of filters whose VMs have crashed once more, and crash
+	// too often on this Envoy.
+	Crashing []string
+	Wake     time.Time // when to Step with a Tick next; zero: not needed
 }
 
 // Send is a response and the nonce it goes out with.
@@ -81,6 +84,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	}
 	e.apply(m, now)
 	m.track(now)
+	m.trackCrashes(now)
 	if due := m.respare > 0 && !now.Before(m.respareAt); due != m.respareDue {
 		m.respareDue, m.at = due, nil
 	}
@@ -154,6 +158,9 @@ func (r Request) apply(m *Machine, now time.Time) {
 		m.remember(r, now)
 	}
 	m.subscribe(r, first)
+	if first && r.Type == Extension {
+		m.takeAlarms(now)
+	}
 	nonce := parseNonce(r.Nonce)
 	if nonce == 0 || nonce != s.nonce {
 		return // about an older response, or only about names

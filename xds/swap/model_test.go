@@ -69,6 +69,7 @@ type modelSlot struct {
 	active  string // ... of the one in use; "": none
 	filter  string // the plugin's name in that; "": it does nothing
 	waiting bool   // listeners that warm wait for it
+	crashed bool   // its VM has trapped: requests fail, or pass without it, until other bytes come
 	refused bool   // all that came for it was refused: whoever wrote it is told, and requests are answered 500
 }
 
@@ -307,7 +308,7 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 			}
 			return refused
 		}
-		s.active, s.waiting, s.refused, s.filter = content, false, false, pluginOf(r)
+		s.active, s.waiting, s.refused, s.crashed, s.filter = content, false, false, false, pluginOf(r)
 		e.serve() // a request may come between any two
 	}
 	return ""
@@ -348,6 +349,39 @@ func (e *model) fetched(sha string, ok bool) {
 	c := e.cache[sha]
 	c.fetching = false
 	c.here = c.here || ok
+}
+
+// crash lets the VM of a slot that serves trap, and with it that of all that have
+// the same code, and gives the slot's name; "": none serves.
+func (e *model) crash() string {
+	slots := e.serving(func(s *modelSlot) bool { return s.filter != "" })
+	if len(slots) == 0 {
+		return ""
+	}
+	name := slots[e.rng.IntN(len(slots))]
+	for _, s := range e.slots {
+		s.crashed = s.crashed || codeOf(s.active) == codeOf(e.slots[name].active)
+	}
+	return name
+}
+
+// crashed are the slots whose VMs have trapped.
+func (e *model) crashed() []string {
+	return e.serving(func(s *modelSlot) bool { return s.crashed })
+}
+
+// serving are the slots of listeners that take new connections, of those that are so.
+func (e *model) serving(are func(*modelSlot) bool) []string {
+	var slots []string
+	for name, l := range e.listeners {
+		for _, slot := range l.slots {
+			if name != resource.PrimerListener && are(e.slots[slot]) {
+				slots = append(slots, slot)
+			}
+		}
+	}
+	slices.Sort(slots)
+	return slots
 }
 
 // settle puts warm listeners in service, and asks for what is new.
@@ -493,6 +527,16 @@ func must(err error) {
 	if err != nil {
 		panic(err)
 	}
+}
+
+// codeOf is the SHA-256 of the module in a content; "": there is none.
+func codeOf(content string) string {
+	_, value, _ := strings.Cut(content, "v3.Wasm")
+	var w wasmv3.Wasm
+	if proto.Unmarshal([]byte(value), &w) != nil {
+		return ""
+	}
+	return w.GetConfig().GetVmConfig().GetCode().GetRemote().GetSha256()
 }
 
 // stripAddress makes two attempts of one content equal, also of different

@@ -23,6 +23,7 @@ const (
 	update  purpose = iota // the Envoy gets what it asks for
 	fill                   // serving slots get what is primed
 	prime                  // twins get what is to be primed
+	replace                // serving slots get what they have, for another VM
 	heal                   // twins get what Envoy takes at once in place of what it refused
 	restore                // an extension gets what it had in place of what Envoy refused
 )

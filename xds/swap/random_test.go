@@ -58,6 +58,8 @@ type play struct {
 	streams    int
 	open       map[swap.Type]uint32 // responses in flight, by what was sent
 	badModules map[string]bool
+	quiet      bool     // of a crash there is but one alarm
+	alarms     []string // slots whose VMs have crashed, to be told
 	sends      int
 
 	respare  time.Duration
@@ -82,21 +84,7 @@ func (p *play) logf(format string, args ...any) {
 }
 
 func (p *play) run() string {
-	p.world = newWorld()
-	p.now = time.Unix(0, 0)
-	p.space = swap.NewInterner()
-	p.versions = map[string]int{}
-	p.broken = map[string]string{}
-	p.badModules = map[string]bool{}
-	p.statics, p.refused, p.slotted = map[string]int{}, map[string]bool{}, map[string]string{}
-	p.filters = []string{"auth", "hello"}[:p.rng.IntN(3)]
-	p.filters = slices.Clone(p.filters)
-	p.spares.Around = p.rng.IntN(3)
-	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
-	p.snap = p.define(p.t, p.wanted())
-	p.met.publish(p.snap)
-	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
-	p.connect()
+	p.begin([]string{"auth", "hello"}[:p.rng.IntN(3)])
 	for range 40 + p.rng.IntN(160) {
 		p.act(true)
 		if err := p.check(); err != "" {
@@ -104,6 +92,23 @@ func (p *play) run() string {
 		}
 	}
 	return p.end()
+}
+
+func (p *play) begin(filters []string) {
+	p.world = newWorld()
+	p.now = time.Unix(0, 0)
+	p.space = swap.NewInterner()
+	p.versions = map[string]int{}
+	p.broken = map[string]string{}
+	p.badModules = map[string]bool{}
+	p.statics, p.refused, p.slotted = map[string]int{}, map[string]bool{}, map[string]string{}
+	p.filters = slices.Clone(filters)
+	p.spares.Around = p.rng.IntN(3)
+	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
+	p.snap = p.define(p.t, p.wanted())
+	p.met.publish(p.snap)
+	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
+	p.connect()
 }
 
 // wanted writes the world as the test wants it now.
@@ -227,6 +232,8 @@ func (p *play) act(faults bool) {
 		p.fetch(faults)
 	case n < 75:
 		p.e.drained()
+	case n < 77:
+		p.alarm()
 	case n < 85:
 		p.pass(time.Duration(p.rng.IntN(400)) * time.Millisecond)
 	case faults && n < 86:
@@ -234,6 +241,8 @@ func (p *play) act(faults bool) {
 		p.step(swap.Sample{PerMillion: p.sampling})
 	case faults && n < 93:
 		p.change()
+	case faults && n < 94:
+		p.crash()
 	case faults && n < 95:
 		p.cut()
 	case faults && n < 96:
@@ -347,6 +356,7 @@ func (p *play) cut() {
 		p.space = swap.NewInterner()
 		p.space.Learn(kept)
 		p.m, p.sampling = nil, 0
+		p.alarms = append(p.alarms, p.e.crashed()...) // the first may have been told in vain
 		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]
 		p.spares.Around = p.rng.IntN(3)
 		p.snap = p.define(p.t, p.wanted())
@@ -404,6 +414,10 @@ func (p *play) end() string {
 			}
 		}
 	}
+	p.pass(3 * time.Second) // VMs that may have crashed are replaced once more
+	if err := p.settle(); err != "" {
+		return err
+	}
 	before := p.sends
 	p.pass(time.Hour)
 	if p.sends != before || len(p.e.inbox) > 0 {
@@ -429,6 +443,10 @@ func (p *play) settle() string {
 		}
 		if len(p.e.fetches) > 0 {
 			p.fetch(false)
+			continue
+		}
+		if len(p.alarms) > 0 {
+			p.alarm()
 			continue
 		}
 		if p.done() == "" {
@@ -458,6 +476,9 @@ func (p *play) done() string {
 		if err := p.runs(f.Name); err != "" {
 			return err
 		}
+	}
+	for _, name := range p.e.crashed() {
+		return fmt.Sprintf("the VM in %s is still crashed", p.shown(name))
 	}
 	for name, listener := range p.slotted {
 		if listener == "web2" && !p.extra {

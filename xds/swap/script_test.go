@@ -27,6 +27,7 @@ import (
 //	TYPE ack | nack MESSAGE   its answer to the newest response of that type
 //	sample N                  of a million requests it is to tell of
 //	download MODULE started|done|aborted
+//	crash NAME                an alarm: of a filter, a slot, or anything else
 //	wait DURATION
 //	status
 //	changes                   what has changed for filters that run since the last of these
@@ -87,6 +88,8 @@ func (s *script) run(t *testing.T, d *datadriven.TestData) string {
 			}
 		}
 		t.Fatalf("%s: no module %q", d.Pos, d.CmdArgs[0].Key)
+	case "crash":
+		return s.step(swap.Crash{Filter: s.resourceNamed(d.CmdArgs[0].Key)})
 	case "wait":
 		return s.wait(t, d)
 	case "status":
@@ -201,6 +204,9 @@ func (s *script) step(e swap.Event) string {
 		b.WriteByte('\n')
 	}
 	s.changes = append(s.changes, s.ready.Changes...)
+	for _, version := range s.ready.Crashing {
+		fmt.Fprintf(&b, "%s crashes too often\n", s.label(version)[1:])
+	}
 	if b.Len() == 0 {
 		return "nothing\n"
 	}
@@ -335,6 +341,13 @@ func (s *script) status() string {
 			fmt.Fprintf(&b, "\n  %s", reason)
 		}
 		b.WriteByte('\n')
+		if c := f.Crashes; c != nil {
+			fmt.Fprintf(&b, "  %s crashed %d times, last after %s", s.label(c.Version)[1:], c.Count, c.Last.Sub(time.Unix(0, 0)))
+			if !c.Replaced.IsZero() {
+				fmt.Fprintf(&b, ", replaced after %s", c.Replaced.Sub(time.Unix(0, 0)))
+			}
+			b.WriteByte('\n')
+		}
 		if f.Draining != nil {
 			fmt.Fprintf(&b, "  older connections go without it, at most until %s after the beginning\n", f.Draining.Until.Sub(time.Unix(0, 0)))
 		}

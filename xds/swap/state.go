@@ -26,6 +26,8 @@ type state struct {
 	promises []promise // of slots in listeners that were sent and may wait for them
 	unknown  []string  // listeners' own slots that hold what this Envoy did not tell
 	lost     []lost
+	crashes  []crash       // of filters' VMs
+	alarms   []Crash       // that came before it is known what this Envoy has
 	stamps   []stamp       // since when each filter runs in its version
 	replaced []replacement // listeners that were
 
@@ -86,7 +88,7 @@ func (v *state) refusal(t Type, name string) *refusal {
 func (v *state) held(t Type, it item, now time.Time) bool {
 	if it.Filter != nil {
 		p := v.priming(it.Filter.Name)
-		return p != nil && p.Version == it.Version && now.Before(p.Due)
+		return p != nil && p.Version == it.Filter.Version && now.Before(p.Due)
 	}
 	r := v.refusal(t, it.Name)
 	return r != nil && r.version == it.Version && (r.written || now.Before(r.due))
@@ -117,6 +119,11 @@ func (v *state) wake(now time.Time) time.Time {
 	for i := range v.refusals {
 		if r := &v.refusals[i]; !r.written {
 			soonest(r.due)
+		}
+	}
+	for i := range v.crashes {
+		if v.crashes[i].down {
+			soonest(v.crashes[i].due)
 		}
 	}
 	if w := v.warmEnd; (due.IsZero() || w.Before(due)) && v.warming(now) {

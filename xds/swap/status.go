@@ -30,6 +30,8 @@ type FilterStatus struct {
 	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
 	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
 
+	Crashes *Crashes `json:"crashes,omitempty"` // nil: there were none
+
 	// Draining, on a filter that runs, is that older connections go without it.
 	Draining *Draining `json:"draining,omitempty"`
 }
@@ -63,6 +65,7 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 			}
 		}
 		st.State, st.Reason = m.stateOf(f, st.Running, now)
+		st.Crashes = m.crashesOf(f)
 		if st.State == Running {
 			st.Draining = m.goWithout(f.Name, now)
 		}
@@ -112,6 +115,9 @@ func (v *state) everywhere(filter string) bool {
 
 func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (State, string) {
 	if running == f.Version && running != "" && f.Missing == "" && m.everywhere(f.Name) {
+		if why := m.isDown(f); why != "" {
+			return Waiting, why
+		}
 		return Running, ""
 	}
 	switch {

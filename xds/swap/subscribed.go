@@ -120,13 +120,15 @@ type lost struct {
 type Left struct {
 	lost     []lost
 	promises []promise
+	crashes  []crash
+	alarms   []Crash
 }
 
 // Empty tells whether there is nothing to know.
-func (l Left) Empty() bool { return len(l.lost)+len(l.promises) == 0 }
+func (l Left) Empty() bool { return len(l.lost)+len(l.promises)+len(l.crashes)+len(l.alarms) == 0 }
 
 // Left is what this stream leaves.
-func (m *Machine) Left() Left { return Left{m.lost, m.promises} }
+func (m *Machine) Left() Left { return Left{m.lost, m.promises, m.crashes, m.alarms} }
 
 // lose notes what the ACK of r tells of that the Envoy has not.
 func (m *Machine) lose(r *Response) {

@@ -1,0 +1,26 @@
+package admin
+
+import (
+	"fmt"
+	"time"
+
+	"wasmxds/xds/swap"
+)
+
+// FilterCrashes says in words that VMs of a filter have crashed on an Envoy. clock
+// writes a time as who reads it expects it.
+func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
+	times := fmt.Sprintf("%d times", c.Count)
+	if c.Count == 1 {
+		times = "once"
+	}
+	text := fmt.Sprintf("version %s crashed %s, last at %s", c.Version, times, clock(c.Last))
+	switch {
+	case c.Replaced.Before(c.Last):
+	case c.Count == 1:
+		text += ", and was replaced at " + clock(c.Replaced)
+	default:
+		text += ", and was replaced each time, last at " + clock(c.Replaced)
+	}
+	return text
+}
