@@ -153,13 +153,17 @@ func (e *envoy) connect(conn grpc.ClientConnInterface) {
 	if e.stream, err = open(ctx, conn, e.delta); err != nil {
 		e.t.Fatal(err)
 	}
+	before := e.names // also what it had asked for in vain
 	e.names, e.asked, e.nonce = [swap.Types][]string{}, [swap.Types]bool{}, [swap.Types]string{}
 	e.events, e.ended = make(chan string, 1000), make(chan error, 1)
 	e.subscribe(swap.Cluster, nil)
 	if len(e.have[swap.Cluster]) > 0 { // it has been here before
 		e.subscribe(swap.Listener, nil)
-		e.subscribe(swap.Route, slices.Sorted(maps.Keys(e.have[swap.Route])))
-		e.subscribe(swap.Extension, slices.Sorted(maps.Keys(e.have[swap.Extension])))
+		for _, t := range []swap.Type{swap.Route, swap.Extension} {
+			names := slices.AppendSeq(slices.Clone(before[t]), maps.Keys(e.have[t]))
+			slices.Sort(names)
+			e.subscribe(t, slices.Compact(names))
+		}
 	}
 	running, ended := e.stream, e.ended
 	go func() {
