@@ -18,24 +18,37 @@ func failures(_ *series, b *Block, part int, _ bool) (bad float64, of int) {
 	return float64(c.Errors), int(c.Requests)
 }
 
-// slower counts requests slower than the quantile p before the wave, for
+// slower counts requests slower than the quantile was before the wave, for
 // requests after its beginning times 2^(further/32): were they all slower by that,
 // they would be as many as before. Of the bucket that the quantile is in a part
 // counts, so that before the wave they are 1-p, even where all are about as quick.
-func slower(p float64, further int) hits {
+func slower(further int) hits {
 	return func(s *series, b *Block, _ int, after bool) (bad float64, of int) {
-		n := s.baseline.Count()
-		if n < enoughFor(p) {
+		if !s.comparable {
 			return 0, 0
 		}
-		at := s.baseline.bucketAt(p)
-		above := s.baseline.above(at)
-		part := ((1-p)*float64(n) - float64(above)) / float64(s.baseline.above(at-1)-above)
+		at := s.at
 		if after {
 			at += further
 		}
-		above = b.Latencies.above(at)
-		return float64(above) + part*float64(b.Latencies.above(at-1)-above), b.Latencies.Count()
+		above := b.Latencies.above(at)
+		return float64(above) + s.part*float64(b.Latencies.above(at-1)-above), b.Latencies.Count()
+	}
+}
+
+// setQuantile finds where the quantile p was before the wave.
+func (a *aligned) setQuantile(p float64) {
+	for _, cohort := range [][]series{a.new, a.control} {
+		for i := range cohort {
+			s := &cohort[i]
+			n := s.baseline.Count()
+			if s.comparable = n >= enoughFor(p); !s.comparable {
+				continue
+			}
+			s.at = s.baseline.bucketAt(p)
+			above := s.baseline.above(s.at)
+			s.part = ((1-p)*float64(n) - float64(above)) / float64(s.baseline.above(s.at-1)-above)
+		}
 	}
 }
 

@@ -131,10 +131,17 @@ func (a *aligned) latency(t Thresholds) Verdict {
 	v.New, v.NewBefore, v.Requests = quantiles(a.new, p)
 	v.Control, v.ControlBefore, _ = quantiles(a.control, p)
 	unit := unitOf(p)
+	a.setQuantile(p)
 	common := a.common(p)
-	same := slower(p, common)
+	same := slower(common)
 	g := a.gridOf(unit, false)
-	differences := func(buckets int) []float64 { return a.differences(g, slower(p, buckets+common), same) }
+	known := map[int][]float64{}
+	differences := func(buckets int) []float64 {
+		if known[buckets] == nil {
+			known[buckets] = a.differences(g, slower(buckets+common), same)
+		}
+		return known[buckets]
+	}
 	allowed := further(limit.More)
 	ys := differences(allowed)
 	if !a.enough(&v, ys) {
@@ -174,8 +181,8 @@ func (a *aligned) common(p float64) int {
 				all = append(all, b.Latencies)
 			}
 		}
-		if after := Merge(all...); after.Count() >= enoughFor(p) && s.baseline.Count() >= enoughFor(p) {
-			moved = append(moved, after.bucketAt(p)-s.baseline.bucketAt(p))
+		if after := Merge(all...); after.Count() >= enoughFor(p) && s.comparable {
+			moved = append(moved, after.bucketAt(p)-s.at)
 		}
 	}
 	if len(moved) == 0 {

@@ -20,6 +20,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 		w.New[i].Since = w.Began
 	}
 	a := w.align(t.Latency.More > 0)
+	a.setQuantile(t.Quantile)
 	if len(a.new) == 0 || a.before == 0 {
 		return false, "the wave's Envoys have told of no requests yet"
 	}
@@ -31,7 +32,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 		count hits
 	}{
 		{"errors", t.Errors, t.Errors.More, 2 * t.Errors.More, failures},
-		{"latency", t.Latency, unitOf(t.Quantile), 2 * unitOf(t.Quantile), slower(t.Quantile, 0)},
+		{"latency", t.Latency, unitOf(t.Quantile), 2 * unitOf(t.Quantile), slower(0)},
 	} {
 		if test.limit.More == 0 {
 			continue
@@ -58,7 +59,8 @@ func (a *aligned) outlook(unit, harm float64, count hits) float64 {
 	among := func(cohort []series) []series {
 		all := make([]series, len(cohort))
 		for i, s := range cohort {
-			all[i] = series{of: s.of, before: s.before[:min(blocks, len(s.before))], baseline: s.baseline}
+			all[i] = s
+			all[i].before, all[i].after, all[i].since = s.before[:min(blocks, len(s.before))], nil, 0
 			if len(s.before) > blocks {
 				all[i].after = s.before[blocks:min(2*blocks, len(s.before))]
 			}

@@ -79,6 +79,11 @@ type series struct {
 	since         int // the first of after that begins after it got the change
 	before, after []*Block
 	baseline      Latencies // of before
+
+	// Where a quantile is in it; see setQuantile.
+	comparable bool
+	at         int
+	part       float64 // of that bucket, which is above the quantile
 }
 
 // maxBefore is how long before a wave is looked at: what was long ago tells
