@@ -50,7 +50,11 @@ func checker(o resource.Options) func(*module.Set) []string {
 	return func(set *module.Set) []string {
 		c, problems := resource.Compile(last, resource.Sets{Base: set}, o)
 		last = c
-		var wrong []string
+		filters := make([]*definition.Filter, len(set.Filters))
+		for i, f := range set.Filters {
+			filters[i] = f.Definition
+		}
+		wrong := definition.Conflicts(filters, set.Listeners, set.Resources)
 		for _, p := range problems.Base {
 			wrong = append(wrong, p.Error())
 		}
