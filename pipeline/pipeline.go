@@ -59,6 +59,7 @@ type Pipeline struct {
 	judge    *judge.Judge
 	counts   *signal.Counts
 	sampler  *sampler
+	judges   judges
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
 	tracer   *trace.Tracer
@@ -73,6 +74,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p.counts = signal.NewCounts()
 	p.judge = judge.New(judge.Options{Counts: p.counts, Able: p.able})
 	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
+	p.judges = newJudges(o.Modules.Policy)
 	var err error
 	if p.rollouts, err = p.newDriver(ctx); err != nil {
 		return nil, err
@@ -141,9 +143,12 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
 	})
-	g.Go(func() error { return p.rollouts.Run(ctx) })
 	g.Go(func() error { p.sampler.run(ctx); return nil })
 	g.Go(func() error { p.news.run(ctx, p.tracer, p.rollouts.Status); return nil })
+	g.Go(func() error {
+		defer p.judges.end()
+		return p.rollouts.Run(ctx)
+	})
 	g.Go(func() error { return p.XDS.Run(ctx) })
 	g.Go(func() error {
 		defer close(p.ended)

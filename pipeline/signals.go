@@ -19,14 +19,6 @@ func (p *Pipeline) watch(w rollout.Watch) {
 // able tells whether an Envoy can be told to tell of its requests.
 func (p *Pipeline) able(node string) bool { return p.XDS.CanSample(node) }
 
-// look asks a judge of a change.
-func (p *Pipeline) look(_ context.Context, l rollout.Look) (rollout.Verdict, string) {
-	if l.Judge == rollout.SignalsJudge {
-		return p.judge.Look(time.Now(), l)
-	}
-	return "", ""
-}
-
 // newReceiver makes what takes the access logs of Envoys.
 func (p *Pipeline) newReceiver() *signal.Receiver {
 	allow := p.options.AllowLogs

@@ -32,7 +32,7 @@ func (f *originFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "`schemes` of URLs that modules may come from: file, http, https, oci (default all)")
 	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: names, *.names, addresses or prefixes, each also with a port (default all)")
 	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "let modules come from link-local, metadata, shared and reserved addresses, too")
-	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins must be from (default the system's)")
+	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins, and of judges, must be from (default the system's)")
 	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
 	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others")
 	flags.StringSliceVar(&f.roots, "module-root", nil, "`directory` that module files, and links to definitions, may be in besides the definitions' own; may be given again")
