@@ -106,6 +106,11 @@ func TestServeRollsOut(t *testing.T) {
 	if code := tell("show", "--watch"); code != exitWrong || !strings.Contains(errs.String(), "hello is stopped: stopped in wave 1 of 2") {
 		t.Errorf("%d %s%s", code, out.String(), errs.String())
 	}
+	errs.Reset()
+	if code := run(ctx, []string{"status", "--admin", "http://" + r.Admin, "--wait", "--timeout", "8s"}, os.LookupEnv, &out, &errs); code != exitWrong ||
+		!strings.Contains(errs.String(), "the change of hello was stopped: stopped in wave 1 of 2") {
+		t.Errorf("status --wait: %d %s", code, errs.String())
+	}
 	r.end(t)
 	arrive("rollout hello", "wave 1: 1 Envoy")
 }
