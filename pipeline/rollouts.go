@@ -20,7 +20,8 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 	d, err := driver.New(ctx, driver.Options{
 		Options: rollout.Options{
 			Check:   checker(p.options.Resources),
-			Signals: p.options.Resources.Signals != "", Before: judge.Before, Able: p.able,
+			Signals: p.options.Resources.Signals != "", Able: p.able,
+			Before: judge.Before, MostBefore: judge.MostBefore, Known: p.judge.Known,
 		},
 		State:   p.options.XDS.State,
 		Publish: p.plan,

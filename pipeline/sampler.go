@@ -23,7 +23,7 @@ type sampler struct {
 
 const (
 	samplesPerSecond = 10_000  // of all Envoys together, about
-	samplesOfOne     = 300     // a second, and about
+	samplesOfOne     = 1000    // a second, and about
 	firstRate        = 100_000 // of a million: what an Envoy has to do is not known yet
 	allRequests      = 1_000_000
 	lookAtRates      = 3 * time.Second

@@ -68,7 +68,8 @@ type Verdict string
 const (
 	Good      Verdict = "good"
 	Bad       Verdict = "bad"
-	NoTraffic Verdict = "no traffic" // too little to tell
+	Unsure    Verdict = "unsure"     // not yet
+	NoTraffic Verdict = "no traffic" // too little to tell, however long one waits
 	Unable    Verdict = "unable"     // it can't judge these Envoys, or can't be reached
 )
 

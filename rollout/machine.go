@@ -17,6 +17,10 @@ type Options struct {
 	Signals bool
 	// Before is for how long the Envoys of a wave are watched before it begins.
 	Before time.Duration
+	// Known says whether the Envoys of a wave that is prepared have told enough to
+	// compare with; nil: after Before they have. It is waited for up to MostBefore.
+	Known      func(now time.Time, l Look) bool
+	MostBefore time.Duration
 	// Able tells whether an Envoy can be told to tell of its requests; nil: all can.
 	Able func(node string) bool
 	// Broken, if set, has each step checked against the invariants, and is called

@@ -204,6 +204,10 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 			m.wakeAt(ready)
 			return
 		}
+		if !m.known(c) {
+			m.wakeAt(m.now.Add(askKnown))
+			return
+		}
 		m.write(c, c.growth)
 	}
 }
@@ -216,6 +220,19 @@ func (m *Machine) before(c *change) time.Duration {
 		return 0
 	}
 	return m.o.Before
+}
+
+// askKnown is how often it is asked whether enough is known.
+const askKnown = 5 * time.Second
+
+// known says whether the Envoys of the wave that is prepared have told enough for it
+// to begin. What happened to one of them just before would else be compared with.
+func (m *Machine) known(c *change) bool {
+	g := c.growth
+	if m.o.Known == nil || m.before(c) == 0 || !m.now.Before(g.since.Add(m.o.MostBefore)) {
+		return true
+	}
+	return m.o.Known(m.now, Look{Change: c.ID, Wave: g.wave, Judge: SignalsJudge, Policy: c.Policy})
 }
 
 // pass has a change join the base that has no Envoy to reach any more.

@@ -108,7 +108,7 @@ func (p play) serve(t *testing.T) *server {
 	}
 	s.judge = judge.New(judge.Options{Counts: s.fleet})
 	d, err := driver.New(ctx, driver.Options{
-		Options: rollout.Options{Signals: true, Before: judge.Before},
+		Options: rollout.Options{Signals: true, Before: judge.Before, MostBefore: judge.MostBefore, Known: s.judge.Known},
 		Publish: func(plan *rollout.Plan) {
 			s.mu.Lock()
 			defer s.mu.Unlock()

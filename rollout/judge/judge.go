@@ -60,9 +60,13 @@ const watched = signal.MaxWatched / 2
 // cohort is how many of them have the change.
 const cohort = watched / 2
 
-// Before is for how long the Envoys of a wave are to be watched before it begins,
-// so that it can be told what is new in it.
-const Before = 2 * time.Minute
+// For how long the Envoys of a wave are to be watched before it begins, so that it
+// can be told what is new in it: at least, and at most while Known says that it is not
+// enough.
+const (
+	Before     = 2 * time.Minute
+	MostBefore = 10 * time.Minute
+)
 
 // kept is how long what was told is kept.
 const kept = 15 * time.Minute
@@ -160,6 +164,24 @@ func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
 	return verdictOf(signal.Judge(*w, thresholds(l)))
 }
 
+// Known says whether the Envoys of a wave that is prepared have told enough to compare
+// with.
+func (j *Judge) Known(now time.Time, l rollout.Look) bool {
+	j.mu.Lock()
+	i := slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == l.Change && w.Wave == l.Wave && !w.before.IsZero() })
+	var w signal.Wave
+	if i >= 0 {
+		w = j.wave(j.watches[i], now)
+		w.Began = now // if it began now
+	}
+	j.mu.Unlock()
+	if i < 0 {
+		return true // nor will they tell more
+	}
+	known, _ := w.Ready(thresholds(l))
+	return known
+}
+
 // waveOf is what is known of a wave that has begun, and whether it was watched before;
 // nil: it has not begun, or is over.
 func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, before bool) {
@@ -214,6 +236,8 @@ func verdictOf(all []signal.Verdict) (rollout.Verdict, string) {
 		switch {
 		case v.Kind == signal.Bad:
 			return rollout.Bad, v.Words
+		case v.Kind == signal.None && !v.Quiet && verdict != rollout.Unsure:
+			verdict, words = rollout.Unsure, v.Words
 		case v.Kind == signal.None && verdict == rollout.Good:
 			verdict, words = rollout.NoTraffic, v.Words
 		case v.Kind == signal.Good && verdict == rollout.Good && v.Test != "silence":

@@ -72,7 +72,7 @@ func TestLook(t *testing.T) {
 			}
 			w.Phase = rollout.During
 			j.Watch(began, w)
-			if v, words := j.Look(began.Add(time.Minute), look); v != rollout.NoTraffic || !strings.Contains(words, "no Envoy of the wave has the change") {
+			if v, words := j.Look(began.Add(time.Minute), look); v != rollout.Unsure || !strings.Contains(words, "no Envoy of the wave has the change") {
 				t.Errorf("before anybody has it: %s: %s", v, words)
 			}
 			j.Tell(began.Add(time.Second), rollout.Settled{ID: "new", Choice: "c0+c1"})
@@ -80,7 +80,7 @@ func TestLook(t *testing.T) {
 				t.Errorf("then: %s: %s", v, words)
 			}
 			j.Tell(began.Add(6*time.Minute), rollout.Settled{ID: "new", Choice: "c0"})
-			if v, words := j.Look(began.Add(6*time.Minute), look); v != rollout.NoTraffic {
+			if v, words := j.Look(began.Add(6*time.Minute), look); v != rollout.Unsure {
 				t.Errorf("when it has it no more: %s: %s", v, words)
 			}
 			during := j.Curves(began.Add(7*time.Minute), "c1")
