@@ -32,7 +32,7 @@ image: ## what Dockerfile's images contain, into OUT
 	mkdir -p $(OUT)/xds-server/definitions $(OUT)/data
 
 .PHONY: demo
-demo: build filters tools ## see a filter change on a real Envoy; takes seconds
+demo: build filters tools ## see a filter change on real Envoys, and a bad one stopped; half a minute
 	go run ./examples/demo
 
 .PHONY: test
@@ -73,6 +73,10 @@ e2e-h2: tools ## the scenes that depend on the transport, with --transport h2 (C
 .PHONY: swap-report
 swap-report: tools ## every scene at full counts, beside a plain server, into docs/swap.md
 	go test -count=1 -timeout 90m ./e2e -swaps 50 -report $(CURDIR)/docs/swap.md
+
+.PHONY: rollout-report
+rollout-report: ## good and bad changes in waves through a thousand played Envoys, into docs/rollouts.md
+	go test -count=1 -timeout 90m -parallel 16 ./bench/rollouts -good 1000 -bad 100 -latency 30 -live 20 -report $(CURDIR)/docs/rollouts.md
 
 .PHONY: soak
 soak: SOAK ?= 10m

@@ -37,7 +37,7 @@ func TestShort(t *testing.T) {
 }
 
 func short(t *testing.T, program, name string, args ...string) {
-	o, err := parse(append(args, "-short", "-servers=wasmxds,wasmxds-h2,naive,floor", "-out", t.TempDir(), "-xds-server", program))
+	o, err := parse(append(args, "-short", "-servers=wasmxds,wasmxds-h2,wasmxds-rollout,naive,floor", "-out", t.TempDir(), "-xds-server", program))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func short(t *testing.T, program, name string, args ...string) {
 	}
 	var table strings.Builder
 	report.table(&table)
-	for _, word := range []string{"wasmxds " + name, "wasmxds-h2 " + name, "naive " + name, "floor " + name, "bigmodule", "connect storm"} {
+	for _, word := range []string{"wasmxds " + name, "wasmxds-h2 " + name, "wasmxds-rollout " + name, "naive " + name, "floor " + name, "bigmodule", "connect storm", "of that without a Rollout"} {
 		if !strings.Contains(table.String(), word) {
 			t.Errorf("the table lacks %q:\n%s", word, &table)
 		}

@@ -1,6 +1,7 @@
 // Command bench compares xds-server with other ADS servers on the same work,
 // done by the same fleet of Envoys (package fleet) in this process; wasmxds-h2 is
-// xds-server with --transport h2.
+// xds-server with --transport h2, and both with -rollout behind it have a Rollout
+// for their changes.
 //
 // The others are naive, a go-control-plane SnapshotCache with a snapshot per
 // node, and floor, which sends the same bytes to all and keeps no state: what
@@ -66,7 +67,7 @@ func parse(args []string) (options, error) {
 	short := false
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.StringVar(&clients, "clients", "100,1000,10000", "`numbers` of Envoys")
-	f.StringVar(&servers, "servers", "wasmxds,naive,floor", "`names` of the servers to compare")
+	f.StringVar(&servers, "servers", "wasmxds,wasmxds-rollout,naive,floor", "`names` of the servers to compare")
 	f.StringVar(&protocols, "protocols", "delta,sotw", "ADS `protocols`")
 	f.BoolVar(&o.plain, "plaintext", true, "measure plaintext")
 	f.BoolVar(&o.tls, "tls", true, "measure TLS")
@@ -133,6 +134,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 	}
 	starts["wasmxds"] = ours(o.program)
 	starts["wasmxds-h2"] = ours(o.program, "--transport", "h2")
+	starts["wasmxds"+rolledOut], starts["wasmxds-h2"+rolledOut] = starts["wasmxds"], starts["wasmxds-h2"]
 	keys, err := newKeys(dir)
 	if err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ func runAll(ctx context.Context, o options, dir string) (*Report, error) {
 	for _, r := range o.runs(keys) {
 		begin := starts[r.Server]
 		if begin == nil {
-			return nil, fmt.Errorf("-servers: %s is none of wasmxds, wasmxds-h2, naive and floor", r.Server)
+			return nil, fmt.Errorf("-servers: %s is none of wasmxds, wasmxds-h2 (both also with -rollout behind it), naive and floor", r.Server)
 		}
 		fmt.Fprintln(os.Stderr, "measuring", r)
 		result, err := play(ctx, r, o, begin, filepath.Join(dir, strings.ReplaceAll(r.String(), " ", "-")))

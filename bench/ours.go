@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -41,6 +42,11 @@ func ours(program string, args ...string) startFunc {
 		}
 		if err := d.write("web.yaml", webListener); err != nil {
 			return nil, err
+		}
+		if strings.HasSuffix(r.Server, rolledOut) {
+			if err := d.write("rollout.yaml", everybodyAtOnce); err != nil {
+				return nil, err
+			}
 		}
 		if err := d.change(1, allFilters()); err != nil {
 			return nil, err
@@ -108,6 +114,13 @@ func poll(ctx context.Context, timeout time.Duration, check func() error) error 
 		}
 	}
 }
+
+// rolledOut is what the names of servers end with whose changes have a Rollout. It
+// has one wave, of all, so that the same is to be done as without it.
+const (
+	rolledOut       = "-rollout"
+	everybodyAtOnce = "kind: Rollout\nname: all\nwaves: [100%]\nbake: 0s\n"
+)
 
 const webListener = `kind: Listener
 name: web

@@ -106,10 +106,26 @@ func (r *Report) scale() {
 	}
 }
 
+// rollouts tells what it costs that changes have a Rollout, wherever both were
+// measured.
+func (r *Report) rollouts(out io.Writer) {
+	for _, with := range r.Results {
+		for _, without := range r.Results {
+			if with.Server != without.Server+rolledOut || with.Clients != without.Clients || with.Delta != without.Delta || with.TLS != without.TLS {
+				continue
+			}
+			cpu := of(sceneOne, cpu)
+			fmt.Fprintf(out, "\n%v: of that without a Rollout, memory %.2f (target 1.05), CPU a change %.2f (target 1.10)\n",
+				with.run, with.Memory/without.Memory, cpu(with)/cpu(without))
+		}
+	}
+}
+
 func (r *Report) table(out io.Writer) {
 	if r.Groups != nil {
 		defer r.Groups.table(out)
 	}
+	defer r.rollouts(out)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	for _, res := range r.Results {
 		fmt.Fprintf(out, "\n%v: %.1f KB a connection\n", res.run, res.Memory/1024)
