@@ -39,7 +39,7 @@ const (
 	// calm is for how long the fleet is looked at before.
 	calm = 10 * time.Minute
 	// patience is for how long a change may be under way.
-	patience = 30 * time.Minute
+	patience = 2 * time.Hour
 	// reach is how long it takes at most until an Envoy has what it is to have.
 	reach = 2 * time.Second
 )

@@ -87,7 +87,7 @@ func (f *figures) playedTable() string {
 	return playedHead + b.String()
 }
 
-const playedHead = "| change | seeds | joined | stopped | of them in wave 1 | under way after half an hour | Envoys that had what was stopped, at most | until it ended, median (most) |\n" +
+const playedHead = "| change | seeds | joined | stopped | of them in wave 1 | under way after two hours | Envoys that had what was stopped, at most | until it ended, median (most) |\n" +
 	"| --- | --- | --: | --: | --: | --: | --: | --- |\n"
 
 func minutes(d time.Duration) string {

@@ -16,7 +16,7 @@ import (
 )
 
 // policy has nothing but crashes and the like end a change: to compare how many
-// requests fail, Envoys are watched for two minutes before each wave.
+// requests fail, Envoys are watched for two minutes or more before each wave.
 const policy = `kind: Rollout
 name: careful
 waves: [1, 50%]     # a change goes to one Envoy, then to half of them, then to all
