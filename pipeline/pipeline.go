@@ -79,7 +79,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	if p.rollouts, err = p.newDriver(ctx); err != nil {
 		return nil, err
 	}
-	o.XDS.Resources, o.XDS.Swapped, o.XDS.Observe = o.Resources, p.swaps.add, p.observed
+	o.XDS.Resources, o.XDS.Swapped, o.XDS.Observe = o.Resources, p.swapped, p.observed
 	if o.Resources.Signals != "" {
 		p.signals = p.newReceiver()
 		o.XDS.Logs = p.logs

@@ -71,6 +71,17 @@ func (p *Pipeline) observed(o xds.Observed) {
 	}
 }
 
+// swapped takes what filters have come to on an Envoy. A crash is told here, once,
+// and not by the alarm of each request that the crashed VM answered.
+func (p *Pipeline) swapped(w xds.Swaps) {
+	for _, c := range w.Changes {
+		if c.Stage == swap.ChangeCrashed {
+			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: c.Filter})
+		}
+	}
+	p.swaps.add(w)
+}
+
 func eventOf(o xds.Observed) rollout.Event {
 	switch o.What {
 	case xds.Connected:

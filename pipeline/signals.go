@@ -37,7 +37,6 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 		Crashed: func(c signal.Crash) {
 			p.counts.Crash(c)
 			p.options.Log.Debug("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
-			p.rollouts.Tell(rollout.Crashed{ID: c.Node, Filter: c.Filter})
 			p.XDS.Crashed(c.Node, c.Filter)
 		},
 	})
