@@ -62,7 +62,7 @@ race: tools ## all tests with the race detector (needs a C compiler)
 
 .PHONY: e2e
 e2e: tools ## only the tests with real Envoys
-	go test -count=1 -timeout 20m $(TESTFLAGS) ./e2e/...
+	go test -count=1 -timeout 30m $(TESTFLAGS) ./e2e/...
 
 H2_SCENES = ^Test(RefusedAndFresh|RefusedResources|Swaps|ServerKilled|ServerAway|EnvoyKilled|ConnectionCut|TLS|NoTLS|PolicyChanges|CrashIsTold)$$
 

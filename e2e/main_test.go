@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,6 +24,10 @@ var (
 // transport is what xds-server serves streams by in all scenes.
 var transport = flag.String("transport", "grpc", "xds-server's --transport in all scenes")
 
+// scenesAtOnce is how many of the scenes run at the same time that wait for minutes rather
+// than work.
+const scenesAtOnce = 3
+
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }
@@ -36,6 +41,9 @@ func run(m *testing.M) int {
 	}
 	if err == nil && *reportFile != "" {
 		report, err = startReport()
+	}
+	if err == nil {
+		err = flag.Set("test.parallel", fmt.Sprint(max(runtime.GOMAXPROCS(0), scenesAtOnce)))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
