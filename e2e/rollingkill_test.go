@@ -1,0 +1,72 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+)
+
+// TestKilledInWaves: an xds-server that is killed at any point of a rollout goes on
+// where it was. No Envoy is ahead of its wave, none goes back, and no request is
+// lost.
+func TestKilledInWaves(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		r := roll(t, c, 4, 0, "waves: [1, 50%, 100%]\nbake: 2s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		written := time.Now()
+		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "new"})))
+		// Envoys that may have it, by wave. Of half of them it is two, and one that comes
+		// back to a server that did not know of it when the wave began.
+		most := []int{1, 3, 4}
+		had := 0 // Envoys that have had it
+		for kills := 0; ; {
+			r.restartServer() // whatever it is at
+			kills++
+			var change harness.Change
+			r.eventually(func() error {
+				rollouts, err := r.server.Rollouts(t.Context())
+				if err == nil {
+					change, err = rollouts.Newest("hello", written.Add(-time.Second))
+				}
+				return err
+			})
+			// Sometimes it is killed as it has just begun, sometimes in a wave's middle.
+			r.eventually(func() error {
+				now := 0
+				for _, l := range r.loads {
+					if !l.LastSeen("x-hello", "new").IsZero() {
+						now++
+					}
+				}
+				rollouts, err := r.server.Rollouts(t.Context())
+				if err != nil {
+					return err
+				}
+				if change, err = rollouts.Newest("hello", written.Add(-time.Second)); err != nil {
+					return err
+				}
+				if limit := most[max(0, min(change.Wave, len(most))-1)]; change.State != "done" && now > limit {
+					t.Errorf("%d Envoys have it, in wave %d", now, change.Wave)
+				}
+				if now == had && change.State != "done" {
+					return fmt.Errorf("%d Envoys have it: %s", now, change.Words)
+				}
+				had = now
+				return nil
+			})
+			if change.State == "done" {
+				t.Logf("done after %v, with %d kills", time.Since(written).Round(time.Millisecond), kills)
+				break
+			}
+		}
+		for i, l := range r.loads {
+			r.seen(l, written, "x-hello", "new")
+			if last := l.LastSeen("x-hello", "good"); last.After(time.Now().Add(-50 * time.Millisecond)) {
+				t.Errorf("%s still has what was before", r.edges[i].id)
+			}
+			r.good(l)
+		}
+	})
+}
