@@ -36,9 +36,9 @@ type Judge struct {
 	o Options
 
 	mu      sync.Mutex
-	watches []*watch // those of what was asked for first come first
-	away    map[string]bool
-	drawn   []drawn // the newest last
+	watches []*watch             // those of what was asked for first come first
+	away    map[string]time.Time // Envoys that are, or were until then
+	drawn   []drawn              // the newest last
 }
 
 // watch is one wave's.
@@ -51,7 +51,7 @@ type watch struct {
 }
 
 // New makes a Judge.
-func New(o Options) *Judge { return &Judge{o: o, away: map[string]bool{}} }
+func New(o Options) *Judge { return &Judge{o: o, away: map[string]time.Time{}} }
 
 // watched is how many Envoys of a wave are: it is watched at the same time as the
 // next one is prepared.
@@ -101,7 +101,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 		}
 	}
 	all := j.watched()
-	maps.DeleteFunc(j.away, func(id string, _ bool) bool { return !slices.Contains(all, id) })
+	maps.DeleteFunc(j.away, func(id string, _ time.Time) bool { return !slices.Contains(all, id) })
 	j.o.Counts.Watch(all, now.Add(-kept))
 }
 
@@ -130,10 +130,12 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 	defer j.mu.Unlock()
 	switch e := e.(type) {
 	case rollout.Connected:
-		delete(j.away, e.Node.ID)
+		if _, was := j.away[e.Node.ID]; was {
+			j.away[e.Node.ID] = now
+		}
 	case rollout.Gone:
 		if slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, e.ID) || slices.Contains(w.Control, e.ID) }) {
-			j.away[e.ID] = true
+			j.away[e.ID] = time.Time{} // for as long as it is not back
 		}
 	case rollout.Settled:
 		for _, w := range j.watches {
@@ -204,17 +206,27 @@ func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
 	all := signal.Wave{Began: w.began, Now: now}
 	for _, id := range w.New {
 		e := j.o.Counts.Envoy(id, now)
-		e.Since, e.Away = w.since[id], j.away[id]
+		e.Since, e.Away = w.since[id], j.isAway(id, now)
 		all.New = append(all.New, e)
 	}
 	for _, id := range w.Control {
 		e := j.o.Counts.Envoy(id, now)
-		e.Away = j.away[id]
+		e.Away = j.isAway(id, now)
 		// From when the change came to them nothing can be told.
 		e.Blocks = slices.DeleteFunc(slices.Clone(e.Blocks), func(b signal.Block) bool { return b.Start.Before(w.ControlSince) })
 		all.Control = append(all.Control, e)
 	}
 	return all
+}
+
+// backFor is how long an Envoy that is back counts as away: it is silent of the time
+// for which it was, and clients may be slow to find it again.
+const backFor = time.Minute
+
+// isAway tells whether an Envoy's silence says nothing. The caller holds j.mu.
+func (j *Judge) isAway(id string, now time.Time) bool {
+	back, was := j.away[id]
+	return was && (back.IsZero() || now.Sub(back) < backFor)
 }
 
 // thresholds are what a policy says of requests.

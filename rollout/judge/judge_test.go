@@ -160,3 +160,32 @@ func TestWatched(t *testing.T) {
 		}
 	}
 }
+
+// TestAway: what an Envoy does not tell while it is away, and for a minute after, is
+// not held against the change.
+func TestAway(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
+	j, w, look := wave(counts, Options{})
+	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
+		w.Phase = phase
+		j.Watch(start, w)
+	}
+	away := func(at time.Time) bool {
+		w, _ := j.waveOf(at, look)
+		return w.New[0].Away
+	}
+	j.Tell(start, rollout.Connected{Node: definition.Node{ID: "new"}}) // a second stream
+	if away(start) {
+		t.Error("it is there")
+	}
+	j.Tell(start, rollout.Gone{ID: "new"})
+	if !away(start.Add(time.Hour)) {
+		t.Error("it is away")
+	}
+	back := start.Add(2 * time.Hour)
+	j.Tell(back, rollout.Connected{Node: definition.Node{ID: "new"}})
+	if !away(back.Add(backFor-time.Second)) || away(back.Add(backFor)) {
+		t.Error("it is just back, and is there then")
+	}
+}
