@@ -116,7 +116,7 @@ func newProbe(t *testing.T, c combination, module string) *probe {
 	must(t, err)
 	must(t, os.WriteFile(p.module, code, 0o644))
 	p.write("web.yaml", p.staticListener("web", "probe")+"---\n"+p.upstreamCluster())
-	p.serve()
+	p.serve("--signals=false") // a VM that crashes is to stay so
 	p.set(`{}`, false)
 	p.e = p.envoy(c, "edge-1")
 	p.wanted = p.e.runs("probe").Wanted

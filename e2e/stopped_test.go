@@ -128,16 +128,18 @@ var slower = bad{name: "requests take half as long again", write: badFilter(wasm
 // TestStoppedByRequests: so are those that are seen in what requests are answered,
 // and how soon. The Envoys are watched for two minutes before.
 func TestStoppedByRequests(t *testing.T) {
-	all := badInRequests
-	if *quiet {
-		all = append(slices.Clip(all), slower)
-	}
-	for _, b := range all {
+	play := func(b bad, looksAt string) {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()
-			r := roll(t, newest(), 3, 30*time.Millisecond, "waves: [1]\nbake: 10m\n")
-			r.stops(t, b, 3*time.Minute)
+			r := roll(t, newest(), 3, 30*time.Millisecond, "waves: [1]\nbake: 10m\nstop: "+looksAt+"\n")
+			r.stops(t, b, 4*time.Minute)
 		})
+	}
+	for _, b := range badInRequests {
+		play(b, "{latency: {more: 10000%}}")
+	}
+	if *quiet {
+		play(slower, "{errors: {more: 100%}}")
 	}
 }
 
