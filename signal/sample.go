@@ -43,7 +43,7 @@ func (e *entry) failed() bool {
 	case e.code == 0 || e.code >= 500:
 		return true
 	case e.code >= 400:
-		return len(e.details) > 0 && string(e.details) != viaUpstream
+		return string(e.details) != viaUpstream // a filter may have given none
 	}
 	return false
 }

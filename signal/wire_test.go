@@ -110,7 +110,7 @@ func oracle(b []byte) (d decoded, err error) {
 		}
 		kind := common.GetAccessLogType()
 		ongoing := kind != logv3.AccessLogType_NotSet && kind != logv3.AccessLogType_DownstreamEnd
-		failed := code == 0 || code >= 500 || code >= 400 && details != "" && details != "via_upstream"
+		failed := code == 0 || code >= 500 || code >= 400 && details != "via_upstream"
 		d.Entries = append(d.Entries, decodedEntry{code, details, owner.GetValue(), latency, failed, ongoing})
 	}
 	return d, nil
@@ -127,7 +127,7 @@ func TestDecode(t *testing.T) {
 	ended.CommonProperties.AccessLogType = logv3.AccessLogType_DownstreamEnd
 	shorter := httpEntry(200, "via_upstream", 0)
 	shorter.CommonProperties.TimeToLastDownstreamTxByte = nil
-	b := encode(t, httpMessage("edge-1", "edge", SampleLog, crash, ongoing, ended, shorter, httpEntry(404, "route_not_found", 0), httpEntry(404, "via_upstream", 0)))
+	b := encode(t, httpMessage("edge-1", "edge", SampleLog, crash, ongoing, ended, shorter, httpEntry(404, "route_not_found", 0), httpEntry(404, "via_upstream", 0), httpEntry(403, "", 0)))
 	got, err := decode(b)
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +139,7 @@ func TestDecode(t *testing.T) {
 		{200, "via_upstream", "", time.Second, false, false},
 		{404, "route_not_found", "", 0, true, false},
 		{404, "via_upstream", "", 0, false, false},
+		{403, "", "", 0, true, false}, // by a filter that gives no details
 	}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("decoded\n%+v, want\n%+v", got, want)
