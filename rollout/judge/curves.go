@@ -28,7 +28,7 @@ func (j *Judge) Curves(now time.Time, change string) *rollout.Curves {
 		}
 	}
 	if newest != nil {
-		return j.draw(newest, now)
+		return j.curves(newest, now)
 	}
 	for i := len(j.drawn) - 1; i >= 0; i-- {
 		if j.drawn[i].change == change {
@@ -44,11 +44,20 @@ func (j *Judge) keepCurves(w *watch, now time.Time) {
 	if w.began.IsZero() {
 		return
 	}
-	j.drawn = append(j.drawn, drawn{w.Change, j.draw(w, now)})
+	j.drawn = append(j.drawn, drawn{w.Change, j.curves(w, now)})
 	j.drawn = j.drawn[max(0, len(j.drawn)-mostCurves):]
 }
 
-// draw gives the curves of a wave. The caller holds j.mu.
+// curves gives those of a wave. They are drawn anew when another block has ended:
+// who asks for a status asks for them, too. The caller holds j.mu.
+func (j *Judge) curves(w *watch, now time.Time) *rollout.Curves {
+	if at := now.Truncate(signal.BlockTime); !at.Equal(w.drawnAt) {
+		w.drawn, w.drawnAt = j.draw(w, now), at
+	}
+	return w.drawn
+}
+
+// draw draws them. The caller holds j.mu.
 func (j *Judge) draw(w *watch, now time.Time) *rollout.Curves {
 	from := w.before
 	if from.IsZero() {

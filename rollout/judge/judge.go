@@ -48,6 +48,9 @@ type watch struct {
 	began  time.Time            // zero: the wave has not
 	since  map[string]time.Time // Envoys of New have had the change
 	slow   float64              // the percentile of latency that is looked at, of 1
+
+	drawn   *rollout.Curves // at drawnAt
+	drawnAt time.Time
 }
 
 // New makes a Judge.
@@ -193,7 +196,9 @@ func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, before bo
 	if i < 0 {
 		return nil, false
 	}
-	j.watches[i].slow = l.Policy.Stop.Latency.P / 100
+	if slow := l.Policy.Stop.Latency.P / 100; slow != j.watches[i].slow {
+		j.watches[i].slow, j.watches[i].drawnAt = slow, time.Time{}
+	}
 	if j.watches[i].before.IsZero() {
 		return &signal.Wave{}, false
 	}
