@@ -30,8 +30,6 @@ type (
 		ID     string
 		Choice Choice
 	}
-	// Unsettled says that it is so no more.
-	Unsettled struct{ ID string }
 
 	// Refused says that an Envoy has refused something that it was sent for that
 	// choice.
@@ -180,12 +178,6 @@ func (e Settled) apply(m *Machine) {
 	}
 	m.change(n, func() { n.settled = e.Choice })
 	m.returned(e.ID, e.Choice)
-}
-
-func (e Unsettled) apply(m *Machine) {
-	if n := m.fleet.nodes[e.ID]; n != nil {
-		m.change(n, func() { n.settled = "" })
-	}
 }
 
 func (e Saved) apply(m *Machine) {

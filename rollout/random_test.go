@@ -291,14 +291,10 @@ func (p *play) act() {
 		p.settle(p.anyone())
 	case n < 56:
 		p.leave(p.anyone())
-	case n < 58:
+	case n < 60:
 		if e := p.anyone(); e != nil {
 			e.told = ""
 			p.step(rollout.Restarted{ID: e.ID})
-		}
-	case n < 60:
-		if e := p.anyone(); e != nil {
-			p.step(rollout.Unsettled{ID: e.ID})
 		}
 	case n < 62:
 		if e := p.anyone(); e != nil {

@@ -24,7 +24,7 @@ import (
 //	unreadable NAME            a policy of that name can't be read; "": any name
 //	files                      below it what they say, as wantedOf has it
 //	envoys NAME[@CLUSTER][:LABEL=VALUE]...  come, or come back
-//	gone | restarted | unsettled NAME...
+//	gone | restarted NAME...
 //	settled [NAME...]          these, or all, have in place what they are to have
 //	late NAME CHANGE           it says that it has that in place, which it was to have
 //	crash NAME FILTER
@@ -132,8 +132,6 @@ func (s *script) run(d *datadriven.TestData) string {
 		return s.each(args, func(id string) rollout.Event { s.there[id] = false; return rollout.Gone{ID: id} })
 	case "restarted":
 		return s.each(args, func(id string) rollout.Event { return rollout.Restarted{ID: id} })
-	case "unsettled":
-		return s.each(args, func(id string) rollout.Event { return rollout.Unsettled{ID: id} })
 	case "settled":
 		if len(args) == 0 {
 			args = s.connected()
