@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"math"
 	"slices"
 )
@@ -25,7 +24,7 @@ func (m *Machine) waveOf(c *change, wave int) (r reached, fresh []*node, labels 
 			chosen++
 		}
 	}
-	slices.SortFunc(all, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(all, byPlace)
 	switch {
 	case w.Labels != nil:
 		if !there {

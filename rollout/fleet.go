@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"cmp"
+	"iter"
 	"strings"
 	"time"
 
@@ -21,6 +23,9 @@ type node struct {
 	left      time.Time // when it went
 	settled   Choice    // what all of is in place on it
 }
+
+// byPlace is the order of all.
+func byPlace(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) }
 
 // fleet are the nodes. What is counted of them is kept up with each event, so that
 // none has to look at all.
@@ -156,6 +161,17 @@ func (m *Machine) expire() {
 			m.tally(d.n, -1)
 			delete(m.fleet.nodes, d.n.ID)
 			m.returned(d.n.ID, "")
+		}
+	}
+}
+
+// members are the connected nodes that are to have a change.
+func (m *Machine) members(c *change) iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		for _, n := range m.fleet.nodes {
+			if n.connected && c.has(n) && !yield(n) {
+				return
+			}
 		}
 	}
 }

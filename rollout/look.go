@@ -60,10 +60,8 @@ func (m *Machine) Looks(due func(Look) bool) []Look {
 // membersOf are the ids of the Envoys that a change has reached, the first of them.
 func (m *Machine) membersOf(c *change, most int) []string {
 	var ids []string
-	for _, n := range m.fleet.nodes {
-		if n.connected && c.has(n) {
-			ids = append(ids, n.ID)
-		}
+	for n := range m.members(c) {
+		ids = append(ids, n.ID)
 	}
 	slices.Sort(ids)
 	return slices.Clone(ids[:min(len(ids), most)]) // all of a large fleet are not to be kept

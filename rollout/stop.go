@@ -125,10 +125,8 @@ func (m *Machine) pause(c *change, by Cause, why string) {
 func (m *Machine) stop(c *change, by Cause, why string) {
 	c.returning = map[string]bool{}
 	if c.reaches() {
-		for _, n := range m.fleet.nodes {
-			if n.connected && c.has(n) {
-				c.returning[n.ID] = true
-			}
+		for n := range m.members(c) {
+			c.returning[n.ID] = true
 		}
 		m.changed()
 	}
@@ -159,7 +157,7 @@ func (m *Machine) returned(id string, choice Choice) {
 	}
 }
 
-// again has a change that was stopped or paused begin anew, or go on.
+// resume has a change that was stopped or paused begin anew, or go on.
 func (m *Machine) resume(c *change) {
 	if c.State == Stopped {
 		c.Wave, c.Reached, c.Waves = 0, reached{}, nil

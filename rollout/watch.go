@@ -1,9 +1,6 @@
 package rollout
 
-import (
-	"cmp"
-	"slices"
-)
+import "slices"
 
 // mostWatched bounds a cohort, and mostCompared those that one is chosen from.
 const (
@@ -36,7 +33,7 @@ func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
 	if len(others) == 0 && len(before) > 0 {
 		others, w.ControlSince = before, c.Waves[c.Wave-1].Began
 	}
-	slices.SortFunc(others, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(others, byPlace)
 	others = others[:min(len(others), mostCompared)]
 	for _, n := range fresh {
 		w.New = append(w.New, n.ID)
@@ -88,13 +85,7 @@ func (m *Machine) watchAgain(c *change) {
 	if c.cohorts.Change != "" {
 		return
 	}
-	var members []*node
-	for _, n := range m.fleet.nodes {
-		if n.connected && c.has(n) {
-			members = append(members, n)
-		}
-	}
-	slices.SortFunc(members, func(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) })
+	members := slices.SortedFunc(m.members(c), byPlace)
 	c.cohorts = m.cohorts(c, c.Wave, c.Reached, members)
 	m.watch(c.cohorts, During)
 }
