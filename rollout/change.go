@@ -136,9 +136,11 @@ func names(diffs []diff) []string {
 
 // concerns says whether the change is for a node: whether something of it is, as
 // it was or as it is to be.
-func (c *change) concerns(n *definition.Node) bool {
-	for i := range c.nodes {
-		if c.nodes[i].Matches(*n) {
+func (c *change) concerns(n *definition.Node) bool { return anyMatches(c.nodes, n) }
+
+func anyMatches(all []definition.Selector, n *definition.Node) bool {
+	for i := range all {
+		if all[i].Matches(*n) {
 			return true
 		}
 	}

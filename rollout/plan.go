@@ -47,7 +47,7 @@ func (p *Plan) reached(n *definition.Node, place uint64) Choice {
 	var made Choice
 	for i := range p.open {
 		o := &p.open[i]
-		if !o.reached.has(n, place) || !o.concerns(n) {
+		if !o.reached.has(n, place) || !anyMatches(o.nodes, n) {
 			continue
 		}
 		if made != "" {
@@ -56,15 +56,6 @@ func (p *Plan) reached(n *definition.Node, place uint64) Choice {
 		made += Choice(o.id)
 	}
 	return made
-}
-
-func (o *planned) concerns(n *definition.Node) bool {
-	for i := range o.nodes {
-		if o.nodes[i].Matches(*n) {
-			return true
-		}
-	}
-	return false
 }
 
 // nodesOf are the selectors of a change, each once: a change of a thousand filters
