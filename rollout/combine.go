@@ -64,19 +64,25 @@ func (m *Machine) setOf(changes []*change) *module.Set {
 // broken says what is wrong with the base and changes that is not wrong with the
 // base, nor with what the files say as a whole; "": nothing.
 func (m *Machine) broken(changes []*change) string {
-	if m.o.Check == nil || len(changes) == 0 || len(changes) == len(m.open) && !m.altered {
+	if len(changes) == 0 || len(changes) == len(m.open) && !m.altered {
 		return "" // together they are what the files say
+	}
+	return m.wrong(m.itemsOf(changes))
+}
+
+// wrong says what is wrong with definitions that is not wrong with the base, nor
+// with what the files say as a whole; "": nothing.
+func (m *Machine) wrong(all items) string {
+	if m.o.Check == nil {
+		return ""
 	}
 	if m.tolerated == nil {
 		m.tolerated = map[string]bool{}
-		for _, p := range m.o.Check(m.baseSet()) {
-			m.tolerated[p] = true
-		}
-		for _, p := range m.o.Check(m.wanted.whole) {
+		for _, p := range slices.Concat(m.o.Check(m.baseSet()), m.o.Check(m.wanted.whole)) {
 			m.tolerated[p] = true
 		}
 	}
-	for _, p := range m.o.Check(m.setOf(changes)) {
+	for _, p := range m.o.Check(all.modules(m.wanted.whole)) {
 		if !m.tolerated[p] {
 			return p
 		}

@@ -41,7 +41,7 @@ func (m *Machine) rollBack(done *change, e Command) error {
 	}
 	was := m.held
 	m.held = next
-	if p := m.heldBroken(); p != "" {
+	if p := m.wrong(m.effective()); p != "" {
 		m.held = was
 		return refuse(ErrNot, "what was before %s does not go with what is in force beside it: %s", done.ID, p)
 	}
@@ -62,21 +62,6 @@ func (m *Machine) rollBack(done *change, e Command) error {
 	m.reconcile()
 	m.promoteFresh(e.AtOnce)
 	return nil
-}
-
-// heldBroken says what is wrong with what is wanted, with what is held back, that
-// is not wrong with the base or the files.
-func (m *Machine) heldBroken() string {
-	if m.o.Check == nil {
-		return ""
-	}
-	known := append(m.o.Check(m.baseSet()), m.o.Check(m.wanted.whole)...)
-	for _, p := range m.o.Check(m.effective().modules(m.wanted.whole)) {
-		if !slices.Contains(known, p) {
-			return p
-		}
-	}
-	return ""
 }
 
 // heldBy finds the newest rollback that is in force whose id begins so; "": there is
