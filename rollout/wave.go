@@ -72,7 +72,7 @@ func (m *Machine) block(c *change, why string) {
 	m.tell(c, "%s", why)
 }
 
-// rush takes a change everywhere.
+// rush takes a change everywhere, past the waves that are left.
 func (m *Machine) rush(c *change) {
 	if c.Reached.all() && c.reaches() {
 		m.join(c)
@@ -197,7 +197,7 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 	switch {
 	case c.growth == nil && !good:
 	case c.growth == nil:
-		m.pass(c)
+		m.rush(c) // there is nobody to reach any more
 	case !good:
 	default:
 		if ready := c.growth.since.Add(m.before(c)); m.now.Before(ready) {
@@ -233,15 +233,6 @@ func (m *Machine) known(c *change) bool {
 		return true
 	}
 	return m.o.Known(m.now, Look{Change: c.ID, Wave: g.wave, Judge: SignalsJudge, Policy: c.Policy})
-}
-
-// pass has a change join the base that has no Envoy to reach any more.
-func (m *Machine) pass(c *change) {
-	if c.Reached.all() {
-		m.join(c)
-		return
-	}
-	m.write(c, &growth{wave: c.policyWaves(), reached: everybody(), pass: true})
 }
 
 // write has a wave written down. Nobody gets the change before that is done, so
