@@ -3,11 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"os"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"wasmxds/admin"
@@ -49,19 +47,7 @@ func TestRolloutTables(t *testing.T) {
 	if err := printChange(&got, &all.Changes[0], now); err != nil {
 		t.Fatal(err)
 	}
-	const golden = "testdata/rollout.txt"
-	if *update {
-		if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got.String()); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it):\n%s", golden, diff)
-	}
+	golden(t, "rollout.txt", got.Bytes())
 }
 
 // TestRolloutTablesOfOddText: a terminal can take what others have said.
