@@ -56,41 +56,40 @@ func told(u Update) string {
 	return strings.Join(all, "\n")
 }
 
+// joined runs sources on what is kept in a folder until step returns. next waits
+// for an update.
+func joined(t *testing.T, data string, sources []Source, step func(j *Join, next func() Update)) {
+	t.Helper()
+	p := statetest.Start(t, data)
+	ctx, cancel := context.WithCancel(t.Context())
+	updates, done := make(chan Update, 10), make(chan error, 1)
+	j := &Join{Sources: sources, State: p.Writer, Log: slog.New(slog.DiscardHandler)}
+	go func() { done <- j.Run(ctx, func(u Update) { updates <- u }) }()
+	step(j, func() Update {
+		t.Helper()
+		select {
+		case u := <-updates:
+			return u
+		case <-time.After(10 * time.Second):
+			t.Fatal("no update")
+			panic("unreachable")
+		}
+	})
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	p.End()
+}
+
 // TestSourcesAreJoined: nothing is said to be wanted before each source is
 // known, and what is kept of a source that is away goes on, also after a
 // restart.
 func TestSourcesAreJoined(t *testing.T) {
 	data := t.TempDir()
-	run := func(a, b scripted, step func(next func() Update)) {
-		p := statetest.Start(t, data)
-		ctx, cancel := context.WithCancel(t.Context())
-		updates, done := make(chan Update), make(chan error, 1)
-		j := &Join{Sources: []Source{{Name: "etcd", Discoverer: a}, {Name: "kube", Discoverer: b}}, State: p.Writer, Log: slog.New(slog.DiscardHandler)}
-		go func() {
-			done <- j.Run(ctx, func(u Update) {
-				select {
-				case updates <- u:
-				case <-ctx.Done():
-				}
-			})
-		}()
-		step(func() Update {
-			select {
-			case u := <-updates:
-				return u
-			case <-time.After(10 * time.Second):
-				t.Fatal("no update")
-				panic("unreachable")
-			}
-		})
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		p.End()
-	}
 	a, b := make(scripted), make(scripted)
-	run(a, b, func(next func() Update) {
+	sources := []Source{{Name: "etcd", Discoverer: a}, {Name: "kube", Discoverer: b}}
+	joined(t, data, sources, func(_ *Join, next func() Update) {
 		a <- Batch{Source: "etcd", Whole: true, Docs: of("etcd", "../hello", filter("a", ""))}
 		if u := next(); u.Set != nil || u.Files != 1 {
 			t.Errorf("a set %v of one source alone", u.Set)
@@ -113,7 +112,7 @@ func TestSourcesAreJoined(t *testing.T) {
 			t.Errorf("%q, problems %v", filterNames(u), u.Problems)
 		}
 	})
-	run(a, b, func(next func() Update) {
+	joined(t, data, sources, func(_ *Join, next func() Update) {
 		b <- unknown("kube")
 		if u := next(); u.Set != nil {
 			t.Errorf("a set %v of what was kept of one source", u.Set)

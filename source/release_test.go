@@ -3,11 +3,7 @@ package source
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"testing"
-	"time"
-
-	"wasmxds/state/statetest"
 )
 
 // TestRelease: a held removal goes when somebody says so, and only the one that
@@ -17,26 +13,8 @@ func TestRelease(t *testing.T) {
 	files := of(Dir, "a", filter("a", ""), "b", filter("b", ""), "c", filter("c", ""), "d", filter("d", ""))
 	run := func(step func(j *Join, docs scripted, next func() Update)) {
 		t.Helper()
-		p := statetest.Start(t, data)
-		ctx, cancel := context.WithCancel(t.Context())
-		updates, done, docs := make(chan Update, 10), make(chan error, 1), make(scripted)
-		j := &Join{Sources: []Source{{Name: Dir, Base: "/defs", Discoverer: docs}}, State: p.Writer, Log: slog.New(slog.DiscardHandler)}
-		go func() { done <- j.Run(ctx, func(u Update) { updates <- u }) }()
-		step(j, docs, func() Update {
-			t.Helper()
-			select {
-			case u := <-updates:
-				return u
-			case <-time.After(10 * time.Second):
-				t.Fatal("no update")
-				panic("unreachable")
-			}
-		})
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		p.End()
+		docs := make(scripted)
+		joined(t, data, []Source{{Name: Dir, Base: "/defs", Discoverer: docs}}, func(j *Join, next func() Update) { step(j, docs, next) })
 	}
 	has := func(u Update, filters string, held Removal) {
 		t.Helper()
