@@ -17,9 +17,6 @@ type Catalog struct {
 	base         *view
 	choices      map[Choice]*view // but for the base
 	compiled     int              // entries that were not taken over
-
-	fresh   bool              // nothing is known of a Catalog before
-	changed map[Choice]*index // selectors whose definitions are not what they were; of choices of this Catalog and the one before
 }
 
 // lineage is what Catalogs share that were compiled one upon the other.
@@ -57,35 +54,6 @@ func (c *Catalog) Has(choice Choice) bool { return choice == "" || c.choices[cho
 func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
 	matched := c.view(choice).match(n)
 	return c.groups.get(groupName(matched), func() *Snapshot { return c.build(matched) })
-}
-
-// Affects says whether node n may get another Snapshot for a choice from this
-// Catalog than from the one it was compiled after: whether a definition that
-// matches n was added, changed or removed. It costs less than asking for the
-// Snapshot. Where the node's choice has changed it says nothing.
-func (c *Catalog) Affects(n definition.Node, choice Choice) bool {
-	affected := c.fresh
-	changed := c.changed[choice]
-	if changed == nil {
-		changed = c.changed[""]
-	}
-	changed.match(n, func(*selector) bool {
-		affected = true
-		return false
-	})
-	return affected
-}
-
-// settle finds what differs from prev.
-func (c *Catalog) settle(prev *Catalog, fresh bool) {
-	c.fresh = fresh
-	c.changed = map[Choice]*index{"": c.base.differ(prev.base)}
-	for _, of := range []*Catalog{c, prev} {
-		for choice := range of.choices {
-			c.changed[choice] = c.view(choice).differ(prev.view(choice))
-		}
-	}
-	c.groups.tidy()
 }
 
 // memo remembers what was made for a key, once: who asks for another key does

@@ -74,8 +74,7 @@ type part interface {
 // Problems; it takes no other with it.
 func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 	opts = opts.withDefaults()
-	fresh := prev == nil || prev.opts != opts
-	if fresh {
+	if prev == nil || prev.opts != opts {
 		prev = newCatalog(opts, newLineage())
 	}
 	c := newCatalog(opts, prev.lineage)
@@ -97,7 +96,7 @@ func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 			problems.Choices[choice] = more
 		}
 	}
-	c.settle(prev, fresh)
+	c.groups.tidy()
 	return c, problems
 }
 

@@ -101,23 +101,20 @@ func named(kind byte, names []string) []anchor {
 	return as
 }
 
-// match calls found for each selector that matches n until found returns
-// false. A selector is found once, but for one that names the same id twice.
-func (x *index) match(n definition.Node, found func(*selector) bool) {
-	try := func(ss []*selector) bool {
+// match calls found for each selector that matches n. A selector is found once, but
+// for one that names the same id twice.
+func (x *index) match(n definition.Node, found func(*selector)) {
+	try := func(ss []*selector) {
 		for _, s := range ss {
-			if s.Matches(n) && !found(s) {
-				return false
+			if s.Matches(n) {
+				found(s)
 			}
 		}
-		return true
 	}
-	if !try(x.rest) || !try(x.anchored[anchor{'i', n.ID, ""}]) || !try(x.anchored[anchor{'c', n.Cluster, ""}]) {
-		return
-	}
+	try(x.rest)
+	try(x.anchored[anchor{'i', n.ID, ""}])
+	try(x.anchored[anchor{'c', n.Cluster, ""}])
 	for k, v := range n.Labels {
-		if !try(x.anchored[anchor{'l', k, v}]) {
-			return
-		}
+		try(x.anchored[anchor{'l', k, v}])
 	}
 }

@@ -20,10 +20,7 @@ func TestIndexFindsWhatMatches(t *testing.T) {
 		x := newIndex(selectors)
 		for _, n := range append(someNodes(), definition.Node{}) {
 			var got, want []string
-			x.match(n, func(s *selector) bool {
-				got = append(got, s.name)
-				return true
-			})
+			x.match(n, func(s *selector) { got = append(got, s.name) })
 			for _, s := range selectors {
 				if s.Matches(n) {
 					want = append(want, s.name)

@@ -66,9 +66,10 @@ func TestJoin(t *testing.T) {
 	old := c.Snapshot(n, "")
 	untouched := c.Snapshot(else7, "")
 
+	before := c
 	c = compileSets(t, c, Sets{Base: base, Choices: map[Choice]*module.Set{"a": with}})
-	if c.Affects(n, "") || !c.Affects(n, "a") || c.Affects(else7, "a") {
-		t.Errorf("a change begins: affects the base's %v, its own %v, others %v", c.Affects(n, ""), c.Affects(n, "a"), c.Affects(else7, "a"))
+	if all, own, others := affects(before, c, n, ""), affects(before, c, n, "a"), affects(before, c, else7, "a"); all || !own || others {
+		t.Errorf("a change begins: affects the base's %v, its own %v, others %v", all, own, others)
 	}
 	changed := c.Snapshot(n, "a")
 	if c.Snapshot(n, "") != old || changed == old {
@@ -76,8 +77,8 @@ func TestJoin(t *testing.T) {
 	}
 
 	joined := compileSets(t, c, Sets{Base: with})
-	if !joined.Affects(n, "") || joined.Affects(n, "a") || joined.Affects(else7, "") {
-		t.Errorf("it joins: affects the base's %v, its own %v, others %v", joined.Affects(n, ""), joined.Affects(n, "a"), joined.Affects(else7, ""))
+	if all, own, others := affects(c, joined, n, ""), affects(c, joined, n, "a"), affects(c, joined, else7, ""); !all || own || others {
+		t.Errorf("it joins: affects the base's %v, its own %v, others %v", all, own, others)
 	}
 	if joined.Snapshot(n, "") != changed || joined.Snapshot(else7, "") != untouched {
 		t.Error("it joins: nodes that had it have another snapshot")
@@ -87,7 +88,7 @@ func TestJoin(t *testing.T) {
 	}
 
 	undone := compileSets(t, c, Sets{Base: base})
-	if undone.Affects(n, "") || !undone.Affects(n, "a") || undone.Snapshot(n, "a") != old {
+	if affects(c, undone, n, "") || !affects(c, undone, n, "a") || undone.Snapshot(n, "a") != old {
 		t.Error("it is undone: the nodes that had it do not have what they had before")
 	}
 
@@ -265,7 +266,7 @@ func TestChoicesAgreeWithWhole(t *testing.T) {
 						t.Fatalf("seed %d, step %d, node %s, choice %q:\n%s\nfrom nothing:\n%s", seed, step, n.ID, choice, describe(got), describe(want))
 					}
 					key := asked{n.ID, choice}
-					if prev != nil && !c.Affects(n, choice) && got != had[key] {
+					if prev != nil && !affects(prev, c, n, choice) && got != had[key] {
 						t.Fatalf("seed %d, step %d: not affected, but node %s has another snapshot for %q", seed, step, n.ID, choice)
 					}
 					had[key] = got
@@ -294,7 +295,6 @@ func TestChoicesAtOnce(t *testing.T) {
 					return
 				default:
 					old.Snapshot(nodes[7], "a")
-					old.Affects(nodes[7], "a")
 				}
 			}
 		})

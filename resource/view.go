@@ -78,10 +78,7 @@ func (h *holding) equal(o *holding) bool {
 // match gives the holdings of the selectors that match n, in one order.
 func (v *view) match(n definition.Node) []*holding {
 	var matched []*holding
-	v.all.match(n, func(s *selector) bool {
-		matched = append(matched, v.holdings[s])
-		return true
-	})
+	v.all.match(n, func(s *selector) { matched = append(matched, v.holdings[s]) })
 	slices.SortFunc(matched, func(a, b *holding) int { return cmp.Compare(a.id, b.id) })
 	return slices.Compact(matched)
 }
@@ -93,22 +90,6 @@ func groupName(hs []*holding) string {
 		b = binary.BigEndian.AppendUint32(b, h.id)
 	}
 	return string(b)
-}
-
-// differ finds the selectors of which nodes have something else by v than by o.
-func (v *view) differ(o *view) *index {
-	var differ []*selector
-	for s, h := range v.holdings {
-		if o.holdings[s] != h {
-			differ = append(differ, s)
-		}
-	}
-	for s := range o.holdings {
-		if v.holdings[s] == nil {
-			differ = append(differ, s)
-		}
-	}
-	return newIndex(differ)
 }
 
 // selectsAs says whether both have the same selectors.
