@@ -10,6 +10,7 @@ import (
 	"wasmxds/admin"
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/queue"
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/source"
@@ -44,7 +45,7 @@ type inputs struct {
 	updates chan source.Update
 	sets    chan *module.Set
 	plans   chan *rollout.Plan
-	swaps   *swaps
+	swaps   *queue.Queue[xds.Swaps]
 	guards  <-chan []definition.Problem
 }
 
@@ -71,7 +72,7 @@ func (j *join) run(ctx context.Context, in inputs) {
 		case problems := <-in.guards:
 			j.guards = problems
 			j.tell()
-		case <-in.swaps.some:
+		case <-in.swaps.Some():
 			j.tellSwaps(in.swaps)
 		}
 	}
@@ -135,8 +136,8 @@ func told(p resource.Problems) []definition.Problem {
 	return all
 }
 
-func (j *join) tellSwaps(s *swaps) {
-	for _, made := range s.take() {
+func (j *join) tellSwaps(s *queue.Queue[xds.Swaps]) {
+	for _, made := range s.Take() {
 		for w := range made.All() {
 			j.swapped(w)
 		}

@@ -14,6 +14,7 @@ import (
 	"wasmxds/admin"
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/queue"
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/source"
@@ -54,7 +55,7 @@ func (j *joining) has(t *testing.T, want ...string) {
 func joined() (j *joining, end func()) {
 	guards := make(chan []definition.Problem)
 	in := &joining{certificates: guards, inputs: inputs{
-		updates: make(chan source.Update), sets: make(chan *module.Set), plans: make(chan *rollout.Plan, 1), swaps: newSwaps(), guards: guards,
+		updates: make(chan source.Update), sets: make(chan *module.Set), plans: make(chan *rollout.Plan, 1), swaps: queue.New[xds.Swaps](), guards: guards,
 	}}
 	run := &join{
 		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},
@@ -63,7 +64,7 @@ func joined() (j *joining, end func()) {
 		want:    func(set *module.Set) { in.plans <- &rollout.Plan{Base: set} },
 		publish: func(xds.Publication) {
 			in.tell("published")
-			in.swaps.add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
+			in.swaps.Add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
 		},
 		loaded: func(l admin.Loaded) {
 			var problems []string
@@ -137,7 +138,7 @@ func TestNothingIsPublishedAtTheEnd(t *testing.T) {
 		j, end := joined()
 		j.sets <- setIn(module.Fetching)
 		synctest.Wait()
-		j.swaps.add(xds.Swaps{Node: "edge-2", Changes: make([]swap.Change, 1)})
+		j.swaps.Add(xds.Swaps{Node: "edge-2", Changes: make([]swap.Change, 1)})
 		end()
 		time.Sleep(2 * firstHold)
 		j.has(t, "swapped edge-2") // what was done is still told

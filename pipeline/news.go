@@ -3,9 +3,9 @@ package pipeline
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
+	"wasmxds/queue"
 	"wasmxds/rollout"
 	"wasmxds/trace"
 )
@@ -13,29 +13,17 @@ import (
 // news is what has happened to changes, in order, until it is in traces. Who
 // moves changes must not wait for that, as it is asked for the whole of a change
 // that has ended.
-type news struct {
-	mu    sync.Mutex
-	queue []rolloutNews
-	some  chan struct{} // holds a token while there is some
-}
+type news struct{ queue *queue.Queue[rolloutNews] }
 
 type rolloutNews struct {
 	rollout.Told
 	at time.Time
 }
 
-func newNews() *news { return &news{some: make(chan struct{}, 1)} }
+func newNews() *news { return &news{queue.New[rolloutNews]()} }
 
 // add never waits.
-func (n *news) add(t rollout.Told) {
-	n.mu.Lock()
-	n.queue = append(n.queue, rolloutNews{t, time.Now()})
-	n.mu.Unlock()
-	select {
-	case n.some <- struct{}{}:
-	default:
-	}
-}
+func (n *news) add(t rollout.Told) { n.queue.Add(rolloutNews{t, time.Now()}) }
 
 // told is told what happens to changes by who moves them, which it does not hold
 // up.
@@ -44,23 +32,15 @@ func (p *Pipeline) told(t rollout.Told) {
 	p.news.add(t)
 }
 
-func (n *news) take() []rolloutNews {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	taken := n.queue
-	n.queue = nil
-	return taken
-}
-
 // run has it traced, until ctx ends.
 func (n *news) run(ctx context.Context, tracer *trace.Tracer, status func(context.Context) (rollout.Status, error)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-n.some:
+		case <-n.queue.Some():
 		}
-		for _, t := range n.take() {
+		for _, t := range n.queue.Take() {
 			if tracer == nil || t.Change == "" {
 				continue
 			}

@@ -18,6 +18,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/module/serve"
+	"wasmxds/queue"
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
@@ -63,14 +64,17 @@ type Pipeline struct {
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
 	tracer   *trace.Tracer
-	swaps    *swaps
-	news     *news
-	options  Options
+	// swaps are steps that Envoys have made with a change. Who publishes takes them:
+	// an Envoy may have swapped before all who count it know of the change, and an
+	// Envoy's goroutine counts nothing itself.
+	swaps   *queue.Queue[xds.Swaps]
+	news    *news
+	options Options
 }
 
 // New makes a Pipeline. It fails where what was kept of changes can't be read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
-	p := &Pipeline{tracer: o.Tracer, swaps: newSwaps(), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
+	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
 	p.counts = signal.NewCounts()
 	p.judge = judge.New(judge.Options{Counts: p.counts, Able: p.able})
 	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })

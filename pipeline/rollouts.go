@@ -79,7 +79,7 @@ func (p *Pipeline) swapped(w xds.Swaps) {
 			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: c.Filter})
 		}
 	}
-	p.swaps.add(w)
+	p.swaps.Add(w)
 }
 
 func eventOf(o xds.Observed) rollout.Event {

@@ -10,10 +10,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
+	"wasmxds/queue"
 	"wasmxds/rollout"
 	"wasmxds/state"
 )
@@ -45,10 +45,7 @@ type Driver struct {
 	log  *slog.Logger
 	m    *rollout.Machine // Run's
 
-	mu    sync.Mutex
-	queue []rollout.Event
-	some  chan struct{} // holds a token while there are some
-
+	events  *queue.Queue[rollout.Event]
 	calls   chan func()   // to be called by Run
 	written chan uint64   // batches that are to be written down; holds the newest
 	judge   chan struct{} // holds a token when there may be other judges to ask
@@ -61,7 +58,7 @@ const keys = "rollout/"
 
 // New makes a Driver of what was written down.
 func New(ctx context.Context, o Options) (*Driver, error) {
-	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), some: make(chan struct{}, 1), calls: make(chan func()),
+	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
 		written: make(chan uint64, 1), judge: make(chan struct{}, 1)}
 	d.kept = o.State.View(keys)
 	entries, err := d.kept.List(ctx)
@@ -82,27 +79,7 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 }
 
 // Tell tells the machine of an event. It never waits.
-func (d *Driver) Tell(e rollout.Event) {
-	d.mu.Lock()
-	d.queue = append(d.queue, e)
-	d.mu.Unlock()
-	poke(d.some)
-}
-
-func poke(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default: // it is told already
-	}
-}
-
-func (d *Driver) take() []rollout.Event {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	taken := d.queue
-	d.queue = nil
-	return taken
-}
+func (d *Driver) Tell(e rollout.Event) { d.events.Add(e) }
 
 // Do does what people say, and waits until that is written down. What was told
 // before comes first.

@@ -29,10 +29,10 @@ func (d *Driver) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.some:
-			d.events()
+		case <-d.events.Some():
+			d.told()
 		case do := <-d.calls:
-			d.events()
+			d.told()
 			do()
 		case <-timer.C:
 			_ = d.step(rollout.Tick{}) // only commands are refused
@@ -45,8 +45,9 @@ func (d *Driver) run(ctx context.Context) {
 	}
 }
 
-func (d *Driver) events() {
-	for _, e := range d.take() {
+// told steps with all that was told until now.
+func (d *Driver) told() {
+	for _, e := range d.events.Take() {
 		_ = d.step(e) // only commands are refused
 	}
 }
@@ -84,7 +85,10 @@ func (d *Driver) step(e rollout.Event) error {
 		}
 	}
 	if len(ready.Told) > 0 || len(ready.Watch) > 0 || ready.Plan != nil {
-		poke(d.judge)
+		select {
+		case d.judge <- struct{}{}:
+		default: // it is told already
+		}
 	}
 	return ready.Err
 }
