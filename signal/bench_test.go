@@ -19,7 +19,7 @@ func BenchmarkReceive(b *testing.B) {
 	c := NewCounts()
 	c.Watch([]string{"watched-1"}, time.Time{})
 	now := time.Now()
-	s := &Stream{receiver: NewReceiver(Options{Watched: c.Watched, Sampled: c.Add, Now: func() time.Time { now = now.Add(time.Second); return now }}),
+	s := &Stream{receiver: NewReceiver(Options{Watched: func(string) bool { return true }, Sampled: c.Add, Now: func() time.Time { now = now.Add(time.Second); return now }}),
 		speaker: &speaker{samples: rate{perSecond: samplesPerNode}}, id: identifier{node: "watched-1"}}
 	message := encode(b, httpMessage("", "", "", repeated(good, 100)...))
 	b.SetBytes(int64(len(message)))

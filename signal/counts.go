@@ -1,7 +1,6 @@
 package signal
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -67,20 +66,6 @@ func (c *Counts) Watch(nodes []string, since time.Time) {
 func (n *node) forget(since time.Time) {
 	n.blocks = slices.DeleteFunc(slices.Clone(n.blocks), func(b Block) bool { return b.Start.Before(since) })
 	n.crashes = slices.DeleteFunc(slices.Clone(n.crashes), func(at time.Time) bool { return at.Before(since) })
-}
-
-// Watched tells whether a node is.
-func (c *Counts) Watched(name string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.nodes[name] != nil
-}
-
-// Nodes are those that are watched.
-func (c *Counts) Nodes() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Sorted(maps.Keys(c.nodes))
 }
 
 // Add adds samples that came in at a time. Those of nodes that are not watched

@@ -47,8 +47,8 @@ func TestCounts(t *testing.T) {
 		t.Errorf("others are kept: %+v", got)
 	}
 	c.Watch([]string{"a"}, at(8*time.Second))
-	if got := c.Envoy("a", at(13*time.Second)); len(got.Blocks) != 1 || c.Watched("b") {
-		t.Errorf("after watching anew: %+v, %v", got.Blocks, c.Nodes())
+	if got := c.Envoy("a", at(13*time.Second)); len(got.Blocks) != 1 || c.nodes["b"] != nil {
+		t.Errorf("after watching anew: %+v, %v", got.Blocks, c.nodes)
 	}
 	if len(e.Blocks) != 2 || !e.Blocks[0].Start.Equal(began) {
 		t.Error("what was given before has changed")
@@ -84,7 +84,7 @@ func TestCountsAreBounded(t *testing.T) {
 		all = append(all, string(rune('a'+i)))
 	}
 	c.Watch(all, began)
-	if n := len(c.Nodes()); n != MaxWatched {
+	if n := len(c.nodes); n != MaxWatched {
 		t.Errorf("%d are watched", n)
 	}
 	blocks := 4 * maxBlocks
@@ -111,7 +111,7 @@ func TestConcurrentUse(t *testing.T) {
 	c := NewCounts()
 	r := NewReceiver(Options{
 		May:     func(context.Context, string, string) error { return nil },
-		Watched: c.Watched, Sampled: c.Add, Crashed: func(crash Crash) { c.Crash(crash) },
+		Watched: func(string) bool { return true }, Sampled: c.Add, Crashed: func(crash Crash) { c.Crash(crash) },
 	})
 	nodes := []string{"a", "b"}
 	c.Watch(nodes, time.Time{})

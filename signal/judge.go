@@ -21,7 +21,7 @@ func (k Kind) String() string { return [...]string{"none", "good", "bad"}[k] }
 
 // Verdict is what one test says of a wave.
 type Verdict struct {
-	Test  string // "refused", "crashes", "restarts", "silence", "errors", "latency"
+	Test  string // "silence", "errors", "latency"
 	Kind  Kind
 	Words string // for people
 
@@ -61,21 +61,11 @@ const surely = 1.5
 // bursts of errors by itself which last less than a minute never stops a change.
 // What lasts longer, and began with the change, is taken for its doing.
 func Judge(w Wave, t Thresholds) []Verdict {
-	var all []Verdict
-	if t.Refused > 0 {
-		all = append(all, w.refused(t))
-	}
-	if t.Crashes > 0 {
-		all = append(all, w.crashes(t))
-	}
-	if t.Restarts > 0 {
-		all = append(all, w.restarts(t))
-	}
 	if t.tests() == 0 {
-		return all
+		return nil
 	}
 	a := w.align(t.Latency.More > 0)
-	all = append(all, w.silence(&a, t))
+	all := []Verdict{w.silence(&a, t)}
 	if t.Errors.More > 0 {
 		all = append(all, a.errors(t))
 	}

@@ -15,25 +15,18 @@ type Wave struct {
 }
 
 // Envoy is what is known of one. Blocks and Crashes come from [Counts]; who
-// follows the rollout adds the rest.
+// follows the rollout adds the rest. Crashes are not judged here.
 type Envoy struct {
 	Node    string
 	Since   time.Time // it has had the change; zero: it has not
 	Blocks  []Block   // in order
 	Crashes []time.Time
-
-	Refused  bool // it refuses the change
-	Restarts int  // times that it came back as new, since the wave began
-	Away     bool // it is not connected
+	Away    bool // it is not connected
 }
 
 // Thresholds say what ends a wave. What is zero is not looked at.
 type Thresholds struct {
-	Waves   int // that the rollout has, 0: one; confidence is shared among them
-	Refused int // Envoys that refuse it
-
-	Crashes  int // VM crashes more than in control
-	Restarts int // Envoys that come back as new, and more than in control by more than chance
+	Waves    int // that the rollout has, 0: one; confidence is shared among them
 	Errors   Limit
 	Latency  Limit
 	Quantile float64 // of latency, as 0.99

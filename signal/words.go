@@ -69,18 +69,6 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond).String()
 }
 
-func times(what string, n float64) string {
-	switch {
-	case n == 0:
-		return "none"
-	case n == 1:
-		return "1 " + what
-	case strings.HasSuffix(what, "sh"):
-		what += "e"
-	}
-	return fmt.Sprintf("%g %ss", n, what)
-}
-
 // list names some.
 func list(names []string) string {
 	const most = 3

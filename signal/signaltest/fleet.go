@@ -81,7 +81,7 @@ type envoy struct {
 	next          burst
 	down, cold    float64 // until when
 	nextDown      float64
-	restarts      int // since it got the change, or the wave began
+	restarts      int
 	now           int // second
 	since         float64
 	blocks        []signal.Block

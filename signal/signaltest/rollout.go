@@ -25,7 +25,7 @@ type Rollout struct {
 // 1 % more errors, and, if asked, at a p99 that is 25 % higher.
 func Careful(latency bool) Rollout {
 	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 10 * time.Minute, Ready: true, Bake: 2 * time.Minute, Watched: 32, Compared: 32, Patience: time.Hour,
-		Thresholds: signal.Thresholds{Waves: 4, Refused: 1, Crashes: 1, Restarts: 2, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
+		Thresholds: signal.Thresholds{Waves: 4, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
 	if latency {
 		r.Thresholds.Latency, r.Thresholds.Quantile = signal.Limit{More: 0.25, Confidence: 0.999}, 0.99
 	}
@@ -106,7 +106,7 @@ func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *O
 	}
 	began = *now
 	o.Exposed = exposed
-	w.begin(fresh, others, began)
+	w.begin(fresh, began)
 	for {
 		*now += step
 		if *now-began > 600 { // it is looked at less often, to be quicker
@@ -138,13 +138,10 @@ func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *O
 }
 
 // begin brings the change to a cohort: it takes up to two seconds.
-func (w *world) begin(fresh, others []int, at int) {
+func (w *world) begin(fresh []int, at int) {
 	for _, i := range fresh {
 		e := w.envoy(i, at)
-		e.since, e.restarts = float64(at)+2*e.rand.Float64(), 0
-	}
-	for _, i := range others {
-		w.envoy(i, at).restarts = 0
+		e.since = float64(at) + 2*e.rand.Float64()
 	}
 }
 
@@ -156,7 +153,7 @@ func (w *world) view(fresh, others []int, began, now int) signal.Wave {
 		for _, i := range cohort {
 			e := w.envoy(i, now-1)
 			w.goTo(e, now)
-			known := signal.Envoy{Node: e.name, Restarts: e.restarts, Away: float64(now) < e.down}
+			known := signal.Envoy{Node: e.name, Away: float64(now) < e.down}
 			if changed && e.since < never {
 				known.Since = at(e.since)
 			}
