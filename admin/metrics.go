@@ -70,10 +70,10 @@ func newMetrics() *metrics {
 		replacements: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "wasmxds_vm_replacements_total", Help: "Crashed Wasm VMs in whose place another was seen to be.",
 		}),
+		stops: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused as their policy says, by what was wrong with them; hand: an operator stopped it.",
+		}, []string{"reason"}),
 	}
-	m.stops = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused as their policy says, by what was wrong with them; hand: an operator stopped it.",
-	}, []string{"reason"})
 	for _, cause := range rollout.Causes() {
 		m.stops.WithLabelValues(string(cause))
 	}
