@@ -14,11 +14,13 @@ import (
 
 // Matches says whether a node is selected.
 func (s Selector) Matches(n Node) bool {
-	if !matchesAny(s.IDs, n.ID) || !matchesAny(s.Clusters, n.Cluster) {
-		return false
-	}
-	for key, want := range s.Labels {
-		if got, ok := n.Labels[key]; !ok || got != want {
+	return matchesAny(s.IDs, n.ID) && matchesAny(s.Clusters, n.Cluster) && within(s.Labels, n.Labels)
+}
+
+// within says whether whoever has the labels in all has those in some.
+func within(some, all map[string]string) bool {
+	for key, value := range some {
+		if other, ok := all[key]; !ok || other != value {
 			return false
 		}
 	}

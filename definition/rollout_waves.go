@@ -92,16 +92,6 @@ func (d *Doc) grows(at string, before []Wave, w Wave) {
 	}
 }
 
-// within says whether whoever has the labels in all has those in some.
-func within(some, all map[string]string) bool {
-	for key, value := range some {
-		if other, ok := all[key]; !ok || other != value {
-			return false
-		}
-	}
-	return true
-}
-
 func (d *Doc) count(at string, n *document.Node, hint string) int {
 	count, err := strconv.Atoi(n.Text)
 	if n.Kind != document.Number || err != nil || count < 1 || count > maxCount {
