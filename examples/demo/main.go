@@ -91,29 +91,10 @@ func demo(ctx context.Context) (err error) {
 		return err
 	}
 	defer envoy.Kill()
-
-	if _, err := request(ctx, address, "hello world"); err != nil {
-		return err
-	}
-	say("a request:\n\n  $ curl http://%s\n  %s: hello world\n", address, header)
-
-	value := "hello again at " + time.Now().Format("15:04:05")
-	if err := write(definitions, "hello.yaml", fmt.Sprintf(filter, module, value)); err != nil {
-		return err
-	}
-	written := time.Now()
-	asked, err := request(ctx, address, value)
+	value, err := change(ctx, server, definitions, module, address)
 	if err != nil {
 		return err
 	}
-	say("the new header came %d ms after the file was written (%d requests meanwhile, none without a header):\n\n  $ curl http://%s\n  %s: %s\n",
-		time.Since(written).Milliseconds(), asked, address, header, value)
-
-	table, err := server.Run(ctx, "status", "--admin", "http://"+server.Addresses.Admin)
-	if err != nil {
-		return err
-	}
-	say("what runs where:\n\n  $ xds-server status\n%s", indent(string(table)))
 
 	addresses := map[string]string{"edge-1": address}
 	for _, id := range []string{"edge-2", "edge-3"} {
@@ -130,6 +111,34 @@ func demo(ctx context.Context) (err error) {
 	}
 	say("all is ended again")
 	return nil
+}
+
+// change is the first part: a definition is rewritten, and requests show it. It
+// gives the value that the header has then.
+func change(ctx context.Context, server *harness.Server, definitions, module, address string) (value string, err error) {
+	if _, err := request(ctx, address, "hello world"); err != nil {
+		return "", err
+	}
+	say("a request:\n\n  $ curl http://%s\n  %s: hello world\n", address, header)
+
+	value = "hello again at " + time.Now().Format("15:04:05")
+	if err := write(definitions, "hello.yaml", fmt.Sprintf(filter, module, value)); err != nil {
+		return "", err
+	}
+	written := time.Now()
+	asked, err := request(ctx, address, value)
+	if err != nil {
+		return "", err
+	}
+	say("the new header came %d ms after the file was written (%d requests meanwhile, none without a header):\n\n  $ curl http://%s\n  %s: %s\n",
+		time.Since(written).Milliseconds(), asked, address, header, value)
+
+	table, err := server.Run(ctx, "status", "--admin", "http://"+server.Addresses.Admin)
+	if err != nil {
+		return "", err
+	}
+	say("what runs where:\n\n  $ xds-server status\n%s", indent(string(table)))
+	return value, nil
 }
 
 // start starts the newest Envoy and returns it, ready, with its listener's
