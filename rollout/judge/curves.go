@@ -93,6 +93,11 @@ func (j *Judge) points(cohort []string, from, now time.Time, slow float64) []rol
 				all[k].Crashes++
 			}
 		}
+		for _, t := range j.anew[id] {
+			if k := at(t); k >= 0 && k < len(all) && !t.Before(from) {
+				all[k].Restarts++
+			}
+		}
 	}
 	for k := range all {
 		if merged := signal.Merge(latencies[k]...); merged.Count() > 0 {

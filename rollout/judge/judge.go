@@ -36,9 +36,10 @@ type Judge struct {
 	o Options
 
 	mu      sync.Mutex
-	watches []*watch             // those of what was asked for first come first
-	away    map[string]time.Time // Envoys that are, or were until then
-	drawn   []drawn              // the newest last
+	watches []*watch               // those of what was asked for first come first
+	away    map[string]time.Time   // Envoys that are, or were until then
+	anew    map[string][]time.Time // when Envoys came back as new, the newest last
+	drawn   []drawn                // the newest last
 }
 
 // watch is one wave's.
@@ -54,7 +55,9 @@ type watch struct {
 }
 
 // New makes a Judge.
-func New(o Options) *Judge { return &Judge{o: o, away: map[string]time.Time{}} }
+func New(o Options) *Judge {
+	return &Judge{o: o, away: map[string]time.Time{}, anew: map[string][]time.Time{}}
+}
 
 // watched is how many Envoys of a wave are: it is watched at the same time as the
 // next one is prepared.
@@ -71,8 +74,11 @@ const (
 	MostBefore = 10 * time.Minute
 )
 
-// kept is how long what was told is kept.
-const kept = 15 * time.Minute
+// kept is how long what was told is kept, and mostAnew how many restarts of an Envoy.
+const (
+	kept     = 15 * time.Minute
+	mostAnew = 64
+)
 
 // Watch takes what a machine says of whom to watch.
 func (j *Judge) Watch(now time.Time, w rollout.Watch) {
@@ -105,6 +111,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 	}
 	all := j.watched()
 	maps.DeleteFunc(j.away, func(id string, _ time.Time) bool { return !slices.Contains(all, id) })
+	maps.DeleteFunc(j.anew, func(id string, _ []time.Time) bool { return !slices.Contains(all, id) })
 	j.o.Counts.Watch(all, now.Add(-kept))
 }
 
@@ -137,8 +144,13 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 			j.away[e.Node.ID] = now
 		}
 	case rollout.Gone:
-		if slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, e.ID) || slices.Contains(w.Control, e.ID) }) {
+		if j.compares(e.ID) {
 			j.away[e.ID] = time.Time{} // for as long as it is not back
+		}
+	case rollout.Restarted:
+		if j.compares(e.ID) {
+			at := append(j.anew[e.ID], now)
+			j.anew[e.ID] = at[max(0, len(at)-mostAnew):]
 		}
 	case rollout.Settled:
 		for _, w := range j.watches {
@@ -152,6 +164,11 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 			}
 		}
 	}
+}
+
+// compares tells whether an Envoy is in a cohort. The caller holds j.mu.
+func (j *Judge) compares(id string) bool {
+	return slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, id) || slices.Contains(w.Control, id) })
 }
 
 // Look says what the Envoys of a wave tell of a change. While it compares, others

@@ -189,3 +189,40 @@ func TestAway(t *testing.T) {
 		t.Error("it is just back, and is there then")
 	}
 }
+
+// TestRestartsAreDrawn: the curves have when Envoys that are watched came back as new.
+func TestRestartsAreDrawn(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
+	j, w, _ := wave(counts, Options{})
+	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
+		w.Phase = phase
+		j.Watch(start, w)
+	}
+	for id, times := range map[string]int{"new": 2, "other-0": 1, "other-7": 1, "nobody looks at it": 5} {
+		for range times {
+			j.Tell(start.Add(10*signal.BlockTime), rollout.Restarted{ID: id})
+		}
+	}
+	for range 2 * mostAnew {
+		j.Tell(start.Add(20*signal.BlockTime), rollout.Restarted{ID: "other-1"})
+	}
+	c := j.Curves(start.Add(30*signal.BlockTime), "c1")
+	for k := range c.New {
+		wantNew, wantControl := 0, 0
+		switch k {
+		case 10:
+			wantNew, wantControl = 2, 2
+		case 20:
+			wantControl = mostAnew
+		}
+		if n, others := c.New[k].Restarts, c.Control[k].Restarts; n != wantNew || others != wantControl {
+			t.Errorf("point %d has %d and %d restarts, want %d and %d", k, n, others, wantNew, wantControl)
+		}
+	}
+	w.Phase = rollout.After
+	j.Watch(start.Add(time.Hour), w)
+	if len(j.anew) > 0 {
+		t.Errorf("%d Envoys are still known", len(j.anew))
+	}
+}
