@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -17,18 +18,16 @@ func (e Restarted) apply(m *Machine) {
 	if len(m.open) == 0 {
 		m.calm.restarts++
 	}
-	for _, c := range slices.Clone(m.open) {
-		switch {
-		case !c.reaches() || !c.concerns(&n.Node):
-		case !c.Reached.has(&n.Node, n.place):
-			c.Counts.ControlRestarts++
-		default:
-			k := &c.Counts
-			k.Restarts++
-			m.keep(c)
-			if moreRestarts(k.Restarts, c.Policy.Stop.Restarts, k.Exposure, occurred{float64(k.ControlRestarts), k.Control, k.Exposure}, occurred{m.calm.restarts, m.calm.exposure, k.Exposure}) {
-				m.fail(c, ByRestarts, fmt.Sprintf("Envoys of the wave came back as new %s, the last one %s", times(k.Restarts), n.ID))
-			}
+	for c, has := range m.underWay(n) {
+		k := &c.Counts
+		if !has {
+			k.ControlRestarts++
+			continue
+		}
+		k.Restarts++
+		m.keep(c)
+		if moreRestarts(k.Restarts, c.Policy.Stop.Restarts, k.Exposure, occurred{float64(k.ControlRestarts), k.Control, k.Exposure}, occurred{m.calm.restarts, m.calm.exposure, k.Exposure}) {
+			m.fail(c, ByRestarts, fmt.Sprintf("Envoys of the wave came back as new %s, the last one %s", times(k.Restarts), n.ID))
 		}
 	}
 }
@@ -41,17 +40,27 @@ func (e Crashed) apply(m *Machine) {
 	if len(m.open) == 0 {
 		m.calm.crashes++
 	}
-	for _, c := range slices.Clone(m.open) {
-		switch {
-		case !c.reaches() || !c.concerns(&n.Node):
-		case !c.Reached.has(&n.Node, n.place):
-			c.Counts.ControlCrashes++
-		default:
-			k := &c.Counts
-			k.Crashes++
-			m.keep(c)
-			if moreCrashes(k.Crashes, c.Policy.Stop.Crashes, occurred{float64(k.ControlCrashes), k.Control, k.Exposure}, occurred{m.calm.crashes, m.calm.exposure, k.Exposure}) {
-				m.fail(c, ByCrashes, fmt.Sprintf("%s crashed %s, now on %s", e.Filter, times(k.Crashes), n.ID))
+	for c, has := range m.underWay(n) {
+		k := &c.Counts
+		if !has {
+			k.ControlCrashes++
+			continue
+		}
+		k.Crashes++
+		m.keep(c)
+		if moreCrashes(k.Crashes, c.Policy.Stop.Crashes, occurred{float64(k.ControlCrashes), k.Control, k.Exposure}, occurred{m.calm.crashes, m.calm.exposure, k.Exposure}) {
+			m.fail(c, ByCrashes, fmt.Sprintf("%s crashed %s, now on %s", e.Filter, times(k.Crashes), n.ID))
+		}
+	}
+}
+
+// underWay are the changes that any Envoy has and that are for a node, and whether
+// that one has them. They may be stopped meanwhile.
+func (m *Machine) underWay(n *node) iter.Seq2[*change, bool] {
+	return func(yield func(*change, bool) bool) {
+		for _, c := range slices.Clone(m.open) {
+			if c.reaches() && c.concerns(&n.Node) && !yield(c, c.Reached.has(&n.Node, n.place)) {
+				return
 			}
 		}
 	}
