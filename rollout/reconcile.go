@@ -207,7 +207,7 @@ func (m *Machine) end(c *change, as State) {
 		m.unsettle(c)
 	}
 	m.keepOpen()
-	m.forget(c)
+	m.keep(c)
 	if had {
 		m.changed()
 	}

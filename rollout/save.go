@@ -127,8 +127,9 @@ func (m *Machine) keepHeld(k Key, h *held) {
 	m.kept.put(path(heldKeys, k), keptHeld{k, h.Files, hashIn(h.To), h.Since, h.By})
 }
 
-func (m *Machine) keep(c *change)   { m.kept.dirty[c.ID] = true }
-func (m *Machine) forget(c *change) { m.kept.dirty[c.ID] = true }
+// keep has a change written down as it is after the step: not at all, where it is
+// not open any more.
+func (m *Machine) keep(c *change) { m.kept.dirty[c.ID] = true }
 
 // keepOpen keeps all open changes: the places of some are others.
 func (m *Machine) keepOpen() {
