@@ -86,7 +86,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 	defer j.mu.Unlock()
 	w.New = slices.Clone(w.New[:min(len(w.New), cohort)])
 	w.Control = slices.Clone(w.Control[:min(len(w.Control), watched-len(w.New))])
-	i := slices.IndexFunc(j.watches, func(o *watch) bool { return o.Change == w.Change && o.Wave == w.Wave })
+	i := j.find(w.Change, w.Wave)
 	switch {
 	case w.Phase == rollout.After && i < 0:
 	case w.Phase == rollout.After:
@@ -113,6 +113,12 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) {
 	maps.DeleteFunc(j.away, func(id string, _ time.Time) bool { return !slices.Contains(all, id) })
 	maps.DeleteFunc(j.anew, func(id string, _ []time.Time) bool { return !slices.Contains(all, id) })
 	j.o.Counts.Watch(all, now.Add(-kept))
+}
+
+// find gives the place of a wave among the watches, each of which is of another; -1:
+// it is not watched. The caller holds j.mu.
+func (j *Judge) find(change string, wave int) int {
+	return slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == change && w.Wave == wave })
 }
 
 // Watched are the Envoys that are to tell of requests.
@@ -190,16 +196,14 @@ func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
 // with.
 func (j *Judge) Known(now time.Time, l rollout.Look) bool {
 	j.mu.Lock()
-	i := slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == l.Change && w.Wave == l.Wave && !w.before.IsZero() })
-	var w signal.Wave
-	if i >= 0 {
-		w = j.wave(j.watches[i], now)
-		w.Began = now // if it began now
-	}
-	j.mu.Unlock()
-	if i < 0 {
+	i := j.find(l.Change, l.Wave)
+	if i < 0 || j.watches[i].before.IsZero() {
+		j.mu.Unlock()
 		return true // nor will they tell more
 	}
+	w := j.wave(j.watches[i], now)
+	w.Began = now // if it began now
+	j.mu.Unlock()
 	known, _ := w.Ready(thresholds(l))
 	return known
 }
@@ -209,17 +213,18 @@ func (j *Judge) Known(now time.Time, l rollout.Look) bool {
 func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, before bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	i := slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == l.Change && w.Wave == l.Wave && !w.began.IsZero() })
-	if i < 0 {
+	i := j.find(l.Change, l.Wave)
+	if i < 0 || j.watches[i].began.IsZero() {
 		return nil, false
 	}
-	if slow := l.Policy.Stop.Latency.P / 100; slow != j.watches[i].slow {
-		j.watches[i].slow, j.watches[i].drawnAt = slow, time.Time{}
+	of := j.watches[i]
+	if slow := l.Policy.Stop.Latency.P / 100; slow != of.slow {
+		of.slow, of.drawnAt = slow, time.Time{}
 	}
-	if j.watches[i].before.IsZero() {
+	if of.before.IsZero() {
 		return &signal.Wave{}, false
 	}
-	all := j.wave(j.watches[i], now)
+	all := j.wave(of, now)
 	return &all, true
 }
 
