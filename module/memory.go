@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+
 	"wasmxds/definition"
 	"wasmxds/state"
 )
