@@ -34,6 +34,21 @@ func connectionManagers(m *listenerv3.Listener) iter.Seq[*listenerv3.Filter] {
 	}
 }
 
+// changeManagers has each HTTP connection manager in m changed.
+func changeManagers(m *listenerv3.Listener, change func(*hcmv3.HttpConnectionManager)) error {
+	for at := range connectionManagers(m) {
+		hcm, err := unpack(at)
+		if err != nil {
+			return err
+		}
+		change(hcm)
+		if at.ConfigType, err = packed(hcm); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func unpack(f *listenerv3.Filter) (*hcmv3.HttpConnectionManager, error) {
 	hcm := new(hcmv3.HttpConnectionManager)
 	if err := f.GetTypedConfig().UnmarshalTo(hcm); err != nil {

@@ -267,11 +267,7 @@ func (l *listener) layout(c counts) *Layout {
 func (l *listener) with(out *Layout) *Resource {
 	m := proto.CloneOf(l.message)
 	list := 0
-	for at := range connectionManagers(m) {
-		hcm, err := unpack(at)
-		if err != nil {
-			panic(err) // newListener has unpacked the same
-		}
+	err := changeManagers(m, func(hcm *hcmv3.HttpConnectionManager) {
 		if rds := hcm.GetRds(); rds != nil && out.Routes != "" {
 			rds.RouteConfigName = out.Routes
 		}
@@ -279,9 +275,9 @@ func (l *listener) with(out *Layout) *Resource {
 			*chain = laidOut(*chain, out.Chains[l.listOf[list]])
 			list++
 		}
-		if at.ConfigType, err = packed(hcm); err != nil {
-			panic(err) // what was unpacked, and slots
-		}
+	})
+	if err != nil {
+		panic(err) // newListener has unpacked the same, and what is new are slots
 	}
 	r, err := New(ListenerType, l.bare.Name, m)
 	if err != nil {

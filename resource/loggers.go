@@ -12,6 +12,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	grpcv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 
 	"wasmxds/signal"
@@ -41,19 +42,15 @@ func (o Options) withLoggers(m *listenerv3.Listener, means *meaning) (*listenerv
 	if err != nil {
 		return nil, err
 	}
-	any := false
-	for at := range connectionManagers(m) {
-		hcm, err := unpack(at)
-		if err != nil {
-			return nil, err
-		}
+	added := false
+	err = changeManagers(m, func(hcm *hcmv3.HttpConnectionManager) {
 		hcm.AccessLog = append(hcm.AccessLog, loggers...)
-		if at.ConfigType, err = packed(hcm); err != nil {
-			return nil, err
-		}
-		any = true
+		added = true
+	})
+	if err != nil {
+		return nil, err
 	}
-	if any {
+	if added {
 		means.text("signals", o.Signals)
 	}
 	return m, nil

@@ -10,6 +10,7 @@ import (
 
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -136,11 +137,7 @@ func routesMeaning(d *definition.Listener) *meaning {
 // in it has become a slot, which counts by its name alone.
 func rawListenerMeaning(m *listenerv3.Listener) (*meaning, error) {
 	means, written := meaningOf("raw listener"), proto.CloneOf(m)
-	for at := range connectionManagers(written) {
-		hcm, err := unpack(at)
-		if err != nil {
-			return nil, err
-		}
+	err := changeManagers(written, func(hcm *hcmv3.HttpConnectionManager) {
 		for _, chain := range filterChains(hcm) {
 			for _, f := range *chain {
 				for _, open := range []bool{false, true} {
@@ -152,9 +149,9 @@ func rawListenerMeaning(m *listenerv3.Listener) (*meaning, error) {
 				}
 			}
 		}
-		if at.ConfigType, err = packed(hcm); err != nil {
-			return nil, err
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return means.message("written", written), nil
 }
