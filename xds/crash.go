@@ -3,10 +3,8 @@ package xds
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	"wasmxds/resource"
 	"wasmxds/xds/swap"
 )
 
@@ -72,10 +70,8 @@ func (c *client) filters(now time.Time) []swap.FilterStatus {
 
 // version is the one of a filter that the Envoy is to have, where it can; "": none.
 func (d decision) version(filter string) string {
-	filters := d.chosen.Filters
-	i, ok := slices.BinarySearchFunc(filters, filter, func(f *resource.Filter, name string) int { return strings.Compare(f.Name, name) })
-	if !ok {
-		return ""
+	if f := d.chosen.Filter(filter); f != nil {
+		return f.Version
 	}
-	return filters[i].Version
+	return ""
 }

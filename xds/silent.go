@@ -17,9 +17,9 @@ const (
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// everySecond cuts the connections of Envoys that do not answer, or have told
-// nothing in their logs for long, forgets those
-// that do not come back, and has it told when others are drained, until ctx ends.
+// everySecond cuts the connections of Envoys that do not answer, and of logs that
+// have told nothing for long, forgets Envoys that do not come back, and has it told
+// when others are drained, until ctx ends.
 func (s *Server) everySecond(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()

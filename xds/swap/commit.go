@@ -163,7 +163,8 @@ func (m *Machine) resolve(t Type) {
 	m.has(t, found)
 }
 
-// resolved is an Acked of which all is known.
+// resolved is an Acked of which all is known. (The compiler fails on an
+// atomic.Pointer[acked] in what an acked itself leads to.)
 type resolved struct{ acked *acked }
 
 func (m *Machine) findResources(t Type) *acked {
