@@ -112,24 +112,23 @@ func (n *node) end(at time.Time) {
 	}
 }
 
-// Crash takes an alarm, and tells whether it is of a new crash.
-func (c *Counts) Crash(crash Crash) bool {
+// Crash takes an alarm. It counts if it is of a new crash.
+func (c *Counts) Crash(crash Crash) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.nodes[crash.Node]
 	if n == nil {
-		return false
+		return
 	}
 	same := !n.lastCrash.IsZero() && crash.At.Sub(n.lastCrash) < sameCrash
 	n.lastCrash = crash.At
 	if same {
-		return false
+		return
 	}
 	if len(n.crashes) == maxCrashes {
 		n.crashes = slices.Clone(n.crashes[1:])
 	}
 	n.crashes = append(n.crashes, crash.At)
-	return true
 }
 
 // Envoy gives what a node has told by now, in whole blocks; nothing of one that

@@ -58,15 +58,15 @@ func TestCounts(t *testing.T) {
 func TestCrashes(t *testing.T) {
 	c := NewCounts()
 	c.Watch([]string{"a"}, began)
-	var fresh []bool
 	for _, ms := range []int{0, 100, 900, 1800, 5000, 5500} {
-		fresh = append(fresh, c.Crash(Crash{Node: "a", At: began.Add(time.Duration(ms) * time.Millisecond)}))
+		c.Crash(Crash{Node: "a", At: began.Add(time.Duration(ms) * time.Millisecond)})
 	}
-	if want := []bool{true, false, false, false, true, false}; !slices.Equal(fresh, want) {
-		t.Errorf("new crashes: %v, want %v", fresh, want)
+	if got, want := c.Envoy("a", began).Crashes, []time.Time{began, began.Add(5 * time.Second)}; !slices.Equal(got, want) {
+		t.Errorf("new crashes: %v, want %v", got, want)
 	}
-	if c.Crash(Crash{Node: "b", At: began}) {
-		t.Error("others are counted")
+	c.Crash(Crash{Node: "b", At: began})
+	if got := c.Envoy("b", began).Crashes; len(got) > 0 {
+		t.Errorf("others are counted: %v", got)
 	}
 	for i := range 3 * maxCrashes {
 		c.Crash(Crash{Node: "a", At: began.Add(time.Duration(i+10) * time.Minute)})
@@ -111,7 +111,7 @@ func TestConcurrentUse(t *testing.T) {
 	c := NewCounts()
 	r := NewReceiver(Options{
 		May:     func(context.Context, string, string) error { return nil },
-		Watched: func(string) bool { return true }, Sampled: c.Add, Crashed: func(crash Crash) { c.Crash(crash) },
+		Watched: func(string) bool { return true }, Sampled: c.Add, Crashed: c.Crash,
 	})
 	nodes := []string{"a", "b"}
 	c.Watch(nodes, time.Time{})
