@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,9 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
-	"wasmxds/bootstrap"
 	"wasmxds/definition"
 	"wasmxds/e2e/harness"
 	"wasmxds/e2e/wasmtest"
@@ -28,7 +24,6 @@ import (
 	"wasmxds/resource"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
-	adstransport "wasmxds/xds/transport"
 )
 
 // chooser is xds-server from its modules on, in this process: the scene itself says
@@ -57,40 +52,20 @@ func newChooser(f *fleet) *chooser {
 	}})
 	moduleListener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(f.t, err)
-	adsListener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(f.t, err)
-	c.streams, err = harness.StartProxy(adsListener.Addr().String())
-	must(f.t, err)
-	f.t.Cleanup(func() { must(f.t, c.streams.Close()) })
 	c.options = resource.Options{ModulesURL: "http://" + moduleListener.Addr().String()}
 	c.xds = xds.New(xds.Options{Resources: c.options, Observe: c.observe, CheckInvariants: true, Log: slog.New(slog.DiscardHandler)})
 	web := &http.Server{Handler: downloads, ConnContext: serve.ConnContext}
-	ads := adstransport.NewGRPC(nil)
-	c.xds.Services().Register(ads)
-	ctx, cancel := context.WithCancel(f.ctx)
-	var running sync.WaitGroup
-	running.Go(func() {
-		if err := web.Serve(moduleListener); !errors.Is(err, http.ErrServerClosed) {
-			f.t.Error(err)
-		}
-	})
-	running.Go(func() {
-		err := ads.Serve(adstransport.NewListener(adsListener, 0, slog.New(slog.DiscardHandler)))
-		if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-			f.t.Error(err)
-		}
-	})
-	running.Go(func() {
-		if err := c.xds.Run(ctx); err != nil {
-			f.t.Error(err)
-		}
-	})
+	done := make(chan error, 1)
+	go func() { done <- web.Serve(moduleListener) }()
 	f.t.Cleanup(func() {
-		cancel()
-		ads.Stop()
 		must(f.t, web.Close())
-		running.Wait()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			f.t.Error(err)
+		}
 	})
+	c.streams, err = harness.StartProxy(f.serveStreams(c.xds))
+	must(f.t, err)
+	f.t.Cleanup(func() { must(f.t, c.streams.Close()) })
 	return c
 }
 
@@ -171,10 +146,7 @@ func (c *chooser) publish(base, change *module.Set, nodes ...string) {
 
 func (c *chooser) envoy(with combination, id string) *edge {
 	c.f.t.Helper()
-	config, err := bootstrap.Render(bootstrap.Options{
-		Node: definition.Node{ID: id, Cluster: "edge"}, XDSAddress: c.streams.Address(), AdminAddress: "127.0.0.1:0", Protocol: bootstrap.Protocol(with.protocol)})
-	must(c.f.t, err)
-	return c.f.envoyWith(with, id, config)
+	return c.f.envoyAt(with, id, c.streams.Address())
 }
 
 // updates are how often an Envoy was sent anything, by what.

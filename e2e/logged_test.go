@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -23,7 +21,6 @@ import (
 	"wasmxds/resource"
 	"wasmxds/signal"
 	"wasmxds/xds"
-	streams "wasmxds/xds/transport"
 )
 
 // TestCrashIsTold: an Envoy tells of a VM that has crashed within a second, and of
@@ -265,38 +262,13 @@ func (f *fleet) sample(c combination) *sampled {
 		f.t.Fatal(p)
 	}
 	s.server.Publish(xds.Publication{Catalog: catalog})
-	f.serveStreams(s)
+	s.address = f.serveStreams(s.server)
 	return s
-}
-
-// serveStreams serves until the test ends.
-func (f *fleet) serveStreams(s *sampled) {
-	f.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(f.t, err)
-	s.address = l.Addr().String()
-	g := streams.NewGRPC(nil)
-	s.server.Services().Register(g)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 2)
-	go func() { done <- g.Serve(streams.NewListener(l, 0, slog.New(slog.DiscardHandler))) }()
-	go func() { done <- s.server.Run(ctx) }()
-	f.t.Cleanup(func() {
-		cancel()
-		g.Stop()
-		for range 2 {
-			must(f.t, <-done)
-		}
-	})
 }
 
 func (s *sampled) envoy(id string) *edge {
 	s.f.t.Helper()
-	config, err := bootstrap.Render(bootstrap.Options{
-		Node: definition.Node{ID: id}, XDSAddress: s.address, AdminAddress: "127.0.0.1:0", Protocol: bootstrap.Protocol(s.c.protocol),
-	})
-	must(s.f.t, err)
-	return s.f.envoyWith(s.c, id, config)
+	return s.f.envoyAt(s.c, id, s.address)
 }
 
 // count is how many samples of a node have come.
