@@ -25,26 +25,19 @@ func TestKilledInWaves(t *testing.T) {
 			r.restartServer() // whatever it is at
 			kills++
 			var change harness.Change
-			r.eventually(func() error {
-				rollouts, err := r.server.Rollouts(t.Context())
-				if err == nil {
-					change, err = rollouts.Newest("hello", written.Add(-time.Second))
-				}
+			r.eventually(func() (err error) {
+				change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
 				return err
 			})
 			// Sometimes it is killed as it has just begun, sometimes in a wave's middle.
-			r.eventually(func() error {
+			r.eventually(func() (err error) {
 				now := 0
 				for _, l := range r.loads {
 					if !l.LastSeen("x-hello", "new").IsZero() {
 						now++
 					}
 				}
-				rollouts, err := r.server.Rollouts(t.Context())
-				if err != nil {
-					return err
-				}
-				if change, err = rollouts.Newest("hello", written.Add(-time.Second)); err != nil {
+				if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err != nil {
 					return err
 				}
 				if limit := most[max(0, min(change.Wave, len(most))-1)]; change.State != "done" && now > limit {

@@ -158,12 +158,8 @@ func (r *rolling) stops(t *testing.T, b bad, within time.Duration) {
 	written := time.Now()
 	title := b.write(r)
 	var change harness.Change
-	must(t, harness.Poll(ctx, 2*within, func() error {
-		rollouts, err := r.server.Rollouts(ctx)
-		if err != nil {
-			return err
-		}
-		if change, err = rollouts.Newest(title, written.Add(-time.Second)); err == nil && change.State != "stopped" {
+	must(t, harness.Poll(ctx, 2*within, func() (err error) {
+		if change, err = r.server.Newest(ctx, title, written.Add(-time.Second)); err == nil && change.State != "stopped" {
 			err = fmt.Errorf("not stopped: %s", change.Words)
 		}
 		return err

@@ -193,12 +193,8 @@ func trap(node string) *accesslogv3.StreamAccessLogsMessage {
 // wait waits until the newest change is as wanted.
 func (l *live) wait(written time.Time, as func(harness.Change) error) (c harness.Change) {
 	l.t.Helper()
-	must(l.t, harness.Poll(l.t.Context(), time.Minute, func() error {
-		all, err := l.server.Rollouts(l.t.Context())
-		if err != nil {
-			return err
-		}
-		if c, err = all.Newest("hello", written); err != nil {
+	must(l.t, harness.Poll(l.t.Context(), time.Minute, func() (err error) {
+		if c, err = l.server.Newest(l.t.Context(), "hello", written); err != nil {
 			return err
 		}
 		return as(c)

@@ -39,8 +39,13 @@ func (s *Server) Rollouts(ctx context.Context) (r Rollouts, err error) {
 	return r, json.Unmarshal(body, &r)
 }
 
-// Newest is the newest change, if it is this one.
-func (r Rollouts) Newest(title string, since time.Time) (Change, error) {
+// Newest asks for the newest change, which has to be one of this title that was
+// opened since then.
+func (s *Server) Newest(ctx context.Context, title string, since time.Time) (Change, error) {
+	r, err := s.Rollouts(ctx)
+	if err != nil {
+		return Change{}, err
+	}
 	if len(r.Changes) == 0 || r.Changes[0].Title != title || r.Changes[0].Opened.Before(since) {
 		return Change{}, fmt.Errorf("there is no change of %s since then: %+v", title, r)
 	}

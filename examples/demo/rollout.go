@@ -88,12 +88,8 @@ func (r *rolling) show(ctx context.Context) error {
 
 // stopped waits until the change is.
 func (r *rolling) stopped(ctx context.Context, written time.Time) (change harness.Change, err error) {
-	err = harness.Poll(ctx, time.Minute, func() error {
-		all, err := r.server.Rollouts(ctx)
-		if err != nil {
-			return err
-		}
-		if change, err = all.Newest("hello", written.Add(-time.Second)); err == nil && change.State != "stopped" {
+	err = harness.Poll(ctx, time.Minute, func() (err error) {
+		if change, err = r.server.Newest(ctx, "hello", written.Add(-time.Second)); err == nil && change.State != "stopped" {
 			err = errors.New(change.Words)
 		}
 		return err
