@@ -73,7 +73,7 @@ func crashReplaced(t *testing.T, c combination, policy string) time.Duration {
 			first = lasted
 		}
 		// Alarms of one crash that come late are not another.
-		time.Sleep(time.Until(at.Crashes.Replaced.Add(400 * time.Millisecond)))
+		f.eventually(func() error { return after(l.LastSeen("x-hello", "1"), at.Crashes.Replaced.Add(400*time.Millisecond)) })
 		mid := l.Counts()
 		f.eventually(func() error {
 			if n := l.Counts().Requests - mid.Requests; n < 50 {
