@@ -1,4 +1,4 @@
-// Command demo shows xds-server at work, on this machine and in a few seconds:
+// Command demo shows xds-server at work, on this machine and in half a minute:
 // an upstream, xds-server and Envoy are started, a request passes a filter, the
 // filter's definition is rewritten, and the next requests show it. Then there are
 // three Envoys, and a version of the filter that crashes reaches one of them.
