@@ -101,8 +101,12 @@ lint: ## gofmt, go vet, staticcheck
 	$(MAKE) -C filter lint
 
 .PHONY: tools
-tools: ## Envoy into .tools/ (ENVOY=/path uses that one instead)
+tools: etcd ## Envoy and etcd into .tools/ (ENVOY=/path, ETCD=/path use those instead)
 	@tools/envoy.sh $(ENVOYS)
+
+.PHONY: etcd
+etcd: ## only etcd
+	@tools/etcd.sh
 
 .PHONY: dist
 dist: ## archives for four platforms, SBOMs and checksums, into dist/

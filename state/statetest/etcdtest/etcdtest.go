@@ -1,0 +1,125 @@
+// Package etcdtest starts real etcds for tests, as child processes on free
+// loopback ports, and ends them with the test.
+//
+// Start with [Start]. A [Member] can be killed, paused and started again with
+// what it has on disk.
+package etcdtest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// patience is how long members may take to be ready, on a machine with much
+// else to do.
+const patience = 60 * time.Second
+
+// Cluster is an etcd of one or several members.
+type Cluster struct {
+	Members []*Member
+}
+
+// Start starts a cluster of that many members, and returns when all of them
+// serve. Args are further flags of each, as --quota-backend-bytes=16777216.
+func Start(t testing.TB, members int, args ...string) *Cluster {
+	t.Helper()
+	path, err := Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for try := 1; ; try++ {
+		c, err := start(t, path, filepath.Join(dir, fmt.Sprint(try)), members, args)
+		if err == nil {
+			return c
+		}
+		if try == 3 || !strings.Contains(err.Error(), "address already in use") {
+			t.Fatal(err)
+		}
+	}
+}
+
+// start starts a cluster at ports that were free a moment ago.
+func start(t testing.TB, path, dir string, members int, args []string) (*Cluster, error) {
+	c := &Cluster{}
+	var initial []string
+	for i := range members {
+		m := &Member{t: t, path: path, dir: filepath.Join(dir, fmt.Sprint(i))}
+		peer := "http://" + freeAddress(t)
+		m.address, m.health = freeAddress(t), "http://"+freeAddress(t)
+		scheme := "http"
+		for _, arg := range args {
+			if strings.HasPrefix(arg, "--cert-file") {
+				scheme = "https"
+			}
+		}
+		m.endpoint = scheme + "://" + m.address
+		name := fmt.Sprintf("etcd-%d", i)
+		initial = append(initial, name+"="+peer)
+		m.args = []string{"--name=" + name, "--data-dir=" + filepath.Join(m.dir, "data"),
+			"--listen-client-urls=" + m.endpoint, "--advertise-client-urls=" + m.endpoint,
+			"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+			"--listen-metrics-urls=" + m.health, "--log-level=warn",
+			"--unsafe-no-fsync"} // members are killed, the machine is not
+		c.Members = append(c.Members, m)
+	}
+	for _, m := range c.Members {
+		m.args = append(append(m.args, "--initial-cluster="+strings.Join(initial, ",")), args...)
+		if err := m.run(); err != nil {
+			c.end()
+			return nil, err
+		}
+	}
+	for _, m := range c.Members {
+		if err := m.ready(); err != nil {
+			c.end()
+			return nil, err
+		}
+	}
+	t.Cleanup(c.end)
+	return c, nil
+}
+
+// Endpoints are the members' URLs for clients.
+func (c *Cluster) Endpoints() []string {
+	var all []string
+	for _, m := range c.Members {
+		all = append(all, m.endpoint)
+	}
+	return all
+}
+
+func (c *Cluster) end() {
+	for _, m := range c.Members {
+		m.kill()
+	}
+}
+
+// ErrNoEtcd is returned where no etcd is to be found.
+var ErrNoEtcd = errors.New("no etcd here: run `make etcd`, or set ETCD=/path/to/etcd")
+
+// Binary finds the etcd to test with: the one that $ETCD names, else the newest
+// below the project's .tools.
+func Binary() (string, error) {
+	if path := os.Getenv("ETCD"); path != "" {
+		return path, nil
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if found, _ := filepath.Glob(filepath.Join(dir, ".tools", "etcd-*", "etcd")); len(found) > 0 {
+			return found[len(found)-1], nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", ErrNoEtcd
+		}
+		dir = filepath.Dir(dir)
+	}
+}
