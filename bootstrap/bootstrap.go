@@ -177,9 +177,15 @@ func (o Options) node() *corev3.Node {
 	if len(o.Node.Labels) > 0 {
 		labels := map[string]*structpb.Value{}
 		for k, v := range o.Node.Labels {
+			if k == definition.NamespaceLabel {
+				meta["NAMESPACE"] = structpb.NewStringValue(v)
+				continue
+			}
 			labels[k] = structpb.NewStringValue(v)
 		}
-		meta["LABELS"] = structpb.NewStructValue(&structpb.Struct{Fields: labels})
+		if len(labels) > 0 {
+			meta["LABELS"] = structpb.NewStructValue(&structpb.Struct{Fields: labels})
+		}
 	}
 	if o.ownDrainTime() {
 		meta["wasmxds"] = o.drainMetadata()

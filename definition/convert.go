@@ -25,7 +25,7 @@ func Convert(f *File) ([]byte, error) {
 	for _, filter := range f.Filters {
 		value, err := convertFilter(f, filter)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: convert %s %q: %w", filter.Pos.File, filter.Pos.Line, filter.Kind, filter.Name, err)
+			return nil, fmt.Errorf("%v: convert %s %q: %w", filter.Pos, filter.Kind, filter.Name, err)
 		}
 		d := document.Doc{Value: value}
 		if filter.Kind != "WasmFilter" && filter.Kind != "TypedExtensionConfig" {
@@ -39,7 +39,7 @@ func Convert(f *File) ([]byte, error) {
 	for _, r := range f.Resources {
 		n, err := messageNode(r.Message)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%d: convert %q: %w", r.Pos.File, r.Pos.Line, r.Name, err)
+			return nil, fmt.Errorf("%v: convert %q: %w", r.Pos, r.Name, err)
 		}
 		docs = append(docs, document.Doc{Value: raw(r.TypeURL, n)})
 	}
@@ -163,7 +163,7 @@ func convertAttach(a Attach) *attach {
 		if len(m.Listeners) > 0 {
 			made.Listeners = &m.Listeners
 		}
-		if m.Direction == "" && len(m.Listeners) == 0 && len(m.Ports) == 0 && all(a.Nodes) {
+		if m.Direction == "" && len(m.Listeners) == 0 && len(m.Ports) == 0 && covers(a.Nodes, Selector{}) {
 			return nil
 		}
 	default:

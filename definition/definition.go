@@ -13,6 +13,8 @@
 package definition
 
 import (
+	"fmt"
+
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -23,6 +25,14 @@ import (
 type Position struct {
 	File string // path as it was given to Parser
 	Line int    // from 1; 0: the file as a whole
+}
+
+// String is where it is, as problems say it.
+func (p Position) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
 // Set is a whole and valid set of definitions.

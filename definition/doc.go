@@ -40,9 +40,10 @@ type Reader interface {
 // AddResource add to the file.
 type Doc struct {
 	*parser
-	root  *document.Node
-	item  bool // of a List
-	first int  // of the parser's problems, that is about this document
+	root   *document.Node
+	object *document.Node // of Kubernetes, that root is made of; nil: root is what is written
+	item   bool           // of a List
+	first  int            // of the parser's problems, that is about this document
 }
 
 func (p *parser) doc(root *document.Node, item bool) *Doc {
@@ -99,22 +100,33 @@ func Miss(h *Hole, of ...*Doc) {
 // AddFilter adds a filter. At says where the fields of a WasmFilter are in this
 // document, for problems that are found later; nil: where they are in one.
 func (d *Doc) AddFilter(f *Filter, at map[string]string) {
+	if named := d.scope.name(f.Name); named != f.Name {
+		f.Name = named
+		d.FilterName(at["name"], named)
+	}
+	f.Attach = d.scope.attach(f.Kind, f.Attach)
 	d.file.Filters = append(d.file.Filters, f)
-	d.file.origins[f] = origin{root: d.root, item: d.item, at: at}
+	d.file.origins[f] = origin{root: d.root, object: d.object, item: d.item, at: at}
 }
 
 func (d *Doc) addListener(l *Listener) {
+	l.Nodes = d.scope.nodes(l.Nodes)
 	d.file.Listeners = append(d.file.Listeners, l)
-	d.file.origins[l] = origin{root: d.root, item: d.item}
+	d.file.origins[l] = origin{root: withNodes(d.root, d.scope), object: d.object, item: d.item}
 }
 
 func (d *Doc) addRollout(r *Rollout) {
+	r.Definitions = d.scope.definitions(r.Definitions)
 	d.file.Rollouts = append(d.file.Rollouts, r)
-	d.file.origins[r] = origin{root: d.root, item: d.item}
+	d.file.origins[r] = origin{root: d.root, object: d.object, item: d.item}
 }
 
 // addResource adds a resource; at is as in origin.
 func (d *Doc) addResource(r *Resource, at map[string]string) {
+	if d.scope.limited() {
+		d.Problem(at["name"], "have it added in the root namespace", "goes to the Envoys of all namespaces")
+		return
+	}
 	d.file.Resources = append(d.file.Resources, r)
 	d.file.origins[r] = origin{root: d.root, item: d.item, at: at}
 }

@@ -131,6 +131,11 @@ func (d *Doc) Hole(cause Problem) *Hole {
 	if d.root.Kind != document.Object {
 		return h
 	}
+	if d.object == nil && isObject(d.root) && native()[document.TextOf(d.root.Get("kind"))] != nil {
+		of := *d
+		of.object, of.root = d.root, asNative(d.root)
+		return of.Hole(cause)
+	}
 	h.Name = document.TextOf(d.root.Get("name"))
 	if url := document.TextOf(d.root.Get("@type")); url != "" {
 		h.Kind = url[strings.LastIndex(url, ".")+1:]

@@ -110,15 +110,16 @@ func (n takenNames) take(d named) (other named, taken bool) {
 }
 
 func (f *File) duplicate(d, other named) Problem {
-	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %s:%d", d.what, d.name, other.pos.File, other.pos.Line), "")
+	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %v", d.what, d.name, other.pos), "")
 }
 
 // problem is one with a field of a definition of this file, by its path in a
 // WasmFilter.
 func (f *File) problem(definition any, path, message, hint string) Problem {
 	from := f.origins[definition]
-	field := from.root.Locate(document.Steps(from.path(path)))
-	return Problem{File: f.Name, Line: from.root.LineOf(field), Field: field, Message: message, Hint: hint}
+	root := from.written()
+	field := root.Locate(document.Steps(from.path(path)))
+	return Problem{File: f.Name, Line: root.LineOf(field), Field: field, Message: message, Hint: hint}
 }
 
 func duplicates(files []*File) []Problem {

@@ -28,7 +28,9 @@ type File struct {
 // line a field is.
 type origin struct {
 	root *document.Node
-	item bool // of a List
+	// object is what root is made of, where that is one of Kubernetes.
+	object *document.Node
+	item   bool // of a List
 	// at says where the fields of WasmFilter are in a document of another
 	// kind. Nil: where they are in a WasmFilter.
 	at map[string]string
@@ -36,6 +38,9 @@ type origin struct {
 
 // path gives a field of WasmFilter as it is called in the document.
 func (o origin) path(field string) string {
+	if o.object != nil {
+		return inObject(field)
+	}
 	if o.at == nil {
 		return field
 	}
@@ -46,6 +51,14 @@ func (o origin) path(field string) string {
 		field = field[:max(strings.LastIndexAny(field, ".["), 0)]
 	}
 	return ""
+}
+
+// written is the document as it is written.
+func (o origin) written() *document.Node {
+	if o.object != nil {
+		return o.object
+	}
+	return o.root
 }
 
 // Document is a definition's document as JSON, the same for the same content;
@@ -96,6 +109,21 @@ func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	roots, found := reader(name)(data)
 	p := newParser(name, k.Kinds)
 	p.base = base
+	return p.read(roots, found, data)
+}
+
+// ReadObject reads an object of a Kubernetes cluster, as JSON: name is what people
+// call it, and scope what it has authority over. Its problems have no lines.
+func (k Parser) ReadObject(name string, scope Scope, data []byte) Parsed {
+	roots, found := document.Unlined(data)
+	p := newParser(name, k.Kinds)
+	p.base, p.scope = "", scope
+	return p.read(roots, found, data)
+}
+
+// read makes a file of its documents.
+func (p *parser) read(roots []*document.Node, found []document.Problem, data []byte) Parsed {
+	name := p.file.Name
 	p.broken = len(found) > 0
 	p.report(found)
 	for _, root := range roots {
@@ -111,8 +139,7 @@ func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	if len(p.problems) > document.MaxProblems {
 		p.problems = append(p.problems[:document.MaxProblems], Problem{File: name, Message: "and more problems"})
-		p.broken = true
-		p.holes = append(p.holes, Unread(p.problems[document.MaxProblems]))
+		p.miss(Unread(p.problems[document.MaxProblems]), false)
 	}
 	if !p.broken {
 		return Parsed{p.file, p.holes, p.problems}
@@ -121,8 +148,11 @@ func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	switch {
 	case len(found) == 0:
 		p.holes = append(p.holes, p.file.Holes(cause)...)
+	case p.scope.Namespace != "":
+		p.holes = nil
+		p.miss(Unread(cause), false)
 	default:
-		p.holes = salvage(name, data, k.Kinds, cause)
+		p.holes = salvage(name, data, p.kinds, cause)
 	}
 	for _, h := range p.holes {
 		h.mayBeRollout = h.Kind == "" && mentionsRollout.Match(data)
@@ -144,6 +174,7 @@ func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".j
 type parser struct {
 	file     *File
 	base     string // folder of relative module URLs; "": they are wrong
+	scope    Scope  // of an object of a Kubernetes cluster
 	problems []Problem
 	kinds    []Kind
 	readers  map[string]Reader // that were needed, by kind
@@ -206,7 +237,9 @@ func (p *parser) document(root *document.Node, item bool) {
 	cause := p.problems[d.first+i]
 	if d.unrelated() {
 		p.problems = p.problems[:d.first]
-		d.passedOver(cause)
+		if p.scope.Namespace == "" { // a cluster has many
+			d.passedOver(cause)
+		}
 		return
 	}
 	p.miss(d.Hole(cause), item)
@@ -214,6 +247,7 @@ func (p *parser) document(root *document.Node, item bool) {
 
 // miss notes a hole.
 func (p *parser) miss(h *Hole, item bool) {
+	p.scope.hole(h)
 	p.holes = append(p.holes, h)
 	p.broken = p.broken || !item
 }
@@ -236,6 +270,10 @@ func (d *Doc) read() {
 		return
 	}
 	if read, ok := native()[kind.Text]; ok {
+		if isObject(d.root) {
+			d.readObject(read)
+			return
+		}
 		read(d)
 		return
 	}

@@ -1,7 +1,5 @@
 package definition
 
-import "fmt"
-
 // Problem is something wrong with a definition, told to the person who wrote
 // it: where, what, and what to do.
 type Problem struct {
@@ -15,10 +13,7 @@ type Problem struct {
 
 // Error gives "file:line: field: message", without the hint.
 func (p Problem) Error() string {
-	at := p.File
-	if p.Line > 0 {
-		at = fmt.Sprintf("%s:%d", p.File, p.Line)
-	}
+	at := Position{p.File, p.Line}.String()
 	if p.Field != "" {
 		at += ": " + p.Field
 	}

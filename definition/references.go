@@ -3,7 +3,6 @@ package definition
 import (
 	"fmt"
 	"net"
-	"reflect"
 	"slices"
 	"strconv"
 
@@ -66,7 +65,7 @@ func collisions(files []*File) []Problem {
 			}
 			other := taken[b.address][i]
 			problems = append(problems, f.problem(b.definition, "address",
-				fmt.Sprintf("%s is taken by listener %q, in %s:%d", b.address, other.name, other.pos.File, other.pos.Line),
+				fmt.Sprintf("%s is taken by listener %q, in %v", b.address, other.name, other.pos),
 				"give one of them another port or other nodes"))
 		}
 	}
@@ -74,11 +73,14 @@ func collisions(files []*File) []Problem {
 }
 
 // overlap says whether some node is certain to match both, if it matches one.
-func overlap(a, b Selector) bool {
-	return all(a) || all(b) || reflect.DeepEqual(a, b)
-}
+func overlap(a, b Selector) bool { return covers(a, b) || covers(b, a) }
 
-func all(s Selector) bool { return len(s.IDs) == 0 && len(s.Clusters) == 0 && len(s.Labels) == 0 }
+// covers says whether whatever matches b matches a as well, as far as that can be
+// seen.
+func covers(a, b Selector) bool {
+	same := func(a, b []string) bool { return len(a) == 0 || slices.Equal(a, b) }
+	return same(a.IDs, b.IDs) && same(a.Clusters, b.Clusters) && within(a.Labels, b.Labels)
+}
 
 // bounds gives the listeners that are bound to a certain port.
 func (f *File) bounds() []bound {

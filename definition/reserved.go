@@ -99,7 +99,7 @@ func twoClusters(files []*File) []Problem {
 		for _, m := range mine {
 			if at, ok := writes[m.name]; ok {
 				found = append(found, f.problem(m.definition, m.path,
-					fmt.Sprintf("needs a cluster of the name %q, which another has, in %s:%d", m.name, at.File, at.Line), "give that cluster another name"))
+					fmt.Sprintf("needs a cluster of the name %q, which another has, in %v", m.name, at), "give that cluster another name"))
 			}
 		}
 		own := map[string]made{}
@@ -115,7 +115,7 @@ func twoClusters(files []*File) []Problem {
 				m, ok = own[r.Name]
 			}
 			if ok {
-				found = append(found, f.problem(r, "name", fmt.Sprintf("a cluster %q is made for %s, in %s:%d", r.Name, m.what, m.pos.File, m.pos.Line), renameIt))
+				found = append(found, f.problem(r, "name", fmt.Sprintf("a cluster %q is made for %s, in %v", r.Name, m.what, m.pos), renameIt))
 			}
 		}
 		problems = append(problems, found...)

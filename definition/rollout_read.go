@@ -58,7 +58,7 @@ const (
 
 func readRollout(d *Doc) {
 	if at := d.root.Get("apiVersion"); at != nil {
-		d.Problem("apiVersion", "write name, and what is in spec, beside kind", "kind: Rollout is no Kubernetes object here")
+		d.Problem("apiVersion", "apiVersion: "+APIVersion+"; or write name, and what is in spec, beside kind", "%s is not known", document.TextOf(at))
 		return
 	}
 	var w rollout
@@ -131,7 +131,7 @@ func (d *Doc) bake(n *document.Node) time.Duration {
 func (d *Doc) othersRollout() bool {
 	group, _, ok := strings.Cut(document.TextOf(d.root.Get("apiVersion")), "/")
 	switch {
-	case !ok || !strings.Contains(group, "."):
+	case !ok || !strings.Contains(group, ".") || group == Group:
 		return false
 	case group == "argoproj.io" || group == "rollouts.kruise.io":
 		return true

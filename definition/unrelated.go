@@ -56,6 +56,9 @@ func (d *Doc) passedOver(cause Problem) {
 // whose kinds are all for Wasm. Listener and List are so short that many words
 // are near them.
 func (p *parser) nearKind(group, kind string) bool {
+	if group == Group {
+		return true
+	}
 	names := []string{"WasmFilter"}
 	for _, k := range p.kinds {
 		names = append(names, k.Name)

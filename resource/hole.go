@@ -30,9 +30,13 @@ func (b *builder) holes(withheld []definition.Withheld) error {
 
 // hole adds one. No filter of a document has its name, as it has spaces.
 func (b *builder) hole(h *definition.Hole) (*filter, error) {
-	name := fmt.Sprintf("%v (%s:%d)", h, filepath.Base(h.Pos.File), h.Pos.Line)
+	at := h.Pos
+	if at.Line > 0 {
+		at.File = filepath.Base(at.File)
+	}
+	name := fmt.Sprintf("%v (%v)", h, at)
 	for n := 2; b.byKey[key{ExtensionType, name}] != nil; n++ {
-		name = fmt.Sprintf("%v (%s:%d) #%d", h, filepath.Base(h.Pos.File), h.Pos.Line, n)
+		name = fmt.Sprintf("%v (%v) #%d", h, at, n)
 	}
 	f := &filter{
 		Filter: &Filter{

@@ -230,6 +230,10 @@ func (w *withholding) decide(l any, name string, target definition.Target, nodes
 	}
 	what := "is withheld"
 	same := had && reflect.TypeOf(was.listener) == reflect.TypeOf(l)
+	if of := namespacesOf(by); len(of) > 0 && nodes.Labels[definition.NamespaceLabel] == "" {
+		// An object holds nothing up for the Envoys of other namespaces.
+		what, same = "is withheld from the Envoys of "+strings.Join(of, ", "), false
+	}
 	if same {
 		what = "stays as it was"
 	}
@@ -244,6 +248,21 @@ func (w *withholding) decide(l any, name string, target definition.Target, nodes
 	}
 	w.withheld = append(w.withheld, definition.Withheld{Listener: name, Pos: pos, By: by})
 	return l
+}
+
+// namespacesOf gives the namespaces that all of the holes are in; nil where one
+// is in none.
+func namespacesOf(holes []*definition.Hole) []string {
+	var all []string
+	for _, h := range holes {
+		in := h.Attach.Nodes.Labels[definition.NamespaceLabel]
+		if in == "" {
+			return nil
+		}
+		all = append(all, in)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // forceFile is what keeps the listeners in force while others are withheld: the

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"wasmxds/definition"
 	"wasmxds/state"
 )
 
@@ -18,6 +19,10 @@ type Source struct {
 	// Base is the folder that its documents' names are below, for those of which
 	// only last good content is known; "": it has none.
 	Base string
+	// Object says what a document is that is an object of a Kubernetes cluster,
+	// written as JSON: what people call it, and what it has authority over. Nil:
+	// documents are files, or the like.
+	Object func(name string) (called string, scope definition.Scope)
 	Discoverer
 }
 

@@ -52,7 +52,7 @@ type Document struct {
 	Trouble *definition.Problem
 }
 
-// name is what problems call the document.
+// name is what problems call the document, where it is no object.
 func (d *Document) name() string {
 	if d.Base == "" {
 		return d.Key.String()
@@ -81,6 +81,7 @@ type Batch struct {
 // not empty: what was known of it goes on.
 type Unknown struct {
 	Below   string // names that begin with this and a slash; "": all
+	Like    string // of these, the names that match, as path.Match has it; "": all
 	Problem definition.Problem
 	Slight  bool // it is not worth a word if nothing was ever known of it
 }

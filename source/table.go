@@ -38,8 +38,9 @@ type table struct {
 // origin is what is known of a source as a whole.
 type origin struct {
 	name, base string
-	begun      bool // one batch has been taken in
-	known      bool // its documents are what there is, or was when it was kept
+	object     func(name string) (called string, scope definition.Scope) // as Source.Object
+	begun      bool                                                      // one batch has been taken in
+	known      bool                                                      // its documents are what there is, or was when it was kept
 
 	unread  []definition.Problem // parts of it
 	dark    []definition.Problem // parts of which nothing was ever known
@@ -70,7 +71,7 @@ type version struct {
 func newTable(sources []Source, kept *lastGood, log *slog.Logger) *table {
 	t := &table{parser: kinds.Parser(), merge: definition.Merge, kept: kept, log: log, docs: map[Key]*tracked{}}
 	for _, s := range sources {
-		t.sources = append(t.sources, &origin{name: s.Name, base: s.Base})
+		t.sources = append(t.sources, &origin{name: s.Name, base: s.Base, object: s.Object})
 	}
 	if data, ok := kept.loadForce(); ok {
 		t.restoreForce(data)
@@ -102,11 +103,11 @@ func (t *table) take(b Batch) bool {
 			continue
 		}
 		if known == nil {
-			known = &tracked{name: d.name()}
+			known = &tracked{name: o.called(d)}
 			t.docs[d.Key] = known
 		}
 		known.removed = false
-		t.look(known, d)
+		t.look(o, known, d)
 	}
 	if b.Whole {
 		t.missing(o, b, present)
@@ -115,7 +116,7 @@ func (t *table) take(b Batch) bool {
 }
 
 // look takes in one document that is there.
-func (t *table) look(known *tracked, d *Document) {
+func (t *table) look(o *origin, known *tracked, d *Document) {
 	switch {
 	case d.Trouble != nil:
 		if known.trouble = d.Trouble; !d.Trouble.Warning {
@@ -132,13 +133,28 @@ func (t *table) look(known *tracked, d *Document) {
 	case known.good != nil && known.good.sum == sum:
 		known.current = known.good
 	default:
-		known.current = t.version(d.name(), d.Base, sum, d.Data)
+		known.current = t.version(o, d, sum, d.Data)
 	}
 }
 
-func (t *table) version(name, base string, sum [sha256.Size]byte, data []byte) *version {
+// called is what problems call a document.
+func (o *origin) called(d *Document) string {
+	if o.object == nil {
+		return d.name()
+	}
+	called, _ := o.object(d.Key.Name)
+	return called
+}
+
+func (t *table) version(o *origin, d *Document, sum [sha256.Size]byte, data []byte) *version {
 	v := &version{sum: sum, data: data}
-	parsed := t.parser.ReadFrom(name, base, data)
+	var parsed definition.Parsed
+	if o.object == nil {
+		parsed = t.parser.ReadFrom(d.name(), d.Base, data)
+	} else {
+		called, scope := o.object(d.Key.Name)
+		parsed = t.parser.ReadObject(called, scope, data)
+	}
 	v.file, v.problems, v.holes = parsed.File, parsed.Problems, parsed.Holes
 	return v
 }
@@ -171,14 +187,18 @@ func (t *table) missing(o *origin, b Batch, present map[Key]bool) {
 			o.dark = append(o.dark, u.Problem)
 		}
 	}
-	if !slices.ContainsFunc(b.Unknown, func(u Unknown) bool { return u.Below == "" }) {
+	if !slices.ContainsFunc(b.Unknown, func(u Unknown) bool { return u.Below == "" && u.Like == "" }) {
 		o.known = true
 	}
 }
 
 // holds says whether a document may be in the part.
 func (u *Unknown) holds(name string) bool {
-	return u.Below == "" || strings.HasPrefix(name, u.Below+"/")
+	if u.Below != "" && !strings.HasPrefix(name, u.Below+"/") {
+		return false
+	}
+	like, err := path.Match(u.Like, name)
+	return u.Like == "" || like && err == nil
 }
 
 // restore starts from what was kept of a source: each document has its last
@@ -190,14 +210,14 @@ func (t *table) restore(o *origin) {
 		if o.base != "" {
 			d.Base = filepath.Join(o.base, filepath.FromSlash(path.Dir(name)))
 		}
-		v := t.version(d.name(), d.Base, sha256.Sum256(data), data)
+		v := t.version(o, &d, sha256.Sum256(data), data)
 		v.data = nil
 		if v.file == nil {
-			t.log.Warn("the last good content of a file is not good to this version", "file", d.name(), "problem", v.problems[0].Error())
+			t.log.Warn("the last good content of a file is not good to this version", "file", o.called(&d), "problem", v.problems[0].Error())
 			o.unusable = append(o.unusable, d.Key)
 			continue
 		}
-		t.docs[d.Key] = &tracked{name: d.name(), good: v}
+		t.docs[d.Key] = &tracked{name: o.called(&d), good: v}
 		o.known = true
 	}
 }

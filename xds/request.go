@@ -257,7 +257,7 @@ func (n *node) readMetadata() error {
 }
 
 // labels are node.metadata.LABELS, as Istio's agent writes them, and
-// node.metadata.labels.
+// node.metadata.labels; and the namespace, which is node.metadata.NAMESPACE alone.
 func labels(meta *structpb.Struct) map[string]string {
 	var out map[string]string
 	for _, key := range []string{"LABELS", "labels"} {
@@ -269,6 +269,13 @@ func labels(meta *structpb.Struct) map[string]string {
 				out[k] = s.StringValue
 			}
 		}
+	}
+	delete(out, definition.NamespaceLabel)
+	if namespace := meta.GetFields()["NAMESPACE"].GetStringValue(); namespace != "" {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[definition.NamespaceLabel] = namespace
 	}
 	return out
 }

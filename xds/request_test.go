@@ -116,6 +116,28 @@ func TestNamesAreRecalled(t *testing.T) {
 	}
 }
 
+// TestNamespace: an Envoy's namespace is what NAMESPACE says, and no label.
+func TestNamespace(t *testing.T) {
+	for _, c := range []struct {
+		meta map[string]any
+		want string
+	}{
+		{map[string]any{"NAMESPACE": "shop"}, "shop"},
+		{map[string]any{"NAMESPACE": "shop", "LABELS": map[string]any{definition.NamespaceLabel: "other"}}, "shop"},
+		{map[string]any{"LABELS": map[string]any{definition.NamespaceLabel: "other", "app": "a"}}, ""},
+		{map[string]any{"NAMESPACE": 1.0}, ""},
+		{nil, ""},
+	} {
+		meta, err := structpb.NewStruct(c.meta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := labels(meta)[definition.NamespaceLabel]; got != c.want {
+			t.Errorf("%v: %q, want %q", c.meta, got, c.want)
+		}
+	}
+}
+
 // FuzzRequest: what protobuf reads is read the same, within the limits, and
 // nothing else does harm.
 func FuzzRequest(f *testing.F) {

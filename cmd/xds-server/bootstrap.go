@@ -113,7 +113,7 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 		return misused(fmt.Errorf("--hang-timeout %v: 0, or at least 1s", f.hang))
 	}
 	o := bootstrap.Options{
-		Node:         definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels},
+		Node:         f.node.node(),
 		XDSAddress:   f.xds,
 		AdminAddress: f.admin,
 		Protocol:     bootstrap.Protocol(f.protocol),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,14 +48,28 @@ var (
 )
 
 type nodeFlags struct {
-	id, cluster string
-	labels      map[string]string
+	id, cluster, namespace string
+	labels                 map[string]string
+}
+
+// node is the Envoy that the flags describe.
+func (n *nodeFlags) node() definition.Node {
+	labels := maps.Clone(n.labels)
+	delete(labels, definition.NamespaceLabel)
+	if n.namespace != "" {
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[definition.NamespaceLabel] = n.namespace
+	}
+	return definition.Node{ID: n.id, Cluster: n.cluster, Labels: labels}
 }
 
 func (n *nodeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&n.id, "node-id", "", "Envoy's node `id`")
 	flags.StringVar(&n.cluster, "node-cluster", "", "Envoy's node `cluster`")
+	flags.StringVar(&n.namespace, "node-namespace", "", "Envoy's Kubernetes `namespace`, whose objects it gets")
 	flags.StringToStringVar(&n.labels, "node-label", nil, "a label of Envoy's, as `key=value`; may be repeated")
 }
 
@@ -117,7 +132,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return wrong(err)
 	}
 	catalog, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
-	snapshot := catalog.Snapshot(definition.Node{ID: f.node.id, Cluster: f.node.cluster, Labels: f.node.labels}, "")
+	snapshot := catalog.Snapshot(f.node.node(), "")
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)
 	}

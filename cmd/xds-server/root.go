@@ -52,6 +52,7 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newCerts(),
 		newConvert(),
 		newSchema(),
+		newCRDs(),
 		newNew(),
 		newStatus(),
 		newRollout(),

@@ -10,11 +10,23 @@ import (
 )
 
 // JSON reads the values of a JSON file, one after the other.
-func JSON(data []byte) ([]*Node, []Problem) {
+func JSON(data []byte) ([]*Node, []Problem) { return readJSON(&jsonReader{data: data, line: 1}) }
+
+// Unlined reads JSON that nobody has written by lines: all of it is in line 0.
+func Unlined(data []byte) ([]*Node, []Problem) {
+	docs, problems := readJSON(&jsonReader{data: data, unlined: true})
+	for i := range problems {
+		problems[i].Line = 0
+	}
+	return docs, problems
+}
+
+func readJSON(r *jsonReader) ([]*Node, []Problem) {
+	data := r.data
 	if p, bad := unreadable(data); bad {
 		return nil, []Problem{p}
 	}
-	r := &jsonReader{data: data, line: 1, dec: json.NewDecoder(bytes.NewReader(data))}
+	r.dec = json.NewDecoder(bytes.NewReader(data))
 	r.dec.UseNumber()
 	var docs []*Node
 	for {
@@ -40,12 +52,16 @@ type jsonReader struct {
 	data     []byte
 	read     int // bytes of data whose lines are counted
 	line     int
+	unlined  bool
 	nodes    int
 	problems []Problem
 }
 
 // here is the line of the token read last.
 func (r *jsonReader) here() int {
+	if r.unlined {
+		return 0
+	}
 	to := int(r.dec.InputOffset())
 	r.line += bytes.Count(r.data[r.read:to], []byte("\n"))
 	r.read = to

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/definition/crd"
+)
+
+const crdsHelp = `Print the CustomResourceDefinitions of the native kinds, WasmFilter, Listener and
+Rollout, in wasmxds.dev/v1alpha1. The spec of an object is what stands beside kind
+and name in a file. A Kubernetes API server that has them refuses most mistakes by
+itself.`
+
+const crdsExample = `  xds-server crds | kubectl apply --server-side -f -`
+
+func newCRDs() *cobra.Command {
+	return &cobra.Command{
+		Use:     "crds",
+		Short:   "Print the CustomResourceDefinitions of the native kinds",
+		Long:    crdsHelp,
+		Example: crdsExample,
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out, err := crd.YAML()
+			if err != nil {
+				return wrong(fmt.Errorf("make the CRDs: %w", err))
+			}
+			_, err = cmd.OutOrStdout().Write(out)
+			return err
+		},
+	}
+}

@@ -1,0 +1,131 @@
+// Package crd makes the CustomResourceDefinitions of the native kinds, so that a
+// Kubernetes API server keeps them and refuses most mistakes by itself.
+//
+// Start with [YAML]. The spec of an object is what stands beside kind and name in
+// a file; its schema is made of the schema that editors use, which is made of the
+// Go types. What a schema can't say is in the rules of rules.go, in CEL.
+package crd
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+
+	"wasmxds/definition"
+)
+
+// kind is a native kind.
+type kind struct {
+	name, plural, singular string
+	short                  []string
+	what                   string
+	columns                []any
+}
+
+func kinds() []kind {
+	return []kind{
+		{
+			name: "WasmFilter", plural: "wasmfilters", singular: "wasmfilter", short: []string{"wf"},
+			what: "A WasmFilter is a Wasm HTTP filter: a module, its configuration, and the listeners and Envoys that it belongs in.",
+			columns: []any{
+				column("Module", ".spec.module.url"),
+				column("On-Failure", ".spec.onFailure"),
+				age(),
+			},
+		},
+		{
+			name: "Listener", plural: "listeners", singular: "listener",
+			what: "A Listener is an HTTP listener of Envoys with its routes.",
+			columns: []any{
+				column("Address", ".spec.address"),
+				column("Direction", ".spec.direction"),
+				age(),
+			},
+		},
+		{
+			name: "Rollout", plural: "rollouts", singular: "rollout",
+			what: "A Rollout says how changes of definitions reach the fleet: in which waves, and what stops them.",
+			columns: []any{
+				column("Bake", ".spec.bake"),
+				column("Then", ".spec.then"),
+				age(),
+			},
+		},
+	}
+}
+
+func column(name, path string) any {
+	return map[string]any{"name": name, "type": "string", "jsonPath": path}
+}
+
+func age() any {
+	return map[string]any{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
+}
+
+// YAML gives the CustomResourceDefinitions, a document each.
+func YAML() ([]byte, error) {
+	written, err := definition.Schema()
+	if err != nil {
+		return nil, err
+	}
+	var editors struct {
+		Defs map[string]schema `json:"$defs"`
+	}
+	if err := json.Unmarshal(written, &editors); err != nil {
+		return nil, fmt.Errorf("read the schema: %w", err)
+	}
+	var out bytes.Buffer
+	enc := yaml.NewEncoder(&out)
+	enc.SetIndent(2)
+	for _, k := range kinds() {
+		c := converter{defs: editors.Defs, rules: rules()[k.name], bounds: bounds()[k.name]}
+		if err := enc.Encode(k.definition(c.spec(k.name))); err != nil {
+			return nil, fmt.Errorf("write the CRD of %s: %w", k.name, err)
+		}
+		if err := c.unused(); err != nil {
+			return nil, fmt.Errorf("CRD of %s: %w", k.name, err)
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return nil, fmt.Errorf("write the CRDs: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func (k kind) definition(spec schema) map[string]any {
+	names := map[string]any{
+		"kind": k.name, "listKind": k.name + "List", "plural": k.plural, "singular": k.singular,
+		"categories": []string{"wasmxds"},
+	}
+	if len(k.short) > 0 {
+		names["shortNames"] = k.short
+	}
+	text := func(description string) map[string]any {
+		return map[string]any{"type": "string", "description": description}
+	}
+	return map[string]any{
+		"apiVersion": "apiextensions.k8s.io/v1",
+		"kind":       "CustomResourceDefinition",
+		"metadata":   map[string]any{"name": k.plural + "." + definition.Group},
+		"spec": map[string]any{
+			"group": definition.Group,
+			"names": names,
+			"scope": "Namespaced",
+			"versions": []any{map[string]any{
+				"name": "v1alpha1", "served": true, "storage": true,
+				"additionalPrinterColumns": k.columns,
+				"schema": map[string]any{"openAPIV3Schema": map[string]any{
+					"type": "object", "description": k.what, "required": []string{"spec"},
+					"properties": map[string]any{
+						"apiVersion": text(definition.APIVersion),
+						"kind":       text(k.name),
+						"metadata":   map[string]any{"type": "object"},
+						"spec":       spec,
+					},
+				}},
+			}},
+		},
+	}
+}

@@ -1,0 +1,100 @@
+package crd
+
+// rule is one that the API server checks.
+type rule struct{ cel, message string }
+
+// What follows has paths of fields: [] is any item, * any value.
+
+// rules are what the kinds say besides their schema. They refuse nothing that
+// xds-server takes.
+func rules() map[string]map[string][]rule {
+	port := rule{`self >= 1 && self <= 65535`, "is not a port"}
+	variables := []rule{{`self.all(name, size(name) > 0 && !name.contains("="))`, "is not the name of an environment variable"}}
+	hostPort := rule{`self.matches('^([^:\\[\\]]+|\\[[^\\[\\]]+\\]):0*[1-9][0-9]{0,4}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`, "needs host:port"}
+	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
+	return map[string]map[string][]rule{
+		"WasmFilter": {
+			"spec": {
+				{`!has(self.env) || !has(self.hostEnv) || self.hostEnv.all(name, !(name in self.env))`, "hostEnv: has a variable that is in env as well, which Envoy refuses"},
+			},
+			"spec.module": {
+				{`self.url == "" || self.url.startsWith("/") || self.url.contains("://")`, "url: needs file://, http://, https:// or oci://: there is no folder that a path could be in"},
+				{`!self.url.contains("://") || self.url.matches('^(file:///|https?://[^/]|oci://.)')`, "url: needs file:///path, http://host, https://host or oci://registry/repository:tag"},
+				{`!has(self.pullSecret) || self.pullSecret == "" || self.url.startsWith("oci://")`, "pullSecret: is for oci:// only"},
+				{`!has(self.fetch) || self.fetch != "direct" || self.url.startsWith("http://") || self.url.startsWith("https://")`, "fetch: direct needs http:// or https://, since Envoy fetches nothing else"},
+				{`!has(self.fetch) || self.fetch != "direct" || has(self.sha256)`, "sha256: is needed for fetch: direct, since Envoy fetches nothing without it"},
+				{`!has(self.fetch) || self.fetch != "direct" || !has(self.pull)`, "pull: is for fetch: mirror only"},
+			},
+			"spec.module.url": {{`self != ""`, "is empty"}},
+			"spec.env":        variables,
+			"spec.hostEnv":    variables,
+			"spec.attach": {
+				{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
+			},
+			"spec.attach.ports[]":         {port},
+			"spec.attach.match[].ports[]": {port},
+		},
+		"Listener": {
+			"spec.address": {{
+				`self.matches('^([0-9.]+|\\[[0-9a-fA-F:.]+(%[^\\[\\]]+)?\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`,
+				"needs an IP address and a port, as 0.0.0.0:8080 or [::]:8080",
+			}},
+			"spec.routes[]": {
+				{`has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each"},
+				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
+				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
+			},
+			"spec.routes[].upstream":            {{`self == "" || ` + hostPort.cel, hostPort.message}},
+			"spec.routes[].upstreams[].address": {hostPort},
+			"spec.routes[].timeout":             {duration("needs a duration like 15s or 500ms")},
+		},
+		"Rollout": {
+			"spec.bake": {duration("needs a duration like 2m or 90s")},
+			"spec.ask[]": {
+				{`has(self.prometheus) != has(self.webhook)`, "needs prometheus or webhook, one of them"},
+			},
+			"spec.ask[].prometheus.url":   {judge},
+			"spec.ask[].prometheus.query": {{`self.trim() != ""`, "is empty"}},
+			"spec.ask[].webhook.url":      {judge},
+			"spec.match.definitions[]":    {{`self != ""`, "can't be the name of a definition"}},
+		},
+	}
+}
+
+// duration is one that time.ParseDuration takes, and that is not negative.
+func duration(message string) rule {
+	return rule{`self.matches('^[+-]?0$|^\\+?(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$')`, message}
+}
+
+// bounds are those that Kubernetes needs to say what a rule may cost, and what is
+// another thing in a cluster than in a file.
+func bounds() map[string]map[string]schema {
+	items := func(most int) schema { return schema{"maxItems": most} }
+	text := func(longest int) schema { return schema{"maxLength": longest} }
+	return map[string]map[string]schema{
+		"WasmFilter": {
+			"spec.module.url":               {"maxLength": 2048, "description": "https://, http:// or oci:// URL; or file:// of xds-server's own machine."},
+			"spec.module.pullSecret":        text(253),
+			"spec.env":                      {"maxProperties": 100},
+			"spec.hostEnv":                  items(100),
+			"spec.hostEnv[]":                text(1024),
+			"spec.attach.ports":             items(1000),
+			"spec.attach.listeners":         items(1000),
+			"spec.attach.match":             items(100),
+			"spec.attach.match[].ports":     items(1000),
+			"spec.attach.match[].listeners": items(1000),
+		},
+		"Listener": {
+			"spec.address":                      text(100),
+			"spec.routes":                       items(200),
+			"spec.routes[].upstream":            text(260),
+			"spec.routes[].upstreams":           items(50),
+			"spec.routes[].upstreams[].address": text(260),
+			"spec.routes[].timeout":             text(64),
+		},
+		"Rollout": {
+			"spec.bake":                {"maxLength": 64, "minLength": 1},
+			"spec.match.definitions[]": text(1000),
+		},
+	}
+}

@@ -1,0 +1,87 @@
+package source
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+
+	"wasmxds/definition"
+)
+
+// objects is a table of the objects of a cluster.
+func objects(t *testing.T, take ...Document) *table {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	source := Source{Name: "kube", Object: func(name string) (string, definition.Scope) {
+		namespace, rest, _ := strings.Cut(name, "/")
+		kind, of, _ := strings.Cut(rest, "/")
+		return kind + " " + namespace + "/" + of, definition.Scope{Namespace: namespace, Everywhere: namespace == "infra"}
+	}}
+	table := newTable([]Source{source}, newLastGood(nil, log), log)
+	table.take(Batch{Source: "kube", Whole: true, Docs: take})
+	table.join()
+	return table
+}
+
+func objectOf(kind, namespace, name, spec string) Document {
+	text := `{"apiVersion":"wasmxds.dev/v1alpha1","kind":"` + kind + `","metadata":{"name":"` + name + `","namespace":"` + namespace + `"},"spec":` + spec + `}`
+	return Document{Key: Key{"kube", namespace + "/" + kind + "/" + name}, Data: []byte(text)}
+}
+
+// TestObjects: objects of different namespaces have different names, and are called
+// as Kubernetes calls them.
+func TestObjects(t *testing.T) {
+	table := objects(t,
+		objectOf("WasmFilter", "shop", "auth", `{"module":{"url":"https://a/b"}}`),
+		objectOf("WasmFilter", "other", "auth", `{"module":{"url":"https://a/b"}}`),
+		objectOf("WasmFilter", "other", "bad", `{"module":{"url":"b.wasm"}}`))
+	u := Update{Set: table.set, Problems: table.problems}
+	const want = "WasmFilter other/bad: spec.module.url: is a path, but there is no folder that it could be in"
+	if filterNames(u) != "other.auth shop.auth" || told(u) != want {
+		t.Errorf("filters %q, problems %q, want %q", filterNames(u), told(u), want)
+	}
+}
+
+// TestUnknownKind: a kind that can't be read is as it was; others are not.
+func TestUnknownKind(t *testing.T) {
+	table := objects(t,
+		objectOf("WasmFilter", "shop", "a", `{"module":{"url":"https://a/b"}}`),
+		objectOf("WasmFilter", "other", "b", `{"module":{"url":"https://a/b"}}`),
+		objectOf("Listener", "shop", "web", `{"address":"0.0.0.0:80","routes":[{"prefix":"/","upstream":"a:1"}]}`))
+	unknown := func(like string) {
+		table.take(Batch{Source: "kube", Whole: true, Unknown: []Unknown{{Like: like, Problem: definition.Problem{File: "Kubernetes", Message: like}}}})
+		table.join()
+	}
+	unknown("*/WasmFilter/*")
+	if got := filterNames(Update{Set: table.set}); got != "other.b shop.a" || len(table.set.Listeners) != 0 {
+		t.Errorf("filters %q, %d listeners", got, len(table.set.Listeners))
+	}
+	unknown("shop/WasmFilter/*")
+	if got := filterNames(Update{Set: table.set}); got != "shop.a" {
+		t.Errorf("filters %q", got)
+	}
+}
+
+// TestHoleOfANamespace: an object with errors holds up no change for the Envoys of
+// other namespaces.
+func TestHoleOfANamespace(t *testing.T) {
+	web := func(upstream string) Document {
+		return objectOf("Listener", "infra", "web", `{"address":"0.0.0.0:80","routes":[{"prefix":"/","upstream":"`+upstream+`"}]}`)
+	}
+	table := objects(t, web("a:1"))
+	bad := objectOf("WasmFilter", "shop", "auth", `{"module":{"url":"b.wasm"}}`)
+	table.take(Batch{Source: "kube", Docs: []Document{bad, web("b:1")}})
+	table.join()
+	set := table.set
+	if set.Listeners[0].Routes[0].Upstreams[0].Address != "b:1" {
+		t.Error("the listener of all waits for an object of one namespace")
+	}
+	if len(set.Withheld) != 1 || set.Withheld[0].By[0].Attach.Nodes.Labels[definition.NamespaceLabel] != "shop" {
+		t.Errorf("withheld: %+v", set.Withheld)
+	}
+	table.take(Batch{Source: "kube", Docs: []Document{objectOf("WasmFilter", "infra", "auth", `{"module":{"url":"b.wasm"}}`), web("c:1")}})
+	table.join()
+	if set := table.set; len(set.Withheld) == 0 && set.Listeners[0].Routes[0].Upstreams[0].Address == "c:1" {
+		t.Error("the listener does not wait for an object of the root namespace")
+	}
+}
