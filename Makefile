@@ -35,10 +35,16 @@ image: ## what Dockerfile's images contain, into OUT
 demo: build filters tools ## see a filter change on real Envoys, and a bad one stopped; half a minute
 	go run ./examples/demo
 
-.PHONY: test
-test: tools filters ## all tests, those with real Envoys included
+.PHONY: test test-server test-filters test-manifests
+test: test-server test-filters test-manifests ## all tests, those with real Envoys included
+
+test-server: tools filters
 	go test -timeout 30m $(TESTFLAGS) ./...
+
+test-filters: filters
 	$(MAKE) -C filter test
+
+test-manifests:
 	cd examples/kubernetes/validate && go test ./...
 
 .PHONY: rust-test

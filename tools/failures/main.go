@@ -2,15 +2,22 @@
 // which tests have failed and why: in a log of ten thousand lines nobody finds them, and
 // often only the end of a log is kept.
 //
-//	go run ./tools/failures < LOG
+//	go run ./tools/failures [-again N] < LOG
 //
-// It prints nothing when no test has failed.
+// It prints nothing when no test has failed. With -again it then runs those that failed
+// once more, if they are at most N, and fails if one of them fails again: on a machine
+// that others use as well, a scene with real Envoys may miss a deadline. What passed only
+// then is told last, for it is a fault all the same, of the test or of what it tests.
 package main
 
 import (
+	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 )
@@ -24,19 +31,35 @@ const (
 )
 
 func main() {
-	failures, err := read(os.Stdin)
-	if err == nil && len(failures) > 0 {
-		err = report(os.Stdout, failures)
-	}
-	if err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	most := flag.Int("again", 0, "run failed tests once more if they are at most `N`")
+	flag.Parse()
+	if err := run(ctx, *most); err != nil {
 		fmt.Fprintln(os.Stderr, "failures:", err)
 		os.Exit(1)
 	}
 }
 
+func run(ctx context.Context, most int) error {
+	failures, err := read(os.Stdin)
+	if err != nil || len(failures) == 0 {
+		if err == nil && most > 0 {
+			err = errors.New("what failed is no test")
+		}
+		return err
+	}
+	if err := report(os.Stdout, failures); err != nil || most == 0 {
+		return err
+	}
+	return again(ctx, os.Stdout, ".", failures, most)
+}
+
 // failure is a test that has failed, or a package.
 type failure struct {
 	title    string
+	pkg      string
+	test     string // "" where it is the package
 	messages []*message
 }
 

@@ -40,7 +40,7 @@ type reader struct {
 	builds   map[string]*message // by package
 
 	// Of the package that is read:
-	failed []string              // tests, with how long each took
+	failed []string              // tests
 	said   map[string][]*message // by test
 	panic  *message
 	others message // what is nobody's
@@ -126,10 +126,10 @@ func (r *reader) fail(name string) {
 	before := len(r.failures)
 	for _, test := range r.failed {
 		if len(r.said[test]) > 0 || !r.within(test) {
-			r.failures = append(r.failures, failure{"--- FAIL: " + name + " " + test, r.said[test]})
+			r.failures = append(r.failures, failure{"--- FAIL: " + name + " " + test, name, test, r.said[test]})
 		}
 	}
-	whole := failure{title: "FAIL " + name}
+	whole := failure{title: "FAIL " + name, pkg: name}
 	if r.panic != nil {
 		whole.messages = []*message{r.panic}
 	} else if b := r.builds[name]; b != nil {
