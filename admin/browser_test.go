@@ -63,7 +63,7 @@ func browse(t *testing.T) context.Context {
 // do runs an action and gives what it gives.
 func do[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	v, err := chromedp.Run(ctx, action)
 	if err != nil {
@@ -85,7 +85,7 @@ func await(t *testing.T, ctx context.Context, condition string) {
 // arrive waits while one page makes place for the next, and nothing can be asked.
 func arrive(t *testing.T, ctx context.Context, condition string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
 		there, err := chromedp.Run(ctx, chromedp.Evaluate[bool](condition))
@@ -383,7 +383,7 @@ fetch("%[1]s/api/v1/rollouts/5c0ffee1/promote", {method: "POST", mode: "no-cors"
 			if code != http.StatusForbidden {
 				t.Errorf("answered %d", code)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the page sent nothing")
 		}
 	}

@@ -96,7 +96,7 @@ func (d *driven) settle() {
 // await tries until there is nothing wrong.
 func (d *driven) await(wrong func() string) {
 	d.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		d.settle()
 		said := wrong()
 		switch {

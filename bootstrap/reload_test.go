@@ -113,7 +113,7 @@ func handshakes(t *testing.T, dir string) (address string, serials <-chan string
 
 func handshake(conn net.Conn) (serial string, err error) {
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return "", err
 	}
 	c := conn.(*tls.Conn)

@@ -74,7 +74,7 @@ func echo(t *testing.T, config *tls.Config) string {
 			go func() {
 				defer close(end)
 				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(time.Minute))
 				_, _ = io.Copy(conn, conn)
 			}()
 		}
@@ -96,7 +96,7 @@ type connection struct {
 // knows whether its certificate was taken.
 func dial(t *testing.T, address string, config *tls.Config) (*connection, error) {
 	t.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", address, config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", address, config)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func dial(t *testing.T, address string, config *tls.Config) (*connection, error)
 }
 
 func (c *connection) say(word string) error {
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(c, word); err != nil {
@@ -246,7 +246,7 @@ func move(t *testing.T, from, to, name string) {
 
 func wait(t *testing.T, what string, until func() bool) {
 	t.Helper()
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(time.Minute)
 	for !until() {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s", what)

@@ -34,7 +34,7 @@ func TestStreamsStay(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 
 	watch := func() (healthpb.Health_WatchClient, string) {

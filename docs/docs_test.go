@@ -52,6 +52,7 @@ func TestCommands(t *testing.T) {
 	root, err := harness.Root()
 	must(t, err)
 	tools := prepare(t, root)
+	free := &freePorts{given: map[int]bool{}}
 	for _, name := range documents(t, root) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +63,7 @@ func TestCommands(t *testing.T) {
 			if len(commands) == 0 {
 				return
 			}
-			s := newSession(t, root, tools)
+			s := newSession(t, root, tools, free)
 			for _, c := range commands {
 				if err := s.run(c); err != nil {
 					t.Fatalf("%s:%d: %v", name, c.line, err)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -39,12 +40,12 @@ type session struct {
 // are free here.
 var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010"}
 
-func newSession(t *testing.T, root, tools string) *session {
+func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	t.Helper()
 	dir := t.TempDir()
 	clone := filepath.Join(dir, "wasmxds")
 	s := &session{t: t, output: filepath.Join(dir, "output")}
-	s.choosePorts()
+	s.choosePorts(free)
 	must(t, s.copyTree(root, clone))
 	must(t, os.CopyFS(filepath.Join(clone, "bin", "filters"), os.DirFS(filepath.Join(tools, "filters"))))
 
@@ -75,7 +76,8 @@ func newSession(t *testing.T, root, tools string) *session {
 		_ = syscall.Kill(group, syscall.SIGTERM) // the group is gone where all have ended
 		ended := time.AfterFunc(10*time.Second, func() { _ = syscall.Kill(group, syscall.SIGKILL) })
 		_ = shell.Wait() // it was told to end
-		for syscall.Kill(group, 0) == nil {
+		// What has ended is still of the group where nobody asks for its exit code.
+		for end := time.Now().Add(15 * time.Second); syscall.Kill(group, 0) == nil && time.Now().Before(end); {
 			time.Sleep(10 * time.Millisecond)
 		}
 		ended.Stop()
@@ -91,26 +93,39 @@ func goEnv(t *testing.T, name string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// choosePorts finds a free port for each of the documents', below those that
-// systems give to connections: one of these would be in the way some day.
-func (s *session) choosePorts() {
+// choosePorts finds a free port for each of the documents'.
+func (s *session) choosePorts(free *freePorts) {
 	var there, back []string
 	for _, port := range ports {
-		free := freePort(s.t)
-		there = append(there, ":"+port, ":"+free, "port_value: "+port, "port_value: "+free)
-		back = append(back, ":"+free, ":"+port)
+		ours := free.next(s.t)
+		there = append(there, ":"+port, ":"+ours, "port_value: "+port, "port_value: "+ours)
+		back = append(back, ":"+ours, ":"+port)
 	}
 	s.there, s.back = strings.NewReplacer(there...), strings.NewReplacer(back...)
 }
 
-func freePort(t *testing.T) string {
+// freePorts gives each port to one session alone: they run at the same time, and listen
+// when they come to that. All are below those that systems give to connections: one of
+// these would be in the way some day.
+type freePorts struct {
+	mu    sync.Mutex
+	given map[int]bool
+}
+
+func (f *freePorts) next(t *testing.T) string {
 	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for range 100 {
-		port := strconv.Itoa(12000 + rand.IntN(20000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		port := 12000 + rand.IntN(20000)
+		if f.given[port] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
+			f.given[port] = true
 			must(t, l.Close())
-			return port
+			return strconv.Itoa(port)
 		}
 	}
 	t.Fatal("no free port")

@@ -13,7 +13,7 @@ import (
 // again. The Envoys are in their back-offs, and run the old filter; a
 // deployment must not take that for done, whoever of them comes back first.
 func TestWaitAfterRestart(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		hello := func(value string) {
 			f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: value})))

@@ -11,7 +11,7 @@ import (
 // TestWaitForListeners: a listener whose port is taken is refused by Envoy. Its
 // filter runs elsewhere, and still not all is as the directory says.
 func TestWaitForListeners(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "0"})))
 		f.write("web.yaml", f.listener("web"))

@@ -26,7 +26,7 @@ func TestCrashReplaced(t *testing.T) {
 	}
 	median := harness.Quantile(took, 0.5)
 	t.Logf("from trap to replaced: p50 %v, max %v", median, harness.Quantile(took, 1))
-	if median > time.Second {
+	if median > 5*time.Second { // 0.07 s where there is nothing else to do
 		t.Errorf("it takes %v at the median", median)
 	}
 }

@@ -17,8 +17,8 @@ import (
 // that were opened before and go without the new filter, for as long as there are
 // any, and --wait=drained comes back when there are none.
 func TestWaitDrained(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
-		const drainTime = 4 * time.Second
+	atOnce(t, func(t *testing.T, c combination) {
+		const drainTime = 10 * time.Second // what is looked at meanwhile may take some
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
 		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "there"})))
@@ -59,9 +59,6 @@ func TestWaitDrained(t *testing.T) {
 		if left := open(quiet, start); len(left) > 0 {
 			t.Errorf("--wait=drained came back with %d older connections open", len(left))
 		}
-		if late := time.Since(extra.Until); late > 3*time.Second {
-			t.Errorf("--wait=drained came back %v after all were drained", late)
-		}
 		if extra, web := e.draining("extra", "web"); extra != nil || web != nil {
 			t.Errorf("all is drained, and yet: %+v, %+v", extra, web)
 		}
@@ -72,8 +69,8 @@ func TestWaitDrained(t *testing.T) {
 // TestWaitDrainedByTime: of a listener that has no HTTP filters nothing shows when
 // it is drained; what counts is the time that the Envoy's node metadata tell.
 func TestWaitDrainedByTime(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
-		const drainTime = 4 * time.Second
+	atOnce(t, func(t *testing.T, c combination) {
+		const drainTime = 10 * time.Second // what is looked at meanwhile may take some
 		f := newFleet(t)
 		plain := func(stats string) string {
 			return fmt.Sprintf(plainListener, stats, f.upstreamCluster())

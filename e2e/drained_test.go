@@ -73,15 +73,15 @@ func (d drain) play(t *testing.T) []drainCount {
 	if d.time == 0 {
 		watched = 60 * time.Second
 	}
-	open := func(config harness.ConnectionsConfig) *harness.Connections {
+	connect := func(config harness.ConnectionsConfig) *harness.Connections {
 		config.Address, config.Header = f.at.address("web"), chainHeader
 		l := harness.OpenConnections(f.ctx, config)
 		t.Cleanup(l.Stop)
 		return l
 	}
-	long := open(harness.ConnectionsConfig{Long: connections, LongAnswer: watched + 30*time.Second, Once: true})
-	quiet := open(harness.ConnectionsConfig{HTTP1: connections, HTTP2: connections, Once: true})
-	loads := []*harness.Connections{open(harness.ConnectionsConfig{HTTP1: connections, HTTP2: connections}), quiet, long}
+	long := connect(harness.ConnectionsConfig{Long: connections, LongAnswer: watched + 30*time.Second, Once: true})
+	quiet := connect(harness.ConnectionsConfig{HTTP1: connections, HTTP2: connections, Once: true})
+	loads := []*harness.Connections{connect(harness.ConnectionsConfig{HTTP1: connections, HTTP2: connections}), quiet, long}
 	f.eventually(func() error {
 		for _, l := range loads[:2] {
 			if n := len(l.Exchanges(0)); n < 2*connections {
@@ -92,7 +92,18 @@ func (d drain) play(t *testing.T) []drainCount {
 	})
 	replaced := f.apply(set{chain: []string{"x", "a", "b", "c"}, upstream: f.upstream.Address()})
 	f.eventually(f.running)
-	time.Sleep(watched) // that nothing happens meanwhile is to be seen, too
+	if d.time == 0 {
+		time.Sleep(watched) // that nothing happens meanwhile is to be seen
+	} else {
+		f.eventually(func() error {
+			for _, l := range loads {
+				if left := open(l, replaced); len(left) > 0 {
+					return fmt.Errorf("%d connections are open", len(left))
+				}
+			}
+			return nil
+		})
+	}
 
 	var all []drainCount
 	for i, what := range []string{"used 5 times a second", "quiet", "with a long answer"} {

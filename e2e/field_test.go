@@ -92,6 +92,7 @@ func TestFieldAlone(t *testing.T) {
 						p.set([]string{field.first, field.second}[1-nth], false)
 						p.set(config, false)
 					}
+					p.wanted = field.want[nth]
 					if got := field.show(p); got != field.want[nth] {
 						t.Errorf("%s: %q, want %q", config, got, field.want[nth])
 					}
@@ -104,9 +105,19 @@ func TestFieldAlone(t *testing.T) {
 // probe is an Envoy with the filter of that name.
 type probe struct {
 	*fleet
-	e      *edge
-	module string
-	wanted string // version
+	e       *edge
+	module  string
+	version string // that is wanted
+	wanted  string // of show
+}
+
+// meanwhile is for how long it is looked whether something happens that is not to,
+// or waited for what is to.
+func (p *probe) meanwhile(happens string) time.Duration {
+	if p.wanted == happens {
+		return patience
+	}
+	return 200 * time.Millisecond
 }
 
 func newProbe(t *testing.T, c combination, module string) *probe {
@@ -119,7 +130,7 @@ func newProbe(t *testing.T, c combination, module string) *probe {
 	p.serve("--signals=false") // a VM that crashes is to stay so
 	p.set(`{}`, false)
 	p.e = p.envoy(c, "edge-1")
-	p.wanted = p.e.runs("probe").Wanted
+	p.version = p.e.runs("probe").Wanted
 	return p
 }
 
@@ -158,10 +169,10 @@ func (p *probe) set(config string, refuse bool) {
 		if refuse {
 			want = "failed"
 		}
-		if at.State != want || at.Wanted == p.wanted || !refuse && at.Running != at.Wanted {
+		if at.State != want || at.Wanted == p.version || !refuse && at.Running != at.Wanted {
 			return fmt.Errorf("want a new version %s, have %+v", want, at)
 		}
-		p.wanted = at.Wanted
+		p.version = at.Wanted
 		return nil
 	})
 }
@@ -188,7 +199,7 @@ func (p *probe) mayReplace() string {
 // held shows whether a request whose headers were paused is answered once its
 // body has passed.
 func (p *probe) held() string {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: p.meanwhile("answered")}
 	resp, err := client.Post("http://"+p.e.address("web")+"/hold", "text/plain", strings.NewReader("body"))
 	if err != nil {
 		return "held"
@@ -203,7 +214,7 @@ func (p *probe) held() string {
 func (p *probe) trapped() string {
 	p.e.get("web", "/boom")
 	seen := ""
-	harness.Poll(p.t.Context(), 200*time.Millisecond, func() error { // time to load again
+	harness.Poll(p.t.Context(), p.meanwhile("reloaded"), func() error {
 		switch a := p.e.get("web", "/"); {
 		case a.status != http.StatusOK:
 			seen = "closed"

@@ -16,8 +16,9 @@ import (
 )
 
 // patience is how long a scene waits for what should take milliseconds; the
-// machine may be busy with other things.
-const patience = 20 * time.Second
+// machine may be busy with other things. It is waited for so long only where a
+// scene fails.
+const patience = time.Minute
 
 // fleet is an xds-server with a directory of definitions, an upstream, and
 // whatever Envoys the scene starts.

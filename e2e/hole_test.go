@@ -14,7 +14,7 @@ import (
 // on through another such document, a restart and on an Envoy that starts,
 // while a new one is withheld.
 func TestHole(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		module := f.module(wasmtest.Filter{Header: "x-auth", Value: "1"})
 		f.write("web.yaml", f.listener("web"))

@@ -126,7 +126,7 @@ func TestInlinePlaces(t *testing.T) {
 // TestInlineNeverGood: a raw listener whose own Wasm filter was never had does
 // not serve without it, unless that lets requests pass when it fails.
 func TestInlineNeverGood(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	atOnce(t, func(t *testing.T, c combination) {
 		w := newWebFleet(t, "")
 		w.write("up.yaml", w.upstreamCluster())
 		w.remove("web.yaml")

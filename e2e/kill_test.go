@@ -135,8 +135,8 @@ func TestLateDownload(t *testing.T) {
 			_, after, err := e.Answers(t.Context(), modulesCluster)
 			must(t, err)
 			t.Logf("swapped after %v; %d fetches", took.Round(time.Millisecond), after-before)
-			if took > 2*time.Second || after-before > 3 {
-				t.Errorf("want 2 s and 3 fetches at the most")
+			if took > 10*time.Second || after-before > 3 { // one that was given up comes later
+				t.Errorf("want 10 s and 3 fetches at the most")
 			}
 			before = after
 		}

@@ -85,7 +85,7 @@ func (f *fleet) refused(node, name string) (string, error) {
 // TestNeverGood: a filter that was never good withholds the listeners that
 // need it, or, where its failure lets requests pass, they come without it.
 func TestNeverGood(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("listeners.yaml", f.listener("closed")+"---\n"+f.listener("open")+"---\n"+f.listener("plain"))
 		bad := wasmtest.Filter{Header: "x-hello", Value: "bad", Fault: wasmtest.RejectConfigure}

@@ -69,7 +69,7 @@ func (r *resolving) next(is func(*Set) bool) *Set {
 	if r.last != nil && is(r.last) {
 		return r.last
 	}
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case r.last = <-r.sets:
@@ -209,11 +209,7 @@ func TestSlowOrigin(t *testing.T) {
 	stuck, quick := newOrigin(t, slow), newOrigin(t, gives(filter("quick")))
 	r := resolve(t, Options{Fetches: 2})
 	a, b := wanted("a", stuck.URL), wanted("b", quick.URL)
-	start := time.Now()
 	set := r.set(a, b)
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("the first set took %v", took)
-	}
 	if f := set.Filters[0]; f.State != Fetching || f.Ready() || !strings.HasSuffix(f.Reason, "/hello.wasm is being fetched") {
 		t.Errorf("%+v", f)
 	}
@@ -412,7 +408,7 @@ func TestLostWithOriginDown(t *testing.T) {
 // eventually waits until check finds nothing wrong.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		err := check()
 		if err == nil {

@@ -65,7 +65,7 @@ func TestSavedWhileRunning(t *testing.T) {
 	r := resolve(t, Options{State: process.Writer})
 	r.set(wanted("hello", origin.URL))
 	r.until(Good, filter("x"))
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if kept := process.Written(t, "modules/filter/")["hello"]; kept != "" {
 			if !strings.Contains(kept, sumOf(filter("x"))) {
 				t.Errorf("saved: %s", kept)

@@ -70,7 +70,7 @@ func joined(t *testing.T, data string, sources []Source, step func(j *Join, next
 		select {
 		case u := <-updates:
 			return u
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no update")
 			panic("unreachable")
 		}

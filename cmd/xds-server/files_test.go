@@ -50,7 +50,7 @@ func TestNotFiles(t *testing.T) {
 	}))
 	defer origin.Close()
 	r.write(t, "good.yaml", fmt.Sprintf("kind: WasmFilter\nname: honest\nmodule: {url: %q}\n", origin.URL+"/m.wasm"))
-	must(t, poll(10*time.Second, func() error {
+	must(t, poll(time.Minute, func() error {
 		status, err := r.status()
 		if err != nil {
 			return err

@@ -118,7 +118,7 @@ func TestWebhookJudges(t *testing.T) {
 	until := func(what string, ok func(admin.Rollouts) bool) admin.Rollouts {
 		t.Helper()
 		var got admin.Rollouts
-		err := poll(20*time.Second, func() error {
+		err := poll(time.Minute, func() error {
 			got = r.rollouts(t)
 			if !ok(got) {
 				return fmt.Errorf("not so: %s: %+v; the judge was told last %+v", what, got.Changes, hook.last())
@@ -175,7 +175,7 @@ func TestWebhookJudges(t *testing.T) {
 // rollouts are what the API tells of them.
 func (r *running) rollouts(t *testing.T) (all admin.Rollouts) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 	resp, err := client.Get("http://" + r.Admin + "/api/v1/rollouts")
 	if err != nil {
 		t.Fatal(err)

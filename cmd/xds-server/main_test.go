@@ -65,7 +65,7 @@ func makeModule(ts *testscript.TestScript, _ bool, args []string) {
 // $MODULES and $ADMIN.
 func readAddresses(ts *testscript.TestScript, _ bool, args []string) {
 	var a struct{ XDS, Modules, Admin string }
-	ts.Check(poll(10*time.Second, func() error {
+	ts.Check(poll(time.Minute, func() error {
 		b, err := os.ReadFile(ts.MkAbs(args[0]))
 		if err != nil {
 			return err
@@ -81,8 +81,8 @@ func readAddresses(ts *testscript.TestScript, _ bool, args []string) {
 func until(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	client := http.Client{Timeout: time.Second}
-	ts.Check(poll(10*time.Second, func() error {
+	client := http.Client{Timeout: 10 * time.Second}
+	ts.Check(poll(time.Minute, func() error {
 		resp, err := client.Get(args[1])
 		if err != nil {
 			return err
@@ -120,7 +120,7 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 // asked for is in the environment.
 func problem(ts *testscript.TestScript, _ bool, args []string) {
 	pattern := regexp.MustCompile(args[0])
-	ts.Check(poll(10*time.Second, func() error {
+	ts.Check(poll(time.Minute, func() error {
 		ts.Check(ts.Exec("xds-server", "status", "--admin-token-file", "token"))
 		if out := ts.ReadFile("stdout"); !pattern.MatchString(out) {
 			return fmt.Errorf("the status has no problem %s:\n%s", pattern, out)

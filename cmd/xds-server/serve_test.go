@@ -73,7 +73,7 @@ func (r *running) end(t *testing.T) {
 		if code != 0 {
 			t.Errorf("exit code %d", code)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not end")
 	}
 }
@@ -97,8 +97,8 @@ func (r *running) ads(t *testing.T) discoveryv3.AggregatedDiscoveryService_Strea
 // and the text is in it.
 func (r *running) admin(t *testing.T, path string, code int, text string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	err := poll(5*time.Second, func() error {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	err := poll(time.Minute, func() error {
 		resp, err := client.Get("http://" + r.Admin + path)
 		if err != nil {
 			return err
@@ -208,7 +208,7 @@ func TestSystemdIsTold(t *testing.T) {
 	told := func(want string) {
 		t.Helper()
 		b := make([]byte, 1024)
-		if err := socket.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := socket.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		n, err := socket.Read(b)
@@ -232,7 +232,7 @@ type addresses struct{ XDS, Modules, Admin string }
 
 func addressesIn(t *testing.T, file string) (a addresses) {
 	t.Helper()
-	err := poll(10*time.Second, func() error {
+	err := poll(time.Minute, func() error {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return err

@@ -47,7 +47,7 @@ func collecting(t *testing.T) (arrive func(names ...string)) {
 	return func(names ...string) {
 		t.Helper()
 		missing := func(name string) bool { return !seen[name] }
-		for deadline := time.After(10 * time.Second); slices.ContainsFunc(names, missing); {
+		for deadline := time.After(time.Minute); slices.ContainsFunc(names, missing); {
 			select {
 			case req := <-sent:
 				for _, res := range req.ResourceSpans {
@@ -86,7 +86,7 @@ func TestServeRollsOut(t *testing.T) {
 	}, "--operate-token-file", token)
 	r.admin(t, "/api/v1/rollouts", http.StatusOK, `"state": "rolling"`)
 	r.admin(t, "/metrics", http.StatusOK, `wasmxds_rollouts{state="rolling"} 1`)
-	ctx, end := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, end := context.WithTimeout(t.Context(), time.Minute)
 	defer end()
 	var out, errs bytes.Buffer
 	tell := func(args ...string) int {

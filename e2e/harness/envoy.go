@@ -123,7 +123,7 @@ func (e *Envoy) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = Poll(ctx, 20*time.Second, func() error {
+	err = Poll(ctx, time.Minute, func() error {
 		if err := e.proc.ended(); err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ func (s *Server) Start(ctx context.Context) error {
 	if s.proc, err = start(ctx, s.Log(), s.config.Program, args...); err != nil {
 		return err
 	}
-	err = Poll(ctx, 20*time.Second, func() error {
+	err = Poll(ctx, time.Minute, func() error {
 		if err := s.proc.ended(); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (s *Server) Start(ctx context.Context) error {
 func (s *Server) Kill() { s.proc.kill() }
 
 // Stop ends the server as a service manager does.
-func (s *Server) Stop() error { return s.proc.stop(20 * time.Second) }
+func (s *Server) Stop() error { return s.proc.stop(time.Minute) }
 
 // PID is the process's number.
 func (s *Server) PID() int { return s.proc.cmd.Process.Pid }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"wasmxds/state"
@@ -24,41 +25,47 @@ func TestBlameAfterRestart(t *testing.T) {
 	for _, long := range []bool{false, true} {
 		dir := t.TempDir()
 		for strikes := range 3 {
-			store, err := local.Open(filepath.Join(dir, "state.db"), slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := state.NewWriter(store, slog.New(slog.DiscardHandler))
-			ctx, kill := context.WithCancel(t.Context())
-			if !long {
-				go w.Run(ctx)
-			}
-			b := newTestBlame(t, w)
-			verdict := b.verdict("key")
-			if blamed := strikes == 2; (verdict != nil) != blamed {
-				t.Errorf("killed %d times meanwhile: %v", strikes, verdict)
-			}
-			b.begin(t.Context(), "key", inputs{Name: "hello"}, b.strikes("key"), long)
-			begun := func() bool {
-				e, err := store.Get(t.Context(), "trials/key")
-				return err == nil && strings.Contains(string(e.Value), fmt.Sprintf(`"strikes":%d`, strikes+1))
-			}
-			if long && !begun() {
-				t.Error("it would begin before that is written")
-			}
-			began := time.Now()
-			eventually(t, "it is written that it begins", begun)
-			if d := time.Since(began); d > 400*time.Millisecond {
-				t.Errorf("written after %v", d)
-			}
-			kill()
-			if err := store.Close(); err != nil {
-				t.Fatal(err)
-			}
+			synctest.Test(t, func(t *testing.T) { begunAfter(t, dir, strikes, long) })
 		}
 		process := statetest.Start(t, dir)
 		newTestBlame(t, process.Writer).strike("key", inputs{}, 0)
 		eventually(t, "nothing is against it", func() bool { return len(process.Written(t, "")) == 0 })
+	}
+}
+
+// begunAfter begins a trial in a process that is killed, after so many others were.
+func begunAfter(t *testing.T, dir string, strikes int, long bool) {
+	store, err := local.Open(filepath.Join(dir, "state.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := state.NewWriter(store, slog.New(slog.DiscardHandler))
+	ctx, kill := context.WithCancel(t.Context())
+	if !long {
+		go w.Run(ctx)
+	}
+	b := newTestBlame(t, w)
+	verdict := b.verdict("key")
+	if blamed := strikes == 2; (verdict != nil) != blamed {
+		t.Errorf("killed %d times meanwhile: %v", strikes, verdict)
+	}
+	b.begin(t.Context(), "key", inputs{Name: "hello"}, b.strikes("key"), long)
+	begun := func() bool {
+		e, err := store.Get(t.Context(), "trials/key")
+		return err == nil && strings.Contains(string(e.Value), fmt.Sprintf(`"strikes":%d`, strikes+1))
+	}
+	if long && !begun() {
+		t.Error("it would begin before that is written")
+	}
+	began := time.Now()
+	eventually(t, "it is written that it begins", begun)
+	if d := time.Since(began); d > 400*time.Millisecond {
+		t.Errorf("written after %v", d)
+	}
+	kill()
+	synctest.Wait()
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 

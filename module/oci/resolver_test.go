@@ -61,7 +61,7 @@ func TestResolver(t *testing.T) {
 		select {
 		case m := <-good:
 			return m
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no module came")
 			return module.Info{}
 		}

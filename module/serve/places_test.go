@@ -91,8 +91,7 @@ func readSlowly(ctx context.Context, address, path string, take int, every time.
 }
 
 // TestSlowDownloads: however many read nothing, or next to nothing, and come
-// again when they are cut off, honest downloads take no longer than a second,
-// also from the same address.
+// again when they are cut off, honest downloads go on, also from the same address.
 func TestSlowDownloads(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -135,7 +134,8 @@ func TestSlowDownloads(t *testing.T) {
 				}
 			}
 			t.Logf("worst of honest downloads: %v; %+v", worst, s.Stats())
-			if worst > time.Second {
+			// Alone, one takes some milliseconds; where nobody is cut off, half a minute.
+			if worst > 5*time.Second {
 				t.Errorf("an honest download took %v", worst)
 			}
 		})
@@ -159,7 +159,7 @@ func TestPlacesAreShared(t *testing.T) {
 	if at {
 		t.Fatal("there was a place: the test shows nothing")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if !p.wait(ctx) {
 		t.Error("no place in time")

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -313,9 +312,5 @@ func TestEnds(t *testing.T) {
 	defer transport.CloseIdleConnections()
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-asked; cancel() }()
-	began := time.Now()
-	check(t, askBy(ctx, New(transport), webhookAt(s.URL)), rollout.Unable, "context canceled")
-	if took := time.Since(began); took > timeout/2 {
-		t.Errorf("ended after %v", took)
-	}
+	check(t, askBy(ctx, New(transport), webhookAt(s.URL)), rollout.Unable, "context canceled") // not: no answer
 }

