@@ -83,6 +83,8 @@ func take(lock *os.File) error {
 // latter, and the folder "definitions" is one that older versions kept there.
 func apart(data, definitions string) error {
 	switch {
+	case definitions == "": // none are in a directory
+		return nil
 	case within(data, definitions, true):
 		return fmt.Errorf("--data %s lies among the definitions, in %s", data, definitions)
 	case within(definitions, filepath.Join(data, "definitions"), false):

@@ -47,7 +47,9 @@ func TestScripts(t *testing.T) {
 			"printable": isPrintable,
 			"odd":       makeOdd,
 			"moving":    moving,
+			"expand":    expand,
 			"post":      post,
+			"etcd":      etcdCommand(t),
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
@@ -152,6 +154,11 @@ func makeOdd(ts *testscript.TestScript, _ bool, _ []string) {
 	write("odd/route.yaml", []byte(`{"kind": "Listener", "name": "c", "address": "127.0.0.1:0", "routes": [{"prefix": "/\u202e", "upstream": "a\u009b\u2028:1"}]}`))
 	write("odd.wasm", wasmtest.Filter{Import: odd + "\nedge-9  hello  running"}.Module())
 	write("raw.yaml", []byte(`{"kind": "WasmFilter", "name": "raw", "module": {"url": "hello.wasm"}, "config": "plain \u202e\u200c\u00a0\x7f text\n"}`))
+}
+
+// expand FILE replaces the script's variables in a file.
+func expand(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(os.Expand(ts.ReadFile(args[0]), ts.Getenv)), 0o644))
 }
 
 // poll tries until there is no error, and gives the last one after d.

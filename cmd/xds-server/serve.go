@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -25,19 +24,19 @@ import (
 	"wasmxds/pipeline"
 	"wasmxds/resource"
 	"wasmxds/source"
-	"wasmxds/source/dir"
 	"wasmxds/trace"
 	"wasmxds/xds"
 	"wasmxds/xds/transport"
 )
 
-const serveHelp = `Watch a directory of definitions and keep every connected Envoy the way it says.
+const serveHelp = `Watch definitions, in a directory or in etcd, and keep every connected Envoy the way
+they say.
 
 Three addresses: --xds-listen for Envoy's ADS, --modules-listen from which
 Envoys download modules, --admin-listen for the page, the status, metrics and
 health (/healthz; /readyz from the first whole set on).
 
-The data directory keeps modules and what was last good of each file and filter,
+The data directory keeps modules and what was last good of each document and filter,
 so that nothing is lost when an origin is away while xds-server starts. It is
 $XDG_STATE_HOME/wasmxds unless --data says otherwise (~/.local/state/wasmxds
 where that is not set), and belongs to one xds-server at a time.
@@ -64,6 +63,10 @@ const serveExample = `  xds-server serve --definitions definitions/
   xds-server serve --definitions definitions/ --data /var/lib/wasmxds \
       --xds-listen 10.0.0.5:18000 --modules-listen 10.0.0.5:18001 --log-format json
 
+  # from etcd; what it says is written by xds-server apply
+  xds-server serve --etcd https://10.0.0.7:2379,https://10.0.0.8:2379,https://10.0.0.9:2379 \
+      --etcd-ca etcd-ca.crt --etcd-cert client.crt --etcd-key client.key
+
   # on ports that are free, and told to whom it concerns
   xds-server serve --definitions definitions/ --addresses-file addresses.json \
       --xds-listen 127.0.0.1:0 --modules-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0`
@@ -81,13 +84,14 @@ type serveFlags struct {
 	pprof, checkInvariants                bool
 	secure                                secureFlags
 	origins                               originFlags
+	etcd                                  etcdFlags
 }
 
 func newServe() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:     "serve --definitions DIR",
-		Short:   "Keep Envoys the way a directory says",
+		Use:     "serve --definitions DIR | --etcd ENDPOINTS",
+		Short:   "Keep Envoys the way definitions say",
 		Long:    serveHelp,
 		Example: serveExample,
 		Args:    cobra.NoArgs,
@@ -124,17 +128,18 @@ func newServe() *cobra.Command {
 	flags.DurationVar(&f.respare, "respare", 0, "`time` without a change after which a listener is replaced to have its spare slots again; 0: never for that alone")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
-	cmd.Long += "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
+	f.etcd.add(cmd)
+	cmd.Long += "\n\n" + etcdHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
 	return cmd
 }
 
 func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
-	if f.definitions == "" {
-		return misused(errNoDefinitions)
+	if f.definitions == "" && !f.etcd.used() {
+		return misused(errNoSource)
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare)); err != nil {
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check()); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -152,9 +157,9 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return wrong(err)
 	}
-	definitions, err := filepath.Abs(f.definitions)
+	definitions, folders, err := f.directory()
 	if err != nil {
-		return unreachable(fmt.Errorf("find --definitions: %w", err))
+		return unreachable(err)
 	}
 	data, err := openData(f.data, definitions, log)
 	if err != nil {
@@ -174,7 +179,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := f.origins.options(ctx, store, []string{definitions}, data.kept, log)
+	options, end, err := f.origins.options(ctx, store, folders, data.kept, log)
 	if err != nil {
 		return wrong(err)
 	}
@@ -205,7 +210,7 @@ type server struct {
 	shares    shares
 	guard     *guard
 	problems  chan []definition.Problem // of the guard
-	directory *dir.Directory
+	sources   sources
 	stages    *pipeline.Pipeline
 	ads       adsServer
 }
@@ -213,12 +218,12 @@ type server struct {
 func (f *serveFlags) wire(ctx context.Context, definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
 	s := &server{
 		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
-		problems: make(chan []definition.Problem), directory: &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log},
+		problems: make(chan []definition.Problem), sources: f.sources(definitions, log),
 	}
 	var err error
 	s.stages, err = pipeline.New(ctx, pipeline.Options{
 		Source: &source.Join{
-			Sources: []source.Source{{Name: source.Dir, Base: definitions, Discoverer: s.directory}},
+			Sources: s.sources.all,
 			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
 		},
 		Modules:   options,
@@ -258,7 +263,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.problems); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
-	s.log.Info("serving", "definitions", s.directory.Path, "xds", s.listeners.xds.Addr(),
+	s.log.Info("serving", "definitions", s.sources.places, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	s.log.Info("connections at once", "ads", s.shares.ads, "modules", s.shares.modules, "admin", s.shares.admin, "open files", openFiles())
 	if addressesFile != "" {
@@ -324,7 +329,7 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 			s.log.Info("reading definitions, certificates and policy again, as SIGHUP asks")
 			notify(s.log, reloading())
 			s.guard.reload()
-			if s.directory.Rescan(ctx) != nil {
+			if s.sources.rescan(ctx) != nil {
 				return // it ends
 			}
 			notify(s.log, daemon.SdNotifyReady)

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"wasmxds/source"
+	"wasmxds/source/dir"
+	"wasmxds/source/etcd"
+)
+
+var errNoSource = errors.New("--definitions or --etcd is needed: where definitions are")
+
+// sources are where serve has definitions from.
+type sources struct {
+	all       []source.Source
+	places    []string       // for people
+	directory *dir.Directory // nil: none is one
+}
+
+// directory is the one with definitions, also as the folders that their modules
+// may be in; "" and none: they are elsewhere.
+func (f *serveFlags) directory() (definitions string, folders []string, err error) {
+	if f.definitions == "" {
+		return "", nil, nil
+	}
+	if definitions, err = filepath.Abs(f.definitions); err != nil {
+		return "", nil, fmt.Errorf("find --definitions: %w", err)
+	}
+	return definitions, []string{definitions}, nil
+}
+
+// sources makes those that the flags name; definitions is as directory gave it.
+func (f *serveFlags) sources(definitions string, log *slog.Logger) sources {
+	var s sources
+	if definitions != "" {
+		s.directory = &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log}
+		s.all = append(s.all, source.Source{Name: source.Dir, Base: definitions, Discoverer: s.directory})
+		s.places = append(s.places, definitions)
+	}
+	if f.etcd.used() {
+		s.all = append(s.all, source.Source{Name: etcd.Name, Discoverer: f.etcd.source(log)})
+		s.places = append(s.places, f.etcd.endpoints...)
+	}
+	return s
+}
+
+// rescan has all be read again that may be other than it looks. What comes by a
+// watch can't.
+func (s sources) rescan(ctx context.Context) error {
+	if s.directory == nil {
+		return nil
+	}
+	return s.directory.Rescan(ctx)
+}
