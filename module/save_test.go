@@ -26,7 +26,7 @@ func TestSavesWhatChanged(t *testing.T) {
 		if err := process.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		entries, err := process.Store.List(t.Context(), "modules/")
+		entries, _, err := process.Store.List(t.Context(), "modules/")
 		if err != nil {
 			t.Fatal(err)
 		}

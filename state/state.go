@@ -3,14 +3,16 @@
 // they were sent. It is small, and it is needed at the next start; modules
 // themselves are files, kept by their content in package module.
 //
-// Start with [Store], the interface, of which state/local is the one on this
-// machine's disk. Whoever only wants a value kept, and not to wait for it, uses
-// a [Writer].
+// Start with [Store], the interface. state/local is the one on this machine's
+// disk, state/etcd the one that several processes share, and state/mirror the
+// latter with a copy on the disk. Whoever only wants a value kept, and not to
+// wait for it, uses a [Writer].
 package state
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 )
 
@@ -18,7 +20,8 @@ import (
 // has a greater one. 0 is that of an entry that does not exist.
 type Revision uint64
 
-// Entry is a value and its key. Keys are paths: "proved/hello".
+// Entry is a value and its key. Keys are paths: "proved/hello". Those that begin
+// with a dot are the stores' own.
 type Entry struct {
 	Key      string
 	Value    []byte
@@ -29,6 +32,7 @@ type Entry struct {
 type Event struct {
 	Entry
 	Gone bool
+	More bool // the next event is of the same batch
 }
 
 // Op is a write of a batch: Value is put at Key, or Key is removed.
@@ -46,7 +50,20 @@ var (
 	// ErrCompacted: what happened since that revision is not known any more.
 	// List again, and watch from there.
 	ErrCompacted = errors.New("revision too old")
+	// ErrDeposed: the term in which that was to be written is over. Somebody else
+	// may lead by now.
+	ErrDeposed = errors.New("no longer the leader")
 )
+
+// RefusedError says that a store will never take this entry, however often it is
+// asked: it is too large.
+type RefusedError struct {
+	Key string
+	Err error
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s: %v", e.Key, e.Err) }
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Store keeps entries. It is safe for concurrent use. What a method has
 // returned without an error survives the end of the process, and of the
@@ -54,16 +71,19 @@ var (
 type Store interface {
 	// Get gives an entry, or ErrNotFound.
 	Get(ctx context.Context, key string) (Entry, error)
-	// List gives the entries whose keys begin with prefix, by key.
-	List(ctx context.Context, prefix string) ([]Entry, error)
+	// List gives the entries whose keys begin with prefix, by key, as they were at
+	// one moment, and the revision of the store then: the one to watch from.
+	List(ctx context.Context, prefix string) ([]Entry, Revision, error)
 	// Put writes an entry that is at revision was (0: that does not exist), or
 	// gives ErrConflict.
 	Put(ctx context.Context, key string, value []byte, was Revision) (Revision, error)
 	// Delete removes an entry that is at revision was, or gives ErrConflict.
 	Delete(ctx context.Context, key string, was Revision) error
-	// Apply does all of a batch or none of it, whatever the entries are at.
-	// Where a key comes twice the last counts.
-	Apply(ctx context.Context, ops []Op) error
+	// Apply does all of a batch or none of it, whatever the entries are at, and
+	// gives a revision of the store at which it is done. Where a key comes twice
+	// the last counts. An entry that the store can't take at all gives a
+	// *RefusedError.
+	Apply(ctx context.Context, ops []Op) (Revision, error)
 	// Watch tells of what is written under prefix after a revision, in order,
 	// until ctx ends or with an error as the last element: ErrCompacted, or what
 	// befell the store.
@@ -77,5 +97,9 @@ type Store interface {
 type Term interface {
 	Number() uint64 // greater than that of every term before, under this name
 	Done() <-chan struct{}
+	// Store is the store, to be written to in this term alone: later it gives
+	// ErrDeposed and writes nothing, also where Done is not closed yet, as the
+	// process was paused or its clock is wrong.
+	Store() Store
 	End() // may be called more than once
 }

@@ -69,7 +69,7 @@ func (v View) List(ctx context.Context) ([]Entry, error) {
 	if v.w == nil {
 		return nil, nil
 	}
-	entries, err := v.w.store.List(ctx, v.prefix)
+	entries, _, err := v.w.store.List(ctx, v.prefix)
 	for i := range entries {
 		entries[i].Key = strings.TrimPrefix(entries[i].Key, v.prefix)
 	}

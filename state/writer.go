@@ -2,7 +2,9 @@ package state
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,6 +116,10 @@ func (w *Writer) Run(ctx context.Context) {
 			pause.Reset()
 			continue
 		}
+		if errors.Is(err, ErrDeposed) {
+			w.log.Info("what changed last is not written: another process leads", "error", err)
+			continue
+		}
 		if ctx.Err() == nil {
 			again := pause.NextBackOff()
 			w.log.Error("what changed would not survive a restart; it is tried again", "error", err, "in", again)
@@ -124,7 +130,8 @@ func (w *Writer) Run(ctx context.Context) {
 }
 
 // Flush writes what is pending, and waits for it; what can't be written is
-// pending again. Those who call at the same time share a write.
+// pending again, unless the term is over in which it was to be. Those who call at
+// the same time share a write.
 func (w *Writer) Flush(ctx context.Context) error {
 	w.flushing.Lock()
 	defer w.flushing.Unlock()
@@ -136,9 +143,9 @@ func (w *Writer) Flush(ctx context.Context) error {
 	if len(ops) == 0 {
 		return nil
 	}
-	err := w.store.Apply(ctx, ops)
-	if err == nil {
-		return nil
+	err := w.apply(ctx, ops, changes)
+	if err == nil || errors.Is(err, ErrDeposed) {
+		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -149,6 +156,21 @@ func (w *Writer) Flush(ctx context.Context) error {
 	}
 	tell(w.wake)
 	return err
+}
+
+// apply writes ops, but for those of changes that the store will never take.
+func (w *Writer) apply(ctx context.Context, ops []Op, changes map[string]change) error {
+	for len(ops) > 0 {
+		_, err := w.store.Apply(ctx, ops)
+		refused, is := errors.AsType[*RefusedError](err)
+		if !is || !slices.ContainsFunc(ops, func(op Op) bool { return op.Key == refused.Key }) {
+			return err
+		}
+		w.log.Error("what changed can't be kept for the next start", "key", refused.Key, "error", refused.Err)
+		delete(changes, refused.Key)
+		ops = slices.DeleteFunc(ops, func(op Op) bool { return op.Key == refused.Key })
+	}
+	return nil
 }
 
 // encode gives the changes as a store takes them. What can't be encoded is left

@@ -22,14 +22,14 @@ type disk struct {
 	batches [][]Op
 }
 
-func (d *disk) Apply(_ context.Context, ops []Op) error {
+func (d *disk) Apply(_ context.Context, ops []Op) (Revision, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.full {
-		return errors.New("no space left on device")
+		return 0, errors.New("no space left on device")
 	}
 	d.batches = append(d.batches, ops)
-	return nil
+	return 0, nil
 }
 
 // told is what was written, a batch a line.
@@ -221,4 +221,70 @@ func TestNothingKept(t *testing.T) {
 			t.Errorf("%v, %v", err, v.Keeps())
 		}
 	}
+}
+
+// picky is a Store that takes some entries never, and nothing when the term is over.
+type picky struct {
+	disk
+	over bool
+}
+
+func (p *picky) Apply(ctx context.Context, ops []Op) (Revision, error) {
+	if p.over {
+		return 0, ErrDeposed
+	}
+	for _, op := range ops {
+		if strings.HasPrefix(op.Key, "large") {
+			return 0, &RefusedError{op.Key, errors.New("too large")}
+		}
+	}
+	return p.disk.Apply(ctx, ops)
+}
+
+// TestRefused: what a store never takes is left out, and told.
+func TestRefused(t *testing.T) {
+	var log strings.Builder
+	d := &picky{}
+	w := NewWriter(d, slog.New(slog.NewTextHandler(&log, nil)))
+	for _, key := range []string{"a", "large1", "b", "large2"} {
+		w.View("").Put(key, 1)
+	}
+	if err := w.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := d.told(); got != "a=1 b=1" || strings.Count(log.String(), "too large") != 2 {
+		t.Errorf("wrote %q, logged\n%s", got, &log)
+	}
+	if err := w.Flush(t.Context()); err != nil || d.told() != "" {
+		t.Errorf("it is tried again: %v", err)
+	}
+}
+
+// TestDeposed: what belongs to a term that is over is not tried again.
+func TestDeposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		d := &picky{over: true}
+		w := NewWriter(d, slog.New(slog.NewTextHandler(&log, nil)))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.Run(ctx)
+		w.View("").Put("a", 1)
+		if err := w.Flush(ctx); !errors.Is(err, ErrDeposed) {
+			t.Errorf("flushed: %v", err)
+		}
+		w.View("").Put("b", 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "another process leads"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, &log)
+		}
+		d.over = false
+		w.View("").Put("c", 1)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := d.told(); got != "c=1" {
+			t.Errorf("wrote %q", got)
+		}
+	})
 }

@@ -29,11 +29,11 @@ func (s *store) setAway(away bool) {
 	s.away = away
 }
 
-func (s *store) List(_ context.Context, prefix string) ([]state.Entry, error) {
+func (s *store) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
-		return nil, errAway
+		return nil, 0, errAway
 	}
 	var all []state.Entry
 	for key, value := range s.values {
@@ -42,14 +42,14 @@ func (s *store) List(_ context.Context, prefix string) ([]state.Entry, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b state.Entry) int { return strings.Compare(a.Key, b.Key) })
-	return all, nil
+	return all, 0, nil
 }
 
-func (s *store) Apply(_ context.Context, ops []state.Op) error {
+func (s *store) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
-		return errAway
+		return 0, errAway
 	}
 	for _, op := range ops {
 		if op.Remove {
@@ -58,5 +58,5 @@ func (s *store) Apply(_ context.Context, ops []state.Op) error {
 		}
 		s.values[op.Key] = op.Value
 	}
-	return nil
+	return 0, nil
 }

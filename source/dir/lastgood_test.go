@@ -113,9 +113,9 @@ type full struct {
 	now atomic.Bool
 }
 
-func (f *full) Apply(ctx context.Context, ops []state.Op) error {
+func (f *full) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	if f.now.Load() {
-		return errors.New("no space left on device")
+		return 0, errors.New("no space left on device")
 	}
 	return f.Store.Apply(ctx, ops)
 }
@@ -190,7 +190,7 @@ type applied struct {
 	told func([]state.Op)
 }
 
-func (a applied) Apply(ctx context.Context, ops []state.Op) error {
+func (a applied) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	a.told(ops)
 	return a.Store.Apply(ctx, ops)
 }

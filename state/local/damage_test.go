@@ -27,7 +27,7 @@ func writeForEver(path string) {
 	for n := 1; ; n++ {
 		value := []byte(strconv.Itoa(n))
 		padded := append(value, make([]byte, n*37%9000)...)
-		if err := s.Apply(context.Background(), []state.Op{{Key: "left", Value: value}, {Key: "pad/" + strconv.Itoa(n%50), Value: padded}, {Key: "right", Value: value}}); err != nil {
+		if _, err := s.Apply(context.Background(), []state.Op{{Key: "left", Value: value}, {Key: "pad/" + strconv.Itoa(n%50), Value: padded}, {Key: "right", Value: value}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -119,7 +119,7 @@ func TestDamaged(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := opened(t, path)
-			entries := must(s.List(t.Context(), ""))(t)
+			entries := listed(t, s, "")
 			for _, e := range entries {
 				if n, err := strconv.Atoi(e.Key); err != nil || len(e.Value) != n*300 {
 					t.Errorf("%q has %d bytes", e.Key, len(e.Value))

@@ -50,10 +50,10 @@ func TestFull(t *testing.T) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply(t.Context(), []state.Op{{Key: fmt.Sprint(n), Value: make([]byte, 5000)}}); err != nil {
+	if _, err := s.Apply(t.Context(), []state.Op{{Key: fmt.Sprint(n), Value: make([]byte, 5000)}}); err != nil {
 		t.Errorf("when there is room again: %v", err)
 	}
-	if entries := must(s.List(t.Context(), ""))(t); len(entries) != n+1 {
+	if entries := listed(t, s, ""); len(entries) != n+1 {
 		t.Errorf("%d entries, want %d", len(entries), n+1)
 	}
 }

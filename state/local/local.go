@@ -142,8 +142,9 @@ func (s *Store) Get(_ context.Context, key string) (e state.Entry, err error) {
 }
 
 // List implements state.Store.
-func (s *Store) List(_ context.Context, prefix string) (out []state.Entry, err error) {
+func (s *Store) List(_ context.Context, prefix string) (out []state.Entry, at state.Revision, err error) {
 	err = s.db.View(func(tx *bolt.Tx) error {
+		at = state.Revision(tx.Bucket(entries).Sequence())
 		c := tx.Bucket(entries).Cursor()
 		for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
 			if e, whole := decode(string(k), v); whole {
@@ -153,14 +154,18 @@ func (s *Store) List(_ context.Context, prefix string) (out []state.Entry, err e
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list %s: %w", prefix, err)
+		return nil, 0, fmt.Errorf("list %s: %w", prefix, err)
 	}
-	return out, nil
+	return out, at, nil
 }
 
 // Put implements state.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	done, err := s.write(ctx, []state.Op{{Key: key, Value: value}}, &was)
+	return s.put(ctx, key, value, was, nil)
+}
+
+func (s *Store) put(ctx context.Context, key string, value []byte, was state.Revision, in *term) (state.Revision, error) {
+	done, _, err := s.write(ctx, []state.Op{{Key: key, Value: value}}, &was, in)
 	if err != nil {
 		return 0, fmt.Errorf("put %s: %w", key, err)
 	}
@@ -169,30 +174,41 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Rev
 
 // Delete implements state.Store.
 func (s *Store) Delete(ctx context.Context, key string, was state.Revision) error {
-	if _, err := s.write(ctx, []state.Op{{Key: key, Remove: true}}, &was); err != nil {
+	return s.delete(ctx, key, was, nil)
+}
+
+func (s *Store) delete(ctx context.Context, key string, was state.Revision, in *term) error {
+	if _, _, err := s.write(ctx, []state.Op{{Key: key, Remove: true}}, &was, in); err != nil {
 		return fmt.Errorf("delete %s: %w", key, err)
 	}
 	return nil
 }
 
 // Apply implements state.Store.
-func (s *Store) Apply(ctx context.Context, ops []state.Op) error {
-	if _, err := s.write(ctx, ops, nil); err != nil {
-		return fmt.Errorf("write %d entries: %w", len(ops), err)
+func (s *Store) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	return s.apply(ctx, ops, nil)
+}
+
+func (s *Store) apply(ctx context.Context, ops []state.Op, in *term) (state.Revision, error) {
+	_, at, err := s.write(ctx, ops, nil, in)
+	if err != nil {
+		return 0, fmt.Errorf("write %d entries: %w", len(ops), err)
 	}
-	return nil
+	return at, nil
 }
 
 // write does all ops in one transaction. was, if given, is where each entry must
-// be at.
-func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision) ([]state.Event, error) {
+// be at, and in the term that must last.
+func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, in *term) (done []state.Event, at state.Revision, err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var done []state.Event
 	s.mu.Lock() // so that events are told in the order of their revisions
 	defer s.mu.Unlock()
-	err := s.db.Update(func(tx *bolt.Tx) error {
+	if in != nil && s.leads[in.name] != in {
+		return nil, 0, state.ErrDeposed
+	}
+	err = s.db.Update(func(tx *bolt.Tx) error {
 		done = done[:0]
 		b := tx.Bucket(entries)
 		for _, op := range ops {
@@ -219,17 +235,21 @@ func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision) 
 			}
 			done = append(done, e)
 		}
+		at = state.Revision(b.Sequence())
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.remember(done)
-	return done, nil
+	return done, at, nil
 }
 
-// remember keeps events for Watch. The caller holds s.mu.
+// remember keeps events of one batch for Watch. The caller holds s.mu.
 func (s *Store) remember(events []state.Event) {
+	for i := range len(events) - 1 {
+		events[i].More = true
+	}
 	s.history = append(s.history, events...)
 	for _, e := range events {
 		s.bytes += len(e.Value)
@@ -253,10 +273,8 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 			s.mu.Lock()
 			compacted, more := from < s.first, s.watched
 			var events []state.Event
-			for _, e := range s.history {
-				if e.Revision > from {
-					events = append(events, e)
-				}
+			if !compacted && len(s.history) > 0 {
+				from, events = s.history[len(s.history)-1].Revision, s.since(prefix, from)
 			}
 			s.mu.Unlock()
 			if compacted {
@@ -264,8 +282,7 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 				return
 			}
 			for _, e := range events {
-				from = e.Revision
-				if strings.HasPrefix(e.Key, prefix) && !yield(e, nil) {
+				if !yield(e, nil) {
 					return
 				}
 			}
@@ -276,6 +293,26 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 			}
 		}
 	}
+}
+
+// since gives what happened under prefix after a revision. The caller holds s.mu.
+func (s *Store) since(prefix string, from state.Revision) []state.Event {
+	var events []state.Event
+	same := false // as the event before, whatever its key
+	for _, e := range s.history {
+		if e.Revision > from && strings.HasPrefix(e.Key, prefix) {
+			if n := len(events); n > 0 {
+				events[n-1].More = same
+			}
+			events = append(events, e)
+			same = true
+		}
+		same = same && e.More
+	}
+	if n := len(events); n > 0 {
+		events[n-1].More = false
+	}
+	return events
 }
 
 // An entry is its revision, a checksum of key and value, both big endian, and

@@ -14,6 +14,8 @@ import (
 // term is a time of leading. Only one process has the file, so the only others
 // are in it.
 type term struct {
+	store  *Store
+	name   string
 	number uint64
 	done   chan struct{}
 	end    func()
@@ -21,6 +23,7 @@ type term struct {
 
 func (t *term) Number() uint64        { return t.number }
 func (t *term) Done() <-chan struct{} { return t.done }
+func (t *term) Store() state.Store    { return fenced{t.store, t} }
 func (t *term) End()                  { t.end() }
 
 // Lead implements state.Store.
@@ -43,7 +46,7 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 
 // begin begins a term. The caller holds s.mu.
 func (s *Store) begin(ctx context.Context, name string) (state.Term, error) {
-	t := &term{done: make(chan struct{})}
+	t := &term{store: s, name: name, done: make(chan struct{})}
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(terms)
 		t.number = 1
@@ -66,4 +69,22 @@ func (s *Store) begin(ctx context.Context, name string) (state.Term, error) {
 	s.leads[name] = t
 	stop = context.AfterFunc(ctx, t.end)
 	return t, nil
+}
+
+// fenced is the store in a term.
+type fenced struct {
+	*Store
+	in *term
+}
+
+func (f fenced) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
+	return f.put(ctx, key, value, was, f.in)
+}
+
+func (f fenced) Delete(ctx context.Context, key string, was state.Revision) error {
+	return f.delete(ctx, key, was, f.in)
+}
+
+func (f fenced) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	return f.apply(ctx, ops, f.in)
 }

@@ -53,7 +53,7 @@ func Take(ctx context.Context, dir string, store state.Store, log *slog.Logger) 
 			return fmt.Errorf("remove what was kept by an older version: %w", err)
 		}
 	}
-	if err := store.Apply(ctx, []state.Op{{Key: Key, Value: []byte("done")}}); err != nil {
+	if _, err := store.Apply(ctx, []state.Op{{Key: Key, Value: []byte("done")}}); err != nil {
 		return fmt.Errorf("take over what was kept by an older version: %w", err)
 	}
 	return nil
@@ -74,5 +74,6 @@ func take(ctx context.Context, dir string, store state.Store, log *slog.Logger) 
 	if len(ops) > 0 {
 		log.Info("taking over what an older version kept", "entries", len(ops))
 	}
-	return store.Apply(ctx, append(ops, state.Op{Key: Key, Value: []byte("taken")}))
+	_, err := store.Apply(ctx, append(ops, state.Op{Key: Key, Value: []byte("taken")}))
+	return err
 }

@@ -38,7 +38,7 @@ func opened(t *testing.T, dir string) *local.Store {
 
 func kept(t *testing.T, s state.Store) map[string]string {
 	t.Helper()
-	entries, err := s.List(t.Context(), "")
+	entries, _, err := s.List(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,9 +131,9 @@ type cut struct {
 	after int
 }
 
-func (c *cut) Apply(ctx context.Context, ops []state.Op) error {
+func (c *cut) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	if c.after--; c.after < 0 {
-		return errors.New("no space left on device")
+		return 0, errors.New("no space left on device")
 	}
 	return c.Store.Apply(ctx, ops)
 }

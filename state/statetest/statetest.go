@@ -51,7 +51,7 @@ func Start(t testing.TB, dir string) *Process {
 // by the rest of the key.
 func (p *Process) Written(t testing.TB, prefix string) map[string]string {
 	t.Helper()
-	entries, err := p.Store.List(context.Background(), prefix)
+	entries, _, err := p.Store.List(context.Background(), prefix)
 	if err != nil {
 		t.Fatal(err)
 	}
