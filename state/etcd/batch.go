@@ -1,0 +1,114 @@
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"wasmxds/state"
+)
+
+// A batch that is larger than one transaction has parts. Each is written down by
+// itself, below batchKeys, where nobody looks. Then one transaction commits the
+// batch: it writes applyKey. From then on nothing else is read or written before
+// the batch is finished, which anybody can do: each part is one transaction, and
+// the last one removes what was written down.
+//
+// What a process leaves that ends before it commits is removed by the next that
+// writes such a batch. If it does so while the first still writes, that one finds
+// its first part gone when it commits, and begins again.
+
+// tries is how often a batch is begun.
+const tries = 8
+
+func (s *Store) applyParts(ctx context.Context, parts [][]state.Op, in *term, when []clientv3.Cmp) (int64, error) {
+	for try := range tries {
+		id := rand.Text()
+		committed, err := s.writeParts(ctx, id, parts, in, when)
+		if err != nil {
+			return 0, err
+		}
+		if committed != nil {
+			return s.finish(ctx, committed)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(time.Duration(try+1) * 100 * time.Millisecond):
+		}
+	}
+	return 0, fmt.Errorf("other large batches came between %d times", tries)
+}
+
+func (s *Store) part(id string, n int) string {
+	return fmt.Sprintf("%s%s/%05d", s.at(batchKeys), id, n)
+}
+
+// writeParts writes a batch down and commits it. It gives what says so; nil:
+// somebody has removed parts meanwhile.
+func (s *Store) writeParts(ctx context.Context, id string, parts [][]state.Op, in *term, when []clientv3.Cmp) (*mvccpb.KeyValue, error) {
+	if _, err := s.do(ctx, in, when, clientv3.OpDelete(s.at(batchKeys), clientv3.WithPrefix())); err != nil {
+		return nil, err
+	}
+	for n, part := range parts {
+		if _, err := s.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(s.part(id, n), string(encodeOps(part)))}, nil); err != nil {
+			return nil, err
+		}
+	}
+	mark := id + "/" + strconv.Itoa(len(parts))
+	here := clientv3.Compare(clientv3.CreateRevision(s.part(id, 0)), ">", 0)
+	r, err := s.do(ctx, in, append([]clientv3.Cmp{here}, when...), clientv3.OpPut(s.at(applyKey), mark))
+	switch {
+	case errors.Is(err, state.ErrConflict):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	}
+	return &mvccpb.KeyValue{Key: []byte(s.at(applyKey)), Value: []byte(mark), ModRevision: r.Header.Revision}, nil
+}
+
+// finish does what is left of a batch that is committed, unless somebody else has,
+// and gives a revision at which it is done.
+func (s *Store) finish(ctx context.Context, mark *mvccpb.KeyValue) (int64, error) {
+	id, count, _ := strings.Cut(string(mark.Value), "/")
+	parts, err := strconv.Atoi(count)
+	if err != nil {
+		return 0, fmt.Errorf("%s is %q, which no xds-server has written", mark.Key, mark.Value)
+	}
+	still := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.at(applyKey)), "=", mark.ModRevision)}
+	for n := range parts {
+		r, err := s.txn(ctx, still, []clientv3.Op{clientv3.OpGet(s.part(id, n))}, nil)
+		if err != nil {
+			return 0, err
+		}
+		if !r.Succeeded {
+			return r.Header.Revision, nil
+		}
+		kvs := r.Responses[0].GetResponseRange().Kvs
+		if len(kvs) == 0 {
+			return 0, fmt.Errorf("%s is not there, of a batch that is committed", s.part(id, n))
+		}
+		ops, err := decodeOps(kvs[0].Value)
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", kvs[0].Key, err)
+		}
+		if _, err = s.txn(ctx, still, s.ops(ops), nil); err != nil {
+			return 0, err
+		}
+	}
+	r, err := s.txn(ctx, still, []clientv3.Op{
+		clientv3.OpDelete(s.at(applyKey)),
+		clientv3.OpDelete(s.at(batchKeys)+id+"/", clientv3.WithPrefix()),
+	}, nil)
+	if err != nil {
+		return 0, err
+	}
+	return r.Header.Revision, nil
+}

@@ -1,0 +1,271 @@
+// Package etcd is a state.Store in etcd, which many processes may share.
+//
+// Start with [New]. Entries lie below a prefix, under their keys; what begins
+// with a dot there is the store's own: leaders, and batches that are larger than
+// one transaction of etcd. Such a batch is written down first, then committed by
+// one small transaction, and from then on whoever comes next finishes it: nobody
+// reads a part of it.
+//
+// A Store does not keep what etcd has. While etcd is away each call fails when
+// its time is over; a Watch and a Lead wait.
+package etcd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"wasmxds/state"
+)
+
+// Store is the store. It is safe for concurrent use.
+type Store struct {
+	dial   Dial
+	prefix string
+	lease  time.Duration
+	log    *slog.Logger
+
+	mu     sync.Mutex
+	client *clientv3.Client // nil: there is none yet
+}
+
+// Dial gives a client of etcd. It may fail while etcd is away, and is called again
+// then.
+type Dial func(context.Context) (*clientv3.Client, error)
+
+// What lies below the prefix besides entries.
+const (
+	applyKey   = ".apply"   // a batch that is committed, and not whole yet: its id and how many parts it has
+	batchKeys  = ".batch/"  // ID/PART: operations of a batch
+	leaderKeys = ".leader/" // NAME/LEASE: who leads, and who waits to
+	idKey      = ".id"      // see ID
+)
+
+const (
+	// callTime is how long one call may take. A store may be slow.
+	callTime = 10 * time.Second
+	// page is how many entries are read at once.
+	page = 500
+)
+
+// New gives the store below a prefix: "/wasmxds/state/". Close it when no call is
+// under way any more.
+func New(dial Dial, prefix string, log *slog.Logger) *Store {
+	if !strings.HasSuffix(prefix, "/") {
+		prefix += "/"
+	}
+	return &Store{dial: dial, prefix: prefix, lease: leaseTime, log: log}
+}
+
+// conn gives the client.
+func (s *Store) conn(ctx context.Context) (*clientv3.Client, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		client, err := s.dial(context.WithoutCancel(ctx)) // it is for later calls, too
+		if err != nil {
+			return nil, err
+		}
+		s.client = client
+	}
+	return s.client, nil
+}
+
+// Close ends the connection to etcd.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client == nil {
+		return nil
+	}
+	return s.client.Close()
+}
+
+func (s *Store) at(key string) string { return s.prefix + key }
+
+// Get implements state.Store.
+func (s *Store) Get(ctx context.Context, key string) (state.Entry, error) {
+	e, err := s.get(ctx, key)
+	if err != nil {
+		return state.Entry{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	return e, nil
+}
+
+func (s *Store) get(ctx context.Context, key string) (state.Entry, error) {
+	r, _, err := s.read(ctx, clientv3.OpGet(s.at(key)))
+	if err != nil {
+		return state.Entry{}, err
+	}
+	if len(r.Kvs) == 0 {
+		return state.Entry{}, state.ErrNotFound
+	}
+	return s.entry(r.Kvs[0])
+}
+
+// List implements state.Store.
+func (s *Store) List(ctx context.Context, prefix string) ([]state.Entry, state.Revision, error) {
+	for {
+		all, at, err := s.list(ctx, prefix)
+		if errors.Is(err, rpctypes.ErrCompacted) {
+			continue // between two pages
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("list %s: %w", prefix, err)
+		}
+		return all, at, nil
+	}
+}
+
+// list reads page by page, all of one revision.
+func (s *Store) list(ctx context.Context, prefix string) ([]state.Entry, state.Revision, error) {
+	from, end := s.at(prefix), clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.at(prefix)))
+	var all []state.Entry
+	var at int64
+	for {
+		r, now, err := s.read(ctx, clientv3.OpGet(from, end, clientv3.WithLimit(page), clientv3.WithRev(at)))
+		if err != nil {
+			return nil, 0, err
+		}
+		if at == 0 {
+			at = now
+		}
+		for _, kv := range r.Kvs {
+			if s.own(kv) {
+				continue
+			}
+			e, err := s.entry(kv)
+			if err != nil {
+				s.log.Error("an entry of the state can't be read; it counts as not there", "key", string(kv.Key), "error", err)
+				continue
+			}
+			all = append(all, e)
+		}
+		if !r.More {
+			return all, state.Revision(at), nil
+		}
+		from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+	}
+}
+
+// own says whether a key is the store's own.
+func (s *Store) own(kv *mvccpb.KeyValue) bool {
+	return len(kv.Key) > len(s.prefix) && kv.Key[len(s.prefix)] == '.'
+}
+
+// entry is an entry as etcd has it.
+func (s *Store) entry(kv *mvccpb.KeyValue) (state.Entry, error) {
+	value, err := decode(kv.Value)
+	if err != nil {
+		return state.Entry{}, err
+	}
+	return state.Entry{Key: string(kv.Key[len(s.prefix):]), Value: value, Revision: state.Revision(kv.ModRevision)}, nil
+}
+
+// Put implements state.Store.
+func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
+	return s.put(ctx, key, value, was, nil)
+}
+
+func (s *Store) put(ctx context.Context, key string, value []byte, was state.Revision, in *term) (state.Revision, error) {
+	var e encoder
+	encoded, err := e.encode(key, value)
+	if err != nil {
+		return 0, err
+	}
+	at, err := s.swap(ctx, key, was, clientv3.OpPut(s.at(key), string(encoded)), in)
+	if err != nil {
+		return 0, fmt.Errorf("put %s: %w", key, err)
+	}
+	return at, nil
+}
+
+// Delete implements state.Store.
+func (s *Store) Delete(ctx context.Context, key string, was state.Revision) error {
+	return s.delete(ctx, key, was, nil)
+}
+
+func (s *Store) delete(ctx context.Context, key string, was state.Revision, in *term) error {
+	if _, err := s.swap(ctx, key, was, clientv3.OpDelete(s.at(key)), in); err != nil {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// swap does op where an entry is at revision was.
+func (s *Store) swap(ctx context.Context, key string, was state.Revision, op clientv3.Op, in *term) (state.Revision, error) {
+	r, err := s.do(ctx, in, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.at(key)), "=", int64(was))}, op)
+	if err != nil {
+		return 0, err
+	}
+	return state.Revision(r.Header.Revision), nil
+}
+
+// Apply implements state.Store.
+func (s *Store) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	return s.apply(ctx, ops, nil)
+}
+
+func (s *Store) apply(ctx context.Context, ops []state.Op, in *term, when ...clientv3.Cmp) (state.Revision, error) {
+	parts, err := pack(ops)
+	if err != nil {
+		return 0, err
+	}
+	var at int64
+	if len(parts) > 1 {
+		at, err = s.applyParts(ctx, parts, in, when)
+	} else {
+		var r *clientv3.TxnResponse
+		if r, err = s.do(ctx, in, when, s.ops(slices.Concat(parts...))...); err == nil {
+			at = r.Header.Revision
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("write %d entries: %w", len(ops), err)
+	}
+	return state.Revision(at), nil
+}
+
+// ApplySince is Apply where no entry below prefix was written after a revision; else
+// it gives state.ErrConflict. That one was removed counts for nothing.
+func (s *Store) ApplySince(ctx context.Context, ops []state.Op, prefix string, at state.Revision) (state.Revision, error) {
+	return s.apply(ctx, ops, nil, clientv3.Compare(clientv3.ModRevision(s.at(prefix)), "<", int64(at)+1).WithPrefix())
+}
+
+// ops are the operations of a part.
+func (s *Store) ops(part []state.Op) []clientv3.Op {
+	ops := make([]clientv3.Op, 0, len(part))
+	for _, op := range part {
+		if op.Remove {
+			ops = append(ops, clientv3.OpDelete(s.at(op.Key)))
+		} else {
+			ops = append(ops, clientv3.OpPut(s.at(op.Key), string(op.Value)))
+		}
+	}
+	return ops
+}
+
+// ID names what is kept here, and gives the revision of now: another etcd, or this
+// one after all was lost, has another. It is made by who asks first.
+func (s *Store) ID(ctx context.Context) (string, state.Revision, error) {
+	id := rand.Text()
+	r, err := s.txn(ctx, []clientv3.Cmp{missing(s.at(idKey))},
+		[]clientv3.Op{clientv3.OpPut(s.at(idKey), id)}, []clientv3.Op{clientv3.OpGet(s.at(idKey))})
+	if err != nil {
+		return "", 0, fmt.Errorf("read the id of the state: %w", err)
+	}
+	if !r.Succeeded {
+		id = string(r.Responses[0].GetResponseRange().Kvs[0].Value)
+	}
+	return id, state.Revision(r.Header.Revision), nil
+}

@@ -1,0 +1,669 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"wasmxds/state"
+	"wasmxds/state/statetest"
+	"wasmxds/state/statetest/etcdtest"
+)
+
+func TestMain(m *testing.M) {
+	if endpoint := os.Getenv("WASMXDS_TEST_LEAD_AT"); endpoint != "" {
+		leadForEver(endpoint)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is how long a test waits, on a machine with much else to do.
+const patience = 90 * time.Second
+
+func dial(t testing.TB, endpoints ...string) *clientv3.Client {
+	t.Helper()
+	c := must(dialer(endpoints...)(t.Context()))(t)
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+func dialer(endpoints ...string) Dial {
+	return func(context.Context) (*clientv3.Client, error) {
+		return clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop(), DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second})
+	}
+}
+
+func store(t testing.TB, endpoints ...string) *Store {
+	t.Helper()
+	s := New(dialer(endpoints...), "/test/state/", slog.New(slog.DiscardHandler))
+	s.lease = shortLease
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// shortLease is a lease that tests can wait for.
+const shortLease = 4 * time.Second
+
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func put(key, value string) []state.Op { return []state.Op{{Key: key, Value: []byte(value)}} }
+
+// until tries again until do gives no error.
+func until(t testing.TB, what string, do func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for {
+		err := do(ctx)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+func TestConform(t *testing.T) {
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	shared := func(context.Context) (*clientv3.Client, error) { return client, nil }
+	n := 0
+	statetest.Conform(t, func(t *testing.T) state.Store {
+		n++
+		return New(shared, fmt.Sprintf("/test %d", n), slog.New(slog.DiscardHandler))
+	})
+}
+
+// TestSharedPrefix: others' keys beside the prefix are none of it.
+func TestSharedPrefix(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	s := store(t, c.Endpoints()...)
+	for _, key := range []string{"/test/state", "/test/stat", "/test/state0", "/test/statf", "/test/definitions/hello"} {
+		must(client.Put(t.Context(), key, "other"))(t)
+	}
+	must(s.Apply(t.Context(), put("a", "1")))(t)
+	all, _, err := s.List(t.Context(), "")
+	if err != nil || len(all) != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	id, at, err := s.ID(t.Context())
+	again, later, err2 := s.ID(t.Context())
+	if err != nil || err2 != nil || id == "" || id != again || at == 0 || later != at {
+		t.Errorf("id %q at %d, then %q at %d: %v, %v", id, at, again, later, err, err2)
+	}
+}
+
+// TestMemberKilled: with two of three members all goes on, with one nothing is written,
+// and when the majority is back all that was said to be written is there.
+func TestMemberKilled(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 3)
+	s := store(t, c.Endpoints()...)
+	must(s.Apply(t.Context(), put("before", "1")))(t)
+	_, at, err := s.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told atomic.Int64
+	watching, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		for _, err := range s.Watch(watching, "n/", at) {
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			told.Add(1)
+		}
+	})
+	written := 0
+	write := func(many int) {
+		t.Helper()
+		for range many {
+			until(t, "write", func(ctx context.Context) error {
+				_, err := s.Apply(ctx, put(fmt.Sprint("n/", written), "x"))
+				return err
+			})
+			written++
+		}
+	}
+	write(5)
+	c.Members[0].Kill()
+	write(20)
+	c.Members[1].Kill()
+	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	if _, err := s.Apply(short, put("lost", "x")); err == nil {
+		t.Error("one of three members has written")
+	}
+	cancel()
+	c.Members[0].Restart()
+	c.Members[1].Restart()
+	write(5)
+	until(t, "watch", func(context.Context) error {
+		if n := told.Load(); n < int64(written) {
+			return fmt.Errorf("told of %d of %d", n, written)
+		}
+		return nil
+	})
+	if n := told.Load(); n != int64(written) {
+		t.Errorf("told of %d of %d", n, written)
+	}
+	all, _, err := s.List(t.Context(), "n/")
+	if err != nil || len(all) != written {
+		t.Errorf("%d of %d are there: %v", len(all), written, err)
+	}
+	stop()
+	running.Wait()
+}
+
+// cable is between a client and a member: it may be slow, or cut.
+type cable struct {
+	net.Listener
+	to    string
+	delay atomic.Int64
+	mu    sync.Mutex
+	cut   bool
+	ends  map[net.Conn]bool
+	group sync.WaitGroup
+}
+
+func newCable(t testing.TB, to string) *cable {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cable{Listener: l, to: to, ends: map[net.Conn]bool{}}
+	c.group.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.group.Go(func() { c.carry(in) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		c.setCut(true)
+		c.group.Wait()
+	})
+	return c
+}
+
+func (c *cable) carry(in net.Conn) {
+	defer in.Close()
+	out, err := net.Dial("tcp", c.to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	if !c.hold(in, out) {
+		return
+	}
+	var both sync.WaitGroup
+	both.Go(func() { c.copy(out, in); out.Close(); in.Close() })
+	both.Go(func() { c.copy(in, out); out.Close(); in.Close() })
+	both.Wait()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.ends, in)
+	delete(c.ends, out)
+}
+
+func (c *cable) hold(in, out net.Conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cut {
+		return false
+	}
+	c.ends[in], c.ends[out] = true, true
+	return true
+}
+
+func (c *cable) copy(to io.Writer, from io.Reader) {
+	b := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(b)
+		if err != nil {
+			return
+		}
+		time.Sleep(time.Duration(c.delay.Load()))
+		if _, err := to.Write(b[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (c *cable) setCut(cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = cut
+	if cut {
+		for end := range c.ends {
+			end.Close()
+		}
+	}
+}
+
+// TestCompactedWhileAway: who was cut off while etcd was compacted is told so; who was
+// cut off otherwise misses nothing.
+func TestCompactedWhileAway(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	direct := store(t, c.Endpoints()...)
+	for _, compacted := range []bool{false, true} {
+		line := newCable(t, c.Members[0].Address())
+		s := store(t, line.Addr().String())
+		at := must(s.Apply(t.Context(), put("n/first", "")))(t)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		var told []string
+		var failed error
+		var running sync.WaitGroup
+		first := make(chan struct{})
+		running.Go(func() {
+			for e, err := range s.Watch(ctx, "n/", at-1) {
+				if failed = err; err != nil {
+					return
+				}
+				told = append(told, e.Key)
+				if len(told) == 1 {
+					close(first)
+				}
+				if e.Key == "n/last" {
+					return
+				}
+			}
+		})
+		<-first
+		line.setCut(true)
+		must(direct.Apply(t.Context(), put("n/away", "")))(t)
+		rev := must(direct.Apply(t.Context(), put("n/last", "")))(t)
+		if compacted {
+			must(client.Compact(t.Context(), int64(rev), clientv3.WithCompactPhysical()))(t)
+		}
+		line.setCut(false)
+		running.Wait()
+		cancel()
+		if compacted != errors.Is(failed, state.ErrCompacted) {
+			t.Errorf("compacted: %t, told %v", compacted, failed)
+		}
+		if want := []string{"n/first", "n/away", "n/last"}; !compacted && !slices.Equal(told, want) {
+			t.Errorf("told of %q, want %q", told, want)
+		}
+	}
+}
+
+// TestSlow: a store that takes a second for each call is only slow.
+func TestSlow(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	line := newCable(t, c.Members[0].Address())
+	line.delay.Store(int64(500 * time.Millisecond)) // each way
+	s := store(t, line.Addr().String())
+	ops := make([]state.Op, 0, 250)
+	for i := range cap(ops) {
+		ops = append(ops, state.Op{Key: fmt.Sprint("n/", i), Value: []byte("x")})
+	}
+	at := must(s.Apply(t.Context(), ops))(t)
+	all, now, err := s.List(t.Context(), "n/")
+	if err != nil || len(all) != len(ops) || now < at {
+		t.Errorf("%d of %d, %v", len(all), len(ops), err)
+	}
+	term := must(s.Lead(t.Context(), "waves"))(t)
+	if _, err := term.Store().Apply(t.Context(), put("led", "")); err != nil {
+		t.Error(err)
+	}
+	select { // the lease is kept
+	case <-term.Done():
+		t.Error("the term is over")
+	case <-time.After(3 * shortLease):
+	}
+	if _, err := term.Store().Apply(t.Context(), put("led", "still")); err != nil {
+		t.Error(err)
+	}
+	term.End()
+}
+
+// TestFull: where etcd has no more room it says so, and what is there can be read.
+func TestFull(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1, "--quota-backend-bytes=16777216")
+	client := dial(t, c.Endpoints()...)
+	s := store(t, c.Endpoints()...)
+	rng := rand.NewChaCha8([32]byte{1})
+	var full error
+	n := 0
+	for ; full == nil && n < 100; n++ {
+		noise := make([]byte, 500<<10)
+		_, _ = rng.Read(noise) // it never fails
+		_, full = s.Apply(t.Context(), []state.Op{{Key: fmt.Sprint("n/", n), Value: noise}})
+	}
+	if full == nil || !strings.Contains(full.Error(), "space") {
+		t.Fatalf("after %d: %v", n, full)
+	}
+	var refused *state.RefusedError
+	if errors.As(full, &refused) {
+		t.Error("it is refused for good")
+	}
+	all, at, err := s.List(t.Context(), "n/")
+	if err != nil || len(all) != n-1 {
+		t.Errorf("%d of %d can be read: %v", len(all), n-1, err)
+	}
+	// An operator makes room.
+	must(client.Delete(t.Context(), s.at("n/"), clientv3.WithPrefix()))(t)
+	must(client.Compact(t.Context(), int64(at)+1, clientv3.WithCompactPhysical()))(t)
+	must(client.Defragment(t.Context(), client.Endpoints()[0]))(t)
+	must(client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}))(t)
+	until(t, "write when there is room", func(ctx context.Context) error {
+		_, err := s.Apply(ctx, put("n/again", "x"))
+		return err
+	})
+}
+
+// TestTooLarge: what etcd would never take is refused for good.
+func TestTooLarge(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	s := store(t, c.Endpoints()...)
+	noise := make([]byte, 2<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise) // it never fails
+	_, err := s.Apply(t.Context(), append(put("a", "1"), state.Op{Key: "large", Value: noise}))
+	refused, is := errors.AsType[*state.RefusedError](err)
+	if !is || refused.Key != "large" {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Put(t.Context(), "large", noise, 0); !errors.As(err, &refused) {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Apply(t.Context(), []state.Op{{Key: "just", Value: noise[:maxBytes-100]}}); err != nil {
+		t.Errorf("what is just not too large: %v", err)
+	}
+}
+
+// TestUnfinished: a batch whose writer ends in the middle is finished by whoever comes
+// next, if it was committed, and has not happened else.
+func TestUnfinished(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	s := store(t, c.Endpoints()...)
+	batch := func(value string) [][]state.Op {
+		var ops []state.Op
+		for i := range 250 {
+			ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: []byte(value)})
+		}
+		return must(pack(ops))(t)
+	}
+	values := func() string {
+		t.Helper()
+		all, _, err := s.List(t.Context(), "n/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]int{}
+		for _, e := range all {
+			seen[string(e.Value)]++
+		}
+		return fmt.Sprint(seen)
+	}
+	// Not committed.
+	for n, part := range batch("never") {
+		must(client.Put(t.Context(), s.part("dead", n), string(encodeOps(part))))(t)
+	}
+	if got := values(); got != "map[]" {
+		t.Errorf("of a batch that was not committed there is %s", got)
+	}
+	// Committed, and one part done.
+	mark, err := s.writeParts(t.Context(), "first", batch("first"), nil, nil)
+	if err != nil || mark == nil {
+		t.Fatal(mark, err)
+	}
+	must(s.txn(t.Context(), nil, s.ops(batch("first")[1]), nil))(t)
+	if got := values(); got != "map[first:250]" {
+		t.Errorf("of a batch that was committed there is %s", got)
+	}
+	// Its writer comes back: nothing is undone.
+	must(s.Apply(t.Context(), put("n/000", "later")))(t)
+	must(s.finish(t.Context(), mark))(t)
+	if got := values(); got != "map[first:249 later:1]" {
+		t.Errorf("after its writer came back there is %s", got)
+	}
+	// Whoever writes next finishes it first.
+	if mark, err = s.writeParts(t.Context(), "second", batch("second"), nil, nil); err != nil || mark == nil {
+		t.Fatal(mark, err)
+	}
+	must(s.Apply(t.Context(), put("n/000", "last")))(t)
+	if got := values(); got != "map[last:1 second:249]" {
+		t.Errorf("after the next write there is %s", got)
+	}
+	if r := must(client.Get(t.Context(), s.at("."), clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); r.Count != 0 {
+		t.Errorf("%d keys are left over", r.Count)
+	}
+}
+
+// TestManyLarge has several write large batches at once.
+func TestManyLarge(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	var writers sync.WaitGroup
+	for n := range 4 {
+		s := store(t, c.Endpoints()...)
+		writers.Go(func() {
+			for range 3 {
+				var ops []state.Op
+				for i := range 250 {
+					ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: fmt.Append(nil, n)})
+				}
+				if _, err := s.Apply(t.Context(), ops); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	s := store(t, c.Endpoints()...)
+	done := make(chan struct{})
+	go func() { defer close(done); writers.Wait() }()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		all, _, err := s.List(t.Context(), "n/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) > 0 && (len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return string(e.Value) != string(all[0].Value) })) {
+			t.Fatal("a part of a batch is there")
+		}
+	}
+}
+
+// TestSince: what rests on how things were is written only if they still are so.
+func TestSince(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	s := store(t, c.Endpoints()...)
+	at := must(s.Apply(t.Context(), put("n/1", "x")))(t)
+	must(s.Apply(t.Context(), put("other", "x")))(t)
+	must(s.ApplySince(t.Context(), put("n/2", "x"), "n/", at))(t)
+	if _, err := s.ApplySince(t.Context(), put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
+		t.Errorf("written though others were there: %v", err)
+	}
+}
+
+// leadForEver is another process: it leads, and says of each write whether it is done.
+func leadForEver(endpoint string) {
+	s := New(dialer(endpoint), "/test/state/", slog.New(slog.DiscardHandler))
+	s.lease = shortLease
+	term, err := s.Lead(context.Background(), "waves")
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	in := term.Store()
+	for n := 1; ; n++ {
+		_, err := in.Apply(context.Background(), put("n", fmt.Sprint("old ", n)))
+		over := false
+		select {
+		case <-term.Done():
+			over = true
+		default:
+		}
+		fmt.Println(n, errors.Is(err, state.ErrDeposed), over, err)
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// TestPausedLeader: a leader that was stopped for longer than its lease, and goes on,
+// writes nothing any more.
+func TestPausedLeader(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	s := store(t, c.Endpoints()...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "WASMXDS_TEST_LEAD_AT="+c.Endpoints()[0])
+	out := &lines{}
+	cmd.Stdout = out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // it was killed
+	}()
+	until(t, "the other leads", func(context.Context) error {
+		if out.last() == "" {
+			return errors.New("it says nothing")
+		}
+		return nil
+	})
+	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	term := must(s.Lead(t.Context(), "waves"))(t)
+	defer term.End()
+	at := must(term.Store().Apply(t.Context(), put("n", "new")))(t)
+	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "it notices", func(context.Context) error {
+		if last := out.last(); !strings.Contains(last, " true true ") {
+			return fmt.Errorf("it says %q", last)
+		}
+		return nil
+	})
+	e := must(s.Get(t.Context(), "n"))(t)
+	if string(e.Value) != "new" || e.Revision != at {
+		t.Errorf("there is %s, of revision %d; want that of %d", e.Value, e.Revision, at)
+	}
+}
+
+// lines are what a process has said.
+type lines struct {
+	mu   sync.Mutex
+	said strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.said.Write(b)
+}
+
+func (l *lines) last() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := strings.Split(strings.TrimRight(l.said.String(), "\n"), "\n")
+	return all[len(all)-1]
+}
+
+// TestLeaderIsCutOff: a leader that can't reach etcd is none when its lease is over,
+// and may be again when etcd is back.
+func TestLeaderIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	line := newCable(t, c.Members[0].Address())
+	cut, other := store(t, line.Addr().String()), store(t, c.Endpoints()...)
+	first := must(cut.Lead(t.Context(), "waves"))(t)
+	line.setCut(true)
+	began := time.Now()
+	second := must(other.Lead(t.Context(), "waves"))(t)
+	select {
+	case <-first.Done():
+	case <-time.After(patience):
+		t.Error("it does not notice that it does not lead")
+	}
+	t.Logf("another leads after %v", time.Since(began).Round(time.Millisecond))
+	line.setCut(false)
+	again := make(chan state.Term)
+	go func() { again <- must(cut.Lead(t.Context(), "waves"))(t) }()
+	select {
+	case <-again:
+		t.Error("two lead")
+	case <-time.After(time.Second):
+	}
+	second.End()
+	third := <-again
+	if third.Number() <= second.Number() || second.Number() <= first.Number() {
+		t.Errorf("terms %d, %d, %d", first.Number(), second.Number(), third.Number())
+	}
+	third.End()
+	first.End()
+}
+
+// TestLeaderIsRemoved: who takes a leader's key away ends its term.
+func TestLeaderIsRemoved(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	s := store(t, c.Endpoints()...)
+	term := must(s.Lead(t.Context(), "a/b"))(t)
+	nested := must(s.Lead(t.Context(), "a"))(t)
+	defer nested.End()
+	must(client.Delete(t.Context(), s.at(leaderKeys)+"a%2Fb/", clientv3.WithPrefix()))(t)
+	select {
+	case <-term.Done():
+	case <-time.After(patience):
+		t.Error("the term goes on")
+	}
+	term.End()
+}

@@ -1,0 +1,204 @@
+package etcd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"wasmxds/state"
+)
+
+// leaseTime is for how long a leader is not missed that says nothing. It is etcd
+// that measures it.
+const leaseTime = 10 * time.Second
+
+// term is a time of leading: a key with a lease, the oldest of those below the
+// name. What is written in it is written only while that very key is there.
+type term struct {
+	store   *Store
+	key     string
+	created int64
+	done    context.Context
+	lost    func() // has it end
+	running sync.WaitGroup
+}
+
+func (t *term) Number() uint64        { return uint64(t.created) }
+func (t *term) Done() <-chan struct{} { return t.done.Done() }
+func (t *term) Store() state.Store    { return fenced{t.store, t} }
+
+// End implements state.Term. It waits until others may lead, or etcd does not
+// answer.
+func (t *term) End() {
+	t.lost()
+	t.running.Wait()
+}
+
+// lasts is that the term is not over.
+func (t *term) lasts() clientv3.Cmp {
+	return clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.created)
+}
+
+// is says whether what is at its key is the term's.
+func (t *term) is(kvs []*mvccpb.KeyValue) bool {
+	return len(kvs) == 1 && kvs[0].CreateRevision == t.created
+}
+
+// Lead implements state.Store. It waits while etcd is away, too.
+func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = callTime
+	for {
+		t, err := s.lead(ctx, name)
+		if err == nil {
+			return t, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("lead %s: %w", name, ctx.Err())
+		}
+		again := pause.NextBackOff()
+		s.log.Warn("nobody can be asked who leads; it is tried again", "name", name, "error", err, "in", again)
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
+}
+
+var errLeaseOver = errors.New("the lease is over")
+
+// lead waits for a term with one lease.
+func (s *Store) lead(ctx context.Context, name string) (*term, error) {
+	client, err := s.conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lease := clientv3.NewLease(client) // of its own: one that has failed fails for ever
+	first, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	granted, err := lease.Grant(first, int64(s.lease/time.Second))
+	if err != nil {
+		return nil, errors.Join(told(ctx, err), lease.Close())
+	}
+	done, lost := context.WithCancel(ctx)
+	t := &term{store: s, done: done, lost: lost,
+		key: s.at(leaderKeys) + url.PathEscape(name) + "/" + strconv.FormatInt(int64(granted.ID), 16)}
+	alive, err := lease.KeepAlive(done, granted.ID)
+	if err != nil {
+		lost()
+		return nil, errors.Join(told(ctx, err), lease.Close())
+	}
+	t.running.Go(func() { t.keep(alive, lease, granted.ID) })
+	if err := t.begin(granted.ID); err != nil {
+		t.End()
+		return nil, err
+	}
+	return t, nil
+}
+
+// keep holds the lease until the term ends, and lets go of it.
+func (t *term) keep(alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv3.Lease, id clientv3.LeaseID) {
+	for range alive { // it ends with done, and when the lease is over
+	}
+	t.lost()
+	last, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if _, err := lease.Revoke(last, id); err != nil {
+		t.store.log.Debug("a lease is not given back; it ends by itself", "error", err)
+	}
+	_ = lease.Close() // it has nothing that could fail
+}
+
+// begin waits until nobody leads who came before.
+func (t *term) begin(id clientv3.LeaseID) error {
+	s := t.store
+	r, err := s.txn(t.done, []clientv3.Cmp{missing(t.key)}, []clientv3.Op{clientv3.OpPut(t.key, "", clientv3.WithLease(id))}, nil)
+	if err != nil {
+		return err
+	}
+	if !r.Succeeded {
+		return fmt.Errorf("%s is there already", t.key)
+	}
+	t.created = r.Header.Revision
+	others := t.key[:len(t.key)-len(strconv.FormatInt(int64(id), 16))]
+	for {
+		before := clientv3.OpGet(others, append(clientv3.WithLastCreate(), clientv3.WithMaxCreateRev(t.created-1))...)
+		r, err := s.txn(t.done, nil, []clientv3.Op{before}, nil)
+		if err != nil {
+			return err
+		}
+		kvs := r.Responses[0].GetResponseRange().Kvs
+		if len(kvs) == 0 {
+			t.running.Go(func() { t.watch(r.Header.Revision) })
+			return nil
+		}
+		if err := s.gone(t.done, string(kvs[0].Key), r.Header.Revision); err != nil {
+			return err
+		}
+	}
+}
+
+// watch ends the term when its key is gone, whoever has removed it.
+func (t *term) watch(at int64) {
+	defer t.lost()
+	for t.store.gone(t.done, t.key, at) != nil {
+		select {
+		case <-t.done.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// gone waits until a key that was there at a revision may be gone.
+func (s *Store) gone(ctx context.Context, key string, at int64) error {
+	client, err := s.conn(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
+	defer cancel()
+	for r := range client.Watch(ctx, key, clientv3.WithRev(at+1)) {
+		if err := r.Err(); errors.Is(err, rpctypes.ErrCompacted) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("etcd: %w", err)
+		}
+		for _, e := range r.Events {
+			if e.Type == clientv3.EventTypeDelete {
+				return nil
+			}
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return errors.New("etcd has ended a watch")
+}
+
+// fenced is the store in a term.
+type fenced struct {
+	*Store
+	in *term
+}
+
+func (f fenced) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
+	return f.put(ctx, key, value, was, f.in)
+}
+
+func (f fenced) Delete(ctx context.Context, key string, was state.Revision) error {
+	return f.delete(ctx, key, was, f.in)
+}
+
+func (f fenced) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	return f.apply(ctx, ops, f.in)
+}
