@@ -1,0 +1,201 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"wasmxds/state"
+)
+
+// checkEvery is how often it is looked whether the shared store is there, and still
+// the same.
+const checkEvery = 15 * time.Second
+
+// Run keeps the copy the same as the shared store until ctx ends.
+func (s *Store) Run(ctx context.Context) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = lastRetry
+	for ctx.Err() == nil {
+		err := s.ready(ctx)
+		if err == nil {
+			pause.Reset()
+			err = s.follow(ctx)
+		}
+		if err == nil || ctx.Err() != nil {
+			continue // it is to be compared again
+		}
+		s.failed(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(pause.NextBackOff()):
+			s.stale()
+		}
+	}
+}
+
+// ready compares the copy, if that has to be.
+func (s *Store) ready(ctx context.Context) error {
+	s.mu.Lock()
+	synced := s.synced
+	s.mu.Unlock()
+	select {
+	case <-s.changed:
+	default:
+		if synced {
+			return nil
+		}
+	}
+	return s.sync(ctx)
+}
+
+// follow follows the shared store. It returns nil when the copy is to be compared
+// again.
+func (s *Store) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	at := s.heardOf()
+	batches := make(chan []state.Event, 64)
+	ended := make(chan error, 1)
+	go func() { ended <- s.watch(ctx, at, batches) }()
+	err := s.hear(ctx, batches)
+	cancel()
+	if watched := <-ended; watched != nil && !errors.Is(watched, state.ErrCompacted) && err == nil {
+		err = watched
+	}
+	return err
+}
+
+// watch gives what happens after a revision, in whole batches, and closes them at
+// its end.
+func (s *Store) watch(ctx context.Context, at state.Revision, batches chan<- []state.Event) error {
+	defer close(batches)
+	var batch []state.Event
+	for e, err := range s.o.Remote.Watch(ctx, "", at) {
+		if err != nil {
+			s.stale()
+			return err
+		}
+		if batch = append(batch, e); e.More {
+			continue
+		}
+		select {
+		case batches <- batch:
+			batch = nil
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// hear takes batches until the copy is to be compared again.
+func (s *Store) hear(ctx context.Context, batches <-chan []state.Event) error {
+	ticker := time.NewTicker(checkEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+			s.stale() // for ready
+			return nil
+		case batch, more := <-batches:
+			if !more {
+				return nil
+			}
+			for len(batches) > 0 { // one write for all that waits
+				batch = append(batch, <-batches...)
+			}
+			if err := s.heard(ctx, batch); err != nil {
+				s.stale()
+				return err
+			}
+		case <-ticker.C:
+			if err := s.check(ctx); err != nil {
+				s.failed(err)
+			}
+		}
+	}
+}
+
+// check looks whether the shared store is there, and what it was, and writes what is
+// still pending.
+func (s *Store) check(ctx context.Context) error {
+	before := s.heardOf()
+	id, at, err := s.o.Remote.ID(ctx)
+	if err != nil {
+		return err
+	}
+	s.worked()
+	s.mu.Lock()
+	same := id == s.id && at >= before
+	s.mu.Unlock()
+	if !same {
+		s.o.Log.Error("the state was lost: it gets what is known here", "in", s.o.Name)
+		s.stale()
+		return nil
+	}
+	s.pushing.Lock()
+	defer s.pushing.Unlock()
+	return s.pushPending(ctx)
+}
+
+// heard takes what has happened.
+func (s *Store) heard(ctx context.Context, events []state.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ops []state.Op
+	marks := map[string]mark{}
+	at := s.at
+	for _, e := range events {
+		if e.Revision <= s.at || !s.shared(e.Key) {
+			continue
+		}
+		at = e.Revision
+		m, heard := marks[e.Key]
+		if !heard {
+			m = s.marks[e.Key]
+		}
+		next := mark{at: e.Revision}
+		if e.Gone {
+			next = mark{}
+		}
+		ours := e.Revision <= m.at
+		if ours {
+			next = m
+		} else if m.pending {
+			var err error
+			if ours, err = s.same(ctx, e); err != nil {
+				return err
+			}
+		}
+		switch whole := s.wholeOf(e.Key); {
+		case ours:
+		case whole != "" && s.owes(whole): // others went on
+			maps.Copy(marks, s.givenUp(e.Key))
+		case m.pending:
+			next.pending = true
+		default:
+			ops = append(ops, state.Op{Key: e.Key, Value: e.Value, Remove: e.Gone})
+		}
+		marks[e.Key] = next
+	}
+	if _, err := s.write(ctx, ops, marks); err != nil {
+		return err
+	}
+	s.at = at
+	return nil
+}
+
+// same says whether the copy has what an event tells.
+func (s *Store) same(ctx context.Context, e state.Event) (bool, error) {
+	have, err := s.o.Local.Get(ctx, e.Key)
+	if errors.Is(err, state.ErrNotFound) {
+		return e.Gone, nil
+	}
+	return !e.Gone && bytes.Equal(have.Value, e.Value), err
+}

@@ -1,0 +1,105 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"wasmxds/state"
+)
+
+// What the copy is of, beside it.
+const (
+	idKey    = ".mirror/id"  // the ID of the shared store
+	markKeys = ".mirror/at/" // KEY: mark
+)
+
+// mark is what is known of an entry of the shared store, beside its value, which is
+// in the copy.
+type mark struct {
+	at      state.Revision // up to which the shared store has nothing newer of it; 0: it has none
+	pending bool           // the copy has something else, which is to be written
+}
+
+func (m mark) op(key string) state.Op {
+	if m == (mark{}) {
+		return state.Op{Key: markKeys + key, Remove: true}
+	}
+	b := strconv.AppendUint(nil, uint64(m.at), 10)
+	if m.pending {
+		b = append(b, " pending"...)
+	}
+	return state.Op{Key: markKeys + key, Value: b}
+}
+
+func parseMark(b []byte) (mark, error) {
+	number, pending := bytes.CutSuffix(b, []byte(" pending"))
+	at, err := strconv.ParseUint(string(number), 10, 64)
+	return mark{state.Revision(at), pending}, err
+}
+
+// load reads what the copy is of.
+func (s *Store) load(ctx context.Context) error {
+	entries, _, err := s.o.Local.List(ctx, ".mirror/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Key == idKey {
+			s.id = string(e.Value)
+		}
+		key, is := strings.CutPrefix(e.Key, markKeys)
+		if !is {
+			continue
+		}
+		m, err := parseMark(e.Value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.Key, err)
+		}
+		s.marks[key], s.saved[key] = m, m
+	}
+	return nil
+}
+
+// write writes ops and marks to the copy, and takes over the marks. The caller holds
+// s.mu.
+func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark) (state.Revision, error) {
+	var all []state.Op
+	for key, m := range marks {
+		if m != s.saved[key] {
+			all = append(all, m.op(key))
+		}
+	}
+	at, err := s.o.Local.Apply(ctx, append(all, ops...)) // the revision is that of the last entry
+	if err != nil {
+		return 0, fmt.Errorf("write the copy of what is in %s: %w", s.o.Name, err)
+	}
+	for key, m := range marks {
+		if m == (mark{}) {
+			delete(s.marks, key)
+			delete(s.saved, key)
+		} else {
+			s.marks[key], s.saved[key] = m, m
+		}
+	}
+	return at, nil
+}
+
+// values are what the copy has of the shared store.
+func (s *Store) values(ctx context.Context) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for _, p := range s.o.Shared {
+		entries, _, err := s.o.Local.List(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if s.shared(e.Key) {
+				all[e.Key] = e.Value
+			}
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,560 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"wasmxds/state"
+	"wasmxds/state/local"
+	"wasmxds/state/statetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// elsewhere is a shared store that may be away. It is a file, too.
+type elsewhere struct {
+	*local.Store
+	mu   sync.Mutex
+	id   string
+	away bool
+}
+
+var errAway = errors.New("connection refused")
+
+func newElsewhere(t *testing.T, id string) *elsewhere {
+	return &elsewhere{Store: opened(t, filepath.Join(t.TempDir(), "shared.db")), id: id}
+}
+
+func opened(t *testing.T, path string) *local.Store {
+	t.Helper()
+	s, err := local.Open(path, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() }) // some tests have closed it
+	return s
+}
+
+func (e *elsewhere) setAway(away bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.away = away
+}
+
+func (e *elsewhere) err() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.away {
+		return errAway
+	}
+	return nil
+}
+
+func (e *elsewhere) ID(context.Context) (string, state.Revision, error) {
+	if err := e.err(); err != nil {
+		return "", 0, err
+	}
+	_, at, err := e.Store.List(context.Background(), "")
+	return e.id, at, err
+}
+
+func (e *elsewhere) Get(ctx context.Context, key string) (state.Entry, error) {
+	if err := e.err(); err != nil {
+		return state.Entry{}, err
+	}
+	return e.Store.Get(ctx, key)
+}
+
+func (e *elsewhere) List(ctx context.Context, prefix string) ([]state.Entry, state.Revision, error) {
+	if err := e.err(); err != nil {
+		return nil, 0, err
+	}
+	return e.Store.List(ctx, prefix)
+}
+
+func (e *elsewhere) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
+	if err := e.err(); err != nil {
+		return 0, err
+	}
+	return e.Store.Put(ctx, key, value, was)
+}
+
+func (e *elsewhere) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	if err := e.err(); err != nil {
+		return 0, err
+	}
+	return e.Store.Apply(ctx, ops)
+}
+
+func (e *elsewhere) ApplySince(ctx context.Context, ops []state.Op, prefix string, at state.Revision) (state.Revision, error) {
+	all, _, err := e.List(ctx, prefix)
+	if err != nil {
+		return 0, err
+	}
+	for _, entry := range all {
+		if entry.Revision > at {
+			return 0, state.ErrConflict
+		}
+	}
+	return e.Apply(ctx, ops)
+}
+
+// Watch ends with an error when the store is away.
+func (e *elsewhere) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
+	return func(yield func(state.Event, error) bool) {
+		for event, err := range e.Store.Watch(ctx, prefix, from) {
+			if away := e.err(); away != nil {
+				yield(state.Event{}, away)
+				return
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+// process is one with a copy.
+type process struct {
+	*Store
+	t   *testing.T
+	end func()
+}
+
+// start starts a process whose copy is in dir.
+func start(t *testing.T, dir string, e *elsewhere) *process {
+	t.Helper()
+	copied := opened(t, filepath.Join(dir, "state.db"))
+	s, err := Open(t.Context(), options(e, copied))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); s.Run(ctx) }()
+	p := &process{Store: s, t: t}
+	p.end = sync.OnceFunc(func() {
+		cancel()
+		<-ended
+		if err := copied.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(p.end)
+	return p
+}
+
+func options(e *elsewhere, copied state.Store) Options {
+	return Options{Name: "elsewhere", Remote: e, Local: copied, Shared: []string{"a/", "b/", "rollout/"}, Whole: []string{"rollout/"},
+		Wait: time.Second, Log: slog.New(slog.DiscardHandler)}
+}
+
+// settled waits until the disk knows that all is there.
+func (p *process) settled() {
+	p.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		p.mu.Lock()
+		pending := 0
+		for _, m := range p.saved {
+			if m.pending {
+				pending++
+			}
+		}
+		p.mu.Unlock()
+		if pending == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			p.t.Fatal("it does not hear of what it has written")
+		}
+	}
+}
+
+func (p *process) apply(words ...string) error {
+	_, err := p.Apply(p.t.Context(), ops(words...))
+	return err
+}
+
+// ops are of words: "key=value", "-key".
+func ops(words ...string) []state.Op {
+	var all []state.Op
+	for _, w := range words {
+		key, value, put := strings.Cut(w, "=")
+		all = append(all, state.Op{Key: strings.TrimPrefix(key, "-"), Value: []byte(value), Remove: !put})
+	}
+	return all
+}
+
+func contents(t *testing.T, s state.Store) string {
+	t.Helper()
+	entries, _, err := s.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, e := range entries {
+		words = append(words, fmt.Sprintf("%s=%s", e.Key, e.Value))
+	}
+	return strings.Join(words, " ")
+}
+
+// until waits until a store has that.
+func until(t *testing.T, what string, s state.Store, want string) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); contents(t, s) != want; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s: %q, want %q", what, contents(t, s), want)
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConform(t *testing.T) {
+	statetest.Conform(t, func(t *testing.T) state.Store {
+		o := options(newElsewhere(t, "1"), opened(t, filepath.Join(t.TempDir(), "state.db")))
+		o.Shared, o.Whole = []string{""}, []string{"b/"}
+		s, err := Open(t.Context(), o)
+		must(t, err)
+		return s
+	})
+}
+
+func TestStartsFromCopy(t *testing.T) {
+	e, dir := newElsewhere(t, "1"), t.TempDir()
+	p := start(t, dir, e)
+	must(t, p.apply("a/1=one", "rollout/base=v1"))
+	p.settled()
+	p.end()
+	e.setAway(true)
+
+	p = start(t, dir, e)
+	if got := contents(t, p); got != "a/1=one rollout/base=v1" {
+		t.Errorf("the copy is %q", got)
+	}
+	if s := p.Status(); !s.Copy || s.Away == "" || s.Owed != 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := p.apply("a/2=two"); !errors.Is(err, errUnsynced) {
+		t.Errorf("written without the shared store: %v", err)
+	}
+	if s := p.Status(); s.Owed != 1 {
+		t.Errorf("%+v", s)
+	}
+	p.end()
+
+	p = start(t, dir, e)
+	e.setAway(false)
+	until(t, "when it is back", e.Store, "a/1=one a/2=two rollout/base=v1")
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		if s := p.Status(); !s.Copy && s.Away == "" && s.Owed == 0 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("%+v", s)
+		}
+	}
+}
+
+// TestWaits: without a copy nothing begins before it is known what there is.
+func TestWaits(t *testing.T) {
+	e := newElsewhere(t, "1")
+	_, err := e.Apply(t.Context(), ops("a/1=one"))
+	must(t, err)
+	e.setAway(true)
+	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	if _, err := Open(short, options(e, opened(t, filepath.Join(t.TempDir(), "state.db")))); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("opened: %v", err)
+	}
+	back := time.AfterFunc(200*time.Millisecond, func() { e.setAway(false) })
+	defer back.Stop()
+	p := start(t, t.TempDir(), e)
+	if got := contents(t, p); got != "a/1=one" {
+		t.Errorf("the copy is %q", got)
+	}
+}
+
+// TestOthersWroteMeanwhile: what is pending goes where nobody else has written, and
+// what makes sense as a whole goes as a whole or not at all.
+func TestOthersWroteMeanwhile(t *testing.T) {
+	for _, c := range []struct {
+		name, others, want string
+		restarts           bool // only so: a process that goes on writes again what it has not seen written
+	}{
+		{"nobody", "", "a/1=mine a/3=mine b/1=old rollout/1=mine rollout/3=mine", false},
+		{"another entry", "b/1=theirs", "a/1=mine a/3=mine b/1=theirs rollout/1=mine rollout/3=mine", false},
+		{"the same entry", "a/1=theirs", "a/1=theirs a/3=mine b/1=old rollout/1=mine rollout/3=mine", true},
+		{"the one that was removed", "a/2=theirs", "a/1=mine a/2=theirs a/3=mine b/1=old rollout/1=mine rollout/3=mine", true},
+		{"the one that is new", "a/3=theirs", "a/1=mine a/3=theirs b/1=old rollout/1=mine rollout/3=mine", true},
+		{"removed", "-a/1", "a/3=mine b/1=old rollout/1=mine rollout/3=mine", true},
+		{"one of a whole", "rollout/2=theirs", "a/1=mine a/3=mine b/1=old rollout/1=old rollout/2=theirs", false},
+		{"one that is new of a whole", "rollout/4=theirs", "a/1=mine a/3=mine b/1=old rollout/1=old rollout/2=old rollout/4=theirs", false},
+		{"one of a whole removed", "-rollout/2", "a/1=mine a/3=mine b/1=old rollout/1=mine rollout/3=mine", false},
+		{"another of a whole removed", "-rollout/1", "a/1=mine a/3=mine b/1=old rollout/2=old", false},
+		{"the same", "a/1=mine rollout/1=mine", "a/1=mine a/3=mine b/1=old rollout/1=mine rollout/3=mine", false},
+	} {
+		for _, restarted := range []bool{false, true} {
+			if c.restarts && !restarted {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s, restarted=%t", c.name, restarted), func(t *testing.T) {
+				e, dir := newElsewhere(t, "1"), t.TempDir()
+				p := start(t, dir, e)
+				must(t, p.apply("a/1=old", "a/2=old", "b/1=old", "rollout/1=old", "rollout/2=old"))
+				p.settled()
+				e.setAway(true)
+				if err := p.apply("a/1=mine", "-a/2", "a/3=mine", "rollout/1=mine", "-rollout/2", "rollout/3=mine"); !errors.Is(err, errAway) {
+					t.Fatal(err)
+				}
+				if restarted {
+					p.end()
+				}
+				_, err := e.Store.Apply(t.Context(), ops(strings.Fields(c.others)...))
+				must(t, err)
+				e.setAway(false)
+				if restarted {
+					p = start(t, dir, e)
+				} else {
+					p.stale()
+				}
+				until(t, "shared", e.Store, c.want)
+				until(t, "the copy", p, c.want)
+			})
+		}
+	}
+}
+
+// TestHeardOfOthers: whoever owes a part of what is a whole gives it up when he hears
+// that others went on.
+func TestHeardOfOthers(t *testing.T) {
+	e := newElsewhere(t, "1")
+	s, err := Open(t.Context(), options(e, opened(t, filepath.Join(t.TempDir(), "state.db"))))
+	must(t, err)
+	e.setAway(true)
+	if _, err := s.Apply(t.Context(), ops("a/1=mine", "rollout/1=mine")); !errors.Is(err, errAway) {
+		t.Fatal(err)
+	}
+	_, err = e.Store.Apply(t.Context(), ops("rollout/2=theirs"))
+	must(t, err)
+	e.setAway(false)
+	for event, err := range e.Watch(t.Context(), "", s.heardOf()) {
+		must(t, err)
+		must(t, s.heard(t.Context(), []state.Event{event}))
+		break
+	}
+	if s.owes("rollout/") || !s.owes("a/") {
+		t.Errorf("%+v", s.marks)
+	}
+	must(t, s.ready(t.Context()))
+	const want = "a/1=mine rollout/2=theirs"
+	if got, there := contents(t, s), contents(t, e.Store); got != want || there != want {
+		t.Errorf("here is %q, there %q", got, there)
+	}
+}
+
+// TestBefore: what is there from before there was a shared store goes into one that is
+// empty, and is nothing to one that has its own.
+func TestBefore(t *testing.T) {
+	for _, c := range []struct{ there, want string }{
+		{"", "a/1=mine b/1=mine rollout/1=mine"},
+		{"a/1=theirs", "a/1=theirs b/1=mine rollout/1=mine"},
+		{"rollout/2=theirs", "a/1=mine b/1=mine rollout/2=theirs"},
+	} {
+		e, dir := newElsewhere(t, "1"), t.TempDir()
+		_, err := e.Apply(t.Context(), ops(strings.Fields(c.there)...))
+		must(t, err)
+		before := opened(t, filepath.Join(dir, "state.db"))
+		_, err = before.Apply(t.Context(), ops("a/1=mine", "b/1=mine", "rollout/1=mine", "own/1=mine"))
+		must(t, err)
+		must(t, before.Close())
+		p := start(t, dir, e)
+		until(t, "shared", e.Store, c.want)
+		until(t, "the copy", p, c.want)
+		if own, err := p.o.Local.Get(t.Context(), "own/1"); err != nil || string(own.Value) != "mine" {
+			t.Errorf("its own: %s, %v", own.Value, err)
+		}
+	}
+}
+
+// TestLost: a shared store that is empty gets what is known here.
+func TestLost(t *testing.T) {
+	dir := t.TempDir()
+	p := start(t, dir, newElsewhere(t, "1"))
+	must(t, p.apply("a/1=one", "rollout/base=v1"))
+	must(t, p.apply("a/2=two", "-a/1"))
+	p.end()
+	e := newElsewhere(t, "2")
+	p = start(t, dir, e)
+	until(t, "shared", e.Store, "a/2=two rollout/base=v1")
+	must(t, p.apply("a/3=three"))
+	until(t, "shared", e.Store, "a/2=two a/3=three rollout/base=v1")
+}
+
+func TestFollows(t *testing.T) {
+	e := newElsewhere(t, "1")
+	one, two := start(t, t.TempDir(), e), start(t, t.TempDir(), e)
+	_, at, err := two.List(t.Context(), "")
+	must(t, err)
+	must(t, one.apply("a/1=one", "a/2=one"))
+	until(t, "two", two, "a/1=one a/2=one")
+	must(t, two.apply("-a/1", "rollout/1=two"))
+	until(t, "one", one, "a/2=one rollout/1=two")
+	var told []string
+	for event, err := range two.Watch(t.Context(), "a/", at) {
+		must(t, err)
+		told = append(told, fmt.Sprintf("%s=%s gone=%t more=%t", event.Key, event.Value, event.Gone, event.More))
+		if event.Gone {
+			break
+		}
+	}
+	if want := []string{"a/1=one gone=false more=true", "a/2=one gone=false more=false", "a/1= gone=true more=false"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+// TestDeposed: what a leader writes too late is not in the copy either.
+func TestDeposed(t *testing.T) {
+	e := newElsewhere(t, "1")
+	one, two := start(t, t.TempDir(), e), start(t, t.TempDir(), e)
+	first, err := one.Lead(t.Context(), "waves")
+	must(t, err)
+	_, err = first.Store().Apply(t.Context(), ops("rollout/1=one", "rollout/2=one"))
+	must(t, err)
+	first.(term).Term.End() // it has not noticed
+	second, err := two.Lead(t.Context(), "waves")
+	must(t, err)
+	defer second.End()
+	if got := contents(t, second.Store()); got != "rollout/1=one rollout/2=one" {
+		t.Errorf("who leads now finds %q", got)
+	}
+	_, err = second.Store().Apply(t.Context(), ops("rollout/1=two"))
+	must(t, err)
+	if _, err := first.Store().Apply(t.Context(), ops("rollout/2=late", "rollout/3=late")); !errors.Is(err, state.ErrDeposed) {
+		t.Errorf("written too late: %v", err)
+	}
+	for _, s := range []state.Store{e.Store, one, two} {
+		until(t, "there", s, "rollout/1=two rollout/2=one")
+	}
+}
+
+// TestRefused: what the shared store never takes is kept here, and keeps nothing else
+// from being written.
+func TestRefused(t *testing.T) {
+	e := newElsewhere(t, "1")
+	r := &refusing{elsewhere: e}
+	o := options(e, opened(t, filepath.Join(t.TempDir(), "state.db")))
+	o.Remote = r
+	s, err := Open(t.Context(), o)
+	must(t, err)
+	w := state.NewWriter(s, o.Log)
+	v := w.View("a/")
+	v.PutBytes("1", []byte("one"))
+	v.PutBytes("large", []byte("x"))
+	must(t, v.Flush(t.Context()))
+	if got, here := contents(t, e.Store), contents(t, s); got != "a/1=one" || here != "a/1=one a/large=x" {
+		t.Errorf("there is %q, here %q", got, here)
+	}
+	must(t, s.sync(t.Context()))
+	must(t, s.sync(t.Context()))
+	if got := contents(t, s); got != "a/1=one a/large=x" {
+		t.Errorf("later %q", got)
+	}
+}
+
+type refusing struct{ *elsewhere }
+
+func (r *refusing) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	for _, op := range ops {
+		if op.Key == "a/large" {
+			return 0, &state.RefusedError{Key: op.Key, Err: errors.New("too large")}
+		}
+	}
+	return r.elsewhere.Apply(ctx, ops)
+}
+
+// TestRandom has three processes write, end, begin again, and be cut off from the
+// shared store: in the end all have the same, and what was said to be written, and
+// that nobody wrote later, is there.
+func TestRandom(t *testing.T) {
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(seed, 1))
+			e := newElsewhere(t, "1")
+			dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+			running := make([]*process, len(dirs))
+			for i, dir := range dirs {
+				running[i] = start(t, dir, e)
+			}
+			written := map[string]string{} // by key, of keys that one process alone writes
+			for n := range 120 {
+				i := rng.IntN(len(dirs))
+				switch rng.IntN(12) {
+				case 0:
+					e.setAway(true)
+				case 1, 2, 3:
+					e.setAway(false)
+				case 4:
+					running[i].end()
+					running[i] = start(t, dirs[i], e)
+				default:
+					own, common := fmt.Sprintf("a/%d-%d", i, rng.IntN(3)), fmt.Sprintf("b/%d", rng.IntN(3))
+					word := fmt.Sprintf("%s=%d", own, n)
+					if rng.IntN(4) == 0 {
+						word = "-" + own
+					}
+					err := running[i].apply(word, fmt.Sprintf("%s=%d", common, n))
+					if err == nil {
+						written[own] = word
+					} else {
+						delete(written, own) // it may be either
+					}
+				}
+			}
+			e.setAway(false)
+			for _, p := range running {
+				p.stale()
+			}
+			for end := time.Now().Add(60 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+				want := contents(t, e.Store)
+				if !slices.ContainsFunc(running, func(p *process) bool { return contents(t, p) != want || p.Status().Owed > 0 }) {
+					break
+				}
+				if time.Now().After(end) {
+					for _, p := range running {
+						t.Errorf("%q, %+v", contents(t, p), p.Status())
+					}
+					t.Fatalf("shared is %q", want)
+				}
+			}
+			there := strings.Fields(contents(t, e.Store))
+			for key, word := range maps.All(written) {
+				if word == "-"+key {
+					if slices.ContainsFunc(there, func(w string) bool { return strings.HasPrefix(w, key+"=") }) {
+						t.Errorf("%s is there, and was removed", key)
+					}
+				} else if !slices.Contains(there, word) {
+					t.Errorf("%s is not in %q", word, there)
+				}
+			}
+		})
+	}
+}

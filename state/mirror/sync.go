@@ -1,0 +1,189 @@
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"wasmxds/state"
+)
+
+// sync compares the copy with the shared store. The copy gets what is there; what is
+// pending, and nobody else has written since, goes there.
+func (s *Store) sync(ctx context.Context) error {
+	s.pushing.Lock()
+	defer s.pushing.Unlock()
+	for taken := false; !taken; {
+		id, _, err := s.o.Remote.ID(ctx)
+		if err != nil {
+			return err
+		}
+		before := s.heardOf()
+		entries, at, err := s.o.Remote.List(ctx, "")
+		if err != nil {
+			return err
+		}
+		older := at < before // it comes from a backup
+		if taken, err = s.take(ctx, id, older, entries, at); err != nil {
+			return err
+		}
+	}
+	s.worked()
+	return s.pushPending(ctx)
+}
+
+// heardOf is the revision up to which the copy has all that happened.
+func (s *Store) heardOf() state.Revision {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
+// take takes what is there, and says whether nothing newer was heard meanwhile. What revisions
+// say of a store that is another, or older than it was, counts no more.
+func (s *Store) take(ctx context.Context, id string, older bool, entries []state.Entry, at state.Revision) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	same := id == s.id && !older
+	if same && at < s.at {
+		return false, nil
+	}
+	ours, err := s.values(ctx)
+	if err != nil {
+		return false, err
+	}
+	c := comparison{ours: ours, theirs: map[string]state.Entry{}, marks: map[string]mark{}}
+	for _, e := range entries {
+		if s.shared(e.Key) {
+			c.theirs[e.Key] = e
+		}
+	}
+	for key := range ours { // an entry without a mark is given up
+		c.marks[key] = mark{pending: !same} // it is from before there was a shared store, or from one that is lost
+	}
+	if same {
+		maps.Copy(c.marks, s.marks)
+	}
+	ops, marks := c.outcome(s)
+	if !same {
+		for key := range s.saved {
+			if _, known := marks[key]; !known {
+				marks[key] = mark{}
+			}
+		}
+		ops = append(ops, state.Op{Key: idKey, Value: []byte(id)})
+	}
+	if _, err := s.write(ctx, ops, marks); err != nil {
+		return false, err
+	}
+	s.id, s.at, s.synced = id, at, true
+	return true, nil
+}
+
+// comparison is of the copy and the shared store.
+type comparison struct {
+	ours   map[string][]byte
+	theirs map[string]state.Entry
+	marks  map[string]mark
+}
+
+// outcome gives what the copy gets.
+func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
+	keys := map[string]bool{}
+	for key := range c.marks {
+		keys[key] = true
+	}
+	for key := range c.theirs {
+		keys[key] = true
+	}
+	lost := map[string]bool{} // of Whole: others went on
+	for key := range keys {
+		if p := s.wholeOf(key); p != "" && !c.current(key) {
+			lost[p] = true
+		}
+	}
+	var ops []state.Op
+	marks := map[string]mark{}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		m := c.marks[key]
+		theirs, there := c.theirs[key]
+		value, have := c.ours[key]
+		if same := there == have && bytes.Equal(theirs.Value, value); m.pending && !same {
+			if c.current(key) && !lost[s.wholeOf(key)] {
+				marks[key] = m
+				continue
+			}
+			s.o.Log.Warn("what this process, or the one before it, has written while the state was away is given up: others have changed it since", "key", key)
+		}
+		switch {
+		case !there && have:
+			ops = append(ops, state.Op{Key: key, Remove: true})
+		case there && (!have || !bytes.Equal(theirs.Value, value)):
+			ops = append(ops, state.Op{Key: key, Value: theirs.Value})
+		}
+		marks[key] = mark{at: theirs.Revision}
+	}
+	return ops, marks
+}
+
+// current says whether nobody else has written an entry since it was last heard of.
+func (c *comparison) current(key string) bool {
+	m := c.marks[key]
+	theirs, there := c.theirs[key]
+	value, have := c.ours[key]
+	if m.pending && there == have && bytes.Equal(theirs.Value, value) {
+		return true // it was written, and the answer was lost
+	}
+	return theirs.Revision <= m.at && there == (m.at > 0)
+}
+
+// pushPending writes what is pending to the shared store. The caller holds
+// s.pushing.
+func (s *Store) pushPending(ctx context.Context) error {
+	ops, at, err := s.pending(ctx)
+	if err != nil {
+		return err
+	}
+	for _, part := range s.parts(ops) {
+		to := s.o.Remote.Apply
+		if whole := s.wholeOf(part[0].Key); whole != "" {
+			to = func(ctx context.Context, ops []state.Op) (state.Revision, error) {
+				return s.o.Remote.ApplySince(ctx, ops, whole, at)
+			}
+		}
+		err := s.push(ctx, part, to)
+		refused, is := errors.AsType[*state.RefusedError](err)
+		switch {
+		case is:
+			s.o.Log.Error("what changed is kept on this machine alone", "key", refused.Key, "error", refused.Err)
+			s.stale() // the others
+		case err != nil && !errors.Is(err, state.ErrConflict):
+			return fmt.Errorf("%s: %w", s.o.Name, err)
+		}
+	}
+	return nil
+}
+
+// pending gives what is pending, and the revision up to which it is known that it may
+// be written.
+func (s *Store) pending(ctx context.Context) ([]state.Op, state.Revision, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ops []state.Op
+	for key, m := range s.marks {
+		if !m.pending || s.refused[key] {
+			continue
+		}
+		e, err := s.o.Local.Get(ctx, key)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return nil, 0, err
+		}
+		ops = append(ops, state.Op{Key: key, Value: e.Value, Remove: err != nil})
+	}
+	slices.SortFunc(ops, func(a, b state.Op) int { return strings.Compare(a.Key, b.Key) })
+	return ops, s.at, nil
+}
