@@ -31,8 +31,8 @@ type memory struct {
 	keptOrigins state.View // savedOrigin, by savedOrigin.key
 }
 
-func newMemory(w *state.Writer) memory {
-	return memory{map[originKey]knowledge{}, w.View("modules/filter/"), w.View("modules/origin/")}
+func newMemory(kept, own *state.Writer) memory {
+	return memory{map[originKey]knowledge{}, kept.View("modules/filter/"), own.View("modules/origin/")}
 }
 
 type savedOrigin struct {
@@ -109,7 +109,7 @@ func (l *resolution) restore() {
 			l.filters[name] = &wantedFilter{good: g}
 			continue
 		}
-		m.drop(name)
+		l.filters[name] = &wantedFilter{} // others may have the module: what is kept goes only when nobody wants the filter
 	}
 	for kept, o := range origins {
 		if there[o.Module.SHA256] {

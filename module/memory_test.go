@@ -232,10 +232,10 @@ func TestSavedDefinition(t *testing.T) {
 	}
 	m := newMachine(t)
 	m.start()
-	written := newMemory(m.options.State)
+	written := newMemory(m.options.State, m.options.State)
 	written.keep(good{definition: want})
 	m.start()
-	l := &resolution{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State), filters: map[string]*wantedFilter{}}
+	l := &resolution{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State, m.options.State), filters: map[string]*wantedFilter{}}
 	l.restore()
 	got := l.filters["hello"]
 	if got == nil {

@@ -23,6 +23,8 @@ type Options struct {
 
 	// State keeps what was good last, across restarts; nil: it isn't kept.
 	State *state.Writer
+	// Own keeps what origins said of what is in Store; nil: State does.
+	Own *state.Writer
 
 	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
@@ -123,7 +125,7 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		origins:  map[originKey]*origin{},
 		trials:   map[string]*dryRun{},
 		filters:  map[string]*wantedFilter{},
-		memory:   newMemory(r.State),
+		memory:   newMemory(r.State, cmp.Or(r.Own, r.State)),
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })

@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/rand/v2"
@@ -42,10 +43,12 @@ type Options struct {
 	// Observe is told what Envoys' streams tell of them, of each in order; nil:
 	// nobody is. It must be quick, and must not call back.
 	Observe func(Observed)
-	// State keeps the listeners that Envoys were sent, the versions of filters
-	// that have run, and the nodes that were served, for the server after this
-	// one; nil: they are not kept.
+	// State keeps the listeners that Envoys were sent, and the versions of filters
+	// that have run, for any server after this one; nil: they are not kept.
 	State *state.Writer
+	// Own keeps the nodes that were served, for the server that takes this one's
+	// place: there may be others beside it. nil: State does.
+	Own *state.Writer
 	// Resources are how the Catalogs that are published were compiled.
 	Resources resource.Options
 	// Respare is for how long nothing must have changed on an Envoy until its
@@ -124,7 +127,7 @@ func New(o Options) *Server {
 		clients:   map[*client]struct{}{},
 		peers:     map[netip.Addr]*peer{},
 		nodes:     map[string]*nodeStreams{},
-		away:      newAway(o.State.View("nodes/")),
+		away:      newAway(cmp.Or(o.Own, o.State).View("nodes/")),
 		left:      map[string]left{},
 		sampled:   map[string]uint32{},
 	}
