@@ -18,6 +18,10 @@ const (
 	awaitFor = 2 * time.Minute
 	awayKeep = time.Hour
 
+	// awayWrite is when it is written that a node is away: mostly it is back soon. A
+	// server that is killed before takes it for one that went just then.
+	awayWrite = 10 * time.Second
+
 	awayMost  = 20_000   // nodes
 	awayBytes = 32 << 20 // of their ids, clusters and labels
 )
@@ -60,13 +64,17 @@ func newAway(kept state.View) *away {
 func (a *away) went(n definition.Node, had bool, now time.Time) {
 	g := &gone{node: n, had: had, seen: now, since: now}
 	a.put(g, now)
-	a.keep(g.known(now), true)
+	if !a.known.stays(n, true) {
+		a.keep(g.known(now), true)
+	}
 }
 
 // came notes that a node has a stream.
 func (a *away) came(n definition.Node, now time.Time) {
 	a.drop(n.ID)
-	a.keep(knownNode{n.ID, n.Cluster, n.Labels, now, 0}, false)
+	if !a.known.stays(n, false) {
+		a.keep(knownNode{n.ID, n.Cluster, n.Labels, now, 0}, false)
+	}
 }
 
 func (g *gone) known(now time.Time) knownNode {
@@ -125,6 +133,8 @@ func (a *away) pass(now time.Time) bool {
 			a.awaited--
 			a.keep(g.known(now), true)
 			changed = true
+		case d >= awayWrite && a.known.nodes[id].here:
+			a.keep(g.known(now), true)
 		}
 	}
 	return changed

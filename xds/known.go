@@ -3,6 +3,7 @@ package xds
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"slices"
 	"time"
@@ -28,6 +29,7 @@ func (n *knownNode) node() definition.Node {
 // as are remembered while they are away. It is guarded by the Server's mu.
 type knownNodes struct {
 	kept  state.View // knownNode, by node id
+	seed  maphash.Seed
 	nodes map[string]keptNode
 	bytes int
 	away  int // of nodes
@@ -36,10 +38,12 @@ type knownNodes struct {
 type keptNode struct {
 	bytes int
 	away  bool
+	here  bool   // it is kept as one that has a stream
+	sum   uint64 // of what is kept of its cluster and labels
 }
 
 func newKnownNodes(kept state.View) knownNodes {
-	return knownNodes{kept: kept, nodes: map[string]keptNode{}}
+	return knownNodes{kept: kept, seed: maphash.MakeSeed(), nodes: map[string]keptNode{}}
 }
 
 // put keeps a node, if there is room.
@@ -56,11 +60,35 @@ func (k *knownNodes) put(n knownNode, away bool) bool {
 
 // note counts a node that is kept.
 func (k *knownNodes) note(n knownNode, away bool) {
-	k.uncount(n.ID)
-	now := keptNode{size(n.node()), away}
-	k.nodes[n.ID] = now
-	k.bytes += now.bytes
-	if away {
+	k.count(n.ID, keptNode{size(n.node()), away, n.Away == 0 && !away, k.sum(n.node())})
+}
+
+// stays tells whether a node is kept as one that has a stream, and as it is. Then it
+// goes, and comes again, without being written each time.
+func (k *knownNodes) stays(n definition.Node, away bool) bool {
+	now, there := k.nodes[n.ID]
+	if !there || !now.here || now.sum != k.sum(n) {
+		return false
+	}
+	now.away = away
+	k.count(n.ID, now)
+	return true
+}
+
+// sum is the same for the same cluster and labels.
+func (k *knownNodes) sum(n definition.Node) uint64 {
+	sum := maphash.String(k.seed, n.Cluster)
+	for label, value := range n.Labels {
+		sum += maphash.Comparable(k.seed, [2]string{label, value})
+	}
+	return sum
+}
+
+func (k *knownNodes) count(id string, n keptNode) {
+	k.uncount(id)
+	k.nodes[id] = n
+	k.bytes += n.bytes
+	if n.away {
 		k.away++
 	}
 }

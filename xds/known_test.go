@@ -1,6 +1,7 @@
 package xds
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -93,6 +94,51 @@ func TestAwayIsRead(t *testing.T) {
 	left(0)
 	if a.bytes != 0 || a.awaited != 0 || a.known.bytes != 0 || a.known.away != 0 {
 		t.Errorf("%d bytes, %d awaited of none; kept %+v", a.bytes, a.awaited, a.known)
+	}
+}
+
+// TestWhoIsBackSoonIsNotWritten: a fleet that comes again at once costs the disk
+// nothing; who stays away, or comes with other labels, is written.
+func TestWhoIsBackSoonIsNotWritten(t *testing.T) {
+	p := statetest.Start(t, t.TempDir())
+	a := newAway(p.View("nodes/"))
+	read := func() knownNode {
+		t.Helper()
+		if err := p.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var n knownNode
+		if err := json.Unmarshal([]byte(p.Written(t, "nodes/")["edge"]), &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	node := func(label string) definition.Node {
+		return definition.Node{ID: "edge", Cluster: "c", Labels: map[string]string{"app": label, "b": "c"}}
+	}
+	a.came(node("web"), noon)
+	a.went(node("web"), true, noon.Add(time.Minute))
+	a.came(node("web"), noon.Add(time.Minute+time.Second))
+	a.went(node("web"), true, noon.Add(2*time.Minute))
+	a.pass(noon.Add(2*time.Minute + awayWrite - time.Second))
+	if n := read(); !n.Seen.Equal(noon) || n.Away != 0 {
+		t.Errorf("who was back soon is written: %+v", n)
+	}
+	if a.known.away != 1 {
+		t.Errorf("%d nodes are away that may make room, want 1", a.known.away)
+	}
+	a.pass(noon.Add(2*time.Minute + awayWrite))
+	if n := read(); n.Away != awayWrite || !n.Seen.Equal(noon.Add(2*time.Minute)) {
+		t.Errorf("who stays away is kept as %+v", n)
+	}
+	a.came(node("web"), noon.Add(3*time.Minute))
+	if n := read(); n.Away != 0 || !n.Seen.Equal(noon.Add(3*time.Minute)) {
+		t.Errorf("who was away and is back is kept as %+v", n)
+	}
+	a.went(node("web"), true, noon.Add(4*time.Minute))
+	a.came(node("db"), noon.Add(4*time.Minute+time.Second))
+	if n := read(); n.Labels["app"] != "db" {
+		t.Errorf("who comes with other labels is kept as %+v", n)
 	}
 }
 
