@@ -264,8 +264,17 @@ func (r *Room) sheddable(now time.Time, grace time.Duration) []*Wait {
 	return all
 }
 
+// sheddable tells whether the client has kept the server waiting for so long. One that
+// turns out to have spoken begins anew, so that it is not asked for all the time.
 func (w *Wait) sheddable(now time.Time, grace time.Duration) bool {
-	return !w.silent.IsZero() && now.Sub(w.silent) >= grace && (grace == 0 || w.spoken == nil || !w.spoken())
+	switch {
+	case w.silent.IsZero() || now.Sub(w.silent) < grace:
+		return false
+	case grace > 0 && w.spoken != nil && w.spoken():
+		w.silent = now
+		return false
+	}
+	return true
 }
 
 func (w *Wait) weight(now time.Time) float64 {

@@ -175,14 +175,23 @@ func TestAwait(t *testing.T) {
 	busy.Done()
 }
 
-// TestUnless: a client that has spoken is not silent, up to twice the limit.
+// TestUnless: a client that has spoken is not silent, up to twice the limit, and is
+// not looked at again for each that comes.
 func TestUnless(t *testing.T) {
-	r := New(1000, time.Second)
-	ended := 0
-	r.old(here, 900, func(error) { ended++ }).Unless(func() bool { return true })
+	r := New(1000, time.Minute)
+	ended, looks := 0, 0
+	r.old(here, 900, func(error) { ended++ }).Unless(func() bool { looks++; return true })
 	r.Begin(here, 900, time.Hour, func(error) {})
 	if ended > 0 {
 		t.Error("it was ended though it has spoken")
+	}
+	for range 100 {
+		if !r.full() {
+			t.Fatal("there is room")
+		}
+	}
+	if looks != 1 {
+		t.Errorf("it was looked at %d times", looks)
 	}
 	r.Begin(here, 900, time.Hour, func(error) {})
 	if ended == 0 {
