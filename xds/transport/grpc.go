@@ -164,11 +164,12 @@ func overGRPC(st grpcStream, handle Handler) error {
 	if ConnOf(st.Context()) == nil {
 		return errNoListener
 	}
-	first, err := st.first()
-	if err != nil {
+	var first held
+	if err := st.RecvMsg(&first); err != nil {
 		return ended(err)
 	}
-	receiver, err := handle(st, first)
+	receiver, err := handle(st, first.ReadOnlyData())
+	first.Free()
 	if err != nil {
 		return ended(err)
 	}
@@ -189,13 +190,6 @@ func overGRPC(st grpcStream, handle Handler) error {
 var errNoListener = status.Error(codes.Internal, "this is not served on a transport.Listener")
 
 type grpcStream struct{ grpc.ServerStream }
-
-// first gives the first message, which its caller may hold for long.
-func (s grpcStream) first() ([]byte, error) {
-	var m held
-	err := s.RecvMsg(&m)
-	return m, err
-}
 
 func (s grpcStream) Send(parts ...[]byte) error { return s.SendMsg(outgoing(parts)) }
 

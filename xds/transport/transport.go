@@ -25,8 +25,9 @@ type Services struct {
 	Others func(grpc.ServiceRegistrar)
 }
 
-// Handler begins a stream with the first message that came on it. It may wait.
-// Its error ends the stream, with its gRPC status.
+// Handler begins a stream with the first message that came on it, which is the
+// callee's only during the call. It may wait. Its error ends the stream, with its
+// gRPC status.
 type Handler func(st Stream, first []byte) (Receiver, error)
 
 // Stream is a stream as its handler has it.
