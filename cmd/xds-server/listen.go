@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -16,16 +17,20 @@ type listeners struct {
 }
 
 func listen(f *serveFlags) (*listeners, error) {
+	// Who is gone is found by HTTP/2's pings, and by deadlines: the kernel need not
+	// look as well, which costs four system calls for each of thousands that come.
+	looked := net.ListenConfig{KeepAlive: -1}
 	ls := &listeners{modulesURL: f.modulesURL}
 	for _, l := range []struct {
 		flag, address string
 		to            *net.Listener
+		with          net.ListenConfig
 	}{
-		{"--xds-listen", f.xdsListen, &ls.xds},
-		{"--modules-listen", f.modulesListen, &ls.modules},
-		{"--admin-listen", f.adminListen, &ls.admin},
+		{"--xds-listen", f.xdsListen, &ls.xds, looked},
+		{"--modules-listen", f.modulesListen, &ls.modules, looked},
+		{"--admin-listen", f.adminListen, &ls.admin, net.ListenConfig{}},
 	} {
-		open, err := net.Listen("tcp", l.address)
+		open, err := l.with.Listen(context.Background(), "tcp", l.address)
 		if err != nil {
 			ls.close()
 			return nil, unreachable(fmt.Errorf("%s %s: %w", l.flag, l.address, err))
