@@ -153,11 +153,8 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 		return
 	}
 	s := &m.subs[Extension]
-	for _, old := range before.Filters {
+	for _, old := range m.newerThan(before) {
 		f := m.filter(old.Name)
-		if f == nil || f == old || f.Version == old.Version || old.Missing != "" {
-			continue
-		}
 		from := m.runs(s.have, old.Name)
 		if from == "" || from == old.Version {
 			continue
@@ -170,4 +167,26 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 		}
 		m.change(ChangeSuperseded, f, from, old.Version)
 	}
+}
+
+// newer are the filters of a snapshot of which another has another version.
+type newer struct {
+	than    *resource.Snapshot
+	filters []*resource.Filter
+}
+
+// newerThan gives the filters of before that the snapshot has in another version.
+func (v *state) newerThan(before *resource.Snapshot) []*resource.Filter {
+	last := &v.standing().newer
+	if n := last.Load(); n != nil && n.than == before {
+		return n.filters
+	}
+	n := &newer{than: before}
+	for _, old := range before.Filters {
+		if f := v.filter(old.Name); f != nil && f.Version != old.Version && old.Missing == "" {
+			n.filters = append(n.filters, old)
+		}
+	}
+	last.Store(n)
+	return n.filters
 }

@@ -37,6 +37,8 @@ type standing struct {
 	filled     answer[bool]
 	elsewhere  answer[bool] // see otherModuleServer
 	unused     answer[[]string]
+	moving     answer[bool]
+	newer      atomic.Pointer[newer]
 	fill       answer[[]item]          // see slots
 	prime      answer[[]item]          // see nextTwins
 	outcome    atomic.Pointer[outcome] // of the newest ACK that led here
@@ -192,7 +194,9 @@ func (v *state) current(slot string) bool {
 
 // moving tells whether some listener's own slot is to get another filter, or to
 // lose the one that it has.
-func (v *state) moving() bool {
+func (v *state) moving() bool { return v.standing().moving.get(v.findMoving) }
+
+func (v *state) findMoving() bool {
 	for slot, c := range v.placements().contents {
 		if !v.current(slot) {
 			continue
