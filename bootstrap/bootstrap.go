@@ -48,7 +48,7 @@ const (
 // Options say what an Envoy starts with. Node.ID and XDSAddress are needed.
 type Options struct {
 	Node         definition.Node
-	XDSAddress   string   // host:port of xds-server, as seen from the Envoy
+	XDSAddress   string   // host:port of xds-server, as seen from the Envoy; of several replicas with commas between
 	AdminAddress string   // host:port of Envoy's admin interface; "": none
 	Protocol     Protocol // "": Delta
 
@@ -56,7 +56,8 @@ type Options struct {
 	// clusters they need) in its bootstrap, and gets only what their
 	// config_discovery slots ask for. See [definition.ParseStatic].
 	Static []*definition.Resource
-	// ModulesURL is where the Envoy reaches xds-server's modules. An Envoy with
+	// ModulesURL is where the Envoy reaches xds-server's modules, of several
+	// replicas with commas between. An Envoy with
 	// Static needs it, and one with TLS where it is https: only the bootstrap
 	// knows where on the Envoy's machine the certificates are, and Envoy keeps
 	// a cluster of its bootstrap whatever CDS says of one of the same name.

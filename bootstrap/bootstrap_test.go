@@ -73,6 +73,13 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 		"tls-secrets": {
 			Node: edge, XDSAddress: "xds.example.com:18000", ModulesURL: "https://xds.example.com:18001", TLS: secrets,
 		},
+		"replicas": {
+			Node: edge, XDSAddress: "10.0.0.1:18000,10.0.0.2:18000, 10.0.0.3:18000",
+		},
+		"replicas-tls": {
+			Node: edge, XDSAddress: "xds-0.example.com:18000,xds-1.example.com:18000", ModulesURL: "https://xds-0.example.com:18001,https://xds-1.example.com:18001",
+			TLS: &bootstrap.TLS{CA: "/certs/ca.pem"},
+		},
 		"tls-san": {
 			Node: edge, XDSAddress: "10.0.0.1:18000",
 			TLS: &bootstrap.TLS{CA: "/certs/ca.pem", ServerName: "xds.internal", SAN: "spiffe://example.com/xds-server"},
@@ -135,10 +142,15 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	for want, change := range map[string]func(*bootstrap.Options){
-		"an Envoy needs a node ID":                                               func(o *bootstrap.Options) { o.Node.ID = "" },
-		"an Envoy needs the address of xds-server":                               func(o *bootstrap.Options) { o.XDSAddress = "" },
-		`the xDS address "localhost" is not host:port`:                           func(o *bootstrap.Options) { o.XDSAddress = "localhost" },
-		`the xDS address "localhost:http" has no port from 0 to 65535`:           func(o *bootstrap.Options) { o.XDSAddress = "localhost:http" },
+		"an Envoy needs a node ID":                                     func(o *bootstrap.Options) { o.Node.ID = "" },
+		"an Envoy needs the address of xds-server":                     func(o *bootstrap.Options) { o.XDSAddress = "" },
+		`the xDS address "localhost" is not host:port`:                 func(o *bootstrap.Options) { o.XDSAddress = "localhost" },
+		`the xDS address "localhost:http" has no port from 0 to 65535`: func(o *bootstrap.Options) { o.XDSAddress = "localhost:http" },
+		`the xDS address "" is not host:port`:                          func(o *bootstrap.Options) { o.XDSAddress = "127.0.0.1:18000," },
+		`the xDS address "a:1" is there twice`:                         func(o *bootstrap.Options) { o.XDSAddress = "a:1,b:1, a:1" },
+		`the modules URL "http://h" does not begin with https: as that of another replica does`: func(o *bootstrap.Options) {
+			o.Static, o.ModulesURL = []*definition.Resource{way}, "https://h,http://h"
+		},
 		`the admin address ":1" is not host:port`:                                func(o *bootstrap.Options) { o.AdminAddress = ":1" },
 		`protocol "rest" is neither delta nor sotw`:                              func(o *bootstrap.Options) { o.Protocol = "rest" },
 		"an Envoy with static listeners needs the URL of xds-server's modules":   func(o *bootstrap.Options) { o.Static = []*definition.Resource{way} },

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,6 +19,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	upstreamsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 )
 
@@ -25,6 +28,22 @@ const (
 	connectTimeout    = 5 * time.Second
 	keepaliveInterval = 30 * time.Second
 	keepaliveTimeout  = 10 * time.Second
+)
+
+// The same where there are other replicas to go to. Each Envoy pings its own replica
+// alone, so this costs a replica of 3,000 Envoys 300 pings a second; an active health
+// check would have each Envoy ask all.
+const (
+	replicaConnectTimeout    = 2 * time.Second
+	replicaKeepaliveInterval = 10 * time.Second
+	replicaKeepaliveTimeout  = 5 * time.Second
+)
+
+// For how long an Envoy does not try a replica again that failed it once: doubled,
+// tripled, … up to the last where it goes on failing.
+const (
+	firstEjection = 5 * time.Second
+	lastEjection  = 30 * time.Second
 )
 
 // address is host:port, taken apart.
@@ -47,6 +66,26 @@ func parseAddress(what, text string) (address, error) {
 	return address{host, uint32(port)}, nil
 }
 
+// parseAddresses reads one host:port, or several with commas between.
+func parseAddresses(what, text string) ([]address, error) {
+	var all []address
+	for one := range strings.SplitSeq(text, ",") {
+		at, err := parseAddress(what, strings.TrimSpace(one))
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(all, at) {
+			return nil, fmt.Errorf("%s %q is there twice", what, strings.TrimSpace(one))
+		}
+		all = append(all, at)
+	}
+	return all, nil
+}
+
+func areIPs(all []address) bool {
+	return !slices.ContainsFunc(all, func(a address) bool { return !a.isIP() })
+}
+
 func (a address) isIP() bool {
 	_, err := netip.ParseAddr(a.host)
 	return err == nil
@@ -58,27 +97,52 @@ func (a address) proto() *corev3.Address {
 	}}}
 }
 
-// cluster is one of a single endpoint. A host name is resolved by Envoy, again
-// and again.
-func cluster(name string, at address) *clusterv3.Cluster {
+// cluster leads to any of the replicas of xds-server. A host name is resolved by
+// Envoy, again and again.
+func cluster(name string, at []address) *clusterv3.Cluster {
+	replicas := &endpointv3.LocalityLbEndpoints{}
+	for _, a := range at {
+		replicas.LbEndpoints = append(replicas.LbEndpoints, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: a.proto()}},
+		})
+	}
 	c := &clusterv3.Cluster{
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(connectTimeout),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: at.proto()}},
-			}}}},
-		},
+		LoadAssignment:       &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{replicas}},
 	}
-	if !at.isIP() {
+	if !areIPs(at) {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
 		// Both families, tried one after the other: "localhost" is often ::1 as
 		// well, with nobody there.
 		c.DnsLookupFamily = clusterv3.Cluster_ALL
 	}
+	if len(at) > 1 {
+		leaveTheDead(c)
+	}
 	return c
+}
+
+// leaveTheDead has an Envoy try the other replicas once one has failed it. Where all
+// have, it tries any.
+func leaveTheDead(c *clusterv3.Cluster) {
+	c.ConnectTimeout = durationpb.New(replicaConnectTimeout)
+	c.OutlierDetection = &clusterv3.OutlierDetection{
+		SplitExternalLocalOriginErrors: true,
+		ConsecutiveLocalOriginFailure:  wrapperspb.UInt32(1), // no connection, or one that broke
+		Consecutive_5Xx:                wrapperspb.UInt32(1),
+		Interval:                       durationpb.New(time.Second),
+		BaseEjectionTime:               durationpb.New(firstEjection),
+		MaxEjectionTime:                durationpb.New(lastEjection),
+		MaxEjectionPercent:             wrapperspb.UInt32(100),
+		// Who is slow or fails now and then is not to be told from the others by
+		// the few requests of one Envoy.
+		EnforcingSuccessRate:            wrapperspb.UInt32(0),
+		EnforcingLocalOriginSuccessRate: wrapperspb.UInt32(0),
+	}
+	// Envoy's own half would have two of three that are dead tried again and again.
+	c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 1}}
 }
 
 // xdsCluster is the way to xds-server's resources.
@@ -86,11 +150,15 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	if o.XDSAddress == "" {
 		return nil, errors.New("an Envoy needs the address of xds-server")
 	}
-	at, err := parseAddress("the xDS address", o.XDSAddress)
+	at, err := parseAddresses("the xDS address", o.XDSAddress)
 	if err != nil {
 		return nil, err
 	}
 	c := cluster(XDSCluster, at)
+	ping, pong := keepaliveInterval, keepaliveTimeout
+	if len(at) > 1 {
+		ping, pong = replicaKeepaliveInterval, replicaKeepaliveTimeout
+	}
 	http2, err := pack(&upstreamsv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
 			ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
@@ -99,8 +167,8 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 						// A stream is silent for hours; a path that died is
 						// found out only by asking.
 						ConnectionKeepalive: &corev3.KeepaliveSettings{
-							Interval: durationpb.New(keepaliveInterval),
-							Timeout:  durationpb.New(keepaliveTimeout),
+							Interval: durationpb.New(ping),
+							Timeout:  durationpb.New(pong),
 						},
 					},
 				},
@@ -127,25 +195,17 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 	if o.ModulesURL == "" {
 		return nil, errors.New("an Envoy with static listeners needs the URL of xds-server's modules")
 	}
-	u, err := url.Parse(o.ModulesURL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("the modules URL %q is not http://host:port or https://host:port", o.ModulesURL)
-	}
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	at, err := parseAddress("the modules URL", net.JoinHostPort(u.Hostname(), port))
+	scheme, at, err := parseURLs(o.ModulesURL)
 	if err != nil {
 		return nil, err
 	}
 	c := cluster(ModulesCluster, at)
-	if !at.isIP() {
+	if !areIPs(at) {
 		// A stream that fails at one address is opened again at the next; a
 		// download would be lost.
 		c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 	}
-	if u.Scheme == "https" {
+	if scheme == "https" {
 		if o.TLS == nil {
 			return nil, errors.New("the modules URL is https, which needs a CA to know xds-server by")
 		}
@@ -154,6 +214,30 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+// parseURLs reads the URL of xds-server's modules, or those of several replicas with
+// commas between.
+func parseURLs(text string) (scheme string, at []address, err error) {
+	var addresses []string
+	for one := range strings.SplitSeq(text, ",") {
+		one = strings.TrimSpace(one)
+		u, err := url.Parse(one)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			return "", nil, fmt.Errorf("the modules URL %q is not http://host:port or https://host:port", one)
+		}
+		if scheme != "" && u.Scheme != scheme {
+			return "", nil, fmt.Errorf("the modules URL %q does not begin with %s: as that of another replica does", one, scheme)
+		}
+		scheme = u.Scheme
+		port := u.Port()
+		if port == "" {
+			port = map[string]string{"http": "80", "https": "443"}[scheme]
+		}
+		addresses = append(addresses, net.JoinHostPort(u.Hostname(), port))
+	}
+	at, err = parseAddresses("the modules URL", strings.Join(addresses, ","))
+	return scheme, at, err
 }
 
 func pack(m proto.Message) (*anypb.Any, error) {

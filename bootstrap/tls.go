@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -19,7 +20,7 @@ type TLS struct {
 	CA         string // file of the authorities that xds-server's certificate is from
 	Cert, Key  string // files of the Envoy's own certificate; "": it shows none
 	ServerName string // asked for by SNI; "": the host of the address, if that is a name
-	SAN        string // what xds-server's certificate is for: a DNS name, IP address or URI (spiffe://…); "": ServerName, or the host of the address
+	SAN        string // what xds-server's certificate is for: a DNS name, IP address or URI (spiffe://…); "": ServerName, or the host of any address
 
 	// SecretsDir is the folder that the files of Secrets are put into. With
 	// it, an Envoy takes in new certificates as they are renamed into place (or
@@ -85,27 +86,37 @@ func file(name string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
 }
 
-// socket speaks TLS with xds-server at an address, and with nobody else.
-func (t *TLS) socket(at address, alpn string) (*corev3.TransportSocket, error) {
+// socket speaks TLS with xds-server at these addresses, and with nobody else.
+func (t *TLS) socket(at []address, alpn string) (*corev3.TransportSocket, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
-	sni := t.ServerName
-	if sni == "" && !at.isIP() { // RFC 6066: no addresses in SNI
-		sni = at.host
+	tls := &tlsv3.UpstreamTlsContext{Sni: t.ServerName}
+	var hosts []string // what its certificate may be for
+	for _, a := range at {
+		if !slices.Contains(hosts, a.host) {
+			hosts = append(hosts, a.host)
+		}
 	}
-	san := t.SAN
-	if san == "" {
-		san = sni
+	if t.ServerName == "" && !areIPs(at) { // RFC 6066: no addresses in SNI
+		if tls.Sni = hosts[0]; len(hosts) > 1 {
+			tls.Sni, tls.AutoHostSni = "", true
+		}
 	}
-	if san == "" {
-		san = at.host
+	switch {
+	case t.SAN != "":
+		hosts = []string{t.SAN}
+	case t.ServerName != "":
+		hosts = []string{t.ServerName}
 	}
 	common := &tlsv3.CommonTlsContext{AlpnProtocols: []string{alpn}}
-	match := []*tlsv3.SubjectAltNameMatcher{{
-		SanType: sanType(san),
-		Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: san}},
-	}}
+	var match []*tlsv3.SubjectAltNameMatcher
+	for _, san := range hosts {
+		match = append(match, &tlsv3.SubjectAltNameMatcher{
+			SanType: sanType(san),
+			Matcher: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: san}},
+		})
+	}
 	if t.SecretsDir == "" {
 		ca := t.ca()
 		ca.MatchTypedSubjectAltNames = match
@@ -124,7 +135,8 @@ func (t *TLS) socket(at address, alpn string) (*corev3.TransportSocket, error) {
 			common.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{t.secret(certSecret, certFile)}
 		}
 	}
-	config, err := pack(&tlsv3.UpstreamTlsContext{Sni: sni, CommonTlsContext: common})
+	tls.CommonTlsContext = common
+	config, err := pack(tls)
 	if err != nil {
 		return nil, err
 	}

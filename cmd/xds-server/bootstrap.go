@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -19,6 +21,10 @@ import (
 
 const bootstrapHelp = `Print the configuration that an Envoy starts with: who it is, and that all else
 comes from xds-server. Id, cluster and labels are what definitions select by.
+
+Where xds-server has several replicas, --xds-address has the addresses of all,
+with commas between. Envoy goes to any of them, and to the next when that fails
+it, or is silent for 15 s.
 
 With --static-listeners, Envoy has the listeners (and clusters) of that file for
 itself, and gets only the filters that their slots ask for: HTTP filters with
@@ -48,6 +54,9 @@ again. xds-server counts that against a change that is under way.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000
+
+  # with two replicas of xds-server
+  xds-server bootstrap --node-id edge-1 --xds-address xds-0.internal:18000,xds-1.internal:18000
 
   # drained within a minute
   xds-server bootstrap --node-id edge-1 --drain-time 60s > envoy.yaml && envoy -c envoy.yaml --drain-time-s 60
@@ -83,11 +92,11 @@ func newBootstrap() *cobra.Command {
 	}
 	f.node.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.xds, "xds-address", "127.0.0.1:18000", "`address` of xds-server, as seen from Envoy")
+	flags.StringVar(&f.xds, "xds-address", "127.0.0.1:18000", "`address` of xds-server, as seen from Envoy; of several replicas with commas between")
 	flags.StringVar(&f.admin, "admin-address", "127.0.0.1:9901", "`address` of Envoy's own admin interface; empty: none")
 	flags.StringVar(&f.protocol, "protocol", "delta", "ADS `protocol`: delta or sotw (state of the world)")
 	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
-	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules (default http://127.0.0.1:18001, or with --ca https, the host of --xds-address and port 18001)")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules, of several replicas with commas between (default http://127.0.0.1:18001, or with --ca https, the hosts of --xds-address and port 18001)")
 	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "`time` for which Envoy drains, the same as its --drain-time-s")
 	flags.DurationVar(&f.hang, "hang-timeout", 30*time.Second, "`time` that a filter may keep a worker thread before Envoy ends itself, 1s to 24h; 0: for ever")
 	flags.StringVar(&f.tls.CA, "ca", "", "`file` of the authorities that xds-server's certificate is from")
@@ -166,11 +175,17 @@ func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
 	}
 	o.TLS, o.ModulesURL = &f.tls, f.modulesURL
 	if o.ModulesURL == "" {
-		host, _, err := net.SplitHostPort(f.xds)
-		if err != nil {
-			return fmt.Errorf("--xds-address %s: %w", f.xds, err)
+		var urls []string
+		for at := range strings.SplitSeq(f.xds, ",") {
+			host, _, err := net.SplitHostPort(strings.TrimSpace(at))
+			if err != nil {
+				return fmt.Errorf("--xds-address %s: %w", f.xds, err)
+			}
+			if u := "https://" + net.JoinHostPort(host, "18001"); !slices.Contains(urls, u) {
+				urls = append(urls, u)
+			}
 		}
-		o.ModulesURL = "https://" + net.JoinHostPort(host, "18001")
+		o.ModulesURL = strings.Join(urls, ",")
 	}
 	return nil
 }
