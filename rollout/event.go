@@ -16,7 +16,8 @@ type (
 	Wanted struct{ Set *module.Set }
 
 	// Expected is a node that was there before this server started, most likely. All
-	// are to be told before the first Wanted.
+	// are to be told before the first Wanted, but for those of servers that are
+	// Missing until then.
 	Expected struct{ Node definition.Node }
 	// Connected is a node that has a stream.
 	Connected struct{ Node definition.Node }
@@ -173,9 +174,16 @@ func (e Gone) apply(m *Machine) {
 
 func (e Settled) apply(m *Machine) {
 	n := m.fleet.nodes[e.ID]
-	if n == nil || !n.connected || m.plan == nil || e.Choice != m.plan.at(n) {
-		return // it is to have something else by now
+	if n == nil || !n.connected || m.plan == nil {
+		return
 	}
+	if e.Choice != m.plan.at(n) { // it is to have something else, by now or still
+		if !m.ahead(aheadKey{id: e.ID}, e) {
+			m.change(n, func() { n.settled = n.settled.and(e.Choice) })
+		}
+		return
+	}
+	delete(m.early, aheadKey{id: e.ID})
 	m.change(n, func() { n.settled = e.Choice })
 	m.returned(e.ID, e.Choice)
 }
@@ -185,3 +193,5 @@ func (e Saved) apply(m *Machine) {
 }
 
 func (Tick) apply(*Machine) {}
+
+func (Rewritten) apply(*Machine) {} // it has written that itself

@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -189,6 +190,20 @@ func (c Choice) without(id string) Choice {
 	var ids []string
 	for _, one := range c.IDs() {
 		if one != id {
+			ids = append(ids, one)
+		}
+	}
+	return choiceOf(ids)
+}
+
+// and is what is in both.
+func (c Choice) and(other Choice) Choice {
+	if c == other {
+		return c
+	}
+	var ids []string
+	for _, one := range c.IDs() {
+		if slices.Contains(other.IDs(), one) {
 			ids = append(ids, one)
 		}
 	}

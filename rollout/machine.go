@@ -64,6 +64,14 @@ type Machine struct {
 	combinations map[Choice]combination
 	tolerated    map[string]bool
 
+	// Of other servers that Envoys are connected to.
+	missing map[string]time.Time // that are not heard, since when; see Missing
+	early   map[aheadKey]Event   // what their Envoys have told of waves that are being written down
+
+	// Of a Machine that follows another.
+	follows  bool
+	contents map[string]*Item // that are written down, by the hashes they are written by
+
 	ready Ready
 	audit *audit // nil: steps are not checked
 }
@@ -84,6 +92,11 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.started = now
 	}
 	m.elapse()
+	if m.follows {
+		m.follow(e)
+		return m.ready
+	}
+	m.caughtUp()
 	e.apply(m)
 	m.written()
 	m.expire()
@@ -100,6 +113,9 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.replan = false
 		m.plan = m.newPlan()
 		m.ready.Plan = m.plan
+	}
+	if len(m.early) > 0 && !m.writing() {
+		m.wakeAt(m.now)
 	}
 	m.flush()
 	if m.audit != nil {

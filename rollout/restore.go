@@ -12,11 +12,18 @@ import (
 // New makes a Machine of what was written down, which may be nothing. What can't
 // be read is left out, and told in the errors.
 func New(o Options, written map[string][]byte) (*Machine, []error) {
+	m, r := restore(o, written, nil)
+	return m, r.errs
+}
+
+// restore makes a Machine of what was written down. Contents that are known, by
+// the hashes that they are written by, are not read again.
+func restore(o Options, written map[string][]byte, known map[string]*Item) (*Machine, *restoring) {
 	m := &Machine{o: o, base: items{}, held: map[Key]held{}, adopt: map[Key]bool{}, fleet: newFleet(),
 		combinations: map[Choice]combination{}, kept: newKept(), replan: true}
-	r := restoring{m: m, written: written, items: map[string]*Item{}}
+	r := &restoring{m: m, written: written, known: known, items: map[string]*Item{}}
 	r.run()
-	return m, r.errs
+	return m, r
 }
 
 // errOther: what is written at a key can be read, and can't be meant.
@@ -26,6 +33,7 @@ var errOther = errors.New("it is not what belongs there")
 type restoring struct {
 	m       *Machine
 	written map[string][]byte
+	known   map[string]*Item
 	items   map[string]*Item // by the hash that they were written by
 	errs    []error
 	moved   bool // some have another hash by now
@@ -65,16 +73,15 @@ func (r *restoring) run() {
 		}
 		return
 	}
-	each(r, contentKey, func(key string, c content) error {
-		value, err := c.value()
-		if err != nil {
-			return err
-		}
-		i, err := itemOf(value)
-		if err != nil {
-			return err
-		}
+	each(r, contentKey, func(key string, b json.RawMessage) error {
 		was := strings.TrimPrefix(key, contentKey)
+		i := r.known[was]
+		if i == nil {
+			var err error
+			if i, err = readItem(b); err != nil {
+				return err
+			}
+		}
 		r.items[was] = i
 		r.moved = r.moved || was != i.Hash
 		m.kept.refs[i.Hash] = &ref{item: i, stored: was == i.Hash}
@@ -122,6 +129,19 @@ func (r *restoring) run() {
 		m.audit = newAudit(m.o.Broken)
 		m.audit.began(m)
 	}
+}
+
+// readItem reads a content.
+func readItem(b []byte) (*Item, error) {
+	var c content
+	if err := json.Unmarshal(b, &c); err != nil {
+		return nil, err
+	}
+	value, err := c.value()
+	if err != nil {
+		return nil, err
+	}
+	return itemOf(value)
 }
 
 // now is what a hash has become.

@@ -84,6 +84,8 @@ func (m *Machine) rush(c *change) {
 // roll moves a change from wave to wave.
 func (m *Machine) roll(c *change) {
 	switch {
+	case m.deaf(): // there may be more of them
+		return
 	case c.expected > 0: // they are on their way back
 		m.wakeAt(m.now.Add(AwaitFor))
 		return

@@ -1,0 +1,151 @@
+package roster
+
+import (
+	"slices"
+
+	"wasmxds/definition"
+	"wasmxds/rollout"
+)
+
+// Own are the Envoys of a server, and what its leader is to be told of them. The zero
+// Own is not usable, see [NewOwn]. It is not safe for concurrent use.
+type Own struct {
+	envoys   map[string]*envoy
+	changed  []string // ids of which something is to be told, in order of time
+	pending  map[string]bool
+	happened []Happening
+	lost     int // happenings that were not told: too many of them waited
+	anew     bool
+	seq      uint64
+	under    *Telling // that is on its way
+}
+
+// envoy is one that is connected.
+type envoy struct {
+	node      definition.Node
+	settled   *rollout.Choice // nil: nothing was yet
+	connected bool            // ... is to be told
+	unsettled bool            // what is settled was told
+}
+
+// NewOwn makes an Own without Envoys.
+func NewOwn() *Own {
+	return &Own{envoys: map[string]*envoy{}, pending: map[string]bool{}, anew: true}
+}
+
+const (
+	// mostAtOnce is of how many Envoys a Telling tells.
+	mostAtOnce = 1000
+	// mostHappened is how many happenings wait to be told. A change has been stopped
+	// by far fewer.
+	mostHappened = 4096
+)
+
+// Tell notes what an Envoy has told; other events are nothing to note.
+func (o *Own) Tell(e rollout.Event) {
+	switch e := e.(type) {
+	case rollout.Connected:
+		v := o.envoys[e.Node.ID]
+		if v == nil {
+			v = &envoy{}
+			o.envoys[e.Node.ID] = v
+		}
+		v.node, v.connected = e.Node, true
+		o.note(e.Node.ID)
+	case rollout.Gone:
+		delete(o.envoys, e.ID)
+		o.note(e.ID)
+	case rollout.Settled:
+		if v := o.envoys[e.ID]; v != nil {
+			v.settled, v.unsettled = &e.Choice, true
+			o.note(e.ID)
+		}
+	default:
+		h, is := happeningOf(e)
+		if !is {
+			return
+		}
+		if _, restarted := e.(rollout.Restarted); restarted && o.envoys[h.ID] != nil {
+			o.envoys[h.ID].settled, o.envoys[h.ID].unsettled = nil, false
+		}
+		o.happened = append(o.happened, h)
+		o.bound()
+	}
+}
+
+func (o *Own) bound() {
+	if over := len(o.happened) - mostHappened; over > 0 {
+		o.happened = slices.Delete(o.happened, 0, over)
+		o.lost += over
+	}
+}
+
+func (o *Own) note(id string) {
+	if !o.pending[id] {
+		o.pending[id] = true
+		o.changed = append(o.changed, id)
+	}
+}
+
+// Len is how many Envoys there are.
+func (o *Own) Len() int { return len(o.envoys) }
+
+// Anew has all Envoys told anew: another leads, or the one that does has lost sight of
+// this server.
+func (o *Own) Anew() {
+	o.anew, o.seq, o.changed = true, 0, nil
+	clear(o.pending)
+	if o.under != nil {
+		o.happened = append(o.under.Happened, o.happened...) // it may not have been taken
+		o.under = nil
+		o.bound()
+	}
+	for id, v := range o.envoys {
+		v.connected, v.unsettled = true, v.settled != nil
+		o.note(id)
+	}
+}
+
+// Waits says whether there is anything to tell.
+func (o *Own) Waits() bool {
+	return o.anew || o.under != nil || len(o.changed) > 0 || len(o.happened) > 0
+}
+
+// Take gives what is to be told next. Until it is Taken, it is given again.
+func (o *Own) Take() Telling {
+	if o.under != nil {
+		return *o.under
+	}
+	o.seq++
+	t := Telling{Seq: o.seq, Anew: o.anew}
+	o.anew = false
+	n := min(len(o.changed), mostAtOnce)
+	for _, id := range o.changed[:n] {
+		delete(o.pending, id)
+		v := o.envoys[id]
+		if v == nil {
+			t.Gone = append(t.Gone, id)
+			continue
+		}
+		if v.connected {
+			t.Connected = append(t.Connected, v.node)
+		}
+		if v.unsettled {
+			t.Settled = append(t.Settled, Settled{id, *v.settled})
+		}
+		v.connected, v.unsettled = false, false
+	}
+	o.changed = slices.Delete(o.changed, 0, n)
+	if t.Rest = len(o.changed) > 0; !t.Rest { // else they may be of Envoys that are not told of yet
+		t.Happened, o.happened = o.happened, nil
+	}
+	o.under = &t
+	return t
+}
+
+// Taken notes that a Telling has reached the leader.
+func (o *Own) Taken(seq uint64) {
+	if o.under != nil && o.under.Seq == seq {
+		o.under = nil
+	}
+}
