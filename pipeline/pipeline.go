@@ -151,7 +151,8 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g.Go(func() error { p.news.run(ctx, p.tracer, p.rollouts.Status); return nil })
 	g.Go(func() error {
 		defer p.judges.end()
-		return p.rollouts.Run(ctx)
+		p.rollouts.Run(ctx)
+		return nil
 	})
 	g.Go(func() error { return p.XDS.Run(ctx) })
 	g.Go(func() error {

@@ -125,11 +125,7 @@ func (p play) serve(t *testing.T) *server {
 	}
 	s.Driver = d
 	var running sync.WaitGroup
-	running.Go(func() {
-		if err := d.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	running.Go(func() { d.Run(ctx) })
 	s.end = func() { cancel(); running.Wait() }
 	return s
 }

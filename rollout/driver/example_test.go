@@ -27,8 +27,8 @@ func Example() {
 		return
 	}
 	ctx, end := context.WithCancel(context.Background())
-	ended := make(chan error)
-	go func() { ended <- d.Run(ctx) }()
+	ended := make(chan struct{})
+	go func() { defer close(ended); d.Run(ctx) }()
 
 	canary := definition.Node{ID: "edge-1", Labels: map[string]string{"tier": "canary"}}
 	policy := &definition.Rollout{Name: "careful", Definitions: []string{"*"}, Bake: time.Minute, Waves: []definition.Wave{{Labels: canary.Labels}, {Share: 1}}}
@@ -43,9 +43,7 @@ func Example() {
 	fmt.Println("others have", p.Base.Filters[0].Definition.RootID)
 
 	end()
-	if err := <-ended; err != nil {
-		fmt.Println(err)
-	}
+	<-ended
 	// Output:
 	// edge-1 has v2
 	// others have v1

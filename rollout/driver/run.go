@@ -2,23 +2,23 @@ package driver
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/sync/errgroup"
 
 	"wasmxds/rollout"
 )
 
 // Run runs the machine until ctx ends.
-func (d *Driver) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { d.write(ctx); return nil })
+func (d *Driver) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { d.write(ctx) })
 	if d.o.Look != nil {
-		g.Go(func() error { d.look(ctx); return nil })
+		all.Go(func() { d.look(ctx) })
 	}
-	g.Go(func() error { d.run(ctx); return nil })
-	return g.Wait()
+	d.run(ctx)
 }
 
 func (d *Driver) run(ctx context.Context) {
