@@ -72,11 +72,14 @@ func (p *Pipeline) observed(o xds.Observed) {
 }
 
 // swapped takes what filters have come to on an Envoy. A crash is told here, once,
-// and not by the alarm of each request that the crashed VM answered.
+// and not by the alarm of each request that the crashed VM answered: the curves that
+// people see and what stops a change count the same.
 func (p *Pipeline) swapped(w xds.Swaps) {
 	for _, c := range w.Changes {
 		if c.Stage == swap.ChangeCrashed {
-			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: c.Filter})
+			e := rollout.Crashed{ID: w.Node, Filter: c.Filter}
+			p.judge.Tell(w.At, e)
+			p.rollouts.Tell(e)
 		}
 	}
 	p.swaps.Add(w)

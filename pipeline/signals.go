@@ -11,9 +11,9 @@ import (
 )
 
 // watch has Envoys looked at, or no more.
-func (p *Pipeline) watch(w rollout.Watch) {
-	p.judge.Watch(time.Now(), w)
-	p.sampler.poke()
+func (p *Pipeline) watch(w rollout.Watch) (told []byte) {
+	defer p.sampler.poke()
+	return p.judge.Watch(time.Now(), w)
 }
 
 // able tells whether an Envoy can be told to tell of its requests.
@@ -35,7 +35,6 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 			p.counts.Add(node, at, samples)
 		},
 		Crashed: func(c signal.Crash) {
-			p.counts.Crash(c)
 			p.options.Log.Debug("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
 			p.XDS.Crashed(c.Node, c.Filter)
 		},

@@ -54,6 +54,8 @@ type change struct {
 	waitsFor map[string]string // labels that no Envoy has, and its next wave is for; nil: it waits for none
 	verdicts []verdict         // of the judges, for the wave that it is in
 	cohorts  Watch             // of the wave that it is in
+	resumed  *Watch            // the same of another server, until it is watched on; nil: there is none
+	toldKept bool              // what they told before the wave is written down
 
 	counted bool // else it has not begun, and nobody counts its Envoys yet
 	census

@@ -98,11 +98,15 @@ type Batch struct {
 type Watch struct {
 	Change       string
 	Wave         int
+	Policy       *definition.Rollout
 	Phase        Phase
 	New, Control []string
 	// ControlSince is from when on all of Control have had the change, where
 	// nobody is left that has not; zero: they have not.
 	ControlSince time.Time
+	// Told is what they told before the wave, which began before this server started;
+	// nil: that is not known.
+	Told []byte
 }
 
 // Phase is how far a Watch is.

@@ -46,7 +46,7 @@ func TestRandom(t *testing.T) {
 	t.Logf("%+v", sum)
 	if *seed == 0 && *seeds >= 100 {
 		for what, n := range map[string]int{"waves": sum.Waves, "joins": sum.Joins, "stops": sum.Stops, "kills": sum.Kills, "lost batches": sum.Lost, "combinations": sum.Combined,
-			"waits for others": sum.Needs, "merges": sum.Merges, "rollbacks": sum.Rollbacks, "superseded": sum.Superseded} {
+			"waits for others": sum.Needs, "merges": sum.Merges, "rollbacks": sum.Rollbacks, "superseded": sum.Superseded, "waves watched on": sum.Resumed} {
 			if n == 0 {
 				t.Errorf("no %s in %d histories: they don't test what they are for", what, *seeds)
 			}
@@ -56,7 +56,7 @@ func TestRandom(t *testing.T) {
 
 // tally is what has happened.
 type tally struct {
-	Steps, Waves, Joins, Stops, Kills, Lost, Combined, Needs, Merges, Rollbacks, Superseded int
+	Steps, Waves, Joins, Stops, Kills, Lost, Combined, Needs, Merges, Rollbacks, Superseded, Resumed int
 }
 
 func (t *tally) add(o tally) {
@@ -71,6 +71,7 @@ func (t *tally) add(o tally) {
 	t.Merges += o.Merges
 	t.Rollbacks += o.Rollbacks
 	t.Superseded += o.Superseded
+	t.Resumed += o.Resumed
 }
 
 type play struct {
@@ -187,10 +188,29 @@ func (p *play) step(e rollout.Event) {
 		p.plan = ready.Plan
 	}
 	p.look()
+	for _, w := range ready.Watch {
+		defer p.watch(w)
+	}
 	if ready.Save != nil {
 		p.queue = append(p.queue, ready.Save)
 		if !p.away && p.rng.IntN(4) > 0 {
 			p.write(len(p.queue))
+		}
+	}
+}
+
+// watch keeps what is told before a wave, and compares what is known of one that
+// began with another server.
+func (p *play) watch(w rollout.Watch) {
+	told := fmt.Sprintf("%s %d of %v and %v since %v", w.Change, w.Wave, w.New, w.Control, w.ControlSince.UTC())
+	switch {
+	case w.Phase != rollout.During:
+	case w.Told == nil && p.rng.IntN(4) > 0:
+		p.step(rollout.ToldBefore{Change: w.Change, Wave: w.Wave, Told: []byte(told)})
+	case w.Told != nil:
+		p.tally.Resumed++
+		if string(w.Told) != told {
+			p.breaks("%q is watched on, and was %q", told, w.Told)
 		}
 	}
 }
@@ -545,6 +565,11 @@ func (p *play) end() {
 	if err := p.m.Unfinished(); err != nil {
 		p.breaks("in the end: %v", err)
 		return
+	}
+	for key := range p.disk {
+		if strings.HasPrefix(key, "told/") {
+			p.breaks("in the end %s is still kept", key)
+		}
 	}
 	have, want := wordsOf(p.plan.Base), wordsOf(p.wanted(p.files))
 	if !slices.Equal(have, want) {

@@ -110,6 +110,7 @@ func (r *restoring) run() {
 		}
 	}
 	r.changes()
+	r.told()
 	each(r, heldKeys, func(key string, h keptHeld) error {
 		to, err := r.item(h.To)
 		if err == nil && (path(heldKeys, h.Key) != key || to != nil && to.Key != h.Key) {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ import (
 //	late NAME CHANGE           it says that it has that in place, which it was to have
 //	crash NAME FILTER
 //	refuse NAME KIND/NAME MESSAGE
+//	before CHANGE WAVE WORDS   what its Envoys told before the wave
 //	judge CHANGE JUDGE good|bad|no-traffic|unable [WORDS]
 //	pause | resume | promote | stop | rollback [CHANGE] [once] [later]
 //	wait DURATION
@@ -146,6 +148,9 @@ func (s *script) run(d *datadriven.TestData) string {
 	case "refuse":
 		kind, name, _ := strings.Cut(arg(1), "/")
 		return told(s.step(rollout.Refused{ID: arg(0), Choice: s.plan.Choose(s.nodes[arg(0)]), Key: rollout.Key{Kind: kind, Name: name}, Message: strings.Join(args[2:], " ")}))
+	case "before":
+		wave, _ := strconv.Atoi(arg(1))
+		return told(s.step(rollout.ToldBefore{Change: s.id(arg(0)), Wave: wave, Told: []byte(strings.Join(args[2:], " "))}))
 	case "judge":
 		wave := 0
 		for _, c := range s.m.Status(s.now)().Changes {
@@ -249,7 +254,11 @@ func (s *script) step(e rollout.Event) string {
 		fmt.Fprintf(&b, "error: %v\n", ready.Err)
 	}
 	for _, w := range ready.Watch {
-		fmt.Fprintf(&b, "watch %s wave %d, %s: %s; control %s\n", w.Change, w.Wave, w.Phase, names(w.New), names(w.Control))
+		fmt.Fprintf(&b, "watch %s wave %d, %s: %s; control %s", w.Change, w.Wave, w.Phase, names(w.New), names(w.Control))
+		if w.Told != nil {
+			fmt.Fprintf(&b, "; before it they told %s", w.Told)
+		}
+		b.WriteByte('\n')
 	}
 	if ready.Plan != nil {
 		s.plan = ready.Plan

@@ -18,7 +18,7 @@ const leastControl = 31
 // others, those that have had it since an earlier wave take their place: for them
 // nothing changes either.
 func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
-	w := Watch{Change: c.ID, Wave: wave}
+	w := Watch{Change: c.ID, Wave: wave, Policy: c.Policy}
 	fresh = fresh[:min(len(fresh), mostWatched)]
 	var others, before []*node
 	for _, n := range m.fleet.nodes {
@@ -80,7 +80,8 @@ func (m *Machine) watch(w Watch, phase Phase) {
 	m.ready.Watch = append(m.ready.Watch, w)
 }
 
-// watchAgain has a wave watched that began before this server started.
+// watchAgain has a wave watched that began before this server started, and of which
+// nothing was kept.
 func (m *Machine) watchAgain(c *change) {
 	if c.cohorts.Change != "" {
 		return
@@ -96,6 +97,7 @@ func (m *Machine) stopWatching(c *change) {
 		m.watch(c.cohorts, After)
 		c.cohorts = Watch{}
 	}
+	m.forgetTold(c)
 	if c.growth != nil && c.growth.watch.Change != "" {
 		m.watch(c.growth.watch, After)
 	}

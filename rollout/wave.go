@@ -83,6 +83,7 @@ func (m *Machine) rush(c *change) {
 
 // roll moves a change from wave to wave.
 func (m *Machine) roll(c *change) {
+	m.watchOn(c)
 	switch {
 	case m.deaf(): // there may be more of them
 		return

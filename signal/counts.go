@@ -15,11 +15,6 @@ const (
 	// Of these the first stay, with what was before a wave and how it began; then
 	// the oldest goes.
 	firstBlocks = 225
-	maxCrashes  = 64
-
-	// A VM that has crashed and is not replaced fails each request: what comes
-	// sooner than this after the one before is the same crash.
-	sameCrash = time.Second
 )
 
 // Counts keeps what the nodes tell that are watched. It is safe for concurrent
@@ -35,9 +30,6 @@ type node struct {
 	open   Block
 	isOpen bool
 	tally  tally // of open
-
-	crashes   []time.Time // the beginnings, oldest first
-	lastCrash time.Time
 }
 
 // NewCounts makes one that watches nobody.
@@ -65,7 +57,6 @@ func (c *Counts) Watch(nodes []string, since time.Time) {
 
 func (n *node) forget(since time.Time) {
 	n.blocks = slices.DeleteFunc(slices.Clone(n.blocks), func(b Block) bool { return b.Start.Before(since) })
-	n.crashes = slices.DeleteFunc(slices.Clone(n.crashes), func(at time.Time) bool { return at.Before(since) })
 }
 
 // Add adds samples that came in at a time. Those of nodes that are not watched
@@ -112,25 +103,6 @@ func (n *node) end(at time.Time) {
 	}
 }
 
-// Crash takes an alarm. It counts if it is of a new crash.
-func (c *Counts) Crash(crash Crash) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.nodes[crash.Node]
-	if n == nil {
-		return
-	}
-	same := !n.lastCrash.IsZero() && crash.At.Sub(n.lastCrash) < sameCrash
-	n.lastCrash = crash.At
-	if same {
-		return
-	}
-	if len(n.crashes) == maxCrashes {
-		n.crashes = slices.Clone(n.crashes[1:])
-	}
-	n.crashes = append(n.crashes, crash.At)
-}
-
 // Envoy gives what a node has told by now, in whole blocks; nothing of one that
 // is not watched. Who asks adds what else is known of it.
 func (c *Counts) Envoy(name string, now time.Time) Envoy {
@@ -139,7 +111,7 @@ func (c *Counts) Envoy(name string, now time.Time) Envoy {
 	e := Envoy{Node: name}
 	if n := c.nodes[name]; n != nil {
 		n.end(now)
-		e.Blocks, e.Crashes = slices.Clip(n.blocks), slices.Clip(n.crashes)
+		e.Blocks = slices.Clip(n.blocks)
 	}
 	return e
 }

@@ -2,8 +2,6 @@ package signal
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -55,27 +53,6 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-func TestCrashes(t *testing.T) {
-	c := NewCounts()
-	c.Watch([]string{"a"}, began)
-	for _, ms := range []int{0, 100, 900, 1800, 5000, 5500} {
-		c.Crash(Crash{Node: "a", At: began.Add(time.Duration(ms) * time.Millisecond)})
-	}
-	if got, want := c.Envoy("a", began).Crashes, []time.Time{began, began.Add(5 * time.Second)}; !slices.Equal(got, want) {
-		t.Errorf("new crashes: %v, want %v", got, want)
-	}
-	c.Crash(Crash{Node: "b", At: began})
-	if got := c.Envoy("b", began).Crashes; len(got) > 0 {
-		t.Errorf("others are counted: %v", got)
-	}
-	for i := range 3 * maxCrashes {
-		c.Crash(Crash{Node: "a", At: began.Add(time.Duration(i+10) * time.Minute)})
-	}
-	if n := len(c.Envoy("a", began).Crashes); n != maxCrashes {
-		t.Errorf("%d crashes are kept", n)
-	}
-}
-
 // TestCountsAreBounded: of hours the beginning and the end is kept.
 func TestCountsAreBounded(t *testing.T) {
 	c := NewCounts()
@@ -111,7 +88,7 @@ func TestConcurrentUse(t *testing.T) {
 	c := NewCounts()
 	r := NewReceiver(Options{
 		May:     func(context.Context, string, string) error { return nil },
-		Watched: func(string) bool { return true }, Sampled: c.Add, Crashed: c.Crash,
+		Watched: func(string) bool { return true }, Sampled: c.Add, Crashed: func(Crash) {},
 	})
 	nodes := []string{"a", "b"}
 	c.Watch(nodes, time.Time{})
@@ -146,8 +123,5 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 	if got := r.Totals(); got.Samples != 402 || got.Alarms == 0 || got.Streams != 0 {
 		t.Errorf("totals %+v", got)
-	}
-	if crashes := c.Envoy("a", time.Now()).Crashes; len(crashes) != 1 {
-		t.Error(fmt.Sprint(crashes))
 	}
 }

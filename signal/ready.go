@@ -15,11 +15,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 	if t.tests() == 0 {
 		return true, ""
 	}
-	w.New = slices.Clone(w.New)
-	for i := range w.New {
-		w.New[i].Since = w.Began
-	}
-	a := w.align(t.Latency.More > 0)
+	a := w.started().align(t.Latency.More > 0)
 	a.setQuantile(t.Quantile)
 	if len(a.new) == 0 || a.before == 0 {
 		return false, "the wave's Envoys have told of no requests yet"
@@ -43,6 +39,15 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 		}
 	}
 	return true, ""
+}
+
+// started is the wave as if all of New had had the change since it began.
+func (w Wave) started() Wave {
+	w.New = slices.Clone(w.New)
+	for i := range w.New {
+		w.New[i].Since = w.Began
+	}
+	return w
 }
 
 // outlook is what evidence against a harm of two units the pairs would give that

@@ -14,14 +14,13 @@ type Wave struct {
 	New, Control []Envoy
 }
 
-// Envoy is what is known of one. Blocks and Crashes come from [Counts]; who
-// follows the rollout adds the rest. Crashes are not judged here.
+// Envoy is what is known of one. Blocks come from [Counts]; who follows the rollout
+// adds the rest.
 type Envoy struct {
-	Node    string
-	Since   time.Time // it has had the change; zero: it has not
-	Blocks  []Block   // in order
-	Crashes []time.Time
-	Away    bool // it is not connected
+	Node   string
+	Since  time.Time // it has had the change; zero: it has not
+	Blocks []Block   // in order
+	Away   bool      // it is not connected
 }
 
 // Thresholds say what ends a wave. What is zero is not looked at.

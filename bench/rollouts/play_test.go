@@ -3,7 +3,10 @@ package rollouts
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,6 +18,7 @@ import (
 	"wasmxds/rollout/driver"
 	"wasmxds/rollout/judge"
 	"wasmxds/signal/signaltest"
+	"wasmxds/state"
 )
 
 // play is a change that goes through a fleet.
@@ -23,6 +27,9 @@ type play struct {
 	harm   signaltest.Harm // that it does
 	policy *definition.Rollout
 	seed   uint64
+	// dies is how long after its first wave began the server dies, and another goes on
+	// with what was written down; 0: it does not.
+	dies time.Duration
 }
 
 // outcome is how that ended.
@@ -48,8 +55,9 @@ const (
 func (p play) run(t *testing.T) (o outcome) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		s := p.serve(t)
-		defer s.end()
+		s := p.fleetOf()
+		s.serve(t)
+		defer func() { s.end() }()
 		time.Sleep(time.Second / 2) // so that nothing of the fleet falls together with a timer of the server
 		for i := range p.fleet.Envoys {
 			s.connect(i)
@@ -62,9 +70,14 @@ func (p play) run(t *testing.T) (o outcome) {
 		s.tell(rollout.Wanted{Set: wanted("v2", p.policy)})
 		for time.Since(began) < patience {
 			s.second()
-			if c := s.change(t); c.State == rollout.Stopped || c.State == rollout.Done {
+			c := s.change(t)
+			if c.State == rollout.Stopped || c.State == rollout.Done {
 				o = outcome{p.seed, c.State, c.Wave, len(s.had), time.Since(began), c.Words}
 				return
+			}
+			if p.dies > 0 && c.Wave > 0 && time.Since(c.Waves[0].Began) >= p.dies {
+				p.dies = 0
+				s.again(t, wanted("v2", p.policy))
 			}
 		}
 		c := s.change(t)
@@ -81,6 +94,7 @@ type server struct {
 	rand  *rand.Rand
 	nodes []definition.Node
 	start time.Time
+	kept  *disk
 	end   func()
 
 	mu   sync.Mutex
@@ -99,13 +113,21 @@ type envoy struct {
 	settles  time.Time // then it has it; zero: it has
 }
 
-func (p play) serve(t *testing.T) *server {
-	ctx, cancel := context.WithCancel(t.Context())
+func (p play) fleetOf() *server {
 	s := &server{fleet: p.fleet.Play(p.seed, time.Now(), p.harm), rand: rand.New(rand.NewPCG(p.seed, 2)), start: time.Now(),
-		envoys: make([]envoy, p.fleet.Envoys), had: map[int]bool{}}
+		envoys: make([]envoy, p.fleet.Envoys), had: map[int]bool{}, kept: &disk{values: map[string][]byte{}}}
 	for i := range p.fleet.Envoys {
 		s.nodes = append(s.nodes, definition.Node{ID: s.fleet.Name(i)})
 	}
+	return s
+}
+
+// serve begins a server, with what is written down.
+func (s *server) serve(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	log := slog.New(slog.DiscardHandler)
+	writer := state.NewWriter(s.kept, log)
 	s.judge = judge.New(judge.Options{Counts: s.fleet})
 	d, err := driver.New(ctx, driver.Options{
 		Options: rollout.Options{Signals: true, Before: judge.Before, MostBefore: judge.MostBefore, Known: s.judge.Known},
@@ -114,11 +136,12 @@ func (p play) serve(t *testing.T) *server {
 			defer s.mu.Unlock()
 			s.plan, s.news = plan, true
 		},
-		Watch: func(w rollout.Watch) { s.judge.Watch(time.Now(), w) },
+		Watch: func(w rollout.Watch) []byte { return s.judge.Watch(time.Now(), w) },
 		Look: func(_ context.Context, l rollout.Look) (rollout.Verdict, string) {
 			return s.judge.Look(time.Now(), l)
 		},
-		Log: slog.New(slog.DiscardHandler),
+		State: writer,
+		Log:   log,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -126,8 +149,60 @@ func (p play) serve(t *testing.T) *server {
 	s.Driver = d
 	var running sync.WaitGroup
 	running.Go(func() { d.Run(ctx) })
+	running.Go(func() { writer.Run(ctx) })
 	s.end = func() { cancel(); running.Wait() }
-	return s
+}
+
+// again has another server go on where this one was, and all Envoys come to it.
+func (s *server) again(t *testing.T, w *module.Set) {
+	t.Helper()
+	s.end()
+	s.fleet.Watch(nil, time.Now())
+	s.plan, s.news = nil, false
+	time.Sleep(10 * time.Second)
+	s.serve(t)
+	for _, n := range s.nodes {
+		s.tell(rollout.Expected{Node: n})
+	}
+	s.tell(rollout.Wanted{Set: w})
+	synctest.Wait()
+	for i := range s.envoys {
+		if !s.envoys[i].away {
+			s.connect(i)
+		}
+	}
+}
+
+// disk is where a server keeps how far changes are.
+type disk struct {
+	state.Store
+	mu     sync.Mutex
+	values map[string][]byte
+}
+
+func (d *disk) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []state.Entry
+	for _, key := range slices.Sorted(maps.Keys(d.values)) {
+		if strings.HasPrefix(key, prefix) {
+			all = append(all, state.Entry{Key: key, Value: d.values[key]})
+		}
+	}
+	return all, 0, nil
+}
+
+func (d *disk) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, op := range ops {
+		if op.Remove {
+			delete(d.values, op.Key)
+		} else {
+			d.values[op.Key] = op.Value
+		}
+	}
+	return 0, nil // nobody watches
 }
 
 // tell has the driver and the judge told, as in xds-server.

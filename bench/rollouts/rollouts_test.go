@@ -84,6 +84,20 @@ func TestBad(t *testing.T) {
 	report(func(f *figures) { f.bad = s })
 }
 
+// TestServerDies: so is one in whose first wave xds-server dies, right after it began
+// or a minute later: the next one knows what the wave's Envoys told before.
+func TestServerDies(t *testing.T) {
+	for _, dies := range []time.Duration{5 * time.Second, time.Minute} {
+		s := playAll(t, runs(*badRuns, 3, 1), play{fleet: envoys(), policy: errorsAlone(t), harm: signaltest.Harm{Errors: 0.02}, dies: dies})
+		for _, o := range s {
+			if o.exposed > 10 {
+				t.Errorf("seed %d: %s, %d Envoys had it: %s", o.seed, o.state, o.exposed, o.words)
+			}
+		}
+		s.decided(t)
+	}
+}
+
 // summary is of many outcomes.
 type summary []outcome
 

@@ -26,8 +26,9 @@ type Options struct {
 	State *state.Writer
 	// Publish is told who gets what from now on.
 	Publish func(*rollout.Plan)
-	// Watch is told which Envoys are to be looked at; nil: nobody is.
-	Watch func(rollout.Watch)
+	// Watch is told which Envoys are to be looked at, and gives what they told before a
+	// wave that begins, which is kept for the next start; nil: nobody is.
+	Watch func(rollout.Watch) (told []byte)
 	// Told is told what happens; nil: it is only logged.
 	Told func(rollout.Told)
 	// Look asks a judge, again and again; nil: there are none. Any number are asked

@@ -66,13 +66,16 @@ func (d *Driver) step(e rollout.Event) error {
 			d.written <- ready.Save.Seq
 		}
 	}
+	for _, w := range ready.Watch { // before any Envoy can say what it has
+		if d.o.Watch == nil {
+			continue
+		}
+		if told := d.o.Watch(w); told != nil {
+			d.Tell(rollout.ToldBefore{Change: w.Change, Wave: w.Wave, Told: told})
+		}
+	}
 	if ready.Plan != nil {
 		d.o.Publish(ready.Plan)
-	}
-	for _, w := range ready.Watch {
-		if d.o.Watch != nil {
-			d.o.Watch(w)
-		}
 	}
 	for _, t := range ready.Told {
 		if t.Change == "" {

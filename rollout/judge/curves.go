@@ -1,11 +1,29 @@
 package judge
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"wasmxds/rollout"
 	"wasmxds/signal"
 )
+
+// times are when something happened to Envoys, the newest last.
+type times map[string][]time.Time
+
+// mostTimes is how many are kept of an Envoy.
+const mostTimes = 64
+
+func (t times) add(id string, at time.Time) {
+	all := append(t[id], at)
+	t[id] = all[max(0, len(all)-mostTimes):]
+}
+
+// only forgets all other Envoys.
+func (t times) only(ids []string) {
+	maps.DeleteFunc(t, func(id string, _ []time.Time) bool { return !slices.Contains(ids, id) })
+}
 
 // mostCurves is of how many changes curves are kept that are not watched any more.
 const mostCurves = 20
@@ -59,16 +77,14 @@ func (j *Judge) curves(w *watch, now time.Time) *rollout.Curves {
 
 // draw draws them. The caller holds j.mu.
 func (j *Judge) draw(w *watch, now time.Time) *rollout.Curves {
-	from := w.before
-	if from.IsZero() {
-		from = w.began
-	}
+	from := w.from
 	if oldest := now.Add(-kept); from.Before(oldest) {
 		from = oldest
 	}
 	from = from.Truncate(signal.BlockTime)
 	c := &rollout.Curves{Step: signal.BlockTime, From: from, Began: w.began}
-	c.New, c.Control = j.points(w.New, from, now, w.slow), j.points(w.Control, from, now, w.slow)
+	slow := w.Policy.Stop.Latency.P / 100
+	c.New, c.Control = j.points(w.New, from, now, slow), j.points(w.Control, from, now, slow)
 	return c
 }
 
@@ -77,6 +93,13 @@ func (j *Judge) points(cohort []string, from, now time.Time, slow float64) []rol
 	all := make([]rollout.Point, max(0, now.Sub(from)/signal.BlockTime))
 	latencies := make([][]signal.Latencies, len(all))
 	at := func(t time.Time) int { return int(t.Sub(from) / signal.BlockTime) }
+	each := func(happened []time.Time, count func(*rollout.Point)) {
+		for _, t := range happened {
+			if k := at(t); k < len(all) && !t.Before(from) {
+				count(&all[k])
+			}
+		}
+	}
 	for _, id := range cohort {
 		e := j.o.Counts.Envoy(id, now)
 		for i := range e.Blocks {
@@ -88,16 +111,8 @@ func (j *Judge) points(cohort []string, from, now time.Time, slow float64) []rol
 				latencies[k] = append(latencies[k], b.Latencies)
 			}
 		}
-		for _, t := range e.Crashes {
-			if k := at(t); k >= 0 && k < len(all) && !t.Before(from) {
-				all[k].Crashes++
-			}
-		}
-		for _, t := range j.anew[id] {
-			if k := at(t); k >= 0 && k < len(all) && !t.Before(from) {
-				all[k].Restarts++
-			}
-		}
+		each(j.crashed[id], func(p *rollout.Point) { p.Crashes++ })
+		each(j.anew[id], func(p *rollout.Point) { p.Restarts++ })
 	}
 	for k := range all {
 		if merged := signal.Merge(latencies[k]...); merged.Count() > 0 {

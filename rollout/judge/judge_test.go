@@ -41,6 +41,7 @@ func wave(c *told, o Options) (*Judge, rollout.Watch, rollout.Look) {
 	}
 	p := &definition.Rollout{Waves: []definition.Wave{{Count: 1}, {Share: 1}}}
 	p.Stop.Errors = definition.ErrorRise{More: 0.01, Confidence: 0.999}
+	w.Policy = p
 	return New(o), w, rollout.Look{Change: "c1", Wave: 1, Policy: p}
 }
 
@@ -99,6 +100,90 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// TestLongWave: what was told before a wave is known for as long as it lasts, whatever
+// else begins to be watched meanwhile: another change, or the next wave.
+func TestLongWave(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	began := start.Add(Before)
+	counts := signal.NewCounts()
+	j, w, look := wave(&told{}, Options{})
+	j.o.Counts = counts
+	w.Phase = rollout.Before
+	j.Watch(start, w)
+	for at := start; at.Before(start.Add(time.Hour)); at = at.Add(time.Second) {
+		for _, id := range append([]string{"new"}, w.Control...) {
+			counts.Add(id, at, make([]signal.Sample, 25))
+		}
+		switch at.Sub(began) {
+		case 0:
+			w.Phase = rollout.During
+			j.Watch(began, w)
+			j.Tell(began, rollout.Settled{ID: "new", Choice: "c1"})
+		case 50 * time.Minute:
+			j.Watch(at, rollout.Watch{Change: "c2", Wave: 1, Policy: w.Policy, Phase: rollout.Before, New: []string{"other-1"}, Control: []string{"other-2"}})
+		}
+	}
+	if v, words := j.Look(start.Add(time.Hour), look); v != rollout.Good {
+		t.Errorf("when another wave is prepared: %s: %s", v, words)
+	}
+}
+
+// TestWatchedOn: a wave that began with another server is judged by what was told
+// before it, which that one had kept, and what is told since this one watches.
+func TestWatchedOn(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	began := start.Add(Before)
+	for _, c := range []struct {
+		name  string
+		fails uint32
+		want  rollout.Verdict
+	}{{"good", 0, rollout.Good}, {"bad", 20, rollout.Bad}} {
+		t.Run(c.name, func(t *testing.T) {
+			counts := &told{start: start, fails: func(node string, at time.Time) uint32 {
+				fails := uint32(len(node)) // each by itself: 3 and 7 of 100
+				if node == "new" && !at.Before(began) {
+					fails += c.fails
+				}
+				return fails
+			}}
+			first, w, look := wave(counts, Options{})
+			w.Phase = rollout.Before
+			if kept := first.Watch(start, w); kept != nil {
+				t.Error("something is kept before the wave begins")
+			}
+			w.Phase = rollout.During
+			w.Told = first.Watch(began, w)
+			if w.Told == nil {
+				t.Fatal("nothing is kept")
+			}
+			// Ten seconds later that server has died, and the next one has begun.
+			again := began.Add(10 * time.Second)
+			counts.start = again.Truncate(signal.BlockTime)
+			second := New(Options{Counts: counts})
+			if kept := second.Watch(again, w); kept != nil {
+				t.Error("it is kept once more")
+			}
+			if v, words := second.Look(again.Add(time.Minute), look); v != rollout.Unsure {
+				t.Errorf("before its Envoy has said what it runs: %s: %s", v, words)
+			}
+			second.Tell(again.Add(time.Second), rollout.Settled{ID: "new", Choice: "c1"})
+			if v, words := second.Look(again.Add(5*time.Minute), look); v != c.want || !strings.Contains(words, "3.0% before") {
+				t.Errorf("then: %s: %s", v, words)
+			}
+			curves := second.Curves(again.Add(5*time.Minute), "c1")
+			if !curves.From.Equal(again.Truncate(signal.BlockTime)) || !curves.Began.Equal(began) || curves.New[len(curves.New)-1].Requests == 0 {
+				t.Errorf("curves from %v of a wave that began at %v", curves.From, curves.Began)
+			}
+			w.Told = w.Told[:len(w.Told)-1]
+			third := New(Options{Counts: counts})
+			third.Watch(again, w)
+			if v, words := third.Look(again.Add(5*time.Minute), look); v != rollout.Unable {
+				t.Errorf("of what is damaged: %s: %s", v, words)
+			}
+		})
+	}
+}
+
 // TestUnable: what can't be known is not taken for good, nor waited for.
 func TestUnable(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
@@ -137,8 +222,9 @@ func TestControlSince(t *testing.T) {
 func TestWatched(t *testing.T) {
 	counts := &told{}
 	j := New(Options{Counts: counts})
+	policy := &definition.Rollout{Waves: []definition.Wave{{Share: 1}}}
 	for wave := range 3 {
-		w := rollout.Watch{Change: "c1", Wave: wave + 1, Phase: rollout.Before}
+		w := rollout.Watch{Change: "c1", Wave: wave + 1, Policy: policy, Phase: rollout.Before}
 		for i := range 100 {
 			w.New = append(w.New, fmt.Sprintf("new-%d-%d", wave, i))
 			w.Control = append(w.Control, fmt.Sprintf("other-%d-%d", wave, i))
@@ -148,8 +234,7 @@ func TestWatched(t *testing.T) {
 	if len(counts.watched) != signal.MaxWatched || !slices.Equal(counts.watched, j.Watched()) {
 		t.Errorf("%d Envoys are watched, want %d", len(counts.watched), signal.MaxWatched)
 	}
-	policy := &definition.Rollout{Waves: []definition.Wave{{Share: 1}}}
-	w := rollout.Watch{Change: "c1", Wave: 3, New: []string{"new-2-0"}, Phase: rollout.During}
+	w := rollout.Watch{Change: "c1", Wave: 3, Policy: policy, New: []string{"new-2-0"}, Phase: rollout.During}
 	j.Watch(time.Unix(0, 0), w)
 	if v, words := j.Look(time.Unix(60, 0), rollout.Look{Change: "c1", Wave: 3, Policy: policy}); v != rollout.Unable {
 		t.Errorf("of Envoys that are not watched: %s: %s", v, words)
@@ -190,8 +275,9 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestRestartsAreDrawn: the curves have when Envoys that are watched came back as new.
-func TestRestartsAreDrawn(t *testing.T) {
+// TestWhatHappenedIsDrawn: the curves have when Envoys that are watched came back as
+// new, and when VMs of theirs crashed, as often as the machine was told.
+func TestWhatHappenedIsDrawn(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
 	j, w, _ := wave(counts, Options{})
@@ -202,27 +288,37 @@ func TestRestartsAreDrawn(t *testing.T) {
 	for id, times := range map[string]int{"new": 2, "other-0": 1, "other-7": 1, "nobody looks at it": 5} {
 		for range times {
 			j.Tell(start.Add(10*signal.BlockTime), rollout.Restarted{ID: id})
+			for range 3 { // at once: of several filters
+				j.Tell(start.Add(12*signal.BlockTime), rollout.Crashed{ID: id, Filter: "hello"})
+			}
 		}
 	}
-	for range 2 * mostAnew {
+	for range 2 * mostTimes {
 		j.Tell(start.Add(20*signal.BlockTime), rollout.Restarted{ID: "other-1"})
 	}
 	c := j.Curves(start.Add(30*signal.BlockTime), "c1")
 	for k := range c.New {
-		wantNew, wantControl := 0, 0
+		var wantNew, wantControl rollout.Point
 		switch k {
 		case 10:
-			wantNew, wantControl = 2, 2
+			wantNew.Restarts, wantControl.Restarts = 2, 2
+		case 12:
+			wantNew.Crashes, wantControl.Crashes = 6, 6
 		case 20:
-			wantControl = mostAnew
+			wantControl.Restarts = mostTimes
 		}
-		if n, others := c.New[k].Restarts, c.Control[k].Restarts; n != wantNew || others != wantControl {
-			t.Errorf("point %d has %d and %d restarts, want %d and %d", k, n, others, wantNew, wantControl)
+		for _, p := range []struct {
+			of        string
+			got, want rollout.Point
+		}{{"new", c.New[k], wantNew}, {"control", c.Control[k], wantControl}} {
+			if p.got.Restarts != p.want.Restarts || p.got.Crashes != p.want.Crashes {
+				t.Errorf("point %d of %s has %d restarts and %d crashes, want %d and %d", k, p.of, p.got.Restarts, p.got.Crashes, p.want.Restarts, p.want.Crashes)
+			}
 		}
 	}
 	w.Phase = rollout.After
 	j.Watch(start.Add(time.Hour), w)
-	if len(j.anew) > 0 {
-		t.Errorf("%d Envoys are still known", len(j.anew))
+	if len(j.anew) > 0 || len(j.crashed) > 0 {
+		t.Errorf("%d and %d Envoys are still known", len(j.anew), len(j.crashed))
 	}
 }

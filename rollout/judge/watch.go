@@ -1,0 +1,228 @@
+package judge
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/signal"
+)
+
+// watch is one wave's.
+type watch struct {
+	rollout.Watch
+	from  time.Time                 // since when its Envoys are watched, by this server
+	began time.Time                 // zero: the wave has not
+	since map[string]time.Time      // Envoys of New have had the change
+	told  map[string][]signal.Block // what each Envoy told before the wave began
+	// known says that what is told can be compared with what was told before: this
+	// server watched them, or what was told then was kept.
+	known bool
+
+	drawn   *rollout.Curves // at drawnAt
+	drawnAt time.Time
+}
+
+// watched is how many Envoys of a wave are: it is watched at the same time as the
+// next one is prepared.
+const watched = signal.MaxWatched / 2
+
+// cohort is how many of them have the change.
+const cohort = watched / 2
+
+// kept is how long what was told is kept of Envoys of which no wave has begun.
+const kept = 15 * time.Minute
+
+// Watch takes what a machine says of whom to watch. Of a wave that begins it gives
+// what its Envoys told before, to be kept; nil: that is not known.
+func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	w.New = slices.Clone(w.New[:min(len(w.New), cohort)])
+	w.Control = slices.Clone(w.Control[:min(len(w.Control), watched-len(w.New))])
+	i := j.find(w.Change, w.Wave)
+	switch {
+	case w.Phase == rollout.After && i < 0:
+	case w.Phase == rollout.After:
+		j.keepCurves(j.watches[i], now)
+		j.watches = slices.Delete(j.watches, i, i+1)
+	default:
+		next := &watch{Watch: w, from: now, since: map[string]time.Time{}}
+		var was *watch
+		if i < 0 {
+			j.watches = append(j.watches, next)
+		} else {
+			was, j.watches[i] = j.watches[i], next
+		}
+		// Of too many waves at once some are not watched.
+		next.known = len(w.New) == 0 || slices.Contains(j.watched(), w.New[0])
+		switch {
+		case w.Phase == rollout.Before:
+		case was != nil:
+			next.from, next.known = was.from, was.known
+			before = j.begin(next, now)
+		default:
+			next.restore(now)
+		}
+	}
+	j.count(now)
+	return before
+}
+
+// count has those counted that are watched, and what is known of others forgotten.
+// The caller holds j.mu.
+func (j *Judge) count(now time.Time) {
+	all, since := j.watched(), now.Add(-kept)
+	for _, w := range j.watches {
+		if !w.began.IsZero() && w.began.Before(since) {
+			since = w.began
+		}
+	}
+	j.o.Counts.Watch(all, since)
+	maps.DeleteFunc(j.away, func(id string, _ time.Time) bool { return !slices.Contains(all, id) })
+	j.anew.only(all)
+	j.crashed.only(all)
+}
+
+// begin notes what was told before a wave that begins, and encodes it. The caller
+// holds j.mu.
+func (j *Judge) begin(w *watch, now time.Time) []byte {
+	if !w.known {
+		w.began = now
+		return nil
+	}
+	before := j.wave(w, now)
+	w.began = now
+	w.note(before)
+	return before.Keep(thresholds(w.Policy).Quantile)
+}
+
+// restore takes what was told before a wave that began when another server ran.
+func (w *watch) restore(now time.Time) {
+	w.began = now
+	before, err := signal.Kept(w.Told)
+	if w.known = w.known && err == nil; w.known {
+		w.began = before.Began
+		w.note(before)
+	}
+}
+
+// note notes what was told before the wave. What is told since is for others to
+// keep: of long waves not all of it is.
+func (w *watch) note(before signal.Wave) {
+	w.told = map[string][]signal.Block{}
+	for _, e := range slices.Concat(before.New, before.Control) {
+		w.told[e.Node] = slices.DeleteFunc(slices.Clone(e.Blocks), func(b signal.Block) bool {
+			return b.Start.Add(signal.BlockTime).After(w.began) || w.began.Sub(b.Start) > MostBefore+signal.BlockTime
+		})
+	}
+}
+
+// find gives the place of a wave among the watches, each of which is of another; -1:
+// it is not watched. The caller holds j.mu.
+func (j *Judge) find(change string, wave int) int {
+	return slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == change && w.Wave == wave })
+}
+
+// Watched are the Envoys that are to tell of requests.
+func (j *Judge) Watched() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.watched()
+}
+
+func (j *Judge) watched() []string {
+	var all []string
+	for _, w := range j.watches {
+		for _, id := range slices.Concat(w.New, w.Control) {
+			if len(all) < signal.MaxWatched && !slices.Contains(all, id) {
+				all = append(all, id)
+			}
+		}
+	}
+	return all
+}
+
+// Tell takes what the machine is told, too.
+func (j *Judge) Tell(now time.Time, e rollout.Event) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch e := e.(type) {
+	case rollout.Connected:
+		if _, was := j.away[e.Node.ID]; was {
+			j.away[e.Node.ID] = now
+		}
+	case rollout.Gone:
+		if j.compares(e.ID) {
+			j.away[e.ID] = time.Time{} // for as long as it is not back
+		}
+	case rollout.Restarted:
+		if j.compares(e.ID) {
+			j.anew.add(e.ID, now)
+		}
+	case rollout.Crashed:
+		if j.compares(e.ID) {
+			j.crashed.add(e.ID, now)
+		}
+	case rollout.Settled:
+		for _, w := range j.watches {
+			if w.began.IsZero() || !slices.Contains(w.New, e.ID) {
+				continue
+			}
+			if !e.Choice.Has(w.Change) {
+				delete(w.since, e.ID)
+			} else if w.since[e.ID].IsZero() {
+				w.since[e.ID] = now
+			}
+		}
+	}
+}
+
+// compares tells whether an Envoy is in a cohort. The caller holds j.mu.
+func (j *Judge) compares(id string) bool {
+	return slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, id) || slices.Contains(w.Control, id) })
+}
+
+// wave is what is known of one. The caller holds j.mu.
+func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
+	all := signal.Wave{Began: w.began, Now: now}
+	if w.began.IsZero() {
+		all.Began = now // if it began now
+	}
+	for _, id := range w.New {
+		e := j.envoy(w, id, now)
+		e.Since = w.since[id]
+		all.New = append(all.New, e)
+	}
+	for _, id := range w.Control {
+		e := j.envoy(w, id, now)
+		// From when the change came to them nothing can be told.
+		e.Blocks = slices.DeleteFunc(e.Blocks, func(b signal.Block) bool { return b.Start.Before(w.ControlSince) })
+		all.Control = append(all.Control, e)
+	}
+	return all
+}
+
+// envoy is what is known of an Envoy of a wave. Its blocks are the caller's. The
+// caller holds j.mu.
+func (j *Judge) envoy(w *watch, id string, now time.Time) signal.Envoy {
+	e := j.o.Counts.Envoy(id, now)
+	e.Away = j.isAway(id, now)
+	since, _ := slices.BinarySearchFunc(e.Blocks, w.began.Truncate(signal.BlockTime), func(b signal.Block, at time.Time) int { return b.Start.Compare(at) })
+	if w.told == nil {
+		since = 0
+	}
+	e.Blocks = slices.Concat(w.told[id], e.Blocks[since:])
+	return e
+}
+
+// backFor is how long an Envoy that is back counts as away: it is silent of the time
+// for which it was, and clients may be slow to find it again.
+const backFor = time.Minute
+
+// isAway tells whether an Envoy's silence says nothing. The caller holds j.mu.
+func (j *Judge) isAway(id string, now time.Time) bool {
+	back, was := j.away[id]
+	return was && (back.IsZero() || now.Sub(back) < backFor)
+}
