@@ -12,8 +12,7 @@ const (
 	// MaxWatched is how many nodes may be watched.
 	MaxWatched = 64
 	maxBlocks  = 600
-	// Of these the first stay, with what was before a wave and how it began; then
-	// the oldest goes.
+	// Of these the first stay, with how a wave began; then the oldest goes.
 	firstBlocks = 225
 )
 

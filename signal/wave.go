@@ -80,7 +80,7 @@ type series struct {
 
 // maxBefore is how long before a wave is looked at: what was long ago tells
 // little of now.
-const maxBefore = 10 * time.Minute
+const maxBefore = 20 * time.Minute
 
 func (w Wave) align(latencies bool) aligned {
 	var a aligned

@@ -54,7 +54,7 @@ func New(o Options) *Judge {
 // enough.
 const (
 	Before     = 2 * time.Minute
-	MostBefore = 10 * time.Minute
+	MostBefore = 20 * time.Minute
 )
 
 // Look says what the Envoys of a wave tell of a change. While it compares, others

@@ -32,7 +32,7 @@ const watched = signal.MaxWatched / 2
 const cohort = watched / 2
 
 // kept is how long what was told is kept of Envoys of which no wave has begun.
-const kept = 15 * time.Minute
+const kept = MostBefore + 5*time.Minute
 
 // Watch takes what a machine says of whom to watch. Of a wave that begins it gives
 // what its Envoys told before, to be kept; nil: that is not known.

@@ -24,7 +24,7 @@ type Rollout struct {
 // Careful is the policy of the documentation: one Envoy, 5 %, 25 %, all; stopped at
 // 1 % more errors, and, if asked, at a p99 that is 25 % higher.
 func Careful(latency bool) Rollout {
-	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 10 * time.Minute, Ready: true, Bake: 2 * time.Minute, Watched: 32, Compared: 32, Patience: time.Hour,
+	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 20 * time.Minute, Ready: true, Bake: 2 * time.Minute, Watched: 32, Compared: 32, Patience: time.Hour,
 		Thresholds: signal.Thresholds{Waves: 4, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
 	if latency {
 		r.Thresholds.Latency, r.Thresholds.Quantile = signal.Limit{More: 0.25, Confidence: 0.999}, 0.99
