@@ -127,9 +127,33 @@ func TestSourcesAreJoined(t *testing.T) {
 		}
 	})
 	kept := statetest.Start(t, data).Written(t, "definitions/")
-	if len(kept) != 1 || kept[".kube/shop/WasmFilter/b"] == "" {
+	if len(kept) != 2 || kept[".kube/shop/WasmFilter/b"] == "" || kept[".known/etcd"] == "" {
 		t.Errorf("kept %v", kept)
 	}
+}
+
+// TestKnownToBeEmpty: a source that had nothing, and is away after a restart, keeps the
+// others from nothing.
+func TestKnownToBeEmpty(t *testing.T) {
+	data := t.TempDir()
+	a, b := make(scripted), make(scripted)
+	sources := []Source{{Name: "etcd", Discoverer: a}, {Name: "kube", Discoverer: b}}
+	joined(t, data, sources, func(_ *Join, next func() Update) {
+		a <- Batch{Source: "etcd", Whole: true}
+		next()
+		b <- Batch{Source: "kube", Whole: true, Docs: of("kube", "shop/WasmFilter/b", filter("b", ""))}
+		if u := next(); filterNames(u) != "b" {
+			t.Errorf("%q", filterNames(u))
+		}
+	})
+	joined(t, data, sources, func(_ *Join, next func() Update) {
+		b <- Batch{Source: "kube", Whole: true, Docs: of("kube", "shop/WasmFilter/b", filter("b", ""))}
+		next()
+		a <- unknown("etcd")
+		if u := next(); filterNames(u) != "b" || told(u) != "etcd: is away" {
+			t.Errorf("%q, problems %v", filterNames(u), u.Problems)
+		}
+	})
 }
 
 // TestWholeBatches: what is not in one is gone, but for what nobody can know.

@@ -31,6 +31,19 @@ func prefixOf(source string) string {
 	return "." + source + "/"
 }
 
+// knownKey says that a source other than the directory was known once, and had
+// nothing. Its documents say so else.
+func knownKey(source string) string { return ".known/" + source }
+
+// wasEmpty says whether a source was known and had nothing.
+func (k *lastGood) wasEmpty(source string) bool {
+	_, empty := k.all()[knownKey(source)]
+	return empty
+}
+
+// putEmpty keeps that a source is known and has nothing.
+func (k *lastGood) putEmpty(source string) { k.changed[knownKey(source)] = []byte("empty") }
+
 // load gives what was kept of a source, by name.
 func (k *lastGood) load(source string) map[string][]byte {
 	kept := map[string][]byte{}

@@ -188,7 +188,9 @@ func (t *table) missing(o *origin, b Batch, present map[Key]bool) {
 		}
 	}
 	if !slices.ContainsFunc(b.Unknown, func(u Unknown) bool { return u.Below == "" && u.Like == "" }) {
-		o.known = true
+		if o.known = true; len(present) == 0 && o.name != Dir {
+			t.kept.putEmpty(o.name)
+		}
 	}
 }
 
@@ -205,6 +207,7 @@ func (u *Unknown) holds(name string) bool {
 // good content before anything is heard of it. The first batch, which is
 // whole, tells which of them were removed meanwhile.
 func (t *table) restore(o *origin) {
+	o.known = t.kept.wasEmpty(o.name)
 	for name, data := range t.kept.load(o.name) {
 		d := Document{Key: Key{o.name, name}}
 		if o.base != "" {

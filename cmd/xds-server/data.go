@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"wasmxds/state"
 	"wasmxds/state/local"
+	"wasmxds/state/mirror"
 	"wasmxds/state/older"
 )
 
@@ -23,14 +25,19 @@ type dataDir struct {
 	log  *slog.Logger
 
 	store *local.Store
-	kept  *state.Writer // writes to the store until the directory is closed
-	end   func()
-	ended chan struct{}
+	own   *state.Writer // keeps what is of this process alone
+	kept  *state.Writer // keeps what any process needs that serves in its place
+	// copied is the store elsewhere that kept writes to; nil: kept is own.
+	copied    *mirror.Store
+	elsewhere *elsewhere
+	end       func()
+	ended     chan struct{}
 }
 
 // openData makes the data directory and takes hold of it, which lies apart from
-// the definitions. An empty dir is the default one.
-func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
+// the definitions. An empty dir is the default one. With elsewhere, what others need
+// is kept there. Close it when nobody puts anything any more.
+func openData(ctx context.Context, dir, definitions string, elsewhere *elsewhere, log *slog.Logger) (*dataDir, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultData(); err != nil {
@@ -47,7 +54,7 @@ func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
 	if err != nil {
 		return nil, unreachable(fmt.Errorf("open --data: %w", err))
 	}
-	d := &dataDir{dir: dir, lock: lock, log: log}
+	d := &dataDir{dir: dir, lock: lock, log: log, elsewhere: elsewhere}
 	if err := take(lock); err != nil {
 		lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
@@ -55,7 +62,7 @@ func openData(dir, definitions string, log *slog.Logger) (*dataDir, error) {
 		}
 		return nil, unreachable(fmt.Errorf("lock --data: %w", err))
 	}
-	if err := d.open(); err != nil {
+	if err := d.open(ctx); err != nil {
 		lock.Close()
 		return nil, unreachable(err)
 	}
@@ -115,7 +122,7 @@ func real(path string) string {
 }
 
 // open opens the state, and begins to write what is put there.
-func (d *dataDir) open() error {
+func (d *dataDir) open(ctx context.Context) error {
 	var err error
 	if d.store, err = local.Open(d.path("state.db"), d.log); err != nil {
 		return fmt.Errorf("open --data: %w", err)
@@ -123,12 +130,25 @@ func (d *dataDir) open() error {
 	if err := older.Take(context.Background(), d.dir, d.store, d.log); err != nil {
 		return errors.Join(fmt.Errorf("open --data: %w", err), d.store.Close())
 	}
-	d.kept, d.ended = state.NewWriter(d.store, d.log), make(chan struct{})
-	var ctx context.Context
+	d.own = state.NewWriter(d.store, d.log)
+	d.kept = d.own
+	run := []func(context.Context){d.own.Run}
+	if d.elsewhere != nil {
+		if d.copied, err = d.elsewhere.open(ctx, d.store, d.log); err != nil {
+			return errors.Join(fmt.Errorf("open the state in %s: %w", d.elsewhere.name, err), d.elsewhere.close(), d.store.Close())
+		}
+		d.kept = state.NewWriter(d.copied, d.log)
+		run = append(run, d.kept.Run, d.copied.Run)
+	}
 	ctx, d.end = context.WithCancel(context.Background())
+	d.ended = make(chan struct{})
 	go func() {
 		defer close(d.ended)
-		d.kept.Run(ctx)
+		var running sync.WaitGroup
+		for _, r := range run {
+			running.Go(func() { r(ctx) })
+		}
+		running.Wait()
 	}()
 	return nil
 }
@@ -151,14 +171,13 @@ func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
 // hangs does not keep the server from ending.
 const lastWrites = 10 * time.Second
 
-// Close writes what was put last, and lets go of the directory; call it when
-// nobody puts anything any more. The kernel lets go as well when the process is
+// Close writes what was put last, and lets go of the directory. The kernel lets go as well when the process is
 // killed.
 func (d *dataDir) Close() {
 	d.end()
 	select {
 	case <-d.ended:
-		if err := d.store.Close(); err != nil {
+		if err := errors.Join(d.elsewhere.close(), d.store.Close()); err != nil {
 			d.log.Error("what was kept is not closed well", "error", err)
 		}
 	case <-time.After(lastWrites):

@@ -43,9 +43,10 @@ func (f *originFlags) add(cmd *cobra.Command) {
 }
 
 // options are how modules of the definitions in some folders are fetched and
-// tried, by every command that does so. kept keeps what is known of modules; nil:
-// that is forgotten. The function ends what was started for it.
-func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, kept *state.Writer, log *slog.Logger) (module.Options, func(), error) {
+// tried, by every command that does so. kept keeps what is known of modules, own what
+// of that is about this machine; nil: it is forgotten. The function ends what was
+// started for it.
+func (f *originFlags) options(ctx context.Context, store *module.Store, definitions []string, kept, own *state.Writer, log *slog.Logger) (module.Options, func(), error) {
 	policy := f.policy
 	roots, err := files.NewRoots(slices.Concat(definitions, f.roots)...)
 	if err != nil {
@@ -74,12 +75,13 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 	if err != nil {
 		return module.Options{}, nil, err
 	}
-	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, State: kept, Logger: log, HostEnv: f.trialEnv})
+	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, State: own, Logger: log, HostEnv: f.trialEnv})
 	web := policy.NewHTTP()
 	registries := oci.New(oci.Options{Policy: policy, PlainHTTP: f.plainHTTP, Secrets: f.secrets})
 	options := module.Options{
 		Store:    store,
 		State:    kept,
+		Own:      own,
 		Fetchers: map[string]module.Fetcher{"http": web, "https": web, "oci": registries},
 		Policy:   policy,
 		Runner:   runner,

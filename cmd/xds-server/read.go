@@ -126,7 +126,7 @@ func fetchModules(ctx context.Context, set *definition.Set, paths []string, orig
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	options, end, err := origins.options(ctx, store, foldersOf(paths), nil, slog.New(slog.DiscardHandler))
+	options, end, err := origins.options(ctx, store, foldersOf(paths), nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,7 @@ type serveFlags struct {
 	secure                                secureFlags
 	origins                               originFlags
 	etcd                                  etcdFlags
+	state                                 stateFlags
 }
 
 func newServe() *cobra.Command {
@@ -129,7 +130,8 @@ func newServe() *cobra.Command {
 	f.origins.add(cmd)
 	f.secure.add(cmd)
 	f.etcd.add(cmd)
-	cmd.Long += "\n\n" + etcdHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
+	f.state.add(cmd)
+	cmd.Long += "\n\n" + etcdHelp + "\n\n" + stateHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
 	return cmd
 }
 
@@ -139,7 +141,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check()); err != nil {
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.state.check(&f.etcd)); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -161,7 +163,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	data, err := openData(f.data, definitions, log)
+	data, err := openData(ctx, f.data, definitions, f.state.elsewhere(&f.etcd, log), log)
 	if err != nil {
 		return err
 	}
@@ -179,11 +181,12 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
-	options, end, err := f.origins.options(ctx, store, folders, data.kept, log)
+	options, end, err := f.origins.options(ctx, store, folders, data.kept, data.own, log)
 	if err != nil {
 		return wrong(err)
 	}
 	defer end()
+	guard.others = data.problems
 	options.Poll, options.Limit = f.poll, f.moduleLimit
 	tracer, err := newTracer(ctx, log)
 	if err != nil {
@@ -230,7 +233,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, data *dataDir
 		AllowLogs: guard.admission.AllowLogs,
 		Resources: resources,
 		XDS: xds.Options{
-			Log: log, State: data.kept, CheckInvariants: f.checkInvariants, Respare: f.respare,
+			Log: log, State: data.kept, Own: data.own, CheckInvariants: f.checkInvariants, Respare: f.respare,
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 			MaxLogs: s.shares.logs(),
 		},

@@ -133,6 +133,7 @@ type guard struct {
 	token      *admin.Token // nil: none is asked for
 	operators  admin.Operators
 	files      []guardedFile
+	others     func() []definition.Problem // that are told with its own; nil: none
 	log        *slog.Logger
 }
 
@@ -276,6 +277,9 @@ func (g *guard) problems(now time.Time) []definition.Problem {
 			all = append(all, definition.Problem{File: f.name, Message: "the certificate ended at " + st.NotAfter.Format(time.RFC3339),
 				Hint: "nobody can connect until there is a new one; streams that are open go on"})
 		}
+	}
+	if g.others != nil {
+		all = append(all, g.others()...)
 	}
 	return all
 }
