@@ -109,6 +109,26 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// TestRegained: a module of a filter in force that no definition wants any more is got
+// by its content, for as long as it is needed.
+func TestRegained(t *testing.T) {
+	content, other := filter("old"), filter("new")
+	origin := newOrigin(t, refuses(503))
+	m := newMachine(t)
+	old := wanted("hello", origin.URL+"/old")
+	m.options.InForce = func() []*Filter {
+		return []*Filter{{Definition: old, Module: Info{SHA256: sumOf(content), ABI: "0.2.1"}}, {Definition: wanted("never", origin.URL+"/never")}}
+	}
+	m.options.Needed = func() []string { return []string{sumOf(content)} }
+	m.start()
+	origin.set(gives(other)) // another content is not it
+	origin.set(gives(content))
+	eventually(t, func() error {
+		_, err := m.options.Store.Stat(sumOf(content))
+		return err
+	})
+}
+
 // A settled tag isn't asked for when the program starts again.
 func TestPullPolicies(t *testing.T) {
 	content := filter("x")

@@ -325,10 +325,8 @@ func (l *resolution) named() map[string]bool {
 	for _, o := range l.origins {
 		names[o.info.SHA256] = true
 	}
-	if l.Needed != nil {
-		for _, sum := range l.Needed() {
-			names[sum] = true
-		}
+	for _, sum := range l.needed() {
+		names[sum] = true
 	}
 	delete(names, "")
 	return names

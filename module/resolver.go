@@ -25,6 +25,10 @@ type Options struct {
 	State *state.Writer
 	// Own keeps what origins said of what is in Store; nil: State does.
 	Own *state.Writer
+	// InForce are filters that Envoys may be sent from the start on, whatever
+	// definitions say now. A module of theirs that is not in Store, as this disk is
+	// a new one, is got again. nil: none are.
+	InForce func() []*Filter
 
 	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
@@ -130,6 +134,7 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
+	l.regain()
 	l.run(updates)
 	cancel()
 	l.watcher.close()

@@ -71,10 +71,21 @@ func (m *Machine) membersOf(c *change, most int) []string {
 // what is open, and what can be gone back to.
 func (m *Machine) Modules() []string {
 	var sums []string
-	for _, r := range m.kept.refs {
-		if f, is := r.item.Value.(*module.Filter); is && f.Module.SHA256 != "" {
+	for _, f := range m.Filters() {
+		if f.Module.SHA256 != "" {
 			sums = append(sums, f.Module.SHA256)
 		}
 	}
 	return sums
+}
+
+// Filters are all that Envoys may be sent, as the base and changes have them.
+func (m *Machine) Filters() []*module.Filter {
+	var all []*module.Filter
+	for _, r := range m.kept.refs {
+		if f, is := r.item.Value.(*module.Filter); is {
+			all = append(all, f)
+		}
+	}
+	return all
 }

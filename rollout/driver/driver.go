@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"wasmxds/module"
 	"wasmxds/queue"
 	"wasmxds/rollout"
 	"wasmxds/state"
@@ -51,6 +52,7 @@ type Driver struct {
 	written chan uint64   // batches that are to be written down; holds the newest
 	judge   chan struct{} // holds a token when there may be other judges to ask
 	modules atomic.Pointer[[]string]
+	began   []*module.Filter
 	stalled atomic.Pointer[string] // why nothing can be written down
 }
 
@@ -74,7 +76,7 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 	for _, err := range errs {
 		d.log.Error("of how far changes are something can't be used", "error", err)
 	}
-	d.m = m
+	d.m, d.began = m, m.Filters()
 	d.keepModules()
 	return d, nil
 }
@@ -113,6 +115,10 @@ func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
 
 // Modules are the SHA-256 of modules that may be needed again.
 func (d *Driver) Modules() []string { return *d.modules.Load() }
+
+// Began are the filters that it began with: of the base and of changes, as they were
+// written down.
+func (d *Driver) Began() []*module.Filter { return d.began }
 
 func (d *Driver) keepModules() {
 	modules := d.m.Modules()

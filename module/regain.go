@@ -1,0 +1,53 @@
+package module
+
+import (
+	"context"
+	"slices"
+
+	"wasmxds/definition"
+)
+
+// regain gets the modules that filters in force have and this disk has not. What such
+// a filter was defined by may be gone, but for its URL.
+func (l *resolution) regain() {
+	if l.InForce == nil {
+		return
+	}
+	begun := map[string]bool{}
+	for _, f := range l.InForce() {
+		m, sum := f.Definition.Module, f.Module.SHA256
+		if sum == "" || begun[sum] || m.Fetch == definition.Direct {
+			continue
+		}
+		if _, err := l.Store.Stat(sum); err == nil {
+			continue
+		}
+		begun[sum] = true
+		key := originKey{m.URL, sum, m.Pull, m.PullSecret}
+		l.group.Go(func() error { l.regainOne(l.ctx, key); return nil })
+	}
+}
+
+// regainOne tries until the module is there, or nobody needs it any more.
+func (l *resolution) regainOne(ctx context.Context, key originKey) {
+	failing := l.BackOff()
+	for {
+		var known knowledge
+		err := l.fetch(ctx, key, &known)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		wait := pause(failing, err)
+		l.Logger.Warn("a module that is in force is not on this disk: new Envoys can't have it", "url", key.String(), "sha256", key.sha256, "error", err, "again in", wait)
+		if !l.sleep(ctx, wait) || !slices.Contains(l.needed(), key.sha256) {
+			return
+		}
+	}
+}
+
+func (l *resolution) needed() []string {
+	if l.Needed == nil {
+		return nil
+	}
+	return l.Needed()
+}
