@@ -25,14 +25,14 @@ type rolling struct {
 // goodFilter is what runs before a change, and after it.
 var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
 
-// roll starts a fleet with a good filter.
-func roll(t *testing.T, c combination, envoys int, pause time.Duration, policy string) *rolling {
+// roll starts a fleet with a good filter, and a server with these flags.
+func roll(t *testing.T, c combination, envoys int, pause time.Duration, policy string, args ...string) *rolling {
 	t.Helper()
 	r := &rolling{fleet: newFleet(t), pause: pause}
 	r.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
 	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
-	r.serve()
+	r.serve(args...)
 	for i := range envoys {
 		e := r.fleet.envoy(c, fmt.Sprintf("edge-%d", i+1), "--hang-timeout", "3s")
 		r.edges = append(r.edges, e)

@@ -15,23 +15,23 @@ import (
 	"wasmxds/state/mirror"
 )
 
-const stateHelp = `What a restart needs is kept in the data directory or, where there is --etcd, in etcd
-below --etcd-prefix state/, so that any xds-server goes on from there, also with an
-empty data directory (--state says otherwise). A copy stays in the data directory:
-while etcd is away, also while xds-server starts, what was last known goes on, and
-no wave begins. An xds-server without a copy waits for etcd.`
+const stateHelp = `What a restart needs is kept in the data directory or, with --state etcd, in etcd
+below --etcd-prefix state/, so that an xds-server with an empty data directory goes
+on from there. A copy stays in the data directory: while etcd is away, also while
+xds-server starts, what was last known goes on, and no wave begins. An xds-server
+that has neither etcd nor a copy waits. It is for one xds-server at a time.`
 
 // stateFlags say where the state is.
 type stateFlags struct{ in string }
 
 func (f *stateFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.in, "state", "", "`where` to keep what a restart needs: local, in the data directory, or etcd (default etcd where there is --etcd)")
+	cmd.Flags().StringVar(&f.in, "state", "local", "`where` to keep what a restart needs: local, in the data directory, or etcd")
 	completeValues(cmd, "state", "local", "etcd")
 }
 
 func (f *stateFlags) check(e *etcdFlags) error {
 	switch {
-	case f.in != "" && f.in != "local" && f.in != "etcd":
+	case f.in != "local" && f.in != "etcd":
 		return fmt.Errorf("--state %s: local or etcd", f.in)
 	case f.in == "etcd" && !e.used():
 		return errors.New("--state etcd needs --etcd")
@@ -41,7 +41,7 @@ func (f *stateFlags) check(e *etcdFlags) error {
 
 // elsewhere gives the store that others may share; nil: the state is local.
 func (f *stateFlags) elsewhere(e *etcdFlags, log *slog.Logger) *elsewhere {
-	if f.in == "local" || !e.used() {
+	if f.in != "etcd" {
 		return nil
 	}
 	store := etcd.New(e.options(log).Dial, e.prefix+"state/", log)

@@ -170,6 +170,10 @@ type Status struct {
 			Line    int    `json:"line"`
 			Message string `json:"message"`
 		} `json:"errors"`
+		Warnings []struct {
+			File    string `json:"file"`
+			Message string `json:"message"`
+		} `json:"warnings"`
 		Withheld []struct {
 			Listener string `json:"listener"`
 		} `json:"withheld"`

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+	"wasmxds/state/statetest/etcdtest"
+)
+
+// shared is a rollout whose state is in etcd. No wave ends by itself.
+type shared struct {
+	*rolling
+	operator string // file of the token
+}
+
+func share(t *testing.T, c combination, etcd *etcdtest.Cluster) *shared {
+	t.Helper()
+	s := &shared{operator: filepath.Join(t.TempDir(), "operator")}
+	must(t, os.WriteFile(s.operator, []byte("an operator's token of some length"), 0o600))
+	s.rolling = roll(t, c, 3, 0, "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n",
+		"--etcd", strings.Join(etcd.Endpoints(), ","), "--state", "etcd", "--operate-token-file", s.operator)
+	return s
+}
+
+// hello writes a version of the filter.
+func (s *shared) hello(value string) time.Time {
+	s.t.Helper()
+	return s.write("hello.yaml", filter("hello", s.module(wasmtest.Filter{Header: "x-hello", Value: value})))
+}
+
+// have are the Envoys that serve with a version of the filter now.
+func (s *shared) have(value string) string {
+	var ids []string
+	for i, l := range s.loads {
+		if time.Since(l.LastSeen("x-hello", value)) < 200*time.Millisecond {
+			ids = append(ids, s.edges[i].id)
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+// inWave waits until a change is in its first wave, and its Envoy alone has it.
+func (s *shared) inWave(value string, written time.Time) (change harness.Change, has string) {
+	s.t.Helper()
+	s.eventually(func() (err error) {
+		if change, err = s.server.Newest(s.t.Context(), "hello", written.Add(-time.Second)); err != nil {
+			return err
+		}
+		if has = s.have(value); change.Wave != 1 || change.Settled != 1 || has == "" || strings.Contains(has, " ") {
+			return fmt.Errorf("%q have it: %+v", has, change)
+		}
+		return nil
+	})
+	return change, has
+}
+
+// untouched waits until all Envoys are back at a server, and looks whether anything was
+// sent to them.
+func (s *shared) untouched() {
+	s.t.Helper()
+	s.eventually(func() error { return up(s.t.Context(), s.server) })
+	for _, e := range s.edges {
+		e.runs("hello")
+	}
+	metrics, err := s.server.Get(s.t.Context(), "/metrics")
+	must(s.t, err)
+	for line := range strings.Lines(string(metrics)) {
+		sent := strings.HasPrefix(line, "wasmxds_xds_responses_total{") && !strings.HasSuffix(strings.TrimSpace(line), " 0")
+		if sent && !strings.Contains(line, "RTDS") { // it has the requests of some Envoys sampled
+			s.t.Errorf("after the restart was sent %s", line)
+		}
+	}
+}
+
+// emptied has the server killed, and started again with nothing on its disk.
+func (s *shared) emptied() {
+	s.t.Helper()
+	s.server.Kill()
+	must(s.t, os.RemoveAll(filepath.Join(s.dir, "data")))
+	must(s.t, s.server.Start(s.ctx))
+}
+
+// promoted has a change go everywhere.
+func (s *shared) promoted(c harness.Change, value string, written time.Time) {
+	s.t.Helper()
+	_, err := s.server.Run(s.t.Context(), "rollout", "promote", c.ID, "--admin", "http://"+s.server.Addresses.Admin, "--admin-token-file", s.operator)
+	must(s.t, err)
+	for _, l := range s.loads {
+		s.seen(l, written, "x-hello", value)
+		s.good(l)
+	}
+}
+
+// TestEmptyDisk: an xds-server that is killed in the middle of a rollout, and started
+// with nothing on its disk, goes on from what is in etcd.
+func TestEmptyDisk(t *testing.T) {
+	eachCombination(t, func(t *testing.T, c combination) {
+		s := share(t, c, etcdtest.Start(t, 1))
+		written := s.hello("new")
+		before, has := s.inWave("new", written)
+		s.emptied()
+		s.untouched()
+		after, now := s.inWave("new", written)
+		if after.ID != before.ID || !after.Opened.Equal(before.Opened) || now != has {
+			t.Errorf("%q have it in %+v; before %q in %+v", now, after, has, before)
+		}
+		// A new Envoy has what is in the base, though no definition says so any more.
+		fresh := s.envoy(c, "edge-9", "--hang-timeout", "3s")
+		l := harness.StartLoad(s.ctx, harness.LoadConfig{Address: fresh.address("web"), Path: "/shop"})
+		t.Cleanup(func() { l.Stop() })
+		s.seen(l, fresh.Started, "x-hello", "good")
+		s.edges, s.loads = append(s.edges, fresh), append(s.loads, l)
+		s.promoted(after, "new", written)
+	})
+}
+
+// TestStateAway: while etcd is away what was last known goes on, also after a restart,
+// and no wave begins. What changed meanwhile is in etcd when that is back.
+func TestStateAway(t *testing.T) {
+	etcd := etcdtest.Start(t, 1)
+	s := share(t, newest(), etcd)
+	_, has := s.inWave("new", s.hello("new"))
+
+	etcd.Members[0].Kill()
+	s.restartServer()
+	s.untouched()
+	if now := s.have("new"); now != has {
+		t.Errorf("%q have it, want %q", now, has)
+	}
+	s.eventually(func() error {
+		status, err := s.server.Status(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, p := range status.Definitions.Warnings {
+			if strings.Contains(p.File, "state in etcd") {
+				return nil
+			}
+		}
+		return fmt.Errorf("the status says nothing of it: %+v", status.Definitions.Warnings)
+	})
+	// What no policy is for goes on, what one is for waits.
+	s.write("other.yaml", filter("other", s.module(wasmtest.Filter{Header: "x-other", Value: "1"})))
+	for _, e := range s.edges {
+		e.runs("other")
+	}
+	written := s.hello("newer")
+	s.eventually(func() error {
+		change, err := s.server.Newest(t.Context(), "hello", written.Add(-time.Second))
+		if err == nil && change.Wave != 0 {
+			t.Errorf("a wave begins: %+v", change)
+		}
+		return err
+	})
+
+	etcd.Members[0].Restart()
+	etcd.Members[0].Ready()
+	before, has := s.inWave("newer", written)
+	s.emptied()
+	s.untouched()
+	for _, e := range s.edges {
+		e.runs("other")
+	}
+	after, now := s.inWave("newer", written)
+	if after.ID != before.ID || now != has {
+		t.Errorf("%q have it in %+v; before %q in %+v", now, after, has, before)
+	}
+	s.promoted(after, "newer", written)
+}
