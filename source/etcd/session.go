@@ -57,38 +57,26 @@ func (r *run) session(ctx context.Context, read func()) error {
 	return g.Wait()
 }
 
-// page is how many documents are asked for at once: with the 1.5 MiB that etcd
-// takes of each by default, an answer has 96 MiB at most.
-const page = 64
-
 // list reads all documents as they are at one revision.
 func (s *session) list(ctx context.Context) error {
 	s.table = newTable(s.below, s.MaxDocuments, s.MaxSize)
-	end := clientv3.GetPrefixRangeEnd(s.below)
-	for from := s.below; ; {
-		options := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(page)}
-		if at := s.seen.Load(); at != 0 {
-			options = append(options, clientv3.WithRev(at))
-		}
-		resp, err := s.get(ctx, from, options...)
-		if errors.Is(err, rpctypes.ErrCompacted) {
-			return errAgain
-		} else if err != nil {
-			return err
-		}
-		if s.seen.Load() == 0 {
+	err := pages(ctx, s.get, s.below, 0, func(resp *clientv3.GetResponse) (more bool) {
+		if s.cluster == 0 {
 			s.cluster = resp.Header.ClusterId
 			s.seen.Store(resp.Header.Revision)
 		}
 		for _, kv := range resp.Kvs {
 			s.table.put(kv)
 		}
-		if !resp.More || s.table.excess > 0 {
+		if s.table.excess > 0 {
 			s.table.excess += int(resp.Count) - len(resp.Kvs)
-			return nil
 		}
-		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		return s.table.excess == 0
+	})
+	if errors.Is(err, rpctypes.ErrCompacted) {
+		return errAgain
 	}
+	return err
 }
 
 // get asks etcd, for no longer than s.wait. What it answers is not stale: the

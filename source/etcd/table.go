@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -88,6 +89,14 @@ func (t *table) leftOut() *definition.Problem {
 		return nil
 	}
 	return &definition.Problem{File: Name, Message: fmt.Sprintf("%d documents are left out: %d are the most that are read", t.excess, t.count)}
+}
+
+// CheckName says what is wrong with a document's name.
+func CheckName(name string) error {
+	if _, wrong := named(name); wrong != "" {
+		return errors.New(wrong)
+	}
+	return nil
 }
 
 // named is what a document is called. What is wrong with its name may be that

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/source/etcd/apply"
+)
+
+const deleteHelp = `Delete documents in etcd, by their names, by the files that they were made of, or
+by labels: all of them in one transaction, or none. What would be wrong without
+them is told, and refused: a filter that names a listener that goes has to go with
+it.`
+
+const deleteExample = `  xds-server delete --etcd 127.0.0.1:2379 hello edge/web
+  xds-server delete --etcd 127.0.0.1:2379 --file definitions/
+  xds-server delete --etcd 127.0.0.1:2379 --label team=edge`
+
+type deleteFlags struct {
+	documentFlags
+	files                  []string
+	dryRun, ignoreNotFound bool
+	also                   string
+}
+
+func newDelete() *cobra.Command {
+	var f deleteFlags
+	cmd := &cobra.Command{
+		Use:     "delete --etcd ENDPOINTS [NAME...]",
+		Short:   "Delete definitions in etcd",
+		Long:    deleteHelp,
+		Example: deleteExample,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
+		},
+	}
+	f.add(cmd, "delete the documents with this label, as `key=value`; may be repeated: with all of them")
+	flags := cmd.Flags()
+	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; may be repeated")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "check, and tell what would be done")
+	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "pass over documents that are not there")
+	addAlso(cmd, &f.also)
+	return cmd
+}
+
+func (f *deleteFlags) run(ctx context.Context, out, errs io.Writer, names []string) error {
+	given := 0
+	for _, some := range []bool{len(names) > 0, len(f.files) > 0, len(f.labels) > 0} {
+		if some {
+			given++
+		}
+	}
+	if given != 1 {
+		return misused(errors.New("give one of names, --file and --label: what to delete"))
+	}
+	if len(f.files) > 0 {
+		files, _, err := documentsIn(f.files)
+		if err != nil {
+			return wrong(err)
+		}
+		for _, file := range files {
+			names = append(names, file.Name)
+		}
+	}
+	return f.open(ctx, func(ctx context.Context, s *apply.Store) error {
+		if f.ignoreNotFound {
+			contents, err := f.read(ctx, s)
+			if err != nil {
+				return err
+			}
+			names = slices.DeleteFunc(names, func(name string) bool { return contents.Documents[name] == nil })
+		}
+		change := apply.Change{Delete: names}
+		if len(f.labels) > 0 {
+			change = apply.Change{Labels: f.labels, Prune: true}
+		}
+		return f.change(ctx, s, change, f.also, f.dryRun, out, errs)
+	})
+}

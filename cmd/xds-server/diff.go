@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/source/etcd/apply"
+	"wasmxds/textdiff"
+)
+
+const diffHelp = `Print what "apply" with the same arguments would change in etcd, as a patch does.
+Nothing is checked; "apply --dry-run" does that.
+
+Exit code 0: nothing would change. 1: something would. More than 1: it can't be
+told.`
+
+const diffExample = `  xds-server diff --etcd 127.0.0.1:2379 definitions/
+  xds-server diff --etcd 127.0.0.1:2379 --label team=edge --prune definitions/`
+
+type diffFlags struct {
+	documentFlags
+	prune bool
+}
+
+func newDiff() *cobra.Command {
+	var f diffFlags
+	cmd := &cobra.Command{
+		Use:     "diff --etcd ENDPOINTS PATH...",
+		Short:   "Compare definitions with those in etcd",
+		Long:    diffHelp,
+		Example: diffExample,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	f.add(cmd, "a label that the documents would get, as `key=value`; may be repeated")
+	cmd.Flags().BoolVar(&f.prune, "prune", false, "also show documents with all the labels that are not among the files")
+	return cmd
+}
+
+func (f *diffFlags) run(ctx context.Context, out io.Writer, paths []string) error {
+	if f.prune && len(f.labels) == 0 {
+		return misused(errors.New("--prune needs --label: it deletes what has that and is not among the files"))
+	}
+	files, problems, err := documentsIn(paths)
+	for _, p := range problems {
+		err = errors.Join(err, errors.New(p.Error()))
+	}
+	if err != nil {
+		return misused(err) // 1 would say that there are differences
+	}
+	return f.open(ctx, func(ctx context.Context, s *apply.Store) error {
+		contents, err := f.read(ctx, s)
+		if err != nil {
+			return err
+		}
+		plan, err := contents.Plan(apply.Change{Files: files, Labels: f.labels, Prune: f.prune})
+		if err != nil {
+			return misused(err)
+		}
+		for _, a := range plan.Actions {
+			printAction(out, &a)
+		}
+		if plan.Changes() {
+			return &exitError{code: exitWrong}
+		}
+		return nil
+	})
+}
+
+func printAction(out io.Writer, a *apply.Action) {
+	if a.What == apply.Unchanged {
+		return
+	}
+	from, to := "/dev/null", "/dev/null"
+	var was, is string
+	if a.Was != nil {
+		from, was = "etcd "+cell(a.Name), string(a.Was.Text)
+	}
+	if a.File != nil {
+		to, is = cell(a.File.Path), string(a.File.Text)
+	}
+	fmt.Fprintf(out, "--- %s\n+++ %s\n", from, to)
+	hunks := textdiff.Hunks(textdiff.Lines(was, is))
+	for _, h := range hunks {
+		fmt.Fprintln(out, h.Head())
+		for _, l := range h.Lines {
+			fmt.Fprintf(out, "%s%s\n", l.Sign(), l.Text)
+		}
+	}
+	switch {
+	case was == is:
+		fmt.Fprintln(out, "only its labels")
+	case len(hunks) == 0:
+		fmt.Fprintln(out, "its line ends, or what comes after 2000 lines")
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/definition"
+	"wasmxds/definition/kinds"
+	"wasmxds/resource"
+	"wasmxds/source/etcd/apply"
+)
+
+var errNoEtcd = errors.New("--etcd is needed: the endpoints of the etcd with the documents")
+
+// documentFlags are those of the commands for documents in etcd.
+type documentFlags struct {
+	etcd    etcdFlags
+	labels  map[string]string
+	timeout time.Duration
+}
+
+func (f *documentFlags) add(cmd *cobra.Command, labels string) {
+	f.etcd.add(cmd)
+	flags := cmd.Flags()
+	flags.StringToStringVarP(&f.labels, "label", "l", nil, labels)
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` that etcd may take")
+}
+
+// open connects to etcd, and runs with what is there.
+func (f *documentFlags) open(ctx context.Context, run func(context.Context, *apply.Store) error) error {
+	if !f.etcd.used() {
+		return misused(errNoEtcd)
+	}
+	for key, value := range f.labels {
+		if !apply.IsLabel(key) || !apply.IsLabel(value) {
+			return misused(fmt.Errorf("--label %s=%s: letters, digits, and -_./ between them, 63 at most", key, value))
+		}
+	}
+	if err := f.etcd.check(); err != nil {
+		return misused(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	client, err := f.etcd.options(slog.New(slog.DiscardHandler)).Dial(ctx)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer client.Close()
+	return run(ctx, &apply.Store{Client: client, Prefix: f.etcd.prefix})
+}
+
+// read reads what there is.
+func (f *documentFlags) read(ctx context.Context, s *apply.Store) (*apply.Contents, error) {
+	contents, err := s.Read(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("etcd does not answer: %w", err)
+	}
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	return contents, nil
+}
+
+// documentsIn reads files and folders as documents: below a folder each is
+// called by its path there.
+func documentsIn(paths []string) ([]apply.File, []definition.Problem, error) {
+	var all []apply.File
+	var problems []definition.Problem
+	for _, path := range paths {
+		files, err := definitionsOf([]string{path}, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(files) == 0 {
+			return nil, nil, fmt.Errorf("no definitions in %s: their names end in .yaml, .yml or .json", path)
+		}
+		for _, file := range files {
+			text, err := readLimited(file)
+			if err != nil {
+				problems = append(problems, definition.Problem{File: file, Message: err.Error()})
+			}
+			name := filepath.Base(file)
+			if file != path {
+				if name, err = filepath.Rel(path, file); err != nil {
+					return nil, nil, err
+				}
+			}
+			all = append(all, apply.File{Name: documentName(name), Path: file, Text: text})
+		}
+	}
+	return all, problems, nil
+}
+
+// documentName is what the document of a file is called. It tells whether it is
+// JSON, as that of a file does.
+func documentName(file string) string {
+	name := filepath.ToSlash(file)
+	for _, ending := range []string{".yaml", ".yml"} {
+		if strings.EqualFold(filepath.Ext(name), ending) {
+			return name[:len(name)-len(ending)]
+		}
+	}
+	return name
+}
+
+// readAlso reads the definitions that are served beside those in etcd.
+func readAlso(dir string) ([]*definition.File, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	files, err := definitionsOf([]string{dir}, nil)
+	if err != nil {
+		return nil, err
+	}
+	var all []*definition.File
+	for _, name := range files {
+		text, err := readLimited(name)
+		if err != nil {
+			return nil, err
+		}
+		if file, _ := kinds.Parser().Parse(absolute(name), text); file != nil {
+			all = append(all, file)
+		}
+	}
+	return all, nil
+}
+
+// compiled tells what is wrong with what becomes of a set for Envoys.
+func compiled(set *definition.Set) []definition.Problem {
+	_, found := resource.Compile(nil, resource.Sets{Base: asIfThere(set)}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
+	return found.Base
+}
+
+// tries is how often a change is checked and written, where others change
+// something all the while.
+const tries = 10
+
+// change does what is asked for, unless something is wrong with it.
+func (f *documentFlags) change(ctx context.Context, s *apply.Store, change apply.Change, also string, dry bool, out, errs io.Writer) error {
+	others, err := readAlso(also)
+	if err != nil {
+		return wrong(err)
+	}
+	for range tries {
+		contents, err := f.read(ctx, s)
+		if err != nil {
+			return err
+		}
+		plan, err := contents.Plan(change)
+		if err != nil {
+			return wrong(err)
+		}
+		problems := plan.Check(kinds.Parser(), others, compiled)
+		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
+			printProblems(errs, "", problems)
+			return wrong(errors.New("nothing was changed"))
+		}
+		if !dry {
+			err = s.Write(ctx, plan)
+		}
+		switch {
+		case errors.Is(err, apply.ErrConflict):
+			continue
+		case errors.Is(err, apply.ErrTooMuch):
+			return wrong(err)
+		case err != nil:
+			return unreachable(err)
+		}
+		printProblems(errs, "", problems)
+		for _, a := range plan.Actions {
+			if dry {
+				fmt.Fprintf(out, "%s %s (dry run)\n", cell(a.Name), a.What)
+			} else {
+				fmt.Fprintf(out, "%s %s\n", cell(a.Name), a.What)
+			}
+		}
+		return nil
+	}
+	return unreachable(fmt.Errorf("nothing was changed: others changed documents %d times meanwhile", tries))
+}
