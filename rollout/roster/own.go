@@ -34,11 +34,14 @@ func NewOwn() *Own {
 }
 
 const (
-	// mostAtOnce is of how many Envoys a Telling tells.
+	// mostAtOnce is of how many Envoys a Telling tells, and mostBytes about how large
+	// their ids and labels are, or else it is one Envoy.
 	mostAtOnce = 1000
+	mostBytes  = 1 << 20
 	// mostHappened is how many happenings wait to be told. A change has been stopped
 	// by far fewer.
 	mostHappened = 4096
+	mostMessage  = 1 << 10 // bytes of what an Envoy says to what it refuses
 )
 
 // Tell notes what an Envoy has told; other events are nothing to note.
@@ -68,6 +71,7 @@ func (o *Own) Tell(e rollout.Event) {
 		if _, restarted := e.(rollout.Restarted); restarted && o.envoys[h.ID] != nil {
 			o.envoys[h.ID].settled, o.envoys[h.ID].unsettled = nil, false
 		}
+		h.Message = h.Message[:min(len(h.Message), mostMessage)]
 		o.happened = append(o.happened, h)
 		o.bound()
 	}
@@ -119,10 +123,17 @@ func (o *Own) Take() Telling {
 	o.seq++
 	t := Telling{Seq: o.seq, Anew: o.anew}
 	o.anew = false
-	n := min(len(o.changed), mostAtOnce)
-	for _, id := range o.changed[:n] {
-		delete(o.pending, id)
+	n, bytes := 0, 0
+	for _, id := range o.changed[:min(len(o.changed), mostAtOnce)] {
 		v := o.envoys[id]
+		if v != nil && v.connected {
+			bytes += size(v.node)
+		}
+		if n > 0 && bytes > mostBytes {
+			break
+		}
+		n++
+		delete(o.pending, id)
 		if v == nil {
 			t.Gone = append(t.Gone, id)
 			continue
@@ -141,6 +152,14 @@ func (o *Own) Take() Telling {
 	}
 	o.under = &t
 	return t
+}
+
+func size(n definition.Node) int {
+	all := len(n.ID) + len(n.Cluster)
+	for key, value := range n.Labels {
+		all += len(key) + len(value)
+	}
+	return all
 }
 
 // Taken notes that a Telling has reached the leader.

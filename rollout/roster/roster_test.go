@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"strings"
 	"testing"
 
 	"wasmxds/definition"
@@ -164,6 +165,36 @@ func TestBounded(t *testing.T) {
 	got := o.Take()
 	if len(got.Connected) != 10 || len(got.Settled) != 10 || len(got.Happened) != mostHappened || *got.Happened[mostHappened-1].Crashed != fmt.Sprint(3*mostHappened-1) {
 		t.Errorf("%d connected, %d settled, %d happened", len(got.Connected), len(got.Settled), len(got.Happened))
+	}
+}
+
+// TestLargeNodes: nodes with many labels go in several tellings, and what an Envoy says
+// to what it refuses is cut.
+func TestLargeNodes(t *testing.T) {
+	o, a := NewOwn(), NewAll()
+	for i := range 10 {
+		n := node(fmt.Sprint("e", i))
+		n.Labels = map[string]string{"large": strings.Repeat("x", mostBytes/2)}
+		o.Tell(rollout.Connected{Node: n})
+	}
+	o.Tell(rollout.Refused{ID: "e1", Message: strings.Repeat("no ", mostMessage)})
+	first := o.Take()
+	if len(first.Connected) != 1 || !first.Rest || len(first.Happened) > 0 {
+		t.Errorf("%d Envoys at once, rest %v", len(first.Connected), first.Rest)
+	}
+	connected := 0
+	for _, e := range carry(t, o, a, "A") {
+		switch e := e.(type) {
+		case rollout.Connected:
+			connected++
+		case rollout.Refused:
+			if len(e.Message) != mostMessage || connected != 10 {
+				t.Errorf("%d bytes, after %d Envoys", len(e.Message), connected)
+			}
+		}
+	}
+	if connected != 10 {
+		t.Errorf("%d Envoys were told, want 10", connected)
 	}
 }
 
