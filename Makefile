@@ -39,7 +39,7 @@ demo: build filters tools ## see a filter change on real Envoys, and a bad one s
 test: test-server test-filters test-manifests ## all tests, those with real Envoys included
 
 test-server: tools filters
-	go test -timeout 30m $(TESTFLAGS) ./...
+	go test -timeout 45m $(TESTFLAGS) ./...
 
 test-filters: filters
 	$(MAKE) -C filter test
@@ -64,11 +64,11 @@ browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM
 
 .PHONY: race
 race: tools ## all tests with the race detector (needs a C compiler)
-	go test -race -timeout 40m $(TESTFLAGS) ./...
+	go test -race -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: e2e
 e2e: tools ## only the tests with real Envoys
-	go test -count=1 -timeout 30m $(TESTFLAGS) ./e2e/...
+	go test -count=1 -timeout 45m $(TESTFLAGS) ./e2e/...
 
 H2_SCENES = ^Test(RefusedAndFresh|RefusedResources|Swaps|ServerKilled|ServerAway|EnvoyKilled|ConnectionCut|TLS|NoTLS|PolicyChanges|CrashIsTold)$$
 

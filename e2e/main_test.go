@@ -26,7 +26,7 @@ var transport = flag.String("transport", "grpc", "xds-server's --transport in al
 
 // scenesAtOnce is how many of the scenes run at the same time that wait for minutes rather
 // than work.
-const scenesAtOnce = 3
+const scenesAtOnce = 16
 
 func TestMain(m *testing.M) {
 	os.Exit(run(m))

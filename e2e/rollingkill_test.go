@@ -14,7 +14,7 @@ import (
 // lost.
 func TestKilledInWaves(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		r := roll(t, c, 4, 0, "waves: [1, 50%, 100%]\nbake: 2s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		r := roll(t, c, 4, shop, "waves: [1, 50%, 100%]\nbake: 2s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
 		written := time.Now()
 		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "new"})))
 		// Envoys that may have it, by wave. Of half of them it is two, and one that comes
@@ -56,9 +56,12 @@ func TestKilledInWaves(t *testing.T) {
 		}
 		for i, l := range r.loads {
 			r.seen(l, written, "x-hello", "new")
-			if last := l.LastSeen("x-hello", "good"); last.After(time.Now().Add(-50 * time.Millisecond)) {
-				t.Errorf("%s still has what was before", r.edges[i].id)
-			}
+			r.eventually(func() error {
+				if last := l.LastSeen("x-hello", "good"); last.After(time.Now().Add(-50 * time.Millisecond)) {
+					return fmt.Errorf("%s still has what was before", r.edges[i].id)
+				}
+				return nil
+			})
 			r.good(l)
 		}
 	})

@@ -23,7 +23,7 @@ func share(t *testing.T, c combination, etcd *etcdtest.Cluster) *shared {
 	t.Helper()
 	s := &shared{operator: filepath.Join(t.TempDir(), "operator")}
 	must(t, os.WriteFile(s.operator, []byte("an operator's token of some length"), 0o600))
-	s.rolling = roll(t, c, 3, 0, "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n",
+	s.rolling = roll(t, c, 3, shop, "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n",
 		"--etcd", strings.Join(etcd.Endpoints(), ","), "--state", "etcd", "--operate-token-file", s.operator)
 	return s
 }

@@ -3,7 +3,6 @@ package e2e
 import (
 	"cmp"
 	"context"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,21 +13,24 @@ import (
 	"wasmxds/e2e/wasmtest"
 )
 
+// shop is a load of some hundred requests a second.
+var shop = harness.LoadConfig{Path: "/shop"}
+
 // rolling is a fleet of Envoys under load whose changes go in waves.
 type rolling struct {
 	*fleet
 	edges []*edge
 	loads []*harness.Load
-	pause time.Duration // between the requests of a connection
 }
 
 // goodFilter is what runs before a change, and after it.
 var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
 
-// roll starts a fleet with a good filter, and a server with these flags.
-func roll(t *testing.T, c combination, envoys int, pause time.Duration, policy string, args ...string) *rolling {
+// roll starts a fleet with a good filter, a server with these flags, and a load on each
+// of its Envoys.
+func roll(t *testing.T, c combination, envoys int, load harness.LoadConfig, policy string, args ...string) *rolling {
 	t.Helper()
-	r := &rolling{fleet: newFleet(t), pause: pause}
+	r := &rolling{fleet: newFleet(t)}
 	r.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
 	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
@@ -38,7 +40,8 @@ func roll(t *testing.T, c combination, envoys int, pause time.Duration, policy s
 		r.edges = append(r.edges, e)
 	}
 	for _, e := range r.edges {
-		l := harness.StartLoad(r.ctx, harness.LoadConfig{Address: e.address("web"), Path: "/shop", Pause: pause})
+		load.Address = e.address("web")
+		l := harness.StartLoad(r.ctx, load)
 		t.Cleanup(func() { l.Stop() })
 		r.seen(l, e.Started, "x-hello", "good")
 		r.loads = append(r.loads, l)
@@ -97,7 +100,7 @@ filter_chains:
 // undone there; no other Envoy ever has it.
 func TestStopped(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		r := roll(t, c, 3, 0, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		r := roll(t, c, 3, shop, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
 		for _, b := range badAtOnce {
 			if c.envoy.Version < b.since {
 				continue
@@ -105,42 +108,6 @@ func TestStopped(t *testing.T) {
 			t.Run(b.name, func(t *testing.T) { r.stops(t, b, patience) })
 		}
 	})
-}
-
-// badInRequests are those that only many requests tell, beside what the other Envoys
-// do.
-var badInRequests = []bad{
-	{name: "5 % of the requests are answered 500", write: badFilter(wasmtest.ErrorEvery, 20)},
-	{name: "some requests are answered 403", write: badFilter(wasmtest.DenyEvery, 5)},
-	{name: "a route is gone", write: func(r *rolling) string {
-		r.write("web.yaml", r.routed("/shopping"))
-		return "web"
-	}},
-}
-
-// quiet machines can tell latency. Others take so long for some requests, with
-// whatever filter, that a percentile says nothing for many minutes.
-var quiet = flag.Bool("quiet", false, "nothing else runs on this machine: judge latency, too")
-
-// slower is a filter that takes half as long again.
-var slower = bad{name: "requests take half as long again", write: badFilter(wasmtest.SlowDown, 4000)}
-
-// TestStoppedByRequests: so are those that are seen in what requests are answered,
-// and how soon. The Envoys are watched for two minutes before.
-func TestStoppedByRequests(t *testing.T) {
-	play := func(b bad, looksAt string) {
-		t.Run(b.name, func(t *testing.T) {
-			t.Parallel()
-			r := roll(t, newest(), 3, 30*time.Millisecond, "waves: [1]\nbake: 10m\nstop: "+looksAt+"\n")
-			r.stops(t, b, 4*time.Minute)
-		})
-	}
-	for _, b := range badInRequests {
-		play(b, "{latency: {more: 10000%}}")
-	}
-	if *quiet {
-		play(slower, "{errors: {more: 100%}}")
-	}
 }
 
 // stops writes a bad change and waits until it is stopped and undone.
@@ -187,10 +154,11 @@ func (r *rolling) stops(t *testing.T, b bad, within time.Duration) {
 	for i, l := range r.loads {
 		now := l.Counts()
 		harm := now.Failed + now.Refused - before[i].Failed - before[i].Refused
+		all := now.Requests + now.Refused - before[i].Requests - before[i].Refused
 		had := !l.LastSeen("x-hello", "bad").Before(written)
 		if had || harm > 0 {
 			exposed++
-			t.Logf("%s: %d of %d requests suffered", r.edges[i].id, harm, now.Requests-before[i].Requests)
+			t.Logf("%s: %d of %d requests suffered", r.edges[i].id, harm, all)
 		}
 	}
 	if exposed > 1 {
