@@ -379,6 +379,6 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 			m.failed(p)
 		}
 	default:
-		*p = p.Next(nackTogether{message}, m.timing(now))
+		*p = p.Next(nackTogether{message, m.cached(f)}, m.timing(now))
 	}
 }

@@ -25,6 +25,9 @@ func (v *state) nextExtensions(now time.Time) action {
 		}
 		return action{v.interner.Step(s.have, Extension, v.delta, changed, nil), p}
 	}
+	if v.asking(now) {
+		return action{}
+	}
 	if changed := v.slots(now); len(changed) > 0 {
 		return extensions(changed, fill)
 	}
@@ -51,6 +54,23 @@ func (v *state) nextExtensions(now time.Time) action {
 	}
 	return extensions(v.nextTwins(now), prime)
 }
+
+// askLimit is how long, at most, an Envoy that has taken a listener is given to ask
+// for its slots: it asks for one after the other, and gets all at once.
+const askLimit = 50 * time.Millisecond
+
+// asking tells whether the Envoy has not asked yet for all slots of a listener that
+// it has just taken.
+func (v *state) asking(now time.Time) bool {
+	return now.Before(v.askEnd()) && v.standing().unasked.get(func() bool {
+		names := v.subs[Extension].names
+		return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
+			return l.Name != resource.PrimerListener && slices.ContainsFunc(l.Slots, func(slot string) bool { return !names.Has(slot) })
+		})
+	})
+}
+
+func (v *state) askEnd() time.Time { return v.warmEnd.Add(askLimit - warmLimit) }
 
 // slots are the contents that serving slots are to get now. Where nothing of the
 // Envoy's own has a part in that they are found out once for all.
@@ -142,45 +162,6 @@ func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	return v.interner.Empty(slot)
 }
 
-// nextTwins are the next filters to prime. Where none was pushed yet they are found
-// out once for all.
-func (v *state) nextTwins(now time.Time) []item {
-	find := func() []item { return v.findTwins(now) }
-	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
-	if len(v.poisoned) > 0 || slices.ContainsFunc(v.primings, pushed) {
-		return find()
-	}
-	return v.standing().prime.get(find)
-}
-
-// findTwins finds them. One whose module this Envoy has to
-// fetch goes alone in its response, so that a NACK says which it is. Those
-// whose modules it has, because only their configuration changed or because
-// their downloads have ended, go together: they are ACKed, and if they are not,
-// each goes again, alone, at its next attempt (invariant 5).
-func (v *state) findTwins(now time.Time) []item {
-	var together []item
-	for _, f := range v.unprimed() {
-		at := v.point(f)
-		if f.Missing != "" || !v.wants(Extension, at) {
-			continue
-		}
-		p := v.priming(f.Name)
-		if p == nil || now.Before(p.Due) || v.fetchedForAnother(p, now) {
-			continue
-		}
-		alone := p.alone || !p.here && !v.cached(f)
-		if alone && len(together) > 0 {
-			continue
-		}
-		together = append(together, filterItem(f, at, p.attempt))
-		if alone {
-			return together
-		}
-	}
-	return together
-}
-
 // cached tells whether this Envoy has the filter's module: another version or
 // another filter runs on it.
 func (v *state) cached(f *resource.Filter) bool {
@@ -193,18 +174,6 @@ func (v *state) cached(f *resource.Filter) bool {
 		}
 		return modules
 	})[f.SHA256]
-}
-
-// fetchedForAnother tells whether Envoy is fetching p's module for another
-// filter: a push now would make it fetch again.
-func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
-	for i := range v.primings {
-		o := &v.primings[i]
-		if o != p && p.SHA256 != "" && o.SHA256 == p.SHA256 && o.sent() && now.Before(o.Due) && !o.refused() {
-			return true
-		}
-	}
-	return false
 }
 
 // healed replaces refused contents of twins by ones that Envoy takes at once:

@@ -127,9 +127,19 @@ func (p Publish) apply(m *Machine, now time.Time) {
 }
 
 func (d Download) apply(m *Machine, now time.Time) {
+	var due time.Time
 	for i := range m.primings {
 		if p := &m.primings[i]; p.SHA256 == d.SHA256 && p.sent() {
 			*p = p.Next(d, m.timing(now))
+			due = later(due, p.Due)
+		}
+	}
+	if d.Progress != DownloadDone || d.Shared || due.IsZero() {
+		return
+	}
+	for i := range m.primings { // those that wait for the same module
+		if p := &m.primings[i]; p.SHA256 == d.SHA256 {
+			*p = p.Next(fetched{due}, m.timing(now))
 		}
 	}
 }

@@ -37,7 +37,8 @@ const (
 // A NACK leads to Refused where Envoy has the module, or after too many without
 // a download seen; elsewhere it means that Envoy fetches. An ACK leads from
 // each to Primed. Another version wanted begins at Queued, or, if it is of the
-// same module and that was not refused, goes on in the same phase.
+// same module and that was not refused, goes on in the same phase. What is Queued
+// when a download ends of its module, for another filter, is pushed with that one.
 type Phase uint8
 
 const (
@@ -66,6 +67,7 @@ type Priming struct {
 	refusals  int32 // NACKs that are no mere sign of a fetch, since a download ended
 	downloads int32 // that were seen to end
 	here      bool
+	guessed   bool  // so far as its module was fetched for another filter
 	cached    bool  // it was pushed last to an Envoy that had the module: nothing is fetched
 	shared    bool  // the download may be another Envoy's
 	alone     bool  // it was NACKed together with others: it goes alone
@@ -130,6 +132,7 @@ type nack struct {
 func (e nack) next(p *Priming, t Timing) {
 	p.Message = e.message
 	p.nacks++
+	p.doubt(e.cached)
 	if p.Phase == Downloading && p.shared && p.nacks > 1 && !t.Now.Before(p.Due) {
 		p.Phase = Pushed // pushed after the wait: the download was another Envoy's
 	}
@@ -150,10 +153,44 @@ func (e nack) next(p *Priming, t Timing) {
 }
 
 // nackTogether is a NACK of a response that carried other filters, too: which
-// of them it was is seen when each goes again.
-type nackTogether struct{ message string }
+// of them it was is seen when each goes again: at once where Envoy has the module,
+// else when it has had time to fetch it once more. One that was with them because
+// its module had been fetched for another waits for that one.
+type nackTogether struct {
+	message string
+	cached  bool // something else runs on the module
+}
 
-func (e nackTogether) next(p *Priming, _ Timing) { p.Message, p.alone = e.message, true }
+func (e nackTogether) next(p *Priming, t Timing) {
+	p.Message = e.message
+	if p.doubt(e.cached) {
+		p.Phase = Queued
+		return
+	}
+	p.alone = true
+	if !e.cached {
+		p.Due = later(p.Due, t.Now.Add(t.backoff(1)))
+	}
+}
+
+// doubt takes back that the Envoy has the module, where that was guessed and nothing
+// runs on it.
+func (p *Priming) doubt(cached bool) bool {
+	if !p.guessed || cached {
+		return false
+	}
+	p.here, p.guessed = false, false
+	return true
+}
+
+// fetched is that the module was fetched for another filter, which is due then.
+type fetched struct{ due time.Time }
+
+func (e fetched) next(p *Priming, _ Timing) {
+	if p.Phase == Queued && !p.here {
+		p.here, p.guessed, p.Due = true, true, later(p.Due, e.due)
+	}
+}
 
 // ack is that it is primed.
 type ack struct{}

@@ -37,10 +37,12 @@ type standing struct {
 	filled     answer[bool]
 	elsewhere  answer[bool] // see otherModuleServer
 	unused     answer[[]string]
+	unasked    answer[bool] // see asking
 	moving     answer[bool]
 	newer      atomic.Pointer[newer]
 	fill       answer[[]item]          // see slots
 	prime      answer[[]item]          // see nextTwins
+	twins      atomic.Pointer[twins]   // found last
 	outcome    atomic.Pointer[outcome] // of the newest ACK that led here
 }
 

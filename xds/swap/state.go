@@ -106,10 +106,14 @@ func (v *state) wake(now time.Time) time.Time {
 		}
 	}
 	var since time.Time // mostly they have all begun at once
+	gathers := len(v.primings) > 0 && v.gathers(now)
 	for i := range v.primings {
 		p := &v.primings[i]
 		if !p.Due.IsZero() {
 			soonest(p.Due)
+			if gathers {
+				soonest(v.gathered(p))
+			}
 		}
 		if p.Since != since {
 			since = p.Since
@@ -125,6 +129,9 @@ func (v *state) wake(now time.Time) time.Time {
 		if v.crashes[i].down {
 			soonest(v.crashes[i].due)
 		}
+	}
+	if now.Before(v.askEnd()) && v.asking(now) {
+		soonest(v.askEnd())
 	}
 	if w := v.warmEnd; (due.IsZero() || w.Before(due)) && v.warming(now) {
 		soonest(w)

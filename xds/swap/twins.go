@@ -1,0 +1,110 @@
+package swap
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// nextTwins are the next filters to prime. Where none was pushed yet they are found
+// out once for all.
+func (v *state) nextTwins(now time.Time) []item {
+	find := func() []item { return v.contents(v.findTwins(now)) }
+	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
+	if len(v.poisoned) > 0 || slices.ContainsFunc(v.primings, pushed) {
+		return find()
+	}
+	return v.standing().prime.get(find)
+}
+
+// twin is a filter to prime, at an attempt.
+type twin struct {
+	filter  *resource.Filter
+	attempt int
+}
+
+// twins are filters to prime, and what their twins get.
+type twins struct {
+	of    []twin
+	items []item
+}
+
+// contents is what twins get. Most Envoys that stand alike come to the same.
+func (v *state) contents(all iter.Seq[twin]) []item {
+	last, same := v.standing().twins.Load(), 0
+	if last == nil {
+		last = &twins{}
+	}
+	for t := range all {
+		if same == len(last.of) || last.of[same] != t {
+			return v.makeContents(all)
+		}
+		same++
+	}
+	return last.items[:same]
+}
+
+func (v *state) makeContents(all iter.Seq[twin]) []item {
+	var made twins
+	for t := range all {
+		made.of = append(made.of, t)
+		made.items = append(made.items, filterItem(t.filter, v.point(t.filter), t.attempt))
+	}
+	v.standing().twins.Store(&made)
+	return made.items
+}
+
+// findTwins finds them. One whose module this Envoy has to fetch goes alone in its
+// response, so that a NACK says which it is. Those whose modules it has, because
+// only their configuration changed or because their downloads have ended, go
+// together: they are ACKed, and if they are not, each goes again, alone, at its
+// next attempt (invariant 5).
+func (v *state) findTwins(now time.Time) iter.Seq[twin] {
+	return func(yield func(twin) bool) {
+		together, gathers := false, v.gathers(now)
+		for _, f := range v.unprimed() {
+			if f.Missing != "" || !v.wants(Extension, v.point(f)) {
+				continue
+			}
+			p := v.priming(f.Name)
+			if p == nil || now.Before(p.Due) || v.fetchedForAnother(p, now) {
+				continue
+			}
+			alone := p.alone || !p.here && !v.cached(f)
+			if alone && together || !alone && gathers && now.Before(v.gathered(p)) {
+				continue
+			}
+			if together = true; !yield(twin{f, p.attempt}) || alone {
+				return
+			}
+		}
+	}
+}
+
+// gathers tells whether the Envoy fetches modules, and serves nobody before it has
+// all: then filters whose modules it has wait a little for the rest, to go with it.
+func (v *state) gathers(now time.Time) bool {
+	return v.bare() && slices.ContainsFunc(v.primings, func(p Priming) bool {
+		return p.sent() && !p.refused() && now.Before(p.Due)
+	})
+}
+
+// gathered is how long a filter waits for others: an Envoy that takes long to answer
+// takes as much longer to fetch.
+func (v *state) gathered(p *Priming) time.Time {
+	return p.Due.Add(min(maxArrival, max(firstBackoff/2, 4*v.lag)))
+}
+
+// fetchedForAnother tells whether Envoy is fetching p's module for another
+// filter: a push now would make it fetch again.
+func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
+	for i := range v.primings {
+		o := &v.primings[i]
+		if o != p && p.SHA256 != "" && o.SHA256 == p.SHA256 && o.sent() && now.Before(o.Due) && !o.refused() {
+			return true
+		}
+	}
+	return false
+}
