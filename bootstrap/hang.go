@@ -18,14 +18,21 @@ func (o Options) checkHangTimeout() error {
 	return nil
 }
 
-// watchdogs end an Envoy of which a thread has not come back from its work for
-// that long: a worker that a filter keeps serves none of its connections any
-// more, and nothing but the end of the process frees it. The main thread is not
-// ended for that: it may take long over a large configuration.
+// hangMain is how much longer the main thread may take, over a large configuration.
+const hangMain = 4
+
+// watchdogs end an Envoy of which a worker has not come back from its work for that
+// long: one that a filter keeps serves none of its connections any more, and
+// nothing but the end of the process frees it. Some versions, 1.36.2 among them,
+// hold workers to what is said of the main thread
+// (https://github.com/envoyproxy/envoy/pull/43522), so there is something said of it.
 // https://www.envoyproxy.io/docs/envoy/latest/operations/performance#watchdog
 func (o Options) watchdogs() *bootstrapv3.Watchdogs {
 	if o.HangTimeout == 0 {
 		return nil
 	}
-	return &bootstrapv3.Watchdogs{WorkerWatchdog: &bootstrapv3.Watchdog{KillTimeout: durationpb.New(o.HangTimeout)}}
+	after := func(d time.Duration) *bootstrapv3.Watchdog {
+		return &bootstrapv3.Watchdog{KillTimeout: durationpb.New(d)}
+	}
+	return &bootstrapv3.Watchdogs{WorkerWatchdog: after(o.HangTimeout), MainThreadWatchdog: after(hangMain * o.HangTimeout)}
 }
