@@ -162,7 +162,7 @@ func (d *Doc) nodes(path string, n nodes) Selector {
 // FilterName checks the name of a filter, which is also that of its resource.
 func (d *Doc) FilterName(path, name string) {
 	d.name(path, name)
-	d.notReserved(path, name, TwinPrefix, SlotPrefix)
+	d.notReserved(path, name, TwinPrefix, StandbyPrefix, SlotPrefix)
 }
 
 func (d *Doc) notReserved(path, name string, prefixes ...string) {

@@ -14,6 +14,7 @@ import (
 const (
 	PrimerListener   = "primer"
 	TwinPrefix       = PrimerListener + "/" // of filters and route configurations
+	StandbyPrefix    = "standby:"           // of filters in versions that stand by
 	SlotPrefix       = "slot/"              // of filters, whose names slots may have
 	RoutesPrefix     = "routes/"            // of route configurations
 	RuntimeLayer     = "wasmxds"            // of runtime, that xds-server says the content of

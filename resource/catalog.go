@@ -16,7 +16,8 @@ type Catalog struct {
 	moduleServer *Resource // the cluster of the module server
 	base         *view
 	choices      map[Choice]*view // but for the base
-	compiled     int              // entries that were not taken over
+	standby      map[Choice]bool
+	compiled     int // entries that were not taken over
 }
 
 // lineage is what Catalogs share that were compiled one upon the other.
@@ -53,6 +54,21 @@ func (c *Catalog) Has(choice Choice) bool { return choice == "" || c.choices[cho
 // while others get theirs, and kept for as long as somebody has it.
 func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
 	matched := c.view(choice).match(n)
+	if !c.standby[choice] || !c.Has(choice) {
+		return c.group(matched)
+	}
+	base := c.base.match(n)
+	filters := replaced(base, matched)
+	if len(filters) == 0 {
+		return c.group(matched)
+	}
+	return c.groups.get(groupName(matched)+noHolding+groupName(base), func() *Snapshot {
+		return c.standBy(c.group(matched), c.group(base), filters)
+	})
+}
+
+// group is what nodes are to have to which just these holdings belong.
+func (c *Catalog) group(matched []*holding) *Snapshot {
 	return c.groups.get(groupName(matched), func() *Snapshot { return c.build(matched) })
 }
 

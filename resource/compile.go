@@ -78,6 +78,7 @@ func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 		prev = newCatalog(opts, newLineage())
 	}
 	c := newCatalog(opts, prev.lineage)
+	c.standby = sets.Standby
 	var all []definition.Problem // that are none of a definition's
 	if c.moduleServer = prev.moduleServer; c.moduleServer == nil {
 		all = c.modules()

@@ -97,6 +97,7 @@ func TestProblems(t *testing.T) {
 		{"no upstream", listening(func(l *definition.Listener) { l.Routes[0].Upstreams = nil }), "routes[0].upstream: none"},
 		{"upstream without a port", listening(func(l *definition.Listener) { l.Routes[0].Upstreams[0].Address = "a" }), `routes[0].upstream: "a" is not host:port`},
 		{"timeout", listening(func(l *definition.Listener) { l.Routes[0].Timeout = "soon" }), `routes[0].timeout: "soon"`},
+		{"a standby's name", edited(func(d *definition.Filter) { d.Name = "standby:auth" }), `names that begin with "standby:" are taken`},
 		{"a slot's name", edited(func(d *definition.Filter) { d.Name = "slot/web/0" }), `names that begin with "slot/" are taken`},
 		{"routes of a listener", raw(RouteType, &routev3.RouteConfiguration{Name: "routes/web"}), `names that begin with "routes/" are taken`},
 		{"a slot like one of ours", raw(ListenerType, withSlot("slot/web/0123abcd/0")), `HTTP filter "slot/web/0123abcd/0": names that begin with "slot/" are taken`},

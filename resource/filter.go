@@ -31,7 +31,6 @@ type filter struct {
 	withheld map[string]bool // of a hole: the listeners that wait for it
 
 	slotEntry *hcmv3.HttpFilter // in the listeners
-	twinEntry *hcmv3.HttpFilter // in the primer
 }
 
 func (f *filter) same(p part) bool {
@@ -90,7 +89,6 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		return nil, err
 	}
 	out.slotEntry = definition.Slot(d.Name, d.OnFailure == definition.Open)
-	out.twinEntry = definition.Slot(TwinPrefix+d.Name, true)
 	if !f.Ready() {
 		out.Missing, out.Coming = f.Reason, f.State == module.Fetching
 		if out.Missing == "" {
@@ -164,6 +162,9 @@ func nameID(filter string) string { return VersionOf([]byte(filter))[:8] }
 func checkName(name string) error {
 	if strings.HasPrefix(name, TwinPrefix) {
 		return fmt.Errorf("names that begin with %q are taken by what modules are tried in", TwinPrefix)
+	}
+	if IsStandby(name) {
+		return fmt.Errorf("names that begin with %q are taken by versions that stand by", StandbyPrefix)
 	}
 	if strings.HasPrefix(name, SlotPrefix) {
 		return fmt.Errorf("names that begin with %q are taken by the slots of listeners", SlotPrefix)

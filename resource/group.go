@@ -71,7 +71,7 @@ func (c *Catalog) addFilters(s *Snapshot, filters []*filter, clusters map[string
 		clusters[c.moduleServer.Name] = c.moduleServer
 		s.ModuleServer = c.moduleServer.Name
 	}
-	s.Primer, s.Gate = c.primer(filters), c.gate
+	s.Primer, s.Gate = c.primer(s.Filters, nil), c.gate
 }
 
 // addRaws adds resources that were written as such. No cluster takes the place

@@ -45,7 +45,6 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 		},
 		withheld:  map[string]bool{},
 		slotEntry: definition.Slot(name, false),
-		twinEntry: definition.Slot(TwinPrefix+name, true),
 	}
 	if err := f.setNoops(); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -9,6 +10,8 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+
+	"wasmxds/definition"
 )
 
 // primer is the listener that filters are tried in before they serve: Envoy
@@ -16,10 +19,10 @@ import (
 // it is bound to no port and no request ever meets it. Filters that are
 // missing have no slot there: Envoy would wait for them, and would know of
 // nothing that it waits for.
-func (c *Catalog) primer(filters []*filter) *Listener {
+func (c *Catalog) primer(filters, standbys []*Filter) *Listener {
 	var key strings.Builder
-	var ready []*filter
-	for _, f := range filters {
+	var ready []*Filter
+	for _, f := range slices.Concat(filters, standbys) {
 		if f.Missing == "" {
 			ready = append(ready, f)
 			fmt.Fprintf(&key, "%q", f.Name)
@@ -39,7 +42,7 @@ func (c *Catalog) primer(filters []*filter) *Listener {
 	})
 }
 
-func newPrimer(filters []*filter) (*Resource, error) {
+func newPrimer(filters []*Filter) (*Resource, error) {
 	hcm := connectionManager(PrimerListener)
 	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 		ConfigSource:    ads(),
@@ -48,7 +51,7 @@ func newPrimer(filters []*filter) (*Resource, error) {
 	router := hcm.HttpFilters
 	hcm.HttpFilters = nil
 	for _, f := range filters {
-		hcm.HttpFilters = append(hcm.HttpFilters, f.twinEntry)
+		hcm.HttpFilters = append(hcm.HttpFilters, definition.Slot(f.TwinName, true))
 	}
 	hcm.HttpFilters = append(hcm.HttpFilters, router...)
 	config, err := packed(hcm)

@@ -15,6 +15,9 @@ type Choice string
 type Sets struct {
 	Base    *module.Set
 	Choices map[Choice]*module.Set
+	// Standby are the choices with whose changes the versions before stand by, see
+	// [Filter.Standby].
+	Standby map[Choice]bool
 }
 
 // Problems are what is wrong with Sets.

@@ -16,18 +16,21 @@ type Snapshot struct {
 	Routes    []*Resource // without the gate
 	Listeners []*Listener // without the primer
 	Filters   []*Filter   // every Wasm filter of the group, primed and then swapped
+	Standbys  []*Filter   // versions that a change replaces; see [Filter.Standby]
 	Static    []*Resource // extension configurations that need no priming
 
 	// ModuleServer is the name of the cluster that mirrored modules come from;
 	// "": there is none.
 	ModuleServer string
 
-	Primer *Listener // its slots are the filters' twins; nil where there are no filters
+	Primer *Listener // its slots are the twins of filters and standbys; nil where there are none
 	Gate   *Resource // the route configuration that the primer waits for
 
 	found atomic.Pointer[filterIndex]
 	with  shared[string, Snapshot] // see With
-	opts  Options
+
+	without *Snapshot // the same without Standbys, kept for when the change is done
+	opts    Options
 }
 
 // filterIndex finds the filters of a snapshot.
@@ -37,15 +40,18 @@ func (s *Snapshot) filters() *filterIndex {
 	if index := s.found.Load(); index != nil {
 		return index
 	}
-	index := &filterIndex{make(map[string]*Filter, len(s.Filters)), make(map[string]*Filter, len(s.Filters))}
+	index := &filterIndex{make(map[string]*Filter, len(s.Filters)+len(s.Standbys)), make(map[string]*Filter, len(s.Filters))}
 	for _, f := range s.Filters {
 		index.byName[f.Name], index.byID[f.ID] = f, f
+	}
+	for _, f := range s.Standbys {
+		index.byName[f.Name] = f
 	}
 	s.found.Store(index)
 	return index
 }
 
-// Filter finds a filter of the snapshot; nil where there is none.
+// Filter finds a filter, or a standby, of the snapshot; nil where there is none.
 func (s *Snapshot) Filter(name string) *Filter { return s.filters().byName[name] }
 
 // FilterByID finds a filter of the snapshot; nil where there is none.
@@ -77,7 +83,7 @@ func (s *Snapshot) With(filters []*Filter) *Snapshot {
 	return s.with.get(versions.String(), func() *Snapshot {
 		return &Snapshot{
 			Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
-			Filters: filters, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
+			Filters: filters, Standbys: s.Standbys, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
 		}
 	})
 }
@@ -136,6 +142,8 @@ type Filter struct {
 	encode   func(slot string, attempt int) *Resource // one at a time
 
 	made shared[encoding, Resource]
+
+	standby atomic.Pointer[Filter] // see Standby; nil: nobody has asked for it
 }
 
 // Slot is the resource for the serving slot that people named like the filter.

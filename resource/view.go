@@ -83,6 +83,9 @@ func (v *view) match(n definition.Node) []*holding {
 	return slices.Compact(matched)
 }
 
+// noHolding is an id that no holding has.
+const noHolding = "\x00\x00\x00\x00"
+
 // groupName is the holdings' ids, four bytes each.
 func groupName(hs []*holding) string {
 	b := make([]byte, 0, 4*len(hs))

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"maps"
+	"slices"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -14,6 +15,9 @@ type Plan struct {
 	// comes. One that is not in it is served as the base, for the moment until the
 	// machine knows of the node.
 	Sets map[Choice]*module.Set
+	// Standby are those of them that may yet have to be undone: some change in them
+	// bakes for a while.
+	Standby map[Choice]bool
 
 	open     []planned
 	resolved map[Choice]Choice // what becomes of the changes whose waves have reached a node
@@ -24,6 +28,7 @@ type planned struct {
 	id      string
 	reached reached
 	nodes   []definition.Selector
+	bakes   bool
 }
 
 // Choose gives the choice of a node. Where no change is open it is "" for all, and
@@ -79,10 +84,10 @@ func nodesOf(diffs []diff) []definition.Selector {
 
 // newPlan is how it stands.
 func (m *Machine) newPlan() *Plan {
-	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}}
+	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, Standby: map[Choice]bool{}, resolved: map[Choice]Choice{}}
 	for _, c := range m.open {
 		if c.reaches() {
-			p.open = append(p.open, planned{c.ID, c.Reached, c.nodes})
+			p.open = append(p.open, planned{c.ID, c.Reached, c.nodes, c.Policy != nil && c.Policy.Bake > 0})
 		}
 	}
 	if len(p.open) == 0 {
@@ -110,6 +115,8 @@ func (m *Machine) include(p *Plan, at Choice) bool {
 	p.resolved[at] = choice
 	if choice != "" {
 		p.Sets[choice] = set
+		ids := choice.IDs()
+		p.Standby[choice] = slices.ContainsFunc(p.open, func(o planned) bool { return o.bakes && slices.Contains(ids, o.id) })
 	}
 	return true
 }
@@ -120,7 +127,7 @@ func (m *Machine) with(p *Plan, n *node) *Plan {
 		return nil
 	}
 	next := *p
-	next.resolved, next.Sets = maps.Clone(p.resolved), maps.Clone(p.Sets)
+	next.resolved, next.Sets, next.Standby = maps.Clone(p.resolved), maps.Clone(p.Sets), maps.Clone(p.Standby)
 	if !m.include(&next, p.reached(&n.Node, n.place)) {
 		return nil
 	}

@@ -137,7 +137,7 @@ func (m *Machine) failed(p *Priming) {
 		stage = ChangeRefused
 	}
 	f := m.filter(p.Filter)
-	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version {
+	if !p.refused() || p.told == stage || f == nil || f.Version != p.Version || resource.IsStandby(f.Name) {
 		return
 	}
 	p.told = stage

@@ -218,18 +218,29 @@ func (m *Machine) track(now time.Time) {
 		attempt = m.salt
 	}
 	unprimed := m.unprimed()
+	if standbys := m.standbysToPrime(); len(standbys) > 0 {
+		unprimed = slices.Concat(standbys, unprimed)
+	}
 	if len(m.primings) == 0 {
 		m.primings = slices.Grow[[]Priming](nil, len(unprimed)) // and not what was once needed
 	}
 	for _, f := range unprimed {
 		if m.priming(f.Name) == nil {
-			m.primings = append(m.primings, newPriming(f, attempt, now))
+			at := attempt
+			if slices.Contains(m.poisoned, m.point(f)) {
+				at += int(m.nonce) // more than there were: what was refused last may be wanted again (invariant 5)
+			}
+			m.primings = append(m.primings, newPriming(f, at, now))
 		}
 	}
 	for i := range m.primings {
 		p := &m.primings[i]
 		if f := m.filter(p.Filter); p.Version != f.Version {
-			*p = p.Next(supersede{f, attempt}, m.timing(now))
+			at := attempt
+			if slices.Contains(m.poisoned, m.point(f)) {
+				at = max(at, p.attempt) // likewise
+			}
+			*p = p.Next(supersede{f, at}, m.timing(now))
 		}
 	}
 }

@@ -25,6 +25,9 @@
 // what this Envoy has not ACKed in the twin, so what serves requests is never
 // in a state of fetching. The scripts in testdata/ show each case.
 //
+// While a change is open on an Envoy the version before stands by: it has one more
+// twin, and the slot goes back to it at once.
+//
 // An Envoy without LDS from here (static listeners) has no twins: there NACK
 // and push again run on the slot itself.
 package swap

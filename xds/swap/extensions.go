@@ -31,6 +31,9 @@ func (v *state) nextExtensions(now time.Time) action {
 	if changed := v.slots(now); len(changed) > 0 {
 		return extensions(changed, fill)
 	}
+	if changed := v.released(); len(changed) > 0 {
+		return extensions(changed, update)
+	}
 	waits := v.waits(now)
 	if v.subs[Listener].flight != nil || waits == forFilter {
 		return action{}
@@ -76,7 +79,9 @@ func (v *state) askEnd() time.Time { return v.warmEnd.Add(askLimit - warmLimit) 
 // Envoy's own has a part in that they are found out once for all.
 func (v *state) slots(now time.Time) []item {
 	find := func() []item { return v.findSlots(now) }
-	counts := func(p Priming) bool { return p.nacks > 0 || p.fails() || !p.Due.IsZero() }
+	counts := func(p Priming) bool {
+		return p.nacks > 0 || p.fails() || !p.Due.IsZero() || resource.IsStandby(p.Filter) && (p.alone || v.overdue(&p, now))
+	}
 	if len(v.poisoned)+len(v.refusals)+len(v.promises) > 0 || v.subs[Listener].flight != nil || v.subs[Route].flight != nil || slices.ContainsFunc(v.primings, counts) {
 		return find()
 	}
@@ -92,7 +97,8 @@ func (v *state) findSlots(now time.Time) []item {
 		if !ok || it.Written || v.held(Extension, it, now) {
 			continue
 		}
-		if have, ok := v.subs[Extension].have.Find(name); ok && have.Is(it) && !slices.Contains(v.poisoned, name) {
+		have, ok := v.subs[Extension].have.Find(name)
+		if ok && (have.Is(it) && !slices.Contains(v.poisoned, name) || !have.Is(it) && v.isToStandBy(have, now)) {
 			continue
 		}
 		if slices.Contains(v.poisoned, name) {
@@ -133,19 +139,22 @@ func (v *state) leftItem(name string) (item, bool) {
 	return v.promised(name)
 }
 
-// slotContent decides what a slot that is to hold f gets: what f's twin has ACKed
-// (invariant 1), after a NACK in other bytes (invariant 5), and what does nothing
-// where an open filter can't be primed. False: nothing new.
+// slotContent decides what a slot that is to hold f gets: what f's twin, or that of
+// its standby, has ACKed (invariant 1), after a NACK in other bytes (invariant 5),
+// and what does nothing where an open filter can't be primed. False: nothing new.
 func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (item, bool) {
 	s := &v.subs[Extension]
 	p := v.priming(f.Name)
 	_, filled := s.have.Find(slot)
 	twin, ok := s.have.Find(f.TwinName)
+	attempt := 0
+	if slices.Contains(v.poisoned, slot) && p != nil {
+		attempt = p.attempt
+	}
+	if !(ok && twin.Version == f.Version) && v.standsBy(f) {
+		return filterItem(f, slot, attempt), true
+	}
 	if ok && twin.Filter != nil && (twin.Version == f.Version || !filled || p != nil && p.nacks > 0) {
-		attempt := 0
-		if slices.Contains(v.poisoned, slot) && p != nil {
-			attempt = p.attempt
-		}
 		return filterItem(twin.Filter, slot, attempt), true
 	}
 	if !filled && f.OnFailure == definition.Open && (v.givenUp(f, now) || v.wants(Extension, slot) || v.inUse(slot)) {

@@ -44,12 +44,20 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 		if isTwin(it.Name) || it.Filter == nil || v.point(it.Filter) == it.Name {
 			continue
 		}
-		twin, ok := v.subs[Extension].have.Find(it.Filter.TwinName)
-		if !ok || twin.Filter == nil || twin.Version != it.Filter.Version {
-			return fmt.Errorf("slot %s gets version %s, its twin has %q", it.Name, it.Version, twin.Version)
+		if !v.primerHas(it.Filter) {
+			return fmt.Errorf("slot %s gets version %s, which no twin has", it.Name, it.Version)
 		}
 	}
 	return nil
+}
+
+// primerHas tells whether this Envoy has ACKed this version of a filter in its
+// primer, for the filter or to stand by.
+func (v *state) primerHas(f *resource.Filter) bool {
+	return slices.ContainsFunc([]string{f.TwinName, standbyTwin + f.Name}, func(twin string) bool {
+		have, ok := v.subs[Extension].have.Find(twin)
+		return ok && have.Version == f.Version
+	})
 }
 
 // listenersFindTheirFilters is invariant 2: no listener is sent before each of
@@ -129,8 +137,7 @@ func (v *state) mayBeRefused(it item) bool {
 	if it.Filter == nil {
 		return it.Written && !have.Has(it)
 	}
-	twin, ok := have.Find(it.Filter.TwinName)
-	return !ok || twin.Version != it.Filter.Version
+	return !v.primerHas(it.Filter)
 }
 
 // isStatic tells whether a name is an extension configuration without a twin.
@@ -305,7 +312,7 @@ func (m *Machine) Unsettled(now time.Time) error {
 			}
 		}
 	}
-	for _, f := range m.snap.Filters {
+	for _, f := range slices.Concat(m.snap.Filters, m.snap.Standbys) {
 		if p := m.priming(f.Name); p != nil && p.Phase != Missing && m.wants(Extension, m.point(f)) {
 			return fmt.Errorf("invariant 8: filter %s is at phase %d for ever", f.Name, p.Phase)
 		}

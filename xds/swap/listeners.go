@@ -92,7 +92,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	if v.warming(now) || v.slotsUnknown() {
 		return changed, gone, true // invariant 6: with the primer would go the twin that a slot is filled from
 	}
-	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0) {
+	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0 && !v.goesBack()) {
 		changed = append(changed, intern.ListenerItem(v.snap.Primer))
 		slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	}

@@ -133,9 +133,8 @@ func (v *state) fetches() bool {
 	if len(v.poisoned) > 0 || slices.ContainsFunc(v.refusals, func(r refusal) bool { return r.typ == Listener }) {
 		return true
 	}
-	return slices.ContainsFunc(v.unprimed(), func(f *resource.Filter) bool {
-		return f.Missing == "" && !f.Direct && !v.cached(f)
-	})
+	fetched := func(f *resource.Filter) bool { return f.Missing == "" && !f.Direct && !v.cached(f) }
+	return slices.ContainsFunc(v.unprimed(), fetched) || slices.ContainsFunc(v.standbysToPrime(), fetched)
 }
 
 // obsolete are the names that Envoy has and the snapshot has not.

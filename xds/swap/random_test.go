@@ -66,6 +66,12 @@ type play struct {
 	sampling uint32 // of a million requests
 	met      met    // what requests met so far
 
+	wants
+	base *wants // while a change is open: what there is without it
+}
+
+// wants is what is wanted.
+type wants struct {
 	versions map[string]int // of filters
 	extra    bool           // the second listener is there
 	filters  []string
@@ -75,6 +81,12 @@ type play struct {
 	statics  map[string]int    // → version, of extensions that are sent as they are written
 	refused  map[string]bool   // those that Envoy refuses
 	slotted  map[string]string // → the listener that has a slot for it
+}
+
+func (w wants) clone() *wants {
+	w.versions, w.broken, w.statics = maps.Clone(w.versions), maps.Clone(w.broken), maps.Clone(w.statics)
+	w.refused, w.slotted, w.filters = maps.Clone(w.refused), maps.Clone(w.slotted), slices.Clone(w.filters)
+	return &w
 }
 
 func (p *play) logf(format string, args ...any) {
@@ -105,54 +117,62 @@ func (p *play) begin(filters []string) {
 	p.filters = slices.Clone(filters)
 	p.spares.Around = p.rng.IntN(3)
 	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
-	p.snap = p.define(p.t, p.wanted())
+	p.snap = p.define(p.t, p.text())
 	p.met.publish(p.snap)
 	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
 	p.connect()
 }
 
-// wanted writes the world as the test wants it now.
-func (p *play) wanted() string {
+// text writes the world as the test wants it now, with what there is without the
+// change that is open.
+func (p *play) text() string {
+	if p.base == nil {
+		return p.wanted(&p.wants)
+	}
+	return p.wanted(&p.wants) + "base\n" + p.wanted(p.base)
+}
+
+func (p *play) wanted(w *wants) string {
 	var b strings.Builder
-	for _, f := range p.filters {
-		fmt.Fprintf(&b, "filter %s v%d", f, p.versions[f])
+	for _, f := range w.filters {
+		fmt.Fprintf(&b, "filter %s v%d", f, w.versions[f])
 		switch {
 		case f == "same":
 			b.WriteString(" module=auth-v0")
 		case f == "open":
 			b.WriteString(" open")
-		case p.versions[f]%3 == 1:
-			fmt.Fprintf(&b, " module=%s-v%d", f, p.versions[f]-1) // only its configuration changes
+		case w.versions[f]%3 == 1:
+			fmt.Fprintf(&b, " module=%s-v%d", f, w.versions[f]-1) // only its configuration changes
 		}
-		switch p.broken[f] {
+		switch w.broken[f] {
 		case "missing":
 			b.WriteString(" missing")
 		case "bad":
-			mod := fmt.Sprintf("bad-%s-%d", f, p.versions[f])
+			mod := fmt.Sprintf("bad-%s-%d", f, w.versions[f])
 			p.badModules[mod] = true
 			b.WriteString(" module=" + mod)
 		}
 		b.WriteByte('\n')
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.statics)) {
-		fmt.Fprintf(&b, "static %s v%d", name, p.statics[name])
-		if p.refused[name] {
+	for _, name := range slices.Sorted(maps.Keys(w.statics)) {
+		fmt.Fprintf(&b, "static %s v%d", name, w.statics[name])
+		if w.refused[name] {
 			b.WriteString("-" + refusedStatic)
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s\n", p.replaced+1, p.timeout+1, strings.Join(p.filters, " "), p.staticsOf("web"))
-	if p.extra {
-		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(p.filters[:len(p.filters)/2], " "), p.staticsOf("web2"))
+	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s\n", w.replaced+1, w.timeout+1, strings.Join(w.filters, " "), w.staticsOf("web"))
+	if w.extra {
+		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(w.filters[:len(w.filters)/2], " "), w.staticsOf("web2"))
 	}
 	return b.String()
 }
 
 // staticsOf are the slots of a listener for other extensions.
-func (p *play) staticsOf(listener string) string {
+func (w *wants) staticsOf(listener string) string {
 	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(p.slotted)) {
-		if p.slotted[name] == listener {
+	for _, name := range slices.Sorted(maps.Keys(w.slotted)) {
+		if w.slotted[name] == listener {
 			b.WriteString(" static=" + name)
 		}
 	}
@@ -305,8 +325,18 @@ func (p *play) pass(d time.Duration) {
 	}
 }
 
-// change changes what is wanted.
+// change changes what is wanted, or what is wanted without the change that is open.
 func (p *play) change() {
+	switch n := p.rng.IntN(6); {
+	case p.base == nil && n < 2:
+		p.base = p.wants.clone()
+	case p.base != nil && n == 0:
+		p.base = nil // it is done
+	case p.base != nil && n < 3:
+		p.wants, p.base = *p.base, nil // it is undone
+		p.publish()
+		return
+	}
 	switch n := p.rng.IntN(10); {
 	case n < 5 && len(p.filters) > 0:
 		f := p.filters[p.rng.IntN(len(p.filters))]
@@ -337,9 +367,9 @@ func (p *play) change() {
 }
 
 func (p *play) publish() {
-	p.snap = p.define(p.t, p.wanted())
+	p.snap = p.define(p.t, p.text())
 	p.met.publish(p.snap)
-	p.logf("publish\n%s", p.wanted())
+	p.logf("publish\n%s", p.text())
 	p.atModuleServer()
 	p.step(swap.Publish{Snapshot: p.snap})
 }
@@ -359,7 +389,7 @@ func (p *play) cut() {
 		p.alarms = append(p.alarms, p.e.crashed()...) // the first may have been told in vain
 		p.port = []string{"18001", "18002"}[p.rng.IntN(2)]
 		p.spares.Around = p.rng.IntN(3)
-		p.snap = p.define(p.t, p.wanted())
+		p.snap = p.define(p.t, p.text())
 		p.met.publish(p.snap)
 	}
 	p.connect()
@@ -386,6 +416,9 @@ func (p *play) check() string { return p.e.broken }
 
 // end lets all faults end, and looks at what is then.
 func (p *play) end() string {
+	if p.base != nil && strings.Contains(p.wanted(p.base), "bad-") {
+		p.base = nil
+	}
 	for f := range p.broken {
 		if p.broken[f] != "" {
 			p.versions[f]++
@@ -510,6 +543,9 @@ func (p *play) done() string {
 	if !p.m.Settled() {
 		return "the machine says that it has not all"
 	}
+	if err := p.standBy(); err != "" {
+		return err
+	}
 	if p.snap.Primer == nil {
 		return ""
 	}
@@ -522,9 +558,26 @@ func (p *play) done() string {
 	return ""
 }
 
+// standBy tells whether what is to stand by does not, or something does that is not to.
+func (p *play) standBy() string {
+	for name, slot := range p.e.slots {
+		filter := strings.TrimPrefix(name, resource.TwinPrefix)
+		if resource.IsStandby(filter) && slot.filter != "" && p.snap.Filter(filter) == nil {
+			return fmt.Sprintf("%s still stands by", filter)
+		}
+	}
+	for _, f := range p.snap.Standbys {
+		want, _ := decodeExtension(f.Twin(0))
+		if got := p.e.slots[f.TwinName]; got == nil || stripAddress(got.active) != stripAddress(want) {
+			return fmt.Sprintf("%s does not stand by", f.Name)
+		}
+	}
+	return ""
+}
+
 // runs tells what is wrong with a filter that is said to run.
 func (p *play) runs(filter string) string {
-	want, _ := decodeExtension(p.catalog.Filter(filter).Slot(0))
+	want, _ := decodeExtension(p.snap.Filter(filter).Slot(0))
 	for _, l := range p.snap.Listeners {
 		if !wantedIn(l, filter) || p.e.listeners[l.Name] == nil {
 			continue

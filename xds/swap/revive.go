@@ -139,7 +139,7 @@ func (m *Machine) trackCrashes(now time.Time) {
 	}
 	m.crashes = slices.DeleteFunc(m.crashes, func(c crash) bool {
 		f := m.filter(c.filter)
-		return f == nil || c.version != f.Version && !c.tooOften() && !c.down && !now.Before(c.until)
+		return (f == nil || c.version != f.Version && !c.tooOften()) && !c.down && !now.Before(c.until)
 	})
 	if len(m.crashes) == 0 {
 		m.crashes = nil // and not what was once needed

@@ -162,9 +162,9 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 		return s.named[filter+" "+label] + "-" + s.catalog.Filter(filter).ID
 	}
 	if typ == swap.Extension {
-		return s.named[strings.TrimPrefix(name, resource.TwinPrefix)+" "+label]
+		return s.named[strings.TrimPrefix(strings.TrimPrefix(name, resource.TwinPrefix), resource.StandbyPrefix)+" "+label]
 	}
-	snap := s.catalog.Snapshot(nodeOf(), "")
+	snap := s.snapshot()
 	if strings.HasPrefix(label, "+") {
 		return s.inLayout(snap, name, label)
 	}
@@ -241,7 +241,7 @@ func (s *script) resources(typ swap.Type, names []string) []string {
 
 func (s *script) slotsOf(filter string) []string {
 	var slots []string
-	for _, l := range s.catalog.Snapshot(nodeOf(), "").Listeners {
+	for _, l := range s.snapshot().Listeners {
 		layout := l.In(l.Version)
 		for i, chain := range l.Chains {
 			for j, w := range chain {
@@ -277,7 +277,7 @@ func (s *script) filterIn(r *resource.Resource) string {
 
 // seen takes note of the layout of a listener that is sent.
 func (s *script) seen(r *resource.Resource) {
-	for _, l := range s.catalog.Snapshot(nodeOf(), "").Listeners {
+	for _, l := range s.snapshot().Listeners {
 		if r.TypeURL == resource.ListenerType && l.Name == r.Name {
 			s.shown(l.In(r.Version).Routes)
 		}

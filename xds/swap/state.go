@@ -173,7 +173,7 @@ func (v *state) stuck() []string {
 	var versions []string
 	for i := range v.primings {
 		p := &v.primings[i]
-		if !p.refused() || !p.here && !p.shared {
+		if !p.refused() || !p.here && !p.shared || resource.IsStandby(p.Filter) {
 			continue
 		}
 		if v.runs(v.subs[Extension].have, p.Filter) == "" {
@@ -228,6 +228,9 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 				return item{Name: name, Filter: f}, true
 			}
 			return filterItem(f, name, 0), true
+		}
+		if it, ok := v.emptied(name); ok {
+			return it, true
 		}
 		list = v.snap.Static
 	case Runtime:

@@ -1,6 +1,7 @@
 package swap
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 	"time"
@@ -11,12 +12,20 @@ import (
 // nextTwins are the next filters to prime. Where none was pushed yet they are found
 // out once for all.
 func (v *state) nextTwins(now time.Time) []item {
-	find := func() []item { return v.contents(v.findTwins(now)) }
+	find := func() []item { return v.inOrder(v.contents(v.findTwins(now))) }
 	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
 	if len(v.poisoned) > 0 || slices.ContainsFunc(v.primings, pushed) {
 		return find()
 	}
 	return v.standing().prime.get(find)
+}
+
+// inOrder are items by name: standbys come before filters.
+func (v *state) inOrder(items []item) []item {
+	if len(v.snap.Standbys) == 0 || len(items) < 2 {
+		return items
+	}
+	return slices.SortedFunc(slices.Values(items), func(a, b item) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // twin is a filter to prime, at an attempt.
@@ -64,7 +73,7 @@ func (v *state) makeContents(all iter.Seq[twin]) []item {
 func (v *state) findTwins(now time.Time) iter.Seq[twin] {
 	return func(yield func(twin) bool) {
 		together, gathers := false, v.gathers(now)
-		for _, f := range v.unprimed() {
+		for _, f := range v.toPrime(now) {
 			if f.Missing != "" || !v.wants(Extension, v.point(f)) {
 				continue
 			}

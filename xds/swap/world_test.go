@@ -28,6 +28,10 @@ import (
 //	filter NAME VERSION [module=M] [open] [missing]
 //	static NAME VERSION
 //	listener NAME [port=P] [timeout=T] [FILTER...] [static=NAME...]
+//	base
+//
+// What comes before "base" is so by a change that is open, what comes behind it
+// without.
 //
 // A listener's filters are in the order in which it has them; its timeout is
 // one of its route. A filter's module is named by its name and version where none is given. A
@@ -35,6 +39,7 @@ import (
 // that has slots for some is a raw one.
 type world struct {
 	catalog *resource.Catalog
+	choice  resource.Choice   // of the Envoy
 	labels  map[string]string // resource version → what the script calls it
 	named   map[string]string // filter and label → version
 	modules map[string]string // sha256 → the module's name
@@ -45,6 +50,53 @@ type world struct {
 
 // definitions reads the words and compiles them, after what was there before.
 func (w *world) define(t testing.TB, text string) *resource.Snapshot {
+	t.Helper()
+	wanted, base, open := strings.Cut(text, "base\n")
+	set, names := w.set(t, wanted)
+	sets, labels := resource.Sets{Base: set}, map[resource.Choice]map[string]string{"": names}
+	w.choice = ""
+	if open {
+		w.choice = "change"
+		sets.Choices, sets.Standby = map[resource.Choice]*module.Set{w.choice: set}, map[resource.Choice]bool{w.choice: true}
+		labels[w.choice] = names
+		sets.Base, labels[""] = w.set(t, base)
+	}
+	var problems resource.Problems
+	w.catalog, problems = resource.Compile(w.catalog, sets, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001"), Spares: w.spares})
+	for _, p := range slices.Concat(problems.Base, problems.Choices[w.choice]) {
+		t.Fatal(p)
+	}
+	for choice, names := range labels {
+		for name, v := range names {
+			for in, f := range w.catalog.Filters(name) {
+				if in == choice && f.Missing == "" {
+					w.labels[f.Version] = v
+					w.named[name+" "+v] = f.Version
+				}
+			}
+		}
+	}
+	snap := w.snapshot()
+	for _, l := range snap.Listeners {
+		for _, slot := range l.Slots {
+			w.shown(slot)
+		}
+		w.shown(l.RoutesName)
+	}
+	for _, r := range snap.Static {
+		w.labels[r.Version] = names[r.Name]
+		w.named[r.Name+" "+names[r.Name]] = r.Version
+	}
+	return snap
+}
+
+// snapshot is what the Envoy is to have.
+func (w *world) snapshot() *resource.Snapshot {
+	return w.catalog.Snapshot(nodeOf(), w.choice)
+}
+
+// set reads definitions, and the words for their versions.
+func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) {
 	t.Helper()
 	set := &module.Set{}
 	in := map[string][]string{} // filter → its listeners
@@ -96,29 +148,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	var problems resource.Problems
-	w.catalog, problems = resource.Compile(w.catalog, resource.Sets{Base: set}, resource.Options{ModulesURL: "http://127.0.0.1:" + cmp.Or(w.port, "18001"), Spares: w.spares})
-	for _, p := range problems.Base {
-		t.Fatal(p)
-	}
-	for name, v := range names {
-		if f := w.catalog.Filter(name); f != nil && f.Missing == "" {
-			w.labels[f.Version] = v
-			w.named[name+" "+v] = f.Version
-		}
-	}
-	snap := w.catalog.Snapshot(definition.Node{ID: "envoy"}, "")
-	for _, l := range snap.Listeners {
-		for _, slot := range l.Slots {
-			w.shown(slot)
-		}
-		w.shown(l.RoutesName)
-	}
-	for _, r := range snap.Static {
-		w.labels[r.Version] = names[r.Name]
-		w.named[r.Name+" "+names[r.Name]] = r.Version
-	}
-	return snap
+	return set, names
 }
 
 // static is the configuration of an extension that is not a Wasm filter.

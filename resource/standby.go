@@ -1,0 +1,102 @@
+package resource
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"wasmxds/definition"
+)
+
+// While a change is open, the versions of filters that it replaces or takes away
+// stand by on the nodes that have it: each keeps a twin in the primer, and so its
+// VM, which may take seconds to start. Undone, the change leaves at once.
+
+// StandbyPrefix begins the name of a standby; that of the filter is behind it. No
+// filter's name begins with it.
+const StandbyPrefix = definition.StandbyPrefix
+
+// IsStandby tells whether a filter of this name is a standby.
+func IsStandby(filter string) bool { return strings.HasPrefix(filter, StandbyPrefix) }
+
+// Standby is f, in the version that it has, as a filter that no listener has: it is
+// primed as any other, in a twin of its own, and serves nothing. It must not be
+// called where f is Missing.
+func (f *Filter) Standby() *Filter {
+	if s := f.standby.Load(); s != nil {
+		return s
+	}
+	s := &Filter{
+		Name: StandbyPrefix + f.Name, TwinName: TwinPrefix + StandbyPrefix + f.Name,
+		Version: f.Version, ID: f.ID, SHA256: f.SHA256, Direct: f.Direct, OnFailure: definition.Closed,
+		ownVersion: f.ownVersion, encode: f.In,
+	}
+	s.twin = f.In(s.TwinName, 0)
+	if err := s.setNoops(); err != nil {
+		panic(err) // a constant but for its name
+	}
+	if !f.standby.CompareAndSwap(nil, s) {
+		return f.standby.Load()
+	}
+	return s
+}
+
+// replaced are the filters that nodes have by base, and not, or in another version,
+// by matched. Some of them may be of no use to these nodes.
+func replaced(base, matched []*holding) []*filter {
+	has := func(f *filter) bool {
+		return slices.ContainsFunc(matched, func(h *holding) bool {
+			i, ok := slices.BinarySearchFunc(h.filters, f.Name, func(g *filter, name string) int { return cmp.Compare(g.Name, name) })
+			return ok && h.filters[i].Version == f.Version
+		})
+	}
+	var out []*filter
+	for _, h := range base {
+		if slices.Contains(matched, h) {
+			continue
+		}
+		for _, f := range h.filters {
+			if f.Missing == "" && !has(f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// standBy is s with those of the filters standing by that nodes have use for which
+// have base; s itself where there are none.
+func (c *Catalog) standBy(s, base *Snapshot, filters []*filter) *Snapshot {
+	out := &Snapshot{
+		Clusters: slices.Clone(s.Clusters), Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
+		Filters: s.Filters, Static: s.Static, ModuleServer: s.ModuleServer, Gate: c.gate, opts: s.opts, without: s,
+	}
+	for _, f := range filters {
+		if base.Filter(f.Name) != f.Filter {
+			continue
+		}
+		out.Standbys = append(out.Standbys, f.Standby())
+		out.needs(f.origin)
+	}
+	if len(out.Standbys) == 0 {
+		return s
+	}
+	if c.moduleServer != nil {
+		out.needs(c.moduleServer)
+		out.ModuleServer = c.moduleServer.Name
+	}
+	slices.SortFunc(out.Standbys, func(a, b *Filter) int { return cmp.Compare(a.Name, b.Name) })
+	out.Primer = c.primer(out.Filters, out.Standbys)
+	return out
+}
+
+// needs adds a cluster, if any, where s has none of its name.
+func (s *Snapshot) needs(cluster *Resource) {
+	if cluster == nil {
+		return
+	}
+	i, ok := slices.BinarySearchFunc(s.Clusters, cluster.Name, func(r *Resource, name string) int { return cmp.Compare(r.Name, name) })
+	if !ok {
+		s.Clusters = slices.Insert(s.Clusters, i, cluster)
+	}
+}
