@@ -45,6 +45,7 @@ type Load struct {
 	counts  Counts
 	seen    map[string]time.Time // "name: value" to the answer that had it first
 	last    map[string]time.Time // and last
+	failed  time.Time            // the last request that did
 	took    []time.Duration
 }
 
@@ -142,6 +143,13 @@ func (l *Load) LastSeen(header, value string) time.Time {
 	return l.last[textproto.CanonicalMIMEHeaderKey(header)+": "+value]
 }
 
+// LastFailed is when the last request failed; zero: none has.
+func (l *Load) LastFailed() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failed
+}
+
 // Latency is the request time that the given share of requests did not exceed.
 func (l *Load) Latency(share float64) time.Duration {
 	l.mu.Lock()
@@ -203,6 +211,7 @@ func (l *Load) request(ctx context.Context, client *http.Client, address string)
 	l.counts.Requests++
 	if err != nil {
 		l.counts.Failed++
+		l.failed = end
 		l.note(err)
 		return
 	}
