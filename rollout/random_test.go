@@ -566,6 +566,9 @@ func (p *play) end() {
 		p.breaks("in the end: %v", err)
 		return
 	}
+	for len(p.queue) > 0 { // the last write may have led to another
+		p.write(len(p.queue))
+	}
 	for key := range p.disk {
 		if strings.HasPrefix(key, "told/") {
 			p.breaks("in the end %s is still kept", key)
