@@ -94,6 +94,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 		return s, ctx.Err()
 	}
+	o.Log.Info("reading the state: there is no copy on this machine", "in", o.Name)
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = lastRetry
 	for {
@@ -102,14 +103,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return s, nil
 		}
 		if ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("there is no copy, and it was not reached: %w", ctx.Err())
 		}
 		s.failed(err)
 		again := pause.NextBackOff()
 		o.Log.Error("waiting for the state: it is not known what Envoys were sent, and there is no copy here", "of", o.Name, "error", err, "again in", again)
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("there is no copy, and it was not reached: %w", ctx.Err())
 		case <-time.After(again):
 		}
 	}

@@ -137,8 +137,12 @@ type process struct {
 // start starts a process whose copy is in dir.
 func start(t *testing.T, dir string, e *elsewhere) *process {
 	t.Helper()
-	copied := opened(t, filepath.Join(dir, "state.db"))
-	s, err := Open(t.Context(), options(e, copied))
+	return run(t, options(e, opened(t, filepath.Join(dir, "state.db"))))
+}
+
+func run(t *testing.T, o Options) *process {
+	t.Helper()
+	s, err := Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +153,7 @@ func start(t *testing.T, dir string, e *elsewhere) *process {
 	p.end = sync.OnceFunc(func() {
 		cancel()
 		<-ended
-		if err := copied.Close(); err != nil {
+		if err := o.Local.(*local.Store).Close(); err != nil {
 			t.Error(err)
 		}
 	})

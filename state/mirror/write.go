@@ -30,7 +30,7 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, to func(context.Conte
 	}
 	for _, part := range s.parts(ops) {
 		if err := s.push(ctx, part, to); err != nil {
-			return 0, fmt.Errorf("%s: %w", s.o.Name, err)
+			return 0, fmt.Errorf("it is on this machine, and owed to %s: %w", s.o.Name, err)
 		}
 	}
 	return at, nil
