@@ -14,55 +14,65 @@ import (
 // lost.
 func TestKilledInWaves(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		r := roll(t, c, 4, shop, "waves: [1, 50%, 100%]\nbake: 2s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
-		written := time.Now()
-		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "new"})))
-		// Envoys that may have it, by wave. Of half of them it is two, and one that comes
-		// back to a server that did not know of it when the wave began.
-		most := []int{1, 3, 4}
-		had := 0 // Envoys that have had it
-		for kills := 0; ; {
-			r.restartServer() // whatever it is at
-			kills++
-			var change harness.Change
-			r.eventually(func() (err error) {
-				change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
-				return err
-			})
-			// Sometimes it is killed as it has just begun, sometimes in a wave's middle.
-			r.eventually(func() (err error) {
-				now := 0
-				for _, l := range r.loads {
-					if !l.LastSeen("x-hello", "new").IsZero() {
-						now++
-					}
-				}
-				if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err != nil {
-					return err
-				}
-				if limit := most[max(0, min(change.Wave, len(most))-1)]; change.State != "done" && now > limit {
-					t.Errorf("%d Envoys have it, in wave %d", now, change.Wave)
-				}
-				if now == had && change.State != "done" {
-					return fmt.Errorf("%d Envoys have it: %s", now, change.Words)
-				}
-				had = now
-				return nil
-			})
-			if change.State == "done" {
-				t.Logf("done after %v, with %d kills", time.Since(written).Round(time.Millisecond), kills)
-				break
-			}
-		}
-		for i, l := range r.loads {
-			r.seen(l, written, "x-hello", "new")
-			r.eventually(func() error {
-				if last := l.LastSeen("x-hello", "good"); last.After(time.Now().Add(-50 * time.Millisecond)) {
-					return fmt.Errorf("%s still has what was before", r.edges[i].id)
-				}
-				return nil
-			})
-			r.good(l)
-		}
+		r := roll(t, c, 4, shop, killedPolicy)
+		r.killed(r.restartServer)
 	})
+}
+
+const killedPolicy = "waves: [1, 50%, 100%]\nbake: 2s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n"
+
+// killed has a change go through its waves while the server is killed, by restart, over
+// and over.
+func (r *rolling) killed(restart func()) {
+	t := r.t
+	t.Helper()
+	written := time.Now()
+	r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "new"})))
+	// Envoys that may have it, by wave. Of half of them it is two, and one that comes
+	// back to a server that did not know of it when the wave began.
+	most := []int{1, 3, 4}
+	had := 0 // Envoys that have had it
+	for kills := 0; ; {
+		restart() // whatever it is at
+		kills++
+		var change harness.Change
+		r.eventually(func() (err error) {
+			change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
+			return err
+		})
+		// Sometimes it is killed as it has just begun, sometimes in a wave's middle.
+		r.eventually(func() (err error) {
+			now := 0
+			for _, l := range r.loads {
+				if !l.LastSeen("x-hello", "new").IsZero() {
+					now++
+				}
+			}
+			if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err != nil {
+				return err
+			}
+			if limit := most[max(0, min(change.Wave, len(most))-1)]; change.State != "done" && now > limit {
+				t.Errorf("%d Envoys have it, in wave %d", now, change.Wave)
+			}
+			if now == had && change.State != "done" {
+				return fmt.Errorf("%d Envoys have it: %s", now, change.Words)
+			}
+			had = now
+			return nil
+		})
+		if change.State == "done" {
+			t.Logf("done after %v, with %d kills", time.Since(written).Round(time.Millisecond), kills)
+			break
+		}
+	}
+	for i, l := range r.loads {
+		r.seen(l, written, "x-hello", "new")
+		r.eventually(func() error { // it may have come back when all others were done
+			if last := l.LastSeen("x-hello", "good"); last.After(time.Now().Add(-50 * time.Millisecond)) {
+				return fmt.Errorf("%s still has what was before", r.edges[i].id)
+			}
+			return nil
+		})
+		r.good(l)
+	}
 }

@@ -120,6 +120,16 @@ func TestEmptyDisk(t *testing.T) {
 	})
 }
 
+// TestEmptiedInWaves: the same at any point of a rollout.
+func TestEmptiedInWaves(t *testing.T) {
+	r := roll(t, newest(), 4, shop, killedPolicy, "--etcd", strings.Join(etcdtest.Start(t, 1).Endpoints(), ","), "--state", "etcd")
+	r.killed(func() {
+		r.server.Kill()
+		must(t, os.RemoveAll(filepath.Join(r.dir, "data")))
+		must(t, r.server.Start(r.ctx))
+	})
+}
+
 // TestStateAway: while etcd is away what was last known goes on, also after a restart,
 // and no wave begins. What changed meanwhile is in etcd when that is back.
 func TestStateAway(t *testing.T) {
