@@ -38,7 +38,7 @@ demo: build filters tools ## see a filter change on real Envoys, and a bad one s
 .PHONY: test test-server test-filters test-manifests
 test: test-server test-filters test-manifests ## all tests, those with real Envoys included
 
-test-server: tools filters
+test-server: tools kube-apiserver filters
 	go test -timeout 45m $(TESTFLAGS) ./...
 
 test-filters: filters
@@ -63,11 +63,11 @@ browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM
 	go test -count=1 -timeout 5m -tags browser $(TESTFLAGS) ./admin
 
 .PHONY: race
-race: tools ## all tests with the race detector (needs a C compiler)
+race: tools kube-apiserver ## all tests with the race detector (needs a C compiler)
 	go test -race -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: e2e
-e2e: tools ## only the tests with real Envoys
+e2e: tools kube-apiserver ## only the tests with real Envoys
 	go test -count=1 -timeout 45m $(TESTFLAGS) ./e2e/...
 
 H2_SCENES = ^Test(RefusedAndFresh|RefusedResources|Swaps|ServerKilled|ServerAway|EnvoyKilled|ConnectionCut|TLS|NoTLS|PolicyChanges|CrashIsTold)$$
@@ -113,6 +113,10 @@ tools: etcd ## Envoy and etcd into .tools/ (ENVOY=/path, ETCD=/path use those in
 .PHONY: etcd
 etcd: ## only etcd
 	@tools/etcd.sh
+
+.PHONY: kube-apiserver
+kube-apiserver: etcd ## a Kubernetes API server into .tools/; six minutes (KUBE_APISERVER=/path uses that one)
+	@tools/kube.sh
 
 .PHONY: dist
 dist: ## archives for four platforms, SBOMs and checksums, into dist/
