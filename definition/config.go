@@ -29,6 +29,39 @@ func (d *Doc) config(path string, n *document.Node) *anypb.Any {
 	}
 }
 
+// configFrom gives the configuration that another object has, which came with the
+// document.
+func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
+	at := "configFrom.secret"
+	if from.ConfigMap != nil {
+		at = "configFrom.configMap"
+	}
+	switch given := d.object.Get("given"); {
+	case both:
+		d.Problem("configFrom", "", "can't be together with config")
+	case (from.Secret == nil) == (from.ConfigMap == nil):
+		d.Problem("configFrom", "", "needs secret or configMap, one of them")
+	case from.of().Name == "" || from.of().Key == "": // Decode has said so
+	case d.scope.Namespace == "":
+		d.Problem(at, "write it into config", "is for objects that xds-server reads from a Kubernetes cluster")
+	case given.Get("missing") != nil:
+		d.Problem(at, "", "%s", document.TextOf(given.Get("missing")))
+	case given.Get("value") != nil:
+		return TextConfig(document.TextOf(given.Get("value")))
+	default:
+		d.Problem(at, "", "is not read yet")
+	}
+	return nil
+}
+
+// of is the key that is named.
+func (f *configFrom) of() *objectKey {
+	if f.ConfigMap != nil {
+		return f.ConfigMap
+	}
+	return f.Secret
+}
+
 func TextConfig(text string) *anypb.Any {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(wrapperspb.String(text))
 	if err != nil { // cannot be: documents are UTF-8

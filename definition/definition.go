@@ -25,6 +25,9 @@ import (
 type Position struct {
 	File string // path as it was given to Parser
 	Line int    // from 1; 0: the file as a whole
+	// Generation is that of the object of a Kubernetes cluster that it is; 0: it is
+	// none.
+	Generation int64
 }
 
 // String is where it is, as problems say it.

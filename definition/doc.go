@@ -3,6 +3,7 @@ package definition
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"wasmxds/definition/internal/document"
 )
@@ -54,12 +55,18 @@ func (p *parser) doc(root *document.Node, item bool) *Doc {
 func (d *Doc) Root() *document.Node { return d.root }
 
 // Pos is where the document is.
-func (d *Doc) Pos() Position { return Position{File: d.file.Name, Line: d.root.Line} }
+func (d *Doc) Pos() Position {
+	return Position{File: d.file.Name, Line: d.root.Line, Generation: d.generation}
+}
 
 // PosOf is where the field at a path is.
 func (d *Doc) PosOf(path string) Position {
-	return Position{File: d.file.Name, Line: d.root.LineOf(path)}
+	return Position{File: d.file.Name, Line: d.root.LineOf(path), Generation: d.generation}
 }
+
+// InCluster says whether the document is an object that was read from a
+// Kubernetes cluster, where Envoys of a Gateway have its name as a label.
+func (d *Doc) InCluster() bool { return d.scope.Namespace != "" }
 
 // Failed says whether something is wrong with the document so far. Warnings
 // are not.
@@ -105,6 +112,12 @@ func (d *Doc) AddFilter(f *Filter, at map[string]string) {
 		d.FilterName(at["name"], named)
 	}
 	f.Attach = d.scope.attach(f.Kind, f.Attach)
+	if secret := f.Module.PullSecret; secret != "" && d.scope.limited() {
+		if strings.ContainsAny(secret, `/\`) || secret == ".." {
+			d.Problem("", "", "pull secret %q is not the name of one", secret)
+		}
+		f.Module.PullSecret = d.scope.Namespace + "/" + secret
+	}
 	d.file.Filters = append(d.file.Filters, f)
 	d.file.origins[f] = origin{root: d.root, object: d.object, item: d.item, at: at}
 }

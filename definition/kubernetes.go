@@ -88,6 +88,9 @@ func (d *Doc) Image(urlPath, name, digestPath, digest string) string {
 	return d.ModuleURL(urlPath, imageURL(name, digest))
 }
 
+// GatewayLabel is the label that Envoys of a Gateway have, with its name.
+const GatewayLabel = "gateway.networking.k8s.io/gateway-name"
+
 // Labels checks labels that select workloads.
 func (d *Doc) Labels(path string, labels map[string]string) {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {

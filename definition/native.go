@@ -11,21 +11,22 @@ import (
 
 // wasmFilter is a document of kind WasmFilter.
 type wasmFilter struct {
-	Kind      string            `json:"kind" jsonschema:"required,enum=WasmFilter"`
-	Name      string            `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the ECDS resource; unique."`
-	Module    module            `json:"module" jsonschema:"required" jsonschema_description:"Where the code is."`
-	Config    *document.Node    `json:"config,omitempty" jsonschema_description:"Plugin configuration. A mapping or list is handed over as JSON, text as it is, a mapping with @type as that message."`
-	VMConfig  *document.Node    `json:"vmConfig,omitempty" jsonschema_description:"VM configuration, written as config is."`
-	RootID    string            `json:"rootID,omitempty" jsonschema_description:"Name under which the module registered the plugin."`
-	VMID      string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
-	Attach    *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
-	Order     int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
-	Place     string            `json:"place,omitempty" jsonschema:"pattern=^(first|authz|stats|last|(before|after) .+)$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. Default: first where order is negative, else last."`
-	OnFailure OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
-	Env       map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
-	HostEnv   []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
-	Allow     []string          `json:"allow,omitempty" jsonschema:"minItems=1" jsonschema_description:"Host calls that the module may use. Default: all."`
-	Verify    Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"How much of the module is tried before any Envoy sees it: run (default) starts it with its configuration, abi looks at its exports."`
+	Kind       string            `json:"kind" jsonschema:"required,enum=WasmFilter"`
+	Name       string            `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the ECDS resource; unique."`
+	Module     module            `json:"module" jsonschema:"required" jsonschema_description:"Where the code is."`
+	Config     *document.Node    `json:"config,omitempty" jsonschema_description:"Plugin configuration. A mapping or list is handed over as JSON, text as it is, a mapping with @type as that message."`
+	ConfigFrom *configFrom       `json:"configFrom,omitempty" jsonschema_description:"Where the plugin configuration is, in place of config. For objects of a Kubernetes cluster."`
+	VMConfig   *document.Node    `json:"vmConfig,omitempty" jsonschema_description:"VM configuration, written as config is."`
+	RootID     string            `json:"rootID,omitempty" jsonschema_description:"Name under which the module registered the plugin."`
+	VMID       string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
+	Attach     *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
+	Order      int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
+	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(first|authz|stats|last|(before|after) .+)$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. Default: first where order is negative, else last."`
+	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
+	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
+	HostEnv    []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
+	Allow      []string          `json:"allow,omitempty" jsonschema:"minItems=1" jsonschema_description:"Host calls that the module may use. Default: all."`
+	Verify     Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"How much of the module is tried before any Envoy sees it: run (default) starts it with its configuration, abi looks at its exports."`
 }
 
 type module struct {
@@ -34,6 +35,16 @@ type module struct {
 	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"mirror (default): xds-server fetches, verifies and serves it. direct: each Envoy fetches it from the URL."`
 	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent" jsonschema_description:"When a module that is there already is looked up again. Default: by the URL."`
 	PullSecret string     `json:"pullSecret,omitempty" jsonschema_description:"Credentials for an oci:// URL: a docker configuration, by its name below --pull-secrets."`
+}
+
+type configFrom struct {
+	Secret    *objectKey `json:"secret,omitempty" jsonschema_description:"A key of a Secret of the same namespace, whose text is the configuration."`
+	ConfigMap *objectKey `json:"configMap,omitempty" jsonschema_description:"A key of a ConfigMap, in the same way."`
+}
+
+type objectKey struct {
+	Name string `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the object."`
+	Key  string `json:"key" jsonschema:"required,maxLength=253" jsonschema_description:"Key of its data."`
 }
 
 type attach struct {
@@ -68,6 +79,9 @@ func readWasmFilter(d *Doc) {
 		RootID:   w.RootID, VMID: w.VMID,
 		Attach: d.attach(w.Attach), Order: w.Order, Place: d.place(w.Place, w.Order),
 		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Allow: w.Allow, Verify: w.Verify,
+	}
+	if w.ConfigFrom != nil {
+		f.Config = d.configFrom(w.ConfigFrom, w.Config != nil)
 	}
 	if f.OnFailure == "" {
 		f.OnFailure = Closed

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"strconv"
 	"strings"
 
 	"wasmxds/definition/internal/document"
@@ -20,6 +21,9 @@ type object struct {
 	Metadata   Metadata       `json:"metadata" jsonschema:"required"`
 	Spec       *document.Node `json:"spec" jsonschema:"required"`
 	Status     *document.Node `json:"status"`
+	// Given is what its source has read for it: the value that configFrom names, or
+	// why that is missing.
+	Given *document.Node `json:"given"`
 }
 
 // isObject says whether a document is of a native kind as Kubernetes has it.
@@ -32,6 +36,10 @@ func isObject(root *document.Node) bool {
 func (d *Doc) readObject(read func(*Doc)) {
 	var o object
 	if !d.Decode(&o) {
+		return
+	}
+	if o.Given != nil && d.scope.Namespace == "" {
+		d.Problem("given", "", "unknown field")
 		return
 	}
 	if o.Spec.Kind != document.Object {
@@ -53,6 +61,16 @@ func (d *Doc) readObject(read func(*Doc)) {
 		p.Field = inObject(p.Field)
 		p.Line = d.root.LineOf(p.Field)
 	}
+}
+
+// generationOf is an object's, which is another for each that people write.
+func generationOf(root *document.Node) int64 {
+	n := root.Get("metadata").Get("generation")
+	if n == nil || n.Kind != document.Number {
+		return 0
+	}
+	generation, _ := strconv.ParseInt(n.Text, 10, 64) // 0: it is none
+	return generation
 }
 
 // asNative is the native document that an object stands for, as far as it can be

@@ -1,8 +1,11 @@
 package definition_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 
 	"wasmxds/definition"
 )
@@ -85,9 +88,9 @@ func TestObjectProblems(t *testing.T) {
 
 // TestScope: whatever an object says, it is for the Envoys of its own namespace.
 func TestScope(t *testing.T) {
-	own := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "shop", "app": "web"}}
-	other := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "other", "app": "web"}}
-	none := definition.Node{ID: "a", Labels: map[string]string{"app": "web"}}
+	own := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "shop", "app": "web", definition.GatewayLabel: "g"}}
+	other := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "other", "app": "web", definition.GatewayLabel: "g"}}
+	none := definition.Node{ID: "a", Labels: map[string]string{"app": "web", definition.GatewayLabel: "g"}}
 	root := definition.Scope{Namespace: "shop", Everywhere: true}
 	wasm := `{"@type":"type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm","config":{"vm_config":{"code":{"remote":{"http_uri":{"uri":"https://a/b"}}}}}}`
 	const address = `"address":"0.0.0.0:80","routes":[{"prefix":"/","upstream":"a:1"}]`
@@ -158,6 +161,92 @@ func TestScopeOfNames(t *testing.T) {
 	}
 	if parsed := readObject(t, definition.Scope{Namespace: "shop", Everywhere: true}, cluster); parsed.File == nil || len(parsed.File.Resources) != 1 {
 		t.Errorf("the root namespace adds none: %v", parsed.Problems)
+	}
+}
+
+// TestGateways: what targets Gateways is for the Envoys that have their names as a
+// label.
+func TestGateways(t *testing.T) {
+	policy := func(refs string) string {
+		return `{"apiVersion":"gateway.envoyproxy.io/v1alpha1","kind":"EnvoyExtensionPolicy","metadata":{"name":"auth","namespace":"shop"},"spec":{"targetRefs":[` + refs +
+			`],"wasm":[{"name":"a","code":{"type":"HTTP","http":{"url":"https://a/b"}}}]}}`
+	}
+	plugin := func(refs string) string {
+		return `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"auth","namespace":"shop"},"spec":{"url":"https://a/b","targetRefs":[` + refs + `]}}`
+	}
+	ref := func(name, more string) string {
+		return `{"group":"gateway.networking.k8s.io","kind":"Gateway","name":"` + name + `"` + more + `}`
+	}
+	for _, c := range []struct{ text, want string }{
+		{policy(ref("edge", "")), "shop.auth.a edge [{gateway [] []}]"},
+		{policy(ref("edge", `,"sectionName":"web"`)), "shop.auth.a edge [{any [shop.web] []}]"},
+		{policy(ref("edge", "") + "," + ref("inner", `,"sectionName":"web"`)), "shop.auth.a.edge edge [{gateway [] []}] shop.auth.a.inner inner [{any [shop.web] []}]"},
+		{plugin(ref("edge", "")), "shop.auth edge [{any [] []}]"},
+		{plugin(ref("edge", "") + "," + ref("inner", "")), "shop.auth.edge edge [{any [] []}] shop.auth.inner inner [{any [] []}]"},
+		{plugin(ref("edge", `,"namespace":"other"`)), "spec.targetRefs[0].namespace"},
+		{plugin(`{"group":"","kind":"Service","name":"a"}`), "spec.targetRefs[0].group spec.targetRefs[0].kind"},
+	} {
+		parsed := readObject(t, shop, c.text)
+		var words []string
+		for _, p := range parsed.Problems {
+			words = append(words, p.Field)
+		}
+		if parsed.File != nil {
+			for _, f := range parsed.File.Filters {
+				words = append(words, f.Name, f.Attach.Nodes.Labels[definition.GatewayLabel], fmt.Sprint(f.Attach.Listeners))
+				if f.Attach.Nodes.Labels[definition.NamespaceLabel] != "shop" {
+					t.Errorf("%s is for %v", f.Name, f.Attach.Nodes)
+				}
+			}
+		}
+		if got := strings.Join(words, " "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.text, got, c.want)
+		}
+	}
+}
+
+// TestPullSecretOfANamespace: an object names those of its own namespace alone.
+func TestPullSecretOfANamespace(t *testing.T) {
+	for secret, want := range map[string]string{"registry": "shop/registry", "../other/registry": "", "..": "", "/etc/passwd": ""} {
+		parsed := readObject(t, shop, objectHead+`"kind":"WasmFilter","spec":{"module":{"url":"oci://a.example/b:c","pullSecret":"`+secret+`"}}}`)
+		got := ""
+		if parsed.File != nil {
+			got = parsed.File.Filters[0].Module.PullSecret
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", secret, got, want)
+		}
+	}
+}
+
+// TestConfigFrom: an object's configuration is what its source was given for it.
+func TestConfigFrom(t *testing.T) {
+	spec := func(from, given string) string {
+		return objectHead + `"kind":"WasmFilter","spec":{"module":{"url":"https://a/b"},` + from + `}` + given + `}`
+	}
+	const secret = `"configFrom":{"secret":{"name":"keys","key":"json"}}`
+	parsed := readObject(t, shop, spec(secret, `,"given":{"value":"{\"a\": 1}"}`))
+	if parsed.File == nil || !proto.Equal(parsed.File.Filters[0].Config, definition.TextConfig(`{"a": 1}`)) {
+		t.Errorf("%v", parsed.Problems)
+	}
+	for _, c := range []struct{ from, given, want string }{
+		{secret, `,"given":{"missing":"Secret shop/keys is not there"}`, "spec.configFrom.secret: Secret shop/keys is not there"},
+		{secret, ``, "spec.configFrom.secret: is not read yet"},
+		{`"config":"a",` + secret, `,"given":{"value":"a"}`, "spec.configFrom: can't be together with config"},
+		{`"configFrom":{}`, ``, "spec.configFrom: needs secret or configMap, one of them"},
+		{`"configFrom":{"configMap":{"name":"a"}}`, ``, "spec.configFrom.configMap.key: is missing"},
+	} {
+		parsed := readObject(t, shop, spec(c.from, c.given))
+		if want := "WasmFilter shop/auth: " + c.want; len(parsed.Problems) != 1 || parsed.Problems[0].Error() != want {
+			t.Errorf("%v, want %s", parsed.Problems, want)
+		}
+	}
+	for _, text := range []string{spec(secret, ``), spec(secret, `,"given":{"value":"a"}`)} {
+		if file, problems := parser.Parse("a.json", []byte(text)); file != nil {
+			t.Errorf("a file has %s", text)
+		} else if strings.Contains(problems[0].Message, "not read yet") {
+			t.Errorf("a file waits: %v", problems)
+		}
 	}
 }
 

@@ -118,6 +118,9 @@ func (k Parser) ReadObject(name string, scope Scope, data []byte) Parsed {
 	roots, found := document.Unlined(data)
 	p := newParser(name, k.Kinds)
 	p.base, p.scope = "", scope
+	if len(roots) == 1 {
+		p.generation = generationOf(roots[0])
+	}
 	return p.read(roots, found, data)
 }
 
@@ -172,14 +175,16 @@ func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".j
 
 // parser collects what a file defines and what is wrong with it.
 type parser struct {
-	file     *File
-	base     string // folder of relative module URLs; "": they are wrong
-	scope    Scope  // of an object of a Kubernetes cluster
-	problems []Problem
-	kinds    []Kind
-	readers  map[string]Reader // that were needed, by kind
-	holes    []*Hole           // documents that have errors
-	broken   bool              // the file can't be used
+	file  *File
+	base  string // folder of relative module URLs; "": they are wrong
+	scope Scope  // of an object of a Kubernetes cluster
+
+	generation int64 // of the object
+	problems   []Problem
+	kinds      []Kind
+	readers    map[string]Reader // that were needed, by kind
+	holes      []*Hole           // documents that have errors
+	broken     bool              // the file can't be used
 }
 
 func newParser(name string, kinds []Kind) *parser {

@@ -13,7 +13,7 @@ type Problem struct {
 
 // Error gives "file:line: field: message", without the hint.
 func (p Problem) Error() string {
-	at := Position{p.File, p.Line}.String()
+	at := Position{File: p.File, Line: p.Line}.String()
 	if p.Field != "" {
 		at += ": " + p.Field
 	}

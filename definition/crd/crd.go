@@ -31,7 +31,8 @@ func kinds() []kind {
 			what: "A WasmFilter is a Wasm HTTP filter: a module, its configuration, and the listeners and Envoys that it belongs in.",
 			columns: []any{
 				column("Module", ".spec.module.url"),
-				column("On-Failure", ".spec.onFailure"),
+				conditionColumn("Accepted"), conditionColumn("Running"),
+				map[string]any{"name": "Envoys", "type": "string", "priority": 1, "jsonPath": `.status.conditions[?(@.type=="Running")].message`},
 				age(),
 			},
 		},
@@ -41,6 +42,7 @@ func kinds() []kind {
 			columns: []any{
 				column("Address", ".spec.address"),
 				column("Direction", ".spec.direction"),
+				conditionColumn("Accepted"),
 				age(),
 			},
 		},
@@ -50,6 +52,7 @@ func kinds() []kind {
 			columns: []any{
 				column("Bake", ".spec.bake"),
 				column("Then", ".spec.then"),
+				conditionColumn("Accepted"),
 				age(),
 			},
 		},
@@ -58,6 +61,10 @@ func kinds() []kind {
 
 func column(name, path string) any {
 	return map[string]any{"name": name, "type": "string", "jsonPath": path}
+}
+
+func conditionColumn(name string) any {
+	return column(name, `.status.conditions[?(@.type=="`+name+`")].status`)
 }
 
 func age() any {
@@ -116,6 +123,7 @@ func (k kind) definition(spec schema) map[string]any {
 			"versions": []any{map[string]any{
 				"name": "v1alpha1", "served": true, "storage": true,
 				"additionalPrinterColumns": k.columns,
+				"subresources":             map[string]any{"status": map[string]any{}},
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{
 					"type": "object", "description": k.what, "required": []string{"spec"},
 					"properties": map[string]any{
@@ -123,9 +131,33 @@ func (k kind) definition(spec schema) map[string]any {
 						"kind":       text(k.name),
 						"metadata":   map[string]any{"type": "object"},
 						"spec":       spec,
+						"status":     status(),
 					},
 				}},
 			}},
+		},
+	}
+}
+
+// status is what xds-server tells of an object.
+func status() schema {
+	text := schema{"type": "string"}
+	generation := schema{"type": "integer", "format": "int64"}
+	return schema{
+		"type": "object", "description": "What became of it, where xds-server has --kubernetes-status.",
+		"properties": schema{
+			"observedGeneration": generation,
+			"conditions": schema{
+				"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": []string{"type"},
+				"items": schema{
+					"type": "object", "required": []string{"type", "status", "lastTransitionTime", "reason", "message"},
+					"properties": schema{
+						"type": text, "reason": text, "message": text, "observedGeneration": generation,
+						"status":             schema{"type": "string", "enum": []string{"True", "False", "Unknown"}},
+						"lastTransitionTime": schema{"type": "string", "format": "date-time"},
+					},
+				},
+			},
 		},
 	}
 }

@@ -10,7 +10,6 @@ type rule struct{ cel, message string }
 func rules() map[string]map[string][]rule {
 	port := rule{`self >= 1 && self <= 65535`, "is not a port"}
 	variables := []rule{{`self.all(name, size(name) > 0 && !name.contains("="))`, "is not the name of an environment variable"}}
-	hostPort := rule{`self.matches('^([^:\\[\\]]+|\\[[^\\[\\]]+\\]):0*[1-9][0-9]{0,4}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`, "needs host:port"}
 	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
 	return map[string]map[string][]rule{
 		"WasmFilter": {
@@ -25,6 +24,7 @@ func rules() map[string]map[string][]rule {
 				{`!has(self.fetch) || self.fetch != "direct" || has(self.sha256)`, "sha256: is needed for fetch: direct, since Envoy fetches nothing without it"},
 				{`!has(self.fetch) || self.fetch != "direct" || !has(self.pull)`, "pull: is for fetch: mirror only"},
 			},
+			"spec.configFrom": {{`has(self.secret) != has(self.configMap)`, "needs secret or configMap, one of them"}},
 			"spec.module.url": {{`self != ""`, "is empty"}},
 			"spec.env":        variables,
 			"spec.hostEnv":    variables,
@@ -44,9 +44,7 @@ func rules() map[string]map[string][]rule {
 				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
 				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
 			},
-			"spec.routes[].upstream":            {{`self == "" || ` + hostPort.cel, hostPort.message}},
-			"spec.routes[].upstreams[].address": {hostPort},
-			"spec.routes[].timeout":             {duration("needs a duration like 15s or 500ms")},
+			"spec.routes[].timeout": {duration("needs a duration like 15s or 500ms")},
 		},
 		"Rollout": {
 			"spec.bake": {duration("needs a duration like 2m or 90s")},
@@ -60,6 +58,9 @@ func rules() map[string]map[string][]rule {
 		},
 	}
 }
+
+// hostPort is where an upstream is. A pattern costs nothing, however many there are.
+const hostPort = `^([^:\[\]]+|\[[^\[\]]+\]):0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$`
 
 // duration is one that time.ParseDuration takes, and that is not negative.
 func duration(message string) rule {
@@ -87,12 +88,17 @@ func bounds() map[string]map[string]schema {
 		"Listener": {
 			"spec.address":                      text(100),
 			"spec.routes":                       items(200),
-			"spec.routes[].upstream":            text(260),
+			"spec.routes[].upstream":            {"maxLength": 260, "pattern": "^$|" + hostPort},
 			"spec.routes[].upstreams":           items(50),
-			"spec.routes[].upstreams[].address": text(260),
+			"spec.routes[].upstreams[].address": {"maxLength": 260, "pattern": hostPort},
 			"spec.routes[].timeout":             text(64),
 		},
 		"Rollout": {
+			// Labels, a count or a share: what is said of one kind of value holds for it
+			// alone.
+			"spec.waves[]": {
+				"pattern": `^[0-9]*\.?[0-9]+%$`, "minimum": 1, "maximum": 1_000_000, "multipleOf": 1, "required": []string{"labels"}, "maxProperties": 1,
+			},
 			"spec.bake":                {"maxLength": 64, "minLength": 1},
 			"spec.match.definitions[]": text(1000),
 		},

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strconv"
 
 	"wasmxds/definition"
@@ -98,11 +99,12 @@ type policies struct {
 func (r *policies) Read(d *definition.Doc) {
 	var w extensionPolicy
 	d.Decode(&w)
-	attach := r.targets(d, w.Spec, w.Metadata.Namespace)
+	places := r.targets(d, w.Spec, w.Metadata.Namespace)
 	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
 		d.Problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
 	var filters []*definition.Filter
+	var written []string // where each is
 	for i, wasm := range w.Spec.Wasm {
 		at := document.Index("spec.wasm", i)
 		part := wasm.Name
@@ -115,10 +117,9 @@ func (r *policies) Read(d *definition.Doc) {
 			Module: policyModule(d, at+".code", wasm.Code),
 			// Without a configuration it is the empty text; with one always JSON.
 			Config: definition.TextConfig(""),
-			RootID: wasm.RootID, Attach: attach, Order: 1000*int(w.Spec.Priority) + i, Place: definition.Place{At: definition.Last},
+			RootID: wasm.RootID, Order: 1000*int(w.Spec.Priority) + i, Place: definition.Place{At: definition.Last},
 			OnFailure: definition.Closed, HostEnv: wasm.Env.HostKeys, Verify: definition.VerifyRun,
 		}
-		f.VMID = f.Name // no VM is shared
 		if image := wasm.Code.Image; image != nil && image.PullSecretRef != nil {
 			if ns := image.PullSecretRef.Namespace; ns != "" && ns != w.Metadata.Namespace {
 				d.Problem(at+".code.image.pullSecretRef.namespace", "leave it out, and give the secret's name in --pull-secrets", "is not the policy's own: secrets have no namespaces here")
@@ -133,21 +134,33 @@ func (r *policies) Read(d *definition.Doc) {
 		for j, key := range f.HostEnv {
 			d.Variable(document.Index(at+".env.hostKeys", j), key)
 		}
-		d.FilterName(at+".name", f.Name)
-		filters = append(filters, f)
+		for _, p := range places {
+			of := *f
+			of.Name, of.Attach = f.Name+p.suffix, p.attach
+			of.VMID = of.Name // no VM is shared
+			d.FilterName(at+".name", of.Name)
+			filters, written = append(filters, &of), append(written, at)
+		}
 	}
 	if d.Failed() {
 		return
 	}
 	for i, f := range filters {
-		d.AddFilter(f, map[string]string{"name": document.Index("spec.wasm", i) + ".name", "attach": "spec.targetRefs"})
+		d.AddFilter(f, map[string]string{"name": written[i] + ".name", "attach": "spec.targetRefs"})
 	}
+}
+
+// place is where the filters of a policy go. Those of several Gateways are told
+// apart by a suffix.
+type place struct {
+	suffix string
+	attach definition.Attach
 }
 
 // maxPriority keeps a policy's filters within their part of the order.
 const maxPriority = 1_000_000
 
-func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespace string) definition.Attach {
+func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespace string) []place {
 	var targets []policyTarget
 	var at []string
 	if spec.TargetRef != nil {
@@ -158,6 +171,9 @@ func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespac
 	}
 	if len(targets)+len(spec.TargetSelectors) == 0 {
 		d.Problem("spec.targetRefs", "", "is missing")
+	}
+	if d.InCluster() {
+		return byGateway(d, targets, at, spec.TargetSelectors, namespace)
 	}
 	var names []string
 	all := false
@@ -185,7 +201,49 @@ func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespac
 	if all {
 		attach.Listeners = append(attach.Listeners, definition.ListenerMatch{Direction: definition.Gateway})
 	}
-	return attach
+	return []place{{attach: attach}}
+}
+
+// byGateway has a place for each Gateway, whose Envoys are known by a label.
+func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors []policySelector, namespace string) []place {
+	var names []string
+	sections := map[string][]string{} // none: all listeners of direction gateway
+	whole := map[string]bool{}
+	for i, t := range targets {
+		policyKind(d, at[i]+".kind", t.Kind)
+		if t.Namespace != "" && t.Namespace != namespace {
+			d.Problem(at[i]+".namespace", "write the policy in the Gateway's namespace", "is not the policy's own")
+		}
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+		if t.SectionName == "" {
+			whole[t.Name] = true
+		} else {
+			sections[t.Name] = append(sections[t.Name], t.SectionName)
+		}
+	}
+	var places []place
+	for _, name := range names {
+		p := place{attach: definition.Attach{Nodes: definition.Selector{Labels: map[string]string{definition.GatewayLabel: name}}}}
+		if whole[name] {
+			p.attach.Listeners = []definition.ListenerMatch{{Direction: definition.Gateway}}
+		}
+		if s := sections[name]; len(s) > 0 {
+			p.attach.Listeners = append(p.attach.Listeners, definition.ListenerMatch{Direction: definition.Any, Names: s})
+		}
+		if len(names)+len(selectors) > 1 {
+			p.suffix = "." + name
+		}
+		places = append(places, p)
+	}
+	for i, s := range selectors {
+		policyKind(d, document.Index("spec.targetSelectors", i)+".kind", s.Kind)
+	}
+	if len(selectors) > 0 { // of which those with labels are refused
+		places = append(places, place{attach: definition.Attach{Listeners: []definition.ListenerMatch{{Direction: definition.Gateway}}}})
+	}
+	return places
 }
 
 // wholeGateway warns where several Gateways become one.

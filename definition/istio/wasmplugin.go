@@ -1,6 +1,7 @@
 package istio
 
 import (
+	"slices"
 	"strings"
 
 	"wasmxds/definition"
@@ -20,24 +21,31 @@ type wasmPlugin struct {
 }
 
 type wasmPluginSpec struct {
-	Selector        labelSelector  `json:"selector"`
-	TargetRef       *document.Node `json:"targetRef" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels, those of a Gateway by gateway.networking.k8s.io/gateway-name"`
-	TargetRefs      *document.Node `json:"targetRefs" refuse:"Gateway API objects are not known here; select nodes by selector.matchLabels, those of a Gateway by gateway.networking.k8s.io/gateway-name"`
-	URL             string         `json:"url" jsonschema:"required"`
-	SHA256          string         `json:"sha256"`
-	ImagePullPolicy string         `json:"imagePullPolicy" jsonschema:"enum=UNSPECIFIED_POLICY,enum=IfNotPresent,enum=Always"`
-	ImagePullSecret string         `json:"imagePullSecret"`
-	VerificationKey *document.Node `json:"verificationKey" refuse:"signatures are not checked, here or in Istio; pin the module by sha256"`
-	PluginConfig    *document.Node `json:"pluginConfig"`
-	PluginName      string         `json:"pluginName"`
-	Phase           string         `json:"phase" jsonschema:"enum=UNSPECIFIED_PHASE,enum=AUTHN,enum=AUTHZ,enum=STATS"`
-	Priority        int32          `json:"priority"`
-	FailStrategy    string         `json:"failStrategy" jsonschema:"enum=FAIL_CLOSE,enum=FAIL_OPEN,enum=FAIL_RELOAD"`
+	Selector        labelSelector     `json:"selector"`
+	TargetRef       *targetReference  `json:"targetRef"`
+	TargetRefs      []targetReference `json:"targetRefs"`
+	URL             string            `json:"url" jsonschema:"required"`
+	SHA256          string            `json:"sha256"`
+	ImagePullPolicy string            `json:"imagePullPolicy" jsonschema:"enum=UNSPECIFIED_POLICY,enum=IfNotPresent,enum=Always"`
+	ImagePullSecret string            `json:"imagePullSecret"`
+	VerificationKey *document.Node    `json:"verificationKey" refuse:"signatures are not checked, here or in Istio; pin the module by sha256"`
+	PluginConfig    *document.Node    `json:"pluginConfig"`
+	PluginName      string            `json:"pluginName"`
+	Phase           string            `json:"phase" jsonschema:"enum=UNSPECIFIED_PHASE,enum=AUTHN,enum=AUTHZ,enum=STATS"`
+	Priority        int32             `json:"priority"`
+	FailStrategy    string            `json:"failStrategy" jsonschema:"enum=FAIL_CLOSE,enum=FAIL_OPEN,enum=FAIL_RELOAD"`
 	VMConfig        struct {
 		Env []wasmPluginEnv `json:"env"`
 	} `json:"vmConfig"`
 	Match []wasmPluginMatch `json:"match"`
 	Type  string            `json:"type" jsonschema:"enum=UNSPECIFIED_PLUGIN_TYPE,enum=HTTP,enum=NETWORK"`
+}
+
+type targetReference struct {
+	Group     string `json:"group" jsonschema:"required,enum=gateway.networking.k8s.io"`
+	Kind      string `json:"kind" jsonschema:"required,enum=Gateway"`
+	Name      string `json:"name" jsonschema:"required"`
+	Namespace string `json:"namespace"`
 }
 
 type labelSelector struct {
@@ -128,9 +136,46 @@ func (wasmPlugins) Read(d *definition.Doc) {
 	d.Labels("spec.selector.matchLabels", spec.Selector.MatchLabels)
 	pluginEnv(d, f, spec.VMConfig.Env)
 	d.FilterName("metadata.name", f.Name)
-	if !d.Failed() {
-		d.AddFilter(f, map[string]string{"name": "metadata.name", "attach": "spec.match"})
+	gateways := pluginGateways(d, spec, w.Metadata.Namespace)
+	if d.Failed() {
+		return
 	}
+	at := map[string]string{"name": "metadata.name", "attach": "spec.match"}
+	if len(gateways) == 0 {
+		d.AddFilter(f, at)
+	}
+	for _, name := range gateways {
+		of := *f
+		of.Attach.Nodes.Labels = map[string]string{definition.GatewayLabel: name}
+		if len(gateways) > 1 {
+			of.Name += "." + name
+		}
+		d.AddFilter(&of, at)
+	}
+}
+
+// pluginGateways are the names of the Gateways that a WasmPlugin is for; none: it
+// selects Envoys by their labels.
+func pluginGateways(d *definition.Doc, spec wasmPluginSpec, namespace string) []string {
+	var names []string
+	add := func(at string, t targetReference) {
+		if t.Namespace != "" && t.Namespace != namespace {
+			d.Problem(at+".namespace", "write the WasmPlugin in the Gateway's namespace", "is not the WasmPlugin's own")
+		}
+		if t.Name != "" && !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+	}
+	if spec.TargetRef != nil {
+		add("spec.targetRef", *spec.TargetRef)
+	}
+	for i, t := range spec.TargetRefs {
+		add(document.Index("spec.targetRefs", i), t)
+	}
+	if len(names) > 0 && len(spec.Selector.MatchLabels) > 0 {
+		d.Problem("spec.selector", "select by one of them", "can't be together with targetRefs")
+	}
+	return names
 }
 
 func pluginModule(d *definition.Doc, spec wasmPluginSpec) definition.Module {

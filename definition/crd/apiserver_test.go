@@ -1,0 +1,149 @@
+package crd_test
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wasmxds/definition"
+	"wasmxds/definition/crd"
+	"wasmxds/definition/internal/document"
+	"wasmxds/definition/kinds"
+	"wasmxds/source/kube/kubetest"
+)
+
+// Mistakes that the API server is to refuse, by what stands around them.
+var refused = map[string][]string{
+	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {
+		`modul: {}`, `order: first`, `rootID: 7`, `onFailure: shut`, `onFailure: ""`, `allow: []`, `verify: never`, `place: under a`,
+		`env: {A: 1}`, `env: {"A=B": c}`, `env: {"": c}`, `hostEnv: [""]`, `hostEnv: [A, B], env: {B: c}`,
+		`attach: {direction: inbuond}`, `attach: {ports: [0]}`, `attach: {ports: [70000]}`, `attach: {nodes: {label: {}}}`,
+		`attach: {nodes: {labels: {app: true}}}`, `attach: {match: [{ports: [0]}]}`, `attach: {match: [], direction: any}`,
+		`configFrom: {}`, `configFrom: {secret: {name: a}}`, `configFrom: {secret: {name: a, key: b}, configMap: {name: a, key: b}}`, `configFrom: {file: a}`,
+		`attach: {match: [], listeners: []}`, `attach: {match: [], ports: []}`, `attach: {match: [{nodes: {}}]}`,
+	},
+	`{kind: WasmFilter, module: {_}}`: {
+		``, `url: ""`, `url: a.wasm`, `url: "ftp://a/b"`, `url: "https://"`, `url: "file://a.wasm"`, `url: "oci://"`,
+		`url: "https://a/b", sha256: abc`, `url: "https://a/b", sha256: "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"`,
+		`url: "https://a/b", fetch: sometimes`, `url: "https://a/b", fetch: direct`, `url: "https://a/b", pull: never`, `url: "https://a/b", pullSecret: x`,
+		`url: "/opt/a.wasm", fetch: direct, sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae`,
+		`url: "https://a/b", fetch: direct, pull: always, sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae`,
+	},
+	`{kind: WasmFilter, _}`: {``, `module: a.wasm`},
+	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
+		``, `address: ""`, `address: ":8080"`, `address: "localhost:80"`, `address: "0.0.0.0"`, `address: "0.0.0.0:http"`, `address: "0.0.0.0:70000"`,
+		`address: "0.0.0.0:80", direction: any`, `address: "0.0.0.0:80", nodes: []`,
+	},
+	`{kind: Listener, address: "0.0.0.0:80", _}`: {``, `routes: []`, `routes: {}`},
+	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
+		`upstream: "a:1"`, `prefix: api, upstream: "a:1"`, `prefix: ""`, `prefix: /`, `prefix: /, upstreams: []`, `prefix: /, upstream: a`, `prefix: /, upstream: ":1"`,
+		`prefix: /, upstream: "a:0"`, `prefix: /, upstream: "a:70000"`, `prefix: /, upstream: "a:1", upstreams: [{address: "a:1"}]`,
+		`prefix: /, tls: true, upstreams: [{address: "a:1"}]`, `prefix: /, upstreams: [{}]`, `prefix: /, upstreams: [{address: "a:1", weight: 0}]`,
+		`prefix: /, upstreams: [{address: "a:1", weight: 1000001}]`, `prefix: /, upstreams: [{address: a}]`,
+		`prefix: /, upstream: "a:1", timeout: 5`, `prefix: /, upstream: "a:1", timeout: "5"`, `prefix: /, upstream: "a:1", timeout: soon`, `prefix: /, upstream: "a:1", timeout: -1s`,
+	},
+	`{kind: Rollout, _}`: {``, `waves: []`, `waves: all`, `waves: 1`},
+	`{kind: Rollout, waves: [1], _}`: {
+		`wave: []`, `match: []`, `match: {definitions: []}`, `match: {definitions: [""]}`, `match: {definitions: [1]}`, `match: {}`, `bake: 120`, `bake: "120"`, `bake: -2m`, `bake: ""`,
+		`stop: {refused: 0}`, `stop: {crashes: 1.5}`, `stop: {restarts: -1}`, `stop: {errors: {more: 0.01}}`, `stop: {errors: {more: x%}}`, `stop: {latency: {p: 100}}`,
+		`stop: {latency: {p: 0}}`, `stop: {noTraffic: never}`, `then: undo`, `ask: [{}]`, `ask: [{webhook: {}}]`, `ask: [{webhook: {url: "ftp://h"}}]`,
+		`ask: [{webhook: {url: h}}]`, `ask: [{prometheus: {url: "http://p", query: up}}]`, `ask: [{prometheus: {url: "http://p", query: up, max: lots}}]`,
+		`ask: [{prometheus: {url: "http://p", query: " ", max: 1}}]`, `ask: [{prometheus: {url: "http://p", query: up, max: 1}, webhook: {url: "http://h"}}]`,
+	},
+	`{kind: Rollout, waves: [_]}`: {`0`, `-1`, `1.5`, `1000001`, `half`, `"5"`, `5 %`, `{tier: canary}`},
+}
+
+// Mistakes that xds-server alone can tell.
+var told = map[string][]string{
+	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {`config: {"@type": type.googleapis.com/nothing}`, `config: {}, configFrom: {secret: {name: a, key: b}}`, `attach: {nodes: {ids: ["a["]}}`},
+	`{kind: Rollout, waves: [1], _}`:                      {`bake: 721h`, `stop: {errors: {more: 101%}}`, `match: {definitions: ["a["]}`, `ask: [{webhook: {url: "http://h/#x"}}]`},
+	`{kind: Rollout, waves: [_]}`:                         {`true`, `[1]`, `{labels: {}}`, `5, 3`, `101%`, `0%`, `{labels: {tier: "can*"}}`},
+}
+
+// What both are to take, besides testdata/good.
+var taken = map[string][]string{
+	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {
+		``, `config: {a: [1, {b: null}]}`, `config: text`, `config: [1]`, `config: 1.5`, `config: true`, `vmConfig: {}`, `configFrom: {secret: {name: a, key: b}}`, `configFrom: {configMap: {name: a, key: b}}`, `order: -5`, `place: before a b`, `attach: {listeners: []}`,
+		`attach: {match: [{direction: inbound, ports: [80]}, {listeners: [a]}], nodes: {ids: ["a*"], clusters: [b], labels: {c: d}}}`,
+		`env: {A: b}, hostEnv: [C], allow: [proxy_log], verify: abi, onFailure: reload, rootID: a, vmID: b`,
+	},
+	`{kind: WasmFilter, module: {_}}`: {
+		`url: /opt/a.wasm`, `url: "file:///opt/a.wasm"`, `url: "oci://a/b:c", pullSecret: x, pull: always`, `url: "http://a"`, `url: "oci://filters"`,
+		`url: "https://a/b", fetch: direct, sha256: 2C26B46B68FFC68FF99B453C1D30413413422D706483BFA0F98A5E886266E7AE`, `url: "https://a/b", fetch: mirror, pull: ifNotPresent`,
+	},
+	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
+		`address: "[::]:80"`, `address: "127.0.0.1:0"`, `address: "[fe80::1%eth0]:65535", direction: outbound, nodes: {labels: {a: b}}`,
+	},
+	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
+		`prefix: /a, upstream: "[::1]:65535", tls: true, timeout: 1h2m3.5s`, `prefix: /, upstreams: [{address: "a.b.c:1", weight: 3, tls: true}, {address: "b:2"}], timeout: 0s`,
+		`prefix: /, upstream: "a:1", timeout: "0"`, `prefix: /, upstream: "a:1", timeout: .5s`,
+	},
+	`{kind: Rollout, waves: [_]}`: {`1, 5%, 25%, 100%`, `{labels: {tier: canary}}, 0.5%`, `1000000`},
+	`{kind: Rollout, waves: [1], _}`: {
+		`bake: 0s, then: pause`, `stop: {refused: 1, errors: {more: 1%, confidence: 99.9%}, latency: {p: 99.5, more: 25%}, noTraffic: go on}`,
+		`ask: [{prometheus: {url: "https://p:9090/x", query: up, max: -0.5}}, {webhook: {url: "https://h/x?y=z"}}]`,
+	},
+}
+
+// TestAPIServer: a real API server with the CRDs takes what xds-server takes, and
+// refuses what it is said to.
+func TestAPIServer(t *testing.T) {
+	written, err := crd.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := kubetest.Start(t)
+	s.Apply(string(written))
+	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: Rollout, metadata: {name: ready, namespace: default}, spec: {waves: [1]}}")
+	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: Listener, metadata: {name: ready, namespace: default}, spec: {address: '0.0.0.0:80', routes: [{prefix: /, upstream: 'a:1'}]}}")
+	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: WasmFilter, metadata: {name: ready, namespace: default}, spec: {module: {url: 'https://a/b'}}}")
+	check := func(text string, parse, take bool) {
+		t.Helper()
+		n, problems := document.YAML([]byte(text))
+		if len(problems) > 0 || len(n) != 1 {
+			t.Fatalf("%s: %v", text, problems)
+		}
+		o := object(t, n[0])
+		with := maps.Clone(o.Object)
+		with["given"] = map[string]string{"value": "what configFrom names"}
+		data, err := json.Marshal(with)
+		if err != nil {
+			t.Fatal(err)
+		}
+		parsed := kinds.Parser().ReadObject("it", definition.Scope{Namespace: "default"}, data)
+		if (parsed.File != nil) != parse {
+			t.Errorf("xds-server takes it: %v: %s: %v", !parse, text, parsed.Problems)
+		}
+		_, err = s.Of(o).Create(context.Background(), o, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: "Strict"})
+		if (err == nil) != take {
+			t.Errorf("the API server takes it: %v: %s: %v", !take, text, err)
+		}
+	}
+	each := func(cases map[string][]string, parse, take bool) {
+		for around, mistakes := range cases {
+			for _, m := range mistakes {
+				check(replace(around, m), parse, take)
+			}
+		}
+	}
+	each(refused, false, false)
+	each(told, false, true)
+	each(taken, true, true)
+	for _, name := range []string{"native.yaml", "rollout.yaml", "rollout.json", "place.yaml", "direct.json"} {
+		for _, text := range examples(t, filepath.Join("..", "testdata", "good", name)) {
+			check(text, true, true)
+		}
+	}
+	for _, name := range []string{"native.yaml", "rollout.yaml"} {
+		for i, text := range examples(t, filepath.Join("..", "testdata", "bad", name)) {
+			t.Logf("%s, document %d", name, i)
+			// That waves grow only xds-server can tell.
+			check(text, false, strings.Contains(text, `"name":"shrinks"`))
+		}
+	}
+}
