@@ -69,14 +69,16 @@ type Filter struct {
 	Version string `json:"version"` // of what is served: what nodes call wanted
 	xds.FilterCount
 
-	Kind   string       `json:"kind"` // of its document
-	File   string       `json:"file"`
-	Line   int          `json:"line,omitempty"`
-	URL    string       `json:"url"`            // of the module that is served
-	Size   int64        `json:"size,omitempty"` // of the module, bytes
-	ABI    string       `json:"abi,omitempty"`
-	State  module.State `json:"state"`            // of its module
-	Reason string       `json:"reason,omitempty"` // why the directory's own is not what is served
+	Kind string `json:"kind"` // of its document
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	// Generation is that of the object of a Kubernetes cluster that the file is.
+	Generation int64        `json:"generation,omitempty"`
+	URL        string       `json:"url"`            // of the module that is served
+	Size       int64        `json:"size,omitempty"` // of the module, bytes
+	ABI        string       `json:"abi,omitempty"`
+	State      module.State `json:"state"`            // of its module
+	Reason     string       `json:"reason,omitempty"` // why the directory's own is not what is served
 }
 
 // Rollout is a change that is not everywhere, in short: [Rollouts] has all of it.
@@ -262,6 +264,7 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		Kind:        at.Kind,
 		File:        at.Pos.File,
 		Line:        at.Pos.Line,
+		Generation:  at.Pos.Generation,
 		URL:         definition.MaskURL(f.Definition.Module.URL),
 		Size:        f.Module.Size,
 		ABI:         f.Module.ABI,

@@ -33,6 +33,8 @@ type Join struct {
 	RemoveAll bool          // take away any number of definitions at once; else a change that removes more than half of four or more is held back
 	State     *state.Writer // keeps the last good content of each document; nil: it is not kept
 	Log       *slog.Logger  // default slog.Default()
+	// Emitted is told each update when it has been emitted; nil: nobody is.
+	Emitted func(Update)
 
 	once  sync.Once
 	asked chan release
@@ -56,8 +58,12 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 		tell := func(changed, began time.Time) {
 			emitted = true
 			now := time.Now()
-			emit(Update{Set: t.set, Problems: t.problems, Changed: orNow(changed, now), Began: orNow(began, now),
-				Files: t.present(), Held: t.held, HeldID: t.heldID})
+			u := Update{Set: t.set, Problems: t.problems, Changed: orNow(changed, now), Began: orNow(began, now),
+				Files: t.present(), Held: t.held, HeldID: t.heldID, Objects: t.objects()}
+			emit(u)
+			if j.Emitted != nil {
+				j.Emitted(u)
+			}
 		}
 		for {
 			select {
@@ -70,7 +76,7 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 				}
 				r.done <- err
 			case b := <-up:
-				if t.take(b) && (t.join() || !emitted) {
+				if t.take(b) && (t.join() || !emitted || t.hasObjects(b.Source)) {
 					tell(b.Changed, b.Began)
 				}
 			}

@@ -61,6 +61,7 @@ type tracked struct {
 // version is a document's content at one time. Its data is there until it is
 // kept.
 type version struct {
+	revision string
 	sum      [sha256.Size]byte
 	data     []byte
 	file     *definition.File // nil: bad
@@ -147,7 +148,7 @@ func (o *origin) called(d *Document) string {
 }
 
 func (t *table) version(o *origin, d *Document, sum [sha256.Size]byte, data []byte) *version {
-	v := &version{sum: sum, data: data}
+	v := &version{revision: d.Revision, sum: sum, data: data}
 	var parsed definition.Parsed
 	if o.object == nil {
 		parsed = t.parser.ReadFrom(d.name(), d.Base, data)
@@ -254,6 +255,31 @@ func (t *table) present() int {
 		}
 	}
 	return n
+}
+
+// objects gives what became of those.
+func (t *table) objects() map[Key]Object {
+	var all map[Key]Object
+	for key, d := range t.docs {
+		if d.current == nil || d.removed || !t.hasObjects(key.Source) {
+			continue
+		}
+		if all == nil {
+			all = make(map[Key]Object, len(t.docs))
+		}
+		o := Object{Revision: d.current.revision, Good: d.good == d.current}
+		for _, p := range t.problems {
+			if p.File == d.name && !p.Warning {
+				o.Problems = append(o.Problems, p)
+			}
+		}
+		all[key] = o
+	}
+	return all
+}
+
+func (t *table) hasObjects(source string) bool {
+	return slices.ContainsFunc(t.sources, func(o *origin) bool { return o.name == source && o.object != nil })
 }
 
 // place names to people where all documents are.

@@ -24,6 +24,7 @@ import (
 	"wasmxds/pipeline"
 	"wasmxds/resource"
 	"wasmxds/source"
+	"wasmxds/source/kube"
 	"wasmxds/trace"
 	"wasmxds/xds"
 	"wasmxds/xds/transport"
@@ -86,6 +87,7 @@ type serveFlags struct {
 	origins                               originFlags
 	etcd                                  etcdFlags
 	state                                 stateFlags
+	kubernetes                            kubernetesFlags
 }
 
 func newServe() *cobra.Command {
@@ -131,17 +133,18 @@ func newServe() *cobra.Command {
 	f.secure.add(cmd)
 	f.etcd.add(cmd)
 	f.state.add(cmd)
-	cmd.Long += "\n\n" + etcdHelp + "\n\n" + stateHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
+	f.kubernetes.add(cmd)
+	cmd.Long += "\n\n" + etcdHelp + "\n\n" + kubernetesHelp + "\n\n" + stateHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
 	return cmd
 }
 
 func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
-	if f.definitions == "" && !f.etcd.used() {
+	if f.definitions == "" && !f.etcd.used() && !f.kubernetes.on {
 		return misused(errNoSource)
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.state.check(&f.etcd)); err != nil {
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(), f.state.check(&f.etcd)); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -160,6 +163,10 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return wrong(err)
 	}
 	definitions, folders, err := f.directory()
+	if err != nil {
+		return unreachable(err)
+	}
+	cluster, err := f.kubernetes.cluster(f.removals == "all", log)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -193,7 +200,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
-	s, err := f.wire(ctx, definitions, data, ls, guard, tracer, options, resources, log)
+	s, err := f.wire(ctx, definitions, cluster, data, ls, guard, tracer, options, resources, log)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -218,16 +225,19 @@ type server struct {
 	ads       adsServer
 }
 
-func (f *serveFlags) wire(ctx context.Context, definitions string, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
+func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
+	from, err := f.sources(definitions, cluster, log)
+	if err != nil {
+		return nil, err
+	}
 	s := &server{
 		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
-		problems: make(chan []definition.Problem), sources: f.sources(definitions, log),
+		problems: make(chan []definition.Problem), sources: from,
 	}
-	var err error
 	s.stages, err = pipeline.New(ctx, pipeline.Options{
 		Source: &source.Join{
-			Sources: s.sources.all,
-			State:   data.kept, RemoveAll: f.removals == "all", Log: log,
+			Sources: s.sources.all, Emitted: s.sources.emitted(),
+			State: data.kept, RemoveAll: f.removals == "all", Log: log,
 		},
 		Modules:   options,
 		AllowLogs: guard.admission.AllowLogs,
@@ -243,6 +253,9 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, data *dataDir
 	})
 	if err != nil {
 		return nil, err
+	}
+	if c := s.sources.conditions; c != nil {
+		c.Told = s.stages.Admin.Told
 	}
 	s.ads = guard.transport(f.transport, s.stages.XDS, log)
 	return s, nil
@@ -266,6 +279,9 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.problems); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
+	if c := s.sources.conditions; c != nil {
+		g.Go(func() error { c.Run(serving); return nil })
+	}
 	s.log.Info("serving", "definitions", s.sources.places, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())
 	s.log.Info("connections at once", "ads", s.shares.ads, "modules", s.shares.modules, "admin", s.shares.admin, "open files", openFiles())

@@ -10,15 +10,18 @@ import (
 	"wasmxds/source"
 	"wasmxds/source/dir"
 	"wasmxds/source/etcd"
+	"wasmxds/source/kube"
+	"wasmxds/source/kube/conditions"
 )
 
-var errNoSource = errors.New("--definitions or --etcd is needed: where definitions are")
+var errNoSource = errors.New("--definitions, --etcd or --kubernetes is needed: where definitions are")
 
 // sources are where serve has definitions from.
 type sources struct {
-	all       []source.Source
-	places    []string       // for people
-	directory *dir.Directory // nil: none is one
+	all        []source.Source
+	places     []string           // for people
+	directory  *dir.Directory     // nil: none is one
+	conditions *conditions.Writer // tells in objects what became of them; nil: nobody does
 }
 
 // directory is the one with definitions, also as the folders that their modules
@@ -34,7 +37,7 @@ func (f *serveFlags) directory() (definitions string, folders []string, err erro
 }
 
 // sources makes those that the flags name; definitions is as directory gave it.
-func (f *serveFlags) sources(definitions string, log *slog.Logger) sources {
+func (f *serveFlags) sources(definitions string, cluster *kube.Cluster, log *slog.Logger) (sources, error) {
 	var s sources
 	if definitions != "" {
 		s.directory = &dir.Directory{Path: definitions, Roots: f.origins.roots, Log: log}
@@ -45,7 +48,22 @@ func (f *serveFlags) sources(definitions string, log *slog.Logger) sources {
 		s.all = append(s.all, source.Source{Name: etcd.Name, Discoverer: f.etcd.source(log)})
 		s.places = append(s.places, f.etcd.endpoints...)
 	}
-	return s
+	if cluster == nil {
+		return s, nil
+	}
+	s.all = append(s.all, cluster.Source())
+	s.places = append(s.places, cluster.Config.Host)
+	var err error
+	s.conditions, err = f.kubernetes.writer(cluster, log)
+	return s, err
+}
+
+// emitted tells whoever writes of objects what the sources say; nil: nobody does.
+func (s sources) emitted() func(source.Update) {
+	if s.conditions == nil {
+		return nil
+	}
+	return s.conditions.Taken
 }
 
 // rescan has all be read again that may be other than it looks. What comes by a

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+
+	"wasmxds/source/kube"
+	"wasmxds/source/kube/conditions"
+)
+
+const kubernetesHelp = `With --kubernetes, definitions are objects of a Kubernetes cluster as well: those of
+the kinds that "xds-server crds" prints, and WasmPlugins, EnvoyFilters and
+EnvoyExtensionPolicies where the API server serves them. An object is for the Envoys
+of its own namespace, which is NAMESPACE in their node metadata; those in
+--root-namespace may be for all. While the API server is away, or a kind may not be
+read, what is known stays in force. It is reached as the pod that xds-server runs in
+may, or as --kubeconfig says.`
+
+// kubernetesFlags say which cluster is read, and what of it.
+type kubernetesFlags struct {
+	on, status        bool
+	config, root      string
+	namespaces, kinds []string
+}
+
+func (f *kubernetesFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&f.on, "kubernetes", false, "read the objects of a Kubernetes cluster, too")
+	flags.StringVar(&f.config, "kubeconfig", "", "`file` that says how the API server is reached (default: as a pod of the cluster)")
+	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` that are read, besides the root namespace (default all)")
+	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may be for the Envoys of all namespaces")
+	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` that are read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
+	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events; for one xds-server alone")
+	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
+}
+
+func (f *kubernetesFlags) check() error {
+	if !f.on {
+		if f.config != "" || f.status || len(f.namespaces) > 0 || len(f.kinds) > 0 {
+			return errors.New("--kubeconfig, --kubernetes-status, --namespaces and --kubernetes-kinds are for --kubernetes")
+		}
+		return nil
+	}
+	for _, name := range append(f.namespaces, f.root) {
+		if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
+			return fmt.Errorf("%q can't be a namespace: %s", name, wrong[0])
+		}
+	}
+	return kube.Check(f.kinds)
+}
+
+// cluster is what the flags say; nil: none.
+func (f *kubernetesFlags) cluster(removeAll bool, log *slog.Logger) (*kube.Cluster, error) {
+	if !f.on {
+		return nil, nil
+	}
+	var config *rest.Config
+	var err error
+	if f.config != "" {
+		config, err = clientcmd.BuildConfigFromFlags("", f.config)
+	} else if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
+		err = errors.New("this is no pod of a cluster: --kubeconfig says how the API server is reached")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the API server: %w", err)
+	}
+	config.UserAgent = "xds-server/" + buildVersion()
+	klog.SetSlogLogger(log.With("of", "client-go")) // the only log that it knows
+	return &kube.Cluster{
+		Config: config, Namespaces: f.namespaces, Root: f.root, Kinds: f.kinds, RemoveAll: removeAll, Log: log,
+	}, nil
+}
+
+// writer writes the status of objects; nil: nobody does.
+func (f *kubernetesFlags) writer(cluster *kube.Cluster, log *slog.Logger) (*conditions.Writer, error) {
+	if !f.status {
+		return nil, nil
+	}
+	client, err := dynamic.NewForConfig(cluster.Config)
+	if err != nil {
+		return nil, fmt.Errorf("reach the API server: %w", err)
+	}
+	return &conditions.Writer{Client: client, Objects: cluster.Objects, Log: log}, nil
+}

@@ -1,0 +1,137 @@
+// Package conditions tells in the objects of a Kubernetes cluster what became of
+// them: in the conditions of their status, and by Events.
+//
+// Start with [Writer]. It writes an object when its conditions are others than
+// before, at most once a second, whatever the number of Envoys. Accepted says that
+// xds-server takes the object as it is; Running that all Envoys that are to have
+// the filter run it. Neither is true of a generation that was not looked at.
+package conditions
+
+import (
+	"fmt"
+	"strings"
+
+	"wasmxds/admin"
+	"wasmxds/module"
+	"wasmxds/rollout"
+	"wasmxds/source"
+	"wasmxds/source/kube"
+)
+
+// Condition types.
+const (
+	Accepted = "Accepted"
+	Running  = "Running"
+)
+
+// Stopped is the reason of a filter whose change was stopped on its way.
+const Stopped = "Stopped"
+
+// condition is one of an object's status, without when it came to be so.
+type condition struct {
+	Type, Status, Reason, Message string
+}
+
+const (
+	yes     = "True"
+	no      = "False"
+	unknown = "Unknown"
+)
+
+// fleet is what the Envoys do, by filter.
+type fleet struct {
+	status *admin.Status
+	worst  map[string]string // what an Envoy says on which a filter failed
+}
+
+// of gives the conditions of an object. Nothing is said before its generation was
+// taken in.
+func of(o kube.Object, taken source.Object, f fleet) []condition {
+	if taken.Revision != fmt.Sprint(o.Generation) {
+		return nil
+	}
+	all := []condition{accepted(taken)}
+	if o.Kind == "WasmFilter" {
+		all = append(all, running(o, taken, f))
+	}
+	return all
+}
+
+// maxProblems is how many of an object's problems are told.
+const maxProblems = 5
+
+func accepted(taken source.Object) condition {
+	switch {
+	case len(taken.Problems) > 0:
+		var told []string
+		for i, p := range taken.Problems {
+			if i == maxProblems {
+				told = append(told, fmt.Sprintf("and %d more", len(taken.Problems)-i))
+				break
+			}
+			told = append(told, strings.TrimPrefix(p.Field+": "+p.Message, ": "))
+		}
+		return condition{Accepted, no, "Invalid", strings.Join(told, "; ")}
+	case !taken.Good:
+		return condition{Accepted, unknown, "Waiting", "what was last good of it stays for now"}
+	}
+	return condition{Accepted, yes, "Accepted", ""}
+}
+
+// running says whether all Envoys that are to have a filter run it as it is
+// written.
+func running(o kube.Object, taken source.Object, f fleet) condition {
+	not := func(reason, message string) condition { return condition{Running, no, reason, message} }
+	var at *admin.Filter
+	for i := range f.status.Filters {
+		if f.status.Filters[i].File == o.String() {
+			at = &f.status.Filters[i]
+		}
+	}
+	switch {
+	case at == nil && !taken.Good:
+		return not("NotAccepted", "nothing of it was ever good")
+	case at == nil:
+		return not("Pending", "is on its way")
+	}
+	message := fmt.Sprintf("%d of %d Envoys run %s", at.Running, at.Nodes, short(at.SHA256))
+	with := func(more string) string {
+		if more == "" {
+			return message
+		}
+		return message + "; " + more
+	}
+	switch {
+	case at.Generation != o.Generation:
+		return not("Pending", with("that of an earlier generation"))
+	case at.State == module.Failed:
+		return not("ModuleFailed", with(at.Reason))
+	case at.State != module.Good:
+		return not("ModuleFetching", with(at.Reason))
+	}
+	if open := f.status.Unfinished(at.Name); len(open) > 0 {
+		if open[0].State == rollout.Stopped {
+			return not(Stopped, with(open[0].Words))
+		}
+		return not("RollingOut", with(open[0].Words))
+	}
+	switch {
+	case at.Failed > 0:
+		return not("Failed", with(f.worst[at.Name]))
+	case at.Nodes+at.Away == 0:
+		return condition{Running, unknown, "NoEnvoys", "no Envoy is to have it"}
+	case at.Away > 0:
+		return not("EnvoysAway", with(fmt.Sprintf("%d more are away", at.Away)))
+	case !f.status.Done(at.Name, "", admin.Quorum{Min: 1}):
+		return not("Pending", message)
+	}
+	return condition{Running, yes, "Running", message}
+}
+
+// short is a hash as people know it again.
+func short(sha256 string) string {
+	if sha256 == "" {
+		return "a module that is not pinned"
+	}
+	return "sha256:" + sha256[:min(12, len(sha256))]
+}

@@ -1,0 +1,98 @@
+package conditions
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/rollout"
+	"wasmxds/source"
+	"wasmxds/source/kube"
+	"wasmxds/xds"
+)
+
+func auth(generation int64) kube.Object {
+	return kube.Object{Kind: "WasmFilter", Namespace: "shop", Name: "auth", Generation: generation}
+}
+
+// good is a fleet in which all is well.
+func good(change func(*admin.Status, *admin.Filter)) fleet {
+	s := &admin.Status{Ready: true}
+	f := admin.Filter{
+		Name: "shop.auth", File: "WasmFilter shop/auth", Generation: 3, SHA256: "2c26b46b68ffc68ff99b453c1d304134", State: module.Good,
+		FilterCount: xds.FilterCount{Nodes: 1000, Running: 1000},
+	}
+	s.Envoys.Connected = 1000
+	if change != nil {
+		change(s, &f)
+	}
+	s.Filters = []admin.Filter{f}
+	return fleet{status: s, worst: map[string]string{"shop.auth": "edge-7: Unable to create Wasm plugin"}}
+}
+
+// TestRunning: it is true when all that should run it do, and of nothing else.
+func TestRunning(t *testing.T) {
+	taken := source.Object{Revision: "3", Good: true}
+	for want, f := range map[string]fleet{
+		"True Running: 1000 of 1000 Envoys run sha256:2c26b46b68ff": good(nil),
+		"False Failed: 981 of 1000 Envoys run sha256:2c26b46b68ff; edge-7: Unable to create Wasm plugin": good(func(_ *admin.Status, f *admin.Filter) {
+			f.Running, f.Failed = 981, 19
+		}),
+		"False Pending: 999 of 1000 Envoys run sha256:2c26b46b68ff": good(func(_ *admin.Status, f *admin.Filter) { f.Running, f.Pending = 999, 1 }),
+		"False Pending: 1000 of 1000 Envoys run sha256:2c26b46b68ff; that of an earlier generation": good(func(_ *admin.Status, f *admin.Filter) {
+			f.Generation = 2
+		}),
+		"False ModuleFailed: 1000 of 1000 Envoys run sha256:2c26b46b68ff; 404": good(func(_ *admin.Status, f *admin.Filter) {
+			f.State, f.Reason = module.Failed, "404"
+		}),
+		"False ModuleFetching: 1000 of 1000 Envoys run sha256:2c26b46b68ff": good(func(_ *admin.Status, f *admin.Filter) {
+			f.State = module.Fetching
+		}),
+		"False RollingOut: 1000 of 1000 Envoys run sha256:2c26b46b68ff; wave 1 of 3": good(func(s *admin.Status, _ *admin.Filter) {
+			s.Rollouts = []admin.Rollout{{State: rollout.Rolling, Words: "wave 1 of 3", Filters: []string{"shop.auth"}}}
+		}),
+		"False Stopped: 1000 of 1000 Envoys run sha256:2c26b46b68ff; 3 crashes": good(func(s *admin.Status, _ *admin.Filter) {
+			s.Rollouts = []admin.Rollout{{State: rollout.Stopped, Words: "3 crashes", Filters: []string{"shop.auth"}}}
+		}),
+		"False Pending: 1000 of 1000 Envoys run sha256:2c26b46b68ff ": good(func(s *admin.Status, _ *admin.Filter) {
+			s.RolledBack = []rollout.HeldStatus{{Kind: "filter", Name: "shop.auth"}}
+		}),
+		"False EnvoysAway: 1000 of 1000 Envoys run sha256:2c26b46b68ff; 2 more are away": good(func(_ *admin.Status, f *admin.Filter) {
+			f.Away = 2
+		}),
+		"Unknown NoEnvoys: no Envoy is to have it": good(func(_ *admin.Status, f *admin.Filter) { f.Nodes, f.Running = 0, 0 }),
+		"False Pending: is on its way":             {status: &admin.Status{}},
+	} {
+		all := of(auth(3), taken, f)
+		if len(all) != 2 || all[0].Status != yes {
+			t.Fatalf("%v", all)
+		}
+		if got := fmt.Sprintf("%s %s: %s", all[1].Status, all[1].Reason, all[1].Message); got != strings.TrimSuffix(want, " ") {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// TestAccepted: what is wrong is told, of the generation that was looked at.
+func TestAccepted(t *testing.T) {
+	wrong := source.Object{Revision: "3", Problems: []definition.Problem{{Field: "spec.module.url", Message: "has no host"}, {Message: "is odd"}}}
+	for want, taken := range map[string]source.Object{
+		"True Accepted: ": {Revision: "3", Good: true},
+		"False Invalid: spec.module.url: has no host; is odd":     wrong,
+		"Unknown Waiting: what was last good of it stays for now": {Revision: "3"},
+	} {
+		c := of(auth(3), taken, good(nil))[0]
+		if got := fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if all := of(auth(4), wrong, good(nil)); all != nil {
+		t.Errorf("of a generation that was not looked at: %v", all)
+	}
+	if c := of(auth(3), wrong, fleet{status: &admin.Status{}})[1]; c.Status != no || c.Reason != "NotAccepted" {
+		t.Errorf("%v", c)
+	}
+}

@@ -1,0 +1,173 @@
+package conditions
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"wasmxds/admin"
+	"wasmxds/definition"
+	"wasmxds/source"
+	"wasmxds/source/kube"
+)
+
+// Writer writes conditions and Events. Set Client, Objects and Told; all else has
+// a default.
+type Writer struct {
+	Client  dynamic.Interface
+	Objects func() []kube.Object
+	// Told gives what the Envoys do, and of each filter that failed what an Envoy
+	// says.
+	Told  func(context.Context) (admin.Status, map[string]string, error)
+	Every time.Duration // between looks, and at least between two writes of an object; default 1 s
+	Log   *slog.Logger
+
+	update atomic.Pointer[source.Update]
+}
+
+// Taken is told what the sources have emitted last.
+func (w *Writer) Taken(u source.Update) { w.update.Store(&u) }
+
+// component is what writes, as Kubernetes calls it.
+const component = "xds-server"
+
+// perLook is how many objects are written at once. Others have to wait for the next
+// look.
+const perLook = 50
+
+// Run writes until ctx ends.
+func (w *Writer) Run(ctx context.Context) {
+	tick := time.NewTicker(cmp.Or(w.Every, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+			cmp.Or(w.Log, slog.Default()).Warn("write the status of objects", "error", err)
+		}
+	}
+}
+
+// look writes what is other than the API server has it. After an error the rest
+// waits for the next look.
+func (w *Writer) look(ctx context.Context) error {
+	u := w.update.Load()
+	if u == nil {
+		return nil
+	}
+	objects := w.Objects()
+	if len(objects) == 0 {
+		return nil
+	}
+	status, worst, err := w.Told(ctx)
+	if err != nil {
+		return err
+	}
+	f := fleet{status: &status, worst: worst}
+	written := 0
+	for _, o := range objects {
+		taken, ok := u.Objects[o.Key()]
+		if !ok {
+			continue
+		}
+		all := of(o, taken, f)
+		was := seen(o.Status)
+		if all == nil || was.are(o.Generation, all) {
+			continue
+		}
+		if written++; written > perLook {
+			return nil
+		}
+		if err := w.write(ctx, o, all, was); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was status) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	now := time.Now().UTC().Format(time.RFC3339)
+	var conditions []any
+	for _, c := range all {
+		since := now
+		if before, ok := was.conditions[c.Type]; ok && before.Status == c.Status && before.since != "" {
+			since = before.since
+		}
+		conditions = append(conditions, map[string]any{
+			"type": c.Type, "status": c.Status, "reason": c.Reason, "message": c.Message,
+			"observedGeneration": o.Generation, "lastTransitionTime": since,
+		})
+	}
+	applied := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": definition.APIVersion, "kind": o.Kind,
+		"metadata": map[string]any{"name": o.Name, "namespace": o.Namespace, "uid": string(o.UID)},
+		"status":   map[string]any{"observedGeneration": o.Generation, "conditions": conditions},
+	}}
+	_, err := w.Client.Resource(o.Resource).Namespace(o.Namespace).
+		Apply(ctx, o.Name, applied, metav1.ApplyOptions{FieldManager: component, Force: true}, "status")
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil // it is gone, or another of that name; the next look knows
+	}
+	if err != nil {
+		return fmt.Errorf("%v: %w", o, err)
+	}
+	for _, c := range all {
+		if before := was.conditions[c.Type]; c.warns() && (!before.warns() || was.generation != o.Generation) {
+			if err := w.event(ctx, o, c); err != nil {
+				return fmt.Errorf("tell %v by an Event: %w", o, err)
+			}
+		}
+	}
+	return nil
+}
+
+// warns says whether a condition is told by an Event.
+func (c condition) warns() bool {
+	return c.Type == Accepted && c.Status == no || c.Reason == Stopped
+}
+
+// maxMessage is the most bytes that an Event's message may have.
+const maxMessage = 1024
+
+// event tells of a condition once.
+func (w *Writer) event(ctx context.Context, o kube.Object, c condition) error {
+	sum := sha256.Sum256([]byte(fmt.Sprint(o.UID, o.Generation, c)))
+	now := time.Now().UTC().Format(time.RFC3339)
+	message := c.Message
+	if len(message) > maxMessage {
+		message = message[:maxMessage-3] + "..."
+	}
+	reason := c.Reason
+	e := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Event",
+		"metadata": map[string]any{"name": o.Name[:min(len(o.Name), 200)] + "." + hex.EncodeToString(sum[:8]), "namespace": o.Namespace},
+		"involvedObject": map[string]any{
+			"apiVersion": definition.APIVersion, "kind": o.Kind, "namespace": o.Namespace, "name": o.Name, "uid": string(o.UID),
+		},
+		"type": "Warning", "reason": reason, "message": message, "count": int64(1),
+		"firstTimestamp": now, "lastTimestamp": now,
+		"source": map[string]any{"component": component}, "reportingComponent": component,
+	}}
+	_, err := w.Client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(o.Namespace).
+		Create(ctx, e, metav1.CreateOptions{FieldManager: component})
+	if apierrors.IsAlreadyExists(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,68 @@
+package kube
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"wasmxds/definition"
+)
+
+// kind is a kind of object that is read.
+type kind struct {
+	name, plural   string
+	group, version string
+}
+
+func (k kind) resource() schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: k.group, Version: k.version, Resource: k.plural}
+}
+
+func (k kind) native() bool { return k.group == definition.Group }
+
+func allKinds() []kind {
+	return []kind{
+		{"WasmFilter", "wasmfilters", definition.Group, "v1alpha1"},
+		{"Listener", "listeners", definition.Group, "v1alpha1"},
+		{"Rollout", "rollouts", definition.Group, "v1alpha1"},
+		{"WasmPlugin", "wasmplugins", "extensions.istio.io", "v1alpha1"},
+		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
+		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
+	}
+}
+
+// Kinds are the names of all kinds that can be read.
+func Kinds() []string {
+	var names []string
+	for _, k := range allKinds() {
+		names = append(names, k.name)
+	}
+	return names
+}
+
+// Check says what is wrong with the names of kinds.
+func Check(names []string) error {
+	if _, err := chosen(names); err != nil {
+		return fmt.Errorf("kubernetes: %w", err)
+	}
+	return nil
+}
+
+// chosen are the kinds of these names; none: all.
+func chosen(names []string) ([]kind, error) {
+	all := allKinds()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var kinds []kind
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("kind %s is not read, only %s", name, strings.Join(Kinds(), ", "))
+		}
+		kinds = append(kinds, all[i])
+	}
+	return kinds, nil
+}

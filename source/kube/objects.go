@@ -1,0 +1,50 @@
+package kube
+
+import (
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"wasmxds/source"
+)
+
+// Object is an object of a native kind, as the API server has it.
+type Object struct {
+	Kind, Namespace, Name string
+	Resource              schema.GroupVersionResource
+	UID                   types.UID
+	Generation            int64
+	Status                map[string]any // must not be changed
+}
+
+// String is what people call it.
+func (o Object) String() string { return o.Kind + " " + o.Namespace + "/" + o.Name }
+
+// Key is what its document is known by.
+func (o Object) Key() source.Key {
+	return source.Key{Source: Name, Name: o.Namespace + "/" + o.Kind + "/" + o.Name}
+}
+
+// Objects are those of native kinds, as far as they are known.
+func (c *Cluster) Objects() []Object {
+	t := c.table.Load()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []Object
+	for _, p := range t.parts {
+		if !p.kind.native() {
+			continue
+		}
+		for _, o := range p.objects {
+			if o.doubted.IsZero() {
+				all = append(all, Object{
+					Kind: p.kind.name, Namespace: o.namespace, Name: o.name, Resource: p.kind.resource(),
+					UID: o.uid, Generation: o.generation, Status: o.status,
+				})
+			}
+		}
+	}
+	return all
+}
