@@ -206,7 +206,7 @@ func (p *play) watch(w rollout.Watch) {
 	switch {
 	case w.Phase != rollout.During:
 	case w.Told == nil && p.rng.IntN(4) > 0:
-		p.step(rollout.ToldBefore{Change: w.Change, Wave: w.Wave, Told: []byte(told)})
+		p.step(rollout.ToldBefore{Watch: w, Told: []byte(told)})
 	case w.Told != nil:
 		p.tally.Resumed++
 		if string(w.Told) != told {

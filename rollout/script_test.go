@@ -50,14 +50,15 @@ func TestScripts(t *testing.T) {
 }
 
 type script struct {
-	t     *testing.T
-	o     rollout.Options
-	m     *rollout.Machine
-	now   time.Time
-	wake  time.Time
-	disk  disk
-	away  bool // the store is
-	queue []*rollout.Batch
+	t       *testing.T
+	o       rollout.Options
+	m       *rollout.Machine
+	now     time.Time
+	wake    time.Time
+	disk    disk
+	away    bool // the store is
+	queue   []*rollout.Batch
+	watched map[string]rollout.Watch // during waves, by change
 
 	files    []string
 	known    map[string]any
@@ -72,7 +73,7 @@ type script struct {
 }
 
 func newScript(t *testing.T) *script {
-	s := &script{t: t, now: time.Unix(0, 0).UTC(), disk: disk{}, known: map[string]any{}, nodes: map[string]definition.Node{}, there: map[string]bool{},
+	s := &script{watched: map[string]rollout.Watch{}, t: t, now: time.Unix(0, 0).UTC(), disk: disk{}, known: map[string]any{}, nodes: map[string]definition.Node{}, there: map[string]bool{},
 		choices: map[string]rollout.Choice{}, ids: map[string]string{}, o: rollout.Options{Check: check}}
 	s.start()
 	return s
@@ -150,7 +151,9 @@ func (s *script) run(d *datadriven.TestData) string {
 		return told(s.step(rollout.Refused{ID: arg(0), Choice: s.plan.Choose(s.nodes[arg(0)]), Key: rollout.Key{Kind: kind, Name: name}, Message: strings.Join(args[2:], " ")}))
 	case "before":
 		wave, _ := strconv.Atoi(arg(1))
-		return told(s.step(rollout.ToldBefore{Change: s.id(arg(0)), Wave: wave, Told: []byte(strings.Join(args[2:], " "))}))
+		w := s.watched[s.id(arg(0))]
+		w.Wave = wave
+		return told(s.step(rollout.ToldBefore{Watch: w, Told: []byte(strings.Join(args[2:], " "))}))
 	case "judge":
 		wave := 0
 		for _, c := range s.m.Status(s.now)().Changes {
@@ -254,6 +257,9 @@ func (s *script) step(e rollout.Event) string {
 		fmt.Fprintf(&b, "error: %v\n", ready.Err)
 	}
 	for _, w := range ready.Watch {
+		if w.Phase == rollout.During {
+			s.watched[w.Change] = w
+		}
 		fmt.Fprintf(&b, "watch %s wave %d, %s: %s; control %s", w.Change, w.Wave, w.Phase, names(w.New), names(w.Control))
 		if w.Told != nil {
 			fmt.Fprintf(&b, "; before it they told %s", w.Told)

@@ -9,9 +9,8 @@ import (
 // whoever judges it. It can't be found out again when the wave is under way, so
 // after a restart a [Watch] of the same Envoys has it.
 type ToldBefore struct {
-	Change string
-	Wave   int
-	Told   []byte
+	Watch Watch // by which they were watched
+	Told  []byte
 }
 
 // keptTold is that, as it is written down, by the change's id.
@@ -26,12 +25,12 @@ type keptTold struct {
 const toldKeys = "told/" // ID
 
 func (e ToldBefore) apply(m *Machine) {
-	c := m.find(e.Change)
-	if c == nil || c.cohorts.Change == "" || c.cohorts.Wave != e.Wave {
-		return
+	c := m.find(e.Watch.Change)
+	if c == nil || !c.cohorts.same(e.Watch) {
+		return // others are watched by now
 	}
 	c.toldKept = true
-	m.kept.put(toldKeys+c.ID, keptTold{e.Wave, c.cohorts.New, c.cohorts.Control, c.cohorts.ControlSince, e.Told})
+	m.kept.put(toldKeys+c.ID, keptTold{c.cohorts.Wave, c.cohorts.New, c.cohorts.Control, c.cohorts.ControlSince, e.Told})
 }
 
 // forgetTold has it no longer written down.

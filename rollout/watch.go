@@ -75,6 +75,11 @@ func likeness(a, b *node) int {
 	return n
 }
 
+// same says whether the same Envoys are watched for the same wave.
+func (w Watch) same(other Watch) bool {
+	return w.Change == other.Change && w.Wave == other.Wave && slices.Equal(w.New, other.New) && slices.Equal(w.Control, other.Control)
+}
+
 func (m *Machine) watch(w Watch, phase Phase) {
 	w.Phase = phase
 	m.ready.Watch = append(m.ready.Watch, w)

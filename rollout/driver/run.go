@@ -71,7 +71,7 @@ func (d *Driver) step(e rollout.Event) error {
 			continue
 		}
 		if told := d.o.Watch(w); told != nil {
-			d.Tell(rollout.ToldBefore{Change: w.Change, Wave: w.Wave, Told: told})
+			d.Tell(rollout.ToldBefore{Watch: w, Told: told})
 		}
 	}
 	if ready.Plan != nil {
