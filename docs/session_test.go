@@ -38,7 +38,7 @@ type session struct {
 
 // ports are those that the documents use. In a session they are others, which
 // are free here.
-var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010"}
+var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010", "2379", "2380"}
 
 func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	t.Helper()
