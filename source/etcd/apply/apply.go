@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -109,12 +108,7 @@ func (s *Store) Read(ctx context.Context) (*Contents, error) {
 	return c, errors.Join(err, wrong)
 }
 
-// patience is how long one call may take.
-const patience = 10 * time.Second
-
 func (s *Store) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	resp, err := s.Client.Get(ctx, key, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", key, err)

@@ -53,8 +53,6 @@ func (s *Store) Write(ctx context.Context, p *Plan) error {
 			ops = append(ops, clientv3.OpPut(s.labels(a.Name), string(text)))
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	resp, err := s.Client.Txn(ctx).If(unless...).Then(ops...).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps):
@@ -63,6 +61,8 @@ func (s *Store) Write(ctx context.Context, p *Plan) error {
 	case errors.Is(err, rpctypes.ErrRequestTooLarge) || err != nil && strings.Contains(err.Error(), "trying to send message larger than max"):
 		return fmt.Errorf("%w: it has more bytes than etcd takes at once (its --max-request-bytes, 1.5 MiB by default); "+
 			"apply fewer files at a time, or raise that", ErrTooMuch)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("write: etcd has not said in time whether it did, so look before you try again: %w", err)
 	case err != nil:
 		return fmt.Errorf("write: %w", err)
 	case !resp.Succeeded:
