@@ -74,8 +74,6 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	}
 }
 
-var errLeaseOver = errors.New("the lease is over")
-
 // lead waits for a term with one lease.
 func (s *Store) lead(ctx context.Context, name string) (*term, error) {
 	client, err := s.conn(ctx)
