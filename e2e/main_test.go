@@ -24,6 +24,9 @@ var (
 // transport is what xds-server serves streams by in all scenes.
 var transport = flag.String("transport", "grpc", "xds-server's --transport in all scenes")
 
+// all has the scenes that take many minutes played in each combination.
+var all = flag.Bool("all", false, "play the scenes that take many minutes with each Envoy in both protocols, not only the oldest in sotw and the newest in delta")
+
 // scenesAtOnce is how many of the scenes run at the same time that wait for minutes rather
 // than work.
 const scenesAtOnce = 16
@@ -88,6 +91,18 @@ func (c combination) String() string { return c.envoy.Version + " " + c.protocol
 // each.
 func newest() combination {
 	return combination{envoys[len(envoys)-1], "delta"}
+}
+
+// eachOnce runs a scene that takes many minutes with each Envoy and in both protocols,
+// but, without -all, not with each in both.
+func eachOnce(t *testing.T, scene func(t *testing.T, c combination)) {
+	if *all {
+		eachCombination(t, scene)
+		return
+	}
+	for _, c := range []combination{{envoys[0], "sotw"}, newest()} {
+		t.Run(c.String(), func(t *testing.T) { scene(t, c) })
+	}
 }
 
 // eachCombination runs a scene with each Envoy in both protocols.

@@ -38,7 +38,7 @@ var badInRequests = []struct {
 // is known of them by then; all these fleets at the same time, as they mostly wait.
 func TestStoppedByRequests(t *testing.T) {
 	var starting sync.Mutex
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		t.Parallel()
 		for _, b := range badInRequests {
 			t.Run(b.name, func(t *testing.T) {
