@@ -90,7 +90,7 @@ type Ready struct {
 type Batch struct {
 	Seq    uint64
 	Values map[string][]byte
-	Urgent bool // a wave begins when it is written down
+	Urgent bool // it has the first base, or a wave begins when it is written down
 }
 
 // Watch are the Envoys that a change is judged by: those that a wave gives it to,

@@ -191,7 +191,7 @@ func (m *Machine) flush() {
 		return
 	}
 	k.seq++
-	m.ready.Save = &Batch{Seq: k.seq, Values: k.batch}
+	m.ready.Save = &Batch{Seq: k.seq, Values: k.batch, Urgent: k.batch[begunKey] != nil}
 	for _, c := range m.open {
 		if g := c.growth; g != nil && g.writing && g.seq == 0 {
 			g.seq, m.ready.Save.Urgent = k.seq, true
