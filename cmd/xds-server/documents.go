@@ -15,7 +15,6 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/definition/kinds"
-	"wasmxds/resource"
 	"wasmxds/source/etcd/apply"
 )
 
@@ -134,12 +133,6 @@ func readAlso(dir string) ([]*definition.File, error) {
 	return all, nil
 }
 
-// compiled tells what is wrong with what becomes of a set for Envoys.
-func compiled(set *definition.Set) []definition.Problem {
-	_, found := resource.Compile(nil, resource.Sets{Base: asIfThere(set)}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares()})
-	return found.Base
-}
-
 // tries is how often a change is checked and written, where others change
 // something all the while.
 const tries = 10
@@ -159,7 +152,7 @@ func (f *documentFlags) change(ctx context.Context, s *apply.Store, change apply
 		if err != nil {
 			return wrong(err)
 		}
-		problems := plan.Check(kinds.Parser(), others, compiled)
+		problems := plan.Check(kinds.Parser(), others, func(set *definition.Set) []definition.Problem { return compiled(asIfThere(set)) })
 		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
 			printProblems(errs, "", problems)
 			return wrong(errors.New("nothing was changed"))

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"wasmxds/bootstrap"
 	"wasmxds/definition"
 	"wasmxds/definition/kinds"
 	"wasmxds/files"
 	"wasmxds/module"
+	"wasmxds/resource"
 	"wasmxds/source/dir"
 )
 
@@ -97,6 +99,15 @@ func asIfThere(set *definition.Set) *module.Set {
 		})
 	}
 	return out
+}
+
+// compiled tells what is wrong with what becomes of a set for Envoys, as serve has it by
+// default.
+func compiled(set *module.Set) []definition.Problem {
+	_, found := resource.Compile(nil, resource.Sets{Base: set}, resource.Options{
+		ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares(), Signals: bootstrap.XDSCluster,
+	})
+	return found.Base
 }
 
 // foldersOf gives those that definitions are in, of paths of files and folders.

@@ -11,9 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"wasmxds/bootstrap"
 	"wasmxds/definition"
-	"wasmxds/resource"
 )
 
 const validateHelp = `Check definitions as serve would: each file by itself, all of them together, and
@@ -112,8 +110,7 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 			return nil, err
 		}
 	}
-	_, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares(), Signals: bootstrap.XDSCluster})
-	problems = asTyped(slices.Concat(problems, modules.Problems, found.Base), files)
+	problems = asTyped(slices.Concat(problems, modules.Problems, compiled(modules)), files)
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},
