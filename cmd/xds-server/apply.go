@@ -34,9 +34,8 @@ const applyExample = `  xds-server apply --etcd 127.0.0.1:2379 hello.yaml web.ya
   xds-server apply --etcd 127.0.0.1:2379 --label team=edge --prune definitions/`
 
 type applyFlags struct {
-	documentFlags
-	prune, dryRun bool
-	also          string
+	changeFlags
+	prune bool
 }
 
 func newApply() *cobra.Command {
@@ -53,20 +52,12 @@ func newApply() *cobra.Command {
 	}
 	f.add(cmd, "a label of the documents, as `key=value`; may be repeated")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "delete documents with all the labels that are not among the files")
-	cmd.Flags().BoolVar(&f.dryRun, "dry-run", false, "check, and tell what would be done")
-	addAlso(cmd, &f.also)
 	return cmd
-}
-
-// addAlso adds the flag that names what there is besides etcd.
-func addAlso(cmd *cobra.Command, to *string) {
-	cmd.Flags().StringVar(to, "definitions", "", "`directory` that is served together with etcd: its definitions count when all is checked")
-	completeDir(cmd, "definitions")
 }
 
 func (f *applyFlags) run(ctx context.Context, out, errs io.Writer, paths []string) error {
 	if f.prune && len(f.labels) == 0 {
-		return misused(errors.New("--prune needs --label: it deletes what has that and is not among the files"))
+		return misused(errPruneAll)
 	}
 	files, problems, err := documentsIn(paths)
 	if err != nil {
@@ -76,7 +67,5 @@ func (f *applyFlags) run(ctx context.Context, out, errs io.Writer, paths []strin
 		printProblems(errs, "", problems)
 		return wrong(errors.New("nothing was changed"))
 	}
-	return f.open(ctx, func(ctx context.Context, s *apply.Store) error {
-		return f.change(ctx, s, apply.Change{Files: files, Labels: f.labels, Prune: f.prune}, f.also, f.dryRun, out, errs)
-	})
+	return f.change(ctx, apply.Change{Files: files, Labels: f.labels, Prune: f.prune}, out, errs)
 }

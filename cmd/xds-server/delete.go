@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -21,10 +20,9 @@ const deleteExample = `  xds-server delete --etcd 127.0.0.1:2379 hello edge/web
   xds-server delete --etcd 127.0.0.1:2379 --label team=edge`
 
 type deleteFlags struct {
-	documentFlags
-	files                  []string
-	dryRun, ignoreNotFound bool
-	also                   string
+	changeFlags
+	files          []string
+	ignoreNotFound bool
 }
 
 func newDelete() *cobra.Command {
@@ -41,9 +39,7 @@ func newDelete() *cobra.Command {
 	f.add(cmd, "delete the documents with this label, as `key=value`; may be repeated: with all of them")
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; may be repeated")
-	flags.BoolVar(&f.dryRun, "dry-run", false, "check, and tell what would be done")
 	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "pass over documents that are not there")
-	addAlso(cmd, &f.also)
 	return cmd
 }
 
@@ -66,18 +62,6 @@ func (f *deleteFlags) run(ctx context.Context, out, errs io.Writer, names []stri
 			names = append(names, file.Name)
 		}
 	}
-	return f.open(ctx, func(ctx context.Context, s *apply.Store) error {
-		if f.ignoreNotFound {
-			contents, err := f.read(ctx, s)
-			if err != nil {
-				return err
-			}
-			names = slices.DeleteFunc(names, func(name string) bool { return contents.Documents[name] == nil })
-		}
-		change := apply.Change{Delete: names}
-		if len(f.labels) > 0 {
-			change = apply.Change{Labels: f.labels, Prune: true}
-		}
-		return f.change(ctx, s, change, f.also, f.dryRun, out, errs)
-	})
+	change := apply.Change{Delete: names, IgnoreNotFound: f.ignoreNotFound, Labels: f.labels, Prune: len(f.labels) > 0}
+	return f.change(ctx, change, out, errs)
 }

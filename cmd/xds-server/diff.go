@@ -45,7 +45,7 @@ func newDiff() *cobra.Command {
 
 func (f *diffFlags) run(ctx context.Context, out io.Writer, paths []string) error {
 	if f.prune && len(f.labels) == 0 {
-		return misused(errors.New("--prune needs --label: it deletes what has that and is not among the files"))
+		return misused(errPruneAll)
 	}
 	files, problems, err := documentsIn(paths)
 	for _, p := range problems {

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +16,10 @@ import (
 	"wasmxds/source/etcd/apply"
 )
 
-var errNoEtcd = errors.New("--etcd is needed: the endpoints of the etcd with the documents")
+var (
+	errNoEtcd   = errors.New("--etcd is needed: the endpoints of the etcd with the documents")
+	errPruneAll = errors.New("--prune needs --label: it deletes what has that and is not among the files")
+)
 
 // documentFlags are those of the commands for documents in etcd.
 type documentFlags struct {
@@ -131,52 +132,4 @@ func readAlso(dir string) ([]*definition.File, error) {
 		}
 	}
 	return all, nil
-}
-
-// tries is how often a change is checked and written, where others change
-// something all the while.
-const tries = 10
-
-// change does what is asked for, unless something is wrong with it.
-func (f *documentFlags) change(ctx context.Context, s *apply.Store, change apply.Change, also string, dry bool, out, errs io.Writer) error {
-	others, err := readAlso(also)
-	if err != nil {
-		return wrong(err)
-	}
-	for range tries {
-		contents, err := f.read(ctx, s)
-		if err != nil {
-			return err
-		}
-		plan, err := contents.Plan(change)
-		if err != nil {
-			return wrong(err)
-		}
-		problems := plan.Check(kinds.Parser(), others, func(set *definition.Set) []definition.Problem { return compiled(asIfThere(set)) })
-		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
-			printProblems(errs, "", problems)
-			return wrong(errors.New("nothing was changed"))
-		}
-		if !dry {
-			err = s.Write(ctx, plan)
-		}
-		switch {
-		case errors.Is(err, apply.ErrConflict):
-			continue
-		case errors.Is(err, apply.ErrTooMuch):
-			return wrong(err)
-		case err != nil:
-			return unreachable(err)
-		}
-		printProblems(errs, "", problems)
-		for _, a := range plan.Actions {
-			if dry {
-				fmt.Fprintf(out, "%s %s (dry run)\n", cell(a.Name), a.What)
-			} else {
-				fmt.Fprintf(out, "%s %s\n", cell(a.Name), a.What)
-			}
-		}
-		return nil
-	}
-	return unreachable(fmt.Errorf("nothing was changed: others changed documents %d times meanwhile", tries))
 }

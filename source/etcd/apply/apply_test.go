@@ -140,6 +140,7 @@ func TestPlan(t *testing.T) {
 		{Change{Delete: []string{"c", "a"}}, "a deleted, c deleted"},
 		{Change{Labels: Labels{"team": "edge"}, Prune: true}, "a deleted, b deleted"},
 		{Change{Delete: []string{"d"}}, "no document d"},
+		{Change{Delete: []string{"d", "c"}, IgnoreNotFound: true}, "c deleted"},
 		{Change{Files: []File{file("a", "1"), file("a", "2")}}, "a.yaml and a.yaml are both document a"},
 		{Change{Files: []File{file("a\n", "1")}}, "a\n.yaml: as the name of a document: the name has characters that can't be seen"},
 		{Change{Prune: true}, "without labels, all that is not among the files would be pruned"},

@@ -23,6 +23,8 @@ type Change struct {
 	Files  []File
 	Labels Labels   // that the files get; nil: those that they have stay
 	Delete []string // names
+	// IgnoreNotFound passes over those to Delete that are not there.
+	IgnoreNotFound bool
 	// Prune deletes documents that have all Labels and are not among the Files.
 	Prune bool
 }
@@ -55,7 +57,7 @@ type Plan struct {
 }
 
 // Plan says what a change would do. Names of files must be different; a name
-// that is to be deleted must be there.
+// that is to be deleted must be there, but with IgnoreNotFound.
 func (c *Contents) Plan(change Change) (*Plan, error) {
 	p := &Plan{From: c}
 	planned := map[string]*File{}
@@ -71,11 +73,12 @@ func (c *Contents) Plan(change Change) (*Plan, error) {
 		p.Actions = append(p.Actions, put(f, c.Documents[f.Name], change.Labels))
 	}
 	for _, name := range change.Delete {
-		was := c.Documents[name]
-		if was == nil {
+		switch was := c.Documents[name]; {
+		case was != nil:
+			p.Actions = append(p.Actions, Action{Name: name, What: Deleted, Was: was})
+		case !change.IgnoreNotFound:
 			return nil, fmt.Errorf("no document %s", name)
 		}
-		p.Actions = append(p.Actions, Action{Name: name, What: Deleted, Was: was})
 	}
 	if change.Prune {
 		if len(change.Labels) == 0 {
