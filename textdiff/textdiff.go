@@ -20,8 +20,8 @@ func (l Line) Sign() string {
 	return " "
 }
 
-// most is how many lines of each side are compared: definitions are short.
-const most = 2000
+// Most is how many lines of each side are compared: definitions are short.
+const Most = 2000
 
 // Lines compares two texts (longest common subsequence).
 func Lines(from, to string) []Line {
@@ -62,5 +62,5 @@ func split(text string) []string {
 		return nil
 	}
 	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	return lines[:min(len(lines), most)]
+	return lines[:min(len(lines), Most)]
 }

@@ -97,6 +97,6 @@ func printAction(out io.Writer, a *apply.Action) {
 	case was == is:
 		fmt.Fprintln(out, "only its labels")
 	case len(hunks) == 0:
-		fmt.Fprintln(out, "its line ends, or what comes after 2000 lines")
+		fmt.Fprintf(out, "its line ends, or what comes after %d lines\n", textdiff.Most)
 	}
 }
