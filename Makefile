@@ -112,11 +112,11 @@ tools: etcd ## Envoy and etcd into .tools/ (ENVOY=/path, ETCD=/path use those in
 
 .PHONY: etcd
 etcd: ## only etcd
-	@tools/etcd.sh
+	@tools/program.sh etcd etcd go.etcd.io/etcd/server/v3
 
 .PHONY: kube-apiserver
 kube-apiserver: etcd ## a Kubernetes API server into .tools/; six minutes (KUBE_APISERVER=/path uses that one)
-	@tools/kube.sh
+	@tools/program.sh kube kube-apiserver k8s.io/kubernetes cmd/kube-apiserver
 
 .PHONY: dist
 dist: ## archives for four platforms, SBOMs and checksums, into dist/

@@ -1,5 +1,5 @@
 // etcd, for the tests. Its server stays out of xds-server's own module;
-// tools/etcd.sh builds it.
+// make etcd builds it.
 module wasmxds/tools/etcd
 
 go 1.26.0

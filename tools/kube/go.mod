@@ -1,5 +1,5 @@
 // A Kubernetes API server, for the tests. It stays out of xds-server's own module;
-// tools/kube.sh builds it. What Kubernetes keeps in one repository, its go.mod finds
+// make kube-apiserver builds it. What Kubernetes keeps in one repository, its go.mod finds
 // by replaces, which count in a main module alone: hence those below.
 module wasmxds/tools/kube
 
