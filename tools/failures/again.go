@@ -17,6 +17,9 @@ func again(ctx context.Context, w io.Writer, dir string, failures []failure, mos
 		return fmt.Errorf("%d failures are too many to run them again", len(failures))
 	}
 	for _, f := range failures {
+		if f.pkg == "" {
+			return fmt.Errorf("%s: no test of it has failed", f.title)
+		}
 		if f.test == "" {
 			return fmt.Errorf("package %s failed, not a test of it alone", f.pkg)
 		}

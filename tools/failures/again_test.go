@@ -52,6 +52,7 @@ func TestAgain(t *testing.T) {
 	}{
 		{"too many", []failure{first, first, wrong}, "3 failures are too many"},
 		{"a package", []failure{first, {pkg: "example/flaky"}}, "package example/flaky failed"},
+		{"a target", []failure{first, {title: "make: *** [filters] Error 1"}}, "[filters] Error 1: no test of it has failed"},
 		{"fails again", []failure{wrong}, "example/wrong TestY failed twice"},
 		{"is not there", []failure{{pkg: "example/wrong", test: "TestZ"}}, "did not run it"},
 		{"fails once", []failure{first}, "example/flaky TestX/a_(b) failed twice"},

@@ -100,6 +100,30 @@ func TestManyFailures(t *testing.T) {
 	}
 }
 
+// TestTargets: what make could not make, and no test explains, is a failure of its own, so
+// that a test which passes again does not make it good.
+func TestTargets(t *testing.T) {
+	const (
+		fails   = "=== RUN   TestX\n    x_test.go:1: wrong\n--- FAIL: TestX (0.00s)\nFAIL\nFAIL\texample\t1s\nFAIL\n"
+		server  = "make: *** [Makefile:43: test-server] Error 1\n"
+		within  = "go: no such module\nmake[1]: *** [Makefile:9: test] Error 1\n"
+		filters = "make: *** [Makefile:46: test-filters] Error 2\n"
+		end     = "make: Target 'test' not remade because of errors.\n"
+	)
+	test, target := "--- FAIL: example TestX\n    x_test.go:1: wrong\n", filters
+	for _, c := range []struct{ name, log, want string }{
+		{"a test", fails + server + end, test},
+		{"a test and something else", fails + server + within + filters + end, test + target},
+		{"something else and a test", within + filters + fails + server + end, target + test},
+		{"tests of both", fails + server + fails + within + filters + end, test + test},
+		{"something else", within + filters + end, target},
+	} {
+		if got, want := reported(t, c.log), "== what failed\n"+c.want; got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, got, want)
+		}
+	}
+}
+
 // TestNothingFailed: nothing is printed.
 func TestNothingFailed(t *testing.T) {
 	failures, err := read(strings.NewReader("== make lint\n=== RUN   TestX\n    x_test.go:1: all is well\n--- PASS: TestX (0.00s)\nPASS\nok  \texample\t0.1s\n"))

@@ -4,10 +4,12 @@
 //
 //	go run ./tools/failures [-again N] < LOG
 //
-// It prints nothing when no test has failed. With -again it then runs those that failed
-// once more, if they are at most N, and fails if one of them fails again: on a machine
-// that others use as well, a scene with real Envoys may miss a deadline. What passed only
-// then is told last, for it is a fault all the same, of the test or of what it tests.
+// It prints nothing when nothing has failed. A target of make that failed though no test
+// of it has is told, too. With -again it then runs the tests that failed once more, if they
+// are at most N and nothing else has failed, and fails if one of them fails again: on a
+// machine that others use as well, a scene with real Envoys may miss a deadline. What
+// passed only then is told last, for it is a fault all the same, of the test or of what it
+// tests.
 package main
 
 import (
@@ -55,10 +57,10 @@ func run(ctx context.Context, most int) error {
 	return again(ctx, os.Stdout, ".", failures, most)
 }
 
-// failure is a test that has failed, or a package.
+// failure is a test that has failed, or a package, or a target of make.
 type failure struct {
 	title    string
-	pkg      string
+	pkg      string // "" where it is a target
 	test     string // "" where it is the package
 	messages []*message
 }

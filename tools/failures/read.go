@@ -16,6 +16,7 @@ var (
 	panics  = regexp.MustCompile(`^(?:panic|fatal error|SIGQUIT): `)
 	builds  = regexp.MustCompile(`^# (\w\S*)`)
 	over    = regexp.MustCompile(`^(?:ok  |FAIL|\?   )\t(\S+)`)
+	unmade  = regexp.MustCompile(`^make: \*\*\* `) // by make itself; what it makes begins with make[1]
 	nothing = regexp.MustCompile(`^(?:PASS|FAIL|exit status \d+|# \[.*|)$`)
 
 	// How lines look that go on with what a test said, a panic, and a compiler.
@@ -37,6 +38,7 @@ const (
 // reader goes through a log.
 type reader struct {
 	failures []failure
+	made     int                 // failures before the target that is made
 	builds   map[string]*message // by package
 
 	// Of the package that is read:
@@ -103,6 +105,11 @@ func (r *reader) line(s string) {
 			r.fail(m[1])
 		}
 		r.begin()
+	} else if unmade.MatchString(s) {
+		if len(r.failures) == r.made { // it is no test
+			r.failures = append(r.failures, failure{title: s})
+		}
+		r.made = len(r.failures)
 	} else if m := builds.FindStringSubmatch(s); m != nil {
 		r.builds[m[1]] = r.listen(s, buildsMore)
 	} else if panics.MatchString(s) {
