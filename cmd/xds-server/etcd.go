@@ -35,11 +35,7 @@ func (f *etcdFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.tls.Key, "etcd-key", "", "`file` of its key")
 	flags.StringVar(&f.user, "etcd-user", "", "`name` of the user of etcd")
 	flags.StringVar(&f.password, "etcd-password-file", "", "`file` that has the user's password")
-	for _, name := range []string{"etcd-ca", "etcd-cert", "etcd-key", "etcd-password-file"} {
-		if err := cmd.MarkFlagFilename(name); err != nil {
-			panic(err) // the flag is misspelt in this program
-		}
-	}
+	completeFiles(cmd, "etcd-ca", "etcd-cert", "etcd-key", "etcd-password-file")
 }
 
 // used says whether there is an etcd.

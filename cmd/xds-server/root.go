@@ -105,3 +105,12 @@ func completeDir(cmd *cobra.Command, flag string) {
 		panic(err) // the flag is misspelt in this program
 	}
 }
+
+// completeFiles makes shells offer files for flags.
+func completeFiles(cmd *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		if err := cmd.MarkFlagFilename(flag); err != nil {
+			panic(err) // the flag is misspelt in this program
+		}
+	}
+}

@@ -59,11 +59,7 @@ func (f *secureFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "`number` of streams at once with the same certificate's names")
 	flags.IntVar(&f.connections, "max-connections", 0, "`number` of connections to the ADS address at once (default half of the open files that the process may have)")
 	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS where others can connect")
-	for _, name := range []string{"tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file", "operate-token-file"} {
-		if err := cmd.MarkFlagFilename(name); err != nil {
-			panic(err) // the flag is misspelt in this program
-		}
-	}
+	completeFiles(cmd, "tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file", "operate-token-file")
 }
 
 // check wants flags to go together.
