@@ -49,8 +49,9 @@ with its next response. Those that are not used stay for the whole time.
 
 A filter that does not come back from a request keeps a worker thread of Envoy
 for ever, and with it a share of the connections. After --hang-timeout Envoy ends
-itself, and whatever started it (systemd, Docker, Kubernetes) is to start it
-again. xds-server counts that against a change that is under way.`
+itself, some versions (1.36.2) after four times that, and whatever started it
+(systemd, Docker, Kubernetes) is to start it again. xds-server counts that against
+a change that is under way.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000

@@ -1,5 +1,5 @@
 // Command xds-server keeps Wasm filters on a fleet of Envoys the way they are
-// written in a directory.
+// written in a directory, in etcd or in a Kubernetes cluster.
 //
 // This package is flags and wiring; what is done is done by the packages
 // beside it. `xds-server help` is its documentation.

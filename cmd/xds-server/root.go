@@ -11,15 +11,15 @@ import (
 type lookupEnv func(string) (string, bool)
 
 const rootHelp = `xds-server keeps Wasm filters on a fleet of Envoys the way they are written in a
-directory. Drop a definition in, and every matching Envoy runs the filter: no
-restart, no agent beside Envoy, no dropped request, and never a request that
-slips past the filter.
+directory, in etcd or in a Kubernetes cluster. Drop a definition in, and every
+matching Envoy runs the filter: no restart, no agent beside Envoy, no dropped
+request, and never a request that slips past the filter.
 
 Every flag can also be given by the environment: --xds-listen is
 XDS_SERVER_XDS_LISTEN. The command line goes first.
 
-Exit codes: 0 done, 1 the input is wrong or a change was stopped, 2 wrong usage,
-3 could not reach or serve.`
+Exit codes: 0 done, 1 the input is wrong, a change was stopped, or diff has one to
+show, 2 wrong usage, 3 could not reach or serve.`
 
 const rootExample = `  # serve what is in ./definitions; in a second terminal, start an Envoy that asks for it
   xds-server serve --definitions ./definitions
@@ -35,7 +35,7 @@ const rootExample = `  # serve what is in ./definitions; in a second terminal, s
 func newRoot(env lookupEnv) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "xds-server",
-		Short:         "Wasm filters on a fleet of Envoys, as a directory says",
+		Short:         "Wasm filters on a fleet of Envoys, as definitions say",
 		Long:          rootHelp,
 		Example:       rootExample,
 		SilenceUsage:  true,

@@ -30,8 +30,8 @@ import (
 	"wasmxds/xds/transport"
 )
 
-const serveHelp = `Watch definitions, in a directory or in etcd, and keep every connected Envoy the way
-they say.
+const serveHelp = `Watch definitions, in a directory, in etcd or in a Kubernetes cluster, and keep every
+connected Envoy the way they say.
 
 Three addresses: --xds-listen for Envoy's ADS, --modules-listen from which
 Envoys download modules, --admin-listen for the page, the status, metrics and
@@ -64,6 +64,9 @@ const serveExample = `  xds-server serve --definitions definitions/
   xds-server serve --definitions definitions/ --data /var/lib/wasmxds \
       --xds-listen 10.0.0.5:18000 --modules-listen 10.0.0.5:18001 --log-format json
 
+  # from the objects of a Kubernetes cluster, beside those in a directory
+  xds-server serve --definitions definitions/ --kubernetes --kubeconfig ~/.kube/config
+
   # from etcd; what it says is written by xds-server apply
   xds-server serve --etcd https://10.0.0.7:2379,https://10.0.0.8:2379,https://10.0.0.9:2379 \
       --etcd-ca etcd-ca.crt --etcd-cert client.crt --etcd-key client.key
@@ -93,7 +96,7 @@ type serveFlags struct {
 func newServe() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:     "serve --definitions DIR | --etcd ENDPOINTS",
+		Use:     "serve --definitions DIR | --etcd ENDPOINTS | --kubernetes",
 		Short:   "Keep Envoys the way definitions say",
 		Long:    serveHelp,
 		Example: serveExample,
