@@ -113,10 +113,7 @@ func printDocuments(out io.Writer, documents []*apply.Document) error {
 		}
 		all = append(all, p)
 	}
-	encoder := json.NewEncoder(out)
-	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", "  ")
-	return encoder.Encode(map[string]any{"documents": all})
+	return printJSON(out, map[string]any{"documents": all})
 }
 
 // definitionsIn reads a text as values that JSON has, too.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -88,10 +87,7 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 		return wrong(err)
 	}
 	if f.output == "json" {
-		enc := json.NewEncoder(out)
-		enc.SetEscapeHTML(false)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(v)
+		err = printJSON(out, v)
 	} else {
 		v.print(out)
 	}
