@@ -66,16 +66,25 @@ func parseAddress(what, text string) (address, error) {
 	return address{host, uint32(port)}, nil
 }
 
-// parseAddresses reads one host:port, or several with commas between.
-func parseAddresses(what, text string) ([]address, error) {
+// replicas are the parts of what is said of several, with commas between.
+func replicas(text string) []string {
+	all := strings.Split(text, ",")
+	for i, one := range all {
+		all[i] = strings.TrimSpace(one)
+	}
+	return all
+}
+
+// parseAddresses reads host:port of each replica.
+func parseAddresses(what string, texts []string) ([]address, error) {
 	var all []address
-	for one := range strings.SplitSeq(text, ",") {
-		at, err := parseAddress(what, strings.TrimSpace(one))
+	for _, text := range texts {
+		at, err := parseAddress(what, text)
 		if err != nil {
 			return nil, err
 		}
 		if slices.Contains(all, at) {
-			return nil, fmt.Errorf("%s %q is there twice", what, strings.TrimSpace(one))
+			return nil, fmt.Errorf("%s %q is there twice", what, text)
 		}
 		all = append(all, at)
 	}
@@ -100,9 +109,9 @@ func (a address) proto() *corev3.Address {
 // cluster leads to any of the replicas of xds-server. A host name is resolved by
 // Envoy, again and again.
 func cluster(name string, at []address) *clusterv3.Cluster {
-	replicas := &endpointv3.LocalityLbEndpoints{}
+	endpoints := &endpointv3.LocalityLbEndpoints{}
 	for _, a := range at {
-		replicas.LbEndpoints = append(replicas.LbEndpoints, &endpointv3.LbEndpoint{
+		endpoints.LbEndpoints = append(endpoints.LbEndpoints, &endpointv3.LbEndpoint{
 			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: a.proto()}},
 		})
 	}
@@ -110,7 +119,7 @@ func cluster(name string, at []address) *clusterv3.Cluster {
 		Name:                 name,
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		ConnectTimeout:       durationpb.New(connectTimeout),
-		LoadAssignment:       &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{replicas}},
+		LoadAssignment:       &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{endpoints}},
 	}
 	if !areIPs(at) {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
@@ -150,7 +159,7 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	if o.XDSAddress == "" {
 		return nil, errors.New("an Envoy needs the address of xds-server")
 	}
-	at, err := parseAddresses("the xDS address", o.XDSAddress)
+	at, err := parseAddresses("the xDS address", replicas(o.XDSAddress))
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +229,7 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 // commas between.
 func parseURLs(text string) (scheme string, at []address, err error) {
 	var addresses []string
-	for one := range strings.SplitSeq(text, ",") {
-		one = strings.TrimSpace(one)
+	for _, one := range replicas(text) {
 		u, err := url.Parse(one)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			return "", nil, fmt.Errorf("the modules URL %q is not http://host:port or https://host:port", one)
@@ -236,7 +244,7 @@ func parseURLs(text string) (scheme string, at []address, err error) {
 		}
 		addresses = append(addresses, net.JoinHostPort(u.Hostname(), port))
 	}
-	at, err = parseAddresses("the modules URL", strings.Join(addresses, ","))
+	at, err = parseAddresses("the modules URL", addresses)
 	return scheme, at, err
 }
 
