@@ -226,6 +226,17 @@ func TestDocuments(t *testing.T) {
 	if last.Whole || len(last.Docs) != 3 || last.Changed.IsZero() {
 		t.Errorf("last batch %+v", last)
 	}
+	times := 0 // that the one was sent that never changed
+	for _, b := range r.batches {
+		for _, d := range b.Docs {
+			if d.Key.Name == "empty" {
+				times++
+			}
+		}
+	}
+	if times != 1 {
+		t.Errorf("a document was sent %d times", times)
+	}
 	for _, b := range r.batches[1:] {
 		if b.Whole {
 			t.Error("all was read again")

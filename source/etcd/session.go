@@ -50,6 +50,7 @@ func (r *run) session(ctx context.Context, read func()) error {
 	b := s.table.batch()
 	b.Whole, b.LeftOut = true, s.table.leftOut()
 	r.send(ctx, b)
+	s.table.sent()
 	s.wait = r.Wait
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.follow(ctx) })
