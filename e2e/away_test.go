@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // TestWaitAfterRestart: xds-server is killed, a filter changes, and it starts
@@ -15,10 +14,7 @@ import (
 func TestWaitAfterRestart(t *testing.T) {
 	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
-		hello := func(value string) {
-			f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: value})))
-		}
-		hello("0")
+		f.hello("0")
 		f.write("web.yaml", f.listener("web"))
 		f.serve()
 		one, two := f.envoy(c, "edge-1"), f.envoy(c, "edge-2")
@@ -27,7 +23,7 @@ func TestWaitAfterRestart(t *testing.T) {
 		for i := 1; i <= 3; i++ {
 			value := fmt.Sprint(i)
 			f.server.Kill()
-			hello(value)
+			f.hello(value)
 			must(t, f.server.Start(f.ctx))
 			f.await("--timeout", "40s")
 			for _, l := range []*harness.Load{first, second} {

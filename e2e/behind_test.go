@@ -4,8 +4,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-
-	"wasmxds/e2e/wasmtest"
 )
 
 // TestWaitForListeners: a listener whose port is taken is refused by Envoy. Its
@@ -13,7 +11,7 @@ import (
 func TestWaitForListeners(t *testing.T) {
 	atOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
-		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "0"})))
+		f.hello("0")
 		f.write("web.yaml", f.listener("web"))
 		f.serve()
 		e := f.envoy(c, "edge-1")

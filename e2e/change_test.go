@@ -58,7 +58,7 @@ func TestAddAndRemove(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
-		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "there"})))
+		f.hello("there")
 		second, err := harness.StartUpstream()
 		must(t, err)
 		t.Cleanup(func() { must(t, second.Close()) })

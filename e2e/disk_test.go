@@ -105,7 +105,7 @@ func TestFullDisk(t *testing.T) {
 func TestNoDirectory(t *testing.T) {
 	f := newFleet(t)
 	f.write("web.yaml", f.listener("web"))
-	f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "1"})))
+	f.hello("1")
 	f.serve()
 	e := f.envoy(newest(), "edge-1")
 	l := e.load("web", "x-hello")
@@ -131,7 +131,7 @@ func TestNoDirectory(t *testing.T) {
 	f.seen(fresh.load("web", "x-hello"), fresh.Started, "x-hello", "1")
 
 	must(t, os.Rename(away, f.definitions))
-	start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "2"})))
+	start := f.hello("2")
 	f.seen(l, start, "x-hello", "2")
 	e.runs("hello")
 	f.good(l)

@@ -21,7 +21,7 @@ func TestWaitDrained(t *testing.T) {
 		const drainTime = 10 * time.Second // what is looked at meanwhile may take some
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
-		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "there"})))
+		f.hello("there")
 		f.serve("--spare-slots", "0")
 		bootstrap, err := f.server.Bootstrap(f.ctx, "edge-1", "--protocol", c.protocol, "--drain-time", drainTime.String())
 		must(t, err)

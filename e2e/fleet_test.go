@@ -129,6 +129,12 @@ func filter(name, url string, lines ...string) string {
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: %q}\n%s", name, url, joined(lines))
 }
 
+// hello writes a new version of the filter "hello", which adds its value as x-hello.
+func (f *fleet) hello(value string) time.Time {
+	f.t.Helper()
+	return f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: value})))
+}
+
 func joined(lines []string) string {
 	if len(lines) == 0 {
 		return ""

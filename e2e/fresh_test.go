@@ -11,7 +11,7 @@ import (
 func TestRefusedAndFresh(t *testing.T) {
 	f := newFleet(t)
 	f.write("web.yaml", f.listener("web"))
-	f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "good"})))
+	f.hello("good")
 	f.serve()
 	e := f.envoy(newest(), "edge-1")
 	l := e.load("web", "x-hello")

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // A swap takes some 20 ms until the directory has been read, then Envoy
@@ -40,12 +39,6 @@ func newSlowFleet(t *testing.T) *slowFleet {
 	s.modules.Delay(slowFetch, 0)
 	s.xds.Target(s.server.Addresses.XDS)
 	return s
-}
-
-// hello writes a new version of the filter.
-func (s *slowFleet) hello(value string) time.Time {
-	s.t.Helper()
-	return s.write("hello.yaml", filter("hello", s.module(wasmtest.Filter{Header: "x-hello", Value: value})))
 }
 
 // edge starts an Envoy that reaches the server through the proxy.

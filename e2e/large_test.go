@@ -14,7 +14,7 @@ func TestLargeModule(t *testing.T) {
 		t.Run(envoy.Version, func(t *testing.T) {
 			f := newFleet(t)
 			f.write("web.yaml", f.listener("web"))
-			f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "small"})))
+			f.hello("small")
 			f.serve()
 			e := f.envoy(combination{envoy, "delta"}, "edge-1")
 			l := e.load("web", "x-hello")

@@ -7,10 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // TestMoved: an Envoy that comes from another xds-server, of another build and
@@ -22,10 +20,7 @@ func TestMoved(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
-		hello := func(value string) time.Time {
-			return f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: value})))
-		}
-		hello("1")
+		f.hello("1")
 		f.serve()
 		xds, err := harness.StartProxy(f.server.Addresses.XDS)
 		must(t, err)
@@ -48,7 +43,7 @@ func TestMoved(t *testing.T) {
 		if n := responses(t, next); n != 0 {
 			t.Errorf("it was sent %v responses where it came to", n)
 		}
-		f.seen(l, hello("2"), "x-hello", "2")
+		f.seen(l, f.hello("2"), "x-hello", "2")
 		f.good(l)
 	})
 }

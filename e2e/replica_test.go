@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // replicas are two xds-servers that read one directory.
@@ -28,12 +27,6 @@ func newReplicas(t *testing.T, args ...string) *replicas {
 		r.servers[i] = r.serveIn(filepath.Join(r.dir, fmt.Sprint("replica-", i)), args...)
 	}
 	return r
-}
-
-// hello writes a new version of the filter.
-func (r *replicas) hello(value string) time.Time {
-	r.t.Helper()
-	return r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: value})))
 }
 
 // xds and modules are the addresses of both, as bootstrap takes them.

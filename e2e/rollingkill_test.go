@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // TestKilledInWaves: an xds-server that is killed at any point of a rollout goes on
@@ -33,7 +32,7 @@ func (r *rolling) killed(restart func(), most []int) {
 	t := r.t
 	t.Helper()
 	written := time.Now()
-	r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "new"})))
+	r.hello("new")
 	had := 0 // Envoys that have had it
 	for kills := 0; ; {
 		restart() // whatever it is at

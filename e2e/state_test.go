@@ -28,12 +28,6 @@ func share(t *testing.T, c combination, etcd *etcdtest.Cluster) *shared {
 	return s
 }
 
-// hello writes a version of the filter.
-func (s *shared) hello(value string) time.Time {
-	s.t.Helper()
-	return s.write("hello.yaml", filter("hello", s.module(wasmtest.Filter{Header: "x-hello", Value: value})))
-}
-
 // have are the Envoys that serve with a version of the filter now.
 func (s *shared) have(value string) string {
 	var ids []string

@@ -7,11 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"wasmxds/certs"
 	"wasmxds/e2e/harness"
-	"wasmxds/e2e/wasmtest"
 )
 
 // secureFleet is a fleet with TLS and client certificates for all: a client
@@ -64,12 +62,6 @@ func (s *secureFleet) edge(c combination, id, certificate string, args ...string
 		args = append(args, "--cert", s.file("client-"+certificate+".crt"), "--key", s.file("client-"+certificate+".key"))
 	}
 	return s.envoy(c, id, args...)
-}
-
-// hello sets the filter, with a module that is new.
-func (s *secureFleet) hello(value string) time.Time {
-	s.t.Helper()
-	return s.write("hello.yaml", filter("hello", s.module(wasmtest.Filter{Header: "x-hello", Value: value})))
 }
 
 // logged waits for a text in a log.

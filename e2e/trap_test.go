@@ -18,7 +18,7 @@ func TestModuleRefused(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
-		f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "good"})))
+		f.hello("good")
 		f.serve()
 		e := f.envoy(c, "edge-1")
 		l := e.load("web", "x-hello")
@@ -48,12 +48,12 @@ func TestModuleRefused(t *testing.T) {
 				if err != nil {
 					t.Errorf("%s, verify: %s: want %q: %v", name, verify, want, err)
 				}
-				start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: name + verify})))
+				start := f.hello(name + verify)
 				f.seen(l, start, "x-hello", name+verify)
 				e.runs("hello")
 			}
 		}
-		start := f.write("hello.yaml", filter("hello", f.module(wasmtest.Filter{Header: "x-hello", Value: "mended"})))
+		start := f.hello("mended")
 		f.seen(l, start, "x-hello", "mended")
 		e.runs("hello")
 		f.good(l)
