@@ -1,31 +1,11 @@
 package e2e
 
 import (
-	"sync"
 	"testing"
 	"time"
 
 	"wasmxds/e2e/harness"
 )
-
-// atOnce runs a scene with each Envoy in both protocols: all at a time, as it
-// mostly waits, unless it is timed.
-func atOnce(t *testing.T, scene func(t *testing.T, c combination)) {
-	if report != nil {
-		eachCombination(t, scene)
-		return
-	}
-	var all sync.WaitGroup
-	for _, envoy := range envoys {
-		for _, protocol := range []string{"sotw", "delta"} {
-			c := combination{envoy, protocol}
-			all.Go(func() {
-				t.Run(c.String(), func(t *testing.T) { scene(t, c) })
-			})
-		}
-	}
-	all.Wait()
-}
 
 // keptCycles is how often a change of each kind is made.
 func keptCycles() int {
