@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,8 +48,7 @@ func TestEtcd(t *testing.T) {
 	f := newFleet(t)
 	s := &etcdSource{etcdtest.Start(t, 3), f}
 	hello := func(value string) string {
-		url := f.module(wasmtest.Filter{Header: "x-hello", Value: value})
-		return filter("hello", "file://"+filepath.Join(f.dir, filepath.Base(url)), "attach: {listeners: [web]}")
+		return filter("hello", f.moduleURL(wasmtest.Filter{Header: "x-hello", Value: value}), "attach: {listeners: [web]}")
 	}
 	s.apply("web", f.listener("web"), "hello", hello("0"))
 	f.serveEtcd(s)
@@ -64,13 +62,7 @@ func TestEtcd(t *testing.T) {
 	}
 	away := func() {
 		t.Helper()
-		f.eventually(func() error {
-			body, err := f.server.Get(f.t.Context(), "/api/v1/status")
-			if err == nil && !strings.Contains(string(body), "can't be reached: ") {
-				err = fmt.Errorf("the status says nothing of etcd: %s", body)
-			}
-			return err
-		})
+		f.eventually(func() error { return f.complains("etcd: can't be reached: ") })
 	}
 	swapped("1")
 
@@ -107,13 +99,7 @@ func TestEtcd(t *testing.T) {
 
 	// A mistake that goes round apply takes nothing away.
 	s.put("hello", "kind: WasmFilter\nnam: hello\n")
-	f.eventually(func() error {
-		body, err := f.server.Get(t.Context(), "/api/v1/status")
-		if err == nil && !strings.Contains(string(body), "etcd hello") {
-			err = fmt.Errorf("the status does not name the document: %s", body)
-		}
-		return err
-	})
+	f.eventually(func() error { return f.complains("etcd hello") })
 	swapped("5")
 	for _, l := range []*harness.Load{l, second, third} {
 		f.good(l)

@@ -117,6 +117,12 @@ func (f *fleet) module(m wasmtest.Filter) string {
 	return "../" + name
 }
 
+// moduleURL writes a module and returns its URL for definitions that are in no directory.
+func (f *fleet) moduleURL(m wasmtest.Filter) string {
+	f.t.Helper()
+	return "file://" + filepath.Join(f.dir, filepath.Base(f.module(m)))
+}
+
 // listener is a definition of a listener before the upstream, with further
 // routes before the one that takes all.
 func (f *fleet) listener(name string, routes ...string) string {

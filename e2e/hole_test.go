@@ -38,7 +38,7 @@ func TestHole(t *testing.T) {
 		e.ready()
 
 		f.write("other.yaml", "kind: [")
-		f.eventually(func() error { return f.held("not YAML") })
+		f.eventually(func() error { return f.complains("not YAML") })
 		f.write("api.yaml", f.listener("api"))
 		f.eventually(func() error { return f.withheld("api") })
 		f.restartServer()
@@ -70,7 +70,7 @@ func TestList(t *testing.T) {
 	f := newFleet(t)
 	f.write("web.yaml", f.listener("web")+"direction: inbound\n")
 	f.write("out.yaml", f.listener("out")+"direction: outbound\n")
-	module := "file://" + f.dir + "/" + f.module(wasmtest.Filter{Header: "x-auth", Value: "1"})[3:]
+	module := f.moduleURL(wasmtest.Filter{Header: "x-auth", Value: "1"})
 	f.write("istio.yaml", fmt.Sprintf(`apiVersion: v1
 kind: List
 items:

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +36,7 @@ func (k *objects) listener(namespace, name string) string {
 }
 
 func (k *objects) filter(namespace, name, value string) string {
-	url := "file://" + filepath.Join(k.dir, filepath.Base(k.module(wasmtest.Filter{Header: "x-" + name, Value: value})))
+	url := k.moduleURL(wasmtest.Filter{Header: "x-" + name, Value: value})
 	return fmt.Sprintf("---\n{apiVersion: wasmxds.dev/v1alpha1, kind: WasmFilter, metadata: {name: %s, namespace: %s}, spec: {module: {url: %q}}}\n",
 		name, namespace, url)
 }
@@ -88,24 +87,10 @@ func (k *objects) play(c combination) {
 	must(k.t, err)
 	filters, _, _ := strings.Cut(string(written), "\n---\n")
 	k.cluster.Delete(filters)
-	k.eventually(func() error { return k.told("does not serve it any more") })
+	k.eventually(func() error { return k.complains("does not serve it any more") })
 	k.apply(filters)
 	start = k.apply(k.filter("shop", "auth", "4") + k.filter("root", "all", "1"))
 	k.t.Logf("object applied, after its CRD → new header: %v", k.seen(l, start, "x-auth", "4"))
 	k.good(l)
 	k.good(of)
-}
-
-// told is nil when the status has an error with these words.
-func (k *objects) told(words string) error {
-	status, err := k.server.Status(k.t.Context())
-	if err != nil {
-		return err
-	}
-	for _, p := range status.Definitions.Errors {
-		if strings.Contains(p.Message, words) {
-			return nil
-		}
-	}
-	return fmt.Errorf("errors: %v", status.Definitions.Errors)
 }

@@ -28,16 +28,16 @@ func TestEmptiedDirectory(t *testing.T) {
 
 		must(t, os.Rename(f.definitions, f.definitions+".away"))
 		must(t, os.Mkdir(f.definitions, 0o755))
-		f.eventually(func() error { return f.held("4 of 4 definitions would be removed") })
+		f.eventually(func() error { return f.complains("4 of 4 definitions would be removed") })
 		f.restartServer()
-		f.eventually(func() error { return f.held("4 of 4 definitions would be removed") })
+		f.eventually(func() error { return f.complains("4 of 4 definitions would be removed") })
 		fresh := f.envoy(c, "edge-2")
 		l2 := fresh.load("web", headersOf(names)...)
 		f.seen(l2, fresh.Started, "x-three", "1")
 
 		must(t, os.Remove(f.definitions))
 		must(t, os.Rename(f.definitions+".away", f.definitions))
-		f.eventually(func() error { return f.held("") })
+		f.eventually(func() error { return f.complains("") })
 		start := f.write("one.yaml", filter("one", f.module(wasmtest.Filter{Header: "x-one", Value: "2"})))
 		f.seen(l, start, "x-one", "2")
 		f.good(l)
@@ -45,18 +45,19 @@ func TestEmptiedDirectory(t *testing.T) {
 	})
 }
 
-// held is nil when the status says so; "": when no definition is wrong.
-func (f *fleet) held(message string) error {
+// complains is nil when the status has an error with these words, in where it is or in
+// what it says; "": when it has none.
+func (f *fleet) complains(words string) error {
 	status, err := f.server.Status(f.ctx)
 	if err != nil {
 		return err
 	}
 	for _, p := range status.Definitions.Errors {
-		if message != "" && strings.Contains(p.Message, message) {
+		if words != "" && strings.Contains(p.File+": "+p.Message, words) {
 			return nil
 		}
 	}
-	if message == "" && len(status.Definitions.Errors) == 0 {
+	if words == "" && len(status.Definitions.Errors) == 0 {
 		return nil
 	}
 	return fmt.Errorf("the status has %+v", status.Definitions.Errors)
