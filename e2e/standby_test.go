@@ -35,7 +35,7 @@ func TestBackAtOnce(t *testing.T) {
 // answered as before, or a request failed.
 func backAtOnce(t *testing.T, c combination, module string) time.Duration {
 	f := newFleet(t)
-	f.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 5s\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+	f.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 5s\nstop: "+atOnceAlone+"\n")
 	f.write("web.yaml", f.listener("web"))
 	f.write("hello.yaml", filter("hello", module, "config: {header: x-hello, value: good}"))
 	f.serve("--module-root", filepath.Dir(module))

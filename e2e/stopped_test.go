@@ -19,9 +19,14 @@ var shop = harness.LoadConfig{Path: "/shop"}
 // rolling is a fleet of Envoys under load whose changes go in waves.
 type rolling struct {
 	*fleet
+	load  harness.LoadConfig // on each Envoy
 	edges []*edge
 	loads []*harness.Load
 }
+
+// atOnceAlone is a policy's stop that looks at what an Envoy tells at once, and at nothing
+// that takes many requests.
+const atOnceAlone = "{errors: {more: 100%}, latency: {more: 10000%}}"
 
 // goodFilter is what runs before a change, and after it.
 var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
@@ -30,23 +35,37 @@ var goodFilter = wasmtest.Filter{Header: "x-hello", Value: "good"}
 // of its Envoys.
 func roll(t *testing.T, c combination, envoys int, load harness.LoadConfig, policy string, args ...string) *rolling {
 	t.Helper()
-	r := &rolling{fleet: newFleet(t)}
+	r := &rolling{fleet: newFleet(t), load: load}
 	r.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
 	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
 	r.serve(args...)
 	for i := range envoys {
-		e := r.fleet.envoy(c, fmt.Sprintf("edge-%d", i+1), "--hang-timeout", "3s")
-		r.edges = append(r.edges, e)
+		r.start(c, fmt.Sprintf("edge-%d", i+1))
 	}
 	for _, e := range r.edges {
-		load.Address = e.address("web")
-		l := harness.StartLoad(r.ctx, load)
-		t.Cleanup(func() { l.Stop() })
-		r.seen(l, e.Started, "x-hello", "good")
-		r.loads = append(r.loads, l)
+		r.serves(e)
 	}
 	return r
+}
+
+// start starts another Envoy of the fleet.
+func (r *rolling) start(c combination, id string) *edge {
+	r.t.Helper()
+	e := r.envoy(c, id, "--hang-timeout", "3s")
+	r.edges = append(r.edges, e)
+	return e
+}
+
+// serves puts the load on an Envoy, which has the good filter.
+func (r *rolling) serves(e *edge) {
+	r.t.Helper()
+	load := r.load
+	load.Address = e.address("web")
+	l := harness.StartLoad(r.ctx, load)
+	r.t.Cleanup(func() { l.Stop() })
+	r.seen(l, e.Started, "x-hello", "good")
+	r.loads = append(r.loads, l)
 }
 
 // routed is the listener with a route for a path, and no other.
@@ -97,7 +116,7 @@ filter_chains:
 // undone there; no other Envoy ever has it.
 func TestStopped(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		r := roll(t, c, 3, shop, "waves: [1]\nbake: 1m\nstop: {errors: {more: 100%}, latency: {more: 10000%}}\n")
+		r := roll(t, c, 3, shop, "waves: [1]\nbake: 1m\nstop: "+atOnceAlone+"\n")
 		for _, b := range badAtOnce {
 			t.Run(b.name, func(t *testing.T) { r.stops(t, b, patience) })
 		}
