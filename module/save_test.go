@@ -1,13 +1,13 @@
 package module
 
 import (
+	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"wasmxds/definition"
 	"wasmxds/state/statetest"
@@ -65,16 +65,15 @@ func TestSavedWhileRunning(t *testing.T) {
 	r := resolve(t, Options{State: process.Writer})
 	r.set(wanted("hello", origin.URL))
 	r.until(Good, filter("x"))
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if kept := process.Written(t, "modules/filter/")["hello"]; kept != "" {
-			if !strings.Contains(kept, sumOf(filter("x"))) {
-				t.Errorf("saved: %s", kept)
-			}
-			return
+	var kept string
+	eventually(t, func() error {
+		if kept = process.Written(t, "modules/filter/")["hello"]; kept == "" {
+			return errors.New("nothing was saved")
 		}
-		if time.Now().After(deadline) {
-			t.Fatal("nothing was saved")
-		}
+		return nil
+	})
+	if !strings.Contains(kept, sumOf(filter("x"))) {
+		t.Errorf("saved: %s", kept)
 	}
 }
 
