@@ -105,11 +105,13 @@ func (l *resolution) restore() {
 	})
 	there := l.present(filters, origins)
 	for name, g := range filters {
+		// Where the module is gone, too: others may have it, and what is kept goes only
+		// when nobody wants the filter.
+		e := &wantedFilter{}
 		if g.module.ABI == "" || there[g.module.SHA256] { // no ABI: only Envoys have it
-			l.filters[name] = &wantedFilter{good: g}
-			continue
+			e.good = g
 		}
-		l.filters[name] = &wantedFilter{} // others may have the module: what is kept goes only when nobody wants the filter
+		l.filters[name] = e
 	}
 	for kept, o := range origins {
 		if there[o.Module.SHA256] {

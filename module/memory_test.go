@@ -116,9 +116,7 @@ func TestRegained(t *testing.T) {
 	origin := newOrigin(t, refuses(503))
 	m := newMachine(t)
 	old := wanted("hello", origin.URL+"/old")
-	m.options.InForce = func() []*Filter {
-		return []*Filter{{Definition: old, Module: Info{SHA256: sumOf(content), ABI: "0.2.1"}}, {Definition: wanted("never", origin.URL+"/never")}}
-	}
+	m.options.InForce = []*Filter{{Definition: old, Module: Info{SHA256: sumOf(content), ABI: "0.2.1"}}, {Definition: wanted("never", origin.URL+"/never")}}
 	m.options.Needed = func() []string { return []string{sumOf(content)} }
 	m.start()
 	origin.set(gives(other)) // another content is not it

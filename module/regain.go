@@ -10,11 +10,8 @@ import (
 // regain gets the modules that filters in force have and this disk has not. What such
 // a filter was defined by may be gone, but for its URL.
 func (l *resolution) regain() {
-	if l.InForce == nil {
-		return
-	}
 	begun := map[string]bool{}
-	for _, f := range l.InForce() {
+	for _, f := range l.InForce {
 		m, sum := f.Definition.Module, f.Module.SHA256
 		if sum == "" || begun[sum] || m.Fetch == definition.Direct {
 			continue
@@ -39,15 +36,8 @@ func (l *resolution) regainOne(ctx context.Context, key originKey) {
 		}
 		wait := pause(failing, err)
 		l.Logger.Warn("a module that is in force is not on this disk: new Envoys can't have it", "url", key.String(), "sha256", key.sha256, "error", err, "again in", wait)
-		if !l.sleep(ctx, wait) || !slices.Contains(l.needed(), key.sha256) {
+		if !l.sleep(ctx, wait) || !slices.Contains(l.Needed(), key.sha256) {
 			return
 		}
 	}
-}
-
-func (l *resolution) needed() []string {
-	if l.Needed == nil {
-		return nil
-	}
-	return l.Needed()
 }

@@ -325,7 +325,7 @@ func (l *resolution) named() map[string]bool {
 	for _, o := range l.origins {
 		names[o.info.SHA256] = true
 	}
-	for _, sum := range l.needed() {
+	for _, sum := range l.Needed() {
 		names[sum] = true
 	}
 	delete(names, "")

@@ -27,8 +27,8 @@ type Options struct {
 	Own *state.Writer
 	// InForce are filters that Envoys may be sent from the start on, whatever
 	// definitions say now. A module of theirs that is not in Store, as this disk is
-	// a new one, is got again. nil: none are.
-	InForce func() []*Filter
+	// a new one, is got again.
+	InForce []*Filter
 
 	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
@@ -93,6 +93,9 @@ func New(options Options) *Resolver {
 			b.MaxInterval, b.Multiplier = time.Minute, 2
 			return b
 		}
+	}
+	if o.Needed == nil {
+		o.Needed = func() []string { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

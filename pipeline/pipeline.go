@@ -107,7 +107,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	}
 	p.Admin = admin.New(o.Admin)
 	o.Modules.Needed = func() []string { return slices.Concat(p.XDS.Needed(), p.rollouts.Modules()) }
-	o.Modules.InForce = p.rollouts.Began
+	o.Modules.InForce = p.rollouts.Began()
 	o.Modules.Observer = observe(o.Tracer, p.Admin.Observer())
 	p.resolver = module.New(o.Modules)
 	return p, nil
