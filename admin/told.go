@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"wasmxds/xds/swap"
 )
@@ -15,14 +16,10 @@ func (s *Server) Told(ctx context.Context) (Status, map[string]string, error) {
 	if st.Rollouts, st.RolledBack, err = s.unfinished(ctx); err != nil {
 		return Status{}, nil, err
 	}
+	if !slices.ContainsFunc(st.Filters, func(f Filter) bool { return f.Failed > 0 }) {
+		return st, nil, nil
+	}
 	worst := map[string]string{}
-	failed := false
-	for _, f := range st.Filters {
-		failed = failed || f.Failed > 0
-	}
-	if !failed {
-		return st, worst, nil
-	}
 	for _, t := range s.overview().Trouble { // the worst first
 		if t.Filter != "" && t.State == swap.Failed && worst[t.Filter] == "" {
 			worst[t.Filter] = fmt.Sprintf("%s: %s", t.Nodes[0], t.Reason)
