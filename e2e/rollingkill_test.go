@@ -14,8 +14,8 @@ import (
 func TestKilledInWaves(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
 		r := roll(t, c, 4, shop, killedPolicy)
-		// An Envoy is known to the next server when it has been written down, half a
-		// second after it came, or when a server ends.
+		// A wave waits for the Envoys that the server before has written down, half a
+		// second after they came, or when it ended. This one is to know all of them.
 		must(t, r.server.Stop())
 		must(t, r.server.Start(r.ctx))
 		// Of half of them it is two, and one that comes back to a server that did not
