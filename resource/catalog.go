@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -54,17 +55,14 @@ func (c *Catalog) Has(choice Choice) bool { return choice == "" || c.choices[cho
 // while others get theirs, and kept for as long as somebody has it.
 func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
 	matched := c.view(choice).match(n)
-	if !c.standby[choice] || !c.Has(choice) {
+	if !c.standby[choice] {
 		return c.group(matched)
 	}
 	base := c.base.match(n)
-	filters := replaced(base, matched)
-	if len(filters) == 0 {
+	if slices.Equal(base, matched) {
 		return c.group(matched)
 	}
-	return c.groups.get(groupName(matched)+noHolding+groupName(base), func() *Snapshot {
-		return c.standBy(c.group(matched), c.group(base), filters)
-	})
+	return c.groups.get(groupName(matched)+noHolding+groupName(base), func() *Snapshot { return c.standBy(base, matched) })
 }
 
 // group is what nodes are to have to which just these holdings belong.

@@ -41,9 +41,9 @@ func (f *Filter) Standby() *Filter {
 	return s
 }
 
-// replaced are the filters that nodes have by base, and not, or in another version,
-// by matched. Some of them may be of no use to these nodes.
-func replaced(base, matched []*holding) []*filter {
+// replaced are the filters that nodes have, and have use for, by base, and not, or in
+// another version, by matched.
+func (c *Catalog) replaced(base, matched []*holding) []*filter {
 	has := func(f *filter) bool {
 		return slices.ContainsFunc(matched, func(h *holding) bool {
 			i, ok := slices.BinarySearchFunc(h.filters, f.Name, func(g *filter, name string) int { return cmp.Compare(g.Name, name) })
@@ -61,25 +61,27 @@ func replaced(base, matched []*holding) []*filter {
 			}
 		}
 	}
-	return out
+	if len(out) == 0 {
+		return nil
+	}
+	used := c.group(base)
+	return slices.DeleteFunc(out, func(f *filter) bool { return used.Filter(f.Name) != f.Filter })
 }
 
-// standBy is s with those of the filters standing by that nodes have use for which
-// have base; s itself where there are none.
-func (c *Catalog) standBy(s, base *Snapshot, filters []*filter) *Snapshot {
+// standBy is what nodes are to have by matched, and what that replaces of base
+// standing by.
+func (c *Catalog) standBy(base, matched []*holding) *Snapshot {
+	s, filters := c.group(matched), c.replaced(base, matched)
+	if len(filters) == 0 {
+		return s
+	}
 	out := &Snapshot{
 		Clusters: slices.Clone(s.Clusters), Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
 		Filters: s.Filters, Static: s.Static, ModuleServer: s.ModuleServer, Gate: c.gate, opts: s.opts, without: s,
 	}
 	for _, f := range filters {
-		if base.Filter(f.Name) != f.Filter {
-			continue
-		}
 		out.Standbys = append(out.Standbys, f.Standby())
 		out.needs(f.origin)
-	}
-	if len(out.Standbys) == 0 {
-		return s
 	}
 	if c.moduleServer != nil {
 		out.needs(c.moduleServer)
