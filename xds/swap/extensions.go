@@ -80,7 +80,7 @@ func (v *state) askEnd() time.Time { return v.warmEnd.Add(askLimit - warmLimit) 
 func (v *state) slots(now time.Time) []item {
 	find := func() []item { return v.findSlots(now) }
 	counts := func(p Priming) bool {
-		return p.nacks > 0 || p.fails() || !p.Due.IsZero() || resource.IsStandby(p.Filter) && (p.alone || v.overdue(&p, now))
+		return p.nacks > 0 || p.fails() || !p.Due.IsZero() || p.alone || resource.IsStandby(p.Filter) && p.overdue(now)
 	}
 	if len(v.poisoned)+len(v.refusals)+len(v.promises) > 0 || v.subs[Listener].flight != nil || v.subs[Route].flight != nil || slices.ContainsFunc(v.primings, counts) {
 		return find()

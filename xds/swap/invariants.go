@@ -266,8 +266,8 @@ func (c *audit) check(v *state, a action, now time.Time) {
 
 // bytesDiffer is invariant 5: a push that replaces a refused one differs from it
 // in bytes, or Envoy would take it for what it has already refused. Kept by the
-// attempts in slotContent, nextTwins and healed, and by held, for what can't be
-// written otherwise.
+// attempts in slotContent, track, findTwins and healed, and by held, for what can't
+// be written otherwise.
 func (c *audit) bytesDiffer(v *state, a action) error {
 	if a.Type != Extension {
 		return nil

@@ -160,7 +160,7 @@ func (v *state) point(f *resource.Filter) string {
 // for the rest to go on without it.
 func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 	p := v.priming(f.Name)
-	return p != nil && p.fails() && !now.Before(p.Since.Add(patience))
+	return p != nil && p.fails() && p.overdue(now)
 }
 
 // placeable decides whether l may be sent (invariant 2): whether every slot of it

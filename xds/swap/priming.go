@@ -15,7 +15,7 @@ const (
 	negative     = 10 * time.Second // Envoy's memory of a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
 	downloading  = 2 * time.Minute  // a download that is not seen to end is given up
 	sharedWait   = 2 * time.Second  // the same where it may be another Envoy's
-	patience     = 5 * time.Second  // how long a filter that fails is waited for before the rest goes on without it
+	patience     = 5 * time.Second  // how long a filter that fails, or one that is to stand by, is waited for before the rest goes on without it
 	unseen       = 5                // NACKs without a download seen that make a fetch a failed one
 	// settle is what Envoy needs, at least, between the last byte of a module
 	// and its use: it hashes the module and puts it in its cache.
@@ -38,7 +38,8 @@ const (
 // a download seen; elsewhere it means that Envoy fetches. An ACK leads from
 // each to Primed. Another version wanted begins at Queued, or, if it is of the
 // same module and that was not refused, goes on in the same phase. What is Queued
-// when a download ends of its module, for another filter, is pushed with that one.
+// when a download ends of its module, for another filter, is pushed with that one,
+// and is Queued again if they are refused together; others that are keep their phase.
 type Phase uint8
 
 const (
@@ -107,6 +108,9 @@ func (p *Priming) refused() bool { return p.refusals > 0 }
 
 // fails tells whether it can't be had, as far as is known.
 func (p *Priming) fails() bool { return p.Phase == Missing || p.refused() }
+
+// overdue tells whether it was waited for long enough.
+func (p *Priming) overdue(now time.Time) bool { return !now.Before(p.Since.Add(patience)) }
 
 // sent tells whether it was pushed.
 func (p *Priming) sent() bool { return p.Phase > Queued }

@@ -31,10 +31,9 @@ func (v *state) standbyTwins() []string {
 
 // standsBy tells whether f, in the version that is wanted, stands by (invariant 1).
 func (v *state) standsBy(f *resource.Filter) bool {
-	return f.Missing == "" && slices.ContainsFunc(v.standbyTwins(), func(twin string) bool {
-		have, ok := v.subs[Extension].have.Find(twin)
-		return twin[len(standbyTwin):] == f.Name && ok && have.Version == f.Version
-	})
+	s, twin := &v.subs[Extension], standbyTwin+f.Name
+	have, ok := s.have.Find(twin)
+	return f.Missing == "" && ok && have.Version == f.Version && s.names.Has(twin)
 }
 
 // standbysToPrime are the standbys that this Envoy is to be primed with.
@@ -49,18 +48,22 @@ func (v *state) standbysToPrime() []*resource.Filter {
 // Envoy has, as they run. One that it has to fetch comes when nothing else is to be
 // primed any more.
 func (v *state) toPrime(now time.Time) []*resource.Filter {
-	filters := v.unprimed()
-	standbys := v.standbysToPrime()
+	filters, standbys := v.unprimed(), v.standbysToPrime()
 	if len(standbys) == 0 {
 		return filters
 	}
-	cached := func(f *resource.Filter) bool { return v.cached(f) }
-	first := slices.DeleteFunc(slices.Clone(standbys), func(f *resource.Filter) bool { return !cached(f) })
-	all := append(first, filters...)
-	if !slices.ContainsFunc(filters, func(f *resource.Filter) bool { return f.Missing == "" && !v.givenUp(f, now) }) {
-		all = append(all, slices.DeleteFunc(standbys, cached)...)
+	var first, last []*resource.Filter
+	for _, f := range standbys {
+		if v.cached(f) {
+			first = append(first, f)
+		} else {
+			last = append(last, f)
+		}
 	}
-	return all
+	if slices.ContainsFunc(filters, func(f *resource.Filter) bool { return f.Missing == "" && !v.givenUp(f, now) }) {
+		last = nil
+	}
+	return slices.Concat(first, filters, last)
 }
 
 // isToStandBy tells whether what a slot has is to stand by and is about to: then the
@@ -74,12 +77,7 @@ func (v *state) isToStandBy(have item, now time.Time) bool {
 		return false
 	}
 	p := v.priming(s.Name)
-	return p != nil && p.nacks == 0 && !p.alone && !v.overdue(p, now) && v.refusal(Listener, resource.PrimerListener) == nil
-}
-
-// overdue tells whether a standby was waited for long enough.
-func (v *state) overdue(p *Priming, now time.Time) bool {
-	return resource.IsStandby(p.Filter) && !now.Before(p.Since.Add(patience))
+	return p != nil && p.nacks == 0 && !p.alone && !p.overdue(now) && v.refusal(Listener, resource.PrimerListener) == nil
 }
 
 // goesBack tells whether some filter that stands by is wanted again, and is about to

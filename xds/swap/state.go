@@ -106,7 +106,7 @@ func (v *state) wake(now time.Time) time.Time {
 		}
 	}
 	var since time.Time // mostly they have all begun at once
-	gathers := len(v.primings) > 0 && v.gathers(now)
+	gathers := v.gathers(now)
 	for i := range v.primings {
 		p := &v.primings[i]
 		if !p.Due.IsZero() {
@@ -130,7 +130,7 @@ func (v *state) wake(now time.Time) time.Time {
 			soonest(v.crashes[i].due)
 		}
 	}
-	if now.Before(v.askEnd()) && v.asking(now) {
+	if v.asking(now) {
 		soonest(v.askEnd())
 	}
 	if w := v.warmEnd; (due.IsZero() || w.Before(due)) && v.warming(now) {

@@ -95,9 +95,9 @@ func (v *state) findTwins(now time.Time) iter.Seq[twin] {
 // gathers tells whether the Envoy fetches modules, and serves nobody before it has
 // all: then filters whose modules it has wait a little for the rest, to go with it.
 func (v *state) gathers(now time.Time) bool {
-	return v.bare() && slices.ContainsFunc(v.primings, func(p Priming) bool {
+	return slices.ContainsFunc(v.primings, func(p Priming) bool {
 		return p.sent() && !p.refused() && now.Before(p.Due)
-	})
+	}) && v.bare()
 }
 
 // gathered is how long a filter waits for others: an Envoy that takes long to answer
