@@ -212,7 +212,7 @@ func (e supersede) next(p *Priming, t Timing) {
 	next := newPriming(e.filter, e.attempt, t.Now)
 	if p.SHA256 == e.filter.SHA256 && !p.refused() && next.Phase != Missing {
 		next.Phase, next.Due, next.attempt = max(p.Phase, Queued), p.Due, p.attempt
-		next.here, next.shared, next.downloads = p.here, p.shared, p.downloads
+		next.here, next.guessed, next.shared, next.downloads = p.here, p.guessed, p.shared, p.downloads
 	}
 	*p = next
 }
@@ -243,7 +243,7 @@ func (d Download) next(p *Priming, t Timing) {
 			p.Due = t.Now.Add(p.wait())
 		}
 	case DownloadDone:
-		p.Phase, p.here, p.refusals = Fetched, true, 0
+		p.Phase, p.here, p.guessed, p.refusals = Fetched, true, false, 0
 		p.downloads++
 		p.Due = t.Now.Add(t.arrival(int(p.downloads), d.Size))
 	case DownloadAborted:
