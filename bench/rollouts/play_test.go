@@ -3,10 +3,7 @@ package rollouts
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +16,7 @@ import (
 	"wasmxds/rollout/judge"
 	"wasmxds/signal/signaltest"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
 
 // play is a change that goes through a fleet.
@@ -94,7 +92,7 @@ type server struct {
 	rand  *rand.Rand
 	nodes []definition.Node
 	start time.Time
-	kept  *disk
+	kept  *statetest.Memory
 	end   func()
 
 	mu   sync.Mutex
@@ -115,7 +113,7 @@ type envoy struct {
 
 func (p play) fleetOf() *server {
 	s := &server{fleet: p.fleet.Play(p.seed, time.Now(), p.harm), rand: rand.New(rand.NewPCG(p.seed, 2)), start: time.Now(),
-		envoys: make([]envoy, p.fleet.Envoys), had: map[int]bool{}, kept: &disk{values: map[string][]byte{}}}
+		envoys: make([]envoy, p.fleet.Envoys), had: map[int]bool{}, kept: statetest.NewMemory()}
 	for i := range p.fleet.Envoys {
 		s.nodes = append(s.nodes, definition.Node{ID: s.fleet.Name(i)})
 	}
@@ -171,38 +169,6 @@ func (s *server) again(t *testing.T, w *module.Set) {
 			s.connect(i)
 		}
 	}
-}
-
-// disk is where a server keeps how far changes are.
-type disk struct {
-	state.Store
-	mu     sync.Mutex
-	values map[string][]byte
-}
-
-func (d *disk) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var all []state.Entry
-	for _, key := range slices.Sorted(maps.Keys(d.values)) {
-		if strings.HasPrefix(key, prefix) {
-			all = append(all, state.Entry{Key: key, Value: d.values[key]})
-		}
-	}
-	return all, 0, nil
-}
-
-func (d *disk) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, op := range ops {
-		if op.Remove {
-			delete(d.values, op.Key)
-		} else {
-			d.values[op.Key] = op.Value
-		}
-	}
-	return 0, nil // nobody watches
 }
 
 // tell has the driver and the judge told, as in xds-server.

@@ -18,7 +18,10 @@ import (
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
+
+var errAway = errors.New("connection refused")
 
 // server is a Driver that runs, and what it has told.
 type server struct {
@@ -31,7 +34,7 @@ type server struct {
 }
 
 // serve begins a server in a bubble.
-func serve(t *testing.T, kept *store, o driver.Options) *server {
+func serve(t *testing.T, kept *statetest.Memory, o driver.Options) *server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &server{t: t}
@@ -129,7 +132,7 @@ func (s *server) connect() {
 // TestGoesOnAfterRestart kills the server in the middle of a wave.
 func TestGoesOnAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kept := newStore()
+		kept := statetest.NewMemory()
 		s := serve(t, kept, driver.Options{})
 		s.connect()
 		s.Tell(wanted("v1", careful()))
@@ -140,8 +143,8 @@ func TestGoesOnAfterRestart(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.has("e0", "e1", "e4", "e5", "e9")
 		s.end()
-		if len(kept.values) == 0 {
-			t.Fatal("nothing was written down")
+		if all, _, err := kept.List(t.Context(), ""); err != nil || len(all) == 0 {
+			t.Fatalf("nothing was written down: %v", err)
 		}
 
 		s = serve(t, kept, driver.Options{})
@@ -166,33 +169,33 @@ func TestGoesOnAfterRestart(t *testing.T) {
 // TestStoreAway: no wave begins, and what stops a change does not wait.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		kept := newStore()
+		kept := statetest.NewMemory()
 		s := serve(t, kept, driver.Options{})
 		defer s.end()
 		s.connect()
 		s.Tell(wanted("v1", careful()))
 		s.settle()
-		kept.setAway(true)
+		kept.Fail(errAway)
 		s.Tell(wanted("v2", careful()))
 		time.Sleep(10 * time.Minute)
 		s.has()
 		if st, err := s.Status(t.Context()); err != nil || !strings.Contains(st.Stalled, errAway.Error()) {
 			t.Errorf("stalled %q, %v", st.Stalled, err)
 		}
-		kept.setAway(false)
+		kept.Fail(nil)
 		time.Sleep(30 * time.Second)
 		s.has("e9")
 		if st, err := s.Status(t.Context()); err != nil || st.Stalled != "" {
 			t.Errorf("stalled %q, %v", st.Stalled, err)
 		}
-		kept.setAway(true)
+		kept.Fail(errAway)
 		s.Tell(rollout.Crashed{ID: "e9", Filter: "hello"})
 		s.has()
 		if err := s.Do(t.Context(), rollout.Command{Verb: rollout.Resume}); !errors.Is(err, errAway) {
 			t.Errorf("resumed while nothing can be written down: %v", err)
 		}
 		s.has()
-		kept.setAway(false)
+		kept.Fail(nil)
 		time.Sleep(30 * time.Second)
 		s.has("e9")
 	})
@@ -200,8 +203,8 @@ func TestStoreAway(t *testing.T) {
 
 // TestUnreadable: a state that can't be read is not an empty one.
 func TestUnreadable(t *testing.T) {
-	kept := newStore()
-	kept.setAway(true)
+	kept := statetest.NewMemory()
+	kept.Fail(errAway)
 	w := state.NewWriter(kept, slog.New(slog.DiscardHandler))
 	if _, err := driver.New(t.Context(), driver.Options{State: w}); !errors.Is(err, errAway) {
 		t.Errorf("begun without what was written down: %v", err)
@@ -233,7 +236,7 @@ func TestNothingIsKept(t *testing.T) {
 // TestStatus: while things happen, people look and say something.
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := serve(t, newStore(), driver.Options{})
+		s := serve(t, statetest.NewMemory(), driver.Options{})
 		defer s.end()
 		s.connect()
 		s.Tell(wanted("v1", careful()))

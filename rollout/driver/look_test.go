@@ -13,6 +13,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
+	"wasmxds/state/statetest"
 )
 
 // judges answer what they are told to answer.
@@ -98,7 +99,7 @@ func judged(t *testing.T, j *judges) *server {
 	t.Helper()
 	p := careful()
 	p.Ask = []definition.Judge{{Prometheus: &definition.PrometheusJudge{URL: "http://prometheus"}}, {Webhook: &definition.WebhookJudge{URL: "http://hook"}}}
-	s := serve(t, newStore(), driver.Options{Options: rollout.Options{Signals: true}, Look: j.look})
+	s := serve(t, statetest.NewMemory(), driver.Options{Options: rollout.Options{Signals: true}, Look: j.look})
 	s.connect()
 	s.Tell(wanted("v1", p))
 	s.settle()
@@ -167,7 +168,7 @@ func TestSlowAnswers(t *testing.T) {
 		j.says("webhook 1", rollout.NoTraffic)
 		p := careful()
 		p.Ask = []definition.Judge{{Webhook: &definition.WebhookJudge{URL: "http://hook"}}}
-		s := serve(t, newStore(), driver.Options{Look: slow})
+		s := serve(t, statetest.NewMemory(), driver.Options{Look: slow})
 		defer s.end()
 		s.connect()
 		s.Tell(wanted("v1", p))
@@ -259,7 +260,7 @@ func TestManyChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		asked := map[string]int{}
-		s := serve(t, newStore(), driver.Options{Look: func(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
+		s := serve(t, statetest.NewMemory(), driver.Options{Look: func(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
 			mu.Lock()
 			asked[l.Title]++
 			mu.Unlock()

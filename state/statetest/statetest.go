@@ -1,5 +1,5 @@
 // Package statetest is the state of a process for tests, as a data directory
-// keeps it.
+// keeps it, or in memory.
 package statetest
 
 import (
