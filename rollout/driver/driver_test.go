@@ -166,6 +166,29 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	})
 }
 
+// TestFirstBaseIsWrittenAtOnce: a server that is killed right after its first start is
+// not one that never ran. What it was told of then would be the base of the next.
+func TestFirstBaseIsWrittenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := statetest.NewMemory()
+		s := serve(t, kept, driver.Options{})
+		defer s.end()
+		s.connect()
+		s.Tell(wanted("v1", careful()))
+		synctest.Wait() // and no time has passed
+		killed := kept.Copy()
+
+		next := serve(t, killed, driver.Options{})
+		defer next.end()
+		next.connect()
+		next.Tell(wanted("v2", careful()))
+		next.has("e9")
+		if got := next.base(); got != "v1" {
+			t.Errorf("the base has %s", got)
+		}
+	})
+}
+
 // TestStoreAway: no wave begins, and what stops a change does not wait.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

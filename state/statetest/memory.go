@@ -30,6 +30,13 @@ func (m *Memory) Fail(err error) {
 	m.err = err
 }
 
+// Copy is another with the same in it.
+func (m *Memory) Copy() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Memory{values: maps.Clone(m.values)}
+}
+
 // List gives what is at keys that begin with prefix. No revision is told, as nobody
 // watches.
 func (m *Memory) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
