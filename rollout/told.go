@@ -55,8 +55,8 @@ func (r *restoring) told() {
 	})
 }
 
-// watchOn has a wave watched on that began before this server started: at once, as
-// each Envoy is told once to run the change.
+// watchOn has a wave watched on that began before this server started: at once, also
+// where it is paused, as each Envoy tells only once that it runs the change.
 func (m *Machine) watchOn(c *change) {
 	if c.resumed == nil || c.cohorts.Change != "" {
 		return

@@ -7,6 +7,7 @@ import (
 
 // progress moves a change on, as far as it may.
 func (m *Machine) progress(c *change) {
+	m.watchOn(c)
 	if c.State == Paused || c.State == Stopped {
 		return
 	}
@@ -83,7 +84,6 @@ func (m *Machine) rush(c *change) {
 
 // roll moves a change from wave to wave.
 func (m *Machine) roll(c *change) {
-	m.watchOn(c)
 	switch {
 	case m.deaf(): // there may be more of them
 		return
