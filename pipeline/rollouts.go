@@ -117,10 +117,10 @@ func keyOf(r *swap.Refusal) rollout.Key {
 
 // publicationOf is a plan, compiled upon what was published before.
 func publicationOf(last *resource.Catalog, plan *rollout.Plan, o resource.Options) (xds.Publication, resource.Problems) {
-	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets)), Standby: make(map[resource.Choice]bool, len(plan.Standby))}
+	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets)), Standby: make(map[resource.Choice]bool, len(plan.Sets))}
 	for choice, set := range plan.Sets {
 		sets.Choices[resource.Choice(choice)] = set
-		sets.Standby[resource.Choice(choice)] = plan.Standby[choice]
+		sets.Standby[resource.Choice(choice)] = plan.Bakes(choice)
 	}
 	catalog, problems := resource.Compile(last, sets, o)
 	return xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice {

@@ -15,9 +15,6 @@ type Plan struct {
 	// comes. One that is not in it is served as the base, for the moment until the
 	// machine knows of the node.
 	Sets map[Choice]*module.Set
-	// Standby are those of them that may yet have to be undone: some change in them
-	// bakes for a while.
-	Standby map[Choice]bool
 
 	open     []planned
 	resolved map[Choice]Choice // what becomes of the changes whose waves have reached a node
@@ -38,6 +35,12 @@ func (p *Plan) Choose(n definition.Node) Choice {
 		return ""
 	}
 	return p.resolved[p.reached(&n, placeOf(n.ID))]
+}
+
+// Bakes says whether a choice may yet have to be undone: some change in it bakes for
+// a while.
+func (p *Plan) Bakes(c Choice) bool {
+	return slices.ContainsFunc(p.open, func(o planned) bool { return o.bakes && c.Has(o.id) })
 }
 
 func (p *Plan) at(n *node) Choice {
@@ -84,7 +87,7 @@ func nodesOf(diffs []diff) []definition.Selector {
 
 // newPlan is how it stands.
 func (m *Machine) newPlan() *Plan {
-	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, Standby: map[Choice]bool{}, resolved: map[Choice]Choice{}}
+	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}}
 	for _, c := range m.open {
 		if c.reaches() {
 			p.open = append(p.open, planned{c.ID, c.Reached, c.nodes, c.Policy != nil && c.Policy.Bake > 0})
@@ -115,8 +118,6 @@ func (m *Machine) include(p *Plan, at Choice) bool {
 	p.resolved[at] = choice
 	if choice != "" {
 		p.Sets[choice] = set
-		ids := choice.IDs()
-		p.Standby[choice] = slices.ContainsFunc(p.open, func(o planned) bool { return o.bakes && slices.Contains(ids, o.id) })
 	}
 	return true
 }
@@ -127,7 +128,7 @@ func (m *Machine) with(p *Plan, n *node) *Plan {
 		return nil
 	}
 	next := *p
-	next.resolved, next.Sets, next.Standby = maps.Clone(p.resolved), maps.Clone(p.Sets), maps.Clone(p.Standby)
+	next.resolved, next.Sets = maps.Clone(p.resolved), maps.Clone(p.Sets)
 	if !m.include(&next, p.reached(&n.Node, n.place)) {
 		return nil
 	}
