@@ -109,29 +109,32 @@ func (m *Machine) newPlan() *Plan {
 	return p
 }
 
-// include has a choice in the plan, and says whether it was not.
-func (m *Machine) include(p *Plan, at Choice) bool {
-	if _, known := p.resolved[at]; known || at == "" {
-		return false
+// include has what becomes of these changes in the plan.
+func (m *Machine) include(p *Plan, at Choice) {
+	if p.includes(at) {
+		return
 	}
 	choice, set := m.combined(at)
 	p.resolved[at] = choice
 	if choice != "" {
 		p.Sets[choice] = set
 	}
-	return true
 }
 
-// with is the plan and the choice of one more node.
+func (p *Plan) includes(at Choice) bool {
+	_, is := p.resolved[at]
+	return is || at == ""
+}
+
+// with is the plan and the choice of one more node; nil: the plan has it.
 func (m *Machine) with(p *Plan, n *node) *Plan {
-	if len(p.open) == 0 {
+	at := p.reached(&n.Node, n.place)
+	if p.includes(at) {
 		return nil
 	}
 	next := *p
 	next.resolved, next.Sets = maps.Clone(p.resolved), maps.Clone(p.Sets)
-	if !m.include(&next, p.reached(&n.Node, n.place)) {
-		return nil
-	}
+	m.include(&next, at)
 	return &next
 }
 
