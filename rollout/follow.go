@@ -12,7 +12,7 @@ type Rewritten struct{ Values map[string][]byte }
 //
 // Where nothing was written yet there is no Plan before something is.
 func Follow(o Options, written map[string][]byte) (*Machine, []error) {
-	m := &Machine{o: o, follows: true}
+	m := &Machine{o: o, follows: true, fleet: newFleet()}
 	m.o.Broken = nil // who leads keeps what must hold
 	return m, m.take(written)
 }
@@ -31,14 +31,9 @@ func (m *Machine) follow(e Event) {
 			m.tell(nil, "of how far changes are something can't be used: %v", err)
 		}
 	case Wanted:
-		s, err := setOf(m.wanted, e.Set)
-		if err != nil {
-			m.tell(nil, "what the files say can't be taken: %v", err)
-			return
+		if m.read(e.Set) {
+			m.relate()
 		}
-		m.wanted = s
-		m.relate()
-		m.changed()
 	case Expected, Connected, Gone, Settled, Tick:
 		e.apply(m)
 	}
@@ -60,12 +55,9 @@ func (m *Machine) take(written map[string][]byte) []error {
 	} else {
 		m.contents = r.items
 	}
-	next.o, next.follows, next.contents = m.o, true, m.contents
-	next.wanted, next.plan = m.wanted, m.plan
+	next.follows, next.contents = true, m.contents
+	next.wanted, next.fleet, next.plan = m.wanted, m.fleet, m.plan
 	next.started, next.now, next.last, next.ready = m.started, m.now, m.last, m.ready
-	if m.fleet.nodes != nil {
-		next.fleet = m.fleet
-	}
 	next.altered = true // what the files say here may be older, or newer
 	*m = *next
 	for _, c := range m.open {

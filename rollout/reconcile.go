@@ -5,18 +5,26 @@ import (
 	"slices"
 
 	"wasmxds/definition"
+	"wasmxds/module"
 )
 
 func (e Wanted) apply(m *Machine) {
-	s, err := setOf(m.wanted, e.Set)
+	if m.read(e.Set) {
+		m.reconsider()
+		m.reconcile()
+	}
+}
+
+// read has the files say that. It is false where it can't be taken.
+func (m *Machine) read(whole *module.Set) bool {
+	s, err := setOf(m.wanted, whole)
 	if err != nil {
 		m.tell(nil, "what the files say can't be taken: %v", err)
-		return
+		return false
 	}
 	m.wanted = s
 	m.changed()
-	m.reconsider()
-	m.reconcile()
+	return true
 }
 
 // changed notes that sets are others than before.
