@@ -182,9 +182,8 @@ func (e Settled) apply(m *Machine) {
 		return
 	}
 	if e.Choice != m.plan.at(n) { // it is to have something else, by now or still
-		if !m.ahead(aheadKey{id: e.ID}, e) {
-			m.change(n, func() { n.settled = n.settled.and(e.Choice) })
-		}
+		m.ahead(aheadKey{id: e.ID}, e)
+		m.change(n, func() { n.settled = n.settled.and(e.Choice) })
 		return
 	}
 	delete(m.early, aheadKey{id: e.ID})

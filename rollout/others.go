@@ -25,7 +25,7 @@ func (e Missing) apply(m *Machine) {
 		}
 		next[id] = since
 	}
-	m.missing, m.again = next, true
+	m.missing = next
 }
 
 // deaf says whether there may be Envoys that this server can't hear of.
@@ -62,17 +62,16 @@ type aheadKey struct {
 	refused Key // zero: it is settled
 }
 
-// ahead remembers what an Envoy tells of a choice that it is not to have yet. It says
-// whether it may come to that.
-func (m *Machine) ahead(k aheadKey, e Event) bool {
+// ahead remembers what an Envoy tells of a choice that it is not to have yet, if it may
+// come to that.
+func (m *Machine) ahead(k aheadKey, e Event) {
 	if !m.writing() {
-		return false
+		return
 	}
 	if m.early == nil {
 		m.early = map[aheadKey]Event{}
 	}
 	m.early[k] = e
-	return true
 }
 
 // writing says whether a wave is being written down.

@@ -68,3 +68,72 @@ func TestServerBehind(t *testing.T) {
 		t.Errorf("%d Envoys have it, want all", have())
 	}
 }
+
+// TestToldWhileWritten: what an Envoy tells while a wave is written down counts when it
+// is; that it runs less than before, at once.
+func TestToldWhileWritten(t *testing.T) {
+	one := definition.Node{ID: "e0"}
+	// writing has one Envoy that is to have a change of a, and one of b while that is
+	// written down.
+	writing := func(t *testing.T) (s *script, first, both rollout.Choice) {
+		s = newScript(t)
+		s.policies = []*definition.Rollout{policyOf([]string{"careful", "waves=1,100%", "bake=1h"})}
+		s.step(rollout.Connected{Node: one})
+		for _, files := range [][]string{{"a=v1", "b=v1"}, {"a=v2", "b=v1"}, {"a=v2", "b=v2"}} {
+			s.away = files[1] == "b=v2"
+			s.files = files
+			s.want()
+		}
+		first = s.plan.Choose(one)
+		for _, c := range s.m.Status(s.now)().Changes {
+			if !first.Has(c.ID) {
+				both = first + "+" + rollout.Choice(c.ID)
+			}
+		}
+		return s, first, both
+	}
+	settled := func(s *script) map[string]int {
+		n := map[string]int{}
+		for _, c := range s.m.Status(s.now)().Changes {
+			n[c.Title] = c.Settled
+		}
+		return n
+	}
+	written := func(s *script) {
+		s.away = false
+		s.write()
+		s.wait("1s")
+	}
+	t.Run("more", func(t *testing.T) {
+		s, _, both := writing(t)
+		s.step(rollout.Settled{ID: one.ID, Choice: both})
+		if n := settled(s); n["a"] != 0 || n["b"] != 0 {
+			t.Errorf("before it is written down: %v", n)
+		}
+		if written(s); settled(s)["a"] != 1 || settled(s)["b"] != 1 {
+			t.Errorf("then: %v", settled(s))
+		}
+	})
+	t.Run("more, and restarts", func(t *testing.T) {
+		s, _, both := writing(t)
+		s.step(rollout.Settled{ID: one.ID, Choice: both})
+		s.step(rollout.Restarted{ID: one.ID})
+		if written(s); settled(s)["a"] != 0 || settled(s)["b"] != 0 {
+			t.Errorf("it is new, and has not said what it runs: %v", settled(s))
+		}
+	})
+	t.Run("less", func(t *testing.T) {
+		s, first, _ := writing(t)
+		s.step(rollout.Settled{ID: one.ID, Choice: first})
+		if n := settled(s)["a"]; n != 1 {
+			t.Errorf("%d run it, want the one", n)
+		}
+		s.step(rollout.Settled{ID: one.ID, Choice: ""})
+		if n := settled(s)["a"]; n != 0 {
+			t.Errorf("%d run it, and none does any more", n)
+		}
+		if written(s); settled(s)["a"] != 0 {
+			t.Errorf("then: %v", settled(s))
+		}
+	})
+}

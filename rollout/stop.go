@@ -15,6 +15,7 @@ func (e Restarted) apply(m *Machine) {
 		return
 	}
 	m.change(n, func() { n.settled = "" })
+	delete(m.early, aheadKey{id: e.ID})
 	if len(m.open) == 0 {
 		m.calm.restarts++
 	}
