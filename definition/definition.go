@@ -173,6 +173,15 @@ type Node struct {
 	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels
 }
 
+// Size is how many bytes of text it has.
+func (n Node) Size() int {
+	total := len(n.ID) + len(n.Cluster)
+	for key, value := range n.Labels {
+		total += len(key) + len(value)
+	}
+	return total
+}
+
 // Listener is an HTTP listener with its routes.
 type Listener struct {
 	Name      string // unique among listeners, raw ones included

@@ -88,7 +88,7 @@ func (a *away) put(g *gone, now time.Time) {
 		a.awaited++
 	}
 	a.nodes[g.node.ID] = g
-	a.bytes += size(g.node)
+	a.bytes += g.node.Size()
 	if len(a.nodes) <= awayMost && a.bytes <= awayBytes {
 		return
 	}
@@ -116,7 +116,7 @@ func (a *away) drop(id string) {
 	if g.awaited {
 		a.awaited--
 	}
-	a.bytes -= size(g.node)
+	a.bytes -= g.node.Size()
 	delete(a.nodes, id)
 }
 
@@ -138,14 +138,6 @@ func (a *away) pass(now time.Time) bool {
 		}
 	}
 	return changed
-}
-
-func size(n definition.Node) int {
-	total := len(n.ID) + len(n.Cluster)
-	for k, v := range n.Labels {
-		total += len(k) + len(v)
-	}
-	return total
 }
 
 // known are all nodes that the next server is to expect: those that have a

@@ -49,7 +49,7 @@ func newKnownNodes(kept state.View) knownNodes {
 // put keeps a node, if there is room.
 func (k *knownNodes) put(n knownNode, away bool) bool {
 	before, there := k.nodes[n.ID]
-	total := size(n.node())
+	total := n.node().Size()
 	if !there && len(k.nodes) >= awayMost || k.bytes-before.bytes+total > awayBytes {
 		return false
 	}
@@ -60,7 +60,7 @@ func (k *knownNodes) put(n knownNode, away bool) bool {
 
 // note counts a node that is kept.
 func (k *knownNodes) note(n knownNode, away bool) {
-	k.count(n.ID, keptNode{size(n.node()), away, n.Away == 0 && !away, k.sum(n.node())})
+	k.count(n.ID, keptNode{n.node().Size(), away, n.Away == 0 && !away, k.sum(n.node())})
 }
 
 // stays tells whether a node is kept as one that has a stream, and as it is. Then it

@@ -34,7 +34,7 @@ func TestAwayIsBounded(t *testing.T) {
 			}
 			total := 0
 			for _, g := range a.nodes {
-				total += size(g.node)
+				total += g.node.Size()
 			}
 			if total != a.bytes || a.awaited != len(a.nodes) {
 				t.Errorf("%d bytes are counted as %d, %d nodes as %d awaited", total, a.bytes, len(a.nodes), a.awaited)

@@ -127,7 +127,7 @@ func (o *Own) Take() Telling {
 	for _, id := range o.changed[:min(len(o.changed), mostAtOnce)] {
 		v := o.envoys[id]
 		if v != nil && v.connected {
-			bytes += size(v.node)
+			bytes += v.node.Size()
 		}
 		if n > 0 && bytes > mostBytes {
 			break
@@ -152,14 +152,6 @@ func (o *Own) Take() Telling {
 	}
 	o.under = &t
 	return t
-}
-
-func size(n definition.Node) int {
-	all := len(n.ID) + len(n.Cluster)
-	for key, value := range n.Labels {
-		all += len(key) + len(value)
-	}
-	return all
 }
 
 // Taken notes that a Telling has reached the leader.
