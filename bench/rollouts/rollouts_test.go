@@ -75,12 +75,7 @@ func TestGood(t *testing.T) {
 // one Envoy, and is stopped there where the traffic is enough to tell.
 func TestBad(t *testing.T) {
 	s := playAll(t, runs(*badRuns, 6, 2), play{fleet: envoys(), policy: errorsAlone(t), harm: signaltest.Harm{Errors: 0.02}})
-	for _, o := range s {
-		if o.exposed > 10 {
-			t.Errorf("seed %d: %s, %d Envoys had it: %s", o.seed, o.state, o.exposed, o.words)
-		}
-	}
-	s.decided(t)
+	s.bad(t)
 	report(func(f *figures) { f.bad = s })
 }
 
@@ -88,13 +83,7 @@ func TestBad(t *testing.T) {
 // or a minute later: the next one knows what the wave's Envoys told before.
 func TestServerDies(t *testing.T) {
 	for _, dies := range []time.Duration{5 * time.Second, time.Minute} {
-		s := playAll(t, runs(*badRuns, 3, 1), play{fleet: envoys(), policy: errorsAlone(t), harm: signaltest.Harm{Errors: 0.02}, dies: dies})
-		for _, o := range s {
-			if o.exposed > 10 {
-				t.Errorf("seed %d: %s, %d Envoys had it: %s", o.seed, o.state, o.exposed, o.words)
-			}
-		}
-		s.decided(t)
+		playAll(t, runs(*badRuns, 3, 1), play{fleet: envoys(), policy: errorsAlone(t), harm: signaltest.Harm{Errors: 0.02}, dies: dies}).bad(t)
 	}
 }
 
@@ -111,6 +100,17 @@ func (s summary) good(t *testing.T) {
 	}
 	if n := s.count(rollout.Stopped); n > max(1, len(s)/1000) {
 		t.Errorf("%d of %d were stopped", n, len(s))
+	}
+	s.decided(t)
+}
+
+// bad is what has to be so of changes that do harm.
+func (s summary) bad(t *testing.T) {
+	t.Helper()
+	for _, o := range s {
+		if o.exposed > 10 {
+			t.Errorf("seed %d: %s, %d Envoys had it: %s", o.seed, o.state, o.exposed, o.words)
+		}
 	}
 	s.decided(t)
 }
