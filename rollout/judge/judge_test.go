@@ -45,6 +45,14 @@ func wave(c *told, o Options) (*Judge, rollout.Watch, rollout.Look) {
 	return New(o), w, rollout.Look{Change: "c1", Wave: 1, Policy: p}
 }
 
+// begun has a wave begin as soon as it is watched.
+func begun(j *Judge, at time.Time, w rollout.Watch) {
+	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
+		w.Phase = phase
+		j.Watch(at, w)
+	}
+}
+
 // TestLook: a wave is judged by what its Envoys tell from when they have it.
 func TestLook(t *testing.T) {
 	for _, c := range []struct {
@@ -195,10 +203,7 @@ func TestUnable(t *testing.T) {
 		t.Errorf("of a wave of another server: %s: %s", v, words)
 	}
 	j, w, look = wave(counts, Options{Able: func(node string) bool { return node != "new" }})
-	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
-		w.Phase = phase
-		j.Watch(start, w)
-	}
+	begun(j, start, w)
 	if v, words := j.Look(start.Add(time.Hour), look); v != rollout.Unable || !strings.Contains(words, "RTDS") {
 		t.Errorf("of an Envoy that can't be told: %s: %s", v, words)
 	}
@@ -252,10 +257,7 @@ func TestAway(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
 	j, w, look := wave(counts, Options{})
-	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
-		w.Phase = phase
-		j.Watch(start, w)
-	}
+	begun(j, start, w)
 	away := func(at time.Time) bool {
 		w, _ := j.waveOf(at, look)
 		return w.New[0].Away
@@ -281,10 +283,7 @@ func TestWhatHappenedIsDrawn(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
 	j, w, _ := wave(counts, Options{})
-	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
-		w.Phase = phase
-		j.Watch(start, w)
-	}
+	begun(j, start, w)
 	for id, times := range map[string]int{"new": 2, "other-0": 1, "other-7": 1, "nobody looks at it": 5} {
 		for range times {
 			j.Tell(start.Add(10*signal.BlockTime), rollout.Restarted{ID: id})
