@@ -12,7 +12,8 @@ const (
 	// MaxWatched is how many nodes may be watched.
 	MaxWatched = 64
 	maxBlocks  = 600
-	// Of these the first stay, with how a wave began; then the oldest goes.
+	// Of these the first stay, with how a wave began that was not watched for as long
+	// before; then the oldest goes.
 	firstBlocks = 225
 )
 
