@@ -14,7 +14,6 @@ type Own struct {
 	changed  []string // ids of which something is to be told, in order of time
 	pending  map[string]bool
 	happened []Happening
-	lost     int // happenings that were not told: too many of them waited
 	anew     bool
 	seq      uint64
 	under    *Telling // that is on its way
@@ -77,11 +76,9 @@ func (o *Own) Tell(e rollout.Event) {
 	}
 }
 
+// bound drops the oldest happenings where too many wait.
 func (o *Own) bound() {
-	if over := len(o.happened) - mostHappened; over > 0 {
-		o.happened = slices.Delete(o.happened, 0, over)
-		o.lost += over
-	}
+	o.happened = slices.Delete(o.happened, 0, max(0, len(o.happened)-mostHappened))
 }
 
 func (o *Own) note(id string) {
