@@ -66,9 +66,14 @@ func checker(o resource.Options) func(*module.Set) []string {
 // observed hands on what streams say of Envoys.
 func (p *Pipeline) observed(o xds.Observed) {
 	if e := eventOf(o); e != nil {
-		p.judge.Tell(o.At, e)
-		p.rollouts.Tell(e)
+		p.happened(o.At, e)
 	}
+}
+
+// happened tells those who judge and move changes of an Envoy.
+func (p *Pipeline) happened(at time.Time, e rollout.Event) {
+	p.judge.Tell(at, e)
+	p.rollouts.Tell(e)
 }
 
 // swapped takes what filters have come to on an Envoy. A crash is told here, once,
@@ -77,9 +82,7 @@ func (p *Pipeline) observed(o xds.Observed) {
 func (p *Pipeline) swapped(w xds.Swaps) {
 	for _, c := range w.Changes {
 		if c.Stage == swap.ChangeCrashed {
-			e := rollout.Crashed{ID: w.Node, Filter: c.Filter}
-			p.judge.Tell(w.At, e)
-			p.rollouts.Tell(e)
+			p.happened(w.At, rollout.Crashed{ID: w.Node, Filter: c.Filter})
 		}
 	}
 	p.swaps.Add(w)
