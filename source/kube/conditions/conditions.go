@@ -20,12 +20,12 @@ import (
 
 // Condition types.
 const (
-	Accepted = "Accepted"
-	Running  = "Running"
+	typeAccepted = "Accepted"
+	typeRunning  = "Running"
 )
 
-// Stopped is the reason of a filter whose change was stopped on its way.
-const Stopped = "Stopped"
+// stopped is the reason of a filter whose change was stopped on its way.
+const stopped = "Stopped"
 
 // condition is one of an object's status, without when it came to be so.
 type condition struct {
@@ -40,8 +40,17 @@ const (
 
 // fleet is what the Envoys do, by filter.
 type fleet struct {
-	status *admin.Status
-	worst  map[string]string // what an Envoy says on which a filter failed
+	status  *admin.Status
+	worst   map[string]string        // what an Envoy says on which a filter failed
+	filters map[string]*admin.Filter // by the object that they are in
+}
+
+func newFleet(status *admin.Status, worst map[string]string) fleet {
+	f := fleet{status, worst, make(map[string]*admin.Filter, len(status.Filters))}
+	for i := range status.Filters {
+		f.filters[status.Filters[i].File] = &status.Filters[i]
+	}
+	return f
 }
 
 // of gives the conditions of an object. Nothing is said before its generation was
@@ -71,23 +80,18 @@ func accepted(taken source.Object) condition {
 			}
 			told = append(told, strings.TrimPrefix(p.Field+": "+p.Message, ": "))
 		}
-		return condition{Accepted, no, "Invalid", strings.Join(told, "; ")}
+		return condition{typeAccepted, no, "Invalid", strings.Join(told, "; ")}
 	case !taken.Good:
-		return condition{Accepted, unknown, "Waiting", "what was last good of it stays for now"}
+		return condition{typeAccepted, unknown, "Waiting", "what was last good of it stays for now"}
 	}
-	return condition{Accepted, yes, "Accepted", ""}
+	return condition{typeAccepted, yes, "Accepted", ""}
 }
 
 // running says whether all Envoys that are to have a filter run it as it is
 // written.
 func running(o kube.Object, taken source.Object, f fleet) condition {
-	not := func(reason, message string) condition { return condition{Running, no, reason, message} }
-	var at *admin.Filter
-	for i := range f.status.Filters {
-		if f.status.Filters[i].File == o.String() {
-			at = &f.status.Filters[i]
-		}
-	}
+	not := func(reason, message string) condition { return condition{typeRunning, no, reason, message} }
+	at := f.filters[o.String()]
 	switch {
 	case at == nil && !taken.Good:
 		return not("NotAccepted", "nothing of it was ever good")
@@ -111,7 +115,7 @@ func running(o kube.Object, taken source.Object, f fleet) condition {
 	}
 	if open := f.status.Unfinished(at.Name); len(open) > 0 {
 		if open[0].State == rollout.Stopped {
-			return not(Stopped, with(open[0].Words))
+			return not(stopped, with(open[0].Words))
 		}
 		return not("RollingOut", with(open[0].Words))
 	}
@@ -119,13 +123,13 @@ func running(o kube.Object, taken source.Object, f fleet) condition {
 	case at.Failed > 0:
 		return not("Failed", with(f.worst[at.Name]))
 	case at.Nodes+at.Away == 0:
-		return condition{Running, unknown, "NoEnvoys", "no Envoy is to have it"}
+		return condition{typeRunning, unknown, "NoEnvoys", "no Envoy is to have it"}
 	case at.Away > 0:
 		return not("EnvoysAway", with(fmt.Sprintf("%d more are away", at.Away)))
 	case !f.status.Done(at.Name, "", admin.Quorum{Min: 1}):
 		return not("Pending", message)
 	}
-	return condition{Running, yes, "Running", message}
+	return condition{typeRunning, yes, "Running", message}
 }
 
 // short is a hash as people know it again.

@@ -30,7 +30,7 @@ func good(change func(*admin.Status, *admin.Filter)) fleet {
 		change(s, &f)
 	}
 	s.Filters = []admin.Filter{f}
-	return fleet{status: s, worst: map[string]string{"shop.auth": "edge-7: Unable to create Wasm plugin"}}
+	return newFleet(s, map[string]string{"shop.auth": "edge-7: Unable to create Wasm plugin"})
 }
 
 // TestRunning: it is true when all that should run it do, and of nothing else.
@@ -64,7 +64,7 @@ func TestRunning(t *testing.T) {
 			f.Away = 2
 		}),
 		"Unknown NoEnvoys: no Envoy is to have it": good(func(_ *admin.Status, f *admin.Filter) { f.Nodes, f.Running = 0, 0 }),
-		"False Pending: is on its way":             {status: &admin.Status{}},
+		"False Pending: is on its way":             newFleet(&admin.Status{}, nil),
 	} {
 		all := of(auth(3), taken, f)
 		if len(all) != 2 || all[0].Status != yes {
@@ -92,7 +92,7 @@ func TestAccepted(t *testing.T) {
 	if all := of(auth(4), wrong, good(nil)); all != nil {
 		t.Errorf("of a generation that was not looked at: %v", all)
 	}
-	if c := of(auth(3), wrong, fleet{status: &admin.Status{}})[1]; c.Status != no || c.Reason != "NotAccepted" {
+	if c := of(auth(3), wrong, newFleet(&admin.Status{}, nil))[1]; c.Status != no || c.Reason != "NotAccepted" {
 		t.Errorf("%v", c)
 	}
 }

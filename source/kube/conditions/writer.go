@@ -77,7 +77,7 @@ func (w *Writer) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f := fleet{status: &status, worst: worst}
+	f := newFleet(&status, worst)
 	written := 0
 	for _, o := range objects {
 		taken, ok := u.Objects[o.Key()]
@@ -139,7 +139,7 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 
 // warns says whether a condition is told by an Event.
 func (c condition) warns() bool {
-	return c.Type == Accepted && c.Status == no || c.Reason == Stopped
+	return c.Type == typeAccepted && c.Status == no || c.Reason == stopped
 }
 
 // maxMessage is the most bytes that an Event's message may have.
