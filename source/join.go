@@ -33,8 +33,9 @@ type Join struct {
 	RemoveAll bool          // take away any number of definitions at once; else a change that removes more than half of four or more is held back
 	State     *state.Writer // keeps the last good content of each document; nil: it is not kept
 	Log       *slog.Logger  // default slog.Default()
-	// Emitted is told each update when it has been emitted; nil: nobody is.
-	Emitted func(Update)
+	// Objects is told what became of those that documents are, by key, whenever a
+	// batch has been taken in; nil: nobody is.
+	Objects func(map[Key]Object)
 
 	once  sync.Once
 	asked chan release
@@ -54,16 +55,12 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 	g.Go(func() error {
 		t := newTable(j.Sources, newLastGood(j.State, log), log)
 		t.removeAll = j.RemoveAll
-		emitted := false
+		files := -1 // as emitted; -1: nothing was
 		tell := func(changed, began time.Time) {
-			emitted = true
+			files = t.present()
 			now := time.Now()
-			u := Update{Set: t.set, Problems: t.problems, Changed: orNow(changed, now), Began: orNow(began, now),
-				Files: t.present(), Held: t.held, HeldID: t.heldID, Objects: t.objects()}
-			emit(u)
-			if j.Emitted != nil {
-				j.Emitted(u)
-			}
+			emit(Update{Set: t.set, Problems: t.problems, Changed: orNow(changed, now), Began: orNow(began, now),
+				Files: files, Held: t.held, HeldID: t.heldID})
 		}
 		for {
 			select {
@@ -76,9 +73,15 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 				}
 				r.done <- err
 			case b := <-up:
-				if t.take(b) && (t.join() || !emitted || t.hasObjects(b.Source)) {
+				if !t.take(b) {
+					continue
+				}
+				if t.join() || t.present() != files {
 					tell(b.Changed, b.Began)
 				}
+			}
+			if j.Objects != nil {
+				j.Objects(t.objects())
 			}
 		}
 	})

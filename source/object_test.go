@@ -1,23 +1,29 @@
 package source
 
 import (
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"wasmxds/definition"
 )
+
+// cluster is a source of objects.
+func cluster(d Discoverer) Source {
+	return Source{Name: "kube", Discoverer: d, Object: func(name string) (string, definition.Scope) {
+		namespace, rest, _ := strings.Cut(name, "/")
+		kind, of, _ := strings.Cut(rest, "/")
+		return kind + " " + namespace + "/" + of, definition.Scope{Namespace: namespace, Everywhere: namespace == "infra"}
+	}}
+}
 
 // objects is a table of the objects of a cluster.
 func objects(t *testing.T, take ...Document) *table {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	source := Source{Name: "kube", Object: func(name string) (string, definition.Scope) {
-		namespace, rest, _ := strings.Cut(name, "/")
-		kind, of, _ := strings.Cut(rest, "/")
-		return kind + " " + namespace + "/" + of, definition.Scope{Namespace: namespace, Everywhere: namespace == "infra"}
-	}}
-	table := newTable([]Source{source}, newLastGood(nil, log), log)
+	table := newTable([]Source{cluster(nil)}, newLastGood(nil, log), log)
 	table.take(Batch{Source: "kube", Whole: true, Docs: take})
 	table.join()
 	return table
@@ -39,6 +45,39 @@ func TestObjects(t *testing.T) {
 	const want = "WasmFilter other/bad: spec.module.url: is a path, but there is no folder that it could be in"
 	if filterNames(u) != "other.auth shop.auth" || told(u) != want {
 		t.Errorf("filters %q, problems %q, want %q", filterNames(u), told(u), want)
+	}
+}
+
+// TestObjectsAreTold: what became of each revision of an object is told, also where
+// definitions and problems stay as they were, and nothing is emitted.
+func TestObjectsAreTold(t *testing.T) {
+	docs, updates, told := make(scripted), make(chan Update, 10), make(chan map[Key]Object, 10)
+	j := &Join{Sources: []Source{cluster(docs)}, Log: slog.New(slog.DiscardHandler), Objects: func(all map[Key]Object) { told <- all }}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- j.Run(ctx, func(u Update) { updates <- u }) }()
+	bad := func(revision string) {
+		t.Helper()
+		d := objectOf("WasmFilter", "shop", "bad", `{"module":{"url":"b.wasm"},"rootID":"`+revision+`"}`)
+		d.Revision = revision
+		docs <- Batch{Source: "kube", Whole: revision == "1", Docs: []Document{d}}
+		select {
+		case all := <-told:
+			if o := all[d.Key]; len(all) != 1 || o.Revision != revision || o.Good || len(o.Problems) != 1 {
+				t.Errorf("revision %s: told %+v", revision, all)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("nothing is told")
+		}
+	}
+	bad("1")
+	bad("2")
+	if len(updates) != 1 {
+		t.Errorf("%d updates", len(updates))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -105,8 +105,6 @@ type Update struct {
 	Files    int                  // documents, bad ones included
 	Held     Removal              // a removal that is held back; Problems tells of it, too
 	HeldID   string               // what Join.Release calls it: another for each set of definitions that would go
-	// Objects is what became of each document that is an object, by its key.
-	Objects map[Key]Object
 }
 
 // Object is what became of an object.

@@ -200,8 +200,11 @@ func (u *Unknown) holds(name string) bool {
 	if u.Below != "" && !strings.HasPrefix(name, u.Below+"/") {
 		return false
 	}
+	if u.Like == "" {
+		return true
+	}
 	like, err := path.Match(u.Like, name)
-	return u.Like == "" || like && err == nil
+	return like && err == nil
 }
 
 // restore starts from what was kept of a source: each document has its last
@@ -259,27 +262,24 @@ func (t *table) present() int {
 
 // objects gives what became of those.
 func (t *table) objects() map[Key]Object {
-	var all map[Key]Object
-	for key, d := range t.docs {
-		if d.current == nil || d.removed || !t.hasObjects(key.Source) {
+	problems := map[string][]definition.Problem{}
+	for _, p := range t.problems {
+		if !p.Warning {
+			problems[p.File] = append(problems[p.File], p)
+		}
+	}
+	all := map[Key]Object{}
+	for _, o := range t.sources {
+		if o.object == nil {
 			continue
 		}
-		if all == nil {
-			all = make(map[Key]Object, len(t.docs))
-		}
-		o := Object{Revision: d.current.revision, Good: d.good == d.current}
-		for _, p := range t.problems {
-			if p.File == d.name && !p.Warning {
-				o.Problems = append(o.Problems, p)
+		for key, d := range t.docs {
+			if key.Source == o.name && d.current != nil && !d.removed {
+				all[key] = Object{Revision: d.current.revision, Good: d.good == d.current, Problems: problems[d.name]}
 			}
 		}
-		all[key] = o
 	}
 	return all
-}
-
-func (t *table) hasObjects(source string) bool {
-	return slices.ContainsFunc(t.sources, func(o *origin) bool { return o.name == source && o.object != nil })
 }
 
 // place names to people where all documents are.

@@ -239,7 +239,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 	}
 	s.stages, err = pipeline.New(ctx, pipeline.Options{
 		Source: &source.Join{
-			Sources: s.sources.all, Emitted: s.sources.emitted(),
+			Sources: s.sources.all, Objects: s.sources.objects(),
 			State: data.kept, RemoveAll: f.removals == "all", Log: log,
 		},
 		Modules:   options,

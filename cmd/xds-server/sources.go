@@ -58,8 +58,8 @@ func (f *serveFlags) sources(definitions string, cluster *kube.Cluster, log *slo
 	return s, err
 }
 
-// emitted tells whoever writes of objects what the sources say; nil: nobody does.
-func (s sources) emitted() func(source.Update) {
+// objects tells whoever writes of objects what became of them; nil: nobody does.
+func (s sources) objects() func(map[source.Key]source.Object) {
 	if s.conditions == nil {
 		return nil
 	}

@@ -33,11 +33,11 @@ type Writer struct {
 	Every time.Duration // between looks, and at least between two writes of an object; default 1 s
 	Log   *slog.Logger
 
-	update atomic.Pointer[source.Update]
+	taken atomic.Pointer[map[source.Key]source.Object]
 }
 
-// Taken is told what the sources have emitted last.
-func (w *Writer) Taken(u source.Update) { w.update.Store(&u) }
+// Taken is told what the sources say of objects.
+func (w *Writer) Taken(objects map[source.Key]source.Object) { w.taken.Store(&objects) }
 
 // component is what writes, as Kubernetes calls it.
 const component = "xds-server"
@@ -65,8 +65,8 @@ func (w *Writer) Run(ctx context.Context) {
 // look writes what is other than the API server has it. After an error the rest
 // waits for the next look.
 func (w *Writer) look(ctx context.Context) error {
-	u := w.update.Load()
-	if u == nil {
+	all := w.taken.Load()
+	if all == nil {
 		return nil
 	}
 	objects := w.Objects()
@@ -80,19 +80,19 @@ func (w *Writer) look(ctx context.Context) error {
 	f := newFleet(&status, worst)
 	written := 0
 	for _, o := range objects {
-		taken, ok := u.Objects[o.Key()]
+		taken, ok := (*all)[o.Key()]
 		if !ok {
 			continue
 		}
-		all := of(o, taken, f)
+		conditions := of(o, taken, f)
 		was := seen(o.Status)
-		if all == nil || was.are(o.Generation, all) {
+		if conditions == nil || was.are(o.Generation, conditions) {
 			continue
 		}
 		if written++; written > perLook {
 			return nil
 		}
-		if err := w.write(ctx, o, all, was); err != nil {
+		if err := w.write(ctx, o, conditions, was); err != nil {
 			return err
 		}
 	}

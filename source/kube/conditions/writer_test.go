@@ -78,7 +78,7 @@ func TestWriter(t *testing.T) {
 			return st, nil, nil
 		},
 	}
-	join := &source.Join{Sources: []source.Source{cluster.Source()}, Log: log, Emitted: w.Taken}
+	join := &source.Join{Sources: []source.Source{cluster.Source()}, Log: log, Objects: w.Taken}
 	done := make(chan error, 2)
 	go func() { done <- join.Run(ctx, func(source.Update) {}) }()
 	go func() { w.Run(ctx); done <- nil }()
