@@ -2,8 +2,9 @@ package kube
 
 import (
 	"context"
-	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"wasmxds/source"
@@ -73,8 +74,8 @@ func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 			b.Unknown = append(b.Unknown, u.Unknown)
 		}
 	}
-	for _, name := range s.dead { // first: it may be there again
-		if !b.Whole {
+	if !b.Whole {
+		for _, name := range s.dead { // first: it may be there again
 			b.Docs = append(b.Docs, source.Document{Key: source.Key{Source: Name, Name: name}, Gone: true})
 		}
 	}
@@ -102,17 +103,17 @@ func (p *part) known(now time.Time) bool {
 // documents gives those that are other than was sent, or all.
 func (p *part) documents(all bool) []source.Document {
 	var docs []source.Document
-	for _, name := range slices.Sorted(maps.Keys(p.objects)) {
-		o := p.objects[name]
+	for name, o := range p.objects {
 		if !all && !o.fresh {
 			continue
 		}
-		d := source.Document{Key: source.Key{Source: Name, Name: name}, Revision: o.revision}
+		d := source.Document{Key: source.Key{Source: Name, Name: name}, Revision: strconv.FormatInt(o.generation, 10)}
 		if o.fresh {
 			d.Data, o.fresh = o.data, false
 		}
 		docs = append(docs, d)
 	}
+	slices.SortFunc(docs, func(a, b source.Document) int { return strings.Compare(a.Key.Name, b.Key.Name) })
 	return docs
 }
 

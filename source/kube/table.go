@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"strconv"
 	"sync"
 	"time"
 
@@ -74,11 +73,9 @@ type object struct {
 	namespace, name string
 	written         map[string]any // what counts of it, but for what it names
 	names           *reference     // nil: nothing
-	waits           bool           // for what it names
-	data            []byte
-	revision        string // that people have written last
+	data            []byte         // nil: what it names is not known yet
 	uid             types.UID
-	generation      int64
+	generation      int64          // that people have written last
 	status          map[string]any // as it was seen
 	fresh           bool           // data is not sent yet
 	doubted         time.Time      // it is gone; then it is asked whether its kind is
@@ -151,9 +148,8 @@ func (p *part) set(o *unstructured.Unstructured) error {
 		known = &object{namespace: o.GetNamespace(), name: o.GetName()}
 		p.objects[name] = known
 	}
-	known.doubted, known.revision, known.uid = time.Time{}, strconv.FormatInt(o.GetGeneration(), 10), o.GetUID()
+	known.doubted, known.generation, known.uid = time.Time{}, o.GetGeneration(), o.GetUID()
 	known.status, _, _ = unstructured.NestedMap(o.Object, "status") // what is none is none
-	known.generation = o.GetGeneration()
 	known.written = document(o)
 	known.names = nil
 	if p.kind.native() {
@@ -170,13 +166,12 @@ func (t *table) render(o *object) error {
 	d := o.written
 	if o.names != nil {
 		given, ok := t.given(*o.names)
-		if o.waits = !ok; o.waits {
+		if !ok {
 			return nil
 		}
 		d = maps.Clone(d)
 		d["given"] = given
 	}
-	o.waits = false
 	data, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", d["kind"], err)

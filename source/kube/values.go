@@ -51,11 +51,9 @@ type value struct {
 	key   valueKey
 	end   context.CancelFunc
 
-	synced bool
-	there  bool
-	data   map[string]string
+	synced bool              // data is what there is, as far as was told
+	data   map[string]string // nil: it is not there
 	state  outcome
-	why    error
 }
 
 // given is what a document is given for a reference; false: that is not known yet.
@@ -71,7 +69,7 @@ func (t *table) given(r reference) (map[string]string, bool) {
 		return missing("may not be read; grant get, list and watch of it")
 	case !v.synced:
 		return missing("can't be read")
-	case !v.there:
+	case v.data == nil:
 		return missing("is not there")
 	}
 	text, ok := v.data[r.key]
@@ -88,8 +86,10 @@ func (t *table) given(r reference) (map[string]string, bool) {
 func (t *table) valuesWait() bool {
 	for _, p := range t.parts {
 		for _, o := range p.objects {
-			if o.waits {
-				return true
+			if o.names != nil {
+				if _, ok := t.given(*o.names); !ok {
+					return true
+				}
 			}
 		}
 	}
@@ -112,14 +112,14 @@ func (v *value) renderAll() error {
 	return nil
 }
 
-func (v *value) outcome(o outcome, why error) {
+func (v *value) outcome(o outcome, _ error) {
 	v.table.mu.Lock()
 	defer v.table.mu.Unlock()
 	if o == denied {
 		v.synced = false
 	}
 	if v.state != o {
-		v.state, v.why = o, why
+		v.state = o
 		_ = v.renderAll() // what could not be written was told when it came
 	}
 }
@@ -132,7 +132,6 @@ func (v *value) put(o *unstructured.Unstructured) error {
 }
 
 func (v *value) set(o *unstructured.Unstructured) {
-	v.there = true
 	v.data = map[string]string{}
 	plain, _, _ := unstructured.NestedStringMap(o.Object, "data")
 	encoded, _, _ := unstructured.NestedStringMap(o.Object, "binaryData")
@@ -152,14 +151,14 @@ func (v *value) set(o *unstructured.Unstructured) {
 func (v *value) delete(string, string) {
 	v.table.mu.Lock()
 	defer v.table.mu.Unlock()
-	v.there, v.data = false, nil
+	v.data = nil
 	_ = v.renderAll() // what could not be written was told when it came
 }
 
 func (v *value) replace(all []*unstructured.Unstructured) error {
 	v.table.mu.Lock()
 	defer v.table.mu.Unlock()
-	v.synced, v.there, v.data = true, false, nil
+	v.synced, v.data = true, nil
 	for _, o := range all {
 		v.set(o)
 	}
