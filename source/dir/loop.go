@@ -10,6 +10,7 @@ import (
 
 	"wasmxds/files"
 	"wasmxds/source"
+	"wasmxds/source/internal/burst"
 )
 
 // loop looks at the directory when it is told to, and from time to time.
@@ -22,7 +23,7 @@ type loop struct {
 	send                    func(source.Batch)
 	log                     *slog.Logger
 
-	burst   burst
+	burst   burst.Burst
 	rescans []chan<- struct{} // who waits for the end of the burst
 	dirty   bool              // the table has changed since it was sent
 	sent    bool
@@ -31,7 +32,7 @@ type loop struct {
 func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 	events, errs := l.watch.changes()
 	start := time.Now()
-	l.burst = burst{first: start, last: start.Add(-l.quiet)} // due
+	l.burst = burst.Burst{First: start, Last: start.Add(-l.quiet)} // due
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -42,18 +43,18 @@ func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 			if !l.watch.concerns(ev) {
 				continue
 			}
-			l.burst.touch(time.Now())
+			l.burst.Touch(time.Now())
 		case err := <-errs:
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				l.log.Warn("more changes to files than could be told, looks at all of them")
 			} else {
 				l.log.Warn("watch files", "error", err)
 			}
-			l.burst.touch(time.Now())
+			l.burst.Touch(time.Now())
 		case done := <-rescan:
 			l.rescans = append(l.rescans, done)
 			l.table.distrust = true
-			l.burst.touch(time.Now())
+			l.burst.Touch(time.Now())
 		case <-timer.C:
 		}
 		timer.Reset(l.step(time.Now()))
@@ -63,23 +64,23 @@ func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 // step does what is to be done at this time, and says how long there is
 // nothing more to do.
 func (l *loop) step(now time.Time) time.Duration {
-	if l.burst.open() {
-		if wait := l.burst.due(l.quiet, l.max).Sub(now); wait > 0 {
+	if l.burst.Open() {
+		if wait := l.burst.Due(l.quiet, l.max).Sub(now); wait > 0 {
 			return wait
 		}
 	}
-	late := l.burst.open() && now.Sub(l.burst.first) >= l.max
+	late := l.burst.Open() && now.Sub(l.burst.First) >= l.max
 	got := l.table.take(walk(l.path, l.roots, l.watch), now, late)
 	l.dirty = l.dirty || got.changed
-	if got.changed && (!l.watch.complete() || !l.burst.open()) {
+	if got.changed && (!l.watch.complete() || !l.burst.Open()) {
 		// Nobody told: this may be the first of several changes.
-		l.burst.touch(now)
-		if wait := l.burst.due(l.quiet, l.max).Sub(now); wait > 0 {
+		l.burst.Touch(now)
+		if wait := l.burst.Due(l.quiet, l.max).Sub(now); wait > 0 {
 			return wait
 		}
 	}
-	if got.open && l.burst.open() && !late {
-		return min(l.quiet, l.burst.first.Add(l.max).Sub(now))
+	if got.open && l.burst.Open() && !late {
+		return min(l.quiet, l.burst.First.Add(l.max).Sub(now))
 	}
 	l.settle(now)
 	switch {
@@ -94,11 +95,11 @@ func (l *loop) step(now time.Time) time.Duration {
 
 // settle ends a burst.
 func (l *loop) settle(now time.Time) {
-	first := l.burst.first
+	first := l.burst.First
 	if first.IsZero() {
 		first = now
 	}
-	l.burst = burst{}
+	l.burst = burst.Burst{}
 	if l.dirty || !l.sent {
 		l.dirty, l.sent = false, true
 		for _, b := range l.table.batches() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"wasmxds/source"
+	"wasmxds/source/internal/burst"
 )
 
 // run sends batches until ctx ends.
@@ -60,14 +61,14 @@ func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 	if wait := s.began.Add(s.patience).Sub(now); !s.sent && wait > 0 && (slices.ContainsFunc(s.parts, (*part).undecided) || s.valuesWait()) {
 		return nil, wait
 	}
-	if !s.first.IsZero() {
-		if wait := min(s.last.Add(s.quiet).Sub(now), s.first.Add(s.max).Sub(now)); wait > 0 {
+	if s.changes.Open() {
+		if wait := s.changes.Due(s.quiet, s.max).Sub(now); wait > 0 {
 			return nil, wait
 		}
 	}
 	all, wait := s.unknowns(now)
 	same := slices.EqualFunc(all, s.unknown, func(a, b unknown) bool { return a.part == b.part && a.state == b.state })
-	b := &source.Batch{Source: Name, Changed: s.first, Began: now}
+	b := &source.Batch{Source: Name, Changed: s.changes.First, Began: now}
 	if !s.sent || !same {
 		s.unknown, b.Whole = all, true
 		for _, u := range all {
@@ -84,7 +85,7 @@ func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 			b.Docs = append(b.Docs, p.documents(b.Whole)...)
 		}
 	}
-	s.dead, s.first = nil, time.Time{}
+	s.dead, s.changes = nil, burst.Burst{}
 	if !b.Whole && len(b.Docs) == 0 {
 		return nil, wait
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"wasmxds/definition"
+	"wasmxds/source/internal/burst"
 )
 
 // times are how long what takes.
@@ -34,12 +35,11 @@ type table struct {
 	doubts    chan struct{} // an object is gone
 	named     chan struct{} // others are named than before
 
-	mu     sync.Mutex
-	parts  []*part
-	values map[valueKey]*value // that objects name
-	dead   []string            // documents that are gone, and not sent yet
-	first  time.Time           // change that is not sent yet; zero: there is none
-	last   time.Time
+	mu      sync.Mutex
+	parts   []*part
+	values  map[valueKey]*value // that objects name
+	dead    []string            // documents that are gone, and not sent yet
+	changes burst.Burst         // that are not sent yet
 }
 
 // part is the objects of one kind, in one namespace or in all.
@@ -109,11 +109,7 @@ func signal(c chan struct{}) {
 
 // touch notes a change. The table is locked.
 func (t *table) touch() {
-	now := time.Now()
-	if t.first.IsZero() {
-		t.first = now
-	}
-	t.last = now
+	t.changes.Touch(time.Now())
 	signal(t.wake)
 }
 

@@ -257,7 +257,7 @@ func TestBurst(t *testing.T) {
 	if err := s.filters.put(object1("WasmFilter", "shop", "a", "1")); err != nil {
 		t.Fatal(err)
 	}
-	s.now = s.table.last
+	s.now = s.table.changes.Last
 	s.want(5*time.Millisecond, "")
 	s.want(6*time.Millisecond, "+shop/WasmFilter/a")
 }

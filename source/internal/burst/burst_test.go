@@ -1,4 +1,4 @@
-package dir
+package burst
 
 import (
 	"testing"
@@ -18,14 +18,14 @@ func TestBurst(t *testing.T) {
 		{[]int{0, 190}, 200},
 		{[]int{0, 500}, 200},
 	} {
-		var b burst
-		if b.open() {
+		var b Burst
+		if b.Open() {
 			t.Error("open before any change")
 		}
 		for _, ms := range tc.touched {
-			b.touch(at(ms))
+			b.Touch(at(ms))
 		}
-		if got := b.due(quiet, limit); !b.open() || !got.Equal(at(tc.due)) {
+		if got := b.Due(quiet, limit); !b.Open() || !got.Equal(at(tc.due)) {
 			t.Errorf("%v: due at %v, want %d ms", tc.touched, got.Sub(at(0)), tc.due)
 		}
 	}
