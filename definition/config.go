@@ -42,7 +42,7 @@ func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 	case (from.Secret == nil) == (from.ConfigMap == nil):
 		d.Problem("configFrom", "", "needs secret or configMap, one of them")
 	case from.of().Name == "" || from.of().Key == "": // Decode has said so
-	case d.scope.Namespace == "":
+	case !d.InCluster():
 		d.Problem(at, "write it into config", "is for objects that xds-server reads from a Kubernetes cluster")
 	case given.Get("missing") != nil:
 		d.Problem(at, "", "%s", document.TextOf(given.Get("missing")))

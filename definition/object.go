@@ -7,10 +7,12 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Group and APIVersion are those of the native kinds as objects of Kubernetes.
+// Group, Version and APIVersion are those of the native kinds as objects of
+// Kubernetes.
 const (
 	Group      = "wasmxds.dev"
-	APIVersion = Group + "/v1alpha1"
+	Version    = "v1alpha1"
+	APIVersion = Group + "/" + Version
 )
 
 // object is a document of a native kind as Kubernetes has it: what stands beside
@@ -38,7 +40,7 @@ func (d *Doc) readObject(read func(*Doc)) {
 	if !d.Decode(&o) {
 		return
 	}
-	if o.Given != nil && d.scope.Namespace == "" {
+	if o.Given != nil && !d.InCluster() {
 		d.Problem("given", "", "unknown field")
 		return
 	}

@@ -121,7 +121,7 @@ func (k kind) definition(spec schema) map[string]any {
 			"names": names,
 			"scope": "Namespaced",
 			"versions": []any{map[string]any{
-				"name": "v1alpha1", "served": true, "storage": true,
+				"name": definition.Version, "served": true, "storage": true,
 				"additionalPrinterColumns": k.columns,
 				"subresources":             map[string]any{"status": map[string]any{}},
 				"schema": map[string]any{"openAPIV3Schema": map[string]any{

@@ -24,9 +24,9 @@ func (k kind) native() bool { return k.group == definition.Group }
 
 func allKinds() []kind {
 	return []kind{
-		{"WasmFilter", "wasmfilters", definition.Group, "v1alpha1"},
-		{"Listener", "listeners", definition.Group, "v1alpha1"},
-		{"Rollout", "rollouts", definition.Group, "v1alpha1"},
+		{"WasmFilter", "wasmfilters", definition.Group, definition.Version},
+		{"Listener", "listeners", definition.Group, definition.Version},
+		{"Rollout", "rollouts", definition.Group, definition.Version},
 		{"WasmPlugin", "wasmplugins", "extensions.istio.io", "v1alpha1"},
 		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
 		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},

@@ -24,7 +24,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -62,12 +61,10 @@ func (c *Cluster) Source() source.Source {
 	return source.Source{Name: Name, Object: c.object, Discoverer: c}
 }
 
-// object says what is known of a document by its name, which is
-// NAMESPACE/KIND/NAME.
+// object says what is known of a document by its name.
 func (c *Cluster) object(name string) (called string, scope definition.Scope) {
-	namespace, rest, _ := strings.Cut(name, "/")
-	kind, of, _ := strings.Cut(rest, "/")
-	return kind + " " + namespace + "/" + of, definition.Scope{Namespace: namespace, Everywhere: namespace == c.root()}
+	o := parsed(name)
+	return o.String(), definition.Scope{Namespace: o.Namespace, Everywhere: o.Namespace == c.root()}
 }
 
 func (c *Cluster) root() string { return cmp.Or(c.Root, DefaultRoot) }

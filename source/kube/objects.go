@@ -1,6 +1,8 @@
 package kube
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -21,7 +23,17 @@ func (o Object) String() string { return o.Kind + " " + o.Namespace + "/" + o.Na
 
 // Key is what its document is known by.
 func (o Object) Key() source.Key {
-	return source.Key{Source: Name, Name: o.Namespace + "/" + o.Kind + "/" + o.Name}
+	return source.Key{Source: Name, Name: documentName(o.Namespace, o.Kind, o.Name)}
+}
+
+// documentName is what a document is known by; parsed reads it.
+func documentName(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
+
+// parsed gives the object that a document is, as far as its name says.
+func parsed(document string) Object {
+	namespace, rest, _ := strings.Cut(document, "/")
+	kind, name, _ := strings.Cut(rest, "/")
+	return Object{Kind: kind, Namespace: namespace, Name: name}
 }
 
 // Objects are those of native kinds, as far as they are known.

@@ -148,7 +148,7 @@ func (p *part) unknown() unknown {
 		in = "*"
 	}
 	u := unknown{part: p, state: p.state}
-	u.Like = in + "/" + p.kind.name + "/*"
+	u.Like = documentName(in, p.kind.name, "*")
 	switch p.state {
 	case absent:
 		u.Slight = true

@@ -215,7 +215,7 @@ func (p *part) replace(all []*unstructured.Unstructured) error {
 	return nil
 }
 
-func (p *part) name(namespace, name string) string { return namespace + "/" + p.kind.name + "/" + name }
+func (p *part) name(namespace, name string) string { return documentName(namespace, p.kind.name, name) }
 
 // document is what counts of an object.
 func document(o *unstructured.Unstructured) map[string]any {
