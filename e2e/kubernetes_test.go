@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"wasmxds/definition/crd"
 	"wasmxds/e2e/wasmtest"
 	"wasmxds/source/kube/kubetest"
 )
@@ -15,11 +14,9 @@ import (
 // its namespace; and while the API server is away, a kind is gone or xds-server
 // starts without either, no request fails or passes without its filter.
 func TestKubernetes(t *testing.T) {
-	written, err := crd.YAML()
-	must(t, err)
 	eachCombination(t, func(t *testing.T, c combination) {
 		k := &objects{fleet: newFleet(t), cluster: kubetest.Start(t)}
-		k.cluster.Apply(string(written))
+		k.cluster.Apply(kubetest.CRDs(t))
 		k.play(c)
 	})
 }
@@ -83,9 +80,7 @@ func (k *objects) play(c combination) {
 	k.t.Logf("object applied, after both were away → new header: %v", k.seen(l, start, "x-auth", "3"))
 
 	k.t.Log("a CRD is deleted, and with it all filters")
-	written, err := crd.YAML()
-	must(k.t, err)
-	filters, _, _ := strings.Cut(string(written), "\n---\n")
+	filters, _, _ := strings.Cut(kubetest.CRDs(k.t), "\n---\n")
 	k.cluster.Delete(filters)
 	k.eventually(func() error { return k.complains("does not serve it any more") })
 	k.apply(filters)

@@ -11,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"wasmxds/definition"
-	"wasmxds/definition/crd"
 	"wasmxds/definition/internal/document"
 	"wasmxds/definition/kinds"
 	"wasmxds/source/kube/kubetest"
@@ -93,12 +92,8 @@ var taken = map[string][]string{
 // TestAPIServer: a real API server with the CRDs takes what xds-server takes, and
 // refuses what it is said to.
 func TestAPIServer(t *testing.T) {
-	written, err := crd.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := kubetest.Start(t)
-	s.Apply(string(written))
+	s.Apply(kubetest.CRDs(t))
 	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: Rollout, metadata: {name: ready, namespace: default}, spec: {waves: [1]}}")
 	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: Listener, metadata: {name: ready, namespace: default}, spec: {address: '0.0.0.0:80', routes: [{prefix: /, upstream: 'a:1'}]}}")
 	s.Apply("{apiVersion: wasmxds.dev/v1alpha1, kind: WasmFilter, metadata: {name: ready, namespace: default}, spec: {module: {url: 'https://a/b'}}}")

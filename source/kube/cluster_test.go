@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"wasmxds/definition"
-	"wasmxds/definition/crd"
 	"wasmxds/source"
 	"wasmxds/source/internal/sourcetest"
 	"wasmxds/source/kube"
@@ -94,12 +93,8 @@ func (j *joined) want(filters, problem string) {
 // started is an API server with the CRDs and some namespaces.
 func started(t *testing.T) *kubetest.Server {
 	t.Helper()
-	written, err := crd.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := kubetest.Start(t)
-	s.Apply(string(written))
+	s.Apply(kubetest.CRDs(t))
 	s.Namespace("shop", "other", kube.DefaultRoot)
 	return s
 }

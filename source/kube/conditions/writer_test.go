@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"wasmxds/admin"
-	"wasmxds/definition/crd"
 	"wasmxds/module"
 	"wasmxds/source"
 	"wasmxds/source/kube"
@@ -51,12 +50,8 @@ func told(t *testing.T, s *kubetest.Server, text, want string) *unstructured.Uns
 // TestWriter: a real API server has what became of objects, and is written to only
 // when that changes.
 func TestWriter(t *testing.T) {
-	written, err := crd.YAML()
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := kubetest.Start(t)
-	s.Apply(string(written))
+	s.Apply(kubetest.CRDs(t))
 	s.Namespace("shop")
 	filter := func(name, url string) string {
 		return fmt.Sprintf("{apiVersion: wasmxds.dev/v1alpha1, kind: WasmFilter, metadata: {name: %s, namespace: shop}, spec: {module: {url: %q}, attach: {nodes: {ids: [%q]}}}}", name, url, "a")

@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
+
+	"wasmxds/definition/crd"
 )
 
 // Parse reads the objects of a YAML file.
@@ -35,6 +37,16 @@ func Parse(t testing.TB, text []byte) []*unstructured.Unstructured {
 			all = append(all, o)
 		}
 	}
+}
+
+// CRDs are those of the native kinds, as Apply takes them.
+func CRDs(t testing.TB) string {
+	t.Helper()
+	written, err := crd.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(written)
 }
 
 // Resource is what the API server calls an object's kind.
