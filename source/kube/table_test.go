@@ -30,6 +30,16 @@ func newStill(t *testing.T, removeAll bool) *still {
 	return s
 }
 
+// newSent is one whose only object was sent.
+func newSent(t *testing.T, removeAll bool) *still {
+	t.Helper()
+	s := newStill(t, removeAll)
+	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
+	s.list(s.plugins)
+	s.want(second, "whole +shop/WasmFilter/a")
+	return s
+}
+
 func object1(kind, namespace, name, spec string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "wasmxds.dev/v1alpha1", "kind": kind,
@@ -110,10 +120,7 @@ func TestKindThatIsNotListed(t *testing.T) {
 // TestOnlyWhatCounts: a status, or anything else that people don't write, is no
 // change.
 func TestOnlyWhatCounts(t *testing.T) {
-	s := newStill(t, false)
-	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
-	s.list(s.plugins)
-	s.want(second, "whole +shop/WasmFilter/a")
+	s := newSent(t, false)
 	same := object1("WasmFilter", "shop", "a", "1")
 	same.SetResourceVersion("8")
 	same.SetLabels(map[string]string{"a": "b"})
@@ -168,10 +175,7 @@ func TestGone(t *testing.T) {
 func TestCRDDeleted(t *testing.T) {
 	for _, removeAll := range []bool{false, true} {
 		t.Run(fmt.Sprint(removeAll), func(t *testing.T) {
-			s := newStill(t, removeAll)
-			s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
-			s.list(s.plugins)
-			s.want(second, "whole +shop/WasmFilter/a")
+			s := newSent(t, removeAll)
 			s.filters.delete("shop", "a")
 			s.settle(answer{lasts: false}, second)
 			if removeAll {
@@ -194,10 +198,7 @@ func TestCRDDeleted(t *testing.T) {
 // TestCRDReplaced: a CRD that is deleted and there again at once is seen to be gone
 // while its objects are in doubt.
 func TestCRDReplaced(t *testing.T) {
-	s := newStill(t, false)
-	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
-	s.list(s.plugins)
-	s.want(second, "whole +shop/WasmFilter/a")
+	s := newSent(t, false)
 	s.filters.delete("shop", "a")
 	s.settle(answer{lasts: false}, 0)
 	s.list(s.filters)
@@ -209,10 +210,7 @@ func TestCRDReplaced(t *testing.T) {
 
 // TestDenied: what may not be read any more is unknown, not empty.
 func TestDenied(t *testing.T) {
-	s := newStill(t, false)
-	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
-	s.list(s.plugins)
-	s.want(second, "whole +shop/WasmFilter/a")
+	s := newSent(t, false)
 	s.filters.outcome(denied, errors.New("403"))
 	s.want(second, "whole ?*/WasmFilter/*")
 	s.list(s.filters)
@@ -224,10 +222,7 @@ func TestDenied(t *testing.T) {
 // TestAway: while the API server is away nothing is gone, and it is told after a
 // while.
 func TestAway(t *testing.T) {
-	s := newStill(t, false)
-	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
-	s.list(s.plugins)
-	s.want(second, "whole +shop/WasmFilter/a")
+	s := newSent(t, false)
 	for _, p := range []*part{s.filters, s.plugins} {
 		p.outcome(failing, errors.New("refused"))
 		p.outcome(failing, errors.New("refused again"))
