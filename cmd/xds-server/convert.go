@@ -60,19 +60,24 @@ const schemaExample = `  xds-server schema > schema.json
   # yaml-language-server: $schema=./schema.json`
 
 func newSchema() *cobra.Command {
-	return &cobra.Command{
+	return prints("the schema", definition.Schema, &cobra.Command{
 		Use:     "schema",
 		Short:   "Print the JSON Schema of the native kinds",
 		Long:    schemaHelp,
 		Example: schemaExample,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := definition.Schema()
-			if err != nil {
-				return wrong(fmt.Errorf("make the schema: %w", err))
-			}
-			_, err = cmd.OutOrStdout().Write(out)
-			return err
-		},
+	})
+}
+
+// prints makes a command print what is made of the native kinds alone.
+func prints(what string, made func() ([]byte, error), cmd *cobra.Command) *cobra.Command {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		out, err := made()
+		if err != nil {
+			return wrong(fmt.Errorf("make %s: %w", what, err))
+		}
+		_, err = cmd.OutOrStdout().Write(out)
+		return err
 	}
+	return cmd
 }

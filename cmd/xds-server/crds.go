@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"wasmxds/definition/crd"
@@ -16,19 +14,10 @@ itself.`
 const crdsExample = `  xds-server crds | kubectl apply --server-side -f -`
 
 func newCRDs() *cobra.Command {
-	return &cobra.Command{
+	return prints("the CRDs", crd.YAML, &cobra.Command{
 		Use:     "crds",
 		Short:   "Print the CustomResourceDefinitions of the native kinds",
 		Long:    crdsHelp,
 		Example: crdsExample,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			out, err := crd.YAML()
-			if err != nil {
-				return wrong(fmt.Errorf("make the CRDs: %w", err))
-			}
-			_, err = cmd.OutOrStdout().Write(out)
-			return err
-		},
-	}
+	})
 }
