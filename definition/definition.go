@@ -170,7 +170,7 @@ type Selector struct {
 type Node struct {
 	ID      string
 	Cluster string
-	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels
+	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels; and NamespaceLabel
 }
 
 // Size is how many bytes of text it has.

@@ -41,7 +41,7 @@ func (d *Doc) unrelated() bool {
 func (d *Doc) passedOver(cause Problem) {
 	kind := document.TextOf(d.root.Get("kind"))
 	if kind == rolloutKind {
-		d.Warn("kind", "one for xds-server has kind, name and waves, and no apiVersion",
+		d.Warn("kind", "one for xds-server has apiVersion: "+APIVersion+", or kind, name and waves alone",
 			"this Rollout is one of %s, not of xds-server, and is passed over", document.TextOf(d.root.Get("apiVersion")))
 		return
 	}
