@@ -260,22 +260,21 @@ func (n *node) readMetadata() error {
 // node.metadata.labels; and the namespace, which is node.metadata.NAMESPACE alone.
 func labels(meta *structpb.Struct) map[string]string {
 	var out map[string]string
-	for _, key := range []string{"LABELS", "labels"} {
-		for k, v := range meta.GetFields()[key].GetStructValue().GetFields() {
-			if s, ok := v.GetKind().(*structpb.Value_StringValue); ok {
-				if out == nil {
-					out = map[string]string{}
-				}
-				out[k] = s.StringValue
-			}
-		}
-	}
-	delete(out, definition.NamespaceLabel)
-	if namespace := meta.GetFields()["NAMESPACE"].GetStringValue(); namespace != "" {
+	set := func(key, value string) {
 		if out == nil {
 			out = map[string]string{}
 		}
-		out[definition.NamespaceLabel] = namespace
+		out[key] = value
+	}
+	for _, key := range []string{"LABELS", "labels"} {
+		for k, v := range meta.GetFields()[key].GetStructValue().GetFields() {
+			if s, ok := v.GetKind().(*structpb.Value_StringValue); ok && k != definition.NamespaceLabel {
+				set(k, s.StringValue)
+			}
+		}
+	}
+	if namespace := meta.GetFields()["NAMESPACE"].GetStringValue(); namespace != "" {
+		set(definition.NamespaceLabel, namespace)
 	}
 	return out
 }
