@@ -7,9 +7,7 @@ import (
 
 // confirm finds out of objects that are gone whether their kind is, too, until ctx
 // ends.
-func (t *table) confirm(ctx context.Context, ask interface {
-	lasts(context.Context, kind) (bool, error)
-}) {
+func (t *table) confirm(ctx context.Context, ask func(context.Context, kind) (lasts bool, err error)) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
 	for {
@@ -21,7 +19,7 @@ func (t *table) confirm(ctx context.Context, ask interface {
 		}
 		now := time.Now()
 		for _, k := range t.doubted(now) {
-			lasts, err := ask.lasts(ctx, k)
+			lasts, err := ask(ctx, k)
 			if err != nil {
 				t.log.Debug("find out whether a kind is served", "kind", k.name, "error", err)
 			}

@@ -3,7 +3,6 @@ package kube
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -66,7 +65,7 @@ func (d *discovery) lasts(ctx context.Context, k kind) (lasts bool, err error) {
 	}
 	body := io.LimitReader(response.Body, maxDiscovery)
 	if err := json.NewDecoder(body).Decode(&list); err != nil {
-		return false, errors.Join(errors.New("read "+at.Path), err)
+		return false, fmt.Errorf("read %s: %w", at.Path, err)
 	}
 	for _, r := range list.Resources {
 		if r.Name == k.plural {

@@ -48,12 +48,10 @@ func (f *follower) run(ctx context.Context) {
 		if err != nil && ctx.Err() == nil {
 			f.log.Debug("list and watch objects", "of", f.name, "error", err)
 		}
-		wait := time.NewTimer(pause.NextBackOff())
 		select {
 		case <-ctx.Done():
-		case <-wait.C:
+		case <-time.After(pause.NextBackOff()):
 		}
-		wait.Stop()
 	}
 }
 

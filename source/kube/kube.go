@@ -98,7 +98,7 @@ func (c *Cluster) Run(ctx context.Context, up chan<- source.Batch) error {
 			g.Go(func() error { f.run(ctx); return nil })
 		}
 	}
-	g.Go(func() error { t.confirm(ctx, served); return nil })
+	g.Go(func() error { t.confirm(ctx, served.lasts); return nil })
 	g.Go(func() error { t.follow(ctx, client); return nil })
 	g.Go(func() error { t.run(ctx, up); return nil })
 	return g.Wait()
