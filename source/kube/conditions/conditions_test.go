@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"wasmxds/admin"
 	"wasmxds/definition"
@@ -94,5 +97,23 @@ func TestAccepted(t *testing.T) {
 	}
 	if c := of(auth(3), wrong, newFleet(&admin.Status{}, nil))[1]; c.Status != no || c.Reason != "NotAccepted" {
 		t.Errorf("%v", c)
+	}
+}
+
+// TestEvent: whatever an object and a message are like, name and message of the
+// Event are such as Kubernetes takes.
+func TestEvent(t *testing.T) {
+	for _, name := range []string{"auth", strings.Repeat("a", 253), strings.Repeat("a", 198) + "--b", strings.Repeat("a", 199) + ".b"} {
+		o := auth(3)
+		o.Name = name
+		if wrong := validation.IsDNS1123Subdomain(eventName(o, condition{})); len(wrong) > 0 {
+			t.Errorf("an Event of %s: %s", name, wrong)
+		}
+	}
+	for _, message := range []string{"has no host", strings.Repeat("ö", 512), strings.Repeat("ö", 513), "a" + strings.Repeat("ö", 600)} {
+		got := shortened(message)
+		if len(got) > 1024 || !utf8.ValidString(got) || len(message) <= 1024 && got != message || len(got) < min(len(message), 1020) {
+			t.Errorf("%d bytes of %d: %q", len(got), len(message), got)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -142,25 +143,16 @@ func (c condition) warns() bool {
 	return c.Type == typeAccepted && c.Status == no || c.Reason == stopped
 }
 
-// maxMessage is the most bytes that an Event's message may have.
-const maxMessage = 1024
-
 // event tells of a condition once.
 func (w *Writer) event(ctx context.Context, o kube.Object, c condition) error {
-	sum := sha256.Sum256([]byte(fmt.Sprint(o.UID, o.Generation, c)))
 	now := time.Now().UTC().Format(time.RFC3339)
-	message := c.Message
-	if len(message) > maxMessage {
-		message = message[:maxMessage-3] + "..."
-	}
-	reason := c.Reason
 	e := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Event",
-		"metadata": map[string]any{"name": o.Name[:min(len(o.Name), 200)] + "." + hex.EncodeToString(sum[:8]), "namespace": o.Namespace},
+		"metadata": map[string]any{"name": eventName(o, c), "namespace": o.Namespace},
 		"involvedObject": map[string]any{
 			"apiVersion": definition.APIVersion, "kind": o.Kind, "namespace": o.Namespace, "name": o.Name, "uid": string(o.UID),
 		},
-		"type": "Warning", "reason": reason, "message": message, "count": int64(1),
+		"type": "Warning", "reason": c.Reason, "message": shortened(c.Message), "count": int64(1),
 		"firstTimestamp": now, "lastTimestamp": now,
 		"source": map[string]any{"component": component}, "reportingComponent": component,
 	}}
@@ -170,4 +162,21 @@ func (w *Writer) event(ctx context.Context, o kube.Object, c condition) error {
 		return nil
 	}
 	return err
+}
+
+// eventName is the same for the same condition of an object's generation.
+func eventName(o kube.Object, c condition) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(o.UID, o.Generation, c)))
+	return strings.TrimRight(o.Name[:min(len(o.Name), 200)], "-.") + "." + hex.EncodeToString(sum[:8])
+}
+
+// maxMessage is the most bytes that an Event's message may have.
+const maxMessage = 1024
+
+func shortened(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	const more = "…"
+	return strings.ToValidUTF8(message[:maxMessage-len(more)], "") + more
 }
