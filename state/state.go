@@ -42,6 +42,14 @@ type Op struct {
 	Remove bool
 }
 
+// String says what an Op does, not the value.
+func (o Op) String() string {
+	if o.Remove {
+		return "delete " + o.Key
+	}
+	return "put " + o.Key
+}
+
 var (
 	// ErrNotFound: there is no entry of this key.
 	ErrNotFound = errors.New("not found")
@@ -103,3 +111,25 @@ type Term interface {
 	Store() Store
 	End() // may be called more than once
 }
+
+// Fenced is a [Store] in a term: it reads as that does, and writes by functions that
+// give ErrDeposed when the term is over.
+type Fenced struct {
+	Store
+	Swap  func(ctx context.Context, op Op, was Revision) (Revision, error) // Put or Delete
+	Batch func(ctx context.Context, ops []Op) (Revision, error)            // Apply
+}
+
+// Put implements Store.
+func (f Fenced) Put(ctx context.Context, key string, value []byte, was Revision) (Revision, error) {
+	return f.Swap(ctx, Op{Key: key, Value: value}, was)
+}
+
+// Delete implements Store.
+func (f Fenced) Delete(ctx context.Context, key string, was Revision) error {
+	_, err := f.Swap(ctx, Op{Key: key, Remove: true}, was)
+	return err
+}
+
+// Apply implements Store.
+func (f Fenced) Apply(ctx context.Context, ops []Op) (Revision, error) { return f.Batch(ctx, ops) }

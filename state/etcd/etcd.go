@@ -174,39 +174,25 @@ func (s *Store) entry(kv *mvccpb.KeyValue) (state.Entry, error) {
 
 // Put implements state.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	return s.put(ctx, key, value, was, nil)
-}
-
-func (s *Store) put(ctx context.Context, key string, value []byte, was state.Revision, in *term) (state.Revision, error) {
-	var e encoder
-	encoded, err := e.encode(key, value)
-	if err != nil {
-		return 0, err
-	}
-	at, err := s.swap(ctx, key, was, clientv3.OpPut(s.at(key), string(encoded)), in)
-	if err != nil {
-		return 0, fmt.Errorf("put %s: %w", key, err)
-	}
-	return at, nil
+	return s.swap(ctx, state.Op{Key: key, Value: value}, was, nil)
 }
 
 // Delete implements state.Store.
 func (s *Store) Delete(ctx context.Context, key string, was state.Revision) error {
-	return s.delete(ctx, key, was, nil)
+	_, err := s.swap(ctx, state.Op{Key: key, Remove: true}, was, nil)
+	return err
 }
 
-func (s *Store) delete(ctx context.Context, key string, was state.Revision, in *term) error {
-	if _, err := s.swap(ctx, key, was, clientv3.OpDelete(s.at(key)), in); err != nil {
-		return fmt.Errorf("delete %s: %w", key, err)
-	}
-	return nil
-}
-
-// swap does op where an entry is at revision was.
-func (s *Store) swap(ctx context.Context, key string, was state.Revision, op clientv3.Op, in *term) (state.Revision, error) {
-	r, err := s.do(ctx, in, []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.at(key)), "=", int64(was))}, op)
+// swap does op where its entry is at revision was.
+func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, in *term) (state.Revision, error) {
+	parts, err := pack([]state.Op{op})
 	if err != nil {
 		return 0, err
+	}
+	still := clientv3.Compare(clientv3.ModRevision(s.at(op.Key)), "=", int64(was))
+	r, err := s.do(ctx, in, []clientv3.Cmp{still}, s.ops(parts[0])...)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
 	}
 	return state.Revision(r.Header.Revision), nil
 }

@@ -34,7 +34,15 @@ type term struct {
 
 func (t *term) Number() uint64        { return uint64(t.created) }
 func (t *term) Done() <-chan struct{} { return t.done.Done() }
-func (t *term) Store() state.Store    { return fenced{t.store, t} }
+
+// Store implements state.Term.
+func (t *term) Store() state.Store {
+	return state.Fenced{Store: t.store,
+		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
+			return t.store.swap(ctx, op, was, t)
+		},
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) { return t.store.apply(ctx, ops, t) }}
+}
 
 // End implements state.Term. It waits until others may lead, or etcd does not
 // answer.
@@ -181,22 +189,4 @@ func (s *Store) gone(ctx context.Context, key string, at int64) error {
 		return err
 	}
 	return errors.New("etcd has ended a watch")
-}
-
-// fenced is the store in a term.
-type fenced struct {
-	*Store
-	in *term
-}
-
-func (f fenced) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	return f.put(ctx, key, value, was, f.in)
-}
-
-func (f fenced) Delete(ctx context.Context, key string, was state.Revision) error {
-	return f.delete(ctx, key, was, f.in)
-}
-
-func (f fenced) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	return f.apply(ctx, ops, f.in)
 }

@@ -161,27 +161,22 @@ func (s *Store) List(_ context.Context, prefix string) (out []state.Entry, at st
 
 // Put implements state.Store.
 func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	return s.put(ctx, key, value, was, nil)
-}
-
-func (s *Store) put(ctx context.Context, key string, value []byte, was state.Revision, in *term) (state.Revision, error) {
-	done, _, err := s.write(ctx, []state.Op{{Key: key, Value: value}}, &was, in)
-	if err != nil {
-		return 0, fmt.Errorf("put %s: %w", key, err)
-	}
-	return done[0].Revision, nil
+	return s.swap(ctx, state.Op{Key: key, Value: value}, was, nil)
 }
 
 // Delete implements state.Store.
 func (s *Store) Delete(ctx context.Context, key string, was state.Revision) error {
-	return s.delete(ctx, key, was, nil)
+	_, err := s.swap(ctx, state.Op{Key: key, Remove: true}, was, nil)
+	return err
 }
 
-func (s *Store) delete(ctx context.Context, key string, was state.Revision, in *term) error {
-	if _, _, err := s.write(ctx, []state.Op{{Key: key, Remove: true}}, &was, in); err != nil {
-		return fmt.Errorf("delete %s: %w", key, err)
+// swap does op where its entry is at revision was.
+func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, in *term) (state.Revision, error) {
+	at, err := s.write(ctx, []state.Op{op}, &was, in)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
 	}
-	return nil
+	return at, nil
 }
 
 // Apply implements state.Store.
@@ -190,25 +185,27 @@ func (s *Store) Apply(ctx context.Context, ops []state.Op) (state.Revision, erro
 }
 
 func (s *Store) apply(ctx context.Context, ops []state.Op, in *term) (state.Revision, error) {
-	_, at, err := s.write(ctx, ops, nil, in)
+	at, err := s.write(ctx, ops, nil, in)
 	if err != nil {
 		return 0, fmt.Errorf("write %d entries: %w", len(ops), err)
 	}
 	return at, nil
 }
 
-// write does all ops in one transaction. was, if given, is where each entry must
-// be at, and in the term that must last.
-func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, in *term) (done []state.Event, at state.Revision, err error) {
+// write does all ops in one transaction, and gives the revision of the store then.
+// was, if given, is where each entry must be at, and in the term that must last.
+func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, in *term) (state.Revision, error) {
 	if err := ctx.Err(); err != nil {
-		return nil, 0, err
+		return 0, err
 	}
+	var done []state.Event
+	var at state.Revision
 	s.mu.Lock() // so that events are told in the order of their revisions
 	defer s.mu.Unlock()
 	if in != nil && s.leads[in.name] != in {
-		return nil, 0, state.ErrDeposed
+		return 0, state.ErrDeposed
 	}
-	err = s.db.Update(func(tx *bolt.Tx) error {
+	err := s.db.Update(func(tx *bolt.Tx) error {
 		done = done[:0]
 		b := tx.Bucket(entries)
 		for _, op := range ops {
@@ -239,10 +236,10 @@ func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, 
 		return nil
 	})
 	if err != nil {
-		return nil, 0, err
+		return 0, err
 	}
 	s.remember(done)
-	return done, at, nil
+	return at, nil
 }
 
 // remember keeps events of one batch for Watch. The caller holds s.mu.

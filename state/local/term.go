@@ -23,8 +23,16 @@ type term struct {
 
 func (t *term) Number() uint64        { return t.number }
 func (t *term) Done() <-chan struct{} { return t.done }
-func (t *term) Store() state.Store    { return fenced{t.store, t} }
 func (t *term) End()                  { t.end() }
+
+// Store implements state.Term.
+func (t *term) Store() state.Store {
+	return state.Fenced{Store: t.store,
+		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
+			return t.store.swap(ctx, op, was, t)
+		},
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) { return t.store.apply(ctx, ops, t) }}
+}
 
 // Lead implements state.Store.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
@@ -69,22 +77,4 @@ func (s *Store) begin(ctx context.Context, name string) (state.Term, error) {
 	s.leads[name] = t
 	stop = context.AfterFunc(ctx, t.end)
 	return t, nil
-}
-
-// fenced is the store in a term.
-type fenced struct {
-	*Store
-	in *term
-}
-
-func (f fenced) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	return f.put(ctx, key, value, was, f.in)
-}
-
-func (f fenced) Delete(ctx context.Context, key string, was state.Revision) error {
-	return f.delete(ctx, key, was, f.in)
-}
-
-func (f fenced) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	return f.apply(ctx, ops, f.in)
 }

@@ -48,23 +48,14 @@ type term struct {
 	store *Store
 }
 
-func (t term) Store() state.Store { return fenced{t.store, t.Term.Store()} }
-
-// fenced is the store in a term.
-type fenced struct {
-	*Store
-	remote state.Store
-}
-
-func (f fenced) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
-	return f.swap(ctx, state.Op{Key: key, Value: value}, was, f.remote)
-}
-
-func (f fenced) Delete(ctx context.Context, key string, was state.Revision) error {
-	_, err := f.swap(ctx, state.Op{Key: key, Remove: true}, was, f.remote)
-	return err
-}
-
-func (f fenced) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	return f.apply(ctx, ops, f.remote.Apply)
+// Store implements state.Term.
+func (t term) Store() state.Store {
+	remote := t.Term.Store()
+	return state.Fenced{Store: t.store,
+		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
+			return t.store.swap(ctx, op, was, remote)
+		},
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) {
+			return t.store.apply(ctx, ops, remote.Apply)
+		}}
 }
