@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -22,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"wasmxds/e2e/harness"
 	"wasmxds/state"
 	"wasmxds/state/statetest"
 	"wasmxds/state/statetest/etcdtest"
@@ -193,93 +192,16 @@ func TestMemberKilled(t *testing.T) {
 	running.Wait()
 }
 
-// cable is between a client and a member: it may be slow, or cut.
-type cable struct {
-	net.Listener
-	to    string
-	delay atomic.Int64
-	mu    sync.Mutex
-	cut   bool
-	ends  map[net.Conn]bool
-	group sync.WaitGroup
-}
-
-func newCable(t testing.TB, to string) *cable {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &cable{Listener: l, to: to, ends: map[net.Conn]bool{}}
-	c.group.Go(func() {
-		for {
-			in, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.group.Go(func() { c.carry(in) })
-		}
-	})
+// proxy is between a client and a member: it may be slow, or cut.
+func proxy(t testing.TB, to string) *harness.Proxy {
+	t.Helper()
+	p := must(harness.StartProxy(to))(t)
 	t.Cleanup(func() {
-		l.Close()
-		c.setCut(true)
-		c.group.Wait()
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
 	})
-	return c
-}
-
-func (c *cable) carry(in net.Conn) {
-	defer in.Close()
-	out, err := net.Dial("tcp", c.to)
-	if err != nil {
-		return
-	}
-	defer out.Close()
-	if !c.hold(in, out) {
-		return
-	}
-	var both sync.WaitGroup
-	both.Go(func() { c.copy(out, in); out.Close(); in.Close() })
-	both.Go(func() { c.copy(in, out); out.Close(); in.Close() })
-	both.Wait()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.ends, in)
-	delete(c.ends, out)
-}
-
-func (c *cable) hold(in, out net.Conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.cut {
-		return false
-	}
-	c.ends[in], c.ends[out] = true, true
-	return true
-}
-
-func (c *cable) copy(to io.Writer, from io.Reader) {
-	b := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(b)
-		if err != nil {
-			return
-		}
-		time.Sleep(time.Duration(c.delay.Load()))
-		if _, err := to.Write(b[:n]); err != nil {
-			return
-		}
-	}
-}
-
-func (c *cable) setCut(cut bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cut = cut
-	if cut {
-		for end := range c.ends {
-			end.Close()
-		}
-	}
+	return p
 }
 
 // TestCompactedWhileAway: who was cut off while etcd was compacted is told so; who was
@@ -290,8 +212,8 @@ func TestCompactedWhileAway(t *testing.T) {
 	client := dial(t, c.Endpoints()...)
 	direct := store(t, c.Endpoints()...)
 	for _, compacted := range []bool{false, true} {
-		line := newCable(t, c.Members[0].Address())
-		s := store(t, line.Addr().String())
+		line := proxy(t, c.Members[0].Address())
+		s := store(t, line.Address())
 		at := must(s.Apply(t.Context(), put("n/first", "")))(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		var told []string
@@ -313,13 +235,13 @@ func TestCompactedWhileAway(t *testing.T) {
 			}
 		})
 		<-first
-		line.setCut(true)
+		line.Down()
 		must(direct.Apply(t.Context(), put("n/away", "")))(t)
 		rev := must(direct.Apply(t.Context(), put("n/last", "")))(t)
 		if compacted {
 			must(client.Compact(t.Context(), int64(rev), clientv3.WithCompactPhysical()))(t)
 		}
-		line.setCut(false)
+		line.Up()
 		running.Wait()
 		cancel()
 		if compacted != errors.Is(failed, state.ErrCompacted) {
@@ -335,9 +257,9 @@ func TestCompactedWhileAway(t *testing.T) {
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
-	line := newCable(t, c.Members[0].Address())
-	line.delay.Store(int64(500 * time.Millisecond)) // each way
-	s := store(t, line.Addr().String())
+	line := proxy(t, c.Members[0].Address())
+	line.Delay(500*time.Millisecond, 500*time.Millisecond)
+	s := store(t, line.Address())
 	ops := make([]state.Op, 0, 250)
 	for i := range cap(ops) {
 		ops = append(ops, state.Op{Key: fmt.Sprint("n/", i), Value: []byte("x")})
@@ -621,10 +543,10 @@ func (l *lines) last() string {
 func TestLeaderIsCutOff(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
-	line := newCable(t, c.Members[0].Address())
-	cut, other := store(t, line.Addr().String()), store(t, c.Endpoints()...)
+	line := proxy(t, c.Members[0].Address())
+	cut, other := store(t, line.Address()), store(t, c.Endpoints()...)
 	first := must(cut.Lead(t.Context(), "waves"))(t)
-	line.setCut(true)
+	line.Down()
 	began := time.Now()
 	second := must(other.Lead(t.Context(), "waves"))(t)
 	select {
@@ -633,7 +555,7 @@ func TestLeaderIsCutOff(t *testing.T) {
 		t.Error("it does not notice that it does not lead")
 	}
 	t.Logf("another leads after %v", time.Since(began).Round(time.Millisecond))
-	line.setCut(false)
+	line.Up()
 	again := make(chan state.Term)
 	go func() { again <- must(cut.Lead(t.Context(), "waves"))(t) }()
 	select {
