@@ -14,7 +14,7 @@ import (
 	"testing"
 
 	"wasmxds/e2e/harness"
-	"wasmxds/state/statetest/etcdtest"
+	"wasmxds/exectest"
 )
 
 func TestMain(m *testing.M) {
@@ -91,7 +91,7 @@ func prepare(t *testing.T, root string) string {
 	// Many Envoys may run on this machine at once.
 	envoy := fmt.Sprintf("#!/bin/sh\nexec '%s' --use-dynamic-base-id --concurrency 1 --log-level warning \"$@\"\n", envoys[len(envoys)-1].Path)
 	must(t, os.WriteFile(filepath.Join(dir, "envoy"), []byte(envoy), 0o755))
-	etcd, err := etcdtest.Binary()
+	etcd, err := exectest.Find("etcd")
 	must(t, err)
 	must(t, os.Symlink(etcd, filepath.Join(dir, "etcd")))
 	if _, err := exec.LookPath("curl"); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"wasmxds/exectest"
 )
 
 // Binary is an Envoy program.
@@ -81,7 +83,7 @@ type EnvoyConfig struct {
 // Envoy is a running Envoy.
 type Envoy struct {
 	config EnvoyConfig
-	proc   *process
+	proc   *exectest.Process
 	admin  string // its address
 
 	// Started is when the process was.
@@ -119,12 +121,12 @@ func (e *Envoy) Start(ctx context.Context) error {
 	args := append([]string{"--config-path", filepath.Join(e.config.Dir, "bootstrap.yaml"),
 		"--use-dynamic-base-id", "--concurrency", strconv.Itoa(workers),
 		"--admin-address-path", admin, "--log-level", level}, e.config.Args...)
-	e.proc, err = start(ctx, e.Log(), e.config.Binary.Path, args...)
+	e.proc, err = exectest.Start(exec.CommandContext(ctx, e.config.Binary.Path, args...), e.Log())
 	if err != nil {
 		return err
 	}
 	err = Poll(ctx, time.Minute, func() error {
-		if err := e.proc.ended(); err != nil {
+		if err := e.proc.Running(); err != nil {
 			return err
 		}
 		address, err := os.ReadFile(admin)
@@ -143,20 +145,20 @@ func (e *Envoy) Start(ctx context.Context) error {
 }
 
 // Kill ends Envoy at once, as kill -9 does.
-func (e *Envoy) Kill() { e.proc.kill() }
+func (e *Envoy) Kill() { e.proc.Kill() }
 
 // Running is nil while the process runs; after that it has the end of the log.
-func (e *Envoy) Running() error { return e.proc.ended() }
+func (e *Envoy) Running() error { return e.proc.Running() }
 
 // Log is the file that Envoy's output goes to.
 func (e *Envoy) Log() string { return filepath.Join(e.config.Dir, "envoy.log") }
 
 // PID is the process's id.
-func (e *Envoy) PID() int { return e.proc.cmd.Process.Pid }
+func (e *Envoy) PID() int { return e.proc.PID() }
 
 // Memory is the process's resident memory in bytes.
 func (e *Envoy) Memory() (int64, error) {
-	pid := strconv.Itoa(e.proc.cmd.Process.Pid)
+	pid := strconv.Itoa(e.proc.PID())
 	if status, err := os.ReadFile(filepath.Join("/proc", pid, "status")); err == nil {
 		for line := range strings.Lines(string(status)) {
 			if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {

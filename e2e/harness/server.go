@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"wasmxds/exectest"
 )
 
 // BuildServer builds xds-server into dir and returns the program's path.
@@ -38,7 +40,7 @@ type ServerConfig struct {
 // Server is a running xds-server.
 type Server struct {
 	config ServerConfig
-	proc   *process
+	proc   *exectest.Process
 
 	read      int64 // of the log, by Published
 	published int
@@ -74,11 +76,11 @@ func (s *Server) Start(ctx context.Context) error {
 		"--xds-listen", s.Addresses.XDS, "--modules-listen", s.Addresses.Modules,
 		"--admin-listen", s.Addresses.Admin, "--addresses-file", file, "--check-invariants"}, s.config.Args...)
 	var err error
-	if s.proc, err = start(ctx, s.Log(), s.config.Program, args...); err != nil {
+	if s.proc, err = exectest.Start(exec.CommandContext(ctx, s.config.Program, args...), s.Log()); err != nil {
 		return err
 	}
 	err = Poll(ctx, time.Minute, func() error {
-		if err := s.proc.ended(); err != nil {
+		if err := s.proc.Running(); err != nil {
 			return err
 		}
 		b, err := os.ReadFile(file)
@@ -94,16 +96,16 @@ func (s *Server) Start(ctx context.Context) error {
 }
 
 // Kill ends the server at once, as kill -9 does.
-func (s *Server) Kill() { s.proc.kill() }
+func (s *Server) Kill() { s.proc.Kill() }
 
 // Stop ends the server as a service manager does.
-func (s *Server) Stop() error { return s.proc.stop(time.Minute) }
+func (s *Server) Stop() error { return s.proc.Stop(time.Minute) }
 
 // PID is the process's number.
-func (s *Server) PID() int { return s.proc.cmd.Process.Pid }
+func (s *Server) PID() int { return s.proc.PID() }
 
 // Running is nil while the process runs; after that it has the end of the log.
-func (s *Server) Running() error { return s.proc.ended() }
+func (s *Server) Running() error { return s.proc.Running() }
 
 // Log is the file that the server's output goes to.
 func (s *Server) Log() string { return filepath.Join(s.config.Dir, "xds-server.log") }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"wasmxds/e2e/harness"
+	"wasmxds/exectest"
 	"wasmxds/state"
 	"wasmxds/state/statetest"
 	"wasmxds/state/statetest/etcdtest"
@@ -483,32 +485,25 @@ func TestPausedLeader(t *testing.T) {
 	s := store(t, c.Endpoints()...)
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), "WASMXDS_TEST_LEAD_AT="+c.Endpoints()[0])
-	out := &lines{}
-	cmd.Stdout = out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = cmd.Process.Kill() // it may have ended
-		_ = cmd.Wait()         // it was killed
-	}()
+	other := must(exectest.Start(cmd, filepath.Join(t.TempDir(), "log")))(t)
+	defer other.Kill()
 	until(t, "the other leads", func(context.Context) error {
-		if out.last() == "" {
+		if other.Tail(1) == "" {
 			return errors.New("it says nothing")
 		}
 		return nil
 	})
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := other.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	term := must(s.Lead(t.Context(), "waves"))(t)
 	defer term.End()
 	at := must(term.Store().Apply(t.Context(), put("n", "new")))(t)
-	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := other.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "it notices", func(context.Context) error {
-		if last := out.last(); !strings.Contains(last, " true true ") {
+		if last := other.Tail(1); !strings.Contains(last, " true true ") {
 			return fmt.Errorf("it says %q", last)
 		}
 		return nil
@@ -517,25 +512,6 @@ func TestPausedLeader(t *testing.T) {
 	if string(e.Value) != "new" || e.Revision != at {
 		t.Errorf("there is %s, of revision %d; want that of %d", e.Value, e.Revision, at)
 	}
-}
-
-// lines are what a process has said.
-type lines struct {
-	mu   sync.Mutex
-	said strings.Builder
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.said.Write(b)
-}
-
-func (l *lines) last() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	all := strings.Split(strings.TrimRight(l.said.String(), "\n"), "\n")
-	return all[len(all)-1]
 }
 
 // TestLeaderIsCutOff: a leader that can't reach etcd is none when its lease is over,

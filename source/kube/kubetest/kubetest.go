@@ -7,7 +7,6 @@
 package kubetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -20,13 +19,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
+	"wasmxds/exectest"
 	"wasmxds/state/statetest/etcdtest"
 )
 
@@ -43,9 +42,7 @@ type Server struct {
 	path    string
 	dir     string
 	args    []string
-	process *exec.Cmd
-	ended   chan struct{} // of process
-	output  *output
+	process *exectest.Process // nil: it was never started
 }
 
 // users are the tokens that the server knows: whoever may do everything, and
@@ -57,7 +54,7 @@ xds-server,xds-server,2
 // Start starts a server, and returns when it serves.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	path, err := Binary()
+	path, err := exectest.Find("kube-apiserver")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +67,14 @@ func Start(t testing.TB) *Server {
 	}
 	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 	s.write("sa.key", private)
-	port := freePort(t)
+	address, err := exectest.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.args = []string{
 		"--etcd-servers=" + etcd.Endpoints()[0], "--bind-address=127.0.0.1", "--secure-port=" + port,
 		"--cert-dir=" + filepath.Join(s.dir, "certs"), "--service-account-key-file=" + filepath.Join(s.dir, "sa.key"),
@@ -78,7 +82,7 @@ func Start(t testing.TB) *Server {
 		"--service-cluster-ip-range=10.96.0.0/24", "--token-auth-file=" + filepath.Join(s.dir, "tokens.csv"),
 		"--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--watch-cache=true",
 	}
-	s.Config = s.As("admin", "https://127.0.0.1:"+port)
+	s.Config = s.As("admin", "https://"+address)
 	if s.Client, err = dynamic.NewForConfig(s.Config); err != nil {
 		t.Fatal(err)
 	}
@@ -112,33 +116,26 @@ current-context: test
 // Run starts the server, and returns when it serves.
 func (s *Server) Run() {
 	s.t.Helper()
-	s.output = &output{}
-	s.process = exec.Command(s.path, s.args...)
-	s.process.Stdout, s.process.Stderr = s.output, s.output
-	s.process.SysProcAttr = endWithParent()
-	if err := s.process.Start(); err != nil {
+	process, err := exectest.Start(exec.Command(s.path, s.args...), filepath.Join(s.dir, "log"))
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.ended = make(chan struct{})
-	go func(p *exec.Cmd, ended chan struct{}) {
-		defer close(ended)
-		_ = p.Wait() // it is killed
-	}(s.process, s.ended)
+	s.process = process
 	client, err := rest.HTTPClientFor(s.Config)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	for end := time.Now().Add(patience); ; {
-		if why := s.ready(client); why == nil {
+	for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		why := s.ready(client)
+		if why == nil {
 			return
-		} else if time.Now().After(end) {
-			s.t.Fatalf("the API server is not ready: %v\n%s", why, s.output)
 		}
-		select {
-		case <-s.ended:
-			s.t.Fatalf("the API server ended\n%s", s.output)
-		case <-time.After(100 * time.Millisecond):
+		if err := process.Running(); err != nil {
+			s.t.Fatal(err)
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("the API server is not ready: %v\n%s", why, process.Tail(20))
 		}
 	}
 }
@@ -163,11 +160,9 @@ func (s *Server) ready(client *http.Client) error {
 
 // Kill ends the server at once; Run starts it again.
 func (s *Server) Kill() {
-	if s.process == nil || s.process.Process == nil {
-		return
+	if s.process != nil {
+		s.process.Kill()
 	}
-	_ = s.process.Process.Kill() // it may have ended
-	<-s.ended
 }
 
 func (s *Server) write(name string, data []byte) string {
@@ -176,64 +171,4 @@ func (s *Server) write(name string, data []byte) string {
 		s.t.Fatal(err)
 	}
 	return path
-}
-
-// output keeps the end of what the server says.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.b.Len() > 1<<20 {
-		o.b.Reset()
-	}
-	return o.b.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	b := o.b.Bytes()
-	return string(b[max(0, len(b)-4000):])
-}
-
-// freePort is one that was free a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
-// ErrNoServer is returned where no API server is to be found.
-var ErrNoServer = errors.New("no Kubernetes API server here: run `make kube-apiserver`, or set KUBE_APISERVER=/path/to/kube-apiserver")
-
-// Binary finds the API server to test with: the one that $KUBE_APISERVER names,
-// else the newest below the project's .tools.
-func Binary() (string, error) {
-	if path := os.Getenv("KUBE_APISERVER"); path != "" {
-		return path, nil
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find the API server: %w", err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if found, _ := filepath.Glob(filepath.Join(dir, ".tools", "kube-apiserver-*", "kube-apiserver")); len(found) > 0 {
-			return found[len(found)-1], nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", ErrNoServer
-		}
-	}
 }

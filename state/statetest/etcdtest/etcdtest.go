@@ -6,13 +6,13 @@
 package etcdtest
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"wasmxds/exectest"
 )
 
 // patience is how long members may take to be ready, on a machine with much
@@ -28,7 +28,7 @@ type Cluster struct {
 // serve. Args are further flags of each, as --quota-backend-bytes=16777216.
 func Start(t testing.TB, members int, args ...string) *Cluster {
 	t.Helper()
-	path, err := Binary()
+	path, err := exectest.Find("etcd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,11 +47,18 @@ func Start(t testing.TB, members int, args ...string) *Cluster {
 // start starts a cluster at ports that were free a moment ago.
 func start(t testing.TB, path, dir string, members int, args []string) (*Cluster, error) {
 	c := &Cluster{}
+	free := func() string {
+		address, err := exectest.FreeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return address
+	}
 	var initial []string
 	for i := range members {
 		m := &Member{t: t, path: path, dir: filepath.Join(dir, fmt.Sprint(i))}
-		peer := "http://" + freeAddress(t)
-		m.address, m.health = freeAddress(t), "http://"+freeAddress(t)
+		peer := "http://" + free()
+		m.address, m.health = free(), "http://"+free()
 		scheme := "http"
 		for _, arg := range args {
 			if strings.HasPrefix(arg, "--cert-file") {
@@ -96,30 +103,8 @@ func (c *Cluster) Endpoints() []string {
 
 func (c *Cluster) end() {
 	for _, m := range c.Members {
-		m.kill()
-	}
-}
-
-// ErrNoEtcd is returned where no etcd is to be found.
-var ErrNoEtcd = errors.New("no etcd here: run `make etcd`, or set ETCD=/path/to/etcd")
-
-// Binary finds the etcd to test with: the one that $ETCD names, else the newest
-// below the project's .tools.
-func Binary() (string, error) {
-	if path := os.Getenv("ETCD"); path != "" {
-		return path, nil
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		if found, _ := filepath.Glob(filepath.Join(dir, ".tools", "etcd-*", "etcd")); len(found) > 0 {
-			return found[len(found)-1], nil
+		if m.process != nil {
+			m.process.Kill()
 		}
-		if dir == filepath.Dir(dir) {
-			return "", ErrNoEtcd
-		}
-		dir = filepath.Dir(dir)
 	}
 }
