@@ -71,11 +71,10 @@ type Store struct {
 
 // Status is how things stand with the shared store.
 type Status struct {
-	Name  string    `json:"name"`
-	Since time.Time `json:"since"`          // when it was last found to be there, or to be away
-	Away  string    `json:"away,omitempty"` // why it is away; "": it is there
-	Copy  bool      `json:"copy,omitempty"` // all since the start rests on the copy
-	Owed  int       `json:"owed,omitempty"` // entries that are written on this machine only
+	Name  string
+	Since time.Time // when it was last found to be there, or to be away
+	Away  string    // why it is away; "": it is there
+	Copy  bool      // all since the start rests on the copy
 }
 
 // Open opens the store. Where the shared store is away it waits: for o.Wait if there
@@ -146,11 +145,6 @@ func (s *Store) Status() Status {
 	defer s.mu.Unlock()
 	st := s.status
 	st.Name, st.Copy = s.o.Name, !s.synced
-	for _, m := range s.marks {
-		if m.pending {
-			st.Owed++
-		}
-	}
 	return st
 }
 
