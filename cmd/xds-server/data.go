@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"wasmxds/state"
+	"wasmxds/state/etcd"
 	"wasmxds/state/local"
 	"wasmxds/state/mirror"
 	"wasmxds/state/older"
@@ -29,7 +30,7 @@ type dataDir struct {
 	kept  *state.Writer // keeps what any process needs that serves in its place
 	// copied is the store elsewhere that kept writes to; nil: kept is own.
 	copied    *mirror.Store
-	elsewhere *elsewhere
+	elsewhere *etcd.Store // nil: the state is local
 	end       func()
 	ended     chan struct{}
 }
@@ -37,7 +38,7 @@ type dataDir struct {
 // openData makes the data directory and takes hold of it, which lies apart from
 // the definitions. An empty dir is the default one. With elsewhere, what others need
 // is kept there. Close it when nobody puts anything any more.
-func openData(ctx context.Context, dir, definitions string, elsewhere *elsewhere, log *slog.Logger) (*dataDir, error) {
+func openData(ctx context.Context, dir, definitions string, elsewhere *etcd.Store, log *slog.Logger) (*dataDir, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultData(); err != nil {
@@ -134,8 +135,8 @@ func (d *dataDir) open(ctx context.Context) error {
 	d.kept = d.own
 	run := []func(context.Context){d.own.Run}
 	if d.elsewhere != nil {
-		if d.copied, err = d.elsewhere.open(ctx, d.store, d.log); err != nil {
-			return errors.Join(fmt.Errorf("open the state in %s: %w", d.elsewhere.name, err), d.elsewhere.close(), d.store.Close())
+		if d.copied, err = openCopied(ctx, d.elsewhere, d.store, d.log); err != nil {
+			return errors.Join(fmt.Errorf("open the state in etcd: %w", err), d.elsewhere.Close(), d.store.Close())
 		}
 		d.kept = state.NewWriter(d.copied, d.log)
 		run = append(run, d.kept.Run, d.copied.Run)
@@ -171,13 +172,17 @@ func (d *dataDir) path(name string) string { return filepath.Join(d.dir, name) }
 // hangs does not keep the server from ending.
 const lastWrites = 10 * time.Second
 
-// Close writes what was put last, and lets go of the directory. The kernel lets go as well when the process is
-// killed.
+// Close writes what was put last, and lets go of the directory. The kernel lets go as
+// well when the process is killed.
 func (d *dataDir) Close() {
 	d.end()
 	select {
 	case <-d.ended:
-		if err := errors.Join(d.elsewhere.close(), d.store.Close()); err != nil {
+		err := d.store.Close()
+		if d.elsewhere != nil {
+			err = errors.Join(err, d.elsewhere.Close())
+		}
+		if err != nil {
 			d.log.Error("what was kept is not closed well", "error", err)
 		}
 	case <-time.After(lastWrites):

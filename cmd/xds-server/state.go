@@ -40,36 +40,22 @@ func (f *stateFlags) check(e *etcdFlags) error {
 }
 
 // elsewhere gives the store that others may share; nil: the state is local.
-func (f *stateFlags) elsewhere(e *etcdFlags, log *slog.Logger) *elsewhere {
+func (f *stateFlags) elsewhere(e *etcdFlags, log *slog.Logger) *etcd.Store {
 	if f.in != "etcd" {
 		return nil
 	}
-	store := etcd.New(e.options(log).Dial, e.prefix+"state/", log)
-	return &elsewhere{"etcd", store, store.Close}
-}
-
-// elsewhere is a store that is not on this machine.
-type elsewhere struct {
-	name  string
-	store mirror.Remote
-	end   func() error
-}
-
-func (e *elsewhere) close() error {
-	if e == nil {
-		return nil
-	}
-	return e.end()
+	return etcd.New(e.options(log).Dial, e.prefix+"state/", log)
 }
 
 // waitForState is how long an xds-server that has a copy waits for the store.
 const waitForState = 5 * time.Second
 
-// open opens it, with a copy in local: of what means the same to every xds-server. What
-// else is kept is about this machine and the Envoys that are connected to it.
-func (e *elsewhere) open(ctx context.Context, local state.Store, log *slog.Logger) (*mirror.Store, error) {
+// openCopied opens the store elsewhere with a copy in local: of what means the same to
+// every xds-server. What else is kept is about this machine and the Envoys that are
+// connected to it.
+func openCopied(ctx context.Context, elsewhere *etcd.Store, local state.Store, log *slog.Logger) (*mirror.Store, error) {
 	return mirror.Open(ctx, mirror.Options{
-		Name: e.name, Remote: e.store, Local: local, Wait: waitForState, Log: log,
+		Name: "etcd", Remote: elsewhere, Local: local, Wait: waitForState, Log: log,
 		Shared: []string{"definitions/", "modules/filter/", "listeners/", "proved/", "rollout/"},
 		Whole:  []string{"definitions/", "rollout/"},
 	})
