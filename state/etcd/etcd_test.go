@@ -19,9 +19,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/goleak"
-	"go.uber.org/zap"
 
 	"wasmxds/e2e/harness"
+	"wasmxds/etcdconn"
 	"wasmxds/exectest"
 	"wasmxds/state"
 	"wasmxds/state/statetest"
@@ -50,9 +50,7 @@ func dial(t testing.TB, endpoints ...string) *clientv3.Client {
 }
 
 func dialer(endpoints ...string) Dial {
-	return func(context.Context) (*clientv3.Client, error) {
-		return clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop(), DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second})
-	}
+	return (&etcdconn.Options{Endpoints: endpoints, Log: slog.New(slog.DiscardHandler)}).Dial
 }
 
 func store(t testing.TB, endpoints ...string) *Store {

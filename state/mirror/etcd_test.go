@@ -8,9 +8,7 @@ import (
 	"testing"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.uber.org/zap"
-
+	"wasmxds/etcdconn"
 	"wasmxds/state"
 	"wasmxds/state/etcd"
 	"wasmxds/state/statetest"
@@ -19,9 +17,8 @@ import (
 
 // inEtcd is a store in etcd.
 func inEtcd(t *testing.T, prefix string, endpoints ...string) *etcd.Store {
-	s := etcd.New(func(context.Context) (*clientv3.Client, error) {
-		return clientv3.New(clientv3.Config{Endpoints: endpoints, Logger: zap.NewNop(), DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second})
-	}, prefix, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	s := etcd.New((&etcdconn.Options{Endpoints: endpoints, Log: log}).Dial, prefix, log)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
