@@ -7,13 +7,10 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,7 +19,6 @@ import (
 
 	"wasmxds/e2e/harness"
 	"wasmxds/etcdconn"
-	"wasmxds/exectest"
 	"wasmxds/state"
 	"wasmxds/state/statetest"
 	"wasmxds/state/statetest/etcdtest"
@@ -340,105 +336,6 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestUnfinished: a batch whose writer ends in the middle is finished by whoever comes
-// next, if it was committed, and has not happened else.
-func TestUnfinished(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, 1)
-	client := dial(t, c.Endpoints()...)
-	s := store(t, c.Endpoints()...)
-	batch := func(value string) [][]state.Op {
-		var ops []state.Op
-		for i := range 250 {
-			ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: []byte(value)})
-		}
-		return must(pack(ops))(t)
-	}
-	values := func() string {
-		t.Helper()
-		all, _, err := s.List(t.Context(), "n/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen := map[string]int{}
-		for _, e := range all {
-			seen[string(e.Value)]++
-		}
-		return fmt.Sprint(seen)
-	}
-	// Not committed.
-	for n, part := range batch("never") {
-		must(client.Put(t.Context(), s.part("dead", n), string(encodeOps(part))))(t)
-	}
-	if got := values(); got != "map[]" {
-		t.Errorf("of a batch that was not committed there is %s", got)
-	}
-	// Committed, and one part done.
-	mark, err := s.writeParts(t.Context(), "first", batch("first"), nil, nil)
-	if err != nil || mark == nil {
-		t.Fatal(mark, err)
-	}
-	must(s.txn(t.Context(), nil, s.ops(batch("first")[1]), nil))(t)
-	if got := values(); got != "map[first:250]" {
-		t.Errorf("of a batch that was committed there is %s", got)
-	}
-	// Its writer comes back: nothing is undone.
-	must(s.Apply(t.Context(), put("n/000", "later")))(t)
-	must(s.finish(t.Context(), mark))(t)
-	if got := values(); got != "map[first:249 later:1]" {
-		t.Errorf("after its writer came back there is %s", got)
-	}
-	// Whoever writes next finishes it first.
-	if mark, err = s.writeParts(t.Context(), "second", batch("second"), nil, nil); err != nil || mark == nil {
-		t.Fatal(mark, err)
-	}
-	must(s.Apply(t.Context(), put("n/000", "last")))(t)
-	if got := values(); got != "map[last:1 second:249]" {
-		t.Errorf("after the next write there is %s", got)
-	}
-	if r := must(client.Get(t.Context(), s.at("."), clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); r.Count != 0 {
-		t.Errorf("%d keys are left over", r.Count)
-	}
-}
-
-// TestManyLarge has several write large batches at once.
-func TestManyLarge(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, 1)
-	var writers sync.WaitGroup
-	for n := range 4 {
-		s := store(t, c.Endpoints()...)
-		writers.Go(func() {
-			for range 3 {
-				var ops []state.Op
-				for i := range 250 {
-					ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: fmt.Append(nil, n)})
-				}
-				if _, err := s.Apply(t.Context(), ops); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	s := store(t, c.Endpoints()...)
-	done := make(chan struct{})
-	go func() { defer close(done); writers.Wait() }()
-	for over := false; !over; {
-		select {
-		case <-done:
-			over = true
-		default:
-		}
-		all, _, err := s.List(t.Context(), "n/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(all) > 0 && (len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return string(e.Value) != string(all[0].Value) })) {
-			t.Fatal("a part of a batch is there")
-		}
-	}
-}
-
 // TestSince: what rests on how things were is written only if they still are so.
 func TestSince(t *testing.T) {
 	t.Parallel()
@@ -450,116 +347,4 @@ func TestSince(t *testing.T) {
 	if _, err := s.ApplySince(t.Context(), put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("written though others were there: %v", err)
 	}
-}
-
-// leadForEver is another process: it leads, and says of each write whether it is done.
-func leadForEver(endpoint string) {
-	s := New(dialer(endpoint), "/test/state/", slog.New(slog.DiscardHandler))
-	s.lease = shortLease
-	term, err := s.Lead(context.Background(), "waves")
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	in := term.Store()
-	for n := 1; ; n++ {
-		_, err := in.Apply(context.Background(), put("n", fmt.Sprint("old ", n)))
-		over := false
-		select {
-		case <-term.Done():
-			over = true
-		default:
-		}
-		fmt.Println(n, errors.Is(err, state.ErrDeposed), over, err)
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// TestPausedLeader: a leader that was stopped for longer than its lease, and goes on,
-// writes nothing any more.
-func TestPausedLeader(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, 1)
-	s := store(t, c.Endpoints()...)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "WASMXDS_TEST_LEAD_AT="+c.Endpoints()[0])
-	other := must(exectest.Start(cmd, filepath.Join(t.TempDir(), "log")))(t)
-	defer other.Kill()
-	until(t, "the other leads", func(context.Context) error {
-		if other.Tail(1) == "" {
-			return errors.New("it says nothing")
-		}
-		return nil
-	})
-	if err := other.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
-	defer term.End()
-	at := must(term.Store().Apply(t.Context(), put("n", "new")))(t)
-	if err := other.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "it notices", func(context.Context) error {
-		if last := other.Tail(1); !strings.Contains(last, " true true ") {
-			return fmt.Errorf("it says %q", last)
-		}
-		return nil
-	})
-	e := must(s.Get(t.Context(), "n"))(t)
-	if string(e.Value) != "new" || e.Revision != at {
-		t.Errorf("there is %s, of revision %d; want that of %d", e.Value, e.Revision, at)
-	}
-}
-
-// TestLeaderIsCutOff: a leader that can't reach etcd is none when its lease is over,
-// and may be again when etcd is back.
-func TestLeaderIsCutOff(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, 1)
-	line := proxy(t, c.Members[0].Address())
-	cut, other := store(t, line.Address()), store(t, c.Endpoints()...)
-	first := must(cut.Lead(t.Context(), "waves"))(t)
-	line.Down()
-	began := time.Now()
-	second := must(other.Lead(t.Context(), "waves"))(t)
-	select {
-	case <-first.Done():
-	case <-time.After(patience):
-		t.Error("it does not notice that it does not lead")
-	}
-	t.Logf("another leads after %v", time.Since(began).Round(time.Millisecond))
-	line.Up()
-	again := make(chan state.Term)
-	go func() { again <- must(cut.Lead(t.Context(), "waves"))(t) }()
-	select {
-	case <-again:
-		t.Error("two lead")
-	case <-time.After(time.Second):
-	}
-	second.End()
-	third := <-again
-	if third.Number() <= second.Number() || second.Number() <= first.Number() {
-		t.Errorf("terms %d, %d, %d", first.Number(), second.Number(), third.Number())
-	}
-	third.End()
-	first.End()
-}
-
-// TestLeaderIsRemoved: who takes a leader's key away ends its term.
-func TestLeaderIsRemoved(t *testing.T) {
-	t.Parallel()
-	c := etcdtest.Start(t, 1)
-	client := dial(t, c.Endpoints()...)
-	s := store(t, c.Endpoints()...)
-	term := must(s.Lead(t.Context(), "a/b"))(t)
-	nested := must(s.Lead(t.Context(), "a"))(t)
-	defer nested.End()
-	must(client.Delete(t.Context(), s.at(leaderKeys)+"a%2Fb/", clientv3.WithPrefix()))(t)
-	select {
-	case <-term.Done():
-	case <-time.After(patience):
-		t.Error("the term goes on")
-	}
-	term.End()
 }

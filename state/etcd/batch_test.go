@@ -1,0 +1,112 @@
+package etcd
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"wasmxds/state"
+	"wasmxds/state/statetest/etcdtest"
+)
+
+// TestUnfinished: a batch whose writer ends in the middle is finished by whoever comes
+// next, if it was committed, and has not happened else.
+func TestUnfinished(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	client := dial(t, c.Endpoints()...)
+	s := store(t, c.Endpoints()...)
+	batch := func(value string) [][]state.Op {
+		var ops []state.Op
+		for i := range 250 {
+			ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: []byte(value)})
+		}
+		return must(pack(ops))(t)
+	}
+	values := func() string {
+		t.Helper()
+		all, _, err := s.List(t.Context(), "n/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]int{}
+		for _, e := range all {
+			seen[string(e.Value)]++
+		}
+		return fmt.Sprint(seen)
+	}
+	// Not committed.
+	for n, part := range batch("never") {
+		must(client.Put(t.Context(), s.part("dead", n), string(encodeOps(part))))(t)
+	}
+	if got := values(); got != "map[]" {
+		t.Errorf("of a batch that was not committed there is %s", got)
+	}
+	// Committed, and one part done.
+	mark, err := s.writeParts(t.Context(), "first", batch("first"), nil, nil)
+	if err != nil || mark == nil {
+		t.Fatal(mark, err)
+	}
+	must(s.txn(t.Context(), nil, s.ops(batch("first")[1]), nil))(t)
+	if got := values(); got != "map[first:250]" {
+		t.Errorf("of a batch that was committed there is %s", got)
+	}
+	// Its writer comes back: nothing is undone.
+	must(s.Apply(t.Context(), put("n/000", "later")))(t)
+	must(s.finish(t.Context(), mark))(t)
+	if got := values(); got != "map[first:249 later:1]" {
+		t.Errorf("after its writer came back there is %s", got)
+	}
+	// Whoever writes next finishes it first.
+	if mark, err = s.writeParts(t.Context(), "second", batch("second"), nil, nil); err != nil || mark == nil {
+		t.Fatal(mark, err)
+	}
+	must(s.Apply(t.Context(), put("n/000", "last")))(t)
+	if got := values(); got != "map[last:1 second:249]" {
+		t.Errorf("after the next write there is %s", got)
+	}
+	if r := must(client.Get(t.Context(), s.at("."), clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); r.Count != 0 {
+		t.Errorf("%d keys are left over", r.Count)
+	}
+}
+
+// TestManyLarge has several write large batches at once.
+func TestManyLarge(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	var writers sync.WaitGroup
+	for n := range 4 {
+		s := store(t, c.Endpoints()...)
+		writers.Go(func() {
+			for range 3 {
+				var ops []state.Op
+				for i := range 250 {
+					ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: fmt.Append(nil, n)})
+				}
+				if _, err := s.Apply(t.Context(), ops); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	s := store(t, c.Endpoints()...)
+	done := make(chan struct{})
+	go func() { defer close(done); writers.Wait() }()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		all, _, err := s.List(t.Context(), "n/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) > 0 && (len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return string(e.Value) != string(all[0].Value) })) {
+			t.Fatal("a part of a batch is there")
+		}
+	}
+}
