@@ -12,6 +12,15 @@ import (
 	"wasmxds/state/statetest/etcdtest"
 )
 
+// large is a batch of more than one transaction.
+func large(value string) []state.Op {
+	ops := make([]state.Op, 250)
+	for i := range ops {
+		ops[i] = state.Op{Key: fmt.Sprintf("n/%03d", i), Value: []byte(value)}
+	}
+	return ops
+}
+
 // TestUnfinished: a batch whose writer ends in the middle is finished by whoever comes
 // next, if it was committed, and has not happened else.
 func TestUnfinished(t *testing.T) {
@@ -19,13 +28,7 @@ func TestUnfinished(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	client := dial(t, c.Endpoints()...)
 	s := store(t, c.Endpoints()...)
-	batch := func(value string) [][]state.Op {
-		var ops []state.Op
-		for i := range 250 {
-			ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: []byte(value)})
-		}
-		return must(pack(ops))(t)
-	}
+	batch := func(value string) [][]state.Op { return must(pack(large(value)))(t) }
 	values := func() string {
 		t.Helper()
 		all, _, err := s.List(t.Context(), "n/")
@@ -82,11 +85,7 @@ func TestManyLarge(t *testing.T) {
 		s := store(t, c.Endpoints()...)
 		writers.Go(func() {
 			for range 3 {
-				var ops []state.Op
-				for i := range 250 {
-					ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: fmt.Append(nil, n)})
-				}
-				if _, err := s.Apply(t.Context(), ops); err != nil {
+				if _, err := s.Apply(t.Context(), large(fmt.Sprint(n))); err != nil {
 					t.Error(err)
 				}
 			}

@@ -256,10 +256,7 @@ func TestSlow(t *testing.T) {
 	line := proxy(t, c.Members[0].Address())
 	line.Delay(500*time.Millisecond, 500*time.Millisecond)
 	s := store(t, line.Address())
-	ops := make([]state.Op, 0, 250)
-	for i := range cap(ops) {
-		ops = append(ops, state.Op{Key: fmt.Sprint("n/", i), Value: []byte("x")})
-	}
+	ops := large("x")
 	at := must(s.Apply(t.Context(), ops))(t)
 	all, now, err := s.List(t.Context(), "n/")
 	if err != nil || len(all) != len(ops) || now < at {
