@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -338,7 +337,7 @@ func TestRandom(t *testing.T) {
 				}
 			}
 			there := strings.Fields(contents(t, e.Store))
-			for key, word := range maps.All(written) {
+			for key, word := range written {
 				if word == "-"+key {
 					if slices.ContainsFunc(there, func(w string) bool { return strings.HasPrefix(w, key+"=") }) {
 						t.Errorf("%s is there, and was removed", key)
