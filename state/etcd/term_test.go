@@ -55,7 +55,7 @@ func TestPausedLeader(t *testing.T) {
 	defer other.Kill()
 	until(t, "the other leads", func(context.Context) error {
 		if other.Tail(1) == "" {
-			return errors.New("it says nothing")
+			return fmt.Errorf("it says nothing: %v", other.Running())
 		}
 		return nil
 	})
