@@ -227,7 +227,7 @@ func (s *Stream) takeAlarms(now time.Time, m *message) error {
 	err := m.each(func(e *entry) bool {
 		left--
 		if c, ok := e.crash(); ok && !e.underWay {
-			c.Node, c.Listener = s.id.node, s.listener
+			c.Node, c.Listener, c.At = s.id.node, s.listener, now
 			s.receiver.options.Crashed(c)
 			taken++
 		}

@@ -83,7 +83,7 @@ func TestReceive(t *testing.T) {
 	if got := r.samples["watched-1"]; got != 151 || r.samples["other"] != 0 {
 		t.Errorf("sampled %v", r.samples)
 	}
-	want := Crash{Node: "other", Listener: "web", Details: "wasm_fail_stream"}
+	want := Crash{Node: "other", At: r.now, Listener: "web", Details: "wasm_fail_stream"}
 	if len(r.crashes) != 1 || r.crashes[0] != want {
 		t.Errorf("crashes %+v, want %+v", r.crashes, want)
 	}

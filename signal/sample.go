@@ -14,9 +14,10 @@ type Sample struct {
 // Crash tells of a request that a crashed VM answered.
 type Crash struct {
 	Node     string
-	Listener string // "": not told
-	Filter   string // as it is named in the chain; "": not told
-	Details  string // Envoy's words, which begin with "wasm_fail"
+	At       time.Time // when it came in
+	Listener string    // "": not told
+	Filter   string    // as it is named in the chain; "": not told
+	Details  string    // Envoy's words, which begin with "wasm_fail"
 }
 
 const (
