@@ -10,6 +10,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +24,12 @@ import (
 // which waits for them, but for Look.
 type Options struct {
 	rollout.Options
-	// State keeps what is to go on after a restart; nil: nothing does.
+	// State keeps what is to go on after a restart; nil: nothing does. With Replicas
+	// it is only read, when the Driver is made.
 	State *state.Writer
+	// Replicas are the other servers that Envoys may be connected to; nil: there are
+	// none, and the Driver always leads.
+	Replicas *Replicas
 	// Publish is told who gets what from now on.
 	Publish func(*rollout.Plan)
 	// Watch is told which Envoys are to be looked at, and gives what they told before a
@@ -43,17 +48,16 @@ type Options struct {
 // Driver is a Machine that runs.
 type Driver struct {
 	o    Options
-	kept state.View
 	log  *slog.Logger
 	m    *rollout.Machine // Run's
+	lead *lead            // Run's; nil: another leads, or nobody
+	role *role            // Run's; nil: there are no Replicas
 
 	events  *queue.Queue[rollout.Event]
 	calls   chan func()   // to be called by Run
-	written chan uint64   // batches that are to be written down; holds the newest
 	judge   chan struct{} // holds a token when there may be other judges to ask
 	modules atomic.Pointer[[]string]
 	began   []*module.Filter
-	stalled atomic.Pointer[string] // why nothing can be written down
 }
 
 // keys are where the state is.
@@ -62,9 +66,9 @@ const keys = "rollout/"
 // New makes a Driver of what was written down.
 func New(ctx context.Context, o Options) (*Driver, error) {
 	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
-		written: make(chan uint64, 1), judge: make(chan struct{}, 1)}
-	d.kept = o.State.View(keys)
-	entries, err := d.kept.List(ctx)
+		judge: make(chan struct{}, 1)}
+	kept := o.State.View(keys)
+	entries, err := kept.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read how far changes are: %w", err)
 	}
@@ -72,43 +76,78 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 	for _, e := range entries {
 		values[e.Key] = e.Value
 	}
-	m, errs := rollout.New(o.Options, values)
+	if o.Replicas != nil {
+		d.role = newRole()
+		d.begin(rollout.Follow(o.Options, values))
+	} else {
+		d.begin(rollout.New(o.Options, values))
+		d.lead = newLead(kept)
+	}
+	d.began = d.m.Filters()
+	return d, nil
+}
+
+// begin has a machine run.
+func (d *Driver) begin(m *rollout.Machine, errs []error) {
 	for _, err := range errs {
 		d.log.Error("of how far changes are something can't be used", "error", err)
 	}
-	d.m, d.began = m, m.Filters()
+	d.m = m
 	d.keepModules()
-	return d, nil
 }
 
 // Tell tells the machine of an event. It never waits.
 func (d *Driver) Tell(e rollout.Event) { d.events.Add(e) }
 
-// Do does what people say, and waits until that is written down. What was told
-// before comes first.
+// Do does what people say, or has it done by who leads, and waits until that is
+// written down. What was told before comes first.
 func (d *Driver) Do(ctx context.Context, c rollout.Command) error {
 	var err error
-	if failed := d.call(ctx, func() { err = d.step(c) }); failed != nil {
+	var l *lead
+	if failed := d.call(ctx, func() {
+		if l = d.lead; l != nil {
+			err = d.step(c)
+		}
+	}); failed != nil {
 		return failed
+	}
+	if l == nil {
+		return d.leader().Do(ctx, c)
 	}
 	if err != nil {
 		return err
 	}
-	if err := d.kept.Flush(ctx); err != nil {
+	if err := l.kept.Flush(ctx); err != nil {
 		return fmt.Errorf("it is done, but would not survive a restart: %w", err)
 	}
 	return nil
 }
 
-// Status tells of all changes.
+// Status tells of all changes, as who leads has it.
 func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
 	var status func() rollout.Status
-	if err := d.call(ctx, func() { status = d.m.Status(time.Now()) }); err != nil {
+	var l *lead
+	var unheard []string
+	if err := d.call(ctx, func() { l, status, unheard = d.lead, d.m.Status(time.Now()), d.m.Unheard() }); err != nil {
 		return rollout.Status{}, err
 	}
+	if l == nil {
+		s, err := d.leader().Status(ctx)
+		if err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			return rollout.Status{}, err
+		}
+		s = status()
+		s.Stalled = "this server does not reach the one that moves changes, and tells what it knows: " + err.Error()
+		return s, nil
+	}
 	s := status()
-	if why := d.stalled.Load(); why != nil {
+	if why := l.stalled.Load(); why != nil {
 		s.Stalled = *why
+	} else if len(unheard) > 0 {
+		s.Stalled = "no wave begins: these servers are not heard, and Envoys may be connected to them: " + strings.Join(unheard, ", ")
 	}
 	return s, nil
 }

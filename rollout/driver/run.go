@@ -2,23 +2,41 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
 	"wasmxds/rollout"
+	"wasmxds/state"
 )
 
 // Run runs the machine until ctx ends.
 func (d *Driver) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	all.Go(func() { d.write(ctx) })
-	if d.o.Look != nil {
-		all.Go(func() { d.look(ctx) })
+	if d.o.Replicas != nil {
+		all.Go(func() { d.campaign(ctx) })
+		all.Go(func() { d.follow(ctx) })
+		all.Go(func() { d.tellLeader(ctx) })
+		all.Go(func() { d.listen(ctx) })
+	} else {
+		l := d.lead
+		all.Go(func() { d.serve(ctx, l) })
 	}
 	d.run(ctx)
+}
+
+// serve does what a machine that leads needs besides being stepped, until ctx ends.
+func (d *Driver) serve(ctx context.Context, l *lead) {
+	var both sync.WaitGroup
+	defer both.Wait()
+	both.Go(func() { d.write(ctx, l) })
+	if d.o.Look != nil {
+		both.Go(func() { d.look(ctx) })
+	}
 }
 
 func (d *Driver) run(ctx context.Context) {
@@ -48,7 +66,11 @@ func (d *Driver) run(ctx context.Context) {
 // told steps with all that was told until now.
 func (d *Driver) told() {
 	for _, e := range d.events.Take() {
-		_ = d.step(e) // only commands are refused
+		if d.role != nil {
+			d.observe(e)
+		} else {
+			_ = d.step(e) // only commands are refused
+		}
 	}
 }
 
@@ -56,17 +78,18 @@ func (d *Driver) told() {
 func (d *Driver) step(e rollout.Event) error {
 	ready := d.m.Step(time.Now(), e)
 	if ready.Save != nil {
-		d.kept.PutAll(ready.Save.Values)
+		d.lead.kept.PutAll(ready.Save.Values)
 		d.keepModules()
 		if ready.Save.Urgent {
 			select {
-			case <-d.written: // an older one: what is written has all before
+			case <-d.lead.written: // an older one: what is written has all before
 			default:
 			}
-			d.written <- ready.Save.Seq
+			d.lead.written <- ready.Save.Seq
 		}
 	}
 	for _, w := range ready.Watch { // before any Envoy can say what it has
+		d.lead.note(w)
 		if d.o.Watch == nil {
 			continue
 		}
@@ -102,9 +125,29 @@ const (
 	lastRetry  = 15 * time.Second
 )
 
+// lead is what a Driver has while it leads.
+type lead struct {
+	kept    state.View
+	written chan uint64            // batches that are to be written down; holds the newest
+	stalled atomic.Pointer[string] // why nothing can be written down
+	watched map[string]rollout.Watch
+	over    func() // ends it
+}
+
+func newLead(kept state.View) *lead {
+	return &lead{kept: kept, over: func() {}, written: make(chan uint64, 1), watched: map[string]rollout.Watch{}}
+}
+
+// note remembers whom to look at no more when this server leads no more.
+func (l *lead) note(w rollout.Watch) {
+	if l.watched[w.Change] = w; w.Phase == rollout.After {
+		delete(l.watched, w.Change)
+	}
+}
+
 // write has what waves wait for written down, and tells when that is done. While it
 // can't be, waves stand still.
-func (d *Driver) write(ctx context.Context) {
+func (d *Driver) write(ctx context.Context, l *lead) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstRetry, lastRetry
 	var seq uint64
@@ -112,27 +155,40 @@ func (d *Driver) write(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case seq = <-d.written:
+		case seq = <-l.written:
 		}
 		for {
-			err := d.kept.Flush(ctx)
+			err := l.kept.Flush(ctx)
 			if err == nil {
 				pause.Reset()
-				d.stalled.Store(nil)
-				d.Tell(rollout.Saved{Seq: seq})
+				l.stalled.Store(nil)
+				if d.call(ctx, func() { d.saved(l, seq) }) != nil {
+					return
+				}
 				break
+			}
+			if errors.Is(err, state.ErrDeposed) {
+				l.over()
 			}
 			if ctx.Err() != nil {
 				return
 			}
 			why := "no wave begins: how far changes are can't be written down: " + err.Error()
-			d.stalled.Store(&why)
+			l.stalled.Store(&why)
 			again := pause.NextBackOff()
 			d.log.Error(why, "again in", again)
 			if !wait(ctx, again) {
 				return
 			}
 		}
+	}
+}
+
+// saved tells the machine that a batch is written down, unless the machine is another
+// by now.
+func (d *Driver) saved(l *lead, seq uint64) {
+	if d.lead == l {
+		_ = d.step(rollout.Saved{Seq: seq}) // only commands are refused
 	}
 }
 

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"maps"
 	"slices"
 
 	"wasmxds/definition"
@@ -90,6 +91,19 @@ func (o *Own) note(id string) {
 
 // Len is how many Envoys there are.
 func (o *Own) Len() int { return len(o.envoys) }
+
+// Envoys are events that tell of all of them as they are.
+func (o *Own) Envoys() []rollout.Event {
+	var events []rollout.Event
+	for _, id := range slices.Sorted(maps.Keys(o.envoys)) {
+		v := o.envoys[id]
+		events = append(events, rollout.Connected{Node: v.node})
+		if v.settled != nil {
+			events = append(events, rollout.Settled{ID: id, Choice: *v.settled})
+		}
+	}
+	return events
+}
 
 // Anew has all Envoys told anew: another leads, or the one that does has lost sight of
 // this server.

@@ -1,0 +1,354 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+	"wasmxds/rollout/roster"
+	"wasmxds/state"
+)
+
+// group is servers of one store.
+type group struct {
+	t       *testing.T
+	shared  *shared
+	mu      sync.Mutex
+	servers map[string]*member
+	dead    map[string]bool
+}
+
+// member is one of a group.
+type member struct {
+	*server
+	id  string
+	way *way
+	cut bool // from other servers
+	// It takes all others for dead.
+	alone bool
+}
+
+func newGroup(t *testing.T) *group {
+	return &group{t: t, shared: newShared(), servers: map[string]*member{}, dead: map[string]bool{}}
+}
+
+// begin begins a server, which leads if nobody else does.
+func (g *group) begin(id string) *member {
+	w := &way{s: g.shared}
+	m := &member{id: id, way: w}
+	m.server = serve(g.t, newStore(), driver.Options{Replicas: &driver.Replicas{
+		ID: id, Shared: w,
+		Lead: func(ctx context.Context) (state.Term, error) {
+			term, err := g.shared.lead(ctx, w)
+			if err == nil {
+				g.mu.Lock()
+				term.(*tenure).by = id
+				g.mu.Unlock()
+			}
+			return term, err
+		},
+		Leader: func() driver.Leader { return link{g, m} },
+		Others: func() map[string]bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			others := map[string]bool{}
+			for other := range g.servers {
+				if other != id {
+					others[other] = !g.dead[other] && !m.alone
+				}
+			}
+			return others
+		},
+	}})
+	g.mu.Lock()
+	g.servers[id] = m
+	g.mu.Unlock()
+	synctest.Wait()
+	return m
+}
+
+// kill ends a server so that the others know of nothing, until the store does.
+func (g *group) kill(m *member) {
+	g.set(func() { g.dead[m.id] = true })
+	if t := g.shared.leads(); t != nil && t.by == m.id {
+		g.shared.depose(t)
+	}
+	m.server.end()
+}
+
+// set changes what servers know of each other.
+func (g *group) set(do func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	do()
+}
+
+// link is how a server reaches the leader.
+type link struct {
+	g    *group
+	from *member
+}
+
+func (l link) to() (*member, uint64, error) {
+	t := l.g.shared.leads()
+	l.g.mu.Lock()
+	defer l.g.mu.Unlock()
+	if t == nil || t.by == "" {
+		return nil, 0, errors.New("nobody leads")
+	}
+	m := l.g.servers[t.by]
+	if m.cut || l.from.cut || l.g.dead[t.by] {
+		return nil, 0, errors.New("no route")
+	}
+	return m, t.number, nil
+}
+
+func (l link) Term() uint64 {
+	_, term, err := l.to()
+	if err != nil {
+		return 0
+	}
+	return term
+}
+
+func (l link) Hear(ctx context.Context, from string, t roster.Telling) (bool, error) {
+	m, term, err := l.to()
+	if err != nil {
+		return false, err
+	}
+	return m.Driver.Hear(ctx, term, from, t)
+}
+
+func (l link) Do(ctx context.Context, c rollout.Command) error {
+	m, _, err := l.to()
+	if err != nil {
+		return err
+	}
+	return m.Driver.Do(ctx, c)
+}
+
+func (l link) Status(ctx context.Context) (rollout.Status, error) {
+	m, _, err := l.to()
+	if err != nil {
+		return rollout.Status{}, err
+	}
+	return m.Driver.Status(ctx)
+}
+
+// connect has Envoys connect to a server.
+func (m *member) connect(envoys ...int) {
+	for _, i := range envoys {
+		m.Tell(rollout.Connected{Node: nodeOf(i)})
+	}
+	time.Sleep(2 * time.Second)
+}
+
+// settle has Envoys say that they run what their server has for them.
+func (m *member) settle(envoys ...int) {
+	synctest.Wait()
+	for _, i := range envoys {
+		m.mu.Lock()
+		choice := m.plan.Choose(nodeOf(i))
+		m.mu.Unlock()
+		m.Tell(rollout.Settled{ID: nodeOf(i).ID, Choice: choice})
+	}
+	time.Sleep(2 * time.Second)
+}
+
+// half of the ten Envoys, of which the first five and e9 are the first waves.
+var first, second = []int{0, 1, 2, 3, 4}, []int{5, 6, 7, 8, 9}
+
+// halfway has A lead and B follow, half of the Envoys each, and a change in its first
+// wave: on e9, which is connected to B.
+func halfway(t *testing.T) (g *group, a, b *member) {
+	t.Helper()
+	g = newGroup(t)
+	a, b = g.begin("A"), g.begin("B")
+	a.connect(first...)
+	b.connect(second...)
+	for _, m := range []*member{a, b} {
+		m.Tell(wanted("v1", careful()))
+	}
+	synctest.Wait()
+	a.settle(first...)
+	b.settle(second...)
+	for _, m := range []*member{b, a} {
+		m.Tell(wanted("v2", careful()))
+	}
+	a.has("e9")
+	b.has("e9")
+	return g, a, b
+}
+
+// TestReplicasFollow: who follows has what the leader has, and what its Envoys tell
+// moves waves.
+func TestReplicasFollow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		time.Sleep(10 * time.Minute)
+		a.has("e9") // which has not said that it runs it
+		b.settle(9)
+		time.Sleep(time.Minute)
+		a.has("e0", "e1", "e4", "e5", "e9")
+		b.has("e0", "e1", "e4", "e5", "e9")
+		a.settle(0, 1, 4)
+		time.Sleep(10 * time.Minute)
+		b.has("e0", "e1", "e4", "e5", "e9") // e5 has not
+		b.settle(5)
+		time.Sleep(time.Minute)
+		a.settle(first...)
+		b.settle(second...)
+		time.Sleep(time.Minute)
+		for _, m := range []*member{a, b} {
+			m.has()
+			if m.base() != "v2" {
+				t.Errorf("the base on %s is %s", m.id, m.base())
+			}
+		}
+	})
+}
+
+// TestReplicaTellsOfCrash: a crash on an Envoy of a server that follows stops the
+// change everywhere.
+func TestReplicaTellsOfCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		b.settle(9)
+		b.Tell(rollout.Crashed{ID: "e9", Filter: "hello"})
+		time.Sleep(time.Second)
+		a.has()
+		b.has()
+		st, err := b.Status(t.Context())
+		if err != nil || st.Changes[0].State != rollout.Stopped {
+			t.Errorf("%+v, %v", st, err)
+		}
+		if err := b.Do(t.Context(), rollout.Command{Verb: rollout.Promote, By: "ann"}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Second)
+		if a.base() != "v2" || b.base() != "v2" {
+			t.Errorf("promoted by way of the other: %s, %s", a.base(), b.base())
+		}
+	})
+}
+
+// TestLeaderKilled: the other goes on where it was, once it knows of all Envoys.
+func TestLeaderKilled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { b.end() }()
+		b.settle(9)
+		g.kill(a)
+		time.Sleep(90 * time.Second) // e9 has been good for long enough
+		b.has("e9")
+		if st, err := b.Status(t.Context()); err != nil || st.Stalled == "" {
+			t.Errorf("stalled: %q, %v", st.Stalled, err)
+		}
+		b.connect(first...) // they come over
+		b.settle(first...)
+		time.Sleep(30 * time.Second)
+		b.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestLeaderPaused: one that has lost the lead and does not know it moves nothing, and
+// follows when it does.
+func TestLeaderPaused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		term := g.shared.leads()
+		g.shared.depose(term) // its lease is over; A still thinks that it leads
+		time.Sleep(2 * time.Second)
+		if now := g.shared.leads(); now == nil || now.by != "B" {
+			t.Fatal("B does not lead")
+		}
+		// All that A hears is good, and it has waited for long enough: only the store
+		// keeps it.
+		g.set(func() { a.alone = true })
+		for _, i := range second {
+			a.Tell(rollout.Connected{Node: nodeOf(i)})
+		}
+		a.settle(9)
+		time.Sleep(150 * time.Second)
+		a.has("e9")
+		// It has found out, and B has heard that e9 runs it.
+		time.Sleep(time.Hour)
+		a.has("e0", "e1", "e4", "e5", "e9")
+		b.has("e0", "e1", "e4", "e5", "e9")
+		if now := g.shared.leads(); now == nil || now.by != "B" {
+			t.Error("B does not lead any more")
+		}
+		if err := b.Do(t.Context(), rollout.Command{Verb: rollout.Promote, By: "ann"}); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if a.base() != "v2" || b.base() != "v2" {
+			t.Errorf("bases %s and %s", a.base(), b.base())
+		}
+	})
+}
+
+// TestCutFromLeader: waves wait for a server that lives and is not heard, and it goes
+// on with what it knows.
+func TestCutFromLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		b.settle(9)
+		g.set(func() { b.cut = true })
+		time.Sleep(time.Hour)
+		a.has("e9")
+		b.has("e9")
+		b.Tell(rollout.Crashed{ID: "e9", Filter: "hello"}) // nobody hears it
+		time.Sleep(time.Hour)
+		b.has("e9")
+		g.set(func() { b.cut = false })
+		time.Sleep(10 * time.Second)
+		a.has()
+		b.has()
+	})
+}
+
+// TestCutFromStore: a server that does not see what is written goes on with what it
+// knows, and takes it in when it can.
+func TestCutFromStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		b.settle(9)
+		b.way.setCut(true)
+		time.Sleep(2 * time.Minute)
+		a.has("e0", "e1", "e4", "e5", "e9")
+		b.has("e9")
+		a.settle(0, 1, 4)
+		time.Sleep(time.Hour)
+		a.has("e0", "e1", "e4", "e5", "e9") // e5 does not have it
+		b.way.setCut(false)
+		time.Sleep(time.Minute)
+		b.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestReplicasEnd: a server that ends hands the lead on.
+func TestReplicasEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		a.end()
+		synctest.Wait()
+		if now := g.shared.leads(); now == nil || now.by != "B" {
+			t.Error("B does not lead")
+		}
+		b.end()
+		if g.shared.leads() != nil {
+			t.Error("somebody leads")
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package driver_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"wasmxds/state"
+)
+
+// shared is a store that several servers have, each by a way of its own.
+type shared struct {
+	mu     sync.Mutex
+	values map[string][]byte
+	log    []state.Event // every revision is one batch, whose events follow each other
+	rev    state.Revision
+	more   chan struct{} // closed when there is more in log
+	term   uint64
+	holder *tenure
+	freed  chan struct{} // closed when there is no holder
+}
+
+func newShared() *shared {
+	return &shared{values: map[string][]byte{}, more: make(chan struct{}), freed: make(chan struct{})}
+}
+
+// way is how one server reaches it.
+type way struct {
+	state.Store // of which no more is needed
+	s           *shared
+	mu          sync.Mutex
+	cut         bool
+	in          *tenure // nil: writes are not of a term
+}
+
+func (w *way) setCut(cut bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cut = cut
+}
+
+func (w *way) away() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cut
+}
+
+func (w *way) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
+	if w.away() {
+		return nil, 0, errAway
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	var all []state.Entry
+	for _, key := range slices.Sorted(maps.Keys(w.s.values)) {
+		if strings.HasPrefix(key, prefix) {
+			all = append(all, state.Entry{Key: key, Value: w.s.values[key]})
+		}
+	}
+	return all, w.s.rev, nil
+}
+
+// Watch ends with an error as soon as the way is cut.
+func (w *way) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
+	return func(yield func(state.Event, error) bool) {
+		for {
+			w.s.mu.Lock()
+			var events []state.Event
+			for _, e := range w.s.log {
+				if e.Revision > from && strings.HasPrefix(e.Key, prefix) {
+					events = append(events, e)
+				}
+			}
+			from = w.s.rev
+			more := w.s.more
+			w.s.mu.Unlock()
+			if w.away() {
+				yield(state.Event{}, errAway)
+				return
+			}
+			for _, e := range events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-more:
+			}
+		}
+	}
+}
+
+func (w *way) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
+	if w.away() {
+		return 0, errAway
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	if w.in != nil && w.s.holder != w.in {
+		return 0, state.ErrDeposed
+	}
+	w.s.rev++
+	for i, op := range ops {
+		e := state.Event{Entry: state.Entry{Key: op.Key, Value: op.Value, Revision: w.s.rev}, Gone: op.Remove, More: i < len(ops)-1}
+		w.s.log = append(w.s.log, e)
+		if op.Remove {
+			delete(w.s.values, op.Key)
+		} else {
+			w.s.values[op.Key] = op.Value
+		}
+	}
+	close(w.s.more)
+	w.s.more = make(chan struct{})
+	return w.s.rev, nil
+}
+
+// tenure is a term.
+type tenure struct {
+	w      *way
+	number uint64
+	by     string // whose it is
+	done   chan struct{}
+	once   sync.Once
+}
+
+func (t *tenure) Number() uint64        { return t.number }
+func (t *tenure) Done() <-chan struct{} { return t.done }
+func (t *tenure) Store() state.Store    { return t.w }
+func (t *tenure) End() {
+	t.once.Do(func() { close(t.done) })
+	t.w.s.depose(t)
+}
+
+// depose has the store take a term for ended, which its holder may not know.
+func (s *shared) depose(t *tenure) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t != nil && s.holder == t {
+		s.holder = nil
+		close(s.freed)
+		s.freed = make(chan struct{})
+	}
+}
+
+func (s *shared) leads() *tenure {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.holder
+}
+
+// lead waits for a term, in which is written by a way.
+func (s *shared) lead(ctx context.Context, by *way) (state.Term, error) {
+	for {
+		s.mu.Lock()
+		freed := s.freed
+		if s.holder == nil && !by.away() {
+			s.term++
+			t := &tenure{number: s.term, done: make(chan struct{})}
+			t.w = &way{s: s, in: t}
+			s.holder = t
+			s.mu.Unlock()
+			return t, nil
+		}
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("lead: %w", ctx.Err())
+		case <-freed:
+		}
+	}
+}
