@@ -1,205 +1,117 @@
 package replica
 
 import (
-	"bytes"
 	"context"
-	"crypto/subtle"
-	"encoding/json"
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
+	"net"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
-	"wasmxds/rollout"
-	"wasmxds/rollout/driver"
-	"wasmxds/rollout/roster"
+	"wasmxds/bounded"
 )
 
-// Mover is what moves changes on this server, when it leads.
-type Mover interface {
-	Hear(ctx context.Context, term uint64, from string, t roster.Telling) (bool, error)
-	Do(ctx context.Context, c rollout.Command) error
-	Status(ctx context.Context) (rollout.Status, error)
-}
-
-// Peers is what servers say to each other: by HTTP, with a token that all of them
-// have.
+// Peers is how servers speak to each other: HTTP by TLS, where each side shows its key.
 type Peers struct {
 	Registry *Registry
-	Client   *http.Client
-	Scheme   string                 // "http" or "https"
-	Token    func() ([]byte, error) // what all servers know
+	key      *Key
+	mux      *http.ServeMux
+	client   *http.Client
+	log      *slog.Logger
 }
 
-// The paths, and what bounds them.
+// What bounds connections.
 const (
-	hearPath   = "/peer/v1/hear"
-	doPath     = "/peer/v1/do"
-	statusPath = "/peer/v1/rollouts"
-
-	mostBytes = 16 << 20 // of a request, or of an answer
+	// connections is how many there are at once to who serves: a few of each server,
+	// and those of whom it is not known yet who they are.
+	connections = 256
+	idle        = 2 * time.Minute
+	idleClient  = time.Minute     // less than idle, so that none is closed as it is used
+	knownIn     = 3 * time.Second // that it may take to find out who asks
+	connectIn   = 5 * time.Second
 )
 
-// Handler serves other servers.
-func (p *Peers) Handler(m Mover) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+hearPath, func(w http.ResponseWriter, r *http.Request) {
-		var t roster.Telling
-		term, err := strconv.ParseUint(r.URL.Query().Get("term"), 10, 64)
-		from := r.URL.Query().Get("from")
-		if err == nil && from == "" {
-			err = errors.New("it does not say who tells")
-		}
-		if err == nil {
-			err = json.NewDecoder(http.MaxBytesReader(w, r.Body, mostBytes)).Decode(&t)
-		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		ok, err := m.Hear(r.Context(), term, from, t)
-		answer(w, ok, err)
-	})
-	mux.HandleFunc("POST "+doPath, func(w http.ResponseWriter, r *http.Request) {
-		var c rollout.Command
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&c); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		answer(w, true, m.Do(r.Context(), c))
-	})
-	mux.HandleFunc("GET "+statusPath, func(w http.ResponseWriter, r *http.Request) {
-		s, err := m.Status(r.Context())
-		answer(w, s, err)
-	})
-	return p.ask(mux)
+// NewPeers makes the Peers of a server; the Registry's own member has the key's hash.
+func NewPeers(r *Registry, key *Key, log *slog.Logger) *Peers {
+	p := &Peers{Registry: r, key: key, mux: http.NewServeMux(), log: log}
+	p.client = &http.Client{Transport: &http.Transport{
+		DialTLSContext: p.dial, IdleConnTimeout: idleClient, MaxIdleConnsPerHost: 8, DisableCompression: true,
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return p
 }
 
-// ask asks for the token.
-func (p *Peers) ask(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		want, err := p.Token()
-		if err != nil {
-			http.Error(w, "the token of servers can't be read here", http.StatusServiceUnavailable)
-			return
-		}
-		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), bearer(want)) != 1 {
-			http.Error(w, "this is for servers of the same state, which know its token", http.StatusUnauthorized)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// Handle has requests of other servers handled; it is for before Serve. The pattern is
+// one of http.ServeMux, with a method: "GET /peer/v1/modules/{sha256}". [From] tells
+// who asks.
+func (p *Peers) Handle(pattern string, h http.Handler) { p.mux.Handle(pattern, h) }
+
+// Serve serves other servers until ctx ends. Nobody else gets beyond the handshake.
+func (p *Peers) Serve(ctx context.Context, l net.Listener) error {
+	defer p.client.CloseIdleConnections()
+	return bounded.Serve(ctx, tls.NewListener(l, p.key.tls(p.known)), http.HandlerFunc(p.serve),
+		bounded.Options{Connections: connections, Idle: idle, Log: p.log})
 }
 
-func bearer(token []byte) []byte { return append([]byte("Bearer "), token...) }
-
-// codes are errors that whoever asks decides on.
-var codes = map[int]error{
-	http.StatusNotFound:           rollout.ErrUnknown,
-	http.StatusConflict:           rollout.ErrNot,
-	http.StatusMisdirectedRequest: driver.ErrNotLeader,
+// known says whether who shows a key is one of the servers.
+func (p *Peers) known(key string) error {
+	if _, is := p.Registry.of(key); is {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), knownIn)
+	defer cancel()
+	if err := p.Registry.lookAgain(ctx); err != nil {
+		return fmt.Errorf("find out who asks: %w", err)
+	}
+	if _, is := p.Registry.of(key); !is {
+		return errors.New("it is none of the servers of this state")
+	}
+	return nil
 }
 
-func answer(w http.ResponseWriter, value any, err error) {
+type fromKey struct{}
+
+// From is who asks.
+func From(ctx context.Context) Member {
+	m, _ := ctx.Value(fromKey{}).(Member)
+	return m
+}
+
+// serve serves a request of a server that is still one of them.
+func (p *Peers) serve(w http.ResponseWriter, r *http.Request) {
+	key, err := shown(*r.TLS)
 	if err != nil {
-		code := http.StatusInternalServerError
-		for c, is := range codes {
-			if errors.Is(err, is) {
-				code = c
-			}
-		}
-		http.Error(w, err.Error(), code)
+		http.Error(w, err.Error(), http.StatusUnauthorized)
 		return
 	}
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(value) // else who asked is gone
-}
-
-// remoteError is what another server said.
-type remoteError struct {
-	words string
-	is    error
-}
-
-func (e *remoteError) Error() string { return e.words }
-func (e *remoteError) Unwrap() error { return e.is }
-
-// Leader is the server that leads, as it is known now.
-func (p *Peers) Leader() driver.Leader {
-	at, term := p.Registry.Leader()
-	return &remote{p, at, term}
-}
-
-// remote is the leader, on another server.
-type remote struct {
-	peers *Peers
-	at    Member
-	term  uint64
-}
-
-// Term is its term; 0: nobody is known to lead.
-func (r *remote) Term() uint64 { return r.term }
-
-// Hear tells it what Envoys have told.
-func (r *remote) Hear(ctx context.Context, from string, t roster.Telling) (ok bool, err error) {
-	err = r.call(ctx, "POST", fmt.Sprintf("%s?term=%d&from=%s", hearPath, r.term, url.QueryEscape(from)), t, &ok)
-	return ok, err
-}
-
-// Do has it do what people say.
-func (r *remote) Do(ctx context.Context, c rollout.Command) error {
-	return r.call(ctx, "POST", doPath, c, new(bool))
-}
-
-// Status is what it tells of all changes.
-func (r *remote) Status(ctx context.Context) (s rollout.Status, err error) {
-	err = r.call(ctx, "GET", statusPath, nil, &s)
-	return s, err
-}
-
-var errNobody = errors.New("it is not known which server moves changes")
-
-// callTime is how long the leader may take: it may have to write something down.
-const callTime = 20 * time.Second
-
-func (r *remote) call(ctx context.Context, method, path string, send, take any) error {
-	if r.term == 0 {
-		return errNobody
+	from, is := p.Registry.of(key)
+	if !is {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "this is for servers of the same state", http.StatusUnauthorized)
+		return
 	}
-	if r.at.ID == r.peers.Registry.own.ID {
-		return errNobody // it did, and does no more
-	}
-	token, err := r.peers.Token()
+	p.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fromKey{}, from)))
+}
+
+// dial connects to the server whose key is the host of an address: so no connection
+// to a server that was at an address before is taken for one to who is there now.
+func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	key, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body, err := json.Marshal(send)
-	if err != nil {
-		return err
+	to, is := p.Registry.of(key)
+	if !is {
+		return nil, errors.New("it is not there any more")
 	}
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	ctx, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, r.peers.Scheme+"://"+r.at.Address+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", string(bearer(token)))
-	resp, err := r.peers.Client.Do(req)
-	if err != nil {
-		return fmt.Errorf("reach the server %s, which moves changes: %w", r.at.ID, err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes+1))
-	switch {
-	case err != nil:
-		return fmt.Errorf("read what the server %s says: %w", r.at.ID, err)
-	case len(got) > mostBytes:
-		return fmt.Errorf("the server %s says more than %d bytes", r.at.ID, mostBytes)
-	case resp.StatusCode != http.StatusOK:
-		return &remoteError{string(bytes.TrimSpace(got)), codes[resp.StatusCode]}
-	}
-	return json.Unmarshal(got, take)
+	d := tls.Dialer{Config: p.key.tls(func(hash string) error {
+		if hash != key {
+			return fmt.Errorf("at %s is another than %s", to.Address, to.ID)
+		}
+		return nil
+	})}
+	return d.DialContext(ctx, "tcp", to.Address)
 }

@@ -1,9 +1,3 @@
-// Package replica joins the xds-servers of one state: who there is, who leads, and how
-// they reach each other.
-//
-// Start with [Registry], which says who there is, and [Peers], which is what they say
-// to each other. No Envoy is in the store: what Envoys tell goes from server to
-// server.
 package replica
 
 import (
@@ -12,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +16,9 @@ import (
 
 // Where the servers are in the store.
 const (
-	memberKeys = "replicas/member/" // ID
-	leaderKey  = "replicas/leader"
+	keys       = "replicas/"
+	memberKeys = keys + "member/" // ID
+	leaderKey  = keys + "leader"
 )
 
 // How often a server shows that it lives, and for how long one that does not is taken
@@ -33,12 +29,14 @@ const (
 	livesFor    = 20 * time.Second
 	forgetAfter = 10 * time.Minute
 	lookEvery   = time.Second
+	storeTime   = 5 * time.Second // that the store may take for one call
 )
 
 // Member is a server.
 type Member struct {
 	ID      string `json:"id"`
 	Address string `json:"address"` // host:port, where others reach it
+	Key     string `json:"key"`     // the Hash of its Key
 	Beat    uint64 `json:"beat"`    // another each time that it shows that it lives
 }
 
@@ -51,12 +49,17 @@ type leader struct {
 // Registry knows the servers of a store. It is safe for concurrent use.
 type Registry struct {
 	store state.Store
-	own   Member
 	log   *slog.Logger
+	again chan struct{} // holds a token while nobody looks because a server is not known
 
 	mu     sync.Mutex
+	own    Member
+	shown  bool // own was written
+	twin   bool // another server has the same id
 	seen   map[string]*seen
 	leader leader
+	looked time.Time // when the store last said who there is
+	asked  time.Time // when it was last asked because a server is not known
 }
 
 // seen is a server as it was seen.
@@ -66,9 +69,11 @@ type seen struct {
 	at       time.Time // when its beat was first seen
 }
 
-// NewRegistry makes a Registry of a server, which is others' to see while Run runs.
-func NewRegistry(store state.Store, id, address string, log *slog.Logger) *Registry {
-	return &Registry{store: store, own: Member{ID: id, Address: address}, log: log, seen: map[string]*seen{}}
+// NewRegistry makes a Registry of a server, which others see while Run runs.
+func NewRegistry(store state.Store, own Member, log *slog.Logger) *Registry {
+	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), seen: map[string]*seen{}}
+	r.again <- struct{}{}
+	return r
 }
 
 // Run has others see this server, and looks for them, until ctx ends. Then it is not
@@ -83,13 +88,13 @@ func (r *Registry) Run(ctx context.Context) {
 			}
 		}
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("it is not known which other servers there are", "error", err)
+			r.log.Warn("it is not known which other servers there are: those that were known count", "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatEvery)
+			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 			defer cancel()
-			if _, err := r.store.Apply(short, []state.Op{{Key: memberKeys + r.own.ID, Remove: true}}); err != nil {
+			if _, err := r.store.Apply(short, []state.Op{{Key: memberKeys + r.ID(), Remove: true}}); err != nil {
 				r.log.Warn("other servers are not told that this one ends", "error", err)
 			}
 			return
@@ -98,34 +103,71 @@ func (r *Registry) Run(ctx context.Context) {
 	}
 }
 
+// show has others see this server.
 func (r *Registry) show(ctx context.Context) error {
 	r.mu.Lock()
 	r.own.Beat++
-	value, err := json.Marshal(r.own)
+	own := r.own
 	r.mu.Unlock()
+	value, err := json.Marshal(own)
 	if err != nil {
 		return err
 	}
-	_, err = r.store.Apply(ctx, []state.Op{{Key: memberKeys + r.own.ID, Value: value}})
-	return err
+	short, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	if _, err := r.store.Apply(short, []state.Op{{Key: memberKeys + own.ID, Value: value}}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shown = true
+	return nil
+}
+
+// Tell changes what others are told of this server from its next beat on.
+func (r *Registry) Tell(change func(own *Member)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.own)
 }
 
 // look sees who there is, and has the store forget who has not been for long.
 func (r *Registry) look(ctx context.Context) error {
-	entries, _, err := r.store.List(ctx, "replicas/")
+	short, cancel := context.WithTimeout(ctx, storeTime)
+	defer cancel()
+	r.mu.Lock()
+	shown := r.shown
+	r.mu.Unlock()
+	entries, _, err := r.store.List(short, keys)
 	if err != nil {
 		return err
 	}
-	now := time.Now()
 	var gone []*seen
-	r.mu.Lock()
+	for _, s := range r.took(entries, shown) {
+		if s.ID != r.ID() && time.Since(s.at) >= forgetAfter {
+			gone = append(gone, s)
+		}
+	}
+	for _, s := range gone {
+		if err := r.store.Delete(short, memberKeys+s.ID, s.revision); err != nil && !errors.Is(err, state.ErrConflict) {
+			return fmt.Errorf("forget the server %s: %w", s.ID, err)
+		}
+	}
+	return nil
+}
+
+// took takes what the store says, and gives all servers in it. shown is whether this
+// one was written before the store was asked.
+func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
+	now := time.Now()
 	there := map[string]*seen{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leader = leader{}
+	twin := false
 	for _, e := range entries {
 		if e.Key == leaderKey {
-			var l leader
-			if json.Unmarshal(e.Value, &l) == nil && l.Term >= r.leader.Term {
-				r.leader = l
-			}
+			_ = json.Unmarshal(e.Value, &r.leader) // else nobody is known to lead
 			continue
 		}
 		id := strings.TrimPrefix(e.Key, memberKeys)
@@ -134,24 +176,73 @@ func (r *Registry) look(ctx context.Context) error {
 			continue
 		}
 		s := r.seen[id]
-		if s == nil || s.Beat != m.Beat || s.Address != m.Address {
-			s = &seen{Member: m, at: now}
+		if s == nil || s.Beat != m.Beat || s.Address != m.Address || s.Key != m.Key {
+			s = &seen{at: now}
 		}
-		s.revision = e.Revision
+		s = &seen{m, e.Revision, s.at}
 		there[id] = s
-		if id != r.own.ID && now.Sub(s.at) >= forgetAfter {
-			gone = append(gone, s)
-		}
+		twin = twin || shown && id == r.own.ID && m.Key != r.own.Key
 	}
-	r.seen = there
-	r.mu.Unlock()
-	for _, s := range gone {
-		if err := r.store.Delete(ctx, memberKeys+s.ID, s.revision); err != nil && !errors.Is(err, state.ErrConflict) {
-			return fmt.Errorf("forget the server %s: %w", s.ID, err)
-		}
+	if twin && !r.twin {
+		r.log.Error("another server has the id of this one: the data directory of one is a copy of the other's, and must not be", "id", r.own.ID)
 	}
-	return nil
+	r.seen, r.looked, r.twin = there, now, twin
+	return maps.Clone(there)
 }
+
+// askAgainAfter is how often the store is asked at most because a server is not known.
+const askAgainAfter = 500 * time.Millisecond
+
+// lookAgain looks once more, as somebody is not known, but not as often as strangers
+// may ask for it. Those who call meanwhile wait for that look.
+func (r *Registry) lookAgain(ctx context.Context) error {
+	select {
+	case <-r.again:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { r.again <- struct{}{} }()
+	r.mu.Lock()
+	recent := !r.asked.IsZero() && time.Since(r.asked) < askAgainAfter
+	if !recent {
+		r.asked = time.Now()
+	}
+	r.mu.Unlock()
+	if recent {
+		return nil
+	}
+	return r.look(ctx)
+}
+
+// of gives a server by the hash of its key.
+func (r *Registry) of(key string) (Member, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.seen {
+		if s.Key == key && key != "" {
+			return s.Member, true
+		}
+	}
+	return Member{}, false
+}
+
+// ID is that of this server.
+func (r *Registry) ID() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.own.ID
+}
+
+// Twin says whether another server has the same id.
+func (r *Registry) Twin() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.twin
+}
+
+// lives says whether a server that was seen lives. While the store can't be asked, it
+// is as it was. The caller holds r.mu.
+func (r *Registry) lives(s *seen) bool { return r.looked.Sub(s.at) < livesFor }
 
 // Others are the other servers that there are, and whether they live.
 func (r *Registry) Others() map[string]bool {
@@ -160,7 +251,7 @@ func (r *Registry) Others() map[string]bool {
 	others := map[string]bool{}
 	for id, s := range r.seen {
 		if id != r.own.ID {
-			others[id] = time.Since(s.at) < livesFor
+			others[id] = r.lives(s)
 		}
 	}
 	return others
@@ -172,7 +263,7 @@ func (r *Registry) Members() map[string]Member {
 	defer r.mu.Unlock()
 	all := map[string]Member{r.own.ID: r.own}
 	for id, s := range r.seen {
-		if id != r.own.ID && time.Since(s.at) < livesFor {
+		if id != r.own.ID && r.lives(s) {
 			all[id] = s.Member
 		}
 	}
@@ -183,6 +274,9 @@ func (r *Registry) Members() map[string]Member {
 func (r *Registry) Leader() (Member, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.leader.ID == r.own.ID {
+		return r.own, r.leader.Term
+	}
 	if s := r.seen[r.leader.ID]; s != nil {
 		return s.Member, r.leader.Term
 	}
@@ -190,12 +284,12 @@ func (r *Registry) Leader() (Member, uint64) {
 }
 
 // Lead leads under a name, and says so to the others.
-func (r *Registry) Lead(ctx context.Context, in state.Store, name string) (state.Term, error) {
-	t, err := in.Lead(ctx, name)
+func (r *Registry) Lead(ctx context.Context, name string) (state.Term, error) {
+	t, err := r.store.Lead(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	value, err := json.Marshal(leader{r.own.ID, t.Number()})
+	value, err := json.Marshal(leader{r.ID(), t.Number()})
 	if err == nil {
 		_, err = t.Store().Apply(ctx, []state.Op{{Key: leaderKey, Value: value}})
 	}

@@ -3,13 +3,9 @@ package replica
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -17,10 +13,6 @@ import (
 
 	"go.uber.org/goleak"
 
-	"wasmxds/definition"
-	"wasmxds/rollout"
-	"wasmxds/rollout/driver"
-	"wasmxds/rollout/roster"
 	"wasmxds/state"
 	"wasmxds/state/local"
 )
@@ -59,7 +51,7 @@ func others(t *testing.T, r *Registry, want map[string]bool) {
 func TestRegistry(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {
-		a, b := NewRegistry(store, "a", "10.0.0.1:1", discard), NewRegistry(store, "b", "10.0.0.2:1", discard)
+		a, b := NewRegistry(store, Member{ID: "a", Address: "10.0.0.1:1"}, discard), NewRegistry(store, Member{ID: "b", Address: "10.0.0.2:1"}, discard)
 		others(t, a, map[string]bool{})
 		endA, endB := run(a), run(b)
 		time.Sleep(3 * time.Second)
@@ -88,7 +80,7 @@ func TestRegistry(t *testing.T) {
 		if _, err := store.Get(t.Context(), memberKeys+"b"); !errors.Is(err, state.ErrNotFound) {
 			t.Errorf("the store has not forgotten it: %v", err)
 		}
-		next := NewRegistry(store, "b", "10.0.0.9:1", discard)
+		next := NewRegistry(store, Member{ID: "b", Address: "10.0.0.9:1"}, discard)
 		end := run(next)
 		time.Sleep(3 * time.Second)
 		if m := a.Members(); m["b"].Address != "10.0.0.9:1" {
@@ -99,10 +91,71 @@ func TestRegistry(t *testing.T) {
 	})
 }
 
+// away is a store that can't be reached.
+type away struct{ state.Store }
+
+var errAway = errors.New("connection refused")
+
+func (away) List(context.Context, string) ([]state.Entry, state.Revision, error) {
+	return nil, 0, errAway
+}
+
+// TestStoreAway: while the store can't be asked, who was there counts as there, for as
+// long as that takes.
+func TestStoreAway(t *testing.T) {
+	store := opened(t)
+	synctest.Test(t, func(t *testing.T) {
+		a, b := NewRegistry(store, Member{ID: "a"}, discard), NewRegistry(store, Member{ID: "b"}, discard)
+		endB := run(b)
+		defer endB()
+		synctest.Wait()
+		if err := a.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		a.store = away{store}
+		time.Sleep(time.Hour)
+		if err := a.look(t.Context()); !errors.Is(err, errAway) {
+			t.Fatal(err)
+		}
+		others(t, a, map[string]bool{"b": true})
+		a.store = store
+		if err := a.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		others(t, a, map[string]bool{"b": true})
+	})
+}
+
+// TestTwin: a server notices that another has its id.
+func TestTwin(t *testing.T) {
+	store := opened(t)
+	before, a, b := NewRegistry(store, Member{ID: "a", Key: "k0"}, discard), NewRegistry(store, Member{ID: "a", Key: "k1"}, discard), NewRegistry(store, Member{ID: "a", Key: "k2"}, discard)
+	do := func(steps ...func(context.Context) error) {
+		t.Helper()
+		for _, step := range steps {
+			if err := step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	do(before.show, a.look, a.show, a.look)
+	if a.Twin() {
+		t.Error("the process before it is no other server")
+	}
+	do(b.show, a.look)
+	if !a.Twin() {
+		t.Error("it does not notice")
+	}
+	do(a.show, a.look)
+	if a.Twin() {
+		t.Error("the other is gone, and it has not noticed")
+	}
+}
+
 // TestLead: others are told who leads, and a later term counts.
 func TestLead(t *testing.T) {
 	store := opened(t)
-	a, b := NewRegistry(store, "a", "10.0.0.1:1", discard), NewRegistry(store, "b", "10.0.0.2:1", discard)
+	a, b := NewRegistry(store, Member{ID: "a", Address: "10.0.0.1:1"}, discard), NewRegistry(store, Member{ID: "b", Address: "10.0.0.2:1"}, discard)
 	look := func() {
 		t.Helper()
 		for _, r := range []*Registry{a, b} {
@@ -115,7 +168,7 @@ func TestLead(t *testing.T) {
 	if _, term := b.Leader(); term != 0 {
 		t.Errorf("term %d, and nobody leads", term)
 	}
-	first, err := a.Lead(t.Context(), store, "rollouts")
+	first, err := a.Lead(t.Context(), "rollouts")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +177,7 @@ func TestLead(t *testing.T) {
 		t.Errorf("%v leads in term %d", m, term)
 	}
 	first.End()
-	second, err := b.Lead(t.Context(), store, "rollouts")
+	second, err := b.Lead(t.Context(), "rollouts")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,101 +185,5 @@ func TestLead(t *testing.T) {
 	look()
 	if m, term := a.Leader(); m.ID != "b" || term != second.Number() || term <= first.Number() {
 		t.Errorf("%v leads in term %d", m, term)
-	}
-}
-
-// mover answers what it is told to answer.
-type mover struct {
-	err   error
-	heard []roster.Telling
-	from  string
-	did   rollout.Command
-}
-
-func (m *mover) Hear(_ context.Context, term uint64, from string, t roster.Telling) (bool, error) {
-	if term != 7 {
-		return false, driver.ErrNotLeader
-	}
-	m.heard, m.from = append(m.heard, t), from
-	return !t.Anew, m.err
-}
-
-func (m *mover) Do(_ context.Context, c rollout.Command) error { m.did = c; return m.err }
-
-func (m *mover) Status(context.Context) (rollout.Status, error) {
-	return rollout.Status{Stalled: "so it is"}, m.err
-}
-
-// pair is a server that leads in term 7, and one that knows it.
-func pair(t *testing.T) (*mover, *Peers) {
-	t.Helper()
-	m := &mover{}
-	p := &Peers{Client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, Scheme: "http",
-		Token: func() ([]byte, error) { return []byte("a token of sixteen bytes"), nil }}
-	server := httptest.NewServer(p.Handler(m))
-	t.Cleanup(server.Close)
-	p.Registry = NewRegistry(nil, "me & you", "", discard)
-	p.Registry.leader = leader{ID: "it", Term: 7}
-	p.Registry.seen["it"] = &seen{Member: Member{ID: "it", Address: server.Listener.Addr().String()}}
-	return m, p
-}
-
-// TestPeers: what is told arrives, and errors that are decided on stay what they are.
-func TestPeers(t *testing.T) {
-	m, p := pair(t)
-	l := p.Leader()
-	if l.Term() != 7 {
-		t.Errorf("term %d", l.Term())
-	}
-	telling := roster.Telling{Seq: 3, Connected: []definition.Node{{ID: "e1", Cluster: "edge", Labels: map[string]string{"a": "b"}}}, Gone: []string{"e2"}}
-	if ok, err := l.Hear(t.Context(), "me & you", telling); !ok || err != nil || m.from != "me & you" || !reflect.DeepEqual(m.heard, []roster.Telling{telling}) {
-		t.Errorf("%v %v: %q told %v", ok, err, m.from, m.heard)
-	}
-	if ok, err := l.Hear(t.Context(), "a", roster.Telling{Anew: true}); ok || err != nil {
-		t.Errorf("%v %v, want that it tells anew", ok, err)
-	}
-	c := rollout.Command{Verb: rollout.Pause, ID: "x", By: "ann"}
-	if err := l.Do(t.Context(), c); err != nil || m.did != c {
-		t.Errorf("%v: did %v", err, m.did)
-	}
-	if s, err := l.Status(t.Context()); err != nil || s.Stalled != "so it is" {
-		t.Errorf("%v: %v", err, s)
-	}
-	for _, is := range []error{rollout.ErrUnknown, rollout.ErrNot, driver.ErrNotLeader} {
-		m.err = fmt.Errorf("x is not so: %w", is)
-		if err := l.Do(t.Context(), c); !errors.Is(err, is) || err.Error() != m.err.Error() {
-			t.Errorf("%v, want %v", err, m.err)
-		}
-	}
-	p.Registry.leader.Term = 8
-	if _, err := p.Leader().Hear(t.Context(), "a", telling); !errors.Is(err, driver.ErrNotLeader) {
-		t.Errorf("another term: %v", err)
-	}
-}
-
-// TestPeersApart: without the token nobody tells anything, or is told.
-func TestPeersApart(t *testing.T) {
-	m, p := pair(t)
-	other := *p
-	other.Token = func() ([]byte, error) { return []byte("another token of theirs"), nil }
-	l := other.Leader()
-	_, errHear := l.Hear(t.Context(), "a", roster.Telling{Seq: 1})
-	_, errStatus := l.Status(t.Context())
-	for _, err := range []error{errHear, errStatus, l.Do(t.Context(), rollout.Command{Verb: rollout.Stop})} {
-		if err == nil || !strings.Contains(err.Error(), "which know its token") {
-			t.Errorf("%v", err)
-		}
-	}
-	if len(m.heard) > 0 || m.did != (rollout.Command{}) {
-		t.Errorf("heard %v, did %v", m.heard, m.did)
-	}
-	p.Registry.leader = leader{}
-	if err := p.Leader().Do(t.Context(), rollout.Command{}); !errors.Is(err, errNobody) {
-		t.Errorf("nobody leads: %v", err)
-	}
-	p.Registry.leader = leader{ID: "me & you", Term: 9}
-	p.Registry.seen["me & you"] = &seen{Member: p.Registry.own}
-	if err := p.Leader().Do(t.Context(), rollout.Command{}); !errors.Is(err, errNobody) {
-		t.Errorf("it led itself: %v", err)
 	}
 }

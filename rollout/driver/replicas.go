@@ -33,9 +33,9 @@ type Replicas struct {
 type Leader interface {
 	// Term is its term; 0: nobody is known to lead.
 	Term() uint64
-	// Hear tells it what Envoys have told, of the server from. It is false where all
-	// is to be told anew.
-	Hear(ctx context.Context, from string, t roster.Telling) (bool, error)
+	// Hear tells it what this server's Envoys have told. It is false where all is to be
+	// told anew.
+	Hear(ctx context.Context, t roster.Telling) (bool, error)
 	Do(ctx context.Context, c rollout.Command) error
 	Status(ctx context.Context) (rollout.Status, error)
 }
@@ -85,10 +85,10 @@ type nobody struct{}
 
 var errNobody = errors.New("no server is known to lead")
 
-func (nobody) Term() uint64                                               { return 0 }
-func (nobody) Hear(context.Context, string, roster.Telling) (bool, error) { return false, errNobody }
-func (nobody) Do(context.Context, rollout.Command) error                  { return errNobody }
-func (nobody) Status(context.Context) (rollout.Status, error)             { return rollout.Status{}, errNobody }
+func (nobody) Term() uint64                                       { return 0 }
+func (nobody) Hear(context.Context, roster.Telling) (bool, error) { return false, errNobody }
+func (nobody) Do(context.Context, rollout.Command) error          { return errNobody }
+func (nobody) Status(context.Context) (rollout.Status, error)     { return rollout.Status{}, errNobody }
 
 // observe takes an event of this server: what its Envoys tell goes by way of what all
 // servers tell, as an Envoy may be connected to several.
@@ -350,7 +350,7 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	}
 	short, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	ok, err := l.Hear(short, d.o.Replicas.ID, t)
+	ok, err := l.Hear(short, t)
 	if err != nil {
 		return false // it is told again
 	}

@@ -12,6 +12,7 @@ import (
 	"wasmxds/rollout/driver"
 	"wasmxds/rollout/roster"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
 
 // group is servers of one store.
@@ -41,7 +42,7 @@ func newGroup(t *testing.T) *group {
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
 	m := &member{id: id, way: w}
-	m.server = serve(g.t, newStore(), driver.Options{Replicas: &driver.Replicas{
+	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Replicas: &driver.Replicas{
 		ID: id, Shared: w,
 		Lead: func(ctx context.Context) (state.Term, error) {
 			term, err := g.shared.lead(ctx, w)
@@ -116,12 +117,12 @@ func (l link) Term() uint64 {
 	return term
 }
 
-func (l link) Hear(ctx context.Context, from string, t roster.Telling) (bool, error) {
+func (l link) Hear(ctx context.Context, t roster.Telling) (bool, error) {
 	m, term, err := l.to()
 	if err != nil {
 		return false, err
 	}
-	return m.Driver.Hear(ctx, term, from, t)
+	return m.Driver.Hear(ctx, term, l.from.id, t)
 }
 
 func (l link) Do(ctx context.Context, c rollout.Command) error {

@@ -1,0 +1,142 @@
+package replica
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+)
+
+const (
+	mostBytes = 16 << 20 // of what is asked, or answered, by Call
+	// callTime is how long a call may take: who leads may have to write something down.
+	callTime = 20 * time.Second
+)
+
+// kinds are errors that whoever asks decides on, by how they are called on the wire.
+var kinds = map[string]error{
+	"unknown":    rollout.ErrUnknown,
+	"not":        rollout.ErrNot,
+	"not leader": driver.ErrNotLeader,
+}
+
+const kindHeader = "Wasmxds-Error"
+
+// remoteError is what another server said.
+type remoteError struct {
+	words string
+	is    error
+}
+
+func (e *remoteError) Error() string { return e.words }
+func (e *remoteError) Unwrap() error { return e.is }
+
+// On has what other servers ask by [Call] at a path, "/peer/v1/hear", answered. It is
+// for before Serve.
+func On[Q, A any](p *Peers, path string, do func(ctx context.Context, from Member, q Q) (A, error)) {
+	p.Handle("POST "+path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mostBytes)).Decode(&q); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		a, err := do(r.Context(), From(r.Context()), q)
+		if err != nil {
+			for kind, is := range kinds {
+				if errors.Is(err, is) {
+					w.Header().Set(kindHeader, kind)
+				}
+			}
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a) // else who asked is gone
+	}))
+}
+
+// Call asks another server at a path, and gives its answer.
+func Call[Q, A any](ctx context.Context, p *Peers, to Member, path string, q Q) (a A, err error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return a, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	resp, err := p.do(ctx, "POST", to, path, body)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes+1))
+	switch {
+	case err != nil:
+		return a, fmt.Errorf("read what the server %s says: %w", to.ID, err)
+	case len(got) > mostBytes:
+		return a, fmt.Errorf("the server %s says more than %d bytes", to.ID, mostBytes)
+	}
+	if err := json.Unmarshal(got, &a); err != nil {
+		return a, fmt.Errorf("read what the server %s says: %w", to.ID, err)
+	}
+	return a, nil
+}
+
+// Answer is what a server says, or why it says nothing.
+type Answer[A any] struct {
+	Of  Member
+	Is  A
+	Err error
+}
+
+// CallAll asks all other servers that live, at once, and gives their answers when each
+// has come.
+func CallAll[Q, A any](ctx context.Context, p *Peers, path string, q Q) []Answer[A] {
+	var all []Answer[A]
+	own := p.Registry.ID()
+	for id, m := range p.Registry.Members() {
+		if id != own {
+			all = append(all, Answer[A]{Of: m})
+		}
+	}
+	var asked sync.WaitGroup
+	for i := range all {
+		asked.Go(func() { all[i].Is, all[i].Err = Call[Q, A](ctx, p, all[i].Of, path, q) })
+	}
+	asked.Wait()
+	return all
+}
+
+// Get asks another server for what is at a path, whose body the caller reads, within
+// its own bounds, and closes.
+func (p *Peers) Get(ctx context.Context, from Member, path string) (*http.Response, error) {
+	return p.do(ctx, "GET", from, path, nil)
+}
+
+// do asks, and gives an answer that is one.
+func (p *Peers) do(ctx context.Context, method string, to Member, path string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "https://"+to.Key+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("reach the server %s at %s: %w", to.ID, to.Address, errors.Unwrap(err))
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, fmt.Errorf("read what the server %s says: %w", to.ID, err)
+	}
+	return nil, &remoteError{string(bytes.TrimSpace(said)), kinds[resp.Header.Get(kindHeader)]}
+}
