@@ -27,3 +27,13 @@ func (b *Block) Count() Count {
 	}
 	return c
 }
+
+// and is what both have told of the same time.
+func (b *Block) and(other *Block) Block {
+	both := Block{Start: b.Start, Parts: b.Parts, Latencies: Merge(b.Latencies, other.Latencies)}
+	for i, c := range other.Parts {
+		both.Parts[i].Requests += c.Requests
+		both.Parts[i].Errors += c.Errors
+	}
+	return both
+}

@@ -96,11 +96,52 @@ func (n *node) end(at time.Time) {
 		return
 	}
 	n.open.Latencies = n.tally.latencies()
-	n.blocks = append(n.blocks, n.open)
 	n.isOpen, n.tally = false, tally{}
+	n.add(n.open)
+}
+
+// add adds a block that has ended. Where there is one of the same time, each has a
+// part of what the node told.
+func (n *node) add(b Block) {
+	i, there := slices.BinarySearchFunc(n.blocks, b.Start, func(o Block, at time.Time) int { return o.Start.Compare(at) })
+	switch {
+	case i == len(n.blocks):
+		n.blocks = append(n.blocks, b)
+	case there:
+		n.blocks = slices.Clone(n.blocks) // who was given them has them as they were
+		n.blocks[i] = n.blocks[i].and(&b)
+	default:
+		n.blocks = slices.Insert(slices.Clone(n.blocks), i, b)
+	}
 	if len(n.blocks) > maxBlocks {
 		n.blocks = slices.Concat(n.blocks[:firstBlocks], n.blocks[firstBlocks+1:])
 	}
+}
+
+// AddBlocks adds what another took of a node, in blocks that have ended. Those of
+// nodes that are not watched are left out.
+func (c *Counts) AddBlocks(name string, blocks []Block) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := c.nodes[name]; n != nil {
+		for _, b := range blocks {
+			n.add(b)
+		}
+	}
+}
+
+// Take gives what the nodes have told by now in blocks that have ended, by node, and
+// keeps none of them: they are another's to keep.
+func (c *Counts) Take(now time.Time) map[string][]Block {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := map[string][]Block{}
+	for name, n := range c.nodes {
+		if n.end(now); len(n.blocks) > 0 {
+			all[name], n.blocks = n.blocks, nil
+		}
+	}
+	return all
 }
 
 // Envoy gives what a node has told by now, in whole blocks; nothing of one that

@@ -125,3 +125,64 @@ func TestConcurrentUse(t *testing.T) {
 		t.Errorf("totals %+v", got)
 	}
 }
+
+// TestAddBlocks: what another took of a node is added to what was told here, whichever
+// is known first.
+func TestAddBlocks(t *testing.T) {
+	there, here := NewCounts(), NewCounts()
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	for _, c := range []*Counts{there, here} {
+		c.Watch([]string{"a"}, began)
+	}
+	there.Add("a", at(0), requests(10, 1, time.Millisecond))
+	there.Add("a", at(9*time.Second), requests(4, 0, time.Second))
+	here.Add("a", at(0), requests(5, 1, time.Second))
+	here.Add("a", at(5*time.Second), requests(7, 0, time.Second))
+	before := here.Envoy("a", at(6*time.Second)).Blocks
+	taken := there.Take(at(12 * time.Second))
+	blocks, err := ReadBlocks(AppendBlocks(nil, taken["a"]), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here.AddBlocks("a", blocks)
+	here.AddBlocks("b", blocks)
+	here.Add("a", at(10*time.Second), requests(1, 1, time.Millisecond))
+	all := here.Envoy("a", at(12*time.Second)).Blocks
+	if len(all) != 3 {
+		t.Fatalf("%d blocks: %+v", len(all), all)
+	}
+	for i, want := range []Count{{15, 2}, {7, 0}, {5, 1}} {
+		if got := all[i].Count(); got != want || all[i].Latencies.Count() != int(want.Requests) || !all[i].Start.Equal(at(BlockTime*time.Duration(i))) {
+			t.Errorf("block %d has %+v, want %+v", i, all[i], want)
+		}
+	}
+	if before[0].Count() != (Count{5, 1}) {
+		t.Error("what was given before has changed")
+	}
+	if more := there.Take(at(time.Minute)); len(more) > 0 {
+		t.Errorf("it is given once more: %v", more)
+	}
+	if len(here.Envoy("b", at(time.Minute)).Blocks) > 0 {
+		t.Error("others are kept")
+	}
+}
+
+// TestReadBlocks: what is not whole, in order and of the time of blocks is refused.
+func TestReadBlocks(t *testing.T) {
+	some := []Block{{Start: began, Latencies: NewLatencies(time.Millisecond)}, {Start: began.Add(BlockTime)}}
+	some[0].Parts[1] = Count{1, 1}
+	b := AppendBlocks(nil, some)
+	if _, err := ReadBlocks(b, 1); err == nil {
+		t.Error("more than may be are read")
+	}
+	for n := range b {
+		if _, err := ReadBlocks(b[:n], 2); err == nil {
+			t.Errorf("%d of %d bytes can be read", n, len(b))
+		}
+	}
+	for _, wrong := range [][]Block{{some[1], some[0]}, {some[0], some[0]}, {{Start: began.Add(time.Second)}}} {
+		if _, err := ReadBlocks(AppendBlocks(nil, wrong), 2); err == nil {
+			t.Errorf("%v can be read", wrong)
+		}
+	}
+}

@@ -44,22 +44,56 @@ func (s *series) keep(b []byte, marks []int) []byte {
 	known := slices.DeleteFunc(slices.Clone(s.before), func(b *Block) bool { return b == nil })
 	b = binary.AppendUvarint(b, uint64(len(known)))
 	for _, block := range known {
-		b = binary.AppendVarint(b, block.Start.Unix())
-		for _, p := range block.Parts {
-			b = binary.AppendUvarint(b, uint64(p.Requests))
-			b = binary.AppendUvarint(b, uint64(p.Errors))
-		}
 		l := Latencies{}
 		if s.baseline.Count() > 0 {
 			l = block.Latencies.lumped(marks)
 		}
-		b = binary.AppendUvarint(b, uint64(len(l.buckets)))
-		for i := range l.buckets {
-			b = binary.AppendUvarint(b, uint64(l.buckets[i]))
-			b = binary.AppendUvarint(b, uint64(l.upTo[i]))
-		}
+		b = appendBlock(b, &Block{block.Start, block.Parts, l})
 	}
 	return b
+}
+
+func appendBlock(b []byte, block *Block) []byte {
+	b = binary.AppendVarint(b, block.Start.Unix())
+	for _, p := range block.Parts {
+		b = binary.AppendUvarint(b, uint64(p.Requests))
+		b = binary.AppendUvarint(b, uint64(p.Errors))
+	}
+	l := &block.Latencies
+	b = binary.AppendUvarint(b, uint64(len(l.buckets)))
+	for i := range l.buckets {
+		b = binary.AppendUvarint(b, uint64(l.buckets[i]))
+		b = binary.AppendUvarint(b, uint64(l.upTo[i]))
+	}
+	return b
+}
+
+// AppendBlocks encodes blocks, with all that was told.
+func AppendBlocks(b []byte, blocks []Block) []byte {
+	b = binary.AppendUvarint(b, uint64(len(blocks)))
+	for i := range blocks {
+		b = appendBlock(b, &blocks[i])
+	}
+	return b
+}
+
+var errBlocks = errors.New("what an Envoy told can't be read")
+
+// ReadBlocks gives blocks that AppendBlocks was given, in order, if they are no more
+// than so many.
+func ReadBlocks(b []byte, most int) ([]Block, error) {
+	r := reader{rest: b}
+	var all []Block
+	for range r.count(most) {
+		next := r.block()
+		r.failed = r.failed || !next.Start.Equal(next.Start.Truncate(BlockTime)) ||
+			len(all) > 0 && !next.Start.After(all[len(all)-1].Start)
+		all = append(all, next)
+	}
+	if r.failed || len(r.rest) > 0 {
+		return nil, errBlocks
+	}
+	return all, nil
 }
 
 // lumped keeps how many requests are in these buckets, and between them, only.
@@ -142,15 +176,19 @@ func (r *reader) envoy() Envoy {
 	e := Envoy{Node: string(r.rest[:n])}
 	r.rest = r.rest[n:]
 	for range r.count(int(maxBefore/BlockTime) + 1) {
-		block := Block{Start: time.Unix(r.int(), 0)}
-		for i := range block.Parts {
-			block.Parts[i] = Count{Requests: uint32(r.uint()), Errors: uint32(r.uint())}
-		}
-		block.Latencies = r.latencies()
-		e.Blocks = append(e.Blocks, block)
+		e.Blocks = append(e.Blocks, r.block())
 	}
 	slices.Reverse(e.Blocks)
 	return e
+}
+
+func (r *reader) block() Block {
+	block := Block{Start: time.Unix(r.int(), 0)}
+	for i := range block.Parts {
+		block.Parts[i] = Count{Requests: uint32(r.uint()), Errors: uint32(r.uint())}
+	}
+	block.Latencies = r.latencies()
+	return block
 }
 
 func (r *reader) latencies() Latencies {
