@@ -76,7 +76,7 @@ type Pipeline struct {
 func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
 	p.counts = signal.NewCounts()
-	p.judge = judge.New(judge.Options{Counts: p.counts, Able: p.able})
+	p.judge = judge.New(judge.Options{Counts: p.counts})
 	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
 	p.judges = newJudges(o.Modules.Policy)
 	var err error

@@ -20,8 +20,8 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 	d, err := driver.New(ctx, driver.Options{
 		Options: rollout.Options{
 			Check:   checker(p.options.Resources),
-			Signals: p.options.Resources.Signals != "", Able: p.able,
-			Before: judge.Before, MostBefore: judge.MostBefore, Known: p.judge.Known,
+			Signals: p.options.Resources.Signals != "",
+			Before:  judge.Before, MostBefore: judge.MostBefore, Known: p.judge.Known,
 		},
 		State:   p.options.XDS.State,
 		Publish: p.plan,
@@ -97,7 +97,7 @@ func eventOf(o xds.Observed) rollout.Event {
 	case xds.Restarted:
 		return rollout.Restarted{ID: o.Node.ID}
 	case xds.Settled:
-		return rollout.Settled{ID: o.Node.ID, Choice: rollout.Choice(o.Choice)}
+		return rollout.Settled{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Unable: o.Unable}
 	case xds.Refused:
 		if o.Refusal.Unfetched {
 			return nil // it is told once more where the Envoy has the module

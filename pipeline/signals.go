@@ -16,9 +16,6 @@ func (p *Pipeline) watch(w rollout.Watch) (told []byte) {
 	return p.judge.Watch(time.Now(), w)
 }
 
-// able tells whether an Envoy can be told to tell of its requests.
-func (p *Pipeline) able(node string) bool { return p.XDS.CanSample(node) }
-
 // newReceiver makes what takes the access logs of Envoys.
 func (p *Pipeline) newReceiver() *signal.Receiver {
 	allow := p.options.AllowLogs

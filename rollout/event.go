@@ -30,6 +30,7 @@ type (
 	Settled struct {
 		ID     string
 		Choice Choice
+		Unable bool // to tell of its requests: it has not asked for what would have it do so
 	}
 
 	// Refused says that an Envoy has refused something that it was sent for that
@@ -178,7 +179,11 @@ func (e Gone) apply(m *Machine) {
 
 func (e Settled) apply(m *Machine) {
 	n := m.fleet.nodes[e.ID]
-	if n == nil || !n.connected || m.plan == nil {
+	if n == nil || !n.connected {
+		return
+	}
+	n.unable = e.Unable
+	if m.plan == nil {
 		return
 	}
 	if e.Choice != m.plan.at(n) { // it is to have something else, by now or still

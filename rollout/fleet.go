@@ -23,6 +23,7 @@ type node struct {
 	since     time.Time // from when on it is known; zero: from before this server started
 	left      time.Time // when it went
 	settled   Choice    // what all of is in place on it
+	unable    bool      // to tell of its requests
 }
 
 // byPlace is the order of all.

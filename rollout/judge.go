@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 
 	"wasmxds/definition"
 )
@@ -30,6 +31,15 @@ func (m *Machine) judges(c *change) []string {
 func (m *Machine) looksAt(c *change, w Watch) bool {
 	stop := c.Policy.Stop
 	return m.o.Signals && len(w.Control) > 0 && !(stop.Errors.Off() && stop.Latency.Off())
+}
+
+// unable says whether none of those that a wave gives a change to can tell of its
+// requests. Of an Envoy that has not said what it runs that is not known.
+func (m *Machine) unable(w Watch) bool {
+	return !slices.ContainsFunc(w.New, func(id string) bool {
+		n := m.fleet.nodes[id]
+		return n == nil || !n.unable
+	})
 }
 
 // judged says which judge has not found the wave good; "": all have. That Envoys

@@ -15,6 +15,7 @@ type Look struct {
 	Judge  string            // SignalsJudge, or one of the policy's own
 	Ask    *definition.Judge // what the policy says of it; nil: it is SignalsJudge
 	Policy *definition.Rollout
+	Unable bool // no Envoy that the wave gives it to can tell of its requests; of SignalsJudge
 
 	// What a webhook is told besides; other judges' have none of it.
 	Definitions []DefinitionStatus // without their texts
@@ -45,6 +46,7 @@ func (m *Machine) Looks(due func(Look) bool) []Look {
 			if !due(l) {
 				continue
 			}
+			l.Unable = l.Ask == nil && m.unable(c.cohorts)
 			if l.Ask != nil && l.Ask.Webhook != nil {
 				if told == nil {
 					told = &Look{Definitions: briefs(c.Diffs), Nodes: m.membersOf(c, mostNodes), Reached: c.members}

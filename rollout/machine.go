@@ -21,8 +21,6 @@ type Options struct {
 	// compare with; nil: after Before they have. It is waited for up to MostBefore.
 	Known      func(now time.Time, l Look) bool
 	MostBefore time.Duration
-	// Able tells whether an Envoy can be told to tell of its requests; nil: all can.
-	Able func(node string) bool
 	// Broken, if set, has each step checked against the invariants, and is called
 	// with what breaks one.
 	Broken func(error)

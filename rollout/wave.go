@@ -219,7 +219,7 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 // it begins: none of them where none can tell.
 func (m *Machine) before(c *change) time.Duration {
 	w := c.growth.watch
-	if !m.looksAt(c, w) || m.o.Able != nil && !slices.ContainsFunc(w.New, m.o.Able) {
+	if !m.looksAt(c, w) || m.unable(w) {
 		return 0
 	}
 	return m.o.Before

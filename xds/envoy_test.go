@@ -35,6 +35,7 @@ type envoy struct {
 	t     testing.TB
 	id    string
 	delta bool
+	tells bool // it asks for the runtime layer by which it is told to sample
 
 	mu      sync.Mutex
 	modules map[string]bool // by SHA-256
@@ -156,6 +157,9 @@ func (e *envoy) connect(conn grpc.ClientConnInterface) {
 	before := e.names // also what it had asked for in vain
 	e.names, e.asked, e.nonce = [swap.Types][]string{}, [swap.Types]bool{}, [swap.Types]string{}
 	e.events, e.ended = make(chan string, 1000), make(chan error, 1)
+	if e.tells {
+		e.subscribe(swap.Runtime, []string{resource.RuntimeLayer})
+	}
 	e.subscribe(swap.Cluster, nil)
 	if len(e.have[swap.Cluster]) > 0 { // it has been here before
 		e.subscribe(swap.Listener, nil)

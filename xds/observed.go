@@ -16,6 +16,7 @@ type Observed struct {
 	At   time.Time
 
 	Choice  resource.Choice // of Settled and Refused
+	Unable  bool            // of Settled: it has not asked for the runtime layer by which it is told to sample
 	Refusal *swap.Refusal   // of Refused
 }
 
@@ -76,7 +77,7 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 	}
 	if !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
 		c.settled = true
-		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice})
+		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice, Unable: !c.machine.CanSample()})
 	}
 }
 

@@ -14,16 +14,6 @@ func (s *Server) Sampling(node string) (rate uint32) {
 	return s.sampled[node]
 }
 
-// CanSample tells whether an Envoy of a node is connected that asks for the runtime
-// layer by which it is told to sample.
-func (s *Server) CanSample(node string) bool {
-	return slices.ContainsFunc(s.clientsOf(node), func(c *client) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.machine.CanSample()
-	})
-}
-
 // Sample has the Envoys of a node tell of so many of a million requests, chosen at
 // random, until it says otherwise, and whenever they connect; 0: of none. It gives
 // the rate that they are told, which is not above the one that was asked for:

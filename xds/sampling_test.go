@@ -2,6 +2,9 @@ package xds_test
 
 import (
 	"context"
+	"fmt"
+	"maps"
+	"sync"
 	"testing"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -26,12 +29,6 @@ func TestSample(t *testing.T) {
 		a.told(t, 1000)
 		b := askRuntime(t, s, "b", delta)
 		b.told(t, 0)
-		s.up(t, "older", delta)
-		for node, can := range map[string]bool{"a": true, "older": false, "nobody": false} {
-			if s.CanSample(node) != can {
-				t.Errorf("%s can be told to sample: %t, want %t", node, !can, can)
-			}
-		}
 		again := askRuntime(t, s, "a", delta)
 		again.told(t, 1000)
 		s.Sample("a", 0)
@@ -39,6 +36,31 @@ func TestSample(t *testing.T) {
 		again.told(t, 0)
 		s.Sample("b", 1_000_000)
 		b.told(t, 1_000_000)
+	})
+}
+
+// TestUnable: of an Envoy that runs what it is to have it is told whether it can be told
+// to sample.
+func TestUnable(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var mu sync.Mutex
+		unable := map[string]bool{}
+		s := start(t, xds.Options{Observe: func(o xds.Observed) {
+			mu.Lock()
+			defer mu.Unlock()
+			if o.What == xds.Settled {
+				unable[o.Node.ID] = o.Unable
+			}
+		}})
+		s.publish(t, hello1)
+		for _, id := range []string{"tells", "unable"} {
+			e := fresh(t, id, delta)
+			e.tells = id == "tells"
+			e.connect(s.dial(t, ""))
+			s.settled(t, id)
+		}
+		want := map[string]bool{"tells": false, "unable": true}
+		eventually(t, fmt.Sprint("told ", want), func() bool { mu.Lock(); defer mu.Unlock(); return maps.Equal(unable, want) })
 	})
 }
 

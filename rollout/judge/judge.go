@@ -10,7 +10,6 @@
 package judge
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -28,8 +27,6 @@ type Counts interface {
 // Options are a Judge's givens.
 type Options struct {
 	Counts Counts
-	// Able tells whether an Envoy can be told to have requests sampled; nil: all can.
-	Able func(node string) bool
 }
 
 // Judge compares the cohorts that a machine has watched.
@@ -66,7 +63,7 @@ func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
 		return "", "" // it has gone on
 	case !known:
 		return rollout.Unable, "what the wave's Envoys told before it is not known: it began with another server, or too many others were looked at"
-	case j.o.Able != nil && !slices.ContainsFunc(w.New, func(e signal.Envoy) bool { return j.o.Able(e.Node) }):
+	case l.Unable:
 		return rollout.Unable, "no Envoy of the wave can be told to tell of its requests: its bootstrap has no RTDS layer"
 	}
 	return verdictOf(signal.Judge(*w, thresholds(l.Policy)))

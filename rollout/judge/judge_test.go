@@ -202,8 +202,9 @@ func TestUnable(t *testing.T) {
 	if v, words := j.Look(start.Add(2*time.Hour), look); v != rollout.Unable || !strings.Contains(words, "with another server") {
 		t.Errorf("of a wave of another server: %s: %s", v, words)
 	}
-	j, w, look = wave(counts, Options{Able: func(node string) bool { return node != "new" }})
+	j, w, look = wave(counts, Options{})
 	begun(j, start, w)
+	look.Unable = true
 	if v, words := j.Look(start.Add(time.Hour), look); v != rollout.Unable || !strings.Contains(words, "RTDS") {
 		t.Errorf("of an Envoy that can't be told: %s: %s", v, words)
 	}
