@@ -93,7 +93,9 @@ func eventOf(o xds.Observed) rollout.Event {
 	case xds.Connected:
 		return rollout.Connected{Node: o.Node}
 	case xds.Gone:
-		return rollout.Gone{ID: o.Node.ID}
+		return rollout.Gone{ID: o.Node.ID, Had: o.Had}
+	case xds.Fresh:
+		return rollout.Fresh{ID: o.Node.ID}
 	case xds.Restarted:
 		return rollout.Restarted{ID: o.Node.ID}
 	case xds.Settled:

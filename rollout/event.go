@@ -22,9 +22,16 @@ type (
 	// Connected is a node that has a stream.
 	Connected struct{ Node definition.Node }
 	// Gone is one whose last stream has ended.
-	Gone struct{ ID string }
+	Gone struct {
+		ID  string
+		Had bool // something of what it was sent
+	}
 	// Restarted is an Envoy that has come back as new.
 	Restarted struct{ ID string }
+	// Fresh is one that is new to the server that it has come to. Where there are others
+	// it may have come back as new: who hears all of them knows. To a Machine it is
+	// nothing.
+	Fresh struct{ ID string }
 
 	// Settled says that all is in place on an Envoy, of that choice.
 	Settled struct {
@@ -201,5 +208,7 @@ func (e Saved) apply(m *Machine) {
 }
 
 func (Tick) apply(*Machine) {}
+
+func (Fresh) apply(*Machine) {}
 
 func (Rewritten) apply(*Machine) {} // it has written that itself

@@ -180,7 +180,7 @@ func (r *replica) hear(from *replica) {
 	id := fmt.Sprint(from.n)
 	for n := 0; from.own.Waits() && n < 5; n++ {
 		t := from.own.Take()
-		events, ok := r.all.Hear(id, t)
+		events, ok := r.all.Hear(r.now, id, t)
 		if !ok {
 			from.own.Anew()
 			continue
@@ -380,7 +380,7 @@ func (r *replica) ownEvents() []rollout.Event {
 			break
 		}
 		t := r.own.Take()
-		events, ok := r.all.Hear(fmt.Sprint(r.n), t)
+		events, ok := r.all.Hear(r.now, fmt.Sprint(r.n), t)
 		if !ok {
 			r.own.Anew()
 			continue
@@ -527,7 +527,7 @@ func (w *world) act() {
 
 // lose has the leader notice that it does not hear a server any more.
 func (r *replica) lose(o *replica) {
-	gone := r.all.Lose(fmt.Sprint(o.n))
+	gone := r.all.Lose(r.now, fmt.Sprint(o.n))
 	o.told = 0
 	r.tellMissing()
 	for _, e := range gone {

@@ -18,6 +18,7 @@ type Observed struct {
 	Choice  resource.Choice // of Settled and Refused
 	Unable  bool            // of Settled: it has not asked for the runtime layer by which it is told to sample
 	Refusal *swap.Refusal   // of Refused
+	Had     bool            // of Gone: it had something of what it was sent
 }
 
 // Observation says what was observed.
@@ -38,6 +39,9 @@ const (
 	// Settled: all is in place that it is to have by its choice, once for each
 	// choice and Snapshot; once more on each stream.
 	Settled
+	// Fresh: the Envoy has come with nothing, and was not here of late. Another server
+	// may know it.
+	Fresh
 )
 
 // restartWithin is how long an Envoy may have been away that has restarted: one that
@@ -96,8 +100,12 @@ func (s *Server) answered(c *client) {
 	}
 	had := c.returns || rec.had
 	rec.had = false
-	if fresh && had && len(rec.clients) == 1 {
+	switch {
+	case !fresh || len(rec.clients) > 1:
+	case had:
 		s.observe(c.node, Observed{What: Restarted})
+	default:
+		s.observe(c.node, Observed{What: Fresh})
 	}
 }
 

@@ -16,13 +16,22 @@ import (
 
 // observer is all that was observed, a line each.
 type observer struct {
+	fresh bool // who comes as new is told, too
+
 	mu    sync.Mutex
 	lines []string
 }
 
 func (o *observer) add(e xds.Observed) {
-	line := []string{"connected", "gone", "restarted", "refused", "settled"}[e.What] + " " + e.Node.ID
+	if e.What == xds.Fresh && !o.fresh {
+		return
+	}
+	line := []string{"connected", "gone", "restarted", "refused", "settled", "fresh"}[e.What] + " " + e.Node.ID
 	switch e.What {
+	case xds.Gone:
+		if o.fresh && e.Had {
+			line += " with something"
+		}
 	case xds.Settled:
 		line += fmt.Sprintf(" %q", e.Choice)
 	case xds.Refused:
@@ -207,4 +216,36 @@ func TestObservedAcrossServers(t *testing.T) {
 	other = fresh(t, "other", true)
 	other.connect(s.dial(t, ""))
 	o.tells(t, "other", "connected", "restarted", `settled ""`)
+}
+
+// TestFresh: of an Envoy that comes with nothing, and was not here of late, that is
+// told: it may have been at another server.
+func TestFresh(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		o := observer{fresh: true}
+		c := newClock()
+		s := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		other := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		for _, s := range []*scene{s, other} {
+			s.publish(t, hello1)
+		}
+		e := fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "fresh", `settled ""`)
+		e.leave()
+		o.tells(t, "a", "gone with something")
+		e.connect(other.dial(t, "")) // it moves
+		o.tells(t, "a", "connected", `settled ""`)
+		e.leave()
+		o.tells(t, "a", "gone with something")
+		e = fresh(t, "a", delta)
+		e.connect(other.dial(t, ""))
+		o.tells(t, "a", "connected", "restarted", `settled ""`)
+		e.leave()
+		o.tells(t, "a", "gone with something")
+		c.advance(20 * time.Minute)
+		e = fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", "fresh", `settled ""`)
+	})
 }

@@ -268,7 +268,7 @@ func (s *Server) disconnect(c *client) {
 	if len(rec.clients) == 0 {
 		delete(s.nodes, c.node.ID)
 		s.away.went(c.node, rec.had, s.now())
-		s.observe(c.node, Observed{What: Gone})
+		s.observe(c.node, Observed{What: Gone, Had: rec.had})
 	}
 	s.leave(c)
 	s.mu.Unlock()

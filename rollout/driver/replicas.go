@@ -99,7 +99,7 @@ func (d *Driver) observe(e rollout.Event) {
 		r.wanted = &e
 	case rollout.Expected:
 		r.expected = append(r.expected, e)
-	case rollout.Connected, rollout.Gone, rollout.Settled, rollout.Restarted, rollout.Refused, rollout.Crashed:
+	case rollout.Connected, rollout.Fresh, rollout.Gone, rollout.Settled, rollout.Restarted, rollout.Refused, rollout.Crashed:
 		r.own.Tell(e)
 		if d.lead != nil {
 			d.hearOwn()
@@ -128,7 +128,7 @@ func (d *Driver) hearOwn() {
 
 // hear has a leader hear what a server tells.
 func (d *Driver) hear(id string, t roster.Telling) bool {
-	events, ok := d.role.all.Hear(id, t)
+	events, ok := d.role.all.Hear(time.Now(), id, t)
 	for _, e := range events {
 		_ = d.step(e) // only commands are refused
 	}
@@ -176,7 +176,7 @@ func (d *Driver) lose() {
 	for id, at := range r.heard {
 		if time.Since(at) >= lostAfter {
 			d.log.Warn("another server is not heard any more: waves wait", "server", id)
-			gone = append(gone, r.all.Lose(id)...)
+			gone = append(gone, r.all.Lose(time.Now(), id)...)
 			delete(r.heard, id)
 		}
 	}

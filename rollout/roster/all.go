@@ -3,6 +3,7 @@ package roster
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"wasmxds/rollout"
 )
@@ -12,6 +13,7 @@ import (
 type All struct {
 	servers map[string]*server
 	holders map[string]int // how many servers an Envoy is connected to, by its id
+	restarts
 }
 
 // server is one that was heard.
@@ -24,11 +26,13 @@ type server struct {
 }
 
 // NewAll makes an All that has heard of nobody.
-func NewAll() *All { return &All{servers: map[string]*server{}, holders: map[string]int{}} }
+func NewAll() *All {
+	return &All{servers: map[string]*server{}, holders: map[string]int{}, restarts: newRestarts()}
+}
 
 // Hear makes events of what a server tells. It is false where the server has to tell
 // anew, as something it told before was not heard.
-func (a *All) Hear(id string, t Telling) ([]rollout.Event, bool) {
+func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) {
 	s := a.servers[id]
 	switch {
 	case t.Anew:
@@ -63,21 +67,32 @@ func (a *All) Hear(id string, t Telling) ([]rollout.Event, bool) {
 		}
 		events = append(events, rollout.Connected{Node: n})
 	}
+	for _, e := range t.Fresh {
+		if a.anew(now, e, false, a.holders[e]) {
+			events = append(events, rollout.Restarted{ID: e})
+		}
+	}
 	for _, h := range t.Happened {
-		events = append(events, h.event())
+		e := h.event()
+		if _, is := e.(rollout.Restarted); !is || a.anew(now, h.ID, true, a.holders[h.ID]) {
+			events = append(events, e)
+		}
 	}
 	for _, e := range t.Settled {
-		events = append(events, rollout.Settled{ID: e.ID, Choice: e.Choice})
+		if a.holders[e.ID] > 0 {
+			a.settled(e.ID)
+		}
+		events = append(events, rollout.Settled{ID: e.ID, Choice: e.Choice, Unable: e.Unable})
 	}
 	for _, e := range t.Gone {
 		if s.envoys[e] {
 			delete(s.envoys, e)
-			events = a.leave(e, events)
+			events = a.leave(now, e, slices.Contains(t.Had, e), events)
 		}
 	}
 	if !t.Rest && !s.whole {
 		for _, e := range slices.Sorted(maps.Keys(s.before)) {
-			events = a.leave(e, events)
+			events = a.leave(now, e, false, events)
 		}
 		s.whole, s.known, s.before = true, true, nil
 	}
@@ -85,16 +100,20 @@ func (a *All) Hear(id string, t Telling) ([]rollout.Event, bool) {
 }
 
 // leave notes that a server has an Envoy no more.
-func (a *All) leave(id string, events []rollout.Event) []rollout.Event {
+func (a *All) leave(now time.Time, id string, had bool, events []rollout.Event) []rollout.Event {
 	if a.holders[id]--; a.holders[id] > 0 {
+		if a.handedOver(now, id) {
+			events = append(events, rollout.Restarted{ID: id})
+		}
 		return events
 	}
 	delete(a.holders, id)
+	a.went(now, id, had)
 	return append(events, rollout.Gone{ID: id})
 }
 
 // Lose makes events of a server that is not heard any more.
-func (a *All) Lose(id string) []rollout.Event {
+func (a *All) Lose(now time.Time, id string) []rollout.Event {
 	s := a.servers[id]
 	if s == nil {
 		return nil
@@ -105,7 +124,7 @@ func (a *All) Lose(id string) []rollout.Event {
 	}
 	var events []rollout.Event
 	for _, e := range slices.Sorted(maps.Keys(s.envoys)) {
-		events = a.leave(e, events)
+		events = a.leave(now, e, false, events)
 	}
 	return events
 }

@@ -4,7 +4,8 @@
 // A server keeps an [Own] of its Envoys and has [Own.Take] give what the leader is to
 // be told next; the leader keeps an [All], which makes events of it for a
 // rollout.Machine. What is told goes by value, and is bounded by the number of
-// Envoys, whatever they do: of each there is what it is now. A leader that is new, or
+// Envoys, whatever they do: of each there is what it is now. An Envoy that comes to
+// another server as new has restarted; that takes knowing of both. A leader that is new, or
 // has lost sight of a server, is told of all its Envoys anew.
 package roster
 
@@ -21,15 +22,18 @@ type Telling struct {
 	Rest bool   `json:"rest,omitempty"` // there is more to be told at once
 
 	Connected []definition.Node `json:"connected,omitempty"` // or with other labels
+	Fresh     []string          `json:"fresh,omitempty"`     // have nothing, and were not here of late
 	Happened  []Happening       `json:"happened,omitempty"`
 	Settled   []Settled         `json:"settled,omitempty"`
 	Gone      []string          `json:"gone,omitempty"`
+	Had       []string          `json:"had,omitempty"` // of these, had something
 }
 
 // Settled is the choice that was last in place on an Envoy.
 type Settled struct {
 	ID     string         `json:"id"`
 	Choice rollout.Choice `json:"choice"`
+	Unable bool           `json:"unable,omitempty"` // to tell of its requests
 }
 
 // Happening is something that has happened to an Envoy: it refused the definition of

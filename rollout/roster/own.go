@@ -15,6 +15,7 @@ type Own struct {
 	changed  []string // ids of which something is to be told, in order of time
 	pending  map[string]bool
 	happened []Happening
+	had      map[string]bool // of those that are to be told as gone, if they had something
 	anew     bool
 	seq      uint64
 	under    *Telling // that is on its way
@@ -23,14 +24,15 @@ type Own struct {
 // envoy is one that is connected.
 type envoy struct {
 	node      definition.Node
-	settled   *rollout.Choice // nil: nothing was yet
-	connected bool            // ... is to be told
-	unsettled bool            // what is settled was told
+	settled   *rollout.Settled // nil: nothing was yet
+	fresh     bool             // is to be told
+	connected bool             // ... so is that it is there
+	unsettled bool             // what is settled was told
 }
 
 // NewOwn makes an Own without Envoys.
 func NewOwn() *Own {
-	return &Own{envoys: map[string]*envoy{}, pending: map[string]bool{}, anew: true}
+	return &Own{envoys: map[string]*envoy{}, pending: map[string]bool{}, had: map[string]bool{}, anew: true}
 }
 
 const (
@@ -54,13 +56,22 @@ func (o *Own) Tell(e rollout.Event) {
 			o.envoys[e.Node.ID] = v
 		}
 		v.node, v.connected = e.Node, true
+		delete(o.had, e.Node.ID)
 		o.note(e.Node.ID)
+	case rollout.Fresh:
+		if v := o.envoys[e.ID]; v != nil {
+			v.fresh = true
+			o.note(e.ID)
+		}
 	case rollout.Gone:
 		delete(o.envoys, e.ID)
+		if e.Had {
+			o.had[e.ID] = true
+		}
 		o.note(e.ID)
 	case rollout.Settled:
 		if v := o.envoys[e.ID]; v != nil {
-			v.settled, v.unsettled = &e.Choice, true
+			v.settled, v.unsettled = &e, true
 			o.note(e.ID)
 		}
 	default:
@@ -99,7 +110,7 @@ func (o *Own) Envoys() []rollout.Event {
 		v := o.envoys[id]
 		events = append(events, rollout.Connected{Node: v.node})
 		if v.settled != nil {
-			events = append(events, rollout.Settled{ID: id, Choice: *v.settled})
+			events = append(events, *v.settled)
 		}
 	}
 	return events
@@ -110,8 +121,14 @@ func (o *Own) Envoys() []rollout.Event {
 func (o *Own) Anew() {
 	o.anew, o.seq, o.changed = true, 0, nil
 	clear(o.pending)
-	if o.under != nil {
-		o.happened = append(o.under.Happened, o.happened...) // it may not have been taken
+	clear(o.had)
+	if o.under != nil { // it may not have been taken
+		o.happened = append(o.under.Happened, o.happened...)
+		for _, id := range o.under.Fresh {
+			if v := o.envoys[id]; v != nil {
+				v.fresh = true
+			}
+		}
 		o.under = nil
 		o.bound()
 	}
@@ -147,15 +164,22 @@ func (o *Own) Take() Telling {
 		delete(o.pending, id)
 		if v == nil {
 			t.Gone = append(t.Gone, id)
+			if o.had[id] {
+				t.Had = append(t.Had, id)
+				delete(o.had, id)
+			}
 			continue
 		}
 		if v.connected {
 			t.Connected = append(t.Connected, v.node)
 		}
-		if v.unsettled {
-			t.Settled = append(t.Settled, Settled{id, *v.settled})
+		if v.fresh {
+			t.Fresh = append(t.Fresh, id)
 		}
-		v.connected, v.unsettled = false, false
+		if v.unsettled {
+			t.Settled = append(t.Settled, Settled{id, v.settled.Choice, v.settled.Unable})
+		}
+		v.connected, v.fresh, v.unsettled = false, false, false
 	}
 	o.changed = slices.Delete(o.changed, 0, n)
 	if t.Rest = len(o.changed) > 0; !t.Rest { // else they may be of Envoys that are not told of yet

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"wasmxds/definition"
 	"wasmxds/rollout"
@@ -26,7 +27,7 @@ func carry(t *testing.T, o *Own, a *All, server string) (events []rollout.Event)
 		if err := json.Unmarshal(b, &telling); err != nil {
 			t.Fatal(err)
 		}
-		more, ok := a.Hear(server, telling)
+		more, ok := a.Hear(time.Unix(0, 0), server, telling)
 		if !ok {
 			o.Anew()
 			continue
@@ -81,7 +82,7 @@ func TestMoves(t *testing.T) {
 	y.Tell(rollout.Gone{ID: "e"})
 	want(t, carry(t, y, a, "Y"), rollout.Gone{ID: "e"})
 	want(t, carry(t, x, a, "X"), rollout.Connected{Node: node("e")})
-	want(t, a.Lose("X"), rollout.Gone{ID: "e"})
+	want(t, a.Lose(time.Unix(0, 0), "X"), rollout.Gone{ID: "e"})
 	if a.Heard("X") {
 		t.Error("X is lost")
 	}
@@ -120,7 +121,7 @@ func TestAnew(t *testing.T) {
 		t.Errorf("%d gone, %d crashed, %d settled", gone, crashed, settled)
 	}
 	o.Anew()
-	a.Hear("A", o.Take())
+	a.Hear(time.Unix(0, 0), "A", o.Take())
 	for i := range 2000 {
 		o.Tell(rollout.Gone{ID: fmt.Sprint("e", 2+i)})
 	}
@@ -135,7 +136,7 @@ func TestAnew(t *testing.T) {
 		t.Errorf("%d are gone, want 2000", gone)
 	}
 	next := NewAll() // another leads
-	if _, ok := next.Hear("A", Telling{Seq: 9}); ok {
+	if _, ok := next.Hear(time.Unix(0, 0), "A", Telling{Seq: 9}); ok {
 		t.Error("the new leader has not heard what came before")
 	}
 }
@@ -146,7 +147,7 @@ func TestHeardAgain(t *testing.T) {
 	o.Tell(rollout.Connected{Node: node("e")})
 	carry(t, o, a, "A")
 	o.Tell(rollout.Crashed{ID: "e", Filter: "f"})
-	if events, ok := a.Hear("A", o.Take()); !ok || len(events) != 1 {
+	if events, ok := a.Hear(time.Unix(0, 0), "A", o.Take()); !ok || len(events) != 1 {
 		t.Errorf("%v %v", events, ok)
 	}
 	want(t, carry(t, o, a, "A"))
@@ -233,10 +234,10 @@ func TestModel(t *testing.T) {
 					delete(at[s], id)
 				}
 			case 4:
-				take(a.Lose(s))
+				take(a.Lose(time.Unix(0, 0), s))
 				owns[s].Anew()
 			case 5:
-				events, ok := a.Hear(s, owns[s].Take()) // its answer is lost
+				events, ok := a.Hear(time.Unix(0, 0), s, owns[s].Take()) // its answer is lost
 				if !ok {
 					owns[s].Anew()
 				}
