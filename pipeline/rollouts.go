@@ -27,6 +27,7 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 		Publish: p.plan,
 		Watch:   p.watch,
 		Look:    p.look,
+		Heard:   func(e rollout.Event) { p.judge.Tell(time.Now(), e) },
 		Told:    p.told,
 		Log:     p.options.Log,
 	})
@@ -66,14 +67,8 @@ func checker(o resource.Options) func(*module.Set) []string {
 // observed hands on what streams say of Envoys.
 func (p *Pipeline) observed(o xds.Observed) {
 	if e := eventOf(o); e != nil {
-		p.happened(o.At, e)
+		p.rollouts.Tell(e)
 	}
-}
-
-// happened tells those who judge and move changes of an Envoy.
-func (p *Pipeline) happened(at time.Time, e rollout.Event) {
-	p.judge.Tell(at, e)
-	p.rollouts.Tell(e)
 }
 
 // swapped takes what filters have come to on an Envoy. A crash is told here, once,
@@ -82,7 +77,7 @@ func (p *Pipeline) happened(at time.Time, e rollout.Event) {
 func (p *Pipeline) swapped(w xds.Swaps) {
 	for _, c := range w.Changes {
 		if c.Stage == swap.ChangeCrashed {
-			p.happened(w.At, rollout.Crashed{ID: w.Node, Filter: c.Filter})
+			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: c.Filter})
 		}
 	}
 	p.swaps.Add(w)

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"log/slog"
 	"testing"
 	"time"
@@ -8,7 +9,6 @@ import (
 	"wasmxds/definition"
 	"wasmxds/queue"
 	"wasmxds/rollout"
-	"wasmxds/rollout/driver"
 	"wasmxds/rollout/judge"
 	"wasmxds/signal"
 	"wasmxds/xds"
@@ -17,16 +17,31 @@ import (
 
 // TestCrashesAreDrawn: a crash that counts against a change is one on the curves.
 func TestCrashesAreDrawn(t *testing.T) {
-	told, err := driver.New(t.Context(), driver.Options{Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
+	p := &Pipeline{judge: judge.New(judge.Options{Counts: signal.NewCounts()}), swaps: queue.New[xds.Swaps](), options: Options{Log: slog.New(slog.DiscardHandler)}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var err error
+	if p.rollouts, err = p.newDriver(ctx); err != nil {
 		t.Fatal(err)
 	}
-	p := &Pipeline{rollouts: told, judge: judge.New(judge.Options{Counts: signal.NewCounts()}), swaps: queue.New[xds.Swaps]()}
-	began := time.Unix(1_800_000_000, 0)
+	done := make(chan struct{})
+	go func() { defer close(done); p.rollouts.Run(ctx) }()
+	began := time.Now()
 	p.judge.Watch(began, rollout.Watch{Change: "c1", Wave: 1, Policy: &definition.Rollout{}, New: []string{"edge-1"}, Control: []string{"edge-2"}, Phase: rollout.During})
-	p.swapped(xds.Swaps{Node: "edge-1", At: began.Add(time.Second), Changes: []swap.Change{{Filter: "hello", Stage: swap.ChangePrimed}, {Filter: "hello", Stage: swap.ChangeCrashed}}})
-	c := p.judge.Curves(began.Add(signal.BlockTime), "c1")
-	if c == nil || len(c.New) != 1 || c.New[0].Crashes != 1 || c.Control[0].Crashes != 0 {
+	p.swapped(xds.Swaps{Node: "edge-1", At: began, Changes: []swap.Change{{Filter: "hello", Stage: swap.ChangePrimed}, {Filter: "hello", Stage: swap.ChangeCrashed}}})
+	if _, err := p.rollouts.Status(ctx); err != nil { // what was told before comes first
+		t.Fatal(err)
+	}
+	cancel()
+	<-done
+	c := p.judge.Curves(time.Now().Add(signal.BlockTime), "c1")
+	crashes := func(points []rollout.Point) (n int) {
+		for _, p := range points {
+			n += p.Crashes
+		}
+		return n
+	}
+	if c == nil || crashes(c.New) != 1 || crashes(c.Control) != 0 {
 		t.Errorf("the curves are %+v", c)
 	}
 }

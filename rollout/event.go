@@ -190,10 +190,7 @@ func (e Settled) apply(m *Machine) {
 		return
 	}
 	n.unable = e.Unable
-	if m.plan == nil {
-		return
-	}
-	if e.Choice != m.plan.at(n) { // it is to have something else, by now or still
+	if m.plan == nil || e.Choice != m.plan.at(n) { // it is to have something else, by now or still
 		m.ahead(aheadKey{id: e.ID}, e)
 		m.change(n, func() { n.settled = n.settled.and(e.Choice) })
 		return

@@ -112,7 +112,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.plan = m.newPlan()
 		m.ready.Plan = m.plan
 	}
-	if len(m.early) > 0 && !m.writing() {
+	if m.isEarly() {
 		m.wakeAt(m.now)
 	}
 	m.flush()

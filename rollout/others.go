@@ -54,7 +54,8 @@ func (m *Machine) Unheard() []string {
 
 // An Envoy that another server has may run a wave before this server is told that
 // the wave is written down: the other has seen it written. What such an Envoy tells
-// waits for that.
+// waits for that, and for this server to have read the files where it has just
+// started.
 
 // aheadKey tells apart what is to be remembered of an Envoy.
 type aheadKey struct {
@@ -65,7 +66,7 @@ type aheadKey struct {
 // ahead remembers what an Envoy tells of a choice that it is not to have yet, if it may
 // come to that.
 func (m *Machine) ahead(k aheadKey, e Event) {
-	if !m.writing() {
+	if m.follows || m.plan != nil && !m.writing() {
 		return
 	}
 	if m.early == nil {
@@ -79,9 +80,12 @@ func (m *Machine) writing() bool {
 	return slices.ContainsFunc(m.open, func(c *change) bool { return c.growth != nil && c.growth.writing })
 }
 
+// isEarly says whether there is something that was told too early, and is not any more.
+func (m *Machine) isEarly() bool { return len(m.early) > 0 && m.plan != nil && !m.writing() }
+
 // caughtUp takes what was told too early, when it is not any more.
 func (m *Machine) caughtUp() {
-	if len(m.early) == 0 || m.writing() {
+	if !m.isEarly() {
 		return
 	}
 	early := m.early

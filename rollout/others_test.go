@@ -69,6 +69,42 @@ func TestServerBehind(t *testing.T) {
 	}
 }
 
+// TestToldBeforeFiles: what an Envoy of another server tells one that leads as soon as
+// it has started counts when that one has read its files: the Envoy tells it once.
+func TestToldBeforeFiles(t *testing.T) {
+	one := definition.Node{ID: "e0"}
+	for name, told := range map[string]func(rollout.Choice) rollout.Event{
+		"settled": func(c rollout.Choice) rollout.Event { return rollout.Settled{ID: one.ID, Choice: c} },
+		"refused": func(c rollout.Choice) rollout.Event {
+			return rollout.Refused{ID: one.ID, Choice: c, Key: rollout.Key{Kind: rollout.FilterKind, Name: "a"}, Message: "no"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			s.policies = []*definition.Rollout{policyOf([]string{"careful", "waves=1,100%", "bake=1h"})}
+			s.step(rollout.Connected{Node: one})
+			for _, files := range [][]string{{"a=v1"}, {"a=v2"}} {
+				s.files = files
+				s.want()
+			}
+			choice := s.plan.Choose(one)
+			m, errs := rollout.New(rollout.Options{}, s.disk.copy())
+			if len(errs) > 0 || choice == "" {
+				t.Fatal(errs, choice)
+			}
+			s.m = m
+			s.step(rollout.Connected{Node: one})
+			s.step(told(choice))
+			s.want()
+			s.wait("1s")
+			c := s.m.Status(s.now)().Changes[0]
+			if name == "settled" && c.Settled != 1 || name == "refused" && c.State != rollout.Stopped {
+				t.Errorf("%s, %d have it in place", c.State, c.Settled)
+			}
+		})
+	}
+}
+
 // TestToldWhileWritten: what an Envoy tells while a wave is written down counts when it
 // is; that it runs less than before, at once.
 func TestToldWhileWritten(t *testing.T) {

@@ -69,10 +69,10 @@ func (m *Machine) underWay(n *node) iter.Seq2[*change, bool] {
 
 func (e Refused) apply(m *Machine) {
 	n := m.fleet.nodes[e.ID]
-	if n == nil || m.plan == nil {
+	if n == nil {
 		return
 	}
-	if m.plan.at(n) != e.Choice {
+	if m.plan == nil || m.plan.at(n) != e.Choice {
 		m.ahead(aheadKey{e.ID, e.Key}, e)
 		return
 	}

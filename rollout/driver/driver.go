@@ -35,6 +35,9 @@ type Options struct {
 	// Watch is told which Envoys are to be looked at, and gives what they told before a
 	// wave that begins, which is kept for the next start; nil: nobody is.
 	Watch func(rollout.Watch) (told []byte)
+	// Heard is told what Envoys of all servers have told, while this one leads, before
+	// anything comes of it; nil: nobody is.
+	Heard func(rollout.Event)
 	// Told is told what happens; nil: it is only logged.
 	Told func(rollout.Told)
 	// Look asks a judge, again and again; nil: there are none. Any number are asked

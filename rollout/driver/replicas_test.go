@@ -3,6 +3,7 @@ package driver_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,7 @@ type member struct {
 	cut bool // from other servers
 	// It takes all others for dead.
 	alone bool
+	heard []rollout.Event // as it led
 }
 
 func newGroup(t *testing.T) *group {
@@ -42,7 +44,7 @@ func newGroup(t *testing.T) *group {
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
 	m := &member{id: id, way: w}
-	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Replicas: &driver.Replicas{
+	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
 		ID: id, Shared: w,
 		Lead: func(ctx context.Context) (state.Term, error) {
 			term, err := g.shared.lead(ctx, w)
@@ -236,6 +238,52 @@ func TestReplicaTellsOfCrash(t *testing.T) {
 		time.Sleep(time.Second)
 		if a.base() != "v2" || b.base() != "v2" {
 			t.Errorf("promoted by way of the other: %s, %s", a.base(), b.base())
+		}
+	})
+}
+
+// times is how often a server that leads has heard of something.
+func (m *member) times(g *group, e rollout.Event) (n int) {
+	g.set(func() {
+		for _, h := range m.heard {
+			if reflect.DeepEqual(h, e) {
+				n++
+			}
+		}
+	})
+	return n
+}
+
+// TestLeaderHears: who leads, and nobody else, is told of the Envoys of all servers,
+// also that one has come back as new to another server.
+func TestLeaderHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		b.settle(9)
+		b.Tell(rollout.Gone{ID: "e9", Had: true})
+		time.Sleep(time.Second)
+		a.Tell(rollout.Connected{Node: nodeOf(9)})
+		a.Tell(rollout.Fresh{ID: "e9"})
+		b.Tell(rollout.Connected{Node: nodeOf(20)}) // one that was nowhere
+		b.Tell(rollout.Fresh{ID: "e20"})
+		time.Sleep(time.Second)
+		b.Tell(rollout.Crashed{ID: "e20", Filter: "hello"})
+		time.Sleep(time.Second)
+		for what, want := range map[string]struct {
+			e rollout.Event
+			n int
+		}{
+			"restart of e9":  {rollout.Restarted{ID: "e9"}, 1},
+			"restart of e20": {rollout.Restarted{ID: "e20"}, 0},
+			"crash on e20":   {rollout.Crashed{ID: "e20", Filter: "hello"}, 1},
+		} {
+			if n := a.times(g, want.e); n != want.n {
+				t.Errorf("a %s was heard %d times, want %d", what, n, want.n)
+			}
+		}
+		if len(b.heard) > 0 {
+			t.Errorf("who follows has heard %v", b.heard)
 		}
 	})
 }

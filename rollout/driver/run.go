@@ -76,6 +76,9 @@ func (d *Driver) told() {
 
 // step steps, and does what comes of it.
 func (d *Driver) step(e rollout.Event) error {
+	if d.o.Heard != nil && d.lead != nil {
+		d.o.Heard(e)
+	}
 	ready := d.m.Step(time.Now(), e)
 	if ready.Save != nil {
 		d.lead.kept.PutAll(ready.Save.Values)

@@ -34,16 +34,17 @@ type Judge struct {
 	o Options
 
 	mu      sync.Mutex
-	watches []*watch             // those of what was asked for first come first
-	away    map[string]time.Time // Envoys that are, or were until then
-	anew    times                // when Envoys came back as new
-	crashed times                // when VMs of theirs crashed
-	drawn   []drawn              // the newest last
+	watches []*watch                  // those of what was asked for first come first
+	away    map[string]time.Time      // Envoys that are, or were until then
+	settled map[string]rollout.Choice // what is in place on Envoys of cohorts, since they are
+	anew    times                     // when Envoys came back as new
+	crashed times                     // when VMs of theirs crashed
+	drawn   []drawn                   // the newest last
 }
 
 // New makes a Judge.
 func New(o Options) *Judge {
-	return &Judge{o: o, away: map[string]time.Time{}, anew: times{}, crashed: times{}}
+	return &Judge{o: o, away: map[string]time.Time{}, settled: map[string]rollout.Choice{}, anew: times{}, crashed: times{}}
 }
 
 // For how long the Envoys of a wave are to be watched before it begins, so that it

@@ -192,6 +192,32 @@ func TestWatchedOn(t *testing.T) {
 	}
 }
 
+// TestSettledEarly: an Envoy of another server may say that it runs the change before
+// who leads knows that the wave has begun. It does not say so again.
+func TestSettledEarly(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	began := start.Add(Before)
+	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
+	j, w, look := wave(counts, Options{})
+	w.Phase = rollout.Before
+	j.Watch(start, w)
+	j.Tell(began.Add(-time.Second), rollout.Settled{ID: "new", Choice: "c0+c1"})
+	j.Tell(began.Add(-time.Second), rollout.Settled{ID: "other-1", Choice: "c0"})
+	w.Phase = rollout.During
+	j.Watch(began, w)
+	if v, words := j.Look(began.Add(5*time.Minute), look); v != rollout.Good {
+		t.Errorf("%s: %s", v, words)
+	}
+	j.Tell(began.Add(6*time.Minute), rollout.Settled{ID: "new", Choice: "c0"})
+	if v, words := j.Look(began.Add(6*time.Minute), look); v != rollout.Unsure {
+		t.Errorf("when it has it no more: %s: %s", v, words)
+	}
+	w.Phase = rollout.After
+	if j.Watch(began.Add(7*time.Minute), w); len(j.settled) > 0 {
+		t.Errorf("%v are still known", j.settled)
+	}
+}
+
 // TestUnable: what can't be known is not taken for good, nor waited for.
 func TestUnable(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)

@@ -65,6 +65,11 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 		default:
 			next.restore(now)
 		}
+		if !next.began.IsZero() { // Envoys of other servers may have told before who leads knew
+			for _, id := range next.New {
+				next.tell(id, j.settled[id], now)
+			}
+		}
 	}
 	j.count(now)
 	return before
@@ -81,6 +86,7 @@ func (j *Judge) count(now time.Time) {
 	}
 	j.o.Counts.Watch(all, since)
 	maps.DeleteFunc(j.away, func(id string, _ time.Time) bool { return !slices.Contains(all, id) })
+	maps.DeleteFunc(j.settled, func(id string, _ rollout.Choice) bool { return !slices.Contains(all, id) })
 	j.anew.only(all)
 	j.crashed.only(all)
 }
@@ -158,6 +164,7 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 			j.away[e.ID] = time.Time{} // for as long as it is not back
 		}
 	case rollout.Restarted:
+		delete(j.settled, e.ID)
 		if j.compares(e.ID) {
 			j.anew.add(e.ID, now)
 		}
@@ -166,16 +173,23 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 			j.crashed.add(e.ID, now)
 		}
 	case rollout.Settled:
+		if j.compares(e.ID) {
+			j.settled[e.ID] = e.Choice
+		}
 		for _, w := range j.watches {
-			if w.began.IsZero() || !slices.Contains(w.New, e.ID) {
-				continue
-			}
-			if !e.Choice.Has(w.Change) {
-				delete(w.since, e.ID)
-			} else if w.since[e.ID].IsZero() {
-				w.since[e.ID] = now
+			if !w.began.IsZero() && slices.Contains(w.New, e.ID) {
+				w.tell(e.ID, e.Choice, now)
 			}
 		}
+	}
+}
+
+// tell notes what is in place on an Envoy of New.
+func (w *watch) tell(id string, c rollout.Choice, now time.Time) {
+	if !c.Has(w.Change) {
+		delete(w.since, id)
+	} else if w.since[id].IsZero() {
+		w.since[id] = now
 	}
 }
 
@@ -208,7 +222,7 @@ func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
 // caller holds j.mu.
 func (j *Judge) envoy(w *watch, id string, now time.Time) signal.Envoy {
 	e := j.o.Counts.Envoy(id, now)
-	e.Away = j.isAway(id, now)
+	e.Away = e.Away || j.isAway(id, now)
 	since, _ := slices.BinarySearchFunc(e.Blocks, w.began.Truncate(signal.BlockTime), func(b signal.Block, at time.Time) int { return b.Start.Compare(at) })
 	if w.told == nil {
 		since = 0
