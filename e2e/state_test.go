@@ -10,22 +10,32 @@ import (
 
 	"wasmxds/e2e/harness"
 	"wasmxds/e2e/wasmtest"
+	"wasmxds/source/kube/kubetest"
 	"wasmxds/state/statetest/etcdtest"
 )
 
-// shared is a rollout whose state is in etcd. No wave ends by itself.
+// shared is a rollout whose state is elsewhere. No wave ends by itself.
 type shared struct {
 	*rolling
 	operator string // file of the token
 }
 
-func share(t *testing.T, c combination, etcd *etcdtest.Cluster) *shared {
+func share(t *testing.T, c combination, flags ...string) *shared {
 	t.Helper()
 	s := &shared{operator: filepath.Join(t.TempDir(), "operator")}
 	must(t, os.WriteFile(s.operator, []byte("an operator's token of some length"), 0o600))
 	s.rolling = roll(t, c, 3, shop, "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: "+atOnceAlone+"\n",
-		"--etcd", strings.Join(etcd.Endpoints(), ","), "--state", "etcd", "--operate-token-file", s.operator)
+		append(flags, "--operate-token-file", s.operator)...)
 	return s
+}
+
+// inEtcd has the state in etcd, inKubernetes in a cluster.
+func inEtcd(etcd *etcdtest.Cluster) []string {
+	return []string{"--etcd", strings.Join(etcd.Endpoints(), ","), "--state", "etcd"}
+}
+
+func inKubernetes(cluster *kubetest.Server, namespace string) []string {
+	return []string{"--state", "kubernetes", "--kubeconfig", cluster.Kubeconfig("admin"), "--state-namespace", namespace}
 }
 
 // have are the Envoys that serve with a version of the filter now.
@@ -80,6 +90,23 @@ func (f *fleet) emptied() {
 	must(f.t, f.server.Start(f.ctx))
 }
 
+// complains waits until a server warns of a place.
+func (s *shared) complains(of string) {
+	s.t.Helper()
+	s.eventually(func() error {
+		status, err := s.server.Status(s.t.Context())
+		if err != nil {
+			return err
+		}
+		for _, p := range status.Definitions.Warnings {
+			if strings.Contains(p.File, of) {
+				return nil
+			}
+		}
+		return fmt.Errorf("the status says nothing of it: %+v", status.Definitions.Warnings)
+	})
+}
+
 // promoted has a change go everywhere.
 func (s *shared) promoted(c harness.Change, value string, written time.Time) {
 	s.t.Helper()
@@ -95,7 +122,7 @@ func (s *shared) promoted(c harness.Change, value string, written time.Time) {
 // with nothing on its disk, goes on from what is in etcd.
 func TestEmptyDisk(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		s := share(t, c, etcdtest.Start(t, 1))
+		s := share(t, c, inEtcd(etcdtest.Start(t, 1))...)
 		written := s.hello("new")
 		before, has := s.inWave("new", written)
 		s.emptied()
@@ -114,7 +141,7 @@ func TestEmptyDisk(t *testing.T) {
 // with the disk, so a wave of a share may be of those that are back, and reach all of
 // them; one of a number may not reach more.
 func TestEmptiedInWaves(t *testing.T) {
-	r := roll(t, newest(), 4, shop, killedPolicy, "--etcd", strings.Join(etcdtest.Start(t, 1).Endpoints(), ","), "--state", "etcd")
+	r := roll(t, newest(), 4, shop, killedPolicy, inEtcd(etcdtest.Start(t, 1))...)
 	r.killed(r.emptied, []int{1, 4, 4})
 }
 
@@ -122,7 +149,7 @@ func TestEmptiedInWaves(t *testing.T) {
 // and no wave begins. What changed meanwhile is in etcd when that is back.
 func TestStateAway(t *testing.T) {
 	etcd := etcdtest.Start(t, 1)
-	s := share(t, newest(), etcd)
+	s := share(t, newest(), inEtcd(etcd)...)
 	_, has := s.inWave("new", s.hello("new"))
 
 	etcd.Members[0].Kill()
@@ -131,18 +158,7 @@ func TestStateAway(t *testing.T) {
 	if now := s.have("new"); now != has {
 		t.Errorf("%q have it, want %q", now, has)
 	}
-	s.eventually(func() error {
-		status, err := s.server.Status(t.Context())
-		if err != nil {
-			return err
-		}
-		for _, p := range status.Definitions.Warnings {
-			if strings.Contains(p.File, "state in etcd") {
-				return nil
-			}
-		}
-		return fmt.Errorf("the status says nothing of it: %+v", status.Definitions.Warnings)
-	})
+	s.complains("state in etcd")
 	// What no policy is for goes on, what one is for waits.
 	s.write("other.yaml", filter("other", s.module(wasmtest.Filter{Header: "x-other", Value: "1"})))
 	for _, e := range s.edges {
@@ -170,4 +186,33 @@ func TestStateAway(t *testing.T) {
 		t.Errorf("%q have it in %+v; before %q in %+v", now, after, has, before)
 	}
 	s.promoted(after, "newer", written)
+}
+
+// TestStateInKubernetes: an xds-server that is killed in the middle of a rollout, and
+// started with nothing on its disk, goes on from what is in Secrets; while the API
+// server is away it goes on from its copy.
+func TestStateInKubernetes(t *testing.T) {
+	cluster := kubetest.Start(t)
+	cluster.Namespace("own")
+	s := share(t, newest(), inKubernetes(cluster, "own")...)
+	written := s.hello("new")
+	before, has := s.inWave("new", written)
+	s.emptied()
+	s.untouched()
+	after, now := s.inWave("new", written)
+	if after.ID != before.ID || !after.Opened.Equal(before.Opened) || now != has {
+		t.Errorf("%q have it in %+v; before %q in %+v", now, after, has, before)
+	}
+
+	cluster.Kill()
+	s.restartServer()
+	s.untouched()
+	if now := s.have("new"); now != has {
+		t.Errorf("%q have it, want %q", now, has)
+	}
+	s.complains("state in kubernetes")
+	cluster.Run()
+	written = s.hello("newer")
+	before, _ = s.inWave("newer", written)
+	s.promoted(before, "newer", written)
 }

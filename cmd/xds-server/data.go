@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"wasmxds/state"
-	"wasmxds/state/etcd"
 	"wasmxds/state/local"
 	"wasmxds/state/mirror"
 	"wasmxds/state/older"
@@ -30,15 +29,15 @@ type dataDir struct {
 	kept  *state.Writer // keeps what any process needs that serves in its place
 	// copied is the store elsewhere that kept writes to; nil: kept is own.
 	copied    *mirror.Store
-	elsewhere *etcd.Store // nil: the state is local
+	elsewhere elsewhere // nil: the state is local
 	end       func()
 	ended     chan struct{}
 }
 
 // openData makes the data directory and takes hold of it, which lies apart from
 // the definitions. An empty dir is the default one. With elsewhere, what others need
-// is kept there. Close it when nobody puts anything any more.
-func openData(ctx context.Context, dir, definitions string, elsewhere *etcd.Store, log *slog.Logger) (*dataDir, error) {
+// is kept there, in what people call in. Close it when nobody puts anything any more.
+func openData(ctx context.Context, dir, definitions, in string, elsewhere elsewhere, log *slog.Logger) (*dataDir, error) {
 	if dir == "" {
 		var err error
 		if dir, err = defaultData(); err != nil {
@@ -63,7 +62,7 @@ func openData(ctx context.Context, dir, definitions string, elsewhere *etcd.Stor
 		}
 		return nil, unreachable(fmt.Errorf("lock --data: %w", err))
 	}
-	if err := d.open(ctx); err != nil {
+	if err := d.open(ctx, in); err != nil {
 		lock.Close()
 		return nil, unreachable(err)
 	}
@@ -123,7 +122,7 @@ func real(path string) string {
 }
 
 // open opens the state, and begins to write what is put there.
-func (d *dataDir) open(ctx context.Context) error {
+func (d *dataDir) open(ctx context.Context, in string) error {
 	var err error
 	if d.store, err = local.Open(d.path("state.db"), d.log); err != nil {
 		return fmt.Errorf("open --data: %w", err)
@@ -135,8 +134,8 @@ func (d *dataDir) open(ctx context.Context) error {
 	d.kept = d.own
 	run := []func(context.Context){d.own.Run}
 	if d.elsewhere != nil {
-		if d.copied, err = openCopied(ctx, d.elsewhere, d.store, d.log); err != nil {
-			return errors.Join(fmt.Errorf("open the state in etcd: %w", err), d.elsewhere.Close(), d.store.Close())
+		if d.copied, err = openCopied(ctx, in, d.elsewhere, d.store, d.log); err != nil {
+			return errors.Join(fmt.Errorf("open the state in %s: %w", in, err), d.elsewhere.Close(), d.store.Close())
 		}
 		d.kept = state.NewWriter(d.copied, d.log)
 		run = append(run, d.kept.Run, d.copied.Run)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,19 +44,58 @@ func (f *kubernetesFlags) add(cmd *cobra.Command) {
 	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
 }
 
-func (f *kubernetesFlags) check() error {
-	if !f.on {
-		if f.config != "" || f.status || len(f.namespaces) > 0 || len(f.kinds) > 0 {
-			return errors.New("--kubeconfig, --kubernetes-status, --namespaces and --kubernetes-kinds are for --kubernetes")
-		}
+func (f *kubernetesFlags) check(state string) error {
+	switch {
+	case f.on:
+	case f.config != "" && state != stateKubernetes:
+		return errors.New("--kubeconfig is for --kubernetes and --state kubernetes")
+	case f.status || len(f.namespaces) > 0 || len(f.kinds) > 0:
+		return errors.New("--kubernetes-status, --namespaces and --kubernetes-kinds are for --kubernetes")
+	default:
 		return nil
 	}
 	for _, name := range append(f.namespaces, f.root) {
-		if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
-			return fmt.Errorf("%q can't be a namespace: %s", name, wrong[0])
+		if err := checkNamespace(name); err != nil {
+			return err
 		}
 	}
 	return kube.Check(f.kinds)
+}
+
+func checkNamespace(name string) error {
+	if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
+		return fmt.Errorf("%q can't be a namespace: %s", name, wrong[0])
+	}
+	return nil
+}
+
+// ownNamespace is the file in a pod that has its namespace.
+const ownNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// reach says how the API server is reached, and the namespace of who does.
+func (f *kubernetesFlags) reach(log *slog.Logger) (*rest.Config, string, error) {
+	var config *rest.Config
+	var namespace string
+	var err error
+	if f.config != "" {
+		file := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+			&clientcmd.ClientConfigLoadingRules{ExplicitPath: f.config}, &clientcmd.ConfigOverrides{})
+		if config, err = file.ClientConfig(); err == nil {
+			namespace, _, err = file.Namespace()
+		}
+	} else if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
+		err = errors.New("this is no pod of a cluster: --kubeconfig says how the API server is reached")
+	} else if err == nil {
+		var b []byte
+		b, err = os.ReadFile(ownNamespace)
+		namespace = strings.TrimSpace(string(b))
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("find the API server: %w", err)
+	}
+	config.UserAgent = "xds-server/" + buildVersion()
+	klog.SetSlogLogger(log.With("of", "client-go")) // the only log that it knows
+	return config, namespace, nil
 }
 
 // cluster is what the flags say; nil: none.
@@ -63,18 +103,10 @@ func (f *kubernetesFlags) cluster(removeAll bool, log *slog.Logger) (*kube.Clust
 	if !f.on {
 		return nil, nil
 	}
-	var config *rest.Config
-	var err error
-	if f.config != "" {
-		config, err = clientcmd.BuildConfigFromFlags("", f.config)
-	} else if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
-		err = errors.New("this is no pod of a cluster: --kubeconfig says how the API server is reached")
-	}
+	config, _, err := f.reach(log)
 	if err != nil {
-		return nil, fmt.Errorf("find the API server: %w", err)
+		return nil, err
 	}
-	config.UserAgent = "xds-server/" + buildVersion()
-	klog.SetSlogLogger(log.With("of", "client-go")) // the only log that it knows
 	return &kube.Cluster{
 		Config: config, Namespaces: f.namespaces, Root: f.root, Kinds: f.kinds, RemoveAll: removeAll, Log: log,
 	}, nil

@@ -147,7 +147,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(), f.state.check(&f.etcd)); err != nil {
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd)); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -173,7 +173,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	data, err := openData(ctx, f.data, definitions, f.state.elsewhere(&f.etcd, log), log)
+	elsewhere, err := f.state.elsewhere(&f.etcd, &f.kubernetes, log)
+	if err != nil {
+		return unreachable(err)
+	}
+	data, err := openData(ctx, f.data, definitions, f.state.in, elsewhere, log)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,39 +13,67 @@ import (
 	"wasmxds/definition"
 	"wasmxds/state"
 	"wasmxds/state/etcd"
+	"wasmxds/state/kube"
 	"wasmxds/state/mirror"
 )
 
-const stateHelp = `What a restart needs is kept in the data directory or, with --state etcd, in etcd
-below --etcd-prefix state/, so that an xds-server with an empty data directory goes
-on from there. A copy stays in the data directory: while etcd is away, also while
-xds-server starts, what was last known goes on, and no wave begins. An xds-server
-that has neither etcd nor a copy waits. It is for one xds-server at a time.`
+const stateHelp = `What a restart needs is kept in the data directory or elsewhere, so that an
+xds-server with an empty data directory goes on from there: with --state etcd in
+etcd, below --etcd-prefix state/, with --state kubernetes in Secrets of
+--state-namespace. A copy stays in the data directory: while the store is away, also
+while xds-server starts, what was last known goes on, and no wave begins. An
+xds-server that has neither the store nor a copy waits. It is for one xds-server at a
+time.`
+
+// Where the state may be.
+const (
+	stateLocal      = "local"
+	stateEtcd       = "etcd"
+	stateKubernetes = "kubernetes"
+)
 
 // stateFlags say where the state is.
-type stateFlags struct{ in string }
+type stateFlags struct{ in, namespace string }
 
 func (f *stateFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.in, "state", "local", "`where` to keep what a restart needs: local, in the data directory, or etcd")
-	completeValues(cmd, "state", "local", "etcd")
+	cmd.Flags().StringVar(&f.in, "state", stateLocal, "`where` to keep what a restart needs: local, in the data directory, etcd or kubernetes")
+	cmd.Flags().StringVar(&f.namespace, "state-namespace", "", "`namespace` of --state kubernetes (default that of the pod, or of --kubeconfig)")
+	completeValues(cmd, "state", stateLocal, stateEtcd, stateKubernetes)
 }
 
 func (f *stateFlags) check(e *etcdFlags) error {
 	switch {
-	case f.in != "local" && f.in != "etcd":
-		return fmt.Errorf("--state %s: local or etcd", f.in)
-	case f.in == "etcd" && !e.used():
+	case f.in != stateLocal && f.in != stateEtcd && f.in != stateKubernetes:
+		return fmt.Errorf("--state %s: local, etcd or kubernetes", f.in)
+	case f.in == stateEtcd && !e.used():
 		return errors.New("--state etcd needs --etcd")
+	case f.namespace == "":
+		return nil
+	case f.in != stateKubernetes:
+		return errors.New("--state-namespace is for --state kubernetes")
 	}
-	return nil
+	return checkNamespace(f.namespace)
+}
+
+// elsewhere is a store that others may share.
+type elsewhere interface {
+	mirror.Remote
+	Close() error
 }
 
 // elsewhere gives the store that others may share; nil: the state is local.
-func (f *stateFlags) elsewhere(e *etcdFlags, log *slog.Logger) *etcd.Store {
-	if f.in != "etcd" {
-		return nil
+func (f *stateFlags) elsewhere(e *etcdFlags, k *kubernetesFlags, log *slog.Logger) (elsewhere, error) {
+	switch f.in {
+	case stateEtcd:
+		return etcd.New(e.options(log).Dial, e.prefix+"state/", log), nil
+	case stateKubernetes:
+		config, namespace, err := k.reach(log)
+		if err != nil {
+			return nil, err
+		}
+		return kube.New(config, cmp.Or(f.namespace, namespace), "wasmxds-state", log)
 	}
-	return etcd.New(e.options(log).Dial, e.prefix+"state/", log)
+	return nil, nil
 }
 
 // waitForState is how long an xds-server that has a copy waits for the store.
@@ -53,9 +82,9 @@ const waitForState = 5 * time.Second
 // openCopied opens the store elsewhere with a copy in local: of what means the same to
 // every xds-server. What else is kept is about this machine and the Envoys that are
 // connected to it.
-func openCopied(ctx context.Context, elsewhere *etcd.Store, local state.Store, log *slog.Logger) (*mirror.Store, error) {
+func openCopied(ctx context.Context, name string, elsewhere elsewhere, local state.Store, log *slog.Logger) (*mirror.Store, error) {
 	return mirror.Open(ctx, mirror.Options{
-		Name: "etcd", Remote: elsewhere, Local: local, Wait: waitForState, Log: log,
+		Name: name, Remote: elsewhere, Local: local, Wait: waitForState, Log: log,
 		Shared: []string{"definitions/", "modules/filter/", "listeners/", "proved/", "rollout/"},
 		Whole:  []string{"definitions/", "rollout/"},
 	})

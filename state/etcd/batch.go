@@ -13,6 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"wasmxds/state"
+	"wasmxds/state/packed"
 )
 
 // A batch that is larger than one transaction has parts. Each is written down by
@@ -58,7 +59,7 @@ func (s *Store) writeParts(ctx context.Context, id string, parts [][]state.Op, i
 		return nil, err
 	}
 	for n, part := range parts {
-		if _, err := s.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(s.part(id, n), string(encodeOps(part)))}, nil); err != nil {
+		if _, err := s.txn(ctx, nil, []clientv3.Op{clientv3.OpPut(s.part(id, n), string(packed.AppendOps(nil, part)))}, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +96,7 @@ func (s *Store) finish(ctx context.Context, mark *mvccpb.KeyValue) (int64, error
 		if len(kvs) == 0 {
 			return 0, fmt.Errorf("%s is not there, of a batch that is committed", s.part(id, n))
 		}
-		ops, err := decodeOps(kvs[0].Value)
+		ops, err := packed.Ops(kvs[0].Value)
 		if err != nil {
 			return 0, fmt.Errorf("read %s: %w", kvs[0].Key, err)
 		}

@@ -9,6 +9,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"wasmxds/state"
+	"wasmxds/state/packed"
 	"wasmxds/state/statetest/etcdtest"
 )
 
@@ -43,7 +44,7 @@ func TestUnfinished(t *testing.T) {
 	}
 	// Not committed.
 	for n, part := range batch("never") {
-		must(client.Put(t.Context(), s.part("dead", n), string(encodeOps(part))))(t)
+		must(client.Put(t.Context(), s.part("dead", n), string(packed.AppendOps(nil, part))))(t)
 	}
 	if got := values(); got != "map[]" {
 		t.Errorf("of a batch that was not committed there is %s", got)

@@ -26,6 +26,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"wasmxds/state"
+	"wasmxds/state/packed"
 )
 
 // Store is the store. It is safe for concurrent use.
@@ -165,7 +166,7 @@ func (s *Store) own(kv *mvccpb.KeyValue) bool {
 
 // entry is an entry as etcd has it.
 func (s *Store) entry(kv *mvccpb.KeyValue) (state.Entry, error) {
-	value, err := decode(kv.Value)
+	value, err := packed.Unpack(kv.Value)
 	if err != nil {
 		return state.Entry{}, err
 	}

@@ -1,4 +1,9 @@
-package etcd
+// Package packed has values and batches as bytes, for stores that take only so much
+// at once.
+//
+// A large value is compressed. What is small, and does not look as if it were
+// packed, is as it was written: people can read it.
+package packed
 
 import (
 	"bytes"
@@ -12,16 +17,9 @@ import (
 )
 
 const (
-	// maxOps is how many operations a transaction has; etcd takes 128
-	// (--max-txn-ops).
-	maxOps = 100
-	// maxBytes is how large they are together; etcd takes requests of 1.5 MiB
-	// (--max-request-bytes).
-	maxBytes = 1 << 20
 	// maxValue is how large a value may be before it is compressed.
 	maxValue = 64 << 20
-	// compressFrom is from which size on values are compressed: what is smaller
-	// can be read by people.
+	// compressFrom is from which size on values are compressed.
 	compressFrom = 4 << 10
 )
 
@@ -31,15 +29,46 @@ const (
 	compressed = 1 // it is what follows, by DEFLATE
 )
 
-// encoder encodes values as etcd has them.
+// Limit is how much of one entry a store takes: a key and a packed value.
+type Limit struct {
+	Store string // for people
+	Bytes int
+}
+
+// Pack packs the values of ops. Of several of one key the last is left. What the store
+// can't take gives a *state.RefusedError.
+func Pack(ops []state.Op, limit Limit) ([]state.Op, error) {
+	last := make(map[string]int, len(ops))
+	for i, op := range ops {
+		last[op.Key] = i
+	}
+	e := encoder{limit: limit}
+	all := make([]state.Op, 0, len(last))
+	for i, op := range ops {
+		if last[op.Key] != i {
+			continue
+		}
+		var value []byte
+		if !op.Remove {
+			var err error
+			if value, err = e.encode(op.Key, op.Value); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, state.Op{Key: op.Key, Value: value, Remove: op.Remove})
+	}
+	return all, nil
+}
+
 type encoder struct {
+	limit   Limit
 	deflate *flate.Writer
 	small   bytes.Buffer
 }
 
 func (e *encoder) encode(key string, value []byte) ([]byte, error) {
 	if len(value) > maxValue {
-		return nil, refused(key, len(value), maxValue)
+		return nil, e.refused(key, len(value), maxValue)
 	}
 	encoded := value
 	if len(value) > 0 && value[0] <= compressed {
@@ -54,14 +83,14 @@ func (e *encoder) encode(key string, value []byte) ([]byte, error) {
 			encoded = small
 		}
 	}
-	if limit := maxBytes - len(key); len(encoded) > limit {
-		return nil, refused(key, len(encoded), limit)
+	if most := e.limit.Bytes - len(key); len(encoded) > most {
+		return nil, e.refused(key, len(encoded), most)
 	}
 	return encoded, nil
 }
 
-func refused(key string, size, limit int) error {
-	return &state.RefusedError{Key: key, Err: fmt.Errorf("it has %d bytes, and etcd takes %d", size, limit)}
+func (e *encoder) refused(key string, size, most int) error {
+	return &state.RefusedError{Key: key, Err: fmt.Errorf("it has %d bytes, and %s takes %d", size, e.limit.Store, most)}
 }
 
 func (e *encoder) compress(value []byte) ([]byte, error) {
@@ -84,8 +113,8 @@ func (e *encoder) compress(value []byte) ([]byte, error) {
 	return bytes.Clone(e.small.Bytes()), nil
 }
 
-// decode gives the value that etcd has as b.
-func decode(b []byte) ([]byte, error) {
+// Unpack gives the value that is packed as b.
+func Unpack(b []byte) ([]byte, error) {
 	switch {
 	case len(b) == 0 || b[0] > compressed:
 		return b, nil
@@ -102,60 +131,29 @@ func decode(b []byte) ([]byte, error) {
 	return value, nil
 }
 
-// pack encodes the values of ops, and parts these such that each part fits into a
-// transaction. Of several of one key the last is left.
-func pack(ops []state.Op) ([][]state.Op, error) {
-	last := make(map[string]int, len(ops))
-	for i, op := range ops {
-		last[op.Key] = i
-	}
-	var e encoder
-	var parts [][]state.Op
-	var part []state.Op
-	size := 0
-	for i, op := range ops {
-		if last[op.Key] != i {
-			continue
-		}
-		if op.Remove {
-			op.Value = nil
-		} else {
-			var err error
-			if op.Value, err = e.encode(op.Key, op.Value); err != nil {
-				return nil, err
-			}
-		}
-		more := len(op.Key) + len(op.Value)
-		if len(part) == maxOps || len(part) > 0 && size+more > maxBytes {
-			parts, part, size = append(parts, part), nil, 0
-		}
-		part, size = append(part, op), size+more
-	}
-	if len(part) > 0 {
-		parts = append(parts, part)
-	}
-	return parts, nil
-}
-
-// encodeOps gives operations as one value: of each a byte, 1 if it removes, then
-// its key and its value, each behind its length.
-func encodeOps(ops []state.Op) []byte {
-	var b []byte
+// AppendOps appends operations to b: of each a byte, 1 if it removes, then its key
+// and its value, each behind its length.
+func AppendOps(b []byte, ops []state.Op) []byte {
 	for _, op := range ops {
 		if op.Remove {
 			b = append(b, 1)
 		} else {
 			b = append(b, 0)
 		}
-		b = append(binary.AppendUvarint(b, uint64(len(op.Key))), op.Key...)
-		b = append(binary.AppendUvarint(b, uint64(len(op.Value))), op.Value...)
+		b = AppendBytes(AppendBytes(b, []byte(op.Key)), op.Value)
 	}
 	return b
 }
 
+// AppendBytes appends more to b, behind its length.
+func AppendBytes(b, more []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(more))), more...)
+}
+
 var errNoOps = errors.New("not the operations of a batch")
 
-func decodeOps(b []byte) ([]state.Op, error) {
+// Ops reads what AppendOps has written.
+func Ops(b []byte) ([]state.Op, error) {
 	var ops []state.Op
 	for len(b) > 0 {
 		if b[0] > 1 {
@@ -164,10 +162,10 @@ func decodeOps(b []byte) ([]state.Op, error) {
 		op := state.Op{Remove: b[0] == 1}
 		var key []byte
 		var ok bool
-		if key, b, ok = cutBytes(b[1:]); !ok {
+		if key, b, ok = CutBytes(b[1:]); !ok {
 			return nil, errNoOps
 		}
-		if op.Value, b, ok = cutBytes(b); !ok {
+		if op.Value, b, ok = CutBytes(b); !ok {
 			return nil, errNoOps
 		}
 		op.Key = string(key)
@@ -176,8 +174,8 @@ func decodeOps(b []byte) ([]state.Op, error) {
 	return ops, nil
 }
 
-// cutBytes takes bytes behind their length from the front of b.
-func cutBytes(b []byte) (front, rest []byte, ok bool) {
+// CutBytes takes bytes behind their length from the front of b.
+func CutBytes(b []byte) (front, rest []byte, ok bool) {
 	n, size := binary.Uvarint(b)
 	if size <= 0 || n > uint64(len(b)-size) {
 		return nil, nil, false

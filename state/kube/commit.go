@@ -1,0 +1,135 @@
+package kube
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	mathrand "math/rand/v2"
+	"time"
+
+	"wasmxds/state"
+)
+
+// change is what a commit is to do.
+type change struct {
+	ops   []state.Op        // packed, each key once
+	when  func(*head) error // what forbids it
+	leads string            // what a term begins of; "": nothing
+}
+
+// commit makes the next head, and gives its revision. Whoever else has made one first
+// has it look again.
+func (s *Store) commit(ctx context.Context, c change) (state.Revision, error) {
+	select {
+	case s.writing <- struct{}{}:
+		defer func() { <-s.writing }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	h, gone := s.known(), ""
+	for try := 0; ; try++ {
+		known := h != nil
+		if !known {
+			var err error
+			if h, err = s.readHead(ctx); err != nil {
+				return 0, err
+			}
+		}
+		err := c.when(h)
+		if err != nil && known && ctx.Err() == nil {
+			h = nil // it may be too old to say so
+			continue
+		}
+		var at state.Revision
+		if err == nil {
+			at, err = s.attempt(ctx, h, c)
+		}
+		switch {
+		case errors.Is(err, errHeadChanged):
+		case errors.Is(err, errShardGone) && gone != h.version:
+			gone = h.version
+		default:
+			return at, err
+		}
+		h = nil
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(mathrand.N(time.Duration(min(try, 10)+1) * 10 * time.Millisecond)):
+		}
+	}
+}
+
+// attempt makes the head that comes after h.
+func (s *Store) attempt(ctx context.Context, h *head, c change) (state.Revision, error) {
+	if len(c.ops) == 0 && c.leads == "" && h.exists() {
+		return h.Revision, s.still(ctx, h)
+	}
+	n := *h
+	n.Revision++
+	if !h.exists() {
+		n.ID = rand.Text()
+	}
+	if c.leads != "" {
+		n.Terms = maps.Clone(h.Terms)
+		if n.Terms == nil {
+			n.Terms = map[string]state.Revision{}
+		}
+		n.Terms[c.leads] = n.Revision
+	}
+	made, gone, err := s.add(ctx, &n, batch{n.Revision, c.ops})
+	if err != nil {
+		s.remove(ctx, made)
+		return 0, err
+	}
+	if err := s.writeHead(ctx, &n); err != nil {
+		if errors.Is(err, errHeadChanged) {
+			s.remove(ctx, made)
+		}
+		return 0, err // it may have happened else
+	}
+	s.remove(ctx, gone)
+	s.swept = s.swept || n.Sharded == n.Revision
+	return n.Revision, nil
+}
+
+// still says whether a head is the newest.
+func (s *Store) still(ctx context.Context, h *head) error {
+	now, err := s.readHead(ctx)
+	if err == nil && now.version != h.version {
+		err = errHeadChanged
+	}
+	return err
+}
+
+// add adds a batch to a head that is being made: to its log, or, where that has become
+// too large, all of it to the shards. It gives the shards that are made, and those
+// that are not needed any more once the head is there.
+func (s *Store) add(ctx context.Context, n *head, b batch) (made, gone []string, err error) {
+	fits := b.size() <= maxLog
+	if len(b.ops) > 0 && fits {
+		n.log = append(n.log[:len(n.log):len(n.log)], b)
+	}
+	if pending := n.pending(); fits && n.logSize(pending) <= maxLog {
+		n.drop(maxLog)
+		return nil, nil, nil
+	}
+	pending := n.pending()
+	if !fits {
+		pending = append(pending[:len(pending):len(pending)], b)
+	}
+	gone = s.orphans(ctx, n)
+	shards, made, replaced, err := s.shardsWith(ctx, n, pending)
+	if err != nil {
+		return made, nil, fmt.Errorf("write shards: %w", err)
+	}
+	n.Shards, n.Sharded = shards, b.at
+	if fits {
+		n.drop(keepLog)
+	} else {
+		n.log, n.Since = nil, b.at
+	}
+	return made, append(gone, replaced...), nil
+}

@@ -1,0 +1,227 @@
+package kube
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+)
+
+var (
+	secrets = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	leases  = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
+)
+
+// callTime is how long one call may take. An API server may be slow.
+const callTime = 10 * time.Second
+
+// shardLabel is what shards have, with the name of their head.
+const shardLabel = "wasmxds.dev/state-shard-of"
+
+var (
+	errHeadChanged = errors.New("others write all the time")
+	errShardGone   = errors.New("a part of the state is not there, a Secret of which its head tells")
+)
+
+// call gives an API call its time, and says of its error what a person needs to know.
+func (s *Store) call(ctx context.Context, do func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
+	one, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	o, err := do(one)
+	switch {
+	case err == nil:
+		return o, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case one.Err() != nil:
+		return nil, fmt.Errorf("the API server has not answered within %v", callTime)
+	}
+	return nil, fmt.Errorf("API server: %w", err)
+}
+
+// secret is one as the API server takes it.
+func (s *Store) secret(name string, data map[string][]byte) *unstructured.Unstructured {
+	encoded := map[string]any{}
+	for key, value := range data {
+		encoded[key] = base64.StdEncoding.EncodeToString(value)
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "wasmxds.dev/state",
+		"metadata": map[string]any{"name": name, "namespace": s.namespace},
+		"data":     encoded,
+	}}
+}
+
+func dataOf(o *unstructured.Unstructured) (map[string][]byte, error) {
+	encoded, _, err := unstructured.NestedStringMap(o.Object, "data")
+	if err != nil {
+		return nil, err
+	}
+	data := make(map[string][]byte, len(encoded))
+	for key, value := range encoded {
+		if data[key], err = base64.StdEncoding.DecodeString(value); err != nil {
+			return nil, fmt.Errorf("read %s: %w", key, err)
+		}
+	}
+	return data, nil
+}
+
+// known is the newest head that is known; nil: none.
+func (s *Store) known() *head {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
+}
+
+// learn takes note of a head that was read; it may be older than the last.
+func (s *Store) learn(h *head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil || s.last.ID != h.ID || s.last.Revision < h.Revision {
+		s.last = h
+	}
+}
+
+// readHead gives the head of now; one without a version: there is none.
+func (s *Store) readHead(ctx context.Context) (*head, error) {
+	o, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return s.secrets.Get(ctx, s.name, metav1.GetOptions{})
+	})
+	if apierrors.IsNotFound(err) {
+		return &head{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h, err := s.headOf(o)
+	if err == nil {
+		s.learn(h)
+	}
+	return h, err
+}
+
+func (s *Store) headOf(o *unstructured.Unstructured) (*head, error) {
+	data, err := dataOf(o)
+	if err == nil {
+		var h *head
+		if h, err = readHead(o.GetResourceVersion(), data); err == nil {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("read Secret %s/%s: %w", s.namespace, s.name, err)
+}
+
+// writeHead writes a head in the place of that of its version. It gives errHeadChanged
+// where that is not there any more.
+func (s *Store) writeHead(ctx context.Context, n *head) error {
+	data, err := n.data()
+	if err != nil {
+		return err
+	}
+	o := s.secret(s.name, data)
+	written, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		if !n.exists() {
+			return s.secrets.Create(ctx, o, metav1.CreateOptions{})
+		}
+		o.SetResourceVersion(n.version)
+		return s.secrets.Update(ctx, o, metav1.UpdateOptions{})
+	})
+	switch {
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), n.exists() && apierrors.IsNotFound(err):
+		return errHeadChanged
+	case err != nil:
+		return err
+	}
+	n.version = written.GetResourceVersion()
+	s.mu.Lock()
+	s.last = n
+	s.mu.Unlock()
+	return nil
+}
+
+// records is the key of what a shard's Secret has.
+const recordsKey = "records"
+
+func (s *Store) readShard(ctx context.Context, name string) ([]record, error) {
+	o, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return s.secrets.Get(ctx, name, metav1.GetOptions{})
+	})
+	if apierrors.IsNotFound(err) {
+		return nil, fmt.Errorf("%w: %s/%s", errShardGone, s.namespace, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := dataOf(o)
+	if err == nil {
+		var all []record
+		if all, err = records(data[recordsKey]); err == nil {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("read Secret %s/%s: %w", s.namespace, name, err)
+}
+
+// writeShard writes a shard that no head names yet.
+func (s *Store) writeShard(ctx context.Context, all []record) (shard, error) {
+	b := appendRecords(nil, all)
+	sh := shard{Name: newName(s.name), From: []byte(all[0].key), Bytes: len(b)}
+	o := s.secret(sh.Name, map[string][]byte{recordsKey: b})
+	o.SetLabels(map[string]string{shardLabel: s.name})
+	o.Object["immutable"] = true
+	_, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
+		return s.secrets.Create(ctx, o, metav1.CreateOptions{})
+	})
+	return sh, err
+}
+
+// orphans are the shards that a head does not name. Who has made them, and still
+// lives, finds another head once that is written which comes after this one; so they
+// may be removed then.
+func (s *Store) orphans(ctx context.Context, h *head) []string {
+	if s.swept {
+		return nil
+	}
+	named := map[string]bool{}
+	for _, sh := range h.Shards {
+		named[sh.Name] = true
+	}
+	var gone []string
+	o := metav1.ListOptions{LabelSelector: shardLabel + "=" + s.name, Limit: 20}
+	for {
+		one, cancel := context.WithTimeout(ctx, callTime)
+		page, err := s.secrets.List(one, o)
+		cancel()
+		if err != nil {
+			s.log.Debug("what others have left of the state is not looked for", "error", err)
+			return nil
+		}
+		for _, item := range page.Items {
+			if !named[item.GetName()] {
+				gone = append(gone, item.GetName())
+			}
+		}
+		if o.Continue = page.GetContinue(); o.Continue == "" {
+			return gone
+		}
+	}
+}
+
+// remove removes shards that no head names. Those that stay are found by orphans.
+func (s *Store) remove(ctx context.Context, names []string) {
+	for _, name := range names {
+		_, err := s.call(context.WithoutCancel(ctx), func(ctx context.Context) (*unstructured.Unstructured, error) {
+			return nil, s.secrets.Delete(ctx, name, metav1.DeleteOptions{})
+		})
+		if err != nil && !apierrors.IsNotFound(err) {
+			s.log.Debug("a part of the state that is not needed stays", "secret", name, "error", err)
+			return
+		}
+	}
+}

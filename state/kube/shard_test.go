@@ -1,0 +1,210 @@
+package kube
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"wasmxds/source/kube/kubetest"
+	"wasmxds/state"
+)
+
+// noise is what can't be compressed.
+func noise(seed byte, n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b) // it never fails
+	return b
+}
+
+// shards are the names of the Secrets that are shards of s.
+func shards(t testing.TB, s *Store) []string {
+	t.Helper()
+	list := must(s.secrets.List(t.Context(), metav1.ListOptions{LabelSelector: shardLabel}))(t)
+	var names []string
+	for _, o := range list.Items {
+		names = append(names, o.GetName())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// named are the shards that the head of s names.
+func named(t testing.TB, s *Store) []string {
+	t.Helper()
+	var names []string
+	for _, sh := range must(s.readHead(t.Context()))(t).Shards {
+		names = append(names, sh.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// testModel writes batches at random, by two processes, and compares what is there with
+// what is to be, whatever is in the log and whatever in shards.
+func testModel(t *testing.T, server *kubetest.Server, namespace string) {
+	stores := []*Store{store(t, server.Config, namespace), store(t, server.Config, namespace)}
+	rng := rand.New(rand.NewPCG(1, 2))
+	want := map[string]string{}
+	most := 0
+	for n := range 150 {
+		s := stores[rng.IntN(2)]
+		var ops []state.Op
+		many, size := 1+rng.IntN(12), 3000
+		switch rng.IntN(12) {
+		case 0:
+			many = 400
+		case 1:
+			many, size = 3, 400<<10
+		}
+		for range many {
+			key := fmt.Sprintf("%c/%d", 'a'+rng.IntN(5), rng.IntN(200))
+			op := state.Op{Key: key, Value: noise(byte(rng.IntN(256)), rng.IntN(size))}
+			if gone := n/50 == 1 && rng.IntN(4) > 0 || rng.IntN(5) == 0; gone {
+				op = state.Op{Key: key, Remove: true}
+			}
+			ops = append(ops, op)
+			if op.Remove {
+				delete(want, op.Key)
+			} else {
+				want[op.Key] = string(op.Value)
+			}
+		}
+		must(s.Apply(t.Context(), ops))(t)
+		key := ops[rng.IntN(len(ops))].Key
+		e, err := stores[rng.IntN(2)].Get(t.Context(), key)
+		if value, there := want[key]; there != (err == nil) || string(e.Value) != value {
+			t.Fatalf("after batch %d %s is there: %t, %v", n, key, there, err)
+		}
+		if n%10 != 9 {
+			continue
+		}
+		prefix := []string{"", "a/", "c", "e/1", "f"}[rng.IntN(5)]
+		all, _, err := stores[rng.IntN(2)].List(t.Context(), prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, e := range all {
+			got[e.Key] = string(e.Value)
+		}
+		below := maps.Clone(want)
+		maps.DeleteFunc(below, func(key, _ string) bool { return !strings.HasPrefix(key, prefix) })
+		if !maps.Equal(got, below) || !slices.IsSortedFunc(all, func(a, b state.Entry) int { return cmp.Compare(a.Key, b.Key) }) {
+			t.Fatalf("after batch %d there are %d entries below %q, want %d", n, len(all), prefix, len(below))
+		}
+		h := must(s.readHead(t.Context()))(t)
+		total := 0
+		for _, sh := range h.Shards {
+			total += sh.Bytes
+		}
+		if limit := 4 + 4*total/shardBytes; len(h.Shards) > limit {
+			t.Errorf("%d shards for %d bytes", len(h.Shards), total)
+		}
+		most = max(most, len(h.Shards))
+		if have, named := shards(t, s), named(t, s); !slices.Equal(have, named) {
+			t.Errorf("there are the shards %q, and the head names %q", have, named)
+		}
+	}
+	if most < 3 {
+		t.Errorf("%d shards at most", most)
+	}
+}
+
+// testManyLarge has several write large batches at once, while another reads.
+func testManyLarge(t *testing.T, server *kubetest.Server, namespace string) {
+	var writers sync.WaitGroup
+	for n := range 4 {
+		s := store(t, server.Config, namespace)
+		writers.Go(func() {
+			for range 3 {
+				if _, err := s.Apply(t.Context(), large(byte(n))); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	s := store(t, server.Config, namespace)
+	done := make(chan struct{})
+	go func() { defer close(done); writers.Wait() }()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		whole(t, s)
+	}
+}
+
+// large is a batch that no log takes.
+func large(seed byte) []state.Op {
+	var ops []state.Op
+	for i := range 250 {
+		ops = append(ops, state.Op{Key: fmt.Sprintf("n/%03d", i), Value: append([]byte{'0' + seed}, noise(seed, 3000)...)})
+	}
+	return ops
+}
+
+// whole checks that there is a batch of large, or nothing, and gives its seed.
+func whole(t testing.TB, s state.Store) byte {
+	t.Helper()
+	all, _, err := s.List(t.Context(), "n/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		return 0
+	}
+	if len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return e.Value[0] != all[0].Value[0] }) {
+		t.Fatalf("a part of a batch is there, of %d entries", len(all))
+	}
+	return all[0].Value[0]
+}
+
+// testTooLarge: what a Secret would never take is refused for good.
+func testTooLarge(t *testing.T, server *kubetest.Server, namespace string) {
+	s := store(t, server.Config, namespace)
+	_, err := s.Apply(t.Context(), append(put("a", "1"), state.Op{Key: "large", Value: noise(1, 2<<20)}))
+	refused, is := errors.AsType[*state.RefusedError](err)
+	if !is || refused.Key != "large" {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Put(t.Context(), "large", noise(1, 2<<20), 0); !errors.As(err, &refused) {
+		t.Errorf("%v", err)
+	}
+	just := noise(2, maxEntry-len("just")-1)
+	must(s.Apply(t.Context(), []state.Op{{Key: "just", Value: just}, {Key: "just0", Value: just[1:]}, {Key: "k", Value: []byte("v")}}))(t)
+	if e := must(s.Get(t.Context(), "just"))(t); !bytes.Equal(e.Value, just) {
+		t.Error("what is just not too large is not there as it was")
+	}
+}
+
+// FuzzRead: whatever lies in Secrets is read or refused.
+func FuzzRead(f *testing.F) {
+	f.Add([]byte(`{"id":"x","revision":3,"shards":[{"name":"a","from":"YQ=="}]}`), []byte{3, 4, 0, 1, 'a', 0}, []byte{1, 1, 'a', 1, 'b'})
+	f.Add([]byte(`{}`), []byte(nil), appendRecords(nil, []record{{"a", []byte("1"), 1}, {"b", nil, 2}}))
+	f.Fuzz(func(t *testing.T, text, log, shard []byte) {
+		if h, err := readHead("1", map[string][]byte{headKey: text, logKey: log}); err == nil {
+			h.shardOf("a")
+			h.newest("a")
+			h.drop(0)
+		}
+		all, err := records(shard)
+		if err != nil {
+			return
+		}
+		again, err := records(appendRecords(nil, all))
+		if err != nil || len(again) != len(all) {
+			t.Errorf("%v came back as %v, %v", all, again, err)
+		}
+	})
+}

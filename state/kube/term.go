@@ -1,0 +1,107 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"wasmxds/state"
+)
+
+// term is a time of leading: it begins with a Lease, and a head that has its number.
+// What is written in it is written only where the head still has that.
+type term struct {
+	store   *Store
+	name    string
+	number  state.Revision
+	lease   *lease
+	done    context.Context
+	lost    func() // has it end
+	running sync.WaitGroup
+}
+
+func (t *term) Number() uint64        { return uint64(t.number) }
+func (t *term) Done() <-chan struct{} { return t.done.Done() }
+
+// Store implements state.Term.
+func (t *term) Store() state.Store {
+	return state.Fenced{Store: t.store,
+		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
+			return t.store.swap(ctx, op, was, t)
+		},
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) {
+			return t.store.apply(ctx, ops, t, nil)
+		}}
+}
+
+// End implements state.Term. It waits until others may lead, or the API server does
+// not answer.
+func (t *term) End() {
+	t.lost()
+	t.running.Wait()
+}
+
+// lasts says whether the term is not over, by the head that is to be replaced.
+func (t *term) lasts(h *head) error {
+	if t.lease.over() || h.Terms[t.name] != t.number {
+		t.lost()
+	}
+	if t.done.Err() != nil {
+		return state.ErrDeposed
+	}
+	return nil
+}
+
+// Lead implements state.Store. It waits while the API server is away, too.
+func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
+	pause := backoff.NewExponentialBackOff()
+	pause.MaxInterval = callTime
+	for {
+		t, err := s.lead(ctx, name)
+		if err == nil {
+			return t, nil
+		}
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("lead %s: %w", name, ctx.Err())
+		}
+		again := pause.NextBackOff()
+		s.log.Warn("nobody can be asked who leads; it is tried again", "name", name, "error", err, "in", again)
+		select {
+		case <-ctx.Done():
+		case <-time.After(again):
+		}
+	}
+}
+
+var errLate = errors.New("the lease was over before the term had begun")
+
+// lead waits for the Lease, and begins a term.
+func (s *Store) lead(ctx context.Context, name string) (*term, error) {
+	l := newLease(s, name)
+	if err := l.take(ctx); err != nil {
+		return nil, err
+	}
+	done, lost := context.WithCancel(ctx)
+	t := &term{store: s, name: name, lease: l, done: done, lost: lost}
+	t.running.Go(func() {
+		defer l.giveBack()
+		defer lost()
+		l.keep(done)
+	})
+	var err error
+	t.number, err = s.commit(done, change{leads: name, when: func(*head) error {
+		if l.over() {
+			return errLate
+		}
+		return nil
+	}})
+	if err != nil {
+		t.End()
+		return nil, err
+	}
+	return t, nil
+}

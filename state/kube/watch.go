@@ -1,0 +1,163 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/fields"
+	apiwatch "k8s.io/apimachinery/pkg/watch"
+
+	"wasmxds/state"
+	"wasmxds/state/packed"
+)
+
+// Watch implements state.Store. It goes on when the API server was away; what that does
+// not tell any more is in the log of the head, if it is not too long ago.
+func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
+	return func(yield func(state.Event, error) bool) {
+		w := &watch{store: s, prefix: prefix, told: from, yield: yield}
+		pause := backoff.NewExponentialBackOff()
+		pause.MaxInterval = callTime
+		for {
+			was := w.told
+			err := w.run(ctx)
+			switch {
+			case w.over || ctx.Err() != nil:
+				return
+			case errors.Is(err, state.ErrCompacted):
+				yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, err))
+				return
+			}
+			if w.told > was {
+				pause.Reset()
+			}
+			again := pause.NextBackOff()
+			s.log.Warn("the state in Kubernetes can't be watched; it is tried again", "error", err, "in", again)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(again):
+			}
+		}
+	}
+}
+
+// watch is a Watch.
+type watch struct {
+	store  *Store
+	prefix string
+	id     string         // of what is watched; "": that is not known yet
+	told   state.Revision // up to which all is told
+	yield  func(state.Event, error) bool
+	over   bool // yield wants no more
+}
+
+// run watches until that fails.
+func (w *watch) run(ctx context.Context) error {
+	h, err := w.store.readHead(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.take(h); err != nil || w.over {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := w.store.secrets.Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", w.store.name).String(), ResourceVersion: h.version,
+	})
+	if err != nil {
+		return fmt.Errorf("API server: %w", err)
+	}
+	defer events.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, more := <-events.ResultChan():
+			if !more {
+				return errors.New("the API server has ended it")
+			}
+			if err := w.hear(e); err != nil || w.over {
+				return err
+			}
+		}
+	}
+}
+
+func (w *watch) hear(e apiwatch.Event) error {
+	switch e.Type {
+	case apiwatch.Error:
+		return fmt.Errorf("API server: %w", apierrors.FromObject(e.Object))
+	case apiwatch.Deleted:
+		return w.take(&head{})
+	}
+	o, ok := e.Object.(*unstructured.Unstructured)
+	if !ok {
+		return fmt.Errorf("the API server tells of a %T", e.Object)
+	}
+	h, err := w.store.headOf(o)
+	if err != nil {
+		return err
+	}
+	return w.take(h)
+}
+
+// take tells what is new in a head. It gives state.ErrCompacted where that can't be
+// found out.
+func (w *watch) take(h *head) error {
+	if !h.exists() && w.told == 0 && w.id == "" {
+		return nil // nothing was ever written
+	}
+	if w.id == "" {
+		w.id = h.ID
+	}
+	if h.ID != w.id || h.Revision < w.told || h.Since > w.told {
+		return state.ErrCompacted
+	}
+	for _, b := range h.log {
+		if b.at > w.told && !w.tell(b) {
+			w.over = true
+			return nil
+		}
+	}
+	w.told = h.Revision
+	return nil
+}
+
+// tell tells of a batch.
+func (w *watch) tell(b batch) bool {
+	var events []state.Event
+	for _, op := range b.ops {
+		if strings.HasPrefix(op.Key, w.prefix) {
+			events = append(events, w.event(op, b.at))
+		}
+	}
+	for i, e := range events {
+		e.More = i < len(events)-1
+		if !w.yield(e, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func (w *watch) event(op state.Op, at state.Revision) state.Event {
+	value, err := packed.Unpack(op.Value)
+	if err != nil {
+		w.store.log.Error("an entry of the state can't be read; it counts as not there", "key", op.Key, "error", err)
+		op.Remove = true
+	}
+	if op.Remove {
+		value = nil
+	}
+	return state.Event{Entry: state.Entry{Key: op.Key, Value: value, Revision: at}, Gone: op.Remove}
+}
