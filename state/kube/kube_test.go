@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,43 @@ func until(t testing.TB, what string, do func(context.Context) error) {
 	}
 }
 
+// testGranted: what docs/kubernetes.md says that it has to be granted is enough.
+func testGranted(t *testing.T, server *kubetest.Server, namespace string) {
+	text := string(must(os.ReadFile("../../docs/kubernetes.md"))(t))
+	_, role, _ := strings.Cut(text, "```yaml\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n")
+	role, _, ok := strings.Cut(role, "```")
+	if !ok {
+		t.Fatal("no Role in docs/kubernetes.md")
+	}
+	server.Apply("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n" + strings.Replace(role, "wasmxds-system", namespace, 1) + `---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: wasmxds-state, namespace: ` + namespace + `}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: wasmxds-state}
+subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
+`)
+	s := store(t, server.As("xds-server"), namespace)
+	until(t, "write", func(ctx context.Context) error { _, err := s.Apply(ctx, large(1)); return err })
+	must(s.writeShard(t.Context(), []record{{key: "left", at: 1}}))(t)
+	next := store(t, server.As("xds-server"), namespace)
+	must(next.Apply(t.Context(), large(2)))(t)
+	if have, named := shards(t, store(t, server.Config, namespace)), named(t, s); !slices.Equal(have, named) {
+		t.Errorf("there are the shards %q, and the head names %q", have, named)
+	}
+	term := must(s.Lead(t.Context(), "waves"))(t)
+	must(term.Store().Apply(t.Context(), put("a", "1")))(t)
+	term.End()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for e, err := range s.Watch(ctx, "a", must(s.Get(t.Context(), "a"))(t).Revision-1) {
+		if err != nil || e.Key != "a" {
+			t.Errorf("%+v, %v", e, err)
+		}
+		return
+	}
+	t.Error("it can't be watched")
+}
+
 // TestStore tests what every store must do, and what befalls this one, on one API server.
 func TestStore(t *testing.T) {
 	server := kubetest.Start(t)
@@ -79,6 +117,7 @@ func TestStore(t *testing.T) {
 		})
 	})
 	for name, test := range map[string]func(*testing.T, *kubetest.Server, string){
+		"Granted":          testGranted,
 		"KilledAtAnyWrite": testKilledAtAnyWrite,
 		"TooOld":           testTooOld,
 		"Slow":             testSlow,

@@ -55,7 +55,7 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	want := map[string]string{}
 	most := 0
-	for n := range 150 {
+	for n := range 100 {
 		s := stores[rng.IntN(2)]
 		var ops []state.Op
 		many, size := 1+rng.IntN(12), 3000
@@ -68,7 +68,7 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 		for range many {
 			key := fmt.Sprintf("%c/%d", 'a'+rng.IntN(5), rng.IntN(200))
 			op := state.Op{Key: key, Value: noise(byte(rng.IntN(256)), rng.IntN(size))}
-			if gone := n/50 == 1 && rng.IntN(4) > 0 || rng.IntN(5) == 0; gone {
+			if gone := n/33 == 1 && rng.IntN(4) > 0 || rng.IntN(5) == 0; gone {
 				op = state.Op{Key: key, Remove: true}
 			}
 			ops = append(ops, op)
