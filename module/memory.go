@@ -110,6 +110,8 @@ func (l *resolution) restore() {
 		e := &wantedFilter{}
 		if g.module.ABI == "" || there[g.module.SHA256] { // no ABI: only Envoys have it
 			e.good = g
+		} else {
+			l.lost[name] = g
 		}
 		l.filters[name] = e
 	}

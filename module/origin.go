@@ -250,6 +250,12 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 		return err
 	}
 	scheme := key.scheme()
+	if scheme != "file" {
+		if info, err := l.fromPeers(ctx, key.sha256); err == nil {
+			*known = knowledge{info: info}
+			return nil
+		}
+	}
 	var fetcher Fetcher = moduleFiles{l.Policy.Roots}
 	if scheme != "file" {
 		if fetcher = l.Fetchers[scheme]; fetcher == nil {
@@ -264,6 +270,11 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 	timed, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
 	err := l.transfer(timed, fetcher, key, known)
+	if _, content := errors.AsType[*ContentError](err); err != nil && !content && scheme == "file" {
+		if info, failed := l.fromPeers(timed, key.sha256); failed == nil {
+			*known, err = knowledge{info: info}, nil
+		}
+	}
 	if timed.Err() != nil && ctx.Err() == nil {
 		err = fmt.Errorf("fetch %s: it took longer than %v", key, l.Timeout)
 	}

@@ -27,6 +27,7 @@ type resolution struct {
 	origins map[originKey]*origin
 	trials  map[string]*dryRun       // by key
 	filters map[string]*wantedFilter // by name
+	lost    map[string]good          // what was good last of those whose module is not there, by name
 	memory  memory
 }
 
@@ -171,6 +172,7 @@ func (l *resolution) sweep() {
 	for name, e := range l.filters {
 		if e.round != l.round {
 			delete(l.filters, name)
+			delete(l.lost, name)
 			l.memory.drop(name)
 		}
 	}

@@ -29,6 +29,10 @@ type Options struct {
 	// definitions say now. A module of theirs that is not in Store, as this disk is
 	// a new one, is got again.
 	InForce []*Filter
+	// Peers are asked for a module by its content: where it is pinned, before its
+	// origin, unless that is a file of this machine; where it is in force or needed,
+	// at once, whatever it was defined by. nil: there are none.
+	Peers Peers
 
 	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
@@ -132,12 +136,16 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		origins:  map[originKey]*origin{},
 		trials:   map[string]*dryRun{},
 		filters:  map[string]*wantedFilter{},
+		lost:     map[string]good{},
 		memory:   newMemory(r.State, cmp.Or(r.Own, r.State)),
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
 	l.regain()
+	if l.Peers != nil {
+		group.Go(func() error { l.gather(); return nil })
+	}
 	l.run(updates)
 	cancel()
 	l.watcher.close()

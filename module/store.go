@@ -64,7 +64,15 @@ func Open(dir string) (*Store, error) {
 // Put stores what r gives, at most limit bytes, if it is a module that Envoy
 // can run. It is there as a whole or not at all, also when the machine stops
 // in the middle. What is no module gives a [*ContentError].
-func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
+func (s *Store) Put(r io.Reader, limit int64) (Info, error) { return s.put(r, limit, "") }
+
+// PutAs is Put for the module of a SHA-256; another is not kept, and gives a
+// [*ContentError].
+func (s *Store) PutAs(sha256 string, r io.Reader, limit int64) (Info, error) {
+	return s.put(r, limit, sha256)
+}
+
+func (s *Store) put(r io.Reader, limit int64, want string) (info Info, err error) {
 	f, err := os.CreateTemp(s.dir, tempPrefix)
 	if err != nil {
 		return Info{}, s.failed(err)
@@ -86,11 +94,15 @@ func (s *Store) Put(r io.Reader, limit int64) (info Info, err error) {
 			Hint:    "see the limit on the size of modules",
 		}
 	}
+	got := hex.EncodeToString(sum.Sum(nil))
+	if want != "" && got != want {
+		return Info{}, &ContentError{Message: fmt.Sprintf("has sha256 %s, %s was asked for", got, want)}
+	}
 	contents, err := Inspect(f, size)
 	if err != nil {
 		return Info{}, err
 	}
-	info = Info{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: size, ABI: contents.ABI}
+	info = Info{SHA256: got, Size: size, ABI: contents.ABI}
 	if err := s.keep(f, info); err != nil {
 		return Info{}, s.failed(err)
 	}
@@ -153,6 +165,12 @@ func (s *Store) Stat(sha256 string) (Info, error) {
 	}
 	f.Close()
 	return info, nil
+}
+
+// there says whether a module has a file, of whatever content.
+func (s *Store) there(sha256 string) bool {
+	_, err := os.Lstat(s.path(sha256))
+	return err == nil
 }
 
 // Open opens a module for reading; errors are those of Stat.

@@ -43,9 +43,12 @@ type Options struct {
 	// the proxy. The size is the module's, in bytes, where the event is Done. It
 	// is called on the download's goroutine and must not block.
 	OnDownload func(peer netip.Addr, sha256 string, size int64, event Event)
-	Downloads  int // at once; default 256
-	Waiting    int // downloads that wait in line for their turn, others get 503; default 16384
-	Logger     *slog.Logger
+	// Missing is asked to have a module in the Store that is not there; nil: nobody is.
+	// It gives an error soon where it can't.
+	Missing   func(ctx context.Context, sha256 string) error
+	Downloads int // at once; default 256
+	Waiting   int // downloads that wait in line for their turn, others get 503; default 16384
+	Logger    *slog.Logger
 }
 
 // Server serves the modules of a [module.Store] at /modules/<sha256>.wasm. What is
@@ -125,7 +128,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.extend()
-	f, info, err := s.options.Store.Open(sha256)
+	f, info, err := s.open(ctx, sha256)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.options.Logger.Error("cannot serve module", "sha256", sha256, "error", err)
@@ -135,6 +138,18 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer f.Close()
 	s.serve(d, d.request, f, info)
+}
+
+// open opens a module, which may have to be got first.
+func (s *Server) open(ctx context.Context, sha256 string) (*os.File, module.Info, error) {
+	f, info, err := s.options.Store.Open(sha256)
+	if s.options.Missing == nil || !errors.Is(err, fs.ErrNotExist) {
+		return f, info, err
+	}
+	if failed := s.options.Missing(ctx, sha256); failed != nil {
+		return f, info, err
+	}
+	return s.options.Store.Open(sha256)
 }
 
 // wait waits for the request's turn.

@@ -2,8 +2,12 @@ package serve
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -238,5 +242,39 @@ func TestServerMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if got := (after.TotalAlloc - before.TotalAlloc) / rounds; got > uint64(info.Size)/10 {
 		t.Errorf("a download of %d bytes takes %d bytes of memory", info.Size, got)
+	}
+}
+
+// TestServerMissing: a module that is not there is served when it can be had after all.
+func TestServerMissing(t *testing.T) {
+	store := newStore(t)
+	content := wasmtest.Filter{Header: "x-hello", Value: "1"}.Module()
+	sum := sha256.Sum256(content)
+	name := hex.EncodeToString(sum[:])
+	var asked []string
+	s, _, url := serve(t, Options{Store: store, Missing: func(_ context.Context, sha256 string) error {
+		asked = append(asked, sha256)
+		if sha256 != name {
+			return fs.ErrNotExist
+		}
+		_, err := store.Put(bytes.NewReader(content), 1<<20)
+		return err
+	}})
+	for _, c := range []struct {
+		sha256 string
+		status int
+	}{{strings.Repeat("0", 64), 404}, {name, 200}, {name, 200}} {
+		r, err := http.Get(url + Path(c.sha256))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if r.StatusCode != c.status || err != nil || c.status == 200 && !bytes.Equal(got, content) {
+			t.Errorf("%s: %d, %d bytes, %v", c.sha256, r.StatusCode, len(got), err)
+		}
+	}
+	if len(asked) != 2 || s.Stats().NotFound != 1 {
+		t.Errorf("asked for %v, %d not found", asked, s.Stats().NotFound)
 	}
 }
