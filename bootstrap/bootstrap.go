@@ -188,13 +188,25 @@ func (o Options) node() *corev3.Node {
 			meta["LABELS"] = structpb.NewStructValue(&structpb.Struct{Fields: labels})
 		}
 	}
-	if o.ownDrainTime() {
-		meta["wasmxds"] = o.drainMetadata()
+	if told := o.told(); len(told) > 0 {
+		meta["wasmxds"] = structpb.NewStructValue(&structpb.Struct{Fields: told})
 	}
 	if len(meta) > 0 {
 		n.Metadata = &structpb.Struct{Fields: meta}
 	}
 	return n
+}
+
+// told is what xds-server is told of the bootstrap, in the node's metadata.
+func (o Options) told() map[string]*structpb.Value {
+	told := map[string]*structpb.Value{}
+	if o.ownDrainTime() {
+		told["drainTime"] = structpb.NewStringValue(fmt.Sprintf("%ds", int64(o.DrainTime.Seconds())))
+	}
+	if n := len(replicas(o.XDSAddress)); n > 1 {
+		told["replicas"] = structpb.NewNumberValue(float64(n)) // it has others to go to
+	}
+	return told
 }
 
 // The pauses before a stream that broke is opened again: random, up to a bound

@@ -167,6 +167,8 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	ping, pong := keepaliveInterval, keepaliveTimeout
 	if len(at) > 1 {
 		ping, pong = replicaKeepaliveInterval, replicaKeepaliveTimeout
+		// In turn, all Envoys of a replica that ends would go to the same one.
+		c.LbPolicy = clusterv3.Cluster_RANDOM
 	}
 	http2, err := pack(&upstreamsv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{

@@ -3,8 +3,6 @@ package bootstrap
 import (
 	"fmt"
 	"time"
-
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 const (
@@ -21,13 +19,6 @@ func (o Options) checkDrainTime() error {
 
 // ownDrainTime says whether the Envoy has to be told its drain time.
 func (o Options) ownDrainTime() bool { return o.DrainTime != 0 && o.DrainTime != defaultDrainTime }
-
-// drainMetadata tells xds-server the drain time.
-func (o Options) drainMetadata() *structpb.Value {
-	return structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-		"drainTime": structpb.NewStringValue(fmt.Sprintf("%ds", int64(o.DrainTime.Seconds()))),
-	}})
-}
 
 // comment says how Envoy is to be started: what bounds draining can't be said in
 // a bootstrap, only by flags.
