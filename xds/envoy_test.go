@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"wasmxds/resource"
 	"wasmxds/xds/swap"
@@ -35,7 +36,8 @@ type envoy struct {
 	t     testing.TB
 	id    string
 	delta bool
-	tells bool // it asks for the runtime layer by which it is told to sample
+	tells bool             // it asks for the runtime layer by which it is told to sample
+	meta  *structpb.Struct // metadata of its node; nil: none
 
 	mu      sync.Mutex
 	modules map[string]bool // by SHA-256
@@ -223,7 +225,7 @@ func (e *envoy) subscribe(t swap.Type, names []string) {
 		}
 	}
 	if !slices.Contains(e.asked[:], true) {
-		a.node = &corev3.Node{Id: e.id, Cluster: "test", UserAgentName: "envoy"}
+		a.node = &corev3.Node{Id: e.id, Cluster: "test", UserAgentName: "envoy", Metadata: e.meta}
 	}
 	e.asked[t], e.names[t] = true, names
 	e.send(a)

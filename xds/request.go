@@ -37,6 +37,7 @@ type request struct {
 // alone has tens of kilobytes.
 type node struct {
 	definition.Node
+	elsewhere    bool // it knows several servers
 	drainTime    time.Duration
 	drainWarning error  // why drainTime is not what its metadata tell
 	metadata     []byte // while it is decoded
@@ -253,6 +254,7 @@ func (n *node) readMetadata() error {
 	}
 	n.Labels, n.metadata = labels(&meta), nil
 	n.drainTime, n.drainWarning = drainTime(&meta)
+	n.elsewhere = reaches(&meta)
 	return nil
 }
 

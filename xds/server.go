@@ -92,6 +92,7 @@ type Server struct {
 	peers     map[netip.Addr]*peer
 	nodes     map[string]*nodeStreams // by node id
 	away      *away
+	moved     moved
 	left      map[string]left   // by node id
 	sampled   map[string]uint32 // by node id; see Sample
 	closed    bool
@@ -105,8 +106,8 @@ type Server struct {
 
 // counters are the figures behind the metrics.
 type counters struct {
-	streams, pushes, bytes, nacks, requests atomic.Int64
-	sent, refused                           [swap.Types]atomic.Int64
+	streams, pushes, bytes, nacks, requests, moved atomic.Int64
+	sent, refused                                  [swap.Types]atomic.Int64
 }
 
 // New makes a Server. It serves once Run runs and something was published.
@@ -129,6 +130,7 @@ func New(o Options) *Server {
 		nodes:     map[string]*nodeStreams{},
 		away:      newAway(cmp.Or(o.Own, o.State).View("nodes/")),
 		left:      map[string]left{},
+		moved:     moved{},
 		sampled:   map[string]uint32{},
 	}
 	if s.log == nil {

@@ -22,12 +22,13 @@ import (
 
 // client is a stream.
 type client struct {
-	node  definition.Node
-	delta bool
-	addr  netip.AddrPort
-	since time.Time
-	conn  *transport.Conn
-	peer  *peer
+	node      definition.Node
+	delta     bool
+	elsewhere bool // it knows other servers
+	addr      netip.AddrPort
+	since     time.Time
+	conn      *transport.Conn
+	peer      *peer
 
 	mu       sync.Mutex
 	stream   transport.Stream // nil: ended
@@ -153,7 +154,7 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 // connect makes the client of a new stream.
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (*client, error) {
 	n := from.Node
-	c := &client{node: n, delta: delta, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
+	c := &client{node: n, delta: delta, elsewhere: from.elsewhere, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	choice, chosen := s.chosen(n)
 	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
 	defer s.mu.Unlock()
@@ -178,6 +179,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	c.returns = s.away.nodes[n.ID].returns(c.since)
 	rec.clients = append(rec.clients, c)
 	s.away.came(n, c.since)
+	s.moved.came(n.ID, c.since)
 	s.observe(n, Observed{What: Connected})
 	s.clients[c] = struct{}{}
 	s.join(c)
