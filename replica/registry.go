@@ -35,9 +35,11 @@ const (
 // Member is a server.
 type Member struct {
 	ID      string `json:"id"`
-	Address string `json:"address"` // host:port, where others reach it
-	Key     string `json:"key"`     // the Hash of its Key
-	Beat    uint64 `json:"beat"`    // another each time that it shows that it lives
+	Address string `json:"address"`           // host:port, where others reach it
+	Key     string `json:"key"`               // the Hash of its Key
+	Beat    uint64 `json:"beat"`              // another each time that it shows that it lives
+	Streams int    `json:"streams,omitempty"` // of Envoys that it has
+	Takes   bool   `json:"takes,omitempty"`   // it has what Envoys are to have, and does not end
 }
 
 // leader is who leads.
@@ -51,6 +53,7 @@ type Registry struct {
 	store state.Store
 	log   *slog.Logger
 	again chan struct{} // holds a token while nobody looks because a server is not known
+	early chan struct{} // holds a token when the next beat is not to wait
 
 	mu     sync.Mutex
 	own    Member
@@ -71,7 +74,7 @@ type seen struct {
 
 // NewRegistry makes a Registry of a server, which others see while Run runs.
 func NewRegistry(store state.Store, own Member, log *slog.Logger) *Registry {
-	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), seen: map[string]*seen{}}
+	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), early: make(chan struct{}, 1), seen: map[string]*seen{}}
 	r.again <- struct{}{}
 	return r
 }
@@ -98,6 +101,8 @@ func (r *Registry) Run(ctx context.Context) {
 				r.log.Warn("other servers are not told that this one ends", "error", err)
 			}
 			return
+		case <-r.early:
+			last = time.Time{}
 		case <-time.After(lookEvery):
 		}
 	}
@@ -129,6 +134,15 @@ func (r *Registry) Tell(change func(own *Member)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.own)
+}
+
+// TellNow is Tell, with a beat at once.
+func (r *Registry) TellNow(change func(own *Member)) {
+	r.Tell(change)
+	select {
+	case r.early <- struct{}{}:
+	default: // one is about to come
+	}
 }
 
 // look sees who there is, and has the store forget who has not been for long.
@@ -265,6 +279,25 @@ func (r *Registry) Members() map[string]Member {
 	for id, s := range r.seen {
 		if id != r.own.ID && r.lives(s) {
 			all[id] = s.Member
+		}
+	}
+	return all
+}
+
+// Heard is another server, and since when what it tells is known.
+type Heard struct {
+	Member
+	At time.Time
+}
+
+// Heard are the other servers that are heard now: none while the store can't be asked.
+func (r *Registry) Heard() []Heard {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []Heard
+	for id, s := range r.seen {
+		if id != r.own.ID && time.Since(s.at) < livesFor {
+			all = append(all, Heard{s.Member, s.at})
 		}
 	}
 	return all
