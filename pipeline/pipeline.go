@@ -60,6 +60,7 @@ type Pipeline struct {
 	judge    *judge.Judge
 	counts   *signal.Counts
 	sampler  *sampler
+	others   *others // nil: there are none
 	judges   judges
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -55,6 +56,13 @@ func (s *sampler) sampling(node string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rates[node] > 0
+}
+
+// current are the rates of those that are to tell.
+func (s *sampler) current() map[string]uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.rates)
 }
 
 // run looks at who is to tell, and how much they do, until ctx ends.

@@ -33,7 +33,7 @@ func (p *Pipeline) newReceiver() *signal.Receiver {
 		},
 		Crashed: func(c signal.Crash) {
 			p.options.Log.Debug("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
-			p.XDS.Crashed(c.Node, c.Filter)
+			p.crashed(c.Node, c.Filter)
 		},
 	})
 }
@@ -45,4 +45,15 @@ func (p *Pipeline) logs(ctx context.Context, first []byte) (xds.LogStream, error
 		return nil, err
 	}
 	return st, nil
+}
+
+// crashed is told that a crashed VM of an Envoy has answered a request.
+func (p *Pipeline) crashed(node, filter string) {
+	here := p.XDS.Crashed(node, filter)
+	if !here {
+		p.XDS.CrashedAway(node, filter)
+	}
+	if p.others != nil {
+		p.others.crashed(time.Now(), alarm{Node: node, Filter: filter, Here: here})
+	}
 }

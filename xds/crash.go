@@ -8,24 +8,34 @@ import (
 	"wasmxds/xds/swap"
 )
 
+// alarmLasts is for how long an alarm of a node that is away is remembered: as long as
+// it takes an Envoy that runs to be back. After that another server may have had it.
+const alarmLasts = 30 * time.Second
+
 // Crashed is to be told of each request that a crashed VM answered on a node, and
 // of the filter as its chain names it; "": not known which. The VM is replaced. What
-// is told often costs little.
-func (s *Server) Crashed(node, filter string) {
-	e := swap.Crash{Filter: filter}
-	s.mu.Lock()
-	var clients []*client
-	if rec := s.nodes[node]; rec != nil {
-		clients = slices.Clone(rec.clients)
-	} else if s.away.nodes[node] != nil { // its log comes on connections of their own
-		l := s.left[node]
-		l.Left = l.Left.With(e)
-		s.remember(node, l)
-	}
-	s.mu.Unlock()
+// is told often costs little. It is false where the node is not connected, see
+// CrashedAway.
+func (s *Server) Crashed(node, filter string) (here bool) {
+	clients := s.clientsOf(node)
 	for _, c := range clients {
-		s.step(c, e)
+		s.step(c, swap.Crash{Filter: filter})
 	}
+	return len(clients) > 0
+}
+
+// CrashedAway is to be told of what Crashed is where the node is connected to no server,
+// as far as is known: an Envoy's log comes on connections of their own. If it was here,
+// the VM is replaced when it is back.
+func (s *Server) CrashedAway(node, filter string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.away.nodes[node] == nil {
+		return
+	}
+	l := s.left[node]
+	l.Left, l.alarmed = l.Left.With(swap.Crash{Filter: filter}), s.now()
+	s.remember(node, l)
 }
 
 // logCrashes logs what has crashed and was replaced.

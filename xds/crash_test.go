@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
@@ -68,7 +69,10 @@ func TestCrashed(t *testing.T) {
 			_ = e.leave() // canceled
 			eventually(t, "it has left", func() bool { n, _ := s.node(e.id); return !n.AwaySince.IsZero() })
 		}
-		s.Crashed("b", "hello") // its log goes on
+		if s.Crashed("b", "hello") { // its log goes on
+			t.Error("b is away")
+		}
+		s.CrashedAway("b", "hello")
 		for _, e := range []*envoy{a, b} {
 			e.connect(s.dial(t, ""))
 		}
@@ -89,11 +93,36 @@ func TestCrashed(t *testing.T) {
 	})
 }
 
+// TestOldAlarm: an Envoy that is away for long may have been at another server, which
+// has replaced its VM: what was told meanwhile is not done again when it is back.
+func TestOldAlarm(t *testing.T) {
+	for away, crashes := range map[time.Duration]int{10 * time.Second: 1, time.Minute: 0} {
+		t.Run(away.String(), func(t *testing.T) {
+			c := newClock()
+			s := start(t, xds.Options{Now: c.Now})
+			s.publish(t, hello1)
+			a := s.up(t, "a", true)
+			_ = a.leave() // canceled
+			eventually(t, "it has left", func() bool { n, _ := s.node("a"); return !n.AwaySince.IsZero() })
+			s.CrashedAway("a", "hello")
+			c.advance(away)
+			a.connect(s.dial(t, ""))
+			s.settled(t, "a")
+			if crashes > 0 {
+				eventually(t, "its VM is replaced", func() bool { f := s.filter("a", "hello"); return f.Crashes != nil && f.Crashes.Count == crashes })
+			} else if f := s.filter("a", "hello"); f.Crashes != nil {
+				t.Errorf("%d crashes are told", f.Crashes.Count)
+			}
+		})
+	}
+}
+
 // TestCrashesOfStrangers: what is told of who is not there is not kept.
 func TestCrashesOfStrangers(t *testing.T) {
 	s := start(t, xds.Options{})
 	s.publish(t, hello1)
 	s.Crashed("nobody", "hello")
+	s.CrashedAway("nobody", "hello")
 	a := newEnvoy(t, "nobody", true)
 	a.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
 	a.connect(s.dial(t, ""))

@@ -93,20 +93,22 @@ func (p *peer) tidy(sha256 string) {
 	}
 }
 
-// Downloaded tells what the module server saw of a download from addr. It is
-// a hint: one that is missed costs time, one that is wrong costs a fetch.
-func (s *Server) Downloaded(addr netip.Addr, d swap.Download) {
+// Downloaded tells what a module server saw of a download from addr. It is
+// a hint: one that is missed costs time, one that is wrong costs a fetch. It is false
+// where no Envoy that is connected here can have made it.
+func (s *Server) Downloaded(addr netip.Addr, d swap.Download) (ours bool) {
 	s.mu.Lock()
 	p := s.peers[addr.Unmap()]
 	s.mu.Unlock()
 	if p == nil {
-		return
+		return false
 	}
-	tell, shared := p.saw(d, s.now())
-	d.Shared = shared
+	tell, waiting := p.saw(d, s.now())
+	d.Shared = waiting > 1
 	for _, c := range tell {
 		s.downloaded(c, d)
 	}
+	return waiting > 0
 }
 
 // downloaded tells c of a download that it still waits for: another one of the
@@ -122,16 +124,16 @@ func (s *Server) downloaded(c *client, d swap.Download) {
 	s.tell(c, changes)
 }
 
-// saw counts a download, and gives the clients that are to be told of it; shared:
-// it may be any of several. Of ends they are told when as many have ended as
-// there are clients.
-func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool) {
+// saw counts a download, and gives the clients that are to be told of it, and how many
+// wait: where they are several, it may be any of them. Of ends they are told when as
+// many have ended as there are clients.
+func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.tidy(d.SHA256)
 	a := p.module(d.SHA256)
-	waiting := len(a.untold) + len(a.told)
-	shared = waiting > 1
+	waiting = len(a.untold) + len(a.told)
+	shared := waiting > 1
 	switch d.Progress {
 	case swap.DownloadStarted:
 		a.open++
@@ -139,7 +141,7 @@ func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool)
 		if !shared && len(tell) == 1 {
 			a.alone = tell[0]
 		}
-		return tell, shared
+		return tell, waiting
 	case swap.DownloadDone:
 		a.done++
 	}
@@ -151,11 +153,11 @@ func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, shared bool)
 	switch {
 	case !shared, all && d.Progress == swap.DownloadDone, all && !now.Before(a.again):
 		a.alone = nil
-		return a.ended(now), shared
+		return a.ended(now), waiting
 	case a.alone != nil: // others have begun to wait meanwhile
 		tell, a.alone = append(tell, a.alone), nil
 	}
-	return tell, shared
+	return tell, waiting
 }
 
 // begun gives who is to be told of a beginning: who was not, and now and then

@@ -37,9 +37,9 @@ func TestDownloadsTellEachOnce(t *testing.T) {
 			}
 			told := 0
 			see := func(progress swap.Progress) {
-				tell, shared := p.saw(swap.Download{SHA256: "a", Progress: progress}, now)
+				tell, waiting := p.saw(swap.Download{SHA256: "a", Progress: progress}, now)
 				told += len(tell)
-				if !shared {
+				if waiting != envoys {
 					t.Error("it is told for one Envoy's alone")
 				}
 			}
@@ -138,9 +138,9 @@ func TestOwnDownloadEnds(t *testing.T) {
 		one, two := &client{peer: p}, &client{peer: p}
 		now := time.Unix(0, 0)
 		one.await([]string{"sha"})
-		tell, shared := p.saw(swap.Download{SHA256: "sha", Progress: swap.DownloadStarted}, now)
-		if shared || len(tell) != 1 || tell[0] != one {
-			t.Fatalf("of the beginning %v are told, shared %t", tell, shared)
+		tell, waiting := p.saw(swap.Download{SHA256: "sha", Progress: swap.DownloadStarted}, now)
+		if waiting != 1 || len(tell) != 1 || tell[0] != one {
+			t.Fatalf("of the beginning %v are told, %d wait", tell, waiting)
 		}
 		two.await([]string{"sha"})
 		if tell, _ = p.saw(swap.Download{SHA256: "sha", Progress: end}, now); !slices.Contains(tell, one) {

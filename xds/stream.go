@@ -170,9 +170,13 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 		s.nodes[n.ID] = rec
 	}
 	c.gets = c.wants.snapshot(s.proved)
+	before := s.left[n.ID].Left
+	if at := s.left[n.ID].alarmed; !at.IsZero() && c.since.Sub(at) >= alarmLasts {
+		before = before.WithoutAlarms()
+	}
 	c.machine = swap.New(swap.Options{
 		Interner: s.interner, Snapshot: c.gets, Delta: delta,
-		Salt: s.saltAt(c.since), Rand: rand.Float64, Left: s.left[n.ID].Left, Broken: s.broken(n.ID),
+		Salt: s.saltAt(c.since), Rand: rand.Float64, Left: before, Broken: s.broken(n.ID),
 		DrainTime: from.drainTime, Respare: s.respare, Sampling: s.sampled[n.ID],
 	})
 	delete(s.left, n.ID)
@@ -219,6 +223,7 @@ type left struct {
 	swap.Left
 	crashes []string // versions of filters
 	at      time.Time
+	alarmed time.Time // when an alarm came while it was away; zero: none did
 }
 
 // maxLeft bounds how many nodes are remembered that went away within the

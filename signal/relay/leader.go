@@ -51,6 +51,13 @@ func (l *Leader) Asks(now time.Time, term uint64, rates map[string]uint32, serve
 	return asks
 }
 
+// Deaf says that other servers are not heard: this one does not lead.
+func (l *Leader) Deaf(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deaf = now.Add(backFor)
+}
+
 // Take takes what a server has answered.
 func (l *Leader) Take(now time.Time, id string, a Answer) {
 	l.mu.Lock()

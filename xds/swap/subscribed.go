@@ -127,6 +127,12 @@ type Left struct {
 // Empty tells whether there is nothing to know.
 func (l Left) Empty() bool { return len(l.lost)+len(l.promises)+len(l.crashes)+len(l.alarms) == 0 }
 
+// WithoutAlarms is it without alarms that were told while there was no stream.
+func (l Left) WithoutAlarms() Left {
+	l.alarms = nil
+	return l
+}
+
 // Left is what this stream leaves.
 func (m *Machine) Left() Left { return Left{m.lost, m.promises, m.crashes, m.alarms} }
 
