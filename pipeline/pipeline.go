@@ -24,6 +24,7 @@ import (
 	"wasmxds/rollout/driver"
 	"wasmxds/rollout/judge"
 	"wasmxds/signal"
+	"wasmxds/signal/relay"
 	"wasmxds/source"
 	"wasmxds/trace"
 	"wasmxds/xds"
@@ -58,9 +59,11 @@ type Pipeline struct {
 	resolver *module.Resolver
 	rollouts *driver.Driver
 	judge    *judge.Judge
-	counts   *signal.Counts
+	heard    *relay.Leader   // what Envoys that are watched tell, while this server leads
+	follower *relay.Follower // ... and while another does
 	sampler  *sampler
-	others   *others // nil: there are none
+	hearing  *hearing // nil: there are no other servers
+	others   *others  // so
 	judges   judges
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
@@ -76,9 +79,7 @@ type Pipeline struct {
 // New makes a Pipeline. It fails where what was kept of changes can't be read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
-	p.counts = signal.NewCounts()
-	p.judge = judge.New(judge.Options{Counts: p.counts})
-	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
+	p.hears()
 	p.judges = newJudges(o.Modules.Policy)
 	var err error
 	if p.rollouts, err = p.newDriver(ctx); err != nil {
@@ -86,7 +87,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	}
 	o.XDS.Resources, o.XDS.Swapped, o.XDS.Observe = o.Resources, p.swapped, p.observed
 	if o.Resources.Signals != "" {
-		p.signals = p.newReceiver()
+		p.signals = signal.NewReceiver(p.receiving())
 		o.XDS.Logs = p.logs
 	}
 	p.XDS = xds.New(o.XDS)
@@ -97,7 +98,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p.Modules = serve.New(serve.Options{
 		Store: store, Logger: o.Log,
 		OnDownload: func(peer netip.Addr, sha256 string, size int64, event serve.Event) {
-			p.XDS.Downloaded(peer, downloadOf(sha256, size, event))
+			p.downloaded(download{peer, sha256, size, progressOf(event)})
 		},
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
@@ -114,17 +115,14 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	return p, nil
 }
 
-func downloadOf(sha256 string, size int64, event serve.Event) swap.Download {
-	d := swap.Download{SHA256: sha256, Size: size}
+func progressOf(event serve.Event) swap.Progress {
 	switch event {
 	case serve.Started:
-		d.Progress = swap.DownloadStarted
+		return swap.DownloadStarted
 	case serve.Done:
-		d.Progress = swap.DownloadDone
-	default:
-		d.Progress = swap.DownloadAborted
+		return swap.DownloadDone
 	}
-	return d
+	return swap.DownloadAborted
 }
 
 // Run runs all stages until ctx ends, or one of them fails.
@@ -150,6 +148,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
 	})
 	g.Go(func() error { p.sampler.run(ctx); return nil })
+	if p.others != nil {
+		g.Go(func() error { p.others.run(ctx); return nil })
+		g.Go(func() error { p.hearing.run(ctx); return nil })
+	}
 	g.Go(func() error { p.news.run(ctx, p.tracer, p.rollouts.Status); return nil })
 	g.Go(func() error {
 		defer p.judges.end()

@@ -6,7 +6,9 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/rollout"
+	"wasmxds/rollout/judge"
 	"wasmxds/signal"
+	"wasmxds/signal/relay"
 	"wasmxds/xds"
 )
 
@@ -16,26 +18,35 @@ func (p *Pipeline) watch(w rollout.Watch) (told []byte) {
 	return p.judge.Watch(time.Now(), w)
 }
 
-// newReceiver makes what takes the access logs of Envoys.
-func (p *Pipeline) newReceiver() *signal.Receiver {
+// hears makes what judges Envoys by what they tell, and has them tell it.
+func (p *Pipeline) hears() {
+	p.heard = relay.NewLeader(signal.NewCounts(), func(node string, samples int) { p.sampler.sampled(node, samples) })
+	p.follower = relay.NewFollower(p.sample)
+	p.judge = judge.New(judge.Options{Counts: p.heard})
+	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
+}
+
+// receiving is how the access logs of Envoys are taken.
+func (p *Pipeline) receiving() signal.Options {
 	allow := p.options.AllowLogs
-	return signal.NewReceiver(signal.Options{
+	return signal.Options{
 		May: func(ctx context.Context, node, cluster string) error {
 			if allow == nil {
 				return nil
 			}
 			return allow(ctx, definition.Node{ID: node, Cluster: cluster})
 		},
-		Watched: p.sampler.sampling,
+		Watched: func(node string) bool { return p.sampler.sampling(node) || p.follower.Watches(node) },
 		Sampled: func(node string, at time.Time, samples []signal.Sample) {
 			p.sampler.sampled(node, len(samples))
-			p.counts.Add(node, at, samples)
+			p.heard.Add(node, at, samples)
+			p.follower.Add(node, at, samples)
 		},
 		Crashed: func(c signal.Crash) {
 			p.options.Log.Debug("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
 			p.crashed(c.Node, c.Filter)
 		},
-	})
+	}
 }
 
 // logs begins a stream of access logs.
@@ -47,13 +58,10 @@ func (p *Pipeline) logs(ctx context.Context, first []byte) (xds.LogStream, error
 	return st, nil
 }
 
-// crashed is told that a crashed VM of an Envoy has answered a request.
-func (p *Pipeline) crashed(node, filter string) {
-	here := p.XDS.Crashed(node, filter)
-	if !here {
-		p.XDS.CrashedAway(node, filter)
-	}
-	if p.others != nil {
-		p.others.crashed(time.Now(), alarm{Node: node, Filter: filter, Here: here})
+// sample has an Envoy tell of so many of a million requests, if it is not told so by
+// now: whoever leads says it again and again.
+func (p *Pipeline) sample(node string, perMillion uint32) {
+	if p.XDS.Sampling(node) != perMillion {
+		p.XDS.Sample(node, perMillion)
 	}
 }

@@ -1,0 +1,105 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"wasmxds/replica"
+	"wasmxds/signal/relay"
+	"wasmxds/xds/swap"
+)
+
+// Where servers ask and tell each other of Envoys.
+const (
+	askPath      = "/peer/v1/signals"
+	happenedPath = "/peer/v1/happened"
+)
+
+type nothing struct{}
+
+// meet has this server hear what others are told of Envoys, and others what it is told.
+func (p *Pipeline) meet(peers *replica.Peers) {
+	registry := peers.Registry
+	living := func() []string {
+		var ids []string
+		for id, lives := range registry.Others() {
+			if lives {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	p.hearing = &hearing{
+		leader: p.heard, follower: p.follower, rates: p.sampler.current, living: living,
+		term: func() uint64 {
+			if leader, term := registry.Leader(); leader.ID == registry.ID() {
+				return term
+			}
+			return 0
+		},
+		ask: func(ctx context.Context, server string, a relay.Ask) (relay.Answer, error) {
+			return callTo[relay.Ask, relay.Answer](ctx, peers, server, askPath, a)
+		},
+		under: map[string]bool{},
+	}
+	p.others = newOthers(living, func(ctx context.Context, server string, h happened) error {
+		_, err := callTo[happened, nothing](ctx, peers, server, happenedPath, h)
+		return err
+	})
+	replica.On(peers, askPath, func(_ context.Context, _ replica.Member, a relay.Ask) (relay.Answer, error) {
+		return p.follower.Asked(time.Now(), a)
+	})
+	replica.On(peers, happenedPath, func(_ context.Context, _ replica.Member, h happened) (nothing, error) {
+		return nothing{}, p.hear(h)
+	})
+}
+
+// callTo asks one of the servers that live.
+func callTo[Q, A any](ctx context.Context, peers *replica.Peers, server, path string, q Q) (a A, err error) {
+	to, is := peers.Registry.Members()[server]
+	if !is {
+		return a, fmt.Errorf("the server %s is not there any more", server)
+	}
+	return replica.Call[Q, A](ctx, peers, to, path, q)
+}
+
+var errTooMuch = errors.New("it tells of too much at once")
+
+// hear takes what another server tells.
+func (p *Pipeline) hear(h happened) error {
+	if len(h.Alarms) > mostAlarms || len(h.Downloads) > mostDownloads {
+		return errTooMuch
+	}
+	for _, d := range h.Downloads {
+		if d.Peer.IsValid() && d.Progress <= swap.DownloadAborted {
+			p.XDS.Downloaded(d.Peer, swap.Download{SHA256: d.SHA256, Progress: d.Progress, Size: d.Size})
+		}
+	}
+	for _, a := range h.Alarms {
+		if !p.XDS.Crashed(a.Node, a.Filter) && !a.Here {
+			p.XDS.CrashedAway(a.Node, a.Filter)
+		}
+	}
+	return nil
+}
+
+// crashed is told that a crashed VM of an Envoy has answered a request.
+func (p *Pipeline) crashed(node, filter string) {
+	here := p.XDS.Crashed(node, filter)
+	if !here {
+		p.XDS.CrashedAway(node, filter)
+	}
+	if p.others != nil {
+		p.others.crashed(time.Now(), alarm{Node: node, Filter: filter, Here: here})
+	}
+}
+
+// downloaded is told what the module server saw of a download.
+func (p *Pipeline) downloaded(d download) {
+	ours := p.XDS.Downloaded(d.Peer, swap.Download{SHA256: d.SHA256, Progress: d.Progress, Size: d.Size})
+	if p.others != nil {
+		p.others.downloaded(d, ours)
+	}
+}

@@ -1,0 +1,95 @@
+package pipeline
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/replica"
+	"wasmxds/rollout"
+	"wasmxds/signal"
+	"wasmxds/state"
+	"wasmxds/state/local"
+	"wasmxds/xds"
+)
+
+// server runs a server of a store as far as others are asked and told.
+func server(t *testing.T, store state.Store, id string) (*Pipeline, *replica.Registry) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	key, err := replica.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry := replica.NewRegistry(store, replica.Member{ID: id, Address: l.Addr().String(), Key: key.Hash()}, log)
+	peers := replica.NewPeers(registry, key, log)
+	p := &Pipeline{XDS: xds.New(xds.Options{}), options: Options{Log: log}}
+	p.hears()
+	p.meet(peers)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { registry.Run(ctx) })
+	running.Go(func() { p.others.run(ctx) })
+	running.Go(func() { p.hearing.run(ctx) })
+	running.Go(func() { p.sampler.run(ctx) })
+	running.Go(func() {
+		if err := peers.Serve(ctx, l); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(func() { cancel(); running.Wait() })
+	return p, registry
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not so: " + what)
+		}
+	}
+}
+
+// TestPeersTell: of an Envoy that is watched the server that leads hears what it tells
+// another, which has it tell, until it is not watched any more.
+func TestPeersTell(t *testing.T) {
+	store, err := local.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
+	leads, registry := server(t, store, "A")
+	follows, _ := server(t, store, "B")
+	term, err := registry.Lead(t.Context(), "rollouts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer term.End()
+	w := rollout.Watch{Change: "c1", Wave: 1, Policy: &definition.Rollout{}, New: []string{"edge-1"}, Control: []string{"edge-2"}, Phase: rollout.Before}
+	leads.judge.Watch(time.Now(), w)
+	leads.sampler.poke()
+	eventually(t, "B has edge-1 tell", func() bool {
+		return follows.XDS.Sampling("edge-1") == leads.XDS.Sampling("edge-1") && follows.XDS.Sampling("edge-1") > 0
+	})
+	o := follows.receiving()
+	eventually(t, "A hears of it", func() bool {
+		if !o.Watched("edge-1") || o.Watched("edge-3") {
+			t.Fatal("B is to take what edge-1 tells, and nobody else")
+		}
+		o.Sampled("edge-1", time.Now(), []signal.Sample{{Latency: time.Millisecond}})
+		return len(leads.heard.Envoy("edge-1", time.Now()).Blocks) > 0
+	})
+	w.Phase = rollout.After
+	leads.judge.Watch(time.Now(), w)
+	leads.sampler.poke()
+	eventually(t, "B has nobody tell", func() bool { return follows.XDS.Sampling("edge-1") == 0 && !o.Watched("edge-1") })
+}
