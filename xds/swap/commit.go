@@ -68,13 +68,13 @@ func (m *Machine) forgetPromises() {
 	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
 		of, id, own := resource.SlotOf(p.slot)
 		return !slices.ContainsFunc(m.subs[Listener].have.Items, func(l item) bool {
-			return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, p.slot)
+			return own && l.Name == of && resource.IDOf(l.Version) == id || slices.Contains(l.Slots, p.slot) || slices.Contains(l.Static, p.slot)
 		})
 	})
 }
 
-// promise notes what does nothing and may be needed for the slots of the
-// listeners of r, until they are filled.
+// promise notes what may be needed for the slots of the listeners of r, until they
+// are filled: what does nothing, and what is sent as it is written.
 func (m *Machine) promise(r *Response) {
 	m.keepPromises()
 	have := m.subs[Extension].have
@@ -88,6 +88,11 @@ func (m *Machine) promise(r *Response) {
 		for _, name := range l.Slots {
 			if f := m.filter(name); f != nil && f.Noop() != nil {
 				add(promise{slot: name, filter: name, noop: f.Noop()}, m.promises)
+			}
+		}
+		for _, name := range l.Static {
+			if it, ok := m.lookup(Extension, name); ok && it.Written {
+				add(promise{slot: name, written: it.Res}, m.promises)
 			}
 		}
 		if placement := m.placements().byListener[l.Name]; placement != nil && !placement.kept {

@@ -126,8 +126,8 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 	return v.slotContent(f, name, now)
 }
 
-// leftItem is for the slot of a filter that is gone, which a listener that is
-// still there waits for: what was meant for it when that listener was sent
+// leftItem is for the slot of what is gone, which a listener that is still there
+// waits for: what was meant for it when that listener was sent
 // (invariants 1 and 2).
 func (v *state) leftItem(name string) (item, bool) {
 	if _, filled := v.subs[Extension].have.Find(name); filled {

@@ -13,7 +13,7 @@ import (
 // revive has f, of which c tells, pushed again, and those that may have shared its
 // VM.
 func (m *Machine) revive(f *resource.Filter, own bool, due time.Time) {
-	m.crashOf(f).replace(own, due, m.nextAttempt(f))
+	m.renew(f, own, due)
 	m.reviveOthers(due, sharing(f))
 }
 
@@ -31,13 +31,17 @@ func (m *Machine) reviveOthers(due time.Time, meant func(*resource.Filter) bool)
 		if c := m.crashOf(f); c.down {
 			c.again = c.again || m.replacedBy(m.subs[Extension].flight, c)
 		} else {
-			c.replace(false, due, m.nextAttempt(f))
+			m.renew(f, false, due)
 		}
 	}
 }
 
-func (c *crash) replace(own bool, due time.Time, attempt int) {
-	c.down, c.own, c.again, c.due, c.attempt = true, own, false, due, attempt
+// renew has a filter pushed in other bytes. Where another version is in flight, the
+// alarm may be of its VM already.
+func (m *Machine) renew(f *resource.Filter, own bool, due time.Time) {
+	c := m.crashOf(f)
+	c.down, c.own, c.due, c.attempt = true, own, due, m.nextAttempt(f)
+	c.again = m.givesWay(c, m.subs[Extension].flight)
 }
 
 // nextAttempt gives bytes that none of the filter's slots has.
@@ -122,8 +126,11 @@ func (m *Machine) trackCrashes(now time.Time) {
 		if c.own || at < 0 { // but not if it was only for an alarm of which that is not known
 			c.until = now.Add(m.echo())
 		}
-		if at < 0 {
-			continue // it gave way to another version
+		if at < 0 { // it gave way to another version, whose VM may be the one
+			if i := slices.IndexFunc(m.serving(), func(f *resource.Filter) bool { return f.Name == c.filter }); c.again && i >= 0 {
+				again = append(again, m.serving()[i])
+			}
+			continue
 		}
 		f := m.serving()[at]
 		if c.own {
@@ -149,4 +156,11 @@ func (m *Machine) trackCrashes(now time.Time) {
 // replacedBy tells whether a response has what replaces the VM.
 func (v *state) replacedBy(r *Response, c *crash) bool {
 	return r != nil && slices.ContainsFunc(r.Changed, func(it item) bool { return v.isServing(it) && it.Filter.Name == c.filter })
+}
+
+// givesWay tells whether a response has another version in the place of what crashed.
+func (v *state) givesWay(c *crash, r *Response) bool {
+	return r != nil && slices.ContainsFunc(r.Changed, func(it item) bool {
+		return v.isServing(it) && it.Filter.Name == c.filter && it.Filter.Version != c.version
+	})
 }

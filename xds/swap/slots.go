@@ -52,14 +52,19 @@ func isOwn(slot string) bool {
 	return own
 }
 
-// promised is what was meant for a slot when its listener was sent: the filter,
-// in the version that its twin has by now (invariants 1 and 2).
+// promised is what was meant for a slot when its listener was sent: the filter, in
+// the version that its twin has by now (invariants 1 and 2), or what is no filter.
 func (v *state) promised(slot string) (item, bool) {
 	i := slices.IndexFunc(v.promises, func(p promise) bool { return p.slot == slot })
 	if i < 0 {
 		return item{}, false
 	}
 	p := &v.promises[i]
+	if p.written != nil {
+		it := intern.PlainItem(p.written)
+		it.Written = true
+		return it, true
+	}
 	if twin, ok := v.subs[Extension].have.Find(twinOf(p.filter)); ok && twin.Filter != nil {
 		return filterItem(twin.Filter, slot, 0), true
 	}
@@ -76,6 +81,7 @@ func (v *state) promised(slot string) (item, bool) {
 type promise struct {
 	slot, filter string             // filter: "": none
 	noop         *resource.Resource // where the filter can't be had, in a slot that people named
+	written      *resource.Resource // of what is sent as it is written
 	closed       bool               // ... nothing can be in another
 }
 

@@ -17,8 +17,8 @@ func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
 	s := &v.subs[Extension]
 	var changed item
 	for _, name := range v.behind() {
-		it, ok := v.lookup(Extension, name)
-		if !ok || !it.Written || v.held(Extension, it, now) {
+		it, ok := v.written(name)
+		if !ok || v.held(Extension, it, now) {
 			continue
 		}
 		switch have, filled := s.have.Find(name); {
@@ -72,8 +72,18 @@ func (v *state) doubtful(l item, now time.Time) bool {
 
 // toCome tells whether a slot's content is sent as soon as Envoy asks for it.
 func (v *state) toCome(name string, now time.Time) bool {
+	it, ok := v.written(name)
+	return ok && !v.held(Extension, it, now)
+}
+
+// written finds what a slot gets as it is written, also where that is gone and a
+// listener that was sent with it still waits for it, but only once.
+func (v *state) written(name string) (item, bool) {
 	it, ok := v.lookup(Extension, name)
-	return ok && it.Written && !v.held(Extension, it, now)
+	if !ok && !slices.Contains(v.poisoned, name) {
+		it, ok = v.leftItem(name)
+	}
+	return it, ok && it.Written
 }
 
 // doubtInFlight tells whether a NACK may come: it would end the wait of
