@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"slices"
 
+	"wasmxds/rollout"
 	"wasmxds/xds/swap"
 )
+
+// Changes is how far changes are.
+func (s *Server) Changes(ctx context.Context) (rollout.Status, error) { return s.moving(ctx) }
 
 // Told is the status without its nodes, and of each filter that failed on some
 // Envoy what that one says.

@@ -8,6 +8,10 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
 	"wasmxds/e2e/harness"
 	"wasmxds/e2e/wasmtest"
 	"wasmxds/source/kube/kubetest"
@@ -35,7 +39,8 @@ func inEtcd(etcd *etcdtest.Cluster) []string {
 }
 
 func inKubernetes(cluster *kubetest.Server, namespace string) []string {
-	return []string{"--state", "kubernetes", "--kubeconfig", cluster.Kubeconfig("admin"), "--state-namespace", namespace}
+	return []string{"--state", "kubernetes", "--kubeconfig", cluster.Kubeconfig("admin"), "--state-namespace", namespace,
+		"--kubernetes", "--kubernetes-status", "--root-namespace", namespace}
 }
 
 // have are the Envoys that serve with a version of the filter now.
@@ -190,9 +195,10 @@ func TestStateAway(t *testing.T) {
 
 // TestStateInKubernetes: an xds-server that is killed in the middle of a rollout, and
 // started with nothing on its disk, goes on from what is in Secrets; while the API
-// server is away it goes on from its copy.
+// server is away it goes on from its copy. How far the change is is in an object.
 func TestStateInKubernetes(t *testing.T) {
 	cluster := kubetest.Start(t)
+	cluster.Apply(kubetest.CRDs(t))
 	cluster.Namespace("own")
 	s := share(t, newest(), inKubernetes(cluster, "own")...)
 	written := s.hello("new")
@@ -203,6 +209,8 @@ func TestStateInKubernetes(t *testing.T) {
 	if after.ID != before.ID || !after.Opened.Equal(before.Opened) || now != has {
 		t.Errorf("%q have it in %+v; before %q in %+v", now, after, has, before)
 	}
+
+	s.object(cluster, after, "rolling 1 of 2 1 of 3")
 
 	cluster.Kill()
 	s.restartServer()
@@ -215,4 +223,22 @@ func TestStateInKubernetes(t *testing.T) {
 	written = s.hello("newer")
 	before, _ = s.inWave("newer", written)
 	s.promoted(before, "newer", written)
+	s.object(cluster, before, "done 2 of 2 <nil>")
+}
+
+// object waits until the object of a change says that.
+func (s *shared) object(cluster *kubetest.Server, c harness.Change, want string) {
+	s.t.Helper()
+	s.eventually(func() error {
+		o, err := cluster.Client.Resource(schema.GroupVersionResource{Group: "wasmxds.dev", Version: "v1alpha1", Resource: "changes"}).
+			Namespace("own").Get(s.t.Context(), c.ID[:12], metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		of, _, err := unstructured.NestedMap(o.Object, "status")
+		if got := fmt.Sprint(of["state"], " ", of["inWave"], " ", of["progress"]); err == nil && got != want {
+			err = fmt.Errorf("it says %q, want %q", got, want)
+		}
+		return err
+	})
 }

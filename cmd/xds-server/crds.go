@@ -7,7 +7,8 @@ import (
 )
 
 const crdsHelp = `Print the CustomResourceDefinitions of the native kinds, WasmFilter, Listener and
-Rollout, in wasmxds.dev/v1alpha1. The spec of an object is what stands beside kind
+Rollout, in wasmxds.dev/v1alpha1, and of Change, by which serve --kubernetes-status
+tells how far changes are. The spec of an object is what stands beside kind
 and name in a file. A Kubernetes API server that has them refuses most mistakes by
 itself.`
 

@@ -40,7 +40,7 @@ func (f *kubernetesFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` that are read, besides the root namespace (default all)")
 	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may be for the Envoys of all namespaces")
 	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` that are read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
-	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events; for one xds-server alone")
+	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events, and an object for each change; for one xds-server alone")
 	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
 }
 
@@ -112,14 +112,15 @@ func (f *kubernetesFlags) cluster(removeAll bool, log *slog.Logger) (*kube.Clust
 	}, nil
 }
 
-// writer writes the status of objects; nil: nobody does.
-func (f *kubernetesFlags) writer(cluster *kube.Cluster, log *slog.Logger) (*conditions.Writer, error) {
+// writers write the status of objects, and how far changes are; nil: nobody does.
+func (f *kubernetesFlags) writers(cluster *kube.Cluster, log *slog.Logger) (*conditions.Writer, *conditions.Changes, error) {
 	if !f.status {
-		return nil, nil
+		return nil, nil, nil
 	}
 	client, err := dynamic.NewForConfig(cluster.Config)
 	if err != nil {
-		return nil, fmt.Errorf("reach the API server: %w", err)
+		return nil, nil, fmt.Errorf("reach the API server: %w", err)
 	}
-	return &conditions.Writer{Client: client, Objects: cluster.Objects, Log: log}, nil
+	return &conditions.Writer{Client: client, Objects: cluster.Objects, Log: log},
+		&conditions.Changes{Client: client, Namespace: f.root, Log: log}, nil
 }

@@ -262,7 +262,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 		return nil, err
 	}
 	if c := s.sources.conditions; c != nil {
-		c.Told = s.stages.Admin.Told
+		c.Told, s.sources.changes.Told = s.stages.Admin.Told, s.stages.Admin.Changes
 	}
 	s.ads = guard.transport(f.transport, s.stages.XDS, log)
 	return s, nil
@@ -288,6 +288,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.limited.Run(serving); return nil })
 	if c := s.sources.conditions; c != nil {
 		g.Go(func() error { c.Run(serving); return nil })
+		g.Go(func() error { s.sources.changes.Run(serving); return nil })
 	}
 	s.log.Info("serving", "definitions", s.sources.places, "xds", s.listeners.xds.Addr(),
 		"modules", s.listeners.modulesURL, "admin", scheme(s.guard.admin)+"://"+s.listeners.admin.Addr().String(), "version", buildVersion())

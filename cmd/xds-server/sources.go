@@ -19,9 +19,10 @@ var errNoSource = errors.New("--definitions, --etcd or --kubernetes is needed: w
 // sources are where serve has definitions from.
 type sources struct {
 	all        []source.Source
-	places     []string           // for people
-	directory  *dir.Directory     // nil: none is one
-	conditions *conditions.Writer // tells in objects what became of them; nil: nobody does
+	places     []string            // for people
+	directory  *dir.Directory      // nil: none is one
+	conditions *conditions.Writer  // tells in objects what became of them; nil: nobody does
+	changes    *conditions.Changes // tells how far changes are, where there is the former
 }
 
 // directory is the one with definitions, also as the folders that their modules
@@ -54,7 +55,7 @@ func (f *serveFlags) sources(definitions string, cluster *kube.Cluster, log *slo
 	s.all = append(s.all, cluster.Source())
 	s.places = append(s.places, cluster.Config.Host)
 	var err error
-	s.conditions, err = f.kubernetes.writer(cluster, log)
+	s.conditions, s.changes, err = f.kubernetes.writers(cluster, log)
 	return s, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"go.yaml.in/yaml/v3"
 
@@ -22,6 +23,7 @@ type kind struct {
 	short                  []string
 	what                   string
 	columns                []any
+	told                   bool // it is written by xds-server alone, and has no spec
 }
 
 func kinds() []kind {
@@ -32,7 +34,7 @@ func kinds() []kind {
 			columns: []any{
 				column("Module", ".spec.module.url"),
 				conditionColumn("Accepted"), conditionColumn("Running"),
-				map[string]any{"name": "Envoys", "type": "string", "priority": 1, "jsonPath": `.status.conditions[?(@.type=="Running")].message`},
+				wide("Envoys", `.status.conditions[?(@.type=="Running")].message`),
 				age(),
 			},
 		},
@@ -56,11 +58,26 @@ func kinds() []kind {
 				age(),
 			},
 		},
+		{
+			name: "Change", plural: "changes", singular: "change", told: true,
+			what: "A Change says how far a change of definitions is. xds-server writes it, and deletes it when it is forgotten.",
+			columns: []any{
+				column("Of", ".status.of"), column("State", ".status.state"),
+				column("Wave", ".status.inWave"), column("Running", ".status.progress"),
+				wide("Policy", ".status.policy"), wide("How far", ".status.message"),
+				age(),
+			},
+		},
 	}
 }
 
 func column(name, path string) any {
 	return map[string]any{"name": name, "type": "string", "jsonPath": path}
+}
+
+// wide is a column of kubectl get -o wide.
+func wide(name, path string) any {
+	return map[string]any{"name": name, "type": "string", "priority": 1, "jsonPath": path}
 }
 
 func conditionColumn(name string) any {
@@ -88,7 +105,11 @@ func YAML() ([]byte, error) {
 	enc.SetIndent(2)
 	for _, k := range kinds() {
 		c := converter{defs: editors.Defs, rules: rules()[k.name], bounds: bounds()[k.name]}
-		if err := enc.Encode(k.definition(c.spec(k.name))); err != nil {
+		fields := schema{"status": changeStatus()}
+		if !k.told {
+			fields = schema{"spec": c.spec(k.name), "status": status()}
+		}
+		if err := enc.Encode(k.definition(fields)); err != nil {
 			return nil, fmt.Errorf("write the CRD of %s: %w", k.name, err)
 		}
 		if err := c.unused(); err != nil {
@@ -101,7 +122,8 @@ func YAML() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-func (k kind) definition(spec schema) map[string]any {
+// definition is the CRD of a kind whose objects have these fields.
+func (k kind) definition(fields schema) map[string]any {
 	names := map[string]any{
 		"kind": k.name, "listKind": k.name + "List", "plural": k.plural, "singular": k.singular,
 		"categories": []string{"wasmxds"},
@@ -112,52 +134,24 @@ func (k kind) definition(spec schema) map[string]any {
 	text := func(description string) map[string]any {
 		return map[string]any{"type": "string", "description": description}
 	}
+	properties := schema{"apiVersion": text(definition.APIVersion), "kind": text(k.name), "metadata": map[string]any{"type": "object"}}
+	maps.Copy(properties, fields)
+	object := schema{"type": "object", "description": k.what, "properties": properties}
+	version := map[string]any{
+		"name": definition.Version, "served": true, "storage": true,
+		"additionalPrinterColumns": k.columns,
+		"schema":                   map[string]any{"openAPIV3Schema": object},
+	}
+	if !k.told {
+		object["required"] = []string{"spec"}
+		version["subresources"] = map[string]any{"status": map[string]any{}}
+	}
 	return map[string]any{
 		"apiVersion": "apiextensions.k8s.io/v1",
 		"kind":       "CustomResourceDefinition",
 		"metadata":   map[string]any{"name": k.plural + "." + definition.Group},
 		"spec": map[string]any{
-			"group": definition.Group,
-			"names": names,
-			"scope": "Namespaced",
-			"versions": []any{map[string]any{
-				"name": definition.Version, "served": true, "storage": true,
-				"additionalPrinterColumns": k.columns,
-				"subresources":             map[string]any{"status": map[string]any{}},
-				"schema": map[string]any{"openAPIV3Schema": map[string]any{
-					"type": "object", "description": k.what, "required": []string{"spec"},
-					"properties": map[string]any{
-						"apiVersion": text(definition.APIVersion),
-						"kind":       text(k.name),
-						"metadata":   map[string]any{"type": "object"},
-						"spec":       spec,
-						"status":     status(),
-					},
-				}},
-			}},
-		},
-	}
-}
-
-// status is what xds-server tells of an object.
-func status() schema {
-	text := schema{"type": "string"}
-	generation := schema{"type": "integer", "format": "int64"}
-	return schema{
-		"type": "object", "description": "What became of it, where xds-server has --kubernetes-status.",
-		"properties": schema{
-			"observedGeneration": generation,
-			"conditions": schema{
-				"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": []string{"type"},
-				"items": schema{
-					"type": "object", "required": []string{"type", "status", "lastTransitionTime", "reason", "message"},
-					"properties": schema{
-						"type": text, "reason": text, "message": text, "observedGeneration": generation,
-						"status":             schema{"type": "string", "enum": []string{"True", "False", "Unknown"}},
-						"lastTransitionTime": schema{"type": "string", "format": "date-time"},
-					},
-				},
-			},
+			"group": definition.Group, "names": names, "scope": "Namespaced", "versions": []any{version},
 		},
 	}
 }

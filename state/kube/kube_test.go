@@ -70,12 +70,12 @@ func until(t testing.TB, what string, do func(context.Context) error) {
 // testGranted: what docs/kubernetes.md says that it has to be granted is enough.
 func testGranted(t *testing.T, server *kubetest.Server, namespace string) {
 	text := string(must(os.ReadFile("../../docs/kubernetes.md"))(t))
-	_, role, _ := strings.Cut(text, "```yaml\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n")
+	_, role, _ := strings.Cut(text, "\nkind: Role\nmetadata: {name: wasmxds-state, namespace: wasmxds-system}\n")
 	role, _, ok := strings.Cut(role, "```")
 	if !ok {
 		t.Fatal("no Role in docs/kubernetes.md")
 	}
-	server.Apply("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n" + strings.Replace(role, "wasmxds-system", namespace, 1) + `---
+	server.Apply("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: wasmxds-state, namespace: " + namespace + "}\n" + role + `---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
 metadata: {name: wasmxds-state, namespace: ` + namespace + `}

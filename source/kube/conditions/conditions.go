@@ -1,7 +1,8 @@
 // Package conditions tells in the objects of a Kubernetes cluster what became of
-// them: in the conditions of their status, and by Events.
+// them: in the conditions of their status, and by Events; and, in objects of its own,
+// how far changes are.
 //
-// Start with [Writer]. It writes an object when its conditions are others than
+// Start with [Writer], and [Changes]. A Writer writes an object when its conditions are others than
 // before, at most once a second, whatever the number of Envoys. Accepted says that
 // xds-server takes the object as it is; Running that all Envoys that are to have
 // the filter run it. Neither is true of a generation that was not looked at.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"wasmxds/admin"
@@ -104,8 +105,8 @@ func TestAccepted(t *testing.T) {
 // Event are such as Kubernetes takes.
 func TestEvent(t *testing.T) {
 	for _, name := range []string{"auth", strings.Repeat("a", 253), strings.Repeat("a", 198) + "--b", strings.Repeat("a", 199) + ".b"} {
-		o := auth(3)
-		o.Name = name
+		o := &unstructured.Unstructured{}
+		o.SetName(name)
 		if wrong := validation.IsDNS1123Subdomain(eventName(o, condition{})); len(wrong) > 0 {
 			t.Errorf("an Event of %s: %s", name, wrong)
 		}

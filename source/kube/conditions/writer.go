@@ -31,6 +31,7 @@ type Writer struct {
 	// Told gives what the Envoys do, and of each filter that failed what an Envoy
 	// says.
 	Told  func(context.Context) (admin.Status, map[string]string, error)
+	Leads func() bool   // whether it is this process that writes; nil: it is
 	Every time.Duration // between looks, and at least between two writes of an object; default 1 s
 	Log   *slog.Logger
 
@@ -42,6 +43,9 @@ func (w *Writer) Taken(objects map[source.Key]source.Object) { w.taken.Store(&ob
 
 // component is what writes, as Kubernetes calls it.
 const component = "xds-server"
+
+// callTime is how long one call may take.
+const callTime = 10 * time.Second
 
 // perLook is how many objects are written at once. Others have to wait for the next
 // look.
@@ -67,7 +71,7 @@ func (w *Writer) Run(ctx context.Context) {
 // waits for the next look.
 func (w *Writer) look(ctx context.Context) error {
 	all := w.taken.Load()
-	if all == nil {
+	if all == nil || w.Leads != nil && !w.Leads() {
 		return nil
 	}
 	objects := w.Objects()
@@ -101,7 +105,7 @@ func (w *Writer) look(ctx context.Context) error {
 }
 
 func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was status) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	now := time.Now().UTC().Format(time.RFC3339)
 	var conditions []any
@@ -115,13 +119,13 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 			"observedGeneration": o.Generation, "lastTransitionTime": since,
 		})
 	}
-	applied := &unstructured.Unstructured{Object: map[string]any{
+	told := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": definition.APIVersion, "kind": o.Kind,
 		"metadata": map[string]any{"name": o.Name, "namespace": o.Namespace, "uid": string(o.UID)},
 		"status":   map[string]any{"observedGeneration": o.Generation, "conditions": conditions},
 	}}
-	_, err := w.Client.Resource(o.Resource).Namespace(o.Namespace).
-		Apply(ctx, o.Name, applied, metav1.ApplyOptions{FieldManager: component, Force: true}, "status")
+	applied, err := w.Client.Resource(o.Resource).Namespace(o.Namespace).
+		Apply(ctx, o.Name, told, metav1.ApplyOptions{FieldManager: component, Force: true}, "status")
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // it is gone, or another of that name; the next look knows
 	}
@@ -130,7 +134,7 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 	}
 	for _, c := range all {
 		if before := was.conditions[c.Type]; c.warns() && (!before.warns() || was.generation != o.Generation) {
-			if err := w.event(ctx, o, c); err != nil {
+			if err := event(ctx, w.Client, applied, c); err != nil {
 				return fmt.Errorf("tell %v by an Event: %w", o, err)
 			}
 		}
@@ -143,20 +147,20 @@ func (c condition) warns() bool {
 	return c.Type == typeAccepted && c.Status == no || c.Reason == stopped
 }
 
-// event tells of a condition once.
-func (w *Writer) event(ctx context.Context, o kube.Object, c condition) error {
+// event tells of a condition of an object once.
+func event(ctx context.Context, client dynamic.Interface, o *unstructured.Unstructured, c condition) error {
 	now := time.Now().UTC().Format(time.RFC3339)
 	e := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "Event",
-		"metadata": map[string]any{"name": eventName(o, c), "namespace": o.Namespace},
+		"metadata": map[string]any{"name": eventName(o, c), "namespace": o.GetNamespace()},
 		"involvedObject": map[string]any{
-			"apiVersion": definition.APIVersion, "kind": o.Kind, "namespace": o.Namespace, "name": o.Name, "uid": string(o.UID),
+			"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "namespace": o.GetNamespace(), "name": o.GetName(), "uid": string(o.GetUID()),
 		},
 		"type": "Warning", "reason": c.Reason, "message": shortened(c.Message), "count": int64(1),
 		"firstTimestamp": now, "lastTimestamp": now,
 		"source": map[string]any{"component": component}, "reportingComponent": component,
 	}}
-	_, err := w.Client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(o.Namespace).
+	_, err := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace(o.GetNamespace()).
 		Create(ctx, e, metav1.CreateOptions{FieldManager: component})
 	if apierrors.IsAlreadyExists(err) {
 		return nil
@@ -165,9 +169,10 @@ func (w *Writer) event(ctx context.Context, o kube.Object, c condition) error {
 }
 
 // eventName is the same for the same condition of an object's generation.
-func eventName(o kube.Object, c condition) string {
-	sum := sha256.Sum256([]byte(fmt.Sprint(o.UID, o.Generation, c)))
-	return strings.TrimRight(o.Name[:min(len(o.Name), 200)], "-.") + "." + hex.EncodeToString(sum[:8])
+func eventName(o *unstructured.Unstructured, c condition) string {
+	sum := sha256.Sum256([]byte(fmt.Sprint(o.GetUID(), o.GetGeneration(), c)))
+	name := o.GetName()
+	return strings.TrimRight(name[:min(len(name), 200)], "-.") + "." + hex.EncodeToString(sum[:8])
 }
 
 // maxMessage is the most bytes that an Event's message may have.

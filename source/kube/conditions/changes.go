@@ -1,0 +1,223 @@
+package conditions
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"wasmxds/definition"
+	"wasmxds/rollout"
+)
+
+// Changes keeps an object of the kind Change for each change that there is: how far it
+// is, and why no further. Set Client, Namespace and Told; all else has a default.
+type Changes struct {
+	Client    dynamic.Interface
+	Namespace string                                        // that the objects are in
+	Told      func(context.Context) (rollout.Status, error) // how far changes are
+	Leads     func() bool                                   // whether it is this process that writes; nil: it is
+	Every     time.Duration                                 // between looks, and at least between two writes of an object; default 1 s
+	Log       *slog.Logger
+
+	there  map[string]written // what the API server has; nil: that is not known
+	listed time.Time
+}
+
+// written is what an object has.
+type written struct {
+	status map[string]any
+	at     time.Time
+}
+
+const (
+	// listAgain is how often it is looked what others have done to the objects.
+	listAgain = time.Minute
+	// sameFor is for how long an object stays as it is of which the words alone are
+	// others: they may have seconds in them.
+	sameFor = 10 * time.Second
+	// managedBy is the label of the objects, with component.
+	managedBy = "app.kubernetes.io/managed-by"
+)
+
+var changeResource = schema.GroupVersionResource{Group: definition.Group, Version: definition.Version, Resource: "changes"}
+
+// Run writes until ctx ends.
+func (w *Changes) Run(ctx context.Context) {
+	log := cmp.Or(w.Log, slog.Default())
+	tick := time.NewTicker(cmp.Or(w.Every, time.Second))
+	defer tick.Stop()
+	absent := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := w.look(ctx)
+		if apierrors.IsNotFound(err) {
+			if !absent {
+				log.Warn("how far changes are is not in objects: the CRD of Change is not there; xds-server crds has it")
+			}
+			absent = true
+			continue
+		}
+		absent = false
+		if err != nil && ctx.Err() == nil {
+			log.Warn("write how far changes are", "error", err)
+		}
+	}
+}
+
+// look writes what is other than the API server has it, and deletes what is there of
+// changes that are forgotten.
+func (w *Changes) look(ctx context.Context) error {
+	if w.Leads != nil && !w.Leads() {
+		w.there = nil
+		return nil
+	}
+	told, err := w.Told(ctx)
+	if err != nil {
+		return err
+	}
+	if w.there == nil || time.Since(w.listed) > listAgain {
+		if err := w.list(ctx); err != nil {
+			return err
+		}
+	}
+	known := map[string]bool{}
+	for _, c := range told.Changes { // of those of one name the newest comes first
+		name := changeName(c.ID)
+		if known[name] {
+			continue
+		}
+		known[name] = true
+		if err := w.tell(ctx, name, changeStatus(&c)); err != nil {
+			return err
+		}
+	}
+	for name := range maps.Clone(w.there) {
+		if !known[name] {
+			if err := w.forget(ctx, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *Changes) objects() dynamic.ResourceInterface {
+	return w.Client.Resource(changeResource).Namespace(w.Namespace)
+}
+
+func (w *Changes) list(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	list, err := w.objects().List(ctx, metav1.ListOptions{LabelSelector: managedBy + "=" + component})
+	if err != nil {
+		return fmt.Errorf("list Changes: %w", err)
+	}
+	w.there, w.listed = map[string]written{}, time.Now()
+	for _, o := range list.Items {
+		status, _, _ := unstructured.NestedMap(o.Object, "status")
+		w.there[o.GetName()] = written{status: status}
+	}
+	return nil
+}
+
+// tell writes an object, if that has to be.
+func (w *Changes) tell(ctx context.Context, name string, status map[string]any) error {
+	was, there := w.there[name]
+	if there && (reflect.DeepEqual(was.status, status) || time.Since(was.at) < sameFor && sameButWords(was.status, status)) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": definition.APIVersion, "kind": "Change",
+		"metadata": map[string]any{"name": name, "namespace": w.Namespace, "labels": map[string]any{managedBy: component}},
+		"status":   status,
+	}}
+	is, err := w.objects().Apply(ctx, name, o, metav1.ApplyOptions{FieldManager: component, Force: true})
+	if err != nil {
+		w.there = nil // it may have been written
+		return fmt.Errorf("write Change %s: %w", name, err)
+	}
+	w.there[name] = written{status, time.Now()}
+	if status["state"] != string(rollout.Stopped) || was.status["state"] == status["state"] {
+		return nil
+	}
+	words, _ := status["message"].(string)
+	return event(ctx, w.Client, is, condition{Type: "Change", Status: no, Reason: stopped, Message: words})
+}
+
+func (w *Changes) forget(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if err := w.objects().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("delete Change %s: %w", name, err)
+	}
+	delete(w.there, name)
+	return nil
+}
+
+// changeName is what the object of a change is called: the beginning of its id, by
+// which xds-server rollout finds it.
+func changeName(id string) string { return id[:min(len(id), 12)] }
+
+// maxDefinitions is how many definitions of a change are named.
+const maxDefinitions = 100
+
+// changeStatus is what an object says of a change, as the API server gives it back.
+func changeStatus(c *rollout.ChangeStatus) map[string]any {
+	s := map[string]any{
+		"id": c.ID, "of": shortened(c.Title), "state": string(c.State), "message": shortened(c.Words), "opened": timeText(c.Opened),
+		"wave": int64(c.Wave), "waves": int64(len(c.Waves)),
+	}
+	if c.State.Open() { // they are not counted any more else
+		s["envoys"] = map[string]any{"concerned": int64(c.Concerned), "reached": int64(c.Reached), "running": int64(c.Settled)}
+		s["progress"] = fmt.Sprintf("%d of %d", c.Settled, c.Concerned)
+	}
+	if len(c.Waves) > 0 {
+		s["inWave"] = fmt.Sprintf("%d of %d", c.Wave, len(c.Waves))
+	}
+	if c.Reason != "" {
+		s["reason"] = shortened(c.Reason)
+	}
+	if c.Policy != "" {
+		s["policy"] = c.Policy
+	}
+	if !c.Ended.IsZero() {
+		s["ended"] = timeText(c.Ended)
+	}
+	var definitions []any
+	for i, d := range c.Definitions {
+		if i == maxDefinitions {
+			break
+		}
+		definitions = append(definitions, map[string]any{"kind": d.Kind, "name": d.Name, "what": d.What})
+	}
+	if definitions != nil {
+		s["definitions"] = definitions
+	}
+	return s
+}
+
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// sameButWords says whether two of an object say the same but for their message.
+func sameButWords(a, b map[string]any) bool {
+	a, b = maps.Clone(a), maps.Clone(b)
+	delete(a, "message")
+	delete(b, "message")
+	return reflect.DeepEqual(a, b)
+}
