@@ -34,7 +34,7 @@ type module struct {
 	SHA256     string     `json:"sha256,omitempty" jsonschema:"pattern=^[0-9a-fA-F]{64}$" jsonschema_description:"SHA-256 that the module must have, in hex."`
 	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"mirror (default): xds-server fetches, verifies and serves it. direct: each Envoy fetches it from the URL."`
 	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent" jsonschema_description:"When a module that is there already is looked up again. Default: by the URL."`
-	PullSecret string     `json:"pullSecret,omitempty" jsonschema_description:"Credentials for an oci:// URL: a docker configuration, by its name below --pull-secrets."`
+	PullSecret string     `json:"pullSecret,omitempty" jsonschema_description:"Credentials for an oci:// URL: a docker configuration, by its name below --pull-secrets, or a Secret of the same namespace."`
 }
 
 type configFrom struct {

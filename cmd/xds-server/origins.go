@@ -25,6 +25,8 @@ type originFlags struct {
 	secrets   string
 	trialEnv  []string
 	roots     []string // besides those of the definitions
+	// elsewhere gives pull secrets that are not below secrets; nil: nobody does.
+	elsewhere func(ctx context.Context, name string) ([]byte, error)
 }
 
 func (f *originFlags) add(cmd *cobra.Command) {
@@ -34,7 +36,7 @@ func (f *originFlags) add(cmd *cobra.Command) {
 	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "let modules come from link-local, metadata, shared and reserved addresses, too")
 	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins, and of judges, must be from (default the system's)")
 	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
-	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others")
+	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others, but Secrets with --kubernetes")
 	flags.StringSliceVar(&f.roots, "module-root", nil, "`directory` that module files, and links to definitions, may be in besides the definitions' own; may be given again")
 	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of this program's environment variables that a module may see while it is tried, where its hostEnv has them (default none)")
 	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
@@ -77,7 +79,7 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 	}
 	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, State: own, Logger: log, HostEnv: f.trialEnv})
 	web := policy.NewHTTP()
-	registries := oci.New(oci.Options{Policy: policy, PlainHTTP: f.plainHTTP, Secrets: f.secrets})
+	registries := oci.New(oci.Options{Policy: policy, PlainHTTP: f.plainHTTP, Secrets: f.secrets, Elsewhere: f.elsewhere})
 	options := module.Options{
 		Store:    store,
 		State:    kept,

@@ -195,6 +195,9 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(fmt.Errorf("open the store of modules: %w", err))
 	}
+	if cluster != nil {
+		f.origins.elsewhere = cluster.PullSecret
+	}
 	options, end, err := f.origins.options(ctx, store, folders, data.kept, data.own, log)
 	if err != nil {
 		return wrong(err)

@@ -43,6 +43,9 @@ type Options struct {
 	// (NAME/.dockerconfigjson). Links lead to what is below it only. "":
 	// definitions can name none.
 	Secrets string
+	// Elsewhere gives a pull secret that is no file of that folder. It is asked for
+	// each fetch; nil: there is nowhere else.
+	Elsewhere func(ctx context.Context, name string) ([]byte, error)
 	// Keychain has the credentials where a definition names no secret;
 	// default: docker's config, credential helpers included.
 	Keychain authn.Keychain
@@ -96,6 +99,9 @@ func (f *Fetcher) Fetch(ctx context.Context, request module.Request) (*module.Re
 		if content, ok := errors.AsType[*module.ContentError](err); ok {
 			return nil, &module.ContentError{Message: fmt.Sprintf("fetch %s: %s", ref, content.Message), Hint: content.Hint}
 		}
+		if secret, ok := errors.AsType[*secretError](err); ok {
+			return nil, fmt.Errorf("fetch %s: %w", ref, secret)
+		}
 		return nil, fmt.Errorf("fetch %s: %w", ref, told(err))
 	}
 	return response, nil
@@ -105,7 +111,7 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	keychain := f.options.Keychain
 	if request.PullSecret != "" {
 		var err error
-		if keychain, err = f.secret(request.PullSecret); err != nil {
+		if keychain, err = f.secret(ctx, request.PullSecret); err != nil {
 			return nil, err
 		}
 	}

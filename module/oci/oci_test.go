@@ -310,6 +310,51 @@ func TestPullSecret(t *testing.T) {
 	}
 }
 
+// TestPullSecretFromElsewhere: what is no file is asked for with each fetch, and may come
+// later.
+func TestPullSecretFromElsewhere(t *testing.T) {
+	h := newHub(t, false, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, password, _ := r.BasicAuth(); password != "new" {
+				w.Header().Set("WWW-Authenticate", `Basic realm="hub"`)
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	})
+	url := h.push(t, "a:b", artifact(t, "application/wasm"), remote.WithAuth(&authn.Basic{Username: "me", Password: "new"}))
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file.json"), []byte(`{}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	password := ""
+	elsewhere := func(_ context.Context, name string) ([]byte, error) {
+		if password == "" {
+			return nil, fmt.Errorf("Secret %s is not there", name)
+		}
+		return fmt.Appendf(nil, `{"auths": {%q: {"username": "me", "password": %q}}}`, h.host, password), nil
+	}
+	for _, secrets := range []string{"", dir} {
+		f := newFetcher(t, Options{Secrets: secrets, Elsewhere: elsewhere})
+		for _, c := range []struct{ password, name, want string }{
+			{"", "shop/r", `pull secret "shop/r": Secret shop/r is not there`},
+			{"old", "shop/r", "401 Unauthorized"},
+			{"new", "shop/r", ""},
+			{"new", "file", map[string]string{dir: "401 Unauthorized"}[secrets]},
+		} {
+			password = c.password
+			got, _, err := get(t.Context(), f, module.Request{URL: url, PullSecret: c.name})
+			if c.want == "" && (err != nil || got != wasm) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%+v: got %q, %v", c, got, err)
+			}
+			if _, content := errors.AsType[*module.ContentError](err); content && c.password == "" {
+				t.Error("it would not be tried again")
+			}
+		}
+	}
+}
+
 func TestParse(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0a", 32)
 	for url, want := range map[string]Reference{

@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -20,9 +21,46 @@ const maxSecret = 1 << 20 // bytes
 
 // secret reads the pull secret that a definition names. Credential helpers
 // in it are not run: definitions must not choose programs.
-func (f *Fetcher) secret(named string) (authn.Keychain, error) {
+func (f *Fetcher) secret(ctx context.Context, named string) (authn.Keychain, error) {
+	b, found, err := f.secretFile(named)
+	switch {
+	case err != nil:
+		return nil, err
+	case found:
+	case f.options.Elsewhere == nil:
+		return nil, f.noSecret(named)
+	default:
+		if b, err = f.options.Elsewhere(ctx, named); err != nil {
+			return nil, &secretError{named, err}
+		}
+	}
+	keys, err := parseSecret(b)
+	if err != nil {
+		return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, err), Hint: secretHint}
+	}
+	return keys, nil
+}
+
+// secretError says that a pull secret can't be had elsewhere. It may come yet.
+type secretError struct {
+	named string
+	err   error
+}
+
+func (e *secretError) Error() string { return fmt.Sprintf("pull secret %q: %v", e.named, e.err) }
+func (e *secretError) Unwrap() error { return e.err }
+
+func (f *Fetcher) noSecret(named string) error {
 	if f.options.Secrets == "" {
-		return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no folder of secrets", named), Hint: "have --pull-secrets name the folder that it is in"}
+		return &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no folder of secrets", named), Hint: "have --pull-secrets name the folder that it is in"}
+	}
+	return &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no such file", named)}
+}
+
+// secretFile reads a pull secret below the folder of secrets, if it is there.
+func (f *Fetcher) secretFile(named string) (content []byte, found bool, err error) {
+	if f.options.Secrets == "" {
+		return nil, false, nil
 	}
 	at := named
 	if !filepath.IsAbs(named) {
@@ -30,27 +68,23 @@ func (f *Fetcher) secret(named string) (authn.Keychain, error) {
 	}
 	roots, err := files.NewRoots(f.options.Secrets)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, path := range []string{at, at + ".json"} {
 		b, err := readSecret(roots, path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue
 		case errors.Is(err, files.ErrOutside):
-			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q is, or leads, outside of the folder of secrets", named), Hint: "put it below --pull-secrets, and name it from there"}
+			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q is, or leads, outside of the folder of secrets", named), Hint: "put it below --pull-secrets, and name it from there"}
 		case errors.Is(err, files.ErrNotRegular), errors.Is(err, files.ErrTooLarge):
-			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: secretHint}
+			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: secretHint}
 		case err != nil:
-			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: "xds-server needs the right to read it"}
+			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: "xds-server needs the right to read it"}
+		default:
+			return b, true, nil
 		}
-		keys, err := parseSecret(b)
-		if err != nil {
-			return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, err), Hint: secretHint}
-		}
-		return keys, nil
 	}
-	return nil, &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no such file", named)}
+	return nil, false, nil
 }
 
 const secretHint = `it must be like docker's config.json: {"auths": {"registry": {"auth": …}}}`

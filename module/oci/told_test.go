@@ -117,7 +117,7 @@ func TestPullSecretElsewhere(t *testing.T) {
 		{without, "/dev/ptmx", "--pull-secrets"}, {without, "good", "--pull-secrets"}, {without, filepath.Join(dir, "outside.json"), "--pull-secrets"},
 	} {
 		done := make(chan error, 1)
-		go func() { _, err := c.f.secret(c.name); done <- err }()
+		go func() { _, err := c.f.secret(t.Context(), c.name); done <- err }()
 		select {
 		case err := <-done:
 			if c.want == "" != (err == nil) || err != nil && !strings.Contains(fmt.Sprintf("%+v", err)+hintOf(err), c.want) {

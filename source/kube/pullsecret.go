@@ -1,0 +1,63 @@
+package kube
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/dynamic"
+)
+
+// pullSecretType and pullSecretKey are those of Kubernetes' own pull secrets.
+const (
+	pullSecretType = "kubernetes.io/dockerconfigjson"
+	pullSecretKey  = ".dockerconfigjson"
+)
+
+// PullSecret reads a pull secret by the name that a definition has for it: NAME is of
+// the root namespace, NAMESPACE/NAME of another. It is not kept.
+func (c *Cluster) PullSecret(ctx context.Context, named string) ([]byte, error) {
+	client, err := dynamic.NewForConfig(c.Config)
+	if err != nil {
+		return nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	namespace, name, ok := strings.Cut(named, "/")
+	if !ok {
+		namespace, name = c.root(), named
+	}
+	key := valueKey{"Secret", namespace, name}
+	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return nil, errors.New("no Secret can be called so")
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.patience, 5*time.Second))
+	defer cancel()
+	o, err := client.Resource(key.resource()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("%v is not there", key)
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return nil, fmt.Errorf("%v may not be read; grant get of it", key)
+	case err != nil:
+		return nil, fmt.Errorf("read %v: %w", key, err)
+	}
+	if of, _, _ := unstructured.NestedString(o.Object, "type"); of != pullSecretType {
+		return nil, fmt.Errorf("%v is of type %q, needs %s", key, of, pullSecretType)
+	}
+	text, _, _ := unstructured.NestedString(o.Object, "data", pullSecretKey)
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err == nil && len(b) == 0 {
+		err = errors.New("is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%v: %s: %w", key, pullSecretKey, err)
+	}
+	return b, nil
+}
