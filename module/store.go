@@ -31,6 +31,7 @@ type Store struct {
 	verifying singleflight.Group
 	mu        sync.Mutex              // also held while a name gets a file, or loses it
 	verified  map[string]verifiedFile // by sha256
+	filling   sync.Mutex              // what Small reads is read once
 }
 
 // verifiedFile is a module that was found whole, as its file was then.
@@ -38,6 +39,7 @@ type verifiedFile struct {
 	info     Info
 	modified time.Time
 	used     time.Time
+	content  []byte // see Small; nil: not in memory
 }
 
 // ErrCorrupt is in errors about modules whose file no longer has the content

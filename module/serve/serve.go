@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,8 @@ type Options struct {
 
 // Server serves the modules of a [module.Store] at /modules/<sha256>.wasm. What is
 // there never changes, so it may be cached for ever. It is safe for
-// concurrent use, and its memory doesn't grow with the size of modules.
+// concurrent use, and its memory doesn't grow with the size of modules: small ones
+// are sent from memory ([module.Store.Small]), others from their files.
 type Server struct {
 	options   Options
 	places    *places
@@ -128,6 +130,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.extend()
+	if d.plain() {
+		if content := s.options.Store.Small(sha256); content != nil {
+			s.send(d, content)
+			return
+		}
+	}
 	f, info, err := s.open(ctx, sha256)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +145,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer f.Close()
-	s.serve(d, d.request, f, info)
+	s.serve(d, f, info)
 }
 
 // open opens a module, which may have to be got first.
@@ -154,7 +162,7 @@ func (s *Server) open(ctx context.Context, sha256 string) (*os.File, module.Info
 
 // wait waits for the request's turn.
 func (s *Server) wait(d *download, p *place) bool {
-	if _, err := s.options.Store.Stat(d.sha256); err == nil && d.plain() {
+	if d.plain() && s.has(d.sha256) {
 		d.begin() // who waits in line is under way, too
 	}
 	waiting := s.downloads.waiting.Add(1)
@@ -168,21 +176,42 @@ func (s *Server) wait(d *download, p *place) bool {
 	return false
 }
 
-func (s *Server) serve(d *download, r *http.Request, f *os.File, info module.Info) {
+func (s *Server) serve(d *download, f *os.File, info module.Info) {
 	s.downloads.open.Add(1)
 	defer s.downloads.open.Add(-1)
-	h := d.Header()
-	h.Set("Content-Type", "application/wasm")
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
-	h.Set("ETag", `"`+info.SHA256+`"`)
-
+	d.describe()
 	// The content never changes: no time of modification, the ETag says all.
-	http.ServeContent(d, r, "", time.Time{}, f)
-	s.downloads.bytes.Add(d.written.Load())
+	http.ServeContent(d, d.request, "", time.Time{}, f)
+	d.sent(info.Size)
+}
+
+// send sends a module that is in memory.
+func (s *Server) send(d *download, content []byte) {
+	s.downloads.open.Add(1)
+	defer s.downloads.open.Add(-1)
+	d.describe()
+	d.Header().Set("Accept-Ranges", "bytes")
+	d.Header().Set("Content-Length", strconv.Itoa(len(content)))
+	d.WriteHeader(http.StatusOK)
+	_, _ = d.Write(content) // what was written tells
+	d.sent(int64(len(content)))
+}
+
+// sent waits for all of a module to arrive.
+func (d *download) sent(size int64) {
+	d.server.downloads.bytes.Add(d.written.Load())
 	// What net/http still buffers, and then the kernel, counts as the client's
 	// only once it has arrived: a client on a slow line has a module long
 	// after it was handed to the kernel.
-	d.done = d.written.Load() == info.Size && d.control.Flush() == nil && arrived(r.Context())
+	d.done = d.written.Load() == size && d.control.Flush() == nil && arrived(d.request.Context())
+}
+
+func (s *Server) has(sha256 string) bool {
+	if s.options.Store.Small(sha256) != nil {
+		return true
+	}
+	_, err := s.options.Store.Stat(sha256)
+	return err == nil
 }
 
 func (d *download) tell(event Event) {
@@ -219,7 +248,15 @@ type download struct {
 // plain tells whether the request is sure to be for a whole module.
 func (d *download) plain() bool {
 	h := d.request.Header
-	return d.request.Method == http.MethodGet && h.Get("Range") == "" && h.Get("If-None-Match") == ""
+	return d.request.Method == http.MethodGet && h.Get("Range") == "" && h.Get("If-None-Match") == "" && h.Get("If-Match") == ""
+}
+
+// describe writes what goes before the content.
+func (d *download) describe() {
+	h := d.Header()
+	h.Set("Content-Type", "application/wasm")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("ETag", `"`+d.sha256+`"`)
 }
 
 func (d *download) begin() {
