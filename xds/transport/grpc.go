@@ -17,6 +17,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// writeBuffer is what grpc writes at once, in bytes: more than most responses have,
+// and little where thousands of connections write at once, each of which has one then.
+const writeBuffer = 8 << 10
+
 // NewGRPC makes a grpc.Server to serve on a [Listener], with
 // credentials (nil: plaintext): with the codec that shares bytes, and with what
 // bounds a connection's memory and finds dead ones.
@@ -31,7 +35,7 @@ func NewGRPC(creds credentials.TransportCredentials, opts ...grpc.ServerOption) 
 		grpc.MaxRecvMsgSize(4 << 20),
 		grpc.StaticStreamWindowSize(64 << 10),
 		grpc.StaticConnWindowSize(128 << 10),
-		grpc.WriteBufferSize(16 << 10),
+		grpc.WriteBufferSize(writeBuffer),
 		grpc.ReadBufferSize(4 << 10),
 		grpc.InTapHandle(tapped),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),

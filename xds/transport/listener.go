@@ -155,8 +155,8 @@ func (c *Conn) took(b []byte) error {
 }
 
 func (c *Conn) Write(b []byte) (int, error) {
-	if c.meter != nil {
-		c.meter.wrote(b)
+	if c.meter != nil && c.meter.wrote(b) {
+		return c.writeMore(b)
 	}
 	return c.Conn.Write(b)
 }

@@ -106,8 +106,9 @@ func (m *meter) settle() {
 	}
 }
 
-// wrote is told of what is written: the server ends streams as well.
-func (m *meter) wrote(b []byte) {
+// wrote is told of what is written, as the server ends streams as well; within: it
+// ends within a frame, the rest of which is written next.
+func (m *meter) wrote(b []byte) (within bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(b) > 0 {
@@ -116,6 +117,7 @@ func (m *meter) wrote(b []byte) {
 			m.forget(m.out.stream)
 		}
 	}
+	return m.out.have > 0 && !m.out.ended()
 }
 
 // data takes a part of the messages of a stream.
