@@ -24,15 +24,19 @@ type (
 	held     struct{ mem.Buffer }
 )
 
-func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name), make(leftover, 16)} }
+func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name), make(leftover, maxLeftovers)} }
 
 // leftover are a few buffers of first messages: Envoy's node message, which is in
 // the first, has tens of kilobytes, and a fleet that comes at once brings many. A
 // sync.Pool would go on holding as many as there were at once.
 type leftover chan *[]byte
 
-// maxLeftover is the largest buffer that is kept, in bytes.
-const maxLeftover = 128 << 10
+// What is kept: so many buffers, none larger than so many bytes. As many streams as
+// begin at once ask for one each.
+const (
+	maxLeftovers = 64
+	maxLeftover  = 128 << 10
+)
 
 func (l leftover) Get(size int) *[]byte {
 	select {
