@@ -15,9 +15,7 @@ import (
 // starts without either, no request fails or passes without its filter.
 func TestKubernetes(t *testing.T) {
 	eachCombination(t, func(t *testing.T, c combination) {
-		k := &objects{fleet: newFleet(t), cluster: kubetest.Start(t)}
-		k.cluster.Apply(kubetest.CRDs(t))
-		k.play(c)
+		newObjects(t).play(c)
 	})
 }
 
@@ -25,6 +23,13 @@ func TestKubernetes(t *testing.T) {
 type objects struct {
 	*fleet
 	cluster *kubetest.Server
+}
+
+func newObjects(t *testing.T) *objects {
+	k := &objects{fleet: newFleet(t), cluster: kubetest.Start(t)}
+	k.cluster.Apply(kubetest.CRDs(t))
+	k.cluster.Namespace("shop", "other", "root")
+	return k
 }
 
 func (k *objects) listener(namespace, name string) string {
@@ -46,7 +51,6 @@ func (k *objects) apply(text string) time.Time {
 }
 
 func (k *objects) play(c combination) {
-	k.cluster.Namespace("shop", "other", "root")
 	k.apply(k.listener("shop", "web") + k.filter("shop", "auth", "1") + k.listener("other", "web") + k.filter("root", "all", "1"))
 	k.serve("--kubernetes", "--kubeconfig", k.cluster.Kubeconfig("admin"), "--root-namespace", "root",
 		"--namespaces", "shop,other")

@@ -99,8 +99,9 @@ func (s *Server) As(user string, host ...string) *rest.Config {
 	return &rest.Config{Host: host[0], BearerToken: user, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, QPS: -1}
 }
 
-// Kubeconfig writes a file by which a user reaches the server.
-func (s *Server) Kubeconfig(user string) string {
+// Kubeconfig writes a file by which a user reaches the server, directly or at another
+// host.
+func (s *Server) Kubeconfig(user string, host ...string) string {
 	return s.write(user+".kubeconfig", fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 clusters:
@@ -110,7 +111,7 @@ users:
 contexts:
 - {name: test, context: {cluster: test, user: test}}
 current-context: test
-`, s.Config.Host, user))
+`, s.As(user, host...).Host, user))
 }
 
 // Run starts the server, and returns when it serves.
