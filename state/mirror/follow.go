@@ -50,7 +50,7 @@ func (s *Store) ready(ctx context.Context) error {
 			return nil
 		}
 	}
-	return s.sync(ctx)
+	return s.sync(ctx, false)
 }
 
 // follow follows the shared store. It returns nil when the copy is to be compared
@@ -141,7 +141,7 @@ func (s *Store) check(ctx context.Context) error {
 	}
 	s.pushing.Lock()
 	defer s.pushing.Unlock()
-	return s.pushPending(ctx)
+	return s.pushPending(ctx, false)
 }
 
 // heard takes what has happened.

@@ -47,6 +47,9 @@ type Options struct {
 	Shared []string
 	// Whole are those of Shared whose entries only make sense together.
 	Whole []string
+	// Led are those of Whole that are written to the shared store in a term alone: what
+	// is pending of them is pushed when the next term begins.
+	Led []string
 	// Wait is how long Open waits for the shared store where there is a copy.
 	Wait time.Duration
 	Log  *slog.Logger
@@ -63,9 +66,11 @@ type Store struct {
 	marks   map[string]mark
 	saved   map[string]mark // as the disk has them
 	refused map[string]bool // pending, and the shared store will never take them
-	id      string          // of the store that the copy is of; "": there is no copy
-	at      state.Revision  // up to which the copy has all that happened
-	synced  bool            // the copy was compared since this process began
+	notes   uint64
+	noted   map[string]uint64 // what was noted last of an entry that is still to be pushed
+	id      string            // of the store that the copy is of; "": there is no copy
+	at      state.Revision    // up to which the copy has all that happened
+	synced  bool              // the copy was compared since this process began
 	status  Status
 }
 
@@ -80,14 +85,14 @@ type Status struct {
 // Open opens the store. Where the shared store is away it waits: for o.Wait if there
 // is a copy, else until it is there, or ctx ends.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o, changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{}}
+	s := &Store{o: o, changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{}, noted: map[string]uint64{}}
 	if err := s.load(ctx); err != nil {
 		return nil, fmt.Errorf("read the copy of what is in %s: %w", o.Name, err)
 	}
 	if s.id != "" {
 		short, cancel := context.WithTimeout(ctx, o.Wait)
 		defer cancel()
-		if err := s.sync(short); err != nil && ctx.Err() == nil {
+		if err := s.sync(short, false); err != nil && ctx.Err() == nil {
 			s.failed(err)
 			o.Log.Error("starting from the copy of the state on this machine", "of", o.Name)
 		}
@@ -97,7 +102,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = lastRetry
 	for {
-		err := s.sync(ctx)
+		err := s.sync(ctx, false)
 		if err == nil {
 			return s, nil
 		}
@@ -136,7 +141,12 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 
 // Apply implements state.Store.
 func (s *Store) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	return s.apply(ctx, ops, s.o.Remote.Apply)
+	return s.apply(ctx, ops, func(ctx context.Context, part []state.Op) (state.Revision, error) {
+		if s.led(part[0].Key) {
+			return 0, errUnled
+		}
+		return s.o.Remote.Apply(ctx, part)
+	})
 }
 
 // Status tells how things stand.
@@ -178,6 +188,14 @@ func (s *Store) worked() {
 func (s *Store) shared(key string) bool {
 	return !strings.HasPrefix(key, ".") && slices.ContainsFunc(s.o.Shared, func(p string) bool { return strings.HasPrefix(key, p) })
 }
+
+// led says whether an entry is written in a term alone.
+func (s *Store) led(key string) bool {
+	return slices.ContainsFunc(s.o.Led, func(p string) bool { return strings.HasPrefix(key, p) })
+}
+
+// errUnled: this process does not lead.
+var errUnled = errors.New("this xds-server does not lead: it is written when it does, unless others have changed it by then")
 
 // errUnsynced: nothing is written to a store before it is known what is there.
 var errUnsynced = errors.New("it was not reached since xds-server started")

@@ -13,8 +13,9 @@ import (
 )
 
 // sync compares the copy with the shared store. The copy gets what is there; what is
-// pending, and nobody else has written since, goes there.
-func (s *Store) sync(ctx context.Context) error {
+// pending, and nobody else has written since, goes there; that of Options.Led only in a
+// term.
+func (s *Store) sync(ctx context.Context, inTerm bool) error {
 	s.pushing.Lock()
 	defer s.pushing.Unlock()
 	for taken := false; !taken; {
@@ -33,7 +34,7 @@ func (s *Store) sync(ctx context.Context) error {
 		}
 	}
 	s.worked()
-	return s.pushPending(ctx)
+	return s.pushPending(ctx, inTerm)
 }
 
 // heardOf is the revision up to which the copy has all that happened.
@@ -143,8 +144,8 @@ func (c *comparison) current(key string) bool {
 
 // pushPending writes what is pending to the shared store. The caller holds
 // s.pushing.
-func (s *Store) pushPending(ctx context.Context) error {
-	ops, at, err := s.pending(ctx)
+func (s *Store) pushPending(ctx context.Context, inTerm bool) error {
+	ops, at, err := s.pending(ctx, inTerm)
 	if err != nil {
 		return err
 	}
@@ -170,12 +171,12 @@ func (s *Store) pushPending(ctx context.Context) error {
 
 // pending gives what is pending, and the revision up to which it is known that it may
 // be written.
-func (s *Store) pending(ctx context.Context) ([]state.Op, state.Revision, error) {
+func (s *Store) pending(ctx context.Context, inTerm bool) ([]state.Op, state.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var ops []state.Op
 	for key, m := range s.marks {
-		if !m.pending || s.refused[key] {
+		if !m.pending || s.refused[key] || !inTerm && s.led(key) {
 			continue
 		}
 		e, err := s.o.Local.Get(ctx, key)

@@ -16,8 +16,8 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.settle(ctx, t) {
-			return term{t, s}, nil
+		if in, err := s.In(ctx, t); err == nil {
+			return term{t, in}, nil
 		}
 		t.End()
 		if ctx.Err() != nil {
@@ -26,36 +26,38 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	}
 }
 
-// settle compares the copy, and says whether the term is not over meanwhile.
-func (s *Store) settle(ctx context.Context, t state.Term) bool {
+// In gives the store as it is written to in a term of the shared store, once it has all
+// that was written in the terms before, and what is pending is there or given up.
+func (s *Store) In(ctx context.Context, t state.Term) (state.Store, error) {
 	for {
-		err := s.sync(ctx)
+		err := s.sync(ctx, true)
 		if err == nil {
-			return true
+			break
 		}
 		s.failed(err)
 		select {
 		case <-t.Done():
-			return false
+			return nil, state.ErrDeposed
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		case <-time.After(time.Second):
 		}
 	}
+	remote := t.Store()
+	return state.Fenced{Store: s,
+		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
+			return s.swap(ctx, op, was, remote)
+		},
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) {
+			return s.apply(ctx, ops, remote.Apply)
+		}}, nil
 }
 
 // term is a term of the shared store.
 type term struct {
 	state.Term
-	store *Store
+	in state.Store
 }
 
 // Store implements state.Term.
-func (t term) Store() state.Store {
-	remote := t.Term.Store()
-	return state.Fenced{Store: t.store,
-		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
-			return t.store.swap(ctx, op, was, remote)
-		},
-		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) {
-			return t.store.apply(ctx, ops, remote.Apply)
-		}}
-}
+func (t term) Store() state.Store { return t.in }

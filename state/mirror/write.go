@@ -18,15 +18,18 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, to func(context.Conte
 			return 0, &state.RefusedError{Key: op.Key, Err: fmt.Errorf("it is none of what is in %s", s.o.Name)}
 		}
 	}
-	s.pushing.Lock()
-	defer s.pushing.Unlock()
-	at, err := s.note(ctx, ops)
+	// First the copy, whoever waits for the shared store: this process may be killed.
+	n, at, err := s.note(ctx, ops)
 	if err != nil && ctx.Err() != nil {
 		return 0, ctx.Err()
 	}
+	s.pushing.Lock()
+	defer s.pushing.Unlock()
 	if err != nil { // a full disk is no reason not to go on
 		s.o.Log.Error("what changed is not in the copy of the state", "error", err)
 		defer s.stale()
+	} else if ops, err = s.owed(ctx, ops, n); err != nil {
+		return 0, err
 	}
 	for _, part := range s.parts(ops) {
 		if err := s.push(ctx, part, to); err != nil {
@@ -36,16 +39,60 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, to func(context.Conte
 	return at, nil
 }
 
-// note writes ops to the copy, as pending.
-func (s *Store) note(ctx context.Context, ops []state.Op) (state.Revision, error) {
+// note writes ops to the copy, as pending, and numbers that.
+func (s *Store) note(ctx context.Context, ops []state.Op) (n uint64, at state.Revision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.notes++
+	for _, op := range ops {
+		s.noted[op.Key] = s.notes
+	}
+	at, err = s.notePending(ctx, ops)
+	return s.notes, at, err
+}
+
+// notePending writes ops to the copy. The caller holds s.mu.
+func (s *Store) notePending(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	marks := make(map[string]mark, len(ops))
 	for _, op := range ops {
 		marks[op.Key] = mark{s.marks[op.Key].at, true}
 		delete(s.refused, op.Key)
 	}
 	return s.write(ctx, ops, marks)
+}
+
+// owed gives what is to be written now of what was noted as number n. Of what others of
+// this process have noted since it is that, unless it was written. The caller holds
+// s.pushing.
+func (s *Store) owed(ctx context.Context, ops []state.Op, n uint64) ([]state.Op, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var owed, again []state.Op
+	for _, op := range ops {
+		pending := s.marks[op.Key].pending
+		if s.noted[op.Key] == n {
+			delete(s.noted, op.Key)
+			if !pending { // it was given up meanwhile
+				again = append(again, op)
+			}
+			owed = append(owed, op)
+			continue
+		}
+		if !pending {
+			continue
+		}
+		e, err := s.o.Local.Get(ctx, op.Key)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return nil, fmt.Errorf("read the copy of what is in %s: %w", s.o.Name, err)
+		}
+		owed = append(owed, state.Op{Key: op.Key, Value: e.Value, Remove: err != nil})
+	}
+	if len(again) > 0 {
+		if _, err := s.notePending(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+	return owed, nil
 }
 
 // push writes a part of what is noted to the shared store. The caller holds
@@ -65,6 +112,7 @@ func (s *Store) push(ctx context.Context, part []state.Op, to func(context.Conte
 		s.there(part, at)
 	case errors.Is(err, state.ErrDeposed), errors.Is(err, state.ErrConflict):
 		s.revert(part)
+	case errors.Is(err, errUnled):
 	case is:
 		s.mu.Lock()
 		s.refused[refused.Key] = true
@@ -132,6 +180,18 @@ func (s *Store) revert(ops []state.Op) {
 	defer s.mu.Unlock()
 	for _, op := range ops {
 		maps.Copy(s.marks, s.givenUp(op.Key))
+	}
+}
+
+// GiveUp gives up what is pending below a prefix: others have gone on without it.
+func (s *Store) GiveUp(prefix string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, m := range s.marks {
+		if m.pending && strings.HasPrefix(key, prefix) {
+			s.marks[key] = mark{at: m.at}
+			s.stale()
+		}
 	}
 }
 
