@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -35,6 +36,8 @@ type Store struct {
 	prefix string
 	lease  time.Duration
 	log    *slog.Logger
+	owner  string // see Own
+	led    atomic.Bool
 
 	mu     sync.Mutex
 	client *clientv3.Client // nil: there is none yet
@@ -67,6 +70,10 @@ func New(dial Dial, prefix string, log *slog.Logger) *Store {
 	}
 	return &Store{dial: dial, prefix: prefix, lease: leaseTime, log: log}
 }
+
+// Own says who this process is, before it leads: no other process that runs is the
+// same. So what it led when it was killed need not be waited for.
+func (s *Store) Own(id string) { s.owner = id }
 
 // conn gives the client.
 func (s *Store) conn(ctx context.Context) (*clientv3.Client, error) {

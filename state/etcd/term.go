@@ -127,7 +127,7 @@ func (t *term) keep(alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv
 // begin waits until nobody leads who came before.
 func (t *term) begin(id clientv3.LeaseID) error {
 	s := t.store
-	r, err := s.txn(t.done, []clientv3.Cmp{missing(t.key)}, []clientv3.Op{clientv3.OpPut(t.key, "", clientv3.WithLease(id))}, nil)
+	r, err := s.txn(t.done, []clientv3.Cmp{missing(t.key)}, []clientv3.Op{clientv3.OpPut(t.key, s.owner, clientv3.WithLease(id))}, nil)
 	if err != nil {
 		return err
 	}
@@ -143,7 +143,16 @@ func (t *term) begin(id clientv3.LeaseID) error {
 			return err
 		}
 		kvs := r.Responses[0].GetResponseRange().Kvs
+		if len(kvs) > 0 && s.owner != "" && string(kvs[0].Value) == s.owner && !s.led.Load() {
+			// It is of the process before this one, which was killed.
+			former := clientv3.Compare(clientv3.CreateRevision(string(kvs[0].Key)), "=", kvs[0].CreateRevision)
+			if _, err := s.txn(t.done, []clientv3.Cmp{former}, []clientv3.Op{clientv3.OpDelete(string(kvs[0].Key))}, nil); err != nil {
+				return err
+			}
+			continue
+		}
 		if len(kvs) == 0 {
+			s.led.Store(true)
 			t.running.Go(func() { t.watch(r.Header.Revision) })
 			return nil
 		}

@@ -114,6 +114,40 @@ func TestLeaderIsCutOff(t *testing.T) {
 	first.End()
 }
 
+// TestKilledLeader: who was killed as it led does not wait for itself when it is back, and
+// takes nothing away from another.
+func TestKilledLeader(t *testing.T) {
+	t.Parallel()
+	c := etcdtest.Start(t, 1)
+	killed, back, other := store(t, c.Endpoints()...), store(t, c.Endpoints()...), store(t, c.Endpoints()...)
+	for s, id := range map[*Store]string{killed: "a", back: "a", other: "b"} {
+		s.lease = time.Hour
+		s.Own(id)
+	}
+	first := must(killed.Lead(t.Context(), "waves"))(t)
+	short, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	second := must(back.Lead(short, "waves"))(t)
+	if second.Number() <= first.Number() {
+		t.Errorf("term %d after %d", second.Number(), first.Number())
+	}
+	if _, err := first.Store().Apply(t.Context(), put("n", "late")); !errors.Is(err, state.ErrDeposed) {
+		t.Errorf("written in a term before: %v", err)
+	}
+	moment, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	if _, err := other.Lead(moment, "waves"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("two lead: %v", err)
+	}
+	again, stop := context.WithTimeout(t.Context(), time.Second)
+	defer stop()
+	if _, err := back.Lead(again, "waves"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("it takes its own term away: %v", err)
+	}
+	second.End()
+	first.End()
+}
+
 // TestLeaderIsRemoved: who takes a leader's key away ends its term.
 func TestLeaderIsRemoved(t *testing.T) {
 	t.Parallel()
