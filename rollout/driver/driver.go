@@ -24,8 +24,8 @@ import (
 // which waits for them, but for Look.
 type Options struct {
 	rollout.Options
-	// State keeps what is to go on after a restart; nil: nothing does. With Replicas
-	// it is only read, when the Driver is made.
+	// State keeps what is to go on after a restart; nil: nothing does. With Replicas,
+	// Replicas.Copy does.
 	State *state.Writer
 	// Replicas are the other servers that Envoys may be connected to; nil: there are
 	// none, and the Driver always leads.
@@ -53,7 +53,7 @@ type Driver struct {
 	o    Options
 	log  *slog.Logger
 	m    *rollout.Machine // Run's
-	lead *lead            // Run's; nil: another leads, or nobody
+	lead *lead            // Run's; nil: the machine follows
 	role *role            // Run's; nil: there are no Replicas
 
 	events  *queue.Queue[rollout.Event]
@@ -70,6 +70,16 @@ const keys = "rollout/"
 func New(ctx context.Context, o Options) (*Driver, error) {
 	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
 		judge: make(chan struct{}, 1)}
+	if o.Replicas != nil {
+		values, _, err := written(ctx, o.Replicas.Copy)
+		if err != nil {
+			return nil, err
+		}
+		d.role = newRole()
+		d.begin(rollout.Follow(o.Options, values))
+		d.began = d.m.Filters()
+		return d, nil
+	}
 	kept := o.State.View(keys)
 	entries, err := kept.List(ctx)
 	if err != nil {
@@ -79,13 +89,8 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 	for _, e := range entries {
 		values[e.Key] = e.Value
 	}
-	if o.Replicas != nil {
-		d.role = newRole()
-		d.begin(rollout.Follow(o.Options, values))
-	} else {
-		d.begin(rollout.New(o.Options, values))
-		d.lead = newLead(kept)
-	}
+	d.begin(rollout.New(o.Options, values))
+	d.lead = newLead(kept)
 	d.began = d.m.Filters()
 	return d, nil
 }
@@ -105,17 +110,22 @@ func (d *Driver) Tell(e rollout.Event) { d.events.Add(e) }
 // Do does what people say, or has it done by who leads, and waits until that is
 // written down. What was told before comes first.
 func (d *Driver) Do(ctx context.Context, c rollout.Command) error {
+	if d.o.Replicas != nil {
+		return d.doWith(ctx, c)
+	}
+	return d.do(ctx, c, func() bool { return true })
+}
+
+// do does what people say on this server, if it may.
+func (d *Driver) do(ctx context.Context, c rollout.Command, may func() bool) error {
 	var err error
 	var l *lead
 	if failed := d.call(ctx, func() {
-		if l = d.lead; l != nil {
-			err = d.step(c)
+		if err = ErrNotLeader; may() {
+			l, err = d.lead, d.step(c)
 		}
 	}); failed != nil {
 		return failed
-	}
-	if l == nil {
-		return d.leader().Do(ctx, c)
 	}
 	if err != nil {
 		return err
@@ -128,28 +138,32 @@ func (d *Driver) Do(ctx context.Context, c rollout.Command) error {
 
 // Status tells of all changes, as who leads has it.
 func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
+	if d.o.Replicas != nil {
+		return d.statusWith(ctx)
+	}
+	return d.status(ctx, func() bool { return true })
+}
+
+// status tells what this server knows of all changes, if it may.
+func (d *Driver) status(ctx context.Context, may func() bool) (s rollout.Status, err error) {
 	var status func() rollout.Status
 	var l *lead
 	var unheard []string
-	if err := d.call(ctx, func() { l, status, unheard = d.lead, d.m.Status(time.Now()), d.m.Unheard() }); err != nil {
-		return rollout.Status{}, err
-	}
-	if l == nil {
-		s, err := d.leader().Status(ctx)
-		if err == nil {
-			return s, nil
+	if failed := d.call(ctx, func() {
+		if err = ErrNotLeader; may() {
+			l, status, unheard, err = d.lead, d.m.Status(time.Now()), d.m.Unheard(), nil
 		}
-		if ctx.Err() != nil {
-			return rollout.Status{}, err
-		}
-		s = status()
-		s.Stalled = "this server does not reach the one that moves changes, and tells what it knows: " + err.Error()
-		return s, nil
+	}); failed != nil {
+		return s, failed
 	}
-	s := status()
-	if why := l.stalled.Load(); why != nil {
-		s.Stalled = *why
-	} else if len(unheard) > 0 {
+	if err != nil {
+		return s, err
+	}
+	s = status()
+	switch why := l.why(); {
+	case why != "":
+		s.Stalled = why
+	case l != nil && len(unheard) > 0:
 		s.Stalled = "no wave begins: these servers are not heard, and Envoys may be connected to them: " + strings.Join(unheard, ", ")
 	}
 	return s, nil

@@ -30,6 +30,7 @@ type server struct {
 	end  func()
 	mu   sync.Mutex
 	plan *rollout.Plan
+	all  []*rollout.Plan // from the first to plan
 	told []string
 }
 
@@ -41,7 +42,7 @@ func serve(t *testing.T, kept *statetest.Memory, o driver.Options) *server {
 	log := slog.New(slog.DiscardHandler)
 	w := state.NewWriter(kept, log)
 	o.State, o.Log = w, log
-	o.Publish = func(p *rollout.Plan) { s.mu.Lock(); defer s.mu.Unlock(); s.plan = p }
+	o.Publish = func(p *rollout.Plan) { s.mu.Lock(); defer s.mu.Unlock(); s.plan, s.all = p, append(s.all, p) }
 	o.Told = func(e rollout.Told) { s.mu.Lock(); defer s.mu.Unlock(); s.told = append(s.told, e.Words) }
 	o.Broken = func(err error) { t.Error(err) }
 	d, err := driver.New(ctx, o)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"wasmxds/rollout"
@@ -16,12 +16,26 @@ import (
 // Replicas are the servers of one state that Envoys may be connected to. One leads:
 // it moves changes, and writes that down in its term. The others follow what it
 // writes, and tell it what their Envoys tell.
+//
+// A server that can't read the state, and does not lead, is on its own ([Cares]): for
+// its Envoys it goes on from what was written down. Nothing that has to be written
+// down first moves, so no wave begins; a bad change is stopped, and what no policy is
+// for goes on. When the state is back it leads, and what it has done is written down,
+// or another leads, and that is given up.
 type Replicas struct {
 	ID string // of this one
 	// Lead waits until this one is the only one that leads.
 	Lead func(context.Context) (state.Term, error)
-	// Shared is the state as all see it, without what this server could not write yet.
+	// In gives the state as it is written to in a term, once it has all that was
+	// written before, and what is owed is written down or given up.
+	In func(context.Context, state.Term) (state.Store, error)
+	// Shared is the state as all see it.
 	Shared state.Store
+	// Copy is what this server has of it, which is read where Shared can't be. What is
+	// written to it is owed to Shared.
+	Copy state.Store
+	// GiveUp gives up what is owed.
+	GiveUp func()
 	// Leader gives the server that leads; it may be another at the next call.
 	Leader func() Leader
 	// Others are all other servers that there are by the state, by id, and whether
@@ -40,7 +54,8 @@ type Leader interface {
 	Status(ctx context.Context) (rollout.Status, error)
 }
 
-// ErrNotLeader: what was told to the leader was told to another server.
+// ErrNotLeader: what was to be told to the leader was told to another server, or to
+// none.
 var ErrNotLeader = errors.New("this server does not lead")
 
 const (
@@ -51,27 +66,90 @@ const (
 	tellTime  = 5 * time.Second // that one telling may take
 	// lostAfter is for how long a server has not been heard that is lost.
 	lostAfter = 5 * time.Second
+	// readTime is how long it may take to read the state, and probeEvery how often it
+	// is looked whether it can be.
+	readTime   = 5 * time.Second
+	probeEvery = 3 * time.Second
+	// sureAfter is how long a server that can read the state waits to lead, or to reach
+	// who does, before it follows what is written: longer than it takes to lead, with a
+	// lease of a server that was killed and pauses between tries.
+	sureAfter = 45 * time.Second
+	// leaderWait is how long a command waits for somebody to lead.
+	leaderWait = 15 * time.Second
 )
 
-// role is what a Driver has that leads or follows. It is Run's.
+// Stand is how a server stands to the others.
+type Stand string
+
+// How it may stand.
+const (
+	Leads   Stand = "leads"
+	Follows Stand = "follows"
+	Cares   Stand = "on its own" // for its Envoys, as it can't read the state
+)
+
+// role is what a Driver has that has Replicas. It is Run's.
 type role struct {
 	began    time.Time
 	own      *roster.Own
 	wanted   *rollout.Wanted    // what the files say
 	expected []rollout.Expected // who was here before this server started
-	values   map[string][]byte  // that are written down, as far as they were seen
-	told     uint64             // the term whose leader is told
-	news     chan struct{}      // holds a token when there is something to tell
+	stand    Stand
+	told     uint64        // the term whose leader is told
+	news     chan struct{} // holds a token when there is something to tell
+
+	values   map[string][]byte // that are written down, as Shared has them
+	readable time.Time         // since when Shared can be read; zero: it can't
+	sure     bool              // since then it was found that this server follows
+	reread   chan struct{}     // holds a token when Shared is to be read anew
+	cares    sync.WaitGroup    // what Run waits for besides
 
 	// While it leads.
 	term  uint64
 	all   *roster.All
 	heard map[string]time.Time // when each server was, that has told of all its Envoys or does
+
+	reached   time.Time             // when the leader was last, or this server began to follow
+	unreached atomic.Pointer[error] // why it was not since; nil: it was
+	standing  atomic.Pointer[Standing]
 }
 
 func newRole() *role {
-	return &role{began: time.Now(), own: roster.NewOwn(), values: map[string][]byte{}, news: make(chan struct{}, 1)}
+	r := &role{began: time.Now(), own: roster.NewOwn(), stand: Follows, news: make(chan struct{}, 1), reread: make(chan struct{}, 1), reached: time.Now()}
+	r.standing.Store(&Standing{Stand: Follows})
+	return r
 }
+
+// Standing is how a server stands to the others, for people.
+type Standing struct {
+	Stand   Stand
+	Unheard []string // servers that a leader does not hear
+	Lost    string   // why who leads is not reached, where that takes long
+}
+
+// Standing is how this server stands, or was a second ago; with no other servers it
+// leads.
+func (d *Driver) Standing() Standing {
+	if d.role == nil {
+		return Standing{Stand: Leads}
+	}
+	return *d.role.standing.Load()
+}
+
+// stands notes how this server stands.
+func (d *Driver) stands() {
+	r := d.role
+	s := &Standing{Stand: r.stand}
+	switch {
+	case r.stand == Leads:
+		s.Unheard = d.m.Unheard()
+	case time.Since(r.reached) >= lostAfter && r.unreached.Load() != nil:
+		s.Lost = (*r.unreached.Load()).Error()
+	}
+	r.standing.Store(s)
+}
+
+func (d *Driver) leads() bool { return d.role.stand == Leads }
 
 func (d *Driver) leader() Leader {
 	if l := d.o.Replicas.Leader(); l != nil {
@@ -83,12 +161,25 @@ func (d *Driver) leader() Leader {
 // nobody leads.
 type nobody struct{}
 
-var errNobody = errors.New("no server is known to lead")
+var errNobody = fmt.Errorf("no server is known to lead: %w", ErrNotLeader)
 
 func (nobody) Term() uint64                                       { return 0 }
 func (nobody) Hear(context.Context, roster.Telling) (bool, error) { return false, errNobody }
 func (nobody) Do(context.Context, rollout.Command) error          { return errNobody }
 func (nobody) Status(context.Context) (rollout.Status, error)     { return rollout.Status{}, errNobody }
+
+// written is what is written down, and when that was.
+func written(ctx context.Context, in state.Store) (map[string][]byte, state.Revision, error) {
+	entries, at, err := in.List(ctx, keys)
+	if err != nil {
+		return nil, 0, fmt.Errorf("read how far changes are: %w", err)
+	}
+	values := make(map[string][]byte, len(entries))
+	for _, e := range entries {
+		values[e.Key[len(keys):]] = e.Value
+	}
+	return values, at, nil
+}
 
 // observe takes an event of this server: what its Envoys tell goes by way of what all
 // servers tell, as an Envoy may be connected to several.
@@ -101,7 +192,7 @@ func (d *Driver) observe(e rollout.Event) {
 		r.expected = append(r.expected, e)
 	case rollout.Connected, rollout.Fresh, rollout.Gone, rollout.Settled, rollout.Restarted, rollout.Refused, rollout.Crashed:
 		r.own.Tell(e)
-		if d.lead != nil {
+		if d.leads() {
 			d.hearOwn()
 			return
 		}
@@ -113,307 +204,58 @@ func (d *Driver) observe(e rollout.Event) {
 	_ = d.step(e) // only commands are refused
 }
 
-// hearOwn has a leader hear what its own Envoys tell.
-func (d *Driver) hearOwn() {
-	own := d.role.own
-	for own.Waits() {
-		t := own.Take()
-		if !d.hear(d.o.Replicas.ID, t) {
-			own.Anew()
-			continue
+// doWith has a command done by who leads, or, on its own, here. Where nobody leads, as
+// who did was killed, it waits until somebody does, but not for ever.
+func (d *Driver) doWith(ctx context.Context, c rollout.Command) error {
+	for began := time.Now(); ; {
+		err := d.do(ctx, c, d.leads)
+		if !errors.Is(err, ErrNotLeader) {
+			return err
 		}
-		own.Taken(t.Seq)
-	}
-}
-
-// hear has a leader hear what a server tells.
-func (d *Driver) hear(id string, t roster.Telling) bool {
-	events, ok := d.role.all.Hear(time.Now(), id, t)
-	for _, e := range events {
-		_ = d.step(e) // only commands are refused
-	}
-	return ok
-}
-
-// Hear is told what the Envoys of another server tell, where this one leads in a
-// term. It is false where all is to be told anew.
-func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (ok bool, err error) {
-	failed := d.call(ctx, func() {
-		r := d.role
-		if d.lead == nil || r.term != term {
-			err = ErrNotLeader
-			return
+		// It may be done where this says another error.
+		if err = d.leader().Do(ctx, c); !errors.Is(err, ErrNotLeader) {
+			return err
 		}
-		before := r.all.Heard(id)
-		if ok = d.hear(id, t); ok {
-			r.heard[id] = time.Now()
+		if here := d.do(ctx, c, func() bool { return d.lead != nil }); !errors.Is(here, ErrNotLeader) {
+			return here
 		}
-		if before != r.all.Heard(id) {
-			d.tellMissing()
-		}
-	})
-	if failed != nil {
-		return false, failed
-	}
-	return ok, err
-}
-
-// listen has a leader notice whom it does not hear any more.
-func (d *Driver) listen(ctx context.Context) {
-	for wait(ctx, tellEvery) {
-		if d.call(ctx, d.lose) != nil {
-			return
+		if time.Since(began) >= leaderWait || !wait(ctx, tellEvery) {
+			return fmt.Errorf("nobody who moves changes could be told: %w", err)
 		}
 	}
 }
 
-func (d *Driver) lose() {
-	r := d.role
-	if d.lead == nil {
-		return
+// statusWith tells what who leads tells of all changes, or else what is known here.
+func (d *Driver) statusWith(ctx context.Context) (rollout.Status, error) {
+	s, err := d.status(ctx, d.leads)
+	if !errors.Is(err, ErrNotLeader) {
+		return s, err
 	}
-	var gone []rollout.Event
-	for id, at := range r.heard {
-		if time.Since(at) >= lostAfter {
-			d.log.Warn("another server is not heard any more: waves wait", "server", id)
-			gone = append(gone, r.all.Lose(time.Now(), id)...)
-			delete(r.heard, id)
-		}
-	}
-	d.tellMissing()
-	for _, e := range gone {
-		_ = d.step(e) // only commands are refused
-	}
-}
-
-// tellMissing tells the machine which servers are not heard.
-func (d *Driver) tellMissing() {
-	missing := map[string]bool{}
-	for id, lives := range d.o.Replicas.Others() {
-		if !d.role.all.Heard(id) {
-			missing[id] = lives
-		}
-	}
-	if id := d.o.Replicas.ID; !d.role.all.Heard(id) {
-		missing[id] = true
-	}
-	_ = d.step(rollout.Missing{Servers: missing}) // only commands are refused
-}
-
-// campaign leads whenever it can, until ctx ends.
-func (d *Driver) campaign(ctx context.Context) {
-	for ctx.Err() == nil {
-		term, err := d.o.Replicas.Lead(ctx)
+	failed := d.role.unreached.Load()
+	if failed == nil {
+		short, cancel := context.WithTimeout(ctx, tellTime)
+		defer cancel()
+		s, err := d.leader().Status(short)
 		if err == nil {
-			err = d.rule(ctx, term)
-			term.End()
+			return s, nil
 		}
-		if err != nil && ctx.Err() == nil {
-			d.log.Error("this server can't move changes", "error", err)
-			wait(ctx, firstRetry)
-		}
+		failed = &err
 	}
+	if s, err = d.status(ctx, func() bool { return true }); err == nil && s.Stalled == "" {
+		s.Stalled = "this server does not reach the one that moves changes, and tells what it knows: " + (*failed).Error()
+	}
+	return s, err
 }
 
-// rule moves changes until the term ends.
-func (d *Driver) rule(ctx context.Context, term state.Term) error {
-	leading, over := context.WithCancel(ctx)
-	var under sync.WaitGroup
-	defer under.Wait()
-	defer over()
-	under.Go(func() {
-		select {
-		case <-term.Done():
-			over()
-		case <-leading.Done():
-		}
-	})
-	values, err := written(leading, term.Store())
-	if err != nil {
-		return err
-	}
-	w := state.NewWriter(term.Store(), d.log)
-	l := newLead(w.View(keys))
-	l.over = over
-	if err := d.call(leading, func() { d.take(term.Number(), l, values) }); err != nil {
-		return err
-	}
-	under.Go(func() { w.Run(leading) })
-	d.serve(leading, l)
-	if values, err = written(ctx, d.o.Replicas.Shared); err != nil {
-		values = nil // what was seen last has to do
-	}
-	_ = d.call(ctx, func() { d.yield(values) }) // else all ends
-	return nil
+// Here is the Driver for other servers, which is asked only as long as it leads.
+type Here struct{ *Driver }
+
+// Do does what people say.
+func (h Here) Do(ctx context.Context, c rollout.Command) error {
+	return h.do(ctx, c, h.leads)
 }
 
-// written is what is written down.
-func written(ctx context.Context, in state.Store) (map[string][]byte, error) {
-	entries, _, err := in.List(ctx, keys)
-	if err != nil {
-		return nil, fmt.Errorf("read how far changes are: %w", err)
-	}
-	values := make(map[string][]byte, len(entries))
-	for _, e := range entries {
-		values[e.Key[len(keys):]] = e.Value
-	}
-	return values, nil
-}
-
-// take has this server lead, from what is written down. No wave begins before it has
-// heard of the Envoys of all.
-func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
-	r := d.role
-	d.log.Info("this server moves changes from now on", "term", term)
-	d.lead = l
-	r.term, r.all, r.heard = term, roster.NewAll(), map[string]time.Time{}
-	d.begin(rollout.New(d.o.Options, values))
-	d.tellMissing()
-	if time.Since(r.began) < rollout.AwaitFor {
-		for _, e := range r.expected {
-			_ = d.step(e) // only commands are refused
-		}
-	}
-	if r.wanted != nil {
-		_ = d.step(*r.wanted) // only commands are refused
-	}
-	r.own.Anew()
-	d.hearOwn()
-	d.tellMissing()
-}
-
-// yield has this server follow. What it has given to Envoys they keep until whoever
-// leads has written something else: what it wanted to write is not looked at.
-func (d *Driver) yield(values map[string][]byte) {
-	r := d.role
-	if values != nil {
-		r.values = values
-	}
-	d.log.Info("this server does not move changes any more")
-	for _, w := range d.lead.watched {
-		if w.Phase = rollout.After; d.o.Watch != nil {
-			d.o.Watch(w)
-		}
-	}
-	d.lead, r.all, r.heard, r.told = nil, nil, nil, 0
-	d.begin(rollout.Follow(d.o.Options, maps.Clone(r.values)))
-	if r.wanted != nil {
-		_ = d.step(*r.wanted) // only commands are refused
-	}
-	r.own.Anew()
-	for _, e := range r.own.Envoys() {
-		_ = d.step(e) // only commands are refused
-	}
-}
-
-// tellLeader tells whoever leads of this server's Envoys.
-func (d *Driver) tellLeader(ctx context.Context) {
-	every := time.NewTicker(tellEvery)
-	defer every.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-every.C:
-		case <-d.role.news:
-			if !wait(ctx, tellSoon) {
-				return
-			}
-		}
-		for rest := true; rest && ctx.Err() == nil; {
-			rest = d.tellOnce(ctx)
-		}
-	}
-}
-
-// tellOnce tells the leader what comes next, and says whether there is more.
-func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
-	l := d.leader()
-	term := l.Term()
-	if term == 0 {
-		return false
-	}
-	var t roster.Telling
-	leads := false
-	r := d.role
-	if d.call(ctx, func() {
-		if leads = d.lead != nil; leads {
-			return
-		}
-		if r.told != term {
-			r.told = term
-			r.own.Anew()
-		}
-		t = r.own.Take()
-	}) != nil || leads {
-		return false
-	}
-	short, cancel := context.WithTimeout(ctx, tellTime)
-	defer cancel()
-	ok, err := l.Hear(short, t)
-	if err != nil {
-		return false // it is told again
-	}
-	_ = d.call(ctx, func() { // else ctx has ended
-		switch {
-		case d.lead != nil || r.told != term:
-		case !ok:
-			r.own.Anew()
-			rest = true
-		default:
-			r.own.Taken(t.Seq)
-			rest = t.Rest
-		}
-	})
-	return rest
-}
-
-// follow reads what is written down, as it is written, until ctx ends.
-func (d *Driver) follow(ctx context.Context) {
-	for ctx.Err() == nil {
-		err := d.followOnce(ctx)
-		if ctx.Err() == nil && !errors.Is(err, state.ErrCompacted) {
-			d.log.Error("how far changes are can't be read: what is known goes on", "error", err)
-			wait(ctx, firstRetry)
-		}
-	}
-}
-
-func (d *Driver) followOnce(ctx context.Context) error {
-	entries, at, err := d.o.Replicas.Shared.List(ctx, keys)
-	if err != nil {
-		return err
-	}
-	values := make(map[string][]byte, len(entries))
-	for _, e := range entries {
-		values[e.Key[len(keys):]] = e.Value
-	}
-	read := func() error {
-		seen := maps.Clone(values)
-		return d.call(ctx, func() {
-			d.role.values = seen
-			_ = d.step(rollout.Rewritten{Values: seen}) // only commands are refused
-			d.keepModules()
-		})
-	}
-	if err := read(); err != nil {
-		return err
-	}
-	for e, err := range d.o.Replicas.Shared.Watch(ctx, keys, at) {
-		if err != nil {
-			return err
-		}
-		if e.Gone {
-			delete(values, e.Key[len(keys):])
-		} else {
-			values[e.Key[len(keys):]] = e.Value
-		}
-		if e.More {
-			continue
-		}
-		if err := read(); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
+// Status tells of all changes.
+func (h Here) Status(ctx context.Context) (rollout.Status, error) {
+	return h.status(ctx, h.leads)
 }

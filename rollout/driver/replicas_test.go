@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -44,8 +45,10 @@ func newGroup(t *testing.T) *group {
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
 	m := &member{id: id, way: w}
+	c := &copied{way: w}
+	w.copy = c
 	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
-		ID: id, Shared: w,
+		ID: id, Shared: w, Copy: c, In: c.in, GiveUp: c.giveUp,
 		Lead: func(ctx context.Context) (state.Term, error) {
 			term, err := g.shared.lead(ctx, w)
 			if err == nil {
@@ -102,11 +105,11 @@ func (l link) to() (*member, uint64, error) {
 	l.g.mu.Lock()
 	defer l.g.mu.Unlock()
 	if t == nil || t.by == "" {
-		return nil, 0, errors.New("nobody leads")
+		return nil, 0, driver.ErrNotLeader
 	}
 	m := l.g.servers[t.by]
 	if m.cut || l.from.cut || l.g.dead[t.by] {
-		return nil, 0, errors.New("no route")
+		return nil, 0, driver.ErrNotLeader
 	}
 	return m, t.number, nil
 }
@@ -132,7 +135,7 @@ func (l link) Do(ctx context.Context, c rollout.Command) error {
 	if err != nil {
 		return err
 	}
-	return m.Driver.Do(ctx, c)
+	return driver.Here{Driver: m.Driver}.Do(ctx, c)
 }
 
 func (l link) Status(ctx context.Context) (rollout.Status, error) {
@@ -140,7 +143,7 @@ func (l link) Status(ctx context.Context) (rollout.Status, error) {
 	if err != nil {
 		return rollout.Status{}, err
 	}
-	return m.Driver.Status(ctx)
+	return driver.Here{Driver: m.Driver}.Status(ctx)
 }
 
 // connect has Envoys connect to a server.
@@ -383,6 +386,60 @@ func TestCutFromStore(t *testing.T) {
 		b.way.setCut(false)
 		time.Sleep(time.Minute)
 		b.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestOnItsOwn: while nobody can read the store what is known goes on, what no policy
+// is for does, too, and what is bad is stopped. It still is when the store is back.
+func TestOnItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		defer func() { a.end() }()
+		all := append(slices.Clone(first), second...)
+		a.connect(all...)
+		careful := careful()
+		careful.Definitions = []string{"hello"}
+		a.Tell(wanted("v1", careful))
+		a.settle(all...)
+		a.Tell(wanted("v2", careful))
+		a.has("e9")
+		a.settle(9)
+		a.way.setCut(true)
+		g.shared.leads().End() // its lease is over
+		time.Sleep(time.Minute)
+		a.has("e9")
+		if st := a.Standing(); st.Stand != driver.Cares {
+			t.Errorf("it %s", st.Stand)
+		}
+		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v1"}, careful))
+		synctest.Wait()
+		a.mu.Lock()
+		if len(a.plan.Base.Filters) != 2 {
+			t.Error("what no policy is for does not go on")
+		}
+		a.mu.Unlock()
+		a.Tell(rollout.Crashed{ID: "e9", Filter: "hello"})
+		a.has()
+		if err := a.Do(t.Context(), rollout.Command{Verb: rollout.Pause}); !errors.Is(err, rollout.ErrNot) {
+			t.Errorf("a stopped change is paused: %v", err)
+		}
+		a.mu.Lock()
+		plans := len(a.all)
+		a.mu.Unlock()
+		a.way.setCut(false)
+		time.Sleep(time.Minute)
+		if st := a.Standing(); st.Stand != driver.Leads {
+			t.Errorf("it %s", st.Stand)
+		}
+		a.has()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for _, p := range a.all[plans:] {
+			if len(p.Base.Filters) != 2 || p.Choose(nodeOf(9)) != "" {
+				t.Error("when the store came back it went back for a moment")
+			}
+		}
 	})
 }
 

@@ -17,14 +17,15 @@ import (
 func (d *Driver) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
-	if d.o.Replicas != nil {
-		all.Go(func() { d.campaign(ctx) })
-		all.Go(func() { d.follow(ctx) })
-		all.Go(func() { d.tellLeader(ctx) })
-		all.Go(func() { d.listen(ctx) })
-	} else {
+	if d.o.Replicas == nil {
 		l := d.lead
 		all.Go(func() { d.serve(ctx, l) })
+		d.run(ctx)
+		return
+	}
+	defer d.role.cares.Wait()
+	for _, do := range []func(context.Context){d.campaign, d.follow, d.tellLeader, d.listen} {
+		all.Go(func() { do(ctx) })
 	}
 	d.run(ctx)
 }
@@ -128,17 +129,32 @@ const (
 	lastRetry  = 15 * time.Second
 )
 
-// lead is what a Driver has while it leads.
+// lead is what a Driver has whose machine does not follow another.
 type lead struct {
 	kept    state.View
 	written chan uint64            // batches that are to be written down; holds the newest
 	stalled atomic.Pointer[string] // why nothing can be written down
 	watched map[string]rollout.Watch
 	over    func() // ends it
+
+	// Of a server on its own.
+	ended chan struct{} // closed when all is written to the copy that is to be
+	given bool          // ... which is given up
 }
 
 func newLead(kept state.View) *lead {
 	return &lead{kept: kept, over: func() {}, written: make(chan uint64, 1), watched: map[string]rollout.Watch{}}
+}
+
+// why says why no wave begins; "": nothing keeps them.
+func (l *lead) why() string {
+	if l == nil {
+		return ""
+	}
+	if why := l.stalled.Load(); why != nil {
+		return *why
+	}
+	return ""
 }
 
 // note remembers whom to look at no more when this server leads no more.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"wasmxds/state"
 )
@@ -35,9 +36,13 @@ type way struct {
 	mu          sync.Mutex
 	cut         bool
 	in          *tenure // nil: writes are not of a term
+	copy        *copied // which follows it
 }
 
 func (w *way) setCut(cut bool) {
+	w.copy.mu.Lock()
+	w.copy.look(context.Background())
+	w.copy.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cut = cut
@@ -172,6 +177,76 @@ func (s *shared) lead(ctx context.Context, by *way) (state.Term, error) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("lead: %w", ctx.Err())
 		case <-freed:
+		case <-time.After(time.Second): // it may not be away any more
 		}
 	}
+}
+
+// copied is what a server has of the store, and owes to it.
+type copied struct {
+	*way
+	mu   sync.Mutex
+	seen []state.Entry
+	at   state.Revision
+	owed map[string]state.Op
+}
+
+// look looks whether there is something new, which is the end of what is owed. The
+// caller holds c.mu.
+func (c *copied) look(ctx context.Context) {
+	seen, at, err := c.way.List(ctx, "rollout/")
+	if err == nil && at != c.at {
+		c.seen, c.at, c.owed = seen, at, nil
+	}
+}
+
+func (c *copied) List(ctx context.Context, _ string) ([]state.Entry, state.Revision, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.look(ctx)
+	values := map[string][]byte{}
+	for _, e := range c.seen {
+		values[e.Key] = e.Value
+	}
+	for key, op := range c.owed {
+		if values[key] = op.Value; op.Remove {
+			delete(values, key)
+		}
+	}
+	var all []state.Entry
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		all = append(all, state.Entry{Key: key, Value: values[key]})
+	}
+	return all, c.at, nil
+}
+
+func (c *copied) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owed == nil {
+		c.owed = map[string]state.Op{}
+	}
+	for _, op := range ops {
+		c.owed[op.Key] = op
+	}
+	return 0, errAway
+}
+
+// in pays what is owed.
+func (c *copied) in(ctx context.Context, t state.Term) (state.Store, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.look(ctx); len(c.owed) > 0 {
+		if _, err := t.Store().Apply(ctx, slices.Collect(maps.Values(c.owed))); err != nil {
+			return nil, err
+		}
+		c.owed = nil
+	}
+	return t.Store(), nil
+}
+
+func (c *copied) giveUp() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owed = nil
 }

@@ -1,0 +1,229 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/rollout/roster"
+	"wasmxds/state"
+)
+
+// follows has this server follow, from values. It is not sure yet: others may not lead.
+func (d *Driver) follows(values map[string][]byte) {
+	r := d.role
+	d.leave()
+	r.stand, r.sure, r.readable, r.reached = Follows, false, time.Time{}, time.Now()
+	if values == nil {
+		values = r.values // what was seen last has to do
+	}
+	d.begin(rollout.Follow(d.o.Options, maps.Clone(values)))
+	if r.wanted != nil {
+		_ = d.step(*r.wanted) // only commands are refused
+	}
+	d.tellMachine()
+	d.stands()
+}
+
+// tellMachine tells a new machine of this server's Envoys, and the next leader, too.
+func (d *Driver) tellMachine() {
+	d.role.own.Anew()
+	for _, e := range d.role.own.Envoys() {
+		_ = d.step(e) // only commands are refused
+	}
+}
+
+// tellLeader tells whoever leads of this server's Envoys.
+func (d *Driver) tellLeader(ctx context.Context) {
+	every := time.NewTicker(tellEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-every.C:
+		case <-d.role.news:
+			if !wait(ctx, tellSoon) {
+				return
+			}
+		}
+		for rest := true; rest && ctx.Err() == nil; {
+			rest = d.tellOnce(ctx)
+		}
+	}
+}
+
+// tellOnce tells the leader what comes next, and says whether there is more.
+func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
+	l := d.leader()
+	term := l.Term()
+	r := d.role
+	if term == 0 {
+		r.unreached.Store(&errNobody)
+		return false
+	}
+	var t roster.Telling
+	leads := false
+	if d.call(ctx, func() {
+		if leads = d.leads(); leads {
+			return
+		}
+		if r.told != term {
+			r.told = term
+			r.own.Anew()
+		}
+		t = r.own.Take()
+	}) != nil || leads {
+		return false
+	}
+	short, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	ok, err := l.Hear(short, t)
+	if err != nil {
+		r.unreached.Store(&err)
+		return false // it is told again
+	}
+	r.unreached.Store(nil)
+	_ = d.call(ctx, func() { // else ctx has ended
+		if d.leads() || r.told != term {
+			return
+		}
+		r.reached = time.Now()
+		if !ok {
+			r.own.Anew()
+			rest = true
+		} else {
+			r.own.Taken(t.Seq)
+			rest = t.Rest
+		}
+		d.surely()
+	})
+	return rest
+}
+
+// wait has a server that can read the state, and neither leads nor reaches who does,
+// follow after a while.
+func (d *Driver) wait() {
+	if r := d.role; !r.readable.IsZero() && time.Since(r.readable) >= sureAfter {
+		d.surely()
+	}
+}
+
+// surely has this server follow what is written, as another leads.
+func (d *Driver) surely() {
+	r := d.role
+	switch {
+	case r.sure || r.readable.IsZero() || r.stand == Leads:
+		return
+	case r.stand == Cares:
+		readable := r.readable
+		d.log.Info("the state can be read again, and another server moves changes")
+		d.lead.given = true
+		d.follows(r.values)
+		r.readable = readable
+	default:
+		_ = d.step(rollout.Rewritten{Values: r.values}) // only commands are refused
+		d.keepModules()
+	}
+	r.sure = true
+}
+
+// follow reads what is written down, as it is written, until ctx ends.
+func (d *Driver) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := d.followOnce(ctx)
+		if ctx.Err() != nil || errors.Is(err, state.ErrCompacted) || errors.Is(err, errReread) {
+			continue
+		}
+		if d.call(ctx, func() { d.unreadable(ctx, err) }) == nil {
+			wait(ctx, firstRetry)
+		}
+	}
+}
+
+// errReread: the state is to be read anew.
+var errReread = errors.New("to be read anew")
+
+func (d *Driver) followOnce(ctx context.Context) error {
+	short, cancel := context.WithTimeout(ctx, readTime)
+	values, at, err := written(short, d.o.Replicas.Shared)
+	cancel()
+	if err != nil {
+		return err
+	}
+	read := func() error {
+		seen := maps.Clone(values)
+		return d.call(ctx, func() { d.read(seen) })
+	}
+	if err := read(); err != nil {
+		return err
+	}
+	watching, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	probed := make(chan struct{})
+	defer func() { end(nil); <-probed }()
+	go func() { defer close(probed); d.probe(watching, at, end) }()
+	for e, err := range d.o.Replicas.Shared.Watch(watching, keys, at) {
+		if err != nil {
+			return err
+		}
+		if e.Gone {
+			delete(values, e.Key[len(keys):])
+		} else {
+			values[e.Key[len(keys):]] = e.Value
+		}
+		if e.More {
+			continue
+		}
+		if err := read(); err != nil {
+			return err
+		}
+	}
+	return context.Cause(watching)
+}
+
+// read takes what is written down.
+func (d *Driver) read(values map[string][]byte) {
+	r := d.role
+	r.values = values
+	if r.readable.IsZero() {
+		r.readable = time.Now()
+	}
+	if r.stand == Follows && r.sure {
+		_ = d.step(rollout.Rewritten{Values: values}) // only commands are refused
+		d.keepModules()
+	}
+}
+
+// probe looks whether the state can be read, and is the same still, until ctx ends or it
+// is not: a store that is away does not end a watch.
+func (d *Driver) probe(ctx context.Context, at state.Revision, end context.CancelCauseFunc) {
+	failed := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.role.reread:
+			end(errReread)
+			return
+		case <-time.After(probeEvery):
+		}
+		short, cancel := context.WithTimeout(ctx, readTime)
+		_, now, err := d.o.Replicas.Shared.List(short, keys+"none")
+		cancel()
+		switch {
+		case err != nil:
+			if failed++; failed > 1 {
+				end(err)
+				return
+			}
+		case now < at: // it was lost
+			end(errReread)
+			return
+		default:
+			failed, at = 0, now
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package driver
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/rollout/roster"
+	"wasmxds/state"
+)
+
+// hearOwn has a leader hear what its own Envoys tell.
+func (d *Driver) hearOwn() {
+	own := d.role.own
+	for own.Waits() {
+		t := own.Take()
+		if !d.hear(d.o.Replicas.ID, t) {
+			own.Anew()
+			continue
+		}
+		own.Taken(t.Seq)
+	}
+}
+
+// hear has a leader hear what a server tells.
+func (d *Driver) hear(id string, t roster.Telling) bool {
+	events, ok := d.role.all.Hear(time.Now(), id, t)
+	for _, e := range events {
+		_ = d.step(e) // only commands are refused
+	}
+	return ok
+}
+
+// Hear is told what the Envoys of another server tell, where this one leads in a
+// term. It is false where all is to be told anew.
+func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (ok bool, err error) {
+	failed := d.call(ctx, func() {
+		r := d.role
+		if !d.leads() || r.term != term {
+			err = ErrNotLeader
+			return
+		}
+		before := r.all.Heard(id)
+		if ok = d.hear(id, t); ok {
+			r.heard[id] = time.Now()
+		}
+		if before != r.all.Heard(id) {
+			d.tellMissing()
+		}
+	})
+	if failed != nil {
+		return false, failed
+	}
+	return ok, err
+}
+
+// listen has a leader notice whom it does not hear any more, and others that they
+// follow.
+func (d *Driver) listen(ctx context.Context) {
+	for wait(ctx, tellEvery) {
+		if d.call(ctx, func() { d.lose(); d.wait(); d.stands() }) != nil {
+			return
+		}
+	}
+}
+
+func (d *Driver) lose() {
+	r := d.role
+	if !d.leads() {
+		return
+	}
+	var gone []rollout.Event
+	for id, at := range r.heard {
+		if time.Since(at) >= lostAfter {
+			d.log.Warn("another server is not heard any more: waves wait", "server", id)
+			gone = append(gone, r.all.Lose(time.Now(), id)...)
+			delete(r.heard, id)
+		}
+	}
+	d.tellMissing()
+	for _, e := range gone {
+		_ = d.step(e) // only commands are refused
+	}
+}
+
+// tellMissing tells the machine which servers are not heard.
+func (d *Driver) tellMissing() {
+	heard := func(id string) bool { return d.role.all != nil && d.role.all.Heard(id) }
+	missing := map[string]bool{}
+	for id, lives := range d.o.Replicas.Others() {
+		if !heard(id) {
+			missing[id] = lives
+		}
+	}
+	if id := d.o.Replicas.ID; d.leads() && !heard(id) {
+		missing[id] = true
+	}
+	_ = d.step(rollout.Missing{Servers: missing}) // only commands are refused
+}
+
+// campaign leads whenever it can, until ctx ends.
+func (d *Driver) campaign(ctx context.Context) {
+	for ctx.Err() == nil {
+		term, err := d.o.Replicas.Lead(ctx)
+		if err == nil {
+			err = d.rule(ctx, term)
+			term.End()
+		}
+		if err != nil && ctx.Err() == nil {
+			d.log.Error("this server can't move changes", "error", err)
+			wait(ctx, firstRetry)
+		}
+	}
+}
+
+// rule moves changes until the term ends.
+func (d *Driver) rule(ctx context.Context, term state.Term) error {
+	err := d.inTerm(ctx, term)
+	// What was written in the term is in the copy, whoever leads by now.
+	values, _, failed := written(ctx, d.o.Replicas.Copy)
+	if err == nil {
+		err = failed
+	}
+	_ = d.call(ctx, func() { // else all ends
+		d.follows(values)
+		select {
+		case d.role.reread <- struct{}{}:
+		default:
+		}
+	})
+	return err
+}
+
+func (d *Driver) inTerm(ctx context.Context, term state.Term) error {
+	leading, over := context.WithCancel(ctx)
+	var under sync.WaitGroup
+	defer under.Wait()
+	defer over()
+	under.Go(func() {
+		select {
+		case <-term.Done():
+			over()
+		case <-leading.Done():
+		}
+	})
+	if err := d.endCare(leading); err != nil {
+		return nil // the term is over
+	}
+	store, err := d.o.Replicas.In(leading, term)
+	if err != nil {
+		return err
+	}
+	values, _, err := written(leading, store)
+	if err != nil {
+		return err
+	}
+	w := state.NewWriter(store, d.log)
+	l := newLead(w.View(keys))
+	l.over = over
+	if d.call(leading, func() { d.take(term.Number(), l, values) }) != nil {
+		return nil // the term is over
+	}
+	under.Go(func() { w.Run(leading) })
+	d.serve(leading, l)
+	return nil
+}
+
+// take has this server lead, from what is written down. No wave begins before it has
+// heard of the Envoys of all.
+func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
+	r := d.role
+	d.log.Info("this server moves changes from now on", "term", term)
+	d.leave()
+	d.lead, r.stand = l, Leads
+	r.term, r.all, r.heard = term, roster.NewAll(), map[string]time.Time{}
+	d.begin(rollout.New(d.o.Options, values))
+	d.tellMissing()
+	d.goOn()
+	r.own.Anew()
+	d.hearOwn()
+	d.tellMissing()
+	d.stands()
+}
+
+// goOn tells a new machine that does not follow who was here, and what the files say.
+func (d *Driver) goOn() {
+	r := d.role
+	if time.Since(r.began) < rollout.AwaitFor {
+		for _, e := range r.expected {
+			_ = d.step(e) // only commands are refused
+		}
+	}
+	if r.wanted != nil {
+		_ = d.step(*r.wanted) // only commands are refused
+	}
+}
+
+// leave leaves what this server stood as.
+func (d *Driver) leave() {
+	r := d.role
+	if l := d.lead; l != nil {
+		l.over()
+		for _, w := range l.watched {
+			if w.Phase = rollout.After; d.o.Watch != nil {
+				d.o.Watch(w)
+			}
+		}
+		if r.stand == Leads {
+			d.log.Info("this server does not move changes any more")
+		}
+	}
+	d.lead, r.all, r.heard, r.told = nil, nil, nil, 0
+}
