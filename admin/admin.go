@@ -39,6 +39,8 @@ type Options struct {
 	Sources  Sources // of /metrics
 	Pprof    bool    // serve /debug/pprof/
 	Rollouts Mover   // nil: changes go everywhere at once, and are not told of
+	// Replicas are all servers of a state that is shared; nil: it is not.
+	Replicas func() []Replica
 	// Release lets a removal go that is held back, by its id; nil: none is held.
 	Release   func(ctx context.Context, id string) error
 	Operators Operators        // who may change something; nobody if zero

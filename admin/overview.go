@@ -113,7 +113,7 @@ func (s *Server) look(now time.Time) *overview {
 	}
 	o.take(&c)
 	st := o.Status
-	digest.add(fmt.Sprint(st.Definitions, st.Filters, s.draining.Load()))
+	digest.add(fmt.Sprint(st.Definitions, st.Filters, st.Replicas, s.draining.Load()))
 	o.digest = digest.Sum64()
 	return o
 }

@@ -23,7 +23,8 @@ type Status struct {
 	// is of what the files say something else than is in force.
 	Rollouts   []Rollout            `json:"rollouts,omitempty"`
 	RolledBack []rollout.HeldStatus `json:"rolledBack,omitempty"`
-	Nodes      []xds.NodeStatus     `json:"nodes"` // by id; one page of them
+	Replicas   []Replica            `json:"replicas,omitempty"` // the servers of a state that is shared, by id
+	Nodes      []xds.NodeStatus     `json:"nodes"`              // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
 	Next string `json:"next,omitempty"`
 }
@@ -202,6 +203,7 @@ func (s *Server) status() Status {
 	}
 	counts := s.summary()
 	st.Envoys = counts.envoys
+	st.Replicas, st.Definitions.Warnings = s.replicas()
 	l := s.loaded.Load()
 	if l == nil {
 		return st

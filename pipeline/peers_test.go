@@ -42,7 +42,7 @@ func server(t *testing.T, store state.Store, id string) (*Pipeline, *replica.Reg
 	running.Go(func() { p.hearing.run(ctx) })
 	running.Go(func() { p.sampler.run(ctx) })
 	running.Go(func() {
-		if err := peers.Serve(ctx, l); err != nil {
+		if err := peers.Serve(ctx, l, 16); err != nil {
 			t.Error(err)
 		}
 	})

@@ -39,6 +39,7 @@ type Options struct {
 	Resources resource.Options
 	XDS       xds.Options
 	Admin     admin.Options
+	Replicas  *Replicas     // nil: no other server has the state
 	Tracer    *trace.Tracer // nil: none
 	// AllowLogs decides whether a stream may bring the access logs of a node; nil:
 	// any may.
@@ -103,6 +104,11 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
 	o.Admin.Rollouts = mover{p.rollouts, p.judge}
+	if r := o.Replicas; r != nil {
+		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
+		p.meet(r.Peers)
+		o.Admin.Replicas = p.replicas
+	}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	if p.signals != nil {
 		o.Admin.Sources.Signals = p.signals.Totals
@@ -147,6 +153,9 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g.Go(func() error {
 		return p.resolver.Run(ctx, wanted, func(set *module.Set) { send(ctx, in.sets, set) })
 	})
+	if r := p.options.Replicas; r != nil {
+		g.Go(func() error { r.Peers.Registry.Run(ctx); return nil })
+	}
 	g.Go(func() error { p.sampler.run(ctx); return nil })
 	if p.others != nil {
 		g.Go(func() error { p.others.run(ctx); return nil })

@@ -23,13 +23,14 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 			Signals: p.options.Resources.Signals != "",
 			Before:  judge.Before, MostBefore: judge.MostBefore, Known: p.judge.Known,
 		},
-		State:   p.options.XDS.State,
-		Publish: p.plan,
-		Watch:   p.watch,
-		Look:    p.look,
-		Heard:   func(e rollout.Event) { p.judge.Tell(time.Now(), e) },
-		Told:    p.told,
-		Log:     p.options.Log,
+		State:    p.options.XDS.State,
+		Replicas: p.options.Replicas.driver(),
+		Publish:  p.plan,
+		Watch:    p.watch,
+		Look:     p.look,
+		Heard:    func(e rollout.Event) { p.judge.Tell(time.Now(), e) },
+		Told:     p.told,
+		Log:      p.options.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("roll changes out: %w", err)
@@ -138,9 +139,16 @@ type mover struct {
 // Status tells of all changes.
 func (m mover) Status(ctx context.Context) (rollout.Status, error) {
 	s, err := m.Driver.Status(ctx)
+	curves(&s, m.judge)
+	return s, err
+}
+
+// curves adds what Envoys have told, where no other server has said it.
+func curves(s *rollout.Status, judge *judge.Judge) {
 	now := time.Now()
 	for i := range s.Changes {
-		s.Changes[i].Curves = m.judge.Curves(now, s.Changes[i].ID)
+		if c := &s.Changes[i]; c.Curves == nil {
+			c.Curves = judge.Curves(now, c.ID)
+		}
 	}
-	return s, err
 }

@@ -17,6 +17,7 @@ import (
 
 const (
 	mostBytes = 16 << 20 // of what is asked, or answered, by Call
+	mostWords = 4 << 10  // ... or said of why not
 	// callTime is how long a call may take: who leads may have to write something down.
 	callTime = 20 * time.Second
 )
@@ -71,13 +72,15 @@ func Call[Q, A any](ctx context.Context, p *Peers, to Member, path string, q Q) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
-	resp, err := p.do(ctx, "POST", to, path, body)
+	resp, err := p.send(ctx, "POST", to, path, body)
 	if err != nil {
 		return a, err
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(io.LimitReader(resp.Body, mostBytes+1))
 	switch {
+	case err == nil && resp.StatusCode != http.StatusOK:
+		return a, &remoteError{string(bytes.TrimSpace(got[:min(len(got), mostWords)])), kinds[resp.Header.Get(kindHeader)]}
 	case err != nil:
 		return a, fmt.Errorf("read what the server %s says: %w", to.ID, err)
 	case len(got) > mostBytes:
@@ -114,14 +117,13 @@ func CallAll[Q, A any](ctx context.Context, p *Peers, path string, q Q) []Answer
 	return all
 }
 
-// Get asks another server for what is at a path, whose body the caller reads, within
-// its own bounds, and closes.
-func (p *Peers) Get(ctx context.Context, from Member, path string) (*http.Response, error) {
-	return p.do(ctx, "GET", from, path, nil)
+// Ask asks another server for what is at a path. Whatever it answers, the caller reads the
+// body, within its own bounds, and closes it.
+func (p *Peers) Ask(ctx context.Context, of Member, path string) (*http.Response, error) {
+	return p.send(ctx, "GET", of, path, nil)
 }
 
-// do asks, and gives an answer that is one.
-func (p *Peers) do(ctx context.Context, method string, to Member, path string, body []byte) (*http.Response, error) {
+func (p *Peers) send(ctx context.Context, method string, to Member, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "https://"+to.Key+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -130,13 +132,5 @@ func (p *Peers) do(ctx context.Context, method string, to Member, path string, b
 	if err != nil {
 		return nil, fmt.Errorf("reach the server %s at %s: %w", to.ID, to.Address, errors.Unwrap(err))
 	}
-	if resp.StatusCode == http.StatusOK {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	said, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	if err != nil {
-		return nil, fmt.Errorf("read what the server %s says: %w", to.ID, err)
-	}
-	return nil, &remoteError{string(bytes.TrimSpace(said)), kinds[resp.Header.Get(kindHeader)]}
+	return resp, nil
 }

@@ -76,7 +76,7 @@ func (r remote) Status(ctx context.Context) (rollout.Status, error) {
 	return askLeader[nothing, rollout.Status](ctx, r, statusPath, nothing{})
 }
 
-var errNobody = errors.New("it is not known which server moves changes")
+var errNobody = unreached{errors.New("it is not known which server moves changes")}
 
 func askLeader[Q, A any](ctx context.Context, r remote, path string, q Q) (a A, err error) {
 	if r.term == 0 || r.at.ID == r.peers.Registry.ID() { // it did, and does no more

@@ -3,7 +3,7 @@
 //
 // Start with [Registry], which says who there is, and [Peers], by which they speak:
 // what one of them serves is registered by [On] or [Peers.Handle] before
-// [Peers.Serve]; what it asks of another goes by [Call], [CallAll] and [Peers.Get].
+// [Peers.Serve]; what it asks of another goes by [Call], [CallAll] and [Peers.Ask].
 // [Peers.Moves] and [Peers.Leader] are what they say of changes.
 //
 // Nothing has to be set up for that: each server makes a [Key] when it starts, and

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"wasmxds/bounded"
+	"wasmxds/rollout/driver"
 )
 
 // Peers is how servers speak to each other: HTTP by TLS, where each side shows its key.
@@ -24,13 +25,10 @@ type Peers struct {
 
 // What bounds connections.
 const (
-	// connections is how many there are at once to who serves: a few of each server,
-	// and those of whom it is not known yet who they are.
-	connections = 256
-	idle        = 2 * time.Minute
-	idleClient  = time.Minute     // less than idle, so that none is closed as it is used
-	knownIn     = 3 * time.Second // that it may take to find out who asks
-	connectIn   = 5 * time.Second
+	idle       = 2 * time.Minute
+	idleClient = time.Minute     // less than idle, so that none is closed as it is used
+	knownIn    = 3 * time.Second // that it may take to find out who asks
+	connectIn  = 5 * time.Second
 )
 
 // NewPeers makes the Peers of a server; the Registry's own member has the key's hash.
@@ -47,8 +45,10 @@ func NewPeers(r *Registry, key *Key, log *slog.Logger) *Peers {
 // who asks.
 func (p *Peers) Handle(pattern string, h http.Handler) { p.mux.Handle(pattern, h) }
 
-// Serve serves other servers until ctx ends. Nobody else gets beyond the handshake.
-func (p *Peers) Serve(ctx context.Context, l net.Listener) error {
+// Serve serves other servers until ctx ends, with so many connections at once: a few of
+// each, and those of whom it is not known yet who they are. Nobody else gets beyond the
+// handshake.
+func (p *Peers) Serve(ctx context.Context, l net.Listener, connections int) error {
 	defer p.client.CloseIdleConnections()
 	return bounded.Serve(ctx, tls.NewListener(l, p.key.tls(p.known)), http.HandlerFunc(p.serve),
 		bounded.Options{Connections: connections, Idle: idle, Log: p.log})
@@ -103,7 +103,7 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	to, is := p.Registry.of(key)
 	if !is {
-		return nil, errors.New("it is not there any more")
+		return nil, unreached{errors.New("it is not there any more")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
@@ -113,5 +113,15 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 		}
 		return nil
 	})}
-	return d.DialContext(ctx, "tcp", to.Address)
+	conn, err := d.DialContext(ctx, "tcp", to.Address)
+	if err != nil {
+		return nil, unreached{err}
+	}
+	return conn, nil
 }
+
+// unreached: a server was not told what it was to be told.
+type unreached struct{ error }
+
+func (e unreached) Unwrap() error        { return e.error }
+func (e unreached) Is(target error) bool { return target == driver.ErrNotLeader }

@@ -271,6 +271,25 @@ func (r *Registry) Others() map[string]bool {
 	return others
 }
 
+// Known is a server that was seen.
+type Known struct {
+	Member
+	Lives bool
+}
+
+// All are all servers that there are, this one too.
+func (r *Registry) All() []Known {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := []Known{{r.own, true}}
+	for id, s := range r.seen {
+		if id != r.own.ID {
+			all = append(all, Known{s.Member, r.lives(s)})
+		}
+	}
+	return all
+}
+
 // Members are all servers that live, this one too, by id.
 func (r *Registry) Members() map[string]Member {
 	r.mu.Lock()

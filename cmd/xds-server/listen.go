@@ -14,6 +14,9 @@ import (
 type listeners struct {
 	xds, modules, admin net.Listener
 	modulesURL          string // at which Envoys reach modules
+
+	peer        net.Listener // nil: the state is local
+	peerAddress string       // at which other xds-servers reach it
 }
 
 func listen(f *serveFlags) (*listeners, error) {
@@ -37,6 +40,17 @@ func listen(f *serveFlags) (*listeners, error) {
 		}
 		*l.to = open
 	}
+	if f.state.shared() {
+		var err error
+		if ls.peer, err = net.Listen("tcp", f.peers.listen); err != nil {
+			ls.close()
+			return nil, unreachable(fmt.Errorf("--peer-listen %s: %w", f.peers.listen, err))
+		}
+		if ls.peerAddress, err = f.peers.reached(ls.peer); err != nil {
+			ls.close()
+			return nil, misused(err)
+		}
+	}
 	if ls.modulesURL == "" {
 		at := ls.modules.Addr().(*net.TCPAddr)
 		if at.IP.IsUnspecified() {
@@ -52,7 +66,7 @@ func listen(f *serveFlags) (*listeners, error) {
 }
 
 func (ls *listeners) close() {
-	for _, l := range []net.Listener{ls.xds, ls.modules, ls.admin} {
+	for _, l := range []net.Listener{ls.xds, ls.modules, ls.admin, ls.peer} {
 		if l != nil {
 			l.Close()
 		}
@@ -62,11 +76,15 @@ func (ls *listeners) close() {
 // write tells the addresses to whoever reads the file; it is whole whenever it
 // is there.
 func (ls *listeners) write(file string) error {
-	b, err := json.Marshal(map[string]string{
+	addresses := map[string]string{
 		"xds":     ls.xds.Addr().String(),
 		"modules": ls.modules.Addr().String(),
 		"admin":   ls.admin.Addr().String(),
-	})
+	}
+	if ls.peer != nil {
+		addresses["peer"] = ls.peer.Addr().String()
+	}
+	b, err := json.Marshal(addresses)
 	if err == nil {
 		err = renameio.WriteFile(file, append(b, '\n'), 0o644)
 	}

@@ -35,7 +35,8 @@ connected Envoy the way they say.
 
 Three addresses: --xds-listen for Envoy's ADS, --modules-listen from which
 Envoys download modules, --admin-listen for the page, the status, metrics and
-health (/healthz; /readyz from the first whole set on).
+health (/healthz; /readyz from the first whole set on). Where several xds-servers
+share a state, a fourth, --peer-listen, is for the others.
 
 The data directory keeps modules and what was last good of each document and filter,
 so that nothing is lost when an origin is away while xds-server starts. It is
@@ -90,6 +91,7 @@ type serveFlags struct {
 	origins                               originFlags
 	etcd                                  etcdFlags
 	state                                 stateFlags
+	peers                                 peerFlags
 	kubernetes                            kubernetesFlags
 }
 
@@ -136,8 +138,9 @@ func newServe() *cobra.Command {
 	f.secure.add(cmd)
 	f.etcd.add(cmd)
 	f.state.add(cmd)
+	f.peers.add(cmd)
 	f.kubernetes.add(cmd)
-	cmd.Long += "\n\n" + etcdHelp + "\n\n" + kubernetesHelp + "\n\n" + stateHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
+	cmd.Long += "\n\n" + etcdHelp + "\n\n" + kubernetesHelp + "\n\n" + stateHelp + "\n\n" + peersHelp + "\n\n" + sparesHelp + "\n\n" + signalsHelp + "\n\n" + transportHelp
 	return cmd
 }
 
@@ -147,7 +150,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd)); err != nil {
+	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd), f.peers.check()); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -210,7 +213,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
-	s, err := f.wire(ctx, definitions, cluster, data, ls, guard, tracer, options, resources, log)
+	replicas, err := data.replicas(ctx, ls.peerAddress, log)
+	if err != nil {
+		return unreachable(err)
+	}
+	s, err := f.wire(ctx, definitions, cluster, data, replicas, ls, guard, tracer, options, resources, log)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -232,17 +239,18 @@ type server struct {
 	problems  chan []definition.Problem // of the guard
 	sources   sources
 	stages    *pipeline.Pipeline
+	replicas  *pipeline.Replicas // nil: the state is local
 	ads       adsServer
 }
 
-func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
+func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, replicas *pipeline.Replicas, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
 	from, err := f.sources(definitions, cluster, log)
 	if err != nil {
 		return nil, err
 	}
 	s := &server{
-		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections),
-		problems: make(chan []definition.Problem), sources: from,
+		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections, replicas != nil),
+		problems: make(chan []definition.Problem), sources: from, replicas: replicas,
 	}
 	s.stages, err = pipeline.New(ctx, pipeline.Options{
 		Source: &source.Join{
@@ -257,8 +265,8 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 			MaxLogs: s.shares.logs(),
 		},
-		Admin:  admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
-		Tracer: tracer, Guards: s.problems, Log: log,
+		Admin:    admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
+		Replicas: replicas, Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
 	})
 	if err != nil {
@@ -285,6 +293,10 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 		return bounded.Serve(serving, overTLS(s.listeners.admin, s.guard.admin), s.guard.adminHandler(s.listeners.admin, s.stages.Admin.Handler()),
 			bounded.Options{Connections: s.shares.admin, Idle: adminIdle, Log: s.log})
 	})
+	if r := s.replicas; r != nil {
+		g.Go(func() error { return r.Peers.Serve(serving, s.listeners.peer, s.shares.peers) })
+		s.log.Info("other xds-servers of the state", "id", r.Peers.Registry.ID(), "listen", s.listeners.peer.Addr(), "reached at", s.listeners.peerAddress)
+	}
 	g.Go(func() error { return s.serveADS(ctx, serving, stop) })
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.problems); return nil })

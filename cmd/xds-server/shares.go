@@ -2,7 +2,7 @@ package main
 
 // shares are how many connections each address has at once, so that none of them
 // takes the files that the others need, or that definitions are read by.
-type shares struct{ ads, modules, admin int }
+type shares struct{ ads, modules, admin, peers int }
 
 // Most connections that an HTTP address has at once, and that are for access logs.
 // An Envoy has one to the module server while it downloads.
@@ -10,6 +10,7 @@ const (
 	modulesConnections = 10_000
 	adminConnections   = 1_000
 	logsConnections    = 4_096
+	peerConnections    = 256
 )
 
 const (
@@ -18,10 +19,16 @@ const (
 )
 
 // shareFiles shares the files that the process may have open. Where ads is not 0,
-// somebody has asked for that many connections of Envoys.
-func shareFiles(files, ads int) shares {
+// somebody has asked for that many connections of Envoys; with peers, other servers
+// have a share.
+func shareFiles(files, ads int, peers bool) shares {
 	rest := max(files-ownFiles, 16)
-	s := shares{ads: ads, admin: min(max(rest/8, 4), adminConnections)}
+	s := shares{ads: ads}
+	if peers {
+		s.peers = min(max(rest/16, 4), peerConnections)
+		rest = max(rest-s.peers, 16)
+	}
+	s.admin = min(max(rest/8, 4), adminConnections)
 	if s.ads == 0 {
 		s.ads = rest / 2
 	}

@@ -17,13 +17,13 @@ import (
 	"wasmxds/state/mirror"
 )
 
-const stateHelp = `What a restart needs is kept in the data directory or elsewhere, so that an
-xds-server with an empty data directory goes on from there: with --state etcd in
-etcd, below --etcd-prefix state/, with --state kubernetes in Secrets of
---state-namespace. A copy stays in the data directory: while the store is away, also
-while xds-server starts, what was last known goes on, and no wave begins. An
-xds-server that has neither the store nor a copy waits. It is for one xds-server at a
-time.`
+const stateHelp = `What a restart needs is kept in the data directory (--state local) or elsewhere, where
+any number of xds-servers share it: with --state etcd, which is the default where
+--etcd is given, in etcd, below --etcd-prefix state/, with --state kubernetes in Secrets
+of --state-namespace. Whom etcd or the API server takes xds-server for must be allowed
+to write there; --state local writes nothing. A copy stays in the data directory: while
+the store is away, also while xds-server starts, what was last known goes on, and no
+wave begins. An xds-server that has neither the store nor a copy waits.`
 
 // Where the state may be.
 const (
@@ -36,12 +36,17 @@ const (
 type stateFlags struct{ in, namespace string }
 
 func (f *stateFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.in, "state", stateLocal, "`where` to keep what a restart needs: local, in the data directory, etcd or kubernetes")
+	cmd.Flags().StringVar(&f.in, "state", "", "`where` to keep what a restart needs: local, in the data directory, etcd or kubernetes (default etcd with --etcd, else local)")
 	cmd.Flags().StringVar(&f.namespace, "state-namespace", "", "`namespace` of --state kubernetes (default that of the pod, or of --kubeconfig)")
 	completeValues(cmd, "state", stateLocal, stateEtcd, stateKubernetes)
 }
 
 func (f *stateFlags) check(e *etcdFlags) error {
+	if f.in == "" {
+		if f.in = stateLocal; e.used() {
+			f.in = stateEtcd
+		}
+	}
 	switch {
 	case f.in != stateLocal && f.in != stateEtcd && f.in != stateKubernetes:
 		return fmt.Errorf("--state %s: local, etcd or kubernetes", f.in)
@@ -60,6 +65,9 @@ type elsewhere interface {
 	mirror.Remote
 	Close() error
 }
+
+// shared says whether others may have the state.
+func (f *stateFlags) shared() bool { return f.in != stateLocal }
 
 // elsewhere gives the store that others may share; nil: the state is local.
 func (f *stateFlags) elsewhere(e *etcdFlags, k *kubernetesFlags, log *slog.Logger) (elsewhere, error) {
@@ -86,7 +94,7 @@ func openCopied(ctx context.Context, name string, elsewhere elsewhere, local sta
 	return mirror.Open(ctx, mirror.Options{
 		Name: name, Remote: elsewhere, Local: local, Wait: waitForState, Log: log,
 		Shared: []string{"definitions/", "modules/filter/", "listeners/", "proved/", "rollout/"},
-		Whole:  []string{"definitions/", "rollout/"},
+		Whole:  []string{"definitions/", "rollout/"}, Led: []string{"rollout/"},
 	})
 }
 

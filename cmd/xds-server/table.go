@@ -27,6 +27,7 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 	printProblems(out, "  ", d.Errors)
 	printProblems(out, "  ", d.Warnings)
 	printUnfinished(out, "  ", st, "")
+	printReplicas(out, st.Replicas)
 	if len(st.Filters) > 0 {
 		fmt.Fprintln(out)
 		t := newTable(out)
@@ -47,6 +48,27 @@ func printTable(out io.Writer, st *admin.Status, now time.Time) error {
 		t.Flush()
 	}
 	return nil
+}
+
+// printReplicas tells which servers there are.
+func printReplicas(out io.Writer, all []admin.Replica) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(out)
+	t := newTable(out)
+	fmt.Fprintln(t, "REPLICA\tADDRESS\tSTATE\tNOTE")
+	for _, r := range all {
+		stand := r.Stand
+		if !r.Lives {
+			stand = "silent"
+		}
+		if r.Self {
+			stand += " (this one)"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(r.ID), cell(r.Address), cell(stand), printable.Text(r.Trouble))
+	}
+	t.Flush()
 }
 
 // newTable aligns columns, without blanks at the ends of lines.

@@ -1,0 +1,90 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"wasmxds/admin"
+	"wasmxds/replica"
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+	"wasmxds/rollout/judge"
+	"wasmxds/state"
+)
+
+// Replicas are the servers of a state that is shared. Whoever runs the Pipeline serves
+// Peers to them.
+type Replicas struct {
+	Peers  *replica.Peers
+	Shared state.Store // as all see it
+	// Copy is what this server has of it, and owes to it; In and GiveUp pay that in a
+	// term, or give it up. See driver.Replicas.
+	Copy   state.Store
+	In     func(context.Context, state.Term) (state.Store, error)
+	GiveUp func()
+}
+
+// driver is what moves changes needs of them.
+func (r *Replicas) driver() *driver.Replicas {
+	if r == nil {
+		return nil
+	}
+	registry := r.Peers.Registry
+	return &driver.Replicas{
+		ID:   registry.ID(),
+		Lead: func(ctx context.Context) (state.Term, error) { return registry.Lead(ctx, "rollouts") },
+		In:   r.In, Shared: r.Shared, Copy: r.Copy, GiveUp: r.GiveUp,
+		Leader: r.Peers.Leader, Others: registry.Others,
+	}
+}
+
+// peer is the mover for other servers.
+type peer struct {
+	driver.Here
+	judge *judge.Judge
+}
+
+// Status tells of all changes, as long as this server leads.
+func (p peer) Status(ctx context.Context) (rollout.Status, error) {
+	s, err := p.Here.Status(ctx)
+	curves(&s, p.judge)
+	return s, err
+}
+
+// Leads says whether this server is the one that moves changes.
+func (p *Pipeline) Leads() bool { return p.rollouts.Standing().Stand == driver.Leads }
+
+// replicas are all servers of the state, by id.
+func (p *Pipeline) replicas() []admin.Replica {
+	registry := p.options.Replicas.Peers.Registry
+	standing := p.rollouts.Standing()
+	leader, term := registry.Leader()
+	var all []admin.Replica
+	for _, m := range registry.All() {
+		r := admin.Replica{ID: m.ID, Address: m.Address, Self: m.ID == registry.ID(), Lives: m.Lives}
+		if r.Self {
+			r.Stand = string(standing.Stand)
+		} else if r.Stand = string(driver.Follows); term > 0 && m.ID == leader.ID && standing.Stand != driver.Leads {
+			r.Stand = string(driver.Leads)
+		}
+		switch {
+		case !r.Lives:
+			r.Trouble = "it has shown no sign of life for a while"
+		case slices.Contains(standing.Unheard, m.ID):
+			r.Trouble = "it is not heard by the one that leads: no wave begins"
+		case r.Stand == string(driver.Leads) && !r.Self && standing.Lost != "":
+			r.Trouble = standing.Lost
+		case r.Self && standing.Stand == driver.Cares:
+			r.Trouble = "it can't read the state: what was last known goes on, and no wave begins"
+		case r.Self && registry.Twin():
+			r.Trouble = "another server has its id: the data directory of one is a copy of the other's"
+		case r.Self && standing.Lost != "" && term == 0:
+			r.Trouble = standing.Lost
+		}
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b admin.Replica) int { return cmp.Or(strings.Compare(a.ID, b.ID)) })
+	return all
+}
