@@ -53,6 +53,7 @@ type Addresses struct {
 	XDS     string `json:"xds"`
 	Modules string `json:"modules"`
 	Admin   string `json:"admin"`
+	Peer    string `json:"peer"`
 }
 
 // StartServer returns once xds-server listens.
@@ -61,7 +62,7 @@ func StartServer(ctx context.Context, config ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	any := "127.0.0.1:0"
-	s := &Server{config: config, Addresses: Addresses{XDS: any, Modules: any, Admin: any}}
+	s := &Server{config: config, Addresses: Addresses{XDS: any, Modules: any, Admin: any, Peer: any}}
 	return s, s.Start(ctx)
 }
 
@@ -74,7 +75,7 @@ func (s *Server) Start(ctx context.Context) error {
 	args := append([]string{"serve",
 		"--definitions", s.config.Definitions, "--data", s.config.Data,
 		"--xds-listen", s.Addresses.XDS, "--modules-listen", s.Addresses.Modules,
-		"--admin-listen", s.Addresses.Admin, "--addresses-file", file, "--check-invariants"}, s.config.Args...)
+		"--admin-listen", s.Addresses.Admin, "--peer-listen", s.Addresses.Peer, "--addresses-file", file, "--check-invariants"}, s.config.Args...)
 	var err error
 	if s.proc, err = exectest.Start(exec.CommandContext(ctx, s.config.Program, args...), s.Log()); err != nil {
 		return err
@@ -191,12 +192,22 @@ type Status struct {
 		State   string `json:"state"`
 		Reason  string `json:"reason"`
 	} `json:"filters"`
-	Nodes  []NodeStatus `json:"nodes"`
-	Envoys struct {
+	Nodes    []NodeStatus `json:"nodes"`
+	Replicas []Replica    `json:"replicas"`
+	Envoys   struct {
 		Connected int `json:"connected"`
 		Behind    int `json:"behind"`
 		Awaited   int `json:"awaited"`
 	} `json:"envoys"`
+}
+
+// Replica is a server in a [Status].
+type Replica struct {
+	ID      string `json:"id"`
+	Self    bool   `json:"self"`
+	Lives   bool   `json:"lives"`
+	Stand   string `json:"stand"`
+	Trouble string `json:"trouble"`
 }
 
 // NodeStatus is an Envoy in a [Status].

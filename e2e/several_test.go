@@ -1,0 +1,342 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+	"wasmxds/state/statetest/etcdtest"
+)
+
+// several are xds-servers of one state, and Envoys that know all of them. No wave ends by
+// itself, unless a scene says otherwise.
+type several struct {
+	*shared
+	servers []*harness.Server
+	lines   []*harness.Proxy // from each server to etcd
+}
+
+const (
+	slowPolicy = "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: " + atOnceAlone + "\n"
+	// killedPolicy without a share, of which who comes later would take a place.
+	countedPolicy = "waves: [1, 2, 100%]\nbake: 2s\nstop: " + atOnceAlone + "\n"
+)
+
+// startSeveral starts servers, the first of which leads, and Envoys.
+func startSeveral(t *testing.T, c combination, servers, envoys int, policy string) *several {
+	t.Helper()
+	etcd := etcdtest.Start(t, 1)
+	j := &several{shared: &shared{rolling: &rolling{fleet: newFleet(t), load: shop}, operator: filepath.Join(t.TempDir(), "operator")}}
+	must(t, os.WriteFile(j.operator, []byte("an operator's token of some length"), 0o600))
+	j.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
+	j.write("web.yaml", j.routed("/shop"))
+	j.write("hello.yaml", filter("hello", j.module(goodFilter)))
+	for i := range servers {
+		line, err := harness.StartProxy(etcd.Members[0].Address())
+		must(t, err)
+		t.Cleanup(func() { must(t, line.Close()) })
+		j.lines = append(j.lines, line)
+		j.servers = append(j.servers, j.serveIn(filepath.Join(j.dir, fmt.Sprint("server-", i)),
+			"--etcd", line.Address(), "--operate-token-file", j.operator))
+		j.server = j.servers[i]
+		j.eventually(func() error { return up(t.Context(), j.server) })
+	}
+	var xds []string
+	for _, s := range j.servers {
+		xds = append(xds, s.Addresses.XDS)
+	}
+	for i := range envoys {
+		e := j.envoy(c, fmt.Sprintf("edge-%d", i+1), "--hang-timeout", "3s", "--xds-address", strings.Join(xds, ","))
+		j.edges = append(j.edges, e)
+		j.serves(e)
+	}
+	j.settled("good", j.servers...)
+	return j
+}
+
+// settled waits until these servers have all Envoys, one of them leads, and all run what
+// is wanted, of that value, wherever they are.
+func (j *several) settled(value string, servers ...*harness.Server) {
+	j.t.Helper()
+	j.eventually(func() error {
+		all, leads := 0, 0
+		for _, s := range servers {
+			st, err := s.Status(j.t.Context())
+			if err != nil {
+				return err
+			}
+			all += st.Envoys.Connected
+			for _, r := range st.Replicas {
+				if r.Self && r.Stand == "leads" {
+					leads++
+				}
+				if r.Lives && r.Trouble != "" {
+					return fmt.Errorf("%+v", r)
+				}
+			}
+		}
+		if all != len(j.edges) || leads != 1 {
+			return fmt.Errorf("%d Envoys are connected, %d servers lead", all, leads)
+		}
+		return j.all(value)
+	})
+}
+
+// all looks whether all Envoys serve with a version of the filter.
+func (j *several) all(value string) error {
+	for i, l := range j.loads {
+		if last := l.LastSeen("x-hello", value); time.Since(last) > 200*time.Millisecond {
+			return fmt.Errorf("%s does not serve with %s", j.edges[i].id, value)
+		}
+	}
+	return nil
+}
+
+// leader is the server that leads, among those that are asked.
+func (j *several) leader(among ...int) (leader int) {
+	j.t.Helper()
+	if len(among) == 0 {
+		among = []int{0, 1, 2}[:len(j.servers)]
+	}
+	j.eventually(func() error {
+		var errs []error
+		for _, i := range among {
+			st, err := j.servers[i].Status(j.t.Context())
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if n := slices.IndexFunc(st.Replicas, func(r harness.Replica) bool { return r.Self && r.Stand == "leads" }); n >= 0 {
+				leader = i
+				return nil
+			}
+			errs = append(errs, fmt.Errorf("server %d: %+v", i, st.Replicas))
+		}
+		return errors.Join(errs...)
+	})
+	return leader
+}
+
+// promotes has a change go everywhere, by way of one of the servers.
+func (j *several) promotes(by *harness.Server, c harness.Change) {
+	j.t.Helper()
+	ctx, cancel := context.WithTimeout(j.t.Context(), time.Minute)
+	defer cancel()
+	_, err := by.Run(ctx, "rollout", "promote", c.ID, "--admin", "http://"+by.Addresses.Admin, "--admin-token-file", j.operator)
+	must(j.t, err)
+}
+
+// ends ends all loads, which were good.
+func (j *several) ends() {
+	j.t.Helper()
+	for _, l := range j.loads {
+		j.good(l)
+	}
+}
+
+// TestLeaderKilledInWaves: the server that moves a change is killed at any point of it,
+// and comes back at once, or when another leads. No Envoy is ahead of its wave.
+func TestLeaderKilledInWaves(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		j := startSeveral(t, c, 2, 4, countedPolicy)
+		kills := 0
+		j.killed(func() {
+			at := j.leader()
+			j.servers[at].Kill()
+			if kills++; kills%2 == 0 {
+				if now := j.leader(1 - at); now == at {
+					t.Error("the dead one leads")
+				}
+			}
+			must(t, j.servers[at].Start(j.ctx))
+			j.server = j.servers[1-at]
+		}, []int{1, 2, 4})
+	})
+}
+
+// TestLeaderPaused: a leader that is paused for longer than its lease, in the middle of a
+// wave, does nothing when it is back that another has not written.
+func TestLeaderPaused(t *testing.T) {
+	j := startSeveral(t, newest(), 2, 3, slowPolicy)
+	written := j.hello("new")
+	change, has := j.inWave("new", written)
+	at := j.leader()
+	must(t, syscall.Kill(j.servers[at].PID(), syscall.SIGSTOP))
+	paused := time.Now()
+	j.leader(1 - at)
+	t.Logf("another leads after %v", time.Since(paused).Round(time.Millisecond))
+	j.server = j.servers[1-at]
+	j.eventually(func() error { // all Envoys have come over
+		st, err := j.server.Status(t.Context())
+		if err == nil && st.Envoys.Connected != len(j.edges) {
+			err = fmt.Errorf("%d Envoys are connected", st.Envoys.Connected)
+		}
+		return err
+	})
+	if now := j.have("new"); now != has {
+		t.Errorf("%q have it, want %q", now, has)
+	}
+	j.promotes(j.server, change)
+	j.eventually(func() error { return j.all("new") })
+	must(t, syscall.Kill(j.servers[at].PID(), syscall.SIGCONT))
+	j.settled("new", j.servers...)
+	if now := j.leader(); now == at {
+		t.Error("it leads again")
+	}
+	// Both tell the same, and the next change goes its way.
+	next, _ := j.inWave("newer", j.hello("newer"))
+	j.promotes(j.servers[at], next)
+	j.settled("newer", j.servers...)
+	j.ends()
+}
+
+// TestFollowerKilled: Envoys whose server is killed in a wave have, at another, what they
+// had, and are sent nothing.
+func TestFollowerKilled(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		j := startSeveral(t, c, 2, 4, slowPolicy)
+		change, has := j.inWave("new", j.hello("new"))
+		at := j.leader()
+		before := sent(t, j.servers[at])
+		j.servers[1-at].Kill()
+		j.server = j.servers[at]
+		j.eventually(func() error {
+			st, err := j.server.Status(t.Context())
+			if err == nil && st.Envoys.Connected != len(j.edges) {
+				err = fmt.Errorf("%d Envoys are connected", st.Envoys.Connected)
+			}
+			return err
+		})
+		for _, e := range j.edges {
+			e.runs("hello")
+		}
+		if now := j.have("new"); now != has {
+			t.Errorf("%q have it, want %q", now, has)
+		}
+		if after := sent(t, j.servers[at]); after != before {
+			t.Errorf("to Envoys that came over was sent %s; before %s", after, before)
+		}
+		j.promotes(j.server, change)
+		j.eventually(func() error { return j.all("new") })
+		j.ends()
+	})
+}
+
+// sent is what a server has sent to Envoys by now, but for how many requests they are to
+// tell of.
+func sent(t *testing.T, s *harness.Server) string {
+	t.Helper()
+	metrics, err := s.Get(t.Context(), "/metrics")
+	must(t, err)
+	var lines []string
+	for line := range strings.Lines(string(metrics)) {
+		if strings.HasPrefix(line, "wasmxds_xds_responses_total{") && !strings.Contains(line, "RTDS") {
+			lines = append(lines, strings.TrimSpace(strings.TrimPrefix(line, "wasmxds_xds_responses_total")))
+		}
+	}
+	return strings.Join(lines, " ")
+}
+
+// TestRollingRestart: all servers are restarted one after the other, with a swap that no
+// policy is for, and a change in its waves.
+func TestRollingRestart(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		j := startSeveral(t, c, 3, 4, slowPolicy)
+		change, has := j.inWave("new", j.hello("new"))
+		for i, s := range j.servers {
+			j.write("other.yaml", filter("other", j.module(wasmtest.Filter{Header: "x-other", Value: fmt.Sprint(i)})))
+			must(t, s.Stop())
+			must(t, s.Start(j.ctx))
+			j.server = s
+			j.eventually(func() error { return up(t.Context(), s) })
+			for _, l := range j.loads {
+				j.seen(l, time.Now(), "x-other", fmt.Sprint(i))
+			}
+			if now := j.have("new"); now != has {
+				t.Errorf("%q have it, want %q", now, has)
+			}
+		}
+		j.leader()
+		j.promotes(j.servers[1], change)
+		j.settled("new", j.servers...)
+		j.ends()
+	})
+}
+
+// TestCutFromEtcd: a server that reaches Envoys, but not etcd, leaves them what they have
+// until it reaches etcd again; another moves changes.
+func TestCutFromEtcd(t *testing.T) {
+	j := startSeveral(t, newest(), 2, 4, slowPolicy)
+	change, has := j.inWave("new", j.hello("new"))
+	at := j.leader()
+	j.lines[at].Down()
+	j.leader(1 - at)
+	j.eventually(func() error { // it says so, and is heard by the other
+		st, err := j.servers[at].Status(t.Context())
+		if err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(st.Replicas, func(r harness.Replica) bool { return r.Self && r.Stand == "on its own" }) {
+			return fmt.Errorf("%+v", st.Replicas)
+		}
+		return nil
+	})
+	// What no policy is for goes on everywhere.
+	j.write("other.yaml", filter("other", j.module(wasmtest.Filter{Header: "x-other", Value: "1"})))
+	for _, l := range j.loads {
+		j.seen(l, time.Now(), "x-other", "1")
+	}
+	if now := j.have("new"); now != has {
+		t.Errorf("%q have it, want %q", now, has)
+	}
+	j.promotes(j.servers[1-at], change)
+	j.lines[at].Up()
+	j.settled("new", j.servers...)
+	j.ends()
+}
+
+// TestSeenAtDifferentTimes: servers that read the definitions at different times, either
+// of them first, do as the one that leads has read.
+func TestSeenAtDifferentTimes(t *testing.T) {
+	j := startSeveral(t, newest(), 2, 3, slowPolicy)
+	at := j.leader()
+	both := []string{j.definitions, filepath.Join(j.dir, "later")}
+	must(t, os.CopyFS(both[1], os.DirFS(both[0])))
+	// The follower reads another directory from now on.
+	must(t, j.servers[1-at].Stop())
+	j.servers[1-at] = j.serveIn(filepath.Join(j.dir, "server-later"), "--definitions", both[1], "--etcd", j.lines[1-at].Address(),
+		"--operate-token-file", j.operator, "--xds-listen", j.servers[1-at].Addresses.XDS)
+	j.settled("good", j.servers...)
+	to := func(dir, value string) time.Time {
+		j.definitions = dir
+		return j.hello(value)
+	}
+	// The one that follows is first: nobody has anything of it before the other has read it.
+	written := to(both[1], "new")
+	time.Sleep(3 * time.Second) // nothing is to happen
+	if now := j.have("new"); now != "" {
+		t.Errorf("%q have what the leader has not read", now)
+	}
+	module := fmt.Sprintf("module-%d.wasm", j.modules)
+	j.definitions = both[0]
+	j.write("hello.yaml", filter("hello", "../"+module))
+	j.server = j.servers[at]
+	change, _ := j.inWave("new", written)
+	j.promotes(j.servers[1-at], change)
+	j.settled("new", j.servers...)
+	// The one that leads is first.
+	written = to(both[0], "newer")
+	change, _ = j.inWave("newer", written)
+	j.promotes(j.servers[at], change)
+	j.settled("newer", j.servers...)
+	j.ends()
+}
