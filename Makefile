@@ -38,13 +38,13 @@ demo: build filters tools ## see a filter change on real Envoys, and a bad one s
 .PHONY: test test-server test-filters test-manifests
 test: test-server test-filters test-manifests ## all tests, those with real Envoys included
 
-test-server: tools kube-apiserver filters
+test-server: tools kube-apiserver kubectl helm filters
 	go test -timeout 45m $(TESTFLAGS) ./...
 
 test-filters: filters
 	$(MAKE) -C filter test
 
-test-manifests:
+test-manifests: kubectl helm
 	cd examples/kubernetes/validate && go test ./...
 
 .PHONY: rust-test
@@ -63,7 +63,7 @@ browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM
 	go test -count=1 -timeout 5m -tags browser $(TESTFLAGS) ./admin
 
 .PHONY: race
-race: tools kube-apiserver ## all tests with the race detector (needs a C compiler)
+race: tools kube-apiserver kubectl helm ## all tests with the race detector (needs a C compiler)
 	go test -race -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: e2e
@@ -117,6 +117,14 @@ etcd: ## only etcd
 .PHONY: kube-apiserver
 kube-apiserver: etcd ## a Kubernetes API server into .tools/; six minutes (KUBE_APISERVER=/path uses that one)
 	@tools/program.sh kube kube-apiserver k8s.io/kubernetes cmd/kube-apiserver
+
+.PHONY: kubectl
+kubectl: ## kubectl, of the same sources, into .tools/ (KUBECTL=/path uses that one)
+	@tools/program.sh kube kubectl k8s.io/kubernetes cmd/kubectl
+
+.PHONY: helm
+helm: ## Helm into .tools/ (HELM=/path uses that one)
+	@tools/program.sh helm helm helm.sh/helm/v4 cmd/helm
 
 .PHONY: dist
 dist: ## archives for four platforms, SBOMs and checksums, into dist/
