@@ -155,7 +155,7 @@ func (p *part) unknown() unknown {
 		u.Problem = p.problem("apply its CRD and the objects again; if they are to go, start xds-server with --removals all",
 			"the API server does not serve it any more: %s", stays)
 	case denied:
-		u.Problem = p.problem("grant get, list and watch of "+p.kind.plural+"."+p.kind.group+", or leave it out of --kubernetes-kinds",
+		u.Problem = p.problem("grant list and watch of "+p.kind.plural+"."+p.kind.group+", or leave it out of --kubernetes-kinds",
 			"may not be read: %v; %s", p.why, stays)
 	case failing:
 		u.Slight = p.synced

@@ -66,7 +66,7 @@ func (t *table) given(r reference) (map[string]string, bool) {
 	case v == nil || !v.synced && (v.state == pending || v.state == answered):
 		return nil, false
 	case !v.synced && v.state == denied:
-		return missing("may not be read; grant get, list and watch of it")
+		return missing("may not be read; grant list and watch of it")
 	case !v.synced:
 		return missing("can't be read")
 	case v.data == nil:

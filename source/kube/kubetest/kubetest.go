@@ -54,6 +54,12 @@ xds-server,xds-server,2
 // Start starts a server, and returns when it serves.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return start(t, nil)
+}
+
+// start starts a server; more gives further arguments.
+func start(t testing.TB, more func(*Server) []string) *Server {
+	t.Helper()
 	path, err := exectest.Find("kube-apiserver")
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +87,9 @@ func Start(t testing.TB) *Server {
 		"--service-account-signing-key-file=" + filepath.Join(s.dir, "sa.key"), "--service-account-issuer=https://k8s.local",
 		"--service-cluster-ip-range=10.96.0.0/24", "--token-auth-file=" + filepath.Join(s.dir, "tokens.csv"),
 		"--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount", "--watch-cache=true",
+	}
+	if more != nil {
+		s.args = append(s.args, more(s)...)
 	}
 	s.Config = s.As("admin", "https://"+address)
 	if s.Client, err = dynamic.NewForConfig(s.Config); err != nil {
