@@ -1,0 +1,336 @@
+package kubernetes_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/exectest"
+	"wasmxds/source/kube/kubetest"
+)
+
+const account = "system:serviceaccount:" + namespace + ":xds-server"
+
+// objects are some of each kind, in a namespace; of what xds-server refuses, too.
+const objects = `
+apiVersion: wasmxds.dev/v1alpha1
+kind: WasmFilter
+metadata: {name: hello, namespace: shop}
+spec: {module: {url: "file:///nowhere/hello.wasm"}}
+---
+apiVersion: wasmxds.dev/v1alpha1
+kind: WasmFilter
+metadata: {name: refused, namespace: shop}
+spec: {module: {url: "file:///nowhere/hello.wasm"}, attach: {nodes: {ids: ["a["]}}}
+---
+apiVersion: wasmxds.dev/v1alpha1
+kind: Listener
+metadata: {name: web, namespace: shop}
+spec: {address: "127.0.0.1:8080", routes: [{prefix: /, upstream: "127.0.0.1:9000"}]}
+---
+apiVersion: wasmxds.dev/v1alpha1
+kind: Rollout
+metadata: {name: careful, namespace: shop}
+spec: {match: {definitions: ["*"]}, waves: [1, 100%]}
+`
+
+// others are CRDs as Istio and Envoy Gateway have them, as far as is looked at here.
+func others() string {
+	var all []string
+	for _, of := range [][]string{
+		{"WasmPlugin", "wasmplugins", "extensions.istio.io", "v1alpha1"},
+		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
+		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
+	} {
+		all = append(all, fmt.Sprintf(`
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %[2]s.%[3]s}
+spec:
+  group: %[3]s
+  names: {kind: %[1]s, plural: %[2]s}
+  scope: Namespaced
+  versions:
+  - {name: %[4]s, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
+`, of[0], of[1], of[2], of[3]))
+	}
+	return strings.Join(all, "---\n")
+}
+
+// granted are the rights that objects grant xds-server, each with the role that has it.
+func granted(t *testing.T, text []byte) map[kubetest.Right]*unstructured.Unstructured {
+	t.Helper()
+	roles, bound := map[string]*unstructured.Unstructured{}, map[string]bool{}
+	for _, o := range kubetest.Parse(t, text) {
+		switch o.GetKind() {
+		case "Role", "ClusterRole":
+			roles[o.GetKind()+" "+o.GetName()] = o
+		case "RoleBinding", "ClusterRoleBinding":
+			kind, _, _ := unstructured.NestedString(o.Object, "roleRef", "kind")
+			name, _, _ := unstructured.NestedString(o.Object, "roleRef", "name")
+			bound[kind+" "+name] = true
+		}
+	}
+	rights := map[kubetest.Right]*unstructured.Unstructured{}
+	for name := range bound {
+		eachRight(roles[name], func(r kubetest.Right) { rights[r] = roles[name] })
+	}
+	if len(rights) == 0 {
+		t.Fatal("nothing is granted")
+	}
+	return rights
+}
+
+// eachRight calls f with all that a role grants.
+func eachRight(role *unstructured.Unstructured, f func(kubetest.Right)) {
+	rules, _, _ := unstructured.NestedSlice(role.Object, "rules")
+	for _, rule := range rules {
+		groups, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "apiGroups")
+		resources, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "resources")
+		verbs, _, _ := unstructured.NestedStringSlice(rule.(map[string]any), "verbs")
+		for _, resource := range resources {
+			name, sub, _ := strings.Cut(resource, "/")
+			for _, verb := range verbs {
+				f(kubetest.NewRight(verb, groups[0], name, sub))
+			}
+		}
+	}
+}
+
+// without is a role that has all rights but one.
+func without(role *unstructured.Unstructured, gone kubetest.Right) []byte {
+	less := role.DeepCopy()
+	var rules []any
+	eachRight(role, func(r kubetest.Right) {
+		if r == gone {
+			return
+		}
+		resource, sub, _ := strings.Cut(r.Resource, "/")
+		name, group, _ := strings.Cut(resource, ".")
+		if sub != "" {
+			name += "/" + sub
+		}
+		rules = append(rules, map[string]any{"apiGroups": []any{group}, "resources": []any{name}, "verbs": []any{r.Verb}})
+	})
+	less.Object["rules"] = rules
+	text, err := json.Marshal(less.Object)
+	if err != nil {
+		panic(err) // it came from JSON
+	}
+	return text
+}
+
+// pod plays the pod of a Deployment: xds-server with the arguments that are in it, on
+// loopback and in a folder, as the ServiceAccount.
+type pod struct {
+	*exectest.Process
+	t     *testing.T
+	log   string
+	admin string
+}
+
+// run starts xds-server as a Deployment says, with more variables.
+func (c *cluster) run(program string, text []byte, env ...string) *pod {
+	c.t.Helper()
+	dir := c.t.TempDir()
+	token := c.kubectl("create", "token", "xds-server", "--namespace", namespace)
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	own, err := os.ReadFile(c.kubeconfig)
+	must(c.t, err)
+	must(c.t, os.WriteFile(kubeconfig, bytes.Replace(own, []byte("token: admin"), append([]byte("token: "), bytes.TrimSpace(token)...), 1), 0o600))
+	p := &pod{t: c.t, log: filepath.Join(dir, "log")}
+	addresses := filepath.Join(dir, "addresses.json")
+	args := append(arguments(c.t, text, dir), "--kubeconfig="+kubeconfig, "--addresses-file="+addresses)
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	p.Process, err = exectest.Start(cmd, p.log)
+	must(c.t, err)
+	c.t.Cleanup(p.Kill)
+	must(c.t, harness.Poll(c.t.Context(), time.Minute, func() error {
+		if err := p.Running(); err != nil {
+			return err
+		}
+		written, err := os.ReadFile(addresses)
+		var at harness.Addresses
+		if err := errors.Join(err, json.Unmarshal(written, &at)); err != nil {
+			return err
+		}
+		p.admin = at.Admin
+		return nil
+	}))
+	return p
+}
+
+// arguments are those of the container in a Deployment, for a process of this machine.
+func arguments(t *testing.T, text []byte, dir string) []string {
+	t.Helper()
+	for _, o := range kubetest.Parse(t, text) {
+		if o.GetKind() != "Deployment" {
+			continue
+		}
+		containers, _, err := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+		must(t, err)
+		args, _, err := unstructured.NestedStringSlice(containers[0].(map[string]any), "args")
+		must(t, err)
+		for i, arg := range args {
+			flag, value, _ := strings.Cut(arg, "=")
+			switch {
+			case strings.HasSuffix(flag, "-listen"):
+				_, port, err := net.SplitHostPort(value)
+				if err != nil || !exposes(containers[0], port) {
+					t.Errorf("%s, and no such port: %v", arg, err)
+				}
+				args[i] = flag + "=127.0.0.1:0"
+			case strings.HasPrefix(value, "/"):
+				if !mounts(containers[0], value) {
+					t.Errorf("%s, and no volume there", arg)
+				}
+				args[i] = flag + "=" + dir + value
+			case strings.Contains(value, "$(POD_IP)"):
+				address, err := exectest.FreeAddress()
+				must(t, err)
+				args[i] = flag + "=" + address
+			}
+		}
+		return args
+	}
+	t.Fatal("no Deployment")
+	return nil
+}
+
+func exposes(container any, port string) bool {
+	ports, _ := container.(map[string]any)["ports"].([]any)
+	return slices.ContainsFunc(ports, func(p any) bool { return fmt.Sprint(p.(map[string]any)["containerPort"]) == port })
+}
+
+func mounts(container any, path string) bool {
+	all, _ := container.(map[string]any)["volumeMounts"].([]any)
+	return slices.ContainsFunc(all, func(m any) bool {
+		at := m.(map[string]any)["mountPath"].(string)
+		return path == at || strings.HasPrefix(path, at+"/")
+	})
+}
+
+// told is all that xds-server says, in its log and status.
+func (p *pod) told(ctx context.Context) (string, error) {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return "", err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.admin+"/api/v1/status", nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	status, err := io.ReadAll(response.Body)
+	return string(log) + string(status), err
+}
+
+// TestRights: xds-server, as its ServiceAccount, makes use of each right that is
+// granted to it, and asks for nothing else.
+func TestRights(t *testing.T) {
+	program := build(t)
+	for _, way := range []string{"kustomize single"} {
+		t.Run(way, func(t *testing.T) {
+			c := newCluster(t, kubetest.StartAudited(t))
+			text := ways[way](t)
+			c.namespaced()
+			c.applied(text)
+			c.applied([]byte(others()))
+			c.Apply(objects)
+			grants := slices.Collect(maps.Keys(granted(t, text)))
+			// client-go has objects listed by a watch; not so of API servers before 1.34.
+			for _, lists := range []bool{false, true} {
+				p := c.run(program, text, fmt.Sprintf("KUBE_FEATURE_WatchListClient=%t", !lists))
+				must(t, harness.Poll(t.Context(), time.Minute, func() error {
+					used, refused := c.Used(account)
+					for r := range refused {
+						t.Fatalf("may not %s %s\n%s", r.Verb, r.Resource, p.Tail(20))
+					}
+					for _, r := range grants {
+						if !used[r] && (lists || r.Verb != "list") {
+							return fmt.Errorf("makes no use of the right to %s %s\n%s", r.Verb, r.Resource, p.Tail(20))
+						}
+					}
+					return nil
+				}))
+				must(t, p.Stop(30*time.Second))
+			}
+			used, _ := c.Used(account)
+			for r := range used {
+				if !slices.Contains(grants, r) {
+					t.Errorf("may %s %s, which the manifests don't grant", r.Verb, r.Resource)
+				}
+			}
+		})
+	}
+}
+
+// TestRightsTakenAway: without any of its rights xds-server says which it needs.
+func TestRightsTakenAway(t *testing.T) {
+	program := build(t)
+	c := newCluster(t, kubetest.Start(t))
+	text := ways["kustomize single"](t)
+	c.namespaced()
+	c.applied(text)
+	c.applied([]byte(others()))
+	for right, role := range granted(t, text) {
+		c.applied(without(role, right))
+		c.Delete(objects) // what is told of them is written anew
+		c.Apply(objects)
+		// What it does not do where objects are listed by a watch is asked for otherwise.
+		p := c.run(program, text, fmt.Sprintf("KUBE_FEATURE_WatchListClient=%t", right.Verb != "list"))
+		resource, sub, _ := strings.Cut(right.Resource, "/")
+		name, _, _ := strings.Cut(resource, ".")
+		if sub != "" {
+			name += "/" + sub
+		}
+		want := fmt.Sprintf("cannot %s resource \"%s\"", right.Verb, name)
+		if err := harness.Poll(t.Context(), time.Minute, func() error {
+			told, err := p.told(t.Context())
+			if err == nil && !strings.Contains(strings.ReplaceAll(told, `\"`, `"`), want) {
+				err = errors.New("nothing tells of it")
+			}
+			return err
+		}); err != nil {
+			t.Errorf("without the right to %s %s: %v\n%s", right.Verb, right.Resource, err, p.Tail(10))
+		}
+		p.Kill()
+	}
+}
+
+func build(t *testing.T) string {
+	t.Helper()
+	root, err := harness.Root()
+	must(t, err)
+	program, err := harness.BuildServer(t.Context(), root, t.TempDir())
+	must(t, err)
+	return program
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
