@@ -15,6 +15,7 @@ import (
 
 	"wasmxds/e2e/harness"
 	"wasmxds/exectest"
+	"wasmxds/source/kube/kubetest"
 )
 
 func TestMain(m *testing.M) {
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 func documents(t *testing.T, root string) []string {
 	t.Helper()
 	found := []string{"README.md", "CONTRIBUTING.md"}
-	for _, pattern := range []string{"docs/*.md", "examples/README.md", "examples/systemd/*.md", "examples/kubernetes/*.md"} {
+	for _, pattern := range []string{"docs/*.md", "examples/README.md", "examples/kubernetes/*.md", "charts/*/README.md"} {
 		files, err := filepath.Glob(filepath.Join(root, pattern))
 		must(t, err)
 		for _, file := range files {
@@ -46,7 +47,8 @@ func documents(t *testing.T, root string) []string {
 // is left out only after a comment like <!-- not run: it needs a cluster -->.
 //
 // A console block has commands behind "$ " and what they print. "…" stands for
-// anything within a line, a line "…" for any lines. A command whose output is
+// anything within a line, a line "…" for any lines. Where kubectl or helm is called there is a
+// real API server, of a cluster that runs no pods. A command whose output is
 // shown is run until that output comes, as somebody would who has just changed
 // something; any other must end well the first time.
 func TestCommands(t *testing.T) {
@@ -65,6 +67,9 @@ func TestCommands(t *testing.T) {
 				return
 			}
 			s := newSession(t, root, tools, free)
+			if slices.ContainsFunc(commands, reachesCluster) {
+				s.cluster(kubetest.Start(t))
+			}
 			for _, c := range commands {
 				if err := s.run(c); err != nil {
 					t.Fatalf("%s:%d: %v", name, c.line, err)
@@ -72,6 +77,21 @@ func TestCommands(t *testing.T) {
 			}
 		})
 	}
+}
+
+// reachesCluster says whether a command needs a Kubernetes API server.
+func reachesCluster(c command) bool {
+	return strings.Contains(c.text, "kubectl ") || strings.Contains(c.text, "helm ")
+}
+
+// cluster has the session's user reach an API server.
+func (s *session) cluster(server *kubetest.Server) {
+	s.t.Helper()
+	config, err := os.ReadFile(server.Kubeconfig("admin"))
+	must(s.t, err)
+	dir := filepath.Join(s.home, ".kube")
+	must(s.t, os.MkdirAll(dir, 0o755))
+	must(s.t, os.WriteFile(filepath.Join(dir, "config"), config, 0o600))
 }
 
 // prepare builds what the documents take for granted, into a folder for the
@@ -91,9 +111,11 @@ func prepare(t *testing.T, root string) string {
 	// Many Envoys may run on this machine at once.
 	envoy := fmt.Sprintf("#!/bin/sh\nexec '%s' --use-dynamic-base-id --concurrency 1 --log-level warning \"$@\"\n", envoys[len(envoys)-1].Path)
 	must(t, os.WriteFile(filepath.Join(dir, "envoy"), []byte(envoy), 0o755))
-	etcd, err := exectest.Find("etcd")
-	must(t, err)
-	must(t, os.Symlink(etcd, filepath.Join(dir, "etcd")))
+	for _, name := range []string{"etcd", "kubectl", "helm"} {
+		path, err := exectest.Find(name)
+		must(t, err)
+		must(t, os.Symlink(path, filepath.Join(dir, name)))
+	}
 	if _, err := exec.LookPath("curl"); err != nil {
 		self, err := os.Executable()
 		must(t, err)

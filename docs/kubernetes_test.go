@@ -70,19 +70,24 @@ func TestKubernetes(t *testing.T) {
 		t.Errorf("xds-server %q: %v\n%s", args, err, out)
 	}
 
-	got := manifests(t, filepath.Join(folder, "envoy.yaml"))["ConfigMap/envoy-bootstrap"].Data["envoy.yaml"]
-	bootstrap, err := exec.Command(program, "bootstrap", "--node-id", "envoy", "--node-cluster", "edge", "--xds-address", "xds-server:18000").Output()
-	must(t, err)
-	if got != string(bootstrap) {
-		t.Errorf("the ConfigMap envoy-bootstrap differs from what the command in it prints:\n%s", bootstrap)
-	}
 	envoys, err := harness.Envoys(t.Context(), root)
 	must(t, err)
-	path := filepath.Join(dir, "envoy.yaml")
-	must(t, os.WriteFile(path, []byte(got), 0o644))
-	for _, envoy := range envoys {
-		if out, err := exec.Command(envoy.Path, "--mode", "validate", "--config-path", path, "--service-node", "pod-1").CombinedOutput(); err != nil {
-			t.Errorf("Envoy %s: %v\n%s", envoy.Version, err, out)
+	for file, flags := range map[string][]string{
+		"envoy.yaml":      {"--xds-address", "xds-server:18000"},
+		"shop/envoy.yaml": {"--node-namespace", "shop", "--xds-address", "xds-server.wasmxds-system:18000"},
+	} {
+		got := manifests(t, filepath.Join(folder, file))["ConfigMap/envoy-bootstrap"].Data["envoy.yaml"]
+		bootstrap, err := exec.Command(program, append([]string{"bootstrap", "--node-id", "envoy", "--node-cluster", "edge"}, flags...)...).Output()
+		must(t, err)
+		if got != string(bootstrap) {
+			t.Errorf("%s: the ConfigMap envoy-bootstrap differs from what the command in it prints:\n%s", file, bootstrap)
+		}
+		path := filepath.Join(dir, "envoy.yaml")
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+		for _, envoy := range envoys {
+			if out, err := exec.Command(envoy.Path, "--mode", "validate", "--config-path", path, "--service-node", "pod-1").CombinedOutput(); err != nil {
+				t.Errorf("%s: Envoy %s: %v\n%s", file, envoy.Version, err, out)
+			}
 		}
 	}
 }

@@ -31,6 +31,7 @@ type session struct {
 	t      *testing.T
 	stdin  io.Writer
 	codes  *bufio.Reader // the shell writes each command's exit code there
+	home   string        // the user's folder
 	output string        // the file that a command prints to
 	there  *strings.Replacer
 	back   *strings.Replacer
@@ -44,7 +45,7 @@ func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	t.Helper()
 	dir := t.TempDir()
 	clone := filepath.Join(dir, "wasmxds")
-	s := &session{t: t, output: filepath.Join(dir, "output")}
+	s := &session{t: t, home: dir, output: filepath.Join(dir, "output")}
 	s.choosePorts(free)
 	must(t, s.copyTree(root, clone))
 	must(t, os.CopyFS(filepath.Join(clone, "bin", "filters"), os.DirFS(filepath.Join(tools, "filters"))))
@@ -53,9 +54,9 @@ func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	must(t, err)
 	shell := exec.Command("bash", "--noprofile", "--norc")
 	shell.Dir = clone
-	shell.ExtraFiles = []*os.File{codesIn}                           // 3
-	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}          // what it starts ends with it
-	shell.Env = append(os.Environ(), "HOME="+dir, "XDG_STATE_HOME=", // where serve keeps its data
+	shell.ExtraFiles = []*os.File{codesIn}                                          // 3
+	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}                         // what it starts ends with it
+	shell.Env = append(os.Environ(), "HOME="+dir, "KUBECONFIG=", "XDG_STATE_HOME=", // where serve keeps its data
 		"GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"),
 		"PATH="+tools+":"+os.Getenv("PATH"), "TERM=dumb", "MAKEFLAGS=", "MAKELEVEL=",
 		"ENVOY="+filepath.Join(tools, "envoy"),
