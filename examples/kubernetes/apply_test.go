@@ -18,6 +18,7 @@ type cluster struct {
 	*kubetest.Server
 	t          *testing.T
 	kubeconfig string
+	changed    int64 // when something changed last, in seconds
 }
 
 func newCluster(t *testing.T, s *kubetest.Server) *cluster {
