@@ -45,7 +45,7 @@ test-filters: filters
 	$(MAKE) -C filter test
 
 test-manifests: kubectl helm
-	cd examples/kubernetes/validate && go test ./...
+	cd examples/kubernetes/validate && go test -count=1 ./...
 
 .PHONY: rust-test
 rust-test: tools ## the Rust filters and scaffold, on real Envoys (installs the WASI target)

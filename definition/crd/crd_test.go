@@ -14,5 +14,7 @@ func TestYAML(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	definitiontest.Golden(t, filepath.Join("..", "..", "examples", "kubernetes", "crds", "crds.yaml"), written)
+	for _, path := range []string{"examples/kubernetes/crds/crds.yaml", "charts/wasmxds/files/crds.yaml"} {
+		definitiontest.Golden(t, filepath.Join("..", "..", filepath.FromSlash(path)), written)
+	}
 }

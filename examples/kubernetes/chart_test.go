@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var update = flag.Bool("update", false, "write the chart's copy of the CRDs and the table of its values anew")
+var update = flag.Bool("update", false, "write the table of the chart's values anew")
 
 // TestLint: Helm finds nothing wrong with the chart, with any of its example values.
 func TestLint(t *testing.T) {
@@ -45,33 +45,12 @@ func TestWrongValues(t *testing.T) {
 		"persistence.size=big":                    "size",
 		"extraArgs={verbose}":                     "extraArgs",
 		"networkPolicy.envoys=none":               "envoys",
-		"configFrom[0].namespace=a":               "configFrom",
+		"named[0].namespace=a":                    "named",
 		"fullnameOverride=-":                      "fullnameOverride",
 	} {
 		if _, said, err := try(t, "helm", "template", "xds-server", chart, "--set", set); err == nil || !strings.Contains(said, want) {
 			t.Errorf("--set %s: %v\n%s\nwant %q", set, err, said, want)
 		}
-	}
-}
-
-// TestCRDs: the chart has the CRDs that xds-server prints, which are in crds.
-func TestCRDs(t *testing.T) {
-	should, err := os.ReadFile("crds/crds.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	copied := filepath.Join(chart, "files", "crds.yaml")
-	if *update {
-		if err := os.WriteFile(copied, should, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	is, err := os.ReadFile(copied)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(should), string(is)); diff != "" {
-		t.Errorf("-crds +chart; go test ./examples/kubernetes -update mends it:\n%s", diff)
 	}
 }
 

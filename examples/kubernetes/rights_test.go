@@ -50,6 +50,30 @@ metadata: {name: careful, namespace: shop}
 spec: {match: {definitions: ["*"]}, waves: [1, 100%]}
 `
 
+// naming are filters that name Secrets, and these.
+const naming = `
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: shop}
+stringData: {json: "{}"}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: registry, namespace: shop}
+type: kubernetes.io/dockerconfigjson
+stringData: {.dockerconfigjson: '{"auths": {}}'}
+---
+apiVersion: wasmxds.dev/v1alpha1
+kind: WasmFilter
+metadata: {name: configured, namespace: shop}
+spec: {module: {url: "file:///nowhere/hello.wasm"}, configFrom: {secret: {name: keys, key: json}}}
+---
+apiVersion: wasmxds.dev/v1alpha1
+kind: WasmFilter
+metadata: {name: pulled, namespace: shop}
+spec: {module: {url: "oci://127.0.0.1:1/hello:v1", pullSecret: registry}}
+`
+
 // forgotten is a Change that xds-server wrote at some time, of which it knows no more.
 const forgotten = `
 apiVersion: wasmxds.dev/v1alpha1
@@ -276,8 +300,11 @@ func TestRights(t *testing.T) {
 			text := ways[way](t)
 			c.namespaced()
 			c.applied(text)
+			secrets := kustomized(t, "secrets")
+			c.applied(secrets)
+			text = slices.Concat(text, []byte("---\n"), secrets)
 			c.applied([]byte(others()))
-			c.Apply(objects)
+			c.Apply(objects + "---" + naming)
 			grants := slices.Collect(maps.Keys(granted(t, text)))
 			// client-go has objects listed by a watch; not so of API servers before 1.34.
 			for _, lists := range []bool{false, true} {
