@@ -155,8 +155,12 @@ func (j *join) tell() {
 	})
 	problems = slices.Compact(problems)
 	j.logNew(problems)
+	set := j.set
+	if j.published.Catalog == nil { // it is on its way, or waits for what the server that leads writes
+		set = nil
+	}
 	j.loaded(admin.Loaded{
-		Set: j.set, Base: j.base, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
+		Set: set, Base: j.base, Catalog: j.published, Problems: problems, Files: j.update.Files, Changed: j.update.Changed,
 		Held: admin.Held{ID: j.update.HeldID, Definitions: j.update.Held.Definitions, Of: j.update.Held.Of},
 	})
 }

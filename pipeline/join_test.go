@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,7 @@ import (
 type joining struct {
 	inputs
 	certificates chan<- []definition.Problem
+	follows      atomic.Bool // nobody gets what is wanted before another server has said so
 
 	mu   sync.Mutex
 	told []string
@@ -61,7 +63,11 @@ func joined() (j *joining, end func()) {
 		options: resource.Options{ModulesURL: "http://127.0.0.1:18001"},
 		log:     slog.New(slog.DiscardHandler),
 		ready:   func() { in.tell("ready") },
-		want:    func(set *module.Set) { in.plans <- &rollout.Plan{Base: set} },
+		want: func(set *module.Set) {
+			if !in.follows.Load() {
+				in.plans <- &rollout.Plan{Base: set}
+			}
+		},
 		publish: func(xds.Publication) {
 			in.tell("published")
 			in.swaps.Add(xds.Swaps{Node: "edge-1", Changes: make([]swap.Change, 1)})
@@ -129,6 +135,22 @@ func TestFirstSetWaitsForModules(t *testing.T) {
 		time.Sleep(2 * firstHold) // it was long until anything could be read
 		j.sets <- setIn(module.Fetching)
 		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
+	})
+}
+
+// TestNothingIsReadyBeforeItIsPublished: a server that follows publishes nothing before
+// who leads has written something. Until then it tells of problems, and of no set.
+func TestNothingIsReadyBeforeItIsPublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j, end := joined()
+		defer end()
+		j.follows.Store(true)
+		j.sets <- setIn(module.Good)
+		j.has(t)
+		j.updates <- source.Update{Problems: []definition.Problem{{File: "b.yaml", Message: "wrong"}}}
+		j.has(t, "loaded false wrong")
+		j.plans <- &rollout.Plan{Base: setIn(module.Good)}
+		j.has(t, "published", "loaded true wrong", "ready", "swapped edge-1")
 	})
 }
 

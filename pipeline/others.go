@@ -77,6 +77,7 @@ func newOthers(living func() []string, send func(context.Context, string, happen
 
 // crashed tells of an alarm. It never waits.
 func (o *others) crashed(now time.Time, a alarm) {
+	o.look() // it may be told but once: also one that has just begun is to hear of it
 	o.each(func(b *box) {
 		if _, waits := b.since[a]; waits {
 			return
