@@ -9,8 +9,9 @@ import (
 	"wasmxds/source"
 )
 
-// Object is an object of a native kind, as the API server has it.
+// Object is an object as the API server has it.
 type Object struct {
+	Native                bool // its kind is ours, and so is its status
 	Kind, Namespace, Name string
 	Resource              schema.GroupVersionResource
 	UID                   types.UID
@@ -36,7 +37,7 @@ func parsed(document string) Object {
 	return Object{Kind: kind, Namespace: namespace, Name: name}
 }
 
-// Objects are those of native kinds, as far as they are known.
+// Objects are those that there are, as far as they are known.
 func (c *Cluster) Objects() []Object {
 	t := c.table.Load()
 	if t == nil {
@@ -46,13 +47,10 @@ func (c *Cluster) Objects() []Object {
 	defer t.mu.Unlock()
 	var all []Object
 	for _, p := range t.parts {
-		if !p.kind.native() {
-			continue
-		}
 		for _, o := range p.objects {
 			if o.doubted.IsZero() {
 				all = append(all, Object{
-					Kind: p.kind.name, Namespace: o.namespace, Name: o.name, Resource: p.kind.resource(),
+					Native: p.kind.native(), Kind: p.kind.name, Namespace: o.namespace, Name: o.name, Resource: p.kind.resource(),
 					UID: o.uid, Generation: o.generation, Status: o.status,
 				})
 			}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -36,6 +37,7 @@ type Writer struct {
 	Log   *slog.Logger
 
 	taken atomic.Pointer[map[source.Key]source.Object]
+	told  map[source.Key]condition // of objects of others' kinds, by Events
 }
 
 // Taken is told what the sources say of objects.
@@ -83,21 +85,27 @@ func (w *Writer) look(ctx context.Context) error {
 		return err
 	}
 	f := newFleet(&status, worst)
+	maps.DeleteFunc(w.told, func(key source.Key, _ condition) bool { _, ok := (*all)[key]; return !ok })
 	written := 0
 	for _, o := range objects {
 		taken, ok := (*all)[o.Key()]
 		if !ok {
 			continue
 		}
-		conditions := of(o, taken, f)
-		was := seen(o.Status)
-		if conditions == nil || was.are(o.Generation, conditions) {
+		write := func() error { return w.refused(ctx, o, taken) }
+		if o.Native {
+			conditions, was := of(o, taken, f), seen(o.Status)
+			if conditions == nil || was.are(o.Generation, conditions) {
+				continue
+			}
+			write = func() error { return w.write(ctx, o, conditions, was) }
+		} else if w.told[o.Key()] == accepted(taken) {
 			continue
 		}
 		if written++; written > perLook {
 			return nil
 		}
-		if err := w.write(ctx, o, conditions, was); err != nil {
+		if err := write(); err != nil {
 			return err
 		}
 	}
@@ -139,6 +147,30 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 			}
 		}
 	}
+	return nil
+}
+
+// refused tells by an Event what is wrong with an object of another's kind. Its status is
+// written by whoever the kind is of, and as a whole.
+func (w *Writer) refused(ctx context.Context, o kube.Object, taken source.Object) error {
+	c := accepted(taken)
+	if c.warns() {
+		ctx, cancel := context.WithTimeout(ctx, callTime)
+		defer cancel()
+		about := &unstructured.Unstructured{}
+		about.SetGroupVersionKind(o.Resource.GroupVersion().WithKind(o.Kind))
+		about.SetNamespace(o.Namespace)
+		about.SetName(o.Name)
+		about.SetUID(o.UID)
+		about.SetGeneration(o.Generation)
+		if err := event(ctx, w.Client, about, c); err != nil {
+			return fmt.Errorf("tell %v by an Event: %w", o, err)
+		}
+	}
+	if w.told == nil {
+		w.told = map[source.Key]condition{}
+	}
+	w.told[o.Key()] = c
 	return nil
 }
 

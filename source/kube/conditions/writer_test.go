@@ -47,6 +47,21 @@ func told(t *testing.T, s *kubetest.Server, text, want string) *unstructured.Uns
 	}
 }
 
+const pluginCRD = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: wasmplugins.extensions.istio.io}
+spec:
+  group: extensions.istio.io
+  names: {kind: WasmPlugin, listKind: WasmPluginList, plural: wasmplugins, singular: wasmplugin}
+  scope: Namespaced
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
+
 // TestWriter: a real API server has what became of objects, and is written to only
 // when that changes.
 func TestWriter(t *testing.T) {
@@ -105,18 +120,35 @@ func TestWriter(t *testing.T) {
 	bad := strings.Replace(filter("bad", "https://a/b"), `ids: ["a"]`, `ids: ["a["]`, 1)
 	s.Apply(bad)
 	told(t, s, bad, `Accepted=False Invalid: spec.attach.nodes.ids[0]: "a[" is not a pattern (1); Running=False NotAccepted: nothing of it was ever good (1)`)
-	events := schema.GroupVersionResource{Version: "v1", Resource: "events"}
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		list, err := s.Client.Resource(events).Namespace("shop").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=bad"})
-		if err != nil {
-			t.Fatal(err)
+	one := func(of string) {
+		t.Helper()
+		events := schema.GroupVersionResource{Version: "v1", Resource: "events"}
+		for end := time.Now().Add(60 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+			list, err := s.Client.Resource(events).Namespace("shop").List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.kind=" + of + ",involvedObject.name=bad"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(list.Items) == 1 {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%d Events of a %s", len(list.Items), of)
+			}
 		}
-		if len(list.Items) == 1 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d Events", len(list.Items))
-		}
+	}
+	one("WasmFilter")
+
+	t.Log("the status of others' kinds is left alone")
+	s.Apply(pluginCRD)
+	plugin := "{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: bad, namespace: shop}, spec: {url: 'ftp://a/b', pluginName: p}, status: {conditions: [{type: Theirs}]}}"
+	s.Apply(plugin)
+	one("WasmPlugin")
+	theirs := kubetest.Parse(t, []byte(plugin))[0]
+	if theirs, err = s.Of(theirs).Get(ctx, "bad", metav1.GetOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, _ := unstructured.NestedSlice(theirs.Object, "status", "conditions"); len(list) != 1 {
+		t.Errorf("conditions %v", list)
 	}
 	cancel()
 	for range 2 {
