@@ -35,6 +35,7 @@ type Loaded struct {
 type Options struct {
 	Version  string // of xds-server
 	Fleet    Fleet
+	Own      Fleet   // the Envoys of this server alone, which /metrics tells of; nil: there are no others
 	Modules  Modules // nil: what modules export is not shown
 	Sources  Sources // of /metrics
 	Pprof    bool    // serve /debug/pprof/
@@ -59,8 +60,7 @@ type Server struct {
 
 	history      history
 	metrics      *metrics
-	summaries    summaries
-	overviews    overviews
+	all, own     *sight
 	moved        moved
 	pages        pages
 	eventStreams chan struct{} // one for each that is open
@@ -79,12 +79,16 @@ func New(opts Options) *Server {
 		opts.Operators.Log = opts.Log
 	}
 	opts.Operators.key = newFormKey()
+	all := newSight(opts.Fleet)
+	own := all
+	if opts.Own != nil {
+		own = newSight(opts.Own)
+	}
 	return &Server{
-		opts: opts, started: opts.Now(),
+		opts: opts, started: opts.Now(), all: all, own: own,
 		metrics:      newMetrics(),
 		drained:      make(chan struct{}),
 		pages:        parsePages(opts.Now),
-		overviews:    overviews{seed: maphash.MakeSeed()},
 		moved:        moved{seed: maphash.MakeSeed()},
 		eventStreams: make(chan struct{}, maxEventStreams),
 	}

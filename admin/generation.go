@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"hash/maphash"
 	"sync"
 
 	"wasmxds/xds"
@@ -10,8 +11,19 @@ import (
 // nothing is computed again.
 type generation struct{ fleet, changes uint64 }
 
-func (s *Server) generation() generation {
-	return generation{s.opts.Fleet.Generation(), s.changes.Load()}
+func (s *Server) generation(of *sight) generation {
+	return generation{of.fleet.Generation(), s.changes.Load()}
+}
+
+// sight is a fleet, and what was counted of it last.
+type sight struct {
+	fleet     Fleet
+	summaries summaries
+	overviews overviews
+}
+
+func newSight(f Fleet) *sight {
+	return &sight{fleet: f, overviews: overviews{seed: maphash.MakeSeed()}}
 }
 
 // summary counts the fleet. Whoever waits for a filter asks ten times a second.
@@ -26,14 +38,14 @@ type summaries struct {
 	last *summary
 }
 
-func (s *Server) summary() *summary {
-	c := &s.summaries
+func (v *sight) summary() *summary {
+	c := &v.summaries
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now := s.opts.Fleet.Generation()
+	now := v.fleet.Generation()
 	if c.last == nil || c.last.of != now {
 		c.last = &summary{of: now}
-		c.last.envoys, c.last.filters = s.opts.Fleet.Summary()
+		c.last.envoys, c.last.filters = v.fleet.Summary()
 	}
 	return c.last
 }

@@ -176,7 +176,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (c collector) definitions(e emit) {
-	st := c.status()
+	st := c.statusOf(c.own)
 	d := st.Definitions
 	e.gauge("wasmxds_ready", "1 once a whole set of definitions is served, until draining.", bit(c.ready() && !c.draining.Load()))
 	e.gauge("wasmxds_definitions", "Definitions in use.", float64(d.Loaded))
@@ -205,7 +205,7 @@ func (c collector) definitions(e emit) {
 const envoysHelp = "Connected Envoys that are to have a filter, by how far its newest version is on them."
 
 func (c collector) fleet(e emit) {
-	o := c.overview()
+	o := c.overviewOf(c.own)
 	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed} {
 		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}

@@ -82,26 +82,28 @@ const (
 	stale     = 3 * time.Second        // and at most
 )
 
-func (s *Server) overview() *overview {
-	c := &s.overviews
+func (s *Server) overview() *overview { return s.overviewOf(s.all) }
+
+func (s *Server) overviewOf(v *sight) *overview {
+	c := &v.overviews
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, of := s.opts.Now(), s.generation()
+	now, of := s.opts.Now(), s.generation(v)
 	if c.last == nil || c.last.of != of && !now.Before(c.last.until) {
 		start := time.Now()
-		c.last = s.look(now)
+		c.last = s.look(v, now)
 		c.last.of, c.last.until = of, now.Add(max(fresh, min(stale, lookShare*time.Since(start))))
 	}
 	return c.last
 }
 
 // look walks the fleet.
-func (s *Server) look(now time.Time) *overview {
-	o := &overview{At: now, Status: s.status(), States: map[swap.State]int{}}
+func (s *Server) look(v *sight, now time.Time) *overview {
+	o := &overview{At: now, Status: s.statusOf(v), States: map[swap.State]int{}}
 	c := census{map[string]map[running]int{}, map[cause]*trouble{}}
-	digest := newDigest(s.overviews.seed)
+	digest := newDigest(v.overviews.seed)
 	for after := ""; ; {
-		nodes, next := s.opts.Fleet.Nodes(after, maxNodes)
+		nodes, next := v.fleet.Nodes(after, maxNodes)
 		for i := range nodes {
 			o.add(&nodes[i], &c)
 			digest.node(&nodes[i])

@@ -194,14 +194,16 @@ func (f *Filter) Is(version string) bool {
 }
 
 // status is the document without its nodes.
-func (s *Server) status() Status {
+func (s *Server) status() Status { return s.statusOf(s.all) }
+
+func (s *Server) statusOf(v *sight) Status {
 	st := Status{
 		Version:     s.opts.Version,
 		Definitions: Definitions{Errors: []definition.Problem{}},
 		Filters:     []Filter{},
 		Nodes:       []xds.NodeStatus{},
 	}
-	counts := s.summary()
+	counts := v.summary()
 	st.Envoys = counts.envoys
 	st.Replicas, st.Definitions.Warnings = s.replicas()
 	l := s.loaded.Load()

@@ -19,6 +19,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/module/serve"
 	"wasmxds/queue"
+	"wasmxds/replica/envoys"
 	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/rollout/driver"
@@ -63,8 +64,9 @@ type Pipeline struct {
 	heard    *relay.Leader   // what Envoys that are watched tell, while this server leads
 	follower *relay.Follower // ... and while another does
 	sampler  *sampler
-	hearing  *hearing // nil: there are no other servers
-	others   *others  // so
+	hearing  *hearing    // nil: there are no other servers
+	others   *others     // so
+	envoys   *envoys.All // so
 	judges   judges
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
@@ -107,7 +109,8 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	if r := o.Replicas; r != nil {
 		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
 		p.meet(r.Peers)
-		o.Admin.Replicas = p.replicas
+		p.envoys = envoys.New(p.XDS, r.Peers)
+		o.Admin.Fleet, o.Admin.Own, o.Admin.Replicas = p.envoys, p.XDS, p.replicas
 	}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	if p.signals != nil {
@@ -155,6 +158,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	})
 	if r := p.options.Replicas; r != nil {
 		g.Go(func() error { r.Peers.Registry.Run(ctx); return nil })
+		g.Go(func() error { p.envoys.Run(ctx); return nil })
 	}
 	g.Go(func() error { p.sampler.run(ctx); return nil })
 	if p.others != nil {

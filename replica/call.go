@@ -102,10 +102,15 @@ type Answer[A any] struct {
 // CallAll asks all other servers that live, at once, and gives their answers when each
 // has come.
 func CallAll[Q, A any](ctx context.Context, p *Peers, path string, q Q) []Answer[A] {
+	return CallSome[Q, A](ctx, p, path, q, func(string) bool { return true })
+}
+
+// CallSome is CallAll of those of the servers that are asked, by id.
+func CallSome[Q, A any](ctx context.Context, p *Peers, path string, q Q, ask func(id string) bool) []Answer[A] {
 	var all []Answer[A]
 	own := p.Registry.ID()
 	for id, m := range p.Registry.Members() {
-		if id != own {
+		if id != own && ask(id) {
 			all = append(all, Answer[A]{Of: m})
 		}
 	}

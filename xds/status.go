@@ -26,6 +26,7 @@ type NodeStatus struct {
 	Peer           string                `json:"peer,omitempty"` // address and port of its stream
 	Labels         map[string]string     `json:"labels,omitempty"`
 	Protocol       string                `json:"protocol,omitempty"` // "delta" or "sotw"
+	Replica        string                `json:"replica,omitempty"`  // the server that it is connected to, of several; "": this one
 	ConnectedSince time.Time             `json:"connectedSince,omitzero"`
 	AwaySince      time.Time             `json:"awaySince,omitzero"` // when its last stream was open; zero: it is connected
 	Awaited        bool                  `json:"awaited,omitempty"`  // it is away, and may still come back by itself
