@@ -75,6 +75,8 @@ func TestMove(t *testing.T) {
 					<-e.ended
 					e.ended <- nil
 				}
+				_ = swaps.leave() // else what it lacks is sent to it again
+				eventually(t, "it is away", func() bool { return len(s.Awaited()) == 4 })
 				sent := s.Stats().Responses
 				for _, e := range all {
 					e.connect(s.dial(t, ""))
