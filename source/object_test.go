@@ -2,6 +2,7 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -78,6 +79,26 @@ func TestObjectsAreTold(t *testing.T) {
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestRevisionOfSameContent: of an object that has a content again, as after a
+// restart or a mistake that was undone, its newest revision is told.
+func TestRevisionOfSameContent(t *testing.T) {
+	table := objects(t)
+	key := Key{}
+	take := func(revision, url string) {
+		d := objectOf("WasmFilter", "shop", "auth", `{"module":{"url":"`+url+`"}}`)
+		key, d.Revision = d.Key, revision
+		table.take(Batch{Source: "kube", Docs: []Document{d}})
+		table.join()
+	}
+	for i, url := range []string{"https://a/b", "b.wasm", "https://a/b", "https://a/b"} {
+		revision := fmt.Sprint(i + 1)
+		take(revision, url)
+		if o := table.objects()[key]; o.Revision != revision || o.Good != (url != "b.wasm") {
+			t.Errorf("revision %s: told %+v", revision, o)
+		}
 	}
 }
 

@@ -136,6 +136,7 @@ func (t *table) look(o *origin, known *tracked, d *Document) {
 	default:
 		known.current = t.version(o, d, sum, d.Data)
 	}
+	known.current.revision = d.Revision // that of the same content may be another, and of what was restored it is not known
 }
 
 // called is what problems call a document.
