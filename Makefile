@@ -90,8 +90,9 @@ soak: tools ## changes and faults at random, on real and played Envoys (SOAK=1h)
 	go run ./e2e/soak -duration $(SOAK)
 
 .PHONY: bench
-bench: ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-clients 100)
+bench: tools kube-apiserver ## compare with other servers, up to 10,000 played Envoys (BENCHFLAGS=-clients 100); three replicas; 1,000 objects
 	go run ./bench $(BENCHFLAGS)
+	go test -count=1 -timeout 30m -v ./bench/scale -full
 
 .PHONY: bench-filter
 bench-filter: tools filters ## what filters cost in Envoy: none, Rust, Go, Lua (installs the WASI target)

@@ -29,6 +29,8 @@ type envoy struct {
 	role  Role
 	ip    net.IP
 
+	server int // whose turn it is, of the fleet's, counted on
+
 	subs      [kinds]sub
 	listeners []listener
 	slots     map[string]*slot
@@ -351,6 +353,7 @@ func (e *envoy) run(ctx context.Context) {
 			return
 		}
 		e.fleet.lost(e, err)
+		e.server++
 		if time.Since(began) > time.Second {
 			pause = e.fleet.options.Backoff
 		}
@@ -363,7 +366,7 @@ func (e *envoy) run(ctx context.Context) {
 }
 
 func (e *envoy) session(ctx context.Context) error {
-	nc, err := e.fleet.dial(ctx, e.ip)
+	nc, err := e.fleet.dial(ctx, e)
 	if err != nil {
 		return err
 	}

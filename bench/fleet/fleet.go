@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -15,13 +16,15 @@ import (
 
 // Options say what to play. Address must be given.
 type Options struct {
-	Address string // of the server, host:port
+	Address string // of the server, host:port; of several, with commas: an Envoy leaves one that fails it for the next
 	Delta   bool
 	TLS     *tls.Config // nil: plaintext
 	First   int         // number of the first Envoy: it has id "edge-00000" and address 127.1.0.1 where this is 0
 	Clients int
 	Roles   [roles]int // how many of them are not Steady; Roles[Steady] is ignored
 	Node    int        // size of the node message in bytes; default 30 KiB
+
+	Namespace string // in the node metadata; "": none
 
 	// Runs, if set, is told of each revision of a filter that requests meet from now
 	// on at an Envoy; by that Envoy's goroutine.
@@ -35,6 +38,7 @@ type Options struct {
 // Fleet is a number of Envoys.
 type Fleet struct {
 	options  Options
+	servers  []string // their addresses
 	opening  []byte
 	node     []byte
 	contents *contents
@@ -82,7 +86,7 @@ func New(o Options) (*Fleet, error) {
 	if o.Backoff == 0 {
 		o.Backoff = 100 * time.Millisecond
 	}
-	node, err := nodeOf("bench", o.Node)
+	node, err := nodeOf("bench", o.Namespace, o.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -94,15 +98,16 @@ func New(o Options) (*Fleet, error) {
 	if o.Delta {
 		method = "DeltaAggregatedResources"
 	}
+	servers := strings.Split(o.Address, ",")
 	f := &Fleet{
-		options: o, node: node, contents: newContents(), conns: map[*envoy]net.Conn{},
-		opening:   opening("/envoy.service.discovery.v3.AggregatedDiscoveryService/"+method, o.Address),
+		options: o, servers: servers, node: node, contents: newContents(), conns: map[*envoy]net.Conn{},
+		opening:   opening("/envoy.service.discovery.v3.AggregatedDiscoveryService/"+method, servers[0]),
 		dials:     make(chan struct{}, o.Dials),
 		downloads: make(chan struct{}, min(spare, 4096)),
 	}
 	for n := o.First; n < o.First+o.Clients; n++ {
 		f.envoys = append(f.envoys, &envoy{
-			fleet: f, n: n, ip: net.IPv4(127, byte(1+(n+1)>>16), byte((n+1)>>8), byte(n+1)).To4(), slots: map[string]*slot{},
+			fleet: f, n: n, server: n, ip: net.IPv4(127, byte(1+(n+1)>>16), byte((n+1)>>8), byte(n+1)).To4(), slots: map[string]*slot{},
 		})
 	}
 	last := o.Clients
@@ -191,15 +196,15 @@ func (f *Fleet) Err() error {
 	return f.err
 }
 
-func (f *Fleet) dial(ctx context.Context, from net.IP) (net.Conn, error) {
+func (f *Fleet) dial(ctx context.Context, e *envoy) (net.Conn, error) {
 	select {
 	case f.dials <- struct{}{}:
 		defer func() { <-f.dials }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, KeepAlive: -1}
-	nc, err := d.DialContext(ctx, "tcp", f.options.Address)
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: e.ip}, KeepAlive: -1}
+	nc, err := d.DialContext(ctx, "tcp", f.servers[e.server%len(f.servers)])
 	if err != nil || f.options.TLS == nil {
 		return nc, err
 	}

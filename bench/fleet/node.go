@@ -12,10 +12,12 @@ import (
 // nodeOf gives all of a node message but its id: the version, metadata like a
 // sidecar's, and a list of extensions, as Envoy sends it, until it has size
 // bytes.
-func nodeOf(cluster string, size int) ([]byte, error) {
-	meta, err := structpb.NewStruct(map[string]any{
-		"LABELS": map[string]any{"app": "bench", "version": "v1", "pod-template-hash": "5d8b9c7f6d"},
-	})
+func nodeOf(cluster, namespace string, size int) ([]byte, error) {
+	all := map[string]any{"LABELS": map[string]any{"app": "bench", "version": "v1", "pod-template-hash": "5d8b9c7f6d"}}
+	if namespace != "" {
+		all["NAMESPACE"] = namespace
+	}
+	meta, err := structpb.NewStruct(all)
 	if err != nil {
 		return nil, err
 	}
