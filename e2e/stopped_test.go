@@ -22,6 +22,7 @@ type rolling struct {
 	load  harness.LoadConfig // on each Envoy
 	edges []*edge
 	loads []*harness.Load
+	at    map[*edge]*harness.Server // that has an Envoy; nil: there is one server
 }
 
 // atOnceAlone is a policy's stop that looks at what an Envoy tells at once, and at nothing
@@ -149,11 +150,11 @@ func (r *rolling) stops(t *testing.T, b bad, within time.Duration) {
 		t.Errorf("it was stopped in wave %d", change.Wave)
 	}
 	must(t, harness.Poll(ctx, within, func() error {
-		status, err := r.server.Status(ctx)
-		if err != nil {
-			return err
-		}
 		for _, e := range r.edges {
+			status, err := cmp.Or(r.at[e], r.server).Status(ctx)
+			if err != nil {
+				return err
+			}
 			at, err := status.Filter(e.id, "hello")
 			if err != nil || at.State != "running" {
 				return fmt.Errorf("%s: %+v, %v", e.id, at, err)

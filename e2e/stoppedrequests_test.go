@@ -52,5 +52,18 @@ func TestStoppedByRequests(t *testing.T) {
 				start().stops(t, b.bad, 15*time.Minute)
 			})
 		}
+		t.Run("at the other of two servers", func(t *testing.T) {
+			t.Parallel()
+			start := func() *elsewhere {
+				starting.Lock()
+				defer starting.Unlock()
+				r := serveElsewhere(t, harness.LoadConfig{Path: "/shop", Pause: 50 * time.Millisecond})
+				r.envoy(c, "edge-1", leads, follows)
+				r.envoy(c, "edge-2", follows, follows) // the first wave, by its id
+				r.envoy(c, "edge-3", follows, leads)
+				return r
+			}
+			stoppedElsewhere(t, start())
+		})
 	})
 }

@@ -1,0 +1,193 @@
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"wasmxds/e2e/harness"
+	"wasmxds/e2e/wasmtest"
+	"wasmxds/state/statetest/etcdtest"
+)
+
+// elsewhere are two xds-servers of one state, of which the first leads, and Envoys whose
+// streams go to the one and whose logs or downloads go to the other.
+type elsewhere struct {
+	*rolling
+	servers [2]*harness.Server
+}
+
+const leads, follows = 0, 1
+
+// serveElsewhere starts the servers.
+func serveElsewhere(t *testing.T, load harness.LoadConfig, args ...[]string) *elsewhere {
+	t.Helper()
+	r := &elsewhere{rolling: &rolling{fleet: newFleet(t), load: load, at: map[*edge]*harness.Server{}}}
+	r.write("web.yaml", r.routed("/shop"))
+	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
+	etcd := strings.Join(etcdtest.Start(t, 1).Endpoints(), ",")
+	for i := range r.servers {
+		all := []string{"--etcd", etcd, "--state", "etcd"}
+		if len(args) > 0 {
+			all = append(all, args[i]...)
+		}
+		r.servers[i] = r.serveIn(filepath.Join(r.dir, fmt.Sprint("server-", i)), all...)
+		r.eventually(func() error { return r.standing(i) })
+	}
+	r.server = r.servers[leads]
+	return r
+}
+
+// replica is a server as another, or itself, knows it.
+type replica struct {
+	Self, Lives bool
+	Stand       string
+}
+
+// standing is nil when each server that runs knows all, and which one leads.
+func (r *elsewhere) standing(newest int) error {
+	var errs []error
+	for i, s := range r.servers[:newest+1] {
+		var status struct{ Replicas []replica }
+		body, err := s.Get(r.t.Context(), "/api/v1/status")
+		if err == nil {
+			err = json.Unmarshal(body, &status)
+		}
+		led := slices.Contains(status.Replicas, replica{Self: i == leads, Lives: true, Stand: "leads"})
+		if err == nil && (len(status.Replicas) != newest+1 || !led) {
+			err = fmt.Errorf("server %d knows of %+v", i, status.Replicas)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// envoy starts an Envoy whose stream goes to one server, and all later connections
+// to another.
+func (r *elsewhere) envoy(c combination, id string, stream, logs int, args ...string) *edge {
+	r.t.Helper()
+	p, err := harness.StartProxy(r.servers[stream].Addresses.XDS)
+	must(r.t, err)
+	r.t.Cleanup(func() { must(r.t, p.Close()) })
+	bootstrap, err := r.server.Bootstrap(r.ctx, id, append([]string{"--protocol", c.protocol, "--xds-address", p.Address()}, args...)...)
+	must(r.t, err)
+	e := r.envoyOf(id, harness.EnvoyConfig{Binary: c.envoy, Bootstrap: bootstrap, Workers: 2})
+	r.edges, r.at[e] = append(r.edges, e), r.servers[stream]
+	e.address("web")
+	p.Target(r.servers[logs].Addresses.XDS)
+	return e
+}
+
+// streams is nil when a server has the streams of so many Envoys.
+func (r *elsewhere) streams(server, n int) error {
+	status, err := r.servers[server].Status(r.t.Context())
+	if err == nil && status.Envoys.Connected != n {
+		err = fmt.Errorf("server %d has %d Envoys, want %d", server, status.Envoys.Connected, n)
+	}
+	return err
+}
+
+// stoppedElsewhere has a change that fails requests come to an Envoy of the server that
+// does not lead, whose logs that one gets; of those that it is compared with, one has
+// its stream there and its logs here, and one the other way round. Then a good one goes
+// everywhere.
+func stoppedElsewhere(t *testing.T, r *elsewhere) {
+	for _, e := range r.edges {
+		r.serves(e)
+	}
+	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 1s\nstop: "+errorsAlone+"\n")
+	r.eventually(func() error { return r.streams(follows, 2) })
+	r.eventually(func() error { return r.streams(leads, 1) })
+	b := badInRequests[0].bad
+	r.stops(t, b, 15*time.Minute)
+	written := r.hello("better")
+	for i, l := range r.loads {
+		l := l
+		must(t, harness.Poll(t.Context(), 15*time.Minute, func() error {
+			if l.LastSeen("x-hello", "better").Before(written) {
+				return fmt.Errorf("%s does not have the good one", r.edges[i].id)
+			}
+			return nil
+		}))
+	}
+	change, err := r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
+	must(t, err)
+	if change.State != "done" {
+		t.Errorf("the good one is %s: %s", change.State, change.Words)
+	}
+	t.Logf("the good one went everywhere after %v", time.Since(written).Round(time.Second))
+}
+
+// TestCrashToldElsewhere: the alarm of a crashed VM comes to a server that does not have
+// the Envoy, and the VM is replaced by the one that has.
+func TestCrashToldElsewhere(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		r := serveElsewhere(t, shop)
+		r.write("web.yaml", r.listener("web"))
+		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "1", Fault: wasmtest.TrapOnRequest})))
+		for i, logs := range []int{follows, leads} {
+			stream := 1 - logs
+			e := r.envoy(c, fmt.Sprint("edge-", i+1), stream, logs)
+			r.eventually(func() error { return r.streams(stream, 1) })
+			address := e.address("web")
+			r.eventually(func() error { return outcomeIs(t, address, nil, "filtered") })
+			for crash := 1; crash <= 2; crash++ {
+				start := time.Now()
+				if got := outcome(t, address, http.Header{wasmtest.TrapHeader: {"1"}}); got != "503" {
+					t.Fatalf("the request that traps: %s", got)
+				}
+				r.eventually(func() error {
+					status, err := r.servers[stream].Status(t.Context())
+					if err != nil {
+						return err
+					}
+					at, err := status.Filter(e.id, "hello")
+					if err == nil && (at.Crashes == nil || at.Crashes.Count != crash || at.State != "running" || at.Crashes.Replaced.Before(start)) {
+						err = fmt.Errorf("crash %d is not replaced: %+v %+v", crash, at, at.Crashes)
+					}
+					return err
+				})
+				t.Logf("stream to %d, logs to %d: replaced after %v", stream, logs, time.Since(start).Round(time.Millisecond))
+				time.Sleep(time.Until(start.Add(3 * time.Second))) // alarms that come late are of this one
+			}
+			r.eventually(func() error { return outcomeIs(t, address, nil, "filtered") })
+		}
+	})
+}
+
+// TestDownloadElsewhere: an Envoy that downloads from a server that does not have its
+// stream, as behind one address of several, is not waited for until it would have been
+// pushed to again: 250 ms, where no download is seen.
+func TestDownloadElsewhere(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		p, err := harness.StartProxy("")
+		must(t, err)
+		t.Cleanup(func() { must(t, p.Close()) })
+		at := []string{"--modules-url", "http://" + p.Address()}
+		r := serveElsewhere(t, shop, at, at)
+		p.Target(r.servers[follows].Addresses.Modules)
+		e := r.envoy(c, "edge-1", leads, leads)
+		r.serves(e)
+		_, before, err := e.Answers(t.Context(), modulesCluster)
+		must(t, err)
+		var took []time.Duration
+		for i := range 20 {
+			value := fmt.Sprint("v", i)
+			took = append(took, r.seen(r.loads[0], r.hello(value), "x-hello", value))
+			e.runs("hello")
+		}
+		_, after, err := e.Answers(t.Context(), modulesCluster)
+		must(t, err)
+		t.Logf("%d swaps with %d downloads: min %v, p50 %v, max %v", len(took), after-before, slices.Min(took), harness.Quantile(took, 0.5), slices.Max(took))
+		if slices.Min(took) >= 250*time.Millisecond {
+			t.Error("none is as quick as where the download is seen")
+		}
+		r.good(r.loads[0])
+	})
+}
