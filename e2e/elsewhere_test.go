@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,6 +20,7 @@ import (
 type elsewhere struct {
 	*rolling
 	servers [2]*harness.Server
+	ways    map[*edge]*harness.Proxy // to the servers, from each Envoy
 }
 
 const leads, follows = 0, 1
@@ -28,7 +28,7 @@ const leads, follows = 0, 1
 // serveElsewhere starts the servers.
 func serveElsewhere(t *testing.T, load harness.LoadConfig, args ...[]string) *elsewhere {
 	t.Helper()
-	r := &elsewhere{rolling: &rolling{fleet: newFleet(t), load: load, at: map[*edge]*harness.Server{}}}
+	r := &elsewhere{rolling: &rolling{fleet: newFleet(t), load: load, at: map[*edge]*harness.Server{}}, ways: map[*edge]*harness.Proxy{}}
 	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
 	etcd := strings.Join(etcdtest.Start(t, 1).Endpoints(), ",")
@@ -44,22 +44,12 @@ func serveElsewhere(t *testing.T, load harness.LoadConfig, args ...[]string) *el
 	return r
 }
 
-// replica is a server as another, or itself, knows it.
-type replica struct {
-	Self, Lives bool
-	Stand       string
-}
-
 // standing is nil when each server that runs knows all, and which one leads.
 func (r *elsewhere) standing(newest int) error {
 	var errs []error
 	for i, s := range r.servers[:newest+1] {
-		var status struct{ Replicas []replica }
-		body, err := s.Get(r.t.Context(), "/api/v1/status")
-		if err == nil {
-			err = json.Unmarshal(body, &status)
-		}
-		led := slices.Contains(status.Replicas, replica{Self: i == leads, Lives: true, Stand: "leads"})
+		status, err := s.Status(r.t.Context())
+		led := err == nil && slices.ContainsFunc(status.Replicas, func(o harness.Replica) bool { return o.Lives && o.Stand == "leads" && o.Self == (i == leads) })
 		if err == nil && (len(status.Replicas) != newest+1 || !led) {
 			err = fmt.Errorf("server %d knows of %+v", i, status.Replicas)
 		}
@@ -78,7 +68,7 @@ func (r *elsewhere) envoy(c combination, id string, stream, logs int, args ...st
 	bootstrap, err := r.server.Bootstrap(r.ctx, id, append([]string{"--protocol", c.protocol, "--xds-address", p.Address()}, args...)...)
 	must(r.t, err)
 	e := r.envoyOf(id, harness.EnvoyConfig{Binary: c.envoy, Bootstrap: bootstrap, Workers: 2})
-	r.edges, r.at[e] = append(r.edges, e), r.servers[stream]
+	r.edges, r.at[e], r.ways[e] = append(r.edges, e), r.servers[stream], p
 	e.address("web")
 	p.Target(r.servers[logs].Addresses.XDS)
 	return e
@@ -106,28 +96,34 @@ func stoppedElsewhere(t *testing.T, r *elsewhere) {
 	r.eventually(func() error { return r.streams(leads, 1) })
 	b := badInRequests[0].bad
 	r.stops(t, b, 15*time.Minute)
+	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 1s\nstop: {errors: {more: 10%}, latency: {more: 10000%}}\n")
 	written := r.hello("better")
-	for i, l := range r.loads {
-		l := l
-		must(t, harness.Poll(t.Context(), 15*time.Minute, func() error {
-			if l.LastSeen("x-hello", "better").Before(written) {
-				return fmt.Errorf("%s does not have the good one", r.edges[i].id)
-			}
-			return nil
-		}))
-	}
-	change, err := r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
-	must(t, err)
-	if change.State != "done" {
-		t.Errorf("the good one is %s: %s", change.State, change.Words)
+	must(t, harness.Poll(t.Context(), 15*time.Minute, func() error {
+		change, err := r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
+		if err == nil && change.State != "done" {
+			err = fmt.Errorf("it is %s: %s", change.State, change.Words)
+		}
+		return err
+	}))
+	for _, l := range r.loads {
+		r.seen(l, written, "x-hello", "better")
 	}
 	t.Logf("the good one went everywhere after %v", time.Since(written).Round(time.Second))
+}
+
+// newestOrAll runs a scene once, or with -all with each Envoy in both protocols.
+func newestOrAll(t *testing.T, scene func(t *testing.T, c combination)) {
+	if *all {
+		eachCombination(t, scene)
+		return
+	}
+	t.Run(newest().String(), func(t *testing.T) { scene(t, newest()) })
 }
 
 // TestCrashToldElsewhere: the alarm of a crashed VM comes to a server that does not have
 // the Envoy, and the VM is replaced by the one that has.
 func TestCrashToldElsewhere(t *testing.T) {
-	eachOnce(t, func(t *testing.T, c combination) {
+	newestOrAll(t, func(t *testing.T, c combination) {
 		r := serveElsewhere(t, shop)
 		r.write("web.yaml", r.listener("web"))
 		r.write("hello.yaml", filter("hello", r.module(wasmtest.Filter{Header: "x-hello", Value: "1", Fault: wasmtest.TrapOnRequest})))
@@ -137,27 +133,81 @@ func TestCrashToldElsewhere(t *testing.T) {
 			r.eventually(func() error { return r.streams(stream, 1) })
 			address := e.address("web")
 			r.eventually(func() error { return outcomeIs(t, address, nil, "filtered") })
-			for crash := 1; crash <= 2; crash++ {
-				start := time.Now()
-				if got := outcome(t, address, http.Header{wasmtest.TrapHeader: {"1"}}); got != "503" {
-					t.Fatalf("the request that traps: %s", got)
-				}
-				r.eventually(func() error {
-					status, err := r.servers[stream].Status(t.Context())
-					if err != nil {
-						return err
-					}
-					at, err := status.Filter(e.id, "hello")
-					if err == nil && (at.Crashes == nil || at.Crashes.Count != crash || at.State != "running" || at.Crashes.Replaced.Before(start)) {
-						err = fmt.Errorf("crash %d is not replaced: %+v %+v", crash, at, at.Crashes)
-					}
-					return err
-				})
-				t.Logf("stream to %d, logs to %d: replaced after %v", stream, logs, time.Since(start).Round(time.Millisecond))
-				time.Sleep(time.Until(start.Add(3 * time.Second))) // alarms that come late are of this one
+			start := time.Now()
+			if got := outcome(t, address, http.Header{wasmtest.TrapHeader: {"1"}}); got != "503" {
+				t.Fatalf("the request that traps: %s", got)
 			}
+			r.eventually(func() error {
+				status, err := r.servers[stream].Status(t.Context())
+				if err != nil {
+					return err
+				}
+				at, err := status.Filter(e.id, "hello")
+				if err == nil && (at.Crashes == nil || at.Crashes.Count != 1 || at.State != "running" || at.Crashes.Replaced.Before(start)) {
+					err = fmt.Errorf("the crash is not replaced: %+v %+v", at, at.Crashes)
+				}
+				return err
+			})
+			t.Logf("stream to %d, logs to %d: replaced after %v", stream, logs, time.Since(start).Round(time.Millisecond))
 			r.eventually(func() error { return outcomeIs(t, address, nil, "filtered") })
 		}
+	})
+}
+
+// TestRestartsElsewhere: an Envoy that is killed and comes back to another server each
+// time counts as one that comes back as new, and a change is stopped for that; that it
+// goes to another server alone does not count.
+func TestRestartsElsewhere(t *testing.T) {
+	newestOrAll(t, func(t *testing.T, c combination) {
+		r := serveElsewhere(t, shop)
+		r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1, 100%]\nbake: 1h\nstop: "+atOnceAlone+"\n")
+		for _, id := range []string{"edge-1", "edge-2"} {
+			r.serves(r.envoy(c, id, follows, follows))
+		}
+		e, l := r.edges[1], r.loads[1] // edge-2 is the first wave, by its id
+		written := r.hello("new")
+		r.seen(l, written, "x-hello", "new")
+		counts := func() (change harness.Change) {
+			r.eventually(func() (err error) {
+				change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
+				if err == nil && change.State == "rolling" && change.Settled != 1 {
+					err = fmt.Errorf("%d Envoys run it: %s", change.Settled, change.Words)
+				}
+				return err
+			})
+			return change
+		}
+		at := follows
+		moves := func(how func()) {
+			at = 1 - at
+			r.ways[e].Target(r.servers[at].Addresses.XDS)
+			how()
+			r.eventually(func() error { return r.streams(at, at+1) })
+			r.at[e] = r.servers[at]
+		}
+		for range 3 {
+			moves(r.ways[e].Cut)
+			if change := counts(); change.State != "rolling" {
+				t.Fatalf("it has only moved, and the change is %s: %s", change.State, change.Words)
+			}
+		}
+		start := func() {
+			e.Kill()
+			must(t, e.Start(r.ctx))
+			l.Target(e.address("web"))
+		}
+		moves(start)
+		if change := counts(); change.State != "rolling" {
+			t.Errorf("it has restarted once, and the change is %s: %s", change.State, change.Words)
+		}
+		moves(start)
+		r.eventually(func() error {
+			if change := counts(); change.State != "stopped" {
+				return fmt.Errorf("%s: %s", change.State, change.Words)
+			}
+			return nil
+		})
+		t.Log(counts().Words)
 	})
 }
 
@@ -165,7 +215,7 @@ func TestCrashToldElsewhere(t *testing.T) {
 // stream, as behind one address of several, is not waited for until it would have been
 // pushed to again: 250 ms, where no download is seen.
 func TestDownloadElsewhere(t *testing.T) {
-	eachOnce(t, func(t *testing.T, c combination) {
+	newestOrAll(t, func(t *testing.T, c combination) {
 		p, err := harness.StartProxy("")
 		must(t, err)
 		t.Cleanup(func() { must(t, p.Close()) })

@@ -98,7 +98,9 @@ type Ready struct {
 type Batch struct {
 	Seq    uint64
 	Values map[string][]byte
-	Urgent bool // it has the first base, or a wave begins when it is written down
+	// Urgent: it has the first base, or what Envoys told before a wave, which nobody
+	// tells again; or a wave begins when it is written down.
+	Urgent bool
 }
 
 // Watch are the Envoys that a change is judged by: those that a wave gives it to,

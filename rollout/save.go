@@ -24,9 +24,11 @@ const (
 type kept struct {
 	seq   uint64
 	batch map[string][]byte
-	dirty map[string]bool // ids of changes that are open, or were
-	refs  map[string]*ref // by hash
-	loose map[string]bool // hashes of which more or fewer are in use
+	// urgent: batch has something that could not be found out again.
+	urgent bool
+	dirty  map[string]bool // ids of changes that are open, or were
+	refs   map[string]*ref // by hash
+	loose  map[string]bool // hashes of which more or fewer are in use
 }
 
 // ref is a content, and how often it is in use.
@@ -191,7 +193,8 @@ func (m *Machine) flush() {
 		return
 	}
 	k.seq++
-	m.ready.Save = &Batch{Seq: k.seq, Values: k.batch, Urgent: k.batch[begunKey] != nil}
+	m.ready.Save = &Batch{Seq: k.seq, Values: k.batch, Urgent: k.batch[begunKey] != nil || k.urgent}
+	k.urgent = false
 	for _, c := range m.open {
 		if g := c.growth; g != nil && g.writing && g.seq == 0 {
 			g.seq, m.ready.Save.Urgent = k.seq, true

@@ -29,7 +29,7 @@ func (e ToldBefore) apply(m *Machine) {
 	if c == nil || !c.cohorts.same(e.Watch) {
 		return // others are watched by now
 	}
-	c.toldKept = true
+	c.toldKept, m.kept.urgent = true, true
 	m.kept.put(toldKeys+c.ID, keptTold{c.cohorts.Wave, c.cohorts.New, c.cohorts.Control, c.cohorts.ControlSince, e.Told})
 }
 
