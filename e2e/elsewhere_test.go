@@ -76,9 +76,9 @@ func (r *elsewhere) envoy(c combination, id string, stream, logs int, args ...st
 
 // streams is nil when a server has the streams of so many Envoys.
 func (r *elsewhere) streams(server, n int) error {
-	status, err := r.servers[server].Status(r.t.Context())
-	if err == nil && status.Envoys.Connected != n {
-		err = fmt.Errorf("server %d has %d Envoys, want %d", server, status.Envoys.Connected, n)
+	has, err := metric(r.t.Context(), r.servers[server], "wasmxds_xds_streams")
+	if err == nil && has != float64(n) {
+		err = fmt.Errorf("server %d has the streams of %v Envoys, want %d", server, has, n)
 	}
 	return err
 }
