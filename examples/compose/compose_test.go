@@ -17,58 +17,54 @@ import (
 	"wasmxds/e2e/harness"
 )
 
-// TestCompose does what docker-compose.yaml promises: up, a request that has
-// passed the filter, a definition changed and one dropped in, down.
+// TestCompose has each compose file do what it promises, on one engine.
 func TestCompose(t *testing.T) {
 	root, err := harness.Root()
 	must(t, err)
 	e := startEngine(t)
 	e.images(t, root)
-	p := e.up(t, root)
+	t.Run("directory", func(t *testing.T) { e.directory(t, root) })
+	t.Run("etcd", func(t *testing.T) { e.etcd(t, root) })
+}
 
-	ports := map[string]string{}
-	for service, port := range map[string]string{"envoy": "8080", "xds-server": "19000"} {
-		address, err := p.compose(t.Context(), "port", service, port)
-		must(t, err)
-		ports[service] = strings.TrimSpace(address)
-		if !strings.HasPrefix(ports[service], "127.0.0.1:") {
-			t.Errorf("%s is published at %s", service, ports[service])
-		}
-	}
-	p.seen(t, ports["envoy"], "X-My-Custom-Header: hello world")
+// directory is docker-compose.yaml: up, a request that has passed the filter, a
+// definition changed and one dropped in, down.
+func (e *engine) directory(t *testing.T, root string) {
+	p := e.up(t, root, "docker-compose.yaml", "examples/compose/envoy.yaml")
+	envoy, admin := p.port(t, "envoy", "8080"), p.port(t, "xds-server", "19000")
+	p.seen(t, envoy, "X-My-Custom-Header: hello world")
 
-	hello, err := os.ReadFile(filepath.Join(p.definitions, "hello.yaml"))
-	must(t, err)
-	changed := strings.ReplaceAll(string(hello), "hello world", "hello again")
-	p.drop(t, "hello.yaml", changed)
-	p.seen(t, ports["envoy"], "X-My-Custom-Header: hello again")
+	changed := p.change(t, "hello world", "hello again")
+	p.seen(t, envoy, "X-My-Custom-Header: hello again")
 
 	second := strings.NewReplacer("name: hello", "name: second", "X-my-custom-header", "X-second").Replace(changed)
 	p.drop(t, "second.yaml", second)
-	p.seen(t, ports["envoy"], "X-Second: hello again")
+	p.seen(t, envoy, "X-Second: hello again")
 
-	p.healthy(t)
-	_, err = get(t.Context(), "http://"+ports["xds-server"]+"/readyz")
+	p.healthy(t, "xds-server")
+	_, err := get(t.Context(), "http://"+admin+"/readyz")
 	must(t, err)
 }
 
-// project is docker-compose.yaml in a folder of its own.
+// project is a compose file in a folder of its own.
 type project struct {
 	*engine
-	dir, definitions string
+	file, definitions string
 }
 
 // up starts everything, until the end of the test.
-func (e *engine) up(t *testing.T, root string) *project {
+func (e *engine) up(t *testing.T, root string, file string, beside ...string) *project {
 	t.Helper()
-	p := &project{engine: e, dir: t.TempDir()}
-	p.definitions = filepath.Join(p.dir, "examples", "compose", "definitions")
+	dir := t.TempDir()
+	p := &project{engine: e, file: filepath.Join(dir, file), definitions: filepath.Join(dir, "examples", "compose", "definitions")}
 	must(t, os.MkdirAll(filepath.Dir(p.definitions), 0o755))
 	must(t, os.CopyFS(p.definitions, os.DirFS(filepath.Join(root, "examples", "compose", "definitions"))))
-	for _, name := range []string{"docker-compose.yaml", "examples/compose/envoy.yaml"} {
+	for _, name := range append(beside, file) {
 		b, err := os.ReadFile(filepath.Join(root, name))
 		must(t, err)
-		must(t, os.WriteFile(filepath.Join(p.dir, name), b, 0o644))
+		to := filepath.Join(dir, name)
+		must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		must(t, os.WriteFile(to, b, 0o644))
 	}
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's is over
@@ -87,10 +83,35 @@ func (e *engine) up(t *testing.T, root string) *project {
 
 // compose runs docker-compose. A second project and any ports do not disturb it.
 func (p *project) compose(ctx context.Context, args ...string) (string, error) {
-	project := []string{"--project-directory", p.dir, "--file", filepath.Join(p.dir, "docker-compose.yaml"),
+	project := []string{"--project-directory", filepath.Dir(p.file), "--file", p.file,
 		"--project-name", fmt.Sprintf("wasmxds-test-%d", os.Getpid())}
 	command := slices.Concat(p.command, project, args)
 	return p.run(ctx, command[0], command[1:]...)
+}
+
+// port is where a service's port is published, on loopback.
+func (p *project) port(t *testing.T, service, port string) string {
+	t.Helper()
+	address, err := p.compose(t.Context(), "port", service, port)
+	must(t, err)
+	address = strings.TrimSpace(address)
+	if !strings.HasPrefix(address, "127.0.0.1:") {
+		t.Errorf("%s is published at %s", service, address)
+	}
+	return address
+}
+
+// change changes the filter's definition, and returns what it then is.
+func (p *project) change(t *testing.T, from, to string) string {
+	t.Helper()
+	hello, err := os.ReadFile(filepath.Join(p.definitions, "hello.yaml"))
+	must(t, err)
+	changed := strings.ReplaceAll(string(hello), from, to)
+	if changed == string(hello) {
+		t.Fatalf("%q is not in\n%s", from, hello)
+	}
+	p.drop(t, "hello.yaml", changed)
+	return changed
 }
 
 // drop writes a definition beside its place and moves it there.
@@ -114,10 +135,10 @@ func (p *project) seen(t *testing.T, address, header string) {
 	must(t, err)
 }
 
-// healthy waits until the engine says so of xds-server.
-func (p *project) healthy(t *testing.T) {
+// healthy waits until the engine says so of a service of xds-server.
+func (p *project) healthy(t *testing.T, service string) {
 	t.Helper()
-	id, err := p.compose(t.Context(), "ps", "--quiet", "xds-server")
+	id, err := p.compose(t.Context(), "ps", "--quiet", service)
 	must(t, err)
 	err = every(t.Context(), time.Second, 2*time.Minute, func() error {
 		is, err := p.run(t.Context(), "docker", "inspect", "--format", "{{.State.Health.Status}} {{.Config.User}}", strings.TrimSpace(id))

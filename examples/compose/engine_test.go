@@ -27,7 +27,7 @@ type engine struct {
 func startEngine(t *testing.T) *engine {
 	t.Helper()
 	e := &engine{
-		env:     []string{"ENVOY_PORT=0", "ADMIN_PORT=0"}, // free ones
+		env:     []string{"ENVOY_PORT=0", "ADMIN_PORT=0", "ENVOY_1_PORT=0", "ENVOY_2_PORT=0", "ADMIN_1_PORT=0", "ADMIN_2_PORT=0"}, // free ones
 		command: []string{"docker-compose"},
 	}
 	if _, err := exec.LookPath("docker"); err != nil {

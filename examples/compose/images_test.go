@@ -10,9 +10,10 @@ import (
 	"testing"
 
 	"wasmxds/e2e/harness"
+	"wasmxds/exectest"
 )
 
-// images sees to those of docker-compose.yaml. They are built and pulled as a
+// images sees to those of the compose files. They are built and pulled as a
 // user's are; where nothing can be pulled, they are made of what is here:
 // programs built by this Go, and the Envoy of `make tools`.
 func (e *engine) images(t *testing.T, root string) {
@@ -21,6 +22,7 @@ func (e *engine) images(t *testing.T, root string) {
 		for image, target := range targets {
 			e.build(t, image, root, "--target", target)
 		}
+		e.build(t, etcdImage, root, "--file", filepath.Join(root, etcdDockerfile), "--target", "etcd")
 	} else {
 		context := t.TempDir()
 		build := exec.CommandContext(t.Context(), "make", "-s", "image", "OUT="+context)
@@ -31,6 +33,7 @@ func (e *engine) images(t *testing.T, root string) {
 		for image, target := range targets {
 			e.build(t, image, context, "--file", filepath.Join(root, "Dockerfile"), "--target", target+"-prebuilt")
 		}
+		e.buildEtcd(t, root)
 	}
 	image, version := envoyImage(t, root)
 	if !e.has(t, image) {
@@ -42,6 +45,24 @@ func (e *engine) images(t *testing.T, root string) {
 var targets = map[string]string{
 	"wasmxds/xds-server:dev": "xds-server",
 	"wasmxds/upstream:dev":   "upstream",
+}
+
+const (
+	etcdImage      = "wasmxds/etcd:dev"
+	etcdDockerfile = "examples/compose-etcd/Dockerfile"
+)
+
+// buildEtcd makes the image of the etcd of `make tools`, which is one static file.
+func (e *engine) buildEtcd(t *testing.T, root string) {
+	t.Helper()
+	context := t.TempDir()
+	path, err := exectest.Find("etcd")
+	must(t, err)
+	b, err := os.ReadFile(path)
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(context, "etcd"), b, 0o755))
+	must(t, os.Mkdir(filepath.Join(context, "data"), 0o755))
+	e.build(t, etcdImage, context, "--file", filepath.Join(root, etcdDockerfile), "--target", "etcd-prebuilt")
 }
 
 // golang is the image that Dockerfile builds in.
