@@ -13,6 +13,7 @@ import (
 	"wasmxds/replica"
 	"wasmxds/rollout"
 	"wasmxds/signal"
+	"wasmxds/signal/relay"
 	"wasmxds/state"
 	"wasmxds/state/local"
 	"wasmxds/xds"
@@ -55,6 +56,25 @@ func eventually(t *testing.T, what string, is func() bool) {
 	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("not so: " + what)
+		}
+	}
+}
+
+// TestFollowerLeads: who has looked at Envoys for another leads now, and goes on looking
+// at those that it watches itself when the other does not ask any more.
+func TestFollowerLeads(t *testing.T) {
+	p := &Pipeline{XDS: xds.New(xds.Options{})}
+	p.hears()
+	now := time.Now()
+	if _, err := p.follower.Asked(now, relay.Ask{Term: 1, Now: now, Rates: map[string]uint32{"edge-1": 1000, "edge-3": 1000}}); err != nil {
+		t.Fatal(err)
+	}
+	p.judge.Watch(now, rollout.Watch{Change: "c1", Wave: 1, Policy: &definition.Rollout{}, New: []string{"edge-1"}, Control: []string{"edge-2"}, Phase: rollout.Before})
+	p.sampler.look(false)
+	p.follower.Expire(now.Add(time.Hour))
+	for node, want := range map[string]bool{"edge-1": true, "edge-2": true, "edge-3": false} {
+		if is := p.XDS.Sampling(node) > 0; is != want {
+			t.Errorf("%s is to tell of requests: %t, want %t", node, is, want)
 		}
 	}
 }

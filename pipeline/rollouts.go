@@ -67,6 +67,9 @@ func checker(o resource.Options) func(*module.Set) []string {
 
 // observed hands on what streams say of Envoys.
 func (p *Pipeline) observed(o xds.Observed) {
+	if o.What == xds.Fresh && p.others == nil {
+		return // it can't have been elsewhere
+	}
 	if e := eventOf(o); e != nil {
 		p.rollouts.Tell(e)
 	}

@@ -58,9 +58,13 @@ func (p *Pipeline) logs(ctx context.Context, first []byte) (xds.LogStream, error
 	return st, nil
 }
 
-// sample has an Envoy tell of so many of a million requests, if it is not told so by
-// now: whoever leads says it again and again.
+// sample has an Envoy tell of so many of a million requests as who leads says, if it is
+// not told so by now: it is said again and again. Where this server leads by now, and
+// looks at the Envoy itself, it is not let off.
 func (p *Pipeline) sample(node string, perMillion uint32) {
+	if perMillion == 0 && p.sampler.sampling(node) {
+		return
+	}
 	if p.XDS.Sampling(node) != perMillion {
 		p.XDS.Sample(node, perMillion)
 	}

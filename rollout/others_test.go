@@ -105,6 +105,65 @@ func TestToldBeforeFiles(t *testing.T) {
 	}
 }
 
+// TestUnable: a wave of Envoys that have said that they can't tell of their requests is
+// neither watched nor waited for; of one that has not said so, or has gone for a moment,
+// it is not taken to be so.
+func TestUnable(t *testing.T) {
+	for name, c := range map[string]struct {
+		tell   []rollout.Event
+		unable bool
+	}{
+		"not told":        {nil, false},
+		"able":            {[]rollout.Event{rollout.Settled{ID: "e0"}, rollout.Settled{ID: "e1"}}, false},
+		"unable":          {[]rollout.Event{rollout.Settled{ID: "e0", Unable: true}, rollout.Settled{ID: "e1", Unable: true}}, true},
+		"gone, and able":  {[]rollout.Event{rollout.Settled{ID: "e0"}, rollout.Settled{ID: "e1"}, rollout.Gone{ID: "e0"}, rollout.Gone{ID: "e1"}}, false},
+		"able by now":     {[]rollout.Event{rollout.Settled{ID: "e0", Unable: true}, rollout.Settled{ID: "e1", Unable: true}, rollout.Settled{ID: "e0"}, rollout.Settled{ID: "e1"}}, false},
+		"moved, not told": {[]rollout.Event{rollout.Gone{ID: "e0"}, rollout.Connected{Node: definition.Node{ID: "e0"}}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScript(t)
+			s.o.Signals, s.o.Before = true, time.Minute
+			s.m, _ = rollout.New(s.o, nil)
+			p := policyOf([]string{"careful", "waves=1,100%", "bake=1h"})
+			p.Stop.Errors = definition.ErrorRise{More: 0.01, Confidence: 0.999}
+			s.policies = []*definition.Rollout{p}
+			nodes := []definition.Node{{ID: "e0"}, {ID: "e1"}}
+			for _, n := range nodes {
+				s.step(rollout.Connected{Node: n})
+			}
+			s.files = []string{"a=v1"}
+			s.want()
+			for _, e := range c.tell {
+				s.step(e)
+			}
+			for _, n := range nodes { // those that are gone are back, and have not said anything
+				s.step(rollout.Connected{Node: n})
+			}
+			s.files = []string{"a=v2"}
+			s.want()
+			have := func() (n int) {
+				for _, node := range nodes {
+					if s.plan.Choose(node) != "" {
+						n++
+					}
+				}
+				return n
+			}
+			if n := have(); n != map[bool]int{true: 1}[c.unable] {
+				t.Errorf("%d Envoys have it at once", n)
+			}
+			s.wait("1m")
+			if n := have(); n != 1 {
+				t.Errorf("%d Envoys have it after a minute, want the first wave", n)
+			}
+			looks := s.m.Looks(func(rollout.Look) bool { return true })
+			if len(looks) != 1 || looks[0].Judge != rollout.SignalsJudge || looks[0].Unable != c.unable {
+				t.Errorf("judges to be asked: %+v", looks)
+			}
+		})
+	}
+}
+
 // TestToldWhileWritten: what an Envoy tells while a wave is written down counts when it
 // is; that it runs less than before, at once.
 func TestToldWhileWritten(t *testing.T) {
