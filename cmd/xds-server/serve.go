@@ -274,6 +274,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 	}
 	if c := s.sources.conditions; c != nil {
 		c.Told, s.sources.changes.Told = s.stages.Admin.Told, s.stages.Admin.Changes
+		c.Leads, s.sources.changes.Leads = s.stages.Leads, s.stages.Leads
 	}
 	s.ads = guard.transport(f.transport, s.stages.XDS, log)
 	return s, nil
