@@ -39,7 +39,7 @@ type session struct {
 
 // ports are those that the documents use. In a session they are others, which
 // are free here.
-var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "19000", "18010", "18011", "19010", "2379", "2380"}
+var ports = []string{"8080", "8081", "8443", "9000", "9001", "9002", "9901", "9902", "18000", "18001", "18002", "19000", "18010", "18011", "18012", "19010", "2379", "2380"}
 
 func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	t.Helper()
@@ -64,6 +64,7 @@ func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 		"XDS_SERVER_XDS_LISTEN="+s.there.Replace("127.0.0.1:18000"),
 		"XDS_SERVER_XDS_ADDRESS="+s.there.Replace("127.0.0.1:18000"),
 		"XDS_SERVER_MODULES_LISTEN="+s.there.Replace("127.0.0.1:18001"),
+		"XDS_SERVER_PEER_LISTEN="+s.there.Replace("127.0.0.1:18002"),
 		"XDS_SERVER_ADMIN_LISTEN="+s.there.Replace("127.0.0.1:19000"),
 		"XDS_SERVER_ADMIN="+s.there.Replace("http://127.0.0.1:19000"),
 		"XDS_SERVER_ADMIN_ADDRESS="+s.there.Replace("127.0.0.1:9901"))
