@@ -93,6 +93,9 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 		p.signals = signal.NewReceiver(p.receiving())
 		o.XDS.Logs = p.logs
 	}
+	if o.Replicas != nil {
+		o.XDS.Shared = o.Replicas.Copy
+	}
 	p.XDS = xds.New(o.XDS)
 	for _, n := range p.XDS.Awaited() {
 		p.rollouts.Tell(rollout.Expected{Node: n})

@@ -26,7 +26,8 @@ type proved struct {
 	catalog *resource.Catalog // the newest
 	waves   bool              // nodes have had choices
 
-	kept state.View // versions, by name, for the server after this one
+	kept    state.View // versions, by name, for the server after this one
+	restore func(resource.Kept) (*resource.Filter, error)
 }
 
 // ran is a version that ran.
@@ -45,23 +46,44 @@ type keptVersion struct {
 }
 
 func newProved(ctx context.Context, kept state.View, restore func(resource.Kept) (*resource.Filter, error)) *proved {
-	p := &proved{filters: map[string][]ran{}, kept: kept}
+	p := &proved{filters: map[string][]ran{}, kept: kept, restore: restore}
 	state.Each(ctx, kept, "which versions of a filter have run", func(name string, list []keptVersion) error {
-		var filters []ran
-		for _, k := range list {
-			f, err := restore(k.Kept)
-			if err != nil {
-				return err
-			}
-			if f.Name != name {
-				return fmt.Errorf("it is of the filter %q", f.Name)
-			}
-			filters = append(filters, ran{f, k.Trial})
+		filters, err := p.decode(name, list)
+		if err != nil {
+			return err
 		}
 		p.filters[name] = filters
 		return nil
 	})
 	return p
+}
+
+// decode gives what was kept of a filter.
+func (p *proved) decode(name string, list []keptVersion) ([]ran, error) {
+	var filters []ran
+	for _, k := range list {
+		f, err := p.restore(k.Kept)
+		if err != nil {
+			return nil, err
+		}
+		if f.Name != name {
+			return nil, fmt.Errorf("it is of the filter %q", f.Name)
+		}
+		filters = append(filters, ran{f, k.Trial})
+	}
+	return filters, nil
+}
+
+// learn takes in what ran at another server, behind what ran here.
+func (p *proved) learn(name string, theirs []ran) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range theirs {
+		had := p.filters[name]
+		if len(had) < maxProved && !slices.ContainsFunc(had, func(o ran) bool { return o.Version == r.Version }) {
+			p.filters[name] = append(slices.Clip(had), r)
+		}
+	}
 }
 
 // maxProved is how many versions of a filter are remembered: Envoys of several

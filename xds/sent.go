@@ -51,12 +51,11 @@ func (a *sentListeners) load(ctx context.Context) []*resource.Listener {
 	defer a.mu.Unlock()
 	listeners := map[string]*resource.Listener{}
 	state.Each(ctx, a.kept, "a listener that was sent", func(version string, c keptListener) error {
-		r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
-		if c.Version != version || c.Sum != resource.VersionOf(c.Value) {
-			return errors.New("its content is not what was written")
+		l, err := c.listener(version)
+		if err != nil {
+			return err
 		}
-		listeners[version] = &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}
-		a.used[version] = c.Used
+		listeners[version], a.used[version] = l, c.Used
 		return nil
 	})
 	a.trim()
@@ -65,6 +64,40 @@ func (a *sentListeners) load(ctx context.Context) []*resource.Listener {
 		out = append(out, listeners[version])
 	}
 	return out
+}
+
+// listener is what is kept at a version.
+func (c *keptListener) listener(version string) (*resource.Listener, error) {
+	r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
+	if c.Version != version || c.Sum != resource.VersionOf(c.Value) {
+		return nil, errors.New("its content is not what was written")
+	}
+	return &resource.Listener{Resource: r, Slots: c.Slots, Static: c.Static}, nil
+}
+
+func decodeListener(version string, value []byte) (*resource.Listener, time.Time, error) {
+	var c keptListener
+	if err := json.Unmarshal(value, &c); err != nil {
+		return nil, time.Time{}, err
+	}
+	l, err := c.listener(version)
+	return l, c.Used, err
+}
+
+// seen notes that an Envoy had a listener, of this server or of another.
+func (a *sentListeners) seen(version string, used time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.used[version].Before(used) {
+		a.used[version] = used
+	}
+}
+
+// gone notes that a listener is not kept any more.
+func (a *sentListeners) gone(version string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.used, version)
 }
 
 // newest are the versions of what is kept; those used last come first. The caller
@@ -94,7 +127,9 @@ func (a *sentListeners) trim() {
 func (a *sentListeners) sent(l *resource.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.keep(l)
+	if a.now().Sub(a.used[l.Version]) >= sentTouch { // else another server has just kept it
+		a.keep(l)
+	}
 }
 
 // keep keeps a listener as in use now. The caller holds a.mu.

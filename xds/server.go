@@ -46,6 +46,8 @@ type Options struct {
 	// State keeps the listeners that Envoys were sent, and the versions of filters
 	// that have run, for any server after this one; nil: they are not kept.
 	State *state.Writer
+	// Shared is what State writes to, where other servers do as well; nil: none do.
+	Shared state.Store
 	// Own keeps the nodes that were served, for the server that takes this one's
 	// place: there may be others beside it. nil: State does.
 	Own *state.Writer
@@ -75,6 +77,7 @@ type Server struct {
 	timers      *timers
 	proved      *proved
 	keeps       bool // whether there is a State
+	shared      state.Store
 	respare     time.Duration
 	sent        *sentListeners
 
@@ -118,6 +121,7 @@ func New(o Options) *Server {
 		logs:      newLogs(o),
 		checked:   o.CheckInvariants,
 		respare:   o.Respare,
+		shared:    o.Shared,
 		interner:  swap.NewInterner(),
 		beginning: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		salt:      rand.IntN(1 << 20),
@@ -141,8 +145,8 @@ func New(o Options) *Server {
 	}
 	s.started = s.now()
 	ctx := context.Background() // it starts: there is nothing that could end it
-	s.proved = newProved(ctx, o.State.View("proved/"), o.Resources.Restore)
-	s.sent = newSentListeners(o.State.View("listeners/"), s.now)
+	s.proved = newProved(ctx, o.State.View(provedKeys), o.Resources.Restore)
+	s.sent = newSentListeners(o.State.View(listenersKeys), s.now)
 	if s.keeps = o.State != nil; s.keeps {
 		s.interner.Learn(s.sent.load(ctx))
 		s.interner.OnSent(s.sent.sent)
@@ -198,6 +202,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.everySecond(ctx)
 		return nil
 	})
+	if s.shared != nil {
+		g.Go(func() error { s.learn(ctx, s.shared); return nil })
+	}
 	if s.keeps {
 		g.Go(func() error {
 			s.sent.run(ctx, s.interner.Held)
