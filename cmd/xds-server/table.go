@@ -66,7 +66,7 @@ func printReplicas(out io.Writer, all []admin.Replica) {
 		if r.Self {
 			stand += " (this one)"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(r.ID), cell(r.Address), cell(stand), printable.Text(r.Trouble))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(r.ID), cell(r.Address), printable.Text(stand), printable.Text(r.Trouble))
 	}
 	t.Flush()
 }

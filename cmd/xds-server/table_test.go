@@ -28,6 +28,11 @@ func TestTable(t *testing.T) {
 			{File: "other.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum other.wasm prints it"}},
 			Warnings: []definition.Problem{{File: "hello.yaml", Line: 1, Message: "no listener matches", Warning: true}}},
 		Envoys: xds.NodeCount{Connected: 3, Away: 1, Awaited: 1},
+		Replicas: []admin.Replica{
+			{ID: "k3j2mq7a", Address: "10.0.0.5:18002", Self: true, Lives: true, Stand: "leads"},
+			{ID: "p5x7c2ne", Address: "10.0.0.6:18002", Lives: true, Stand: "follows", Trouble: "it is not heard by the one that leads: no wave begins"},
+			{ID: "zzqk4w2b", Address: "10.0.0.7:18002", Stand: "follows", Trouble: "it has shown no sign of life for a while"},
+		},
 		Filters: []admin.Filter{
 			{Name: "hello", Version: "82986c2cdd8e0cfd", SHA256: "8490c04a6f6d1234567890", State: module.Good, FilterCount: xds.FilterCount{Nodes: 3, Running: 2, Pending: 1}},
 			{Name: "other", State: module.Failed, Reason: "other.wasm is an HTML page, not a Wasm module", FilterCount: xds.FilterCount{Nodes: 1, Failed: 1}},
