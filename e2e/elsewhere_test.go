@@ -111,6 +111,44 @@ func stoppedElsewhere(t *testing.T, r *elsewhere) {
 	t.Logf("the good one went everywhere after %v", time.Since(written).Round(time.Second))
 }
 
+// stoppedByNext has the server that leads killed in the first wave of a change that fails
+// requests. The other one takes over, and stops it by what was told before the wave,
+// which was kept, and what it is told itself.
+func stoppedByNext(t *testing.T, r *elsewhere) {
+	for _, e := range r.edges {
+		r.serves(e)
+	}
+	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 10m\nstop: "+errorsAlone+"\n")
+	written := time.Now()
+	badInRequests[0].write(r.rolling)
+	newest := func(is func(harness.Change) bool) (change harness.Change) {
+		must(t, harness.Poll(t.Context(), 15*time.Minute, func() (err error) {
+			if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err == nil && !is(change) {
+				err = fmt.Errorf("it is %s: %s", change.State, change.Words)
+			}
+			return err
+		}))
+		return change
+	}
+	newest(func(c harness.Change) bool { return c.Wave == 1 && c.Settled == 1 })
+	killed := time.Now()
+	r.servers[leads].Kill()
+	r.server = r.servers[follows]
+	for _, e := range r.edges {
+		r.ways[e].Target(r.server.Addresses.XDS)
+	}
+	change := newest(func(c harness.Change) bool { return c.State == "stopped" })
+	t.Logf("stopped %v after the leader was killed: %s", time.Since(killed).Round(time.Second), change.Words)
+	if change.Wave != 1 || !strings.Contains(change.Words, "of requests fail") {
+		t.Errorf("it was stopped in wave %d", change.Wave)
+	}
+	for i, l := range r.loads {
+		if had := l.LastSeen("x-hello", "bad").After(written); had != (r.edges[i].id == "edge-2") {
+			t.Errorf("%s had it: %t", r.edges[i].id, had)
+		}
+	}
+}
+
 // newestOrAll runs a scene once, or with -all with each Envoy in both protocols.
 func newestOrAll(t *testing.T, scene func(t *testing.T, c combination)) {
 	if *all {

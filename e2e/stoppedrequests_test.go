@@ -55,18 +55,20 @@ func TestStoppedByRequests(t *testing.T) {
 		if c != newest() && !*all {
 			return
 		}
-		t.Run("at the other of two servers", func(t *testing.T) {
-			t.Parallel()
-			start := func() *elsewhere {
-				starting.Lock()
-				defer starting.Unlock()
-				r := serveElsewhere(t, harness.LoadConfig{Path: "/shop", Pause: 50 * time.Millisecond})
-				r.envoy(c, "edge-1", leads, follows)
-				r.envoy(c, "edge-2", follows, follows) // the first wave, by its id
-				r.envoy(c, "edge-3", follows, leads)
-				return r
-			}
-			stoppedElsewhere(t, start())
-		})
+		for name, play := range map[string]func(*testing.T, *elsewhere){"at the other of two servers": stoppedElsewhere, "by the next server that leads": stoppedByNext} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				start := func() *elsewhere {
+					starting.Lock()
+					defer starting.Unlock()
+					r := serveElsewhere(t, harness.LoadConfig{Path: "/shop", Pause: 50 * time.Millisecond})
+					r.envoy(c, "edge-1", leads, follows)
+					r.envoy(c, "edge-2", follows, follows) // the first wave, by its id
+					r.envoy(c, "edge-3", follows, leads)
+					return r
+				}
+				play(t, start())
+			})
+		}
 	})
 }
