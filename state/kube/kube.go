@@ -13,11 +13,12 @@
 // lists them in its namespace; where others' Secrets are, too, they had better not
 // be those.
 //
-// A Store keeps no more than the head. While the API server is away each call fails
+// A Store keeps no more than the head, and a few shards. While the API server is away each call fails
 // when its time is over; a Watch and a Lead wait.
 package kube
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -42,11 +43,14 @@ type Store struct {
 	lease           time.Duration
 	log             *slog.Logger
 
+	owner   string        // that processes of one data directory have; "": not known
 	writing chan struct{} // held by who writes
 	swept   bool          // what processes have left was removed; for who writes
 
 	mu   sync.Mutex
-	last *head // newest one that is known; nil: none
+	last *head               // newest one that is known; nil: none
+	led  bool                // this process has led
+	read map[string][]record // shards, which never change, by name
 }
 
 // New gives the store whose head is the Secret of this name. The names of its
@@ -60,9 +64,13 @@ func New(config *rest.Config, namespace, name string, log *slog.Logger) (*Store,
 	}
 	return &Store{
 		secrets: client.Resource(secrets).Namespace(namespace), leases: client.Resource(leases).Namespace(namespace),
-		namespace: namespace, name: name, lease: leaseTime, log: log, writing: make(chan struct{}, 1),
+		namespace: namespace, name: name, lease: leaseTime, log: log, writing: make(chan struct{}, 1), read: map[string][]record{},
 	}, nil
 }
+
+// Own says who this process is, at the next start as well, and that no other is it: a
+// term that its predecessor left is its own to take. To be called before Lead.
+func (s *Store) Own(id string) { s.owner = id }
 
 // Close has nothing to do: connections are shared by all of the process.
 func (s *Store) Close() error { return nil }
@@ -188,6 +196,9 @@ func (s *Store) write(ctx context.Context, ops []state.Op, in *term, when func(*
 	ops, err := packed.Pack(ops, packed.Limit{Store: "Kubernetes", Bytes: maxEntry})
 	if err != nil {
 		return 0, err
+	}
+	for i := range ops {
+		ops[i].Value = bytes.Clone(ops[i].Value) // it is kept
 	}
 	return s.commit(ctx, change{ops: ops, when: func(h *head) error {
 		if in != nil {

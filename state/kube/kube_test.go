@@ -118,6 +118,8 @@ func TestStore(t *testing.T) {
 	})
 	for name, test := range map[string]func(*testing.T, *kubetest.Server, string){
 		"Granted":          testGranted,
+		"KilledLeader":     testKilledLeader,
+		"Owned":            testOwned,
 		"KilledAtAnyWrite": testKilledAtAnyWrite,
 		"TooOld":           testTooOld,
 		"Slow":             testSlow,

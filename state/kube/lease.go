@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,11 +34,11 @@ type lease struct {
 }
 
 func newLease(s *Store, name string) *lease {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
+	owner := s.owner
+	if owner == "" {
+		owner, _ = os.Hostname() // for people
 	}
-	return &lease{store: s, object: leaseName(s.name, name), holder: host + "_" + rand.Text(), time: s.lease}
+	return &lease{store: s, object: leaseName(s.name, name), holder: owner + "_" + rand.Text(), time: s.lease}
 }
 
 var plainName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$`)
@@ -77,7 +78,7 @@ func (l *lease) take(ctx context.Context) error {
 		if o != nil && o.GetResourceVersion() != seen {
 			seen, since = o.GetResourceVersion(), time.Now()
 		}
-		if o == nil || free(o, time.Since(since)) {
+		if o == nil || free(o, time.Since(since)) || l.store.left(o) {
 			err := l.write(ctx, o, l.holder)
 			if err == nil || !errors.Is(err, errTaken) {
 				return err
@@ -99,6 +100,14 @@ func free(o *unstructured.Unstructured, unchanged time.Duration) bool {
 		seconds = int64(leaseTime / time.Second)
 	}
 	return holder == "" || unchanged > time.Duration(seconds)*time.Second
+}
+
+// left says whether a Lease is of the process before this one, which was killed.
+func (s *Store) left(o *unstructured.Unstructured) bool {
+	holder, _, _ := unstructured.NestedString(o.Object, "spec", "holderIdentity")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.owner != "" && !s.led && strings.HasPrefix(holder, s.owner+"_")
 }
 
 var errTaken = errors.New("others hold the Lease, or it is gone")

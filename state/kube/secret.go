@@ -148,7 +148,31 @@ func (s *Store) writeHead(ctx context.Context, n *head) error {
 // records is the key of what a shard's Secret has.
 const recordsKey = "records"
 
+// maxRead is how many shards are kept, so that who looks often reads the head alone.
+const maxRead = 16
+
+// readShard gives what is in a shard.
 func (s *Store) readShard(ctx context.Context, name string) ([]record, error) {
+	s.mu.Lock()
+	all, ok := s.read[name]
+	s.mu.Unlock()
+	if ok {
+		return all, nil
+	}
+	all, err := s.getShard(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.read) >= maxRead {
+		clear(s.read)
+	}
+	s.read[name] = all
+	return all, nil
+}
+
+func (s *Store) getShard(ctx context.Context, name string) ([]record, error) {
 	o, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return s.secrets.Get(ctx, name, metav1.GetOptions{})
 	})

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -31,7 +32,7 @@ type record struct {
 }
 
 func (r record) entry() (state.Entry, error) {
-	value, err := packed.Unpack(r.value)
+	value, err := packed.Unpack(bytes.Clone(r.value)) // which is kept
 	return state.Entry{Key: r.key, Value: value, Revision: r.at}, err
 }
 

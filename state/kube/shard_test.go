@@ -3,6 +3,7 @@ package kube
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -207,4 +208,48 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%v came back as %v, %v", all, again, err)
 		}
 	})
+}
+
+// testOwned: what a caller does with a value that it was given is its own affair.
+func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
+	s := store(t, server.Config, namespace)
+	must(s.Apply(t.Context(), append(large(1), put("a", "first")...)))(t)
+	ours := append(put("b", "second"), put("c", "third")...)
+	must(s.Apply(t.Context(), ours))(t)
+	copy(ours[1].Value, "XXXXX")
+	spoil := func(value []byte) {
+		for i := range value {
+			value[i] = 'x'
+		}
+		_ = append(value, "xxxxxxxxxxxx"...)
+	}
+	for range 2 {
+		for _, key := range []string{"a", "b"} {
+			spoil(must(s.Get(t.Context(), key))(t).Value)
+		}
+		all, _, err := s.List(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			spoil(e.Value)
+		}
+		must(s.Apply(t.Context(), put("d", "fourth")))(t)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for e, err := range s.Watch(ctx, "", must(s.Get(t.Context(), "b"))(t).Revision-1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spoil(e.Value); e.Key == "d" {
+			break
+		}
+	}
+	must(s.Apply(t.Context(), large(2)))(t)
+	for key, want := range map[string]string{"a": "first", "b": "second", "c": "third", "d": "fourth"} {
+		if e := must(s.Get(t.Context(), key))(t); string(e.Value) != want {
+			t.Errorf("%s is %q", key, e.Value)
+		}
+	}
 }

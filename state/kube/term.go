@@ -103,5 +103,8 @@ func (s *Store) lead(ctx context.Context, name string) (*term, error) {
 		t.End()
 		return nil, err
 	}
+	s.mu.Lock()
+	s.led = true
+	s.mu.Unlock()
 	return t, nil
 }

@@ -168,3 +168,32 @@ func testLeaderIsRemoved(t *testing.T, server *kubetest.Server, namespace string
 	default:
 	}
 }
+
+// testKilledLeader: who was killed as it led does not wait for itself when it is back, and
+// takes nothing away from another.
+func testKilledLeader(t *testing.T, server *kubetest.Server, namespace string) {
+	killed, back, other := store(t, server.Config, namespace), store(t, server.Config, namespace), store(t, server.Config, namespace)
+	for s, id := range map[*Store]string{killed: "a", back: "a", other: "b"} {
+		s.lease = time.Hour
+		s.Own(id)
+	}
+	first := must(killed.Lead(t.Context(), "waves"))(t)
+	short, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	second := must(back.Lead(short, "waves"))(t)
+	if second.Number() <= first.Number() {
+		t.Errorf("term %d after %d", second.Number(), first.Number())
+	}
+	if _, err := first.Store().Apply(t.Context(), put("n", "late")); !errors.Is(err, state.ErrDeposed) {
+		t.Errorf("written in a term before: %v", err)
+	}
+	for what, s := range map[string]*Store{"two lead": other, "it takes its own term away": back} {
+		moment, stop := context.WithTimeout(t.Context(), time.Second)
+		if _, err := s.Lead(moment, "waves"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", what, err)
+		}
+		stop()
+	}
+	second.End()
+	first.End()
+}

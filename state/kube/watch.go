@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -151,7 +152,7 @@ func (w *watch) tell(b batch) bool {
 }
 
 func (w *watch) event(op state.Op, at state.Revision) state.Event {
-	value, err := packed.Unpack(op.Value)
+	value, err := packed.Unpack(bytes.Clone(op.Value)) // which is kept
 	if err != nil {
 		w.store.log.Error("an entry of the state can't be read; it counts as not there", "key", op.Key, "error", err)
 		op.Remove = true

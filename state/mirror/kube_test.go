@@ -59,6 +59,8 @@ func TestInKubernetes(t *testing.T) {
 
 	server.Delete("{apiVersion: v1, kind: Secret, metadata: {name: wasmxds-state, namespace: two}}")
 	until(t, "the store, after it was lost", inKubernetes(t, server, "two"), "a/1=one a/2=two a/3=away rollout/1=one")
+	one.settled()
+	two.settled()
 	must(t, two.apply("a/1=again"))
 	until(t, "one, after it was lost", one, "a/1=again a/2=two a/3=away rollout/1=one")
 }

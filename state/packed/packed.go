@@ -181,5 +181,5 @@ func CutBytes(b []byte) (front, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	b = b[size:]
-	return b[:n], b[n:], true
+	return b[:n:n], b[n:], true
 }

@@ -54,6 +54,17 @@ func newFleet(status *admin.Status, worst map[string]string) fleet {
 	return f
 }
 
+// others is how many other servers have Envoys, of which nothing is known here.
+func (f fleet) others() int {
+	n := 0
+	for _, r := range f.status.Replicas {
+		if r.Lives && !r.Self {
+			n++
+		}
+	}
+	return n
+}
+
 // of gives the conditions of an object. Nothing is said before its generation was
 // taken in.
 func of(o kube.Object, taken source.Object, f fleet) []condition {
@@ -129,6 +140,8 @@ func running(o kube.Object, taken source.Object, f fleet) condition {
 		return not("EnvoysAway", with(fmt.Sprintf("%d more are away", at.Away)))
 	case !f.status.Done(at.Name, "", admin.Quorum{Min: 1}):
 		return not("Pending", message)
+	case f.others() > 0:
+		return condition{typeRunning, unknown, "OtherServers", with(fmt.Sprintf("those of %d other xds-servers are not known here", f.others()))}
 	}
 	return condition{typeRunning, yes, "Running", message}
 }
