@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -440,6 +441,57 @@ func TestOnItsOwn(t *testing.T) {
 				t.Error("when the store came back it went back for a moment")
 			}
 		}
+	})
+}
+
+// TestOnItsOwnGivesUp: a server that was on its own does what another has written
+// meanwhile, as soon as it reaches it, and nothing of its own is written when it leads
+// one day.
+func TestOnItsOwnGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { b.end() }()
+		b.settle(9)
+		g.set(func() { b.cut = true })
+		b.way.setCut(true)
+		time.Sleep(20 * time.Second)
+		if st := b.Standing(); st.Stand != driver.Cares {
+			t.Errorf("it %s", st.Stand)
+		}
+		careful := careful()
+		careful.Definitions = []string{"hello"}
+		b.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v1"}, careful))
+		bases := func(m *member) int {
+			synctest.Wait()
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return len(m.plan.Base.Filters)
+		}
+		if n := bases(b); n != 2 {
+			t.Errorf("%d filters, want two: no policy is for one of them", n)
+		}
+		if err := b.Do(t.Context(), rollout.Command{Verb: rollout.Stop}); err == nil || !strings.Contains(err.Error(), "would not survive") {
+			t.Errorf("stopped on its own: %v", err)
+		}
+		b.has()
+		a.has("e9")
+		g.set(func() { b.cut = false })
+		b.way.setCut(false)
+		time.Sleep(10 * time.Second)
+		if st := b.Standing(); st.Stand != driver.Follows {
+			t.Errorf("it %s", st.Stand)
+		}
+		b.has("e9")
+		if n := bases(b); n != 1 {
+			t.Errorf("%d filters, and the leader has read of one", n)
+		}
+		b.Tell(wanted("v2", careful)) // as the leader has it
+		g.kill(a)
+		time.Sleep(5 * time.Second)
+		if st := b.Standing(); st.Stand != driver.Leads {
+			t.Errorf("it %s", st.Stand)
+		}
+		b.has("e9")
 	})
 }
 
