@@ -36,7 +36,7 @@ func (r *Replicas) driver() *driver.Replicas {
 		ID:   registry.ID(),
 		Lead: func(ctx context.Context) (state.Term, error) { return registry.Lead(ctx, "rollouts") },
 		In:   r.In, Shared: r.Shared, Copy: r.Copy, GiveUp: r.GiveUp,
-		Leader: r.Peers.Leader, Others: registry.Others,
+		Leader: r.Peers.Leader, Others: registry.Others, SameClock: registry.SameClock,
 	}
 }
 

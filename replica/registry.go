@@ -40,6 +40,8 @@ type Member struct {
 	Beat    uint64 `json:"beat"`              // another each time that it shows that it lives
 	Streams int    `json:"streams,omitempty"` // of Envoys that it has
 	Takes   bool   `json:"takes,omitempty"`   // it has what Envoys are to have, and does not end
+	// Clock is its clock when it last showed that it lives.
+	Clock time.Time `json:"clock,omitzero"`
 }
 
 // leader is who leads.
@@ -61,8 +63,10 @@ type Registry struct {
 	twin   bool // another server has the same id
 	seen   map[string]*seen
 	leader leader
-	looked time.Time // when the store last said who there is
-	asked  time.Time // when it was last asked because a server is not known
+	looked time.Time                // when the store last said who there is
+	asked  time.Time                // when it was last asked because a server is not known
+	skews  map[string]time.Duration // of the clocks of servers that were seen, by id
+	trusts bool                     // see SameClock
 }
 
 // seen is a server as it was seen.
@@ -74,7 +78,7 @@ type seen struct {
 
 // NewRegistry makes a Registry of a server, which others see while Run runs.
 func NewRegistry(store state.Store, own Member, log *slog.Logger) *Registry {
-	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), early: make(chan struct{}, 1), seen: map[string]*seen{}}
+	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), early: make(chan struct{}, 1), seen: map[string]*seen{}, skews: map[string]time.Duration{}, trusts: true}
 	r.again <- struct{}{}
 	return r
 }
@@ -112,6 +116,7 @@ func (r *Registry) Run(ctx context.Context) {
 func (r *Registry) show(ctx context.Context) error {
 	r.mu.Lock()
 	r.own.Beat++
+	r.own.Clock = time.Now()
 	own := r.own
 	r.mu.Unlock()
 	value, err := json.Marshal(own)
@@ -192,6 +197,10 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 		s := r.seen[id]
 		if s == nil || s.Beat != m.Beat || s.Address != m.Address || s.Key != m.Key {
 			s = &seen{at: now}
+			if len(r.skews) >= mostSkews {
+				clear(r.skews)
+			}
+			r.skews[id] = now.Sub(m.Clock)
 		}
 		s = &seen{m, e.Revision, s.at}
 		there[id] = s
@@ -206,6 +215,28 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 
 // askAgainAfter is how often the store is asked at most because a server is not known.
 const askAgainAfter = 500 * time.Millisecond
+
+const (
+	// mostSkew is by how much the clock of another may seem to differ, which is seen by
+	// this one up to a beat late.
+	mostSkew  = 15 * time.Second
+	mostSkews = 1000 // servers
+)
+
+// differs says whether the clock of a server differs from this one's, as far as is known.
+// The caller holds r.mu.
+func (r *Registry) differs(id string) bool {
+	skew, known := r.skews[id]
+	return !known || skew.Abs() > mostSkew
+}
+
+// SameClock says whether who led before this server did has about the same clock, so
+// that times that it has written down mean the same here.
+func (r *Registry) SameClock() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trusts
+}
 
 // lookAgain looks once more, as somebody is not known, but not as often as strangers
 // may ask for it. Those who call meanwhile wait for that look.
@@ -341,6 +372,14 @@ func (r *Registry) Lead(ctx context.Context, name string) (state.Term, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.look(ctx); err != nil {
+		t.End()
+		return nil, fmt.Errorf("find out who led: %w", err)
+	}
+	r.mu.Lock()
+	before := r.leader.ID
+	r.trusts = before == "" || before == r.own.ID || !r.differs(before)
+	r.mu.Unlock()
 	value, err := json.Marshal(leader{r.ID(), t.Number()})
 	if err == nil {
 		_, err = t.Store().Apply(ctx, []state.Op{{Key: leaderKey, Value: value}})

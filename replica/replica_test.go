@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"path/filepath"
@@ -185,5 +186,64 @@ func TestLead(t *testing.T) {
 	look()
 	if m, term := a.Leader(); m.ID != "b" || term != second.Number() || term <= first.Number() {
 		t.Errorf("%v leads in term %d", m, term)
+	}
+}
+
+// TestSameClock: who leads after a server with another clock, or after one of which it has
+// never heard, knows that times of it mean nothing.
+func TestSameClock(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		skew time.Duration // of the clock of who led before
+		seen bool
+		want bool
+	}{
+		{"about the same", 2 * time.Second, true, true},
+		{"behind", -5 * time.Minute, true, false},
+		{"ahead", 5 * time.Minute, true, false},
+		{"never seen", 0, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			store := opened(t)
+			a, b := NewRegistry(store, Member{ID: "a"}, discard), NewRegistry(store, Member{ID: "b"}, discard)
+			first, err := a.Lead(t.Context(), "rollouts")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !a.SameClock() {
+				t.Error("nobody led before it")
+			}
+			if c.seen {
+				a.own.Beat++
+				a.own.Clock = time.Now().Add(c.skew)
+				value, err := json.Marshal(a.own)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := store.Apply(t.Context(), []state.Op{{Key: memberKeys + "a", Value: value}}); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.look(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			first.End()
+			second, err := b.Lead(t.Context(), "rollouts")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.SameClock() != c.want {
+				t.Errorf("the same: %t", b.SameClock())
+			}
+			second.End()
+			third, err := b.Lead(t.Context(), "rollouts")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer third.End()
+			if !b.SameClock() {
+				t.Error("it led itself before")
+			}
+		})
 	}
 }

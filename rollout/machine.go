@@ -21,6 +21,9 @@ type Options struct {
 	// compare with; nil: after Before they have. It is waited for up to MostBefore.
 	Known      func(now time.Time, l Look) bool
 	MostBefore time.Duration
+	// BakeAnew has waves bake from now on that are good already: that was written down by
+	// another clock.
+	BakeAnew bool
 	// Broken, if set, has each step checked against the invariants, and is called
 	// with what breaks one.
 	Broken func(error)

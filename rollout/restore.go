@@ -7,12 +7,20 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // New makes a Machine of what was written down, which may be nothing. What can't
 // be read is left out, and told in the errors.
 func New(o Options, written map[string][]byte) (*Machine, []error) {
 	m, r := restore(o, written, nil)
+	if o.BakeAnew {
+		for _, c := range m.open {
+			if n := len(c.Waves); n > 0 {
+				c.Waves[n-1].Good = time.Time{}
+			}
+		}
+	}
 	return m, r.errs
 }
 

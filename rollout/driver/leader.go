@@ -174,7 +174,9 @@ func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
 	d.leave()
 	d.lead, r.stand = l, Leads
 	r.term, r.all, r.heard = term, roster.NewAll(), map[string]time.Time{}
-	d.begin(rollout.New(d.o.Options, values))
+	o := d.o.Options
+	o.BakeAnew = d.o.Replicas.SameClock != nil && !d.o.Replicas.SameClock()
+	d.begin(rollout.New(o, values))
 	d.tellMissing()
 	d.goOn()
 	r.own.Anew()

@@ -38,6 +38,8 @@ type Replicas struct {
 	GiveUp func()
 	// Leader gives the server that leads; it may be another at the next call.
 	Leader func() Leader
+	// SameClock says whether who led before has about the same clock; nil: it has.
+	SameClock func() bool
 	// Others are all other servers that there are by the state, by id, and whether
 	// they live: one that does not may have left Envoys behind.
 	Others func() map[string]bool

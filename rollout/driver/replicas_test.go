@@ -35,7 +35,9 @@ type member struct {
 	cut bool // from other servers
 	// It takes all others for dead.
 	alone bool
-	heard []rollout.Event // as it led
+	// Its clock is another than that of who led before.
+	skewed bool
+	heard  []rollout.Event // as it led
 }
 
 func newGroup(t *testing.T) *group {
@@ -60,6 +62,11 @@ func (g *group) begin(id string) *member {
 			return term, err
 		},
 		Leader: func() driver.Leader { return link{g, m} },
+		SameClock: func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return !m.skewed
+		},
 		Others: func() map[string]bool {
 			g.mu.Lock()
 			defer g.mu.Unlock()
@@ -307,6 +314,25 @@ func TestLeaderKilled(t *testing.T) {
 		b.connect(first...) // they come over
 		b.settle(first...)
 		time.Sleep(30 * time.Second)
+		b.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestSkewedClock: a server whose clock differs from that of who led before has a wave
+// bake anew: it can't tell for how long it has been good.
+func TestSkewedClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { b.end() }()
+		b.settle(9)
+		g.set(func() { b.skewed = true })
+		g.kill(a)
+		time.Sleep(90 * time.Second)
+		b.connect(first...)
+		b.settle(first...)
+		time.Sleep(40 * time.Second) // no server is missing any more, and e9 has been good for long
+		b.has("e9")
+		time.Sleep(time.Minute)
 		b.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
