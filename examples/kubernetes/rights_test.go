@@ -1,8 +1,9 @@
 package kubernetes_test
 
 import (
-	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -92,6 +93,11 @@ func (c *cluster) again() {
 	c.changed = now
 	c.Apply(fmt.Sprintf("{apiVersion: wasmxds.dev/v1alpha1, kind: Listener, metadata: {name: web, namespace: shop}, "+
 		"spec: {address: '127.0.0.1:8080', routes: [{prefix: /%d, upstream: '127.0.0.1:9000'}]}}", now))
+	// So much that a state in Secrets has to put it into others again and again.
+	noise := make([]byte, 48<<10)
+	_, _ = rand.Read(noise) // it never fails
+	c.Apply(fmt.Sprintf("{apiVersion: wasmxds.dev/v1alpha1, kind: WasmFilter, metadata: {name: large, namespace: shop}, "+
+		"spec: {module: {url: 'file:///nowhere/hello.wasm'}, config: %q}}", base64.StdEncoding.EncodeToString(noise)))
 }
 
 // others are CRDs as Istio and Envoy Gateway have them, as far as is looked at here.
@@ -197,7 +203,11 @@ func (c *cluster) run(program string, text []byte, env ...string) *pod {
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	own, err := os.ReadFile(c.kubeconfig)
 	must(c.t, err)
-	must(c.t, os.WriteFile(kubeconfig, bytes.Replace(own, []byte("token: admin"), append([]byte("token: "), bytes.TrimSpace(token)...), 1), 0o600))
+	must(c.t, os.WriteFile(kubeconfig, []byte(strings.NewReplacer(
+		"token: admin", "token: "+strings.TrimSpace(string(token)),
+		"user: test}", "user: test, namespace: "+namespace+"}",
+	).Replace(string(own))), 0o600))
+	c.mounted(program, text, dir)
 	p := &pod{t: c.t, log: filepath.Join(dir, "log")}
 	addresses := filepath.Join(dir, "addresses.json")
 	args := append(arguments(c.t, text, dir), "--kubeconfig="+kubeconfig, "--addresses-file="+addresses)
@@ -219,6 +229,24 @@ func (c *cluster) run(program string, text []byte, env ...string) *pod {
 		return nil
 	}))
 	return p
+}
+
+// mounted are the files that replicas have of Secrets and a ConfigMap.
+func (c *cluster) mounted(program string, text []byte, dir string) {
+	c.t.Helper()
+	made := filepath.Join(dir, "certs")
+	out, err := exec.Command(program, "certs", "--out", made, "--host", "xds-server."+namespace).CombinedOutput()
+	if err != nil {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	for _, sub := range []string{"tls", "admin", "policy"} {
+		must(c.t, os.Mkdir(filepath.Join(dir, sub), 0o700))
+	}
+	for from, to := range map[string]string{"server.crt": "tls/tls.crt", "server.key": "tls/tls.key", "ca.crt": "tls/ca.crt"} {
+		must(c.t, os.Rename(filepath.Join(made, from), filepath.Join(dir, to)))
+	}
+	must(c.t, os.WriteFile(filepath.Join(dir, "admin", "token"), []byte("a token of some length"), 0o600))
+	must(c.t, os.WriteFile(filepath.Join(dir, "policy", "policy.yaml"), []byte(policyText(c.t, text)), 0o600))
 }
 
 // arguments are those of the container in a Deployment, for a process of this machine.
@@ -294,7 +322,7 @@ func (p *pod) told(ctx context.Context) (string, error) {
 // granted to it, and asks for nothing else.
 func TestRights(t *testing.T) {
 	program := build(t)
-	for _, way := range []string{"kustomize single"} {
+	for _, way := range []string{"kustomize single", "kustomize replicas"} {
 		t.Run(way, func(t *testing.T) {
 			c := newCluster(t, kubetest.StartAudited(t))
 			text := ways[way](t)
