@@ -61,6 +61,7 @@ func TestObjects(t *testing.T) {
 	again := ready()
 
 	options := fleet.Options{Address: s.Addresses.XDS, Delta: true, Namespace: "ns-0"}
+	t.Logf("start %v, again %v", first.Round(time.Millisecond), again.Round(time.Millisecond))
 	revision, writes := 1, map[int]float64{}
 	var firsts []time.Duration
 	for _, clients := range []int{few, many} {
@@ -68,6 +69,7 @@ func TestObjects(t *testing.T) {
 		f := start(t, options, revision, "ns-0.f-0")
 		c.settle()
 		before := c.writes()
+		t.Logf("%d Envoys: settled after %v and %v writes", clients, time.Since(began).Round(time.Second), before)
 		for range rounds {
 			revision++
 			g := f.Watch(revision, "ns-0.f-0")
