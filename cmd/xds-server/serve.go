@@ -18,6 +18,7 @@ import (
 	"wasmxds/admin"
 	"wasmxds/bootstrap"
 	"wasmxds/bounded"
+	"wasmxds/collect"
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/module/serve"
@@ -302,6 +303,7 @@ func (s *server) run(ctx context.Context, addressesFile string) error {
 	g.Go(func() error { s.rescanOnHangup(serving); return nil })
 	g.Go(func() error { s.guard.run(serving, s.problems); return nil })
 	g.Go(func() error { s.limited.Run(serving); return nil })
+	g.Go(func() error { collect.Run(serving); return nil })
 	if c := s.sources.conditions; c != nil {
 		g.Go(func() error { c.Run(serving); return nil })
 		g.Go(func() error { s.sources.changes.Run(serving); return nil })
