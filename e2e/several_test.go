@@ -14,6 +14,7 @@ import (
 
 	"wasmxds/e2e/harness"
 	"wasmxds/e2e/wasmtest"
+	"wasmxds/source/kube/kubetest"
 	"wasmxds/state/statetest/etcdtest"
 )
 
@@ -22,7 +23,7 @@ import (
 type several struct {
 	*shared
 	servers []*harness.Server
-	lines   []*harness.Proxy // from each server to etcd
+	lines   []*harness.Proxy // from each server to the state
 }
 
 const (
@@ -31,22 +32,30 @@ const (
 	countedPolicy = "waves: [1, 2, 100%]\nbake: 2s\nstop: " + atOnceAlone + "\n"
 )
 
-// startSeveral starts servers, the first of which leads, and Envoys.
+// startSeveral starts servers whose state is in etcd, the first of which leads, and
+// Envoys.
 func startSeveral(t *testing.T, c combination, servers, envoys int, policy string) *several {
 	t.Helper()
-	etcd := etcdtest.Start(t, 1)
+	etcd := etcdtest.Start(t, 1).Members[0].Address()
+	return startSeveralBy(t, c, servers, envoys, policy, etcd, func(line string) []string { return []string{"--etcd", line} })
+}
+
+// startSeveralBy starts servers whose state is at an address, which they reach as flags
+// say.
+func startSeveralBy(t *testing.T, c combination, servers, envoys int, policy, state string, flags func(line string) []string) *several {
+	t.Helper()
 	j := &several{shared: &shared{rolling: &rolling{fleet: newFleet(t), load: shop}, operator: filepath.Join(t.TempDir(), "operator")}}
 	must(t, os.WriteFile(j.operator, []byte("an operator's token of some length"), 0o600))
 	j.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
 	j.write("web.yaml", j.routed("/shop"))
 	j.write("hello.yaml", filter("hello", j.module(goodFilter)))
 	for i := range servers {
-		line, err := harness.StartProxy(etcd.Members[0].Address())
+		line, err := harness.StartProxy(state)
 		must(t, err)
 		t.Cleanup(func() { must(t, line.Close()) })
 		j.lines = append(j.lines, line)
 		j.servers = append(j.servers, j.serveIn(filepath.Join(j.dir, fmt.Sprint("server-", i)),
-			"--etcd", line.Address(), "--operate-token-file", j.operator))
+			append(flags(line.Address()), "--operate-token-file", j.operator)...))
 		j.server = j.servers[i]
 		j.eventually(func() error { return up(t.Context(), j.server) })
 	}
@@ -181,7 +190,22 @@ func TestLeaderKilledInWaves(t *testing.T) {
 // TestLeaderPaused: a leader that is paused for longer than its lease, in the middle of a
 // wave, does nothing when it is back that another has not written.
 func TestLeaderPaused(t *testing.T) {
-	j := startSeveral(t, newest(), 2, 3, slowPolicy)
+	startSeveral(t, newest(), 2, 3, slowPolicy).leaderPaused()
+}
+
+// TestLeaderPausedInKubernetes: the same with a state in Secrets.
+func TestLeaderPausedInKubernetes(t *testing.T) {
+	cluster := kubetest.Start(t)
+	cluster.Apply(kubetest.CRDs(t))
+	cluster.Namespace("own")
+	j := startSeveralBy(t, newest(), 2, 3, slowPolicy, strings.TrimPrefix(cluster.Config.Host, "https://"), func(line string) []string {
+		return inKubernetes(cluster, "own", "https://"+line)
+	})
+	j.leaderPaused()
+}
+
+func (j *several) leaderPaused() {
+	t := j.t
 	written := j.hello("new")
 	change, has := j.inWave("new", written)
 	at := j.leader()

@@ -38,8 +38,8 @@ func inEtcd(etcd *etcdtest.Cluster) []string {
 	return []string{"--etcd", strings.Join(etcd.Endpoints(), ","), "--state", "etcd"}
 }
 
-func inKubernetes(cluster *kubetest.Server, namespace string) []string {
-	return []string{"--state", "kubernetes", "--kubeconfig", cluster.Kubeconfig("admin"), "--state-namespace", namespace,
+func inKubernetes(cluster *kubetest.Server, namespace string, host ...string) []string {
+	return []string{"--state", "kubernetes", "--kubeconfig", cluster.Kubeconfig("admin", host...), "--state-namespace", namespace,
 		"--kubernetes", "--kubernetes-status", "--root-namespace", namespace}
 }
 

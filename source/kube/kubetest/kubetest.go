@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,7 +112,8 @@ func (s *Server) As(user string, host ...string) *rest.Config {
 // Kubeconfig writes a file by which a user reaches the server, directly or at another
 // host.
 func (s *Server) Kubeconfig(user string, host ...string) string {
-	return s.write(user+".kubeconfig", fmt.Appendf(nil, `apiVersion: v1
+	reached := s.As(user, host...).Host
+	return s.write(user+"-"+reached[strings.LastIndex(reached, ":")+1:]+".kubeconfig", fmt.Appendf(nil, `apiVersion: v1
 kind: Config
 clusters:
 - {name: test, cluster: {server: %q, insecure-skip-tls-verify: true}}
@@ -120,7 +122,7 @@ users:
 contexts:
 - {name: test, context: {cluster: test, user: test}}
 current-context: test
-`, s.As(user, host...).Host, user))
+`, reached, user))
 }
 
 // Run starts the server, and returns when it serves.
