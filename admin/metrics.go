@@ -25,6 +25,9 @@ type Sources struct {
 	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
 	Signals   func() signal.Totals // nil: no access logs are taken
+	// Spread is how many streams each server of the state has, by its id, and how many
+	// it would be for each if all had the same; nil: there is one server.
+	Spread func() (streams map[string]int, share float64)
 }
 
 // metrics are what is counted here, because nobody else does.
@@ -170,6 +173,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	if c.opts.Sources.Signals != nil {
 		signals(e, c.opts.Sources.Signals())
 	}
+	if c.opts.Sources.Spread != nil {
+		spread(e, c.opts.Sources.Spread)
+	}
 	if c.opts.Sources.Store != nil {
 		c.store(e)
 	}
@@ -215,6 +221,7 @@ func (c collector) fleet(e emit) {
 
 func streams(e emit, s xds.Stats) {
 	e.gauge("wasmxds_xds_streams", "ADS streams that are open.", float64(s.Streams))
+	e.counter("wasmxds_xds_streams_moved_total", "ADS streams that were closed so that their Envoys go to another replica.", s.Moved)
 	e.counter("wasmxds_xds_requests_total", "Requests on ADS streams, ACKs and NACKs included.", s.Requests)
 	e.counter("wasmxds_xds_sent_bytes_total", "Bytes of responses on ADS streams.", s.Bytes)
 	for kind, n := range s.Responses {
@@ -233,6 +240,14 @@ func signals(e emit, t signal.Totals) {
 	e.counter(name, help, t.Unwatched, "taken", "unwatched")
 	e.counter(name, help, t.Dropped, "taken", "dropped")
 	e.counter(name, help, t.Foreign, "taken", "foreign")
+}
+
+func spread(e emit, count func() (map[string]int, float64)) {
+	streams, share := count()
+	for id, n := range streams {
+		e.gauge("wasmxds_replica_streams", "ADS streams of each replica, as it told last.", float64(n), "replica", id)
+	}
+	e.gauge("wasmxds_replica_streams_share", "ADS streams that each replica would have if all that take Envoys had the same.", share)
 }
 
 func downloads(e emit, s serve.Stats) {

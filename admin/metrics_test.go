@@ -31,7 +31,7 @@ func measured() *Server {
 		Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon }, Rollouts: someRollouts(),
 		Sources: Sources{
 			XDS: func() xds.Stats {
-				return xds.Stats{Streams: 4, Requests: 50, Bytes: 6000,
+				return xds.Stats{Streams: 4, Moved: 9, Requests: 50, Bytes: 6000,
 					Responses: map[string]int64{"ECDS": 7}, NACKs: map[string]int64{"ECDS": 2}}
 			},
 			Downloads: func() serve.Stats {
@@ -40,7 +40,8 @@ func measured() *Server {
 			Signals: func() signal.Totals {
 				return signal.Totals{Streams: 1, Alarms: 2, Samples: 3, Unwatched: 4, Dropped: 5, Foreign: 6}
 			},
-			Store: func(context.Context) (int, int64, error) { return 2, 1234, nil },
+			Spread: func() (map[string]int, float64) { return map[string]int{"a": 4, "b": 7}, 5.5 },
+			Store:  func(context.Context) (int, int64, error) { return 2, 1234, nil },
 		},
 	})
 	s.Loaded(someLoaded())

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -281,4 +282,32 @@ func envoys(t *testing.T) []string {
 	}
 	t.Fatal("no Envoy here: run `make tools`, or set ENVOY=/path/to/envoy")
 	return nil
+}
+
+// TestOrder: an Envoy goes round the replicas in an order of its own, always the same, so
+// that those of one that ends are shared out among the others.
+func TestOrder(t *testing.T) {
+	first, next := regexp.MustCompile(`address: (10\.0\.0\.\d)`), map[string]int{}
+	for i := range 600 {
+		o := bootstrap.Options{Node: definition.Node{ID: fmt.Sprint("edge-", i)}, XDSAddress: "10.0.0.1:1,10.0.0.2:1,10.0.0.3:1"}
+		got, err := bootstrap.Render(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var order []string
+		for _, m := range first.FindAllStringSubmatch(string(got), -1) {
+			order = append(order, m[1])
+		}
+		for j, from := range order {
+			next[from+" "+order[(j+1)%len(order)]]++
+		}
+	}
+	for way, n := range next {
+		if n < 240 || n > 360 {
+			t.Errorf("%s: %d of 600", way, n)
+		}
+	}
+	if len(next) != 6 {
+		t.Errorf("ways are %v", next)
+	}
 }

@@ -1,6 +1,8 @@
 package bootstrap
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -163,12 +165,10 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := cluster(XDSCluster, at)
+	c := cluster(XDSCluster, o.inOrder(at))
 	ping, pong := keepaliveInterval, keepaliveTimeout
 	if len(at) > 1 {
 		ping, pong = replicaKeepaliveInterval, replicaKeepaliveTimeout
-		// In turn, all Envoys of a replica that ends would go to the same one.
-		c.LbPolicy = clusterv3.Cluster_RANDOM
 	}
 	http2, err := pack(&upstreamsv3.HttpProtocolOptions{
 		UpstreamProtocolOptions: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_{
@@ -199,6 +199,16 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 		}
 	}
 	return c, nil
+}
+
+// inOrder gives the addresses of replicas in an order of the Envoy's own: it goes round,
+// so all Envoys of one that ends would go to the same one if they had the same.
+func (o Options) inOrder(at []address) []address {
+	place := func(a address) []byte {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s:%d", o.Node.ID, a.host, a.port))
+		return sum[:]
+	}
+	return slices.SortedFunc(slices.Values(at), func(a, b address) int { return bytes.Compare(place(a), place(b)) })
 }
 
 // modulesCluster is the way to xds-server's modules; see [Options.ModulesURL].

@@ -10,15 +10,16 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"wasmxds/admin"
 	"wasmxds/definition"
 	"wasmxds/module"
+	modulepeer "wasmxds/module/peer"
 	"wasmxds/module/serve"
 	"wasmxds/queue"
+	"wasmxds/replica"
 	"wasmxds/replica/envoys"
 	"wasmxds/resource"
 	"wasmxds/rollout"
@@ -64,9 +65,11 @@ type Pipeline struct {
 	heard    *relay.Leader   // what Envoys that are watched tell, while this server leads
 	follower *relay.Follower // ... and while another does
 	sampler  *sampler
-	hearing  *hearing    // nil: there are no other servers
-	others   *others     // so
-	envoys   *envoys.All // so
+	hearing  *hearing           // nil: there are no other servers
+	others   *others            // so
+	envoys   *envoys.All        // so
+	streams  *replica.Streams   // so
+	modules  *modulepeer.Client // so
 	judges   judges
 	plans    chan *rollout.Plan
 	ended    chan struct{} // closed when no plan is taken any more
@@ -102,7 +105,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	}
 	store := o.Modules.Store
 	p.Modules = serve.New(serve.Options{
-		Store: store, Logger: o.Log,
+		Store: store, Logger: o.Log, Missing: p.missing,
 		OnDownload: func(peer netip.Addr, sha256 string, size int64, event serve.Event) {
 			p.downloaded(download{peer, sha256, size, progressOf(event)})
 		},
@@ -114,16 +117,23 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 		p.meet(r.Peers)
 		p.envoys = envoys.New(p.XDS, r.Peers)
 		o.Admin.Fleet, o.Admin.Own, o.Admin.Replicas = p.envoys, p.XDS, p.replicas
+		p.spreads(r.Peers)
 	}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
+	if p.streams != nil {
+		o.Admin.Sources.Spread = p.streams.Count
+	}
 	if p.signals != nil {
 		o.Admin.Sources.Signals = p.signals.Totals
 	}
 	p.Admin = admin.New(o.Admin)
-	o.Modules.Needed = func() []string { return slices.Concat(p.XDS.Needed(), p.rollouts.Modules()) }
-	o.Modules.InForce = p.rollouts.Began()
-	o.Modules.Observer = observe(o.Tracer, p.Admin.Observer())
-	p.resolver = module.New(o.Modules)
+	modules := &p.options.Modules
+	modules.Needed, modules.InForce = p.needed, p.rollouts.Began()
+	modules.Observer = observe(o.Tracer, p.Admin.Observer())
+	if r := o.Replicas; r != nil {
+		p.sharesModules(r.Peers)
+	}
+	p.resolver = module.New(*modules)
 	return p, nil
 }
 
@@ -162,6 +172,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	if r := p.options.Replicas; r != nil {
 		g.Go(func() error { r.Peers.Registry.Run(ctx); return nil })
 		g.Go(func() error { p.envoys.Run(ctx); return nil })
+		g.Go(func() error { p.streams.Run(ctx); return nil })
 	}
 	g.Go(func() error { p.sampler.run(ctx); return nil })
 	if p.others != nil {
@@ -198,7 +209,7 @@ func send[T any](ctx context.Context, to chan<- T, v T) {
 
 func (p *Pipeline) join() *join {
 	return &join{
-		options: p.options.Resources, log: p.options.Log, ready: p.options.Ready,
+		options: p.options.Resources, log: p.options.Log, ready: p.ready,
 		want:    func(set *module.Set) { p.rollouts.Tell(rollout.Wanted{Set: set}) },
 		publish: p.XDS.Publish, loaded: p.Admin.Loaded, tracer: p.tracer,
 		swapped: func(w xds.Swap) {

@@ -115,16 +115,12 @@ const leaveEvery = 50 * time.Millisecond
 
 // Leave has Envoys go to other servers, as this one ends, evenly within a time, so that
 // they do not all come at once. Who has nowhere else to go, or something under way,
-// stays. It returns when all are gone or the time is over; at once where no other
-// server is heard.
+// stays. It returns when all are gone or the time is over.
 func (s *Streams) Leave(ctx context.Context, within time.Duration) {
 	s.mu.Lock()
 	s.ends = true
 	s.mu.Unlock()
 	s.tell(false)
-	if len(s.others()) == 0 {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(leaveEvery)
@@ -134,7 +130,9 @@ func (s *Streams) Leave(ctx context.Context, within time.Duration) {
 		if n == 0 {
 			return
 		}
-		s.holder.Leave((n + rounds - 1) / rounds)
+		if len(s.others()) > 0 { // or it has just begun to end as well
+			s.holder.Leave((n + rounds - 1) / rounds)
+		}
 		select {
 		case <-ctx.Done():
 			return

@@ -86,7 +86,8 @@ func New(o Options) (*Fleet, error) {
 	if o.Backoff == 0 {
 		o.Backoff = 100 * time.Millisecond
 	}
-	node, err := nodeOf("bench", o.Namespace, o.Node)
+	servers := strings.Split(o.Address, ",")
+	node, err := nodeOf("bench", o.Namespace, len(servers), o.Node)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,6 @@ func New(o Options) (*Fleet, error) {
 	if o.Delta {
 		method = "DeltaAggregatedResources"
 	}
-	servers := strings.Split(o.Address, ",")
 	f := &Fleet{
 		options: o, servers: servers, node: node, contents: newContents(), conns: map[*envoy]net.Conn{},
 		opening:   opening("/envoy.service.discovery.v3.AggregatedDiscoveryService/"+method, servers[0]),

@@ -10,12 +10,15 @@ import (
 )
 
 // nodeOf gives all of a node message but its id: the version, metadata like a
-// sidecar's, and a list of extensions, as Envoy sends it, until it has size
+// sidecar's that knows so many servers, and a list of extensions, as Envoy sends it, until it has size
 // bytes.
-func nodeOf(cluster, namespace string, size int) ([]byte, error) {
+func nodeOf(cluster, namespace string, servers, size int) ([]byte, error) {
 	all := map[string]any{"LABELS": map[string]any{"app": "bench", "version": "v1", "pod-template-hash": "5d8b9c7f6d"}}
 	if namespace != "" {
 		all["NAMESPACE"] = namespace
+	}
+	if servers > 1 {
+		all["wasmxds"] = map[string]any{"replicas": servers}
 	}
 	meta, err := structpb.NewStruct(all)
 	if err != nil {

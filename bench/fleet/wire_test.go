@@ -17,7 +17,7 @@ import (
 
 // TestRequest reads requests that were written by hand as protobuf does.
 func TestRequest(t *testing.T) {
-	node, err := nodeOf("bench", "", 20<<10)
+	node, err := nodeOf("bench", "", 2, 20<<10)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,8 @@ comes from xds-server. Id, cluster and labels are what definitions select by.
 
 Where xds-server has several replicas, --xds-address has the addresses of all,
 with commas between. Envoy goes to any of them, and to the next when that fails
-it, or is silent for 15 s.
+it, or is silent for 15 s. They are written in an order of each Envoy's own; those
+that share a state have Envoys go to where fewer are.
 
 With --static-listeners, Envoy has the listeners (and clusters) of that file for
 itself, and gets only the filters that their slots ask for: HTTP filters with

@@ -202,7 +202,8 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if cluster != nil {
 		f.origins.elsewhere = cluster.PullSecret
 	}
-	options, end, err := f.origins.options(ctx, store, folders, data.kept, data.own, log)
+	// Modules are tried while streams are drained, too.
+	options, end, err := f.origins.options(context.WithoutCancel(ctx), store, folders, data.kept, data.own, log)
 	if err != nil {
 		return wrong(err)
 	}
@@ -342,7 +343,10 @@ func (s *server) serveADS(ctx, serving context.Context, stop func()) error {
 		s.ads.GracefulStop() // GOAWAY, and no new streams
 		close(gone)
 	}()
-	wait(serving, gone, s.drain)
+	draining, drained := context.WithTimeout(serving, s.drain)
+	go func() { <-gone; drained() }()
+	s.stages.Leave(draining, s.drain*2/3) // who has something under way has the rest
+	<-draining.Done()
 	stop() // xds.Server ends its streams
 	wait(context.WithoutCancel(serving), gone, time.Second)
 	s.ads.Stop()

@@ -132,8 +132,7 @@ func (w *world) back(i int) {
 	}
 }
 
-// random is what an Envoy does whose cluster is balanced at random, of whose servers
-// the one that closed is ejected.
+// random is what Envoys do that go round the servers, each in an order of its own.
 func random(w *world, from int) int {
 	to := w.rand.IntN(len(w.servers) - 1)
 	if to >= from {
@@ -142,7 +141,7 @@ func random(w *world, from int) int {
 	return to
 }
 
-// turn is what Envoys do whose clusters go round, all in the same order.
+// turn is what Envoys do that all go round in the same order.
 func turn(w *world, from int) int { return (from + 1) % len(w.servers) }
 
 // stubborn are Envoys of which a third come back.
