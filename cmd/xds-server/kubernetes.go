@@ -40,7 +40,7 @@ func (f *kubernetesFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` that are read, besides the root namespace (default all)")
 	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may be for the Envoys of all namespaces")
 	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` that are read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
-	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events, and an object for each change; for one xds-server alone")
+	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events, and an object for each change; of several of one state the leader does")
 	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
 }
 
