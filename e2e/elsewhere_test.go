@@ -83,61 +83,62 @@ func (r *elsewhere) streams(server, n int) error {
 	return err
 }
 
-// stoppedElsewhere has a change that fails requests come to an Envoy of the server that
-// does not lead, whose logs that one gets; of those that it is compared with, one has
-// its stream there and its logs here, and one the other way round. Then a good one goes
-// everywhere.
-func stoppedElsewhere(t *testing.T, r *elsewhere) {
+// serveAll puts the load on all Envoys, and has changes judged by a policy.
+func (r *elsewhere) serveAll(policy string) {
 	for _, e := range r.edges {
 		r.serves(e)
 	}
-	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 1s\nstop: "+errorsAlone+"\n")
-	r.eventually(func() error { return r.streams(follows, 2) })
-	r.eventually(func() error { return r.streams(leads, 1) })
-	b := badInRequests[0].bad
-	r.stops(t, b, 15*time.Minute)
-	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 1s\nstop: {errors: {more: 10%}, latency: {more: 10000%}}\n")
-	written := r.hello("better")
-	must(t, harness.Poll(t.Context(), 15*time.Minute, func() error {
-		change, err := r.server.Newest(t.Context(), "hello", written.Add(-time.Second))
-		if err == nil && change.State != "done" {
+	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\n"+policy)
+}
+
+// becomes waits until the change that was written is so.
+func (r *elsewhere) becomes(t *testing.T, written time.Time, is func(harness.Change) bool) (change harness.Change) {
+	must(t, harness.Poll(t.Context(), 15*time.Minute, func() (err error) {
+		if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err == nil && !is(change) {
 			err = fmt.Errorf("it is %s: %s", change.State, change.Words)
 		}
 		return err
 	}))
+	return change
+}
+
+// stoppedElsewhere has a change that fails requests come to an Envoy of the server that
+// does not lead, whose logs that one gets; of those that it is compared with, one has
+// its stream there and its logs here, and one the other way round.
+func stoppedElsewhere(t *testing.T, r *elsewhere) {
+	r.serveAll("bake: 10m\nstop: " + errorsAlone + "\n")
+	r.eventually(func() error { return r.streams(follows, 2) })
+	r.eventually(func() error { return r.streams(leads, 1) })
+	r.stops(t, badInRequests[0].bad, 15*time.Minute)
+}
+
+// goodElsewhere has a good change go everywhere, by what these Envoys tell.
+func goodElsewhere(t *testing.T, r *elsewhere) {
+	r.serveAll("bake: 1s\nstop: {errors: {more: 10%}, latency: {more: 10000%}}\n")
+	written := r.hello("better")
+	r.becomes(t, written, func(c harness.Change) bool { return c.State == "done" })
 	for _, l := range r.loads {
 		r.seen(l, written, "x-hello", "better")
+		r.good(l)
 	}
-	t.Logf("the good one went everywhere after %v", time.Since(written).Round(time.Second))
+	t.Logf("it went everywhere after %v", time.Since(written).Round(time.Second))
 }
 
 // stoppedByNext has the server that leads killed in the first wave of a change that fails
 // requests. The other one takes over, and stops it by what was told before the wave,
 // which was kept, and what it is told itself.
 func stoppedByNext(t *testing.T, r *elsewhere) {
-	for _, e := range r.edges {
-		r.serves(e)
-	}
-	r.write("policy.yaml", "kind: Rollout\nname: careful\nwaves: [1]\nbake: 10m\nstop: "+errorsAlone+"\n")
+	r.serveAll("bake: 10m\nstop: " + errorsAlone + "\n")
 	written := time.Now()
 	badInRequests[0].write(r.rolling)
-	newest := func(is func(harness.Change) bool) (change harness.Change) {
-		must(t, harness.Poll(t.Context(), 15*time.Minute, func() (err error) {
-			if change, err = r.server.Newest(t.Context(), "hello", written.Add(-time.Second)); err == nil && !is(change) {
-				err = fmt.Errorf("it is %s: %s", change.State, change.Words)
-			}
-			return err
-		}))
-		return change
-	}
-	newest(func(c harness.Change) bool { return c.Wave == 1 && c.Settled == 1 })
+	r.becomes(t, written, func(c harness.Change) bool { return c.Wave == 1 && c.Settled == 1 })
 	killed := time.Now()
 	r.servers[leads].Kill()
 	r.server = r.servers[follows]
 	for _, e := range r.edges {
 		r.ways[e].Target(r.server.Addresses.XDS)
 	}
-	change := newest(func(c harness.Change) bool { return c.State == "stopped" })
+	change := r.becomes(t, written, func(c harness.Change) bool { return c.State == "stopped" })
 	t.Logf("stopped %v after the leader was killed: %s", time.Since(killed).Round(time.Second), change.Words)
 	if change.Wave != 1 || !strings.Contains(change.Words, "of requests fail") {
 		t.Errorf("it was stopped in wave %d", change.Wave)

@@ -55,7 +55,9 @@ func TestStoppedByRequests(t *testing.T) {
 		if c != newest() && !*all {
 			return
 		}
-		for name, play := range map[string]func(*testing.T, *elsewhere){"at the other of two servers": stoppedElsewhere, "by the next server that leads": stoppedByNext} {
+		for name, play := range map[string]func(*testing.T, *elsewhere){
+			"at the other of two servers": stoppedElsewhere, "by the next server that leads": stoppedByNext, "nothing of a good one": goodElsewhere,
+		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				start := func() *elsewhere {
