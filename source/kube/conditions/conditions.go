@@ -54,11 +54,11 @@ func newFleet(status *admin.Status, worst map[string]string) fleet {
 	return f
 }
 
-// others is how many other servers have Envoys, of which nothing is known here.
-func (f fleet) others() int {
+// unheard is how many other servers may have Envoys that are not counted here.
+func (f fleet) unheard() int {
 	n := 0
 	for _, r := range f.status.Replicas {
-		if r.Lives && !r.Self {
+		if r.Lives && !r.Self && r.Trouble != "" {
 			n++
 		}
 	}
@@ -140,8 +140,8 @@ func running(o kube.Object, taken source.Object, f fleet) condition {
 		return not("EnvoysAway", with(fmt.Sprintf("%d more are away", at.Away)))
 	case !f.status.Done(at.Name, "", admin.Quorum{Min: 1}):
 		return not("Pending", message)
-	case f.others() > 0:
-		return condition{typeRunning, unknown, "OtherServers", with(fmt.Sprintf("those of %d other xds-servers are not known here", f.others()))}
+	case f.unheard() > 0:
+		return condition{typeRunning, unknown, "OtherServers", with(fmt.Sprintf("those of %d other xds-servers may not be counted, as these are not heard", f.unheard()))}
 	}
 	return condition{typeRunning, yes, "Running", message}
 }

@@ -67,8 +67,8 @@ func TestRunning(t *testing.T) {
 		"False EnvoysAway: 1000 of 1000 Envoys run sha256:2c26b46b68ff; 2 more are away": good(func(_ *admin.Status, f *admin.Filter) {
 			f.Away = 2
 		}),
-		"Unknown OtherServers: 1000 of 1000 Envoys run sha256:2c26b46b68ff; those of 1 other xds-servers are not known here": good(func(s *admin.Status, _ *admin.Filter) {
-			s.Replicas = []admin.Replica{{ID: "a", Self: true, Lives: true}, {ID: "b", Lives: true}, {ID: "c"}}
+		"Unknown OtherServers: 1000 of 1000 Envoys run sha256:2c26b46b68ff; those of 1 other xds-servers may not be counted, as these are not heard": good(func(s *admin.Status, _ *admin.Filter) {
+			s.Replicas = []admin.Replica{{ID: "a", Self: true, Lives: true}, {ID: "b", Lives: true, Trouble: "silent"}, {ID: "c", Trouble: "gone"}, {ID: "d", Lives: true}}
 		}),
 		"Unknown NoEnvoys: no Envoy is to have it": good(func(_ *admin.Status, f *admin.Filter) { f.Nodes, f.Running = 0, 0 }),
 		"False Pending: is on its way":             newFleet(&admin.Status{}, nil),
