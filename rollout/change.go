@@ -225,6 +225,15 @@ type keptChange struct {
 	Waves    []waveTimes         `json:"waves,omitempty"`
 	Counts   counts              `json:"counts,omitzero"`
 	Place    int                 `json:"place"` // among those that are open
+	// Before is how far it is while the next wave is written down; nil: none is.
+	Before *keptWave `json:"before,omitempty"`
+}
+
+// keptWave is how far a change is.
+type keptWave struct {
+	Wave    int         `json:"wave,omitempty"`
+	Reached reached     `json:"reached,omitzero"`
+	Waves   []waveTimes `json:"waves,omitempty"`
 }
 
 // keptDiff has the hashes of contents.

@@ -152,8 +152,9 @@ func doneKey(seq uint64) string { return fmt.Sprintf("%s%012d", doneKeys, seq) }
 
 // keep is the change as it is written down: with the wave that is to begin.
 func (c *change) keep(place int) keptChange {
-	k := keptChange{c.ID, keptDiffs(c.Diffs), c.Policy, c.Opened, c.State, c.Reason, c.Ended, c.heldBy, c.Promoted, c.Wave, c.Reached, c.Waves, c.Counts, place}
+	k := keptChange{c.ID, keptDiffs(c.Diffs), c.Policy, c.Opened, c.State, c.Reason, c.Ended, c.heldBy, c.Promoted, c.Wave, c.Reached, c.Waves, c.Counts, place, nil}
 	if g := c.growth; g != nil && g.writing {
+		k.Before = &keptWave{c.Wave, c.Reached, c.Waves}
 		k.Wave, k.Reached, k.Waves = g.wave, g.reached, g.waves
 	}
 	return k

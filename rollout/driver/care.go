@@ -17,7 +17,7 @@ func (d *Driver) unreadable(ctx context.Context, why error) {
 		return
 	}
 	d.log.Error("how far changes are can't be read: what is known goes on, and no wave begins", "error", why)
-	values, _, err := written(ctx, d.o.Replicas.Copy)
+	values, err := copied(ctx, d.o.Replicas.Copy)
 	if err != nil {
 		d.log.Error("the copy of it can't be read either", "error", err)
 		return

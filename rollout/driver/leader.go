@@ -118,7 +118,7 @@ func (d *Driver) campaign(ctx context.Context) {
 func (d *Driver) rule(ctx context.Context, term state.Term) error {
 	err := d.inTerm(ctx, term)
 	// What was written in the term is in the copy, whoever leads by now.
-	values, _, failed := written(ctx, d.o.Replicas.Copy)
+	values, failed := copied(ctx, d.o.Replicas.Copy)
 	if err == nil {
 		err = failed
 	}

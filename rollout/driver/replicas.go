@@ -183,6 +183,13 @@ func written(ctx context.Context, in state.Store) (map[string][]byte, state.Revi
 	return values, at, nil
 }
 
+// copied is what is written down as far as a copy knows, which may be ahead of what
+// others can read: no wave has begun by that.
+func copied(ctx context.Context, in state.Store) (map[string][]byte, error) {
+	values, _, err := written(ctx, in)
+	return rollout.BeforeWaves(values), err
+}
+
 // observe takes an event of this server: what its Envoys tell goes by way of what all
 // servers tell, as an Envoy may be connected to several.
 func (d *Driver) observe(e rollout.Event) {
