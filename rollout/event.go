@@ -99,7 +99,7 @@ type Batch struct {
 	Seq    uint64
 	Values map[string][]byte
 	// Urgent: it has the first base, or what Envoys told before a wave, which nobody
-	// tells again; or a wave begins when it is written down.
+	// tells again; or a wave begins when it is written down, or has begun.
 	Urgent bool
 }
 

@@ -265,7 +265,8 @@ func (m *Machine) written() {
 			continue
 		}
 		c.growth, c.Wave, c.Reached, c.Waves = nil, g.wave, g.reached, g.waves
-		m.keep(c) // it has begun; see BeforeWaves
+		m.keep(c)
+		m.kept.urgent = true // see BeforeWaves
 		c.verdicts, c.had = nil, false
 		if g.pass {
 			m.join(c)
