@@ -115,8 +115,10 @@ func (s *shared) complains(of string) {
 // promoted has a change go everywhere.
 func (s *shared) promoted(c harness.Change, value string, written time.Time) {
 	s.t.Helper()
-	_, err := s.server.Run(s.t.Context(), "rollout", "promote", c.ID, "--admin", "http://"+s.server.Addresses.Admin, "--admin-token-file", s.operator)
-	must(s.t, err)
+	s.eventually(func() error { // after a restart it may take a while until this server leads
+		_, err := s.server.Run(s.t.Context(), "rollout", "promote", c.ID, "--admin", "http://"+s.server.Addresses.Admin, "--admin-token-file", s.operator)
+		return err
+	})
 	for _, l := range s.loads {
 		s.seen(l, written, "x-hello", value)
 		s.good(l)

@@ -71,7 +71,7 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
 		judge: make(chan struct{}, 1)}
 	if o.Replicas != nil {
-		values, err := copied(ctx, o.Replicas.Copy)
+		values, err := o.Replicas.known(ctx)
 		if err != nil {
 			return nil, err
 		}

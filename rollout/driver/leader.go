@@ -117,8 +117,7 @@ func (d *Driver) campaign(ctx context.Context) {
 // rule moves changes until the term ends.
 func (d *Driver) rule(ctx context.Context, term state.Term) error {
 	err := d.inTerm(ctx, term)
-	// What was written in the term is in the copy, whoever leads by now.
-	values, failed := copied(ctx, d.o.Replicas.Copy)
+	values, failed := d.o.Replicas.known(ctx)
 	if err == nil {
 		err = failed
 	}

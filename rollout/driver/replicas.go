@@ -190,6 +190,19 @@ func copied(ctx context.Context, in state.Store) (map[string][]byte, error) {
 	return rollout.BeforeWaves(values), err
 }
 
+// knownIn is how long Shared may take before the copy has to do.
+const knownIn = time.Second
+
+// known is what is written down, by Shared or, where that can't be read now, by the copy.
+func (r *Replicas) known(ctx context.Context) (map[string][]byte, error) {
+	short, cancel := context.WithTimeout(ctx, knownIn)
+	defer cancel()
+	if values, _, err := written(short, r.Shared); err == nil {
+		return values, nil
+	}
+	return copied(ctx, r.Copy)
+}
+
 // observe takes an event of this server: what its Envoys tell goes by way of what all
 // servers tell, as an Envoy may be connected to several.
 func (d *Driver) observe(e rollout.Event) {
