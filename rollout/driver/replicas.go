@@ -191,7 +191,7 @@ func copied(ctx context.Context, in state.Store) (map[string][]byte, error) {
 }
 
 // knownIn is how long Shared may take before the copy has to do.
-const knownIn = time.Second
+const knownIn = 3 * time.Second
 
 // known is what is written down, by Shared or, where that can't be read now, by the copy.
 func (r *Replicas) known(ctx context.Context) (map[string][]byte, error) {
