@@ -70,6 +70,9 @@ func newChooser(f *fleet) *chooser {
 }
 
 func (c *chooser) observe(o xds.Observed) {
+	if o.What == xds.Fresh { // there is no other server
+		return
+	}
 	line := o.Node.ID + " " + []string{"connected", "gone", "restarted", "refused", "settled"}[o.What]
 	if o.What == xds.Settled {
 		line += fmt.Sprintf(" %q", o.Choice)
