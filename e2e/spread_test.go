@@ -187,6 +187,11 @@ func TestModuleFromReplica(t *testing.T) {
 		with := func(id string, s *harness.Server) *harness.Load {
 			t.Helper()
 			e := r.envoy(c, id, "--xds-address", s.Addresses.XDS)
+			if s == r.servers[0] { // the other may lead, and be about to read the files
+				for _, name := range []string{"hello", "pinned", "latest"} {
+					e.runs(name)
+				}
+			}
 			l := e.load("web", "x-hello", "x-pinned", "x-latest")
 			r.seen(l, e.Started, "x-latest", "1")
 			return l

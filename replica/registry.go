@@ -295,8 +295,10 @@ func (r *Registry) Others() map[string]bool {
 	defer r.mu.Unlock()
 	others := map[string]bool{}
 	for id, s := range r.seen {
-		if id != r.own.ID {
-			others[id] = r.lives(s)
+		// Who was at this server's address, and does not live, was this one before it
+		// lost its disk.
+		if lives := r.lives(s); id != r.own.ID && (lives || s.Address != r.own.Address) {
+			others[id] = lives
 		}
 	}
 	return others

@@ -71,8 +71,19 @@ func TestRegistry(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second)
 		others(t, a, map[string]bool{"b": true})
+		look := func(r *Registry) {
+			t.Helper()
+			if err := r.look(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		emptied := NewRegistry(store, Member{ID: "c", Address: "10.0.0.2:1"}, discard)
+		look(emptied)
+		others(t, emptied, map[string]bool{"a": true, "b": true})
 		time.Sleep(livesFor)
 		others(t, a, map[string]bool{"b": false})
+		look(emptied)
+		others(t, emptied, map[string]bool{"a": true}) // it was b itself
 		if m := a.Members(); len(m) != 1 {
 			t.Errorf("members are %v", m)
 		}
@@ -106,7 +117,7 @@ func (away) List(context.Context, string) ([]state.Entry, state.Revision, error)
 func TestStoreAway(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {
-		a, b := NewRegistry(store, Member{ID: "a"}, discard), NewRegistry(store, Member{ID: "b"}, discard)
+		a, b := NewRegistry(store, Member{ID: "a", Address: "10.0.0.1:1"}, discard), NewRegistry(store, Member{ID: "b", Address: "10.0.0.2:1"}, discard)
 		endB := run(b)
 		defer endB()
 		synctest.Wait()
