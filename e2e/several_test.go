@@ -170,7 +170,7 @@ func (j *several) ends() {
 // TestLeaderKilledInWaves: the server that moves a change is killed at any point of it,
 // and comes back at once, or when another leads. No Envoy is ahead of its wave.
 func TestLeaderKilledInWaves(t *testing.T) {
-	eachOnce(t, func(t *testing.T, c combination) {
+	play := func(t *testing.T, c combination) {
 		j := startSeveral(t, c, 2, 4, countedPolicy)
 		kills := 0
 		j.killed(func() {
@@ -184,7 +184,12 @@ func TestLeaderKilledInWaves(t *testing.T) {
 			must(t, j.servers[at].Start(j.ctx))
 			j.server = j.servers[1-at]
 		}, []int{1, 2, 4})
-	})
+	}
+	if *all {
+		eachCombination(t, play)
+	} else {
+		play(t, newest())
+	}
 }
 
 // TestLeaderPaused: a leader that is paused for longer than its lease, in the middle of a

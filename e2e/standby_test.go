@@ -20,7 +20,7 @@ func TestBackAtOnce(t *testing.T) {
 	t.Setenv("GOARCH", "wasm")
 	build(t, "go", "-C", "filter", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", module, "./header")
 	var took []time.Duration
-	eachCombination(t, func(t *testing.T, c combination) { took = append(took, backAtOnce(t, c, module)) })
+	eachOnce(t, func(t *testing.T, c combination) { took = append(took, backAtOnce(t, c, module)) })
 	if len(took) == 0 {
 		return // none was asked for
 	}

@@ -128,7 +128,7 @@ func (s *shared) promoted(c harness.Change, value string, written time.Time) {
 // TestEmptyDisk: an xds-server that is killed in the middle of a rollout, and started
 // with nothing on its disk, goes on from what is in etcd.
 func TestEmptyDisk(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		s := share(t, c, inEtcd(etcdtest.Start(t, 1))...)
 		written := s.hello("new")
 		before, has := s.inWave("new", written)
