@@ -3,14 +3,13 @@ package pipeline
 import (
 	"context"
 	"log/slog"
-	"net"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"wasmxds/definition"
 	"wasmxds/replica"
+	"wasmxds/replica/replicatest"
 	"wasmxds/rollout"
 	"wasmxds/signal"
 	"wasmxds/signal/relay"
@@ -22,33 +21,13 @@ import (
 // server runs a server of a store as far as others are asked and told.
 func server(t *testing.T, store state.Store, id string) (*Pipeline, *replica.Registry) {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	key, err := replica.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := replica.NewRegistry(store, replica.Member{ID: id, Address: l.Addr().String(), Key: key.Hash()}, log)
-	peers := replica.NewPeers(registry, key, log)
-	p := &Pipeline{XDS: xds.New(xds.Options{}), options: Options{Log: log}}
-	p.hears()
-	p.meet(peers)
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { registry.Run(ctx) })
-	running.Go(func() { p.others.run(ctx) })
-	running.Go(func() { p.hearing.run(ctx) })
-	running.Go(func() { p.sampler.run(ctx) })
-	running.Go(func() {
-		if err := peers.Serve(ctx, l, 16); err != nil {
-			t.Error(err)
-		}
+	p := &Pipeline{XDS: xds.New(xds.Options{}), options: Options{Log: slog.New(slog.DiscardHandler)}}
+	peers, _ := replicatest.Serve(t, store, id, func(peers *replica.Peers) []func(context.Context) {
+		p.hears()
+		p.meet(peers)
+		return []func(context.Context){p.others.run, p.hearing.run, p.sampler.run}
 	})
-	t.Cleanup(func() { cancel(); running.Wait() })
-	return p, registry
+	return p, peers.Registry
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/replica"
+	"wasmxds/replica/replicatest"
 	"wasmxds/state"
 	"wasmxds/state/local"
 	"wasmxds/xds"
@@ -116,29 +116,10 @@ func (s *server) Elsewhere(ids []string) {
 // joined runs a server of a store; stop ends what others reach.
 func joined(t *testing.T, store state.Store, id string, s *server) (a *All, stop func()) {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	key, err := replica.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	registry := replica.NewRegistry(store, replica.Member{ID: id, Address: l.Addr().String(), Key: key.Hash()}, log)
-	peers := replica.NewPeers(registry, key, log)
-	a = New(s, peers)
-	ctx, cancel := context.WithCancel(context.Background())
-	serving, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { registry.Run(ctx) })
-	running.Go(func() { a.Run(ctx) })
-	running.Go(func() {
-		if err := peers.Serve(serving, l, 16); err != nil {
-			t.Error(err)
-		}
+	_, stop = replicatest.Serve(t, store, id, func(p *replica.Peers) []func(context.Context) {
+		a = New(s, p)
+		return []func(context.Context){a.Run}
 	})
-	t.Cleanup(func() { cancel(); running.Wait() })
 	return a, stop
 }
 
