@@ -139,6 +139,14 @@ type FilterCount struct {
 	Draining int `json:"draining,omitempty"`
 }
 
+// Plus is both together.
+func (n FilterCount) Plus(o FilterCount) FilterCount {
+	return FilterCount{
+		Nodes: n.Nodes + o.Nodes, Running: n.Running + o.Running, Pending: n.Pending + o.Pending,
+		Failed: n.Failed + o.Failed, Away: n.Away + o.Away, Draining: n.Draining + o.Draining,
+	}
+}
+
 // NodeCount is how many nodes there are.
 type NodeCount struct {
 	Connected int `json:"connected"`
@@ -146,6 +154,14 @@ type NodeCount struct {
 	Draining  int `json:"draining"` // of these: those with connections that go on with a listener that was replaced
 	Away      int `json:"away"`     // not connected, but within the last hour
 	Awaited   int `json:"awaited"`  // of these: those that may still come back by themselves
+}
+
+// Plus is both together.
+func (n NodeCount) Plus(o NodeCount) NodeCount {
+	return NodeCount{
+		Connected: n.Connected + o.Connected, Behind: n.Behind + o.Behind, Draining: n.Draining + o.Draining,
+		Away: n.Away + o.Away, Awaited: n.Awaited + o.Awaited,
+	}
 }
 
 // Summary counts nodes, in all and for each filter by state.

@@ -182,20 +182,9 @@ func (a *All) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, c := range a.counts {
-		nodes.Connected += c.Nodes.Connected
-		nodes.Behind += c.Nodes.Behind
-		nodes.Draining += c.Nodes.Draining
-		nodes.Away += c.Nodes.Away
-		nodes.Awaited += c.Nodes.Awaited
+		nodes = nodes.Plus(c.Nodes)
 		for name, more := range c.Filters {
-			f := filters[name]
-			f.Nodes += more.Nodes
-			f.Running += more.Running
-			f.Pending += more.Pending
-			f.Failed += more.Failed
-			f.Away += more.Away
-			f.Draining += more.Draining
-			filters[name] = f
+			filters[name] = filters[name].Plus(more)
 		}
 	}
 	return nodes, filters
