@@ -104,21 +104,6 @@ func wasmFilter(namespace, name, root string) string {
 		name, namespace, root)
 }
 
-const pluginCRD = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: wasmplugins.extensions.istio.io}
-spec:
-  group: extensions.istio.io
-  names: {kind: WasmPlugin, listKind: WasmPluginList, plural: wasmplugins, singular: wasmplugin}
-  scope: Namespaced
-  versions:
-  - name: v1alpha1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 // TestCluster: objects come, change and go, and so do kinds.
 func TestCluster(t *testing.T) {
 	s := started(t)
@@ -145,16 +130,16 @@ func TestCluster(t *testing.T) {
 	j.want("shop.auth=2 wasmxds-system.all=1", "")
 
 	t.Log("a kind comes later")
-	s.Apply(pluginCRD)
+	s.Apply(kubetest.PluginCRD)
 	s.Apply("{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: auth, namespace: other}, spec: {url: 'https://a/b', pluginName: p}}")
 	j.want("other.auth=p shop.auth=2 wasmxds-system.all=1", "")
 	s.Apply("{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: auth, namespace: other}, spec: {url: 'ftp://a/b', pluginName: p}}")
 	j.want("other.auth=p shop.auth=2 wasmxds-system.all=1", "WasmPlugin other/auth: spec.url: ")
 
 	t.Log("its CRD is deleted, and with it its objects")
-	s.Delete(pluginCRD)
+	s.Delete(kubetest.PluginCRD)
 	j.want("other.auth=p shop.auth=2 wasmxds-system.all=1", "Kubernetes: WasmPlugin: the API server does not serve it any more: ")
-	s.Apply(pluginCRD)
+	s.Apply(kubetest.PluginCRD)
 	s.Apply("{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: auth, namespace: other}, spec: {url: 'https://a/b', pluginName: q}}")
 	j.want("other.auth=q shop.auth=2 wasmxds-system.all=1", "")
 

@@ -47,21 +47,6 @@ func told(t *testing.T, s *kubetest.Server, text, want string) *unstructured.Uns
 	}
 }
 
-const pluginCRD = `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: wasmplugins.extensions.istio.io}
-spec:
-  group: extensions.istio.io
-  names: {kind: WasmPlugin, listKind: WasmPluginList, plural: wasmplugins, singular: wasmplugin}
-  scope: Namespaced
-  versions:
-  - name: v1alpha1
-    served: true
-    storage: true
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`
-
 // TestWriter: a real API server has what became of objects, and is written to only
 // when that changes.
 func TestWriter(t *testing.T) {
@@ -139,7 +124,7 @@ func TestWriter(t *testing.T) {
 	one("WasmFilter")
 
 	t.Log("the status of others' kinds is left alone")
-	s.Apply(pluginCRD)
+	s.Apply(kubetest.PluginCRD)
 	plugin := "{apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: bad, namespace: shop}, spec: {url: 'ftp://a/b', pluginName: p}, status: {conditions: [{type: Theirs}]}}"
 	s.Apply(plugin)
 	one("WasmPlugin")

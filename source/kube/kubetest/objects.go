@@ -119,3 +119,19 @@ func (s *Server) eventually(what string, try func(context.Context) error) {
 		}
 	}
 }
+
+// PluginCRD is one of Istio's WasmPlugin, as Apply takes it: of any content.
+const PluginCRD = `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: wasmplugins.extensions.istio.io}
+spec:
+  group: extensions.istio.io
+  names: {kind: WasmPlugin, listKind: WasmPluginList, plural: wasmplugins, singular: wasmplugin}
+  scope: Namespaced
+  versions:
+  - name: v1alpha1
+    served: true
+    storage: true
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`
