@@ -101,6 +101,10 @@ func (s *Store) Close() error {
 
 func (s *Store) at(key string) string { return s.prefix + key }
 
+func (s *Store) retry() state.Retry {
+	return state.Retry{In: "etcd", Longest: callTime, Log: s.log}
+}
+
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, key string) (state.Entry, error) {
 	e, err := s.get(ctx, key)

@@ -9,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -63,27 +62,11 @@ func (t *term) is(kvs []*mvccpb.KeyValue) bool {
 
 // Lead implements state.Store. It waits while etcd is away, too.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = callTime
-	for {
-		t, err := s.lead(ctx, name)
-		if err == nil {
-			return t, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("lead %s: %w", name, ctx.Err())
-		}
-		again := pause.NextBackOff()
-		s.log.Warn("nobody can be asked who leads; it is tried again", "name", name, "error", err, "in", again)
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
-	}
+	return s.retry().Lead(ctx, name, s.lead)
 }
 
 // lead waits for a term with one lease.
-func (s *Store) lead(ctx context.Context, name string) (*term, error) {
+func (s *Store) lead(ctx context.Context, name string) (state.Term, error) {
 	client, err := s.conn(ctx)
 	if err != nil {
 		return nil, err

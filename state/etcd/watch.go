@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,31 +17,14 @@ import (
 // Watch implements state.Store. It goes on when etcd was away.
 func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		w := &watch{store: s, prefix: prefix, next: int64(from) + 1, yield: yield}
-		pause := backoff.NewExponentialBackOff()
-		pause.MaxInterval = callTime
-		for {
+		err := s.retry().Watch(ctx, func() (bool, error) {
 			was := w.next
 			err := w.run(ctx)
-			switch {
-			case w.over || ctx.Err() != nil:
-				return
-			case errors.Is(err, rpctypes.ErrCompacted):
-				yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, state.ErrCompacted))
-				return
-			}
-			if w.next > was {
-				pause.Reset()
-			}
-			again := pause.NextBackOff()
-			s.log.Warn("the state in etcd can't be watched; it is tried again", "error", err, "in", again)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(again):
-			}
+			return w.next > was, err
+		})
+		if err != nil {
+			yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, err))
 		}
 	}
 }
@@ -55,14 +36,13 @@ type watch struct {
 	prefix string
 	next   int64 // revision that is not told of yet
 	yield  func(state.Event, error) bool
-	over   bool // yield wants no more
 
 	large bool          // a large batch is being finished
 	batch []state.Event // to be told together
 	at    int64         // revision of batch
 }
 
-// run watches until that fails.
+// run watches until that fails, or yield wants no more.
 func (w *watch) run(ctx context.Context) error {
 	client, err := w.store.conn(ctx)
 	if err != nil {
@@ -72,7 +52,9 @@ func (w *watch) run(ctx context.Context) error {
 	defer cancel()
 	w.large, w.batch = false, nil
 	for r := range client.Watch(ctx, w.store.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.next), clientv3.WithProgressNotify()) {
-		if err := r.Err(); err != nil {
+		if err := r.Err(); errors.Is(err, rpctypes.ErrCompacted) {
+			return state.ErrCompacted
+		} else if err != nil {
 			return err
 		}
 		for _, e := range r.Events {
@@ -123,7 +105,6 @@ func (w *watch) tell() bool {
 	for i, e := range w.batch {
 		e.More = i < len(w.batch)-1
 		if !w.yield(e, nil) {
-			w.over = true
 			return false
 		}
 	}

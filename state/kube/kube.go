@@ -75,6 +75,10 @@ func (s *Store) Own(id string) { s.owner = id }
 // Close has nothing to do: connections are shared by all of the process.
 func (s *Store) Close() error { return nil }
 
+func (s *Store) retry() state.Retry {
+	return state.Retry{In: "Kubernetes", Longest: callTime, Log: s.log}
+}
+
 // Get implements state.Store.
 func (s *Store) Get(ctx context.Context, key string) (state.Entry, error) {
 	var e state.Entry

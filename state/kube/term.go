@@ -3,11 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
-	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"wasmxds/state"
 )
@@ -58,29 +54,13 @@ func (t *term) lasts(h *head) error {
 
 // Lead implements state.Store. It waits while the API server is away, too.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
-	pause := backoff.NewExponentialBackOff()
-	pause.MaxInterval = callTime
-	for {
-		t, err := s.lead(ctx, name)
-		if err == nil {
-			return t, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("lead %s: %w", name, ctx.Err())
-		}
-		again := pause.NextBackOff()
-		s.log.Warn("nobody can be asked who leads; it is tried again", "name", name, "error", err, "in", again)
-		select {
-		case <-ctx.Done():
-		case <-time.After(again):
-		}
-	}
+	return s.retry().Lead(ctx, name, s.lead)
 }
 
 var errLate = errors.New("the lease was over before the term had begun")
 
 // lead waits for the Lease, and begins a term.
-func (s *Store) lead(ctx context.Context, name string) (*term, error) {
+func (s *Store) lead(ctx context.Context, name string) (state.Term, error) {
 	l := newLease(s, name)
 	if err := l.take(ctx); err != nil {
 		return nil, err

@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,28 +23,13 @@ import (
 func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
 		w := &watch{store: s, prefix: prefix, told: from, yield: yield}
-		pause := backoff.NewExponentialBackOff()
-		pause.MaxInterval = callTime
-		for {
+		err := s.retry().Watch(ctx, func() (bool, error) {
 			was := w.told
 			err := w.run(ctx)
-			switch {
-			case w.over || ctx.Err() != nil:
-				return
-			case errors.Is(err, state.ErrCompacted):
-				yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, err))
-				return
-			}
-			if w.told > was {
-				pause.Reset()
-			}
-			again := pause.NextBackOff()
-			s.log.Warn("the state in Kubernetes can't be watched; it is tried again", "error", err, "in", again)
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(again):
-			}
+			return w.told > was, err
+		})
+		if err != nil {
+			yield(state.Event{}, fmt.Errorf("watch %s from revision %d: %w", prefix, from, err))
 		}
 	}
 }
@@ -61,7 +44,7 @@ type watch struct {
 	over   bool // yield wants no more
 }
 
-// run watches until that fails.
+// run watches until that fails, or yield wants no more.
 func (w *watch) run(ctx context.Context) error {
 	h, err := w.store.readHead(ctx)
 	if err != nil {
