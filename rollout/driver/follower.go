@@ -57,7 +57,7 @@ func (d *Driver) tellLeader(ctx context.Context) {
 
 // tellOnce tells the leader what comes next, and says whether there is more.
 func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
-	l := d.leader()
+	l := d.o.Replicas.Leader()
 	term := l.Term()
 	r := d.role
 	if term == 0 {

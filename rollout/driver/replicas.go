@@ -153,22 +153,7 @@ func (d *Driver) stands() {
 
 func (d *Driver) leads() bool { return d.role.stand == Leads }
 
-func (d *Driver) leader() Leader {
-	if l := d.o.Replicas.Leader(); l != nil {
-		return l
-	}
-	return nobody{}
-}
-
-// nobody leads.
-type nobody struct{}
-
 var errNobody = fmt.Errorf("no server is known to lead: %w", ErrNotLeader)
-
-func (nobody) Term() uint64                                       { return 0 }
-func (nobody) Hear(context.Context, roster.Telling) (bool, error) { return false, errNobody }
-func (nobody) Do(context.Context, rollout.Command) error          { return errNobody }
-func (nobody) Status(context.Context) (rollout.Status, error)     { return rollout.Status{}, errNobody }
 
 // written is what is written down, and when that was.
 func written(ctx context.Context, in state.Store) (map[string][]byte, state.Revision, error) {
@@ -235,7 +220,7 @@ func (d *Driver) doWith(ctx context.Context, c rollout.Command) error {
 			return err
 		}
 		// It may be done where this says another error.
-		if err = d.leader().Do(ctx, c); !errors.Is(err, ErrNotLeader) {
+		if err = d.o.Replicas.Leader().Do(ctx, c); !errors.Is(err, ErrNotLeader) {
 			return err
 		}
 		if here := d.do(ctx, c, func() bool { return d.lead != nil }); !errors.Is(here, ErrNotLeader) {
@@ -257,7 +242,7 @@ func (d *Driver) statusWith(ctx context.Context) (rollout.Status, error) {
 	if failed == nil {
 		short, cancel := context.WithTimeout(ctx, tellTime)
 		defer cancel()
-		s, err := d.leader().Status(short)
+		s, err := d.o.Replicas.Leader().Status(short)
 		if err == nil {
 			return s, nil
 		}
