@@ -15,11 +15,11 @@ import (
 func (d *Driver) follows(values map[string][]byte) {
 	r := d.role
 	d.leave()
-	r.stand, r.sure, r.readable, r.reached = Follows, false, time.Time{}, time.Now()
+	r.stand, r.sure, r.reached = Follows, false, time.Now()
 	if values == nil {
 		values = r.values // what was seen last has to do
 	}
-	d.begin(rollout.Follow(d.o.Options, maps.Clone(values)))
+	d.begin(rollout.Follow(d.o.Options, values))
 	if r.wanted != nil {
 		_ = d.step(*r.wanted) // only commands are refused
 	}
@@ -118,11 +118,9 @@ func (d *Driver) surely() {
 	case r.sure || r.readable.IsZero() || r.stand == Leads:
 		return
 	case r.stand == Cares:
-		readable := r.readable
 		d.log.Info("the state can be read again, and another server moves changes")
 		d.lead.given = true
 		d.follows(r.values)
-		r.readable = readable
 	default:
 		_ = d.step(rollout.Rewritten{Values: r.values}) // only commands are refused
 		d.keepModules()

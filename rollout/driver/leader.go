@@ -123,6 +123,7 @@ func (d *Driver) rule(ctx context.Context, term state.Term) error {
 	}
 	_ = d.call(ctx, func() { // else all ends
 		d.follows(values)
+		d.role.readable = time.Time{} // until it is read
 		select {
 		case d.role.reread <- struct{}{}:
 		default:
