@@ -31,11 +31,11 @@ func serveElsewhere(t *testing.T, load harness.LoadConfig, args ...[]string) *el
 	r := &elsewhere{rolling: &rolling{fleet: newFleet(t), load: load, at: map[*edge]*harness.Server{}}, ways: map[*edge]*harness.Proxy{}}
 	r.write("web.yaml", r.routed("/shop"))
 	r.write("hello.yaml", filter("hello", r.module(goodFilter)))
-	etcd := strings.Join(etcdtest.Start(t, 1).Endpoints(), ",")
+	etcd := inEtcd(etcdtest.Start(t, 1))
 	for i := range r.servers {
-		all := []string{"--etcd", etcd, "--state", "etcd"}
+		all := etcd
 		if len(args) > 0 {
-			all = append(all, args[i]...)
+			all = slices.Concat(etcd, args[i])
 		}
 		r.servers[i] = r.serveIn(filepath.Join(r.dir, fmt.Sprint("server-", i)), all...)
 		r.eventually(func() error { return r.standing(i) })
@@ -76,9 +76,9 @@ func (r *elsewhere) envoy(c combination, id string, stream, logs int, args ...st
 
 // streams is nil when a server has the streams of so many Envoys.
 func (r *elsewhere) streams(server, n int) error {
-	has, err := metric(r.t.Context(), r.servers[server], "wasmxds_xds_streams")
-	if err == nil && has != float64(n) {
-		err = fmt.Errorf("server %d has the streams of %v Envoys, want %d", server, has, n)
+	has, err := streamsOf(r.t.Context(), r.servers[server])
+	if err == nil && has != n {
+		err = fmt.Errorf("server %d has the streams of %d Envoys, want %d", server, has, n)
 	}
 	return err
 }
@@ -148,15 +148,6 @@ func stoppedByNext(t *testing.T, r *elsewhere) {
 			t.Errorf("%s had it: %t", r.edges[i].id, had)
 		}
 	}
-}
-
-// newestOrAll runs a scene once, or with -all with each Envoy in both protocols.
-func newestOrAll(t *testing.T, scene func(t *testing.T, c combination)) {
-	if *all {
-		eachCombination(t, scene)
-		return
-	}
-	t.Run(newest().String(), func(t *testing.T) { scene(t, newest()) })
 }
 
 // TestCrashToldElsewhere: the alarm of a crashed VM comes to a server that does not have

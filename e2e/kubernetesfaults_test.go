@@ -42,12 +42,7 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: xds-server}]
 // xds-server may do there, no request fails or passes without its filter. That the
 // server is away when xds-server starts, and that a CRD is deleted, is in TestKubernetes.
 func TestKubernetesFaults(t *testing.T) {
-	scene := func(t *testing.T, c combination) { newObjects(t).faults(c) }
-	if *all {
-		eachCombination(t, scene)
-		return
-	}
-	scene(t, newest())
+	newestOrAll(t, func(t *testing.T, c combination) { newObjects(t).faults(c) })
 }
 
 func (k *objects) faults(c combination) {

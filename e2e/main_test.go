@@ -106,6 +106,15 @@ func eachOnce(t *testing.T, scene func(t *testing.T, c combination)) {
 	}
 }
 
+// newestOrAll runs a scene once, or with -all with each Envoy in both protocols.
+func newestOrAll(t *testing.T, scene func(t *testing.T, c combination)) {
+	if *all {
+		eachCombination(t, scene)
+		return
+	}
+	t.Run(newest().String(), func(t *testing.T) { scene(t, newest()) })
+}
+
 // eachCombination runs a scene with each Envoy in both protocols.
 func eachCombination(t *testing.T, scene func(t *testing.T, c combination)) {
 	for _, envoy := range envoys {

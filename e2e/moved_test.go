@@ -80,6 +80,28 @@ func responses(t *testing.T, s *harness.Server) float64 {
 	return n
 }
 
+// sent is how many responses a server has sent since it was started, by series, but for
+// those that have requests sampled.
+func sent(t *testing.T, s *harness.Server) map[string]string {
+	t.Helper()
+	metrics, err := s.Get(t.Context(), "/metrics")
+	must(t, err)
+	sent := map[string]string{}
+	for line := range strings.Lines(string(metrics)) {
+		series, n, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.HasPrefix(series, "wasmxds_xds_responses_total{") && !strings.Contains(series, "RTDS") {
+			sent[series] = n
+		}
+	}
+	return sent
+}
+
+// streamsOf is how many Envoys are connected to a server.
+func streamsOf(ctx context.Context, s *harness.Server) (int, error) {
+	n, err := metric(ctx, s, "wasmxds_xds_streams")
+	return int(n), err
+}
+
 // metric is the sum of a metric's series.
 func metric(ctx context.Context, s *harness.Server, name string) (sum float64, err error) {
 	b, err := s.Get(ctx, "/metrics")

@@ -1,12 +1,11 @@
 package e2e
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,11 +25,9 @@ type several struct {
 	lines   []*harness.Proxy // from each server to the state
 }
 
-const (
-	slowPolicy = "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: " + atOnceAlone + "\n"
-	// killedPolicy without a share, of which who comes later would take a place.
-	countedPolicy = "waves: [1, 2, 100%]\nbake: 2s\nstop: " + atOnceAlone + "\n"
-)
+// countedPolicy is killedPolicy without a share, of which who comes later would take a
+// place.
+const countedPolicy = "waves: [1, 2, 100%]\nbake: 2s\nstop: " + atOnceAlone + "\n"
 
 // startSeveral starts servers whose state is in etcd, the first of which leads, and
 // Envoys.
@@ -44,8 +41,7 @@ func startSeveral(t *testing.T, c combination, servers, envoys int, policy strin
 // say.
 func startSeveralBy(t *testing.T, c combination, servers, envoys int, policy, state string, flags func(line string) []string) *several {
 	t.Helper()
-	j := &several{shared: &shared{rolling: &rolling{fleet: newFleet(t), load: shop}, operator: filepath.Join(t.TempDir(), "operator")}}
-	must(t, os.WriteFile(j.operator, []byte("an operator's token of some length"), 0o600))
+	j := &several{shared: &shared{rolling: &rolling{fleet: newFleet(t), load: shop}, operator: newOperator(t)}}
 	j.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
 	j.write("web.yaml", j.routed("/shop"))
 	j.write("hello.yaml", filter("hello", j.module(goodFilter)))
@@ -86,10 +82,10 @@ func (j *several) settled(value string, servers ...*harness.Server) {
 			if n := st.Envoys; n.Connected != len(j.edges) || n.Awaited != 0 {
 				return fmt.Errorf("%+v are counted, of %d Envoys", n, len(j.edges))
 			}
+			if stand(st) == "leads" {
+				leads++
+			}
 			for _, r := range st.Replicas {
-				if r.Self && r.Stand == "leads" {
-					leads++
-				}
 				if r.Lives && r.Trouble != "" {
 					return fmt.Errorf("%+v", r)
 				}
@@ -100,6 +96,16 @@ func (j *several) settled(value string, servers ...*harness.Server) {
 		}
 		return j.all(value)
 	})
+}
+
+// stand is that of the server whose status it is.
+func stand(s *harness.Status) string {
+	for _, r := range s.Replicas {
+		if r.Self {
+			return r.Stand
+		}
+	}
+	return ""
 }
 
 // all looks whether all Envoys serve with a version of the filter.
@@ -126,7 +132,7 @@ func (j *several) leader(among ...int) (leader int) {
 				errs = append(errs, err)
 				continue
 			}
-			if n := slices.IndexFunc(st.Replicas, func(r harness.Replica) bool { return r.Self && r.Stand == "leads" }); n >= 0 {
+			if stand(st) == "leads" {
 				leader = i
 				return nil
 			}
@@ -137,23 +143,13 @@ func (j *several) leader(among ...int) (leader int) {
 	return leader
 }
 
-// promotes has a change go everywhere, by way of one of the servers.
-func (j *several) promotes(by *harness.Server, c harness.Change) {
-	j.t.Helper()
-	ctx, cancel := context.WithTimeout(j.t.Context(), time.Minute)
-	defer cancel()
-	_, err := by.Run(ctx, "rollout", "promote", c.ID, "--admin", "http://"+by.Addresses.Admin, "--admin-token-file", j.operator)
-	must(j.t, err)
-}
-
 // haveComeOver waits until all Envoys are connected to the fleet's server.
 func (j *several) haveComeOver() {
 	j.t.Helper()
-	want := fmt.Sprintf("wasmxds_xds_streams %d\n", len(j.edges))
 	j.eventually(func() error {
-		metrics, err := j.server.Get(j.t.Context(), "/metrics")
-		if err == nil && !strings.Contains(string(metrics), want) {
-			err = errors.New("not all Envoys are connected")
+		n, err := streamsOf(j.t.Context(), j.server)
+		if err == nil && n != len(j.edges) {
+			err = fmt.Errorf("%d Envoys are connected, want %d", n, len(j.edges))
 		}
 		return err
 	})
@@ -170,7 +166,7 @@ func (j *several) ends() {
 // TestLeaderKilledInWaves: the server that moves a change is killed at any point of it,
 // and comes back at once, or when another leads. No Envoy is ahead of its wave.
 func TestLeaderKilledInWaves(t *testing.T) {
-	play := func(t *testing.T, c combination) {
+	newestOrAll(t, func(t *testing.T, c combination) {
 		j := startSeveral(t, c, 2, 4, countedPolicy)
 		kills := 0
 		j.killed(func() {
@@ -184,12 +180,7 @@ func TestLeaderKilledInWaves(t *testing.T) {
 			must(t, j.servers[at].Start(j.ctx))
 			j.server = j.servers[1-at]
 		}, []int{1, 2, 4})
-	}
-	if *all {
-		eachCombination(t, play)
-	} else {
-		play(t, newest())
-	}
+	})
 }
 
 // TestLeaderPaused: a leader that is paused for longer than its lease, in the middle of a
@@ -220,10 +211,8 @@ func (j *several) leaderPaused() {
 	t.Logf("another leads after %v", time.Since(paused).Round(time.Millisecond))
 	j.server = j.servers[1-at]
 	j.haveComeOver()
-	if now := j.have("new"); now != has {
-		t.Errorf("%q have it, want %q", now, has)
-	}
-	j.promotes(j.server, change)
+	j.haveStill("new", has)
+	must(t, j.promote(j.server, change))
 	j.eventually(func() error { return j.all("new") })
 	must(t, syscall.Kill(j.servers[at].PID(), syscall.SIGCONT))
 	j.settled("new", j.servers...)
@@ -232,7 +221,7 @@ func (j *several) leaderPaused() {
 	}
 	// Both tell the same, and the next change goes its way.
 	next, _ := j.inWave("newer", j.hello("newer"))
-	j.promotes(j.servers[at], next)
+	must(t, j.promote(j.servers[at], next))
 	j.settled("newer", j.servers...)
 	j.ends()
 }
@@ -251,31 +240,14 @@ func TestFollowerKilled(t *testing.T) {
 		for _, e := range j.edges {
 			e.runs("hello")
 		}
-		if now := j.have("new"); now != has {
-			t.Errorf("%q have it, want %q", now, has)
+		j.haveStill("new", has)
+		if after := sent(t, j.servers[at]); !maps.Equal(after, before) {
+			t.Errorf("to Envoys that came over was sent %v; before %v", after, before)
 		}
-		if after := sent(t, j.servers[at]); after != before {
-			t.Errorf("to Envoys that came over was sent %s; before %s", after, before)
-		}
-		j.promotes(j.server, change)
+		must(t, j.promote(j.server, change))
 		j.eventually(func() error { return j.all("new") })
 		j.ends()
 	})
-}
-
-// sent is what a server has sent to Envoys by now, but for how many requests they are to
-// tell of.
-func sent(t *testing.T, s *harness.Server) string {
-	t.Helper()
-	metrics, err := s.Get(t.Context(), "/metrics")
-	must(t, err)
-	var lines []string
-	for line := range strings.Lines(string(metrics)) {
-		if strings.HasPrefix(line, "wasmxds_xds_responses_total{") && !strings.Contains(line, "RTDS") {
-			lines = append(lines, strings.TrimSpace(strings.TrimPrefix(line, "wasmxds_xds_responses_total")))
-		}
-	}
-	return strings.Join(lines, " ")
 }
 
 // TestRollingRestart: all servers are restarted one after the other, with a swap that no
@@ -293,12 +265,10 @@ func TestRollingRestart(t *testing.T) {
 			for _, l := range j.loads {
 				j.seen(l, time.Now(), "x-other", fmt.Sprint(i))
 			}
-			if now := j.have("new"); now != has {
-				t.Errorf("%q have it, want %q", now, has)
-			}
+			j.haveStill("new", has)
 		}
 		j.leader()
-		j.promotes(j.servers[1], change)
+		must(t, j.promote(j.servers[1], change))
 		j.settled("new", j.servers...)
 		j.ends()
 	})
@@ -317,7 +287,7 @@ func TestCutFromEtcd(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(st.Replicas, func(r harness.Replica) bool { return r.Self && r.Stand == "on its own" }) {
+		if stand(st) != "on its own" {
 			return fmt.Errorf("%+v", st.Replicas)
 		}
 		return nil
@@ -327,10 +297,8 @@ func TestCutFromEtcd(t *testing.T) {
 	for _, l := range j.loads {
 		j.seen(l, time.Now(), "x-other", "1")
 	}
-	if now := j.have("new"); now != has {
-		t.Errorf("%q have it, want %q", now, has)
-	}
-	j.promotes(j.servers[1-at], change)
+	j.haveStill("new", has)
+	must(t, j.promote(j.servers[1-at], change))
 	j.lines[at].Up()
 	j.settled("new", j.servers...)
 	j.ends()
@@ -363,12 +331,12 @@ func TestSeenAtDifferentTimes(t *testing.T) {
 	j.write("hello.yaml", filter("hello", "../"+module))
 	j.server = j.servers[at]
 	change, _ := j.inWave("new", written)
-	j.promotes(j.servers[1-at], change)
+	must(t, j.promote(j.servers[1-at], change))
 	j.settled("new", j.servers...)
 	// The one that leads is first.
 	written = to(both[0], "newer")
 	change, _ = j.inWave("newer", written)
-	j.promotes(j.servers[at], change)
+	must(t, j.promote(j.servers[at], change))
 	j.settled("newer", j.servers...)
 	j.ends()
 }

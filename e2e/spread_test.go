@@ -6,8 +6,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -27,16 +25,8 @@ func newJoined(t *testing.T, args ...string) *replicas {
 // streams are how many each server has.
 func (r *replicas) streams() (n [2]int, err error) {
 	for i, s := range r.servers {
-		metrics, err := s.Get(r.t.Context(), "/metrics")
-		if err != nil {
+		if n[i], err = streamsOf(r.t.Context(), s); err != nil {
 			return n, err
-		}
-		for line := range strings.Lines(string(metrics)) {
-			if count, ok := strings.CutPrefix(line, "wasmxds_xds_streams "); ok {
-				if n[i], err = strconv.Atoi(strings.TrimSpace(count)); err != nil {
-					return n, err
-				}
-			}
 		}
 	}
 	return n, nil
@@ -58,22 +48,6 @@ func (r *replicas) even(of int, within time.Duration) time.Duration {
 		return nil
 	}))
 	return time.Since(began)
-}
-
-// sent is how many responses a server has sent since it was started, by type, but for
-// those that have requests sampled.
-func (r *replicas) sent(i int) map[string]string {
-	r.t.Helper()
-	metrics, err := r.servers[i].Get(r.t.Context(), "/metrics")
-	must(r.t, err)
-	sent := map[string]string{}
-	for line := range strings.Lines(string(metrics)) {
-		name, n, _ := strings.Cut(strings.TrimSpace(line), " ")
-		if strings.HasPrefix(name, "wasmxds_xds_responses_total{") && !strings.Contains(name, "RTDS") {
-			sent[name] = n
-		}
-	}
-	return sent
 }
 
 // TestStreamsSpread: after one of two servers was killed, or has ended in order, Envoys
@@ -125,17 +99,17 @@ func streamsSpread(t *testing.T, c combination, end func(*harness.Server) error)
 	t.Logf("started: even after %v", r.even(real+others, patience).Round(time.Second))
 	unsent := func(i int, before map[string]string) {
 		t.Helper()
-		for name, n := range r.sent(i) {
+		for name, n := range sent(t, r.servers[i]) {
 			if n != before[name] {
 				t.Errorf("server %d has sent to who had it: %s is %s, was %s", i, name, n, before[name])
 			}
 		}
 	}
 	none := map[string]string{}
-	for name := range r.sent(0) {
+	for name := range sent(t, r.servers[0]) {
 		none[name] = "0"
 	}
-	other := r.sent(1)
+	other := sent(t, r.servers[1])
 	must(t, end(r.servers[0]))
 	must(t, r.servers[0].Start(r.ctx))
 	t.Logf("restarted: even after %v", r.even(real+others, patience).Round(time.Second))

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,13 +25,20 @@ type shared struct {
 	operator string // file of the token
 }
 
+const slowPolicy = "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: " + atOnceAlone + "\n"
+
 func share(t *testing.T, c combination, flags ...string) *shared {
 	t.Helper()
-	s := &shared{operator: filepath.Join(t.TempDir(), "operator")}
-	must(t, os.WriteFile(s.operator, []byte("an operator's token of some length"), 0o600))
-	s.rolling = roll(t, c, 3, shop, "match: {definitions: [hello]}\nwaves: [1, 100%]\nbake: 1h\nstop: "+atOnceAlone+"\n",
-		append(flags, "--operate-token-file", s.operator)...)
-	return s
+	operator := newOperator(t)
+	return &shared{roll(t, c, 3, shop, slowPolicy, append(flags, "--operate-token-file", operator)...), operator}
+}
+
+// newOperator writes the file of an operator's token.
+func newOperator(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "operator")
+	must(t, os.WriteFile(file, []byte("an operator's token of some length"), 0o600))
+	return file
 }
 
 // inEtcd has the state in etcd, inKubernetes in a cluster.
@@ -52,6 +60,14 @@ func (s *shared) have(value string) string {
 		}
 	}
 	return strings.Join(ids, " ")
+}
+
+// haveStill looks whether the same Envoys have a version as before.
+func (s *shared) haveStill(value, before string) {
+	s.t.Helper()
+	if now := s.have(value); now != before {
+		s.t.Errorf("%q have it, want %q", now, before)
+	}
 }
 
 // inWave waits until a change is in its first wave, and its Envoy alone has it.
@@ -77,12 +93,9 @@ func (s *shared) untouched() {
 	for _, e := range s.edges {
 		e.runs("hello")
 	}
-	metrics, err := s.server.Get(s.t.Context(), "/metrics")
-	must(s.t, err)
-	for line := range strings.Lines(string(metrics)) {
-		sent := strings.HasPrefix(line, "wasmxds_xds_responses_total{") && !strings.HasSuffix(strings.TrimSpace(line), " 0")
-		if sent && !strings.Contains(line, "RTDS") { // it has the requests of some Envoys sampled
-			s.t.Errorf("after the restart was sent %s", line)
+	for series, n := range sent(s.t, s.server) {
+		if n != "0" {
+			s.t.Errorf("after the restart was sent %s: %s", series, n)
 		}
 	}
 }
@@ -112,12 +125,19 @@ func (s *shared) complains(of string) {
 	})
 }
 
+// promote asks a server to have a change go everywhere.
+func (s *shared) promote(by *harness.Server, c harness.Change) error {
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	_, err := by.Run(ctx, "rollout", "promote", c.ID, "--admin", "http://"+by.Addresses.Admin, "--admin-token-file", s.operator)
+	return err
+}
+
 // promoted has a change go everywhere.
 func (s *shared) promoted(c harness.Change, value string, written time.Time) {
 	s.t.Helper()
 	s.eventually(func() error { // after a restart it may take a while until this server leads
-		_, err := s.server.Run(s.t.Context(), "rollout", "promote", c.ID, "--admin", "http://"+s.server.Addresses.Admin, "--admin-token-file", s.operator)
-		return err
+		return s.promote(s.server, c)
 	})
 	for _, l := range s.loads {
 		s.seen(l, written, "x-hello", value)
@@ -162,9 +182,7 @@ func TestStateAway(t *testing.T) {
 	etcd.Members[0].Kill()
 	s.restartServer()
 	s.untouched()
-	if now := s.have("new"); now != has {
-		t.Errorf("%q have it, want %q", now, has)
-	}
+	s.haveStill("new", has)
 	s.complains("state in etcd")
 	// What no policy is for goes on, what one is for waits.
 	s.write("other.yaml", filter("other", s.module(wasmtest.Filter{Header: "x-other", Value: "1"})))
@@ -217,9 +235,7 @@ func TestStateInKubernetes(t *testing.T) {
 	cluster.Kill()
 	s.restartServer()
 	s.untouched()
-	if now := s.have("new"); now != has {
-		t.Errorf("%q have it, want %q", now, has)
-	}
+	s.haveStill("new", has)
 	s.complains("state in kubernetes")
 	cluster.Run()
 	written = s.hello("newer")

@@ -29,9 +29,7 @@ func TestStoreSlow(t *testing.T) {
 	t.Logf("in the first wave after %v", time.Since(written).Round(time.Millisecond))
 	s.restartServer()
 	s.untouched()
-	if now := s.have("new"); now != has {
-		t.Errorf("%q have it, want %q", now, has)
-	}
+	s.haveStill("new", has)
 	change, _ := s.inWave("new", written)
 	s.promoted(change, "new", written)
 }
