@@ -10,6 +10,7 @@ import (
 
 	"wasmxds/state"
 	"wasmxds/state/packed"
+	"wasmxds/state/statetest"
 	"wasmxds/state/statetest/etcdtest"
 )
 
@@ -29,7 +30,7 @@ func TestUnfinished(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	client := dial(t, c.Endpoints()...)
 	s := store(t, c.Endpoints()...)
-	batch := func(value string) [][]state.Op { return must(pack(large(value)))(t) }
+	batch := func(value string) [][]state.Op { return statetest.Must(pack(large(value)))(t) }
 	values := func() string {
 		t.Helper()
 		all, _, err := s.List(t.Context(), "n/")
@@ -44,7 +45,7 @@ func TestUnfinished(t *testing.T) {
 	}
 	// Not committed.
 	for n, part := range batch("never") {
-		must(client.Put(t.Context(), s.part("dead", n), string(packed.AppendOps(nil, part))))(t)
+		statetest.Must(client.Put(t.Context(), s.part("dead", n), string(packed.AppendOps(nil, part))))(t)
 	}
 	if got := values(); got != "map[]" {
 		t.Errorf("of a batch that was not committed there is %s", got)
@@ -54,13 +55,13 @@ func TestUnfinished(t *testing.T) {
 	if err != nil || mark == nil {
 		t.Fatal(mark, err)
 	}
-	must(s.txn(t.Context(), nil, s.ops(batch("first")[1]), nil))(t)
+	statetest.Must(s.txn(t.Context(), nil, s.ops(batch("first")[1]), nil))(t)
 	if got := values(); got != "map[first:250]" {
 		t.Errorf("of a batch that was committed there is %s", got)
 	}
 	// Its writer comes back: nothing is undone.
-	must(s.Apply(t.Context(), put("n/000", "later")))(t)
-	must(s.finish(t.Context(), mark))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("n/000", "later")))(t)
+	statetest.Must(s.finish(t.Context(), mark))(t)
 	if got := values(); got != "map[first:249 later:1]" {
 		t.Errorf("after its writer came back there is %s", got)
 	}
@@ -68,11 +69,11 @@ func TestUnfinished(t *testing.T) {
 	if mark, err = s.writeParts(t.Context(), "second", batch("second"), nil, nil); err != nil || mark == nil {
 		t.Fatal(mark, err)
 	}
-	must(s.Apply(t.Context(), put("n/000", "last")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("n/000", "last")))(t)
 	if got := values(); got != "map[last:1 second:249]" {
 		t.Errorf("after the next write there is %s", got)
 	}
-	if r := must(client.Get(t.Context(), s.at("."), clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); r.Count != 0 {
+	if r := statetest.Must(client.Get(t.Context(), s.at("."), clientv3.WithPrefix(), clientv3.WithCountOnly()))(t); r.Count != 0 {
 		t.Errorf("%d keys are left over", r.Count)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,17 +25,16 @@ import (
 
 func TestMain(m *testing.M) {
 	if endpoint := os.Getenv("WASMXDS_TEST_LEAD_AT"); endpoint != "" {
-		leadForEver(endpoint)
+		s := New(dialer(endpoint), "/test/state/", slog.New(slog.DiscardHandler))
+		s.lease = shortLease
+		statetest.LeadForEver(s)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// patience is how long a test waits, on a machine with much else to do.
-const patience = 90 * time.Second
-
 func dial(t testing.TB, endpoints ...string) *clientv3.Client {
 	t.Helper()
-	c := must(dialer(endpoints...)(t.Context()))(t)
+	c := statetest.Must(dialer(endpoints...)(t.Context()))(t)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -64,35 +62,6 @@ func store(t testing.TB, endpoints ...string) *Store {
 // shortLease is a lease that tests can wait for.
 const shortLease = 4 * time.Second
 
-func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func put(key, value string) []state.Op { return []state.Op{{Key: key, Value: []byte(value)}} }
-
-// until tries again until do gives no error.
-func until(t testing.TB, what string, do func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		err := do(ctx)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 func TestConform(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	client := dial(t, c.Endpoints()...)
@@ -111,9 +80,9 @@ func TestSharedPrefix(t *testing.T) {
 	client := dial(t, c.Endpoints()...)
 	s := store(t, c.Endpoints()...)
 	for _, key := range []string{"/test/state", "/test/stat", "/test/state0", "/test/statf", "/test/definitions/hello"} {
-		must(client.Put(t.Context(), key, "other"))(t)
+		statetest.Must(client.Put(t.Context(), key, "other"))(t)
 	}
-	must(s.Apply(t.Context(), put("a", "1")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("a", "1")))(t)
 	all, _, err := s.List(t.Context(), "")
 	if err != nil || len(all) != 1 {
 		t.Errorf("%+v, %v", all, err)
@@ -131,67 +100,20 @@ func TestMemberKilled(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 3)
 	s := store(t, c.Endpoints()...)
-	must(s.Apply(t.Context(), put("before", "1")))(t)
-	_, at, err := s.List(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var told atomic.Int64
-	watching, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		for _, err := range s.Watch(watching, "n/", at) {
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			told.Add(1)
-		}
+	statetest.Interrupted(t, s, func(write func(many int)) {
+		c.Members[0].Kill()
+		write(20)
+		c.Members[1].Kill()
+	}, func() {
+		c.Members[0].Restart()
+		c.Members[1].Restart()
 	})
-	written := 0
-	write := func(many int) {
-		t.Helper()
-		for range many {
-			until(t, "write", func(ctx context.Context) error {
-				_, err := s.Apply(ctx, put(fmt.Sprint("n/", written), "x"))
-				return err
-			})
-			written++
-		}
-	}
-	write(5)
-	c.Members[0].Kill()
-	write(20)
-	c.Members[1].Kill()
-	short, cancel := context.WithTimeout(t.Context(), 3*time.Second)
-	if _, err := s.Apply(short, put("lost", "x")); err == nil {
-		t.Error("one of three members has written")
-	}
-	cancel()
-	c.Members[0].Restart()
-	c.Members[1].Restart()
-	write(5)
-	until(t, "watch", func(context.Context) error {
-		if n := told.Load(); n < int64(written) {
-			return fmt.Errorf("told of %d of %d", n, written)
-		}
-		return nil
-	})
-	if n := told.Load(); n != int64(written) {
-		t.Errorf("told of %d of %d", n, written)
-	}
-	all, _, err := s.List(t.Context(), "n/")
-	if err != nil || len(all) != written {
-		t.Errorf("%d of %d are there: %v", len(all), written, err)
-	}
-	stop()
-	running.Wait()
 }
 
 // proxy is between a client and a member: it may be slow, or cut.
 func proxy(t testing.TB, to string) *harness.Proxy {
 	t.Helper()
-	p := must(harness.StartProxy(to))(t)
+	p := statetest.Must(harness.StartProxy(to))(t)
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -210,8 +132,8 @@ func TestCompactedWhileAway(t *testing.T) {
 	for _, compacted := range []bool{false, true} {
 		line := proxy(t, c.Members[0].Address())
 		s := store(t, line.Address())
-		at := must(s.Apply(t.Context(), put("n/first", "")))(t)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		at := statetest.Must(s.Apply(t.Context(), statetest.Put("n/first", "")))(t)
+		ctx, cancel := context.WithTimeout(t.Context(), statetest.Patience)
 		var told []string
 		var failed error
 		var running sync.WaitGroup
@@ -232,10 +154,10 @@ func TestCompactedWhileAway(t *testing.T) {
 		})
 		<-first
 		line.Down()
-		must(direct.Apply(t.Context(), put("n/away", "")))(t)
-		rev := must(direct.Apply(t.Context(), put("n/last", "")))(t)
+		statetest.Must(direct.Apply(t.Context(), statetest.Put("n/away", "")))(t)
+		rev := statetest.Must(direct.Apply(t.Context(), statetest.Put("n/last", "")))(t)
 		if compacted {
-			must(client.Compact(t.Context(), int64(rev), clientv3.WithCompactPhysical()))(t)
+			statetest.Must(client.Compact(t.Context(), int64(rev), clientv3.WithCompactPhysical()))(t)
 		}
 		line.Up()
 		running.Wait()
@@ -257,13 +179,13 @@ func TestSlow(t *testing.T) {
 	line.Delay(500*time.Millisecond, 500*time.Millisecond)
 	s := store(t, line.Address())
 	ops := large("x")
-	at := must(s.Apply(t.Context(), ops))(t)
+	at := statetest.Must(s.Apply(t.Context(), ops))(t)
 	all, now, err := s.List(t.Context(), "n/")
 	if err != nil || len(all) != len(ops) || now < at {
 		t.Errorf("%d of %d, %v", len(all), len(ops), err)
 	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
-	if _, err := term.Store().Apply(t.Context(), put("led", "")); err != nil {
+	term := statetest.Must(s.Lead(t.Context(), "waves"))(t)
+	if _, err := term.Store().Apply(t.Context(), statetest.Put("led", "")); err != nil {
 		t.Error(err)
 	}
 	select { // the lease is kept
@@ -271,7 +193,7 @@ func TestSlow(t *testing.T) {
 		t.Error("the term is over")
 	case <-time.After(3 * shortLease):
 	}
-	if _, err := term.Store().Apply(t.Context(), put("led", "still")); err != nil {
+	if _, err := term.Store().Apply(t.Context(), statetest.Put("led", "still")); err != nil {
 		t.Error(err)
 	}
 	term.End()
@@ -309,12 +231,12 @@ func TestFull(t *testing.T) {
 		}
 	}
 	// An operator makes room.
-	must(client.Delete(t.Context(), s.at("n/"), clientv3.WithPrefix()))(t)
-	must(client.Compact(t.Context(), int64(at)+1, clientv3.WithCompactPhysical()))(t)
-	must(client.Defragment(t.Context(), client.Endpoints()[0]))(t)
-	must(client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}))(t)
-	until(t, "write when there is room", func(ctx context.Context) error {
-		_, err := s.Apply(ctx, put("n/again", "x"))
+	statetest.Must(client.Delete(t.Context(), s.at("n/"), clientv3.WithPrefix()))(t)
+	statetest.Must(client.Compact(t.Context(), int64(at)+1, clientv3.WithCompactPhysical()))(t)
+	statetest.Must(client.Defragment(t.Context(), client.Endpoints()[0]))(t)
+	statetest.Must(client.AlarmDisarm(t.Context(), &clientv3.AlarmMember{}))(t)
+	statetest.Until(t, "write when there is room", func(ctx context.Context) error {
+		_, err := s.Apply(ctx, statetest.Put("n/again", "x"))
 		return err
 	})
 }
@@ -326,7 +248,7 @@ func TestTooLarge(t *testing.T) {
 	s := store(t, c.Endpoints()...)
 	noise := make([]byte, 2<<20)
 	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise) // it never fails
-	_, err := s.Apply(t.Context(), append(put("a", "1"), state.Op{Key: "large", Value: noise}))
+	_, err := s.Apply(t.Context(), append(statetest.Put("a", "1"), state.Op{Key: "large", Value: noise}))
 	refused, is := errors.AsType[*state.RefusedError](err)
 	if !is || refused.Key != "large" {
 		t.Errorf("%v", err)
@@ -344,10 +266,10 @@ func TestSince(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
 	s := store(t, c.Endpoints()...)
-	at := must(s.Apply(t.Context(), put("n/1", "x")))(t)
-	must(s.Apply(t.Context(), put("other", "x")))(t)
-	must(s.ApplySince(t.Context(), put("n/2", "x"), "n/", at))(t)
-	if _, err := s.ApplySince(t.Context(), put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
+	at := statetest.Must(s.Apply(t.Context(), statetest.Put("n/1", "x")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("other", "x")))(t)
+	statetest.Must(s.ApplySince(t.Context(), statetest.Put("n/2", "x"), "n/", at))(t)
+	if _, err := s.ApplySince(t.Context(), statetest.Put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("written though others were there: %v", err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"wasmxds/e2e/harness"
 	"wasmxds/source/kube/kubetest"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
 
 // dying is a process that ends at its n-th write: before that reaches the API server,
@@ -53,7 +54,7 @@ func testKilledAtAnyWrite(t *testing.T, server *kubetest.Server, namespace strin
 			namespace := fmt.Sprintf("%s-%d-%t", namespace, n, after)
 			server.Namespace(namespace)
 			s := store(t, server.Config, namespace)
-			must(s.Apply(t.Context(), large(1)))(t)
+			statetest.Must(s.Apply(t.Context(), large(1)))(t)
 			var left atomic.Int64
 			left.Store(n)
 			config := rest.CopyConfig(server.Config)
@@ -67,7 +68,7 @@ func testKilledAtAnyWrite(t *testing.T, server *kubetest.Server, namespace strin
 			}
 			died = died || left.Load() <= 0
 			next := store(t, server.Config, namespace)
-			must(next.Apply(t.Context(), large(3)))(t)
+			statetest.Must(next.Apply(t.Context(), large(3)))(t)
 			if got := whole(t, s); got != '3' {
 				t.Errorf("dead at write %d: then there is batch %c", n, got)
 			}
@@ -89,65 +90,28 @@ func TestServerKilled(t *testing.T) {
 	server := kubetest.Start(t)
 	server.Namespace("test")
 	s := store(t, server.Config, "test")
-	at := must(s.Apply(t.Context(), put("before", "1")))(t)
-	var told atomic.Int64
-	watching, stop := context.WithCancel(t.Context())
-	var running sync.WaitGroup
-	running.Go(func() {
-		for _, err := range s.Watch(watching, "n/", at) {
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			told.Add(1)
+	var term state.Term
+	statetest.Interrupted(t, s, func(func(int)) {
+		term = statetest.Must(s.Lead(t.Context(), "waves"))(t)
+		server.Kill()
+	}, func() {
+		select {
+		case <-term.Done():
+		case <-time.After(statetest.Patience):
+			t.Error("the term goes on")
 		}
+		server.Run()
 	})
-	written := 0
-	write := func(many int) {
-		t.Helper()
-		for range many {
-			until(t, "write", func(ctx context.Context) error {
-				_, err := s.Apply(ctx, put(fmt.Sprint("n/", written), "x"))
-				return err
-			})
-			written++
-		}
-	}
-	write(5)
-	term := must(s.Lead(t.Context(), "waves"))(t)
-	server.Kill()
-	if _, err := s.Apply(t.Context(), put("lost", "x")); err == nil {
-		t.Error("it is written, and the API server is away")
-	}
-	select {
-	case <-term.Done():
-	case <-time.After(patience):
-		t.Error("the term goes on")
-	}
-	server.Run()
-	write(5)
-	if _, err := term.Store().Apply(t.Context(), put("late", "x")); !errors.Is(err, state.ErrDeposed) {
+	if _, err := term.Store().Apply(t.Context(), statetest.Put("late", "x")); !errors.Is(err, state.ErrDeposed) {
 		t.Errorf("written in a term that is over: %v", err)
 	}
 	term.End()
-	until(t, "watch", func(context.Context) error {
-		if n := told.Load(); n != int64(written) {
-			return fmt.Errorf("told of %d of %d", n, written)
-		}
-		return nil
-	})
-	all, _, err := s.List(t.Context(), "n/")
-	if err != nil || len(all) != written {
-		t.Errorf("%d of %d are there: %v", len(all), written, err)
-	}
-	stop()
-	running.Wait()
 }
 
 // proxy is between a process and the API server: it may be slow, or cut.
 func proxy(t testing.TB, server *kubetest.Server) (*harness.Proxy, *rest.Config) {
 	t.Helper()
-	line := must(harness.StartProxy(server.Config.Host[len("https://"):]))(t)
+	line := statetest.Must(harness.StartProxy(server.Config.Host[len("https://"):]))(t)
 	t.Cleanup(func() {
 		if err := line.Close(); err != nil {
 			t.Error(err)
@@ -163,8 +127,8 @@ func testTooOld(t *testing.T, server *kubetest.Server, namespace string) {
 	for _, long := range []bool{false, true} {
 		line, config := proxy(t, server)
 		s := store(t, config, namespace)
-		at := must(direct.Apply(t.Context(), put("n/first", "")))(t)
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		at := statetest.Must(direct.Apply(t.Context(), statetest.Put("n/first", "")))(t)
+		ctx, cancel := context.WithTimeout(t.Context(), statetest.Patience)
 		var told []string
 		var failed error
 		var running sync.WaitGroup
@@ -184,16 +148,16 @@ func testTooOld(t *testing.T, server *kubetest.Server, namespace string) {
 			}
 		})
 		<-heard
-		must(direct.Apply(t.Context(), put("n/second", "")))(t)
+		statetest.Must(direct.Apply(t.Context(), statetest.Put("n/second", "")))(t)
 		<-heard // by a watch
 		line.Down()
-		must(direct.Apply(t.Context(), put("n/away", "")))(t)
+		statetest.Must(direct.Apply(t.Context(), statetest.Put("n/away", "")))(t)
 		if long {
 			for n := range 5 {
-				must(direct.Apply(t.Context(), []state.Op{{Key: "m", Value: noise(byte(n), 30<<10)}}))(t)
+				statetest.Must(direct.Apply(t.Context(), []state.Op{{Key: "m", Value: noise(byte(n), 30<<10)}}))(t)
 			}
 		}
-		must(direct.Apply(t.Context(), put("n/last", "")))(t)
+		statetest.Must(direct.Apply(t.Context(), statetest.Put("n/last", "")))(t)
 		line.Up()
 		running.Wait()
 		cancel()
@@ -210,20 +174,20 @@ func testTooOld(t *testing.T, server *kubetest.Server, namespace string) {
 func testSlow(t *testing.T, server *kubetest.Server, namespace string) {
 	line, config := proxy(t, server)
 	s := store(t, config, namespace)
-	must(s.Apply(t.Context(), put("before", "1")))(t) // now there is a connection
+	statetest.Must(s.Apply(t.Context(), statetest.Put("before", "1")))(t) // now there is a connection
 	line.Delay(500*time.Millisecond, 500*time.Millisecond)
 	s.lease = 2 * shortLease
-	at := must(s.Apply(t.Context(), put("n", "x")))(t)
-	if e := must(s.Get(t.Context(), "n"))(t); e.Revision != at {
+	at := statetest.Must(s.Apply(t.Context(), statetest.Put("n", "x")))(t)
+	if e := statetest.Must(s.Get(t.Context(), "n"))(t); e.Revision != at {
 		t.Errorf("written at %d, and there is %d", at, e.Revision)
 	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
+	term := statetest.Must(s.Lead(t.Context(), "waves"))(t)
 	select { // the lease is kept
 	case <-term.Done():
 		t.Error("the term is over")
 	case <-time.After(3 * shortLease):
 	}
-	if _, err := term.Store().Apply(t.Context(), put("led", "still")); err != nil {
+	if _, err := term.Store().Apply(t.Context(), statetest.Put("led", "still")); err != nil {
 		t.Error(err)
 	}
 	term.End()
@@ -233,12 +197,12 @@ func testSlow(t *testing.T, server *kubetest.Server, namespace string) {
 // nothing in a term of before.
 func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	must(s.Apply(t.Context(), large(1)))(t)
+	statetest.Must(s.Apply(t.Context(), large(1)))(t)
 	id, at, err := s.ID(t.Context())
 	if again, later, err2 := s.ID(t.Context()); err != nil || err2 != nil || id == "" || id != again || at == 0 || later != at {
 		t.Errorf("id %q at %d, then %q at %d: %v, %v", id, at, again, later, err, err2)
 	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
+	term := statetest.Must(s.Lead(t.Context(), "waves"))(t)
 	defer term.End()
 	watched := make(chan error, 1)
 	begun := make(chan struct{})
@@ -255,7 +219,7 @@ func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 			}
 		}
 	}()
-	must(s.Apply(t.Context(), put("a", "1")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("a", "1")))(t)
 	<-begun
 	if err := s.secrets.Delete(t.Context(), s.name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -263,10 +227,10 @@ func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 	if err := <-watched; !errors.Is(err, state.ErrCompacted) {
 		t.Errorf("who watches is told %v", err)
 	}
-	if _, err := term.Store().Apply(t.Context(), put("a", "2")); !errors.Is(err, state.ErrDeposed) {
+	if _, err := term.Store().Apply(t.Context(), statetest.Put("a", "2")); !errors.Is(err, state.ErrDeposed) {
 		t.Errorf("written in a term of before: %v", err)
 	}
-	must(s.Apply(t.Context(), put("a", "3")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("a", "3")))(t)
 	all, _, err := s.List(t.Context(), "")
 	if err != nil || len(all) != 1 {
 		t.Errorf("%d entries are there: %v", len(all), err)
@@ -279,7 +243,7 @@ func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 // testShardDeleted: where somebody has deleted a part, it is said which.
 func testShardDeleted(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	must(s.Apply(t.Context(), large(1)))(t)
+	statetest.Must(s.Apply(t.Context(), large(1)))(t)
 	gone := shards(t, s)[0]
 	if err := s.secrets.Delete(t.Context(), gone, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -295,16 +259,16 @@ func testShardDeleted(t *testing.T, server *kubetest.Server, namespace string) {
 // testSince: what rests on how things were is written only if they still are so.
 func testSince(t *testing.T, server *kubetest.Server, namespace string) {
 	s, other := store(t, server.Config, namespace), store(t, server.Config, namespace)
-	at := must(s.Apply(t.Context(), put("n/1", "x")))(t)
-	must(s.Apply(t.Context(), put("other", "x")))(t)
-	must(s.ApplySince(t.Context(), put("n/2", "x"), "n/", at))(t)
-	if _, err := s.ApplySince(t.Context(), put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
+	at := statetest.Must(s.Apply(t.Context(), statetest.Put("n/1", "x")))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("other", "x")))(t)
+	statetest.Must(s.ApplySince(t.Context(), statetest.Put("n/2", "x"), "n/", at))(t)
+	if _, err := s.ApplySince(t.Context(), statetest.Put("n/3", "x"), "n/", at); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("written though others were there: %v", err)
 	}
-	at = must(other.Apply(t.Context(), append(large(1), put("o", "x")...)))(t)
-	must(s.Apply(t.Context(), put("m", "x")))(t)
-	must(s.ApplySince(t.Context(), put("m", "y"), "n/", at))(t)
-	if _, err := s.ApplySince(t.Context(), put("m", "z"), "n/", at-1); !errors.Is(err, state.ErrConflict) {
+	at = statetest.Must(other.Apply(t.Context(), append(large(1), statetest.Put("o", "x")...)))(t)
+	statetest.Must(s.Apply(t.Context(), statetest.Put("m", "x")))(t)
+	statetest.Must(s.ApplySince(t.Context(), statetest.Put("m", "y"), "n/", at))(t)
+	if _, err := s.ApplySince(t.Context(), statetest.Put("m", "z"), "n/", at-1); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("written though others were in shards: %v", err)
 	}
 }

@@ -20,56 +20,31 @@ import (
 
 func TestMain(m *testing.M) {
 	if host := os.Getenv("WASMXDS_TEST_LEAD_AT"); host != "" {
-		leadForEver(host)
+		config := &rest.Config{Host: host, BearerToken: "admin", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+		s, err := New(config, os.Getenv("WASMXDS_TEST_NAMESPACE"), "wasmxds-state", slog.New(slog.DiscardHandler))
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		s.lease = shortLease
+		statetest.LeadForEver(s)
 	}
 	goleak.VerifyTestMain(m)
 }
-
-// patience is how long a test waits, on a machine with much else to do.
-const patience = 90 * time.Second
 
 // shortLease is a lease that tests can wait for.
 const shortLease = 4 * time.Second
 
 func store(t testing.TB, config *rest.Config, namespace string) *Store {
 	t.Helper()
-	s := must(New(config, namespace, "wasmxds-state", slog.New(slog.DiscardHandler)))(t)
+	s := statetest.Must(New(config, namespace, "wasmxds-state", slog.New(slog.DiscardHandler)))(t)
 	s.lease = shortLease
 	return s
 }
 
-func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
-
-func put(key, value string) []state.Op { return []state.Op{{Key: key, Value: []byte(value)}} }
-
-// until tries again until do gives no error.
-func until(t testing.TB, what string, do func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	for {
-		err := do(ctx)
-		if err == nil {
-			return
-		}
-		if ctx.Err() != nil {
-			t.Fatalf("%s: %v", what, err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
 // testGranted: what docs/kubernetes.md says that it has to be granted is enough.
 func testGranted(t *testing.T, server *kubetest.Server, namespace string) {
-	text := string(must(os.ReadFile("../../docs/kubernetes.md"))(t))
+	text := string(statetest.Must(os.ReadFile("../../docs/kubernetes.md"))(t))
 	_, role, _ := strings.Cut(text, "\nkind: Role\nmetadata: {name: wasmxds-state, namespace: wasmxds-system}\n")
 	role, _, ok := strings.Cut(role, "```")
 	if !ok {
@@ -83,19 +58,19 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: wasmxds-state}
 subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 `)
 	s := store(t, server.As("xds-server"), namespace)
-	until(t, "write", func(ctx context.Context) error { _, err := s.Apply(ctx, large(1)); return err })
-	must(s.writeShard(t.Context(), []record{{key: "left", at: 1}}))(t)
+	statetest.Until(t, "write", func(ctx context.Context) error { _, err := s.Apply(ctx, large(1)); return err })
+	statetest.Must(s.writeShard(t.Context(), []record{{key: "left", at: 1}}))(t)
 	next := store(t, server.As("xds-server"), namespace)
-	must(next.Apply(t.Context(), large(2)))(t)
+	statetest.Must(next.Apply(t.Context(), large(2)))(t)
 	if have, named := shards(t, store(t, server.Config, namespace)), named(t, s); !slices.Equal(have, named) {
 		t.Errorf("there are the shards %q, and the head names %q", have, named)
 	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
-	must(term.Store().Apply(t.Context(), put("a", "1")))(t)
+	term := statetest.Must(s.Lead(t.Context(), "waves"))(t)
+	statetest.Must(term.Store().Apply(t.Context(), statetest.Put("a", "1")))(t)
 	term.End()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), statetest.Patience)
 	defer cancel()
-	for e, err := range s.Watch(ctx, "a", must(s.Get(t.Context(), "a"))(t).Revision-1) {
+	for e, err := range s.Watch(ctx, "a", statetest.Must(s.Get(t.Context(), "a"))(t).Revision-1) {
 		if err != nil || e.Key != "a" {
 			t.Errorf("%+v, %v", e, err)
 		}

@@ -17,6 +17,7 @@ import (
 
 	"wasmxds/source/kube/kubetest"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
 
 // noise is what can't be compressed.
@@ -29,7 +30,7 @@ func noise(seed byte, n int) []byte {
 // shards are the names of the Secrets that are shards of s.
 func shards(t testing.TB, s *Store) []string {
 	t.Helper()
-	list := must(s.secrets.List(t.Context(), metav1.ListOptions{LabelSelector: shardLabel}))(t)
+	list := statetest.Must(s.secrets.List(t.Context(), metav1.ListOptions{LabelSelector: shardLabel}))(t)
 	var names []string
 	for _, o := range list.Items {
 		names = append(names, o.GetName())
@@ -42,7 +43,7 @@ func shards(t testing.TB, s *Store) []string {
 func named(t testing.TB, s *Store) []string {
 	t.Helper()
 	var names []string
-	for _, sh := range must(s.readHead(t.Context()))(t).Shards {
+	for _, sh := range statetest.Must(s.readHead(t.Context()))(t).Shards {
 		names = append(names, sh.Name)
 	}
 	slices.Sort(names)
@@ -79,7 +80,7 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 				want[op.Key] = string(op.Value)
 			}
 		}
-		must(s.Apply(t.Context(), ops))(t)
+		statetest.Must(s.Apply(t.Context(), ops))(t)
 		key := ops[rng.IntN(len(ops))].Key
 		e, err := stores[rng.IntN(2)].Get(t.Context(), key)
 		if value, there := want[key]; there != (err == nil) || string(e.Value) != value {
@@ -102,7 +103,7 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 		if !maps.Equal(got, below) || !slices.IsSortedFunc(all, func(a, b state.Entry) int { return cmp.Compare(a.Key, b.Key) }) {
 			t.Fatalf("after batch %d there are %d entries below %q, want %d", n, len(all), prefix, len(below))
 		}
-		h := must(s.readHead(t.Context()))(t)
+		h := statetest.Must(s.readHead(t.Context()))(t)
 		total := 0
 		for _, sh := range h.Shards {
 			total += sh.Bytes
@@ -174,7 +175,7 @@ func whole(t testing.TB, s state.Store) byte {
 // testTooLarge: what a Secret would never take is refused for good.
 func testTooLarge(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	_, err := s.Apply(t.Context(), append(put("a", "1"), state.Op{Key: "large", Value: noise(1, 2<<20)}))
+	_, err := s.Apply(t.Context(), append(statetest.Put("a", "1"), state.Op{Key: "large", Value: noise(1, 2<<20)}))
 	refused, is := errors.AsType[*state.RefusedError](err)
 	if !is || refused.Key != "large" {
 		t.Errorf("%v", err)
@@ -183,8 +184,8 @@ func testTooLarge(t *testing.T, server *kubetest.Server, namespace string) {
 		t.Errorf("%v", err)
 	}
 	just := noise(2, maxEntry-len("just")-1)
-	must(s.Apply(t.Context(), []state.Op{{Key: "just", Value: just}, {Key: "just0", Value: just[1:]}, {Key: "k", Value: []byte("v")}}))(t)
-	if e := must(s.Get(t.Context(), "just"))(t); !bytes.Equal(e.Value, just) {
+	statetest.Must(s.Apply(t.Context(), []state.Op{{Key: "just", Value: just}, {Key: "just0", Value: just[1:]}, {Key: "k", Value: []byte("v")}}))(t)
+	if e := statetest.Must(s.Get(t.Context(), "just"))(t); !bytes.Equal(e.Value, just) {
 		t.Error("what is just not too large is not there as it was")
 	}
 }
@@ -213,9 +214,9 @@ func FuzzRead(f *testing.F) {
 // testOwned: what a caller does with a value that it was given is its own affair.
 func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	must(s.Apply(t.Context(), append(large(1), put("a", "first")...)))(t)
-	ours := append(put("b", "second"), put("c", "third")...)
-	must(s.Apply(t.Context(), ours))(t)
+	statetest.Must(s.Apply(t.Context(), append(large(1), statetest.Put("a", "first")...)))(t)
+	ours := append(statetest.Put("b", "second"), statetest.Put("c", "third")...)
+	statetest.Must(s.Apply(t.Context(), ours))(t)
 	copy(ours[1].Value, "XXXXX")
 	spoil := func(value []byte) {
 		for i := range value {
@@ -225,7 +226,7 @@ func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 	for range 2 {
 		for _, key := range []string{"a", "b"} {
-			spoil(must(s.Get(t.Context(), key))(t).Value)
+			spoil(statetest.Must(s.Get(t.Context(), key))(t).Value)
 		}
 		all, _, err := s.List(t.Context(), "")
 		if err != nil {
@@ -234,11 +235,11 @@ func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
 		for _, e := range all {
 			spoil(e.Value)
 		}
-		must(s.Apply(t.Context(), put("d", "fourth")))(t)
+		statetest.Must(s.Apply(t.Context(), statetest.Put("d", "fourth")))(t)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), statetest.Patience)
 	defer cancel()
-	for e, err := range s.Watch(ctx, "", must(s.Get(t.Context(), "b"))(t).Revision-1) {
+	for e, err := range s.Watch(ctx, "", statetest.Must(s.Get(t.Context(), "b"))(t).Revision-1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,9 +247,9 @@ func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
 			break
 		}
 	}
-	must(s.Apply(t.Context(), large(2)))(t)
+	statetest.Must(s.Apply(t.Context(), large(2)))(t)
 	for key, want := range map[string]string{"a": "first", "b": "second", "c": "third", "d": "fourth"} {
-		if e := must(s.Get(t.Context(), key))(t); string(e.Value) != want {
+		if e := statetest.Must(s.Get(t.Context(), key))(t); string(e.Value) != want {
 			t.Errorf("%s is %q", key, e.Value)
 		}
 	}

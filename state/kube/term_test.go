@@ -1,87 +1,22 @@
 package kube
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/rest"
 
-	"wasmxds/exectest"
 	"wasmxds/source/kube/kubetest"
 	"wasmxds/state"
+	"wasmxds/state/statetest"
 )
-
-// leadForEver is another process: it leads, and says of each write whether it is done.
-func leadForEver(host string) {
-	config := &rest.Config{Host: host, BearerToken: "admin", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-	s, err := New(config, os.Getenv("WASMXDS_TEST_NAMESPACE"), "wasmxds-state", slog.New(slog.DiscardHandler))
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	s.lease = shortLease
-	term, err := s.Lead(context.Background(), "waves")
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
-	in := term.Store()
-	for n := 1; ; n++ {
-		_, err := in.Apply(context.Background(), put("n", fmt.Sprint("old ", n)))
-		over := false
-		select {
-		case <-term.Done():
-			over = true
-		default:
-		}
-		fmt.Println(n, errors.Is(err, state.ErrDeposed), over, err)
-		time.Sleep(20 * time.Millisecond)
-	}
-}
 
 // testPausedLeader: a leader that was stopped for longer than its lease, and goes on,
 // writes nothing any more.
 func testPausedLeader(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), "WASMXDS_TEST_LEAD_AT="+server.Config.Host, "WASMXDS_TEST_NAMESPACE="+namespace)
-	other := must(exectest.Start(cmd, filepath.Join(t.TempDir(), "log")))(t)
-	defer other.Kill()
-	until(t, "the other leads", func(context.Context) error {
-		if other.Tail(1) == "" {
-			return fmt.Errorf("it says nothing: %v", other.Running())
-		}
-		return nil
-	})
-	if err := other.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	term := must(s.Lead(t.Context(), "waves"))(t)
-	defer term.End()
-	at := must(term.Store().Apply(t.Context(), put("n", "new")))(t)
-	if err := other.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "it notices", func(context.Context) error {
-		if last := other.Tail(1); !strings.Contains(last, " true true ") {
-			return fmt.Errorf("it says %q", last)
-		}
-		return nil
-	})
-	e := must(s.Get(t.Context(), "n"))(t)
-	if string(e.Value) != "new" || e.Revision != at {
-		t.Errorf("there is %s, of revision %d; want that of %d", e.Value, e.Revision, at)
-	}
+	statetest.PausedLeader(t, s, "WASMXDS_TEST_LEAD_AT="+server.Config.Host, "WASMXDS_TEST_NAMESPACE="+namespace)
 }
 
 // testDeposedByHead: a leader that still has its lease writes nothing once another term
@@ -89,15 +24,15 @@ func testPausedLeader(t *testing.T, server *kubetest.Server, namespace string) {
 func testDeposedByHead(t *testing.T, server *kubetest.Server, namespace string) {
 	slow, quick := store(t, server.Config, namespace), store(t, server.Config, namespace)
 	slow.lease = time.Hour
-	first := must(slow.Lead(t.Context(), "waves"))(t)
+	first := statetest.Must(slow.Lead(t.Context(), "waves"))(t)
 	defer first.End()
-	must(first.Store().Apply(t.Context(), put("n", "first")))(t)
+	statetest.Must(first.Store().Apply(t.Context(), statetest.Put("n", "first")))(t)
 	if err := quick.leases.Delete(t.Context(), "wasmxds-state-waves", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	second := must(quick.Lead(t.Context(), "waves"))(t)
+	second := statetest.Must(quick.Lead(t.Context(), "waves"))(t)
 	defer second.End()
-	for _, ops := range [][]state.Op{put("n", "late"), large(1)} {
+	for _, ops := range [][]state.Op{statetest.Put("n", "late"), large(1)} {
 		if _, err := first.Store().Apply(t.Context(), ops); !errors.Is(err, state.ErrDeposed) {
 			t.Errorf("written in the term before: %v", err)
 		}
@@ -119,46 +54,21 @@ func testDeposedByHead(t *testing.T, server *kubetest.Server, namespace string) 
 // is over, and may be again when that is back.
 func testLeaderIsCutOff(t *testing.T, server *kubetest.Server, namespace string) {
 	line, config := proxy(t, server)
-	cut, other := store(t, config, namespace), store(t, server.Config, namespace)
-	first := must(cut.Lead(t.Context(), "waves"))(t)
-	line.Down()
-	began := time.Now()
-	second := must(other.Lead(t.Context(), "waves"))(t)
-	select {
-	case <-first.Done():
-	case <-time.After(patience):
-		t.Error("it does not notice that it does not lead")
-	}
-	t.Logf("with a lease of %v another leads after %v", shortLease, time.Since(began).Round(time.Millisecond))
-	line.Up()
-	again := make(chan state.Term)
-	go func() { again <- must(cut.Lead(t.Context(), "waves"))(t) }()
-	select {
-	case <-again:
-		t.Error("two lead")
-	case <-time.After(time.Second):
-	}
-	second.End()
-	third := <-again
-	if third.Number() <= second.Number() || second.Number() <= first.Number() {
-		t.Errorf("terms %d, %d, %d", first.Number(), second.Number(), third.Number())
-	}
-	third.End()
-	first.End()
+	statetest.LeaderIsCutOff(t, store(t, config, namespace), store(t, server.Config, namespace), line)
 }
 
 // testLeaderIsRemoved: who deletes a leader's Lease ends its term.
 func testLeaderIsRemoved(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
-	term := must(s.Lead(t.Context(), "a/b"))(t)
-	nested := must(s.Lead(t.Context(), "a"))(t)
+	term := statetest.Must(s.Lead(t.Context(), "a/b"))(t)
+	nested := statetest.Must(s.Lead(t.Context(), "a"))(t)
 	defer nested.End()
 	if err := s.leases.Delete(t.Context(), leaseName(s.name, "a/b"), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-term.Done():
-	case <-time.After(patience):
+	case <-time.After(statetest.Patience):
 		t.Error("the term goes on")
 	}
 	term.End()
@@ -177,23 +87,5 @@ func testKilledLeader(t *testing.T, server *kubetest.Server, namespace string) {
 		s.lease = time.Hour
 		s.Own(id)
 	}
-	first := must(killed.Lead(t.Context(), "waves"))(t)
-	short, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	second := must(back.Lead(short, "waves"))(t)
-	if second.Number() <= first.Number() {
-		t.Errorf("term %d after %d", second.Number(), first.Number())
-	}
-	if _, err := first.Store().Apply(t.Context(), put("n", "late")); !errors.Is(err, state.ErrDeposed) {
-		t.Errorf("written in a term before: %v", err)
-	}
-	for what, s := range map[string]*Store{"two lead": other, "it takes its own term away": back} {
-		moment, stop := context.WithTimeout(t.Context(), time.Second)
-		if _, err := s.Lead(moment, "waves"); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("%s: %v", what, err)
-		}
-		stop()
-	}
-	second.End()
-	first.End()
+	statetest.KilledLeader(t, killed, back, other)
 }

@@ -39,18 +39,8 @@ func Conform(t *testing.T, open func(t *testing.T) state.Store) {
 	}
 }
 
-// patience is how long a test waits for what is to happen at once.
-const patience = 30 * time.Second
-
-func must[T any](v T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
-}
+// atOnce is how long a test waits for what is to happen at once.
+const atOnce = 30 * time.Second
 
 // list gives the entries of a prefix as "key=value".
 func list(t testing.TB, s state.Store, prefix string) ([]string, state.Revision) {
@@ -81,23 +71,23 @@ func testEntries(t *testing.T, s state.Store) {
 	if _, err := s.Get(ctx, "a/1"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("get what is not there: %v", err)
 	}
-	first := must(s.Put(ctx, "a/1", []byte("one"), 0))(t)
+	first := Must(s.Put(ctx, "a/1", []byte("one"), 0))(t)
 	if _, err := s.Put(ctx, "a/1", []byte("two"), 0); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("put what exists as new: %v", err)
 	}
-	second := must(s.Put(ctx, "a/1", []byte("two"), first))(t)
+	second := Must(s.Put(ctx, "a/1", []byte("two"), first))(t)
 	if second <= first {
 		t.Errorf("revision %d after %d", second, first)
 	}
 	if err := s.Delete(ctx, "a/1", first); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("delete at an older revision: %v", err)
 	}
-	if e := must(s.Get(ctx, "a/1"))(t); e.Key != "a/1" || string(e.Value) != "two" || e.Revision != second {
+	if e := Must(s.Get(ctx, "a/1"))(t); e.Key != "a/1" || string(e.Value) != "two" || e.Revision != second {
 		t.Errorf("%+v", e)
 	}
-	must(s.Put(ctx, "a", nil, 0))(t)
-	must(s.Put(ctx, "a0", nil, 0))(t)
-	must(s.Put(ctx, "a/0", nil, 0))(t)
+	Must(s.Put(ctx, "a", nil, 0))(t)
+	Must(s.Put(ctx, "a0", nil, 0))(t)
+	Must(s.Put(ctx, "a/0", nil, 0))(t)
 	got, _ := list(t, s, "a/")
 	same(t, "below a/", got, []string{"a/0=", "a/1=two"})
 	got, _ = list(t, s, "")
@@ -111,7 +101,7 @@ func testEntries(t *testing.T, s state.Store) {
 	if err := s.Delete(ctx, "a/1", second); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("delete what is gone: %v", err)
 	}
-	if third := must(s.Put(ctx, "a/1", []byte("three"), 0))(t); third <= second {
+	if third := Must(s.Put(ctx, "a/1", []byte("three"), 0))(t); third <= second {
 		t.Errorf("revision %d after %d", third, second)
 	}
 }
@@ -146,7 +136,7 @@ func testAny(t *testing.T, s state.Store) {
 		if want, there := values[e.Key]; !there || !bytes.Equal(e.Value, want) {
 			t.Errorf("%.40q is %.40q", e.Key, e.Value)
 		}
-		if one := must(s.Get(t.Context(), e.Key))(t); !bytes.Equal(one.Value, e.Value) || one.Revision != e.Revision {
+		if one := Must(s.Get(t.Context(), e.Key))(t); !bytes.Equal(one.Value, e.Value) || one.Revision != e.Revision {
 			t.Errorf("%.40q alone is %.40q", e.Key, one.Value)
 		}
 	}
@@ -176,7 +166,7 @@ func testConflicts(t *testing.T, s state.Store) {
 		})
 	}
 	wg.Wait()
-	if e := must(s.Get(t.Context(), "n"))(t); len(e.Value) != writers*each {
+	if e := Must(s.Get(t.Context(), "n"))(t); len(e.Value) != writers*each {
 		t.Errorf("%d of %d writes are there", len(e.Value), writers*each)
 	}
 }
@@ -256,7 +246,7 @@ func testLargeBatches(t *testing.T, s state.Store) {
 // watched is what a Watch tells, until it has told of last.
 func watched(t testing.TB, s state.Store, prefix string, from state.Revision, last string) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), atOnce)
 	defer cancel()
 	var got []string
 	before := from
@@ -283,16 +273,16 @@ func watched(t testing.TB, s state.Store, prefix string, from state.Revision, la
 
 func testWatch(t *testing.T, s state.Store) {
 	ctx := t.Context()
-	one := must(s.Put(ctx, "a/1", []byte("before"), 0))(t)
-	two := must(s.Put(ctx, "a/1", []byte("one"), one))(t)
+	one := Must(s.Put(ctx, "a/1", []byte("before"), 0))(t)
+	two := Must(s.Put(ctx, "a/1", []byte("one"), one))(t)
 	told := make(chan []string)
 	go func() { told <- watched(t, s, "a/", one, "a/end") }()
-	must(s.Put(ctx, "b/1", nil, 0))(t)
-	three := must(s.Put(ctx, "a/2", []byte("two"), 0))(t)
+	Must(s.Put(ctx, "b/1", nil, 0))(t)
+	three := Must(s.Put(ctx, "a/2", []byte("two"), 0))(t)
 	if err := s.Delete(ctx, "a/2", three); err != nil {
 		t.Error(err)
 	}
-	must(s.Put(ctx, "a/end", nil, 0))(t)
+	Must(s.Put(ctx, "a/end", nil, 0))(t)
 	want := []string{"a/1=one", "a/2=two", "-a/2", "a/end="}
 	same(t, "told", <-told, want)
 	same(t, "told later", watched(t, s, "a/", one, "a/end"), want)
@@ -302,7 +292,7 @@ func testWatch(t *testing.T, s state.Store) {
 // testWatchFromList: who lists and then watches from there misses nothing, however
 // long ago what he listed was written.
 func testWatchFromList(t *testing.T, s state.Store) {
-	must(s.Put(t.Context(), "a/1", []byte("old"), 0))(t)
+	Must(s.Put(t.Context(), "a/1", []byte("old"), 0))(t)
 	for i := range 5 {
 		if _, err := s.Apply(t.Context(), []state.Op{{Key: "other", Value: fmt.Append(nil, i)}}); err != nil {
 			t.Fatal(err)
@@ -312,7 +302,7 @@ func testWatchFromList(t *testing.T, s state.Store) {
 	if _, err := s.Apply(t.Context(), []state.Op{{Key: "a/1", Remove: true}}); err != nil {
 		t.Fatal(err)
 	}
-	must(s.Put(t.Context(), "a/end", nil, 0))(t)
+	Must(s.Put(t.Context(), "a/end", nil, 0))(t)
 	same(t, "told", watched(t, s, "a/", at, "a/end"), []string{"-a/1", "a/end="})
 }
 
@@ -329,7 +319,7 @@ func testWatchBatches(t *testing.T, s state.Store) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), atOnce)
 	defer cancel()
 	batches, events := 0, 0
 	for e, err := range s.Watch(ctx, "1/", at) {
@@ -368,14 +358,14 @@ func testWatchEnds(t *testing.T, s state.Store) {
 		if err != nil && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
-	case <-time.After(patience):
+	case <-time.After(atOnce):
 		t.Error("it goes on")
 	}
 }
 
 func testLead(t *testing.T, s state.Store) {
-	first := must(s.Lead(t.Context(), "waves"))(t)
-	other := must(s.Lead(t.Context(), "others"))(t)
+	first := Must(s.Lead(t.Context(), "waves"))(t)
+	other := Must(s.Lead(t.Context(), "others"))(t)
 	defer other.End()
 	short, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -409,7 +399,7 @@ func testLead(t *testing.T, s state.Store) {
 	}
 	cancel()
 	<-term.Done()
-	third := must(s.Lead(t.Context(), "waves"))(t)
+	third := Must(s.Lead(t.Context(), "waves"))(t)
 	if third.Number() <= term.Number() {
 		t.Errorf("term %d after %d", third.Number(), term.Number())
 	}
@@ -419,12 +409,12 @@ func testLead(t *testing.T, s state.Store) {
 // testDeposed: what is written in a term is there, and nothing is when it is over.
 func testDeposed(t *testing.T, s state.Store) {
 	ctx := t.Context()
-	first := must(s.Lead(ctx, "waves"))(t)
+	first := Must(s.Lead(ctx, "waves"))(t)
 	before := first.Store()
 	if _, err := before.Apply(ctx, []state.Op{{Key: "a", Value: []byte("1")}}); err != nil {
 		t.Fatal(err)
 	}
-	at := must(before.Put(ctx, "b", []byte("1"), 0))(t)
+	at := Must(before.Put(ctx, "b", []byte("1"), 0))(t)
 	if _, err := before.Put(ctx, "b", []byte("1"), 0); !errors.Is(err, state.ErrConflict) {
 		t.Errorf("put what is there as new: %v", err)
 	}
@@ -449,7 +439,7 @@ func testDeposed(t *testing.T, s state.Store) {
 		}
 	}
 	refused("nobody leads")
-	second := must(s.Lead(ctx, "waves"))(t)
+	second := Must(s.Lead(ctx, "waves"))(t)
 	defer second.End()
 	refused("another leads")
 	if _, err := second.Store().Apply(ctx, append(many, state.Op{Key: "a", Value: []byte("2")})); err != nil {
