@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"wasmxds/replica"
@@ -22,15 +24,7 @@ type nothing struct{}
 // meet has this server hear what others are told of Envoys, and others what it is told.
 func (p *Pipeline) meet(peers *replica.Peers) {
 	registry := peers.Registry
-	living := func() []string {
-		var ids []string
-		for id, lives := range registry.Others() {
-			if lives {
-				ids = append(ids, id)
-			}
-		}
-		return ids
-	}
+	living := func() []string { return slices.Collect(maps.Keys(registry.Living())) }
 	p.hearing = &hearing{
 		leader: p.heard, follower: p.follower, rates: p.sampler.current, living: living,
 		term: func() uint64 {
@@ -56,9 +50,9 @@ func (p *Pipeline) meet(peers *replica.Peers) {
 	})
 }
 
-// callTo asks one of the servers that live.
+// callTo asks one of the other servers that live.
 func callTo[Q, A any](ctx context.Context, peers *replica.Peers, server, path string, q Q) (a A, err error) {
-	to, is := peers.Registry.Members()[server]
+	to, is := peers.Registry.Living()[server]
 	if !is {
 		return a, fmt.Errorf("the server %s is not there any more", server)
 	}

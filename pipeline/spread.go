@@ -50,13 +50,10 @@ func (p *Pipeline) sharesModules(peers *replica.Peers) {
 		Store: o.Store, Limit: o.Limit, Logger: p.options.Log, Observer: o.Observer,
 		Others: func() []modulepeer.Other {
 			var all []modulepeer.Other
-			own := peers.Registry.ID()
-			for id, m := range peers.Registry.Members() {
-				if id != own {
-					all = append(all, modulepeer.Other{Name: id, Ask: func(ctx context.Context, path string) (*http.Response, error) {
-						return peers.Ask(ctx, m, path)
-					}})
-				}
+			for id, m := range peers.Registry.Living() {
+				all = append(all, modulepeer.Other{Name: id, Ask: func(ctx context.Context, path string) (*http.Response, error) {
+					return peers.Ask(ctx, m, path)
+				}})
 			}
 			rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			return all

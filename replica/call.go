@@ -108,9 +108,8 @@ func CallAll[Q, A any](ctx context.Context, p *Peers, path string, q Q) []Answer
 // CallSome is CallAll of those of the servers that are asked, by id.
 func CallSome[Q, A any](ctx context.Context, p *Peers, path string, q Q, ask func(id string) bool) []Answer[A] {
 	var all []Answer[A]
-	own := p.Registry.ID()
-	for id, m := range p.Registry.Members() {
-		if id != own && ask(id) {
+	for id, m := range p.Registry.Living() {
+		if ask(id) {
 			all = append(all, Answer[A]{Of: m})
 		}
 	}

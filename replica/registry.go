@@ -323,11 +323,11 @@ func (r *Registry) All() []Known {
 	return all
 }
 
-// Members are all servers that live, this one too, by id.
-func (r *Registry) Members() map[string]Member {
+// Living are the other servers that live, by id.
+func (r *Registry) Living() map[string]Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[string]Member{r.own.ID: r.own}
+	all := map[string]Member{}
 	for id, s := range r.seen {
 		if id != r.own.ID && r.lives(s) {
 			all[id] = s.Member
