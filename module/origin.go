@@ -250,14 +250,12 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 		return err
 	}
 	scheme := key.scheme()
+	var fetcher Fetcher = moduleFiles{l.Policy.Roots}
 	if scheme != "file" {
 		if info, err := l.fromPeers(ctx, key.sha256); err == nil {
 			*known = knowledge{info: info}
 			return nil
 		}
-	}
-	var fetcher Fetcher = moduleFiles{l.Policy.Roots}
-	if scheme != "file" {
 		if fetcher = l.Fetchers[scheme]; fetcher == nil {
 			return &ContentError{Message: fmt.Sprintf("%s: modules can't be fetched by %q", key, scheme)}
 		}

@@ -112,15 +112,13 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
 	o.Admin.Rollouts = mover{p.rollouts, p.judge}
+	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
 	if r := o.Replicas; r != nil {
 		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
 		p.meet(r.Peers)
 		p.envoys = envoys.New(p.XDS, r.Peers)
 		o.Admin.Fleet, o.Admin.Own, o.Admin.Replicas = p.envoys, p.XDS, p.replicas
 		p.spreads(r.Peers)
-	}
-	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
-	if p.streams != nil {
 		o.Admin.Sources.Spread = p.streams.Count
 	}
 	if p.signals != nil {
@@ -173,12 +171,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		g.Go(func() error { r.Peers.Registry.Run(ctx); return nil })
 		g.Go(func() error { p.envoys.Run(ctx); return nil })
 		g.Go(func() error { p.streams.Run(ctx); return nil })
-	}
-	g.Go(func() error { p.sampler.run(ctx); return nil })
-	if p.others != nil {
 		g.Go(func() error { p.others.run(ctx); return nil })
 		g.Go(func() error { p.hearing.run(ctx); return nil })
 	}
+	g.Go(func() error { p.sampler.run(ctx); return nil })
 	g.Go(func() error { p.news.run(ctx, p.tracer, p.rollouts.Status); return nil })
 	g.Go(func() error {
 		defer p.judges.end()

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -85,6 +84,6 @@ func (p *Pipeline) replicas() []admin.Replica {
 		}
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b admin.Replica) int { return cmp.Or(strings.Compare(a.ID, b.ID)) })
+	slices.SortFunc(all, func(a, b admin.Replica) int { return strings.Compare(a.ID, b.ID) })
 	return all
 }

@@ -45,7 +45,7 @@ func (p *Pipeline) needed() []string { return slices.Concat(p.XDS.Needed(), p.ro
 // sharesModules has servers give each other modules.
 func (p *Pipeline) sharesModules(peers *replica.Peers) {
 	o := &p.options.Modules
-	peers.Handle("GET "+modulepeer.Folder+"{sha256}", modulepeer.Handler(o.Store, p.options.Log))
+	peers.Handle("GET "+modulepeer.Folder, modulepeer.Handler(o.Store, p.options.Log))
 	p.modules = modulepeer.New(modulepeer.Options{
 		Store: o.Store, Limit: o.Limit, Logger: p.options.Log, Observer: o.Observer,
 		Others: func() []modulepeer.Other {
