@@ -51,8 +51,9 @@ func newConvert() *cobra.Command {
 	}
 }
 
-const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter and Listener, for editors
-that complete and check by it. What it refuses, validate refuses; validate knows more.`
+const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter, Listener and Rollout, for
+editors that complete and check by it. What it refuses, validate refuses; validate knows
+more.`
 
 const schemaExample = `  xds-server schema > schema.json
 

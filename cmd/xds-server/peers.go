@@ -22,8 +22,8 @@ leader, moves changes from wave to wave. What Envoys tell the others tell it, at
 state: whoever may write the state is trusted, and nobody else. Give --peer-listen an
 address that the other machines reach, and --peer-address where that is not the one at
 which they do. They give each other modules, and who has more Envoys than the others
-sends some there, where their bootstrap names several. While a server lives and the leader does not hear it, no wave begins;
-"xds-server status" says so.`
+sends some there, where their bootstrap names several. While a server lives and the
+leader does not hear it, no wave begins; "xds-server status" says so.`
 
 // peerFlags say how other xds-servers of the state reach this one.
 type peerFlags struct{ listen, address string }
