@@ -103,9 +103,9 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	return rest
 }
 
-// wait has a server that can read the state, and neither leads nor reaches who does,
+// followAnyway has a server that can read the state, and neither leads nor reaches who does,
 // follow after a while.
-func (d *Driver) wait() {
+func (d *Driver) followAnyway() {
 	if r := d.role; !r.readable.IsZero() && time.Since(r.readable) >= sureAfter {
 		d.surely()
 	}

@@ -59,7 +59,7 @@ func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Tell
 // follow.
 func (d *Driver) listen(ctx context.Context) {
 	for wait(ctx, tellEvery) {
-		if d.call(ctx, func() { d.lose(); d.wait(); d.stands() }) != nil {
+		if d.call(ctx, func() { d.lose(); d.followAnyway(); d.stands() }) != nil {
 			return
 		}
 	}
