@@ -289,15 +289,18 @@ func (r *Registry) Twin() bool {
 // is as it was. The caller holds r.mu.
 func (r *Registry) lives(s *seen) bool { return r.looked.Sub(s.at) < livesFor }
 
-// Others are the other servers that there are, and whether they live.
+// Others are the other servers that there are, and whether they live. Who does not, and
+// was where one is that lives, is that one, which has lost its disk since.
 func (r *Registry) Others() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	taken := map[string]bool{r.own.Address: true}
+	for _, s := range r.seen {
+		taken[s.Address] = taken[s.Address] || r.lives(s)
+	}
 	others := map[string]bool{}
 	for id, s := range r.seen {
-		// Who was at this server's address, and does not live, was this one before it
-		// lost its disk.
-		if lives := r.lives(s); id != r.own.ID && (lives || s.Address != r.own.Address) {
+		if lives := r.lives(s); id != r.own.ID && (lives || !taken[s.Address]) {
 			others[id] = lives
 		}
 	}

@@ -84,6 +84,12 @@ func TestRegistry(t *testing.T) {
 		others(t, a, map[string]bool{"b": false})
 		look(emptied)
 		others(t, emptied, map[string]bool{"a": true}) // it was b itself
+		endEmptied := run(emptied)
+		time.Sleep(2 * time.Second)
+		others(t, a, map[string]bool{"c": true})
+		endEmptied()
+		time.Sleep(2 * time.Second)
+		others(t, a, map[string]bool{"b": false})
 		if m := a.Living(); len(m) != 0 {
 			t.Errorf("living are %v", m)
 		}
