@@ -67,9 +67,7 @@ func (d *dataDir) replicas(ctx context.Context, address string, log *slog.Logger
 	if err != nil {
 		return nil, err
 	}
-	if s, is := d.elsewhere.(interface{ Own(string) }); is {
-		s.Own(id) // the data directory is held by this process alone
-	}
+	d.elsewhere.Own(id) // the data directory is held by this process alone
 	key, err := replica.NewKey()
 	if err != nil {
 		return nil, err

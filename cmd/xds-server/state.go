@@ -63,6 +63,8 @@ func (f *stateFlags) check(e *etcdFlags) error {
 // elsewhere is a store that others may share.
 type elsewhere interface {
 	mirror.Remote
+	// Own says who this process is, also after a restart, and that no other is it.
+	Own(id string)
 	Close() error
 }
 
