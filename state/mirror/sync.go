@@ -112,33 +112,36 @@ func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		m := c.marks[key]
 		theirs, there := c.theirs[key]
-		value, have := c.ours[key]
-		if same := there == have && bytes.Equal(theirs.Value, value); m.pending && !same {
+		same := c.same(key)
+		if m.pending && !same {
 			if c.current(key) && !lost[s.wholeOf(key)] {
 				marks[key] = m
 				continue
 			}
 			s.o.Log.Warn("what this process, or the one before it, has written while the state was away is given up: others have changed it since", "key", key)
 		}
-		switch {
-		case !there && have:
-			ops = append(ops, state.Op{Key: key, Remove: true})
-		case there && (!have || !bytes.Equal(theirs.Value, value)):
-			ops = append(ops, state.Op{Key: key, Value: theirs.Value})
+		if !same {
+			ops = append(ops, state.Op{Key: key, Value: theirs.Value, Remove: !there})
 		}
 		marks[key] = mark{at: theirs.Revision}
 	}
 	return ops, marks
 }
 
+// same says whether both have the same of a key.
+func (c *comparison) same(key string) bool {
+	theirs, there := c.theirs[key]
+	ours, have := c.ours[key]
+	return there == have && bytes.Equal(theirs.Value, ours)
+}
+
 // current says whether nobody else has written an entry since it was last heard of.
 func (c *comparison) current(key string) bool {
 	m := c.marks[key]
-	theirs, there := c.theirs[key]
-	value, have := c.ours[key]
-	if m.pending && there == have && bytes.Equal(theirs.Value, value) {
+	if m.pending && c.same(key) {
 		return true // it was written, and the answer was lost
 	}
+	theirs, there := c.theirs[key]
 	return theirs.Revision <= m.at && there == (m.at > 0)
 }
 
@@ -179,11 +182,11 @@ func (s *Store) pending(ctx context.Context, inTerm bool) ([]state.Op, state.Rev
 		if !m.pending || s.refused[key] || !inTerm && s.led(key) {
 			continue
 		}
-		e, err := s.o.Local.Get(ctx, key)
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
+		op, err := s.copied(ctx, key)
+		if err != nil {
 			return nil, 0, err
 		}
-		ops = append(ops, state.Op{Key: key, Value: e.Value, Remove: err != nil})
+		ops = append(ops, op)
 	}
 	slices.SortFunc(ops, func(a, b state.Op) int { return strings.Compare(a.Key, b.Key) })
 	return ops, s.at, nil

@@ -81,11 +81,11 @@ func (s *Store) owed(ctx context.Context, ops []state.Op, n uint64) ([]state.Op,
 		if !pending {
 			continue
 		}
-		e, err := s.o.Local.Get(ctx, op.Key)
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return nil, fmt.Errorf("read the copy of what is in %s: %w", s.o.Name, err)
+		now, err := s.copied(ctx, op.Key)
+		if err != nil {
+			return nil, err
 		}
-		owed = append(owed, state.Op{Key: op.Key, Value: e.Value, Remove: err != nil})
+		owed = append(owed, now)
 	}
 	if len(again) > 0 {
 		if _, err := s.notePending(ctx, again); err != nil {
@@ -93,6 +93,15 @@ func (s *Store) owed(ctx context.Context, ops []state.Op, n uint64) ([]state.Op,
 		}
 	}
 	return owed, nil
+}
+
+// copied gives what writes an entry elsewhere as the copy has it.
+func (s *Store) copied(ctx context.Context, key string) (state.Op, error) {
+	e, err := s.o.Local.Get(ctx, key)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return state.Op{}, fmt.Errorf("read the copy of what is in %s: %w", s.o.Name, err)
+	}
+	return state.Op{Key: key, Value: e.Value, Remove: err != nil}, nil
 }
 
 // push writes a part of what is noted to the shared store. The caller holds
