@@ -2,8 +2,6 @@ package etcd
 
 import (
 	"fmt"
-	"slices"
-	"sync"
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -82,32 +80,6 @@ func TestUnfinished(t *testing.T) {
 func TestManyLarge(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
-	var writers sync.WaitGroup
-	for n := range 4 {
-		s := store(t, c.Endpoints()...)
-		writers.Go(func() {
-			for range 3 {
-				if _, err := s.Apply(t.Context(), large(fmt.Sprint(n))); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	s := store(t, c.Endpoints()...)
-	done := make(chan struct{})
-	go func() { defer close(done); writers.Wait() }()
-	for over := false; !over; {
-		select {
-		case <-done:
-			over = true
-		default:
-		}
-		all, _, err := s.List(t.Context(), "n/")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(all) > 0 && (len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return string(e.Value) != string(all[0].Value) })) {
-			t.Fatal("a part of a batch is there")
-		}
-	}
+	statetest.ManyLarge(t, func() state.Store { return store(t, c.Endpoints()...) },
+		func(n int) []state.Op { return large(fmt.Sprint(n)) })
 }

@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -123,28 +122,8 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 
 // testManyLarge has several write large batches at once, while another reads.
 func testManyLarge(t *testing.T, server *kubetest.Server, namespace string) {
-	var writers sync.WaitGroup
-	for n := range 4 {
-		s := store(t, server.Config, namespace)
-		writers.Go(func() {
-			for range 3 {
-				if _, err := s.Apply(t.Context(), large(byte(n))); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	s := store(t, server.Config, namespace)
-	done := make(chan struct{})
-	go func() { defer close(done); writers.Wait() }()
-	for over := false; !over; {
-		select {
-		case <-done:
-			over = true
-		default:
-		}
-		whole(t, s)
-	}
+	statetest.ManyLarge(t, func() state.Store { return store(t, server.Config, namespace) },
+		func(n int) []state.Op { return large(byte(n)) })
 }
 
 // large is a batch that no log takes.
@@ -159,17 +138,11 @@ func large(seed byte) []state.Op {
 // whole checks that there is a batch of large, or nothing, and gives its seed.
 func whole(t testing.TB, s state.Store) byte {
 	t.Helper()
-	all, _, err := s.List(t.Context(), "n/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) == 0 {
+	value := statetest.Whole(t, s, 250)
+	if len(value) == 0 {
 		return 0
 	}
-	if len(all) != 250 || slices.ContainsFunc(all, func(e state.Entry) bool { return e.Value[0] != all[0].Value[0] }) {
-		t.Fatalf("a part of a batch is there, of %d entries", len(all))
-	}
-	return all[0].Value[0]
+	return value[0]
 }
 
 // testTooLarge: what a Secret would never take is refused for good.

@@ -1,12 +1,14 @@
 package statetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,4 +198,49 @@ func Interrupted(t *testing.T, s state.Store, away func(write func(many int)), b
 	}
 	stop()
 	running.Wait()
+}
+
+// ManyLarge tests that nobody sees a part of a batch where several write large ones at
+// once, by stores that open gives of the same. All of batch are of the same keys, below
+// "n/", and of one value each.
+func ManyLarge(t *testing.T, open func() state.Store, batch func(n int) []state.Op) {
+	var writers sync.WaitGroup
+	for n := range 4 {
+		s := open()
+		writers.Go(func() {
+			for range 3 {
+				if _, err := s.Apply(t.Context(), batch(n)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	s := open()
+	done := make(chan struct{})
+	go func() { defer close(done); writers.Wait() }()
+	for over := false; !over; {
+		select {
+		case <-done:
+			over = true
+		default:
+		}
+		Whole(t, s, len(batch(0)))
+	}
+}
+
+// Whole checks that there is one batch of so many entries below "n/", which are of one
+// value, or nothing, and gives that value.
+func Whole(t testing.TB, s state.Store, entries int) []byte {
+	t.Helper()
+	all, _, err := s.List(t.Context(), "n/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	if len(all) != entries || slices.ContainsFunc(all, func(e state.Entry) bool { return !bytes.Equal(e.Value, all[0].Value) }) {
+		t.Fatalf("a part of a batch is there, of %d entries", len(all))
+	}
+	return all[0].Value
 }
