@@ -1,5 +1,5 @@
 // Package statetest is the state of a process for tests, as a data directory
-// keeps it, or in memory.
+// keeps it, or in memory; and what tests of stores share. Start with [Conform].
 package statetest
 
 import (
