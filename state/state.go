@@ -4,9 +4,9 @@
 // themselves are files, kept by their content in package module.
 //
 // Start with [Store], the interface. state/local is the one on this machine's
-// disk, state/etcd the one that several processes share, and state/mirror the
-// latter with a copy on the disk. Whoever only wants a value kept, and not to
-// wait for it, uses a [Writer].
+// disk, state/etcd and state/kube are those that several processes share, and
+// state/mirror is one of these with a copy on the disk. Whoever only wants a value
+// kept, and not to wait for it, uses a [Writer].
 package state
 
 import (

@@ -112,7 +112,7 @@ func (s *Store) add(ctx context.Context, n *head, b batch) (made, gone []string,
 	if len(b.ops) > 0 && fits {
 		n.log = append(n.log[:len(n.log):len(n.log)], b)
 	}
-	if pending := n.pending(); fits && n.logSize(pending) <= maxLog {
+	if pending := n.pending(); fits && logSize(pending) <= maxLog {
 		n.drop(maxLog)
 		return nil, nil, nil
 	}

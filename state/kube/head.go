@@ -109,7 +109,8 @@ func (h *head) drop(most int) {
 	}
 }
 
-func (h *head) logSize(of []batch) int {
+// logSize is how large batches are together.
+func logSize(of []batch) int {
 	size := 0
 	for _, b := range of {
 		size += b.size()
