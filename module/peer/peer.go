@@ -56,6 +56,7 @@ type Client struct {
 type flight struct {
 	ended chan struct{}
 	err   error
+	left  bool // who made it had no time left; the others go on
 }
 
 // New makes a Client.
@@ -79,6 +80,7 @@ func (c *Client) Get(ctx context.Context, sha256 string) error {
 		f, first := c.join(sha256)
 		if first {
 			f.err = c.get(ctx, sha256)
+			f.left = ctx.Err() != nil
 			c.leave(sha256, f)
 			return f.err
 		}
@@ -87,7 +89,7 @@ func (c *Client) Get(ctx context.Context, sha256 string) error {
 			return ctx.Err()
 		case <-f.ended:
 		}
-		if !errors.Is(f.err, context.Canceled) { // who went first may have been in a hurry
+		if !f.left {
 			return f.err
 		}
 	}

@@ -140,37 +140,70 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// TestHurry: who goes first may leave; those who wait for the same go on.
+// TestHurry: who goes first may leave, or have no time left; those who wait for the same go on.
 func TestHurry(t *testing.T) {
-	content := filter("1")
-	has, empty := start(t), start(t)
-	has.put(t, content)
-	begun, proceed := make(chan struct{}, 1), make(chan struct{})
-	slow := &server{}
-	slow.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case begun <- struct{}{}:
-		default:
-		}
-		select {
-		case <-r.Context().Done():
-		case <-proceed:
-			peer.Handler(has.store, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
-		}
-	}))
-	empty.knows(t, slow)
-	ctx, cancel := context.WithCancel(t.Context())
-	first, second := make(chan error), make(chan error)
-	go func() { first <- empty.client.Get(ctx, sumOf(content)) }()
-	<-begun
-	go func() { second <- empty.client.Get(t.Context(), sumOf(content)) }()
-	cancel()
-	if err := <-first; !errors.Is(err, context.Canceled) {
-		t.Errorf("first: %v", err)
+	for name, end := range map[string]struct {
+		cause error
+		first func(context.Context) (context.Context, context.CancelFunc)
+	}{
+		"leaves":           {context.Canceled, context.WithCancel},
+		"has no time left": {context.DeadlineExceeded, expiring},
+	} {
+		t.Run(name, func(t *testing.T) {
+			content := filter("1")
+			has, empty := start(t), start(t)
+			has.put(t, content)
+			begun, proceed := make(chan struct{}, 1), make(chan struct{})
+			slow := &server{}
+			slow.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case begun <- struct{}{}:
+				default:
+				}
+				select {
+				case <-r.Context().Done():
+				case <-proceed:
+					peer.Handler(has.store, slog.New(slog.DiscardHandler)).ServeHTTP(w, r)
+				}
+			}))
+			empty.knows(t, slow)
+			ctx, cancel := end.first(t.Context())
+			defer cancel()
+			first, second := make(chan error), make(chan error)
+			go func() { first <- empty.client.Get(ctx, sumOf(content)) }()
+			<-begun
+			go func() { second <- empty.client.Get(t.Context(), sumOf(content)) }()
+			cancel()
+			if err := <-first; !errors.Is(err, end.cause) {
+				t.Errorf("first: %v", err)
+			}
+			close(proceed)
+			if err := <-second; err != nil {
+				t.Errorf("second: %v", err)
+			}
+		})
 	}
-	close(proceed)
-	if err := <-second; err != nil {
-		t.Errorf("second: %v", err)
+}
+
+// expiring is a context whose deadline comes when it is cancelled.
+func expiring(ctx context.Context) (context.Context, context.CancelFunc) {
+	e := &expires{Context: ctx, ended: make(chan struct{})}
+	return e, sync.OnceFunc(func() { close(e.ended) })
+}
+
+type expires struct {
+	context.Context
+	ended chan struct{}
+}
+
+func (e *expires) Done() <-chan struct{} { return e.ended }
+
+func (e *expires) Err() error {
+	select {
+	case <-e.ended:
+		return context.DeadlineExceeded
+	default:
+		return nil
 	}
 }
 
