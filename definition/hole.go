@@ -8,6 +8,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition/internal/document"
+	"wasmxds/misspelt"
 )
 
 // Hole is a document with errors, as far as it can be read: what is not there
@@ -56,7 +57,7 @@ func (h *Hole) Meant(listeners []string) *Hole {
 				continue
 			}
 			for _, other := range listeners {
-				if document.Nearest(name, []string{other}) != "" {
+				if misspelt.Nearest(name, []string{other}) != "" {
 					m.Names = append(slices.Clip(m.Names), other)
 				}
 			}
@@ -143,7 +144,7 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		for _, m := range rawTypes() {
 			known = append(known, string(m.ProtoReflect().Descriptor().Name()))
 		}
-		if document.Nearest(h.Kind, known) != "" {
+		if misspelt.Nearest(h.Kind, known) != "" {
 			// Even a filter of this form is in no listeners but those with a
 			// slot of its name, and these wait for it.
 			h.Attach = Attach{}
@@ -170,7 +171,7 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		if looksLikeRollout(d.root, h.Kind) {
 			d.rolloutHole(h)
 		}
-		if document.Nearest(h.Kind, []string{"Listener"}) != "" && d.root.Get("module") == nil {
+		if misspelt.Nearest(h.Kind, []string{"Listener"}) != "" && d.root.Get("module") == nil {
 			h.Kind, h.Attach = "Listener", Attach{}
 		}
 		if d.root.Get("metadata") != nil {

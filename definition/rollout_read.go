@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"wasmxds/definition/internal/document"
+	"wasmxds/misspelt"
 	"wasmxds/printable"
 )
 
@@ -157,5 +158,5 @@ func looksLikeRollout(root *document.Node, kind string) bool {
 	if root.Get("module") != nil || root.Get("routes") != nil {
 		return false
 	}
-	return document.Nearest(kind, []string{rolloutKind}) != "" || root.Get("waves") != nil
+	return misspelt.Nearest(kind, []string{rolloutKind}) != "" || root.Get("waves") != nil
 }

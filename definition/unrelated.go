@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"wasmxds/definition/internal/document"
+	"wasmxds/misspelt"
 )
 
 // unrelated says whether a Kubernetes object that can't be used has nothing to
@@ -66,7 +67,7 @@ func (p *parser) nearKind(group, kind string) bool {
 			return true
 		}
 	}
-	return document.Nearest(kind, names) != ""
+	return misspelt.Nearest(kind, names) != ""
 }
 
 // MentionsWasm says whether something speaks of a Wasm filter or of a place

@@ -33,11 +33,14 @@ func (f *adminFlags) add(flags *pflag.FlagSet, token string) {
 	flags.StringVar(&f.token, "admin-token-file", "", token)
 }
 
-// client asks the admin address.
+// client asks the admin address. Its errors have an exit code.
 func (f *adminFlags) client(timeout time.Duration) (*admin.Client, error) {
+	if err := adminURL(f.admin); err != nil {
+		return nil, err
+	}
 	config, err := certs.Client(f.files)
 	if err != nil {
-		return nil, err
+		return nil, wrong(err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = config
@@ -57,9 +60,9 @@ func asked(err error) error {
 	}
 	var r *admin.Refused
 	if errors.As(err, &r) && (r.Code == http.StatusNotFound || r.Code == http.StatusConflict || r.Code == http.StatusBadRequest) {
-		return wrong(err)
+		return wrong(withHint(err, askHint(err)))
 	}
-	return unreachable(err)
+	return unreachable(withHint(err, askHint(err)))
 }
 
 // follow shows what show writes whenever it is not what it was, until show says

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -56,17 +57,40 @@ func openData(ctx context.Context, dir, definitions, in string, elsewhere elsewh
 	}
 	d := &dataDir{dir: dir, lock: lock, log: log, elsewhere: elsewhere}
 	if err := take(lock); err != nil {
-		lock.Close()
+		defer lock.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, unreachable(fmt.Errorf("--data %s is in use by another xds-server", dir))
+			return nil, unreachable(withHint(fmt.Errorf("--data %s is in use by another xds-server%s", dir, holder(lock)),
+				"each xds-server needs a data directory of its own"))
 		}
 		return nil, unreachable(fmt.Errorf("lock --data: %w", err))
+	}
+	if err := sign(lock); err != nil {
+		log.Warn("the process that uses --data can't be written down", "error", err)
 	}
 	if err := d.open(ctx, in); err != nil {
 		lock.Close()
 		return nil, unreachable(err)
 	}
 	return d, nil
+}
+
+// sign writes this process's id into a lock, for whoever wants it as well.
+func sign(lock *os.File) error {
+	if err := lock.Truncate(0); err != nil {
+		return err
+	}
+	_, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// holder says which process has signed a lock.
+func holder(lock *os.File) string {
+	id := make([]byte, 20)
+	n, _ := lock.ReadAt(id, 0) // what is not there is not said
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(id[:n]))); err == nil {
+		return fmt.Sprintf(", process %d", pid)
+	}
+	return ""
 }
 
 // lockWait is how long a lock is waited for. A server that was killed while it

@@ -36,7 +36,7 @@ func listen(f *serveFlags) (*listeners, error) {
 		open, err := l.with.Listen(context.Background(), "tcp", l.address)
 		if err != nil {
 			ls.close()
-			return nil, unreachable(fmt.Errorf("%s %s: %w", l.flag, l.address, err))
+			return nil, unreachable(withHint(fmt.Errorf("%s %s: %w", l.flag, l.address, err), listenHint(err, l.flag)))
 		}
 		*l.to = open
 	}
@@ -44,7 +44,7 @@ func listen(f *serveFlags) (*listeners, error) {
 		var err error
 		if ls.peer, err = net.Listen("tcp", f.peers.listen); err != nil {
 			ls.close()
-			return nil, unreachable(fmt.Errorf("--peer-listen %s: %w", f.peers.listen, err))
+			return nil, unreachable(withHint(fmt.Errorf("--peer-listen %s: %w", f.peers.listen, err), listenHint(err, "--peer-listen")))
 		}
 		if ls.peerAddress, err = f.peers.reached(ls.peer); err != nil {
 			ls.close()

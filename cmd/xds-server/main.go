@@ -20,16 +20,16 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
-	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
 // run is the whole program: it ends when the command is done, or when ctx is
 // and what the command started has ended.
-func run(ctx context.Context, args []string, env lookupEnv, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	stdout, stderr = printable.NewWriter(stdout), printable.NewWriter(stderr) // much of it is text of others
-	root := newRoot(env)
+	root := newRoot(newEnvironment(environ))
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -43,6 +43,10 @@ func run(ctx context.Context, args []string, env lookupEnv, stdout, stderr io.Wr
 	}
 	if e.err != nil {
 		fmt.Fprintf(stderr, "xds-server: %v\n", e.err)
+	}
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(stderr, "hint: %s\n", h.hint)
 	}
 	if e.code == exitUsage {
 		fmt.Fprintf(stderr, "hint: %s --help\n", cmd.CommandPath())

@@ -25,7 +25,7 @@ func TestOlderData(t *testing.T) {
 		ended := make(chan int, 1)
 		go func() {
 			ended <- run(ctx, []string{"serve", "--definitions", filepath.Join(dir, "nowhere"), "--data", data, "--addresses-file", file, "--drain", "0s",
-				"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, os.LookupEnv, io.Discard, io.Discard)
+				"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}, os.Environ(), io.Discard, io.Discard)
 		}()
 		r := &running{addresses: addressesIn(t, file), terminate: terminate, ended: ended}
 		r.admin(t, "/readyz", http.StatusOK, "ready")

@@ -181,11 +181,7 @@ func (f *rolloutFlags) open() (*admin.Client, error) {
 	if f.output != "table" && f.output != "json" && f.output != "yaml" {
 		return nil, misused(fmt.Errorf("--output %s: table, json or yaml", f.output))
 	}
-	client, err := f.client(20 * time.Second)
-	if err != nil {
-		return nil, wrong(err)
-	}
-	return client, nil
+	return f.client(20 * time.Second)
 }
 
 func (f *rolloutFlags) list(ctx context.Context, out io.Writer) error {

@@ -1,14 +1,8 @@
 package main
 
 import (
-	"fmt"
-	"strings"
-
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
-
-type lookupEnv func(string) (string, bool)
 
 const rootHelp = `xds-server keeps Wasm filters on a fleet of Envoys the way they are written in a
 directory, in etcd or in a Kubernetes cluster. Drop a definition in, and every
@@ -32,7 +26,7 @@ const rootExample = `  # serve what is in ./definitions; in a second terminal, s
   # in a pipeline: go on when every Envoy runs what is written
   xds-server status --wait --timeout 30s`
 
-func newRoot(env lookupEnv) *cobra.Command {
+func newRoot(env environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "xds-server",
 		Short:         "Wasm filters on a fleet of Envoys, as definitions say",
@@ -41,7 +35,8 @@ func newRoot(env lookupEnv) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return fromEnv(cmd.Flags(), env)
+			env.warn(cmd.Root(), cmd.ErrOrStderr())
+			return env.set(cmd.Flags())
 		},
 	}
 	root.AddCommand(
@@ -65,28 +60,6 @@ func newRoot(env lookupEnv) *cobra.Command {
 		newTrial(),
 	)
 	return root
-}
-
-// fromEnv sets each flag that the command line does not give and the
-// environment does.
-func fromEnv(flags *pflag.FlagSet, env lookupEnv) error {
-	var wrongly error
-	flags.VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || wrongly != nil {
-			return
-		}
-		name := envName(f.Name)
-		if v, ok := env(name); ok && v != "" {
-			if err := flags.Set(f.Name, v); err != nil {
-				wrongly = misused(fmt.Errorf("%s: %w", name, err))
-			}
-		}
-	})
-	return wrongly
-}
-
-func envName(flag string) string {
-	return "XDS_SERVER_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // completeValues makes shells offer the values of a flag that has few.

@@ -50,7 +50,7 @@ func startServe(t *testing.T, definitions map[string]string, args ...string) *ru
 	args = append([]string{"serve", "--definitions", r.definitions, "--data", filepath.Join(dir, "data"), "--addresses-file", file,
 		"--xds-listen", "127.0.0.1:0", "--modules-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--module-root", dir}, args...)
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, args, os.LookupEnv, io.Discard, io.Discard) }()
+	go func() { ended <- run(ctx, args, os.Environ(), io.Discard, io.Discard) }()
 	r.terminate, r.ended = terminate, ended
 	t.Cleanup(terminate)
 	r.addresses = addressesIn(t, file)

@@ -137,7 +137,7 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	}
 	client, err := f.client(10 * time.Second)
 	if err != nil {
-		return wrong(err)
+		return err
 	}
 	switch {
 	case f.wait != "":
@@ -155,7 +155,7 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	}
 	st, err := client.Status(ctx)
 	if err != nil {
-		return unreachable(err)
+		return unreachable(withHint(err, askHint(err)))
 	}
 	return f.print(out, st)
 }
@@ -203,7 +203,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 
 func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *admin.Status, err error) error {
 	if err != nil || last == nil {
-		return unreachable(fmt.Errorf("no status within %v: %w", f.timeout, err))
+		return unreachable(withHint(fmt.Errorf("no status within %v: %w", f.timeout, err), askHint(err)))
 	}
 	undrained := f.wait == untilDrained && !last.Drained(f.filter)
 	if undrained || last.Envoys.Awaited > 0 && !f.quorum.WithoutAway { // which they are is in the whole status alone

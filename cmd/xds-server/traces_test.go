@@ -92,7 +92,7 @@ func TestServeRollsOut(t *testing.T) {
 	tell := func(args ...string) int {
 		out.Reset()
 		errs.Reset()
-		return run(ctx, append([]string{"rollout", "--admin", "http://" + r.Admin}, args...), os.LookupEnv, &out, &errs)
+		return run(ctx, append([]string{"rollout", "--admin", "http://" + r.Admin}, args...), os.Environ(), &out, &errs)
 	}
 	if code := tell("stop"); code != exitUnreachable || !strings.Contains(errs.String(), "401") {
 		t.Errorf("without the token: %d %s", code, errs.String())
@@ -107,7 +107,7 @@ func TestServeRollsOut(t *testing.T) {
 		t.Errorf("%d %s%s", code, out.String(), errs.String())
 	}
 	errs.Reset()
-	if code := run(ctx, []string{"status", "--admin", "http://" + r.Admin, "--wait", "--timeout", "8s"}, os.LookupEnv, &out, &errs); code != exitWrong ||
+	if code := run(ctx, []string{"status", "--admin", "http://" + r.Admin, "--wait", "--timeout", "8s"}, os.Environ(), &out, &errs); code != exitWrong ||
 		!strings.Contains(errs.String(), "the change of hello was stopped: stopped in wave 1 of 2") {
 		t.Errorf("status --wait: %d %s", code, errs.String())
 	}

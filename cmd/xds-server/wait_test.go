@@ -70,8 +70,7 @@ func TestWaitDrained(t *testing.T) {
 	defer server.Close()
 	status := func(args ...string) (int, string) {
 		var out, errs bytes.Buffer
-		none := func(string) (string, bool) { return "", false }
-		code := run(t.Context(), append([]string{"status", "--admin", server.URL}, args...), none, &out, &errs)
+		code := run(t.Context(), append([]string{"status", "--admin", server.URL}, args...), nil, &out, &errs)
 		return code, out.String() + errs.String()
 	}
 

@@ -327,3 +327,6 @@ func (n *Node) Locate(steps []string) string {
 	}
 	return path
 }
+
+// fold is a key as both ways to write it have it.
+func fold(key string) string { return strings.ReplaceAll(strings.ToLower(key), "_", "") }
