@@ -45,6 +45,9 @@ func describe(f *module.Filter) string {
 		Env: d.Env, HostEnv: d.HostEnv, Allow: d.Allow, Verify: d.Verify,
 		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
 	}
+	if d.AllowComputed {
+		out.Allow = append([]string{"computed"}, d.Allow...)
+	}
 	out.Module.URL, out.Module.SHA256, out.Module.Fetch = definition.MaskURL(d.Module.URL), sha256Of(f), d.Module.Fetch
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)

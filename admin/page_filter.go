@@ -113,6 +113,7 @@ func (s *Server) contents(sha256 string) (exports, imports []string) {
 // Modules is the store that modules are in.
 type Modules interface {
 	Contents(sha256 string) (*module.Contents, error)
+	Wants(sha256 string) (module.Wants, error)
 }
 
 func viewVersions(had []version) []versionView {

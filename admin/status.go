@@ -74,12 +74,17 @@ type Filter struct {
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"`
 	// Generation is that of the object of a Kubernetes cluster that the file is.
-	Generation int64        `json:"generation,omitempty"`
-	URL        string       `json:"url"`            // of the module that is served
-	Size       int64        `json:"size,omitempty"` // of the module, bytes
-	ABI        string       `json:"abi,omitempty"`
-	State      module.State `json:"state"`            // of its module
-	Reason     string       `json:"reason,omitempty"` // why the directory's own is not what is served
+	Generation int64  `json:"generation,omitempty"`
+	URL        string `json:"url"`            // of the module that is served
+	Size       int64  `json:"size,omitempty"` // of the module, bytes
+	ABI        string `json:"abi,omitempty"`
+	// Allow is what the module may use: null where it may use all. Computed says that
+	// its definition has allow: computed; Wants is the least that the module runs with.
+	Allow    []string      `json:"allow,omitempty"`
+	Computed bool          `json:"computed,omitempty"`
+	Wants    *module.Wants `json:"wants,omitempty"`
+	State    module.State  `json:"state"`            // of its module
+	Reason   string        `json:"reason,omitempty"` // why the directory's own is not what is served
 }
 
 // Rollout is a change that is not everywhere, in short: [Rollouts] has all of it.
@@ -242,7 +247,9 @@ func (s *Server) statusOf(v *sight) Status {
 	add := func(f *module.Filter) {
 		name := f.Definition.Name
 		of := cmp.Or(wanted[name], f) // which the directory may not have any more
-		st.Filters = append(st.Filters, l.filter(f, of, counts.filters[name]))
+		shown := l.filter(f, of, counts.filters[name])
+		shown.Wants = s.wants(shown.SHA256)
+		st.Filters = append(st.Filters, shown)
 		delete(wanted, name)
 	}
 	for _, f := range base.Filters {
@@ -272,9 +279,23 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		URL:         definition.MaskURL(f.Definition.Module.URL),
 		Size:        f.Module.Size,
 		ABI:         f.Module.ABI,
+		Allow:       f.Definition.Allow,
+		Computed:    f.Definition.AllowComputed,
 		State:       wanted.State,
 		Reason:      wanted.Reason,
 	}
+}
+
+// wants is what a module wants; nil: it is not here.
+func (s *Server) wants(sha256 string) *module.Wants {
+	if s.opts.Modules == nil || sha256 == "" {
+		return nil
+	}
+	w, err := s.opts.Modules.Wants(sha256)
+	if err != nil {
+		return nil // an Envoy fetches it from elsewhere
+	}
+	return &w
 }
 
 func sha256Of(f *module.Filter) string {

@@ -81,7 +81,7 @@ func convertFilter(file *File, f *Filter) (any, error) {
 	w := &wasmFilter{
 		Kind: "WasmFilter", Name: f.Name, RootID: f.RootID, VMID: f.VMID,
 		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
-		Env: f.Env, HostEnv: f.HostEnv, Allow: f.Allow,
+		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f),
 		Module: module{URL: f.Module.URL, SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
 	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {

@@ -76,8 +76,12 @@ type Filter struct {
 	OnFailure OnFailure
 	Env       map[string]string
 	HostEnv   []string
-	Allow     []string // names of host calls; nil: all
-	Verify    Verify
+	Allow     []string // names of host calls; nil: all, unless AllowComputed
+	// AllowComputed: the module may use what it imports and exports, as long as that
+	// is what was accepted of it or is in Allow. Of a filter that has a module, Allow
+	// has just that: every name, also those of WASI and of callbacks.
+	AllowComputed bool
+	Verify        Verify
 
 	// Wasm, when set, is the filter's Envoy message as it was written (raw
 	// TypedExtensionConfig, EnvoyFilter): it is served like this, but for its

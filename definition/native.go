@@ -25,7 +25,7 @@ type wasmFilter struct {
 	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
 	HostEnv    []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
-	Allow      []string          `json:"allow,omitempty" jsonschema:"minItems=1" jsonschema_description:"Host calls that the module may use. Default: all."`
+	Allow      *document.Node    `json:"allow,omitempty" jsonschema_description:"Host calls that the module may use, or computed: those that it imports, and what a later version wants besides is refused. Default: all."`
 	Verify     Verify            `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"How much of the module is tried before any Envoy sees it: run (default) starts it with its configuration, abi looks at its exports."`
 }
 
@@ -78,7 +78,7 @@ func readWasmFilter(d *Doc) {
 		VMConfig: d.config("vmConfig", w.VMConfig),
 		RootID:   w.RootID, VMID: w.VMID,
 		Attach: d.attach(w.Attach), Order: w.Order, Place: d.place(w.Place, w.Order),
-		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Allow: w.Allow, Verify: w.Verify,
+		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Verify: w.Verify,
 	}
 	if w.ConfigFrom != nil {
 		f.Config = d.configFrom(w.ConfigFrom, w.Config != nil)
@@ -91,9 +91,7 @@ func readWasmFilter(d *Doc) {
 	}
 	d.FilterName("name", f.Name)
 	d.environment(f)
-	if w.Allow != nil && len(w.Allow) == 0 {
-		d.Problem("allow", "leave it out to allow all", "is empty, which Envoy takes as all")
-	}
+	f.Allow, f.AllowComputed = d.allow(w.Allow, f.Module.Fetch)
 	if ok && len(d.problems) == before {
 		d.AddFilter(f, nil)
 	}

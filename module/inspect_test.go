@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"wasmxds/definition"
 )
 
 func TestInspect(t *testing.T) {
@@ -98,6 +100,9 @@ func FuzzInspect(f *testing.F) {
 		}
 		if !strings.HasPrefix(c.ABI, "0.") || len(c.Exports) > maxNames || len(c.Imports) > maxNames {
 			t.Fatalf("%+v", c)
+		}
+		if n := len(c.Wants().All()); n > len(definition.HostCalls)+len(definition.WASICalls)+len(definition.Callbacks) {
+			t.Fatalf("it wants %d things", n)
 		}
 	})
 }

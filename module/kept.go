@@ -16,6 +16,8 @@ type Kept struct {
 	Definition KeptDefinition `json:"definition"`
 	Module     Info           `json:"module"`
 	Trial      string         `json:"trial,omitempty"`
+	// Accepted is what modules of a filter with allow: computed may want.
+	Accepted accepted `json:"accepted,omitempty"`
 }
 
 // KeptDefinition has the messages of a Filter as bytes, since JSON can't have

@@ -31,8 +31,11 @@ type memory struct {
 	keptOrigins state.View // savedOrigin, by savedOrigin.key
 }
 
+// filterKeys are those of what was good of filters, which servers share.
+const filterKeys = "modules/filter/"
+
 func newMemory(kept, own *state.Writer) memory {
-	return memory{map[originKey]knowledge{}, kept.View("modules/filter/"), own.View("modules/origin/")}
+	return memory{map[originKey]knowledge{}, kept.View(filterKeys), own.View("modules/origin/")}
 }
 
 type savedOrigin struct {
@@ -55,7 +58,7 @@ func (g good) MarshalJSON() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.Trial = g.key
+	k.Trial, k.Accepted = g.key, g.accepted
 	return json.Marshal(k)
 }
 
@@ -95,7 +98,10 @@ func (l *resolution) restore() {
 			err = fmt.Errorf("it is of the filter %q", d.Name)
 		}
 		if err == nil {
-			filters[name] = good{d, f.Module, f.Trial}
+			filters[name] = good{d, f.Module, f.Trial, f.Accepted}
+		}
+		if err == nil && d.AllowComputed {
+			l.accepted[name] = f.Accepted
 		}
 		return err
 	})

@@ -238,7 +238,7 @@ func TestSavedDefinition(t *testing.T) {
 			Listeners: []definition.ListenerMatch{{Direction: definition.Inbound, Names: []string{"web"}, Ports: []uint32{80}}},
 		},
 		Order: 7, Place: definition.Place{At: definition.First, Before: "b"}, OnFailure: definition.Open, Env: map[string]string{"A": "b"}, HostEnv: []string{"C"},
-		Allow: []string{}, Verify: definition.VerifyRun,
+		Allow: []string{}, AllowComputed: true, Verify: definition.VerifyRun,
 		Wasm: &wasmv3.Wasm{Config: &pluginv3.PluginConfig{
 			Name: "x", Vm: &pluginv3.PluginConfig_VmConfig{VmConfig: &pluginv3.VmConfig{VmId: "v"}},
 		}},
@@ -253,7 +253,7 @@ func TestSavedDefinition(t *testing.T) {
 	written := newMemory(m.options.State, m.options.State)
 	written.keep(good{definition: want})
 	m.start()
-	l := &resolution{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State, m.options.State), filters: map[string]*wantedFilter{}}
+	l := &resolution{Resolver: New(m.options), ctx: t.Context(), memory: newMemory(m.options.State, m.options.State), filters: map[string]*wantedFilter{}, accepted: map[string]accepted{}}
 	l.restore()
 	got := l.filters["hello"]
 	if got == nil {

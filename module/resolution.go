@@ -29,6 +29,9 @@ type resolution struct {
 	filters map[string]*wantedFilter // by name
 	lost    map[string]good          // what was good last of those whose module is not there, by name
 	memory  memory
+	// accepted is of each filter with allow: computed, by name; others may have
+	// accepted it. None: its first module has not been good yet.
+	accepted map[string]accepted
 }
 
 // wantedFilter is a filter of the wanted set.
@@ -47,6 +50,9 @@ type wantedFilter struct {
 	news   int     // of both
 	tried  subject
 	key    string // of the trial of that subject; making it costs a hash
+
+	computed   *definition.Filter // with what its module wants as its list; nil: none was made
+	computedOf subject
 }
 
 // subject is what a trial is about. A definition is immutable, so its pointer
@@ -77,6 +83,7 @@ type good struct {
 	definition *definition.Filter
 	module     Info
 	key        string // of the trial that it passed; "": none was asked for
+	accepted   accepted
 }
 
 func (l *resolution) run(updates <-chan *definition.Set) {
@@ -173,6 +180,7 @@ func (l *resolution) sweep() {
 		if e.round != l.round {
 			delete(l.filters, name)
 			delete(l.lost, name)
+			delete(l.accepted, name)
 			l.memory.drop(name)
 		}
 	}
@@ -210,8 +218,8 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 	next := Filter{Definition: f, Wanted: f, State: v.state}
 	switch {
 	case v.state == Good:
-		next.Module = v.module
-		if now := (good{f, v.module, v.trial}); now != e.good {
+		next.Definition, next.Module = v.definition, v.module
+		if now := (good{v.definition, v.module, v.trial, l.accept(v.definition)}); now != e.good {
 			e.good = now
 			l.memory.keep(now)
 		}
@@ -239,16 +247,17 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 
 // verdict is what is known of a filter as it is wanted.
 type verdict struct {
-	module Info
-	trial  string // key of the trial that it passed; "": none was asked for
-	state  State
-	err    error // why it isn't good, or what to worry about though it is
+	definition *definition.Filter // as it can be served
+	module     Info
+	trial      string // key of the trial that it passed; "": none was asked for
+	state      State
+	err        error // why it isn't good, or what to worry about though it is
 }
 
 func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	e.origin, e.trial = nil, nil
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
-		return verdict{module: Info{SHA256: f.Module.SHA256}, state: Good}
+		return verdict{definition: f, module: Info{SHA256: f.Module.SHA256}, state: Good}
 	}
 	o := l.origin(f)
 	e.origin = o
@@ -257,14 +266,19 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 		return verdict{state: Failed, err: o.err}
 	case o.info == Info{}:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being fetched", o.key)}
+	}
+	f, err := l.computed(e, f, o.info)
+	switch {
+	case err != nil:
+		return verdict{state: Failed, err: err}
 	case f.Verify == definition.VerifyABI || l.Runner == nil:
-		return verdict{module: o.info, state: Good, err: o.err}
+		return verdict{definition: f, module: o.info, state: Good, err: o.err}
 	}
 	if about := (subject{f, o.info.SHA256}); e.tried != about {
 		e.tried, e.key = about, l.Runner.Key(f, o.info.SHA256)
 	}
 	if e.key == e.good.key {
-		return verdict{o.info, e.key, Good, o.err}
+		return verdict{f, o.info, e.key, Good, o.err}
 	}
 	t := l.dryRunOf(e.key, f, o.info)
 	e.trial = t
@@ -274,7 +288,7 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	case !t.done:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being tried", o.key)}
 	}
-	return verdict{o.info, e.key, Good, o.err}
+	return verdict{f, o.info, e.key, Good, o.err}
 }
 
 // problem is for the person who wrote the definition.

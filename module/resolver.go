@@ -23,6 +23,9 @@ type Options struct {
 
 	// State keeps what was good last, across restarts; nil: it isn't kept.
 	State *state.Writer
+	// Shared is the store that State writes to, where other servers write as well;
+	// nil: none do.
+	Shared state.Store
 	// Own keeps what origins said of what is in Store; nil: State does.
 	Own *state.Writer
 	// InForce are filters that Envoys may be sent from the start on, whatever
@@ -137,12 +140,16 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		trials:   map[string]*dryRun{},
 		filters:  map[string]*wantedFilter{},
 		lost:     map[string]good{},
+		accepted: map[string]accepted{},
 		memory:   newMemory(r.State, cmp.Or(r.Own, r.State)),
 	}
 	l.restore()
 	group.Go(func() error { l.watcher.run(); return nil })
 	group.Go(func() error { l.tend(); return nil })
 	l.regain()
+	if l.Shared != nil {
+		group.Go(func() error { l.learn(ctx); return nil })
+	}
 	if l.Peers != nil {
 		group.Go(func() error { l.gather(); return nil })
 	}

@@ -37,6 +37,7 @@ type Store struct {
 // verifiedFile is a module that was found whole, as its file was then.
 type verifiedFile struct {
 	info     Info
+	wants    Wants
 	modified time.Time
 	used     time.Time
 	content  []byte // see Small; nil: not in memory
@@ -105,14 +106,14 @@ func (s *Store) put(r io.Reader, limit int64, want string) (info Info, err error
 		return Info{}, err
 	}
 	info = Info{SHA256: got, Size: size, ABI: contents.ABI}
-	if err := s.keep(f, info); err != nil {
+	if err := s.keep(f, info, contents.Wants()); err != nil {
 		return Info{}, s.failed(err)
 	}
 	return info, nil
 }
 
 // keep makes a complete temporary file durable and gives it its name.
-func (s *Store) keep(f *os.File, info Info) error {
+func (s *Store) keep(f *os.File, info Info, wants Wants) error {
 	if err := f.Chmod(0o444); err != nil {
 		return err
 	}
@@ -123,20 +124,20 @@ func (s *Store) keep(f *os.File, info Info) error {
 	if err != nil {
 		return err
 	}
-	if err := s.name(f, stat, info); err != nil {
+	if err := s.name(f, stat, info, wants); err != nil {
 		return err
 	}
 	return syncDir(s.dir)
 }
 
 // name gives a file its name.
-func (s *Store) name(f *os.File, stat fs.FileInfo, info Info) error {
+func (s *Store) name(f *os.File, stat fs.FileInfo, info Info, wants Wants) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := os.Rename(f.Name(), s.path(info.SHA256)); err != nil {
 		return err
 	}
-	s.verified[info.SHA256] = verifiedFile{info: info, modified: stat.ModTime(), used: time.Now()}
+	s.verified[info.SHA256] = verifiedFile{info: info, wants: wants, modified: stat.ModTime(), used: time.Now()}
 	return nil
 }
 
@@ -203,6 +204,21 @@ func (s *Store) Contents(sha256 string) (*Contents, error) {
 	return Inspect(f, info.Size)
 }
 
+// Wants gives what a module wants, which is remembered once it was read.
+func (s *Store) Wants(sha256 string) (Wants, error) {
+	s.mu.Lock()
+	known, found := s.verified[sha256]
+	s.mu.Unlock()
+	if found {
+		return known.wants, nil
+	}
+	c, err := s.Contents(sha256)
+	if err != nil {
+		return Wants{}, err
+	}
+	return c.Wants(), nil
+}
+
 // verify checks that an open file is the module it should be.
 func (s *Store) verify(f *os.File, sum string) (Info, error) {
 	stat, err := f.Stat()
@@ -235,7 +251,7 @@ func (s *Store) verify(f *os.File, sum string) (Info, error) {
 		if now, err := os.Stat(s.path(sum)); err != nil {
 			return Info{}, err // removed meanwhile
 		} else if os.SameFile(now, stat) {
-			s.verified[sum] = verifiedFile{info: info, modified: stat.ModTime(), used: time.Now()}
+			s.verified[sum] = verifiedFile{info: info, wants: c.Wants(), modified: stat.ModTime(), used: time.Now()}
 		}
 		return info, nil
 	})

@@ -129,6 +129,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	modules.Needed, modules.InForce = p.needed, p.rollouts.Began()
 	modules.Observer = observe(o.Tracer, p.Admin.Observer())
 	if r := o.Replicas; r != nil {
+		modules.Shared = r.Copy
 		p.sharesModules(r.Peers)
 	}
 	p.resolver = module.New(*modules)

@@ -87,7 +87,7 @@ func filterVersion(f *module.Filter) string {
 		message("config", d.Config).message("vmConfig", d.VMConfig).
 		text("rootID", d.RootID).text("vmID", d.VMID).
 		text("onFailure", string(d.OnFailure)).
-		flag("restricted", d.Allow != nil).texts("allow", d.Allow...).
+		flag("restricted", d.Allow != nil).texts("allow", d.Allow...).flag("computed", d.AllowComputed).
 		texts("hostEnv", d.HostEnv...)
 	for _, name := range slices.Sorted(maps.Keys(d.Env)) {
 		m.texts("env", name, d.Env[name])

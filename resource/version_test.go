@@ -25,7 +25,7 @@ func TestFilterVersion(t *testing.T) {
 	values := map[string]any{
 		"Config": &anypb.Any{Value: []byte("x")}, "VMConfig": &anypb.Any{Value: []byte("x")},
 		"Wasm":      &wasmv3.Wasm{Config: &pluginv3.PluginConfig{Name: "x"}},
-		"OnFailure": definition.Open, "Allow": []string{}, "HostEnv": []string{"X"}, "Env": map[string]string{"X": "y"},
+		"OnFailure": definition.Open, "Allow": []string{}, "AllowComputed": true, "HostEnv": []string{"X"}, "Env": map[string]string{"X": "y"},
 		"RootID": "x", "VMID": "x",
 	}
 	version := func(d definition.Filter, sha256 string) string {

@@ -77,7 +77,11 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 	// The field of the same name in VmConfig is newer than Envoy 1.36, which
 	// would ignore it; this one is taken over by all.
 	//lint:ignore SA1019 see above
-	p.CapabilityRestrictionConfig = capabilities(d.Allow)
+	p.CapabilityRestrictionConfig = capabilities(d)
+	if d.AllowComputed {
+		//lint:ignore SA1019 see above
+		vm.CapabilityRestrictionConfig = p.CapabilityRestrictionConfig
+	}
 	switch d.OnFailure {
 	case definition.Open:
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_OPEN
@@ -146,17 +150,22 @@ func unkeyed(p *pluginv3.PluginConfig) (*pluginv3.VmConfig, *pluginv3.PluginConf
 	return vm, plugin
 }
 
-// capabilities allows the host calls that are named, and what is no call of
+// capabilities allows what was computed of the module, or the host calls that are
+// named, and then also what is no call of
 // the filter's own will: Envoy's callbacks, which it holds to the same list
 // (without proxy_on_request_headers allowed, a filter would silently see no
 // request), and WASI, which languages need to start and which in Envoy
 // reaches nothing but the log, the clock and the plugin's own environment.
-func capabilities(allow []string) *pluginv3.CapabilityRestrictionConfig {
-	if allow == nil {
+func capabilities(d *definition.Filter) *pluginv3.CapabilityRestrictionConfig {
+	if d.Allow == nil && !d.AllowComputed {
 		return nil
 	}
+	lists := [][]string{d.Allow, definition.Callbacks, wasi}
+	if d.AllowComputed {
+		lists = [][]string{d.Allow, noCapability}
+	}
 	allowed := make(map[string]*pluginv3.SanitizationConfig)
-	for _, names := range [][]string{allow, callbacks, wasi} {
+	for _, names := range lists {
 		for _, name := range names {
 			allowed[name] = new(pluginv3.SanitizationConfig)
 		}
@@ -164,17 +173,8 @@ func capabilities(allow []string) *pluginv3.CapabilityRestrictionConfig {
 	return &pluginv3.CapabilityRestrictionConfig{AllowedCapabilities: allowed}
 }
 
-// callbacks are those of the ABI versions that Envoy knows.
-var callbacks = []string{
-	"proxy_on_vm_start", "proxy_validate_configuration", "proxy_on_configure", "proxy_on_tick",
-	"proxy_on_context_create", "proxy_on_new_connection", "proxy_on_downstream_data",
-	"proxy_on_upstream_data", "proxy_on_downstream_connection_close", "proxy_on_upstream_connection_close",
-	"proxy_on_request_headers", "proxy_on_request_body", "proxy_on_request_trailers", "proxy_on_request_metadata",
-	"proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers", "proxy_on_response_metadata",
-	"proxy_on_grpc_close", "proxy_on_grpc_receive_initial_metadata", "proxy_on_grpc_receive_trailing_metadata",
-	"proxy_on_grpc_receive", "proxy_on_http_call_response", "proxy_on_queue_ready", "proxy_on_foreign_function",
-	"proxy_on_done", "proxy_on_log", "proxy_on_delete",
-}
+// noCapability is the name of none: Envoy takes an empty list for all.
+var noCapability = []string{"computed"}
 
 // wasi are the calls of wasi_snapshot_preview1 that Envoy has.
 var wasi = []string{

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -9,6 +10,8 @@ import (
 
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+
+	"wasmxds/definition"
 )
 
 // keyed are the fields of a Wasm filter by what makes a change of one of them
@@ -76,5 +79,39 @@ func TestOwnVM(t *testing.T) {
 			t.Errorf("%s and %s have one id, %q", known, other, got)
 		}
 		seen[got] = other
+	}
+}
+
+// TestCapabilities: what is computed is allowed as it is, in the field of each version
+// of Envoy; a list is of host calls, and allows callbacks and WASI besides. Nothing is
+// never written as an empty list, which Envoy takes for all.
+func TestCapabilities(t *testing.T) {
+	allowed := func(c *pluginv3.CapabilityRestrictionConfig) []string {
+		return slices.Sorted(maps.Keys(c.GetAllowedCapabilities()))
+	}
+	for name, test := range map[string]struct {
+		of   definition.Filter
+		want []string
+		vm   bool // in VmConfig, too
+	}{
+		"all":      {definition.Filter{}, nil, false},
+		"listed":   {definition.Filter{Allow: []string{"proxy_log"}}, slices.Sorted(slices.Values(slices.Concat([]string{"proxy_log"}, definition.Callbacks, wasi))), false},
+		"computed": {definition.Filter{AllowComputed: true, Allow: []string{"fd_write", "proxy_log"}}, []string{"computed", "fd_write", "proxy_log"}, true},
+		"nothing":  {definition.Filter{AllowComputed: true}, []string{"computed"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := plugin(&test.of)
+			//lint:ignore SA1019 what Envoy 1.36 reads
+			old, vm := p.GetCapabilityRestrictionConfig(), p.GetVmConfig().GetCapabilityRestrictionConfig()
+			if got := allowed(old); !slices.Equal(got, test.want) {
+				t.Errorf("allowed %q, want %q", got, test.want)
+			}
+			if got := proto.Equal(old, vm); got != test.vm && test.want != nil {
+				t.Errorf("in VmConfig as well: %v", got)
+			}
+			if test.want == nil && (old != nil || vm != nil) {
+				t.Error("restricted")
+			}
+		})
 	}
 }

@@ -124,22 +124,22 @@ func foldersOf(paths []string) []string {
 
 // fetchModules gets the modules of a set, which was read from some paths, into a store that is gone afterwards,
 // and tries them, as serve would. It takes at most timeout; modules that are
-// still on the way then are problems.
-func fetchModules(ctx context.Context, set *definition.Set, paths []string, origins *originFlags, timeout time.Duration) (*module.Set, error) {
+// still on the way then are problems. What modules want is by the names of their filters.
+func fetchModules(ctx context.Context, set *definition.Set, paths []string, origins *originFlags, timeout time.Duration) (*module.Set, map[string]module.Wants, error) {
 	dir, err := os.MkdirTemp("", "xds-server-")
 	if err != nil {
-		return nil, fmt.Errorf("make a place for modules: %w", err)
+		return nil, nil, fmt.Errorf("make a place for modules: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	store, err := module.Open(dir)
 	if err != nil {
-		return nil, fmt.Errorf("make a place for modules: %w", err)
+		return nil, nil, fmt.Errorf("make a place for modules: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	options, end, err := origins.options(ctx, store, foldersOf(paths), nil, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer end()
 	updates := make(chan *definition.Set, 1)
@@ -158,7 +158,7 @@ func fetchModules(ctx context.Context, set *definition.Set, paths []string, orig
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("fetch modules: %w", err)
+		return nil, nil, fmt.Errorf("fetch modules: %w", err)
 	}
 	for _, f := range last.Filters {
 		if f.State == module.Fetching {
@@ -167,5 +167,11 @@ func fetchModules(ctx context.Context, set *definition.Set, paths []string, orig
 				Message: fmt.Sprintf("%s is not here after %v", definition.MaskURL(f.Wanted.Module.URL), timeout)})
 		}
 	}
-	return last, nil
+	wants := map[string]module.Wants{}
+	for _, f := range last.Filters {
+		if w, err := store.Wants(f.Module.SHA256); err == nil {
+			wants[f.Wanted.Name] = w
+		}
+	}
+	return last, wants, nil
 }

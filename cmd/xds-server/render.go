@@ -127,7 +127,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 		return wrong(err)
 	}
 	set, problems := readDefinitions(files)
-	modules, err := fetchModules(ctx, set, []string{f.definitions}, &f.origins, f.timeout)
+	modules, _, err := fetchModules(ctx, set, []string{f.definitions}, &f.origins, f.timeout)
 	if err != nil {
 		return wrong(err)
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/printable"
 )
 
 const validateHelp = `Check definitions as serve would: each file by itself, all of them together, and
@@ -18,7 +20,9 @@ what becomes of them for Envoy. Every problem is told at once, one a line, as
 file:line: field: what is wrong; a hint may follow.
 
 Modules are left alone unless --modules is given: then they are fetched, their
-sha256 is compared, and each is started once with its filter's configuration.
+sha256 is compared, and each is started once with its filter's configuration. What
+is said of each then is the shortest allow list that it runs with: the host calls
+that it imports.
 
 Exit code 0: no errors (there may be warnings). 1: errors.`
 
@@ -43,8 +47,26 @@ type verdict struct {
 	Listeners int                  `json:"listeners"`
 	Resources int                  `json:"resources"`
 	Rollouts  int                  `json:"rollouts"`
+	Wants     []wants              `json:"wants,omitempty"` // with --modules
 	Errors    []definition.Problem `json:"errors"`
 	Warnings  []definition.Problem `json:"warnings"`
+}
+
+// wants is what the module of a filter wants of Envoy.
+type wants struct {
+	Filter string `json:"filter"`
+	module.Wants
+	Lacks []string `json:"lacks,omitempty"` // host calls that the module imports, and its allow list has not
+}
+
+func wantsOf(f *definition.Filter, w module.Wants) wants {
+	of := wants{Filter: f.Name, Wants: w}
+	for _, call := range w.Calls {
+		if f.Allow != nil && !f.AllowComputed && !slices.Contains(f.Allow, call) {
+			of.Lacks = append(of.Lacks, call)
+		}
+	}
+	return of
 }
 
 func newValidate() *cobra.Command {
@@ -100,9 +122,10 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verdict, error) {
 	set, problems := readDefinitions(files)
 	modules := asIfThere(set)
+	var wanted map[string]module.Wants
 	if f.modules {
 		var err error
-		if modules, err = fetchModules(ctx, set, paths, &f.origins, f.timeout); err != nil {
+		if modules, wanted, err = fetchModules(ctx, set, paths, &f.origins, f.timeout); err != nil {
 			return nil, err
 		}
 	}
@@ -110,6 +133,11 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},
+	}
+	for _, f := range set.Filters {
+		if w, ok := wanted[f.Name]; ok {
+			v.Wants = append(v.Wants, wantsOf(f, w))
+		}
 	}
 	for _, p := range problems {
 		if p.Warning {
@@ -124,6 +152,16 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 func (v *verdict) print(out io.Writer) {
 	printProblems(out, "", v.Errors)
 	printProblems(out, "", v.Warnings)
+	for _, w := range v.Wants {
+		allow := "computed" // a list has an entry
+		if len(w.Calls) > 0 {
+			allow = "[" + strings.Join(w.Calls, ", ") + "]"
+		}
+		fmt.Fprintf(out, "%s runs with allow: %s\n", printable.Text(w.Filter), allow)
+		if len(w.Lacks) > 0 {
+			fmt.Fprintf(out, "%s may not call %s, which its module imports\n", printable.Text(w.Filter), strings.Join(w.Lacks, ", "))
+		}
+	}
 	counts := fmt.Sprintf("%s, %s, %s", plural(v.Filters, "filter"), plural(v.Listeners, "listener"), plural(v.Resources, "raw resource"))
 	if v.Rollouts > 0 {
 		counts += ", " + plural(v.Rollouts, "rollout")

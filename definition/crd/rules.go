@@ -76,6 +76,7 @@ func bounds() map[string]map[string]schema {
 		"WasmFilter": {
 			"spec.module.url":               {"maxLength": 2048, "description": "https://, http:// or oci:// URL; or file:// of xds-server's own machine."},
 			"spec.module.pullSecret":        text(253),
+			"spec.allow":                    {"pattern": "^computed$", "minItems": 1, "maxItems": 200},
 			"spec.env":                      {"maxProperties": 100},
 			"spec.hostEnv":                  items(100),
 			"spec.hostEnv[]":                text(1024),

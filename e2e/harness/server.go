@@ -191,6 +191,9 @@ type Status struct {
 		Failed  int    `json:"failed"`
 		State   string `json:"state"`
 		Reason  string `json:"reason"`
+
+		Allow    []string `json:"allow"`
+		Computed bool     `json:"computed"`
 	} `json:"filters"`
 	Nodes    []NodeStatus `json:"nodes"`
 	Replicas []Replica    `json:"replicas"`

@@ -65,6 +65,7 @@ const (
 	DenyEvery             // each At-th request is answered 403
 	SlowDown              // each request takes At thousand rounds of a loop
 	Leak                  // each request takes At pages of 64 KiB, and keeps them
+	TrapOnRefusal         // a header that can't be added traps, as SDKs do that check each answer
 	NoABI                 // no proxy_abi_version_* is exported
 	UnknownABI            // proxy_abi_version_9_9_9 is exported
 )
@@ -212,6 +213,9 @@ func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
 	key, keyLength := word(f.Header)
 	start := ops(push(mapType), push(key), push(keyLength))
 	end := ops(op(opCall, addHeader), op(opDrop), push(0))
+	if f.Fault == TrapOnRefusal {
+		end = ops(op(opCall, addHeader), op(opIf, noResult, opUnreachable, opEnd), push(0))
+	}
 	if !f.FromConfig {
 		value, length := word(f.Value)
 		return ops(b, start, push(value), push(length), end)

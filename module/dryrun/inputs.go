@@ -38,7 +38,7 @@ func (r *Runner) inputs(f *definition.Filter, sum string) inputs {
 		Name:    f.Name, RootID: f.RootID, VMID: f.VMID,
 		Config: f.Config.GetValue(), ConfigType: f.Config.GetTypeUrl(),
 		VMConfig: f.VMConfig.GetValue(), VMConfigType: f.VMConfig.GetTypeUrl(),
-		Allow: f.Allow, Restricted: f.Allow != nil, AsWritten: f.Wasm != nil,
+		Allow: f.Allow, Restricted: f.Allow != nil || f.AllowComputed, AsWritten: f.Wasm != nil || f.AllowComputed,
 		Time: r.options.Time, Memory: r.options.Memory,
 	}
 	in.Env, in.Unset = r.environment(f)

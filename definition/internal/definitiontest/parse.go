@@ -127,6 +127,9 @@ func dump(f *definition.File) string {
 			fmt.Fprintf(&b, "  listeners %+v\n", m)
 		}
 		fmt.Fprintf(&b, "  env %v hostEnv %v allow %v\n", d.Env, d.HostEnv, d.Allow)
+		if d.AllowComputed {
+			fmt.Fprintf(&b, "  computed\n")
+		}
 		if d.Wasm != nil {
 			fmt.Fprintf(&b, "  wasm %s\n", oneLine(d.Wasm))
 		}

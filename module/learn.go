@@ -1,0 +1,66 @@
+package module
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"wasmxds/state"
+)
+
+// learn takes in what other servers of the state accepted of filters with allow:
+// computed, until ctx ends, so that all refuse the same.
+func (l *resolution) learn(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := l.learnOnce(ctx)
+		if ctx.Err() != nil || errors.Is(err, state.ErrCompacted) {
+			continue
+		}
+		l.Logger.Error("what other servers accepted of modules can't be read", "error", err)
+		l.sleep(ctx, time.Second)
+	}
+}
+
+func (l *resolution) learnOnce(ctx context.Context) error {
+	entries, at, err := l.Shared.List(ctx, filterKeys)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		l.learnOf(ctx, state.Event{Entry: e})
+	}
+	for e, err := range l.Shared.Watch(ctx, filterKeys, at) {
+		if err != nil {
+			return err
+		}
+		l.learnOf(ctx, e)
+	}
+	return ctx.Err()
+}
+
+// learnOf takes in one entry. One that can't be read is for who starts next to
+// complain of.
+func (l *resolution) learnOf(ctx context.Context, e state.Event) {
+	name := strings.TrimPrefix(e.Key, filterKeys)
+	var kept struct {
+		Accepted accepted `json:"accepted"`
+	}
+	if !e.Gone && (json.Unmarshal(e.Value, &kept) != nil || kept.Accepted == "") {
+		return
+	}
+	l.post(ctx, func() {
+		filter := l.filters[name]
+		switch before, known := l.accepted[name]; {
+		case e.Gone && filter == nil:
+			delete(l.accepted, name)
+		case e.Gone:
+		case !known || before.with(kept.Accepted.names()) != before:
+			l.accepted[name] = before.with(kept.Accepted.names())
+			if filter != nil {
+				filter.judged = nil
+			}
+		}
+	})
+}
