@@ -202,7 +202,10 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 }
 
 func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *admin.Status, err error) error {
-	if err != nil || last == nil {
+	if err == nil && last == nil {
+		err = fmt.Errorf("%s does not answer", client.URL)
+	}
+	if err != nil {
 		return unreachable(withHint(fmt.Errorf("no status within %v: %w", f.timeout, err), askHint(err)))
 	}
 	undrained := f.wait == untilDrained && !last.Drained(f.filter)

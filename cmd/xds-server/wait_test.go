@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -93,5 +94,19 @@ func TestWaitDrained(t *testing.T) {
 	}
 	if code, text := status("--wait=soon"); code != exitUsage || !strings.Contains(text, "running or drained") {
 		t.Errorf("--wait=soon: exit code %d\n%s", code, text)
+	}
+}
+
+// TestSilentServer: one that takes connections and does not answer is told of as that.
+func TestSilentServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"status", "--admin", "http://" + l.Addr().String(), "--wait", "--timeout", "100ms"}, nil, &out, &errs)
+	if want := "xds-server: no status within 100ms: http://" + l.Addr().String() + " does not answer\n"; code != exitUnreachable || errs.String() != want {
+		t.Errorf("exit code %d: %s", code, &errs)
 	}
 }
