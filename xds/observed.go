@@ -70,19 +70,29 @@ func (s *Server) observe(n definition.Node, o Observed) {
 
 // observeStep tells what a step of c's machine has led to. The caller holds c.mu.
 func (s *Server) observeStep(c *client, refused []swap.Refusal) {
-	if s.observed == nil || c.stream == nil {
+	if c.stream == nil {
 		return
 	}
 	for _, r := range refused {
 		if told := (toldRefusal{r.Type, r.Name, r.Version, r.Unfetched}); !slices.Contains(c.refusals, told) {
 			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], told)
+			s.logRefusal(c, r)
 			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
 		}
 	}
-	if !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
+	if s.observed != nil && !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
 		c.settled = true
 		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice, Unable: !c.machine.CanSample()})
 	}
+}
+
+// logRefusal has an operator know without looking at the status.
+func (s *Server) logRefusal(c *client, r swap.Refusal) {
+	what := "Envoy rejects a resource"
+	if r.Unfetched {
+		what = "Envoy rejects a filter, or can't fetch its module"
+	}
+	s.log.Warn(what, "node", c.node.ID, "type", r.Type, "name", r.Name, "version", r.Version, "reason", r.Message)
 }
 
 // answered takes the first answer of c's Envoy to a response. By then it has said all

@@ -2,6 +2,7 @@ package xds_test
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -72,6 +73,27 @@ func (o *observer) tells(t *testing.T, node string, want ...string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lines = slices.DeleteFunc(o.lines, func(line string) bool { return strings.Fields(line)[1] == node })
+}
+
+// logged is a log.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// of gives the lines with all of the words.
+func (l *logged) of(words ...string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(strings.Split(l.text.String(), "\n"), func(line string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+	})
 }
 
 // fresh makes an Envoy that has started, and nothing but modules.
@@ -158,8 +180,9 @@ func TestObserved(t *testing.T) {
 func TestObservedRefusal(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var o observer
+		var log logged
 		c := newClock()
-		s := start(t, xds.Options{Now: c.Now, Observe: o.add})
+		s := start(t, xds.Options{Now: c.Now, Observe: o.add, Log: slog.New(slog.NewTextHandler(&log, nil))})
 		s.publish(t, hello1)
 		for _, who := range [][2]string{{"runs", "127.0.0.2"}, {"starts", "127.0.0.3"}} {
 			id, addr := who[0], who[1]
@@ -185,6 +208,9 @@ func TestObservedRefusal(t *testing.T) {
 			c.advance(20 * time.Second)
 			eventually(t, "another NACK", func() bool { n, _ := s.node(id); return n.NACKs[len(n.NACKs)-1].At.Equal(c.Now()) })
 			o.tells(t, id)
+			if lines := log.of("level=WARN", "node="+id, "type=ECDS", "name=hello", `reason="Unable to create Wasm plugin hello"`); len(lines) != 1 {
+				t.Errorf("it is logged %d times: %q", len(lines), lines)
+			}
 		}
 	})
 }
@@ -216,6 +242,24 @@ func TestObservedAcrossServers(t *testing.T) {
 	other = fresh(t, "other", true)
 	other.connect(s.dial(t, ""))
 	o.tells(t, "other", "connected", "restarted", `settled ""`)
+}
+
+// TestSameID: two Envoys that say that they are one are told of; one with two streams is not.
+func TestSameID(t *testing.T) {
+	var log logged
+	s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	s.publish(t, hello1)
+	for _, from := range []struct{ id, addr string }{{"same", "127.0.0.2"}, {"same", "127.0.0.3"}, {"hot", "127.0.0.4"}, {"hot", "127.0.0.4"}} {
+		e := fresh(t, from.id, true)
+		e.connect(s.dial(t, from.addr))
+		e.ready()
+	}
+	if lines := log.of("level=WARN", "another Envoy has the same node id", "node=same", "peer=127.0.0.3:", "other=127.0.0.2:"); len(lines) != 1 {
+		t.Errorf("two Envoys of one id are logged %d times", len(lines))
+	}
+	if lines := log.of("level=WARN", "node=hot"); len(lines) != 0 {
+		t.Errorf("one Envoy with two streams: %q", lines)
+	}
 }
 
 // TestFresh: of an Envoy that comes with nothing, and was not here of late, that is

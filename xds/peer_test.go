@@ -116,7 +116,7 @@ func awaitingServer(b *testing.B, envoys int) (*Server, string) {
 	s.Publish(Publication{Catalog: c})
 	ctx := grpcpeer.NewContext(context.Background(), &grpcpeer.Peer{Addr: net.TCPAddrFromAddrPort(loopback)})
 	for i := range envoys {
-		c, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: fmt.Sprint(i)}}, true)
+		c, _, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: fmt.Sprint(i)}}, true)
 		if err == nil {
 			err = s.request(c, &request{delta: true, Request: swap.Request{Type: swap.Extension, Subscribe: []string{"hello"}}})
 		}

@@ -24,7 +24,7 @@ func TestEndedIsToldLast(t *testing.T) {
 	catalog, _ := resource.Compile(nil, resource.Sets{Base: new(module.Set)}, resource.Options{ModulesURL: "http://127.0.0.1:18001"})
 	s.Publish(Publication{Catalog: catalog})
 	ctx := grpcpeer.NewContext(context.Background(), &grpcpeer.Peer{Addr: net.TCPAddrFromAddrPort(loopback)})
-	c, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: "edge"}}, true)
+	c, _, err := s.connect(ctx, discard{}, node{Node: definition.Node{ID: "edge"}}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func BenchmarkFanOut(b *testing.B) {
 			ctx := grpcpeer.NewContext(context.Background(), &grpcpeer.Peer{Addr: net.TCPAddrFromAddrPort(loopback)})
 			for i := range envoys {
 				n := definition.Node{ID: fmt.Sprint(i), Cluster: "edge", Labels: map[string]string{"env": "prod"}}
-				if _, err := s.connect(ctx, discard{}, node{Node: n}, true); err != nil {
+				if _, _, err := s.connect(ctx, discard{}, node{Node: n}, true); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -136,9 +136,12 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 			return nil, denied(err)
 		}
 	}
-	c, err := s.connect(ctx, st, *req.node, req.delta)
+	c, double, err := s.connect(ctx, st, *req.node, req.delta)
 	if err != nil {
 		return nil, err
+	}
+	if double.IsValid() {
+		s.log.Warn("another Envoy has the same node id: each needs a node.id of its own", "node", c.node.ID, "peer", c.addr, "other", double)
 	}
 	s.log.Info("Envoy connected", "node", c.node.ID, "cluster", c.node.Cluster, "peer", c.addr, "protocol", protocol(c.delta))
 	if err := req.node.drainWarning; err != nil {
@@ -151,23 +154,29 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 	return c, nil
 }
 
-// connect makes the client of a new stream.
-func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (*client, error) {
+// connect makes the client of a new stream. double is the address of another Envoy of the
+// same id, if there is one: on one machine two may be one that restarts hot.
+func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (c *client, double netip.AddrPort, err error) {
 	n := from.Node
-	c := &client{node: n, delta: delta, elsewhere: from.elsewhere, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
+	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	choice, chosen := s.chosen(n)
 	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, errEnding
+		return nil, double, errEnding
 	}
 	rec := s.nodes[n.ID]
 	if rec != nil && len(rec.clients) >= maxStreams {
-		return nil, status.Errorf(codes.ResourceExhausted, "node %q has %d streams already: each Envoy needs a node.id of its own", n.ID, maxStreams)
+		return nil, double, status.Errorf(codes.ResourceExhausted, "node %q has %d streams already: each Envoy needs a node.id of its own", n.ID, maxStreams)
 	}
 	if rec == nil {
 		rec = &nodeStreams{}
 		s.nodes[n.ID] = rec
+	}
+	for _, other := range rec.clients {
+		if other.addr.Addr() != c.addr.Addr() {
+			double = other.addr
+		}
 	}
 	c.gets = c.wants.snapshot(s.proved)
 	before := s.left[n.ID].Left
@@ -189,7 +198,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	s.join(c)
 	s.counters.streams.Add(1)
 	s.generation.Add(1)
-	return c, nil
+	return c, double, nil
 }
 
 // chosen gives what node n is to have by the newest Publication, and locks s.mu.
