@@ -1,41 +1,291 @@
 package definition
 
-import "strings"
+import (
+	"cmp"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+
+	"wasmxds/definition/internal/document"
+	"wasmxds/misspelt"
+)
 
 const bootstrapType = typePrefix + "envoy.config.bootstrap.v3.Bootstrap"
 
-// foreign reports a file of Envoy's own that is no resource: a bootstrap, or
-// what Envoy reads resources from. It says whether it was one. The hint says
-// what to do with the listeners and clusters in it.
-func (d *Doc) foreign(hint string) bool {
-	if at := d.root.Get("@type"); at != nil && strings.TrimPrefix(at.Text, typePrefix) == strings.TrimPrefix(bootstrapType, typePrefix) {
-		d.Problem("@type", hint, "is an Envoy's bootstrap, not a resource")
-		return true
+// bootstrapKind is the Kind of a hole that a bootstrap leaves.
+const bootstrapKind = "Bootstrap"
+
+func bootstrapFields() protoreflect.FieldDescriptors {
+	return (*bootstrapv3.Bootstrap)(nil).ProtoReflect().Descriptor().Fields()
+}
+
+// fieldNamed finds a field of an Envoy message by either of its spellings; nil:
+// it has none of that name.
+func fieldNamed(fields protoreflect.FieldDescriptors, key string) protoreflect.FieldDescriptor {
+	if fd := fields.ByJSONName(key); fd != nil {
+		return fd
 	}
-	if d.root.Get("@type") != nil || d.root.Get("kind") != nil {
+	return fields.ByTextName(key)
+}
+
+// isBootstrap says whether a document is an Envoy's bootstrap, envoy.yaml.
+func isBootstrap(root *document.Node) bool {
+	if root.Kind != document.Object {
 		return false
 	}
-	for _, f := range []struct{ field, what string }{
-		{"static_resources", "is of an Envoy's bootstrap"},
-		{"dynamic_resources", "is of an Envoy's bootstrap"},
-		{"layered_runtime", "is of an Envoy's bootstrap"},
-		{"admin", "is of an Envoy's bootstrap"},
-		{"listeners", "is a list of Envoy's listeners"},
-		{"clusters", "is a list of Envoy's clusters"},
-		{"resources", "is a list of resources that Envoy reads from a file"},
-	} {
-		if field := d.root.Locate([]string{f.field}); d.root.Child(field) != nil {
-			d.Problem(field, hint, "%s, not a definition", f.what)
+	if at := root.Get("@type"); at != nil {
+		return typeName(at) == typeName(&document.Node{Text: bootstrapType})
+	}
+	for _, other := range notInBootstraps {
+		if root.Get(other) != nil {
+			return false
+		}
+	}
+	return slices.ContainsFunc(root.Fields, func(f document.Field) bool {
+		if fd := fieldNamed(bootstrapFields(), f.Key); fd != nil {
+			_, known := onlyBootstraps[fd.TextName()]
+			return known
+		}
+		return misspelt.Nearest(f.Key, []string{"static_resources", "dynamic_resources"}) != ""
+	})
+}
+
+// notInBootstraps are fields that tell other documents from a bootstrap.
+var notInBootstraps = []string{"kind", "apiVersion", "module"}
+
+// onlyBootstraps are the fields that only a bootstrap has, with what to do about
+// them.
+var onlyBootstraps = map[string]string{
+	"static_resources":     "",
+	"dynamic_resources":    "an Envoy has one ADS server: write what it has from there as definitions, too; xds-server convert makes them of its config_dump",
+	"admin":                "xds-server bootstrap has --admin-address",
+	"node":                 "xds-server bootstrap has --node-id, --node-cluster and --node-label",
+	"layered_runtime":      intoBootstrap,
+	"cluster_manager":      intoBootstrap,
+	"stats_sinks":          intoBootstrap,
+	"stats_config":         intoBootstrap,
+	"bootstrap_extensions": intoBootstrap,
+	"overload_manager":     intoBootstrap,
+}
+
+const intoBootstrap = "move it to a file of its own, and pass that to Envoy with --config-yaml, beside the bootstrap from xds-server bootstrap"
+
+// readStatic reads what xds-server can serve of a file that Envoy starts with, or
+// reads resources from: each resource as if it were a document with its @type. It
+// says whether it was such a file.
+func (d *Doc) readStatic() bool {
+	static, ok := d.staticResources()
+	if !ok {
+		return false
+	}
+	adopt(static)
+	for _, part := range static {
+		if api := part.root.Locate([]string{"api_listener"}); part.at(api) != nil {
+			part.Problem(api, "keep it in the Envoys' bootstrap", "can only be in a bootstrap: Envoy takes none from a server")
+			continue
+		}
+		readRaw(part)
+	}
+	return true
+}
+
+// staticResources are the resources in a file that Envoy starts with, or reads
+// resources from; false: it is none.
+func (d *Doc) staticResources() ([]*Doc, bool) {
+	switch {
+	case isBootstrap(d.root):
+		return d.ofBootstrap(), true
+	case isList(d.root, "listeners", "clusters"):
+		return d.ofLists("", d.root), true
+	case isList(d.root, "resources"):
+		return d.ofResources(), true
+	}
+	return nil, false
+}
+
+// isStatic says whether a document is such a file.
+func isStatic(root *document.Node) bool {
+	return isBootstrap(root) || isList(root, "listeners", "clusters", "resources")
+}
+
+// isList says whether a document has nothing but resources in one of these lists.
+func isList(root *document.Node, lists ...string) bool {
+	for _, other := range append([]string{"@type"}, notInBootstraps...) {
+		if root.Get(other) != nil {
+			return false
+		}
+	}
+	return slices.ContainsFunc(lists, func(list string) bool { return root.Get(list) != nil })
+}
+
+// ofBootstrap gives the static resources of a bootstrap, and warns of the rest.
+func (d *Doc) ofBootstrap() []*Doc {
+	if d.ownBootstrap() {
+		return nil
+	}
+	var static []*Doc
+	first := map[string]string{}
+	for _, f := range d.root.Fields {
+		if f.Key == "@type" {
+			continue
+		}
+		fd := fieldNamed(bootstrapFields(), f.Key)
+		if fd == nil {
+			d.Problem(f.Key, document.Suggest(f.Key, names(bootstrapFields())), "unknown field of Bootstrap")
+			continue
+		}
+		name := fd.TextName()
+		if other, twice := first[name]; twice {
+			d.Problem(f.Key, "", "is there already, as %s", other)
+			continue
+		}
+		first[name] = f.Key
+		switch {
+		case f.Value.Kind == document.Null:
+		case name == "static_resources":
+			static = d.ofLists(f.Key, f.Value)
+		default:
+			d.Warn(f.Key, cmp.Or(onlyBootstraps[name], intoBootstrap), "belongs in an Envoy's bootstrap, and is ignored here")
+		}
+	}
+	if len(static) == 0 && !d.Failed() {
+		d.Warn("", "xds-server serves the listeners, clusters and secrets in static_resources", "nothing in this bootstrap can be served")
+	}
+	return static
+}
+
+// ownBootstrap refuses what the command bootstrap has printed.
+func (d *Doc) ownBootstrap() bool {
+	at := d.root.Locate([]string{"static_resources", "clusters"})
+	clusters := d.at(at)
+	if clusters == nil {
+		return false
+	}
+	for i, c := range clusters.Items {
+		if strings.HasPrefix(document.TextOf(c.Get("name")), reservedClusters) {
+			d.Problem(document.Index(at, i), "start Envoy with it, and keep it out of the definitions", "is a cluster that leads to xds-server: this is a bootstrap that xds-server has printed")
 			return true
 		}
 	}
 	return false
 }
 
-const (
-	// asDefinitions is the hint for what is in the definitions directory.
-	asDefinitions = `write each listener and cluster in it as a document of its own, with "@type": ` + listenerType + ` or ` + clusterType +
-		" before its fields; xds-server bootstrap makes the Envoys' bootstrap"
-	// asStatic is the hint for what is to go into a bootstrap.
-	asStatic = `give its listeners alone, as a list; a cluster among them needs "@type": ` + clusterType + " before its fields"
-)
+// ofLists gives the resources in the lists of StaticResources.
+func (d *Doc) ofLists(path string, n *document.Node) []*Doc {
+	if n.Kind != document.Object {
+		d.Problem(path, "", "%s, needs %s", n.Kind, document.Object)
+		return nil
+	}
+	var parts []*Doc
+	fields := (*bootstrapv3.Bootstrap_StaticResources)(nil).ProtoReflect().Descriptor().Fields()
+	for _, f := range n.Fields {
+		at := document.Join(path, f.Key)
+		fd := fieldNamed(fields, f.Key)
+		if fd == nil {
+			d.Problem(at, document.Suggest(f.Key, names(fields)), "unknown field of StaticResources")
+			continue
+		}
+		parts = append(parts, d.ofList(at, f.Value, typePrefix+string(fd.Message().FullName()))...)
+	}
+	return parts
+}
+
+// ofResources gives those of a file that Envoy's file-based discovery reads.
+func (d *Doc) ofResources() []*Doc {
+	for _, f := range d.root.Fields {
+		switch f.Key {
+		case "resources", "version_info", "versionInfo", "type_url", "typeUrl", "nonce":
+		default:
+			d.Problem(f.Key, "", "unknown field of DiscoveryResponse")
+		}
+	}
+	return d.ofList("resources", d.root.Get("resources"), "")
+}
+
+// ofList gives the resources of a list, all of a type; "": each has its own.
+func (d *Doc) ofList(path string, list *document.Node, url string) []*Doc {
+	switch list.Kind {
+	case document.Null:
+		return nil
+	case document.List:
+		var parts []*Doc
+		for i, item := range list.Items {
+			parts = append(parts, d.ofList(document.Index(path, i), item, url)...)
+		}
+		return parts
+	case document.Object: // also one in place of a list of one
+	default:
+		d.Problem(path, "", "%s, needs %s", list.Kind, document.Object)
+		return nil
+	}
+	has := list.Get("@type")
+	switch {
+	case has == nil && url == "":
+		d.Problem(path, "its first field says what it is: \"@type\": "+listenerType, "has no @type")
+		return nil
+	case has == nil:
+	case url == "":
+		url = has.Text
+	case typeName(has) != strings.TrimPrefix(url, typePrefix):
+		d.Problem(path+".@type", "", "%q is not the type of what stands here, which is %s", has.Text, url)
+		return nil
+	}
+	part := *d
+	part.within = document.Join(d.within, path)
+	part.root = &document.Node{Kind: document.Object, Line: list.Line, Fields: []document.Field{{Key: "@type", Line: list.Line, Value: textNode(url)}}}
+	part.root.Fields = append(part.root.Fields, list.Without("@type").Fields...)
+	if url == listenerType {
+		part.root = withName(part.root)
+	}
+	return []*Doc{&part}
+}
+
+// withName is a listener that has a name: where none is written, that is where it
+// listens. Envoy takes none without a name from a server.
+func withName(listener *document.Node) *document.Node {
+	name := listenerNameOf(listener)
+	if document.TextOf(listener.Get("name")) != "" || name == "" {
+		return listener
+	}
+	named := listener.Without("name")
+	named.Fields = append(named.Fields, document.Field{Key: "name", Line: listener.Line, Value: textNode(name)})
+	return named
+}
+
+// listenerNameOf is a name for a listener, by where it listens; "": that can't be
+// told.
+func listenerNameOf(item *document.Node) string {
+	at := func(steps ...string) string {
+		n := item
+		for _, step := range steps {
+			if n == nil {
+				return ""
+			}
+			n = n.Child(n.Locate([]string{step}))
+		}
+		if n == nil || n.Kind != document.Text && n.Kind != document.Number {
+			return ""
+		}
+		return n.Text
+	}
+	host, port := at("address", "socket_address", "address"), at("address", "socket_address", "port_value")
+	if host != "" {
+		if _, err := strconv.ParseUint(cmp.Or(port, "0"), 10, 16); err == nil {
+			return net.JoinHostPort(host, cmp.Or(port, "0"))
+		}
+	}
+	return at("address", "pipe", "path")
+}
+
+func names(fields protoreflect.FieldDescriptors) []string {
+	var all []string
+	for i := range fields.Len() {
+		all = append(all, fields.Get(i).TextName())
+	}
+	return all
+}

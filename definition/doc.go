@@ -43,6 +43,7 @@ type Doc struct {
 	*parser
 	root   *document.Node
 	object *document.Node // of Kubernetes, that root is made of; nil: root is what is written
+	within string         // where root is in what is written, when it is a part of that
 	item   bool           // of a List
 	first  int            // of the parser's problems, that is about this document
 }
@@ -87,7 +88,7 @@ func (d *Doc) Decode(into any) bool {
 // Problem reports something wrong with the field at a path, and gives what it
 // reported.
 func (d *Doc) Problem(path, hint, format string, args ...any) Problem {
-	p := Problem{File: d.file.Name, Line: d.root.LineOf(path), Field: path, Hint: hint, Message: fmt.Sprintf(format, args...)}
+	p := Problem{File: d.file.Name, Line: d.root.LineOf(path), Field: joinPath(d.within, path), Hint: hint, Message: fmt.Sprintf(format, args...)}
 	d.problems = append(d.problems, p)
 	return p
 }
@@ -119,7 +120,7 @@ func (d *Doc) AddFilter(f *Filter, at map[string]string) {
 		f.Module.PullSecret = d.scope.Namespace + "/" + secret
 	}
 	d.file.Filters = append(d.file.Filters, f)
-	d.file.origins[f] = origin{root: d.root, object: d.object, item: d.item, at: at}
+	d.file.origins[f] = origin{root: d.root, object: d.object, within: d.within, item: d.item, at: at}
 }
 
 func (d *Doc) addListener(l *Listener) {
@@ -141,5 +142,5 @@ func (d *Doc) addResource(r *Resource, at map[string]string) {
 		return
 	}
 	d.file.Resources = append(d.file.Resources, r)
-	d.file.origins[r] = origin{root: d.root, item: d.item, at: at}
+	d.file.origins[r] = origin{root: d.root, within: d.within, item: d.item, at: at}
 }

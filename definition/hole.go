@@ -137,6 +137,11 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		of.object, of.root = d.root, asNative(d.root)
 		return of.Hole(cause)
 	}
+	if isStatic(d.root) {
+		// Its filters are in no listeners but its own.
+		h.Kind, h.Attach = bootstrapKind, Attach{}
+		return h
+	}
 	h.Name = document.TextOf(d.root.Get("name"))
 	if url := document.TextOf(d.root.Get("@type")); url != "" {
 		h.Kind = url[strings.LastIndex(url, ".")+1:]

@@ -119,7 +119,7 @@ func (f *File) problem(definition any, path, message, hint string) Problem {
 	from := f.origins[definition]
 	root := from.written()
 	field := root.Locate(document.Steps(from.path(path)))
-	return Problem{File: f.Name, Line: root.LineOf(field), Field: field, Message: message, Hint: hint}
+	return Problem{File: f.Name, Line: root.LineOf(field), Field: joinPath(from.within, field), Message: message, Hint: hint}
 }
 
 func duplicates(files []*File) []Problem {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"wasmxds/definition/internal/document"
+	"wasmxds/misspelt"
 )
 
 // Bounds of what is reported of one message: each problem is found by reading
@@ -41,10 +42,14 @@ func (d *Doc) Message(path string, n *document.Node, into proto.Message) bool {
 		hint := ""
 		message, hint = explain(message, into.ProtoReflect().Descriptor(), n, place)
 		d.Problem(joinPath(path, place.Path), hint, "%s", message)
-		if place.Node == n || skip[place.Node] {
+		about := place.Node
+		if place.In != nil && place.Node == place.In.Get("@type") {
+			about = place.In // no field of it can be read
+		}
+		if about == n || skip[about] {
 			return false // it is about the whole of it
 		}
-		skip[place.Node] = true
+		skip[about] = true
 		proto.Reset(into)
 	}
 	return len(skip) == 0
@@ -91,7 +96,7 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names)
 	case strings.HasPrefix(message, "unable to resolve "):
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unable to resolve "), ": ")
-		return fmt.Sprintf("no Envoy message is known as %s", name), ""
+		return fmt.Sprintf("no Envoy message is known as %s", name), unknownType(strings.Trim(name, `"`))
 	case strings.HasPrefix(message, "invalid value for enum") && fd != nil && fd.Enum() != nil:
 		var names []string
 		for i := range fd.Enum().Values().Len() {
@@ -105,7 +110,33 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 		}
 		return fmt.Sprintf("%s, needs text", place.Kind), ""
 	}
+	if place.Kind == document.Text && strings.ContainsAny(place.Text, "${<%") {
+		return message, "a placeholder is replaced before the file comes here, as by envsubst or helm template"
+	}
 	return message, ""
+}
+
+// unknownType says what to do about a type that is not known.
+func unknownType(url string) string {
+	name := protoreflect.FullName(url[strings.LastIndex(url, "/")+1:])
+	var near, alike []string
+	protoregistry.GlobalTypes.RangeMessages(func(t protoreflect.MessageType) bool {
+		known := t.Descriptor().FullName()
+		switch {
+		case known.Parent() == name.Parent() && misspelt.Nearest(string(name.Name()), []string{string(known.Name())}) != "":
+			near = append(near, string(known))
+		case known.Name() == name.Name() && strings.Contains(string(name), ".v2"):
+			alike = append(alike, string(known))
+		}
+		return true
+	})
+	switch {
+	case len(near) == 1:
+		return "did you mean " + typePrefix + near[0] + "?"
+	case len(alike) == 1:
+		return "Envoy has no v2 any more; its successor is " + typePrefix + alike[0]
+	}
+	return "Envoy may know it: write type_url: " + url + ` and value: {…}, with "@type": ` + typePrefix + "xds.type.v3.TypedStruct"
 }
 
 // fieldAt finds a field by its path, and the message that it is in.

@@ -30,7 +30,8 @@ type origin struct {
 	root *document.Node
 	// object is what root is made of, where that is one of Kubernetes.
 	object *document.Node
-	item   bool // of a List
+	within string // where root is in its document; "": it is all of that
+	item   bool   // of a List
 	// at says where the fields of WasmFilter are in a document of another
 	// kind. Nil: where they are in a WasmFilter.
 	at map[string]string
@@ -262,7 +263,7 @@ func (d *Doc) read() {
 		d.Problem("", "", "%s, needs a mapping with kind or @type", d.root.Kind)
 		return
 	}
-	if d.foreign(asDefinitions) {
+	if d.readStatic() {
 		return
 	}
 	if d.root.Get("@type") != nil {

@@ -25,6 +25,7 @@ const (
 	listenerType  = typePrefix + "envoy.config.listener.v3.Listener"
 	routeType     = typePrefix + "envoy.config.route.v3.RouteConfiguration"
 	extensionType = typePrefix + "envoy.config.core.v3.TypedExtensionConfig"
+	secretType    = typePrefix + "envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // rawTypes are the resources that may be written as they are.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"unicode"
 
 	"github.com/invopop/jsonschema"
@@ -21,7 +23,7 @@ func Schema() ([]byte, error) {
 		Version:     jsonschema.Version,
 		Title:       "wasmxds definition",
 		Description: "One document of a definitions directory.",
-		Definitions: jsonschema.Definitions{"Resource": resourceSchema()},
+		Definitions: jsonschema.Definitions{"Resource": resourceSchema(), "Bootstrap": bootstrapSchema()},
 	}
 	for _, kind := range []any{&wasmFilter{}, &listener{}, &rollout{}} {
 		s := reflector().Reflect(kind)
@@ -31,7 +33,7 @@ func Schema() ([]byte, error) {
 		}
 		root.OneOf = append(root.OneOf, refer(name))
 	}
-	root.OneOf = append(root.OneOf, refer("Resource"))
+	root.OneOf = append(root.OneOf, refer("Resource"), refer("Bootstrap"))
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
@@ -82,6 +84,30 @@ func resourceSchema() *jsonschema.Schema {
 	hints := reflector().Reflect(&extensionHints{}).Definitions["ExtensionHints"]
 	for pair := hints.Properties.Oldest(); pair != nil; pair = pair.Next() {
 		s.Properties.Set(pair.Key, pair.Value)
+	}
+	return s
+}
+
+// bootstrapSchema takes each file that Envoy starts with, or reads resources from.
+func bootstrapSchema() *jsonschema.Schema {
+	s := &jsonschema.Schema{
+		Type:        "object",
+		Description: "An Envoy's bootstrap: its static_resources are served.",
+		Properties:  jsonschema.NewProperties(),
+	}
+	s.Properties.Set("@type", &jsonschema.Schema{Type: "string", Enum: []any{bootstrapType}})
+	for _, other := range notInBootstraps {
+		s.Properties.Set(other, jsonschema.FalseSchema)
+	}
+	needs := []string{"@type", "listeners", "clusters", "resources"}
+	for _, name := range slices.Sorted(maps.Keys(onlyBootstraps)) {
+		needs = append(needs, name)
+		if camel := bootstrapFields().ByTextName(name).JSONName(); camel != name {
+			needs = append(needs, camel)
+		}
+	}
+	for _, name := range needs {
+		s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Required: []string{name}})
 	}
 	return s
 }

@@ -94,7 +94,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"{kind: Rollout, name: a, waves: [1], ask: [{prometheus: {url: 'http://p', query: up, max: lots}}]}",
 		"{kind: Rollout, name: a, waves: [1], ask: [{webhook: {}}]}",
 		"{kind: Other}",
-		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap}",
+		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap, kind: Other}",
 		"[]",
 	} {
 		if file, _ := parser.Parse("bad.yaml", []byte(bad)); file != nil {

@@ -15,8 +15,8 @@ import (
 )
 
 // ParseStatic reads what an Envoy is to have in its bootstrap: listeners in
-// Envoy's own form and the clusters they need. A document is one of them or a
-// list; what has no @type is a listener. All problems come back in one pass,
+// Envoy's own form and the clusters they need. A document is one of them, a list,
+// or a bootstrap that has them; what has no @type is a listener. All problems come back in one pass,
 // and no resources then.
 func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 	read := document.YAML
@@ -34,17 +34,23 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 			items = []*document.Node{root}
 		}
 		for _, item := range items {
-			d := p.doc(item, false)
-			r := d.static()
-			if r == nil {
-				continue
+			whole := p.doc(item, false)
+			parts, ok := whole.staticResources()
+			if !ok {
+				parts = []*Doc{whole}
 			}
-			key := [2]string{r.TypeURL, r.Name}
-			if line, taken := lines[key]; taken {
-				d.Problem("name", "", "%q is there already, in line %d", r.Name, line)
+			for _, d := range parts {
+				r := d.inBootstrap()
+				if r == nil {
+					continue
+				}
+				key := [2]string{r.TypeURL, r.Name}
+				if line, taken := lines[key]; taken {
+					d.Problem("name", "", "%q is there already, in line %d", r.Name, line)
+				}
+				lines[key] = d.root.Line
+				resources = append(resources, r)
 			}
-			lines[key] = item.Line
-			resources = append(resources, r)
 		}
 	}
 	if onlyWarnings(p.problems) && len(resources) == 0 {
@@ -57,13 +63,10 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 	return resources, p.problems
 }
 
-// static reads one resource of a bootstrap; nil where something is wrong.
-func (d *Doc) static() *Resource {
+// inBootstrap reads one resource for a bootstrap; nil where something is wrong.
+func (d *Doc) inBootstrap() *Resource {
 	if d.root.Kind != document.Object {
 		d.Problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)
-		return nil
-	}
-	if d.foreign(asStatic) {
 		return nil
 	}
 	var m proto.Message = &listenerv3.Listener{}

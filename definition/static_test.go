@@ -27,8 +27,10 @@ func TestParseStatic(t *testing.T) {
 			problems: []string{"f.yaml:2: adress: unknown field of Listener", "f.yaml:4: address.socket_address.port_value: value must be less than or equal to 65535", "f.yaml:5: nome: unknown field of Listener"}},
 		"Wasm": {data: "name: web\naddress: {pipe: {path: /x}}\nfilter_chains:\n- filters:\n  - name: wasm\n    typed_config:\n      \"@type\": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm\n",
 			want: "web", problems: []string{"f.yaml:6: filter_chains[0].filters[0].typed_config: this Wasm network filter goes to Envoy as it is: its module is not fetched, tried or primed here, and a bad one harms traffic"}},
-		"bootstrap": {data: "static_resources: {listeners: [" + web + "]}\n", problems: []string{"f.yaml:1: static_resources: is of an Envoy's bootstrap, not a definition"}},
-		"twice":     {data: "- " + web + "\n- " + web + "\n", problems: []string{`f.yaml:2: name: "web" is there already, in line 1`}},
+		"bootstrap": {data: "static_resources: {listeners: [" + web + "]}\n", want: "web"},
+		"what is for servers": {data: "admin: {}\nstatic_resources:\n  listeners: [" + web + "]\n  secrets: [{name: s}]\n", problems: []string{"f.yaml:1: admin: belongs in an Envoy's bootstrap, and is ignored here",
+			`f.yaml:4: static_resources.secrets[0].@type: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret" does not go into a bootstrap, only listeners and clusters do`}},
+		"twice": {data: "- " + web + "\n- " + web + "\n", problems: []string{`f.yaml:2: name: "web" is there already, in line 1`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.file == "" {

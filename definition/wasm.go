@@ -219,12 +219,4 @@ func allowed(plugin *vmv3.PluginConfig) []string {
 }
 
 // at gives what is written at a path; the document itself for "".
-func (d *Doc) at(path string) *document.Node {
-	n := d.root
-	for _, step := range document.Steps(path) {
-		if n = n.Child(step); n == nil {
-			return nil
-		}
-	}
-	return n
-}
+func (d *Doc) at(path string) *document.Node { return d.root.At(path) }

@@ -27,8 +27,8 @@ with commas between. Envoy goes to any of them, and to the next when that fails
 it, or is silent for 15 s. They are written in an order of each Envoy's own; those
 that share a state have Envoys go to where fewer are.
 
-With --static-listeners, Envoy has the listeners (and clusters) of that file for
-itself, and gets only the filters that their slots ask for: HTTP filters with
+With --static-listeners, Envoy has the listeners (and clusters) of that file, or of
+the static_resources of an envoy.yaml, for itself, and gets only the filters that their slots ask for: HTTP filters with
 config_discovery over ADS, named as the WasmFilter is.
 
 One layer of Envoy's runtime comes from xds-server as well: in it the Envoy can be

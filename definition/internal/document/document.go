@@ -230,6 +230,7 @@ type Place struct {
 	Path string
 	Line int // in the document
 	Node *Node
+	In   *Node // what it is a field or an item of; nil: it is the document
 }
 
 // Lines writes the value as JSON with each field and each item on a line of
@@ -273,7 +274,7 @@ func (w *lineWriter) write(n *Node, path string, line int) {
 			w.out = append(w.out, ',')
 		}
 		separate = true
-		w.newLine(Place{Path: path, Line: line, Node: value})
+		w.newLine(Place{Path: path, Line: line, Node: value, In: n})
 		if n.Kind == Object {
 			w.out = append(appendText(w.out, key), ':')
 		}
@@ -301,9 +302,19 @@ func (n *Node) Child(step string) *Node {
 	return child
 }
 
+// At gives what is at a path; nil where nothing is.
+func (n *Node) At(path string) *Node {
+	for _, step := range Steps(path) {
+		if n = n.Child(step); n == nil {
+			return nil
+		}
+	}
+	return n
+}
+
 // Locate gives the path, as it is written here, of a field of an Envoy message
-// whose keys may be written in lowerCamel or snake_case. What is not written
-// is named as it came.
+// whose keys may be written in lowerCamel or snake_case, and lists of one as their
+// item. What is not written is named as it came.
 func (n *Node) Locate(steps []string) string {
 	path := ""
 	for _, step := range steps {
@@ -313,6 +324,9 @@ func (n *Node) Locate(steps []string) string {
 				n = n.Child(step)
 			}
 			continue
+		}
+		if step == "0" && n.Child(step) == nil {
+			continue // one item in place of a list of one, as Envoy reads it
 		}
 		var next *Node
 		if n != nil {

@@ -74,6 +74,17 @@ func TestLocate(t *testing.T) {
 	}
 }
 
+// TestLocateOne: Envoy reads one item in place of a list of one.
+func TestLocateOne(t *testing.T) {
+	n := one(t, "filterChains: {filters: {name: x}}")
+	if got, want := n.Locate([]string{"filter_chains", "0", "filters", "0", "name"}), "filterChains.filters.name"; got != want || n.At(got).Text != "x" {
+		t.Errorf("%s, want %s", got, want)
+	}
+	if got, want := n.Locate([]string{"other", "0", "name"}), "other[0].name"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestLines(t *testing.T) {
 	n := one(t, "a: 1\nb:\n- x\n- {c: 2}\n")
 	text, places := n.Lines(nil)

@@ -2,6 +2,7 @@ package document
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ func YAML(data []byte) ([]*Node, []Problem) {
 		return nil, []Problem{p}
 	}
 	var docs []*Node
-	r := &yamlReader{}
+	r := &yamlReader{templated: templated(data)}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -29,7 +30,9 @@ func YAML(data []byte) ([]*Node, []Problem) {
 			return docs, r.problems
 		}
 		if err != nil {
-			return docs, append(r.problems, syntaxProblem(err))
+			p := syntaxProblem(err)
+			p.Hint = cmp.Or(p.Hint, r.templated)
+			return docs, append(r.problems, p)
 		}
 		if len(doc.Content) == 0 {
 			continue
@@ -55,6 +58,16 @@ func unreadable(data []byte) (Problem, bool) {
 	return Problem{}, false
 }
 
+// templated is a hint for what looks like a template; "": it does not.
+func templated(data []byte) string {
+	for _, mark := range []string{"{{", "{%", "<%"} {
+		if bytes.Contains(data, []byte(mark)) {
+			return "a template is rendered before it comes here, as by helm template"
+		}
+	}
+	return ""
+}
+
 var yamlErrorLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
 func syntaxProblem(err error) Problem {
@@ -72,9 +85,10 @@ func syntaxProblem(err error) Problem {
 // yamlReader turns YAML's nodes into ours. Aliases become copies of what they
 // stand for, counted against MaxNodes.
 type yamlReader struct {
-	problems []Problem
-	nodes    int
-	full     bool // a bound was passed; nothing more is read
+	templated string // a hint, where the file looks like a template
+	problems  []Problem
+	nodes     int
+	full      bool // a bound was passed; nothing more is read
 }
 
 func (r *yamlReader) problem(line int, field, hint, format string, args ...any) {
@@ -127,7 +141,7 @@ func (r *yamlReader) fields(n *Node, y *yaml.Node, depth int) {
 			}
 		}
 		if key.Kind != yaml.ScalarNode {
-			r.problem(y.Content[i].Line, "", "", "a field's name is %s, needs text", yamlKind(key))
+			r.problem(y.Content[i].Line, "", r.templated, "a field's name is %s, needs text", yamlKind(key))
 			continue
 		}
 		if key.Tag == "!ignore" { // Envoy's word for what only aliases refer to
