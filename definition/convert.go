@@ -205,19 +205,3 @@ func convertConfig(config *anypb.Any) (*document.Node, error) {
 	}
 	return textNode(value.GetValue()), nil
 }
-
-func convertListener(l *Listener) *listener {
-	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes)}
-	for _, r := range l.Routes {
-		made := route{Prefix: r.Prefix, Timeout: r.Timeout}
-		if len(r.Upstreams) == 1 && r.Upstreams[0].Weight == 1 {
-			made.Upstream, made.TLS = r.Upstreams[0].Address, r.Upstreams[0].TLS
-		} else {
-			for _, u := range r.Upstreams {
-				made.Upstreams = append(made.Upstreams, upstream{Address: u.Address, Weight: &u.Weight, TLS: u.TLS})
-			}
-		}
-		w.Routes = append(w.Routes, made)
-	}
-	return w
-}

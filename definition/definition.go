@@ -193,21 +193,8 @@ type Listener struct {
 	Address   string // host:port
 	Direction Direction
 	Nodes     Selector
+	AccessLog AccessLog
 	Routes    []Route // in the order of the file
-}
-
-// Route sends requests that match to one or several upstreams.
-type Route struct {
-	Prefix    string // path prefix; "/" matches all
-	Upstreams []Upstream
-	Timeout   string // Go duration; "": Envoy's default
-}
-
-// Upstream is a host and its share of a route's requests.
-type Upstream struct {
-	Address string // host:port; a host name is resolved by Envoy
-	Weight  uint32 // 1 where only one is given
-	TLS     bool
 }
 
 // Resource is an Envoy resource as it was written.

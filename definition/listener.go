@@ -4,8 +4,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
-	"time"
 
 	"wasmxds/definition/internal/document"
 )
@@ -17,40 +15,30 @@ type listener struct {
 	Address   string    `json:"address" jsonschema:"required" jsonschema_description:"IP address and port to listen at."`
 	Direction Direction `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listener. Default: gateway."`
 	Nodes     nodes     `json:"nodes,omitempty" jsonschema_description:"Nodes that get the listener. Default: every node."`
+	AccessLog AccessLog `json:"accessLog,omitempty" jsonschema:"enum=off,enum=text,enum=json" jsonschema_description:"What Envoy writes of each request to its standard output. Default: off."`
 	Routes    []route   `json:"routes" jsonschema:"required,minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
-}
-
-type route struct {
-	Prefix    string     `json:"prefix" jsonschema:"required,pattern=^/" jsonschema_description:"Path prefix; / matches all."`
-	Upstream  string     `json:"upstream,omitempty" jsonschema_description:"host:port of the only upstream."`
-	TLS       bool       `json:"tls,omitempty" jsonschema_description:"Speak TLS with the upstream."`
-	Upstreams []upstream `json:"upstreams,omitempty" jsonschema_description:"Several upstreams, in place of upstream and tls."`
-	Timeout   string     `json:"timeout,omitempty" jsonschema_description:"Like 15s or 500ms; 0s: no limit. Default: Envoy's, 15s."`
-}
-
-type upstream struct {
-	Address string  `json:"address" jsonschema:"required" jsonschema_description:"host:port"`
-	Weight  *uint32 `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000" jsonschema_description:"Share of the requests. Default: 1."`
-	TLS     bool    `json:"tls,omitempty" jsonschema_description:"Speak TLS with this upstream."`
 }
 
 func readListener(d *Doc) {
 	var w listener
 	ok := d.Decode(&w)
-	before := len(d.problems)
 	l := &Listener{Name: w.Name, Pos: d.Pos(), Address: w.Address, Direction: w.Direction, Nodes: d.nodes("nodes", w.Nodes)}
 	if l.Direction == "" {
 		l.Direction = Gateway
 	}
 	d.listenerName("name", l.Name)
 	d.address(w.Address)
+	l.AccessLog = d.accessLog(w.AccessLog)
 	for i, r := range w.Routes {
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}
 	if w.Routes != nil && len(w.Routes) == 0 {
 		d.Problem("routes", "", "needs a route at least")
 	}
-	if ok && len(d.problems) == before {
+	if ok && !d.Failed() {
+		d.reachable(l.Routes)
+	}
+	if ok && !d.Failed() {
 		d.addListener(l)
 	}
 }
@@ -88,55 +76,18 @@ func (d *Doc) address(address string) {
 	}
 }
 
-func (d *Doc) route(path string, r route) Route {
-	made := Route{Prefix: r.Prefix, Timeout: r.Timeout}
-	if r.Prefix != "" && !strings.HasPrefix(r.Prefix, "/") {
-		d.Problem(path+".prefix", "", "%q does not begin with /", r.Prefix)
-	}
-	if r.Timeout != "" {
-		if t, err := time.ParseDuration(r.Timeout); err != nil || t < 0 {
-			d.Problem(path+".timeout", "0s: no limit", "%q is not a duration like 15s or 500ms", r.Timeout)
-		}
-	}
-	switch {
-	case r.Upstream != "" && r.Upstreams != nil:
-		d.Problem(path+".upstreams", "", "can't be together with upstream")
-	case r.Upstream != "":
-		d.upstream(path+".upstream", r.Upstream)
-		made.Upstreams = []Upstream{{Address: r.Upstream, Weight: 1, TLS: r.TLS}}
-	case len(r.Upstreams) == 0:
-		d.Problem(path+".upstream", "upstream: host:port, or upstreams with an address each", "is missing")
-	case r.TLS:
-		d.Problem(path+".tls", "write tls into each entry of upstreams", "can't be together with upstreams")
-	}
-	for i, u := range r.Upstreams {
-		at := document.Index(path+".upstreams", i)
-		d.upstream(at+".address", u.Address)
-		weight := uint32(1)
-		if u.Weight != nil {
-			weight = *u.Weight
-		}
-		if weight < 1 || weight > maxWeight {
-			d.Problem(at+".weight", "leave out an upstream that is to get no requests", "%d, needs 1 to %d", weight, maxWeight)
-		}
-		made.Upstreams = append(made.Upstreams, Upstream{Address: u.Address, Weight: weight, TLS: u.TLS})
-	}
-	return made
-}
+// AccessLog says what Envoy writes of each request to its standard output.
+type AccessLog string
 
-// maxWeight keeps the sum of a route's weights within Envoy's 32 bits.
-const maxWeight = 1_000_000
+const (
+	LogOff  AccessLog = "" // nothing
+	LogText AccessLog = "text"
+	LogJSON AccessLog = "json"
+)
 
-func (d *Doc) upstream(path, address string) {
-	if address == "" {
-		return // Decode has said that it is missing
+func (d *Doc) accessLog(as AccessLog) AccessLog {
+	if as == "off" {
+		return LogOff
 	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" {
-		d.Problem(path, "", "%q is not host:port", address)
-		return
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		d.Problem(path, "", "%q is not a port", port)
-	}
+	return as
 }

@@ -34,10 +34,12 @@ func (d *Doc) clusterName(path, name string) {
 func ClusterName(host string, port uint32, tls bool) string {
 	at := net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
 	if tls {
-		return "tls://" + at
+		return tlsScheme + at
 	}
 	return at
 }
+
+const tlsScheme = "tls://"
 
 // made is a cluster that is made for a definition.
 type made struct {
@@ -54,17 +56,19 @@ func (f *File) makes() []made {
 	for _, l := range f.Listeners {
 		for i, r := range l.Routes {
 			for j, u := range r.Upstreams {
-				host, port, err := net.SplitHostPort(u.Address)
-				n, badPort := strconv.ParseUint(port, 10, 16)
-				if err != nil || badPort != nil {
+				name := u.ClusterName()
+				if name == "" {
 					continue
 				}
 				route := document.Index("routes", i)
 				path := document.Index(route+".upstreams", j) + ".address"
+				if len(u.Endpoints) > 0 {
+					path = document.Index(route+".upstreams", j) + ".endpoints"
+				}
 				if root := f.origins[l].root; root != nil && root.Get("routes").Items[i].Get("upstreams") == nil {
 					path = route + ".upstream"
 				}
-				all = append(all, made{ClusterName(host, uint32(n), u.TLS), l, path, fmt.Sprintf("listener %q", l.Name), l.Pos})
+				all = append(all, made{name, l, path, fmt.Sprintf("listener %q", l.Name), l.Pos})
 			}
 		}
 	}

@@ -49,7 +49,7 @@ func TestSchemaAgrees(t *testing.T) {
 		}
 		return schema.Validate(value)
 	}
-	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/raw.yaml", "testdata/good/rollout.yaml", "testdata/good/rollout.json", "testdata/good/direct.json"} {
+	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/routes.yaml", "testdata/good/raw.yaml", "testdata/good/rollout.yaml", "testdata/good/rollout.json", "testdata/good/direct.json"} {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -79,6 +79,13 @@ func TestSchemaAgrees(t *testing.T) {
 		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: []}",
 		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: a, upstream: 'a:1'}]}",
 		"{kind: Listener, name: a, address: '0.0.0.0:80', direction: any, routes: [{prefix: /, upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', accessLog: stdout, routes: [{prefix: /, upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{path: a, upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: /, methods: [], upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: /, redirect: {scheme: ftp}}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: /, retries: {on: []}, upstream: 'a:1'}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: /, upstreams: [{address: 'a:1', protocol: grpc}]}]}",
+		"{kind: Listener, name: a, address: '0.0.0.0:80', routes: [{prefix: /, upstreams: [{address: 'a:1', healthCheck: {healthy: 0}}]}]}",
 		"{kind: Rollout, name: a}",
 		"{kind: Rollout, name: a, waves: []}",
 		"{kind: Rollout, name: a, waves: [0]}",

@@ -61,36 +61,9 @@ func endpointOf(u *url.URL) (endpoint, error) {
 
 // cluster is a cluster of the one endpoint.
 func (o Options) cluster(name string, e endpoint) (*Resource, error) {
-	c := &clusterv3.Cluster{
-		Name:                 name,
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{
-				LbEndpoints: []*endpointv3.LbEndpoint{{
-					HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
-						Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.host, e.port)},
-					},
-				}},
-			}},
-		},
-	}
-	if !e.isIP() {
-		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-		// IPv6 where there is no IPv4. Every address is an endpoint of its
-		// own here, and "localhost" is often ::1 as well, with nobody there:
-		// with ALL some requests would fail there, with AUTO each.
-		c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
-	}
-	if e.tls {
-		config, err := pack(o.upstreamTLS(e))
-		if err != nil {
-			return nil, err
-		}
-		c.TransportSocket = &corev3.TransportSocket{
-			Name:       "envoy.transport_sockets.tls",
-			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
-		}
+	c, err := o.clusterOf(name, []endpoint{e}, e)
+	if err != nil {
+		return nil, err
 	}
 	r, err := check(ClusterType, name, c)
 	if err != nil {
@@ -101,6 +74,42 @@ func (o Options) cluster(name string, e endpoint) (*Resource, error) {
 		m.text("trustedCA", o.TrustedCA)
 	}
 	return r.withVersion(m), nil
+}
+
+// clusterOf is a cluster of several endpoints, which are asked for by TLS as one
+// of them is.
+func (o Options) clusterOf(name string, ends []endpoint, asked endpoint) (*clusterv3.Cluster, error) {
+	c := &clusterv3.Cluster{
+		Name:                 name,
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
+	}
+	locality := new(endpointv3.LocalityLbEndpoints)
+	for _, e := range ends {
+		locality.LbEndpoints = append(locality.LbEndpoints, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{
+				Endpoint: &endpointv3.Endpoint{Address: socketAddress(e.host, e.port)},
+			},
+		})
+		if !e.isIP() {
+			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+			// IPv6 where there is no IPv4. Every address is an endpoint of its
+			// own here, and "localhost" is often ::1 as well, with nobody there:
+			// with ALL some requests would fail there, with AUTO each.
+			c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
+		}
+	}
+	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{locality}}
+	if asked.tls {
+		config, err := pack(o.upstreamTLS(asked))
+		if err != nil {
+			return nil, err
+		}
+		c.TransportSocket = &corev3.TransportSocket{
+			Name:       "envoy.transport_sockets.tls",
+			ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config},
+		}
+	}
+	return c, nil
 }
 
 // upstreamTLS asks for the endpoint by name and takes nobody else.

@@ -141,6 +141,9 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 		return nil, err
 	}
 	hcm := connectionManager(d.Name)
+	if hcm.AccessLog, err = accessLog(d.AccessLog); err != nil {
+		return nil, err
+	}
 	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: routes.Name}}
 	config, err := packed(hcm)
 	if err != nil {

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,32 +53,62 @@ func (l *Listener) RouteConfig(name string) *Resource {
 // routes are a native listener's, in the order of the file, and the clusters
 // that they lead to.
 func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []*Resource, error) {
-	host := &routev3.VirtualHost{Name: d.Name, Domains: []string{"*"}}
 	var clusters []*Resource
+	made := make([]*routev3.Route, len(d.Routes))
 	for i, r := range d.Routes {
-		action := &routev3.RouteAction{}
-		if r.Timeout != "" {
-			timeout, err := time.ParseDuration(r.Timeout)
-			if err != nil || timeout < 0 {
-				return nil, nil, fmt.Errorf("routes[%d].timeout: %q is not a duration, like 15s", i, r.Timeout)
+		route := &routev3.Route{Match: routeMatch(r)}
+		if r.Redirect != nil {
+			route.Action = &routev3.Route_Redirect{Redirect: redirect(r.Redirect)}
+		} else {
+			action, to, err := o.routeAction(r)
+			if err != nil {
+				return nil, nil, fmt.Errorf("routes[%d].%w", i, err)
 			}
-			action.Timeout = durationpb.New(timeout)
+			route.Action = &routev3.Route_Route{Route: action}
+			clusters = append(clusters, to...)
 		}
-		to, err := o.upstreams(action, r.Upstreams)
-		if err != nil {
-			return nil, nil, fmt.Errorf("routes[%d].%w", i, err)
-		}
-		clusters = append(clusters, to...)
-		host.Routes = append(host.Routes, &routev3.Route{
-			Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix}},
-			Action: &routev3.Route_Route{Route: action},
-		})
+		made[i] = route
 	}
-	m := &routev3.RouteConfiguration{Name: RoutesPrefix + d.Name, VirtualHosts: []*routev3.VirtualHost{host}}
+	m := &routev3.RouteConfiguration{Name: RoutesPrefix + d.Name}
+	for _, h := range definition.VirtualHosts(d.Routes) {
+		host := &routev3.VirtualHost{Name: d.Name, Domains: h.Domains}
+		if h.Domains[0] != "*" {
+			host.Name += "/" + h.Domains[0]
+		}
+		m.IgnorePortInHostMatching = m.IgnorePortInHostMatching || !slices.Equal(h.Domains, []string{"*"})
+		for _, i := range h.Routes {
+			host.Routes = append(host.Routes, made[i])
+		}
+		m.VirtualHosts = append(m.VirtualHosts, host)
+	}
 	if _, err := check(RouteType, m.Name, m); err != nil {
 		return nil, nil, err
 	}
 	return m, clusters, nil
+}
+
+// routeAction leads to a route's upstreams.
+func (o Options) routeAction(r definition.Route) (*routev3.RouteAction, []*Resource, error) {
+	action := &routev3.RouteAction{PrefixRewrite: r.Rewrite}
+	if r.Timeout != "" {
+		timeout, err := time.ParseDuration(r.Timeout)
+		if err != nil || timeout < 0 {
+			return nil, nil, fmt.Errorf("timeout: %q is not a duration, like 15s", r.Timeout)
+		}
+		action.Timeout = durationpb.New(timeout)
+	}
+	if r.Retries != nil {
+		action.RetryPolicy = &routev3.RetryPolicy{RetryOn: strings.Join(r.Retries.On, ","), NumRetries: wrapperspb.UInt32(r.Retries.Attempts)}
+		if r.Retries.PerTry != "" {
+			perTry, err := time.ParseDuration(r.Retries.PerTry)
+			if err != nil || perTry <= 0 {
+				return nil, nil, fmt.Errorf("retries.perTry: %q is not a duration, like 2s", r.Retries.PerTry)
+			}
+			action.RetryPolicy.PerTryTimeout = durationpb.New(perTry)
+		}
+	}
+	clusters, err := o.upstreams(action, r.Upstreams)
+	return action, clusters, err
 }
 
 // upstreams leads action to the upstreams by their weights.
@@ -85,19 +116,15 @@ func (o Options) upstreams(action *routev3.RouteAction, upstreams []definition.U
 	var clusters []*Resource
 	weighted := new(routev3.WeightedCluster)
 	for _, u := range upstreams {
-		end, err := parseEndpoint(u.Address, u.TLS)
-		if err != nil {
-			return nil, fmt.Errorf("upstream: %w", err)
-		}
-		c, err := o.cluster(end.name(), end)
+		c, host, err := o.upstream(u)
 		if err != nil {
 			return nil, fmt.Errorf("upstream: %w", err)
 		}
 		clusters = append(clusters, c)
 		w := &routev3.WeightedCluster_ClusterWeight{Name: c.Name, Weight: wrapperspb.UInt32(u.Weight)}
-		if end.tls && !end.isIP() {
+		if host != "" {
 			// Whom we verify by name is also asked by that name.
-			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: end.host}
+			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: host}
 		}
 		weighted.Clusters = append(weighted.Clusters, w)
 	}

@@ -60,13 +60,12 @@ func (s *Snapshot) FilterByID(id string) *Filter { return s.filters().byID[id] }
 // Upstream is the cluster of an upstream by its name, whether any route of the
 // snapshot leads to it or not; nil where the name is none of those.
 func (s *Snapshot) Upstream(name string) *Resource {
-	address, tls := strings.CutPrefix(name, "tls://")
-	e, err := parseEndpoint(address, tls)
-	if err != nil || e.name() != name {
+	u, ok := definition.UpstreamOf(name)
+	if !ok {
 		return nil
 	}
-	c, err := s.opts.cluster(name, e)
-	if err != nil {
+	c, _, err := s.opts.upstream(u)
+	if err != nil || c.Name != name {
 		return nil
 	}
 	return c

@@ -118,16 +118,30 @@ func listenerMeaning(d *definition.Listener) *meaning {
 	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
 		m.text("direction", string(d.Direction)) // which Envoy is told of no other
 	}
-	return m
+	return m.text("accessLog", string(d.AccessLog))
 }
 
 // routesMeaning is that of its routes.
 func routesMeaning(d *definition.Listener) *meaning {
 	m := meaningOf("routes")
 	for _, r := range d.Routes {
-		m.text("route", r.Prefix).text("timeout", r.Timeout)
+		m.text("route", r.Prefix).text("path", r.Path).text("regex", r.Regex).text("timeout", r.Timeout).
+			texts("host", r.Hosts...).texts("method", r.Methods...).text("rewrite", r.Rewrite)
+		for _, h := range r.Headers {
+			m.texts("header", h.Name, string(h.Is), h.Value)
+		}
+		if to := r.Redirect; to != nil {
+			m.texts("redirect", to.Scheme, to.Host, to.Path, to.Prefix).number("port", int(to.Port)).number("code", to.Code)
+		}
+		if r.Retries != nil {
+			m.texts("retry on", r.Retries.On...).number("attempts", int(r.Retries.Attempts)).text("per try", r.Retries.PerTry)
+		}
 		for _, u := range r.Upstreams {
-			m.text("upstream", u.Address).number("weight", int(u.Weight)).flag("tls", u.TLS)
+			if u.Plain() {
+				m.text("upstream", u.Address).number("weight", int(u.Weight)).flag("tls", u.TLS)
+			} else {
+				m.text("cluster", u.ClusterName()).number("weight", int(u.Weight))
+			}
 		}
 	}
 	return m

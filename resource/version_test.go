@@ -84,8 +84,27 @@ func TestListenerVersion(t *testing.T) {
 		"another upstream": {func(l *definition.Listener) {
 			l.Routes[0].Upstreams = append(l.Routes[0].Upstreams, l.Routes[0].Upstreams[0])
 		}, routes, listens},
-		"weight": {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 }, routes, listens},
-		"tls":    {func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true }, routes, listens},
+		"weight":     {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 }, routes, listens},
+		"tls":        {func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true }, routes, listens},
+		"access log": {func(l *definition.Listener) { l.AccessLog = definition.LogJSON }, listens, routes},
+		"hosts":      {func(l *definition.Listener) { l.Routes[0].Hosts = []string{"a"} }, routes, listens},
+		"path":       {func(l *definition.Listener) { l.Routes[0].Path = "/a" }, routes, listens},
+		"regex":      {func(l *definition.Listener) { l.Routes[0].Regex = "/a" }, routes, listens},
+		"methods":    {func(l *definition.Listener) { l.Routes[0].Methods = []string{"GET"} }, routes, listens},
+		"header": {func(l *definition.Listener) {
+			l.Routes[0].Headers = []definition.HeaderMatch{{Name: "a", Is: definition.HeaderAbsent}}
+		}, routes, listens},
+		"redirect": {func(l *definition.Listener) { l.Routes[0].Redirect = &definition.Redirect{} }, routes, listens},
+		"rewrite":  {func(l *definition.Listener) { l.Routes[0].Rewrite = "/a" }, routes, listens},
+		"retries":  {func(l *definition.Listener) { l.Routes[0].Retries = &definition.Retries{Attempts: 1} }, routes, listens},
+		"endpoints": {func(l *definition.Listener) {
+			l.Routes[0].Upstreams[0].Endpoints = []string{"127.0.0.1:1", "127.0.0.1:2"}
+		}, routes, listens},
+		"protocol":    {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Protocol = definition.HTTP2 }, routes, listens},
+		"server name": {func(l *definition.Listener) { l.Routes[0].Upstreams[0].ServerName = "a" }, routes, listens},
+		"health check": {func(l *definition.Listener) {
+			l.Routes[0].Upstreams[0].HealthCheck = &definition.HealthCheck{By: definition.CheckTCP}
+		}, routes, listens},
 	} {
 		l := listener()
 		test.change(l)
@@ -99,7 +118,11 @@ func TestListenerVersion(t *testing.T) {
 	for _, s := range []struct {
 		of   reflect.Type
 		know int
-	}{{reflect.TypeFor[definition.Listener](), 6}, {reflect.TypeFor[definition.Route](), 3}, {reflect.TypeFor[definition.Upstream](), 3}} {
+	}{
+		{reflect.TypeFor[definition.Listener](), 7}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
+		{reflect.TypeFor[definition.HeaderMatch](), 3}, {reflect.TypeFor[definition.Redirect](), 6}, {reflect.TypeFor[definition.Retries](), 3},
+		{reflect.TypeFor[definition.HealthCheck](), 6},
+	} {
 		if s.of.NumField() != s.know {
 			t.Errorf("%s has %d fields: is the new one part of the version?", s.of, s.of.NumField())
 		}

@@ -35,6 +35,7 @@ var refused = map[string][]string{
 	},
 	`{kind: WasmFilter, _}`: {``, `module: a.wasm`},
 	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
+		`address: "0.0.0.0:80", accessLog: stdout`,
 		``, `address: ""`, `address: ":8080"`, `address: "localhost:80"`, `address: "0.0.0.0"`, `address: "0.0.0.0:http"`, `address: "0.0.0.0:70000"`,
 		`address: "0.0.0.0:80", direction: any`, `address: "0.0.0.0:80", nodes: []`,
 	},
@@ -44,6 +45,21 @@ var refused = map[string][]string{
 		`prefix: /, upstream: "a:0"`, `prefix: /, upstream: "a:70000"`, `prefix: /, upstream: "a:1", upstreams: [{address: "a:1"}]`,
 		`prefix: /, tls: true, upstreams: [{address: "a:1"}]`, `prefix: /, upstreams: [{}]`, `prefix: /, upstreams: [{address: "a:1", weight: 0}]`,
 		`prefix: /, upstreams: [{address: "a:1", weight: 1000001}]`, `prefix: /, upstreams: [{address: a}]`,
+		`path: /, prefix: /, upstream: "a:1"`, `regex: /a, prefix: /, upstream: "a:1"`, `path: a, upstream: "a:1"`, `path: "", upstream: "a:1"`,
+		`prefix: /, hosts: [], upstream: "a:1"`, `prefix: /, hosts: ["a:80"], upstream: "a:1"`, `prefix: /, hosts: ["a.*"], upstream: "a:1"`, `prefix: /, hosts: [""], upstream: "a:1"`,
+		`prefix: /, methods: [], upstream: "a:1"`, `prefix: /, methods: [get], upstream: "a:1"`,
+		`prefix: /, headers: [{}], upstream: "a:1"`, `prefix: /, headers: [{name: a}], upstream: "a:1"`, `prefix: /, headers: [{name: ":path", exact: a}], upstream: "a:1"`,
+		`prefix: /, headers: [{name: a, exact: b, present: true}], upstream: "a:1"`, `prefix: /, headers: [{name: a, contains: b}], upstream: "a:1"`,
+		`prefix: /, rewrite: {}, upstream: "a:1"`, `prefix: /, rewrite: {prefix: a}, upstream: "a:1"`, `regex: /a, rewrite: {prefix: /}, upstream: "a:1"`,
+		`prefix: /, redirect: {}`, `prefix: /, redirect: {code: 302}`, `prefix: /, redirect: {scheme: https, code: 304}`, `prefix: /, redirect: {scheme: ftp}`, `prefix: /, redirect: {host: "a b"}`,
+		`prefix: /, redirect: {port: 0}`, `prefix: /, redirect: {path: /a, prefix: /b}`, `prefix: /, redirect: {path: a}`, `regex: /a, redirect: {prefix: /}`,
+		`prefix: /, redirect: {scheme: https}, upstream: "a:1"`, `prefix: /, redirect: {scheme: https}, timeout: 1s`, `prefix: /, redirect: {scheme: https}, retries: {on: [5xx]}`,
+		`prefix: /, upstream: "a:1", retries: {}`, `prefix: /, upstream: "a:1", retries: {on: []}`, `prefix: /, upstream: "a:1", retries: {on: [4xx]}`,
+		`prefix: /, upstream: "a:1", retries: {on: [5xx], attempts: 0}`, `prefix: /, upstream: "a:1", retries: {on: [5xx], perTry: "5"}`,
+		`prefix: /, upstreams: [{address: "a:1", endpoints: ["b:1"]}]`, `prefix: /, upstreams: [{endpoints: []}]`, `prefix: /, upstreams: [{endpoints: [a]}]`,
+		`prefix: /, upstreams: [{address: "a:1", protocol: grpc}]`, `prefix: /, upstreams: [{address: "a:1", serverName: b}]`,
+		`prefix: /, upstreams: [{address: "a:1", healthCheck: {path: a}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {path: /a, grpc: ""}}]`,
+		`prefix: /, upstreams: [{address: "a:1", healthCheck: {unhealthy: 0}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {healthy: 101}}]`,
 		`prefix: /, upstream: "a:1", timeout: 5`, `prefix: /, upstream: "a:1", timeout: "5"`, `prefix: /, upstream: "a:1", timeout: soon`, `prefix: /, upstream: "a:1", timeout: -1s`,
 	},
 	`{kind: Rollout, _}`: {``, `waves: []`, `waves: all`, `waves: 1`},
@@ -60,8 +76,14 @@ var refused = map[string][]string{
 // Mistakes that xds-server alone can tell.
 var told = map[string][]string{
 	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {`config: {"@type": type.googleapis.com/nothing}`, `config: {}, configFrom: {secret: {name: a, key: b}}`, `attach: {nodes: {ids: ["a["]}}`},
-	`{kind: Rollout, waves: [1], _}`:                      {`bake: 721h`, `stop: {errors: {more: 101%}}`, `match: {definitions: ["a["]}`, `ask: [{webhook: {url: "http://h/#x"}}]`},
-	`{kind: Rollout, waves: [_]}`:                         {`true`, `[1]`, `{labels: {}}`, `5, 3`, `101%`, `0%`, `{labels: {tier: "can*"}}`},
+	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
+		`regex: "(", upstream: "a:1"`, `prefix: /, hosts: [a, A], upstream: "a:1"`, `prefix: /, methods: [GET, GET], upstream: "a:1"`, `prefix: "/a?b", upstream: "a:1"`,
+		`prefix: /, headers: [{name: a, exact: "b\n"}], upstream: "a:1"`, `prefix: /, upstreams: [{endpoints: ["a:1", "b:1"], tls: true}]`, `prefix: /, upstreams: [{endpoints: ["a:1", "a:1"]}]`,
+		`prefix: /, upstreams: [{address: "a:1", tls: true, serverName: 127.0.0.1}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {interval: 1ms}}]`,
+		`prefix: /, upstreams: [{address: "a:1", healthCheck: {timeout: 2m}}]`, `prefix: /, upstream: "a:1", retries: {on: [5xx], perTry: 0s}`,
+	},
+	`{kind: Rollout, waves: [1], _}`: {`bake: 721h`, `stop: {errors: {more: 101%}}`, `match: {definitions: ["a["]}`, `ask: [{webhook: {url: "http://h/#x"}}]`},
+	`{kind: Rollout, waves: [_]}`:    {`true`, `[1]`, `{labels: {}}`, `5, 3`, `101%`, `0%`, `{labels: {tier: "can*"}}`},
 }
 
 // What both are to take, besides testdata/good.
@@ -80,6 +102,11 @@ var taken = map[string][]string{
 	},
 	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
 		`prefix: /a, upstream: "[::1]:65535", tls: true, timeout: 1h2m3.5s`, `prefix: /, upstreams: [{address: "a.b.c:1", weight: 3, tls: true}, {address: "b:2"}], timeout: 0s`,
+		`path: /a, hosts: [a.b, "*.C", "*", "[::1]"], methods: [GET], headers: [{name: a, present: false}, {name: B, exact: c}, {name: d, prefix: e}, {name: f, regex: "g+"}], upstream: "a:1"`,
+		`regex: "/a+", redirect: {scheme: https, host: A.b, port: 8443, code: 307}`, `prefix: /a, redirect: {prefix: /b}`, `prefix: /, redirect: {path: /b}`,
+		`prefix: /a, rewrite: {prefix: /b}, retries: {on: [5xx, reset], attempts: 3, perTry: 1s}, upstream: "a:1"`,
+		`prefix: /, upstreams: [{endpoints: ["a:1", "b:2"], protocol: http2, tls: true, serverName: c, healthCheck: {grpc: "", interval: 1m, timeout: 2s, unhealthy: 1, healthy: 1}}]`,
+		`prefix: /, upstreams: [{address: "a:1", protocol: http1, healthCheck: {path: /healthz}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {}}]`,
 		`prefix: /, upstream: "a:1", timeout: "0"`, `prefix: /, upstream: "a:1", timeout: .5s`,
 	},
 	`{kind: Rollout, waves: [_]}`: {`1, 5%, 25%, 100%`, `{labels: {tier: canary}}, 0.5%`, `1000000`},
@@ -129,7 +156,7 @@ func TestAPIServer(t *testing.T) {
 	each(refused, false, false)
 	each(told, false, true)
 	each(taken, true, true)
-	for _, name := range []string{"native.yaml", "rollout.yaml", "rollout.json", "place.yaml", "direct.json"} {
+	for _, name := range []string{"native.yaml", "routes.yaml", "rollout.yaml", "rollout.json", "place.yaml", "direct.json"} {
 		for _, text := range examples(t, filepath.Join("..", "testdata", "good", name)) {
 			check(text, true, true)
 		}

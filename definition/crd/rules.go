@@ -1,5 +1,7 @@
 package crd
 
+import "wasmxds/definition"
+
 // rule is one that the API server checks.
 type rule struct{ cel, message string }
 
@@ -40,11 +42,30 @@ func rules() map[string]map[string][]rule {
 				"needs an IP address and a port, as 0.0.0.0:8080 or [::]:8080",
 			}},
 			"spec.routes[]": {
-				{`has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each"},
+				{`(has(self.prefix) ? 1 : 0) + (has(self.path) ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) == 1`, "needs prefix, path or regex, one of them"},
+				{`has(self.redirect) || has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each, or redirect"},
+				{`!has(self.redirect) || !((has(self.upstream) && self.upstream != "") || has(self.upstreams) || has(self.tls) && self.tls || has(self.rewrite) || has(self.timeout) && self.timeout != "" || has(self.retries))`, "redirect: can't be together with upstream, upstreams, tls, rewrite, timeout or retries"},
+				{`!has(self.regex) || self.regex == "" || !has(self.rewrite) && !(has(self.redirect) && has(self.redirect.prefix))`, "a prefix can't take the place of what a regex matched"},
 				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
 				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
 			},
 			"spec.routes[].timeout": {duration("needs a duration like 15s or 500ms")},
+			"spec.routes[].headers[]": {
+				{`(has(self.exact) && self.exact != "" ? 1 : 0) + (has(self.prefix) && self.prefix != "" ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) + (has(self.present) ? 1 : 0) == 1`, "needs exact, prefix, regex or present, one of them"},
+			},
+			"spec.routes[].redirect": {
+				{`has(self.scheme) || has(self.host) && self.host != "" || has(self.port) || has(self.path) || has(self.prefix)`, "needs scheme, host, port, path or prefix"},
+				{`!has(self.path) || !has(self.prefix)`, "prefix: can't be together with path"},
+				{`!has(self.code) || self.code in [301, 302, 303, 307, 308]`, "code: is not one of a redirect"},
+			},
+			"spec.routes[].retries.perTry": {duration("needs a duration like 2s or 500ms")},
+			"spec.routes[].upstreams[]": {
+				{`(has(self.address) && self.address != "") != has(self.endpoints)`, "needs address or endpoints, one of them"},
+				{`!has(self.serverName) || self.serverName == "" || has(self.tls) && self.tls`, "serverName: needs tls: true"},
+			},
+			"spec.routes[].upstreams[].healthCheck": {
+				{`!has(self.path) || !has(self.grpc)`, "grpc: can't be together with path"},
+			},
 		},
 		"Rollout": {
 			"spec.bake": {duration("needs a duration like 2m or 90s")},
@@ -57,6 +78,14 @@ func rules() map[string]map[string][]rule {
 			"spec.match.definitions[]":    {{`self != ""`, "can't be the name of a definition"}},
 		},
 	}
+}
+
+func retryOn() []any {
+	var all []any
+	for _, on := range definition.RetryOn() {
+		all = append(all, on)
+	}
+	return all
 }
 
 // hostPort is where an upstream is. A pattern costs nothing, however many there are.
@@ -87,12 +116,37 @@ func bounds() map[string]map[string]schema {
 			"spec.attach.match[].listeners": items(1000),
 		},
 		"Listener": {
-			"spec.address":                      text(100),
-			"spec.routes":                       items(200),
-			"spec.routes[].upstream":            {"maxLength": 260, "pattern": "^$|" + hostPort},
-			"spec.routes[].upstreams":           items(50),
-			"spec.routes[].upstreams[].address": {"maxLength": 260, "pattern": hostPort},
-			"spec.routes[].timeout":             text(64),
+			"spec.address":                                   text(100),
+			"spec.routes":                                    items(200),
+			"spec.routes[].upstream":                         {"maxLength": 260, "pattern": "^$|" + hostPort},
+			"spec.routes[].hosts":                            items(100),
+			"spec.routes[].hosts[]":                          {"maxLength": 253, "pattern": `^(\*|(\*\.)?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*|\[[0-9a-fA-F:.]+\])$`},
+			"spec.routes[].path":                             text(1024),
+			"spec.routes[].prefix":                           text(1024),
+			"spec.routes[].regex":                            text(1024),
+			"spec.routes[].methods":                          items(20),
+			"spec.routes[].methods[]":                        {"maxLength": 50, "pattern": `^[A-Z0-9_-]+$`},
+			"spec.routes[].headers":                          items(50),
+			"spec.routes[].headers[].name":                   {"maxLength": 256, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+			"spec.routes[].headers[].exact":                  text(4096),
+			"spec.routes[].headers[].prefix":                 text(4096),
+			"spec.routes[].headers[].regex":                  text(1024),
+			"spec.routes[].redirect.host":                    {"maxLength": 253, "pattern": `^$|^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$|^\[[0-9a-fA-F:.]+\]$`},
+			"spec.routes[].redirect.path":                    text(1024),
+			"spec.routes[].redirect.prefix":                  text(1024),
+			"spec.routes[].rewrite.prefix":                   text(1024),
+			"spec.routes[].retries.on":                       items(20),
+			"spec.routes[].retries.on[]":                     {"enum": retryOn()},
+			"spec.routes[].retries.perTry":                   text(64),
+			"spec.routes[].upstreams":                        items(50),
+			"spec.routes[].upstreams[].address":              {"maxLength": 260, "pattern": "^$|" + hostPort},
+			"spec.routes[].upstreams[].endpoints[]":          {"maxLength": 260, "pattern": hostPort},
+			"spec.routes[].upstreams[].serverName":           text(253),
+			"spec.routes[].upstreams[].healthCheck.path":     text(1024),
+			"spec.routes[].upstreams[].healthCheck.grpc":     text(253),
+			"spec.routes[].upstreams[].healthCheck.interval": text(64),
+			"spec.routes[].upstreams[].healthCheck.timeout":  text(64),
+			"spec.routes[].timeout":                          text(64),
 		},
 		"Rollout": {
 			// Labels, a count or a share: what is said of one kind of value holds for it

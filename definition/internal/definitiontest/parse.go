@@ -136,8 +136,11 @@ func dump(f *definition.File) string {
 	}
 	for _, d := range f.Listeners {
 		fmt.Fprintf(&b, "%s listener %q at %s\n  nodes %+v\n  target %+v\n", where(d.Pos), d.Name, d.Address, d.Nodes, d.Target())
+		if d.AccessLog != definition.LogOff {
+			fmt.Fprintf(&b, "  accessLog %s\n", d.AccessLog)
+		}
 		for _, r := range d.Routes {
-			fmt.Fprintf(&b, "  route %+v\n", r)
+			dumpRoute(&b, r)
 		}
 	}
 	for _, d := range f.Resources {
@@ -163,6 +166,37 @@ func dump(f *definition.File) string {
 		}
 	}
 	return b.String()
+}
+
+// dumpRoute shows what is in a route; of what it rarely has, what there is.
+func dumpRoute(b *strings.Builder, r definition.Route) {
+	fmt.Fprintf(b, "  route {Prefix:%s Upstreams:[", r.Prefix)
+	for i, u := range r.Upstreams {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(b, "{Address:%s Weight:%d TLS:%t", u.Address, u.Weight, u.TLS)
+		if !u.Plain() {
+			fmt.Fprintf(b, " Endpoints:%q Protocol:%s ServerName:%s", u.Endpoints, u.Protocol, u.ServerName)
+		}
+		if u.HealthCheck != nil {
+			fmt.Fprintf(b, " HealthCheck:%+v", *u.HealthCheck)
+		}
+		b.WriteByte('}')
+	}
+	fmt.Fprintf(b, "] Timeout:%s}\n", r.Timeout)
+	if len(r.Hosts)+len(r.Methods)+len(r.Headers)+len(r.Path)+len(r.Regex) > 0 {
+		fmt.Fprintf(b, "    for hosts %q methods %q headers %+v path %q regex %q\n", r.Hosts, r.Methods, r.Headers, r.Path, r.Regex)
+	}
+	if r.Rewrite != "" {
+		fmt.Fprintf(b, "    rewrite %q\n", r.Rewrite)
+	}
+	if r.Redirect != nil {
+		fmt.Fprintf(b, "    redirect %+v\n", *r.Redirect)
+	}
+	if r.Retries != nil {
+		fmt.Fprintf(b, "    retries %+v\n", *r.Retries)
+	}
 }
 
 func where(p definition.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }

@@ -1,0 +1,87 @@
+package definition
+
+func convertListener(l *Listener) *listener {
+	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes), AccessLog: l.AccessLog}
+	for _, r := range l.Routes {
+		w.Routes = append(w.Routes, convertRoute(r))
+	}
+	return w
+}
+
+func convertRoute(r Route) route {
+	made := route{Hosts: r.Hosts, Prefix: r.Prefix, Path: r.Path, Regex: r.Regex, Methods: r.Methods, Timeout: r.Timeout}
+	for _, h := range r.Headers {
+		made.Headers = append(made.Headers, convertHeader(h))
+	}
+	if to := r.Redirect; to != nil {
+		made.Redirect = &redirect{Scheme: to.Scheme, Host: to.Host, Path: to.Path, Prefix: to.Prefix}
+		if to.Port != 0 {
+			made.Redirect.Port = &to.Port
+		}
+		if to.Code != 301 {
+			made.Redirect.Code = &to.Code
+		}
+	}
+	if r.Rewrite != "" {
+		made.Rewrite = &rewrite{Prefix: r.Rewrite}
+	}
+	if r.Retries != nil {
+		made.Retries = &retries{On: r.Retries.On, PerTry: r.Retries.PerTry}
+		if r.Retries.Attempts != 1 {
+			made.Retries.Attempts = &r.Retries.Attempts
+		}
+	}
+	if len(r.Upstreams) == 1 && r.Upstreams[0].Plain() && r.Upstreams[0].Weight == 1 {
+		made.Upstream, made.TLS = r.Upstreams[0].Address, r.Upstreams[0].TLS
+		return made
+	}
+	for _, u := range r.Upstreams {
+		made.Upstreams = append(made.Upstreams, convertUpstream(u))
+	}
+	return made
+}
+
+func convertHeader(h HeaderMatch) header {
+	made := header{Name: h.Name}
+	switch h.Is {
+	case HeaderExact:
+		made.Exact = h.Value
+	case HeaderPrefix:
+		made.Prefix = h.Value
+	case HeaderRegex:
+		made.Regex = h.Value
+	default:
+		present := h.Is == HeaderPresent
+		made.Present = &present
+	}
+	return made
+}
+
+func convertUpstream(u Upstream) upstream {
+	made := upstream{Address: u.Address, Endpoints: u.Endpoints, Weight: &u.Weight, Protocol: u.Protocol, TLS: u.TLS, ServerName: u.ServerName}
+	h := u.HealthCheck
+	if h == nil {
+		return made
+	}
+	check := &healthCheck{}
+	switch h.By {
+	case CheckHTTP:
+		check.Path = h.Of
+	case CheckGRPC:
+		check.GRPC = &h.Of
+	}
+	if h.Interval != defaultCheck.Interval {
+		check.Interval = h.Interval.String()
+	}
+	if h.Timeout != defaultCheck.Timeout {
+		check.Timeout = h.Timeout.String()
+	}
+	if h.Unhealthy != defaultCheck.Unhealthy {
+		check.Unhealthy = &h.Unhealthy
+	}
+	if h.Healthy != defaultCheck.Healthy {
+		check.Healthy = &h.Healthy
+	}
+	made.HealthCheck = check
+	return made
+}
