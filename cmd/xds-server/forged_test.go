@@ -27,7 +27,7 @@ func TestForgedRows(t *testing.T) {
 		}, {ID: forged}},
 	}
 	var table, missing bytes.Buffer
-	if err := printTable(&table, st, time.Now()); err != nil {
+	if err := printTable(&table, st, shown{}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	printMissing(&missing, st, forged, forged, admin.Quorum{Min: 1})

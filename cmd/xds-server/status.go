@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,8 +15,12 @@ import (
 	"wasmxds/printable"
 )
 
-const statusHelp = `Ask a running xds-server what its Envoys run, since when, and why not what is
-wanted.
+const statusHelp = `Show what the Envoys of a running xds-server run, since when, and why they do not
+run what they should.
+
+Where that takes more than 20 rows, those that need attention are shown, the
+worst first, and the others are counted: --all shows all, and --filter, --state
+and --label show some.
 
 With --wait it returns when every connected Envoy runs what the directory says
 and nothing is wrong with the definitions, for as long as a written file takes
@@ -43,6 +48,7 @@ started with another --drain-time-s ("xds-server bootstrap --help" has more).`
 
 const statusExample = `  xds-server status
   xds-server status --watch
+  xds-server status --state failed --label tier=canary
   xds-server status -o json | jq -r '.nodes[] | select(.filters[].state | IN("running", "unasked") | not) | .id'
 
   # a deployment: copy the module in, go on once the whole fleet runs it
@@ -62,12 +68,13 @@ const drainedTimeout = 11 * time.Minute
 
 type statusFlags struct {
 	adminFlags
-	output          string
-	watch           bool
-	wait            waitFor
-	timeout         time.Duration
-	filter, version string
-	quorum          admin.Quorum
+	output  string
+	watch   bool
+	wait    waitFor
+	timeout time.Duration
+	show    shown
+	version string
+	quorum  admin.Quorum
 }
 
 func newStatus() *cobra.Command {
@@ -92,13 +99,17 @@ func newStatus() *cobra.Command {
 	flags.Var(&f.wait, "wait", "return when all run what is wanted, or with --wait=drained when older connections have it, too")
 	flags.Lookup("wait").NoOptDefVal = string(untilRunning)
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`; --wait=drained after 11m unless it is given")
-	flags.StringVar(&f.filter, "filter", "", "wait for the filter of this `name` alone")
+	flags.StringVar(&f.show.filter, "filter", "", "show, or wait for, the filter of this `name` alone")
+	flags.StringSliceVar(&f.show.states, "state", nil, "show only what is in one of these `states`: "+strings.Join(severity, ", "))
+	flags.StringToStringVar(&f.show.labels, "label", nil, "show only Envoys with this label, `KEY=VALUE`; may be given again")
+	flags.BoolVar(&f.show.all, "all", false, fmt.Sprintf("show each Envoy and filter, where there are more than %d", maxRows))
 	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
 	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
 	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that were connected before")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
 	completeValues(cmd, "wait", string(untilRunning), string(untilDrained))
+	completeValues(cmd, "state", severity...)
 	f.completeFilters(cmd)
 	return cmd
 }
@@ -132,8 +143,14 @@ func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	if f.output != "table" && f.output != "json" {
 		return misused(fmt.Errorf("--output %s: table or json", f.output))
 	}
-	if f.version != "" && f.filter == "" {
+	if f.version != "" && f.show.filter == "" {
 		return misused(errors.New("--version needs --filter: each filter has versions of its own"))
+	}
+	if err := f.show.check(); err != nil {
+		return err
+	}
+	if f.output == "json" && f.show.narrows() {
+		return misused(errors.New("--state and --label are for the table: choose from -o json with jq"))
 	}
 	client, err := f.client(10 * time.Second)
 	if err != nil {
@@ -164,7 +181,7 @@ func (f *statusFlags) print(out io.Writer, st *admin.Status) error {
 	if f.output == "json" {
 		return printJSON(out, st)
 	}
-	return printTable(out, st, time.Now())
+	return printTable(out, st, f.show, time.Now())
 }
 
 // await returns when what is waited for has been in place for settle.
@@ -178,7 +195,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 	for {
 		st, err := client.Page(ctx, "", 1)
 		if err == nil {
-			if r := stop.look(st.Stopped(f.filter), time.Now()); r != nil {
+			if r := stop.look(st.Stopped(f.show.filter), time.Now()); r != nil {
 				return wrong(stopped(r))
 			}
 		}
@@ -186,7 +203,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			lastErr, since = err, time.Time{}
-		case !st.Done(f.filter, f.version, f.quorum), f.wait == untilDrained && !st.Drained(f.filter):
+		case !st.Done(f.show.filter, f.version, f.quorum), f.wait == untilDrained && !st.Drained(f.show.filter):
 			last, lastErr, since = st, nil, time.Time{}
 		case since.IsZero():
 			since = time.Now()
@@ -208,16 +225,16 @@ func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *ad
 	if err != nil {
 		return unreachable(withHint(fmt.Errorf("no status within %v: %w", f.timeout, err), askHint(err)))
 	}
-	undrained := f.wait == untilDrained && !last.Drained(f.filter)
+	undrained := f.wait == untilDrained && !last.Drained(f.show.filter)
 	if undrained || last.Envoys.Awaited > 0 && !f.quorum.WithoutAway { // which they are is in the whole status alone
 		if whole, err := client.Status(ctx); err == nil {
 			last = whole
 		}
 	}
 	var why bytes.Buffer
-	printMissing(&why, last, f.filter, f.version, f.quorum)
+	printMissing(&why, last, f.show.filter, f.version, f.quorum)
 	if undrained {
-		printDraining(&why, last, f.filter, time.Now())
+		printDraining(&why, last, f.show.filter, time.Now())
 	}
 	return wrong(fmt.Errorf("not all in place within %v:\n%s", f.timeout, bytes.TrimRight(why.Bytes(), "\n")))
 }

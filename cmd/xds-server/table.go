@@ -12,41 +12,28 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/printable"
-	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
 
 // printTable prints the status for people.
-func printTable(out io.Writer, st *admin.Status, now time.Time) error {
+func printTable(out io.Writer, st *admin.Status, show shown, now time.Time) error {
 	d := st.Definitions
 	away := ""
 	if st.Envoys.Away > 0 {
 		away = fmt.Sprintf(", %d away", st.Envoys.Away)
 	}
-	fmt.Fprintf(out, "%s, %s, %s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), away)
-	printProblems(out, "  ", d.Errors)
-	printProblems(out, "  ", d.Warnings)
+	fmt.Fprintf(out, "%s, %s, %s%s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), byState(st.Nodes, now), away)
+	problems := slices.Concat(d.Errors, d.Warnings)
+	if unshown := len(problems) - maxRows; unshown > 0 && !show.all {
+		printProblems(out, "  ", problems[:maxRows])
+		fmt.Fprintf(out, "  %d more errors and warnings; --all shows them\n", unshown)
+	} else {
+		printProblems(out, "  ", problems)
+	}
 	printUnfinished(out, "  ", st, "")
 	printReplicas(out, st.Replicas)
-	if len(st.Filters) > 0 {
-		fmt.Fprintln(out)
-		t := newTable(out)
-		fmt.Fprintln(t, "FILTER\tVERSION\tMODULE\tENVOYS\tRUNNING\tPENDING\tFAILED\tNOTE")
-		for _, f := range st.Filters {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%s\n", cell(f.Name), cell(f.Version), cell(short(f.SHA256)),
-				f.Nodes, f.Running, f.Pending, f.Failed, printable.Text(f.Reason))
-		}
-		t.Flush()
-	}
-	if len(st.Nodes) > 0 {
-		fmt.Fprintln(out)
-		t := newTable(out)
-		fmt.Fprintln(t, "ENVOY\tFILTER\tSTATE\tSINCE\tRUNNING\tWANTED\tREASON")
-		for _, n := range st.Nodes {
-			printNode(t, n, now)
-		}
-		t.Flush()
-	}
+	printFilters(out, st.Filters, show)
+	printEnvoys(out, st.Nodes, show, now)
 	return nil
 }
 
@@ -100,36 +87,6 @@ func (t *trimmed) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
-}
-
-func printNode(t io.Writer, n xds.NodeStatus, now time.Time) {
-	state, since := "-", n.ConnectedSince
-	if !n.AwaySince.IsZero() {
-		state, since = string(swap.Away), n.AwaySince
-	}
-	if len(n.Filters) == 0 {
-		fmt.Fprintf(t, "%s\t-\t%s\t%s\t-\t-\t\n", cell(n.ID), state, age(now, since))
-	}
-	for _, f := range n.Filters {
-		if f.State == swap.Away {
-			f.Since = since
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(n.ID), cell(f.Name), cell(string(f.State)), age(now, f.Since),
-			cell(f.Running), cell(f.Wanted), reason(withCrashes(f, now), f.Draining, admin.FilterDraining, now))
-	}
-	for _, l := range n.Listeners {
-		state := string(swap.Running)
-		switch {
-		case l.Running == l.Wanted && l.Draining == nil:
-			continue
-		case l.Running == "":
-			state = "withheld"
-		case l.Running != l.Wanted:
-			state = "waiting"
-		}
-		fmt.Fprintf(t, "%s\tlistener %s\t%s\t-\t%s\t%s\t%s\n", cell(n.ID), cell(l.Name), state,
-			cell(l.Running), cell(l.Wanted), reason(l.Reason, l.Draining, admin.ListenerDraining, now))
-	}
 }
 
 // withCrashes is why a filter does not run, and that its VMs have crashed.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -57,10 +58,59 @@ func TestTable(t *testing.T) {
 		},
 	}
 	var got bytes.Buffer
-	if err := printTable(&got, st, now); err != nil {
+	if err := printTable(&got, st, shown{}, now); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "table.txt", got.Bytes())
+}
+
+// TestTableOfMany: of many Envoys and filters a screen is shown, with what is wrong first.
+func TestTableOfMany(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	st := &admin.Status{Definitions: admin.Definitions{Loaded: 8}, Envoys: xds.NodeCount{Connected: 503}}
+	for i := range 30 {
+		st.Definitions.Errors = append(st.Definitions.Errors, definition.Problem{File: fmt.Sprintf("%d.yaml", i), Line: 1, Message: "is no definition"})
+	}
+	for i := range 7 {
+		st.Filters = append(st.Filters, admin.Filter{Name: fmt.Sprintf("filter-%d", i), Version: "a1", SHA256: "8490c04a6f6d", State: module.Good, FilterCount: xds.FilterCount{Nodes: 503, Running: 503}})
+	}
+	for i := range 503 {
+		n := xds.NodeStatus{ID: fmt.Sprintf("edge-%03d", i), Labels: map[string]string{"tier": []string{"canary", "main"}[i%2]}}
+		for j := range 7 {
+			f := swap.FilterStatus{Name: fmt.Sprintf("filter-%d", j), Wanted: "a1", Running: "a1", State: swap.Running, Since: now.Add(-time.Hour)}
+			switch {
+			case j == 3 && i%20 == 7: // 25 of them
+				f.State, f.Running, f.Reason = swap.Failed, "a0", "Envoy has the module and refuses it"
+			case j == 5 && i == 100:
+				f.State, f.Running, f.Reason = swap.Fetching, "a0", "Envoy downloads the module"
+			}
+			n.Filters = append(n.Filters, f)
+		}
+		st.Nodes = append(st.Nodes, n)
+	}
+	for name, show := range map[string]shown{
+		"many":     {},
+		"canaries": {labels: map[string]string{"tier": "canary"}},
+		"fetching": {states: []string{"fetching"}},
+		"filter-3": {filter: "filter-3"},
+		"all":      {all: true},
+	} {
+		var got bytes.Buffer
+		if err := printTable(&got, st, show, now); err != nil {
+			t.Fatal(err)
+		}
+		lines := bytes.Count(got.Bytes(), []byte("\n"))
+		if show.all {
+			if lines < 503*7 {
+				t.Errorf("all: %d lines", lines)
+			}
+			continue
+		}
+		if lines > 60 {
+			t.Errorf("%s: %d lines", name, lines)
+		}
+		golden(t, "table-"+name+".txt", got.Bytes())
+	}
 }
 
 // golden compares with a file in testdata.
