@@ -29,7 +29,8 @@ type fleet struct {
 	definitions string
 	server      *harness.Server
 	upstream    *harness.Upstream
-	modules     int // written so far
+	modules     int    // written so far
+	program     string // xds-server, of which servers are started from now on
 }
 
 // newFleet prepares all but the server.
@@ -38,7 +39,7 @@ func newFleet(t *testing.T) *fleet {
 	dir := t.TempDir()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	f := &fleet{t: t, ctx: ctx, dir: dir, definitions: filepath.Join(dir, "definitions")}
+	f := &fleet{t: t, ctx: ctx, dir: dir, definitions: filepath.Join(dir, "definitions"), program: xdsServer}
 	must(t, os.Mkdir(f.definitions, 0o755))
 	var err error
 	f.upstream, err = harness.StartUpstream()
@@ -57,7 +58,7 @@ func (f *fleet) serve(args ...string) {
 func (f *fleet) serveIn(dir string, args ...string) *harness.Server {
 	f.t.Helper()
 	server, err := harness.StartServer(f.ctx, harness.ServerConfig{
-		Program: xdsServer, Dir: dir, Definitions: f.definitions,
+		Program: f.program, Dir: dir, Definitions: f.definitions,
 		Data: filepath.Join(dir, "data"), Args: append([]string{"--module-root", f.dir, "--log-level", "debug", "--transport", *transport}, args...)})
 	must(f.t, err)
 	f.t.Cleanup(func() {

@@ -38,8 +38,8 @@ func startSeveral(t *testing.T, c combination, servers, envoys int, policy strin
 }
 
 // startSeveralBy starts servers whose state is at an address, which they reach as flags
-// say.
-func startSeveralBy(t *testing.T, c combination, servers, envoys int, policy, state string, flags func(line string) []string) *several {
+// say. Of each that was started it is told.
+func startSeveralBy(t *testing.T, c combination, servers, envoys int, policy, state string, flags func(line string) []string, started ...func(i int, s *harness.Server)) *several {
 	t.Helper()
 	j := &several{shared: &shared{rolling: &rolling{fleet: newFleet(t), load: shop}, operator: newOperator(t)}}
 	j.write("policy.yaml", "kind: Rollout\nname: careful\n"+policy)
@@ -53,6 +53,9 @@ func startSeveralBy(t *testing.T, c combination, servers, envoys int, policy, st
 		j.servers = append(j.servers, j.serveIn(filepath.Join(j.dir, fmt.Sprint("server-", i)),
 			append(flags(line.Address()), "--operate-token-file", j.operator)...))
 		j.server = j.servers[i]
+		for _, tell := range started {
+			tell(i, j.server)
+		}
 		j.eventually(func() error { return up(t.Context(), j.server) })
 	}
 	var xds []string

@@ -75,6 +75,8 @@ func (p *Pipeline) replicas() []admin.Replica {
 			r.Trouble = "it is not heard by the one that leads: no wave begins"
 		case r.Stand == string(driver.Leads) && !r.Self && standing.Lost != "":
 			r.Trouble = standing.Lost
+		case r.Self && standing.Behind:
+			r.Trouble = "what Envoys of the one that leads have can't be written down: this one goes on by what it reads itself, and no wave begins"
 		case r.Self && standing.Stand == driver.Cares:
 			r.Trouble = "it can't read the state: what was last known goes on, and no wave begins"
 		case r.Self && registry.Twin():

@@ -11,7 +11,7 @@ import (
 
 // Mover is what moves changes on this server, when it leads.
 type Mover interface {
-	Hear(ctx context.Context, term uint64, from string, t roster.Telling) (bool, error)
+	Hear(ctx context.Context, term uint64, from string, t roster.Telling) (driver.Answer, error)
 	Do(ctx context.Context, c rollout.Command) error
 	Status(ctx context.Context) (rollout.Status, error)
 }
@@ -33,7 +33,7 @@ type nothing struct{}
 
 // Moves has other servers reach what moves changes here. It is for before Serve.
 func (p *Peers) Moves(m Mover) {
-	On(p, hearPath, func(ctx context.Context, from Member, h heard) (bool, error) {
+	On(p, hearPath, func(ctx context.Context, from Member, h heard) (driver.Answer, error) {
 		return m.Hear(ctx, h.Term, from.ID, h.Telling)
 	})
 	On(p, doPath, func(ctx context.Context, _ Member, c rollout.Command) (nothing, error) {
@@ -61,8 +61,8 @@ type remote struct {
 func (r remote) Term() uint64 { return r.term }
 
 // Hear tells it what Envoys have told.
-func (r remote) Hear(ctx context.Context, t roster.Telling) (bool, error) {
-	return askLeader[heard, bool](ctx, r, hearPath, heard{r.term, t})
+func (r remote) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
+	return askLeader[heard, driver.Answer](ctx, r, hearPath, heard{r.term, t})
 }
 
 // Do has it do what people say.

@@ -28,12 +28,12 @@ type mover struct {
 	did   rollout.Command
 }
 
-func (m *mover) Hear(_ context.Context, term uint64, from string, t roster.Telling) (bool, error) {
+func (m *mover) Hear(_ context.Context, term uint64, from string, t roster.Telling) (driver.Answer, error) {
 	if term != 7 {
-		return false, driver.ErrNotLeader
+		return driver.Answer{}, driver.ErrNotLeader
 	}
 	m.heard, m.from = append(m.heard, t), from
-	return !t.Anew, m.err
+	return driver.Answer{Known: !t.Anew, Ahead: t.Anew}, m.err
 }
 
 func (m *mover) Do(_ context.Context, c rollout.Command) error { m.did = c; return m.err }
@@ -93,11 +93,11 @@ func TestPeers(t *testing.T) {
 		t.Errorf("term %d", l.Term())
 	}
 	telling := roster.Telling{Seq: 3, Connected: []definition.Node{{ID: "e1", Cluster: "edge", Labels: map[string]string{"a": "b"}}}, Gone: []string{"e2"}}
-	if ok, err := l.Hear(t.Context(), telling); !ok || err != nil || m.from != "me & you" || !reflect.DeepEqual(m.heard, []roster.Telling{telling}) {
-		t.Errorf("%v %v: %q told %v", ok, err, m.from, m.heard)
+	if a, err := l.Hear(t.Context(), telling); a != (driver.Answer{Known: true}) || err != nil || m.from != "me & you" || !reflect.DeepEqual(m.heard, []roster.Telling{telling}) {
+		t.Errorf("%v %v: %q told %v", a, err, m.from, m.heard)
 	}
-	if ok, err := l.Hear(t.Context(), roster.Telling{Anew: true}); ok || err != nil {
-		t.Errorf("%v %v, want that it tells anew", ok, err)
+	if a, err := l.Hear(t.Context(), roster.Telling{Anew: true}); a != (driver.Answer{Ahead: true}) || err != nil {
+		t.Errorf("%v %v, want that it tells anew", a, err)
 	}
 	c := rollout.Command{Verb: rollout.Pause, ID: "x", By: "ann"}
 	if err := l.Do(t.Context(), c); err != nil || m.did != c {

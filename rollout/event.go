@@ -86,6 +86,9 @@ type Ready struct {
 	// machine is to be told Saved: no Envoy gets a change before that.
 	Save *Batch
 	Plan *Plan // who gets what from now on; nil: as before
+	// Ahead: Save has something that everybody has by Plan, as no policy is for it. Where
+	// other servers give their Envoys what is written down, Plan is to wait for that.
+	Ahead bool
 	// Watch are the Envoys to look at, or to look at no more.
 	Watch []Watch
 	Told  []Told

@@ -106,6 +106,7 @@ func (m *Machine) adoptAll(want items) {
 	}
 	m.keepBegun()
 	m.changed()
+	m.ready.Ahead = true
 	m.tell(nil, "what the files say is the first base: %s", number(len(want), "definition", "definitions"))
 }
 
@@ -263,6 +264,7 @@ func (m *Machine) join(c *change) {
 	}
 	m.changed()
 	m.recombine()
+	m.ready.Ahead = m.ready.Ahead || c.Policy == nil
 	if c.Policy != nil {
 		m.tell(c, "it is everywhere, %s after it was opened", span(m.now.Sub(c.Opened)))
 	} else {

@@ -26,7 +26,7 @@ type Writer struct {
 	log   *slog.Logger
 	delay time.Duration
 
-	flushing sync.Mutex // held by who writes
+	flushing chan struct{} // holds a token while somebody writes
 
 	mu      sync.Mutex
 	pending map[string]change
@@ -52,7 +52,7 @@ const (
 
 // NewWriter makes a Writer to a store; it writes while Run runs.
 func NewWriter(store Store, log *slog.Logger) *Writer {
-	return &Writer{store: store, log: log, delay: writeAfter, pending: map[string]change{},
+	return &Writer{store: store, log: log, delay: writeAfter, pending: map[string]change{}, flushing: make(chan struct{}, 1),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 }
 
@@ -133,8 +133,12 @@ func (w *Writer) Run(ctx context.Context) {
 // pending again, unless the term is over in which it was to be. Those who call at
 // the same time share a write.
 func (w *Writer) Flush(ctx context.Context) error {
-	w.flushing.Lock()
-	defer w.flushing.Unlock()
+	select {
+	case w.flushing <- struct{}{}:
+		defer func() { <-w.flushing }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	w.mu.Lock()
 	changes := w.pending
 	w.pending = map[string]change{}

@@ -175,7 +175,7 @@ func TestFlushIsShared(t *testing.T) {
 	d := &disk{}
 	w := NewWriter(d, slog.New(slog.DiscardHandler))
 	v := w.View("")
-	w.flushing.Lock()
+	w.flushing <- struct{}{}
 	var group sync.WaitGroup
 	for i := range 100 {
 		v.Put(fmt.Sprint(i), i)
@@ -185,7 +185,7 @@ func TestFlushIsShared(t *testing.T) {
 			}
 		})
 	}
-	w.flushing.Unlock()
+	<-w.flushing
 	group.Wait()
 	if len(d.batches) != 1 || len(d.batches[0]) != 100 {
 		t.Errorf("%d batches", len(d.batches))

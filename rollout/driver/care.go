@@ -12,7 +12,7 @@ import (
 // unreadable has a server that does not lead be on its own, as the state can't be read.
 func (d *Driver) unreadable(ctx context.Context, why error) {
 	r := d.role
-	r.readable, r.sure = time.Time{}, false
+	r.readable, r.sure, r.answered, r.behind = time.Time{}, false, time.Time{}, time.Time{}
 	if r.stand != Follows {
 		return
 	}

@@ -15,7 +15,7 @@ import (
 func (d *Driver) follows(values map[string][]byte) {
 	r := d.role
 	d.leave()
-	r.stand, r.sure, r.reached = Follows, false, time.Now()
+	r.stand, r.sure, r.answered, r.reached = Follows, false, time.Time{}, time.Now()
 	if values == nil {
 		values = r.values // what was seen last has to do
 	}
@@ -37,13 +37,15 @@ func (d *Driver) tellMachine() {
 
 // tellLeader tells whoever leads of this server's Envoys.
 func (d *Driver) tellLeader(ctx context.Context) {
-	every := time.NewTicker(tellEvery)
-	defer every.Stop()
 	for {
+		pause := tellEvery
+		if time.Since(d.role.began) < firstWait { // its Envoys wait for the answer
+			pause = tellSoon
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-every.C:
+		case <-time.After(pause):
 		case <-d.role.news:
 			if !wait(ctx, tellSoon) {
 				return
@@ -80,7 +82,7 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	}
 	short, cancel := context.WithTimeout(ctx, tellTime)
 	defer cancel()
-	ok, err := l.Hear(short, t)
+	answer, err := l.Hear(short, t)
 	if err != nil {
 		r.unreached.Store(&err)
 		return false // it is told again
@@ -91,14 +93,14 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 			return
 		}
 		r.reached = time.Now()
-		if !ok {
+		if !answer.Known {
 			r.own.Anew()
 			rest = true
 		} else {
 			r.own.Taken(t.Seq)
 			rest = t.Rest
 		}
-		d.surely()
+		d.answered(ctx, answer.Ahead)
 	})
 	return rest
 }
@@ -106,7 +108,8 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 // followAnyway has a server that can read the state, and neither leads nor reaches who does,
 // follow after a while.
 func (d *Driver) followAnyway() {
-	if r := d.role; !r.readable.IsZero() && time.Since(r.readable) >= sureAfter {
+	if r := d.role; !r.readable.IsZero() && time.Since(r.readable) >= sureAfter && time.Since(r.reached) >= sureAfter {
+		r.behind = time.Time{}
 		d.surely()
 	}
 }
@@ -118,7 +121,7 @@ func (d *Driver) surely() {
 	case r.sure || r.readable.IsZero() || r.stand == Leads:
 		return
 	case r.stand == Cares:
-		d.log.Info("the state can be read again, and another server moves changes")
+		d.log.Info("another server moves changes, and what it writes can be read")
 		d.lead.given = true
 		d.follows(r.values)
 	default:
@@ -126,6 +129,7 @@ func (d *Driver) surely() {
 		d.keepModules()
 	}
 	r.sure = true
+	d.giveFirst()
 }
 
 // follow reads what is written down, as it is written, until ctx ends.
@@ -145,6 +149,7 @@ func (d *Driver) follow(ctx context.Context) {
 var errReread = errors.New("to be read anew")
 
 func (d *Driver) followOnce(ctx context.Context) error {
+	began := time.Now()
 	short, cancel := context.WithTimeout(ctx, readTime)
 	values, at, err := written(short, d.o.Replicas.Shared)
 	cancel()
@@ -153,7 +158,7 @@ func (d *Driver) followOnce(ctx context.Context) error {
 	}
 	read := func() error {
 		seen := maps.Clone(values)
-		return d.call(ctx, func() { d.read(seen) })
+		return d.call(ctx, func() { d.read(seen); d.answeredBefore(began) })
 	}
 	if err := read(); err != nil {
 		return err

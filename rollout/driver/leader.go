@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -33,8 +34,8 @@ func (d *Driver) hear(id string, t roster.Telling) bool {
 }
 
 // Hear is told what the Envoys of another server tell, where this one leads in a
-// term. It is false where all is to be told anew.
-func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (ok bool, err error) {
+// term.
+func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (a Answer, err error) {
 	failed := d.call(ctx, func() {
 		r := d.role
 		if !d.leads() || r.term != term {
@@ -42,17 +43,15 @@ func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Tell
 			return
 		}
 		before := r.all.Heard(id)
-		if ok = d.hear(id, t); ok {
+		if a.Known = d.hear(id, t); a.Known {
 			r.heard[id] = time.Now()
 		}
+		a.Ahead = d.lead.isAhead()
 		if before != r.all.Heard(id) {
 			d.tellMissing()
 		}
 	})
-	if failed != nil {
-		return false, failed
-	}
-	return ok, err
+	return a, cmp.Or(failed, err)
 }
 
 // listen has a leader notice whom it does not hear any more, and others that they
@@ -212,5 +211,5 @@ func (d *Driver) leave() {
 			d.log.Info("this server does not move changes any more")
 		}
 	}
-	d.lead, r.all, r.heard, r.told = nil, nil, nil, 0
+	d.lead, r.all, r.heard, r.told, r.first = nil, nil, nil, 0, waits{}
 }

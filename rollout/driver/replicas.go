@@ -49,11 +49,17 @@ type Replicas struct {
 type Leader interface {
 	// Term is its term; 0: nobody is known to lead.
 	Term() uint64
-	// Hear tells it what this server's Envoys have told. It is false where all is to be
-	// told anew.
-	Hear(ctx context.Context, t roster.Telling) (bool, error)
+	// Hear tells it what this server's Envoys have told.
+	Hear(ctx context.Context, t roster.Telling) (Answer, error)
 	Do(ctx context.Context, c rollout.Command) error
 	Status(ctx context.Context) (rollout.Status, error)
+}
+
+// Answer is what a leader answers a server that tells it something.
+type Answer struct {
+	Known bool `json:"known"` // false: all is to be told anew
+	// Ahead: its Envoys have what is not written down yet.
+	Ahead bool `json:"ahead,omitempty"`
 }
 
 // ErrNotLeader: what was to be told to the leader was told to another server, or to
@@ -103,6 +109,10 @@ type role struct {
 	values   map[string][]byte // that are written down, as Shared has them
 	readable time.Time         // since when Shared can be read; zero: it can't
 	sure     bool              // since then it was found that this server follows
+	answered time.Time         // when who leads said that all is written; zero: not yet
+	behind   time.Time         // since when it says that not all is; zero: it does not
+	given    bool              // Envoys have something of this server
+	first    waits             // what they are to have, before that
 	reread   chan struct{}     // holds a token when Shared is to be read anew
 	cares    sync.WaitGroup    // what Run waits for besides
 
@@ -125,6 +135,7 @@ func newRole() *role {
 // Standing is how a server stands to the others, for people.
 type Standing struct {
 	Stand   Stand
+	Behind  bool     // it is on its own as who leads can't write down what Envoys have
 	Unheard []string // servers that a leader does not hear
 	Lost    string   // why who leads is not reached, where that takes long
 }
@@ -145,6 +156,8 @@ func (d *Driver) stands() {
 	switch {
 	case r.stand == Leads:
 		s.Unheard = d.m.Unheard()
+	case r.stand == Cares && !r.behind.IsZero():
+		s.Behind = true
 	case time.Since(r.reached) >= lostAfter && r.unreached.Load() != nil:
 		s.Lost = (*r.unreached.Load()).Error()
 	}

@@ -130,10 +130,10 @@ func (l link) Term() uint64 {
 	return term
 }
 
-func (l link) Hear(ctx context.Context, t roster.Telling) (bool, error) {
+func (l link) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
 	m, term, err := l.to()
 	if err != nil {
-		return false, err
+		return driver.Answer{}, err
 	}
 	return m.Driver.Hear(ctx, term, l.from.id, t)
 }

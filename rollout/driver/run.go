@@ -54,9 +54,10 @@ func (d *Driver) run(ctx context.Context) {
 			d.told()
 			do()
 		case <-timer.C:
+			d.giveDue()
 			_ = d.step(rollout.Tick{}) // only commands are refused
 		}
-		if wake := d.m.Wake(); wake.IsZero() {
+		if wake := sooner(d.m.Wake(), d.due()); wake.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(wake))
@@ -85,11 +86,7 @@ func (d *Driver) step(e rollout.Event) error {
 		d.lead.kept.PutAll(ready.Save.Values)
 		d.keepModules()
 		if ready.Save.Urgent {
-			select {
-			case <-d.lead.written: // an older one: what is written has all before
-			default:
-			}
-			d.lead.written <- ready.Save.Seq
+			d.lead.hurry(ready.Save.Seq)
 		}
 	}
 	for _, w := range ready.Watch { // before any Envoy can say what it has
@@ -102,7 +99,7 @@ func (d *Driver) step(e rollout.Event) error {
 		}
 	}
 	if ready.Plan != nil {
-		d.o.Publish(ready.Plan)
+		d.give(ready)
 	}
 	for _, t := range ready.Told {
 		if t.Change == "" {
@@ -137,6 +134,10 @@ type lead struct {
 	watched map[string]rollout.Watch
 	over    func() // ends it
 
+	// See ahead.go.
+	waits waits
+	ahead uint64 // all have what that batch has, and it is not written down yet; 0: none
+
 	// Of a server on its own.
 	ended chan struct{} // closed when all is written to the copy that is to be
 	given bool          // ... which is given up
@@ -155,6 +156,15 @@ func (l *lead) why() string {
 		return *why
 	}
 	return ""
+}
+
+// hurry has a batch written down at once, with all before it.
+func (l *lead) hurry(seq uint64) {
+	select {
+	case <-l.written: // an older one: what is written has all before
+	default:
+	}
+	l.written <- seq
 }
 
 // note remembers whom to look at no more when this server leads no more.
@@ -208,6 +218,7 @@ func (d *Driver) write(ctx context.Context, l *lead) {
 func (d *Driver) saved(l *lead, seq uint64) {
 	if d.lead == l {
 		_ = d.step(rollout.Saved{Seq: seq}) // only commands are refused
+		d.giveWritten(seq)
 	}
 }
 

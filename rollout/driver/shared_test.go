@@ -23,10 +23,39 @@ type shared struct {
 	term   uint64
 	holder *tenure
 	freed  chan struct{} // closed when there is no holder
+	slow   time.Duration // that a write takes
+	sped   chan struct{} // closed when that is another
 }
 
 func newShared() *shared {
-	return &shared{values: map[string][]byte{}, more: make(chan struct{}), freed: make(chan struct{})}
+	return &shared{values: map[string][]byte{}, more: make(chan struct{}), freed: make(chan struct{}), sped: make(chan struct{})}
+}
+
+// delay has writes take so long, those that wait included.
+func (s *shared) delay(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slow = d
+	close(s.sped)
+	s.sped = make(chan struct{})
+}
+
+// arrive waits for as long as a write takes.
+func (s *shared) arrive(ctx context.Context) error {
+	for began := time.Now(); ; {
+		s.mu.Lock()
+		rest, sped := s.slow-time.Since(began), s.sped
+		s.mu.Unlock()
+		if rest <= 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sped:
+		case <-time.After(rest):
+		}
+	}
 }
 
 // way is how one server reaches it.
@@ -101,9 +130,12 @@ func (w *way) Watch(ctx context.Context, prefix string, from state.Revision) ite
 	}
 }
 
-func (w *way) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
+func (w *way) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	if w.away() {
 		return 0, errAway
+	}
+	if err := w.s.arrive(ctx); err != nil {
+		return 0, err
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()

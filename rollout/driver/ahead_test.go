@@ -1,0 +1,156 @@
+package driver_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"wasmxds/rollout"
+	"wasmxds/rollout/driver"
+)
+
+// filters is how many filters everybody has at a server; -1: nobody has anything.
+func (s *server) filters() int {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan == nil {
+		return -1
+	}
+	return len(s.plan.Base.Filters)
+}
+
+func hello() rollout.Wanted { return wanted("v1", nil) }
+func both() rollout.Wanted {
+	return wantedOf(map[string]string{"hello": "v1", "pinned": "v1"}, nil)
+}
+
+// lacked says whether a server ever gave its Envoys less than so many filters.
+func (s *server) lacked(filters int) bool {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.all {
+		if len(p.Base.Filters) < filters {
+			return true
+		}
+	}
+	return false
+}
+
+// TestStartsWithWhatOthersRun: a server that starts gives nobody less than what Envoys of
+// the one that leads run, however long it takes to write that down, and though it is never
+// written.
+func TestStartsWithWhatOthersRun(t *testing.T) {
+	for name, slow := range map[string]time.Duration{"at once": 0, "after 2 s": 2 * time.Second, "after 20 s": 20 * time.Second, "never": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t)
+				a := g.begin("A")
+				a.Tell(hello())
+				old := g.begin("B")
+				old.Tell(hello())
+				time.Sleep(5 * time.Second)
+				g.shared.delay(slow)
+				a.Tell(both())
+				for a.filters() < 2 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				fresh := g.begin("C")
+				fresh.Tell(both())
+				old.Tell(both())
+				time.Sleep(10 * time.Second)
+				if fresh.lacked(2) {
+					t.Error("one that starts gave its Envoys less than others have")
+				}
+				if n := old.filters(); n != 2 {
+					t.Errorf("one that follows gives %d filters", n)
+				}
+				time.Sleep(time.Minute)
+				for _, m := range []*member{old, fresh} {
+					want := driver.Follows
+					if slow == time.Hour {
+						want = driver.Cares
+					}
+					if at := m.Standing().Stand; at != want || m.filters() != 2 {
+						t.Errorf("in the end it %s, with %d filters", at, m.filters())
+					}
+				}
+				g.shared.delay(0)
+				time.Sleep(time.Minute)
+				for _, m := range []*member{old, fresh} {
+					if at := m.Standing().Stand; at != driver.Follows {
+						t.Errorf("after all is written it %s", at)
+					}
+				}
+				for _, m := range []*member{a, old, fresh} {
+					m.end()
+				}
+			})
+		})
+	}
+}
+
+// TestFollowersHaveItAtOnce: when Envoys of the server that leads get what no policy is
+// for, others have it, so that nothing is taken back should that one be killed.
+func TestFollowersHaveItAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		a.Tell(hello())
+		b := g.begin("B")
+		defer func() { b.end() }()
+		b.Tell(hello())
+		time.Sleep(5 * time.Second)
+		g.shared.delay(20 * time.Millisecond)
+		a.Tell(both())
+		b.Tell(both())
+		began := time.Now()
+		for a.filters() < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		if n := b.filters(); n != 2 {
+			t.Errorf("the other gives %d filters", n)
+		}
+		if took := time.Since(began); took > 25*time.Millisecond {
+			t.Errorf("it took %v", took)
+		}
+		g.kill(a)
+	})
+}
+
+// TestAloneWritesBehind: where there is no other server nothing waits for the store.
+func TestAloneWritesBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		defer func() { g.shared.delay(0); a.end() }()
+		a.Tell(hello())
+		time.Sleep(5 * time.Second)
+		g.shared.delay(time.Hour)
+		a.Tell(both())
+		if n := a.filters(); n != 2 {
+			t.Errorf("%d filters", n)
+		}
+	})
+}
+
+// TestStartsWithoutLeader: a server that can read the state, and reaches nobody who
+// leads, serves what is written.
+func TestStartsWithoutLeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		defer func() { a.end() }()
+		a.Tell(both())
+		time.Sleep(5 * time.Second)
+		g.set(func() { a.cut = true })
+		b := g.begin("B")
+		defer func() { b.end() }()
+		b.Tell(both())
+		time.Sleep(5 * time.Second)
+		if n := b.filters(); n != 2 {
+			t.Errorf("%d filters", n)
+		}
+	})
+}
