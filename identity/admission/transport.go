@@ -2,7 +2,10 @@ package admission
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 
 	"google.golang.org/grpc/credentials"
@@ -12,12 +15,14 @@ import (
 // no other way to end a stream from outside.
 type transport struct {
 	credentials.TransportCredentials
+	log *slog.Logger
 }
 
 // Credentials are TLS for a grpc.Server, so that [Admission.Allow] sees who its
-// clients are, and [Admission.Reload] can end their connections.
-func Credentials(config *tls.Config) credentials.TransportCredentials {
-	return &transport{credentials.NewTLS(config)}
+// clients are, and [Admission.Reload] can end their connections. Handshakes that
+// fail are logged.
+func Credentials(config *tls.Config, log *slog.Logger) credentials.TransportCredentials {
+	return &transport{credentials.NewTLS(config), log}
 }
 
 // connection is what a stream knows of its connection.
@@ -29,6 +34,7 @@ type connection struct {
 func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
+		t.failed(raw, err)
 		return nil, nil, err
 	}
 	tlsInfo, ok := info.(credentials.TLSInfo)
@@ -39,5 +45,19 @@ func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 }
 
 func (t *transport) Clone() credentials.TransportCredentials {
-	return &transport{t.TransportCredentials.Clone()}
+	return &transport{t.TransportCredentials.Clone(), t.log}
+}
+
+// failed tells of a handshake. Who connects and says nothing looks whether the
+// port is open.
+func (t *transport) failed(raw net.Conn, err error) {
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, io.EOF):
+		t.log.Debug("a connection was closed before the TLS handshake", "peer", raw.RemoteAddr())
+	case errors.As(err, &record):
+		t.log.Warn("TLS handshake failed", "peer", raw.RemoteAddr(), "reason", "the client does not use TLS: an Envoy needs a bootstrap with --ca")
+	default:
+		t.log.Warn("TLS handshake failed", "peer", raw.RemoteAddr(), "reason", err)
+	}
 }
