@@ -35,9 +35,15 @@ func Conflicts(filters []*Filter, listeners []*Listener, resources []*Resource) 
 			}
 		}
 	}
-	has := map[[2]string]bool{}
+	has, network := map[[2]string]bool{}, map[string]bool{}
+	for _, filter := range filters {
+		network[filter.Name] = filter.Place.Network
+	}
 	for _, r := range resources {
 		has[[2]string{r.TypeURL, r.Name}] = true
+		for _, wrong := range misfitsIn(r, network) {
+			found = append(found, fmt.Sprintf("the listener %s: %s", r.Name, wrong))
+		}
 	}
 	for _, m := range f.makes() {
 		if has[[2]string{clusterType, m.name}] {

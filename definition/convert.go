@@ -136,7 +136,7 @@ func expressible(f *Filter) error {
 // convertExtension writes the filter as the message that it was.
 func convertExtension(f *Filter) (*document.Node, error) {
 	m := &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: &anypb.Any{}}
-	if err := m.TypedConfig.MarshalFrom(f.Wasm); err != nil {
+	if err := m.TypedConfig.MarshalFrom(f.message()); err != nil {
 		return nil, err
 	}
 	n, err := messageNode(m)

@@ -1,7 +1,7 @@
 package definition
 
 func convertListener(l *Listener) *listener {
-	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes), AccessLog: l.AccessLog}
+	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes), AccessLog: l.AccessLog, TCP: convertTCP(l.TCP)}
 	for _, r := range l.Routes {
 		w.Routes = append(w.Routes, convertRoute(r))
 	}

@@ -186,7 +186,7 @@ func (n Node) Size() int {
 	return total
 }
 
-// Listener is an HTTP listener with its routes.
+// Listener is an HTTP listener with its routes, or one that passes connections on.
 type Listener struct {
 	Name      string // unique among listeners, raw ones included
 	Pos       Position
@@ -195,6 +195,7 @@ type Listener struct {
 	Nodes     Selector
 	AccessLog AccessLog
 	Routes    []Route // in the order of the file
+	TCP       *TCP    // nil: it is for HTTP
 }
 
 // Resource is an Envoy resource as it was written.

@@ -24,6 +24,8 @@ type Hole struct {
 	// it may be for all.
 	Definitions []string
 
+	HTTP bool // it is no network filter
+
 	mayBeRollout bool    // that can't be told
 	Cause        Problem // the first thing that is wrong
 }
@@ -67,6 +69,16 @@ func (h *Hole) Meant(listeners []string) *Hole {
 	return &meant
 }
 
+// Takes says whether a listener that is, or is not, for HTTP has a place for what the
+// hole may be.
+func (h *Hole) Takes(http bool) bool { return http || !h.HTTP }
+
+// TakesFilters says whether a raw listener has a place for any filter.
+func (r *Resource) TakesFilters() bool {
+	l, ok := r.Message.(*listenerv3.Listener)
+	return ok && (r.HTTP() || len(NetworkChains(l)) > 0)
+}
+
 // HTTP says whether a raw listener has a place for HTTP filters.
 func (r *Resource) HTTP() bool {
 	l, ok := r.Message.(*listenerv3.Listener)
@@ -85,7 +97,7 @@ func (f *File) Holes(cause Problem) []*Hole {
 	var holes []*Hole
 	for _, filter := range f.Filters {
 		holes = append(holes, &Hole{
-			Kind: filter.Kind, Name: filter.Name, Pos: filter.Pos, OnFailure: filter.OnFailure, Attach: filter.Attach, Cause: cause,
+			Kind: filter.Kind, Name: filter.Name, Pos: filter.Pos, OnFailure: filter.OnFailure, Attach: filter.Attach, HTTP: !filter.Place.Network, Cause: cause,
 		})
 	}
 	for _, r := range f.Rollouts {
@@ -168,6 +180,7 @@ func (d *Doc) Hole(cause Problem) *Hole {
 			h.OnFailure = Open
 		}
 		h.Attach = d.attachAsRead(d.root.Get("attach"))
+		h.HTTP = isHTTPPlace(d.root.Get("place"))
 	case "Listener":
 		h.Attach = Attach{}
 	case rolloutKind:

@@ -15,8 +15,8 @@ import (
 
 const managerName = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
-// inline takes the Wasm filters out of the HTTP connection managers of a raw
-// listener. Each becomes a filter, attached to nothing, and the listener has a
+// inline takes the Wasm filters out of the HTTP connection managers and the filter
+// chains of a raw listener. Each becomes a filter, attached to nothing, and the listener has a
 // slot for it in its place: as it stood there Envoy would fetch it, or not,
 // with traffic under way. What has its code in the listener itself stays.
 type inline struct {
@@ -48,6 +48,9 @@ func (d *Doc) takeInline(l *listenerv3.Listener) bool {
 func (in *inline) chain(chain *listenerv3.FilterChain, steps ...string) {
 	for i, f := range chain.GetFilters() {
 		at := append(slices.Clone(steps), "filters", strconv.Itoa(i), "typed_config")
+		if in.network(f, chain.GetName(), at) {
+			continue
+		}
 		path := in.root.Locate(at)
 		hcm := &hcmv3.HttpConnectionManager{}
 		wrapped, body := bodyOf(path, in.at(path), managerName)
@@ -113,7 +116,7 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 		if !ok || h.GetName() == "" || code.GetRemote() == nil && code.GetLocal().GetFilename() == "" {
 			continue
 		}
-		name := in.take(wasm, path, in.root.Locate(append(at, "name")), SlotName(append(slices.Clone(place), h.GetName())...))
+		name := in.take(wasm, Place{At: Last}, path, in.root.Locate(append(at, "name")), SlotName(append(slices.Clone(place), h.GetName())...))
 		if name == "" {
 			in.failed = true
 			continue
@@ -137,7 +140,7 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 // take adds the filter under a name that no other has and gives that: the one
 // that is wanted, or with an ordinal where a filter that differs has it. Empty:
 // something was wrong.
-func (in *inline) take(wasm *wasmv3.Wasm, path, nameAt, wanted string) string {
+func (in *inline) take(wasm *wasmv3.Wasm, place Place, path, nameAt, wanted string) string {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(wasm)
 	if err != nil {
 		in.Problem(path, "", "%v", err)
@@ -155,7 +158,7 @@ func (in *inline) take(wasm *wasmv3.Wasm, path, nameAt, wanted string) string {
 	if in.wanted[wanted]++; in.wanted[wanted] > 1 {
 		name = fmt.Sprintf("%s#%d", wanted, in.wanted[wanted])
 	}
-	f.Name, f.Kind = name, inlineKind
+	f.Name, f.Kind, f.Place = name, inlineKind, place
 	f.Pos.Line = in.root.LineOf(nameAt)
 	in.names[same], in.taken[name] = name, f
 	in.AddFilter(f, map[string]string{"name": nameAt, "module": path})

@@ -16,7 +16,8 @@ type listener struct {
 	Direction Direction `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listener. Default: gateway."`
 	Nodes     nodes     `json:"nodes,omitempty" jsonschema_description:"Nodes that get the listener. Default: every node."`
 	AccessLog AccessLog `json:"accessLog,omitempty" jsonschema:"enum=off,enum=text,enum=json" jsonschema_description:"What Envoy writes of each request to its standard output. Default: off."`
-	Routes    []route   `json:"routes" jsonschema:"required,minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
+	Routes    []route   `json:"routes,omitempty" jsonschema:"minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
+	TCP       *tcp      `json:"tcp,omitempty" jsonschema_description:"Where connections go, in place of routes: their bytes are passed on as they are, and no HTTP filter sees them."`
 }
 
 func readListener(d *Doc) {
@@ -32,7 +33,17 @@ func readListener(d *Doc) {
 	for i, r := range w.Routes {
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}
-	if w.Routes != nil && len(w.Routes) == 0 {
+	switch {
+	case w.TCP != nil && w.Routes != nil:
+		d.Problem("tcp", "connections have no routes", "can't be together with routes")
+	case w.TCP != nil:
+		l.TCP = d.tcp(w.TCP)
+		if w.AccessLog != "" && w.AccessLog != "off" {
+			d.Problem("accessLog", "", "is for routes: there are no requests")
+		}
+	case w.Routes == nil:
+		d.Problem("routes", "of connections that are not HTTP, it is tcp: {upstream: host:port}", "is missing")
+	case len(w.Routes) == 0:
 		d.Problem("routes", "", "needs a route at least")
 	}
 	if ok && !d.Failed() {

@@ -29,6 +29,9 @@ func Merge(files []*File) (*Set, []Problem) {
 			found = dangling(files)
 		}
 		if len(found) == 0 {
+			found = misfits(files)
+		}
+		if len(found) == 0 {
 			break
 		}
 		problems = append(problems, found...)

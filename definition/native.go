@@ -21,7 +21,7 @@ type wasmFilter struct {
 	VMID       string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
 	Attach     *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
 	Order      int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
-	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(first|authz|stats|last|(before|after) .+)$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. Default: first where order is negative, else last."`
+	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(network|(network )?(first|authz|stats|last|(before|after) .+))$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. With network before it, or network alone: among the network filters of its chains, as a network filter. Default: first where order is negative, else last."`
 	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
 	HostEnv    []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`

@@ -3,10 +3,13 @@ package definition
 import "strings"
 
 // Place says where a filter stands among the filters that a listener has
-// itself, in each of its lists of HTTP filters. Filters that stand at one place
-// are in their order.
+// itself, in each of its lists of HTTP filters, or in each of its filter chains.
+// Filters that stand at one place are in their order.
 type Place struct {
-	At At
+	// Network is for the network filters of a chain, in place of HTTP filters. Their
+	// router is the last, be it a TCP proxy or an HTTP connection manager.
+	Network bool
+	At      At
 	// Before and After are the name of one of the listener's own filters, or of
 	// another that is attached to it, next to which the filter stands. In a list
 	// that has none of that name it stands at At: a filter is not left out.
@@ -40,11 +43,13 @@ func after(name string) Place  { return Place{At: Last, After: name} }
 // IsRouter says whether a filter of that name is the router.
 func IsRouter(name string) bool { return CanonicalName(name) == "envoy.router" }
 
-// CanonicalName is the same for the two names that Envoy's HTTP filters had
-// over time: envoy.filters.http.router, and envoy.router.
+// CanonicalName is the same for the two names that Envoy's HTTP and network
+// filters had over time: envoy.filters.http.router, and envoy.router.
 func CanonicalName(name string) string {
-	if short, ok := strings.CutPrefix(name, "envoy.filters.http."); ok {
-		return "envoy." + short
+	for _, prefix := range []string{"envoy.filters.http.", "envoy.filters.network."} {
+		if short, ok := strings.CutPrefix(name, prefix); ok {
+			return "envoy." + short
+		}
 	}
 	return name
 }
@@ -53,6 +58,11 @@ func CanonicalName(name string) string {
 func (d *Doc) place(written string, order int) Place {
 	word, name, _ := strings.Cut(written, " ")
 	name = strings.TrimSpace(name)
+	if word == networkPlace && !strings.HasPrefix(name, networkPlace) {
+		p := d.place(name, order)
+		p.Network = true
+		return p
+	}
 	switch at := At(written); {
 	case written == "":
 		return orderPlace(order)
@@ -60,18 +70,22 @@ func (d *Doc) place(written string, order int) Place {
 		return Place{At: at}
 	case word == "before" && name != "":
 		return before(name)
-	case word == "after" && IsRouter(name):
-		d.Problem("place", "last", "a filter after the router never runs")
+	case word == "after" && (IsRouter(name) || IsTerminal(name)):
+		d.Problem("place", "last", "a filter after %s never runs", name)
 	case word == "after" && name != "":
 		return after(name)
 	default:
-		d.Problem("place", "first, authz, stats, last, before NAME or after NAME", "%q is not a place", written)
+		d.Problem("place", "first, authz, stats, last, before NAME or after NAME; network, with one of these behind it or none, for a network filter", "%q is not a place", written)
 	}
 	return Place{}
 }
 
 // words are what place reads as p; none where the order says as much.
 func (p Place) words(order int) string {
+	if p.Network {
+		p.Network = false
+		return strings.TrimSuffix(networkPlace+" "+p.words(order), " ")
+	}
 	switch {
 	case p.Before != "":
 		return "before " + p.Before

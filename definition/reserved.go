@@ -54,22 +54,27 @@ type made struct {
 func (f *File) makes() []made {
 	var all []made
 	for _, l := range f.Listeners {
-		for i, r := range l.Routes {
-			for j, u := range r.Upstreams {
+		upstreams := func(of []Upstream, at string, written func(*document.Node) *document.Node) {
+			for j, u := range of {
 				name := u.ClusterName()
 				if name == "" {
 					continue
 				}
-				route := document.Index("routes", i)
-				path := document.Index(route+".upstreams", j) + ".address"
+				path := document.Index(at+".upstreams", j) + ".address"
 				if len(u.Endpoints) > 0 {
-					path = document.Index(route+".upstreams", j) + ".endpoints"
+					path = document.Index(at+".upstreams", j) + ".endpoints"
 				}
-				if root := f.origins[l].root; root != nil && root.Get("routes").Items[i].Get("upstreams") == nil {
-					path = route + ".upstream"
+				if root := f.origins[l].root; root != nil && written(root).Get("upstreams") == nil {
+					path = at + ".upstream"
 				}
 				all = append(all, made{name, l, path, fmt.Sprintf("listener %q", l.Name), l.Pos})
 			}
+		}
+		for i, r := range l.Routes {
+			upstreams(r.Upstreams, document.Index("routes", i), func(root *document.Node) *document.Node { return root.Get("routes").Items[i] })
+		}
+		if l.TCP != nil {
+			upstreams(l.TCP.Upstreams, "tcp", func(root *document.Node) *document.Node { return root.Get("tcp") })
 		}
 	}
 	for _, filter := range f.Filters {

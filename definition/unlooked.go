@@ -11,12 +11,14 @@ import (
 	udpav1 "github.com/cncf/xds/go/udpa/type/v1"
 	xdsv3 "github.com/cncf/xds/go/xds/type/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
+	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 )
 
 // wasmExtensions are the messages that hold a Wasm plugin, for people.
 var wasmExtensions = map[string]string{
-	wasmName: "HTTP filter",
-	"envoy.extensions.filters.network.wasm.v3.Wasm":         "network filter",
+	wasmName:        "HTTP filter",
+	networkWasmName: "network filter",
 	"envoy.extensions.access_loggers.wasm.v3.WasmAccessLog": "access logger",
 	"envoy.extensions.stat_sinks.wasm.v3.Wasm":              "stats sink",
 	"envoy.extensions.wasm.v3.WasmService":                  "service",
@@ -24,8 +26,8 @@ var wasmExtensions = map[string]string{
 
 // What to do about a plugin that is not looked after.
 const (
-	inlineHint = "only HTTP filters of connection managers whose code is remote or local.filename are looked after"
-	staticHint = "an HTTP filter is looked after where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
+	inlineHint = "only HTTP and network filters whose code is remote or local.filename are looked after"
+	staticHint = "an HTTP or network filter is looked after where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
 )
 
 // unlooked warns of Wasm plugins in m that Envoy gets as they are.
@@ -62,8 +64,15 @@ func structType(a *anypb.Any) string {
 
 // builtIn says whether the plugin is a part of Envoy, and has no module.
 func builtIn(a *anypb.Any) bool {
-	m := &wasmv3.Wasm{}
-	return a.UnmarshalTo(m) == nil && m.GetConfig().GetVmConfig().GetRuntime() == "envoy.wasm.runtime.null"
+	for _, m := range []interface {
+		proto.Message
+		GetConfig() *pluginv3.PluginConfig
+	}{&wasmv3.Wasm{}, &networkv3.Wasm{}} {
+		if a.UnmarshalTo(m) == nil {
+			return m.GetConfig().GetVmConfig().GetRuntime() == "envoy.wasm.runtime.null"
+		}
+	}
+	return false
 }
 
 // findAnys finds the Anys in m, also those within others, and where they are.

@@ -10,6 +10,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
 	vmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 
 	"wasmxds/definition/internal/document"
@@ -43,6 +44,11 @@ func readExtension(d *Doc, m *corev3.TypedExtensionConfig) {
 	}
 	at := d.root.Locate([]string{"typed_config"})
 	wasm, readable := d.Wasm(at, d.root.Get(at))
+	network := false
+	if wasm == nil && readable {
+		wasm, readable = d.NetworkWasm(at, d.root.Get(at))
+		network = wasm != nil
+	}
 	if !d.rawName(m) || !readable || !ok {
 		return
 	}
@@ -62,6 +68,7 @@ func readExtension(d *Doc, m *corev3.TypedExtensionConfig) {
 	}
 	if f := d.WasmFilter(at, wasm, hints.Fetch); f != nil {
 		f.Name, f.Kind = m.GetName(), "TypedExtensionConfig"
+		f.Place.Network = network
 		if hints.Verify != "" {
 			f.Verify = hints.Verify
 		}
@@ -78,6 +85,18 @@ func (d *Doc) Wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	}
 	m := &wasmv3.Wasm{}
 	return m, d.Message(path, body, m)
+}
+
+// NetworkWasm does so for a Wasm network filter, which it gives as the same plugin
+// in an HTTP filter.
+func (d *Doc) NetworkWasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
+	path, body := bodyOf(path, n, networkWasmName)
+	if body == nil {
+		return nil, true
+	}
+	m := &networkv3.Wasm{}
+	ok := d.Message(path, body, m)
+	return &wasmv3.Wasm{Config: m.GetConfig()}, ok
 }
 
 // wasmBody finds the fields of a Wasm filter in a typed_config; nil where it
@@ -120,7 +139,7 @@ func typeName(n *document.Node) string {
 // (cluster, timeout, hash) need not be there. Nil: something was wrong.
 func (d *Doc) WasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	before := len(d.problems)
-	if n := d.at(path); n != nil && typeName(n.Get("@type")) != wasmName {
+	if n := d.at(path); n != nil && typeName(n.Get("@type")) != wasmName && typeName(n.Get("@type")) != networkWasmName {
 		path += ".value"
 	}
 	plugin := wasm.GetConfig()

@@ -17,9 +17,12 @@ type Chain []Wanted
 type Wanted struct {
 	Filter string // name
 	Gap    int    // see Slot
+	// Fixed, of a network filter: it moves to no other slot. For a moment it would be
+	// in the chain twice, and whatever connects then would have it twice for good.
+	Fixed bool
 }
 
-// list is a list of HTTP filters as it was written. Filters are placed by what
+// list is a list of HTTP filters as it was written, or see networkList. Filters are placed by what
 // alike tells of it alone.
 type list []*hcmv3.HttpFilter
 
@@ -37,32 +40,73 @@ func (l list) alike() string {
 	return b.String()
 }
 
-// addList takes a list of HTTP filters of the listener up.
-func (l *listener) addList(of list) {
-	i := slices.IndexFunc(l.lists, func(known list) bool { return known.alike() == of.alike() })
+// addTo takes a list up among those of a listener, and notes which of them it is.
+func addTo(lists []list, listOf []int, of list) ([]list, []int) {
+	i := slices.IndexFunc(lists, func(known list) bool { return known.alike() == of.alike() })
 	if i < 0 {
-		i = len(l.lists)
-		l.lists = append(l.lists, of)
+		i = len(lists)
+		lists = append(lists, of)
 	}
-	l.listOf = append(l.listOf, i)
+	return lists, append(listOf, i)
 }
 
-// chains place filters, which must be in order, in the listener's lists.
-func (l *listener) chains(filters []*filter) []Chain {
-	names := make(map[*hcmv3.HttpFilter]string, len(filters))
-	for _, f := range filters {
-		names[f.slotEntry] = f.Name
+// all are the listener's lists of HTTP filters, and behind them those of network
+// filters.
+func (l *listener) all() []list { return slices.Concat(l.lists, l.networks) }
+
+// listsFor are those that a filter goes into, as often as the listener has each.
+func (l *listener) listsFor(f *filter) []list {
+	var lists []list
+	if !l.isNetwork(f) {
+		for _, i := range l.listOf {
+			lists = append(lists, l.lists[i])
+		}
+		return lists
 	}
-	out := make([]Chain, len(l.lists))
-	for i, own := range l.lists {
-		gap := 0
-		for _, h := range withSlots(l.bare.Name, own, filters) {
-			if name, ok := names[h]; ok {
-				out[i] = append(out[i], Wanted{name, gap})
-			} else {
-				gap++
-			}
+	for _, i := range l.networkOf {
+		if of := l.networks[i]; !of.endsOtherwise(f.place) {
+			lists = append(lists, of)
 		}
 	}
+	return lists
+}
+
+// hasListFor says whether there are any.
+func (l *listener) hasListFor(f *filter) bool {
+	if !l.isNetwork(f) {
+		return len(l.lists) > 0
+	}
+	return slices.ContainsFunc(l.networks, func(of list) bool { return !of.endsOtherwise(f.place) })
+}
+
+// chains place filters, which must be in order, in all of the listener's lists.
+func (l *listener) chains(filters []*filter) []Chain {
+	names := make(map[*hcmv3.HttpFilter]string, len(filters))
+	var http, network []*filter
+	for _, f := range filters {
+		names[f.slotEntry] = f.Name
+		if l.isNetwork(f) {
+			network = append(network, f)
+		} else {
+			http = append(http, f)
+		}
+	}
+	var out []Chain
+	put := func(lists []list, filters []*filter, fixed bool) {
+		for _, own := range lists {
+			var chain Chain
+			gap := 0
+			for _, h := range withSlots(l.bare.Name, own, own.without(filters)) {
+				if name, ok := names[h]; ok {
+					chain = append(chain, Wanted{name, gap, fixed})
+				} else {
+					gap++
+				}
+			}
+			out = append(out, chain)
+		}
+	}
+	put(l.lists, http, false)
+	put(l.networks, network, true)
 	return out
 }

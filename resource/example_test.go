@@ -38,8 +38,8 @@ func ExampleCompile() {
 
 	first, problems := resource.Compile(nil, resource.Sets{Base: set}, opts)
 	fmt.Println(len(problems.Base), "problems")
-	fmt.Println("edge:", first.Snapshot(edge, "").Listeners[0].Chains)
-	fmt.Println("other:", first.Snapshot(other, "").Listeners[0].Chains)
+	fmt.Println("edge:", first.Snapshot(edge, "").Listeners[0].Filters)
+	fmt.Println("other:", first.Snapshot(other, "").Listeners[0].Filters)
 
 	changed := *hello
 	changed.RootID = "another"
@@ -50,8 +50,8 @@ func ExampleCompile() {
 	fmt.Println("other changed:", next.Snapshot(other, "") != first.Snapshot(other, ""))
 	// Output:
 	// 0 problems
-	// edge: [[{hello 0}]]
-	// other: [[]]
+	// edge: [hello]
+	// other: []
 	// edge changed: true
 	// other changed: false
 }

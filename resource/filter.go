@@ -85,6 +85,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		order:  d.Order,
 		place:  place(d.Place),
 	}
+	out.Network = d.Place.Network
 	if err := out.setNoops(); err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
 		code.HttpUri.Timeout = durationpb.New(timeout + time.Duration(attempt)*time.Microsecond)
-		r, err := extension(slot, config)
+		r, err := extension(slot, f.contentIn(slot, config))
 		if err != nil {
 			return nil, err
 		}
@@ -153,6 +154,14 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version
 		return r
 	}
 	return err
+}
+
+// contentIn is config as a slot takes it.
+func (f *Filter) contentIn(slot string, config *wasmv3.Wasm) validatable {
+	if IsNetworkSlot(slot) || f.Network && slot == f.Name {
+		return asNetwork(config)
+	}
+	return config
 }
 
 // nameID stands for a filter's name where that may not stand itself.
@@ -175,7 +184,11 @@ func checkName(name string) error {
 // setNoops makes what f's slot and twin hold in place of its content.
 func (f *Filter) setNoops() (err error) {
 	if f.OnFailure == definition.Open {
-		if f.noop, err = nothing(f.Name); err != nil {
+		empty := nothing
+		if f.Network {
+			empty = networkNothing
+		}
+		if f.noop, err = empty(f.Name); err != nil {
 			return err
 		}
 	}

@@ -72,8 +72,15 @@ func slotNames(s *Snapshot) string {
 		layout := l.In(l.Version)
 		holds := l.Spread(layout)
 		for i, slots := range layout.Chains {
-			gaps := l.compiled.lists[i].gaps()
-			fmt.Fprintf(&b, "#   chain:")
+			gaps, network := l.compiled.all()[i].gaps(), i >= len(l.compiled.lists)
+			switch {
+			case network && len(slots) == 0:
+				continue
+			case network:
+				fmt.Fprintf(&b, "#   network chain:")
+			default:
+				fmt.Fprintf(&b, "#   chain:")
+			}
 			for gap := range gaps {
 				for _, slot := range slots {
 					if slot.Gap == gap {

@@ -8,6 +8,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
 
 	"wasmxds/definition"
 )
@@ -42,7 +43,11 @@ func (o Options) Restore(k Kept) (*Filter, error) {
 	var slot corev3.TypedExtensionConfig
 	var config wasmv3.Wasm
 	err := proto.Unmarshal(k.Slot, &slot)
-	if err == nil {
+	if err == nil && slot.GetTypedConfig().GetTypeUrl() == definition.NetworkWasmType {
+		var network networkv3.Wasm
+		err = slot.GetTypedConfig().UnmarshalTo(&network)
+		f.Network, config.Config = true, network.GetConfig()
+	} else if err == nil {
 		err = slot.GetTypedConfig().UnmarshalTo(&config)
 	}
 	code := config.GetConfig().GetVmConfig().GetCode().GetRemote()

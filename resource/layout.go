@@ -13,8 +13,8 @@ import (
 	"wasmxds/definition"
 )
 
-// A listener has slots of its own in its lists of HTTP filters, some of them
-// spare. Which filter a slot holds is not for the listener to say: a filter that
+// A listener has slots of its own in its lists of HTTP filters, and in its filter
+// chains where network filters are attached to it, some of them spare. Which filter a slot holds is not for the listener to say: a filter that
 // is added, moved or removed is put into a slot, or taken out, by ECDS, on every
 // connection that is open, and the listener stays as it is.
 //
@@ -76,14 +76,29 @@ func cutLast(s string) (before, after string, ok bool) {
 // counts are the slots in each gap of each distinct list, and a generation,
 // which tells apart layouts that have as many.
 type counts struct {
-	lists [][]int
+	lists [][]int // first of HTTP filters
+	http  int     // how many lists these are
 	again int
 }
 
-// String is as a version has it: gaps apart by "-", lists by ",".
+// String is as a version has it: gaps apart by "-", lists by ",". Lists of
+// network filters are behind an "n", if any of them has a slot.
 func (c counts) String() string {
 	var b strings.Builder
-	for i, gaps := range c.lists {
+	writeLists(&b, c.lists[:c.http])
+	if networks := c.lists[c.http:]; sum(networks) > 0 {
+		b.WriteString(networkSlot)
+		writeLists(&b, networks)
+	}
+	if c.again > 0 {
+		b.WriteByte('~')
+		b.WriteString(strconv.Itoa(c.again))
+	}
+	return b.String()
+}
+
+func writeLists(b *strings.Builder, lists [][]int) {
+	for i, gaps := range lists {
 		if i > 0 {
 			b.WriteByte(',')
 		}
@@ -94,16 +109,13 @@ func (c counts) String() string {
 			b.WriteString(strconv.Itoa(n))
 		}
 	}
-	if c.again > 0 {
-		b.WriteByte('~')
-		b.WriteString(strconv.Itoa(c.again))
-	}
-	return b.String()
 }
 
-func (c counts) slots() int {
+func (c counts) slots() int { return sum(c.lists) }
+
+func sum(lists [][]int) int {
 	n := 0
-	for _, gaps := range c.lists {
+	for _, gaps := range lists {
 		for _, g := range gaps {
 			n += g
 		}
@@ -123,9 +135,10 @@ const (
 // with more spares, or with filters that are gone by now.
 func (l *Listener) MaxSlots() int { return min(maxSlots, max(minSlots, 4*l.counts.slots())) }
 
-// parseCounts reads what String wrote, for these lists; false for anything else.
-func parseCounts(text string, lists []list) (counts, bool) {
-	var c counts
+// parseCounts reads what String wrote, for the lists of a listener; false for
+// anything else.
+func parseCounts(text string, l *listener) (counts, bool) {
+	c := counts{http: len(l.lists)}
 	numbers, again, generation := strings.Cut(text, "~")
 	if generation {
 		n, err := strconv.Atoi(again)
@@ -134,26 +147,51 @@ func parseCounts(text string, lists []list) (counts, bool) {
 		}
 		c.again = n
 	}
-	each := strings.SplitN(numbers, ",", len(lists)+1)
-	if len(each) != len(lists) {
+	http, network, networks := strings.Cut(numbers, networkSlot)
+	if !c.parseLists(http, l.lists) {
 		return c, false
+	}
+	if !networks {
+		c.lists = append(c.lists, none(l.networks)...)
+	} else if !c.parseLists(network, l.networks) {
+		return c, false
+	}
+	return c, c.String() == text && c.slots()+c.again > 0 && c.slots() <= maxSlots
+}
+
+// none is no slot in any gap.
+func none(lists []list) [][]int {
+	out := make([][]int, len(lists))
+	for i, l := range lists {
+		out[i] = make([]int, l.gaps())
+	}
+	return out
+}
+
+func (c *counts) parseLists(text string, lists []list) bool {
+	if len(lists) == 0 {
+		return text == ""
+	}
+	each := strings.SplitN(text, ",", len(lists)+1)
+	if len(each) != len(lists) {
+		return false
 	}
 	for i, l := range lists {
 		gaps := strings.SplitN(each[i], "-", l.gaps()+1)
 		if len(gaps) != l.gaps() {
-			return c, false
+			return false
 		}
 		var of []int
 		for _, g := range gaps {
 			n, err := strconv.Atoi(g)
 			if err != nil || n < 0 || n > maxSlots {
-				return c, false
+				return false
 			}
 			of = append(of, n)
 		}
 		c.lists = append(c.lists, of)
 	}
-	return c, c.String() == text && c.slots()+c.again > 0 && c.slots() <= maxSlots
+	return true
 }
 
 // In is the listener in another layout, which the version of it that an Envoy
@@ -166,9 +204,9 @@ func (l *Listener) In(version string) *Layout {
 	c, ok := l.counts, true
 	switch {
 	case !with:
-		c = counts{lists: make([][]int, len(l.compiled.lists))}
+		c = counts{lists: none(l.compiled.all()), http: len(l.compiled.lists)}
 	case text != c.String():
-		c, ok = parseCounts(text, l.compiled.lists)
+		c, ok = parseCounts(text, l.compiled)
 		ok = ok && c.slots() <= l.MaxSlots()
 	}
 	if !ok {
@@ -215,9 +253,14 @@ func (l *Listener) Poorer(in *Layout) bool {
 
 // counts are those of a listener that has these filters to hold.
 func (l *listener) counts(chains []Chain, spares Spares) counts {
-	var c counts
-	for i, of := range l.lists {
+	c := counts{http: len(l.lists)}
+	idle := !l.spares && !slices.ContainsFunc(chains[c.http:], func(c Chain) bool { return len(c) > 0 })
+	for i, of := range l.all() {
 		gaps := make([]int, of.gaps())
+		if i >= c.http && idle {
+			c.lists = append(c.lists, gaps) // no listener changes for what nobody uses
+			continue
+		}
 		for j, w := range chains[i] {
 			gaps[w.Gap]++
 			if j < len(chains[i])-1 {
@@ -243,11 +286,15 @@ func (l *listener) layout(c counts) *Layout {
 			out.Version += "+" + text
 		}
 		out.ID = IDOf(out.Version)
-		for _, gaps := range c.lists {
+		for i, gaps := range c.lists {
 			var chain []Slot
+			prefix := SlotPrefix + l.bare.Name + "/" + out.ID + "/"
+			if i >= c.http {
+				prefix += networkSlot
+			}
 			for gap, n := range gaps {
 				for range n {
-					s := Slot{SlotPrefix + l.bare.Name + "/" + out.ID + "/" + strconv.Itoa(len(out.Slots)-len(l.own)), gap}
+					s := Slot{prefix + strconv.Itoa(len(out.Slots)-len(l.own)), gap}
 					chain = append(chain, s)
 					out.Slots = append(out.Slots, s.Name)
 				}
@@ -279,6 +326,7 @@ func (l *listener) with(out *Layout) *Resource {
 	if err != nil {
 		panic(err) // newListener has unpacked the same, and what is new are slots
 	}
+	l.withNetworkSlots(m, out.Chains[len(l.lists):])
 	r, err := New(ListenerType, l.bare.Name, m)
 	if err != nil {
 		panic(err) // likewise
@@ -301,7 +349,11 @@ func laidOut(chain []*hcmv3.HttpFilter, slots []Slot) []*hcmv3.HttpFilter {
 
 // Empty is what a slot holds that holds no filter: one that does nothing.
 func Empty(slot string) *Resource {
-	r, err := nothing(slot)
+	empty := nothing
+	if IsNetworkSlot(slot) {
+		empty = networkNothing
+	}
+	r, err := empty(slot)
 	if err != nil {
 		panic(err) // a constant but for its name
 	}

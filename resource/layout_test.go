@@ -70,17 +70,22 @@ func TestIn(t *testing.T) {
 		"+256":    256,
 		"+1~256":  1,
 		"+256~17": 256,
+		"+6n2":    6,
+		"+0n1~3":  0,
+		"+0n250":  0,
 	} {
 		in := native.In(native.Base + text)
-		if in == nil || in.Version != native.Base+text || len(in.Slots) != slots || len(in.Chains) != 1 || len(in.Chains[0]) != slots {
+		if in == nil || in.Version != native.Base+text || len(in.Chains) != 2 || len(in.Chains[0]) != slots || len(in.Slots) != slots+len(in.Chains[1]) ||
+			strings.Contains(text, "n") != (len(in.Chains[1]) > 0) {
 			t.Errorf("%q: got %+v, want %d slots", text, in, slots)
 		}
 	}
 	for text, chains := range map[string][]int{
-		"":                 {0, 0, 0},
-		"+1-2-3-4,5,6-7":   {10, 5, 13},
-		"+0-0-0-1,0,0-0":   {1, 0, 0},
-		"+0-0-0-0,0,0-0~1": {0, 0, 0},
+		"":                 {0, 0, 0, 0},
+		"+1-2-3-4,5,6-7":   {10, 5, 13, 0},
+		"+0-0-0-1,0,0-0":   {1, 0, 0, 0},
+		"+0-0-0-0,0,0-0~1": {0, 0, 0, 0},
+		"+0-0-0-0,0,0-0n3": {0, 0, 0, 3},
 	} {
 		in := raw.In(raw.Base + text)
 		if in == nil || in.Version != raw.Base+text {
@@ -101,6 +106,7 @@ func TestIn(t *testing.T) {
 		"+", "+0", "+-1", "+01", "+ 1", "+1 ", "++1", "+1+1", "+1,", "+1-", "+,1", "+1-1", "+1,1", "+1.0", "+1e2", "+0x10", "+１",
 		"+257", "+1025", "+4294967297", "+18446744073709551617", "+99999999999999999999", "+NaN",
 		"+1~", "+1~0", "+1~-1", "+1~01", "+1~1~1", "+1~257", "+1~99999999999999999999", "~1", "+~1", "-1", ",",
+		"+1n", "+1n0", "+1n1-1", "+1n1,1", "+1nn1", "+1n01", "+n1", "+1N1", "+1n257",
 		"+" + strings.Repeat("1,", 4000), "+" + strings.Repeat("-", 4000), "+" + strings.Repeat("9", 4000),
 	}
 	for _, text := range append(hostile, "+1-2-3-4,5,6-7") {
@@ -284,7 +290,7 @@ func TestRouteConfig(t *testing.T) {
 // FuzzLayout: what an Envoy says of a listener is bounded, and is the layout that
 // has that version, or none.
 func FuzzLayout(f *testing.F) {
-	for _, text := range []string{"", "+1", "+1-2-3-4,5,6-7", "+1-2-3-4,5,6-7~8", "+0~1", "+9999", "+-1", "+1~0", ",", "-", "~"} {
+	for _, text := range []string{"", "+1", "+1-2-3-4,5,6-7", "+1-2-3-4,5,6-7~8", "+0~1", "+1-2-3-4,5,6-7n8-9,1-2-3~8", "+0-0-0-0,0,0-0n0-1,0-0-0", "+n1", "+9999", "+-1", "+1~0", ",", "-", "~"} {
 		f.Add(text)
 	}
 	lists := []list{make(list, 3), make(list, 0), make(list, 1)}
@@ -292,8 +298,12 @@ func FuzzLayout(f *testing.F) {
 	for _, l := range lists {
 		parsed = append(parsed, append(l, connectionManager("x").HttpFilters...))
 	}
+	of := &listener{lists: parsed, networks: []list{make(list, 2), make(list, 3)}}
+	for i, l := range of.networks {
+		of.networks[i] = networkList(make([]*listenerv3.Filter, len(l)))
+	}
 	f.Fuzz(func(t *testing.T, text string) {
-		c, ok := parseCounts(text, parsed)
+		c, ok := parseCounts(text, of)
 		if !ok {
 			return
 		}
@@ -304,7 +314,7 @@ func FuzzLayout(f *testing.F) {
 			t.Errorf("%q: %d slots, generation %d", text, n, c.again)
 		}
 		for i, gaps := range c.lists {
-			if len(gaps) != parsed[i].gaps() || slices.Min(gaps) < 0 {
+			if len(gaps) != of.all()[i].gaps() || slices.Min(gaps) < 0 {
 				t.Errorf("%q: list %d has gaps %v", text, i, gaps)
 			}
 		}

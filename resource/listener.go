@@ -18,15 +18,18 @@ import (
 // listener is a listener, native or raw, compiled: ready to have slots put
 // into it.
 type listener struct {
-	bare     *Resource // without slots of ours
-	message  *listenerv3.Listener
-	target   definition.Target // what filters are attached by
-	lists    []list            // of HTTP filters, as it was written; those that are alike once
-	listOf   []int             // which of them each list of the message is
-	own      []string          // slots for Wasm filters it was written with
-	static   []string          // slots for other extensions
-	rds      []string          // names of the route configurations that a raw one asks for
-	clusters []*Resource       // of its upstreams
+	bare      *Resource // without slots of ours
+	message   *listenerv3.Listener
+	target    definition.Target // what filters are attached by
+	lists     []list            // of HTTP filters, as it was written; those that are alike once
+	listOf    []int             // which of them each list of the message is
+	networks  []list            // the same of network filters
+	networkOf []int
+	spares    bool        // whether these have spare slots before there is a filter for them
+	own       []string    // slots for Wasm filters it was written with
+	static    []string    // slots for other extensions
+	rds       []string    // names of the route configurations that a raw one asks for
+	clusters  []*Resource // of its upstreams
 
 	routes        *routev3.RouteConfiguration // of a native one; nil: a raw one brings its own
 	routesVersion string
@@ -71,7 +74,7 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 			if routerAt(*chain) < 0 {
 				return nil, fmt.Errorf("an HTTP connection manager (stat_prefix %q) has no router (%s) at the end of its HTTP filters", hcm.GetStatPrefix(), routerName)
 			}
-			l.addList(*chain)
+			l.lists, l.listOf = addTo(l.lists, l.listOf, *chain)
 			for _, f := range *chain {
 				if f.GetConfigDiscovery() != nil && checkName(f.GetName()) != nil {
 					return nil, fmt.Errorf("HTTP filter %q: %w", f.GetName(), checkName(f.GetName()))
@@ -85,6 +88,9 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 			l.rds = append(l.rds, name)
 		}
 	}
+	if err := l.addNetworkLists(own); err != nil {
+		return nil, err
+	}
 	l.own = slices.Sorted(maps.Keys(own))
 	l.static = staticSlots(m)
 	return l, nil
@@ -92,14 +98,14 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 
 // takes says whether the filter belongs into the listener.
 func (l *listener) takes(f *filter) bool {
-	return len(l.lists) > 0 && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
+	return l.hasListFor(f) && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
 }
 
 // holds is the listener with slots for filters, which must be in order.
 func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 	var key strings.Builder
 	for _, f := range filters {
-		fmt.Fprintf(&key, "%q%q", f.Name, f.place)
+		fmt.Fprintf(&key, "%q%q", f.Name, fmt.Sprint(f.place))
 	}
 	return l.holding.get(key.String(), func() *Listener {
 		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, compiled: l}
@@ -135,6 +141,9 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	address, err := listenAddress(d.Address)
 	if err != nil {
 		return nil, err
+	}
+	if d.TCP != nil {
+		return o.tcpListener(d, address)
 	}
 	routes, clusters, err := o.routes(d)
 	if err != nil {

@@ -159,6 +159,7 @@ var (
 	authorizes = []string{
 		"envoy.extensions.filters.http.rbac.v3.RBAC", "envoy.rbac",
 		"envoy.extensions.filters.http.ext_authz.v3.ExtAuthz", "envoy.ext_authz",
+		"envoy.extensions.filters.network.rbac.v3.RBAC", "envoy.extensions.filters.network.ext_authz.v3.ExtAuthz",
 	}
 )
 
@@ -182,12 +183,12 @@ func structType(a *anypb.Any) string {
 	return ""
 }
 
-// lacks counts the lists of HTTP filters of l that have no filter next to
-// which f could stand.
+// lacks counts the lists of l that f goes into and that have no filter next to
+// which it could stand.
 func (l *listener) lacks(f *filter) int {
 	n := 0
-	for _, i := range l.listOf {
-		if list := l.lists[i]; !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
+	for _, list := range l.listsFor(f) {
+		if !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
 			n++
 		}
 	}
@@ -238,11 +239,11 @@ func (b *builder) lacking(f *filter, name string, among []*listener) []string {
 		if !l.takes(f) || other != nil && other != f && l.takes(other) {
 			continue
 		}
-		switch n := l.lacks(f); {
-		case n == len(l.listOf):
+		switch n, of := l.lacks(f), len(l.listsFor(f)); {
+		case n == of:
 			names = append(names, l.bare.Name)
 		case n > 0:
-			names = append(names, fmt.Sprintf("%s (%d of its %d lists)", l.bare.Name, n, len(l.listOf)))
+			names = append(names, fmt.Sprintf("%s (%d of its %d lists)", l.bare.Name, n, of))
 		}
 	}
 	return names

@@ -127,6 +127,7 @@ type Filter struct {
 	SHA256    string // of the module; "" where Envoy fetches an unpinned one
 	Direct    bool   // Envoy fetches from the module's own URL
 	OnFailure definition.OnFailure
+	Network   bool // a network filter
 
 	// Missing, when not empty, says why there is nothing to send yet: its
 	// module was never had. Slot and Twin must not be called then.

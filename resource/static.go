@@ -5,6 +5,8 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+
+	"wasmxds/definition"
 )
 
 // staticSlots are the names that m takes from ECDS over this stream, but for
@@ -13,7 +15,8 @@ func staticSlots(m *listenerv3.Listener) []string {
 	var names []string
 	add := func(name string, from *corev3.ExtensionConfigSource) {
 		source := from.GetConfigSource()
-		if (source.GetAds() != nil || source.GetSelf() != nil) && !slices.Contains(from.GetTypeUrls(), wasmType) {
+		if (source.GetAds() != nil || source.GetSelf() != nil) && !slices.Contains(from.GetTypeUrls(), wasmType) &&
+			!slices.Contains(from.GetTypeUrls(), definition.NetworkWasmType) {
 			names = append(names, name)
 		}
 	}

@@ -167,5 +167,16 @@ func rawListenerMeaning(m *listenerv3.Listener) (*meaning, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range definition.NetworkChains(written) {
+		for _, f := range c.GetFilters() {
+			for _, open := range []bool{false, true} {
+				ours := definition.NetworkSlot(f.GetName(), open)
+				if proto.Equal(f.GetConfigDiscovery(), ours.GetConfigDiscovery()) {
+					means.text("network slot", f.GetName()).flag("open", open)
+					f.ConfigType = nil
+				}
+			}
+		}
+	}
 	return means.message("written", written), nil
 }

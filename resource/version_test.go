@@ -115,11 +115,28 @@ func TestListenerVersion(t *testing.T) {
 			t.Errorf("%s changes a version that it has nothing to do with", name)
 		}
 	}
+	tcp := func(d *definition.Listener) string { return tcpListenerMeaning(d).version() }
+	passesOn := func() *definition.Listener {
+		return &definition.Listener{Name: "db", Address: "127.0.0.1:80", TCP: &definition.TCP{Upstreams: []definition.Upstream{{Address: "127.0.0.1:1", Weight: 1}}}}
+	}
+	for name, change := range map[string]func(*definition.Listener){
+		"address":          func(l *definition.Listener) { l.Address = "127.0.0.1:81" },
+		"direction":        func(l *definition.Listener) { l.Direction = definition.Inbound },
+		"upstream":         func(l *definition.Listener) { l.TCP.Upstreams[0].Address = "127.0.0.1:2" },
+		"another upstream": func(l *definition.Listener) { l.TCP.Upstreams = append(l.TCP.Upstreams, l.TCP.Upstreams[0]) },
+		"weight":           func(l *definition.Listener) { l.TCP.Upstreams[0].Weight = 2 },
+		"tls":              func(l *definition.Listener) { l.TCP.Upstreams[0].TLS = true },
+	} {
+		l := passesOn()
+		if change(l); tcp(l) == tcp(passesOn()) {
+			t.Errorf("%s of a TCP listener changes, and the version does not", name)
+		}
+	}
 	for _, s := range []struct {
 		of   reflect.Type
 		know int
 	}{
-		{reflect.TypeFor[definition.Listener](), 7}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
+		{reflect.TypeFor[definition.Listener](), 8}, {reflect.TypeFor[definition.TCP](), 1}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
 		{reflect.TypeFor[definition.HeaderMatch](), 3}, {reflect.TypeFor[definition.Redirect](), 6}, {reflect.TypeFor[definition.Retries](), 3},
 		{reflect.TypeFor[definition.HealthCheck](), 6},
 	} {

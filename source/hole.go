@@ -172,17 +172,17 @@ func (t *table) withhold(m *merger, set *definition.Set, before []*definition.Fi
 	out := *set
 	out.Listeners = slices.Clone(set.Listeners)
 	for i, l := range out.Listeners {
-		if instead, ok := w.decide(l, l.Name, l.Target(), l.Nodes, l.Pos).(*definition.Listener); ok {
+		if instead, ok := w.decide(l, l.Name, l.Target(), l.TCP == nil, l.Nodes, l.Pos).(*definition.Listener); ok {
 			out.Listeners[i] = instead
 		}
 	}
 	out.Resources = slices.Clone(set.Resources)
 	for i, r := range out.Resources {
 		target, listener := r.Target()
-		if !listener || !r.HTTP() {
+		if !listener || !r.TakesFilters() {
 			continue
 		}
-		if instead, ok := w.decide(r, r.Name, target, definition.Selector{}, r.Pos).(*definition.Resource); ok {
+		if instead, ok := w.decide(r, r.Name, target, r.HTTP(), definition.Selector{}, r.Pos).(*definition.Resource); ok {
 			out.Resources[i] = instead
 		}
 	}
@@ -215,11 +215,11 @@ type withholding struct {
 
 // decide gives what is served of a listener: itself, also where it is withheld,
 // or what was in force.
-func (w *withholding) decide(l any, name string, target definition.Target, nodes definition.Selector, pos definition.Position) any {
+func (w *withholding) decide(l any, name string, target definition.Target, http bool, nodes definition.Selector, pos definition.Position) any {
 	is := inForce{l, w.written[name].document}
 	var by []*definition.Hole
 	for _, h := range w.holes {
-		if h.MayBelongIn(target, nodes) {
+		if h.MayBelongIn(target, nodes) && h.Takes(http) {
 			by = append(by, h)
 		}
 	}

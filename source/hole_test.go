@@ -27,6 +27,7 @@ func TestHoles(t *testing.T) {
 		return m
 	}
 	list := "apiVersion: v1\nkind: List\nitems:\n"
+	const tcpListener = "kind: Listener\nname: db\naddress: 127.0.0.1:0\ntcp: {upstream: \"a:1\"}\n"
 	plugin := func(name, field string) string {
 		return fmt.Sprintf("- {apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: %s}, spec: {%s: \"file:///a.wasm\"}}\n", name, field)
 	}
@@ -42,6 +43,20 @@ func TestHoles(t *testing.T) {
 			{files("web.yaml", routed("web", "new")), "api", "api/ web/"},
 			{files("web.yaml", listener("web")), "api", "api/ web/"},
 			{files("web.yaml", routed("web", "new"), "a.yaml", ""), "", "api/ web/new"},
+		},
+		"a network filter, or what may be one": {
+			{files("db.yaml", tcpListener, "a.yaml", "kind: WasmFilter\nname: a\nnam: a\nplace: network\n"), "db", "db:tcp"},
+			{files("a.yaml", "kind: WasmFilter\nname: a\nnam: a\nplace: netwrok\n"), "db", "db:tcp"},
+			{files("a.yaml", "kind: ["), "db", "db:tcp"},
+			{files("a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: a}\nspec: {type: NETWORK}\n"), "db", "db:tcp"},
+			{files("a.yaml", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec: {configPatches: [{applyTo: NETWORK_FILTER, patch: {}}]}\n"), "db", "db:tcp"},
+			{files("a.yaml", ""), "", "db:tcp"},
+		},
+		"an HTTP filter, and a listener that is not for HTTP": {
+			{files("db.yaml", tcpListener, "a.yaml", "kind: WasmFilter\nname: a\nnam: a\n"), "", "db:tcp"},
+			{files("a.yaml", "kind: WasmFilter\nname: a\nnam: a\nplace: before x\n"), "", "db:tcp"},
+			{files("a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: a}\nspec: {}\n"), "", "db:tcp"},
+			{files("a.yaml", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec: {configPatches: [{applyTo: HTTP_FILTER, patch: {}}]}\n"), "", "db:tcp"},
 		},
 		"an open one": {
 			{files("web.yaml", listener("web"), "a.yaml", "kind: WasmFilter\nname: a\nnam: a\nonFailure: open\n"), "", "web/"},

@@ -62,6 +62,11 @@ var refused = map[string][]string{
 		`prefix: /, upstreams: [{address: "a:1", healthCheck: {unhealthy: 0}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {healthy: 101}}]`,
 		`prefix: /, upstream: "a:1", timeout: 5`, `prefix: /, upstream: "a:1", timeout: "5"`, `prefix: /, upstream: "a:1", timeout: soon`, `prefix: /, upstream: "a:1", timeout: -1s`,
 	},
+	`{kind: Listener, address: "0.0.0.0:80", tcp: {_}}`: {
+		``, `upstream: a`, `upstream: "a:0"`, `upstream: "a:1", upstreams: [{address: "a:1"}]`, `tls: true, upstreams: [{address: "a:1"}]`, `upstreams: []`,
+		`upstreams: [{address: a}]`, `upstreams: [{address: "a:1", weight: 0}]`, `prefix: /, upstream: "a:1"`,
+	},
+	`{kind: Listener, address: "0.0.0.0:80", tcp: {upstream: "a:1"}, _}`: {`routes: [{prefix: /, upstream: "a:1"}]`},
 	`{kind: Rollout, _}`: {``, `waves: []`, `waves: all`, `waves: 1`},
 	`{kind: Rollout, waves: [1], _}`: {
 		`wave: []`, `match: []`, `match: {definitions: []}`, `match: {definitions: [""]}`, `match: {definitions: [1]}`, `match: {}`, `bake: 120`, `bake: "120"`, `bake: -2m`, `bake: ""`,
@@ -89,7 +94,7 @@ var told = map[string][]string{
 // What both are to take, besides testdata/good.
 var taken = map[string][]string{
 	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {
-		``, `config: {a: [1, {b: null}]}`, `config: text`, `config: [1]`, `config: 1.5`, `config: true`, `vmConfig: {}`, `configFrom: {secret: {name: a, key: b}}`, `configFrom: {configMap: {name: a, key: b}}`, `order: -5`, `place: before a b`, `attach: {listeners: []}`,
+		``, `config: {a: [1, {b: null}]}`, `config: text`, `config: [1]`, `config: 1.5`, `config: true`, `vmConfig: {}`, `configFrom: {secret: {name: a, key: b}}`, `configFrom: {configMap: {name: a, key: b}}`, `order: -5`, `place: before a b`, `place: network`, `place: network authz`, `place: network after a`, `attach: {listeners: []}`,
 		`attach: {match: [{direction: inbound, ports: [80]}, {listeners: [a]}], nodes: {ids: ["a*"], clusters: [b], labels: {c: d}}}`,
 		`env: {A: b}, hostEnv: [C], allow: [proxy_log], verify: abi, onFailure: reload, rootID: a, vmID: b`,
 	},
@@ -109,7 +114,8 @@ var taken = map[string][]string{
 		`prefix: /, upstreams: [{address: "a:1", protocol: http1, healthCheck: {path: /healthz}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {}}]`,
 		`prefix: /, upstream: "a:1", timeout: "0"`, `prefix: /, upstream: "a:1", timeout: .5s`,
 	},
-	`{kind: Rollout, waves: [_]}`: {`1, 5%, 25%, 100%`, `{labels: {tier: canary}}, 0.5%`, `1000000`},
+	`{kind: Listener, address: "0.0.0.0:80", tcp: {_}}`: {`upstream: "a:1", tls: true`, `upstreams: [{address: "a:1", weight: 3, tls: true}, {address: "b:2"}]`},
+	`{kind: Rollout, waves: [_]}`:                       {`1, 5%, 25%, 100%`, `{labels: {tier: canary}}, 0.5%`, `1000000`},
 	`{kind: Rollout, waves: [1], _}`: {
 		`bake: 0s, then: pause`, `stop: {refused: 1, errors: {more: 1%, confidence: 99.9%}, latency: {p: 99.5, more: 25%}, noTraffic: go on}`,
 		`ask: [{prometheus: {url: "https://p:9090/x", query: up, max: -0.5}}, {webhook: {url: "https://h/x?y=z"}}]`,

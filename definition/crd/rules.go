@@ -12,6 +12,16 @@ type rule struct{ cel, message string }
 func rules() map[string]map[string][]rule {
 	port := rule{`self >= 1 && self <= 65535`, "is not a port"}
 	variables := []rule{{`self.all(name, size(name) > 0 && !name.contains("="))`, "is not the name of an environment variable"}}
+	upstreams := []rule{
+		{`has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each"},
+		{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
+		{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
+	}
+	upstream := []rule{
+		{`(has(self.address) && self.address != "") != has(self.endpoints)`, "needs address or endpoints, one of them"},
+		{`!has(self.serverName) || self.serverName == "" || has(self.tls) && self.tls`, "serverName: needs tls: true"},
+	}
+	check := []rule{{`!has(self.path) || !has(self.grpc)`, "grpc: can't be together with path"}}
 	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
 	return map[string]map[string][]rule{
 		"WasmFilter": {
@@ -49,7 +59,14 @@ func rules() map[string]map[string][]rule {
 				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
 				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
 			},
-			"spec.routes[].timeout": {duration("needs a duration like 15s or 500ms")},
+			"spec": {
+				{`has(self.routes) != has(self.tcp)`, "needs routes or tcp, one of them"},
+				{`!has(self.tcp) || !has(self.accessLog) || self.accessLog == "off"`, "accessLog: is for routes: there are no requests"},
+			},
+			"spec.tcp":                         upstreams,
+			"spec.tcp.upstreams[]":             append([]rule{{`!has(self.protocol)`, "protocol: is for routes"}}, upstream...),
+			"spec.tcp.upstreams[].healthCheck": check,
+			"spec.routes[].timeout":            {duration("needs a duration like 15s or 500ms")},
 			"spec.routes[].headers[]": {
 				{`(has(self.exact) && self.exact != "" ? 1 : 0) + (has(self.prefix) && self.prefix != "" ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) + (has(self.present) ? 1 : 0) == 1`, "needs exact, prefix, regex or present, one of them"},
 			},
@@ -58,14 +75,9 @@ func rules() map[string]map[string][]rule {
 				{`!has(self.path) || !has(self.prefix)`, "prefix: can't be together with path"},
 				{`!has(self.code) || self.code in [301, 302, 303, 307, 308]`, "code: is not one of a redirect"},
 			},
-			"spec.routes[].retries.perTry": {duration("needs a duration like 2s or 500ms")},
-			"spec.routes[].upstreams[]": {
-				{`(has(self.address) && self.address != "") != has(self.endpoints)`, "needs address or endpoints, one of them"},
-				{`!has(self.serverName) || self.serverName == "" || has(self.tls) && self.tls`, "serverName: needs tls: true"},
-			},
-			"spec.routes[].upstreams[].healthCheck": {
-				{`!has(self.path) || !has(self.grpc)`, "grpc: can't be together with path"},
-			},
+			"spec.routes[].retries.perTry":          {duration("needs a duration like 2s or 500ms")},
+			"spec.routes[].upstreams[]":             upstream,
+			"spec.routes[].upstreams[].healthCheck": check,
 		},
 		"Rollout": {
 			"spec.bake": {duration("needs a duration like 2m or 90s")},
@@ -147,6 +159,15 @@ func bounds() map[string]map[string]schema {
 			"spec.routes[].upstreams[].healthCheck.interval": text(64),
 			"spec.routes[].upstreams[].healthCheck.timeout":  text(64),
 			"spec.routes[].timeout":                          text(64),
+			"spec.tcp.upstream":                              {"maxLength": 260, "pattern": "^$|" + hostPort},
+			"spec.tcp.upstreams":                             items(50),
+			"spec.tcp.upstreams[].address":                   {"maxLength": 260, "pattern": "^$|" + hostPort},
+			"spec.tcp.upstreams[].endpoints[]":               {"maxLength": 260, "pattern": hostPort},
+			"spec.tcp.upstreams[].serverName":                text(253),
+			"spec.tcp.upstreams[].healthCheck.path":          text(1024),
+			"spec.tcp.upstreams[].healthCheck.grpc":          text(253),
+			"spec.tcp.upstreams[].healthCheck.interval":      text(64),
+			"spec.tcp.upstreams[].healthCheck.timeout":       text(64),
 		},
 		"Rollout": {
 			// Labels, a count or a share: what is said of one kind of value holds for it

@@ -17,7 +17,7 @@ func (*policies) Hole(d *definition.Doc, h *definition.Hole) {
 	if policyOpen(spec.Get("wasm")) {
 		h.OnFailure = definition.Open
 	}
-	h.Attach = policyAsRead(spec)
+	h.Attach, h.HTTP = policyAsRead(spec), true
 }
 
 // policyAsRead reads which listeners an EnvoyExtensionPolicy names.

@@ -16,6 +16,10 @@ import (
 
 // Filter describes a Proxy-Wasm HTTP filter.
 type Filter struct {
+	// Network makes it a network filter: Value stands before each piece of data
+	// that a client sends, and what a Fault says of requests is said of
+	// connections.
+	Network bool
 	// Header and Value are added to each request.
 	Header, Value string
 	// FromConfig makes the plugin configuration the Value.
@@ -77,7 +81,8 @@ const TrapHeader = "x-trap"
 const (
 	requestHeaders  = 0 // proxy_map_type_t
 	responseHeaders = 2
-	pluginConfig    = 7 // proxy_buffer_type_t
+	downstreamData  = 2 // proxy_buffer_type_t
+	pluginConfig    = 7
 	levelInfo       = 2 // proxy_log_level_t
 )
 
@@ -105,6 +110,7 @@ const (
 	getBuffer
 	writeLog
 	answer
+	setBuffer // of a network filter
 )
 
 // Module gives the module's bytes.
@@ -119,6 +125,9 @@ func (f Filter) Module() []byte {
 		},
 		pages:  pages,
 		global: heapAt,
+	}
+	if f.Network {
+		m.imports = append(m.imports, function{name: "proxy_set_buffer_bytes", params: 5, results: 1})
 	}
 	if f.Import != "" {
 		m.imports = append(m.imports, function{name: f.Import})
@@ -139,9 +148,14 @@ func (f Filter) Module() []byte {
 		{name: "proxy_on_context_create", params: 2, body: ops(streamSlot(), get(1), store(streamsAt))},
 		{name: "proxy_on_vm_start", params: 2, results: 1, body: f.vmStart()},
 		{name: "proxy_on_configure", params: 2, results: 1, locals: 1, body: f.configure(word)},
-		{name: "proxy_on_request_headers", params: 3, results: 1, locals: 1, body: f.headers(requestHeaders, word)},
 		{name: "proxy_on_done", params: 1, results: 1, body: push(1)},
 		{name: "proxy_on_delete", params: 1},
+	}
+	if f.Network {
+		m.exports = append(m.exports, f.connection(word)...)
+	} else {
+		m.exports = slices.Insert(m.exports, len(m.exports)-2, function{
+			name: "proxy_on_request_headers", params: 3, results: 1, locals: 1, body: f.headers(requestHeaders, word)})
 	}
 	if f.Response {
 		m.exports = append(m.exports, function{
@@ -205,7 +219,6 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 // headers adds the header to the map of the given type and lets the request
 // or response go on.
 func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
-	const stream, record = 0, 3
 	var b []byte
 	if mapType == requestHeaders {
 		b = f.request(word)
@@ -216,11 +229,18 @@ func (f Filter) headers(mapType int, word func(string) (int, int)) []byte {
 	if f.Fault == TrapOnRefusal {
 		end = ops(op(opCall, addHeader), op(opIf, noResult, opUnreachable, opEnd), push(0))
 	}
+	return append(b, f.withValue(start, end, word)...)
+}
+
+// withValue has the address and the length of the value between start and end.
+// Locals 0 and 3 are the stream and a record.
+func (f Filter) withValue(start, end []byte, word func(string) (int, int)) []byte {
+	const record = 3
 	if !f.FromConfig {
 		value, length := word(f.Value)
-		return ops(b, start, push(value), push(length), end)
+		return ops(start, push(value), push(length), end)
 	}
-	return ops(b,
+	return ops(
 		push(0), load(8), set(record),
 		op(opBlock, noResult, opLoop, noResult),
 		get(record), op(opEqz, opBrIf, 1),

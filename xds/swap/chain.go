@@ -79,7 +79,10 @@ func costOf(p place, w resource.Wanted, here bool, far int64) int64 {
 	case p.holds != "":
 		cost = costTaken
 	}
-	if here {
+	switch {
+	case here && w.Fixed:
+		return costNever
+	case here:
 		cost += costMove
 	}
 	return cost + far

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -56,15 +57,17 @@ type model struct {
 }
 
 type modelListener struct {
-	value string
-	slots []string
-	rds   string // the route configuration that it asks for; "": none
+	value   string
+	slots   []string // those of network filters last
+	network []string // of them: those of network filters
+	rds     string   // the route configuration that it asks for; "": none
 
 	unusable bool // since one of its extensions was refused, until it has all
 }
 
 // modelSlot is a FilterConfigSubscription of Envoy's.
 type modelSlot struct {
+	network bool   // it takes network filters
 	last    string // typed_config of the newest content, refused or not
 	active  string // ... of the one in use; "": none
 	filter  string // the plugin's name in that; "": it does nothing
@@ -249,7 +252,7 @@ func (e *model) setListeners(send swap.Send) string {
 		}
 		for _, n := range l.slots {
 			if e.slots[n] == nil {
-				e.slots[n] = &modelSlot{waiting: true}
+				e.slots[n] = &modelSlot{waiting: true, network: slices.Contains(l.network, n)}
 			}
 		}
 		e.warming[r.Name] = l
@@ -292,6 +295,9 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 		}
 		s.last = content
 		refused := ""
+		if network := strings.Contains(content, ".filters.network."); network != s.network {
+			e.breaks("the slot %s was given %.60s", r.Name, content)
+		}
 		switch {
 		case sha != "" && !e.load(r.Name, sha):
 			refused = "Unable to create Wasm plugin " + strings.TrimPrefix(r.Name, "primer/")
@@ -445,6 +451,9 @@ func (e *model) serve() {
 		for _, n := range l.slots {
 			if f := e.slots[n].filter; f != "" {
 				filters = append(filters, f)
+				if slices.ContainsFunc(l.network, func(o string) bool { return o < n && e.slots[o].filter == f && e.slots[n].network }) {
+					e.breaks("a connection to listener %s would have filter %s twice for good", name, f)
+				}
 			}
 			if l.unusable && slices.Contains(statics, n) {
 				continue // it answers 500 in any case
@@ -486,7 +495,12 @@ func decodeListener(r *resource.Resource) *modelListener {
 	for _, c := range m.FilterChains {
 		for _, f := range c.Filters {
 			var hcm hcmv3.HttpConnectionManager
-			must(f.GetTypedConfig().UnmarshalTo(&hcm))
+			if f.GetConfigDiscovery() != nil {
+				out.network = append(out.network, f.Name)
+			}
+			if f.GetTypedConfig().UnmarshalTo(&hcm) != nil {
+				continue
+			}
 			out.rds = hcm.GetRds().GetRouteConfigName()
 			for _, h := range hcm.HttpFilters {
 				if h.GetConfigDiscovery() != nil {
@@ -495,6 +509,7 @@ func decodeListener(r *resource.Resource) *modelListener {
 			}
 		}
 	}
+	out.slots = append(out.slots, out.network...)
 	return out
 }
 
@@ -503,9 +518,7 @@ func decodeListener(r *resource.Resource) *modelListener {
 func decodeExtension(r *resource.Resource) (content, sha string) {
 	var m corev3.TypedExtensionConfig
 	must(proto.Unmarshal(r.Value, &m))
-	if m.TypedConfig.MessageIs((*wasmv3.Wasm)(nil)) {
-		var w wasmv3.Wasm
-		must(m.TypedConfig.UnmarshalTo(&w))
+	if w := wasmIn(m.TypedConfig); w != nil {
 		sha = w.Config.GetVmConfig().Code.GetRemote().Sha256
 	}
 	return m.TypedConfig.TypeUrl + string(m.TypedConfig.Value), sha
@@ -516,11 +529,17 @@ func decodeExtension(r *resource.Resource) (content, sha string) {
 func pluginOf(r *resource.Resource) string {
 	var m corev3.TypedExtensionConfig
 	must(proto.Unmarshal(r.Value, &m))
+	return wasmIn(m.TypedConfig).GetConfig().GetName()
+}
+
+// wasmIn is the Wasm filter in a message; nil: it is another.
+func wasmIn(a *anypb.Any) *wasmv3.Wasm {
 	var w wasmv3.Wasm
-	if m.TypedConfig.UnmarshalTo(&w) != nil {
-		return ""
+	if strings.HasSuffix(a.GetTypeUrl(), "v3.Wasm") { // a network filter's has the same fields
+		must(proto.Unmarshal(a.Value, &w))
+		return &w
 	}
-	return w.GetConfig().GetName()
+	return nil
 }
 
 func must(err error) {

@@ -62,6 +62,8 @@ type play struct {
 	alarms     []string // slots whose VMs have crashed, to be told
 	sends      int
 
+	names    []string // of filters that may be added
+	tcpOnly  bool     // it is mostly about network filters
 	respare  time.Duration
 	sampling uint32 // of a million requests
 	met      met    // what requests met so far
@@ -74,6 +76,7 @@ type play struct {
 type wants struct {
 	versions map[string]int // of filters
 	extra    bool           // the second listener is there
+	tcp      bool           // ... one that is not for HTTP
 	filters  []string
 	broken   map[string]string // filter → "missing" or "bad"
 	timeout  int               // of the route
@@ -96,8 +99,16 @@ func (p *play) logf(format string, args ...any) {
 }
 
 func (p *play) run() string {
-	p.begin([]string{"auth", "hello"}[:p.rng.IntN(3)])
+	first := []string{"auth", "hello"}
+	if p.rng.IntN(3) == 0 {
+		p.names, p.tcp, p.tcpOnly = []string{"net", "net-2", "net-3", "turns"}, true, true
+		first = p.names
+	}
+	p.begin(first[:p.rng.IntN(len(first)+1)])
 	for range 40 + p.rng.IntN(160) {
+		if p.tcpOnly && p.rng.IntN(20) == 0 {
+			p.rest() // else an Envoy seldom gets to where a filter runs
+		}
 		p.act(true)
 		if err := p.check(); err != "" {
 			return err
@@ -108,6 +119,9 @@ func (p *play) run() string {
 
 func (p *play) begin(filters []string) {
 	p.world = newWorld()
+	if p.names == nil {
+		p.names = []string{"auth", "hello", "open", "same", "zip", "turns", "net", "net-2", "net-open"}
+	}
 	p.now = time.Unix(0, 0)
 	p.space = swap.NewInterner()
 	p.versions = map[string]int{}
@@ -139,10 +153,13 @@ func (p *play) wanted(w *wants) string {
 		switch {
 		case f == "same":
 			b.WriteString(" module=auth-v0")
-		case f == "open":
+		case strings.Contains(f, "open"):
 			b.WriteString(" open")
 		case w.versions[f]%3 == 1:
 			fmt.Fprintf(&b, " module=%s-v%d", f, w.versions[f]-1) // only its configuration changes
+		}
+		if isNetwork(f, w.versions[f]) {
+			b.WriteString(" network")
 		}
 		switch w.broken[f] {
 		case "missing":
@@ -165,7 +182,15 @@ func (p *play) wanted(w *wants) string {
 	if w.extra {
 		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(w.filters[:len(w.filters)/2], " "), w.staticsOf("web2"))
 	}
+	if w.tcp {
+		fmt.Fprintf(&b, "listener db tcp %s\n", strings.Join(w.filters, " "))
+	}
 	return b.String()
+}
+
+// isNetwork tells which filters are network filters; "turns" is one now and then.
+func isNetwork(filter string, version int) bool {
+	return strings.HasPrefix(filter, "net") || filter == "turns" && version/2%2 == 1
 }
 
 // staticsOf are the slots of a listener for other extensions.
@@ -343,7 +368,7 @@ func (p *play) change() {
 		p.versions[f]++
 		p.broken[f] = []string{"", "", "", "bad"}[p.rng.IntN(4)]
 	case n < 7:
-		name := []string{"auth", "hello", "open", "same", "zip"}[p.rng.IntN(5)]
+		name := p.names[p.rng.IntN(len(p.names))]
 		if i := slices.Index(p.filters, name); i >= 0 {
 			p.filters = slices.Delete(p.filters, i, i+1)
 		} else {
@@ -351,8 +376,10 @@ func (p *play) change() {
 			p.versions[name]++
 			p.broken[name] = []string{"", "", "missing"}[p.rng.IntN(3)]
 		}
-	case n < 8 && p.rng.IntN(4) > 0:
+	case n < 8 && p.rng.IntN(4) > 0 && !p.tcpOnly:
 		p.changeStatic()
+	case n < 8 && p.rng.IntN(2) > 0:
+		p.tcp = !p.tcp
 	case n < 8:
 		p.extra = !p.extra
 	case n < 9:
@@ -462,6 +489,23 @@ func (p *play) end() string {
 		return err.Error()
 	}
 	return p.check()
+}
+
+// rest plays without faults for a while.
+func (p *play) rest() {
+	for range 1 + p.rng.IntN(20) {
+		for len(p.e.outbox)+len(p.e.inbox) > 0 && p.check() == "" {
+			p.deliver()
+			if len(p.e.inbox) > 0 {
+				p.e.receive()
+			}
+		}
+		if len(p.e.fetches) > 0 {
+			p.fetch(false)
+			continue
+		}
+		p.pass(500 * time.Millisecond)
+	}
 }
 
 // settle plays without faults until all is as it is wanted.

@@ -25,9 +25,9 @@ import (
 
 // world is what is wanted, in a few words a line:
 //
-//	filter NAME VERSION [module=M] [open] [missing]
+//	filter NAME VERSION [module=M] [open] [missing] [network]
 //	static NAME VERSION
-//	listener NAME [port=P] [timeout=T] [FILTER...] [static=NAME...]
+//	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...]
 //	base
 //
 // What comes before "base" is so by a change that is open, what comes behind it
@@ -124,6 +124,8 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 					l.Routes[0].Timeout = v
 				} else if v, ok := strings.CutPrefix(f, "port="); ok {
 					l.Address = "127.0.0.1:" + v
+				} else if f == "tcp" {
+					l.TCP = &definition.TCP{Upstreams: l.Routes[0].Upstreams}
 				} else if v, ok := strings.CutPrefix(f, "static="); ok {
 					statics = append(statics, v)
 				} else {
@@ -193,6 +195,8 @@ func (w *world) filter(name, version string, more []string) *module.Filter {
 			d.OnFailure = definition.Open
 		case m == "missing":
 			missing = true
+		case m == "network":
+			d.Place.Network = true
 		}
 	}
 	f := &module.Filter{Definition: d, Wanted: d, State: module.Good}

@@ -121,7 +121,8 @@ func dump(f *definition.File) string {
 				fmt.Fprintf(&b, "  %s %s\n", m.name, oneLine(m.m))
 			}
 		}
-		fmt.Fprintf(&b, "  rootID %q vmID %q order %d place %+v onFailure %s verify %s\n", d.RootID, d.VMID, d.Order, d.Place, d.OnFailure, d.Verify)
+		fmt.Fprintf(&b, "  rootID %q vmID %q order %d %s {At:%s Before:%s After:%s} onFailure %s verify %s\n", d.RootID, d.VMID, d.Order,
+			placeWord(d.Place), d.Place.At, d.Place.Before, d.Place.After, d.OnFailure, d.Verify)
 		fmt.Fprintf(&b, "  nodes %+v\n", d.Attach.Nodes)
 		for _, m := range d.Attach.Listeners {
 			fmt.Fprintf(&b, "  listeners %+v\n", m)
@@ -141,6 +142,9 @@ func dump(f *definition.File) string {
 		}
 		for _, r := range d.Routes {
 			dumpRoute(&b, r)
+		}
+		if d.TCP != nil {
+			fmt.Fprintf(&b, "  tcp %+v\n", *d.TCP)
 		}
 	}
 	for _, d := range f.Resources {
@@ -197,6 +201,13 @@ func dumpRoute(b *strings.Builder, r definition.Route) {
 	if r.Retries != nil {
 		fmt.Fprintf(b, "    retries %+v\n", *r.Retries)
 	}
+}
+
+func placeWord(p definition.Place) string {
+	if p.Network {
+		return "network place"
+	}
+	return "place"
 }
 
 func where(p definition.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }

@@ -40,6 +40,10 @@ func Withheld(set *definition.Set) string {
 func Prefixes(set *definition.Set) string {
 	var all []string
 	for _, l := range set.Listeners {
+		if l.TCP != nil {
+			all = append(all, l.Name+":tcp")
+			continue
+		}
 		all = append(all, l.Name+l.Routes[0].Prefix)
 	}
 	return strings.Join(all, " ")

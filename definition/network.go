@@ -1,0 +1,111 @@
+package definition
+
+import (
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
+
+	"wasmxds/definition/internal/document"
+)
+
+// networkPlace is what the place of a network filter begins with.
+const networkPlace = "network"
+
+// Types that a slot for a network filter may take.
+const (
+	NetworkWasmType = typePrefix + networkWasmName
+	networkWasmName = "envoy.extensions.filters.network.wasm.v3.Wasm"
+	// networkNoopType is a network filter that, without anything to set, does
+	// nothing.
+	networkNoopType = typePrefix + "envoy.extensions.filters.network.set_filter_state.v3.Config"
+)
+
+// NetworkSlot is what Slot is, for a network filter.
+func NetworkSlot(name string, open bool) *listenerv3.Filter {
+	types := []string{NetworkWasmType}
+	if open {
+		types = append(types, networkNoopType)
+	}
+	return &listenerv3.Filter{
+		Name: name,
+		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
+			ConfigSource: &corev3.ConfigSource{
+				ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},
+				ResourceApiVersion:    corev3.ApiVersion_V3,
+				InitialFetchTimeout:   durationpb.New(0),
+			},
+			TypeUrls: types,
+		}},
+	}
+}
+
+// IsTerminal says whether a network filter of that name ends a chain.
+func IsTerminal(name string) bool {
+	switch CanonicalName(name) {
+	case "envoy.tcp_proxy", "envoy.http_connection_manager":
+		return true
+	}
+	return false
+}
+
+// NetworkChains are the filter chains of a listener that may have Wasm network
+// filters: those that have any filter, behind which, in the end, somebody
+// answers. QUIC has no streams of bytes to filter.
+func NetworkChains(l *listenerv3.Listener) []*listenerv3.FilterChain {
+	if l.GetUdpListenerConfig() != nil || l.GetAddress().GetSocketAddress().GetProtocol() == corev3.SocketAddress_UDP {
+		return nil
+	}
+	return slices.DeleteFunc(append(slices.Clone(l.GetFilterChains()), l.GetDefaultFilterChain()), func(c *listenerv3.FilterChain) bool {
+		return len(c.GetFilters()) == 0
+	})
+}
+
+// network takes a Wasm network filter out of a filter chain, and says whether it
+// was one. at is where its configuration is written.
+func (in *inline) network(f *listenerv3.Filter, chain string, at []string) bool {
+	path := in.root.Locate(at)
+	wasm, ok := in.NetworkWasm(path, in.at(path))
+	if !ok {
+		in.failed = true
+		return true
+	}
+	code := wasm.GetConfig().GetVmConfig().GetCode()
+	if wasm == nil || f.GetName() == "" || code.GetRemote() == nil && code.GetLocal().GetFilename() == "" {
+		return wasm != nil
+	}
+	place := []string{in.listener.GetName(), chain, networkPlace, f.GetName()}
+	place = slices.DeleteFunc(place, func(part string) bool { return part == "" })
+	nameAt := in.root.Locate(append(slices.Clone(at[:len(at)-1]), "name"))
+	name := in.take(wasm, Place{Network: true, At: Last}, path, nameAt, SlotName(place...))
+	if name == "" {
+		in.failed = true
+		return true
+	}
+	slot := NetworkSlot(name, in.taken[name].OnFailure == Open)
+	f.Name, f.ConfigType = slot.Name, slot.ConfigType
+	return true
+}
+
+// message is the filter in Envoy's own form, as it was written.
+func (f *Filter) message() proto.Message {
+	if f.Place.Network {
+		return &networkv3.Wasm{Config: f.Wasm.GetConfig()}
+	}
+	return f.Wasm
+}
+
+// isHTTPPlace says whether a place is one of HTTP filters, as far as that can be
+// read.
+func isHTTPPlace(n *document.Node) bool {
+	if n == nil {
+		return true
+	}
+	word, _, _ := strings.Cut(document.TextOf(n), " ")
+	return slices.Contains([]string{string(First), string(AuthZ), string(Stats), string(Last), "before", "after"}, word)
+}

@@ -1,0 +1,37 @@
+package definition
+
+import "wasmxds/definition/internal/document"
+
+// tcp is where the connections of a listener go that knows nothing of HTTP.
+type tcp struct {
+	Upstream  string     `json:"upstream,omitempty" jsonschema_description:"host:port of the only upstream."`
+	TLS       bool       `json:"tls,omitempty" jsonschema_description:"Speak TLS with the upstream."`
+	Upstreams []upstream `json:"upstreams,omitempty" jsonschema_description:"Upstreams with more than an address, or several, in place of upstream and tls."`
+}
+
+// TCP is where a listener sends connections, as they are.
+type TCP struct{ Upstreams []Upstream }
+
+func (d *Doc) tcp(t *tcp) *TCP {
+	for i, u := range t.Upstreams {
+		if u.Protocol != "" {
+			d.Problem(document.Index("tcp.upstreams", i)+".protocol", "", "is for routes: the bytes of a connection are passed on as they are")
+		}
+	}
+	return &TCP{d.upstreams("tcp", route{Upstream: t.Upstream, TLS: t.TLS, Upstreams: t.Upstreams})}
+}
+
+// convertTCP is the opposite of Doc.tcp.
+func convertTCP(t *TCP) *tcp {
+	if t == nil {
+		return nil
+	}
+	if len(t.Upstreams) == 1 && t.Upstreams[0].Plain() && t.Upstreams[0].Weight == 1 {
+		return &tcp{Upstream: t.Upstreams[0].Address, TLS: t.Upstreams[0].TLS}
+	}
+	made := &tcp{}
+	for _, u := range t.Upstreams {
+		made.Upstreams = append(made.Upstreams, convertUpstream(u))
+	}
+	return made
+}

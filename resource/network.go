@@ -1,0 +1,124 @@
+package resource
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
+
+	"wasmxds/definition"
+)
+
+// A Wasm network filter is an HTTP one to all that is here, and to xds/swap, but
+// for the message in its slots, which are in filter chains. Its twin is that of an
+// HTTP filter: the plugin is the same, and so is its VM, which Envoy looks up by
+// what is in the plugin.
+
+// networkSlot begins the number of a listener's own slot for a network filter.
+const networkSlot = "n"
+
+// IsNetworkSlot tells whether a listener's own slot is for network filters.
+func IsNetworkSlot(slot string) bool {
+	_, number, ok := cutLast(slot)
+	return ok && strings.HasPrefix(slot, SlotPrefix) && strings.HasPrefix(number, networkSlot)
+}
+
+// asNetwork is the same plugin as a network filter.
+func asNetwork(config *wasmv3.Wasm) *networkv3.Wasm {
+	return &networkv3.Wasm{Config: config.GetConfig()}
+}
+
+// networkNothing is a network filter that does nothing.
+func networkNothing(slot string) (*Resource, error) { return extension(slot, new(statev3.Config)) }
+
+// networkList is what placing looks at in a chain of network filters: the last
+// ends the chain as the router does a list of HTTP filters. It is known by Envoy's
+// name for it, whatever it is called.
+func networkList(chain []*listenerv3.Filter) list {
+	var out list
+	for i, f := range chain {
+		h := &hcmv3.HttpFilter{Name: f.GetName()}
+		switch {
+		case i == len(chain)-1:
+			switch f.GetTypedConfig().GetTypeUrl() {
+			case tcpProxyType:
+				h.Name = tcpProxyName
+			case managerType:
+				h.Name = managerName
+			}
+			h.ConfigType = connectionManager("").HttpFilters[0].ConfigType
+		case isNetworkWasmSlot(f):
+			h.ConfigType = definition.Slot(f.GetName(), false).ConfigType
+		case f.GetConfigDiscovery() != nil:
+			h.ConfigType = &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: f.GetConfigDiscovery()}
+		case f.GetTypedConfig() != nil:
+			h.ConfigType = &hcmv3.HttpFilter_TypedConfig{TypedConfig: f.GetTypedConfig()}
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// without are the filters that are not only for chains that end in another way: one
+// that stands next to a TCP proxy is for no HTTP connection manager.
+func (l list) without(filters []*filter) []*filter {
+	return slices.DeleteFunc(slices.Clone(filters), func(f *filter) bool { return l.endsOtherwise(f.place) })
+}
+
+func (l list) endsOtherwise(p place) bool {
+	name := cmp.Or(p.Before, p.After)
+	return p.Network && definition.IsTerminal(name) && definition.CanonicalName(l[len(l)-1].GetName()) != definition.CanonicalName(name)
+}
+
+// isNetworkWasmSlot says whether f takes a Wasm network filter from ECDS.
+func isNetworkWasmSlot(f *listenerv3.Filter) bool {
+	return slices.Contains(f.GetConfigDiscovery().GetTypeUrls(), definition.NetworkWasmType)
+}
+
+// isNetwork says whether a filter goes among network filters. What may be of
+// either kind, as it can't be read, goes where the listener has HTTP filters.
+func (l *listener) isNetwork(f *filter) bool {
+	return f.place.Network || f.withheld != nil && len(l.lists) == 0
+}
+
+// addNetworkLists takes up the filter chains of the listener.
+func (l *listener) addNetworkLists(own map[string]bool) error {
+	for _, c := range definition.NetworkChains(l.message) {
+		for _, f := range c.GetFilters() {
+			if f.GetConfigDiscovery() == nil {
+				continue
+			}
+			if err := checkName(f.GetName()); err != nil {
+				return fmt.Errorf("network filter %q: %w", f.GetName(), err)
+			}
+			if isNetworkWasmSlot(f) {
+				own[f.GetName()] = true
+			}
+		}
+		l.networks, l.networkOf = addTo(l.networks, l.networkOf, networkList(c.GetFilters()))
+	}
+	return nil
+}
+
+// withNetworkSlots puts the slots of a layout into the filter chains of m, which is
+// the listener's message.
+func (l *listener) withNetworkSlots(m *listenerv3.Listener, chains [][]Slot) {
+	for i, c := range definition.NetworkChains(m) {
+		slots := chains[l.networkOf[i]]
+		var out []*listenerv3.Filter
+		for at, f := range c.Filters {
+			for len(slots) > 0 && slots[0].Gap == at {
+				out = append(out, definition.NetworkSlot(slots[0].Name, true))
+				slots = slots[1:]
+			}
+			out = append(out, f)
+		}
+		c.Filters = out
+	}
+}
