@@ -72,7 +72,7 @@ type patchListener struct {
 		TransportSocket      *document.Node `json:"transportSocket" refuse:"a filter goes into every filter chain of a listener"`
 		DestinationPort      *document.Node `json:"destinationPort" refuse:"a filter goes into every filter chain of a listener"`
 		Filter               struct {
-			Name      string `json:"name" jsonschema:"enum=envoy.filters.network.http_connection_manager,enum=envoy.http_connection_manager"`
+			Name      string `json:"name"`
 			SubFilter struct {
 				Name string `json:"name"`
 			} `json:"subFilter"`
@@ -81,7 +81,10 @@ type patchListener struct {
 }
 
 // wasmName is what Envoy calls a Wasm filter's message.
-const wasmName = "envoy.extensions.filters.http.wasm.v3.Wasm"
+const (
+	wasmName        = "envoy.extensions.filters.http.wasm.v3.Wasm"
+	networkWasmName = "envoy.extensions.filters.network.wasm.v3.Wasm"
+)
 
 // maxPriority keeps an EnvoyFilter's filters within their part of the order.
 const maxPriority = 1_000_000
@@ -109,11 +112,13 @@ func (r *patches) Read(d *definition.Doc) {
 			of.extension()
 		case "HTTP_FILTER":
 			of.httpFilter()
+		case networkPatch:
+			of.networkFilter()
 		case "CLUSTER":
 			of.cluster()
 		case "":
 		default:
-			d.Problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER and CLUSTER", patch.ApplyTo)
+			d.Problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER, NETWORK_FILTER and CLUSTER", patch.ApplyTo)
 		}
 	}
 	if d.Failed() {
@@ -166,6 +171,11 @@ func (p envoyPatch) extension() {
 func (p envoyPatch) filter(name, field string) *definition.Filter {
 	at := p.value + "." + field
 	wasm, ok := p.Wasm(at, p.Patch.Value.Get(field))
+	network := false
+	if ok && wasm == nil {
+		wasm, ok = p.NetworkWasm(at, p.Patch.Value.Get(field))
+		network = wasm != nil
+	}
 	if !ok {
 		return nil
 	}
@@ -184,6 +194,7 @@ func (p envoyPatch) filter(name, field string) *definition.Filter {
 	f := p.WasmFilter(at, wasm, definition.Mirror)
 	if f != nil {
 		f.Name, f.Kind = name, "EnvoyFilter"
+		f.Place.Network = network
 		f.Pos.Line = p.Root().LineOf(p.value)
 	}
 	return f
@@ -207,14 +218,19 @@ func (p envoyPatch) httpFilter() {
 			p.Problem(p.value+"."+p.Patch.Value.Locate([]string{f.name}), "", "is not honoured here")
 		}
 	}
-	slot := slotPatch{envoyPatch: p, name: m.GetName(), listener: p.listener()}
+	p.slot(m.GetName(), m.GetConfigDiscovery(), m.GetTypedConfig() != nil)
+}
+
+// slot takes a filter's place, and the filter where it is in the patch.
+func (p envoyPatch) slot(name string, discovery *corev3.ExtensionConfigSource, typed bool) {
+	slot := slotPatch{envoyPatch: p, name: name, listener: p.listener()}
 	slot.order, slot.stands = p.order()
 	switch {
-	case m.GetConfigDiscovery() != nil:
-		p.discovery(m.GetConfigDiscovery())
+	case discovery != nil:
+		p.discovery(discovery)
 		p.all.slots = append(p.all.slots, slot)
-	case m.GetTypedConfig() != nil:
-		if strings.HasSuffix(slot.name, "filters.http.wasm") || slot.name == "envoy.wasm" { // says nothing
+	case typed:
+		if strings.HasSuffix(slot.name, "filters.http.wasm") || strings.HasSuffix(slot.name, "filters.network.wasm") || slot.name == "envoy.wasm" { // says nothing
 			slot.name = p.object.Metadata.Qualified()
 		}
 		if f := p.filter(slot.name, p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
@@ -237,8 +253,12 @@ func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) {
 	if source.GetDefaultConfig() != nil {
 		p.Problem(at("default_config"), "", "is not honoured here: a listener is not served before its filters are ready")
 	}
-	if !slices.ContainsFunc(source.GetTypeUrls(), func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == wasmName }) {
-		p.Problem(at("type_urls"), "", "lacks %s", "type.googleapis.com/"+wasmName)
+	want := wasmName
+	if p.isNetwork() {
+		want = networkWasmName
+	}
+	if !slices.ContainsFunc(source.GetTypeUrls(), func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == want }) {
+		p.Problem(at("type_urls"), "", "lacks %s", "type.googleapis.com/"+want)
 	}
 }
 
@@ -276,34 +296,39 @@ func contextDirection(context string) definition.Direction {
 // put them directly behind, or first, as well.
 func (p envoyPatch) order() (int, definition.Place) {
 	nth := int(p.object.Spec.Priority)*1000 + min(len(p.all.slots), 999)
-	sub := ""
-	if p.Match.Listener != nil {
-		sub = p.Match.Listener.FilterChain.Filter.SubFilter.Name
+	next, at := p.neighbour()
+	end := definition.IsRouter(next)
+	if p.isNetwork() {
+		end = definition.IsTerminal(next)
 	}
 	class := p.Patch.FilterClass
 	if class != "" && p.Patch.Operation != "ADD" {
 		p.Problem(p.at+".patch.filterClass", "", "is for operation: ADD")
 	}
 	switch op := p.Patch.Operation; {
-	case op == "ADD" && sub != "":
-		p.Problem(p.at+".match.listener.filterChain.filter.subFilter.name", "", "has no meaning for ADD")
+	case op == "ADD" && next != "":
+		p.Problem(at, "", "has no meaning for ADD")
 	case op == "ADD":
 		order, place := classPlace(class)
-		return order + nth, place
-	case op == "INSERT_BEFORE" && definition.IsRouter(sub):
+		return order + nth, p.of(place)
+	case op == "INSERT_BEFORE" && end && p.isNetwork(): // and only in chains that end so
+		return phaseStep + nth, p.of(definition.Place{At: definition.First, Before: next})
+	case op == "INSERT_BEFORE" && end:
 		return phaseStep + nth, definition.Place{At: definition.Last}
-	case op == "INSERT_BEFORE" && sub != "":
-		return -4*phaseStep + nth, definition.Place{At: definition.First, Before: sub}
+	case op == "INSERT_BEFORE" && next != "":
+		return -4*phaseStep + nth, p.of(definition.Place{At: definition.First, Before: next})
 	case op == "INSERT_BEFORE", op == "INSERT_FIRST":
-		return -4*phaseStep - nth, definition.Place{At: definition.First}
-	case op == "INSERT_AFTER" && (sub == "" || definition.IsRouter(sub)):
+		return -4*phaseStep - nth, p.of(definition.Place{At: definition.First})
+	case op == "INSERT_AFTER" && (next == "" || end) && p.isNetwork():
+		p.Problem(p.at+".patch.operation", "INSERT_BEFORE it", "a filter after the last one of a chain never runs")
+	case op == "INSERT_AFTER" && (next == "" || end):
 		p.Problem(p.at+".patch.operation", "INSERT_BEFORE the router", "a filter after the router never runs")
 	case op == "INSERT_AFTER":
-		return phaseStep - nth, definition.Place{At: definition.Last, After: sub}
+		return phaseStep - nth, p.of(definition.Place{At: definition.Last, After: next})
 	default:
-		p.Problem(p.at+".patch.operation", "", "%q is not applied to HTTP_FILTER here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op)
+		p.Problem(p.at+".patch.operation", "", "%q is not applied to %s here, only ADD, INSERT_BEFORE, INSERT_AFTER and INSERT_FIRST", op, p.ApplyTo)
 	}
-	return 0, definition.Place{At: definition.Last}
+	return 0, p.of(definition.Place{At: definition.Last})
 }
 
 // classPlace places a filter among WasmPlugins' phases: a class is after the

@@ -57,7 +57,7 @@ func (r *patches) End() {
 			}
 		}
 		if len(from) == 1 && !r.broken {
-			e.Warn(e.value+".name", "", "no HTTP_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+			e.Warn(e.value+".name", "", "no HTTP_FILTER or NETWORK_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
 		}
 		if len(wrong) > 0 {
 			f := e.filter
@@ -78,6 +78,10 @@ func (r *patches) End() {
 // place adds a place to a filter and gives what is wrong with that.
 func (s slotPatch) place(e extensionPatch, first bool) (wrong []definition.Problem) {
 	f := e.filter
+	if f.Place.Network != s.isNetwork() {
+		wrong = append(wrong, s.Problem(s.at+".applyTo", "NETWORK_FILTER for "+networkWasmName+", HTTP_FILTER for "+wasmName,
+			"%s, but the filter %q is of the other kind", s.ApplyTo, s.name))
+	}
 	configured := contextDirection(e.Match.Context)
 	m := s.listener
 	switch {

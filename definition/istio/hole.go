@@ -19,6 +19,8 @@ func (wasmPlugins) Hole(d *definition.Doc, h *definition.Hole) {
 		h.OnFailure = definition.Open
 	}
 	h.Attach = pluginAsRead(d, spec)
+	kind := document.TextOf(spec.Get("type"))
+	h.HTTP = spec.Get("type") == nil || kind == "HTTP" || kind == "UNSPECIFIED_PLUGIN_TYPE"
 }
 
 // pluginAsRead reads where a WasmPlugin belongs.
@@ -52,6 +54,7 @@ func (*patches) Hole(d *definition.Doc, h *definition.Hole) {
 		h.OnFailure = definition.Open
 	}
 	h.Attach = envoyFilterAsRead(spec)
+	h.HTTP = onlyHTTP(spec.Get("configPatches"))
 }
 
 // envoyFilterAsRead reads where an EnvoyFilter places filters.
@@ -137,5 +140,16 @@ func wholePatches(patches *document.Node) bool {
 	return !slices.ContainsFunc(patches.Items, func(n *document.Node) bool {
 		patch := n.Get("patch")
 		return patch.Get("value") == nil && document.TextOf(patch.Get("operation")) != "REMOVE"
+	})
+}
+
+// onlyHTTP says whether patches are applied to HTTP filters alone, besides what says
+// nothing of filter chains.
+func onlyHTTP(patches *document.Node) bool {
+	if patches == nil || patches.Kind != document.List || len(patches.Items) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(patches.Items, func(patch *document.Node) bool {
+		return !slices.Contains([]string{"HTTP_FILTER", "EXTENSION_CONFIG", "CLUSTER"}, document.TextOf(patch.Get("applyTo")))
 	})
 }

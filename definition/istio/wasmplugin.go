@@ -130,9 +130,7 @@ func (wasmPlugins) Read(d *definition.Doc) {
 		}
 		f.Config = definition.TextConfig(string(spec.PluginConfig.JSON()))
 	}
-	if spec.Type == "NETWORK" {
-		d.Problem("spec.type", "", "NETWORK is not served: filters are placed in HTTP connection managers only")
-	}
+	f.Place.Network = spec.Type == "NETWORK"
 	d.Labels("spec.selector.matchLabels", spec.Selector.MatchLabels)
 	pluginEnv(d, f, spec.VMConfig.Env)
 	d.FilterName("metadata.name", f.Name)
