@@ -31,6 +31,7 @@ func TestExamples(t *testing.T) {
 	t.Run("correlation", func(t *testing.T) { correlationExample(t, modules, "correlation", "correlation") })
 	t.Run("callout", func(t *testing.T) { calloutExample(t, modules) })
 	t.Run("metrics", func(t *testing.T) { metricsExample(t, modules) })
+	t.Run("network", func(t *testing.T) { networkExample(t, modules) })
 	t.Run("envoyfilter", func(t *testing.T) { envoyFilterExample(t, modules) })
 }
 
