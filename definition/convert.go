@@ -97,7 +97,7 @@ func convertFilter(file *File, f *Filter) (any, error) {
 	if f.Module.Fetch != Mirror {
 		w.Module.Fetch = f.Module.Fetch
 	}
-	if f.OnFailure != Closed {
+	if f.OnFailure != f.Place.onFailure() {
 		w.OnFailure = f.OnFailure
 	}
 	if f.Verify != VerifyRun {

@@ -73,7 +73,7 @@ type Filter struct {
 	Attach    Attach
 	Order     int // lower is nearer the client; ties by name
 	Place     Place
-	OnFailure OnFailure
+	OnFailure OnFailure // of an access logger: what becomes of its listeners
 	Env       map[string]string
 	HostEnv   []string
 	Allow     []string // names of host calls; nil: all, unless AllowComputed

@@ -176,7 +176,8 @@ func (d *Doc) Hole(cause Problem) *Hole {
 	}
 	switch h.Kind {
 	case "WasmFilter":
-		if document.TextOf(d.root.Get("onFailure")) == string(Open) {
+		place := Place{At: At(document.TextOf(d.root.Get("place")))}
+		if document.TextOf(d.root.Get("onFailure")) == string(Open) || d.root.Get("onFailure") == nil && place.onFailure() == Open {
 			h.OnFailure = Open
 		}
 		h.Attach = d.attachAsRead(d.root.Get("attach"))

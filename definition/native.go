@@ -21,8 +21,8 @@ type wasmFilter struct {
 	VMID       string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
 	Attach     *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
 	Order      int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
-	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(network|(network )?(first|authz|stats|last|(before|after) .+))$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. With network before it, or network alone: among the network filters of its chains, as a network filter. Default: first where order is negative, else last."`
-	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM."`
+	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(accessLog|network|(network )?(first|authz|stats|last|(before|after) .+))$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. With network before it, or network alone: among the network filters of its chains, as a network filter. With accessLog it is an access logger of its listeners, no filter. Default: first where order is negative, else last."`
+	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM. Of an access logger: whether listeners go without it (open, its default) or wait for it (closed)."`
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
 	HostEnv    []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
 	Allow      *document.Node    `json:"allow,omitempty" jsonschema_description:"Host calls that the module may use, or computed: those that it imports, and what a later version wants besides is refused. Default: all."`
@@ -84,13 +84,14 @@ func readWasmFilter(d *Doc) {
 		f.Config = d.configFrom(w.ConfigFrom, w.Config != nil)
 	}
 	if f.OnFailure == "" {
-		f.OnFailure = Closed
+		f.OnFailure = f.Place.onFailure()
 	}
 	if f.Verify == "" {
 		f.Verify = VerifyRun
 	}
 	d.FilterName("name", f.Name)
 	d.environment(f)
+	d.logger(f)
 	f.Allow, f.AllowComputed = d.allow(w.Allow, f.Module.Fetch)
 	if ok && len(d.problems) == before {
 		d.AddFilter(f, nil)

@@ -24,6 +24,10 @@ const (
 	AuthZ At = "authz" // behind those that authenticate, else first
 	Stats At = "stats" // behind those that authenticate or authorize, else first
 	Last  At = "last"  // before the router; so is ""
+
+	// Logger is none among HTTP filters: it is an access logger, behind the
+	// listener's own.
+	Logger At = "accessLog"
 )
 
 // orderPlace is where a filter stands of which nothing but its order is known.
@@ -60,13 +64,16 @@ func (d *Doc) place(written string, order int) Place {
 	name = strings.TrimSpace(name)
 	if word == networkPlace && !strings.HasPrefix(name, networkPlace) {
 		p := d.place(name, order)
+		if p.At == Logger {
+			d.Problem("place", "accessLog", "an access logger is no network filter")
+		}
 		p.Network = true
 		return p
 	}
 	switch at := At(written); {
 	case written == "":
 		return orderPlace(order)
-	case at == First, at == AuthZ, at == Stats, at == Last:
+	case at == First, at == AuthZ, at == Stats, at == Last, at == Logger:
 		return Place{At: at}
 	case word == "before" && name != "":
 		return before(name)
@@ -75,7 +82,7 @@ func (d *Doc) place(written string, order int) Place {
 	case word == "after" && name != "":
 		return after(name)
 	default:
-		d.Problem("place", "first, authz, stats, last, before NAME or after NAME; network, with one of these behind it or none, for a network filter", "%q is not a place", written)
+		d.Problem("place", "first, authz, stats, last, before NAME or after NAME; network, with one of these behind it or none, for a network filter; accessLog for an access logger", "%q is not a place", written)
 	}
 	return Place{}
 }

@@ -267,6 +267,9 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	case o.info == Info{}:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being fetched", o.key)}
 	}
+	if err := l.fitsPlace(f, o.info.SHA256); err != nil {
+		return verdict{state: Failed, err: err}
+	}
 	f, err := l.computed(e, f, o.info)
 	switch {
 	case err != nil:

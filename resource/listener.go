@@ -34,7 +34,8 @@ type listener struct {
 	routes        *routev3.RouteConfiguration // of a native one; nil: a raw one brings its own
 	routesVersion string
 
-	holding *memo[*Listener] // by what its slots are to hold
+	holding *memo[*Listener]          // by what its slots are to hold
+	logging *shared[string, Listener] // by that and its access loggers
 	layouts *shared[string, Layout]
 	named   *shared[string, Resource] // its routes, by their names
 }
@@ -61,6 +62,7 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 		message: m,
 		target:  target,
 		holding: new(memo[*Listener]),
+		logging: new(shared[string, Listener]),
 		layouts: new(shared[string, Layout]),
 		named:   new(shared[string, Resource]),
 	}
@@ -103,12 +105,16 @@ func (l *listener) takes(f *filter) bool {
 
 // holds is the listener with slots for filters, which must be in order.
 func (l *listener) holds(filters []*filter, spares Spares) *Listener {
+	filters, loggers := withoutLoggers(filters)
 	var key strings.Builder
 	for _, f := range filters {
 		fmt.Fprintf(&key, "%q%q", f.Name, fmt.Sprint(f.place))
 	}
+	if len(loggers) > 0 {
+		fmt.Fprintf(&key, "%q", namesOf(loggers))
+	}
 	return l.holding.get(key.String(), func() *Listener {
-		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, compiled: l}
+		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, Loggers: namesOf(loggers), compiled: l, key: key.String()}
 		out.Chains = l.chains(filters)
 		for _, chain := range out.Chains {
 			for _, w := range chain {
@@ -119,7 +125,7 @@ func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 		fresh := out.Fresh(func(string) bool { return false })
 		out.Resource, out.Slots, out.RoutesName = fresh.Resource(), fresh.Slots, fresh.Routes
 		return out
-	})
+	}).logged(loggers)
 }
 
 // listenerEntry compiles a native listener.

@@ -113,8 +113,14 @@ type Listener struct {
 	Routes  []string // names of the route configurations that a raw one asks for
 	Spares  Spares   // where its own slots are spread as these say at first
 
+	// Loggers are the names of the Wasm access loggers that it is to have, in their
+	// order. Which ones it has is for Logging to say.
+	Loggers []string
+
 	counts   counts
 	compiled *listener // nil: of an earlier run, known by its bytes alone
+	plain    *Listener // without access loggers; nil: it has none
+	key      string    // tells apart what holds has made
 }
 
 // Filter is a Wasm filter as resources. Its slot is the entry in the serving

@@ -82,6 +82,9 @@ func (s *Snapshot) Contents() []Content {
 	}
 	attached, named := map[string]bool{}, map[string]bool{}
 	for _, l := range s.Listeners {
+		for _, logger := range l.Loggers { // has no slot
+			attached[logger] = true
+		}
 		for _, slot := range l.Slots {
 			named[slot] = true
 		}

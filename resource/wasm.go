@@ -82,10 +82,10 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 		//lint:ignore SA1019 see above
 		vm.CapabilityRestrictionConfig = p.CapabilityRestrictionConfig
 	}
-	switch d.OnFailure {
-	case definition.Open:
+	switch {
+	case d.OnFailure == definition.Open && !d.Logs():
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_OPEN
-	case definition.Reload:
+	case d.OnFailure == definition.Reload, d.Logs(): // of a trap in a logger nothing tells
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_RELOAD
 		p.ReloadConfig = &pluginv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
 			BaseInterval: durationpb.New(100 * time.Millisecond),

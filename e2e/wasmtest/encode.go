@@ -5,6 +5,7 @@ package wasmtest
 
 const (
 	i32     = 0x7f // value type
+	i64     = 0x7e
 	funcref = 0x70
 
 	opUnreachable = 0x00
@@ -27,6 +28,7 @@ const (
 	opStore       = 0x36
 	opGrow        = 0x40
 	opConst       = 0x41
+	opLong        = 0x42 // a constant of 64 bits
 	opEqz         = 0x45
 	opEq          = 0x46
 	opAdd         = 0x6a
@@ -43,6 +45,7 @@ const (
 type function struct {
 	name            string // of the import or export
 	params, results int    // all of them i32
+	long            bool   // an i64 comes behind the parameters
 	locals          int    // i32, after the parameters
 	body            []byte // without the closing end
 }
@@ -69,7 +72,11 @@ func (m image) encode() []byte {
 	types := uleb(len(all))
 	for _, f := range all {
 		types = append(types, 0x60)
-		types = append(append(types, uleb(f.params)...), repeat(i32, f.params)...)
+		params := repeat(i32, f.params)
+		if f.long {
+			params = append(params, i64)
+		}
+		types = append(append(types, uleb(len(params))...), params...)
 		types = append(append(types, uleb(f.results)...), repeat(i32, f.results)...)
 	}
 	b = section(b, 1, types)

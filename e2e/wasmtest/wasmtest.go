@@ -29,6 +29,9 @@ type Filter struct {
 	// Log is written at level info when the filter is configured, before a
 	// Fault there.
 	Log string
+	// Counts, when not empty, is the counter that each request is counted in when it
+	// is logged. Envoy calls it wasmcustom.COUNTS.
+	Counts string
 	// Fault is what goes wrong.
 	Fault Fault
 	// At is the number of a fault that has one.
@@ -68,6 +71,7 @@ const (
 	ErrorEvery            // each At-th request is answered 500
 	DenyEvery             // each At-th request is answered 403
 	SlowDown              // each request takes At thousand rounds of a loop
+	TrapAtLog             // the At-th request that each VM logs traps
 	Leak                  // each request takes At pages of 64 KiB, and keeps them
 	TrapOnRefusal         // a header that can't be added traps, as SDKs do that check each answer
 	NoABI                 // no proxy_abi_version_* is exported
@@ -84,6 +88,7 @@ const (
 	downstreamData  = 2 // proxy_buffer_type_t
 	pluginConfig    = 7
 	levelInfo       = 2 // proxy_log_level_t
+	counter         = 0 // proxy_metric_type_t
 )
 
 // Memory, from low to high: pointers that the host returns (at 0 and 4), data,
@@ -113,6 +118,12 @@ const (
 	setBuffer // of a network filter
 )
 
+// Those of one that counts what it logs, which is none.
+const (
+	defineMetric = iota + setBuffer
+	incrementMetric
+)
+
 // Module gives the module's bytes.
 func (f Filter) Module() []byte {
 	m := image{
@@ -128,6 +139,11 @@ func (f Filter) Module() []byte {
 	}
 	if f.Network {
 		m.imports = append(m.imports, function{name: "proxy_set_buffer_bytes", params: 5, results: 1})
+	}
+	if f.Counts != "" {
+		m.imports = append(m.imports,
+			function{name: "proxy_define_metric", params: 4, results: 1},
+			function{name: "proxy_increment_metric", params: 1, long: true, results: 1})
 	}
 	if f.Import != "" {
 		m.imports = append(m.imports, function{name: f.Import})
@@ -156,6 +172,9 @@ func (f Filter) Module() []byte {
 	} else {
 		m.exports = slices.Insert(m.exports, len(m.exports)-2, function{
 			name: "proxy_on_request_headers", params: 3, results: 1, locals: 1, body: f.headers(requestHeaders, word)})
+	}
+	if f.Counts != "" {
+		m.exports = append(m.exports, function{name: "proxy_on_log", params: 1, body: f.log()})
 	}
 	if f.Response {
 		m.exports = append(m.exports, function{
@@ -202,6 +221,10 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 		return ops(b, op(opLoop, noResult, opBr, 0, opEnd), push(1))
 	case RejectConfigure:
 		return ops(b, push(0))
+	}
+	if f.Counts != "" {
+		at, length := word(f.Counts)
+		b = ops(b, push(counter), push(at), push(length), push(counterAt), op(opCall, defineMetric), op(opDrop))
 	}
 	return ops(b,
 		push(0), push(0), store(0), push(0), push(0), store(4), // no text where the host has none
@@ -250,8 +273,22 @@ func (f Filter) withValue(start, end []byte, word func(string) (int, int)) []byt
 		start, get(record), load(recordText), get(record), load(recordLength), end)
 }
 
-// countAt is where requests are counted.
-const countAt = 12
+// countAt is where requests are counted; counterAt has the id of the counter that
+// Counts names. They are between what has places of its own.
+const (
+	countAt   = 12
+	counterAt = streamsAt - 4
+)
+
+// log counts a request that is over.
+func (f Filter) log() []byte {
+	b := ops(push(0), load(counterAt), op(opLong, 1), op(opCall, incrementMetric), op(opDrop))
+	if f.Fault == TrapAtLog {
+		b = ops(b, push(0), push(0), load(countAt), push(1), op(opAdd), store(countAt),
+			push(0), load(countAt), push(f.At), op(opEq, opIf, noResult), op(opUnreachable), op(opEnd))
+	}
+	return b
+}
 
 // request is what goes wrong with a request.
 func (f Filter) request(word func(string) (int, int)) []byte {

@@ -291,6 +291,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		m.forgetPromises()
 		m.loseUnused()
 		m.replace(r.Changed, before, now)
+		m.tookLoggers(r.Changed, before, now)
 	}
 }
 

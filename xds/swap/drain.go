@@ -14,7 +14,8 @@ const DrainTime = 10 * time.Minute
 type replacement struct {
 	listener string
 	at       time.Time
-	named    bool // the other had slots or routes of its own
+	named    bool     // the other had slots or routes of its own
+	unlogged []string // access loggers that older ones have not, or in another version
 }
 
 // replace notes that listeners took the place of others: connections that are
@@ -26,8 +27,9 @@ func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 		if !had || l.Name == resource.PrimerListener {
 			continue
 		}
+		r := replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn) || m.ownRoutes(l.Name), m.unlogged(old, l, now)}
 		m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return r.listener == l.Name })
-		m.replaced = append(m.replaced, replacement{l.Name, now, slices.ContainsFunc(old.Slots, isOwn) || m.ownRoutes(l.Name)})
+		m.replaced = append(m.replaced, r)
 	}
 	m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return m.draining(r.listener, now) == nil })
 }
@@ -62,10 +64,17 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 // runs for all others.
 func (v *state) goWithout(filter string, now time.Time) *Draining {
 	for _, l := range v.snap.Listeners {
-		if !slices.Contains(l.Filters, filter) {
+		logs := slices.Contains(l.Loggers, filter)
+		if !logs && !slices.Contains(l.Filters, filter) {
 			continue
 		}
 		d := v.draining(l.Name, now)
+		if logs {
+			if d != nil && v.olderLacks(l.Name, filter) {
+				return d
+			}
+			continue
+		}
 		if d == nil || slices.ContainsFunc(v.placements().drained[l.Name], func(slot string) bool {
 			have, ok := v.subs[Extension].have.Find(slot)
 			return ok && v.holds(have) == filter

@@ -32,6 +32,7 @@ var invariants = []struct {
 	{9, wantedFiltersStay},
 	{10, ordersArePublished},
 	{11, routesFindTheirFilters},
+	{12, loggersArePrimed},
 }
 
 // slotsArePrimed is invariant 1: the serving slot never gets what this Envoy

@@ -30,6 +30,7 @@ func chainsOf(v *state, a action) []run {
 	var runs []run
 	for _, l := range v.snap.Listeners {
 		have, _ := v.subs[Listener].have.Find(l.Name)
+		l = v.placements().byListener[l.Name].listener // with its access loggers
 		layout := l.In(have.Version)
 		if layout == nil {
 			continue

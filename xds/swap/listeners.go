@@ -166,7 +166,8 @@ func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 // placeable decides whether l may be sent (invariant 2): whether every slot of it
 // either has a content, which it keeps, or gets one as soon as Envoy asks for it.
 func (v *state) placeable(l item, now time.Time) bool {
-	if r := v.placements().byListener[l.Name]; r != nil && slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) }) {
+	r := v.placements().byListener[l.Name]
+	if r != nil && (len(r.unlogged) > 0 || slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) })) {
 		return false
 	}
 	return !slices.ContainsFunc(l.Slots, func(name string) bool {
@@ -341,6 +342,9 @@ func (v *state) waitsInVain(l *resource.Listener, now time.Time) bool {
 	return slices.ContainsFunc(l.Filters, func(name string) bool {
 		f := v.filter(name)
 		return f != nil && v.givenUp(f, now) && !v.canServe(name)
+	}) || slices.ContainsFunc(v.placements().byListener[l.Name].unlogged, func(name string) bool {
+		f := v.filter(name)
+		return f != nil && v.givenUp(f, now)
 	}) || slices.ContainsFunc(l.Slots, func(name string) bool {
 		f := v.filter(name)
 		return f != nil && v.givenUp(f, now) && !v.slotReady(name, now)

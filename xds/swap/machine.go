@@ -88,6 +88,9 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	if due := m.respare > 0 && !now.Before(m.respareAt); due != m.respareDue {
 		m.respareDue, m.at = due, nil
 	}
+	if without := m.givenUpLoggers(now); without != m.without {
+		m.without, m.at = without, nil
+	}
 	for t := range Types {
 		a, ok := plan(&m.state, t, now)
 		if !ok {

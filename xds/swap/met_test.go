@@ -18,6 +18,9 @@ type met struct {
 	ordered   map[string]int             // ... in whose order the filters were met
 	routed    map[string]int             // ... whose routes were met with all of its filters
 	must      map[string]map[string]bool // listener → filters that were met, and are wanted ever since
+	logged    map[string]map[string]bool // ... access loggers
+	logs      map[string]int             // listener → the newest set all of whose closed access loggers were met
+	started   int                        // the set that was the newest when the Envoy started
 }
 
 // wantedListener is a listener in a published set.
@@ -25,10 +28,12 @@ type wantedListener struct {
 	filters []string
 	closed  []string // those that no request may pass without
 	routes  string
+	loggers []string
+	audits  []string // those of them that it must not go without
 }
 
 func wantedOf(l *resource.Listener) wantedListener {
-	var w wantedListener
+	w := wantedListener{loggers: l.Loggers}
 	for _, chain := range l.Chains {
 		for _, f := range chain {
 			w.filters = append(w.filters, f.Filter)
@@ -38,7 +43,7 @@ func wantedOf(l *resource.Listener) wantedListener {
 }
 
 func wantedIn(l *resource.Listener, filter string) bool {
-	return slices.Contains(wantedOf(l).filters, filter)
+	return slices.Contains(wantedOf(l).filters, filter) || slices.Contains(l.Loggers, filter)
 }
 
 func (m *met) publish(snap *resource.Snapshot) {
@@ -48,6 +53,9 @@ func (m *met) publish(snap *resource.Snapshot) {
 		for _, f := range snap.Filters {
 			if slices.Contains(w.filters, f.Name) && f.OnFailure != definition.Open {
 				w.closed = append(w.closed, f.Name)
+			}
+			if slices.Contains(w.loggers, f.Name) && f.OnFailure != definition.Open {
+				w.audits = append(w.audits, f.Name)
 			}
 		}
 		for _, r := range snap.Routes {
@@ -66,6 +74,11 @@ func (m *met) publish(snap *resource.Snapshot) {
 					delete(m.must[listener], f)
 				}
 			}
+			for _, f := range w.loggers {
+				if !slices.Contains(set[listener].loggers, f) {
+					delete(m.logged[listener], f)
+				}
+			}
 		}
 	}
 	m.published = append(m.published, set)
@@ -74,7 +87,36 @@ func (m *met) publish(snap *resource.Snapshot) {
 // forget is that the Envoy starts anew.
 func (m *met) forget() {
 	m.covered, m.ordered, m.routed = map[string]int{}, map[string]int{}, map[string]int{}
-	m.must = map[string]map[string]bool{}
+	m.must, m.logged, m.logs = map[string]map[string]bool{}, map[string]map[string]bool{}, map[string]int{}
+	m.started = max(0, len(m.published)-1)
+}
+
+// log tells what is wrong with the access loggers that a request would meet.
+func (m *met) log(listener string, loggers []modelLogger) string {
+	has := func(name string) bool {
+		return slices.ContainsFunc(loggers, func(l modelLogger) bool { return l.name == name })
+	}
+	if m.logged[listener] == nil {
+		m.logged[listener] = map[string]bool{}
+	}
+	for f := range m.logged[listener] {
+		if !has(f) {
+			return fmt.Sprintf("the access logger %s has left, and is wanted all the time", f)
+		}
+	}
+	for _, l := range loggers {
+		lacks := func(set map[string]wantedListener) bool { return !slices.Contains(set[listener].loggers, l.name) }
+		if !slices.ContainsFunc(m.published[m.sent:], lacks) {
+			m.logged[listener][l.name] = true
+		}
+	}
+	m.logs[listener] = max(m.logs[listener], m.started)
+	if !m.since(m.logs, listener, func(w wantedListener) bool {
+		return !slices.ContainsFunc(w.audits, func(f string) bool { return !has(f) })
+	}) {
+		return fmt.Sprintf("%v are not all closed access loggers of any set", loggers)
+	}
+	return ""
 }
 
 // calm is that no response is under way, and no listener waits to be in service.

@@ -12,6 +12,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	wasmloggerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/wasm/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
@@ -46,6 +47,7 @@ type model struct {
 	// meets is called with what a request to a listener would meet: filters in
 	// their order, and routes.
 	meets func(listener string, filters []string, routes string)
+	logs  func(listener string, loggers []modelLogger) // what logs it
 
 	moduleServer string // version of the cluster of the xds-server that there is
 
@@ -61,9 +63,13 @@ type modelListener struct {
 	slots   []string // those of network filters last
 	network []string // of them: those of network filters
 	rds     string   // the route configuration that it asks for; "": none
+	logs    []modelLogger
 
 	unusable bool // since one of its extensions was refused, until it has all
 }
+
+// modelLogger is a Wasm access logger.
+type modelLogger struct{ name, sha, content string }
 
 // modelSlot is a FilterConfigSubscription of Envoy's.
 type modelSlot struct {
@@ -79,7 +85,7 @@ type modelSlot struct {
 type modelCode struct{ fetching, here bool }
 
 func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
-	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {},
+	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {}, logs: func(string, []modelLogger) {},
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
 		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}, runtime: map[string]string{}}
 }
@@ -247,6 +253,11 @@ func (e *model) setListeners(send swap.Send) string {
 		if slices.ContainsFunc(l.slots, func(n string) bool { s := e.slots[n]; return s != nil && s.last != s.active }) {
 			// A listener is built from the newest content of each slot, and
 			// one that was refused is refused again.
+			refused = append(refused, r.Name)
+			continue
+		}
+		if i := slices.IndexFunc(l.logs, func(log modelLogger) bool { return !e.load(log.name, log.sha) }); i >= 0 {
+			e.breaks("listener %s was given the access logger %s, which this Envoy does not take", r.Name, l.logs[i].name)
 			refused = append(refused, r.Name)
 			continue
 		}
@@ -462,6 +473,9 @@ func (e *model) serve() {
 				e.breaks("listener %s serves without filter %s", name, n)
 			}
 		}
+		if name != resource.PrimerListener {
+			e.logs(name, l.logs)
+		}
 		if name != resource.PrimerListener && !l.unusable {
 			e.meets(name, filters, e.routes[l.rds])
 		}
@@ -488,6 +502,8 @@ func (e *model) all() []*modelListener {
 	return slices.Concat(slices.Collect(maps.Values(e.listeners)), slices.Collect(maps.Values(e.warming)), e.draining)
 }
 
+const wasmURL = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
+
 func decodeListener(r *resource.Resource) *modelListener {
 	var m listenerv3.Listener
 	must(proto.Unmarshal(r.Value, &m))
@@ -502,6 +518,13 @@ func decodeListener(r *resource.Resource) *modelListener {
 				continue
 			}
 			out.rds = hcm.GetRds().GetRouteConfigName()
+			for _, log := range hcm.AccessLog {
+				var m wasmloggerv3.WasmAccessLog
+				must(log.GetTypedConfig().UnmarshalTo(&m))
+				content, err := proto.MarshalOptions{Deterministic: true}.Marshal(&wasmv3.Wasm{Config: m.Config})
+				must(err)
+				out.logs = append(out.logs, modelLogger{m.Config.Name, m.Config.GetVmConfig().Code.GetRemote().Sha256, wasmURL + string(content)})
+			}
 			for _, h := range hcm.HttpFilters {
 				if h.GetConfigDiscovery() != nil {
 					out.slots = append(out.slots, h.Name)

@@ -15,6 +15,7 @@ type placement struct {
 	kept     bool             // the Envoy has it in that layout
 	lacking  []string         // filters that are not in their slots
 	fresh    []promise        // where it is not kept: of the slots that it brings
+	unlogged []string         // access loggers that it is to have, and has not, or may not be replaced without
 	routes   []string         // names of the route configurations that it asks for
 }
 
@@ -62,8 +63,10 @@ func (v *state) findPlacements() *placements {
 // placementOf finds the layout of a listener, and what is to change in its slots. A
 // listener that the Envoy has stays while its slots are enough.
 func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
-	r := &placement{listener: l}
 	have, had := v.subs[Listener].have.Find(l.Name)
+	loggers, unlogged := v.loggers(l, have.Version)
+	l = l.Logging(loggers)
+	r := &placement{listener: l, unlogged: unlogged}
 	if had {
 		r.layout = l.In(have.Version)
 	}

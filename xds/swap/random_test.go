@@ -120,7 +120,7 @@ func (p *play) run() string {
 func (p *play) begin(filters []string) {
 	p.world = newWorld()
 	if p.names == nil {
-		p.names = []string{"auth", "hello", "open", "same", "zip", "turns", "net", "net-2", "net-open"}
+		p.names = []string{"auth", "hello", "open", "same", "zip", "log", "trace", "turns", "net", "net-2", "net-open"}
 	}
 	p.now = time.Unix(0, 0)
 	p.space = swap.NewInterner()
@@ -155,6 +155,10 @@ func (p *play) wanted(w *wants) string {
 			b.WriteString(" module=auth-v0")
 		case strings.Contains(f, "open"):
 			b.WriteString(" open")
+		case f == "log":
+			b.WriteString(" log")
+		case f == "trace":
+			b.WriteString(" log open")
 		case w.versions[f]%3 == 1:
 			fmt.Fprintf(&b, " module=%s-v%d", f, w.versions[f]-1) // only its configuration changes
 		}
@@ -437,6 +441,11 @@ func (p *play) newEnvoy(bad func(string) bool) {
 			p.e.breaks("listener %s: %s", listener, err)
 		}
 	}
+	p.e.logs = func(listener string, loggers []modelLogger) {
+		if err := p.met.log(listener, loggers); err != "" {
+			p.e.breaks("listener %s: %s", listener, err)
+		}
+	}
 }
 
 func (p *play) check() string { return p.e.broken }
@@ -629,6 +638,11 @@ func (p *play) runs(filter string) string {
 			continue
 		}
 		in := 0
+		for _, log := range p.e.listeners[l.Name].logs {
+			if log.name == filter && stripAddress(log.content) == stripAddress(want) {
+				in++
+			}
+		}
 		for _, slot := range p.e.listeners[l.Name].slots {
 			if got := p.e.slots[slot]; got.filter == filter && stripAddress(got.active) == stripAddress(want) {
 				in++
@@ -651,6 +665,13 @@ func (p *play) newest(l *resource.Listener, got *modelListener) string {
 	}
 	if want := wantedOf(l).filters; !slices.Equal(filters, want) {
 		return fmt.Sprintf("listener %s has the filters %q, wanted are %q", l.Name, filters, want)
+	}
+	var loggers []string
+	for _, log := range got.logs {
+		loggers = append(loggers, log.name)
+	}
+	if !slices.Equal(loggers, l.Loggers) {
+		return fmt.Sprintf("listener %s has the access loggers %q, wanted are %q", l.Name, loggers, l.Loggers)
 	}
 	for _, r := range p.snap.Routes {
 		if r.Name == l.RoutesName && p.e.routes[got.rds] != r.Version {

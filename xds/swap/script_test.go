@@ -1,6 +1,7 @@
 package swap_test
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -162,7 +163,8 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 		return s.named[filter+" "+label] + "-" + s.catalog.Filter(filter).ID
 	}
 	if typ == swap.Extension {
-		return s.named[strings.TrimPrefix(strings.TrimPrefix(name, resource.TwinPrefix), resource.StandbyPrefix)+" "+label]
+		filter := strings.TrimPrefix(strings.TrimPrefix(name, resource.TwinPrefix), resource.StandbyPrefix)
+		return cmp.Or(s.named[filter+" "+label], label) // of another xds-server, say
 	}
 	snap := s.snapshot()
 	if strings.HasPrefix(label, "+") {
@@ -279,7 +281,7 @@ func (s *script) filterIn(r *resource.Resource) string {
 func (s *script) seen(r *resource.Resource) {
 	for _, l := range s.snapshot().Listeners {
 		if r.TypeURL == resource.ListenerType && l.Name == r.Name {
-			s.shown(l.In(r.Version).Routes)
+			s.shown(resource.RoutesPrefix + l.Name + "/" + resource.IDOf(r.Version))
 		}
 	}
 }

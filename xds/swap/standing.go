@@ -22,6 +22,7 @@ type asker struct {
 	names                [Runtime]*intern.NameSet
 	wildcard, subscribed [Runtime]bool
 	respare              bool
+	without              string // see state
 }
 
 // standing is an asker, and what was found out of it.
@@ -60,7 +61,7 @@ func (a *answer[T]) get(find func() T) T {
 }
 
 func (v *state) asker() asker {
-	by := asker{snap: v.snap, delta: v.delta, respare: v.respareDue}
+	by := asker{snap: v.snap, delta: v.delta, respare: v.respareDue, without: v.without}
 	for t := range Runtime {
 		s := &v.subs[t]
 		by.have[t], by.names[t], by.wildcard[t], by.subscribed[t] = s.have, s.names, s.wildcard, s.subscribed

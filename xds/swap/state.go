@@ -35,6 +35,10 @@ type state struct {
 	respareAt  time.Time     // when spares that are used up are due again
 	respareDue bool
 
+	// without are the open access loggers that were waited for for long enough, between
+	// spaces: listeners go without those.
+	without string
+
 	sampling uint32 // of a million requests, of how many the Envoy is to tell
 
 	drainTime time.Duration // how long Envoy goes on with a listener that was replaced

@@ -86,6 +86,9 @@ func (v *state) runs(in *acked, filter string) string {
 	if have, ok := in.Find(filter); ok && !(f != nil && f.Noop() != nil && have.Version == f.Noop().Version) {
 		take(have.Version)
 	}
+	if f != nil && v.isLogger(filter) {
+		return v.loggerRuns(v.subs[Listener].have, f)
+	}
 	for _, slot := range v.placements().holders[filter] {
 		if have, ok := in.Find(slot); ok && v.holds(have) == filter {
 			base, _ := resource.CutVersion(have.Version)
@@ -103,7 +106,8 @@ func (v *state) everywhere(filter string) bool {
 		have, had := v.subs[Listener].have.Find(name)
 		switch {
 		case r.kept && slices.Contains(r.lacking, filter),
-			!r.kept && had && r.wants(filter) && !rs.held[layoutKey{name, resource.IDOf(have.Version)}][filter]:
+			!r.kept && had && r.wants(filter) && !rs.held[layoutKey{name, resource.IDOf(have.Version)}][filter],
+			had && !v.logsIn(r.listener, have, filter):
 			return false
 		}
 	}
@@ -136,6 +140,8 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 		goes = "; it goes on with " + running
 	}
 	switch {
+	case p == nil && m.isLogger(f.Name):
+		return Waiting, "it is ready in this Envoy, and its listeners are to be replaced" + goes
 	case p == nil && (m.wants(Extension, f.Name) || len(m.placements().holders[f.Name]) > 0):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
 	case p == nil:
@@ -174,7 +180,7 @@ func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 		return !now.Before(m.began.Add(silence))
 	case m.subs[Listener].subscribed:
 		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool {
-			return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name)
+			return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name) || slices.Contains(l.Loggers, f.Name)
 		})
 	}
 	return true
@@ -213,7 +219,7 @@ func (m *Machine) Listeners(now time.Time) []ListenerStatus {
 // must not go without for good.
 func (v *state) lacks(l *resource.Listener) bool {
 	r := v.placements().byListener[l.Name]
-	return r.kept && slices.ContainsFunc(r.lacking, func(name string) bool {
+	return r.kept && slices.ContainsFunc(slices.Concat(r.lacking, r.unlogged), func(name string) bool {
 		f := v.filter(name)
 		return f == nil || f.OnFailure != definition.Open
 	})
@@ -223,8 +229,11 @@ func (m *Machine) whyNot(l *resource.Listener) string {
 	if r := m.refusal(Listener, l.Name); r != nil {
 		return "Envoy refused it: " + r.message
 	}
-	for _, name := range slices.Concat(l.Filters, l.Slots) {
+	for _, name := range slices.Concat(l.Filters, l.Loggers, l.Slots) {
 		if f := m.filter(name); f != nil && !m.primed(f) {
+			if slices.Contains(l.Loggers, name) {
+				return fmt.Sprintf("it waits for its access logger %s", name)
+			}
 			return fmt.Sprintf("it waits for its filter %s", name)
 		}
 	}

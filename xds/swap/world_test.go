@@ -25,7 +25,7 @@ import (
 
 // world is what is wanted, in a few words a line:
 //
-//	filter NAME VERSION [module=M] [open] [missing] [network]
+//	filter NAME VERSION [module=M] [open] [missing] [network] [log]
 //	static NAME VERSION
 //	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...]
 //	base
@@ -34,7 +34,7 @@ import (
 // without.
 //
 // A listener's filters are in the order in which it has them; its timeout is
-// one of its route. A filter's module is named by its name and version where none is given. A
+// one of its route. A filter with "log" is an access logger. A filter's module is named by its name and version where none is given. A
 // static is another extension's configuration, as it is written; a listener
 // that has slots for some is a raw one.
 type world struct {
@@ -197,6 +197,8 @@ func (w *world) filter(name, version string, more []string) *module.Filter {
 			missing = true
 		case m == "network":
 			d.Place.Network = true
+		case m == "log":
+			d.Place.At = definition.Logger
 		}
 	}
 	f := &module.Filter{Definition: d, Wanted: d, State: module.Good}
@@ -224,6 +226,15 @@ func newWorld() world {
 
 // label names a resource's version as the script does.
 func (w *world) label(version string) string {
+	if _, loggers, ok := strings.Cut(version, "*"); ok { // of a listener
+		loggers, _, _ = strings.Cut(loggers, "+")
+		shown := ""
+		for of := range strings.SplitSeq(loggers, "*") {
+			version, _ := resource.CutVersion(of)
+			shown += "*" + w.labels[version]
+		}
+		return shown
+	}
 	base, attempt, again := strings.Cut(version, ".")
 	base, _, _ = strings.Cut(base, "-")
 	if base == resource.EmptyVersion {

@@ -1,0 +1,167 @@
+package swap
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/definition"
+	"wasmxds/resource"
+)
+
+// A Wasm access logger has no slot: it stands in the listener, which is another for
+// each version of it. It is primed in a twin as any filter, and then the listener is
+// replaced by one with what the twin has (invariant 12). Where the twin can't be had,
+// the listener stays as it is; one that is new, or has never had the logger, goes
+// without it where that is open, or waits.
+
+// loggers are the access loggers that a listener of the snapshot has on this Envoy, in
+// the versions that it is to have them in now, and those that it can't have.
+func (v *state) loggers(l *resource.Listener, running string) (with []*resource.Filter, lacking []string) {
+	for _, name := range l.Loggers {
+		f := v.filter(name)
+		if f == nil {
+			continue
+		}
+		twin, ok := v.subs[Extension].have.Find(f.TwinName)
+		primed, had := ok && twin.Filter != nil, f.LoggerIn(running)
+		switch {
+		case primed && twin.Version == f.Version, v.standsBy(f):
+			with = append(with, f)
+		case primed:
+			with = append(with, twin.Filter)
+		case had != "" && had == f.Version: // of an earlier stream; its twin is not told of yet
+			with, lacking = append(with, f), append(lacking, name)
+		case had == "" && strings.Contains(v.without, " "+name+" "):
+		default:
+			lacking = append(lacking, name)
+		}
+	}
+	return with, lacking
+}
+
+// givenUpLoggers is what state has as without.
+func (v *state) givenUpLoggers(now time.Time) string {
+	var b strings.Builder
+	for i := range v.primings {
+		f := v.filter(v.primings[i].Filter)
+		if f != nil && f.OnFailure == definition.Open && v.givenUp(f, now) && v.isLogger(f.Name) {
+			b.WriteString(" " + f.Name + " ")
+		}
+	}
+	return b.String()
+}
+
+// isLogger tells whether some listener is to have a filter as its access logger.
+func (v *state) isLogger(filter string) bool {
+	return slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Loggers, filter) })
+}
+
+// loggerRuns gives the version that an access logger runs in, of several one that is
+// not the newest; "": it is in no listener.
+func (v *state) loggerRuns(in *acked, f *resource.Filter) string {
+	version := ""
+	for _, l := range v.snap.Listeners {
+		if !slices.Contains(l.Loggers, f.Name) {
+			continue
+		}
+		have, _ := in.Find(l.Name)
+		if found := f.LoggerIn(have.Version); version == "" || found != "" && version == f.Version {
+			version = found
+		}
+	}
+	return version
+}
+
+// logsIn tells whether a listener that the Envoy has has an access logger as it is
+// wanted, if it is to have it.
+func (v *state) logsIn(l *resource.Listener, have item, filter string) bool {
+	f := v.filter(filter)
+	return f == nil || !slices.Contains(l.Loggers, filter) || f.LoggerIn(have.Version) == f.Version
+}
+
+// unlogged are the access loggers of a listener that it had not before, or in another
+// version, or that one before it, which may still be drained, had not.
+func (m *Machine) unlogged(old, now item, at time.Time) []string {
+	var names []string
+	if i := slices.IndexFunc(m.replaced, func(r replacement) bool { return r.listener == now.Name }); i >= 0 && m.draining(now.Name, at) != nil {
+		names = slices.Clone(m.replaced[i].unlogged)
+	}
+	l := m.listener(now.Name)
+	if l == nil {
+		return names
+	}
+	for _, name := range l.Loggers {
+		if f := m.filter(name); f != nil && f.LoggerIn(old.Version) != f.LoggerIn(now.Version) && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// olderLacks tells whether a listener has been replaced that has not the access logger
+// that its successor has.
+func (v *state) olderLacks(listener, logger string) bool {
+	return slices.ContainsFunc(v.replaced, func(r replacement) bool {
+		return r.listener == listener && slices.Contains(r.unlogged, logger)
+	})
+}
+
+// tookLoggers notes the access loggers that have come into listeners.
+func (m *Machine) tookLoggers(listeners []item, before *acked, now time.Time) {
+	var began []string
+	for _, it := range listeners {
+		l := m.listener(it.Name)
+		if l == nil {
+			continue
+		}
+		for _, name := range l.Loggers {
+			f := m.filter(name)
+			if f == nil || f.LoggerIn(it.Version) == "" || slices.Contains(began, name) {
+				continue
+			}
+			if f.LoggerIn(it.Version) == f.Version {
+				m.ready.Proved = append(slices.Clip(m.ready.Proved), f)
+			}
+			from, to := m.loggerRuns(before, f), m.loggerRuns(m.subs[Listener].have, f)
+			if from == to {
+				continue
+			}
+			began = append(began, name)
+			if from != "" {
+				m.change(ChangeSwapped, f, from, to)
+			}
+		}
+	}
+	m.stamp(began, now)
+}
+
+// loggersArePrimed is invariant 12: no listener is sent with an access logger that
+// this Envoy has not ACKed in its primer, in that version. Kept by loggers, and by
+// placeable.
+func loggersArePrimed(v *state, a action, _ time.Time) error {
+	if a.Type != Listener {
+		return nil
+	}
+	for _, it := range a.Changed {
+		l := v.listener(it.Name)
+		if l == nil {
+			continue
+		}
+		for _, name := range l.Loggers {
+			f := v.filter(name)
+			if f == nil || f.LoggerIn(it.Version) == "" {
+				continue
+			}
+			version := f.LoggerIn(it.Version)
+			if !slices.ContainsFunc([]string{f.TwinName, standbyTwin + f.Name}, func(twin string) bool {
+				have, ok := v.subs[Extension].have.Find(twin)
+				return ok && have.Version == version
+			}) {
+				return fmt.Errorf("listener %s is sent with version %s of its access logger %s, which no twin has", it.Name, version, name)
+			}
+		}
+	}
+	return nil
+}
