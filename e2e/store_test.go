@@ -115,8 +115,10 @@ func TestMajorityLost(t *testing.T) {
 	s.untouched()
 	s.hello("newer")
 	for ; time.Since(lost) < long; time.Sleep(200 * time.Millisecond) { // that nothing comes is to be seen
-		if now := s.have("new"); now != has {
-			t.Fatalf("%q have it, want %q", now, has)
+		// It is taken back when the server, on its own by then, has read that the files say
+		// something else.
+		if now := s.have("new"); now != has && now != "" {
+			t.Fatalf("%q have it, want %q, or nobody", now, has)
 		}
 		if now := s.have("newer"); now != "" {
 			t.Fatalf("%q have what is not written down", now)
