@@ -39,11 +39,19 @@ func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 	switch given := d.object.Get("given"); {
 	case both:
 		d.Problem("configFrom", "", "can't be together with config")
+	case from.File != nil && (from.Secret != nil || from.ConfigMap != nil):
+		d.Problem("configFrom", "", "needs file, secret or configMap, one of them")
+	case from.File != nil:
+		return d.configFile(*from.File)
 	case (from.Secret == nil) == (from.ConfigMap == nil):
-		d.Problem("configFrom", "", "needs secret or configMap, one of them")
+		which := "file, secret or configMap"
+		if d.InCluster() {
+			which = "secret or configMap"
+		}
+		d.Problem("configFrom", "", "needs %s, one of them", which)
 	case from.of().Name == "" || from.of().Key == "": // Decode has said so
 	case !d.InCluster():
-		d.Problem(at, "write it into config", "is for objects that xds-server reads from a Kubernetes cluster")
+		d.Problem(at, "write it into config, or a file: configFrom.file", "is for objects that xds-server reads from a Kubernetes cluster")
 	case given.Get("missing") != nil:
 		d.Problem(at, "", "%s", document.TextOf(given.Get("missing")))
 	case given.Get("value") != nil:

@@ -15,7 +15,7 @@ type wasmFilter struct {
 	Name       string            `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the ECDS resource; unique."`
 	Module     module            `json:"module" jsonschema:"required" jsonschema_description:"Where the code is."`
 	Config     *document.Node    `json:"config,omitempty" jsonschema_description:"Plugin configuration. A mapping or list is handed over as JSON, text as it is, a mapping with @type as that message."`
-	ConfigFrom *configFrom       `json:"configFrom,omitempty" jsonschema_description:"Where the plugin configuration is, in place of config. For objects of a Kubernetes cluster."`
+	ConfigFrom *configFrom       `json:"configFrom,omitempty" jsonschema_description:"Where the plugin configuration is, in place of config."`
 	VMConfig   *document.Node    `json:"vmConfig,omitempty" jsonschema_description:"VM configuration, written as config is."`
 	RootID     string            `json:"rootID,omitempty" jsonschema_description:"Name under which the module registered the plugin."`
 	VMID       string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
@@ -38,7 +38,8 @@ type module struct {
 }
 
 type configFrom struct {
-	Secret    *objectKey `json:"secret,omitempty" jsonschema_description:"A key of a Secret of the same namespace, whose text is the configuration."`
+	File      *string    `json:"file,omitempty" jsonschema_description:"Path from this file of one whose text is the configuration, below the folder of definitions."`
+	Secret    *objectKey `json:"secret,omitempty" jsonschema_description:"A key of a Secret of the same namespace, whose text is the configuration. For objects of a Kubernetes cluster."`
 	ConfigMap *objectKey `json:"configMap,omitempty" jsonschema_description:"A key of a ConfigMap, in the same way."`
 }
 

@@ -107,9 +107,10 @@ func (k Parser) Read(name string, data []byte) Parsed {
 // it, and base the folder that modules with a relative URL are looked for from;
 // with "" there can be none.
 func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
-	roots, found := reader(name)(data)
 	p := newParser(name, k.Kinds)
 	p.base = base
+	data, p.configFiles = cutConfigFiles(data)
+	roots, found := reader(name)(data)
 	return p.read(roots, found, data)
 }
 
@@ -179,6 +180,8 @@ type parser struct {
 	file  *File
 	base  string // folder of relative module URLs; "": they are wrong
 	scope Scope  // of an object of a Kubernetes cluster
+
+	configFiles map[string]configFile // that the file names; see WithConfigFiles
 
 	generation int64 // of the object
 	problems   []Problem

@@ -147,13 +147,16 @@ func TestStatusAgreesWithEnvoy(t *testing.T) {
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
 		f.write("one.yaml", filter("one", f.module(wasmtest.Filter{Header: "x-one", Value: "0"})))
-		f.write("two.yaml", filter("two", f.module(wasmtest.Filter{Header: "x-two", FromConfig: true}), "config: first"))
+		f.write("two.yaml", filter("two", f.module(wasmtest.Filter{Header: "x-two", FromConfig: true}), "configFrom: {file: two.conf}"))
+		f.write("two.conf", "first")
 		f.serve()
 		e := f.envoy(c, "edge-1")
-		e.address("web")
+		l := e.load("web", "x-two")
 		for i := range rounds() {
 			url := f.module(wasmtest.Filter{Header: "x-one", Value: strconv.Itoa(i)})
 			f.write("one.yaml", filter("one", url))
+			value := "config " + strconv.Itoa(i) // in a file of its own
+			f.seen(l, f.write("two.conf", value), "x-two", value)
 			f.eventually(func() error { return f.agrees(c, e, "one", "two") })
 		}
 		// One that Envoy refuses: both say that the good one runs.
@@ -165,6 +168,7 @@ func TestStatusAgreesWithEnvoy(t *testing.T) {
 		must(t, err)
 		at, err := status.Filter("edge-1", "one")
 		must(t, err)
+		f.good(l)
 		if c.protocol == "delta" && extensions["one"].Version != at.Running {
 			t.Errorf("Envoy runs version %s, the status says %s", extensions["one"].Version, at.Running)
 		}

@@ -123,7 +123,7 @@ func readAlso(dir string) ([]*definition.File, error) {
 	}
 	var all []*definition.File
 	for _, name := range files {
-		text, err := readLimited(name)
+		text, err := readWithConfig(name, []string{dir})
 		if err != nil {
 			return nil, err
 		}

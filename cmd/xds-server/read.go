@@ -65,11 +65,11 @@ func asTyped(problems []definition.Problem, files []string) []definition.Problem
 }
 
 // readDefinitions reads and merges files as serve would.
-func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
+func readDefinitions(files, below []string) (*definition.Set, []definition.Problem) {
 	var parsed []*definition.File
 	var problems []definition.Problem
 	for _, name := range files {
-		data, err := readLimited(name)
+		data, err := readWithConfig(name, below)
 		if err != nil {
 			problems = append(problems, definition.Problem{File: name, Message: err.Error()})
 			continue
@@ -82,6 +82,27 @@ func readDefinitions(files []string) (*definition.Set, []definition.Problem) {
 	}
 	set, found := definition.Merge(parsed)
 	return set, append(problems, found...)
+}
+
+// readWithConfig reads a file of definitions with the files that it names, which are in or
+// below these folders, or those of these files.
+func readWithConfig(name string, below []string) ([]byte, error) {
+	data, err := readLimited(name)
+	if err != nil {
+		return nil, err
+	}
+	var folders []string
+	for _, at := range below {
+		if info, err := os.Stat(at); err == nil && !info.IsDir() {
+			at = filepath.Dir(at)
+		}
+		folders = append(folders, at)
+	}
+	roots, err := files.NewRoots(folders...)
+	if err != nil {
+		return nil, err
+	}
+	return dir.WithConfigFiles(absolute(name), data, roots), nil
 }
 
 func readLimited(name string) ([]byte, error) { return files.Read(name, definition.MaxSize) }

@@ -126,7 +126,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	set, problems := readDefinitions(files)
+	set, problems := readDefinitions(files, []string{f.definitions})
 	modules, _, err := fetchModules(ctx, set, []string{f.definitions}, &f.origins, f.timeout)
 	if err != nil {
 		return wrong(err)

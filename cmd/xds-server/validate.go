@@ -120,7 +120,7 @@ func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) 
 }
 
 func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verdict, error) {
-	set, problems := readDefinitions(files)
+	set, problems := readDefinitions(files, paths)
 	modules := asIfThere(set)
 	var wanted map[string]module.Wants
 	if f.modules {

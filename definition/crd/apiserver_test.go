@@ -23,7 +23,7 @@ var refused = map[string][]string{
 		`env: {A: 1}`, `env: {"A=B": c}`, `env: {"": c}`, `hostEnv: [""]`, `hostEnv: [A, B], env: {B: c}`,
 		`attach: {direction: inbuond}`, `attach: {ports: [0]}`, `attach: {ports: [70000]}`, `attach: {nodes: {label: {}}}`,
 		`attach: {nodes: {labels: {app: true}}}`, `attach: {match: [{ports: [0]}]}`, `attach: {match: [], direction: any}`,
-		`configFrom: {}`, `configFrom: {secret: {name: a}}`, `configFrom: {secret: {name: a, key: b}, configMap: {name: a, key: b}}`, `configFrom: {file: a}`,
+		`configFrom: {}`, `configFrom: {secret: {name: a}}`, `configFrom: {secret: {name: a, key: b}, configMap: {name: a, key: b}}`, `configFrom: {file: a}`, `configFrom: {file: a, secret: {name: a, key: b}}`,
 		`attach: {match: [], listeners: []}`, `attach: {match: [], ports: []}`, `attach: {match: [{nodes: {}}]}`,
 	},
 	`{kind: WasmFilter, module: {_}}`: {

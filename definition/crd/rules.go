@@ -36,7 +36,10 @@ func rules() map[string]map[string][]rule {
 				{`!has(self.fetch) || self.fetch != "direct" || has(self.sha256)`, "sha256: is needed for fetch: direct, since Envoy fetches nothing without it"},
 				{`!has(self.fetch) || self.fetch != "direct" || !has(self.pull)`, "pull: is for fetch: mirror only"},
 			},
-			"spec.configFrom": {{`has(self.secret) != has(self.configMap)`, "needs secret or configMap, one of them"}},
+			"spec.configFrom": {
+				{`!has(self.file)`, "file: is for definitions in a directory; use configMap or secret"},
+				{`has(self.file) || has(self.secret) != has(self.configMap)`, "needs secret or configMap, one of them"},
+			},
 			"spec.module.url": {{`self != ""`, "is empty"}},
 			"spec.env":        variables,
 			"spec.hostEnv":    variables,

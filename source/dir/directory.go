@@ -93,6 +93,11 @@ func (d *Directory) Run(ctx context.Context, up chan<- source.Batch) error {
 	defer w.end()
 	l := d.loop(w, log)
 	l.roots, l.table.open = roots, roots.Open
+	below, err := files.NewRoots(d.Path)
+	if err != nil {
+		return fmt.Errorf("definitions: %w", err)
+	}
+	l.table.config, l.table.stat = below.Open, below.Stat
 	l.send = func(b source.Batch) {
 		select {
 		case up <- b:

@@ -34,6 +34,8 @@ type table struct {
 	size       int64
 	count      int
 	open       func(path string) (*os.File, fs.FileInfo, error)
+	config     func(path string) (*os.File, fs.FileInfo, error) // opens files that have configuration
+	stat       func(path string) (fs.FileInfo, error)           // of those
 
 	files    map[string]*file // by entry.rel
 	distrust bool             // read every file, whatever it looks like
@@ -55,6 +57,7 @@ type file struct {
 
 	info    fs.FileInfo // as it was when its content was read
 	readAt  time.Time
+	beside  []beside    // files that it names
 	gone    time.Time   // missing since
 	removed bool        // missing for good; that is to be sent
 	unseen  bool        // in a folder that can't be read
@@ -116,7 +119,7 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 	if e.err != nil {
 		return f.fail(e.err), false
 	}
-	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy {
+	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy && t.unchanged(f) {
 		return false, false
 	}
 	hot := func(info fs.FileInfo) bool { // written a moment ago; a time to come is just wrong
@@ -128,6 +131,12 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 	}
 	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
 	data, info, err := read(t.open, f.path, t.size, hot, force)
+	if err == nil {
+		var busy fs.FileInfo
+		if data, busy, err = t.withConfig(f, data, hot, force); err != nil {
+			info = busy
+		}
+	}
 	if errors.Is(err, errBusy) {
 		if f.busy.IsZero() {
 			f.busy = now
@@ -167,7 +176,7 @@ func (f *file) fail(err error) (changed bool) {
 	case errors.Is(err, fs.ErrPermission):
 		p.Hint = "xds-server needs the right to read it"
 	}
-	f.revision, f.data, f.info = "", nil, nil
+	f.revision, f.data, f.info, f.beside = "", nil, nil, nil
 	return f.say(p)
 }
 
