@@ -400,7 +400,13 @@ func references(listener *anypb.Any) (routes, extensions []string) {
 	must(listener.UnmarshalTo(&l))
 	for _, c := range l.FilterChains {
 		for _, f := range c.Filters {
+			if f.GetConfigDiscovery() != nil {
+				extensions = append(extensions, f.Name)
+			}
 			var hcm hcmv3.HttpConnectionManager
+			if !f.GetTypedConfig().MessageIs(&hcm) {
+				continue
+			}
 			must(f.GetTypedConfig().UnmarshalTo(&hcm))
 			if n := hcm.GetRds().GetRouteConfigName(); n != "" {
 				routes = append(routes, n)

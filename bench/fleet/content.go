@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -16,6 +17,8 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
+	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 )
 
 // content is what an Envoy reads from a resource. All Envoys that get the same
@@ -113,6 +116,10 @@ func readListener(value []byte) (*content, error) {
 	c := &content{name: m.GetName()}
 	for _, chain := range m.GetFilterChains() {
 		for _, f := range chain.GetFilters() {
+			if f.GetConfigDiscovery() != nil {
+				c.slots = append(c.slots, f.GetName())
+				continue
+			}
 			var hcm hcmv3.HttpConnectionManager
 			if !f.GetTypedConfig().MessageIs(&hcm) {
 				continue
@@ -147,17 +154,28 @@ func readExtension(value []byte) (*content, error) {
 			return nil, fmt.Errorf("revision of %s: %w", c.name, err)
 		}
 	}
-	var w wasmv3.Wasm
-	if !m.GetTypedConfig().MessageIs(&w) {
-		return c, nil
+	plugin, err := pluginIn(m.GetTypedConfig())
+	if plugin == nil || err != nil {
+		return c, err
 	}
-	if err := m.GetTypedConfig().UnmarshalTo(&w); err != nil {
-		return nil, err
-	}
-	vm := w.GetConfig().GetVmConfig()
-	c.filter = w.GetConfig().GetName()
+	vm := plugin.GetVmConfig()
+	c.filter = plugin.GetName()
 	c.nack = vm.GetNackOnCodeCacheMiss()
 	c.sha256 = vm.GetCode().GetRemote().GetSha256()
 	c.url = vm.GetCode().GetRemote().GetHttpUri().GetUri()
 	return c, nil
+}
+
+// pluginIn is the Wasm plugin of an HTTP or network filter; nil: it is another.
+func pluginIn(a *anypb.Any) (*pluginv3.PluginConfig, error) {
+	for _, m := range []interface {
+		proto.Message
+		GetConfig() *pluginv3.PluginConfig
+	}{new(wasmv3.Wasm), new(networkv3.Wasm)} {
+		if a.MessageIs(m) {
+			err := a.UnmarshalTo(m)
+			return m.GetConfig(), err
+		}
+	}
+	return nil, nil
 }
