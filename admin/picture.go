@@ -15,13 +15,14 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
 
 	"wasmxds/resource"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
 
-// picture is a listener as a way that requests go.
+// picture is a listener as a way that requests, or connections, go.
 type picture struct {
 	Name     string
 	Withheld bool
@@ -30,7 +31,8 @@ type picture struct {
 	Chains   []chain
 }
 
-// chain is one HTTP connection manager: client, filters in order, upstreams.
+// chain is one filter chain, up to an HTTP connection manager or a TCP proxy: client,
+// filters in order, upstreams.
 type chain struct {
 	Address   string
 	Filters   []step
@@ -129,31 +131,63 @@ func addressText(a *corev3.Address) string {
 func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters map[string]swap.FilterStatus) []chain {
 	var cs []chain
 	held := heldBySlots(of)
+	put := func(steps []step, name string) []step {
+		if filter, own := held[name]; own {
+			if filter == "" {
+				return steps // a spare
+			}
+			return append(steps, step{filter, true, filters[filter].State, filters[filter].Running})
+		}
+		f, wasm := filters[name], slices.Contains(of.Slots, name)
+		if !wasm {
+			name = shortName(name)
+		}
+		return append(steps, step{name, wasm, f.State, f.Running})
+	}
 	for _, fc := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {
+		c := chain{Address: "to " + addressText(l.GetAddress())}
 		for _, f := range fc.GetFilters() {
-			hcm := new(hcmv3.HttpConnectionManager)
-			if f.GetTypedConfig() == nil || f.GetTypedConfig().UnmarshalTo(hcm) != nil {
+			hcm, tcp := new(hcmv3.HttpConnectionManager), new(tcpv3.TcpProxy)
+			switch config := f.GetTypedConfig(); {
+			case config == nil || !config.MessageIs(hcm) && !config.MessageIs(tcp):
+				c.Filters = put(c.Filters, f.GetName())
 				continue
-			}
-			c := chain{Address: "to " + addressText(l.GetAddress())}
-			for _, hf := range hcm.GetHttpFilters() {
-				if name, own := held[hf.GetName()]; own {
-					if name != "" {
-						c.Filters = append(c.Filters, step{name, true, filters[name].State, filters[name].Running})
+			case config.UnmarshalTo(hcm) == nil:
+				for _, hf := range hcm.GetHttpFilters() {
+					if shortName(hf.GetName()) != "router" || slices.Contains(of.Slots, hf.GetName()) {
+						c.Filters = put(c.Filters, hf.GetName())
 					}
-					continue
 				}
-				wasm := slices.Contains(of.Slots, hf.GetName())
-				if name := strings.TrimPrefix(hf.GetName(), "envoy.filters.http."); wasm || name != "router" {
-					f := filters[hf.GetName()]
-					c.Filters = append(c.Filters, step{name, wasm, f.State, f.Running})
-				}
+				c.Upstreams = m.upstreams(hcm)
+			case config.UnmarshalTo(tcp) == nil:
+				c.Upstreams = m.proxied(tcp)
 			}
-			c.Upstreams = m.upstreams(hcm)
 			cs = append(cs, c)
+			break // the last of its chain
 		}
 	}
 	return cs
+}
+
+// shortName is a filter's name without what all of Envoy's begin with.
+func shortName(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, "envoy.filters.http."), "envoy.filters.network.")
+}
+
+// proxied are the upstreams of connections.
+func (m *roads) proxied(tcp *tcpv3.TcpProxy) []upstream {
+	to := func(cluster string) upstream {
+		return upstream{"connections", m.target(&routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}}})}
+	}
+	if name := tcp.GetCluster(); name != "" {
+		return []upstream{to(name)}
+	}
+	var us []upstream
+	for _, w := range tcp.GetWeightedClusters().GetClusters() {
+		us = append(us, to(w.GetName()))
+	}
+	return us[:min(len(us), maxUpstreams)]
 }
 
 // heldBySlots are the filters that a listener's own slots hold; "": none.
