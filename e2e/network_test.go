@@ -90,6 +90,7 @@ func TestNetworkFilter(t *testing.T) {
 			}
 		}
 		counts := load.Stop()
+		report.addScene(t, harness.Counts{Requests: counts.Lines, Failed: counts.Dropped + counts.Changed, Unfiltered: counts.Unfiltered})
 		t.Logf("%v; a new module after %v", counts, took)
 		if counts.Bad() > 0 || counts.Lines == 0 {
 			t.Error(counts)

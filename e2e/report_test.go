@@ -42,6 +42,7 @@ var reported = []struct{ test, what string }{
 	{"TestLastGood", "origin gone and definition broken; xds-server starts anew, an Envoy starts fresh"},
 	{"TestModuleRefused", "modules that trap or refuse as they start, an import that is missing, no ABI"},
 	{"TestNeverGood", "a filter that was never good, failing closed and open"},
+	{"TestNetworkFilter", "a network filter: new modules, bad ones, a second one; xds-server killed (-9). Lines on connections, of which five stay open"},
 	{"TestRefusedTakesNoOther", "a refused filter beside others that change"},
 	{"TestLargeModule", "a module of 64 MiB, and one that is too large"},
 	{"TestFullDisk", "no room for modules; a restart meanwhile"},

@@ -16,7 +16,6 @@ import (
 	"testing"
 
 	"github.com/tetratelabs/wazero"
-	"golang.org/x/sync/errgroup"
 
 	"wasmxds/e2e/harness"
 )
@@ -155,29 +154,10 @@ func converse(t *testing.T, address string) {
 // echoTCP sends back what it gets on its connections, until the test ends.
 func echoTCP(t *testing.T) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	echo, err := harness.StartEcho()
 	must(t, err)
-	var connections errgroup.Group
-	connections.Go(func() error {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return nil // closed
-			}
-			connections.Go(func() error {
-				defer conn.Close()
-				_, err := io.Copy(conn, conn)
-				return err
-			})
-		}
-	})
-	t.Cleanup(func() { // after Envoy's, which ends the connections
-		must(t, l.Close())
-		if err := connections.Wait(); err != nil {
-			t.Log(err)
-		}
-	})
-	return l.Addr().String()
+	t.Cleanup(func() { must(t, echo.Close()) })
+	return echo.Address()
 }
 
 // everythingEnvoy starts an Envoy that the test may end itself.

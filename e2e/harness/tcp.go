@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -68,7 +69,22 @@ func StartTCP(ctx context.Context, config TCPConfig) *TCP {
 func (t *TCP) Stop() TCPCounts {
 	t.cancel()
 	t.wg.Wait()
-	return t.counts
+	return t.Counts()
+}
+
+// Counts are what it saw so far.
+func (t *TCP) Counts() TCPCounts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.counts
+	c.Errors = slices.Clone(c.Errors)
+	return c
+}
+
+// Plus is the sum of both.
+func (c TCPCounts) Plus(o TCPCounts) TCPCounts {
+	return TCPCounts{c.Connections + o.Connections, c.Lines + o.Lines, c.Dropped + o.Dropped, c.Unfiltered + o.Unfiltered,
+		c.Changed + o.Changed, slices.Concat(c.Errors, o.Errors)}
 }
 
 // Seen is when something was first put before a line of a new connection.

@@ -23,11 +23,14 @@ type fault struct {
 
 // any is one of the filters that are there.
 func (s *stage) any() string {
-	names := append(s.extras(), lasting...)
+	names := s.all()
 	return names[s.random.IntN(len(names))]
 }
 
 func (s *stage) extras() []string { return slices.Sorted(maps.Keys(s.extra)) }
+
+// all are the filters that are there.
+func (s *stage) all() []string { return append(s.extras(), append([]string{tap}, lasting...)...) }
 
 func (s *stage) anyEnvoy() *envoy { return s.envoys[s.random.IntN(len(s.envoys))] }
 
@@ -118,6 +121,7 @@ func (s *stage) restartEnvoy(ctx context.Context) error {
 		return err
 	}
 	e.load.Hold()
+	e.disconnect()
 	e.Kill()
 	if err := s.change(); err != nil {
 		return err
@@ -125,9 +129,9 @@ func (s *stage) restartEnvoy(ctx context.Context) error {
 	if err := e.Start(ctx); err != nil {
 		return err
 	}
-	address, err := e.address(ctx)
+	address, err := e.address(ctx, "web")
 	e.load.Target(address)
-	return err
+	return errors.Join(err, e.connect(ctx))
 }
 
 // emptied takes all definitions away for a while, as a volume does that is not

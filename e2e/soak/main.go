@@ -2,7 +2,8 @@
 // few real Envoys that serve requests, hundreds of played ones, definitions
 // that change at random, good and bad, and kills, cuts and delays of everything.
 //
-// No request to a real Envoy may fail or pass without its filters. Every so
+// No request to a real Envoy may fail or pass without its filters, and no connection
+// be dropped or pass without its network filter. Every so
 // often all is mended: then every Envoy must come to run what is wanted, soon.
 // In the second half xds-server is no longer killed: at its end it must have
 // about as many goroutines, files and bytes as when it had run for a while.
@@ -146,6 +147,18 @@ func (s *stage) counted() harness.Counts {
 		sum.Failed += c.Failed
 		sum.Unfiltered += c.Unfiltered
 		sum.Errors = append(sum.Errors, c.Errors...)
+	}
+	return sum
+}
+
+// connected gives the sum of what the connections saw.
+func (s *stage) connected() harness.TCPCounts {
+	var sum harness.TCPCounts
+	for _, e := range s.envoys {
+		sum = sum.Plus(e.ended)
+		if e.connections != nil {
+			sum = sum.Plus(e.connections.Counts())
+		}
 	}
 	return sum
 }

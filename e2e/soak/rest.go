@@ -20,7 +20,7 @@ func (s *stage) rest(ctx context.Context) error {
 	start := time.Now()
 	var goals []*fleet.Goal
 	for _, f := range s.played {
-		goals = append(goals, f.Watch(s.revision+1, lasting...))
+		goals = append(goals, f.Watch(s.revision+1, append([]string{tap}, lasting...)...))
 	}
 	if err := s.mend(); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (s *stage) settled(ctx context.Context) error {
 	if len(status.Definitions.Errors) > 0 {
 		return fmt.Errorf("the status has the errors %+v", status.Definitions.Errors)
 	}
-	names := append(s.extras(), lasting...)
+	names := s.all()
 	if len(status.Filters) != len(names) {
 		return fmt.Errorf("the status has %d filters, want %d", len(status.Filters), len(names))
 	}

@@ -23,6 +23,9 @@ const patience = 90 * time.Second
 // listener they are enough to be held where all are taken away at once.
 var lasting = []string{"one", "two", "three"}
 
+// The network filter that each connection must pass.
+const tap = "tap"
+
 // stage is xds-server and all Envoys. One goroutine owns it.
 type stage struct {
 	log      *slog.Logger
@@ -31,6 +34,7 @@ type stage struct {
 	happened map[string]int
 
 	upstream *harness.Upstream
+	echo     *harness.Echo
 	server   *harness.Server
 	modules  *harness.Proxy
 	envoys   []*envoy
@@ -46,6 +50,9 @@ type envoy struct {
 	id   string
 	xds  *harness.Proxy
 	load *harness.Load
+
+	connections *harness.TCP
+	ended       harness.TCPCounts // of connections before it was killed
 }
 
 // newStage starts everything. What was started is ended by close, or with ctx
@@ -67,10 +74,14 @@ func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*st
 	if s.upstream, err = harness.StartUpstream(); err != nil {
 		return nil, err
 	}
+	if s.echo, err = harness.StartEcho(); err != nil {
+		return nil, err
+	}
 	if err := os.Mkdir(s.definitions(), 0o755); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.write("web", s.listener("web")), s.mend()); err != nil {
+	db := fmt.Sprintf("kind: Listener\nname: db\naddress: 127.0.0.1:0\ntcp: {upstream: %q}\n", s.echo.Address())
+	if err := errors.Join(s.write("web", s.listener("web")), s.write("db", db), s.mend()); err != nil {
 		return nil, err
 	}
 	if s.modules, err = harness.StartProxy(""); err != nil {
@@ -107,7 +118,10 @@ func (s *stage) startEnvoy(ctx context.Context, binary harness.Binary, id, proto
 		return err
 	}
 	e := &envoy{Envoy: started, id: id, xds: xds}
-	address, err := e.address(ctx)
+	address, err := e.address(ctx, "web")
+	if err == nil {
+		err = e.connect(ctx)
+	}
 	if err != nil {
 		return err
 	}
@@ -136,19 +150,33 @@ func (s *stage) play(ctx context.Context, n int) error {
 	return nil
 }
 
+// connect keeps connections open, and opens others, until disconnect.
+func (e *envoy) connect(ctx context.Context) error {
+	address, err := e.address(ctx, "db")
+	if err == nil {
+		e.connections = harness.StartTCP(ctx, harness.TCPConfig{Address: address, Kept: 3})
+	}
+	return err
+}
+
+func (e *envoy) disconnect() {
+	e.ended = e.ended.Plus(e.connections.Stop())
+	e.connections = nil
+}
+
 // address waits until the Envoy listens.
-func (e *envoy) address(ctx context.Context) (address string, err error) {
+func (e *envoy) address(ctx context.Context, listener string) (address string, err error) {
 	err = harness.Poll(ctx, patience, func() error {
 		if err := e.Running(); err != nil {
 			return err
 		}
-		if address, err = e.Listener(ctx, "web"); err != nil {
+		if address, err = e.Listener(ctx, listener); err != nil {
 			return err
 		}
 		return harness.Dial(address)
 	})
 	if err != nil {
-		err = fmt.Errorf("%s has no listener: %w", e.id, err)
+		err = fmt.Errorf("%s has no listener %s: %w", e.id, listener, err)
 	}
 	return address, err
 }
@@ -161,15 +189,18 @@ func (s *stage) close() error {
 	var errs []error
 	for _, e := range s.envoys {
 		e.load.Stop()
+		if e.connections != nil {
+			e.disconnect()
+		}
 		errs = append(errs, e.Running())
 		e.Kill()
 		errs = append(errs, e.xds.Close())
 	}
 	errs = append(errs, s.server.Running())
 	s.server.Kill()
-	errs = append(errs, s.modules.Close(), s.upstream.Close())
+	errs = append(errs, s.modules.Close(), s.upstream.Close(), s.echo.Close())
 	c := s.counted()
-	s.log.Info("ended", "requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered,
+	s.log.Info("ended", "requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered, "connections", s.connected(),
 		"definitions written", s.revision, "happened", s.happened)
 	return errors.Join(append(errs, s.bad())...)
 }
@@ -181,6 +212,9 @@ func (s *stage) bad() error {
 		return err
 	}
 	if c := s.counted(); c.Bad() > 0 {
+		return errors.New(c.String())
+	}
+	if c := s.connected(); c.Bad() > 0 {
 		return errors.New(c.String())
 	}
 	return nil
@@ -206,6 +240,9 @@ func (s *stage) listener(name string) string {
 // Envoys.
 func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, error) {
 	m.Header = "x-" + name
+	if name == tap {
+		m.Network, lines = true, lines+"place: network\nattach: {listeners: [db]}\n"
+	}
 	module := m.Module()
 	file := harness.SHA256(module)[:16] + ".wasm"
 	if err := os.WriteFile(filepath.Join(s.dir, file), module, 0o644); err != nil {
@@ -228,7 +265,7 @@ func (s *stage) put(name string, m wasmtest.Filter, lines string) error {
 
 // mend writes all filters anew, and good.
 func (s *stage) mend() error {
-	for _, name := range append(s.extras(), lasting...) {
+	for _, name := range s.all() {
 		if err := s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, ""); err != nil {
 			return err
 		}
