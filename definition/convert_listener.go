@@ -1,7 +1,12 @@
 package definition
 
+import "strings"
+
 func convertListener(l *Listener) *listener {
 	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes), AccessLog: l.AccessLog, TCP: convertTCP(l.TCP)}
+	if t := l.TLS; t != nil {
+		w.TLS = &listenerTLS{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA, Secret: objectIn(t.Secret), ClientSecret: objectIn(t.ClientSecret)}
+	}
 	for _, r := range l.Routes {
 		w.Routes = append(w.Routes, convertRoute(r))
 	}
@@ -85,3 +90,6 @@ func convertUpstream(u Upstream) upstream {
 	made.HealthCheck = check
 	return made
 }
+
+// objectIn is the name of an object without its namespace.
+func objectIn(name string) string { return name[strings.LastIndex(name, "/")+1:] }

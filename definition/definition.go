@@ -193,6 +193,7 @@ type Listener struct {
 	Address   string // host:port
 	Direction Direction
 	Nodes     Selector
+	TLS       *TLS // nil: none
 	AccessLog AccessLog
 	Routes    []Route // in the order of the file
 	TCP       *TCP    // nil: it is for HTTP

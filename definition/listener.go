@@ -10,14 +10,15 @@ import (
 
 // listener is a document of kind Listener.
 type listener struct {
-	Kind      string    `json:"kind" jsonschema:"required,enum=Listener"`
-	Name      string    `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the listener; unique."`
-	Address   string    `json:"address" jsonschema:"required" jsonschema_description:"IP address and port to listen at."`
-	Direction Direction `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listener. Default: gateway."`
-	Nodes     nodes     `json:"nodes,omitempty" jsonschema_description:"Nodes that get the listener. Default: every node."`
-	AccessLog AccessLog `json:"accessLog,omitempty" jsonschema:"enum=off,enum=text,enum=json" jsonschema_description:"What Envoy writes of each request to its standard output. Default: off."`
-	Routes    []route   `json:"routes,omitempty" jsonschema:"minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
-	TCP       *tcp      `json:"tcp,omitempty" jsonschema_description:"Where connections go, in place of routes: their bytes are passed on as they are, and no HTTP filter sees them."`
+	Kind      string       `json:"kind" jsonschema:"required,enum=Listener"`
+	Name      string       `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the listener; unique."`
+	Address   string       `json:"address" jsonschema:"required" jsonschema_description:"IP address and port to listen at."`
+	Direction Direction    `json:"direction,omitempty" jsonschema:"enum=inbound,enum=outbound,enum=gateway" jsonschema_description:"Side of the listener. Default: gateway."`
+	Nodes     nodes        `json:"nodes,omitempty" jsonschema_description:"Nodes that get the listener. Default: every node."`
+	TLS       *listenerTLS `json:"tls,omitempty" jsonschema_description:"Certificate that clients are shown; those of HTTP choose HTTP/2 or HTTP/1.1. Default: no TLS."`
+	AccessLog AccessLog    `json:"accessLog,omitempty" jsonschema:"enum=off,enum=text,enum=json" jsonschema_description:"What Envoy writes of each request to its standard output. Default: off."`
+	Routes    []route      `json:"routes,omitempty" jsonschema:"minItems=1" jsonschema_description:"Where requests go; the first that matches counts."`
+	TCP       *tcp         `json:"tcp,omitempty" jsonschema_description:"Where connections go, in place of routes: their bytes are passed on as they are, and no HTTP filter sees them."`
 }
 
 func readListener(d *Doc) {
@@ -29,7 +30,7 @@ func readListener(d *Doc) {
 	}
 	d.listenerName("name", l.Name)
 	d.address(w.Address)
-	l.AccessLog = d.accessLog(w.AccessLog)
+	l.TLS, l.AccessLog = d.tls(w.TLS), d.accessLog(w.AccessLog)
 	for i, r := range w.Routes {
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}

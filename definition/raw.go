@@ -93,6 +93,8 @@ func (d *Doc) rawName(m proto.Message) bool {
 	case *routev3.RouteConfiguration:
 		d.name(at, name)
 		d.notReserved(at, name, TwinPrefix, RoutesPrefix)
+	case *tlsv3.Secret:
+		d.notReserved(at, name, TLSPrefix)
 	case *clusterv3.Cluster, *endpointv3.ClusterLoadAssignment:
 		d.clusterName(at, name)
 	}

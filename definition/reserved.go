@@ -17,6 +17,7 @@ const (
 	StandbyPrefix    = "standby:"           // of filters in versions that stand by
 	SlotPrefix       = "slot/"              // of filters, whose names slots may have
 	RoutesPrefix     = "routes/"            // of route configurations
+	TLSPrefix        = "wasmxds-tls/"       // of secrets, which are those of listeners
 	RuntimeLayer     = "wasmxds"            // of runtime, that xds-server says the content of
 	reservedClusters = "wasmxds"            // what the names of clusters begin with that lead to it
 )

@@ -9,6 +9,7 @@ import (
 
 	"wasmxds/admin"
 	"wasmxds/definition"
+	"wasmxds/keypair"
 	"wasmxds/module"
 	"wasmxds/queue"
 	"wasmxds/resource"
@@ -29,9 +30,12 @@ type join struct {
 	tracer  *trace.Tracer
 	log     *slog.Logger
 
+	pairs *keypair.Store // nil: no listener can have TLS
+
 	update    source.Update
-	set       *module.Set // as the sources say; nil: none yet
-	base      *module.Set // as it is everywhere; nil: nothing is
+	set       *module.Set   // as the sources say; nil: none yet
+	plan      *rollout.Plan // that was served last
+	base      *module.Set   // as it is everywhere; nil: nothing is
 	published xds.Publication
 	compiled  []definition.Problem
 	guards    []definition.Problem
@@ -47,6 +51,7 @@ type inputs struct {
 	plans   chan *rollout.Plan
 	swaps   *queue.Queue[xds.Swaps]
 	guards  <-chan []definition.Problem
+	pairs   chan struct{} // certificates of listeners have changed
 }
 
 // run takes what the stages say, and hands it on, until ctx ends.
@@ -72,6 +77,10 @@ func (j *join) run(ctx context.Context, in inputs) {
 		case problems := <-in.guards:
 			j.guards = problems
 			j.tell()
+		case <-in.pairs:
+			if j.plan != nil {
+				j.serve(j.plan)
+			}
 		case <-in.swaps.Some():
 			j.tellSwaps(in.swaps)
 		}
@@ -115,7 +124,8 @@ func (j *join) wanted(set *module.Set) {
 func (j *join) serve(plan *rollout.Plan) {
 	first := j.published.Catalog == nil
 	began := time.Now()
-	publication, problems := publicationOf(j.published.Catalog, plan, j.options)
+	j.plan = plan
+	publication, problems := publicationOf(j.published.Catalog, plan, j.servedBy(plan), j.options)
 	compiled := time.Now()
 	j.published, j.compiled, j.base = publication, told(problems), plan.Base
 	j.publish(j.published)

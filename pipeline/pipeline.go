@@ -15,6 +15,7 @@ import (
 
 	"wasmxds/admin"
 	"wasmxds/definition"
+	"wasmxds/keypair"
 	"wasmxds/module"
 	modulepeer "wasmxds/module/peer"
 	"wasmxds/module/serve"
@@ -43,6 +44,8 @@ type Options struct {
 	Admin     admin.Options
 	Replicas  *Replicas     // nil: no other server has the state
 	Tracer    *trace.Tracer // nil: none
+	// Pairs has what listeners with TLS are served by; nil: no listener can have TLS.
+	Pairs *keypair.Store
 	// AllowLogs decides whether a stream may bring the access logs of a node; nil:
 	// any may.
 	AllowLogs func(ctx context.Context, n definition.Node) error
@@ -154,7 +157,10 @@ func (p *Pipeline) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	in := inputs{
 		updates: make(chan source.Update), sets: make(chan *module.Set),
-		plans: p.plans, swaps: p.swaps, guards: p.options.Guards,
+		plans: p.plans, swaps: p.swaps, guards: p.options.Guards, pairs: make(chan struct{}),
+	}
+	if pairs := p.options.Pairs; pairs != nil {
+		g.Go(func() error { return pairs.Run(ctx, func() { send(ctx, in.pairs, struct{}{}) }) })
 	}
 	wanted := make(chan *definition.Set)
 	g.Go(func() error {
@@ -206,7 +212,7 @@ func send[T any](ctx context.Context, to chan<- T, v T) {
 
 func (p *Pipeline) join() *join {
 	return &join{
-		options: p.options.Resources, log: p.options.Log, ready: p.ready,
+		options: p.options.Resources, pairs: p.options.Pairs, log: p.options.Log, ready: p.ready,
 		want:    func(set *module.Set) { p.rollouts.Tell(rollout.Wanted{Set: set}) },
 		publish: p.XDS.Publish, loaded: p.Admin.Loaded, tracer: p.tracer,
 		swapped: func(w xds.Swap) {

@@ -120,8 +120,8 @@ func keyOf(r *swap.Refusal) rollout.Key {
 }
 
 // publicationOf is a plan, compiled upon what was published before.
-func publicationOf(last *resource.Catalog, plan *rollout.Plan, o resource.Options) (xds.Publication, resource.Problems) {
-	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets)), Standby: make(map[resource.Choice]bool, len(plan.Sets))}
+func publicationOf(last *resource.Catalog, plan *rollout.Plan, pairs map[*definition.Listener]*resource.Pair, o resource.Options) (xds.Publication, resource.Problems) {
+	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets)), Standby: make(map[resource.Choice]bool, len(plan.Sets)), Pairs: pairs}
 	for choice, set := range plan.Sets {
 		sets.Choices[resource.Choice(choice)] = set
 		sets.Standby[resource.Choice(choice)] = plan.Bakes(choice)

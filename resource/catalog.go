@@ -18,6 +18,7 @@ type Catalog struct {
 	base         *view
 	choices      map[Choice]*view // but for the base
 	standby      map[Choice]bool
+	pairs        map[*definition.Listener]*Pair
 	compiled     int // entries that were not taken over
 }
 

@@ -78,7 +78,7 @@ func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 		prev = newCatalog(opts, newLineage())
 	}
 	c := newCatalog(opts, prev.lineage)
-	c.standby = sets.Standby
+	c.standby, c.pairs = sets.Standby, sets.Pairs
 	var all []definition.Problem // that are none of a definition's
 	if c.moduleServer = prev.moduleServer; c.moduleServer == nil {
 		all = c.modules()
@@ -128,21 +128,22 @@ func (c *Catalog) views() []*view {
 // compile compiles one set. What others have of it is taken over.
 func (c *Catalog) compile(set *module.Set, others []*view) *view {
 	for _, v := range others {
-		if v.set == set {
+		if v.set == set && v.pairs.same(c.pairs) {
 			return v
 		}
 	}
 	b := &builder{Catalog: c, view: newView(set), others: others}
+	b.view.pairs = pairsOf(set.Listeners, c.pairs)
 	for _, f := range set.Filters {
 		b.add(f, func() *catalogEntry { return b.filterEntry(f) })
 	}
 	for _, l := range set.Listeners {
-		b.add(l, func() *catalogEntry { return b.listenerEntry(l) })
+		b.add(b.view.pairs.source(l), func() *catalogEntry { return b.listenerEntry(l) })
 	}
 	for _, r := range set.Resources {
 		b.add(r, func() *catalogEntry { return b.rawEntry(r) })
 	}
-	if err := b.holes(set.Withheld); err != nil {
+	if err := b.holes(append(slices.Clip(set.Withheld), b.view.pairs.withheld(set.Listeners)...)); err != nil {
 		b.problems = append(b.problems, definition.Problem{Message: err.Error()})
 	}
 	b.settleHoles()

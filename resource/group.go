@@ -37,6 +37,7 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 		for _, r := range l.clusters {
 			clusters[r.Name] = r
 		}
+		s.Secrets = append(s.Secrets, l.secrets...)
 	}
 	var filters []*filter
 	for _, f := range have.filters {

@@ -30,6 +30,7 @@ type listener struct {
 	static    []string    // slots for other extensions
 	rds       []string    // names of the route configurations that a raw one asks for
 	clusters  []*Resource // of its upstreams
+	secrets   []*Resource // of its TLS
 
 	routes        *routev3.RouteConfiguration // of a native one; nil: a raw one brings its own
 	routesVersion string
@@ -43,7 +44,7 @@ type listener struct {
 func (l *listener) same(p part) bool {
 	m, ok := p.(*listener)
 	return ok && l.bare.equal(m.bare) && l.target == m.target && l.routesVersion == m.routesVersion &&
-		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal)
+		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal) && slices.EqualFunc(l.secrets, m.secrets, (*Resource).equal)
 }
 
 // newListener compiles m. All that could go wrong when slots are put in goes
@@ -132,6 +133,11 @@ func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 func (b *builder) listenerEntry(d *definition.Listener) *catalogEntry {
 	e := &catalogEntry{key: key{ListenerType, d.Name}, nodes: b.sameNodes(d.Nodes), pos: d.Pos}
 	l, err := b.opts.listener(d)
+	pair := b.view.pairs[d]
+	if err == nil {
+		l.secrets, err = secrets(d, pair)
+	}
+	e.problems = append(e.problems, pair.problems(d)...)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "listener %s: %v", d.Name, err))
 		return e
@@ -164,13 +170,17 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}}}
+	if d.TLS != nil {
+		if chain.TransportSocket, err = downstreamTLS(d); err != nil {
+			return nil, err
+		}
+	}
 	l, err := o.newListener(&listenerv3.Listener{
 		Name:             d.Name,
 		Address:          address,
 		TrafficDirection: trafficDirection(d.Direction),
-		FilterChains: []*listenerv3.FilterChain{{
-			Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}},
-		}},
+		FilterChains:     []*listenerv3.FilterChain{chain},
 	}, d.Target(), listenerMeaning(d))
 	if err != nil {
 		return nil, err

@@ -36,6 +36,8 @@ func (o Options) raw(d *definition.Resource) (part, error) {
 		return nil, fmt.Errorf("the name %q is taken by what modules are tried in", d.Name)
 	case d.TypeURL == RouteType && strings.HasPrefix(d.Name, RoutesPrefix):
 		return nil, fmt.Errorf("names that begin with %q are taken by the routes of listeners", RoutesPrefix)
+	case d.TypeURL == SecretType && strings.HasPrefix(d.Name, definition.TLSPrefix):
+		return nil, fmt.Errorf("names that begin with %q are taken by the secrets of listeners", definition.TLSPrefix)
 	case d.TypeURL == ExtensionType && checkName(d.Name) != nil:
 		return nil, checkName(d.Name)
 	case d.TypeURL == ListenerType:

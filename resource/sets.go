@@ -18,6 +18,8 @@ type Sets struct {
 	// Standby are the choices with whose changes the versions before stand by, see
 	// [Filter.Standby].
 	Standby map[Choice]bool
+	// Pairs are what listeners with TLS are served by. One that has none is withheld.
+	Pairs map[*definition.Listener]*Pair
 }
 
 // Problems are what is wrong with Sets.

@@ -44,13 +44,17 @@ func (o Options) tcpListener(d *definition.Listener, address *corev3.Address) (*
 	if err != nil {
 		return nil, err
 	}
+	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: tcpProxyName, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: config}}}}
+	if d.TLS != nil {
+		if chain.TransportSocket, err = downstreamTLS(d); err != nil {
+			return nil, err
+		}
+	}
 	l, err := o.newListener(&listenerv3.Listener{
 		Name:             d.Name,
 		Address:          address,
 		TrafficDirection: trafficDirection(d.Direction),
-		FilterChains: []*listenerv3.FilterChain{{
-			Filters: []*listenerv3.Filter{{Name: tcpProxyName, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: config}}},
-		}},
+		FilterChains:     []*listenerv3.FilterChain{chain},
 	}, d.Target(), tcpListenerMeaning(d))
 	if err != nil {
 		return nil, err
@@ -65,6 +69,7 @@ func tcpListenerMeaning(d *definition.Listener) *meaning {
 	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
 		m.text("direction", string(d.Direction))
 	}
+	m.tls(d.TLS)
 	for _, u := range d.TCP.Upstreams {
 		m.text("cluster", u.ClusterName()).number("weight", int(u.Weight))
 	}

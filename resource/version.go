@@ -118,7 +118,7 @@ func listenerMeaning(d *definition.Listener) *meaning {
 	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
 		m.text("direction", string(d.Direction)) // which Envoy is told of no other
 	}
-	return m.text("accessLog", string(d.AccessLog))
+	return m.tls(d.TLS).text("accessLog", string(d.AccessLog))
 }
 
 // routesMeaning is that of its routes.

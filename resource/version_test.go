@@ -84,13 +84,14 @@ func TestListenerVersion(t *testing.T) {
 		"another upstream": {func(l *definition.Listener) {
 			l.Routes[0].Upstreams = append(l.Routes[0].Upstreams, l.Routes[0].Upstreams[0])
 		}, routes, listens},
-		"weight":     {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 }, routes, listens},
-		"tls":        {func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true }, routes, listens},
-		"access log": {func(l *definition.Listener) { l.AccessLog = definition.LogJSON }, listens, routes},
-		"hosts":      {func(l *definition.Listener) { l.Routes[0].Hosts = []string{"a"} }, routes, listens},
-		"path":       {func(l *definition.Listener) { l.Routes[0].Path = "/a" }, routes, listens},
-		"regex":      {func(l *definition.Listener) { l.Routes[0].Regex = "/a" }, routes, listens},
-		"methods":    {func(l *definition.Listener) { l.Routes[0].Methods = []string{"GET"} }, routes, listens},
+		"weight":         {func(l *definition.Listener) { l.Routes[0].Upstreams[0].Weight = 2 }, routes, listens},
+		"tls":            {func(l *definition.Listener) { l.Routes[0].Upstreams[0].TLS = true }, routes, listens},
+		"downstream tls": {func(l *definition.Listener) { l.TLS = &definition.TLS{Cert: "a"} }, listens, routes},
+		"access log":     {func(l *definition.Listener) { l.AccessLog = definition.LogJSON }, listens, routes},
+		"hosts":          {func(l *definition.Listener) { l.Routes[0].Hosts = []string{"a"} }, routes, listens},
+		"path":           {func(l *definition.Listener) { l.Routes[0].Path = "/a" }, routes, listens},
+		"regex":          {func(l *definition.Listener) { l.Routes[0].Regex = "/a" }, routes, listens},
+		"methods":        {func(l *definition.Listener) { l.Routes[0].Methods = []string{"GET"} }, routes, listens},
 		"header": {func(l *definition.Listener) {
 			l.Routes[0].Headers = []definition.HeaderMatch{{Name: "a", Is: definition.HeaderAbsent}}
 		}, routes, listens},
@@ -136,7 +137,7 @@ func TestListenerVersion(t *testing.T) {
 		of   reflect.Type
 		know int
 	}{
-		{reflect.TypeFor[definition.Listener](), 8}, {reflect.TypeFor[definition.TCP](), 1}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
+		{reflect.TypeFor[definition.Listener](), 9}, {reflect.TypeFor[definition.TCP](), 1}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
 		{reflect.TypeFor[definition.HeaderMatch](), 3}, {reflect.TypeFor[definition.Redirect](), 6}, {reflect.TypeFor[definition.Retries](), 3},
 		{reflect.TypeFor[definition.HealthCheck](), 6},
 	} {

@@ -19,6 +19,7 @@ type view struct {
 	holdings  map[*selector]*holding
 	all       *index // of every selector
 	problems  []definition.Problem
+	pairs     pairs // of its listeners with TLS
 }
 
 func newView(set *module.Set) *view {

@@ -94,6 +94,11 @@ func hashOf(value any) (string, error) {
 	case c.Listener != nil:
 		l := *c.Listener
 		l.Pos = definition.Position{}
+		if l.TLS != nil {
+			t := *l.TLS
+			t.Folder = ""
+			l.TLS = &t
+		}
 		c.Listener = &l
 	case c.Resource != nil:
 		c.Resource.Pos = definition.Position{}

@@ -59,7 +59,7 @@ func (f *changeFlags) try(ctx context.Context, s *apply.Store, change apply.Chan
 	if err != nil {
 		return wrong(err)
 	}
-	problems := plan.Check(kinds.Parser(), others, func(set *definition.Set) []definition.Problem { return compiled(asIfThere(set)) })
+	problems := plan.Check(kinds.Parser(), others, func(set *definition.Set) []definition.Problem { return compiled(asIfThere(set), nil) })
 	if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
 		printProblems(errs, "", problems)
 		return wrong(errors.New("nothing was changed"))

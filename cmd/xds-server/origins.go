@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmxds/files"
+	"wasmxds/keypair"
 	"wasmxds/module"
 	"wasmxds/module/dryrun"
 	"wasmxds/module/oci"
@@ -24,7 +25,9 @@ type originFlags struct {
 	plainHTTP []string
 	secrets   string
 	trialEnv  []string
-	roots     []string // besides those of the definitions
+	roots     []string       // besides those of the definitions
+	tlsRoots  []string       // so, for certificates of listeners
+	keypairs  *keypair.Store // of serve
 	// elsewhere gives pull secrets that are not below secrets; nil: nobody does.
 	elsewhere func(ctx context.Context, name string) ([]byte, error)
 }
@@ -38,10 +41,12 @@ func (f *originFlags) add(cmd *cobra.Command) {
 	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
 	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others, but Secrets with --kubernetes")
 	flags.StringSliceVar(&f.roots, "module-root", nil, "`directory` that module files, and links to definitions, may be in besides the definitions' own; may be given again")
+	flags.StringSliceVar(&f.tlsRoots, "tls-root", nil, "`directory` that certificates and keys of listeners may be in besides the definitions' own; may be given again")
 	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of this program's environment variables that a module may see while it is tried, where its hostEnv has them (default none)")
 	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
 	completeDir(cmd, "pull-secrets")
 	completeDir(cmd, "module-root")
+	completeDir(cmd, "tls-root")
 }
 
 // options are how modules of the definitions in some folders are fetched and

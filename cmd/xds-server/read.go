@@ -124,8 +124,8 @@ func asIfThere(set *definition.Set) *module.Set {
 
 // compiled tells what is wrong with what becomes of a set for Envoys, as serve has it by
 // default.
-func compiled(set *module.Set) []definition.Problem {
-	_, found := resource.Compile(nil, resource.Sets{Base: set}, resource.Options{
+func compiled(set *module.Set, pairs map[*definition.Listener]*resource.Pair) []definition.Problem {
+	_, found := resource.Compile(nil, resource.Sets{Base: set, Pairs: pairs}, resource.Options{
 		ModulesURL: "http://127.0.0.1:18001", Spares: defaultSpares(), Signals: bootstrap.XDSCluster,
 	})
 	return found.Base

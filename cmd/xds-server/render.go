@@ -131,7 +131,16 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	catalog, found := resource.Compile(nil, resource.Sets{Base: modules}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
+	pairs, err := f.origins.pairs(ctx, set, []string{f.definitions})
+	if err != nil {
+		return wrong(err)
+	}
+	for _, p := range pairs {
+		if len(p.Key) > 0 {
+			p.Key = []byte("is not shown")
+		}
+	}
+	catalog, found := resource.Compile(nil, resource.Sets{Base: modules, Pairs: pairs}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
 	snapshot := catalog.Snapshot(f.node.node(), "")
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)

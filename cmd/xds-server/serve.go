@@ -215,6 +215,9 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
+	if f.origins.keypairs, err = f.origins.keypairStore(ctx, folders, data.own, cluster, log); err != nil {
+		return wrong(err)
+	}
 	replicas, err := data.replicas(ctx, ls.peerAddress, log)
 	if err != nil {
 		return unreachable(err)
@@ -268,6 +271,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 			MaxLogs: s.shares.logs(),
 		},
 		Admin:    admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
+		Pairs:    f.origins.keypairs,
 		Replicas: replicas, Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
 	})

@@ -129,7 +129,11 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 			return nil, err
 		}
 	}
-	problems = asTyped(slices.Concat(problems, modules.Problems, compiled(modules)), files)
+	pairs, err := f.origins.pairs(ctx, set, paths)
+	if err != nil {
+		return nil, err
+	}
+	problems = asTyped(slices.Concat(problems, modules.Problems, compiled(modules, pairs)), files)
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},

@@ -35,7 +35,8 @@ var refused = map[string][]string{
 	},
 	`{kind: WasmFilter, _}`: {``, `module: a.wasm`},
 	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
-		`address: "0.0.0.0:80", accessLog: stdout`,
+		`address: "0.0.0.0:80", accessLog: stdout`, `address: "0.0.0.0:80", tls: {}`, `address: "0.0.0.0:80", tls: {cert: a, key: b}`,
+		`address: "0.0.0.0:80", tls: {secret: a, clientCA: b}`, `address: "0.0.0.0:80", tls: {secret: ""}`, `address: "0.0.0.0:80", tls: {secret: a/b}`, `address: "0.0.0.0:80", tls: {secret: a, secrets: b}`,
 		``, `address: ""`, `address: ":8080"`, `address: "localhost:80"`, `address: "0.0.0.0"`, `address: "0.0.0.0:http"`, `address: "0.0.0.0:70000"`,
 		`address: "0.0.0.0:80", direction: any`, `address: "0.0.0.0:80", nodes: []`,
 	},
@@ -103,7 +104,7 @@ var taken = map[string][]string{
 		`url: "https://a/b", fetch: direct, sha256: 2C26B46B68FFC68FF99B453C1D30413413422D706483BFA0F98A5E886266E7AE`, `url: "https://a/b", fetch: mirror, pull: ifNotPresent`,
 	},
 	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
-		`address: "[::]:80"`, `address: "127.0.0.1:0"`, `address: "[fe80::1%eth0]:65535", direction: outbound, nodes: {labels: {a: b}}`,
+		`address: "0.0.0.0:443", tls: {secret: web-tls, clientSecret: ca}`, `address: "[::]:80"`, `address: "127.0.0.1:0"`, `address: "[fe80::1%eth0]:65535", direction: outbound, nodes: {labels: {a: b}}`,
 	},
 	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
 		`prefix: /a, upstream: "[::1]:65535", tls: true, timeout: 1h2m3.5s`, `prefix: /, upstreams: [{address: "a.b.c:1", weight: 3, tls: true}, {address: "b:2"}], timeout: 0s`,

@@ -54,6 +54,10 @@ func rules() map[string]map[string][]rule {
 				`self.matches('^([0-9.]+|\\[[0-9a-fA-F:.]+(%[^\\[\\]]+)?\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`,
 				"needs an IP address and a port, as 0.0.0.0:8080 or [::]:8080",
 			}},
+			"spec.tls": {
+				{`!has(self.cert) && !has(self.key) && !has(self.clientCA)`, "cert, key, clientCA: files are not for objects of a cluster; name a Secret: secret, clientSecret"},
+				{`has(self.secret)`, "secret: is missing"},
+			},
 			"spec.routes[]": {
 				{`(has(self.prefix) ? 1 : 0) + (has(self.path) ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) == 1`, "needs prefix, path or regex, one of them"},
 				{`has(self.redirect) || has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each, or redirect"},
@@ -132,6 +136,11 @@ func bounds() map[string]map[string]schema {
 		},
 		"Listener": {
 			"spec.address":                                   text(100),
+			"spec.tls.secret":                                {"pattern": `^[a-z0-9.-]+$`},
+			"spec.tls.clientSecret":                          {"pattern": `^$|^[a-z0-9.-]+$`},
+			"spec.tls.cert":                                  {"maxLength": 1024, "description": "Is for files of definitions."},
+			"spec.tls.key":                                   {"maxLength": 1024, "description": "Is for files of definitions."},
+			"spec.tls.clientCA":                              {"maxLength": 1024, "description": "Is for files of definitions."},
 			"spec.routes":                                    items(200),
 			"spec.routes[].upstream":                         {"maxLength": 260, "pattern": "^$|" + hostPort},
 			"spec.routes[].hosts":                            items(100),

@@ -25,28 +25,9 @@ const (
 // PullSecret reads a pull secret by the name that a definition has for it: NAME is of
 // the root namespace, NAMESPACE/NAME of another. It is not kept.
 func (c *Cluster) PullSecret(ctx context.Context, named string) ([]byte, error) {
-	client, err := dynamic.NewForConfig(c.Config)
+	key, o, err := c.secret(ctx, named)
 	if err != nil {
-		return nil, fmt.Errorf("kubernetes: %w", err)
-	}
-	namespace, name, ok := strings.Cut(named, "/")
-	if !ok {
-		namespace, name = c.root(), named
-	}
-	key := valueKey{"Secret", namespace, name}
-	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return nil, errors.New("no Secret can be called so")
-	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.patience, 5*time.Second))
-	defer cancel()
-	o, err := client.Resource(key.resource()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("%v is not there", key)
-	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
-		return nil, fmt.Errorf("%v may not be read; grant get of it", key)
-	case err != nil:
-		return nil, fmt.Errorf("read %v: %w", key, err)
+		return nil, err
 	}
 	if of, _, _ := unstructured.NestedString(o.Object, "type"); of != pullSecretType {
 		return nil, fmt.Errorf("%v is of type %q, needs %s", key, of, pullSecretType)
@@ -60,4 +41,51 @@ func (c *Cluster) PullSecret(ctx context.Context, named string) ([]byte, error) 
 		return nil, fmt.Errorf("%v: %s: %w", key, pullSecretKey, err)
 	}
 	return b, nil
+}
+
+// Secret reads what is in a Secret, named as for PullSecret. It is not kept.
+func (c *Cluster) Secret(ctx context.Context, named string) (map[string][]byte, error) {
+	key, o, err := c.secret(ctx, named)
+	if err != nil {
+		return nil, err
+	}
+	data, _, err := unstructured.NestedStringMap(o.Object, "data")
+	if err != nil {
+		return nil, fmt.Errorf("%v has no data", key)
+	}
+	all := make(map[string][]byte, len(data))
+	for name, text := range data {
+		if all[name], err = base64.StdEncoding.DecodeString(text); err != nil {
+			return nil, fmt.Errorf("%v: %s is not base64", key, name)
+		}
+	}
+	return all, nil
+}
+
+// secret reads a Secret.
+func (c *Cluster) secret(ctx context.Context, named string) (valueKey, *unstructured.Unstructured, error) {
+	client, err := dynamic.NewForConfig(c.Config)
+	if err != nil {
+		return valueKey{}, nil, fmt.Errorf("kubernetes: %w", err)
+	}
+	namespace, name, ok := strings.Cut(named, "/")
+	if !ok {
+		namespace, name = c.root(), named
+	}
+	key := valueKey{"Secret", namespace, name}
+	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return key, nil, errors.New("no Secret can be called so")
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.patience, 5*time.Second))
+	defer cancel()
+	o, err := client.Resource(key.resource()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return key, nil, fmt.Errorf("%v is not there", key)
+	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
+		return key, nil, fmt.Errorf("%v may not be read; grant get of it", key)
+	case err != nil:
+		return key, nil, fmt.Errorf("read %v: %w", key, err)
+	}
+	return key, o, nil
 }

@@ -137,6 +137,9 @@ func dump(f *definition.File) string {
 	}
 	for _, d := range f.Listeners {
 		fmt.Fprintf(&b, "%s listener %q at %s\n  nodes %+v\n  target %+v\n", where(d.Pos), d.Name, d.Address, d.Nodes, d.Target())
+		if d.TLS != nil {
+			fmt.Fprintf(&b, "  tls %+v\n", *d.TLS)
+		}
 		if d.AccessLog != definition.LogOff {
 			fmt.Fprintf(&b, "  accessLog %s\n", d.AccessLog)
 		}

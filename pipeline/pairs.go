@@ -1,0 +1,54 @@
+package pipeline
+
+import (
+	"wasmxds/definition"
+	"wasmxds/resource"
+	"wasmxds/rollout"
+)
+
+// servedBy says which certificates the listeners of a plan are served by.
+func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.Pair {
+	if j.pairs == nil {
+		return nil
+	}
+	of := map[*definition.Listener]definition.TLS{}
+	add := func(listeners []*definition.Listener) {
+		for _, l := range listeners {
+			if l.TLS != nil {
+				of[l] = j.here(l)
+			}
+		}
+	}
+	add(plan.Base.Listeners)
+	for _, set := range plan.Sets {
+		add(set.Listeners)
+	}
+	all := make([]definition.TLS, 0, len(of))
+	for _, t := range of {
+		all = append(all, t)
+	}
+	known := j.pairs.Want(all)
+	pairs := make(map[*definition.Listener]*resource.Pair, len(of))
+	for l, t := range of {
+		pairs[l] = known[t]
+	}
+	return pairs
+}
+
+// here is a listener's TLS with its files where they are on this machine: another
+// server, whose definitions are in another folder, may have written the listener down.
+func (j *join) here(l *definition.Listener) definition.TLS {
+	t := *l.TLS
+	if j.set != nil {
+		for _, own := range j.set.Listeners {
+			if own.Name == l.Name && own.TLS != nil {
+				same := *own.TLS
+				same.Folder = t.Folder
+				if same == t {
+					return *own.TLS
+				}
+			}
+		}
+	}
+	return t
+}
