@@ -3,12 +3,14 @@ package conditions
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"reflect"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -40,6 +42,8 @@ type written struct {
 }
 
 const (
+	// mostPauses is how many pauses one is at most, after one that failed.
+	mostPauses = 60
 	// listAgain is how often it is looked what others have done to the objects.
 	listAgain = time.Minute
 	// sameFor is for how long an object stays as it is of which the words alone are
@@ -54,28 +58,44 @@ var changeResource = schema.GroupVersionResource{Group: definition.Group, Versio
 // Run writes until ctx ends.
 func (w *Changes) Run(ctx context.Context) {
 	log := cmp.Or(w.Log, slog.Default())
-	tick := time.NewTicker(cmp.Or(w.Every, time.Second))
-	defer tick.Stop()
-	absent := false
+	every := cmp.Or(w.Every, time.Second)
+	pause := backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval = every, mostPauses*every
+	wait := every
+	said := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-time.After(wait):
 		}
 		err := w.look(ctx)
-		if apierrors.IsNotFound(err) {
-			if !absent {
-				log.Warn("how far changes are is not in objects: the CRD of Change is not there; xds-server crds has it")
-			}
-			absent = true
+		if err == nil || ctx.Err() != nil {
+			pause.Reset()
+			wait, said = every, ""
 			continue
 		}
-		absent = false
-		if err != nil && ctx.Err() == nil {
-			log.Warn("write how far changes are", "error", err)
+		wait = pause.NextBackOff()
+		why := w.absent(err)
+		if why == "" {
+			log.Warn("write how far changes are", "error", err, "again in", wait.Round(time.Millisecond))
+		} else if why != said {
+			log.Warn("how far changes are is not in objects: " + why)
 		}
+		said = why
 	}
+}
+
+// absent says what is not there that has to be made; "": it is something else.
+func (w *Changes) absent(err error) string {
+	status, is := errors.AsType[*apierrors.StatusError](err)
+	switch {
+	case !is || !apierrors.IsNotFound(err):
+		return ""
+	case status.ErrStatus.Details != nil && status.ErrStatus.Details.Kind == "namespaces":
+		return fmt.Sprintf("the namespace %s is not there; create it, or name another with --root-namespace", w.Namespace)
+	}
+	return "the CRD of Change is not there; xds-server crds has it"
 }
 
 // look writes what is other than the API server has it, and deletes what is there of
