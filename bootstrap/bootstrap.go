@@ -49,6 +49,7 @@ const (
 type Options struct {
 	Node         definition.Node
 	XDSAddress   string   // host:port of xds-server, as seen from the Envoy; of several replicas with commas between
+	Replicas     int      // behind the one XDSAddress, as a Service has; else 0
 	AdminAddress string   // host:port of Envoy's admin interface; "": none
 	Protocol     Protocol // "": Delta
 
@@ -203,7 +204,7 @@ func (o Options) told() map[string]*structpb.Value {
 	if o.ownDrainTime() {
 		told["drainTime"] = structpb.NewStringValue(fmt.Sprintf("%ds", int64(o.DrainTime.Seconds())))
 	}
-	if n := len(replicas(o.XDSAddress)); n > 1 {
+	if n := max(len(replicas(o.XDSAddress)), o.Replicas); n > 1 {
 		told["replicas"] = structpb.NewNumberValue(float64(n)) // it has others to go to
 	}
 	return told

@@ -74,6 +74,9 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 		"tls-secrets": {
 			Node: edge, XDSAddress: "xds.example.com:18000", ModulesURL: "https://xds.example.com:18001", TLS: secrets,
 		},
+		"service": {
+			Node: edge, XDSAddress: "xds-server.wasmxds-system:18000", Replicas: 3,
+		},
 		"replicas": {
 			Node: edge, XDSAddress: "10.0.0.1:18000,10.0.0.2:18000, 10.0.0.3:18000",
 		},

@@ -74,6 +74,7 @@ const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml &
 type bootstrapFlags struct {
 	node               nodeFlags
 	xds, admin         string
+	replicas           int // behind xds
 	protocol           string
 	static, modulesURL string
 	drain, hang        time.Duration
@@ -98,6 +99,7 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.admin, "admin-address", "127.0.0.1:9901", "`address` of Envoy's own admin interface; empty: none")
 	flags.StringVar(&f.protocol, "protocol", "delta", "ADS `protocol`: delta or sotw (state of the world)")
 	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
+	flags.IntVar(&f.replicas, "xds-replicas", 0, "`number` of replicas behind the one --xds-address, as of a Service, so that xds-server may send the Envoy to another")
 	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules, of several replicas with commas between (default http://127.0.0.1:18001, or with --ca https, the hosts of --xds-address and port 18001)")
 	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "`time` for which Envoy drains, the same as its --drain-time-s")
 	flags.DurationVar(&f.hang, "hang-timeout", 30*time.Second, "`time` that a filter may keep a worker thread before Envoy ends itself, 1s to 24h; 0: for ever")
@@ -126,6 +128,7 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 	o := bootstrap.Options{
 		Node:         f.node.node(),
 		XDSAddress:   f.xds,
+		Replicas:     f.replicas,
 		AdminAddress: f.admin,
 		Protocol:     bootstrap.Protocol(f.protocol),
 		DrainTime:    f.drain,

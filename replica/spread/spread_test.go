@@ -152,6 +152,9 @@ func stubborn(w *world, from int) int {
 	return random(w, from)
 }
 
+// service is what Envoys do whose connections a Service of Kubernetes gives to any server.
+func service(w *world, _ int) int { return w.rand.IntN(len(w.servers)) }
+
 func (w *world) step(t time.Duration) {
 	late := time.Duration(w.rand.Int64N(int64(looks)))
 	for i, s := range w.servers {
@@ -247,6 +250,9 @@ func TestConverges(t *testing.T) {
 		"ten, one restarted":       {[]int{1111, 1111, 1111, 1111, 1111, 1111, 1111, 1111, 1111, 0}, random, 11},
 		"three, large":             {[]int{30_000, 30_000, 0}, random, 2.4},
 		"three, a third come back": {[]int{4500, 4500, 0}, stubborn, 4},
+		"two behind a Service":     {[]int{9000, 0}, service, 2.3},
+		"three behind a Service":   {[]int{4500, 4500, 0}, service, 3.5},
+		"few behind a Service":     {[]int{6, 0}, service, 5},
 		"few":                      {[]int{6, 0}, random, 1.4},
 		"few, three":               {[]int{5, 4, 0}, random, 5},
 		"a smaller one":            {[]int{3300, 3300, 2400}, random, 4},
