@@ -143,3 +143,97 @@ func networkExample(t *testing.T, modules string) {
 		return nil
 	})
 }
+
+// TestNetworkFilterOfOthers: WasmPlugins and EnvoyFilters, and a filter that stands in
+// a raw listener itself, reach the chains of raw listeners, HTTP or not; a chain that ends in
+// another way than its patch says has no part in it. A listener that gets its first
+// network filter, or another order of them, is replaced.
+func TestNetworkFilterOfOthers(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		echo := echoTCP(t)
+		tap := func(word string) string {
+			return "file://" + filepath.Join(f.dir, filepath.Base(f.module(wasmtest.Filter{Network: true, Value: word})))
+		}
+		f.write("raw.yaml", strings.NewReplacer("ECHO", strings.Split(echo, ":")[1], "UPSTREAM", strings.Split(f.upstream.Address(), ":")[1],
+			"INLINE", strings.TrimPrefix(tap("[inline]"), "file://")).Replace(rawChains))
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		load := e.connections("raw-tcp", 3)
+		f.meet(load, e.Started, "[inline]")
+
+		plugin := fmt.Sprintf(`apiVersion: extensions.istio.io/v1alpha1
+kind: WasmPlugin
+metadata: {name: plugin}
+spec: {url: %q, type: NETWORK, phase: AUTHN, match: [{mode: SERVER}]}
+`, tap(""))
+		f.write("plugin.yaml", plugin)
+		e.runs("plugin")
+		if got := e.get("raw-http", "/"); got.status != 200 {
+			t.Errorf("with a network filter that does nothing, the answer is %d", got.status)
+		}
+		f.write("patch.yaml", fmt.Sprintf(`apiVersion: networking.istio.io/v1alpha3
+kind: EnvoyFilter
+metadata: {name: patch}
+spec:
+  configPatches:
+  - applyTo: NETWORK_FILTER
+    match: {context: SIDECAR_INBOUND, listener: {filterChain: {filter: {name: envoy.filters.network.tcp_proxy}}}}
+    patch:
+      operation: INSERT_BEFORE
+      value:
+        name: patch
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
+          config: {vm_config: {code: {local: {filename: %q}}}}
+`, strings.TrimPrefix(tap("[patch]"), "file://")))
+		// It is the last, so what the inline one has put there comes behind its word.
+		f.meet(load, time.Now(), "[patch][inline]")
+		e.runs("patch")
+		if got := e.get("raw-http", "/"); got.status != 200 {
+			t.Errorf("with a filter for TCP proxies, HTTP is answered %d", got.status)
+		}
+		counts := load.Stop()
+		t.Log(counts)
+		if counts.Bad() > 0 || counts.Lines == 0 {
+			t.Error(counts)
+		}
+	})
+}
+
+const rawChains = `"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+name: echo
+load_assignment: {cluster_name: echo, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ECHO}}}}]}]}
+---
+"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+name: up
+load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: UPSTREAM}}}}]}]}
+---
+"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: raw-tcp
+traffic_direction: INBOUND
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: inline
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.wasm.v3.Wasm
+      config: {vm_config: {code: {local: {filename: INLINE}}}}
+  - name: envoy.filters.network.tcp_proxy
+    typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: echo}
+---
+"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: raw-http
+traffic_direction: INBOUND
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: envoy.filters.network.http_connection_manager
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+      stat_prefix: web
+      route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: up}}]}]}
+      http_filters:
+      - name: envoy.filters.http.router
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+`
