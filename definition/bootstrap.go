@@ -62,7 +62,7 @@ var notInBootstraps = []string{"kind", "apiVersion", "module"}
 // them.
 var onlyBootstraps = map[string]string{
 	"static_resources":     "",
-	"dynamic_resources":    "an Envoy has one ADS server: write what it has from there as definitions, too; xds-server convert makes them of its config_dump",
+	"dynamic_resources":    "an Envoy has one ADS server: write what it has from there as definitions, too",
 	"admin":                "xds-server bootstrap has --admin-address",
 	"node":                 "xds-server bootstrap has --node-id, --node-cluster and --node-label",
 	"layered_runtime":      intoBootstrap,
@@ -151,6 +151,7 @@ func (d *Doc) ofBootstrap() []*Doc {
 			static = d.ofLists(f.Key, f.Value)
 		default:
 			d.Warn(f.Key, cmp.Or(onlyBootstraps[name], intoBootstrap), "belongs in an Envoy's bootstrap, and is ignored here")
+			d.file.left = append(d.file.left, d.problems[len(d.problems)-1])
 		}
 	}
 	if len(static) == 0 && !d.Failed() {

@@ -18,35 +18,112 @@ import (
 
 // Convert writes a file's definitions, of whatever kinds, as native ones, in
 // YAML: [Parser] reads the same from it under a name in the same folder. Raw
-// resources stay raw. It is an error when a definition has something that the
-// native kinds have no word for.
-func Convert(f *File) ([]byte, error) {
-	var docs []document.Doc
+// resources stay raw, but for those of a bootstrap that a native kind says
+// exactly. It is an error when a definition has something that the native kinds
+// have no word for.
+func Convert(f *File) ([]byte, error) { return ConvertTo(f, filepath.Dir(f.Name)) }
+
+// ConvertTo is [Convert] for what is to be read from a file in another folder.
+func ConvertTo(f *File, dir string) ([]byte, error) {
+	c := &conversion{file: f, dir: dir, static: convertStatic(f)}
 	for _, filter := range f.Filters {
-		value, err := convertFilter(f, filter)
-		if err != nil {
+		if err := c.filter(filter); err != nil {
 			return nil, fmt.Errorf("%v: convert %s %q: %w", filter.Pos, filter.Kind, filter.Name, err)
 		}
-		d := document.Doc{Value: value}
-		if filter.Kind != "WasmFilter" && filter.Kind != "TypedExtensionConfig" {
-			d.Comment = "From " + filter.Kind + ", " + filepath.Base(filter.Pos.File) + "."
-		}
-		docs = append(docs, d)
 	}
 	for _, l := range f.Listeners {
-		docs = append(docs, document.Doc{Value: convertListener(l)})
+		c.add("", convertListener(l))
 	}
 	for _, r := range f.Resources {
-		n, err := messageNode(r.Message)
-		if err != nil {
+		if err := c.resource(r); err != nil {
 			return nil, fmt.Errorf("%v: convert %q: %w", r.Pos, r.Name, err)
 		}
-		docs = append(docs, document.Doc{Value: raw(r.TypeURL, n)})
 	}
 	for _, r := range f.Rollouts {
-		docs = append(docs, document.Doc{Value: convertRollout(r)})
+		c.add("", convertRollout(r))
 	}
-	return document.Write(docs)
+	return document.Write(c.left(), c.docs)
+}
+
+// conversion is what one file becomes.
+type conversion struct {
+	file   *File
+	dir    string // that it is written to
+	static *staticConversion
+	docs   []document.Doc
+}
+
+func (c *conversion) add(comment string, value any) {
+	c.docs = append(c.docs, document.Doc{Comment: comment, Value: value})
+}
+
+// from says where in a bootstrap a definition was; "": it is of another file.
+func (c *conversion) from(definition any, at Position) string {
+	if c.file.origins[definition].within == "" {
+		return ""
+	}
+	return fmt.Sprintf("From %s, line %d", filepath.Base(at.File), at.Line)
+}
+
+// left tells of what a bootstrap has for itself.
+func (c *conversion) left() string {
+	if len(c.file.left) == 0 {
+		return ""
+	}
+	lines := []string{"Left out of " + filepath.Base(c.file.Name) + ", since it belongs in an Envoy's bootstrap:"}
+	for _, p := range c.file.left {
+		lines = append(lines, fmt.Sprintf("- %s, line %d: %s.", p.Field, p.Line, p.Hint))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (c *conversion) filter(f *Filter) error {
+	from := c.from(f, f.Pos)
+	if from == "" {
+		value, err := c.convertFilter(f)
+		if f.Kind != "WasmFilter" && f.Kind != "TypedExtensionConfig" {
+			from = "From " + f.Kind + ", " + filepath.Base(f.Pos.File) + "."
+		}
+		c.add(from, value)
+		return err
+	}
+	if err := exactly(f); err != nil {
+		value, failed := c.convertExtension(f)
+		c.add(fmt.Sprintf("%s; as Envoy has it: %v.", from, err), value)
+		return failed
+	}
+	native := *f
+	if attached := c.static.attached[f]; attached != nil {
+		native = *attached
+	}
+	native.Kind = "WasmFilter"
+	value, err := c.convertFilter(&native)
+	from += "."
+	if name := f.Wasm.GetConfig().GetName(); name != "" && name != f.Name {
+		from += fmt.Sprintf(" Its plugin was called %s, which is %s in logs now.", name, f.Name)
+	}
+	c.add(from, value)
+	return err
+}
+
+func (c *conversion) resource(r *Resource) error {
+	if c.static.dropped[r] {
+		return nil
+	}
+	from := c.from(r, r.Pos)
+	if l := c.static.native[r]; l != nil {
+		c.add(from+".", convertListener(l))
+		return nil
+	}
+	if err := c.static.why[r]; err != nil {
+		from += fmt.Sprintf("; as Envoy has it: %v", err)
+	}
+	if from != "" {
+		from += "."
+	}
+	n, err := messageNode(r.Message)
+	c.add(from, raw(r.TypeURL, n))
+	return err
 }
 
 // raw puts the type before a message's fields.
@@ -71,9 +148,9 @@ func messageNode(m proto.Message) (*document.Node, error) {
 	return docs[0], nil
 }
 
-func convertFilter(file *File, f *Filter) (any, error) {
+func (c *conversion) convertFilter(f *Filter) (any, error) {
 	if f.Kind == "TypedExtensionConfig" || f.Kind == inlineKind {
-		return convertExtension(f)
+		return c.convertExtension(f)
 	}
 	if err := expressible(f); err != nil {
 		return nil, err
@@ -85,14 +162,11 @@ func convertFilter(file *File, f *Filter) (any, error) {
 		Module: module{URL: f.Module.URL, SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
 	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {
-		relative, err := filepath.Rel(filepath.Dir(file.Name), path)
+		relative, err := c.relative(path)
 		if err != nil {
 			return nil, fmt.Errorf("module.url: %w", err)
 		}
-		w.Module.URL = filepath.ToSlash(relative)
-		if strings.Contains(w.Module.URL, ":") {
-			w.Module.URL = "./" + w.Module.URL // not a scheme
-		}
+		w.Module.URL = relative
 	}
 	if f.Module.Fetch != Mirror {
 		w.Module.Fetch = f.Module.Fetch
@@ -133,9 +207,39 @@ func expressible(f *Filter) error {
 	return nil
 }
 
+// relative is a path of a module as it is written in the file that is made.
+func (c *conversion) relative(path string) (string, error) {
+	dir := c.dir
+	if filepath.IsAbs(dir) {
+		var err error
+		if path, err = filepath.Abs(path); err != nil {
+			return "", err
+		}
+	}
+	relative, err := filepath.Rel(dir, path)
+	if err != nil {
+		return "", err
+	}
+	relative = filepath.ToSlash(relative)
+	if strings.Contains(relative, ":") {
+		relative = "./" + relative // not a scheme
+	}
+	return relative, nil
+}
+
 // convertExtension writes the filter as the message that it was.
-func convertExtension(f *Filter) (*document.Node, error) {
+func (c *conversion) convertExtension(f *Filter) (*document.Node, error) {
 	m := &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: &anypb.Any{}}
+	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) && c.dir != filepath.Dir(c.file.Name) {
+		relative, err := c.relative(path)
+		if err != nil {
+			return nil, err
+		}
+		moved := *f
+		moved.Wasm = proto.CloneOf(f.Wasm)
+		moved.Wasm.GetConfig().GetVmConfig().GetCode().GetLocal().Specifier = &corev3.DataSource_Filename{Filename: relative}
+		f = &moved
+	}
 	if err := m.TypedConfig.MarshalFrom(f.message()); err != nil {
 		return nil, err
 	}
@@ -195,7 +299,7 @@ func convertConfig(config *anypb.Any) (*document.Node, error) {
 	}
 	docs, problems := document.JSON([]byte(value.GetValue()))
 	if len(problems) == 0 && len(docs) == 1 && (docs[0].Kind == document.List || docs[0].Kind == document.Object && docs[0].Get("@type") == nil) {
-		written, err := document.Write([]document.Doc{{Value: docs[0]}})
+		written, err := document.Write("", []document.Doc{{Value: docs[0]}})
 		if err != nil {
 			return nil, err
 		}

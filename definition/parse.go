@@ -21,6 +21,7 @@ type File struct {
 	Resources []*Resource
 	Rollouts  []*Rollout
 
+	left    []Problem      // of bootstraps: what is of no use to a server
 	origins map[any]origin // of each definition
 }
 

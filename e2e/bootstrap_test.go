@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -23,9 +24,6 @@ func (f *fleet) envoyYAML(filters ...string) string {
 	dir := filepath.Join(f.dir, "certs")
 	_, err := certs.Dev(dir, certs.Development{})
 	must(f.t, err)
-	item := func(document string) string {
-		return "  - " + strings.ReplaceAll(strings.TrimSpace(document), "\n", "\n    ") + "\n"
-	}
 	secure := strings.Replace(f.staticListener("secure"), "filter_chains:\n- filters:", `filter_chains:
 - transport_socket:
     name: tls
@@ -46,7 +44,12 @@ static_resources:
   secrets:
   - name: cert
     tls_certificate: {certificate_chain: {filename: %q}, private_key: {filename: %q}}
-`, item(f.inlined("edge", filters...)), item(secure), item(f.upstreamCluster()), filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key"))
+`, listItem(f.inlined("edge", filters...)), listItem(secure), listItem(f.upstreamCluster()), filepath.Join(dir, "server.crt"), filepath.Join(dir, "server.key"))
+}
+
+// listItem is a document as an item of a list in static_resources.
+func listItem(document string) string {
+	return "  - " + strings.ReplaceAll(strings.TrimSpace(document), "\n", "\n    ") + "\n"
 }
 
 // secure asks the listener that speaks TLS.
@@ -97,5 +100,66 @@ func TestBootstrap(t *testing.T) {
 		if !l.LastSeen("x-hello", "bad").IsZero() {
 			t.Error("a bad module ran")
 		}
+	})
+}
+
+// TestBootstrapConverted: what convert makes of an envoy.yaml, of which one
+// listener becomes a native one, takes its place without a request that fails or
+// passes the filter by, and an Envoy that starts with it answers the same.
+func TestBootstrapConverted(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		w := newWebFleet(t, "")
+		w.remove("web.yaml")
+		m := wasmtest.Filter{Header: "x-hello", FromConfig: true}.Module()
+		uri := w.origin.Put("hello.wasm", m)
+		of := func(value string) string {
+			config := `{configuration: {"@type": type.googleapis.com/google.protobuf.StringValue, value: ` + value + "}, "
+			return strings.Replace(wasmOf("my.wasm", uri, harness.SHA256(m)), "{name: p, ", config, 1)
+		}
+		plain := w.inlined("plain", of("two"), strings.Replace(of("three"), "my.wasm", "other.wasm", 1))
+		plain = strings.Replace(plain, "      stat_prefix: web\n", "      stat_prefix: web\n      use_remote_address: true\n      normalize_path: true\n", 1)
+		text := strings.Replace(w.envoyYAML(of("one")), "  listeners:\n", "  listeners:\n"+listItem(plain), 1)
+		text = strings.Replace(text, "    name: upstream\n", "    name: upstream\n    type: STATIC\n", 1)
+		w.write("envoy.yaml", text)
+		w.serve()
+		answers := func(e *edge) string {
+			must(t, e.secure())
+			var all strings.Builder
+			for _, ask := range []struct{ listener, path string }{{"edge", "/a/../b"}, {"plain", "/a/../b"}} {
+				a := e.get(ask.listener, ask.path, "X-Forwarded-For", "10.0.0.1")
+				a.reached.Del("X-Request-Id")
+				a.reached.Del("X-Envoy-Expected-Rq-Timeout-Ms")
+				first, _, _ := strings.Cut(a.body, "\n")
+				fmt.Fprintln(&all, ask.listener, a.status, first, a.reached)
+			}
+			return all.String()
+		}
+		e := w.envoy(c, "edge-1")
+		l := e.load("edge", "x-hello")
+		w.seen(l, e.Started, "x-hello", "one")
+		before := answers(e)
+		if !strings.Contains(before, "two") || !strings.Contains(before, "10.0.0.1") {
+			t.Fatal(before)
+		}
+
+		made := filepath.Join(w.dir, "made")
+		out, err := exec.CommandContext(t.Context(), xdsServer, "convert", w.definitions, "-o", made).CombinedOutput()
+		must(t, err)
+		converted, err := os.ReadFile(filepath.Join(made, "envoy.yaml"))
+		must(t, err)
+		if !strings.Contains(string(converted), "kind: Listener\nname: plain\n") || !strings.Contains(string(out), "stats_flush_interval") {
+			t.Errorf("%s\n%s", out, converted)
+		}
+		w.write("envoy.yaml", string(converted))
+		for _, name := range []string{"edge/my.wasm", "plain/my.wasm", "plain/other.wasm"} {
+			e.runs(name)
+		}
+		w.seen(l, w.write("envoy.yaml", strings.Replace(string(converted), "config: one", "config: changed", 1)), "x-hello", "changed")
+		w.seen(l, w.write("envoy.yaml", string(converted)), "x-hello", "one")
+		fresh := w.envoy(c, "edge-2")
+		if after := answers(fresh); after != before {
+			t.Errorf("%sbut of the envoy.yaml itself\n%s", after, before)
+		}
+		w.good(l)
 	})
 }

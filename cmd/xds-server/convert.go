@@ -1,8 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -10,45 +16,150 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-const convertHelp = `Write definitions of another system in the native kinds: Istio's WasmPlugin and
-EnvoyFilter, Envoy Gateway's EnvoyExtensionPolicy. All of them are also served as
-they are; convert when you want to go on by hand.
+const convertHelp = `Write definitions of other kinds in the native ones: Istio's WasmPlugin and
+EnvoyFilter, Envoy Gateway's EnvoyExtensionPolicy, and an envoy.yaml with what is
+in its static_resources. All of them are also served as they are; convert when you
+want to go on by hand. Comments and the order of fields are lost.
 
-The result belongs in the same folder, as paths of modules stay relative to it.
-What the native kinds have no word for is an error.`
+Of an envoy.yaml, a listener becomes a Listener and a Wasm filter a WasmFilter where
+these say exactly the same, but for names in statistics and logs. All else stays as
+Envoy has it, and a comment says why. What an Envoy keeps for its bootstrap is listed
+at the top.
 
-const convertExample = `  xds-server convert wasmplugin.yaml > hello.yaml`
+The result of a file belongs in the same folder, as paths of modules stay relative to
+it, and that of a directory in this directory. With -o it is written to another one,
+a file for each; none that is there already is changed.
+
+What the native kinds have no word for in a WasmPlugin, EnvoyFilter or
+EnvoyExtensionPolicy is an error.`
+
+const convertExample = `  xds-server convert wasmplugin.yaml > hello.yaml
+  xds-server convert envoy.yaml -o definitions/
+  xds-server convert istio/ -o definitions/`
+
+type convertFlags struct{ path, output string }
 
 func newConvert() *cobra.Command {
-	return &cobra.Command{
-		Use:     "convert FILE",
-		Short:   "Write Istio's and Envoy Gateway's definitions in the native kinds",
+	var f convertFlags
+	cmd := &cobra.Command{
+		Use:     "convert PATH",
+		Short:   "Write an envoy.yaml, Istio's or Envoy Gateway's definitions in the native kinds",
 		Long:    convertHelp,
 		Example: convertExample,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			data, err := readLimited(args[0])
-			if err != nil {
-				return wrong(fmt.Errorf("read definitions: %w", err))
-			}
-			file, problems := kinds.Parser().Parse(args[0], data)
-			printProblems(cmd.ErrOrStderr(), "", problems)
-			if file == nil {
-				return &exitError{code: exitWrong}
-			}
-			out, err := definition.Convert(file)
-			if err != nil {
-				return wrong(fmt.Errorf("%s: %w", args[0], err))
-			}
-			if _, err = cmd.OutOrStdout().Write(out); err != nil {
-				return err
-			}
-			if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
-				return &exitError{code: exitWrong} // the other items of a List are written
-			}
-			return nil
+			f.path = args[0]
+			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "`directory` to write files to (default: all is printed)")
+	completeDir(cmd, "output")
+	return cmd
+}
+
+func (f *convertFlags) run(out, errs io.Writer) error {
+	names, err := definitionsOf([]string{f.path}, nil)
+	if err != nil {
+		return wrong(err)
+	}
+	if len(names) == 0 {
+		return wrong(fmt.Errorf("no definitions in %s: their names end in .yaml, .yml or .json", f.path))
+	}
+	bad, printed := false, 0
+	for _, name := range names {
+		text, ok, err := f.convert(errs, name)
+		if err != nil {
+			return wrong(err)
+		}
+		bad = bad || !ok
+		if text == nil {
+			continue
+		}
+		if f.output != "" {
+			err = f.write(out, name, text)
+		} else {
+			if printed++; printed > 1 {
+				text = append([]byte("---\n"), text...)
+			}
+			_, err = out.Write(text)
+		}
+		if err != nil {
+			return wrong(err)
+		}
+	}
+	if bad {
+		return &exitError{code: exitWrong}
+	}
+	return nil
+}
+
+// convert converts a file, and says whether nothing was wrong. Of a List, the good
+// items are converted; nil: nothing is.
+func (f *convertFlags) convert(errs io.Writer, name string) ([]byte, bool, error) {
+	data, err := readLimited(name)
+	if err != nil {
+		return nil, false, fmt.Errorf("read definitions: %w", err)
+	}
+	file, problems := kinds.Parser().Parse(name, data)
+	printProblems(errs, "", problems)
+	if file == nil {
+		return nil, false, nil
+	}
+	dir, _, err := f.target(name)
+	if err != nil {
+		return nil, false, err
+	}
+	text, err := definition.ConvertTo(file, dir)
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", name, err)
+	}
+	return text, !slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }), nil
+}
+
+// target is the folder that a file is to be read from when it is converted, and
+// its path in the output.
+func (f *convertFlags) target(name string) (dir, path string, err error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return "", "", err
+	}
+	inside := filepath.Base(name)
+	if info.IsDir() {
+		if inside, err = filepath.Rel(f.path, name); err != nil {
+			return "", "", err
+		}
+	}
+	switch {
+	case f.output != "":
+		path = filepath.Join(f.output, strings.TrimSuffix(inside, filepath.Ext(inside))+".yaml")
+		return filepath.Dir(path), path, nil
+	case info.IsDir():
+		return f.path, "", nil
+	}
+	return filepath.Dir(name), "", nil
+}
+
+func (f *convertFlags) write(out io.Writer, name string, text []byte) error {
+	dir, path, err := f.target(name)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("make --output: %w", err)
+	}
+	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s is there already: remove it, or give --output another directory", path)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = to.Write(text)
+	if err = errors.Join(err, to.Close()); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s is %s now\n", name, path)
+	return err
 }
 
 const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter, Listener and Rollout, for

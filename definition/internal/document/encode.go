@@ -15,21 +15,27 @@ import (
 
 // Doc is a document to be written.
 type Doc struct {
-	Comment string // a line before it
+	Comment string // lines before it
 	Value   any    // a struct as for Decode, or a *Node
 }
 
-// Write writes documents as YAML, fields in the structs' order. It is the
-// reverse of [YAML] and [Node.Decode].
-func Write(docs []Doc) ([]byte, error) {
+// Write writes documents as YAML, fields in the structs' order, below a comment of
+// some lines, or none. It is the reverse of [YAML] and [Node.Decode].
+func Write(comment string, docs []Doc) ([]byte, error) {
 	var out bytes.Buffer
+	if comment != "" {
+		fmt.Fprintf(&out, "%s\n\n", commented(comment))
+	}
+	if len(docs) == 0 {
+		return out.Bytes(), nil
+	}
 	enc := yaml.NewEncoder(&out)
 	enc.SetIndent(2)
 	enc.CompactSeqIndent()
 	for _, d := range docs {
 		n := encode(reflect.ValueOf(d.Value))
 		if d.Comment != "" && len(n.Content) > 0 {
-			n.Content[0].HeadComment = "# " + printable.Text(d.Comment)
+			n.Content[0].HeadComment = commented(d.Comment)
 		}
 		if err := enc.Encode(n); err != nil {
 			return nil, fmt.Errorf("write YAML: %w", err)
@@ -39,6 +45,14 @@ func Write(docs []Doc) ([]byte, error) {
 		return nil, fmt.Errorf("write YAML: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+func commented(lines string) string {
+	var b strings.Builder
+	for line := range strings.Lines(lines) {
+		b.WriteString("# " + printable.Text(strings.TrimSuffix(line, "\n")) + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 func encode(v reflect.Value) *yaml.Node {
