@@ -25,6 +25,7 @@ type inline struct {
 	taken    map[string]*Filter   // by name
 	names    map[[2]string]string // by the name that is wanted and the filter's bytes
 	wanted   map[string]int       // how many filters want a name
+	managers int                  // HTTP connection managers of the listener
 	failed   bool
 }
 
@@ -35,7 +36,7 @@ const maxOfOneName = 16
 
 // takeInline says whether nothing was wrong.
 func (d *Doc) takeInline(l *listenerv3.Listener) bool {
-	in := &inline{Doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}}
+	in := &inline{Doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}, managers: managers(l)}
 	for i, chain := range l.GetFilterChains() {
 		in.chain(chain, "filter_chains", strconv.Itoa(i))
 	}
@@ -99,7 +100,7 @@ func (in *inline) manager(hcm *hcmv3.HttpConnectionManager, chain string, steps 
 	if len(renamed) > 0 {
 		renamePerRoute(hcm, renamed)
 	}
-	return len(renamed) > 0
+	return in.loggers(hcm, place, steps) || len(renamed) > 0
 }
 
 // filters takes the Wasm filters of one list; renamed gets the slots' names by

@@ -19,9 +19,9 @@ import (
 var wasmExtensions = map[string]string{
 	wasmName:        "HTTP filter",
 	networkWasmName: "network filter",
-	"envoy.extensions.access_loggers.wasm.v3.WasmAccessLog": "access logger",
-	"envoy.extensions.stat_sinks.wasm.v3.Wasm":              "stats sink",
-	"envoy.extensions.wasm.v3.WasmService":                  "service",
+	wasmLoggerName:  "access logger",
+	"envoy.extensions.stat_sinks.wasm.v3.Wasm": "stats sink",
+	"envoy.extensions.wasm.v3.WasmService":     "service",
 }
 
 // What to do about a plugin that is not looked after.
@@ -40,6 +40,10 @@ func (d *Doc) unlooked(m proto.Message, hint string) {
 		what, ok := wasmExtensions[name]
 		if !ok || builtIn(a) {
 			return
+		}
+		hint := hint
+		if name == wasmLoggerName {
+			hint = "write it as a WasmFilter with place: accessLog"
 		}
 		d.Warn(d.root.Locate(steps), hint,
 			"this Wasm %s goes to Envoy as it is: its module is not fetched, tried or primed here, and a bad one harms traffic", what)

@@ -139,7 +139,7 @@ func typeName(n *document.Node) string {
 // (cluster, timeout, hash) need not be there. Nil: something was wrong.
 func (d *Doc) WasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	before := len(d.problems)
-	if n := d.at(path); n != nil && typeName(n.Get("@type")) != wasmName && typeName(n.Get("@type")) != networkWasmName {
+	if n := d.at(path); n != nil && !slices.Contains([]string{wasmName, networkWasmName, wasmLoggerName}, typeName(n.Get("@type"))) {
 		path += ".value"
 	}
 	plugin := wasm.GetConfig()

@@ -146,6 +146,49 @@ func TestAccessLoggerTraps(t *testing.T) {
 	})
 }
 
+// TestInlineAccessLogger: an access logger that a raw listener brings is primed and put
+// in place like any other.
+func TestInlineAccessLogger(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.hello("1")
+		web := func(m wasmtest.Filter) time.Time {
+			return f.write("web.yaml", fmt.Sprintf(loggingListener, f.module(m), f.upstreamCluster()))
+		}
+		web(wasmtest.Filter{Header: "x", Value: "1", Counts: "first"})
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		l := e.load("web", "x-hello")
+		e.logs(e.Started, "first")
+		e.logs(web(wasmtest.Filter{Header: "x", Value: "2", Counts: "second"}), "second")
+		e.runs("web/access_log/envoy.access_loggers.wasm")
+		f.good(l)
+		f.loggedAll(e, l)
+	})
+}
+
+// loggingListener is a listener with an access logger, and the cluster that it leads to.
+const loggingListener = `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: web
+address: {socket_address: {address: 127.0.0.1, port_value: 0}}
+filter_chains:
+- filters:
+  - name: envoy.filters.network.http_connection_manager
+    typed_config:
+      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+      stat_prefix: web
+      route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: upstream}}]}]}
+      access_log:
+      - name: envoy.access_loggers.wasm
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog
+          config: {name: logger, vm_config: {code: {local: {filename: %q}}}}
+      http_filters:
+      - name: envoy.filters.http.router
+        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+---
+%s`
+
 // logs waits until an access logger counts, and gives how long after start that was.
 func (e *edge) logs(start time.Time, counter string) time.Duration {
 	e.f.t.Helper()
