@@ -14,16 +14,17 @@ import (
 	"wasmxds/module"
 )
 
-// described is a filter's definition in the words of the kind WasmFilter,
-// whatever kind it was written as.
+// described is a filter's definition in the words of the kind WasmFilter, or of
+// LuaFilter, whatever kind it was written as.
 type described struct {
 	Kind   string `yaml:"kind"`
 	Name   string `yaml:"name"`
+	Inline string `yaml:"inline,omitempty"`
 	Module struct {
 		URL    string           `yaml:"url"`
 		SHA256 string           `yaml:"sha256,omitempty"`
 		Fetch  definition.Fetch `yaml:"fetch,omitempty"`
-	} `yaml:"module"`
+	} `yaml:"module,omitempty"`
 	Config    any                  `yaml:"config,omitempty"`
 	VMConfig  any                  `yaml:"vmConfig,omitempty"`
 	RootID    string               `yaml:"rootID,omitempty"`
@@ -48,7 +49,11 @@ func describe(f *module.Filter) string {
 	if d.AllowComputed {
 		out.Allow = append([]string{"computed"}, d.Allow...)
 	}
-	out.Module.URL, out.Module.SHA256, out.Module.Fetch = definition.MaskURL(d.Module.URL), sha256Of(f), d.Module.Fetch
+	if d.Lua != nil {
+		out.Inline = d.Lua.Script
+	} else {
+		out.Module.URL, out.Module.SHA256, out.Module.Fetch = definition.MaskURL(d.Module.URL), sha256Of(f), d.Module.Fetch
+	}
 	var b strings.Builder
 	enc := yaml.NewEncoder(&b)
 	enc.SetIndent(2)

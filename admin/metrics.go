@@ -199,7 +199,7 @@ func (c collector) definitions(e emit) {
 	}
 	for _, f := range st.Filters {
 		for _, state := range []module.State{module.Good, module.Fetching, module.Failed} {
-			e.gauge("wasmxds_filter_module", "1 for the state that the wanted module of a filter is in.",
+			e.gauge("wasmxds_filter_module", "1 for the state that the wanted module, or script, of a filter is in.",
 				bit(f.State == state), "filter", f.Name, "state", string(state))
 		}
 		e.gauge("wasmxds_filter_envoys", envoysHelp, float64(f.Running), "filter", f.Name, "state", "running")

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -66,7 +68,7 @@ type Held struct {
 // Filter is a filter in the whole fleet.
 type Filter struct {
 	Name    string `json:"name"`
-	SHA256  string `json:"sha256"`  // of the module that is served; "" when Envoys fetch one that is not pinned
+	SHA256  string `json:"sha256"`  // of the module or script that is served; "" when Envoys fetch one that is not pinned
 	Version string `json:"version"` // of what is served: what nodes call wanted
 	xds.FilterCount
 
@@ -75,8 +77,9 @@ type Filter struct {
 	Line int    `json:"line,omitempty"`
 	// Generation is that of the object of a Kubernetes cluster that the file is.
 	Generation int64  `json:"generation,omitempty"`
-	URL        string `json:"url"`            // of the module that is served
-	Size       int64  `json:"size,omitempty"` // of the module, bytes
+	Script     bool   `json:"script,omitempty"` // it is a Lua script, not a module
+	URL        string `json:"url"`              // of the module that is served, or the file of the script; "": it is in the definition
+	Size       int64  `json:"size,omitempty"`   // of the module or script, bytes
 	ABI        string `json:"abi,omitempty"`
 	// Allow is what the module may use: null where it may use all. Computed says that
 	// its definition has allow: computed; Wants is the least that the module runs with.
@@ -267,6 +270,10 @@ func (s *Server) statusOf(v *sight) Status {
 // filter is f, which is served, and how it is with what the directory says of it.
 func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 	at := cmp.Or(wanted.Wanted, wanted.Definition)
+	size := f.Module.Size
+	if f.Definition.Lua != nil {
+		size = int64(len(f.Definition.Lua.Script))
+	}
 	return Filter{
 		Name:        f.Definition.Name,
 		SHA256:      sha256Of(f),
@@ -277,7 +284,8 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		Line:        at.Pos.Line,
 		Generation:  at.Pos.Generation,
 		URL:         definition.MaskURL(f.Definition.Module.URL),
-		Size:        f.Module.Size,
+		Script:      f.Definition.Lua != nil,
+		Size:        size,
 		ABI:         f.Module.ABI,
 		Allow:       f.Definition.Allow,
 		Computed:    f.Definition.AllowComputed,
@@ -301,6 +309,10 @@ func (s *Server) wants(sha256 string) *module.Wants {
 func sha256Of(f *module.Filter) string {
 	if f.Module.SHA256 != "" {
 		return f.Module.SHA256
+	}
+	if l := f.Definition.Lua; l != nil && l.Script != "" {
+		sum := sha256.Sum256([]byte(l.Script))
+		return hex.EncodeToString(sum[:])
 	}
 	return f.Definition.Module.SHA256 // pinned, and fetched by Envoys themselves
 }

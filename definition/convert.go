@@ -81,7 +81,7 @@ func (c *conversion) filter(f *Filter) error {
 	from := c.from(f, f.Pos)
 	if from == "" {
 		value, err := c.convertFilter(f)
-		if f.Kind != "WasmFilter" && f.Kind != "TypedExtensionConfig" {
+		if f.Kind != "WasmFilter" && f.Kind != luaKind && f.Kind != "TypedExtensionConfig" {
 			from = "From " + f.Kind + ", " + filepath.Base(f.Pos.File) + "."
 		}
 		c.add(from, value)
@@ -149,6 +149,9 @@ func messageNode(m proto.Message) (*document.Node, error) {
 }
 
 func (c *conversion) convertFilter(f *Filter) (any, error) {
+	if f.Lua != nil {
+		return c.convertLua(f)
+	}
 	if f.Kind == "TypedExtensionConfig" || f.Kind == inlineKind {
 		return c.convertExtension(f)
 	}
@@ -183,6 +186,28 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	}
 	if w.VMConfig, err = convertConfig(f.VMConfig); err != nil {
 		return nil, fmt.Errorf("vmConfig: %w", err)
+	}
+	return w, nil
+}
+
+// convertLua writes the script where it is known, else the file that has it.
+func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
+	w := &luaFilter{
+		Kind: luaKind, Name: f.Name, Inline: f.Lua.Script,
+		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
+	}
+	if f.OnFailure != Closed {
+		w.OnFailure = f.OnFailure
+	}
+	if w.Inline != "" {
+		return w, nil
+	}
+	w.File = f.Module.URL
+	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {
+		var err error
+		if w.File, err = c.relative(path); err != nil {
+			return nil, fmt.Errorf("file: %w", err)
+		}
 	}
 	return w, nil
 }

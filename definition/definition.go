@@ -58,9 +58,9 @@ type Withheld struct {
 	By       []*Hole
 }
 
-// Filter is a Wasm HTTP filter: a module, its configuration, and the
-// listeners it belongs in. Every kind of document that describes one
-// (WasmFilter, Istio's WasmPlugin and EnvoyFilter, ...) becomes this.
+// Filter is an HTTP filter, a Wasm module with its configuration or a Lua
+// script, and the listeners it belongs in. Every kind of document that describes
+// one (WasmFilter, LuaFilter, Istio's WasmPlugin and EnvoyFilter, ...) becomes this.
 type Filter struct {
 	Name      string // ECDS resource name; unique in a Set
 	Kind      string // the document's kind, for people: "WasmFilter", ...
@@ -87,6 +87,11 @@ type Filter struct {
 	// TypedExtensionConfig, EnvoyFilter): it is served like this, but for its
 	// code, which Module describes. The fields above are filled from it.
 	Wasm *wasmv3.Wasm
+
+	// Lua, when set, is what the filter is in place of a module: of Module there is
+	// the URL, where the script is in a file, and of the other fields Name to Attach,
+	// Order, Place and OnFailure.
+	Lua *Lua
 }
 
 // Module says where a filter's code is.

@@ -175,7 +175,7 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		return h
 	}
 	switch h.Kind {
-	case "WasmFilter":
+	case "WasmFilter", luaKind:
 		place := Place{At: At(document.TextOf(d.root.Get("place")))}
 		if document.TextOf(d.root.Get("onFailure")) == string(Open) || d.root.Get("onFailure") == nil && place.onFailure() == Open {
 			h.OnFailure = Open

@@ -14,6 +14,7 @@ import (
 const (
 	PrimerListener   = "primer"
 	TwinPrefix       = PrimerListener + "/" // of filters and route configurations
+	LuaMark          = TwinPrefix + "lua/"  // before a Lua filter's name in that of its twin
 	StandbyPrefix    = "standby:"           // of filters in versions that stand by
 	SlotPrefix       = "slot/"              // of filters, whose names slots may have
 	RoutesPrefix     = "routes/"            // of route configurations

@@ -17,6 +17,7 @@ import (
 // Types that a slot may take.
 const (
 	wasmType = typePrefix + wasmName
+	luaType  = typePrefix + "envoy.extensions.filters.http.lua.v3.Lua"
 	// noopType is a filter that, without mutations, does nothing: what a slot
 	// that fails open holds while there is nothing better.
 	noopType = typePrefix + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
@@ -30,6 +31,16 @@ func Slot(name string, open bool) *hcmv3.HttpFilter {
 	if open {
 		types = append(types, noopType)
 	}
+	return slot(name, types...)
+}
+
+// LuaSlot is one for a Lua filter, or one that does nothing.
+func LuaSlot(name string) *hcmv3.HttpFilter { return slot(name, luaType, noopType) }
+
+// AnySlot is one for a Wasm filter, a Lua filter, or one that does nothing.
+func AnySlot(name string) *hcmv3.HttpFilter { return slot(name, wasmType, luaType, noopType) }
+
+func slot(name string, types ...string) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
 		Name: name,
 		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{

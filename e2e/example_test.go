@@ -30,6 +30,7 @@ func TestExamples(t *testing.T) {
 	t.Run("definitions", func(t *testing.T) { headerExample(t, modules, "definitions", "hello") })
 	t.Run("correlation", func(t *testing.T) { correlationExample(t, modules, "correlation", "correlation") })
 	t.Run("callout", func(t *testing.T) { calloutExample(t, modules) })
+	t.Run("lua", func(t *testing.T) { luaExample(t, modules) })
 	t.Run("metrics", func(t *testing.T) { metricsExample(t, modules) })
 	t.Run("network", func(t *testing.T) { networkExample(t, modules) })
 	t.Run("envoyfilter", func(t *testing.T) { envoyFilterExample(t, modules) })
@@ -128,6 +129,19 @@ func headerExample(t *testing.T, modules, folder, name string) {
 	got := e.get("web", "/", "X-My-Custom-Header", "spoofed", "X-My-Custom-Header", "twice").reached
 	if values := got.Values("X-My-Custom-Header"); !slices.Equal(values, []string{"hello world"}) {
 		t.Errorf("the upstream got %q, want only hello world", values)
+	}
+}
+
+func luaExample(t *testing.T, modules string) {
+	f := newExample(t, modules, "lua")
+	f.serve()
+	e := f.envoy(newest(), "edge-1")
+	e.runs("tenant")
+	if got := e.get("web", "/"); got.status != http.StatusBadRequest {
+		t.Errorf("a request without a tenant: %d, want 400", got.status)
+	}
+	if got := e.get("web", "/", "X-Tenant", "ACME"); got.reached.Get("X-Tenant") != "acme" {
+		t.Errorf("%d, the upstream got %q, want acme", got.status, got.reached.Get("X-Tenant"))
 	}
 }
 

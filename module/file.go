@@ -27,6 +27,7 @@ const (
 // says of it, so that one which didn't change is never read again.
 type moduleFiles struct {
 	roots *files.Roots // nil: everywhere
+	what  string       // "module", or what else they have, for people
 }
 
 func (m moduleFiles) Fetch(ctx context.Context, request Request) (*Response, error) {
@@ -38,13 +39,13 @@ func (m moduleFiles) Fetch(ctx context.Context, request Request) (*Response, err
 	switch {
 	case errors.Is(err, files.ErrOutside):
 		return nil, &ContentError{
-			Message: fmt.Sprintf("module file: %s is, or leads, outside of %v", path, m.roots),
+			Message: fmt.Sprintf("%s file: %s is, or leads, outside of %v", m.what, path, m.roots),
 			Hint:    "put it there, or have --module-root name its folder",
 		}
 	case errors.Is(err, files.ErrNotRegular):
-		return nil, &ContentError{Message: "module file: " + path + " is not a regular file"}
+		return nil, &ContentError{Message: m.what + " file: " + path + " is not a regular file"}
 	case err != nil:
-		return nil, fmt.Errorf("module file: %w", err)
+		return nil, fmt.Errorf("%s file: %w", m.what, err)
 	}
 	return response, nil
 }
@@ -64,7 +65,7 @@ func (m moduleFiles) fetch(ctx context.Context, path string, known Validators) (
 	if err != nil {
 		return nil, err
 	}
-	return &Response{Body: &steady{File: f, path: path, stat: stat}, Validators: Validators{ETag: fileTag(stat)}}, nil
+	return &Response{Body: &steady{File: f, what: m.what, path: path, stat: stat}, Validators: Validators{ETag: fileTag(stat)}}, nil
 }
 
 func (m moduleFiles) stat(path string) (fs.FileInfo, error) {
@@ -103,6 +104,7 @@ func (m moduleFiles) waitQuiet(ctx context.Context, path string, stat fs.FileInf
 // steady is a file that must not change while it is read.
 type steady struct {
 	*os.File
+	what string
 	path string
 	stat fs.FileInfo
 }
@@ -117,7 +119,7 @@ func (s *steady) Read(p []byte) (int, error) {
 		case statErr != nil:
 			err = statErr
 		case fileTag(now) != fileTag(s.stat):
-			err = fmt.Errorf("module file: %s: %w", s.path, errUnsteady)
+			err = fmt.Errorf("%s file: %s: %w", s.what, s.path, errUnsteady)
 		}
 	}
 	return n, err

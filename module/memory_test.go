@@ -239,6 +239,7 @@ func TestSavedDefinition(t *testing.T) {
 		},
 		Order: 7, Place: definition.Place{At: definition.First, Before: "b"}, OnFailure: definition.Open, Env: map[string]string{"A": "b"}, HostEnv: []string{"C"},
 		Allow: []string{}, AllowComputed: true, Verify: definition.VerifyRun,
+		Lua: &definition.Lua{Script: "x = 1"},
 		Wasm: &wasmv3.Wasm{Config: &pluginv3.PluginConfig{
 			Name: "x", Vm: &pluginv3.PluginConfig_VmConfig{VmConfig: &pluginv3.VmConfig{VmId: "v"}},
 		}},

@@ -32,9 +32,12 @@ type Set struct {
 type Filter struct {
 	// Definition is what to serve: the newest, or, while the newest has a
 	// module that can't be had or doesn't run, the last one that was good.
+	//
+	// Where it is a script in a file, Definition is Wanted with that script.
 	Definition *definition.Filter
-	// Module is zero where none was ever good (Reason says why). Where Envoy
-	// fetches from the module's own URL, there may be no more than its SHA256.
+	// Module is zero where none was ever good (Reason says why), and for a Lua
+	// filter, whose script is in Definition. Where Envoy fetches from the module's
+	// own URL, there may be no more than its SHA256.
 	Module Info
 
 	Wanted *definition.Filter // what the directory says now
@@ -52,5 +55,10 @@ const (
 )
 
 // Ready says whether there is anything to serve for this filter: Envoy takes
-// no module without its SHA-256.
-func (f *Filter) Ready() bool { return f.Module.SHA256 != "" }
+// no module without its SHA-256, and a script as it is.
+func (f *Filter) Ready() bool {
+	if l := f.Definition.Lua; l != nil {
+		return l.Script != ""
+	}
+	return f.Module.SHA256 != ""
+}

@@ -22,10 +22,11 @@ type originKey struct {
 	sha256 string // "": whatever is there
 	pull   definition.PullPolicy
 	secret string
+	script bool // it is a Lua script, which is not for the store
 }
 
 func keyOf(f *definition.Filter) originKey {
-	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret}
+	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret, f.Lua != nil}
 }
 
 // String is for people: it has no password, and no token.
@@ -63,10 +64,11 @@ type origin struct {
 	wake chan struct{} // ends a sleep
 	asks atomic.Bool   // somebody waits for the next look, whatever comes of it
 
-	info  Info  // the newest module; zero: none yet
-	err   error // why there is none, or none newer
-	stale bool  // err is about asking again: info may well still be the newest
-	news  int   // how often it was heard of
+	info  Info   // the newest module; zero: none yet
+	text  string // the same of a script
+	err   error  // why there is none, or none newer
+	stale bool   // err is about asking again: info may well still be the newest
+	news  int    // how often it was heard of
 	round uint
 }
 
@@ -74,7 +76,8 @@ type origin struct {
 type knowledge struct {
 	Validators
 	info Info
-	err  error // a *ContentError: the content is no use
+	text string // of a script
+	err  error  // a *ContentError: the content is no use
 }
 
 // origin gives the origin of a filter's module, and begins to follow it.
@@ -217,8 +220,10 @@ func (l *resolution) heard(o *origin, known knowledge, err error) {
 	o.news++
 	o.err = err
 	if err == nil {
-		o.info = known.info
-		l.memory.learn(o.key, known)
+		o.info, o.text = known.info, known.text
+		if !o.key.script {
+			l.memory.learn(o.key, known)
+		}
 	}
 	_, content := errors.AsType[*ContentError](err)
 	o.stale = err != nil && !content && o.key.scheme() != "file" && l.has(o.info)
@@ -249,8 +254,11 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 	if err := l.Policy.CheckURL(key.url); err != nil {
 		return err
 	}
+	if key.script {
+		return l.readScript(ctx, key, known)
+	}
 	scheme := key.scheme()
-	var fetcher Fetcher = moduleFiles{l.Policy.Roots}
+	var fetcher Fetcher = moduleFiles{l.Policy.Roots, "module"}
 	if scheme != "file" {
 		if info, err := l.fromPeers(ctx, key.sha256); err == nil {
 			*known = knowledge{info: info}

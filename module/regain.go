@@ -20,7 +20,7 @@ func (l *resolution) regain() {
 			continue
 		}
 		begun[sum] = true
-		key := originKey{m.URL, sum, m.Pull, m.PullSecret}
+		key := originKey{url: m.URL, sha256: sum, pull: m.Pull, secret: m.PullSecret}
 		l.group.Go(func() error { l.regainOne(l.ctx, key); return nil })
 	}
 }

@@ -53,6 +53,8 @@ type wantedFilter struct {
 
 	computed   *definition.Filter // with what its module wants as its list; nil: none was made
 	computedOf subject
+
+	scripted scripted
 }
 
 // subject is what a trial is about. A definition is immutable, so its pointer
@@ -84,6 +86,14 @@ type good struct {
 	module     Info
 	key        string // of the trial that it passed; "": none was asked for
 	accepted   accepted
+}
+
+// String names it to people.
+func (g good) String() string {
+	if g.definition.Lua != nil {
+		return "the script before"
+	}
+	return fmt.Sprintf("%.12s", g.module.SHA256)
 }
 
 func (l *resolution) run(updates <-chan *definition.Set) {
@@ -201,7 +211,7 @@ func (l *resolution) sweep() {
 
 func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 	loaded := e.judged != nil && e.judged != f
-	if o := l.origins[keyOf(f)]; loaded && o != nil && o.key.scheme() == "file" && o.info != (Info{}) {
+	if o := l.origins[keyOf(f)]; loaded && o != nil && o.key.scheme() == "file" && (o.info != (Info{}) || o.text != "") {
 		// The module may have been written with the definition: it is judged
 		// when that was looked at.
 		o.ask()
@@ -225,7 +235,7 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 		}
 	case e.good.definition != nil:
 		next.Definition, next.Module = e.good.definition, e.good.module
-		next.Reason = fmt.Sprintf("%v; it goes on with %.12s", v.err, e.good.module.SHA256)
+		next.Reason = fmt.Sprintf("%v; it goes on with %s", v.err, e.good)
 	default:
 		next.Reason = v.err.Error()
 	}
@@ -256,6 +266,9 @@ type verdict struct {
 
 func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	e.origin, e.trial = nil, nil
+	if f.Lua != nil {
+		return l.judgeScript(e, f)
+	}
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
 		return verdict{definition: f, module: Info{SHA256: f.Module.SHA256}, state: Good}
 	}
@@ -300,7 +313,7 @@ func (v verdict) problem(f *definition.Filter) *definition.Problem {
 		return nil
 	}
 	p := &definition.Problem{
-		File: f.Pos.File, Line: f.Pos.Line, Field: "module",
+		File: f.Pos.File, Line: f.Pos.Line, Field: FieldOf(f),
 		Message: v.err.Error(),
 		Warning: v.state == Good,
 	}

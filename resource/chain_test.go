@@ -125,7 +125,7 @@ func TestSpread(t *testing.T) {
 			}
 		}
 		var gaps []int
-		for gap, n := range l.counts([]Chain{wanted}, spares).lists[0] {
+		for gap, n := range l.counts([]Chain{wanted}, spares, false).lists[0] {
 			gaps = append(gaps, slices.Repeat([]int{gap}, n)...)
 		}
 		at := wanted.Spread(gaps, spares)

@@ -20,7 +20,7 @@ import (
 	"wasmxds/module"
 )
 
-// filter is a Wasm filter, compiled: what nodes are sent, and where it goes.
+// filter is a Wasm or Lua filter, compiled: what nodes are sent, and where it goes.
 type filter struct {
 	*Filter
 	attach definition.Attach
@@ -36,7 +36,7 @@ type filter struct {
 func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
 	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing && f.Coming == g.Coming &&
-		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.OnFailure == g.OnFailure &&
+		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.Lua == g.Lua && f.OnFailure == g.OnFailure &&
 		f.order == g.order && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin) &&
 		maps.Equal(f.withheld, g.withheld)
 }
@@ -75,10 +75,11 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 	out := &filter{
 		Filter: &Filter{
 			Name:      d.Name,
-			TwinName:  TwinPrefix + d.Name,
+			TwinName:  twinName(d.Name, d.Lua != nil),
 			ID:        nameID(d.Name),
 			SHA256:    f.Module.SHA256,
 			Direct:    d.Module.Fetch == definition.Direct,
+			Lua:       d.Lua != nil,
 			OnFailure: d.OnFailure,
 		},
 		attach: d.Attach,
@@ -96,6 +97,9 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 			out.Missing = "its module was not had yet"
 		}
 		return out, nil
+	}
+	if d.Lua != nil {
+		return out, out.setLua(d.Lua.Script, filterVersion(f))
 	}
 	return out, o.encode(out, d, filterVersion(f))
 }
@@ -126,16 +130,23 @@ func (o Options) encode(f *filter, d *definition.Filter, version string) error {
 }
 
 // set makes config f's content. code is config's.
-func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) (err error) {
-	// The same version on twin and slot: that a twin is what its slot will be is
-	// told by comparing them.
-	f.Version, f.ownVersion = version, version+"-"+f.ID
+func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) error {
 	timeout := code.HttpUri.Timeout.AsDuration()
-	encode := func(slot string, attempt int) (*Resource, error) {
+	return f.setContent(version, func(slot string, attempt int) (*Resource, error) {
 		// Nobody will miss a microsecond, and Envoy takes it for another
 		// configuration.
 		code.HttpUri.Timeout = durationpb.New(timeout + time.Duration(attempt)*time.Microsecond)
-		r, err := extension(slot, f.contentIn(slot, config))
+		return extension(slot, f.contentIn(slot, config))
+	})
+}
+
+// setContent has encode make f's content.
+func (f *Filter) setContent(version string, encode func(slot string, attempt int) (*Resource, error)) (err error) {
+	// The same version on twin and slot: that a twin is what its slot will be is
+	// told by comparing them.
+	f.Version, f.ownVersion = version, version+"-"+f.ID
+	versioned := func(slot string, attempt int) (*Resource, error) {
+		r, err := encode(slot, attempt)
 		if err != nil {
 			return nil, err
 		}
@@ -145,9 +156,9 @@ func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version
 		}
 		return r, nil
 	}
-	f.twin, err = encode(f.TwinName, 0)
+	f.twin, err = versioned(f.TwinName, 0)
 	f.encode = func(slot string, attempt int) *Resource {
-		r, err := encode(slot, attempt)
+		r, err := versioned(slot, attempt)
 		if err != nil {
 			panic(err) // what was valid before is so still
 		}

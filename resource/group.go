@@ -20,6 +20,9 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 	s := &Snapshot{opts: c.opts}
 	clusters := make(map[string]*Resource)
 	used := make(map[*filter]bool)
+	// The first Lua filter replaces the listeners that it is attached to; all that are
+	// sent from then on have slots for the next.
+	lua := slices.ContainsFunc(have.filters, func(f *filter) bool { return f.Lua })
 	for _, l := range have.listeners {
 		var in []*filter
 		for _, f := range have.filters {
@@ -27,9 +30,9 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 			if takes {
 				in = append(in, f)
 			}
-			used[f] = used[f] || takes || slices.Contains(l.own, f.Name)
+			used[f] = used[f] || takes || !f.Lua && slices.Contains(l.own, f.Name)
 		}
-		out := l.holds(in, c.opts.Spares)
+		out := l.holds(in, c.opts.Spares, lua)
 		s.Listeners = append(s.Listeners, out)
 		if r := out.RouteConfig(out.RoutesName); r != nil {
 			s.Routes = append(s.Routes, r)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
 
@@ -39,27 +41,14 @@ func (f *Filter) Keep() Kept {
 // What is not as Keep wrote it is an error.
 func (o Options) Restore(k Kept) (*Filter, error) {
 	o = o.withDefaults()
-	f := &Filter{Name: k.Name, TwinName: TwinPrefix + k.Name, ID: nameID(k.Name), OnFailure: k.OnFailure}
+	f := &Filter{Name: k.Name, ID: nameID(k.Name), OnFailure: k.OnFailure}
 	var slot corev3.TypedExtensionConfig
-	var config wasmv3.Wasm
 	err := proto.Unmarshal(k.Slot, &slot)
-	if err == nil && slot.GetTypedConfig().GetTypeUrl() == definition.NetworkWasmType {
-		var network networkv3.Wasm
-		err = slot.GetTypedConfig().UnmarshalTo(&network)
-		f.Network, config.Config = true, network.GetConfig()
-	} else if err == nil {
-		err = slot.GetTypedConfig().UnmarshalTo(&config)
-	}
-	code := config.GetConfig().GetVmConfig().GetCode().GetRemote()
 	if err == nil && k.Sum != k.sum() {
 		err = errors.New("its content is not what was written")
 	}
-	if err == nil && code == nil {
-		err = errors.New("it has no remote code")
-	}
 	if err == nil {
-		f.SHA256, code.HttpUri = code.Sha256, o.mirrored(code.Sha256)
-		err = f.set(&config, code, k.Version)
+		err = o.restore(f, slot.GetTypedConfig(), k.Version)
 	}
 	if err == nil {
 		err = f.setNoops()
@@ -68,4 +57,33 @@ func (o Options) Restore(k Kept) (*Filter, error) {
 		return nil, fmt.Errorf("restore filter %s: %w", k.Name, err)
 	}
 	return f, nil
+}
+
+// restore gives f its content.
+func (o Options) restore(f *Filter, content *anypb.Any, version string) error {
+	var script luav3.Lua
+	f.Lua = content.MessageIs(&script)
+	f.TwinName = twinName(f.Name, f.Lua)
+	if f.Lua {
+		if err := content.UnmarshalTo(&script); err != nil {
+			return err
+		}
+		return f.setLua(script.GetDefaultSourceCode().GetInlineString(), version)
+	}
+	var config wasmv3.Wasm
+	if content.GetTypeUrl() == definition.NetworkWasmType {
+		var network networkv3.Wasm
+		if err := content.UnmarshalTo(&network); err != nil {
+			return err
+		}
+		f.Network, config.Config = true, network.GetConfig()
+	} else if err := content.UnmarshalTo(&config); err != nil {
+		return err
+	}
+	code := config.GetConfig().GetVmConfig().GetCode().GetRemote()
+	if code == nil {
+		return errors.New("it has no remote code")
+	}
+	f.SHA256, code.HttpUri = code.Sha256, o.mirrored(code.Sha256)
+	return f.set(&config, code, version)
 }

@@ -33,6 +33,7 @@ type Layout struct {
 	Version string
 	ID      string   // of the version, in names of slots and routes
 	Chains  [][]Slot // for each Chain of the listener; in order
+	Lua     bool     // its slots take Lua filters as well as Wasm filters
 	Slots   []string // names of all its slots for Wasm filters, also of those that people named; sorted
 	Routes  string   // name of its route configuration; "": it is a raw one
 
@@ -79,12 +80,20 @@ type counts struct {
 	lists [][]int // first of HTTP filters
 	http  int     // how many lists these are
 	again int
+	lua   bool // see Layout.Lua
 }
+
+// luaCounts begins the text of a layout whose slots take Lua filters. A listener
+// gets slots for Wasm filters alone, as it always did, where nobody uses Lua.
+const luaCounts = "lua:"
 
 // String is as a version has it: gaps apart by "-", lists by ",". Lists of
 // network filters are behind an "n", if any of them has a slot.
 func (c counts) String() string {
 	var b strings.Builder
+	if c.lua {
+		b.WriteString(luaCounts)
+	}
 	writeLists(&b, c.lists[:c.http])
 	if networks := c.lists[c.http:]; sum(networks) > 0 {
 		b.WriteString(networkSlot)
@@ -139,7 +148,9 @@ func (l *Listener) MaxSlots() int { return min(maxSlots, max(minSlots, 4*l.count
 // anything else.
 func parseCounts(text string, l *listener) (counts, bool) {
 	c := counts{http: len(l.lists)}
-	numbers, again, generation := strings.Cut(text, "~")
+	rest, lua := strings.CutPrefix(text, luaCounts)
+	c.lua = lua
+	numbers, again, generation := strings.Cut(rest, "~")
 	if generation {
 		n, err := strconv.Atoi(again)
 		if err != nil || n < 1 || n > maxAgain {
@@ -252,7 +263,7 @@ func (l *Listener) Poorer(in *Layout) bool {
 }
 
 // counts are those of a listener that has these filters to hold.
-func (l *listener) counts(chains []Chain, spares Spares) counts {
+func (l *listener) counts(chains []Chain, spares Spares, lua bool) counts {
 	c := counts{http: len(l.lists)}
 	idle := !l.spares && !slices.ContainsFunc(chains[c.http:], func(c Chain) bool { return len(c) > 0 })
 	for i, of := range l.all() {
@@ -272,8 +283,9 @@ func (l *listener) counts(chains []Chain, spares Spares) counts {
 		c.lists = append(c.lists, gaps)
 	}
 	if c.slots() > maxSlots && spares != (Spares{}) {
-		return l.counts(chains, Spares{})
+		return l.counts(chains, Spares{}, lua)
 	}
+	c.lua = lua && sum(c.lists[:c.http]) > 0
 	return c
 }
 
@@ -281,7 +293,7 @@ func (l *listener) counts(chains []Chain, spares Spares) counts {
 func (l *listener) layout(c counts) *Layout {
 	text := c.String()
 	return l.layouts.get(text, func() *Layout {
-		out := &Layout{Version: l.bare.Version, Slots: slices.Clone(l.own)}
+		out := &Layout{Version: l.bare.Version, Slots: slices.Clone(l.own), Lua: c.lua}
 		if c.slots()+c.again > 0 {
 			out.Version += "+" + text
 		}
@@ -319,7 +331,7 @@ func (l *listener) with(out *Layout) *Resource {
 			rds.RouteConfigName = out.Routes
 		}
 		for _, chain := range filterChains(hcm) {
-			*chain = laidOut(*chain, out.Chains[l.listOf[list]])
+			*chain = laidOut(*chain, out.Chains[l.listOf[list]], out.Lua)
 			list++
 		}
 	})
@@ -335,11 +347,15 @@ func (l *listener) with(out *Layout) *Resource {
 	return r
 }
 
-func laidOut(chain []*hcmv3.HttpFilter, slots []Slot) []*hcmv3.HttpFilter {
+func laidOut(chain []*hcmv3.HttpFilter, slots []Slot, lua bool) []*hcmv3.HttpFilter {
 	out := make([]*hcmv3.HttpFilter, 0, len(chain)+len(slots))
 	for i, h := range chain {
 		for len(slots) > 0 && slots[0].Gap == i {
-			out = append(out, definition.Slot(slots[0].Name, true))
+			slot := definition.Slot(slots[0].Name, true)
+			if lua {
+				slot = definition.AnySlot(slots[0].Name)
+			}
+			out = append(out, slot)
 			slots = slots[1:]
 		}
 		out = append(out, h)

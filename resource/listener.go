@@ -104,10 +104,14 @@ func (l *listener) takes(f *filter) bool {
 	return l.hasListFor(f) && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
 }
 
-// holds is the listener with slots for filters, which must be in order.
-func (l *listener) holds(filters []*filter, spares Spares) *Listener {
+// holds is the listener with slots for filters, which must be in order. Lua has them
+// take Lua filters, too.
+func (l *listener) holds(filters []*filter, spares Spares, lua bool) *Listener {
 	filters, loggers := withoutLoggers(filters)
 	var key strings.Builder
+	if lua {
+		key.WriteString("lua")
+	}
 	for _, f := range filters {
 		fmt.Fprintf(&key, "%q%q", f.Name, fmt.Sprint(f.place))
 	}
@@ -122,7 +126,7 @@ func (l *listener) holds(filters []*filter, spares Spares) *Listener {
 				out.Filters = append(out.Filters, w.Filter)
 			}
 		}
-		out.counts = l.counts(out.Chains, spares)
+		out.counts = l.counts(out.Chains, spares, lua)
 		fresh := out.Fresh(func(string) bool { return false })
 		out.Resource, out.Slots, out.RoutesName = fresh.Resource(), fresh.Slots, fresh.Routes
 		return out

@@ -30,7 +30,7 @@ func withSlots(listener string, chain []*hcmv3.HttpFilter, filters []*filter) []
 	}
 	var put []placed
 	for _, f := range filters {
-		if !hasSlot(chain, f.Name) {
+		if !hasSlot(chain, f) {
 			put = append(put, placed{f, spotOf(listener, chain, f.place)})
 		}
 	}
@@ -48,8 +48,10 @@ func withSlots(listener string, chain []*hcmv3.HttpFilter, filters []*filter) []
 	return besideOthers(listener, chain, out, filters)
 }
 
-func hasSlot(chain []*hcmv3.HttpFilter, name string) bool {
-	return slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool { return h.GetName() == name && isWasmSlot(h) })
+// hasSlot says whether people wrote a slot for f into the chain. Those are for Wasm
+// filters.
+func hasSlot(chain []*hcmv3.HttpFilter, f *filter) bool {
+	return !f.Lua && slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool { return h.GetName() == f.Name && isWasmSlot(h) })
 }
 
 // besideOthers moves the filters that stand next to one that is attached as
@@ -59,7 +61,7 @@ func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*fi
 	var before, behind []*filter
 	for _, f := range filters {
 		switch {
-		case !f.place.beside() || hasSlot(own, f.Name) || neighbour(listener, own, f.place) >= 0:
+		case !f.place.beside() || hasSlot(own, f) || neighbour(listener, own, f.place) >= 0:
 		case f.place.Before != "":
 			before = append(before, f)
 		default: // the last that is put behind is the nearest
@@ -188,7 +190,7 @@ func structType(a *anypb.Any) string {
 func (l *listener) lacks(f *filter) int {
 	n := 0
 	for _, list := range l.listsFor(f) {
-		if !hasSlot(list, f.Name) && neighbour(l.bare.Name, list, f.place) < 0 {
+		if !hasSlot(list, f) && neighbour(l.bare.Name, list, f.place) < 0 {
 			n++
 		}
 	}

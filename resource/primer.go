@@ -25,7 +25,7 @@ func (c *Catalog) primer(filters, standbys []*Filter) *Listener {
 	for _, f := range slices.Concat(filters, standbys) {
 		if f.Missing == "" {
 			ready = append(ready, f)
-			fmt.Fprintf(&key, "%q", f.Name)
+			fmt.Fprintf(&key, "%q", f.TwinName)
 		}
 	}
 	return c.primers.get(key.String(), func() *Listener {
@@ -51,7 +51,11 @@ func newPrimer(filters []*Filter) (*Resource, error) {
 	router := hcm.HttpFilters
 	hcm.HttpFilters = nil
 	for _, f := range filters {
-		hcm.HttpFilters = append(hcm.HttpFilters, definition.Slot(f.TwinName, true))
+		twin := definition.Slot(f.TwinName, true)
+		if f.Lua {
+			twin = definition.LuaSlot(f.TwinName)
+		}
+		hcm.HttpFilters = append(hcm.HttpFilters, twin)
 	}
 	hcm.HttpFilters = append(hcm.HttpFilters, router...)
 	config, err := packed(hcm)

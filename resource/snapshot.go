@@ -15,7 +15,7 @@ type Snapshot struct {
 	Secrets   []*Resource
 	Routes    []*Resource // without the gate
 	Listeners []*Listener // without the primer
-	Filters   []*Filter   // every Wasm filter of the group, primed and then swapped
+	Filters   []*Filter   // every Wasm or Lua filter of the group, primed and then swapped
 	Standbys  []*Filter   // versions that a change replaces; see [Filter.Standby]
 	Static    []*Resource // extension configurations that need no priming
 
@@ -92,6 +92,7 @@ const (
 	PrimerListener = definition.PrimerListener
 	GateRoute      = TwinPrefix + "gate"
 	TwinPrefix     = definition.TwinPrefix // + filter name: its slot in the primer
+	luaMark        = definition.LuaMark
 )
 
 // Listener is a listener and the Wasm filters, or twins, it has slots for.
@@ -123,15 +124,16 @@ type Listener struct {
 	key      string    // tells apart what holds has made
 }
 
-// Filter is a Wasm filter as resources. Its slot is the entry in the serving
+// Filter is a Wasm or Lua filter as resources. Its slot is the entry in the serving
 // listeners, its twin the one in the primer.
 type Filter struct {
 	Name      string
-	TwinName  string // TwinPrefix and Name
+	TwinName  string // its slot in the primer; see [FilterOf]
 	Version   string // what status calls "wanted"
 	ID        string // eight hex digits that stand for its name in versions of slots
 	SHA256    string // of the module; "" where Envoy fetches an unpinned one
 	Direct    bool   // Envoy fetches from the module's own URL
+	Lua       bool   // it is a script: there is nothing that Envoy would fetch
 	OnFailure definition.OnFailure
 	Network   bool // a network filter
 
@@ -160,6 +162,21 @@ func (f *Filter) Slot(attempt int) *Resource { return f.In(f.Name, attempt) }
 
 // Twin is the resource for the slot in the primer.
 func (f *Filter) Twin(attempt int) *Resource { return f.In(f.TwinName, attempt) }
+
+// twinName is the name of a filter's twin. That of a Lua filter is another than the
+// twin of a Wasm filter of its name: a slot that was for one kind stays so for as
+// long as the listener that has it, and a primer that is replaced is drained first.
+func twinName(filter string, lua bool) string {
+	if lua {
+		return TwinPrefix + luaMark + filter
+	}
+	return TwinPrefix + filter
+}
+
+// FilterOf is the name of the filter whose twin, or slot of that name, this is.
+func FilterOf(name string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(name, TwinPrefix), luaMark)
+}
 
 // encoding is one of the filter's contents.
 type encoding struct {

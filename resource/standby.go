@@ -19,6 +19,20 @@ const StandbyPrefix = definition.StandbyPrefix
 // IsStandby tells whether a filter of this name is a standby.
 func IsStandby(filter string) bool { return strings.HasPrefix(filter, StandbyPrefix) }
 
+// StandbyName is the name that f has as a standby. As in names of twins, kinds of
+// filters are told apart.
+func (f *Filter) StandbyName() string {
+	if f.Lua {
+		return StandbyPrefix + luaMark + f.Name
+	}
+	return StandbyPrefix + f.Name
+}
+
+// StandsFor is the name of the filter whose standby is of this name.
+func StandsFor(standby string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(standby, StandbyPrefix), luaMark)
+}
+
 // Standby is f, in the version that it has, as a filter that no listener has: it is
 // primed as any other, in a twin of its own, and serves nothing. It must not be
 // called where f is Missing.
@@ -27,8 +41,8 @@ func (f *Filter) Standby() *Filter {
 		return s
 	}
 	s := &Filter{
-		Name: StandbyPrefix + f.Name, TwinName: TwinPrefix + StandbyPrefix + f.Name,
-		Version: f.Version, ID: f.ID, SHA256: f.SHA256, Direct: f.Direct, OnFailure: definition.Closed,
+		Name: f.StandbyName(), TwinName: TwinPrefix + f.StandbyName(),
+		Version: f.Version, ID: f.ID, SHA256: f.SHA256, Direct: f.Direct, Lua: f.Lua, OnFailure: definition.Closed,
 		ownVersion: f.ownVersion, encode: f.In,
 	}
 	s.twin = f.In(s.TwinName, 0)

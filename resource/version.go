@@ -83,6 +83,9 @@ func (m *meaning) version() string { return VersionOf(m.b) }
 // in which order, is told by the listeners that have its slot.
 func filterVersion(f *module.Filter) string {
 	d := f.Definition
+	if d.Lua != nil {
+		return meaningOf("lua filter").text("script", d.Lua.Script).text("onFailure", string(d.OnFailure)).version()
+	}
 	m := meaningOf("filter").text("module", f.Module.SHA256).
 		message("config", d.Config).message("vmConfig", d.VMConfig).
 		text("rootID", d.RootID).text("vmID", d.VMID).

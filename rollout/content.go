@@ -84,6 +84,9 @@ func hashOf(value any) (string, error) {
 		d := &c.Filter.Definition
 		d.Pos, d.Kind, d.Verify, c.Filter.Trial = definition.Position{}, "", "", ""
 		d.Module.Pull, d.Module.PullSecret = "", ""
+		if d.Lua != nil && d.Lua.Script != "" {
+			d.Module.URL = ""
+		}
 		if c.Filter.Module.SHA256 != "" {
 			d.Module.SHA256 = ""
 			if d.Module.Fetch == definition.Mirror {

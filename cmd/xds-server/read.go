@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -111,6 +112,12 @@ func readLimited(name string) ([]byte, error) { return files.Read(name, definiti
 func asIfThere(set *definition.Set) *module.Set {
 	out := &module.Set{Listeners: set.Listeners, Resources: set.Resources, Rollouts: set.Rollouts}
 	for _, f := range set.Filters {
+		if f.Lua != nil {
+			script := *f
+			script.Lua = &definition.Lua{Script: cmp.Or(f.Lua.Script, "-- the file has it\n")}
+			out.Filters = append(out.Filters, &module.Filter{Definition: &script, Wanted: f, State: module.Good})
+			continue
+		}
 		sha := f.Module.SHA256
 		if sha == "" {
 			sha = strings.Repeat("0", 64)
@@ -184,7 +191,7 @@ func fetchModules(ctx context.Context, set *definition.Set, paths []string, orig
 	for _, f := range last.Filters {
 		if f.State == module.Fetching {
 			at := f.Wanted.Pos
-			last.Problems = append(last.Problems, definition.Problem{File: at.File, Line: at.Line, Field: "module.url",
+			last.Problems = append(last.Problems, definition.Problem{File: at.File, Line: at.Line, Field: module.FieldOf(f.Wanted),
 				Message: fmt.Sprintf("%s is not here after %v", definition.MaskURL(f.Wanted.Module.URL), timeout)})
 		}
 	}

@@ -103,7 +103,7 @@ func newStatus() *cobra.Command {
 	flags.StringSliceVar(&f.show.states, "state", nil, "show only what is in one of these `states`: "+strings.Join(severity, ", "))
 	flags.StringToStringVar(&f.show.labels, "label", nil, "show only Envoys with this label, `KEY=VALUE`; may be given again")
 	flags.BoolVar(&f.show.all, "all", false, fmt.Sprintf("show each Envoy and filter, where there are more than %d", maxRows))
-	flags.StringVar(&f.version, "version", "", "wait for this `version` or module sha256, or the first digits of it")
+	flags.StringVar(&f.version, "version", "", "wait for this `version` or sha256 of the module or script, or the first digits of it")
 	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
 	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that were connected before")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")

@@ -39,6 +39,16 @@ func kinds() []kind {
 			},
 		},
 		{
+			name: "LuaFilter", plural: "luafilters", singular: "luafilter", short: []string{"lf"},
+			what: "A LuaFilter is a Lua HTTP filter: a script, and the listeners and Envoys that it belongs in.",
+			columns: []any{
+				column("Place", ".spec.place"),
+				conditionColumn("Accepted"), conditionColumn("Running"),
+				wide("Envoys", `.status.conditions[?(@.type=="Running")].message`),
+				age(),
+			},
+		},
+		{
 			name: "Listener", plural: "listeners", singular: "listener",
 			what: "A Listener is an HTTP listener of Envoys with its routes.",
 			columns: []any{

@@ -49,6 +49,18 @@ func rules() map[string]map[string][]rule {
 			"spec.attach.ports[]":         {port},
 			"spec.attach.match[].ports[]": {port},
 		},
+		"LuaFilter": {
+			"spec": {
+				{`has(self.inline)`, "inline: is missing; write inline: | and the script below it"},
+				{`!has(self.file) || self.file == ""`, "file: is for definitions in files; write the script itself as inline"},
+			},
+			"spec.inline": {{`self.trim() != ""`, "is empty, needs a script"}},
+			"spec.attach": {
+				{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
+			},
+			"spec.attach.ports[]":         {port},
+			"spec.attach.match[].ports[]": {port},
+		},
 		"Listener": {
 			"spec.address": {{
 				`self.matches('^([0-9.]+|\\[[0-9a-fA-F:.]+(%[^\\[\\]]+)?\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`,
@@ -128,6 +140,14 @@ func bounds() map[string]map[string]schema {
 			"spec.env":                      {"maxProperties": 100},
 			"spec.hostEnv":                  items(100),
 			"spec.hostEnv[]":                text(1024),
+			"spec.attach.ports":             items(1000),
+			"spec.attach.listeners":         items(1000),
+			"spec.attach.match":             items(100),
+			"spec.attach.match[].ports":     items(1000),
+			"spec.attach.match[].listeners": items(1000),
+		},
+		"LuaFilter": {
+			"spec.file":                     {"maxLength": 2048, "description": "Is for definitions in files."},
 			"spec.attach.ports":             items(1000),
 			"spec.attach.listeners":         items(1000),
 			"spec.attach.match":             items(100),

@@ -221,6 +221,7 @@ type NodeStatus struct {
 	Filters   []FilterStatus `json:"filters"`
 	Listeners []struct {
 		Name     string    `json:"name"`
+		Running  string    `json:"running"`
 		Draining *Draining `json:"draining"`
 	} `json:"listeners"`
 }

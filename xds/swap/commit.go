@@ -86,8 +86,8 @@ func (m *Machine) promise(r *Response) {
 	}
 	for _, l := range r.Changed {
 		for _, name := range l.Slots {
-			if f := m.filter(name); f != nil && f.Noop() != nil {
-				add(promise{slot: name, filter: name, noop: f.Noop()}, m.promises)
+			if f := m.filterAt(name); f != nil && f.Noop() != nil {
+				add(promise{slot: name, filter: name, twin: f.TwinName, noop: f.Noop()}, m.promises)
 			}
 		}
 		for _, name := range l.Static {

@@ -184,9 +184,10 @@ func (v *state) serving() []*resource.Filter {
 	return filters
 }
 
-// isServing tells whether something is a filter in a slot that takes requests.
+// isServing tells whether something is a filter in a slot that takes requests, and
+// has a VM that may crash. What goes wrong in a script ends that call of it alone.
 func (v *state) isServing(it item) bool {
-	return it.Filter != nil && it.Res != nil && !isTwin(it.Name) && v.wants(Extension, it.Name)
+	return it.Filter != nil && !it.Filter.Lua && it.Res != nil && !isTwin(it.Name) && v.wants(Extension, it.Name)
 }
 
 // changed is when a filter came to run in its version, from the machine's beginning

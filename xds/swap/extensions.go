@@ -113,7 +113,7 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 	if isOwn(name) {
 		return v.ownItem(name, now)
 	}
-	f := v.filter(name)
+	f := v.filterAt(name)
 	if f == nil {
 		if it, ok := v.lookup(Extension, name); ok {
 			return it, true
@@ -172,9 +172,9 @@ func (v *state) nothingFor(f *resource.Filter, slot string) item {
 }
 
 // cached tells whether this Envoy has the filter's module: another version or
-// another filter runs on it.
+// another filter runs on it. A script brings all with it.
 func (v *state) cached(f *resource.Filter) bool {
-	return f.SHA256 != "" && v.standing().cached.get(func() map[string]bool {
+	return f.Lua || f.SHA256 != "" && v.standing().cached.get(func() map[string]bool {
 		modules := map[string]bool{}
 		for _, it := range v.subs[Extension].have.Items {
 			if it.Filter != nil {
@@ -197,7 +197,7 @@ func (v *state) healed() []item {
 			have.Res = have.Filter.Twin(v.salt + v.heals + 1)
 			changed = append(changed, have)
 		} else {
-			changed = append(changed, intern.PlainItem(v.filter(filterOf(name)).TwinNoop()))
+			changed = append(changed, intern.PlainItem(v.filterAt(name).TwinNoop()))
 		}
 	}
 	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })

@@ -55,7 +55,7 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 // primerHas tells whether this Envoy has ACKed this version of a filter in its
 // primer, for the filter or to stand by.
 func (v *state) primerHas(f *resource.Filter) bool {
-	return slices.ContainsFunc([]string{f.TwinName, standbyTwin + f.Name}, func(twin string) bool {
+	return slices.ContainsFunc([]string{f.TwinName, resource.TwinPrefix + f.StandbyName()}, func(twin string) bool {
 		have, ok := v.subs[Extension].have.Find(twin)
 		return ok && have.Version == f.Version
 	})
@@ -83,7 +83,7 @@ func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 					continue
 				}
 			}
-			if twin, ok := have.Find(twinOf(filter)); ok && twin.Filter != nil {
+			if twin, ok := have.Find(v.twinOf(filter)); ok && twin.Filter != nil {
 				continue
 			}
 			if f := v.filter(filter); f != nil && f.OnFailure == definition.Open || f == nil && v.isStatic(slot) {
@@ -308,7 +308,7 @@ func (m *Machine) Unsettled(now time.Time) error {
 			if t == Route && !m.routeInUse(it.Name) || isOwn(it.Name) && !m.current(it.Name) {
 				continue
 			}
-			if want, ok := m.lookup(t, it.Name); ok && want.Version != it.Version && m.wants(t, it.Name) && m.filter(filterOf(it.Name)) == nil && it.Name != m.snap.ModuleServer {
+			if want, ok := m.lookup(t, it.Name); ok && want.Version != it.Version && m.wants(t, it.Name) && m.filterAt(it.Name) == nil && it.Name != m.snap.ModuleServer {
 				return fmt.Errorf("invariant 8: %s %s stays at %s, wanted is %s", t, it.Name, it.Version, want.Version)
 			}
 		}

@@ -43,7 +43,7 @@ func (v *state) inPrimer(name string) bool {
 	if !isTwin(name) {
 		return false
 	}
-	f := v.filter(filterOf(name))
+	f := v.filterAt(name)
 	return f != nil && f.Missing == ""
 }
 
@@ -200,7 +200,7 @@ func (v *state) slotReady(name string, now time.Time) bool {
 // slotStays tells whether what makes a slot ready is still there when a
 // listener comes that is sent now.
 func (v *state) slotStays(name string) bool {
-	f := v.filter(name)
+	f := v.filterAt(name)
 	if f == nil {
 		return true
 	}

@@ -13,6 +13,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	wasmloggerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/wasm/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
@@ -60,9 +61,10 @@ type model struct {
 
 type modelListener struct {
 	value   string
-	slots   []string // those of network filters last
-	network []string // of them: those of network filters
-	rds     string   // the route configuration that it asks for; "": none
+	slots   []string            // those of network filters last
+	network []string            // of them: those of network filters
+	takes   map[string][]string // slot → types of what may be in it
+	rds     string              // the route configuration that it asks for; "": none
 	logs    []modelLogger
 
 	unusable bool // since one of its extensions was refused, until it has all
@@ -310,6 +312,14 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 			e.breaks("the slot %s was given %.60s", r.Name, content)
 		}
 		switch {
+		case !e.takes(r.Name, content):
+			refused = "filter config has a type URL that is not one of those of " + r.Name
+			e.breaks("slot %s was given what it does not take: %.60q", r.Name, content)
+		case strings.Contains(content, badScript):
+			refused = "script load error: [string \"-- \"]:2: '<eof>' expected near 'end'"
+			if !strings.HasPrefix(r.Name, "primer/") && e.asked[swap.Listener] {
+				e.breaks("the serving slot %s was given what this Envoy refuses", r.Name)
+			}
 		case sha != "" && !e.load(r.Name, sha):
 			refused = "Unable to create Wasm plugin " + strings.TrimPrefix(r.Name, "primer/")
 			if !strings.HasPrefix(r.Name, "primer/") && e.asked[swap.Listener] {
@@ -329,6 +339,15 @@ func (e *model) setSlots(resources []*resource.Resource) string {
 		e.serve() // a request may come between any two
 	}
 	return ""
+}
+
+// takes tells whether a content is of a type that every listener takes that has the
+// slot, those that are drained as well.
+func (e *model) takes(slot, content string) bool {
+	return !slices.ContainsFunc(e.all(), func(l *modelListener) bool {
+		types, has := l.takes[slot]
+		return has && !slices.ContainsFunc(types, func(url string) bool { return strings.HasPrefix(content, url) })
+	})
 }
 
 // statics are the names of extensions that are sent as they are written.
@@ -371,7 +390,7 @@ func (e *model) fetched(sha string, ok bool) {
 // crash lets the VM of a slot that serves trap, and with it that of all that have
 // the same code, and gives the slot's name; "": none serves.
 func (e *model) crash() string {
-	slots := e.serving(func(s *modelSlot) bool { return s.filter != "" })
+	slots := e.serving(func(s *modelSlot) bool { return codeOf(s.active) != "" })
 	if len(slots) == 0 {
 		return ""
 	}
@@ -507,7 +526,7 @@ const wasmURL = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 func decodeListener(r *resource.Resource) *modelListener {
 	var m listenerv3.Listener
 	must(proto.Unmarshal(r.Value, &m))
-	out := &modelListener{value: string(r.Value)}
+	out := &modelListener{value: string(r.Value), takes: map[string][]string{}}
 	for _, c := range m.FilterChains {
 		for _, f := range c.Filters {
 			var hcm hcmv3.HttpConnectionManager
@@ -528,6 +547,7 @@ func decodeListener(r *resource.Resource) *modelListener {
 			for _, h := range hcm.HttpFilters {
 				if h.GetConfigDiscovery() != nil {
 					out.slots = append(out.slots, h.Name)
+					out.takes[h.Name] = h.GetConfigDiscovery().GetTypeUrls()
 				}
 			}
 		}
@@ -552,6 +572,10 @@ func decodeExtension(r *resource.Resource) (content, sha string) {
 func pluginOf(r *resource.Resource) string {
 	var m corev3.TypedExtensionConfig
 	must(proto.Unmarshal(r.Value, &m))
+	if m.TypedConfig.MessageIs((*luav3.Lua)(nil)) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(scriptIn(m.TypedConfig.Value), "-- "), " ")
+		return name
+	}
 	return wasmIn(m.TypedConfig).GetConfig().GetName()
 }
 
@@ -563,6 +587,13 @@ func wasmIn(a *anypb.Any) *wasmv3.Wasm {
 		return &w
 	}
 	return nil
+}
+
+// scriptIn is the script of a Lua filter.
+func scriptIn(message []byte) string {
+	var l luav3.Lua
+	must(proto.Unmarshal(message, &l))
+	return l.GetDefaultSourceCode().GetInlineString()
 }
 
 func must(err error) {
@@ -584,6 +615,10 @@ func codeOf(content string) string {
 // stripAddress makes two attempts of one content equal, also of different
 // xds-servers.
 func stripAddress(content string) string {
+	if url, message, lua := strings.Cut(content, "v3.Lua"); lua {
+		script, _, _ := strings.Cut(scriptIn([]byte(message)), "\n-- attempt ")
+		return url + script
+	}
 	url, value, _ := strings.Cut(content, "v3.Wasm")
 	var w wasmv3.Wasm
 	if proto.Unmarshal([]byte(value), &w) != nil || w.Config == nil {

@@ -92,8 +92,16 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 // stays tells whether all that is wanted fits into the slots that the listener
 // has, and notes what they are to hold.
 func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
-	chains := make([][]place, len(l.Chains))
-	for i, wanted := range l.Chains {
+	wanted, scripts := l.Chains, v.scriptsBeyond(l, r.layout)
+	if len(scripts) > 0 {
+		if v.scriptsServe(scripts) {
+			return false
+		}
+		wanted = without(wanted, scripts)
+		r.lacking = scripts
+	}
+	chains := make([][]place, len(wanted))
+	for i, wanted := range wanted {
 		var known bool
 		if chains[i], known = v.chain(r.layout.Chains[i], wanted); !known || !reachable(chains[i], wanted, l.Spares) {
 			return false
@@ -104,7 +112,7 @@ func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
 		for p, s := range slots {
 			rs.hold(s.Name, v.goesOnWith(chain[p]))
 		}
-		step := next(chain, l.Chains[i], l.Spares, v.canServe)
+		step := next(chain, wanted[i], l.Spares, v.canServe)
 		for _, ch := range step.changes {
 			c := content{}
 			if ch.filter != "" {
@@ -173,7 +181,7 @@ func (v *state) holds(have item) string {
 // canServe tells whether a filter can be put into a slot: whether some version
 // of it is in its twin, and the twin in the primer.
 func (v *state) canServe(filter string) bool {
-	twin, ok := v.subs[Extension].have.Find(twinOf(filter))
+	twin, ok := v.subs[Extension].have.Find(v.twinOf(filter))
 	return ok && twin.Filter != nil && v.inUse(twin.Name)
 }
 
@@ -216,7 +224,7 @@ func (v *state) older(rs *placements) {
 		c := content{as: true}
 		if have, filled := s.have.Find(slot); filled {
 			rs.note(layoutKey{name, id}, v.holds(have))
-			c = v.olderContent(rs.byListener[name], v.holds(have))
+			c = v.olderContent(rs.byListener[name], have)
 		}
 		if _, current := rs.contents[slot]; !current && taken(name) {
 			rs.contents[slot] = c
@@ -225,15 +233,17 @@ func (v *state) older(rs *placements) {
 }
 
 // olderContent is what a slot of a listener that is drained, or about to be
-// replaced, is to hold where it holds a filter, or nothing, now.
-func (v *state) olderContent(r *placement, holds string) content {
-	switch {
+// replaced, is to hold where it has a filter, or nothing, now.
+func (v *state) olderContent(r *placement, have item) content {
+	holds := v.holds(have)
+	switch f := v.filter(holds); {
 	case r == nil:
 		return content{as: true}
 	case holds == "":
 		return content{}
 	case r.wants(holds):
-		return content{filter: v.filter(holds), as: v.filter(holds) == nil}
+		mayRefuse := f != nil && f.Lua && !(have.Filter != nil && have.Filter.Lua) // a slot for Wasm filters alone
+		return content{filter: f, as: f == nil || mayRefuse}
 	}
 	return content{as: true, leaving: true}
 }

@@ -120,7 +120,7 @@ func (p *play) run() string {
 func (p *play) begin(filters []string) {
 	p.world = newWorld()
 	if p.names == nil {
-		p.names = []string{"auth", "hello", "open", "same", "zip", "log", "trace", "turns", "net", "net-2", "net-open"}
+		p.names = []string{"auth", "hello", "open", "same", "zip", "log", "trace", "turns", "net", "net-2", "net-open", "lua", "openlua", "both"}
 	}
 	p.now = time.Unix(0, 0)
 	p.space = swap.NewInterner()
@@ -153,12 +153,16 @@ func (p *play) wanted(w *wants) string {
 		switch {
 		case f == "same":
 			b.WriteString(" module=auth-v0")
+		case f == "openlua":
+			b.WriteString(" open " + w.lua(f))
 		case strings.Contains(f, "open"):
 			b.WriteString(" open")
 		case f == "log":
 			b.WriteString(" log")
 		case f == "trace":
 			b.WriteString(" log open")
+		case w.lua(f) != "":
+			b.WriteString(" " + w.lua(f))
 		case w.versions[f]%3 == 1:
 			fmt.Fprintf(&b, " module=%s-v%d", f, w.versions[f]-1) // only its configuration changes
 		}
@@ -169,6 +173,9 @@ func (p *play) wanted(w *wants) string {
 		case "missing":
 			b.WriteString(" missing")
 		case "bad":
+			if w.lua(f) != "" {
+				break
+			}
 			mod := fmt.Sprintf("bad-%s-%d", f, w.versions[f])
 			p.badModules[mod] = true
 			b.WriteString(" module=" + mod)
@@ -195,6 +202,18 @@ func (p *play) wanted(w *wants) string {
 // isNetwork tells which filters are network filters; "turns" is one now and then.
 func isNetwork(filter string, version int) bool {
 	return strings.HasPrefix(filter, "net") || filter == "turns" && version/2%2 == 1
+}
+
+// lua says that a filter is a Lua filter, if it is: some always are, one with every
+// other change.
+func (w *wants) lua(filter string) string {
+	switch {
+	case filter != "lua" && filter != "openlua" && !(filter == "both" && w.versions[filter]%2 == 0):
+		return ""
+	case w.broken[filter] == "bad":
+		return "badlua"
+	}
+	return "lua"
 }
 
 // staticsOf are the slots of a listener for other extensions.
@@ -452,7 +471,7 @@ func (p *play) check() string { return p.e.broken }
 
 // end lets all faults end, and looks at what is then.
 func (p *play) end() string {
-	if p.base != nil && strings.Contains(p.wanted(p.base), "bad-") {
+	if p.base != nil && (strings.Contains(p.wanted(p.base), "bad-") || strings.Contains(p.wanted(p.base), "badlua")) {
 		p.base = nil
 	}
 	for f := range p.broken {
@@ -616,7 +635,7 @@ func (p *play) done() string {
 // standBy tells whether what is to stand by does not, or something does that is not to.
 func (p *play) standBy() string {
 	for name, slot := range p.e.slots {
-		filter := strings.TrimPrefix(name, resource.TwinPrefix)
+		filter := resource.FilterOf(name)
 		if resource.IsStandby(filter) && slot.filter != "" && p.snap.Filter(filter) == nil {
 			return fmt.Sprintf("%s still stands by", filter)
 		}

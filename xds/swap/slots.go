@@ -65,7 +65,7 @@ func (v *state) promised(slot string) (item, bool) {
 		it.Written = true
 		return it, true
 	}
-	if twin, ok := v.subs[Extension].have.Find(twinOf(p.filter)); ok && twin.Filter != nil {
+	if twin, ok := v.subs[Extension].have.Find(p.twin); ok && twin.Filter != nil {
 		return filterItem(twin.Filter, slot, 0), true
 	}
 	switch {
@@ -80,6 +80,7 @@ func (v *state) promised(slot string) (item, bool) {
 // promise is what a slot of a listener that was sent is to get when Envoy asks.
 type promise struct {
 	slot, filter string             // filter: "": none
+	twin         string             // of that filter, as it was then
 	noop         *resource.Resource // where the filter can't be had, in a slot that people named
 	written      *resource.Resource // of what is sent as it is written
 	closed       bool               // ... nothing can be in another
@@ -94,7 +95,7 @@ func (v *state) fresh(r *placement) []promise {
 	var all []promise
 	for slot, filter := range r.listener.Spread(r.layout) {
 		f := v.filter(filter)
-		all = append(all, promise{slot: slot, filter: filter, closed: f != nil && f.OnFailure != definition.Open})
+		all = append(all, promise{slot: slot, filter: filter, twin: v.twinOf(filter), closed: f != nil && f.OnFailure != definition.Open})
 	}
 	return all
 }

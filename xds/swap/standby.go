@@ -31,7 +31,7 @@ func (v *state) standbyTwins() []string {
 
 // standsBy tells whether f, in the version that is wanted, stands by (invariant 1).
 func (v *state) standsBy(f *resource.Filter) bool {
-	s, twin := &v.subs[Extension], standbyTwin+f.Name
+	s, twin := &v.subs[Extension], resource.TwinPrefix+f.StandbyName()
 	have, ok := s.have.Find(twin)
 	return f.Missing == "" && ok && have.Version == f.Version && s.names.Has(twin)
 }
@@ -72,7 +72,7 @@ func (v *state) isToStandBy(have item, now time.Time) bool {
 	if len(v.snap.Standbys) == 0 || have.Filter == nil {
 		return false
 	}
-	s := v.filter(resource.StandbyPrefix + have.Filter.Name)
+	s := v.filter(have.Filter.StandbyName())
 	if s == nil || s.Version != have.Filter.Version {
 		return false
 	}
@@ -93,9 +93,9 @@ func (v *state) goesBack() bool {
 func (v *state) released() []item {
 	var changed []item
 	for _, twin := range v.standbyTwins() {
-		f := v.filter(twin[len(standbyTwin):])
+		f := v.filter(resource.StandsFor(filterOf(twin)))
 		have, ok := v.subs[Extension].have.Find(twin)
-		if v.filter(filterOf(twin)) != nil || ok && have.Version == resource.EmptyVersion {
+		if v.filterAt(twin) != nil || ok && have.Version == resource.EmptyVersion {
 			continue
 		}
 		if f != nil && ok && have.Version == f.Version && !v.primed(f) {

@@ -227,7 +227,7 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 		if c, ok := v.placements().contents[name]; ok {
 			return v.settledItem(name, c)
 		}
-		if f := v.filter(strings.TrimPrefix(name, resource.TwinPrefix)); f != nil {
+		if f := v.filterAt(name); f != nil {
 			if f.Missing != "" {
 				return item{Name: name, Filter: f}, true
 			}
@@ -305,8 +305,24 @@ func filterItem(f *resource.Filter, name string, attempt int) item {
 
 func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }
 
-// twinOf is the name of a filter's twin.
-func twinOf(filter string) string { return resource.TwinPrefix + filter }
+// twinOf is the name of a filter's twin; "": the snapshot has no such filter.
+func (v *state) twinOf(filter string) string {
+	if f := v.filter(filter); f != nil {
+		return f.TwinName
+	}
+	return ""
+}
 
 // filterOf is the name of the filter whose slot or twin this is.
-func filterOf(name string) string { return strings.TrimPrefix(name, resource.TwinPrefix) }
+func filterOf(name string) string { return resource.FilterOf(name) }
+
+// filterAt finds the filter that a twin, or a slot that people named, is for; nil where
+// there is none. Slots that people named are for Wasm filters, but for those of an
+// Envoy whose listeners are not from here.
+func (v *state) filterAt(name string) *resource.Filter {
+	f := v.filter(filterOf(name))
+	if f == nil || isTwin(name) && f.TwinName != name || !isTwin(name) && f.Lua && v.point(f) != name {
+		return nil
+	}
+	return f
+}

@@ -146,6 +146,10 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 		return Waiting, "it is ready in this Envoy and is put in place" + goes
 	case p == nil:
 		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
+	case f.Lua && p.refused():
+		return Failed, fmt.Sprintf("Envoy refuses the script: %s%s", p.Message, goes)
+	case f.Lua && p.nacks == 0 && p.alone:
+		return Waiting, "Envoy refused it together with others, and gets each again, alone" + goes
 	case p.Phase == Queued:
 		return Waiting, "its turn to be sent has not come" + goes
 	case p.refused() && p.here:

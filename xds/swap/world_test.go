@@ -25,7 +25,7 @@ import (
 
 // world is what is wanted, in a few words a line:
 //
-//	filter NAME VERSION [module=M] [open] [missing] [network] [log]
+//	filter NAME VERSION [module=M | lua | badlua] [open] [missing] [network] [log]
 //	static NAME VERSION
 //	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...]
 //	base
@@ -191,6 +191,10 @@ func (w *world) filter(name, version string, more []string) *module.Filter {
 		switch v, is := strings.CutPrefix(m, "module="); {
 		case is:
 			mod = v
+		case m == "lua":
+			d.Lua = &definition.Lua{Script: scriptOf(name, version)}
+		case m == "badlua":
+			d.Lua = &definition.Lua{Script: scriptOf(name, version) + badScript}
 		case m == "open":
 			d.OnFailure = definition.Open
 		case m == "missing":
@@ -203,7 +207,14 @@ func (w *world) filter(name, version string, more []string) *module.Filter {
 	}
 	f := &module.Filter{Definition: d, Wanted: d, State: module.Good}
 	if missing {
+		if d.Lua != nil {
+			d.Lua.Script = "" // its file can't be read
+		}
 		f.State, f.Reason = module.Failed, "its origin answers 404"
+		return f
+	}
+	if d.Lua != nil {
+		d.Config, d.Module = nil, definition.Module{}
 		return f
 	}
 	sum := sha256.Sum256([]byte(mod))
@@ -211,6 +222,12 @@ func (w *world) filter(name, version string, more []string) *module.Filter {
 	w.modules[f.Module.SHA256] = mod
 	return f
 }
+
+// scriptOf is a script that tells of which filter it is.
+func scriptOf(filter, version string) string { return "-- " + filter + " " + version + "\n" }
+
+// badScript is in one that Envoy refuses.
+const badScript = "end end"
 
 func text(s string) *anypb.Any {
 	a, err := anypb.New(wrapperspb.String(s))

@@ -39,7 +39,11 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			t.Fatalf("a file in spite of %v", problems) // but for what is wrong in a List
 		}
 		for _, filter := range file.Filters {
-			if filter.Name == "" || filter.Module.URL == "" || filter.OnFailure == "" || filter.Verify == "" || filter.Module.Fetch == "" {
+			if filter.Lua != nil {
+				if filter.Name == "" || filter.OnFailure == "" || (filter.Lua.Script == "") == (filter.Module.URL == "") {
+					t.Errorf("incomplete: %+v", filter)
+				}
+			} else if filter.Name == "" || filter.Module.URL == "" || filter.OnFailure == "" || filter.Verify == "" || filter.Module.Fetch == "" {
 				t.Errorf("incomplete: %+v", filter)
 			}
 			if filter.Pos.Line < 1 {

@@ -112,6 +112,12 @@ func dump(f *definition.File) string {
 	var b strings.Builder
 	for _, d := range f.Filters {
 		fmt.Fprintf(&b, "%s filter %q of kind %s\n", where(d.Pos), d.Name, d.Kind)
+		if d.Lua != nil {
+			fmt.Fprintf(&b, "  script %q of %q, order %d place {At:%s Before:%s After:%s} onFailure %s\n", d.Lua.Script, d.Module.URL, d.Order,
+				d.Place.At, d.Place.Before, d.Place.After, d.OnFailure)
+			dumpAttach(&b, d.Attach)
+			continue
+		}
 		fmt.Fprintf(&b, "  module %+v\n", d.Module)
 		for _, m := range []struct {
 			name string
@@ -123,10 +129,7 @@ func dump(f *definition.File) string {
 		}
 		fmt.Fprintf(&b, "  rootID %q vmID %q order %d %s {At:%s Before:%s After:%s} onFailure %s verify %s\n", d.RootID, d.VMID, d.Order,
 			placeWord(d.Place), d.Place.At, d.Place.Before, d.Place.After, d.OnFailure, d.Verify)
-		fmt.Fprintf(&b, "  nodes %+v\n", d.Attach.Nodes)
-		for _, m := range d.Attach.Listeners {
-			fmt.Fprintf(&b, "  listeners %+v\n", m)
-		}
+		dumpAttach(&b, d.Attach)
 		fmt.Fprintf(&b, "  env %v hostEnv %v allow %v\n", d.Env, d.HostEnv, d.Allow)
 		if d.AllowComputed {
 			fmt.Fprintf(&b, "  computed\n")
@@ -211,6 +214,13 @@ func placeWord(p definition.Place) string {
 		return "network place"
 	}
 	return "place"
+}
+
+func dumpAttach(b *strings.Builder, a definition.Attach) {
+	fmt.Fprintf(b, "  nodes %+v\n", a.Nodes)
+	for _, m := range a.Listeners {
+		fmt.Fprintf(b, "  listeners %+v\n", m)
+	}
 }
 
 func where(p definition.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }

@@ -72,7 +72,7 @@ func of(o kube.Object, taken source.Object, f fleet) []condition {
 		return nil
 	}
 	all := []condition{accepted(taken)}
-	if o.Kind == "WasmFilter" {
+	if o.Kind == "WasmFilter" || o.Kind == "LuaFilter" {
 		all = append(all, running(o, taken, f))
 	}
 	return all

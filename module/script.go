@@ -1,0 +1,75 @@
+package module
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"wasmxds/definition"
+)
+
+// A Lua filter has no module. Its script is in its definition, or in a file, which
+// is followed as a module's is: read when it was left alone for a moment, and again
+// when it changes. What was good last is kept with the definition, and nothing of it
+// is in the store.
+
+// judgeScript is judge for a Lua filter.
+func (l *resolution) judgeScript(e *wantedFilter, f *definition.Filter) verdict {
+	if f.Lua.Script != "" {
+		return verdict{definition: f, state: Good}
+	}
+	o := l.origin(f)
+	e.origin = o
+	switch {
+	case o.err != nil:
+		return verdict{state: Failed, err: o.err}
+	case o.text == "":
+		return verdict{state: Fetching, err: fmt.Errorf("%s is being read", o.key)}
+	}
+	return verdict{definition: e.withScript(f, o.text), state: Good}
+}
+
+// readScript makes one attempt to bring known up to date.
+func (l *resolution) readScript(ctx context.Context, key originKey, known *knowledge) error {
+	response, err := moduleFiles{l.Policy.Roots, "script"}.Fetch(ctx, Request{URL: key.url, Known: known.Validators})
+	if err != nil {
+		return err
+	}
+	if response.Body == nil {
+		return known.err
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(response.Body, definition.MaxScript+1))
+	if err != nil {
+		return err
+	}
+	*known = knowledge{Validators: response.Validators}
+	if err := definition.CheckScript(string(b)); err != nil {
+		known.err = &ContentError{Message: fmt.Sprintf("%s %v", key, err)}
+		return known.err
+	}
+	known.text = string(b)
+	return nil
+}
+
+// scripted is a definition that was made with the script of its file.
+type scripted struct{ from, made *definition.Filter }
+
+// withScript is f with a script: the same pointer for as long as both are the same.
+func (e *wantedFilter) withScript(f *definition.Filter, script string) *definition.Filter {
+	if e.scripted.from == f && e.scripted.made.Lua.Script == script {
+		return e.scripted.made
+	}
+	made := *f
+	made.Lua = &definition.Lua{Script: script}
+	e.scripted = scripted{f, &made}
+	return &made
+}
+
+// FieldOf is the field of a definition that problems with its code are about.
+func FieldOf(f *definition.Filter) string {
+	if f.Lua != nil {
+		return "file"
+	}
+	return "module"
+}
