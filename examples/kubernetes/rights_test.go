@@ -41,6 +41,11 @@ metadata: {name: refused, namespace: shop}
 spec: {module: {url: "file:///nowhere/hello.wasm"}, attach: {nodes: {ids: ["a["]}}}
 ---
 apiVersion: wasmxds.dev/v1alpha1
+kind: LuaFilter
+metadata: {name: script, namespace: shop}
+spec: {inline: "x = 1"}
+---
+apiVersion: wasmxds.dev/v1alpha1
 kind: Listener
 metadata: {name: web, namespace: shop}
 spec: {address: "127.0.0.1:8080", routes: [{prefix: /, upstream: "127.0.0.1:9000"}]}

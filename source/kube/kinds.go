@@ -25,12 +25,12 @@ func (k kind) native() bool { return k.group == definition.Group }
 func allKinds() []kind {
 	return []kind{
 		{"WasmFilter", "wasmfilters", definition.Group, definition.Version},
-		{"LuaFilter", "luafilters", definition.Group, definition.Version},
 		{"Listener", "listeners", definition.Group, definition.Version},
 		{"Rollout", "rollouts", definition.Group, definition.Version},
 		{"WasmPlugin", "wasmplugins", "extensions.istio.io", "v1alpha1"},
 		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
 		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
+		{"LuaFilter", "luafilters", definition.Group, definition.Version},
 	}
 }
 
