@@ -81,6 +81,7 @@ type Filter struct {
 	URL        string `json:"url"`              // of the module that is served, or the file of the script; "": it is in the definition
 	Size       int64  `json:"size,omitempty"`   // of the module or script, bytes
 	ABI        string `json:"abi,omitempty"`
+	Signer     string `json:"signer,omitempty"` // who has signed the module, where that was demanded
 	// Allow is what the module may use: null where it may use all. Computed says that
 	// its definition has allow: computed; Wants is the least that the module runs with.
 	Allow    []string      `json:"allow,omitempty"`
@@ -287,6 +288,7 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		Script:      f.Definition.Lua != nil,
 		Size:        size,
 		ABI:         f.Module.ABI,
+		Signer:      f.Module.Signer,
 		Allow:       f.Definition.Allow,
 		Computed:    f.Definition.AllowComputed,
 		State:       wanted.State,

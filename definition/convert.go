@@ -164,12 +164,12 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f),
 		Module: module{URL: f.Module.URL, SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
-	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {
-		relative, err := c.relative(path)
-		if err != nil {
-			return nil, fmt.Errorf("module.url: %w", err)
-		}
-		w.Module.URL = relative
+	var err error
+	if w.Module.URL, err = c.relativeURL(f.Module.URL); err != nil {
+		return nil, fmt.Errorf("module.url: %w", err)
+	}
+	if w.Module.Signed, err = c.convertSigned(f.Module.Signed); err != nil {
+		return nil, fmt.Errorf("module.signed: %w", err)
 	}
 	if f.Module.Fetch != Mirror {
 		w.Module.Fetch = f.Module.Fetch
@@ -180,7 +180,6 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	if f.Verify != VerifyRun {
 		w.Verify = f.Verify
 	}
-	var err error
 	if w.Config, err = convertConfig(f.Config); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
@@ -210,6 +209,33 @@ func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
 		}
 	}
 	return w, nil
+}
+
+// relativeURL is a URL as it is written: a path where it is a relative one.
+func (c *conversion) relativeURL(url string) (string, error) {
+	path, ok := Module{URL: url}.Path()
+	if !ok || filepath.IsAbs(path) {
+		return url, nil
+	}
+	return c.relative(path)
+}
+
+func (c *conversion) convertSigned(s *Signed) (*signed, error) {
+	if s == nil {
+		return nil, nil
+	}
+	made := &signed{Identity: s.Identity, Issuer: s.Issuer}
+	var err error
+	if made.Root, err = c.relativeURL(s.Root); err != nil {
+		return nil, err
+	}
+	for _, key := range s.Keys {
+		if key, err = c.relativeURL(key); err != nil {
+			return nil, err
+		}
+		made.Keys = append(made.Keys, key)
+	}
+	return made, nil
 }
 
 // expressible says what of a filter's Envoy message a WasmFilter can't say.

@@ -105,6 +105,7 @@ type Module struct {
 
 	Pull       PullPolicy // of oci:// and http(s)://
 	PullSecret string     // of oci://: a docker config, by name or path; "": the default one
+	Signed     *Signed    // of oci://: by whom it must be signed; nil: by nobody
 }
 
 // PullPolicy says whether a module that is there already is looked up again.

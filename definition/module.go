@@ -23,8 +23,8 @@ func (m Module) Path() (string, bool) {
 	return filepath.FromSlash(path), true
 }
 
-// fileURL is what Path reads: file:///a/b, or file:a/b for a relative path.
-func fileURL(path string) string {
+// FileURL is what Path reads: file:///a/b, or file:a/b for a relative path.
+func FileURL(path string) string {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	if !filepath.IsAbs(path) {
 		u = url.URL{Scheme: "file", Opaque: (&url.URL{Path: u.Path}).EscapedPath()}
@@ -44,6 +44,7 @@ func (d *Doc) module(m module) Module {
 	if made.Fetch == "" {
 		made.Fetch = Mirror
 	}
+	made.Signed = d.signed("module.signed", m.Signed, made)
 	isOCI := strings.HasPrefix(made.URL, "oci://")
 	if m.PullSecret != "" && !isOCI {
 		d.Problem("module.pullSecret", "", "is for oci:// only")
@@ -79,7 +80,7 @@ func (d *Doc) ModuleURL(path, written string) string {
 		default:
 			written = filepath.Join(d.base, written)
 		}
-		return fileURL(filepath.Clean(written))
+		return FileURL(filepath.Clean(written))
 	}
 	written = ImageURL(written)
 	u, err := url.Parse(written)
@@ -93,7 +94,7 @@ func (d *Doc) ModuleURL(path, written string) string {
 		if u.Host != "" || u.Path == "" {
 			d.Problem(path, "a relative path is written without file://", "file:// needs an absolute path: file:///a/b.wasm")
 		}
-		return fileURL(filepath.Clean(filepath.FromSlash(u.Path)))
+		return FileURL(filepath.Clean(filepath.FromSlash(u.Path)))
 	case scheme != "http" && scheme != "https" && scheme != "oci":
 		d.Problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
 	case u.Host == "":

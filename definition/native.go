@@ -35,6 +35,7 @@ type module struct {
 	Fetch      Fetch      `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"mirror (default): xds-server fetches, verifies and serves it. direct: each Envoy fetches it from the URL."`
 	Pull       PullPolicy `json:"pull,omitempty" jsonschema:"enum=always,enum=ifNotPresent" jsonschema_description:"When a module that is there already is looked up again. Default: by the URL."`
 	PullSecret string     `json:"pullSecret,omitempty" jsonschema_description:"Credentials for an oci:// URL: a docker configuration, by its name below --pull-secrets, or a Secret of the same namespace."`
+	Signed     *signed    `json:"signed,omitempty" jsonschema_description:"By whom an oci:// module must be signed, with cosign."`
 }
 
 type configFrom struct {

@@ -28,15 +28,16 @@ import (
 
 // hub is a registry for images, without TLS.
 type hub struct {
-	t    *testing.T
-	host string
+	t     *testing.T
+	host  string
+	close func()
 }
 
 func newHub(t *testing.T) *hub {
 	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
-	return &hub{t, server.Listener.Addr().String()}
+	return &hub{t, server.Listener.Addr().String(), server.Close}
 }
 
 // push publishes an image with the module in it as /plugin.wasm.

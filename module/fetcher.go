@@ -19,6 +19,8 @@ type Request struct {
 	// Known is what the origin said of the content that is here already; zero
 	// where nothing is.
 	Known Validators
+	// Signed is by whom the module must be signed; nil: by nobody.
+	Signed Requirement
 }
 
 // Validators tell one content of a URL from another, as HTTP has them.
@@ -33,6 +35,7 @@ type Response struct {
 	// still the one that Request.Known is of. Its errors say what failed.
 	Body io.ReadCloser
 	Validators
+	Signer string // of what Request.Signed demands
 }
 
 // delayed is an error of an origin that says when to come back.

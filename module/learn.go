@@ -11,7 +11,8 @@ import (
 )
 
 // learn takes in what other servers of the state accepted of filters with allow:
-// computed, until ctx ends, so that all refuse the same.
+// computed, so that all refuse the same, and who they found has signed modules, until
+// ctx ends.
 func (l *resolution) learn(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := l.learnOnce(ctx)
@@ -46,11 +47,16 @@ func (l *resolution) learnOf(ctx context.Context, e state.Event) {
 	name := strings.TrimPrefix(e.Key, filterKeys)
 	var kept struct {
 		Accepted accepted `json:"accepted"`
+		Module   Info     `json:"module"`
 	}
-	if !e.Gone && (json.Unmarshal(e.Value, &kept) != nil || kept.Accepted == "") {
+	if !e.Gone && (json.Unmarshal(e.Value, &kept) != nil || kept.Accepted == "" && kept.Module.Signed == "") {
 		return
 	}
 	l.post(ctx, func() {
+		l.prove(kept.Module)
+		if !e.Gone && kept.Accepted == "" {
+			return
+		}
 		filter := l.filters[name]
 		switch before, known := l.accepted[name]; {
 		case e.Gone && filter == nil:

@@ -42,14 +42,25 @@ type savedOrigin struct {
 	URL        string `json:"url"`
 	Pull       string `json:"pull,omitempty"`
 	PullSecret string `json:"pullSecret,omitempty"`
+	SHA256     string `json:"sha256,omitempty"` // only where it must be signed
+	Signed     string `json:"signed,omitempty"` // by whom, as the definition says
 	Validators
 	Module Info `json:"module"`
 }
 
 // key is where it is kept: URLs have any length.
 func (o savedOrigin) key() string {
-	sum := sha256.Sum256([]byte(strings.Join([]string{o.URL, o.Pull, o.PullSecret}, "\x00")))
+	parts := []string{o.URL, o.Pull, o.PullSecret}
+	if o.SHA256 != "" || o.Signed != "" {
+		parts = append(parts, o.SHA256, o.Signed)
+	}
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
+}
+
+// savedOf is an origin of which nothing is known.
+func savedOf(key originKey) savedOrigin {
+	return savedOrigin{URL: key.url, Pull: string(key.pull), PullSecret: key.secret, SHA256: key.sha256, Signed: key.signed}
 }
 
 // MarshalJSON makes it a Kept.
@@ -71,9 +82,10 @@ func (m *memory) drop(name string) { m.keptFilters.Remove(name) }
 func (m *memory) origin(key originKey) knowledge { return m.origins[key] }
 
 func (m *memory) learn(key originKey, k knowledge) {
-	if key.sha256 == "" && m.origins[key] != k {
+	if (key.sha256 == "" || k.info.Signed != "") && m.origins[key] != k {
 		m.origins[key] = k
-		o := savedOrigin{key.url, string(key.pull), key.secret, k.Validators, k.info}
+		o := savedOf(key)
+		o.Validators, o.Module = k.Validators, k.info
 		m.keptOrigins.Put(o.key(), o)
 	}
 }
@@ -82,7 +94,7 @@ func (m *memory) forget(but map[originKey]*origin) {
 	for key := range m.origins {
 		if but[key] == nil {
 			delete(m.origins, key)
-			m.keptOrigins.Remove(savedOrigin{URL: key.url, Pull: string(key.pull), PullSecret: key.secret}.key())
+			m.keptOrigins.Remove(savedOf(key).key())
 		}
 	}
 }
@@ -99,6 +111,7 @@ func (l *resolution) restore() {
 		}
 		if err == nil {
 			filters[name] = good{d, f.Module, f.Trial, f.Accepted}
+			l.prove(f.Module)
 		}
 		if err == nil && d.AllowComputed {
 			l.accepted[name] = f.Accepted
@@ -123,7 +136,8 @@ func (l *resolution) restore() {
 	}
 	for kept, o := range origins {
 		if there[o.Module.SHA256] {
-			key := originKey{url: o.URL, pull: definition.PullPolicy(o.Pull), secret: o.PullSecret}
+			key := originKey{url: o.URL, sha256: o.SHA256, pull: definition.PullPolicy(o.Pull), secret: o.PullSecret, signed: o.Signed}
+			l.prove(o.Module)
 			m.origins[key] = knowledge{Validators: o.Validators, info: o.Module}
 			continue
 		}

@@ -12,6 +12,11 @@ type Info struct {
 	SHA256 string `json:"sha256"` // lower-case hex
 	Size   int64  `json:"size"`   // bytes
 	ABI    string `json:"abi"`    // proxy_abi_version_* it exports: "0.2.1"
+
+	// Signer has signed it, as was verified; Signed is the ID of what was demanded.
+	// Both are "" where nothing was.
+	Signer string `json:"signer,omitempty"`
+	Signed string `json:"signed,omitempty"`
 }
 
 // Set is a set of definitions of which each filter has the best module that

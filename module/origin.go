@@ -22,11 +22,12 @@ type originKey struct {
 	sha256 string // "": whatever is there
 	pull   definition.PullPolicy
 	secret string
-	script bool // it is a Lua script, which is not for the store
+	script bool   // it is a Lua script, which is not for the store
+	signed string // by whom, as Signed.String has it; "": the definition does not say
 }
 
 func keyOf(f *definition.Filter) originKey {
-	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret, f.Lua != nil}
+	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret, f.Lua != nil, f.Module.Signed.String()}
 }
 
 // String is for people: it has no password, and no token.
@@ -89,8 +90,8 @@ func (l *resolution) origin(f *definition.Filter) *origin {
 	ctx, stop := context.WithCancel(l.ctx)
 	o := &origin{key: key, stop: stop, wake: make(chan struct{}, 1)}
 	l.origins[key] = o
-	known := l.memory.origin(key)
-	if key.scheme() != "file" {
+	known := l.known(key)
+	if key.scheme() != "file" && (known.info.Signed == "" || l.has(known.info)) { // what is known to be signed may be elsewhere
 		o.info = known.info // goes on while the origin is asked whether it is still so
 	}
 	l.group.Go(func() error {
@@ -119,8 +120,13 @@ func (l *resolution) follow(ctx context.Context, o *origin, known knowledge) {
 	case o.key.sha256 != "" || o.key.pull == definition.PullIfNotPresent:
 		regular = 0
 	}
-	if o.key.settled() && known.info != (Info{}) && !o.sleep(ctx, regular) {
+	if o.key.settled() && l.has(known.info) && !o.sleep(ctx, regular) {
 		return
+	}
+	for _, path := range l.keyFiles(o.key) {
+		w := &fileWatch{path, o.look}
+		l.watcher.add(w)
+		defer l.watcher.remove(w)
 	}
 	failing := l.BackOff()
 	var last outcome
@@ -222,8 +228,11 @@ func (l *resolution) heard(o *origin, known knowledge, err error) {
 	if err == nil {
 		o.info, o.text = known.info, known.text
 		if !o.key.script {
+			l.prove(o.info)
 			l.memory.learn(o.key, known)
 		}
+	} else if known.info.Signed != o.info.Signed {
+		o.info = Info{} // somebody else must have signed it
 	}
 	_, content := errors.AsType[*ContentError](err)
 	o.stale = err != nil && !content && o.key.scheme() != "file" && l.has(o.info)
@@ -243,9 +252,17 @@ func (l *resolution) has(m Info) bool {
 
 // fetch makes one attempt to bring known up to date.
 func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge) error {
-	if key.sha256 != "" {
+	must, err := l.requirement(key)
+	if err != nil || idOf(must) != known.info.Signed {
+		*known = knowledge{} // what was verified is not what is demanded
+	}
+	if err != nil {
+		return err
+	}
+	byContent := key.sha256 != "" && (must == nil || known.info.SHA256 == key.sha256)
+	if byContent {
 		if info, err := l.Store.Stat(key.sha256); err == nil {
-			*known = knowledge{info: info}
+			*known = knowledge{info: info.signedAs(known.info)}
 			return nil
 		} else if errors.Is(err, ErrCorrupt) {
 			l.Logger.Error("module is fetched again", "url", key.String(), "error", err)
@@ -260,9 +277,11 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 	scheme := key.scheme()
 	var fetcher Fetcher = moduleFiles{l.Policy.Roots, "module"}
 	if scheme != "file" {
-		if info, err := l.fromPeers(ctx, key.sha256); err == nil {
-			*known = knowledge{info: info}
-			return nil
+		if byContent {
+			if info, err := l.fromPeers(ctx, key.sha256); err == nil {
+				*known = knowledge{info: info.signedAs(known.info)}
+				return nil
+			}
 		}
 		if fetcher = l.Fetchers[scheme]; fetcher == nil {
 			return &ContentError{Message: fmt.Sprintf("%s: modules can't be fetched by %q", key, scheme)}
@@ -275,7 +294,7 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 	start, before := time.Now(), known.info
 	timed, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	err := l.transfer(timed, fetcher, key, known)
+	err = l.transfer(timed, fetcher, key, must, known)
 	if _, content := errors.AsType[*ContentError](err); err != nil && !content && scheme == "file" {
 		if info, failed := l.fromPeers(timed, key.sha256); failed == nil {
 			*known, err = knowledge{info: info}, nil
@@ -293,11 +312,11 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 	return err
 }
 
-func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKey, known *knowledge) error {
+func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKey, must Requirement, known *knowledge) error {
 	if known.err == nil && !l.has(known.info) {
 		*known = knowledge{} // what the origin said of what is lost is no use
 	}
-	response, err := fetcher.Fetch(ctx, Request{URL: key.url, PullSecret: key.secret, Known: known.Validators})
+	response, err := fetcher.Fetch(ctx, Request{URL: key.url, PullSecret: key.secret, Known: known.Validators, Signed: must})
 	if err != nil {
 		return err
 	}
@@ -320,6 +339,6 @@ func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKe
 	if err != nil {
 		return err
 	}
-	*known = knowledge{Validators: response.Validators, info: info}
+	*known = knowledge{Validators: response.Validators, info: info.signedAs(Info{Signer: response.Signer, Signed: idOf(must)})}
 	return nil
 }

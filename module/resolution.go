@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,9 @@ type resolution struct {
 	filters map[string]*wantedFilter // by name
 	lost    map[string]good          // what was good last of those whose module is not there, by name
 	memory  memory
+	// proven is who has signed a module, by its content and what was demanded: also what
+	// other servers have found.
+	proven map[proof]string
 	// accepted is of each filter with allow: computed, by name; others may have
 	// accepted it. None: its first module has not been good yet.
 	accepted map[string]accepted
@@ -229,6 +233,7 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 	switch {
 	case v.state == Good:
 		next.Definition, next.Module = v.definition, v.module
+		l.prove(v.module)
 		if now := (good{v.definition, v.module, v.trial, l.accept(v.definition)}); now != e.good {
 			e.good = now
 			l.memory.keep(now)
@@ -270,6 +275,9 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 		return l.judgeScript(e, f)
 	}
 	if f.Module.Fetch == definition.Direct && f.Module.SHA256 != "" {
+		if _, err := l.requirement(keyOf(f)); err != nil {
+			return verdict{state: Failed, err: err}
+		}
 		return verdict{definition: f, module: Info{SHA256: f.Module.SHA256}, state: Good}
 	}
 	o := l.origin(f)
@@ -361,5 +369,6 @@ func (l *resolution) named() map[string]bool {
 		names[sum] = true
 	}
 	delete(names, "")
+	maps.DeleteFunc(l.proven, func(p proof, _ string) bool { return !names[p.sha256] })
 	return names
 }

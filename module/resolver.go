@@ -20,6 +20,8 @@ type Options struct {
 	Fetchers map[string]Fetcher // by URL scheme; "file" is there by itself
 	Policy   Policy             // for URLs; Fetchers must keep to it as well, for addresses and redirects
 	Runner   Runner             // nil: no dry runs
+	// Signatures says by whom modules must be signed; nil: by nobody.
+	Signatures Signatures
 
 	// State keeps what was good last, across restarts; nil: it isn't kept.
 	State *state.Writer
@@ -140,6 +142,7 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 		trials:   map[string]*dryRun{},
 		filters:  map[string]*wantedFilter{},
 		lost:     map[string]good{},
+		proven:   map[proof]string{},
 		accepted: map[string]accepted{},
 		memory:   newMemory(r.State, cmp.Or(r.Own, r.State)),
 	}

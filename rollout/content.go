@@ -83,7 +83,7 @@ func hashOf(value any) (string, error) {
 	case c.Filter != nil:
 		d := &c.Filter.Definition
 		d.Pos, d.Kind, d.Verify, c.Filter.Trial = definition.Position{}, "", "", ""
-		d.Module.Pull, d.Module.PullSecret = "", ""
+		d.Module.Pull, d.Module.PullSecret, d.Module.Signed = "", "", nil
 		if d.Lua != nil && d.Lua.Script != "" {
 			d.Module.URL = ""
 		}

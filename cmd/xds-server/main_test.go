@@ -41,6 +41,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"module":    makeModule,
+			"signed":    signedCommand(t),
 			"addresses": readAddresses,
 			"until":     until,
 			"problem":   problem,

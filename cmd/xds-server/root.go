@@ -42,6 +42,7 @@ func newRoot(env environment) *cobra.Command {
 	root.AddCommand(
 		newServe(),
 		newValidate(),
+		newVerify(),
 		newRender(),
 		newBootstrap(),
 		newCerts(),

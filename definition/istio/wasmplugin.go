@@ -28,7 +28,7 @@ type wasmPluginSpec struct {
 	SHA256          string            `json:"sha256"`
 	ImagePullPolicy string            `json:"imagePullPolicy" jsonschema:"enum=UNSPECIFIED_POLICY,enum=IfNotPresent,enum=Always"`
 	ImagePullSecret string            `json:"imagePullSecret"`
-	VerificationKey *document.Node    `json:"verificationKey" refuse:"signatures are not checked, here or in Istio; pin the module by sha256"`
+	VerificationKey string            `json:"verificationKey"`
 	PluginConfig    *document.Node    `json:"pluginConfig"`
 	PluginName      string            `json:"pluginName"`
 	Phase           string            `json:"phase" jsonschema:"enum=UNSPECIFIED_PHASE,enum=AUTHN,enum=AUTHZ,enum=STATS"`
@@ -184,8 +184,14 @@ func pluginModule(d *definition.Doc, spec wasmPluginSpec) definition.Module {
 		if spec.ImagePullSecret != "" {
 			d.Problem("spec.imagePullSecret", "", "is for oci:// only")
 		}
+		if spec.VerificationKey != "" {
+			d.Problem("spec.verificationKey", "publish it in a registry and sign it there, or pin it by sha256", "is for oci:// only")
+		}
 	} else if spec.URL != "" {
 		m.URL = d.Image("spec.url", spec.URL, "spec.sha256", spec.SHA256)
+		if spec.VerificationKey != "" {
+			m.Signed = d.VerificationKey("spec.verificationKey", spec.VerificationKey)
+		}
 	}
 	return m
 }

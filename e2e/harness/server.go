@@ -192,6 +192,7 @@ type Status struct {
 		State   string `json:"state"`
 		Reason  string `json:"reason"`
 
+		Signer   string   `json:"signer"`
 		Allow    []string `json:"allow"`
 		Computed bool     `json:"computed"`
 	} `json:"filters"`

@@ -119,13 +119,14 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	if err != nil {
 		return nil, err
 	}
-	puller, err := remote.NewPuller(
+	options := []remote.Option{
 		remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(keychain),
 		remote.WithTransport(f.guarded),
 		remote.WithUserAgent("xds-server"),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the resolver tries again
-	)
+	}
+	puller, err := remote.NewPuller(options...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,11 +147,23 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	if err != nil {
 		return nil, err
 	}
+	var signer string
+	if request.Signed != nil {
+		// What is signed is what was got above: a tag that moves meanwhile changes nothing.
+		chosen, err := image.Digest()
+		if err != nil {
+			return nil, err
+		}
+		if signer, err = f.signedBy(ctx, request.Signed, puller, options, target.Context(), top.Digest, chosen); err != nil {
+			return nil, err
+		}
+	}
 	body, err := f.open(image)
 	if err != nil {
 		return nil, err
 	}
 	return &module.Response{
+		Signer:     signer,
 		Body:       &labelled{body, ref},
 		Validators: module.Validators{ETag: top.Digest.String()},
 	}, nil

@@ -118,7 +118,11 @@ func dump(f *definition.File) string {
 			dumpAttach(&b, d.Attach)
 			continue
 		}
-		fmt.Fprintf(&b, "  module %+v\n", d.Module)
+		signed := d.Module.Signed
+		fmt.Fprintf(&b, "  module {URL:%s SHA256:%s Fetch:%s Pull:%s PullSecret:%s}\n", d.Module.URL, d.Module.SHA256, d.Module.Fetch, d.Module.Pull, d.Module.PullSecret)
+		if signed != nil {
+			fmt.Fprintf(&b, "  signed %+v\n", *signed)
+		}
 		for _, m := range []struct {
 			name string
 			m    proto.Message
