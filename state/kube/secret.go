@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -223,7 +224,7 @@ func (s *Store) orphans(ctx context.Context, h *head) []string {
 		page, err := s.secrets.List(one, o)
 		cancel()
 		if err != nil {
-			s.log.Debug("what others have left of the state is not looked for", "error", err)
+			s.log.Log(ctx, levelOf(err), "what others have left of the state is not looked for", "error", err)
 			return nil
 		}
 		for _, item := range page.Items {
@@ -244,8 +245,17 @@ func (s *Store) remove(ctx context.Context, names []string) {
 			return nil, s.secrets.Delete(ctx, name, metav1.DeleteOptions{})
 		})
 		if err != nil && !apierrors.IsNotFound(err) {
-			s.log.Debug("a part of the state that is not needed stays", "secret", name, "error", err)
+			s.log.Log(ctx, levelOf(err), "a part of the state that is not needed stays", "secret", name, "error", err)
 			return
 		}
 	}
+}
+
+// levelOf is how loudly it is told that Secrets stay which nobody needs: what may not be
+// removed stays for ever.
+func levelOf(err error) slog.Level {
+	if apierrors.IsForbidden(err) {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
