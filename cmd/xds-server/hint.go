@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -71,8 +72,9 @@ func askHint(err error) string {
 		return "what listens " + at + " uses TLS: set --admin to https://… and, if needed, --admin-ca"
 	case errors.As(err, &refused) && refused.Code == http.StatusUnauthorized:
 		return "set --admin-token-file to a file with the token"
-	case errors.As(err, &refused) && refused.Text == noModule, strings.Contains(err.Error(), "malformed HTTP"):
-		return "what listens " + at + " is not an admin address: set --admin to that of --admin-listen, not of --xds-listen or --modules-listen"
+	case errors.As(err, &refused) && refused.Text == noModule, strings.Contains(err.Error(), "malformed HTTP"),
+		errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET): // a gRPC server hangs up, and its last words may be lost
+		return "what listens " + at + " does not answer as an admin address: set --admin to that of --admin-listen, not of --xds-listen or --modules-listen"
 	}
 	return ""
 }
