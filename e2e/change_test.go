@@ -93,7 +93,7 @@ func TestAddAndRemove(t *testing.T) {
 
 // TestStreams: requests that are answered for half a second, across swaps.
 func TestStreams(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("web.yaml", f.listener("web"))
 		set := func(i int) time.Time {

@@ -16,7 +16,7 @@ import (
 // the crashed VM.
 func TestCrashReplaced(t *testing.T) {
 	var took []time.Duration
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		for _, policy := range []string{"closed", "open", "reload"} {
 			t.Run(policy, func(t *testing.T) { took = append(took, crashReplaced(t, c, policy)) })
 		}

@@ -73,7 +73,7 @@ func TestFieldAlone(t *testing.T) {
 	build(t, "go", "-C", "filter/stdgo", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", module, "./testdata/probe")
 	t.Setenv("PROBE", "host")
 	all, most := capabilities(t, module)
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		p := newProbe(t, c, module)
 		for _, field := range fields {
 			t.Run(field.name, func(t *testing.T) {

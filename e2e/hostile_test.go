@@ -19,7 +19,7 @@ func TestHostileModules(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		f := newFleet(t)
 		f.write("listeners.yaml", f.listener("web")+"---\n"+f.listener("other"))
 		good := func(value string) string {

@@ -14,7 +14,7 @@ import (
 // its namespace; and while the API server is away, a kind is gone or xds-server
 // starts without either, no request fails or passes without its filter.
 func TestKubernetes(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		newObjects(t).play(c)
 	})
 }

@@ -168,6 +168,9 @@ func TestEmptyDisk(t *testing.T) {
 // with the disk, so a wave of a share may be of those that are back, and reach all of
 // them; one of a number may not reach more.
 func TestEmptiedInWaves(t *testing.T) {
+	if !*all {
+		t.Skip("it takes a minute and a half, and is played with -all; TestEmptyDisk and TestKilledInWaves are always")
+	}
 	r := roll(t, newest(), 4, shop, killedPolicy, inEtcd(etcdtest.Start(t, 1))...)
 	r.killed(r.emptied, []int{1, 4, 4})
 }

@@ -134,7 +134,7 @@ func TestStaticListeners(t *testing.T) {
 // TestStaticListenersStruck: kill -9 of the server, and a new start, at any
 // moment of a swap in a slot that serves requests.
 func TestStaticListenersStruck(t *testing.T) {
-	eachCombination(t, func(t *testing.T, c combination) {
+	eachOnce(t, func(t *testing.T, c combination) {
 		s := newSlowFleet(t)
 		e := s.staticEdge(c, s.staticListener("web", "hello")+"---\n"+s.upstreamCluster(),
 			"--xds-address", s.xds.Address(), "--modules-url", "http://"+s.modules.Address())
