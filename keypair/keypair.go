@@ -95,7 +95,7 @@ func (s *Store) Want(all []definition.TLS) map[definition.TLS]*resource.Pair {
 	wanted := make(map[definition.TLS]*known, len(all))
 	pairs := make(map[definition.TLS]*resource.Pair, len(all))
 	for _, t := range all {
-		k := s.known[t]
+		k := cmp.Or(wanted[t], s.known[t]) // several listeners may have the same
 		if k == nil {
 			k = s.begin(t, now)
 		}

@@ -257,7 +257,7 @@ func TestKept(t *testing.T) {
 	roots, err := files.NewRoots(w.dir)
 	must(t, err)
 	w.store = keypair.New(t.Context(), keypair.Options{Roots: roots, State: kept})
-	p := w.pair()
+	p := w.store.Want([]definition.TLS{w.tls, w.tls})[w.tls] // of two listeners
 	if !bytes.Equal(p.Chain, a.cert) || !bytes.Equal(p.Key, a.key) || !bytes.Equal(p.ClientCA, ca.cert) || p.Trouble == "" {
 		t.Errorf("after a restart: %+v", p)
 	}
