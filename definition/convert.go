@@ -162,7 +162,7 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 		Kind: "WasmFilter", Name: f.Name, RootID: f.RootID, VMID: f.VMID,
 		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
 		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f),
-		Module: module{URL: f.Module.URL, SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
+		Module: module{SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
 	var err error
 	if w.Module.URL, err = c.relativeURL(f.Module.URL); err != nil {
@@ -201,12 +201,9 @@ func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
 	if w.Inline != "" {
 		return w, nil
 	}
-	w.File = f.Module.URL
-	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) {
-		var err error
-		if w.File, err = c.relative(path); err != nil {
-			return nil, fmt.Errorf("file: %w", err)
-		}
+	var err error
+	if w.File, err = c.relativeURL(f.Module.URL); err != nil {
+		return nil, fmt.Errorf("file: %w", err)
 	}
 	return w, nil
 }
