@@ -262,13 +262,7 @@ func withName(listener *document.Node) *document.Node {
 // told.
 func listenerNameOf(item *document.Node) string {
 	at := func(steps ...string) string {
-		n := item
-		for _, step := range steps {
-			if n == nil {
-				return ""
-			}
-			n = n.Child(n.Locate([]string{step}))
-		}
+		n := item.At(item.Locate(steps))
 		if n == nil || n.Kind != document.Text && n.Kind != document.Number {
 			return ""
 		}

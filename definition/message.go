@@ -85,15 +85,11 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 		if parent == nil {
 			return "unknown field", ""
 		}
-		var names []string
-		for i := range parent.Fields().Len() {
-			names = append(names, parent.Fields().Get(i).TextName())
-		}
 		steps := document.Steps(path)
 		if last := len(steps) - 1; last > 0 && steps[last] == steps[last-1] { // config.config, as Envoy once had it
 			return fmt.Sprintf("unknown field of %s", parent.Name()), "its fields belong one level up"
 		}
-		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names)
+		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names(parent.Fields()))
 	case strings.HasPrefix(message, "unable to resolve "):
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unable to resolve "), ": ")
 		return fmt.Sprintf("no Envoy message is known as %s", name), unknownType(strings.Trim(name, `"`))

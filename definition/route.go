@@ -155,13 +155,7 @@ func (d *Doc) routePath(path string, r route) {
 
 // needed tells that a field says nothing.
 func (d *Doc) needed(path, hint string) {
-	n := d.root
-	for _, step := range document.Steps(path) {
-		if n != nil {
-			n = n.Child(step)
-		}
-	}
-	if n != nil && n.Kind == document.Text {
+	if n := d.at(path); n != nil && n.Kind == document.Text {
 		d.Problem(path, hint, "is empty")
 		return
 	}

@@ -2,7 +2,6 @@ package definition
 
 import (
 	"cmp"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,11 +18,7 @@ import (
 // or a bootstrap that has them; what has no @type is a listener. All problems come back in one pass,
 // and no resources then.
 func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
-	read := document.YAML
-	if strings.EqualFold(filepath.Ext(name), ".json") {
-		read = document.JSON
-	}
-	roots, found := read(data)
+	roots, found := reader(name)(data)
 	p := newParser(name, nil)
 	p.report(found)
 	var resources []*Resource
