@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -33,15 +32,8 @@ func NetworkSlot(name string, open bool) *listenerv3.Filter {
 		types = append(types, networkNoopType)
 	}
 	return &listenerv3.Filter{
-		Name: name,
-		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: &corev3.ConfigSource{
-				ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},
-				ResourceApiVersion:    corev3.ApiVersion_V3,
-				InitialFetchTimeout:   durationpb.New(0),
-			},
-			TypeUrls: types,
-		}},
+		Name:       name,
+		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: discovery(types)},
 	}
 }
 

@@ -24,8 +24,7 @@ const (
 )
 
 // Slot is an HTTP filter whose configuration comes over ADS, for a Wasm filter
-// of that name; open: or for one that does nothing. Without a time limit: a
-// listener that waits for a filter never goes live without it.
+// of that name; open: or for one that does nothing.
 func Slot(name string, open bool) *hcmv3.HttpFilter {
 	types := []string{wasmType}
 	if open {
@@ -42,15 +41,21 @@ func AnySlot(name string) *hcmv3.HttpFilter { return slot(name, wasmType, luaTyp
 
 func slot(name string, types ...string) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{
-		Name: name,
-		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: &corev3.ConfigSource{
-				ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},
-				ResourceApiVersion:    corev3.ApiVersion_V3,
-				InitialFetchTimeout:   durationpb.New(0),
-			},
-			TypeUrls: types,
-		}},
+		Name:       name,
+		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovery(types)},
+	}
+}
+
+// discovery is where a slot gets its filter from. Without a time limit: a listener
+// that waits for a filter never goes live without it.
+func discovery(types []string) *corev3.ExtensionConfigSource {
+	return &corev3.ExtensionConfigSource{
+		ConfigSource: &corev3.ConfigSource{
+			ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: new(corev3.AggregatedConfigSource)},
+			ResourceApiVersion:    corev3.ApiVersion_V3,
+			InitialFetchTimeout:   durationpb.New(0),
+		},
+		TypeUrls: types,
 	}
 }
 
