@@ -36,14 +36,20 @@ func convertRoute(r Route) route {
 			made.Retries.Attempts = &r.Retries.Attempts
 		}
 	}
-	if len(r.Upstreams) == 1 && r.Upstreams[0].Plain() && r.Upstreams[0].Weight == 1 {
-		made.Upstream, made.TLS = r.Upstreams[0].Address, r.Upstreams[0].TLS
-		return made
-	}
-	for _, u := range r.Upstreams {
-		made.Upstreams = append(made.Upstreams, convertUpstream(u))
-	}
+	made.Upstream, made.TLS, made.Upstreams = convertUpstreams(r.Upstreams)
 	return made
+}
+
+// convertUpstreams writes one that has nothing but an address as that, and others as
+// a list.
+func convertUpstreams(list []Upstream) (address string, tls bool, all []upstream) {
+	if len(list) == 1 && list[0].Plain() && list[0].Weight == 1 {
+		return list[0].Address, list[0].TLS, nil
+	}
+	for _, u := range list {
+		all = append(all, convertUpstream(u))
+	}
+	return "", false, all
 }
 
 func convertHeader(h HeaderMatch) header {

@@ -26,12 +26,7 @@ func convertTCP(t *TCP) *tcp {
 	if t == nil {
 		return nil
 	}
-	if len(t.Upstreams) == 1 && t.Upstreams[0].Plain() && t.Upstreams[0].Weight == 1 {
-		return &tcp{Upstream: t.Upstreams[0].Address, TLS: t.Upstreams[0].TLS}
-	}
 	made := &tcp{}
-	for _, u := range t.Upstreams {
-		made.Upstreams = append(made.Upstreams, convertUpstream(u))
-	}
+	made.Upstream, made.TLS, made.Upstreams = convertUpstreams(t.Upstreams)
 	return made
 }
