@@ -174,23 +174,30 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: managerName, ConfigType: config}}}
-	if d.TLS != nil {
-		if chain.TransportSocket, err = downstreamTLS(d); err != nil {
-			return nil, err
-		}
-	}
-	l, err := o.newListener(&listenerv3.Listener{
-		Name:             d.Name,
-		Address:          address,
-		TrafficDirection: trafficDirection(d.Direction),
-		FilterChains:     []*listenerv3.FilterChain{chain},
-	}, d.Target(), listenerMeaning(d))
+	l, err := o.nativeListener(d, address, &listenerv3.Filter{Name: managerName, ConfigType: config}, listenerMeaning(d))
 	if err != nil {
 		return nil, err
 	}
 	l.routes, l.routesVersion, l.clusters = routes, routesMeaning(d).version(), clusters
 	return l, nil
+}
+
+// nativeListener compiles a native listener that hands its connections to a network
+// filter.
+func (o Options) nativeListener(d *definition.Listener, address *corev3.Address, to *listenerv3.Filter, means *meaning) (*listener, error) {
+	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{to}}
+	if d.TLS != nil {
+		var err error
+		if chain.TransportSocket, err = downstreamTLS(d); err != nil {
+			return nil, err
+		}
+	}
+	return o.newListener(&listenerv3.Listener{
+		Name:             d.Name,
+		Address:          address,
+		TrafficDirection: trafficDirection(d.Direction),
+		FilterChains:     []*listenerv3.FilterChain{chain},
+	}, d.Target(), means)
 }
 
 // listenAddress reads what a listener listens on: Envoy takes no names here.

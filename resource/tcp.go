@@ -44,18 +44,8 @@ func (o Options) tcpListener(d *definition.Listener, address *corev3.Address) (*
 	if err != nil {
 		return nil, err
 	}
-	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{{Name: tcpProxyName, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: config}}}}
-	if d.TLS != nil {
-		if chain.TransportSocket, err = downstreamTLS(d); err != nil {
-			return nil, err
-		}
-	}
-	l, err := o.newListener(&listenerv3.Listener{
-		Name:             d.Name,
-		Address:          address,
-		TrafficDirection: trafficDirection(d.Direction),
-		FilterChains:     []*listenerv3.FilterChain{chain},
-	}, d.Target(), tcpListenerMeaning(d))
+	to := &listenerv3.Filter{Name: tcpProxyName, ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: config}}
+	l, err := o.nativeListener(d, address, to, tcpListenerMeaning(d))
 	if err != nil {
 		return nil, err
 	}
@@ -65,11 +55,7 @@ func (o Options) tcpListener(d *definition.Listener, address *corev3.Address) (*
 
 // tcpListenerMeaning is that of a native TCP listener without slots for filters.
 func tcpListenerMeaning(d *definition.Listener) *meaning {
-	m := meaningOf("tcp listener").text("address", d.Address)
-	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
-		m.text("direction", string(d.Direction))
-	}
-	m.tls(d.TLS)
+	m := meaningOf("tcp listener").text("address", d.Address).direction(d.Direction).tls(d.TLS)
 	for _, u := range d.TCP.Upstreams {
 		m.text("cluster", u.ClusterName()).number("weight", int(u.Weight))
 	}

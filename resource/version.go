@@ -117,11 +117,16 @@ func withoutCode(w *wasmv3.Wasm) *wasmv3.Wasm {
 
 // listenerMeaning is that of a native listener without slots for filters.
 func listenerMeaning(d *definition.Listener) *meaning {
-	m := meaningOf("listener").text("address", d.Address).flag("rds", true)
-	if d.Direction == definition.Inbound || d.Direction == definition.Outbound {
-		m.text("direction", string(d.Direction)) // which Envoy is told of no other
+	return meaningOf("listener").text("address", d.Address).flag("rds", true).
+		direction(d.Direction).tls(d.TLS).text("accessLog", string(d.AccessLog))
+}
+
+// direction is that of a listener, if it is one that Envoy is told of.
+func (m *meaning) direction(d definition.Direction) *meaning {
+	if d == definition.Inbound || d == definition.Outbound {
+		m.text("direction", string(d))
 	}
-	return m.tls(d.TLS).text("accessLog", string(d.AccessLog))
+	return m
 }
 
 // routesMeaning is that of its routes.
