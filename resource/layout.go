@@ -14,9 +14,10 @@ import (
 )
 
 // A listener has slots of its own in its lists of HTTP filters, and in its filter
-// chains where network filters are attached to it, some of them spare. Which filter a slot holds is not for the listener to say: a filter that
-// is added, moved or removed is put into a slot, or taken out, by ECDS, on every
-// connection that is open, and the listener stays as it is.
+// chains where network filters are attached to it, some of them spare. Which filter a
+// slot holds is not for the listener to say: a filter that is added, moved or removed
+// is put into a slot, or taken out, by ECDS, on every connection that is open, and the
+// listener stays as it is.
 //
 // How many slots there are, and between which of the listener's other filters,
 // is its layout. The version of a listener ends with it, so that any
@@ -325,13 +326,17 @@ func (l *listener) layout(c counts) *Layout {
 // with is the listener with the slots of a layout, and the name of its routes.
 func (l *listener) with(out *Layout) *Resource {
 	m := proto.CloneOf(l.message)
+	slot := func(name string) *hcmv3.HttpFilter { return definition.Slot(name, true) }
+	if out.Lua {
+		slot = definition.AnySlot
+	}
 	list := 0
 	err := changeManagers(m, func(hcm *hcmv3.HttpConnectionManager) {
 		if rds := hcm.GetRds(); rds != nil && out.Routes != "" {
 			rds.RouteConfigName = out.Routes
 		}
 		for _, chain := range filterChains(hcm) {
-			*chain = laidOut(*chain, out.Chains[l.listOf[list]], out.Lua)
+			*chain = laidOut(*chain, out.Chains[l.listOf[list]], slot)
 			list++
 		}
 	})
@@ -347,18 +352,15 @@ func (l *listener) with(out *Layout) *Resource {
 	return r
 }
 
-func laidOut(chain []*hcmv3.HttpFilter, slots []Slot, lua bool) []*hcmv3.HttpFilter {
-	out := make([]*hcmv3.HttpFilter, 0, len(chain)+len(slots))
-	for i, h := range chain {
+// laidOut is a chain of filters, which may be of either kind, with slots.
+func laidOut[F any](chain []F, slots []Slot, slot func(name string) F) []F {
+	out := make([]F, 0, len(chain)+len(slots))
+	for i, f := range chain {
 		for len(slots) > 0 && slots[0].Gap == i {
-			slot := definition.Slot(slots[0].Name, true)
-			if lua {
-				slot = definition.AnySlot(slots[0].Name)
-			}
-			out = append(out, slot)
+			out = append(out, slot(slots[0].Name))
 			slots = slots[1:]
 		}
-		out = append(out, h)
+		out = append(out, f)
 	}
 	return out
 }

@@ -110,15 +110,8 @@ func (l *listener) addNetworkLists(own map[string]bool) error {
 // the listener's message.
 func (l *listener) withNetworkSlots(m *listenerv3.Listener, chains [][]Slot) {
 	for i, c := range definition.NetworkChains(m) {
-		slots := chains[l.networkOf[i]]
-		var out []*listenerv3.Filter
-		for at, f := range c.Filters {
-			for len(slots) > 0 && slots[0].Gap == at {
-				out = append(out, definition.NetworkSlot(slots[0].Name, true))
-				slots = slots[1:]
-			}
-			out = append(out, f)
-		}
-		c.Filters = out
+		c.Filters = laidOut(c.Filters, chains[l.networkOf[i]], func(name string) *listenerv3.Filter {
+			return definition.NetworkSlot(name, true)
+		})
 	}
 }
