@@ -45,19 +45,19 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 		if isTwin(it.Name) || it.Filter == nil || v.point(it.Filter) == it.Name {
 			continue
 		}
-		if !v.primerHas(it.Filter) {
+		if !v.primerHas(it.Filter, it.Filter.Version) {
 			return fmt.Errorf("slot %s gets version %s, which no twin has", it.Name, it.Version)
 		}
 	}
 	return nil
 }
 
-// primerHas tells whether this Envoy has ACKed this version of a filter in its
-// primer, for the filter or to stand by.
-func (v *state) primerHas(f *resource.Filter) bool {
+// primerHas tells whether this Envoy has ACKed a version of a filter in its primer,
+// for the filter or to stand by.
+func (v *state) primerHas(f *resource.Filter, version string) bool {
 	return slices.ContainsFunc([]string{f.TwinName, resource.TwinPrefix + f.StandbyName()}, func(twin string) bool {
 		have, ok := v.subs[Extension].have.Find(twin)
-		return ok && have.Version == f.Version
+		return ok && have.Version == version
 	})
 }
 
@@ -138,7 +138,7 @@ func (v *state) mayBeRefused(it item) bool {
 	if it.Filter == nil {
 		return it.Written && !have.Has(it)
 	}
-	return !v.primerHas(it.Filter)
+	return !v.primerHas(it.Filter, it.Filter.Version)
 }
 
 // isStatic tells whether a name is an extension configuration without a twin.

@@ -151,14 +151,10 @@ func loggersArePrimed(v *state, a action, _ time.Time) error {
 		}
 		for _, name := range l.Loggers {
 			f := v.filter(name)
-			if f == nil || f.LoggerIn(it.Version) == "" {
+			if f == nil {
 				continue
 			}
-			version := f.LoggerIn(it.Version)
-			if !slices.ContainsFunc([]string{f.TwinName, standbyTwin + f.Name}, func(twin string) bool {
-				have, ok := v.subs[Extension].have.Find(twin)
-				return ok && have.Version == version
-			}) {
+			if version := f.LoggerIn(it.Version); version != "" && !v.primerHas(f, version) {
 				return fmt.Errorf("listener %s is sent with version %s of its access logger %s, which no twin has", it.Name, version, name)
 			}
 		}
