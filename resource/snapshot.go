@@ -34,18 +34,29 @@ type Snapshot struct {
 }
 
 // filterIndex finds the filters of a snapshot.
-type filterIndex struct{ byName, byID map[string]*Filter }
+type filterIndex struct {
+	byName, byID map[string]*Filter
+	loggers      map[string]bool // by name; nil: none
+}
 
 func (s *Snapshot) filters() *filterIndex {
 	if index := s.found.Load(); index != nil {
 		return index
 	}
-	index := &filterIndex{make(map[string]*Filter, len(s.Filters)+len(s.Standbys)), make(map[string]*Filter, len(s.Filters))}
+	index := &filterIndex{byName: make(map[string]*Filter, len(s.Filters)+len(s.Standbys)), byID: make(map[string]*Filter, len(s.Filters))}
 	for _, f := range s.Filters {
 		index.byName[f.Name], index.byID[f.ID] = f, f
 	}
 	for _, f := range s.Standbys {
 		index.byName[f.Name] = f
+	}
+	for _, l := range s.Listeners {
+		for _, name := range l.Loggers {
+			if index.loggers == nil {
+				index.loggers = map[string]bool{}
+			}
+			index.loggers[name] = true
+		}
 	}
 	s.found.Store(index)
 	return index
@@ -56,6 +67,13 @@ func (s *Snapshot) Filter(name string) *Filter { return s.filters().byName[name]
 
 // FilterByID finds a filter of the snapshot; nil where there is none.
 func (s *Snapshot) FilterByID(id string) *Filter { return s.filters().byID[id] }
+
+// HasLoggers tells whether some listener of the snapshot is to have access loggers, and
+// IsLogger whether some is to have this one.
+func (s *Snapshot) HasLoggers() bool { return len(s.filters().loggers) > 0 }
+
+// IsLogger: see HasLoggers.
+func (s *Snapshot) IsLogger(filter string) bool { return s.filters().loggers[filter] }
 
 // Upstream is the cluster of an upstream by its name, whether any route of the
 // snapshot leads to it or not; nil where the name is none of those.

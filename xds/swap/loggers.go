@@ -43,19 +43,17 @@ func (v *state) loggers(l *resource.Listener, running string) (with []*resource.
 
 // givenUpLoggers is what state has as without.
 func (v *state) givenUpLoggers(now time.Time) string {
+	if !v.snap.HasLoggers() { // most Envoys, at each step
+		return ""
+	}
 	var b strings.Builder
 	for i := range v.primings {
 		f := v.filter(v.primings[i].Filter)
-		if f != nil && f.OnFailure == definition.Open && v.givenUp(f, now) && v.isLogger(f.Name) {
+		if f != nil && f.OnFailure == definition.Open && v.snap.IsLogger(f.Name) && v.givenUp(f, now) {
 			b.WriteString(" " + f.Name + " ")
 		}
 	}
 	return b.String()
-}
-
-// isLogger tells whether some listener is to have a filter as its access logger.
-func (v *state) isLogger(filter string) bool {
-	return slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool { return slices.Contains(l.Loggers, filter) })
 }
 
 // loggerRuns gives the version that an access logger runs in, of several one that is
@@ -77,8 +75,11 @@ func (v *state) loggerRuns(in *acked, f *resource.Filter) string {
 // logsIn tells whether a listener that the Envoy has has an access logger as it is
 // wanted, if it is to have it.
 func (v *state) logsIn(l *resource.Listener, have item, filter string) bool {
+	if !slices.Contains(l.Loggers, filter) {
+		return true
+	}
 	f := v.filter(filter)
-	return f == nil || !slices.Contains(l.Loggers, filter) || f.LoggerIn(have.Version) == f.Version
+	return f == nil || f.LoggerIn(have.Version) == f.Version
 }
 
 // unlogged are the access loggers of a listener that it had not before, or in another

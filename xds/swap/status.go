@@ -86,7 +86,7 @@ func (v *state) runs(in *acked, filter string) string {
 	if have, ok := in.Find(filter); ok && !(f != nil && f.Noop() != nil && have.Version == f.Noop().Version) {
 		take(have.Version)
 	}
-	if f != nil && v.isLogger(filter) {
+	if f != nil && v.snap.IsLogger(filter) {
 		return v.loggerRuns(v.subs[Listener].have, f)
 	}
 	for _, slot := range v.placements().holders[filter] {
@@ -140,7 +140,7 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 		goes = "; it goes on with " + running
 	}
 	switch {
-	case p == nil && m.isLogger(f.Name):
+	case p == nil && m.snap.IsLogger(f.Name):
 		return Waiting, "it is ready in this Envoy, and its listeners are to be replaced" + goes
 	case p == nil && (m.wants(Extension, f.Name) || len(m.placements().holders[f.Name]) > 0):
 		return Waiting, "it is ready in this Envoy and is put in place" + goes

@@ -220,7 +220,7 @@ func (m *Machine) unmark(t Type) {
 	m.poisoned = slices.DeleteFunc(m.poisoned, func(n string) bool { return !m.wants(t, n) })
 	m.forgetUnknown(func(n string) bool { return !m.wants(t, n) })
 	m.stamps = slices.DeleteFunc(m.stamps, func(st stamp) bool {
-		return !m.wants(t, st.name) && len(m.placements().holders[st.name]) == 0 && !m.isLogger(st.name)
+		return !m.wants(t, st.name) && len(m.placements().holders[st.name]) == 0 && !m.snap.IsLogger(st.name)
 	})
 }
 
