@@ -82,9 +82,7 @@ func (t *table) decide(k kind, asked time.Time, lasts bool, err error) {
 
 // going takes back that objects are gone: their kind is.
 func (p *part) going() {
-	for _, o := range p.objects {
-		o.doubted = time.Time{}
-	}
+	p.certain()
 	p.synced, p.absent = false, true
 	if p.again != nil {
 		p.again() // or the watch may outlive the CRD, and go on in the next of its name
@@ -93,6 +91,13 @@ func (p *part) going() {
 		p.state, p.since = absent, time.Now()
 	}
 	signal(p.table.wake)
+}
+
+// certain takes back that objects are in doubt.
+func (p *part) certain() {
+	for _, o := range p.objects {
+		o.doubted = time.Time{}
+	}
 }
 
 // nextDoubt is how long there is nothing to ask.

@@ -120,12 +120,30 @@ func (p *part) outcome(o outcome, why error) {
 	if o == absent || o == denied {
 		p.synced = false
 	}
-	p.absent = p.absent || o == absent
+	if o == absent && !p.absent {
+		p.table.unserved(p)
+	}
 	if o != p.state {
 		p.state, p.why, p.since = o, why, time.Now()
 		signal(p.table.wake)
 		if o == absent && p.kind.native() {
 			p.table.log.Warn("the API server does not serve a kind: xds-server crds prints its CRD", "kind", p.kind.name)
+		}
+	}
+}
+
+// unserved notes what one part has heard: its kind is not served, in no namespace. So
+// nothing of it is in doubt, not even where it is served again before that is asked.
+// The table is locked.
+func (t *table) unserved(heard *part) {
+	heard.absent = true
+	if t.removeAll {
+		return
+	}
+	heard.certain()
+	for _, p := range t.parts {
+		if p.kind == heard.kind && !p.absent {
+			p.going()
 		}
 	}
 }

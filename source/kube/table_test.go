@@ -208,6 +208,34 @@ func TestCRDReplaced(t *testing.T) {
 	s.want(second, "-shop/WasmFilter/a")
 }
 
+// TestCRDReplacedOfOthers: what is heard of a kind in one namespace, that it is not served,
+// holds in all: what is in doubt there stays, though the CRD is there again when it is asked for.
+func TestCRDReplacedOfOthers(t *testing.T) {
+	s := newStill(t, false)
+	root, again := s.table.part(allKinds()[0], "root"), 0
+	root.begins(func() { again++ })
+	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
+	s.list(s.plugins)
+	s.list(root, object1("WasmFilter", "root", "all", "1"))
+	s.want(second, "whole +shop/WasmFilter/a +root/WasmFilter/all")
+	root.delete("root", "all")
+	s.filters.delete("shop", "a")
+	for range 3 {
+		s.filters.outcome(absent, errors.New("404"))
+	}
+	s.settle(answer{lasts: true}, second)
+	if s.want(second, "whole ?*/WasmFilter/*~ ?root/WasmFilter/*~"); again != 1 {
+		t.Errorf("it is listed again %d times", again)
+	}
+	s.list(s.filters)
+	s.list(root)
+	s.want(second, "whole =shop/WasmFilter/a =root/WasmFilter/all")
+	s.settle(answer{lasts: true}, 30*second)
+	s.want(second, "")
+	s.settle(answer{lasts: true}, 61*second)
+	s.want(second, "-shop/WasmFilter/a -root/WasmFilter/all")
+}
+
 // TestDenied: what may not be read any more is unknown, not empty.
 func TestDenied(t *testing.T) {
 	s := newSent(t, false)
