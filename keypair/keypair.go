@@ -86,20 +86,20 @@ func keyOf(t definition.TLS) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// Want says which are needed from now on, and gives what is known of each. Files
-// that were not needed before are looked at at once.
-func (s *Store) Want(all []definition.TLS) map[definition.TLS]*resource.Pair {
+// Want says which listeners need them from now on, and gives what is known of each
+// one's. Files that were not needed before are looked at at once.
+func (s *Store) Want(all map[*definition.Listener]definition.TLS) map[*definition.Listener]*resource.Pair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	wanted := make(map[definition.TLS]*known, len(all))
-	pairs := make(map[definition.TLS]*resource.Pair, len(all))
-	for _, t := range all {
+	pairs := make(map[*definition.Listener]*resource.Pair, len(all))
+	for l, t := range all {
 		k := cmp.Or(wanted[t], s.known[t]) // several listeners may have the same
 		if k == nil {
 			k = s.begin(t, now)
 		}
-		wanted[t], pairs[t] = k, k.pair
+		wanted[t], pairs[l] = k, k.pair
 	}
 	for t := range s.known {
 		if wanted[t] == nil {

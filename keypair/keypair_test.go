@@ -107,7 +107,8 @@ func (w *world) run() {
 }
 
 func (w *world) pair() *resource.Pair {
-	return w.store.Want([]definition.TLS{w.tls})[w.tls]
+	of := &definition.Listener{}
+	return w.store.Want(map[*definition.Listener]definition.TLS{of: w.tls})[of]
 }
 
 // becomes waits for a certificate, and what is said of it.
@@ -257,9 +258,10 @@ func TestKept(t *testing.T) {
 	roots, err := files.NewRoots(w.dir)
 	must(t, err)
 	w.store = keypair.New(t.Context(), keypair.Options{Roots: roots, State: kept})
-	p := w.store.Want([]definition.TLS{w.tls, w.tls})[w.tls] // of two listeners
-	if !bytes.Equal(p.Chain, a.cert) || !bytes.Equal(p.Key, a.key) || !bytes.Equal(p.ClientCA, ca.cert) || p.Trouble == "" {
-		t.Errorf("after a restart: %+v", p)
+	for _, p := range w.store.Want(map[*definition.Listener]definition.TLS{{Name: "one"}: w.tls, {Name: "two"}: w.tls}) {
+		if !bytes.Equal(p.Chain, a.cert) || !bytes.Equal(p.Key, a.key) || !bytes.Equal(p.ClientCA, ca.cert) || p.Trouble == "" {
+			t.Errorf("after a restart: %+v", p)
+		}
 	}
 	w.store.Want(nil)
 	must(t, kept.Flush(t.Context()))

@@ -23,16 +23,7 @@ func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.P
 	for _, set := range plan.Sets {
 		add(set.Listeners)
 	}
-	all := make([]definition.TLS, 0, len(of))
-	for _, t := range of {
-		all = append(all, t)
-	}
-	known := j.pairs.Want(all)
-	pairs := make(map[*definition.Listener]*resource.Pair, len(of))
-	for l, t := range of {
-		pairs[l] = known[t]
-	}
-	return pairs
+	return j.pairs.Want(of)
 }
 
 // here is a listener's TLS with its files where they are on this machine: another

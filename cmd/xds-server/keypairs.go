@@ -34,20 +34,11 @@ func (f *originFlags) pairs(ctx context.Context, set *definition.Set, paths []st
 	if err != nil {
 		return nil, err
 	}
-	pairs := map[*definition.Listener]*resource.Pair{}
+	of := map[*definition.Listener]definition.TLS{}
 	for _, l := range set.Listeners {
 		if l.TLS != nil {
-			pairs[l] = nil
+			of[l] = *l.TLS
 		}
 	}
-	all := make([]definition.TLS, 0, len(pairs))
-	for l := range pairs {
-		all = append(all, *l.TLS)
-	}
-	known := store.Want(all)
-	for l := range pairs {
-		p := *known[*l.TLS]
-		pairs[l] = &p
-	}
-	return pairs, nil
+	return store.Want(of), nil
 }

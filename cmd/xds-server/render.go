@@ -135,9 +135,11 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	if err != nil {
 		return wrong(err)
 	}
-	for _, p := range pairs {
+	for l, p := range pairs {
 		if len(p.Key) > 0 {
-			p.Key = []byte("is not shown")
+			shown := *p
+			shown.Key = []byte("is not shown")
+			pairs[l] = &shown
 		}
 	}
 	catalog, found := resource.Compile(nil, resource.Sets{Base: modules, Pairs: pairs}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
