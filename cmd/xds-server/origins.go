@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"wasmxds/files"
-	"wasmxds/keypair"
 	"wasmxds/module"
 	"wasmxds/module/dryrun"
 	"wasmxds/module/oci"
@@ -27,9 +26,8 @@ type originFlags struct {
 	plainHTTP []string
 	secrets   string
 	trialEnv  []string
-	roots     []string       // besides those of the definitions
-	tlsRoots  []string       // so, for certificates of listeners
-	keypairs  *keypair.Store // of serve
+	roots     []string // besides those of the definitions
+	tlsRoots  []string // so, for certificates of listeners
 	mustSign  []string
 	by        signerFlags
 	// elsewhere gives pull secrets that are not below secrets; nil: nobody does.

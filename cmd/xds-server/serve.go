@@ -20,6 +20,7 @@ import (
 	"wasmxds/bounded"
 	"wasmxds/collect"
 	"wasmxds/definition"
+	"wasmxds/keypair"
 	"wasmxds/module"
 	"wasmxds/module/serve"
 	"wasmxds/pipeline"
@@ -215,14 +216,15 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
-	if f.origins.keypairs, err = f.origins.keypairStore(ctx, folders, data.own, cluster, log); err != nil {
+	pairs, err := f.origins.keypairStore(ctx, folders, data.own, cluster, log)
+	if err != nil {
 		return wrong(err)
 	}
 	replicas, err := data.replicas(ctx, ls.peerAddress, log)
 	if err != nil {
 		return unreachable(err)
 	}
-	s, err := f.wire(ctx, definitions, cluster, data, replicas, ls, guard, tracer, options, resources, log)
+	s, err := f.wire(ctx, definitions, cluster, data, replicas, ls, guard, tracer, options, resources, pairs, log)
 	if err != nil {
 		return unreachable(err)
 	}
@@ -248,7 +250,7 @@ type server struct {
 	ads       adsServer
 }
 
-func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, replicas *pipeline.Replicas, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, log *slog.Logger) (*server, error) {
+func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, replicas *pipeline.Replicas, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, pairs *keypair.Store, log *slog.Logger) (*server, error) {
 	from, err := f.sources(definitions, cluster, log)
 	if err != nil {
 		return nil, err
@@ -271,7 +273,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 			MaxLogs: s.shares.logs(),
 		},
 		Admin:    admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
-		Pairs:    f.origins.keypairs,
+		Pairs:    pairs,
 		Replicas: replicas, Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
 	})
