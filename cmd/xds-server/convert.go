@@ -67,7 +67,11 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 	}
 	bad, printed := false, 0
 	for _, name := range names {
-		text, ok, err := f.convert(errs, name)
+		dir, path, err := f.target(name)
+		if err != nil {
+			return wrong(err)
+		}
+		text, ok, err := f.convert(errs, name, dir)
 		if err != nil {
 			return wrong(err)
 		}
@@ -76,7 +80,7 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 			continue
 		}
 		if f.output != "" {
-			err = f.write(out, name, text)
+			err = f.write(out, name, path, text)
 		} else {
 			if printed++; printed > 1 {
 				text = append([]byte("---\n"), text...)
@@ -93,9 +97,9 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 	return nil
 }
 
-// convert converts a file, and says whether nothing was wrong. Of a List, the good
-// items are converted; nil: nothing is.
-func (f *convertFlags) convert(errs io.Writer, name string) ([]byte, bool, error) {
+// convert converts a file, which is to be read from dir then, and says whether nothing
+// was wrong. Of a List, the good items are converted; nil: nothing is.
+func (f *convertFlags) convert(errs io.Writer, name, dir string) ([]byte, bool, error) {
 	data, err := readLimited(name)
 	if err != nil {
 		return nil, false, fmt.Errorf("read definitions: %w", err)
@@ -104,10 +108,6 @@ func (f *convertFlags) convert(errs io.Writer, name string) ([]byte, bool, error
 	printProblems(errs, "", problems)
 	if file == nil {
 		return nil, false, nil
-	}
-	dir, _, err := f.target(name)
-	if err != nil {
-		return nil, false, err
 	}
 	text, err := definition.ConvertTo(file, dir)
 	if err != nil {
@@ -139,12 +139,9 @@ func (f *convertFlags) target(name string) (dir, path string, err error) {
 	return filepath.Dir(name), "", nil
 }
 
-func (f *convertFlags) write(out io.Writer, name string, text []byte) error {
-	dir, path, err := f.target(name)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
+// write writes what a file was converted to.
+func (f *convertFlags) write(out io.Writer, name, path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return fmt.Errorf("make --output: %w", err)
 	}
 	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
@@ -162,9 +159,9 @@ func (f *convertFlags) write(out io.Writer, name string, text []byte) error {
 	return err
 }
 
-const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter, Listener and Rollout, for
-editors that complete and check by it. What it refuses, validate refuses; validate knows
-more.`
+const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter, LuaFilter, Listener and
+Rollout, for editors that complete and check by it. What it refuses, validate refuses;
+validate knows more.`
 
 const schemaExample = `  xds-server schema > schema.json
 

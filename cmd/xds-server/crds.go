@@ -6,9 +6,9 @@ import (
 	"wasmxds/definition/crd"
 )
 
-const crdsHelp = `Print the CustomResourceDefinitions of the native kinds, WasmFilter, Listener and
-Rollout, in wasmxds.dev/v1alpha1, and of Change, by which serve --kubernetes-status
-tells how far changes are. The spec of an object is what stands beside kind
+const crdsHelp = `Print the CustomResourceDefinitions of the native kinds, WasmFilter, LuaFilter,
+Listener and Rollout, in wasmxds.dev/v1alpha1, and of Change, by which serve
+--kubernetes-status tells how far changes are. The spec of an object is what stands beside kind
 and name in a file. A Kubernetes API server that has them refuses most mistakes by
 itself.`
 

@@ -92,14 +92,7 @@ func readWithConfig(name string, below []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var folders []string
-	for _, at := range below {
-		if info, err := os.Stat(at); err == nil && !info.IsDir() {
-			at = filepath.Dir(at)
-		}
-		folders = append(folders, at)
-	}
-	roots, err := files.NewRoots(folders...)
+	roots, err := files.NewRoots(foldersOf(below)...)
 	if err != nil {
 		return nil, err
 	}
