@@ -119,14 +119,13 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	if err != nil {
 		return nil, err
 	}
-	options := []remote.Option{
+	puller, err := remote.NewPuller(
 		remote.WithContext(ctx),
 		remote.WithAuthFromKeychain(keychain),
 		remote.WithTransport(f.guarded),
 		remote.WithUserAgent("xds-server"),
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the resolver tries again
-	}
-	puller, err := remote.NewPuller(options...)
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +153,7 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 		if err != nil {
 			return nil, err
 		}
-		if signer, err = f.signedBy(ctx, request.Signed, puller, options, target.Context(), top.Digest, chosen); err != nil {
+		if signer, err = signedBy(ctx, request.Signed, puller, target.Context(), top.Digest, chosen); err != nil {
 			return nil, err
 		}
 	}

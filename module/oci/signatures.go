@@ -40,21 +40,20 @@ const (
 // signatures finds what may be signatures of an image: bundles that refer to it, and
 // what cosign keeps at a tag that is named after it.
 type signatures struct {
-	puller  *remote.Puller
-	options []remote.Option
-	found   []module.Signature
-	left    int // bytes
+	puller *remote.Puller
+	found  []module.Signature
+	left   int // bytes
 }
 
-// signedBy gives who has signed what a reference is at now: the manifest or index, or the image that
-// was chosen in the index.
-func (f *Fetcher) signedBy(ctx context.Context, by module.Requirement, puller *remote.Puller, options []remote.Option, repository name.Repository, digests ...v1.Hash) (string, error) {
+// signedBy gives who has signed what a reference is at now: the manifest or index, or
+// the image that was chosen in the index.
+func signedBy(ctx context.Context, by module.Requirement, puller *remote.Puller, repository name.Repository, digests ...v1.Hash) (string, error) {
 	var first error
 	for i, digest := range digests {
 		if i > 0 && digest == digests[0] {
 			continue
 		}
-		s := signatures{puller: puller, options: options, left: maxSignatures * maxSignature / 4}
+		s := signatures{puller: puller, left: maxSignatures * maxSignature / 4}
 		if err := s.find(ctx, repository, digest); err != nil {
 			return "", err
 		}
@@ -76,7 +75,7 @@ func (s *signatures) find(ctx context.Context, repository name.Repository, diges
 
 // bundles finds sigstore's, by the referrers of an image.
 func (s *signatures) bundles(ctx context.Context, repository name.Repository, digest v1.Hash) error {
-	index, err := remote.Referrers(repository.Digest(digest.String()), s.options...)
+	index, err := remote.Referrers(repository.Digest(digest.String()), remote.WithContext(ctx), remote.Reuse(s.puller))
 	if err != nil {
 		return missing(err)
 	}
