@@ -22,6 +22,9 @@ func (m material) equal(o material) bool {
 	return bytes.Equal(m.cert, o.cert) && bytes.Equal(m.key, o.key) && bytes.Equal(m.clientCA, o.clientCA)
 }
 
+// materialOf is what Envoys are sent of a pair.
+func materialOf(p resource.Pair) material { return material{p.Chain, p.Key, p.ClientCA} }
+
 // soon is how long before its end a certificate is told of.
 const soon = 14 * 24 * time.Hour
 

@@ -198,7 +198,7 @@ func (s *Store) take(t definition.TLS, k *known, m material, err error, now time
 			break
 		}
 		k.used, made = m, *good
-		if string(made.Chain)+string(made.Key)+string(made.ClientCA) != string(was.Chain)+string(was.Key)+string(was.ClientCA) {
+		if !materialOf(made).equal(materialOf(was)) {
 			s.kept.Put(keyOf(t), keep{made.Chain, made.Key, made.ClientCA})
 			if s.Log != nil {
 				s.Log.Info("certificate of a listener", "cert", cmp.Or(t.Cert, t.Secret), "renewed", len(was.Chain) > 0)
@@ -206,7 +206,7 @@ func (s *Store) take(t definition.TLS, k *known, m material, err error, now time
 		}
 	}
 	made.Warning = warning(made.Chain, now)
-	if made.Trouble == was.Trouble && made.Warning == was.Warning && string(made.Chain) == string(was.Chain) && string(made.Key) == string(was.Key) && string(made.ClientCA) == string(was.ClientCA) {
+	if made.Trouble == was.Trouble && made.Warning == was.Warning && materialOf(made).equal(materialOf(was)) {
 		return false
 	}
 	k.pair = &made
