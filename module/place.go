@@ -12,8 +12,8 @@ func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	if !f.Logs() {
 		return nil
 	}
-	c, err := l.Store.Contents(sha256)
-	if err != nil || slices.Contains(c.Exports, "proxy_on_log") {
+	w, err := l.Store.Wants(sha256)
+	if err != nil || slices.Contains(w.Callbacks, "proxy_on_log") {
 		return nil
 	}
 	return &ContentError{
