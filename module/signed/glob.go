@@ -64,7 +64,12 @@ func split(hostport string) (host, port string) {
 }
 
 func matches(glob, text string) bool {
-	return regexp.MustCompile(`(?s)\A` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `.*`) + `\z`).MatchString(text)
+	return regexp.MustCompile(`(?s)` + expression(glob)).MatchString(text)
+}
+
+// expression is the regular expression of all of a text in which * stands for anything.
+func expression(glob string) string {
+	return `\A` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `.*`) + `\z`
 }
 
 // exact and pattern are an identity as sigstore has it: the one where it has no *, the
@@ -80,5 +85,5 @@ func pattern(identity string) string {
 	if !strings.Contains(identity, "*") {
 		return ""
 	}
-	return `\A` + strings.ReplaceAll(regexp.QuoteMeta(identity), `\*`, `.*`) + `\z`
+	return expression(identity)
 }
