@@ -153,7 +153,7 @@ func TestInlineAccessLogger(t *testing.T) {
 		f := newFleet(t)
 		f.hello("1")
 		web := func(m wasmtest.Filter) time.Time {
-			return f.write("web.yaml", fmt.Sprintf(loggingListener, f.module(m), f.upstreamCluster()))
+			return f.write("web.yaml", f.logging("web", f.module(m))+"---\n"+f.upstreamCluster())
 		}
 		web(wasmtest.Filter{Header: "x", Value: "1", Counts: "first"})
 		f.serve()
@@ -167,27 +167,17 @@ func TestInlineAccessLogger(t *testing.T) {
 	})
 }
 
-// loggingListener is a listener with an access logger, and the cluster that it leads to.
-const loggingListener = `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
-name: web
-address: {socket_address: {address: 127.0.0.1, port_value: 0}}
-filter_chains:
-- filters:
-  - name: envoy.filters.network.http_connection_manager
-    typed_config:
-      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-      stat_prefix: web
-      route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: upstream}}]}]}
-      access_log:
+// logging is a listener of Envoy's own with an access logger.
+func (f *fleet) logging(name, module string) string {
+	f.t.Helper()
+	return strings.Replace(f.staticListener(name), "      http_filters:\n", fmt.Sprintf(`      access_log:
       - name: envoy.access_loggers.wasm
         typed_config:
           "@type": type.googleapis.com/envoy.extensions.access_loggers.wasm.v3.WasmAccessLog
           config: {name: logger, vm_config: {code: {local: {filename: %q}}}}
       http_filters:
-      - name: envoy.filters.http.router
-        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
----
-%s`
+`, module), 1)
+}
 
 // logs waits until an access logger counts, and gives how long after start that was.
 func (e *edge) logs(start time.Time, counter string) time.Duration {

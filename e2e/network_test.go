@@ -155,8 +155,9 @@ func TestNetworkFilterOfOthers(t *testing.T) {
 		tap := func(word string) string {
 			return "file://" + filepath.Join(f.dir, filepath.Base(f.module(wasmtest.Filter{Network: true, Value: word})))
 		}
-		f.write("raw.yaml", strings.NewReplacer("ECHO", strings.Split(echo, ":")[1], "UPSTREAM", strings.Split(f.upstream.Address(), ":")[1],
-			"INLINE", strings.TrimPrefix(tap("[inline]"), "file://")).Replace(rawChains))
+		f.write("tcp.yaml", strings.NewReplacer("ECHO", strings.Split(echo, ":")[1], "INLINE", strings.TrimPrefix(tap("[inline]"), "file://")).Replace(rawTCP))
+		f.write("http.yaml", strings.Replace(f.staticListener("raw-http"), "name: raw-http\n", "name: raw-http\ntraffic_direction: INBOUND\n", 1))
+		f.write("up.yaml", f.upstreamCluster())
 		f.serve()
 		e := f.envoy(c, "edge-1")
 		load := e.connections("raw-tcp", 3)
@@ -201,13 +202,10 @@ spec:
 	})
 }
 
-const rawChains = `"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+// rawTCP is a raw listener with a filter in its chain, before a cluster that it brings.
+const rawTCP = `"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
 name: echo
 load_assignment: {cluster_name: echo, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ECHO}}}}]}]}
----
-"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
-name: up
-load_assignment: {cluster_name: up, endpoints: [{lb_endpoints: [{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: UPSTREAM}}}}]}]}
 ---
 "@type": type.googleapis.com/envoy.config.listener.v3.Listener
 name: raw-tcp
@@ -221,19 +219,4 @@ filter_chains:
       config: {vm_config: {code: {local: {filename: INLINE}}}}
   - name: envoy.filters.network.tcp_proxy
     typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy, stat_prefix: t, cluster: echo}
----
-"@type": type.googleapis.com/envoy.config.listener.v3.Listener
-name: raw-http
-traffic_direction: INBOUND
-address: {socket_address: {address: 127.0.0.1, port_value: 0}}
-filter_chains:
-- filters:
-  - name: envoy.filters.network.http_connection_manager
-    typed_config:
-      "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-      stat_prefix: web
-      route_config: {virtual_hosts: [{name: all, domains: ["*"], routes: [{match: {prefix: /}, route: {cluster: up}}]}]}
-      http_filters:
-      - name: envoy.filters.http.router
-        typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
 `
