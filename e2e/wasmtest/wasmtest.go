@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// Filter describes a Proxy-Wasm HTTP filter.
+// Filter describes a Proxy-Wasm filter, an HTTP one unless it says otherwise.
 type Filter struct {
 	// Network makes it a network filter: Value stands before each piece of data
 	// that a client sends, and what a Fault says of requests is said of
