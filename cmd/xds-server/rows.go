@@ -36,7 +36,7 @@ var severity = []string{
 // row is what an Envoy has, or lacks.
 type row struct {
 	node     string
-	name     string // of the filter, or "listener" and its name; "": the Envoy has nothing
+	name     string // of the filter, or "listener" and its name; "-": the Envoy has nothing
 	filter   string // its name; "": it is of a listener
 	state    string
 	since    time.Time
@@ -48,7 +48,7 @@ type row struct {
 
 // fine says whether there is nothing to look at.
 func (r *row) fine() bool {
-	return !r.draining && (r.state == string(swap.Running) || r.state == string(swap.Unasked) || r.name == "" && r.state == "-")
+	return !r.draining && (r.state == string(swap.Running) || r.state == string(swap.Unasked) || r.state == "-")
 }
 
 func (r *row) severity() int {
@@ -61,15 +61,15 @@ func (r *row) severity() int {
 	return slices.Index(severity, string(swap.Waiting)) // a newer server has states that are not known here
 }
 
-// rowsOf tells of an Envoy what is shown of it.
-func (s *shown) rowsOf(n *xds.NodeStatus, now time.Time) []row {
+// choose gives what is shown of an Envoy.
+func (s *shown) choose(n *xds.NodeStatus, all []row) []row {
 	for k, v := range s.labels {
 		if has, ok := n.Labels[k]; !ok || has != v {
 			return nil
 		}
 	}
 	var rows []row
-	for _, r := range allRows(n, now) {
+	for _, r := range all {
 		if (s.filter == "" || r.filter == s.filter) && (len(s.states) == 0 || slices.Contains(s.states, r.state)) {
 			rows = append(rows, r)
 		}
@@ -77,14 +77,15 @@ func (s *shown) rowsOf(n *xds.NodeStatus, now time.Time) []row {
 	return rows
 }
 
-func allRows(n *xds.NodeStatus, now time.Time) []row {
+// rowsOf tells of an Envoy what it has and lacks.
+func rowsOf(n *xds.NodeStatus, now time.Time) []row {
 	var rows []row
 	state, since := "-", n.ConnectedSince
 	if !n.AwaySince.IsZero() {
 		state, since = string(swap.Away), n.AwaySince
 	}
 	if len(n.Filters) == 0 {
-		rows = append(rows, row{node: n.ID, state: state, since: since})
+		rows = append(rows, row{node: n.ID, name: "-", state: state, since: since})
 	}
 	for _, f := range n.Filters {
 		if f.State == swap.Away {
@@ -109,13 +110,13 @@ func allRows(n *xds.NodeStatus, now time.Time) []row {
 	return rows
 }
 
-// printEnvoys prints what the Envoys have: each where they are few or all are to be
+// printEnvoys prints rows of the Envoys: each where they are few or all are to be
 // shown, else those where something is to be looked at, the worst first.
-func printEnvoys(out io.Writer, nodes []xds.NodeStatus, s shown, now time.Time) {
+func printEnvoys(out io.Writer, nodes []xds.NodeStatus, all [][]row, s shown, now time.Time) {
 	var rows []row
 	healthy, unshown := 0, 0 // Envoys, rows
 	for i := range nodes {
-		of := s.rowsOf(&nodes[i], now)
+		of := s.choose(&nodes[i], all[i])
 		rows = append(rows, of...)
 		if len(of) > 0 && !slices.ContainsFunc(of, func(r row) bool { return !r.fine() }) {
 			healthy++
@@ -137,7 +138,7 @@ func printEnvoys(out io.Writer, nodes []xds.NodeStatus, s shown, now time.Time) 
 		t := newTable(out)
 		fmt.Fprintln(t, "ENVOY\tFILTER\tSTATE\tSINCE\tRUNNING\tWANTED\tREASON")
 		for _, r := range rows {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(r.node), orDash(r.name), cell(r.state), age(now, r.since), cell(r.running), cell(r.wanted), r.reason)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(r.node), r.name, cell(r.state), age(now, r.since), cell(r.running), cell(r.wanted), r.reason)
 		}
 		t.Flush()
 	}
@@ -185,14 +186,14 @@ func attention(f admin.Filter) int {
 
 // byState counts connected Envoys by the worst state of what they are to have; "" where
 // all is in place on each.
-func byState(nodes []xds.NodeStatus, now time.Time) string {
+func byState(nodes []xds.NodeStatus, all [][]row) string {
 	counts := map[string]int{}
 	for i := range nodes {
 		if !nodes[i].AwaySince.IsZero() {
 			continue
 		}
 		worst := len(severity) - 1
-		for _, r := range allRows(&nodes[i], now) {
+		for _, r := range all[i] {
 			if !r.fine() {
 				worst = min(worst, r.severity())
 			}
@@ -213,13 +214,6 @@ func byState(nodes []xds.NodeStatus, now time.Time) string {
 		}
 	}
 	return ": " + strings.Join(words, ", ")
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // check refuses states that there are not, with their flag.

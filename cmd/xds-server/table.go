@@ -22,7 +22,11 @@ func printTable(out io.Writer, st *admin.Status, show shown, now time.Time) erro
 	if st.Envoys.Away > 0 {
 		away = fmt.Sprintf(", %d away", st.Envoys.Away)
 	}
-	fmt.Fprintf(out, "%s, %s, %s%s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), byState(st.Nodes, now), away)
+	rows := make([][]row, len(st.Nodes))
+	for i := range rows {
+		rows[i] = rowsOf(&st.Nodes[i], now)
+	}
+	fmt.Fprintf(out, "%s, %s, %s%s%s\n", plural(d.Loaded, "definition"), plural(len(d.Errors), "error"), plural(st.Envoys.Connected, "Envoy"), byState(st.Nodes, rows), away)
 	problems := slices.Concat(d.Errors, d.Warnings)
 	if unshown := len(problems) - maxRows; unshown > 0 && !show.all {
 		printProblems(out, "  ", problems[:maxRows])
@@ -33,7 +37,7 @@ func printTable(out io.Writer, st *admin.Status, show shown, now time.Time) erro
 	printUnfinished(out, "  ", st, "")
 	printReplicas(out, st.Replicas)
 	printFilters(out, st.Filters, show)
-	printEnvoys(out, st.Nodes, show, now)
+	printEnvoys(out, st.Nodes, rows, show, now)
 	return nil
 }
 
