@@ -1,6 +1,10 @@
 package crd
 
-import "wasmxds/definition"
+import (
+	"maps"
+
+	"wasmxds/definition"
+)
 
 // rule is one that the API server checks.
 type rule struct{ cel, message string }
@@ -23,8 +27,15 @@ func rules() map[string]map[string][]rule {
 	}
 	check := []rule{{`!has(self.path) || !has(self.grpc)`, "grpc: can't be together with path"}}
 	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
+	attach := map[string][]rule{
+		"spec.attach": {
+			{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
+		},
+		"spec.attach.ports[]":         {port},
+		"spec.attach.match[].ports[]": {port},
+	}
 	return map[string]map[string][]rule{
-		"WasmFilter": {
+		"WasmFilter": joined(map[string][]rule{
 			"spec": {
 				{`!has(self.env) || !has(self.hostEnv) || self.hostEnv.all(name, !(name in self.env))`, "hostEnv: has a variable that is in env as well, which Envoy refuses"},
 			},
@@ -43,24 +54,14 @@ func rules() map[string]map[string][]rule {
 			"spec.module.url": {{`self != ""`, "is empty"}},
 			"spec.env":        variables,
 			"spec.hostEnv":    variables,
-			"spec.attach": {
-				{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
-			},
-			"spec.attach.ports[]":         {port},
-			"spec.attach.match[].ports[]": {port},
-		},
-		"LuaFilter": {
+		}, attach),
+		"LuaFilter": joined(map[string][]rule{
 			"spec": {
 				{`has(self.inline)`, "inline: is missing; write inline: | and the script below it"},
 				{`!has(self.file) || self.file == ""`, "file: is for definitions in files; write the script itself as inline"},
 			},
 			"spec.inline": {{`self.trim() != ""`, "is empty, needs a script"}},
-			"spec.attach": {
-				{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
-			},
-			"spec.attach.ports[]":         {port},
-			"spec.attach.match[].ports[]": {port},
-		},
+		}, attach),
 		"Listener": {
 			"spec.address": {{
 				`self.matches('^([0-9.]+|\\[[0-9a-fA-F:.]+(%[^\\[\\]]+)?\\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(":") + 1)) <= 65535`,
@@ -130,77 +131,47 @@ func duration(message string) rule {
 // bounds are those that Kubernetes needs to say what a rule may cost, and what is
 // another thing in a cluster than in a file.
 func bounds() map[string]map[string]schema {
-	items := func(most int) schema { return schema{"maxItems": most} }
-	text := func(longest int) schema { return schema{"maxLength": longest} }
 	return map[string]map[string]schema{
-		"WasmFilter": {
-			"spec.module.url":               {"maxLength": 2048, "description": "https://, http:// or oci:// URL; or file:// of xds-server's own machine."},
-			"spec.module.pullSecret":        text(253),
-			"spec.allow":                    {"pattern": "^computed$", "minItems": 1, "maxItems": 200},
-			"spec.env":                      {"maxProperties": 100},
-			"spec.hostEnv":                  items(100),
-			"spec.hostEnv[]":                text(1024),
-			"spec.attach.ports":             items(1000),
-			"spec.attach.listeners":         items(1000),
-			"spec.attach.match":             items(100),
-			"spec.attach.match[].ports":     items(1000),
-			"spec.attach.match[].listeners": items(1000),
-		},
-		"LuaFilter": {
-			"spec.file":                     {"maxLength": 2048, "description": "Is for definitions in files."},
-			"spec.attach.ports":             items(1000),
-			"spec.attach.listeners":         items(1000),
-			"spec.attach.match":             items(100),
-			"spec.attach.match[].ports":     items(1000),
-			"spec.attach.match[].listeners": items(1000),
-		},
-		"Listener": {
-			"spec.address":                                   text(100),
-			"spec.tls.secret":                                {"pattern": `^[a-z0-9.-]+$`},
-			"spec.tls.clientSecret":                          {"pattern": `^$|^[a-z0-9.-]+$`},
-			"spec.tls.cert":                                  {"maxLength": 1024, "description": "Is for files of definitions."},
-			"spec.tls.key":                                   {"maxLength": 1024, "description": "Is for files of definitions."},
-			"spec.tls.clientCA":                              {"maxLength": 1024, "description": "Is for files of definitions."},
-			"spec.routes":                                    items(200),
-			"spec.routes[].upstream":                         {"maxLength": 260, "pattern": "^$|" + hostPort},
-			"spec.routes[].hosts":                            items(100),
-			"spec.routes[].hosts[]":                          {"maxLength": 253, "pattern": `^(\*|(\*\.)?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*|\[[0-9a-fA-F:.]+\])$`},
-			"spec.routes[].path":                             text(1024),
-			"spec.routes[].prefix":                           text(1024),
-			"spec.routes[].regex":                            text(1024),
-			"spec.routes[].methods":                          items(20),
-			"spec.routes[].methods[]":                        {"maxLength": 50, "pattern": `^[A-Z0-9_-]+$`},
-			"spec.routes[].headers":                          items(50),
-			"spec.routes[].headers[].name":                   {"maxLength": 256, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
-			"spec.routes[].headers[].exact":                  text(4096),
-			"spec.routes[].headers[].prefix":                 text(4096),
-			"spec.routes[].headers[].regex":                  text(1024),
-			"spec.routes[].redirect.host":                    {"maxLength": 253, "pattern": `^$|^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$|^\[[0-9a-fA-F:.]+\]$`},
-			"spec.routes[].redirect.path":                    text(1024),
-			"spec.routes[].redirect.prefix":                  text(1024),
-			"spec.routes[].rewrite.prefix":                   text(1024),
-			"spec.routes[].retries.on":                       items(20),
-			"spec.routes[].retries.on[]":                     {"enum": retryOn()},
-			"spec.routes[].retries.perTry":                   text(64),
-			"spec.routes[].upstreams":                        items(50),
-			"spec.routes[].upstreams[].address":              {"maxLength": 260, "pattern": "^$|" + hostPort},
-			"spec.routes[].upstreams[].endpoints[]":          {"maxLength": 260, "pattern": hostPort},
-			"spec.routes[].upstreams[].serverName":           text(253),
-			"spec.routes[].upstreams[].healthCheck.path":     text(1024),
-			"spec.routes[].upstreams[].healthCheck.grpc":     text(253),
-			"spec.routes[].upstreams[].healthCheck.interval": text(64),
-			"spec.routes[].upstreams[].healthCheck.timeout":  text(64),
-			"spec.routes[].timeout":                          text(64),
-			"spec.tcp.upstream":                              {"maxLength": 260, "pattern": "^$|" + hostPort},
-			"spec.tcp.upstreams":                             items(50),
-			"spec.tcp.upstreams[].address":                   {"maxLength": 260, "pattern": "^$|" + hostPort},
-			"spec.tcp.upstreams[].endpoints[]":               {"maxLength": 260, "pattern": hostPort},
-			"spec.tcp.upstreams[].serverName":                text(253),
-			"spec.tcp.upstreams[].healthCheck.path":          text(1024),
-			"spec.tcp.upstreams[].healthCheck.grpc":          text(253),
-			"spec.tcp.upstreams[].healthCheck.interval":      text(64),
-			"spec.tcp.upstreams[].healthCheck.timeout":       text(64),
-		},
+		"WasmFilter": joined(map[string]schema{
+			"spec.module.url":        {"maxLength": 2048, "description": "https://, http:// or oci:// URL; or file:// of xds-server's own machine."},
+			"spec.module.pullSecret": text(253),
+			"spec.allow":             {"pattern": "^computed$", "minItems": 1, "maxItems": 200},
+			"spec.env":               {"maxProperties": 100},
+			"spec.hostEnv":           items(100),
+			"spec.hostEnv[]":         text(1024),
+		}, attachBounds()),
+		"LuaFilter": joined(map[string]schema{
+			"spec.file": {"maxLength": 2048, "description": "Is for definitions in files."},
+		}, attachBounds()),
+		"Listener": joined(map[string]schema{
+			"spec.address":                   text(100),
+			"spec.tls.secret":                {"pattern": `^[a-z0-9.-]+$`},
+			"spec.tls.clientSecret":          {"pattern": `^$|^[a-z0-9.-]+$`},
+			"spec.tls.cert":                  {"maxLength": 1024, "description": "Is for files of definitions."},
+			"spec.tls.key":                   {"maxLength": 1024, "description": "Is for files of definitions."},
+			"spec.tls.clientCA":              {"maxLength": 1024, "description": "Is for files of definitions."},
+			"spec.routes":                    items(200),
+			"spec.routes[].hosts":            items(100),
+			"spec.routes[].hosts[]":          {"maxLength": 253, "pattern": `^(\*|(\*\.)?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*|\[[0-9a-fA-F:.]+\])$`},
+			"spec.routes[].path":             text(1024),
+			"spec.routes[].prefix":           text(1024),
+			"spec.routes[].regex":            text(1024),
+			"spec.routes[].methods":          items(20),
+			"spec.routes[].methods[]":        {"maxLength": 50, "pattern": `^[A-Z0-9_-]+$`},
+			"spec.routes[].headers":          items(50),
+			"spec.routes[].headers[].name":   {"maxLength": 256, "pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"},
+			"spec.routes[].headers[].exact":  text(4096),
+			"spec.routes[].headers[].prefix": text(4096),
+			"spec.routes[].headers[].regex":  text(1024),
+			"spec.routes[].redirect.host":    {"maxLength": 253, "pattern": `^$|^[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*$|^\[[0-9a-fA-F:.]+\]$`},
+			"spec.routes[].redirect.path":    text(1024),
+			"spec.routes[].redirect.prefix":  text(1024),
+			"spec.routes[].rewrite.prefix":   text(1024),
+			"spec.routes[].retries.on":       items(20),
+			"spec.routes[].retries.on[]":     {"enum": retryOn()},
+			"spec.routes[].retries.perTry":   text(64),
+			"spec.routes[].timeout":          text(64),
+		}, upstreamBounds("spec.routes[]"), upstreamBounds("spec.tcp")),
 		"Rollout": {
 			// Labels, a count or a share: what is said of one kind of value holds for it
 			// alone.
@@ -211,4 +182,43 @@ func bounds() map[string]map[string]schema {
 			"spec.match.definitions[]": text(1000),
 		},
 	}
+}
+
+// attachBounds are those of a filter's attach.
+func attachBounds() map[string]schema {
+	return map[string]schema{
+		"spec.attach.ports":             items(1000),
+		"spec.attach.listeners":         items(1000),
+		"spec.attach.match":             items(100),
+		"spec.attach.match[].ports":     items(1000),
+		"spec.attach.match[].listeners": items(1000),
+	}
+}
+
+// upstreamBounds are those of the upstreams that are written at a path.
+func upstreamBounds(at string) map[string]schema {
+	return map[string]schema{
+		at + ".upstream":                         {"maxLength": 260, "pattern": "^$|" + hostPort},
+		at + ".upstreams":                        items(50),
+		at + ".upstreams[].address":              {"maxLength": 260, "pattern": "^$|" + hostPort},
+		at + ".upstreams[].endpoints[]":          {"maxLength": 260, "pattern": hostPort},
+		at + ".upstreams[].serverName":           text(253),
+		at + ".upstreams[].healthCheck.path":     text(1024),
+		at + ".upstreams[].healthCheck.grpc":     text(253),
+		at + ".upstreams[].healthCheck.interval": text(64),
+		at + ".upstreams[].healthCheck.timeout":  text(64),
+	}
+}
+
+func items(most int) schema { return schema{"maxItems": most} }
+
+func text(longest int) schema { return schema{"maxLength": longest} }
+
+// joined has all of several maps, whose keys differ.
+func joined[V any](of ...map[string]V) map[string]V {
+	all := map[string]V{}
+	for _, m := range of {
+		maps.Copy(all, m)
+	}
+	return all
 }
