@@ -176,10 +176,7 @@ func shortName(name string) string {
 
 // proxied are the upstreams of connections.
 func (m *roads) proxied(tcp *tcpv3.TcpProxy) []upstream {
-	to := func(cluster string) upstream {
-		return upstream{"connections", m.target(&routev3.Route{Action: &routev3.Route_Route{Route: &routev3.RouteAction{
-			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: cluster}}}})}
-	}
+	to := func(cluster string) upstream { return upstream{"connections", m.cluster(cluster)} }
 	if name := tcp.GetCluster(); name != "" {
 		return []upstream{to(name)}
 	}
