@@ -14,7 +14,7 @@ func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.P
 	of := map[*definition.Listener]definition.TLS{}
 	add := func(listeners []*definition.Listener) {
 		for _, l := range listeners {
-			if l.TLS != nil {
+			if _, found := of[l]; l.TLS != nil && !found { // sets share most of theirs
 				of[l] = j.here(l)
 			}
 		}
