@@ -22,8 +22,8 @@ type Wanted struct {
 	Fixed bool
 }
 
-// list is a list of HTTP filters as it was written, or see networkList. Filters are placed by what
-// alike tells of it alone.
+// list is a list of HTTP filters as it was written, or see networkList. Filters are
+// placed by what alike tells of it alone.
 type list []*hcmv3.HttpFilter
 
 // gaps is how many places there are where slots may stand: before each filter,

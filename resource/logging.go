@@ -117,11 +117,10 @@ func namesOf(filters []*filter) []string {
 	return names
 }
 
-// withoutLoggers parts HTTP filters from access loggers.
+// withoutLoggers parts filters that have slots from access loggers.
 func withoutLoggers(filters []*filter) (rest, loggers []*filter) {
-	logs := func(f *filter) bool { return f.place.At == definition.Logger }
 	for _, f := range filters {
-		if logs(f) {
+		if f.place.At == definition.Logger {
 			loggers = append(loggers, f)
 		} else {
 			rest = append(rest, f)

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Filter is the Wasm filter of that name, whichever nodes it is for: as it is in
+// Filter is the Wasm or Lua filter of that name, whichever nodes it is for: as it is in
 // the base, or, where that has none, in some choice. Nil where there is none, or
 // where it could not be compiled.
 func (c *Catalog) Filter(name string) *Filter {
@@ -16,7 +16,7 @@ func (c *Catalog) Filter(name string) *Filter {
 	return nil
 }
 
-// Filters are the Wasm filters of that name: the base's, where it has one, and
+// Filters are the Wasm or Lua filters of that name: the base's, where it has one, and
 // then those of the choices, which may be the same.
 func (c *Catalog) Filters(name string) iter.Seq2[Choice, *Filter] {
 	return func(yield func(Choice, *Filter) bool) {

@@ -113,7 +113,7 @@ const (
 	luaMark        = definition.LuaMark
 )
 
-// Listener is a listener and the Wasm filters, or twins, it has slots for.
+// Listener is a listener and the filters, or twins, it has slots for.
 type Listener struct {
 	*Resource          // in the layout that it gets where none is in use
 	Slots     []string // names of its slots in that layout, sorted

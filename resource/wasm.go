@@ -151,11 +151,10 @@ func unkeyed(p *pluginv3.PluginConfig) (*pluginv3.VmConfig, *pluginv3.PluginConf
 }
 
 // capabilities allows what was computed of the module, or the host calls that are
-// named, and then also what is no call of
-// the filter's own will: Envoy's callbacks, which it holds to the same list
-// (without proxy_on_request_headers allowed, a filter would silently see no
-// request), and WASI, which languages need to start and which in Envoy
-// reaches nothing but the log, the clock and the plugin's own environment.
+// named, and then also what is no call of the filter's own will: Envoy's callbacks,
+// which it holds to the same list (without proxy_on_request_headers allowed, a filter
+// would silently see no request), and WASI, which languages need to start and which in
+// Envoy reaches nothing but the log, the clock and the plugin's own environment.
 func capabilities(d *definition.Filter) *pluginv3.CapabilityRestrictionConfig {
 	if d.Allow == nil && !d.AllowComputed {
 		return nil
