@@ -2,22 +2,49 @@ package module
 
 import (
 	"slices"
+	"strings"
 
 	"wasmxds/definition"
 )
 
-// fitsPlace tells whether a module exports what is called at its filter's place. What
+// fitsPlace tells whether a module exports a callback for where its filter stands.
+// Envoy doesn't: it calls none, and all goes by as if there were no filter. What
 // can't be found out counts as fitting.
 func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
-	if !f.Logs() {
-		return nil
-	}
 	w, err := l.Store.Wants(sha256)
-	if err != nil || slices.Contains(w.Callbacks, "proxy_on_log") {
+	if err != nil {
 		return nil
 	}
-	return &ContentError{
-		Message: "exports no proxy_on_log: as an access logger it would never be called",
-		Hint:    "build it with the callback for logs, or leave place out for an HTTP filter",
+	http, network := slices.ContainsFunc(w.Callbacks, isHTTP), slices.ContainsFunc(w.Callbacks, isNetwork)
+	switch {
+	case f.Logs() && !slices.Contains(w.Callbacks, "proxy_on_log"):
+		return &ContentError{
+			Message: "exports no proxy_on_log: as an access logger it would never be called",
+			Hint:    "build it with the callback for logs, or leave place out for an HTTP filter",
+		}
+	case f.Place.Network && !network:
+		return &ContentError{
+			Message: "exports no callback for connections, as proxy_on_new_connection or proxy_on_downstream_data, so that, with place: network, all bytes would pass by it",
+			Hint:    "leave network out of its place if it is an HTTP filter; in Go, import proxywasm/stdgo/tcp",
+		}
+	case !f.Place.Network && network && !http:
+		return &ContentError{
+			Message: "exports callbacks for connections and none for requests, so that all requests would pass by it",
+			Hint:    "place: network makes it a network filter",
+		}
 	}
+	return nil
+}
+
+func isHTTP(callback string) bool {
+	return strings.HasPrefix(callback, "proxy_on_request_") || strings.HasPrefix(callback, "proxy_on_response_") || callback == "proxy_on_log"
+}
+
+func isNetwork(callback string) bool {
+	switch callback {
+	case "proxy_on_new_connection", "proxy_on_downstream_data", "proxy_on_upstream_data",
+		"proxy_on_downstream_connection_close", "proxy_on_upstream_connection_close":
+		return true
+	}
+	return false
 }

@@ -61,9 +61,6 @@ func (s *sandbox) try(ctx context.Context, r request, read func() ([]byte, error
 	if err := checkExports(code.module, t); err != nil {
 		return replyOf(err)
 	}
-	if err := checkPlace(code.module, t); err != nil {
-		return replyOf(err)
-	}
 	vm := newVM(t)
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

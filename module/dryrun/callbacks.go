@@ -3,7 +3,6 @@ package dryrun
 import (
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -89,37 +88,6 @@ func checkExports(code wazero.CompiledModule, t *trial) error {
 		}
 	}
 	return nil
-}
-
-// checkPlace checks that the module has callbacks for where its filter stands.
-// Envoy does not: it calls none, and all goes by as if there were no filter.
-func checkPlace(code wazero.CompiledModule, t *trial) error {
-	exported := code.ExportedFunctions()
-	of := func(is func(name string) bool) bool {
-		return slices.ContainsFunc(slices.Collect(maps.Keys(exported)), is)
-	}
-	http, network := of(isHTTP), of(isNetwork)
-	switch {
-	case t.Network && !network:
-		return refused("leave network out of its place if it is an HTTP filter; in Go, import proxywasm/stdgo/tcp",
-			"it exports no callback for connections, as proxy_on_new_connection or proxy_on_downstream_data, so that, with place: network, all bytes would pass by it")
-	case !t.Network && network && !http:
-		return refused("place: network makes it a network filter", "it exports callbacks for connections and none for requests, so that all requests would pass by it")
-	}
-	return nil
-}
-
-func isHTTP(name string) bool {
-	return strings.HasPrefix(name, "proxy_on_request_") || strings.HasPrefix(name, "proxy_on_response_") || name == "proxy_on_log"
-}
-
-func isNetwork(name string) bool {
-	switch name {
-	case "proxy_on_new_connection", "proxy_on_downstream_data", "proxy_on_upstream_data",
-		"proxy_on_downstream_connection_close", "proxy_on_upstream_connection_close":
-		return true
-	}
-	return false
 }
 
 // calls says whether Envoy looks a callback up: all of them, unless the

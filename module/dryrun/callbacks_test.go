@@ -85,30 +85,3 @@ func written(f wasmtest.Function) string {
 	words := func(n int) string { return "(" + strings.TrimSuffix(strings.Repeat("i32 ", n), " ") + ")" }
 	return words(f.Params) + " → " + words(f.Results)
 }
-
-// A module that sees nothing where its filter stands is refused, with what to do.
-func TestCallbacksForItsPlace(t *testing.T) {
-	r := newRunner(t, Options{})
-	both := wasmtest.Filter{Header: "x-both", Value: "1", Exports: []wasmtest.Function{{Name: "proxy_on_upstream_data", Params: 3, Results: 1}}}
-	for name, test := range map[string]struct {
-		module  wasmtest.Filter
-		network bool
-		hint    string // of the refusal; "": it is taken
-	}{
-		"HTTP":               {module: wasmtest.Filter{Header: "x-http", Value: "1"}},
-		"HTTP as network":    {module: wasmtest.Filter{Header: "x-http", Value: "1"}, network: true, hint: "leave network out of its place"},
-		"network":            {module: wasmtest.Filter{Network: true, Value: "1"}, network: true},
-		"network as HTTP":    {module: wasmtest.Filter{Network: true, Value: "1"}, hint: "place: network"},
-		"both as HTTP":       {module: both},
-		"both as network":    {module: both, network: true},
-		"it only logs":       {module: wasmtest.Filter{Network: true, Value: "1", Exports: []wasmtest.Function{{Name: "proxy_on_log", Params: 1}}}},
-		"it logs as network": {module: wasmtest.Filter{Network: true, Value: "1", Exports: []wasmtest.Function{{Name: "proxy_on_log", Params: 1}}}, network: true},
-	} {
-		f := &definition.Filter{Place: definition.Place{Network: test.network}}
-		err := r.Run(t.Context(), f, r.assemble(t, test.module))
-		refusal, is := errors.AsType[*module.ContentError](err)
-		if is != (test.hint != "") || is && !strings.Contains(refusal.Hint, test.hint) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}

@@ -27,7 +27,6 @@ type inputs struct {
 	Allow                    []string // host calls
 	Restricted               bool     // to Allow
 	AsWritten                bool     // Allow is for callbacks, too
-	Network                  bool     `json:",omitempty"` // it is to be a network filter
 	Time                     time.Duration
 	Memory                   int64
 }
@@ -39,7 +38,7 @@ func (r *Runner) inputs(f *definition.Filter, sum string) inputs {
 		Name:    f.Name, RootID: f.RootID, VMID: f.VMID,
 		Config: f.Config.GetValue(), ConfigType: f.Config.GetTypeUrl(),
 		VMConfig: f.VMConfig.GetValue(), VMConfigType: f.VMConfig.GetTypeUrl(),
-		Allow: f.Allow, Restricted: f.Allow != nil || f.AllowComputed, AsWritten: f.Wasm != nil || f.AllowComputed, Network: f.Place.Network,
+		Allow: f.Allow, Restricted: f.Allow != nil || f.AllowComputed, AsWritten: f.Wasm != nil || f.AllowComputed,
 		Time: r.options.Time, Memory: r.options.Memory,
 	}
 	in.Env, in.Unset = r.environment(f)
