@@ -10,23 +10,24 @@ import (
 	"wasmxds/source/etcd/apply"
 )
 
-const applyHelp = `Put files of definitions into etcd, for "xds-server serve --etcd". A file becomes
-one document, called by its name without .yaml; one of a directory by its path
-there: edge/hello.
+const applyHelp = `Write definition files to etcd, for "xds-server serve --etcd". Each file becomes
+one document. Its name is the file's path without .yaml: edge/hello.
 
-All of it is written in one transaction, or nothing. Each file is checked as
-"validate" does, and all of them with what is in etcd: what would be wrong then is
-told, and refused. If somebody else changes something meanwhile, it is checked
-again. Modules are left alone; a document has no folder, so they need a URL.
+Everything is written in one transaction, or nothing is. Each file is checked as
+"validate" does, and then together with everything in etcd. If the result would
+have errors, apply reports them and writes nothing. If somebody else writes at the
+same time, apply checks again. Modules are not fetched. A document in etcd has no
+folder, so modules need a URL.
 
---label gives the documents labels. With --prune, documents that have all of these
-labels and are not among the files are deleted: so what a repository has put there
-goes when its file does. A document's labels are kept beside it, at
+--label sets labels on the documents. With --prune, documents that have all of
+these labels and are not among the files are deleted, so a file that is removed from
+a repository also disappears from etcd. Labels are stored beside the document, at
 --etcd-prefix labels/NAME.
 
-One transaction of etcd takes 128 operations and 1.5 MiB unless it is told
-otherwise (--max-txn-ops, --max-request-bytes): one for each document that
-changes, one more for labels that do, and one. A change that is larger is refused.`
+By default, etcd limits a transaction to 128 operations and 1.5 MiB
+(--max-txn-ops, --max-request-bytes). A change takes one operation for each document
+that changes, one for each set of labels that changes, and one more. A larger change
+is rejected.`
 
 const applyExample = `  xds-server apply --etcd 127.0.0.1:2379 hello.yaml web.yaml
 
@@ -42,7 +43,7 @@ func newApply() *cobra.Command {
 	var f applyFlags
 	cmd := &cobra.Command{
 		Use:     "apply --etcd ENDPOINTS PATH...",
-		Short:   "Put definitions into etcd",
+		Short:   "Write definitions to etcd",
 		Long:    applyHelp,
 		Example: applyExample,
 		Args:    cobra.MinimumNArgs(1),
@@ -50,8 +51,8 @@ func newApply() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
 		},
 	}
-	f.add(cmd, "a label of the documents, as `key=value`; may be repeated")
-	cmd.Flags().BoolVar(&f.prune, "prune", false, "delete documents with all the labels that are not among the files")
+	f.add(cmd, "label to set on the documents, as `key=value`; repeatable")
+	cmd.Flags().BoolVar(&f.prune, "prune", false, "delete documents that have all the labels and are not among the files")
 	return cmd
 }
 

@@ -27,9 +27,9 @@ type adminFlags struct {
 
 func (f *adminFlags) add(flags *pflag.FlagSet, token string) {
 	flags.StringVar(&f.admin, "admin", "http://127.0.0.1:19000", "`URL` of xds-server's admin address")
-	flags.StringVar(&f.files.CA, "admin-ca", "", "`file` of the authorities that the certificate of an https --admin is from (default the system's)")
-	flags.StringVar(&f.files.Cert, "admin-cert", "", "`file` of a certificate to show there")
-	flags.StringVar(&f.files.Key, "admin-key", "", "`file` of its key")
+	flags.StringVar(&f.files.CA, "admin-ca", "", "CA bundle `file` for verifying the certificate of an https --admin (default the system's)")
+	flags.StringVar(&f.files.Cert, "admin-cert", "", "client certificate `file` for the admin address")
+	flags.StringVar(&f.files.Key, "admin-key", "", "private key `file` of --admin-cert")
 	flags.StringVar(&f.token, "admin-token-file", "", token)
 }
 

@@ -19,40 +19,42 @@ import (
 	"wasmxds/definition"
 )
 
-const bootstrapHelp = `Print the configuration that an Envoy starts with: who it is, and that all else
-comes from xds-server. Id, cluster and labels are what definitions select by.
+const bootstrapHelp = `Print an Envoy bootstrap configuration. It sets the node's ID, cluster and labels,
+by which definitions select Envoys, and connects Envoy to xds-server for everything
+else.
 
-Where xds-server has several replicas, --xds-address has the addresses of all,
-with commas between. Envoy goes to any of them, and to the next when that fails
-it, or is silent for 15 s. They are written in an order of each Envoy's own; those
-that share a state have Envoys go to where fewer are.
+Replicas: give --xds-address the addresses of all xds-servers, separated by commas.
+Envoy connects to one of them, and to the next one when that fails or is silent for
+15 s. Each Envoy gets the addresses in a different order. xds-servers that share a
+state move Envoys to the least loaded one.
 
-With --static-listeners, Envoy has the listeners (and clusters) of that file, or of
-the static_resources of an envoy.yaml, for itself, and gets only the filters that their slots ask for: HTTP filters with
-config_discovery over ADS, named as the WasmFilter is.
+Static listeners: with --static-listeners, Envoy keeps the listeners and clusters of
+that file (or of the static_resources of an envoy.yaml) and receives only the HTTP
+filters that their slots ask for. A slot is an HTTP filter with config_discovery over
+ADS that has the name of a WasmFilter.
 
-One layer of Envoy's runtime comes from xds-server as well: in it the Envoy can be
-asked to tell of a share of its requests ("serve --help" has more). Envoy waits for
-it for a second at its start, and goes on without.
+Sampling: one layer of Envoy's runtime also comes from xds-server, which uses it to
+ask the Envoy to report a share of its requests; see "serve --help". At startup,
+Envoy waits up to a second for this layer.
 
-With --ca, Envoy reaches xds-server by TLS, and with --cert and --key it shows
-who it is. All are files on Envoy's machine. Renewed ones are taken in while it
-runs if --secrets-dir names a folder there; run this command there, since it
-writes two files to that folder by which Envoy finds the certificates.
+TLS: with --ca, Envoy connects by TLS; with --cert and --key, it presents a client
+certificate. These are files on Envoy's machine. To reload renewed certificates
+without a restart, also set --secrets-dir and run this command on that machine: it
+writes two SDS files to the directory.
 
-Where a listener is replaced, connections that were opened before stay with the
-old one until Envoy has drained them: up to 600 s, or as many as its own flag
---drain-time-s says. Give the same time here, as --drain-time: what is printed
-begins with the command line that goes with it, and tells it to xds-server, so
-that "status" says when all is drained. Over that time Envoy closes ever more of
-the connections that are used; with --drain-strategy immediate all of them, each
-with its next response. Those that are not used stay for the whole time.
+Draining: when a listener is replaced, existing connections stay with the old
+listener until Envoy has drained them. That takes up to 600 s, or what Envoy's flag
+--drain-time-s says. Pass the same time as --drain-time, so that "status" knows when
+draining ends; the command line to start Envoy with is printed as the first line.
+During that time Envoy gradually closes connections that are in use; with
+--drain-strategy immediate it closes each one after its next response. Idle
+connections stay open until the end.
 
-A filter that does not come back from a request keeps a worker thread of Envoy
-for ever, and with it a share of the connections. After --hang-timeout Envoy ends
-itself, some versions (1.36.2) after four times that, and whatever started it
-(systemd, Docker, Kubernetes) is to start it again. xds-server counts that against
-a change that is under way.`
+Hanging filters: a filter that never returns from a request blocks a worker thread
+and its connections. Envoy aborts after --hang-timeout (some versions, such as
+1.36.2, after four times that) and must be restarted by whatever started it:
+systemd, Docker or Kubernetes. xds-server counts this against a change that is in
+progress.`
 
 const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
   xds-server bootstrap --node-id edge-1 --node-cluster edge --node-label app=web --xds-address xds.internal:18000
@@ -85,7 +87,7 @@ func newBootstrap() *cobra.Command {
 	var f bootstrapFlags
 	cmd := &cobra.Command{
 		Use:     "bootstrap --node-id ID",
-		Short:   "Print the configuration that an Envoy starts with",
+		Short:   "Print an Envoy bootstrap configuration",
 		Long:    bootstrapHelp,
 		Example: bootstrapExample,
 		Args:    cobra.NoArgs,
@@ -95,20 +97,20 @@ func newBootstrap() *cobra.Command {
 	}
 	f.node.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.xds, "xds-address", "127.0.0.1:18000", "`address` of xds-server, as seen from Envoy; of several replicas with commas between")
-	flags.StringVar(&f.admin, "admin-address", "127.0.0.1:9901", "`address` of Envoy's own admin interface; empty: none")
+	flags.StringVar(&f.xds, "xds-address", "127.0.0.1:18000", "`address` at which Envoy reaches xds-server; separate several replicas with commas")
+	flags.StringVar(&f.admin, "admin-address", "127.0.0.1:9901", "`address` of Envoy's own admin interface; empty disables it")
 	flags.StringVar(&f.protocol, "protocol", "delta", "ADS `protocol`: delta or sotw (state of the world)")
-	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy has by itself")
-	flags.IntVar(&f.replicas, "xds-replicas", 0, "`number` of replicas behind the one --xds-address, as of a Service, so that xds-server may send the Envoy to another")
-	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoy reaches the modules, of several replicas with commas between (default http://127.0.0.1:18001, or with --ca https, the hosts of --xds-address and port 18001)")
-	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "`time` for which Envoy drains, the same as its --drain-time-s")
-	flags.DurationVar(&f.hang, "hang-timeout", 30*time.Second, "`time` that a filter may keep a worker thread before Envoy ends itself, 1s to 24h; 0: for ever")
-	flags.StringVar(&f.tls.CA, "ca", "", "`file` of the authorities that xds-server's certificate is from")
-	flags.StringVar(&f.tls.Cert, "cert", "", "`file` of Envoy's own certificate")
-	flags.StringVar(&f.tls.Key, "key", "", "`file` of its key")
-	flags.StringVar(&f.tls.ServerName, "server-name", "", "`name` to ask xds-server for by SNI (default the host of --xds-address)")
-	flags.StringVar(&f.tls.SAN, "server-san", "", "DNS `name`, IP address or URI in xds-server's certificate (default --server-name)")
-	flags.StringVar(&f.tls.SecretsDir, "secrets-dir", "", "`directory` to write the files to by which Envoy finds its certificates")
+	flags.StringVar(&f.static, "static-listeners", "", "`file` of listeners and clusters that Envoy keeps in its bootstrap")
+	flags.IntVar(&f.replicas, "xds-replicas", 0, "`number` of replicas behind a single --xds-address, such as a Service; xds-server can then move the Envoy to another one")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` from which Envoy downloads modules; separate several replicas with commas (default port 18001 on the hosts of --xds-address; https with --ca)")
+	flags.DurationVar(&f.drain, "drain-time", 10*time.Minute, "Envoy's drain `time`; must equal its --drain-time-s")
+	flags.DurationVar(&f.hang, "hang-timeout", 30*time.Second, "`time` that a filter may block a worker thread before Envoy aborts, 1s to 24h; 0 means forever")
+	flags.StringVar(&f.tls.CA, "ca", "", "CA bundle `file` for verifying xds-server's certificate; enables TLS")
+	flags.StringVar(&f.tls.Cert, "cert", "", "Envoy's client certificate `file`")
+	flags.StringVar(&f.tls.Key, "key", "", "private key `file` of --cert")
+	flags.StringVar(&f.tls.ServerName, "server-name", "", "server `name` to send by SNI (default the host of --xds-address)")
+	flags.StringVar(&f.tls.SAN, "server-san", "", "subject alternative `name` that xds-server's certificate must have: a DNS name, IP address or URI (default --server-name)")
+	flags.StringVar(&f.tls.SecretsDir, "secrets-dir", "", "`directory` for the SDS files through which Envoy reloads renewed certificates")
 	completeDir(cmd, "secrets-dir")
 	completeValues(cmd, "protocol", "delta", "sotw")
 	return cmd

@@ -10,13 +10,14 @@ import (
 	"wasmxds/certs"
 )
 
-const certsHelp = `Make a certificate authority and, from it, certificates for xds-server and for
-Envoys: for development and tests, since the authority's key lies beside them.
+const certsHelp = `Create a certificate authority and certificates for xds-server and Envoys. Use it
+for development and tests only: the authority's private key is stored next to the
+certificates.
 
-The folder gets ca.crt, server.crt and server.key, and for each --client NAME
-client-NAME.crt and client-NAME.key, which is spiffe://TRUST-DOMAIN/node/NAME.
-An authority that is there is used again; all others are made anew, which a
-running xds-server and its Envoys notice.`
+The directory gets ca.crt, server.crt and server.key, and for each --client NAME
+client-NAME.crt and client-NAME.key with the SPIFFE ID spiffe://TRUST-DOMAIN/node/NAME.
+An existing authority is reused. All other certificates are issued again; a running
+xds-server and its Envoys reload them.`
 
 const certsExample = `  xds-server certs --out certs --client edge-1
   xds-server serve --definitions definitions/ \
@@ -33,7 +34,7 @@ func newCerts() *cobra.Command {
 	var f certsFlags
 	cmd := &cobra.Command{
 		Use:     "certs --out DIR",
-		Short:   "Make certificates for development",
+		Short:   "Create certificates for development",
 		Long:    certsHelp,
 		Example: certsExample,
 		Args:    cobra.NoArgs,
@@ -43,10 +44,10 @@ func newCerts() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.out, "out", "", "`directory` to write to")
-	flags.StringArrayVar(&f.dev.Clients, "client", nil, "`name` of an Envoy to make a certificate for; may be given again")
-	flags.StringArrayVar(&f.dev.Hosts, "host", nil, "`name` or address at which Envoys reach xds-server, besides localhost; may be given again")
+	flags.StringArrayVar(&f.dev.Clients, "client", nil, "`name` of an Envoy to issue a client certificate for; repeatable")
+	flags.StringArrayVar(&f.dev.Hosts, "host", nil, "host `name` or IP address at which Envoys reach xds-server, in addition to localhost; repeatable")
 	flags.StringVar(&f.dev.TrustDomain, "trust-domain", "wasmxds.dev", "trust `domain` of the SPIFFE IDs")
-	flags.DurationVar(&f.dev.Valid, "valid", 90*24*time.Hour, "`time` that certificates are good for; the authority's is ten years")
+	flags.DurationVar(&f.dev.Valid, "valid", 90*24*time.Hour, "validity `time` of the certificates; that of the authority is ten years")
 	completeDir(cmd, "out")
 	return cmd
 }

@@ -24,8 +24,8 @@ type changeFlags struct {
 func (f *changeFlags) add(cmd *cobra.Command, labels string) {
 	f.documentFlags.add(cmd, labels)
 	flags := cmd.Flags()
-	flags.BoolVar(&f.dryRun, "dry-run", false, "check, and tell what would be done")
-	flags.StringVar(&f.also, "definitions", "", "`directory` that is served together with etcd: its definitions count when all is checked")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "validate and print what would change, but write nothing")
+	flags.StringVar(&f.also, "definitions", "", "`directory` that is served together with etcd; its definitions are included in the check")
 	completeDir(cmd, "definitions")
 }
 

@@ -16,22 +16,22 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-const convertHelp = `Write definitions of other kinds in the native ones: Istio's WasmPlugin and
-EnvoyFilter, Envoy Gateway's EnvoyExtensionPolicy, and an envoy.yaml with what is
-in its static_resources. All of them are also served as they are; convert when you
-want to go on by hand. Comments and the order of fields are lost.
+const convertHelp = `Convert other definitions to the native kinds: Istio's WasmPlugin and EnvoyFilter,
+Envoy Gateway's EnvoyExtensionPolicy, and an envoy.yaml with static_resources.
+xds-server also serves all of these as they are, so convert them only if you want to
+maintain the native form. Comments and the order of fields are lost.
 
-Of an envoy.yaml, a listener becomes a Listener and a Wasm filter a WasmFilter where
-these say exactly the same, but for names in statistics and logs. All else stays as
-Envoy has it, and a comment says why. What an Envoy keeps for its bootstrap is listed
-at the top.
+In an envoy.yaml, a listener becomes a Listener and a Wasm filter becomes a WasmFilter
+if the native kind means exactly the same, apart from names in statistics and logs.
+Everything else stays in Envoy's own form, with a comment that says why. What belongs
+to Envoy's bootstrap is listed at the top.
 
-The result of a file belongs in the same folder, as paths of modules stay relative to
-it, and that of a directory in this directory. With -o it is written to another one,
-a file for each; none that is there already is changed.
+Paths of modules stay relative, so save the result of a file in the same folder, and
+that of a directory in this directory. With -o, one file is written for each input
+file; existing files are never overwritten.
 
-What the native kinds have no word for in a WasmPlugin, EnvoyFilter or
-EnvoyExtensionPolicy is an error.`
+A field of a WasmPlugin, EnvoyFilter or EnvoyExtensionPolicy that the native kinds
+cannot express is an error.`
 
 const convertExample = `  xds-server convert wasmplugin.yaml > hello.yaml
   xds-server convert envoy.yaml -o definitions/
@@ -43,7 +43,7 @@ func newConvert() *cobra.Command {
 	var f convertFlags
 	cmd := &cobra.Command{
 		Use:     "convert PATH",
-		Short:   "Write an envoy.yaml, Istio's or Envoy Gateway's definitions in the native kinds",
+		Short:   "Convert an envoy.yaml, or Istio or Envoy Gateway objects, to the native kinds",
 		Long:    convertHelp,
 		Example: convertExample,
 		Args:    cobra.ExactArgs(1),
@@ -52,7 +52,7 @@ func newConvert() *cobra.Command {
 			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "`directory` to write files to (default: all is printed)")
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "`directory` to write files to (default standard output)")
 	completeDir(cmd, "output")
 	return cmd
 }
@@ -159,9 +159,9 @@ func (f *convertFlags) write(out io.Writer, name, path string, text []byte) erro
 	return err
 }
 
-const schemaHelp = `Print the JSON Schema of the native kinds, WasmFilter, LuaFilter, Listener and
-Rollout, for editors that complete and check by it. What it refuses, validate refuses;
-validate knows more.`
+const schemaHelp = `Print the JSON Schema of the native kinds (WasmFilter, LuaFilter, Listener and
+Rollout) for editors that use it to complete and check definitions. Everything that it
+rejects, validate rejects; validate also checks what a schema cannot express.`
 
 const schemaExample = `  xds-server schema > schema.json
 

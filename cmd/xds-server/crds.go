@@ -6,11 +6,11 @@ import (
 	"wasmxds/definition/crd"
 )
 
-const crdsHelp = `Print the CustomResourceDefinitions of the native kinds, WasmFilter, LuaFilter,
-Listener and Rollout, in wasmxds.dev/v1alpha1, and of Change, by which serve
---kubernetes-status tells how far changes are. The spec of an object is what stands beside kind
-and name in a file. A Kubernetes API server that has them refuses most mistakes by
-itself.`
+const crdsHelp = `Print the CustomResourceDefinitions of the native kinds (WasmFilter, LuaFilter,
+Listener and Rollout, in wasmxds.dev/v1alpha1) and of Change, in which
+"serve --kubernetes-status" reports the progress of rollouts. The spec of an object
+has the fields that stand next to kind and name in a file. With these definitions,
+the Kubernetes API server rejects most mistakes by itself.`
 
 const crdsExample = `  xds-server crds | kubectl apply --server-side -f -`
 

@@ -10,10 +10,10 @@ import (
 	"wasmxds/source/etcd/apply"
 )
 
-const deleteHelp = `Delete documents in etcd, by their names, by the files that they were made of, or
-by labels: all of them in one transaction, or none. What would be wrong without
-them is told, and refused: a filter that names a listener that goes has to go with
-it.`
+const deleteHelp = `Delete documents in etcd by name, by the files that they were created from, or by
+labels. All of them are deleted in one transaction, or none. If what remains would
+have errors, delete reports them and changes nothing: a filter that names a deleted
+listener, for example, must be deleted with it.`
 
 const deleteExample = `  xds-server delete --etcd 127.0.0.1:2379 hello edge/web
   xds-server delete --etcd 127.0.0.1:2379 --file definitions/
@@ -38,8 +38,8 @@ func newDelete() *cobra.Command {
 	}
 	f.add(cmd, "delete the documents with this label, as `key=value`; may be repeated: with all of them")
 	flags := cmd.Flags()
-	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; may be repeated")
-	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "pass over documents that are not there")
+	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; repeatable")
+	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "ignore documents that do not exist")
 	return cmd
 }
 

@@ -12,11 +12,10 @@ import (
 	"wasmxds/textdiff"
 )
 
-const diffHelp = `Print what "apply" with the same arguments would change in etcd, as a patch does.
-Nothing is checked; "apply --dry-run" does that.
+const diffHelp = `Print what "apply" with the same arguments would change in etcd, as a unified diff.
+Nothing is validated; use "apply --dry-run" for that.
 
-Exit code 0: nothing would change. 1: something would. More than 1: it can't be
-told.`
+Exit code 0: no differences. 1: differences. Greater than 1: an error.`
 
 const diffExample = `  xds-server diff --etcd 127.0.0.1:2379 definitions/
   xds-server diff --etcd 127.0.0.1:2379 --label team=edge --prune definitions/`
@@ -38,8 +37,8 @@ func newDiff() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	f.add(cmd, "a label that the documents would get, as `key=value`; may be repeated")
-	cmd.Flags().BoolVar(&f.prune, "prune", false, "also show documents with all the labels that are not among the files")
+	f.add(cmd, "label that the documents would get, as `key=value`; repeatable")
+	cmd.Flags().BoolVar(&f.prune, "prune", false, "also show the deletion of documents that have all the labels and are not among the files")
 	return cmd
 }
 

@@ -32,7 +32,7 @@ func (f *documentFlags) add(cmd *cobra.Command, labels string) {
 	f.etcd.add(cmd)
 	flags := cmd.Flags()
 	flags.StringToStringVarP(&f.labels, "label", "l", nil, labels)
-	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` that etcd may take")
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up after this `time`")
 }
 
 // open connects to etcd, and runs with what is there.

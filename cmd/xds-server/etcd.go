@@ -13,10 +13,11 @@ import (
 	"wasmxds/source/etcd"
 )
 
-const etcdHelp = `With --etcd definitions come from etcd, with or without a directory beside it: each
-key --etcd-prefix definitions/NAME is a document, as a file is in a directory, but
-for modules, which need a URL. "xds-server apply" writes them. While etcd is away,
-also while xds-server starts, what was known of it goes on.`
+const etcdHelp = `etcd: with --etcd, definitions come from etcd, with or without a directory in
+addition. Each key --etcd-prefix definitions/NAME is one document, equivalent to a
+file in a directory, except that modules need a URL. "xds-server apply" writes them.
+While etcd is unavailable, even while xds-server starts, the last known definitions
+stay in force.`
 
 // etcdFlags say where etcd is.
 type etcdFlags struct {
@@ -28,13 +29,13 @@ type etcdFlags struct {
 
 func (f *etcdFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.endpoints, "etcd", nil, "`endpoints` of etcd that definitions come from: host:port or URLs of all members")
-	flags.StringVar(&f.prefix, "etcd-prefix", "/wasmxds/", "`prefix` of the keys in etcd that are xds-server's")
-	flags.StringVar(&f.tls.CA, "etcd-ca", "", "`file` of the authorities that etcd's certificates must be from (default the system's)")
-	flags.StringVar(&f.tls.Cert, "etcd-cert", "", "`file` of the certificate to show to etcd")
-	flags.StringVar(&f.tls.Key, "etcd-key", "", "`file` of its key")
-	flags.StringVar(&f.user, "etcd-user", "", "`name` of the user of etcd")
-	flags.StringVar(&f.password, "etcd-password-file", "", "`file` that has the user's password")
+	flags.StringSliceVar(&f.endpoints, "etcd", nil, "etcd `endpoints` to read definitions from: host:port or URL of each member")
+	flags.StringVar(&f.prefix, "etcd-prefix", "/wasmxds/", "`prefix` of all keys of xds-server in etcd")
+	flags.StringVar(&f.tls.CA, "etcd-ca", "", "CA bundle `file` for verifying etcd's certificates (default the system's)")
+	flags.StringVar(&f.tls.Cert, "etcd-cert", "", "client certificate `file` for etcd")
+	flags.StringVar(&f.tls.Key, "etcd-key", "", "private key `file` of --etcd-cert")
+	flags.StringVar(&f.user, "etcd-user", "", "etcd user `name`")
+	flags.StringVar(&f.password, "etcd-password-file", "", "`file` with the password of --etcd-user")
 	completeFiles(cmd, "etcd-ca", "etcd-cert", "etcd-key", "etcd-password-file")
 }
 

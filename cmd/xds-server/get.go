@@ -16,11 +16,11 @@ import (
 	"wasmxds/source/etcd/apply"
 )
 
-const getHelp = `Print documents that are in etcd: those of the names, or with the labels, or all.
+const getHelp = `Print documents in etcd: those with the given names or labels, or all.
 
--o yaml prints their texts, each after a line --- and a comment with its name; -o
-name only the names. -o json has each with name, labels and revision; what it
-defines is in definitions, or, where it can't be read, in text.`
+-o yaml prints the text of each document after a --- line and a comment with its
+name. -o name prints only the names. -o json prints name, labels, revision and
+definitions, or the text if it cannot be parsed.`
 
 const getExample = `  xds-server get --etcd 127.0.0.1:2379
   xds-server get --etcd 127.0.0.1:2379 -o name --label team=edge

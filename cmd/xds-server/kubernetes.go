@@ -18,13 +18,13 @@ import (
 	"wasmxds/source/kube/conditions"
 )
 
-const kubernetesHelp = `With --kubernetes, definitions are objects of a Kubernetes cluster as well: those of
-the kinds that "xds-server crds" prints, and WasmPlugins, EnvoyFilters and
-EnvoyExtensionPolicies where the API server serves them. An object is for the Envoys
-of its own namespace, which is NAMESPACE in their node metadata; those in
---root-namespace may be for all. While the API server is away, or a kind may not be
-read, what is known stays in force. It is reached as the pod that xds-server runs in
-may, or as --kubeconfig says.`
+const kubernetesHelp = `Kubernetes: with --kubernetes, definitions also come from objects in a Kubernetes
+cluster: the kinds that "xds-server crds" prints, and WasmPlugin, EnvoyFilter and
+EnvoyExtensionPolicy if the API server serves them. An object applies to the Envoys
+of its own namespace, which is NAMESPACE in their node metadata. Objects in
+--root-namespace can apply to all Envoys. While the API server is unavailable, or
+access to a kind is denied, the last known definitions stay in force. xds-server uses
+its pod's service account, or --kubeconfig.`
 
 // kubernetesFlags say which cluster is read, and what of it.
 type kubernetesFlags struct {
@@ -35,12 +35,12 @@ type kubernetesFlags struct {
 
 func (f *kubernetesFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.BoolVar(&f.on, "kubernetes", false, "read the objects of a Kubernetes cluster, too")
-	flags.StringVar(&f.config, "kubeconfig", "", "`file` that says how the API server is reached (default: as a pod of the cluster)")
-	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` that are read, besides the root namespace (default all)")
-	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may be for the Envoys of all namespaces")
-	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` that are read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
-	flags.BoolVar(&f.status, "kubernetes-status", false, "write into the status of objects what became of them, and Events, and an object for each change; of several of one state the leader does")
+	flags.BoolVar(&f.on, "kubernetes", false, "read definitions from a Kubernetes cluster")
+	flags.StringVar(&f.config, "kubeconfig", "", "kubeconfig `file` (default the pod's service account)")
+	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` to read, in addition to the root namespace (default all)")
+	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may apply to the Envoys of every namespace")
+	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` to read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
+	flags.BoolVar(&f.status, "kubernetes-status", false, "write conditions to the status of objects, Events, and a Change object for each rollout (only the leader writes)")
 	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
 }
 

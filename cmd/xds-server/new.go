@@ -11,10 +11,10 @@ import (
 	"wasmxds/scaffold"
 )
 
-const newFilterHelp = `Make a folder with a filter that builds: source, test, Makefile and a definition
-to drop in. It adds a header to requests; make it do what you need.
+const newFilterHelp = `Create a folder with a filter that builds: source, test, Makefile and a definition.
+The filter adds a header to requests; change it to do what you need.
 
-Go is built with the stock toolchain, Rust with the wasm32-wasip1 target.`
+Go filters need the standard Go toolchain, Rust filters the wasm32-wasip1 target.`
 
 const newFilterExample = `  xds-server new filter greet --lang go
   cd greet && make && cp greet.wasm greet.yaml /path/to/definitions/`
@@ -22,7 +22,7 @@ const newFilterExample = `  xds-server new filter greet --lang go
 func newNew() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "new",
-		Short: "Begin something",
+		Short: "Create a new filter",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return misused(fmt.Errorf("new what? There is: new filter NAME"))
@@ -36,7 +36,7 @@ func newNewFilter() *cobra.Command {
 	var dir, lang string
 	cmd := &cobra.Command{
 		Use:     "filter NAME",
-		Short:   "Make a folder with a filter that builds",
+		Short:   "Create a folder with a filter that builds",
 		Long:    newFilterHelp,
 		Example: newFilterExample,
 		Args:    cobra.ExactArgs(1),
@@ -52,7 +52,7 @@ func newNewFilter() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&lang, "lang", scaffold.Languages[0], "`language`: "+strings.Join(scaffold.Languages, " or "))
-	cmd.Flags().StringVar(&dir, "dir", ".", "`directory` to make the folder in")
+	cmd.Flags().StringVar(&dir, "dir", ".", "parent `directory` of the new folder")
 	completeValues(cmd, "lang", scaffold.Languages...)
 	completeDir(cmd, "dir")
 	return cmd

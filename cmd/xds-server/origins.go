@@ -37,16 +37,16 @@ type originFlags struct {
 func (f *originFlags) add(cmd *cobra.Command) {
 	f.addRegistries(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "`schemes` of URLs that modules may come from: file, http, https, oci (default all)")
-	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions name; they can name no others, but Secrets with --kubernetes")
-	flags.StringSliceVar(&f.roots, "module-root", nil, "`directory` that module files, and links to definitions, may be in besides the definitions' own; may be given again")
-	flags.StringSliceVar(&f.tlsRoots, "tls-root", nil, "`directory` that certificates and keys of listeners may be in besides the definitions' own; may be given again")
-	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of this program's environment variables that a module may see while it is tried, where its hostEnv has them (default none)")
-	flags.StringSliceVar(&f.mustSign, "require-signed", nil, "`URLs` of modules that must be signed, where * stands for anything: '*' for all. By whom is said by --signing-keys or --signing-identity, else by definitions")
-	flags.StringSliceVar(&f.by.keys, "signing-keys", nil, "`files` of public keys, one of which must have signed what --require-signed is for")
-	flags.StringVar(&f.by.identity, "signing-identity", "", "`who` must have signed that, as certificates say it; * stands for anything")
-	flags.StringVar(&f.by.issuer, "signing-issuer", "", "`URL` of the OIDC issuer that has told of the identity")
-	flags.StringVar(&f.by.root, "signing-root", "", "`file` of Sigstore's trusted root; with --signing-keys: what is signed must be in a log of it")
+	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "URL `schemes` that modules may use: file, http, https, oci (default all)")
+	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions may name (Kubernetes objects may also name Secrets)")
+	flags.StringSliceVar(&f.roots, "module-root", nil, "additional `directory` that module files may be read from; repeatable")
+	flags.StringSliceVar(&f.tlsRoots, "tls-root", nil, "additional `directory` that listeners' certificates and keys may be read from; repeatable")
+	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of environment variables of this process that hostEnv may pass to a module in its trial run (default none)")
+	flags.StringSliceVar(&f.mustSign, "require-signed", nil, "`URLs` of modules that must be signed; * is a wildcard, '*' means all modules. The signer is set by --signing-keys or --signing-identity, or else by each definition")
+	flags.StringSliceVar(&f.by.keys, "signing-keys", nil, "public key `files`; modules that --require-signed matches must be signed by one of them")
+	flags.StringVar(&f.by.identity, "signing-identity", "", "required `identity` of the signer, as in its certificate; * is a wildcard")
+	flags.StringVar(&f.by.issuer, "signing-issuer", "", "`URL` of the OIDC issuer that vouched for the identity")
+	flags.StringVar(&f.by.root, "signing-root", "", "Sigstore trusted root `file`; with --signing-keys, signatures must also be in a transparency log of it")
 	completeValues(cmd, "module-schemes", "file", "http", "https", "oci")
 	completeDir(cmd, "pull-secrets")
 	completeDir(cmd, "module-root")
@@ -56,10 +56,10 @@ func (f *originFlags) add(cmd *cobra.Command) {
 // addRegistries adds what is about those alone.
 func (f *originFlags) addRegistries(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: names, *.names, addresses or prefixes, each also with a port (default all)")
-	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "let modules come from link-local, metadata, shared and reserved addresses, too")
-	flags.StringVar(&f.ca, "module-ca", "", "`file` of the authorities that certificates of https and oci origins, and of judges, must be from (default the system's)")
-	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` that are reached without TLS")
+	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: host names, *.domains, IP addresses or CIDR prefixes, optionally with a port (default all)")
+	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "allow modules from link-local, cloud metadata, shared and reserved addresses")
+	flags.StringVar(&f.ca, "module-ca", "", "CA bundle `file` for verifying https and oci origins and the servers that rollouts ask (default the system's)")
+	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` to reach over plain HTTP")
 }
 
 // checked is the policy that the flags give.

@@ -16,21 +16,22 @@ import (
 	"wasmxds/state"
 )
 
-const peersHelp = `Any number of xds-servers may have one state: each serves Envoys, and one of them, the
-leader, moves changes from wave to wave. What Envoys tell the others tell it, at
---peer-listen, by TLS with keys that each makes when it starts and writes into the
-state: whoever may write the state is trusted, and nobody else. Give --peer-listen an
-address that the other machines reach, and --peer-address where that is not the one at
-which they do. They give each other modules, and who has more Envoys than the others
-sends some there, where their bootstrap names several. While a server lives and the
-leader does not hear it, no wave begins; "xds-server status" says so.`
+const peersHelp = `Replicas: any number of xds-servers can share one state. Each of them serves Envoys,
+and one of them, the leader, moves changes from wave to wave. The others report to it
+what their Envoys say, at --peer-listen. They authenticate each other by TLS with keys
+that each server creates at startup and stores in the state, so anybody who can write
+the state is trusted, and nobody else. Give --peer-listen an address that the other
+machines can reach, and set --peer-address if they reach it at a different one.
+Replicas also share modules, and move Envoys whose bootstrap names several replicas
+to the least loaded one. While a replica is alive but the leader cannot hear it, no
+wave begins; "xds-server status" reports this.`
 
 // peerFlags say how other xds-servers of the state reach this one.
 type peerFlags struct{ listen, address string }
 
 func (f *peerFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.listen, "peer-listen", "127.0.0.1:18002", "`address` for other xds-servers of the same state; not used with a local one")
-	cmd.Flags().StringVar(&f.address, "peer-address", "", "`address` at which those reach --peer-listen (default that one)")
+	cmd.Flags().StringVar(&f.listen, "peer-listen", "127.0.0.1:18002", "`address` for the other xds-servers that share the state; unused with --state local")
+	cmd.Flags().StringVar(&f.address, "peer-address", "", "`address` at which the others reach --peer-listen (default --peer-listen)")
 }
 
 func (f *peerFlags) check() error {

@@ -21,25 +21,24 @@ import (
 	"wasmxds/resource"
 )
 
-const renderHelp = `Print every resource that an Envoy of this id, cluster and labels would get,
-each with its type, without a server or an Envoy. Modules are fetched for it, as
-their sha256 is part of what Envoy is told.
+const renderHelp = `Print every resource that an Envoy with this ID, cluster and labels would receive,
+with its type. No server and no Envoy is needed. Modules are fetched, because the
+resources contain their SHA-256.
 
-The listener "primer" and the route "primer/gate" are how xds-server gets a
-filter ready in Envoy before any request meets it; the primer is bound to no
-port. The slots of a listener, slot/LISTENER/ID/0 and so on, hold filters, or,
-where they are spare, one that does nothing.
+The listener "primer" and the route "primer/gate" prepare filters in Envoy before any
+request reaches them; the primer is not bound to a port. The slots of a listener are
+named slot/LISTENER/ID/0 and so on. A spare slot holds a filter that does nothing.
 
-It is what a new Envoy would get. One that runs keeps its listeners, and a filter
-that is added goes into a spare slot of them.
+The output is what a new Envoy would receive. A running Envoy keeps its listeners,
+and an added filter goes into one of their spare slots.
 
-Exit code 1: something is wrong with the definitions (stderr says what); what is
-printed is what Envoy would get all the same.`
+Exit code 1: the definitions have errors, which are printed to stderr. The output is
+what Envoy would receive nevertheless.`
 
 const renderExample = `  xds-server render --definitions definitions/ --node-id edge-1
   xds-server render --definitions definitions/ --node-id edge-1 --node-cluster edge --node-label app=web
 
-  # what a change would do to an Envoy
+  # compare what an Envoy would receive from two versions
   diff <(xds-server render --definitions main/ --node-id edge-1) <(xds-server render --definitions branch/ --node-id edge-1)`
 
 var (
@@ -69,8 +68,8 @@ func (n *nodeFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&n.id, "node-id", "", "Envoy's node `id`")
 	flags.StringVar(&n.cluster, "node-cluster", "", "Envoy's node `cluster`")
-	flags.StringVar(&n.namespace, "node-namespace", "", "Envoy's Kubernetes `namespace`, whose objects it gets")
-	flags.StringToStringVar(&n.labels, "node-label", nil, "a label of Envoy's, as `key=value`; may be repeated")
+	flags.StringVar(&n.namespace, "node-namespace", "", "Kubernetes `namespace` of the Envoy; it gets the objects of this namespace")
+	flags.StringToStringVar(&n.labels, "node-label", nil, "label of the Envoy, as `key=value`; repeatable")
 }
 
 type renderFlags struct {
@@ -86,7 +85,7 @@ func newRender() *cobra.Command {
 	var f renderFlags
 	cmd := &cobra.Command{
 		Use:     "render --definitions DIR --node-id ID",
-		Short:   "Print what an Envoy would get",
+		Short:   "Print the resources that an Envoy would receive",
 		Long:    renderHelp,
 		Example: renderExample,
 		Args:    cobra.NoArgs,
@@ -97,9 +96,9 @@ func newRender() *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringVar(&f.definitions, "definitions", "", "`directory` of definitions")
 	f.node.add(cmd)
-	flags.StringVar(&f.modulesURL, "modules-url", "http://127.0.0.1:18001", "`URL` at which Envoys reach the modules")
+	flags.StringVar(&f.modulesURL, "modules-url", "http://127.0.0.1:18001", "`URL` from which Envoys download modules")
 	flags.StringVarP(&f.output, "output", "o", "yaml", "output `format`: yaml or json")
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` limit for fetching and trying all modules")
 	completeValues(cmd, "output", "yaml", "json")
 	completeDir(cmd, "definitions")
 	f.spares.add(cmd)

@@ -14,41 +14,41 @@ import (
 	"wasmxds/rollout"
 )
 
-const rolloutHelp = `See how far changes have gone, and say what becomes of them.
+const rolloutHelp = `Show and control how changes reach the fleet.
 
-A change is all that one look at the directory found different. Where a policy
-(kind: Rollout) matches, it goes from wave to wave as long as it proves itself,
-and is stopped when it does not; without a policy it goes everywhere at once.
-"xds-server rollout" lists those that are on their way, what can be gone back to,
-and a removal that is held back as it looks like an accident.
+A change is everything that xds-server found different when it last read the
+definitions. If a policy (kind: Rollout) matches, the change moves from wave to wave
+while it proves itself, and is stopped when it does not. Without a policy it reaches
+all Envoys at once. "xds-server rollout" lists changes in progress, the versions that
+you can roll back to, and a removal that is held back because it looks accidental.
 
-  waiting     no Envoy has it yet; it says for what it waits
-  rolling     it goes from wave to wave
-  paused      who has it keeps it, and no more get it
-  stopped     nobody has it, though the directory says it
-  done        everybody has it
-  superseded  the directory says something else by now
+  waiting     no Envoy has it yet; the list says what it is waiting for
+  rolling     it is moving from wave to wave
+  paused      Envoys that have it keep it, and no more get it
+  stopped     no Envoy has it, although the definitions contain it
+  done        all Envoys have it
+  superseded  the definitions have changed again
 
-ID is what the list shows, or the first digits of it. It may be left out where
-only one change can be meant.
+ID is an ID from the list, or its first digits. You can omit it if only one change is
+possible.
 
-Reading needs what "xds-server status" needs. To change something, show the token
-of operators with --admin-token-file (the one in serve's --operate-token-file), or
-an operator's certificate with --admin-cert.
+Reading needs the same access as "xds-server status". To change something, pass the
+token of operators (serve's --operate-token-file) as --admin-token-file, or an
+operator's certificate as --admin-cert.
 
-With --watch, list goes on; all else goes on until the change has come to an end.
-Then the exit code is 0 where that is what was asked for (done; for stop:
-stopped), and 1 where it is not. Otherwise it is 1 where the change is not in the
-state for a command, and 3 where xds-server can't be reached or does not allow it.`
+With --watch, the list is updated continuously; all other commands wait until the
+change has ended. The exit code is then 0 if the change ended as requested (done, or
+for stop: stopped) and otherwise 1. Without --watch, 1 means that the command does
+not apply to the change's state, and 3 that xds-server is unreachable or denies it.`
 
 const rolloutExample = `  xds-server rollout
-  xds-server rollout show --watch           # the only change, until it is done or stopped
+  xds-server rollout show --watch           # the only change, until it ends
   xds-server rollout list -o json | jq -r '.changes[] | select(.state == "stopped") | .reason'
 
-  # an urgent fix, past its waves
+  # an urgent fix: skip the waves
   xds-server rollout promote 5c0ffee1 --admin-token-file operate.token
 
-  # undo what joined last, though the directory still says it
+  # undo the most recent change, although the definitions still contain it
   xds-server rollout rollback --at-once --admin-token-file operate.token`
 
 // rolloutFlags are those of all its commands.
@@ -62,17 +62,17 @@ type rolloutFlags struct {
 func newRollout() *cobra.Command {
 	var f rolloutFlags
 	list := &cobra.Command{
-		Use: "list", Short: "List changes that are on their way, and what can be gone back to", Args: cobra.NoArgs,
+		Use: "list", Short: "List changes in progress and the versions to roll back to", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.list(cmd.Context(), cmd.OutOrStdout()) },
 	}
 	root := &cobra.Command{
-		Use: "rollout", Short: "See how far changes have gone, and say what becomes of them",
+		Use: "rollout", Short: "Show and control how changes reach the fleet",
 		Long: rolloutHelp, Example: rolloutExample, Args: cobra.NoArgs, RunE: list.RunE,
 	}
 	flags := root.PersistentFlags()
-	f.add(flags, "`file` with the token to show there; to change something, that of operators")
+	f.add(flags, "token `file` for the admin address; commands that change something need the token of operators")
 	flags.StringVarP(&f.output, "output", "o", "table", "output `format`: table, json or yaml")
-	flags.BoolVarP(&f.watch, "watch", "w", false, "go on showing it, whenever it changes")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "keep showing it as it changes")
 	completeValues(root, "output", "table", "json", "yaml")
 	root.AddCommand(list, f.show())
 	for _, c := range rolloutCommands {
@@ -89,43 +89,46 @@ type rolloutCommand struct {
 }
 
 var rolloutCommands = []rolloutCommand{
-	{rollout.Pause, "paused", "Let no more Envoys have a change", `Who has the change keeps it, and no more get it, until "xds-server rollout resume".`,
+	{rollout.Pause, "paused", "Keep a change from reaching more Envoys", `Envoys that have the change keep it, and no more get it, until "xds-server rollout
+resume".`,
 		`  xds-server rollout pause 5c0ffee1 --admin-token-file operate.token`},
-	{rollout.Resume, "resumed", "Let a change go on", `What is paused goes on with its wave. What was stopped begins again with its first
-wave: say so when what stopped it was not its fault. Of a change that was rolled
-back, the rollback ends: what the directory says is followed again.`,
+	{rollout.Resume, "resumed", "Continue a change", `A paused change continues with its wave. A stopped change starts again with its first
+wave: resume it if it was stopped for a reason that was not its fault. Resuming a
+change that was rolled back ends the rollback, and the definitions apply again.`,
 		`  xds-server rollout resume --admin-token-file operate.token --watch`},
-	{rollout.Promote, "promoted", "Have a change go everywhere now", `The change goes everywhere, past its waves and whatever judges say: for an urgent fix.
+	{rollout.Promote, "promoted", "Apply a change to all Envoys now", `The change reaches all Envoys at once, whatever its waves and checks say. Use it for
+an urgent fix.
 
-Without a change that is on its way, it is said of the removal that is held back:
-"held back: 5 of 6 definitions would be removed at once" in "xds-server status"
-means that so many files are gone that they may not be meant to. To promote it
-removes them from the Envoys.`,
+If no change is in progress, promote applies to a removal that is held back. "held
+back: 5 of 6 definitions would be removed at once" in "xds-server status" means that
+so many files disappeared that it may be an accident. Promoting the removal removes
+them from the Envoys.`,
 		`  xds-server rollout promote 5c0ffee1 --admin-token-file operate.token
 
-  # the directory was emptied, and that is meant
+  # the directory was emptied on purpose
   xds-server rollout promote --admin-token-file operate.token`},
-	{rollout.Stop, "stopped", "Take a change back from the Envoys that have it", `Who has the change gets what was before. What the directory says of it is not followed
-until it says something new, or "xds-server rollout resume".`,
+	{rollout.Stop, "stopped", "Undo a change that is in progress", `Envoys that have the change get the previous version back. The changed definitions are
+ignored until they change again, or until "xds-server rollout resume".`,
 		`  xds-server rollout stop 5c0ffee1 --admin-token-file operate.token`},
-	{rollout.Rollback, "rolled back", "Undo a change that is done", `What was before the change is in force again, though the directory says otherwise:
-status says so until the directory agrees, or says something new. That is a change
-of its own, which goes in the waves of its policy, or with --at-once everywhere
-now. Without ID it is the change that joined last that is undone. With --to it is
-all that joined after a base: one of those that the list has, of the last 20.`,
+	{rollout.Rollback, "rolled back", "Undo a change that is done", `The version before the change applies again, although the definitions say otherwise.
+Status reports this until the definitions agree or change again. A rollback is itself
+a change, which moves in the waves of its policy, or with --at-once reaches all
+Envoys now. Without ID, the most recent change is undone. With --to, everything after
+a base is undone: one of the last 20, which the list shows.`,
 		`  xds-server rollout rollback --admin-token-file operate.token --watch
 
-  # all that joined after a base, now
+  # undo everything after a base, on all Envoys now
   xds-server rollout list
   xds-server rollout rollback --to ba5e0000 --at-once --admin-token-file operate.token`},
 }
 
 func (f *rolloutFlags) show() *cobra.Command {
 	return &cobra.Command{
-		Use: "show [ID]", Short: "Show a change: what it is, its waves, and what is said of it", Args: cobra.MaximumNArgs(1),
-		Long: `Show a change as a diff, how far it is in its waves, which Envoys are compared, what
-they tell and what judges say. With --watch until it has come to an end: exit code
-0 when it is done, 1 when it was stopped or superseded.`,
+		Use: "show [ID]", Short: "Show a change: its diff, its waves and what has been observed", Args: cobra.MaximumNArgs(1),
+		Long: `Show the diff of a change, its progress through the waves, the Envoys that are
+compared, what they report, and the answers of servers that are asked. With --watch,
+keep showing it until it ends: exit code 0 if it is done, 1 if it was stopped or
+superseded.`,
 		Example: `  xds-server rollout show 5c0ffee1
   xds-server rollout show --watch && echo done`,
 		ValidArgsFunction: f.completeIDs,
@@ -144,8 +147,8 @@ func (f *rolloutFlags) command(c rolloutCommand) *cobra.Command {
 		},
 	}
 	if c.verb == rollout.Rollback {
-		cmd.Flags().StringVar(&f.back.To, "to", "", "`base` to go back to, or the first digits of it")
-		cmd.Flags().BoolVar(&f.back.AtOnce, "at-once", false, "everywhere now, not in waves")
+		cmd.Flags().StringVar(&f.back.To, "to", "", "`base` to roll back to; the first digits of its ID are enough")
+		cmd.Flags().BoolVar(&f.back.AtOnce, "at-once", false, "roll back on all Envoys at once instead of in waves")
 	}
 	return cmd
 }

@@ -4,16 +4,16 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const rootHelp = `xds-server keeps Wasm filters on a fleet of Envoys the way they are written in a
-directory, in etcd or in a Kubernetes cluster. Drop a definition in, and every
-matching Envoy runs the filter: no restart, no agent beside Envoy, no dropped
-request, and never a request that slips past the filter.
+const rootHelp = `xds-server keeps a fleet of Envoys running exactly the Wasm filters that are defined
+in a directory, in etcd or in a Kubernetes cluster. Add a definition, and every
+matching Envoy runs the filter: without a restart, without an agent beside Envoy,
+without a dropped request, and without a request that bypasses the filter.
 
-Every flag can also be given by the environment: --xds-listen is
-XDS_SERVER_XDS_LISTEN. The command line goes first.
+Every flag can also be set by an environment variable: XDS_SERVER_XDS_LISTEN for
+--xds-listen. The command line takes precedence.
 
-Exit codes: 0 done, 1 the input is wrong, a change was stopped, or diff has one to
-show, 2 wrong usage, 3 could not reach or serve.`
+Exit codes: 0 success; 1 invalid input, a stopped change, or a difference found by
+diff; 2 incorrect usage; 3 an address could not be reached or served.`
 
 const rootExample = `  # serve what is in ./definitions; in a second terminal, start an Envoy that asks for it
   xds-server serve --definitions ./definitions
@@ -29,7 +29,7 @@ const rootExample = `  # serve what is in ./definitions; in a second terminal, s
 func newRoot(env environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "xds-server",
-		Short:         "Wasm filters on a fleet of Envoys, as definitions say",
+		Short:         "Run Wasm filters on a fleet of Envoys",
 		Long:          rootHelp,
 		Example:       rootExample,
 		SilenceUsage:  true,

@@ -32,49 +32,46 @@ import (
 	"wasmxds/xds/transport"
 )
 
-const serveHelp = `Watch definitions, in a directory, in etcd or in a Kubernetes cluster, and keep every
-connected Envoy the way they say.
+const serveHelp = `Watch definitions in a directory, in etcd or in a Kubernetes cluster, and keep every
+connected Envoy up to date.
 
-Three addresses: --xds-listen for Envoy's ADS, --modules-listen from which
-Envoys download modules, --admin-listen for the page, the status, metrics and
-health (/healthz; /readyz from the first whole set on). Where several xds-servers
-share a state, a fourth, --peer-listen, is for the others.
+Addresses: Envoys connect to --xds-listen (ADS) and download modules from
+--modules-listen. --admin-listen serves the page, status, metrics, /healthz and
+/readyz, which succeeds once the first complete set of resources is ready.
+xds-servers that share a state reach each other at --peer-listen.
 
-The data directory keeps modules and what was last good of each document and filter,
-so that nothing is lost when an origin is away while xds-server starts. It is
-$XDG_STATE_HOME/wasmxds unless --data says otherwise (~/.local/state/wasmxds
-where that is not set), and belongs to one xds-server at a time.
+Data directory: xds-server stores modules and the last good version of each
+definition and filter, so that nothing is lost if an origin is unavailable when it
+starts. The default is $XDG_STATE_HOME/wasmxds, or ~/.local/state/wasmxds. Only one
+xds-server can use a data directory at a time.
 
-A change that would remove more than half of at least four definitions at once is
-held back, across restarts as well: a volume that is not mounted looks just so.
-All of them stay in force, and the status says so, until the files are back or
-enough of them are. What is really to go is removed in steps of at most half, or
-with --removals all.
+Removals: a change that would remove more than half of four or more definitions at
+once is held back, because a volume that is not mounted looks the same. All
+definitions stay in force, even across restarts, and status reports this, until
+enough of the files are back. To remove them, remove at most half at a time, use
+"xds-server rollout promote", or set --removals all.
 
-SIGTERM (or Ctrl-C): /readyz turns to 503 and Envoys are told to go elsewhere for
-new streams; those that are open go on for --drain and are then ended. Envoys
-keep what they run. A second signal ends it at once. SIGHUP: the directory is
-read again.
+Signals: on SIGTERM or Ctrl-C, /readyz returns 503, Envoys are told to open new streams
+elsewhere, and open streams end after --drain. Envoys keep what they run. A second
+signal stops xds-server at once. SIGHUP reads the directory again. Under systemd,
+xds-server supports Type=notify and Type=notify-reload.
 
-With OTEL_EXPORTER_OTLP_ENDPOINT set, each change is told there as a trace, by
-OTLP over HTTP: what was read, fetched, tried, compiled and published, and when
-Envoys primed and swapped each filter. OpenTelemetry's other variables count too.
-
-Started by systemd as a service of Type=notify or notify-reload, it says when it
-is ready, reloading and stopping.`
+Tracing: if OTEL_EXPORTER_OTLP_ENDPOINT is set, each change is exported as a trace by
+OTLP over HTTP: reading, fetching, trying, compiling, publishing, and when Envoys
+primed and swapped each filter. The other variables of OpenTelemetry apply, too.`
 
 const serveExample = `  xds-server serve --definitions definitions/
   xds-server serve --definitions definitions/ --data /var/lib/wasmxds \
       --xds-listen 10.0.0.5:18000 --modules-listen 10.0.0.5:18001 --log-format json
 
-  # from the objects of a Kubernetes cluster, beside those in a directory
+  # from the objects of a Kubernetes cluster and a directory
   xds-server serve --definitions definitions/ --kubernetes --kubeconfig ~/.kube/config
 
-  # from etcd; what it says is written by xds-server apply
+  # from etcd, where xds-server apply writes the definitions
   xds-server serve --etcd https://10.0.0.7:2379,https://10.0.0.8:2379,https://10.0.0.9:2379 \
       --etcd-ca etcd-ca.crt --etcd-cert client.crt --etcd-key client.key
 
-  # on ports that are free, and told to whom it concerns
+  # on free ports, which are written to a file
   xds-server serve --definitions definitions/ --addresses-file addresses.json \
       --xds-listen 127.0.0.1:0 --modules-listen 127.0.0.1:0 --admin-listen 127.0.0.1:0`
 
@@ -101,7 +98,7 @@ func newServe() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
 		Use:     "serve --definitions DIR | --etcd ENDPOINTS | --kubernetes",
-		Short:   "Keep Envoys the way definitions say",
+		Short:   "Watch definitions and keep all connected Envoys up to date",
 		Long:    serveHelp,
 		Example: serveExample,
 		Args:    cobra.NoArgs,
@@ -111,31 +108,31 @@ func newServe() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.definitions, "definitions", "", "`directory` of definitions")
-	flags.StringVar(&f.data, "data", "", "`directory` for modules and what was last good (default $XDG_STATE_HOME/wasmxds)")
-	flags.StringVar(&f.xdsListen, "xds-listen", "127.0.0.1:18000", "`address` for Envoys' ADS streams")
-	flags.StringVar(&f.modulesListen, "modules-listen", "127.0.0.1:18001", "`address` for downloads of modules")
-	flags.StringVar(&f.adminListen, "admin-listen", "127.0.0.1:19000", "`address` for the page, status, metrics and health")
-	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default that address, and http or with --tls-cert https)")
-	flags.StringVar(&f.addressesFile, "addresses-file", "", "`file` to write the addresses to, as JSON, once all of them listen")
-	flags.DurationVar(&f.poll, "poll-interval", 0, "`time` after which origins are asked for a newer module where no sha256 is pinned; 0: never")
-	flags.Int64Var(&f.moduleLimit, "module-limit", 64<<20, "`bytes` that a module may have")
-	flags.DurationVar(&f.drain, "drain", 3*time.Second, "`time` that open streams go on after SIGTERM")
+	flags.StringVar(&f.data, "data", "", "data `directory` for modules and last good versions (default $XDG_STATE_HOME/wasmxds)")
+	flags.StringVar(&f.xdsListen, "xds-listen", "127.0.0.1:18000", "listen `address` for Envoys' ADS streams")
+	flags.StringVar(&f.modulesListen, "modules-listen", "127.0.0.1:18001", "listen `address` for module downloads")
+	flags.StringVar(&f.adminListen, "admin-listen", "127.0.0.1:19000", "listen `address` for the page, status, metrics and health checks")
+	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default that address; https with --tls-cert)")
+	flags.StringVar(&f.addressesFile, "addresses-file", "", "JSON `file` to write the listen addresses to once all of them are open")
+	flags.DurationVar(&f.poll, "poll-interval", 0, "`interval` at which origins are checked for newer versions of modules without a pinned sha256; 0 means never")
+	flags.Int64Var(&f.moduleLimit, "module-limit", 64<<20, "maximum size of a module in `bytes`")
+	flags.DurationVar(&f.drain, "drain", 3*time.Second, "`time` for which open streams continue after SIGTERM")
 	flags.StringVar(&f.logFormat, "log-format", "text", "log `format`: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "log `level`: debug, info, warn or error")
 	flags.BoolVar(&f.pprof, "pprof", false, "serve /debug/pprof/ at the admin address")
-	flags.BoolVar(&f.checkInvariants, "check-invariants", false, "check each response against the invariants of the swap, and log those that break one (for tests)")
+	flags.BoolVar(&f.checkInvariants, "check-invariants", false, "check each response against the invariants of the swap protocol and log violations (for tests)")
 	_ = flags.MarkHidden("check-invariants") // it is there
 	completeValues(cmd, "log-format", "text", "json")
 	completeValues(cmd, "log-level", "debug", "info", "warn", "error")
 	completeDir(cmd, "definitions")
 	completeDir(cmd, "data")
-	flags.StringVar(&f.transport, "transport", "grpc", "`what` serves Envoys' streams: grpc, or h2, which takes less memory for each")
+	flags.StringVar(&f.transport, "transport", "grpc", "`implementation` of ADS streams: grpc, or h2, which needs less memory per Envoy")
 	completeValues(cmd, "transport", "grpc", "h2")
-	flags.StringVar(&f.removals, "removals", "half", "`how many` of the definitions may go at once: half, of four or more, or all")
+	flags.StringVar(&f.removals, "removals", "half", "`limit` on definitions removed at once: half (of four or more) or all")
 	completeValues(cmd, "removals", "half", "all")
 	f.spares.add(cmd)
 	f.signals.add(cmd)
-	flags.DurationVar(&f.respare, "respare", 0, "`time` without a change after which a listener is replaced to have its spare slots again; 0: never for that alone")
+	flags.DurationVar(&f.respare, "respare", 0, "`time` without changes after which a listener is replaced to get its spare slots back; 0 means never")
 	f.origins.add(cmd)
 	f.secure.add(cmd)
 	f.etcd.add(cmd)

@@ -8,14 +8,14 @@ import (
 	"wasmxds/bootstrap"
 )
 
-const signalsHelp = `Each HTTP connection manager of listeners that xds-server sends gets two access
-loggers, behind those of its own: one tells of requests that a crashed VM
-answered, the other of a share of all requests, where xds-server asks for it over
-RTDS. Envoy connects for either only once it has something to tell, by the cluster
-in its bootstrap that leads to --xds-listen: --signals-cluster is its name. An
-Envoy without such a cluster tells nothing; one that is built without Envoy's CEL
-access log filter refuses such listeners. --signals=false leaves the loggers out.
-To turn them on or off replaces listeners.`
+const signalsHelp = `Signals: xds-server adds two access loggers to each HTTP connection manager that it
+sends, after existing ones. One reports requests that a crashed VM answered. The
+other reports a share of all requests when xds-server asks for it over RTDS. Envoy
+opens a connection for them only when there is something to report, through the
+cluster in its bootstrap that points to --xds-listen; --signals-cluster is the name
+of this cluster. An Envoy without this cluster reports nothing. An Envoy that is built
+without the CEL access log filter rejects such listeners: use --signals=false, which
+omits the loggers. Turning signals on or off replaces listeners.`
 
 // signalsFlags say what Envoys tell of requests.
 type signalsFlags struct {
@@ -24,8 +24,8 @@ type signalsFlags struct {
 }
 
 func (s *signalsFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&s.on, "signals", true, "have Envoys tell of crashed VMs, and of requests that are sampled")
-	cmd.Flags().StringVar(&s.cluster, "signals-cluster", bootstrap.XDSCluster, "`name` of the cluster in Envoys' bootstraps that leads to --xds-listen")
+	cmd.Flags().BoolVar(&s.on, "signals", true, "have Envoys report crashed VMs and sampled requests")
+	cmd.Flags().StringVar(&s.cluster, "signals-cluster", bootstrap.XDSCluster, "`name` of the cluster in Envoys' bootstraps that points to --xds-listen")
 }
 
 // signals gives the cluster; "": they are off.

@@ -9,16 +9,16 @@ import (
 	"wasmxds/resource"
 )
 
-const sparesHelp = `A filter that is added or moved is put into a spare slot of its listener, one
-that does nothing until then; so it holds on every open connection at once, and
-closes none. --spare-slots says how many there are: N (2 by default) before the
-first filter of each chain and N after the last; with N,M also M between any two.
-Each costs a request about a microsecond. Where no spare fits, the listener is
-replaced, and connections that were opened before go without the filter until
-Envoy has drained them: "status --wait=drained" waits for that, and "bootstrap
---help" says what bounds it. A listener that is replaced has all its spares again;
-with --respare it is replaced for that, where some are used up and nothing has
-changed for so long. Envoy drains its connections then.`
+const sparesHelp = `Spare slots: a filter that is added or moved goes into a spare slot of its listener,
+so that it applies to every open connection at once and no connection is closed.
+--spare-slots sets their number: N (default 2) before the first and after the last
+filter of each chain; N,M adds M between any two filters. Each spare slot costs about
+a microsecond per request. If no suitable slot is left, the listener is replaced, and
+connections opened earlier bypass the new filter until Envoy has drained them.
+"status --wait=drained" waits for that, and "bootstrap --help" explains its limits. A
+replaced listener has all its spare slots again. With --respare, a listener that has
+used some is also replaced for that reason alone, after this time without changes;
+Envoy then drains its connections.`
 
 // defaultSpares are those of every command that is not told otherwise.
 func defaultSpares() resource.Spares { return resource.Spares{Around: 2} }
@@ -28,7 +28,7 @@ type spareFlags struct{ text string }
 
 func (s *spareFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&s.text, "spare-slots", defaultSpares().String(),
-		"`number` N of empty slots before the first and after the last filter of each chain, or N,M: also M between any two; 0: none")
+		"`number` N of spare slots before the first and after the last filter of each chain; N,M adds M between any two; 0 means none")
 	completeValues(cmd, "spare-slots", defaultSpares().String(), "2,1", "0")
 }
 

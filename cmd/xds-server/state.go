@@ -17,13 +17,13 @@ import (
 	"wasmxds/state/mirror"
 )
 
-const stateHelp = `What a restart needs is kept in the data directory (--state local) or elsewhere, where
-any number of xds-servers share it: with --state etcd, which is the default where
---etcd is given, in etcd, below --etcd-prefix state/, with --state kubernetes in Secrets
-of --state-namespace. Whom etcd or the API server takes xds-server for must be allowed
-to write there; --state local writes nothing. A copy stays in the data directory: while
-the store is away, also while xds-server starts, what was last known goes on, and no
-wave begins. An xds-server that has neither the store nor a copy waits.`
+const stateHelp = `State: what must outlive a restart is stored in the data directory (--state local),
+in etcd below --etcd-prefix state/ (--state etcd, the default with --etcd), or in
+Secrets of --state-namespace (--state kubernetes). Any number of xds-servers can share
+a state in etcd or Kubernetes; xds-server needs write access to it. The data directory
+always has a copy: while the store is unavailable, even while xds-server starts, the
+last known state stays in force and no wave begins. An xds-server that has neither the
+store nor a copy waits.`
 
 // Where the state may be.
 const (
@@ -36,8 +36,8 @@ const (
 type stateFlags struct{ in, namespace string }
 
 func (f *stateFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.in, "state", "", "`where` to keep what a restart needs: local, in the data directory, etcd or kubernetes (default etcd with --etcd, else local)")
-	cmd.Flags().StringVar(&f.namespace, "state-namespace", "", "`namespace` of --state kubernetes (default that of the pod, or of --kubeconfig)")
+	cmd.Flags().StringVar(&f.in, "state", "", "`store` for the state that outlives a restart: local (the data directory), etcd or kubernetes (default etcd with --etcd, otherwise local)")
+	cmd.Flags().StringVar(&f.namespace, "state-namespace", "", "`namespace` for --state kubernetes (default that of the pod, or of --kubeconfig)")
 	completeValues(cmd, "state", stateLocal, stateEtcd, stateKubernetes)
 }
 

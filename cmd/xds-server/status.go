@@ -16,46 +16,44 @@ import (
 )
 
 const statusHelp = `Show what the Envoys of a running xds-server run, since when, and why they do not
-run what they should.
+run the desired version.
 
-Where that takes more than 20 rows, those that need attention are shown, the
-worst first, and the others are counted: --all shows all, and --filter, --state
-and --label show some.
+If that takes more than 20 rows, only rows that need attention are shown, worst
+first, and the others are counted. --all shows everything; --filter, --state and
+--label select rows.
 
-With --wait it returns when every connected Envoy runs what the directory says
-and nothing is wrong with the definitions, for as long as a written file takes
-to be noticed; after --timeout it gives up with exit code 1 (3 where xds-server
-could not be reached at all). A change that goes in waves has to come to its end:
-give --timeout the time that it takes. When it is stopped, or was rolled back,
---wait ends at once with exit code 1 and says why. --filter looks at one filter alone; without it,
-listeners, routes and clusters count as well. --version names what to wait for:
-the first digits of a filter's version or of its module's sha256, as
-"sha256sum hello.wasm" prints them.
+With --wait, the command returns when every connected Envoy runs the definitions and
+the definitions have had no errors for as long as xds-server takes to notice a file.
+After --timeout it exits with code 1, or with code 3 if xds-server was never
+reachable. A change that moves in waves must finish first, so choose --timeout
+accordingly; if the change is stopped or rolled back, --wait exits at once with code 1
+and the reason. --filter waits for a single filter; without it, listeners, routes and
+clusters count as well. --version is the version to wait for: the first digits of the
+filter's version or of its module's SHA-256, as printed by "sha256sum hello.wasm".
 
-At least one Envoy must be connected, or as many as --min-envoys says; with
---filter, of those that are to have that filter. One that was connected before is
-away: after xds-server was restarted, say, it may take half a minute to come
-back. --wait waits for an Envoy that has been away for less than 2 minutes,
-unless --without-away is given, for Envoys that were taken down. Status shows for
-an hour that an Envoy is away. What an Envoy does not ask for is not waited for.
+At least one Envoy must be connected, or --min-envoys of them; with --filter, this
+many of the Envoys that should have the filter. Envoys can take half a minute to
+reconnect after xds-server was restarted. --wait therefore waits for Envoys that
+disconnected less than 2 minutes ago; --without-away ignores them, for Envoys that
+were shut down. Status lists disconnected Envoys for an hour. Resources that an Envoy
+does not ask for are not waited for.
 
-Where a filter could not be added without replacing its listener, connections
-that were opened before go without it until Envoy has drained them; status says
-since when, and for how long at most. --wait does not wait for that.
---wait=drained does: it returns when every connection of every Envoy has what is
-wanted, and so may take as long as Envoys drain, 10 minutes unless they are
-started with another --drain-time-s ("xds-server bootstrap --help" has more).`
+If a filter could be added only by replacing its listener, existing connections
+bypass it until Envoy has drained them; status says since when and until when at
+most. --wait does not wait for this. --wait=drained does: it returns when every
+connection of every Envoy has the desired filters. That takes up to 10 minutes, or
+the --drain-time-s of the Envoys; see "xds-server bootstrap --help".`
 
 const statusExample = `  xds-server status
   xds-server status --watch
   xds-server status --state failed --label tier=canary
   xds-server status -o json | jq -r '.nodes[] | select(.filters[].state | IN("running", "unasked") | not) | .id'
 
-  # a deployment: copy the module in, go on once the whole fleet runs it
+  # a deployment: copy the module, and continue when the whole fleet runs it
   cp hello.wasm definitions/
   xds-server status --wait --timeout 30s --filter hello --version $(sha256sum hello.wasm | cut -c1-12)
 
-  # go on once no request can pass by the new filter, on older connections either
+  # continue when no request can bypass the new filter, even on older connections
   xds-server status --wait=drained --filter hello`
 
 // settle is for how long all must be in place: longer than it takes
@@ -81,7 +79,7 @@ func newStatus() *cobra.Command {
 	var f statusFlags
 	cmd := &cobra.Command{
 		Use:     "status",
-		Short:   "Show what every Envoy runs, since when, and why not what is wanted",
+		Short:   "Show what every Envoy runs, and why not the desired version",
 		Long:    statusHelp,
 		Example: statusExample,
 		Args:    cobra.NoArgs,
@@ -93,19 +91,19 @@ func newStatus() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	f.add(flags, "`file` with the token to show there")
+	f.add(flags, "token `file` for the admin address")
 	flags.StringVarP(&f.output, "output", "o", "table", "output `format`: table or json")
-	flags.BoolVarP(&f.watch, "watch", "w", false, "go on showing it, whenever it changes")
-	flags.Var(&f.wait, "wait", "return when all run what is wanted, or with --wait=drained when older connections have it, too")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "keep showing it as it changes")
+	flags.Var(&f.wait, "wait", "return when every Envoy runs the desired version; with --wait=drained, when older connections do, too")
 	flags.Lookup("wait").NoOptDefVal = string(untilRunning)
-	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up --wait after this `time`; --wait=drained after 11m unless it is given")
-	flags.StringVar(&f.show.filter, "filter", "", "show, or wait for, the filter of this `name` alone")
-	flags.StringSliceVar(&f.show.states, "state", nil, "show only what is in one of these `states`: "+strings.Join(severity, ", "))
-	flags.StringToStringVar(&f.show.labels, "label", nil, "show only Envoys with this label, `KEY=VALUE`; may be given again")
-	flags.BoolVar(&f.show.all, "all", false, fmt.Sprintf("show each Envoy and filter, where there are more than %d", maxRows))
-	flags.StringVar(&f.version, "version", "", "wait for this `version` or sha256 of the module or script, or the first digits of it")
-	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys is connected")
-	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that were connected before")
+	flags.DurationVar(&f.timeout, "timeout", 30*time.Second, "give up waiting after this `time`; the default for --wait=drained is 11m")
+	flags.StringVar(&f.show.filter, "filter", "", "show, or wait for, only the filter with this `name`")
+	flags.StringSliceVar(&f.show.states, "state", nil, "show only filters in these `states`: "+strings.Join(severity, ", "))
+	flags.StringToStringVar(&f.show.labels, "label", nil, "show only Envoys with this label, as `KEY=VALUE`; repeatable")
+	flags.BoolVar(&f.show.all, "all", false, fmt.Sprintf("show every Envoy and filter, even if there are more than %d rows", maxRows))
+	flags.StringVar(&f.version, "version", "", "wait for this `version` of the filter, or this SHA-256 of its module or script; the first digits are enough")
+	flags.IntVar(&f.quorum.Min, "min-envoys", 1, "wait until at least this `number` of Envoys are connected")
+	flags.BoolVar(&f.quorum.WithoutAway, "without-away", false, "do not wait for Envoys that have disconnected")
 	cmd.MarkFlagsMutuallyExclusive("watch", "wait")
 	completeValues(cmd, "output", "table", "json")
 	completeValues(cmd, "wait", string(untilRunning), string(untilDrained))

@@ -20,19 +20,19 @@ import (
 	"wasmxds/identity/admission"
 )
 
-const secureHelp = `TLS: with --tls-cert and --tls-key, Envoys' streams and modules are served by TLS,
-with --tls-client-ca only to who shows a certificate from there. --policy says
-which certificate may be which node. An address that others can reach needs TLS,
-or --insecure where the network sees to it. The admin address has flags of its
-own, and away from loopback it needs a token or client certificates. Files of
-all these may change at any time; streams stay open, but for those that a new
-policy no longer allows.
+const secureHelp = `TLS: with --tls-cert and --tls-key, ADS and modules are served over TLS. With
+--tls-client-ca, clients need a certificate from that authority, and --policy maps
+certificates to the nodes that they may be. Addresses other than loopback require TLS,
+or --insecure if the network itself is protected. The admin address has its own flags;
+away from loopback it also requires a token or client certificates. All of these files
+can change at any time. Streams stay open, except those that a new policy no longer
+allows.
 
-Reading is not changing: what "xds-server rollout" does to changes needs the token
-in --operate-token-file, on loopback too, or a certificate from
---admin-tls-client-ca that the policy names under operators. Without either,
-nothing can be changed at the admin address. The token of operators lets them
-read as well.`
+Operators: reading does not include changing. The commands of "xds-server rollout"
+that change something need the token in --operate-token-file, even on loopback, or a
+certificate from --admin-tls-client-ca that the policy lists under operators. Without
+either, nothing can be changed at the admin address. The token of operators also
+allows reading.`
 
 // secureFlags say who may connect, and how.
 type secureFlags struct {
@@ -46,19 +46,19 @@ type secureFlags struct {
 func (f *secureFlags) add(cmd *cobra.Command) {
 	cmd.Long += "\n\n" + secureHelp
 	flags := cmd.Flags()
-	flags.StringVar(&f.ads.Cert, "tls-cert", "", "`file` of the certificate for ADS and modules, with its intermediates")
-	flags.StringVar(&f.ads.Key, "tls-key", "", "`file` of its key")
-	flags.StringVar(&f.ads.CA, "tls-client-ca", "", "`file` of the authorities that Envoys' certificates must be from")
-	flags.StringVar(&f.policy, "policy", "", "`file` that says which certificate may be which node")
-	flags.StringVar(&f.admin.Cert, "admin-tls-cert", "", "`file` of the certificate for the admin address")
-	flags.StringVar(&f.admin.Key, "admin-tls-key", "", "`file` of its key")
-	flags.StringVar(&f.admin.CA, "admin-tls-client-ca", "", "`file` of the authorities that certificates of who looks at it must be from")
-	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address asks for (health and readiness excepted)")
-	flags.StringVar(&f.operate, "operate-token-file", "", "`file` with the token of those who may pause, resume, promote, stop and roll back changes at the admin address (default nobody)")
-	flags.IntVar(&f.streams, "max-streams", 1<<16, "`number` of streams at once")
-	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "`number` of streams at once with the same certificate's names")
-	flags.IntVar(&f.connections, "max-connections", 0, "`number` of connections to the ADS address at once (default half of the open files that the process may have)")
-	flags.BoolVar(&f.insecure, "insecure", false, "serve without TLS where others can connect")
+	flags.StringVar(&f.ads.Cert, "tls-cert", "", "server certificate `file` for ADS and modules, including intermediates")
+	flags.StringVar(&f.ads.Key, "tls-key", "", "private key `file` of --tls-cert")
+	flags.StringVar(&f.ads.CA, "tls-client-ca", "", "CA bundle `file` for verifying Envoys' client certificates")
+	flags.StringVar(&f.policy, "policy", "", "policy `file` that maps client certificates to the nodes they may be")
+	flags.StringVar(&f.admin.Cert, "admin-tls-cert", "", "server certificate `file` for the admin address")
+	flags.StringVar(&f.admin.Key, "admin-tls-key", "", "private key `file` of --admin-tls-cert")
+	flags.StringVar(&f.admin.CA, "admin-tls-client-ca", "", "CA bundle `file` for verifying client certificates on the admin address")
+	flags.StringVar(&f.token, "admin-token-file", "", "`file` with the token that the admin address requires, except for /healthz and /readyz")
+	flags.StringVar(&f.operate, "operate-token-file", "", "`file` with the token of operators, who may pause, resume, promote, stop and roll back changes (default nobody may)")
+	flags.IntVar(&f.streams, "max-streams", 1<<16, "maximum `number` of concurrent streams")
+	flags.IntVar(&f.identityStreams, "max-streams-per-identity", 1<<12, "maximum `number` of concurrent streams per client identity")
+	flags.IntVar(&f.connections, "max-connections", 0, "maximum `number` of connections to the ADS address (default half of the process's open-file limit)")
+	flags.BoolVar(&f.insecure, "insecure", false, "allow addresses other than loopback without TLS")
 	completeFiles(cmd, "tls-cert", "tls-key", "tls-client-ca", "policy", "admin-tls-cert", "admin-tls-key", "admin-tls-client-ca", "admin-token-file", "operate-token-file")
 }
 

@@ -13,12 +13,12 @@ import (
 	"wasmxds/xds/transport"
 )
 
-const transportHelp = `Streams are served by grpc-go. --transport h2 serves them by HTTP/2 code of
-xds-server's own instead, with the same limits: for thousands of Envoys on one
-xds-server, of which each then costs a fraction of the memory. Health and client
-status are at the same address either way; with h2 a connection that was opened
-for a stream serves nothing else, so ask for them on another one, as all clients
-that are not Envoys do.`
+const transportHelp = `Transport: grpc-go serves the ADS streams. --transport h2 uses xds-server's own HTTP/2
+implementation instead, which needs a fraction of the memory per Envoy and has the
+same limits; use it for thousands of Envoys per xds-server. Health checks and client
+status are available at the same address either way. With h2, a connection that
+carries a stream serves nothing else, so use a separate connection for them, as all
+clients other than Envoy do.`
 
 // adsServer serves ADS.
 type adsServer interface {

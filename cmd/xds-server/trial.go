@@ -10,8 +10,8 @@ import (
 	"wasmxds/module/dryrun"
 )
 
-const trialHelp = `Try modules for the xds-server that starts this: it is told on standard input
-what to try, and tells on standard output. Not for people.`
+const trialHelp = `Try modules on behalf of the xds-server that starts this command. It reads requests
+from standard input and writes results to standard output. Not for interactive use.`
 
 // newTrial is the command that this program starts itself by, so that a module
 // that is tried has a process of its own to ruin.

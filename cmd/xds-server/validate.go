@@ -15,16 +15,15 @@ import (
 	"wasmxds/printable"
 )
 
-const validateHelp = `Check definitions as serve would: each file by itself, all of them together, and
-what becomes of them for Envoy. Every problem is told at once, one a line, as
-file:line: field: what is wrong; a hint may follow.
+const validateHelp = `Check definitions as serve does: each file by itself, all of them together, and the
+resources that Envoy would receive. All problems are printed, one per line, as
+file:line: field: problem; a hint may follow.
 
-Modules are left alone unless --modules is given: then they are fetched, their
-sha256 is compared, and each is started once with its filter's configuration. What
-is said of each then is the shortest allow list that it runs with: the host calls
-that it imports.
+With --modules, modules are also fetched, compared with their sha256, and started once
+with their filter's configuration. The output then includes the shortest allow list
+for each module: the host calls that it imports.
 
-Exit code 0: no errors (there may be warnings). 1: errors.`
+Exit code 0: no errors, although there may be warnings. 1: errors.`
 
 const validateExample = `  xds-server validate definitions/
   xds-server validate hello.yaml listener.yaml
@@ -73,7 +72,7 @@ func newValidate() *cobra.Command {
 	var f validateFlags
 	cmd := &cobra.Command{
 		Use:     "validate PATH...",
-		Short:   "Check files and directories of definitions",
+		Short:   "Check definitions",
 		Long:    validateHelp,
 		Example: validateExample,
 		Args:    cobra.MinimumNArgs(1),
@@ -86,8 +85,8 @@ func newValidate() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVarP(&f.output, "output", "o", "text", "output `format`: text or json")
-	flags.BoolVar(&f.modules, "modules", false, "fetch and try the modules as well")
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that modules may take, all together")
+	flags.BoolVar(&f.modules, "modules", false, "also fetch the modules and try them")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` limit for fetching and trying all modules")
 	completeValues(cmd, "output", "text", "json")
 	f.origins.add(cmd)
 	return cmd

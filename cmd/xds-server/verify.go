@@ -17,12 +17,12 @@ import (
 	"wasmxds/printable"
 )
 
-const verifyHelp = `Check who signed a module in a registry, as serve would: by cosign's signatures and
-sigstore's bundles, without asking anyone but the registry. What is printed is the
-digest that the reference is at, and who signed it.
+const verifyHelp = `Check who signed a module in a registry, as serve does: by cosign signatures and
+Sigstore bundles, contacting only the registry. Prints the digest of the reference and
+its signer.
 
-Exit code 0: it is signed by one of the keys, or by the identity. 1: it is not, or
-can't be had.`
+Exit code 0: signed by one of the keys or by the identity. 1: not signed by them, or
+not available.`
 
 const verifyExample = `  xds-server verify oci://registry.example.com/filters/auth:v1 --key cosign.pub
   xds-server verify registry.example.com/filters/auth:v1 \
@@ -66,7 +66,7 @@ func newVerify() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:     "verify REFERENCE",
-		Short:   "Check who signed a module in a registry",
+		Short:   "Check the signature of a module in a registry",
 		Long:    verifyHelp,
 		Example: verifyExample,
 		Args:    cobra.ExactArgs(1),
@@ -75,11 +75,11 @@ func newVerify() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.by.keys, "key", nil, "`file` of a public key, as cosign.pub; may be given again: one of them must have signed")
-	flags.StringVar(&f.by.identity, "identity", "", "`who` must have signed, as certificates say it; * stands for anything")
-	flags.StringVar(&f.by.issuer, "issuer", "", "`URL` of the OIDC issuer that has told of the identity")
-	flags.StringVar(&f.by.root, "root", "", "`file` of Sigstore's trusted root: whom to trust; with --key: what is signed must be in a log of it")
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` that it may take")
+	flags.StringArrayVar(&f.by.keys, "key", nil, "public key `file`, such as cosign.pub; repeatable, one of them must have signed")
+	flags.StringVar(&f.by.identity, "identity", "", "required `identity` of the signer, as in its certificate; * is a wildcard")
+	flags.StringVar(&f.by.issuer, "issuer", "", "`URL` of the OIDC issuer that vouched for the identity")
+	flags.StringVar(&f.by.root, "root", "", "Sigstore trusted root `file`; with --key, signatures must also be in a transparency log of it")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "give up after this `time`")
 	flags.StringVarP(&f.output, "output", "o", "text", "output `format`: text or json")
 	completeValues(cmd, "output", "text", "json")
 	f.origins.addRegistries(cmd)
