@@ -15,15 +15,15 @@ Every flag can also be set by an environment variable: XDS_SERVER_XDS_LISTEN for
 Exit codes: 0 success; 1 invalid input, a stopped change, or a difference found by
 diff; 2 incorrect usage; 3 an address could not be reached or served.`
 
-const rootExample = `  # serve what is in ./definitions; in a second terminal, start an Envoy that asks for it
+const rootExample = `  # serve ./definitions; in a second terminal, start an Envoy that connects to it
   xds-server serve --definitions ./definitions
   xds-server bootstrap --node-id edge-1 > envoy.yaml && envoy -c envoy.yaml
 
-  # look before you leap: what is wrong, and what would this Envoy get
+  # before a change: check the definitions, and see what an Envoy would receive
   xds-server validate ./definitions
   xds-server render --definitions ./definitions --node-id edge-1
 
-  # in a pipeline: go on when every Envoy runs what is written
+  # in a pipeline: continue when every Envoy runs the definitions
   xds-server status --wait --timeout 30s`
 
 func newRoot(env environment) *cobra.Command {
