@@ -17,7 +17,7 @@ func TestSecurity(t *testing.T) {
 	must(t, err)
 	text, err := os.ReadFile(filepath.Join(root, "docs", "security.md"))
 	must(t, err)
-	_, refused, ok := strings.Cut(string(text), "\n## What is refused\n")
+	_, refused, ok := strings.Cut(string(text), "\n## Invalid and hostile input\n")
 	if !ok {
 		t.Fatal("there is no part that says what is refused")
 	}
