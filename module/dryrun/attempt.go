@@ -35,49 +35,80 @@ func (t *tooMuch) Unwrap() error { return t.error }
 
 // try makes one attempt.
 func (s *sandbox) try(ctx context.Context, r request, read func() ([]byte, error)) reply {
+	l, err := s.load(ctx, r, read)
+	if err != nil {
+		return replyOf(err)
+	}
+	if r.Play != nil {
+		return l.play(ctx, r)
+	}
+	vm := newVM(l.trial)
+	defer vm.close()
+	limited, cancel := context.WithTimeout(ctx, l.limit)
+	defer cancel()
+	before := cpuTime()
+	err = vm.start(limited, l.engine.runtime, l.code.module)
+	if limited.Err() != nil {
+		return l.tooLate(vm, before)
+	}
+	return l.outcome(vm, r, err)
+}
+
+// loaded is a module that can be started.
+type loaded struct {
+	trial  *trial
+	engine *engine
+	code   *compiled
+	limit  time.Duration // of time for all that is run
+}
+
+// load compiles a module and checks what can be seen of it without running it.
+func (s *sandbox) load(ctx context.Context, r request, read func() ([]byte, error)) (*loaded, error) {
 	t := &trial{inputs: r.Inputs}
 	var err error
 	if t.config, err = plain(t.ConfigType, t.Config); err != nil {
-		return replyOf(refused("", "config: %v", err))
+		return nil, refused("", "config: %v", err)
 	}
 	if t.vmConfig, err = plain(t.VMConfigType, t.VMConfig); err != nil {
-		return replyOf(refused("", "VM config: %v", err))
+		return nil, refused("", "VM config: %v", err)
 	}
 	e, limit, err := s.engine(ctx, r)
 	if err != nil {
-		return replyOf(err)
+		return nil, err
 	}
 	code, err := e.modules.get(ctx, t.SHA256, read)
 	if err != nil {
-		return replyOf(err)
+		return nil, err
 	}
 	t.abi = code.abi
 	if inconclusive, err := checkLinks(code.module, t.abi); err != nil || inconclusive {
 		if err == nil {
 			err = &unsupported{errors.New("it imports its memory")}
 		}
-		return replyOf(err)
+		return nil, err
 	}
 	if err := checkExports(code.module, t); err != nil {
-		return replyOf(err)
+		return nil, err
 	}
-	vm := newVM(t)
-	limited, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	before := cpuTime()
-	err = vm.start(limited, e.runtime, code.module)
-	if limited.Err() != nil {
-		return reply{
-			Outcome: late, Message: fmt.Sprintf("dry run: it has not started after %v%s", limit, vm.host.log.tail()),
-			Spent: cpuTime()-before > limit/2,
-		}
+	return &loaded{t, e, code, limit}, nil
+}
+
+// tooLate is the reply about a module that takes too long to start.
+func (l *loaded) tooLate(vm *vm, before time.Duration) reply {
+	return reply{
+		Outcome: late, Message: fmt.Sprintf("dry run: it has not started after %v%s", l.limit, vm.host.log.tail()),
+		Spent: cpuTime()-before > l.limit/2,
 	}
+}
+
+// outcome is the reply about how a module has started.
+func (l *loaded) outcome(vm *vm, r request, err error) reply {
 	if again, ok := errors.AsType[*tooMuch](err); ok && r.Compile {
 		err = again.error
 	}
 	answer := replyOf(err)
-	if err != nil && len(vm.host.missing) > 0 {
-		answer.Outcome, answer.Missing = unknown, vm.host.missing
+	if missing := vm.host.records.missing; err != nil && len(missing) > 0 {
+		answer.Outcome, answer.Missing = unknown, missing
 	}
 	return answer
 }

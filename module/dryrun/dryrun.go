@@ -109,26 +109,36 @@ func (r *Runner) Key(f *definition.Filter, sum string) string { return r.inputs(
 func (r *Runner) Run(ctx context.Context, f *definition.Filter, m module.Info) error {
 	t := tried{in: r.inputs(f, m.SHA256)}
 	t.key = t.in.key()
-	if err := r.blame.verdict(t.key); err != nil {
-		return err
-	}
-	t.strikes = r.blame.strikes(t.key)
-	answer, err := r.attempt(ctx, t, request{Inputs: t.in, CPU: 3 * quick})
-	_, cutOff := errors.AsType[*died](err)
-	if ctx.Err() == nil && (cutOff || err == nil && answer.Outcome == late) {
-		answer, err = r.attempt(ctx, t, request{Inputs: t.in, CPU: 2 * r.options.Time, Compile: true})
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if end, ok := errors.AsType[*died](err); ok {
-		return r.sentence(t, end)
-	}
+	answer, err := r.judge(ctx, &t, request{Inputs: t.in})
 	if err != nil {
 		return err
 	}
-	r.blame.strike(t.key, t.in, 0)
 	return r.verdict(t, answer)
+}
+
+// judge has a module tried, and tried again where that may help.
+func (r *Runner) judge(ctx context.Context, t *tried, q request) (reply, error) {
+	if err := r.blame.verdict(t.key); err != nil {
+		return reply{}, err
+	}
+	t.strikes = r.blame.strikes(t.key)
+	q.CPU = 3 * quick
+	answer, err := r.attempt(ctx, *t, q)
+	_, cutOff := errors.AsType[*died](err)
+	if ctx.Err() == nil && (cutOff || err == nil && answer.Outcome == late) {
+		q.CPU, q.Compile = 2*r.options.Time, true
+		answer, err = r.attempt(ctx, *t, q)
+	}
+	if ctx.Err() != nil {
+		return reply{}, ctx.Err()
+	}
+	if end, ok := errors.AsType[*died](err); ok {
+		return reply{}, r.sentence(*t, end)
+	}
+	if err == nil {
+		r.blame.strike(t.key, t.in, 0)
+	}
+	return answer, err
 }
 
 // tried is what is being tried.

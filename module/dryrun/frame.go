@@ -16,6 +16,7 @@ type (
 	// its content follow, and then comes another reply.
 	request struct {
 		Inputs  inputs
+		Play    *played       `json:",omitempty"` // nil: it is only started
 		Compile bool          // to machine code
 		CPU     time.Duration // that all of it may take
 	}
@@ -28,6 +29,7 @@ type (
 		Hint    string
 		Missing []string // what was asked for that only an Envoy has
 		Spent   bool     // Late: it computed all the while
+		Played  *Played  `json:",omitempty"`
 	}
 )
 
@@ -46,9 +48,10 @@ const (
 	giveModule = 'm'
 
 	maxModule  = 1 << 30  // bytes, as Envoy has it
-	maxRequest = 16 << 20 // bytes of a frame; definitions have at most 4 MiB
+	maxRequest = 64 << 20 // bytes of a frame; definitions have at most 4 MiB, streams more
 	maxReply   = 64 << 10
-	maxMessage = 8 << 10 // a byte may become six
+	maxPlayed  = 64 << 20 // of a reply with what was played
+	maxMessage = 8 << 10  // a byte may become six
 )
 
 func writeFrame(w io.Writer, message any) error {

@@ -2,23 +2,27 @@ package dryrun
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"wasmxds/module/dryrun/abi"
 )
 
-// status is the answer to a host call (proxy_status_t).
-type status uint32
+// status is the answer to a host call.
+type status = abi.Status
 
 const (
-	ok              status = 0
-	notFound        status = 1
-	badArgument     status = 2
-	invalidMemory   status = 6
-	empty           status = 7
-	casMismatch     status = 8
-	internalFailure status = 10
+	ok              = abi.OK
+	notFound        = abi.NotFound
+	badArgument     = abi.BadArgument
+	invalidMemory   = abi.InvalidMemory
+	empty           = abi.Empty
+	casMismatch     = abi.CasMismatch
+	internalFailure = abi.InternalFailure
 )
 
 // host is what one module sees of its proxy.
@@ -28,27 +32,40 @@ type host struct {
 	allow      []string        // host calls; nil: all
 	restricted bool            // only what Envoy allows before a module has started
 	plugin     bool            // the call is about the plugin, not the machine
-	missing    []string        // what was asked for that only an Envoy has
 	log        logged
 	shared     shared
-	metrics    []metric
+	metrics    defined
 	token      uint32 // of the last HTTP or gRPC call
+	calls      int    // of functions, by now
+
+	scopes    map[uint32]*scope // by id
+	running   *scope            // whose callback runs; nil: the machine's
+	effective uint32            // what the module made it be about; 0: running
+	after     []func()          // what is to be done when the callback has returned
+	replied   bool              // it sent a local reply
+	records   *record           // of what happens
+	skipped   time.Duration     // that was not waited for
 }
 
 type hostKey struct{}
 
 // unserved notes that the module asked for what only an Envoy has: what it
 // does then says nothing about what it will do there.
-func (h *host) unserved(what string) {
-	if len(h.missing) < 20 && !slices.Contains(h.missing, what) {
-		h.missing = append(h.missing, what)
-	}
-}
+func (h *host) unserved(what string) { h.records.miss(what) }
 
 // restricted ends a module that makes a call which Envoy doesn't allow yet.
 type restricted struct{ name string }
 
 func (r *restricted) Error() string { return "call of " + r.name + " is restricted" }
+
+// excess ends a module that takes more than one may.
+type excess struct{ reason string }
+
+func (e *excess) Error() string { return e.reason }
+
+// maxCalls is how often a module may call its host from its start on: a filter
+// makes some ten calls for a request.
+const maxCalls = 20_000_000
 
 // function is a function that Envoy gives to modules.
 type function struct {
@@ -121,9 +138,12 @@ func (f function) Call(ctx context.Context, m api.Module, stack []uint64) {
 	if h.vm.instance == nil {
 		h.vm.instance = m // the module's start function runs
 	}
+	if h.calls++; h.calls > maxCalls {
+		panic(&excess{fmt.Sprintf("more than %d host calls", maxCalls)})
+	}
 	var result uint32
 	if f.module == "env" && h.allow != nil && !slices.Contains(h.allow, f.name) && f.abiCall() {
-		h.log.add(warning, "call of "+f.name+", which the filter's allow list doesn't have")
+		h.write(warning, "call of "+f.name+", which the filter's allow list doesn't have")
 		result = uint32(internalFailure)
 	} else {
 		result = f.do(h, m, stack)

@@ -124,7 +124,7 @@ func (p *process) converse(r request, open func() (io.ReadCloser, int64, error))
 		err = writeFrame(p.in, r)
 	}
 	if err == nil {
-		err = readFrame(p.out, maxReply, &answer)
+		err = readFrame(p.out, r.maxReply(), &answer)
 	}
 	if err != nil || !answer.Need {
 		return answer, err
@@ -141,7 +141,7 @@ func (p *process) converse(r request, open func() (io.ReadCloser, int64, error))
 		return answer, err
 	}
 	answer = reply{}
-	return answer, readFrame(p.out, maxReply, &answer)
+	return answer, readFrame(p.out, r.maxReply(), &answer)
 }
 
 // used is the CPU time of a process that has ended.

@@ -10,6 +10,7 @@ import (
 type shared struct {
 	size   int // bytes of keys, values and metrics' names
 	data   map[string]datum
+	cas    uint32 // of the last change
 	queues []queue
 }
 
@@ -23,18 +24,9 @@ type queue struct {
 	items [][]byte
 }
 
-// metric is one that a module defined.
-type metric struct {
-	kind  uint32
-	name  string
-	value uint64
-}
-
 const (
-	counterMetric   = 0
-	histogramMetric = 2
-	maxShared       = 16 << 20 // bytes
-	maxEntries      = 10_000
+	maxShared  = 16 << 20 // bytes
+	maxEntries = 10_000
 )
 
 // room says whether there is room for n more bytes.
@@ -67,8 +59,8 @@ func (h *host) setSharedData(m api.Module, a args) status {
 	if !hasKey || !hasValue {
 		return invalidMemory
 	}
-	d := h.shared.data[string(key)]
-	if cas := a.u32(4); cas != 0 && cas != d.cas {
+	d, there := h.shared.data[string(key)]
+	if cas := a.u32(4); there && cas != 0 && cas != d.cas {
 		return casMismatch
 	}
 	if !h.room(len(key)+len(value)) || len(h.shared.data) >= maxEntries {
@@ -77,7 +69,8 @@ func (h *host) setSharedData(m api.Module, a args) status {
 	if h.shared.data == nil {
 		h.shared.data = map[string]datum{}
 	}
-	h.shared.data[string(key)] = datum{bytes.Clone(value), d.cas + 1}
+	h.shared.cas++
+	h.shared.data[string(key)] = datum{bytes.Clone(value), h.shared.cas}
 	return ok
 }
 
@@ -154,67 +147,4 @@ func (h *host) dequeue(m api.Module, a args) status {
 	q.items = q.items[1:]
 	h.shared.size -= len(item)
 	return h.out(m, item, a.u32(1), a.u32(2))
-}
-
-func (h *host) defineMetric(m api.Module, a args) status {
-	name, found := in(m, a.u32(1), a.u32(2))
-	switch {
-	case !found:
-		return invalidMemory
-	case a.u32(0) > histogramMetric:
-		return badArgument
-	}
-	for i, known := range h.metrics {
-		if known.kind == a.u32(0) && known.name == string(name) {
-			return wrote(put32(m, a.u32(3), uint32(i+1)))
-		}
-	}
-	if !h.room(len(name)) || len(h.metrics) >= maxEntries {
-		return internalFailure
-	}
-	h.metrics = append(h.metrics, metric{kind: a.u32(0), name: string(name)})
-	return wrote(put32(m, a.u32(3), uint32(len(h.metrics))))
-}
-
-func (h *host) metric(id uint32) (*metric, status) {
-	if id == 0 || int(id) > len(h.metrics) {
-		return nil, notFound
-	}
-	return &h.metrics[id-1], ok
-}
-
-func (h *host) incrementMetric(_ api.Module, a args) status {
-	known, s := h.metric(a.u32(0))
-	switch {
-	case s != ok:
-		return s
-	case known.kind == histogramMetric:
-		return badArgument
-	}
-	known.value += a[1]
-	return ok
-}
-
-func (h *host) recordMetric(_ api.Module, a args) status {
-	known, s := h.metric(a.u32(0))
-	if s != ok {
-		return s
-	}
-	if known.kind == counterMetric {
-		known.value += a[1]
-	} else {
-		known.value = a[1]
-	}
-	return ok
-}
-
-func (h *host) getMetric(m api.Module, a args) status {
-	known, s := h.metric(a.u32(0))
-	switch {
-	case s != ok:
-		return s
-	case known.kind == histogramMetric:
-		return badArgument
-	}
-	return wrote(put64(m, a.u32(1), known.value))
 }

@@ -18,10 +18,13 @@ type vm struct {
 	*trial
 	host     *host
 	instance api.Module
+	failed   error // it trapped, or was stopped
 }
 
 func newVM(t *trial) *vm {
-	v := &vm{trial: t, host: &host{}}
+	v := &vm{trial: t, host: &host{records: new(record), scopes: map[uint32]*scope{}}}
+	v.host.scopes[0] = new(scope)
+	v.host.scopes[rootContext] = &scope{id: rootContext}
 	if t.Restricted {
 		v.host.allow = append([]string{}, t.Allow...)
 	}
@@ -33,7 +36,8 @@ func newVM(t *trial) *vm {
 }
 
 // start does what Envoy does to create a plugin (proxy-wasm-cpp-host:
-// WasmBase::initialize, ContextBase::onStart and onConfigure).
+// WasmBase::initialize, ContextBase::onStart and onConfigure). The machine is to
+// be closed afterwards.
 func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.CompiledModule) error {
 	ctx = context.WithValue(ctx, hostKey{}, v.host)
 	v.host.ctx = ctx
@@ -44,49 +48,57 @@ func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.Comp
 		return v.trapped("instantiation", err)
 	}
 	v.instance = instance
-	defer instance.Close(context.WithoutCancel(ctx))
 	if v.export("malloc") == nil && v.export("proxy_on_memory_allocate") == nil {
 		return refused("build it with a Proxy-Wasm SDK", "it exports neither malloc nor proxy_on_memory_allocate")
 	}
-	if err := v.boot(ctx); err != nil {
+	if err := v.boot(); err != nil {
 		return err
 	}
 	v.host.restricted = false
 
 	v.host.plugin = true
-	if _, err := v.call(ctx, "proxy_on_context_create", rootContext, 0); err != nil {
+	if _, err := v.call("proxy_on_context_create", rootContext, 0); err != nil {
 		return err
 	}
 	// The VM's start is no single plugin's business.
 	v.host.plugin = false
-	if err := v.ask(ctx, "proxy_on_vm_start", len(v.vmConfig)); err != nil {
+	if err := v.ask("proxy_on_vm_start", len(v.vmConfig)); err != nil {
 		return err
 	}
 	v.host.plugin = true
-	return v.ask(ctx, "proxy_on_configure", len(v.config))
+	err = v.ask("proxy_on_configure", len(v.config))
+	v.host.plugin = false
+	return err
+}
+
+// close frees what it takes.
+func (v *vm) close() {
+	if v.instance != nil {
+		_ = v.instance.Close(context.WithoutCancel(v.host.ctx)) // nothing is written
+	}
 }
 
 // boot runs what a module does before it is called for the first time.
-func (v *vm) boot(ctx context.Context) error {
+func (v *vm) boot() error {
 	if v.export("_initialize") == nil {
-		_, err := v.call(ctx, "_start")
+		_, err := v.call("_start")
 		return err
 	}
-	if _, err := v.call(ctx, "_initialize"); err != nil {
+	if _, err := v.call("_initialize"); err != nil {
 		return err
 	}
 	var err error
 	if v.export("main") != nil {
-		_, err = v.call(ctx, "main", 0, 0)
+		_, err = v.call("main", 0, 0)
 	} else {
-		_, err = v.call(ctx, "__main_void")
+		_, err = v.call("__main_void")
 	}
 	return err
 }
 
 // ask calls a callback that may say no.
-func (v *vm) ask(ctx context.Context, name string, size int) error {
-	results, err := v.call(ctx, name, rootContext, uint64(size))
+func (v *vm) ask(name string, size int) error {
+	results, err := v.call(name, rootContext, uint64(size))
 	if err != nil {
 		return err
 	}
@@ -98,17 +110,37 @@ func (v *vm) ask(ctx context.Context, name string, size int) error {
 
 func (v *vm) export(name string) api.Function { return v.instance.ExportedFunction(name) }
 
-// call calls what the module exports; what it doesn't, isn't missed.
-func (v *vm) call(ctx context.Context, name string, args ...uint64) ([]uint64, error) {
+// call calls what the module exports, about its plugin; what it doesn't
+// export, isn't missed.
+func (v *vm) call(name string, args ...uint64) ([]uint64, error) {
+	var s *scope
+	if strings.HasPrefix(name, "proxy_") {
+		s = v.host.scopes[rootContext]
+	}
+	results, _, err := v.enter(s, name, args...)
+	v.host.replied = false
+	v.host.runAfter()
+	return results, err
+}
+
+// enter calls what the module exports, about one of its contexts. After an
+// error nothing is called any more.
+func (v *vm) enter(s *scope, name string, args ...uint64) (results []uint64, found bool, err error) {
 	f := v.export(name)
 	if f == nil || strings.HasPrefix(name, "proxy_") && !v.calls(name) {
-		return nil, nil
+		return nil, false, nil
 	}
-	results, err := f.Call(ctx, args...)
+	h := v.host
+	running, effective := h.running, h.effective
+	h.running, h.effective = s, 0
+	defer func() { h.running, h.effective = running, effective }()
+	done := h.records.called(name)
+	results, err = f.Call(h.ctx, args...)
+	done(v)
 	if err != nil {
-		return nil, v.trapped(name, err)
+		v.failed = v.trapped(name, err)
 	}
-	return results, nil
+	return results, true, v.failed
 }
 
 func (v *vm) trapped(where string, err error) error {
@@ -117,6 +149,9 @@ func (v *vm) trapped(where string, err error) error {
 	if call, ok := errors.AsType[*restricted](err); ok {
 		return refused("Envoy allows few host calls before proxy_on_context_create",
 			"%s called %s, which Envoy answers by ending the module%s", where, call.name, v.host.log.tail())
+	}
+	if limit, ok := errors.AsType[*excess](err); ok {
+		return refused("", "%s: %s", where, limit.reason)
 	}
 	err = refused(v.hint(), "%s trapped: %s%s%s", where, message, frames(stack), v.host.log.tail())
 	if strings.Contains(message, "stack overflow") {

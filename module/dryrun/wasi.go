@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tetratelabs/wazero/api"
 )
@@ -39,7 +38,7 @@ func wasiCalls(module string) []function {
 	}
 	output := func(_ *host, _ api.Module, a args) errno { return outputOnly(a) }
 	exit := late(call("proc_exit", "i", func(h *host, _ api.Module, a args) errno {
-		h.log.add(warning, "proc_exit was called") // Envoy goes on as if it were not
+		h.write(warning, "proc_exit was called") // Envoy goes on as if it were not
 		return success
 	}))
 	exit.void = true
@@ -140,7 +139,7 @@ func (h *host) fdWrite(m api.Module, a args) errno {
 		written += uint32(len(part))
 		text.Write(part[:min(len(part), maxText-min(text.Len(), maxText))])
 	}
-	h.log.write(a.u32(0) == 2, text.String())
+	h.writeOutput(a.u32(0) == 2, text.String())
 	return stored(put32(m, a.u32(3), written))
 }
 
@@ -176,11 +175,11 @@ const (
 	monotonic = 1
 )
 
-func clockTime(_ *host, m api.Module, a args) errno {
+func clockTime(h *host, m api.Module, a args) errno {
 	if a.u32(0) > monotonic {
 		return noOperation
 	}
-	return stored(put64(m, a.u32(2), uint64(time.Now().UnixNano())))
+	return stored(put64(m, a.u32(2), uint64(h.now().UnixNano())))
 }
 
 func clockResolution(_ *host, m api.Module, a args) errno {

@@ -1,0 +1,78 @@
+package dryrun
+
+import (
+	"fmt"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"wasmxds/module/dryrun/abi"
+	"wasmxds/module/dryrun/stream"
+)
+
+// maxBody is how large a module may make a body.
+const maxBody = 32 << 20
+
+// buffer gives a buffer to read, and to change where mutable is not nil.
+func (h *host) buffer(number uint32) (b []byte, mutable *stream.Buffer, s status) {
+	if number > uint32(abi.LastBuffer) {
+		return nil, nil, badArgument
+	}
+	switch abi.Buffer(number) {
+	case abi.VMConfig:
+		return h.vm.vmConfig, nil, ok
+	case abi.PluginConfig:
+		if h.plugin {
+			return h.vm.config, nil, ok
+		}
+		return nil, nil, notFound
+	case abi.CallBody:
+		return nil, nil, notFound
+	case abi.RequestBody, abi.ResponseBody:
+		if s := h.scope().stream; s != nil {
+			mutable = s.Body(abi.Buffer(number))
+		}
+	}
+	return mutable.Bytes(), mutable, ok // what isn't there is empty
+}
+
+func (h *host) getBufferBytes(m api.Module, a args) status {
+	b, _, s := h.buffer(a.u32(0))
+	if s != ok {
+		return s
+	}
+	start, length := uint64(a.u32(1)), uint64(a.u32(2))
+	start = min(start, uint64(len(b)))
+	length = min(length, uint64(len(b))-start)
+	return h.out(m, b[start:start+length], a.u32(3), a.u32(4))
+}
+
+func (h *host) getBufferStatus(m api.Module, a args) status {
+	b, _, s := h.buffer(a.u32(0))
+	if s != ok {
+		return s
+	}
+	return wrote(put32(m, a.u32(1), uint32(len(b))) && put32(m, a.u32(2), 0))
+}
+
+func (h *host) setBufferBytes(m api.Module, a args) status {
+	b, mutable, s := h.buffer(a.u32(0))
+	if s != ok {
+		return s
+	}
+	data, found := in(m, a.u32(3), a.u32(4))
+	if !found {
+		return invalidMemory
+	}
+	if len(b)+len(data) > maxBody {
+		panic(&excess{fmt.Sprintf("a body of more than %d MiB", maxBody>>20)})
+	}
+	return mutable.Set(a.u32(1), a.u32(2), data)
+}
+
+func (h *host) getConfiguration(m api.Module, a args) status {
+	b := h.vm.vmConfig
+	if h.plugin {
+		b = h.vm.config
+	}
+	return h.out(m, b, a.u32(0), a.u32(1))
+}

@@ -1,0 +1,105 @@
+package dryrun
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/module/dryrun/stream"
+)
+
+// Play is one start of a filter, and streams that go through it one after the
+// other.
+type Play struct {
+	Filter  *definition.Filter
+	Module  module.Info // of the store
+	Streams []stream.Stream
+	// Ticks is how often the module is called for its timer, where it has set one:
+	// when a stream waits, and else in the end.
+	Ticks int
+	// Compile has the module compiled to machine code, as Envoy does, which
+	// takes a second for a large one: what callbacks take means little without.
+	Compile bool
+}
+
+// Played is what came of a [Play].
+type Played struct {
+	Start   stream.Record // what the start logged, called and took
+	Streams []stream.Result
+	Metrics []stream.Metric
+	// Stopped is why not all streams were played; "": they were.
+	Stopped string
+}
+
+// Unplayable says that a module can't be played here, though an Envoy may well
+// run it.
+type Unplayable struct{ Reason string }
+
+func (u *Unplayable) Error() string { return "only an Envoy can run it: " + u.Reason }
+
+// played is a play as the process that plays it is told of it.
+type played struct {
+	Streams       []playedStream
+	Ticks         int
+	OnFailure     definition.OnFailure
+	StopIteration bool
+}
+
+type playedStream struct {
+	stream.Stream
+	Given []stream.Leaf
+}
+
+// Play plays streams through a filter. A *[module.ContentError] says why Envoy
+// could not use the module, an *[Unplayable] that only an Envoy could tell; any
+// other error, that it could not be played. What goes wrong while a stream is
+// played is in its result.
+func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
+	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
+		Ticks: p.Ticks, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
+	}}
+	for i, s := range p.Streams {
+		given, err := stream.Leaves(s.Properties)
+		if err != nil {
+			return Played{}, fmt.Errorf("stream %d: %w", i+1, err)
+		}
+		s.Properties = nil
+		q.Play.Streams = append(q.Play.Streams, playedStream{s, given})
+	}
+	key, size := q.key()
+	if size > maxRequest {
+		return Played{}, fmt.Errorf("streams of %d MiB, at most %d can be played at once", size>>20, maxRequest>>20)
+	}
+	t := tried{in: q.Inputs, key: key}
+	answer, err := r.judge(ctx, &t, q)
+	switch {
+	case err != nil:
+		return Played{}, err
+	case answer.Played != nil:
+		return *answer.Played, nil
+	case answer.Outcome == unknown:
+		return Played{}, &Unplayable{answer.Message}
+	}
+	return Played{}, r.verdict(t, answer)
+}
+
+// key names all that a play depends on, and says how large that is.
+func (q request) key() (key string, size int) {
+	b, err := json.Marshal(q)
+	if err != nil { // strings, numbers and bytes only
+		panic(err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), len(b)
+}
+
+func (q request) maxReply() uint32 {
+	if q.Play != nil {
+		return maxPlayed
+	}
+	return maxReply
+}

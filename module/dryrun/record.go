@@ -1,0 +1,107 @@
+package dryrun
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/module/dryrun/abi"
+	"wasmxds/module/dryrun/stream"
+)
+
+// record is what happened while a module started, or a stream went through it.
+type record struct {
+	callbacks []stream.Callback
+	lines     []stream.Line
+	size      int // bytes of lines
+	dropped   int // lines
+	calls     []*stream.Call
+	missing   []string
+}
+
+// Bounds of a record: what there is more of is counted.
+const (
+	maxCallbacks   = 2000
+	maxLines       = 1000
+	maxLinesSize   = 256 << 10
+	maxPlayedCalls = 200
+	maxMissing     = 20
+)
+
+// called notes a callback, which ends when the result is called.
+func (r *record) called(name string) (done func(*vm)) {
+	i := len(r.callbacks)
+	if i >= maxCallbacks {
+		return func(*vm) {}
+	}
+	r.callbacks = append(r.callbacks, stream.Callback{Name: name})
+	began := time.Now()
+	return func(v *vm) {
+		c := &r.callbacks[i]
+		c.Duration = time.Since(began)
+		if memory := v.instance.Memory(); memory != nil {
+			c.MemoryAfter = uint64(memory.Size())
+		}
+	}
+}
+
+// did notes what the last callback amounts to.
+func (r *record) did(action string) {
+	if n := len(r.callbacks); n > 0 {
+		r.callbacks[n-1].Action = action
+	}
+}
+
+func (r *record) line(level abi.Level, text string) {
+	text = strings.ToValidUTF8(text, "�")
+	if len(r.lines) >= maxLines || r.size+len(text) > maxLinesSize {
+		r.dropped++
+		return
+	}
+	r.size += len(text)
+	r.lines = append(r.lines, stream.Line{Level: level.String(), Text: text})
+}
+
+func (r *record) miss(what string) {
+	if len(r.missing) < maxMissing && !slices.Contains(r.missing, what) {
+		r.missing = append(r.missing, what)
+	}
+}
+
+// logs are the lines, with a last one where there were more.
+func (r *record) logs() []stream.Line {
+	if r.dropped == 0 {
+		return r.lines
+	}
+	return append(slices.Clip(r.lines), stream.Line{Level: abi.Warn.String(), Text: fmt.Sprintf("(%d more lines)", r.dropped)})
+}
+
+func (r *record) told() stream.Record {
+	out := stream.Record{Callbacks: r.callbacks, Logs: r.logs(), Missing: r.missing}
+	for _, c := range r.calls {
+		out.Calls = append(out.Calls, *c)
+	}
+	return out
+}
+
+// write logs what the module says.
+func (h *host) write(level uint32, text string) {
+	h.log.add(level, text)
+	h.records.line(abi.Level(level), text)
+}
+
+// writeOutput logs what it writes to its standard output or error.
+func (h *host) writeOutput(stderr bool, text string) {
+	h.log.write(stderr, text)
+	level := abi.Info
+	if stderr {
+		level = abi.Error
+	}
+	if text = strings.TrimSuffix(text, "\n"); text != "" {
+		h.records.line(level, text)
+	}
+}
+
+// now is the module's time, which goes on at once where a stream waits.
+func (h *host) now() time.Time { return time.Now().Add(h.skipped) }

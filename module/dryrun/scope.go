@@ -1,0 +1,138 @@
+package dryrun
+
+import (
+	"github.com/tetratelabs/wazero/api"
+
+	"wasmxds/module/dryrun/abi"
+	"wasmxds/module/dryrun/stream"
+)
+
+// scope is what a call of the module is about, which it knows by a number: its
+// plugin, or a stream.
+type scope struct {
+	id     uint32
+	stream *stream.HTTP      // nil: it is no stream
+	given  stream.Map        // properties
+	set    map[string][]byte // properties that the module has set, by path
+}
+
+// scope gives what the module's calls are about now.
+func (h *host) scope() *scope {
+	if s := h.scopes[h.effective]; h.effective != 0 && s != nil {
+		return s
+	}
+	if h.running != nil {
+		return h.running
+	}
+	return h.scopes[0]
+}
+
+func (h *host) setEffectiveContext(_ api.Module, a args) status {
+	if h.scopes[a.u32(0)] == nil {
+		return badArgument
+	}
+	h.effective = a.u32(0)
+	return ok
+}
+
+// later has something done when the callback has returned.
+func (h *host) later(do func()) { h.after = append(h.after, do) }
+
+func (h *host) runAfter() {
+	for len(h.after) > 0 && h.vm.failed == nil {
+		do := h.after[0]
+		h.after = h.after[1:]
+		do()
+	}
+	if h.vm.failed != nil {
+		h.after = nil
+	}
+}
+
+// streamVM has a stream call the module, about its context.
+type streamVM struct {
+	vm    *vm
+	scope *scope
+}
+
+func (s *streamVM) Create() {
+	s.vm.host.scopes[s.scope.id] = s.scope
+	s.vm.enter(s.scope, "proxy_on_context_create", uint64(s.scope.id), rootContext) //nolint:errcheck // it has failed then
+	s.After()
+}
+
+func (s *streamVM) Call(name string, args ...uint32) (result uint32, found bool) {
+	all := []uint64{uint64(s.scope.id)}
+	for _, a := range args {
+		all = append(all, uint64(a))
+	}
+	if s.vm.abi == "0.1.0" && (name == "proxy_on_request_headers" || name == "proxy_on_response_headers") {
+		all = all[:2] // it isn't told whether this is all
+	}
+	results, found, err := s.vm.enter(s.scope, name, all...)
+	if err != nil || len(results) == 0 {
+		return 0, found
+	}
+	return uint32(results[0]), found
+}
+
+func (s *streamVM) Failed() bool { return s.vm.failed != nil }
+
+func (s *streamVM) Stopped() bool { return s.vm.host.replied }
+
+func (s *streamVM) After() {
+	s.vm.host.replied = false
+	s.vm.host.runAfter()
+}
+
+func (s *streamVM) Did(action string) { s.vm.host.records.did(action) }
+
+func (h *host) sendLocalResponse(m api.Module, a args) status {
+	details, hasDetails := in(m, a.u32(1), a.u32(2))
+	body, hasBody := in(m, a.u32(3), a.u32(4))
+	headers, hasHeaders := in(m, a.u32(5), a.u32(6))
+	if !hasDetails || !hasBody || !hasHeaders {
+		return invalidMemory
+	}
+	if s := h.scope().stream; s != nil {
+		code, text, with, grpc, why := a.u32(0), string(body), pairs(headers), a.u32(7), string(details)
+		h.later(func() { s.Reply(code, text, with, grpc, why) })
+	}
+	h.replied = true
+	return ok
+}
+
+func (h *host) continueRequest(api.Module, args) status  { return h.resume(abi.Request) }
+func (h *host) continueResponse(api.Module, args) status { return h.resume(abi.Response) }
+
+func (h *host) continueStream(_ api.Module, a args) status {
+	if a.u32(0) > uint32(abi.LastSide) {
+		return badArgument
+	}
+	return h.resume(abi.Side(a.u32(0)))
+}
+
+func (h *host) resume(side abi.Side) status {
+	s := h.scope().stream
+	switch side {
+	case abi.Upstream:
+		return abi.Unimplemented
+	case abi.Downstream:
+		return ok
+	}
+	if s != nil {
+		h.later(func() { s.Continue(side) })
+		s.Forget()
+	}
+	return ok
+}
+
+func (h *host) closeStream(_ api.Module, a args) status {
+	if a.u32(0) > uint32(abi.LastSide) {
+		return badArgument
+	}
+	if s := h.scope().stream; s != nil && abi.Side(a.u32(0)) <= abi.Response {
+		h.later(s.Close)
+	}
+	return ok
+}

@@ -1,0 +1,239 @@
+package stream
+
+import (
+	"time"
+
+	"wasmxds/module/dryrun/abi"
+)
+
+// HTTP is one request with its response, as it goes through a filter.
+//
+// [HTTP.Step] brings what comes next: a piece of the request, or of what the
+// upstream answers once it has all of the request. Where that does nothing, the
+// filter holds up the stream and waits for something else.
+type HTTP struct {
+	vm       VM
+	options  Options
+	request  direction
+	response direction
+
+	protocol       string
+	began          time.Time
+	head, grpc     bool // what the request asks for
+	created        bool // the module has a context of it
+	endOfStream    bool // as the filter was last told
+	logging        bool // proxy_on_log runs
+	finished       bool
+	streamFailed   bool
+	failureReplied bool
+	details        string // response code details
+	reset          string
+	prepared       *preparedReply
+	local          *LocalReply
+	received       Message
+	answered       *Message
+}
+
+// Options are what the filter's definition and the stream say.
+type Options struct {
+	StopIteration bool // headers may be held up and the body be shown
+	FailOpen      bool // requests pass a module that has trapped
+	Began         time.Time
+}
+
+// NewHTTP makes the machine of a stream, before anything of it has come.
+func NewHTTP(vm VM, s Stream, options Options) *HTTP {
+	h := &HTTP{vm: vm, options: options, protocol: s.protocol(), began: options.Began}
+	h.request = direction{http: h, what: "request", code: 413, limits: bufferLimitReply413}
+	h.response = direction{http: h, what: "response", code: 500, limits: bufferLimitReply500}
+	request, response := s.Messages()
+	headers := newHeaders(requestMap, request.Headers)
+	method, _ := headers.Get(":method")
+	contentType, _ := headers.Get("content-type")
+	h.head, h.grpc = method == "HEAD", isGRPC(contentType)
+	if h.head {
+		response.Body = nil
+	}
+	h.request.source = newSource(&h.request, headers, request, s.protocol())
+	h.response.source = newSource(&h.response, newHeaders(responseMap, response.Headers), response, s.protocol())
+	h.received = Message{headers.copy(), request.Body, request.Trailers}
+	return h
+}
+
+// Step brings what comes next, and says whether there was anything.
+func (h *HTTP) Step() bool {
+	switch {
+	case h.finished:
+		return false
+	case !h.response.complete && h.request.source.next():
+		return true
+	case !h.request.out.ended || h.local != nil:
+		return false
+	case h.answered == nil:
+		h.answered = h.response.source.message()
+	}
+	return h.response.source.next()
+}
+
+// Finished says whether the stream has ended.
+func (h *HTTP) Finished() bool { return h.finished }
+
+// GiveUp ends a stream whose filter never continues it, as a client does that
+// has waited long enough.
+func (h *HTTP) GiveUp() {
+	if !h.finished {
+		h.finish()
+	}
+}
+
+// Result says what came out.
+func (h *HTTP) Result() Result {
+	r := Result{
+		Received: h.received, Answered: h.answered,
+		Request: h.request.message(), Response: h.response.message(),
+		Complete: h.response.out.ended, LocalReply: h.local, Reset: h.reset,
+	}
+	if !h.response.out.ended && h.reset == "" {
+		if r.Paused = h.response.held(); r.Paused == "" {
+			r.Paused = h.request.held()
+		}
+	}
+	return r
+}
+
+// over says that nothing more of a direction matters.
+func (h *HTTP) over(d *direction) bool {
+	return h.finished || d.aborted || d == &h.request && h.response.complete
+}
+
+// replied says that a direction can't be continued any more.
+func (h *HTTP) replied(d *direction) bool {
+	if d == &h.request {
+		return h.response.complete
+	}
+	return h.response.out.ended
+}
+
+// left is told what has left the filter.
+func (h *HTTP) left(d *direction) {
+	if d == &h.response && d.out.ended {
+		h.finish()
+	}
+}
+
+// finish ends the stream: it is logged, and then forgotten.
+func (h *HTTP) finish() {
+	h.finished = true
+	if h.vm.Failed() {
+		return
+	}
+	if !h.created {
+		h.vm.Create()
+		h.created = true
+	}
+	h.logging = true
+	h.tell("proxy_on_log")
+	h.logging = false
+	h.tell("proxy_on_done")
+	h.tell("proxy_on_delete")
+}
+
+func (h *HTTP) tell(callback string) {
+	if h.vm.Failed() {
+		return
+	}
+	h.vm.Call(callback)
+	h.vm.After()
+}
+
+// Continue is what proxy_continue_stream does, when the call has returned.
+func (h *HTTP) Continue(side abi.Side) {
+	if side == abi.Request {
+		h.request.commonContinue()
+	} else {
+		h.response.commonContinue()
+	}
+}
+
+// Forget has the module reach nothing of the request any more: a call that
+// continues either side does that at once.
+func (h *HTTP) Forget() {
+	h.request.seenHeaders, h.request.seenBody, h.request.seenTrailers = nil, nil, nil
+}
+
+// Close is what proxy_close_stream does, when the call has returned.
+func (h *HTTP) Close() {
+	if h.details == "" {
+		h.details = "wasm_close_stream"
+	}
+	h.cutOff(h.details)
+}
+
+func (h *HTTP) cutOff(reason string) {
+	if !h.finished {
+		h.reset = reason
+		h.finish()
+	}
+}
+
+// Map gives a map that the module may change; nil: there is none now.
+func (h *HTTP) Map(m abi.Map) *Headers {
+	switch m {
+	case abi.RequestHeaders:
+		return h.request.seenHeaders
+	case abi.RequestTrailers:
+		return h.request.mayAddTrailers(requestTrailerMap)
+	case abi.ResponseHeaders:
+		return h.response.seenHeaders
+	case abi.ResponseTrailers:
+		return h.response.mayAddTrailers(responseTrailerMap)
+	}
+	return nil
+}
+
+// mayAddTrailers adds trailers to what ends without: while the filter sees the
+// end of a body.
+func (d *direction) mayAddTrailers(k kind) *Headers {
+	if d.seenTrailers == nil && d.seenBody != nil && d.http.endOfStream && d.trailers == nil && d.calling {
+		d.trailers = newHeaders(k, nil)
+		d.seenTrailers = d.trailers
+	}
+	return d.seenTrailers
+}
+
+// ReadMap gives a map to read; nil: there is none now.
+func (h *HTTP) ReadMap(m abi.Map) *Headers {
+	if h.logging {
+		switch m {
+		case abi.RequestHeaders:
+			return h.request.headers
+		case abi.ResponseHeaders:
+			return h.response.headers
+		case abi.ResponseTrailers:
+			return h.response.trailers
+		}
+		return nil
+	}
+	switch m {
+	case abi.RequestHeaders:
+		return h.request.seenHeaders
+	case abi.RequestTrailers:
+		return h.request.seenTrailers
+	case abi.ResponseHeaders:
+		return h.response.seenHeaders
+	case abi.ResponseTrailers:
+		return h.response.seenTrailers
+	}
+	return nil
+}
+
+// Logging says whether the stream is being logged.
+func (h *HTTP) Logging() bool { return h.logging }
+
+// Body gives what the module can reach of a body; nil: nothing now.
+func (h *HTTP) Body(b abi.Buffer) *Buffer {
+	if b == abi.RequestBody {
+		return h.request.Body()
+	}
+	return h.response.Body()
+}

@@ -1,0 +1,132 @@
+package stream
+
+import (
+	"strconv"
+	"strings"
+
+	"wasmxds/module/dryrun/abi"
+)
+
+// Property gives what Envoy tells of a stream by a name: a [Value].
+func (h *HTTP) Property(name string) (v Value, found bool) {
+	switch name {
+	case "request":
+		return Lookup(h.ofRequest), true
+	case "response":
+		return Lookup(h.ofResponse), true
+	}
+	return nil, false
+}
+
+func (h *HTTP) ofRequest(name string) (Value, bool) {
+	headers := h.ReadMap(abi.RequestHeaders)
+	switch name {
+	case "headers":
+		return headersValue(headers), true
+	case "protocol":
+		return h.protocol, true
+	case "time":
+		return h.began.UnixNano(), true
+	case "size":
+		return sizeOf(headers, h.request.came)
+	case "total_size":
+		return h.request.came + headers.bytes(), true
+	case "duration":
+		return nil, false
+	}
+	path, found := headers.find(":path")
+	before, query, _ := strings.Cut(path, "?")
+	switch name {
+	case "path":
+		return path, found
+	case "url_path":
+		return before, headers != nil
+	case "query":
+		query, _, _ = strings.Cut(query, "#")
+		return query, headers != nil
+	}
+	header := map[string]string{
+		"host": ":authority", "scheme": ":scheme", "method": ":method", "referer": "referer", "id": "x-request-id", "useragent": "user-agent",
+	}[name]
+	if header == "" {
+		return nil, false
+	}
+	return headers.find(header)
+}
+
+func (h *HTTP) ofResponse(name string) (Value, bool) {
+	headers, trailers := h.ReadMap(abi.ResponseHeaders), h.ReadMap(abi.ResponseTrailers)
+	switch name {
+	case "headers":
+		return headersValue(headers), true
+	case "trailers":
+		return headersValue(trailers), true
+	case "size":
+		return h.response.went(), true
+	case "total_size":
+		return h.response.went() + headers.bytes() + trailers.bytes(), true
+	case "flags":
+		return int64(0), true
+	case "code":
+		if !h.response.out.started {
+			return nil, false
+		}
+		status, _ := h.response.out.headers.Get(":status")
+		code, err := strconv.ParseInt(status, 10, 64)
+		return code, err == nil
+	case "code_details":
+		return h.details, h.details != ""
+	case "grpc_status":
+		for _, m := range []*Headers{trailers, headers} {
+			if status, found := m.find("grpc-status"); found {
+				code, err := strconv.ParseInt(status, 10, 64)
+				return code, err == nil
+			}
+		}
+	}
+	return nil, false
+}
+
+// sizeOf is the content length, or what has come.
+func sizeOf(headers *Headers, came int64) (Value, bool) {
+	if length, found := headers.find("content-length"); found {
+		n, err := strconv.ParseInt(length, 10, 64)
+		return n, err == nil
+	}
+	return came, true
+}
+
+// went is how many bytes of the body have left.
+func (d *direction) went() (n int64) {
+	for _, b := range d.out.body {
+		n += int64(len(b))
+	}
+	return n
+}
+
+func (h *Headers) find(name string) (string, bool) {
+	if h == nil {
+		return "", false
+	}
+	return h.Get(name)
+}
+
+func (h *Headers) bytes() int64 {
+	if h == nil {
+		return 0
+	}
+	return int64(h.size)
+}
+
+// headersValue are headers as properties: several of one name are one.
+func headersValue(h *Headers) Value {
+	if h == nil {
+		return Map(nil)
+	}
+	m := Map{}
+	for _, f := range h.fields {
+		value, _ := h.All(f[0])
+		m = append(m, Field{f[0], value})
+	}
+	return m
+}

@@ -1,0 +1,204 @@
+package stream
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// localReply is a response that the filter gives, or Envoy for it.
+type localReply struct {
+	code    int
+	body    string
+	headers [][2]string
+	grpc    *int
+	details string
+}
+
+// preparedReply is one ready to be sent.
+type preparedReply struct {
+	headers *Headers
+	body    string
+}
+
+// Reply is what proxy_send_local_response does, when the call has returned.
+func (h *HTTP) Reply(code uint32, body string, headers [][2]string, grpc uint32, details string) {
+	const lastGRPCStatus = 16
+	r := localReply{code: int(code), body: body, headers: headers, details: unspaced(details)}
+	if grpc <= lastGRPCStatus {
+		status := int(grpc)
+		r.grpc = &status
+	}
+	h.reply(r)
+}
+
+func (h *HTTP) reply(r localReply) {
+	if h.finished {
+		return
+	}
+	switch {
+	case h.request.calling:
+		h.request.aborted = true
+	case h.response.calling:
+		h.response.aborted = true
+	}
+	h.details = r.details
+	p := h.prepare(r)
+	switch {
+	case !h.response.started:
+		if h.prepared == nil {
+			h.prepared = p
+			h.local = r.told(p)
+		}
+		if !h.request.calling {
+			h.executeReply()
+		}
+	case !h.response.out.started: // past the filter, which has seen another response
+		h.local = r.told(p)
+		d := &h.response
+		d.headers = p.headers
+		d.out.started, d.out.headers, d.out.ended, d.complete = true, p.headers, true, true
+		if p.body != "" {
+			d.out.body = [][]byte{[]byte(p.body)}
+		}
+		h.finish()
+	default:
+		h.cutOff(r.details)
+	}
+}
+
+func (r localReply) told(p *preparedReply) *LocalReply {
+	return &LocalReply{Status: r.code, Details: r.details, Headers: p.headers.copy(), Body: []byte(p.body), GRPCStatus: r.grpc}
+}
+
+// executeReply sends what was prepared while the filter was called: through the
+// filter, whose callbacks for responses see it.
+func (h *HTTP) executeReply() {
+	p := h.prepared
+	if p == nil || h.finished {
+		return
+	}
+	h.prepared = nil
+	h.response.arrive(p.headers, p.body == "")
+	if p.body != "" && !h.finished {
+		h.response.arriveData(&Buffer{[]byte(p.body)}, true)
+	}
+}
+
+// prepare makes the message of a reply. To a gRPC client it is one without a
+// body, which tells the status in its headers.
+func (h *HTTP) prepare(r localReply) *preparedReply {
+	headers := newHeaders(responseMap, [][2]string{{":status", strconv.Itoa(r.code)}})
+	for _, f := range r.headers {
+		headers.Add(f[0], f[1])
+	}
+	if h.grpc {
+		headers.Set(":status", "200")
+		headers.Set("content-type", "application/grpc")
+		if status, _ := headers.Get("grpc-status"); status == "" {
+			code := grpcStatus(r.code)
+			if r.grpc != nil {
+				code = *r.grpc
+			}
+			headers.Set("grpc-status", strconv.Itoa(code))
+		}
+		if r.body != "" && !h.head {
+			headers.Set("grpc-message", percentEncode(r.body))
+		}
+		return &preparedReply{headers: headers}
+	}
+	if r.body == "" {
+		headers.Remove("content-length")
+		headers.Remove("content-type")
+		return &preparedReply{headers: headers}
+	}
+	headers.Set("content-length", strconv.Itoa(len(r.body)))
+	if _, found := headers.Get("content-type"); !found {
+		headers.Set("content-type", "text/plain")
+	}
+	if h.head {
+		return &preparedReply{headers: headers}
+	}
+	return &preparedReply{headers, r.body}
+}
+
+// grpcStatus is what an HTTP status means in gRPC.
+func grpcStatus(code int) int {
+	switch code {
+	case http.StatusBadRequest:
+		return 13
+	case http.StatusUnauthorized:
+		return 16
+	case http.StatusForbidden:
+		return 7
+	case http.StatusNotFound:
+		return 12
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return 14
+	}
+	return 2
+}
+
+// percentEncode writes a message as gRPC has it in headers.
+func percentEncode(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '%' {
+			b.WriteString("%" + strings.ToUpper(strconv.FormatUint(uint64(c)+0x100, 16)[1:]))
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+func reason(code int) string {
+	if code == http.StatusRequestEntityTooLarge {
+		return "Payload Too Large"
+	}
+	return http.StatusText(code)
+}
+
+// checkHeaders answers for a filter that has removed what no message can do
+// without.
+func (h *HTTP) checkHeaders(d *direction) bool {
+	code, details, missing := 503, "filter_removed_required_request_headers", h.missingOf(d.headers)
+	if d == &h.response {
+		code, details, missing = 502, "filter_removed_required_response_headers", ""
+		if status, _ := d.headers.Get(":status"); !isStatus(status) {
+			missing = ":status"
+		}
+	}
+	if missing == "" {
+		return true
+	}
+	text := "missing required header: " + missing
+	h.reply(localReply{code: code, body: text, details: details + "{" + unspaced(text) + "}"})
+	return false
+}
+
+// missingOf names what a request lacks.
+func (h *HTTP) missingOf(headers *Headers) string {
+	method, found := headers.Get(":method")
+	needs := ":path"
+	switch {
+	case !found:
+		return ":method"
+	case method == "CONNECT":
+		needs = ":authority"
+	}
+	if _, found := headers.Get(needs); !found {
+		return needs
+	}
+	return ""
+}
+
+func isStatus(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 64)
+	return err == nil
+}
+
+// unspaced is text as Envoy writes it in response code details.
+func unspaced(s string) string {
+	return strings.NewReplacer(" ", "_", "\t", "_", "\n", "_", "\v", "_", "\f", "_", "\r", "_").Replace(s)
+}

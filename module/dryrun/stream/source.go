@@ -1,0 +1,145 @@
+package stream
+
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
+
+// source is what has not come yet of a message.
+type source struct {
+	d       *direction
+	headers *Headers // nil: they have come
+	body    []piece
+	given   Message
+	added   *Headers // trailers; nil: there are none, or they have come
+}
+
+type piece struct {
+	data []byte
+	end  bool
+}
+
+// newSource cuts a message as Envoy's codecs do. In HTTP/1.1 the end of a body
+// comes by itself, as an empty piece, and trailers don't come at all.
+func newSource(d *direction, headers *Headers, m Message, protocol string) source {
+	s := source{d: d, headers: headers, given: m}
+	for _, b := range m.Body {
+		if len(b) > 0 {
+			s.body = append(s.body, piece{data: b})
+		}
+	}
+	if protocol == HTTP2 && len(m.Trailers) > 0 {
+		k := requestTrailerMap
+		if d.what == "response" {
+			k = responseTrailerMap
+		}
+		s.added = newHeaders(k, m.Trailers)
+		return s
+	}
+	switch {
+	case len(s.body) == 0:
+	case protocol == HTTP2:
+		s.body[len(s.body)-1].end = true
+	default:
+		s.body = append(s.body, piece{end: true})
+	}
+	return s
+}
+
+func (s *source) message() *Message {
+	return &Message{s.headers.copy(), s.given.Body, s.given.Trailers}
+}
+
+// next has the next piece come, unless the filter holds up too much already.
+func (s *source) next() bool {
+	switch {
+	case s.headers != nil:
+		headers := s.headers
+		s.headers = nil
+		s.d.arrive(headers, len(s.body) == 0 && s.added == nil)
+	case s.d.full() && s.d.streaming:
+		return false
+	case len(s.body) > 0:
+		p := s.body[0]
+		s.body = s.body[1:]
+		s.d.arriveData(&Buffer{p.data}, p.end)
+	case s.added != nil:
+		trailers := s.added
+		s.added = nil
+		s.d.arriveTrailers(trailers)
+	default:
+		return false
+	}
+	return true
+}
+
+func (s Stream) protocol() string {
+	if s.Protocol == "" && (len(s.Request.Trailers) > 0 || len(s.Response.Trailers) > 0) {
+		return HTTP2
+	}
+	return cmp.Or(s.Protocol, HTTP1)
+}
+
+// Messages are the request and the response as a client and an upstream send
+// them: with the headers that no message can do without.
+func (s Stream) Messages() (request, response Message) {
+	request, response = s.Request, s.Response
+	h := newHeaders(requestMap, nil)
+	given := newHeaders(requestMap, request.Headers)
+	method := "GET"
+	if len(request.Body) > 0 {
+		method = "POST"
+	}
+	for _, f := range [][2]string{{":authority", "localhost"}, {":path", "/"}, {":method", method}, {":scheme", "http"}} {
+		if value, found := given.Get(f[0]); found {
+			f[1] = value
+			given.Remove(f[0])
+		}
+		h.Add(f[0], f[1])
+	}
+	for _, f := range given.Fields() {
+		h.Add(f[0], f[1])
+	}
+	s.frame(h, request)
+	for _, f := range [][2]string{{"x-forwarded-proto", "http"}, {"x-request-id", "00000000-0000-4000-8000-000000000000"}} {
+		if _, found := h.Get(f[0]); !found {
+			h.Add(f[0], f[1])
+		}
+	}
+	request.Headers = h.copy()
+
+	h = newHeaders(responseMap, response.Headers)
+	if _, found := h.Get(":status"); !found {
+		h.Add(":status", "200")
+	}
+	s.frame(h, response)
+	if _, found := h.Get("x-envoy-upstream-service-time"); !found {
+		h.Add("x-envoy-upstream-service-time", "0")
+	}
+	response.Headers = h.copy()
+	return request, response
+}
+
+// frame adds what says in HTTP/1.1 where a body ends.
+func (s Stream) frame(h *Headers, m Message) {
+	if s.protocol() != HTTP1 {
+		return
+	}
+	_, sized := h.Get("content-length")
+	_, chunked := h.Get("transfer-encoding")
+	switch {
+	case sized || chunked:
+	case len(m.Body) == 1:
+		h.Add("content-length", strconv.Itoa(len(m.Body[0])))
+	case len(m.Body) > 1:
+		h.Add("transfer-encoding", "chunked")
+	case h.kind == responseMap:
+		h.Add("content-length", "0")
+	}
+}
+
+func isGRPC(contentType string) bool {
+	rest, found := strings.CutPrefix(contentType, "application/grpc")
+	return found && (rest == "" || rest[0] == '+' || rest[0] == ';')
+}
