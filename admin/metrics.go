@@ -25,6 +25,9 @@ type Sources struct {
 	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
 	Signals   func() signal.Totals // nil: no access logs are taken
+	// TurnedAway are the clients that got no stream of late, which the status tells of;
+	// nil: nobody knows.
+	TurnedAway func() []xds.TurnedAway
 	// Spread is how many streams each server of the state has, by its id, and how many
 	// it would be for each if all had the same; nil: there is one server.
 	Spread func() (streams map[string]int, share float64)
@@ -49,32 +52,32 @@ var untilACK = []float64{.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 15, 60, 300}
 func newMetrics() *metrics {
 	m := &metrics{
 		fetches: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "wasmxds_module_fetch_seconds", Help: "Fetches of modules from their origins, by scheme of the URL and outcome.",
+			Name: "wasmxds_module_fetch_seconds", Help: "Duration of fetches of modules from their origins.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10, 30, 60},
 		}, []string{"scheme", "outcome"}),
 		dryRuns: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "wasmxds_module_dry_run_seconds", Help: "Trials of modules before any Envoy sees them, by outcome.",
+			Name: "wasmxds_module_dry_run_seconds", Help: "Duration of trial runs of modules, before any Envoy receives them.",
 			Buckets: []float64{.01, .03, .1, .3, 1, 3, 10},
 		}, []string{"outcome"}),
 		primes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wasmxds_prime_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in its primer: it has fetched, compiled and started it; one for each filter and Envoy, of changes that do not go in waves.",
+			Name: "wasmxds_prime_seconds", Help: "Time from a change of a definition until a running Envoy has fetched, compiled and started the filter in its primer, for each filter and Envoy. Changes in waves are not included.",
 			Buckets: untilACK,
 		}),
 		swaps: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "wasmxds_swap_seconds", Help: "From a change in the directory to a running Envoy's ACK of the new filter in place of the old one; one for each filter and Envoy, of changes that do not go in waves.",
+			Name: "wasmxds_swap_seconds", Help: "Time from a change of a definition until a running Envoy has ACKed the new filter in place of the old one, for each filter and Envoy. Changes in waves are not included.",
 			Buckets: untilACK,
 		}),
 		ends: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wasmxds_swaps_total", Help: "Changes of filters that run on Envoys, by outcome; one for each filter and Envoy. An Envoy that refused or could not fetch may still swap later, and is then counted again.",
+			Name: "wasmxds_swaps_total", Help: "Changes of filters on running Envoys, by outcome, for each filter and Envoy. An Envoy that rejected a filter or could not fetch it may still swap it later, and is then counted again.",
 		}, []string{"outcome"}),
 		crashes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wasmxds_vm_crashes_total", Help: "Wasm VMs that trapped while an Envoy served requests, as its access log told.",
+			Name: "wasmxds_vm_crashes_total", Help: "Wasm VMs that trapped while an Envoy handled requests, as reported by its access log.",
 		}, []string{"filter"}),
 		replacements: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "wasmxds_vm_replacements_total", Help: "Crashed Wasm VMs in whose place another was seen to be.",
+			Name: "wasmxds_vm_replacements_total", Help: "Crashed Wasm VMs that have been replaced.",
 		}),
 		stops: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused as their policy says, by what was wrong with them; hand: an operator stopped it.",
+			Name: "wasmxds_rollout_stopped_total", Help: "Changes that were stopped, or paused if their policy says so, by reason. Reason hand: stopped by an operator.",
 		}, []string{"reason"}),
 	}
 	for _, cause := range rollout.Causes() {
@@ -158,7 +161,7 @@ func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 func (c collector) Collect(out chan<- prometheus.Metric) {
 	e := emit{out}
-	e.gauge("wasmxds_build_info", "1, with what runs.", 1, "version", c.opts.Version, "goversion", runtime.Version())
+	e.gauge("wasmxds_build_info", "Always 1, with the version in labels.", 1, "version", c.opts.Version, "goversion", runtime.Version())
 	c.definitions(e)
 	c.fleet(e)
 	if c.opts.Rollouts != nil {
@@ -184,22 +187,22 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 func (c collector) definitions(e emit) {
 	st := c.statusOf(c.own)
 	d := st.Definitions
-	e.gauge("wasmxds_ready", "1 once a whole set of definitions is served, until draining.", bit(c.ready() && !c.draining.Load()))
-	e.gauge("wasmxds_definitions", "Definitions in use.", float64(d.Loaded))
-	e.gauge("wasmxds_definition_files", "Files that hold definitions.", float64(d.Files))
-	e.gauge("wasmxds_definition_errors", "Errors in definitions, those of modules included.", float64(len(d.Errors)))
-	e.gauge("wasmxds_definition_warnings", "Warnings about definitions.", float64(len(d.Warnings)))
+	e.gauge("wasmxds_ready", "1 from when a complete set of definitions is served until draining begins.", bit(c.ready() && !c.draining.Load()))
+	e.gauge("wasmxds_definitions", "Definitions in force.", float64(d.Loaded))
+	e.gauge("wasmxds_definition_files", "Files with definitions.", float64(d.Files))
+	e.gauge("wasmxds_definition_errors", "Errors in definitions, including those of their modules.", float64(len(d.Errors)))
+	e.gauge("wasmxds_definition_warnings", "Warnings in definitions.", float64(len(d.Warnings)))
 	held := 0
 	if d.Held != nil {
 		held = d.Held.Definitions
 	}
-	e.gauge("wasmxds_definitions_held", "Definitions whose removal is held back, as too many would go at once.", float64(held))
+	e.gauge("wasmxds_definitions_held", "Definitions whose removal is held back because too many would be removed at once.", float64(held))
 	if !d.Changed.IsZero() {
-		e.gauge("wasmxds_definitions_changed_timestamp_seconds", "When the newest change was seen.", float64(d.Changed.UnixMilli())/1e3)
+		e.gauge("wasmxds_definitions_changed_timestamp_seconds", "Time of the most recent change.", float64(d.Changed.UnixMilli())/1e3)
 	}
 	for _, f := range st.Filters {
 		for _, state := range []module.State{module.Good, module.Fetching, module.Failed} {
-			e.gauge("wasmxds_filter_module", "1 for the state that the wanted module, or script, of a filter is in.",
+			e.gauge("wasmxds_filter_module", "1 for the current state of the module or script of a filter.",
 				bit(f.State == state), "filter", f.Name, "state", string(state))
 		}
 		e.gauge("wasmxds_filter_envoys", envoysHelp, float64(f.Running), "filter", f.Name, "state", "running")
@@ -208,33 +211,34 @@ func (c collector) definitions(e emit) {
 	}
 }
 
-const envoysHelp = "Connected Envoys that are to have a filter, by how far its newest version is on them."
+const envoysHelp = "Connected Envoys that a filter applies to, by the state of its current version."
 
 func (c collector) fleet(e emit) {
 	o := c.overviewOf(c.own)
 	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed} {
-		e.gauge("wasmxds_envoys", "Connected Envoys by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
+		e.gauge("wasmxds_envoys", "Connected Envoys, by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}
-	e.gauge("wasmxds_envoys_away", "Envoys that are not connected, but were within the last hour.", float64(o.States[swap.Away]))
-	e.gauge("wasmxds_envoys_draining", "Connected Envoys with connections that go on with a listener that was replaced, until Envoy has drained them.", float64(o.Status.Envoys.Draining))
+	e.gauge("wasmxds_envoys_away", "Envoys that disconnected within the last hour.", float64(o.States[swap.Away]))
+	e.gauge("wasmxds_envoys_draining", "Connected Envoys that still drain connections of a replaced listener.", float64(o.Status.Envoys.Draining))
 }
 
 func streams(e emit, s xds.Stats) {
-	e.gauge("wasmxds_xds_streams", "ADS streams that are open.", float64(s.Streams))
-	e.counter("wasmxds_xds_streams_moved_total", "ADS streams that were closed so that their Envoys go to another replica.", s.Moved)
-	e.counter("wasmxds_xds_requests_total", "Requests on ADS streams, ACKs and NACKs included.", s.Requests)
+	e.gauge("wasmxds_xds_streams", "Open ADS streams.", float64(s.Streams))
+	e.counter("wasmxds_xds_streams_moved_total", "ADS streams closed to move their Envoys to another replica.", s.Moved)
+	e.counter("wasmxds_xds_turned_away_total", "Clients that were denied an ADS stream by TLS, the client policy or a limit.", s.Turned)
+	e.counter("wasmxds_xds_requests_total", "Requests on ADS streams, including ACKs and NACKs.", s.Requests)
 	e.counter("wasmxds_xds_sent_bytes_total", "Bytes of responses on ADS streams.", s.Bytes)
 	for kind, n := range s.Responses {
 		e.counter("wasmxds_xds_responses_total", "Responses on ADS streams.", n, "type", kind)
 	}
 	for kind, n := range s.NACKs {
-		e.counter("wasmxds_xds_nacks_total", "Responses that Envoys refused; ECDS has one on the way of a new module, as that is how Envoy says that it fetches.", n, "type", kind)
+		e.counter("wasmxds_xds_nacks_total", "Responses that Envoys rejected. Each new module causes one for ECDS, by which Envoy announces that it fetches the module.", n, "type", kind)
 	}
 }
 
 func signals(e emit, t signal.Totals) {
-	e.gauge("wasmxds_access_log_streams", "Streams of access logs of Envoys that are open.", float64(t.Streams))
-	const name, help = "wasmxds_access_log_entries_total", "Entries of Envoys' access logs, by what became of them: a crash, a sample that was counted, a sample of an Envoy that nobody looks at, one too many, or one for another Envoy."
+	e.gauge("wasmxds_access_log_streams", "Open access log streams of Envoys.", float64(t.Streams))
+	const name, help = "wasmxds_access_log_entries_total", "Entries of Envoys' access logs: crashes, samples that were used, samples of Envoys that are not being compared, entries beyond the limit, and entries for another Envoy."
 	e.counter(name, help, t.Alarms, "taken", "crash")
 	e.counter(name, help, t.Samples, "taken", "sample")
 	e.counter(name, help, t.Unwatched, "taken", "unwatched")
@@ -245,16 +249,16 @@ func signals(e emit, t signal.Totals) {
 func spread(e emit, count func() (map[string]int, float64)) {
 	streams, share := count()
 	for id, n := range streams {
-		e.gauge("wasmxds_replica_streams", "ADS streams of each replica, as it told last.", float64(n), "replica", id)
+		e.gauge("wasmxds_replica_streams", "ADS streams of each replica, as last reported.", float64(n), "replica", id)
 	}
-	e.gauge("wasmxds_replica_streams_share", "ADS streams that each replica would have if all that take Envoys had the same.", share)
+	e.gauge("wasmxds_replica_streams_share", "ADS streams for each replica if they were distributed evenly.", share)
 }
 
 func downloads(e emit, s serve.Stats) {
-	e.gauge("wasmxds_module_downloads_open", "Downloads of modules by Envoys that are under way.", float64(s.Open))
-	e.gauge("wasmxds_module_downloads_waiting", "Downloads of modules by Envoys that wait for their turn.", float64(s.Waiting))
+	e.gauge("wasmxds_module_downloads_open", "Module downloads by Envoys in progress.", float64(s.Open))
+	e.gauge("wasmxds_module_downloads_waiting", "Module downloads by Envoys that are waiting.", float64(s.Waiting))
 	e.counter("wasmxds_module_sent_bytes_total", "Bytes of modules sent to Envoys.", s.Bytes)
-	const name, help = "wasmxds_module_downloads_total", "Downloads of modules by Envoys, by outcome."
+	const name, help = "wasmxds_module_downloads_total", "Module downloads by Envoys, by outcome."
 	e.counter(name, help, s.Done, "outcome", "done")
 	e.counter(name, help, s.Aborted, "outcome", "aborted")
 	e.counter(name, help, s.NotFound, "outcome", "not_found")

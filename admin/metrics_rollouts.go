@@ -33,18 +33,18 @@ func (c collector) rollouts(e emit) {
 		}
 	}
 	for _, state := range []rollout.State{rollout.Waiting, rollout.Rolling, rollout.Paused, rollout.Stopped} {
-		e.gauge("wasmxds_rollouts", "Changes that are not everywhere, by state.", float64(states[state]), "state", string(state))
+		e.gauge("wasmxds_rollouts", "Changes that have not reached all Envoys, by state.", float64(states[state]), "state", string(state))
 	}
-	e.gauge("wasmxds_rollouts_stalled", "1 while something keeps all waves from beginning.", bit(st.Stalled != ""))
-	e.gauge("wasmxds_definitions_rolled_back", "Definitions of which the files say something else than is in force, since a change was rolled back.", float64(len(st.Held)))
+	e.gauge("wasmxds_rollouts_stalled", "1 while no wave can begin.", bit(st.Stalled != ""))
+	e.gauge("wasmxds_definitions_rolled_back", "Definitions that differ from the version in force because a change was rolled back.", float64(len(st.Held)))
 }
 
 // change has a change's figures.
 func change(e emit, o *rollout.ChangeStatus) {
 	labels := []string{"change", ShortID(o.ID), "of", titleOf(o.Title)}
-	e.gauge("wasmxds_rollout_wave", "The wave that a change is in; 0: none has begun.", float64(o.Wave), labels...)
-	e.gauge("wasmxds_rollout_waves", "The waves that a change has.", float64(len(o.Waves)), labels...)
-	const name, help = "wasmxds_rollout_envoys", "Connected Envoys that a change is for (concerned), that are to have it so far (reached), and that run it (settled)."
+	e.gauge("wasmxds_rollout_wave", "Current wave of a change; 0 before the first.", float64(o.Wave), labels...)
+	e.gauge("wasmxds_rollout_waves", "Number of waves of a change.", float64(len(o.Waves)), labels...)
+	const name, help = "wasmxds_rollout_envoys", "Connected Envoys that a change applies to (concerned), that should have it so far (reached), and that run it (settled)."
 	for _, n := range []struct {
 		state string
 		n     int

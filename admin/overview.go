@@ -115,7 +115,7 @@ func (s *Server) look(v *sight, now time.Time) *overview {
 	}
 	o.take(&c)
 	st := o.Status
-	digest.add(fmt.Sprint(st.Definitions, st.Filters, st.Replicas, s.draining.Load()))
+	digest.add(fmt.Sprint(st.Definitions, st.Filters, st.Replicas, st.TurnedAway, s.draining.Load()))
 	o.digest = digest.Sum64()
 	return o
 }

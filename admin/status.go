@@ -25,8 +25,9 @@ type Status struct {
 	// is of what the files say something else than is in force.
 	Rollouts   []Rollout            `json:"rollouts,omitempty"`
 	RolledBack []rollout.HeldStatus `json:"rolledBack,omitempty"`
-	Replicas   []Replica            `json:"replicas,omitempty"` // the servers of a state that is shared, by id
-	Nodes      []xds.NodeStatus     `json:"nodes"`              // by id; one page of them
+	Replicas   []Replica            `json:"replicas,omitempty"`   // the servers of a state that is shared, by id
+	TurnedAway []xds.TurnedAway     `json:"turnedAway,omitempty"` // clients that got no stream from this server within an hour, the newest first
+	Nodes      []xds.NodeStatus     `json:"nodes"`                // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
 	Next string `json:"next,omitempty"`
 }
@@ -215,6 +216,9 @@ func (s *Server) statusOf(v *sight) Status {
 	counts := v.summary()
 	st.Envoys = counts.envoys
 	st.Replicas, st.Definitions.Warnings = s.replicas()
+	if s.opts.Sources.TurnedAway != nil {
+		st.TurnedAway = s.opts.Sources.TurnedAway()
+	}
 	l := s.loaded.Load()
 	if l == nil {
 		return st

@@ -115,7 +115,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	})
 	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
 	o.Admin.Rollouts = mover{p.rollouts, p.judge}
-	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, Downloads: p.Modules.Stats, Store: store.Size}
+	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, TurnedAway: p.XDS.TurnedAway, Downloads: p.Modules.Stats, Store: store.Size}
 	if r := o.Replicas; r != nil {
 		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
 		p.meet(r.Peers)

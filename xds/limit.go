@@ -1,10 +1,6 @@
 package xds
 
 import (
-	"log/slog"
-	"sync"
-	"time"
-
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -80,41 +76,6 @@ func (c *client) overSubscribed(t swap.Type) error {
 		return status.Errorf(codes.ResourceExhausted, "this stream asks for %d names of type %s, more than %d", n, t, maxNames)
 	}
 	return nil
-}
-
-// refusals logs nodes that are refused: each once in a while, however often it
-// comes again, and not too many of them.
-type refusals struct {
-	mu     sync.Mutex
-	since  time.Time
-	logged map[refusal]bool
-	more   int
-}
-
-type refusal struct{ node, reason string }
-
-// The log has each refusal once in refusalPeriod, and no more than maxRefusals.
-const (
-	refusalPeriod = time.Minute
-	maxRefusals   = 100
-)
-
-func (r *refusals) log(log *slog.Logger, now time.Time, node string, peer any, reason error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if d := now.Sub(r.since); r.logged == nil || d >= refusalPeriod || d < 0 {
-		if r.more > 0 {
-			log.Warn("refused more nodes, and some again", "times", r.more)
-		}
-		r.since, r.logged, r.more = now, map[refusal]bool{}, 0
-	}
-	at := refusal{node, reason.Error()}
-	if r.logged[at] || len(r.logged) >= maxRefusals {
-		r.more++
-		return
-	}
-	r.logged[at] = true
-	log.Warn("refused a node", "node", node, "peer", peer, "reason", reason)
 }
 
 // denied is the status for an error of Options.Allow: the one that it has, or

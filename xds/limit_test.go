@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,61 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	try("mallory")
 	if n := log.count("refused a node"); n != 3 || log.count("refused more nodes, and some again\" times=4") != 1 {
 		t.Errorf("%d lines of nodes, want 3, and one of 4 more:\n%s", n, log.text())
+	}
+}
+
+// TestTurnedAway: clients that get no stream are told of for an hour, each once, and
+// not without end.
+func TestTurnedAway(t *testing.T) {
+	c := newClock()
+	s := start(t, xds.Options{Now: c.Now, Allow: func(_ context.Context, n definition.Node) error { return errors.New("not you") }})
+	s.publish(t, hello1)
+	try := func(node string) {
+		t.Helper()
+		if err := s.asked(t, true, []*ask{{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: node}}}); status.Code(err) != codes.PermissionDenied {
+			t.Fatalf("ended with %v", err)
+		}
+	}
+	began := c.Now()
+	before := s.Generation()
+	try("mallory")
+	c.advance(time.Minute)
+	try("eve")
+	s.HandshakeFailed("192.0.2.1:1234", errors.New("tls: no"))
+	c.advance(time.Minute)
+	try("mallory")
+	if s.Generation() == before {
+		t.Error("who looks at the status is not told")
+	}
+	type told struct {
+		node, reason string
+		since, last  time.Duration
+		times        int
+	}
+	got := func() (all []told) {
+		for _, c := range s.TurnedAway() {
+			if c.Peer == "" {
+				t.Errorf("%q has no peer", c.Node)
+			}
+			all = append(all, told{c.Node, c.Reason, c.Since.Sub(began), c.Last.Sub(began), c.Times})
+		}
+		return all
+	}
+	if want := []told{{"mallory", "not you", 0, 2 * time.Minute, 2}, {"", "tls: no", time.Minute, time.Minute, 1}, {"eve", "not you", time.Minute, time.Minute, 1}}; !slices.Equal(got(), want) {
+		t.Errorf("told %v, want %v", got(), want)
+	}
+	if n := s.Stats().Turned; n != 4 {
+		t.Errorf("counted %d, want 4", n)
+	}
+	c.advance(59*time.Minute + 30*time.Second)
+	if all := got(); len(all) != 1 || all[0].node != "mallory" {
+		t.Errorf("after an hour: %v", all)
+	}
+	for i := range 150 {
+		s.HandshakeFailed("192.0.2.1:1234", fmt.Errorf("no %d %s", i, strings.Repeat("x", 5000)))
+	}
+	if all := s.TurnedAway(); len(all) != 100 || !strings.HasPrefix(all[0].Reason, "no 149 ") || len(all[0].Reason) > 4096 {
+		t.Errorf("%d are told of, the first as %.20q of %d bytes", len(all), all[0].Reason, len(all[0].Reason))
 	}
 }
 

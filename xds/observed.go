@@ -77,11 +77,13 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 		if told := (toldRefusal{r.Type, r.Name, r.Version, r.Unfetched}); !slices.Contains(c.refusals, told) {
 			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], told)
 			s.logRefusal(c, r)
+			s.arrives(c, rejected)
 			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
 		}
 	}
-	if s.observed != nil && !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
+	if !c.settled && c.gets == c.wants.chosen && c.machine.InPlace() {
 		c.settled = true
+		s.arrives(c, arrived)
 		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice, Unable: !c.machine.CanSample()})
 	}
 }

@@ -103,7 +103,8 @@ type Server struct {
 	generation atomic.Uint64 // see Generation
 	drained    drained
 	counters   counters
-	refusals   refusals
+	turned     turnedAway
+	arrival    arrival
 	health     *health.Server
 }
 
@@ -144,6 +145,7 @@ func New(o Options) *Server {
 		s.now = time.Now
 	}
 	s.started = s.now()
+	s.arrival.log, s.arrival.now, s.turned.log = s.log, s.now, s.log
 	ctx := context.Background() // it starts: there is nothing that could end it
 	s.proved = newProved(ctx, o.State.View(provedKeys), o.Resources.Restore)
 	s.sent = newSentListeners(o.State.View(listenersKeys), s.now)
@@ -217,6 +219,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 // fanOut gives every client its snapshot.
 func (s *Server) fanOut() {
+	defer s.arrival.begin()()
 	all := s.all() // before the publication: who comes after has this one at least
 	s.mu.Lock()
 	published := s.published
@@ -249,6 +252,10 @@ func (s *Server) offer(c *client, p *Publication) {
 	var next *resource.Snapshot
 	if !same {
 		c.refusals = nil
+		if !c.awaited && c.stream != nil {
+			c.awaited = true
+			s.arrival.await()
+		}
 		next = s.give(c)
 	}
 	if next != nil {

@@ -11,6 +11,7 @@ import (
 type Stats struct {
 	Streams   int64 // open now
 	Moved     int64 // closed, so that their Envoys go to another server
+	Turned    int64 // away: clients that got no stream
 	Requests  int64
 	Bytes     int64            // of responses
 	Responses map[string]int64 // by type: "CDS", "EDS", "SDS", "LDS", "RDS", "ECDS", "RTDS"
@@ -21,7 +22,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	c := &s.counters
 	out := Stats{
-		Streams: c.streams.Load(), Moved: c.moved.Load(), Requests: c.requests.Load(), Bytes: c.bytes.Load(),
+		Streams: c.streams.Load(), Moved: c.moved.Load(), Turned: s.turned.count(), Requests: c.requests.Load(), Bytes: c.bytes.Load(),
 		Responses: make(map[string]int64, swap.Types), NACKs: make(map[string]int64, swap.Types),
 	}
 	for t := range swap.Types {

@@ -36,6 +36,7 @@ type client struct {
 	wants    decision
 	gets     *resource.Snapshot // by that
 	settled  bool               // told so
+	awaited  bool               // by the Server's arrival
 	refusals []toldRefusal      // since it is to have what it wants
 	returns  bool               // the node was here of late, and had something
 	answered bool               // to some response
@@ -116,7 +117,7 @@ func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, err
 		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 	}
 	if err := req.checkFirst(); err != nil {
-		s.refusals.log(s.log, s.now(), req.nodeID(), transport.AddrOf(ctx), errors.New(status.Convert(err).Message()))
+		s.turn("refused a node", req.nodeID(), transport.AddrOf(ctx).String(), errors.New(status.Convert(err).Message()))
 		return nil, err
 	}
 	return req, nil
@@ -132,7 +133,7 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 	}
 	if s.allow != nil {
 		if err := s.allow(ctx, req.node.Node); err != nil {
-			s.refusals.log(s.log, s.now(), req.node.ID, transport.AddrOf(ctx), err)
+			s.turn("refused a node", req.node.ID, transport.AddrOf(ctx).String(), err)
 			return nil, denied(err)
 		}
 	}
@@ -195,6 +196,7 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	s.moved.came(n.ID, c.since)
 	s.observe(n, Observed{What: Connected})
 	s.clients[c] = struct{}{}
+	c.awaited = s.arrival.joins()
 	s.join(c)
 	s.counters.streams.Add(1)
 	s.generation.Add(1)
@@ -272,6 +274,7 @@ func (s *Server) disconnect(c *client) {
 	c.stream = nil
 	c.queued = nil
 	c.await(nil)
+	s.arrives(c, departed)
 	left, had := left{Left: c.machine.Left(), crashes: c.wants.crashes}, c.returns && !c.answered || !c.machine.Empty()
 	c.mu.Unlock()
 

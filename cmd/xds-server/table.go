@@ -12,6 +12,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/printable"
+	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
 
@@ -35,6 +36,7 @@ func printTable(out io.Writer, st *admin.Status, show shown, now time.Time) erro
 		printProblems(out, "  ", problems)
 	}
 	printUnfinished(out, "  ", st, "")
+	printTurnedAway(out, st.TurnedAway, show.all, now)
 	printReplicas(out, st.Replicas)
 	printFilters(out, st.Filters, show)
 	printEnvoys(out, st.Nodes, rows, show, now)
@@ -60,6 +62,23 @@ func printReplicas(out io.Writer, all []admin.Replica) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", cell(r.ID), cell(r.Address), printable.Text(stand), printable.Text(r.Trouble))
 	}
 	t.Flush()
+}
+
+// printTurnedAway tells which clients got no stream: three of them, or all.
+func printTurnedAway(out io.Writer, clients []xds.TurnedAway, all bool, now time.Time) {
+	const few = 3
+	for i, c := range clients {
+		if i == few && !all {
+			fmt.Fprintf(out, "  %d more were turned away within the last hour; --all shows them\n", len(clients)-few)
+			return
+		}
+		who := "a client"
+		if c.Node != "" {
+			who = "node " + cell(c.Node)
+		}
+		fmt.Fprintf(out, "  turned away: %s at %s: %s (%s, last %s ago)\n",
+			who, cell(c.Peer), printable.Text(c.Reason), plural(c.Times, "time"), age(now, c.Last))
+	}
 }
 
 // newTable aligns columns, without blanks at the ends of lines.

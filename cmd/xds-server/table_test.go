@@ -57,6 +57,9 @@ func TestTable(t *testing.T) {
 			{ID: "plain", ConnectedSince: now.Add(-72 * time.Hour)},
 		},
 	}
+	for i, node := range []string{"mallory", "", "eve", "eve"} {
+		st.TurnedAway = append(st.TurnedAway, xds.TurnedAway{Node: node, Peer: fmt.Sprintf("10.0.0.%d:4711", i), Reason: "the client does not use TLS", Last: now.Add(-time.Minute), Times: i + 1})
+	}
 	var got bytes.Buffer
 	if err := printTable(&got, st, shown{}, now); err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ func (g *guard) transport(name string, s *xds.Server, log *slog.Logger) adsServe
 	intercept := grpc.StreamInterceptor(g.admission.Intercept)
 	var creds credentials.TransportCredentials
 	if g.ads != nil {
-		creds = admission.Credentials(g.ads.Server("h2"), log)
+		creds = admission.Credentials(g.ads.Server("h2"), s.HandshakeFailed)
 	}
 	if name == "h2" {
 		return transport.NewH2(s.Services(), transport.H2Options{Credentials: creds, Meet: g.admission.Meet, Log: log}, intercept)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 
 	"google.golang.org/grpc/credentials"
@@ -15,14 +14,14 @@ import (
 // no other way to end a stream from outside.
 type transport struct {
 	credentials.TransportCredentials
-	log *slog.Logger
+	failed func(peer string, reason error)
 }
 
 // Credentials are TLS for a grpc.Server, so that [Admission.Allow] sees who its
-// clients are, and [Admission.Reload] can end their connections. Handshakes that
-// fail are logged.
-func Credentials(config *tls.Config, log *slog.Logger) credentials.TransportCredentials {
-	return &transport{credentials.NewTLS(config), log}
+// clients are, and [Admission.Reload] can end their connections. failed is told of each
+// handshake that fails, but for those of clients that say nothing.
+func Credentials(config *tls.Config, failed func(peer string, reason error)) credentials.TransportCredentials {
+	return &transport{credentials.NewTLS(config), failed}
 }
 
 // connection is what a stream knows of its connection.
@@ -34,7 +33,7 @@ type connection struct {
 func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := t.TransportCredentials.ServerHandshake(raw)
 	if err != nil {
-		t.failed(raw, err)
+		t.tell(raw, err)
 		return nil, nil, err
 	}
 	tlsInfo, ok := info.(credentials.TLSInfo)
@@ -45,19 +44,21 @@ func (t *transport) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInf
 }
 
 func (t *transport) Clone() credentials.TransportCredentials {
-	return &transport{t.TransportCredentials.Clone(), t.log}
+	return &transport{t.TransportCredentials.Clone(), t.failed}
 }
 
-// failed tells of a handshake. Who connects and says nothing looks whether the
+// tell tells of a handshake. Who connects and says nothing looks whether the
 // port is open.
-func (t *transport) failed(raw net.Conn, err error) {
+func (t *transport) tell(raw net.Conn, err error) {
 	var record tls.RecordHeaderError
+	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Addr != nil {
+		err = op.Err // without the ports, which differ each time
+	}
 	switch {
 	case errors.Is(err, io.EOF):
-		t.log.Debug("a connection was closed before the TLS handshake", "peer", raw.RemoteAddr())
 	case errors.As(err, &record):
-		t.log.Warn("TLS handshake failed", "peer", raw.RemoteAddr(), "reason", "the client does not use TLS: an Envoy needs a bootstrap with --ca")
+		t.failed(raw.RemoteAddr().String(), errors.New("the client does not use TLS: an Envoy needs a bootstrap with --ca"))
 	default:
-		t.log.Warn("TLS handshake failed", "peer", raw.RemoteAddr(), "reason", err)
+		t.failed(raw.RemoteAddr().String(), err)
 	}
 }

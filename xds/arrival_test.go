@@ -1,0 +1,63 @@
+package xds_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"wasmxds/xds"
+	"wasmxds/xds/swap"
+)
+
+// TestArrival: the log says once when a change is on all Envoys that it is for, and
+// not while one lacks it.
+func TestArrival(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var log logged
+		s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		logs := func(want int, parts ...string) {
+			t.Helper()
+			parts = append(parts, "the change is on all Envoys that it is for")
+			eventually(t, fmt.Sprintf("%d lines %q", want, parts), func() bool { return len(log.of(parts...)) == want })
+		}
+		s.publish(t, hello1)
+		var all []*envoy
+		for _, id := range []string{"a", "b", "c"} {
+			e := fresh(t, id, delta)
+			e.has(moduleOf("hello", "v2"))
+			e.connect(s.dial(t, ""))
+			s.settled(t, id)
+			all = append(all, e)
+		}
+		logs(0)
+		s.publish(t, hello2)
+		logs(1, "level=INFO", "envoys=3", "after=")
+
+		// One rejects a listener. What it has is no reason to wait for it.
+		bad := all[1]
+		bad.mu.Lock()
+		bad.refuse = func(t swap.Type, name string) string {
+			if t == swap.Listener && name == "more" {
+				return "more is bad"
+			}
+			return ""
+		}
+		bad.mu.Unlock()
+		s.publish(t, hello2+"listener more 9000 9001\n")
+		logs(1, "level=WARN", "envoys=2", "reject=1")
+
+		// It goes while a change is on its way to it.
+		answers := make(chan struct{})
+		bad.mu.Lock()
+		bad.refuse = func(swap.Type, string) string { <-answers; return "" }
+		bad.mu.Unlock()
+		s.publish(t, hello2+"listener other 9002 9003\n")
+		for _, id := range []string{"a", "c"} {
+			s.settled(t, id)
+		}
+		logs(0, "level=INFO", "envoys=2")
+		bad.cancel()
+		logs(1, "level=INFO", "envoys=2")
+		close(answers)
+	})
+}

@@ -1,0 +1,115 @@
+package xds
+
+import (
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// TurnedAway is a client that may not have a stream, or could not begin one. It is a
+// part of the status document.
+type TurnedAway struct {
+	Node   string    `json:"node,omitempty"` // that it says it is; "": it did not come that far
+	Peer   string    `json:"peer"`           // address and port of its last connection
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+	Last   time.Time `json:"last"`
+	Times  int       `json:"times"`
+}
+
+// Clients that were turned away are remembered for turnedAwayFor after the last time,
+// and no more than maxTurnedAway of them: the newest.
+const (
+	turnedAwayFor = time.Hour
+	maxTurnedAway = 100
+)
+
+// The log has each of them once in logPeriod, and no more than maxLogged in that time.
+const (
+	logPeriod = time.Minute
+	maxLogged = 100
+)
+
+// turnedAway keeps and logs who was turned away.
+type turnedAway struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	clients []TurnedAway // by Last, the oldest first
+	total   int64
+
+	since  time.Time // when the period of the log began
+	logged map[TurnedAway]bool
+	more   int
+}
+
+// add takes a client. message is what the log says of it.
+func (a *turnedAway) add(now time.Time, message, node, peer string, reason error) {
+	c := TurnedAway{Node: node[:min(len(node), maxNodeID)], Reason: reason.Error(), Peer: peer, Since: now, Last: now, Times: 1}
+	c.Reason = c.Reason[:min(len(c.Reason), maxLength)]
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total++
+	a.write(c, message)
+	a.forget(now)
+	same := func(o TurnedAway) bool { return o.Node == c.Node && o.Reason == c.Reason }
+	if i := slices.IndexFunc(a.clients, same); i >= 0 {
+		c.Since, c.Times = a.clients[i].Since, a.clients[i].Times+1
+		a.clients = slices.Delete(a.clients, i, i+1)
+	}
+	a.clients = append(a.clients[max(0, len(a.clients)+1-maxTurnedAway):], c)
+}
+
+// write logs c. A client comes again and again, so each is logged once in a while.
+func (a *turnedAway) write(c TurnedAway, message string) {
+	if d := c.Last.Sub(a.since); a.logged == nil || d >= logPeriod || d < 0 {
+		if a.more > 0 {
+			a.log.Warn("refused more nodes, and some again", "times", a.more)
+		}
+		a.since, a.logged, a.more = c.Last, map[TurnedAway]bool{}, 0
+	}
+	key := TurnedAway{Node: c.Node, Reason: c.Reason}
+	if a.logged[key] || len(a.logged) >= maxLogged {
+		a.more++
+		return
+	}
+	a.logged[key] = true
+	if c.Node != "" {
+		a.log.Warn(message, "node", c.Node, "peer", c.Peer, "reason", c.Reason)
+	} else {
+		a.log.Warn(message, "peer", c.Peer, "reason", c.Reason)
+	}
+}
+
+func (a *turnedAway) forget(now time.Time) {
+	a.clients = slices.DeleteFunc(a.clients, func(c TurnedAway) bool { return now.Sub(c.Last) >= turnedAwayFor })
+}
+
+// TurnedAway are the clients that were turned away within the last hour, up to 100,
+// the newest first.
+func (s *Server) TurnedAway() []TurnedAway {
+	s.turned.mu.Lock()
+	defer s.turned.mu.Unlock()
+	s.turned.forget(s.now())
+	all := slices.Clone(s.turned.clients)
+	slices.Reverse(all)
+	return all
+}
+
+// HandshakeFailed takes a client that did not come as far as a stream. It is logged as
+// others are.
+func (s *Server) HandshakeFailed(peer string, reason error) {
+	s.turn("TLS handshake failed", "", peer, reason)
+}
+
+func (s *Server) turn(message, node, peer string, reason error) {
+	s.turned.add(s.now(), message, node, peer, reason)
+	s.generation.Add(1)
+}
+
+func (a *turnedAway) count() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total
+}
