@@ -60,7 +60,7 @@ type Withheld struct {
 
 // Filter is an HTTP filter, a Wasm module with its configuration or a Lua
 // script, and the listeners it belongs in. Every kind of document that describes
-// one (WasmFilter, LuaFilter, Istio's WasmPlugin and EnvoyFilter, ...) becomes this.
+// one (WasmFilter, LuaFilter, Istio's WasmPlugin and TrafficExtension, ...) becomes this.
 type Filter struct {
 	Name      string // ECDS resource name; unique in a Set
 	Kind      string // the document's kind, for people: "WasmFilter", ...

@@ -38,6 +38,14 @@ func TestHoles(t *testing.T) {
 		{"unknown type", "a.yaml", `{"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, name: a}`, []string{"Wasm a closed anywhere"}},
 		{"WasmPlugin", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: a, namespace: n}\nspec: {ulr: x, failStrategy: FAIL_OPEN, selector: {matchLabels: {app: cart}}, match: [{mode: SERVER}]}", []string{"WasmPlugin n.a open inbound of app=cart"}},
 		{"EnvoyFilter", "a.yaml", "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec:\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match: {context: GATEWAY, listener: {name: web}}\n    patch: {operation: MERGE, value: {name: wasm, typed_config: {config: {fail_open: true, vm_config: {}}}}}", []string{"EnvoyFilter a open gateway web"}},
+		{"TrafficExtension, a module", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {name: a, namespace: n}\nspec: {wasm: {ulr: x, failStrategy: FAIL_OPEN}, selector: {matchLabels: {app: cart}}, match: [{mode: SERVER}]}", []string{"TrafficExtension n.a open inbound of app=cart"}},
+		{"TrafficExtension, a script", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {name: a}\nspec: {lua: {inlineCode: \"\"}, failStrategy: FAIL_OPEN}", []string{"TrafficExtension a closed anywhere"}},
+		{"TrafficExtension, both", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {name: a}\nspec: {lua: {inlineCode: x}, wasm: {url: a, failStrategy: FAIL_OPEN}}", []string{"TrafficExtension a closed anywhere"}},
+		{"TrafficExtension, mistyped", "a.yaml", "apiVersion: extensions.istio.io/v1alpha1\nkind: TraficExtension\nmetadata: {name: a}\nspec: {lua: {inlineCode: x}}", []string{"TraficExtension a closed anywhere"}},
+		{"EnvoyFilter with a script", "a.yaml", luaPatch("MERGE", `{name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, inline_code: x = 1}}`), []string{"EnvoyFilter a closed gateway"}},
+		{"EnvoyFilter with a script, beside an open filter", "a.yaml", luaPatch("INSERT_FIRST", `{name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, inline_code: x = 1}}`) + "\n  - applyTo: HTTP_FILTER\n    match: {context: GATEWAY}\n    patch: {operation: MERGE, value: {name: b, typed_config: {config: {fail_open: true, vm_config: {}}}}}", []string{"EnvoyFilter a closed gateway"}},
+		{"EnvoyFilter that turns a script off", "a.yaml", luaPatch("MERGE", `{typed_per_filter_config: {envoy.filters.http.lua: {disabled: true}}}`), []string{"EnvoyFilter a closed gateway"}},
+		{"EnvoyFilter with neither", "a.yaml", luaPatch("MERGE", `{name: a, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}}`), nil},
 		{"EnvoyExtensionPolicy", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: a}\nspec: {targetRefs: [{group: gateway.networking.k8s.io, kind: Gateway, name: g, sectionName: web}], wasm: [{cod: x}]}", []string{"EnvoyExtensionPolicy a closed web"}},
 		{"unrelated", "a.yaml", "apiVersion: v1\nkind: Service\nmetadata: {name: a}", nil},
 		{"unrelated but for Wasm", "a.yaml", "apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata: {name: a}\nspec: {type: envoy.extensions.filters.http.wasm.v3.Wasm}", []string{"EnvoyPatchPolicy a closed anywhere"}},
@@ -74,6 +82,12 @@ func TestHoles(t *testing.T) {
 			}
 		})
 	}
+}
+
+// luaPatch is an EnvoyFilter with one patch for HTTP filters.
+func luaPatch(operation, value string) string {
+	return "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec:\n  configPatches:\n  - applyTo: HTTP_FILTER\n" +
+		"    match: {context: GATEWAY}\n    patch: {operation: " + operation + ", value: " + value + "}"
 }
 
 func describe(h *definition.Hole) string {

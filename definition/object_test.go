@@ -101,6 +101,7 @@ func TestScope(t *testing.T) {
 		"Listener for some":              objectHead + `"kind":"Listener","spec":{"nodes":{"labels":{"app":"web"}},` + address + `}}`,
 		"Listener of other":              objectHead + `"kind":"Listener","spec":{"nodes":{"labels":{"wasmxds.dev/namespace":"other"}},` + address + `}}`,
 		"WasmPlugin":                     `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"auth","namespace":"shop"},"spec":{"url":"https://a/b"}}`,
+		"TrafficExtension":               `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"TrafficExtension","metadata":{"name":"auth","namespace":"shop"},"spec":{"lua":{"inlineCode":"x = 1"}}}`,
 		"EnvoyExtensionPolicy":           `{"apiVersion":"gateway.envoyproxy.io/v1alpha1","kind":"EnvoyExtensionPolicy","metadata":{"name":"auth","namespace":"shop"},"spec":{"targetRefs":[{"group":"gateway.networking.k8s.io","kind":"Gateway","name":"g"}],"wasm":[{"code":{"type":"HTTP","http":{"url":"https://a/b"}}}]}}`,
 		"EnvoyFilter with a name of its": `{"apiVersion":"networking.istio.io/v1alpha3","kind":"EnvoyFilter","metadata":{"name":"auth","namespace":"shop"},"spec":{"configPatches":[{"applyTo":"EXTENSION_CONFIG","patch":{"operation":"ADD","value":{"name":"other.auth","typed_config":` + wasm + `}}}]}}`,
 	} {
@@ -174,6 +175,9 @@ func TestGateways(t *testing.T) {
 	plugin := func(refs string) string {
 		return `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"WasmPlugin","metadata":{"name":"auth","namespace":"shop"},"spec":{"url":"https://a/b","targetRefs":[` + refs + `]}}`
 	}
+	script := func(refs string) string {
+		return `{"apiVersion":"extensions.istio.io/v1alpha1","kind":"TrafficExtension","metadata":{"name":"auth","namespace":"shop"},"spec":{"lua":{"inlineCode":"x = 1"},"targetRefs":[` + refs + `]}}`
+	}
 	ref := func(name, more string) string {
 		return `{"group":"gateway.networking.k8s.io","kind":"Gateway","name":"` + name + `"` + more + `}`
 	}
@@ -184,7 +188,10 @@ func TestGateways(t *testing.T) {
 		{plugin(ref("edge", "")), "shop.auth edge [{any [] []}]"},
 		{plugin(ref("edge", "") + "," + ref("inner", "")), "shop.auth.edge edge [{any [] []}] shop.auth.inner inner [{any [] []}]"},
 		{plugin(ref("edge", `,"namespace":"other"`)), "spec.targetRefs[0].namespace"},
-		{plugin(`{"group":"","kind":"Service","name":"a"}`), "spec.targetRefs[0].group spec.targetRefs[0].kind"},
+		{plugin(`{"group":"","kind":"Service","name":"a"}`), "spec.targetRefs[0].kind"},
+		{script(ref("edge", "")), "shop.auth edge [{any [] []}]"},
+		{script(ref("edge", "") + "," + ref("inner", "")), "shop.auth.edge edge [{any [] []}] shop.auth.inner inner [{any [] []}]"},
+		{script(`{"group":"networking.istio.io","kind":"ServiceEntry","name":"a"}`), "spec.targetRefs[0].kind"},
 	} {
 		parsed := readObject(t, shop, c.text)
 		var words []string

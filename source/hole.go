@@ -85,7 +85,7 @@ func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole 
 	for _, h := range holes {
 		had := left[h.Name]
 		for name := range left {
-			if name == h.Name || h.Kind == "EnvoyExtensionPolicy" && strings.HasPrefix(name, h.Name+".") {
+			if name == h.Name || severalOf(h.Kind) && strings.HasPrefix(name, h.Name+".") {
 				had = true
 				delete(left, name)
 			}
@@ -107,6 +107,12 @@ func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole 
 		unnamed = unnamed[1:]
 	}
 	return append(out, unnamed...)
+}
+
+// severalOf says whether a document of a kind may have several filters, whose names
+// begin with its own.
+func severalOf(kind string) bool {
+	return kind == "EnvoyExtensionPolicy" || kind == "WasmPlugin" || kind == "TrafficExtension"
 }
 
 // inForce is a listener that is served, as it is written.

@@ -31,6 +31,10 @@ func TestHoles(t *testing.T) {
 	plugin := func(name, field string) string {
 		return fmt.Sprintf("- {apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: %s}, spec: {%s: \"file:///a.wasm\"}}\n", name, field)
 	}
+	several := func(field string) string {
+		return "apiVersion: extensions.istio.io/v1alpha1\nkind: TrafficExtension\nmetadata: {name: a}\nspec:\n  wasm: {" + field + ": \"file:///a.wasm\"}\n" +
+			"  targetRefs:\n  - {group: gateway.networking.k8s.io, kind: Gateway, name: b}\n  - {group: gateway.networking.k8s.io, kind: Gateway, name: c}\n"
+	}
 	for name, steps := range map[string][]step{
 		"first start": {
 			{files("web.yaml", listener("web"), "a.yaml", "kind: WasmFilter\nnam: a\n"), "web", "web/"},
@@ -81,6 +85,10 @@ func TestHoles(t *testing.T) {
 			{files("a.yaml", "kind: ["), "", ""},
 			{files("web.yaml", listener("web")), "", "web/"},
 			{files("a.yaml", filter("a", "")+"---\nkind: WasmFilter\nname: b\n", "api.yaml", listener("api")), "api", "api/ web/"},
+		},
+		"one of several Gateways that was good": {
+			{files("a.yaml", several("url")), "", ""},
+			{files("a.yaml", several("ulr"), "web.yaml", listener("web")), "", "web/"},
 		},
 		"a List": {
 			{files("web.yaml", listener("web"), "l.yaml", list+plugin("a", "url")+plugin("b", "ulr")), "web", "web/"},

@@ -16,8 +16,9 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-const convertHelp = `Convert other definitions to the native kinds: Istio's WasmPlugin and EnvoyFilter,
-Envoy Gateway's EnvoyExtensionPolicy, and an envoy.yaml with static_resources.
+const convertHelp = `Convert other definitions to the native kinds: Istio's WasmPlugin,
+TrafficExtension and EnvoyFilter, Envoy Gateway's EnvoyExtensionPolicy, and an
+envoy.yaml with static_resources.
 xds-server also serves all of these as they are, so convert them only if you want to
 maintain the native form. Comments and the order of fields are lost.
 
@@ -30,8 +31,8 @@ Paths of modules stay relative, so save the result of a file in the same folder,
 that of a directory in this directory. With -o, one file is written for each input
 file; existing files are never overwritten.
 
-A field of a WasmPlugin, EnvoyFilter or EnvoyExtensionPolicy that the native kinds
-cannot express is an error.`
+A field of a WasmPlugin, TrafficExtension, EnvoyFilter or EnvoyExtensionPolicy that the
+native kinds cannot express is an error.`
 
 const convertExample = `  xds-server convert wasmplugin.yaml > hello.yaml
   xds-server convert envoy.yaml -o definitions/

@@ -15,16 +15,33 @@ import (
 // Hole reads onFailure and where the plugin belongs.
 func (wasmPlugins) Hole(d *definition.Doc, h *definition.Hole) {
 	spec := d.Root().Get("spec")
-	if strings.EqualFold(document.TextOf(spec.Get("failStrategy")), "FAIL_OPEN") {
-		h.OnFailure = definition.Open
-	}
-	h.Attach = pluginAsRead(d, spec)
-	kind := document.TextOf(spec.Get("type"))
-	h.HTTP = spec.Get("type") == nil || kind == "HTTP" || kind == "UNSPECIFIED_PLUGIN_TYPE"
+	wasmAsRead(spec, h)
+	h.Attach = extensionAsRead(d, spec)
 }
 
-// pluginAsRead reads where a WasmPlugin belongs.
-func pluginAsRead(d *definition.Doc, spec *document.Node) definition.Attach {
+// Hole reads onFailure and where the extension belongs.
+func (trafficExtensions) Hole(d *definition.Doc, h *definition.Hole) {
+	spec := d.Root().Get("spec")
+	switch wasm, lua := spec.Get("wasm"), spec.Get("lua"); {
+	case wasm == nil && lua != nil:
+		h.HTTP = true
+	case wasm != nil && lua == nil:
+		wasmAsRead(wasm, h)
+	}
+	h.Attach = extensionAsRead(d, spec)
+}
+
+// wasmAsRead reads what a plugin is: whether it fails open, and for HTTP.
+func wasmAsRead(config *document.Node, h *definition.Hole) {
+	if strings.EqualFold(document.TextOf(config.Get("failStrategy")), "FAIL_OPEN") {
+		h.OnFailure = definition.Open
+	}
+	kind := document.TextOf(config.Get("type"))
+	h.HTTP = config.Get("type") == nil || kind == "HTTP" || kind == "UNSPECIFIED_PLUGIN_TYPE"
+}
+
+// extensionAsRead reads where a WasmPlugin or TrafficExtension belongs.
+func extensionAsRead(d *definition.Doc, spec *document.Node) definition.Attach {
 	made := definition.Everywhere()
 	var where struct {
 		Selector labelSelector `json:"selector"`
@@ -33,12 +50,12 @@ func pluginAsRead(d *definition.Doc, spec *document.Node) definition.Attach {
 		made.Nodes.Labels = where.Selector.MatchLabels
 	}
 	var to struct {
-		Match []wasmPluginMatch `json:"match"`
+		Match []trafficSelector `json:"match"`
 	}
 	if spec.Only("match").Exact(&to) {
-		var listeners []definition.ListenerMatch
-		if d.Try(func(d *definition.Doc) { listeners = pluginMatch(d, to.Match) }) {
-			made.Listeners = listeners
+		var of []definition.ListenerMatch
+		if d.Try(func(d *definition.Doc) { of = listeners(d, to.Match) }) {
+			made.Listeners = of
 		}
 	}
 	return made
@@ -100,10 +117,13 @@ func envoyFilterAsRead(spec *document.Node) definition.Attach {
 }
 
 // allOpen says whether there are Wasm filters in Envoy's form, all of them
-// open.
+// open, and no Lua filter, which never is.
 func allOpen(n *document.Node) bool {
 	open, closed := 0, 0
 	n.Walk(func(n *document.Node) {
+		if mentionsLua(n.Get("patch").Get("value")) {
+			closed++
+		}
 		var vm, failOpen bool
 		for _, f := range n.Fields {
 			switch document.Folded(f.Key) {
@@ -125,10 +145,29 @@ func allOpen(n *document.Node) bool {
 	return open > 0 && closed == 0
 }
 
-// Unrelated says whether no patch is about Wasm.
+// Unrelated says whether no patch is about Wasm, or has Lua in it.
 func (*patches) Unrelated(d *definition.Doc) bool {
 	spec := d.Root().Get("spec")
-	return wholePatches(spec.Get("configPatches")) && !definition.MentionsWasm(spec)
+	patches := spec.Get("configPatches")
+	return wholePatches(patches) && !definition.MentionsWasm(spec) &&
+		!slices.ContainsFunc(patches.Items, func(n *document.Node) bool { return mentionsLua(n.Get("patch").Get("value")) })
+}
+
+// mentionsLua says whether the value of a patch has a Lua filter in it, or says
+// something of one.
+func mentionsLua(value *document.Node) bool {
+	found := false
+	says := func(s string) {
+		s = document.Folded(s)
+		found = found || strings.Contains(s, "http.lua") || s == "envoy.lua" || s == "inlinecode"
+	}
+	value.Walk(func(n *document.Node) {
+		says(document.TextOf(n))
+		for _, f := range n.Fields {
+			says(f.Key)
+		}
+	})
+	return found
 }
 
 // wholePatches says whether each patch has something to put in place, or takes

@@ -1,5 +1,5 @@
-// Package istio reads Istio's kinds of definitions: WasmPlugin, and EnvoyFilter
-// as far as it places Wasm filters. Start with [Kinds].
+// Package istio reads Istio's kinds of definitions: TrafficExtension, WasmPlugin, and
+// EnvoyFilter as far as it places Wasm and Lua filters. Start with [Kinds].
 package istio
 
 import "wasmxds/definition"
@@ -8,6 +8,7 @@ import "wasmxds/definition"
 func Kinds() []definition.Kind {
 	return []definition.Kind{
 		{Name: "WasmPlugin", Group: "extensions.istio.io", New: func() definition.Reader { return wasmPlugins{} }},
+		{Name: "TrafficExtension", Group: "extensions.istio.io", New: func() definition.Reader { return trafficExtensions{} }},
 		{Name: "EnvoyFilter", New: func() definition.Reader { return &patches{} }},
 	}
 }

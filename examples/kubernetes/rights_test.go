@@ -110,6 +110,7 @@ func others() string {
 	var all []string
 	for _, of := range [][]string{
 		{"WasmPlugin", "wasmplugins", "extensions.istio.io", "v1alpha1"},
+		{"TrafficExtension", "trafficextensions", "extensions.istio.io", "v1alpha1"},
 		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
 		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
 	} {

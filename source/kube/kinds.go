@@ -31,6 +31,7 @@ func allKinds() []kind {
 		{"EnvoyFilter", "envoyfilters", "networking.istio.io", "v1alpha3"},
 		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
 		{"LuaFilter", "luafilters", definition.Group, definition.Version},
+		{"TrafficExtension", "trafficextensions", "extensions.istio.io", "v1alpha1"},
 	}
 }
 

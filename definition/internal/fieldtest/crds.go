@@ -58,6 +58,9 @@ func CRDs(t *testing.T, kinds map[string]any, older ...string) {
 // leaf.
 func paths(of reflect.Type, at string, into map[string]bool) {
 	for _, f := range reflect.VisibleFields(of) {
+		if f.Anonymous {
+			continue // its fields are among them
+		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		inner := f.Type
 		for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {

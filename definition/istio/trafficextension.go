@@ -1,0 +1,61 @@
+package istio
+
+import (
+	"wasmxds/definition"
+	"wasmxds/definition/internal/document"
+)
+
+// trafficExtension is Istio's kind of that name, extensions.istio.io/v1alpha1,
+// the successor of WasmPlugin. All of its fields are here: what can't be
+// honoured is refused by name.
+//
+// https://istio.io/latest/docs/reference/config/proxy_extensions/traffic_extension/
+type trafficExtension struct {
+	APIVersion string               `json:"apiVersion" jsonschema:"required,enum=extensions.istio.io/v1alpha1"`
+	Kind       string               `json:"kind"`
+	Metadata   definition.Metadata  `json:"metadata" jsonschema:"required"`
+	Spec       trafficExtensionSpec `json:"spec" jsonschema:"required"`
+	Status     *document.Node       `json:"status"`
+}
+
+type trafficExtensionSpec struct {
+	extension
+	Phase string      `json:"phase" jsonschema:"enum=UNSPECIFIED,enum=AUTHN,enum=AUTHZ,enum=STATS"`
+	Wasm  *wasmConfig `json:"wasm"`
+	Lua   *luaConfig  `json:"lua"`
+}
+
+type luaConfig struct {
+	InlineCode string `json:"inlineCode" jsonschema:"required"`
+}
+
+// trafficExtensions reads those of one file, each by itself.
+type trafficExtensions struct{}
+
+// End has nothing left to do.
+func (trafficExtensions) End() {}
+
+// Unrelated: a TrafficExtension never is.
+func (trafficExtensions) Unrelated(*definition.Doc) bool { return false }
+
+// Read makes a filter of a TrafficExtension.
+func (trafficExtensions) Read(d *definition.Doc) {
+	var t trafficExtension
+	d.Decode(&t)
+	f := &definition.Filter{}
+	switch spec := t.Spec; {
+	case spec.Wasm != nil && spec.Lua != nil:
+		d.Problem("spec.lua", "write one of them", "can't be together with wasm")
+	case spec.Wasm != nil:
+		f = spec.Wasm.filter(d, "spec.wasm")
+	case spec.Lua != nil:
+		f = &definition.Filter{Pos: d.Pos(), Lua: &definition.Lua{Script: spec.Lua.InlineCode}, OnFailure: definition.Closed}
+		if spec.Lua.InlineCode != "" { // else Decode has said so
+			d.Script("spec.lua.inlineCode", spec.Lua.InlineCode)
+		}
+	case d.Root().Get("spec").Get("wasm") == nil && d.Root().Get("spec").Get("lua") == nil && d.Root().Get("spec") != nil:
+		d.Problem("spec", "wasm: with the url of a module, or lua: with inlineCode", "has neither wasm nor lua")
+	}
+	f.Kind = "TrafficExtension"
+	t.Spec.add(d, f, t.Metadata, t.Spec.Phase, t.Spec.targets())
+}
