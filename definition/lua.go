@@ -6,7 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-const luaKind = "LuaFilter"
+const (
+	luaKind = "LuaFilter"
+	luaName = "envoy.extensions.filters.http.lua.v3.Lua"
+)
 
 // Lua is a filter that is a script, which Envoy runs itself.
 type Lua struct {
@@ -49,11 +52,8 @@ func readLuaFilter(d *Doc) {
 	switch {
 	case w.Inline != "" && w.File != "":
 		d.Problem("file", "write one of them", "can't be together with inline")
-	case w.File != "" && d.InCluster():
-		// What it has would be shown to whoever may write such an object.
-		d.Problem("file", "write the script itself as inline", "is for definitions in files")
 	case w.File != "":
-		f.Module.URL = d.scriptURL("file", w.File)
+		d.scriptFile(f, "file", w.File, "inline")
 	case d.root.Get("inline") == nil && d.root.Get("file") == nil:
 		d.Problem("inline", "write inline: | and the script below it, or file: and the path of one", "is missing")
 	default:
@@ -64,13 +64,19 @@ func readLuaFilter(d *Doc) {
 	}
 }
 
-// scriptURL makes a URL of the path of a script, as ModuleURL does of a module's.
-func (d *Doc) scriptURL(path, written string) string {
-	if strings.Contains(written, "://") && !strings.HasPrefix(written, "file://") {
-		d.Problem(path, "write a path, or the script itself as inline", "is no file: scripts are not fetched")
-		return ""
+// scriptFile makes a file that is named at a path that of f's script; inline is the
+// field for the script itself.
+func (d *Doc) scriptFile(f *Filter, path, written, inline string) {
+	if d.InCluster() {
+		// What it has would be shown to whoever may write such an object.
+		d.Problem(path, "write the script itself as "+inline, "is for definitions in files")
+		return
 	}
-	return d.ModuleURL(path, written)
+	if strings.Contains(written, "://") && !strings.HasPrefix(written, "file://") {
+		d.Problem(path, "write a path, or the script itself as "+inline, "is no file: scripts are not fetched")
+		return
+	}
+	f.Module.URL = d.ModuleURL(path, written)
 }
 
 // Script checks a script that is written at a path.

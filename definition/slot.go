@@ -17,7 +17,7 @@ import (
 // Types that a slot may take.
 const (
 	wasmType = typePrefix + wasmName
-	luaType  = typePrefix + "envoy.extensions.filters.http.lua.v3.Lua"
+	luaType  = typePrefix + luaName
 	// noopType is a filter that, without mutations, does nothing: what a slot
 	// that fails open holds while there is nothing better.
 	noopType = typePrefix + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"

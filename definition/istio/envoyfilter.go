@@ -13,7 +13,7 @@ import (
 )
 
 // envoyFilter is Istio's kind of that name, networking.istio.io/v1alpha3, as
-// far as it places Wasm filters: an EXTENSION_CONFIG patch that has the filter
+// far as it places Wasm and Lua filters: an EXTENSION_CONFIG patch that has the filter
 // and HTTP_FILTER patches of the same name that say where it goes; or an
 // HTTP_FILTER patch that has the filter in it. A CLUSTER that is added becomes
 // a cluster of every node. All fields are here: what can't be honoured is
@@ -80,9 +80,10 @@ type patchListener struct {
 	} `json:"filterChain"`
 }
 
-// wasmName is what Envoy calls a Wasm filter's message.
+// What Envoy calls a filter's message.
 const (
 	wasmName        = "envoy.extensions.filters.http.wasm.v3.Wasm"
+	luaName         = "envoy.extensions.filters.http.lua.v3.Lua"
 	networkWasmName = "envoy.extensions.filters.network.wasm.v3.Wasm"
 )
 
@@ -167,20 +168,32 @@ func (p envoyPatch) extension() {
 	}
 }
 
-// filter reads the Wasm filter in the field of value that is called field.
+// filter reads the Wasm or Lua filter in the field of value that is called field.
 func (p envoyPatch) filter(name, field string) *definition.Filter {
-	at := p.value + "." + field
-	wasm, ok := p.Wasm(at, p.Patch.Value.Get(field))
+	f := p.read(p.value+"."+field, p.Patch.Value.Get(field))
+	if f != nil {
+		f.Name, f.Kind = name, "EnvoyFilter"
+		f.Pos.Line = p.Root().LineOf(p.value)
+	}
+	return f
+}
+
+// read reads the filter of a typed_config at a path; nil: something was wrong.
+func (p envoyPatch) read(at string, config *document.Node) *definition.Filter {
+	if script, ok := p.LuaFilter(at, config); script != nil || !ok {
+		return script
+	}
+	wasm, ok := p.Wasm(at, config)
 	network := false
 	if ok && wasm == nil {
-		wasm, ok = p.NetworkWasm(at, p.Patch.Value.Get(field))
+		wasm, ok = p.NetworkWasm(at, config)
 		network = wasm != nil
 	}
 	if !ok {
 		return nil
 	}
 	if wasm == nil {
-		p.Problem(at+".@type", "", "is not a Wasm filter, which is all that is placed here")
+		p.Problem(at+".@type", "", "is not a Wasm or Lua filter, which is all that is placed here")
 		return nil
 	}
 	code := wasm.GetConfig().GetVmConfig().GetCode()
@@ -193,9 +206,7 @@ func (p envoyPatch) filter(name, field string) *definition.Filter {
 	}
 	f := p.WasmFilter(at, wasm, definition.Mirror)
 	if f != nil {
-		f.Name, f.Kind = name, "EnvoyFilter"
 		f.Place.Network = network
-		f.Pos.Line = p.Root().LineOf(p.value)
 	}
 	return f
 }
@@ -227,10 +238,10 @@ func (p envoyPatch) slot(name string, discovery *corev3.ExtensionConfigSource, t
 	slot.order, slot.stands = p.order()
 	switch {
 	case discovery != nil:
-		p.discovery(discovery)
+		slot.types = p.discovery(discovery)
 		p.all.slots = append(p.all.slots, slot)
 	case typed:
-		if strings.HasSuffix(slot.name, "filters.http.wasm") || strings.HasSuffix(slot.name, "filters.network.wasm") || slot.name == "envoy.wasm" { // says nothing
+		if saysNothing(slot.name) {
 			slot.name = p.object.Metadata.Qualified()
 		}
 		if f := p.filter(slot.name, p.Patch.Value.Locate([]string{"typed_config"})); f != nil {
@@ -243,7 +254,19 @@ func (p envoyPatch) slot(name string, discovery *corev3.ExtensionConfigSource, t
 	}
 }
 
-func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) {
+// saysNothing says whether a filter has the name that all of its type have.
+func saysNothing(name string) bool {
+	for _, usual := range []string{"filters.http.wasm", "filters.network.wasm", "filters.http.lua"} {
+		if strings.HasSuffix(name, usual) {
+			return true
+		}
+	}
+	return name == "envoy.wasm" || name == "envoy.lua"
+}
+
+// discovery checks a reference to an EXTENSION_CONFIG, and gives the messages that it
+// takes.
+func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) (types []string) {
 	at := func(steps ...string) string {
 		return p.value + "." + p.Patch.Value.Locate(append([]string{"config_discovery"}, steps...))
 	}
@@ -253,13 +276,17 @@ func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) {
 	if source.GetDefaultConfig() != nil {
 		p.Problem(at("default_config"), "", "is not honoured here: a listener is not served before its filters are ready")
 	}
-	want := wasmName
+	for _, url := range source.GetTypeUrls() {
+		types = append(types, url[strings.LastIndex(url, "/")+1:])
+	}
+	want := []string{wasmName, luaName}
 	if p.isNetwork() {
-		want = networkWasmName
+		want = []string{networkWasmName}
 	}
-	if !slices.ContainsFunc(source.GetTypeUrls(), func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == want }) {
-		p.Problem(at("type_urls"), "", "lacks %s", "type.googleapis.com/"+want)
+	if !slices.ContainsFunc(types, func(name string) bool { return slices.Contains(want, name) }) {
+		p.Problem(at("type_urls"), "", "lacks %s", "type.googleapis.com/"+strings.Join(want, " or type.googleapis.com/"))
 	}
+	return types
 }
 
 // listener gives the listeners that the patch is for.

@@ -2,6 +2,7 @@ package istio
 
 import (
 	"maps"
+	"slices"
 
 	"wasmxds/definition"
 )
@@ -26,6 +27,7 @@ type slotPatch struct {
 	order    int
 	stands   definition.Place
 	listener definition.ListenerMatch
+	types    []string           // of messages, that it takes from an EXTENSION_CONFIG
 	inline   *definition.Filter // that the patch has in it; nil: its name is that of an EXTENSION_CONFIG
 }
 
@@ -57,7 +59,7 @@ func (r *patches) End() {
 			}
 		}
 		if len(from) == 1 && !r.broken {
-			e.Warn(e.value+".name", "", "no HTTP_FILTER or NETWORK_FILTER patch in this file places %q: it is served where a listener asks for it", e.filter.Name)
+			e.unplaced()
 		}
 		if len(wrong) > 0 {
 			f := e.filter
@@ -75,12 +77,29 @@ func (r *patches) End() {
 	}
 }
 
+// unplaced warns of a filter that no patch places.
+func (e extensionPatch) unplaced() {
+	is := "it is served where a listener asks for it"
+	if e.filter.Lua != nil { // slots that listeners have for it are for Wasm filters
+		is = "no request meets it"
+	}
+	e.Warn(e.value+".name", "", "no HTTP_FILTER or NETWORK_FILTER patch in this file places %q: %s", e.filter.Name, is)
+}
+
 // place adds a place to a filter and gives what is wrong with that.
 func (s slotPatch) place(e extensionPatch, first bool) (wrong []definition.Problem) {
 	f := e.filter
 	if f.Place.Network != s.isNetwork() {
-		wrong = append(wrong, s.Problem(s.at+".applyTo", "NETWORK_FILTER for "+networkWasmName+", HTTP_FILTER for "+wasmName,
+		wrong = append(wrong, s.Problem(s.at+".applyTo", "NETWORK_FILTER for "+networkWasmName+", HTTP_FILTER for "+wasmName+" and "+luaName,
 			"%s, but the filter %q is of the other kind", s.ApplyTo, s.name))
+	}
+	is := wasmName
+	if f.Lua != nil {
+		is = luaName
+	}
+	if s.inline == nil && !s.isNetwork() && !f.Place.Network && !slices.Contains(s.types, is) {
+		at := s.Patch.Value.Locate([]string{"config_discovery", "type_urls"})
+		wrong = append(wrong, s.Problem(s.value+"."+at, "", "lacks type.googleapis.com/%s, which the filter %q is", is, s.name))
 	}
 	configured := contextDirection(e.Match.Context)
 	m := s.listener
