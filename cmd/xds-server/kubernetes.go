@@ -21,8 +21,8 @@ import (
 const kubernetesHelp = `Kubernetes: with --kubernetes, definitions also come from objects in a Kubernetes
 cluster: the kinds that "xds-server crds" prints, and WasmPlugin, TrafficExtension,
 EnvoyFilter and EnvoyExtensionPolicy if the API server serves them. An object applies
-to the Envoys of its own namespace, which is NAMESPACE in their node metadata. Objects in
---root-namespace can apply to all Envoys. While the API server is unavailable, or
+to the Envoys of its own namespace, which is NAMESPACE in their node metadata. Objects
+in --root-namespace can apply to all Envoys. While the API server is unavailable, or
 access to a kind is denied, the last known definitions stay in force. xds-server uses
 its pod's service account, or --kubeconfig.`
 
