@@ -65,16 +65,21 @@ func (c *conversion) from(definition any, at Position) string {
 	return fmt.Sprintf("From %s, line %d", filepath.Base(at.File), at.Line)
 }
 
-// left tells of what a bootstrap has for itself.
+// left tells of what a bootstrap has for itself, and of what is not from those who
+// defined what an Envoy runs.
 func (c *conversion) left() string {
-	if len(c.file.left) == 0 {
-		return ""
+	base := filepath.Base(c.file.Name)
+	var lines []string
+	if len(c.file.left) > 0 {
+		lines = append(lines, "Left out of "+base+", since it belongs in an Envoy's bootstrap:")
 	}
-	lines := []string{"Left out of " + filepath.Base(c.file.Name) + ", since it belongs in an Envoy's bootstrap:"}
 	for _, p := range c.file.left {
 		lines = append(lines, fmt.Sprintf("- %s, line %d: %s.", p.Field, p.Line, p.Hint))
 	}
-	return strings.Join(lines, "\n")
+	if len(c.file.undumped) > 0 {
+		lines = append(lines, "Left out of "+base+":")
+	}
+	return strings.Join(append(lines, grouped(c.file.undumped)...), "\n")
 }
 
 func (c *conversion) filter(f *Filter) error {

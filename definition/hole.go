@@ -154,6 +154,10 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		h.Kind, h.Attach = bootstrapKind, Attach{}
 		return h
 	}
+	if isDump(d.root) {
+		h.Kind, h.Attach = dumpKind, Attach{} // nothing of it was ever served
+		return h
+	}
 	h.Name = document.TextOf(d.root.Get("name"))
 	if url := document.TextOf(d.root.Get("@type")); url != "" {
 		h.Kind = url[strings.LastIndex(url, ".")+1:]

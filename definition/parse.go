@@ -21,8 +21,9 @@ type File struct {
 	Resources []*Resource
 	Rollouts  []*Rollout
 
-	left    []Problem      // of bootstraps: what is of no use to a server
-	origins map[any]origin // of each definition
+	left     []Problem      // of bootstraps: what is of no use to a server
+	undumped []Problem      // of config_dumps: what nobody has defined
+	origins  map[any]origin // of each definition
 }
 
 // origin is what a definition was made of, so that Merge can say in which
@@ -86,6 +87,7 @@ type Parsed struct {
 // Parser reads files. The zero value knows the native kinds alone.
 type Parser struct {
 	Kinds []Kind // besides the native ones
+	Dumps bool   // what an Envoy prints at /config_dump is read, too, to convert it
 }
 
 // Parse reads a file as [Parser.Read] does, without its holes.
@@ -109,7 +111,7 @@ func (k Parser) Read(name string, data []byte) Parsed {
 // with "" there can be none.
 func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	p := newParser(name, k.Kinds)
-	p.base = base
+	p.base, p.dumps = base, k.Dumps
 	data, p.configFiles = cutConfigFiles(data)
 	roots, found := reader(name)(data)
 	return p.read(roots, found, data)
@@ -180,6 +182,7 @@ func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".j
 type parser struct {
 	file  *File
 	base  string // folder of relative module URLs; "": they are wrong
+	dumps bool   // are read
 	scope Scope  // of an object of a Kubernetes cluster
 
 	configFiles map[string]configFile // that the file names; see WithConfigFiles
@@ -265,6 +268,10 @@ func (p *parser) miss(h *Hole, item bool) {
 func (d *Doc) read() {
 	if d.root.Kind != document.Object {
 		d.Problem("", "", "%s, needs a mapping with kind or @type", d.root.Kind)
+		return
+	}
+	if isDump(d.root) {
+		d.readDump()
 		return
 	}
 	if d.readStatic() {

@@ -24,6 +24,7 @@ const (
 	clusterType   = typePrefix + "envoy.config.cluster.v3.Cluster"
 	listenerType  = typePrefix + "envoy.config.listener.v3.Listener"
 	routeType     = typePrefix + "envoy.config.route.v3.RouteConfiguration"
+	endpointsType = typePrefix + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 	extensionType = typePrefix + "envoy.config.core.v3.TypedExtensionConfig"
 	secretType    = typePrefix + "envoy.extensions.transport_sockets.tls.v3.Secret"
 )

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -144,10 +145,31 @@ type reference struct {
 
 const inBootstrap = "right where the Envoys' bootstrap has it"
 
-// references finds the clusters that a raw resource's routes name, and the
-// route configurations that a raw listener gets over ADS.
+// endpointsOf gives the endpoints that a raw cluster gets over ADS; false: it gets
+// none from there.
+func endpointsOf(r *Resource) (reference, bool) {
+	c, ok := r.Message.(*clusterv3.Cluster)
+	eds := c.GetEdsClusterConfig()
+	if !ok || c.GetType() != clusterv3.Cluster_EDS || eds.GetEdsConfig().GetAds() == nil {
+		return reference{}, false
+	}
+	name, path := eds.GetServiceName(), "eds_cluster_config.service_name"
+	if name == "" {
+		name, path = r.Name, "eds_cluster_config"
+	}
+	return reference{endpointsType, name, "ClusterLoadAssignment", path,
+		"xds-server discovers no endpoints: write one of that name, or the endpoints in the cluster itself, with load_assignment and type: STRICT_DNS"}, true
+}
+
+// references finds the clusters that a raw resource's routes name, the route
+// configurations that a raw listener gets over ADS, and the endpoints that a cluster
+// does.
 func references(r *Resource) []reference {
 	switch m := r.Message.(type) {
+	case *clusterv3.Cluster:
+		if endpoints, ok := endpointsOf(r); ok {
+			return []reference{endpoints}
+		}
 	case *routev3.RouteConfiguration:
 		return routeReferences(m, "")
 	case *listenerv3.Listener:

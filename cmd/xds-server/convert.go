@@ -14,6 +14,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/definition/kinds"
+	"wasmxds/files"
 )
 
 const convertHelp = `Convert other definitions to the native kinds: Istio's WasmPlugin,
@@ -21,6 +22,11 @@ TrafficExtension and EnvoyFilter, Envoy Gateway's EnvoyExtensionPolicy, and an
 envoy.yaml with static_resources.
 xds-server also serves all of these as they are, so convert them only if you want to
 maintain the native form. Comments and the order of fields are lost.
+
+It also converts what an Envoy runs, as its admin interface prints it at
+/config_dump?include_eds: listeners, clusters, endpoints, routes, filters and secrets.
+It leaves out what xds-server itself generates. Envoy does not print private keys: each
+is an error that says where to add it, and everything else is converted.
 
 In an envoy.yaml, a listener becomes a Listener and a Wasm filter becomes a WasmFilter
 if the native kind means exactly the same, apart from names in statistics and logs.
@@ -36,7 +42,11 @@ native kinds cannot express is an error.`
 
 const convertExample = `  xds-server convert wasmplugin.yaml > hello.yaml
   xds-server convert envoy.yaml -o definitions/
-  xds-server convert istio/ -o definitions/`
+  xds-server convert istio/ -o definitions/
+
+  # from an Envoy of another control plane
+  curl -s 'localhost:9901/config_dump?include_eds' > config_dump.json
+  xds-server convert config_dump.json > definitions/edge.yaml`
 
 type convertFlags struct{ path, output string }
 
@@ -44,7 +54,7 @@ func newConvert() *cobra.Command {
 	var f convertFlags
 	cmd := &cobra.Command{
 		Use:     "convert PATH",
-		Short:   "Convert an envoy.yaml, or Istio or Envoy Gateway objects, to the native kinds",
+		Short:   "Convert an envoy.yaml, a config_dump, or Istio or Envoy Gateway objects, to the native kinds",
 		Long:    convertHelp,
 		Example: convertExample,
 		Args:    cobra.ExactArgs(1),
@@ -66,13 +76,13 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 	if len(names) == 0 {
 		return wrong(fmt.Errorf("no definitions in %s: their names end in .yaml, .yml or .json", f.path))
 	}
+	targets, err := f.targets(names)
+	if err != nil {
+		return wrong(err)
+	}
 	bad, printed := false, 0
-	for _, name := range names {
-		dir, path, err := f.target(name)
-		if err != nil {
-			return wrong(err)
-		}
-		text, ok, err := f.convert(errs, name, dir)
+	for i, name := range names {
+		text, ok, err := f.convert(errs, name, targets[i].dir)
 		if err != nil {
 			return wrong(err)
 		}
@@ -81,7 +91,7 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 			continue
 		}
 		if f.output != "" {
-			err = f.write(out, name, path, text)
+			err = f.write(out, name, targets[i].path, text)
 		} else {
 			if printed++; printed > 1 {
 				text = append([]byte("---\n"), text...)
@@ -102,10 +112,15 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 // was wrong. Of a List, the good items are converted; nil: nothing is.
 func (f *convertFlags) convert(errs io.Writer, name, dir string) ([]byte, bool, error) {
 	data, err := readLimited(name)
+	if errors.Is(err, files.ErrTooLarge) {
+		err = fmt.Errorf("%w; of a config_dump that is so large get one part after the other: /config_dump?resource=dynamic_listeners&name_regex=…", err)
+	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read definitions: %w", err)
 	}
-	file, problems := kinds.Parser().Parse(name, data)
+	parser := kinds.Parser()
+	parser.Dumps = true
+	file, problems := parser.Parse(name, data)
 	printProblems(errs, "", problems)
 	if file == nil {
 		return nil, false, nil
@@ -117,27 +132,42 @@ func (f *convertFlags) convert(errs io.Writer, name, dir string) ([]byte, bool, 
 	return text, !slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }), nil
 }
 
-// target is the folder that a file is to be read from when it is converted, and
-// its path in the output.
-func (f *convertFlags) target(name string) (dir, path string, err error) {
+// target is where a file goes.
+type target struct {
+	dir  string // that it is to be read from when it is converted
+	path string // in the output; "": it is printed
+}
+
+// targets are those of files. It is an error where two would go to one.
+func (f *convertFlags) targets(names []string) ([]target, error) {
 	info, err := os.Stat(f.path)
 	if err != nil {
-		return "", "", err
+		return nil, err
 	}
-	inside := filepath.Base(name)
-	if info.IsDir() {
-		if inside, err = filepath.Rel(f.path, name); err != nil {
-			return "", "", err
+	targets := make([]target, len(names))
+	first := map[string]string{}
+	for i, name := range names {
+		inside := filepath.Base(name)
+		if info.IsDir() {
+			if inside, err = filepath.Rel(f.path, name); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case f.output != "":
+			path := filepath.Join(f.output, strings.TrimSuffix(inside, filepath.Ext(inside))+".yaml")
+			if other, taken := first[path]; taken {
+				return nil, fmt.Errorf("%s and %s would both be %s: rename one of them", other, name, path)
+			}
+			first[path] = name
+			targets[i] = target{filepath.Dir(path), path}
+		case info.IsDir():
+			targets[i].dir = f.path
+		default:
+			targets[i].dir = filepath.Dir(name)
 		}
 	}
-	switch {
-	case f.output != "":
-		path = filepath.Join(f.output, strings.TrimSuffix(inside, filepath.Ext(inside))+".yaml")
-		return filepath.Dir(path), path, nil
-	case info.IsDir():
-		return f.path, "", nil
-	}
-	return filepath.Dir(name), "", nil
+	return targets, nil
 }
 
 // write writes what a file was converted to.
