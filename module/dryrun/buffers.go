@@ -26,7 +26,12 @@ func (h *host) buffer(number uint32) (b []byte, mutable *stream.Buffer, s status
 		}
 		return nil, nil, notFound
 	case abi.CallBody:
-		return nil, nil, notFound
+		if !h.callouts.now.http {
+			return nil, nil, notFound
+		}
+		return h.callouts.now.body, nil, ok
+	case abi.GRPCMessage:
+		mutable = h.callouts.now.message
 	case abi.RequestBody, abi.ResponseBody:
 		if s := h.scope().stream; s != nil {
 			mutable = s.Body(abi.Buffer(number))

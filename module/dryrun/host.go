@@ -34,13 +34,17 @@ type host struct {
 	plugin     bool            // the call is about the plugin, not the machine
 	log        logged
 	shared     shared
+	declared   map[string]bool // properties, by name
+	readonly   map[string]bool
 	metrics    defined
-	token      uint32 // of the last HTTP or gRPC call
-	calls      int    // of functions, by now
+	callouts   callouts
+	events     events
+	calls      int // of functions, by now
 
 	scopes    map[uint32]*scope // by id
 	running   *scope            // whose callback runs; nil: the machine's
 	effective uint32            // what the module made it be about; 0: running
+	ending    bool              // the plugin ends, when it says that it has done
 	after     []func()          // what is to be done when the callback has returned
 	replied   bool              // it sent a local reply
 	records   *record           // of what happens
@@ -160,26 +164,34 @@ func (f function) abiCall() bool { return len(f.name) > 6 && f.name[:6] == "prox
 func (h *host) out(m api.Module, data []byte, pointer, size uint32) status {
 	var address uint32
 	if len(data) > 0 {
-		malloc := m.ExportedFunction("malloc")
-		if malloc == nil {
-			malloc = m.ExportedFunction("proxy_on_memory_allocate")
-		}
-		if malloc == nil {
+		var done bool
+		if address, done = h.allocate(m, data); !done {
 			return invalidMemory
 		}
-		results, err := malloc.Call(h.ctx, uint64(len(data)))
-		if err != nil {
-			panic(err)
-		}
-		if len(results) != 1 || uint32(results[0]) == 0 || !m.Memory().Write(uint32(results[0]), data) {
-			return invalidMemory
-		}
-		address = uint32(results[0])
 	}
 	if !put32(m, pointer, address) || !put32(m, size, uint32(len(data))) {
 		return invalidMemory
 	}
 	return ok
+}
+
+// allocate puts data into memory that the module gives for it.
+func (h *host) allocate(m api.Module, data []byte) (address uint32, done bool) {
+	malloc := m.ExportedFunction("malloc")
+	if malloc == nil {
+		malloc = m.ExportedFunction("proxy_on_memory_allocate")
+	}
+	if malloc == nil {
+		return 0, false
+	}
+	results, err := malloc.Call(h.ctx, uint64(len(data)))
+	if err != nil {
+		panic(err)
+	}
+	if len(results) != 1 || uint32(results[0]) == 0 || !m.Memory().Write(uint32(results[0]), data) {
+		return 0, false
+	}
+	return uint32(results[0]), true
 }
 
 func put32(m api.Module, pointer, value uint32) bool {

@@ -18,6 +18,11 @@ type Play struct {
 	Filter  *definition.Filter
 	Module  module.Info // of the store
 	Streams []stream.Stream
+	// Callouts are answers to the calls that the filter makes in its start, and of
+	// clusters that a stream has none of.
+	Callouts map[string]stream.Callout
+	// Properties are of all streams, and of the plugin.
+	Properties map[string]any
 	// Ticks is how often the module is called for its timer, where it has set one:
 	// when a stream waits, and else in the end.
 	Ticks int
@@ -30,6 +35,7 @@ type Play struct {
 type Played struct {
 	Start   stream.Record // what the start logged, called and took
 	Streams []stream.Result
+	End     stream.Record // what timers did then, and the plugin's end
 	Metrics []stream.Metric
 	// Stopped is why not all streams were played; "": they were.
 	Stopped string
@@ -44,6 +50,8 @@ func (u *Unplayable) Error() string { return "only an Envoy can run it: " + u.Re
 // played is a play as the process that plays it is told of it.
 type played struct {
 	Streams       []playedStream
+	Given         []stream.Leaf
+	Callouts      map[string]stream.Callout
 	Ticks         int
 	OnFailure     definition.OnFailure
 	StopIteration bool
@@ -60,8 +68,12 @@ type playedStream struct {
 // played is in its result.
 func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
-		Ticks: p.Ticks, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
+		Callouts: p.Callouts, Ticks: p.Ticks, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
 	}}
+	var err error
+	if q.Play.Given, err = stream.Leaves(p.Properties); err != nil {
+		return Played{}, err
+	}
 	for i, s := range p.Streams {
 		given, err := stream.Leaves(s.Properties)
 		if err != nil {

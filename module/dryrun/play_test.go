@@ -126,20 +126,67 @@ func TestPlayHostile(t *testing.T) {
 }
 
 // The filters of this repository, where they have been built.
-func TestPlayFilters(t *testing.T) {
-	path := filepath.Join("..", "..", "bin", "filters", "header.wasm")
+func built(t *testing.T, r *runner, name string) module.Info {
+	t.Helper()
+	path := filepath.Join("..", "..", "bin", "filters", name+".wasm")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		t.Skip("not built: make filters")
 	}
+	r.add(t, name, path)
+	return r.modules[name]
+}
+
+func TestPlayFilters(t *testing.T) {
 	r := newRunner(t, Options{})
-	r.add(t, "header", path)
 	played, err := r.Play(t.Context(), Play{
-		Filter: &definition.Filter{Name: "a"}, Module: r.modules["header"], Streams: []stream.Stream{get()},
+		Filter: &definition.Filter{Name: "a"}, Module: built(t, r, "header"), Streams: []stream.Stream{get()},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s := played.Streams[0]; value(s.Request, "x-my-custom-header") != "hello world" || !s.Complete {
 		t.Errorf("got %+v", played)
+	}
+}
+
+// A filter asks another service, and goes by what it says.
+func TestPlayCallouts(t *testing.T) {
+	r := newRunner(t, Options{})
+	m := built(t, r, "callout")
+	f := &definition.Filter{Config: text(`{"cluster": "authz", "path": "/check", "timeoutMs": 200, "forward": ["x-user"], "take": ["x-role"]}`)}
+	for name, test := range map[string]struct {
+		answers map[string]stream.Callout
+		want    string // status, details, role, answer
+	}{
+		"allowed":         {map[string]stream.Callout{"authz": {Headers: [][2]string{{"X-Role", "admin"}}}}, "200  admin 200"},
+		"refused":         {map[string]stream.Callout{"authz": {Status: 401}}, "403   401"},
+		"down":            {map[string]stream.Callout{"authz": {Fails: true}}, "503   no connection"},
+		"too slow":        {map[string]stream.Callout{"authz": {After: time.Minute}}, "503   timed out"},
+		"broken off":      {map[string]stream.Callout{"authz": {BreaksOff: true}}, "503   broken off"},
+		"another cluster": {map[string]stream.Callout{"other": {}}, "503   no such cluster"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := get("x-user=me")
+			s.Callouts = test.answers
+			began := time.Now()
+			played, err := r.Play(t.Context(), Play{Filter: f, Module: m, Streams: []stream.Stream{s}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); test.answers["authz"].After > took*2 && took > 30*time.Second {
+				t.Errorf("it took %v: nothing is to be waited for", took)
+			}
+			got := played.Streams[0]
+			details := ""
+			if got.LocalReply != nil {
+				details = got.LocalReply.Details
+			}
+			if len(got.Calls) != 1 || fmt.Sprint(got.Calls[0].Headers) != "[[:method GET] [:path /check] [:authority authz] [x-user me]]" {
+				t.Errorf("calls: %+v", got.Calls)
+			}
+			if line := fmt.Sprintf("%s %s %s %s", value(got.Response, ":status"), details, value(got.Request, "x-role"), got.Calls[0].Answer); line != test.want {
+				t.Errorf("got %q, want %q; %+v", line, test.want, got.Logs)
+			}
+		})
 	}
 }

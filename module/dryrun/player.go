@@ -3,6 +3,8 @@ package dryrun
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"wasmxds/definition"
@@ -44,6 +46,7 @@ func (l *loaded) play(ctx context.Context, r request) reply {
 			break
 		}
 	}
+	p.end()
 	p.out.Metrics = p.vm.host.metrics.told()
 	return reply{Outcome: passed, Played: &p.out}
 }
@@ -53,6 +56,9 @@ func (p *player) start() error {
 		p.vm.close()
 	}
 	p.vm = newVM(p.trial)
+	h := p.vm.host
+	h.callouts.answers = answers(p.play.Callouts, nil)
+	h.scopes[rootContext].given = stream.Tree(p.play.Given)
 	return p.vm.start(p.ctx, p.engine.runtime, p.code.module)
 }
 
@@ -66,21 +72,62 @@ func (p *player) one(s playedStream) stream.Result {
 	}
 	p.last++
 	h := p.vm.host
-	sc := &scope{id: p.last, given: stream.Tree(s.Given)}
+	sc := &scope{id: p.last, given: stream.Tree(append(slices.Clip(p.play.Given), s.Given...))}
 	sc.stream = stream.NewHTTP(&streamVM{p.vm, sc}, s.Stream, stream.Options{
-		StopIteration: p.play.StopIteration, FailOpen: p.play.OnFailure == definition.Open, Began: h.now(),
+		StopIteration: p.play.StopIteration, FailOpen: p.play.OnFailure == definition.Open, Began: h.now(), Now: h.now,
 	})
+	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
 	before := p.vm.failed
-	for sc.stream.Step() {
+	for events := 0; ; events++ {
+		for sc.stream.Step() {
+		}
+		if sc.stream.Finished() || events >= maxEvents || !h.next(&p.play.Ticks) {
+			break
+		}
 	}
 	sc.stream.GiveUp()
 	delete(h.scopes, sc.id)
+	p.settle()
 	r := sc.stream.Result()
 	r.Record = h.records.told()
 	if p.vm.failed != nil && before == nil {
 		r.Crash = p.crash()
 	}
 	return r
+}
+
+// settle has answers come that no stream waits for.
+func (p *player) settle() {
+	none := 0
+	for events := 0; events < maxEvents && p.vm.host.next(&none); events++ {
+	}
+}
+
+// end has the timer go off as often as is left, and then the plugin end.
+func (p *player) end() {
+	h := p.vm.host
+	h.records = new(record)
+	for p.play.Ticks > 0 && h.next(&p.play.Ticks) {
+	}
+	if p.vm.failed == nil {
+		ticks := maxTicksToEnd
+		h.end(&ticks)
+	}
+	p.out.End = h.records.told()
+	if p.vm.failed != nil && p.out.Stopped == "" && len(p.out.End.Callbacks) > 0 {
+		p.out.Stopped = p.crash()
+	}
+}
+
+// maxTicksToEnd is how often the timer of a plugin goes off that has not done.
+const maxTicksToEnd = 10
+
+// answers are those of a stream, and else those of the play.
+func answers(common, own map[string]stream.Callout) map[string]stream.Callout {
+	out := map[string]stream.Callout{}
+	maps.Copy(out, common)
+	maps.Copy(out, own)
+	return out
 }
 
 // crash is why the module failed.

@@ -1,11 +1,14 @@
 package dryrun
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tetratelabs/wazero/api"
 
+	"wasmxds/module/dryrun/abi"
 	"wasmxds/module/dryrun/stream"
 )
 
@@ -19,34 +22,93 @@ func (h *host) getProperty(m api.Module, a args) status {
 	names := strings.Split(strings.TrimSuffix(string(path[:min(len(path), 1024)]), "\x00"), "\x00")
 	value, found := h.property(names)
 	if !found {
-		if slices.Contains(envoys, names[0]) {
+		if slices.Contains(envoys, names[0]) && !slices.Contains(alsoMissing, strings.Join(names, ".")) {
 			h.unserved("property " + strings.Join(names, "."))
 		}
 		return notFound
 	}
-	return h.out(m, stream.Encode(value), a.u32(2), a.u32(3))
+	b, possible := stream.Encode(value)
+	if !possible {
+		return abi.SerializationFailure
+	}
+	return h.out(m, b, a.u32(2), a.u32(3))
 }
+
+// lookups are properties that can't be told as a whole.
+var lookups = []string{"request", "response", "source", "destination", "connection", "upstream", "xds", "filter_state", "upstream_filter_state"}
 
 // envoys are properties that each Envoy has: a module that doesn't get one of
 // them here might get it there.
-var envoys = []string{"node", "xds", "listener_direction", "listener_metadata", "cluster_name", "cluster_metadata", "route_name", "route_metadata",
-	"source", "destination", "connection", "connection_id", "upstream", "metadata"}
+var envoys = []string{"xds", "source", "destination", "connection", "connection_id", "upstream"}
+
+// alsoMissing are those that an Envoy does not have either, while a request goes
+// by that came and leaves without TLS.
+var alsoMissing = []string{"connection.tls_version", "connection.subject_local_certificate", "connection.subject_peer_certificate",
+	"connection.uri_san_local_certificate", "connection.uri_san_peer_certificate", "connection.dns_san_local_certificate", "connection.dns_san_peer_certificate",
+	"connection.sha256_peer_certificate_digest", "connection.termination_details", "connection.transport_failure_reason",
+	"upstream.tls_version", "upstream.address", "upstream.port", "upstream.locality", "upstream.transport_failure_reason"}
 
 func (h *host) property(path []string) (stream.Value, bool) {
 	s := h.scope()
 	if value, found := stream.Find(s.given, path); found {
+		if len(path) == 1 && slices.Contains(lookups, path[0]) {
+			return stream.Lookup(nil), true
+		}
 		return value, true
 	}
-	if s.stream != nil {
-		if value, found := s.stream.Property(path[0]); found {
-			return stream.Find(value, path[1:])
-		}
-		if value, found := s.set[path[0]]; found {
-			return stream.Find(value, path[1:])
-		}
+	if len(path) == 1 && path[0] == "metadata" && s.stream != nil {
+		return "", true // a message with nothing in it
+	}
+	if value, found := s.property(path[0]); found {
+		return stream.Find(value, path[1:])
 	}
 	who, found := map[string]string{"plugin_name": h.vm.Name, "plugin_root_id": h.vm.RootID, "plugin_vm_id": h.vm.VMID}[path[0]]
 	return who, found && len(path) == 1
+}
+
+// property gives what is known of a stream.
+func (s *scope) property(name string) (stream.Value, bool) {
+	if s.stream == nil {
+		return nil, false
+	}
+	if value, found := s.stream.Property(name); found {
+		return value, true
+	}
+	if name == "filter_state" {
+		return stream.Lookup(func(name string) (stream.Value, bool) {
+			if own, is := strings.CutPrefix(name, "wasm."); is {
+				value, found := s.set[own]
+				return value, found
+			}
+			value, found := s.states[name]
+			return value, found
+		}), true
+	}
+	if value, found := connection[name]; found {
+		return value, true
+	}
+	value, found := s.set[name]
+	return value, found
+}
+
+// connection is what a stream came by, unless it is given something else: from a
+// client somewhere to a port of Envoy, without TLS.
+var connection = map[string]stream.Value{
+	"source":        address(stream.Client, 50000),
+	"destination":   address("192.0.2.10", 10000),
+	"connection_id": uint64(1),
+	"connection": known(stream.Map{
+		{Name: "id", Value: uint64(1)}, {Name: "mtls", Value: false}, {Name: "requested_server_name", Value: ""},
+	}),
+}
+
+func address(host string, port int64) stream.Value {
+	return known(stream.Map{{Name: "address", Value: net.JoinHostPort(host, strconv.FormatInt(port, 10))}, {Name: "port", Value: port}})
+}
+
+// known gives values by name, and does not tell which there are, as Envoy doesn't.
+func known(m stream.Map) stream.Lookup {
+	return func(name string) (stream.Value, bool) { return stream.Find(m, []string{name}) }
 }
 
 // setProperty keeps a property with its stream.
@@ -62,6 +124,9 @@ func (h *host) setProperty(m api.Module, a args) status {
 	}
 	if !h.room(len(path)+len(value)) || len(s.set) >= maxEntries {
 		return internalFailure
+	}
+	if _, there := s.set[string(path)]; there && h.readonly[string(path)] {
+		return badArgument
 	}
 	if s.set == nil {
 		s.set = map[string][]byte{}

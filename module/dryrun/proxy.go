@@ -1,7 +1,7 @@
 package dryrun
 
 import (
-	"slices"
+	"time"
 
 	"github.com/tetratelabs/wazero/api"
 
@@ -31,9 +31,12 @@ func proxyCalls() []function {
 		call("get_current_time_nanoseconds", "i", func(h *host, m api.Module, a args) status {
 			return wrote(put64(m, a.u32(0), uint64(h.now().UnixNano())))
 		}),
-		call("set_tick_period_milliseconds", "i", fixed(ok)),
+		call("set_tick_period_milliseconds", "i", func(h *host, _ api.Module, a args) status {
+			h.setTimer(time.Duration(a.u32(0)) * time.Millisecond)
+			return ok
+		}),
 		call("set_effective_context", "i", (*host).setEffectiveContext),
-		call("done", "", fixed(notFound)),
+		call("done", "", (*host).done),
 		call("call_foreign_function", "iiiiii", (*host).callForeignFunction),
 
 		call("get_header_map_value", "iiiii", (*host).getHeader),
@@ -45,13 +48,12 @@ func proxyCalls() []function {
 		call("get_header_map_size", "ii", (*host).getHeadersSize),
 		call("send_local_response", "iiiiiiii", (*host).sendLocalResponse),
 
-		// Calls go out only from an Envoy; no answer comes here.
 		call("http_call", "iiiiiiiiii", (*host).httpCall),
-		call("grpc_call", "iiiiiiiiiiii", func(h *host, m api.Module, a args) status { return h.begin(m, a.u32(11)) }),
-		call("grpc_stream", "iiiiiiiii", func(h *host, m api.Module, a args) status { return h.begin(m, a.u32(8)) }),
-		call("grpc_close", "i", (*host).begun),
-		call("grpc_cancel", "i", (*host).begun),
-		call("grpc_send", "iiii", (*host).begun),
+		call("grpc_call", "iiiiiiiiiiii", (*host).grpcCall),
+		call("grpc_stream", "iiiiiiiii", (*host).grpcStream),
+		call("grpc_close", "i", (*host).grpcClose),
+		call("grpc_cancel", "i", (*host).grpcCancel),
+		call("grpc_send", "iiii", (*host).grpcSend),
 
 		call("get_shared_data", "iiiii", (*host).getSharedData),
 		call("set_shared_data", "iiiii", (*host).setSharedData),
@@ -94,54 +96,5 @@ func (h *host) logCall(m api.Module, a args) status {
 		return invalidMemory
 	}
 	h.write(a.u32(0), string(text[:min(len(text), 64<<10)]))
-	return ok
-}
-
-func (h *host) getStatus(m api.Module, a args) status {
-	if !put32(m, a.u32(0), 0) {
-		return invalidMemory
-	}
-	return h.out(m, nil, a.u32(1), a.u32(2))
-}
-
-// callForeignFunction knows by name what Envoy registers.
-func (h *host) callForeignFunction(m api.Module, a args) status {
-	name, found := in(m, a.u32(0), a.u32(1))
-	if !found {
-		return invalidMemory
-	}
-	switch string(name) {
-	case "compress", "uncompress", "expr_create", "expr_evaluate", "expr_delete", "declare_property",
-		"set_envoy_filter_state", "clear_route_cache", "verify_signature", "sign", "send_header", "get_header":
-		h.unserved("foreign function " + string(name))
-		return internalFailure
-	}
-	return notFound
-}
-
-func (h *host) httpCall(m api.Module, a args) status {
-	b, found := in(m, a.u32(2), a.u32(3))
-	if !found {
-		return invalidMemory
-	}
-	headers := pairs(b)
-	for _, name := range []string{":method", ":path", ":authority"} {
-		if !slices.ContainsFunc(headers, func(h [2]string) bool { return h[0] == name }) {
-			return badArgument
-		}
-	}
-	return h.begin(m, a.u32(9))
-}
-
-// begin gives a token to a call whose answer never comes.
-func (h *host) begin(m api.Module, pointer uint32) status {
-	h.token++
-	return wrote(put32(m, pointer, h.token))
-}
-
-func (h *host) begun(_ api.Module, a args) status {
-	if token := a.u32(0); token == 0 || token > h.token {
-		return notFound
-	}
 	return ok
 }

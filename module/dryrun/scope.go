@@ -14,6 +14,7 @@ type scope struct {
 	stream *stream.HTTP      // nil: it is no stream
 	given  stream.Map        // properties
 	set    map[string][]byte // properties that the module has set, by path
+	states map[string][]byte // objects of the filter state, by key
 }
 
 // scope gives what the module's calls are about now.

@@ -131,6 +131,7 @@ func (h *host) enqueue(m api.Module, a args) status {
 	}
 	q := &h.shared.queues[token-1]
 	q.items = append(q.items, bytes.Clone(item))
+	h.afterTime(0, func() { h.callRoot("proxy_on_queue_ready", uint64(token)) })
 	return ok
 }
 

@@ -9,6 +9,9 @@ import (
 // Buffer has bytes of a body.
 type Buffer struct{ bytes []byte }
 
+// NewBuffer makes a buffer of bytes.
+func NewBuffer(b []byte) *Buffer { return &Buffer{b} }
+
 // Bytes are what is in it; they are not to be changed. A buffer that isn't
 // there is empty.
 func (b *Buffer) Bytes() []byte {

@@ -64,7 +64,7 @@ type direction struct {
 // outgoing is what has left the filter.
 type outgoing struct {
 	started, ended bool
-	headers        *Headers
+	headers        [][2]string
 	body           [][]byte
 	trailers       *Headers
 }
@@ -255,7 +255,8 @@ func (d *direction) showBuffered(end bool) {
 
 func (d *direction) leaveHeaders(end bool) {
 	if !d.out.started && d.http.checkHeaders(d) {
-		d.out.started, d.out.headers, d.out.ended = true, d.headers, end
+		d.out.started, d.out.headers, d.out.ended = true, d.headers.copy(), end
+		d.http.leftHeaders(d)
 		d.http.left(d)
 	}
 }
@@ -284,7 +285,7 @@ func (d *direction) message() *Message {
 	if !d.out.started {
 		return nil
 	}
-	m := &Message{Headers: d.out.headers.copy(), Body: d.out.body}
+	m := &Message{Headers: d.out.headers, Body: d.out.body}
 	if d.out.trailers != nil {
 		m.Trailers = d.out.trailers.copy()
 	}

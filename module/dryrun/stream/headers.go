@@ -34,6 +34,11 @@ func newHeaders(k kind, fields [][2]string) *Headers {
 	return h
 }
 
+// NewRequest, NewResponse and NewTrailers make maps of calls that a module makes.
+func NewRequest(fields [][2]string) *Headers  { return newHeaders(requestMap, fields) }
+func NewResponse(fields [][2]string) *Headers { return newHeaders(responseMap, fields) }
+func NewTrailers(fields [][2]string) *Headers { return newHeaders(responseTrailerMap, fields) }
+
 // name gives the name under which Envoy looks a header up.
 func (h *Headers) name(name string) string {
 	name = lower(name)
@@ -78,6 +83,16 @@ func (h *Headers) Add(name, value string) {
 // Set puts a header in place of all of its name; it comes last.
 func (h *Headers) Set(name, value string) {
 	h.Remove(name)
+	h.Add(name, value)
+}
+
+// put sets a header where it is, or behind all where it is not.
+func (h *Headers) put(name, value string) {
+	if i := h.index(name); i >= 0 {
+		h.size += len(value) - len(h.fields[i][1])
+		h.fields[i][1] = value
+		return
+	}
 	h.Add(name, value)
 }
 
@@ -155,7 +170,7 @@ var singles = [...][]string{
 		x-envoy-retriable-header-names x-envoy-retriable-status-codes x-envoy-retry-grpc-on x-envoy-retry-on x-envoy-upstream-alt-stat-name
 		x-envoy-upstream-rq-per-try-timeout-ms x-envoy-upstream-rq-timeout-alt-response x-envoy-upstream-rq-timeout-ms
 		x-envoy-upstream-stream-duration-ms
-		accept accept-encoding access-control-request-headers access-control-request-method authorization cache-control
+		accept accept-encoding access-control-request-headers access-control-request-method authorization cache-control content-encoding
 		if-match if-modified-since if-none-match if-range if-unmodified-since origin pragma referer`),
 	responseMap: sorted(`:status
 		connection content-length content-type date grpc-message grpc-status keep-alive location proxy-connection proxy-status server

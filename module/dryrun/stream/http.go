@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"net/http"
 	"time"
 
 	"wasmxds/module/dryrun/abi"
@@ -18,7 +19,6 @@ type HTTP struct {
 	response direction
 
 	protocol       string
-	began          time.Time
 	head, grpc     bool // what the request asks for
 	created        bool // the module has a context of it
 	endOfStream    bool // as the filter was last told
@@ -27,6 +27,8 @@ type HTTP struct {
 	streamFailed   bool
 	failureReplied bool
 	details        string // response code details
+	detailed       bool   // there are some
+	flags          int64  // of the response
 	reset          string
 	prepared       *preparedReply
 	local          *LocalReply
@@ -39,11 +41,12 @@ type Options struct {
 	StopIteration bool // headers may be held up and the body be shown
 	FailOpen      bool // requests pass a module that has trapped
 	Began         time.Time
+	Now           func() time.Time
 }
 
 // NewHTTP makes the machine of a stream, before anything of it has come.
 func NewHTTP(vm VM, s Stream, options Options) *HTTP {
-	h := &HTTP{vm: vm, options: options, protocol: s.protocol(), began: options.Began}
+	h := &HTTP{vm: vm, options: options, protocol: s.protocol()}
 	h.request = direction{http: h, what: "request", code: 413, limits: bufferLimitReply413}
 	h.response = direction{http: h, what: "response", code: 500, limits: bufferLimitReply500}
 	request, response := s.Messages()
@@ -71,6 +74,7 @@ func (h *HTTP) Step() bool {
 		return false
 	case h.answered == nil:
 		h.answered = h.response.source.message()
+		h.details, h.detailed = "via_upstream", true
 	}
 	return h.response.source.next()
 }
@@ -114,11 +118,24 @@ func (h *HTTP) replied(d *direction) bool {
 	return h.response.out.ended
 }
 
-// left is told what has left the filter.
+// left is told that something has left the filter.
 func (h *HTTP) left(d *direction) {
 	if d == &h.response && d.out.ended {
 		h.finish()
 	}
+}
+
+// leftHeaders adds what Envoy adds behind its filters. A filter sees it when the
+// stream is logged.
+func (h *HTTP) leftHeaders(d *direction) {
+	if d == &h.request {
+		d.headers.put("x-envoy-expected-rq-timeout-ms", "15000")
+		return
+	}
+	if _, found := d.headers.Get("date"); !found {
+		d.headers.Add("date", h.options.Began.UTC().Format(http.TimeFormat))
+	}
+	d.headers.put("server", "envoy")
 }
 
 // finish ends the stream: it is logged, and then forgotten.
@@ -163,8 +180,8 @@ func (h *HTTP) Forget() {
 
 // Close is what proxy_close_stream does, when the call has returned.
 func (h *HTTP) Close() {
-	if h.details == "" {
-		h.details = "wasm_close_stream"
+	if !h.detailed {
+		h.details, h.detailed = "wasm_close_stream", true
 	}
 	h.cutOff(h.details)
 }

@@ -82,7 +82,7 @@ func TestHTTP(t *testing.T) {
 				h.Map(abi.RequestHeaders).Set("x-a", "1")
 				return 0
 			}, "response_headers": is(0), "log": is(0), "done": is(1), "delete": is(0)},
-			called: []string{"request_headers 6 1 continue", "response_headers 3 1 continue", "log", "done", "delete"},
+			called: []string{"request_headers 8 1 continue", "response_headers 3 1 continue", "log", "done", "delete"},
 			want:   "GET / x-a=1| 200|",
 		},
 		{
@@ -124,14 +124,14 @@ func TestHTTP(t *testing.T) {
 		{
 			name: "headers are held up for good", stream: Stream{Request: post},
 			answers: map[string]func(*HTTP) uint32{"request_headers": is(1), "request_body": is(0), "log": is(0)},
-			called:  []string{"request_headers 8 0 pause", "log"},
+			called:  []string{"request_headers 9 0 pause", "log"},
 			want:    "||paused request headers",
 		},
 		{
 			name: "headers are held up, and then all comes", stream: Stream{Request: post},
 			answers: map[string]func(*HTTP) uint32{"request_headers": is(1), "request_body": is(0)},
 			then:    func() { p.resume(abi.Request); p.After() },
-			called:  []string{"request_headers 8 0 pause", "request_body 4 1 continue"},
+			called:  []string{"request_headers 9 0 pause", "request_body 4 1 continue"},
 			want:    "POST / x-one=1 abcd| 200|",
 		},
 		{
@@ -170,7 +170,7 @@ func TestHTTP(t *testing.T) {
 				"request_headers":  func(*HTTP) uint32 { return p.reply(403, "no", [2]string{"X-Why", "w"}) },
 				"response_headers": is(0), "response_body": is(0), "log": is(0),
 			},
-			called: []string{"request_headers 8 0 pause", "response_headers 4 0 continue", "response_body 2 1 continue", "log"},
+			called: []string{"request_headers 9 0 pause", "response_headers 4 0 continue", "response_body 2 1 continue", "log"},
 			want:   "| 403 x-why=w no|by_the_filter",
 		},
 		{
@@ -207,13 +207,13 @@ func TestHTTP(t *testing.T) {
 				h.Map(abi.RequestHeaders).Remove(":method")
 				return 0
 			}},
-			called: []string{"request_headers 6 1 continue"},
+			called: []string{"request_headers 8 1 continue"},
 			want:   "| 503 missing required header: :method|filter_removed_required_request_headers{missing_required_header:_:method}",
 		},
 		{
 			name: "a gRPC client", stream: Stream{Request: Message{Headers: [][2]string{{"content-type", "application/grpc"}}}},
 			answers: map[string]func(*HTTP) uint32{"request_headers": func(*HTTP) uint32 { return p.reply(403, "no, 100%") }},
-			called:  []string{"request_headers 7 1 pause"},
+			called:  []string{"request_headers 9 1 pause"},
 			want:    "| 200 grpc-status=7 grpc-message=no, 100%25|by_the_filter",
 		},
 	} {
@@ -246,7 +246,7 @@ func written(r Result) string {
 			return ""
 		}
 		words, skip := make([]string, len(first)), append([]string{":authority", ":scheme", "content-length", "content-type", "transfer-encoding",
-			"x-forwarded-proto", "x-request-id", "x-envoy-upstream-service-time"}, first...)
+			"x-forwarded-for", "x-forwarded-proto", "x-envoy-external-address", "x-request-id", "x-envoy-upstream-service-time"}, first...)
 		for _, f := range m.Headers {
 			if i := slices.Index(first, f[0]); i >= 0 {
 				words[i] = f[1]

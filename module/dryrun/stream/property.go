@@ -14,6 +14,12 @@ func (h *HTTP) Property(name string) (v Value, found bool) {
 		return Lookup(h.ofRequest), true
 	case "response":
 		return Lookup(h.ofResponse), true
+	case "upstream":
+		return Lookup(h.ofUpstream), true
+	case "metadata":
+		return Lookup(func(name string) (Value, bool) {
+			return Map(nil), name == "filter_metadata" || name == "typed_filter_metadata"
+		}), true
 	}
 	return nil, false
 }
@@ -26,13 +32,15 @@ func (h *HTTP) ofRequest(name string) (Value, bool) {
 	case "protocol":
 		return h.protocol, true
 	case "time":
-		return h.began.UnixNano(), true
+		return h.options.Began.UnixNano(), true
 	case "size":
 		return sizeOf(headers, h.request.came)
 	case "total_size":
 		return h.request.came + headers.bytes(), true
+	case "headers_bytes":
+		return headers.bytes(), true
 	case "duration":
-		return nil, false
+		return int64(h.options.Now().Sub(h.options.Began)), h.logging
 	}
 	path, found := headers.find(":path")
 	before, query, _ := strings.Cut(path, "?")
@@ -65,17 +73,14 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 		return h.response.went(), true
 	case "total_size":
 		return h.response.went() + headers.bytes() + trailers.bytes(), true
+	case "headers_bytes":
+		return headers.bytes(), true
 	case "flags":
-		return int64(0), true
+		return h.flags, true
 	case "code":
-		if !h.response.out.started {
-			return nil, false
-		}
-		status, _ := h.response.out.headers.Get(":status")
-		code, err := strconv.ParseInt(status, 10, 64)
-		return code, err == nil
+		return h.code()
 	case "code_details":
-		return h.details, h.details != ""
+		return h.details, h.detailed
 	case "grpc_status":
 		for _, m := range []*Headers{trailers, headers} {
 			if status, found := m.find("grpc-status"); found {
@@ -83,6 +88,37 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 				return code, err == nil
 			}
 		}
+		code, found := h.code()
+		if !found {
+			return nil, false
+		}
+		return int64(grpcStatus(int(code.(int64)))), true
+	}
+	return nil, false
+}
+
+// code is the status of the response, as soon as there is one.
+func (h *HTTP) code() (Value, bool) {
+	status, found := h.response.headers.find(":status")
+	code, err := strconv.ParseInt(status, 10, 64)
+	return code, found && err == nil
+}
+
+func (h *HTTP) ofUpstream(name string) (Value, bool) {
+	asked := h.answered != nil
+	switch name {
+	case "request_attempt_count":
+		return uint64(bit(asked)), true
+	case "num_endpoints":
+		return uint64(1), true
+	case "transport_failure_reason":
+		return "", asked
+	case "address":
+		return "192.0.2.20:8080", asked
+	case "port":
+		return int64(8080), asked
+	case "locality":
+		return "", asked
 	}
 	return nil, false
 }

@@ -13,6 +13,7 @@ type localReply struct {
 	headers [][2]string
 	grpc    *int
 	details string
+	flags   int64
 }
 
 // preparedReply is one ready to be sent.
@@ -42,7 +43,7 @@ func (h *HTTP) reply(r localReply) {
 	case h.response.calling:
 		h.response.aborted = true
 	}
-	h.details = r.details
+	h.details, h.detailed, h.flags = r.details, true, r.flags
 	p := h.prepare(r)
 	switch {
 	case !h.response.started:
@@ -57,7 +58,8 @@ func (h *HTTP) reply(r localReply) {
 		h.local = r.told(p)
 		d := &h.response
 		d.headers = p.headers
-		d.out.started, d.out.headers, d.out.ended, d.complete = true, p.headers, true, true
+		d.out.started, d.out.headers, d.out.ended, d.complete = true, p.headers.copy(), true, true
+		h.leftHeaders(d)
 		if p.body != "" {
 			d.out.body = [][]byte{[]byte(p.body)}
 		}
@@ -92,9 +94,10 @@ func (h *HTTP) prepare(r localReply) *preparedReply {
 	for _, f := range r.headers {
 		headers.Add(f[0], f[1])
 	}
+	headers.put(":status", strconv.Itoa(r.code))
 	if h.grpc {
-		headers.Set(":status", "200")
-		headers.Set("content-type", "application/grpc")
+		headers.put(":status", "200")
+		headers.put("content-type", "application/grpc")
 		if status, _ := headers.Get("grpc-status"); status == "" {
 			code := grpcStatus(r.code)
 			if r.grpc != nil {
@@ -112,7 +115,7 @@ func (h *HTTP) prepare(r localReply) *preparedReply {
 		headers.Remove("content-type")
 		return &preparedReply{headers: headers}
 	}
-	headers.Set("content-length", strconv.Itoa(len(r.body)))
+	headers.put("content-length", strconv.Itoa(len(r.body)))
 	if _, found := headers.Get("content-type"); !found {
 		headers.Set("content-type", "text/plain")
 	}
@@ -160,35 +163,52 @@ func reason(code int) string {
 }
 
 // checkHeaders answers for a filter that has removed what no message can do
-// without.
+// without, or added what none can have.
 func (h *HTTP) checkHeaders(d *direction) bool {
-	code, details, missing := 503, "filter_removed_required_request_headers", h.missingOf(d.headers)
+	r := localReply{code: 503, details: "filter_removed_required_request_headers"}
 	if d == &h.response {
-		code, details, missing = 502, "filter_removed_required_response_headers", ""
+		r = localReply{code: 502, details: "filter_removed_required_response_headers"}
 		if status, _ := d.headers.Get(":status"); !isStatus(status) {
-			missing = ":status"
+			r.body = "missing required header: :status"
 		}
+	} else {
+		if h.unroutable() {
+			h.reply(localReply{code: 404, details: "route_not_found", flags: noRoute})
+			return false
+		}
+		r.body, r.flags = h.wrongOf(d.headers), upstreamProtocolError
 	}
-	if missing == "" {
+	if r.body == "" {
 		return true
 	}
-	text := "missing required header: " + missing
-	h.reply(localReply{code: code, body: text, details: details + "{" + unspaced(text) + "}"})
+	r.details += "{" + unspaced(r.body) + "}"
+	h.reply(r)
 	return false
 }
 
-// missingOf names what a request lacks.
-func (h *HTTP) missingOf(headers *Headers) string {
-	method, found := headers.Get(":method")
-	needs := ":path"
-	switch {
-	case !found:
-		return ":method"
-	case method == "CONNECT":
-		needs = ":authority"
+// Response flags, as in the property.
+const (
+	noRoute               = 1 << 8
+	upstreamProtocolError = 1 << 18
+)
+
+// unroutable says that the filter has removed what routes are looked up by.
+func (h *HTTP) unroutable() bool {
+	_, path := h.request.headers.Get(":path")
+	_, proto := h.request.headers.Get("x-forwarded-proto")
+	method, _ := h.request.headers.Get(":method")
+	return !proto || !path && method != "CONNECT"
+}
+
+// wrongOf says why a request can't be sent.
+func (h *HTTP) wrongOf(headers *Headers) string {
+	if _, found := headers.Get(":method"); !found {
+		return "missing required header: :method"
 	}
-	if _, found := headers.Get(needs); !found {
-		return needs
+	for _, f := range headers.fields {
+		if strings.ContainsAny(f[1], "\x00\r\n") {
+			return "invalid header value for: " + f[0]
+		}
 	}
 	return ""
 }

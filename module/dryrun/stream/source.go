@@ -81,12 +81,20 @@ func (s Stream) protocol() string {
 	return cmp.Or(s.Protocol, HTTP1)
 }
 
-// Messages are the request and the response as a client and an upstream send
-// them: with the headers that no message can do without.
+// Client is the address of the client, where the stream is not given another.
+const Client = "192.0.2.1"
+
+// Messages are the request and the response as the filter gets them: with the
+// headers that no message can do without, and what the connection manager of a
+// listener that faces clients adds before its filters, where they are not given;
+// without those that are about a connection, which it takes away.
 func (s Stream) Messages() (request, response Message) {
 	request, response = s.Request, s.Response
 	h := newHeaders(requestMap, nil)
 	given := newHeaders(requestMap, request.Headers)
+	for _, name := range []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding"} {
+		given.Remove(name)
+	}
 	method := "GET"
 	if len(request.Body) > 0 {
 		method = "POST"
@@ -102,16 +110,23 @@ func (s Stream) Messages() (request, response Message) {
 		h.Add(f[0], f[1])
 	}
 	s.frame(h, request)
-	for _, f := range [][2]string{{"x-forwarded-proto", "http"}, {"x-request-id", "00000000-0000-4000-8000-000000000000"}} {
+	for _, f := range [][2]string{
+		{"x-forwarded-for", Client}, {"x-forwarded-proto", "http"}, {"x-envoy-external-address", Client},
+		{"x-request-id", "00000000-0000-4000-8000-000000000000"},
+	} {
 		if _, found := h.Get(f[0]); !found {
 			h.Add(f[0], f[1])
 		}
 	}
 	request.Headers = h.copy()
 
-	h = newHeaders(responseMap, response.Headers)
-	if _, found := h.Get(":status"); !found {
+	h = newHeaders(responseMap, nil)
+	given = newHeaders(responseMap, response.Headers)
+	if _, found := given.Get(":status"); !found {
 		h.Add(":status", "200")
+	}
+	for _, f := range given.Fields() {
+		h.Add(f[0], f[1])
 	}
 	s.frame(h, response)
 	if _, found := h.Get("x-envoy-upstream-service-time"); !found {
@@ -132,9 +147,10 @@ func (s Stream) frame(h *Headers, m Message) {
 	case sized || chunked:
 	case len(m.Body) == 1:
 		h.Add("content-length", strconv.Itoa(len(m.Body[0])))
+	case h.kind == requestMap: // it is taken away
 	case len(m.Body) > 1:
 		h.Add("transfer-encoding", "chunked")
-	case h.kind == responseMap:
+	default:
 		h.Add("content-length", "0")
 	}
 }

@@ -50,6 +50,7 @@ type Callout struct {
 	GRPCStatus  *int // default OK
 	GRPCMessage string
 	Fails       bool          // the cluster can't be reached
+	BreaksOff   bool          // before all of the answer has come
 	After       time.Duration // how long it takes: more than the call's time-out is too long
 }
 

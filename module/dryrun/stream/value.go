@@ -56,8 +56,15 @@ func Find(v Value, path []string) (Value, bool) {
 
 // Encode gives a value as modules get it: numbers as eight bytes, the lowest
 // first, bools as one, and maps and lists as proxy_get_header_map_pairs has
-// them.
-func Encode(v Value) []byte {
+// them. A lookup can't be told as a whole.
+func Encode(v Value) (b []byte, possible bool) {
+	if _, is := v.(Lookup); is {
+		return nil, false
+	}
+	return encode(v), true
+}
+
+func encode(v Value) []byte {
 	switch v := v.(type) {
 	case string:
 		return []byte(v)
@@ -74,17 +81,17 @@ func Encode(v Value) []byte {
 	case Map:
 		pairs := make([][2]string, 0, len(v))
 		for _, f := range v {
-			pairs = append(pairs, [2]string{f.Name, string(Encode(f.Value))})
+			pairs = append(pairs, [2]string{f.Name, string(encode(f.Value))})
 		}
 		return Marshal(pairs)
 	case List:
 		pairs := make([][2]string, 0, len(v))
 		for _, e := range v {
-			pairs = append(pairs, [2]string{string(Encode(e)), ""})
+			pairs = append(pairs, [2]string{string(encode(e)), ""})
 		}
 		return Marshal(pairs)
 	}
-	return Marshal(nil) // a lookup has no names to tell
+	return nil
 }
 
 // Marshal writes pairs as modules read them: their number, the sizes of each,
@@ -132,7 +139,7 @@ func leaves(out *[]Leaf, path []string, v any) error {
 	case int:
 		return leaves(out, path, int64(v))
 	case string, []byte, int64, uint64, float64, bool:
-		*out = append(*out, Leaf{path, Encode(v)})
+		*out = append(*out, Leaf{path, encode(v)})
 		return nil
 	}
 	return fmt.Errorf("property %s: a %T can't be one: strings, numbers, bools, bytes and maps can", strings.Join(path, "."), v)

@@ -15,7 +15,7 @@
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 2)
   (global $heap (mut i32) (i32.const 65536))
-  (data (i32.const 1024) "node")          ;; a property that only an Envoy has
+  (data (i32.const 1024) "xds\00")         ;; a property that only an Envoy has
   (data (i32.const 1040) "plugin_root_id")
   (data (i32.const 1060) "bad header name\n")
   (data (i32.const 1080) "starting")
@@ -63,7 +63,7 @@
       (then (loop $more
         (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
         (unreachable)))
-    (if (i32.eq (local.get $c) (i32.const 0x70)) ;; p: needs a property of the node
+    (if (i32.eq (local.get $c) (i32.const 0x70)) ;; p: needs a property of its Envoy
       (then (return (i32.eqz (call $get_property (i32.const 1024) (i32.const 4) (i32.const 0) (i32.const 4))))))
     (if (i32.eq (local.get $c) (i32.const 0x72)) ;; r: its root id is "root"
       (then
@@ -73,7 +73,7 @@
       (then (return (i32.and
         (i32.eqz (call $http_call (i32.const 1024) (i32.const 4) (i32.const 1100) (i32.const 61) (i32.const 0) (i32.const 0)
           (i32.const 0) (i32.const 0) (i32.const 1000) (i32.const 8)))
-        (i32.eq (i32.load (i32.const 8)) (i32.const 1))))))
+        (i32.eq (i32.load (i32.const 8)) (i32.const 4))))))
     (if (i32.eq (local.get $c) (i32.const 0x48)) ;; H: an HTTP call without headers is a bad argument
       (then (return (i32.eq (i32.const 2)
         (call $http_call (i32.const 1024) (i32.const 4) (i32.const 1100) (i32.const 3) (i32.const 0) (i32.const 0)

@@ -1,0 +1,104 @@
+package dryrun
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+)
+
+// events are what is to happen later, in the module's time. Nothing waits for
+// it: when there is nothing else to do, time goes on to the next of them.
+type events struct {
+	all    []event // in order
+	period time.Duration
+	tick   time.Time // the next one, where there is a period
+}
+
+type event struct {
+	at time.Time
+	do func()
+}
+
+// maxEvents is how much may happen while one stream is played.
+const maxEvents = 10_000
+
+// after has something done when some time has passed.
+func (h *host) afterTime(d time.Duration, do func()) {
+	e := event{h.now().Add(d), do}
+	i, _ := slices.BinarySearchFunc(h.events.all, e, func(a, b event) int {
+		if !a.at.After(b.at) {
+			return -1 // behind those of the same time
+		}
+		return 1
+	})
+	h.events.all = slices.Insert(h.events.all, i, e)
+}
+
+// next does what is due next, and says whether there was anything. Where ticks
+// are left, the module's timer is part of it.
+func (h *host) next(ticks *int) bool {
+	e := &h.events
+	ticking := e.period > 0 && *ticks > 0
+	switch {
+	case h.vm.failed != nil || !ticking && len(e.all) == 0:
+		return false
+	case ticking && (len(e.all) == 0 || e.tick.Before(e.all[0].at)):
+		*ticks--
+		h.skipTo(e.tick)
+		e.tick = e.tick.Add(e.period)
+		h.callRoot("proxy_on_tick")
+	default:
+		due := e.all[0]
+		e.all = e.all[1:]
+		h.skipTo(due.at)
+		due.do()
+	}
+	return true
+}
+
+func (h *host) skipTo(at time.Time) {
+	if d := at.Sub(h.now()); d > 0 {
+		h.skipped += d
+	}
+}
+
+// setTimer sets how often the module is called for its timer; 0: never.
+func (h *host) setTimer(period time.Duration) {
+	h.events.period, h.events.tick = period, h.now().Add(period)
+}
+
+// callRoot calls a callback of the plugin.
+func (h *host) callRoot(name string, args ...uint64) (result uint64, found bool) {
+	if h.vm.failed != nil {
+		return 0, false
+	}
+	results, found, err := h.vm.enter(h.scopes[rootContext], name, append([]uint64{rootContext}, args...)...)
+	h.replied = false
+	h.runAfter()
+	if err != nil || len(results) == 0 {
+		return 0, found
+	}
+	return results[0], true
+}
+
+// end has the plugin end, as Envoy does when a filter is taken away. It may take
+// its time, and calls proxy_done then.
+func (h *host) end(ticks *int) {
+	if result, found := h.callRoot("proxy_on_done"); !found || result != 0 {
+		h.callRoot("proxy_on_delete")
+		return
+	}
+	h.ending = true
+	for i := 0; h.ending && i < maxEvents && h.next(ticks); i++ {
+	}
+}
+
+func (h *host) done(api.Module, args) status {
+	if !h.ending {
+		return notFound
+	}
+	h.ending = false
+	h.later(func() { h.callRoot("proxy_on_delete") })
+	return ok
+}
