@@ -60,6 +60,7 @@ compose-test: tools ## docker-compose.yaml on a container engine (installs one, 
 .PHONY: browser-test
 browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM=/path uses that one)
 	@tools/chromium.sh
+	@tools/axe.sh
 	go test -count=1 -timeout 5m -tags browser $(TESTFLAGS) ./admin
 
 .PHONY: race

@@ -24,3 +24,14 @@ func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
 	}
 	return text
 }
+
+// crashWords says that VMs have crashed, of many Envoys.
+func crashWords(c *swap.Crashes) string {
+	switch {
+	case c.WentBack:
+		return fmt.Sprintf("version %s crashed too often; the version before runs again", c.Version)
+	case !c.Replaced.Before(c.Last):
+		return fmt.Sprintf("VMs of version %s crashed and were replaced", c.Version)
+	}
+	return fmt.Sprintf("VMs of version %s crashed", c.Version)
+}

@@ -89,12 +89,9 @@ func TestDrainingIsShown(t *testing.T) {
 	})
 	name, listener := s.nodes[0].Filters[0].Name, s.nodes[0].Listeners[0].Name
 	_, page := get(t, h, "/")
-	wantIn(t, page, "All 2 Envoys run what is wanted; older connections of 1 are not drained yet",
-		"on 1 Envoy, older connections go without it until they are drained")
+	wantIn(t, page, "Healthy · 2 Envoys", "Older connections of 1 Envoy are being drained", `<a href="/envoys/edge-01">`)
 	_, page = get(t, h, "/filters/"+name)
 	wantIn(t, page, "on 1 Envoy, older connections go without it until they are drained")
-	_, page = get(t, h, "/envoys")
-	wantIn(t, page, name+": draining")
 	_, page = get(t, h, "/envoys/edge-01")
 	wantIn(t, page, "connections opened before 17:45:10 UTC go without it until they are drained (at most 10 min)",
 		"<h3>"+listener+"</h3>",
@@ -111,7 +108,7 @@ func TestDrainingIsShown(t *testing.T) {
 		t.Error("open pages are not told that all is drained")
 	}
 	_, page = get(t, h, "/")
-	wantIn(t, page, "All 2 Envoys run what is wanted<")
+	wantIn(t, page, "Healthy · 2 Envoys<")
 	_, text = get(t, h, "/metrics")
 	wantIn(t, text, "wasmxds_envoys_draining 0")
 }

@@ -77,12 +77,12 @@ func (s *Server) serveForm(w http.ResponseWriter, r *http.Request) {
 	}
 	if refused != nil {
 		s.opts.Operators.note(r, refused)
-		s.refusePage(w, refused)
+		s.refusePage(w, r, refused)
 		return
 	}
 	verb := rollout.Verb(form.Get("command"))
 	if !slices.Contains(rollout.Verbs(), verb) {
-		s.refusePage(w, &refusal{http.StatusBadRequest, fmt.Sprintf("there is no command %q", verb)})
+		s.refusePage(w, r, &refusal{http.StatusBadRequest, fmt.Sprintf("there is no command %q", verb)})
 		return
 	}
 	var o CommandOptions
@@ -91,7 +91,7 @@ func (s *Server) serveForm(w http.ResponseWriter, r *http.Request) {
 	}
 	done, err := s.operate(r.Context(), verb, r.PathValue("id"), o, by)
 	if err != nil {
-		s.refusePage(w, refusalOf(err))
+		s.refusePage(w, r, refusalOf(err))
 		return
 	}
 	next := "/rollouts"
@@ -128,9 +128,9 @@ func (o *Operators) byForm(r *http.Request, form url.Values) (string, *refusal) 
 }
 
 // refusePage answers a form or a page with why not.
-func (s *Server) refusePage(w http.ResponseWriter, why *refusal) {
+func (s *Server) refusePage(w http.ResponseWriter, r *http.Request, why *refusal) {
 	s.show(w, why.code, "error", struct {
 		frame
 		Text string
-	}{s.frame(http.StatusText(why.code), ""), why.text})
+	}{s.frame(r, http.StatusText(why.code), ""), why.text})
 }

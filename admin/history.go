@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmxds/definition"
 	"wasmxds/module"
 )
 
@@ -24,10 +25,34 @@ type version struct {
 type history struct {
 	mu      sync.Mutex
 	filters map[string][]version // newest first
+	// problems are those that there are, and since when.
+	problems map[definition.Problem]time.Time
+}
+
+// sinceProblem is since when something is wrong; zero: it is not known.
+func (h *history) sinceProblem(p definition.Problem) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.problems[p]
+}
+
+func (h *history) addProblems(all []definition.Problem, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	next := make(map[definition.Problem]time.Time, len(all))
+	for _, p := range all {
+		since, ok := h.problems[p]
+		if !ok {
+			since = now
+		}
+		next[p] = since
+	}
+	h.problems = next
 }
 
 // add notes each filter whose version is not the newest that is known.
 func (h *history) add(l *Loaded, now time.Time) {
+	h.addProblems(l.Problems, now)
 	if l.Set == nil {
 		return
 	}

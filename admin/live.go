@@ -58,7 +58,7 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 		case <-s.drained:
 			return
 		case <-alive.C:
-			text += ": still here\n\n"
+			text += "event: alive\ndata:\n\n"
 		case <-look.C:
 		}
 		if text != "" {

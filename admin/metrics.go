@@ -218,7 +218,7 @@ func (c collector) fleet(e emit) {
 	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed} {
 		e.gauge("wasmxds_envoys", "Connected Envoys, by the state of the filter that is furthest behind.", float64(o.States[state]), "state", string(state))
 	}
-	e.gauge("wasmxds_envoys_away", "Envoys that disconnected within the last hour.", float64(o.States[swap.Away]))
+	e.gauge("wasmxds_envoys_away", "Envoys that disconnected within the last hour.", float64(o.States[swap.Away]+o.States[Gone]))
 	e.gauge("wasmxds_envoys_draining", "Connected Envoys that still drain connections of a replaced listener.", float64(o.Status.Envoys.Draining))
 }
 

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"wasmxds/definition"
 	"wasmxds/printable"
 	"wasmxds/xds/swap"
 )
@@ -39,9 +38,11 @@ func parsePages(now func() time.Time) pages {
 		"short":            short,
 		"shortID":          ShortID,
 		"typeName":         typeName,
+		"state":            stateText,
+		"base":             base,
 	}).ParseFS(web, "web/base.html", "web/parts.html"))
 	p := pages{}
-	for _, name := range []string{"overview", "filter", "envoys", "envoy", "rollouts", "rollout", "error"} {
+	for _, name := range []string{"overview", "filters", "filter", "envoys", "envoy", "rollouts", "rollout", "error"} {
 		p[name] = template.Must(template.Must(base.Clone()).ParseFS(web, "web/"+name+".html"))
 	}
 	return p
@@ -56,15 +57,27 @@ type frame struct {
 	Version string
 	Now     time.Time
 	Started time.Time
+	Icon    string // a file that shows how the fleet is
 }
 
-func (s *Server) frame(title, path string) frame {
-	return frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started}
+func (s *Server) frame(r *http.Request, title, path string) frame {
+	o := s.overview()
+	return frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started,
+		Icon: iconOf(s.verdict(o, s.findings(r.Context(), o)).Level)}
+}
+
+func iconOf(l level) string {
+	switch l {
+	case levelBad, levelWarn, levelBusy:
+		return "icon-" + string(l) + ".svg"
+	}
+	return "icon.svg"
 }
 
 // handlePages serves the page and what belongs to it.
 func (s *Server) handlePages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.serveOverview)
+	mux.HandleFunc("GET /filters", s.serveFilters)
 	mux.HandleFunc("GET /filters/{name...}", s.serveFilter)
 	mux.HandleFunc("GET /envoys", s.serveEnvoys)
 	mux.HandleFunc("GET /envoys/{id...}", s.serveEnvoy)
@@ -72,7 +85,7 @@ func (s *Server) handlePages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /rollouts/{id}", s.serveChange)
 	mux.HandleFunc("POST /rollouts/{id}", s.serveForm)
 	mux.HandleFunc("GET /events", s.serveEvents)
-	for _, name := range []string{"style.css", "live.js", "icon.svg"} {
+	for _, name := range []string{"style.css", "live.js", "icon.svg", "icon-busy.svg", "icon-warn.svg", "icon-bad.svg", "icon-off.svg"} {
 		mux.HandleFunc("GET /assets/"+name, func(w http.ResponseWriter, r *http.Request) {
 			secure(w.Header())
 			w.Header().Set("Cache-Control", "no-cache")
@@ -80,7 +93,7 @@ func (s *Server) handlePages(mux *http.ServeMux) {
 		})
 	}
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
-		s.missing(w, "There is no such page", r.URL.Path)
+		s.missing(w, r, "There is no such page", r.URL.Path)
 	})
 }
 
@@ -106,104 +119,23 @@ func secure(h http.Header) {
 	h.Set("Referrer-Policy", "same-origin") // without any, forms would not say that they are ours
 }
 
-func (s *Server) missing(w http.ResponseWriter, title, text string) {
+func (s *Server) missing(w http.ResponseWriter, r *http.Request, title, text string) {
 	s.show(w, http.StatusNotFound, "error", struct {
 		frame
 		Text string
-	}{s.frame(title, ""), text})
+	}{s.frame(r, title, ""), text})
 }
 
-// stateCount is an entry of the legend.
-type stateCount struct {
-	State swap.State
-	Nodes int
-}
-
-func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
-	o := s.overview()
-	data := struct {
-		frame
-		O        *overview
-		All      int // Envoys, also those that are away
-		Headline string
-		Bar      bar
-		States   []stateCount
-		Problems []definition.Problem
-		Errors   bool
-		Filters  []filterView
-		Open     []changeView
-	}{
-		frame: s.frame("Fleet", "/"), O: o, All: o.Envoys + o.States[swap.Away], Headline: s.headline(o),
-		Problems: append(o.Status.Definitions.Errors, o.Status.Definitions.Warnings...),
-		Errors:   len(o.Status.Definitions.Errors) > 0,
+// stateText is a state in words.
+func stateText(state any) string {
+	switch text := fmt.Sprint(state); text {
+	case string(swap.Unasked):
+		return "not asked for"
+	case string(swap.Unplaced):
+		return "ready, in no listener"
+	default:
+		return text
 	}
-	data.Title = data.Headline
-	data.Bar.Label = data.Headline
-	for _, state := range []swap.State{swap.Running, swap.Fetching, swap.Waiting, swap.Failed, swap.Away} {
-		if n := o.States[state]; n > 0 || state == swap.Running {
-			data.States = append(data.States, stateCount{state, n})
-			data.Bar.add(string(state), n, data.All)
-		}
-	}
-	if moving, err := s.moving(r.Context()); err == nil { // else the page of rollouts says why not
-		data.Open, _ = viewChanges(moving.Changes)
-	}
-	for _, f := range o.Status.Filters {
-		data.Filters = append(data.Filters, viewFilter(f, o.Versions[f.Name]))
-	}
-	s.show(w, http.StatusOK, "overview", data)
-}
-
-// headline is the one sentence that somebody in a hurry reads.
-func (s *Server) headline(o *overview) string {
-	if n := o.Status.Envoys.Draining; n > 0 && s.ready() && !s.draining.Load() {
-		return fmt.Sprintf("%s; older connections of %d are not drained yet", s.running(o), n)
-	}
-	return s.running(o)
-}
-
-// running is how many Envoys run what is wanted.
-func (s *Server) running(o *overview) string {
-	switch {
-	case s.draining.Load():
-		return "This xds-server is about to end"
-	case !s.ready():
-		return "Starting: the definitions are not loaded yet"
-	case o.Envoys == 0 && o.Status.Envoys.Awaited > 0:
-		return fmt.Sprintf("No Envoy is connected, %d may come back", o.Status.Envoys.Awaited)
-	case o.Envoys == 0:
-		return "No Envoy is connected"
-	case o.Good == o.Envoys && o.Status.Envoys.Awaited > 0:
-		return fmt.Sprintf("%s connected, and run what is wanted; %d away", plural(o.Envoys, "Envoy"), o.Status.Envoys.Awaited)
-	case o.Good == 1 && o.Envoys == 1:
-		return "The one Envoy runs what is wanted"
-	case o.Good == o.Envoys:
-		return fmt.Sprintf("All %d Envoys run what is wanted", o.Envoys)
-	case o.Good == 1:
-		return fmt.Sprintf("1 of %d Envoys runs what is wanted", o.Envoys)
-	}
-	return fmt.Sprintf("%d of %s run what is wanted", o.Good, plural(o.Envoys, "Envoy"))
-}
-
-// bar is a row of parts, each as long as its share.
-type bar struct {
-	Label string
-	Parts []barPart
-	x     float64
-}
-
-type barPart struct {
-	Class string
-	X, W  float64 // in percent
-}
-
-func (b *bar) add(class string, n, of int) {
-	if n == 0 || of == 0 {
-		return
-	}
-	w := 100 * float64(n) / float64(of)
-	b.Parts = append(b.Parts, barPart{class, b.x, w})
-	b.x += w
 }
 
 func short(version string) string { return version[:min(len(version), 12)] }

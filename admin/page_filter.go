@@ -1,55 +1,12 @@
 package admin
 
 import (
-	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"wasmxds/module"
 	"wasmxds/textdiff"
 )
-
-// filterView is a filter as the pages show it.
-type filterView struct {
-	Filter
-	Bar  bar
-	Swap string // how far the newest version is; "": everywhere
-	Old  string // what has become of older connections; "": all have it
-}
-
-func viewFilter(f Filter, versions []running) filterView {
-	v := filterView{Filter: f}
-	v.Bar.Label = fmt.Sprintf("%d of %s", f.Running, plural(f.Nodes, "Envoy"))
-	v.Bar.add("running", f.Running, f.Nodes)
-	v.Bar.add("fetching", f.Pending, f.Nodes)
-	v.Bar.add("failed", f.Failed, f.Nodes)
-	if f.Draining > 0 {
-		v.Old = fmt.Sprintf("on %s, older connections go without it until they are drained", plural(f.Draining, "Envoy"))
-	}
-	if f.Running == f.Nodes {
-		return v
-	}
-	var rest []string
-	for _, r := range versions {
-		switch {
-		case r.Wanted:
-		case r.Version == "":
-			rest = append(rest, fmt.Sprintf("%d without any yet", r.Nodes))
-		default:
-			rest = append(rest, fmt.Sprintf("%d still on %s", r.Nodes, short(r.Version)))
-		}
-	}
-	if f.Version == "" {
-		v.Swap = "no version of it is ready"
-	} else {
-		v.Swap = fmt.Sprintf("%s is on its way", short(f.Version))
-	}
-	if len(rest) > 0 {
-		v.Swap += ": " + strings.Join(rest, ", ")
-	}
-	return v
-}
 
 // versionView is an entry in a filter's history.
 type versionView struct {
@@ -71,15 +28,15 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		From, To         string
 		Diff             []textdiff.Line
 		Definition       string
-	}{frame: s.frame(name, ""), Kept: kept}
+	}{frame: s.frame(r, name, "/filters"), Kept: kept}
 	found := false
 	for _, f := range o.Status.Filters {
 		if f.Name == name {
-			data.F, found = viewFilter(f, o.Versions[name]), true
+			data.F, found = s.viewFilter(f, o.Versions[name]), true
 		}
 	}
 	if !found {
-		s.missing(w, "There is no filter "+name, "It may have been removed from the directory.")
+		s.missing(w, r, "There is no filter "+name, "It may have been removed from the directory.")
 		return
 	}
 	data.Exports, data.Imports = s.contents(data.F.SHA256)

@@ -16,6 +16,13 @@ type changeView struct {
 	State            rollout.State
 	At               time.Time // when it ended, or else when it was opened
 	Waves            []waveView
+	What             []string // "hello changed"
+	Files            []string // where it is defined now
+	Policy           string
+	Reason           string
+	Effect           string // on errors and latency; "": not known
+	Concerned        int
+	Settled          int
 }
 
 // waveView is a wave, filled as far as it is.
@@ -47,7 +54,7 @@ const shownCohort = 12
 func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
 	now, err := s.rollouts(r.Context())
 	if err != nil {
-		s.refusePage(w, refusalOf(err))
+		s.refusePage(w, r, refusalOf(err))
 		return
 	}
 	data := struct {
@@ -56,21 +63,18 @@ func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
 		Headline   string
 		Open, Over []changeView
 		May        may
-	}{frame: s.frame("Rollouts", "/rollouts"), R: now, May: s.opts.Operators.may(r)}
-	data.Open, data.Over = viewChanges(data.R.Changes)
+	}{frame: s.frame(r, "Changes", "/rollouts"), R: now, May: s.opts.Operators.may(r)}
+	data.Open, data.Over = viewChanges(data.R.Changes, s.files())
 	data.Headline = rolloutHeadline(data.R.Changes)
 	s.show(w, http.StatusOK, "rollouts", data)
 }
 
 // viewChanges tells changes that are on their way, or were stopped, from those
 // that are over.
-func viewChanges(changes []rollout.ChangeStatus) (open, over []changeView) {
+func viewChanges(changes []rollout.ChangeStatus, files map[string]string) (open, over []changeView) {
 	for i := range changes {
 		c := &changes[i]
-		v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened}
-		if !c.Ended.IsZero() {
-			v.At = c.Ended
-		}
+		v := viewChange(c, files)
 		if c.State.Open() {
 			v.Waves = viewWaves(c)
 			open = append(open, v)
@@ -79,6 +83,18 @@ func viewChanges(changes []rollout.ChangeStatus) (open, over []changeView) {
 		}
 	}
 	return open, over
+}
+
+func viewChange(c *rollout.ChangeStatus, files map[string]string) changeView {
+	v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened, Policy: c.Policy, Reason: c.Reason,
+		Files: filesOf(c, files), Effect: effectOf(c), Concerned: c.Concerned, Settled: c.Settled}
+	if !c.Ended.IsZero() {
+		v.At = c.Ended
+	}
+	for _, d := range c.Definitions {
+		v.What = append(v.What, fmt.Sprintf("%s %s", d.Name, d.What))
+	}
+	return v
 }
 
 // rolloutHeadline is the one sentence that somebody in a hurry reads.
@@ -105,7 +121,7 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 		c, err = all.Find(r.PathValue("id"))
 	}
 	if err != nil {
-		s.refusePage(w, refusalOf(err))
+		s.refusePage(w, r, refusalOf(err))
 		return
 	}
 	data := struct {
@@ -117,7 +133,7 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 		Charts  []chart
 		Cohorts []cohortView
 		May     may
-	}{frame: s.frame(fmt.Sprintf("%s %s", c.Title, c.State), "/rollouts"), C: c,
+	}{frame: s.frame(r, fmt.Sprintf("%s %s", c.Title, c.State), "/rollouts"), C: c,
 		Waves: viewWaves(c), Verbs: viewVerbs(c, all.Bases, all.Held), Charts: charts(c), Cohorts: viewCohorts(c.Cohorts), May: s.opts.Operators.may(r)}
 	data.Back = slices.ContainsFunc(data.Verbs, func(v verbView) bool { return v.Verb == rollout.Rollback })
 	s.show(w, http.StatusOK, "rollout", data)

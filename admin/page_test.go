@@ -29,7 +29,7 @@ func TestOverviewTellsHowFarASwapIs(t *testing.T) {
 	s := newScene(t, 4)
 	h := s.Server.Handler()
 	_, page := get(t, h, "/")
-	wantIn(t, page, "All 4 Envoys run what is wanted", "4 definitions in 1 file")
+	wantIn(t, page, "Healthy · 4 Envoys", "4 of 4 Envoys run all they should · 4 definitions in 1 file")
 
 	s.load("good morning", definition.Problem{File: "more.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum prints it"})
 	for i := range 3 {
@@ -40,11 +40,11 @@ func TestOverviewTellsHowFarASwapIs(t *testing.T) {
 	s.later()
 	_, page = get(t, h, "/")
 	wantIn(t, page,
-		"1 of 4 Envoys runs what is wanted",
-		"<b>1</b> of 4 Envoys",
-		": 3 still on ", "<b>2 Envoys</b>",
+		"1 of 4 Envoys does not get hello, and 1 more problem",
+		"1 of 4 Envoys run all they should",
+		">1 of 4</td>", "2 of 4 Envoys fetch hello",
 		"more.yaml:7", "63 hex digits, needs 64", "sha256sum prints it",
-		"connection refused; it goes on",
+		"connection refused; it goes on<",
 	)
 }
 
@@ -83,6 +83,20 @@ func TestEnvoyPageDrawsItsListeners(t *testing.T) {
 	wantIn(t, list, `href="/envoys/edge-01"`)
 }
 
+// TestTurnedAwayIsShown: clients that got no stream are told of once for each reason.
+func TestTurnedAwayIsShown(t *testing.T) {
+	var all []xds.TurnedAway
+	for _, node := range []string{"edge-8", "edge-9", ""} {
+		all = append(all, xds.TurnedAway{Node: node, Peer: "10.0.0.9:4711", Reason: "no certificate <b>", Since: time.Now(), Last: time.Now(), Times: 3})
+	}
+	s := New(Options{Fleet: someFleet()[:1], Sources: Sources{TurnedAway: func() []xds.TurnedAway { return all }}})
+	l := someLoaded()
+	l.Problems = nil
+	s.Loaded(l)
+	_, page := get(t, s.Handler(), "/")
+	wantIn(t, page, "2 clients turned away</h1>", "1 client turned away", "edge-9 from 10.0.0.9:4711", "no certificate &lt;b&gt;")
+}
+
 func TestNamesAreEscaped(t *testing.T) {
 	const odd = `a/b?c#d"<script>`
 	s := New(Options{Fleet: fleet{{ID: odd}}})
@@ -106,9 +120,9 @@ func TestAwayIsShown(t *testing.T) {
 		Filters: []swap.FilterStatus{{Name: "hello", State: swap.Away, Reason: "it may come back by itself"}}})
 	h := s.Server.Handler()
 	_, page := get(t, h, "/")
-	wantIn(t, page, "2 Envoys connected, and run what is wanted; 1 away", `title="gone: away"`)
+	wantIn(t, page, "Healthy · 2 Envoys", "1 Envoy away, may come back", `title="gone: away"`)
 	_, page = get(t, h, "/envoys")
-	wantIn(t, page, "2 Envoys connected, 1 away", "last connected")
+	wantIn(t, page, `href="/envoys?state=away"`, `href="/envoys/gone"`)
 	_, page = get(t, h, "/envoys/gone")
 	wantIn(t, page, "last connected", "it may come back by itself")
 	_, text := get(t, h, "/api/v1/status")
@@ -151,7 +165,7 @@ func TestPagesLoadNothingFromElsewhere(t *testing.T) {
 	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'") {
 		t.Errorf("Content-Security-Policy: %s", csp)
 	}
-	for _, asset := range []string{"style.css", "live.js", "icon.svg"} {
+	for _, asset := range []string{"style.css", "live.js", "icon.svg", "icon-bad.svg", "icon-off.svg"} {
 		code, text := get(t, s.Server.Handler(), "/assets/"+asset)
 		if code != 200 || strings.Contains(strings.ReplaceAll(text, "http://www.w3.org/2000/svg", ""), "http") {
 			t.Errorf("%s: %d, or it names another host", asset, code)

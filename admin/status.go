@@ -124,7 +124,7 @@ func (s *Status) Concerned(name string) (connected, awaited int) {
 	}
 	for _, f := range s.Filters {
 		if f.Name == name {
-			return f.Nodes, f.Away
+			return f.Nodes + f.Ready, f.Away
 		}
 	}
 	return 0, 0

@@ -24,9 +24,9 @@ func (s *Server) Told(ctx context.Context) (Status, map[string]string, error) {
 		return st, nil, nil
 	}
 	worst := map[string]string{}
-	for _, t := range s.overview().Trouble { // the worst first
+	for _, t := range s.overview().Troubles { // the worst first
 		if t.Filter != "" && t.State == swap.Failed && worst[t.Filter] == "" {
-			worst[t.Filter] = fmt.Sprintf("%s: %s", t.Nodes[0], t.Reason)
+			worst[t.Filter] = fmt.Sprintf("%s: %s", t.reason().Node, t.reason().Whole)
 		}
 	}
 	return st, worst, nil

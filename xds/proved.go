@@ -271,6 +271,6 @@ func (s *Server) give(c *client) *resource.Snapshot {
 // inPlace tells whether the Envoy runs all that it gets. The caller holds c.mu.
 func (c *client) inPlace(now time.Time) bool {
 	return !slices.ContainsFunc(c.machine.Filters(now), func(f swap.FilterStatus) bool {
-		return f.State != swap.Running && f.State != swap.Unasked
+		return f.State != swap.Running && f.State != swap.Unasked && f.State != swap.Unplaced
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+
 	"wasmxds/definition"
 	"wasmxds/xds/swap"
 )
@@ -38,6 +40,7 @@ type request struct {
 type node struct {
 	definition.Node
 	elsewhere    bool // it knows several servers
+	version      string
 	drainTime    time.Duration
 	drainWarning error  // why drainTime is not what its metadata tell
 	metadata     []byte // while it is decoded
@@ -233,7 +236,26 @@ func (r *request) setNode(value []byte) error {
 			n.Cluster = r.text(b)
 		case 3:
 			n.metadata = append(n.metadata, b...)
+		case 7:
+			n.version = r.text(b)
+		case 8:
+			return n.readVersion(b)
 		}
+		return nil
+	})
+}
+
+// readVersion reads the number out of an envoy.config.core.v3.BuildVersion.
+func (n *node) readVersion(build []byte) error {
+	return fields(build, func(num protowire.Number, b []byte) error {
+		if num != 1 {
+			return nil
+		}
+		var v typev3.SemanticVersion
+		if err := proto.Unmarshal(b, &v); err != nil {
+			return fmt.Errorf("node.user_agent_build_version: %w", err)
+		}
+		n.version = fmt.Sprintf("%d.%d.%d", v.GetMajorNumber(), v.GetMinorNumber(), v.GetPatch())
 		return nil
 	})
 }

@@ -26,6 +26,7 @@ type NodeStatus struct {
 	Peer           string                `json:"peer,omitempty"` // address and port of its stream
 	Labels         map[string]string     `json:"labels,omitempty"`
 	Protocol       string                `json:"protocol,omitempty"` // "delta" or "sotw"
+	Version        string                `json:"version,omitempty"`  // of Envoy, as it says; "": it does not, or is away
 	Replica        string                `json:"replica,omitempty"`  // the server that it is connected to, of several; "": this one
 	ConnectedSince time.Time             `json:"connectedSince,omitzero"`
 	AwaySince      time.Time             `json:"awaySince,omitzero"` // when its last stream was open; zero: it is connected
@@ -121,7 +122,7 @@ func (c *client) status(now time.Time) NodeStatus {
 	defer c.mu.Unlock()
 	return NodeStatus{
 		ID: c.node.ID, Cluster: c.node.Cluster, Labels: c.node.Labels,
-		Peer: c.addr.String(), Protocol: protocol(c.delta), ConnectedSince: c.since,
+		Peer: c.addr.String(), Protocol: protocol(c.delta), Version: c.version, ConnectedSince: c.since,
 		Filters: c.filters(now), Listeners: c.machine.Listeners(now), NACKs: slices.Clone(c.nacks),
 	}
 }
@@ -134,7 +135,8 @@ type FilterCount struct {
 	Running int `json:"running"` // what is wanted
 	Pending int `json:"pending"`
 	Failed  int `json:"failed"`
-	Away    int `json:"away,omitempty"` // more that are to have it, and are awaited
+	Away    int `json:"away,omitempty"`  // more that are to have it, and are awaited
+	Ready   int `json:"ready,omitempty"` // more that have it, in no listener
 	// Draining are those of Nodes on which older connections do not have it yet.
 	Draining int `json:"draining,omitempty"`
 }
@@ -143,7 +145,7 @@ type FilterCount struct {
 func (n FilterCount) Plus(o FilterCount) FilterCount {
 	return FilterCount{
 		Nodes: n.Nodes + o.Nodes, Running: n.Running + o.Running, Pending: n.Pending + o.Pending,
-		Failed: n.Failed + o.Failed, Away: n.Away + o.Away, Draining: n.Draining + o.Draining,
+		Failed: n.Failed + o.Failed, Away: n.Away + o.Away, Ready: n.Ready + o.Ready, Draining: n.Draining + o.Draining,
 	}
 }
 
@@ -216,6 +218,9 @@ func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 func (n *FilterCount) add(state swap.State) {
 	switch state {
 	case swap.Unasked:
+		return
+	case swap.Unplaced:
+		n.Ready++
 		return
 	case swap.Away:
 		n.Away++

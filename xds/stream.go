@@ -25,6 +25,7 @@ type client struct {
 	node      definition.Node
 	delta     bool
 	elsewhere bool // it knows other servers
+	version   string
 	addr      netip.AddrPort
 	since     time.Time
 	conn      *transport.Conn
@@ -75,7 +76,10 @@ const maxNACKs = 8
 type NACK struct {
 	Type    string    `json:"type"` // type URL
 	Message string    `json:"message"`
-	At      time.Time `json:"at"`
+	At      time.Time `json:"at"`              // of the newest
+	Times   int       `json:"times,omitempty"` // that it came; 0: once
+	// Fetching is that it means no more than that Envoy fetches a module.
+	Fetching bool `json:"fetching,omitempty"`
 }
 
 // awaitFirst waits until something was published.
@@ -159,7 +163,7 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 // same id, if there is one: on one machine two may be one that restarts hot.
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (c *client, double netip.AddrPort, err error) {
 	n := from.Node
-	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
+	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, version: from.version, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	choice, chosen := s.chosen(n)
 	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
 	defer s.mu.Unlock()
@@ -311,25 +315,33 @@ func (s *Server) request(c *client, r *request) error {
 	}
 	r.Nonce = c.read(r.Type, r.Nonce)
 	if r.Failed {
-		s.nacked(c, r)
+		s.counters.nacks.Add(1)
+		s.counters.refused[r.Type].Add(1)
+		s.log.Debug("NACK", "node", c.node.ID, "type", r.Type, "nonce", r.Nonce, "message", r.Error)
 	}
 	s.step(c, &r.Request)
+	if r.Failed {
+		c.remember(NACK{Type: r.typeURL, Message: r.Error, At: s.now()})
+	}
 	if s.observed != nil && r.Nonce != "" && !c.answered {
 		s.answered(c)
 	}
 	return c.overSubscribed(r.Type)
 }
 
-func (s *Server) nacked(c *client, r *request) {
-	s.counters.nacks.Add(1)
-	s.counters.refused[r.Type].Add(1)
-	s.log.Debug("NACK", "node", c.node.ID, "type", r.Type, "nonce", r.Nonce, "message", r.Error)
+// remember keeps a NACK, by what the machine has made of it.
+func (c *client) remember(n NACK) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	n.Fetching = n.Type == swap.Extension.URL() && !c.machine.Refuses(n.Message)
+	if i := slices.IndexFunc(c.nacks, func(o NACK) bool { return o.Type == n.Type && o.Message == n.Message }); i >= 0 {
+		n.Times = max(c.nacks[i].Times, 1) + 1
+		c.nacks = slices.Delete(c.nacks, i, i+1)
+	}
 	if len(c.nacks) == maxNACKs {
 		c.nacks = slices.Delete(c.nacks, 0, 1)
 	}
-	c.nacks = append(c.nacks, NACK{Type: r.typeURL, Message: r.Error, At: s.now()})
+	c.nacks = append(c.nacks, n)
 }
 
 // step lets the machine of c take an event, and sends what it says.

@@ -22,14 +22,28 @@ async function refresh() {
   const next = new DOMParser().parseFromString(await answer.text(), "text/html");
   for (const now of document.querySelectorAll("[data-live]")) {
     const then = next.getElementById(now.id);
-    if (!then || then.isEqualNode(now)) continue;
+    if (!then) continue;
+    for (const d of now.querySelectorAll("details[id]")) {
+      const same = then.querySelector(`#${CSS.escape(d.id)}`);
+      if (same) same.open = d.open;
+    }
+    if (then.isEqualNode(now)) continue;
     const held = now.contains(document.activeElement) ? place(now, document.activeElement) : null;
     now.replaceWith(document.adoptNode(then));
     if (held) find(then, held)?.focus({ preventScroll: true });
   }
   document.title = next.title;
+  const icon = next.getElementById("icon").getAttribute("href");
+  if (icon !== fleet) show(fleet = icon);
   ages();
 }
+
+// The icon shows how the fleet is, and when that is not known any more. What it
+// looks like then is fetched while the server is there.
+const link = document.getElementById("icon"), off = new Image();
+let fleet = link.getAttribute("href");
+const show = (icon) => { if (link.getAttribute("href") !== icon) link.setAttribute("href", icon); };
+off.src = "/assets/icon-off.svg";
 
 // Where the focus was: the link's target, as the elements themselves are new.
 const place = (root, el) => ({ tag: el.tagName, href: el.getAttribute("href"), nth: same(root, el).indexOf(el) });
@@ -48,8 +62,15 @@ async function changed() {
   running = false;
 }
 
+let heard = new Date(document.querySelector("#live-text time").dateTime);
+const clock = (at) => at.toISOString().slice(11, 19) + " UTC";
 const events = new EventSource("/events");
 events.addEventListener("change", changed);
-events.onopen = () => { document.body.dataset.live = "on"; text.textContent = "live"; };
-events.onerror = () => { document.body.dataset.live = "off"; text.textContent = "not connected"; };
+events.addEventListener("alive", () => { heard = new Date(); });
+events.onopen = () => { heard = new Date(); document.body.dataset.live = "on"; text.textContent = "live"; show(fleet); };
+events.onerror = () => {
+  if (document.body.dataset.live !== "off") text.textContent = `stale since ${clock(heard)}`;
+  document.body.dataset.live = "off";
+  show("/assets/icon-off.svg");
+};
 setInterval(ages, 1000);

@@ -24,13 +24,10 @@ type shown struct {
 	labels map[string]string // that an Envoy has
 }
 
-// stateWithheld is that of a listener that is not served yet.
-const stateWithheld = "withheld"
-
 // severity has the states that a row can have, the worst first.
 var severity = []string{
-	string(swap.Failed), stateWithheld, string(swap.Fetching), string(swap.Waiting), string(swap.Away),
-	string(swap.Unasked), string(swap.Running),
+	string(swap.Failed), string(swap.Waiting), string(swap.Fetching), string(swap.Away),
+	string(swap.Unasked), string(swap.Unplaced), string(swap.Running),
 }
 
 // row is what an Envoy has, or lacks.
@@ -48,7 +45,7 @@ type row struct {
 
 // fine says whether there is nothing to look at.
 func (r *row) fine() bool {
-	return !r.draining && (r.state == string(swap.Running) || r.state == string(swap.Unasked) || r.state == "-")
+	return !r.draining && (r.state == string(swap.Running) || r.state == string(swap.Unplaced) || r.state == string(swap.Unasked) || r.state == "-")
 }
 
 func (r *row) severity() int {
@@ -90,6 +87,8 @@ func rowsOf(n *xds.NodeStatus, now time.Time) []row {
 	for _, f := range n.Filters {
 		if f.State == swap.Away {
 			f.Since = since
+		} else if !f.WantedSince.IsZero() {
+			f.Since = f.WantedSince
 		}
 		rows = append(rows, row{node: n.ID, name: cell(f.Name), filter: f.Name, state: string(f.State), since: f.Since, running: f.Running, wanted: f.Wanted,
 			reason: reason(withCrashes(f, now), f.Draining, admin.FilterDraining, now), draining: f.Draining != nil})
@@ -99,8 +98,6 @@ func rowsOf(n *xds.NodeStatus, now time.Time) []row {
 		switch {
 		case l.Running == l.Wanted && l.Draining == nil:
 			continue
-		case l.Running == "":
-			state = stateWithheld
 		case l.Running != l.Wanted:
 			state = string(swap.Waiting)
 		}

@@ -18,6 +18,7 @@ const (
 	Failed   State = "failed"   // Envoy can't have it or refused it
 	Waiting  State = "waiting"  // its turn has not come
 	Unasked  State = "unasked"  // nothing of this Envoy asks for it: it is not wanted there
+	Unplaced State = "ready"    // Envoy has it, and it is to be in no listener
 	Away     State = "away"     // not known: the Envoy is not connected; no Machine says so
 )
 
@@ -29,6 +30,9 @@ type FilterStatus struct {
 	State   State     `json:"state"`
 	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
 	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
+	// WantedSince is since when Wanted is to run, where State is not Running; zero: not known.
+	WantedSince time.Time `json:"wantedSince,omitzero"`
+	Refused     bool      `json:"refused,omitempty"` // failed, as Envoy has it and refuses it
 
 	Crashes *Crashes `json:"crashes,omitempty"` // nil: there were none
 
@@ -66,8 +70,13 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 		}
 		st.State, st.Reason = m.stateOf(f, st.Running, now)
 		st.Crashes = m.crashesOf(f)
-		if st.State == Running {
+		switch st.State {
+		case Running:
 			st.Draining = m.goWithout(f.Name, now)
+		case Failed, Fetching, Waiting:
+			if p := m.priming(f.Name); p != nil {
+				st.WantedSince, st.Refused = p.Since, st.State == Failed && p.refused() && (p.here || f.Lua)
+			}
 		}
 		out = append(out, st)
 	}
@@ -122,9 +131,14 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 		if why := m.isDown(f); why != "" {
 			return Waiting, why
 		}
+		if m.inNone(f) {
+			return Unplaced, "ready, in no listener"
+		}
 		return Running, ""
 	}
 	switch {
+	case m.inNone(f) && m.primed(f):
+		return Unplaced, "ready, in no listener"
 	case m.unasked(f, now):
 		return Unasked, "not asked for: no listener of this Envoy has a slot of this name"
 	case m.mute():
@@ -164,6 +178,12 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
 }
 
+// Refuses tells whether a NACK of a filter with this message was more than a sign
+// that Envoy fetches the module.
+func (m *Machine) Refuses(message string) bool {
+	return slices.ContainsFunc(m.primings, func(p Priming) bool { return p.Message == message && p.refused() })
+}
+
 // silence is how long an Envoy may take to ask for listeners or filters. It does
 // so when its clusters are ready; until then what it will ask for is not known.
 const silence = time.Minute
@@ -183,11 +203,17 @@ func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 	case m.mute():
 		return !now.Before(m.began.Add(silence))
 	case m.subs[Listener].subscribed:
-		return m.primed(f) && !slices.ContainsFunc(m.snap.Listeners, func(l *resource.Listener) bool {
-			return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name) || slices.Contains(l.Loggers, f.Name)
-		})
+		return false // what is in no listener is primed all the same
 	}
 	return true
+}
+
+// inNone tells whether an Envoy that has its listeners from here has no use for a
+// filter: none of them is to have it, and it asks for it by no name of its own.
+func (v *state) inNone(f *resource.Filter) bool {
+	return v.subs[Listener].subscribed && !v.wants(Extension, f.Name) && !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
+		return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name) || slices.Contains(l.Loggers, f.Name)
+	})
 }
 
 func short(sha256 string) string {

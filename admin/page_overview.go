@@ -1,0 +1,76 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+
+	"wasmxds/xds/swap"
+)
+
+// How much of a large fleet is shown on the first page, until more is asked for.
+const (
+	shownFindings = 5
+	shownFilters  = 12
+	shownGroups   = 8
+	shownChanges  = 4
+)
+
+// stateCount is an entry of the legend.
+type stateCount struct {
+	State swap.State
+	Nodes int
+}
+
+func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
+	o := s.overview()
+	found := s.findings(r.Context(), o)
+	data := struct {
+		frame
+		O            *overview
+		Verdict      verdict
+		Findings     []finding
+		MoreFindings int
+		Bar          bar
+		States       []stateCount
+		Filters      []filterView
+		Groups       []group
+		MoreGroups   int
+		Changes      []changeView
+	}{
+		frame: s.frame(r, "Fleet", "/"), O: o, Verdict: s.verdict(o, found), Findings: found,
+		Groups: groups(o.Nodes, byCluster),
+	}
+	data.Title = data.Verdict.Text
+	data.Bar.Label = data.Verdict.Text
+	for _, state := range slices.Backward(bySeverity) {
+		if n := o.States[state]; n > 0 && state != Gone {
+			data.States = append(data.States, stateCount{state, n})
+			data.Bar.add(string(state), n, len(o.Nodes)-o.States[Gone])
+		}
+	}
+	if r.FormValue("findings") != "all" {
+		data.MoreFindings = max(0, len(found)-shownFindings)
+		data.Findings = found[:len(found)-data.MoreFindings]
+	}
+	data.MoreGroups = max(0, len(data.Groups)-shownGroups)
+	data.Groups = data.Groups[:len(data.Groups)-data.MoreGroups]
+	data.Filters = s.filterViews(o)
+	data.Filters = data.Filters[:min(len(data.Filters), shownFilters)]
+	if moving, err := s.moving(r.Context()); err == nil { // else a finding says why not
+		data.Changes = viewTimeline(moving.Changes, s.files(), shownChanges)
+	}
+	s.show(w, http.StatusOK, "overview", data)
+}
+
+// Facts is the line under the headline.
+func (o *overview) Facts() string {
+	text := fmt.Sprintf("%s in %s", plural(o.Status.Definitions.Loaded, "definition"), plural(o.Status.Definitions.Files, "file"))
+	if o.Envoys > 0 {
+		text = fmt.Sprintf("%d of %s run all they should · %s", o.Good, plural(o.Envoys, "Envoy"), text)
+	}
+	return text
+}
+
+// Gone is how many Envoys have gone, and are not waited for.
+func (o *overview) Gone() int { return o.States[Gone] }
