@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -104,6 +105,48 @@ func TestEtcd(t *testing.T) {
 	for _, l := range []*harness.Load{l, second, third} {
 		f.good(l)
 	}
+}
+
+// TestEtcdHangs: etcd tells of changes, and takes no write. An xds-server that is killed
+// just then, and started while etcd is away, goes on with the newest that it has served.
+func TestEtcdHangs(t *testing.T) {
+	c := newest()
+	f := newFleet(t)
+	s := &etcdSource{etcdtest.Start(t, 1), f}
+	p, err := harness.StartProxy(s.Members[0].Address())
+	must(t, err)
+	t.Cleanup(func() { must(t, p.Close()) })
+	hello := func(value string) string {
+		return filter("hello", f.moduleURL(wasmtest.Filter{Header: "x-hello", Value: value}), "attach: {listeners: [web]}")
+	}
+	s.apply("web", f.listener("web"), "hello", hello("0"))
+	f.definitions = "" // there is no directory
+	f.serve("--etcd", "http://"+p.Address())
+	one := f.envoy(c, "edge-1")
+	l := one.load("web", "x-hello")
+	f.seen(l, one.Started, "x-hello", "0")
+	p.Hold()
+	older := []string{"0", "1", "2", "3"}
+	for _, value := range append(older[1:], "4") {
+		s.apply("hello", hello(value))
+		f.seen(l, one.Started, "x-hello", value)
+	}
+	f.server.Kill()
+	killed := time.Now()
+	p.Down()
+	must(t, f.server.Start(f.ctx))
+	f.eventually(func() error { return f.complains("etcd: can't be reached: ") })
+	one.runs("hello")
+	for _, value := range older {
+		if l.LastSeen("x-hello", value).After(killed) {
+			t.Errorf("it went back to %s", value)
+		}
+	}
+	two := f.envoy(c, "edge-2")
+	second := two.load("web", "x-hello")
+	f.seen(second, two.Started, "x-hello", "4")
+	f.good(l)
+	f.good(second)
 }
 
 func (s *etcdSource) client(do func(*clientv3.Client) error) {

@@ -100,6 +100,25 @@ type Store interface {
 	Lead(ctx context.Context, name string) (Term, error)
 }
 
+// Copied is a Store on other machines that has a copy on this one. Apply does both of
+// two steps: what is noted survives the end of this process at once, and what is pushed
+// is there for all.
+type Copied interface {
+	Store
+	// Note writes ops to the copy, as owed to the store, and waits for nobody else. It
+	// gives them a number, also where the copy can't be written: Push tries that again.
+	Note(ctx context.Context, ops []Op) uint64
+	// Push writes to the store what was noted, or, where something newer was noted of a
+	// key, that. Its errors are those of Apply.
+	Push(ctx context.Context, noted []Noted) error
+}
+
+// Noted is an Op and its number.
+type Noted struct {
+	Op
+	Number uint64
+}
+
 // Term is a time of leading. It ends when Done is closed, at the latest when its
 // context ends.
 type Term interface {

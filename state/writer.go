@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 )
 
 // Writer writes behind: who puts a value goes on at once, and what was put
@@ -18,20 +15,26 @@ import (
 // tried again until it can. It is safe for concurrent use.
 //
 // A process that is killed loses what was put in the last moment, so a Writer is
-// for what can be found out again. What can't waits for Flush.
+// for what can be found out again. What can't waits for Flush. Where the store is
+// [Copied] the moment is no longer when that hangs or is away.
 //
 // Who puts and reads does so by a [View].
 type Writer struct {
-	store Store
+	store Copied
 	log   *slog.Logger
 	delay time.Duration
 
-	flushing chan struct{} // holds a token while somebody writes
+	noting   chan struct{} // holds a token while somebody notes
+	flushing chan struct{} // holds a token while somebody pushes
 
 	mu      sync.Mutex
 	pending map[string]change
+	owed    map[string]Noted
+	deposed bool          // the term is over: nothing is written any more
 	wake    chan struct{} // holds a token when something is pending
 	hurry   chan struct{} // holds a token when that is to be written at once
+	due     chan struct{} // holds a token when something is owed
+	now     chan struct{} // holds a token when that is to be pushed, however often it has failed
 }
 
 // change is an Op whose value is not encoded yet: one that is replaced before it
@@ -52,8 +55,27 @@ const (
 
 // NewWriter makes a Writer to a store; it writes while Run runs.
 func NewWriter(store Store, log *slog.Logger) *Writer {
-	return &Writer{store: store, log: log, delay: writeAfter, pending: map[string]change{}, flushing: make(chan struct{}, 1),
-		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
+	copied, is := store.(Copied)
+	if !is {
+		copied = uncopied{store}
+	}
+	return &Writer{store: copied, log: log, delay: writeAfter, pending: map[string]change{}, owed: map[string]Noted{},
+		noting: make(chan struct{}, 1), flushing: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), due: make(chan struct{}, 1), now: make(chan struct{}, 1)}
+}
+
+// uncopied is a Store that has no copy.
+type uncopied struct{ Store }
+
+func (uncopied) Note(context.Context, []Op) uint64 { return 0 }
+
+func (u uncopied) Push(ctx context.Context, noted []Noted) error {
+	ops := make([]Op, len(noted))
+	for i, n := range noted {
+		ops[i] = n.Op
+	}
+	_, err := u.Apply(ctx, ops)
+	return err
 }
 
 // maxKey is what any store takes: one that is too long must not keep the rest of
@@ -81,98 +103,105 @@ func tell(c chan<- struct{}) {
 	}
 }
 
-// Run writes until ctx ends, and then what is left, once.
-func (w *Writer) Run(ctx context.Context) {
-	pause := backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval = firstRetry, lastRetry
-	timer := time.NewTimer(0)
-	<-timer.C
-	defer timer.Stop()
-	armed := false
-	for {
-		wake := w.wake
-		if armed {
-			wake = nil
-		}
-		select {
-		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
-			defer cancel()
-			if err := w.Flush(last); err != nil {
-				w.log.Error("what changed last is not kept for the next start", "error", err)
-			}
-			return
-		case <-wake:
-			timer.Reset(w.delay)
-			armed = true
-			continue
-		case <-w.hurry:
-		case <-timer.C:
-		}
-		armed = false
-		timer.Stop()
-		err := w.Flush(ctx)
-		if err == nil {
-			pause.Reset()
-			continue
-		}
-		if errors.Is(err, ErrDeposed) {
-			w.log.Info("what changed last is not written: another process leads", "error", err)
-			continue
-		}
-		if ctx.Err() == nil {
-			again := pause.NextBackOff()
-			w.log.Error("what changed would not survive a restart; it is tried again", "error", err, "in", again)
-			timer.Reset(again)
-			armed = true
-		}
-	}
-}
-
 // Flush writes what is pending, and waits for it; what can't be written is
-// pending again, unless the term is over in which it was to be. Those who call at
+// owed, unless the term is over in which it was to be. Those who call at
 // the same time share a write.
 func (w *Writer) Flush(ctx context.Context) error {
+	if err := w.note(ctx); err != nil {
+		return err
+	}
+	return w.push(ctx)
+}
+
+// take takes a token, or gives why it could not.
+func take(ctx context.Context, token chan<- struct{}) error {
 	select {
-	case w.flushing <- struct{}{}:
-		defer func() { <-w.flushing }()
+	case token <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// note has what is pending owed, and in the copy.
+func (w *Writer) note(ctx context.Context) error {
+	if err := take(ctx, w.noting); err != nil {
+		return err
+	}
+	defer func() { <-w.noting }()
 	w.mu.Lock()
-	changes := w.pending
+	changes, deposed := w.pending, w.deposed
 	w.pending = map[string]change{}
 	w.mu.Unlock()
+	if deposed {
+		return nil
+	}
 	ops := w.encode(changes)
 	if len(ops) == 0 {
 		return nil
 	}
-	err := w.apply(ctx, ops, changes)
-	if err == nil || errors.Is(err, ErrDeposed) {
+	n := w.store.Note(ctx, ops)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, op := range ops {
+		w.owed[op.Key] = Noted{op, n}
+	}
+	tell(w.due)
+	return nil
+}
+
+// push writes what is owed to the store.
+func (w *Writer) push(ctx context.Context) error {
+	if err := take(ctx, w.flushing); err != nil {
+		return err
+	}
+	defer func() { <-w.flushing }()
+	if err := w.note(ctx); err != nil { // what others have put who wait for this
 		return err
 	}
 	w.mu.Lock()
+	owed, deposed := w.owed, w.deposed
+	w.owed = map[string]Noted{}
+	w.mu.Unlock()
+	if deposed {
+		return ErrDeposed
+	}
+	err := w.pushAll(ctx, owed)
+	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, c := range changes {
-		if _, newer := w.pending[key]; !newer {
-			w.pending[key] = c
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, ErrDeposed) {
+		w.deposed = true
+		return err
+	}
+	for key, n := range owed {
+		if _, newer := w.owed[key]; !newer {
+			w.owed[key] = n
 		}
 	}
-	tell(w.wake)
+	tell(w.due)
 	return err
 }
 
-// apply writes ops, but for those of changes that the store will never take.
-func (w *Writer) apply(ctx context.Context, ops []Op, changes map[string]change) error {
-	for len(ops) > 0 {
-		_, err := w.store.Apply(ctx, ops)
+// pushAll writes what is owed, but for what the store will never take.
+func (w *Writer) pushAll(ctx context.Context, owed map[string]Noted) error {
+	for len(owed) > 0 {
+		all := make([]Noted, 0, len(owed))
+		for _, n := range owed {
+			all = append(all, n)
+		}
+		err := w.store.Push(ctx, all)
 		refused, is := errors.AsType[*RefusedError](err)
-		if !is || !slices.ContainsFunc(ops, func(op Op) bool { return op.Key == refused.Key }) {
+		if !is {
+			return err
+		}
+		if _, ours := owed[refused.Key]; !ours {
 			return err
 		}
 		w.log.Error("what changed can't be kept for the next start", "key", refused.Key, "error", refused.Err)
-		delete(changes, refused.Key)
-		ops = slices.DeleteFunc(ops, func(op Op) bool { return op.Key == refused.Key })
+		delete(owed, refused.Key)
 	}
 	return nil
 }
@@ -187,7 +216,6 @@ func (w *Writer) encode(changes map[string]change) []Op {
 			var err error
 			if op.Value, err = c.encode(); err != nil {
 				w.log.Error("what changed can't be kept for the next start", "key", key, "error", err)
-				delete(changes, key)
 				continue
 			}
 		}

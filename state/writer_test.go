@@ -143,10 +143,10 @@ func TestWriterTriesAgain(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		if n := strings.Count(log.String(), "would not survive a restart"); n < 4 || n > 12 {
+		if n := strings.Count(log.String(), "what changed is not written"); n < 4 || n > 12 {
 			t.Errorf("told %d times in a minute:\n%s", n, &log)
 		}
-		if !strings.Contains(log.String(), "is not kept for the next start") {
+		if !strings.Contains(log.String(), "what changed last is not written") {
 			t.Errorf("the end tells nothing:\n%s", &log)
 		}
 	})
@@ -260,7 +260,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestDeposed: what belongs to a term that is over is not tried again.
+// TestDeposed: what belongs to a term that is over is not tried again, and whoever waits
+// for it is told.
 func TestDeposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -270,21 +271,79 @@ func TestDeposed(t *testing.T) {
 		defer cancel()
 		go w.Run(ctx)
 		w.View("").Put("a", 1)
-		if err := w.Flush(ctx); !errors.Is(err, ErrDeposed) {
-			t.Errorf("flushed: %v", err)
-		}
-		w.View("").Put("b", 1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if n := strings.Count(log.String(), "another process leads"); n != 1 {
 			t.Errorf("told %d times:\n%s", n, &log)
 		}
-		d.over = false
-		w.View("").Put("c", 1)
-		time.Sleep(time.Minute)
-		synctest.Wait()
-		if got := d.told(); got != "c=1" {
-			t.Errorf("wrote %q", got)
+		if err := w.Flush(ctx); !errors.Is(err, ErrDeposed) {
+			t.Errorf("flushed when somebody else had found it over: %v", err)
 		}
+	})
+}
+
+// copied is a Store with a copy, whose pushes hang until they may go on.
+type copied struct {
+	disk
+	may chan error
+	n   uint64
+}
+
+func (c *copied) Note(ctx context.Context, ops []Op) uint64 {
+	_, _ = c.Apply(ctx, ops) // it never fails
+	c.n++
+	return c.n
+}
+
+func (c *copied) Push(_ context.Context, noted []Noted) error {
+	err := <-c.may
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		var ops []Op
+		for _, n := range noted {
+			ops = append(ops, Op{Key: "pushed " + n.Key, Value: fmt.Appendf(nil, "%s by %d", n.Value, n.Number)})
+		}
+		c.batches = append(c.batches, ops)
+	}
+	return err
+}
+
+// TestNotedMeanwhile: while a push hangs, or is waited with, what is put is noted within
+// a moment, at once where that is asked for, and is pushed when that can be.
+func TestNotedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &copied{may: make(chan error)}
+		w := NewWriter(c, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { defer close(ended); w.Run(ctx) }()
+		v := w.View("")
+		want := func(what, want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := c.told(); got != want {
+				t.Errorf("%s: %q, want %q", what, got, want)
+			}
+		}
+		v.Put("a", 1)
+		v.Put("b", 1)
+		time.Sleep(writeAfter)
+		want("a push hangs", "a=1 b=1")
+		v.Put("a", 2)
+		time.Sleep(writeAfter)
+		want("it still hangs", "a=2")
+		c.may <- errors.New("no answer")
+		v.Put("a", 3)
+		time.Sleep(firstRetry / 4) // less than the least pause
+		v.Hurry()
+		want("it has failed", "a=3")
+		c.may <- nil
+		want("it goes on", "pushed a=3 by 3 pushed b=1 by 1")
+		v.Put("a", 4)
+		cancel()
+		c.may <- nil
+		<-ended
+		want("at the end", "a=4\npushed a=4 by 4")
 	})
 }

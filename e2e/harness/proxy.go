@@ -19,6 +19,7 @@ type Proxy struct {
 	conns  map[net.Conn]struct{}
 	there  time.Duration
 	back   time.Duration
+	held   chan struct{} // closed when Hold ends; nil: nothing is held
 	down   bool
 }
 
@@ -52,6 +53,15 @@ func (p *Proxy) Delay(there, back time.Duration) {
 	p.there, p.back = there, back
 }
 
+// Hold passes nothing on to the target from now on, until Down. What comes back does.
+func (p *Proxy) Hold() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil {
+		p.held = make(chan struct{})
+	}
+}
+
 // Cut closes every connection that is open.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
@@ -65,8 +75,13 @@ func (p *Proxy) Cut() {
 func (p *Proxy) Down() {
 	p.mu.Lock()
 	p.down = true
+	held := p.held
+	p.held = nil
 	p.mu.Unlock()
 	p.Cut()
+	if held != nil {
+		close(held)
+	}
 }
 
 // Up ends Down.
@@ -124,9 +139,12 @@ func (p *Proxy) copy(to io.Writer, from io.Reader, delay *time.Duration) {
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		d := *delay
+		d, held := *delay, p.held
 		p.mu.Unlock()
 		time.Sleep(d) // the delay is what this is for
+		if held != nil && delay == &p.there {
+			<-held
+		}
 		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
 			return
 		}

@@ -86,6 +86,7 @@ func (d *Driver) step(e rollout.Event) error {
 		d.lead.kept.PutAll(ready.Save.Values)
 		d.keepModules()
 		if ready.Save.Urgent {
+			d.lead.kept.Hurry() // whatever is being written
 			d.lead.hurry(ready.Save.Seq)
 		}
 	}

@@ -50,7 +50,7 @@ func (s *Store) ready(ctx context.Context) error {
 			return nil
 		}
 	}
-	return s.sync(ctx, false)
+	return s.sync(ctx, nil)
 }
 
 // follow follows the shared store. It returns nil when the copy is to be compared
@@ -139,9 +139,11 @@ func (s *Store) check(ctx context.Context) error {
 		s.stale()
 		return nil
 	}
-	s.pushing.Lock()
-	defer s.pushing.Unlock()
-	return s.pushPending(ctx, false)
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	return s.pushPending(ctx, nil)
 }
 
 // heard takes what has happened.
@@ -168,9 +170,15 @@ func (s *Store) heard(ctx context.Context, events []state.Event) error {
 		if ours {
 			next = m
 		} else if m.pending {
-			var err error
-			if ours, err = s.same(ctx, e); err != nil {
+			same, err := s.same(ctx, e)
+			if err != nil {
 				return err
+			}
+			earlier := !same && m.sent.has(hash(e.Value, !e.Gone)) // what is pending is newer
+			if ours = same || earlier; earlier {
+				next.pending, next.sent = true, m.sent
+			} else if same {
+				s.arrived(e.Key)
 			}
 		}
 		switch whole := s.wholeOf(e.Key); {
@@ -178,7 +186,7 @@ func (s *Store) heard(ctx context.Context, events []state.Event) error {
 		case whole != "" && s.owes(whole): // others went on
 			maps.Copy(marks, s.givenUp(e.Key))
 		case m.pending:
-			next.pending = true
+			next.pending, next.sent = true, m.sent
 		default:
 			ops = append(ops, state.Op{Key: e.Key, Value: e.Value, Remove: e.Gone})
 		}

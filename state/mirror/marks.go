@@ -12,8 +12,9 @@ import (
 
 // What the copy is of, beside it.
 const (
-	idKey    = ".mirror/id"  // the ID of the shared store
-	markKeys = ".mirror/at/" // KEY: mark
+	idKey    = ".mirror/id"    // the ID of the shared store
+	markKeys = ".mirror/at/"   // KEY: mark
+	sentKeys = ".mirror/sent/" // KEY: its sent; builds before there was such a thing pass over them
 )
 
 // mark is what is known of an entry of the shared store, beside its value, which is
@@ -21,6 +22,7 @@ const (
 type mark struct {
 	at      state.Revision // up to which the shared store has nothing newer of it; 0: it has none
 	pending bool           // the copy has something else, which is to be written
+	sent    sent
 }
 
 func (m mark) op(key string) state.Op {
@@ -37,7 +39,7 @@ func (m mark) op(key string) state.Op {
 func parseMark(b []byte) (mark, error) {
 	number, pending := bytes.CutSuffix(b, []byte(" pending"))
 	at, err := strconv.ParseUint(string(number), 10, 64)
-	return mark{state.Revision(at), pending}, err
+	return mark{at: state.Revision(at), pending: pending}, err
 }
 
 // load reads what the copy is of.
@@ -46,9 +48,15 @@ func (s *Store) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
+	for _, e := range entries { // marks come before what was sent
 		if e.Key == idKey {
 			s.id = string(e.Value)
+		}
+		if key, is := strings.CutPrefix(e.Key, sentKeys); is {
+			if m := s.marks[key]; m.pending {
+				m.sent = sent(e.Value)
+				s.marks[key], s.saved[key] = m, m
+			}
 		}
 		key, is := strings.CutPrefix(e.Key, markKeys)
 		if !is {
@@ -58,7 +66,14 @@ func (s *Store) load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Key, err)
 		}
-		s.marks[key], s.saved[key] = m, m
+		if s.marks[key], s.saved[key] = m, m; !m.pending {
+			continue
+		}
+		op, err := s.copied(ctx, key)
+		if err != nil {
+			return err
+		}
+		s.sends([]state.Noted{{Op: op}}) // maybe, by the process before
 	}
 	return nil
 }
@@ -68,8 +83,12 @@ func (s *Store) load(ctx context.Context) error {
 func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark) (state.Revision, error) {
 	var all []state.Op
 	for key, m := range marks {
-		if m != s.saved[key] {
+		before := s.saved[key]
+		if m != before {
 			all = append(all, m.op(key))
+		}
+		if m.sent != before.sent {
+			all = append(all, state.Op{Key: sentKeys + key, Value: []byte(m.sent), Remove: m.sent == ""})
 		}
 	}
 	at, err := s.o.Local.Apply(ctx, append(all, ops...)) // the revision is that of the last entry

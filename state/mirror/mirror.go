@@ -3,10 +3,11 @@
 // can't be reached.
 //
 // Start with [Open]; [Store.Run] keeps the copy the same. Everything is read from
-// the copy. What is written is written to the copy first, as pending, and then to
-// the shared store: only when it is there it counts as written. What is pending
-// when a process ends is written by the next one, if nobody else has written that
-// entry meanwhile.
+// the copy. What is written is noted in the copy first, as pending, and then pushed to
+// the shared store: only when it is there it counts as written. A push that hangs keeps
+// nothing from being noted. What is pending when a process ends is pushed by the next
+// one, if nobody else has written that entry meanwhile; what this process has pushed
+// itself, and had no answer for, is nobody else's.
 package mirror
 
 import (
@@ -59,7 +60,7 @@ type Options struct {
 type Store struct {
 	o Options
 
-	pushing sync.Mutex // held by who writes to the shared store
+	pushing chan struct{} // holds a token while somebody writes to the shared store
 	changed chan struct{}
 
 	mu      sync.Mutex // also held while the copy is written
@@ -67,7 +68,9 @@ type Store struct {
 	saved   map[string]mark // as the disk has them
 	refused map[string]bool // pending, and the shared store will never take them
 	notes   uint64
-	noted   map[string]uint64 // what was noted last of an entry that is still to be pushed
+	noted   map[string]uint64 // what was noted last of an entry, and is not known to be in the shared store
+	missed  map[string]bool   // of these, what the copy could not take
+	sent    map[string]string // hash of what an entry was pushed as last, if it may or may not be there
 	id      string            // of the store that the copy is of; "": there is no copy
 	at      state.Revision    // up to which the copy has all that happened
 	synced  bool              // the copy was compared since this process began
@@ -85,14 +88,15 @@ type Status struct {
 // Open opens the store. Where the shared store is away it waits: for o.Wait if there
 // is a copy, else until it is there, or ctx ends.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s := &Store{o: o, changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{}, noted: map[string]uint64{}}
+	s := &Store{o: o, pushing: make(chan struct{}, 1), changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{},
+		noted: map[string]uint64{}, missed: map[string]bool{}, sent: map[string]string{}}
 	if err := s.load(ctx); err != nil {
 		return nil, fmt.Errorf("read the copy of what is in %s: %w", o.Name, err)
 	}
 	if s.id != "" {
 		short, cancel := context.WithTimeout(ctx, o.Wait)
 		defer cancel()
-		if err := s.sync(short, false); err != nil && ctx.Err() == nil {
+		if err := s.sync(short, nil); err != nil && ctx.Err() == nil {
 			s.failed(err)
 			o.Log.Error("starting from the copy of the state on this machine", "of", o.Name)
 		}
@@ -102,7 +106,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = lastRetry
 	for {
-		err := s.sync(ctx, false)
+		err := s.sync(ctx, nil)
 		if err == nil {
 			return s, nil
 		}
@@ -141,13 +145,16 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 
 // Apply implements state.Store.
 func (s *Store) Apply(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	return s.apply(ctx, ops, func(ctx context.Context, part []state.Op) (state.Revision, error) {
-		if s.led(part[0].Key) {
-			return 0, errUnled
-		}
-		return s.o.Remote.Apply(ctx, part)
-	})
+	return s.apply(ctx, ops, s.unled())
 }
+
+// Push implements state.Copied.
+func (s *Store) Push(ctx context.Context, noted []state.Noted) error {
+	return s.push(ctx, noted, s.unled())
+}
+
+// unled writes without a term.
+func (s *Store) unled() way { return way{apply: s.o.Remote.Apply} }
 
 // Status tells how things stand.
 func (s *Store) Status() Status {

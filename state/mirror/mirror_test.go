@@ -263,8 +263,8 @@ func TestRefused(t *testing.T) {
 	if got, here := contents(t, e.Store), contents(t, s); got != "a/1=one" || here != "a/1=one a/large=x" {
 		t.Errorf("there is %q, here %q", got, here)
 	}
-	must(t, s.sync(t.Context(), false))
-	must(t, s.sync(t.Context(), false))
+	must(t, s.sync(t.Context(), nil))
+	must(t, s.sync(t.Context(), nil))
 	if got := contents(t, s); got != "a/1=one a/large=x" {
 		t.Errorf("later %q", got)
 	}

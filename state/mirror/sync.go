@@ -14,10 +14,12 @@ import (
 
 // sync compares the copy with the shared store. The copy gets what is there; what is
 // pending, and nobody else has written since, goes there; that of Options.Led only in a
-// term.
-func (s *Store) sync(ctx context.Context, inTerm bool) error {
-	s.pushing.Lock()
-	defer s.pushing.Unlock()
+// term, whose store is given.
+func (s *Store) sync(ctx context.Context, term state.Store) error {
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
+	defer s.release()
 	for taken := false; !taken; {
 		id, _, err := s.o.Remote.ID(ctx)
 		if err != nil {
@@ -34,7 +36,7 @@ func (s *Store) sync(ctx context.Context, inTerm bool) error {
 		}
 	}
 	s.worked()
-	return s.pushPending(ctx, inTerm)
+	return s.pushPending(ctx, term)
 }
 
 // heardOf is the revision up to which the copy has all that happened.
@@ -115,6 +117,7 @@ func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 		same := c.same(key)
 		if m.pending && !same {
 			if c.current(key) && !lost[s.wholeOf(key)] {
+				m.at = theirs.Revision
 				marks[key] = m
 				continue
 			}
@@ -122,6 +125,8 @@ func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 		}
 		if !same {
 			ops = append(ops, state.Op{Key: key, Value: theirs.Value, Remove: !there})
+		} else if m.pending {
+			s.arrived(key)
 		}
 		marks[key] = mark{at: theirs.Revision}
 	}
@@ -142,24 +147,30 @@ func (c *comparison) current(key string) bool {
 		return true // it was written, and the answer was lost
 	}
 	theirs, there := c.theirs[key]
+	if m.pending && m.sent.has(hash(theirs.Value, there)) {
+		return true // it is what was pending before, and the answer was lost
+	}
 	return theirs.Revision <= m.at && there == (m.at > 0)
 }
 
-// pushPending writes what is pending to the shared store. The caller holds
+// pushPending writes what is pending to the shared store; that of Options.Led by the
+// store of a term, which nobody else can have written since it began. The caller holds
 // s.pushing.
-func (s *Store) pushPending(ctx context.Context, inTerm bool) error {
-	ops, at, err := s.pending(ctx, inTerm)
+func (s *Store) pushPending(ctx context.Context, term state.Store) error {
+	owed, at, err := s.pending(ctx, term != nil)
 	if err != nil {
 		return err
 	}
-	for _, part := range s.parts(ops) {
-		to := s.o.Remote.Apply
-		if whole := s.wholeOf(part[0].Key); whole != "" {
-			to = func(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	for _, part := range s.parts(owed) {
+		by := s.unled()
+		if whole := s.wholeOf(part[0].Key); s.led(part[0].Key) {
+			by = way{apply: term.Apply, term: true}
+		} else if whole != "" {
+			by.apply = func(ctx context.Context, ops []state.Op) (state.Revision, error) {
 				return s.o.Remote.ApplySince(ctx, ops, whole, at)
 			}
 		}
-		err := s.push(ctx, part, to)
+		err := s.send(ctx, part, by)
 		refused, is := errors.AsType[*state.RefusedError](err)
 		switch {
 		case is:
@@ -174,20 +185,21 @@ func (s *Store) pushPending(ctx context.Context, inTerm bool) error {
 
 // pending gives what is pending, and the revision up to which it is known that it may
 // be written.
-func (s *Store) pending(ctx context.Context, inTerm bool) ([]state.Op, state.Revision, error) {
+func (s *Store) pending(ctx context.Context, inTerm bool) ([]state.Noted, state.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ops []state.Op
+	var owed []state.Noted
 	for key, m := range s.marks {
-		if !m.pending || s.refused[key] || !inTerm && s.led(key) {
+		if !m.pending || s.refused[key] || s.missed[key] || !inTerm && s.led(key) {
 			continue
 		}
 		op, err := s.copied(ctx, key)
 		if err != nil {
 			return nil, 0, err
 		}
-		ops = append(ops, op)
+		owed = append(owed, state.Noted{Op: op, Number: s.noted[key]})
 	}
-	slices.SortFunc(ops, func(a, b state.Op) int { return strings.Compare(a.Key, b.Key) })
-	return ops, s.at, nil
+	slices.SortFunc(owed, func(a, b state.Noted) int { return strings.Compare(a.Key, b.Key) })
+	s.sends(owed)
+	return owed, s.at, nil
 }

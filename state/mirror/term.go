@@ -29,8 +29,9 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 // In gives the store as it is written to in a term of the shared store, once it has all
 // that was written in the terms before, and what is pending is there or given up.
 func (s *Store) In(ctx context.Context, t state.Term) (state.Store, error) {
+	remote := t.Store()
 	for {
-		err := s.sync(ctx, true)
+		err := s.sync(ctx, remote)
 		if err == nil {
 			break
 		}
@@ -43,14 +44,28 @@ func (s *Store) In(ctx context.Context, t state.Term) (state.Store, error) {
 		case <-time.After(time.Second):
 		}
 	}
-	remote := t.Store()
-	return state.Fenced{Store: s,
+	led := way{apply: remote.Apply, term: true}
+	return &fenced{state.Fenced{Store: s,
 		Swap: func(ctx context.Context, op state.Op, was state.Revision) (state.Revision, error) {
 			return s.swap(ctx, op, was, remote)
 		},
-		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) {
-			return s.apply(ctx, ops, remote.Apply)
-		}}, nil
+		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) { return s.apply(ctx, ops, led) }}, s, led}, nil
+}
+
+// fenced is the store in a term. What is noted in it when the term is over is given up
+// when it is pushed, or when it is known that others went on.
+type fenced struct {
+	state.Fenced
+	s   *Store
+	led way
+}
+
+// Note implements state.Copied.
+func (f *fenced) Note(ctx context.Context, ops []state.Op) uint64 { return f.s.Note(ctx, ops) }
+
+// Push implements state.Copied.
+func (f *fenced) Push(ctx context.Context, noted []state.Noted) error {
+	return f.s.push(ctx, noted, f.led)
 }
 
 // term is a term of the shared store.

@@ -4,116 +4,105 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
 	"wasmxds/state"
 )
 
-// apply writes ops to the copy, and then to the shared store, by to.
-func (s *Store) apply(ctx context.Context, ops []state.Op, to func(context.Context, []state.Op) (state.Revision, error)) (state.Revision, error) {
-	for _, op := range ops {
-		if !s.shared(op.Key) {
-			return 0, &state.RefusedError{Key: op.Key, Err: fmt.Errorf("it is none of what is in %s", s.o.Name)}
-		}
+// way is how the shared store is written to.
+type way struct {
+	apply func(context.Context, []state.Op) (state.Revision, error)
+	term  bool // in a term, as Options.Led has it
+}
+
+// apply writes ops to the copy, and then to the shared store.
+func (s *Store) apply(ctx context.Context, ops []state.Op, by way) (state.Revision, error) {
+	if err := s.foreign(ops); err != nil {
+		return 0, err
 	}
 	// First the copy, whoever waits for the shared store: this process may be killed.
 	n, at, err := s.note(ctx, ops)
-	if err != nil && ctx.Err() != nil {
-		return 0, ctx.Err()
-	}
-	s.pushing.Lock()
-	defer s.pushing.Unlock()
-	if err != nil { // a full disk is no reason not to go on
-		s.o.Log.Error("what changed is not in the copy of the state", "error", err)
-		defer s.stale()
-	} else if ops, err = s.owed(ctx, ops, n); err != nil {
-		return 0, err
-	}
-	for _, part := range s.parts(ops) {
-		if err := s.push(ctx, part, to); err != nil {
-			return 0, fmt.Errorf("it is on this machine, and owed to %s: %w", s.o.Name, err)
+	if err != nil {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
 		}
+		s.unnoted(err)
+	}
+	noted := make([]state.Noted, len(ops))
+	for i, op := range ops {
+		noted[i] = state.Noted{Op: op, Number: n}
+	}
+	if err := s.push(ctx, noted, by); err != nil {
+		return 0, err
 	}
 	return at, nil
 }
 
-// note writes ops to the copy, as pending, and numbers that.
-func (s *Store) note(ctx context.Context, ops []state.Op) (n uint64, at state.Revision, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.notes++
+// foreign gives a state.RefusedError for what belongs to no shared store.
+func (s *Store) foreign(ops []state.Op) error {
 	for _, op := range ops {
-		s.noted[op.Key] = s.notes
-	}
-	at, err = s.notePending(ctx, ops)
-	return s.notes, at, err
-}
-
-// notePending writes ops to the copy. The caller holds s.mu.
-func (s *Store) notePending(ctx context.Context, ops []state.Op) (state.Revision, error) {
-	marks := make(map[string]mark, len(ops))
-	for _, op := range ops {
-		marks[op.Key] = mark{s.marks[op.Key].at, true}
-		delete(s.refused, op.Key)
-	}
-	return s.write(ctx, ops, marks)
-}
-
-// owed gives what is to be written now of what was noted as number n. Of what others of
-// this process have noted since it is that, unless it was written. The caller holds
-// s.pushing.
-func (s *Store) owed(ctx context.Context, ops []state.Op, n uint64) ([]state.Op, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var owed, again []state.Op
-	for _, op := range ops {
-		pending := s.marks[op.Key].pending
-		if s.noted[op.Key] == n {
-			delete(s.noted, op.Key)
-			if !pending { // it was given up meanwhile
-				again = append(again, op)
-			}
-			owed = append(owed, op)
-			continue
-		}
-		if !pending {
-			continue
-		}
-		now, err := s.copied(ctx, op.Key)
-		if err != nil {
-			return nil, err
-		}
-		owed = append(owed, now)
-	}
-	if len(again) > 0 {
-		if _, err := s.notePending(ctx, again); err != nil {
-			return nil, err
+		if !s.shared(op.Key) {
+			return &state.RefusedError{Key: op.Key, Err: fmt.Errorf("it is none of what is in %s", s.o.Name)}
 		}
 	}
-	return owed, nil
+	return nil
 }
 
-// copied gives what writes an entry elsewhere as the copy has it.
-func (s *Store) copied(ctx context.Context, key string) (state.Op, error) {
-	e, err := s.o.Local.Get(ctx, key)
-	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return state.Op{}, fmt.Errorf("read the copy of what is in %s: %w", s.o.Name, err)
+// push writes to the shared store what was noted, as far as it is owed.
+func (s *Store) push(ctx context.Context, noted []state.Noted, by way) error {
+	if err := s.foreign(bare(noted)); err != nil {
+		return err
 	}
-	return state.Op{Key: key, Value: e.Value, Remove: err != nil}, nil
+	if err := s.hold(ctx); err != nil {
+		return err
+	}
+	defer s.release()
+	owed, err := s.owed(ctx, noted)
+	if err != nil {
+		return err
+	}
+	for _, part := range s.parts(owed) {
+		if err := s.send(ctx, part, by); err != nil {
+			return fmt.Errorf("it is on this machine, and owed to %s: %w", s.o.Name, err)
+		}
+	}
+	return nil
 }
 
-// push writes a part of what is noted to the shared store. The caller holds
-// s.pushing.
-func (s *Store) push(ctx context.Context, part []state.Op, to func(context.Context, []state.Op) (state.Revision, error)) error {
+// hold waits until nobody else writes to the shared store.
+func (s *Store) hold(ctx context.Context) error {
+	select {
+	case s.pushing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) release() { <-s.pushing }
+
+// bare is what was noted without its numbers.
+func bare(noted []state.Noted) []state.Op {
+	ops := make([]state.Op, len(noted))
+	for i, n := range noted {
+		ops[i] = n.Op
+	}
+	return ops
+}
+
+// send writes a part of what is owed to the shared store. The caller holds s.pushing.
+func (s *Store) send(ctx context.Context, part []state.Noted, by way) error {
+	if !by.term && s.led(part[0].Key) {
+		return errUnled
+	}
 	s.mu.Lock()
 	synced := s.synced
 	s.mu.Unlock()
 	if !synced {
 		return errUnsynced
 	}
-	at, err := to(ctx, part)
+	at, err := by.apply(ctx, bare(part))
 	refused, is := errors.AsType[*state.RefusedError](err)
 	switch {
 	case err == nil:
@@ -121,7 +110,6 @@ func (s *Store) push(ctx context.Context, part []state.Op, to func(context.Conte
 		s.there(part, at)
 	case errors.Is(err, state.ErrDeposed), errors.Is(err, state.ErrConflict):
 		s.revert(part)
-	case errors.Is(err, errUnled):
 	case is:
 		s.mu.Lock()
 		s.refused[refused.Key] = true
@@ -132,19 +120,19 @@ func (s *Store) push(ctx context.Context, part []state.Op, to func(context.Conte
 	return err
 }
 
-// parts divides ops where they need not be written together: a shared store may
+// parts divides what is owed where it need not be written together: a shared store may
 // find it hard to write much at once.
-func (s *Store) parts(ops []state.Op) [][]state.Op {
+func (s *Store) parts(owed []state.Noted) [][]state.Noted {
 	const most = 100
-	whole := map[string][]state.Op{}
-	var parts [][]state.Op
-	var part []state.Op
-	for _, op := range ops {
-		if p := s.wholeOf(op.Key); p != "" {
-			whole[p] = append(whole[p], op)
+	whole := map[string][]state.Noted{}
+	var parts [][]state.Noted
+	var part []state.Noted
+	for _, n := range owed {
+		if p := s.wholeOf(n.Key); p != "" {
+			whole[p] = append(whole[p], n)
 			continue
 		}
-		if part = append(part, op); len(part) == most {
+		if part = append(part, n); len(part) == most {
 			parts, part = append(parts, part), nil
 		}
 	}
@@ -168,75 +156,6 @@ func (s *Store) wholeOf(key string) string {
 	return s.o.Whole[i]
 }
 
-// there notes that ops are in the shared store, at a revision. The disk learns it
-// when that is heard of.
-func (s *Store) there(ops []state.Op, at state.Revision) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, op := range ops {
-		if op.Remove {
-			delete(s.marks, op.Key)
-		} else {
-			s.marks[op.Key] = mark{at: at}
-		}
-	}
-}
-
-// revert gives ops up: others have written what is theirs in their place, which the
-// copy gets when it is compared.
-func (s *Store) revert(ops []state.Op) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, op := range ops {
-		maps.Copy(s.marks, s.givenUp(op.Key))
-	}
-}
-
-// GiveUp gives up what is pending below a prefix: others have gone on without it.
-func (s *Store) GiveUp(prefix string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, m := range s.marks {
-		if m.pending && strings.HasPrefix(key, prefix) {
-			s.marks[key] = mark{at: m.at}
-			s.stale()
-		}
-	}
-}
-
-// givenUp are the marks of an entry, and of all that it only makes sense together with,
-// when what is pending of them is given up. The caller holds s.mu.
-func (s *Store) givenUp(key string) map[string]mark {
-	s.stale()
-	marks := map[string]mark{key: {at: s.marks[key].at}}
-	if whole := s.wholeOf(key); whole != "" {
-		for k, m := range s.marks {
-			if m.pending && strings.HasPrefix(k, whole) {
-				marks[k] = mark{at: m.at}
-			}
-		}
-	}
-	return marks
-}
-
-// owes says whether anything below a prefix is pending. The caller holds s.mu.
-func (s *Store) owes(prefix string) bool {
-	for key, m := range s.marks {
-		if m.pending && strings.HasPrefix(key, prefix) {
-			return true
-		}
-	}
-	return false
-}
-
-// stale has the copy compared again.
-func (s *Store) stale() {
-	select {
-	case s.changed <- struct{}{}:
-	default: // it is to be already
-	}
-}
-
 // Put implements state.Store. Revisions are those of the copy.
 func (s *Store) Put(ctx context.Context, key string, value []byte, was state.Revision) (state.Revision, error) {
 	return s.swap(ctx, state.Op{Key: key, Value: value}, was, s.o.Remote)
@@ -250,8 +169,10 @@ func (s *Store) Delete(ctx context.Context, key string, was state.Revision) erro
 
 // swap writes an entry that is at revision was of the copy, to the shared store first.
 func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, to state.Store) (state.Revision, error) {
-	s.pushing.Lock()
-	defer s.pushing.Unlock()
+	if err := s.hold(ctx); err != nil {
+		return 0, err
+	}
+	defer s.release()
 	s.mu.Lock()
 	have, err := s.o.Local.Get(ctx, op.Key)
 	m, synced := s.marks[op.Key], s.synced
