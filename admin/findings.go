@@ -22,7 +22,8 @@ type finding struct {
 	Filters []string  // that it is about
 	Words   []string  // why
 	Todo    string
-	Where   []string // files
+	Where   []string // files, and lines
+	files   []string
 	Nodes   []string // the first Envoys that it is about
 	Count   int      // of them
 	Peers   []string // clients that are no Envoys of the fleet
@@ -72,10 +73,10 @@ func (s *Server) problemFindings(o *overview) []finding {
 		at := definition.Position{File: p.File, Line: p.Line}.String()
 		since := s.history.sinceProblem(p)
 		if i, ok := index[key]; ok {
-			all[i].Where, all[i].Since = append(all[i].Where, at), earlier(all[i].Since, since)
+			all[i].Where, all[i].files, all[i].Since = append(all[i].Where, at), append(all[i].files, p.File), earlier(all[i].Since, since)
 			continue
 		}
-		f := finding{Level: levelBad, Title: "Error in " + base(p.File), Words: []string{p.Message}, Todo: p.Hint, Where: []string{at}, Since: since, Link: "/"}
+		f := finding{Level: levelBad, Title: "Error in " + base(p.File), Words: []string{p.Message}, Todo: p.Hint, Where: []string{at}, files: []string{p.File}, Since: since, Link: "/"}
 		if p.Warning {
 			f.Level, f.Title = levelWarn, "Warning about "+base(p.File)
 		}
@@ -188,7 +189,7 @@ func (s *Server) changeFindings(ctx context.Context) []finding {
 	for i := range moving.Changes {
 		c := &moving.Changes[i]
 		f := finding{Level: levelWarn, Title: fmt.Sprintf("The change to %s is %s", c.Title, c.State), Words: []string{c.Words}, Since: c.Ended, Link: "/rollouts/" + c.ID}
-		if c.Reason != "" {
+		if c.Reason != "" && !strings.Contains(c.Words, c.Reason) {
 			f.Words = append([]string{c.Reason}, f.Words...)
 		}
 		switch c.State {

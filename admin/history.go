@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -17,7 +19,15 @@ type version struct {
 	At      time.Time
 	Changed time.Time // when the change that led to it was seen in the directory
 	Version string
+	ID      string // Version, or where only what it is attached to or the like has changed, that and a number
 	Filter  *module.Filter
+	Refused refused
+}
+
+// refused is on how many Envoys a version was refused, at most at once, and why.
+type refused struct {
+	Envoys int
+	Reason string
 }
 
 // history remembers the versions that filters had since xds-server started.
@@ -63,12 +73,48 @@ func (h *history) add(l *Loaded, now time.Time) {
 	for _, f := range filters {
 		name := f.Definition.Name
 		had := h.filters[name]
-		if v := l.version(name); v != "" && f.Ready() && (len(had) == 0 || had[0].Version != v) {
-			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, version{now, l.Changed, v, f})
+		if v := l.version(name); v != "" && f.Ready() && (len(had) == 0 || had[0].Version != v || !samePlace(had[0].Filter, f)) {
+			next := version{At: now, Changed: l.Changed, Version: v, ID: idAfter(had, v), Filter: f}
+			had = slices.Insert(slices.Clone(had[:min(len(had), kept-1)]), 0, next)
 		}
 		next[name] = had
 	}
 	h.filters = next
+}
+
+// samePlace tells whether two definitions of a filter put it in the same place: what
+// a version does not say.
+func samePlace(a, b *module.Filter) bool {
+	x, y := a.Definition, b.Definition
+	return x == y || x.Order == y.Order && x.OnFailure == y.OnFailure && reflect.DeepEqual(x.Place, y.Place) && reflect.DeepEqual(x.Attach, y.Attach)
+}
+
+// idAfter is a name for a version that those before it do not have.
+func idAfter(had []version, v string) string {
+	n := 1
+	for _, h := range had {
+		if h.Version == v {
+			n++
+		}
+	}
+	if n == 1 {
+		return v
+	}
+	return fmt.Sprintf("%s.%d", v, n)
+}
+
+// refuse notes that Envoys refuse a version of a filter.
+func (h *history) refuse(name, v string, by refused) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	had := h.filters[name]
+	for i := range had {
+		if had[i].Version == v && had[i].Refused.Envoys < by.Envoys {
+			had = slices.Clone(had) // what was given out stays as it is
+			had[i].Refused = by
+			h.filters[name] = had
+		}
+	}
 }
 
 // of gives the versions of a filter, newest first.

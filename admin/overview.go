@@ -24,6 +24,7 @@ type overview struct {
 	Nodes    []envoyRow           // all that are known, by id
 	Labels   []string             // keys of labels that there are, the first few
 	Versions map[string][]running // by filter name
+	Refused  map[ofFilter]refused // by filter and version
 	Troubles []*trouble           // the worst first
 	LastSeen time.Time            // of those that are gone
 	digest   uint64               // of all that is shown
@@ -52,6 +53,9 @@ type running struct {
 	Wanted  bool
 	Nodes   int
 }
+
+// ofFilter is a version of a filter.
+type ofFilter struct{ Filter, Version string }
 
 // trouble is why Envoys do not run what is wanted of one filter or listener, or
 // what has happened to it: all that are in the same state.
@@ -122,7 +126,7 @@ func (s *Server) overviewOf(v *sight) *overview {
 
 // look walks the fleet.
 func (s *Server) look(v *sight, now time.Time) *overview {
-	o := &overview{At: now, Status: s.statusOf(v), States: map[swap.State]int{}}
+	o := &overview{At: now, Status: s.statusOf(v), States: map[swap.State]int{}, Refused: map[ofFilter]refused{}}
 	c := census{seed: v.overviews.seed, versions: map[string]map[running]int{}, troubles: map[cause]*trouble{}}
 	digest := newDigest(v.overviews.seed)
 	for after := ""; ; {
@@ -137,6 +141,9 @@ func (s *Server) look(v *sight, now time.Time) *overview {
 		after = next
 	}
 	o.take(&c)
+	for of, by := range o.Refused {
+		s.history.refuse(of.Filter, of.Version, by)
+	}
 	st := o.Status
 	digest.add(fmt.Sprint(st.Definitions, st.Filters, st.Replicas, st.TurnedAway, s.draining.Load()))
 	o.digest = digest.Sum64()
@@ -189,6 +196,10 @@ func (o *overview) add(n *xds.NodeStatus, c *census) {
 		row.Filters++
 		if f.State != swap.Running {
 			row.behind(f.Name, f.State)
+			if f.Refused {
+				of := ofFilter{f.Name, f.Wanted}
+				o.Refused[of] = refused{o.Refused[of].Envoys + 1, cmp.Or(o.Refused[of].Reason, f.Reason)}
+			}
 			c.trouble(n.ID, cause{Filter: f.Name, State: f.State, Refused: f.Refused}, f.Reason, f.WantedSince)
 		}
 	}

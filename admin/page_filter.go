@@ -2,18 +2,22 @@ package admin
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"wasmxds/module"
+	"wasmxds/rollout"
 	"wasmxds/textdiff"
 )
 
 // versionView is an entry in a filter's history.
 type versionView struct {
-	Version, SHA256 string
-	At              time.Time
-	Newest          bool
-	Before          string // the version it took the place of
+	ID, Version, SHA256 string
+	At                  time.Time
+	Newest              bool
+	Before              string // the version it took the place of
+	PlaceOnly           bool   // it runs the same as that one, in another place
+	Refused             refused
 }
 
 func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
@@ -22,12 +26,14 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 	data := struct {
 		frame
 		F                filterView
+		Findings         []finding
 		Exports, Imports []string
 		Versions         []versionView
 		Kept             int
 		From, To         string
 		Diff             []textdiff.Line
 		Definition       string
+		Changes          []changeView
 	}{frame: s.frame(r, name, "/filters"), Kept: kept}
 	found := false
 	for _, f := range o.Status.Filters {
@@ -39,6 +45,11 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r, "There is no filter "+name, "It may have been removed from the directory.")
 		return
 	}
+	for _, f := range s.findings(r.Context(), o) {
+		if slices.Contains(f.Filters, name) || slices.Contains(f.files, data.F.File) {
+			data.Findings = append(data.Findings, f)
+		}
+	}
 	data.Exports, data.Imports = s.contents(data.F.SHA256)
 	had := s.history.of(name)
 	data.Versions = viewVersions(had)
@@ -46,13 +57,28 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		from, to := pick(had, r.FormValue("from")), pick(had, r.FormValue("to"))
 		if to == nil {
 			to = &had[0]
+			from = pick(had, data.Versions[0].Before)
 		}
-		data.To, data.From, data.Definition = to.Version, data.Versions[0].Before, describe(to.Filter)
+		data.To, data.From, data.Definition = to.ID, data.Versions[0].Before, describe(to.Filter)
 		if from != nil {
-			data.From, data.Diff = from.Version, textdiff.Lines(describe(from.Filter), describe(to.Filter))
+			data.From, data.Diff = from.ID, textdiff.Lines(describe(from.Filter), describe(to.Filter))
 		}
 	}
+	if moving, err := s.moving(r.Context()); err == nil {
+		data.Changes = viewTimeline(changesOf(moving.Changes, name), s.files(), shownChanges)
+	}
 	s.show(w, http.StatusOK, "filter", data)
+}
+
+// changesOf are the changes of one filter.
+func changesOf(all []rollout.ChangeStatus, filter string) []rollout.ChangeStatus {
+	var of []rollout.ChangeStatus
+	for _, c := range all {
+		if slices.ContainsFunc(c.Definitions, func(d rollout.DefinitionStatus) bool { return d.Kind == filterKind && d.Name == filter }) {
+			of = append(of, c)
+		}
+	}
+	return of
 }
 
 // contents is what a module exports and imports, if it is to be had.
@@ -76,18 +102,18 @@ type Modules interface {
 func viewVersions(had []version) []versionView {
 	var vs []versionView
 	for i, v := range had {
-		view := versionView{Version: v.Version, SHA256: sha256Of(v.Filter), At: v.At, Newest: i == 0}
+		view := versionView{ID: v.ID, Version: v.Version, SHA256: sha256Of(v.Filter), At: v.At, Newest: i == 0, Refused: v.Refused}
 		if i+1 < len(had) {
-			view.Before = had[i+1].Version
+			view.Before, view.PlaceOnly = had[i+1].ID, had[i+1].Version == v.Version
 		}
 		vs = append(vs, view)
 	}
 	return vs
 }
 
-func pick(had []version, v string) *version {
+func pick(had []version, id string) *version {
 	for i := range had {
-		if had[i].Version == v {
+		if had[i].ID == id {
 			return &had[i]
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"wasmxds/rollout"
@@ -86,10 +87,13 @@ func viewChanges(changes []rollout.ChangeStatus, files map[string]string) (open,
 }
 
 func viewChange(c *rollout.ChangeStatus, files map[string]string) changeView {
-	v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened, Policy: c.Policy, Reason: c.Reason,
+	v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened, Policy: c.Policy,
 		Files: filesOf(c, files), Effect: effectOf(c), Concerned: c.Concerned, Settled: c.Settled}
 	if !c.Ended.IsZero() {
 		v.At = c.Ended
+	}
+	if !strings.Contains(c.Words, c.Reason) {
+		v.Reason = c.Reason
 	}
 	for _, d := range c.Definitions {
 		v.What = append(v.What, fmt.Sprintf("%s %s", d.Name, d.What))

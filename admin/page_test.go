@@ -6,12 +6,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/module"
 	"wasmxds/printable"
+	"wasmxds/resource"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -61,6 +64,61 @@ func TestFilterPageComparesVersions(t *testing.T) {
 
 	if code, _ := get(t, h, "/filters/none"); code != 404 {
 		t.Errorf("%d for a filter that is not there", code)
+	}
+}
+
+// TestVersionsOfAFilter: what only moves a filter is a version, too, and one that
+// Envoys refuse says so, also when it is no longer served.
+func TestVersionsOfAFilter(t *testing.T) {
+	s := newScene(t, 2)
+	s.load("good morning")
+	s.behind(0, swap.Failed, "Envoy has the module and refuses it: no")
+	s.change(0, func(n *xds.NodeStatus, _ *resource.Snapshot) { n.Filters[0].Refused = true })
+	h := s.Server.Handler()
+	s.later()
+	_, page := get(t, h, "/filters/hello")
+	wantIn(t, page, "1 of 2 Envoys refuses hello", "refused by 1 Envoy", "good morning", `class="removed"`)
+	s.load("good evening")
+	s.run(0)
+	s.later()
+	_, page = get(t, h, "/filters/hello")
+	wantIn(t, page, "refused by 1 Envoy")
+
+	l := *s.Server.loaded.Load()
+	set := *l.Set
+	set.Filters = slices.Clone(set.Filters)
+	i := slices.IndexFunc(set.Filters, func(f *module.Filter) bool { return f.Definition.Name == "hello" })
+	f, d := *set.Filters[i], *set.Filters[i].Definition
+	d.Attach = definition.Attach{}
+	f.Definition, set.Filters[i], l.Set = &d, &f, &set
+	s.Server.Loaded(l)
+	s.Server.Loaded(l) // the same is no version
+	_, page = get(t, h, "/filters/hello")
+	wantIn(t, page, "same filter, elsewhere", "direction: inbound")
+	if had := s.Server.history.of("hello"); len(had) != 4 || had[0].ID != had[1].Version+".2" {
+		t.Errorf("%d versions, the newest %s", len(had), had[0].ID)
+	}
+}
+
+// TestEnvoyPageTellsFailuresFirst: what it refused is told once with how often, and
+// what only says that it fetches is no failure.
+func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
+	s := newScene(t, 1)
+	s.behind(0, swap.Failed, "Envoy has the module and refuses it: no")
+	s.change(0, func(n *xds.NodeStatus, _ *resource.Snapshot) {
+		n.Version, n.Filters[0].Refused = "1.40.0", true
+		n.NACKs = []xds.NACK{
+			{Type: "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", Message: "cache miss", Times: 7, Fetching: true},
+			{Type: "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", Message: "unknown field", Times: 3},
+		}
+	})
+	_, page := get(t, s.Server.Handler(), "/envoys/edge-01")
+	wantIn(t, page, "Envoy 1.40.0", "refused, ", "refuses it: no", "<td>3</td>", "unknown field", "answered 7 times that it fetches", "1 of 2 filters as wanted")
+	if strings.Contains(page, "cache miss") {
+		t.Error("a NACK of a fetch is shown")
+	}
+	if strings.Index(page, "refuses it: no") > strings.Index(page, "as wanted") {
+		t.Error("what is well comes before what is not")
 	}
 }
 
@@ -124,7 +182,7 @@ func TestAwayIsShown(t *testing.T) {
 	_, page = get(t, h, "/envoys")
 	wantIn(t, page, `href="/envoys?state=away"`, `href="/envoys/gone"`)
 	_, page = get(t, h, "/envoys/gone")
-	wantIn(t, page, "last connected", "it may come back by itself")
+	wantIn(t, page, "last seen", "it may come back by itself")
 	_, text := get(t, h, "/api/v1/status")
 	wantIn(t, text, `"connected": 2`, `"awaited": 1`, `"awaySince"`)
 	_, text = get(t, h, "/metrics")
