@@ -36,6 +36,10 @@ func (h *host) buffer(number uint32) (b []byte, mutable *stream.Buffer, s status
 		if s := h.scope().stream; s != nil {
 			mutable = s.Body(abi.Buffer(number))
 		}
+	case abi.DownstreamData, abi.UpstreamData:
+		if s := h.scope().tcp; s != nil {
+			mutable = s.Data(abi.Buffer(number))
+		}
 	}
 	return mutable.Bytes(), mutable, ok // what isn't there is empty
 }

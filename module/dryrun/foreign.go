@@ -124,7 +124,7 @@ func setFilterState(h *host, arguments []byte) ([]byte, status) {
 		return nil, notFound
 	}
 	s := h.scope()
-	if s.stream == nil || !h.room(len(key)+len(m.bytes[stateValue])) {
+	if s.stream == nil && s.tcp == nil || !h.room(len(key)+len(m.bytes[stateValue])) {
 		return nil, notFound
 	}
 	if s.states == nil {

@@ -190,3 +190,35 @@ func TestPlayCallouts(t *testing.T) {
 		})
 	}
 }
+
+// Connections go through network filters.
+func TestPlayConnections(t *testing.T) {
+	r := newRunner(t, Options{})
+	pieces := func(s ...string) (out [][]byte) {
+		for _, p := range s {
+			out = append(out, []byte(p))
+		}
+		return out
+	}
+	through := func(f *definition.Filter, m module.Info, c stream.Connection) stream.Result {
+		t.Helper()
+		played, err := r.Play(t.Context(), Play{Filter: f, Module: m, Streams: []stream.Stream{{Connection: &c}}})
+		if err != nil || len(played.Streams) != 1 {
+			t.Fatalf("got %+v, %v", played, err)
+		}
+		return played.Streams[0]
+	}
+	got := through(&definition.Filter{}, r.assemble(t, wasmtest.Filter{Network: true, Value: "<"}), stream.Connection{
+		Downstream: pieces("a", "b"), Upstream: pieces("c")})
+	if want := "[<a <b] [c] downstream"; fmt.Sprintf("%s %s %s", got.Connection.Downstream, got.Connection.Upstream, got.Connection.Closes) != want {
+		t.Errorf("got %+v, want %s", got.Connection, want)
+	}
+	m := built(t, r, "preface")
+	f := &definition.Filter{Config: text(`{"require": ["SSH-"], "prepend": "> "}`)}
+	for first, want := range map[string]string{"SSH-2.0": "[> SSH-2.0] downstream", "GET /": "[] filter"} {
+		got := through(f, m, stream.Connection{Downstream: pieces(first)})
+		if line := fmt.Sprintf("%s %s", got.Connection.Downstream, got.Connection.Closes); line != want {
+			t.Errorf("%s: got %s, want %s; %+v", first, line, want, got)
+		}
+	}
+}

@@ -73,27 +73,48 @@ func (p *player) one(s playedStream) stream.Result {
 	p.last++
 	h := p.vm.host
 	sc := &scope{id: p.last, given: stream.Tree(append(slices.Clip(p.play.Given), s.Given...))}
-	sc.stream = stream.NewHTTP(&streamVM{p.vm, sc}, s.Stream, stream.Options{
+	options := stream.Options{
 		StopIteration: p.play.StopIteration, FailOpen: p.play.OnFailure == definition.Open, Began: h.now(), Now: h.now,
-	})
+	}
 	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
 	before := p.vm.failed
-	for events := 0; ; events++ {
-		for sc.stream.Step() {
+	var r stream.Result
+	if s.Connection != nil {
+		sc.tcp = stream.NewTCP(&streamVM{p.vm, sc}, *s.Connection, options)
+		p.drive(sc.tcp)
+		paused := ""
+		if !sc.tcp.Finished() {
+			paused = sc.tcp.Paused()
+			sc.tcp.GiveUp()
 		}
-		if sc.stream.Finished() || events >= maxEvents || !h.next(&p.play.Ticks) {
-			break
-		}
+		r = sc.tcp.Result(paused)
+	} else {
+		sc.stream = stream.NewHTTP(&streamVM{p.vm, sc}, s.Stream, options)
+		p.drive(sc.stream)
+		sc.stream.GiveUp()
+		r = sc.stream.Result()
 	}
-	sc.stream.GiveUp()
 	delete(h.scopes, sc.id)
 	p.settle()
-	r := sc.stream.Result()
 	r.Record = h.records.told()
 	if p.vm.failed != nil && before == nil {
 		r.Crash = p.crash()
 	}
 	return r
+}
+
+// drive has all of a stream come, and what it waits for happen.
+func (p *player) drive(s interface {
+	Step() bool
+	Finished() bool
+}) {
+	for events := 0; events < maxEvents; events++ {
+		for s.Step() {
+		}
+		if s.Finished() || !p.vm.host.next(&p.play.Ticks) {
+			return
+		}
+	}
 }
 
 // settle has answers come that no stream waits for.

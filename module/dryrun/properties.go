@@ -68,11 +68,13 @@ func (h *host) property(path []string) (stream.Value, bool) {
 
 // property gives what is known of a stream.
 func (s *scope) property(name string) (stream.Value, bool) {
-	if s.stream == nil {
+	if s.stream == nil && s.tcp == nil {
 		return nil, false
 	}
-	if value, found := s.stream.Property(name); found {
-		return value, true
+	if s.stream != nil {
+		if value, found := s.stream.Property(name); found {
+			return value, true
+		}
 	}
 	if name == "filter_state" {
 		return stream.Lookup(func(name string) (stream.Value, bool) {
@@ -119,7 +121,7 @@ func (h *host) setProperty(m api.Module, a args) status {
 		return invalidMemory
 	}
 	s := h.scope()
-	if s.stream == nil {
+	if s.stream == nil && s.tcp == nil {
 		return notFound
 	}
 	if !h.room(len(path)+len(value)) || len(s.set) >= maxEntries {

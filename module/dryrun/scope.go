@@ -11,7 +11,8 @@ import (
 // plugin, or a stream.
 type scope struct {
 	id     uint32
-	stream *stream.HTTP      // nil: it is no stream
+	stream *stream.HTTP      // nil: it is no request
+	tcp    *stream.TCP       // nil: it is no connection
 	given  stream.Map        // properties
 	set    map[string][]byte // properties that the module has set, by path
 	states map[string][]byte // objects of the filter state, by key
@@ -114,16 +115,15 @@ func (h *host) continueStream(_ api.Module, a args) status {
 }
 
 func (h *host) resume(side abi.Side) status {
-	s := h.scope().stream
-	switch side {
-	case abi.Upstream:
+	s := h.scope()
+	switch {
+	case side == abi.Upstream:
 		return abi.Unimplemented
-	case abi.Downstream:
-		return ok
-	}
-	if s != nil {
-		h.later(func() { s.Continue(side) })
-		s.Forget()
+	case side == abi.Downstream && s.tcp != nil:
+		h.later(s.tcp.Continue)
+	case side <= abi.Response && s.stream != nil:
+		h.later(func() { s.stream.Continue(side) })
+		s.stream.Forget()
 	}
 	return ok
 }
@@ -132,8 +132,11 @@ func (h *host) closeStream(_ api.Module, a args) status {
 	if a.u32(0) > uint32(abi.LastSide) {
 		return badArgument
 	}
-	if s := h.scope().stream; s != nil && abi.Side(a.u32(0)) <= abi.Response {
-		h.later(s.Close)
+	switch s := h.scope(); {
+	case s.stream != nil && abi.Side(a.u32(0)) <= abi.Response:
+		h.later(s.stream.Close)
+	case s.tcp != nil && abi.Side(a.u32(0)) > abi.Response:
+		h.later(s.tcp.Close)
 	}
 	return ok
 }

@@ -10,9 +10,11 @@ package stream
 import "time"
 
 // Stream is what goes through a filter: one HTTP request and what the upstream
-// answers.
+// answers, or one TCP connection.
 type Stream struct {
 	Request Message
+	// Connection, where it is there, goes through in place of a request.
+	Connection *Connection
 	// Response is what the upstream answers; zero: 200 without a body.
 	Response Message
 	// Protocol is what both sides speak: HTTP/1.1 or HTTP/2. The default is
@@ -64,6 +66,7 @@ type Result struct {
 	// the client; nil: it never left. Complete says whether all of a response left.
 	Request, Response *Message
 	Complete          bool
+	Connection        *Connection // what leaves a network filter: to the upstream, and to the client
 	LocalReply        *LocalReply // what the filter, or Envoy for it, answered
 	Paused            string      // "request headers", …: where it stopped, and nothing continued it
 	Reset             string      // why the stream was cut off
