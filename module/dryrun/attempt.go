@@ -76,7 +76,7 @@ func (s *sandbox) load(ctx context.Context, r request, read func() ([]byte, erro
 	if err != nil {
 		return nil, err
 	}
-	code, err := e.modules.get(ctx, t.SHA256, read)
+	code, err := e.modules.get(ctx, t.SHA256, r.Play.how(), read)
 	if err != nil {
 		return nil, err
 	}

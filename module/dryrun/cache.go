@@ -3,13 +3,16 @@ package dryrun
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"runtime/metrics"
 	"slices"
 	"strings"
 
 	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/experimental"
 
 	"wasmxds/module"
+	"wasmxds/module/dryrun/meter"
 )
 
 // cache keeps compiled modules, the last used ones up to a size.
@@ -24,8 +27,12 @@ type compiled struct {
 	module wazero.CompiledModule
 	abi    string
 	sha256 string
+	how    how
 	size   int64 // bytes of memory
 }
+
+// how says what a module is compiled to tell.
+type how struct{ count, profile bool }
 
 // cached is how many bytes of memory modules may take that are kept ready to
 // start, so that a new configuration is tried within milliseconds: enough for
@@ -50,8 +57,8 @@ var (
 
 // get compiles a module, unless it is kept. The result is good until the next
 // call.
-func (c *cache) get(ctx context.Context, sha256 string, read func() ([]byte, error)) (*compiled, error) {
-	i := slices.IndexFunc(c.kept, func(m *compiled) bool { return m.sha256 == sha256 })
+func (c *cache) get(ctx context.Context, sha256 string, h how, read func() ([]byte, error)) (*compiled, error) {
+	i := slices.IndexFunc(c.kept, func(m *compiled) bool { return m.sha256 == sha256 && m.how == h })
 	if i >= 0 {
 		m := c.kept[i]
 		c.kept = slices.Insert(slices.Delete(c.kept, i, i+1), 0, m)
@@ -66,11 +73,19 @@ func (c *cache) get(ctx context.Context, sha256 string, read func() ([]byte, err
 		return nil, err
 	}
 	before := heap()
+	if h.count {
+		if b, err = meter.Count(b); err != nil {
+			return nil, fmt.Errorf("its instructions can't be counted: %w", err)
+		}
+	}
+	if h.profile {
+		ctx = experimental.WithFunctionListenerFactory(ctx, listeners{})
+	}
 	code, err := c.runtime.CompileModule(ctx, b)
 	if err != nil {
 		return nil, compileError(err)
 	}
-	m := &compiled{module: code, abi: contents.ABI, sha256: sha256}
+	m := &compiled{module: code, abi: contents.ABI, sha256: sha256, how: h}
 	m.size = max(c.cost.each+c.cost.perByte*int64(len(b)), heap()-before)
 	c.kept = slices.Insert(c.kept, 0, m)
 	return m, c.trim(ctx)

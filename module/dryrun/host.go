@@ -37,6 +37,8 @@ type host struct {
 	declared   map[string]bool // properties, by name
 	readonly   map[string]bool
 	metrics    defined
+	counter    api.Global // of instructions; nil: they aren't counted
+	profile    *profile   // nil: there is none
 	callouts   callouts
 	events     events
 	calls      int // of functions, by now
@@ -52,6 +54,14 @@ type host struct {
 }
 
 type hostKey struct{}
+
+// count gives how many instructions there have been.
+func (h *host) count() uint64 {
+	if h.counter == nil {
+		return 0
+	}
+	return h.counter.Get()
+}
 
 // unserved notes that the module asked for what only an Envoy has: what it
 // does then says nothing about what it will do there.

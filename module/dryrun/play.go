@@ -29,6 +29,9 @@ type Play struct {
 	// Compile has the module compiled to machine code, as Envoy does, which
 	// takes a second for a large one: what callbacks take means little without.
 	Compile bool
+	// Count has instructions counted, and Profile says which functions they are
+	// of: [Played.Profile], which has the module run slower.
+	Count, Profile bool
 }
 
 // Played is what came of a [Play].
@@ -37,6 +40,9 @@ type Played struct {
 	Streams []stream.Result
 	End     stream.Record // what timers did then, and the plugin's end
 	Metrics []stream.Metric
+	// Profile has instructions and calls by functions, for pprof: gzipped, with
+	// the names that the module has for them.
+	Profile []byte
 	// Stopped is why not all streams were played; "": they were.
 	Stopped string
 }
@@ -53,6 +59,8 @@ type played struct {
 	Given         []stream.Leaf
 	Callouts      map[string]stream.Callout
 	Ticks         int
+	Count         bool
+	Profile       bool
 	OnFailure     definition.OnFailure
 	StopIteration bool
 }
@@ -68,7 +76,7 @@ type playedStream struct {
 // played is in its result.
 func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
-		Callouts: p.Callouts, Ticks: p.Ticks, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
+		Callouts: p.Callouts, Ticks: p.Ticks, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
 	}}
 	var err error
 	if q.Play.Given, err = stream.Leaves(p.Properties); err != nil {
@@ -107,6 +115,14 @@ func (q request) key() (key string, size int) {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), len(b)
+}
+
+// how says what the module is compiled to tell.
+func (p *played) how() how {
+	if p == nil {
+		return how{}
+	}
+	return how{count: p.Count || p.Profile, profile: p.Profile}
 }
 
 func (q request) maxReply() uint32 {

@@ -19,6 +19,8 @@ type player struct {
 	vm   *vm
 	out  Played
 	last uint32 // id of a context
+
+	profile profile
 }
 
 // play starts the module and plays all streams.
@@ -48,6 +50,9 @@ func (l *loaded) play(ctx context.Context, r request) reply {
 	}
 	p.end()
 	p.out.Metrics = p.vm.host.metrics.told()
+	if r.Play.Profile {
+		p.out.Profile = p.profile.encode()
+	}
 	return reply{Outcome: passed, Played: &p.out}
 }
 
@@ -57,6 +62,9 @@ func (p *player) start() error {
 	}
 	p.vm = newVM(p.trial)
 	h := p.vm.host
+	if p.play.Profile {
+		h.profile = &p.profile
+	}
 	h.callouts.answers = answers(p.play.Callouts, nil)
 	h.scopes[rootContext].given = stream.Tree(p.play.Given)
 	return p.vm.start(p.ctx, p.engine.runtime, p.code.module)

@@ -30,16 +30,17 @@ const (
 )
 
 // called notes a callback, which ends when the result is called.
-func (r *record) called(name string) (done func(*vm)) {
+func (r *record) called(v *vm, name string) (done func()) {
 	i := len(r.callbacks)
 	if i >= maxCallbacks {
-		return func(*vm) {}
+		return func() {}
 	}
 	r.callbacks = append(r.callbacks, stream.Callback{Name: name})
-	began := time.Now()
-	return func(v *vm) {
+	count, began := v.host.count(), time.Now()
+	return func() {
 		c := &r.callbacks[i]
 		c.Duration = time.Since(began)
+		c.Instructions = v.host.count() - count
 		if memory := v.instance.Memory(); memory != nil {
 			c.MemoryAfter = uint64(memory.Size())
 		}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+
+	"wasmxds/module/dryrun/meter"
 )
 
 // rootContext is the id of the plugin's context; 0 is the machine's own.
@@ -48,6 +50,7 @@ func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.Comp
 		return v.trapped("instantiation", err)
 	}
 	v.instance = instance
+	v.host.counter = instance.ExportedGlobal(meter.Counter)
 	if v.export("malloc") == nil && v.export("proxy_on_memory_allocate") == nil {
 		return refused("build it with a Proxy-Wasm SDK", "it exports neither malloc nor proxy_on_memory_allocate")
 	}
@@ -134,9 +137,9 @@ func (v *vm) enter(s *scope, name string, args ...uint64) (results []uint64, fou
 	running, effective := h.running, h.effective
 	h.running, h.effective = s, 0
 	defer func() { h.running, h.effective = running, effective }()
-	done := h.records.called(name)
+	done := h.records.called(v, name)
 	results, err = f.Call(h.ctx, args...)
-	done(v)
+	done()
 	if err != nil {
 		v.failed = v.trapped(name, err)
 	}
