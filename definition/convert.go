@@ -117,7 +117,18 @@ func (c *conversion) resource(r *Resource) error {
 	}
 	from := c.from(r, r.Pos)
 	if l := c.static.native[r]; l != nil {
-		c.add(from+".", convertListener(l))
+		comment := from + "."
+		if l.TLS != nil {
+			comment += " xds-server reads its certificate now: run it with a --tls-root that has these files."
+		}
+		c.add(comment, convertListener(l))
+		for _, script := range c.static.scripts[r] {
+			value, err := c.convertLua(script)
+			if err != nil {
+				return err
+			}
+			c.add(from+".", value)
+		}
 		return nil
 	}
 	if err := c.static.why[r]; err != nil {

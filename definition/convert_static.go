@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -17,9 +16,12 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tcpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/tcp_proxy/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+
+	"wasmxds/definition/internal/document"
 )
 
 // staticConversion writes what a bootstrap has in the native kinds, where these
@@ -27,22 +29,27 @@ import (
 type staticConversion struct {
 	file     *File
 	clusters map[string]*clusterv3.Cluster
+	secrets  map[string]*tlsv3.Secret
 	filters  map[string]*Filter
 
 	native   map[*Resource]*Listener // listeners
+	scripts  map[*Resource][]*Filter // of these
 	attached map[*Filter]*Filter     // filters of these, as they are then
 	why      map[*Resource]error     // a listener stays raw
-	dropped  map[*Resource]bool      // clusters of native listeners alone
+	dropped  map[*Resource]bool      // clusters and secrets of native listeners alone
 }
 
 func convertStatic(f *File) *staticConversion {
 	s := &staticConversion{
-		file: f, clusters: map[string]*clusterv3.Cluster{}, filters: map[string]*Filter{},
-		native: map[*Resource]*Listener{}, attached: map[*Filter]*Filter{}, why: map[*Resource]error{}, dropped: map[*Resource]bool{},
+		file: f, clusters: map[string]*clusterv3.Cluster{}, secrets: map[string]*tlsv3.Secret{}, filters: map[string]*Filter{},
+		native: map[*Resource]*Listener{}, scripts: map[*Resource][]*Filter{}, attached: map[*Filter]*Filter{}, why: map[*Resource]error{}, dropped: map[*Resource]bool{},
 	}
 	for _, r := range f.Resources {
-		if c, ok := r.Message.(*clusterv3.Cluster); ok {
-			s.clusters[r.Name] = c
+		switch m := r.Message.(type) {
+		case *clusterv3.Cluster:
+			s.clusters[r.Name] = m
+		case *tlsv3.Secret:
+			s.secrets[r.Name] = m
 		}
 	}
 	for _, filter := range f.Filters {
@@ -54,15 +61,15 @@ func convertStatic(f *File) *staticConversion {
 		}
 	}
 	for _, r := range f.Resources {
-		if _, ok := r.Message.(*clusterv3.Cluster); ok && len(s.native) > 0 {
+		if (r.TypeURL == clusterType || r.TypeURL == secretType) && len(s.native) > 0 {
 			s.dropped[r] = !s.needed(r)
 		}
 	}
 	return s
 }
 
-// needed says whether a cluster has another use than the routes of listeners that
-// are native now. Whatever has its name in it may use it.
+// needed says whether a cluster or a secret has another use than in listeners that are
+// native now. Whatever has its name in it may use it.
 func (s *staticConversion) needed(r *Resource) bool {
 	used := false
 	mentions := func(m proto.Message) bool {
@@ -87,6 +94,9 @@ func (s *staticConversion) needed(r *Resource) bool {
 func (s *staticConversion) listener(r *Resource, l *listenerv3.Listener) {
 	made := &Listener{Name: r.Name, Pos: r.Pos}
 	filters, err := s.fill(made, l)
+	if err == nil {
+		err = s.readable(made, filters)
+	}
 	if err != nil {
 		s.why[r] = err
 		return
@@ -95,8 +105,40 @@ func (s *staticConversion) listener(r *Resource, l *listenerv3.Listener) {
 	for i, f := range filters {
 		attached := *f
 		attached.Order, attached.Attach = i, Attach{Listeners: []ListenerMatch{{Direction: Any, Names: []string{r.Name}}}}
+		if f.Lua != nil {
+			s.scripts[r] = append(s.scripts[r], &attached)
+			continue
+		}
 		s.attached[f] = &attached
 	}
+}
+
+// readable says why what is written is not taken where it is read: Envoy takes more
+// names, regular expressions and so on than a Listener.
+func (s *staticConversion) readable(l *Listener, filters []*Filter) error {
+	c := &conversion{file: s.file, dir: filepath.Dir(s.file.Name)}
+	c.add("", convertListener(l))
+	for _, f := range filters {
+		if f.Lua == nil {
+			continue
+		}
+		script, err := c.convertLua(f)
+		if err != nil {
+			return err
+		}
+		c.add("", script)
+	}
+	written, err := document.Write("", c.docs)
+	if err != nil {
+		return err
+	}
+	read := Parser{}.Read(s.file.Name+".yaml", written)
+	for _, p := range read.Problems {
+		if !p.Warning {
+			return fmt.Errorf("a Listener can't have it: %s: %s", p.Field, p.Message)
+		}
+	}
+	return nil
 }
 
 // fill makes a native listener of one of Envoy's, and gives its filters in their
@@ -118,26 +160,47 @@ func (s *staticConversion) fill(made *Listener, l *listenerv3.Listener) ([]*Filt
 		return nil, errors.New("a Listener has one filter chain")
 	}
 	chain := l.GetFilterChains()[0]
-	if err := only(chain, "filters"); err != nil {
+	if err := only(chain, "filters", "transport_socket"); err != nil {
 		return nil, err
 	}
-	hcm := &hcmv3.HttpConnectionManager{}
-	if len(chain.GetFilters()) != 1 || chain.GetFilters()[0].GetTypedConfig().UnmarshalTo(hcm) != nil {
-		return nil, errors.New("a Listener has one network filter, the HTTP connection manager")
+	if len(chain.GetFilters()) != 1 {
+		return nil, errors.New("a Listener has one network filter")
 	}
-	if err := only(hcm, "stat_prefix", "codec_type", "use_remote_address", "normalize_path", "route_config", "http_filters"); err != nil {
+	hcm, proxy := &hcmv3.HttpConnectionManager{}, &tcpv3.TcpProxy{}
+	var filters []*Filter
+	switch config := chain.GetFilters()[0].GetTypedConfig(); {
+	case config.UnmarshalTo(hcm) == nil:
+		filters, err = s.manager(made, hcm)
+	case config.UnmarshalTo(proxy) == nil:
+		err = s.tcp(made, proxy)
+	default:
+		err = errors.New("a Listener has an HTTP connection manager or a TCP proxy")
+	}
+	if err == nil {
+		err = s.tls(made, chain.GetTransportSocket())
+	}
+	return filters, err
+}
+
+// manager gives a native listener what an HTTP connection manager does.
+func (s *staticConversion) manager(made *Listener, hcm *hcmv3.HttpConnectionManager) ([]*Filter, error) {
+	if err := only(hcm, "stat_prefix", "codec_type", "use_remote_address", "normalize_path", "route_config", "http_filters", "access_log"); err != nil {
 		return nil, err
 	}
 	if hcm.GetCodecType() != hcmv3.HttpConnectionManager_AUTO || !hcm.GetUseRemoteAddress().GetValue() || !hcm.GetNormalizePath().GetValue() {
 		return nil, errors.New("a Listener has codec_type AUTO, use_remote_address and normalize_path")
 	}
+	var err error
+	if made.AccessLog, err = nativeLog(hcm.GetAccessLog()); err != nil {
+		return nil, err
+	}
 	if err := s.routes(made, hcm.GetRouteConfig()); err != nil {
 		return nil, err
 	}
-	return s.httpFilters(hcm.GetHttpFilters())
+	return s.httpFilters(made.Name, hcm.GetHttpFilters())
 }
 
-func (s *staticConversion) httpFilters(list []*hcmv3.HttpFilter) ([]*Filter, error) {
+func (s *staticConversion) httpFilters(listener string, list []*hcmv3.HttpFilter) ([]*Filter, error) {
 	var filters []*Filter
 	for i, h := range list {
 		if i == len(list)-1 {
@@ -146,6 +209,16 @@ func (s *staticConversion) httpFilters(list []*hcmv3.HttpFilter) ([]*Filter, err
 				return nil, errors.New("a Listener has a router without settings")
 			}
 			continue
+		}
+		if only(h, "name", "typed_config") == nil {
+			f, err := s.script(listener, h.GetName(), h.GetTypedConfig())
+			if err != nil {
+				return nil, err
+			}
+			if f != nil && !slices.ContainsFunc(filters, func(other *Filter) bool { return other.Name == f.Name }) {
+				filters = append(filters, f)
+				continue
+			}
 		}
 		f := s.filters[h.GetName()]
 		if f == nil || only(h, "name", "config_discovery") != nil || slices.Contains(filters, f) {
@@ -158,121 +231,6 @@ func (s *staticConversion) httpFilters(list []*hcmv3.HttpFilter) ([]*Filter, err
 	}
 	return filters, nil
 }
-
-func (s *staticConversion) routes(made *Listener, config *routev3.RouteConfiguration) error {
-	if config == nil || only(config, "name", "virtual_hosts") != nil || len(config.GetVirtualHosts()) != 1 {
-		return errors.New("a Listener has routes of one virtual host")
-	}
-	host := config.GetVirtualHosts()[0]
-	if err := only(host, "name", "domains", "routes"); err != nil {
-		return err
-	}
-	if !slices.Equal(host.GetDomains(), []string{"*"}) || len(host.GetRoutes()) == 0 {
-		return errors.New("a Listener has routes for all domains")
-	}
-	for _, r := range host.GetRoutes() {
-		route, err := s.route(r)
-		if err != nil {
-			return err
-		}
-		made.Routes = append(made.Routes, route)
-	}
-	return nil
-}
-
-func (s *staticConversion) route(r *routev3.Route) (Route, error) {
-	made := Route{Prefix: r.GetMatch().GetPrefix()}
-	action := r.GetRoute()
-	if only(r, "match", "route") != nil || only(r.GetMatch(), "prefix") != nil || !strings.HasPrefix(made.Prefix, "/") {
-		return made, errors.New("a Listener's routes are those of a path prefix to an upstream")
-	}
-	if err := only(action, "cluster", "weighted_clusters", "timeout"); err != nil {
-		return made, err
-	}
-	if action.GetTimeout() != nil {
-		if action.GetTimeout().CheckValid() != nil || action.GetTimeout().AsDuration() < 0 {
-			return made, errors.New("a Listener's timeouts are from 0s")
-		}
-		made.Timeout = action.GetTimeout().AsDuration().String()
-	}
-	weighted := action.GetWeightedClusters()
-	if weighted != nil {
-		if err := only(weighted, "clusters"); err != nil {
-			return made, err
-		}
-	}
-	add := func(name string, weight uint32) error {
-		address, err := s.upstream(name)
-		made.Upstreams = append(made.Upstreams, Upstream{Address: address, Weight: weight})
-		return err
-	}
-	if name := action.GetCluster(); name != "" {
-		return made, add(name, 1)
-	}
-	for _, w := range weighted.GetClusters() {
-		if err := only(w, "name", "weight"); err != nil {
-			return made, err
-		}
-		if weight := w.GetWeight().GetValue(); weight < 1 || weight > maxWeight {
-			return made, fmt.Errorf("a Listener's weights are from 1 to %d", maxWeight)
-		}
-		if err := add(w.GetName(), w.GetWeight().GetValue()); err != nil {
-			return made, err
-		}
-	}
-	if len(made.Upstreams) == 0 {
-		return made, errors.New("a Listener's routes are those of a path prefix to an upstream")
-	}
-	return made, nil
-}
-
-// upstream gives the address of a cluster that is as the one that is made for an
-// upstream of that address.
-func (s *staticConversion) upstream(name string) (string, error) {
-	c := s.clusters[name]
-	if c == nil {
-		return "", fmt.Errorf("the cluster %s is not in the file", name)
-	}
-	load := c.GetLoadAssignment()
-	if err := only(c, "name", "type", "connect_timeout", "load_assignment", "dns_lookup_family"); err != nil {
-		return "", fmt.Errorf("cluster %s: %w", name, err)
-	}
-	if len(load.GetEndpoints()) != 1 || len(load.GetEndpoints()[0].GetLbEndpoints()) != 1 || only(load, "cluster_name", "endpoints") != nil ||
-		only(load.GetEndpoints()[0], "lb_endpoints") != nil {
-		return "", fmt.Errorf("cluster %s: an upstream is one host", name)
-	}
-	endpoint := load.GetEndpoints()[0].GetLbEndpoints()[0]
-	if only(endpoint, "endpoint") != nil || only(endpoint.GetEndpoint(), "address") != nil {
-		return "", fmt.Errorf("cluster %s: an upstream has no settings of its endpoint", name)
-	}
-	address, err := nativeAddress(endpoint.GetEndpoint().GetAddress())
-	if err != nil {
-		return "", fmt.Errorf("cluster %s: %w", name, err)
-	}
-	if t := c.GetConnectTimeout(); t != nil && t.AsDuration() != connectTimeout {
-		return "", fmt.Errorf("cluster %s: an upstream has the connect_timeout %v", name, connectTimeout)
-	}
-	_, badIP := netip.ParseAddrPort(address)
-	switch {
-	case endpoint.GetEndpoint().GetAddress().GetSocketAddress().GetPortValue() == 0:
-		return "", fmt.Errorf("cluster %s: an upstream has a port", name)
-	case badIP == nil && c.GetType() == clusterv3.Cluster_STATIC:
-	case badIP != nil && c.GetType() == clusterv3.Cluster_STRICT_DNS && c.GetDnsLookupFamily() == clusterv3.Cluster_V4_PREFERRED:
-	default:
-		return "", fmt.Errorf("cluster %s: an upstream is STATIC, or a name with STRICT_DNS and V4_PREFERRED", name)
-	}
-	if host, port, err := net.SplitHostPort(address); err == nil {
-		n, _ := strconv.ParseUint(port, 10, 16) // it was made of a number
-		for other := range s.clusters {
-			if other == ClusterName(host, uint32(n), false) {
-				return "", fmt.Errorf("another cluster is called %s", other)
-			}
-		}
-	}
-	return address, nil
-}
-
-const connectTimeout = 5 * time.Second // that Envoy has by default
 
 // only says which field of a message is set that is none of these.
 func only(m proto.Message, fields ...string) error {

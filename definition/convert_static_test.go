@@ -71,7 +71,6 @@ func TestConvertStaticNearly(t *testing.T) {
 		"use_remote_address: true":           "use_remote_address: false",
 		"normalize_path: true":               "merge_slashes: true",
 		`domains: ["*"]`:                     `domains: ["a"]`,
-		"prefix: /two":                       "path: /two",
 		"{match: {prefix: /}, ":              "{match: {prefix: /}, name: x, ",
 		"timeout: 1.5s":                      "idle_timeout: 1.5s",
 		"name: first\n":                      "name: first\n            disabled: true\n",
@@ -85,7 +84,7 @@ func TestConvertStaticNearly(t *testing.T) {
 		"filters.http.router.v3.Router}":     "filters.http.router.v3.Router, start_child_span: true}",
 		"{name: ip, weight: 1}, ":            "{name: other, weight: 1}, ",
 		"stat_prefix: ingress":               "stat_prefix: ingress\n          server_name: x",
-		"- {match: {prefix: /}, route: {clu": "- {match: {prefix: /}, redirect: {path_redirect: /a}}\n              - {match: {prefix: /}, route: {clu",
+		"- {match: {prefix: /}, route: {clu": "- {match: {prefix: /}, direct_response: {status: 200}}\n              - {match: {prefix: /}, route: {clu",
 	} {
 		if !strings.Contains(plain, from) {
 			t.Errorf("there is no %q", from)
@@ -105,6 +104,63 @@ func TestConvertStaticNearly(t *testing.T) {
 		}
 		if native := strings.Contains(string(written), "kind: Listener"); native != (from == "") {
 			t.Errorf("%q: native %v:\n%s", to, native, written)
+		}
+	}
+}
+
+// TestConvertFull: what a Listener can say is written as one.
+func TestConvertFull(t *testing.T) {
+	const name = "testdata/static/full.yaml"
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	convert := func(text string) string {
+		file, problems := definition.Parser{}.Parse(name, []byte(text))
+		if file == nil {
+			t.Fatal(definitiontest.Told(problems))
+		}
+		written, err := definition.Convert(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, problems := (definition.Parser{}).Parse("again.yaml", written); again == nil {
+			t.Fatalf("%s\n%s", definitiontest.Told(problems), written)
+		}
+		return string(written)
+	}
+	text := string(data)
+	definitiontest.Golden(t, name+".converted", []byte(convert(text)))
+	for from, to := range map[string]string{
+		"alpn_protocols: [h2, http/1.1]":                                    "alpn_protocols: [http/1.1]",
+		"require_client_certificate: true":                                  "require_client_certificate: false",
+		"{filename: /tls/a.crt}":                                            "{filename: a.crt}",
+		"{filename: /tls/a.key}":                                            "{inline_string: x}",
+		"{trusted_ca: {filename: /tls/ca.crt}}":                             "{trusted_ca: {filename: /tls/ca.crt}, only_verify_leaf_cert_crl: true}",
+		"path: /dev/stdout":                                                 "path: /var/log/a",
+		"ignore_port_in_host_matching: true":                                "ignore_port_in_host_matching: false",
+		`"*.Shop.example"`:                                                  `"shop.*"`,
+		"              - {match: {prefix: /}, route: {cluster: several}}\n": "",
+		"prefix: /api, ":                                                    "prefix: /api, case_sensitive: false, ",
+		"regex: GET|HEAD":                                                   "regex: G.*",
+		"exact_match: b":                                                    "suffix_match: b",
+		"present_match: false":                                              "present_match: false, invert_match: true",
+		"https_redirect: true":                                              "https_redirect: true, strip_query: true",
+		"path_redirect: /new":                                               `path_redirect: "/new?a"`,
+		"5xx, reset":                                                        "5xx, retriable-headers",
+		"num_retries: 3":                                                    "num_retries: 0",
+		"prefix_rewrite: /v1":                                               "host_rewrite_literal: x",
+		"default_source_code:":                                              "inline_code: x\n              default_source_code:",
+		"service_name: s}":                                                  "service_name: s, authority: x}",
+		"explicit_http_config: {http2_protocol_options: {}}":                "auto_config: {}",
+		"no_traffic_interval: 3s":                                           "no_traffic_interval: 4s",
+		"{address: {socket_address: {address: 10.0.0.2, port_value: 82}}, health_check_config: {hostname: \"10.0.0.2:82\"}}": "{address: {socket_address: {address: 10.0.0.2, port_value: 82}}}",
+	} {
+		changed := strings.Replace(text, from, to, 1)
+		if changed == text {
+			t.Errorf("there is no %q", from)
+		} else if written := convert(changed); strings.Contains(written, "kind: Listener\nname: web\n") {
+			t.Errorf("%q: it is a Listener:\n%s", to, written)
 		}
 	}
 }

@@ -10,33 +10,14 @@ import (
 	"wasmxds/definition"
 )
 
-// logFields are what Envoy's default format has, by names of their own.
-var logFields = map[string]string{
-	"start_time":            "%START_TIME%",
-	"method":                "%REQ(:METHOD)%",
-	"path":                  "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
-	"protocol":              "%PROTOCOL%",
-	"response_code":         "%RESPONSE_CODE%",
-	"response_flags":        "%RESPONSE_FLAGS%",
-	"bytes_received":        "%BYTES_RECEIVED%",
-	"bytes_sent":            "%BYTES_SENT%",
-	"duration":              "%DURATION%",
-	"upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-	"x_forwarded_for":       "%REQ(X-FORWARDED-FOR)%",
-	"user_agent":            "%REQ(USER-AGENT)%",
-	"request_id":            "%REQ(X-REQUEST-ID)%",
-	"authority":             "%REQ(:AUTHORITY)%",
-	"upstream_host":         "%UPSTREAM_HOST%",
-}
-
 // accessLog writes a line for each request to Envoy's standard output.
 func accessLog(as definition.AccessLog) ([]*accesslogv3.AccessLog, error) {
 	out := new(streamv3.StdoutAccessLog)
 	switch as {
 	case definition.LogText: // Envoy's default format
 	case definition.LogJSON:
-		fields := make(map[string]*structpb.Value, len(logFields))
-		for name, format := range logFields {
+		fields := map[string]*structpb.Value{}
+		for name, format := range definition.LogFields() {
 			fields[name] = structpb.NewStringValue(format)
 		}
 		out.AccessLogFormat = &streamv3.StdoutAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
