@@ -42,6 +42,9 @@ func ConvertTo(f *File, dir string) ([]byte, error) {
 	for _, r := range f.Rollouts {
 		c.add("", convertRollout(r))
 	}
+	for _, t := range f.Tests {
+		c.add("", f.origins[t].root)
+	}
 	return document.Write(c.left(), c.docs)
 }
 

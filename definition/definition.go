@@ -40,15 +40,19 @@ func (p Position) String() string {
 
 // Set is a whole and valid set of definitions.
 type Set struct {
-	Filters   []*Filter   // by name
-	Listeners []*Listener // by name
-	Resources []*Resource // by type URL, then by name
-	Rollouts  []*Rollout  // by name
+	Filters   []*Filter     // by name
+	Listeners []*Listener   // by name
+	Resources []*Resource   // by type URL, then by name
+	Rollouts  []*Rollout    // by name
+	Tests     []*FilterTest // by filter, then by where they are written
 
 	Withheld []Withheld // listeners among them that wait for a hole to be mended
 	// RolloutHoles are Rollouts that never were good. What they may be for has
 	// to wait until they are mended; see HeldBy.
 	RolloutHoles []*Hole
+	// TestHoles are FilterTests that never were good. No new version of a filter that
+	// they name is served until they are mended.
+	TestHoles []*Hole
 }
 
 // Withheld is a listener that is not to be served yet.

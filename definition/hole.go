@@ -25,6 +25,8 @@ type Hole struct {
 	Definitions []string
 
 	HTTP bool // it is no network filter
+	// Tests, of a FilterTest, is the filter that it is for; "": that can't be told.
+	Tests string
 
 	mayBeRollout bool    // that can't be told
 	Cause        Problem // the first thing that is wrong
@@ -103,8 +105,14 @@ func (f *File) Holes(cause Problem) []*Hole {
 	for _, r := range f.Rollouts {
 		holes = append(holes, &Hole{Kind: rolloutKind, Name: r.Name, Pos: r.Pos, OnFailure: Closed, Definitions: r.Definitions, Cause: cause})
 	}
+	for _, t := range f.Tests {
+		holes = append(holes, &Hole{Kind: testKind, Name: t.Name, Pos: t.Pos, OnFailure: Open, Tests: t.Filter, Cause: cause})
+	}
 	return holes
 }
+
+// IsTest says whether it is a FilterTest, which belongs in no listener.
+func (h *Hole) IsTest() bool { return h.Kind == testKind }
 
 // IsRollout says whether it is a Rollout, which belongs in no listener.
 func (h *Hole) IsRollout() bool { return h.Kind == rolloutKind }
@@ -190,6 +198,8 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		h.Attach = Attach{}
 	case rolloutKind:
 		d.rolloutHole(h)
+	case testKind:
+		d.testHole(h)
 	default:
 		if looksLikeRollout(d.root, h.Kind) {
 			d.rolloutHole(h)

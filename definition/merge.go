@@ -54,6 +54,7 @@ func merged(files []*File) *Set {
 		set.Listeners = append(set.Listeners, f.Listeners...)
 		set.Resources = append(set.Resources, f.Resources...)
 		set.Rollouts = append(set.Rollouts, f.Rollouts...)
+		set.Tests = append(set.Tests, f.Tests...)
 	}
 	slices.SortFunc(set.Filters, func(a, b *Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *Listener) int { return strings.Compare(a.Name, b.Name) })
@@ -61,6 +62,7 @@ func merged(files []*File) *Set {
 		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
 	})
 	slices.SortFunc(set.Rollouts, func(a, b *Rollout) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(set.Tests, orderOfTests)
 	return set
 }
 

@@ -20,6 +20,7 @@ type File struct {
 	Listeners []*Listener
 	Resources []*Resource
 	Rollouts  []*Rollout
+	Tests     []*FilterTest
 
 	left     []Problem      // of bootstraps: what is of no use to a server
 	undumped []Problem      // of config_dumps: what nobody has defined
@@ -208,7 +209,7 @@ func (p *parser) report(found []document.Problem) {
 // native are the documents of kinds of our own. Each function adds to the file
 // what it makes of the document.
 func native() map[string]func(*Doc) {
-	return map[string]func(*Doc){"WasmFilter": readWasmFilter, luaKind: readLuaFilter, "Listener": readListener, rolloutKind: readRollout, "List": readList}
+	return map[string]func(*Doc){"WasmFilter": readWasmFilter, luaKind: readLuaFilter, "Listener": readListener, rolloutKind: readRollout, testKind: readFilterTest, "List": readList}
 }
 
 // reader gives what reads the other documents of a kind; nil: it is not known.
@@ -283,7 +284,7 @@ func (d *Doc) read() {
 	}
 	kind := d.root.Get("kind")
 	if kind == nil {
-		d.Problem("kind", "a document begins with kind: WasmFilter, kind: LuaFilter, kind: Listener, kind: Rollout, or the @type of an Envoy resource", "is missing")
+		d.Problem("kind", "a document begins with kind: WasmFilter, kind: LuaFilter, kind: Listener, kind: Rollout, kind: FilterTest, or the @type of an Envoy resource", "is missing")
 		return
 	}
 	if read, ok := native()[kind.Text]; ok {

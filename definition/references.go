@@ -129,6 +129,7 @@ func warnings(files []*File, set *Set) []Problem {
 			}
 		}
 	}
+	problems = append(problems, idleTests(files, set)...)
 	for i := range problems {
 		problems[i].Warning = true
 	}

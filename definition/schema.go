@@ -25,7 +25,7 @@ func Schema() ([]byte, error) {
 		Description: "One document of a definitions directory.",
 		Definitions: jsonschema.Definitions{"Resource": resourceSchema(), "Bootstrap": bootstrapSchema()},
 	}
-	for _, kind := range []any{&wasmFilter{}, &luaFilter{}, &listener{}, &rollout{}} {
+	for _, kind := range []any{&wasmFilter{}, &luaFilter{}, &listener{}, &rollout{}, &filterTest{}} {
 		s := reflector().Reflect(kind)
 		name := exported(reflect.TypeOf(kind).Elem())
 		for other, d := range s.Definitions {

@@ -49,7 +49,7 @@ func TestSchemaAgrees(t *testing.T) {
 		}
 		return schema.Validate(value)
 	}
-	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/routes.yaml", "testdata/good/raw.yaml", "testdata/good/rollout.yaml", "testdata/good/rollout.json", "testdata/good/direct.json"} {
+	for _, name := range []string{"testdata/good/native.yaml", "testdata/good/routes.yaml", "testdata/good/raw.yaml", "testdata/good/rollout.yaml", "testdata/good/rollout.json", "testdata/good/filtertest.yaml", "testdata/good/direct.json"} {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -100,6 +100,15 @@ func TestSchemaAgrees(t *testing.T) {
 		"{kind: Rollout, name: a, waves: [1], then: undo}",
 		"{kind: Rollout, name: a, waves: [1], ask: [{prometheus: {url: 'http://p', query: up, max: lots}}]}",
 		"{kind: Rollout, name: a, waves: [1], ask: [{webhook: {}}]}",
+		"{kind: FilterTest, filter: a}",
+		"{kind: FilterTest, filter: a, cases: []}",
+		"{kind: FilterTest, cases: [{name: a}]}",
+		"{kind: FilterTest, filter: a, cases: [{request: {}}]}",
+		"{kind: FilterTest, filter: a, cases: [{name: a, request: {headers: {b: 1}}}]}",
+		"{kind: FilterTest, filter: a, cases: [{name: a, request: {body: {text: b}}}]}",
+		"{kind: FilterTest, filter: a, cases: [{name: a, expect: {request: {headers: {b: {has: c}}}}}]}",
+		"{kind: FilterTest, filter: a, cases: [{name: a, expect: {localReply: {status: 1000}}}]}",
+		"{kind: FilterTest, filter: a, cases: [{name: a, expect: {calls: [{path: /}]}}]}",
 		"{kind: Other}",
 		"{'@type': type.googleapis.com/envoy.config.bootstrap.v3.Bootstrap, kind: Other}",
 		"[]",

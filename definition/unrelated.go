@@ -60,7 +60,7 @@ func (p *parser) nearKind(group, kind string) bool {
 	if group == Group {
 		return true
 	}
-	names := []string{"WasmFilter", luaKind}
+	names := []string{"WasmFilter", luaKind, testKind}
 	for _, k := range p.kinds {
 		names = append(names, k.Name)
 		if k.Group != "" && k.Group == group {

@@ -27,7 +27,7 @@ func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *d
 
 // detached is a file whose filters name no listeners.
 func detached(f *definition.File) *definition.File {
-	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources, Rollouts: f.Rollouts}
+	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources, Rollouts: f.Rollouts, Tests: f.Tests}
 	for _, filter := range f.Filters {
 		loose := *filter
 		loose.Attach = definition.Attach{Nodes: filter.Attach.Nodes}
@@ -43,6 +43,7 @@ func union(set *definition.Set, f *definition.File) *definition.Set {
 		Listeners: slices.Concat(set.Listeners, f.Listeners),
 		Resources: slices.Concat(set.Resources, f.Resources),
 		Rollouts:  slices.Concat(set.Rollouts, f.Rollouts),
+		Tests:     slices.Concat(set.Tests, f.Tests),
 	}
 	slices.SortFunc(more.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(more.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
@@ -56,5 +57,5 @@ func union(set *definition.Set, f *definition.File) *definition.Set {
 // equal says whether two sets have the very same definitions.
 func equal(a, b *definition.Set) bool {
 	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources) &&
-		slices.Equal(a.Rollouts, b.Rollouts) && sameHoles(a, b)
+		slices.Equal(a.Rollouts, b.Rollouts) && slices.Equal(a.Tests, b.Tests) && sameHoles(a, b)
 }

@@ -49,7 +49,13 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 	if good == nil {
 		return holes
 	}
+	holes = slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool {
+		return h.IsTest() && slices.ContainsFunc(good.Tests, func(t *definition.FilterTest) bool { return t.Filter == h.Tests })
+	})
 	isRollout := (*definition.Hole).IsRollout
+	isTest := (*definition.Hole).IsTest
+	tests := slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !isTest(h) })
+	holes = slices.DeleteFunc(holes, isTest)
 	policies := slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !isRollout(h) })
 	others := slices.DeleteFunc(slices.Clone(holes), isRollout)
 	rollouts := map[string]bool{}
@@ -75,7 +81,7 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 			others = slices.Delete(others, i, i+1)
 		}
 	}
-	return append(others, policies...)
+	return slices.Concat(others, policies, tests)
 }
 
 // neverOf does so in one name space. What it leaves of the names is there in no
@@ -143,7 +149,7 @@ func listenersIn(files []*definition.File) map[string]inForce {
 // files that were in force until now.
 func (t *table) withhold(m *merger, set *definition.Set, before []*definition.File) (*definition.Set, []definition.Problem) {
 	holes := t.holes(m)
-	set = withRolloutHoles(set, holes)
+	set = withTestHoles(withRolloutHoles(set, holes), holes)
 	if !slices.ContainsFunc(holes, func(h *definition.Hole) bool {
 		return h.OnFailure != definition.Open && len(h.Attach.Listeners) > 0
 	}) {
@@ -206,6 +212,18 @@ func withRolloutHoles(set *definition.Set, holes []*definition.Hole) *definition
 	}
 	out := *set
 	out.RolloutHoles = holes
+	return &out
+}
+
+// withTestHoles notes in a set which FilterTests never were good, of those that say
+// for which filter they are.
+func withTestHoles(set *definition.Set, holes []*definition.Hole) *definition.Set {
+	holes = slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !h.IsTest() || h.Tests == "" })
+	if len(holes) == 0 {
+		return set
+	}
+	out := *set
+	out.TestHoles = holes
 	return &out
 }
 
@@ -305,5 +323,5 @@ func (t *table) restoreForce(data []byte) {
 
 // sameHoles says whether the same is missing, and withheld for it, in two sets.
 func sameHoles(a, b *definition.Set) bool {
-	return reflect.DeepEqual(a.Withheld, b.Withheld) && reflect.DeepEqual(a.RolloutHoles, b.RolloutHoles)
+	return reflect.DeepEqual(a.Withheld, b.Withheld) && reflect.DeepEqual(a.RolloutHoles, b.RolloutHoles) && reflect.DeepEqual(a.TestHoles, b.TestHoles)
 }

@@ -17,7 +17,7 @@ import (
 var exceptOrigin = cmp.Options{
 	cmpopts.IgnoreFields(definition.Filter{}, "Kind", "Pos", "Wasm"),
 	cmpopts.IgnoreFields(definition.Listener{}, "Pos"), cmpopts.IgnoreFields(definition.Resource{}, "Pos"), cmpopts.IgnoreFields(definition.Rollout{}, "Pos"),
-	cmpopts.EquateEmpty(),
+	cmpopts.EquateEmpty(), cmpopts.IgnoreTypes(definition.Position{}),
 	protocmp.Transform(),
 }
 
@@ -47,6 +47,9 @@ func Converts(t *testing.T, p definition.Parser) {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(file.Rollouts, again.Rollouts, exceptOrigin); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(file.Tests, again.Tests, exceptOrigin); diff != "" {
 				t.Error(diff)
 			}
 			twice, err := definition.Convert(again)

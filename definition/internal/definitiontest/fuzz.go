@@ -56,6 +56,16 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			}
 			r.Matches("a/b")
 		}
+		for _, test := range file.Tests {
+			if test.Filter == "" || len(test.Cases) == 0 || len(test.Cases) > 1000 || test.Pos.Line < 1 {
+				t.Errorf("incomplete: %+v", test)
+			}
+			for _, c := range test.Cases {
+				if c.Name == "" || len(c.Request.Headers) < 4 || c.Pos.Line < 1 {
+					t.Errorf("incomplete: %+v", c)
+				}
+			}
+		}
 		if written, err := definition.Convert(file); err == nil {
 			again, problems := p.Parse("dir/again.yaml", written)
 			if again == nil {
@@ -68,12 +78,15 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			if diff := cmp.Diff(file.Rollouts, again.Rollouts, exceptOrigin); diff != "" {
 				t.Fatalf("converted to another Rollout: %s", diff)
 			}
+			if diff := cmp.Diff(file.Tests, again.Tests, exceptOrigin); diff != "" {
+				t.Fatalf("converted to another FilterTest: %s", diff)
+			}
 		}
 		set, found := definition.Merge([]*definition.File{file})
 		if set == nil {
 			t.Fatalf("no set: %v", found)
 		}
-		if OnlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources) && len(set.Rollouts) == len(file.Rollouts)) {
+		if OnlyWarnings(found) != (len(set.Filters) == len(file.Filters) && len(set.Listeners) == len(file.Listeners) && len(set.Resources) == len(file.Resources) && len(set.Rollouts) == len(file.Rollouts) && len(set.Tests) == len(file.Tests)) {
 			t.Errorf("left out %v for %v", file, found)
 		}
 	})

@@ -5,6 +5,7 @@ package definitiontest
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -179,7 +180,21 @@ func dump(f *definition.File) string {
 			}
 		}
 	}
+	for _, d := range f.Tests {
+		fmt.Fprintf(&b, "%s tests %q of %q\n", where(d.Pos), d.Name, d.Filter)
+		for _, c := range d.Cases {
+			dumpCase(&b, c)
+		}
+	}
 	return b.String()
+}
+
+func dumpCase(b *strings.Builder, c definition.TestCase) {
+	written, err := json.Marshal(c) // it has pointers
+	if err != nil {
+		panic(err)
+	}
+	fmt.Fprintf(b, "  %s\n", written)
 }
 
 // dumpRoute shows what is in a route; of what it rarely has, what there is.
