@@ -13,7 +13,7 @@ type FilterTest struct {
 // TestCase is a request and what is expected of it. Each case has a VM for itself.
 type TestCase struct {
 	Name   string
-	Pos    Position
+	At     Expected
 	Before []TestStream // requests that the same VM has had before
 	TestStream
 	Expect Expectation
@@ -52,11 +52,11 @@ type Expectation struct {
 	Response   *ExpectedMessage // as the client gets it
 	LocalReply *ExpectedMessage
 	// Continues says whether the request reaches the upstream, whole.
-	Continues *bool
-	Logs      []ExpectedText   // each is in some line of the log
-	Metrics   []ExpectedMetric // after the request
-	Calls     []ExpectedCall   // callouts that are made, in this order
-	At        Position
+	Continues   *bool
+	ContinuesAt Expected
+	Logs        []ExpectedText   // each is in some line of the log
+	Metrics     []ExpectedMetric // after the request
+	Calls       []ExpectedCall   // callouts that are made, in this order; nil: any
 }
 
 // ExpectedMessage is what a message must have.
@@ -68,7 +68,7 @@ type ExpectedMessage struct {
 	At       Expected
 }
 
-// Expected is where something is expected.
+// Expected is where a case is, or something that it expects.
 type Expected struct {
 	Pos   Position
 	Field string // in the document

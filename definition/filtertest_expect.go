@@ -12,7 +12,10 @@ import (
 )
 
 func (d *Doc) expectation(at string, e *testExpect) Expectation {
-	made := Expectation{Continues: e.Continues, At: d.PosOf(at)}
+	made := Expectation{Continues: e.Continues}
+	if e.Continues != nil {
+		made.ContinuesAt = d.expected(at + ".continues")
+	}
 	if r := e.Request; r != nil {
 		made.Request = d.expectedRequest(at+".request", *r)
 	}

@@ -125,7 +125,7 @@ func readFilterTest(d *Doc) {
 }
 
 func (d *Doc) testCase(at string, c testCase) TestCase {
-	made := TestCase{Name: c.Name, Pos: d.PosOf(at), TestStream: d.testStream(at, c.testStream)}
+	made := TestCase{Name: c.Name, At: d.expected(at), TestStream: d.testStream(at, c.testStream)}
 	if len(c.Name) > 253 {
 		d.Problem(at+".name", "", "%d bytes, 253 at most", len(c.Name))
 	}
@@ -136,7 +136,6 @@ func (d *Doc) testCase(at string, c testCase) TestCase {
 	for i, b := range c.Before {
 		made.Before = append(made.Before, d.testStream(document.Index(at+".before", i), b))
 	}
-	made.Expect.At = d.PosOf(at)
 	if c.Expect != nil {
 		made.Expect = d.expectation(at+".expect", c.Expect)
 	}

@@ -8,6 +8,7 @@ type Problem struct {
 	Field   string `json:"field,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+	Diff    string `json:"diff,omitempty"`    // lines of what was expected and what came, of a test
 	Warning bool   `json:"warning,omitempty"` // the definition is used all the same
 }
 

@@ -2,13 +2,12 @@ package module
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"wasmxds/definition"
 )
 
-// dryRun is a dry run of a module for a filter.
+// dryRun is a dry run of a module for a filter, with the filter's tests.
 type dryRun struct {
 	stop context.CancelFunc
 	done bool
@@ -19,7 +18,7 @@ type dryRun struct {
 }
 
 // dryRunOf gives the dry run of a key, and begins it.
-func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info) *dryRun {
+func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info, tests []*definition.FilterTest) *dryRun {
 	if t := l.trials[key]; t != nil {
 		return t
 	}
@@ -28,18 +27,18 @@ func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info) *dryRun 
 	l.trials[key] = t
 	l.group.Go(func() error {
 		defer stop()
-		l.try(ctx, t, f, m)
+		l.try(ctx, t, f, m, tests)
 		return nil
 	})
 	return t
 }
 
-// try runs a module until there is a verdict.
-func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m Info) {
+// try runs a module, and its tests, until there is a verdict.
+func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m Info, tests []*definition.FilterTest) {
 	failing := l.BackOff()
 	for {
 		start := time.Now()
-		err := l.Runner.Run(ctx, f, m)
+		err := l.tryOnce(ctx, f, m, tests)
 		took := time.Since(start)
 		if ctx.Err() != nil {
 			return
@@ -51,7 +50,7 @@ func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m
 			t.done, t.err = true, err
 			t.news++
 		})
-		if _, verdict := errors.AsType[*ContentError](err); verdict || err == nil {
+		if isVerdict(err) {
 			return
 		}
 		// One that always takes too long must not take the machine from others.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -40,20 +42,21 @@ type resolution struct {
 
 // wantedFilter is a filter of the wanted set.
 type wantedFilter struct {
-	current *Filter // nil before the first Set
-	good    good
-	problem *definition.Problem
-	waiting bool // for something that began to be on the way since the last Set
-	round   uint
+	current  *Filter // nil before the first Set
+	good     good
+	problems []definition.Problem
+	waiting  bool // for something that began to be on the way since the last Set
+	round    uint
 
 	// What the verdict was made from. While nothing of it changes, neither
 	// does the verdict: most filters, most of the time.
 	judged *definition.Filter
+	tested tested
 	origin *origin // nil: none is needed
 	trial  *dryRun // nil: none is needed
 	news   int     // of both
 	tried  subject
-	key    string // of the trial of that subject; making it costs a hash
+	key    string // of the trial of that subject, without its tests; making it costs a hash
 
 	computed   *definition.Filter // with what its module wants as its list; nil: none was made
 	computedOf subject
@@ -69,8 +72,8 @@ type subject struct {
 }
 
 // settled says whether a verdict for f would be the same again.
-func (e *wantedFilter) settled(f *definition.Filter) bool {
-	return e.judged == f && e.news == e.heard()
+func (e *wantedFilter) settled(f *definition.Filter, t tested) bool {
+	return e.judged == f && e.tested.same(t) && e.news == e.heard()
 }
 
 func (e *wantedFilter) heard() (news int) {
@@ -172,8 +175,8 @@ func (l *resolution) resolve() (waiting bool) {
 			e = &wantedFilter{}
 			l.filters[f.Name] = e
 		}
-		if !e.settled(f) {
-			l.resolveFilter(e, f)
+		if t := l.testsOf(f); !e.settled(f, t) {
+			l.resolveFilter(e, f, t)
 		}
 		e.round = l.round
 		if e.origin != nil {
@@ -213,9 +216,14 @@ func (l *resolution) sweep() {
 	l.memory.forget(l.origins)
 }
 
-func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
+func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t tested) {
 	loaded := e.judged != nil && e.judged != f
-	if o := l.origins[keyOf(f)]; loaded && o != nil && o.key.scheme() == "file" && (o.info != (Info{}) || o.text != "") {
+	anew := loaded || e.judged != nil && !e.tested.same(t)
+	if !e.tested.same(t) {
+		t.key = l.keyOfTests(t.tests)
+		e.tested = t
+	}
+	if o := l.origins[keyOf(f)]; anew && o != nil && o.key.scheme() == "file" && (o.info != (Info{}) || o.text != "") {
 		// The module may have been written with the definition: it is judged
 		// when that was looked at.
 		o.ask()
@@ -244,8 +252,8 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter) {
 	default:
 		next.Reason = v.err.Error()
 	}
-	if p := v.problem(f); p != e.problem && (p == nil || e.problem == nil || *p != *e.problem) {
-		e.problem = p
+	if found := v.problems(f); !slices.Equal(found, e.problems) {
+		e.problems = found
 		l.dirty = true
 	}
 	if e.current != nil && *e.current == next {
@@ -295,16 +303,22 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	switch {
 	case err != nil:
 		return verdict{state: Failed, err: err}
-	case f.Verify == definition.VerifyABI || l.Runner == nil:
+	case e.tested.none() && (f.Verify == definition.VerifyABI || l.Runner == nil):
 		return verdict{definition: f, module: o.info, state: Good, err: o.err}
 	}
 	if about := (subject{f, o.info.SHA256}); e.tried != about {
-		e.tried, e.key = about, l.Runner.Key(f, o.info.SHA256)
+		e.tried, e.key = about, l.keyOfTrial(f, o.info)
 	}
-	if e.key == e.good.key {
-		return verdict{f, o.info, e.key, Good, o.err}
+	key := e.key + e.tested.key
+	switch {
+	case e.tested.hole != nil && (strings.HasPrefix(e.good.key, e.key) || e.good.definition == f && e.good.module == o.info):
+		return verdict{f, o.info, e.good.key, Good, o.err} // nothing of it is new
+	case e.tested.hole != nil:
+		return verdict{state: Failed, err: e.tested.unreadable()}
+	case key == e.good.key:
+		return verdict{f, o.info, key, Good, o.err}
 	}
-	t := l.dryRunOf(e.key, f, o.info)
+	t := l.dryRunOf(key, f, o.info, e.tested.tests)
 	e.trial = t
 	switch {
 	case t.err != nil:
@@ -312,15 +326,15 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	case !t.done:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being tried", o.key)}
 	}
-	return verdict{f, o.info, e.key, Good, o.err}
+	return verdict{f, o.info, key, Good, o.err}
 }
 
-// problem is for the person who wrote the definition.
-func (v verdict) problem(f *definition.Filter) *definition.Problem {
+// problems are for the person who wrote the definition, or its tests.
+func (v verdict) problems(f *definition.Filter) []definition.Problem {
 	if v.err == nil || v.state == Fetching {
 		return nil
 	}
-	p := &definition.Problem{
+	p := definition.Problem{
 		File: f.Pos.File, Line: f.Pos.Line, Field: FieldOf(f),
 		Message: v.err.Error(),
 		Warning: v.state == Good,
@@ -328,7 +342,10 @@ func (v verdict) problem(f *definition.Filter) *definition.Problem {
 	if e, ok := errors.AsType[*ContentError](v.err); ok {
 		p.Hint = e.Hint
 	}
-	return p
+	if e, ok := errors.AsType[*TestError](v.err); ok {
+		return e.Problems
+	}
+	return []definition.Problem{p}
 }
 
 // send emits the Set as it is now.
@@ -345,9 +362,7 @@ func (l *resolution) send() {
 	for _, f := range l.wanted.Filters {
 		e := l.filters[f.Name]
 		set.Filters = append(set.Filters, e.current)
-		if e.problem != nil {
-			set.Problems = append(set.Problems, *e.problem)
-		}
+		set.Problems = append(set.Problems, e.problems...)
 	}
 	l.dirty = false
 	l.emit(set)

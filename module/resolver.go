@@ -20,6 +20,7 @@ type Options struct {
 	Fetchers map[string]Fetcher // by URL scheme; "file" is there by itself
 	Policy   Policy             // for URLs; Fetchers must keep to it as well, for addresses and redirects
 	Runner   Runner             // nil: no dry runs
+	Tester   Tester             // nil: tests of filters are not run
 	// Signatures says by whom modules must be signed; nil: by nobody.
 	Signatures Signatures
 

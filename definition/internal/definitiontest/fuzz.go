@@ -61,7 +61,7 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 				t.Errorf("incomplete: %+v", test)
 			}
 			for _, c := range test.Cases {
-				if c.Name == "" || len(c.Request.Headers) < 4 || c.Pos.Line < 1 {
+				if c.Name == "" || len(c.Request.Headers) < 4 || c.At.Pos.Line < 1 {
 					t.Errorf("incomplete: %+v", c)
 				}
 			}
