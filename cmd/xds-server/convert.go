@@ -190,9 +190,9 @@ func (f *convertFlags) write(out io.Writer, name, path string, text []byte) erro
 	return err
 }
 
-const schemaHelp = `Print the JSON Schema of the native kinds (WasmFilter, LuaFilter, Listener and
-Rollout) for editors that use it to complete and check definitions. Everything that it
-rejects, validate rejects; validate also checks what a schema cannot express.`
+const schemaHelp = `Print the JSON Schema of the native kinds (WasmFilter, LuaFilter, Listener,
+Rollout and FilterTest) for editors that use it to complete and check definitions.
+Everything that it rejects, validate rejects; validate also checks what a schema cannot express.`
 
 const schemaExample = `  xds-server schema > schema.json
 

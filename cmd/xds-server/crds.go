@@ -7,7 +7,7 @@ import (
 )
 
 const crdsHelp = `Print the CustomResourceDefinitions of the native kinds (WasmFilter, LuaFilter,
-Listener and Rollout, in wasmxds.dev/v1alpha1) and of Change, in which
+Listener, Rollout and FilterTest, in wasmxds.dev/v1alpha1) and of Change, in which
 "serve --kubernetes-status" reports the progress of rollouts. The spec of an object
 has the fields that stand next to kind and name in a file. With these definitions,
 the Kubernetes API server rejects most mistakes by itself.`

@@ -34,6 +34,11 @@ var refused = map[string][]string{
 		`url: "https://a/b", fetch: direct, pull: always, sha256: 2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae`,
 	},
 	`{kind: WasmFilter, _}`: {``, `module: a.wasm`},
+	`{kind: FilterTest, _}`: {`filter: a`, `cases: [{name: a}]`, `filter: a, cases: []`, `filter: a, cases: [{}]`, `filter: a, cases: [{name: a}], of: b`},
+	`{kind: FilterTest, filter: a, cases: [{name: a, _}]}`: {
+		`request: {path: 7}`, `request: {header: {}}`, `response: {status: 99}`, `callouts: {a: {status: "200"}}`, `callouts: {a: {grpcStatus: 17}}`,
+		`before: [{expect: {}}]`, `expect: {localReply: {status: 1000}}`, `expect: {continues: maybe}`, `expect: {metrics: {a: b}}`, `expect: {calls: [{}]}`, `expect: {logs: a}`,
+	},
 	`{kind: Listener, routes: [{prefix: /, upstream: "a:1"}], _}`: {
 		`address: "0.0.0.0:80", accessLog: stdout`, `address: "0.0.0.0:80", tls: {}`, `address: "0.0.0.0:80", tls: {cert: a, key: b}`,
 		`address: "0.0.0.0:80", tls: {secret: a, clientCA: b}`, `address: "0.0.0.0:80", tls: {secret: ""}`, `address: "0.0.0.0:80", tls: {secret: a/b}`, `address: "0.0.0.0:80", tls: {secret: a, secrets: b}`,

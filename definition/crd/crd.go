@@ -69,6 +69,15 @@ func kinds() []kind {
 			},
 		},
 		{
+			name: "FilterTest", plural: "filtertests", singular: "filtertest", short: []string{"ft"},
+			what: "A FilterTest says what a filter must do with certain requests. No version of the filter that does otherwise reaches an Envoy.",
+			columns: []any{
+				column("Filter", ".spec.filter"),
+				conditionColumn("Accepted"),
+				age(),
+			},
+		},
+		{
 			name: "Change", plural: "changes", singular: "change", told: true,
 			what: "A Change says how far a change of definitions is. xds-server writes it, and deletes it when it is forgotten.",
 			columns: []any{

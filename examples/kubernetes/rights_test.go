@@ -46,6 +46,11 @@ metadata: {name: script, namespace: shop}
 spec: {inline: "x = 1"}
 ---
 apiVersion: wasmxds.dev/v1alpha1
+kind: FilterTest
+metadata: {name: script, namespace: shop}
+spec: {filter: script, cases: [{name: nothing}]}
+---
+apiVersion: wasmxds.dev/v1alpha1
 kind: Listener
 metadata: {name: web, namespace: shop}
 spec: {address: "127.0.0.1:8080", routes: [{prefix: /, upstream: "127.0.0.1:9000"}]}

@@ -32,6 +32,7 @@ func allKinds() []kind {
 		{"EnvoyExtensionPolicy", "envoyextensionpolicies", "gateway.envoyproxy.io", "v1alpha1"},
 		{"LuaFilter", "luafilters", definition.Group, definition.Version},
 		{"TrafficExtension", "trafficextensions", "extensions.istio.io", "v1alpha1"},
+		{"FilterTest", "filtertests", definition.Group, definition.Version},
 	}
 }
 

@@ -21,7 +21,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
 {{- define "wasmxds.kinds" -}}
-{{- .Values.kinds | default (list "WasmFilter" "LuaFilter" "Listener" "Rollout" "WasmPlugin" "TrafficExtension" "EnvoyFilter" "EnvoyExtensionPolicy") | toJson -}}
+{{- .Values.kinds | default (list "WasmFilter" "LuaFilter" "Listener" "Rollout" "FilterTest" "WasmPlugin" "TrafficExtension" "EnvoyFilter" "EnvoyExtensionPolicy") | toJson -}}
 {{- end -}}
 
 {{- define "wasmxds.rootNamespace" -}}
