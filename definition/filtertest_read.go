@@ -95,16 +95,17 @@ const (
 )
 
 func readFilterTest(d *Doc) {
+	if cases := d.root.Get("cases"); cases != nil && len(cases.Items) > maxCases {
+		d.Problem("cases", "write several FilterTests, or fewer cases", "%d cases, %d at most", len(cases.Items), maxCases)
+		return
+	}
 	var w filterTest
 	ok := d.Decode(&w)
 	before := len(d.problems)
 	t := &FilterTest{Name: w.Name, Filter: w.Filter, Pos: d.Pos()}
 	d.name("name", w.Name)
 	d.name("filter", w.Filter)
-	if n := len(w.Cases); n > maxCases {
-		d.Problem("cases", "write several FilterTests, or fewer cases", "%d cases, %d at most", n, maxCases)
-		return
-	} else if n == 0 && d.root.Get("cases") != nil && ok {
+	if len(w.Cases) == 0 && d.root.Get("cases") != nil && ok {
 		d.Problem("cases", "", "is empty, needs a case")
 	}
 	names := map[string]bool{}

@@ -19,7 +19,7 @@ import (
 // is filled in all the same. Past MaxProblems nothing more is looked at. path
 // is put before the fields' names.
 func (n *Node) Decode(into any, path string) []Problem {
-	d := &decoder{}
+	d := &decoder{fields: map[reflect.Type][]field{}}
 	d.value(n, reflect.ValueOf(into).Elem(), path, n.Line)
 	return d.problems
 }
@@ -37,7 +37,19 @@ func Names(of any) []string {
 	return names
 }
 
-type decoder struct{ problems []Problem }
+type decoder struct {
+	problems []Problem
+	fields   map[reflect.Type][]field // by struct: reading its tags takes longer than filling it
+}
+
+func (d *decoder) fieldsOf(t reflect.Type) []field {
+	fields, ok := d.fields[t]
+	if !ok {
+		fields = fieldsOf(t)
+		d.fields[t] = fields
+	}
+	return fields
+}
 
 func (d *decoder) problem(line int, path, hint, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Line: line, Field: path, Hint: hint, Message: fmt.Sprintf(format, args...)})
@@ -129,7 +141,7 @@ func (d *decoder) number(n *Node, v reflect.Value, path string, line int) {
 }
 
 func (d *decoder) object(n *Node, v reflect.Value, path string) {
-	fields := fieldsOf(v.Type())
+	fields := d.fieldsOf(v.Type())
 	for _, f := range n.Fields {
 		if len(d.problems) > MaxProblems {
 			return
