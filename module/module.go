@@ -48,6 +48,7 @@ type Filter struct {
 	Wanted *definition.Filter // what the directory says now
 	State  State
 	Reason string // why Wanted is not (yet) what is served; "" when it is
+	Tests  int    // cases of FilterTests that Wanted has passed; 0: none, or they were not run
 }
 
 // State says how far Wanted is.

@@ -241,6 +241,9 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t test
 	switch {
 	case v.state == Good:
 		next.Definition, next.Module = v.definition, v.module
+		if e.tested.key != "" && strings.HasSuffix(v.trial, e.tested.key) {
+			next.Tests = e.tested.cases()
+		}
 		l.prove(v.module)
 		if now := (good{v.definition, v.module, v.trial, l.accept(v.definition)}); now != e.good {
 			e.good = now
@@ -320,7 +323,10 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	}
 	t := l.dryRunOf(key, f, o.info, e.tested.tests)
 	e.trial = t
+	untested, _ := errors.AsType[*UntestedError](t.err)
 	switch {
+	case untested != nil: // the same is told after a restart
+		return verdict{f, o.info, e.key, Good, t.err}
 	case t.err != nil:
 		return verdict{state: Failed, err: t.err}
 	case !t.done:
@@ -341,6 +347,10 @@ func (v verdict) problems(f *definition.Filter) []definition.Problem {
 	}
 	if e, ok := errors.AsType[*ContentError](v.err); ok {
 		p.Hint = e.Hint
+	}
+	if e, ok := errors.AsType[*UntestedError](v.err); ok {
+		p = e.Problem
+		p.Warning = true
 	}
 	if e, ok := errors.AsType[*TestError](v.err); ok {
 		return e.Problems

@@ -13,8 +13,8 @@ type Tester interface {
 	// Key tells tests apart: those of the same key have the same outcome, of a filter
 	// and a module that a [Runner] has one key for.
 	Key(tests []*definition.FilterTest) string
-	// Test gives a [*TestError] if some fail; any other error says that they could not
-	// be run.
+	// Test gives a [*TestError] if some fail, and an [*UntestedError] where only an Envoy
+	// can run them; any other error says that they could not be run.
 	Test(ctx context.Context, f *definition.Filter, m Info, tests []*definition.FilterTest) error
 }
 
@@ -32,6 +32,14 @@ func (e *TestError) Error() string {
 	return told
 }
 
+// UntestedError says that tests can't be run here, though nothing is wrong with them or
+// their filter. It holds nothing up.
+type UntestedError struct {
+	Problem definition.Problem // where they are
+}
+
+func (e *UntestedError) Error() string { return e.Problem.Message }
+
 // tested are the tests of a filter as they are wanted, and what else its version waits
 // for.
 type tested struct {
@@ -41,6 +49,14 @@ type tested struct {
 }
 
 func (t tested) none() bool { return len(t.tests) == 0 && t.hole == nil }
+
+// cases is how many there are.
+func (t tested) cases() (n int) {
+	for _, test := range t.tests {
+		n += len(test.Cases)
+	}
+	return n
+}
 
 // testsOf gives what is to be tested of a filter.
 func (l *resolution) testsOf(f *definition.Filter) tested {
@@ -107,5 +123,6 @@ func (l *resolution) tryOnce(ctx context.Context, f *definition.Filter, m Info, 
 func isVerdict(err error) bool {
 	_, content := errors.AsType[*ContentError](err)
 	_, tests := errors.AsType[*TestError](err)
-	return err == nil || content || tests
+	_, untested := errors.AsType[*UntestedError](err)
+	return err == nil || content || tests || untested
 }

@@ -155,7 +155,9 @@ func TestTestsThatCannotRun(t *testing.T) {
 	}
 	slow, other := rooted("hello", origin.URL, "good"), rooted("other", origin.URL, "good")
 	r.updates <- &definition.Set{Filters: []*definition.Filter{slow, other}, Tests: []*definition.FilterTest{testOf("hello", "slow")}}
-	r.next(func(s *Set) bool { return len(s.Filters) == 2 && s.Filters[0].State == Fetching && s.Filters[1].State == Good })
+	r.next(func(s *Set) bool {
+		return len(s.Filters) == 2 && s.Filters[0].State == Fetching && s.Filters[1].State == Good
+	})
 	close(s.wait)
 	r.next(func(s *Set) bool { return s.Filters[0].State == Good })
 }

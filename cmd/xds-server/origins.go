@@ -17,6 +17,7 @@ import (
 	"wasmxds/module/oci"
 	"wasmxds/module/signed"
 	"wasmxds/state"
+	"wasmxds/try"
 )
 
 // originFlags say where modules may come from, and how they are got.
@@ -135,6 +136,7 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 		Fetchers: map[string]module.Fetcher{"http": web, "https": web, "oci": registries},
 		Policy:   policy,
 		Runner:   runner,
+		Tester:   try.NewTests(runner),
 		Logger:   log,
 
 		Signatures: signatures,

@@ -193,6 +193,9 @@ func printProblems(out io.Writer, indent string, problems []definition.Problem) 
 			kind = "warning: "
 		}
 		fmt.Fprintf(out, "%s%s%s\n", indent, kind, printable.Text(p.Error()))
+		for line := range strings.Lines(p.Diff) {
+			fmt.Fprintf(out, "%s    %s\n", indent, printable.Text(strings.TrimSuffix(line, "\n")))
+		}
 		if p.Hint != "" {
 			fmt.Fprintf(out, "%shint: %s\n", indent, printable.Text(p.Hint))
 		}

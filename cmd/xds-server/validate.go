@@ -20,8 +20,9 @@ resources that Envoy would receive. All problems are printed, one per line, as
 file:line: field: problem; a hint may follow.
 
 With --modules, modules are also fetched, compared with their sha256, and started once
-with their filter's configuration. The output then includes the shortest allow list
-for each module: the host calls that it imports.
+with their filter's configuration; then the FilterTests run. The output includes what
+each failing test expected and what the filter did, and the shortest allow list for each
+module: the host calls that it imports.
 
 Exit code 0: no errors, although there may be warnings. 1: errors.`
 
@@ -46,9 +47,28 @@ type verdict struct {
 	Listeners int                  `json:"listeners"`
 	Resources int                  `json:"resources"`
 	Rollouts  int                  `json:"rollouts"`
+	Tests     int                  `json:"tests"`
+	Passed    []passed             `json:"passed,omitempty"` // with --modules
 	Wants     []wants              `json:"wants,omitempty"` // with --modules
 	Errors    []definition.Problem `json:"errors"`
 	Warnings  []definition.Problem `json:"warnings"`
+}
+
+// passed is a filter that has passed its tests.
+type passed struct {
+	Filter string `json:"filter"`
+	Cases  int    `json:"cases"`
+}
+
+// passes gives the filters that have passed their tests.
+func passes(modules *module.Set) []passed {
+	var all []passed
+	for _, f := range modules.Filters {
+		if f.Tests > 0 {
+			all = append(all, passed{f.Wanted.Name, f.Tests})
+		}
+	}
+	return all
 }
 
 // wants is what the module of a filter wants of Envoy.
@@ -122,11 +142,13 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 	set, problems := readDefinitions(files, paths)
 	modules := asIfThere(set)
 	var wanted map[string]module.Wants
+	var passed []passed
 	if f.modules {
 		var err error
 		if modules, wanted, err = fetchModules(ctx, set, paths, &f.origins, f.timeout); err != nil {
 			return nil, err
 		}
+		passed = passes(modules)
 	}
 	pairs, err := f.origins.pairs(ctx, set, paths)
 	if err != nil {
@@ -135,6 +157,7 @@ func (f *validateFlags) check(ctx context.Context, paths, files []string) (*verd
 	problems = asTyped(slices.Concat(problems, modules.Problems, compiled(modules, pairs)), files)
 	v := &verdict{
 		Files: len(files), Filters: len(set.Filters), Listeners: len(set.Listeners), Resources: len(set.Resources), Rollouts: len(set.Rollouts),
+		Tests: len(set.Tests), Passed: passed,
 		Errors: []definition.Problem{}, Warnings: []definition.Problem{},
 	}
 	for _, f := range set.Filters {
@@ -165,9 +188,15 @@ func (v *verdict) print(out io.Writer) {
 			fmt.Fprintf(out, "%s may not call %s, which its module imports\n", printable.Text(w.Filter), strings.Join(w.Lacks, ", "))
 		}
 	}
+	for _, p := range v.Passed {
+		fmt.Fprintf(out, "%s passes its tests (%s)\n", printable.Text(p.Filter), plural(p.Cases, "case"))
+	}
 	counts := fmt.Sprintf("%s, %s, %s", plural(v.Filters, "filter"), plural(v.Listeners, "listener"), plural(v.Resources, "raw resource"))
 	if v.Rollouts > 0 {
 		counts += ", " + plural(v.Rollouts, "rollout")
+	}
+	if v.Tests > 0 {
+		counts += ", " + plural(v.Tests, "filter test")
 	}
 	counts += " in " + plural(v.Files, "file")
 	switch {

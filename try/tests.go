@@ -1,0 +1,108 @@
+package try
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/module/dryrun"
+)
+
+// version is part of every key: raise it when the same tests may come out otherwise
+// than before.
+const version = 1
+
+// Tests runs FilterTests. It is safe for concurrent use; make one by [NewTests].
+type Tests struct {
+	player Player
+	// turn has one case played at a time, of whatever filter: tests that take long hold
+	// up neither modules that are tried nor tests of others.
+	turn   *semaphore.Weighted
+	budget time.Duration
+}
+
+const (
+	// budget is for all tests of a filter.
+	budget = time.Minute
+	// mostFailures is after how many failures the rest of a filter's tests is left out.
+	mostFailures = 20
+)
+
+// NewTests makes a Tests that plays with p.
+func NewTests(p Player) *Tests {
+	return &Tests{player: p, turn: semaphore.NewWeighted(1), budget: budget}
+}
+
+// Key names all of the tests that their outcome depends on, and where they are written,
+// which is told of those that fail.
+func (t *Tests) Key(tests []*definition.FilterTest) string {
+	written, err := json.Marshal(struct {
+		Version int
+		Tests   []*definition.FilterTest
+	}{version, tests})
+	if err != nil { // strings, numbers and bytes only
+		panic(err)
+	}
+	sum := sha256.Sum256(written)
+	return hex.EncodeToString(sum[:])
+}
+
+// Test runs the tests of a filter with a module of the store. A [*module.TestError]
+// says which fail, a [*module.UntestedError] that only an Envoy can run them; any other
+// error, that they could not be run, or not to their end.
+func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, tests []*definition.FilterTest) error {
+	var failed []definition.Problem
+	began, played, all := time.Now(), 0, count(tests)
+	for _, test := range tests {
+		for _, c := range test.Cases {
+			if took := time.Since(began); took > t.budget {
+				if len(failed) > 0 {
+					return &module.TestError{Problems: failed}
+				}
+				return fmt.Errorf("tests: %d of %d cases have run after %v, and there is no more time", played, all, took.Round(time.Second))
+			}
+			out, err := t.play(ctx, f, m, c)
+			if only, ok := errors.AsType[*dryrun.Unplayable](err); ok {
+				return &module.UntestedError{Problem: failure(definition.Expected{Pos: test.Pos, Field: "filter"}, "these tests are not run: %v", only)}
+			}
+			if content, ok := errors.AsType[*module.ContentError](err); ok {
+				return &module.TestError{Problems: append(failed, failure(c.At, "%s: %v", c.Name, content))}
+			}
+			if err != nil {
+				return fmt.Errorf("tests: %w", err)
+			}
+			played++
+			failed = append(failed, out.Failures...)
+			if len(failed) >= mostFailures {
+				return &module.TestError{Problems: failed[:mostFailures]}
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return &module.TestError{Problems: failed}
+	}
+	return nil
+}
+
+func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase) (Outcome, error) {
+	if err := t.turn.Acquire(ctx, 1); err != nil {
+		return Outcome{}, err
+	}
+	defer t.turn.Release(1)
+	return Play(ctx, t.player, f, m, c)
+}
+
+func count(tests []*definition.FilterTest) (n int) {
+	for _, test := range tests {
+		n += len(test.Cases)
+	}
+	return n
+}
