@@ -47,9 +47,9 @@ type verdict struct {
 	Listeners int                  `json:"listeners"`
 	Resources int                  `json:"resources"`
 	Rollouts  int                  `json:"rollouts"`
-	Tests     int                  `json:"tests"`
+	Tests     int                  `json:"tests,omitempty"`
 	Passed    []passed             `json:"passed,omitempty"` // with --modules
-	Wants     []wants              `json:"wants,omitempty"` // with --modules
+	Wants     []wants              `json:"wants,omitempty"`  // with --modules
 	Errors    []definition.Problem `json:"errors"`
 	Warnings  []definition.Problem `json:"warnings"`
 }
