@@ -6,12 +6,12 @@ import (
 	"strings"
 
 	"wasmxds/definition"
-	"wasmxds/module/dryrun"
 	"wasmxds/module/dryrun/stream"
 )
 
 // failures are the expectations of a case that are not met.
-func failures(c definition.TestCase, played dryrun.Played, r stream.Result) []definition.Problem {
+func failures(c definition.TestCase, out Outcome) []definition.Problem {
+	r := out.Result
 	k := &checker{name: c.Name}
 	if r.Crash != "" {
 		k.fail(c.At, "", "the filter has crashed: %s", r.Crash)
@@ -29,8 +29,8 @@ func failures(c definition.TestCase, played dryrun.Played, r stream.Result) []de
 	if e.LocalReply != nil {
 		k.message("localReply", e.LocalReply, localReply(r), ended(r))
 	}
-	k.logs(e.Logs, played, r)
-	k.metrics(e.Metrics, played.Metrics)
+	k.logs(e.Logs, out.Logs())
+	k.metrics(e.Metrics, out.Metrics)
 	k.calls(e.Calls, r.Calls)
 	if len(k.found) > 0 && len(r.Missing) > 0 {
 		last := &k.found[len(k.found)-1]
@@ -149,8 +149,7 @@ func (k *checker) text(want *definition.ExpectedText, got string) {
 	}
 }
 
-func (k *checker) logs(want []definition.ExpectedText, played dryrun.Played, r stream.Result) {
-	all := slices.Concat(played.Start.Logs, r.Logs)
+func (k *checker) logs(want []definition.ExpectedText, all []stream.Line) {
 	for _, w := range want {
 		if !slices.ContainsFunc(all, func(l stream.Line) bool { return strings.Contains(l.Text, w.Text) }) {
 			k.fail(w.At, lines("-", "…"+w.Text+"…")+logLines(all), "no line of its log has %s in it", quote(w.Text))

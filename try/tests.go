@@ -97,7 +97,7 @@ func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c
 		return Outcome{}, err
 	}
 	defer t.turn.Release(1)
-	return Play(ctx, t.player, f, m, c)
+	return Trial{Player: t.player, Filter: f, Module: m}.Case(ctx, c)
 }
 
 func count(tests []*definition.FilterTest) (n int) {

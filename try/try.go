@@ -1,14 +1,16 @@
 // Package try plays requests through a filter without an Envoy, and says what came of
 // them.
 //
-// Start with [Play], for one case, or [Tests], which runs the FilterTests of a filter.
-// Modules run where package dryrun has them run, within its limits. Packages curl and
-// har read requests that others have written.
+// Start with [Trial], which plays a case or several requests, or [Tests], which runs the
+// FilterTests of a filter for whoever serves it. [Report] is for people. Modules run
+// where package dryrun has them run, within its limits. Packages curl and har read
+// requests that others have written.
 package try
 
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -21,37 +23,80 @@ type Player interface {
 	Play(ctx context.Context, p dryrun.Play) (dryrun.Played, error)
 }
 
-// Outcome is what came of a case.
+// Trial is a filter with a module of the store.
+//
+// Its errors: a [*module.ContentError] says why the module can't be used, a
+// [*dryrun.Unplayable] that only an Envoy can play it; any other, that it could not be
+// played.
+type Trial struct {
+	Player Player
+	Filter *definition.Filter
+	Module module.Info
+	// Compile, Count and Profile are as in [dryrun.Play].
+	Compile, Count, Profile bool
+}
+
+// Outcome is what came of a request.
 type Outcome struct {
-	Played dryrun.Played
-	Result stream.Result // of the request itself, without those before it
+	Name    string
+	Start   stream.Record // of the VM, where it was the first request of it
+	Result  stream.Result
+	Metrics []stream.Metric // where it was the last
+	Profile []byte          // of all requests of the VM, likewise
+	Stopped string          // why what comes after it was not played; "": it was
+	// Compiled: the module was machine code, as it is in Envoy, so what it took is much
+	// like there.
+	Compiled bool
 	// Failures are expectations that are not met, each with its place.
 	Failures []definition.Problem
 }
 
-// Play plays a case through a filter with a module of the store. A [*module.ContentError]
-// says why the module can't be used, a [*dryrun.Unplayable] that only an Envoy can play
-// it; any other error, that it could not be played.
-func Play(ctx context.Context, p Player, f *definition.Filter, m module.Info, c definition.TestCase) (Outcome, error) {
-	streams := make([]stream.Stream, 0, len(c.Before)+1)
-	for _, b := range c.Before {
-		streams = append(streams, Stream(b))
-	}
-	streams = append(streams, Stream(c.TestStream))
-	played, err := p.Play(ctx, dryrun.Play{Filter: f, Module: m, Streams: streams})
+// Logs are the lines of the start and of the request.
+func (o Outcome) Logs() []stream.Line { return slices.Concat(o.Start.Logs, o.Result.Logs) }
+
+// Crashed says that the filter did, or did not come back.
+func (o Outcome) Crashed() bool { return o.Result.Crash != "" || o.Stopped != "" }
+
+// Case plays a case in a VM of its own, and compares what comes of it with what is
+// expected.
+func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error) {
+	requests := append(slices.Clone(c.Before), c.TestStream)
+	all, err := t.Together(ctx, requests...)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%s: %w", c.Name, err)
 	}
-	out := Outcome{Played: played}
-	if n := len(played.Streams); n > 0 {
-		out.Result = played.Streams[n-1] // where not all were played, one of those before
-	}
-	if played.Stopped != "" {
-		out.Failures = []definition.Problem{failure(c.At, "%s: %s", c.Name, played.Stopped)}
+	out := all[len(all)-1] // where not all were played, one of those before
+	out.Name, out.Start = c.Name, all[0].Start
+	if out.Stopped != "" {
+		out.Failures = []definition.Problem{failure(c.At, "%s: %s", c.Name, out.Stopped)}
 		return out, nil
 	}
-	out.Failures = failures(c, played, out.Result)
+	out.Failures = failures(c, out)
 	return out, nil
+}
+
+// Together plays requests through one VM, one after the other, and gives an outcome of
+// each that was played.
+func (t Trial) Together(ctx context.Context, requests ...definition.TestStream) ([]Outcome, error) {
+	play := dryrun.Play{Filter: t.Filter, Module: t.Module, Compile: t.Compile, Count: t.Count, Profile: t.Profile}
+	for _, r := range requests {
+		play.Streams = append(play.Streams, Stream(r))
+	}
+	played, err := t.Player.Play(ctx, play)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(played.Streams) == 0:
+		return []Outcome{{Start: played.Start, Metrics: played.Metrics, Stopped: played.Stopped, Compiled: t.Compile}}, nil
+	}
+	all := make([]Outcome, len(played.Streams))
+	for i, result := range played.Streams {
+		all[i].Result, all[i].Compiled = result, t.Compile
+	}
+	last := &all[len(all)-1]
+	last.Profile = played.Profile
+	all[0].Start, last.Metrics, last.Stopped = played.Start, played.Metrics, played.Stopped
+	return all, nil
 }
 
 func failure(at definition.Expected, format string, args ...any) definition.Problem {

@@ -67,7 +67,11 @@ func asTyped(problems []definition.Problem, files []string) []definition.Problem
 
 // readDefinitions reads and merges files as serve would.
 func readDefinitions(files, below []string) (*definition.Set, []definition.Problem) {
-	var parsed []*definition.File
+	return readWith(nil, files, below)
+}
+
+// readWith does so with files that have been read.
+func readWith(parsed []*definition.File, files, below []string) (*definition.Set, []definition.Problem) {
 	var problems []definition.Problem
 	for _, name := range files {
 		data, err := readWithConfig(name, below)

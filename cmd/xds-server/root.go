@@ -42,6 +42,7 @@ func newRoot(env environment) *cobra.Command {
 	root.AddCommand(
 		newServe(),
 		newValidate(),
+		newTry(),
 		newVerify(),
 		newRender(),
 		newBootstrap(),

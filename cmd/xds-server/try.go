@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/printable"
+	"wasmxds/try"
+)
+
+const tryHelp = `Play requests through a filter, without an Envoy, and print what it did: what it changed
+of the request and the response as a diff, its own response, log lines, callouts,
+metrics, and what each callback took.
+
+The filter is a module (MODULE.wasm, with --config), or one of definitions; its
+FilterTests may be in the same files or in others that are given. Requests come from
+flags, a curl command (--curl) or a HAR file (--har). Without any, the FilterTests of
+the filter run; if there are none, it gets GET /.
+
+Requests of a HAR file go through one VM in their order, and the upstream answers as it
+does in the file. Each case of a FilterTest has its own VM.
+
+With --with OLD.wasm, both modules get the same requests, and the output shows where the
+results differ. With --watch, all is done again when a file changes. Instructions are
+counted in the module itself, which makes it slower: compare times with each other only.
+
+Exit code 0: done. 1: an expectation is not met, the filter crashed, or it can't be
+used.`
+
+const tryExample = `  xds-server try greet.wasm --config '{"header": "x-greet"}'
+  xds-server try definitions/auth.yaml --path /private -H 'authorization: abc' --callout authz=403
+  xds-server try definitions/ --filter auth --har session.har --with auth-1.3.wasm
+  xds-server try auth.yaml auth-tests.yaml --watch
+  xds-server try auth.wasm --curl "curl 'https://shop.example/cart' -H 'cookie: a=b'"`
+
+type tryFlags struct {
+	filter  string
+	config  string
+	with    string
+	watch   bool
+	verbose bool
+	profile string
+	output  string
+	timeout time.Duration
+	request requestFlags
+	origins originFlags
+}
+
+func newTry() *cobra.Command {
+	var f tryFlags
+	cmd := &cobra.Command{
+		Use:     "try MODULE.wasm|PATH...",
+		Short:   "Play requests through a filter, without an Envoy",
+		Long:    tryHelp,
+		Example: tryExample,
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
+		},
+	}
+	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"wasm", "yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.filter, "filter", "", "`name` of the filter, if the definitions have several")
+	flags.StringVar(&f.config, "config", "", "plugin configuration of MODULE.wasm: `text`, or @FILE")
+	flags.StringVar(&f.with, "with", "", "`module` to compare with: another version of the filter")
+	flags.BoolVar(&f.watch, "watch", false, "run again when a file changes")
+	flags.StringVar(&f.profile, "profile", "", "`file` for a profile of the requests, for go tool pprof: instructions by the module's functions")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "print in full also cases of FilterTests that pass")
+	flags.StringVarP(&f.output, "output", "o", "text", "output `format`: text or json")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` for one run, including fetching the module")
+	completeValues(cmd, "output", "text", "json")
+	f.request.add(cmd)
+	completeFiles(cmd, "with", "har")
+	f.origins.add(cmd)
+	return cmd
+}
+
+func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error {
+	if f.output != "text" && f.output != "json" {
+		return misused(fmt.Errorf("--output %s: text or json", f.output))
+	}
+	requests, err := f.request.read()
+	if err != nil {
+		return misused(err)
+	}
+	if f.profile != "" && requests == nil {
+		return misused(errors.New("--profile is for requests, not for FilterTests: give some, as --path /"))
+	}
+	w, err := f.workshop(ctx, args)
+	if err != nil {
+		return wrong(err)
+	}
+	defer w.close()
+	if !f.watch {
+		return f.once(ctx, out, w, args, requests)
+	}
+	return f.watching(ctx, args, func() {
+		if err := f.once(ctx, out, w, args, requests); err != nil && ctx.Err() == nil && err.Error() != "" {
+			fmt.Fprintln(out, "error:", printable.Text(err.Error()))
+		}
+	})
+}
+
+// once tries the filter as its files are now.
+func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []string, requests []definition.TestCase) error {
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	s, err := w.subject(ctx, f, args)
+	if err != nil {
+		return wrong(err)
+	}
+	printProblems(out, "", s.warnings)
+	done, err := s.play(ctx, requests)
+	if err != nil {
+		return wrong(err)
+	}
+	var before []try.Outcome
+	if f.with != "" {
+		old, err := w.with(s, f.with)
+		if err != nil {
+			return wrong(fmt.Errorf("--with: %w", err))
+		}
+		if before, err = old.play(ctx, requests); err != nil {
+			return wrong(fmt.Errorf("--with %s: %w", f.with, err))
+		}
+	}
+	if f.profile != "" {
+		if err := writeProfile(f.profile, done); err != nil {
+			return wrong(err)
+		}
+	}
+	if f.output == "json" {
+		err = printTried(out, s, done, before)
+	} else {
+		f.print(out, s, done, before)
+	}
+	if err == nil && slices.ContainsFunc(done, func(o try.Outcome) bool { return len(o.Failures) > 0 || o.Crashed() }) {
+		err = &exitError{code: exitWrong}
+	}
+	return err
+}
+
+// writeProfile writes the profile of requests that went through one VM.
+func writeProfile(name string, done []try.Outcome) error {
+	profile := done[len(done)-1].Profile
+	if len(profile) == 0 {
+		return errors.New("--profile: there is none: the requests were not played to their end")
+	}
+	if err := os.WriteFile(name, profile, 0o644); err != nil {
+		return fmt.Errorf("--profile: %w", err)
+	}
+	return nil
+}
+
+// tried is what try -o json prints.
+type tried struct {
+	Filter   string     `json:"filter"`
+	SHA256   string     `json:"sha256"`
+	Requests []try.Told `json:"requests"`
+	With     []try.Told `json:"with,omitempty"`
+}
+
+func printTried(out io.Writer, s *subject, done, before []try.Outcome) error {
+	t := tried{Filter: s.Filter.Name, SHA256: s.Module.SHA256}
+	for _, o := range done {
+		t.Requests = append(t.Requests, o.Told())
+	}
+	for _, o := range before {
+		t.With = append(t.With, o.Told())
+	}
+	return printJSON(out, t)
+}
+
+func (f *tryFlags) print(out io.Writer, s *subject, done, before []try.Outcome) {
+	var text strings.Builder
+	failed := 0
+	for i, o := range done {
+		if before != nil && i < len(before) {
+			try.Compare(&text, before[i], o)
+		} else if s.tests != nil && len(o.Failures) == 0 && !f.verbose {
+			fmt.Fprintf(&text, "ok: %s\n", o.Name)
+		} else {
+			o.Report(&text)
+		}
+		if len(o.Failures) > 0 {
+			failed++
+		}
+	}
+	fmt.Fprint(out, printable.Lines(text.String()))
+	for _, o := range done {
+		printProblems(out, "", asTyped(o.Failures, s.files))
+	}
+	if s.tests != nil {
+		fmt.Fprintf(out, "%d of %s pass\n", len(done)-failed, plural(len(done), "case"))
+	}
+}
+
+// explained is an error of playing, with what its reader can do about it.
+func explained(err error) error {
+	if content, ok := errors.AsType[*module.ContentError](err); ok {
+		return withHint(content, content.Hint)
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package try
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"wasmxds/module/dryrun/stream"
+	"wasmxds/textdiff"
+)
+
+// Compare writes where what came of a request differs with two modules, and says
+// whether it does. What it took is told, and is no difference.
+func Compare(w io.Writer, was, is Outcome) bool {
+	hunks := textdiff.Hunks(textdiff.Lines(was.written(), is.written()))
+	same := "the same"
+	if len(hunks) > 0 {
+		same = "differs"
+	}
+	fmt.Fprintf(w, "%s: %s; it took %s, before %s\n", is.Name, same, short(is.took()), short(was.took()))
+	shown := 0
+	for i, h := range hunks {
+		if i > 0 {
+			fmt.Fprintln(w, "    …")
+		}
+		for _, l := range h.Lines {
+			if shown++; shown > 4*mostLines {
+				fmt.Fprintln(w, "    …")
+				return true
+			}
+			fmt.Fprintf(w, "    %s\n", strings.TrimRight(l.Sign()+" "+cut(l.Text, mostWidth), " "))
+		}
+	}
+	return len(hunks) > 0
+}
+
+// written is all that came of a request, in lines.
+func (o Outcome) written() string {
+	r := o.Result
+	var b strings.Builder
+	fmt.Fprintln(&b, ended(r))
+	if o.Stopped != "" {
+		fmt.Fprintln(&b, "stopped:", o.Stopped)
+	}
+	written(&b, "request", r.Request)
+	written(&b, "response", r.Response)
+	if r.LocalReply != nil {
+		written(&b, "local reply", localReply(r))
+	}
+	part(&b, "log", logged(o.Logs()))
+	part(&b, "callouts", called(slices.Concat(o.Start.Calls, r.Calls)))
+	part(&b, "metrics", counted(o.Metrics))
+	return b.String()
+}
+
+func written(b *strings.Builder, what string, m *stream.Message) {
+	if m == nil {
+		return
+	}
+	fmt.Fprintln(b, what)
+	for _, list := range [][][2]string{m.Headers, m.Trailers} {
+		sorted := slices.Clone(list) // their order means nothing
+		slices.SortStableFunc(sorted, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+		for _, h := range sorted {
+			fmt.Fprintf(b, "  %s: %s\n", h[0], h[1])
+		}
+	}
+	if body := slices.Concat(m.Body...); len(body) > 0 {
+		part(b, "body", string(body))
+	}
+}
+
+func (o Outcome) took() (d time.Duration) {
+	for _, c := range o.Result.Callbacks {
+		d += c.Duration
+	}
+	return d
+}
