@@ -119,7 +119,7 @@ func someFleet() fleet {
 	return fleet{
 		node("edge-1", swap.Running, "b2", ""),
 		node("edge-2", swap.Fetching, "a1", "Envoy is fetching the module"),
-		node("edge-3", swap.Failed, "a1", "connection refused; it goes on with a1"),
+		node("edge-3", swap.Failed, "a1", "connection refused; it keeps running a1"),
 		node("edge-4", swap.Waiting, "", "for its listener"),
 	}
 }

@@ -115,14 +115,14 @@ func swapScene(t *testing.T) *scene {
 		definition.Problem{File: "/etc/wasmxds/quota.yaml", Line: 7, Field: "module.sha256", Message: "63 hex digits, needs 64", Hint: "sha256sum quota.wasm prints it"},
 		definition.Problem{File: "/etc/wasmxds/hello.yaml", Line: 3, Message: "no listener matches", Warning: true})
 	for i := range 24 {
-		s.behind(i, swap.Waiting, "its turn to be sent has not come; it goes on with the version before")
+		s.behind(i, swap.Waiting, "it has not been sent yet; it keeps running the version before")
 		switch {
 		case i < 14:
 			s.run(i)
 		case i < 20:
-			s.behind(i, swap.Fetching, "Envoy downloads the module 5fe1a25fe1a2; it goes on with the version before")
+			s.behind(i, swap.Fetching, "Envoy downloads the module 5fe1a25fe1a2; it keeps running the version before")
 		case i == 20:
-			s.behind(i, swap.Failed, "Envoy does not get the module 5fe1a25fe1a2 (no download ended): connection refused; it goes on with the version before")
+			s.behind(i, swap.Failed, "Envoy can't download the module 5fe1a25fe1a2 (no download has completed): connection refused; it keeps running the version before")
 		}
 	}
 	return s

@@ -175,14 +175,14 @@ func TestNamesAreEscaped(t *testing.T) {
 func TestAwayIsShown(t *testing.T) {
 	s := newScene(t, 2)
 	s.nodes = append(s.nodes, xds.NodeStatus{ID: "gone", AwaySince: time.Now().Add(-time.Minute), Awaited: true,
-		Filters: []swap.FilterStatus{{Name: "hello", State: swap.Away, Reason: "it may come back by itself"}}})
+		Filters: []swap.FilterStatus{{Name: "hello", State: swap.Away, Reason: "it has disconnected, and may reconnect"}}})
 	h := s.Server.Handler()
 	_, page := get(t, h, "/")
 	wantIn(t, page, "Healthy · 2 Envoys", "1 Envoy away, may come back", `title="gone: away"`)
 	_, page = get(t, h, "/envoys")
 	wantIn(t, page, `href="/envoys?state=away"`, `href="/envoys/gone"`)
 	_, page = get(t, h, "/envoys/gone")
-	wantIn(t, page, "last seen", "it may come back by itself")
+	wantIn(t, page, "last seen", "it has disconnected, and may reconnect")
 	_, text := get(t, h, "/api/v1/status")
 	wantIn(t, text, `"connected": 2`, `"awaited": 1`, `"awaySince"`)
 	_, text = get(t, h, "/metrics")

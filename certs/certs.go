@@ -123,7 +123,7 @@ func (s *Store) Reload() {
 	last := s.Status()
 	if err != nil {
 		if last.Err == nil || last.Err.Error() != err.Error() {
-			s.log.Warn("certificates can't be loaded, those from before stay in use", "error", err, "until", last.NotAfter)
+			s.log.Warn("certificates can't be loaded: the previous ones stay in use", "error", err, "until", last.NotAfter)
 		}
 		last.Err = err
 		s.last.Store(&last)

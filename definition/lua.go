@@ -31,7 +31,7 @@ type luaFilter struct {
 	Attach    *attach   `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
 	Order     int       `json:"order,omitempty" jsonschema_description:"Lower is nearer the client, among filters of all kinds; ties by name. Default: 0."`
 	Place     string    `json:"place,omitempty" jsonschema:"pattern=^(first|authz|stats|last|(before|after) .+)$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. Default: first where order is negative, else last."`
-	OnFailure OnFailure `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open" jsonschema_description:"What becomes of a listener while Envoy refuses the script: closed (default) has it wait, open has it go without. An error in a request is logged by Envoy, and the request goes on, in either case."`
+	OnFailure OnFailure `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open" jsonschema_description:"What becomes of a listener while Envoy rejects the script: closed (default) has it wait, open has it go without. An error in a request is logged by Envoy, and the request goes on, in either case."`
 }
 
 func readLuaFilter(d *Doc) {

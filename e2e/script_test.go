@@ -38,7 +38,7 @@ func TestScript(t *testing.T) {
 
 		f.write("tag.yaml", luaFilter("tag", "function envoy_on_request(h)\n  h:headers():replace('x-tag', '4'\nend"))
 		at := e.state("tag", "failed")
-		for _, want := range []string{"Envoy refuses the script", ":3: ')' expected", "it goes on with " + at.Running} {
+		for _, want := range []string{"Envoy rejects the script", ":3: ')' expected", "it keeps running " + at.Running} {
 			if !strings.Contains(at.Reason, want) {
 				t.Errorf("the status says %q, without %q", at.Reason, want)
 			}

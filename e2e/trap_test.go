@@ -27,10 +27,10 @@ func TestModuleRefused(t *testing.T) {
 			module          wasmtest.Filter
 			dryRun, byEnvoy string // in the reason
 		}{
-			"trap in configure":    {wasmtest.Filter{Fault: wasmtest.TrapInConfigure, Log: "no config"}, "proxy_on_configure trapped", "Envoy has the module and refuses it"},
-			"false from configure": {wasmtest.Filter{Fault: wasmtest.RejectConfigure, Log: "no config"}, "no config", "Envoy has the module and refuses it"},
-			"trap in VM start":     {wasmtest.Filter{Fault: wasmtest.TrapInVMStart}, "proxy_on_vm_start trapped", "Envoy has the module and refuses it"},
-			"missing import":       {wasmtest.Filter{Import: "no_such_call"}, "no_such_call", "Envoy has the module and refuses it"},
+			"trap in configure":    {wasmtest.Filter{Fault: wasmtest.TrapInConfigure, Log: "no config"}, "proxy_on_configure trapped", "Envoy rejects the module"},
+			"false from configure": {wasmtest.Filter{Fault: wasmtest.RejectConfigure, Log: "no config"}, "no config", "Envoy rejects the module"},
+			"trap in VM start":     {wasmtest.Filter{Fault: wasmtest.TrapInVMStart}, "proxy_on_vm_start trapped", "Envoy rejects the module"},
+			"missing import":       {wasmtest.Filter{Import: "no_such_call"}, "no_such_call", "Envoy rejects the module"},
 			"no ABI":               {wasmtest.Filter{Fault: wasmtest.NoABI}, "proxy_abi_version", "proxy_abi_version"},
 		} {
 			for verify, want := range map[string]string{"run": bad.dryRun, "abi": bad.byEnvoy} {

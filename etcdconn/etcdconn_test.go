@@ -107,7 +107,7 @@ func TestTLS(t *testing.T) {
 	if err := get(); err != nil {
 		t.Errorf("halfway through a renewal: %v", err)
 	}
-	if !strings.Contains(l.String(), "those from before stay in use") {
+	if !strings.Contains(l.String(), "the previous ones stay in use") {
 		t.Errorf("it is not told:\n%s", l.String())
 	}
 	for _, name := range []string{"client-xds.key", "ca.crt", "server.crt", "server.key"} {

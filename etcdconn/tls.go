@@ -32,7 +32,7 @@ func (c *credential) config() (*tls.Config, error) {
 	case c.last == nil:
 		return nil, err
 	default:
-		c.log.Warn("certificates for etcd can't be loaded, those from before stay in use", "error", err)
+		c.log.Warn("certificates for etcd can't be loaded: the previous ones stay in use", "error", err)
 	}
 	return c.last, nil
 }

@@ -76,7 +76,7 @@ func TestTrials(t *testing.T) {
 	bad := rooted("hello", origin.URL, "bad")
 	r.set(bad)
 	got := r.until(Failed, content)
-	if got.Definition != good || got.Reason != fmt.Sprintf("dry run: it trapped; it goes on with %.12s", sumOf(content)) {
+	if got.Definition != good || got.Reason != fmt.Sprintf("dry run: it trapped; it keeps running %.12s", sumOf(content)) {
 		t.Errorf("%+v", got)
 	}
 	if p := r.last.Problems; len(p) != 1 || p[0].Hint != "mend it" || p[0].Message != "dry run: it trapped" {

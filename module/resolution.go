@@ -251,7 +251,7 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t test
 		}
 	case e.good.definition != nil:
 		next.Definition, next.Module = e.good.definition, e.good.module
-		next.Reason = fmt.Sprintf("%v; it goes on with %s", v.err, e.good)
+		next.Reason = fmt.Sprintf("%v; it keeps running %s", v.err, e.good)
 	default:
 		next.Reason = v.err.Error()
 	}
@@ -265,7 +265,7 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t test
 	}
 	e.waiting = v.state == Fetching && (e.current == nil || e.current.State != Fetching || e.waiting)
 	if v.state == Failed && (e.current == nil || e.current.Reason != next.Reason) {
-		l.Logger.Warn("filter can't be served as it is wanted", "filter", f.Name, "reason", next.Reason)
+		l.Logger.Warn("a filter can't be served as defined", "filter", f.Name, "reason", next.Reason)
 	}
 	e.current = &next
 	l.dirty = true

@@ -230,7 +230,7 @@ func TestLastGood(t *testing.T) {
 	f2.RootID = "new"
 	r.set(f2)
 	got := r.until(Failed, first)
-	if got.Definition != f1 || got.Wanted != f2 || !strings.HasSuffix(got.Reason, fmt.Sprintf("404 Not Found; it goes on with %.12s", sumOf(first))) {
+	if got.Definition != f1 || got.Wanted != f2 || !strings.HasSuffix(got.Reason, fmt.Sprintf("404 Not Found; it keeps running %.12s", sumOf(first))) {
 		t.Errorf("%+v", got)
 	}
 	bad.set(gives(second))

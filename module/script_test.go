@@ -53,7 +53,7 @@ func TestScriptFile(t *testing.T) {
 	for what, text := range map[string]string{"is empty": " \n", "bytes, 65536 at most": strings.Repeat("-", 1<<17), "UTF-8": "x = '\xff'", "is compiled": "\x1bLJ"} {
 		write(text)
 		set := r.next(func(s *Set) bool { return strings.Contains(s.Filters[0].Reason, what) })
-		if f := set.Filters[0]; f.State != Failed || f.Definition.Lua.Script != "x = 2" || !strings.Contains(f.Reason, "it goes on with the script before") {
+		if f := set.Filters[0]; f.State != Failed || f.Definition.Lua.Script != "x = 2" || !strings.Contains(f.Reason, "it keeps running the script before") {
 			t.Errorf("%s: %+v", what, f)
 		}
 		if p := set.Problems; len(p) != 1 || p[0].File != "tag.yaml" || p[0].Line != 3 || p[0].Field != "file" {

@@ -70,15 +70,15 @@ func (p *Pipeline) replicas() []admin.Replica {
 		}
 		switch {
 		case !r.Lives:
-			r.Trouble = "it has shown no sign of life for a while"
+			r.Trouble = "it has not been seen for a while"
 		case slices.Contains(standing.Unheard, m.ID):
-			r.Trouble = "it is not heard by the one that leads: no wave begins"
+			r.Trouble = "the leader can't reach it: no wave begins"
 		case r.Stand == string(driver.Leads) && !r.Self && standing.Lost != "":
 			r.Trouble = standing.Lost
 		case r.Self && standing.Behind:
 			r.Trouble = "what Envoys of the one that leads have can't be written down: this one goes on by what it reads itself, and no wave begins"
 		case r.Self && standing.Stand == driver.Cares:
-			r.Trouble = "it can't read the state: what was last known goes on, and no wave begins"
+			r.Trouble = "it can't read the state: what was last known stays in force, and no wave begins"
 		case r.Self && registry.Twin():
 			r.Trouble = "another server has its id: the data directory of one is a copy of the other's"
 		case r.Self && standing.Lost != "" && term == 0:

@@ -11,7 +11,7 @@ import (
 // it; "": nothing.
 func causeWrong(t rollout.Told) string {
 	ends := strings.HasPrefix(t.Words, "stopped") || strings.HasPrefix(t.Words, "paused")
-	if !ends || strings.Contains(t.Words, "back at what was before") {
+	if !ends || strings.Contains(t.Words, "back on the previous version") {
 		if t.Cause != "" {
 			return "it was stopped before: " + t.Words
 		}

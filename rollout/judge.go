@@ -59,7 +59,7 @@ func (m *Machine) judged(c *change) string {
 		case said == NoTraffic && c.Policy.Stop.NoTraffic == definition.GoOn:
 		case said == Unable && judge == SignalsJudge:
 		case said == NoTraffic:
-			return "too little traffic to judge it by (" + judge + ")"
+			return "too little traffic to judge it (" + judge + ")"
 		case said == Unable:
 			return judge + " can't judge it"
 		default:

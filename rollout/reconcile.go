@@ -19,7 +19,7 @@ func (e Wanted) apply(m *Machine) {
 func (m *Machine) read(whole *module.Set) bool {
 	s, err := setOf(m.wanted, whole)
 	if err != nil {
-		m.tell(nil, "what the files say can't be taken: %v", err)
+		m.tell(nil, "the definitions can't be applied: %v", err)
 		return false
 	}
 	m.wanted = s
@@ -64,7 +64,7 @@ func (m *Machine) release(key Key, why string) {
 	delete(m.held, key)
 	m.keepHeld(key, nil)
 	m.drop(h.To)
-	m.tell(nil, "%s is as the files have it from now on: %s", key.Name, why)
+	m.tell(nil, "%s follows the definitions again: %s", key.Name, why)
 }
 
 // reconcile makes changes of what is wanted and is not the base.
@@ -107,7 +107,7 @@ func (m *Machine) adoptAll(want items) {
 	m.keepBegun()
 	m.changed()
 	m.ready.Ahead = true
-	m.tell(nil, "what the files say is the first base: %s", number(len(want), "definition", "definitions"))
+	m.tell(nil, "the first base has %s", number(len(want), "definition", "definitions"))
 }
 
 // differences are what is wanted other than the base has it. What means the same
@@ -160,7 +160,7 @@ func (m *Machine) supersede(rest map[Key]diff) (at int) {
 		if !wanted {
 			at = min(at, slices.Index(m.open, c))
 			m.end(c, Superseded)
-			m.tell(c, "the files say something else by now")
+			m.tell(c, "the definitions have changed again")
 			continue
 		}
 		c.Diffs = fresh
@@ -266,8 +266,8 @@ func (m *Machine) join(c *change) {
 	m.recombine()
 	m.ready.Ahead = m.ready.Ahead || c.Policy == nil
 	if c.Policy != nil {
-		m.tell(c, "it is everywhere, %s after it was opened", span(m.now.Sub(c.Opened)))
+		m.tell(c, "it is on all Envoys, %s after it was opened", span(m.now.Sub(c.Opened)))
 	} else {
-		m.tell(c, "it is everywhere: no policy is for it")
+		m.tell(c, "no policy matches: all Envoys get it at once")
 	}
 }

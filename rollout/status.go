@@ -24,7 +24,7 @@ const (
 	Paused     State = "paused"     // who has it keeps it, and no more get it
 	Stopped    State = "stopped"    // nobody has it, though the files say it
 	Done       State = "done"       // everybody has it
-	Superseded State = "superseded" // the files say something else by now; nobody has it
+	Superseded State = "superseded" // the definitions have changed again; nobody has it
 )
 
 // Open says whether the change can still be told anything.

@@ -28,7 +28,7 @@ func (e Restarted) apply(m *Machine) {
 		k.Restarts++
 		m.keep(c)
 		if moreRestarts(k.Restarts, c.Policy.Stop.Restarts, k.Exposure, occurred{float64(k.ControlRestarts), k.Control, k.Exposure}, occurred{m.calm.restarts, m.calm.exposure, k.Exposure}) {
-			m.fail(c, ByRestarts, fmt.Sprintf("Envoys of the wave came back as new %s, the last one %s", times(k.Restarts), n.ID))
+			m.fail(c, ByRestarts, fmt.Sprintf("Envoys of the wave restarted %s, the last one %s", times(k.Restarts), n.ID))
 		}
 	}
 }

@@ -148,7 +148,7 @@ func (m *Machine) nobody(c *change) {
 		m.wakeAt(due)
 		return
 	}
-	m.tell(c, "there is no Envoy that it is for")
+	m.tell(c, "it applies to no Envoy")
 	m.rush(c)
 }
 
@@ -167,7 +167,7 @@ func (m *Machine) emptied(c *change) {
 			m.fail(c, ByRestarts, "all Envoys of the wave went away, "+times(c.Counts.Emptied))
 			return
 		}
-		m.tell(c, "all Envoys of wave %d are gone: it begins again with others", c.Wave)
+		m.tell(c, "all Envoys of wave %d have disconnected: it begins again with others", c.Wave)
 	}
 	if c.concerned > 0 {
 		m.advance(c, c.Wave, true)

@@ -91,10 +91,10 @@ func (m *Machine) words(c *change, now time.Time) string {
 	case Waiting:
 		return c.Reason
 	case Superseded:
-		return "the files say something else by now"
+		return "the definitions have changed again"
 	case Done:
 		if m.heldBy(c.ID) != "" {
-			return "rolled back: what was before is wanted, for as long as the files say what they say now"
+			return "rolled back: the version before it is in force until the definitions change"
 		}
 		return "joined the base"
 	case Paused:
@@ -107,9 +107,9 @@ func (m *Machine) words(c *change, now time.Time) string {
 		s := "stopped" + c.at() + after + ": " + c.Reason
 		switch n := len(c.returning); {
 		case n > 0:
-			s += fmt.Sprintf("; %s still to get back what was before", number(n, "Envoy is", "Envoys are"))
+			s += fmt.Sprintf("; %s still to get the previous version back", number(n, "Envoy is", "Envoys are"))
 		case c.back > 0:
-			s += fmt.Sprintf("; its %s back at what was before", number(c.back, "Envoy is", "Envoys are"))
+			s += fmt.Sprintf("; its %s back on the previous version", number(c.back, "Envoy is", "Envoys are"))
 		}
 		return s
 	}
@@ -119,20 +119,20 @@ func (m *Machine) words(c *change, now time.Time) string {
 func (m *Machine) rolling(c *change, now time.Time) string {
 	switch {
 	case c.growth != nil && c.growth.writing:
-		return fmt.Sprintf("wave %d of %d begins as soon as that is written down", c.growth.wave, c.policyWaves())
+		return fmt.Sprintf("wave %d of %d begins once that is saved", c.growth.wave, c.policyWaves())
 	case c.waitsFor != nil:
 		return "no Envoy has the labels of the next wave, " + labelWords(c.waitsFor)
 	case c.expected > 0:
-		return "waits for Envoys that are on their way back: " + number(c.expected, "one", fmt.Sprint(c.expected))
+		return "waits for Envoys to reconnect: " + number(c.expected, "one", fmt.Sprint(c.expected))
 	case c.concerned == 0 && c.away == 0:
-		return "no Envoy that is connected has anything of it"
+		return "no connected Envoy is affected"
 	case c.Wave == 0:
-		return "its first Envoys are watched before it begins"
+		return "its first Envoys are observed before wave 1"
 	}
 	s := fmt.Sprintf("in wave %d of %d: ", c.Wave, c.policyWaves())
 	switch w := c.Waves[c.Wave-1]; {
 	case c.members == 0:
-		return s + "all its Envoys are gone, and no other is there that it is for"
+		return s + "all its Envoys have disconnected, and it applies to no other"
 	case w.Good.IsZero():
 		return s + ofAll(c.settled, c.members)
 	case now.Sub(w.Good) < c.Policy.Bake:

@@ -145,7 +145,7 @@ func TestNobodyIsAhead(t *testing.T) {
 				}
 				c.advance(time.Second)
 				n, _ := s.node("two")
-				return strings.Contains(fmt.Sprint(n.Filters), "refuses")
+				return strings.Contains(fmt.Sprint(n.Filters), "rejects")
 			})
 			for range 20 {
 				c.advance(20 * time.Second)

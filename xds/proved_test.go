@@ -63,7 +63,7 @@ func TestLastThatRan(t *testing.T) {
 		eventually(t, "b's status tells what it refuses", func() bool {
 			n, _ := s.node("b")
 			for _, f := range n.Filters {
-				if f.Name == "hello" && f.Wanted == v3 && f.State == swap.Failed && strings.Contains(f.Reason, "refuses") {
+				if f.Name == "hello" && f.Wanted == v3 && f.State == swap.Failed && strings.Contains(f.Reason, "rejects") {
 					return true
 				}
 			}

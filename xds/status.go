@@ -100,9 +100,9 @@ func (g *gone) status(p *Publication) NodeStatus {
 		ID: g.node.ID, Cluster: g.node.Cluster, Labels: g.node.Labels,
 		AwaySince: g.seen, Awaited: g.awaited, Filters: []swap.FilterStatus{},
 	}
-	reason := "it has not come back, and is not waited for"
+	reason := "it has disconnected, and is no longer waited for"
 	if g.awaited {
-		reason = "it may come back by itself"
+		reason = "it has disconnected, and may reconnect"
 	}
 	for _, f := range g.filters(p) {
 		n.Filters = append(n.Filters, swap.FilterStatus{Name: f.Name, Wanted: f.Version, State: swap.Away, Reason: reason})

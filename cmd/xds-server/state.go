@@ -111,7 +111,7 @@ func (d *dataDir) problems() []definition.Problem {
 	}
 	p := definition.Problem{File: "state in " + st.Name, Warning: true,
 		Message: "it has been away since " + st.Since.UTC().Format(time.RFC3339) + ": " + st.Away,
-		Hint:    "what was last known goes on, and no wave begins"}
+		Hint:    "what was last known stays in force, and no wave begins"}
 	if st.Copy {
 		p.Hint = "all rests on the copy on this machine, since xds-server started; no wave begins"
 	}

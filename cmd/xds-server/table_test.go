@@ -31,8 +31,8 @@ func TestTable(t *testing.T) {
 		Envoys: xds.NodeCount{Connected: 3, Away: 1, Awaited: 1},
 		Replicas: []admin.Replica{
 			{ID: "k3j2mq7a", Address: "10.0.0.5:18002", Self: true, Lives: true, Stand: "leads"},
-			{ID: "p5x7c2ne", Address: "10.0.0.6:18002", Lives: true, Stand: "follows", Trouble: "it is not heard by the one that leads: no wave begins"},
-			{ID: "zzqk4w2b", Address: "10.0.0.7:18002", Stand: "follows", Trouble: "it has shown no sign of life for a while"},
+			{ID: "p5x7c2ne", Address: "10.0.0.6:18002", Lives: true, Stand: "follows", Trouble: "the leader can't reach it: no wave begins"},
+			{ID: "zzqk4w2b", Address: "10.0.0.7:18002", Stand: "follows", Trouble: "it has not been seen for a while"},
 		},
 		Filters: []admin.Filter{
 			{Name: "hello", Version: "82986c2cdd8e0cfd", SHA256: "8490c04a6f6d1234567890", State: module.Good, FilterCount: xds.FilterCount{Nodes: 3, Running: 2, Pending: 1}},
@@ -42,13 +42,13 @@ func TestTable(t *testing.T) {
 			{ID: "edge-1", Filters: []swap.FilterStatus{
 				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "82986c2cdd8e0cfd", State: swap.Running, Since: now.Add(-90 * time.Second), Draining: daylong(now.Add(-90 * time.Second))},
 				{Name: "other", State: swap.Failed, Reason: "other.wasm is an HTML page, not a Wasm module"}},
-				Listeners: []swap.ListenerStatus{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "it waits for its filter other"},
+				Listeners: []swap.ListenerStatus{{Name: "web", Wanted: "b2", Running: "b2"}, {Name: "api", Wanted: "c3", Reason: "waiting for its filter other"},
 					{Name: "old", Wanted: "d4", Running: "d4", Draining: daylong(now.Add(-13 * time.Hour))},
 					{Name: "older", Wanted: "d5", Running: "d4", Reason: "it is on its way", Draining: &swap.Draining{}}}},
 			{ID: "edge-2", Filters: []swap.FilterStatus{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it goes on with 9f26e3fc1dcf9aae"}}},
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Fetching, Since: now.Add(-26 * time.Hour), Reason: "Envoy downloads the module 8490c04a6f6d; it keeps running 9f26e3fc1dcf9aae"}}},
 			{ID: "edge-3", AwaySince: now.Add(-65 * time.Second), Awaited: true, Filters: []swap.FilterStatus{
-				{Name: "hello", Wanted: "82986c2cdd8e0cfd", State: swap.Away, Reason: "it may come back by itself"}}},
+				{Name: "hello", Wanted: "82986c2cdd8e0cfd", State: swap.Away, Reason: "it has disconnected, and may reconnect"}}},
 			{ID: "edge-4", Filters: []swap.FilterStatus{
 				{Name: "hello", Wanted: "82986c2cdd8e0cfd", Running: "9f26e3fc1dcf9aae", State: swap.Failed, Since: now.Add(-time.Hour), Reason: "its VM crashed too often on this Envoy",
 					Crashes: &swap.Crashes{Version: "82986c2cdd8e0cfd", Count: 3, Last: now.Add(-time.Hour), Replaced: now.Add(-2 * time.Hour), WentBack: true}},
@@ -83,7 +83,7 @@ func TestTableOfMany(t *testing.T) {
 			f := swap.FilterStatus{Name: fmt.Sprintf("filter-%d", j), Wanted: "a1", Running: "a1", State: swap.Running, Since: now.Add(-time.Hour)}
 			switch {
 			case j == 3 && i%20 == 7: // 25 of them
-				f.State, f.Running, f.Reason = swap.Failed, "a0", "Envoy has the module and refuses it"
+				f.State, f.Running, f.Reason = swap.Failed, "a0", "Envoy rejects the module"
 			case j == 5 && i == 100:
 				f.State, f.Running, f.Reason = swap.Fetching, "a0", "Envoy downloads the module"
 			}

@@ -102,7 +102,7 @@ func TestServeRollsOut(t *testing.T) {
 	}
 	ack() // of what was before
 	r.admin(t, "/metrics", http.StatusOK, `wasmxds_rollout_stopped_total{reason="hand"} 1`)
-	r.admin(t, "/api/v1/rollouts", http.StatusOK, "its 1 Envoy is back at what was before")
+	r.admin(t, "/api/v1/rollouts", http.StatusOK, "its 1 Envoy is back on the previous version")
 	if code := tell("show", "--watch"); code != exitWrong || !strings.Contains(errs.String(), "hello is stopped: stopped in wave 1 of 2") {
 		t.Errorf("%d %s%s", code, out.String(), errs.String())
 	}

@@ -16,7 +16,7 @@ func (d *Driver) unreadable(ctx context.Context, why error) {
 	if r.stand != Follows {
 		return
 	}
-	d.log.Error("how far changes are can't be read: what is known goes on, and no wave begins", "error", why)
+	d.log.Error("how far changes are can't be read: what is known stays in force, and no wave begins", "error", why)
 	values, err := copied(ctx, d.o.Replicas.Copy)
 	if err != nil {
 		d.log.Error("the copy of it can't be read either", "error", err)

@@ -72,7 +72,7 @@ func (d *Driver) lose() {
 	var gone []rollout.Event
 	for id, at := range r.heard {
 		if time.Since(at) >= lostAfter {
-			d.log.Warn("another server is not heard any more: waves wait", "server", id)
+			d.log.Warn("another server can't be reached any more: waves wait", "server", id)
 			gone = append(gone, r.all.Lose(time.Now(), id)...)
 			delete(r.heard, id)
 		}
@@ -169,7 +169,7 @@ func (d *Driver) inTerm(ctx context.Context, term state.Term) error {
 // heard of the Envoys of all.
 func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
 	r := d.role
-	d.log.Info("this server moves changes from now on", "term", term)
+	d.log.Info("this server leads now: it moves changes", "term", term)
 	d.leave()
 	d.lead, r.stand = l, Leads
 	r.term, r.all, r.heard = term, roster.NewAll(), map[string]time.Time{}
@@ -208,7 +208,7 @@ func (d *Driver) leave() {
 			}
 		}
 		if r.stand == Leads {
-			d.log.Info("this server does not move changes any more")
+			d.log.Info("this server no longer leads")
 		}
 	}
 	d.lead, r.all, r.heard, r.told, r.first = nil, nil, nil, 0, waits{}

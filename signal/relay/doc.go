@@ -38,7 +38,7 @@ type Answer struct {
 }
 
 // ErrTerm: a server was asked by one that does not lead any more.
-var ErrTerm = errors.New("another server leads by now")
+var ErrTerm = errors.New("another server leads now")
 
 var errAsk = errors.New("it is asked for too many Envoys")
 

@@ -51,7 +51,7 @@ func newWatch(open func() (*notifier, error), log *slog.Logger) *watch {
 	w := &watch{log: log, dirs: map[string]*interest{}}
 	n, err := open()
 	if err != nil {
-		log.Warn("can't be told of changes to files, looks for them from time to time", "error", err)
+		log.Warn("can't watch files: looks for changes from time to time", "error", err)
 		return w
 	}
 	w.notifier = n
@@ -109,7 +109,7 @@ func (w *watch) at(dir string) *interest {
 		w.short = true
 		if !w.warned {
 			w.warned = true
-			w.log.Warn("can't watch every folder, looks for changes from time to time", "folder", dir, "error", err)
+			w.log.Warn("can't watch every folder: looks for changes from time to time", "folder", dir, "error", err)
 		}
 	}
 	return in

@@ -118,7 +118,7 @@ func (r *run) lost(ctx context.Context, err error) {
 	now := time.Now()
 	if r.away.IsZero() {
 		r.away = now
-		r.Log.Warn("etcd can't be reached, what was known of it goes on", "error", err)
+		r.Log.Warn("etcd can't be reached: its last known definitions stay in force", "error", err)
 	}
 	if r.told || r.begun && now.Sub(r.away) < grace {
 		return

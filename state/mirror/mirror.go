@@ -175,7 +175,7 @@ func (s *Store) failed(err error) {
 	s.status.Away = err.Error()
 	s.mu.Unlock()
 	if first {
-		s.o.Log.Error("the state can't be reached: what was last known goes on, and no wave begins", "in", s.o.Name, "error", err)
+		s.o.Log.Error("the state can't be reached: what was last known stays in force, and no wave begins", "in", s.o.Name, "error", err)
 	}
 }
 

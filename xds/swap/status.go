@@ -151,29 +151,29 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 	p := m.priming(f.Name)
 	goes := ""
 	if running != "" && running != f.Version {
-		goes = "; it goes on with " + running
+		goes = "; it keeps running " + running
 	}
 	switch {
 	case p == nil && m.snap.IsLogger(f.Name):
 		return Waiting, "it is ready in this Envoy, and its listeners are to be replaced" + goes
 	case p == nil && (m.wants(Extension, f.Name) || len(m.placements().holders[f.Name]) > 0):
-		return Waiting, "it is ready in this Envoy and is put in place" + goes
+		return Waiting, "it is ready in this Envoy, and is being put in place" + goes
 	case p == nil:
-		return Waiting, "it is ready in this Envoy, no listener asks for it yet"
+		return Waiting, "it is ready in this Envoy, in no listener"
 	case f.Lua && p.refused():
-		return Failed, fmt.Sprintf("Envoy refuses the script: %s%s", p.Message, goes)
+		return Failed, fmt.Sprintf("Envoy rejects the script: %s%s", p.Message, goes)
 	case f.Lua && p.nacks == 0 && p.alone:
-		return Waiting, "Envoy refused it together with others, and gets each again, alone" + goes
+		return Waiting, "Envoy rejected it together with others, and gets each of them again by itself" + goes
 	case p.Phase == Queued:
-		return Waiting, "its turn to be sent has not come" + goes
+		return Waiting, "it has not been sent yet" + goes
 	case p.refused() && p.here:
-		return Failed, fmt.Sprintf("Envoy has the module and refuses it: %s%s", p.Message, goes)
+		return Failed, fmt.Sprintf("Envoy rejects the module: %s%s", p.Message, goes)
 	case p.refused():
-		return Failed, fmt.Sprintf("Envoy does not get the module %s (no download ended): %s%s", short(f.SHA256), p.Message, goes)
+		return Failed, fmt.Sprintf("Envoy can't download the module %s (no download has completed): %s%s", short(f.SHA256), p.Message, goes)
 	case p.Phase == Downloading:
 		return Fetching, fmt.Sprintf("Envoy downloads the module %s%s", short(f.SHA256), goes)
 	case p.nacks == 0:
-		return Fetching, "it was sent to Envoy, which has not answered" + goes
+		return Fetching, "it was sent, and Envoy has not answered yet" + goes
 	}
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
 }
@@ -257,14 +257,14 @@ func (v *state) lacks(l *resource.Listener) bool {
 
 func (m *Machine) whyNot(l *resource.Listener) string {
 	if r := m.refusal(Listener, l.Name); r != nil {
-		return "Envoy refused it: " + r.message
+		return "Envoy rejected it: " + r.message
 	}
 	for _, name := range slices.Concat(l.Filters, l.Loggers, l.Slots) {
 		if f := m.filter(name); f != nil && !m.primed(f) {
 			if slices.Contains(l.Loggers, name) {
-				return fmt.Sprintf("it waits for its access logger %s", name)
+				return fmt.Sprintf("waiting for its access logger %s", name)
 			}
-			return fmt.Sprintf("it waits for its filter %s", name)
+			return fmt.Sprintf("waiting for its filter %s", name)
 		}
 	}
 	return "it is on its way"
