@@ -252,7 +252,7 @@ func (c *census) trouble(node string, why cause, reason string, since time.Time)
 		t.Nodes = append(t.Nodes, node)
 	}
 	whole := reason
-	reason, _, _ = strings.Cut(whole, "; it goes on with ") // which may be another version on each
+	reason, _, _ = strings.Cut(whole, "; it keeps running ") // which may be another version on each
 	for i := range t.Reasons {
 		if t.Reasons[i].Text == reason {
 			t.Reasons[i].Count++

@@ -46,7 +46,7 @@ func played(envoys, filters int, now time.Time) (fleet, Loaded) {
 			switch {
 			case name == failing && i%250 == 7:
 				st.State, st.Running, st.Refused, st.WantedSince = swap.Failed, "0ddba110ddba11", true, now.Add(-4*time.Minute)
-				st.Reason = "Envoy has the module and refuses it: Plugin configuration failed: unknown field \"burts\"; it goes on with 0ddba110ddba11"
+				st.Reason = "Envoy rejects the module: Plugin configuration failed: unknown field \"burts\"; it keeps running 0ddba110ddba11"
 			case name == fetched && i%40 == 3:
 				st.State, st.Running, st.WantedSince = swap.Fetching, "", now.Add(-20*time.Second)
 				st.Reason = "Envoy downloads the module 5294007c04d6"
