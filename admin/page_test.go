@@ -72,7 +72,7 @@ func TestFilterPageComparesVersions(t *testing.T) {
 func TestVersionsOfAFilter(t *testing.T) {
 	s := newScene(t, 2)
 	s.load("good morning")
-	s.behind(0, swap.Failed, "Envoy has the module and refuses it: no")
+	s.behind(0, swap.Failed, "Envoy rejects the module: no")
 	s.change(0, func(n *xds.NodeStatus, _ *resource.Snapshot) { n.Filters[0].Refused = true })
 	h := s.Server.Handler()
 	s.later()
@@ -104,7 +104,7 @@ func TestVersionsOfAFilter(t *testing.T) {
 // what only says that it fetches is no failure.
 func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
 	s := newScene(t, 1)
-	s.behind(0, swap.Failed, "Envoy has the module and refuses it: no")
+	s.behind(0, swap.Failed, "Envoy rejects the module: no")
 	s.change(0, func(n *xds.NodeStatus, _ *resource.Snapshot) {
 		n.Version, n.Filters[0].Refused = "1.40.0", true
 		n.NACKs = []xds.NACK{
