@@ -93,7 +93,7 @@ func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error 
 	}
 	requests, err := f.request.read()
 	if err != nil {
-		return misused(err)
+		return err
 	}
 	if f.profile != "" && requests == nil {
 		return misused(errors.New("--profile is for requests, not for FilterTests: give some, as --path /"))

@@ -43,20 +43,20 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.StringArrayVar(&f.properties, "property", nil, "`property` that the filter sees, as source.address=10.0.0.1:80; may be repeated")
 }
 
-// read gives the requests that the flags say; nil: none is said.
+// read gives the requests that the flags say; nil: none is said. Its errors have their exit code.
 func (f *requestFlags) read() ([]definition.TestCase, error) {
 	around, err := f.around()
 	if err != nil {
-		return nil, err
+		return nil, misused(err)
 	}
 	given := f.method != "" || f.path != "" || f.data != "" || len(f.headers) > 0
 	switch {
 	case f.curl != "" && f.har != "" || given && (f.curl != "" || f.har != ""):
-		return nil, fmt.Errorf("requests come from -X, -H, -d and --path, from --curl, or from --har: give one of these")
+		return nil, misused(fmt.Errorf("requests come from -X, -H, -d and --path, from --curl, or from --har: give one of these"))
 	case f.curl != "":
 		m, err := curl.Parse(f.curl)
 		if err != nil {
-			return nil, fmt.Errorf("--curl: %w", err)
+			return nil, wrong(fmt.Errorf("--curl: %w", err))
 		}
 		return []definition.TestCase{named(around, m)}, nil
 	case f.har != "":
@@ -64,7 +64,7 @@ func (f *requestFlags) read() ([]definition.TestCase, error) {
 	case given || f.aroundGiven():
 		m, err := f.message()
 		if err != nil {
-			return nil, err
+			return nil, misused(err)
 		}
 		return []definition.TestCase{named(around, m)}, nil
 	}
@@ -83,14 +83,14 @@ func named(around definition.TestStream, m definition.TestMessage) definition.Te
 func (f *requestFlags) archive(around definition.TestStream) ([]definition.TestCase, error) {
 	data, err := files.Read(f.har, har.MaxSize)
 	if err != nil {
-		return nil, fmt.Errorf("--har: %w", err)
+		return nil, wrong(fmt.Errorf("--har: %w", err))
 	}
 	exchanges, others, err := har.Read(data)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("--har %s: %w", f.har, err)
+		return nil, wrong(fmt.Errorf("--har %s: %w", f.har, err))
 	case len(exchanges) == 0:
-		return nil, fmt.Errorf("--har %s: none of its %d entries is a request by HTTP", f.har, others)
+		return nil, wrong(fmt.Errorf("--har %s: none of its %d entries is a request by HTTP", f.har, others))
 	}
 	var all []definition.TestCase
 	for _, x := range exchanges {
