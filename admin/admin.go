@@ -44,6 +44,7 @@ type Options struct {
 	Replicas func() []Replica
 	// Release lets a removal go that is held back, by its id; nil: none is held.
 	Release   func(ctx context.Context, id string) error
+	Start     Start            // what empty pages tell
 	Operators Operators        // who may change something; nobody if zero
 	Now       func() time.Time // time.Now if nil
 	Log       *slog.Logger     // nowhere if nil

@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"wasmxds/definition"
+	"wasmxds/module"
 	"wasmxds/rollout"
 	"wasmxds/xds/swap"
 )
@@ -100,7 +100,11 @@ func arrive(t *testing.T, ctx context.Context, condition string) {
 
 func look(t *testing.T, ctx context.Context, width, height int64, scheme string) {
 	t.Helper()
-	do(t, ctx, chromedp.EmulateViewport(width, height, chromedp.EmulateScale(2)))
+	scale := 1.0
+	if *shots != "" {
+		scale = 2
+	}
+	do(t, ctx, chromedp.EmulateViewport(width, height, chromedp.EmulateScale(scale)))
 	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
 		{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}})
 	if err != nil {
@@ -174,10 +178,15 @@ func TestPagesInABrowser(t *testing.T) {
 	defer s.Server.Drain()
 	ctx := browse(t)
 	axe := violations(t)
+	empty := New(Options{Fleet: fleet{}, Start: Start{Directory: "/etc/wasmxds", Definition: FirstDefinition, Bootstrap: []string{"xds-server bootstrap --node-id edge-1", "--xds-address xds.internal:18000"}}})
+	empty.Loaded(Loaded{Set: &module.Set{}, Catalog: catalog{}})
+	nothing := httptest.NewServer(empty.Handler())
+	defer nothing.Close()
+	defer empty.Drain()
 	had := s.Server.history.of("hello")
 	paths := map[string]string{
 		"fleet": "/", "filters": "/filters", "filter": "/filters/hello?from=" + had[1].Version + "&to=" + had[0].Version,
-		"envoys": "/envoys", "envoy": "/envoys/edge-18", "missing": "/nowhere",
+		"envoys": "/envoys", "envoy": "/envoys/edge-18", "missing": "/nowhere", "empty": "",
 		"rollouts": "/rollouts", "rolling": "/rollouts/5c0ffee1", "stopped": "/rollouts/0ddba11d", "done": "/rollouts/ba5eba11",
 	}
 	for name, path := range paths {
@@ -191,19 +200,14 @@ func TestPagesInABrowser(t *testing.T) {
 				}
 				shot := fmt.Sprintf("%s-%s-%s", name, size.name, scheme)
 				look(t, ctx, size.width, size.height, scheme)
-				do(t, ctx, chromedp.Navigate(srv.URL+path))
-				if wide := eval[[]string](t, ctx, sticksOut); len(wide) > 0 {
-					t.Errorf("%s: wider than the window: %s", shot, wide)
+				at := srv.URL + path
+				if name == "empty" {
+					at = nothing.URL
 				}
-				if faint := eval[[]string](t, ctx, tooFaint); len(faint) > 0 {
-					t.Errorf("%s: contrast below 4.5: %s", shot, faint)
-				}
-				audit(t, ctx, shot, axe())
-				if *shots != "" {
-					picture := do(t, ctx, chromedp.FullScreenshot(100))
-					if err := os.WriteFile(filepath.Join(*shots, shot+".png"), picture, 0o644); err != nil {
-						t.Fatal(err)
-					}
+				do(t, ctx, chromedp.Navigate(at))
+				judge(t, ctx, shot)
+				if name != "fleet" && name != "envoys" && name != "filters" && scheme == "dark" { // those three are looked at of fleets
+					audit(t, ctx, shot, axe())
 				}
 			}
 		}

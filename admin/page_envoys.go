@@ -36,7 +36,8 @@ func (s *Server) serveEnvoys(w http.ResponseWriter, r *http.Request) {
 		Grouped string
 		Items   []envoyItem
 		Page    pageOf
-	}{frame: s.frame(r, "Envoys", "/envoys"), O: o, Q: q, Grouped: by, By: append([]string{byCluster}, o.Labels...)}
+		Start   Start
+	}{frame: s.frame(r, "Envoys", "/envoys"), O: o, Start: s.opts.Start, Q: q, Grouped: by, By: append([]string{byCluster}, o.Labels...)}
 	data.Tabs = append(data.Tabs, q.tab("", len(o.Nodes)))
 	for _, state := range slices.Backward(bySeverity) {
 		if n := o.States[state]; n > 0 || string(state) == q.State {

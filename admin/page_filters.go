@@ -112,7 +112,9 @@ func (s *Server) serveFilters(w http.ResponseWriter, r *http.Request) {
 		Tabs    []tab
 		Filters []filterView
 		Page    pageOf
-	}{frame: s.frame(r, "Filters", "/filters"), Q: q}
+		None    bool // is defined
+		Start   Start
+	}{frame: s.frame(r, "Filters", "/filters"), Q: q, None: len(all) == 0, Start: s.opts.Start}
 	counts := map[swap.State]int{}
 	for i := range all {
 		counts[all[i].Stand]++

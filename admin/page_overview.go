@@ -37,8 +37,9 @@ func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 		Groups       []group
 		MoreGroups   int
 		Changes      []changeView
+		Start        Start
 	}{
-		frame: s.frame(r, "Fleet", "/"), O: o, Verdict: s.verdict(o, found), Findings: found,
+		frame: s.frame(r, "Fleet", "/"), O: o, Verdict: s.verdict(o, found), Findings: found, Start: s.opts.Start,
 		Groups: groups(o.Nodes, byCluster),
 	}
 	data.Title = data.Verdict.Text

@@ -269,3 +269,21 @@ func TestEventsTellOfChanges(t *testing.T) {
 	s.Server.Drain()
 	want(ended, "the end")
 }
+
+// TestEmptyPagesTeach: who has no filter and no Envoy yet is told what to write where,
+// and what to type, for this server.
+func TestEmptyPagesTeach(t *testing.T) {
+	s := New(Options{Fleet: fleet{}, Start: Start{Directory: "/etc/wasmxds<b>", Definition: FirstDefinition,
+		Bootstrap: []string{"xds-server bootstrap --node-id edge-1", "--xds-address xds.internal:18000", "--ca ca.crt"}}})
+	s.Loaded(Loaded{Set: &module.Set{}, Catalog: catalog{}})
+	h := s.Handler()
+	_, page := get(t, h, "/")
+	wantIn(t, page, "No Envoy is connected", "/etc/wasmxds&lt;b&gt;/hello.yaml", "kind: WasmFilter", "--xds-address xds.internal:18000 \\\n    --ca ca.crt &gt; envoy.yaml")
+	_, page = get(t, h, "/filters")
+	wantIn(t, page, "kind: WasmFilter")
+	_, page = get(t, h, "/envoys")
+	wantIn(t, page, "--ca ca.crt")
+	if _, problems := (definition.Parser{}).Parse("/etc/wasmxds/hello.yaml", []byte(FirstDefinition)); len(problems) > 0 {
+		t.Errorf("what is to be pasted is wrong: %v", problems)
+	}
+}

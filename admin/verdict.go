@@ -11,7 +11,7 @@ type level string
 
 const (
 	levelGood level = "good"
-	levelNote level = "note" // nothing is to be done
+	levelNote level = "info" // nothing is to be done
 	levelBusy level = "busy" // it is under way
 	levelWarn level = "warn"
 	levelBad  level = "bad"

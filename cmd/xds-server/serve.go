@@ -269,7 +269,7 @@ func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube
 			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
 			MaxLogs: s.shares.logs(),
 		},
-		Admin:    admin.Options{Version: buildVersion(), Pprof: f.pprof, Operators: guard.operators, Log: log},
+		Admin:    admin.Options{Version: buildVersion(), Start: f.start(definitions, ls), Pprof: f.pprof, Operators: guard.operators, Log: log},
 		Pairs:    pairs,
 		Replicas: replicas, Tracer: tracer, Guards: s.problems, Log: log,
 		Ready: func() { notify(log, daemon.SdNotifyReady) },
