@@ -65,7 +65,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if moving, err := s.moving(r.Context()); err == nil {
-		data.Changes = viewTimeline(changesOf(moving.Changes, name), s.files(), shownChanges)
+		data.Changes = viewTimeline(changesOf(moving.Changes, name), s.origins(), shownChanges)
 	}
 	s.show(w, http.StatusOK, "filter", data)
 }

@@ -59,7 +59,7 @@ func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 	data.Filters = s.filterViews(o)
 	data.Filters = data.Filters[:min(len(data.Filters), shownFilters)]
 	if moving, err := s.moving(r.Context()); err == nil { // else a finding says why not
-		data.Changes = viewTimeline(moving.Changes, s.files(), shownChanges)
+		data.Changes = viewTimeline(moving.Changes, s.origins(), shownChanges)
 	}
 	s.show(w, http.StatusOK, "overview", data)
 }

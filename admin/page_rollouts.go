@@ -19,6 +19,7 @@ type changeView struct {
 	Waves            []waveView
 	What             []string // "hello changed"
 	Files            []string // where it is defined now
+	By               []string // who wrote that
 	Policy           string
 	Reason           string
 	Effect           string // on errors and latency; "": not known
@@ -65,17 +66,17 @@ func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
 		Open, Over []changeView
 		May        may
 	}{frame: s.frame(r, "Changes", "/rollouts"), R: now, May: s.opts.Operators.may(r)}
-	data.Open, data.Over = viewChanges(data.R.Changes, s.files())
+	data.Open, data.Over = viewChanges(data.R.Changes, s.origins())
 	data.Headline = rolloutHeadline(data.R.Changes)
 	s.show(w, http.StatusOK, "rollouts", data)
 }
 
 // viewChanges tells changes that are on their way, or were stopped, from those
 // that are over.
-func viewChanges(changes []rollout.ChangeStatus, files map[string]string) (open, over []changeView) {
+func viewChanges(changes []rollout.ChangeStatus, of origins) (open, over []changeView) {
 	for i := range changes {
 		c := &changes[i]
-		v := viewChange(c, files)
+		v := viewChange(c, of)
 		if c.State.Open() {
 			v.Waves = viewWaves(c)
 			open = append(open, v)
@@ -86,9 +87,10 @@ func viewChanges(changes []rollout.ChangeStatus, files map[string]string) (open,
 	return open, over
 }
 
-func viewChange(c *rollout.ChangeStatus, files map[string]string) changeView {
+func viewChange(c *rollout.ChangeStatus, of origins) changeView {
+	files, by := of.of(c)
 	v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened, Policy: c.Policy,
-		Files: filesOf(c, files), Effect: effectOf(c), Concerned: c.Concerned, Settled: c.Settled}
+		Files: files, By: by, Effect: effectOf(c), Concerned: c.Concerned, Settled: c.Settled}
 	if !c.Ended.IsZero() {
 		v.At = c.Ended
 	}

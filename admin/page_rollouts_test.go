@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -242,5 +243,22 @@ func TestRolloutPagesOfOddText(t *testing.T) {
 	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/api/v1/rollouts", nil))
 	if w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("JSON is sent as %v", w.Header())
+	}
+}
+
+// TestTimelineNamesAuthors: who wrote an object is told of the newest change of it
+// alone.
+func TestTimelineNamesAuthors(t *testing.T) {
+	change := func(id, name string) rollout.ChangeStatus {
+		return rollout.ChangeStatus{ID: id, Title: name, State: rollout.Done, Definitions: []rollout.DefinitionStatus{{Kind: filterKind, Name: name, What: "changed"}}}
+	}
+	of := origins{"auth": {"WasmFilter shop/auth", "argocd-controller"}, "hello": {"/etc/wasmxds/hello.yaml", ""}}
+	var got []string
+	for _, v := range viewTimeline([]rollout.ChangeStatus{change("3", "auth"), change("2", "hello"), change("1", "auth")}, of, 9) {
+		got = append(got, fmt.Sprint(v.ID, v.Files, v.By))
+	}
+	want := "3[WasmFilter shop/auth] [argocd-controller] 2[/etc/wasmxds/hello.yaml] [] 1[WasmFilter shop/auth] []"
+	if strings.Join(got, " ") != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }

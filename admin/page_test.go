@@ -155,6 +155,34 @@ func TestTurnedAwayIsShown(t *testing.T) {
 	wantIn(t, page, "2 clients turned away</h1>", "1 client turned away", "edge-9 from 10.0.0.9:4711", "no certificate &lt;b&gt;")
 }
 
+// TestHostileNames: what others named is text, wherever it is shown.
+func TestHostileNames(t *testing.T) {
+	const evil = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascript:`
+	f := someFilter("b2")
+	f.Definition.Name, f.Definition.Pos.File = evil, evil
+	s := New(Options{Fleet: fleet{
+		{ID: evil, Cluster: evil, Version: evil, Labels: map[string]string{evil: evil}, Filters: []swap.FilterStatus{
+			{Name: evil, Wanted: evil, State: swap.Failed, Reason: evil, Refused: true, Crashes: &swap.Crashes{Version: evil, Count: 1}}},
+			Listeners: []swap.ListenerStatus{{Name: evil, Wanted: "1", Reason: evil}}, NACKs: []xds.NACK{{Type: evil, Message: evil}}},
+	}, Start: Start{Directory: evil, Elsewhere: []string{evil}, Definition: evil, Apply: evil, Bootstrap: []string{evil}}})
+	for range 2 {
+		for _, path := range []string{"/", "/filters", "/envoys", "/envoys?by=" + url.QueryEscape(evil), "/envoys?q=" + url.QueryEscape(evil) + "&state=" + url.QueryEscape(evil),
+			"/envoys/" + url.PathEscape(evil), "/filters/" + url.PathEscape(evil), "/rollouts"} {
+			_, page := get(t, s.Handler(), path)
+			for _, bad := range []string{"<script>alert", "<img src=x", `href="javascript:`} {
+				if strings.Contains(page, bad) {
+					t.Errorf("%s: %s", path, bad)
+				}
+			}
+			if !strings.Contains(page, "<main") {
+				t.Errorf("%s: no page", path)
+			}
+		}
+		s.Loaded(Loaded{Set: &module.Set{Filters: []*module.Filter{f}}, Catalog: catalog{evil: "b2"},
+			Problems: []definition.Problem{{File: evil, Field: evil, Message: evil, Hint: evil}}})
+	}
+}
+
 func TestNamesAreEscaped(t *testing.T) {
 	const odd = `a/b?c#d"<script>`
 	s := New(Options{Fleet: fleet{{ID: odd}}})
@@ -202,7 +230,7 @@ func TestTextOfOthers(t *testing.T) {
 	l := someLoaded()
 	l.Problems = append(l.Problems, definition.Problem{File: odd, Field: odd, Message: odd, Hint: odd})
 	s.Loaded(l)
-	for _, path := range []string{"/", "/envoys", "/envoys/edge-1", "/filters/hello", "/filters/" + url.PathEscape(odd), "/envoys/" + url.PathEscape(odd),
+	for _, path := range []string{"/", "/?findings=all", "/filters", "/envoys?state=failed", "/envoys?q=" + url.QueryEscape(odd), "/envoys?by=" + url.QueryEscape(odd) + "&in=" + url.QueryEscape(odd), "/envoys", "/envoys/edge-1", "/filters/hello", "/filters/" + url.PathEscape(odd), "/envoys/" + url.PathEscape(odd),
 		"/api/v1/status", "/api/v1/status?limit=" + url.QueryEscape(odd), "/metrics"} {
 		_, text := get(t, s.Handler(), path)
 		if printable.Lines(text) != text {

@@ -78,6 +78,7 @@ type Filter struct {
 	Line int    `json:"line,omitempty"`
 	// Generation is that of the object of a Kubernetes cluster that the file is.
 	Generation int64  `json:"generation,omitempty"`
+	By         string `json:"by,omitempty"`     // who wrote that object last, as the cluster has it
 	Script     bool   `json:"script,omitempty"` // it is a Lua script, not a module
 	URL        string `json:"url"`              // of the module that is served, or the file of the script; "": it is in the definition
 	Size       int64  `json:"size,omitempty"`   // of the module or script, bytes
@@ -288,6 +289,7 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		File:        at.Pos.File,
 		Line:        at.Pos.Line,
 		Generation:  at.Pos.Generation,
+		By:          at.Pos.By,
 		URL:         definition.MaskURL(f.Definition.Module.URL),
 		Script:      f.Definition.Lua != nil,
 		Size:        size,

@@ -10,32 +10,45 @@ import (
 
 // viewTimeline are the newest changes: what each changed, how far it is, and what it
 // did.
-func viewTimeline(changes []rollout.ChangeStatus, files map[string]string, most int) []changeView {
+func viewTimeline(changes []rollout.ChangeStatus, of origins, most int) []changeView {
 	var all []changeView
 	for i := range changes[:min(len(changes), most)] {
-		all = append(all, viewChange(&changes[i], files))
+		all = append(all, viewChange(&changes[i], of))
 	}
 	return all
 }
 
-// files are those that filters are in, by name.
-func (s *Server) files() map[string]string {
-	files := map[string]string{}
+// origins is where filters are defined, and by whom, by name.
+type origins map[string]origin
+
+type origin struct{ file, by string }
+
+func (s *Server) origins() origins {
+	all := origins{}
 	for _, f := range s.overview().Status.Filters {
-		files[f.Name] = f.File
-	}
-	return files
-}
-
-// filesOf names the files that a change's filters are in now.
-func filesOf(c *rollout.ChangeStatus, files map[string]string) []string {
-	var all []string
-	for _, d := range c.Definitions {
-		if f := files[d.Name]; d.Kind == filterKind && f != "" && !slices.Contains(all, f) {
-			all = append(all, f)
-		}
+		all[f.Name] = origin{f.File, f.By}
 	}
 	return all
+}
+
+// of names the files, or objects, that a change's filters are in now, and who wrote
+// them. That may have been for a newer change of the same filter, of which the caller
+// tells first: each name counts once.
+func (o origins) of(c *rollout.ChangeStatus) (files, by []string) {
+	for _, d := range c.Definitions {
+		from, ok := o[d.Name]
+		if d.Kind != filterKind || !ok || from.file == "" {
+			continue
+		}
+		if !slices.Contains(files, from.file) {
+			files = append(files, from.file)
+		}
+		if from.by != "" && !slices.Contains(by, from.by) {
+			by = append(by, from.by)
+		}
+		o[d.Name] = origin{file: from.file} // who wrote older ones is not known any more
+	}
+	return files, by
 }
 
 // effectOf is what a change did to errors and latency, by what the Envoys that have

@@ -57,12 +57,12 @@ func (d *Doc) Root() *document.Node { return d.root }
 
 // Pos is where the document is.
 func (d *Doc) Pos() Position {
-	return Position{File: d.file.Name, Line: d.root.Line, Generation: d.generation}
+	return Position{File: d.file.Name, Line: d.root.Line, Generation: d.generation, By: d.by}
 }
 
 // PosOf is where the field at a path is.
 func (d *Doc) PosOf(path string) Position {
-	return Position{File: d.file.Name, Line: d.root.LineOf(path), Generation: d.generation}
+	return Position{File: d.file.Name, Line: d.root.LineOf(path), Generation: d.generation, By: d.by}
 }
 
 // InCluster says whether the document is an object that was read from a

@@ -75,6 +75,20 @@ func generationOf(root *document.Node) int64 {
 	return generation
 }
 
+// authorOf is who wrote an object last: the only one of its managers that package
+// kube passes on.
+func authorOf(root *document.Node) string {
+	managers := root.Get("metadata").Get("managedFields")
+	if managers == nil || len(managers.Items) != 1 {
+		return ""
+	}
+	n := managers.Items[0].Get("manager")
+	if n == nil || n.Kind != document.Text {
+		return ""
+	}
+	return n.Text
+}
+
 // asNative is the native document that an object stands for, as far as it can be
 // read.
 func asNative(root *document.Node) *document.Node {

@@ -125,7 +125,7 @@ func (k Parser) ReadObject(name string, scope Scope, data []byte) Parsed {
 	p := newParser(name, k.Kinds)
 	p.base, p.scope = "", scope
 	if len(roots) == 1 {
-		p.generation = generationOf(roots[0])
+		p.generation, p.by = generationOf(roots[0]), authorOf(roots[0])
 	}
 	return p.read(roots, found, data)
 }
@@ -189,6 +189,7 @@ type parser struct {
 	configFiles map[string]configFile // that the file names; see WithConfigFiles
 
 	generation int64 // of the object
+	by         string
 	problems   []Problem
 	kinds      []Kind
 	readers    map[string]Reader // that were needed, by kind

@@ -12,6 +12,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	statuspb "google.golang.org/genproto/googleapis/rpc/status"
@@ -49,6 +50,30 @@ func TestLongNACK(t *testing.T) {
 	err := r.decode(marshal(t, &discoveryv3.DiscoveryRequest{ErrorDetail: &statuspb.Status{Message: "a" + strings.Repeat("ä", maxLength)}}))
 	if err != nil || len(r.Error) != maxLength-1 || !utf8.ValidString(r.Error) {
 		t.Errorf("%d bytes, %v", len(r.Error), err)
+	}
+}
+
+// TestEnvoyVersion: an Envoy tells its version as numbers, others as they like.
+func TestEnvoyVersion(t *testing.T) {
+	for _, c := range []struct {
+		node *corev3.Node
+		want string
+	}{
+		{&corev3.Node{Id: "a"}, ""},
+		{&corev3.Node{Id: "a", UserAgentVersionType: &corev3.Node_UserAgentVersion{UserAgentVersion: "1.2-dev"}}, "1.2-dev"},
+		{&corev3.Node{Id: "a", UserAgentVersionType: &corev3.Node_UserAgentBuildVersion{
+			UserAgentBuildVersion: &corev3.BuildVersion{Version: &typev3.SemanticVersion{MajorNumber: 1, MinorNumber: 40, Patch: 2}}}}, "1.40.2"},
+	} {
+		for _, delta := range []bool{false, true} {
+			var m proto.Message = &discoveryv3.DiscoveryRequest{Node: c.node}
+			if delta {
+				m = &discoveryv3.DeltaDiscoveryRequest{Node: c.node}
+			}
+			r := request{delta: delta}
+			if err := r.decode(marshal(t, m)); err != nil || r.node.version != c.want {
+				t.Errorf("%v: %v, version %+v", c.node, err, r.node)
+			}
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -240,12 +241,26 @@ func document(o *unstructured.Unstructured) map[string]any {
 	meta := map[string]any{"name": o.GetName(), "namespace": o.GetNamespace()}
 	if o.GroupVersionKind().Group == definition.Group { // others count changes of their status
 		meta["generation"] = o.GetGeneration()
+		if by := author(o); by != "" {
+			meta["managedFields"] = []any{map[string]any{"manager": by}}
+		}
 	}
 	d := map[string]any{"apiVersion": o.GetAPIVersion(), "kind": o.GetKind(), "metadata": meta}
 	if spec, ok := o.Object["spec"]; ok {
 		d["spec"] = spec
 	}
 	return d
+}
+
+// author is who wrote an object last, not counting its status; "": it is not known.
+func author(o *unstructured.Unstructured) string {
+	var newest metav1.ManagedFieldsEntry
+	for _, f := range o.GetManagedFields() {
+		if f.Subresource == "" && (newest.Manager == "" || f.Time != nil && newest.Time.Before(f.Time)) {
+			newest = f
+		}
+	}
+	return newest.Manager
 }
 
 // problem tells of the part as a whole.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"wasmxds/definition"
 )
 
 // still is a table that is looked at when the test says so.
@@ -301,5 +304,27 @@ func TestObject(t *testing.T) {
 	}
 	if got := (&Cluster{Namespaces: []string{"a", "b"}}).namespaces(); !slices.Equal(got, []string{"a", "b", DefaultRoot}) {
 		t.Errorf("namespaces %q", got)
+	}
+}
+
+// TestAuthor: who wrote an object last is passed on, and who wrote its status is not.
+func TestAuthor(t *testing.T) {
+	at := func(minute int) string { return fmt.Sprintf("2026-03-01T12:%02d:00Z", minute) }
+	entry := func(manager, subresource string, minute int) any {
+		return map[string]any{"manager": manager, "operation": "Update", "subresource": subresource, "time": at(minute)}
+	}
+	o := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "wasmxds.dev/v1alpha1", "kind": "WasmFilter",
+		"metadata": map[string]any{"name": "auth", "namespace": "shop", "generation": int64(3), "managedFields": []any{
+			entry("kubectl-edit", "", 1), entry("argocd-controller", "", 5), entry("helm", "", 3), entry("xds-server", "status", 9)}},
+		"spec": map[string]any{"module": map[string]any{"url": "oci://registry.example.com/auth:1"}},
+	}}
+	data, err := json.Marshal(document(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed := definition.Parser{}.ReadObject("WasmFilter shop/auth", definition.Scope{}, data)
+	if len(parsed.File.Filters) != 1 || parsed.File.Filters[0].Pos.By != "argocd-controller" || parsed.File.Filters[0].Pos.Generation != 3 {
+		t.Errorf("%s is read as %+v", data, parsed.File)
 	}
 }
