@@ -153,6 +153,9 @@ func rolloutScene(t *testing.T) (*scene, *mover) {
 	for i := range m.st.Changes {
 		c := &m.st.Changes[i]
 		c.Opened = began
+		if !c.Ended.IsZero() {
+			c.Opened, c.Ended = began.Add(-time.Duration(20*i)*time.Minute), began.Add(-time.Duration(20*i-8)*time.Minute)
+		}
 		for j := range c.Waves {
 			if w := &c.Waves[j]; !w.Began.IsZero() {
 				w.Began = began.Add(time.Duration(2+3*j) * time.Minute)

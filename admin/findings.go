@@ -159,16 +159,17 @@ func troubleFinding(o *overview, group []*trouble) finding {
 		what = someOf(f.Filters)
 	}
 	who := ofEnvoys(t.Count, o.Envoys)
+	on := strings.Replace(who, "The", "the", 1)
 	one := t.Count == 1
 	switch {
 	case t.Listener != "":
-		f.Title = fmt.Sprintf("Listener %s is not up to date on %s", what, who)
+		f.Title = fmt.Sprintf("Listener %s is not up to date on %s", what, on)
 	case t.State == crashed:
-		f.Title, f.Link = fmt.Sprintf("%s crashed on %s", what, who), ""
+		f.Title, f.Link = fmt.Sprintf("%s crashed on %s", what, on), ""
 	case t.Refused:
 		f.Title = fmt.Sprintf("%s %s %s", who, verb(one, "refuses", "refuse"), what)
 	case t.State == swap.Failed && slices.ContainsFunc(o.Status.Filters, func(s Filter) bool { return s.Name == t.Filter && s.Version == "" }):
-		f.Title = fmt.Sprintf("%s has no module to run, on %s", what, who)
+		f.Title = fmt.Sprintf("%s has no module to run, on %s", what, on)
 	case t.State == swap.Failed:
 		f.Title = fmt.Sprintf("%s %s %s", who, verb(one, "does not get", "do not get"), what)
 	case t.State == swap.Fetching:

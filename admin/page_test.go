@@ -141,6 +141,40 @@ func TestEnvoyPageDrawsItsListeners(t *testing.T) {
 	wantIn(t, list, `href="/envoys/edge-01"`)
 }
 
+// TestVerdicts: one sentence, whatever is wrong.
+func TestVerdicts(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		of   int
+		is   swap.FilterStatus
+		want string
+	}{
+		{"well", 3, swap.FilterStatus{State: swap.Running}, "Healthy · 3 Envoys"},
+		{"ready", 1, swap.FilterStatus{State: swap.Unplaced}, "Healthy · 1 Envoy"},
+		{"refused", 3, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "1 of 3 Envoys refuses hello"},
+		{"refused by the only one", 1, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "The one Envoy refuses hello"},
+		{"not got", 3, swap.FilterStatus{State: swap.Failed, Reason: "no"}, "1 of 3 Envoys does not get hello"},
+		{"crashed", 1, swap.FilterStatus{State: swap.Running, Crashes: &swap.Crashes{Version: "b2", Count: 1}}, "hello crashed on the one Envoy"},
+		{"fetching", 3, swap.FilterStatus{State: swap.Fetching}, "Updating · 2 of 3 Envoys up to date"},
+	} {
+		var f fleet
+		for i := range c.of {
+			st := swap.FilterStatus{Name: "hello", Wanted: "b2", Running: "b2", State: swap.Running}
+			if i == 0 {
+				st = c.is
+				st.Name = "hello"
+			}
+			f = append(f, xds.NodeStatus{ID: string('a' + rune(i)), ConnectedSince: noon, Filters: []swap.FilterStatus{st}})
+		}
+		s := newServer(f)
+		l := someLoaded()
+		l.Problems = nil
+		s.Loaded(l)
+		_, page := get(t, s.Handler(), "/")
+		wantIn(t, page, "</i>"+c.want+"</h1>", "<title>"+c.want)
+	}
+}
+
 // TestTurnedAwayIsShown: clients that got no stream are told of once for each reason.
 func TestTurnedAwayIsShown(t *testing.T) {
 	var all []xds.TurnedAway

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,10 +113,14 @@ func openPageIsCheap(t *testing.T, ctx context.Context) {
 		}
 		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
-	const window = 3 * time.Second
-	before := used()
-	<-time.After(window) // this is what is measured, nothing is waited for
-	share := float64(used()-before) / float64(window)
+	runtime.GC() // of what was before
+	const window = time.Second
+	share := 1.0 // the least of some windows: in others the garbage of tests before is swept
+	for range 4 {
+		before := used()
+		<-time.After(window) // this is what is measured, nothing is waited for
+		share = min(share, float64(used()-before)/float64(window))
+	}
 	t.Logf("an open page takes %.2f %% of a core", 100*share)
 	if share > 0.01 {
 		t.Errorf("an open page takes %.2f %% of a core", 100*share)

@@ -28,7 +28,7 @@ type Position struct {
 	// Generation is that of the object of a Kubernetes cluster that it is; 0: it is
 	// none.
 	Generation int64
-	By         string // who wrote that object, as the cluster has it; "": not known
+	By         string `json:",omitempty"` // who wrote that object, as the cluster has it; "": not known
 }
 
 // String is where it is, as problems say it.
