@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 
@@ -83,13 +84,26 @@ func (s *Server) Apply(text string) {
 	}
 }
 
-// Delete deletes an object, and returns when it is gone.
+// Delete deletes an object, and returns when that very one is gone: whoever misses it may
+// have made another by then.
 func (s *Server) Delete(text string) {
 	s.t.Helper()
 	for _, o := range Parse(s.t, []byte(text)) {
+		var id *types.UID // of what is to go; nil: it was not found yet
 		s.eventually("delete "+o.GetName(), func(ctx context.Context) error {
-			err := s.Of(o).Delete(ctx, o.GetName(), metav1.DeleteOptions{})
-			if apierrors.IsNotFound(err) {
+			if id == nil {
+				was, err := s.Of(o).Get(ctx, o.GetName(), metav1.GetOptions{})
+				if apierrors.IsNotFound(err) {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+				uid := was.GetUID()
+				id = &uid
+			}
+			err := s.Of(o).Delete(ctx, o.GetName(), metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: id}})
+			if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 				return nil
 			}
 			return errors.Join(err, errors.New("is there still"))
