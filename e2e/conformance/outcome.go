@@ -107,11 +107,12 @@ func (i ids) show(digits string) string {
 // gRPC, and with them most headers.
 func (c Called) asCalled() Message {
 	m := c.Message
+	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h [2]string) bool { return h[0] == ":scheme" })
 	if !slices.Contains(m.Headers, [2]string{"content-type", "application/grpc"}) {
 		return m
 	}
 	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h [2]string) bool {
-		return slices.Contains([]string{":method", ":authority", ":scheme", "te", "grpc-timeout", "content-type"}, h[0])
+		return slices.Contains([]string{":method", ":authority", "te", "grpc-timeout", "content-type"}, h[0])
 	})
 	body := slices.Concat(m.Body...)
 	m.Body = nil

@@ -75,12 +75,23 @@ func parse(file, text string) ([]*Case, error) {
 				return nil, fmt.Errorf("%s:%d: %w", file, c.Line+1+i, err)
 			}
 		}
+		c.frame()
 		var err error
 		if c.Module, err = r.script.Module(); err != nil {
 			return nil, fmt.Errorf("%s:%d: %s: %w", file, c.Line, c.Name, err)
 		}
 	}
 	return all, nil
+}
+
+// frame adds to the answers of calls what HTTP servers say of their length.
+func (c *Case) frame() {
+	for i := range c.Callouts {
+		m := &c.Callouts[i].Message
+		if !slices.Contains(m.Headers, [2]string{"content-type", "application/grpc"}) {
+			m.Headers = append(m.Headers, [2]string{"content-length", strconv.Itoa(len(slices.Concat(m.Body...)))})
+		}
+	}
 }
 
 // reader reads the lines of a case.

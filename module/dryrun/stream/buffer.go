@@ -21,17 +21,15 @@ func (b *Buffer) Bytes() []byte {
 	return b.bytes
 }
 
-// Set is what proxy_set_buffer_bytes does: it puts data before all, behind
-// all, or in place of all that is there.
+// Set is what proxy_set_buffer_bytes does: it puts data in place of so many
+// bytes in front, or behind all that is there.
 func (b *Buffer) Set(start, length uint32, data []byte) abi.Status {
 	size := uint64(len(b.Bytes()))
 	switch {
 	case b == nil:
 		return abi.BadArgument
-	case start == 0 && length == 0:
-		b.bytes = slices.Concat(data, b.bytes)
-	case start == 0 && uint64(length) >= size:
-		b.bytes = slices.Clone(data)
+	case start == 0:
+		b.bytes = slices.Concat(data, b.bytes[min(uint64(length), size):])
 	case start > 0 && uint64(start) >= size:
 		b.bytes = slices.Concat(b.bytes, data)
 	default:

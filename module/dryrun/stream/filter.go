@@ -109,21 +109,20 @@ func (h *HTTP) decided(found bool, status uint32, actions []string) uint32 {
 // checked calls a callback and then does what it has asked for. Where the
 // module has trapped, before or by that, the stream passes it or is refused.
 func (h *HTTP) checked(open, closed uint32, call func() uint32) uint32 {
-	if h.vm.Failed() {
-		return h.failed(open, closed)
+	if h.vm.Failed() && h.options.FailOpen {
+		return open
+	} else if h.vm.Failed() {
+		return h.failed(closed)
 	}
 	status := call()
 	defer h.vm.After()
 	if h.vm.Failed() {
-		return h.failed(open, closed)
+		return h.failed(closed) // with FailOpen as well: Envoy lets later streams pass
 	}
 	return status
 }
 
-func (h *HTTP) failed(open, closed uint32) uint32 {
-	if h.options.FailOpen {
-		return open
-	}
+func (h *HTTP) failed(closed uint32) uint32 {
 	if !h.streamFailed {
 		h.streamFailed = true
 		if !h.failureReplied {

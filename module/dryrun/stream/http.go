@@ -95,7 +95,7 @@ func (h *HTTP) Result() Result {
 	r := Result{
 		Received: h.received, Answered: h.answered,
 		Request: h.request.message(), Response: h.response.message(),
-		Complete: h.response.out.ended, LocalReply: h.local, Reset: h.reset,
+		Complete: h.response.out.ended, Sent: h.request.out.ended, LocalReply: h.local, Reset: h.reset,
 	}
 	if !h.response.out.ended && h.reset == "" {
 		if r.Paused = h.response.held(); r.Paused == "" {

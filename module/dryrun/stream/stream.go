@@ -66,6 +66,7 @@ type Result struct {
 	// the client; nil: it never left. Complete says whether all of a response left.
 	Request, Response *Message
 	Complete          bool
+	Sent              bool        // whether all of the request left
 	Connection        *Connection // what leaves a network filter: to the upstream, and to the client
 	LocalReply        *LocalReply // what the filter, or Envoy for it, answered
 	Paused            string      // "request headers", …: where it stopped, and nothing continued it
