@@ -31,12 +31,12 @@ import (
 // Options are for New.
 type Options struct {
 	Roots files.Roots // that files may be in
-	// Secret reads a Secret by NAMESPACE/NAME; nil: there is no cluster.
-	Secret func(ctx context.Context, name string) (map[string][]byte, error)
+	// Follow tells what is in a Secret, NAMESPACE/NAME, or why that isn't known, whenever
+	// that changes, until ctx ends; nil: there is no cluster.
+	Follow func(ctx context.Context, name string, tell func(map[string][]byte, error))
 	// State keeps what was good last, on this machine alone; nil: it isn't kept.
 	State *state.Writer
-	// Every is how often files are looked at, a second unless given. Secrets are
-	// read at a fifth of that.
+	// Every is how often files are looked at, a second unless given.
 	Every time.Duration
 	Log   *slog.Logger
 }
@@ -50,6 +50,8 @@ type Store struct {
 	mu    sync.Mutex
 	known map[definition.TLS]*known
 	first bool // nothing was wanted yet
+
+	followed map[string]*followed // Secrets, by name
 
 	telling sync.Mutex // held while Run's caller is told
 	fresh   chan struct{}
@@ -66,7 +68,7 @@ type known struct {
 // New makes a Store. It reads what was kept.
 func New(ctx context.Context, o Options) *Store {
 	o.Every = cmp.Or(o.Every, time.Second)
-	s := &Store{Options: o, kept: o.State.View("keypairs/"), old: map[string][]byte{}, known: map[definition.TLS]*known{}, first: true, fresh: make(chan struct{}, 1)}
+	s := &Store{Options: o, kept: o.State.View("keypairs/"), old: map[string][]byte{}, known: map[definition.TLS]*known{}, first: true, followed: map[string]*followed{}, fresh: make(chan struct{}, 1)}
 	for _, e := range s.kept.All(ctx) {
 		s.old[e.Key] = e.Value
 	}
@@ -158,25 +160,6 @@ func (s *Store) read(t definition.TLS) (m material, err error) {
 	return m, nil
 }
 
-// secret reads Secrets in place of files.
-func (s *Store) secret(ctx context.Context, t definition.TLS) (m material, err error) {
-	if s.Secret == nil {
-		return m, errors.New("secret: there is no Kubernetes cluster to read it from")
-	}
-	of, err := s.Secret(ctx, t.Secret)
-	if err != nil {
-		return m, fmt.Errorf("secret: %w", err)
-	}
-	m.cert, m.key = of["tls.crt"], of["tls.key"]
-	if t.ClientSecret != "" {
-		if of, err = s.Secret(ctx, t.ClientSecret); err != nil {
-			return m, fmt.Errorf("clientSecret: %w", err)
-		}
-		m.clientCA = of["ca.crt"]
-	}
-	return m, nil
-}
-
 // take has what was read used, if it is good and was left alone: of files that are
 // being written each part may be good by itself. It says whether that changes
 // anything.
@@ -235,15 +218,7 @@ func (s *Store) Run(ctx context.Context, changed func()) error {
 		})
 		return nil
 	})
-	g.Go(func() error {
-		again(ctx, s.fresh, func() time.Duration {
-			if s.lookAtSecrets(ctx) {
-				tell()
-			}
-			return 5 * s.Every
-		})
-		return nil
-	})
+	g.Go(func() error { s.follow(ctx, tell); return nil })
 	return g.Wait()
 }
 
@@ -275,32 +250,6 @@ func (s *Store) lookAtFiles() (changed, open bool) {
 		}
 	}
 	return changed, open
-}
-
-// lookAtSecrets reads them without keeping anybody waiting.
-func (s *Store) lookAtSecrets(ctx context.Context) bool {
-	s.mu.Lock()
-	var wanted []definition.TLS
-	for t := range s.known {
-		if t.Secret != "" {
-			wanted = append(wanted, t)
-		}
-	}
-	s.mu.Unlock()
-	changed := false
-	for _, t := range wanted {
-		m, err := s.secret(ctx, t)
-		if ctx.Err() != nil {
-			return false
-		}
-		s.mu.Lock()
-		if k := s.known[t]; k != nil {
-			k.seen = m // a Secret is written as a whole
-			changed = s.take(t, k, m, err, time.Now()) || changed
-		}
-		s.mu.Unlock()
-	}
-	return changed
 }
 
 func signal(c chan<- struct{}) {

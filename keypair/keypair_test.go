@@ -272,29 +272,58 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// TestSecrets: Secrets are read again, and one that is away changes nothing.
+// secrets are those of a cluster.
+type secrets struct {
+	mu   sync.Mutex
+	of   map[string]map[string][]byte
+	tell map[string]func(map[string][]byte, error) // who follows one
+}
+
+func (s *secrets) follow(ctx context.Context, name string, tell func(map[string][]byte, error)) {
+	s.mu.Lock()
+	s.tell[name] = tell
+	s.mu.Unlock()
+	s.mu.Lock()
+	data := s.of[name]
+	s.mu.Unlock()
+	s.set(name, data)
+	<-ctx.Done()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.tell, name)
+}
+
+func (s *secrets) set(name string, data map[string][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of[name] = data
+	switch tell := s.tell[name]; {
+	case tell == nil:
+	case data == nil:
+		tell(nil, errors.New("is not there"))
+	default:
+		tell(data, nil)
+	}
+}
+
+func (s *secrets) followed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.tell)
+}
+
+// TestSecrets: Secrets are followed for as long as they are needed, and one that is away
+// changes nothing.
 func TestSecrets(t *testing.T) {
-	var mu sync.Mutex
-	of := map[string]map[string][]byte{}
-	w := newWorld(t, keypair.Options{Log: slog.New(slog.DiscardHandler), Secret: func(_ context.Context, name string) (map[string][]byte, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if of[name] == nil {
-			return nil, errors.New("is not there")
-		}
-		return of[name], nil
-	}})
+	of := &secrets{of: map[string]map[string][]byte{}, tell: map[string]func(map[string][]byte, error){}}
+	w := newWorld(t, keypair.Options{Log: slog.New(slog.DiscardHandler), Follow: of.follow})
 	w.tls = definition.TLS{Secret: "shop/web", ClientSecret: "shop/clients"}
 	w.pair()
 	w.run()
 	w.becomes(nil, "is not there")
 	a, b := usual(t, "a"), usual(t, "b")
 	ca := issue(t, "ca", ec(t, elliptic.P256()), true, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
-	set := func(name string, data map[string][]byte) {
-		mu.Lock()
-		defer mu.Unlock()
-		of[name] = data
-	}
+	set := of.set
 	set("shop/web", map[string][]byte{"tls.crt": a.cert, "tls.key": a.key})
 	w.becomes(nil, "clientSecret: is not there")
 	set("shop/clients", map[string][]byte{"ca.crt": ca.cert})
@@ -305,6 +334,20 @@ func TestSecrets(t *testing.T) {
 	w.becomes(b.cert, "")
 	set("shop/web", nil)
 	w.becomes(b.cert, "is not there")
+	w.store.Want(nil)
+	for end := time.Now().Add(20 * time.Second); of.followed() > 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d Secrets are followed that nobody needs", of.followed())
+		}
+	}
+}
+
+// TestNoCluster: without a cluster there are no Secrets, which is said.
+func TestNoCluster(t *testing.T) {
+	w := newWorld(t, keypair.Options{})
+	w.tls = definition.TLS{Secret: "shop/web"}
+	w.run()
+	w.becomes(nil, "there is no Kubernetes cluster")
 }
 
 func must(t *testing.T, err error) {

@@ -22,7 +22,7 @@ func (f *originFlags) keypairStore(ctx context.Context, definitions []string, ow
 	}
 	o := keypair.Options{Roots: roots, State: own, Log: log}
 	if cluster != nil {
-		o.Secret = cluster.Secret
+		o.Follow = cluster.FollowSecret
 	}
 	return keypair.New(ctx, o), nil
 }

@@ -80,6 +80,11 @@ metadata: {name: configured, namespace: shop}
 spec: {module: {url: "file:///nowhere/hello.wasm"}, configFrom: {secret: {name: keys, key: json}}}
 ---
 apiVersion: wasmxds.dev/v1alpha1
+kind: Listener
+metadata: {name: tls, namespace: shop}
+spec: {address: "127.0.0.1:8443", tls: {secret: web-tls, clientSecret: web-clients}, routes: [{prefix: /, upstream: "127.0.0.1:9000"}]}
+---
+apiVersion: wasmxds.dev/v1alpha1
 kind: WasmFilter
 metadata: {name: pulled, namespace: shop}
 spec: {module: {url: "oci://127.0.0.1:1/hello:v1", pullSecret: registry}}

@@ -43,42 +43,19 @@ func (c *Cluster) PullSecret(ctx context.Context, named string) ([]byte, error) 
 	return b, nil
 }
 
-// Secret reads what is in a Secret, named as for PullSecret. It is not kept.
-func (c *Cluster) Secret(ctx context.Context, named string) (map[string][]byte, error) {
-	key, o, err := c.secret(ctx, named)
-	if err != nil {
-		return nil, err
-	}
-	data, _, err := unstructured.NestedStringMap(o.Object, "data")
-	if err != nil {
-		return nil, fmt.Errorf("%v has no data", key)
-	}
-	all := make(map[string][]byte, len(data))
-	for name, text := range data {
-		if all[name], err = base64.StdEncoding.DecodeString(text); err != nil {
-			return nil, fmt.Errorf("%v: %s is not base64", key, name)
-		}
-	}
-	return all, nil
-}
-
 // secret reads a Secret.
 func (c *Cluster) secret(ctx context.Context, named string) (valueKey, *unstructured.Unstructured, error) {
 	client, err := dynamic.NewForConfig(c.Config)
 	if err != nil {
 		return valueKey{}, nil, fmt.Errorf("kubernetes: %w", err)
 	}
-	namespace, name, ok := strings.Cut(named, "/")
-	if !ok {
-		namespace, name = c.root(), named
-	}
-	key := valueKey{"Secret", namespace, name}
-	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return key, nil, errors.New("no Secret can be called so")
+	key, err := c.secretKey(named)
+	if err != nil {
+		return key, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.patience, 5*time.Second))
 	defer cancel()
-	o, err := client.Resource(key.resource()).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	o, err := client.Resource(key.resource()).Namespace(key.namespace).Get(ctx, key.name, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return key, nil, fmt.Errorf("%v is not there", key)
@@ -88,4 +65,17 @@ func (c *Cluster) secret(ctx context.Context, named string) (valueKey, *unstruct
 		return key, nil, fmt.Errorf("read %v: %w", key, err)
 	}
 	return key, o, nil
+}
+
+// secretKey is the Secret that a name is of.
+func (c *Cluster) secretKey(named string) (valueKey, error) {
+	namespace, name, ok := strings.Cut(named, "/")
+	if !ok {
+		namespace, name = c.root(), named
+	}
+	key := valueKey{"Secret", namespace, name}
+	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return key, errors.New("no Secret can be called so")
+	}
+	return key, nil
 }
