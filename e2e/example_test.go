@@ -32,6 +32,8 @@ func TestExamples(t *testing.T) {
 	t.Run("callout", func(t *testing.T) { calloutExample(t, modules) })
 	t.Run("lua", func(t *testing.T) { luaExample(t, modules) })
 	t.Run("metrics", func(t *testing.T) { metricsExample(t, modules) })
+	t.Run("signed", func(t *testing.T) { signedExample(t, modules) })
+	t.Run("tls", func(t *testing.T) { tlsExample(t, modules) })
 	t.Run("network", func(t *testing.T) { networkExample(t, modules) })
 	t.Run("envoyfilter", func(t *testing.T) { envoyFilterExample(t, modules) })
 }
