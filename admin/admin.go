@@ -139,6 +139,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", s.serveStatus)
 	s.handleRollouts(mux)
+	mux.HandleFunc("GET /api/v1/services/{name...}", s.serveService)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)
 	s.handlePages(mux)

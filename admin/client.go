@@ -51,6 +51,15 @@ func (c *Client) Page(ctx context.Context, after string, limit int) (*Status, er
 	return page, nil
 }
 
+// Service gets what a bootstrap has of a service.
+func (c *Client) Service(ctx context.Context, name string) (*Service, error) {
+	service := new(Service)
+	if err := c.ask(ctx, http.MethodGet, "/api/v1/services/"+url.PathEscape(name), nil, service); err != nil {
+		return nil, fmt.Errorf("ask for the service %s: %w", printable.Text(name), err)
+	}
+	return service, nil
+}
+
 // Rollouts gets all changes that are told of.
 func (c *Client) Rollouts(ctx context.Context) (*Rollouts, error) {
 	all := new(Rollouts)

@@ -10,6 +10,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/resource"
 	"wasmxds/rollout"
 	"wasmxds/xds"
 )
@@ -280,10 +281,14 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 	if f.Definition.Lua != nil {
 		size = int64(len(f.Definition.Lua.Script))
 	}
+	version := l.version(f.Definition.Name)
+	if f.Definition.Serves() && f.Ready() { // which no Envoy is sent
+		_, version = resource.ServiceConfig(f)
+	}
 	return Filter{
 		Name:        f.Definition.Name,
 		SHA256:      sha256Of(f),
-		Version:     l.version(f.Definition.Name),
+		Version:     version,
 		FilterCount: n,
 		Kind:        at.Kind,
 		File:        at.Pos.File,

@@ -57,9 +57,11 @@ type Options struct {
 	// clusters they need) in its bootstrap, and gets only what their
 	// config_discovery slots ask for. See [definition.ParseStatic].
 	Static []*definition.Resource
+	// Services are those that the Envoy starts with.
+	Services []Service
 	// ModulesURL is where the Envoy reaches xds-server's modules, of several
 	// replicas with commas between. An Envoy with
-	// Static needs it, and one with TLS where it is https: only the bootstrap
+	// Static or Services needs it, and one with TLS where it is https: only the bootstrap
 	// knows where on the Envoy's machine the certificates are, and Envoy keeps
 	// a cluster of its bootstrap whatever CDS says of one of the same name.
 	// Other Envoys are told by CDS.
@@ -135,7 +137,10 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 		}
 		b.Admin = &bootstrapv3.Admin{Address: at.proto()}
 	}
-	if len(o.Static) > 0 || o.TLS != nil && strings.HasPrefix(o.ModulesURL, "https:") {
+	if b.BootstrapExtensions, err = o.services(); err != nil {
+		return nil, err
+	}
+	if len(o.Static) > 0 || len(o.Services) > 0 || o.TLS != nil && strings.HasPrefix(o.ModulesURL, "https:") {
 		modules, err := o.modulesCluster()
 		if err != nil {
 			return nil, err
@@ -203,6 +208,9 @@ func (o Options) told() map[string]*structpb.Value {
 	told := map[string]*structpb.Value{}
 	if o.ownDrainTime() {
 		told["drainTime"] = structpb.NewStringValue(fmt.Sprintf("%ds", int64(o.DrainTime.Seconds())))
+	}
+	if len(o.Services) > 0 {
+		told["services"] = o.toldServices()
 	}
 	if n := max(len(replicas(o.XDSAddress)), o.Replicas); n > 1 {
 		told["replicas"] = structpb.NewNumberValue(float64(n)) // it has others to go to

@@ -23,6 +23,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 
 	"wasmxds/bootstrap"
 	"wasmxds/definition"
@@ -77,6 +78,10 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 		"service": {
 			Node: edge, XDSAddress: "xds-server.wasmxds-system:18000", Replicas: 3,
 		},
+		"wasm-service": {
+			Node: definition.Node{ID: "edge-1"}, XDSAddress: "127.0.0.1:18000", ModulesURL: "http://127.0.0.1:18001/",
+			Services: []bootstrap.Service{wasmService("usage"), {Name: "audit", Version: "2", SHA256: strings.Repeat("b", 64), Wait: true, Config: wasmService("").Config}},
+		},
 		"replicas": {
 			Node: edge, XDSAddress: "10.0.0.1:18000,10.0.0.2:18000, 10.0.0.3:18000",
 		},
@@ -89,6 +94,12 @@ func cases(t *testing.T) map[string]bootstrap.Options {
 			TLS: &bootstrap.TLS{CA: "/certs/ca.pem", ServerName: "xds.internal", SAN: "spiffe://example.com/xds-server"},
 		},
 	}
+}
+
+func wasmService(name string) bootstrap.Service {
+	return bootstrap.Service{Name: name, Version: "1", SHA256: strings.Repeat("a", 64), Config: &wasmv3.WasmService{Config: &wasmv3.PluginConfig{
+		Name: name, Vm: &wasmv3.PluginConfig_VmConfig{VmConfig: &wasmv3.VmConfig{Runtime: "envoy.wasm.runtime.v8"}},
+	}}}
 }
 
 func golden(t *testing.T, name string, got []byte) {

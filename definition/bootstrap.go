@@ -69,7 +69,7 @@ var onlyBootstraps = map[string]string{
 	"cluster_manager":      intoBootstrap,
 	"stats_sinks":          intoBootstrap,
 	"stats_config":         intoBootstrap,
-	"bootstrap_extensions": intoBootstrap,
+	"bootstrap_extensions": "write a Wasm service as a WasmFilter with place: service, for xds-server bootstrap --wasm-service; else " + intoBootstrap,
 	"overload_manager":     intoBootstrap,
 }
 

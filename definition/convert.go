@@ -180,7 +180,7 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	w := &wasmFilter{
 		Kind: "WasmFilter", Name: f.Name, RootID: f.RootID, VMID: f.VMID,
 		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
-		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f),
+		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f), Singleton: f.Singleton,
 		Module: module{SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
 	var err error
@@ -189,6 +189,9 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	}
 	if w.Module.Signed, err = c.convertSigned(f.Module.Signed); err != nil {
 		return nil, fmt.Errorf("module.signed: %w", err)
+	}
+	if f.Serves() {
+		w.Attach = convertAttach(Attach{Nodes: f.Attach.Nodes, Listeners: Everywhere().Listeners})
 	}
 	if f.Module.Fetch != Mirror {
 		w.Module.Fetch = f.Module.Fetch

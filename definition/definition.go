@@ -78,7 +78,8 @@ type Filter struct {
 	Attach    Attach
 	Order     int // lower is nearer the client; ties by name
 	Place     Place
-	OnFailure OnFailure // of an access logger: what becomes of its listeners
+	OnFailure OnFailure // of an access logger: what becomes of its listeners; of a service: of the Envoy's start
+	Singleton bool      // of a service: one VM for all of Envoy
 	Env       map[string]string
 	HostEnv   []string
 	Allow     []string // names of host calls; nil: all, unless AllowComputed

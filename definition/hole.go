@@ -193,6 +193,9 @@ func (d *Doc) Hole(cause Problem) *Hole {
 			h.OnFailure = Open
 		}
 		h.Attach = d.attachAsRead(d.root.Get("attach"))
+		if place.At == Service {
+			h.Attach.Listeners = nil
+		}
 		h.HTTP = isHTTPPlace(d.root.Get("place"))
 	case "Listener":
 		h.Attach = Attach{}

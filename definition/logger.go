@@ -8,7 +8,7 @@ func (f *Filter) Logs() bool { return f.Place.At == Logger }
 
 // onFailure is what counts where nothing is written.
 func (p Place) onFailure() OnFailure {
-	if p.At == Logger {
+	if p.At == Logger || p.At == Service {
 		return Open // no request is guarded by it
 	}
 	return Closed

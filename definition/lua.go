@@ -45,7 +45,7 @@ func readLuaFilter(d *Doc) {
 	if f.OnFailure == "" {
 		f.OnFailure = Closed
 	}
-	if f.Place.Network || f.Logs() {
+	if f.Place.Network || f.Logs() || f.Serves() {
 		d.Problem("place", "first, authz, stats, last, before NAME or after NAME", "%s is for Wasm: Envoy has Lua for HTTP alone", w.Place)
 	}
 	d.FilterName("name", f.Name)

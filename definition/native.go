@@ -21,8 +21,9 @@ type wasmFilter struct {
 	VMID       string            `json:"vmID,omitempty" jsonschema_description:"Filters with the same VM ID, code and VM configuration share a VM."`
 	Attach     *attach           `json:"attach,omitempty" jsonschema_description:"Listeners and nodes that get the filter. Default: every listener of every node."`
 	Order      int               `json:"order,omitempty" jsonschema_description:"Lower is nearer the client; ties by name. Default: 0."`
-	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(accessLog|network|(network )?(first|authz|stats|last|(before|after) .+))$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. With network before it, or network alone: among the network filters of its chains, as a network filter. With accessLog it is an access logger of its listeners, no filter. Default: first where order is negative, else last."`
-	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM. Of an access logger: whether listeners go without it (open, its default) or wait for it (closed)."`
+	Place      string            `json:"place,omitempty" jsonschema:"pattern=^(accessLog|service|network|(network )?(first|authz|stats|last|(before|after) .+))$" jsonschema_description:"Where the filter stands among a listener's own filters: first, authz, stats, last, or before or after NAME. With network before it, or network alone: among the network filters of its chains, as a network filter. With accessLog it is an access logger of its listeners, and with service a service of Envoy itself, no filter. Default: first where order is negative, else last."`
+	OnFailure  OnFailure         `json:"onFailure,omitempty" jsonschema:"enum=closed,enum=open,enum=reload" jsonschema_description:"What becomes of requests while the filter cannot run: closed (default) refuses them, open lets them pass, reload refuses them and has Envoy make a new VM. Of an access logger: whether listeners go without it (open, its default) or wait for it (closed); of a service, whether an Envoy starts without it."`
+	Singleton  bool              `json:"singleton,omitempty" jsonschema_description:"Of a service: one VM for all of Envoy, in place of one for each of its threads."`
 	Env        map[string]string `json:"env,omitempty" jsonschema_description:"Environment variables of the VM."`
 	HostEnv    []string          `json:"hostEnv,omitempty" jsonschema_description:"Environment variables taken from Envoy's own environment."`
 	Allow      *document.Node    `json:"allow,omitempty" jsonschema_description:"Host calls that the module may use, or computed: those that it imports, and what a later version wants besides is refused. Default: all."`
@@ -80,7 +81,7 @@ func readWasmFilter(d *Doc) {
 		VMConfig: d.config("vmConfig", w.VMConfig),
 		RootID:   w.RootID, VMID: w.VMID,
 		Attach: d.attach(w.Attach), Order: w.Order, Place: d.place(w.Place, w.Order),
-		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Verify: w.Verify,
+		OnFailure: w.OnFailure, Env: w.Env, HostEnv: w.HostEnv, Verify: w.Verify, Singleton: w.Singleton,
 	}
 	if w.ConfigFrom != nil {
 		f.Config = d.configFrom(w.ConfigFrom, w.Config != nil)
@@ -94,6 +95,7 @@ func readWasmFilter(d *Doc) {
 	d.FilterName("name", f.Name)
 	d.environment(f)
 	d.logger(f)
+	d.service(f)
 	f.Allow, f.AllowComputed = d.allow(w.Allow, f.Module.Fetch)
 	if ok && len(d.problems) == before {
 		d.AddFilter(f, nil)

@@ -28,6 +28,9 @@ const (
 	// Logger is none among HTTP filters: it is an access logger, behind the
 	// listener's own.
 	Logger At = "accessLog"
+	// Service is none of a listener: it is a service of the Envoy itself, which has it
+	// from its bootstrap.
+	Service At = "service"
 )
 
 // orderPlace is where a filter stands of which nothing but its order is known.
@@ -64,8 +67,11 @@ func (d *Doc) place(written string, order int) Place {
 	name = strings.TrimSpace(name)
 	if word == networkPlace && !strings.HasPrefix(name, networkPlace) {
 		p := d.place(name, order)
-		if p.At == Logger {
+		switch p.At {
+		case Logger:
 			d.Problem("place", "accessLog", "an access logger is no network filter")
+		case Service:
+			d.Problem("place", "service", "a service is no network filter")
 		}
 		p.Network = true
 		return p
@@ -73,7 +79,7 @@ func (d *Doc) place(written string, order int) Place {
 	switch at := At(written); {
 	case written == "":
 		return orderPlace(order)
-	case at == First, at == AuthZ, at == Stats, at == Last, at == Logger:
+	case at == First, at == AuthZ, at == Stats, at == Last, at == Logger, at == Service:
 		return Place{At: at}
 	case word == "before" && name != "":
 		return before(name)
@@ -82,7 +88,7 @@ func (d *Doc) place(written string, order int) Place {
 	case word == "after" && name != "":
 		return after(name)
 	default:
-		d.Problem("place", "first, authz, stats, last, before NAME or after NAME; network, with one of these behind it or none, for a network filter; accessLog for an access logger", "%q is not a place", written)
+		d.Problem("place", "first, authz, stats, last, before NAME or after NAME; network, with one of these behind it or none, for a network filter; accessLog for an access logger; service for a service of Envoy itself", "%q is not a place", written)
 	}
 	return Place{}
 }

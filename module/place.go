@@ -17,6 +17,7 @@ func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	}
 	http, network := slices.ContainsFunc(w.Callbacks, isHTTP), slices.ContainsFunc(w.Callbacks, isNetwork)
 	switch {
+	case f.Serves(): // all that it needs, a timer or a queue, the trial has seen
 	case f.Logs() && !slices.Contains(w.Callbacks, "proxy_on_log"):
 		return &ContentError{
 			Message: "exports no proxy_on_log: as an access logger it would never be called",

@@ -16,6 +16,7 @@ func TestPlace(t *testing.T) {
 	network := wasmtest.Filter{Network: true, Value: "1"}
 	both := wasmtest.Filter{Header: "x-both", Value: "1", Exports: []wasmtest.Function{{Name: "proxy_on_upstream_data", Params: 3, Results: 1}}}
 	logging := wasmtest.Filter{Network: true, Value: "1", Exports: []wasmtest.Function{logs}}
+	service := definition.Place{At: definition.Service}
 	inChain, logger := definition.Place{Network: true}, definition.Place{At: definition.Logger}
 	for name, test := range map[string]struct {
 		module wasmtest.Filter
@@ -32,6 +33,7 @@ func TestPlace(t *testing.T) {
 		"both as network":    {module: both, place: inChain},
 		"it only logs":       {module: logging},
 		"it logs as logger":  {module: logging, place: logger},
+		"network as service": {module: network, place: service},
 		"it logs as network": {module: logging, place: inChain},
 	} {
 		t.Run(name, func(t *testing.T) {

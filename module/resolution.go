@@ -390,7 +390,7 @@ func (l *resolution) named() map[string]bool {
 	for _, o := range l.origins {
 		names[o.info.SHA256] = true
 	}
-	for _, sum := range l.Needed() {
+	for _, sum := range slices.Concat(l.Needed(), l.Used()) {
 		names[sum] = true
 	}
 	delete(names, "")

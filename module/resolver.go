@@ -45,6 +45,7 @@ type Options struct {
 	Limit    int64           // bytes of a module; default 64 MiB
 	Fetches  int             // at once; default 32
 	Needed   func() []string // modules (SHA-256) that others still name; nil: none
+	Used     func() []string // modules (SHA-256) that Envoys may fetch again, which stay while they are here; nil: none
 	Settle   time.Duration   // how long to wait for what is on the way before a Set goes out without it; default 50 ms
 	Retain   Retain          // of modules that nothing names any more
 	BackOff  func() BackOff  // between attempts; default 0.5 s doubling to 1 minute, with jitter
@@ -106,6 +107,9 @@ func New(options Options) *Resolver {
 	}
 	if o.Needed == nil {
 		o.Needed = func() []string { return nil }
+	}
+	if o.Used == nil {
+		o.Used = func() []string { return nil }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -129,7 +129,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	}
 	p.Admin = admin.New(o.Admin)
 	modules := &p.options.Modules
-	modules.Needed, modules.InForce = p.needed, p.rollouts.Began()
+	modules.Needed, modules.Used, modules.InForce = p.needed, p.XDS.ServiceModules, p.rollouts.Began()
 	modules.Observer = observe(o.Tracer, p.Admin.Observer())
 	if r := o.Replicas; r != nil {
 		modules.Shared = r.Copy

@@ -44,6 +44,10 @@ func (f *filter) same(p part) bool {
 func (b *builder) filterEntry(f *module.Filter) *catalogEntry {
 	d := f.Definition
 	e := &catalogEntry{key: key{ExtensionType, d.Name}, nodes: b.sameNodes(d.Attach.Nodes), pos: d.Pos}
+	if d.Serves() {
+		e.part = serviceOf(f)
+		return e
+	}
 	part, err := b.opts.filter(f)
 	if err != nil {
 		e.problems = append(e.problems, problem(d.Pos, "", "filter %s: %v", d.Name, err))

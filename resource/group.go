@@ -11,6 +11,7 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 	var have holding
 	for _, h := range matched {
 		have.filters = append(have.filters, h.filters...)
+		have.services = append(have.services, h.services...)
 		have.listeners = append(have.listeners, h.listeners...)
 		have.raws = append(have.raws, h.raws...)
 	}
@@ -18,6 +19,10 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 		return cmp.Or(cmp.Compare(a.order, b.order), cmp.Compare(a.Name, b.Name))
 	})
 	s := &Snapshot{opts: c.opts}
+	for _, of := range have.services {
+		s.Services = append(s.Services, of.Service)
+	}
+	slices.SortFunc(s.Services, func(a, b *Service) int { return cmp.Compare(a.Name, b.Name) })
 	clusters := make(map[string]*Resource)
 	used := make(map[*filter]bool)
 	// The first Lua filter replaces the listeners that it is attached to; all that are

@@ -18,6 +18,7 @@ type Snapshot struct {
 	Filters   []*Filter   // every Wasm or Lua filter of the group, primed and then swapped
 	Standbys  []*Filter   // versions that a change replaces; see [Filter.Standby]
 	Static    []*Resource // extension configurations that need no priming
+	Services  []*Service  // that its Envoys are to have from their bootstraps
 
 	// ModuleServer is the name of the cluster that mirrored modules come from;
 	// "": there is none.
@@ -100,7 +101,7 @@ func (s *Snapshot) With(filters []*Filter) *Snapshot {
 	return s.with.get(versions.String(), func() *Snapshot {
 		return &Snapshot{
 			Clusters: s.Clusters, Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
-			Filters: filters, Standbys: s.Standbys, Static: s.Static, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
+			Filters: filters, Standbys: s.Standbys, Static: s.Static, Services: s.Services, ModuleServer: s.ModuleServer, Primer: s.Primer, Gate: s.Gate, opts: s.opts,
 		}
 	})
 }

@@ -91,7 +91,7 @@ func (c *Catalog) standBy(base, matched []*holding) *Snapshot {
 	}
 	out := &Snapshot{
 		Clusters: slices.Clone(s.Clusters), Endpoints: s.Endpoints, Secrets: s.Secrets, Routes: s.Routes, Listeners: s.Listeners,
-		Filters: s.Filters, Static: s.Static, ModuleServer: s.ModuleServer, Gate: c.gate, opts: s.opts, without: s,
+		Filters: s.Filters, Static: s.Static, Services: s.Services, ModuleServer: s.ModuleServer, Gate: c.gate, opts: s.opts, without: s,
 	}
 	for _, f := range filters {
 		out.Standbys = append(out.Standbys, f.Standby())

@@ -89,7 +89,7 @@ func filterVersion(f *module.Filter) string {
 	m := meaningOf("filter").text("module", f.Module.SHA256).
 		message("config", d.Config).message("vmConfig", d.VMConfig).
 		text("rootID", d.RootID).text("vmID", d.VMID).
-		text("onFailure", string(d.OnFailure)).flag("accessLog", d.Logs()).
+		text("onFailure", string(d.OnFailure)).flag("accessLog", d.Logs()).flag("service", d.Serves()).flag("singleton", d.Singleton).
 		flag("restricted", d.Allow != nil).texts("allow", d.Allow...).flag("computed", d.AllowComputed).
 		texts("hostEnv", d.HostEnv...)
 	for _, name := range slices.Sorted(maps.Keys(d.Env)) {

@@ -26,7 +26,7 @@ func TestFilterVersion(t *testing.T) {
 		"Config": &anypb.Any{Value: []byte("x")}, "VMConfig": &anypb.Any{Value: []byte("x")},
 		"Wasm":      &wasmv3.Wasm{Config: &pluginv3.PluginConfig{Name: "x"}},
 		"OnFailure": definition.Open, "Allow": []string{}, "AllowComputed": true, "HostEnv": []string{"X"}, "Env": map[string]string{"X": "y"},
-		"RootID": "x", "VMID": "x", "Lua": &definition.Lua{Script: "x = 1"},
+		"RootID": "x", "VMID": "x", "Singleton": true, "Lua": &definition.Lua{Script: "x = 1"},
 	}
 	version := func(d definition.Filter, sha256 string) string {
 		return filterVersion(&module.Filter{Definition: &d, Module: module.Info{SHA256: sha256}})

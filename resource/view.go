@@ -39,6 +39,7 @@ func newView(set *module.Set) *view {
 type holding struct {
 	id        uint32
 	filters   []*filter
+	services  []*service
 	listeners []*listener
 	raws      []*raw
 }
@@ -56,6 +57,8 @@ func (h *holding) put(e *catalogEntry) {
 	switch p := e.part.(type) {
 	case *filter:
 		h.filters = append(h.filters, p)
+	case *service:
+		h.services = append(h.services, p)
 	case *listener:
 		h.listeners = append(h.listeners, p)
 	case *raw:
@@ -66,6 +69,7 @@ func (h *holding) put(e *catalogEntry) {
 // sort makes holdings of the same parts equal.
 func (h *holding) sort() {
 	slices.SortFunc(h.filters, func(a, b *filter) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(h.services, func(a, b *service) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(h.listeners, func(a, b *listener) int { return cmp.Compare(a.bare.Name, b.bare.Name) })
 	slices.SortFunc(h.raws, func(a, b *raw) int {
 		return cmp.Or(cmp.Compare(a.TypeURL, b.TypeURL), cmp.Compare(a.Name, b.Name))
@@ -73,7 +77,7 @@ func (h *holding) sort() {
 }
 
 func (h *holding) equal(o *holding) bool {
-	return slices.Equal(h.filters, o.filters) && slices.Equal(h.listeners, o.listeners) && slices.Equal(h.raws, o.raws)
+	return slices.Equal(h.filters, o.filters) && slices.Equal(h.services, o.services) && slices.Equal(h.listeners, o.listeners) && slices.Equal(h.raws, o.raws)
 }
 
 // match gives the holdings of the selectors that match n, in one order.

@@ -83,7 +83,7 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 		vm.CapabilityRestrictionConfig = p.CapabilityRestrictionConfig
 	}
 	switch {
-	case d.OnFailure == definition.Open && !d.Logs():
+	case d.OnFailure == definition.Open && !d.Logs() && !d.Serves():
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_OPEN
 	case d.OnFailure == definition.Reload, d.Logs(): // of a trap in a logger nothing tells
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_RELOAD

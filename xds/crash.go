@@ -3,6 +3,7 @@ package xds
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"wasmxds/xds/swap"
@@ -50,8 +51,8 @@ func (s *Server) logCrashes(node string, changes []swap.Change) {
 	}
 }
 
-// filters tells how each filter of c fares, also one that is had in another version
-// as it crashes in the one that is wanted. The caller holds c.mu.
+// filters tells how each filter and service of c fares, also a filter that is had in
+// another version as it crashes in the one that is wanted. The caller holds c.mu.
 func (c *client) filters(now time.Time) []swap.FilterStatus {
 	filters := c.machine.Filters(now)
 	for i := range filters {
@@ -75,6 +76,12 @@ func (c *client) filters(now time.Time) []swap.FilterStatus {
 			f.Reason = fmt.Sprintf("its VM crashed too often on this Envoy, which has %s until another version is wanted", f.Running)
 		}
 	}
+	of := c.services()
+	if len(of) == 0 {
+		return filters
+	}
+	filters = append(filters, of...)
+	slices.SortFunc(filters, func(a, b swap.FilterStatus) int { return strings.Compare(a.Name, b.Name) })
 	return filters
 }
 

@@ -41,6 +41,7 @@ type node struct {
 	definition.Node
 	elsewhere    bool // it knows several servers
 	version      string
+	services     []startedWith
 	drainTime    time.Duration
 	drainWarning error  // why drainTime is not what its metadata tell
 	metadata     []byte // while it is decoded
@@ -276,7 +277,7 @@ func (n *node) readMetadata() error {
 	}
 	n.Labels, n.metadata = labels(&meta), nil
 	n.drainTime, n.drainWarning = drainTime(&meta)
-	n.elsewhere = reaches(&meta)
+	n.elsewhere, n.services = reaches(&meta), services(&meta)
 	return nil
 }
 

@@ -26,6 +26,7 @@ type client struct {
 	delta     bool
 	elsewhere bool // it knows other servers
 	version   string
+	started   []startedWith
 	addr      netip.AddrPort
 	since     time.Time
 	conn      *transport.Conn
@@ -163,7 +164,7 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 // same id, if there is one: on one machine two may be one that restarts hot.
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (c *client, double netip.AddrPort, err error) {
 	n := from.Node
-	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, version: from.version, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
+	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, version: from.version, started: from.services, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
 	choice, chosen := s.chosen(n)
 	c.wants = decision{crashes: s.left[n.ID].crashes}.published(choice, chosen)
 	defer s.mu.Unlock()

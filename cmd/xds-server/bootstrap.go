@@ -1,7 +1,7 @@
 package main
 
 import (
-	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 
 	"wasmxds/bootstrap"
 	"wasmxds/definition"
@@ -50,6 +53,11 @@ During that time Envoy gradually closes connections that are in use; with
 --drain-strategy immediate it closes each one after its next response. Idle
 connections stay open until the end.
 
+Services: --wasm-service NAME adds a Wasm service, a WasmFilter with place: service. It
+is read from the running xds-server at --admin. Envoy keeps a service until it ends:
+when the definition changes, "status" shows which Envoys need a new bootstrap and a
+restart.
+
 Hanging filters: a filter that never returns from a request blocks a worker thread
 and its connections. Envoy aborts after --hang-timeout (some versions, such as
 1.36.2, after four times that) and must be restarted by whatever started it:
@@ -70,6 +78,9 @@ const bootstrapExample = `  xds-server bootstrap --node-id edge-1 > envoy.yaml &
       --ca /etc/envoy/certs/ca.crt --cert /etc/envoy/certs/tls.crt --key /etc/envoy/certs/tls.key \
       --secrets-dir /etc/envoy/wasmxds > envoy.yaml
 
+  # with a Wasm service
+  xds-server bootstrap --node-id edge-1 --wasm-service usage > envoy.yaml
+
   # an Envoy that keeps its own listeners
   xds-server bootstrap --node-id edge-1 --static-listeners listeners.yaml --modules-url http://xds.internal:18001`
 
@@ -81,6 +92,8 @@ type bootstrapFlags struct {
 	static, modulesURL string
 	drain, hang        time.Duration
 	tls                bootstrap.TLS
+	services           []string
+	ask                adminFlags
 }
 
 func newBootstrap() *cobra.Command {
@@ -92,7 +105,7 @@ func newBootstrap() *cobra.Command {
 		Example: bootstrapExample,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	f.node.add(cmd)
@@ -111,12 +124,14 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.tls.ServerName, "server-name", "", "server `name` to send by SNI (default the host of --xds-address)")
 	flags.StringVar(&f.tls.SAN, "server-san", "", "subject alternative `name` that xds-server's certificate must have: a DNS name, IP address or URI (default --server-name)")
 	flags.StringVar(&f.tls.SecretsDir, "secrets-dir", "", "`directory` for the SDS files through which Envoy reloads renewed certificates")
+	flags.StringArrayVar(&f.services, "wasm-service", nil, "`name` of a WasmFilter with place: service, as the xds-server at --admin has it; repeatable")
+	f.ask.add(flags, "`file` of the token that the admin address asks for")
 	completeDir(cmd, "secrets-dir")
 	completeValues(cmd, "protocol", "delta", "sotw")
 	return cmd
 }
 
-func (f *bootstrapFlags) run(out, errs io.Writer) error {
+func (f *bootstrapFlags) run(ctx context.Context, out, errs io.Writer) error {
 	switch {
 	case f.node.id == "":
 		return misused(errNoNode)
@@ -151,6 +166,9 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 	if err := f.modules(&o); err != nil {
 		return misused(err)
 	}
+	if err := f.getServices(ctx, &o); err != nil {
+		return err
+	}
 	b, err := bootstrap.Render(o)
 	if err != nil {
 		return wrong(err)
@@ -162,14 +180,36 @@ func (f *bootstrapFlags) run(out, errs io.Writer) error {
 	return err
 }
 
+// getServices asks xds-server for the services.
+func (f *bootstrapFlags) getServices(ctx context.Context, o *bootstrap.Options) error {
+	if len(f.services) == 0 {
+		return nil
+	}
+	client, err := f.ask.client(10 * time.Second)
+	if err != nil {
+		return err
+	}
+	for _, name := range f.services {
+		s, err := client.Service(ctx, name)
+		if err != nil {
+			return asked(err)
+		}
+		config := new(wasmv3.WasmService)
+		if err := protojson.Unmarshal(s.Config, config); err != nil {
+			return wrong(fmt.Errorf("service %s: read what %s answered: %w", name, f.ask.admin, err))
+		}
+		o.Services = append(o.Services, bootstrap.Service{Name: s.Name, Version: s.Version, SHA256: s.SHA256, Wait: s.Wait, Config: config})
+	}
+	return nil
+}
+
 // modules sets what has to do with modules, and with TLS.
 func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
 	if f.tls.CA == "" {
 		if f.tls != (bootstrap.TLS{}) {
 			return errors.New("--ca is needed: the file of the authorities that xds-server's certificate is from")
 		}
-		o.ModulesURL = cmp.Or(f.modulesURL, "http://127.0.0.1:18001")
-		return nil
+		return f.modulesAt(o, "http")
 	}
 	for _, file := range []*string{&f.tls.CA, &f.tls.Cert, &f.tls.Key, &f.tls.SecretsDir} {
 		if *file == "" {
@@ -180,20 +220,26 @@ func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
 			return err
 		}
 	}
-	o.TLS, o.ModulesURL = &f.tls, f.modulesURL
-	if o.ModulesURL == "" {
-		var urls []string
-		for at := range strings.SplitSeq(f.xds, ",") {
-			host, _, err := net.SplitHostPort(strings.TrimSpace(at))
-			if err != nil {
-				return fmt.Errorf("--xds-address %s: %w", f.xds, err)
-			}
-			if u := "https://" + net.JoinHostPort(host, "18001"); !slices.Contains(urls, u) {
-				urls = append(urls, u)
-			}
-		}
-		o.ModulesURL = strings.Join(urls, ",")
+	o.TLS = &f.tls
+	return f.modulesAt(o, "https")
+}
+
+// modulesAt sets where modules are: where people say, or else on the hosts of xds-server.
+func (f *bootstrapFlags) modulesAt(o *bootstrap.Options, scheme string) error {
+	if o.ModulesURL = f.modulesURL; o.ModulesURL != "" {
+		return nil
 	}
+	var urls []string
+	for at := range strings.SplitSeq(f.xds, ",") {
+		host, _, err := net.SplitHostPort(strings.TrimSpace(at))
+		if err != nil {
+			return fmt.Errorf("--xds-address %s: %w", f.xds, err)
+		}
+		if u := scheme + "://" + net.JoinHostPort(host, "18001"); !slices.Contains(urls, u) {
+			urls = append(urls, u)
+		}
+	}
+	o.ModulesURL = strings.Join(urls, ",")
 	return nil
 }
 

@@ -118,6 +118,9 @@ func (r *patches) Read(d *definition.Doc) {
 		case "CLUSTER":
 			of.cluster()
 		case "":
+		case "BOOTSTRAP":
+			d.Problem(at+".applyTo", "write a Wasm service as a WasmFilter with place: service, and start Envoys by what bootstrap --wasm-service NAME prints",
+				"BOOTSTRAP is not applied here, to Envoys that have started")
 		default:
 			d.Problem(at+".applyTo", "", "%q is not applied here, only EXTENSION_CONFIG, HTTP_FILTER, NETWORK_FILTER and CLUSTER", patch.ApplyTo)
 		}

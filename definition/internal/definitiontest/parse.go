@@ -139,6 +139,9 @@ func dump(f *definition.File) string {
 		if d.AllowComputed {
 			fmt.Fprintf(&b, "  computed\n")
 		}
+		if d.Singleton {
+			fmt.Fprintf(&b, "  singleton\n")
+		}
 		if d.Wasm != nil {
 			fmt.Fprintf(&b, "  wasm %s\n", oneLine(d.Wasm))
 		}

@@ -1,0 +1,55 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+	"wasmxds/resource"
+)
+
+// Service is what the bootstrap of an Envoy has of a service, GET
+// /api/v1/services/NAME.
+type Service struct {
+	Name    string          `json:"name"`
+	Version string          `json:"version"`
+	SHA256  string          `json:"sha256"` // of its module
+	Wait    bool            `json:"wait"`   // an Envoy is not to start without it
+	Config  json.RawMessage `json:"config"` // an envoy.extensions.wasm.v3.WasmService, without its code
+}
+
+// serveService answers with the service as it is in force everywhere.
+func (s *Server) serveService(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	l := s.loaded.Load()
+	if l == nil || l.Set == nil {
+		answer(w, http.StatusServiceUnavailable, "the definitions are not loaded yet")
+		return
+	}
+	filters := l.inForce().Filters
+	i := slices.IndexFunc(filters, func(f *module.Filter) bool { return f.Definition.Name == name })
+	switch {
+	case i < 0:
+		answer(w, http.StatusNotFound, fmt.Sprintf("no definition is called %q", name))
+		return
+	case !filters[i].Definition.Serves():
+		answer(w, http.StatusConflict, fmt.Sprintf("%q has no place: service", name))
+		return
+	case !filters[i].Ready():
+		answer(w, http.StatusConflict, fmt.Sprintf("the module of %q is not there: %s", name, filters[i].Reason))
+		return
+	}
+	config, version := resource.ServiceConfig(filters[i])
+	b, err := protojson.Marshal(config)
+	if err != nil {
+		answer(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	d := filters[i].Definition
+	s.sendJSON(w, r, Service{Name: name, Version: version, SHA256: filters[i].Module.SHA256, Wait: d.OnFailure == definition.Closed, Config: b})
+}

@@ -1,0 +1,56 @@
+package admin
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
+
+	"wasmxds/definition"
+	"wasmxds/module"
+)
+
+// TestService: a bootstrap gets what is in force of a service, whole but for its code,
+// and is told why where there is nothing to get.
+func TestService(t *testing.T) {
+	s := newServer(someFleet())
+	if code, text := get(t, s.Handler(), "/api/v1/services/usage"); code != 503 {
+		t.Errorf("before the definitions are loaded: %d %s", code, text)
+	}
+	named := func(name string, place definition.At, state module.State) *module.Filter {
+		f := someFilter("b2")
+		d := *f.Definition
+		d.Name, d.Place.At, d.Singleton, d.OnFailure = name, place, true, definition.Closed
+		f.Definition, f.State = &d, state
+		return f
+	}
+	missing := named("missing", definition.Service, module.Failed)
+	missing.Module, missing.Reason = module.Info{}, "connection refused"
+	s.Loaded(Loaded{Set: &module.Set{Filters: []*module.Filter{named("usage", definition.Service, module.Good), named("http", definition.Last, module.Good), missing}}, Catalog: catalog{}})
+
+	code, text := get(t, s.Handler(), "/api/v1/services/usage")
+	var got Service
+	if err := json.Unmarshal([]byte(text), &got); err != nil || code != 200 {
+		t.Fatalf("%d %v %s", code, err, text)
+	}
+	var config wasmv3.WasmService
+	if err := protojson.Unmarshal(got.Config, &config); err != nil {
+		t.Fatal(err)
+	}
+	vm := config.GetConfig().GetVmConfig()
+	if got.Name != "usage" || got.Version == "" || got.SHA256 != sha || !got.Wait || !config.Singleton || config.GetConfig().GetRootId() != "b2" || vm.GetCode() != nil || vm.GetNackOnCodeCacheMiss() {
+		t.Errorf("%+v with %v", got, &config)
+	}
+	_, status := get(t, s.Handler(), "/api/v1/status")
+	if !strings.Contains(status, `"version": "`+got.Version) && !strings.Contains(status, `"version":"`+got.Version) {
+		t.Errorf("the status does not have version %s: %s", got.Version, status)
+	}
+	for name, want := range map[string]int{"http": 409, "missing": 409, "other": 404} {
+		if code, text := get(t, s.Handler(), "/api/v1/services/"+name); code != want {
+			t.Errorf("%s: %d %s", name, code, text)
+		}
+	}
+}
