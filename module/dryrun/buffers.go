@@ -75,6 +75,7 @@ func (h *host) setBufferBytes(m api.Module, a args) status {
 	if len(b)+len(data) > maxBody {
 		panic(&excess{fmt.Sprintf("a body of more than %d MiB", maxBody>>20)})
 	}
+	h.spend(len(data))
 	return mutable.Set(a.u32(1), a.u32(2), data)
 }
 

@@ -105,21 +105,24 @@ func (h *host) tell(c stream.Call) *stream.Call {
 	return &c
 }
 
-// texts reads arguments that are pairs of a pointer and a size.
-func texts(m api.Module, a args, at ...int) ([][]byte, bool) {
+// texts reads arguments of a call, which are pairs of a pointer and a size.
+func (h *host) texts(m api.Module, a args, at ...int) ([][]byte, bool) {
 	var out [][]byte
+	size := 0
 	for _, i := range at {
 		b, found := in(m, a.u32(i), a.u32(i+1))
 		if !found {
 			return nil, false
 		}
 		out = append(out, slices.Clone(b))
+		size += len(b)
 	}
+	h.spend(size)
 	return out, true
 }
 
 func (h *host) httpCall(m api.Module, a args) status {
-	t, found := texts(m, a, 0, 2, 4, 6)
+	t, found := h.texts(m, a, 0, 2, 4, 6)
 	if !found || !put32(m, a.u32(9), 0) {
 		return invalidMemory
 	}

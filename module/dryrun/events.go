@@ -1,6 +1,7 @@
 package dryrun
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,11 +21,17 @@ type event struct {
 	do func()
 }
 
+// maxPending is how much may be due later.
+const maxPending = 10_000
+
 // maxEvents is how much may happen while one stream is played.
 const maxEvents = 10_000
 
 // after has something done when some time has passed.
 func (h *host) afterTime(d time.Duration, do func()) {
+	if len(h.events.all) >= maxPending {
+		panic(&excess{fmt.Sprintf("more than %d answers and queued items that it is to be told of", maxPending)})
+	}
 	e := event{h.now().Add(d), do}
 	i, _ := slices.BinarySearchFunc(h.events.all, e, func(a, b event) int {
 		if !a.at.After(b.at) {

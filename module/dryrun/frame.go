@@ -48,7 +48,7 @@ const (
 	giveModule = 'm'
 
 	maxModule  = 1 << 30  // bytes, as Envoy has it
-	maxRequest = 64 << 20 // bytes of a frame; definitions have at most 4 MiB, streams more
+	maxRequest = 16 << 20 // bytes of a frame; definitions have at most 4 MiB
 	maxReply   = 64 << 10
 	maxPlayed  = 64 << 20 // of a reply with what was played
 	maxMessage = 8 << 10  // a byte may become six
@@ -59,8 +59,26 @@ func writeFrame(w io.Writer, message any) error {
 	if err != nil {
 		return fmt.Errorf("encode message: %w", err)
 	}
-	_, err = w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...))
+	return writeBytes(w, b)
+}
+
+func writeBytes(w io.Writer, b []byte) error {
+	_, err := w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...))
 	return err
+}
+
+// writeReply writes a reply, or that it is too large.
+func writeReply(w io.Writer, r reply) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode message: %w", err)
+	}
+	if r.Played != nil && len(b) > maxPlayed {
+		r.Played, r.Outcome = nil, broken
+		r.Message = fmt.Sprintf("what came of the streams takes %d MiB, at most %d can be told", len(b)>>20, maxPlayed>>20)
+		return writeFrame(w, r)
+	}
+	return writeBytes(w, b)
 }
 
 func readFrame(r io.Reader, limit uint32, message any) error {

@@ -40,7 +40,7 @@ func TestReceive(t *testing.T) {
 		"x":                                 "unknown kind",
 		"m\xff":                             "unexpected EOF",
 		"m\xff\xff\xff\xff\xff\xff\xff\xff": "at most 1073741824 are read",
-		"t\xff\xff\xff\xff":                 "at most 67108864 are read",
+		"t\xff\xff\xff\xff":                 "at most 16777216 are read",
 	} {
 		err := receive(strings.NewReader(in), nil, nil)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -16,7 +16,7 @@ import (
 const grpcUnavailable = 14
 
 func (h *host) grpcCall(m api.Module, a args) status {
-	t, found := texts(m, a, 0, 2, 4, 6, 8)
+	t, found := h.texts(m, a, 0, 2, 4, 6, 8)
 	if !found {
 		return invalidMemory
 	}
@@ -24,7 +24,7 @@ func (h *host) grpcCall(m api.Module, a args) status {
 }
 
 func (h *host) grpcStream(m api.Module, a args) status {
-	t, found := texts(m, a, 0, 2, 4, 6)
+	t, found := h.texts(m, a, 0, 2, 4, 6)
 	if !found {
 		return invalidMemory
 	}
@@ -180,9 +180,7 @@ func (h *host) grpcSend(m api.Module, a args) status {
 	}
 	c, s := h.grpcOpen(a.u32(0))
 	if s == ok {
-		if len(c.told.Body)+len(message) > maxBody {
-			panic(&excess{fmt.Sprintf("more than %d MiB of messages", maxBody>>20)})
-		}
+		h.spend(len(message))
 		c.told.Body = append(c.told.Body, message...)
 	}
 	return s

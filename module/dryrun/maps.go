@@ -80,6 +80,7 @@ func (h *host) setHeader(m api.Module, a args, set func(h *stream.Headers, name,
 	headers, s := h.headers(a.u32(0))
 	if s == ok {
 		bound(headers.Len()+1, headers.Size()+len(name)+len(value))
+		h.spend(len(name) + len(value))
 		set(headers, string(name), string(value))
 	}
 	return s
@@ -128,6 +129,7 @@ func (h *host) setHeaders(m api.Module, a args) status {
 	}
 	headers, s := h.headers(a.u32(0))
 	if s == ok {
+		h.spend(len(data))
 		headers.Replace(pairs(data))
 	}
 	return s

@@ -62,6 +62,7 @@ type played struct {
 	Count         bool
 	Profile       bool
 	OnFailure     definition.OnFailure
+	Logs          bool // it is an access logger
 	StopIteration bool
 }
 
@@ -76,7 +77,7 @@ type playedStream struct {
 // played is in its result.
 func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
-		Callouts: p.Callouts, Ticks: p.Ticks, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
+		Callouts: p.Callouts, Ticks: p.Ticks, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, Logs: p.Filter.Logs(), StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
 	}}
 	var err error
 	if q.Play.Given, err = stream.Leaves(p.Properties); err != nil {

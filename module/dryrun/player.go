@@ -2,6 +2,7 @@ package dryrun
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,6 +20,7 @@ type player struct {
 	vm   *vm
 	out  Played
 	last uint32 // id of a context
+	left int    // bytes that what the module makes may take
 
 	profile profile
 }
@@ -27,7 +29,7 @@ type player struct {
 func (l *loaded) play(ctx context.Context, r request) reply {
 	limited, cancel := context.WithTimeout(ctx, l.limit)
 	defer cancel()
-	p := &player{loaded: l, play: r.Play, ctx: limited, last: rootContext}
+	p := &player{loaded: l, play: r.Play, ctx: limited, last: rootContext, left: maxMade}
 	before := cpuTime()
 	err := p.start()
 	defer func() { p.vm.close() }()
@@ -40,10 +42,11 @@ func (l *loaded) play(ctx context.Context, r request) reply {
 	p.out.Start = p.vm.host.records.told()
 	for _, s := range r.Play.Streams {
 		p.out.Streams = append(p.out.Streams, p.one(s))
+		_, deep := errors.AsType[*tooMuch](p.vm.failed)
+		if !r.Compile && (deep || limited.Err() != nil) {
+			return l.tooLate(p.vm, before)
+		}
 		if limited.Err() != nil {
-			if !r.Compile {
-				return l.tooLate(p.vm, before)
-			}
 			p.out.Stopped = fmt.Sprintf("they took more than %v", l.limit)
 			break
 		}
@@ -61,6 +64,8 @@ func (p *player) start() error {
 		p.vm.close()
 	}
 	p.vm = newVM(p.trial)
+	p.vm.host.left = &p.left
+	p.vm.host.records.left = &p.left
 	h := p.vm.host
 	if p.play.Profile {
 		h.profile = &p.profile
@@ -72,7 +77,7 @@ func (p *player) start() error {
 
 // one plays one stream.
 func (p *player) one(s playedStream) stream.Result {
-	p.vm.host.records = new(record)
+	p.vm.host.records = &record{left: &p.left}
 	if p.vm.failed != nil && p.play.OnFailure == definition.Reload {
 		if err := p.start(); err != nil {
 			return stream.Result{Crash: err.Error()}
@@ -87,7 +92,10 @@ func (p *player) one(s playedStream) stream.Result {
 	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
 	before := p.vm.failed
 	var r stream.Result
-	if s.Connection != nil {
+	switch {
+	case p.play.Logs:
+		r = p.logged(s, options)
+	case s.Connection != nil:
 		sc.tcp = stream.NewTCP(&streamVM{p.vm, sc}, *s.Connection, options)
 		p.drive(sc.tcp)
 		paused := ""
@@ -96,7 +104,7 @@ func (p *player) one(s playedStream) stream.Result {
 			sc.tcp.GiveUp()
 		}
 		r = sc.tcp.Result(paused)
-	} else {
+	default:
 		sc.stream = stream.NewHTTP(&streamVM{p.vm, sc}, s.Stream, options)
 		p.drive(sc.stream)
 		sc.stream.GiveUp()
@@ -108,6 +116,19 @@ func (p *player) one(s playedStream) stream.Result {
 	if p.vm.failed != nil && before == nil {
 		r.Crash = p.crash()
 	}
+	return r
+}
+
+// logged has a stream pass and an access logger log it, for which it has no
+// context of its own.
+func (p *player) logged(s playedStream, options stream.Options) stream.Result {
+	root := p.vm.host.scopes[rootContext]
+	given := root.given
+	root.given = stream.Tree(append(slices.Clip(p.play.Given), s.Given...))
+	root.stream = stream.NewHTTP(&loggerVM{streamVM{p.vm, root}}, s.Stream, options)
+	p.drive(root.stream)
+	r := root.stream.Result()
+	root.stream, root.given = nil, given
 	return r
 }
 
@@ -135,7 +156,7 @@ func (p *player) settle() {
 // end has the timer go off as often as is left, and then the plugin end.
 func (p *player) end() {
 	h := p.vm.host
-	h.records = new(record)
+	h.records = &record{left: &p.left}
 	for p.play.Ticks > 0 && h.next(&p.play.Ticks) {
 	}
 	if p.vm.failed == nil {

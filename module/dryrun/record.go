@@ -12,6 +12,7 @@ import (
 
 // record is what happened while a module started, or a stream went through it.
 type record struct {
+	left      *int // bytes that it may take; nil: as many as are bounded here
 	callbacks []stream.Callback
 	lines     []stream.Line
 	size      int // bytes of lines
@@ -20,19 +21,46 @@ type record struct {
 	missing   []string
 }
 
-// Bounds of a record: what there is more of is counted.
+// Bounds of a record: what there is more of is left out.
 const (
-	maxCallbacks   = 2000
-	maxLines       = 1000
-	maxLinesSize   = 256 << 10
-	maxPlayedCalls = 200
-	maxMissing     = 20
+	maxCallbacks = 2000
+	maxLines     = 1000
+	maxLinesSize = 256 << 10
+	maxMissing   = 20
+
+	callbackSize, lineSize = 150, 50 // about
 )
+
+// take says whether there is room for so many bytes.
+func (r *record) take(n int) bool {
+	if r.left == nil {
+		return true
+	}
+	if *r.left < n {
+		return false
+	}
+	*r.left -= n
+	return true
+}
+
+// maxMade is how many bytes all that a module makes in a play may take:
+// headers, bodies, calls, lines, callbacks.
+const maxMade = 16 << 20
+
+// spend ends a module that makes more than it may.
+func (h *host) spend(n int) {
+	if h.left == nil {
+		return
+	}
+	if *h.left -= n; *h.left < 0 {
+		panic(&excess{fmt.Sprintf("what it made of all streams takes more than %d MiB", maxMade>>20)})
+	}
+}
 
 // called notes a callback, which ends when the result is called.
 func (r *record) called(v *vm, name string) (done func()) {
 	i := len(r.callbacks)
-	if i >= maxCallbacks {
+	if i >= maxCallbacks || !r.take(callbackSize) {
 		return func() {}
 	}
 	r.callbacks = append(r.callbacks, stream.Callback{Name: name})
@@ -56,7 +84,7 @@ func (r *record) did(action string) {
 
 func (r *record) line(level abi.Level, text string) {
 	text = strings.ToValidUTF8(text, "�")
-	if len(r.lines) >= maxLines || r.size+len(text) > maxLinesSize {
+	if len(r.lines) >= maxLines || r.size+len(text) > maxLinesSize || !r.take(lineSize+len(text)) {
 		r.dropped++
 		return
 	}

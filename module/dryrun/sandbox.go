@@ -43,7 +43,7 @@ func Sandbox(in io.Reader, out io.Writer) int {
 			return <-modules, nil
 		})
 		answer.Crowded = limits.crowded()
-		if err := writeFrame(out, answer); err != nil {
+		if err := writeReply(out, answer); err != nil {
 			return 1
 		}
 	}

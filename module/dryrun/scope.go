@@ -1,6 +1,8 @@
 package dryrun
 
 import (
+	"fmt"
+
 	"github.com/tetratelabs/wazero/api"
 
 	"wasmxds/module/dryrun/abi"
@@ -38,7 +40,11 @@ func (h *host) setEffectiveContext(_ api.Module, a args) status {
 }
 
 // later has something done when the callback has returned.
-func (h *host) later(do func()) { h.after = append(h.after, do) }
+func (h *host) later(do func()) {
+	if h.after = append(h.after, do); len(h.after) > maxEntries {
+		panic(&excess{fmt.Sprintf("more than %d times it replies, continues or closes in one callback", maxEntries)})
+	}
+}
 
 func (h *host) runAfter() {
 	for len(h.after) > 0 && h.vm.failed == nil {
@@ -89,6 +95,18 @@ func (s *streamVM) After() {
 
 func (s *streamVM) Did(action string) { s.vm.host.records.did(action) }
 
+// loggerVM is called when a stream is logged, and for nothing else.
+type loggerVM struct{ streamVM }
+
+func (l *loggerVM) Create() {}
+
+func (l *loggerVM) Call(name string, args ...uint32) (result uint32, found bool) {
+	if name != "proxy_on_log" {
+		return 0, false
+	}
+	return l.streamVM.Call(name, args...)
+}
+
 func (h *host) sendLocalResponse(m api.Module, a args) status {
 	details, hasDetails := in(m, a.u32(1), a.u32(2))
 	body, hasBody := in(m, a.u32(3), a.u32(4))
@@ -96,6 +114,7 @@ func (h *host) sendLocalResponse(m api.Module, a args) status {
 	if !hasDetails || !hasBody || !hasHeaders {
 		return invalidMemory
 	}
+	h.spend(len(details) + len(body) + len(headers))
 	if s := h.scope().stream; s != nil {
 		code, text, with, grpc, why := a.u32(0), string(body), pairs(headers), a.u32(7), string(details)
 		h.later(func() { s.Reply(code, text, with, grpc, why) })

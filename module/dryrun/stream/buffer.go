@@ -31,7 +31,7 @@ func (b *Buffer) Set(start, length uint32, data []byte) abi.Status {
 	case start == 0:
 		b.bytes = slices.Concat(data, b.bytes[min(uint64(length), size):])
 	case start > 0 && uint64(start) >= size:
-		b.bytes = slices.Concat(b.bytes, data)
+		b.bytes = append(b.bytes, data...)
 	default:
 		return abi.BadArgument
 	}
