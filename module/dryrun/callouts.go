@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
@@ -18,6 +19,7 @@ import (
 type callouts struct {
 	// answers by cluster; nil: there are none, as the module is only started.
 	answers map[string]stream.Callout
+	http2   bool      // what clusters speak
 	last    [3]uint32 // id, by kind
 	open    map[uint32]*callout
 	now     answered
@@ -143,10 +145,13 @@ func (h *host) httpCall(m api.Module, a args) status {
 			return badArgument
 		}
 	}
+	if _, there := headers.Get(":scheme"); !there {
+		headers.Add(":scheme", "http")
+	}
 	if len(body) > 0 {
 		headers.Set("content-length", strconv.Itoa(len(body)))
-		told.Headers = headers.Fields()
 	}
+	told.Headers = headers.Fields()
 	return wrote(put32(m, a.u32(9), h.begin(httpCallout, told, answer).id))
 }
 
@@ -173,7 +178,7 @@ func (h *host) answerHTTP(c *callout) {
 		delete(h.callouts.open, c.id)
 		return
 	default:
-		a.Headers = sized(a)
+		a.Headers = h.callouts.sized(a)
 		c.told.Answer = strconv.Itoa(a.Status)
 	}
 	headers := stream.NewResponse(append([][2]string{{":status", strconv.Itoa(a.Status)}}, a.Headers...))
@@ -186,15 +191,22 @@ func (h *host) answerHTTP(c *callout) {
 }
 
 // sized are the headers of an answer as an upstream and Envoy complete them.
-func sized(a stream.Callout) [][2]string {
+func (c *callouts) sized(a stream.Callout) [][2]string {
 	headers := slices.Clone(a.Headers)
-	for _, f := range [][2]string{{"content-length", strconv.Itoa(len(a.Body))}, {"x-envoy-upstream-service-time", "0"}} {
-		if !slices.ContainsFunc(headers, func(h [2]string) bool { return h[0] == f[0] || f[0] == "content-length" && h[0] == "transfer-encoding" }) {
-			headers = append(headers, f)
-		}
+	has := func(name string) bool {
+		return slices.ContainsFunc(headers, func(h [2]string) bool { return strings.EqualFold(h[0], name) })
+	}
+	if !c.http2 && !has("content-length") && !has("transfer-encoding") {
+		headers = append(headers, [2]string{"content-length", strconv.Itoa(len(a.Body))})
+	}
+	if !has(serviceTime) {
+		headers = append(headers, [2]string{serviceTime, "0"})
 	}
 	return headers
 }
+
+// serviceTime is a header that Envoy adds to what upstreams answer.
+const serviceTime = "x-envoy-upstream-service-time"
 
 // ofEnvoy is what Envoy answers in place of an upstream.
 func ofEnvoy(code int, text string) stream.Callout {

@@ -2,6 +2,8 @@ package dryrun
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -34,6 +36,9 @@ func (h *host) grpcStream(m api.Module, a args) status {
 // callGRPC begins a call, or a stream. The service is the name of a cluster, or a
 // message that has it.
 func (h *host) callGRPC(m api.Module, kind uint32, t [][]byte, timeout time.Duration, pointer uint32) status {
+	if len(t[0]) == 0 {
+		panic(&excess{"a gRPC call without a service: Envoy itself would crash"})
+	}
 	cluster, named := grpcCluster(t[0])
 	method := fmt.Sprintf("/%s/%s", t[1], t[2])
 	told := h.tell(stream.Call{
@@ -71,20 +76,30 @@ func grpcCluster(service []byte) (cluster string, named bool) {
 	return s.GetEnvoyGrpc().GetClusterName(), true
 }
 
-// ended is how a gRPC call ends.
+// ended is how a gRPC call ends. Envoy's message has the response code details
+// behind it.
 func (c *callout) ended() (code int, message string) {
+	a := c.answer
+	details := "via_upstream"
+	message = a.GRPCMessage
 	switch {
 	case c.late:
-		c.told.Answer = "timed out"
-		return grpcUnavailable, noAnswer
-	case c.answer.Fails:
-		c.told.Answer = "no connection"
-		return grpcUnavailable, noConnection
-	case c.answer.GRPCStatus != nil:
-		code = *c.answer.GRPCStatus
+		code, message, details, c.told.Answer = grpcUnavailable, noAnswer, "response_timeout", "timed out"
+	case a.Fails, a.BreaksOff:
+		code, message, details, c.told.Answer = grpcUnavailable, noConnection, "upstream_reset_before_response_started{remote_connection_failure}", "no connection"
+	case a.Status != 0 && a.Status != http.StatusOK:
+		code, message = stream.GRPCStatus(a.Status), ""
+		c.told.Answer = strconv.Itoa(a.Status)
+	default:
+		if a.GRPCStatus != nil {
+			code = *a.GRPCStatus
+		}
+		c.told.Answer = strconv.Itoa(code)
 	}
-	c.told.Answer = strconv.Itoa(code)
-	return code, c.answer.GRPCMessage
+	if message == "" {
+		return code, details
+	}
+	return code, message + "{" + details + "}"
 }
 
 // answerGRPC tells the module the answer to a call: a message, or how it failed.
@@ -94,12 +109,12 @@ func (h *host) answerGRPC(c *callout) {
 		h.closeGRPC(c, uint32(code), message)
 		return
 	}
-	h.receive(c)
+	h.receive(c, c.answer.Body)
 }
 
-func (h *host) receive(c *callout) {
-	h.callouts.now.message = stream.NewBuffer(c.answer.Body)
-	h.callRoot("proxy_on_grpc_receive", uint64(c.id), uint64(len(c.answer.Body)))
+func (h *host) receive(c *callout, message []byte) {
+	h.callouts.now.message = stream.NewBuffer(message)
+	h.callRoot("proxy_on_grpc_receive", uint64(c.id), uint64(len(message)))
 	h.callouts.now.message = nil
 }
 
@@ -108,18 +123,24 @@ func (h *host) answerStream(c *callout) {
 	now := &h.callouts.now
 	code, message := c.ended()
 	there := func() bool { return h.callouts.open[c.id] == c && h.vm.failed == nil }
-	if !c.late && !c.answer.Fails {
-		initial := stream.NewResponse(append([][2]string{{":status", "200"}, {"content-type", "application/grpc"}}, c.answer.Headers...))
+	if !c.late && !c.answer.Fails && !c.answer.BreaksOff {
+		initial := stream.NewResponse(append(append([][2]string{{":status", "200"}, {"content-type", "application/grpc"}}, c.answer.Headers...), [2]string{serviceTime, "0"}))
 		now.maps = map[abi.Map]*stream.Headers{abi.GRPCInitialMetadata: initial}
 		h.callRoot("proxy_on_grpc_receive_initial_metadata", uint64(c.id), uint64(initial.Len()))
 		now.maps = nil
-		if there() && c.answer.Body != nil {
-			h.receive(c)
+		messages := c.answer.Messages
+		if c.answer.Body != nil {
+			messages = append([][]byte{c.answer.Body}, messages...)
+		}
+		for _, m := range messages {
+			if there() {
+				h.receive(c, m)
+			}
 		}
 		if there() {
-			trailing := append(c.answer.Trailers, [2]string{"grpc-status", strconv.Itoa(code)})
-			if message != "" {
-				trailing = append(trailing, [2]string{"grpc-message", message})
+			trailing := append(slices.Clone(c.answer.Trailers), [2]string{"grpc-status", strconv.Itoa(code)})
+			if m := c.answer.GRPCMessage; m != "" {
+				trailing = append(trailing, [2]string{"grpc-message", m})
 			}
 			now.maps = map[abi.Map]*stream.Headers{abi.GRPCTrailingMetadata: stream.NewTrailers(trailing)}
 			h.callRoot("proxy_on_grpc_receive_trailing_metadata", uint64(c.id), uint64(len(trailing)))

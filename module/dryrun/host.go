@@ -158,7 +158,7 @@ func (f function) Call(ctx context.Context, m api.Module, stack []uint64) {
 	}
 	var result uint32
 	if f.module == "env" && h.allow != nil && !slices.Contains(h.allow, f.name) && f.abiCall() {
-		h.write(warning, "call of "+f.name+", which the filter's allow list doesn't have")
+		h.log.add(warning, "call of "+f.name+", which the filter's allow list doesn't have")
 		result = uint32(internalFailure)
 	} else {
 		result = f.do(h, m, stack)

@@ -89,7 +89,7 @@ func (p *player) one(s playedStream) stream.Result {
 	options := stream.Options{
 		StopIteration: p.play.StopIteration, FailOpen: p.play.OnFailure == definition.Open, Began: h.now(), Now: h.now,
 	}
-	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
+	h.callouts.answers, h.callouts.http2 = answers(p.play.Callouts, s.Callouts), s.Protocol == stream.HTTP2
 	before := p.vm.failed
 	var r stream.Result
 	switch {
@@ -97,7 +97,11 @@ func (p *player) one(s playedStream) stream.Result {
 		r = p.logged(s, options)
 	case s.Connection != nil:
 		sc.tcp = stream.NewTCP(&streamVM{p.vm, sc}, *s.Connection, options)
-		p.drive(sc.tcp)
+		for events := 0; events < maxEvents && sc.tcp.Step(); events++ {
+			for sc.tcp.Paused() != "" && !sc.tcp.Finished() && events < maxEvents && h.next(&p.play.Ticks) {
+				events++ // what is sent comes later than answers
+			}
+		}
 		paused := ""
 		if !sc.tcp.Finished() {
 			paused = sc.tcp.Paused()
@@ -113,7 +117,7 @@ func (p *player) one(s playedStream) stream.Result {
 	delete(h.scopes, sc.id)
 	p.settle()
 	r.Record = h.records.told()
-	if p.vm.failed != nil && before == nil {
+	if p.vm.failed != nil && before == nil && r.Crash == "" {
 		r.Crash = p.crash()
 	}
 	return r

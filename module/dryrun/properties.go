@@ -16,8 +16,11 @@ import (
 // module has set, and who the plugin is. An Envoy has more to tell of.
 func (h *host) getProperty(m api.Module, a args) status {
 	path, found := in(m, a.u32(0), a.u32(1))
-	if !found {
+	switch {
+	case !found:
 		return invalidMemory
+	case len(path) == 0:
+		return abi.SerializationFailure
 	}
 	names := strings.Split(strings.TrimSuffix(string(path[:min(len(path), 1024)]), "\x00"), "\x00")
 	value, found := h.property(names)
@@ -59,11 +62,13 @@ func (h *host) property(path []string) (stream.Value, bool) {
 	if len(path) == 1 && path[0] == "metadata" && s.stream != nil {
 		return "", true // a message with nothing in it
 	}
+	if who, found := map[string]string{"plugin_name": h.vm.Name, "plugin_root_id": h.vm.RootID, "plugin_vm_id": h.vm.VMID}[path[0]]; found {
+		return who, len(path) == 1
+	}
 	if value, found := s.property(path[0]); found {
 		return stream.Find(value, path[1:])
 	}
-	who, found := map[string]string{"plugin_name": h.vm.Name, "plugin_root_id": h.vm.RootID, "plugin_vm_id": h.vm.VMID}[path[0]]
-	return who, found && len(path) == 1
+	return nil, false
 }
 
 // property gives what is known of a stream.
@@ -86,6 +91,9 @@ func (s *scope) property(name string) (stream.Value, bool) {
 			return value, found
 		}), true
 	}
+	if name == "upstream" && s.tcp != nil {
+		return address(upstreamHost, upstreamPort), true
+	}
 	if value, found := connection[name]; found {
 		return value, true
 	}
@@ -103,6 +111,8 @@ var connection = map[string]stream.Value{
 		{Name: "id", Value: uint64(1)}, {Name: "mtls", Value: false}, {Name: "requested_server_name", Value: ""},
 	}),
 }
+
+const upstreamHost, upstreamPort = "192.0.2.20", 8080
 
 func address(host string, port int64) stream.Value {
 	return known(stream.Map{{Name: "address", Value: net.JoinHostPort(host, strconv.FormatInt(port, 10))}, {Name: "port", Value: port}})

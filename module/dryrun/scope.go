@@ -64,6 +64,9 @@ type streamVM struct {
 }
 
 func (s *streamVM) Create() {
+	if s.vm.failed != nil {
+		return
+	}
 	s.vm.host.scopes[s.scope.id] = s.scope
 	s.vm.enter(s.scope, "proxy_on_context_create", uint64(s.scope.id), rootContext) //nolint:errcheck // it has failed then
 	s.After()

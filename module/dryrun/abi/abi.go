@@ -77,5 +77,5 @@ func (l Level) String() string {
 	if l > Critical {
 		return "unknown"
 	}
-	return [...]string{"trace", "debug", "info", "warn", "error", "critical"}[l]
+	return [...]string{"trace", "debug", "info", "warning", "error", "critical"}[l]
 }

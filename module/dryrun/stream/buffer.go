@@ -21,8 +21,8 @@ func (b *Buffer) Bytes() []byte {
 	return b.bytes
 }
 
-// Set is what proxy_set_buffer_bytes does: it puts data in place of so many
-// bytes in front, or behind all that is there.
+// Set is what proxy_set_buffer_bytes does: it puts data in place of so many bytes
+// in front, or behind all.
 func (b *Buffer) Set(start, length uint32, data []byte) abi.Status {
 	size := uint64(len(b.Bytes()))
 	switch {

@@ -4,6 +4,7 @@ package stream
 func (d *direction) filterHeaders(end bool) uint32 {
 	h := d.http
 	if d == &h.request {
+		h.failedBefore = h.vm.Failed()
 		h.vm.Create()
 		h.created = true
 	} else if !h.created || h.failureReplied {
@@ -107,22 +108,23 @@ func (h *HTTP) decided(found bool, status uint32, actions []string) uint32 {
 }
 
 // checked calls a callback and then does what it has asked for. Where the
-// module has trapped, before or by that, the stream passes it or is refused.
+// module traps the stream is refused; where it had before, it may pass.
 func (h *HTTP) checked(open, closed uint32, call func() uint32) uint32 {
-	if h.vm.Failed() && h.options.FailOpen {
-		return open
-	} else if h.vm.Failed() {
-		return h.failed(closed)
+	if h.vm.Failed() {
+		return h.failed(open, closed)
 	}
 	status := call()
 	defer h.vm.After()
 	if h.vm.Failed() {
-		return h.failed(closed) // with FailOpen as well: Envoy lets later streams pass
+		return h.failed(open, closed) // with FailOpen as well: Envoy lets later streams pass
 	}
 	return status
 }
 
-func (h *HTTP) failed(closed uint32) uint32 {
+func (h *HTTP) failed(open, closed uint32) uint32 {
+	if h.options.FailOpen && h.failedBefore {
+		return open
+	}
 	if !h.streamFailed {
 		h.streamFailed = true
 		if !h.failureReplied {

@@ -30,6 +30,8 @@ type HTTP struct {
 	detailed       bool   // there are some
 	flags          int64  // of the response
 	reset          string
+	fatal          string // what would end Envoy itself
+	failedBefore   bool   // the module had trapped before this stream
 	prepared       *preparedReply
 	local          *LocalReply
 	received       Message
@@ -95,7 +97,7 @@ func (h *HTTP) Result() Result {
 	r := Result{
 		Received: h.received, Answered: h.answered,
 		Request: h.request.message(), Response: h.response.message(),
-		Complete: h.response.out.ended, Sent: h.request.out.ended, LocalReply: h.local, Reset: h.reset,
+		Sent: h.request.out.ended, Complete: h.response.out.ended, Crash: h.fatal, LocalReply: h.local, Reset: h.reset,
 	}
 	if !h.response.out.ended && h.reset == "" {
 		if r.Paused = h.response.held(); r.Paused == "" {
@@ -165,9 +167,13 @@ func (h *HTTP) tell(callback string) {
 
 // Continue is what proxy_continue_stream does, when the call has returned.
 func (h *HTTP) Continue(side abi.Side) {
-	if side == abi.Request {
+	switch {
+	case side == abi.Request:
 		h.request.commonContinue()
-	} else {
+	case !h.response.started && !h.finished:
+		h.fatal = "proxy_continue_stream of a response that has not begun: Envoy itself would crash"
+		h.cutOff("crash")
+	default:
 		h.response.commonContinue()
 	}
 }

@@ -211,6 +211,36 @@ func TestHTTP(t *testing.T) {
 			want:   "| 503 missing required header: :method|filter_removed_required_request_headers{missing_required_header:_:method}",
 		},
 		{
+			name: "a large body in HTTP/2", stream: Stream{Request: Message{Body: [][]byte{make([]byte, 20000)}}, Protocol: HTTP2},
+			answers: map[string]func(*HTTP) uint32{"request_body": func(h *HTTP) uint32 {
+				h.Body(abi.RequestBody).Set(0, 1<<20, nil)
+				return 0
+			}},
+			called: []string{"request_body 16384 0 continue", "request_body 3616 1 continue"},
+			want:   "POST /| 200|",
+		},
+		{
+			name: "cookies come together in HTTP/2", stream: Stream{Request: Message{Headers: [][2]string{{"cookie", "a"}, {"cookie", "b"}}}, Protocol: HTTP2},
+			want: "GET / cookie=a; b| 200|",
+		},
+		{
+			name: "a response is continued that is not there", answers: map[string]func(*HTTP) uint32{"request_headers": func(*HTTP) uint32 {
+				p.resume(abi.Response)
+				return 0
+			}},
+			called: []string{"request_headers 8 1 continue"},
+			want:   "GET /||reset crash",
+		},
+		{
+			name: "replies twice", answers: map[string]func(*HTTP) uint32{"request_headers": func(*HTTP) uint32 {
+				p.reply(403, "one")
+				p.after = append(p.after, func() { p.http.Reply(404, "two", nil, ^uint32(0), "the last") })
+				return 0
+			}},
+			called: []string{"request_headers 8 1 pause"},
+			want:   "| 403 one|the_last",
+		},
+		{
 			name: "a gRPC client", stream: Stream{Request: Message{Headers: [][2]string{{"content-type", "application/grpc"}}}},
 			answers: map[string]func(*HTTP) uint32{"request_headers": func(*HTTP) uint32 { return p.reply(403, "no, 100%") }},
 			called:  []string{"request_headers 9 1 pause"},

@@ -75,6 +75,8 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 		return h.response.went() + headers.bytes() + trailers.bytes(), true
 	case "headers_bytes":
 		return headers.bytes(), true
+	case "backend_latency":
+		return int64(0), h.logging && h.answered != nil
 	case "flags":
 		return h.flags, true
 	case "code":
@@ -92,7 +94,7 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 		if !found {
 			return nil, false
 		}
-		return int64(grpcStatus(int(code.(int64)))), true
+		return int64(GRPCStatus(int(code.(int64)))), true
 	}
 	return nil, false
 }
@@ -119,6 +121,10 @@ func (h *HTTP) ofUpstream(name string) (Value, bool) {
 		return int64(8080), asked
 	case "locality":
 		return "", asked
+	case "local_address":
+		return "192.0.2.10:40000", asked
+	case "cx_pool_ready_duration":
+		return int64(0), asked // nothing is waited for
 	}
 	return nil, false
 }
@@ -159,10 +165,17 @@ func headersValue(h *Headers) Value {
 	if h == nil {
 		return Map(nil)
 	}
+	return h
+}
+
+// joined has each name once.
+func (h *Headers) joined() Map {
 	m := Map{}
-	for _, f := range h.fields {
-		value, _ := h.All(f[0])
-		m = append(m, Field{f[0], value})
+	for i, f := range h.fields {
+		if h.index(f[0]) == i {
+			value, _ := h.All(f[0])
+			m = append(m, Field{f[0], value})
+		}
 	}
 	return m
 }

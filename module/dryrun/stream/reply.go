@@ -51,6 +51,7 @@ func (h *HTTP) reply(r localReply) {
 			h.prepared = p
 			h.local = r.told(p)
 		}
+		h.local.Details = r.details // those of the last one count
 		if !h.request.calling {
 			h.executeReply()
 		}
@@ -99,7 +100,7 @@ func (h *HTTP) prepare(r localReply) *preparedReply {
 		headers.put(":status", "200")
 		headers.put("content-type", "application/grpc")
 		if status, _ := headers.Get("grpc-status"); status == "" {
-			code := grpcStatus(r.code)
+			code := GRPCStatus(r.code)
 			if r.grpc != nil {
 				code = *r.grpc
 			}
@@ -125,8 +126,8 @@ func (h *HTTP) prepare(r localReply) *preparedReply {
 	return &preparedReply{headers, r.body}
 }
 
-// grpcStatus is what an HTTP status means in gRPC.
-func grpcStatus(code int) int {
+// GRPCStatus is what an HTTP status means in gRPC.
+func GRPCStatus(code int) int {
 	switch code {
 	case http.StatusBadRequest:
 		return 13
@@ -170,6 +171,9 @@ func (h *HTTP) checkHeaders(d *direction) bool {
 		r = localReply{code: 502, details: "filter_removed_required_response_headers"}
 		if status, _ := d.headers.Get(":status"); !isStatus(status) {
 			r.body = "missing required header: :status"
+		} else if h.wrongOf(d.headers) != "" && h.protocol == HTTP2 {
+			h.cutOff("a header's value can't be sent")
+			return false
 		}
 	} else {
 		if h.unroutable() {
@@ -202,7 +206,7 @@ func (h *HTTP) unroutable() bool {
 
 // wrongOf says why a request can't be sent.
 func (h *HTTP) wrongOf(headers *Headers) string {
-	if _, found := headers.Get(":method"); !found {
+	if _, found := headers.Get(":method"); !found && headers.kind == requestMap {
 		return "missing required header: :method"
 	}
 	for _, f := range headers.fields {

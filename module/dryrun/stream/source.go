@@ -20,12 +20,19 @@ type piece struct {
 	end  bool
 }
 
+// maxFrame is how large a piece of a body can be in HTTP/2.
+const maxFrame = 16 << 10
+
 // newSource cuts a message as Envoy's codecs do. In HTTP/1.1 the end of a body
 // comes by itself, as an empty piece, and trailers don't come at all.
 func newSource(d *direction, headers *Headers, m Message, protocol string) source {
 	s := source{d: d, headers: headers, given: m}
 	for _, b := range m.Body {
-		if len(b) > 0 {
+		for protocol == HTTP2 && len(b) > maxFrame {
+			s.body = append(s.body, piece{data: b[:maxFrame:maxFrame]})
+			b = b[maxFrame:]
+		}
+		if protocol == HTTP2 || len(b) > 0 {
 			s.body = append(s.body, piece{data: b})
 		}
 	}
@@ -107,6 +114,10 @@ func (s Stream) Messages() (request, response Message) {
 		h.Add(f[0], f[1])
 	}
 	for _, f := range given.Fields() {
+		if cookies, found := h.Get("cookie"); f[0] == "cookie" && found && s.protocol() == HTTP2 {
+			h.put("cookie", cookies+"; "+f[1]) // they may come apart
+			continue
+		}
 		h.Add(f[0], f[1])
 	}
 	s.frame(h, request)

@@ -47,7 +47,8 @@ type Message struct {
 type Callout struct {
 	Status      int // default 200
 	Headers     [][2]string
-	Body        []byte // of gRPC: one message
+	Body        []byte   // of gRPC: a message
+	Messages    [][]byte // of a gRPC stream: those behind it
 	Trailers    [][2]string
 	GRPCStatus  *int // default OK
 	GRPCMessage string
@@ -63,10 +64,9 @@ type Result struct {
 	Received Message
 	Answered *Message
 	// Request and Response are what leaves the filter, towards the upstream and
-	// the client; nil: it never left. Complete says whether all of a response left.
+	// the client; nil: it never left. Sent and Complete say whether all of it did.
 	Request, Response *Message
-	Complete          bool
-	Sent              bool        // whether all of the request left
+	Sent, Complete    bool
 	Connection        *Connection // what leaves a network filter: to the upstream, and to the client
 	LocalReply        *LocalReply // what the filter, or Envoy for it, answered
 	Paused            string      // "request headers", …: where it stopped, and nothing continued it

@@ -6,8 +6,15 @@ import "wasmxds/module/dryrun/abi"
 // which Envoy reads it.
 type Connection struct {
 	Downstream, Upstream [][]byte
-	UpstreamFirst        bool   // the upstream speaks first
-	Closes               Closer // who closes first; default the downstream
+	UpstreamFirst        bool    // the upstream speaks first
+	Pieces               []Piece // in this order, behind those of Downstream and Upstream
+	Closes               Closer  // who closes first; default the downstream
+}
+
+// Piece is what one side sends.
+type Piece struct {
+	Upstream bool
+	Data     []byte
 }
 
 // Closer says who closes a connection.
@@ -38,11 +45,13 @@ type TCP struct {
 	opened   bool // the upstream has a connection
 	created  bool
 	finished bool
-	reading  *Buffer // what the client sent and nobody took yet
-	writing  *Buffer // what the upstream sent and nobody took yet
-	readEnd  bool
-	readOut  bool // the end has gone on
-	seen     [2]*Buffer
+
+	failedBefore bool    // the module had trapped before this connection
+	reading      *Buffer // what the client sent and nobody took yet
+	writing      *Buffer // what the upstream sent and nobody took yet
+	readEnd      bool
+	readOut      bool // the end has gone on
+	seen         [2]*Buffer
 }
 
 // NewTCP makes the machine of a connection, before it is there.
@@ -60,6 +69,13 @@ func NewTCP(vm VM, c Connection, options Options) *TCP {
 		down, up = up, down
 	}
 	t.steps = append(append(t.steps, down...), up...)
+	for _, p := range c.Pieces {
+		if p.Upstream {
+			t.steps = append(t.steps, func() { t.write(p.Data, false) })
+		} else {
+			t.steps = append(t.steps, func() { t.read(p.Data, false) })
+		}
+	}
 	switch c.Closes {
 	case ClosedReset:
 		t.steps = append(t.steps, func() { t.close(closedRemote, ClosedReset) })
@@ -111,6 +127,7 @@ func (t *TCP) GiveUp() {
 func (t *TCP) Result(paused string) Result { return Result{Connection: &t.out, Paused: paused} }
 
 func (t *TCP) open() {
+	t.failedBefore = t.vm.Failed()
 	t.vm.Create()
 	t.created = true
 	status := t.checked(func() uint32 {
@@ -126,6 +143,9 @@ func (t *TCP) open() {
 func (t *TCP) read(b []byte, end bool) {
 	t.reading.bytes = append(t.reading.bytes, b...)
 	t.readEnd = end
+	if !t.opened {
+		return // nothing is read for a connection that is held up
+	}
 	t.seen[0] = t.reading
 	status := t.checked(func() uint32 {
 		result, found := t.vm.Call("proxy_on_downstream_data", uint32(len(t.reading.bytes)), bit(end))
@@ -218,7 +238,7 @@ func (t *TCP) decided(found bool, status uint32) uint32 {
 }
 
 // checked calls a callback and then does what it has asked for. Where the
-// module has trapped, before or by that, the connection passes it or is closed.
+// module traps the connection is closed; where it had before, it may pass.
 func (t *TCP) checked(call func() uint32) uint32 {
 	if t.vm.Failed() {
 		return t.failed()
@@ -232,7 +252,7 @@ func (t *TCP) checked(call func() uint32) uint32 {
 }
 
 func (t *TCP) failed() uint32 {
-	if t.options.FailOpen {
+	if t.options.FailOpen && t.failedBefore {
 		return 0
 	}
 	t.Close()

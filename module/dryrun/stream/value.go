@@ -46,6 +46,8 @@ func Find(v Value, path []string) (Value, bool) {
 			}
 		case Lookup:
 			v, found = of(name)
+		case *Headers:
+			v, found = of.All(name)
 		}
 		if !found {
 			return nil, false
@@ -78,6 +80,8 @@ func encode(v Value) []byte {
 		return binary.LittleEndian.AppendUint64(nil, math.Float64bits(v))
 	case bool:
 		return []byte{byte(bit(v))}
+	case *Headers:
+		return encode(v.joined())
 	case Map:
 		pairs := make([][2]string, 0, len(v))
 		for _, f := range v {
