@@ -9,4 +9,5 @@ func TestRustBuilds(t *testing.T) {
 	folder := newFilter(t, "rust")
 	command(t, folder, "make", "test")
 	makes(t, folder)
+	tries(t, folder)
 }

@@ -1,4 +1,4 @@
-// Package scaffold makes the folder of a new filter: source, test, Makefile,
+// Package scaffold makes the folder of a new filter: source, tests, Makefile,
 // README and definition, which builds on its own and whose module and
 // definition can be dropped into the directory of an xds-server.
 //

@@ -76,6 +76,15 @@ func TestGoBuilds(t *testing.T) {
 	command(t, folder, "go", "vet", "./...")
 	command(t, folder, "make", "test")
 	makes(t, folder)
+	tries(t, folder)
+}
+
+// tries runs the tests that come with a filter, by this very xds-server.
+func tries(t *testing.T, folder string) {
+	t.Helper()
+	program := filepath.Join(t.TempDir(), "xds-server")
+	command(t, "..", "go", "build", "-o", program, "./cmd/xds-server")
+	command(t, folder, "make", "try", "XDS_SERVER="+program)
 }
 
 // newFilter makes a filter "my-filter" and checks what doesn't need a
@@ -121,6 +130,13 @@ func makes(t *testing.T, folder string) {
 	if len(problems) > 0 || len(set.Filters) != 1 {
 		t.Fatalf("definition: %d filters, problems %v", len(set.Filters), problems)
 	}
+	if content, err = os.ReadFile(filepath.Join(to, "my-filter-test.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	tests, problems := definition.Parser{}.Parse(file, content)
+	if len(problems) > 0 || len(tests.Tests) != 1 || tests.Tests[0].Filter != "my-filter" {
+		t.Fatalf("tests: problems %v", problems)
+	}
 	if url, want := set.Filters[0].Module.URL, "file://"+filepath.Join(to, "my-filter.wasm"); url != want {
 		t.Errorf("module %s, want %s", url, want)
 	}
@@ -142,7 +158,7 @@ func command(t *testing.T, dir, name string, args ...string) {
 
 func TestRustIsComplete(t *testing.T) {
 	folder := newFilter(t, "rust")
-	for _, name := range []string{"Cargo.toml", "Cargo.lock", "src/lib.rs", "Makefile", "README.md", "my-filter.yaml", ".gitignore"} {
+	for _, name := range []string{"Cargo.toml", "Cargo.lock", "src/lib.rs", "Makefile", "README.md", "my-filter.yaml", "my-filter-test.yaml", ".gitignore"} {
 		if _, err := os.Stat(filepath.Join(folder, name)); err != nil {
 			t.Error(err)
 		}

@@ -11,7 +11,8 @@ import (
 	"wasmxds/scaffold"
 )
 
-const newFilterHelp = `Create a folder with a filter that builds: source, test, Makefile and a definition.
+const newFilterHelp = `Create a folder with a filter that builds: source, tests, Makefile,
+a definition and a FilterTest.
 The filter adds a header to requests; change it to do what you need.
 
 Go filters need the standard Go toolchain, Rust filters the wasm32-wasip1 target.`
