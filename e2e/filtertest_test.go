@@ -55,7 +55,7 @@ cases:
 			})
 		}
 		write("bad-2", wasmtest.Filter{})
-		refused("tests.yaml:7", `says hello: got "bad-2"`, "it goes on with")
+		refused("tests.yaml:7", `says hello: got "bad-2"`, "it keeps running")
 		f.seen(l, other("2"), "x-other", "2")
 
 		write("good-3", wasmtest.Filter{Fault: wasmtest.SpinAt, At: 2})

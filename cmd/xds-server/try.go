@@ -95,9 +95,6 @@ func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error 
 	if err != nil {
 		return err
 	}
-	if f.profile != "" && requests == nil {
-		return misused(errors.New("--profile is for requests, not for FilterTests: give some, as --path /"))
-	}
 	w, err := f.workshop(ctx, args)
 	if err != nil {
 		return wrong(err)
@@ -121,7 +118,12 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []
 	if err != nil {
 		return wrong(err)
 	}
-	printProblems(out, "", s.warnings)
+	if f.profile != "" && requests == nil && s.tests != nil {
+		return misused(errors.New("--profile is for requests, not for FilterTests: give some, as --path /"))
+	}
+	if f.output == "text" {
+		printProblems(out, "", s.warnings)
+	}
 	done, err := s.play(ctx, requests)
 	if err != nil {
 		return wrong(err)
