@@ -83,7 +83,7 @@ func TestTestsOfDefinitions(t *testing.T) {
 	// The filter is the same: only what is expected of it is new.
 	r.tests(good, testOf("hello", "passes"), testOf("hello", "fails"))
 	got := r.until(Failed, content)
-	want := fmt.Sprintf("its tests fail: tests.yaml:7: cases[0]: fails: got a, expected b; it goes on with %.12s", sumOf(content))
+	want := fmt.Sprintf("its tests fail: tests.yaml:7: cases[0]: fails: got a, expected b; it keeps running %.12s", sumOf(content))
 	if got.Definition != good || got.Reason != want {
 		t.Errorf("got %q, want %q", got.Reason, want)
 	}
