@@ -8,8 +8,10 @@ import (
 
 // An Envoy whose connection is closed goes to another server, where its bootstrap knows
 // several: it takes the one that closed for failed for some seconds. So streams are
-// moved. It is done to no Envoy twice in moveAgain, and not in stayFor where it was in
-// vain: it came back within vainWithin.
+// moved. It is done to no Envoy twice in moveAgain. Where one came back within
+// vainWithin it was in vain, and it stays twice as long each time, up to stayFor: all
+// its other servers may be down, or one address stands for all of them and led here
+// again.
 const (
 	moveAgain  = 2 * time.Minute
 	vainWithin = 30 * time.Second
@@ -27,23 +29,38 @@ type moved map[string]*move // by node id
 
 type move struct {
 	at   time.Time
-	vain bool
+	vain int // how often in a row
+}
+
+// until is when the node may be moved again.
+func (m *move) until() time.Time {
+	return m.at.Add(min(moveAgain<<min(m.vain, 5), stayFor))
 }
 
 // came notes that a node has a stream.
 func (m moved) came(id string, now time.Time) {
-	if was := m[id]; was != nil && now.Sub(was.at) < vainWithin {
-		was.vain = true
+	switch was := m[id]; {
+	case was == nil:
+	case now.Sub(was.at) < vainWithin:
+		was.vain++
+	default:
+		was.vain = 0
 	}
 }
 
 // pass forgets moves of long ago.
 func (m moved) pass(now time.Time) {
 	for id, was := range m {
-		if d := now.Sub(was.at); d >= stayFor || d >= moveAgain && !was.vain {
+		if now.Sub(was.at) >= 2*stayFor || was.vain == 0 && !now.Before(was.until()) {
 			delete(m, id)
 		}
 	}
+}
+
+// spares tells whether a node was moved too short a time ago.
+func (m moved) spares(id string, now time.Time) bool {
+	was := m[id]
+	return was != nil && now.Before(was.until())
 }
 
 // reaches tells whether a node knows several servers: wasmxds.replicas of its metadata,
@@ -84,7 +101,7 @@ func (s *Server) movable(ends bool) []*client {
 	s.moved.pass(now)
 	var all []*client
 	for c := range s.clients {
-		spared := !ends && (s.moved[c.node.ID] != nil || now.Sub(c.since) < moveAfter || s.sampled[c.node.ID] > 0)
+		spared := !ends && (s.moved.spares(c.node.ID, now) || now.Sub(c.since) < moveAfter || s.sampled[c.node.ID] > 0)
 		if c.elsewhere && !spared && len(s.nodes[c.node.ID].clients) == 1 {
 			all = append(all, c)
 		}
@@ -105,7 +122,12 @@ func (s *Server) leaves(c *client, ends bool) bool {
 	if len(s.moved) >= maxMoved {
 		return false
 	}
-	s.moved[c.node.ID] = &move{at: s.now()}
+	was := s.moved[c.node.ID]
+	if was == nil {
+		was = &move{}
+		s.moved[c.node.ID] = was
+	}
+	was.at = s.now()
 	return true
 }
 

@@ -91,14 +91,23 @@ func TestMove(t *testing.T) {
 					t.Error("the Envoy with one address was moved")
 				}
 
-				// All three came back to where they were: it was in vain.
-				c.advance(3 * time.Minute)
-				if n := s.Move(100); n != 0 {
-					t.Errorf("%d were moved again, in vain", n)
-				}
-				c.advance(time.Hour)
-				if n := s.Move(100); n != 3 {
-					t.Errorf("after an hour %d were moved", n)
+				// All three come back to where they were each time: it is in vain, and
+				// done less and less.
+				for _, stay := range []time.Duration{4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour, time.Hour} {
+					c.advance(stay - time.Second)
+					if n := s.Move(100); n != 0 {
+						t.Errorf("%d were moved again before %v, in vain", n, stay)
+					}
+					c.advance(time.Second)
+					if n := s.Move(100); n != 3 {
+						t.Errorf("after %v %d were moved", stay, n)
+					}
+					for _, e := range all {
+						<-e.ended
+						e.ended <- nil
+						e.connect(s.dial(t, ""))
+						s.settled(t, e.id)
+					}
 				}
 			})
 		}
