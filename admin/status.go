@@ -74,6 +74,11 @@ type Filter struct {
 	Version string `json:"version"` // of what is served: what nodes call wanted
 	xds.FilterCount
 
+	// VariantOf is the filter that it runs in place of on the Routes; "": none. Routes, of
+	// any other, are those that don't have it as it is.
+	VariantOf string        `json:"variantOf,omitempty"`
+	Routes    []FilterRoute `json:"routes,omitempty"`
+
 	Kind string `json:"kind"` // of its document
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"`
@@ -259,6 +264,7 @@ func (s *Server) statusOf(v *sight) Status {
 		of := cmp.Or(wanted[name], f) // which the directory may not have any more
 		shown := l.filter(f, of, counts.filters[name])
 		shown.Wants = s.wants(shown.SHA256)
+		shown.VariantOf, shown.Routes = f.Definition.VariantOf, filterRoutes(f.Definition, base.Listeners)
 		st.Filters = append(st.Filters, shown)
 		delete(wanted, name)
 	}

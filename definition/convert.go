@@ -32,7 +32,11 @@ func ConvertTo(f *File, dir string) ([]byte, error) {
 		}
 	}
 	for _, l := range f.Listeners {
-		c.add("", convertListener(l))
+		w, err := convertListener(l)
+		if err != nil {
+			return nil, fmt.Errorf("%v: convert listener %q: %w", l.Pos, l.Name, err)
+		}
+		c.add("", w)
 	}
 	for _, r := range f.Resources {
 		if err := c.resource(r); err != nil {
@@ -124,7 +128,11 @@ func (c *conversion) resource(r *Resource) error {
 		if l.TLS != nil {
 			comment += " xds-server reads its certificate now: run it with a --tls-root that has these files."
 		}
-		c.add(comment, convertListener(l))
+		w, err := convertListener(l)
+		if err != nil {
+			return err
+		}
+		c.add(comment, w)
 		for _, script := range c.static.scripts[r] {
 			value, err := c.convertLua(script)
 			if err != nil {
@@ -333,11 +341,11 @@ func convertAttach(a Attach) *attach {
 		made.Listeners = &[]string{}
 	case 1:
 		m := convertMatch(a.Listeners[0])
-		made.Direction, made.Ports = m.Direction, m.Ports
+		made.Direction, made.Ports, made.Routes = m.Direction, m.Ports, m.Routes
 		if len(m.Listeners) > 0 {
 			made.Listeners = &m.Listeners
 		}
-		if m.Direction == "" && len(m.Listeners) == 0 && len(m.Ports) == 0 && covers(a.Nodes, Selector{}) {
+		if m.Direction == "" && len(m.Listeners)+len(m.Ports)+len(m.Routes) == 0 && covers(a.Nodes, Selector{}) {
 			return nil
 		}
 	default:
@@ -350,7 +358,7 @@ func convertAttach(a Attach) *attach {
 }
 
 func convertMatch(m ListenerMatch) attachMatch {
-	made := attachMatch{Direction: m.Direction, Listeners: m.Names, Ports: m.Ports}
+	made := attachMatch{Direction: m.Direction, Listeners: m.Names, Ports: m.Ports, Routes: m.Routes}
 	if made.Direction == Any {
 		made.Direction = ""
 	}

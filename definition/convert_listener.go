@@ -1,20 +1,28 @@
 package definition
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-func convertListener(l *Listener) *listener {
+func convertListener(l *Listener) (*listener, error) {
 	w := &listener{Kind: "Listener", Name: l.Name, Address: l.Address, Direction: l.Direction, Nodes: nodes(l.Nodes), AccessLog: l.AccessLog, TCP: convertTCP(l.TCP)}
 	if t := l.TLS; t != nil {
 		w.TLS = &listenerTLS{Cert: t.Cert, Key: t.Key, ClientCA: t.ClientCA, Secret: objectIn(t.Secret), ClientSecret: objectIn(t.ClientSecret)}
 	}
-	for _, r := range l.Routes {
-		w.Routes = append(w.Routes, convertRoute(r))
+	for i, r := range l.Routes {
+		made := convertRoute(r)
+		var err error
+		if made.Filters, err = convertRouteFilters(r.Filters); err != nil {
+			return nil, fmt.Errorf("routes[%d].%w", i, err)
+		}
+		w.Routes = append(w.Routes, made)
 	}
-	return w
+	return w, nil
 }
 
 func convertRoute(r Route) route {
-	made := route{Hosts: r.Hosts, Prefix: r.Prefix, Path: r.Path, Regex: r.Regex, Methods: r.Methods, Timeout: r.Timeout}
+	made := route{Name: r.Name, Hosts: r.Hosts, Prefix: r.Prefix, Path: r.Path, Regex: r.Regex, Methods: r.Methods, Timeout: r.Timeout}
 	for _, h := range r.Headers {
 		made.Headers = append(made.Headers, convertHeader(h))
 	}

@@ -117,7 +117,11 @@ func (s *staticConversion) listener(r *Resource, l *listenerv3.Listener) {
 // names, regular expressions and so on than a Listener.
 func (s *staticConversion) readable(l *Listener, filters []*Filter) error {
 	c := &conversion{file: s.file, dir: filepath.Dir(s.file.Name)}
-	c.add("", convertListener(l))
+	w, err := convertListener(l)
+	if err != nil {
+		return err
+	}
+	c.add("", w)
 	for _, f := range filters {
 		if f.Lua == nil {
 			continue

@@ -68,6 +68,7 @@ type Withheld struct {
 // one (WasmFilter, LuaFilter, Istio's WasmPlugin and TrafficExtension, ...) becomes this.
 type Filter struct {
 	Name      string // ECDS resource name; unique in a Set
+	VariantOf string // filter that this one runs in place of on some routes; "": no document says so of it
 	Kind      string // the document's kind, for people: "WasmFilter", ...
 	Pos       Position
 	Module    Module
@@ -172,6 +173,7 @@ type ListenerMatch struct {
 	Direction Direction // Any or "": every direction
 	Names     []string  // none: every name
 	Ports     []uint32  // none: every port
+	Routes    []string  // names of routes that it runs for, and no other; none: every route
 }
 
 // Selector selects nodes. All that is given must match; the zero value

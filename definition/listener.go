@@ -32,6 +32,7 @@ func readListener(d *Doc) {
 	d.address(w.Address)
 	l.TLS, l.AccessLog = d.tls(w.TLS), d.accessLog(w.AccessLog)
 	for i, r := range w.Routes {
+		d.routeName(document.Index("routes", i), r, l.Routes)
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}
 	switch {

@@ -32,6 +32,9 @@ func Merge(files []*File) (*Set, []Problem) {
 			found = misfits(files)
 		}
 		if len(found) == 0 {
+			found = misrouted(files)
+		}
+		if len(found) == 0 {
 			break
 		}
 		problems = append(problems, found...)
@@ -40,6 +43,8 @@ func Merge(files []*File) (*Set, []Problem) {
 		})
 	}
 	set := merged(files)
+	set.Filters = append(set.Filters, variants(files)...)
+	slices.SortFunc(set.Filters, func(a, b *Filter) int { return strings.Compare(a.Name, b.Name) })
 	problems = append(problems, warnings(files, set)...)
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))

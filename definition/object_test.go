@@ -200,7 +200,7 @@ func TestGateways(t *testing.T) {
 		}
 		if parsed.File != nil {
 			for _, f := range parsed.File.Filters {
-				words = append(words, f.Name, f.Attach.Nodes.Labels[definition.GatewayLabel], fmt.Sprint(f.Attach.Listeners))
+				words = append(words, f.Name, f.Attach.Nodes.Labels[definition.GatewayLabel], matches(f.Attach))
 				if f.Attach.Nodes.Labels[definition.NamespaceLabel] != "shop" {
 					t.Errorf("%s is for %v", f.Name, f.Attach.Nodes)
 				}
@@ -272,4 +272,16 @@ func TestSameAddress(t *testing.T) {
 	if len(problems) != 1 || problems[0].Error() != want {
 		t.Errorf("%v, want %s", problems, want)
 	}
+}
+
+// matches are the listeners that a filter is attached to, in words.
+func matches(a definition.Attach) string {
+	var all []string
+	for _, m := range a.Listeners {
+		all = append(all, fmt.Sprintf("{%s %v %v}", m.Direction, m.Names, m.Ports))
+		if len(m.Routes) > 0 {
+			all = append(all, fmt.Sprint(m.Routes))
+		}
+	}
+	return "[" + strings.Join(all, " ") + "]"
 }

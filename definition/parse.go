@@ -25,6 +25,7 @@ type File struct {
 	left     []Problem      // of bootstraps: what is of no use to a server
 	undumped []Problem      // of config_dumps: what nobody has defined
 	origins  map[any]origin // of each definition
+	variants *madeFilters   // of its filters; see [Merge]
 }
 
 // origin is what a definition was made of, so that Merge can say in which
@@ -198,7 +199,7 @@ type parser struct {
 }
 
 func newParser(name string, kinds []Kind) *parser {
-	return &parser{file: &File{Name: name, origins: map[any]origin{}}, base: filepath.Dir(name), kinds: kinds, readers: map[string]Reader{}}
+	return &parser{file: &File{Name: name, origins: map[any]origin{}, variants: new(madeFilters)}, base: filepath.Dir(name), kinds: kinds, readers: map[string]Reader{}}
 }
 
 func (p *parser) report(found []document.Problem) {

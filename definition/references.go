@@ -108,13 +108,14 @@ func (f *File) bounds() []bound {
 // warnings tells what is likely, but not certain, to be wrong.
 func warnings(files []*File, set *Set) []Problem {
 	var problems []Problem
-	targets, slots := set.targets(), set.inlineSlots()
+	targets, slots, routes := set.targets(), set.inlineSlots(), set.routeNames()
 	has := map[[2]string]bool{} // raw resources, by type URL and name
 	for _, r := range set.Resources {
 		has[[2]string{r.TypeURL, r.Name}] = true
 	}
 	for _, f := range files {
 		for _, filter := range f.Filters {
+			problems = append(problems, f.unrouted(filter, routes)...)
 			// Where there are no listeners at all, they are in the Envoys' bootstrap.
 			if len(targets) > 0 && len(filter.Attach.Listeners) > 0 && !slices.ContainsFunc(targets, filter.Attach.Matches) {
 				problems = append(problems, f.problem(filter, "attach", "matches none of the listeners that are there", ""))

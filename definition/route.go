@@ -13,6 +13,7 @@ import (
 )
 
 type route struct {
+	Name      string     `json:"name,omitempty" jsonschema:"maxLength=253" jsonschema_description:"Name of the route, by which filters are attached to it; unique in the listener."`
 	Hosts     []string   `json:"hosts,omitempty" jsonschema:"minItems=1" jsonschema_description:"Host names that the route is for, like a.example or *.b.example. Default: every host."`
 	Prefix    string     `json:"prefix,omitempty" jsonschema:"pattern=^/" jsonschema_description:"Path prefix; / matches all. Needed where there is no path or regex."`
 	Path      string     `json:"path,omitempty" jsonschema:"pattern=^/" jsonschema_description:"The whole path, in place of prefix."`
@@ -26,6 +27,8 @@ type route struct {
 	Rewrite   *rewrite   `json:"rewrite,omitempty" jsonschema_description:"What the upstream sees instead."`
 	Timeout   string     `json:"timeout,omitempty" jsonschema_description:"Like 15s or 500ms; 0s: no limit. Default: Envoy's, 15s."`
 	Retries   *retries   `json:"retries,omitempty" jsonschema_description:"Whether requests that fail are sent again. Default: no."`
+
+	Filters map[string]*document.Node `json:"filters,omitempty" jsonschema_description:"Filters that are not as in the rest of the listener, by name: off, or config: with another configuration."`
 }
 
 type header struct {
@@ -58,6 +61,7 @@ type retries struct {
 // Route sends requests that match to one or several upstreams, or their clients
 // elsewhere.
 type Route struct {
+	Name    string   // unique in the listener; "": none
 	Hosts   []string // in lower case; none: every host
 	Prefix  string   // of the path; "/" matches all
 	Path    string   // the whole path, in place of Prefix
@@ -70,6 +74,9 @@ type Route struct {
 	Rewrite   string    // in place of Prefix or Path, for the upstream; "": none
 	Timeout   string    // Go duration; "": Envoy's default
 	Retries   *Retries  // nil: none
+
+	// Filters are those that are not as in the rest of the listener.
+	Filters []RouteFilter
 }
 
 // HeaderMatch is a condition on a header.
@@ -109,6 +116,7 @@ type Retries struct {
 
 func (d *Doc) route(path string, r route) Route {
 	made := Route{
+		Name: r.Name, Filters: d.routeFilters(path+".filters", r.Filters),
 		Hosts: d.hosts(path+".hosts", r.Hosts), Prefix: r.Prefix, Path: r.Path, Regex: r.Regex,
 		Methods: d.methods(path+".methods", r.Methods), Timeout: r.Timeout,
 	}

@@ -34,6 +34,9 @@ func Schema() ([]byte, error) {
 		root.OneOf = append(root.OneOf, refer(name))
 	}
 	root.OneOf = append(root.OneOf, refer("Resource"), refer("Bootstrap"))
+	filters, _ := root.Definitions["Route"].Properties.Get("filters")
+	root.Definitions["RouteFilter"] = reflector().Reflect(&routeFilter{}).Definitions["RouteFilter"]
+	filters.AdditionalProperties = &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Enum: []any{"off", false}}, refer("RouteFilter")}}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)

@@ -15,7 +15,7 @@ func (d *Doc) service(f *Filter) {
 		}
 		return
 	}
-	for _, field := range []string{"attach.direction", "attach.listeners", "attach.ports", "attach.match"} {
+	for _, field := range []string{"attach.direction", "attach.listeners", "attach.ports", "attach.routes", "attach.match"} {
 		if d.root.At(field) != nil {
 			d.Problem(field, "attach.nodes says which Envoys are to have it", "a service is in no listener")
 		}

@@ -17,6 +17,7 @@ type Chain []Wanted
 type Wanted struct {
 	Filter string // name
 	Gap    int    // see Slot
+	Some   bool   // it does not run for all routes; see [Mentions]
 	// Fixed, of a network filter: it moves to no other slot. For a moment it would be
 	// in the chain twice, and whatever connects then would have it twice for good.
 	Fixed bool
@@ -80,7 +81,9 @@ func (l *listener) hasListFor(f *filter) bool {
 }
 
 // chains place filters, which must be in order, in all of the listener's lists.
-func (l *listener) chains(filters []*filter) []Chain {
+// Variants are right behind what they are variants of.
+func (l *listener) chains(all []*filter) []Chain {
+	filters, variants := apart(all)
 	names := make(map[*hcmv3.HttpFilter]string, len(filters))
 	var http, network []*filter
 	for _, f := range filters {
@@ -98,7 +101,10 @@ func (l *listener) chains(filters []*filter) []Chain {
 			gap := 0
 			for _, h := range withSlots(l.bare.Name, own, own.without(filters)) {
 				if name, ok := names[h]; ok {
-					chain = append(chain, Wanted{name, gap, fixed})
+					chain = append(chain, Wanted{Filter: name, Gap: gap, Fixed: fixed})
+					for _, variant := range variants[name] {
+						chain = append(chain, Wanted{Filter: variant, Gap: gap, Fixed: fixed})
+					}
 				} else {
 					gap++
 				}
@@ -109,4 +115,23 @@ func (l *listener) chains(filters []*filter) []Chain {
 	put(l.lists, http, false)
 	put(l.networks, network, true)
 	return out
+}
+
+// apart are filters without the variants of others, and the names of those.
+func apart(filters []*filter) (placed []*filter, variants map[string][]string) {
+	there := map[string]bool{}
+	for _, f := range filters {
+		there[f.Name] = true
+	}
+	for _, f := range filters {
+		if !there[f.variantOf] {
+			placed = append(placed, f)
+			continue
+		}
+		if variants == nil {
+			variants = map[string][]string{}
+		}
+		variants[f.variantOf] = append(variants[f.variantOf], f.Name)
+	}
+	return placed, variants
 }

@@ -26,6 +26,9 @@ type filter struct {
 	attach definition.Attach
 	order  int
 	place  place
+
+	variantOf string // name of the filter that it runs in place of; "": none
+
 	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
 
 	withheld map[string]bool // of a hole: the listeners that wait for it
@@ -37,7 +40,7 @@ func (f *filter) same(p part) bool {
 	g, ok := p.(*filter)
 	return ok && f.Name == g.Name && f.Version == g.Version && f.Missing == g.Missing && f.Coming == g.Coming &&
 		f.SHA256 == g.SHA256 && f.Direct == g.Direct && f.Lua == g.Lua && f.OnFailure == g.OnFailure &&
-		f.order == g.order && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin) &&
+		f.order == g.order && f.variantOf == g.variantOf && f.place == g.place && reflect.DeepEqual(f.attach.Listeners, g.attach.Listeners) && f.origin.equal(g.origin) &&
 		maps.Equal(f.withheld, g.withheld)
 }
 
@@ -89,6 +92,8 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 		attach: d.Attach,
 		order:  d.Order,
 		place:  place(d.Place),
+
+		variantOf: d.VariantOf,
 	}
 	out.Network = d.Place.Network
 	if err := out.setNoops(); err != nil {

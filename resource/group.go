@@ -39,7 +39,7 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 		}
 		out := l.holds(in, c.opts.Spares, lua)
 		s.Listeners = append(s.Listeners, out)
-		if r := out.RouteConfig(out.RoutesName); r != nil {
+		if r := out.RouteConfig(out.RoutesName, out.mentions()); r != nil {
 			s.Routes = append(s.Routes, r)
 		}
 		for _, r := range l.clusters {

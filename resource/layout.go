@@ -54,6 +54,10 @@ func (l *Layout) Resource() *Resource { return l.resource() }
 // routes.
 func IDOf(version string) string { return VersionOf([]byte(version))[:8] }
 
+func slotName(listener, id string, number int) string {
+	return SlotPrefix + listener + "/" + id + "/" + strconv.Itoa(number)
+}
+
 // SlotOf finds the listener whose slot this is, and the listener's id.
 func SlotOf(slot string) (listener, id string, ok bool) {
 	rest, ok := strings.CutPrefix(slot, SlotPrefix)

@@ -125,7 +125,7 @@ func TestIn(t *testing.T) {
 		}
 	}
 	earlier := &Listener{Resource: native.Resource, Slots: native.Slots, Base: native.Base}
-	if earlier.In(native.Version) != nil || earlier.Fresh(func(string) bool { return false }) != nil || earlier.RouteConfig("routes/web/x") != nil {
+	if earlier.In(native.Version) != nil || earlier.Fresh(func(string) bool { return false }) != nil || earlier.RouteConfig("routes/web/x", nil) != nil {
 		t.Error("a layout of a listener is made up that is known by its bytes alone")
 	}
 }
@@ -278,11 +278,11 @@ func TestNamesOfSlotsAndRoutes(t *testing.T) {
 // TestRouteConfig: a listener's routes are the same under each name.
 func TestRouteConfig(t *testing.T) {
 	l := spared(t, having("web", "a"), Spares{}, "web")
-	a, b := l.RouteConfig("routes/web/a"), l.RouteConfig("routes/web/b")
-	if a.Name != "routes/web/a" || b.Name != "routes/web/b" || a.Version != b.Version || l.RouteConfig("routes/web/a") != a {
+	a, b := l.RouteConfig("routes/web/a", nil), l.RouteConfig("routes/web/b", nil)
+	if a.Name != "routes/web/a" || b.Name != "routes/web/b" || a.Version != b.Version || l.RouteConfig("routes/web/a", nil) != a {
 		t.Errorf("got %+v and %+v", a, b)
 	}
-	if rawListener(t, Spares{}).RouteConfig("routes/raw/a") != nil {
+	if rawListener(t, Spares{}).RouteConfig("routes/raw/a", nil) != nil {
 		t.Error("a raw listener has routes of its own")
 	}
 }

@@ -9,7 +9,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 
 	"wasmxds/definition"
@@ -29,11 +28,9 @@ type listener struct {
 	own       []string    // slots for Wasm filters it was written with
 	static    []string    // slots for other extensions
 	rds       []string    // names of the route configurations that a raw one asks for
-	clusters  []*Resource // of its upstreams
 	secrets   []*Resource // of its TLS
 
-	routes        *routev3.RouteConfiguration // of a native one; nil: a raw one brings its own
-	routesVersion string
+	nativeRoutes
 
 	holding *memo[*Listener]          // by what its slots are to hold
 	logging *shared[string, Listener] // by that and its access loggers
@@ -43,7 +40,7 @@ type listener struct {
 
 func (l *listener) same(p part) bool {
 	m, ok := p.(*listener)
-	return ok && l.bare.equal(m.bare) && l.target == m.target && l.routesVersion == m.routesVersion &&
+	return ok && l.bare.equal(m.bare) && l.target == m.target && l.routesVersion == m.routesVersion && sameWritten(l.written, m.written) &&
 		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal) && slices.EqualFunc(l.secrets, m.secrets, (*Resource).equal)
 }
 
@@ -101,7 +98,7 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 
 // takes says whether the filter belongs into the listener.
 func (l *listener) takes(f *filter) bool {
-	return l.hasListFor(f) && (f.attach.Matches(l.target) || f.withheld[l.bare.Name])
+	return l.hasListFor(f) && (l.takesSome(f) || f.withheld[l.bare.Name])
 }
 
 // holds is the listener with slots for filters, which must be in order. Lua has them
@@ -118,9 +115,20 @@ func (l *listener) holds(filters []*filter, spares Spares, lua bool) *Listener {
 	if len(loggers) > 0 {
 		fmt.Fprintf(&key, "%q", namesOf(loggers))
 	}
+	treats, words := l.treatsOf(filters)
+	key.WriteString(words)
 	return l.holding.get(key.String(), func() *Listener {
 		out := &Listener{Base: l.bare.Version, Static: l.static, Routes: l.rds, Spares: spares, Loggers: namesOf(loggers), compiled: l, key: key.String()}
+		out.treats, out.RoutesBase = treats, l.routesVersion
+		if treats != nil {
+			out.RoutesBase = meaningOf("routes and filters").text("routes", l.routesVersion).text("filters", words).version()
+		}
 		out.Chains = l.chains(filters)
+		for _, chain := range out.Chains {
+			for i := range chain {
+				_, chain[i].Some = out.Treats(nameID(chain[i].Filter))
+			}
+		}
 		for _, chain := range out.Chains {
 			for _, w := range chain {
 				out.Filters = append(out.Filters, w.Filter)
@@ -161,7 +169,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if d.TCP != nil {
 		return o.tcpListener(d, address)
 	}
-	routes, clusters, err := o.routes(d)
+	routes, err := o.routes(d)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +177,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if hcm.AccessLog, err = accessLog(d.AccessLog); err != nil {
 		return nil, err
 	}
-	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: routes.Name}}
+	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads(), RouteConfigName: routes.routes.Name}}
 	config, err := packed(hcm)
 	if err != nil {
 		return nil, err
@@ -178,7 +186,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.routes, l.routesVersion, l.clusters = routes, routesMeaning(d).version(), clusters
+	l.nativeRoutes = *routes
 	return l, nil
 }
 

@@ -207,7 +207,7 @@ func (b *builder) misplaced() {
 	}
 	for _, e := range b.byKey {
 		f, ok := e.part.(*filter)
-		if !ok || !f.place.beside() {
+		if !ok || !f.place.beside() || f.variantOf != "" {
 			continue
 		}
 		name := cmp.Or(f.place.Before, f.place.After)

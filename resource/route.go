@@ -32,28 +32,40 @@ func RoutesOf(name string) (listener, id string, ok bool) {
 	return cutLast(rest)
 }
 
-// RouteConfig is the listener's route configuration under a name; nil where it
-// is not a native one.
-func (l *Listener) RouteConfig(name string) *Resource {
+// RouteConfig is the listener's route configuration under a name, where these
+// slots of the layout are those of filters that not all routes have; nil where it is
+// not a native one.
+func (l *Listener) RouteConfig(name string, mentions Mentions) *Resource {
 	if l.compiled == nil || l.compiled.routes == nil {
 		return nil
 	}
-	return l.compiled.named.get(name, func() *Resource {
+	version := l.RoutesBase + mentions.String()
+	return l.compiled.named.get(name+" "+version, func() *Resource {
 		m := proto.CloneOf(l.compiled.routes)
 		m.Name = name
-		r, err := New(RouteType, name, m)
+		r, err := New(RouteType, name, l.treated(m, mentions))
 		if err != nil {
 			panic(err) // but for its name it was marshalled before
 		}
-		r.Version = l.compiled.routesVersion
+		r.Version = version
 		return r
 	})
 }
 
+// nativeRoutes are a native listener's. The zero value is that of a raw one, which
+// brings its own.
+type nativeRoutes struct {
+	routes        *routev3.RouteConfiguration // nil: it is a raw one
+	routeAt       []int                       // of each route in it, one host after the other: its place in written
+	routesVersion string
+	written       []definition.Route
+	clusters      []*Resource // of its upstreams
+}
+
 // routes are a native listener's, in the order of the file, and the clusters
 // that they lead to.
-func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []*Resource, error) {
-	var clusters []*Resource
+func (o Options) routes(d *definition.Listener) (*nativeRoutes, error) {
+	out := &nativeRoutes{written: d.Routes, routesVersion: routesMeaning(d).version()}
 	made := make([]*routev3.Route, len(d.Routes))
 	for i, r := range d.Routes {
 		route := &routev3.Route{Match: routeMatch(r)}
@@ -62,10 +74,10 @@ func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []
 		} else {
 			action, to, err := o.routeAction(r)
 			if err != nil {
-				return nil, nil, fmt.Errorf("routes[%d].%w", i, err)
+				return nil, fmt.Errorf("routes[%d].%w", i, err)
 			}
 			route.Action = &routev3.Route_Route{Route: action}
-			clusters = append(clusters, to...)
+			out.clusters = append(out.clusters, to...)
 		}
 		made[i] = route
 	}
@@ -78,13 +90,15 @@ func (o Options) routes(d *definition.Listener) (*routev3.RouteConfiguration, []
 		m.IgnorePortInHostMatching = m.IgnorePortInHostMatching || !slices.Equal(h.Domains, []string{"*"})
 		for _, i := range h.Routes {
 			host.Routes = append(host.Routes, made[i])
+			out.routeAt = append(out.routeAt, i)
 		}
 		m.VirtualHosts = append(m.VirtualHosts, host)
 	}
 	if _, err := check(RouteType, m.Name, m); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return m, clusters, nil
+	out.routes = m
+	return out, nil
 }
 
 // routeAction leads to a route's upstreams.

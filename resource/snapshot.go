@@ -123,6 +123,7 @@ type Listener struct {
 	// RoutesName is the name of its route configuration in that layout; "": it is a
 	// raw one.
 	RoutesName string
+	RoutesBase string // its version, but for [Mentions]
 
 	// Static are its slots for extensions of other kinds, sorted: Envoy waits
 	// for their contents, too, and may refuse them.
@@ -138,6 +139,7 @@ type Listener struct {
 	Loggers []string
 
 	counts   counts
+	treats   treats    // of filters, by their ids, that not all routes have
 	compiled *listener // nil: of an earlier run, known by its bytes alone
 	plain    *Listener // without access loggers; nil: it has none
 	key      string    // tells apart what holds has made

@@ -19,7 +19,8 @@ func TestFilterVersion(t *testing.T) {
 	elsewhere := map[string]bool{
 		"Name": true,                              // a version is compared under one name
 		"Kind": true, "Pos": true, "Verify": true, // not sent
-		"Attach": true, "Place": true, "Order": true, // told by the listeners
+		"VariantOf": true,                               // told by the listeners, too
+		"Attach":    true, "Place": true, "Order": true, // told by the listeners
 		"Module": true, // told by the module's hash; see below
 	}
 	values := map[string]any{
@@ -106,6 +107,8 @@ func TestListenerVersion(t *testing.T) {
 		"health check": {func(l *definition.Listener) {
 			l.Routes[0].Upstreams[0].HealthCheck = &definition.HealthCheck{By: definition.CheckTCP}
 		}, routes, listens},
+		// A route's name and filters are part of no version but that of the routes with
+		// what they do to slots; see TestTreated.
 	} {
 		l := listener()
 		test.change(l)
@@ -137,7 +140,7 @@ func TestListenerVersion(t *testing.T) {
 		of   reflect.Type
 		know int
 	}{
-		{reflect.TypeFor[definition.Listener](), 9}, {reflect.TypeFor[definition.TCP](), 1}, {reflect.TypeFor[definition.Route](), 11}, {reflect.TypeFor[definition.Upstream](), 7},
+		{reflect.TypeFor[definition.Listener](), 9}, {reflect.TypeFor[definition.TCP](), 1}, {reflect.TypeFor[definition.Route](), 13}, {reflect.TypeFor[definition.Upstream](), 7},
 		{reflect.TypeFor[definition.HeaderMatch](), 3}, {reflect.TypeFor[definition.Redirect](), 6}, {reflect.TypeFor[definition.Retries](), 3},
 		{reflect.TypeFor[definition.HealthCheck](), 6},
 	} {

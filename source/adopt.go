@@ -9,31 +9,27 @@ import (
 )
 
 // adopt adds to the set of some files those others that were good and are not
-// any more, since they name a listener whose file was deleted: their filters
-// may well belong in other listeners, too, and these are not to lose them.
+// any more, since they name a listener, or their routes a filter, whose file was
+// deleted: their filters may well belong in other listeners, too, and these are not to
+// lose them, nor are listeners to go.
 // Files that don't fit for another reason (a name or an address that is taken)
 // are not added.
 func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *definition.Set {
 	for _, f := range others {
-		with := append(slices.Clip(files), detached(f))
-		_, problems := m.merge(with)
+		with := append(slices.Clip(files), definition.Detached(f, files))
+		merged, problems := m.merge(with)
 		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
 			continue
 		}
 		files, set = with, union(set, f)
+		for _, filter := range merged.Filters {
+			if filter.VariantOf != "" && !slices.Contains(set.Filters, filter) {
+				set.Filters = append(set.Filters, filter)
+			}
+		}
+		slices.SortFunc(set.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
 	}
 	return set
-}
-
-// detached is a file whose filters name no listeners.
-func detached(f *definition.File) *definition.File {
-	d := &definition.File{Name: f.Name, Listeners: f.Listeners, Resources: f.Resources, Rollouts: f.Rollouts, Tests: f.Tests}
-	for _, filter := range f.Filters {
-		loose := *filter
-		loose.Attach = definition.Attach{Nodes: filter.Attach.Nodes}
-		d.Filters = append(d.Filters, &loose)
-	}
-	return d
 }
 
 // union is a set with a file's definitions as well.

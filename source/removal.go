@@ -68,6 +68,9 @@ type identity struct{ kind, name string }
 func identities(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, rollouts []*definition.Rollout) map[identity]bool {
 	all := make(map[identity]bool, len(filters)+len(listeners)+len(resources)+len(rollouts))
 	for _, d := range filters {
+		if d.VariantOf != "" {
+			continue // it goes with its route
+		}
 		all[identity{"filter", d.Name}] = true
 	}
 	for _, d := range listeners {

@@ -29,7 +29,7 @@ func rules() map[string]map[string][]rule {
 	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
 	attach := map[string][]rule{
 		"spec.attach": {
-			{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports)`, "match: can't be together with direction, listeners or ports; write them into each entry of match"},
+			{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports) && !has(self.routes)`, "match: can't be together with direction, listeners, ports or routes; write them into each entry of match"},
 		},
 		"spec.attach.ports[]":         {port},
 		"spec.attach.match[].ports[]": {port},
@@ -70,6 +70,9 @@ func rules() map[string]map[string][]rule {
 			"spec.tls": {
 				{`!has(self.cert) && !has(self.key) && !has(self.clientCA)`, "cert, key, clientCA: files are not for objects of a cluster; name a Secret: secret, clientSecret"},
 				{`has(self.secret)`, "secret: is missing"},
+			},
+			"spec.routes": {
+				{`self.all(r, !has(r.name) || r.name == "" || self.exists_one(o, has(o.name) && o.name == r.name))`, "two routes have one name"},
 			},
 			"spec.routes[]": {
 				{`(has(self.prefix) ? 1 : 0) + (has(self.path) ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) == 1`, "needs prefix, path or regex, one of them"},
@@ -151,6 +154,8 @@ func bounds() map[string]map[string]schema {
 			"spec.tls.key":                   {"maxLength": 1024, "description": "Is for files of definitions."},
 			"spec.tls.clientCA":              {"maxLength": 1024, "description": "Is for files of definitions."},
 			"spec.routes":                    items(200),
+			"spec.routes[].name":             text(253),
+			"spec.routes[].filters":          {"maxProperties": 100},
 			"spec.routes[].hosts":            items(100),
 			"spec.routes[].hosts[]":          {"maxLength": 253, "pattern": `^(\*|(\*\.)?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*|\[[0-9a-fA-F:.]+\])$`},
 			"spec.routes[].path":             text(1024),
@@ -192,6 +197,10 @@ func attachBounds() map[string]schema {
 		"spec.attach.match":             items(100),
 		"spec.attach.match[].ports":     items(1000),
 		"spec.attach.match[].listeners": items(1000),
+		"spec.attach.routes":            items(200),
+		"spec.attach.routes[]":          text(253),
+		"spec.attach.match[].routes":    items(200),
+		"spec.attach.match[].routes[]":  text(253),
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 // extensionPolicy is Envoy Gateway's EnvoyExtensionPolicy,
 // gateway.envoyproxy.io/v1alpha1. A policy is attached to listeners by the
 // sectionName of its targets, which is taken for a listener's name, or without
-// it to all listeners of direction gateway; the Gateway API's objects
-// themselves are not known here. Other kinds of extension are refused by name.
+// it to all listeners of direction gateway; or to the routes of native Listeners that
+// have the name of an HTTPRoute. The Gateway API's objects themselves are not known here. Other kinds of extension are refused by name.
 //
 // https://gateway.envoyproxy.io/docs/api/extension_types/
 type extensionPolicy struct {
@@ -175,14 +175,17 @@ func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespac
 	if d.InCluster() {
 		return byGateway(d, targets, at, spec.TargetSelectors, namespace)
 	}
-	var names []string
+	var names, routes []string
 	all := false
 	for i, t := range targets {
-		policyKind(d, at[i]+".kind", t.Kind)
+		targetKind(d, at[i], t)
 		if t.Namespace != "" && t.Namespace != namespace {
 			d.Problem(at[i]+".namespace", "leave it out", "is not the policy's own: there are no namespaces here")
 		}
-		if t.SectionName != "" {
+		switch {
+		case t.Kind == routeKind:
+			routes = append(routes, t.Name)
+		case t.SectionName != "":
 			names = append(names, t.SectionName)
 		}
 		if t.SectionName == "" && t.Kind == "Gateway" {
@@ -201,6 +204,9 @@ func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespac
 	if all {
 		attach.Listeners = append(attach.Listeners, definition.ListenerMatch{Direction: definition.Gateway})
 	}
+	if len(routes) > 0 {
+		attach.Listeners = append(attach.Listeners, toRoutes(routes))
+	}
 	return []place{{attach: attach}}
 }
 
@@ -209,10 +215,15 @@ func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors
 	var names []string
 	sections := map[string][]string{} // none: all listeners of direction gateway
 	whole := map[string]bool{}
+	var routes []string
 	for i, t := range targets {
-		policyKind(d, at[i]+".kind", t.Kind)
+		targetKind(d, at[i], t)
 		if t.Namespace != "" && t.Namespace != namespace {
 			d.Problem(at[i]+".namespace", "write the policy in the Gateway's namespace", "is not the policy's own")
+		}
+		if t.Kind == routeKind {
+			routes = append(routes, t.Name)
+			continue
 		}
 		if !slices.Contains(names, t.Name) {
 			names = append(names, t.Name)
@@ -232,8 +243,15 @@ func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors
 		if s := sections[name]; len(s) > 0 {
 			p.attach.Listeners = append(p.attach.Listeners, definition.ListenerMatch{Direction: definition.Any, Names: s})
 		}
-		if len(names)+len(selectors) > 1 {
+		if len(names)+len(selectors) > 1 || len(routes) > 0 {
 			p.suffix = "." + name
+		}
+		places = append(places, p)
+	}
+	if len(routes) > 0 {
+		p := place{attach: definition.Attach{Listeners: []definition.ListenerMatch{toRoutes(routes)}}}
+		if len(names)+len(selectors) > 0 {
+			p.suffix = ".routes"
 		}
 		places = append(places, p)
 	}
@@ -246,6 +264,14 @@ func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors
 	return places
 }
 
+// routeKind is that of a target that stands for the routes of a name.
+const routeKind = "HTTPRoute"
+
+// toRoutes is where a filter goes that is for routes of some names alone.
+func toRoutes(names []string) definition.ListenerMatch {
+	return definition.ListenerMatch{Direction: definition.Any, Routes: names}
+}
+
 // wholeGateway warns where several Gateways become one.
 func (r *policies) wholeGateway(d *definition.Doc, at, name string) {
 	if r.gateway == "" {
@@ -256,11 +282,20 @@ func (r *policies) wholeGateway(d *definition.Doc, at, name string) {
 	}
 }
 
-// policyKind refuses targets that are no Gateway.
+// targetKind refuses targets that are neither a Gateway nor an HTTPRoute as a whole.
+func targetKind(d *definition.Doc, at string, t policyTarget) {
+	if t.Kind != routeKind {
+		policyKind(d, at+".kind", t.Kind)
+	} else if t.SectionName != "" {
+		d.Problem(at+".sectionName", "target the route of a Listener by its name alone", "rules of an HTTPRoute have no names here")
+	}
+}
+
+// policyKind refuses what is no Gateway.
 func policyKind(d *definition.Doc, at, kind string) {
 	if kind != "" && kind != "Gateway" {
-		d.Problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter",
-			"%s is not known here, and filters are placed in listeners, not in routes", kind)
+		d.Problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter; or an HTTPRoute in targetRefs: the routes of that name in Listeners get it",
+			"%s is not known here", kind)
 	}
 }
 

@@ -36,6 +36,8 @@ func policyAsRead(spec *document.Node) definition.Attach {
 	var made definition.Attach
 	for _, t := range targets {
 		switch {
+		case t.Kind == routeKind:
+			made.Listeners = append(made.Listeners, toRoutes([]string{t.Name}))
 		case t.Kind != "Gateway":
 			return definition.Everywhere()
 		case t.SectionName == "":

@@ -65,6 +65,7 @@ const (
 	SpinInConfigure       // proxy_on_configure never returns
 	RejectVMStart         // proxy_on_vm_start returns false
 	RejectConfigure       // proxy_on_configure returns false
+	RejectSize            // proxy_on_configure returns false for a configuration of At bytes
 	TrapOnRequest         // a request that has TrapHeader traps
 	TrapAt                // the At-th request of each VM traps
 	SpinAt                // the At-th request of each VM never returns
@@ -214,6 +215,7 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 		at, length := word(f.Log)
 		b = ops(push(levelInfo), push(at), push(length), op(opCall, writeLog), op(opDrop))
 	}
+	taken := push(1)
 	switch f.Fault {
 	case TrapInConfigure:
 		return append(b, opUnreachable)
@@ -221,6 +223,8 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 		return ops(b, op(opLoop, noResult, opBr, 0, opEnd), push(1))
 	case RejectConfigure:
 		return ops(b, push(0))
+	case RejectSize:
+		taken = ops(get(size), push(f.At), op(opEq), op(opEqz))
 	}
 	if f.Counts != "" {
 		at, length := word(f.Counts)
@@ -236,7 +240,7 @@ func (f Filter) configure(word func(string) (int, int)) []byte {
 		get(record), push(0), load(4), store(recordLength),
 		get(record), push(0), load(8), store(recordNext),
 		push(0), get(record), store(8),
-		push(1))
+		taken)
 }
 
 // headers adds the header to the map of the given type and lets the request

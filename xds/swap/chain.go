@@ -24,6 +24,12 @@ type place struct {
 	gap    int
 	holds  string // the filter in it; "": none; outsider: one that is not wanted here
 	filled bool   // it has a content, if only what does nothing
+
+	// guarded says that requests come by routes of which it is known which slots they
+	// speak of: a filter that is for some routes may go into those only that they
+	// mention for it.
+	guarded bool
+	only    string // the filter that they mention it for: no other may come in; "": any may
 }
 
 const outsider = "\x00"
@@ -45,6 +51,12 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 		here[p.holds] = true
 	}
 	far := distances(chain, wanted, spares)
+	pinned := map[string]bool{} // where routes mention them
+	for _, p := range chain {
+		if p.only != "" && here[p.only] {
+			pinned[p.only] = true
+		}
+	}
 	// best[j][p] is the least cost of the first j filters in the first p slots.
 	best := make([][]int64, m+1)
 	for j := range best {
@@ -53,7 +65,7 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 	for j, w := range wanted {
 		best[j+1][0] = costNever
 		for p := range chain {
-			best[j+1][p+1] = min(best[j+1][p], best[j][p]+costOf(chain[p], w, here[w.Filter], far(j, p)))
+			best[j+1][p+1] = min(best[j+1][p], best[j][p]+costOf(chain[p], w, here[w.Filter], pinned[w.Filter], far(j, p)))
 		}
 	}
 	if best[m][n] >= costNever {
@@ -69,10 +81,12 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 	return at, true
 }
 
-func costOf(p place, w resource.Wanted, here bool, far int64) int64 {
+func costOf(p place, w resource.Wanted, here, pinned bool, far int64) int64 {
 	var cost int64
 	switch {
 	case p.gap != w.Gap, p.holds == outsider: // which goes last
+		return costNever
+	case p.only != w.Filter && (p.only != "" || pinned):
 		return costNever
 	case p.holds == w.Filter:
 		return 0
@@ -131,6 +145,9 @@ type advance struct {
 	changes []change
 	// lacking are wanted filters that are not there and can't be yet.
 	lacking []string
+	// shut are places that routes have to mention for a filter before it comes in,
+	// which is at hand.
+	shut []change
 	// leaving are the places of filters that are to go once nothing else is to
 	// be done.
 	leaving []int
@@ -160,8 +177,11 @@ func reachable(chain []place, wanted resource.Chain, spares resource.Spares) boo
 		if !a.fits {
 			return false
 		}
-		if len(a.changes) == 0 {
+		if len(a.changes)+len(a.shut) == 0 {
 			return true
+		}
+		for _, ch := range a.shut {
+			chain[ch.place].only = ch.filter
 		}
 		for _, ch := range a.changes {
 			chain[ch.place].holds, chain[ch.place].filled = ch.filter, true
@@ -255,6 +275,9 @@ func (c *course) settle() advance {
 		case c.inPlace(j):
 		case !c.ready(w.Filter):
 			a.lacking = append(a.lacking, w.Filter)
+		case w.Some && c.chain[p].guarded && c.chain[p].only != w.Filter && !c.here(w.Filter):
+			a.lacking = append(a.lacking, w.Filter)
+			a.shut = append(a.shut, change{p, w.Filter})
 		default:
 			a.changes = append(a.changes, change{p, w.Filter})
 		}

@@ -23,8 +23,6 @@ func (m *Machine) commit(a action, now time.Time) {
 			p := m.priming(it.Filter.Name)
 			*p = p.Next(push{m.cached(it.Filter)}, m.timing(now))
 		}
-	case a.purpose == heal:
-		m.heals++
 	case a.purpose == restore:
 		m.refusal(Extension, a.Changed[0].Name).restored = true
 	case a.Type == Listener:
@@ -183,6 +181,8 @@ func (m *Machine) findResources(t Type) *acked {
 			} else if f := m.heldBy(it); f != nil {
 				items[i] = filterItem(f, it.Name, 0)
 				found = append(found, items[i])
+			} else if r := m.routesAs(it); t == Route && r != nil {
+				items[i] = intern.PlainItem(r)
 			} else if old, ok := m.interner.Recall(t, it.Name, it.Version); ok {
 				items[i] = old
 			} else if c := m.snap.Upstream(it.Name); t == Cluster && c != nil && c.Version == it.Version {

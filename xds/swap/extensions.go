@@ -186,7 +186,8 @@ func (v *state) cached(f *resource.Filter) bool {
 }
 
 // healed replaces refused contents of twins by ones that Envoy takes at once:
-// what the twin had before, in other bytes (invariant 5), or what does nothing.
+// what the twin had before, in other bytes (invariant 5), or what does nothing. No
+// response before has an attempt as high as the number of this one.
 func (v *state) healed() []item {
 	var changed []item
 	for _, name := range v.poisoned {
@@ -194,7 +195,7 @@ func (v *state) healed() []item {
 			continue
 		}
 		if have, ok := v.subs[Extension].have.Find(name); ok && have.Filter != nil {
-			have.Res = have.Filter.Twin(v.salt + v.heals + 1)
+			have.Res = have.Filter.Twin(v.salt + int(v.nonce) + 1)
 			changed = append(changed, have)
 		} else {
 			changed = append(changed, intern.PlainItem(v.filterAt(name).TwinNoop()))

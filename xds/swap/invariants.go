@@ -33,6 +33,7 @@ var invariants = []struct {
 	{10, ordersArePublished},
 	{11, routesFindTheirFilters},
 	{12, loggersArePrimed},
+	{13, slotsAreMentioned},
 }
 
 // slotsArePrimed is invariant 1: the serving slot never gets what this Envoy

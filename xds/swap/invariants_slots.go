@@ -3,6 +3,7 @@ package swap
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"wasmxds/definition"
@@ -131,6 +132,10 @@ func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 	case Route:
 		for _, it := range a.Changed {
 			of, id, own := resource.RoutesOf(it.Name)
+			had, _ := v.subs[Route].have.Find(it.Name)
+			if before, _ := resource.CutMentions(had.Version); strings.HasPrefix(it.Version, before) && before != "" {
+				continue // the routes that it has, which speak of other slots
+			}
 			for _, l := range v.snap.Listeners {
 				if !own || l.Name != of || !v.subs[Listener].subscribed {
 					continue

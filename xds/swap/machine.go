@@ -37,7 +37,6 @@ type Options struct {
 // usable; see New.
 type Machine struct {
 	state
-	nonce uint32
 	audit *audit // nil: actions are not checked
 	ready Ready  // what the step under way has led to
 }

@@ -58,11 +58,7 @@ func (m *met) publish(snap *resource.Snapshot) {
 				w.audits = append(w.audits, f.Name)
 			}
 		}
-		for _, r := range snap.Routes {
-			if r.Name == l.RoutesName {
-				w.routes = r.Version
-			}
-		}
+		w.routes = l.RoutesBase
 		set[l.Name] = w
 	}
 	if len(m.published) == 0 {
@@ -124,6 +120,7 @@ func (m *met) calm() { m.sent = len(m.published) - 1 }
 
 // request tells what is wrong with what a request would meet.
 func (m *met) request(listener string, filters []string, routes string) string {
+	routes, _ = resource.CutMentions(routes)
 	if m.must[listener] == nil {
 		m.must[listener] = map[string]bool{}
 	}

@@ -36,6 +36,7 @@ type model struct {
 	slots     map[string]*modelSlot         // by ECDS name
 	cache     map[string]*modelCode         // by SHA-256
 	routes    map[string]string             // → what was taken
+	decoded   map[string]modelRoutes        // the same, as it says what runs for whom
 	layers    []string                      // of its runtime that it asks for; it starts when it has them
 	runtime   map[string]string             // → what was taken, as a version
 	have      [swap.Types]map[string]string // versions, for a reconnect in delta
@@ -49,6 +50,9 @@ type model struct {
 	// their order, and routes.
 	meets func(listener string, filters []string, routes string)
 	logs  func(listener string, loggers []modelLogger) // what logs it
+	// meetsBy is called with the slots that a request passes and the routes that say
+	// which of them run for it, also of listeners that are drained.
+	meetsBy func(listener string, slots []string, routes modelRoutes)
 
 	moduleServer string // version of the cluster of the xds-server that there is
 
@@ -60,6 +64,7 @@ type model struct {
 }
 
 type modelListener struct {
+	name    string
 	value   string
 	slots   []string            // those of network filters last
 	network []string            // of them: those of network filters
@@ -87,7 +92,8 @@ type modelSlot struct {
 type modelCode struct{ fetching, here bool }
 
 func newModel(delta bool, rng *rand.Rand, bad func(string) bool) *model {
-	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {}, logs: func(string, []modelLogger) {},
+	return &model{delta: delta, bad: bad, rng: rng, meets: func(string, []string, string) {}, logs: func(string, []modelLogger) {}, meetsBy: func(string, []string, modelRoutes) {},
+		decoded:  map[string]modelRoutes{},
 		clusters: map[string]string{}, listeners: map[string]*modelListener{}, warming: map[string]*modelListener{},
 		slots: map[string]*modelSlot{}, cache: map[string]*modelCode{}, routes: map[string]string{}, runtime: map[string]string{}}
 }
@@ -203,6 +209,7 @@ func (e *model) receive() {
 	case swap.Route:
 		for _, r := range send.Resources {
 			e.routes[r.Name] = r.Version
+			e.decoded[r.Name] = decodeRoutes(r)
 		}
 	case swap.Runtime:
 		for _, r := range send.Resources {
@@ -499,6 +506,11 @@ func (e *model) serve() {
 			e.meets(name, filters, e.routes[l.rds])
 		}
 	}
+	for _, l := range slices.Concat(slices.Collect(maps.Values(e.listeners)), e.draining) {
+		if routes, ok := e.decoded[l.rds]; ok && e.routes[l.rds] != "" && l.name != resource.PrimerListener {
+			e.meetsBy(l.name, l.slots, routes)
+		}
+	}
 }
 
 // waits tells whether a listener that is to take requests warms, or one that
@@ -526,7 +538,7 @@ const wasmURL = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 func decodeListener(r *resource.Resource) *modelListener {
 	var m listenerv3.Listener
 	must(proto.Unmarshal(r.Value, &m))
-	out := &modelListener{value: string(r.Value), takes: map[string][]string{}}
+	out := &modelListener{name: r.Name, value: string(r.Value), takes: map[string][]string{}}
 	for _, c := range m.FilterChains {
 		for _, f := range c.Filters {
 			var hcm hcmv3.HttpConnectionManager

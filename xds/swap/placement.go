@@ -11,12 +11,13 @@ import (
 // its own slots lack.
 type placement struct {
 	listener *resource.Listener
-	layout   *resource.Layout // that it is to have
-	kept     bool             // the Envoy has it in that layout
-	lacking  []string         // filters that are not in their slots
-	fresh    []promise        // where it is not kept: of the slots that it brings
-	unlogged []string         // access loggers that it is to have, and has not, or may not be replaced without
-	routes   []string         // names of the route configurations that it asks for
+	layout   *resource.Layout  // that it is to have
+	kept     bool              // the Envoy has it in that layout
+	lacking  []string          // filters that are not in their slots
+	fresh    []promise         // where it is not kept: of the slots that it brings
+	unlogged []string          // access loggers that it is to have, and has not, or may not be replaced without
+	routes   []string          // names of the route configurations that it asks for
+	shut     resource.Mentions // that its routes are to have before filters come into those slots
 }
 
 // content is what a listener's own slot is to hold now.
@@ -35,7 +36,8 @@ type placements struct {
 	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
 	routes     map[string]bool     // those that it gets
 	held       map[layoutKey]map[string]bool
-	poor       bool // some listener has fewer spares than it is to have
+	mentions   map[string]resource.Mentions // by route configuration: those that it is to have
+	poor       bool                         // some listener has fewer spares than it is to have
 }
 
 // layoutKey stands for a listener in a layout; held has the names of the filters in
@@ -57,6 +59,7 @@ func (v *state) findPlacements() *placements {
 		rs.byListener[l.Name] = r
 	}
 	v.older(rs)
+	rs.mentions = v.findMentions(rs)
 	return rs
 }
 
@@ -100,19 +103,29 @@ func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
 		wanted = without(wanted, scripts)
 		r.lacking = scripts
 	}
-	chains := make([][]place, len(wanted))
+	chains, steps := make([][]place, len(wanted)), make([]advance, len(wanted))
 	for i, wanted := range wanted {
 		var known bool
-		if chains[i], known = v.chain(r.layout.Chains[i], wanted); !known || !reachable(chains[i], wanted, l.Spares) {
+		if chains[i], known = v.chain(r.layout.Chains[i], wanted); !known {
 			return false
 		}
+		v.guard(chains[i], r.layout, i)
+		if !reachable(chains[i], wanted, l.Spares) {
+			return false
+		}
+		steps[i] = next(chains[i], wanted, l.Spares, v.canServe)
+		for _, ch := range steps[i].shut {
+			r.shut = r.shut.With(resource.Mention{Slot: resource.SlotNumber(r.layout.Chains[i][ch.place].Name), Filter: v.filter(ch.filter).ID})
+		}
+	}
+	if len(r.shut) > 0 && !v.canShut(r) {
+		return false
 	}
 	for i, chain := range chains {
-		slots := r.layout.Chains[i]
+		slots, step := r.layout.Chains[i], steps[i]
 		for p, s := range slots {
 			rs.hold(s.Name, v.goesOnWith(chain[p]))
 		}
-		step := next(chain, wanted[i], l.Spares, v.canServe)
 		for _, ch := range step.changes {
 			c := content{}
 			if ch.filter != "" {

@@ -177,6 +177,9 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 			return
 		}
 		if t == Route && !v.routeOpens(it.Name, now) {
+			if it, ok := v.shutting(it.Name); ok && !v.held(t, it, now) {
+				changed = append(changed, it)
+			}
 			return
 		}
 		changed = append(changed, it)

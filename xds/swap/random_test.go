@@ -74,21 +74,23 @@ type play struct {
 
 // wants is what is wanted.
 type wants struct {
-	versions map[string]int // of filters
-	extra    bool           // the second listener is there
-	tcp      bool           // ... one that is not for HTTP
-	filters  []string
-	broken   map[string]string // filter → "missing" or "bad"
-	timeout  int               // of the route
-	replaced int               // changes of the listener itself
-	statics  map[string]int    // → version, of extensions that are sent as they are written
-	refused  map[string]bool   // those that Envoy refuses
-	slotted  map[string]string // → the listener that has a slot for it
+	versions  map[string]int // of filters
+	extra     bool           // the second listener is there
+	tcp       bool           // ... one that is not for HTTP
+	filters   []string
+	broken    map[string]string // filter → "missing" or "bad"
+	timeout   int               // of the route
+	perRoutes map[string]string // ROUTE:FILTER → what the route says of it
+	replaced  int               // changes of the listener itself
+	statics   map[string]int    // → version, of extensions that are sent as they are written
+	refused   map[string]bool   // those that Envoy refuses
+	slotted   map[string]string // → the listener that has a slot for it
 }
 
 func (w wants) clone() *wants {
 	w.versions, w.broken, w.statics = maps.Clone(w.versions), maps.Clone(w.broken), maps.Clone(w.statics)
 	w.refused, w.slotted, w.filters = maps.Clone(w.refused), maps.Clone(w.slotted), slices.Clone(w.filters)
+	w.perRoutes = maps.Clone(w.perRoutes)
 	return &w
 }
 
@@ -133,7 +135,9 @@ func (p *play) begin(filters []string) {
 	p.respare = time.Duration(p.rng.IntN(2)) * 20 * time.Second
 	p.snap = p.define(p.t, p.text())
 	p.met.publish(p.snap)
-	p.newEnvoy(func(sha string) bool { return p.badModules[p.modules[sha]] })
+	p.newEnvoy(func(sha string) bool {
+		return p.badModules[p.modules[sha]] || strings.HasPrefix(p.modules[sha], "bad-")
+	})
 	p.connect()
 }
 
@@ -189,7 +193,7 @@ func (p *play) wanted(w *wants) string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s\n", w.replaced+1, w.timeout+1, strings.Join(w.filters, " "), w.staticsOf("web"))
+	fmt.Fprintf(&b, "listener web port=%d timeout=%ds %s%s%s\n", w.replaced+1, w.timeout+1, strings.Join(w.filters, " "), w.staticsOf("web"), w.perRouteWords())
 	if w.extra {
 		fmt.Fprintf(&b, "listener web2 %s%s\n", strings.Join(w.filters[:len(w.filters)/2], " "), w.staticsOf("web2"))
 	}
@@ -411,6 +415,9 @@ func (p *play) change() {
 		p.replaced++
 	}
 	if p.rng.IntN(3) == 0 {
+		p.changeRoutes()
+	}
+	if p.rng.IntN(3) == 0 {
 		p.timeout++ // a route is dropped in together with something else, or alone
 	}
 	p.publish()
@@ -454,6 +461,7 @@ func (p *play) restart() {
 
 func (p *play) newEnvoy(bad func(string) bool) {
 	p.e = newModel(p.delta, p.rng, bad)
+	p.perRouteOf(p.e)
 	p.e.layers = [][]string{nil, {resource.RuntimeLayer}, {"other", resource.RuntimeLayer}}[p.rng.IntN(3)]
 	p.e.meets = func(listener string, filters []string, routes string) {
 		if err := p.met.request(listener, filters, routes); err != "" {
@@ -471,7 +479,7 @@ func (p *play) check() string { return p.e.broken }
 
 // end lets all faults end, and looks at what is then.
 func (p *play) end() string {
-	if p.base != nil && (strings.Contains(p.wanted(p.base), "bad-") || strings.Contains(p.wanted(p.base), "badlua")) {
+	if p.base != nil && (strings.Contains(p.wanted(p.base), "bad-") || strings.Contains(p.wanted(p.base), "=bad") || strings.Contains(p.wanted(p.base), "badlua")) {
 		p.base = nil
 	}
 	for f := range p.broken {
@@ -480,6 +488,7 @@ func (p *play) end() string {
 			p.broken[f] = ""
 		}
 	}
+	p.variantsMended()
 	for name := range p.refused {
 		if p.refused[name] {
 			p.statics[name]++
@@ -692,9 +701,13 @@ func (p *play) newest(l *resource.Listener, got *modelListener) string {
 	if !slices.Equal(loggers, l.Loggers) {
 		return fmt.Sprintf("listener %s has the access loggers %q, wanted are %q", l.Name, loggers, l.Loggers)
 	}
-	for _, r := range p.snap.Routes {
-		if r.Name == l.RoutesName && p.e.routes[got.rds] != r.Version {
-			return fmt.Sprintf("the routes of listener %s are not the newest", l.Name)
+	if base, _ := resource.CutMentions(p.e.routes[got.rds]); l.RoutesName != "" && base != l.RoutesBase {
+		return fmt.Sprintf("the routes of listener %s are not the newest", l.Name)
+	}
+	if routes, ok := p.e.decoded[got.rds]; ok && l.RoutesName != "" {
+		must := func(string, string, bool) bool { return true }
+		if err := p.said[l.RoutesBase].misrun(routes, got.slots, func(slot string) string { return p.e.slots[slot].filter }, l.Filters, must); err != "" {
+			return fmt.Sprintf("listener %s: %s", l.Name, err)
 		}
 	}
 	var have listenerv3.Listener

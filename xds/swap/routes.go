@@ -77,7 +77,7 @@ func (v *state) routeDue(name string, now time.Time) bool {
 		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes, name):
 			return false
 		case r.kept && slices.Contains(r.routes, name):
-			return !v.inPlace(r, now) || had && !v.newest(r, now)
+			return !v.inPlace(r, now) || had && (!v.newest(r, now) || v.lacksSome(r))
 		}
 		return own && !v.has(r, id, now) // it is drained, or about to be replaced
 	})
@@ -87,7 +87,7 @@ func (v *state) routeDue(name string, now time.Time) bool {
 // hold all filters that are wanted in it.
 func (v *state) has(r *placement, id string, now time.Time) bool {
 	held := v.placements().held[layoutKey{r.listener.Name, id}]
-	return !slices.ContainsFunc(r.listener.Filters, func(name string) bool { return !held[name] && !v.mayMiss(name, now) })
+	return !slices.ContainsFunc(r.listener.Filters, func(name string) bool { return !held[name] && (!v.mayMiss(name, now) || v.some(r.listener, name)) })
 }
 
 // allRoutesSettled tells whether the Envoy has the route configurations that it
@@ -140,7 +140,7 @@ func (v *state) routesKnown(listener, name string) bool {
 // routesOf is a listener's route configuration under a name of any layout.
 func (v *state) routesOf(listener, name string) (item, bool) {
 	if l := v.listener(listener); l != nil {
-		if r := l.RouteConfig(name); r != nil {
+		if r := l.RouteConfig(name, v.placements().mentions[name]); r != nil {
 			return intern.PlainItem(r), true
 		}
 	}

@@ -180,7 +180,7 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 	if of, _, own := resource.RoutesOf(name); own {
 		for _, l := range snap.Listeners {
 			if l.Name == of {
-				return l.RouteConfig(name).Version
+				return l.RouteConfig(name, nil).Version
 			}
 		}
 	}
@@ -221,7 +221,23 @@ func (s *script) labelOf(r *resource.Resource) string {
 	if r.TypeURL == resource.RuntimeType {
 		return "=" + r.Version
 	}
+	if _, _, own := resource.RoutesOf(r.Name); own {
+		return s.mentioned(r.Version)
+	}
 	return s.label(r.Version)
+}
+
+// mentioned are the slots that routes speak of, and the filters that they take them for.
+func (s *script) mentioned(version string) string {
+	_, mentions := resource.CutMentions(version)
+	var words []string
+	for _, m := range mentions {
+		words = append(words, fmt.Sprintf("#%d:%s", m.Slot, s.byID[m.Filter]))
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "(" + strings.Join(words, " ") + ")"
 }
 
 // resources are names as Envoy has them. The name of a filter stands for the slots

@@ -22,7 +22,7 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 		return item{}, false
 	case c.leaving:
 		return v.interner.Empty(slot), v.mayLeave(slot, now)
-	case c.as:
+	case c.as, v.routesInDoubt(slot, c, now):
 		return item{}, false
 	case c.filter == nil:
 		return v.interner.Empty(slot), true

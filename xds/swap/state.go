@@ -44,7 +44,7 @@ type state struct {
 	drainTime time.Duration // how long Envoy goes on with a listener that was replaced
 
 	began   time.Time     // the first Step
-	heals   int           // pushes that only replace a NACKed one
+	nonce   uint32        // of the newest response of any type; 0: none
 	lag     time.Duration // between the newest answered response and its answer
 	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
 	tracked tracked

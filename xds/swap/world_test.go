@@ -27,14 +27,16 @@ import (
 //
 //	filter NAME VERSION [module=M | lua | badlua] [open] [missing] [network] [log]
 //	static NAME VERSION
-//	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...]
+//	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...] [ROUTE:FILTER=off|only|LABEL...]
 //	base
 //
 // What comes before "base" is so by a change that is open, what comes behind it
 // without.
 //
 // A listener's filters are in the order in which it has them; its timeout is
-// one of its route. A filter with "log" is an access logger. A filter's module is named by its name and version where none is given. A
+// one of its route. ROUTE is some or more: it has another route of that name, where a
+// filter is off, or where only it runs, or where a variant of it runs, which is called
+// FILTER@LABEL; one whose label begins with bad is refused. A filter with "log" is an access logger. A filter's module is named by its name and version where none is given. A
 // static is another extension's configuration, as it is written; a listener
 // that has slots for some is a raw one.
 type world struct {
@@ -45,7 +47,9 @@ type world struct {
 	modules map[string]string // sha256 → the module's name
 	port    string            // of the module server; "": 18001
 	spares  resource.Spares
-	ids     []string // of listeners with their layouts, in the order in which they were seen
+	byID    map[string]string // id → name
+	said    map[string]said   // version of routes, without mentions → what they say
+	ids     []string          // of listeners with their layouts, in the order in which they were seen
 }
 
 // definitions reads the words and compiles them, after what was there before.
@@ -69,6 +73,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	for choice, names := range labels {
 		for name, v := range names {
 			for in, f := range w.catalog.Filters(name) {
+				w.byID[f.ID] = name
 				if in == choice && f.Missing == "" {
 					w.labels[f.Version] = v
 					w.named[name+" "+v] = f.Version
@@ -78,6 +83,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 	}
 	snap := w.snapshot()
 	for _, l := range snap.Listeners {
+		w.said[l.RoutesBase] = saidBy(l, set)
 		for _, slot := range l.Slots {
 			w.shown(slot)
 		}
@@ -120,7 +126,9 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 			l := &definition.Listener{Name: word[1], Address: "127.0.0.1:0", Direction: definition.Inbound,
 				Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9000", Weight: 1}}}}}
 			for _, f := range word[2:] {
-				if v, ok := strings.CutPrefix(f, "timeout="); ok {
+				if at, of, ok := strings.Cut(f, ":"); ok {
+					w.perRoute(l, at, of)
+				} else if v, ok := strings.CutPrefix(f, "timeout="); ok {
 					l.Routes[0].Timeout = v
 				} else if v, ok := strings.CutPrefix(f, "port="); ok {
 					l.Address = "127.0.0.1:" + v
@@ -144,9 +152,19 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 			t.Fatalf("unknown word %q", word[0])
 		}
 	}
+	set.Filters = append(set.Filters, w.variants(set, names)...)
 	for _, f := range set.Filters {
+		if f.Definition.VariantOf != "" {
+			continue
+		}
 		f.Definition.Order = order[f.Definition.Name]
-		f.Definition.Attach.Listeners = []definition.ListenerMatch{{Names: append(in[f.Definition.Name], "nothing")}}
+		f.Definition.Attach.Listeners = []definition.ListenerMatch{{Names: append(in[f.Definition.Name], "nothing"), Routes: onlyFor(set, f.Definition.Name)}}
+	}
+	for _, f := range set.Filters {
+		if i := slices.IndexFunc(set.Filters, func(o *module.Filter) bool { return o.Definition.Name == f.Definition.VariantOf }); i >= 0 {
+			f.Definition.Order, f.Definition.Attach = set.Filters[i].Definition.Order, set.Filters[i].Definition.Attach
+			f.Definition.Attach.Listeners[0].Routes = nil
+		}
 	}
 	slices.SortFunc(set.Filters, func(a, b *module.Filter) int { return strings.Compare(a.Definition.Name, b.Definition.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
@@ -238,7 +256,7 @@ func text(s string) *anypb.Any {
 }
 
 func newWorld() world {
-	return world{labels: map[string]string{}, named: map[string]string{}, modules: map[string]string{}}
+	return world{byID: map[string]string{}, said: map[string]said{}, labels: map[string]string{}, named: map[string]string{}, modules: map[string]string{}}
 }
 
 // label names a resource's version as the script does.

@@ -90,7 +90,9 @@ func (v *state) written(name string) (item, bool) {
 // listeners that warm (invariant 3).
 func (v *state) doubtInFlight() bool {
 	f := v.subs[Extension].flight
-	return f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Written || isTwin(it.Name) })
+	return f != nil && slices.ContainsFunc(f.Changed, func(it item) bool {
+		return it.Written || isTwin(it.Name) || it.Filter != nil && !v.primerHas(it.Filter, it.Filter.Version) // its twin has gone since
+	})
 }
 
 // forgetWritten drops what was noted of a slot that Envoy has let go: when it

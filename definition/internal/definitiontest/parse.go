@@ -217,6 +217,12 @@ func dumpRoute(b *strings.Builder, r definition.Route) {
 		b.WriteByte('}')
 	}
 	fmt.Fprintf(b, "] Timeout:%s}\n", r.Timeout)
+	if r.Name != "" {
+		fmt.Fprintf(b, "    name %q\n", r.Name)
+	}
+	for _, of := range r.Filters {
+		fmt.Fprintf(b, "    filter %q variant %q config %s\n", of.Filter, of.Variant, oneLine(of.Config))
+	}
 	if len(r.Hosts)+len(r.Methods)+len(r.Headers)+len(r.Path)+len(r.Regex) > 0 {
 		fmt.Fprintf(b, "    for hosts %q methods %q headers %+v path %q regex %q\n", r.Hosts, r.Methods, r.Headers, r.Path, r.Regex)
 	}
@@ -241,7 +247,14 @@ func placeWord(p definition.Place) string {
 func dumpAttach(b *strings.Builder, a definition.Attach) {
 	fmt.Fprintf(b, "  nodes %+v\n", a.Nodes)
 	for _, m := range a.Listeners {
-		fmt.Fprintf(b, "  listeners %+v\n", m)
+		fmt.Fprintf(b, "  listeners %+v\n", struct {
+			Direction definition.Direction
+			Names     []string
+			Ports     []uint32
+		}{m.Direction, m.Names, m.Ports})
+		if len(m.Routes) > 0 {
+			fmt.Fprintf(b, "  routes %q\n", m.Routes)
+		}
 	}
 }
 

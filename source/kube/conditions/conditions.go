@@ -49,7 +49,9 @@ type fleet struct {
 func newFleet(status *admin.Status, worst map[string]string) fleet {
 	f := fleet{status, worst, make(map[string]*admin.Filter, len(status.Filters))}
 	for i := range status.Filters {
-		f.filters[status.Filters[i].File] = &status.Filters[i]
+		if of := &status.Filters[i]; of.VariantOf == "" { // else its object is a Listener
+			f.filters[of.File] = of
+		}
 	}
 	return f
 }

@@ -1,0 +1,33 @@
+package source
+
+import (
+	"strings"
+	"testing"
+)
+
+// A listener whose routes speak of a filter stays when the filter's file is deleted, and
+// so do the variants of other filters that it has.
+func TestFilterOfRouteIsDeleted(t *testing.T) {
+	s := newStill(t)
+	routes := "kind: Listener\nname: web\naddress: 127.0.0.1:80\nroutes:\n" +
+		"- {prefix: /a, upstream: \"a:1\", filters: {a: off, b: {config: other}}}\n- {prefix: /b, upstream: \"a:1\", filters: {a: {config: x}}}\n"
+	s.write(map[string]string{"a.yaml": filter("a", ""), "b.yaml": filter("b", ""), "c.yaml": filter("c", ""), "web.yaml": routes})
+	before := s.look()
+	if len(before.Problems) > 0 || len(before.Set.Filters) != 5 {
+		t.Fatalf("%q, problems %v", filterNames(before), before.Problems)
+	}
+	if again := s.look(); again.Set != before.Set {
+		t.Error("the same files are another set")
+	}
+	s.write(map[string]string{"a.yaml": ""})
+	after := s.look()
+	if got := filterNames(after); !strings.HasPrefix(got, "b b@") || !strings.HasSuffix(got, " c") || strings.Contains(got, "a@") {
+		t.Errorf("filters %q", got)
+	}
+	if len(after.Set.Listeners) != 1 || after.Set.Listeners[0] != before.Set.Listeners[0] {
+		t.Errorf("listeners %v", after.Set.Listeners)
+	}
+	if len(after.Problems) != 2 || after.Problems[0].Line != 5 || after.Problems[1].Line != 6 {
+		t.Errorf("problems %v", after.Problems)
+	}
+}

@@ -1,0 +1,91 @@
+package swap
+
+import (
+	"fmt"
+	"time"
+
+	"wasmxds/resource"
+)
+
+// slotsAreMentioned is invariant 13: what routes say of a slot, they say of the
+// filter in it, and of no other; a filter that is for some routes is in no slot that
+// the routes that an Envoy has do not speak of. Kept by guard, settle, findMentions and
+// routesInDoubt.
+func slotsAreMentioned(v *state, a action, _ time.Time) error {
+	switch a.Type {
+	case Route:
+		for _, it := range a.Changed {
+			if err := v.mentionsFit(it, func(string) (item, bool) { return item{}, false }); err != nil {
+				return err
+			}
+		}
+	case Extension:
+		changed := func(slot string) (item, bool) {
+			for _, it := range a.Changed {
+				if it.Name == slot {
+					return it, true
+				}
+			}
+			return item{}, false
+		}
+		for _, it := range v.subs[Route].have.Items {
+			if err := v.mentionsFit(it, changed); err != nil {
+				return err
+			}
+		}
+		if flight := v.subs[Route].flight; flight != nil {
+			for _, it := range flight.Changed {
+				if err := v.mentionsFit(it, changed); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// mentionsFit tells what is wrong with the slots of a listener by its routes, once
+// some have another content.
+func (v *state) mentionsFit(routes item, changed func(slot string) (item, bool)) error {
+	of, id, own := resource.RoutesOf(routes.Name)
+	if !own {
+		return nil
+	}
+	base, mentions := resource.CutMentions(routes.Version)
+	mentioned := map[string]bool{}
+	for _, m := range mentions {
+		mentioned[m.Filter] = true
+	}
+	l := v.listener(of)
+	for _, it := range v.subs[Extension].have.Items {
+		its, in, _ := resource.SlotOf(it.Name)
+		if its != of || in != id || resource.IsNetworkSlot(it.Name) {
+			continue
+		}
+		comes := false
+		if to, ok := changed(it.Name); ok {
+			comes = !v.heldIn(of, id, v.holds(to), "")
+			it = to
+		}
+		filter := idIn(it)
+		if filter == "" {
+			continue
+		}
+		at := mentions.At(resource.SlotNumber(it.Name))
+		treated := l != nil && l.RoutesBase == base && treatedBy(l, filter)
+		switch {
+		case at != "" && at != filter:
+			return fmt.Errorf("slot %s holds filter %s, and the routes of listener %s take it for that of %s", it.Name, filter, of, at)
+		case at == "" && comes && l != nil && treatedBy(l, filter):
+			return fmt.Errorf("filter %s comes into slot %s of listener %s before its routes know of it", filter, it.Name, of)
+		case at == "" && (mentioned[filter] || treated):
+			return fmt.Errorf("the routes of listener %s do not know of filter %s in slot %s", of, filter, it.Name)
+		}
+	}
+	return nil
+}
+
+func treatedBy(l *resource.Listener, id string) bool {
+	_, treated := l.Treats(id)
+	return treated
+}
