@@ -35,6 +35,7 @@ func readListener(d *Doc) {
 		d.routeName(document.Index("routes", i), r, l.Routes)
 		l.Routes = append(l.Routes, d.route(document.Index("routes", i), r))
 	}
+	d.countVariants(l.Routes)
 	switch {
 	case w.TCP != nil && w.Routes != nil:
 		d.Problem("tcp", "connections have no routes", "can't be together with routes")

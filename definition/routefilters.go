@@ -100,6 +100,27 @@ func (d *Doc) routeNames(path string, names []string) {
 	}
 }
 
+// maxVariants is how many configurations the routes of a listener may have in all, each
+// of which is a VM for each thread of an Envoy.
+const maxVariants = 64
+
+// countVariants refuses the first that is one too many.
+func (d *Doc) countVariants(routes []Route) {
+	seen := map[string]bool{}
+	for i, r := range routes {
+		for _, of := range r.Filters {
+			if of.Variant == "" || seen[of.Variant] {
+				continue
+			}
+			if seen[of.Variant] = true; len(seen) > maxVariants {
+				d.Problem(document.Join(document.Index("routes", i)+".filters", of.Filter)+".config", "have routes share configurations, or a filter read what differs from the request",
+					"is one configuration more than the routes of a listener may have, which is %d: each is a VM of its own", maxVariants)
+				return
+			}
+		}
+	}
+}
+
 // convertRouteFilters is the opposite of routeFilters.
 func convertRouteFilters(filters []RouteFilter) (map[string]*document.Node, error) {
 	if len(filters) == 0 {
