@@ -167,7 +167,7 @@ func troubleFinding(o *overview, group []*trouble) finding {
 	case t.State == crashed:
 		f.Title, f.Link = fmt.Sprintf("%s crashed on %s", what, on), ""
 	case t.Refused:
-		f.Title = fmt.Sprintf("%s %s %s", who, verb(one, "refuses", "refuse"), what)
+		f.Title = fmt.Sprintf("%s %s %s", who, verb(one, "rejects", "reject"), what)
 	case t.State == swap.Failed && slices.ContainsFunc(o.Status.Filters, func(s Filter) bool { return s.Name == t.Filter && s.Version == "" }):
 		f.Title = fmt.Sprintf("%s has no module to run, on %s", what, on)
 	case t.State == swap.Failed:

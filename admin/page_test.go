@@ -68,7 +68,7 @@ func TestFilterPageComparesVersions(t *testing.T) {
 }
 
 // TestVersionsOfAFilter: what only moves a filter is a version, too, and one that
-// Envoys refuse says so, also when it is no longer served.
+// Envoys reject says so, also when it is no longer served.
 func TestVersionsOfAFilter(t *testing.T) {
 	s := newScene(t, 2)
 	s.load("good morning")
@@ -77,12 +77,12 @@ func TestVersionsOfAFilter(t *testing.T) {
 	h := s.Server.Handler()
 	s.later()
 	_, page := get(t, h, "/filters/hello")
-	wantIn(t, page, "1 of 2 Envoys refuses hello", "refused by 1 Envoy", "good morning", `class="removed"`)
+	wantIn(t, page, "1 of 2 Envoys rejects hello", "rejected by 1 Envoy", "good morning", `class="removed"`)
 	s.load("good evening")
 	s.run(0)
 	s.later()
 	_, page = get(t, h, "/filters/hello")
-	wantIn(t, page, "refused by 1 Envoy")
+	wantIn(t, page, "rejected by 1 Envoy")
 
 	l := *s.Server.loaded.Load()
 	set := *l.Set
@@ -113,11 +113,11 @@ func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
 		}
 	})
 	_, page := get(t, s.Server.Handler(), "/envoys/edge-01")
-	wantIn(t, page, "Envoy 1.40.0", "refused, ", "refuses it: no", "<td>3</td>", "unknown field", "answered 7 times that it fetches", "1 of 2 filters as wanted")
+	wantIn(t, page, "Envoy 1.40.0", "refused, ", "rejects the module: no", "<td>3</td>", "unknown field", "answered 7 times that it fetches", "1 of 2 filters as wanted")
 	if strings.Contains(page, "cache miss") {
 		t.Error("a NACK of a fetch is shown")
 	}
-	if strings.Index(page, "refuses it: no") > strings.Index(page, "as wanted") {
+	if strings.Index(page, "rejects the module: no") > strings.Index(page, "as wanted") {
 		t.Error("what is well comes before what is not")
 	}
 }
@@ -151,8 +151,8 @@ func TestVerdicts(t *testing.T) {
 	}{
 		{"well", 3, swap.FilterStatus{State: swap.Running}, "Healthy · 3 Envoys"},
 		{"ready", 1, swap.FilterStatus{State: swap.Unplaced}, "Healthy · 1 Envoy"},
-		{"refused", 3, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "1 of 3 Envoys refuses hello"},
-		{"refused by the only one", 1, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "The one Envoy refuses hello"},
+		{"refused", 3, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "1 of 3 Envoys rejects hello"},
+		{"refused by the only one", 1, swap.FilterStatus{State: swap.Failed, Refused: true, Reason: "no"}, "The one Envoy rejects hello"},
 		{"not got", 3, swap.FilterStatus{State: swap.Failed, Reason: "no"}, "1 of 3 Envoys does not get hello"},
 		{"crashed", 1, swap.FilterStatus{State: swap.Running, Crashes: &swap.Crashes{Version: "b2", Count: 1}}, "hello crashed on the one Envoy"},
 		{"fetching", 3, swap.FilterStatus{State: swap.Fetching}, "Updating · 2 of 3 Envoys up to date"},

@@ -86,7 +86,7 @@ func TestLargeFleet(t *testing.T) {
 	}
 	s := playedServer(500, 7)
 	_, page := get(t, s.Handler(), "/")
-	wantIn(t, page, "2 of 500 Envoys refuse rate-limit", "unknown field &#34;burts&#34;", "gone: 50", `href="/envoys/internal-00007"`, "icon-bad.svg")
+	wantIn(t, page, "2 of 500 Envoys reject rate-limit", "unknown field &#34;burts&#34;", "gone: 50", `href="/envoys/internal-00007"`, "icon-bad.svg")
 	_, page = get(t, s.Handler(), "/envoys?q=zone%3Db&state=failed")
 	if n := strings.Count(page, `<th scope="row">`); n != 1 {
 		t.Errorf("%d Envoys of zone b that failed, want 1", n)
