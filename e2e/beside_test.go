@@ -101,7 +101,7 @@ func TestCutFromEachOther(t *testing.T) {
 		for _, p := range between {
 			p.Down()
 		}
-		for i, says := range map[int]string{at: "it is not heard by the one that leads", 1 - at: "connect"} {
+		for i, says := range map[int]string{at: "the leader can't reach it", 1 - at: "connect"} {
 			j.eventually(func() error {
 				st, err := j.servers[i].Status(t.Context())
 				if err != nil {

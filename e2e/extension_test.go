@@ -78,7 +78,7 @@ func TestTrafficExtension(t *testing.T) {
 		}
 
 		f.write("script.yaml", trafficExtension("script", "STATS", "lua: {inlineCode: \"function envoy_on_request(h) h:headers(\"}"))
-		if at := e.state("script", "failed"); !strings.Contains(at.Reason, "Envoy refuses the script") {
+		if at := e.state("script", "failed"); !strings.Contains(at.Reason, "Envoy rejects the script") {
 			t.Errorf("of a script that is none the status says %q", at.Reason)
 		}
 		f.seen(l, write["script"]("3"), "x-script", "3")

@@ -151,7 +151,7 @@ func (l *live) stop() stopped {
 		return err
 	}))
 	l.wait(written, func(c harness.Change) error {
-		if !strings.Contains(c.Words, "back at") {
+		if !strings.Contains(c.Words, "back on") {
 			return errors.New(c.Words)
 		}
 		return nil
