@@ -52,7 +52,7 @@ func TestAccessLogger(t *testing.T) {
 		}{
 			{"no such file", func() time.Time { return f.write("logger.yaml", filter("logger", "../none.wasm", "place: accessLog")) }},
 			{"exports no proxy_on_log", func() time.Time { return logger(wasmtest.Filter{Header: "x", Value: "y"}) }},
-			{"refuses it", func() time.Time { return logger(refusing, "verify: abi") }},
+			{"rejects the module", func() time.Time { return logger(refusing, "verify: abi") }},
 		} {
 			bad.write()
 			f.eventually(func() error {

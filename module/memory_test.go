@@ -230,7 +230,7 @@ func TestSavedDefinition(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &definition.Filter{
-		Name: "hello", Kind: "WasmFilter", Pos: definition.Position{File: "a.yaml", Line: 3},
+		Name: "hello", Kind: "WasmFilter", VariantOf: "base", Singleton: true, Pos: definition.Position{File: "a.yaml", Line: 3},
 		Module: definition.Module{URL: "oci://a/b", SHA256: "00", Fetch: definition.Mirror, Pull: "always", PullSecret: "s"},
 		Config: message, VMConfig: message, RootID: "r", VMID: "v",
 		Attach: definition.Attach{

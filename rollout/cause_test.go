@@ -24,7 +24,7 @@ func causeWrong(t rollout.Told) string {
 		cause rollout.Cause
 	}{
 		{"by ", rollout.ByHand}, {" crashed ", rollout.ByCrashes}, {" refused ", rollout.ByRefusals},
-		{"came back as new", rollout.ByRestarts}, {"went away", rollout.ByRestarts},
+		{"of the wave restarted", rollout.ByRestarts}, {"went away", rollout.ByRestarts},
 	} {
 		if strings.Contains(why, c.word) && want == "" && (c.cause != rollout.ByHand || strings.HasPrefix(why, c.word)) {
 			want = c.cause

@@ -216,8 +216,8 @@ func (p *play) watch(w rollout.Watch) {
 }
 
 func (p *play) count(t rollout.Told) {
-	for what, n := range map[string]*int{"begins:": &p.tally.Waves, "is everywhere": &p.tally.Joins, "stopped": &p.tally.Stops, "without which": &p.tally.Needs,
-		"become one change": &p.tally.Merges, "rolled back": &p.tally.Rollbacks, "something else": &p.tally.Superseded} {
+	for what, n := range map[string]*int{"begins:": &p.tally.Waves, "is on all Envoys": &p.tally.Joins, "stopped": &p.tally.Stops, "without which": &p.tally.Needs,
+		"become one change": &p.tally.Merges, "rolled back": &p.tally.Rollbacks, "have changed again": &p.tally.Superseded} {
 		if strings.Contains(t.Words, what) {
 			*n++
 		}

@@ -37,7 +37,7 @@ func TestReplicas(t *testing.T) {
 	}
 	t.Log(sum)
 	if *seed == 0 && *seeds >= 100 {
-		for _, what := range []string{"begins:", "is everywhere", "stopped", "led", "deposed", "killed", "behind", "cut", "moved", "waited for others", "told early"} {
+		for _, what := range []string{"begins:", "is on all Envoys", "stopped", "led", "deposed", "killed", "behind", "cut", "moved", "waited for others", "told early"} {
 			if sum[what] == 0 {
 				t.Errorf("nothing %s in %d histories: they don't test what they are for", what, *seeds)
 			}
@@ -213,7 +213,7 @@ func (r *replica) step(e rollout.Event) {
 	}
 	for _, t := range ready.Told {
 		r.logf("%d:     %s %s (%s): %s", r.n, t.Change, t.Title, t.State, t.Words)
-		for _, what := range []string{"begins:", "is everywhere", "stopped"} {
+		for _, what := range []string{"begins:", "is on all Envoys", "stopped"} {
 			if strings.Contains(t.Words, what) {
 				r.counted[what]++
 			}

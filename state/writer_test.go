@@ -106,7 +106,7 @@ func TestWriterGathers(t *testing.T) {
 		v, encoded := w.View("p/"), 0
 		for i := range 1000 {
 			v.Put("a", counted{i + 1, &encoded})
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond + time.Microsecond) // never just when it writes
 		}
 		time.Sleep(writeAfter)
 		synctest.Wait()

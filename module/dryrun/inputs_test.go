@@ -29,7 +29,7 @@ func TestKeyOfEachInput(t *testing.T) {
 func TestKeyOfEachField(t *testing.T) {
 	r := newRunner(t, Options{})
 	nothing := map[string]bool{
-		"Kind": true, "Pos": true, "Attach": true, "Order": true, "Place": true, "OnFailure": true, "Verify": true,
+		"Kind": true, "Pos": true, "VariantOf": true, "Singleton": true, "Attach": true, "Order": true, "Place": true, "OnFailure": true, "Verify": true,
 		"Module": true, // the key has its content's hash
 		"Lua":    true, // there is no module to try
 	}
