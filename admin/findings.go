@@ -45,18 +45,19 @@ func (s *Server) findings(ctx context.Context, o *overview) []finding {
 
 // merge makes one of a problem with a module and of what it does to Envoys.
 func merge(problems, troubles []finding) []finding {
+	all := slices.Clone(problems)
 	for _, t := range troubles {
 		i := slices.IndexFunc(problems, func(p finding) bool {
 			return t.State == swap.Failed && len(t.Words) == 1 && strings.HasSuffix(p.Words[0], t.Words[0])
 		})
-		if i < 0 || problems[i].State != "" {
-			problems = append(problems, t)
+		if i < 0 || all[i].State != "" {
+			all = append(all, t)
 			continue
 		}
-		p := &problems[i]
+		p := &all[i]
 		p.Level, p.Title, p.Filters, p.State, p.Nodes, p.Count, p.Link = levelBad, t.Title, t.Filters, t.State, t.Nodes, t.Count, t.Link
 	}
-	return problems
+	return all
 }
 
 // problemFindings are what is wrong with definitions and the like. The same in many

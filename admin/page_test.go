@@ -175,6 +175,20 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestFailureWithoutReason: another replica, or a later version, may say of an Envoy less
+// than this one does.
+func TestFailureWithoutReason(t *testing.T) {
+	s := newServer(fleet{{ID: "a", Filters: []swap.FilterStatus{
+		{Name: "auth", Wanted: "1", State: swap.Failed},
+		{Name: "hello", Wanted: "2", State: swap.Failed, Reason: "no"},
+	}}})
+	l := someLoaded()
+	l.Problems = nil
+	s.Loaded(l)
+	_, page := get(t, s.Handler(), "/")
+	wantIn(t, page, "does not get auth", "does not get hello", `<p class="words">no</p>`)
+}
+
 // TestTurnedAwayIsShown: clients that got no stream are told of once for each reason.
 func TestTurnedAwayIsShown(t *testing.T) {
 	var all []xds.TurnedAway
