@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"encoding/json"
 	"hash/maphash"
 	"strconv"
 	"time"
@@ -25,6 +26,9 @@ func (d *digest) add(texts ...string) {
 		d.WriteString(s)
 	}
 }
+
+// document adds what a document says. Where its values are in memory does not count.
+func (d *digest) document(v any) { _ = json.NewEncoder(d).Encode(v) } // a hash takes all
 
 func (d *digest) at(t time.Time) { d.add(strconv.FormatInt(t.UnixNano(), 36)) }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"wasmxds/module"
 	"wasmxds/xds"
 	"wasmxds/xds/swap"
 )
@@ -102,5 +103,30 @@ func TestPagesAtRest(t *testing.T) {
 	all("of new definitions")
 	if w.summaries.Load() != 2 {
 		t.Error("definitions do not change what the fleet runs")
+	}
+}
+
+// wanting is a store of modules that all want the same.
+type wanting struct{ Modules }
+
+func (wanting) Wants(string) (module.Wants, error) {
+	return module.Wants{Calls: []string{"proxy_log"}}, nil
+}
+
+// TestNothingNewIsNoChange: pages are fetched again when something is to be seen, not
+// whenever the fleet was looked at.
+func TestNothingNewIsNoChange(t *testing.T) {
+	s := newScene(t, 2)
+	s.Server.opts.Modules = wanting{}
+	first := s.Server.overview()
+	s.ahead += stale
+	again := s.Server.overview()
+	if again == first || again.digest != first.digest {
+		t.Error("the same is another the second time")
+	}
+	s.load("another")
+	s.ahead += stale
+	if s.Server.overview().digest == first.digest {
+		t.Error("other definitions are the same")
 	}
 }

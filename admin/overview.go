@@ -2,9 +2,9 @@ package admin
 
 import (
 	"cmp"
-	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -144,8 +144,8 @@ func (s *Server) look(v *sight, now time.Time) *overview {
 	for of, by := range o.Refused {
 		s.history.refuse(of.Filter, of.Version, by)
 	}
-	st := o.Status
-	digest.add(fmt.Sprint(st.Definitions, st.Filters, st.Replicas, st.TurnedAway, s.draining.Load()))
+	digest.document(o.Status)
+	digest.add(strconv.FormatBool(s.draining.Load()))
 	o.digest = digest.Sum64()
 	return o
 }
