@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,9 +33,10 @@ type finding struct {
 // MoreNodes is how many Envoys are not named.
 func (f finding) MoreNodes() int { return f.Count - len(f.Nodes) - len(f.Peers) }
 
-// findings are all things that are wrong or under way, the worst first.
-func (s *Server) findings(ctx context.Context, o *overview) []finding {
-	all := slices.Concat(merge(s.problemFindings(o), troubleFindings(o)), s.changeFindings(ctx), turnedFindings(o), fleetFindings(o))
+// findings are all things that are wrong or under way, the worst first. unknown is why
+// it is not known how far changes are.
+func (s *Server) findings(o *overview, moving *rollout.Status, unknown error) []finding {
+	all := slices.Concat(merge(s.problemFindings(o), troubleFindings(o)), changeFindings(moving, unknown), turnedFindings(o), fleetFindings(o))
 	slices.SortStableFunc(all, func(a, b finding) int {
 		return cmp.Or(b.Level.rank()-a.Level.rank(), severity(b.State)-severity(a.State))
 	})
@@ -182,10 +182,9 @@ func troubleFinding(o *overview, group []*trouble) finding {
 }
 
 // changeFindings are changes that do not go on by themselves.
-func (s *Server) changeFindings(ctx context.Context) []finding {
-	moving, err := s.moving(ctx)
-	if err != nil {
-		return []finding{{Level: levelWarn, Title: "How far changes are is not known", Words: []string{err.Error()}}}
+func changeFindings(moving *rollout.Status, unknown error) []finding {
+	if unknown != nil {
+		return []finding{{Level: levelWarn, Title: "How far changes are is not known", Words: []string{unknown.Error()}}}
 	}
 	var all []finding
 	for i := range moving.Changes {

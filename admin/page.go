@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"wasmxds/printable"
+	"wasmxds/rollout"
 	"wasmxds/xds/swap"
 )
 
@@ -58,12 +59,23 @@ type frame struct {
 	Now     time.Time
 	Started time.Time
 	Icon    string // a file that shows how the fleet is
+
+	fleet    *overview
+	moving   rollout.Status // zero where it is not known; a finding says why not
+	findings []finding
+	verdict  verdict
 }
 
 func (s *Server) frame(r *http.Request, title, path string) frame {
-	o := s.overview()
-	return frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started,
-		Icon: iconOf(s.verdict(o, s.findings(r.Context(), o)).Level)}
+	f := frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started, fleet: s.overview()}
+	moving, err := s.moving(r.Context())
+	if err == nil {
+		f.moving = moving
+	}
+	f.findings = s.findings(f.fleet, &f.moving, err)
+	f.verdict = s.verdict(f.fleet, f.findings)
+	f.Icon = iconOf(f.verdict.Level)
+	return f
 }
 
 func iconOf(l level) string {

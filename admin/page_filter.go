@@ -22,7 +22,8 @@ type versionView struct {
 
 func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	o := s.overview()
+	fr := s.frame(r, name, "/filters")
+	o := fr.fleet
 	data := struct {
 		frame
 		F                filterView
@@ -34,7 +35,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		Diff             []textdiff.Line
 		Definition       string
 		Changes          []changeView
-	}{frame: s.frame(r, name, "/filters"), Kept: kept}
+	}{frame: fr, Kept: kept, Changes: viewTimeline(changesOf(fr.moving.Changes, name), s.origins(), shownChanges)}
 	found := false
 	for _, f := range o.Status.Filters {
 		if f.Name == name {
@@ -45,7 +46,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		s.missing(w, r, "There is no filter "+name, "It may have been removed from the directory.")
 		return
 	}
-	for _, f := range s.findings(r.Context(), o) {
+	for _, f := range fr.findings {
 		if slices.Contains(f.Filters, name) || slices.Contains(f.files, data.F.File) {
 			data.Findings = append(data.Findings, f)
 		}
@@ -63,9 +64,6 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		if from != nil {
 			data.From, data.Diff = from.ID, textdiff.Lines(describe(from.Filter), describe(to.Filter))
 		}
-	}
-	if moving, err := s.moving(r.Context()); err == nil {
-		data.Changes = viewTimeline(changesOf(moving.Changes, name), s.origins(), shownChanges)
 	}
 	s.show(w, http.StatusOK, "filter", data)
 }

@@ -23,8 +23,9 @@ type stateCount struct {
 }
 
 func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
-	o := s.overview()
-	found := s.findings(r.Context(), o)
+	f := s.frame(r, "Fleet", "/")
+	o, found := f.fleet, f.findings
+	f.Title = f.verdict.Text
 	data := struct {
 		frame
 		O            *overview
@@ -39,10 +40,10 @@ func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 		Changes      []changeView
 		Start        Start
 	}{
-		frame: s.frame(r, "Fleet", "/"), O: o, Verdict: s.verdict(o, found), Findings: found, Start: s.opts.Start,
-		Groups: groups(o.Nodes, byCluster),
+		frame: f, O: o, Verdict: f.verdict, Findings: found, Start: s.opts.Start,
+		Groups:  groups(o.Nodes, byCluster),
+		Changes: viewTimeline(f.moving.Changes, s.origins(), shownChanges),
 	}
-	data.Title = data.Verdict.Text
 	data.Bar.Label = data.Verdict.Text
 	for _, state := range slices.Backward(bySeverity) {
 		if n := o.States[state]; n > 0 && state != Gone {
@@ -58,9 +59,6 @@ func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 	data.Groups = data.Groups[:len(data.Groups)-data.MoreGroups]
 	data.Filters = s.filterViews(o)
 	data.Filters = data.Filters[:min(len(data.Filters), shownFilters)]
-	if moving, err := s.moving(r.Context()); err == nil { // else a finding says why not
-		data.Changes = viewTimeline(moving.Changes, s.origins(), shownChanges)
-	}
 	s.show(w, http.StatusOK, "overview", data)
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -260,5 +261,25 @@ func TestTimelineNamesAuthors(t *testing.T) {
 	want := "3[WasmFilter shop/auth] [argocd-controller] 2[/etc/wasmxds/hello.yaml] [] 1[WasmFilter shop/auth] []"
 	if strings.Join(got, " ") != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// TestPagesAskOnce: with several replicas it takes a request to another to know how far
+// changes are, and as long as that has an answer.
+func TestPagesAskOnce(t *testing.T) {
+	for _, away := range []error{nil, errors.New("nobody leads")} {
+		m := someRollouts()
+		m.away = away
+		s := operated(t, m)
+		for _, path := range []string{"/", "/filters", "/filters/hello", "/envoys", "/envoys/edge-1"} {
+			m.asked = 0
+			code, page := get(t, s.Handler(), path)
+			if code != 200 || m.asked != 1 {
+				t.Errorf("%s: %d, asked %d times", path, code, m.asked)
+			}
+			if path == "/" && strings.Contains(page, "nobody leads") != (away != nil) {
+				t.Errorf("%s, but the page has %s", away, page)
+			}
+		}
 	}
 }

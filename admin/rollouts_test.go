@@ -26,17 +26,19 @@ var _ Mover = (*driver.Driver)(nil)
 
 // mover is a Mover that notes what it is told.
 type mover struct {
-	mu   sync.Mutex
-	st   rollout.Status
-	told []rollout.Command
-	err  error                 // of commands
-	away error                 // of asking
-	then func(*rollout.Status) // what comes of a command
+	mu    sync.Mutex
+	st    rollout.Status
+	told  []rollout.Command
+	asked int                   // how often how far changes are
+	err   error                 // of commands
+	away  error                 // of asking
+	then  func(*rollout.Status) // what comes of a command
 }
 
 func (m *mover) Status(context.Context) (rollout.Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.asked++
 	return m.st, m.away
 }
 
