@@ -66,7 +66,7 @@ func viewEnvoy(n xds.NodeStatus) envoyView {
 func standing(f *swap.FilterStatus) string {
 	state := string(f.State)
 	if f.Refused {
-		state = "refused"
+		state = "rejected"
 	}
 	if f.Running == "" {
 		return state + ", no version of it runs"

@@ -100,7 +100,7 @@ func TestVersionsOfAFilter(t *testing.T) {
 	}
 }
 
-// TestEnvoyPageTellsFailuresFirst: what it refused is told once with how often, and
+// TestEnvoyPageTellsFailuresFirst: what it rejected is told once with how often, and
 // what only says that it fetches is no failure.
 func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
 	s := newScene(t, 1)
@@ -113,7 +113,7 @@ func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
 		}
 	})
 	_, page := get(t, s.Server.Handler(), "/envoys/edge-01")
-	wantIn(t, page, "Envoy 1.40.0", "refused, ", "rejects the module: no", "<td>3</td>", "unknown field", "answered 7 times that it fetches", "1 of 2 filters as wanted")
+	wantIn(t, page, "Envoy 1.40.0", "rejected, ", "rejects the module: no", "<td>3</td>", "unknown field", "answered 7 times that it fetches", "1 of 2 filters as wanted")
 	if strings.Contains(page, "cache miss") {
 		t.Error("a NACK of a fetch is shown")
 	}
