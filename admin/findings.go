@@ -227,7 +227,7 @@ func fleetFindings(o *overview) []finding {
 		f := finding{Level: levelNote, Title: "Older connections of " + plural(n, "Envoy") + " are being drained", Count: n,
 			Words: []string{"A listener was replaced: connections opened before stay with the old one until Envoy closes them."}}
 		f.Nodes, _ = o.some(func(r *envoyRow) bool { return r.Draining })
-		f.Count = len(f.Nodes)
+		f.Count = max(n, len(f.Nodes)) // they were counted at another time
 		all = append(all, f)
 	}
 	return all

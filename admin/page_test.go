@@ -3,6 +3,7 @@ package admin
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -187,6 +188,33 @@ func TestFailureWithoutReason(t *testing.T) {
 	s.Loaded(l)
 	_, page := get(t, s.Handler(), "/")
 	wantIn(t, page, "does not get auth", "does not get hello", `<p class="words">no</p>`)
+}
+
+// TestMoreThanAreNamed: those that are not named are counted, and a link leads to them
+// where there is a list of them.
+func TestMoreThanAreNamed(t *testing.T) {
+	const all = shownNodes + 3
+	var f fleet
+	for i := range all {
+		f = append(f, xds.NodeStatus{ID: fmt.Sprintf("edge-%02d", i), Filters: []swap.FilterStatus{{Name: "hello", Wanted: "b2", Running: "b2", State: swap.Running,
+			Crashes: &swap.Crashes{Version: "b2", Count: 1, Last: noon}, Draining: &swap.Draining{}}}})
+	}
+	s := newServer(f)
+	l := someLoaded()
+	l.Problems = nil
+	s.Loaded(l)
+	_, page := get(t, s.Handler(), "/")
+	wantIn(t, page, fmt.Sprintf("hello crashed on %d of %d Envoys", all, all), fmt.Sprintf("Older connections of %d Envoys", all))
+	if n := strings.Count(page, `<span class="muted">and 3 more</span>`); n != 2 || strings.Contains(page, `href=""`) {
+		t.Errorf("%d times 3 more, want 2, and no link to nowhere, in\n%s", n, page)
+	}
+	for i := range f {
+		f[i].Filters[0] = swap.FilterStatus{Name: "hello", Wanted: "b2", State: swap.Fetching}
+	}
+	s = newServer(f)
+	s.Loaded(l)
+	_, page = get(t, s.Handler(), "/")
+	wantIn(t, page, `<a href="/envoys?state=fetching">and 3 more</a>`)
 }
 
 // TestTurnedAwayIsShown: clients that got no stream are told of once for each reason.
