@@ -31,6 +31,7 @@ type described struct {
 	VMID      string               `yaml:"vmID,omitempty"`
 	Attach    map[string]any       `yaml:"attach,omitempty"`
 	Order     int                  `yaml:"order,omitempty"`
+	Place     string               `yaml:"place,omitempty"`
 	OnFailure definition.OnFailure `yaml:"onFailure,omitempty"`
 	Env       map[string]string    `yaml:"env,omitempty"`
 	HostEnv   []string             `yaml:"hostEnv,omitempty"`
@@ -42,7 +43,7 @@ type described struct {
 func describe(f *module.Filter) string {
 	d := f.Definition
 	out := described{
-		Kind: d.Kind, Name: d.Name, RootID: d.RootID, VMID: d.VMID, Order: d.Order, OnFailure: d.OnFailure,
+		Kind: d.Kind, Name: d.Name, RootID: d.RootID, VMID: d.VMID, Order: d.Order, Place: d.Place.Words(d.Order), OnFailure: d.OnFailure,
 		Env: d.Env, HostEnv: d.HostEnv, Allow: d.Allow, Verify: d.Verify,
 		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
 	}
@@ -103,6 +104,9 @@ func attachValue(a definition.Attach) map[string]any {
 		}
 		if len(l.Ports) > 0 {
 			m["ports"] = l.Ports
+		}
+		if len(l.Routes) > 0 {
+			m["routes"] = l.Routes
 		}
 		listeners = append(listeners, m)
 	}

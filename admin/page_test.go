@@ -99,6 +99,14 @@ func TestVersionsOfAFilter(t *testing.T) {
 	if had := s.Server.history.of("hello"); len(had) != 4 || had[0].ID != had[1].Version+".2" {
 		t.Errorf("%d versions, the newest %s", len(had), had[0].ID)
 	}
+
+	set.Filters = slices.Clone(set.Filters)
+	other, moved := f, d
+	moved.Place, moved.Attach = definition.Place{At: definition.AuthZ}, definition.Attach{Listeners: []definition.ListenerMatch{{Routes: []string{"api"}}}}
+	other.Definition, set.Filters[i] = &moved, &other
+	s.Server.Loaded(l)
+	_, page = get(t, h, "/filters/hello")
+	wantIn(t, page, "place: authz", "- routes:")
 }
 
 // TestEnvoyPageTellsFailuresFirst: what it rejected is told once with how often, and

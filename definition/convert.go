@@ -187,7 +187,7 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	}
 	w := &wasmFilter{
 		Kind: "WasmFilter", Name: f.Name, RootID: f.RootID, VMID: f.VMID,
-		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
+		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.Words(f.Order),
 		Env: f.Env, HostEnv: f.HostEnv, Allow: convertAllow(f), Singleton: f.Singleton,
 		Module: module{SHA256: f.Module.SHA256, Pull: f.Module.Pull, PullSecret: f.Module.PullSecret},
 	}
@@ -223,7 +223,7 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
 	w := &luaFilter{
 		Kind: luaKind, Name: f.Name, Inline: f.Lua.Script,
-		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.words(f.Order),
+		Attach: convertAttach(f.Attach), Order: f.Order, Place: f.Place.Words(f.Order),
 	}
 	if f.OnFailure != Closed {
 		w.OnFailure = f.OnFailure

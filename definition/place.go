@@ -93,11 +93,11 @@ func (d *Doc) place(written string, order int) Place {
 	return Place{}
 }
 
-// words are what place reads as p; none where the order says as much.
-func (p Place) words(order int) string {
+// Words are what a document says for p; none where the order says as much.
+func (p Place) Words(order int) string {
 	if p.Network {
 		p.Network = false
-		return strings.TrimSuffix(networkPlace+" "+p.words(order), " ")
+		return strings.TrimSuffix(networkPlace+" "+p.Words(order), " ")
 	}
 	switch {
 	case p.Before != "":
