@@ -37,7 +37,7 @@ func services(meta *structpb.Struct) []startedWith {
 		}
 	}
 	slices.SortFunc(all, func(a, b startedWith) int { return cmp.Compare(a.name, b.name) })
-	return all[:min(len(all), maxServices)]
+	return slices.Clone(all[:min(len(all), maxServices)]) // the others are not held
 }
 
 // services tells how each service fares that c is to have, or has. The caller holds

@@ -24,7 +24,7 @@ func serviceMetadata(t *testing.T, services map[string]any) *structpb.Struct {
 func TestServicesOfMetadata(t *testing.T) {
 	one := func(version, module any) map[string]any { return map[string]any{"version": version, "module": module} }
 	many := map[string]any{}
-	for i := range 2 * maxServices {
+	for i := range 5 * maxServices {
 		many[fmt.Sprint("s", i)] = one("1", "a")
 	}
 	for name, c := range map[string]struct {
@@ -39,8 +39,8 @@ func TestServicesOfMetadata(t *testing.T) {
 		"too many":      {serviceMetadata(t, many), maxServices},
 		"not a mapping": {&structpb.Struct{Fields: map[string]*structpb.Value{"wasmxds": structpb.NewStringValue("x")}}, 0},
 	} {
-		if got := services(c.meta); len(got) != c.want {
-			t.Errorf("%s: %v", name, got)
+		if got := services(c.meta); len(got) != c.want || cap(got) > 2*maxServices {
+			t.Errorf("%s: %v, of %d", name, got, cap(got))
 		}
 	}
 }
