@@ -170,7 +170,9 @@ func TestTurnedAway(t *testing.T) {
 	if n := s.Stats().Turned; n != 4 {
 		t.Errorf("counted %d, want 4", n)
 	}
+	before = s.Generation()
 	c.advance(59*time.Minute + 30*time.Second)
+	eventually(t, "who looks at the status is told that it was long ago", func() bool { return s.Generation() != before })
 	if all := got(); len(all) != 1 || all[0].node != "mallory" {
 		t.Errorf("after an hour: %v", all)
 	}

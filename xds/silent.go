@@ -31,7 +31,8 @@ func (s *Server) everySecond(ctx context.Context) {
 			s.cutSilent(s.now())
 			s.cutQuiet(s.now())
 			s.forget(s.now())
-			if s.drained.pass(s.now()) {
+			drained, forgot := s.drained.pass(s.now()), s.turned.pass(s.now())
+			if drained || forgot {
 				s.generation.Add(1)
 			}
 		}

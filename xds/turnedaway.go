@@ -52,7 +52,7 @@ func (a *turnedAway) add(now time.Time, message, node, peer string, reason error
 	defer a.mu.Unlock()
 	a.total++
 	a.write(c, message)
-	a.forget(now)
+	a.clients = recent(a.clients, now)
 	same := func(o TurnedAway) bool { return o.Node == c.Node && o.Reason == c.Reason }
 	if i := slices.IndexFunc(a.clients, same); i >= 0 {
 		c.Since, c.Times = a.clients[i].Since, a.clients[i].Times+1
@@ -82,8 +82,17 @@ func (a *turnedAway) write(c TurnedAway, message string) {
 	}
 }
 
-func (a *turnedAway) forget(now time.Time) {
-	a.clients = slices.DeleteFunc(a.clients, func(c TurnedAway) bool { return now.Sub(c.Last) >= turnedAwayFor })
+// pass forgets clients, and tells whether there were some to forget.
+func (a *turnedAway) pass(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	had := len(a.clients)
+	a.clients = recent(a.clients, now)
+	return len(a.clients) < had
+}
+
+func recent(all []TurnedAway, now time.Time) []TurnedAway {
+	return slices.DeleteFunc(all, func(c TurnedAway) bool { return now.Sub(c.Last) >= turnedAwayFor })
 }
 
 // TurnedAway are the clients that were turned away within the last hour, up to 100,
@@ -91,8 +100,7 @@ func (a *turnedAway) forget(now time.Time) {
 func (s *Server) TurnedAway() []TurnedAway {
 	s.turned.mu.Lock()
 	defer s.turned.mu.Unlock()
-	s.turned.forget(s.now())
-	all := slices.Clone(s.turned.clients)
+	all := recent(slices.Clone(s.turned.clients), s.now())
 	slices.Reverse(all)
 	return all
 }
