@@ -184,6 +184,37 @@ func TestTurnedAway(t *testing.T) {
 	}
 }
 
+// TestTooManyStreams: a node has no more than 64 streams, and who comes with its ID
+// beyond that is turned away.
+func TestTooManyStreams(t *testing.T) {
+	s := start(t, xds.Options{})
+	s.publish(t, hello1)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	one := &ask{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "same"}}
+	for range 64 {
+		st, err := open(ctx, s.dial(t, ""), true)
+		if err == nil {
+			err = st.Send(one)
+		}
+		if err == nil {
+			_, err = st.Recv()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all := s.TurnedAway(); len(all) > 0 {
+		t.Errorf("turned away: %v", all)
+	}
+	if err := s.asked(t, true, []*ask{one}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("ended with %v", err)
+	}
+	if all := s.TurnedAway(); len(all) != 1 || all[0].Node != "same" || !strings.Contains(all[0].Reason, "has 64 streams already") {
+		t.Errorf("turned away: %v", all)
+	}
+}
+
 // TestNodeIDs: people tell Envoys apart by their node IDs, in terminals as
 // well. One that can't be read is refused, and the log says where it came from.
 func TestNodeIDs(t *testing.T) {

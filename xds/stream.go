@@ -144,6 +144,9 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 	}
 	c, double, err := s.connect(ctx, st, *req.node, req.delta)
 	if err != nil {
+		if !errors.Is(err, errEnding) {
+			s.turn("refused a node", req.node.ID, transport.AddrOf(ctx).String(), errors.New(status.Convert(err).Message()))
+		}
 		return nil, err
 	}
 	if double.IsValid() {
