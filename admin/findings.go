@@ -77,7 +77,7 @@ func (s *Server) problemFindings(o *overview) []finding {
 			all[i].Where, all[i].files, all[i].Since = append(all[i].Where, at), append(all[i].files, p.File), earlier(all[i].Since, since)
 			continue
 		}
-		f := finding{Level: levelBad, Title: "Error in " + base(p.File), Words: []string{p.Message}, Todo: p.Hint, Where: []string{at}, files: []string{p.File}, Since: since, Link: "/"}
+		f := finding{Level: levelBad, Title: "Error in " + base(p.File), Words: []string{p.Message}, Todo: p.Hint, Where: []string{at}, files: []string{p.File}, Since: since}
 		if p.Warning {
 			f.Level, f.Title = levelWarn, "Warning about "+base(p.File)
 		}

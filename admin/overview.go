@@ -42,9 +42,8 @@ type envoyRow struct {
 	State                swap.State // the worst of what it has
 	Worst                string     // the filter, or listener, that is in it; "": none
 	More                 int        // others that are not as wanted
-	Filters              int
-	Draining             bool      // older connections go on with a listener as it was
-	Since                time.Time // when it came, or was seen last
+	Draining             bool       // older connections go on with a listener as it was
+	Since                time.Time  // when it came, or was seen last
 }
 
 // running is how many Envoys run a version of a filter.
@@ -193,7 +192,6 @@ func (o *overview) add(n *xds.NodeStatus, c *census) {
 			c.versions[f.Name] = map[running]int{}
 		}
 		c.versions[f.Name][running{Version: f.Running, Wanted: f.State == swap.Running}]++
-		row.Filters++
 		if f.State != swap.Running {
 			row.behind(f.Name, f.State)
 			if f.Refused {

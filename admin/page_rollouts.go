@@ -23,8 +23,6 @@ type changeView struct {
 	Policy           string
 	Reason           string
 	Effect           string // on errors and latency; "": not known
-	Concerned        int
-	Settled          int
 }
 
 // waveView is a wave, filled as far as it is.
@@ -90,7 +88,7 @@ func viewChanges(changes []rollout.ChangeStatus, of origins) (open, over []chang
 func viewChange(c *rollout.ChangeStatus, of origins) changeView {
 	files, by := of.of(c)
 	v := changeView{ID: c.ID, Title: c.Title, Words: c.Words, State: c.State, At: c.Opened, Policy: c.Policy,
-		Files: files, By: by, Effect: effectOf(c), Concerned: c.Concerned, Settled: c.Settled}
+		Files: files, By: by, Effect: effectOf(c)}
 	if !c.Ended.IsZero() {
 		v.At = c.Ended
 	}
