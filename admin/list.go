@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"cmp"
 	"net/url"
 	"strconv"
 )
@@ -46,7 +45,6 @@ func (q query) Narrow() bool { return q.Text != "" || q.State != "" || q.In != "
 
 // tab is a choice of a state.
 type tab struct {
-	Text    string
 	State   string
 	Count   int
 	Link    string
@@ -56,7 +54,7 @@ type tab struct {
 func (q query) tab(state string, count int) tab {
 	to := q
 	to.State, to.Page = state, 1
-	return tab{Text: cmp.Or(state, "all"), State: state, Count: count, Link: to.link(), Current: q.State == state}
+	return tab{State: state, Count: count, Link: to.link(), Current: q.State == state}
 }
 
 // pageOf is a part of a list.
