@@ -39,7 +39,7 @@ func hasOf(f *definition.Filter, l *definition.Listener, r definition.Route) str
 		}
 	}
 	for _, m := range f.Attach.Listeners {
-		if m.Matches(l.Target()) && r.Name != "" && slices.Contains(m.Routes, r.Name) {
+		if r.Name != "" && slices.Contains(m.Routes, r.Name) && m.Matches(l.Target()) {
 			return "on"
 		}
 	}
