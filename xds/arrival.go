@@ -13,9 +13,10 @@ type arrival struct {
 	now func() time.Time
 
 	mu     sync.Mutex
+	round  int           // goes up when one is everywhere, and another begins
 	since  time.Time     // of the first publication that is not everywhere
 	behind int           // Envoys that lack it, and fan-outs that go on
-	count  [outcomes]int // of the Envoys that do not lack it any more
+	count  [outcomes]int // what became of it on Envoys that were behind
 }
 
 // outcome is what has become of a change on an Envoy.
@@ -28,11 +29,18 @@ const (
 	outcomes
 )
 
+// counted is the newest outcome of a client, and in which round.
+type counted struct {
+	round   int
+	outcome outcome
+}
+
 // begin is called before a fan-out, and what it returns after.
 func (a *arrival) begin() (end func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.behind == 0 {
+		a.round++
 		a.since, a.count = a.now(), [outcomes]int{}
 	}
 	a.behind++
@@ -71,14 +79,23 @@ func (a *arrival) joins() bool {
 	return true
 }
 
+// note counts a client once for all publications of a round.
+func (a *arrival) note(c *counted, o outcome) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.round == a.round {
+		a.count[c.outcome]--
+	}
+	a.count[o]++
+	*c = counted{a.round, o}
+}
+
 // arrives takes c off those that are awaited. The caller holds c.mu.
 func (s *Server) arrives(c *client, o outcome) {
 	if !c.awaited {
 		return
 	}
 	c.awaited = false
-	s.arrival.mu.Lock()
-	s.arrival.count[o]++
-	s.arrival.mu.Unlock()
+	s.arrival.note(&c.counted, o)
 	s.arrival.end()
 }

@@ -3,6 +3,8 @@ package xds_test
 import (
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"testing"
 
 	"wasmxds/xds"
@@ -59,5 +61,43 @@ func TestArrival(t *testing.T) {
 		bad.cancel()
 		logs(1, "level=INFO", "envoys=2")
 		close(answers)
+	})
+}
+
+// TestArrivalOfSeveral: an Envoy that takes one change after the other while another
+// lacks the first counts once.
+func TestArrivalOfSeveral(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var log logged
+		s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+		s.publish(t, hello1)
+		answers := make(chan struct{})
+		answer := sync.OnceFunc(func() { close(answers) })
+		defer answer()
+		for _, id := range []string{"quick", "slow"} {
+			e := fresh(t, id, delta)
+			e.connect(s.dial(t, ""))
+			s.settled(t, id)
+			if id == "slow" {
+				e.mu.Lock()
+				e.refuse = func(swap.Type, string) string { <-answers; return "" }
+				e.mu.Unlock()
+			}
+		}
+		text := hello1
+		for i, name := range []string{"one", "two"} {
+			text += fmt.Sprintf("listener %s %d %d\n", name, 9002+i, 9102+i)
+			s.publish(t, text)
+			eventually(t, "the quick one has "+name, func() bool {
+				n, _ := s.node("quick")
+				return slices.ContainsFunc(n.Listeners, func(l swap.ListenerStatus) bool { return l.Name == name && l.Running == l.Wanted })
+			})
+		}
+		answer()
+		const line = "the change is on all Envoys that it is for"
+		eventually(t, "both changes are everywhere", func() bool { return len(log.of(line, "envoys=2")) == 1 })
+		if all := log.of(line); len(all) != 1 {
+			t.Errorf("the log has %q", all)
+		}
 	})
 }

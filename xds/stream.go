@@ -39,6 +39,7 @@ type client struct {
 	gets     *resource.Snapshot // by that
 	settled  bool               // told so
 	awaited  bool               // by the Server's arrival
+	counted  counted            // by that
 	refusals []toldRefusal      // since it is to have what it wants
 	returns  bool               // the node was here of late, and had something
 	answered bool               // to some response
