@@ -327,6 +327,7 @@ func (s *Server) request(c *client, r *request) error {
 	s.step(c, &r.Request)
 	if r.Failed {
 		c.remember(NACK{Type: r.typeURL, Message: r.Error, At: s.now()})
+		s.generation.Add(1)
 	}
 	if s.observed != nil && r.Nonce != "" && !c.answered {
 		s.answered(c)
