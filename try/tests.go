@@ -30,7 +30,7 @@ type Tests struct {
 }
 
 const (
-	// budget is for all tests of a filter.
+	// budget is for all tests of a filter, without what they wait for those of others.
 	budget = time.Minute
 	// mostFailures is after how many failures the rest of a filter's tests is left out.
 	mostFailures = 20
@@ -60,16 +60,16 @@ func (t *Tests) Key(tests []*definition.FilterTest) string {
 // error, that they could not be run, or not to their end.
 func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, tests []*definition.FilterTest) error {
 	var failed []definition.Problem
-	began, played, all := time.Now(), 0, count(tests)
+	played, all, took := 0, count(tests), time.Duration(0)
 	for _, test := range tests {
 		for _, c := range test.Cases {
-			if took := time.Since(began); took > t.budget {
+			if took > t.budget {
 				if len(failed) > 0 {
 					return &module.TestError{Problems: failed}
 				}
 				return fmt.Errorf("tests: %d of %d cases have run after %v, and there is no more time", played, all, took.Round(time.Second))
 			}
-			out, err := t.play(ctx, f, m, c)
+			out, err := t.play(ctx, f, m, c, &took)
 			if only, ok := errors.AsType[*dryrun.Unplayable](err); ok {
 				return &module.UntestedError{Problem: failure(definition.Expected{Pos: test.Pos, Field: "filter"}, "these tests are not run: %v", only)}
 			}
@@ -92,11 +92,14 @@ func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, t
 	return nil
 }
 
-func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase) (Outcome, error) {
+// play plays a case when it is its turn, and adds what that took.
+func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase, took *time.Duration) (Outcome, error) {
 	if err := t.turn.Acquire(ctx, 1); err != nil {
 		return Outcome{}, err
 	}
 	defer t.turn.Release(1)
+	began := time.Now()
+	defer func() { *took += time.Since(began) }()
 	return Trial{Player: t.player, Filter: f, Module: m}.Case(ctx, c)
 }
 

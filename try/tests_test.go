@@ -8,9 +8,11 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"wasmxds/definition"
 	"wasmxds/e2e/wasmtest"
@@ -216,6 +218,20 @@ func TestBounds(t *testing.T) {
 	if _, verdict := errors.AsType[*module.TestError](err); verdict || err == nil || !strings.Contains(err.Error(), "of 1000 cases have run") {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestBudget: what a filter's tests wait for those of others is not of their time.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tests, all := NewTests(passing{budget / 60}), parse(t, many(50))
+		var group errgroup.Group
+		for range 10 {
+			group.Go(func() error { return tests.Test(t.Context(), &definition.Filter{}, module.Info{}, all) })
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // passing is a Player to which nothing happens.
