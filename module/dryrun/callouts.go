@@ -110,16 +110,14 @@ func (h *host) tell(c stream.Call) *stream.Call {
 // texts reads arguments of a call, which are pairs of a pointer and a size.
 func (h *host) texts(m api.Module, a args, at ...int) ([][]byte, bool) {
 	var out [][]byte
-	size := 0
 	for _, i := range at {
 		b, found := in(m, a.u32(i), a.u32(i+1))
 		if !found {
 			return nil, false
 		}
+		h.spend(len(b))
 		out = append(out, slices.Clone(b))
-		size += len(b)
 	}
-	h.spend(size)
 	return out, true
 }
 
