@@ -85,3 +85,25 @@ func TestPlayProfile(t *testing.T) {
 		t.Errorf("the profile has %d instructions, the callbacks %d:\n%s", sum, all, out)
 	}
 }
+
+// A profile of deep recursion is not as large as its square.
+func TestProfileIsBounded(t *testing.T) {
+	p := new(profile)
+	const deep = 100_000
+	for i := range uint64(deep) {
+		p.enter("f", i)
+	}
+	for i := range uint64(deep) {
+		p.leave(deep + i)
+	}
+	if len(p.at) != 0 || len(p.nodes) != maxDepth+1 {
+		t.Errorf("%d nodes, at %d", len(p.nodes), len(p.at))
+	}
+	sum, calls := uint64(0), uint64(0)
+	for _, n := range p.nodes {
+		sum, calls = sum+n.instructions, calls+n.calls
+	}
+	if sum != 2*deep-1 || calls != deep {
+		t.Errorf("%d instructions in %d calls", sum, calls)
+	}
+}

@@ -30,8 +30,12 @@ type node struct {
 	below        map[string]int32 // nodes, by function
 }
 
-// maxNodes bounds the tree: what is called there beyond is that of its caller.
-const maxNodes = 50_000
+// Bounds of the tree: what is called there beyond is that of its caller. A sample
+// has all functions above it, so that deep recursion takes room by its square.
+const (
+	maxNodes = 50_000
+	maxDepth = 500
+)
 
 // spend adds the instructions since the last call or return to what runs.
 func (p *profile) spend(now uint64) {
@@ -53,7 +57,7 @@ func (p *profile) enter(function string, now uint64) {
 	below, known := p.nodes[above].below[function]
 	switch {
 	case known:
-	case len(p.nodes) >= maxNodes:
+	case len(p.nodes) >= maxNodes, len(p.at) >= maxDepth:
 		below = above
 	default:
 		below = int32(len(p.nodes))
