@@ -279,3 +279,29 @@ func TestPlayLogger(t *testing.T) {
 		t.Errorf("got %+v", played.Metrics)
 	}
 }
+
+// A module that does not start again is not called again, but started once more.
+func TestPlayRestartFails(t *testing.T) {
+	var s sandbox
+	r := request{Inputs: inputs{SHA256: "filter", Time: time.Minute, Memory: 16 << 20}, Play: &played{OnFailure: definition.Reload}}
+	l, err := s.load(t.Context(), r, func() ([]byte, error) { return os.ReadFile("testdata/filter.wasm") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &player{loaded: l, play: r.Play, ctx: t.Context(), last: rootContext, left: maxMade}
+	if err := p.start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { p.vm.close() }()
+	p.vm.failed = errors.New("it trapped")
+	p.trial.config = []byte("false")
+	for range 2 {
+		if out := p.one(playedStream{Stream: get()}); !strings.HasPrefix(out.Crash, "proxy_on_configure returned false") {
+			t.Errorf("got %+v", out)
+		}
+	}
+	p.trial.config = nil
+	if out := p.one(playedStream{Stream: get()}); out.Crash != "" || out.Response == nil {
+		t.Errorf("got %+v", out)
+	}
+}

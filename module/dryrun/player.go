@@ -80,7 +80,8 @@ func (p *player) one(s playedStream) stream.Result {
 	p.vm.host.records = &record{left: &p.left}
 	if p.vm.failed != nil && p.play.OnFailure == definition.Reload {
 		if err := p.start(); err != nil {
-			return stream.Result{Crash: err.Error()}
+			p.vm.failed = err // its machine is not to be used
+			return stream.Result{Crash: p.crash()}
 		}
 	}
 	p.last++
