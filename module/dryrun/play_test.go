@@ -305,3 +305,23 @@ func TestPlayRestartFails(t *testing.T) {
 		t.Errorf("got %+v", out)
 	}
 }
+
+// What a module asks for may have any length; what is told of it has not.
+func TestMissingIsBounded(t *testing.T) {
+	r := newRunner(t, Options{})
+	name := wasmtest.Arg{Kind: wasmtest.Text, Text: strings.Repeat("\x01", 30_000)}
+	b, err := wasmtest.Script{Callbacks: []wasmtest.ScriptCallback{{Name: "on_configure", Runs: [][]wasmtest.Step{{
+		{Number: 1, Call: "resolve_shared_queue", Args: []wasmtest.Arg{name, {Kind: wasmtest.Text, Text: "q"}, {Kind: wasmtest.Out32}}},
+		{Return: true, Value: 0},
+	}}}}}.Module()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := r.options.Store.Put(strings.NewReader(string(b)), 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tried(t, info); err != nil {
+		t.Error(err) // only an Envoy can tell
+	}
+}

@@ -27,6 +27,7 @@ const (
 	maxLines     = 1000
 	maxLinesSize = 256 << 10
 	maxMissing   = 20
+	maxMissed    = 100 // bytes of one: a reply without streams has 64 KiB, and a byte may become six
 
 	callbackSize, lineSize = 150, 50 // about
 )
@@ -93,6 +94,7 @@ func (r *record) line(level abi.Level, text string) {
 }
 
 func (r *record) miss(what string) {
+	what = strings.ToValidUTF8(what[:min(len(what), maxMissed)], "…")
 	if len(r.missing) < maxMissing && !slices.Contains(r.missing, what) {
 		r.missing = append(r.missing, what)
 	}
