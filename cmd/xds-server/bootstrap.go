@@ -54,9 +54,9 @@ During that time Envoy gradually closes connections that are in use; with
 connections stay open until the end.
 
 Services: --wasm-service NAME adds a Wasm service, a WasmFilter with place: service. It
-is read from the running xds-server at --admin. Envoy keeps a service until it ends:
-when the definition changes, "status" shows which Envoys need a new bootstrap and a
-restart.
+is read from the running xds-server at --admin, which may need --admin-token-file. An
+Envoy keeps a service until it exits. When the definition changes, "status" shows which
+Envoys need a new bootstrap and a restart.
 
 Hanging filters: a filter that never returns from a request blocks a worker thread
 and its connections. Envoy aborts after --hang-timeout (some versions, such as
@@ -124,8 +124,8 @@ func newBootstrap() *cobra.Command {
 	flags.StringVar(&f.tls.ServerName, "server-name", "", "server `name` to send by SNI (default the host of --xds-address)")
 	flags.StringVar(&f.tls.SAN, "server-san", "", "subject alternative `name` that xds-server's certificate must have: a DNS name, IP address or URI (default --server-name)")
 	flags.StringVar(&f.tls.SecretsDir, "secrets-dir", "", "`directory` for the SDS files through which Envoy reloads renewed certificates")
-	flags.StringArrayVar(&f.services, "wasm-service", nil, "`name` of a WasmFilter with place: service, as the xds-server at --admin has it; repeatable")
-	f.ask.add(flags, "`file` of the token that the admin address asks for")
+	flags.StringArrayVar(&f.services, "wasm-service", nil, "`name` of a Wasm service to add, which is read from the xds-server at --admin; repeatable")
+	f.ask.add(flags, "token `file` for xds-server's admin address")
 	completeDir(cmd, "secrets-dir")
 	completeValues(cmd, "protocol", "delta", "sotw")
 	return cmd

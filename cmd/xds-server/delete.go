@@ -36,7 +36,7 @@ func newDelete() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
 		},
 	}
-	f.add(cmd, "delete the documents with this label, as `key=value`; may be repeated: with all of them")
+	f.add(cmd, "delete documents with this label, as `key=value`; repeatable, then only those with all the labels")
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; repeatable")
 	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "ignore documents that do not exist")

@@ -11,14 +11,13 @@ import (
 	"wasmxds/scaffold"
 )
 
-const newFilterHelp = `Create a folder with a filter that builds: source, tests, Makefile,
-a definition and a FilterTest.
-The filter adds a header to requests; change it to do what you need.
+const newFilterHelp = `Create a folder with a filter that builds: source, tests, Makefile, a
+definition and a FilterTest. The filter adds a header to requests; change it to do what you need.
 
 Go filters need the standard Go toolchain, Rust filters the wasm32-wasip1 target.`
 
 const newFilterExample = `  xds-server new filter greet --lang go
-  cd greet && make && cp greet.wasm greet.yaml /path/to/definitions/`
+  cd greet && make try && make install TO=/path/to/definitions`
 
 func newNew() *cobra.Command {
 	cmd := &cobra.Command{

@@ -18,24 +18,24 @@ import (
 	"wasmxds/try"
 )
 
-const tryHelp = `Play requests through a filter, without an Envoy, and print what it did: what it changed
-of the request and the response as a diff, its own response, log lines, callouts,
-metrics, and what each callback took.
+const tryHelp = `Play requests through a filter without an Envoy, and print what it does: its changes
+to the request and the response as a diff, its own response, log lines, callouts,
+metrics, and the cost of each callback.
 
-The filter is a module (MODULE.wasm, with --config), or one of definitions; its
-FilterTests may be in the same files or in others that are given. Requests come from
-flags, a curl command (--curl) or a HAR file (--har). Without any, the FilterTests of
-the filter run; if there are none, it gets GET /.
+The filter is a module (MODULE.wasm, with its configuration in --config) or a filter of
+definitions. Its FilterTests can be in the same files or in other files on the command
+line. Requests come from flags, a curl command (--curl) or a HAR file (--har). Without
+requests, the filter's FilterTests run; if it has none, it gets GET /.
 
-Requests of a HAR file go through one VM in their order, and the upstream answers as it
-does in the file. Each case of a FilterTest has its own VM.
+The requests of a HAR file go through one VM in order, and the upstream answers as in
+the file. Each case of a FilterTest has its own VM.
 
 With --with OLD.wasm, both modules get the same requests, and the output shows where the
-results differ. With --watch, all is done again when a file changes. Instructions are
-counted in the module itself, which makes it slower: compare times with each other only.
+results differ. With --watch, everything runs again when a file changes. Counting
+instructions makes the module slower, so compare times only with each other.
 
-Exit code 0: done. 1: an expectation is not met, the filter crashed, or it can't be
-used.`
+Exit code 0: the filter ran, and all expectations are met. 1: an expectation is not met,
+or the filter crashed or cannot be used.`
 
 const tryExample = `  xds-server try greet.wasm --config '{"header": "x-greet"}'
   xds-server try definitions/auth.yaml --path /private -H 'authorization: abc' --callout authz=403
@@ -72,14 +72,14 @@ func newTry() *cobra.Command {
 		return []string{"wasm", "yaml", "yml", "json"}, cobra.ShellCompDirectiveFilterFileExt
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.filter, "filter", "", "`name` of the filter, if the definitions have several")
-	flags.StringVar(&f.config, "config", "", "plugin configuration of MODULE.wasm: `text`, or @FILE")
-	flags.StringVar(&f.with, "with", "", "`module` to compare with: another version of the filter")
+	flags.StringVar(&f.filter, "filter", "", "`name` of the filter, if there are several; for MODULE.wasm, the name that its FilterTests use (default its file name)")
+	flags.StringVar(&f.config, "config", "", "plugin configuration `text` of MODULE.wasm, or @FILE to read it from a file")
+	flags.StringVar(&f.with, "with", "", "`module` file of another version of the filter to compare with")
 	flags.BoolVar(&f.watch, "watch", false, "run again when a file changes")
-	flags.StringVar(&f.profile, "profile", "", "`file` for a profile of the requests, for go tool pprof: instructions by the module's functions")
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "print in full also cases of FilterTests that pass")
+	flags.StringVar(&f.profile, "profile", "", "`file` to write a profile to, for go tool pprof: the instructions of each function of the module")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "also print FilterTest cases that pass in full")
 	flags.StringVarP(&f.output, "output", "o", "text", "output `format`: text or json")
-	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` for one run, including fetching the module")
+	flags.DurationVar(&f.timeout, "timeout", time.Minute, "`time` limit for one run, including fetching the module")
 	completeValues(cmd, "output", "text", "json")
 	f.request.add(cmd)
 	completeFiles(cmd, "with", "har")

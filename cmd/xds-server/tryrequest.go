@@ -30,17 +30,17 @@ type requestFlags struct {
 
 func (f *requestFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVarP(&f.method, "request", "X", "", "`method` of the request (default GET, POST with -d)")
-	flags.StringVar(&f.path, "path", "", "`path` of the request, with its query (default /)")
-	flags.StringArrayVarP(&f.headers, "header", "H", nil, "`header` of the request, as name: value; may be repeated")
-	flags.StringVarP(&f.data, "data", "d", "", "`body` of the request")
-	flags.StringVar(&f.curl, "curl", "", "curl `command` whose request is played")
-	flags.StringVar(&f.har, "har", "", "HAR `file` whose requests are played")
-	flags.IntVar(&f.answer.status, "answer", 200, "`status` that the upstream answers with")
-	flags.StringArrayVar(&f.answer.headers, "answer-header", nil, "`header` that the upstream answers with; may be repeated")
-	flags.StringVar(&f.answer.data, "answer-data", "", "`body` that the upstream answers with")
-	flags.StringArrayVar(&f.callouts, "callout", nil, "`answer` to the filter's calls of a cluster: CLUSTER=STATUS, or CLUSTER=fails; may be repeated")
-	flags.StringArrayVar(&f.properties, "property", nil, "`property` that the filter sees, as source.address=10.0.0.1:80; may be repeated")
+	flags.StringVarP(&f.method, "request", "X", "", "request `method` (default GET, or POST with -d)")
+	flags.StringVar(&f.path, "path", "", "request `path` with its query (default /)")
+	flags.StringArrayVarP(&f.headers, "header", "H", nil, "request `header`, as name: value; repeatable")
+	flags.StringVarP(&f.data, "data", "d", "", "request `body`")
+	flags.StringVar(&f.curl, "curl", "", "curl `command` to take the request from")
+	flags.StringVar(&f.har, "har", "", "HAR `file` to take the requests from")
+	flags.IntVar(&f.answer.status, "answer", 200, "response `status` of the upstream")
+	flags.StringArrayVar(&f.answer.headers, "answer-header", nil, "response `header` of the upstream, as name: value; repeatable")
+	flags.StringVar(&f.answer.data, "answer-data", "", "response `body` of the upstream")
+	flags.StringArrayVar(&f.callouts, "callout", nil, "`answer` of a cluster that the filter calls: CLUSTER=STATUS, or CLUSTER=fails; repeatable")
+	flags.StringArrayVar(&f.properties, "property", nil, "`property` that the filter sees, such as source.address=10.0.0.1:80; repeatable")
 }
 
 // read gives the requests that the flags say; nil: none is said. Its errors have their exit code.
