@@ -28,20 +28,20 @@ func (s *Server) serveService(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	l := s.loaded.Load()
 	if l == nil || l.Set == nil {
-		answer(w, http.StatusServiceUnavailable, "the definitions are not loaded yet")
+		answer(w, http.StatusServiceUnavailable, "the definitions are not loaded yet: try again")
 		return
 	}
 	filters := l.inForce().Filters
 	i := slices.IndexFunc(filters, func(f *module.Filter) bool { return f.Definition.Name == name })
 	switch {
 	case i < 0:
-		answer(w, http.StatusNotFound, fmt.Sprintf("no definition is called %q", name))
+		answer(w, http.StatusNotFound, fmt.Sprintf("there is no service %q: xds-server status lists all filters and services", name))
 		return
 	case !filters[i].Definition.Serves():
-		answer(w, http.StatusConflict, fmt.Sprintf("%q has no place: service", name))
+		answer(w, http.StatusConflict, fmt.Sprintf("%q is a filter, no service: to make it one, write place: service into its definition", name))
 		return
 	case !filters[i].Ready():
-		answer(w, http.StatusConflict, fmt.Sprintf("the module of %q is not there: %s", name, filters[i].Reason))
+		answer(w, http.StatusConflict, fmt.Sprintf("the module of service %q is not there: %s; try again when it is", name, filters[i].Reason))
 		return
 	}
 	config, version := resource.ServiceConfig(filters[i])

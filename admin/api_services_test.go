@@ -48,9 +48,17 @@ func TestService(t *testing.T) {
 	if !strings.Contains(status, `"version": "`+got.Version) && !strings.Contains(status, `"version":"`+got.Version) {
 		t.Errorf("the status does not have version %s: %s", got.Version, status)
 	}
-	for name, want := range map[string]int{"http": 409, "missing": 409, "other": 404} {
-		if code, text := get(t, s.Handler(), "/api/v1/services/"+name); code != want {
-			t.Errorf("%s: %d %s", name, code, text)
+	for _, c := range []struct {
+		name string
+		code int
+		text string
+	}{
+		{"http", 409, `"http" is a filter, no service: to make it one, write place: service`},
+		{"missing", 409, `the module of service "missing" is not there: connection refused; try again`},
+		{"other", 404, `there is no service "other": xds-server status lists`},
+	} {
+		if code, text := get(t, s.Handler(), "/api/v1/services/"+c.name); code != c.code || !strings.Contains(text, c.text) {
+			t.Errorf("%s: %d %s", c.name, code, text)
 		}
 	}
 }
