@@ -1,4 +1,4 @@
-// Package har reads and writes HTTP archives (HAR 1.2), in which browsers and proxies
+// Package har reads HTTP archives (HAR 1.2), in which browsers and proxies
 // keep requests with their responses.
 //
 // Start with [Read]. It takes what the tools really write: more, fewer and other fields
