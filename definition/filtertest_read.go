@@ -144,9 +144,7 @@ func (d *Doc) testCase(at string, c testCase) TestCase {
 }
 
 func (d *Doc) addTest(t *FilterTest) {
-	if named := d.scope.name(t.Filter); named != t.Filter {
-		t.Filter = named
-	}
+	t.Filter = d.scope.name(t.Filter)
 	d.file.Tests = append(d.file.Tests, t)
 	d.file.origins[t] = origin{root: d.root, object: d.object, item: d.item}
 }

@@ -11,29 +11,18 @@ import (
 	"wasmxds/textdiff"
 )
 
-// Compare writes where what came of a request differs with two modules, and says
-// whether it does. What it took is told, and is no difference.
-func Compare(w io.Writer, was, is Outcome) bool {
+// Compare writes where what came of a request differs with two modules. What it took is
+// told, and is no difference.
+func Compare(w io.Writer, was, is Outcome) {
 	hunks := textdiff.Hunks(textdiff.Lines(was.written(), is.written()))
 	same := "the same"
 	if len(hunks) > 0 {
 		same = "differs"
 	}
 	fmt.Fprintf(w, "%s: %s; it took %s, before %s\n", is.Name, same, short(is.took()), short(was.took()))
-	shown := 0
-	for i, h := range hunks {
-		if i > 0 {
-			fmt.Fprintln(w, "    …")
-		}
-		for _, l := range h.Lines {
-			if shown++; shown > 4*mostLines {
-				fmt.Fprintln(w, "    …")
-				return true
-			}
-			fmt.Fprintf(w, "    %s\n", strings.TrimRight(l.Sign()+" "+cut(l.Text, mostWidth), " "))
-		}
+	for line := range strings.Lines(shown(hunks, 4*mostLines)) {
+		io.WriteString(w, "    "+line)
 	}
-	return len(hunks) > 0
 }
 
 // written is all that came of a request, in lines.

@@ -16,25 +16,30 @@ const (
 	mostQuote = 80
 )
 
-// Diff compares texts by lines, for people; the first is what was expected.
-func Diff(want, got string) string {
-	var b strings.Builder
-	shown := 0
+// lineDiff compares texts by lines, for people; the first is what was expected.
+func lineDiff(want, got string) string {
 	hunks := textdiff.Hunks(textdiff.Lines(want, got))
+	if len(hunks) == 0 { // they differ in a last line break, or far below
+		return "- " + cut(quote(tail(want)), mostWidth) + "\n+ " + cut(quote(tail(got)), mostWidth) + "\n"
+	}
+	return shown(hunks, mostLines)
+}
+
+// shown are the lines of hunks for people, so many at most.
+func shown(hunks []textdiff.Hunk, most int) string {
+	var b strings.Builder
+	n := 0
 	for i, h := range hunks {
 		if i > 0 {
 			b.WriteString("…\n")
 		}
 		for _, l := range h.Lines {
-			if shown++; shown > mostLines {
+			if n++; n > most {
 				b.WriteString("…\n")
 				return b.String()
 			}
 			b.WriteString(strings.TrimRight(l.Sign()+" "+cut(l.Text, mostWidth), " ") + "\n")
 		}
-	}
-	if len(hunks) == 0 { // they differ in a last line break, or far below
-		return "- " + cut(quote(tail(want)), mostWidth) + "\n+ " + cut(quote(tail(got)), mostWidth) + "\n"
 	}
 	return b.String()
 }

@@ -145,7 +145,7 @@ func (k *checker) text(want *definition.ExpectedText, got string) {
 	case want.Part && !strings.Contains(got, want.Text):
 		k.fail(want.At, lines("-", "…"+want.Text+"…")+lines("+", got), "got %s, expected a text with %s in it", quote(got), quote(want.Text))
 	case !want.Part && got != want.Text:
-		k.fail(want.At, Diff(want.Text, got), "%s", differ(got, want.Text))
+		k.fail(want.At, lineDiff(want.Text, got), "%s", differ(got, want.Text))
 	}
 }
 

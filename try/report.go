@@ -95,7 +95,7 @@ func bodyChange(from, to []byte) string {
 	case !utf8.Valid(from) || !utf8.Valid(to):
 		return fmt.Sprintf("- body of %d bytes\n+ body of %d bytes: %s\n", len(from), len(to), quote(string(to)))
 	}
-	return Diff(string(from), string(to))
+	return lineDiff(string(from), string(to))
 }
 
 func logged(all []stream.Line) string {
