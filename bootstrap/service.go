@@ -40,7 +40,7 @@ func (o Options) services() ([]*corev3.TypedExtensionConfig, error) {
 	if len(o.Services) == 0 {
 		return nil, nil
 	}
-	at, _, _ := strings.Cut(o.ModulesURL, ",")
+	at := replicas(o.ModulesURL)[0]
 	if at == "" {
 		return nil, errors.New("an Envoy with services needs the URL of xds-server's modules")
 	}
@@ -58,7 +58,7 @@ func (o Options) services() ([]*corev3.TypedExtensionConfig, error) {
 		config := proto.CloneOf(s.Config)
 		config.GetConfig().GetVmConfig().Code = &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Remote{Remote: &corev3.RemoteDataSource{
 			HttpUri: &corev3.HttpUri{
-				Uri:              strings.TrimSuffix(strings.TrimSpace(at), "/") + "/modules/" + s.SHA256 + ".wasm",
+				Uri:              strings.TrimSuffix(at, "/") + "/modules/" + s.SHA256 + ".wasm",
 				HttpUpstreamType: &corev3.HttpUri_Cluster{Cluster: ModulesCluster},
 				Timeout:          durationpb.New(fetchTimeout),
 			},
