@@ -41,17 +41,28 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	if !errors.As(err, &e) { // cobra's own: an unknown command or flag, a wrong number of arguments
 		e = &exitError{exitUsage, err}
 	}
-	if e.err != nil {
-		fmt.Fprintf(stderr, "xds-server: %v\n", e.err)
-	}
-	var h *hinted
-	if errors.As(err, &h) {
-		fmt.Fprintf(stderr, "hint: %s\n", h.hint)
-	}
+	printError(stderr, "xds-server", err)
 	if e.code == exitUsage {
 		fmt.Fprintf(stderr, "hint: %s --help\n", cmd.CommandPath())
 	}
 	return e.code
+}
+
+// printError writes an error, where not all has been said, and what its reader can do
+// about it.
+func printError(out io.Writer, who string, err error) {
+	said := err
+	var e *exitError
+	if errors.As(err, &e) {
+		said = e.err
+	}
+	if said != nil {
+		fmt.Fprintf(out, "%s: %v\n", who, said)
+	}
+	var h *hinted
+	if errors.As(err, &h) {
+		fmt.Fprintf(out, "hint: %s\n", h.hint)
+	}
 }
 
 // Exit codes, as the root command's help has them.

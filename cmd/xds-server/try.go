@@ -104,8 +104,8 @@ func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error 
 		return f.once(ctx, out, w, args, requests)
 	}
 	return f.watching(ctx, args, func() {
-		if err := f.once(ctx, out, w, args, requests); err != nil && ctx.Err() == nil && err.Error() != "" {
-			fmt.Fprintln(out, "error:", printable.Text(err.Error()))
+		if err := f.once(ctx, out, w, args, requests); err != nil && ctx.Err() == nil {
+			printError(out, "error", err)
 		}
 	})
 }

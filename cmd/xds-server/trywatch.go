@@ -65,7 +65,9 @@ func (w *watch) stamps() map[string]stamp {
 	}
 	add(w.flags.with)
 	add(w.flags.request.har)
-	add(strings.TrimPrefix(w.flags.config, "@"))
+	if name, ok := strings.CutPrefix(w.flags.config, "@"); ok {
+		add(name)
+	}
 	for _, arg := range w.args {
 		if filepath.Ext(arg) == ".wasm" {
 			add(arg)

@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"wasmxds/e2e/wasmtest"
 )
 
 // TestTryWatch: what is tried is tried again within a second of each change of a file that it is
@@ -46,5 +51,46 @@ func TestTryWatch(t *testing.T) {
 	}
 	if n := len(runs); n != 0 {
 		t.Errorf("tried %d times more than there were changes", n)
+	}
+}
+
+// TestTryWatchErrors: while files are watched, what is wrong is told as it is without
+// --watch, with its hint, and nothing beside an expectation that is not met.
+func TestTryWatchErrors(t *testing.T) {
+	dir := t.TempDir()
+	definition, tests := filepath.Join(dir, "hello.yaml"), filepath.Join(dir, "tests.yaml")
+	put := func(name string, content []byte) {
+		t.Helper()
+		if err := os.WriteFile(name, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(filepath.Join(dir, "hello.wasm"), wasmtest.Filter{Header: "x-test", Value: "two"}.Module())
+	put(tests, []byte("kind: FilterTest\nfilter: hello\ncases:\n- {name: one, expect: {request: {headers: {x-test: one}}}}\n"))
+	put(definition, []byte("kind: WasmFilter\nname: hello\nmodule: {url: hello.wasm}\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	var out written
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, []string{"try", definition, tests, "--watch"}, nil, &out, io.Discard) }()
+	shows := func(text string) {
+		t.Helper()
+		if err := poll(time.Minute, func() error {
+			if !strings.Contains(out.String(), text) {
+				return fmt.Errorf("no %q in\n%s", text, out.String())
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shows("0 of 1 case pass\n")
+	put(definition, []byte("kind: WasmFilter\nname: hello\nmodul: {url: hello.wasm}\n"))
+	shows("hello.yaml:3: modul: unknown field\nhint: did you mean module?\n")
+	cancel()
+	if code := <-ended; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if text := out.String(); strings.Contains(text, "exit 1") || strings.Count(text, "error: ") != 1 {
+		t.Errorf("told\n%s", text)
 	}
 }

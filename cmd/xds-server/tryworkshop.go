@@ -128,7 +128,7 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 	s := &subject{files: names}
 	for _, p := range problems {
 		if !p.Warning {
-			return nil, p
+			return nil, withHint(p, p.Hint)
 		}
 		s.warnings = append(s.warnings, p)
 	}
@@ -171,7 +171,7 @@ func (f *tryFlags) definitionOf(path string) (*definition.File, error) {
 	}
 	file, problems := kinds.Parser().Parse(absolute(path)+".json", text)
 	if file == nil {
-		return nil, problems[0]
+		return nil, withHint(problems[0], problems[0].Hint)
 	}
 	return file, nil
 }
