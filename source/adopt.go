@@ -21,25 +21,26 @@ func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *d
 		if slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning }) {
 			continue
 		}
-		files, set = with, union(set, f)
-		for _, filter := range merged.Filters {
-			if filter.VariantOf != "" && !slices.Contains(set.Filters, filter) {
-				set.Filters = append(set.Filters, filter)
-			}
-		}
-		slices.SortFunc(set.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
+		files, set = with, union(set, f, merged)
 	}
 	return set
 }
 
-// union is a set with a file's definitions as well.
-func union(set *definition.Set, f *definition.File) *definition.Set {
+// union is a set with a file's definitions as well. Variants are those of the whole,
+// as one may be of several files, and so are tests, in their order.
+func union(set *definition.Set, f *definition.File, whole *definition.Set) *definition.Set {
+	isVariant := func(f *definition.Filter) bool { return f.VariantOf != "" }
 	more := &definition.Set{
-		Filters:   slices.Concat(set.Filters, f.Filters),
+		Filters:   slices.Concat(slices.DeleteFunc(slices.Clone(set.Filters), isVariant), f.Filters),
 		Listeners: slices.Concat(set.Listeners, f.Listeners),
 		Resources: slices.Concat(set.Resources, f.Resources),
 		Rollouts:  slices.Concat(set.Rollouts, f.Rollouts),
-		Tests:     slices.Concat(set.Tests, f.Tests),
+		Tests:     whole.Tests,
+	}
+	for _, filter := range whole.Filters {
+		if isVariant(filter) {
+			more.Filters = append(more.Filters, filter)
+		}
 	}
 	slices.SortFunc(more.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(more.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })

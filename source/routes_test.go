@@ -1,6 +1,7 @@
 package source
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,5 +30,29 @@ func TestFilterOfRouteIsDeleted(t *testing.T) {
 	}
 	if len(after.Problems) != 2 || after.Problems[0].Line != 5 || after.Problems[1].Line != 6 {
 		t.Errorf("problems %v", after.Problems)
+	}
+}
+
+// A variant that listeners of several files have is one filter when one of these files
+// lacks what it names.
+func TestVariantOfAdoptedListener(t *testing.T) {
+	s := newStill(t)
+	web := func(name, filters string) string {
+		return "kind: Listener\nname: " + name + "\naddress: 127.0.0.1:" + name[len(name)-2:] + "\nroutes:\n- {prefix: /, upstream: \"a:1\", filters: {b: {config: x}" + filters + "}}\n"
+	}
+	s.write(map[string]string{"a.yaml": filter("a", ""), "b.yaml": filter("b", ""), "one.yaml": web("web-81", ""), "two.yaml": web("web-82", ", a: off")})
+	if u := s.look(); len(u.Problems) > 0 || len(u.Set.Filters) != 3 {
+		t.Fatalf("%q, problems %v", filterNames(u), u.Problems)
+	}
+	s.write(map[string]string{"a.yaml": ""})
+	u := s.look()
+	if len(u.Set.Filters) != 2 || len(u.Set.Listeners) != 2 {
+		t.Fatalf("filters %q, listeners %v", filterNames(u), u.Set.Listeners)
+	}
+	if got := u.Set.Filters[1].Attach.Listeners; len(got) != 1 || !slices.Equal(got[0].Names, []string{"web-81", "web-82"}) {
+		t.Errorf("the variant is in %v", got)
+	}
+	if again := s.look(); again.Set != u.Set {
+		t.Error("the same files are another set")
 	}
 }

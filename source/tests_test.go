@@ -91,6 +91,29 @@ func TestFilterTestsAreNews(t *testing.T) {
 	}
 }
 
+// Tests of a filter whose file is not good any more, as the listener that it names is
+// deleted, are found beside those of others.
+func TestFilterTestsOfAnAdoptedFile(t *testing.T) {
+	test := func(filter string) string {
+		return "---\nkind: FilterTest\nfilter: " + filter + "\ncases: [{name: x}]\n"
+	}
+	s := newStill(t)
+	s.write(map[string]string{
+		"web.yaml": listener("web"), "admin.yaml": listener("admin"),
+		"a.yaml": attached("a", "", "web") + test("a"), "z.yaml": attached("z", "", "admin") + test("z"),
+	})
+	if u := s.look(); len(u.Problems) > 0 {
+		t.Fatal(u.Problems)
+	}
+	s.write(map[string]string{"web.yaml": ""})
+	u := s.look()
+	for _, name := range []string{"a", "z"} {
+		if n := len(u.Set.TestsOf(name)); n != 1 {
+			t.Errorf("%d tests of %s, want 1; tests %q, problems %v", n, name, testsIn(u.Set), u.Problems)
+		}
+	}
+}
+
 func testsIn(set *definition.Set) string {
 	var all []string
 	for _, t := range set.Tests {
