@@ -16,6 +16,8 @@ func (f *Filter) Untested() string {
 		return "is a network filter, and has no requests"
 	case f.Logs():
 		return "is an access logger, and changes no requests"
+	case f.Serves():
+		return "is a service of Envoy itself, and has no requests"
 	case f.Module.Fetch == Direct && f.Module.SHA256 != "":
 		return "has fetch: direct, so its module is not here"
 	}
