@@ -144,12 +144,16 @@ func convertRouteFilters(filters []RouteFilter) (map[string]*document.Node, erro
 // misrouted finds routes that speak of filters that are not there, or not in their
 // listener.
 func misrouted(files []*File) []Problem {
-	filters, names := filtersOf(files)
+	var filters map[string]*Filter // nil: no route has asked for them yet
+	var names []string
 	var problems []Problem
 	for _, f := range files {
 		for _, l := range f.Listeners {
 			for i, r := range l.Routes {
 				for _, of := range r.Filters {
+					if filters == nil {
+						filters, names = filtersOf(files)
+					}
 					if message, hint := misroute(of, l, filters, names); message != "" {
 						at := document.Join(document.Index("routes", i)+".filters", of.Filter)
 						problems = append(problems, f.problem(l, at, message, hint))

@@ -64,8 +64,8 @@ func (l *listener) runs(f *filter, r definition.Route, all bool, names []string,
 	return all || r.Name != "" && slices.Contains(names, r.Name)
 }
 
-// takesSome tells whether a filter that is attached to routes alone has any in the
-// listener.
+// takesSome tells whether a filter is attached to the listener, or to routes that it
+// has.
 func (l *listener) takesSome(f *filter) bool {
 	return slices.ContainsFunc(f.attach.Listeners, func(m definition.ListenerMatch) bool {
 		if !m.Matches(l.target) {
