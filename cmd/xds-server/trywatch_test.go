@@ -84,8 +84,8 @@ func TestTryWatchErrors(t *testing.T) {
 		}
 	}
 	shows("0 of 1 case pass\n")
-	put(definition, []byte("kind: WasmFilter\nname: hello\nmodul: {url: hello.wasm}\n"))
-	shows("hello.yaml:3: modul: unknown field\nhint: did you mean module?\n")
+	put(definition, []byte("kind: WasmFilter\nname: hello\nmodule: {url: hello.wasm}\nordr: 1\n"))
+	shows("hello.yaml:4: ordr: unknown field\nhint: did you mean order?\n")
 	cancel()
 	if code := <-ended; code != 0 {
 		t.Errorf("exit code %d", code)
