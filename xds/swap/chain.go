@@ -277,7 +277,9 @@ func (c *course) settle() advance {
 			a.lacking = append(a.lacking, w.Filter)
 		case w.Some && c.chain[p].guarded && c.chain[p].only != w.Filter && !c.here(w.Filter):
 			a.lacking = append(a.lacking, w.Filter)
-			a.shut = append(a.shut, change{p, w.Filter})
+			if c.chain[p].holds == "" { // else a copy of what has moved goes first
+				a.shut = append(a.shut, change{p, w.Filter})
+			}
 		default:
 			a.changes = append(a.changes, change{p, w.Filter})
 		}

@@ -2,6 +2,7 @@ package swap
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"wasmxds/resource"
@@ -9,35 +10,27 @@ import (
 
 // slotsAreMentioned is invariant 13: what routes say of a slot, they say of the
 // filter in it, and of no other; a filter that is for some routes is in no slot that
-// the routes that an Envoy has do not speak of. Kept by guard, settle, findMentions and
-// routesInDoubt.
+// the routes that an Envoy has do not speak of. Kept by guard, settle, findMentions,
+// routesInDoubt and slotsInDoubt.
 func slotsAreMentioned(v *state, a action, _ time.Time) error {
 	switch a.Type {
 	case Route:
 		for _, it := range a.Changed {
-			if err := v.mentionsFit(it, func(string) (item, bool) { return item{}, false }); err != nil {
+			if err := v.mentionsFit(it, nil); err != nil {
+				return err
+			}
+			if err := v.mentionsFit(it, v.subs[Extension].flight); err != nil {
 				return err
 			}
 		}
 	case Extension:
-		changed := func(slot string) (item, bool) {
-			for _, it := range a.Changed {
-				if it.Name == slot {
-					return it, true
-				}
-			}
-			return item{}, false
-		}
-		for _, it := range v.subs[Route].have.Items {
-			if err := v.mentionsFit(it, changed); err != nil {
-				return err
-			}
-		}
+		routes := v.subs[Route].have.Items
 		if flight := v.subs[Route].flight; flight != nil {
-			for _, it := range flight.Changed {
-				if err := v.mentionsFit(it, changed); err != nil {
-					return err
-				}
+			routes = slices.Concat(routes, flight.Changed)
+		}
+		for _, it := range routes {
+			if err := v.mentionsFit(it, a.Response); err != nil {
+				return err
 			}
 		}
 	}
@@ -45,8 +38,8 @@ func slotsAreMentioned(v *state, a action, _ time.Time) error {
 }
 
 // mentionsFit tells what is wrong with the slots of a listener by its routes, once
-// some have another content.
-func (v *state) mentionsFit(routes item, changed func(slot string) (item, bool)) error {
+// they have what a response changes; nil: as they are.
+func (v *state) mentionsFit(routes item, changes *Response) error {
 	of, id, own := resource.RoutesOf(routes.Name)
 	if !own {
 		return nil
@@ -63,9 +56,11 @@ func (v *state) mentionsFit(routes item, changed func(slot string) (item, bool))
 			continue
 		}
 		comes := false
-		if to, ok := changed(it.Name); ok {
-			comes = !v.heldIn(of, id, v.holds(to), "")
-			it = to
+		if changes != nil {
+			if to, ok := changedBy(changes, it.Name); ok {
+				comes = !v.heldIn(of, id, v.holds(to), "")
+				it = to
+			}
 		}
 		filter := idIn(it)
 		if filter == "" {

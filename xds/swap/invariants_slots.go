@@ -126,7 +126,7 @@ func ordersArePublished(v *state, a action, _ time.Time) error {
 
 // routesFindTheirFilters is invariant 11: no route configuration of a listener is
 // sent before the filters are there that are wanted with it, and none of its
-// filters goes before the routes that need it. Kept by routeDue and mayLeave.
+// filters goes before the routes that need it. Kept by routeDue, slotsInDoubt and mayLeave.
 func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 	switch a.Type {
 	case Route:
@@ -141,7 +141,7 @@ func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 					continue
 				}
 				for _, name := range l.Filters {
-					if f := v.filter(name); f != nil && f.OnFailure != definition.Open && !v.heldIn(l.Name, id, name, "") {
+					if f := v.filter(name); f != nil && f.OnFailure != definition.Open && (!v.heldIn(l.Name, id, name, "") || v.takenOut(l.Name, id, name)) {
 						return fmt.Errorf("the routes of listener %s are sent before its filter %s is there", l.Name, name)
 					}
 				}
@@ -171,4 +171,26 @@ func (v *state) heldIn(listener, id, filter, but string) bool {
 		of, its, own := resource.SlotOf(it.Name)
 		return own && of == listener && its == id && it.Name != but && v.holds(it) == filter
 	})
+}
+
+// takenOut tells whether a response is under way after which a filter is in no slot of
+// a listener with an id.
+func (v *state) takenOut(listener, id, filter string) bool {
+	flight := v.subs[Extension].flight
+	return flight != nil && !slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
+		if to, ok := changedBy(flight, it.Name); ok {
+			it = to
+		}
+		of, its, own := resource.SlotOf(it.Name)
+		return own && of == listener && its == id && v.holds(it) == filter
+	})
+}
+
+// changedBy finds what a response has for a name.
+func changedBy(r *Response, name string) (item, bool) {
+	i := slices.IndexFunc(r.Changed, func(it item) bool { return it.Name == name })
+	if i < 0 {
+		return item{}, false
+	}
+	return r.Changed[i], true
 }

@@ -60,7 +60,7 @@ func (v *state) shutting(name string) (item, bool) {
 	of, _, own := resource.RoutesOf(name)
 	r := v.placements().byListener[of]
 	have, ok := v.subs[Route].have.Find(name)
-	if !own || !ok || have.Res == nil || r == nil || !r.kept || len(r.shut) == 0 || r.layout.Routes != name {
+	if !own || !ok || have.Res == nil || r == nil || !r.kept || len(r.shut) == 0 || r.layout.Routes != name || v.slotsInDoubt(of, r.layout.ID) {
 		return item{}, false
 	}
 	made := r.listener.Shut(have.Res, r.shut)

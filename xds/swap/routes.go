@@ -77,9 +77,24 @@ func (v *state) routeDue(name string, now time.Time) bool {
 		case !v.wants(Listener, l.Name) || !(own && of == l.Name) && !slices.Contains(r.routes, name):
 			return false
 		case r.kept && slices.Contains(r.routes, name):
-			return !v.inPlace(r, now) || had && (!v.newest(r, now) || v.lacksSome(r))
+			return v.slotsInDoubt(l.Name, r.layout.ID) || !v.inPlace(r, now) || had && (!v.newest(r, now) || v.lacksSome(r))
 		}
-		return own && !v.has(r, id, now) // it is drained, or about to be replaced
+		return own && (v.slotsInDoubt(of, id) || !v.has(r, id, now)) // it is drained, or about to be replaced
+	})
+}
+
+// slotsInDoubt tells whether a response is under way that puts another filter into a
+// slot of a listener, or takes one out: as things stood when it was sent, that is not
+// what is wanted with the routes by now. See routesInDoubt for the opposite.
+func (v *state) slotsInDoubt(listener, id string) bool {
+	s := &v.subs[Extension]
+	return s.flight != nil && slices.ContainsFunc(s.flight.Changed, func(it item) bool {
+		of, its, own := resource.SlotOf(it.Name)
+		if !own || of != listener || its != id {
+			return false
+		}
+		have, filled := s.have.Find(it.Name)
+		return filled && v.holds(have) != v.holds(it)
 	})
 }
 
