@@ -165,7 +165,7 @@ func built(t *testing.T, r *runner, name string) module.Info {
 	t.Helper()
 	path := filepath.Join("..", "..", "bin", "filters", name+".wasm")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		t.Skip("not built: make filters")
+		t.Fatalf("%s is not built: run make filters", path)
 	}
 	r.add(t, name, path)
 	return r.modules[name]
