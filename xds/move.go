@@ -20,7 +20,7 @@ const (
 	// moveAfter is how long an Envoy stays at least, as it may be about to start.
 	moveAfter = 10 * time.Second
 
-	maxMoved = 1 << 15 // that are remembered; no more are moved
+	maxMoved = 1 << 15 // that are remembered; no others are moved
 )
 
 // moved are the Envoys whose streams were closed so that they go to another server. It
@@ -119,11 +119,11 @@ func (s *Server) leaves(c *client, ends bool) bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.moved) >= maxMoved {
-		return false
-	}
 	was := s.moved[c.node.ID]
 	if was == nil {
+		if len(s.moved) >= maxMoved {
+			return false
+		}
 		was = &move{}
 		s.moved[c.node.ID] = was
 	}
