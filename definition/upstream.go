@@ -27,7 +27,7 @@ type healthCheck struct {
 	GRPC      *string `json:"grpc,omitempty" jsonschema_description:"Service that grpc.health.v1.Health is asked for; empty: the server as a whole."`
 	Interval  string  `json:"interval,omitempty" jsonschema_description:"How often. Default: 5s."`
 	Timeout   string  `json:"timeout,omitempty" jsonschema_description:"How long an answer may take. Default: 1s."`
-	Unhealthy *uint32 `json:"unhealthy,omitempty" jsonschema:"minimum=1,maximum=100" jsonschema_description:"So many failures take an endpoint out. Default: 3."`
+	Unhealthy *uint32 `json:"unhealthy,omitempty" jsonschema:"minimum=1,maximum=100" jsonschema_description:"So many checks in a row without a response take an endpoint out; any response but a good one does so at once. Default: 3."`
 	Healthy   *uint32 `json:"healthy,omitempty" jsonschema:"minimum=1,maximum=100" jsonschema_description:"So many good answers bring it back. Default: 2."`
 }
 
