@@ -430,5 +430,5 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	}
 	do(t, ctx, chromedp.Navigate(srv.URL))
 	text := do(t, ctx, chromedp.Text("body"))
-	wantIn(t, text, "14 of 24 Envoys run what is wanted", "63 hex digits, needs 64", "as of ")
+	wantIn(t, text, "14 of 24 Envoys run all they should", "63 hex digits, needs 64", "as of ")
 }
