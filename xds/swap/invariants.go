@@ -261,9 +261,22 @@ func (c *audit) check(v *state, a action, now time.Time) {
 	if again, _ := plan(&alone, a.Type, now); again != a {
 		c.broken(fmt.Errorf("the plan of %s is another when it is made again: it must only read, and answers depend on their asker alone", a.Type))
 	}
+	if !inOrderOfNames(a.Changed) {
+		c.broken(fmt.Errorf("a response of type %s is not in the order of its names: what the Envoy has would not be found in it", a.Type))
+	}
 	if err := c.bytesDiffer(v, a); err != nil {
 		c.broken(fmt.Errorf("invariant 5: %w", err))
 	}
+}
+
+// inOrderOfNames tells whether items are by name, each of them once.
+func inOrderOfNames(items []item) bool {
+	for i := 1; i < len(items); i++ {
+		if items[i-1].Name >= items[i].Name {
+			return false
+		}
+	}
+	return true
 }
 
 // bytesDiffer is invariant 5: a push that replaces a refused one differs from it

@@ -12,7 +12,7 @@ import (
 // nextTwins are the next filters to prime. Where none was pushed yet they are found
 // out once for all.
 func (v *state) nextTwins(now time.Time) []item {
-	find := func() []item { return v.inOrder(v.contents(v.findTwins(now))) }
+	find := func() []item { return byName(v.contents(v.findTwins(now))) }
 	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
 	if len(v.poisoned) > 0 || slices.ContainsFunc(v.primings, pushed) {
 		return find()
@@ -20,12 +20,14 @@ func (v *state) nextTwins(now time.Time) []item {
 	return v.standing().prime.get(find)
 }
 
-// inOrder are items by name: standbys come before filters.
-func (v *state) inOrder(items []item) []item {
-	if len(v.snap.Standbys) == 0 || len(items) < 2 {
+// byName are items by name, as responses have them. Standbys come before filters, and
+// the twins of Lua filters have names behind those of all others. The items are shared.
+func byName(items []item) []item {
+	compare := func(a, b item) int { return cmp.Compare(a.Name, b.Name) }
+	if slices.IsSortedFunc(items, compare) {
 		return items
 	}
-	return slices.SortedFunc(slices.Values(items), func(a, b item) int { return cmp.Compare(a.Name, b.Name) })
+	return slices.SortedFunc(slices.Values(items), compare)
 }
 
 // twin is a filter to prime, at an attempt.
