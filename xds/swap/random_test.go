@@ -61,6 +61,7 @@ type play struct {
 	quiet      bool     // of a crash there is but one alarm
 	alarms     []string // slots whose VMs have crashed, to be told
 	sends      int
+	again      map[string]sent // by type and name, what was sent since anything but ACKs came
 
 	names    []string // of filters that may be added
 	tcpOnly  bool     // it is mostly about network filters
@@ -70,7 +71,18 @@ type play struct {
 
 	wants
 	base *wants // while a change is open: what there is without it
+
+	before *wants // what was wanted before the newest change
 }
+
+// sent is how often a resource was sent in the same bytes.
+type sent struct {
+	value string
+	times int
+}
+
+// endless is how often a resource may be sent in the same bytes for ACKs alone.
+const endless = 50
 
 // wants is what is wanted.
 type wants struct {
@@ -273,6 +285,9 @@ func (p *play) atModuleServer() {
 
 // step lets the machine take an event.
 func (p *play) step(e swap.Event) {
+	if r, ok := e.(swap.Request); p.again == nil || !(ok && p.answers(r)) {
+		p.again = map[string]sent{}
+	}
 	ready := p.m.Step(p.now, e)
 	p.wake = ready.Wake
 	for _, s := range ready.Sends {
@@ -280,6 +295,7 @@ func (p *play) step(e swap.Event) {
 		var names []string
 		for _, r := range s.Resources {
 			names = append(names, r.Name+p.label(r.Version))
+			p.sentAgain(s.Type, r)
 		}
 		p.logf("  send %s %d: %s -%v", s.Type, s.Nonce, strings.Join(names, " "), s.Removed)
 		if p.open[s.Type] != 0 {
@@ -287,6 +303,26 @@ func (p *play) step(e swap.Event) {
 		}
 		p.open[s.Type] = s.Nonce
 		p.e.inbox = append(p.e.inbox, s)
+	}
+}
+
+// answers tells whether a request is an ACK, and nothing else.
+func (p *play) answers(r swap.Request) bool {
+	return r.Nonce != "" && !r.Failed && len(r.Subscribe)+len(r.Unsubscribe) == 0
+}
+
+// sentAgain counts how often a resource is sent in the same bytes, though Envoy takes it
+// each time: whatever is lost of an ACK would have it sent for ever.
+func (p *play) sentAgain(t swap.Type, r *resource.Resource) {
+	key := t.String() + " " + r.Name
+	was := p.again[key]
+	if was.value != string(r.Value) {
+		was = sent{value: string(r.Value)}
+	}
+	was.times++
+	p.again[key] = was
+	if was.times > endless {
+		p.e.breaks("%s was sent %d times in the same bytes, for nothing but ACKs", key, was.times)
 	}
 }
 
@@ -377,8 +413,18 @@ func (p *play) pass(d time.Duration) {
 	}
 }
 
-// change changes what is wanted, or what is wanted without the change that is open.
+// change changes what is wanted, or what is wanted without the change that is open: one
+// thing, or several at once. Some changes are taken back by the next, whatever the Envoy
+// has answered by then.
 func (p *play) change() {
+	if p.before != nil && p.rng.IntN(6) == 0 {
+		back := p.before
+		p.before = p.wants.clone()
+		p.wants = *back
+		p.publish()
+		return
+	}
+	p.before = p.wants.clone()
 	switch n := p.rng.IntN(6); {
 	case p.base == nil && n < 2:
 		p.base = p.wants.clone()
@@ -389,11 +435,36 @@ func (p *play) change() {
 		p.publish()
 		return
 	}
+	things := 1
+	if p.rng.IntN(3) == 0 {
+		things += 1 + p.rng.IntN(3)
+	}
+	for range things {
+		p.changeOne()
+	}
+	if p.rng.IntN(3) == 0 {
+		p.changeRoutes()
+	}
+	if p.rng.IntN(3) == 0 {
+		p.timeout++ // a route is dropped in together with something else, or alone
+	}
+	p.publish()
+}
+
+// changeOne changes one thing.
+func (p *play) changeOne() {
 	switch n := p.rng.IntN(10); {
 	case n < 5 && len(p.filters) > 0:
 		f := p.filters[p.rng.IntN(len(p.filters))]
-		p.versions[f]++
-		p.broken[f] = []string{"", "", "", "bad"}[p.rng.IntN(4)]
+		switch was := p.broken[f]; {
+		case was != "missing" && p.rng.IntN(8) == 0:
+			p.broken[f] = "missing" // what it has is lost
+		case was == "missing" && p.rng.IntN(2) == 0:
+			p.broken[f] = "" // and is back
+		default:
+			p.versions[f]++
+			p.broken[f] = []string{"", "", "", "bad"}[p.rng.IntN(4)]
+		}
 	case n < 7:
 		name := p.names[p.rng.IntN(len(p.names))]
 		if i := slices.Index(p.filters, name); i >= 0 {
@@ -414,13 +485,6 @@ func (p *play) change() {
 	case p.rng.IntN(3) == 0:
 		p.replaced++
 	}
-	if p.rng.IntN(3) == 0 {
-		p.changeRoutes()
-	}
-	if p.rng.IntN(3) == 0 {
-		p.timeout++ // a route is dropped in together with something else, or alone
-	}
-	p.publish()
 }
 
 func (p *play) publish() {
