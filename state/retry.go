@@ -10,15 +10,15 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Retry is how a [Store] that is on other machines leads and watches: it goes on when
-// they were away.
+// Retry implements Lead and Watch for a [Store] on other machines: it tries again when they
+// were unavailable.
 type Retry struct {
 	In      string        // where the store is, for people: "etcd"
-	Longest time.Duration // between two tries
+	Longest time.Duration // between two attempts
 	Log     *slog.Logger
 }
 
-// Lead implements Store: lead gives a term, or is tried again.
+// Lead implements Store. It calls lead until that returns a term or ctx ends.
 func (r Retry) Lead(ctx context.Context, name string, lead func(ctx context.Context, name string) (Term, error)) (Term, error) {
 	t, err := retry(ctx, r.pause(), func() (Term, error) { return lead(ctx, name) }, func(err error, again time.Duration) {
 		r.Log.Warn("nobody can be asked who leads; it is tried again", "name", name, "error", err, "in", again)
@@ -29,9 +29,9 @@ func (r Retry) Lead(ctx context.Context, name string, lead func(ctx context.Cont
 	return t, nil
 }
 
-// Watch watches until ctx ends, or run gives ErrCompacted, which is given back, or no
-// error, as whoever watches wants no more. What else befalls run has it called again;
-// pauses between that grow until it says that it has told something new.
+// Watch calls run until ctx ends or run returns nil, because its consumer wants no more
+// events, or ErrCompacted, which Watch returns. After any other error it calls run again.
+// The pauses in between grow until run reports that it made progress.
 func (r Retry) Watch(ctx context.Context, run func() (ahead bool, err error)) error {
 	pause := r.pause()
 	_, err := retry(ctx, pause, func() (struct{}, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/cenkalti/backoff/v5"
 )
 
-// Run writes until ctx ends, and then what is left, once.
+// Run writes until ctx ends, and then writes once what is left.
 func (w *Writer) Run(ctx context.Context) {
 	var pushing sync.WaitGroup
 	pushing.Go(func() { w.pushes(ctx) })
@@ -22,7 +22,7 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// notes has what is pending noted, whatever becomes of what was noted before.
+// notes notes what is pending, even while what was noted earlier can't be pushed.
 func (w *Writer) notes(ctx context.Context) {
 	timer := time.NewTimer(0)
 	<-timer.C
@@ -53,7 +53,7 @@ func (w *Writer) notes(ctx context.Context) {
 	}
 }
 
-// pushes pushes what is owed, and tries again, ever more rarely, what has failed.
+// pushes pushes what is noted. It retries after failures, at growing intervals.
 func (w *Writer) pushes(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstRetry, lastRetry

@@ -7,32 +7,32 @@ import (
 	"strings"
 )
 
-// View is what a [Writer] keeps at the keys that begin with a prefix, which whoever
-// uses it leaves out. The zero View keeps nothing.
+// View is the part of a [Writer] with the keys that begin with a prefix. Its methods take
+// keys without the prefix. The zero View stores nothing.
 type View struct {
 	w      *Writer
 	prefix string
 }
 
-// View gives the part of a prefix: "proved/". That of a nil Writer keeps nothing.
+// View returns the part with a prefix, such as "proved/". The View of a nil Writer stores
+// nothing.
 func (w *Writer) View(prefix string) View { return View{w, prefix} }
 
-// Keeps says whether anything is kept.
+// Keeps reports whether anything is stored.
 func (v View) Keeps() bool { return v.w != nil }
 
-// Put has value kept at key, as JSON. It is encoded when it is written, on another
-// goroutine: it must not be changed any more.
+// Put stores value at key, as JSON. The value is encoded later, on another goroutine, so
+// the caller must not change it any more.
 func (v View) Put(key string, value any) {
 	v.add(key, change{encode: func() ([]byte, error) { return json.Marshal(value) }})
 }
 
-// PutBytes has value kept at key as it is.
+// PutBytes stores value at key as it is.
 func (v View) PutBytes(key string, value []byte) {
 	v.add(key, change{encode: func() ([]byte, error) { return value, nil }})
 }
 
-// PutAll has these values kept as they are, in one batch; where a value is nil the
-// entry is removed.
+// PutAll stores values as they are, in one batch. If a value is nil, the entry is removed.
 func (v View) PutAll(values map[string][]byte) {
 	if v.w == nil {
 		return
@@ -44,7 +44,7 @@ func (v View) PutAll(values map[string][]byte) {
 	v.w.add(changes)
 }
 
-// Remove has the entry at key removed.
+// Remove removes the entry at key.
 func (v View) Remove(key string) { v.add(key, change{remove: true}) }
 
 func (v View) add(key string, c change) {
@@ -53,8 +53,8 @@ func (v View) add(key string, c change) {
 	}
 }
 
-// All gives what has been written. What can't be read is a pity for whoever
-// starts, not a reason not to.
+// All returns the entries that have been written. If they can't be read, it logs the error
+// and returns nil, because a process should start nevertheless.
 func (v View) All(ctx context.Context) []Entry {
 	entries, err := v.List(ctx)
 	if err != nil {
@@ -64,7 +64,7 @@ func (v View) All(ctx context.Context) []Entry {
 	return entries
 }
 
-// List gives what has been written, to whoever can't do without.
+// List returns the entries that have been written, for callers that can't do without.
 func (v View) List(ctx context.Context) ([]Entry, error) {
 	if v.w == nil {
 		return nil, nil
@@ -76,8 +76,9 @@ func (v View) List(ctx context.Context) ([]Entry, error) {
 	return entries, err
 }
 
-// Each decodes what has been written, and has take take it, by key. An entry that
-// can't be decoded or taken is logged as one of what, and removed.
+// Each decodes the entries that have been written and calls take for each, by key. If an
+// entry can't be decoded or take returns an error, Each logs this, naming what, and removes
+// the entry.
 func Each[T any](ctx context.Context, v View, what string, take func(key string, value T) error) {
 	for _, e := range v.All(ctx) {
 		var value T
@@ -92,14 +93,14 @@ func Each[T any](ctx context.Context, v View, what string, take func(key string,
 	}
 }
 
-// Hurry has what is pending written at once, and does not wait for it.
+// Hurry requests that what is pending is written at once, without waiting for it.
 func (v View) Hurry() {
 	if v.w != nil {
 		tell(v.w.hurry)
 	}
 }
 
-// Flush has what is pending written, and waits for it.
+// Flush writes what is pending and waits for it.
 func (v View) Flush(ctx context.Context) error {
 	if v.w == nil {
 		return nil

@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Writer writes behind: who puts a value goes on at once, and what was put
-// within a moment is written in one batch. A value that replaces one that was
-// not written yet takes its place, so what waits is bounded by the number of
-// keys. What can't be written, because a disk is full or a store is away, is
-// tried again until it can. It is safe for concurrent use.
+// Writer writes in the background: the caller of Put continues at once, and all values of
+// the last half second are written in one batch. A value replaces an earlier one that was
+// not written yet, so the number of keys bounds what is pending. If a write fails, because
+// the disk is full or the store is unavailable, the Writer retries until it succeeds. It is
+// safe for concurrent use.
 //
-// A process that is killed loses what was put in the last moment, so a Writer is
-// for what can be found out again. What can't waits for Flush. Where the store is
-// [Copied] the moment is no longer when that hangs or is away.
+// A process that is killed loses the values of the last half second, so a Writer is for
+// what can be rediscovered. For anything else, call Flush. If the store is [Copied], no
+// more is lost while the store hangs or is unavailable.
 //
-// Who puts and reads does so by a [View].
+// Callers put and read values by a [View].
 type Writer struct {
 	store Copied
 	log   *slog.Logger
@@ -30,15 +30,15 @@ type Writer struct {
 	mu      sync.Mutex
 	pending map[string]change
 	owed    map[string]Noted
-	deposed bool          // the term is over: nothing is written any more
+	deposed bool          // the term is over: nothing more is written
 	wake    chan struct{} // holds a token when something is pending
-	hurry   chan struct{} // holds a token when that is to be written at once
-	due     chan struct{} // holds a token when something is owed
-	now     chan struct{} // holds a token when that is to be pushed, however often it has failed
+	hurry   chan struct{} // holds a token when pending changes are to be written at once
+	due     chan struct{} // holds a token when owed is not empty
+	now     chan struct{} // holds a token when owed is to be pushed at once, however often that has failed
 }
 
-// change is an Op whose value is not encoded yet: one that is replaced before it
-// is written never is.
+// change is an Op whose value is not encoded yet. If it is replaced before it is written,
+// it never is.
 type change struct {
 	encode func() ([]byte, error)
 	remove bool
@@ -48,12 +48,11 @@ const (
 	writeAfter = 500 * time.Millisecond
 	firstRetry = time.Second
 	lastRetry  = 30 * time.Second
-	// lastWrite is how long the last write may take, of a process that is asked
-	// to end.
+	// lastWrite is the timeout of the last write of a process that is terminating.
 	lastWrite = 5 * time.Second
 )
 
-// NewWriter makes a Writer to a store; it writes while Run runs.
+// NewWriter returns a Writer to a store. It writes while Run runs.
 func NewWriter(store Store, log *slog.Logger) *Writer {
 	copied, is := store.(Copied)
 	if !is {
@@ -78,11 +77,11 @@ func (u uncopied) Push(ctx context.Context, noted []Noted) error {
 	return err
 }
 
-// maxKey is what any store takes: one that is too long must not keep the rest of
-// its batch from being written.
+// maxKey is the longest key that every store accepts. A longer one must not keep the rest
+// of its batch from being written.
 const maxKey = 8 << 10 // bytes
 
-// add has changes written in one batch.
+// add adds changes, to be written in one batch.
 func (w *Writer) add(changes map[string]change) {
 	w.mu.Lock()
 	for key, c := range changes {
@@ -103,9 +102,8 @@ func tell(c chan<- struct{}) {
 	}
 }
 
-// Flush writes what is pending, and waits for it; what can't be written is
-// owed, unless the term is over in which it was to be. Those who call at
-// the same time share a write.
+// Flush writes what is pending and waits for it. What can't be written remains owed, unless
+// the term of the write is over. Concurrent calls share a write.
 func (w *Writer) Flush(ctx context.Context) error {
 	if err := w.note(ctx); err != nil {
 		return err
@@ -113,7 +111,7 @@ func (w *Writer) Flush(ctx context.Context) error {
 	return w.push(ctx)
 }
 
-// take takes a token, or gives why it could not.
+// take takes a token, or returns the error of ctx.
 func take(ctx context.Context, token chan<- struct{}) error {
 	select {
 	case token <- struct{}{}:
@@ -123,7 +121,7 @@ func take(ctx context.Context, token chan<- struct{}) error {
 	}
 }
 
-// note has what is pending owed, and in the copy.
+// note writes what is pending to the copy and adds it to owed.
 func (w *Writer) note(ctx context.Context) error {
 	if err := take(ctx, w.noting); err != nil {
 		return err
@@ -156,7 +154,7 @@ func (w *Writer) push(ctx context.Context) error {
 		return err
 	}
 	defer func() { <-w.flushing }()
-	if err := w.note(ctx); err != nil { // what others have put who wait for this
+	if err := w.note(ctx); err != nil { // from other callers that wait for this push
 		return err
 	}
 	w.mu.Lock()
@@ -185,7 +183,7 @@ func (w *Writer) push(ctx context.Context) error {
 	return err
 }
 
-// pushAll writes what is owed, but for what the store will never take.
+// pushAll writes owed, without entries that the store will never accept.
 func (w *Writer) pushAll(ctx context.Context, owed map[string]Noted) error {
 	for len(owed) > 0 {
 		all := make([]Noted, 0, len(owed))
@@ -206,8 +204,7 @@ func (w *Writer) pushAll(ctx context.Context, owed map[string]Noted) error {
 	return nil
 }
 
-// encode gives the changes as a store takes them. What can't be encoded is left
-// out for good.
+// encode returns changes as operations of a store. It drops those that can't be encoded.
 func (w *Writer) encode(changes map[string]change) []Op {
 	ops := make([]Op, 0, len(changes))
 	for key, c := range changes {

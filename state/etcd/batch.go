@@ -16,17 +16,17 @@ import (
 	"wasmxds/state/packed"
 )
 
-// A batch that is larger than one transaction has parts. Each is written down by
-// itself, below batchKeys, where nobody looks. Then one transaction commits the
-// batch: it writes applyKey. From then on nothing else is read or written before
-// the batch is finished, which anybody can do: each part is one transaction, and
-// the last one removes what was written down.
+// A batch that does not fit in one transaction is split into parts. Each part is first
+// stored under batchKeys, where nothing reads it. Then one transaction commits the batch by
+// writing applyKey. From then on, nothing else is read or written until the batch is
+// finished, which any process can do: each part is applied in one transaction, and the last
+// transaction removes applyKey and the stored parts.
 //
-// What a process leaves that ends before it commits is removed by the next that
-// writes such a batch. If it does so while the first still writes, that one finds
-// its first part gone when it commits, and begins again.
+// If a process ends before it commits, the next process that writes such a batch removes
+// its parts. If the first process is still writing at that time, it finds its first part
+// missing when it commits, and starts again.
 
-// tries is how often a batch is begun.
+// tries is how often applyParts starts a batch.
 const tries = 8
 
 func (s *Store) applyParts(ctx context.Context, parts [][]state.Op, in *term, when []clientv3.Cmp) (int64, error) {
@@ -52,8 +52,8 @@ func (s *Store) part(id string, n int) string {
 	return fmt.Sprintf("%s%s/%05d", s.at(batchKeys), id, n)
 }
 
-// writeParts writes a batch down and commits it. It gives what says so; nil:
-// somebody has removed parts meanwhile.
+// writeParts stores the parts of a batch and commits it. It returns the entry that marks
+// the commit, or nil if another process has removed parts meanwhile.
 func (s *Store) writeParts(ctx context.Context, id string, parts [][]state.Op, in *term, when []clientv3.Cmp) (*mvccpb.KeyValue, error) {
 	if _, err := s.do(ctx, in, when, clientv3.OpDelete(s.at(batchKeys), clientv3.WithPrefix())); err != nil {
 		return nil, err
@@ -75,8 +75,8 @@ func (s *Store) writeParts(ctx context.Context, id string, parts [][]state.Op, i
 	return &mvccpb.KeyValue{Key: []byte(s.at(applyKey)), Value: []byte(mark), ModRevision: r.Header.Revision}, nil
 }
 
-// finish does what is left of a batch that is committed, unless somebody else has,
-// and gives a revision at which it is done.
+// finish applies the parts of a committed batch that are still missing, unless another
+// process does so first, and returns a revision at which the batch is complete.
 func (s *Store) finish(ctx context.Context, mark *mvccpb.KeyValue) (int64, error) {
 	id, count, _ := strings.Cut(string(mark.Value), "/")
 	parts, err := strconv.Atoi(count)

@@ -1,13 +1,13 @@
-// Package etcd is a state.Store in etcd, which many processes may share.
+// Package etcd implements state.Store in etcd, which many processes may share.
 //
-// Start with [New]. Entries lie below a prefix, under their keys; what begins
-// with a dot there is the store's own: leaders, and batches that are larger than
-// one transaction of etcd. Such a batch is written down first, then committed by
-// one small transaction, and from then on whoever comes next finishes it: nobody
-// reads a part of it.
+// Start with [New]. Entries are stored under a prefix, by their keys. Keys below the prefix
+// that begin with a dot are the store's own: leaders, and batches that do not fit in one
+// etcd transaction. Such a batch is first stored in parts, then committed by one small
+// transaction. From then on, whichever process comes next finishes it, so that no reader
+// sees a part of it.
 //
-// A Store does not keep what etcd has. While etcd is away each call fails when
-// its time is over; a Watch and a Lead wait.
+// A Store keeps no copy of what is in etcd. While etcd is unavailable, each call fails when
+// its timeout expires; Watch and Lead wait.
 package etcd
 
 import (
@@ -30,7 +30,7 @@ import (
 	"wasmxds/state/packed"
 )
 
-// Store is the store. It is safe for concurrent use.
+// Store implements state.Store. It is safe for concurrent use.
 type Store struct {
 	dial   Dial
 	prefix string
@@ -40,30 +40,30 @@ type Store struct {
 	led    atomic.Bool
 
 	mu     sync.Mutex
-	client *clientv3.Client // nil: there is none yet
+	client *clientv3.Client // nil until the first call
 }
 
-// Dial gives a client of etcd. It may fail while etcd is away, and is called again
-// then.
+// Dial returns a client of etcd. It may fail while etcd is unavailable, and is then called
+// again.
 type Dial func(context.Context) (*clientv3.Client, error)
 
-// What lies below the prefix besides entries.
+// Keys below the prefix that are not entries.
 const (
-	applyKey   = ".apply"   // a batch that is committed, and not whole yet: its id and how many parts it has
-	batchKeys  = ".batch/"  // ID/PART: operations of a batch
-	leaderKeys = ".leader/" // NAME/LEASE: who leads, and who waits to
+	applyKey   = ".apply"   // a batch that is committed but not complete: its ID and the number of its parts
+	batchKeys  = ".batch/"  // ID/PART: the operations of one part
+	leaderKeys = ".leader/" // NAME/LEASE: the leader and the candidates
 	idKey      = ".id"      // see ID
 )
 
 const (
-	// callTime is how long one call may take. A store may be slow.
+	// callTime is the timeout of one call. A store may be slow.
 	callTime = 10 * time.Second
-	// page is how many entries are read at once.
+	// page is how many entries one request reads.
 	page = 500
 )
 
-// New gives the store below a prefix: "/wasmxds/state/". Close it when no call is
-// under way any more.
+// New returns the store under a prefix, such as "/wasmxds/state/". Call Close once no other
+// call is in progress.
 func New(dial Dial, prefix string, log *slog.Logger) *Store {
 	if !strings.HasSuffix(prefix, "/") {
 		prefix += "/"
@@ -71,11 +71,12 @@ func New(dial Dial, prefix string, log *slog.Logger) *Store {
 	return &Store{dial: dial, prefix: prefix, lease: leaseTime, log: log}
 }
 
-// Own says who this process is, before it leads: no other process that runs is the
-// same. So what it led when it was killed need not be waited for.
+// Own sets the identity of this process, which no other running process shares. Call it
+// before Lead. A process that was killed while it led then need not wait for its own lease
+// to expire.
 func (s *Store) Own(id string) { s.owner = id }
 
-// conn gives the client.
+// conn returns the client, which the first call creates.
 func (s *Store) conn(ctx context.Context) (*clientv3.Client, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -139,7 +140,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]state.Entry, state.R
 	}
 }
 
-// list reads page by page, all of one revision.
+// list reads all entries of one revision, page by page.
 func (s *Store) list(ctx context.Context, prefix string) ([]state.Entry, state.Revision, error) {
 	from, end := s.at(prefix), clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.at(prefix)))
 	var all []state.Entry
@@ -170,12 +171,12 @@ func (s *Store) list(ctx context.Context, prefix string) ([]state.Entry, state.R
 	}
 }
 
-// own says whether a key is the store's own.
+// own reports whether a key is the store's own.
 func (s *Store) own(kv *mvccpb.KeyValue) bool {
 	return len(kv.Key) > len(s.prefix) && kv.Key[len(s.prefix)] == '.'
 }
 
-// entry is an entry as etcd has it.
+// entry decodes an entry as etcd stores it.
 func (s *Store) entry(kv *mvccpb.KeyValue) (state.Entry, error) {
 	value, err := packed.Unpack(kv.Value)
 	if err != nil {
@@ -195,7 +196,7 @@ func (s *Store) Delete(ctx context.Context, key string, was state.Revision) erro
 	return err
 }
 
-// swap does op where its entry is at revision was.
+// swap applies op if its entry is at revision was.
 func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, in *term) (state.Revision, error) {
 	parts, err := pack([]state.Op{op})
 	if err != nil {
@@ -234,13 +235,13 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, in *term, when ...cli
 	return state.Revision(at), nil
 }
 
-// ApplySince is Apply where no entry below prefix was written after a revision; else
-// it gives state.ErrConflict. That one was removed counts for nothing.
+// ApplySince is like Apply, but returns state.ErrConflict if an entry under prefix was
+// written after revision at. Removed entries do not count.
 func (s *Store) ApplySince(ctx context.Context, ops []state.Op, prefix string, at state.Revision) (state.Revision, error) {
 	return s.apply(ctx, ops, nil, clientv3.Compare(clientv3.ModRevision(s.at(prefix)), "<", int64(at)+1).WithPrefix())
 }
 
-// ops are the operations of a part.
+// ops returns the etcd operations of a part.
 func (s *Store) ops(part []state.Op) []clientv3.Op {
 	ops := make([]clientv3.Op, 0, len(part))
 	for _, op := range part {
@@ -253,8 +254,9 @@ func (s *Store) ops(part []state.Op) []clientv3.Op {
 	return ops
 }
 
-// ID names what is kept here, and gives the revision of now: another etcd, or this
-// one after all was lost, has another. It is made by who asks first.
+// ID returns an identifier of the stored data and the current revision. Another etcd has
+// another identifier, and so has this one after it has lost all data. The first caller
+// creates it.
 func (s *Store) ID(ctx context.Context) (string, state.Revision, error) {
 	id := rand.Text()
 	r, err := s.txn(ctx, []clientv3.Cmp{missing(s.at(idKey))},

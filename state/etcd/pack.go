@@ -6,16 +6,16 @@ import (
 )
 
 const (
-	// maxOps is how many operations a transaction has; etcd takes 128
+	// maxOps is the most operations of one transaction. The default limit of etcd is 128
 	// (--max-txn-ops).
 	maxOps = 100
-	// maxBytes is how large they are together; etcd takes requests of 1.5 MiB
+	// maxBytes is their total size. The default limit of etcd for a request is 1.5 MiB
 	// (--max-request-bytes).
 	maxBytes = 1 << 20
 )
 
-// pack packs the values of ops, and parts these such that each part fits into a
-// transaction. Of several of one key the last is left.
+// pack packs the values of ops and splits the ops into parts that each fit in one
+// transaction. Of several ops with the same key, only the last remains.
 func pack(ops []state.Op) ([][]state.Op, error) {
 	ops, err := packed.Pack(ops, packed.Limit{Store: "etcd", Bytes: maxBytes})
 	if err != nil {

@@ -16,18 +16,18 @@ import (
 	"wasmxds/state"
 )
 
-// leaseTime is for how long a leader is not missed that says nothing. It is etcd
-// that measures it.
+// leaseTime is how long the lease of a leader that does not renew it lasts. etcd measures
+// it.
 const leaseTime = 10 * time.Second
 
-// term is a time of leading: a key with a lease, the oldest of those below the
-// name. What is written in it is written only while that very key is there.
+// term is a term of a leader: a key with a lease, the oldest of those under the name. A
+// write in the term succeeds only while this very key exists.
 type term struct {
 	store   *Store
 	key     string
 	created int64
 	done    context.Context
-	lost    func() // has it end
+	lost    func() // ends the term
 	running sync.WaitGroup
 }
 
@@ -43,35 +43,34 @@ func (t *term) Store() state.Store {
 		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) { return t.store.apply(ctx, ops, t) }}
 }
 
-// End implements state.Term. It waits until others may lead, or etcd does not
-// answer.
+// End implements state.Term. It returns when others may lead, or when etcd does not answer.
 func (t *term) End() {
 	t.lost()
 	t.running.Wait()
 }
 
-// lasts is that the term is not over.
+// lasts is the condition that the term is not over.
 func (t *term) lasts() clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(t.key), "=", t.created)
 }
 
-// is says whether what is at its key is the term's.
+// is reports whether kvs is the key of the term.
 func (t *term) is(kvs []*mvccpb.KeyValue) bool {
 	return len(kvs) == 1 && kvs[0].CreateRevision == t.created
 }
 
-// Lead implements state.Store. It waits while etcd is away, too.
+// Lead implements state.Store. It also waits while etcd is unavailable.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	return s.retry().Lead(ctx, name, s.lead)
 }
 
-// lead waits for a term with one lease.
+// lead waits for a term, with one lease.
 func (s *Store) lead(ctx context.Context, name string) (state.Term, error) {
 	client, err := s.conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	lease := clientv3.NewLease(client) // of its own: one that has failed fails for ever
+	lease := clientv3.NewLease(client) // a Lease of its own: once it has failed, it stays failed
 	first, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	granted, err := lease.Grant(first, int64(s.lease/time.Second))
@@ -94,9 +93,9 @@ func (s *Store) lead(ctx context.Context, name string) (state.Term, error) {
 	return t, nil
 }
 
-// keep holds the lease until the term ends, and lets go of it.
+// keep renews the lease until the term ends, and then revokes it.
 func (t *term) keep(alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv3.Lease, id clientv3.LeaseID) {
-	for range alive { // it ends with done, and when the lease is over
+	for range alive { // alive is closed with done, and when the lease expires
 	}
 	t.lost()
 	last, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -107,7 +106,7 @@ func (t *term) keep(alive <-chan *clientv3.LeaseKeepAliveResponse, lease clientv
 	_ = lease.Close() // it has nothing that could fail
 }
 
-// begin waits until nobody leads who came before.
+// begin waits until no earlier candidate leads.
 func (t *term) begin(id clientv3.LeaseID) error {
 	s := t.store
 	r, err := s.txn(t.done, []clientv3.Cmp{missing(t.key)}, []clientv3.Op{clientv3.OpPut(t.key, s.owner, clientv3.WithLease(id))}, nil)
@@ -127,7 +126,7 @@ func (t *term) begin(id clientv3.LeaseID) error {
 		}
 		kvs := r.Responses[0].GetResponseRange().Kvs
 		if len(kvs) > 0 && s.owner != "" && string(kvs[0].Value) == s.owner && !s.led.Load() {
-			// It is of the process before this one, which was killed.
+			// The key was left by the previous process, which was killed.
 			former := clientv3.Compare(clientv3.CreateRevision(string(kvs[0].Key)), "=", kvs[0].CreateRevision)
 			if _, err := s.txn(t.done, []clientv3.Cmp{former}, []clientv3.Op{clientv3.OpDelete(string(kvs[0].Key))}, nil); err != nil {
 				return err
@@ -145,7 +144,7 @@ func (t *term) begin(id clientv3.LeaseID) error {
 	}
 }
 
-// watch ends the term when its key is gone, whoever has removed it.
+// watch ends the term when its key is removed, by whomever.
 func (t *term) watch(at int64) {
 	defer t.lost()
 	for t.store.gone(t.done, t.key, at) != nil {
@@ -157,7 +156,7 @@ func (t *term) watch(at int64) {
 	}
 }
 
-// gone waits until a key that was there at a revision may be gone.
+// gone waits until a key that existed at a revision may no longer exist.
 func (s *Store) gone(ctx context.Context, key string, at int64) error {
 	client, err := s.conn(ctx)
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"wasmxds/state"
 )
 
-// missing is that there is no such key.
+// missing is the condition that a key does not exist.
 func missing(key string) clientv3.Cmp {
 	return clientv3.Compare(clientv3.CreateRevision(key), "=", 0)
 }
 
-// txn does a transaction, in callTime at most.
+// txn runs a transaction, for at most callTime.
 func (s *Store) txn(ctx context.Context, when []clientv3.Cmp, then, otherwise []clientv3.Op) (*clientv3.TxnResponse, error) {
 	client, err := s.conn(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Store) txn(ctx context.Context, when []clientv3.Cmp, then, otherwise []
 	return nil, told(ctx, err)
 }
 
-// told says of an error of a call what a person needs to know.
+// told returns the error of a call as people need to read it.
 func told(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
@@ -42,9 +42,9 @@ func told(ctx context.Context, err error) error {
 	return fmt.Errorf("etcd: %w", err)
 }
 
-// do does a transaction while no batch is half done, in a term if one is given: if
-// that is over it gives state.ErrDeposed. It gives state.ErrConflict where when
-// is not so.
+// do runs a transaction when no batch is half applied. If in is not nil, the transaction
+// belongs to that term, and do returns state.ErrDeposed if the term is over. It returns
+// state.ErrConflict if the conditions do not hold.
 func (s *Store) do(ctx context.Context, in *term, when []clientv3.Cmp, then ...clientv3.Op) (*clientv3.TxnResponse, error) {
 	when = append([]clientv3.Cmp{missing(s.at(applyKey))}, when...)
 	otherwise := []clientv3.Op{clientv3.OpGet(s.at(applyKey))}
@@ -71,7 +71,7 @@ func (s *Store) do(ctx context.Context, in *term, when []clientv3.Cmp, then ...c
 	}
 }
 
-// read gets a range while no batch is half done, and the revision of now.
+// read reads a range when no batch is half applied, and returns the current revision.
 func (s *Store) read(ctx context.Context, op clientv3.Op) (*pb.RangeResponse, int64, error) {
 	r, err := s.do(ctx, nil, nil, op)
 	if err != nil {

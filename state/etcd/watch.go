@@ -14,7 +14,7 @@ import (
 	"wasmxds/state"
 )
 
-// Watch implements state.Store. It goes on when etcd was away.
+// Watch implements state.Store. It continues after etcd was unavailable.
 func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
 		w := &watch{store: s, prefix: prefix, next: int64(from) + 1, yield: yield}
@@ -29,26 +29,26 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 	}
 }
 
-// watch is a Watch. It looks at all that is below the store's prefix: what happens
-// between the commit of a large batch and its end is one batch.
+// watch is one call of Watch. It watches everything under the store's prefix, because all
+// events between the commit of a large batch and its end are one batch.
 type watch struct {
 	store  *Store
 	prefix string
-	next   int64 // revision that is not told of yet
+	next   int64 // the first revision that was not yielded yet
 	yield  func(state.Event, error) bool
 
 	large bool          // a large batch is being finished
-	batch []state.Event // to be told together
+	batch []state.Event // to be yielded together
 	at    int64         // revision of batch
 }
 
-// run watches until that fails, or yield wants no more.
+// run watches until the watch fails or yield returns false.
 func (w *watch) run(ctx context.Context) error {
 	client, err := w.store.conn(ctx)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx)) // a member that is cut off is left
+	ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx)) // leave a member that is cut off
 	defer cancel()
 	w.large, w.batch = false, nil
 	for r := range client.Watch(ctx, w.store.prefix, clientv3.WithPrefix(), clientv3.WithRev(w.next), clientv3.WithProgressNotify()) {
@@ -72,7 +72,7 @@ func (w *watch) run(ctx context.Context) error {
 	return errors.New("etcd has ended it")
 }
 
-// take takes one event. The events of one response are of whole transactions.
+// take processes one event. The events of one response belong to whole transactions.
 func (w *watch) take(e *clientv3.Event) bool {
 	if e.Kv.ModRevision != w.at && !w.tell() {
 		return false
@@ -97,7 +97,7 @@ func (w *watch) event(gone bool, kv *mvccpb.KeyValue) state.Event {
 	return state.Event{Entry: entry, Gone: gone}
 }
 
-// tell tells of a batch that is whole.
+// tell yields the events of a batch that is complete.
 func (w *watch) tell() bool {
 	if w.large {
 		return true

@@ -12,15 +12,15 @@ import (
 	"wasmxds/state"
 )
 
-// change is what a commit is to do.
+// change describes a commit.
 type change struct {
 	ops   []state.Op        // packed, each key once
-	when  func(*head) error // what forbids it
-	leads string            // what a term begins of; "": nothing
+	when  func(*head) error // returns an error if the head forbids the change
+	leads string            // the name of the term that begins; "": none
 }
 
-// commit makes the next head, and gives its revision. Whoever else has made one first
-// has it look again.
+// commit writes the next head and returns its revision. If another process has written one
+// first, it starts again from that head.
 func (s *Store) commit(ctx context.Context, c change) (state.Revision, error) {
 	select {
 	case s.writing <- struct{}{}:
@@ -39,7 +39,7 @@ func (s *Store) commit(ctx context.Context, c change) (state.Revision, error) {
 		}
 		err := c.when(h)
 		if err != nil && known && ctx.Err() == nil {
-			h = nil // it may be too old to say so
+			h = nil // it may be too old to decide this
 			continue
 		}
 		var at state.Revision
@@ -62,7 +62,7 @@ func (s *Store) commit(ctx context.Context, c change) (state.Revision, error) {
 	}
 }
 
-// attempt makes the head that comes after h.
+// attempt writes the head that follows h.
 func (s *Store) attempt(ctx context.Context, h *head, c change) (state.Revision, error) {
 	if len(c.ops) == 0 && c.leads == "" && h.exists() {
 		return h.Revision, s.still(ctx, h)
@@ -88,14 +88,14 @@ func (s *Store) attempt(ctx context.Context, h *head, c change) (state.Revision,
 		if errors.Is(err, errHeadChanged) {
 			s.remove(ctx, made)
 		}
-		return 0, err // it may have happened else
+		return 0, err // it may have been written
 	}
 	s.remove(ctx, gone)
 	s.swept = s.swept || n.Sharded == n.Revision
 	return n.Revision, nil
 }
 
-// still says whether a head is the newest.
+// still returns errHeadChanged if a head is no longer the newest.
 func (s *Store) still(ctx context.Context, h *head) error {
 	now, err := s.readHead(ctx)
 	if err == nil && now.version != h.version {
@@ -104,9 +104,9 @@ func (s *Store) still(ctx context.Context, h *head) error {
 	return err
 }
 
-// add adds a batch to a head that is being made: to its log, or, where that has become
-// too large, all of it to the shards. It gives the shards that are made, and those
-// that are not needed any more once the head is there.
+// add adds a batch to a new head: to its log or, if the log would become too large,
+// everything to the shards. It returns the shards that it has created, and those that are
+// unused once the head is written.
 func (s *Store) add(ctx context.Context, n *head, b batch) (made, gone []string, err error) {
 	fits := b.size() <= maxLog
 	if len(b.ops) > 0 && fits {

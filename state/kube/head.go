@@ -12,34 +12,34 @@ import (
 )
 
 const (
-	// maxLog is how large the batches in a head are together. Each write writes all
+	// maxLog is the total size of the batches in a head, in bytes. Every write writes all
 	// of them.
 	maxLog = 96 << 10
-	// keepLog is how much of them stays when it is all in shards: for those who watch.
+	// keepLog is how much of the log stays, for watchers, once all of it is in shards.
 	keepLog = 32 << 10
 )
 
-// head is what the head of a store says. It is not changed once it is made.
+// head is the content of a head. It is immutable once it is complete.
 type head struct {
 	ID       string                    `json:"id"`
 	Revision state.Revision            `json:"revision"`        // of the last batch
-	Sharded  state.Revision            `json:"sharded"`         // up to which all is in the shards
-	Since    state.Revision            `json:"since"`           // after which all is in the log
-	Terms    map[string]state.Revision `json:"terms,omitempty"` // number of the last one, by what is led
+	Sharded  state.Revision            `json:"sharded"`         // the shards contain everything up to this revision
+	Since    state.Revision            `json:"since"`           // the log contains everything after this revision
+	Terms    map[string]state.Revision `json:"terms,omitempty"` // number of the last term, by name
 	Shards   []shard                   `json:"shards,omitempty"`
 
 	log     []batch
-	version string // of the Secret; "": there is none
+	version string // of the Secret; "": it does not exist
 }
 
-// shard is a Secret with the entries from one key on, up to that of the next.
+// shard is a Secret with the entries from one key up to the first key of the next shard.
 type shard struct {
 	Name  string `json:"name"`
 	From  []byte `json:"from,omitempty"`
 	Bytes int    `json:"bytes"`
 }
 
-// batch is what one write has done, its values packed.
+// batch is the content of one write, with packed values.
 type batch struct {
 	at  state.Revision
 	ops []state.Op
@@ -53,12 +53,12 @@ func (b batch) size() int {
 	return size
 }
 
-// entrySize is about what an entry takes.
+// entrySize is the approximate stored size of an entry, in bytes.
 func entrySize(key string, value []byte) int { return len(key) + len(value) + 16 }
 
 func (h *head) exists() bool { return h.version != "" }
 
-// pending are the batches that are not in the shards.
+// pending returns the batches that are not in the shards yet.
 func (h *head) pending() []batch {
 	i := slices.IndexFunc(h.log, func(b batch) bool { return b.at > h.Sharded })
 	if i < 0 {
@@ -67,7 +67,7 @@ func (h *head) pending() []batch {
 	return h.log[i:]
 }
 
-// newest is what the log says last of a key that is not in the shards so.
+// newest returns the last operation on a key in the batches that are not in the shards yet.
 func (h *head) newest(key string) (op state.Op, at state.Revision, ok bool) {
 	for _, b := range slices.Backward(h.pending()) {
 		for _, op := range b.ops {
@@ -79,7 +79,7 @@ func (h *head) newest(key string) (op state.Op, at state.Revision, ok bool) {
 	return state.Op{}, 0, false
 }
 
-// shardOf is the index of the shard that a key would be in.
+// shardOf returns the index of the shard that contains a key, if any does, or -1.
 func (h *head) shardOf(key string) int {
 	i, found := slices.BinarySearchFunc(h.Shards, key, func(s shard, key string) int {
 		if string(s.From) < key {
@@ -95,8 +95,8 @@ func (h *head) shardOf(key string) int {
 	return i - 1
 }
 
-// drop leaves out of a log what is in the shards and goes beyond so many bytes; the
-// newest stays if it fits into a head at all.
+// drop removes batches that are in the shards from the log, oldest first, until the log is
+// at most that many bytes long. It keeps the newest batch if that fits in a head at all.
 func (h *head) drop(most int) {
 	size := 0
 	for i, b := range slices.Backward(h.log) {
@@ -109,7 +109,7 @@ func (h *head) drop(most int) {
 	}
 }
 
-// logSize is how large batches are together.
+// logSize returns the total size of batches, in bytes.
 func logSize(of []batch) int {
 	size := 0
 	for _, b := range of {
@@ -118,7 +118,7 @@ func logSize(of []batch) int {
 	return size
 }
 
-// What a head's Secret has.
+// Data keys of a head's Secret.
 const (
 	headKey = "head" // JSON
 	logKey  = "log"

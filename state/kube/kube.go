@@ -1,20 +1,19 @@
-// Package kube is a state.Store in Secrets of a Kubernetes namespace, which many
+// Package kube implements state.Store in Secrets of a Kubernetes namespace, which many
 // processes may share.
 //
-// Start with [New]. An API server has no transactions over objects, so all of a
-// store hangs on one of them, its head: every write is one update of that Secret,
-// which the API server takes only at the version that was read. The head has the
-// newest batches themselves, the terms of leaders, and the names of shards; these
-// are Secrets with all that is older, are written once under a name of their own,
-// and are nothing until a head names them. So a batch of any size has happened or
-// not, and who was deposed finds a head that says so.
+// Start with [New]. An API server has no transactions across objects, so everything in a
+// store depends on one object, its head: every write is one update of that Secret, which
+// the API server accepts only at the version that was read. The head contains the newest
+// batches themselves, the terms of leaders, and the names of shards. Shards are Secrets
+// with all older entries. Each is written once, under a new name, and has no effect until a
+// head names it. So a batch of any size is applied completely or not at all, and a deposed
+// leader finds a head that shows it.
 //
-// Secrets, as definitions may have passwords in them. The store reads, writes and
-// lists them in its namespace; where others' Secrets are, too, they had better not
-// be those.
+// The store uses Secrets because definitions may contain passwords. It reads, writes and
+// lists Secrets in its namespace, which had better contain no other Secrets.
 //
-// A Store keeps no more than the head, and a few shards. While the API server is away each call fails
-// when its time is over; a Watch and a Lead wait.
+// A Store keeps only the head and a few shards in memory. While the API server is
+// unavailable, each call fails when its timeout expires; Watch and Lead wait.
 package kube
 
 import (
@@ -36,25 +35,25 @@ import (
 	"wasmxds/state/packed"
 )
 
-// Store is the store. It is safe for concurrent use.
+// Store implements state.Store. It is safe for concurrent use.
 type Store struct {
 	secrets, leases dynamic.ResourceInterface
 	namespace, name string
 	lease           time.Duration
 	log             *slog.Logger
 
-	owner   string        // that processes of one data directory have; "": not known
-	writing chan struct{} // held by who writes
-	swept   bool          // what processes have left was removed; for who writes
+	owner   string        // shared by all processes of one data directory; "": unknown
+	writing chan struct{} // held while writing
+	swept   bool          // shards that other processes left were removed; guarded by writing
 
 	mu   sync.Mutex
-	last *head               // newest one that is known; nil: none
+	last *head               // newest known head; nil: none
 	led  bool                // this process has led
-	read map[string][]record // shards, which never change, by name
+	read map[string][]record // records of shards, which never change, by name
 }
 
-// New gives the store whose head is the Secret of this name. The names of its
-// shards and Leases begin with it.
+// New returns the store whose head is the Secret of this name. The names of its shards and
+// Leases begin with it.
 func New(config *rest.Config, namespace, name string, log *slog.Logger) (*Store, error) {
 	config = rest.CopyConfig(config)
 	config.QPS = -1 // the API server knows better what it can take
@@ -68,11 +67,12 @@ func New(config *rest.Config, namespace, name string, log *slog.Logger) (*Store,
 	}, nil
 }
 
-// Own says who this process is, at the next start as well, and that no other is it: a
-// term that its predecessor left is its own to take. To be called before Lead.
+// Own sets the identity of this process, which stays the same after a restart and which no
+// other process shares. The process may then take over a term that its predecessor left.
+// Call it before Lead.
 func (s *Store) Own(id string) { s.owner = id }
 
-// Close has nothing to do: connections are shared by all of the process.
+// Close does nothing: the whole process shares the connections.
 func (s *Store) Close() error { return nil }
 
 func (s *Store) retry() state.Retry {
@@ -121,8 +121,8 @@ func (s *Store) List(ctx context.Context, prefix string) ([]state.Entry, state.R
 	return all, at, nil
 }
 
-// look reads by the head of now. Where that has changed meanwhile, and what it named
-// is gone, it looks again.
+// look reads by the current head. If a shard that the head names is missing because the
+// head has changed meanwhile, it reads again.
 func (s *Store) look(ctx context.Context, read func(*head) error) error {
 	var before *head
 	for {
@@ -149,7 +149,7 @@ func (s *Store) Delete(ctx context.Context, key string, was state.Revision) erro
 	return err
 }
 
-// swap does op where its entry is at revision was.
+// swap applies op if its entry is at revision was.
 func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, in *term) (state.Revision, error) {
 	at, err := s.write(ctx, []state.Op{op}, in, func(h *head) error {
 		r, err := s.find(ctx, h, op.Key)
@@ -180,8 +180,8 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, in *term, when func(*
 	return at, nil
 }
 
-// ApplySince is Apply where no entry below prefix was written after a revision; else
-// it gives state.ErrConflict. That one was removed counts for nothing.
+// ApplySince is like Apply, but returns state.ErrConflict if an entry under prefix was
+// written after revision at. Removed entries do not count.
 func (s *Store) ApplySince(ctx context.Context, ops []state.Op, prefix string, at state.Revision) (state.Revision, error) {
 	return s.apply(ctx, ops, nil, func(h *head) error {
 		if h.Revision <= at {
@@ -195,14 +195,14 @@ func (s *Store) ApplySince(ctx context.Context, ops []state.Op, prefix string, a
 	})
 }
 
-// write writes ops where when allows it, in a term if one is given.
+// write writes ops if when allows it, and in the term in unless that is nil.
 func (s *Store) write(ctx context.Context, ops []state.Op, in *term, when func(*head) error) (state.Revision, error) {
 	ops, err := packed.Pack(ops, packed.Limit{Store: "Kubernetes", Bytes: maxEntry})
 	if err != nil {
 		return 0, err
 	}
 	for i := range ops {
-		ops[i].Value = bytes.Clone(ops[i].Value) // it is kept
+		ops[i].Value = bytes.Clone(ops[i].Value) // the head keeps it
 	}
 	return s.commit(ctx, change{ops: ops, when: func(h *head) error {
 		if in != nil {
@@ -217,8 +217,9 @@ func (s *Store) write(ctx context.Context, ops []state.Op, in *term, when func(*
 	}})
 }
 
-// ID names what is kept here, and gives the revision of now: another cluster, or this
-// one after all was lost, has another. It is made by who asks first.
+// ID returns an identifier of the stored data and the current revision. Another cluster has
+// another identifier, and so has this one after it has lost all data. The first caller
+// creates it.
 func (s *Store) ID(ctx context.Context) (string, state.Revision, error) {
 	for {
 		h, err := s.readHead(ctx)
@@ -235,5 +236,5 @@ func (s *Store) ID(ctx context.Context) (string, state.Revision, error) {
 	}
 }
 
-// newName is one that nothing has had before.
+// newName returns a name that was never used before.
 func newName(prefix string) string { return prefix + "-" + strings.ToLower(rand.Text()[:16]) }

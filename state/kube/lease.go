@@ -17,11 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// leaseTime is for how long a leader is not missed that says nothing. Who waits
-// measures it, by his own clock.
+// leaseTime is how long the Lease of a leader that does not renew it lasts. Each candidate
+// measures it by its own clock.
 const leaseTime = 10 * time.Second
 
-// lease is a Lease of coordination.k8s.io, as one process has it or waits for it.
+// lease is a Lease of coordination.k8s.io that this process holds or waits for.
 type lease struct {
 	store  *Store
 	object string
@@ -29,8 +29,8 @@ type lease struct {
 	time   time.Duration
 
 	mu      sync.Mutex
-	held    *unstructured.Unstructured // as it was written last
-	renewed time.Time                  // when that was begun
+	held    *unstructured.Unstructured // as last written
+	renewed time.Time                  // when that write began
 }
 
 func newLease(s *Store, name string) *lease {
@@ -43,7 +43,7 @@ func newLease(s *Store, name string) *lease {
 
 var plainName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,60}[a-z0-9])?$`)
 
-// leaseName is what the Lease is called.
+// leaseName returns the name of the Lease object.
 func leaseName(store, name string) string {
 	if !plainName.MatchString(name) {
 		sum := sha256.Sum256([]byte(name))
@@ -52,7 +52,7 @@ func leaseName(store, name string) string {
 	return store + "-" + name
 }
 
-// over says whether others may have taken it.
+// over reports whether others may have taken the Lease.
 func (l *lease) over() bool { return !time.Now().Before(l.end()) }
 
 func (l *lease) end() time.Time {
@@ -61,10 +61,10 @@ func (l *lease) end() time.Time {
 	return l.renewed.Add(l.time)
 }
 
-// between is how often it is renewed, and looked at.
+// between is the interval at which the Lease is renewed, and checked by candidates.
 func (l *lease) between() time.Duration { return l.time / 5 }
 
-// take waits until the Lease is free, or was not renewed for as long as it says.
+// take waits until the Lease is free or has expired, and takes it.
 func (l *lease) take(ctx context.Context) error {
 	var seen string
 	var since time.Time
@@ -92,7 +92,8 @@ func (l *lease) take(ctx context.Context) error {
 	}
 }
 
-// free says whether nobody holds a Lease that was not renewed for so long.
+// free reports whether a Lease that was unchanged for that long has no holder or has
+// expired.
 func free(o *unstructured.Unstructured, unchanged time.Duration) bool {
 	holder, _, _ := unstructured.NestedString(o.Object, "spec", "holderIdentity")
 	seconds, ok, _ := unstructured.NestedInt64(o.Object, "spec", "leaseDurationSeconds")
@@ -102,7 +103,7 @@ func free(o *unstructured.Unstructured, unchanged time.Duration) bool {
 	return holder == "" || unchanged > time.Duration(seconds)*time.Second
 }
 
-// left says whether a Lease is of the process before this one, which was killed.
+// left reports whether the previous process, which was killed, holds a Lease.
 func (s *Store) left(o *unstructured.Unstructured) bool {
 	holder, _, _ := unstructured.NestedString(o.Object, "spec", "holderIdentity")
 	s.mu.Lock()
@@ -112,8 +113,8 @@ func (s *Store) left(o *unstructured.Unstructured) bool {
 
 var errTaken = errors.New("others hold the Lease, or it is gone")
 
-// write writes the Lease in the place of what it was; nil: there was none. It gives
-// errTaken where it is another by now.
+// write writes the Lease over was, or creates it if was is nil. It returns errTaken if the
+// Lease has changed since.
 func (l *lease) write(ctx context.Context, was *unstructured.Unstructured, holder string) error {
 	now := time.Now()
 	text := now.UTC().Format(metav1.RFC3339Micro)
@@ -156,7 +157,7 @@ func (l *lease) write(ctx context.Context, was *unstructured.Unstructured, holde
 	return nil
 }
 
-// keep renews the Lease until ctx ends, or others may have it.
+// keep renews the Lease until ctx ends or others may have taken it.
 func (l *lease) keep(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -198,10 +199,10 @@ func (l *lease) renew(ctx context.Context) error {
 	if holder, _, _ := unstructured.NestedString(o.Object, "spec", "holderIdentity"); holder != l.holder {
 		return errTaken
 	}
-	return l.write(ctx, o, l.holder) // it was ours, and the answer was lost; or somebody has labelled it
+	return l.write(ctx, o, l.holder) // an earlier write succeeded and its answer was lost, or somebody has labelled the Lease
 }
 
-// giveBack lets others have the Lease at once, if it is still held.
+// giveBack releases the Lease, if it is still held, so that others can take it at once.
 func (l *lease) giveBack() {
 	if l.over() {
 		return

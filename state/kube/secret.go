@@ -19,10 +19,10 @@ var (
 	leases  = schema.GroupVersionResource{Group: "coordination.k8s.io", Version: "v1", Resource: "leases"}
 )
 
-// callTime is how long one call may take. An API server may be slow.
+// callTime is the timeout of one call. An API server may be slow.
 const callTime = 10 * time.Second
 
-// shardLabel is what shards have, with the name of their head.
+// shardLabel is the label of shards. Its value is the name of their head.
 const shardLabel = "wasmxds.dev/state-shard-of"
 
 var (
@@ -30,7 +30,7 @@ var (
 	errShardGone   = errors.New("a part of the state is not there, a Secret of which its head tells")
 )
 
-// call gives an API call its time, and says of its error what a person needs to know.
+// call makes an API call with a timeout, and returns its error as people need to read it.
 func (s *Store) call(ctx context.Context, do func(context.Context) (*unstructured.Unstructured, error)) (*unstructured.Unstructured, error) {
 	one, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -46,7 +46,7 @@ func (s *Store) call(ctx context.Context, do func(context.Context) (*unstructure
 	return nil, fmt.Errorf("API server: %w", err)
 }
 
-// secret is one as the API server takes it.
+// secret returns a Secret as the API server expects it.
 func (s *Store) secret(name string, data map[string][]byte) *unstructured.Unstructured {
 	encoded := map[string]any{}
 	for key, value := range data {
@@ -73,14 +73,14 @@ func dataOf(o *unstructured.Unstructured) (map[string][]byte, error) {
 	return data, nil
 }
 
-// known is the newest head that is known; nil: none.
+// known returns the newest known head, or nil.
 func (s *Store) known() *head {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
-// learn takes note of a head that was read; it may be older than the last.
+// learn remembers a head that was read, unless it is older than the last one.
 func (s *Store) learn(h *head) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,7 +89,7 @@ func (s *Store) learn(h *head) {
 	}
 }
 
-// readHead gives the head of now; one without a version: there is none.
+// readHead reads the current head. If there is none, it returns one without a version.
 func (s *Store) readHead(ctx context.Context) (*head, error) {
 	o, err := s.call(ctx, func(ctx context.Context) (*unstructured.Unstructured, error) {
 		return s.secrets.Get(ctx, s.name, metav1.GetOptions{})
@@ -118,8 +118,8 @@ func (s *Store) headOf(o *unstructured.Unstructured) (*head, error) {
 	return nil, fmt.Errorf("read Secret %s/%s: %w", s.namespace, s.name, err)
 }
 
-// writeHead writes a head in the place of that of its version. It gives errHeadChanged
-// where that is not there any more.
+// writeHead replaces the head of n's version by n. It returns errHeadChanged if that is no
+// longer the current one.
 func (s *Store) writeHead(ctx context.Context, n *head) error {
 	data, err := n.data()
 	if err != nil {
@@ -146,13 +146,14 @@ func (s *Store) writeHead(ctx context.Context, n *head) error {
 	return nil
 }
 
-// records is the key of what a shard's Secret has.
+// recordsKey is the data key of a shard's Secret.
 const recordsKey = "records"
 
-// maxRead is how many shards are kept, so that who looks often reads the head alone.
+// maxRead is how many shards are cached. A process that reads often then reads only the
+// head.
 const maxRead = 16
 
-// readShard gives what is in a shard.
+// readShard returns the records of a shard.
 func (s *Store) readShard(ctx context.Context, name string) ([]record, error) {
 	s.mu.Lock()
 	all, ok := s.read[name]
@@ -193,7 +194,7 @@ func (s *Store) getShard(ctx context.Context, name string) ([]record, error) {
 	return nil, fmt.Errorf("read Secret %s/%s: %w", s.namespace, name, err)
 }
 
-// writeShard writes a shard that no head names yet.
+// writeShard writes a new shard, which no head names yet.
 func (s *Store) writeShard(ctx context.Context, all []record) (shard, error) {
 	b := appendRecords(nil, all)
 	sh := shard{Name: newName(s.name), From: []byte(all[0].key), Bytes: len(b)}
@@ -206,9 +207,9 @@ func (s *Store) writeShard(ctx context.Context, all []record) (shard, error) {
 	return sh, err
 }
 
-// orphans are the shards that a head does not name. Who has made them, and still
-// lives, finds another head once that is written which comes after this one; so they
-// may be removed then.
+// orphans returns the shards that a head does not name. They may be removed once the next
+// head is written: if the process that created one is still alive, its own attempt to write
+// a head then fails.
 func (s *Store) orphans(ctx context.Context, h *head) []string {
 	if s.swept {
 		return nil
@@ -238,7 +239,7 @@ func (s *Store) orphans(ctx context.Context, h *head) []string {
 	}
 }
 
-// remove removes shards that no head names. Those that stay are found by orphans.
+// remove deletes shards that no head names. orphans finds those that it could not delete.
 func (s *Store) remove(ctx context.Context, names []string) {
 	for _, name := range names {
 		_, err := s.call(context.WithoutCancel(ctx), func(ctx context.Context) (*unstructured.Unstructured, error) {
@@ -251,8 +252,8 @@ func (s *Store) remove(ctx context.Context, names []string) {
 	}
 }
 
-// levelOf is how loudly it is told that Secrets stay which nobody needs: what may not be
-// removed stays for ever.
+// levelOf returns the level at which a failure to remove unused Secrets is logged: without
+// permission they stay forever.
 func levelOf(err error) slog.Level {
 	if apierrors.IsForbidden(err) {
 		return slog.LevelWarn

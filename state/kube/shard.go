@@ -16,27 +16,27 @@ import (
 )
 
 const (
-	// maxSecret is what the data of a Secret may have; Kubernetes takes 1 MiB.
+	// maxSecret is the most data of a Secret, in bytes. The limit of Kubernetes is 1 MiB.
 	maxSecret = 1<<20 - 1<<10
-	// maxEntry is what one entry may have: it may be a shard of its own.
+	// maxEntry is the most data of one entry, which may be a shard by itself.
 	maxEntry = maxSecret - 64
-	// shardBytes is how large a shard gets that has more than one entry.
+	// shardBytes is the most data of a shard with more than one entry.
 	shardBytes = 256 << 10
 )
 
-// record is an entry as it lies in a shard, its value packed.
+// record is an entry in a shard, with its packed value.
 type record struct {
 	key   string
 	value []byte
-	at    state.Revision // 0: it is not there
+	at    state.Revision // 0: it does not exist
 }
 
 func (r record) entry() (state.Entry, error) {
-	value, err := packed.Unpack(bytes.Clone(r.value)) // which is kept
+	value, err := packed.Unpack(bytes.Clone(r.value)) // records are shared
 	return state.Entry{Key: r.key, Value: value, Revision: r.at}, err
 }
 
-// find gives what there is of a key, or state.ErrNotFound.
+// find returns the record of a key, or state.ErrNotFound.
 func (s *Store) find(ctx context.Context, h *head, key string) (record, error) {
 	if op, at, ok := h.newest(key); ok {
 		if op.Remove {
@@ -58,7 +58,7 @@ func (s *Store) find(ctx context.Context, h *head, key string) (record, error) {
 	return record{}, state.ErrNotFound
 }
 
-// below gives what there is below a prefix, by key.
+// below returns the records under a prefix, by key.
 func (s *Store) below(ctx context.Context, h *head, prefix string) ([]record, error) {
 	var all []record
 	for i := max(h.shardOf(prefix), 0); i < len(h.Shards); i++ {
@@ -78,7 +78,7 @@ func (s *Store) below(ctx context.Context, h *head, prefix string) ([]record, er
 	return with(all, h.pending(), func(key string) bool { return strings.HasPrefix(key, prefix) }), nil
 }
 
-// with gives records after batches, as far as these are of keys that count.
+// with returns records after batches are applied, limited to keys that count.
 func with(all []record, batches []batch, counts func(key string) bool) []record {
 	newer := map[string]record{}
 	for _, b := range batches {
@@ -105,8 +105,8 @@ func with(all []record, batches []batch, counts func(key string) bool) []record 
 	return all
 }
 
-// shardsWith writes the shards of a head anew that batches change, and gives all, those
-// that are new, and those that they replace.
+// shardsWith writes new shards in place of those that batches change. It returns all
+// shards, the names of the new ones, and the names of those that they replace.
 func (s *Store) shardsWith(ctx context.Context, h *head, batches []batch) (all []shard, made, replaced []string, err error) {
 	touched := h.touched(batches)
 	for i := 0; i < max(len(h.Shards), 1); {
@@ -140,8 +140,8 @@ func (s *Store) shardsWith(ctx context.Context, h *head, batches []batch) (all [
 	return all, made, replaced, nil
 }
 
-// touched says which shards are written anew: those that batches change, and small
-// neighbours of small ones.
+// touched returns the indexes of the shards to be rewritten: those that batches change, and
+// small neighbours of small ones.
 func (h *head) touched(batches []batch) map[int]bool {
 	touched := map[int]bool{}
 	for _, b := range batches {
@@ -159,7 +159,7 @@ func (h *head) touched(batches []batch) map[int]bool {
 	return touched
 }
 
-// split parts records such that each part is a shard.
+// split splits records into shards.
 func split(all []record) [][]record {
 	var parts [][]record
 	first, size := 0, 0

@@ -8,15 +8,15 @@ import (
 	"wasmxds/state"
 )
 
-// term is a time of leading: it begins with a Lease, and a head that has its number.
-// What is written in it is written only where the head still has that.
+// term is a term of a leader: it begins with a Lease, and a head with its number. A write
+// in the term succeeds only while the head still has that number.
 type term struct {
 	store   *Store
 	name    string
 	number  state.Revision
 	lease   *lease
 	done    context.Context
-	lost    func() // has it end
+	lost    func() // ends the term
 	running sync.WaitGroup
 }
 
@@ -34,14 +34,15 @@ func (t *term) Store() state.Store {
 		}}
 }
 
-// End implements state.Term. It waits until others may lead, or the API server does
+// End implements state.Term. It returns when others may lead, or when the API server does
 // not answer.
 func (t *term) End() {
 	t.lost()
 	t.running.Wait()
 }
 
-// lasts says whether the term is not over, by the head that is to be replaced.
+// lasts returns state.ErrDeposed if the term is over, judged by the head that is to be
+// replaced.
 func (t *term) lasts(h *head) error {
 	if t.lease.over() || h.Terms[t.name] != t.number {
 		t.lost()
@@ -52,14 +53,14 @@ func (t *term) lasts(h *head) error {
 	return nil
 }
 
-// Lead implements state.Store. It waits while the API server is away, too.
+// Lead implements state.Store. It also waits while the API server is unavailable.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	return s.retry().Lead(ctx, name, s.lead)
 }
 
 var errLate = errors.New("the lease was over before the term had begun")
 
-// lead waits for the Lease, and begins a term.
+// lead waits for the Lease and begins a term.
 func (s *Store) lead(ctx context.Context, name string) (state.Term, error) {
 	l := newLease(s, name)
 	if err := l.take(ctx); err != nil {

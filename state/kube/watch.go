@@ -18,8 +18,8 @@ import (
 	"wasmxds/state/packed"
 )
 
-// Watch implements state.Store. It goes on when the API server was away; what that does
-// not tell any more is in the log of the head, if it is not too long ago.
+// Watch implements state.Store. It continues after the API server was unavailable: the log
+// of the head has the events that the API server no longer sends, unless they are too old.
 func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
 		w := &watch{store: s, prefix: prefix, told: from, yield: yield}
@@ -34,17 +34,17 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 	}
 }
 
-// watch is a Watch.
+// watch is one call of Watch.
 type watch struct {
 	store  *Store
 	prefix string
-	id     string         // of what is watched; "": that is not known yet
-	told   state.Revision // up to which all is told
+	id     string         // of the watched store; "": not known yet
+	told   state.Revision // all events up to this revision were yielded
 	yield  func(state.Event, error) bool
-	over   bool // yield wants no more
+	over   bool // yield has returned false
 }
 
-// run watches until that fails, or yield wants no more.
+// run watches until the watch fails or yield returns false.
 func (w *watch) run(ctx context.Context) error {
 	h, err := w.store.readHead(ctx)
 	if err != nil {
@@ -95,8 +95,7 @@ func (w *watch) hear(e apiwatch.Event) error {
 	return w.take(h)
 }
 
-// take tells what is new in a head. It gives state.ErrCompacted where that can't be
-// found out.
+// take yields what is new in a head. It returns state.ErrCompacted if that is unknown.
 func (w *watch) take(h *head) error {
 	if !h.exists() && w.told == 0 && w.id == "" {
 		return nil // nothing was ever written
@@ -117,7 +116,7 @@ func (w *watch) take(h *head) error {
 	return nil
 }
 
-// tell tells of a batch.
+// tell yields the events of a batch.
 func (w *watch) tell(b batch) bool {
 	var events []state.Event
 	for _, op := range b.ops {
@@ -135,7 +134,7 @@ func (w *watch) tell(b batch) bool {
 }
 
 func (w *watch) event(op state.Op, at state.Revision) state.Event {
-	value, err := packed.Unpack(bytes.Clone(op.Value)) // which is kept
+	value, err := packed.Unpack(bytes.Clone(op.Value)) // batches are shared
 	if err != nil {
 		w.store.log.Error("an entry of the state can't be read; it counts as not there", "key", op.Key, "error", err)
 		op.Remove = true

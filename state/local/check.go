@@ -12,10 +12,10 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// readAll reads every page of a file before it is used: what is damaged shows
-// now, where it can be set aside, and not in the middle of a write. bbolt maps files into memory and panics
-// at a page that makes no sense; reading behind the end of a file that was cut
-// off is a fault.
+// readAll reads every page of a file before it is used, so that damage shows now, when the
+// file can still be set aside, and not during a write. bbolt maps files into memory and
+// panics at a page that makes no sense; reading beyond the end of a truncated file is a
+// fault.
 func readAll(path string) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -30,7 +30,7 @@ func readAll(path string) (err error) {
 	case !info.Mode().IsRegular():
 		return errors.New("not a regular file")
 	case info.Size() == 0:
-		return nil // a process was killed when it had just made it
+		return nil // the process that created it was killed
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 	var sys *fs.PathError
@@ -45,7 +45,7 @@ func readAll(path string) (err error) {
 	return db.View(func(tx *bolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			return b.ForEach(func(k, v []byte) error {
-				_ = checksum(string(k), v) // which touches each page of it
+				_ = checksum(string(k), v) // which touches each of its pages
 				return nil
 			})
 		})

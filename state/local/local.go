@@ -1,10 +1,10 @@
-// Package local is a state.Store in one file of this machine, for the one
-// process that has it open.
+// Package local implements state.Store in one file on this machine, for the one process
+// that has the file open.
 //
-// The file is a bbolt database: each write is a transaction that is on disk, or
-// has not happened, when the process is killed or the disk is full. A file that
-// is damaged is set aside, and an empty one takes its place: Envoys go on with
-// what they run, and what was kept is found out again.
+// The file is a bbolt database: each write is a transaction that is either on disk or has
+// not happened, even if the process is killed or the disk is full. A damaged file is set
+// aside and replaced by an empty one. Envoys keep what they run, and the lost state is
+// rediscovered.
 package local
 
 import (
@@ -27,15 +27,15 @@ import (
 	"wasmxds/state"
 )
 
-// Store is the store. See Open.
+// Store implements state.Store. See Open.
 type Store struct {
 	db *bolt.DB
 
 	mu      sync.Mutex
 	history []state.Event  // newest last
 	bytes   int            // of the values in history
-	first   state.Revision // what happened after it is in history
-	watched chan struct{}  // closed, and replaced, with each write
+	first   state.Revision // history has all events after this revision
+	watched chan struct{}  // closed and replaced with each write
 	leads   map[string]*term
 }
 
@@ -44,14 +44,14 @@ var (
 	terms   = []byte("terms")   // name → number of the newest term
 )
 
-// What is remembered for Watch.
+// Limits of the history that Watch reads.
 const (
 	kept      = 4096    // events
-	keptBytes = 1 << 20 // of their values
+	keptBytes = 1 << 20 // total size of their values
 )
 
-// Open opens the file at path, or makes it. Whoever opens it must be alone, and
-// Close it.
+// Open opens the file at path, or creates it. Only one process may have it open. The caller
+// must call Close.
 func Open(path string, log *slog.Logger) (*Store, error) {
 	db, err := open(path)
 	if errors.Is(err, errDamaged) {
@@ -76,7 +76,7 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	return s, nil
 }
 
-// errDamaged says that a file is none of ours, or was.
+// errDamaged means that a file is damaged or is not a state file.
 var errDamaged = errors.New("not a whole state file")
 
 func open(path string) (*bolt.DB, error) {
@@ -93,7 +93,7 @@ func open(path string) (*bolt.DB, error) {
 	return db, nil
 }
 
-// furnish makes what is not there yet. Where all is there it writes nothing: the
+// furnish creates the buckets that are missing. If none is, it writes nothing, because the
 // disk may be full.
 func furnish(db *bolt.DB) error {
 	whole := false
@@ -114,7 +114,7 @@ func furnish(db *bolt.DB) error {
 	})
 }
 
-// Close waits for what is being written.
+// Close waits for writes in progress and closes the file.
 func (s *Store) Close() error {
 	if err := s.db.Close(); err != nil {
 		return fmt.Errorf("close the state file: %w", err)
@@ -170,7 +170,7 @@ func (s *Store) Delete(ctx context.Context, key string, was state.Revision) erro
 	return err
 }
 
-// swap does op where its entry is at revision was.
+// swap applies op if its entry is at revision was.
 func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, in *term) (state.Revision, error) {
 	at, err := s.write(ctx, []state.Op{op}, &was, in)
 	if err != nil {
@@ -192,15 +192,16 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, in *term) (state.Revi
 	return at, nil
 }
 
-// write does all ops in one transaction, and gives the revision of the store then.
-// was, if given, is where each entry must be at, and in the term that must last.
+// write applies all ops in one transaction and returns the revision of the store after it.
+// If was is not nil, each entry must be at that revision; if in is not nil, that term must
+// not be over.
 func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, in *term) (state.Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	var done []state.Event
 	var at state.Revision
-	s.mu.Lock() // so that events are told in the order of their revisions
+	s.mu.Lock() // so that events are in the order of their revisions
 	defer s.mu.Unlock()
 	if in != nil && s.leads[in.name] != in {
 		return 0, state.ErrDeposed
@@ -242,7 +243,7 @@ func (s *Store) write(ctx context.Context, ops []state.Op, was *state.Revision, 
 	return at, nil
 }
 
-// remember keeps events of one batch for Watch. The caller holds s.mu.
+// remember adds the events of one batch to the history. The caller holds s.mu.
 func (s *Store) remember(events []state.Event) {
 	for i := range len(events) - 1 {
 		events[i].More = true
@@ -292,10 +293,10 @@ func (s *Store) Watch(ctx context.Context, prefix string, from state.Revision) i
 	}
 }
 
-// since gives what happened under prefix after a revision. The caller holds s.mu.
+// since returns the events under prefix after a revision. The caller holds s.mu.
 func (s *Store) since(prefix string, from state.Revision) []state.Event {
 	var events []state.Event
-	same := false // as the event before, whatever its key
+	same := false // batch as the previous event, whatever its key
 	for _, e := range s.history {
 		if e.Revision > from && strings.HasPrefix(e.Key, prefix) {
 			if n := len(events); n > 0 {
@@ -312,9 +313,9 @@ func (s *Store) since(prefix string, from state.Revision) []state.Event {
 	return events
 }
 
-// An entry is its revision, a checksum of key and value, both big endian, and
-// the value. bbolt has no checksums of its own: an entry that a bad disk has
-// changed counts as not there.
+// A stored entry is its revision and a checksum of key and value, both big endian, and then
+// the value. bbolt has no checksums of its own; an entry that a bad disk has changed is
+// treated as missing.
 const header = 8 + 4
 
 func revision(b []byte) state.Revision {
@@ -331,7 +332,7 @@ func encode(r state.Revision, key string, value []byte) []byte {
 	return append(b, value...)
 }
 
-// decode copies: what bbolt gives is gone with its transaction.
+// decode copies the value, because bbolt's memory is valid only within the transaction.
 func decode(key string, b []byte) (e state.Entry, whole bool) {
 	if len(b) < header || binary.BigEndian.Uint32(b[8:]) != checksum(key, b[header:]) {
 		return state.Entry{}, false

@@ -11,8 +11,8 @@ import (
 	"wasmxds/state"
 )
 
-// term is a time of leading. Only one process has the file, so the only others
-// are in it.
+// term is a term of a leader. Only one process has the file open, so all candidates are in
+// it.
 type term struct {
 	store  *Store
 	name   string

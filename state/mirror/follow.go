@@ -12,11 +12,11 @@ import (
 	"wasmxds/state"
 )
 
-// checkEvery is how often it is looked whether the shared store is there, and still
-// the same.
+// checkEvery is the interval at which the copy checks that the shared store is available
+// and still the same.
 const checkEvery = 15 * time.Second
 
-// Run keeps the copy the same as the shared store until ctx ends.
+// Run keeps the copy in sync with the shared store until ctx ends.
 func (s *Store) Run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.MaxInterval = lastRetry
@@ -27,7 +27,7 @@ func (s *Store) Run(ctx context.Context) {
 			err = s.follow(ctx)
 		}
 		if err == nil || ctx.Err() != nil {
-			continue // it is to be compared again
+			continue // compare again
 		}
 		s.failed(err)
 		select {
@@ -38,7 +38,7 @@ func (s *Store) Run(ctx context.Context) {
 	}
 }
 
-// ready compares the copy, if that has to be.
+// ready compares the copy with the shared store, if that is necessary.
 func (s *Store) ready(ctx context.Context) error {
 	s.mu.Lock()
 	synced := s.synced
@@ -53,8 +53,8 @@ func (s *Store) ready(ctx context.Context) error {
 	return s.sync(ctx, nil)
 }
 
-// follow follows the shared store. It returns nil when the copy is to be compared
-// again.
+// follow applies the events of the shared store to the copy. It returns nil when the copy
+// must be compared again.
 func (s *Store) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	at := s.heardOf()
@@ -69,8 +69,8 @@ func (s *Store) follow(ctx context.Context) error {
 	return err
 }
 
-// watch gives what happens after a revision, in whole batches, and closes them at
-// its end.
+// watch sends the events after a revision, in whole batches, and closes the channel when it
+// ends.
 func (s *Store) watch(ctx context.Context, at state.Revision, batches chan<- []state.Event) error {
 	defer close(batches)
 	var batch []state.Event
@@ -92,7 +92,7 @@ func (s *Store) watch(ctx context.Context, at state.Revision, batches chan<- []s
 	return nil
 }
 
-// hear takes batches until the copy is to be compared again.
+// hear applies batches until the copy must be compared again.
 func (s *Store) hear(ctx context.Context, batches <-chan []state.Event) error {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
@@ -107,7 +107,7 @@ func (s *Store) hear(ctx context.Context, batches <-chan []state.Event) error {
 			if !more {
 				return nil
 			}
-			for len(batches) > 0 { // one write for all that waits
+			for len(batches) > 0 { // one write for all waiting batches
 				batch = append(batch, <-batches...)
 			}
 			if err := s.heard(ctx, batch); err != nil {
@@ -122,8 +122,8 @@ func (s *Store) hear(ctx context.Context, batches <-chan []state.Event) error {
 	}
 }
 
-// check looks whether the shared store is there, and what it was, and writes what is
-// still pending.
+// check checks that the shared store is available and still the same, and writes what is
+// pending.
 func (s *Store) check(ctx context.Context) error {
 	before := s.heardOf()
 	id, at, err := s.o.Remote.ID(ctx)
@@ -146,7 +146,7 @@ func (s *Store) check(ctx context.Context) error {
 	return s.pushPending(ctx, nil)
 }
 
-// heard takes what has happened.
+// heard applies events of the shared store to the copy.
 func (s *Store) heard(ctx context.Context, events []state.Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -183,7 +183,7 @@ func (s *Store) heard(ctx context.Context, events []state.Event) error {
 		}
 		switch whole := s.wholeOf(e.Key); {
 		case ours:
-		case whole != "" && s.owes(whole): // others went on
+		case whole != "" && s.owes(whole): // others have continued
 			maps.Copy(marks, s.givenUp(e.Key))
 		case m.pending:
 			next.pending, next.sent = true, m.sent
@@ -199,7 +199,7 @@ func (s *Store) heard(ctx context.Context, events []state.Event) error {
 	return nil
 }
 
-// same says whether the copy has what an event tells.
+// same reports whether the copy already has the content of an event.
 func (s *Store) same(ctx context.Context, e state.Event) (bool, error) {
 	have, err := s.o.Local.Get(ctx, e.Key)
 	if errors.Is(err, state.ErrNotFound) {

@@ -7,8 +7,8 @@ import (
 	"wasmxds/state"
 )
 
-// revert gives a part up: others have written what is theirs in their place, which the
-// copy gets when it is compared.
+// revert gives a part up: others have written their own content instead, which the copy
+// gets when it is compared.
 func (s *Store) revert(part []state.Noted) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,7 +18,7 @@ func (s *Store) revert(part []state.Noted) {
 	}
 }
 
-// GiveUp gives up what is pending below a prefix: others have gone on without it.
+// GiveUp gives up what is pending under a prefix, because others have continued without it.
 func (s *Store) GiveUp(prefix string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -30,8 +30,8 @@ func (s *Store) GiveUp(prefix string) {
 	}
 }
 
-// givenUp are the marks of an entry, and of all that it only makes sense together with,
-// when what is pending of them is given up. The caller holds s.mu.
+// givenUp returns the marks of an entry, and of all entries that belong with it, as they
+// are once what is pending of them is given up. The caller holds s.mu.
 func (s *Store) givenUp(key string) map[string]mark {
 	s.stale()
 	marks := map[string]mark{key: {at: s.marks[key].at}}
@@ -45,7 +45,7 @@ func (s *Store) givenUp(key string) map[string]mark {
 	return marks
 }
 
-// owes says whether anything below a prefix is pending. The caller holds s.mu.
+// owes reports whether anything under a prefix is pending. The caller holds s.mu.
 func (s *Store) owes(prefix string) bool {
 	for key, m := range s.marks {
 		if m.pending && strings.HasPrefix(key, prefix) {
@@ -55,10 +55,10 @@ func (s *Store) owes(prefix string) bool {
 	return false
 }
 
-// stale has the copy compared again.
+// stale requests that the copy is compared again.
 func (s *Store) stale() {
 	select {
 	case s.changed <- struct{}{}:
-	default: // it is to be already
+	default: // already requested
 	}
 }

@@ -10,18 +10,18 @@ import (
 	"wasmxds/state"
 )
 
-// What the copy is of, beside it.
+// Entries beside the copy that describe it.
 const (
 	idKey    = ".mirror/id"    // the ID of the shared store
 	markKeys = ".mirror/at/"   // KEY: mark
-	sentKeys = ".mirror/sent/" // KEY: its sent; builds before there was such a thing pass over them
+	sentKeys = ".mirror/sent/" // KEY: its sent; versions from before it existed ignore them
 )
 
-// mark is what is known of an entry of the shared store, beside its value, which is
-// in the copy.
+// mark is what is known about an entry of the shared store, besides its value, which is in
+// the copy.
 type mark struct {
-	at      state.Revision // up to which the shared store has nothing newer of it; 0: it has none
-	pending bool           // the copy has something else, which is to be written
+	at      state.Revision // the shared store has nothing newer up to this revision; 0: it has no such entry
+	pending bool           // the copy has another value, which is still to be written
 	sent    sent
 }
 
@@ -42,13 +42,13 @@ func parseMark(b []byte) (mark, error) {
 	return mark{at: state.Revision(at), pending: pending}, err
 }
 
-// load reads what the copy is of.
+// load reads the entries that describe the copy.
 func (s *Store) load(ctx context.Context) error {
 	entries, _, err := s.o.Local.List(ctx, ".mirror/")
 	if err != nil {
 		return err
 	}
-	for _, e := range entries { // marks come before what was sent
+	for _, e := range entries { // markKeys come before sentKeys
 		if e.Key == idKey {
 			s.id = string(e.Value)
 		}
@@ -73,13 +73,12 @@ func (s *Store) load(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.sends([]state.Noted{{Op: op}}) // maybe, by the process before
+		s.sends([]state.Noted{{Op: op}}) // the previous process may have pushed it
 	}
 	return nil
 }
 
-// write writes ops and marks to the copy, and takes over the marks. The caller holds
-// s.mu.
+// write writes ops and marks to the copy, and remembers the marks. The caller holds s.mu.
 func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark) (state.Revision, error) {
 	var all []state.Op
 	for key, m := range marks {
@@ -91,7 +90,7 @@ func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark
 			all = append(all, state.Op{Key: sentKeys + key, Value: []byte(m.sent), Remove: m.sent == ""})
 		}
 	}
-	at, err := s.o.Local.Apply(ctx, append(all, ops...)) // the revision is that of the last entry
+	at, err := s.o.Local.Apply(ctx, append(all, ops...)) // the revision is that of the last op
 	if err != nil {
 		return 0, fmt.Errorf("write the copy of what is in %s: %w", s.o.Name, err)
 	}
@@ -106,7 +105,7 @@ func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark
 	return at, nil
 }
 
-// values are what the copy has of the shared store.
+// values returns the shared entries as they are in the copy.
 func (s *Store) values(ctx context.Context) (map[string][]byte, error) {
 	all := map[string][]byte{}
 	for _, p := range s.o.Shared {

@@ -1,13 +1,13 @@
-// Package mirror is a state.Store that several processes share, with a copy of it
-// on this machine's disk: a process starts, and goes on, where the shared store
-// can't be reached.
+// Package mirror implements state.Store for a store that several processes share, with a
+// copy of it on this machine's disk. With the copy, a process can start and continue when
+// the shared store is unavailable.
 //
-// Start with [Open]; [Store.Run] keeps the copy the same. Everything is read from
-// the copy. What is written is noted in the copy first, as pending, and then pushed to
-// the shared store: only when it is there it counts as written. A push that hangs keeps
-// nothing from being noted. What is pending when a process ends is pushed by the next
-// one, if nobody else has written that entry meanwhile; what this process has pushed
-// itself, and had no answer for, is nobody else's.
+// Start with [Open]; [Store.Run] keeps the copy in sync. All reads come from the copy. A
+// write is first noted in the copy, as pending, and then pushed to the shared store. It is
+// complete only when it is there. A push that hangs does not keep other writes from being
+// noted. When a process ends, the next one pushes what is pending, unless another process
+// has written the entry meanwhile. Values that this process has pushed itself without
+// getting an answer are not taken for another process's.
 package mirror
 
 import (
@@ -26,67 +26,67 @@ import (
 	"wasmxds/state"
 )
 
-// Remote is a store that is shared.
+// Remote is a store that several processes share.
 type Remote interface {
 	state.Store
-	// ID names what is kept there, and gives the revision of now. It is another if
-	// all of it was lost.
+	// ID returns an identifier of the stored data and the current revision. The identifier
+	// changes if all data was lost.
 	ID(ctx context.Context) (string, state.Revision, error)
-	// ApplySince is Apply where no entry below prefix was written after a revision;
-	// else it gives state.ErrConflict.
+	// ApplySince is like Apply, but returns state.ErrConflict if an entry under prefix was
+	// written after revision at.
 	ApplySince(ctx context.Context, ops []state.Op, prefix string, at state.Revision) (state.Revision, error)
 }
 
-// Options are what a Store is made of.
+// Options configure a Store.
 type Options struct {
 	Name   string // of the shared store, for people: "etcd"
 	Remote Remote
-	// Local has the copy, at the same keys, and what the copy is of at others that
-	// begin with a dot. It may have entries of its own besides.
+	// Local contains the copy, at the same keys, and at keys that begin with a dot what
+	// describes it. It may also contain other entries.
 	Local state.Store
-	// Shared are what keys of the shared store begin with.
+	// Shared are the prefixes of the keys of the shared store.
 	Shared []string
 	// Whole are those of Shared whose entries only make sense together.
 	Whole []string
-	// Led are those of Whole that are written to the shared store in a term alone: what
-	// is pending of them is pushed when the next term begins.
+	// Led are those of Whole that are written to the shared store only in a term: what is
+	// pending of them is pushed when the next term begins.
 	Led []string
 	// Wait is how long Open waits for the shared store where there is a copy.
 	Wait time.Duration
 	Log  *slog.Logger
 }
 
-// Store is the store. It is safe for concurrent use.
+// Store implements state.Store. It is safe for concurrent use.
 type Store struct {
 	o Options
 
 	pushing chan struct{} // holds a token while somebody writes to the shared store
 	changed chan struct{}
 
-	mu      sync.Mutex // also held while the copy is written
+	mu      sync.Mutex // also held while writing the copy
 	marks   map[string]mark
-	saved   map[string]mark // as the disk has them
-	refused map[string]bool // pending, and the shared store will never take them
+	saved   map[string]mark // as they are on disk
+	refused map[string]bool // pending, but the shared store will never accept it
 	notes   uint64
-	noted   map[string]uint64 // what was noted last of an entry, and is not known to be in the shared store
-	missed  map[string]bool   // of these, what the copy could not take
-	sent    map[string]string // hash of what an entry was pushed as last, if it may or may not be there
-	id      string            // of the store that the copy is of; "": there is no copy
-	at      state.Revision    // up to which the copy has all that happened
+	noted   map[string]uint64 // number of the last note of an entry that is not known to be in the shared store
+	missed  map[string]bool   // those of noted that could not be written to the copy
+	sent    map[string]string // hash of the value last pushed, if it may or may not have arrived
+	id      string            // ID of the store that was copied; "": there is no copy
+	at      state.Revision    // the copy has all events up to this revision
 	synced  bool              // the copy was compared since this process began
 	status  Status
 }
 
-// Status is how things stand with the shared store.
+// Status describes the connection to the shared store.
 type Status struct {
 	Name  string
-	Since time.Time // when it was last found to be there, or to be away
-	Away  string    // why it is away; "": it is there
-	Copy  bool      // all since the start rests on the copy
+	Since time.Time // when it was last found to be available, or unavailable
+	Away  string    // why it is unavailable; "": it is available
+	Copy  bool      // since the start, everything relies on the copy
 }
 
-// Open opens the store. Where the shared store is away it waits: for o.Wait if there
-// is a copy, else until it is there, or ctx ends.
+// Open opens the store. If the shared store is unavailable, it waits for o.Wait if there is
+// a copy, and otherwise until the store is available or ctx ends.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{o: o, pushing: make(chan struct{}, 1), changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{},
 		noted: map[string]uint64{}, missed: map[string]bool{}, sent: map[string]string{}}
@@ -124,7 +124,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 }
 
-// lastRetry is how long it takes at most to try again.
+// lastRetry is the longest interval between two attempts.
 const lastRetry = 10 * time.Second
 
 // Get implements state.Store.
@@ -153,10 +153,10 @@ func (s *Store) Push(ctx context.Context, noted []state.Noted) error {
 	return s.push(ctx, noted, s.unled())
 }
 
-// unled writes without a term.
+// unled returns the way to write without a term.
 func (s *Store) unled() way { return way{apply: s.o.Remote.Apply} }
 
-// Status tells how things stand.
+// Status returns the status of the shared store.
 func (s *Store) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +165,7 @@ func (s *Store) Status() Status {
 	return st
 }
 
-// failed and worked note whether the shared store is there.
+// failed and worked record whether the shared store is available.
 func (s *Store) failed(err error) {
 	s.mu.Lock()
 	first := s.status.Away == ""
@@ -196,13 +196,14 @@ func (s *Store) shared(key string) bool {
 	return !strings.HasPrefix(key, ".") && slices.ContainsFunc(s.o.Shared, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
-// led says whether an entry is written in a term alone.
+// led reports whether an entry is written only in a term.
 func (s *Store) led(key string) bool {
 	return slices.ContainsFunc(s.o.Led, func(p string) bool { return strings.HasPrefix(key, p) })
 }
 
-// errUnled: this process does not lead.
+// errUnled means that this process does not lead.
 var errUnled = errors.New("this xds-server does not lead: it is written when it does, unless others have changed it by then")
 
-// errUnsynced: nothing is written to a store before it is known what is there.
+// errUnsynced means that the content of the shared store is unknown, so nothing may be
+// written to it.
 var errUnsynced = errors.New("it was not reached since xds-server started")

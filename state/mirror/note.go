@@ -14,7 +14,7 @@ import (
 
 // Note implements state.Copied.
 func (s *Store) Note(ctx context.Context, ops []state.Op) uint64 {
-	ours := slices.DeleteFunc(slices.Clone(ops), func(op state.Op) bool { return !s.shared(op.Key) }) // Push refuses them
+	ours := slices.DeleteFunc(slices.Clone(ops), func(op state.Op) bool { return !s.shared(op.Key) }) // Push rejects them
 	n, _, err := s.note(ctx, ours)
 	if err != nil && ctx.Err() == nil {
 		s.unnoted(err)
@@ -22,12 +22,13 @@ func (s *Store) Note(ctx context.Context, ops []state.Op) uint64 {
 	return n
 }
 
-// unnoted: a full disk is no reason not to go on.
+// unnoted logs that the copy could not be written, because its disk may be full. The store
+// continues nevertheless.
 func (s *Store) unnoted(err error) {
 	s.o.Log.Error("what changed is not in the copy of the state", "error", err)
 }
 
-// note writes ops to the copy, as pending, and numbers that.
+// note writes ops to the copy, as pending, and returns the number of this note.
 func (s *Store) note(ctx context.Context, ops []state.Op) (n uint64, at state.Revision, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +40,7 @@ func (s *Store) note(ctx context.Context, ops []state.Op) (n uint64, at state.Re
 	return s.notes, at, err
 }
 
-// notePending writes ops to the copy. The caller holds s.mu.
+// notePending writes ops to the copy, as pending. The caller holds s.mu.
 func (s *Store) notePending(ctx context.Context, ops []state.Op) (state.Revision, error) {
 	marks := make(map[string]mark, len(ops))
 	for _, op := range ops {
@@ -56,8 +57,9 @@ func (s *Store) notePending(ctx context.Context, ops []state.Op) (state.Revision
 	return at, err
 }
 
-// owed gives what is to be written now of what was noted. Of what others of this process
-// have noted since it is that, unless it was written. The caller holds s.pushing.
+// owed returns the part of noted that is still to be written. If another caller in this
+// process has noted something newer that is still pending, owed returns that instead. The
+// caller holds s.pushing.
 func (s *Store) owed(ctx context.Context, noted []state.Noted) ([]state.Noted, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,10 +69,10 @@ func (s *Store) owed(ctx context.Context, noted []state.Noted) ([]state.Noted, e
 		newest, pending, missed := s.noted[n.Key], s.marks[n.Key].pending, s.missed[n.Key]
 		switch {
 		case newest == n.Number:
-			if !pending || missed { // it was given up meanwhile, or the disk was full
+			if !pending || missed { // given up meanwhile, or the disk was full
 				again = append(again, n.Op)
 			}
-		case !pending || missed: // it is there, or who has noted the newer will push it
+		case !pending || missed: // it has arrived, or whoever noted the newer one will push it
 			continue
 		default:
 			op, err := s.copied(ctx, n.Key)
@@ -90,7 +92,7 @@ func (s *Store) owed(ctx context.Context, noted []state.Noted) ([]state.Noted, e
 	return owed, nil
 }
 
-// copied gives what writes an entry elsewhere as the copy has it.
+// copied returns an operation that writes an entry as it is in the copy.
 func (s *Store) copied(ctx context.Context, key string) (state.Op, error) {
 	e, err := s.o.Local.Get(ctx, key)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
@@ -99,15 +101,15 @@ func (s *Store) copied(ctx context.Context, key string) (state.Op, error) {
 	return state.Op{Key: key, Value: e.Value, Remove: err != nil}, nil
 }
 
-// sends remembers what the shared store may have from now on. The caller holds s.mu.
+// sends remembers what the shared store may contain from now on. The caller holds s.mu.
 func (s *Store) sends(owed []state.Noted) {
 	for _, n := range owed {
 		s.sent[n.Key] = hash(n.Value, !n.Remove)
 	}
 }
 
-// there notes that a part is in the shared store, at a revision. The disk learns it
-// when that is heard of.
+// there records that a part is in the shared store, at a revision. The disk learns this
+// with the event.
 func (s *Store) there(part []state.Noted, at state.Revision) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +119,7 @@ func (s *Store) there(part []state.Noted, at state.Revision) {
 			m = mark{}
 		}
 		delete(s.sent, n.Key)
-		if s.noted[n.Key] > n.Number { // something newer is owed
+		if s.noted[n.Key] > n.Number { // something newer is still to be written
 			m.pending = s.marks[n.Key].pending
 			s.marks[n.Key] = m
 			continue
@@ -125,7 +127,7 @@ func (s *Store) there(part []state.Noted, at state.Revision) {
 		delete(s.noted, n.Key)
 		if s.missed[n.Key] {
 			delete(s.missed, n.Key)
-			s.stale() // the copy gets it by itself
+			s.stale() // the next comparison writes it to the copy
 		}
 		if m == (mark{}) {
 			delete(s.marks, n.Key)
@@ -135,8 +137,7 @@ func (s *Store) there(part []state.Noted, at state.Revision) {
 	}
 }
 
-// arrived notes that the shared store is seen to have what the copy has. The caller
-// holds s.mu.
+// arrived records that the shared store has what the copy has. The caller holds s.mu.
 func (s *Store) arrived(key string) {
 	if !s.missed[key] {
 		delete(s.noted, key)
@@ -144,15 +145,14 @@ func (s *Store) arrived(key string) {
 	}
 }
 
-// sent are hashes of what an entry was before it became what is pending now, newest last,
-// as far as the shared store may have got it from here: it was pushed, and there was
-// no answer.
+// sent contains hashes of earlier values of a pending entry, newest last, that the shared
+// store may have received from here: they were pushed, and no answer came.
 type sent string
 
-// mostSent is how many are remembered. Each took a push, and the time until it failed.
+// mostSent is how many are kept. Each took a push, and the time until it failed.
 const mostSent = 8
 
-// and adds one, if it is none of them.
+// and adds a hash, unless it is already present.
 func (s sent) and(one string) sent {
 	if one == "" || s.has(one) {
 		return s
@@ -163,7 +163,7 @@ func (s sent) and(one string) sent {
 
 func (s sent) has(one string) bool { return slices.Contains(strings.Fields(string(s)), one) }
 
-// hash stands for a value, or for none.
+// hash identifies a value, or the absence of one.
 func hash(value []byte, there bool) string {
 	if !there {
 		return "-"

@@ -12,9 +12,9 @@ import (
 	"wasmxds/state"
 )
 
-// sync compares the copy with the shared store. The copy gets what is there; what is
-// pending, and nobody else has written since, goes there; that of Options.Led only in a
-// term, whose store is given.
+// sync compares the copy with the shared store. The copy takes over what is there. Pending
+// entries that nobody else has written since are pushed; those of Options.Led only if term,
+// the store of a term, is not nil.
 func (s *Store) sync(ctx context.Context, term state.Store) error {
 	if err := s.hold(ctx); err != nil {
 		return err
@@ -30,7 +30,7 @@ func (s *Store) sync(ctx context.Context, term state.Store) error {
 		if err != nil {
 			return err
 		}
-		older := at < before // it comes from a backup
+		older := at < before // it was restored from a backup
 		if taken, err = s.take(ctx, id, older, entries, at); err != nil {
 			return err
 		}
@@ -39,15 +39,16 @@ func (s *Store) sync(ctx context.Context, term state.Store) error {
 	return s.pushPending(ctx, term)
 }
 
-// heardOf is the revision up to which the copy has all that happened.
+// heardOf returns the revision up to which the copy has all events.
 func (s *Store) heardOf() state.Revision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.at
 }
 
-// take takes what is there, and says whether nothing newer was heard meanwhile. What revisions
-// say of a store that is another, or older than it was, counts no more.
+// take applies the content of the shared store to the copy. It returns false if the copy
+// has already received something newer. Revisions of another store, or of one that is older
+// than it was, mean nothing any more.
 func (s *Store) take(ctx context.Context, id string, older bool, entries []state.Entry, at state.Revision) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,8 +66,8 @@ func (s *Store) take(ctx context.Context, id string, older bool, entries []state
 			c.theirs[e.Key] = e
 		}
 	}
-	for key := range ours { // an entry without a mark is given up
-		c.marks[key] = mark{pending: !same} // it is from before there was a shared store, or from one that is lost
+	for key := range ours { // an entry without a mark was given up
+		c.marks[key] = mark{pending: !same} // it is from before there was a shared store, or from one that was lost
 	}
 	if same {
 		maps.Copy(c.marks, s.marks)
@@ -87,14 +88,14 @@ func (s *Store) take(ctx context.Context, id string, older bool, entries []state
 	return true, nil
 }
 
-// comparison is of the copy and the shared store.
+// comparison compares the copy with the shared store.
 type comparison struct {
 	ours   map[string][]byte
 	theirs map[string]state.Entry
 	marks  map[string]mark
 }
 
-// outcome gives what the copy gets.
+// outcome returns the operations and marks that the copy gets.
 func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 	keys := map[string]bool{}
 	for key := range c.marks {
@@ -103,7 +104,7 @@ func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 	for key := range c.theirs {
 		keys[key] = true
 	}
-	lost := map[string]bool{} // of Whole: others went on
+	lost := map[string]bool{} // of Whole: others have continued
 	for key := range keys {
 		if p := s.wholeOf(key); p != "" && !c.current(key) {
 			lost[p] = true
@@ -133,14 +134,14 @@ func (c *comparison) outcome(s *Store) ([]state.Op, map[string]mark) {
 	return ops, marks
 }
 
-// same says whether both have the same of a key.
+// same reports whether the copy and the shared store have the same value of a key.
 func (c *comparison) same(key string) bool {
 	theirs, there := c.theirs[key]
 	ours, have := c.ours[key]
 	return there == have && bytes.Equal(theirs.Value, ours)
 }
 
-// current says whether nobody else has written an entry since it was last heard of.
+// current reports whether nobody else has written an entry since it was last heard of.
 func (c *comparison) current(key string) bool {
 	m := c.marks[key]
 	if m.pending && c.same(key) {
@@ -148,14 +149,14 @@ func (c *comparison) current(key string) bool {
 	}
 	theirs, there := c.theirs[key]
 	if m.pending && m.sent.has(hash(theirs.Value, there)) {
-		return true // it is what was pending before, and the answer was lost
+		return true // it was pending earlier and was written, and the answer was lost
 	}
 	return theirs.Revision <= m.at && there == (m.at > 0)
 }
 
-// pushPending writes what is pending to the shared store; that of Options.Led by the
-// store of a term, which nobody else can have written since it began. The caller holds
-// s.pushing.
+// pushPending writes what is pending to the shared store; entries of Options.Led by term,
+// the store of a term, since the beginning of which nobody else can have written them. The
+// caller holds s.pushing.
 func (s *Store) pushPending(ctx context.Context, term state.Store) error {
 	owed, at, err := s.pending(ctx, term != nil)
 	if err != nil {
@@ -183,8 +184,8 @@ func (s *Store) pushPending(ctx context.Context, term state.Store) error {
 	return nil
 }
 
-// pending gives what is pending, and the revision up to which it is known that it may
-// be written.
+// pending returns the pending entries, and the revision up to which they are known to be
+// free of conflicts.
 func (s *Store) pending(ctx context.Context, inTerm bool) ([]state.Noted, state.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

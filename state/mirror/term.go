@@ -8,8 +8,8 @@ import (
 	"wasmxds/state"
 )
 
-// Lead implements state.Store. When a term begins the copy has all that was written
-// in the terms before.
+// Lead implements state.Store. When a term begins, the copy has all writes of earlier
+// terms.
 func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	for {
 		t, err := s.o.Remote.Lead(ctx, name)
@@ -26,8 +26,8 @@ func (s *Store) Lead(ctx context.Context, name string) (state.Term, error) {
 	}
 }
 
-// In gives the store as it is written to in a term of the shared store, once it has all
-// that was written in the terms before, and what is pending is there or given up.
+// In returns the store for writes in a term of the shared store. It returns once the copy
+// has all writes of earlier terms, and what is pending was written or given up.
 func (s *Store) In(ctx context.Context, t state.Term) (state.Store, error) {
 	remote := t.Store()
 	for {
@@ -52,8 +52,8 @@ func (s *Store) In(ctx context.Context, t state.Term) (state.Store, error) {
 		Batch: func(ctx context.Context, ops []state.Op) (state.Revision, error) { return s.apply(ctx, ops, led) }}, s, led}, nil
 }
 
-// fenced is the store in a term. What is noted in it when the term is over is given up
-// when it is pushed, or when it is known that others went on.
+// fenced is the store in a term. What is noted in it after the term is given up when it is
+// pushed, or when others are known to have continued.
 type fenced struct {
 	state.Fenced
 	s   *Store

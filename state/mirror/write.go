@@ -10,10 +10,10 @@ import (
 	"wasmxds/state"
 )
 
-// way is how the shared store is written to.
+// way describes how to write to the shared store.
 type way struct {
 	apply func(context.Context, []state.Op) (state.Revision, error)
-	term  bool // in a term, as Options.Led has it
+	term  bool // in a term, as Options.Led requires
 }
 
 // apply writes ops to the copy, and then to the shared store.
@@ -21,7 +21,8 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, by way) (state.Revisi
 	if err := s.foreign(ops); err != nil {
 		return 0, err
 	}
-	// First the copy, whoever waits for the shared store: this process may be killed.
+	// The copy comes first, even if others are waiting for the shared store: this process
+	// may be killed.
 	n, at, err := s.note(ctx, ops)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -39,7 +40,8 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, by way) (state.Revisi
 	return at, nil
 }
 
-// foreign gives a state.RefusedError for what belongs to no shared store.
+// foreign returns a *state.RefusedError for an entry that does not belong in the shared
+// store.
 func (s *Store) foreign(ops []state.Op) error {
 	for _, op := range ops {
 		if !s.shared(op.Key) {
@@ -49,7 +51,7 @@ func (s *Store) foreign(ops []state.Op) error {
 	return nil
 }
 
-// push writes to the shared store what was noted, as far as it is owed.
+// push writes those of noted to the shared store that are still to be written.
 func (s *Store) push(ctx context.Context, noted []state.Noted, by way) error {
 	if err := s.foreign(bare(noted)); err != nil {
 		return err
@@ -70,7 +72,7 @@ func (s *Store) push(ctx context.Context, noted []state.Noted, by way) error {
 	return nil
 }
 
-// hold waits until nobody else writes to the shared store.
+// hold waits until nobody else is writing to the shared store.
 func (s *Store) hold(ctx context.Context) error {
 	select {
 	case s.pushing <- struct{}{}:
@@ -82,7 +84,7 @@ func (s *Store) hold(ctx context.Context) error {
 
 func (s *Store) release() { <-s.pushing }
 
-// bare is what was noted without its numbers.
+// bare returns the operations of noted, without their numbers.
 func bare(noted []state.Noted) []state.Op {
 	ops := make([]state.Op, len(noted))
 	for i, n := range noted {
@@ -91,7 +93,7 @@ func bare(noted []state.Noted) []state.Op {
 	return ops
 }
 
-// send writes a part of what is owed to the shared store. The caller holds s.pushing.
+// send writes one part to the shared store. The caller holds s.pushing.
 func (s *Store) send(ctx context.Context, part []state.Noted, by way) error {
 	if !by.term && s.led(part[0].Key) {
 		return errUnled
@@ -120,8 +122,8 @@ func (s *Store) send(ctx context.Context, part []state.Noted, by way) error {
 	return err
 }
 
-// parts divides what is owed where it need not be written together: a shared store may
-// find it hard to write much at once.
+// parts divides the entries to be written where they need not be written together, because
+// a shared store may have difficulty with large batches.
 func (s *Store) parts(owed []state.Noted) [][]state.Noted {
 	const most = 100
 	whole := map[string][]state.Noted{}
@@ -147,7 +149,7 @@ func (s *Store) parts(owed []state.Noted) [][]state.Noted {
 	return parts
 }
 
-// wholeOf is which of Options.Whole a key is of; "": none.
+// wholeOf returns the prefix of Options.Whole that a key belongs to, or "".
 func (s *Store) wholeOf(key string) string {
 	i := slices.IndexFunc(s.o.Whole, func(p string) bool { return strings.HasPrefix(key, p) })
 	if i < 0 {
@@ -167,7 +169,7 @@ func (s *Store) Delete(ctx context.Context, key string, was state.Revision) erro
 	return err
 }
 
-// swap writes an entry that is at revision was of the copy, to the shared store first.
+// swap writes an entry that is at revision was in the copy, to the shared store first.
 func (s *Store) swap(ctx context.Context, op state.Op, was state.Revision, to state.Store) (state.Revision, error) {
 	if err := s.hold(ctx); err != nil {
 		return 0, err

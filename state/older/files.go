@@ -17,8 +17,8 @@ import (
 	"wasmxds/state"
 )
 
-// inForce is the one hidden file among the last good definitions that was not left
-// over by a write that was cut off.
+// inForce is the only hidden file among the last good definitions that an interrupted write
+// did not leave.
 const inForce = ".in-force.json"
 
 // readDefinitions reads the last good content of each file of definitions.
@@ -48,7 +48,7 @@ func readDefinitions(path string, log *slog.Logger) ([]state.Op, error) {
 	return ops, err
 }
 
-// readModules reads what was good of each filter, and what origins gave.
+// readModules reads the last good module of each filter, and what origins have served.
 func readModules(path string, _ *slog.Logger) ([]state.Op, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -82,13 +82,13 @@ func readModules(path string, _ *slog.Logger) ([]state.Op, error) {
 	return ops, nil
 }
 
-// originKey is package module's.
+// originKey computes keys as package module does.
 func originKey(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:16])
 }
 
-// readTrials reads which modules ended the process that tried them.
+// readTrials reads which modules crashed the process that tried them.
 func readTrials(path string, log *slog.Logger) ([]state.Op, error) {
 	return readFolder(path, log, func(name string, content []byte, _ fs.FileInfo) (state.Op, error) {
 		return state.Op{Key: "trials/" + strings.TrimSuffix(name, ".json"), Value: content}, nil
@@ -105,7 +105,7 @@ func readFolder(path string, log *slog.Logger, read func(name string, content []
 	for _, file := range files {
 		info, err := file.Info()
 		if err != nil || !info.Mode().IsRegular() || !strings.HasSuffix(file.Name(), ".json") {
-			continue // of a write that was cut off, or of others
+			continue // left by an interrupted write, or not ours
 		}
 		var op state.Op
 		content, err := os.ReadFile(filepath.Join(path, file.Name()))
@@ -124,8 +124,8 @@ func readFolder(path string, log *slog.Logger, read func(name string, content []
 	return ops, nil
 }
 
-// readListeners reads the listeners that Envoys were sent. Those of before are
-// named by their content's hash, and have no other sum of it.
+// readListeners reads the listeners that Envoys were sent. Older ones are named by the hash
+// of their content and have no other sum.
 func readListeners(path string, log *slog.Logger) ([]state.Op, error) {
 	return readFolder(path, log, func(name string, content []byte, info fs.FileInfo) (state.Op, error) {
 		var l map[string]json.RawMessage
@@ -145,8 +145,8 @@ func readListeners(path string, log *slog.Logger) ([]state.Op, error) {
 	})
 }
 
-// readProved reads which versions of filters have run. Those without a sum can't be
-// verified any more; they are found out again as Envoys run them.
+// readProved reads which versions of filters have run. Those without a sum can no longer be
+// verified; they are rediscovered as Envoys run them.
 func readProved(path string, log *slog.Logger) ([]state.Op, error) {
 	ops, err := readFolder(path, log, func(_ string, content []byte, _ fs.FileInfo) (state.Op, error) {
 		var versions []struct{ Name, Sum string }
@@ -161,7 +161,7 @@ func readProved(path string, log *slog.Logger) ([]state.Op, error) {
 	return slices.DeleteFunc(ops, func(op state.Op) bool { return op.Key == "" }), err
 }
 
-// readNodes reads which Envoys were here, a line for each.
+// readNodes reads which Envoys were connected, one per line.
 func readNodes(path string, _ *slog.Logger) ([]state.Op, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

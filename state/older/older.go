@@ -1,6 +1,6 @@
-// Package older takes over what xds-server kept before it had a state file: each
-// keeper in files of its own. It can go when nobody comes from such a version any
-// more.
+// Package older takes over data directories from before xds-server had a state file, when
+// each component wrote files of its own. It can be removed once nobody upgrades from such a
+// version.
 package older
 
 import (
@@ -15,10 +15,10 @@ import (
 	"wasmxds/state"
 )
 
-// Key is of the entry that says how far it is: "taken", "done".
+// Key is the key of the entry that records the progress: "taken", "done".
 const Key = "older"
 
-// left is what may be left in a data directory, and how it is read.
+// left lists what may be left in a data directory, and how to read it.
 var left = []struct {
 	name string
 	read func(path string, log *slog.Logger) ([]state.Op, error)
@@ -31,10 +31,10 @@ var left = []struct {
 	{"nodes.json", readNodes},
 }
 
-// Take takes over what is left in a data directory, once: all of it in one batch,
-// and then the files are removed. If that is cut off it goes on at the next start.
-// What can't be read is logged and left out; an error says that nothing is lost,
-// and the server must not start without it.
+// Take takes over what is left in a data directory, once: it writes all of it in one batch
+// and then removes the files. If it is interrupted, it continues at the next start. What
+// can't be read is logged and left out. If Take returns an error, nothing is lost, and the
+// server must not start.
 func Take(ctx context.Context, dir string, store state.Store, log *slog.Logger) error {
 	e, err := store.Get(ctx, Key)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {

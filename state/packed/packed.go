@@ -1,8 +1,7 @@
-// Package packed has values and batches as bytes, for stores that take only so much
-// at once.
+// Package packed encodes values and batches as bytes, for stores with size limits.
 //
-// A large value is compressed. What is small, and does not look as if it were
-// packed, is as it was written: people can read it.
+// Large values are compressed. A small value that does not look as if it were packed stays
+// as it is, so that people can read it.
 package packed
 
 import (
@@ -17,26 +16,26 @@ import (
 )
 
 const (
-	// maxValue is how large a value may be before it is compressed.
+	// maxValue is the largest size of a value before compression, in bytes.
 	maxValue = 64 << 20
-	// compressFrom is from which size on values are compressed.
+	// compressFrom is the size from which values are compressed, in bytes.
 	compressFrom = 4 << 10
 )
 
-// What a value begins with that is not there as it is.
+// The first byte of a value that is not stored as it is.
 const (
-	quoted     = 0 // it is what follows
-	compressed = 1 // it is what follows, by DEFLATE
+	quoted     = 0 // the value follows
+	compressed = 1 // the value follows, compressed with DEFLATE
 )
 
-// Limit is how much of one entry a store takes: a key and a packed value.
+// Limit is the largest size of one entry, its key and its packed value, in a store.
 type Limit struct {
 	Store string // for people
 	Bytes int
 }
 
-// Pack packs the values of ops. Of several of one key the last is left. What the store
-// can't take gives a *state.RefusedError.
+// Pack packs the values of ops. Of several ops with the same key, only the last remains. It
+// returns a *state.RefusedError for an entry that the store can't accept.
 func Pack(ops []state.Op, limit Limit) ([]state.Op, error) {
 	last := make(map[string]int, len(ops))
 	for i, op := range ops {
@@ -113,7 +112,7 @@ func (e *encoder) compress(value []byte) ([]byte, error) {
 	return bytes.Clone(e.small.Bytes()), nil
 }
 
-// Unpack gives the value that is packed as b.
+// Unpack returns the value that was packed as b.
 func Unpack(b []byte) ([]byte, error) {
 	switch {
 	case len(b) == 0 || b[0] > compressed:
@@ -131,8 +130,8 @@ func Unpack(b []byte) ([]byte, error) {
 	return value, nil
 }
 
-// AppendOps appends operations to b: of each a byte, 1 if it removes, then its key
-// and its value, each behind its length.
+// AppendOps appends operations to b: for each one a byte, 1 for a removal, then key and
+// value, each preceded by its length.
 func AppendOps(b []byte, ops []state.Op) []byte {
 	for _, op := range ops {
 		if op.Remove {
@@ -145,14 +144,14 @@ func AppendOps(b []byte, ops []state.Op) []byte {
 	return b
 }
 
-// AppendBytes appends more to b, behind its length.
+// AppendBytes appends more to b, preceded by its length.
 func AppendBytes(b, more []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(more))), more...)
 }
 
 var errNoOps = errors.New("not the operations of a batch")
 
-// Ops reads what AppendOps has written.
+// Ops decodes the output of AppendOps.
 func Ops(b []byte) ([]state.Op, error) {
 	var ops []state.Op
 	for len(b) > 0 {
@@ -174,7 +173,7 @@ func Ops(b []byte) ([]state.Op, error) {
 	return ops, nil
 }
 
-// CutBytes takes bytes behind their length from the front of b.
+// CutBytes cuts bytes that are preceded by their length from the front of b.
 func CutBytes(b []byte) (front, rest []byte, ok bool) {
 	n, size := binary.Uvarint(b)
 	if size <= 0 || n > uint64(len(b)-size) {

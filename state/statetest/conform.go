@@ -15,8 +15,7 @@ import (
 	"wasmxds/state"
 )
 
-// Conform tests what [state.Store] promises. Each call of open gives a store that
-// is empty.
+// Conform tests what [state.Store] promises. Each call of open must return an empty store.
 func Conform(t *testing.T, open func(t *testing.T) state.Store) {
 	for _, c := range []struct {
 		name string
@@ -39,10 +38,10 @@ func Conform(t *testing.T, open func(t *testing.T) state.Store) {
 	}
 }
 
-// atOnce is how long a test waits for what is to happen at once.
+// atOnce is how long a test waits for what should happen at once.
 const atOnce = 30 * time.Second
 
-// list gives the entries of a prefix as "key=value".
+// list returns the entries under a prefix as "key=value".
 func list(t testing.TB, s state.Store, prefix string) ([]string, state.Revision) {
 	t.Helper()
 	entries, at, err := s.List(t.Context(), prefix)
@@ -106,7 +105,7 @@ func testEntries(t *testing.T, s state.Store) {
 	}
 }
 
-// testAny: any bytes come back as they were.
+// testAny: any bytes are returned as they were written.
 func testAny(t *testing.T, s state.Store) {
 	rng := rand.NewChaCha8([32]byte{1})
 	noise := make([]byte, 300<<10)
@@ -142,7 +141,7 @@ func testAny(t *testing.T, s state.Store) {
 	}
 }
 
-// testConflicts has many write one entry, each from what it has read.
+// testConflicts has many goroutines write one entry, each based on what it has read.
 func testConflicts(t *testing.T, s state.Store) {
 	const writers, each = 6, 4
 	var wg sync.WaitGroup
@@ -189,7 +188,7 @@ func testBatches(t *testing.T, s state.Store) {
 	same(t, "all", got, []string{"a=3", "d=4"})
 }
 
-// testLargeBatches: of a batch of any size nobody ever sees a part.
+// testLargeBatches: nobody ever sees a part of a batch, whatever its size.
 func testLargeBatches(t *testing.T, s state.Store) {
 	const entries, batches = 400, 6
 	batch := func(n int) []state.Op {
@@ -243,7 +242,7 @@ func testLargeBatches(t *testing.T, s state.Store) {
 	}
 }
 
-// watched is what a Watch tells, until it has told of last.
+// watched returns the events of a Watch up to the one of last.
 func watched(t testing.TB, s state.Store, prefix string, from state.Revision, last string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), atOnce)
@@ -289,8 +288,8 @@ func testWatch(t *testing.T, s state.Store) {
 	same(t, "told from later on", watched(t, s, "a/", two, "a/end"), want[1:])
 }
 
-// testWatchFromList: who lists and then watches from there misses nothing, however
-// long ago what he listed was written.
+// testWatchFromList: a List and a Watch from its revision miss nothing, however long ago
+// the listed entries were written.
 func testWatchFromList(t *testing.T, s state.Store) {
 	Must(s.Put(t.Context(), "a/1", []byte("old"), 0))(t)
 	for i := range 5 {
@@ -306,8 +305,8 @@ func testWatchFromList(t *testing.T, s state.Store) {
 	same(t, "told", watched(t, s, "a/", at, "a/end"), []string{"-a/1", "a/end="})
 }
 
-// testWatchBatches: events of one batch are told as such, also where only some are
-// under the prefix.
+// testWatchBatches: events of one batch are marked as such, even if only some are under the
+// prefix.
 func testWatchBatches(t *testing.T, s state.Store) {
 	_, at := list(t, s, "")
 	for n := range 3 {
@@ -406,7 +405,7 @@ func testLead(t *testing.T, s state.Store) {
 	third.End()
 }
 
-// testDeposed: what is written in a term is there, and nothing is when it is over.
+// testDeposed: writes in a term succeed, and none does when the term is over.
 func testDeposed(t *testing.T, s state.Store) {
 	ctx := t.Context()
 	first := Must(s.Lead(ctx, "waves"))(t)

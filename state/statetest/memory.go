@@ -10,35 +10,35 @@ import (
 	"wasmxds/state"
 )
 
-// Memory is as much of a store as a [state.Writer] needs, in memory: time can stand
-// still while it is asked.
+// Memory is as much of a store as a [state.Writer] needs, in memory, so that tests can use
+// it with fake time.
 type Memory struct {
-	state.Store // of which no more is needed
+	state.Store // the other methods are not needed
 
 	mu     sync.Mutex
 	values map[string][]byte
 	err    error
 }
 
-// NewMemory makes one that is empty.
+// NewMemory returns an empty Memory.
 func NewMemory() *Memory { return &Memory{values: map[string][]byte{}} }
 
-// Fail has all fail that it is asked, as if it were away; nil: no more.
+// Fail makes all later calls fail with err, as if the store were unavailable. If err is
+// nil, they succeed again.
 func (m *Memory) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.err = err
 }
 
-// Copy is another with the same in it.
+// Copy returns another Memory with the same content.
 func (m *Memory) Copy() *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return &Memory{values: maps.Clone(m.values)}
 }
 
-// List gives what is at keys that begin with prefix. No revision is told, as nobody
-// watches.
+// List implements state.Store. It returns no revision, because nobody watches.
 func (m *Memory) List(_ context.Context, prefix string) ([]state.Entry, state.Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,7 +54,7 @@ func (m *Memory) List(_ context.Context, prefix string) ([]state.Entry, state.Re
 	return all, 0, nil
 }
 
-// Apply writes.
+// Apply implements state.Store.
 func (m *Memory) Apply(_ context.Context, ops []state.Op) (state.Revision, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

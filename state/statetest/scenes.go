@@ -20,11 +20,11 @@ import (
 	"wasmxds/state"
 )
 
-// What befalls stores that are on other machines. In all of it nothing else is in the
-// store, and leases are such that a test can wait for them.
+// Faults of stores on other machines. Each scene needs a store that is otherwise empty, and
+// leases that are short enough for a test to wait for them, unless it says otherwise.
 
-// LeadForEver is the other process of [PausedLeader]: it leads, and says of each write
-// whether it is done.
+// LeadForEver is the other process of [PausedLeader]: it leads, and prints for each write
+// whether it succeeded.
 func LeadForEver(s state.Store) {
 	term, err := s.Lead(context.Background(), "waves")
 	if err != nil {
@@ -45,9 +45,9 @@ func LeadForEver(s state.Store) {
 	}
 }
 
-// PausedLeader tests that a leader that was stopped for longer than its lease, and goes
-// on, writes nothing any more. The leader is this very program with env in addition,
-// which has its TestMain call [LeadForEver].
+// PausedLeader tests that a leader that was paused for longer than its lease writes nothing
+// after it resumes. The leader is this test binary, started with the additional variables
+// env, which make its TestMain call [LeadForEver].
 func PausedLeader(t *testing.T, s state.Store, env ...string) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), env...)
@@ -80,8 +80,9 @@ func PausedLeader(t *testing.T, s state.Store, env ...string) {
 	}
 }
 
-// LeaderIsCutOff tests that a leader whose line to the store is down is none when its
-// lease is over, and may be again when that is up. Another reaches the store otherwise.
+// LeaderIsCutOff tests that a leader whose connection to the store is down no longer leads
+// when its lease has expired, and may lead again when the connection is up. The other store
+// has a connection of its own.
 func LeaderIsCutOff(t *testing.T, cut, other state.Store, line interface {
 	Down()
 	Up()
@@ -122,8 +123,9 @@ func LeaderIsCutOff(t *testing.T, cut, other state.Store, line interface {
 	first.End()
 }
 
-// KilledLeader tests that who was killed as it led does not wait for itself when it is
-// back, and takes nothing away from another. Leases are longer than any test.
+// KilledLeader tests that a leader that was killed does not wait for its own lease after a
+// restart, and takes nothing away from another process. Leases must be longer than any
+// test.
 func KilledLeader(t *testing.T, killed, back, other state.Store) {
 	first := Must(killed.Lead(t.Context(), "waves"))(t)
 	short, cancel := context.WithTimeout(t.Context(), Patience)
@@ -146,9 +148,9 @@ func KilledLeader(t *testing.T, killed, back, other state.Store) {
 	first.End()
 }
 
-// Interrupted tests that nothing is written to a store that is away, and that, when it
-// is back, all that was said to be written is there, and was told to who watches. Step
-// by step, away may have more written.
+// Interrupted tests that nothing is written to a store while it is unavailable, and that
+// afterwards everything that was reported as written is there and was sent to watchers.
+// away may call write to write more in between.
 func Interrupted(t *testing.T, s state.Store, away func(write func(many int)), back func()) {
 	at := Must(s.Apply(t.Context(), Put("before", "1")))(t)
 	var told atomic.Int64
@@ -200,9 +202,9 @@ func Interrupted(t *testing.T, s state.Store, away func(write func(many int)), b
 	running.Wait()
 }
 
-// ManyLarge tests that nobody sees a part of a batch where several write large ones at
-// once, by stores that open gives of the same. All of batch are of the same keys, below
-// "n/", and of one value each.
+// ManyLarge tests that nobody sees a part of a batch while several processes write large
+// ones to the same store, which each call of open opens. All batches have the same keys,
+// below "n/", and one value each.
 func ManyLarge(t *testing.T, open func() state.Store, batch func(n int) []state.Op) {
 	var writers sync.WaitGroup
 	for n := range 4 {
@@ -228,8 +230,8 @@ func ManyLarge(t *testing.T, open func() state.Store, batch func(n int) []state.
 	}
 }
 
-// Whole checks that there is one batch of so many entries below "n/", which are of one
-// value, or nothing, and gives that value.
+// Whole checks that the entries below "n/" are either none or one batch of that many
+// entries with the same value, and returns that value.
 func Whole(t testing.TB, s state.Store, entries int) []byte {
 	t.Helper()
 	all, _, err := s.List(t.Context(), "n/")

@@ -1,5 +1,5 @@
-// Package statetest is the state of a process for tests, as a data directory
-// keeps it, or in memory; and what tests of stores share. Start with [Conform].
+// Package statetest provides the state of a process for tests, in a data directory or in
+// memory, and the tests that all stores share. Start with [Conform].
 package statetest
 
 import (
@@ -13,15 +13,15 @@ import (
 	"wasmxds/state/local"
 )
 
-// Process is the state of a process that runs.
+// Process is the state of a running process.
 type Process struct {
 	*state.Writer
 	Store *local.Store
-	// End ends the process, which writes what is pending.
+	// End ends the process, after it has written what is pending.
 	End func()
 }
 
-// Start starts a process whose state is in dir.
+// Start starts a process with its state in dir.
 func Start(t testing.TB, dir string) *Process {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -47,8 +47,8 @@ func Start(t testing.TB, dir string) *Process {
 	return p
 }
 
-// Written gives the values that have been written at keys that begin with prefix,
-// by the rest of the key.
+// Written returns the values that have been written at keys that begin with prefix, by the
+// rest of the key.
 func (p *Process) Written(t testing.TB, prefix string) map[string]string {
 	t.Helper()
 	entries, _, err := p.Store.List(context.Background(), prefix)

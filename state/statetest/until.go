@@ -8,10 +8,10 @@ import (
 	"wasmxds/state"
 )
 
-// Patience is how long a test waits, on a machine with much else to do.
+// Patience is how long a test waits on a busy machine.
 const Patience = 90 * time.Second
 
-// Must gives what a call has given that must not fail.
+// Must returns the result of a call that must not fail.
 func Must[T any](v T, err error) func(testing.TB) T {
 	return func(t testing.TB) T {
 		t.Helper()
@@ -22,10 +22,10 @@ func Must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// Put is a batch of one entry.
+// Put returns a batch of one entry.
 func Put(key, value string) []state.Op { return []state.Op{{Key: key, Value: []byte(value)}} }
 
-// Until tries again until do gives no error.
+// Until calls do until it returns nil.
 func Until(t testing.TB, what string, do func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)

@@ -1,8 +1,8 @@
-// Package etcdtest starts real etcds for tests, as child processes on free
-// loopback ports, and ends them with the test.
+// Package etcdtest starts real etcds for tests, as child processes on free loopback ports,
+// and stops them when the test ends.
 //
-// Start with [Start]. A [Member] can be killed, paused and started again with
-// what it has on disk.
+// Start with [Start]. A [Member] can be killed, paused and restarted with what it has on
+// disk.
 package etcdtest
 
 import (
@@ -15,17 +15,16 @@ import (
 	"wasmxds/exectest"
 )
 
-// patience is how long members may take to be ready, on a machine with much
-// else to do.
+// patience is how long members may take to become ready on a busy machine.
 const patience = 60 * time.Second
 
-// Cluster is an etcd of one or several members.
+// Cluster is an etcd with one or more members.
 type Cluster struct {
 	Members []*Member
 }
 
-// Start starts a cluster of that many members, and returns when all of them
-// serve. Args are further flags of each, as --quota-backend-bytes=16777216.
+// Start starts a cluster with this number of members, and returns when all of them serve.
+// Args are additional flags of each member, such as --quota-backend-bytes=16777216.
 func Start(t testing.TB, members int, args ...string) *Cluster {
 	t.Helper()
 	path, err := exectest.Find("etcd")
@@ -44,7 +43,7 @@ func Start(t testing.TB, members int, args ...string) *Cluster {
 	}
 }
 
-// start starts a cluster at ports that were free a moment ago.
+// start starts a cluster on ports that were free a moment ago.
 func start(t testing.TB, path, dir string, members int, args []string) (*Cluster, error) {
 	c := &Cluster{}
 	free := func() string {
@@ -92,7 +91,7 @@ func start(t testing.TB, path, dir string, members int, args []string) (*Cluster
 	return c, nil
 }
 
-// Endpoints are the members' URLs for clients.
+// Endpoints returns the client URLs of the members.
 func (c *Cluster) Endpoints() []string {
 	var all []string
 	for _, m := range c.Members {

@@ -13,7 +13,7 @@ import (
 	"wasmxds/exectest"
 )
 
-// Member is one etcd of a cluster. Its methods are for one goroutine.
+// Member is one etcd of a cluster. Its methods must not be called concurrently.
 type Member struct {
 	t                         testing.TB
 	path, dir                 string
@@ -23,17 +23,17 @@ type Member struct {
 	process *exectest.Process // nil: it was never started
 }
 
-// Address is where it serves clients: host:port.
+// Address is where the member serves clients: host:port.
 func (m *Member) Address() string { return m.address }
 
-// Endpoint is the URL of Address.
+// Endpoint returns the URL of Address.
 func (m *Member) Endpoint() string { return m.endpoint }
 
-// PID is the id of its process.
+// PID returns the ID of the member's process.
 func (m *Member) PID() int { return m.process.PID() }
 
-// Kill ends it at once, as kill -9 does, and waits until it is gone. What it
-// has on disk stays.
+// Kill kills the process, as kill -9 does, and waits until it has ended. Its data on disk
+// stays.
 func (m *Member) Kill() {
 	m.t.Helper()
 	if err := m.process.Running(); err != nil {
@@ -42,14 +42,14 @@ func (m *Member) Kill() {
 	m.process.Kill()
 }
 
-// Pause stops its process (SIGSTOP): its connections stay, and nothing comes.
+// Pause stops the process (SIGSTOP): its connections stay open, but it sends nothing.
 func (m *Member) Pause() { m.t.Helper(); m.signal(syscall.SIGSTOP) }
 
 // Resume ends Pause.
 func (m *Member) Resume() { m.t.Helper(); m.signal(syscall.SIGCONT) }
 
-// Restart starts a member that was killed, with what it has on disk. It does
-// not wait until the member is ready, which takes a majority; see Ready.
+// Restart starts a member that was killed, with its data on disk. It does not wait until
+// the member is ready, which takes a majority; see Ready.
 func (m *Member) Restart() {
 	m.t.Helper()
 	if err := m.run(); err != nil {
@@ -57,7 +57,7 @@ func (m *Member) Restart() {
 	}
 }
 
-// Ready waits until the member serves: it knows a leader.
+// Ready waits until the member serves and knows a leader.
 func (m *Member) Ready() {
 	m.t.Helper()
 	if err := m.ready(); err != nil {
@@ -77,7 +77,7 @@ func (m *Member) run() error {
 		return err
 	}
 	cmd := exec.Command(m.path, m.args...)
-	cmd.Env = []string{} // variables of etcd are flags, too
+	cmd.Env = []string{} // etcd also reads flags from variables
 	p, err := exectest.Start(cmd, filepath.Join(m.dir, "log"))
 	if err != nil {
 		return err
