@@ -1,6 +1,7 @@
 package definition
 
-// LogFields are what Envoy's default format has, by the names that they have in JSON.
+// LogFields returns the fields of Envoy's default log format under the names
+// that they have in JSON logs.
 func LogFields() map[string]string {
 	return map[string]string{
 		"start_time":            "%START_TIME%",

@@ -9,18 +9,19 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// adoption makes a resource that Envoy had in its bootstrap one that it gets from
-// a server.
+// adoption rewrites a resource from an Envoy's bootstrap so that a server can
+// send it.
 //
 // In a bootstrap, listeners and clusters name its secrets without saying where
-// they come from; here each mention says that it is ADS. Filters that Envoy finds
-// by no more than their name, as it once did, are errors.
+// they come from. Here, each reference names ADS as its source. Filters that
+// Envoy finds by name alone, as old versions did, are errors.
 type adoption struct {
-	secrets []string // the static ones, by name
+	secrets []string // names of the static secrets
 	part    *Doc
 }
 
-// adopt changes the resources of a bootstrap so.
+// adopt rewrites the static resources of a bootstrap so that a server can send
+// them.
 func adopt(static []*Doc) {
 	var secrets []string
 	for _, part := range static {
@@ -116,13 +117,13 @@ func (a *adoption) secret(n *document.Node, path string) *document.Node {
 	made.Fields = append(slices.Clip(n.Fields), field("sds_config", &document.Node{Kind: document.Object, Fields: []document.Field{
 		field("ads", &document.Node{Kind: document.Object}),
 		field("resource_api_version", textNode("V3")),
-		field("initial_fetch_timeout", textNode("0s")), // no listener goes live without it
+		field("initial_fetch_timeout", textNode("0s")), // wait for the secret: no listener goes live without it
 	}}))
 	return &made
 }
 
 func (a *adoption) filter(n *document.Node, path string) {
-	for _, field := range []string{"typed_config", "config_discovery", "config"} { // the last one is an unknown field
+	for _, field := range []string{"typed_config", "config_discovery", "config"} { // the last one is an unknown field today
 		if n.Child(n.Locate([]string{field})) != nil {
 			return
 		}
@@ -134,8 +135,8 @@ func (a *adoption) filter(n *document.Node, path string) {
 	a.part.Problem(path, hint, "has no typed_config, and Envoy finds no filter by its name any more")
 }
 
-// with is an object in which a field has another value; itself where that is the
-// value that it has.
+// with returns a copy of an object in which one field has another value, or n
+// itself if the field already has that value.
 func with(n *document.Node, key string, value *document.Node) *document.Node {
 	i := slices.IndexFunc(n.Fields, func(f document.Field) bool { return f.Key == key })
 	if n.Fields[i].Value == value {

@@ -8,12 +8,13 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// allowComputed is what stands in allow for what the module itself imports.
+// allowComputed is the value of allow that stands for what the module itself
+// imports.
 const allowComputed = "computed"
 
 // HostCalls, WASICalls and Callbacks are the names that Envoy's
-// allowed_capabilities may have: the functions of Proxy-Wasm and of WASI that it
-// gives to modules, and those of a module that it calls.
+// allowed_capabilities accepts: the Proxy-Wasm and WASI functions that Envoy
+// provides to modules, and the functions of a module that Envoy calls.
 var (
 	HostCalls = []string{
 		"proxy_log", "proxy_get_log_level", "proxy_get_status", "proxy_set_property", "proxy_get_property",
@@ -50,13 +51,13 @@ var (
 	}
 )
 
-// capability says whether a name is one that Envoy can restrict.
+// capability reports whether Envoy can restrict a function of this name.
 func capability(name string) bool {
 	return slices.Contains(HostCalls, name) || slices.Contains(WASICalls, name) || slices.Contains(Callbacks, name)
 }
 
-// allow reads what a module may use: names, computed, or computed and what a newer
-// module may want besides.
+// allow reads what a module may use: a list of names, the word computed, or a
+// list of computed and names that a newer module may need as well.
 func (d *Doc) allow(n *document.Node, fetch Fetch) (names []string, computed bool) {
 	const at = "allow"
 	var written []string
@@ -98,7 +99,8 @@ func (d *Doc) allow(n *document.Node, fetch Fetch) (names []string, computed boo
 	return names, d.computable(fetch)
 }
 
-// computable reports a module that xds-server does not see.
+// computable reports a problem if xds-server does not read the module, and
+// returns whether it does.
 func (d *Doc) computable(fetch Fetch) bool {
 	if fetch == Direct {
 		d.Problem("allow", "use fetch: mirror, or list the host calls", "computed is of modules that xds-server reads, not of those that Envoys fetch themselves")
@@ -106,7 +108,7 @@ func (d *Doc) computable(fetch Fetch) bool {
 	return fetch != Direct
 }
 
-// convertAllow writes what allow reads.
+// convertAllow is the inverse of allow.
 func convertAllow(f *Filter) *document.Node {
 	var names []string
 	switch {
@@ -126,7 +128,7 @@ func convertAllow(f *Filter) *document.Node {
 	return list
 }
 
-// JSONSchemaExtend says what allow may be, which is a node.
+// JSONSchemaExtend adds the schema of allow, which is a node.
 func (wasmFilter) JSONSchemaExtend(s *jsonschema.Schema) {
 	one := uint64(1)
 	setSchema(s, "allow", &jsonschema.Schema{OneOf: []*jsonschema.Schema{

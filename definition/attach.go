@@ -12,12 +12,12 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Matches says whether a node is selected.
+// Matches reports whether s selects the node.
 func (s Selector) Matches(n Node) bool {
 	return matchesAny(s.IDs, n.ID) && matchesAny(s.Clusters, n.Cluster) && within(s.Labels, n.Labels)
 }
 
-// within says whether whoever has the labels in all has those in some.
+// within reports whether all has every label in some.
 func within(some, all map[string]string) bool {
 	for key, value := range some {
 		if other, ok := all[key]; !ok || other != value {
@@ -42,26 +42,26 @@ func (d *Doc) globs(at string, globs []string) {
 	}
 }
 
-// Target is what an Attach looks at in a listener.
+// Target has the properties of a listener that an Attach selects by.
 type Target struct {
 	Name      string
-	Direction Direction // Inbound, Outbound, or Gateway where the listener says neither
-	Port      uint32    // 0: it has no port
+	Direction Direction // Inbound, Outbound, or Gateway if the listener has none
+	Port      uint32    // 0: none
 }
 
-// Matches says whether a filter that is attached so belongs in a listener.
+// Matches reports whether a filter with this Attach belongs in the listener t.
 func (a Attach) Matches(t Target) bool {
 	return slices.ContainsFunc(a.Listeners, func(m ListenerMatch) bool { return m.Matches(t) })
 }
 
-// Matches says whether all that is given matches.
+// Matches reports whether t matches all criteria that are set.
 func (m ListenerMatch) Matches(t Target) bool {
 	return (m.Direction == "" || m.Direction == Any || m.Direction == t.Direction) &&
 		(len(m.Names) == 0 || slices.Contains(m.Names, t.Name)) &&
 		(len(m.Ports) == 0 || slices.Contains(m.Ports, t.Port))
 }
 
-// Target gives what an Attach looks at.
+// Target returns the properties of l that an Attach selects by.
 func (l *Listener) Target() Target {
 	t := Target{Name: l.Name, Direction: l.Direction}
 	if _, port, err := net.SplitHostPort(l.Address); err == nil {
@@ -71,8 +71,9 @@ func (l *Listener) Target() Target {
 	return t
 }
 
-// Target gives what an Attach looks at in a raw listener; false for any other
-// resource. Its direction is its traffic_direction.
+// Target returns the properties of a raw listener that an Attach selects by.
+// Its direction is its traffic_direction. It returns false for any other
+// resource.
 func (r *Resource) Target() (Target, bool) {
 	l, ok := r.Message.(*listenerv3.Listener)
 	if !ok {

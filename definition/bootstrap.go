@@ -17,15 +17,15 @@ import (
 
 const bootstrapType = typePrefix + "envoy.config.bootstrap.v3.Bootstrap"
 
-// bootstrapKind is the Kind of a hole that a bootstrap leaves.
+// bootstrapKind is the Kind of the hole that a bootstrap with errors leaves.
 const bootstrapKind = "Bootstrap"
 
 func bootstrapFields() protoreflect.FieldDescriptors {
 	return (*bootstrapv3.Bootstrap)(nil).ProtoReflect().Descriptor().Fields()
 }
 
-// fieldNamed finds a field of an Envoy message by either of its spellings; nil:
-// it has none of that name.
+// fieldNamed finds a field of an Envoy message by its JSON or proto name. It
+// returns nil if there is none.
 func fieldNamed(fields protoreflect.FieldDescriptors, key string) protoreflect.FieldDescriptor {
 	if fd := fields.ByJSONName(key); fd != nil {
 		return fd
@@ -33,7 +33,7 @@ func fieldNamed(fields protoreflect.FieldDescriptors, key string) protoreflect.F
 	return fields.ByTextName(key)
 }
 
-// isBootstrap says whether a document is an Envoy's bootstrap, envoy.yaml.
+// isBootstrap reports whether a document is an Envoy bootstrap (envoy.yaml).
 func isBootstrap(root *document.Node) bool {
 	if root.Kind != document.Object {
 		return false
@@ -55,11 +55,11 @@ func isBootstrap(root *document.Node) bool {
 	})
 }
 
-// notInBootstraps are fields that tell other documents from a bootstrap.
+// notInBootstraps are fields that distinguish other documents from a bootstrap.
 var notInBootstraps = []string{"kind", "apiVersion", "module"}
 
-// onlyBootstraps are the fields that only a bootstrap has, with what to do about
-// them.
+// onlyBootstraps are the fields that only a bootstrap has, each with a hint
+// about what to do with it.
 var onlyBootstraps = map[string]string{
 	"static_resources":     "",
 	"dynamic_resources":    "an Envoy has one ADS server: write what it has from there as definitions, too",
@@ -75,9 +75,9 @@ var onlyBootstraps = map[string]string{
 
 const intoBootstrap = "move it to a file of its own, and pass that to Envoy with --config-yaml, beside the bootstrap from xds-server bootstrap"
 
-// readStatic reads what xds-server can serve of a file that Envoy starts with, or
-// reads resources from: each resource as if it were a document with its @type. It
-// says whether it was such a file.
+// readStatic reads the resources of a bootstrap, or of a file for Envoy's
+// file-based discovery, each as if it were a document with its @type. It
+// reports whether the document is such a file.
 func (d *Doc) readStatic() bool {
 	static, ok := d.staticResources()
 	if !ok {
@@ -94,8 +94,8 @@ func (d *Doc) readStatic() bool {
 	return true
 }
 
-// staticResources are the resources in a file that Envoy starts with, or reads
-// resources from; false: it is none.
+// staticResources returns the resources of a bootstrap, or of a file for
+// Envoy's file-based discovery. It returns false for any other document.
 func (d *Doc) staticResources() ([]*Doc, bool) {
 	switch {
 	case isBootstrap(d.root):
@@ -108,12 +108,13 @@ func (d *Doc) staticResources() ([]*Doc, bool) {
 	return nil, false
 }
 
-// isStatic says whether a document is such a file.
+// isStatic reports whether a document is such a file.
 func isStatic(root *document.Node) bool {
 	return isBootstrap(root) || isList(root, "listeners", "clusters", "resources")
 }
 
-// isList says whether a document has nothing but resources in one of these lists.
+// isList reports whether a document has at least one of these lists of
+// resources, and none of the fields that identify other documents.
 func isList(root *document.Node, lists ...string) bool {
 	for _, other := range append([]string{"@type"}, notInBootstraps...) {
 		if root.Get(other) != nil {
@@ -123,7 +124,8 @@ func isList(root *document.Node, lists ...string) bool {
 	return slices.ContainsFunc(lists, func(list string) bool { return root.Get(list) != nil })
 }
 
-// ofBootstrap gives the static resources of a bootstrap, and warns of the rest.
+// ofBootstrap returns the static resources of a bootstrap, and warns about its
+// other fields.
 func (d *Doc) ofBootstrap() []*Doc {
 	if d.ownBootstrap() {
 		return nil
@@ -160,7 +162,8 @@ func (d *Doc) ofBootstrap() []*Doc {
 	return static
 }
 
-// ownBootstrap refuses what the command bootstrap has printed.
+// ownBootstrap rejects a bootstrap that xds-server itself has printed, and
+// reports whether it is one.
 func (d *Doc) ownBootstrap() bool {
 	at := d.root.Locate([]string{"static_resources", "clusters"})
 	clusters := d.at(at)
@@ -176,7 +179,7 @@ func (d *Doc) ownBootstrap() bool {
 	return false
 }
 
-// ofLists gives the resources in the lists of StaticResources.
+// ofLists returns the resources in the lists of a StaticResources message.
 func (d *Doc) ofLists(path string, n *document.Node) []*Doc {
 	if n.Kind != document.Object {
 		d.Problem(path, "", "%s, needs %s", n.Kind, document.Object)
@@ -196,7 +199,7 @@ func (d *Doc) ofLists(path string, n *document.Node) []*Doc {
 	return parts
 }
 
-// ofResources gives those of a file that Envoy's file-based discovery reads.
+// ofResources returns the resources of a file for Envoy's file-based discovery.
 func (d *Doc) ofResources() []*Doc {
 	for _, f := range d.root.Fields {
 		switch f.Key {
@@ -208,7 +211,8 @@ func (d *Doc) ofResources() []*Doc {
 	return d.ofList("resources", d.root.Get("resources"), "")
 }
 
-// ofList gives the resources of a list, all of a type; "": each has its own.
+// ofList returns the resources of a list that all have the type url. If url is
+// "", each names its own type.
 func (d *Doc) ofList(path string, list *document.Node, url string) []*Doc {
 	switch list.Kind {
 	case document.Null:
@@ -219,7 +223,7 @@ func (d *Doc) ofList(path string, list *document.Node, url string) []*Doc {
 			parts = append(parts, d.ofList(document.Index(path, i), item, url)...)
 		}
 		return parts
-	case document.Object: // also one in place of a list of one
+	case document.Object: // also a single resource in place of a list
 	default:
 		d.Problem(path, "", "%s, needs %s", list.Kind, document.Object)
 		return nil
@@ -246,8 +250,8 @@ func (d *Doc) ofList(path string, list *document.Node, url string) []*Doc {
 	return []*Doc{&part}
 }
 
-// withName is a listener that has a name: where none is written, that is where it
-// listens. Envoy takes none without a name from a server.
+// withName returns a listener that has a name. If none is written, it uses the
+// listener's address: Envoy accepts no listener without a name from a server.
 func withName(listener *document.Node) *document.Node {
 	name := listenerNameOf(listener)
 	if document.TextOf(listener.Get("name")) != "" || name == "" {
@@ -258,8 +262,8 @@ func withName(listener *document.Node) *document.Node {
 	return named
 }
 
-// listenerNameOf is a name for a listener, by where it listens; "": that can't be
-// told.
+// listenerNameOf derives a listener's name from its address. It returns "" if
+// the address can't be determined.
 func listenerNameOf(item *document.Node) string {
 	at := func(steps ...string) string {
 		n := item.At(item.Locate(steps))

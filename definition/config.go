@@ -8,10 +8,10 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// config turns what a filter is configured with into what Envoy hands to it:
-// text as it is, a mapping or list as compact JSON with sorted keys, both in a
-// StringValue (the filter gets the bare bytes); a mapping with @type is that
-// message.
+// config converts the configuration of a filter into what Envoy passes to it.
+// Text is passed unchanged, and a mapping or list as compact JSON with sorted
+// keys. Both become a StringValue, of which the filter gets the bare bytes. A
+// mapping with @type becomes that message.
 func (d *Doc) config(path string, n *document.Node) *anypb.Any {
 	switch {
 	case n == nil:
@@ -29,8 +29,8 @@ func (d *Doc) config(path string, n *document.Node) *anypb.Any {
 	}
 }
 
-// configFrom gives the configuration that another object has, which came with the
-// document.
+// configFrom returns the configuration from a Secret, a ConfigMap or a file.
+// The source has delivered its content together with the document.
 func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 	at := "configFrom.secret"
 	if from.ConfigMap != nil {
@@ -49,7 +49,7 @@ func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 			which = "secret or configMap"
 		}
 		d.Problem("configFrom", "", "needs %s, one of them", which)
-	case from.of().Name == "" || from.of().Key == "": // Decode has said so
+	case from.of().Name == "" || from.of().Key == "": // Decode has reported it
 	case !d.InCluster():
 		d.Problem(at, "write it into config, or a file: configFrom.file", "is for objects that xds-server reads from a Kubernetes cluster")
 	case given.Get("missing") != nil:
@@ -62,7 +62,7 @@ func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 	return nil
 }
 
-// of is the key that is named.
+// of returns the key that configFrom names.
 func (f *configFrom) of() *objectKey {
 	if f.ConfigMap != nil {
 		return f.ConfigMap
@@ -72,7 +72,7 @@ func (f *configFrom) of() *objectKey {
 
 func TextConfig(text string) *anypb.Any {
 	value, err := proto.MarshalOptions{Deterministic: true}.Marshal(wrapperspb.String(text))
-	if err != nil { // cannot be: documents are UTF-8
+	if err != nil { // can't happen: documents are UTF-8
 		return nil
 	}
 	return &anypb.Any{TypeUrl: "type.googleapis.com/google.protobuf.StringValue", Value: value}

@@ -13,24 +13,27 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// A filter's configuration may be in a file beside its definition (configFrom.file).
-// Whoever reads the definition reads that, too, and puts it behind the definition's own
-// content, so that what is kept of the one is kept of both.
+// A filter's configuration may be in a file beside its definition
+// (configFrom.file). Whoever reads the definition also reads that file, and
+// appends it to the definition's content, so that both are stored and restored
+// together.
 
 const (
 	maxConfigFile = 1 << 20 // bytes
 	configMark    = "\x00configuration\x00"
 )
 
-// configFile is what a file has that is named, or why that can't be had.
+// configFile is the content of a file that configFrom names, or the reason why
+// it can't be read.
 type configFile struct {
 	Text    []byte `json:"text,omitempty"`
 	Missing string `json:"missing,omitempty"`
 }
 
-// WithConfigFiles gives the content of a file of definitions with that of the files that
-// it names. Read is given the path of each, and how many bytes it may have at most; it
-// says why it can't be had.
+// WithConfigFiles returns the content of a file of definitions, followed by the
+// content of the files that it names. It calls read with the path of each and
+// the maximum number of bytes. If read can't return the file, it returns the
+// reason as missing.
 func WithConfigFiles(name string, data []byte, read func(path string, limit int64) (text []byte, missing string)) []byte {
 	if !bytes.Contains(data, []byte("configFrom")) {
 		return data
@@ -43,7 +46,7 @@ func WithConfigFiles(name string, data []byte, read func(path string, limit int6
 	if len(named) == 0 {
 		return data
 	}
-	rest := int64(MaxSize-len(data)) * 3 / 4 // base64 is as much longer
+	rest := int64(MaxSize-len(data)) * 3 / 4 // base64 adds a third
 	all := map[string]configFile{}
 	for _, at := range named {
 		if _, is := all[at]; is {
@@ -61,13 +64,13 @@ func WithConfigFiles(name string, data []byte, read func(path string, limit int6
 		all[at] = f
 	}
 	b, err := json.Marshal(all)
-	if err != nil { // cannot be: it is of plain values
+	if err != nil { // can't happen: these are plain values
 		return data
 	}
 	return slices.Concat(data, []byte(configMark), b)
 }
 
-// configPath is where a file is that is named.
+// configPath resolves the path of a configuration file against base.
 func configPath(base, at string) string {
 	if filepath.IsAbs(at) {
 		return at
@@ -75,7 +78,7 @@ func configPath(base, at string) string {
 	return filepath.Join(base, filepath.FromSlash(at))
 }
 
-// notConfigFile says what is wrong with the name of a file.
+// notConfigFile returns why a file of this name can't be used, or "".
 func notConfigFile(at string) string {
 	for element := range strings.SplitSeq(at, "/") {
 		if element != "." && element != ".." && (strings.HasPrefix(element, ".") || strings.HasSuffix(element, "~")) {
@@ -89,7 +92,7 @@ func notConfigFile(at string) string {
 	return ""
 }
 
-// configFilesOf adds the files that a document names.
+// configFilesOf appends the files that a document names to named.
 func configFilesOf(named []string, root *document.Node) []string {
 	if items := root.Get("items"); items != nil && items.Kind == document.List {
 		for _, item := range items.Items {
@@ -104,7 +107,7 @@ func configFilesOf(named []string, root *document.Node) []string {
 	return named
 }
 
-// cutConfigFiles takes apart what WithConfigFiles has put together.
+// cutConfigFiles splits what WithConfigFiles has joined.
 func cutConfigFiles(data []byte) ([]byte, map[string]configFile) {
 	own, rest, is := bytes.Cut(data, []byte(configMark))
 	if !is {
@@ -112,12 +115,12 @@ func cutConfigFiles(data []byte) ([]byte, map[string]configFile) {
 	}
 	var all map[string]configFile
 	if json.Unmarshal(rest, &all) != nil {
-		return data, nil // which is no document then
+		return data, nil // and it will fail to parse as a document
 	}
 	return own, all
 }
 
-// configFile gives the configuration that a file has.
+// configFile returns the configuration in the file that configFrom.file names.
 func (d *Doc) configFile(at string) *anypb.Any {
 	const field = "configFrom.file"
 	f, read := d.configFiles[at]

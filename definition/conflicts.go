@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// Conflicts tells why these definitions do not go together, in words that are the
-// same whatever else is among them. Merge sees to it that those of a Set do; it is
-// for other combinations, of definitions that were in force at different times.
-// What a definition alone has wrong is not among it.
+// Conflicts reports why these definitions can't be used together. Each message
+// is the same whatever other definitions are given. The definitions of a Set
+// never conflict, since Merge ensures it. Conflicts is for other combinations,
+// such as definitions that were in force at different times. It does not report
+// what is wrong with one definition alone.
 func Conflicts(filters []*Filter, listeners []*Listener, resources []*Resource) []string {
 	f := &File{Filters: filters, Listeners: listeners, Resources: resources}
 	set := &Set{Filters: filters, Listeners: listeners, Resources: resources}

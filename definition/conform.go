@@ -16,12 +16,12 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// conform rewrites the JSON form of a message that Envoy's own loader takes
-// into the one that protojson takes. Envoy reads enum names in any case, many
-// spellings of true and false, text where a number is wanted and the reverse,
+// conform rewrites the JSON form of a message that Envoy's own loader accepts
+// into the one that protojson accepts. Envoy reads enum names in any case, many
+// spellings of true and false, text where a number is expected and the reverse,
 // one item in place of a list of one, and the fields of well-known types that
-// have a short form. What protojson reads as it is stays as it is, and so does
-// what neither reads, to be reported.
+// have a short form. What protojson can read stays unchanged, and so does what
+// neither can read, so that it is reported.
 func conform(n *document.Node, of protoreflect.MessageDescriptor) *document.Node {
 	if isShort(of.FullName()) {
 		return conformShort(n, of)
@@ -97,7 +97,7 @@ func conformOne(n *document.Node, fd protoreflect.FieldDescriptor) *document.Nod
 	return conformNumber(n)
 }
 
-// conformEnum finds a name in any case, or a number that is written as text.
+// conformEnum accepts an enum name in any case, or a number written as text.
 func conformEnum(n *document.Node, enum protoreflect.EnumDescriptor) *document.Node {
 	if n.Kind != document.Text || enum.Values().ByName(protoreflect.Name(n.Text)) != nil {
 		return n
@@ -113,7 +113,8 @@ func conformEnum(n *document.Node, enum protoreflect.EnumDescriptor) *document.N
 	return n
 }
 
-// conformBool reads what YAML 1.1 has for true and false, quoted or not.
+// conformBool accepts the spellings of true and false in YAML 1.1, quoted or
+// not.
 func conformBool(n *document.Node) *document.Node {
 	if n.Kind != document.Text {
 		return n
@@ -127,8 +128,9 @@ func conformBool(n *document.Node) *document.Node {
 	return n
 }
 
-// conformText takes a number for the text that it was written as. Small whole
-// numbers are no text for Envoy, either: they are more often a mistake.
+// conformText converts a number back to the text that was written. It leaves
+// small whole numbers alone, because Envoy rejects them as text too: they are
+// more often a mistake.
 func conformText(n *document.Node) *document.Node {
 	if n.Kind != document.Number || n.Plain == "" {
 		return n
@@ -139,7 +141,7 @@ func conformText(n *document.Node) *document.Node {
 	return conformed(n, document.Text, n.Plain)
 }
 
-// conformNumber reads numbers that JSON writes otherwise: +1, 01, 0x1f, .5.
+// conformNumber accepts numbers that are not valid JSON: +1, 01, 0x1f, .5.
 func conformNumber(n *document.Node) *document.Node {
 	if n.Kind != document.Text {
 		return n
@@ -176,7 +178,8 @@ func conformNumber(n *document.Node) *document.Node {
 	return conformed(n, document.Text, rest)
 }
 
-// isShort says whether a well-known type has a JSON form other than its fields.
+// isShort reports whether a well-known type has a JSON form other than its
+// fields.
 func isShort(name protoreflect.FullName) bool {
 	switch name {
 	case "google.protobuf.Duration", "google.protobuf.Timestamp", "google.protobuf.FieldMask",
@@ -191,8 +194,8 @@ func isWrapper(name protoreflect.FullName) bool {
 		name != "google.protobuf.Value" && name != "google.protobuf.ListValue"
 }
 
-// conformShort gives the short form of a well-known type, also where its
-// fields are written out.
+// conformShort returns the short form of a well-known type, even if its fields
+// are written out.
 func conformShort(n *document.Node, of protoreflect.MessageDescriptor) *document.Node {
 	if isWrapper(of.FullName()) {
 		if n.Kind == document.Object {
@@ -226,7 +229,7 @@ func conformShort(n *document.Node, of protoreflect.MessageDescriptor) *document
 	return shorten(n, long)
 }
 
-// shorten reads the fields of a well-known type and gives its short form.
+// shorten converts the fields of a well-known type to its short form.
 func shorten(n *document.Node, long proto.Message) *document.Node {
 	fields := long.ProtoReflect().Descriptor().Fields()
 	for _, f := range n.Fields {
@@ -257,7 +260,7 @@ func shorten(n *document.Node, long proto.Message) *document.Node {
 	return inJSON(n, long)
 }
 
-// conformValue is for an Any with a type whose JSON form is in "value".
+// conformValue conforms an Any whose type has its JSON form in "value".
 func conformValue(n *document.Node, of protoreflect.MessageDescriptor) *document.Node {
 	made := *n
 	made.Fields = slices.Clone(n.Fields)
@@ -275,7 +278,7 @@ func conformValue(n *document.Node, of protoreflect.MessageDescriptor) *document
 	return &made
 }
 
-// zero is the JSON form of an empty message.
+// zero returns the JSON form of an empty message.
 func zero(n *document.Node, of protoreflect.MessageDescriptor) *document.Node {
 	t, err := protoregistry.GlobalTypes.FindMessageByName(of.FullName())
 	if err != nil {
@@ -284,8 +287,8 @@ func zero(n *document.Node, of protoreflect.MessageDescriptor) *document.Node {
 	return inJSON(n, t.New().Interface())
 }
 
-// inJSON puts a message in the place of a node that stays where there is no
-// JSON form.
+// inJSON returns the JSON form of a message in the place of n. If there is no
+// JSON form, it returns n.
 func inJSON(n *document.Node, m proto.Message) *document.Node {
 	b, err := protojson.Marshal(m)
 	if err != nil {
@@ -299,7 +302,7 @@ func inJSON(n *document.Node, m proto.Message) *document.Node {
 	return docs[0]
 }
 
-// conformed is a scalar that is written where n is.
+// conformed returns a scalar at the position of n.
 func conformed(n *document.Node, kind document.Kind, text string) *document.Node {
 	return &document.Node{Kind: kind, Line: n.Line, Text: text}
 }

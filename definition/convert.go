@@ -16,14 +16,14 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Convert writes a file's definitions, of whatever kinds, as native ones, in
-// YAML: [Parser] reads the same from it under a name in the same folder. Raw
-// resources stay raw, but for those of a bootstrap that a native kind says
-// exactly. It is an error when a definition has something that the native kinds
-// have no word for.
+// Convert writes a file's definitions, of whatever kinds, as native ones in
+// YAML. If the result is in the same folder, [Parser] reads the same
+// definitions from it. Raw resources stay raw, except those of a bootstrap that
+// a native kind expresses exactly. Convert returns an error if a definition has
+// something that the native kinds can't express.
 func Convert(f *File) ([]byte, error) { return ConvertTo(f, filepath.Dir(f.Name)) }
 
-// ConvertTo is [Convert] for what is to be read from a file in another folder.
+// ConvertTo is like [Convert] for a result that is written to another folder.
 func ConvertTo(f *File, dir string) ([]byte, error) {
 	c := &conversion{file: f, dir: dir, static: convertStatic(f)}
 	for _, filter := range f.Filters {
@@ -52,10 +52,10 @@ func ConvertTo(f *File, dir string) ([]byte, error) {
 	return document.Write(c.left(), c.docs)
 }
 
-// conversion is what one file becomes.
+// conversion is the conversion of one file.
 type conversion struct {
 	file   *File
-	dir    string // that it is written to
+	dir    string // folder of the result
 	static *staticConversion
 	docs   []document.Doc
 }
@@ -64,7 +64,8 @@ func (c *conversion) add(comment string, value any) {
 	c.docs = append(c.docs, document.Doc{Comment: comment, Value: value})
 }
 
-// from says where in a bootstrap a definition was; "": it is of another file.
+// from returns where in a bootstrap a definition was written, or "" if it is
+// from another file.
 func (c *conversion) from(definition any, at Position) string {
 	if c.file.origins[definition].within == "" {
 		return ""
@@ -72,8 +73,9 @@ func (c *conversion) from(definition any, at Position) string {
 	return fmt.Sprintf("From %s, line %d", filepath.Base(at.File), at.Line)
 }
 
-// left tells of what a bootstrap has for itself, and of what is not from those who
-// defined what an Envoy runs.
+// left returns a comment that lists what was left out: what belongs in an
+// Envoy's bootstrap, and what does not come from those who defined what an
+// Envoy runs.
 func (c *conversion) left() string {
 	base := filepath.Base(c.file.Name)
 	var lines []string
@@ -153,7 +155,7 @@ func (c *conversion) resource(r *Resource) error {
 	return err
 }
 
-// raw puts the type before a message's fields.
+// raw puts the @type before a message's fields.
 func raw(typeURL string, n *document.Node) *document.Node {
 	typed := *n
 	typed.Fields = append([]document.Field{{Key: "@type", Value: textNode(typeURL)}}, n.Fields...)
@@ -162,7 +164,7 @@ func raw(typeURL string, n *document.Node) *document.Node {
 
 func textNode(s string) *document.Node { return &document.Node{Kind: document.Text, Text: s} }
 
-// messageNode is a message in its JSON form.
+// messageNode returns a message in its JSON form.
 func messageNode(m proto.Message) (*document.Node, error) {
 	b, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
@@ -219,7 +221,8 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	return w, nil
 }
 
-// convertLua writes the script where it is known, else the file that has it.
+// convertLua writes the script if it is known, and otherwise the file that
+// contains it.
 func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
 	w := &luaFilter{
 		Kind: luaKind, Name: f.Name, Inline: f.Lua.Script,
@@ -238,7 +241,8 @@ func (c *conversion) convertLua(f *Filter) (*luaFilter, error) {
 	return w, nil
 }
 
-// relativeURL is a URL as it is written: a path where it is a relative one.
+// relativeURL returns a URL as it is written in a definition: as a path if it
+// is a relative one.
 func (c *conversion) relativeURL(url string) (string, error) {
 	path, ok := Module{URL: url}.Path()
 	if !ok || filepath.IsAbs(path) {
@@ -265,7 +269,8 @@ func (c *conversion) convertSigned(s *Signed) (*signed, error) {
 	return made, nil
 }
 
-// expressible says what of a filter's Envoy message a WasmFilter can't say.
+// expressible returns an error that names the first field of a filter's Envoy
+// message that a WasmFilter can't express.
 func expressible(f *Filter) error {
 	plugin := f.Wasm.GetConfig()
 	vm := plugin.GetVmConfig()
@@ -285,7 +290,7 @@ func expressible(f *Filter) error {
 	return nil
 }
 
-// relative is a path of a module as it is written in the file that is made.
+// relative returns the path of a module as seen from the folder of the result.
 func (c *conversion) relative(path string) (string, error) {
 	dir := c.dir
 	if filepath.IsAbs(dir) {
@@ -300,12 +305,12 @@ func (c *conversion) relative(path string) (string, error) {
 	}
 	relative = filepath.ToSlash(relative)
 	if strings.Contains(relative, ":") {
-		relative = "./" + relative // not a scheme
+		relative = "./" + relative // so that it is not read as a scheme
 	}
 	return relative, nil
 }
 
-// convertExtension writes the filter as the message that it was.
+// convertExtension writes a filter as the Envoy message that it was.
 func (c *conversion) convertExtension(f *Filter) (*document.Node, error) {
 	m := &corev3.TypedExtensionConfig{Name: f.Name, TypedConfig: &anypb.Any{}}
 	if path, ok := f.Module.Path(); ok && !filepath.IsAbs(path) && c.dir != filepath.Dir(c.file.Name) {
@@ -365,8 +370,9 @@ func convertMatch(m ListenerMatch) attachMatch {
 	return made
 }
 
-// convertConfig gives the words that become the same bytes again: a mapping or
-// list where the bytes are compact JSON with sorted keys, else text.
+// convertConfig writes a configuration so that it is read as the same bytes
+// again: as a mapping or list if the bytes are compact JSON with sorted keys,
+// and otherwise as text.
 func convertConfig(config *anypb.Any) (*document.Node, error) {
 	if config == nil {
 		return nil, nil

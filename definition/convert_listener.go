@@ -48,8 +48,8 @@ func convertRoute(r Route) route {
 	return made
 }
 
-// convertUpstreams writes one that has nothing but an address as that, and others as
-// a list.
+// convertUpstreams writes a single upstream that has only an address as that
+// address, and all others as a list.
 func convertUpstreams(list []Upstream) (address string, tls bool, all []upstream) {
 	if len(list) == 1 && list[0].Plain() && list[0].Weight == 1 {
 		return list[0].Address, list[0].TLS, nil
@@ -105,5 +105,5 @@ func convertUpstream(u Upstream) upstream {
 	return made
 }
 
-// objectIn is the name of an object without its namespace.
+// objectIn returns the name of an object without its namespace.
 func objectIn(name string) string { return name[strings.LastIndex(name, "/")+1:] }

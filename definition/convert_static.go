@@ -24,8 +24,9 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// staticConversion writes what a bootstrap has in the native kinds, where these
-// say exactly the same, but for names in statistics and logs.
+// staticConversion writes the contents of a bootstrap in the native kinds,
+// where these express exactly the same, except for names in statistics and
+// logs.
 type staticConversion struct {
 	file     *File
 	clusters map[string]*clusterv3.Cluster
@@ -33,10 +34,10 @@ type staticConversion struct {
 	filters  map[string]*Filter
 
 	native   map[*Resource]*Listener // listeners
-	scripts  map[*Resource][]*Filter // of these
-	attached map[*Filter]*Filter     // filters of these, as they are then
-	why      map[*Resource]error     // a listener stays raw
-	dropped  map[*Resource]bool      // clusters and secrets of native listeners alone
+	scripts  map[*Resource][]*Filter // Lua filters of these
+	attached map[*Filter]*Filter     // Wasm filters of these, as they are then
+	why      map[*Resource]error     // why a listener stays raw
+	dropped  map[*Resource]bool      // clusters and secrets that only native listeners use
 }
 
 func convertStatic(f *File) *staticConversion {
@@ -68,8 +69,8 @@ func convertStatic(f *File) *staticConversion {
 	return s
 }
 
-// needed says whether a cluster or a secret has another use than in listeners that are
-// native now. Whatever has its name in it may use it.
+// needed reports whether a cluster or a secret is used outside the listeners
+// that are now native. A resource that contains the name may be a user.
 func (s *staticConversion) needed(r *Resource) bool {
 	used := false
 	mentions := func(m proto.Message) bool {
@@ -113,8 +114,9 @@ func (s *staticConversion) listener(r *Resource, l *listenerv3.Listener) {
 	}
 }
 
-// readable says why what is written is not taken where it is read: Envoy takes more
-// names, regular expressions and so on than a Listener.
+// readable returns an error if the parser would not accept the listener as it
+// is written: Envoy accepts names, regular expressions and so on that a
+// Listener does not.
 func (s *staticConversion) readable(l *Listener, filters []*Filter) error {
 	c := &conversion{file: s.file, dir: filepath.Dir(s.file.Name)}
 	w, err := convertListener(l)
@@ -145,8 +147,8 @@ func (s *staticConversion) readable(l *Listener, filters []*Filter) error {
 	return nil
 }
 
-// fill makes a native listener of one of Envoy's, and gives its filters in their
-// order; an error: it is none.
+// fill fills a native listener from an Envoy listener and returns its filters
+// in their order. It returns an error if a native listener can't express l.
 func (s *staticConversion) fill(made *Listener, l *listenerv3.Listener) ([]*Filter, error) {
 	if err := only(l, "name", "address", "traffic_direction", "filter_chains"); err != nil {
 		return nil, err
@@ -186,7 +188,7 @@ func (s *staticConversion) fill(made *Listener, l *listenerv3.Listener) ([]*Filt
 	return filters, err
 }
 
-// manager gives a native listener what an HTTP connection manager does.
+// manager fills a native listener from an HTTP connection manager.
 func (s *staticConversion) manager(made *Listener, hcm *hcmv3.HttpConnectionManager) ([]*Filter, error) {
 	if err := only(hcm, "stat_prefix", "codec_type", "use_remote_address", "normalize_path", "route_config", "http_filters", "access_log"); err != nil {
 		return nil, err
@@ -236,12 +238,13 @@ func (s *staticConversion) httpFilters(listener string, list []*hcmv3.HttpFilter
 	return filters, nil
 }
 
-// only says which field of a message is set that is none of these.
+// only returns an error that names a field of m that is set and is not in
+// fields.
 func only(m proto.Message, fields ...string) error {
 	other := ""
 	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
 		if name := fd.TextName(); !slices.Contains(fields, name) && (other == "" || name < other) {
-			other = name // fields come in no order
+			other = name // Range has no defined order
 		}
 		return true
 	})
@@ -251,7 +254,7 @@ func only(m proto.Message, fields ...string) error {
 	return nil
 }
 
-// nativeAddress is a socket address as host:port.
+// nativeAddress returns a socket address as host:port.
 func nativeAddress(a *corev3.Address) (string, error) {
 	socket := a.GetSocketAddress()
 	if socket == nil || only(socket, "address", "port_value") != nil || socket.GetAddress() == "" {
@@ -260,8 +263,9 @@ func nativeAddress(a *corev3.Address) (string, error) {
 	return net.JoinHostPort(socket.GetAddress(), strconv.FormatUint(uint64(socket.GetPortValue()), 10)), nil
 }
 
-// exactly says why a filter that is written as Envoy's message is not the same as
-// a WasmFilter; its plugin's name aside, which that gives it itself.
+// exactly returns why a filter that is written as an Envoy message is not the
+// same as a WasmFilter. It ignores the plugin's name, which a WasmFilter sets
+// itself.
 func exactly(f *Filter) error {
 	if err := expressible(f); err != nil {
 		return err

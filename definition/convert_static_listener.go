@@ -18,7 +18,7 @@ import (
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 )
 
-// tcp makes a native listener pass connections on, as a TCP proxy does.
+// tcp fills a native listener from a TCP proxy.
 func (s *staticConversion) tcp(made *Listener, proxy *tcpv3.TcpProxy) error {
 	if err := only(proxy, "stat_prefix", "cluster", "weighted_clusters"); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (s *staticConversion) tcp(made *Listener, proxy *tcpv3.TcpProxy) error {
 	return nil
 }
 
-// tls gives a native listener the certificate of a filter chain.
+// tls fills a native listener with the certificate of a filter chain.
 func (s *staticConversion) tls(made *Listener, socket *corev3.TransportSocket) error {
 	if socket == nil {
 		return nil
@@ -101,7 +101,7 @@ func (s *staticConversion) tls(made *Listener, socket *corev3.TransportSocket) e
 	return nil
 }
 
-// nativeLog is what access loggers write.
+// nativeLog returns the native form of a listener's access loggers.
 func nativeLog(loggers []*accesslogv3.AccessLog) (AccessLog, error) {
 	if len(loggers) == 0 {
 		return LogOff, nil
@@ -133,7 +133,8 @@ func nativeLog(loggers []*accesslogv3.AccessLog) (AccessLog, error) {
 	return LogJSON, nil
 }
 
-// script is a Lua filter of a listener, as a LuaFilter; nil: it is none.
+// script returns a Lua filter of a listener as a LuaFilter, or nil if it is
+// another filter.
 func (s *staticConversion) script(listener, name string, config interface{ UnmarshalTo(proto.Message) error }) (*Filter, error) {
 	lua := &luav3.Lua{}
 	if config.UnmarshalTo(lua) != nil {

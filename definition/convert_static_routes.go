@@ -13,7 +13,7 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
-// routes gives a native listener the routes of a route configuration.
+// routes fills a native listener with the routes of a route configuration.
 func (s *staticConversion) routes(made *Listener, config *routev3.RouteConfiguration) error {
 	if config == nil || len(config.GetVirtualHosts()) == 0 {
 		return errors.New("a Listener has routes of its own")
@@ -21,7 +21,7 @@ func (s *staticConversion) routes(made *Listener, config *routev3.RouteConfigura
 	if err := only(config, "name", "virtual_hosts", "ignore_port_in_host_matching"); err != nil {
 		return err
 	}
-	var hosts []VirtualHost // with routes by their number in the native listener
+	var hosts []VirtualHost // their routes are indices into those of the native listener
 	for _, h := range narrowFirst(config.GetVirtualHosts()) {
 		if err := only(h, "name", "domains", "routes"); err != nil {
 			return err
@@ -50,8 +50,9 @@ func (s *staticConversion) routes(made *Listener, config *routev3.RouteConfigura
 	return made.sameHosts(hosts)
 }
 
-// narrowFirst are virtual hosts in an order in which the first route that matches is of
-// the host that Envoy chooses: exact names, then wildcards, the longest first.
+// narrowFirst sorts virtual hosts so that the first route that matches is that
+// of the host that Envoy chooses: exact names first, then wildcards, the
+// longest first.
 func narrowFirst(hosts []*routev3.VirtualHost) []*routev3.VirtualHost {
 	width := func(h *routev3.VirtualHost) int {
 		widest := 0
@@ -73,11 +74,11 @@ func lowered(list []string) []string {
 	return made
 }
 
-// sameHosts says whether each domain of a native listener has the routes that it is to
-// have: in a Listener a request for a host that has no route for it goes on to wider
-// ones, in Envoy it is answered 404.
+// sameHosts returns an error if a domain of a native listener does not have the
+// wanted routes. In a Listener, a request that matches no route of its host
+// goes on to wider hosts; Envoy answers it with 404.
 func (l *Listener) sameHosts(wanted []VirtualHost) error {
-	reached := func(routes []int) []int { // none comes behind one that takes all
+	reached := func(routes []int) []int { // routes behind one that matches everything are never reached
 		for i, n := range routes {
 			if r := l.Routes[n]; r.Prefix == "/" && len(r.Methods)+len(r.Headers) == 0 {
 				return routes[:i+1]
@@ -224,7 +225,7 @@ func nativeRedirect(r *routev3.RedirectAction) (*Redirect, error) {
 	return made, nil
 }
 
-// action gives a route what Envoy does with its requests.
+// action fills a route from Envoy's route action.
 func (s *staticConversion) action(made *Route, a *routev3.RouteAction) error {
 	if err := only(a, "cluster", "weighted_clusters", "timeout", "prefix_rewrite", "retry_policy"); err != nil {
 		return err
@@ -270,7 +271,7 @@ func (s *staticConversion) action(made *Route, a *routev3.RouteAction) error {
 	return nil
 }
 
-// nativeTime is a duration as it is written.
+// nativeTime returns a duration as it is written in a definition.
 func nativeTime(d *durationpb.Duration, what string, least time.Duration) (string, error) {
 	if d == nil {
 		return "", nil

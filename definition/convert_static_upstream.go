@@ -17,7 +17,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 )
 
-const connectTimeout = 5 * time.Second // that Envoy has by default
+const connectTimeout = 5 * time.Second // Envoy's default
 
 func (s *staticConversion) addUpstream(list *[]Upstream, cluster string, weight uint32) error {
 	if weight < 1 || weight > maxWeight {
@@ -32,7 +32,8 @@ func (s *staticConversion) addUpstream(list *[]Upstream, cluster string, weight 
 	return nil
 }
 
-// upstream is that for which a cluster like this one is made.
+// upstream returns the upstream for which xds-server would make the same
+// cluster.
 func (s *staticConversion) upstream(name string) (Upstream, error) {
 	c := s.clusters[name]
 	if c == nil {
@@ -96,7 +97,7 @@ func nativeUpstream(c *clusterv3.Cluster) (Upstream, error) {
 	return u, err
 }
 
-// nativeProtocol is what a cluster speaks.
+// nativeProtocol returns the protocol of a cluster.
 func nativeProtocol(c *clusterv3.Cluster) (Protocol, error) {
 	//lint:ignore SA1019 as many files still have it
 	if old := c.GetHttp2ProtocolOptions(); old != nil {
@@ -126,7 +127,8 @@ func nativeProtocol(c *clusterv3.Cluster) (Protocol, error) {
 	return HTTP2, nil
 }
 
-// nativeCheck is the health check of a cluster, where it asks as an upstream's does.
+// nativeCheck returns the health check of a cluster, if an upstream can express
+// it.
 func nativeCheck(c *clusterv3.Cluster, u Upstream, ends []*endpointv3.LbEndpoint) (*HealthCheck, error) {
 	for i, e := range ends {
 		config := e.GetEndpoint().GetHealthCheckConfig()

@@ -1,15 +1,15 @@
-// Package definition is what people write: filters, listeners, raw Envoy
-// resources and how their changes roll out, as values.
+// Package definition has the types of what people write: filters, listeners,
+// raw Envoy resources and how their changes roll out.
 //
-// Start with [Parser], which turns one file into its definitions, and [Merge],
-// which puts files together and checks what only the whole can tell (names
-// used twice, references to nothing). The native kinds are here; those of other
-// systems are a [Kind] each, in packages of their own. The package is pure:
-// bytes in, values and positioned [Problem]s out; it opens no file and no
+// Start with [Parser], which parses one file into its definitions, and [Merge],
+// which joins files and checks what only the whole can show (names used twice,
+// references to nothing). The native kinds are here. Those of other systems are
+// each a [Kind], in packages of their own. The package is pure: it takes bytes,
+// returns values and positioned [Problem]s, and opens no file and no
 // connection.
 //
 // All values are immutable once returned. Merge keeps the pointers of its
-// input, so that later stages can tell by identity what did not change.
+// input, so that later stages can recognize by identity what did not change.
 package definition
 
 import (
@@ -23,15 +23,15 @@ import (
 
 // Position is where a definition is written.
 type Position struct {
-	File string // path as it was given to Parser
+	File string // path as given to Parser
 	Line int    // from 1; 0: the file as a whole
-	// Generation is that of the object of a Kubernetes cluster that it is; 0: it is
-	// none.
+	// Generation is metadata.generation of a Kubernetes object. It is 0 for a
+	// definition from any other source.
 	Generation int64
-	By         string `json:",omitempty"` // who wrote that object, as the cluster has it; "": not known
+	By         string `json:",omitempty"` // the field manager that last wrote that object; "": not known
 }
 
-// String is where it is, as problems say it.
+// String returns the position in the form that problems use.
 func (p Position) String() string {
 	if p.Line == 0 {
 		return p.File
@@ -39,36 +39,37 @@ func (p Position) String() string {
 	return fmt.Sprintf("%s:%d", p.File, p.Line)
 }
 
-// Set is a whole and valid set of definitions.
+// Set is a complete and valid set of definitions.
 type Set struct {
 	Filters   []*Filter     // by name
 	Listeners []*Listener   // by name
 	Resources []*Resource   // by type URL, then by name
 	Rollouts  []*Rollout    // by name
-	Tests     []*FilterTest // by filter, then by where they are written
+	Tests     []*FilterTest // by filter, then by position
 
-	Withheld []Withheld // listeners among them that wait for a hole to be mended
-	// RolloutHoles are Rollouts that never were good. What they may be for has
-	// to wait until they are mended; see HeldBy.
+	Withheld []Withheld // listeners in the set that wait until a hole is mended
+	// RolloutHoles are Rollouts that were never valid. The changes that they
+	// may apply to wait until they are mended; see HeldBy.
 	RolloutHoles []*Hole
-	// TestHoles are FilterTests that never were good. No new version of a filter that
-	// they name is served until they are mended.
+	// TestHoles are FilterTests that were never valid. No new version of a
+	// filter that they name is served until they are mended.
 	TestHoles []*Hole
 }
 
-// Withheld is a listener that is not to be served yet.
+// Withheld is a listener that is not served yet.
 type Withheld struct {
 	Listener string
 	Pos      Position
 	By       []*Hole
 }
 
-// Filter is an HTTP filter, a Wasm module with its configuration or a Lua
-// script, and the listeners it belongs in. Every kind of document that describes
-// one (WasmFilter, LuaFilter, Istio's WasmPlugin and TrafficExtension, ...) becomes this.
+// Filter is a Wasm module with its configuration or a Lua script, and the
+// listeners that it belongs in. Every kind of document that describes a filter
+// (WasmFilter, LuaFilter, Istio's WasmPlugin and TrafficExtension, ...) is
+// converted to this type.
 type Filter struct {
 	Name      string // ECDS resource name; unique in a Set
-	VariantOf string // filter that this one runs in place of on some routes; "": no document says so of it
+	VariantOf string // filter that this one replaces on some routes; "": no document says so
 	Kind      string // the document's kind, for people: "WasmFilter", ...
 	Pos       Position
 	Module    Module
@@ -77,54 +78,56 @@ type Filter struct {
 	RootID    string
 	VMID      string
 	Attach    Attach
-	Order     int // lower is nearer the client; ties by name
+	Order     int // lower is nearer the client; ties are broken by name
 	Place     Place
-	OnFailure OnFailure // of an access logger: what becomes of its listeners; of a service: of the Envoy's start
-	Singleton bool      // of a service: one VM for all of Envoy
+	OnFailure OnFailure // for an access logger: what becomes of its listeners; for a service: of the Envoy's start
+	Singleton bool      // for a service: one VM for all of Envoy
 	Env       map[string]string
 	HostEnv   []string
 	Allow     []string // names of host calls; nil: all, unless AllowComputed
-	// AllowComputed: the module may use what it imports and exports, as long as that
-	// is what was accepted of it or is in Allow. Of a filter that has a module, Allow
-	// has just that: every name, also those of WASI and of callbacks.
+	// AllowComputed limits the module to what it imports and exports, as far as
+	// that was accepted earlier or is in Allow. For a filter that has a module,
+	// Allow then lists exactly that: every name, including those of WASI and of
+	// callbacks.
 	AllowComputed bool
 	Verify        Verify
 
 	// Wasm, when set, is the filter's Envoy message as it was written (raw
-	// TypedExtensionConfig, EnvoyFilter): it is served like this, but for its
-	// code, which Module describes. The fields above are filled from it.
+	// TypedExtensionConfig, EnvoyFilter). It is served unchanged, except for
+	// its code, which Module describes. The fields above are filled from it.
 	Wasm *wasmv3.Wasm
 
-	// Lua, when set, is what the filter is in place of a module: of Module there is
-	// the URL, where the script is in a file, and of the other fields Name to Attach,
-	// Order, Place and OnFailure.
+	// Lua, when set, replaces the module. Module then has only the URL, if the
+	// script is in a file. Of the other fields, Name to Attach, Order, Place
+	// and OnFailure apply.
 	Lua *Lua
 }
 
-// Module says where a filter's code is.
+// Module describes where a filter's code is.
 type Module struct {
-	// URL is absolute (file://, http://, https://, oci://); a relative path in
-	// a file has been resolved against that file's folder. Where that folder
-	// itself was given by a relative path, it is file:path; see Path.
+	// URL is absolute (file://, http://, https://, oci://). A relative path in
+	// a file has been resolved against the folder of that file. If that folder
+	// was itself given as a relative path, URL is file:path; see Path.
 	URL    string
-	SHA256 string // lower-case hex pin; "": not pinned
+	SHA256 string // pinned hash, in lower-case hex; "": not pinned
 	Fetch  Fetch
 
-	Pull       PullPolicy // of oci:// and http(s)://
-	PullSecret string     // of oci://: a docker config, by name or path; "": the default one
-	Signed     *Signed    // of oci://: by whom it must be signed; nil: by nobody
+	Pull       PullPolicy // for oci:// and http(s)://
+	PullSecret string     // for oci://: a docker config, by name or path; "": the default one
+	Signed     *Signed    // for oci://: who must have signed it; nil: nobody
 }
 
-// PullPolicy says whether a module that is there already is looked up again.
+// PullPolicy determines whether a module that is already present is looked up
+// again.
 type PullPolicy string
 
 const (
-	PullDefault      PullPolicy = ""             // by the URL: pinned, no; tag latest or none, yes
+	PullDefault      PullPolicy = ""             // depends on the URL: not if pinned; with tag latest or no tag, yes
 	PullAlways       PullPolicy = "always"       // whenever the definition is loaded
-	PullIfNotPresent PullPolicy = "ifNotPresent" // only where it is not there
+	PullIfNotPresent PullPolicy = "ifNotPresent" // only if it is not present
 )
 
-// Fetch says who downloads a module from its URL.
+// Fetch determines who downloads a module from its URL.
 type Fetch string
 
 const (
@@ -132,16 +135,16 @@ const (
 	Direct Fetch = "direct" // each Envoy fetches it from the URL
 )
 
-// OnFailure says what becomes of requests while a filter can't run.
+// OnFailure determines what happens to requests while a filter can't run.
 type OnFailure string
 
 const (
-	Closed OnFailure = "closed" // they are refused
+	Closed OnFailure = "closed" // they fail
 	Open   OnFailure = "open"   // they pass without the filter
-	Reload OnFailure = "reload" // refused; Envoy makes a new VM after a trap
+	Reload OnFailure = "reload" // they fail; Envoy creates a new VM after a trap
 )
 
-// Verify says how much of a module is tried before any Envoy sees it.
+// Verify determines how a module is tested before any Envoy sees it.
 type Verify string
 
 const (
@@ -149,8 +152,8 @@ const (
 	VerifyABI Verify = "abi" // only that it exports a known Proxy-Wasm ABI
 )
 
-// Direction is a listener's side: traffic to the workload, from it, or
-// through a gateway.
+// Direction is the direction of a listener's traffic: to the workload, from it,
+// or through a gateway.
 type Direction string
 
 const (
@@ -160,38 +163,40 @@ const (
 	Gateway  Direction = "gateway"
 )
 
-// Attach selects the listeners a filter belongs in.
+// Attach selects the listeners that a filter belongs in.
 type Attach struct {
 	Nodes Selector
-	// Listeners: one entry is enough to match. None: the filter is attached
-	// to nothing (a static listener's slot may still name it).
+	// Listeners selects a listener if any entry matches. If it is empty, the
+	// filter is attached to no listener (though a raw listener's slot may still
+	// name it).
 	Listeners []ListenerMatch
 }
 
-// ListenerMatch matches a listener when all that is given matches.
+// ListenerMatch matches a listener if all criteria that are set match.
 type ListenerMatch struct {
-	Direction Direction // Any or "": every direction
-	Names     []string  // none: every name
-	Ports     []uint32  // none: every port
-	Routes    []string  // names of routes that it runs for, and no other; none: every route
+	Direction Direction // Any or "": either direction
+	Names     []string  // empty: every name
+	Ports     []uint32  // empty: every port
+	Routes    []string  // names of the only routes that it runs for; empty: every route
 }
 
-// Selector selects nodes. All that is given must match; the zero value
+// Selector selects nodes. All criteria that are set must match; the zero value
 // matches every node.
 type Selector struct {
-	IDs      []string // globs, as path.Match has them
+	IDs      []string // globs, in the syntax of path.Match
 	Clusters []string // globs
 	Labels   map[string]string
 }
 
-// Node is what an Envoy says of itself, as far as definitions look at it.
+// Node is the part of what an Envoy reports about itself that definitions
+// select by.
 type Node struct {
 	ID      string
 	Cluster string
-	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels; and NamespaceLabel
+	Labels  map[string]string // node.metadata.LABELS or node.metadata.labels, and NamespaceLabel
 }
 
-// Size is how many bytes of text it has.
+// Size returns the length of all strings in n, in bytes.
 func (n Node) Size() int {
 	total := len(n.ID) + len(n.Cluster)
 	for key, value := range n.Labels {
@@ -200,9 +205,10 @@ func (n Node) Size() int {
 	return total
 }
 
-// Listener is an HTTP listener with its routes, or one that passes connections on.
+// Listener is an HTTP listener with its routes, or a TCP listener that forwards
+// connections.
 type Listener struct {
-	Name      string // unique among listeners, raw ones included
+	Name      string // unique among listeners, including raw ones
 	Pos       Position
 	Address   string // host:port
 	Direction Direction
@@ -210,13 +216,13 @@ type Listener struct {
 	TLS       *TLS // nil: none
 	AccessLog AccessLog
 	Routes    []Route // in the order of the file
-	TCP       *TCP    // nil: it is for HTTP
+	TCP       *TCP    // nil: an HTTP listener
 }
 
-// Resource is an Envoy resource as it was written.
+// Resource is a raw Envoy resource.
 type Resource struct {
 	TypeURL string
 	Name    string
 	Pos     Position
-	Message proto.Message // must not be changed
+	Message proto.Message // must not be modified
 }

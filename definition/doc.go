@@ -8,105 +8,107 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Kind is a kind of document that is read besides the native ones. Packages
-// that have some give them as values, and package kinds has all.
+// Kind is a kind of document that is read in addition to the native ones.
+// Packages provide their kinds as values, and package kinds lists all of them.
 type Kind struct {
-	Name  string // as documents say it
-	Group string // Kubernetes API group that is for Wasm as a whole; "": none
+	Name  string // as written in documents
+	Group string // Kubernetes API group that is only for Wasm; "": none
 	New   func() Reader
 }
 
 // Reader reads the documents of one kind in one file.
 type Reader interface {
-	// Read adds to the file what a document defines, or reports what is wrong.
+	// Read adds what a document defines to the file, or reports what is wrong.
 	Read(*Doc)
-	// End is called after the last document, where one of the kind was met, and
-	// adds or reports what only all of them together tell.
+	// End is called after the last document if the file has any document of the
+	// kind. It adds or reports what only all of them together show.
 	End()
 	// Hole reads OnFailure and Attach of a document with errors, as far as they
-	// can be read. Before, the hole is that of a closed filter that may belong
-	// in any listener, with the document's kind and its object's name.
+	// can be read. The hole that it receives is that of a closed filter that
+	// may belong in any listener, with the document's kind and the object's
+	// name.
 	Hole(*Doc, *Hole)
-	// Unrelated says whether a document with errors has nothing to do with Wasm,
-	// so that it is passed over.
+	// Unrelated reports whether a document with errors has nothing to do with
+	// Wasm, and can be ignored.
 	Unrelated(*Doc) bool
 }
 
-// Doc is one document while it is read: what it says, and what a [Reader] may
-// do with that. Paths are those of fields, as spec.match[0].ports; problems
-// are told with the line of their path.
+// Doc is one document while it is read: its contents, and what a [Reader] may
+// do with it. Paths are those of fields, such as spec.match[0].ports. Problems
+// are reported with the line of their path.
 //
-// Decode, Message and Wasm read; FilterName, ModuleURL, SHA256, Image, Labels,
-// Ports, Variable and Validate check, as all kinds are checked; AddFilter and
-// AddResource add to the file.
+// Decode, Message and Wasm read. FilterName, ModuleURL, SHA256, Image, Labels,
+// Ports, Variable and Validate perform the checks that all kinds share.
+// AddFilter and AddResource add to the file.
 type Doc struct {
 	*parser
 	root   *document.Node
-	object *document.Node // of Kubernetes, that root is made of; nil: root is what is written
-	within string         // where root is in what is written, when it is a part of that
-	item   bool           // of a List
-	first  int            // of the parser's problems, that is about this document
+	object *document.Node // the Kubernetes object that root is made from; nil: root is the document itself
+	within string         // path of root within the document, if it is only a part
+	item   bool           // the document is an item of a List
+	first  int            // index of the first of the parser's problems that is about this document
 }
 
 func (p *parser) doc(root *document.Node, item bool) *Doc {
 	return &Doc{parser: p, root: root, item: item, first: len(p.problems)}
 }
 
-// Root is what is written.
+// Root returns the document as it is written.
 func (d *Doc) Root() *document.Node { return d.root }
 
-// Pos is where the document is.
+// Pos returns the position of the document.
 func (d *Doc) Pos() Position {
 	return Position{File: d.file.Name, Line: d.root.Line, Generation: d.generation, By: d.by}
 }
 
-// PosOf is where the field at a path is.
+// PosOf returns the position of the field at a path.
 func (d *Doc) PosOf(path string) Position {
 	return Position{File: d.file.Name, Line: d.root.LineOf(path), Generation: d.generation, By: d.by}
 }
 
-// InCluster says whether the document is an object that was read from a
-// Kubernetes cluster, where Envoys of a Gateway have its name as a label.
+// InCluster reports whether the document is an object that was read from a
+// Kubernetes cluster, where the Envoys of a Gateway have its name as a label.
 func (d *Doc) InCluster() bool { return d.scope.Namespace != "" }
 
-// Failed says whether something is wrong with the document so far. Warnings
-// are not.
+// Failed reports whether the document has had errors so far. Warnings do not
+// count.
 func (d *Doc) Failed() bool { return !onlyWarnings(d.problems[d.first:]) }
 
 func onlyWarnings(problems []Problem) bool {
 	return !slices.ContainsFunc(problems, func(p Problem) bool { return !p.Warning })
 }
 
-// Decode fills a struct from the document and says whether nothing was wrong.
-// Its tags say what is required, which values there are, and what is refused.
+// Decode fills a struct from the document and reports whether there were no
+// errors. The struct's tags define which fields are required, which values are
+// allowed, and what is rejected.
 func (d *Doc) Decode(into any) bool {
 	found := d.root.Decode(into, "")
 	d.report(found)
 	return len(found) == 0
 }
 
-// Problem reports something wrong with the field at a path, and gives what it
-// reported.
+// Problem reports an error in the field at a path, and returns it.
 func (d *Doc) Problem(path, hint, format string, args ...any) Problem {
 	p := Problem{File: d.file.Name, Line: d.root.LineOf(path), Field: joinPath(d.within, path), Hint: hint, Message: fmt.Sprintf(format, args...)}
 	d.problems = append(d.problems, p)
 	return p
 }
 
-// Warn reports something that is used all the same.
+// Warn reports a problem that does not keep the definition from being used.
 func (d *Doc) Warn(path, hint, format string, args ...any) {
 	d.Problem(path, hint, format, args...)
 	d.problems[len(d.problems)-1].Warning = true
 }
 
-// Miss notes that what documents of a file define together is missing. The
-// file is left out unless all of them are items of a List.
+// Miss records a hole for what several documents of a file define together. The
+// whole file is left out unless all of these documents are items of a List.
 func Miss(h *Hole, of ...*Doc) {
 	of[0].miss(h, !slices.ContainsFunc(of, func(d *Doc) bool { return !d.item }))
 }
 
-// AddFilter adds a filter. At says where the fields of a WasmFilter are in this
-// document, for problems that are found later; nil: where they are in one.
+// AddFilter adds a filter. At maps the fields of a WasmFilter to their paths in
+// this document, for problems that are found later. If at is nil, the paths are
+// those of a WasmFilter.
 func (d *Doc) AddFilter(f *Filter, at map[string]string) {
 	if named := d.scope.name(f.Name); named != f.Name {
 		f.Name = named
@@ -135,7 +137,7 @@ func (d *Doc) addRollout(r *Rollout) {
 	d.file.origins[r] = origin{root: d.root, object: d.object, item: d.item}
 }
 
-// addResource adds a resource; at is as in origin.
+// addResource adds a resource; see origin for at.
 func (d *Doc) addResource(r *Resource, at map[string]string) {
 	if d.scope.limited() {
 		d.Problem(at["name"], "have it added in the root namespace", "goes to the Envoys of all namespaces")

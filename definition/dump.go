@@ -9,12 +9,12 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// dumpKind is the Kind of a hole that a config_dump leaves.
+// dumpKind is the Kind of the hole that a config_dump leaves.
 const dumpKind = "ConfigDump"
 
 const dumpPrefix = "envoy.admin.v3."
 
-// isDump says whether a document is what an Envoy's admin interface prints at
+// isDump reports whether a document is the output of Envoy's admin interface at
 // /config_dump.
 func isDump(root *document.Node) bool {
 	return root.Kind == document.Object && root.Get("configs") != nil && slices.ContainsFunc(root.Get("configs").Items, func(n *document.Node) bool {
@@ -22,11 +22,11 @@ func isDump(root *document.Node) bool {
 	})
 }
 
-// dumped says where the resources of a config_dump are: in a part, in its lists, and
-// in an item of these.
+// dumped describes where the resources of a config_dump are: for each section,
+// its lists, and the path within an item of a list.
 var dumped = map[string]struct {
 	lists []string
-	at    []string // in an item: the first that is there counts
+	at    []string // in an item: the first that exists
 	what  string
 }{
 	"ListenersConfigDump": {[]string{"static_listeners", "dynamic_listeners"}, []string{"active_state.listener", "warming_state.listener", "listener"}, "listener"},
@@ -37,8 +37,8 @@ var dumped = map[string]struct {
 	"SecretsConfigDump":   {[]string{"static_secrets", "dynamic_active_secrets"}, []string{"secret"}, "secret"},
 }
 
-// readDump reads a config_dump: refuses it, or, to convert it, reads its resources.
-// What is wrong with one takes no other away.
+// readDump rejects a config_dump or, if it is to be converted, reads its
+// resources. An error in one resource does not affect the others.
 func (d *Doc) readDump() {
 	if !d.dumps {
 		d.Problem("configs", "make definitions of it: xds-server convert "+d.file.Name, "is what an Envoy runs (its config_dump), not a definition")
@@ -62,7 +62,8 @@ func (d *Doc) readDump() {
 	d.withoutEndpoints()
 }
 
-// withoutEndpoints warns, once, of clusters whose endpoints are not in the dump.
+// withoutEndpoints reports, in one warning, the clusters whose endpoints are
+// not in the dump.
 func (d *Doc) withoutEndpoints() {
 	has := map[string]bool{}
 	for _, r := range d.file.Resources {
@@ -87,7 +88,8 @@ func (d *Doc) withoutEndpoints() {
 	d.problems = append(d.problems, first)
 }
 
-// ofDump gives the resources of a config_dump, without what is not served.
+// ofDump returns the resources of a config_dump, except those that are not
+// converted.
 func (d *Doc) ofDump() []*Doc {
 	o := &ofDump{Doc: d, taken: map[[2]string]bool{}, eds: map[string]bool{}, made: map[string]bool{}, server: map[string]bool{}, elsewhere: map[string]bool{}}
 	configs := d.root.Get("configs").Items
@@ -107,15 +109,15 @@ func (d *Doc) ofDump() []*Doc {
 type ofDump struct {
 	*Doc
 	found []*Doc
-	taken map[[2]string]bool // those found, by type and name
+	taken map[[2]string]bool // the resources in found, by type and name
 
-	eds       map[string]bool // endpoints that clusters discover
+	eds       map[string]bool // endpoints that clusters discover by EDS
 	made      map[string]bool // clusters that are made for definitions
-	server    map[string]bool // names in the part of the bootstrap that says where the server is
-	elsewhere map[string]bool // secrets that their users have from another server
+	server    map[string]bool // names in the part of the bootstrap that configures the server
+	elsewhere map[string]bool // secrets that their users get from another server
 }
 
-// look notes what resources are of which other ones speak.
+// look records which resources others refer to.
 func (o *ofDump) look(config *document.Node) {
 	config.At("bootstrap.dynamic_resources").Walk(func(n *document.Node) {
 		if n.Kind == document.Text {
@@ -145,7 +147,7 @@ func (o *ofDump) look(config *document.Node) {
 	})
 }
 
-// part gives each resource of a part to a function.
+// part calls take for each resource of a section.
 func (o *ofDump) part(path string, config *document.Node, take func(path string, n *document.Node, what string)) {
 	part, list, _ := strings.Cut(strings.TrimPrefix(typeName(config.Get("@type")), dumpPrefix), ".")
 	in := dumped[part]
@@ -164,7 +166,7 @@ func (o *ofDump) part(path string, config *document.Node, take func(path string,
 			why = "xds-server bootstrap writes one"
 		}
 		o.leave(config, part, "", why)
-	case list != "": // as /config_dump?resource=… prints it
+	case list != "": // as /config_dump?resource=… prints them
 		item(path, config)
 	default:
 		for _, list := range in.lists {
@@ -177,7 +179,7 @@ func (o *ofDump) part(path string, config *document.Node, take func(path string,
 	}
 }
 
-// take adds a resource, if it is one that somebody has defined.
+// take adds a resource if a person has defined it.
 func (o *ofDump) take(path string, n *document.Node, what string) {
 	for _, r := range o.ofList(path, n, "") {
 		name := nameIn(n)
@@ -185,8 +187,8 @@ func (o *ofDump) take(path string, n *document.Node, what string) {
 		switch why := o.not(n, what, name); {
 		case why != "":
 			o.leave(n, what, name, why)
-		case o.taken[key]: // one that is warming is there twice
-		case what == "endpoints" && len(o.eds) > 0 && !o.eds[name]: // a cluster has them
+		case o.taken[key]: // a warming one is listed twice
+		case what == "endpoints" && len(o.eds) > 0 && !o.eds[name]: // they are part of a cluster
 		default:
 			o.taken[key] = true
 			if what == "endpoints" {
@@ -198,17 +200,18 @@ func (o *ofDump) take(path string, n *document.Node, what string) {
 	}
 }
 
-// nameIn is the name in a resource as it is printed.
+// nameIn returns the name of a resource in a dump.
 func nameIn(n *document.Node) string {
 	return cmp.Or(document.TextOf(n.Get("name")), document.TextOf(n.Get("cluster_name")))
 }
 
-// leave notes what is not converted.
+// leave records a resource that is not converted.
 func (o *ofDump) leave(n *document.Node, what, name, why string) {
 	o.file.undumped = append(o.file.undumped, Problem{File: o.file.Name, Line: n.Line, Field: what, Message: name, Hint: why})
 }
 
-// grouped tells what was left out of a config_dump, all for one reason in one line.
+// grouped formats what was left out of a config_dump, with one line for each
+// reason.
 func grouped(left []Problem) []string {
 	type group struct {
 		first Problem

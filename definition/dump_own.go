@@ -11,12 +11,13 @@ import (
 
 const (
 	ofServer = "xds-server makes it"
-	// redactedText is what Envoy prints for secrets, and redactedBytes for those that are
-	// bytes, in base64.
+	// redactedText is what Envoy prints in place of secrets, and redactedBytes
+	// in place of secrets that are bytes, in base64.
 	redactedText, redactedBytes = "[redacted]", "W3JlZGFjdGVkXQ=="
 )
 
-// redacted reports what Envoy has not printed, and says whether there is such.
+// redacted reports secrets that Envoy has not printed, and returns whether
+// there are any.
 func (d *Doc) redacted() bool {
 	before := len(d.problems)
 	d.lookForRedacted(d.root, "")
@@ -35,7 +36,7 @@ func (d *Doc) lookForRedacted(n *document.Node, path string) {
 	}
 }
 
-// not says why a resource is not one that somebody has defined; "": it is.
+// not returns why nobody has defined a resource, or "" if somebody has.
 func (o *ofDump) not(n *document.Node, what, name string) string {
 	own := func(prefixes ...string) bool {
 		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
@@ -79,8 +80,8 @@ func (o *ofDump) not(n *document.Node, what, name string) string {
 	return ""
 }
 
-// restored is a resource as it was given to the Envoy, as far as that can be told
-// from what is printed: without what xds-server puts in.
+// restored returns a resource as it was given to the Envoy, as far as the dump
+// shows, without what xds-server has added.
 func restored(n *document.Node) *document.Node {
 	made := *n
 	made.Items, made.Fields = nil, nil
@@ -96,9 +97,9 @@ func restored(n *document.Node) *document.Node {
 	return asStruct(&made)
 }
 
-// withoutState is endpoints without what Envoy adds when it prints them: how each is
-// at that moment, what counts where nothing is written, and weights of 0, which it
-// takes from nobody.
+// withoutState returns endpoints without what Envoy adds when it prints them:
+// current health, default values, and weights of 0, which it accepts from
+// nobody.
 func withoutState(n *document.Node) *document.Node {
 	made := *n
 	made.Items, made.Fields = nil, nil
@@ -125,16 +126,16 @@ func withoutState(n *document.Node) *document.Node {
 	return &made
 }
 
-// isOwnPart says whether something in a list is what xds-server has put there: a
-// slot, or an access logger.
+// isOwnPart reports whether xds-server has added a list item: a slot or an
+// access logger.
 func isOwnPart(n *document.Node) bool {
 	name := document.TextOf(n.Get("name"))
 	return n.Get("config_discovery") != nil && strings.HasPrefix(name, SlotPrefix) ||
 		strings.HasPrefix(name, reservedClusters) && strings.HasPrefix(typeName(n.Get("typed_config").Get("@type")), "envoy.extensions.access_loggers.")
 }
 
-// asStruct writes a message that is not known here, as those of Istio's Envoy, as
-// one of which only the type is told.
+// asStruct replaces a message of an unknown type, such as those of Istio's
+// Envoy, with one that only has its type.
 func asStruct(n *document.Node) *document.Node {
 	url := n.Get("@type")
 	if url == nil || url.Kind != document.Text {

@@ -1,8 +1,9 @@
 package definition
 
 // The messages that a raw resource may hold in a typed_config: Envoy's JSON
-// form can only be read where the type is linked in. Contrib and rarely used
-// extensions are left out for the binary's size; a TypedStruct holds any.
+// form can only be read if the type is linked in. Contrib and rarely used
+// extensions are left out to keep the binary small; a TypedStruct can hold any
+// of them.
 import (
 	_ "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	_ "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"

@@ -2,64 +2,67 @@ package definition
 
 import "time"
 
-// FilterTest says what a filter must do with certain requests.
+// FilterTest describes what a filter must do with given requests.
 type FilterTest struct {
-	Name   string // "": it has none
+	Name   string // "": none
 	Filter string // the name of the filter
 	Pos    Position
 	Cases  []TestCase
 }
 
-// TestCase is a request and what is expected of it. Each case has a VM for itself.
+// TestCase is a request and its expected outcome. Each case has a VM of its
+// own.
 type TestCase struct {
 	Name   string
 	At     Expected
-	Before []TestStream // requests that the same VM has had before
+	Before []TestStream // requests that the same VM has handled before
 	TestStream
 	Expect Expectation
 }
 
-// TestStream is a request and what the filter is told while it has it.
+// TestStream is a request and what the host provides to the filter while it
+// handles the request.
 type TestStream struct {
-	Request, Response TestMessage // Response: what the upstream answers
+	Request, Response TestMessage // Response: the upstream's answer
 	Callouts          map[string]TestCallout
-	// Properties are those that the request does not give by itself, by their paths
-	// with dots: string, bool, int64, float64, or a map of these.
+	// Properties are those that do not follow from the request itself, by their
+	// dotted paths. Values are string, bool, int64, float64, or a map of these.
 	Properties map[string]any
 }
 
 // TestMessage is a request or a response.
 type TestMessage struct {
-	Headers  [][2]string // pseudo headers are among them
-	Body     [][]byte    // in the pieces in which it comes
+	Headers  [][2]string // including pseudo-headers
+	Body     [][]byte    // in the chunks in which it arrives
 	Trailers [][2]string
 }
 
-// TestCallout is what a cluster answers to a callout.
+// TestCallout is a cluster's answer to a callout.
 type TestCallout struct {
-	Status      int // of HTTP; 0: it is gRPC alone
+	Status      int // HTTP status; 0: the callout is gRPC
 	Headers     [][2]string
 	Body        []byte
 	GRPCStatus  *int
 	GRPCMessage string
-	Fails       bool // nothing answers
+	Fails       bool // there is no answer
 	After       time.Duration
 }
 
-// Expectation is what must be so. Of what is nil or empty nothing is expected.
+// Expectation is the expected outcome of a case. Fields that are nil or empty
+// are not checked.
 type Expectation struct {
-	Request    *ExpectedMessage // as the upstream gets it
-	Response   *ExpectedMessage // as the client gets it
+	Request    *ExpectedMessage // as the upstream receives it
+	Response   *ExpectedMessage // as the client receives it
 	LocalReply *ExpectedMessage
-	// Continues says whether the request reaches the upstream, whole.
+	// Continues is whether the request must reach the upstream in full.
 	Continues   *bool
 	ContinuesAt Expected
-	Logs        []ExpectedText   // each is in some line of the log
+	Logs        []ExpectedText   // each must be in some line of the log
 	Metrics     []ExpectedMetric // after the request
-	Calls       []ExpectedCall   // callouts that are made, in this order; nil: any
+	Calls       []ExpectedCall   // callouts that must be made, in this order; nil: any
 }
 
-// ExpectedMessage is what a message must have.
+// ExpectedMessage describes what a message must contain.
 type ExpectedMessage struct {
 	Status   *ExpectedText // of a response
 	Headers  []ExpectedHeader
@@ -68,24 +71,24 @@ type ExpectedMessage struct {
 	At       Expected
 }
 
-// Expected is where a case is, or something that it expects.
+// Expected is the position of a case or of one of its expectations.
 type Expected struct {
 	Pos   Position
-	Field string // in the document
+	Field string // path in the document
 }
 
-// ExpectedText is a text that something must be or, with Part, have.
+// ExpectedText is a text that a value must equal or, if Part is set, contain.
 type ExpectedText struct {
 	Text string
 	Part bool
 	At   Expected
 }
 
-// ExpectedHeader is what a header must be.
+// ExpectedHeader describes the expected values of a header.
 type ExpectedHeader struct {
 	Name   string
-	Values []string // of each header of that name, in their order; none: there is no such header
-	Part   *string  // what one of them must have instead
+	Values []string // values of all headers of that name, in order; empty: the header must be absent
+	Part   *string  // text that one of the values must contain instead
 	At     Expected
 }
 

@@ -48,7 +48,7 @@ func (d *Doc) expectation(at string, e *testExpect) Expectation {
 	return made
 }
 
-// expected is where something is expected.
+// expected returns the position of the expectation at a path.
 func (d *Doc) expected(path string) Expected {
 	field := path
 	if d.object != nil {

@@ -7,7 +7,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Untested says why tests of a filter are not run by xds-server; "": they are.
+// Untested returns why xds-server does not run the tests of a filter, or "" if
+// it does.
 func (f *Filter) Untested() string {
 	switch {
 	case f.Lua != nil:
@@ -24,7 +25,7 @@ func (f *Filter) Untested() string {
 	return ""
 }
 
-// idleTests finds FilterTests that nothing runs.
+// idleTests reports FilterTests that are never run.
 func idleTests(files []*File, set *Set) []Problem {
 	if len(set.Tests) == 0 {
 		return nil

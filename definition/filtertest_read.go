@@ -87,7 +87,7 @@ type expectedCall struct {
 	expectedRequest
 }
 
-// Bounds of a FilterTest besides those of a file.
+// Bounds of a FilterTest, in addition to those of a file.
 const (
 	maxCases    = 1000
 	maxBefore   = 100
@@ -149,13 +149,13 @@ func (d *Doc) addTest(t *FilterTest) {
 	d.file.origins[t] = origin{root: d.root, object: d.object, item: d.item}
 }
 
-// testHole reads what filter a FilterTest with errors may be for.
+// testHole reads which filter a FilterTest with errors may be for.
 func (d *Doc) testHole(h *Hole) {
 	h.Kind, h.Attach = testKind, Attach{}
 	h.Tests = d.scope.name(document.TextOf(d.root.Get("filter")))
 }
 
-// TestsOf gives the tests of a filter.
+// TestsOf returns the tests of a filter.
 func (s *Set) TestsOf(filter string) []*FilterTest {
 	from, _ := slices.BinarySearchFunc(s.Tests, filter, func(t *FilterTest, name string) int { return strings.Compare(t.Filter, name) })
 	to := from

@@ -2,7 +2,7 @@ package definition
 
 import "github.com/invopop/jsonschema"
 
-// What follows says in the schema what the fields that are nodes may be.
+// The functions below add the schemas of fields that are nodes.
 
 func testTexts() *jsonschema.Schema {
 	text := &jsonschema.Schema{Type: "string"}

@@ -13,8 +13,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// maxAfter bounds how long a callout takes: nothing waits for it, the clock of a test
-// is turned on.
+// maxAfter bounds the duration of a callout. Nothing waits that long: tests
+// have a clock of their own.
 const maxAfter = time.Hour
 
 func (d *Doc) testStream(at string, s testStream) TestStream {
@@ -111,7 +111,8 @@ func (d *Doc) testCallout(at string, c testCallout) TestCallout {
 	return made
 }
 
-// testHeaders reads headers; host, where it is given, is what takes the host.
+// testHeaders reads headers. If host is not nil, it receives the value of the
+// host header.
 func (d *Doc) testHeaders(at string, n *document.Node, host *string) [][2]string {
 	if n == nil {
 		return nil
@@ -166,7 +167,7 @@ func (d *Doc) headerValues(path string, n *document.Node) ([]string, bool) {
 	return values, true
 }
 
-// quoted is the hint for what would be a text in quotes.
+// quoted returns a hint for a value that would be a text if it were quoted.
 func quoted(n *document.Node) string {
 	if n.Kind == document.Number || n.Kind == document.Bool {
 		return "put it in quotes: " + strconv.Quote(shown(n))

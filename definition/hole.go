@@ -11,34 +11,34 @@ import (
 	"wasmxds/misspelt"
 )
 
-// Hole is a document with errors, as far as it can be read: what is not there
-// for as long as it is not mended. A listener that is served without it may be
-// served without its filter.
+// Hole is a document with errors, as far as it can be read. It stands for what
+// is missing until the document is mended. A listener that is served without it
+// may be served without its filter.
 type Hole struct {
-	Kind      string // as it is written; "": that can't be told
-	Name      string // "": that can't be told
+	Kind      string // as written; "": not known
+	Name      string // "": not known
 	Pos       Position
-	OnFailure OnFailure // Open only where it says so
-	Attach    Attach    // where it may belong; none for what is no filter
-	// Definitions, of a Rollout, are globs of the names that it may be for; nil:
-	// it may be for all.
+	OnFailure OnFailure // Open only if the document says so
+	Attach    Attach    // where it may belong; empty if it is not a filter
+	// Definitions, for a Rollout, are globs of the names that it may be for. If
+	// nil, it may be for all.
 	Definitions []string
 
-	HTTP bool // it is no network filter
-	// Tests, of a FilterTest, is the filter that it is for; "": that can't be told.
+	HTTP bool // not a network filter
+	// Tests, for a FilterTest, is the filter that it tests. "": not known.
 	Tests string
 
-	mayBeRollout bool    // that can't be told
-	Cause        Problem // the first thing that is wrong
+	mayBeRollout bool    // its kind is not known
+	Cause        Problem // the first problem of the document
 }
 
-// MayBelongIn says whether a closed filter may be meant for a listener, which
-// is for certain nodes.
+// MayBelongIn reports whether the hole may be a closed filter for a listener
+// that is for these nodes.
 func (h *Hole) MayBelongIn(t Target, nodes Selector) bool {
 	return h.OnFailure != Open && h.Attach.Matches(t) && !disjoint(h.Attach.Nodes, nodes)
 }
 
-// String names the document to people.
+// String returns the kind and the name of the document, for people.
 func (h *Hole) String() string {
 	kind := h.Kind
 	if kind == "" {
@@ -50,8 +50,8 @@ func (h *Hole) String() string {
 	return kind
 }
 
-// Meant is the hole with its attach read as it is probably meant: a name that
-// no listener has stands for those with a name near it, too.
+// Meant returns the hole with its attach as it was probably meant: a name that
+// no listener has also stands for listeners with a similar name.
 func (h *Hole) Meant(listeners []string) *Hole {
 	meant := *h
 	meant.Attach.Listeners = nil
@@ -71,17 +71,17 @@ func (h *Hole) Meant(listeners []string) *Hole {
 	return &meant
 }
 
-// Takes says whether a listener that is, or is not, for HTTP has a place for what the
-// hole may be.
+// Takes reports whether a listener, which is for HTTP or not, has a place for
+// what the hole may be.
 func (h *Hole) Takes(http bool) bool { return http || !h.HTTP }
 
-// TakesFilters says whether a raw listener has a place for any filter.
+// TakesFilters reports whether a raw listener has a place for any filter.
 func (r *Resource) TakesFilters() bool {
 	l, ok := r.Message.(*listenerv3.Listener)
 	return ok && (r.HTTP() || len(NetworkChains(l)) > 0)
 }
 
-// HTTP says whether a raw listener has a place for HTTP filters.
+// HTTP reports whether a raw listener has a place for HTTP filters.
 func (r *Resource) HTTP() bool {
 	l, ok := r.Message.(*listenerv3.Listener)
 	if !ok {
@@ -94,7 +94,8 @@ func (r *Resource) HTTP() bool {
 	})
 }
 
-// Holes are what is missing of a file that is left out as a whole.
+// Holes returns a hole for each definition of a file that is left out as a
+// whole.
 func (f *File) Holes(cause Problem) []*Hole {
 	var holes []*Hole
 	for _, filter := range f.Filters {
@@ -111,25 +112,27 @@ func (f *File) Holes(cause Problem) []*Hole {
 	return holes
 }
 
-// IsTest says whether it is a FilterTest, which belongs in no listener.
+// IsTest reports whether the hole is a FilterTest, which belongs in no
+// listener.
 func (h *Hole) IsTest() bool { return h.Kind == testKind }
 
-// IsRollout says whether it is a Rollout, which belongs in no listener.
+// IsRollout reports whether the hole is a Rollout, which belongs in no
+// listener.
 func (h *Hole) IsRollout() bool { return h.Kind == rolloutKind }
 
-// MayBeRollout says whether it is a Rollout, or part of a file that has one and
-// of which no more can be told.
+// MayBeRollout reports whether the hole is a Rollout, or part of a file that
+// has one and can't be read further.
 func (h *Hole) MayBeRollout() bool { return h.IsRollout() || h.mayBeRollout }
 
-// Unread is the hole of a file of which nothing is known.
+// Unread returns the hole of a file of which nothing is known.
 func Unread(cause Problem) *Hole {
 	return &Hole{Pos: Position{File: cause.File, Line: cause.Line}, OnFailure: Closed, Attach: Everywhere(), Cause: cause}
 }
 
-// Everywhere is every listener of every node.
+// Everywhere returns an Attach for every listener of every node.
 func Everywhere() Attach { return Attach{Listeners: []ListenerMatch{{Direction: Any}}} }
 
-// disjoint says whether no node can match both, as far as that can be seen.
+// disjoint reports whether it is certain that no node matches both selectors.
 func disjoint(a, b Selector) bool {
 	for key, value := range a.Labels {
 		if other, ok := b.Labels[key]; ok && other != value {
@@ -145,7 +148,7 @@ func disjoint(a, b Selector) bool {
 	return apart(a.IDs, b.IDs) || apart(a.Clusters, b.Clusters)
 }
 
-// Hole gives what a document with errors may have been meant to be.
+// Hole returns the hole that a document with errors leaves.
 func (d *Doc) Hole(cause Problem) *Hole {
 	h := Unread(cause)
 	h.Pos = d.Pos()
@@ -158,12 +161,12 @@ func (d *Doc) Hole(cause Problem) *Hole {
 		return of.Hole(cause)
 	}
 	if isStatic(d.root) {
-		// Its filters are in no listeners but its own.
+		// Its filters are in its own listeners only.
 		h.Kind, h.Attach = bootstrapKind, Attach{}
 		return h
 	}
 	if isDump(d.root) {
-		h.Kind, h.Attach = dumpKind, Attach{} // nothing of it was ever served
+		h.Kind, h.Attach = dumpKind, Attach{} // no part of it was ever served
 		return h
 	}
 	h.Name = document.TextOf(d.root.Get("name"))
@@ -174,8 +177,8 @@ func (d *Doc) Hole(cause Problem) *Hole {
 			known = append(known, string(m.ProtoReflect().Descriptor().Name()))
 		}
 		if misspelt.Nearest(h.Kind, known) != "" {
-			// Even a filter of this form is in no listeners but those with a
-			// slot of its name, and these wait for it.
+			// Even a filter of this form is only in listeners with a slot of
+			// its name, and these wait for it.
 			h.Attach = Attach{}
 		}
 		return h

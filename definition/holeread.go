@@ -4,19 +4,18 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// What follows reads documents that have errors. Whatever can't be read for
-// sure counts as the most careful choice: a filter that refuses requests, in
+// The functions below read documents that have errors. What can't be read with
+// certainty is assumed to be the strictest: a filter that fails closed, in
 // every listener.
 
-// objectName is that of a Kubernetes object, with its namespace.
+// objectName returns the name of a Kubernetes object, with its namespace.
 func objectName(root *document.Node) string {
 	meta := root.Get("metadata")
 	return Metadata{Name: document.TextOf(meta.Get("name")), Namespace: document.TextOf(meta.Get("namespace"))}.Qualified()
 }
 
-// Try reads something without reporting what is wrong, and says whether
-// anything was. What is read with the document that read gets adds nothing to
-// the file.
+// Try calls read and reports whether it found no problems. The problems are not
+// reported, and what read adds to its Doc is not added to the file.
 func (d *Doc) Try(read func(*Doc)) bool {
 	trial := newParser(d.file.Name, d.kinds).doc(d.root, d.item)
 	read(trial)

@@ -9,8 +9,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// mostEntries bounds the entries of a listener's virtual hosts: a route is in
-// each that it may be for.
+// mostEntries bounds the number of entries in a listener's virtual hosts: each
+// route is repeated in all virtual hosts that it may apply to.
 const mostEntries = 50_000
 
 func (d *Doc) hosts(path string, hosts []string) []string {
@@ -40,8 +40,8 @@ func (d *Doc) hosts(path string, hosts []string) []string {
 	return made
 }
 
-// isHost says whether s is a host name in lower case, or an IP address as it is in
-// URLs.
+// isHost reports whether s is a host name in lower case, or an IP address as
+// written in URLs.
 func isHost(s string) bool {
 	if address, ok := strings.CutPrefix(s, "["); ok {
 		ip, err := netip.ParseAddr(strings.TrimSuffix(address, "]"))
@@ -55,16 +55,16 @@ func isHost(s string) bool {
 	return len(s) <= 253
 }
 
-// VirtualHost is the routes for some hosts.
+// VirtualHost has the routes of some hosts.
 type VirtualHost struct {
-	Domains []string // as Envoy has them: a.example, *.example, *
+	Domains []string // as Envoy writes them: a.example, *.example, *
 	Routes  []int    // indices, in order
 }
 
-// VirtualHosts puts routes into virtual hosts, of which Envoy takes that with the
-// most exact name, so that the first route that matches counts, whatever hosts
-// others name: each has the routes for all of its hosts. Hosts with the same routes
-// are together.
+// VirtualHosts groups routes into virtual hosts. Envoy chooses the virtual host
+// with the most specific domain, so each has all routes that apply to its
+// hosts: then the first route that matches is used, whatever hosts other routes
+// name. Hosts with the same routes are grouped together.
 func VirtualHosts(routes []Route) []VirtualHost {
 	var domains []string
 	of := map[string][]int{} // routes that name the host
@@ -100,7 +100,7 @@ func VirtualHosts(routes []Route) []VirtualHost {
 	return hosts
 }
 
-// wider are the domain and those that have all of its hosts.
+// wider returns the domain and all wildcards that include it.
 func wider(domain string) []string {
 	all := []string{domain}
 	for name := strings.TrimPrefix(domain, "*."); ; {
@@ -117,7 +117,8 @@ func wider(domain string) []string {
 	return all
 }
 
-// reachable looks at routes that no request comes to, and at how many there are.
+// reachable warns about routes that no request can reach, and checks the number
+// of entries.
 func (d *Doc) reachable(routes []Route) {
 	first := map[string]int{}
 	everything := -1

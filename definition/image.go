@@ -2,16 +2,17 @@ package definition
 
 import "strings"
 
-// Docker Hub's name in images, and the host that serves it.
+// DockerHub is the name of Docker Hub in images, and DockerHubHost the host
+// that serves it.
 const (
 	DockerHub     = "docker.io"
 	DockerHubHost = "index.docker.io"
 )
 
-// ImageURL gives an oci:// URL the registry that Docker and Istio read in it.
-// What precedes the first slash is one where it has a dot, a colon or a
-// capital, or is localhost. All else is Docker Hub's, where a name of one part
-// is below library/.
+// ImageURL adds to an oci:// URL the registry that Docker and Istio assume. The
+// part before the first slash is a registry if it has a dot, a colon or a
+// capital, or is localhost. Otherwise the image is on Docker Hub, where a name
+// of one part is below library/.
 func ImageURL(url string) string {
 	rest, ok := strings.CutPrefix(url, "oci://")
 	if !ok {

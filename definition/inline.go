@@ -15,26 +15,28 @@ import (
 
 const managerName = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
-// inline takes the Wasm filters out of the HTTP connection managers and the filter
-// chains of a raw listener. Each becomes a filter, attached to nothing, and the listener has a
-// slot for it in its place: as it stood there Envoy would fetch it, or not,
-// with traffic under way. What has its code in the listener itself stays.
+// inline takes the Wasm filters out of the HTTP connection managers and the
+// filter chains of a raw listener. Each becomes a filter that is attached to
+// nothing, and a slot in the listener takes its place. If the filter stayed,
+// Envoy would fetch its module, or fail to, while it serves traffic. A filter
+// whose code is in the listener itself stays.
 type inline struct {
 	*Doc
 	listener *listenerv3.Listener
 	taken    map[string]*Filter   // by name
-	names    map[[2]string]string // by the name that is wanted and the filter's bytes
-	wanted   map[string]int       // how many filters want a name
-	managers int                  // HTTP connection managers of the listener
+	names    map[[2]string]string // by wanted name and the filter's bytes
+	wanted   map[string]int       // how many filters want each name
+	managers int                  // number of HTTP connection managers in the listener
 	failed   bool
 }
 
-// maxOfOneName is how many filters of one name, but with different
-// configurations, a connection manager may have: what a route says of that
-// name is said of each.
+// maxOfOneName bounds how many filters with the same name, but different
+// configurations, a connection manager may have: a route's configuration for
+// that name applies to each of them.
 const maxOfOneName = 16
 
-// takeInline says whether nothing was wrong.
+// takeInline takes the filters out of l and reports whether there were no
+// errors.
 func (d *Doc) takeInline(l *listenerv3.Listener) bool {
 	in := &inline{Doc: d, listener: l, taken: map[string]*Filter{}, names: map[[2]string]string{}, wanted: map[string]int{}, managers: managers(l)}
 	for i, chain := range l.GetFilterChains() {
@@ -84,8 +86,8 @@ func (in *inline) chain(chain *listenerv3.FilterChain, steps ...string) {
 	}
 }
 
-// manager takes the filters of an HTTP connection manager that is written at
-// steps and says whether there were any.
+// manager takes the filters out of the HTTP connection manager at steps and
+// reports whether there were any.
 func (in *inline) manager(hcm *hcmv3.HttpConnectionManager, chain string, steps []string) bool {
 	renamed := map[string][]string{}
 	place := []string{in.listener.GetName()}
@@ -103,8 +105,8 @@ func (in *inline) manager(hcm *hcmv3.HttpConnectionManager, chain string, steps 
 	return in.loggers(hcm, place, steps) || len(renamed) > 0
 }
 
-// filters takes the Wasm filters of one list; renamed gets the slots' names by
-// the names they had.
+// filters takes the Wasm filters out of one list. It records in renamed the
+// names of the slots by the filters' original names.
 func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string, place, steps []string) {
 	for i, h := range list {
 		at := append(slices.Clone(steps), strconv.Itoa(i))
@@ -124,7 +126,7 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 		}
 		old := h.GetName()
 		if slices.Contains(renamed[old], name) {
-			// one more place of the same filter
+			// the same filter in another place
 		} else if len(renamed[old]) < maxOfOneName {
 			renamed[old] = append(renamed[old], name)
 		} else {
@@ -138,9 +140,8 @@ func (in *inline) filters(list []*hcmv3.HttpFilter, renamed map[string][]string,
 	}
 }
 
-// take adds the filter under a name that no other has and gives that: the one
-// that is wanted, or with an ordinal where a filter that differs has it. Empty:
-// something was wrong.
+// take adds a filter under a unique name and returns that name: the wanted one,
+// with an ordinal if another filter has it. It returns "" on an error.
 func (in *inline) take(wasm *wasmv3.Wasm, place Place, path, nameAt, wanted string) string {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(wasm)
 	if err != nil {
@@ -149,7 +150,7 @@ func (in *inline) take(wasm *wasmv3.Wasm, place Place, path, nameAt, wanted stri
 	}
 	same := [2]string{wanted, string(b)}
 	if name := in.names[same]; name != "" {
-		return name // one slot will do
+		return name // one slot for both
 	}
 	f := in.WasmFilter(path, wasm, Mirror)
 	if f == nil {
@@ -166,5 +167,5 @@ func (in *inline) take(wasm *wasmv3.Wasm, place Place, path, nameAt, wanted stri
 	return name
 }
 
-// inlineKind is the Kind of filters that stand in a raw listener.
+// inlineKind is the Kind of filters that are written in a raw listener.
 const inlineKind = "HttpFilter"

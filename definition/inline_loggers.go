@@ -13,13 +13,15 @@ import (
 
 const wasmLoggerName = "envoy.extensions.access_loggers.wasm.v3.WasmAccessLog"
 
-// inlineLoggerKind is the Kind of access loggers that stand in a raw listener.
+// inlineLoggerKind is the Kind of access loggers that are written in a raw
+// listener.
 const inlineLoggerKind = "AccessLog"
 
-// loggers takes the Wasm access loggers of an HTTP connection manager, and says whether
-// there were any. Each becomes an access logger that is attached to the listener. One
-// that is asked for some requests only stays, and so do those of a listener that has
-// several connection managers, as it would then log for all of them.
+// loggers takes the Wasm access loggers out of an HTTP connection manager and
+// reports whether there were any. Each becomes an access logger that is
+// attached to the listener. Those with a filter, which log some requests only,
+// stay. If a listener has several connection managers, all of its loggers stay,
+// since each would otherwise log for all of them.
 func (in *inline) loggers(hcm *hcmv3.HttpConnectionManager, place, steps []string) (taken bool) {
 	if in.managers != 1 {
 		return false
@@ -61,7 +63,7 @@ func (in *inline) loggers(hcm *hcmv3.HttpConnectionManager, place, steps []strin
 	return taken
 }
 
-// managers counts the HTTP connection managers of a listener.
+// managers returns the number of HTTP connection managers in a listener.
 func managers(l *listenerv3.Listener) int {
 	n := 0
 	for _, chain := range append(slices.Clip(l.GetFilterChains()), l.GetDefaultFilterChain()) {

@@ -11,9 +11,9 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// renamePerRoute lets what routes say of a filter hold for its slots.
+// renamePerRoute applies the per-route configuration of filters to their slots.
 func renamePerRoute(hcm *hcmv3.HttpConnectionManager, renamed map[string][]string) {
-	left := map[string]bool{} // names of filters that stay
+	left := map[string]bool{} // names of filters that stay inline
 	for _, h := range hcm.GetHttpFilters() {
 		left[h.GetName()] = true
 	}
@@ -38,7 +38,7 @@ func renamePerRoute(hcm *hcmv3.HttpConnectionManager, renamed map[string][]strin
 
 func mapKey(name string) protoreflect.MapKey { return protoreflect.ValueOfString(name).MapKey() }
 
-// keys are those of a map as it is now.
+// keys returns a copy of the keys of m.
 func keys(m protoreflect.Map) []string {
 	all := make([]string, 0, m.Len())
 	m.Range(func(key protoreflect.MapKey, _ protoreflect.Value) bool {
@@ -48,8 +48,8 @@ func keys(m protoreflect.Map) []string {
 	return all
 }
 
-// perRoute finds what routes, virtual hosts and clusters of routes have for
-// filters by name.
+// perRoute calls found for each typed_per_filter_config of routes, virtual
+// hosts and weighted clusters in m.
 func perRoute(m protoreflect.Message, found func(protoreflect.Map)) {
 	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		switch {
@@ -67,8 +67,8 @@ func perRoute(m protoreflect.Message, found func(protoreflect.Map)) {
 	})
 }
 
-// inlineSlots are the slots of filters that stand in raw listeners, by the
-// names that those have there.
+// inlineSlots returns the slots of filters that are written in raw listeners,
+// by the names that the filters have there.
 func (s *Set) inlineSlots() map[string][]string {
 	slots := map[string][]string{}
 	for _, filter := range s.Filters {
@@ -80,8 +80,9 @@ func (s *Set) inlineSlots() map[string][]string {
 	return slots
 }
 
-// misses finds what a route configuration of its own says of a filter by the
-// name that it has in its listener, and no longer has there.
+// misses reports per-route configuration in a separate route configuration that
+// refers to a filter by the name in its listener, which has become the name of
+// a slot.
 func (f *File) misses(r *Resource, slots map[string][]string) []Problem {
 	routes, ok := r.Message.(*routev3.RouteConfiguration)
 	if !ok || len(slots) == 0 {
@@ -105,8 +106,8 @@ func (f *File) misses(r *Resource, slots map[string][]string) []Problem {
 	return problems
 }
 
-// ownName is the last part of a slot's name, which is what the filter is
-// called in its listener, but for what escape has written otherwise.
+// ownName returns the last part of a slot's name. It is the filter's name in
+// its listener, as written by escape.
 func ownName(slot string) string {
 	name := slot[strings.LastIndex(slot, "/")+1:]
 	if i := strings.LastIndex(name, "#"); i >= 0 {

@@ -8,9 +8,9 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Metadata is that of a Kubernetes object. A cluster's own entries are
-// accepted, so that what it shows can be dropped in; only the name and the
-// namespace mean something here.
+// Metadata is the metadata of a Kubernetes object. Fields that a cluster sets
+// are accepted, so that the output of kubectl can be used as it is. Only the
+// name and the namespace are used here.
 type Metadata struct {
 	Name      string `json:"name" jsonschema:"required"`
 	Namespace string `json:"namespace"`
@@ -30,7 +30,7 @@ type Metadata struct {
 	UID                        *document.Node `json:"uid"`
 }
 
-// Qualified is namespace.name, or the name alone.
+// Qualified returns namespace.name, or the name alone if there is no namespace.
 func (m Metadata) Qualified() string {
 	if m.Namespace == "" {
 		return m.Name
@@ -46,7 +46,7 @@ type list struct {
 	Items      []*document.Node `json:"items" jsonschema:"required"`
 }
 
-// readList reads the items of a List, each by itself.
+// readList reads each item of a List as a document of its own.
 func readList(d *Doc) {
 	var l list
 	before := len(d.problems)
@@ -59,9 +59,9 @@ func readList(d *Doc) {
 	}
 }
 
-// imageURL makes a module's URL of an image's name, which may lack oci://, and
-// the digest that the image must have. A digest says more than a tag, so it
-// takes its place.
+// imageURL returns the module URL for the name of an image, which may lack
+// oci://, and the digest that the image must have. The digest replaces a tag,
+// since it is more specific.
 func imageURL(name, digest string) string {
 	if !strings.Contains(name, "://") {
 		name = "oci://" + name
@@ -76,7 +76,7 @@ func imageURL(name, digest string) string {
 	return name + "@sha256:" + digest
 }
 
-// Image checks an image and the digest that is given for it apart.
+// Image checks an image and its separate digest, and returns the URL.
 func (d *Doc) Image(urlPath, name, digestPath, digest string) string {
 	digest = d.SHA256(digestPath, digest)
 	if _, written, ok := strings.Cut(name, "@sha256:"); ok {
@@ -88,7 +88,7 @@ func (d *Doc) Image(urlPath, name, digestPath, digest string) string {
 	return d.ModuleURL(urlPath, imageURL(name, digest))
 }
 
-// GatewayLabel is the label that Envoys of a Gateway have, with its name.
+// GatewayLabel is the label with a Gateway's name that its Envoys have.
 const GatewayLabel = "gateway.networking.k8s.io/gateway-name"
 
 // Labels checks labels that select workloads.
@@ -100,7 +100,7 @@ func (d *Doc) Labels(path string, labels map[string]string) {
 	}
 }
 
-// PullPolicyOf turns Kubernetes' words into ours.
+// PullPolicyOf returns the PullPolicy for Kubernetes' name of it.
 func PullPolicyOf(policy string) PullPolicy {
 	switch policy {
 	case "Always":

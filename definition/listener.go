@@ -59,13 +59,13 @@ func readListener(d *Doc) {
 
 func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
-	d.notReserved(path, name+"/", SlotPrefix) // which begins the names of slots of its own
+	d.notReserved(path, name+"/", SlotPrefix) // a prefix of the names of its slots
 	if name == PrimerListener {
 		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", PrimerListener)
 	}
 }
 
-// address checks where a listener listens: Envoy takes an IP address here.
+// address checks the address of a listener. Envoy requires an IP address.
 func (d *Doc) address(address string) {
 	if address == "" {
 		return
@@ -90,7 +90,7 @@ func (d *Doc) address(address string) {
 	}
 }
 
-// AccessLog says what Envoy writes of each request to its standard output.
+// AccessLog determines what Envoy logs for each request to its standard output.
 type AccessLog string
 
 const (

@@ -1,20 +1,21 @@
 package definition
 
-// A filter at the place accessLog is no HTTP filter but an access logger: it is told of
-// each request when that is over, and can neither refuse nor change one.
+// A filter with place accessLog is not an HTTP filter but an access logger: it
+// is called for each request when the request has ended, and can neither reject
+// nor change it.
 
-// Logs says whether the filter is an access logger.
+// Logs reports whether the filter is an access logger.
 func (f *Filter) Logs() bool { return f.Place.At == Logger }
 
-// onFailure is what counts where nothing is written.
+// onFailure returns the default OnFailure of a filter at p.
 func (p Place) onFailure() OnFailure {
 	if p.At == Logger || p.At == Service {
-		return Open // no request is guarded by it
+		return Open // it guards no request
 	}
 	return Closed
 }
 
-// logger checks what is written of an access logger.
+// logger checks the settings of an access logger.
 func (d *Doc) logger(f *Filter) {
 	if f.Logs() && f.OnFailure == Reload {
 		d.Problem("onFailure", "leave it out, or write closed for listeners that wait for their logger",

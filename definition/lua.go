@@ -11,15 +11,15 @@ const (
 	luaName = "envoy.extensions.filters.http.lua.v3.Lua"
 )
 
-// Lua is a filter that is a script, which Envoy runs itself.
+// Lua is a filter that is a script, which Envoy itself runs.
 type Lua struct {
-	// Script is the text; "": it is in the file that Module.URL names, and is read by
-	// who gets modules.
+	// Script is the text of the script. If it is "", the script is in the file
+	// at Module.URL, and is read together with the modules.
 	Script string
 }
 
-// MaxScript is how many bytes a script may have. Each slot that has the filter
-// carries all of it, in every Envoy. Istio takes as much.
+// MaxScript is the maximum size of a script in bytes. In every Envoy, each slot
+// of the filter holds the whole script. Istio has the same limit.
 const MaxScript = 64 << 10
 
 // luaFilter is a document of kind LuaFilter.
@@ -64,11 +64,11 @@ func readLuaFilter(d *Doc) {
 	}
 }
 
-// scriptFile makes a file that is named at a path that of f's script; inline is the
-// field for the script itself.
+// scriptFile sets the file at a path as the source of f's script. The parameter
+// inline is the name of the field for an inline script.
 func (d *Doc) scriptFile(f *Filter, path, written, inline string) {
 	if d.InCluster() {
-		// What it has would be shown to whoever may write such an object.
+		// Anyone who can write such an object could read the file.
 		d.Problem(path, "write the script itself as "+inline, "is for definitions in files")
 		return
 	}
@@ -86,9 +86,9 @@ func (d *Doc) Script(path, text string) {
 	}
 }
 
-// CheckScript says what is wrong with a script whatever Envoy has it. Whether it is
-// Lua, Envoy says itself, in its primer: LuaJIT takes more than any parser of Lua
-// knows.
+// CheckScript returns an error if no Envoy can accept the script. It does not
+// check whether the script is valid Lua: Envoy does so itself, in its primer,
+// because LuaJIT accepts more than any Lua parser does.
 func CheckScript(text string) error {
 	switch {
 	case strings.TrimSpace(text) == "":
@@ -98,7 +98,7 @@ func CheckScript(text string) error {
 	case !utf8.ValidString(text):
 		return fmt.Errorf("is not UTF-8, as Envoy needs it")
 	case strings.HasPrefix(text, "\x1b"):
-		// Envoy's loader would take it, and nothing checks what is in it.
+		// Envoy's loader accepts bytecode without verifying it.
 		return fmt.Errorf("is compiled, needs the text of a script")
 	}
 	return nil

@@ -7,9 +7,10 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// LuaFilter reads the Lua filter that a typed_config holds, bare or in a TypedStruct.
-// It is nil where there is none; false: something was wrong. What the slots of a
-// script have no room for is refused, but for the name of its counters.
+// LuaFilter reads the Lua filter in a typed_config, either bare or in a
+// TypedStruct. It returns nil if there is none, and false if there was an
+// error. It rejects what a script's slots can't express, except for the name of
+// its counters.
 func (d *Doc) LuaFilter(path string, n *document.Node) (*Filter, bool) {
 	path, body := bodyOf(path, n, luaName)
 	if body == nil {
@@ -61,7 +62,7 @@ func (d *Doc) LuaFilter(path string, n *document.Node) (*Filter, bool) {
 	return f, true
 }
 
-// script makes a script that is written at a path that of f.
+// script sets the script that is written at a path as f's.
 func (d *Doc) script(f *Filter, path, text string) {
 	d.Script(path, text)
 	f.Lua.Script = text

@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// masked stands for what nobody is to read.
+// masked replaces what nobody must read.
 const masked = "xxxxx"
 
-// MaskURL gives a URL as people may see it: who it names as its user, with what
-// password, and what its query says are often secrets (a presigned URL is one
-// as a whole), and are not in it.
+// MaskURL returns a URL that is safe to show. User, password and query values
+// are often secrets (a presigned URL is one as a whole), so they are replaced.
 func MaskURL(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -23,7 +22,7 @@ func MaskURL(raw string) string {
 	return Mask(u)
 }
 
-// Mask is MaskURL of one that is parsed.
+// Mask is like MaskURL for a parsed URL.
 func Mask(u *url.URL) string {
 	shown := *u
 	if u.User != nil {

@@ -9,11 +9,10 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Merge puts files together and checks what only the whole can tell: names
-// used twice and references to nothing. The earlier file wins. A file with a
-// problem that is more than a warning is left out as a whole, and the problem
-// names it; the set is of all others, and always usable. It keeps the files'
-// pointers.
+// Merge joins files and checks what only the whole can show: names used twice
+// and references to nothing. The earlier file wins. A file with an error is
+// left out as a whole, and the problem names it. The set is made from all other
+// files, and is always usable. Merge keeps the pointers of the files.
 func Merge(files []*File) (*Set, []Problem) {
 	var problems []Problem
 	files = slices.Clone(files)
@@ -71,10 +70,10 @@ func merged(files []*File) *Set {
 	return set
 }
 
-// named is a definition as its name is looked at.
+// named is a definition with its name.
 type named struct {
 	definition any    // *Filter, *Listener, *Resource or *Rollout: key of File.origins
-	of         string // what shares a name space: a type URL, or a kind
+	of         string // the name space: a type URL, or a kind
 	name       string
 	what       string // for people
 	pos        Position
@@ -105,12 +104,13 @@ func (f *File) definitions() []named {
 	return all
 }
 
-// takenNames are the names that are taken, by type URL and name.
+// takenNames are the names that are in use, by type URL and name.
 type takenNames map[[2]string]named
 
 func newNames() takenNames { return takenNames{} }
 
-// take takes a definition's name, or gives the definition that has it.
+// take reserves the definition's name, or returns the definition that already
+// has it.
 func (n takenNames) take(d named) (other named, taken bool) {
 	key := [2]string{d.of, d.name}
 	if other, taken = n[key]; !taken {
@@ -123,8 +123,8 @@ func (f *File) duplicate(d, other named) Problem {
 	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %v", d.what, d.name, other.pos), "")
 }
 
-// problem is one with a field of a definition of this file, by its path in a
-// WasmFilter.
+// problem returns a problem with a field of one of this file's definitions. The
+// path of the field is that in a WasmFilter.
 func (f *File) problem(definition any, path, message, hint string) Problem {
 	from := f.origins[definition]
 	root := from.written()
@@ -147,7 +147,7 @@ func duplicates(files []*File) []Problem {
 			mine = append(mine, d)
 		}
 		if bad {
-			continue // what is left out takes no names
+			continue // a file that is left out reserves no names
 		}
 		for _, d := range mine {
 			taken.take(d)
@@ -156,7 +156,7 @@ func duplicates(files []*File) []Problem {
 	return problems
 }
 
-// targets are all listeners, raw ones included.
+// targets returns the targets of all listeners, including raw ones.
 func (s *Set) targets() []Target {
 	var all []Target
 	for _, l := range s.Listeners {

@@ -17,16 +17,17 @@ import (
 	"wasmxds/misspelt"
 )
 
-// Bounds of what is reported of one message: each problem is found by reading
-// all of it once more.
+// Bounds on the search for problems in one message: to find each one, the
+// message is parsed again.
 const (
 	maxMessageProblems = 20
 	maxMessageBytes    = 16 << 20
 )
 
-// Message fills an Envoy message from its JSON form, as Envoy's own loader
-// reads it, and says whether nothing was wrong. The parser stops at its first error, so what that one is about is
-// left out and the rest read again, until all errors are known.
+// Message fills an Envoy message from its JSON form, which it reads as Envoy's
+// own loader does. It reports whether there were no errors. The parser stops at
+// its first error, so Message removes the part that the error is about and
+// parses the rest again, until it has found all errors.
 func (d *Doc) Message(path string, n *document.Node, into proto.Message) bool {
 	skip := map[*document.Node]bool{}
 	n = conform(n, into.ProtoReflect().Descriptor())
@@ -44,10 +45,10 @@ func (d *Doc) Message(path string, n *document.Node, into proto.Message) bool {
 		d.Problem(joinPath(path, place.Path), hint, "%s", message)
 		about := place.Node
 		if place.In != nil && place.Node == place.In.Get("@type") {
-			about = place.In // no field of it can be read
+			about = place.In // none of its fields can be read
 		}
 		if about == n || skip[about] {
-			return false // it is about the whole of it
+			return false // the error is about the whole message
 		}
 		skip[about] = true
 		proto.Reset(into)
@@ -65,7 +66,7 @@ func joinPath(a, b string) string {
 	return a + "." + b
 }
 
-// messageErrorForm is how protojson says where an error is.
+// messageErrorForm matches the position in protojson's errors.
 var messageErrorForm = regexp.MustCompile(`(?s)^.*?\(line (\d+):\d+\): (.*)$`)
 
 func messageError(err error) (line int, message string) {
@@ -76,7 +77,7 @@ func messageError(err error) (line int, message string) {
 	return 1, strings.TrimLeft(strings.TrimPrefix(err.Error(), "proto:"), " \u00a0")
 }
 
-// explain puts protojson's words into ours, with a hint where there is one.
+// explain rephrases an error of protojson, with a hint if there is one.
 func explain(message string, of protoreflect.MessageDescriptor, n *document.Node, at document.Place) (string, string) {
 	path, place := at.Path, at.Node
 	parent, fd := fieldAt(of, n, document.Steps(path))
@@ -86,7 +87,7 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 			return "unknown field", ""
 		}
 		steps := document.Steps(path)
-		if last := len(steps) - 1; last > 0 && steps[last] == steps[last-1] { // config.config, as Envoy once had it
+		if last := len(steps) - 1; last > 0 && steps[last] == steps[last-1] { // config.config, as Envoy once wrote it
 			return fmt.Sprintf("unknown field of %s", parent.Name()), "its fields belong one level up"
 		}
 		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names(parent.Fields()))
@@ -112,7 +113,7 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 	return message, ""
 }
 
-// unknownType says what to do about a type that is not known.
+// unknownType returns a hint for a type that is not known.
 func unknownType(url string) string {
 	name := protoreflect.FullName(url[strings.LastIndex(url, "/")+1:])
 	var near, alike []string
@@ -135,7 +136,7 @@ func unknownType(url string) string {
 	return "Envoy may know it: write type_url: " + url + ` and value: {…}, with "@type": ` + typePrefix + "xds.type.v3.TypedStruct"
 }
 
-// fieldAt finds a field by its path, and the message that it is in.
+// fieldAt returns the field at a path, and the message that it belongs to.
 func fieldAt(of protoreflect.MessageDescriptor, n *document.Node, steps []string) (protoreflect.MessageDescriptor, protoreflect.FieldDescriptor) {
 	for i := 0; i < len(steps) && of != nil && n != nil; i++ {
 		if of.FullName() == "google.protobuf.Any" {
@@ -166,7 +167,8 @@ func fieldAt(of protoreflect.MessageDescriptor, n *document.Node, steps []string
 	return nil, nil
 }
 
-// messageType is that of the @type of an Any; nil where it is not known.
+// messageType returns the type that the @type of an Any names, or nil if it is
+// not known.
 func messageType(n *document.Node) protoreflect.MessageDescriptor {
 	name := n.Get("@type")
 	if name == nil {
@@ -179,8 +181,8 @@ func messageType(n *document.Node) protoreflect.MessageDescriptor {
 	return t.Descriptor()
 }
 
-// Validate reports what Envoy's validation rules say of a message and of all
-// messages within it, and says whether nothing was wrong.
+// Validate reports violations of Envoy's validation rules in a message and all
+// messages within it, and returns whether there are none.
 func (d *Doc) Validate(path string, n *document.Node, m proto.Message) bool {
 	before := len(d.problems)
 	d.validateAll(path, n, m, nil)
@@ -196,8 +198,8 @@ func (d *Doc) validateAll(path string, n *document.Node, m proto.Message, at []s
 	d.validateAnys(path, n, m.ProtoReflect(), at)
 }
 
-// validateAnys looks for messages within an Any, which Envoy's rules for the
-// message around it do not reach.
+// validateAnys validates messages within an Any, which Envoy's validation of
+// the outer message does not reach.
 func (d *Doc) validateAnys(path string, n *document.Node, m protoreflect.Message, at []string) {
 	if a, ok := m.Interface().(*anypb.Any); ok {
 		if inner, err := a.UnmarshalNew(); err == nil {
@@ -227,7 +229,7 @@ func (d *Doc) validateAnys(path string, n *document.Node, m protoreflect.Message
 	})
 }
 
-// invalid reports each rule that err says is broken.
+// invalid reports each rule violation in err.
 func (d *Doc) invalid(path string, n *document.Node, err error, at []string) {
 	var all interface{ AllErrors() []error }
 	if errors.As(err, &all) {
@@ -253,7 +255,7 @@ func (d *Doc) invalid(path string, n *document.Node, err error, at []string) {
 	d.Problem(joinPath(path, n.Locate(at)), "", "%s", rule.Reason())
 }
 
-// ruleSteps turns the validator's FilterChains[0] into filter_chains, 0.
+// ruleSteps converts the validator's FilterChains[0] to filter_chains, 0.
 func ruleSteps(field string) []string {
 	name, index, indexed := strings.Cut(field, "[")
 	var snake strings.Builder

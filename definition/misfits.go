@@ -8,8 +8,8 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// misfits finds raw listeners with a slot for a network filter where the filter of
-// that name is for HTTP, or the reverse: Envoy would refuse it there.
+// misfits reports raw listeners with a slot for a network filter if the filter
+// of that name is an HTTP filter, or the reverse: Envoy would reject it there.
 func misfits(files []*File) []Problem {
 	network := map[string]bool{}
 	for _, f := range files {
@@ -28,8 +28,9 @@ func misfits(files []*File) []Problem {
 	return problems
 }
 
-// misfitsIn says what slots of a raw listener don't fit the filters of their names,
-// of which it is told whether they are network filters.
+// misfitsIn reports which slots of a raw listener don't fit the filters of
+// their names. The map network has for each filter whether it is a network
+// filter.
 func misfitsIn(r *Resource, network map[string]bool) []string {
 	l, ok := r.Message.(*listenerv3.Listener)
 	if !ok || len(network) == 0 {
@@ -43,7 +44,7 @@ func misfitsIn(r *Resource, network map[string]bool) []string {
 			}
 			hcm := &hcmv3.HttpConnectionManager{}
 			if f.GetTypedConfig().UnmarshalTo(hcm) != nil {
-				continue // some other filter
+				continue // another filter
 			}
 			for _, h := range hcm.GetHttpFilters() {
 				if network[h.GetName()] && slices.Contains(h.GetConfigDiscovery().GetTypeUrls(), wasmType) {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Path gives the file of a module that is one: file:///a/b is /a/b, and
-// file:a/b is a/b, from the working directory.
+// Path returns the path of a module that is a file: /a/b for file:///a/b, and
+// a/b, relative to the working directory, for file:a/b.
 func (m Module) Path() (string, bool) {
 	u, err := url.Parse(m.URL)
 	if err != nil || u.Scheme != "file" {
@@ -23,7 +23,8 @@ func (m Module) Path() (string, bool) {
 	return filepath.FromSlash(path), true
 }
 
-// FileURL is what Path reads: file:///a/b, or file:a/b for a relative path.
+// FileURL is the inverse of Path: it returns file:///a/b, or file:a/b for a
+// relative path.
 func FileURL(path string) string {
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(path)}
 	if !filepath.IsAbs(path) {
@@ -62,14 +63,14 @@ func (d *Doc) module(m module) Module {
 	return made
 }
 
-// ModuleURL makes a URL absolute. A relative path is one from the folder of
-// the file that is read.
+// ModuleURL checks a URL and makes it absolute. A relative path is resolved
+// against the folder of the file.
 func (d *Doc) ModuleURL(path, written string) string {
 	scheme, _, hasScheme := strings.Cut(written, "://")
 	if !hasScheme {
 		switch {
 		case written == "":
-			return "" // Decode has said that it is missing, or:
+			return "" // Decode has reported that it is missing, or:
 		case strings.HasPrefix(written, "file:"):
 			d.Problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
 			return ""
@@ -86,7 +87,7 @@ func (d *Doc) ModuleURL(path, written string) string {
 	u, err := url.Parse(written)
 	switch {
 	case err != nil:
-		// What is in quotes may be a password that was taken for a port.
+		// The quoted text may be a password that was taken for a port.
 		why, _, _ := strings.Cut(errors.Unwrap(err).Error(), ` "`)
 		d.Problem(path, "", "is not a URL: %s", why)
 		return ""
@@ -109,7 +110,7 @@ func IsHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// SHA256 checks a pin and gives it in lower case.
+// SHA256 checks a pinned hash and returns it in lower case.
 func (d *Doc) SHA256(path, pin string) string {
 	if pin == "" {
 		return ""

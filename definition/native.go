@@ -148,7 +148,7 @@ func (d *Doc) attach(a *attach) Attach {
 			d.routeNames(document.Index("attach.match", i)+".routes", m.Routes)
 			made.Listeners = append(made.Listeners, listenerMatch(m))
 		}
-	case a.Listeners != nil && len(*a.Listeners) == 0: // none, as it says
+	case a.Listeners != nil && len(*a.Listeners) == 0: // an empty list: attached to nothing
 	default:
 		m := attachMatch{Direction: a.Direction, Ports: a.Ports, Routes: a.Routes}
 		if a.Listeners != nil {
@@ -183,7 +183,8 @@ func (d *Doc) nodes(path string, n nodes) Selector {
 	return Selector(n)
 }
 
-// FilterName checks the name of a filter, which is also that of its resource.
+// FilterName checks the name of a filter, which is also the name of its
+// resource.
 func (d *Doc) FilterName(path, name string) {
 	d.name(path, name)
 	d.notReserved(path, name, TwinPrefix, StandbyPrefix, SlotPrefix)
@@ -197,7 +198,7 @@ func (d *Doc) notReserved(path, name string, prefixes ...string) {
 	}
 }
 
-// name checks what names a resource.
+// name checks the name of a resource.
 func (d *Doc) name(path, name string) {
 	switch {
 	case strings.Contains(name, " ") || !printable.Is(name):

@@ -13,19 +13,19 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// networkPlace is what the place of a network filter begins with.
+// networkPlace is the first word of the place of a network filter.
 const networkPlace = "network"
 
-// Types that a slot for a network filter may take.
+// Types that a slot for a network filter accepts.
 const (
 	NetworkWasmType = typePrefix + networkWasmName
 	networkWasmName = "envoy.extensions.filters.network.wasm.v3.Wasm"
-	// networkNoopType is a network filter that, without anything to set, does
-	// nothing.
+	// networkNoopType is a network filter that does nothing if it is not
+	// configured.
 	networkNoopType = typePrefix + "envoy.extensions.filters.network.set_filter_state.v3.Config"
 )
 
-// NetworkSlot is what Slot is, for a network filter.
+// NetworkSlot is like Slot, for a network filter.
 func NetworkSlot(name string, open bool) *listenerv3.Filter {
 	types := []string{NetworkWasmType}
 	if open {
@@ -37,7 +37,8 @@ func NetworkSlot(name string, open bool) *listenerv3.Filter {
 	}
 }
 
-// IsTerminal says whether a network filter of that name ends a chain.
+// IsTerminal reports whether a network filter of that name is a terminal
+// filter.
 func IsTerminal(name string) bool {
 	switch CanonicalName(name) {
 	case "envoy.tcp_proxy", "envoy.http_connection_manager":
@@ -46,9 +47,9 @@ func IsTerminal(name string) bool {
 	return false
 }
 
-// NetworkChains are the filter chains of a listener that may have Wasm network
-// filters: those that have any filter, behind which, in the end, somebody
-// answers. QUIC has no streams of bytes to filter.
+// NetworkChains returns the filter chains of a listener that may have Wasm
+// network filters: those with at least one filter, which ends in a terminal
+// one. QUIC listeners have none, since they have no byte streams to filter.
 func NetworkChains(l *listenerv3.Listener) []*listenerv3.FilterChain {
 	if l.GetUdpListenerConfig() != nil || l.GetAddress().GetSocketAddress().GetProtocol() == corev3.SocketAddress_UDP {
 		return nil
@@ -58,8 +59,8 @@ func NetworkChains(l *listenerv3.Listener) []*listenerv3.FilterChain {
 	})
 }
 
-// network takes a Wasm network filter out of a filter chain, and says whether it
-// was one. at is where its configuration is written.
+// network takes a Wasm network filter out of a filter chain and reports whether
+// it is one. Its configuration is written at the path at.
 func (in *inline) network(f *listenerv3.Filter, chain string, at []string) bool {
 	path := in.root.Locate(at)
 	wasm, ok := in.NetworkWasm(path, in.at(path))
@@ -84,7 +85,7 @@ func (in *inline) network(f *listenerv3.Filter, chain string, at []string) bool 
 	return true
 }
 
-// message is the filter in Envoy's own form, as it was written.
+// message returns the filter's Envoy message as it was written.
 func (f *Filter) message() proto.Message {
 	if f.Place.Network {
 		return &networkv3.Wasm{Config: f.Wasm.GetConfig()}
@@ -92,8 +93,7 @@ func (f *Filter) message() proto.Message {
 	return f.Wasm
 }
 
-// isHTTPPlace says whether a place is one of HTTP filters, as far as that can be
-// read.
+// isHTTPPlace reports whether a place is certain to be one of HTTP filters.
 func isHTTPPlace(n *document.Node) bool {
 	if n == nil {
 		return true

@@ -7,34 +7,34 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Group, Version and APIVersion are those of the native kinds as objects of
-// Kubernetes.
+// Group, Version and APIVersion identify the native kinds in Kubernetes.
 const (
 	Group      = "wasmxds.dev"
 	Version    = "v1alpha1"
 	APIVersion = Group + "/" + Version
 )
 
-// object is a document of a native kind as Kubernetes has it: what stands beside
-// kind and name in a file of our own is in spec, and the name in metadata.
+// object is a document of a native kind in the form of a Kubernetes object: the
+// name is in metadata, and the other fields of the native document, except
+// kind, are in spec.
 type object struct {
 	APIVersion string         `json:"apiVersion" jsonschema:"required,enum=wasmxds.dev/v1alpha1"`
 	Kind       string         `json:"kind"`
 	Metadata   Metadata       `json:"metadata" jsonschema:"required"`
 	Spec       *document.Node `json:"spec" jsonschema:"required"`
 	Status     *document.Node `json:"status"`
-	// Given is what its source has read for it: the value that configFrom names, or
-	// why that is missing.
+	// Given is what the source has read for the object: the value that
+	// configFrom names, or why it is missing.
 	Given *document.Node `json:"given"`
 }
 
-// isObject says whether a document is of a native kind as Kubernetes has it.
+// isObject reports whether a document is a Kubernetes object of a native kind.
 func isObject(root *document.Node) bool {
 	group, _, _ := strings.Cut(document.TextOf(root.Get("apiVersion")), "/")
 	return group == Group && root.Get("@type") == nil
 }
 
-// readObject reads an object as the native document that it stands for.
+// readObject reads an object as the native document that it represents.
 func (d *Doc) readObject(read func(*Doc)) {
 	var o object
 	if !d.Decode(&o) {
@@ -65,18 +65,19 @@ func (d *Doc) readObject(read func(*Doc)) {
 	}
 }
 
-// generationOf is an object's, which is another for each that people write.
+// generationOf returns an object's generation, which Kubernetes increments with
+// each change of the spec.
 func generationOf(root *document.Node) int64 {
 	n := root.Get("metadata").Get("generation")
 	if n == nil || n.Kind != document.Number {
 		return 0
 	}
-	generation, _ := strconv.ParseInt(n.Text, 10, 64) // 0: it is none
+	generation, _ := strconv.ParseInt(n.Text, 10, 64) // 0 if it is not a number
 	return generation
 }
 
-// authorOf is who wrote an object last: the only one of its managers that package
-// kube passes on.
+// authorOf returns the field manager that last wrote an object: the only one
+// that package kube passes on.
 func authorOf(root *document.Node) string {
 	managers := root.Get("metadata").Get("managedFields")
 	if managers == nil || len(managers.Items) != 1 {
@@ -89,8 +90,8 @@ func authorOf(root *document.Node) string {
 	return n.Text
 }
 
-// asNative is the native document that an object stands for, as far as it can be
-// read.
+// asNative returns the native document that an object represents, as far as it
+// can be read.
 func asNative(root *document.Node) *document.Node {
 	native := &document.Node{Kind: document.Object, Line: root.Line}
 	add := func(key, at string, value *document.Node) {
@@ -107,7 +108,7 @@ func asNative(root *document.Node) *document.Node {
 	return native
 }
 
-// inObject is where a field of a native document is in an object.
+// inObject returns the path in an object of a native document's field.
 func inObject(field string) string {
 	switch field {
 	case "", "kind":

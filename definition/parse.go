@@ -10,38 +10,39 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// MaxSize is the most bytes a file may have. A caller need not read further.
+// MaxSize is the maximum size of a file in bytes. A caller need not read
+// further.
 const MaxSize = document.MaxSize
 
-// File is what one file defines. Immutable.
+// File has the definitions of one file. It is immutable.
 type File struct {
 	Name      string
-	Filters   []*Filter // in the order of the file, as all below
+	Filters   []*Filter // in the order of the file, as are all below
 	Listeners []*Listener
 	Resources []*Resource
 	Rollouts  []*Rollout
 	Tests     []*FilterTest
 
-	left     []Problem      // of bootstraps: what is of no use to a server
-	undumped []Problem      // of config_dumps: what nobody has defined
-	origins  map[any]origin // of each definition
-	variants *madeFilters   // of its filters; see [Merge]
+	left     []Problem      // from bootstraps: what a server has no use for
+	undumped []Problem      // from config_dumps: what nobody has defined
+	origins  map[any]origin // by definition
+	variants *madeFilters   // of the filters; see [Merge]
 }
 
-// origin is what a definition was made of, so that Merge can say in which
-// line a field is.
+// origin is the document that a definition was made from. Merge uses it to find
+// the line of a field.
 type origin struct {
 	root *document.Node
-	// object is what root is made of, where that is one of Kubernetes.
+	// object is the Kubernetes object that root was made from, if any.
 	object *document.Node
-	within string // where root is in its document; "": it is all of that
-	item   bool   // of a List
-	// at says where the fields of WasmFilter are in a document of another
-	// kind. Nil: where they are in a WasmFilter.
+	within string // path of root in its document; "": it is the whole document
+	item   bool   // an item of a List
+	// at maps the fields of WasmFilter to their paths in a document of another
+	// kind. If nil, the paths are those of a WasmFilter.
 	at map[string]string
 }
 
-// path gives a field of WasmFilter as it is called in the document.
+// path returns the path in the document of a WasmFilter's field.
 func (o origin) path(field string) string {
 	if o.object != nil {
 		return inObject(field)
@@ -58,7 +59,7 @@ func (o origin) path(field string) string {
 	return ""
 }
 
-// written is the document as it is written.
+// written returns the document as it is written.
 func (o origin) written() *document.Node {
 	if o.object != nil {
 		return o.object
@@ -66,8 +67,8 @@ func (o origin) written() *document.Node {
 	return o.root
 }
 
-// Document is a definition's document as JSON, the same for the same content;
-// nil where the definition is not of this file.
+// Document returns the document of a definition as JSON, which is the same for
+// the same content. It returns nil if the definition is not from this file.
 func (f *File) Document(definition any) []byte {
 	from := f.origins[definition]
 	if from.root == nil {
@@ -76,41 +77,41 @@ func (f *File) Document(definition any) []byte {
 	return from.root.JSON()
 }
 
-// Parsed is what became of a file.
+// Parsed is the result of parsing a file.
 type Parsed struct {
-	// File has what can be used; nil: nothing can. What is wrong within a
-	// Kubernetes List takes no other item of it away; any other mistake takes
+	// File has what can be used; it is nil if nothing can. An error in an item
+	// of a Kubernetes List excludes only that item. Any other error excludes
 	// the whole file.
 	File     *File
-	Holes    []*Hole // what is missing of it
+	Holes    []*Hole // what is missing from it
 	Problems []Problem
 }
 
-// Parser reads files. The zero value knows the native kinds alone.
+// Parser parses files. The zero value knows only the native kinds.
 type Parser struct {
-	Kinds []Kind // besides the native ones
-	Dumps bool   // what an Envoy prints at /config_dump is read, too, to convert it
+	Kinds []Kind // in addition to the native ones
+	Dumps bool   // also read the output of Envoy's /config_dump, to convert it
 }
 
-// Parse reads a file as [Parser.Read] does, without its holes.
+// Parse is like [Parser.Read], without the holes.
 func (k Parser) Parse(name string, data []byte) (*File, []Problem) {
 	r := k.Read(name, data)
 	return r.File, r.Problems
 }
 
-// Read reads a file: YAML, or JSON where the name ends in .json, with any
-// number of documents. All problems come back in one pass.
+// Read parses a file: YAML, or JSON if the name ends in .json, with any number
+// of documents. It returns all problems in one pass.
 //
-// Name is the path under which the file was found. It is told in problems and
-// positions, and modules with a relative URL are looked for from its folder:
-// give an absolute path where the working directory may change.
+// Name is the path of the file. It appears in problems and positions, and the
+// URLs of modules are resolved against its folder. Pass an absolute path if the
+// working directory may change.
 func (k Parser) Read(name string, data []byte) Parsed {
 	return k.ReadFrom(name, filepath.Dir(name), data)
 }
 
-// ReadFrom is Read for what was not found as a file: name is what people call
-// it, and base the folder that modules with a relative URL are looked for from;
-// with "" there can be none.
+// ReadFrom is like Read for what is not a file: name is for people, and base is
+// the folder that relative module URLs are resolved against. If base is "",
+// relative URLs are errors.
 func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	p := newParser(name, k.Kinds)
 	p.base, p.dumps = base, k.Dumps
@@ -119,8 +120,9 @@ func (k Parser) ReadFrom(name, base string, data []byte) Parsed {
 	return p.read(roots, found, data)
 }
 
-// ReadObject reads an object of a Kubernetes cluster, as JSON: name is what people
-// call it, and scope what it has authority over. Its problems have no lines.
+// ReadObject reads an object of a Kubernetes cluster, as JSON. The name is for
+// people, and scope is what the object has authority over. Its problems have no
+// lines.
 func (k Parser) ReadObject(name string, scope Scope, data []byte) Parsed {
 	roots, found := document.Unlined(data)
 	p := newParser(name, k.Kinds)
@@ -131,7 +133,7 @@ func (k Parser) ReadObject(name string, scope Scope, data []byte) Parsed {
 	return p.read(roots, found, data)
 }
 
-// read makes a file of its documents.
+// read reads a file from its documents.
 func (p *parser) read(roots []*document.Node, found []document.Problem, data []byte) Parsed {
 	name := p.file.Name
 	p.broken = len(found) > 0
@@ -170,7 +172,7 @@ func (p *parser) read(roots []*document.Node, found []document.Problem, data []b
 	return Parsed{nil, p.holes, p.problems}
 }
 
-// reader reads the documents of a file of this name.
+// reader returns the function that reads the documents of a file of this name.
 func reader(name string) func([]byte) ([]*document.Node, []document.Problem) {
 	if isJSON(name) {
 		return document.JSON
@@ -180,20 +182,20 @@ func reader(name string) func([]byte) ([]*document.Node, []document.Problem) {
 
 func isJSON(name string) bool { return strings.EqualFold(filepath.Ext(name), ".json") }
 
-// parser collects what a file defines and what is wrong with it.
+// parser collects what a file defines and its problems.
 type parser struct {
 	file  *File
-	base  string // folder of relative module URLs; "": they are wrong
-	dumps bool   // are read
-	scope Scope  // of an object of a Kubernetes cluster
+	base  string // folder that relative module URLs are resolved against; "": they are errors
+	dumps bool   // whether they are read
+	scope Scope  // for an object of a Kubernetes cluster
 
-	configFiles map[string]configFile // that the file names; see WithConfigFiles
+	configFiles map[string]configFile // files that the file names; see WithConfigFiles
 
-	generation int64 // of the object
+	generation int64 // of the Kubernetes object
 	by         string
 	problems   []Problem
 	kinds      []Kind
-	readers    map[string]Reader // that were needed, by kind
+	readers    map[string]Reader // those used so far, by kind
 	holes      []*Hole           // documents that have errors
 	broken     bool              // the file can't be used
 }
@@ -208,13 +210,13 @@ func (p *parser) report(found []document.Problem) {
 	}
 }
 
-// native are the documents of kinds of our own. Each function adds to the file
-// what it makes of the document.
+// native returns the functions that read documents of the native kinds. Each
+// adds what it reads to the file.
 func native() map[string]func(*Doc) {
 	return map[string]func(*Doc){"WasmFilter": readWasmFilter, luaKind: readLuaFilter, "Listener": readListener, rolloutKind: readRollout, testKind: readFilterTest, "List": readList}
 }
 
-// reader gives what reads the other documents of a kind; nil: it is not known.
+// reader returns the Reader of another kind, or nil if the kind is not known.
 func (p *parser) reader(kind string) Reader {
 	if r, ok := p.readers[kind]; ok {
 		return r
@@ -228,7 +230,7 @@ func (p *parser) reader(kind string) Reader {
 	return nil
 }
 
-// end has the readers put together what several documents define.
+// end calls End of all readers.
 func (p *parser) end() {
 	for _, k := range p.kinds {
 		if r, ok := p.readers[k.Name]; ok {
@@ -238,7 +240,7 @@ func (p *parser) end() {
 }
 
 // document reads a document, or an item of a List. One that has errors leaves a
-// hole, and outside a List takes the whole file with it.
+// hole and, outside a List, excludes the whole file.
 func (p *parser) document(root *document.Node, item bool) {
 	d := p.doc(root, item)
 	if root.Kind == document.Object && root.Get("@type") == nil && document.TextOf(root.Get("kind")) == "List" {
@@ -253,7 +255,7 @@ func (p *parser) document(root *document.Node, item bool) {
 	cause := p.problems[d.first+i]
 	if d.unrelated() {
 		p.problems = p.problems[:d.first]
-		if p.scope.Namespace == "" { // a cluster has many
+		if p.scope.Namespace == "" { // a cluster has many of these
 			d.passedOver(cause)
 		}
 		return
@@ -261,7 +263,7 @@ func (p *parser) document(root *document.Node, item bool) {
 	p.miss(d.Hole(cause), item)
 }
 
-// miss notes a hole.
+// miss records a hole.
 func (p *parser) miss(h *Hole, item bool) {
 	p.scope.hole(h)
 	p.holes = append(p.holes, h)
@@ -309,8 +311,8 @@ func (d *Doc) read() {
 	d.Problem("kind", document.Suggest(kind.Text, names), "%q is not known", kind.Text)
 }
 
-// duplicates reports names used twice in the file, and takes out those of them
-// that are items of a List.
+// duplicates reports names that are used twice in the file, and removes the
+// later definitions if they are items of a List.
 func (p *parser) duplicates() {
 	names := newNames()
 	f := p.file

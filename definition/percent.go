@@ -12,12 +12,12 @@ const percentPattern = `^[0-9]*\.?[0-9]+%$`
 
 var percentForm = regexp.MustCompile(percentPattern)
 
-// percent reads 5% as 0.05. Good says of a number of percents whether it can
-// be, and needs says it to people.
+// percent reads 5% as 0.05. The function good reports whether a percentage is
+// valid, and needs describes the valid ones in errors.
 func (d *Doc) percent(at string, n *document.Node, needs string, good func(float64) bool) float64 {
 	digits := strings.TrimSuffix(n.Text, "%")
 	p, err := strconv.ParseFloat(digits, 64)
-	less := strings.HasPrefix(digits, "-") // than nothing, which is a number all the same
+	less := strings.HasPrefix(digits, "-") // a number, but never a valid one
 	switch {
 	case n.Kind != document.Text || err != nil || !percentForm.MatchString(strings.TrimPrefix(n.Text, "-")):
 		d.Problem(at, "a share is written with a percent sign, like 5% or 0.5%", "%s is not a share", shown(n))
@@ -29,14 +29,14 @@ func (d *Doc) percent(at string, n *document.Node, needs string, good func(float
 	return share(digits)
 }
 
-// share is so many percents of 1: the float that is nearest, which p/100 need
-// not be.
+// share returns the float nearest to a percentage of 1. Dividing by 100 may
+// give another one.
 func share(percents string) float64 {
 	s, _ := strconv.ParseFloat(percents+"e-2", 64)
 	return s
 }
 
-// percentOf writes a share as it is read.
+// percentOf is the inverse of percent.
 func percentOf(of float64) string {
 	for digits := 1; digits <= 17; digits++ {
 		p, _ := strconv.ParseFloat(strconv.FormatFloat(of*100, 'e', digits-1, 64), 64)
@@ -47,7 +47,7 @@ func percentOf(of float64) string {
 	return strconv.FormatFloat(of*100, 'f', -1, 64) + "%"
 }
 
-// shown is what is written, for people.
+// shown returns the value of a node as shown in messages.
 func shown(n *document.Node) string {
 	switch {
 	case n.Kind == document.Text:

@@ -2,38 +2,40 @@ package definition
 
 import "strings"
 
-// Place says where a filter stands among the filters that a listener has
-// itself, in each of its lists of HTTP filters, or in each of its filter chains.
-// Filters that stand at one place are in their order.
+// Place is the position of a filter among a listener's own filters: in each of
+// its lists of HTTP filters, or in each of its filter chains. Filters at the
+// same place are sorted by their order.
 type Place struct {
-	// Network is for the network filters of a chain, in place of HTTP filters. Their
-	// router is the last, be it a TCP proxy or an HTTP connection manager.
+	// Network places the filter among the network filters of a chain instead of
+	// the HTTP filters. The place Last is then before the terminal filter, be
+	// it a TCP proxy or an HTTP connection manager.
 	Network bool
 	At      At
 	// Before and After are the name of one of the listener's own filters, or of
-	// another that is attached to it, next to which the filter stands. In a list
-	// that has none of that name it stands at At: a filter is not left out.
+	// another filter that is attached to it, next to which the filter is
+	// placed. In a list without a filter of that name, the filter is placed at
+	// At: it is never left out.
 	Before, After string
 }
 
-// At is a place that every list has.
+// At is a position that every list has.
 type At string
 
 const (
 	First At = "first" // before all of the listener's own filters
-	AuthZ At = "authz" // behind those that authenticate, else first
-	Stats At = "stats" // behind those that authenticate or authorize, else first
+	AuthZ At = "authz" // behind filters that authenticate, else first
+	Stats At = "stats" // behind filters that authenticate or authorize, else first
 	Last  At = "last"  // before the router; so is ""
 
-	// Logger is none among HTTP filters: it is an access logger, behind the
+	// Logger is not among the HTTP filters: it is an access logger, behind the
 	// listener's own.
 	Logger At = "accessLog"
-	// Service is none of a listener: it is a service of the Envoy itself, which has it
-	// from its bootstrap.
+	// Service is not in a listener: it is a service of the Envoy itself, which
+	// gets it from its bootstrap.
 	Service At = "service"
 )
 
-// orderPlace is where a filter stands of which nothing but its order is known.
+// orderPlace returns the default place of a filter with this order.
 func orderPlace(order int) Place {
 	if order < 0 {
 		return Place{At: First}
@@ -41,17 +43,18 @@ func orderPlace(order int) Place {
 	return Place{At: Last}
 }
 
-// before and after are next to a filter of that name. In a list without it what is to be
-// before it is first, and what is to be behind it last: nothing that should
-// have come behind a filter comes before it.
+// before and after return the places next to a filter of that name. In a list
+// without it, before stands for First and after for Last, so that the filter
+// never runs ahead of one that it must follow.
 func before(name string) Place { return Place{At: First, Before: name} }
 func after(name string) Place  { return Place{At: Last, After: name} }
 
-// IsRouter says whether a filter of that name is the router.
+// IsRouter reports whether a filter of that name is the router.
 func IsRouter(name string) bool { return CanonicalName(name) == "envoy.router" }
 
-// CanonicalName is the same for the two names that Envoy's HTTP and network
-// filters had over time: envoy.filters.http.router, and envoy.router.
+// CanonicalName maps both the current and the old name of an Envoy filter to
+// the same name: envoy.filters.http.router and envoy.router become
+// envoy.router.
 func CanonicalName(name string) string {
 	for _, prefix := range []string{"envoy.filters.http.", "envoy.filters.network."} {
 		if short, ok := strings.CutPrefix(name, prefix); ok {
@@ -61,7 +64,7 @@ func CanonicalName(name string) string {
 	return name
 }
 
-// place reads the place of a WasmFilter, which has an order as well.
+// place reads the place of a WasmFilter, which also has an order.
 func (d *Doc) place(written string, order int) Place {
 	word, name, _ := strings.Cut(written, " ")
 	name = strings.TrimSpace(name)
@@ -93,7 +96,8 @@ func (d *Doc) place(written string, order int) Place {
 	return Place{}
 }
 
-// Words are what a document says for p; none where the order says as much.
+// Words returns p as it is written in a document, or "" if p follows from the
+// order.
 func (p Place) Words(order int) string {
 	if p.Network {
 		p.Network = false

@@ -19,7 +19,7 @@ import (
 
 const typePrefix = "type.googleapis.com/"
 
-// The type URLs of the raw resources that are looked into.
+// The type URLs of the raw resources that get further checks.
 const (
 	clusterType   = typePrefix + "envoy.config.cluster.v3.Cluster"
 	listenerType  = typePrefix + "envoy.config.listener.v3.Listener"
@@ -29,7 +29,8 @@ const (
 	secretType    = typePrefix + "envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
-// rawTypes are the resources that may be written as they are.
+// rawTypes returns the types of resources that may be written as Envoy has
+// them.
 func rawTypes() []proto.Message {
 	return []proto.Message{
 		&listenerv3.Listener{}, &clusterv3.Cluster{}, &routev3.RouteConfiguration{},
@@ -102,7 +103,7 @@ func (d *Doc) rawName(m proto.Message) bool {
 	return len(d.problems) == before
 }
 
-// AddResource adds an Envoy resource; at is as in AddFilter.
+// AddResource adds an Envoy resource; see AddFilter for at.
 func (d *Doc) AddResource(m proto.Message, at map[string]string) {
 	_, name := nameOf(m)
 	pos := d.Pos()
@@ -115,7 +116,7 @@ func (d *Doc) AddResource(m proto.Message, at map[string]string) {
 	}, at)
 }
 
-// nameOf gives a resource's name and the field that has it.
+// nameOf returns the name of a resource and the field that holds it.
 func nameOf(m proto.Message) (field, name string) {
 	field = "name"
 	if _, ok := m.(*endpointv3.ClusterLoadAssignment); ok {

@@ -15,7 +15,7 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// dangling finds filters that name a listener that is not there.
+// dangling reports filters that name a listener that does not exist.
 func dangling(files []*File) []Problem {
 	var listeners []string
 	for _, t := range merged(files).targets() {
@@ -43,7 +43,7 @@ func dangling(files []*File) []Problem {
 	return problems
 }
 
-// bound is a listener and where it listens.
+// bound is a listener with its address.
 type bound struct {
 	definition any
 	name       string
@@ -52,8 +52,8 @@ type bound struct {
 	pos        Position
 }
 
-// collisions finds listeners that some node can't both have, since they
-// listen at the same address: Envoy refuses the second.
+// collisions reports listeners that no node can have together, since they have
+// the same address: Envoy rejects the second.
 func collisions(files []*File) []Problem {
 	var problems []Problem
 	taken := map[string][]bound{}
@@ -73,17 +73,17 @@ func collisions(files []*File) []Problem {
 	return problems
 }
 
-// overlap says whether some node is certain to match both, if it matches one.
+// overlap reports whether one selector is certain to match every node that the
+// other matches.
 func overlap(a, b Selector) bool { return covers(a, b) || covers(b, a) }
 
-// covers says whether whatever matches b matches a as well, as far as that can be
-// seen.
+// covers reports whether a is certain to match every node that b matches.
 func covers(a, b Selector) bool {
 	same := func(a, b []string) bool { return len(a) == 0 || slices.Equal(a, b) }
 	return same(a.IDs, b.IDs) && same(a.Clusters, b.Clusters) && within(a.Labels, b.Labels)
 }
 
-// bounds gives the listeners that are bound to a certain port.
+// bounds returns the listeners that are bound to a fixed port.
 func (f *File) bounds() []bound {
 	var found []bound
 	for _, l := range f.Listeners {
@@ -105,7 +105,7 @@ func (f *File) bounds() []bound {
 	return found
 }
 
-// warnings tells what is likely, but not certain, to be wrong.
+// warnings reports what is probably, but not certainly, wrong.
 func warnings(files []*File, set *Set) []Problem {
 	var problems []Problem
 	targets, slots, routes := set.targets(), set.inlineSlots(), set.routeNames()
@@ -116,7 +116,7 @@ func warnings(files []*File, set *Set) []Problem {
 	for _, f := range files {
 		for _, filter := range f.Filters {
 			problems = append(problems, f.unrouted(filter, routes)...)
-			// Where there are no listeners at all, they are in the Envoys' bootstrap.
+			// Without any listeners here, they are in the Envoys' bootstrap.
 			if len(targets) > 0 && len(filter.Attach.Listeners) > 0 && !slices.ContainsFunc(targets, filter.Attach.Matches) {
 				problems = append(problems, f.problem(filter, "attach", "matches none of the listeners that are there", ""))
 			}
@@ -137,18 +137,18 @@ func warnings(files []*File, set *Set) []Problem {
 	return problems
 }
 
-// reference is a raw resource's mention of another.
+// reference is a raw resource's reference to another.
 type reference struct {
-	of, name string // the other's type URL and name
+	of, name string // type URL and name of the other resource
 	what     string // for people
-	path     string // of the mention
+	path     string // path of the reference
 	hint     string
 }
 
 const inBootstrap = "right where the Envoys' bootstrap has it"
 
-// endpointsOf gives the endpoints that a raw cluster gets over ADS; false: it gets
-// none from there.
+// endpointsOf returns the endpoints that a raw cluster gets over ADS, or false
+// if it gets none over ADS.
 func endpointsOf(r *Resource) (reference, bool) {
 	c, ok := r.Message.(*clusterv3.Cluster)
 	eds := c.GetEdsClusterConfig()
@@ -163,9 +163,9 @@ func endpointsOf(r *Resource) (reference, bool) {
 		"xds-server discovers no endpoints: write one of that name, or the endpoints in the cluster itself, with load_assignment and type: STRICT_DNS"}, true
 }
 
-// references finds the clusters that a raw resource's routes name, the route
-// configurations that a raw listener gets over ADS, and the endpoints that a cluster
-// does.
+// references returns the clusters that a raw resource's routes name, the route
+// configurations that a raw listener gets over ADS, and the endpoints that a
+// raw cluster gets over ADS.
 func references(r *Resource) []reference {
 	switch m := r.Message.(type) {
 	case *clusterv3.Cluster:
@@ -180,7 +180,7 @@ func references(r *Resource) []reference {
 			for j, filter := range chain.GetFilters() {
 				hcm := &hcmv3.HttpConnectionManager{}
 				if filter.GetTypedConfig().UnmarshalTo(hcm) != nil {
-					continue // some other filter
+					continue // another filter
 				}
 				at := document.Index(document.Index("filter_chains", i)+".filters", j) + ".typed_config."
 				found = append(found, routeReferences(hcm.GetRouteConfig(), at+"route_config.")...)

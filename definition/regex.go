@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// mostRegex is how long an expression may be.
+	// mostRegex is the maximum length of an expression in bytes.
 	mostRegex = 1024
-	// mostProgram is how large an expression's program may be in Envoy, unless its
-	// runtime says otherwise. Seen on 1.36.2 and 1.40.0.
+	// mostProgram is the maximum size of an expression's program in Envoy,
+	// unless its runtime overrides it. Measured on 1.36.2 and 1.40.0.
 	mostProgram = 100
 )
 
@@ -33,8 +33,8 @@ func (d *Doc) regex(path, value string) {
 	}
 }
 
-// programSize is about as large as RE2 makes the program of an expression, rather
-// more than less.
+// programSize estimates the size of RE2's program for an expression, rather too
+// large than too small.
 func programSize(value string) (int, error) {
 	re, err := syntax.Parse(value, syntax.Perl)
 	if err != nil {
@@ -53,11 +53,12 @@ func programSize(value string) (int, error) {
 			if len(i.Rune) > 0 && i.Rune[len(i.Rune)-1] > unicode.MaxASCII {
 				size += anyRune
 			}
-			size += max(0, len(i.Rune)/2-1) // steps are of ranges of bytes
+			size += max(0, len(i.Rune)/2-1) // instructions match ranges of bytes
 		}
 	}
 	return size, nil
 }
 
-// anyRune is how many more steps it takes to tell the bytes of any rune.
+// anyRune is the number of additional instructions that match the bytes of any
+// rune.
 const anyRune = 7

@@ -10,17 +10,17 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Names that xds-server uses itself.
+// Names that are reserved for xds-server.
 const (
 	PrimerListener   = "primer"
-	TwinPrefix       = PrimerListener + "/" // of filters and route configurations
-	LuaMark          = TwinPrefix + "lua/"  // before a Lua filter's name in that of its twin
-	StandbyPrefix    = "standby:"           // of filters in versions that stand by
-	SlotPrefix       = "slot/"              // of filters, whose names slots may have
-	RoutesPrefix     = "routes/"            // of route configurations
-	TLSPrefix        = "wasmxds-tls/"       // of secrets, which are those of listeners
-	RuntimeLayer     = "wasmxds"            // of runtime, that xds-server says the content of
-	reservedClusters = "wasmxds"            // what the names of clusters begin with that lead to it
+	TwinPrefix       = PrimerListener + "/" // for filters and route configurations
+	LuaMark          = TwinPrefix + "lua/"  // precedes the name of a Lua filter in that of its twin
+	StandbyPrefix    = "standby:"           // for standbys of filters
+	SlotPrefix       = "slot/"              // for filters whose names slots may have
+	RoutesPrefix     = "routes/"            // for route configurations
+	TLSPrefix        = "wasmxds-tls/"       // for secrets of listeners
+	RuntimeLayer     = "wasmxds"            // runtime layer that xds-server serves
+	reservedClusters = "wasmxds"            // prefix of the names of clusters that lead to xds-server
 )
 
 const renameIt = "give it another name"
@@ -31,8 +31,8 @@ func (d *Doc) clusterName(path, name string) {
 	}
 }
 
-// ClusterName is the name of the cluster that is made for an upstream, or for
-// the origin of modules that Envoys fetch themselves.
+// ClusterName returns the name of the cluster that is made for an upstream, or
+// for the origin of modules that Envoys fetch directly.
 func ClusterName(host string, port uint32, tls bool) string {
 	at := net.JoinHostPort(host, strconv.FormatUint(uint64(port), 10))
 	if tls {
@@ -47,12 +47,12 @@ const tlsScheme = "tls://"
 type made struct {
 	name       string
 	definition any
-	path       string // of what it is made for
+	path       string // of the field that it is made for
 	what       string // for people
 	pos        Position
 }
 
-// makes are the clusters that are made for a file's definitions.
+// makes returns the clusters that are made for a file's definitions.
 func (f *File) makes() []made {
 	var all []made
 	for _, l := range f.Listeners {
@@ -99,9 +99,9 @@ func (f *File) makes() []made {
 	return all
 }
 
-// twoClusters finds clusters that are written under the name of one that is
-// made: an Envoy can have but one of them, and traffic would go elsewhere than
-// one of the two says.
+// twoClusters reports clusters that are written under the name of one that is
+// made: an Envoy can have only one of them, so traffic would not go where one
+// of the two definitions sends it.
 func twoClusters(files []*File) []Problem {
 	var problems []Problem
 	makes, writes := map[string]made{}, map[string]Position{}
@@ -132,7 +132,7 @@ func twoClusters(files []*File) []Problem {
 		}
 		problems = append(problems, found...)
 		if len(found) > 0 {
-			continue // what is left out takes no names
+			continue // a file that is left out reserves no names
 		}
 		for _, m := range mine {
 			makes[m.name] = m

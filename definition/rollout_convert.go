@@ -52,7 +52,7 @@ func waveNode(w Wave) *document.Node {
 	return &document.Node{Kind: document.Object, Fields: []document.Field{{Key: "labels", Value: labels}}}
 }
 
-// shortDuration is 2m for 2m0s.
+// shortDuration formats 2m0s as 2m.
 func shortDuration(t time.Duration) string {
 	s := t.String()
 	if t%time.Minute == 0 {

@@ -45,10 +45,11 @@ func (d *Doc) prometheusJudge(at string, w *prometheusJudge) Judge {
 	return Judge{Prometheus: j}
 }
 
-// judgeURL checks where a judge is asked; nil: it is not there, or wrong.
+// judgeURL checks the URL of a judge and returns it, or nil if it is missing or
+// invalid.
 func (d *Doc) judgeURL(at, written string) *url.URL {
 	if written == "" {
-		return nil // Decode has said so
+		return nil // Decode has reported it
 	}
 	u, err := url.Parse(written)
 	switch {

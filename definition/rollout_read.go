@@ -12,8 +12,8 @@ import (
 
 const rolloutKind = "Rollout"
 
-// rollout is a document of kind Rollout. Nodes are what is more than one thing,
-// or is no text and no whole number.
+// rollout is a document of kind Rollout. Fields that accept several types, or
+// that are neither text nor integers, are nodes.
 type rollout struct {
 	Kind  string           `json:"kind" jsonschema:"required,enum=Rollout"`
 	Name  string           `json:"name" jsonschema:"required,maxLength=253" jsonschema_description:"Name of the policy; unique among Rollouts. Of several that match a change, the first by name counts."`
@@ -44,7 +44,8 @@ type webhookJudge struct {
 	URL string `json:"url" jsonschema:"required,maxLength=2048" jsonschema_description:"http:// or https:// URL that a change is sent to by POST."`
 }
 
-// Bounds of a Rollout: what is asked and kept for it does not grow beyond them.
+// Bounds of a Rollout, which limit what is stored for it and how often judges
+// are asked.
 const (
 	maxWaves    = 100
 	maxLabels   = 20
@@ -100,7 +101,7 @@ func (d *Doc) rolloutMatch(m *rolloutMatch) []string {
 	d.globs(at, m.Definitions)
 	for i, glob := range m.Definitions {
 		if written := d.at(document.Index(at, i)); written == nil || written.Kind != document.Text {
-			continue // Decode has said that it is no text
+			continue // Decode has reported that it is not text
 		}
 		if glob == "" || len(glob) > 1000 || !printable.Is(glob) {
 			d.Problem(document.Index(at, i), "", "%.60q can't be the name of a definition", glob)
@@ -127,8 +128,8 @@ func (d *Doc) bake(n *document.Node) time.Duration {
 	return t
 }
 
-// othersRollout says whether an object is of a kind Rollout that others have:
-// Argo's, OpenKruise's. Ours has waves, and no other has.
+// othersRollout reports whether an object is of another project's kind Rollout,
+// such as those of Argo and OpenKruise. Only ours has waves.
 func (d *Doc) othersRollout() bool {
 	group, _, ok := strings.Cut(document.TextOf(d.root.Get("apiVersion")), "/")
 	switch {
@@ -140,7 +141,7 @@ func (d *Doc) othersRollout() bool {
 	return d.root.Get("waves") == nil && d.root.Get("spec").Get("waves") == nil
 }
 
-// rolloutHole reads what a Rollout with errors may be for.
+// rolloutHole reads which definitions a Rollout with errors may apply to.
 func (d *Doc) rolloutHole(h *Hole) {
 	h.Kind, h.Attach = rolloutKind, Attach{}
 	var m rolloutMatch
@@ -149,10 +150,10 @@ func (d *Doc) rolloutHole(h *Hole) {
 	}
 }
 
-// mentionsRollout finds the kind in a file that can't be read.
+// mentionsRollout matches the kind in a file that can't be read.
 var mentionsRollout = regexp.MustCompile(`(?i)\bkind["']?\s*:\s*["']?rollo?ut`)
 
-// looksLikeRollout says whether a document whose kind is not known was probably
+// looksLikeRollout reports whether a document of an unknown kind was probably
 // meant to be a Rollout.
 func looksLikeRollout(root *document.Node, kind string) bool {
 	if root.Get("module") != nil || root.Get("routes") != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// What follows says in the schema what the fields that are nodes may be.
+// The functions below add the schemas of fields that are nodes.
 
 func countSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "integer", Minimum: json.Number("1"), Maximum: json.Number("1000000")}

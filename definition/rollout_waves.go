@@ -8,7 +8,7 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// waves reads all of them, and sees to it that the last is of everyone.
+// waves reads all waves, and ensures that the last includes all Envoys.
 func (d *Doc) waves(written []*document.Node) []Wave {
 	const at = "waves"
 	if written != nil && len(written) == 0 {
@@ -72,8 +72,8 @@ func (d *Doc) waveLabels(at string, labels map[string]string) {
 	d.Labels(at, labels)
 }
 
-// grows reports a wave that is certain to have nobody whom those before it do
-// not have.
+// grows reports a wave that is certain to add no Envoys to those of the waves
+// before it.
 func (d *Doc) grows(at string, before []Wave, w Wave) {
 	for _, b := range slices.Backward(before) {
 		switch {

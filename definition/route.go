@@ -58,24 +58,24 @@ type retries struct {
 	PerTry   string   `json:"perTry,omitempty" jsonschema_description:"How long each try may take, like 2s. Default: the route's timeout."`
 }
 
-// Route sends requests that match to one or several upstreams, or their clients
-// elsewhere.
+// Route sends requests that match to one or several upstreams, or redirects
+// them.
 type Route struct {
 	Name    string   // unique in the listener; "": none
-	Hosts   []string // in lower case; none: every host
-	Prefix  string   // of the path; "/" matches all
+	Hosts   []string // in lower case; empty: every host
+	Prefix  string   // path prefix; "/" matches all
 	Path    string   // the whole path, in place of Prefix
-	Regex   string   // of the whole path, in place of Prefix
-	Methods []string // none: all
+	Regex   string   // for the whole path, in place of Prefix
+	Methods []string // empty: all
 	Headers []HeaderMatch
 
 	Upstreams []Upstream
-	Redirect  *Redirect // in place of upstreams
-	Rewrite   string    // in place of Prefix or Path, for the upstream; "": none
+	Redirect  *Redirect // in place of Upstreams
+	Rewrite   string    // replaces Prefix or Path in requests to the upstream; "": no rewrite
 	Timeout   string    // Go duration; "": Envoy's default
 	Retries   *Retries  // nil: none
 
-	// Filters are those that are not as in the rest of the listener.
+	// Filters are the filters that differ from the rest of the listener.
 	Filters []RouteFilter
 }
 
@@ -86,7 +86,7 @@ type HeaderMatch struct {
 	Value string
 }
 
-// HeaderTest is how a header's value is compared.
+// HeaderTest determines how the value of a header is compared.
 type HeaderTest string
 
 const (
@@ -97,19 +97,19 @@ const (
 	HeaderAbsent  HeaderTest = "absent"
 )
 
-// Redirect is where a client is sent. What is at its zero value stays as in the
-// request.
+// Redirect is a redirect of the client. Fields with their zero value keep the
+// request's own value.
 type Redirect struct {
 	Scheme, Host string
 	Port         uint32
 	Path         string
-	Prefix       string // in place of what matched
-	Code         int    // 301 and so on
+	Prefix       string // replaces the matched part
+	Code         int    // 301, 302, ...
 }
 
-// Retries says which requests are sent again.
+// Retries determines which requests are retried.
 type Retries struct {
-	On       []string // as Envoy has them
+	On       []string // Envoy's retry conditions
 	Attempts uint32
 	PerTry   string // Go duration; "": none
 }
@@ -140,7 +140,7 @@ func (d *Doc) route(path string, r route) Route {
 	return made
 }
 
-// routePath checks what says which paths are meant.
+// routePath checks the path that a route matches.
 func (d *Doc) routePath(path string, r route) {
 	given := 0
 	for _, p := range []struct{ field, value string }{{"prefix", r.Prefix}, {"path", r.Path}, {"regex", r.Regex}} {
@@ -161,7 +161,7 @@ func (d *Doc) routePath(path string, r route) {
 	}
 }
 
-// needed tells that a field says nothing.
+// needed reports a required field that is missing or empty.
 func (d *Doc) needed(path, hint string) {
 	if n := d.at(path); n != nil && n.Kind == document.Text {
 		d.Problem(path, hint, "is empty")
@@ -170,7 +170,7 @@ func (d *Doc) needed(path, hint string) {
 	d.Problem(path, hint, "is missing")
 }
 
-// urlPath checks a path, or what it begins with.
+// urlPath checks a path, or a path prefix.
 func (d *Doc) urlPath(path, value string) {
 	switch {
 	case value == "":
@@ -237,7 +237,7 @@ func (d *Doc) headerMatch(path string, h header) HeaderMatch {
 	return made
 }
 
-// pathPrefix checks what is to take the place of what matched.
+// pathPrefix checks what replaces the matched part of a path.
 func (d *Doc) pathPrefix(path string, r route, prefix string) {
 	d.urlPath(path, prefix)
 	switch {
@@ -287,13 +287,13 @@ func (d *Doc) redirect(path string, r route) *Redirect {
 	return &made
 }
 
-// retryOn are the conditions that Envoy knows by these names.
+// retryOn are Envoy's names of retry conditions.
 var retryOn = []string{
 	"5xx", "gateway-error", "reset", "reset-before-request", "connect-failure", "envoy-ratelimited", "retriable-4xx", "refused-stream",
 	"cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable",
 }
 
-// RetryOn are the conditions by which a request may be sent again.
+// RetryOn returns the conditions under which a request may be retried.
 func RetryOn() []string { return slices.Clone(retryOn) }
 
 func (d *Doc) retries(path string, r *retries) *Retries {

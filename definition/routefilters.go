@@ -20,21 +20,22 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// RouteFilter is what a route says of a filter: that it is off there, or that it
-// has another configuration.
+// RouteFilter overrides a filter for a route: the filter is off there, or has
+// another configuration.
 type RouteFilter struct {
 	Filter string
 	Config *anypb.Any // nil: it is off
-	// Variant is the name of the filter that runs in its place; "": none does.
+	// Variant is the name of the filter that runs instead; "": none.
 	Variant string
 }
 
-// routeFilter is another configuration; off is written in its place.
+// routeFilter is another configuration for a filter. To turn the filter off,
+// the word off is written in its place.
 type routeFilter struct {
 	Config *document.Node `json:"config" jsonschema:"required" jsonschema_description:"Plugin configuration in place of the filter's own, written as there."`
 }
 
-// routeFilters reads what a route says of filters.
+// routeFilters reads a route's overrides of filters.
 func (d *Doc) routeFilters(path string, written map[string]*document.Node) []RouteFilter {
 	var all []RouteFilter
 	for _, name := range slices.Sorted(maps.Keys(written)) {
@@ -60,13 +61,13 @@ func (d *Doc) routeFilters(path string, written map[string]*document.Node) []Rou
 	return all
 }
 
-// isOff says whether it says off, which kubectl makes false of.
+// isOff reports whether n is off, which kubectl converts to false.
 func isOff(n *document.Node) bool {
 	return n.Kind == document.Text && n.Text == "off" || n.Kind == document.Bool && n.Text == "false"
 }
 
-// variantName is the name of a filter with another configuration, which is the
-// same wherever that is.
+// variantName returns the name of a filter with another configuration. It
+// depends only on the filter's name and the configuration.
 func variantName(filter string, config *anypb.Any) string {
 	sum := sha256.Sum256(append([]byte(config.GetTypeUrl()+"\x00"), config.GetValue()...))
 	id := "@" + hex.EncodeToString(sum[:6])
@@ -75,7 +76,7 @@ func variantName(filter string, config *anypb.Any) string {
 
 const maxName = 253
 
-// routeName checks the name of a route, which others of the listener don't have.
+// routeName checks the name of a route, which must be unique in its listener.
 func (d *Doc) routeName(at string, r route, before []Route) {
 	if r.Name == "" {
 		return
@@ -86,7 +87,7 @@ func (d *Doc) routeName(at string, r route, before []Route) {
 	}
 }
 
-// routeNames checks names of routes that a filter is for.
+// routeNames checks the names of routes that a filter is attached to.
 func (d *Doc) routeNames(path string, names []string) {
 	if names != nil && len(names) == 0 {
 		d.Problem(path, "leave it out for every route", "is empty")
@@ -100,11 +101,11 @@ func (d *Doc) routeNames(path string, names []string) {
 	}
 }
 
-// maxVariants is how many configurations the routes of a listener may have in all, each
-// of which is a VM for each thread of an Envoy.
+// maxVariants is the maximum number of configurations in all routes of a
+// listener. Each needs a VM in each thread of an Envoy.
 const maxVariants = 64
 
-// countVariants refuses the first that is one too many.
+// countVariants reports the first configuration beyond maxVariants.
 func (d *Doc) countVariants(routes []Route) {
 	seen := map[string]bool{}
 	for i, r := range routes {
@@ -121,7 +122,7 @@ func (d *Doc) countVariants(routes []Route) {
 	}
 }
 
-// convertRouteFilters is the opposite of routeFilters.
+// convertRouteFilters is the inverse of routeFilters.
 func convertRouteFilters(filters []RouteFilter) (map[string]*document.Node, error) {
 	if len(filters) == 0 {
 		return nil, nil
@@ -141,8 +142,8 @@ func convertRouteFilters(filters []RouteFilter) (map[string]*document.Node, erro
 	return written, nil
 }
 
-// misrouted finds routes that speak of filters that are not there, or not in their
-// listener.
+// misrouted reports routes that override filters that do not exist, or that are
+// not in the route's listener.
 func misrouted(files []*File) []Problem {
 	var filters map[string]*Filter // nil: no route has asked for them yet
 	var names []string
@@ -165,7 +166,7 @@ func misrouted(files []*File) []Problem {
 	return problems
 }
 
-// misroute says what is wrong with what a route says of a filter; "": nothing.
+// misroute returns what is wrong with a route's override of a filter, or "".
 func misroute(of RouteFilter, l *Listener, filters map[string]*Filter, names []string) (message, hint string) {
 	switch filter := filters[of.Filter]; {
 	case filter == nil:
@@ -182,8 +183,8 @@ func misroute(of RouteFilter, l *Listener, filters map[string]*Filter, names []s
 	return "", ""
 }
 
-// Detached is a file whose filters name no listeners, and whose routes say nothing of
-// filters that are neither in it nor in files, or not in their listener.
+// Detached returns a copy of a file whose filters name no listeners, and whose
+// routes override only filters that are in it or in files, and in the listener.
 func Detached(f *File, files []*File) *File {
 	d := &File{Name: f.Name, Resources: f.Resources, Rollouts: f.Rollouts, Tests: f.Tests, origins: maps.Clone(f.origins), variants: f.variants}
 	filters, names := filtersOf(append(slices.Clip(files), f))
@@ -209,7 +210,7 @@ func Detached(f *File, files []*File) *File {
 	return d
 }
 
-// filtersOf are the filters of files by name, and their names.
+// filtersOf returns the filters of files by name, and their sorted names.
 func filtersOf(files []*File) (map[string]*Filter, []string) {
 	filters := map[string]*Filter{}
 	for _, f := range files {
@@ -220,7 +221,8 @@ func filtersOf(files []*File) (map[string]*Filter, []string) {
 	return filters, slices.Sorted(maps.Keys(filters))
 }
 
-// unrouted warns of filters that are for routes of a name that no route has.
+// unrouted reports filters that are attached to routes of a name that no route
+// has.
 func (f *File) unrouted(filter *Filter, routes []string) []Problem {
 	var problems []Problem
 	match := f.origins[filter].root.Get("attach").Get("match") != nil
@@ -239,7 +241,7 @@ func (f *File) unrouted(filter *Filter, routes []string) []Problem {
 	return problems
 }
 
-// routeNames are the names that routes have.
+// routeNames returns the names of all routes.
 func (s *Set) routeNames() []string {
 	var names []string
 	for _, l := range s.Listeners {
@@ -253,7 +255,8 @@ func (s *Set) routeNames() []string {
 	return slices.Compact(names)
 }
 
-// variant is a filter with another configuration, and where it is first written.
+// variant is a filter with another configuration, and the first position that
+// has it.
 type variant struct {
 	of        *Filter
 	file      *File // of that filter
@@ -263,8 +266,8 @@ type variant struct {
 	listeners []string
 }
 
-// variants are the filters that routes have with other configurations, each
-// configuration once.
+// variants returns the filters that routes run with other configurations, once
+// for each configuration.
 func variants(files []*File) []*Filter {
 	type place struct {
 		filter *Filter
@@ -311,19 +314,19 @@ func variants(files []*File) []*Filter {
 	return made
 }
 
-// positionOf is where a field of a definition is written.
+// positionOf returns the position of a definition's field.
 func (f *File) positionOf(definition any, path string) Position {
 	p := f.problem(definition, path, "", "")
 	return Position{File: p.File, Line: p.Line}
 }
 
-// key tells variants of a file's filters apart.
+// key identifies a variant among those of a file's filters.
 func (v *variant) key() string {
 	return strconv.Quote(v.of.Name) + strconv.Quote(v.name) + fmt.Sprintf("%q", v.listeners) + v.pos.String()
 }
 
-// filter is the variant as a filter: as the one that it is of, but for its
-// configuration, and only where routes have it.
+// filter returns the variant as a filter. It differs from the original in its
+// configuration, and it is attached only to listeners whose routes use it.
 func (v *variant) filter() *Filter {
 	f := *v.of
 	f.Name, f.VariantOf, f.Config, f.Pos = v.name, v.of.Name, v.config, v.pos
@@ -334,8 +337,9 @@ func (v *variant) filter() *Filter {
 	return &f
 }
 
-// madeFilters are filters that were made of others, each for as long as somebody
-// has it: what did not change keeps its pointer.
+// madeFilters caches filters that were made from others, so that those that did
+// not change keep their pointers. Entries live as long as somebody else
+// references them. It is safe for concurrent use.
 type madeFilters struct {
 	mu sync.Mutex
 	m  map[string]weak.Pointer[Filter]
@@ -356,7 +360,7 @@ func (v *madeFilters) get(key string, of func() *Filter) *Filter {
 	return f
 }
 
-// withConfig is a plugin as somebody wrote it, with another configuration.
+// withConfig returns a copy of a plugin with another configuration.
 func withConfig(of *wasmv3.Wasm, config *anypb.Any) *wasmv3.Wasm {
 	with := proto.CloneOf(of)
 	if with.Config == nil {

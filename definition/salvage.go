@@ -8,8 +8,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// maxSalvaged is how many documents of a file, and fields of a document, are
-// looked at where not all can be read.
+// maxSalvaged bounds how many documents of a file, and fields of a document,
+// are examined if the file can't be read completely.
 const maxSalvaged = 1000
 
 var (
@@ -17,8 +17,8 @@ var (
 	topLevelKey  = regexp.MustCompile(`(?m)^["']?([@A-Za-z]\w*)["']?[ \t]*:`)
 )
 
-// salvage finds what may be in a file that can't be read to its end, or whose
-// fields are in doubt.
+// salvage returns holes for what may be in a file that can't be read to its
+// end, or whose fields are ambiguous.
 func salvage(name string, data []byte, kinds []Kind, cause Problem) []*Hole {
 	if len(data) > MaxSize || !utf8.Valid(data) {
 		return []*Hole{Unread(cause)}
@@ -45,7 +45,7 @@ func salvage(name string, data []byte, kinds []Kind, cause Problem) []*Hole {
 type salvager struct {
 	name  string
 	kinds []Kind
-	cause Problem // of the file
+	cause Problem // first problem of the file
 	holes []*Hole
 }
 
@@ -60,7 +60,8 @@ func (s *salvager) add(holes []*Hole, above int) {
 	}
 }
 
-// document looks at one YAML document, with so many lines above it.
+// document examines one YAML document that begins after the given number of
+// lines.
 func (s *salvager) document(text []byte, above int) {
 	roots, found := document.YAML(text)
 	switch {
@@ -79,7 +80,7 @@ func (s *salvager) document(text []byte, above int) {
 	}
 }
 
-// allInDoubt takes the documents before something that can't be read.
+// allInDoubt adds holes for the documents before a part that can't be read.
 func (s *salvager) allInDoubt(roots []*document.Node, found []document.Problem, above int) {
 	for _, root := range roots {
 		s.inDoubt(root, above, s.problem(found[0], above))
@@ -91,8 +92,8 @@ func (s *salvager) allInDoubt(roots []*document.Node, found []document.Problem, 
 	}
 }
 
-// inDoubt takes a document whose fields may mean something else than they say:
-// one is written twice, say.
+// inDoubt adds a hole for a document whose fields may mean something else, for
+// example because one is written twice.
 func (s *salvager) inDoubt(root *document.Node, above int, cause Problem) {
 	h := newParser(s.name, s.kinds).doc(root, false).Hole(cause)
 	h.OnFailure = Closed
@@ -103,8 +104,8 @@ func (s *salvager) inDoubt(root *document.Node, above int, cause Problem) {
 	s.add([]*Hole{h}, above)
 }
 
-// fields looks at the fields of a document that is not YAML, each by itself:
-// the mistake is in one of them.
+// fields examines each field of a document that is not valid YAML by itself,
+// since the error is in one of them.
 func (s *salvager) fields(text []byte, above int, cause Problem) {
 	keys := topLevelKey.FindAllSubmatchIndex(text, maxSalvaged)
 	root := &document.Node{Kind: document.Object, Line: 1}
@@ -118,7 +119,7 @@ func (s *salvager) fields(text []byte, above int, cause Problem) {
 			end = keys[i+1][0]
 		}
 		key := string(text[at[2]:at[3]])
-		field := document.Field{Key: key, Value: &document.Node{Kind: document.Number, Text: "0"}} // neither a text nor a mapping: can't be told
+		field := document.Field{Key: key, Value: &document.Node{Kind: document.Number, Text: "0"}} // neither text nor a mapping: not known
 		if nodes, found := document.YAML(text[at[0]:end]); len(found) == 0 && len(nodes) == 1 && len(nodes[0].Fields) == 1 {
 			field = nodes[0].Fields[0]
 		}

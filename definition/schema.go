@@ -14,10 +14,10 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Schema gives the JSON Schema of the native kinds and of raw resources, for
-// editors to complete and check by. It says no more than Parse does: what it
-// refuses, Parse refuses, but not the other way round. Envoy's own messages
-// are not described.
+// Schema returns the JSON Schema of the native kinds and of raw resources, for
+// completion and checks in editors. It is weaker than Parse: Parse rejects
+// whatever the schema rejects, but not the reverse. Envoy's own messages are
+// not described.
 func Schema() ([]byte, error) {
 	root := &jsonschema.Schema{
 		Version:     jsonschema.Version,
@@ -63,7 +63,7 @@ func reflector() *jsonschema.Reflector {
 	}
 }
 
-// exported is a type's name with a capital.
+// exported returns the name of a type with a capital.
 func exported(t reflect.Type) string {
 	name := []rune(t.Name())
 	if len(name) > 0 {
@@ -91,7 +91,8 @@ func resourceSchema() *jsonschema.Schema {
 	return s
 }
 
-// bootstrapSchema takes each file that Envoy starts with, or reads resources from.
+// bootstrapSchema accepts a bootstrap, or a file for Envoy's file-based
+// discovery.
 func bootstrapSchema() *jsonschema.Schema {
 	s := &jsonschema.Schema{
 		Type:        "object",

@@ -8,22 +8,22 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// NamespaceLabel is the label that an Envoy's namespace is known by, which is
-// NAMESPACE in its node metadata.
+// NamespaceLabel is the label for an Envoy's namespace, which is NAMESPACE in
+// its node metadata.
 const NamespaceLabel = Group + "/namespace"
 
-// Scope is what an object of a Kubernetes cluster has authority over. What is
-// read with one gets names of its own namespace and, unless it may be
-// Everywhere, belongs to the Envoys of that namespace alone, whatever it says.
-// The zero value is that of a file: it may do everything.
+// Scope is what an object of a Kubernetes cluster has authority over. Its
+// definitions get names in its own namespace. Unless Everywhere is set, they
+// apply only to the Envoys of that namespace, whatever they select. The zero
+// value is the scope of a file, which is unlimited.
 type Scope struct {
-	Namespace  string // that the object is in
-	Everywhere bool   // it is the root namespace, whose objects may be for all Envoys
+	Namespace  string // of the object
+	Everywhere bool   // set for the root namespace, whose objects may apply to all Envoys
 }
 
 func (s Scope) limited() bool { return s.Namespace != "" && !s.Everywhere }
 
-// name puts the namespace to a name that lacks it.
+// name adds the namespace to a name that lacks it.
 func (s Scope) name(name string) string {
 	if s.Namespace == "" || strings.HasPrefix(name, s.Namespace+".") {
 		return name
@@ -31,8 +31,8 @@ func (s Scope) name(name string) string {
 	return s.Namespace + "." + name
 }
 
-// listener is the name of a listener that a filter names: web is that of its own
-// namespace, shop/web that of another.
+// listener returns the name of a listener that a filter refers to: web is in
+// the filter's own namespace, shop/web in another.
 func (s Scope) listener(name string) string {
 	if s.Namespace == "" {
 		return name
@@ -43,7 +43,7 @@ func (s Scope) listener(name string) string {
 	return s.Namespace + "." + name
 }
 
-// nodes leaves those of the namespace.
+// nodes restricts a selector to the namespace.
 func (s Scope) nodes(of Selector) Selector {
 	if !s.limited() {
 		return of
@@ -56,7 +56,7 @@ func (s Scope) nodes(of Selector) Selector {
 	return of
 }
 
-// definitions leaves the names of the namespace.
+// definitions restricts globs to names of the namespace.
 func (s Scope) definitions(globs []string) []string {
 	if !s.limited() {
 		return globs
@@ -68,7 +68,7 @@ func (s Scope) definitions(globs []string) []string {
 	return own
 }
 
-// hole leaves of a hole what its document could have had.
+// hole restricts a hole to what its document could have applied to.
 func (s Scope) hole(h *Hole) {
 	if s.Namespace == "" {
 		return
@@ -83,8 +83,8 @@ func (s Scope) hole(h *Hole) {
 	h.Definitions = s.definitions(h.Definitions)
 }
 
-// attach leaves the listeners and nodes that a filter of a kind may be for.
-// Listeners that Envoy itself names, as those in an EnvoyFilter, stay so.
+// attach restricts the listeners and nodes of a filter to those that its kind
+// may apply to. Listener names of Envoy, as in an EnvoyFilter, stay unchanged.
 func (s Scope) attach(kind string, a Attach) Attach {
 	a.Nodes = s.nodes(a.Nodes)
 	if kind == "EnvoyFilter" || s.Namespace == "" {
@@ -100,8 +100,8 @@ func (s Scope) attach(kind string, a Attach) Attach {
 	return a
 }
 
-// withNodes is a native Listener that is for certain nodes: what it becomes,
-// written as a file has it.
+// withNodes returns the document of a native Listener with its nodes restricted
+// to the scope.
 func withNodes(root *document.Node, s Scope) *document.Node {
 	if !s.limited() {
 		return root

@@ -1,13 +1,13 @@
 package definition
 
-// A filter at the place service is no filter but a service of Envoy itself
-// (envoy.bootstrap.wasm): it runs from Envoy's start on, meets no request, and can be
-// changed by a restart alone.
+// A filter with place service is not a filter but a service of Envoy itself
+// (envoy.bootstrap.wasm): it runs from Envoy's start on, sees no requests, and
+// can only be changed by a restart.
 
-// Serves says whether the filter is a service of Envoy itself.
+// Serves reports whether the filter is a service of Envoy itself.
 func (f *Filter) Serves() bool { return f.Place.At == Service }
 
-// service checks what is written of a service.
+// service checks the settings of a service.
 func (d *Doc) service(f *Filter) {
 	if !f.Serves() {
 		if f.Singleton {

@@ -9,28 +9,28 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Signed says by whom a module must be signed: by one of the keys, or by an identity
-// that an authority has certified.
+// Signed describes who must have signed a module: the holder of one of the
+// keys, or an identity that an authority has certified.
 type Signed struct {
 	Keys     []string `json:",omitempty"` // public keys: PEM, or file URLs
-	Identity string   `json:",omitempty"` // in the certificate; * stands for anything
-	Issuer   string   `json:",omitempty"` // who told the authority of the identity
-	Root     string   `json:",omitempty"` // whom to trust, of Sigstore: JSON, or a file URL
+	Identity string   `json:",omitempty"` // in the certificate; * matches any text
+	Issuer   string   `json:",omitempty"` // who vouched for the identity to the authority
+	Root     string   `json:",omitempty"` // Sigstore trusted root: JSON, or a file URL
 }
 
-// String is what [ParseSigned] reads; "" for nil.
+// String returns s in the form that [ParseSigned] reads. It returns "" for nil.
 func (s *Signed) String() string {
 	if s == nil {
 		return ""
 	}
 	b, err := json.Marshal(s)
-	if err != nil { // strings only
+	if err != nil { // can't happen: all fields are strings
 		panic(err)
 	}
 	return string(b)
 }
 
-// ParseSigned reads what String gives; nil where that is nothing.
+// ParseSigned is the inverse of String. It returns nil for anything else.
 func ParseSigned(text string) *Signed {
 	s := new(Signed)
 	if text == "" || json.Unmarshal([]byte(text), s) != nil {
@@ -48,7 +48,7 @@ type signed struct {
 
 const maxSigners = 16
 
-// signed reads by whom a module must be signed; at is where that is written.
+// signed reads who must have signed a module. The path of the field is at.
 func (d *Doc) signed(at string, s *signed, m Module) *Signed {
 	if s == nil {
 		return nil
@@ -87,7 +87,7 @@ func (d *Doc) signed(at string, s *signed, m Module) *Signed {
 	return made
 }
 
-// VerificationKey reads a key in PEM, of which there is no file.
+// VerificationKey reads a PEM key that is written inline.
 func (d *Doc) VerificationKey(path, written string) *Signed {
 	if !strings.Contains(written, "-----BEGIN") {
 		d.Problem(path, "cosign.pub has one", "is no public key in PEM")
@@ -96,7 +96,8 @@ func (d *Doc) VerificationKey(path, written string) *Signed {
 	return &Signed{Keys: []string{d.publicKey(path, written)}}
 }
 
-// publicKey checks a key that is written in place, and makes the path of another a URL.
+// publicKey checks a key that is written inline, or converts the path of a key
+// to a URL.
 func (d *Doc) publicKey(path, written string) string {
 	if !strings.Contains(written, "-----BEGIN") {
 		return d.localFile(path, written)
@@ -112,7 +113,7 @@ func (d *Doc) publicKey(path, written string) string {
 	return written
 }
 
-// localFile is the URL of a file of this machine.
+// localFile returns the URL of a file on this machine.
 func (d *Doc) localFile(path, written string) string {
 	if written == "" {
 		d.Problem(path, "", "is empty")

@@ -14,17 +14,18 @@ import (
 	"wasmxds/printable"
 )
 
-// Types that a slot may take.
+// Types that a slot accepts.
 const (
 	wasmType = typePrefix + wasmName
 	luaType  = typePrefix + luaName
-	// noopType is a filter that, without mutations, does nothing: what a slot
-	// that fails open holds while there is nothing better.
+	// noopType is a filter that, without mutations, does nothing. A slot that
+	// fails open holds it until its own filter is ready.
 	noopType = typePrefix + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 )
 
-// Slot is an HTTP filter whose configuration comes over ADS, for a Wasm filter
-// of that name; open: or for one that does nothing.
+// Slot returns an HTTP filter whose configuration comes over ADS, for the Wasm
+// filter of that name. If open is set, it also accepts a filter that does
+// nothing.
 func Slot(name string, open bool) *hcmv3.HttpFilter {
 	types := []string{wasmType}
 	if open {
@@ -33,10 +34,11 @@ func Slot(name string, open bool) *hcmv3.HttpFilter {
 	return slot(name, types...)
 }
 
-// LuaSlot is one for a Lua filter, or one that does nothing.
+// LuaSlot returns a slot for a Lua filter, or a filter that does nothing.
 func LuaSlot(name string) *hcmv3.HttpFilter { return slot(name, luaType, noopType) }
 
-// AnySlot is one for a Wasm filter, a Lua filter, or one that does nothing.
+// AnySlot returns a slot for a Wasm filter, a Lua filter, or a filter that does
+// nothing.
 func AnySlot(name string) *hcmv3.HttpFilter { return slot(name, wasmType, luaType, noopType) }
 
 func slot(name string, types ...string) *hcmv3.HttpFilter {
@@ -46,7 +48,7 @@ func slot(name string, types ...string) *hcmv3.HttpFilter {
 	}
 }
 
-// discovery is where a slot gets its filter from. Without a time limit: a listener
+// discovery returns the config source of a slot. It has no timeout: a listener
 // that waits for a filter never goes live without it.
 func discovery(types []string) *corev3.ExtensionConfigSource {
 	return &corev3.ExtensionConfigSource{
@@ -59,9 +61,9 @@ func discovery(types []string) *corev3.ExtensionConfigSource {
 	}
 }
 
-// SlotName is the name of a filter by where it is written: its listener's
-// name, what lies between, its own name. Different places have different
-// names, each as an Envoy resource may be called.
+// SlotName returns the name of a filter from the place where it is written: the
+// listener's name, what lies between, and the filter's own name. Different
+// places have different names, and each is a valid name of an Envoy resource.
 func SlotName(place ...string) string {
 	escaped := make([]string, len(place))
 	for i, part := range place {
@@ -92,8 +94,8 @@ func escape(part string) string {
 	return b.String()
 }
 
-// IsSlotOf says whether a slot has the name that SlotName gives to a filter of
-// that name, whichever chain it is in.
+// IsSlotOf reports whether SlotName could have made the name of a slot from
+// these names of a listener and a filter, in any chain.
 func IsSlotOf(slot, listener, filter string) bool {
 	return strings.HasPrefix(slot, escape(listener)+"/") && ownName(slot) == escape(filter)
 }

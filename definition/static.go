@@ -13,10 +13,11 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// ParseStatic reads what an Envoy is to have in its bootstrap: listeners in
-// Envoy's own form and the clusters they need. A document is one of them, a list,
-// or a bootstrap that has them; what has no @type is a listener. All problems come back in one pass,
-// and no resources then.
+// ParseStatic reads additional content for an Envoy's bootstrap: listeners in
+// Envoy's own form and the clusters they need. A document is one of these
+// resources, a list of them, or a bootstrap that contains them. A resource
+// without @type is a listener. All problems are returned in one pass, and then
+// no resources.
 func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 	roots, found := reader(name)(data)
 	p := newParser(name, nil)
@@ -58,7 +59,7 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 	return resources, p.problems
 }
 
-// inBootstrap reads one resource for a bootstrap; nil where something is wrong.
+// inBootstrap reads one resource for a bootstrap. It returns nil on an error.
 func (d *Doc) inBootstrap() *Resource {
 	if d.root.Kind != document.Object {
 		d.Problem("", "", "%s, needs a listener or a cluster in Envoy's own form", d.root.Kind)

@@ -2,14 +2,15 @@ package definition
 
 import "wasmxds/definition/internal/document"
 
-// tcp is where the connections of a listener go that knows nothing of HTTP.
+// tcp describes where a TCP listener sends connections.
 type tcp struct {
 	Upstream  string     `json:"upstream,omitempty" jsonschema_description:"host:port of the only upstream."`
 	TLS       bool       `json:"tls,omitempty" jsonschema_description:"Speak TLS with the upstream."`
 	Upstreams []upstream `json:"upstreams,omitempty" jsonschema_description:"Upstreams with more than an address, or several, in place of upstream and tls."`
 }
 
-// TCP is where a listener sends connections, as they are.
+// TCP describes where a listener sends connections, whose bytes it does not
+// interpret.
 type TCP struct{ Upstreams []Upstream }
 
 func (d *Doc) tcp(t *tcp) *TCP {
@@ -21,7 +22,7 @@ func (d *Doc) tcp(t *tcp) *TCP {
 	return &TCP{d.upstreams("tcp", route{Upstream: t.Upstream, TLS: t.TLS, Upstreams: t.Upstreams})}
 }
 
-// convertTCP is the opposite of Doc.tcp.
+// convertTCP is the inverse of Doc.tcp.
 func convertTCP(t *TCP) *tcp {
 	if t == nil {
 		return nil

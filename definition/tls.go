@@ -15,18 +15,20 @@ type listenerTLS struct {
 	ClientSecret string `json:"clientSecret,omitempty" jsonschema:"maxLength=253" jsonschema_description:"In place of clientCA: name of a Secret with ca.crt."`
 }
 
-// TLS says where a listener's certificate, and what it asks of clients, is. What is
-// there may change at any time.
+// TLS describes where a listener's certificate is, and what it requires of
+// clients. The content of files and Secrets may change at any time.
 type TLS struct {
-	// Cert, Key and ClientCA are files, as they are written; "": none.
+	// Cert, Key and ClientCA are paths as they are written; "": none.
 	Cert, Key, ClientCA string
-	// Folder is where paths are from; it is not part of what is said.
+	// Folder is what paths are resolved against. It is not part of the
+	// definition's content.
 	Folder string
-	// Secret and ClientSecret are in place of these: NAMESPACE/NAME.
+	// Secret and ClientSecret name Secrets used instead of files:
+	// NAMESPACE/NAME.
 	Secret, ClientSecret string
 }
 
-// Path is where a file of the TLS is.
+// Path resolves a path as it is written.
 func (t TLS) Path(written string) string {
 	if filepath.IsAbs(written) {
 		return filepath.Clean(written)
@@ -34,7 +36,7 @@ func (t TLS) Path(written string) string {
 	return filepath.Join(t.Folder, written)
 }
 
-// Clients says whether clients need a certificate.
+// Clients reports whether clients need a certificate.
 func (t TLS) Clients() bool { return t.ClientCA != "" || t.ClientSecret != "" }
 
 func (d *Doc) tls(w *listenerTLS) *TLS {
@@ -78,7 +80,8 @@ func (d *Doc) tls(w *listenerTLS) *TLS {
 	return made
 }
 
-// secretName is that of a Secret of the document's namespace.
+// secretName returns the qualified name of a Secret in the document's
+// namespace.
 func (d *Doc) secretName(path, name string) string {
 	if name == "" {
 		return ""

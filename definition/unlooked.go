@@ -15,7 +15,8 @@ import (
 	pluginv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 )
 
-// wasmExtensions are the messages that hold a Wasm plugin, for people.
+// wasmExtensions are the messages that hold a Wasm plugin, with their names for
+// people.
 var wasmExtensions = map[string]string{
 	wasmName:        "HTTP filter",
 	networkWasmName: "network filter",
@@ -24,13 +25,13 @@ var wasmExtensions = map[string]string{
 	"envoy.extensions.wasm.v3.WasmService":     "service",
 }
 
-// What to do about a plugin that is not looked after.
+// Hints for a plugin that xds-server does not manage.
 const (
 	inlineHint = "only HTTP and network filters whose code is remote or local.filename are looked after"
 	staticHint = "an HTTP or network filter is looked after where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
 )
 
-// unlooked warns of Wasm plugins in m that Envoy gets as they are.
+// unlooked warns about Wasm plugins in m that Envoy gets unchanged.
 func (d *Doc) unlooked(m proto.Message, hint string) {
 	findAnys(m.ProtoReflect(), nil, func(a *anypb.Any, steps []string) {
 		name := a.GetTypeUrl()[strings.LastIndex(a.GetTypeUrl(), "/")+1:]
@@ -50,7 +51,8 @@ func (d *Doc) unlooked(m proto.Message, hint string) {
 	})
 }
 
-// structType is what a TypedStruct holds; "" for any other message.
+// structType returns the type that a TypedStruct holds, or "" for any other
+// message.
 func structType(a *anypb.Any) string {
 	m, err := a.UnmarshalNew()
 	if err != nil {
@@ -66,7 +68,7 @@ func structType(a *anypb.Any) string {
 	return url[strings.LastIndex(url, "/")+1:]
 }
 
-// builtIn says whether the plugin is a part of Envoy, and has no module.
+// builtIn reports whether the plugin is built into Envoy, and has no module.
 func builtIn(a *anypb.Any) bool {
 	for _, m := range []interface {
 		proto.Message
@@ -79,7 +81,7 @@ func builtIn(a *anypb.Any) bool {
 	return false
 }
 
-// findAnys finds the Anys in m, also those within others, and where they are.
+// findAnys calls found for each Any in m, including nested ones, with its path.
 func findAnys(m protoreflect.Message, at []string, found func(*anypb.Any, []string)) {
 	if a, ok := m.Interface().(*anypb.Any); ok {
 		found(a, at)

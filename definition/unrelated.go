@@ -7,9 +7,9 @@ import (
 	"wasmxds/misspelt"
 )
 
-// unrelated says whether a Kubernetes object that can't be used has nothing to
-// do with Wasm: what "kubectl get" prints besides. What may be a filter with a
-// mistake in it is not unrelated.
+// unrelated reports whether a Kubernetes object that can't be used has nothing
+// to do with Wasm, such as other output of "kubectl get". An object that may be
+// a filter with an error is not unrelated.
 func (d *Doc) unrelated() bool {
 	version := document.TextOf(d.root.Get("apiVersion"))
 	if d.root.Kind != document.Object || version == "" || d.root.Get("@type") != nil {
@@ -38,7 +38,7 @@ func (d *Doc) unrelated() bool {
 	return !MentionsWasm(d.root.Without("metadata", "apiVersion"))
 }
 
-// passedOver tells of an object that is unrelated.
+// passedOver warns about an object that is ignored because it is unrelated.
 func (d *Doc) passedOver(cause Problem) {
 	kind := document.TextOf(d.root.Get("kind"))
 	if kind == rolloutKind {
@@ -53,9 +53,9 @@ func (d *Doc) passedOver(cause Problem) {
 	d.Warn("kind", "", "this %s has nothing to do with Wasm, and is passed over: %s", kind, strings.TrimPrefix(cause.Field+": "+cause.Message, ": "))
 }
 
-// nearKind says whether a kind may be one of ours, mistyped, or is of a group
-// whose kinds are all for Wasm. Listener and List are so short that many words
-// are near them.
+// nearKind reports whether a kind may be one of ours, mistyped, or belongs to a
+// group whose kinds are all for Wasm. Listener and List are not compared: they
+// are so short that many words resemble them.
 func (p *parser) nearKind(group, kind string) bool {
 	if group == Group {
 		return true
@@ -70,8 +70,8 @@ func (p *parser) nearKind(group, kind string) bool {
 	return misspelt.Nearest(kind, names) != ""
 }
 
-// MentionsWasm says whether something speaks of a Wasm filter or of a place
-// for one.
+// MentionsWasm reports whether a document mentions a Wasm filter or a slot for
+// one.
 func MentionsWasm(n *document.Node) bool {
 	found := false
 	says := func(s string) {

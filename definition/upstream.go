@@ -31,18 +31,18 @@ type healthCheck struct {
 	Healthy   *uint32 `json:"healthy,omitempty" jsonschema:"minimum=1,maximum=100" jsonschema_description:"So many good answers bring it back. Default: 2."`
 }
 
-// Upstream is a host, or several, and its share of a route's requests.
+// Upstream is one or several endpoints, and their share of a route's requests.
 type Upstream struct {
 	Address     string   // host:port; a host name is resolved by Envoy
 	Endpoints   []string // in place of Address
-	Weight      uint32   // 1 where only one is given
+	Weight      uint32   // 1 for a single upstream
 	Protocol    Protocol
 	TLS         bool
-	ServerName  string       // in place of Address' host; "": that
+	ServerName  string       // in place of the host in Address; "": that host
 	HealthCheck *HealthCheck // nil: none
 }
 
-// Protocol is what is spoken with an upstream.
+// Protocol is the protocol of an upstream.
 type Protocol string
 
 const (
@@ -50,15 +50,15 @@ const (
 	HTTP2 Protocol = "http2"
 )
 
-// HealthCheck says how endpoints are looked at.
+// HealthCheck determines how endpoints are checked.
 type HealthCheck struct {
 	By                 CheckBy
-	Of                 string        // path, or service
+	Of                 string        // path, or gRPC service
 	Interval, Timeout  time.Duration // never 0
 	Unhealthy, Healthy uint32        // never 0
 }
 
-// CheckBy is what an endpoint is asked.
+// CheckBy is the protocol of a health check.
 type CheckBy string
 
 const (
@@ -67,7 +67,7 @@ const (
 	CheckGRPC CheckBy = "grpc"
 )
 
-// defaultCheck is what is not written.
+// defaultCheck has the defaults of a health check.
 var defaultCheck = HealthCheck{By: CheckTCP, Interval: 5 * time.Second, Timeout: time.Second, Unhealthy: 3, Healthy: 2}
 
 func (d *Doc) upstreams(path string, r route) []Upstream {
@@ -118,7 +118,7 @@ func (d *Doc) upstream(at string, u upstream) Upstream {
 	return made
 }
 
-// mostEndpoints is how many an upstream may have.
+// mostEndpoints is the maximum number of endpoints of an upstream.
 const mostEndpoints = 50
 
 func (d *Doc) endpoints(at string, u upstream) {
@@ -152,7 +152,7 @@ func (d *Doc) endpoints(at string, u upstream) {
 
 func (d *Doc) upstreamAddress(path, address string) {
 	if address == "" {
-		return // which has been said
+		return // already reported
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host == "" || strings.ContainsAny(host, ",?") {
@@ -211,12 +211,12 @@ func (d *Doc) checkTime(path, written string, otherwise, most time.Duration) tim
 	return t
 }
 
-// Plain says whether an address, and whether it is TLS, is all that it has.
+// Plain reports whether u has only an address, and possibly TLS.
 func (u Upstream) Plain() bool {
 	return len(u.Endpoints) == 0 && u.Protocol == HTTP1 && u.ServerName == "" && u.HealthCheck == nil
 }
 
-// All are its endpoints.
+// All returns the endpoints of u.
 func (u Upstream) All() []string {
 	if len(u.Endpoints) > 0 {
 		return u.Endpoints
@@ -224,8 +224,9 @@ func (u Upstream) All() []string {
 	return []string{u.Address}
 }
 
-// ClusterName is the name of the cluster that is made for the upstream. It says all
-// that the cluster is made of, so that a cluster can be made again of its name.
+// ClusterName returns the name of the cluster that is made for the upstream.
+// The name encodes the whole cluster, so that the cluster can be rebuilt from
+// its name.
 func (u Upstream) ClusterName() string {
 	var at []string
 	for _, e := range u.All() {
@@ -253,7 +254,7 @@ func (u Upstream) ClusterName() string {
 	return scheme + "://" + strings.Join(at, ",") + query
 }
 
-// query is what a name says behind the endpoints.
+// query returns the part of the cluster name after the endpoints.
 func (u Upstream) query() string {
 	q := url.Values{}
 	if u.ServerName != "" {
@@ -284,8 +285,8 @@ func (u Upstream) query() string {
 	return "?" + q.Encode()
 }
 
-// UpstreamOf is the upstream that a cluster of this name is made for; false: it is
-// none of those.
+// UpstreamOf returns the upstream that a cluster of this name was made for, or
+// false if the cluster was not made for one.
 func UpstreamOf(name string) (Upstream, bool) {
 	var u Upstream
 	rest, query, _ := strings.Cut(name, "?")

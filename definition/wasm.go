@@ -19,15 +19,15 @@ import (
 
 const wasmName = "envoy.extensions.filters.http.wasm.v3.Wasm"
 
-// extensionHints are what may stand beside the fields of a
-// TypedExtensionConfig, for xds-server alone.
+// extensionHints are fields for xds-server alone that may be written beside
+// those of a TypedExtensionConfig.
 type extensionHints struct {
 	Fetch  Fetch  `json:"fetch,omitempty" jsonschema:"enum=mirror,enum=direct" jsonschema_description:"Of a TypedExtensionConfig that holds a Wasm filter: as in WasmFilter."`
 	Verify Verify `json:"verify,omitempty" jsonschema:"enum=run,enum=abi" jsonschema_description:"Of a TypedExtensionConfig that holds a Wasm filter: as in WasmFilter."`
 }
 
-// readExtension reads a TypedExtensionConfig. One that holds a Wasm filter
-// with remote or local code becomes a Filter; any other is served as it is.
+// readExtension reads a TypedExtensionConfig. One that holds a Wasm filter with
+// remote or local code becomes a Filter; any other is served unchanged.
 func readExtension(d *Doc, m *corev3.TypedExtensionConfig) {
 	var hints extensionHints
 	ok := true
@@ -77,8 +77,9 @@ func readExtension(d *Doc, m *corev3.TypedExtensionConfig) {
 	}
 }
 
-// Wasm reads the Wasm filter that a typed_config holds, bare or in a
-// TypedStruct. It is nil where there is none; false: something was wrong.
+// Wasm reads the Wasm filter in a typed_config, either bare or in a
+// TypedStruct. It returns nil if there is none, and false if there was an
+// error.
 func (d *Doc) Wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	path, body := wasmBody(path, n)
 	if body == nil {
@@ -88,8 +89,8 @@ func (d *Doc) Wasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	return m, d.Message(path, body, m)
 }
 
-// NetworkWasm does so for a Wasm network filter, which it gives as the same plugin
-// in an HTTP filter.
+// NetworkWasm is like Wasm for a Wasm network filter. It returns the same
+// plugin in an HTTP filter.
 func (d *Doc) NetworkWasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	path, body := bodyOf(path, n, networkWasmName)
 	if body == nil {
@@ -100,14 +101,15 @@ func (d *Doc) NetworkWasm(path string, n *document.Node) (*wasmv3.Wasm, bool) {
 	return &wasmv3.Wasm{Config: m.GetConfig()}, ok
 }
 
-// wasmBody finds the fields of a Wasm filter in a typed_config; nil where it
+// wasmBody returns the fields of a Wasm filter in a typed_config, or nil if it
 // holds something else.
 func wasmBody(path string, n *document.Node) (string, *document.Node) {
 	return bodyOf(path, n, wasmName)
 }
 
-// bodyOf finds the fields of a message of that name in a typed_config, bare or
-// in a TypedStruct, and where they are; nil where it holds something else.
+// bodyOf returns the fields of a message of that name in a typed_config, either
+// bare or in a TypedStruct, and their path. It returns nil if the typed_config
+// holds something else.
 func bodyOf(path string, n *document.Node, name string) (string, *document.Node) {
 	if n == nil {
 		return "", nil
@@ -127,7 +129,7 @@ func bodyOf(path string, n *document.Node, name string) (string, *document.Node)
 	return "", nil
 }
 
-// typeName is a type URL without what is before the last slash.
+// typeName returns a type URL without what precedes the last slash.
 func typeName(n *document.Node) string {
 	if n == nil {
 		return ""
@@ -135,9 +137,9 @@ func typeName(n *document.Node) string {
 	return n.Text[strings.LastIndex(n.Text, "/")+1:]
 }
 
-// WasmFilter makes a filter of Envoy's own message, which has remote code or a
-// local file. What xds-server puts in its place when it mirrors the module
-// (cluster, timeout, hash) need not be there. Nil: something was wrong.
+// WasmFilter makes a filter from Envoy's own message, whose code is remote or
+// in a local file. What xds-server sets itself when it mirrors the module
+// (cluster, timeout, hash) may be missing. It returns nil on an error.
 func (d *Doc) WasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	before := len(d.problems)
 	if n := d.at(path); n != nil && !slices.Contains([]string{wasmName, networkWasmName, wasmLoggerName}, typeName(n.Get("@type"))) {
@@ -200,7 +202,7 @@ func (d *Doc) wasmModule(path string, code *corev3.AsyncDataSource, fetch Fetch)
 	return m
 }
 
-// completeCode adds what Envoy requires of remote code and xds-server knows.
+// completeCode adds what Envoy requires for remote code and xds-server sets.
 func completeCode(code *corev3.AsyncDataSource) {
 	remote := code.GetRemote()
 	if remote.GetHttpUri() == nil {
@@ -217,8 +219,8 @@ func completeCode(code *corev3.AsyncDataSource) {
 	}
 }
 
-// minReload is the least base interval of a reload with which Envoy does not divide by
-// zero: 1 ms ends 1.40.0 with SIGFPE.
+// minReload is the smallest base interval of a reload with which Envoy does not
+// divide by zero: 1 ms crashes 1.40.0 with SIGFPE.
 const minReload = 2 * time.Millisecond
 
 func onFailure(plugin *vmv3.PluginConfig) OnFailure {
@@ -236,7 +238,8 @@ func onFailure(plugin *vmv3.PluginConfig) OnFailure {
 	return Closed
 }
 
-// allowed gives the host calls that a plugin is restricted to; nil: all.
+// allowed returns the host calls that a plugin is restricted to. If it is not
+// restricted, it returns nil.
 func allowed(plugin *vmv3.PluginConfig) []string {
 	//lint:ignore SA1019 deprecated in Envoy 1.40, and the only one before
 	restriction := plugin.GetCapabilityRestrictionConfig()
@@ -246,5 +249,5 @@ func allowed(plugin *vmv3.PluginConfig) []string {
 	return slices.Sorted(maps.Keys(restriction.GetAllowedCapabilities()))
 }
 
-// at gives what is written at a path; the document itself for "".
+// at returns the node at a path; for "", the document itself.
 func (d *Doc) at(path string) *document.Node { return d.root.At(path) }

@@ -1,9 +1,11 @@
-// Package crd makes the CustomResourceDefinitions of the native kinds, so that a
-// Kubernetes API server keeps them and refuses most mistakes by itself.
+// Package crd makes the CustomResourceDefinitions of the native kinds, so that
+// a Kubernetes API server stores their objects and itself rejects most
+// mistakes.
 //
-// Start with [YAML]. The spec of an object is what stands beside kind and name in
-// a file; its schema is made of the schema that editors use, which is made of the
-// Go types. What a schema can't say is in the rules of rules.go, in CEL.
+// Start with [YAML]. The spec of an object has the fields of a definition in a
+// file, except kind and name. Its schema is derived from the schema for
+// editors, which is derived from the Go types. Rules that a schema can't
+// express are in rules.go, in CEL.
 package crd
 
 import (
@@ -17,13 +19,13 @@ import (
 	"wasmxds/definition"
 )
 
-// kind is a native kind.
+// kind is a native kind, or one that xds-server writes.
 type kind struct {
 	name, plural, singular string
 	short                  []string
 	what                   string
 	columns                []any
-	told                   bool // it is written by xds-server alone, and has no spec
+	told                   bool // only xds-server writes it, and it has no spec
 }
 
 func kinds() []kind {
@@ -94,7 +96,7 @@ func column(name, path string) any {
 	return map[string]any{"name": name, "type": "string", "jsonPath": path}
 }
 
-// wide is a column of kubectl get -o wide.
+// wide returns a column of kubectl get -o wide.
 func wide(name, path string) any {
 	return map[string]any{"name": name, "type": "string", "priority": 1, "jsonPath": path}
 }
@@ -107,7 +109,7 @@ func age() any {
 	return map[string]any{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}
 }
 
-// YAML gives the CustomResourceDefinitions, a document each.
+// YAML returns the CustomResourceDefinitions, one in each document.
 func YAML() ([]byte, error) {
 	written, err := definition.Schema()
 	if err != nil {
@@ -141,7 +143,7 @@ func YAML() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// definition is the CRD of a kind whose objects have these fields.
+// definition returns the CRD of a kind whose objects have these fields.
 func (k kind) definition(fields schema) map[string]any {
 	names := map[string]any{
 		"kind": k.name, "listKind": k.name + "List", "plural": k.plural, "singular": k.singular,

@@ -6,13 +6,13 @@ import (
 	"wasmxds/definition"
 )
 
-// rule is one that the API server checks.
+// rule is a validation rule that the API server checks.
 type rule struct{ cel, message string }
 
-// What follows has paths of fields: [] is any item, * any value.
+// The keys below are paths of fields: [] stands for any item, * for any value.
 
-// rules are what the kinds say besides their schema. They refuse nothing that
-// xds-server takes.
+// rules returns the rules of the kinds in addition to their schemas. They
+// reject nothing that xds-server accepts.
 func rules() map[string]map[string][]rule {
 	port := rule{`self >= 1 && self <= 65535`, "is not a port"}
 	variables := []rule{{`self.all(name, size(name) > 0 && !name.contains("="))`, "is not the name of an environment variable"}}
@@ -123,16 +123,18 @@ func retryOn() []any {
 	return all
 }
 
-// hostPort is where an upstream is. A pattern costs nothing, however many there are.
+// hostPort matches the address of an upstream. Unlike a rule, a pattern has no
+// cost, however many values there are.
 const hostPort = `^([^:\[\]]+|\[[^\[\]]+\]):0*([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$`
 
-// duration is one that time.ParseDuration takes, and that is not negative.
+// duration returns a rule for durations that time.ParseDuration accepts and
+// that are not negative.
 func duration(message string) rule {
 	return rule{`self.matches('^[+-]?0$|^\\+?(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$')`, message}
 }
 
-// bounds are those that Kubernetes needs to say what a rule may cost, and what is
-// another thing in a cluster than in a file.
+// bounds returns the bounds that Kubernetes needs to estimate the cost of
+// rules, and what differs between an object in a cluster and a file.
 func bounds() map[string]map[string]schema {
 	return map[string]map[string]schema{
 		"WasmFilter": joined(map[string]schema{
@@ -178,8 +180,8 @@ func bounds() map[string]map[string]schema {
 			"spec.routes[].timeout":          text(64),
 		}, upstreamBounds("spec.routes[]"), upstreamBounds("spec.tcp")),
 		"Rollout": {
-			// Labels, a count or a share: what is said of one kind of value holds for it
-			// alone.
+			// Labels, a count or a share: each constraint applies to values of
+			// one type only.
 			"spec.waves[]": {
 				"pattern": `^[0-9]*\.?[0-9]+%$`, "minimum": 1, "maximum": 1_000_000, "multipleOf": 1, "required": []string{"labels"}, "maxProperties": 1,
 			},
@@ -189,7 +191,7 @@ func bounds() map[string]map[string]schema {
 	}
 }
 
-// attachBounds are those of a filter's attach.
+// attachBounds returns the bounds of a filter's attach.
 func attachBounds() map[string]schema {
 	return map[string]schema{
 		"spec.attach.ports":             items(1000),
@@ -204,7 +206,7 @@ func attachBounds() map[string]schema {
 	}
 }
 
-// upstreamBounds are those of the upstreams that are written at a path.
+// upstreamBounds returns the bounds of the upstreams at a path.
 func upstreamBounds(at string) map[string]schema {
 	return map[string]schema{
 		at + ".upstream":                         {"maxLength": 260, "pattern": "^$|" + hostPort},
@@ -223,7 +225,7 @@ func items(most int) schema { return schema{"maxItems": most} }
 
 func text(longest int) schema { return schema{"maxLength": longest} }
 
-// joined has all of several maps, whose keys differ.
+// joined merges maps that have no key in common.
 func joined[V any](of ...map[string]V) map[string]V {
 	all := map[string]V{}
 	for _, m := range of {

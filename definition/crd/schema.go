@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// schema is a JSON Schema as JSON has it.
+// schema is a JSON Schema in its JSON form.
 type schema = map[string]any
 
-// converter makes the structural schema of a kind: without references, and of
-// what Kubernetes knows alone.
+// converter makes the structural schema of a kind: without references, and only
+// with keywords that Kubernetes supports.
 type converter struct {
 	defs   map[string]schema
 	rules  map[string][]rule
 	bounds map[string]schema
-	used   map[string]bool // paths of rules and bounds
+	used   map[string]bool // paths of rules and bounds that were applied
 }
 
-// spec is the schema of spec: what stands beside kind and name.
+// spec returns the schema of spec: all fields of the kind except kind and name.
 func (c *converter) spec(kind string) schema {
 	c.used = map[string]bool{}
 	of := maps.Clone(c.defs[kind])
@@ -31,7 +31,7 @@ func (c *converter) spec(kind string) schema {
 	return c.convert(of, "spec")
 }
 
-// kept is what a structural schema has as well.
+// kept are the keywords that a structural schema shares.
 var kept = []string{"type", "description", "enum", "pattern", "minimum", "maximum", "minLength", "maxLength",
 	"minItems", "maxItems", "minProperties", "maxProperties", "required"}
 
@@ -86,7 +86,8 @@ func (c *converter) convert(of schema, path string) schema {
 	return made
 }
 
-// unused reports rules and bounds of fields that there are not.
+// unused returns an error if a rule or a bound is for a field that does not
+// exist.
 func (c *converter) unused() error {
 	for _, path := range slices.Concat(slices.Sorted(maps.Keys(c.rules)), slices.Sorted(maps.Keys(c.bounds))) {
 		if !c.used[path] {

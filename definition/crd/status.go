@@ -2,7 +2,8 @@ package crd
 
 import "maps"
 
-// status is what xds-server tells of an object.
+// status returns the schema of what xds-server writes into the status of an
+// object.
 func status() schema {
 	text := schema{"type": "string"}
 	generation := schema{"type": "integer", "format": "int64"}
@@ -25,7 +26,8 @@ func status() schema {
 	}
 }
 
-// changeStatus is what xds-server tells of a change.
+// changeStatus returns the schema of what xds-server writes into the status of
+// a change.
 func changeStatus() schema {
 	text := schema{"type": "string"}
 	number := schema{"type": "integer", "minimum": 0}

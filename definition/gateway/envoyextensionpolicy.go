@@ -9,10 +9,11 @@ import (
 )
 
 // extensionPolicy is Envoy Gateway's EnvoyExtensionPolicy,
-// gateway.envoyproxy.io/v1alpha1. A policy is attached to listeners by the
-// sectionName of its targets, which is taken for a listener's name, or without
-// it to all listeners of direction gateway; or to the routes of native Listeners that
-// have the name of an HTTPRoute. The Gateway API's objects themselves are not known here. Other kinds of extension are refused by name.
+// gateway.envoyproxy.io/v1alpha1. The sectionName of a target is taken as the
+// name of a listener. Without a sectionName, the policy is attached to all
+// listeners of direction gateway. A target that is an HTTPRoute stands for the
+// routes of that name in native Listeners. The objects of the Gateway API
+// themselves are not read. Other types of extensions are rejected by name.
 //
 // https://gateway.envoyproxy.io/docs/api/extension_types/
 type extensionPolicy struct {
@@ -27,7 +28,7 @@ type extensionPolicySpec struct {
 	TargetRef       *policyTarget    `json:"targetRef"`
 	TargetRefs      []policyTarget   `json:"targetRefs"`
 	TargetSelectors []policySelector `json:"targetSelectors"`
-	Priority        int32            `json:"priority"` // of older versions
+	Priority        int32            `json:"priority"` // in older versions
 	MergeType       *document.Node   `json:"mergeType" refuse:"there are no routes' policies to merge here; leave it out"`
 	Wasm            []policyWasm     `json:"wasm" jsonschema:"required"`
 	ExtProc         *document.Node   `json:"extProc" refuse:"is not served here, only wasm; leave it out"`
@@ -40,7 +41,7 @@ type policyTarget struct {
 	Kind        string `json:"kind" jsonschema:"required"`
 	Name        string `json:"name" jsonschema:"required"`
 	SectionName string `json:"sectionName"`
-	Namespace   string `json:"namespace"` // of older versions
+	Namespace   string `json:"namespace"` // in older versions
 }
 
 type policySelector struct {
@@ -90,12 +91,12 @@ type policyImage struct {
 	} `json:"pullSecretRef"`
 }
 
-// policies reads those of one file.
+// policies reads the policies of one file.
 type policies struct {
-	gateway string // that one of them targets as a whole
+	gateway string // the Gateway that one of them targets as a whole
 }
 
-// Read makes a filter of each extension that is Wasm.
+// Read adds a filter for each Wasm extension.
 func (r *policies) Read(d *definition.Doc) {
 	var w extensionPolicy
 	d.Decode(&w)
@@ -104,7 +105,7 @@ func (r *policies) Read(d *definition.Doc) {
 		d.Problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
 	var filters []*definition.Filter
-	var written []string // where each is
+	var written []string // their paths
 	for i, wasm := range w.Spec.Wasm {
 		at := document.Index("spec.wasm", i)
 		part := wasm.Name
@@ -115,7 +116,8 @@ func (r *policies) Read(d *definition.Doc) {
 			Name: w.Metadata.Qualified() + "." + part, Kind: "EnvoyExtensionPolicy",
 			Pos:    d.PosOf(at),
 			Module: policyModule(d, at+".code", wasm.Code),
-			// Without a configuration it is the empty text; with one always JSON.
+			// Without a configuration, it is empty text; with one, it is always
+			// JSON.
 			Config: definition.TextConfig(""),
 			RootID: wasm.RootID, Order: 1000*int(w.Spec.Priority) + i, Place: definition.Place{At: definition.Last},
 			OnFailure: definition.Closed, HostEnv: wasm.Env.HostKeys, Verify: definition.VerifyRun,
@@ -137,7 +139,7 @@ func (r *policies) Read(d *definition.Doc) {
 		for _, p := range places {
 			of := *f
 			of.Name, of.Attach = f.Name+p.suffix, p.attach
-			of.VMID = of.Name // no VM is shared
+			of.VMID = of.Name // so that no VM is shared
 			d.FilterName(at+".name", of.Name)
 			filters, written = append(filters, &of), append(written, at)
 		}
@@ -150,14 +152,14 @@ func (r *policies) Read(d *definition.Doc) {
 	}
 }
 
-// place is where the filters of a policy go. Those of several Gateways are told
-// apart by a suffix.
+// place is where the filters of a policy go. The suffix distinguishes the
+// filters of several Gateways.
 type place struct {
 	suffix string
 	attach definition.Attach
 }
 
-// maxPriority keeps a policy's filters within their part of the order.
+// maxPriority keeps the filters of a policy within their range of the order.
 const maxPriority = 1_000_000
 
 func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespace string) []place {
@@ -210,10 +212,11 @@ func (r *policies) targets(d *definition.Doc, spec extensionPolicySpec, namespac
 	return []place{{attach: attach}}
 }
 
-// byGateway has a place for each Gateway, whose Envoys are known by a label.
+// byGateway returns a place for each Gateway, whose Envoys have its name as a
+// label.
 func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors []policySelector, namespace string) []place {
 	var names []string
-	sections := map[string][]string{} // none: all listeners of direction gateway
+	sections := map[string][]string{} // empty: all listeners of direction gateway
 	whole := map[string]bool{}
 	var routes []string
 	for i, t := range targets {
@@ -258,21 +261,21 @@ func byGateway(d *definition.Doc, targets []policyTarget, at []string, selectors
 	for i, s := range selectors {
 		policyKind(d, document.Index("spec.targetSelectors", i)+".kind", s.Kind)
 	}
-	if len(selectors) > 0 { // of which those with labels are refused
+	if len(selectors) > 0 { // those with labels are rejected
 		places = append(places, place{attach: definition.Attach{Listeners: []definition.ListenerMatch{{Direction: definition.Gateway}}}})
 	}
 	return places
 }
 
-// routeKind is that of a target that stands for the routes of a name.
+// routeKind is the kind of targets that stand for the routes of a name.
 const routeKind = "HTTPRoute"
 
-// toRoutes is where a filter goes that is for routes of some names alone.
+// toRoutes matches the routes of these names in any listener.
 func toRoutes(names []string) definition.ListenerMatch {
 	return definition.ListenerMatch{Direction: definition.Any, Routes: names}
 }
 
-// wholeGateway warns where several Gateways become one.
+// wholeGateway warns if several Gateways are treated as one.
 func (r *policies) wholeGateway(d *definition.Doc, at, name string) {
 	if r.gateway == "" {
 		r.gateway = name
@@ -282,7 +285,7 @@ func (r *policies) wholeGateway(d *definition.Doc, at, name string) {
 	}
 }
 
-// targetKind refuses targets that are neither a Gateway nor an HTTPRoute as a whole.
+// targetKind rejects targets that are neither a Gateway nor a whole HTTPRoute.
 func targetKind(d *definition.Doc, at string, t policyTarget) {
 	if t.Kind != routeKind {
 		policyKind(d, at+".kind", t.Kind)
@@ -291,7 +294,7 @@ func targetKind(d *definition.Doc, at string, t policyTarget) {
 	}
 }
 
-// policyKind refuses what is no Gateway.
+// policyKind rejects kinds other than Gateway.
 func policyKind(d *definition.Doc, at, kind string) {
 	if kind != "" && kind != "Gateway" {
 		d.Problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter; or an HTTPRoute in targetRefs: the routes of that name in Listeners get it",

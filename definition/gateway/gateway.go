@@ -4,12 +4,12 @@ package gateway
 
 import "wasmxds/definition"
 
-// Kinds are those of Envoy Gateway that are read.
+// Kinds returns the kinds of Envoy Gateway that are supported.
 func Kinds() []definition.Kind {
 	return []definition.Kind{
 		{Name: "EnvoyExtensionPolicy", New: func() definition.Reader { return &policies{} }},
 	}
 }
 
-// End has nothing left to do.
+// End does nothing.
 func (*policies) End() {}

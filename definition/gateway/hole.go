@@ -7,8 +7,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// What follows reads documents that have errors. Whatever can't be read for
-// sure counts as the most careful choice: a filter that refuses requests, in
+// The functions below read documents that have errors. What can't be read with
+// certainty is assumed to be the strictest: a filter that fails closed, in
 // every listener.
 
 // Hole reads onFailure and which listeners the policy names.
@@ -52,7 +52,7 @@ func policyAsRead(spec *document.Node) definition.Attach {
 	return made
 }
 
-// policyOpen says whether each filter of an EnvoyExtensionPolicy is open.
+// policyOpen reports whether each filter of an EnvoyExtensionPolicy fails open.
 func policyOpen(wasm *document.Node) bool {
 	if wasm == nil || wasm.Kind != document.List || len(wasm.Items) == 0 {
 		return false
@@ -66,13 +66,14 @@ func policyOpen(wasm *document.Node) bool {
 	return true
 }
 
-// Unrelated says whether the policy is about other extensions.
+// Unrelated reports whether the policy only has other types of extensions.
 func (*policies) Unrelated(d *definition.Doc) bool {
 	spec := d.Root().Get("spec")
 	return otherExtensions(spec) && !definition.MentionsWasm(spec)
 }
 
-// otherExtensions says whether a policy has extensions, none of them Wasm.
+// otherExtensions reports whether a policy has extensions, none of which are
+// Wasm.
 func otherExtensions(spec *document.Node) bool {
 	if spec == nil || spec.Kind != document.Object {
 		return false

@@ -12,12 +12,12 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// envoyFilter is Istio's kind of that name, networking.istio.io/v1alpha3, as
-// far as it places Wasm and Lua filters: an EXTENSION_CONFIG patch that has the filter
-// and HTTP_FILTER patches of the same name that say where it goes; or an
-// HTTP_FILTER patch that has the filter in it. A CLUSTER that is added becomes
-// a cluster of every node. All fields are here: what can't be honoured is
-// refused by name.
+// envoyFilter is Istio's EnvoyFilter, networking.istio.io/v1alpha3, as far as
+// it places Wasm and Lua filters: an EXTENSION_CONFIG patch that contains the
+// filter and HTTP_FILTER patches of the same name that place it; or an
+// HTTP_FILTER patch that contains the filter. An added CLUSTER becomes a
+// cluster of every node. All fields are here: those that are not supported are
+// rejected by name.
 //
 // https://istio.io/latest/docs/reference/config/networking/envoy-filter/
 type envoyFilter struct {
@@ -80,17 +80,18 @@ type patchListener struct {
 	} `json:"filterChain"`
 }
 
-// What Envoy calls a filter's message.
+// Envoy's names of the messages of filters.
 const (
 	wasmName        = "envoy.extensions.filters.http.wasm.v3.Wasm"
 	luaName         = "envoy.extensions.filters.http.lua.v3.Lua"
 	networkWasmName = "envoy.extensions.filters.network.wasm.v3.Wasm"
 )
 
-// maxPriority keeps an EnvoyFilter's filters within their part of the order.
+// maxPriority keeps the filters of an EnvoyFilter within their range of the
+// order.
 const maxPriority = 1_000_000
 
-// Read takes the patches of an EnvoyFilter.
+// Read collects the patches of an EnvoyFilter.
 func (r *patches) Read(d *definition.Doc) {
 	var w envoyFilter
 	extensions, slots := len(r.extensions), len(r.slots)
@@ -101,7 +102,7 @@ func (r *patches) Read(d *definition.Doc) {
 	d.Labels("spec.workloadSelector.labels", w.Spec.WorkloadSelector.Labels)
 	for i, patch := range w.Spec.ConfigPatches {
 		if patch.Patch.Value == nil {
-			continue // Decode has said that it is missing
+			continue // Decode has reported that it is missing
 		}
 		at := document.Index("spec.configPatches", i)
 		if patch.Match.Context == "WAYPOINT" {
@@ -134,11 +135,11 @@ func (r *patches) Read(d *definition.Doc) {
 type envoyPatch struct {
 	*definition.Doc
 	configPatch
-	all    *patches // of the file
+	all    *patches // all patches of the file
 	object *envoyFilter
-	nth    int    // among its patches
-	at     string // its path
-	value  string // the path of patch.value
+	nth    int    // index among its patches
+	at     string // path of the patch
+	value  string // path of patch.value
 }
 
 // extension reads an EXTENSION_CONFIG patch.
@@ -171,7 +172,7 @@ func (p envoyPatch) extension() {
 	}
 }
 
-// filter reads the Wasm or Lua filter in the field of value that is called field.
+// filter reads the Wasm or Lua filter in a field of value.
 func (p envoyPatch) filter(name, field string) *definition.Filter {
 	f := p.read(p.value+"."+field, p.Patch.Value.Get(field))
 	if f != nil {
@@ -181,7 +182,8 @@ func (p envoyPatch) filter(name, field string) *definition.Filter {
 	return f
 }
 
-// read reads the filter of a typed_config at a path; nil: something was wrong.
+// read reads the filter in the typed_config at a path. It returns nil on an
+// error.
 func (p envoyPatch) read(at string, config *document.Node) *definition.Filter {
 	if script, ok := p.LuaFilter(at, config); script != nil || !ok {
 		return script
@@ -204,7 +206,7 @@ func (p envoyPatch) read(at string, config *document.Node) *definition.Filter {
 		p.Problem(at, "config.vm_config.code.remote.http_uri.uri, or code.local.filename", "has no module that could be fetched")
 		return nil
 	}
-	if remote := code.GetRemote(); remote.GetSha256() == "nil" { // Istio's word for none
+	if remote := code.GetRemote(); remote.GetSha256() == "nil" { // Istio's way to write no hash
 		remote.Sha256 = ""
 	}
 	f := p.WasmFilter(at, wasm, definition.Mirror)
@@ -235,7 +237,8 @@ func (p envoyPatch) httpFilter() {
 	p.slot(m.GetName(), m.GetConfigDiscovery(), m.GetTypedConfig() != nil)
 }
 
-// slot takes a filter's place, and the filter where it is in the patch.
+// slot records the place of a filter, and the filter itself if the patch
+// contains it.
 func (p envoyPatch) slot(name string, discovery *corev3.ExtensionConfigSource, typed bool) {
 	slot := slotPatch{envoyPatch: p, name: name, listener: p.listener()}
 	slot.order, slot.stands = p.order()
@@ -257,7 +260,7 @@ func (p envoyPatch) slot(name string, discovery *corev3.ExtensionConfigSource, t
 	}
 }
 
-// saysNothing says whether a filter has the name that all of its type have.
+// saysNothing reports whether a name is the default one of a filter's type.
 func saysNothing(name string) bool {
 	for _, usual := range []string{"filters.http.wasm", "filters.network.wasm", "filters.http.lua"} {
 		if strings.HasSuffix(name, usual) {
@@ -267,8 +270,8 @@ func saysNothing(name string) bool {
 	return name == "envoy.wasm" || name == "envoy.lua"
 }
 
-// discovery checks a reference to an EXTENSION_CONFIG, and gives the messages that it
-// takes.
+// discovery checks a reference to an EXTENSION_CONFIG and returns the message
+// types that it accepts.
 func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) (types []string) {
 	at := func(steps ...string) string {
 		return p.value + "." + p.Patch.Value.Locate(append([]string{"config_discovery"}, steps...))
@@ -292,7 +295,7 @@ func (p envoyPatch) discovery(source *corev3.ExtensionConfigSource) (types []str
 	return types
 }
 
-// listener gives the listeners that the patch is for.
+// listener returns the listeners that the patch applies to.
 func (p envoyPatch) listener() definition.ListenerMatch {
 	m := definition.ListenerMatch{Direction: contextDirection(p.Match.Context)}
 	l := p.Match.Listener
@@ -321,9 +324,9 @@ func contextDirection(context string) definition.Direction {
 	return definition.Any
 }
 
-// order gives the filter's place, and its order there. Patches that put
-// filters directly before another leave the latest nearest to it, those that
-// put them directly behind, or first, as well.
+// order returns the filter's order and place. Of several patches that insert
+// directly before a filter, the last one ends up nearest to that filter. The
+// same is true for patches that insert directly after a filter, or first.
 func (p envoyPatch) order() (int, definition.Place) {
 	nth := int(p.object.Spec.Priority)*1000 + min(len(p.all.slots), 999)
 	next, at := p.neighbour()
@@ -341,7 +344,7 @@ func (p envoyPatch) order() (int, definition.Place) {
 	case op == "ADD":
 		order, place := classPlace(class)
 		return order + nth, p.of(place)
-	case op == "INSERT_BEFORE" && end && p.isNetwork(): // and only in chains that end so
+	case op == "INSERT_BEFORE" && end && p.isNetwork(): // only in chains that end with it
 		return phaseStep + nth, p.of(definition.Place{At: definition.First, Before: next})
 	case op == "INSERT_BEFORE" && end:
 		return phaseStep + nth, definition.Place{At: definition.Last}
@@ -361,8 +364,8 @@ func (p envoyPatch) order() (int, definition.Place) {
 	return 0, p.of(definition.Place{At: definition.Last})
 }
 
-// classPlace places a filter among WasmPlugins' phases: a class is after the
-// filters that it is called by, a phase before them.
+// classPlace places a filter class among the phases of WasmPlugins: a class is
+// behind the filters that it is named for, a phase before them.
 func classPlace(class string) (order int, place definition.Place) {
 	switch class {
 	case "AUTHN":

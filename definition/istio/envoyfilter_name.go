@@ -7,10 +7,10 @@ import (
 	"wasmxds/definition"
 )
 
-// nameInline gives inline filters names of their own: Envoy lets filters of
-// different listeners, and of one, share a name. What tells them apart is put
-// to it, in words that do not depend on the order of patches as long as others
-// do: the object, the direction, the listener, the plugin.
+// nameInline gives inline filters unique names, because Envoy lets filters of
+// different listeners, and of the same one, share a name. It appends what
+// distinguishes them: the object, the direction, the listener, the plugin.
+// These do not depend on the order of patches as long as they suffice.
 func (r *patches) nameInline() {
 	var inline []slotPatch
 	for _, s := range r.slots {
@@ -33,7 +33,8 @@ func (r *patches) nameInline() {
 	}
 }
 
-// tellApart puts a part to the names that are shared and that it tells apart.
+// tellApart appends a part to the names that several filters share and that the
+// part distinguishes.
 func tellApart(inline []slotPatch, part func(slotPatch) string) {
 	parts := map[string]map[string]bool{} // by name
 	for _, s := range inline {
@@ -49,7 +50,7 @@ func tellApart(inline []slotPatch, part func(slotPatch) string) {
 	}
 }
 
-// words says which listeners are meant; "": all.
+// words describes the listeners that m matches; "": all.
 func words(m definition.ListenerMatch) string {
 	words := m.Names
 	for _, port := range m.Ports {
@@ -58,7 +59,7 @@ func words(m definition.ListenerMatch) string {
 	return strings.Join(words, ".")
 }
 
-// inName keeps what is easily written in a name.
+// inName replaces characters that are hard to type in a name.
 func inName(r rune) rune {
 	if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
 		return r

@@ -6,7 +6,7 @@ import (
 	"wasmxds/definition"
 )
 
-// networkPatch is what a patch of network filters is applied to.
+// networkPatch is the applyTo of patches for network filters.
 const networkPatch = "NETWORK_FILTER"
 
 func (p envoyPatch) isNetwork() bool { return p.ApplyTo == networkPatch }
@@ -24,14 +24,14 @@ func (p envoyPatch) networkFilter() {
 	p.slot(m.GetName(), m.GetConfigDiscovery(), m.GetTypedConfig() != nil)
 }
 
-// of is the place in the kind of list that the patch is applied to.
+// of returns a place in the kind of list that the patch applies to.
 func (p envoyPatch) of(place definition.Place) definition.Place {
 	place.Network = p.isNetwork()
 	return place
 }
 
-// neighbour is the name of the filter that the patch's operation is about, and its
-// path; "": it names none.
+// neighbour returns the name, and its path, of the filter that the patch's
+// operation refers to, or "" if it names none.
 func (p envoyPatch) neighbour() (name, at string) {
 	if p.Match.Listener == nil {
 		return "", ""

@@ -7,18 +7,18 @@ import (
 	"wasmxds/definition"
 )
 
-// patches are those of a file's EnvoyFilters. The configuration of a filter
-// and its place may be in different objects.
+// patches has the patches of all EnvoyFilters in a file. The configuration and
+// the place of a filter may be in different objects.
 type patches struct {
 	extensions []extensionPatch
 	slots      []slotPatch
-	broken     bool // some patch could not be read: what is missing may be in it
+	broken     bool // some patch could not be read, and may contain what is missing
 }
 
 type extensionPatch struct {
 	envoyPatch
 	filter *definition.Filter
-	inline bool // in an HTTP_FILTER patch, which is its only place
+	inline bool // contained in an HTTP_FILTER patch, which is its only place
 }
 
 type slotPatch struct {
@@ -27,11 +27,11 @@ type slotPatch struct {
 	order    int
 	stands   definition.Place
 	listener definition.ListenerMatch
-	types    []string           // of messages, that it takes from an EXTENSION_CONFIG
-	inline   *definition.Filter // that the patch has in it; nil: its name is that of an EXTENSION_CONFIG
+	types    []string           // message types that it accepts from an EXTENSION_CONFIG
+	inline   *definition.Filter // filter that the patch contains; nil: it refers to an EXTENSION_CONFIG by name
 }
 
-// places says whether the patch places that filter.
+// places reports whether the patch places the filter of e.
 func (s slotPatch) places(e extensionPatch) bool {
 	if s.inline != nil || e.inline {
 		return s.inline == e.filter
@@ -39,7 +39,7 @@ func (s slotPatch) places(e extensionPatch) bool {
 	return s.name == e.filter.Name
 }
 
-// End puts filters and their places together.
+// End joins filters with their places.
 func (r *patches) End() {
 	r.nameInline()
 	placed := map[string]bool{}
@@ -77,16 +77,16 @@ func (r *patches) End() {
 	}
 }
 
-// unplaced warns of a filter that no patch places.
+// unplaced warns about a filter that no patch places.
 func (e extensionPatch) unplaced() {
 	is := "it is served where a listener asks for it"
-	if e.filter.Lua != nil { // slots that listeners have for it are for Wasm filters
+	if e.filter.Lua != nil { // slots for it in listeners are for Wasm filters
 		is = "no request meets it"
 	}
 	e.Warn(e.value+".name", "", "no HTTP_FILTER or NETWORK_FILTER patch in this file places %q: %s", e.filter.Name, is)
 }
 
-// place adds a place to a filter and gives what is wrong with that.
+// place adds a place to a filter and returns the problems with it.
 func (s slotPatch) place(e extensionPatch, first bool) (wrong []definition.Problem) {
 	f := e.filter
 	if f.Place.Network != s.isNetwork() {

@@ -7,8 +7,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// extension is what WasmPlugin and TrafficExtension have in common: the Envoys and
-// listeners that the filter is for, and its order.
+// extension has the fields that WasmPlugin and TrafficExtension share: the
+// Envoys and listeners of the filter, and its order.
 type extension struct {
 	Selector   labelSelector     `json:"selector"`
 	TargetRefs []targetReference `json:"targetRefs"`
@@ -27,7 +27,7 @@ type targetReference struct {
 	Namespace string `json:"namespace"`
 }
 
-// target is a reference, and where it is written.
+// target is a reference with its path.
 type target struct {
 	at string
 	to targetReference
@@ -40,9 +40,9 @@ type trafficSelector struct {
 	} `json:"ports"`
 }
 
-// Places in the order of filters, nearest the client first. Istio's phases are
-// before what names none; within a phase the higher priority is nearer the
-// client, and any int32 fits between two phases.
+// Positions in the order of filters, nearest the client first. Istio's phases
+// precede filters without a phase. Within a phase, the higher priority is
+// nearer the client. Any int32 fits between two phases.
 const (
 	phaseStep   = 10_000_000_000
 	orderAuthN  = -3 * phaseStep
@@ -51,7 +51,7 @@ const (
 	orderNormal = 0
 )
 
-// phaseOrder is what the order of a phase begins at.
+// phaseOrder returns the start of a phase's range of the order.
 func phaseOrder(phase string) int {
 	switch phase {
 	case "AUTHN":
@@ -64,7 +64,8 @@ func phaseOrder(phase string) int {
 	return orderNormal
 }
 
-// phasePlace is where Istio has a phase: before its filters of that kind.
+// phasePlace returns Istio's place of a phase: before its own filters of that
+// kind.
 func phasePlace(phase string) definition.At {
 	switch phase {
 	case "AUTHN":
@@ -77,8 +78,8 @@ func phasePlace(phase string) definition.At {
 	return definition.Last
 }
 
-// add adds the filter of an object in a phase: one, or one for each of several
-// Gateways.
+// add adds the filter of an object in a phase: once, or once for each of
+// several Gateways.
 func (e extension) add(d *definition.Doc, f *definition.Filter, of definition.Metadata, phase string, targets []target) {
 	f.Name = of.Qualified()
 	f.Attach = definition.Attach{Nodes: definition.Selector{Labels: e.Selector.MatchLabels}, Listeners: listeners(d, e.Match)}
@@ -114,8 +115,8 @@ func (e extension) targets() []target {
 
 const gatewayGroup = "gateway.networking.k8s.io"
 
-// gateways are the names of the Gateways that an object of a kind is for; none: it
-// selects Envoys by their labels.
+// gateways returns the names of the Gateways that an object applies to. If
+// there are none, the object selects Envoys by their labels.
 func (e extension) gateways(d *definition.Doc, kind, namespace string, targets []target) []string {
 	var names []string
 	for _, t := range targets {
@@ -140,8 +141,8 @@ func (e extension) gateways(d *definition.Doc, kind, namespace string, targets [
 	return names
 }
 
-// listeners turns traffic selectors into listeners. What a gateway sends on
-// counts as CLIENT, as in Istio.
+// listeners converts traffic selectors to listeners. As in Istio, traffic that
+// a gateway forwards is CLIENT traffic.
 func listeners(d *definition.Doc, match []trafficSelector) []definition.ListenerMatch {
 	if len(match) == 0 {
 		return []definition.ListenerMatch{{Direction: definition.Any}}

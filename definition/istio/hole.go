@@ -8,8 +8,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// What follows reads documents that have errors. Whatever can't be read for
-// sure counts as the most careful choice: a filter that refuses requests, in
+// The functions below read documents that have errors. What can't be read with
+// certainty is assumed to be the strictest: a filter that fails closed, in
 // every listener.
 
 // Hole reads onFailure and where the plugin belongs.
@@ -31,7 +31,7 @@ func (trafficExtensions) Hole(d *definition.Doc, h *definition.Hole) {
 	h.Attach = extensionAsRead(d, spec)
 }
 
-// wasmAsRead reads what a plugin is: whether it fails open, and for HTTP.
+// wasmAsRead reads whether a plugin fails open, and whether it is for HTTP.
 func wasmAsRead(config *document.Node, h *definition.Hole) {
 	if strings.EqualFold(document.TextOf(config.Get("failStrategy")), "FAIL_OPEN") {
 		h.OnFailure = definition.Open
@@ -61,7 +61,7 @@ func extensionAsRead(d *definition.Doc, spec *document.Node) definition.Attach {
 	return made
 }
 
-// Unrelated: a WasmPlugin never is.
+// Unrelated returns false: a WasmPlugin always concerns Wasm.
 func (wasmPlugins) Unrelated(*definition.Doc) bool { return false }
 
 // Hole reads onFailure and where the filters are placed.
@@ -93,7 +93,7 @@ func envoyFilterAsRead(spec *document.Node) definition.Attach {
 	for _, patch := range patches.Items {
 		switch document.TextOf(patch.Get("applyTo")) {
 		case "CLUSTER", "EXTENSION_CONFIG":
-			continue // says nothing of listeners
+			continue // has nothing to do with listeners
 		}
 		m := definition.ListenerMatch{Direction: definition.Any}
 		var to struct {
@@ -116,8 +116,8 @@ func envoyFilterAsRead(spec *document.Node) definition.Attach {
 	return made
 }
 
-// allOpen says whether there are Wasm filters in Envoy's form, all of them
-// open, and no Lua filter, which never is.
+// allOpen reports whether there are Wasm filters in Envoy's form, all of which
+// fail open, and no Lua filter, which never does.
 func allOpen(n *document.Node) bool {
 	open, closed := 0, 0
 	n.Walk(func(n *document.Node) {
@@ -145,7 +145,7 @@ func allOpen(n *document.Node) bool {
 	return open > 0 && closed == 0
 }
 
-// Unrelated says whether no patch is about Wasm, or has Lua in it.
+// Unrelated reports whether no patch concerns Wasm or contains a Lua filter.
 func (*patches) Unrelated(d *definition.Doc) bool {
 	spec := d.Root().Get("spec")
 	patches := spec.Get("configPatches")
@@ -153,8 +153,8 @@ func (*patches) Unrelated(d *definition.Doc) bool {
 		!slices.ContainsFunc(patches.Items, func(n *document.Node) bool { return mentionsLua(n.Get("patch").Get("value")) })
 }
 
-// mentionsLua says whether the value of a patch has a Lua filter in it, or says
-// something of one.
+// mentionsLua reports whether the value of a patch contains a Lua filter or
+// refers to one.
 func mentionsLua(value *document.Node) bool {
 	found := false
 	says := func(s string) {
@@ -170,8 +170,8 @@ func mentionsLua(value *document.Node) bool {
 	return found
 }
 
-// wholePatches says whether each patch has something to put in place, or takes
-// away: nothing is missing that may be a filter.
+// wholePatches reports whether each patch has a value or is a removal, so that
+// nothing is missing that may be a filter.
 func wholePatches(patches *document.Node) bool {
 	if patches == nil || patches.Kind != document.List {
 		return false
@@ -182,8 +182,8 @@ func wholePatches(patches *document.Node) bool {
 	})
 }
 
-// onlyHTTP says whether patches are applied to HTTP filters alone, besides what says
-// nothing of filter chains.
+// onlyHTTP reports whether the patches apply only to HTTP filters, apart from
+// those that don't concern filter chains.
 func onlyHTTP(patches *document.Node) bool {
 	if patches == nil || patches.Kind != document.List || len(patches.Items) == 0 {
 		return false

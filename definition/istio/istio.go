@@ -1,10 +1,11 @@
-// Package istio reads Istio's kinds of definitions: TrafficExtension, WasmPlugin, and
-// EnvoyFilter as far as it places Wasm and Lua filters. Start with [Kinds].
+// Package istio reads Istio's kinds of definitions: TrafficExtension,
+// WasmPlugin, and EnvoyFilter as far as it places Wasm and Lua filters. Start
+// with [Kinds].
 package istio
 
 import "wasmxds/definition"
 
-// Kinds are those of Istio that are read.
+// Kinds returns the kinds of Istio that are supported.
 func Kinds() []definition.Kind {
 	return []definition.Kind{
 		{Name: "WasmPlugin", Group: "extensions.istio.io", New: func() definition.Reader { return wasmPlugins{} }},
@@ -13,8 +14,8 @@ func Kinds() []definition.Kind {
 	}
 }
 
-// wasmPlugins reads those of one file, each by itself.
+// wasmPlugins reads each WasmPlugin by itself.
 type wasmPlugins struct{}
 
-// End has nothing left to do.
+// End does nothing.
 func (wasmPlugins) End() {}

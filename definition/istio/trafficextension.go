@@ -5,9 +5,9 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// trafficExtension is Istio's kind of that name, extensions.istio.io/v1alpha1,
-// the successor of WasmPlugin. All of its fields are here: what can't be
-// honoured is refused by name.
+// trafficExtension is Istio's TrafficExtension, extensions.istio.io/v1alpha1,
+// the successor of WasmPlugin. All of its fields are here: those that are not
+// supported are rejected by name.
 //
 // https://istio.io/latest/docs/reference/config/proxy_extensions/traffic_extension/
 type trafficExtension struct {
@@ -29,16 +29,16 @@ type luaConfig struct {
 	InlineCode string `json:"inlineCode" jsonschema:"required"`
 }
 
-// trafficExtensions reads those of one file, each by itself.
+// trafficExtensions reads each TrafficExtension by itself.
 type trafficExtensions struct{}
 
-// End has nothing left to do.
+// End does nothing.
 func (trafficExtensions) End() {}
 
-// Unrelated: a TrafficExtension never is.
+// Unrelated returns false: a TrafficExtension always concerns filters.
 func (trafficExtensions) Unrelated(*definition.Doc) bool { return false }
 
-// Read makes a filter of a TrafficExtension.
+// Read adds the filter of a TrafficExtension.
 func (trafficExtensions) Read(d *definition.Doc) {
 	var t trafficExtension
 	d.Decode(&t)
@@ -50,7 +50,7 @@ func (trafficExtensions) Read(d *definition.Doc) {
 		f = spec.Wasm.filter(d, "spec.wasm")
 	case spec.Lua != nil:
 		f = &definition.Filter{Pos: d.Pos(), Lua: &definition.Lua{Script: spec.Lua.InlineCode}, OnFailure: definition.Closed}
-		if spec.Lua.InlineCode != "" { // else Decode has said so
+		if spec.Lua.InlineCode != "" { // else Decode has reported it
 			d.Script("spec.lua.inlineCode", spec.Lua.InlineCode)
 		}
 	case d.Root().Get("spec").Get("wasm") == nil && d.Root().Get("spec").Get("lua") == nil && d.Root().Get("spec") != nil:

@@ -7,8 +7,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// wasmConfig is a Wasm plugin, as a WasmPlugin has it in its spec, and a
-// TrafficExtension in spec.wasm.
+// wasmConfig is a Wasm plugin in the spec of a WasmPlugin, or in the spec.wasm
+// of a TrafficExtension.
 type wasmConfig struct {
 	URL             string         `json:"url" jsonschema:"required"`
 	SHA256          string         `json:"sha256"`
@@ -30,8 +30,8 @@ type environment struct {
 	ValueFrom string  `json:"valueFrom" jsonschema:"enum=INLINE,enum=HOST"`
 }
 
-// filter is the plugin, which is written at a path, as a filter that has neither name
-// nor place.
+// filter returns the plugin, which is written at a path, as a filter without
+// name and place.
 func (w wasmConfig) filter(d *definition.Doc, at string) *definition.Filter {
 	f := &definition.Filter{
 		Pos:    d.Pos(),

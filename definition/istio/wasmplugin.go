@@ -5,8 +5,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// wasmPlugin is Istio's kind of that name, extensions.istio.io/v1alpha1. All
-// of its fields are here: what can't be honoured is refused by name.
+// wasmPlugin is Istio's WasmPlugin, extensions.istio.io/v1alpha1. All of its
+// fields are here: those that are not supported are rejected by name.
 //
 // https://istio.io/latest/docs/reference/config/proxy_extensions/wasm-plugin/
 type wasmPlugin struct {
@@ -24,7 +24,7 @@ type wasmPluginSpec struct {
 	Phase     string           `json:"phase" jsonschema:"enum=UNSPECIFIED_PHASE,enum=AUTHN,enum=AUTHZ,enum=STATS"`
 }
 
-// Read makes a filter of a WasmPlugin.
+// Read adds the filter of a WasmPlugin.
 func (wasmPlugins) Read(d *definition.Doc) {
 	var w wasmPlugin
 	d.Decode(&w)

@@ -1,5 +1,5 @@
-// Package kinds has all kinds of documents that xds-server reads, in one place.
-// A new dialect is a package beside it and a line here.
+// Package kinds lists all kinds of documents that xds-server reads. To add a
+// dialect, add a package beside this one and a line here.
 package kinds
 
 import (
@@ -10,7 +10,7 @@ import (
 	"wasmxds/definition/istio"
 )
 
-// Parser reads documents of all kinds.
+// Parser returns a Parser for documents of all kinds.
 func Parser() definition.Parser {
 	return definition.Parser{Kinds: slices.Concat(istio.Kinds(), gateway.Kinds())}
 }

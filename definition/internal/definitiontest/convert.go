@@ -12,8 +12,8 @@ import (
 	"wasmxds/definition"
 )
 
-// exceptOrigin compares definitions but for where they came from: the kind may
-// be another, and Envoy's own message only raw resources keep.
+// exceptOrigin compares definitions without their origin: the kind may differ,
+// and only raw resources keep Envoy's own message.
 var exceptOrigin = cmp.Options{
 	cmpopts.IgnoreFields(definition.Filter{}, "Kind", "Pos", "Wasm"),
 	cmpopts.IgnoreFields(definition.Listener{}, "Pos"), cmpopts.IgnoreFields(definition.Resource{}, "Pos"), cmpopts.IgnoreFields(definition.Rollout{}, "Pos"),
@@ -21,8 +21,8 @@ var exceptOrigin = cmp.Options{
 	protocmp.Transform(),
 }
 
-// Converts each file of testdata/good: what is converted reads as the same definitions, and shows what
-// people get.
+// Converts converts each file of testdata/good, and checks that the result is
+// read as the same definitions. The golden files show the results.
 func Converts(t *testing.T, p definition.Parser) {
 	t.Helper()
 	for _, name := range cases(t, "good") {
@@ -56,7 +56,7 @@ func Converts(t *testing.T, p definition.Parser) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain := func(b []byte) string { // comments say where it came from
+			plain := func(b []byte) string { // comments tell the origin
 				lines := strings.SplitAfter(string(b), "\n")
 				return strings.Join(filterLines(lines), "")
 			}

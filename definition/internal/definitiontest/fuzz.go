@@ -11,9 +11,9 @@ import (
 	"wasmxds/definition"
 )
 
-// Fuzz begins with files below testdata. Whatever a file holds, parsing ends,
-// gives either a file or a reason, and what it gives can be converted and
-// merged.
+// Fuzz starts from files below testdata. It checks that, whatever a file
+// contains, parsing ends and returns either a file or a reason, and that the
+// result can be converted and merged.
 func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 	names, err := filepath.Glob("testdata/" + seeds)
 	if err != nil || len(names) == 0 {
@@ -36,7 +36,7 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			return
 		}
 		if !OnlyWarnings(problems) && len(read.Holes) == 0 {
-			t.Fatalf("a file in spite of %v", problems) // but for what is wrong in a List
+			t.Fatalf("a file in spite of %v", problems) // except for problems in a List
 		}
 		for _, filter := range file.Filters {
 			if filter.Lua != nil {
@@ -71,7 +71,7 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 			if again == nil {
 				t.Fatalf("converted to what can't be read: %v\n%s", problems, written)
 			}
-			nativeListeners := len(again.Listeners) > len(file.Listeners) // whose filters are attached
+			nativeListeners := len(again.Listeners) > len(file.Listeners) // to which filters are attached
 			if diff := cmp.Diff(file.Filters, again.Filters, exceptOrigin); diff != "" && !nativeListeners {
 				t.Fatalf("converted to something else: %s", diff)
 			}
@@ -92,7 +92,8 @@ func Fuzz(f *testing.F, p definition.Parser, extension, seeds string) {
 	})
 }
 
-// written is how many of the filters are, and not what routes have of others.
+// written returns how many of the filters are written in documents, in contrast
+// to variants for routes.
 func written(filters []*definition.Filter) int {
 	n := 0
 	for _, f := range filters {
@@ -103,7 +104,7 @@ func written(filters []*definition.Filter) int {
 	return n
 }
 
-// OnlyWarnings says whether all is used that the problems are about.
+// OnlyWarnings reports whether all problems are warnings.
 func OnlyWarnings(problems []definition.Problem) bool {
 	return !slices.ContainsFunc(problems, func(p definition.Problem) bool { return !p.Warning })
 }

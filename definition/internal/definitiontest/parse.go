@@ -1,6 +1,6 @@
-// Package definitiontest tests kinds of definitions by the files below the
-// testdata of their package: good ones with what is read of them and what they
-// are converted to, and bad ones with what people are told.
+// Package definitiontest tests kinds of definitions with the files in the
+// testdata of their package: valid ones with what is read from them and what
+// they are converted to, and invalid ones with the messages that users get.
 package definitiontest
 
 import (
@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// Golden compares with a file, or writes it.
+// Golden compares got with a file or, with -update, writes the file.
 func Golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	if *update {
@@ -39,7 +39,7 @@ func Golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// cases gives the definition files of a folder below testdata.
+// cases returns the definition files in a folder below testdata.
 func cases(t *testing.T, folder string) []string {
 	t.Helper()
 	var names []string
@@ -65,7 +65,7 @@ func parseFile(t *testing.T, p definition.Parser, name string) (*definition.File
 	return p.Parse(filepath.ToSlash(name), data)
 }
 
-// Bad parses each file of testdata/bad.
+// Bad checks the problems of each file in testdata/bad.
 func Bad(t *testing.T, p definition.Parser) {
 	t.Helper()
 	for _, name := range cases(t, "bad") {
@@ -79,7 +79,7 @@ func Bad(t *testing.T, p definition.Parser) {
 	}
 }
 
-// Good parses each file of testdata/good.
+// Good checks what is read from each file in testdata/good.
 func Good(t *testing.T, p definition.Parser) {
 	t.Helper()
 	for _, name := range cases(t, "good") {
@@ -93,7 +93,7 @@ func Good(t *testing.T, p definition.Parser) {
 	}
 }
 
-// Told is what a user is told.
+// Told formats problems as users see them.
 func Told(problems []definition.Problem) string {
 	var b strings.Builder
 	for _, p := range problems {
@@ -108,7 +108,7 @@ func Told(problems []definition.Problem) string {
 	return b.String()
 }
 
-// dump shows all that is in a file.
+// dump formats all definitions of a file.
 func dump(f *definition.File) string {
 	var b strings.Builder
 	for _, d := range f.Filters {
@@ -193,14 +193,14 @@ func dump(f *definition.File) string {
 }
 
 func dumpCase(b *strings.Builder, c definition.TestCase) {
-	written, err := json.Marshal(c) // it has pointers
+	written, err := json.Marshal(c) // because it has pointers
 	if err != nil {
 		panic(err)
 	}
 	fmt.Fprintf(b, "  %s\n", written)
 }
 
-// dumpRoute shows what is in a route; of what it rarely has, what there is.
+// dumpRoute formats a route; rare fields are only shown if they are set.
 func dumpRoute(b *strings.Builder, r definition.Route) {
 	fmt.Fprintf(b, "  route {Prefix:%s Upstreams:[", r.Prefix)
 	for i, u := range r.Upstreams {
@@ -260,7 +260,8 @@ func dumpAttach(b *strings.Builder, a definition.Attach) {
 
 func where(p definition.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
 
-// oneLine is a message in the text form, whose spaces are random by design.
+// oneLine formats a message in its text form, whose whitespace is random by
+// design.
 func oneLine(m proto.Message) string {
 	return strings.Join(strings.Fields(prototext.MarshalOptions{}.Format(m)), " ")
 }

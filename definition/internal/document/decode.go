@@ -9,22 +9,22 @@ import (
 )
 
 // Decode fills the struct that into points to. Fields are named by their json
-// tags. These tags are looked at besides:
+// tags. It also uses these tags:
 //
-//	jsonschema:"required,enum=a,enum=b"   must be there, and no empty text; must be one of these
-//	refuse:"reason"                       must not be there, unless empty
+//	jsonschema:"required,enum=a,enum=b"   the field is required, and not empty text; it has one of these values
+//	refuse:"reason"                       the field must be absent or empty
 //
-// A field of type *Node takes anything. Null counts as not written. Unknown
-// fields, missing fields and wrong types are all reported, and what is right
-// is filled in all the same. Past MaxProblems nothing more is looked at. path
-// is put before the fields' names.
+// A field of type *Node accepts any value. Null is treated as absent. Decode
+// reports all unknown fields, missing fields and wrong types, and still fills
+// in what is correct. It stops after MaxProblems. The path is put before the
+// names of fields.
 func (n *Node) Decode(into any, path string) []Problem {
 	d := &decoder{fields: map[reflect.Type][]field{}}
 	d.value(n, reflect.ValueOf(into).Elem(), path, n.Line)
 	return d.problems
 }
 
-// Names gives the fields a struct has for Decode, in its order.
+// Names returns the fields of a struct that Decode fills, in their order.
 func Names(of any) []string {
 	t := reflect.TypeOf(of)
 	for t.Kind() == reflect.Pointer {
@@ -39,7 +39,7 @@ func Names(of any) []string {
 
 type decoder struct {
 	problems []Problem
-	fields   map[reflect.Type][]field // by struct: reading its tags takes longer than filling it
+	fields   map[reflect.Type][]field // by struct: parsing the tags takes longer than filling the struct
 }
 
 func (d *decoder) fieldsOf(t reflect.Type) []field {
@@ -192,12 +192,12 @@ type field struct {
 	name     string
 	index    []int
 	required bool
-	omit     bool // when empty, in what is written
+	omit     bool // omit the field if it is empty, when writing
 	enum     []string
 	refuse   string
 }
 
-// fieldsOf reads a struct's tags; embedded structs are part of it.
+// fieldsOf parses the tags of a struct, including those of embedded structs.
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for _, sf := range reflect.VisibleFields(t) {

@@ -1,11 +1,11 @@
-// Package document reads YAML and JSON strictly and remembers where
-// everything is written.
+// Package document reads YAML and JSON strictly, with the position of every
+// value.
 //
-// Start with [YAML] or [JSON], which give one [Node] a document, and
-// [Node.Decode], which fills a struct from it. Whatever is wrong comes back as
-// [Problem]s, all of them in one pass, each with its line. Input is bounded in
-// size, depth and in what YAML aliases may make of it, so that no file, however
-// made, takes more than a few hundred megabytes or a few seconds.
+// Start with [YAML] or [JSON], which return one [Node] for each document, and
+// [Node.Decode], which fills a struct from it. All errors are returned as
+// [Problem]s in one pass, each with its line. Input is bounded in size, depth
+// and expansion of YAML aliases, so that no file, however crafted, takes more
+// than a few hundred megabytes or a few seconds.
 package document
 
 import (
@@ -16,17 +16,17 @@ import (
 	"strings"
 )
 
-// Bounds of what is read. A file beyond one of them is refused as a whole.
+// Bounds of the input. A file beyond one of them is rejected as a whole.
 const (
-	MaxSize  = 4 << 20 // bytes of a file
-	MaxDepth = 100     // mappings and lists within each other
-	MaxNodes = 500_000 // values of a file, counted again for each alias
+	MaxSize  = 4 << 20 // size of a file in bytes
+	MaxDepth = 100     // nesting of mappings and lists
+	MaxNodes = 500_000 // values in a file, counted again for each alias
 )
 
-// MaxProblems is how many problems are looked for: beyond it, nobody reads on.
+// MaxProblems bounds the number of reported problems: nobody reads more.
 const MaxProblems = 100
 
-// Kind is what a Node is, in JSON's terms.
+// Kind is the type of a Node, in JSON's terms.
 type Kind int
 
 const (
@@ -42,14 +42,14 @@ var kindNames = [...]string{"null", "true or false", "a number", "text", "a list
 
 func (k Kind) String() string { return kindNames[k] }
 
-// Node is a value and where it is written. It must not be changed.
+// Node is a value with its position. It must not be modified.
 type Node struct {
 	Kind   Kind
 	Line   int     // from 1
-	Text   string  // of Text: itself; of Bool and Number: as JSON writes it
-	Plain  string  // of a Number in YAML: as it is written there
-	Items  []*Node // of List
-	Fields []Field // of Object, in the order of the file; no key twice
+	Text   string  // for Text: its value; for Bool and Number: in JSON's form
+	Plain  string  // for a Number in YAML: as written there
+	Items  []*Node // for List
+	Fields []Field // for Object, in the order of the file; keys are unique
 }
 
 // Field is one entry of an Object.
@@ -59,15 +59,16 @@ type Field struct {
 	Value *Node
 }
 
-// Problem is something wrong in a document.
+// Problem describes an error in a document.
 type Problem struct {
 	Line    int
-	Field   string // path: routes[0].prefix
+	Field   string // path, such as routes[0].prefix
 	Message string
 	Hint    string
 }
 
-// TextOf is a text; "" for all else, and nil.
+// TextOf returns the value of a Text node. It returns "" for any other node and
+// for nil.
 func TextOf(n *Node) string {
 	if n == nil || n.Kind != Text {
 		return ""
@@ -75,10 +76,10 @@ func TextOf(n *Node) string {
 	return n.Text
 }
 
-// Folded is a word in lower case, without underscores.
+// Folded returns a word in lower case, without underscores.
 func Folded(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "") }
 
-// Only is an object with some fields of another.
+// Only returns an object with only these fields of n.
 func (n *Node) Only(keys ...string) *Node {
 	less := &Node{Kind: Object}
 	for _, key := range keys {
@@ -89,10 +90,10 @@ func (n *Node) Only(keys ...string) *Node {
 	return less
 }
 
-// Exact decodes and says whether nothing was wrong.
+// Exact decodes n and reports whether there were no problems.
 func (n *Node) Exact(into any) bool { return len(n.Decode(into, "")) == 0 }
 
-// Walk visits a value and all within it.
+// Walk calls visit for n and all nodes within it.
 func (n *Node) Walk(visit func(*Node)) {
 	if n == nil {
 		return
@@ -106,7 +107,7 @@ func (n *Node) Walk(visit func(*Node)) {
 	}
 }
 
-// Get gives the value of a field; nil where there is none, or it is null.
+// Get returns the value of a field, or nil if the field is absent or null.
 func (n *Node) Get(key string) *Node {
 	if n == nil {
 		return nil
@@ -119,20 +120,20 @@ func (n *Node) Get(key string) *Node {
 	return nil
 }
 
-// empty says whether nothing is in a list, a mapping or a text.
+// empty reports whether n is an empty list, mapping or text.
 func (n *Node) empty() bool {
 	return n.Kind >= Text && n.Text == "" && len(n.Items) == 0 && len(n.Fields) == 0
 }
 
-// Without gives an object that lacks the fields named.
+// Without returns a copy of an object without these fields.
 func (n *Node) Without(keys ...string) *Node {
 	less := *n
 	less.Fields = slices.DeleteFunc(slices.Clone(n.Fields), func(f Field) bool { return slices.Contains(keys, f.Key) })
 	return &less
 }
 
-// LineOf gives the line of a field by its path ("module.sha256",
-// "routes[0].prefix"), or of the innermost part of the path that is written.
+// LineOf returns the line of a field by its path ("module.sha256",
+// "routes[0].prefix"), or of the innermost part of the path that exists.
 func (n *Node) LineOf(path string) int {
 	line := n.Line
 	for _, step := range Steps(path) {
@@ -165,7 +166,7 @@ func Steps(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return r == '.' || r == '[' || r == ']' })
 }
 
-// Join adds a key to a path.
+// Join appends a key to a path.
 func Join(path, key string) string {
 	if path == "" {
 		return key
@@ -173,11 +174,11 @@ func Join(path, key string) string {
 	return path + "." + key
 }
 
-// Index adds an index to a path.
+// Index appends an index to a path.
 func Index(path string, i int) string { return path + "[" + strconv.Itoa(i) + "]" }
 
-// JSON is the value as compact JSON, keys sorted: the same value gives the
-// same bytes, however it was written.
+// JSON returns the value as compact JSON with sorted keys. Equal values have
+// the same bytes, however they are written.
 func (n *Node) JSON() []byte { return n.appendJSON(nil) }
 
 func (n *Node) appendJSON(b []byte) []byte {
@@ -211,7 +212,7 @@ func (n *Node) appendJSON(b []byte) []byte {
 	}
 }
 
-// appendText writes s as a JSON string, with <, > and & as they are.
+// appendText appends s as a JSON string, without escaping <, > and &.
 func appendText(b []byte, s string) []byte {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f || r == '"' || r == '\\' }) {
 		return append(append(append(b, '"'), s...), '"')
@@ -219,24 +220,23 @@ func appendText(b []byte, s string) []byte {
 	var w strings.Builder
 	e := json.NewEncoder(&w)
 	e.SetEscapeHTML(false)
-	if err := e.Encode(s); err != nil { // cannot be: any string has a JSON form
+	if err := e.Encode(s); err != nil { // can't happen: any string has a JSON form
 		return strconv.AppendQuote(b, s)
 	}
 	return append(b, strings.TrimSuffix(w.String(), "\n")...)
 }
 
-// Place is a value written by [Node.Lines].
+// Place is a value that [Node.Lines] has written.
 type Place struct {
 	Path string
 	Line int // in the document
 	Node *Node
-	In   *Node // what it is a field or an item of; nil: it is the document
+	In   *Node // the node that contains it; nil: it is the document
 }
 
-// Lines writes the value as JSON with each field and each item on a line of
-// its own, and tells for each of these lines what it holds: a parser's error
-// at some line of the JSON is so traced back to the document. Nodes in skip are
-// left out.
+// Lines writes the value as JSON with each field and each item on a line of its
+// own, and returns the place of each of these lines. This traces a parser's
+// error in the JSON back to the document. Nodes in skip are left out.
 func (n *Node) Lines(skip map[*Node]bool) ([]byte, []Place) {
 	w := &lineWriter{skip: skip, places: []Place{{Line: n.Line, Node: n}}}
 	w.write(n, "", n.Line)
@@ -290,19 +290,19 @@ func (w *lineWriter) write(n *Node, path string, line int) {
 	w.out = append(w.out, end)
 }
 
-// tooMuch is the problem of a file beyond one of the bounds.
+// tooMuch returns the problem of a file beyond one of the bounds.
 func tooMuch(line int, format string, args ...any) Problem {
 	return Problem{Line: line, Message: fmt.Sprintf(format, args...)}
 }
 
-// Child gives an item by its index or a field by its key; nil where there is
+// Child returns an item by its index or a field by its key, or nil if there is
 // none.
 func (n *Node) Child(step string) *Node {
 	child, _ := n.step(step)
 	return child
 }
 
-// At gives what is at a path; nil where nothing is.
+// At returns the node at a path, or nil if there is none.
 func (n *Node) At(path string) *Node {
 	for _, step := range Steps(path) {
 		if n = n.Child(step); n == nil {
@@ -312,9 +312,9 @@ func (n *Node) At(path string) *Node {
 	return n
 }
 
-// Locate gives the path, as it is written here, of a field of an Envoy message
-// whose keys may be written in lowerCamel or snake_case, and lists of one as their
-// item. What is not written is named as it came.
+// Locate returns the path, as written in this document, of a field of an Envoy
+// message. Keys may be written in lowerCamelCase or snake_case, and a list of
+// one as its item. Steps that are not in the document keep their names.
 func (n *Node) Locate(steps []string) string {
 	path := ""
 	for _, step := range steps {
@@ -326,7 +326,7 @@ func (n *Node) Locate(steps []string) string {
 			continue
 		}
 		if step == "0" && n.Child(step) == nil {
-			continue // one item in place of a list of one, as Envoy reads it
+			continue // one item in place of a list of one, which Envoy accepts
 		}
 		var next *Node
 		if n != nil {
@@ -342,5 +342,5 @@ func (n *Node) Locate(steps []string) string {
 	return path
 }
 
-// fold is a key as both ways to write it have it.
+// fold returns the same string for a key in either case style.
 func fold(key string) string { return strings.ReplaceAll(strings.ToLower(key), "_", "") }

@@ -13,14 +13,14 @@ import (
 	"wasmxds/printable"
 )
 
-// Doc is a document to be written.
+// Doc is a document for Write.
 type Doc struct {
-	Comment string // lines before it
+	Comment string // lines before the document
 	Value   any    // a struct as for Decode, or a *Node
 }
 
-// Write writes documents as YAML, fields in the structs' order, below a comment of
-// some lines, or none. It is the reverse of [YAML] and [Node.Decode].
+// Write writes documents as YAML, with fields in the order of the structs,
+// below an optional comment. It is the inverse of [YAML] and [Node.Decode].
 func Write(comment string, docs []Doc) ([]byte, error) {
 	var out bytes.Buffer
 	if comment != "" {
@@ -78,7 +78,7 @@ func encode(v reflect.Value) *yaml.Node {
 			n.Content = append(n.Content, encode(v.Index(i)))
 		}
 		if v.Len() == 0 || size(v.Index(0)) < 0 {
-			n.Style = yaml.FlowStyle // of scalars
+			n.Style = yaml.FlowStyle // for lists of scalars
 		}
 	case reflect.Map:
 		n.Kind = yaml.MappingNode
@@ -97,7 +97,7 @@ func encode(v reflect.Value) *yaml.Node {
 	return n
 }
 
-// size is that of a list or mapping; -1 of anything else.
+// size returns the length of a list or mapping, or -1 for any other value.
 func size(v reflect.Value) int {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map:
@@ -112,7 +112,7 @@ func text(s string) *yaml.Node {
 	n := &yaml.Node{}
 	n.SetString(s)
 	if printable.Lines(s) != s {
-		n.Style = yaml.DoubleQuotedStyle // there its escapes mean what they stand for
+		n.Style = yaml.DoubleQuotedStyle // so that its escapes are interpreted
 	}
 	return n
 }

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// JSON reads the values of a JSON file, one after the other.
+// JSON reads the concatenated values of a JSON file.
 func JSON(data []byte) ([]*Node, []Problem) { return readJSON(&jsonReader{data: data, line: 1}) }
 
-// Unlined reads JSON that nobody has written by lines: all of it is in line 0.
+// Unlined reads JSON that no person wrote: all lines are 0.
 func Unlined(data []byte) ([]*Node, []Problem) {
 	docs, problems := readJSON(&jsonReader{data: data, unlined: true})
 	for i := range problems {
@@ -50,14 +50,14 @@ func readJSON(r *jsonReader) ([]*Node, []Problem) {
 type jsonReader struct {
 	dec      *json.Decoder
 	data     []byte
-	read     int // bytes of data whose lines are counted
+	read     int // bytes of data whose lines have been counted
 	line     int
 	unlined  bool
 	nodes    int
 	problems []Problem
 }
 
-// here is the line of the token read last.
+// here returns the line of the last token.
 func (r *jsonReader) here() int {
 	if r.unlined {
 		return 0

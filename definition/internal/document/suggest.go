@@ -7,8 +7,8 @@ import (
 	"wasmxds/misspelt"
 )
 
-// Suggest makes a hint of the names that a mistyped one may have been meant
-// for: the nearest where one is near, all of them where they are few.
+// Suggest returns a hint with the names that a mistyped one may stand for: the
+// nearest if it is similar, or all of them if there are few.
 func Suggest(got string, names []string) string {
 	if best := misspelt.Nearest(got, names); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)

@@ -15,7 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// YAML reads the documents of a YAML file; empty ones are left out.
+// YAML reads the documents of a YAML file. It leaves out empty ones.
 func YAML(data []byte) ([]*Node, []Problem) {
 	if p, bad := unreadable(data); bad {
 		return nil, []Problem{p}
@@ -47,7 +47,7 @@ func YAML(data []byte) ([]*Node, []Problem) {
 	}
 }
 
-// unreadable refuses what no document can be made of.
+// unreadable rejects data that can't be a document.
 func unreadable(data []byte) (Problem, bool) {
 	switch {
 	case len(data) > MaxSize:
@@ -58,7 +58,7 @@ func unreadable(data []byte) (Problem, bool) {
 	return Problem{}, false
 }
 
-// templated is a hint for what looks like a template; "": it does not.
+// templated returns a hint if the data looks like a template, and otherwise "".
 func templated(data []byte) string {
 	for _, mark := range []string{"{{", "{%", "<%"} {
 		if bytes.Contains(data, []byte(mark)) {
@@ -82,13 +82,13 @@ func syntaxProblem(err error) Problem {
 	return p
 }
 
-// yamlReader turns YAML's nodes into ours. Aliases become copies of what they
-// stand for, counted against MaxNodes.
+// yamlReader converts YAML's nodes to Nodes. It expands aliases, and counts the
+// copies against MaxNodes.
 type yamlReader struct {
-	templated string // a hint, where the file looks like a template
+	templated string // hint, if the file looks like a template
 	problems  []Problem
 	nodes     int
-	full      bool // a bound was passed; nothing more is read
+	full      bool // a bound was exceeded; nothing more is read
 }
 
 func (r *yamlReader) problem(line int, field, hint, format string, args ...any) {
@@ -135,7 +135,7 @@ func (r *yamlReader) fields(n *Node, y *yaml.Node, depth int) {
 	first := map[string]int{}
 	for i := 0; i+1 < len(y.Content) && !r.full; i += 2 {
 		key := y.Content[i]
-		for range 10 { // an alias may stand for a key, not for an alias
+		for range 10 { // a key may be an alias, but never an alias of an alias
 			if key.Kind == yaml.AliasNode {
 				key = key.Alias
 			}
@@ -144,7 +144,7 @@ func (r *yamlReader) fields(n *Node, y *yaml.Node, depth int) {
 			r.problem(y.Content[i].Line, "", r.templated, "a field's name is %s, needs text", yamlKind(key))
 			continue
 		}
-		if key.Tag == "!ignore" { // Envoy's word for what only aliases refer to
+		if key.Tag == "!ignore" { // Envoy's tag for values that only aliases refer to
 			continue
 		}
 		if key.ShortTag() == "!!merge" {

@@ -15,10 +15,10 @@ import (
 
 var crds = flag.String("crds", "", "files of CRDs, with commas between them, to make testdata/crds.txt of")
 
-// CRDs checks that each field that the CRDs in testdata/crds.txt have is one
-// that we know, honoured or refused, and the reverse, but for older ones. So
-// nothing that a cluster has is called unknown. Kinds are structs with a Spec,
-// by name. -crds makes the file anew.
+// CRDs checks that each field of the CRDs in testdata/crds.txt is one that we
+// know, supported or rejected, and the reverse, except for the fields in older.
+// This ensures that no field of a cluster's objects is reported as unknown. The
+// kinds are structs with a Spec, by name. With -crds, it rewrites the file.
 func CRDs(t *testing.T, kinds map[string]any, older ...string) {
 	t.Helper()
 	if *crds != "" {
@@ -37,7 +37,7 @@ func CRDs(t *testing.T, kinds map[string]any, older ...string) {
 	covered := map[string]bool{}
 	for _, their := range theirs {
 		found := ""
-		for path := range ours { // a field that is taken or refused as a whole covers what is in it
+		for path := range ours { // a field that is accepted or rejected as a whole covers its subfields
 			if path == their || ours[path] && strings.HasPrefix(their, path+".") {
 				found = path
 			}
@@ -54,12 +54,11 @@ func CRDs(t *testing.T, kinds map[string]any, older ...string) {
 	}
 }
 
-// paths collects the paths of a struct's fields, and of each whether it is a
-// leaf.
+// paths collects the paths of a struct's fields, and whether each is a leaf.
 func paths(of reflect.Type, at string, into map[string]bool) {
 	for _, f := range reflect.VisibleFields(of) {
 		if f.Anonymous {
-			continue // its fields are among them
+			continue // its fields are visible as well
 		}
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		inner := f.Type
@@ -82,7 +81,7 @@ func writeCRDs(t *testing.T, kinds, files []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var plain [][]byte // a chart's templates have lines that are no YAML
+		var plain [][]byte // lines of a chart's templates that are not YAML are left out
 		for line := range bytes.Lines(data) {
 			if !bytes.HasPrefix(bytes.TrimSpace(line), []byte("{{")) {
 				plain = append(plain, line)

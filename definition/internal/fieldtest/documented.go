@@ -1,5 +1,5 @@
-// Package fieldtest compares the fields that kinds of definitions have with
-// what others say of them: our documents, and the CRDs of clusters.
+// Package fieldtest compares the fields of kinds of definitions with other
+// descriptions of them: our documents, and the CRDs of clusters.
 package fieldtest
 
 import (
@@ -11,8 +11,8 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// Documented checks that a document names every field, honoured or refused, in
-// the section of its kind.
+// Documented checks that a document names every field, supported or rejected,
+// in the section of its kind.
 func Documented(t *testing.T, file string, sections map[string]any) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -40,8 +40,8 @@ func Documented(t *testing.T, file string, sections map[string]any) {
 	}
 }
 
-// allNames gives the fields of a struct and of those within it; Kubernetes'
-// metadata aside.
+// allNames returns the fields of a struct and of nested structs, except
+// Kubernetes' metadata.
 func allNames(t reflect.Type) []string {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
