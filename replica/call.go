@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	mostBytes = 16 << 20 // of what is asked, or answered, by Call
-	mostWords = 4 << 10  // ... or said of why not
-	// callTime is how long a call may take: who leads may have to write something down.
+	mostBytes = 16 << 20 // of a request or an answer of Call
+	mostWords = 4 << 10  // of an error message
+	// callTime is the timeout of a call: the leader may have to write to the state.
 	callTime = 20 * time.Second
 )
 
-// kinds are errors that whoever asks decides on, by how they are called on the wire.
+// kinds are the errors that callers decide on, by their names on the wire.
 var kinds = map[string]error{
 	"unknown":    rollout.ErrUnknown,
 	"not":        rollout.ErrNot,
@@ -31,7 +31,7 @@ var kinds = map[string]error{
 
 const kindHeader = "Wasmxds-Error"
 
-// remoteError is what another server said.
+// remoteError is an error that another replica returned.
 type remoteError struct {
 	words string
 	is    error
@@ -40,8 +40,8 @@ type remoteError struct {
 func (e *remoteError) Error() string { return e.words }
 func (e *remoteError) Unwrap() error { return e.is }
 
-// On has what other servers ask by [Call] at a path, "/peer/v1/hear", answered. It is
-// for before Serve.
+// On answers what other replicas request by [Call] at a path, such as "/peer/v1/hear", with
+// do. Call it before Serve.
 func On[Q, A any](p *Peers, path string, do func(ctx context.Context, from Member, q Q) (A, error)) {
 	p.Handle("POST "+path, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var q Q
@@ -60,11 +60,11 @@ func On[Q, A any](p *Peers, path string, do func(ctx context.Context, from Membe
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a) // else who asked is gone
+		_ = json.NewEncoder(w).Encode(a) // an error means that the caller is gone
 	}))
 }
 
-// Call asks another server at a path, and gives its answer.
+// Call sends a request to another replica at a path, and returns its answer.
 func Call[Q, A any](ctx context.Context, p *Peers, to Member, path string, q Q) (a A, err error) {
 	body, err := json.Marshal(q)
 	if err != nil {
@@ -92,20 +92,20 @@ func Call[Q, A any](ctx context.Context, p *Peers, to Member, path string, q Q) 
 	return a, nil
 }
 
-// Answer is what a server says, or why it says nothing.
+// Answer is the answer of a replica, or why there is none.
 type Answer[A any] struct {
 	Of  Member
 	Is  A
 	Err error
 }
 
-// CallAll asks all other servers that live, at once, and gives their answers when each
-// has come.
+// CallAll sends a request to all other live replicas concurrently. It returns when each has
+// answered or failed.
 func CallAll[Q, A any](ctx context.Context, p *Peers, path string, q Q) []Answer[A] {
 	return CallSome[Q, A](ctx, p, path, q, func(string) bool { return true })
 }
 
-// CallSome is CallAll of those of the servers that are asked, by id.
+// CallSome is like CallAll, but only for replicas whose IDs ask accepts.
 func CallSome[Q, A any](ctx context.Context, p *Peers, path string, q Q, ask func(id string) bool) []Answer[A] {
 	var all []Answer[A]
 	for id, m := range p.Registry.Living() {
@@ -121,8 +121,8 @@ func CallSome[Q, A any](ctx context.Context, p *Peers, path string, q Q, ask fun
 	return all
 }
 
-// Ask asks another server for what is at a path. Whatever it answers, the caller reads the
-// body, within its own bounds, and closes it.
+// Ask sends a GET request for a path to another replica. Whatever the status, the caller
+// must read the body, within its own limits, and close it.
 func (p *Peers) Ask(ctx context.Context, of Member, path string) (*http.Response, error) {
 	return p.send(ctx, "GET", of, path, nil)
 }

@@ -9,21 +9,21 @@ import (
 	"wasmxds/rollout/roster"
 )
 
-// Mover is what moves changes on this server, when it leads.
+// Mover moves changes on this replica while it leads.
 type Mover interface {
 	Hear(ctx context.Context, term uint64, from string, t roster.Telling) (driver.Answer, error)
 	Do(ctx context.Context, c rollout.Command) error
 	Status(ctx context.Context) (rollout.Status, error)
 }
 
-// Where servers speak of changes.
+// Paths of requests about changes.
 const (
 	hearPath   = "/peer/v1/hear"
 	doPath     = "/peer/v1/do"
 	statusPath = "/peer/v1/rollouts"
 )
 
-// heard is what is told to who leads in a term.
+// heard is a report to the leader of a term.
 type heard struct {
 	Term    uint64         `json:"term"`
 	Telling roster.Telling `json:"telling"`
@@ -31,7 +31,7 @@ type heard struct {
 
 type nothing struct{}
 
-// Moves has other servers reach what moves changes here. It is for before Serve.
+// Moves lets other replicas send requests to m. Call it before Serve.
 func (p *Peers) Moves(m Mover) {
 	On(p, hearPath, func(ctx context.Context, from Member, h heard) (driver.Answer, error) {
 		return m.Hear(ctx, h.Term, from.ID, h.Telling)
@@ -44,34 +44,34 @@ func (p *Peers) Moves(m Mover) {
 	})
 }
 
-// Leader is the server that leads, as it is known now.
+// Leader returns the replica that is currently known to lead.
 func (p *Peers) Leader() driver.Leader {
 	at, term := p.Registry.Leader()
 	return remote{p, at, term}
 }
 
-// remote is the leader, on another server.
+// remote is the leader, on another replica.
 type remote struct {
 	peers *Peers
 	at    Member
 	term  uint64
 }
 
-// Term is its term; 0: nobody is known to lead.
+// Term returns its term; 0: no leader is known.
 func (r remote) Term() uint64 { return r.term }
 
-// Hear tells it what Envoys have told.
+// Hear sends it reports of Envoys.
 func (r remote) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
 	return askLeader[heard, driver.Answer](ctx, r, hearPath, heard{r.term, t})
 }
 
-// Do has it do what people say.
+// Do sends it a command.
 func (r remote) Do(ctx context.Context, c rollout.Command) error {
 	_, err := askLeader[rollout.Command, nothing](ctx, r, doPath, c)
 	return err
 }
 
-// Status is what it tells of all changes.
+// Status requests its status of all changes.
 func (r remote) Status(ctx context.Context) (rollout.Status, error) {
 	return askLeader[nothing, rollout.Status](ctx, r, statusPath, nothing{})
 }
@@ -79,7 +79,7 @@ func (r remote) Status(ctx context.Context) (rollout.Status, error) {
 var errNobody = unreached{errors.New("it is not known which server moves changes")}
 
 func askLeader[Q, A any](ctx context.Context, r remote, path string, q Q) (a A, err error) {
-	if r.term == 0 || r.at.ID == r.peers.Registry.ID() { // it did, and does no more
+	if r.term == 0 || r.at.ID == r.peers.Registry.ID() { // it led, and no longer does
 		return a, errNobody
 	}
 	return Call[Q, A](ctx, r.peers, r.at, path, q)

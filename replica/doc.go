@@ -1,12 +1,12 @@
-// Package replica joins the xds-servers of one state: who there is, who leads, and how
-// they speak to each other.
+// Package replica connects the xds-servers that share a state: it knows which replicas
+// there are and which one leads, and transports requests between them.
 //
-// Start with [Registry], which says who there is, and [Peers], by which they speak:
-// what one of them serves is registered by [On] or [Peers.Handle] before
-// [Peers.Serve]; what it asks of another goes by [Call], [CallAll] and [Peers.Ask].
-// [Peers.Moves] and [Peers.Leader] are what they say of changes.
+// Start with [Registry], which knows the replicas, and [Peers], which transports requests.
+// Register what a replica serves by [On] or [Peers.Handle] before [Peers.Serve]. Send
+// requests by [Call], [CallAll] and [Peers.Ask]. [Peers.Moves] and [Peers.Leader] transport
+// what concerns changes.
 //
-// Nothing has to be set up for that: each server makes a [Key] when it starts, and
-// writes its hash into the store. Whoever may write the store is trusted, and nobody
-// else. No Envoy is in the store: what Envoys tell goes from server to server.
+// None of this needs setup: each replica creates a [Key] when it starts, and writes its
+// hash into the store. Whoever may write to the store is trusted, and nobody else is.
+// Envoys are not in the store: reports about them go from replica to replica.
 package replica

@@ -14,20 +14,19 @@ import (
 	"time"
 )
 
-// Key is what a server shows to others, to be known by. It lives as long as the
-// process.
+// Key authenticates a replica to the others. It lives as long as the process.
 type Key struct {
 	certificate tls.Certificate
 	hash        string
 }
 
-// NewKey makes a key, and a certificate which says nothing but that.
+// NewKey creates a key, and a certificate with nothing but the key.
 func NewKey() (*Key, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("make a key for other servers: %w", err)
 	}
-	// Nobody looks at when it is good: clocks may differ.
+	// Nobody checks the validity period, because clocks may differ.
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(100 * 365 * 24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
@@ -40,7 +39,7 @@ func NewKey() (*Key, error) {
 	return &Key{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private, Leaf: leaf}, hashOf(leaf)}, nil
 }
 
-// Hash names the public key.
+// Hash identifies the public key.
 func (k *Key) Hash() string { return k.hash }
 
 func hashOf(c *x509.Certificate) string {
@@ -48,7 +47,7 @@ func hashOf(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// shown is the hash of the key of who is at the other end.
+// shown returns the hash of the other side's key.
 func shown(s tls.ConnectionState) (string, error) {
 	if len(s.PeerCertificates) == 0 {
 		return "", errors.New("it shows no certificate")
@@ -56,14 +55,14 @@ func shown(s tls.ConnectionState) (string, error) {
 	return hashOf(s.PeerCertificates[0]), nil
 }
 
-// tls is the configuration of either side, which takes who shows a key that known
-// knows.
+// tls returns the TLS configuration of either side. It accepts a key if known returns nil
+// for its hash.
 func (k *Key) tls(known func(hash string) error) *tls.Config {
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{k.certificate},
 		ClientAuth:             tls.RequireAnyClientCert,
-		InsecureSkipVerify:     true, // no authority says who it is: known does
+		InsecureSkipVerify:     true, // known authenticates the other side, not a certificate authority
 		SessionTicketsDisabled: true,
 		NextProtos:             []string{"http/1.1"},
 		VerifyConnection: func(s tls.ConnectionState) error {

@@ -14,7 +14,7 @@ import (
 	"wasmxds/rollout/driver"
 )
 
-// Peers is how servers speak to each other: HTTP by TLS, where each side shows its key.
+// Peers connects replicas by HTTP over TLS, in which each side authenticates by its key.
 type Peers struct {
 	Registry *Registry
 	key      *Key
@@ -23,15 +23,16 @@ type Peers struct {
 	log      *slog.Logger
 }
 
-// What bounds connections.
+// Limits of connections.
 const (
 	idle       = 2 * time.Minute
-	idleClient = time.Minute     // less than idle, so that none is closed as it is used
-	knownIn    = 3 * time.Second // that it may take to find out who asks
+	idleClient = time.Minute     // less than idle, so that the server does not close a connection while it is used
+	knownIn    = 3 * time.Second // timeout of the lookup of an unknown key
 	connectIn  = 5 * time.Second
 )
 
-// NewPeers makes the Peers of a server; the Registry's own member has the key's hash.
+// NewPeers returns the Peers of a replica. The Registry's own Member must have the key's
+// hash.
 func NewPeers(r *Registry, key *Key, log *slog.Logger) *Peers {
 	p := &Peers{Registry: r, key: key, mux: http.NewServeMux(), log: log}
 	p.client = &http.Client{Transport: &http.Transport{
@@ -40,21 +41,21 @@ func NewPeers(r *Registry, key *Key, log *slog.Logger) *Peers {
 	return p
 }
 
-// Handle has requests of other servers handled; it is for before Serve. The pattern is
-// one of http.ServeMux, with a method: "GET /peer/v1/modules/{sha256}". [From] tells
-// who asks.
+// Handle registers a handler for requests of other replicas; call it before Serve. The
+// pattern is one of http.ServeMux, with a method, such as "GET /peer/v1/modules/{sha256}".
+// [From] returns the sender.
 func (p *Peers) Handle(pattern string, h http.Handler) { p.mux.Handle(pattern, h) }
 
-// Serve serves other servers until ctx ends, with so many connections at once: a few of
-// each, and those of whom it is not known yet who they are. Nobody else gets beyond the
-// handshake.
+// Serve serves other replicas until ctx ends, on at most that many concurrent connections:
+// a few per replica, and those that have not completed the handshake. Only replicas
+// complete it.
 func (p *Peers) Serve(ctx context.Context, l net.Listener, connections int) error {
 	defer p.client.CloseIdleConnections()
 	return bounded.Serve(ctx, tls.NewListener(l, p.key.tls(p.known)), http.HandlerFunc(p.serve),
 		bounded.Options{Connections: connections, Idle: idle, Log: p.log})
 }
 
-// known says whether who shows a key is one of the servers.
+// known returns nil if a key belongs to a replica.
 func (p *Peers) known(key string) error {
 	if _, is := p.Registry.of(key); is {
 		return nil
@@ -72,13 +73,13 @@ func (p *Peers) known(key string) error {
 
 type fromKey struct{}
 
-// From is who asks.
+// From returns the replica that sent the request.
 func From(ctx context.Context) Member {
 	m, _ := ctx.Value(fromKey{}).(Member)
 	return m
 }
 
-// serve serves a request of a server that is still one of them.
+// serve serves a request, if the sender is still one of the replicas.
 func (p *Peers) serve(w http.ResponseWriter, r *http.Request) {
 	key, err := shown(*r.TLS)
 	if err != nil {
@@ -94,8 +95,9 @@ func (p *Peers) serve(w http.ResponseWriter, r *http.Request) {
 	p.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fromKey{}, from)))
 }
 
-// dial connects to the server whose key is the host of an address: so no connection
-// to a server that was at an address before is taken for one to who is there now.
+// dial connects to the replica whose key is the host of an address. A pooled connection to
+// a replica that used to be at some network address is therefore never used for its
+// successor there.
 func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	key, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -120,7 +122,7 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return conn, nil
 }
 
-// unreached: a server was not told what it was to be told.
+// unreached means that a request did not reach a replica.
 type unreached struct{ error }
 
 func (e unreached) Unwrap() error        { return e.error }

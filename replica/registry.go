@@ -14,77 +14,77 @@ import (
 	"wasmxds/state"
 )
 
-// Where the servers are in the store.
+// Keys in the store.
 const (
 	keys       = "replicas/"
 	memberKeys = keys + "member/" // ID
 	leaderKey  = keys + "leader"
 )
 
-// How often a server shows that it lives, and for how long one that does not is taken
-// to live, and is remembered. Each server measures that by its own clock, from when it
-// has seen the other show it: clocks are not compared.
+// The intervals at which a replica shows that it lives, and after which one that does not
+// is taken for dead, and is forgotten. Each replica measures them by its own clock, from
+// the moment it has seen a beat. Clocks are not compared.
 const (
 	beatEvery   = 5 * time.Second
 	livesFor    = 20 * time.Second
 	forgetAfter = 10 * time.Minute
 	lookEvery   = time.Second
-	storeTime   = 5 * time.Second // that the store may take for one call
+	storeTime   = 5 * time.Second // timeout of one call of the store
 )
 
-// Member is a server.
+// Member is a replica.
 type Member struct {
 	ID      string `json:"id"`
-	Address string `json:"address"`           // host:port, where others reach it
+	Address string `json:"address"`           // host:port at which other replicas reach it
 	Key     string `json:"key"`               // the Hash of its Key
-	Beat    uint64 `json:"beat"`              // another each time that it shows that it lives
-	Streams int    `json:"streams,omitempty"` // of Envoys that it has
-	Takes   bool   `json:"takes,omitempty"`   // it has what Envoys are to have, and does not end
-	// Clock is its clock when it last showed that it lives.
+	Beat    uint64 `json:"beat"`              // changes each time it shows that it lives
+	Streams int    `json:"streams,omitempty"` // number of Envoy streams
+	Takes   bool   `json:"takes,omitempty"`   // it has a snapshot for Envoys, and is not terminating
+	// Clock is the time of its last beat, by its own clock.
 	Clock time.Time `json:"clock,omitzero"`
 }
 
-// leader is who leads.
+// leader identifies the leader.
 type leader struct {
 	ID   string `json:"id"`
 	Term uint64 `json:"term"`
 }
 
-// Registry knows the servers of a store. It is safe for concurrent use.
+// Registry knows the replicas that share a store. It is safe for concurrent use.
 type Registry struct {
 	store state.Store
 	log   *slog.Logger
-	again chan struct{} // holds a token while nobody looks because a server is not known
-	early chan struct{} // holds a token when the next beat is not to wait
+	again chan struct{} // holds a token unless somebody looks up an unknown replica
+	early chan struct{} // holds a token when the next beat must not wait
 
 	mu     sync.Mutex
 	own    Member
-	shown  bool // own was written
-	twin   bool // another server has the same id
+	shown  bool // own was written to the store
+	twin   bool // another replica has the same ID
 	seen   map[string]*seen
 	leader leader
-	looked time.Time                // when the store last said who there is
-	asked  time.Time                // when it was last asked because a server is not known
-	skews  map[string]time.Duration // of the clocks of servers that were seen, by id
+	looked time.Time                // when the store was last listed
+	asked  time.Time                // when it was last listed because of an unknown replica
+	skews  map[string]time.Duration // clock differences of the replicas that were seen, by ID
 	trusts bool                     // see SameClock
 }
 
-// seen is a server as it was seen.
+// seen is a replica as it was last seen.
 type seen struct {
 	Member
 	revision state.Revision
 	at       time.Time // when its beat was first seen
 }
 
-// NewRegistry makes a Registry of a server, which others see while Run runs.
+// NewRegistry returns the Registry of a replica, which other replicas see while Run runs.
 func NewRegistry(store state.Store, own Member, log *slog.Logger) *Registry {
 	r := &Registry{store: store, own: own, log: log, again: make(chan struct{}, 1), early: make(chan struct{}, 1), seen: map[string]*seen{}, skews: map[string]time.Duration{}, trusts: true}
 	r.again <- struct{}{}
 	return r
 }
 
-// Run has others see this server, and looks for them, until ctx ends. Then it is not
-// there any more.
+// Run shows this replica to the others, and looks for them, until ctx ends. Then it removes
+// this replica from the store.
 func (r *Registry) Run(ctx context.Context) {
 	var last time.Time
 	for {
@@ -112,7 +112,7 @@ func (r *Registry) Run(ctx context.Context) {
 	}
 }
 
-// show has others see this server.
+// show writes this replica's next beat.
 func (r *Registry) show(ctx context.Context) error {
 	r.mu.Lock()
 	r.own.Beat++
@@ -134,23 +134,23 @@ func (r *Registry) show(ctx context.Context) error {
 	return nil
 }
 
-// Tell changes what others are told of this server from its next beat on.
+// Tell changes own, which other replicas see from the next beat on.
 func (r *Registry) Tell(change func(own *Member)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	change(&r.own)
 }
 
-// TellNow is Tell, with a beat at once.
+// TellNow is like Tell, but writes a beat at once.
 func (r *Registry) TellNow(change func(own *Member)) {
 	r.Tell(change)
 	select {
 	case r.early <- struct{}{}:
-	default: // one is about to come
+	default: // one is about to be written
 	}
 }
 
-// look sees who there is, and has the store forget who has not been for long.
+// look lists the replicas, and removes those from the store that have been dead for long.
 func (r *Registry) look(ctx context.Context) error {
 	short, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
@@ -175,8 +175,8 @@ func (r *Registry) look(ctx context.Context) error {
 	return nil
 }
 
-// took takes what the store says, and gives all servers in it. shown is whether this
-// one was written before the store was asked.
+// took records the entries of the store, and returns all replicas among them. shown is
+// whether this one was written before the store was listed.
 func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 	now := time.Now()
 	there := map[string]*seen{}
@@ -186,7 +186,7 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 	twin := false
 	for _, e := range entries {
 		if e.Key == leaderKey {
-			_ = json.Unmarshal(e.Value, &r.leader) // else nobody is known to lead
+			_ = json.Unmarshal(e.Value, &r.leader) // an error means that no leader is known
 			continue
 		}
 		id := strings.TrimPrefix(e.Key, memberKeys)
@@ -213,33 +213,33 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 	return maps.Clone(there)
 }
 
-// askAgainAfter is how often the store is asked at most because a server is not known.
+// askAgainAfter is the shortest interval between two lookups of unknown replicas.
 const askAgainAfter = 500 * time.Millisecond
 
 const (
-	// mostSkew is by how much the clock of another may seem to differ, which is seen by
-	// this one up to a beat late.
+	// mostSkew is how much the clock of another replica may seem to differ. Its beat is
+	// seen up to one interval late.
 	mostSkew  = 15 * time.Second
 	mostSkews = 1000 // servers
 )
 
-// differs says whether the clock of a server differs from this one's, as far as is known.
+// differs reports whether the clock of a replica differs from this one's, or is unknown.
 // The caller holds r.mu.
 func (r *Registry) differs(id string) bool {
 	skew, known := r.skews[id]
 	return !known || skew.Abs() > mostSkew
 }
 
-// SameClock says whether who led before this server did has about the same clock, so
-// that times that it has written down mean the same here.
+// SameClock reports whether the previous leader has about the same clock as this replica,
+// so that times that it has written mean the same here.
 func (r *Registry) SameClock() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.trusts
 }
 
-// lookAgain looks once more, as somebody is not known, but not as often as strangers
-// may ask for it. Those who call meanwhile wait for that look.
+// lookAgain lists the replicas again, because of an unknown key, but not as often as
+// strangers could cause it. Concurrent callers wait for the same list.
 func (r *Registry) lookAgain(ctx context.Context) error {
 	select {
 	case <-r.again:
@@ -259,7 +259,7 @@ func (r *Registry) lookAgain(ctx context.Context) error {
 	return r.look(ctx)
 }
 
-// of gives a server by the hash of its key.
+// of returns the replica with the key of a hash.
 func (r *Registry) of(key string) (Member, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -271,26 +271,26 @@ func (r *Registry) of(key string) (Member, bool) {
 	return Member{}, false
 }
 
-// ID is that of this server.
+// ID returns the ID of this replica.
 func (r *Registry) ID() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.own.ID
 }
 
-// Twin says whether another server has the same id.
+// Twin reports whether another replica has the same ID.
 func (r *Registry) Twin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.twin
 }
 
-// lives says whether a server that was seen lives. While the store can't be asked, it
-// is as it was. The caller holds r.mu.
+// lives reports whether a replica lives. While the store is unavailable, this does not
+// change. The caller holds r.mu.
 func (r *Registry) lives(s *seen) bool { return r.looked.Sub(s.at) < livesFor }
 
-// Others are the other servers that there are, and whether they live. Who does not, and
-// was where one is that lives, is that one, which has lost its disk since.
+// Others returns the other replicas, by ID, and whether they live. A dead one at the
+// address of a live one is left out: it is the same replica, which has lost its disk since.
 func (r *Registry) Others() map[string]bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -307,13 +307,13 @@ func (r *Registry) Others() map[string]bool {
 	return others
 }
 
-// Known is a server that was seen.
+// Known is a replica that was seen.
 type Known struct {
 	Member
 	Lives bool
 }
 
-// All are all servers that there are, this one too.
+// All returns all replicas, including this one.
 func (r *Registry) All() []Known {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -326,7 +326,7 @@ func (r *Registry) All() []Known {
 	return all
 }
 
-// Living are the other servers that live, by id.
+// Living returns the other replicas that live, by ID.
 func (r *Registry) Living() map[string]Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -339,13 +339,14 @@ func (r *Registry) Living() map[string]Member {
 	return all
 }
 
-// Heard is another server, and since when what it tells is known.
+// Heard is another replica, and when its last beat was first seen.
 type Heard struct {
 	Member
 	At time.Time
 }
 
-// Heard are the other servers that are heard now: none while the store can't be asked.
+// Heard returns the other replicas whose beats are recent: none while the store is
+// unavailable.
 func (r *Registry) Heard() []Heard {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -358,7 +359,7 @@ func (r *Registry) Heard() []Heard {
 	return all
 }
 
-// Leader is who leads, in which term; 0: that is not known.
+// Leader returns the leader and its term; 0: no leader is known.
 func (r *Registry) Leader() (Member, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -371,7 +372,7 @@ func (r *Registry) Leader() (Member, uint64) {
 	return Member{}, 0
 }
 
-// Lead leads under a name, and says so to the others.
+// Lead waits to lead under a name, and writes that this replica leads.
 func (r *Registry) Lead(ctx context.Context, name string) (state.Term, error) {
 	t, err := r.store.Lead(ctx, name)
 	if err != nil {

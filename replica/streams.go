@@ -9,34 +9,33 @@ import (
 	"wasmxds/replica/spread"
 )
 
-// Holder is what holds the streams of a server's Envoys.
+// Holder holds the streams of a replica's Envoys.
 type Holder interface {
-	Len() int           // how many there are
-	Move(most int) int  // closes some, whose Envoys go elsewhere, and gives their number
-	Leave(most int) int // closes some of a server that ends
+	Len() int           // the number of streams
+	Move(most int) int  // closes some whose Envoys can go elsewhere, and returns how many
+	Leave(most int) int // closes some because this replica is terminating
 }
 
-// Streams tells other servers how many streams this one has, and has Envoys go to
-// others where these have fewer. It is safe for concurrent use; make one by
-// [NewStreams].
+// Streams reports to other replicas how many streams this one has, and sends Envoys to
+// those that have fewer. It is safe for concurrent use; create one by [NewStreams].
 type Streams struct {
 	registry *Registry
 	holder   Holder
 	log      *slog.Logger
 
 	mu     sync.Mutex
-	ready  bool // it has what Envoys are to have
+	ready  bool // this replica has a snapshot for Envoys
 	ends   bool
 	spread spread.Spread
 	share  float64
 }
 
-// NewStreams makes a Streams of a server, which does its work while Run runs.
+// NewStreams returns the Streams of a replica, which works while Run runs.
 func NewStreams(r *Registry, h Holder, log *slog.Logger) *Streams {
 	return &Streams{registry: r, holder: h, log: log}
 }
 
-// Ready says that the server has what Envoys are to have.
+// Ready records that the replica has a snapshot for Envoys.
 func (s *Streams) Ready() {
 	s.mu.Lock()
 	s.ready = true
@@ -45,13 +44,13 @@ func (s *Streams) Ready() {
 	s.tell(takes)
 }
 
-// tell has others know at once whether Envoys may come here.
+// tell reports to others at once whether Envoys may come here.
 func (s *Streams) tell(takes bool) {
 	n := s.holder.Len()
 	s.registry.TellNow(func(own *Member) { own.Takes, own.Streams = takes, n })
 }
 
-// Run has streams spread until ctx ends.
+// Run spreads streams until ctx ends.
 func (s *Streams) Run(ctx context.Context) {
 	tick := time.NewTicker(spread.Every)
 	defer tick.Stop()
@@ -65,7 +64,7 @@ func (s *Streams) Run(ctx context.Context) {
 	}
 }
 
-// look tells how many streams there are, and closes some if it is time for that.
+// look reports how many streams there are, and closes some if necessary.
 func (s *Streams) look(now time.Time) {
 	n := s.holder.Len()
 	s.registry.Tell(func(own *Member) { own.Streams = n })
@@ -87,7 +86,7 @@ func (s *Streams) look(now time.Time) {
 	}
 }
 
-// others are the servers that Envoys may go to.
+// others returns the replicas that Envoys may go to.
 func (s *Streams) others() []spread.Other {
 	var all []spread.Other
 	for _, h := range s.registry.Heard() {
@@ -98,8 +97,8 @@ func (s *Streams) others() []spread.Other {
 	return all
 }
 
-// Count is how many streams each server has, by id, and how many it would be for each
-// if all had the same.
+// Count returns how many streams each replica has, by ID, and how many each would have if
+// all had the same number.
 func (s *Streams) Count() (streams map[string]int, share float64) {
 	streams = map[string]int{s.registry.ID(): s.holder.Len()}
 	for _, h := range s.registry.Heard() {
@@ -110,12 +109,12 @@ func (s *Streams) Count() (streams map[string]int, share float64) {
 	return streams, s.share
 }
 
-// leaveEvery is how often some are closed of a server that ends.
+// leaveEvery is the interval at which a terminating replica closes streams.
 const leaveEvery = 50 * time.Millisecond
 
-// Leave has Envoys go to other servers, as this one ends, evenly within a time, so that
-// they do not all come at once. Who has nowhere else to go, or something under way,
-// stays. It returns when all are gone or the time is over.
+// Leave sends Envoys to other replicas because this one is terminating, evenly within a
+// duration, so that they do not all arrive at once. An Envoy that has nowhere else to go,
+// or has something in progress, stays. Leave returns when all are gone or the time is over.
 func (s *Streams) Leave(ctx context.Context, within time.Duration) {
 	s.mu.Lock()
 	s.ends = true
@@ -130,7 +129,7 @@ func (s *Streams) Leave(ctx context.Context, within time.Duration) {
 		if n == 0 {
 			return
 		}
-		if len(s.others()) > 0 { // or it has just begun to end as well
+		if len(s.others()) > 0 { // another may just have begun to terminate as well
 			s.holder.Leave((n + rounds - 1) / rounds)
 		}
 		select {

@@ -1,10 +1,10 @@
-// Package envoys tells of the Envoys of all servers of a state as if they were
-// connected to one, so that it does not matter which of them people ask.
+// Package envoys presents the Envoys of all replicas as if they were connected to one, so
+// that people may ask any replica.
 //
-// Start with [New]. Each server tells the others what they ask for, a page at a time;
-// nothing is stored, and nothing is sent while nobody asks. Who can't be reached, and
-// still lives, has its Envoys counted as it last told, but none of them as running
-// what is wanted.
+// Start with [New]. Each replica sends the others what they request, one page at a time.
+// Nothing is stored, and nothing is sent unless somebody asks. The Envoys of a replica that
+// lives but can't be reached are counted as it last reported them, but none of them as
+// running the current version.
 package envoys
 
 import (
@@ -18,56 +18,56 @@ import (
 	"wasmxds/xds"
 )
 
-// Server has the Envoys of one server. An [xds.Server] is one.
+// Server reports the Envoys of one replica. [xds.Server] implements it.
 type Server interface {
 	Nodes(after string, limit int) (nodes []xds.NodeStatus, next string)
 	Node(id string) (xds.NodeStatus, bool)
 	Generation() uint64
 	Summary() (xds.NodeCount, map[string]xds.FilterCount)
 
-	Awaited() []definition.Node      // that are away, and may come back
-	Connected(ids []string) []string // those of them that are
-	Elsewhere(ids []string)          // they are connected to another server
+	Awaited() []definition.Node      // that are away and may come back
+	Connected(ids []string) []string // returns those of ids that are connected
+	Elsewhere(ids []string)          // records that they are connected to another replica
 }
 
 const (
-	askEvery  = time.Second      // others are asked for what they count
-	askFor    = 15 * time.Second // after anybody has wanted to know that last
-	firstWait = time.Second      // for what others count, when nobody wanted to know before
-	askTime   = 3 * time.Second  // that they may take
-	mostIDs   = 4096             // asked for at once
+	askEvery  = time.Second      // the interval of requests for counts
+	askFor    = 15 * time.Second // how long after somebody last asked for the counts requests continue
+	firstWait = time.Second      // for the first counts, when nobody asked for them before
+	askTime   = 3 * time.Second  // the timeout of a request
+	mostIDs   = 4096             // in one request
 )
 
-// All are the Envoys of all servers. It is safe for concurrent use.
+// All reports the Envoys of all replicas. It is safe for concurrent use.
 type All struct {
 	own   Server
 	peers *replica.Peers
-	poke  chan struct{} // holds a token when others are to be asked now
+	poke  chan struct{} // holds a token when other replicas are to be asked at once
 
 	mu         sync.Mutex
-	asked      time.Time // when anybody wanted to know last
+	asked      time.Time // when somebody last asked for counts
 	told       chan struct{}
-	generation uint64            // another when others count something else
-	counts     map[string]counts // by server
-	silent     map[string]bool   // servers that have not answered
+	generation uint64            // changes with the counts of other replicas
+	counts     map[string]counts // by replica
+	silent     map[string]bool   // replicas that have not answered
 }
 
-// counts is what a server counts.
+// counts are the counts of one replica.
 type counts struct {
 	Nodes   xds.NodeCount              `json:"nodes"`
 	Filters map[string]xds.FilterCount `json:"filters"`
 }
 
-// New makes an All of a server's own Envoys and those of its peers, whom it answers from
-// now on. It is for before the peers are served.
+// New returns an All for own and the Envoys of peers, and registers its answers to them.
+// Call it before peers.Serve.
 func New(own Server, peers *replica.Peers) *All {
 	a := &All{own: own, peers: peers, poke: make(chan struct{}, 1), told: make(chan struct{}), counts: map[string]counts{}}
 	a.answer()
 	return a
 }
 
-// Run asks others while anybody wants to know of them, and finds out which Envoys that
-// are away have gone to another server, until ctx ends.
+// Run requests counts from other replicas while somebody asks for them, and finds Envoys
+// that are away at other replicas, until ctx ends.
 func (a *All) Run(ctx context.Context) {
 	tick := time.NewTicker(askEvery)
 	defer tick.Stop()
@@ -88,11 +88,11 @@ func (a *All) Run(ctx context.Context) {
 	}
 }
 
-// find finds Envoys that are away at other servers.
+// find finds Envoys that are away at other replicas.
 func (a *All) find(ctx context.Context) {
 	var ids []string
 	for _, n := range a.own.Awaited() {
-		if len(ids) < mostIDs { // which of more they are is another each time
+		if len(ids) < mostIDs { // if there are more, the selection differs each time
 			ids = append(ids, n.ID)
 		}
 	}
@@ -108,7 +108,7 @@ func (a *All) find(ctx context.Context) {
 	}
 }
 
-// count asks others for their counts.
+// count requests the counts of other replicas.
 func (a *All) count(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()
@@ -134,7 +134,7 @@ func (a *All) count(ctx context.Context) {
 
 func (c counts) equal(o counts) bool { return c.Nodes == o.Nodes && maps.Equal(c.Filters, o.Filters) }
 
-// unsure is what a server has counted that does not say so any more.
+// unsure returns the counts of a replica that no longer confirms them.
 func (c counts) unsure() counts {
 	filters := maps.Clone(c.Filters)
 	for name, f := range filters {
@@ -145,7 +145,7 @@ func (c counts) unsure() counts {
 	return c
 }
 
-// answers says whether a server is worth to be waited for.
+// answers reports whether a replica answered its last request.
 func (a *All) answers(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

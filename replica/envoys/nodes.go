@@ -10,7 +10,7 @@ import (
 	"wasmxds/xds"
 )
 
-// The paths.
+// Paths of requests about Envoys.
 const (
 	havePath   = "/peer/v1/envoys/connected"
 	countsPath = "/peer/v1/envoys/counts"
@@ -19,11 +19,11 @@ const (
 )
 
 const (
-	pageNodes = 500     // at most, of one answer
-	pageBytes = 8 << 20 // of one answer, about
+	pageNodes = 500     // most nodes of one answer
+	pageBytes = 8 << 20 // approximate size of one answer
 )
 
-// pageOf asks for nodes, as Nodes does.
+// pageOf requests a page of nodes; see Nodes.
 type pageOf struct {
 	After string `json:"after"`
 	Limit int    `json:"limit"`
@@ -34,7 +34,7 @@ type page struct {
 	Next  string            `json:"next,omitempty"`
 }
 
-// answer has others answered.
+// answer registers the answers to other replicas.
 func (a *All) answer() {
 	replica.On(a.peers, havePath, func(_ context.Context, _ replica.Member, ids []string) ([]string, error) {
 		return a.own.Connected(ids[:min(len(ids), mostIDs)]), nil
@@ -55,7 +55,7 @@ func (a *All) answer() {
 	})
 }
 
-// encoded is as much of a page as may go in one answer.
+// encoded returns as much of a page as fits in one answer.
 func encoded(nodes []xds.NodeStatus, next string) (page, error) {
 	p := page{Next: next}
 	size := 0
@@ -73,8 +73,8 @@ func encoded(nodes []xds.NodeStatus, next string) (page, error) {
 	return p, nil
 }
 
-// Nodes implements admin.Fleet. An Envoy that several servers know is told of as by
-// the one that it is connected to.
+// Nodes implements admin.Fleet. If several replicas know an Envoy, it is reported by the
+// one that it is connected to.
 func (a *All) Nodes(after string, limit int) (nodes []xds.NodeStatus, next string) {
 	nodes, next = a.own.Nodes(after, limit)
 	ends := []string{next}
@@ -82,12 +82,12 @@ func (a *All) Nodes(after string, limit int) (nodes []xds.NodeStatus, next strin
 	defer cancel()
 	for _, answer := range replica.CallSome[pageOf, page](ctx, a.peers, nodesPath, pageOf{after, limit}, a.answers) {
 		if answer.Err != nil {
-			continue // the status says that it is not heard
+			continue // the status shows that it does not answer
 		}
 		ends = append(ends, answer.Is.Next)
 		for _, b := range answer.Is.Nodes {
 			var n xds.NodeStatus
-			if json.Unmarshal(b, &n) == nil { // else it is of another version of xds-server
+			if json.Unmarshal(b, &n) == nil { // an error means that its version of xds-server differs
 				n.Replica = answer.Of.ID
 				nodes = append(nodes, n)
 			}
@@ -96,16 +96,17 @@ func (a *All) Nodes(after string, limit int) (nodes []xds.NodeStatus, next strin
 	return merged(nodes, ends, limit)
 }
 
-// merged is the first of what several servers told, each as far as it says.
+// merged merges pages of several replicas, up to the limit and the end of the shortest
+// page.
 func merged(nodes []xds.NodeStatus, ends []string, limit int) (first []xds.NodeStatus, next string) {
 	slices.SortStableFunc(nodes, func(a, b xds.NodeStatus) int {
 		if c := strings.Compare(a.ID, b.ID); c != 0 {
 			return c
 		}
-		return a.AwaySince.Compare(b.AwaySince) // zero first: it is connected
+		return a.AwaySince.Compare(b.AwaySince) // zero, which means connected, comes first
 	})
 	nodes = slices.CompactFunc(nodes, func(a, b xds.NodeStatus) bool { return a.ID == b.ID })
-	for _, end := range ends { // beyond it this server may have more
+	for _, end := range ends { // this replica may have more nodes after it
 		if end != "" && (next == "" || end < next) {
 			next = end
 		}

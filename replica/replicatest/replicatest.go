@@ -1,5 +1,5 @@
-// Package replicatest runs servers of one state, for tests: as far as they see each
-// other and are reached. Start with [Serve].
+// Package replicatest runs replicas for tests, as far as they see each other and accept
+// requests. Start with [Serve].
 package replicatest
 
 import (
@@ -13,11 +13,12 @@ import (
 	"wasmxds/state"
 )
 
-// connections is how many others may have at once.
+// connections is the limit of concurrent connections from other replicas.
 const connections = 16
 
-// Serve runs a server of a store until the test ends, with what prepare gives, which is
-// called before others are served. From stop on nobody reaches it any more.
+// Serve runs a replica until the test ends, together with the functions that prepare
+// returns. prepare is called before the replica serves others. After stop, nobody can reach
+// it.
 func Serve(t testing.TB, store state.Store, id string, prepare func(*replica.Peers) []func(context.Context)) (p *replica.Peers, stop func()) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)

@@ -1,11 +1,11 @@
-// Package spread decides how many of its streams a server closes, so that Envoys which
-// know several servers of one state spread over them evenly: after one was away for a
-// moment, all of its Envoys are at the others, and stay there by themselves.
+// Package spread decides how many of its streams a replica closes, so that Envoys which
+// know several replicas spread over them evenly. Without it, after a replica was away for a
+// moment, all of its Envoys stay at the others.
 //
-// Start with [Spread]. It is a plain value: counts and time go in, a number comes out.
-// No server can say where an Envoy goes, so several closing at once must neither flood
-// one nor send Envoys back and forth; and what servers know of each other is seconds
-// old. The tests simulate just that.
+// Start with [Spread]. It is a plain value: counts and time go in, a number comes out. No
+// replica can decide where an Envoy goes, and what replicas know of each other is seconds
+// old. Therefore several that close streams at once must neither flood one replica nor send
+// Envoys back and forth. The tests simulate this.
 package spread
 
 import (
@@ -13,52 +13,51 @@ import (
 	"time"
 )
 
-// Every is how often a Spread is to be asked.
+// Every is the interval at which Next must be called.
 const Every = time.Second
 
 const (
-	// tolerated is by how much of an even share servers may differ from it, and enough
-	// how near they are brought once they differ by more.
+	// tolerated is how far replicas may be from an even share, as a part of it, and enough
+	// how near to it they are brought once they are further away.
 	tolerated, enough = 0.10, 0.03
 
-	// slowly is what part of an even share is closed at most in a second, and most how
-	// many streams whatever the share is.
+	// slowly is the largest part of an even share that is closed per second, and most the
+	// largest number of streams, whatever the share is.
 	slowly = 1.0 / 15
 	most   = 500
 
-	// gently is what part of what a server has too much goes in a second: what others
-	// tell is older than what it has done itself.
+	// gently is the part of a replica's excess that it closes per second, because reports
+	// of others are older than what it has done itself.
 	gently = 1.0 / 10
 
-	// lag is how old what another server tells may be when it is seen, with the time
-	// that a stream takes to be there that was closed here.
+	// lag is how old another replica's report may be when it is seen, plus the time that a
+	// stream that was closed here takes to appear there.
 	lag = 2 * time.Second
 
-	// patience is how many shares are closed while servers that have too few have no
-	// more for it. Then they are left alone, for firstPause and ever longer: Envoys may
-	// not reach them.
+	// patience is how many shares are closed while the replicas that have too few gain
+	// nothing. Then no more are closed for firstPause, and longer each time: Envoys may not
+	// reach those replicas.
 	patience   = 1
 	firstPause = 2 * time.Minute
 	lastPause  = time.Hour
 )
 
-// Other is another server that lives and takes streams.
+// Other is another replica that lives and accepts streams.
 type Other struct {
-	Streams int       // as it told last
+	Streams int       // as last reported
 	At      time.Time // when that was seen
 }
 
-// Spread is what one server has done of late. The zero value is one that has done
-// nothing.
+// Spread is what one replica has done recently. The zero value has done nothing.
 type Spread struct {
 	closing bool
 	closed  []count // oldest first
-	had     []count // likewise, at each look
+	had     []count // streams at each call of Next, oldest first
 
-	filled float64 // of the shares of others, when that was last seen to be more
+	filled float64 // streams of the others up to their shares, when this was last seen to grow
 	spent  int     // streams that were closed since
 	pause  time.Duration
-	until  time.Time // nothing is closed
+	until  time.Time // until then, nothing is closed
 }
 
 type count struct {
@@ -66,12 +65,12 @@ type count struct {
 	streams int
 }
 
-// remembered is for how long what was closed may count. Who tells nothing for that long
-// does not live.
+// remembered is how long closed streams are remembered. A replica that reports nothing for
+// that long is dead.
 const remembered = time.Minute
 
-// Next gives how many streams to close now, of so many that the server has. The others
-// are those that live and take streams.
+// Next returns how many streams to close now. own is the number that this replica has, and
+// others are the other replicas that live and accept streams.
 func (s *Spread) Next(now time.Time, own int, others []Other) int {
 	s.had = append(since(s.had, now.Add(-remembered)), count{now, own})
 	if len(others) == 0 {
@@ -105,11 +104,11 @@ func (s *Spread) Next(now time.Time, own int, others []Other) int {
 	if !s.closing {
 		return 0
 	}
-	n := float64(excess) * gently * float64(len(others)) // as of those that are closed only one in so many goes where fewest are
+	n := float64(excess) * gently * float64(len(others)) // of the streams that are closed, only one in len(others) goes to where fewest are
 	return int(math.Ceil(min(n, share*slowly, most)))
 }
 
-// Closed notes what was closed.
+// Closed records how many streams were closed.
 func (s *Spread) Closed(now time.Time, streams int) {
 	s.closed = since(s.closed, now.Add(-remembered))
 	if streams > 0 {
@@ -118,9 +117,9 @@ func (s *Spread) Closed(now time.Time, streams int) {
 	}
 }
 
-// surges says whether many have come here since some other server was heard: one that
-// has just died, whose streams count twice by now, or one that has not told yet that
-// many came to it as well.
+// surges reports whether many streams have come here since some other replica was last
+// heard. They came either from one that has just died, whose streams are now counted twice,
+// or when others that have not reported yet gained many as well.
 func (s *Spread) surges(own int, others []Other, share float64) bool {
 	heard := others[0].At
 	for _, o := range others {
@@ -136,7 +135,7 @@ func (s *Spread) surges(own int, others []Other, share float64) bool {
 	return false
 }
 
-// look sees whether what was closed has come to where there are too few.
+// look checks whether closed streams have arrived where there are too few.
 func (s *Spread) look(others []Other, share float64) {
 	filled := 0.0
 	for _, o := range others {
@@ -145,12 +144,12 @@ func (s *Spread) look(others []Other, share float64) {
 	switch {
 	case filled > s.filled+max(0.5, share*enough):
 		s.filled, s.spent, s.pause = filled, 0, 0
-	case filled < s.filled-share*tolerated: // another has fewer by now
+	case filled < s.filled-share*tolerated: // another replica has fewer now
 		s.filled = filled
 	}
 }
 
-// since are the counts since then.
+// since returns the counts after then.
 func since(counts []count, then time.Time) []count {
 	for len(counts) > 0 && !counts[0].at.After(then) {
 		counts = counts[1:]
@@ -158,7 +157,7 @@ func since(counts []count, then time.Time) []count {
 	return counts
 }
 
-// Share is what each server has when all have the same.
+// Share returns the number of streams of each replica if all had the same number.
 func Share(own int, others []Other) float64 {
 	all := own
 	for _, o := range others {
