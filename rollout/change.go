@@ -12,8 +12,8 @@ import (
 	"wasmxds/definition"
 )
 
-// diff is a definition that a change makes another: added where From is nil,
-// removed where To is.
+// diff is a definition that a change adds, changes or removes. From is nil if it adds it,
+// To if it removes it.
 type diff struct {
 	Key
 	From, To *Item
@@ -26,46 +26,46 @@ func hashIn(i *Item) string {
 	return i.Hash
 }
 
-// change is one that has not ended.
+// change is a change that has not ended.
 type change struct {
 	ID     string
-	Diffs  []diff              // by key; no two changes have one of the same key
-	Policy *definition.Rollout // nil: it joins the base as soon as nothing is in its way
+	Diffs  []diff              // by key; no two changes have a diff of the same key
+	Policy *definition.Rollout // nil: it joins the base as soon as nothing prevents it
 	Opened time.Time
 	State  State
 	Reason string // why it is Waiting, Paused or Stopped
 	Ended  time.Time
 
 	Promoted bool
-	Wave     int     // that has begun, from 1; 0: none
-	Reached  reached // the Envoys of it and of those before
+	Wave     int     // the last wave that has begun, from 1; 0: none
+	Reached  reached // the Envoys of this and earlier waves
 	Waves    []waveTimes
 
 	Counts counts
 	seq    uint64  // among those that are done
-	growth *growth // about to be reached; nil: nothing is
+	growth *growth // the wave that is about to begin; nil: none
 	nodes  []definition.Selector
 
-	needs    string            // why it can't be combined with the base alone; "": it can
-	heldBy   string            // the Rollout that can't be read and may be for it; "": none
-	idle     time.Time         // since when there is nobody that it is for
-	prepared time.Time         // when it was looked last whom its next wave has
-	had      bool              // an Envoy that this server has seen has been in its wave
-	waitsFor map[string]string // labels that no Envoy has, and its next wave is for; nil: it waits for none
-	verdicts []verdict         // of the judges, for the wave that it is in
-	cohorts  Watch             // of the wave that it is in
-	resumed  *Watch            // the same of another server, until it is watched on; nil: there is none
-	toldKept bool              // what they told before the wave is written down
+	needs    string            // why it does not compile with the base alone; "": it does
+	heldBy   string            // the unreadable Rollout that may apply to it; "": none
+	idle     time.Time         // since when no Envoy is concerned
+	prepared time.Time         // when the Envoys of its next wave were last determined
+	had      bool              // an Envoy that this replica has seen has been in its wave
+	waitsFor map[string]string // labels of its next wave that no Envoy has; nil: none
+	verdicts []verdict         // of the judges, for its current wave
+	cohorts  Watch             // of its current wave
+	resumed  *Watch            // the Watch of another replica, until that continues here; nil: none
+	toldKept bool              // the signals from before the wave are written
 
-	counted bool // else it has not begun, and nobody counts its Envoys yet
+	counted bool // false until its Envoys are counted for the first time
 	census
 
 	texts     *texts          // for people
 	back      int             // how many Envoys had it when it stopped
-	returning map[string]bool // who had it when it stopped and has not shown yet what it runs now
+	returning map[string]bool // Envoys that had it when it stopped, and have not yet shown what they run now
 }
 
-// census are the Envoys of a change, as Machine.tally keeps them counted.
+// census counts the Envoys of a change. Machine.tally maintains it.
 type census struct {
 	concerned int // that are connected, and that it is for
 	members   int // of them, that its waves have reached

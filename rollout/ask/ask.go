@@ -1,9 +1,8 @@
-// Package ask asks the judges that a policy names what they think of a change:
-// queries of a Prometheus, and webhooks.
+// Package ask queries the judges that a policy names: Prometheus servers and webhooks.
 //
-// Start with [New]; [Asker.Ask] asks one of them once. Judges are others' servers:
-// whatever one answers, or does not, costs bounded time and memory, and is a
-// verdict or the words why there is none. No verdict is not a good one.
+// Start with [New]; [Asker.Ask] asks one judge once. Judges are servers of others. Whatever
+// one answers, or does not, costs bounded time and memory, and results in a verdict or in
+// the reason why there is none. No verdict is not a good one.
 package ask
 
 import (
@@ -21,24 +20,24 @@ import (
 	"wasmxds/rollout"
 )
 
-// Bounds of what judges may cost.
+// Limits of what judges may cost.
 const (
-	timeout    = 5 * time.Second // of one request, answer included
+	timeout    = 5 * time.Second // of one request, including the answer
 	atOnce     = 16              // requests
 	maxWebhook = 64 << 10        // bytes of an answer
 	maxQuery   = 256 << 10
 	maxWords   = 300
 )
 
-// Asker asks. It is safe for concurrent use.
+// Asker queries judges. It is safe for concurrent use.
 type Asker struct {
 	client *http.Client
 	slots  *semaphore.Weighted
 }
 
-// New makes connections by a transport, which decides to which addresses a URL
-// in a definition may lead, and whom to trust. The caller closes its idle ones
-// at the end.
+// New returns an Asker that uses transport, which decides to which addresses a URL in a
+// definition may connect, and which certificates it trusts. The caller must close the idle
+// connections of transport at the end.
 func New(transport http.RoundTripper) *Asker {
 	return &Asker{
 		client: &http.Client{
@@ -51,8 +50,8 @@ func New(transport http.RoundTripper) *Asker {
 	}
 }
 
-// Ask asks the judge of a look, one of the policy's own. The answer takes seconds at
-// most from when the judge is asked; while many others are, it waits for its turn.
+// Ask asks the judge of a look, one of the policy's own. It first waits for its turn while
+// many other judges are being asked. The request itself then takes at most timeout.
 func (a *Asker) Ask(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
 	if err := a.slots.Acquire(ctx, 1); err != nil {
 		return unable("not asked: %v", err)
@@ -70,7 +69,7 @@ func (a *Asker) Ask(ctx context.Context, l rollout.Look) (rollout.Verdict, strin
 	return verdict, cut(words)
 }
 
-// do sends a request, and gives the status and the body of the answer.
+// do sends a request, and returns the status and the body of the answer.
 func (a *Asker) do(req *http.Request, limit int64) (int, []byte, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "wasmxds")
@@ -89,10 +88,10 @@ func (a *Asker) do(req *http.Request, limit int64) (int, []byte, error) {
 	return resp.StatusCode, body, nil
 }
 
-// host is where a judge is, without what may be secret of its URL.
+// host returns the host of a judge's URL, without the parts that may be secret.
 func host(u *url.URL) string { return u.Host }
 
-// cause is an error without the URL that it was for.
+// cause returns an error without its URL.
 func cause(err error) error {
 	if of, ok := errors.AsType[*url.Error](err); ok {
 		err = of.Err
@@ -104,7 +103,7 @@ func cause(err error) error {
 	return err
 }
 
-// answers says of a status that is no success what it is.
+// answers returns an error for a status other than success.
 func answers(u *url.URL, status int) error {
 	if status/100 == 3 {
 		return fmt.Errorf("%s answers %d, and redirects are not followed", host(u), status)
@@ -116,7 +115,7 @@ func unable(format string, args ...any) (rollout.Verdict, string) {
 	return rollout.Unable, fmt.Sprintf(format, args...)
 }
 
-// cut bounds what is kept of a judge's words.
+// cut limits the length of a judge's words.
 func cut(words string) string {
 	n := 0
 	for i := range words {

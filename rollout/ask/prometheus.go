@@ -16,7 +16,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// answer is what /api/v1/query gives, as far as it is looked at.
+// answer is the response of /api/v1/query, as far as it is used.
 type answer struct {
 	Status    string `json:"status"`
 	ErrorType string `json:"errorType"`
@@ -29,10 +29,10 @@ type answer struct {
 
 type series struct {
 	Metric map[string]string `json:"metric"`
-	Value  *sample           `json:"value"` // nil: it is a histogram
+	Value  *sample           `json:"value"` // nil for a histogram
 }
 
-// sample is a value at a time: [1700000000.5, "0.25"].
+// sample is a value with its time, such as [1700000000.5, "0.25"].
 type sample float64
 
 func (s *sample) UnmarshalJSON(b []byte) error {
@@ -49,8 +49,8 @@ func (s *sample) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// prometheus is bad while any value is above the limit, and good when all that
-// there are are not. What is NaN is no value: a share of no requests.
+// prometheus returns Bad if any value is above the limit, and Good if there are values and
+// none is. NaN is not a value: it is the share of no requests.
 func (a *Asker) prometheus(ctx context.Context, j *definition.PrometheusJudge) (rollout.Verdict, string) {
 	req, err := queryOf(ctx, j)
 	if err != nil {
@@ -77,8 +77,8 @@ func (a *Asker) prometheus(ctx context.Context, j *definition.PrometheusJudge) (
 	return judged(found, j.Max)
 }
 
-// queryOf is a GET, as proxies in front of a Prometheus let pass, where it is
-// not too long for one.
+// queryOf returns a GET request, which proxies in front of a Prometheus usually allow,
+// unless it would be too long.
 func queryOf(ctx context.Context, j *definition.PrometheusJudge) (*http.Request, error) {
 	u, err := url.Parse(j.URL)
 	if err != nil {
@@ -97,8 +97,8 @@ func queryOf(ctx context.Context, j *definition.PrometheusJudge) (*http.Request,
 	return req, err
 }
 
-// isErrorType says whether Prometheus has errors of this type, so that no other
-// server's words are told.
+// isErrorType reports whether Prometheus has errors of this type. Error messages of any
+// other server are not shown.
 func isErrorType(s string) bool {
 	switch s {
 	case "bad_data", "execution", "timeout", "canceled", "internal", "unavailable", "not_found", "not_acceptable":
@@ -152,7 +152,7 @@ func judged(all []series, limit float64) (rollout.Verdict, string) {
 	return rollout.Good, fmt.Sprintf("%s, no more than %v", words, limit)
 }
 
-// metric writes labels as PromQL has them.
+// metric formats labels as PromQL does.
 func metric(labels map[string]string) string {
 	var all []string
 	for _, key := range slices.Sorted(maps.Keys(labels)) {

@@ -9,25 +9,25 @@ import (
 	"wasmxds/rollout"
 )
 
-// Change is a change that is on its way, as webhooks are told of it.
+// Change is a change in progress, as sent to webhooks.
 type Change struct {
 	ID          string       `json:"id"`
 	Policy      string       `json:"policy"`
 	Wave        int          `json:"wave"` // from 1
 	Waves       int          `json:"waves"`
 	Definitions []Definition `json:"definitions"`
-	Nodes       []string     `json:"nodes"`   // ids of Envoys that are to have it, a thousand at most
-	Reached     int          `json:"reached"` // how many these are
+	Nodes       []string     `json:"nodes"`   // IDs of the Envoys that should have it, at most a thousand
+	Reached     int          `json:"reached"` // the number of all of these
 }
 
-// Definition is one of the definitions that a change is of.
+// Definition is one of the definitions that a change consists of.
 type Definition struct {
 	Kind string `json:"kind"` // "filter", "listener", or a type URL
 	Name string `json:"name"`
 	What string `json:"what"` // "added", "changed" or "removed"
 }
 
-// changeOf is what a webhook is told.
+// changeOf returns what a webhook is sent.
 func changeOf(l rollout.Look) Change {
 	c := Change{
 		ID: l.Change, Policy: l.Policy.Name, Wave: l.Wave, Waves: len(l.Policy.Waves),
@@ -39,13 +39,13 @@ func changeOf(l rollout.Look) Change {
 	return c
 }
 
-// opinion is what a webhook answers.
+// opinion is the answer of a webhook.
 type opinion struct {
 	Verdict string `json:"verdict"` // "good", "bad" or "none"
 	Reason  string `json:"reason"`
 }
 
-// webhook sends the change to a server, and takes its opinion.
+// webhook sends the change to a server and returns its verdict.
 func (a *Asker) webhook(ctx context.Context, l rollout.Look) (rollout.Verdict, string) {
 	told, err := json.Marshal(changeOf(l))
 	if err != nil {
