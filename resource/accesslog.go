@@ -10,7 +10,8 @@ import (
 	"wasmxds/definition"
 )
 
-// accessLog writes a line for each request to Envoy's standard output.
+// accessLog returns an access logger that writes one line for each request to
+// Envoy's standard output.
 func accessLog(as definition.AccessLog) ([]*accesslogv3.AccessLog, error) {
 	out := new(streamv3.StdoutAccessLog)
 	switch as {

@@ -8,25 +8,25 @@ import (
 	"wasmxds/definition"
 )
 
-// Catalog is a whole set of definitions, compiled, and others that differ from it
-// by the changes of a [Choice]: it knows what every node is to have. Safe for
-// concurrent use; what it answers never changes.
+// Catalog is a compiled set of definitions, together with variants of it that
+// include the changes of a [Choice]. It provides the snapshot of every node. It
+// is safe for concurrent use, and its answers never change.
 type Catalog struct {
 	opts Options
 	*lineage
-	moduleServer *Resource // the cluster of the module server
+	moduleServer *Resource // cluster of the module server
 	base         *view
-	choices      map[Choice]*view // but for the base
+	choices      map[Choice]*view // all except the base
 	standby      map[Choice]bool
 	pairs        map[*definition.Listener]*Pair
-	compiled     int // entries that were not taken over
+	compiled     int // number of entries that were compiled anew
 }
 
-// lineage is what Catalogs share that were compiled one upon the other.
+// lineage is the state shared by Catalogs that were compiled from each other.
 type lineage struct {
-	ids     atomic.Uint32 // of holdings
+	ids     atomic.Uint32 // source of the ids of holdings
 	gate    *Resource
-	primers *memo[*Listener] // by the filters in it
+	primers *memo[*Listener] // by the filters in them
 	groups  *groups          // by the ids of the holdings that match
 }
 
@@ -38,7 +38,7 @@ func newLineage() *lineage {
 	return &lineage{gate: gate(), primers: new(memo[*Listener]), groups: newGroups()}
 }
 
-// view is the one of a choice. One that is not known is served as the base.
+// view returns the view of a choice, or the base if the choice is unknown.
 func (c *Catalog) view(choice Choice) *view {
 	if v := c.choices[choice]; v != nil {
 		return v
@@ -46,14 +46,15 @@ func (c *Catalog) view(choice Choice) *view {
 	return c.base
 }
 
-// Has says whether a choice is one of this Catalog's. The base always is.
+// Has reports whether the Catalog has a choice. It always has the base.
 func (c *Catalog) Has(choice Choice) bool { return choice == "" || c.choices[choice] != nil }
 
-// Snapshot is all that node n is to have with the changes of a choice; without
-// any, where this Catalog does not know the choice. Nodes that are to have the
-// same get the same pointer, whatever their choices, and, as long as none of that
-// changes, the same one from Catalog to Catalog. It is built by who asks first,
-// while others get theirs, and kept for as long as somebody has it.
+// Snapshot returns all resources of node n with the changes of a choice, or
+// those of the base if this Catalog does not have the choice. Nodes with the
+// same content get the same pointer, whatever their choices, and the pointer
+// stays the same from Catalog to Catalog as long as the content does. The first
+// caller builds the Snapshot, without blocking those that ask for others. It is
+// kept as long as somebody references it.
 func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
 	matched := c.view(choice).match(n)
 	if !c.standby[choice] {
@@ -66,14 +67,14 @@ func (c *Catalog) Snapshot(n definition.Node, choice Choice) *Snapshot {
 	return c.groups.get(groupName(matched)+noHolding+groupName(base), func() *Snapshot { return c.standBy(base, matched) })
 }
 
-// group is what nodes are to have to which just these holdings belong.
+// group returns the Snapshot of the nodes that exactly these holdings match.
 func (c *Catalog) group(matched []*holding) *Snapshot {
 	return c.groups.get(groupName(matched), func() *Snapshot { return c.build(matched) })
 }
 
-// memo remembers what was made for a key, once: who asks for another key does
-// not wait for it. It forgets all when it holds too much, so that a list that
-// changes for ever doesn't grow it for ever.
+// memo caches values by key, and builds each once. Callers for other keys do
+// not wait. It is cleared when it is full, so that a list that keeps changing
+// does not make it grow without bound.
 type memo[V any] struct {
 	mu sync.Mutex
 	m  map[string]func() V

@@ -8,30 +8,33 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 )
 
-// Chain is what the own slots in a list of HTTP filters of a listener are to
-// hold, in order. Lists of a listener that are alike are one Chain, with slots of
-// the same names.
+// Chain is the filters that a listener's own slots in one list of HTTP filters
+// must hold, in order. Lists of a listener that are alike share one Chain, and
+// their slots have the same names.
 type Chain []Wanted
 
 // Wanted is a filter in a Chain.
 type Wanted struct {
-	Filter string // name
+	Filter string // name of the filter
 	Gap    int    // see Slot
-	Some   bool   // it does not run for all routes; see [Mentions]
-	// Fixed, of a network filter: it moves to no other slot. For a moment it would be
-	// in the chain twice, and whatever connects then would have it twice for good.
+	Some   bool   // it does not run on all routes; see [Mentions]
+	// Fixed is set for a network filter that must stay in its slot. While it
+	// moved, it would be in the chain twice, and connections that open
+	// meanwhile would keep both.
 	Fixed bool
 }
 
-// list is a list of HTTP filters as it was written, or see networkList. Filters are
-// placed by what alike tells of it alone.
+// list is a list of HTTP filters as it was written, or the equivalent of a
+// chain of network filters (see networkList). The places of filters depend only
+// on what alike returns.
 type list []*hcmv3.HttpFilter
 
-// gaps is how many places there are where slots may stand: before each filter,
-// up to the router.
+// gaps returns the number of places where slots may be inserted: before each
+// filter, up to the router.
 func (l list) gaps() int { return routerAt(l) + 1 }
 
-// alike is the same for lists in which filters have the same places.
+// alike returns the same string for lists in which filters have the same
+// places.
 func (l list) alike() string {
 	var b strings.Builder
 	for _, h := range l {
@@ -41,7 +44,8 @@ func (l list) alike() string {
 	return b.String()
 }
 
-// addTo takes a list up among those of a listener, and notes which of them it is.
+// addTo adds a list to the distinct lists of a listener, and appends its index
+// to listOf.
 func addTo(lists []list, listOf []int, of list) ([]list, []int) {
 	i := slices.IndexFunc(lists, func(known list) bool { return known.alike() == of.alike() })
 	if i < 0 {
@@ -51,11 +55,12 @@ func addTo(lists []list, listOf []int, of list) ([]list, []int) {
 	return lists, append(listOf, i)
 }
 
-// all are the listener's lists of HTTP filters, and behind them those of network
-// filters.
+// all returns the listener's lists of HTTP filters, followed by those of
+// network filters.
 func (l *listener) all() []list { return slices.Concat(l.lists, l.networks) }
 
-// listsFor are those that a filter goes into, as often as the listener has each.
+// listsFor returns the lists that a filter goes into, each as often as the
+// listener has it.
 func (l *listener) listsFor(f *filter) []list {
 	var lists []list
 	if !l.isNetwork(f) {
@@ -72,7 +77,7 @@ func (l *listener) listsFor(f *filter) []list {
 	return lists
 }
 
-// hasListFor says whether there are any.
+// hasListFor reports whether listsFor returns any list.
 func (l *listener) hasListFor(f *filter) bool {
 	if !l.isNetwork(f) {
 		return len(l.lists) > 0
@@ -80,8 +85,8 @@ func (l *listener) hasListFor(f *filter) bool {
 	return slices.ContainsFunc(l.networks, func(of list) bool { return !of.endsOtherwise(f.place) })
 }
 
-// chains place filters, which must be in order, in all of the listener's lists.
-// Variants are right behind what they are variants of.
+// chains places filters, which must be in order, in all of the listener's
+// lists. Variants follow directly behind the filter that they are variants of.
 func (l *listener) chains(all []*filter) []Chain {
 	filters, variants := apart(all)
 	names := make(map[*hcmv3.HttpFilter]string, len(filters))
@@ -117,7 +122,8 @@ func (l *listener) chains(all []*filter) []Chain {
 	return out
 }
 
-// apart are filters without the variants of others, and the names of those.
+// apart separates filters from variants of them, and returns the names of the
+// variants by filter.
 func apart(filters []*filter) (placed []*filter, variants map[string][]string) {
 	there := map[string]bool{}
 	for _, f := range filters {

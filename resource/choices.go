@@ -4,9 +4,9 @@ package resource
 
 import "time"
 
-// What this build chooses where no definition says anything. A test builds with
-// other choices, to see that no version depends on them.
+// Values that this build chooses where definitions leave them open. A test
+// builds with other values, to verify that no version depends on them.
 const (
-	fetchTimeout = time.Minute // of a module, by an Envoy
-	primerPort   = 1           // which is not opened
+	fetchTimeout = time.Minute // for a module, by an Envoy
+	primerPort   = 1           // never opened
 )

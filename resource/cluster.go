@@ -18,12 +18,13 @@ import (
 
 // endpoint is a host that Envoy connects to.
 type endpoint struct {
-	host string // name or IP
+	host string // host name or IP address
 	port uint32
 	tls  bool
 }
 
-// name is the endpoint's cluster's, the same wherever it is used.
+// name returns the name of the endpoint's cluster, which is the same wherever
+// the endpoint is used.
 func (e endpoint) name() string { return definition.ClusterName(e.host, e.port, e.tls) }
 
 func (e endpoint) isIP() bool {
@@ -31,7 +32,7 @@ func (e endpoint) isIP() bool {
 	return err == nil
 }
 
-// parseEndpoint reads host:port.
+// parseEndpoint parses host:port.
 func parseEndpoint(address string, tls bool) (endpoint, error) {
 	host, portText, err := net.SplitHostPort(address)
 	if err != nil {
@@ -47,7 +48,7 @@ func parseEndpoint(address string, tls bool) (endpoint, error) {
 	return endpoint{host, uint32(port), tls}, nil
 }
 
-// endpointOf gives the host of an http or https URL.
+// endpointOf returns the host of an http or https URL.
 func endpointOf(u *url.URL) (endpoint, error) {
 	port := u.Port()
 	if port == "" {
@@ -59,7 +60,7 @@ func endpointOf(u *url.URL) (endpoint, error) {
 	return parseEndpoint(net.JoinHostPort(u.Hostname(), port), u.Scheme == "https")
 }
 
-// cluster is a cluster of the one endpoint.
+// cluster returns a cluster with one endpoint.
 func (o Options) cluster(name string, e endpoint) (*Resource, error) {
 	c, err := o.clusterOf(name, []endpoint{e}, e)
 	if err != nil {
@@ -76,8 +77,8 @@ func (o Options) cluster(name string, e endpoint) (*Resource, error) {
 	return r.withVersion(m), nil
 }
 
-// clusterOf is a cluster of several endpoints, which are asked for by TLS as one
-// of them is.
+// clusterOf returns a cluster with several endpoints. If asked uses TLS, so do
+// all endpoints, with the server name of asked.
 func (o Options) clusterOf(name string, ends []endpoint, asked endpoint) (*clusterv3.Cluster, error) {
 	c := &clusterv3.Cluster{
 		Name:                 name,
@@ -92,9 +93,9 @@ func (o Options) clusterOf(name string, ends []endpoint, asked endpoint) (*clust
 		})
 		if !e.isIP() {
 			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-			// IPv6 where there is no IPv4. Every address is an endpoint of its
-			// own here, and "localhost" is often ::1 as well, with nobody there:
-			// with ALL some requests would fail there, with AUTO each.
+			// Prefer IPv4. Here, every address is an endpoint of its own, and
+			// "localhost" often also resolves to ::1, where nothing listens:
+			// with ALL some requests would fail, with AUTO all of them.
 			c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 		}
 	}
@@ -112,7 +113,8 @@ func (o Options) clusterOf(name string, ends []endpoint, asked endpoint) (*clust
 	return c, nil
 }
 
-// upstreamTLS asks for the endpoint by name and takes nobody else.
+// upstreamTLS returns a TLS context that requests the endpoint by name and
+// accepts only its certificate.
 func (o Options) upstreamTLS(e endpoint) *tlsv3.UpstreamTlsContext {
 	san, sni := tlsv3.SubjectAltNameMatcher_DNS, e.host
 	if e.isIP() {
@@ -143,7 +145,7 @@ func socketAddress(host string, port uint32) *corev3.Address {
 	}}}
 }
 
-// modules makes the module server's cluster.
+// modules makes the cluster of the module server.
 func (c *Catalog) modules() []definition.Problem {
 	u, err := url.Parse(c.opts.ModulesURL)
 	if err == nil && u.Scheme != "http" && u.Scheme != "https" {

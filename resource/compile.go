@@ -12,30 +12,33 @@ import (
 	"wasmxds/module"
 )
 
-// Options are what resources need to know besides the definitions. A Catalog
-// compiled with other Options than the one before shares nothing with it.
+// Options are the settings that resources depend on in addition to the
+// definitions. A Catalog shares nothing with a previous one that was compiled
+// with other Options.
 type Options struct {
-	// ModulesURL is where Envoys reach the module server:
+	// ModulesURL is the URL at which Envoys reach the module server:
 	// "http://127.0.0.1:18001".
 	ModulesURL string
 	// ModulesCluster is the name of the module server's cluster; "" means
 	// "wasmxds-modules".
 	ModulesCluster string
-	// FetchTimeout bounds one download of a module by an Envoy; 0 means a
+	// FetchTimeout bounds one download of a module by an Envoy; 0 means one
 	// minute.
 	FetchTimeout time.Duration
 	// TrustedCA is the file of certificate authorities, on the Envoys'
 	// machines, that TLS upstreams are verified against; "" means
-	// /etc/ssl/certs/ca-certificates.crt, where Debian, Alpine and Envoy's own
-	// images have it. (Envoy has no working word for "the system's":
-	// system_root_certs is in its API but not implemented as of 1.40.)
+	// /etc/ssl/certs/ca-certificates.crt, which Debian, Alpine and Envoy's own
+	// images have. (Envoy can't use the system's store: system_root_certs is in
+	// its API, but not implemented as of 1.40.)
 	TrustedCA string
-	// Signals is the cluster in Envoys' bootstraps that leads to the ADS address:
-	// there the access loggers of HTTP connection managers tell of crashed VMs, and
-	// of requests that are sampled. Envoy takes a listener also where it has no such
-	// cluster, and then tells nobody. "": there are no loggers.
+	// Signals is the cluster in Envoys' bootstraps that leads to the ADS
+	// address. The access loggers of HTTP connection managers report crashed
+	// VMs and sampled requests there. Without that cluster, Envoy still accepts
+	// the listener, but reports nothing. If Signals is "", there are no
+	// loggers.
 	Signals string
-	// Spares are the empty slots of each listener; the zero value is none.
+	// Spares is the number of spare slots of each listener; the zero value is
+	// none.
 	Spares Spares
 }
 
@@ -47,31 +50,31 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// catalogEntry is one definition, compiled.
+// catalogEntry is one compiled definition.
 type catalogEntry struct {
 	key      key
 	nodes    *selector
-	part     part // nil: it could not be compiled, problems say why
+	part     part // nil: it could not be compiled; see problems
 	pos      definition.Position
 	problems []definition.Problem
 }
 
-// key is what an entry is known by: at most one of each is in a Catalog.
+// key identifies an entry of a Catalog.
 type key struct{ typeURL, name string }
 
-// part is what becomes of a definition: a *filter, a *listener or a *raw.
+// part is a compiled definition: a *filter, a *service, a *listener or a *raw.
 type part interface {
-	// same says whether Envoys can't tell the two apart.
+	// same reports whether Envoys can't distinguish the two.
 	same(part) bool
 }
 
-// Compile compiles sets. What the previous Catalog, which may be nil, has
-// compiled already is taken over, and what several of the sets have is compiled
-// once: definitions are told apart by their pointers, and one that compiles to
-// what it was before, or is in another set, counts as the same.
+// Compile compiles sets. It reuses what prev, which may be nil, has compiled,
+// and compiles what several of the sets share once. It identifies definitions
+// by their pointers. One that compiles to the same result as before, or as in
+// another set, is treated as the same.
 //
-// A definition that can't be compiled is left out and told of in the
-// Problems; it takes no other with it.
+// A definition that can't be compiled is left out and reported in the Problems.
+// It does not affect others.
 func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 	opts = opts.withDefaults()
 	if prev == nil || prev.opts != opts {
@@ -79,7 +82,7 @@ func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 	}
 	c := newCatalog(opts, prev.lineage)
 	c.standby, c.pairs = sets.Standby, sets.Pairs
-	var all []definition.Problem // that are none of a definition's
+	var all []definition.Problem // problems that belong to no definition
 	if c.moduleServer = prev.moduleServer; c.moduleServer == nil {
 		all = c.modules()
 	}
@@ -101,7 +104,7 @@ func Compile(prev *Catalog, sets Sets, opts Options) (*Catalog, Problems) {
 	return c, problems
 }
 
-// without are the problems that others are not.
+// without returns the problems that are not in others.
 func without(problems, others []definition.Problem) []definition.Problem {
 	known := make(map[definition.Problem]bool, len(others))
 	for _, p := range others {
@@ -116,7 +119,7 @@ func without(problems, others []definition.Problem) []definition.Problem {
 	return more
 }
 
-// views are all that there are, the base first.
+// views returns all views, the base first.
 func (c *Catalog) views() []*view {
 	views := append(make([]*view, 0, 1+len(c.choices)), c.base)
 	for _, v := range c.choices {
@@ -125,7 +128,7 @@ func (c *Catalog) views() []*view {
 	return views
 }
 
-// compile compiles one set. What others have of it is taken over.
+// compile compiles one set, and reuses what others have of it.
 func (c *Catalog) compile(set *module.Set, others []*view) *view {
 	for _, v := range others {
 		if v.set == set && v.pairs.same(c.pairs) {
@@ -160,11 +163,11 @@ func (c *Catalog) compile(set *module.Set, others []*view) *view {
 type builder struct {
 	*Catalog
 	*view
-	others []*view // of this Catalog and the one before: what they have is not made again
+	others []*view // views of this Catalog and the previous one, whose results are reused
 }
 
-// add puts the entry of source, a definition's pointer, into the view, made anew
-// only where no other has one for this pointer.
+// add puts the entry of source, the pointer of a definition, into the view. It
+// compiles the entry only if no other view has one for this pointer.
 func (b *builder) add(source any, compile func() *catalogEntry) {
 	e := b.made(source)
 	if e == nil {
@@ -186,7 +189,8 @@ func (b *builder) add(source any, compile func() *catalogEntry) {
 	}
 }
 
-// made finds the entry of a definition's pointer; nil: no other view has it.
+// made returns the entry of a definition's pointer, or nil if no other view has
+// it.
 func (b *builder) made(source any) *catalogEntry {
 	for _, v := range b.others {
 		if e := v.entries[source]; e != nil {
@@ -196,8 +200,8 @@ func (b *builder) made(source any) *catalogEntry {
 	return nil
 }
 
-// known is the part of another view that Envoys can't tell from p; p itself where
-// there is none.
+// known returns the part of another view that Envoys can't distinguish from p,
+// or p itself if there is none.
 func (b *builder) known(k key, p part) part {
 	for _, v := range b.others {
 		if e := v.byKey[k]; e != nil && e.part != nil && e.part.same(p) {
@@ -207,7 +211,7 @@ func (b *builder) known(k key, p part) part {
 	return p
 }
 
-// share takes over the holdings and the index that another view has as well.
+// share reuses the holdings and the index of other views if they are equal.
 func (b *builder) share() {
 	for s, h := range b.holdings {
 		h.sort()
@@ -232,7 +236,7 @@ func (b *builder) shared(s *selector, h *holding) *holding {
 	return h
 }
 
-// waiting warns of listeners that wait for a filter that is nowhere.
+// waiting warns about listeners that wait for a filter that does not exist.
 func (b *builder) waiting() {
 	for _, e := range b.byKey {
 		l, ok := e.part.(*listener)
@@ -249,7 +253,7 @@ func (b *builder) waiting() {
 	}
 }
 
-// sameNodes gives the selector that selects as s does.
+// sameNodes returns the shared selector that is equivalent to s.
 func (b *builder) sameNodes(s definition.Selector) *selector {
 	name := canonical(s)
 	if known := b.selectors[name]; known != nil {

@@ -20,20 +20,21 @@ import (
 	"wasmxds/module"
 )
 
-// filter is a Wasm or Lua filter, compiled: what nodes are sent, and where it goes.
+// filter is a compiled Wasm or Lua filter: what nodes are sent, and where it
+// goes.
 type filter struct {
 	*Filter
 	attach definition.Attach
 	order  int
 	place  place
 
-	variantOf string // name of the filter that it runs in place of; "": none
+	variantOf string // name of the filter that it replaces on some routes; "": none
 
-	origin *Resource // the cluster of the module's own URL; nil for mirrored ones
+	origin *Resource // cluster of the module's own URL; nil: the module is mirrored
 
-	withheld map[string]bool // of a hole: the listeners that wait for it
+	withheld map[string]bool // for a hole: the listeners that wait for it
 
-	slotEntry *hcmv3.HttpFilter // in the listeners
+	slotEntry *hcmv3.HttpFilter // its slot in listeners
 }
 
 func (f *filter) same(p part) bool {
@@ -57,7 +58,7 @@ func (b *builder) filterEntry(f *module.Filter) *catalogEntry {
 		if part == nil {
 			return e
 		}
-		part.Missing = err.Error() // its listeners wait for it
+		part.Missing = err.Error() // so that its listeners wait for it
 	}
 	e.part = part
 	if f.Module.Size > asyncLimit {
@@ -69,8 +70,9 @@ func (b *builder) filterEntry(f *module.Filter) *catalogEntry {
 	return e
 }
 
-// asyncLimit is how many bytes Envoy takes of a response to a request of its
-// own: a module of 31 MiB was loaded by 1.36 and 1.40, one of 33 MiB never.
+// asyncLimit is the number of bytes that Envoy accepts in a response to a
+// request of its own: 1.36 and 1.40 loaded a module of 31 MiB, but never one of
+// 33 MiB.
 const asyncLimit = 32 << 20
 
 // filter compiles a filter.
@@ -113,7 +115,7 @@ func (o Options) filter(f *module.Filter) (*filter, error) {
 	return out, o.encode(out, d, filterVersion(f))
 }
 
-// mirrored is where Envoys have a module from that the module server serves.
+// mirrored returns the URI of a module on the module server.
 func (o Options) mirrored(sha256 string) *corev3.HttpUri {
 	return &corev3.HttpUri{
 		Uri:              o.ModulesURL + "/modules/" + sha256 + ".wasm",
@@ -122,7 +124,7 @@ func (o Options) mirrored(sha256 string) *corev3.HttpUri {
 	}
 }
 
-// encode makes what Envoy is sent for f, in all its encodings.
+// encode makes all encodings of f.
 func (o Options) encode(f *filter, d *definition.Filter, version string) error {
 	code := &corev3.RemoteDataSource{HttpUri: o.mirrored(f.SHA256), Sha256: f.SHA256}
 	if f.Direct {
@@ -138,21 +140,21 @@ func (o Options) encode(f *filter, d *definition.Filter, version string) error {
 	return f.set(config, code, version)
 }
 
-// set makes config f's content. code is config's.
+// set makes config the content of f. The parameter code is that of config.
 func (f *Filter) set(config *wasmv3.Wasm, code *corev3.RemoteDataSource, version string) error {
 	timeout := code.HttpUri.Timeout.AsDuration()
 	return f.setContent(version, func(slot string, attempt int) (*Resource, error) {
-		// Nobody will miss a microsecond, and Envoy takes it for another
+		// A microsecond makes no difference, but Envoy takes this for another
 		// configuration.
 		code.HttpUri.Timeout = durationpb.New(timeout + time.Duration(attempt)*time.Microsecond)
 		return extension(slot, f.contentIn(slot, config))
 	})
 }
 
-// setContent has encode make f's content.
+// setContent makes what encode returns the content of f.
 func (f *Filter) setContent(version string, encode func(slot string, attempt int) (*Resource, error)) (err error) {
-	// The same version on twin and slot: that a twin is what its slot will be is
-	// told by comparing them.
+	// Twin and slot have the same version: comparing the versions shows whether
+	// a twin has the content of its slot.
 	f.Version, f.ownVersion = version, version+"-"+f.ID
 	versioned := func(slot string, attempt int) (*Resource, error) {
 		r, err := encode(slot, attempt)
@@ -169,14 +171,14 @@ func (f *Filter) setContent(version string, encode func(slot string, attempt int
 	f.encode = func(slot string, attempt int) *Resource {
 		r, err := versioned(slot, attempt)
 		if err != nil {
-			panic(err) // what was valid before is so still
+			panic(err) // it was valid before
 		}
 		return r
 	}
 	return err
 }
 
-// contentIn is config as a slot takes it.
+// contentIn returns config in the form that a slot accepts.
 func (f *Filter) contentIn(slot string, config *wasmv3.Wasm) validatable {
 	if IsNetworkSlot(slot) || f.Network && slot == f.Name {
 		return asNetwork(config)
@@ -184,10 +186,11 @@ func (f *Filter) contentIn(slot string, config *wasmv3.Wasm) validatable {
 	return config
 }
 
-// nameID stands for a filter's name where that may not stand itself.
+// nameID returns a short hash of a filter's name, for use where the name itself
+// is not possible.
 func nameID(filter string) string { return VersionOf([]byte(filter))[:8] }
 
-// checkName keeps people's names apart from those that are made here.
+// checkName rejects names that are reserved for xds-server.
 func checkName(name string) error {
 	if strings.HasPrefix(name, TwinPrefix) {
 		return fmt.Errorf("names that begin with %q are taken by what modules are tried in", TwinPrefix)
@@ -201,7 +204,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// setNoops makes what f's slot and twin hold in place of its content.
+// setNoops makes the content of f's slot and twin for when its own can't be
+// used.
 func (f *Filter) setNoops() (err error) {
 	if f.OnFailure == definition.Open {
 		empty := nothing
@@ -216,11 +220,11 @@ func (f *Filter) setNoops() (err error) {
 	return err
 }
 
-// nothing is a filter that does nothing.
+// nothing returns a filter that does nothing.
 func nothing(slot string) (*Resource, error) { return extension(slot, new(mutationv3.HeaderMutation)) }
 
-// originCluster is the cluster through which Envoy fetches a module from its
-// own URL.
+// originCluster returns the cluster through which Envoy fetches a module from
+// its own URL.
 func (o Options) originCluster(m definition.Module) (*Resource, error) {
 	u, err := url.Parse(m.URL)
 	if err != nil {

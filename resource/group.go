@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// build puts together what nodes have to which just these holdings belong.
+// build builds the Snapshot of the nodes that exactly these holdings match.
 func (c *Catalog) build(matched []*holding) *Snapshot {
 	var have holding
 	for _, h := range matched {
@@ -25,8 +25,9 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 	slices.SortFunc(s.Services, func(a, b *Service) int { return cmp.Compare(a.Name, b.Name) })
 	clusters := make(map[string]*Resource)
 	used := make(map[*filter]bool)
-	// The first Lua filter replaces the listeners that it is attached to; all that are
-	// sent from then on have slots for the next.
+	// The first Lua filter replaces the listeners that it is attached to. All
+	// listeners that are sent from then on also have slots for further Lua
+	// filters.
 	lua := slices.ContainsFunc(have.filters, func(f *filter) bool { return f.Lua })
 	for _, l := range have.listeners {
 		var in []*filter
@@ -49,8 +50,8 @@ func (c *Catalog) build(matched []*holding) *Snapshot {
 	}
 	var filters []*filter
 	for _, f := range have.filters {
-		// Those attached to nothing are there for listeners that this server
-		// doesn't see: static ones, whose slots ask for a filter by its name.
+		// Those attached to nothing are for listeners that this server does not
+		// see: listeners in a bootstrap, whose slots request a filter by name.
 		if used[f] || f.withheld == nil && (len(f.attach.Listeners) == 0 || len(have.listeners) == 0) {
 			filters = append(filters, f)
 		}
@@ -83,8 +84,8 @@ func (c *Catalog) addFilters(s *Snapshot, filters []*filter, clusters map[string
 	s.Primer, s.Gate = c.primer(s.Filters, nil), c.gate
 }
 
-// addRaws adds resources that were written as such. No cluster takes the place
-// of one that was made here: definitions that would want it are refused.
+// addRaws adds raw resources. No raw cluster replaces one that was made here:
+// definitions that would require it are rejected.
 func addRaws(s *Snapshot, raws []*raw, clusters map[string]*Resource) {
 	for _, r := range raws {
 		switch r.TypeURL {

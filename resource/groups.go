@@ -5,26 +5,27 @@ import (
 	"weak"
 )
 
-// groups has a Snapshot for each group of nodes, for as long as somebody uses
-// it: which groups there are is for nodes to say, by their labels.
+// groups has a Snapshot for each group of nodes as long as somebody references
+// it. It must not keep others, since the labels of nodes determine which groups
+// there are.
 type groups struct {
 	mu    sync.Mutex
 	m     map[string]*group
-	sweep int // size at which those that nobody uses are next swept out
+	sweep int // size at which unused groups are next removed
 }
 
 type group struct {
 	building sync.Mutex
 	snapshot weak.Pointer[Snapshot]
-	gone     bool // it is in no groups any more
+	gone     bool // it has been removed from groups
 }
 
 const minSweep = 64
 
 func newGroups() *groups { return &groups{m: make(map[string]*group), sweep: minSweep} }
 
-// get gives the group's Snapshot, and has it built where nobody has it. Who asks
-// for another group does not wait for that.
+// get returns the Snapshot of a group, and builds it if nobody references it.
+// Callers for other groups do not wait.
 func (gs *groups) get(name string, build func() *Snapshot) *Snapshot {
 	for {
 		if s := gs.group(name).get(build); s != nil {
@@ -33,7 +34,7 @@ func (gs *groups) get(name string, build func() *Snapshot) *Snapshot {
 	}
 }
 
-// get gives nil where the group was forgotten just now.
+// get returns nil if the group has just been removed.
 func (g *group) get(build func() *Snapshot) *Snapshot {
 	g.building.Lock()
 	defer g.building.Unlock()
@@ -62,14 +63,14 @@ func (gs *groups) group(name string) *group {
 	return g
 }
 
-// tidy forgets what nobody uses.
+// tidy removes unused groups.
 func (gs *groups) tidy() {
 	gs.mu.Lock()
 	defer gs.mu.Unlock()
 	gs.forget()
 }
 
-// forget is tidy for a caller that holds gs.mu.
+// forget is like tidy, for a caller that holds gs.mu.
 func (gs *groups) forget() {
 	for name, g := range gs.m {
 		if g.unused() {
@@ -79,7 +80,8 @@ func (gs *groups) forget() {
 	gs.sweep = max(minSweep, 2*len(gs.m))
 }
 
-// unused tells whether nobody has the Snapshot, or is about to. Then it is gone.
+// unused reports whether nobody references the Snapshot or is building it. If
+// so, it marks the group as removed.
 func (g *group) unused() bool {
 	if !g.building.TryLock() {
 		return false

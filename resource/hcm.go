@@ -21,7 +21,8 @@ const (
 	routerName  = "envoy.filters.http.router"
 )
 
-// connectionManagers are the places in m that hold an HTTP connection manager.
+// connectionManagers returns the filters of m that are HTTP connection
+// managers.
 func connectionManagers(m *listenerv3.Listener) iter.Seq[*listenerv3.Filter] {
 	return func(yield func(*listenerv3.Filter) bool) {
 		for _, chain := range append(slices.Clip(m.GetFilterChains()), m.GetDefaultFilterChain()) {
@@ -34,7 +35,7 @@ func connectionManagers(m *listenerv3.Listener) iter.Seq[*listenerv3.Filter] {
 	}
 }
 
-// changeManagers has each HTTP connection manager in m changed.
+// changeManagers calls change for each HTTP connection manager in m.
 func changeManagers(m *listenerv3.Listener, change func(*hcmv3.HttpConnectionManager)) error {
 	for at := range connectionManagers(m) {
 		hcm, err := unpack(at)
@@ -65,9 +66,8 @@ func packed(hcm *hcmv3.HttpConnectionManager) (*listenerv3.Filter_TypedConfig, e
 	return &listenerv3.Filter_TypedConfig{TypedConfig: value}, err
 }
 
-// filterChains are the places in hcm that hold a list of HTTP filters: the one
-// for all requests, and those for upgrades, like WebSockets, which take its
-// place.
+// filterChains returns the lists of HTTP filters in hcm: the one for all
+// requests, and those that replace it for upgrades such as WebSockets.
 func filterChains(hcm *hcmv3.HttpConnectionManager) []*[]*hcmv3.HttpFilter {
 	chains := []*[]*hcmv3.HttpFilter{&hcm.HttpFilters}
 	for _, u := range hcm.GetUpgradeConfigs() {
@@ -78,15 +78,15 @@ func filterChains(hcm *hcmv3.HttpConnectionManager) []*[]*hcmv3.HttpFilter {
 	return chains
 }
 
-// routerAt is the place of the router among HTTP filters, -1 where there is
-// none.
+// routerAt returns the index of the router among HTTP filters, or -1 if there
+// is none.
 func routerAt(filters []*hcmv3.HttpFilter) int {
 	return slices.IndexFunc(filters, func(f *hcmv3.HttpFilter) bool {
 		return f.GetTypedConfig().GetTypeUrl() == routerType || f.GetConfigType() == nil && f.GetName() == routerName
 	})
 }
 
-// isWasmSlot says whether f takes a Wasm filter from ECDS.
+// isWasmSlot reports whether f gets a Wasm filter by ECDS.
 func isWasmSlot(f *hcmv3.HttpFilter) bool {
 	return slices.Contains(f.GetConfigDiscovery().GetTypeUrls(), wasmType)
 }
@@ -99,14 +99,14 @@ func ads() *corev3.ConfigSource {
 	}
 }
 
-// connectionManager is what native listeners and the primer have, but for its
-// routes: HTTP/1 and 2, and no more opinions than a proxy that filters requests must have. The
-// path is normalized before a filter looks at it, and what the client says of
-// its own address and of x-envoy-… is not taken for true.
+// connectionManager returns the connection manager of native listeners and the
+// primer, without routes. It speaks HTTP/1 and HTTP/2 and sets only what a
+// proxy that filters requests must set: it normalizes the path before a filter
+// sees it, and does not trust the client's own address and x-envoy-… headers.
 func connectionManager(name string) *hcmv3.HttpConnectionManager {
 	router, err := pack(new(routerv3.Router))
 	if err != nil {
-		panic(err) // an empty message can be marshalled
+		panic(err) // can't happen: an empty message can be marshalled
 	}
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:       name,

@@ -7,9 +7,9 @@ import (
 	"wasmxds/definition"
 )
 
-// holes adds a filter that is never there for each hole that withholds
-// listeners. They wait for it as for any filter that refuses requests: an Envoy
-// that has the listener keeps it as it is, and one that starts is not ready.
+// holes adds a filter that is always missing for each hole that withholds
+// listeners. They wait for it as for any filter that fails closed: an Envoy
+// that has the listener keeps it unchanged, and one that starts is not ready.
 func (b *builder) holes(withheld []definition.Withheld) error {
 	made := map[*definition.Hole]*filter{}
 	for _, w := range withheld {
@@ -28,7 +28,8 @@ func (b *builder) holes(withheld []definition.Withheld) error {
 	return nil
 }
 
-// hole adds one. No filter of a document has its name, as it has spaces.
+// hole adds the filter for one hole. Its name contains spaces, so no filter of
+// a document has it.
 func (b *builder) hole(h *definition.Hole) (*filter, error) {
 	at := h.Pos
 	if at.Line > 0 {
@@ -55,8 +56,8 @@ func (b *builder) hole(h *definition.Hole) (*filter, error) {
 	return f, nil
 }
 
-// settleHoles gives holes that withhold what they did before the part that they
-// had.
+// settleHoles reuses the parts of holes that withhold the same listeners as
+// before.
 func (b *builder) settleHoles() {
 	for k, e := range b.byKey {
 		f, ok := e.part.(*filter)

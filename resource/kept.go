@@ -15,13 +15,13 @@ import (
 	"wasmxds/definition"
 )
 
-// Kept is a Filter as it is written down.
+// Kept is the stored form of a Filter.
 type Kept struct {
 	Name      string               `json:"name"`
 	Version   string               `json:"version"`
 	OnFailure definition.OnFailure `json:"onFailure"`
 	Slot      []byte               `json:"slot"` // envoy.config.core.v3.TypedExtensionConfig
-	Sum       string               `json:"sum"`  // of all this
+	Sum       string               `json:"sum"`  // hash of the fields above
 }
 
 func (k Kept) sum() string {
@@ -29,16 +29,17 @@ func (k Kept) sum() string {
 		text("onFailure", string(k.OnFailure)).text("slot", string(k.Slot)).version()
 }
 
-// Keep is what Restore makes f of. It is not for filters that are Missing, nor
-// for those that Envoys fetch from an origin, whose cluster is not in it.
+// Keep returns the stored form of f. It must not be called for filters that are
+// Missing, nor for those that Envoys fetch from an origin, because their
+// clusters are not stored.
 func (f *Filter) Keep() Kept {
 	k := Kept{Name: f.Name, Version: f.Version, OnFailure: f.OnFailure, Slot: f.Slot(0).Value}
 	k.Sum = k.sum()
 	return k
 }
 
-// Restore is the opposite of Keep, for the module server that there is now.
-// What is not as Keep wrote it is an error.
+// Restore is the inverse of Keep, with the current module server. It returns an
+// error for anything that Keep did not write.
 func (o Options) Restore(k Kept) (*Filter, error) {
 	o = o.withDefaults()
 	f := &Filter{Name: k.Name, ID: nameID(k.Name), OnFailure: k.OnFailure}
@@ -59,7 +60,7 @@ func (o Options) Restore(k Kept) (*Filter, error) {
 	return f, nil
 }
 
-// restore gives f its content.
+// restore sets the content of f.
 func (o Options) restore(f *Filter, content *anypb.Any, version string) error {
 	var script luav3.Lua
 	f.Lua = content.MessageIs(&script)

@@ -13,52 +13,52 @@ import (
 	"wasmxds/definition"
 )
 
-// A listener has slots of its own in its lists of HTTP filters, and in its filter
-// chains where network filters are attached to it, some of them spare. Which filter a
-// slot holds is not for the listener to say: a filter that is added, moved or removed
-// is put into a slot, or taken out, by ECDS, on every connection that is open, and the
-// listener stays as it is.
+// A listener has slots of its own in its lists of HTTP filters, and in its
+// filter chains if network filters are attached to it. Some of them are spare.
+// The listener does not determine which filter a slot holds: to add, move or
+// remove a filter, ECDS fills or empties a slot, on all open connections, while
+// the listener stays unchanged.
 //
-// How many slots there are, and between which of the listener's other filters,
-// is its layout. The version of a listener ends with it, so that any
+// The layout of a listener is how many slots there are in each gap between its
+// other filters. The version of a listener ends with its layout, so that any
 // xds-server, whatever its --spare-slots, knows the slots of an Envoy that
-// comes to it.
+// connects to it.
 
-// SlotPrefix begins the names of such slots. Behind it are the name of the
-// listener, an id of it in this very version and layout, and a number: slots of
-// a listener that is drained are never those of its successor.
+// SlotPrefix begins the names of such slots. It is followed by the name of the
+// listener, an id of its version and layout, and a number: a listener that is
+// drained and its successor never share slots.
 const SlotPrefix = definition.SlotPrefix
 
 // Layout is a listener in one layout.
 type Layout struct {
 	Version string
-	ID      string   // of the version, in names of slots and routes
-	Chains  [][]Slot // for each Chain of the listener; in order
-	Lua     bool     // its slots take Lua filters as well as Wasm filters
-	Slots   []string // names of all its slots for Wasm filters, also of those that people named; sorted
-	Routes  string   // name of its route configuration; "": it is a raw one
+	ID      string   // id of the version, in names of slots and routes
+	Chains  [][]Slot // slots for each Chain of the listener, in order
+	Lua     bool     // its slots accept Lua filters as well as Wasm filters
+	Slots   []string // names of all slots for Wasm filters, including those with names given by users; sorted
+	Routes  string   // name of its route configuration; "": a raw listener
 
 	resource func() *Resource
 }
 
-// Slot is one of a listener's own.
+// Slot is one of a listener's own slots.
 type Slot struct {
 	Name string
-	Gap  int // it stands before this one of the other filters in its list
+	Gap  int // index of the filter in its list, among those that are not slots, that it stands before
 }
 
-// Resource is the listener in this layout.
+// Resource returns the listener in this layout.
 func (l *Layout) Resource() *Resource { return l.resource() }
 
-// IDOf stands for a listener's version, with its layout, in names of its slots and
-// routes.
+// IDOf returns the id of a listener's version, including its layout, that the
+// names of its slots and routes contain.
 func IDOf(version string) string { return VersionOf([]byte(version))[:8] }
 
 func slotName(listener, id string, number int) string {
 	return SlotPrefix + listener + "/" + id + "/" + strconv.Itoa(number)
 }
 
-// SlotOf finds the listener whose slot this is, and the listener's id.
+// SlotOf returns the listener of a slot, and the id of the listener's version.
 func SlotOf(slot string) (listener, id string, ok bool) {
 	rest, ok := strings.CutPrefix(slot, SlotPrefix)
 	if !ok {
@@ -79,21 +79,22 @@ func cutLast(s string) (before, after string, ok bool) {
 	return s[:i], s[i+1:], true
 }
 
-// counts are the slots in each gap of each distinct list, and a generation,
-// which tells apart layouts that have as many.
+// counts is the number of slots in each gap of each distinct list, and a
+// generation, which distinguishes layouts with the same numbers.
 type counts struct {
-	lists [][]int // first of HTTP filters
-	http  int     // how many lists these are
+	lists [][]int // those of HTTP filters first
+	http  int     // number of lists of HTTP filters
 	again int
 	lua   bool // see Layout.Lua
 }
 
-// luaCounts begins the text of a layout whose slots take Lua filters. A listener
-// gets slots for Wasm filters alone, as it always did, where nobody uses Lua.
+// luaCounts begins the text of a layout whose slots accept Lua filters. If Lua
+// is not used, a listener only gets slots for Wasm filters, as it always did.
 const luaCounts = "lua:"
 
-// String is as a version has it: gaps apart by "-", lists by ",". Lists of
-// network filters are behind an "n", if any of them has a slot.
+// String returns the layout as written in versions: gaps are separated by "-",
+// lists by ",". Lists of network filters follow an "n", if any of them has a
+// slot.
 func (c counts) String() string {
 	var b strings.Builder
 	if c.lua {
@@ -137,20 +138,20 @@ func sum(lists [][]int) int {
 	return n
 }
 
-// Bounds of what an Envoy may say that it has.
+// Bounds on what an Envoy may report that it has.
 const (
-	maxSlots = 1024 // of a listener, whatever it is to have
-	minSlots = 256  // may always be
+	maxSlots = 1024 // of a listener, whatever its filters
+	minSlots = 256  // always allowed
 	maxAgain = 256
 )
 
-// MaxSlots is how many slots of its own an Envoy may say that the listener has,
-// of which there is a content to make for each: more than it gets from a server
-// with more spares, or with filters that are gone by now.
+// MaxSlots returns the maximum number of its own slots that an Envoy may report
+// for the listener, since content has to be made for each. It allows for
+// servers with more spares, and for filters that no longer exist.
 func (l *Listener) MaxSlots() int { return min(maxSlots, max(minSlots, 4*l.counts.slots())) }
 
-// parseCounts reads what String wrote, for the lists of a listener; false for
-// anything else.
+// parseCounts is the inverse of String, for the lists of a listener. It returns
+// false for anything else.
 func parseCounts(text string, l *listener) (counts, bool) {
 	c := counts{http: len(l.lists)}
 	rest, lua := strings.CutPrefix(text, luaCounts)
@@ -175,7 +176,7 @@ func parseCounts(text string, l *listener) (counts, bool) {
 	return c, c.String() == text && c.slots()+c.again > 0 && c.slots() <= maxSlots
 }
 
-// none is no slot in any gap.
+// none returns counts of zero for all gaps.
 func none(lists []list) [][]int {
 	out := make([][]int, len(lists))
 	for i, l := range lists {
@@ -210,8 +211,8 @@ func (c *counts) parseLists(text string, lists []list) bool {
 	return true
 }
 
-// In is the listener in another layout, which the version of it that an Envoy
-// has tells; nil where that is not this listener.
+// In returns the listener in the layout of a version that an Envoy reports, or
+// nil if the version is not one of this listener.
 func (l *Listener) In(version string) *Layout {
 	base, text, with := strings.Cut(version, "+")
 	if l.compiled == nil || base != l.Base {
@@ -234,8 +235,9 @@ func (l *Listener) In(version string) *Layout {
 	return nil
 }
 
-// Fresh is the listener in the layout that it is to have where names of its slots
-// and routes are in use: the default one, or the next that is like it.
+// Fresh returns the listener in the layout for an Envoy on which some names of
+// slots and routes are in use: the default layout, or the first later
+// generation of it without such a name.
 func (l *Listener) Fresh(used func(name string) bool) *Layout {
 	if l.compiled == nil {
 		return nil
@@ -250,7 +252,8 @@ func (l *Listener) Fresh(used func(name string) bool) *Layout {
 	}
 }
 
-// Poorer tells whether a layout has fewer slots somewhere than a new one would.
+// Poorer reports whether a layout has fewer slots in some gap than a new one
+// would.
 func (l *Listener) Poorer(in *Layout) bool {
 	for i, gaps := range l.counts.lists {
 		for gap, n := range gaps {
@@ -267,14 +270,14 @@ func (l *Listener) Poorer(in *Layout) bool {
 	return false
 }
 
-// counts are those of a listener that has these filters to hold.
+// counts returns the default counts of a listener with these filters.
 func (l *listener) counts(chains []Chain, spares Spares, lua bool) counts {
 	c := counts{http: len(l.lists)}
 	idle := !l.spares && !slices.ContainsFunc(chains[c.http:], func(c Chain) bool { return len(c) > 0 })
 	for i, of := range l.all() {
 		gaps := make([]int, of.gaps())
 		if i >= c.http && idle {
-			c.lists = append(c.lists, gaps) // no listener changes for what nobody uses
+			c.lists = append(c.lists, gaps) // no listener changes because of an unused feature
 			continue
 		}
 		for j, w := range chains[i] {
@@ -294,7 +297,8 @@ func (l *listener) counts(chains []Chain, spares Spares, lua bool) counts {
 	return c
 }
 
-// layout lays the listener out. Its bytes are made when somebody needs them.
+// layout returns the listener in a layout. The resource is only encoded when it
+// is needed.
 func (l *listener) layout(c counts) *Layout {
 	text := c.String()
 	return l.layouts.get(text, func() *Layout {
@@ -327,7 +331,8 @@ func (l *listener) layout(c counts) *Layout {
 	})
 }
 
-// with is the listener with the slots of a layout, and the name of its routes.
+// with returns the listener with the slots of a layout, and the name of its
+// routes.
 func (l *listener) with(out *Layout) *Resource {
 	m := proto.CloneOf(l.message)
 	slot := func(name string) *hcmv3.HttpFilter { return definition.Slot(name, true) }
@@ -345,7 +350,7 @@ func (l *listener) with(out *Layout) *Resource {
 		}
 	})
 	if err != nil {
-		panic(err) // newListener has unpacked the same, and what is new are slots
+		panic(err) // can't happen: newListener has unpacked the same message, and only slots are new
 	}
 	l.withNetworkSlots(m, out.Chains[len(l.lists):])
 	r, err := New(ListenerType, l.bare.Name, m)
@@ -356,7 +361,7 @@ func (l *listener) with(out *Layout) *Resource {
 	return r
 }
 
-// laidOut is a chain of filters, which may be of either kind, with slots.
+// laidOut inserts slots into a chain of HTTP or network filters.
 func laidOut[F any](chain []F, slots []Slot, slot func(name string) F) []F {
 	out := make([]F, 0, len(chain)+len(slots))
 	for i, f := range chain {
@@ -369,7 +374,8 @@ func laidOut[F any](chain []F, slots []Slot, slot func(name string) F) []F {
 	return out
 }
 
-// Empty is what a slot holds that holds no filter: one that does nothing.
+// Empty returns the content of a slot that holds no filter: one that does
+// nothing.
 func Empty(slot string) *Resource {
 	empty := nothing
 	if IsNetworkSlot(slot) {
@@ -377,20 +383,20 @@ func Empty(slot string) *Resource {
 	}
 	r, err := empty(slot)
 	if err != nil {
-		panic(err) // a constant but for its name
+		panic(err) // can't happen: only the name varies
 	}
 	r.Version = EmptyVersion
 	return r
 }
 
-// Empties make each Empty once for all who ask while any of them has it. The zero
-// value is usable.
+// Empties shares Empty resources between all callers as long as somebody
+// references them. The zero value is ready to use.
 type Empties struct{ made shared[string, Resource] }
 
-// In is the Empty of a slot.
+// In returns the Empty of a slot.
 func (e *Empties) In(slot string) *Resource {
 	return e.made.get(slot, func() *Resource { return Empty(slot) })
 }
 
-// EmptyVersion is the version of what does nothing, in a listener's own slot.
+// EmptyVersion is the version of an Empty.
 var EmptyVersion = meaningOf("no filter").version()

@@ -14,28 +14,28 @@ import (
 	"wasmxds/definition"
 )
 
-// listener is a listener, native or raw, compiled: ready to have slots put
-// into it.
+// listener is a compiled native or raw listener, ready for slots to be
+// inserted.
 type listener struct {
-	bare      *Resource // without slots of ours
+	bare      *Resource // without slots of its own
 	message   *listenerv3.Listener
 	target    definition.Target // what filters are attached by
-	lists     []list            // of HTTP filters, as it was written; those that are alike once
-	listOf    []int             // which of them each list of the message is
-	networks  []list            // the same of network filters
+	lists     []list            // distinct lists of HTTP filters, as written
+	listOf    []int             // for each list of the message, its index in lists
+	networks  []list            // the same for network filters
 	networkOf []int
-	spares    bool        // whether these have spare slots before there is a filter for them
-	own       []string    // slots for Wasm filters it was written with
+	spares    bool        // networks have spare slots even if there are no network filters
+	own       []string    // slots for Wasm filters that it was written with
 	static    []string    // slots for other extensions
-	rds       []string    // names of the route configurations that a raw one asks for
-	secrets   []*Resource // of its TLS
+	rds       []string    // names of the route configurations that a raw listener refers to
+	secrets   []*Resource // for its TLS
 
 	nativeRoutes
 
-	holding *memo[*Listener]          // by what its slots are to hold
-	logging *shared[string, Listener] // by that and its access loggers
+	holding *memo[*Listener]          // by the filters that its slots must hold
+	logging *shared[string, Listener] // by these and its access loggers
 	layouts *shared[string, Layout]
-	named   *shared[string, Resource] // its routes, by their names
+	named   *shared[string, Resource] // its route configuration, by name
 }
 
 func (l *listener) same(p part) bool {
@@ -44,8 +44,8 @@ func (l *listener) same(p part) bool {
 		slices.EqualFunc(l.clusters, m.clusters, (*Resource).equal) && slices.EqualFunc(l.secrets, m.secrets, (*Resource).equal)
 }
 
-// newListener compiles m. All that could go wrong when slots are put in goes
-// wrong here.
+// newListener compiles m. It detects all errors that could occur when slots are
+// inserted.
 func (o Options) newListener(m *listenerv3.Listener, target definition.Target, means *meaning) (*listener, error) {
 	m, err := o.withLoggers(m, means)
 	if err != nil {
@@ -96,13 +96,13 @@ func (o Options) newListener(m *listenerv3.Listener, target definition.Target, m
 	return l, nil
 }
 
-// takes says whether the filter belongs into the listener.
+// takes reports whether the filter belongs in the listener.
 func (l *listener) takes(f *filter) bool {
 	return l.hasListFor(f) && (l.takesSome(f) || f.withheld[l.bare.Name])
 }
 
-// holds is the listener with slots for filters, which must be in order. Lua has them
-// take Lua filters, too.
+// holds returns the listener with slots for filters, which must be in order. If
+// lua is set, the slots also accept Lua filters.
 func (l *listener) holds(filters []*filter, spares Spares, lua bool) *Listener {
 	filters, loggers := withoutLoggers(filters)
 	var key strings.Builder
@@ -190,8 +190,7 @@ func (o Options) listener(d *definition.Listener) (*listener, error) {
 	return l, nil
 }
 
-// nativeListener compiles a native listener that hands its connections to a network
-// filter.
+// nativeListener compiles a native listener whose only network filter is given.
 func (o Options) nativeListener(d *definition.Listener, address *corev3.Address, to *listenerv3.Filter, means *meaning) (*listener, error) {
 	chain := &listenerv3.FilterChain{Filters: []*listenerv3.Filter{to}}
 	if d.TLS != nil {
@@ -208,7 +207,7 @@ func (o Options) nativeListener(d *definition.Listener, address *corev3.Address,
 	}, d.Target(), means)
 }
 
-// listenAddress reads what a listener listens on: Envoy takes no names here.
+// listenAddress parses the address of a listener, which must be an IP address.
 func listenAddress(s string) (*corev3.Address, error) {
 	at, err := netip.ParseAddrPort(s)
 	if err != nil {

@@ -18,21 +18,22 @@ import (
 	"wasmxds/signal"
 )
 
-// Each HTTP connection manager gets two access loggers, from the start, so that
-// nothing of a listener changes when somebody looks. One sends what a crashed VM
-// answers, the other such a share of all requests as runtime says, at first none.
-// Neither opens a connection before it has something to send.
+// Each HTTP connection manager gets two access loggers from the start, so that
+// the listener does not change when sampling begins. One sends the responses of
+// crashed VMs, the other a fraction of all requests that runtime sets,
+// initially zero. Neither opens a connection before it has something to send.
 const (
 	alarmFlush  = 100 * time.Millisecond
 	sampleFlush = 500 * time.Millisecond
 
-	// crashedVM costs some 15 µs a request: it is asked only of what is 5xx.
+	// crashedVM costs some 15 µs per request, so it is only evaluated for
+	// status 5xx.
 	crashedVM = "response.code_details.startsWith('wasm_fail')"
-	alarmKey  = "wasmxds.alarms" // in runtime: the lowest status that is looked at
+	alarmKey  = "wasmxds.alarms" // runtime key for the lowest status that is evaluated
 )
 
-// withLoggers is m with loggers in each of its HTTP connection managers, behind
-// those that it has. It adds to what m means.
+// withLoggers returns m with loggers in each of its HTTP connection managers,
+// behind existing ones. It adds them to the meaning.
 func (o Options) withLoggers(m *listenerv3.Listener, means *meaning) (*listenerv3.Listener, error) {
 	if o.Signals == "" {
 		return m, nil
@@ -81,15 +82,16 @@ func (o Options) loggers(listener string) ([]*accesslogv3.AccessLog, error) {
 		FilterSpecifier: &accesslogv3.AccessLogFilter_RuntimeFilter{RuntimeFilter: &accesslogv3.RuntimeFilter{
 			RuntimeKey:     samplingKey,
 			PercentSampled: &typev3.FractionalPercent{Denominator: typev3.FractionalPercent_MILLION},
-			// Else it goes by the request's id, which its client may choose.
+			// By default, Envoy decides by the request's id, which its client
+			// may choose.
 			UseIndependentRandomness: true,
 		}},
 	})
 	return []*accesslogv3.AccessLog{alarms, samples}, err
 }
 
-// log is where a logger sends to. Those that are the same share a stream for each
-// of Envoy's workers.
+// log returns the configuration of the stream that a logger sends to. Loggers
+// with the same configuration share a stream in each of Envoy's workers.
 func (o Options) log(name string, flush time.Duration, filterState ...string) *grpcv3.CommonGrpcAccessLogConfig {
 	return &grpcv3.CommonGrpcAccessLogConfig{
 		LogName:             name,

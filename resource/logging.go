@@ -16,22 +16,23 @@ import (
 	"wasmxds/definition"
 )
 
-// A Wasm access logger stands in the listener itself, as Envoy has no slots for
-// them. It is primed in a twin like an HTTP filter, from which its VM is: the same
-// plugin is then put into the listener, which is another for each version of it.
+// A Wasm access logger is part of the listener itself, since Envoy has no slots
+// for access loggers. Like an HTTP filter, it is primed in a twin, whose VM it
+// uses: the same plugin is then put into the listener, which differs for each
+// version of the plugin.
 //
-// The version of a listener has those of its access loggers behind its own, each as
-// a slot has it, so that any xds-server knows from the versions that an Envoy brings
-// which ones run there.
+// The version of a listener includes those of its access loggers, each in the
+// form that a slot has, so that any xds-server knows from the versions that an
+// Envoy reports which loggers run there.
 
-// loggerMark is before each logger's version in that of a listener.
+// loggerMark precedes each logger's version in the version of a listener.
 const loggerMark = "*"
 
-// loggerName is what Envoy calls such an access logger.
+// loggerName is the name of such an access logger in Envoy.
 const loggerName = "envoy.access_loggers.wasm"
 
-// Logging is l with these access loggers, in their order. l has them as well if
-// they are the ones that it has already.
+// Logging returns l with exactly these access loggers, in their order. It
+// returns l itself if it has them already.
 func (l *Listener) Logging(loggers []*Filter) *Listener {
 	plain := l
 	if l.plain != nil {
@@ -54,7 +55,7 @@ func (l *Listener) Logging(loggers []*Filter) *Listener {
 func (l *Listener) logging(base string, loggers []*Filter) *Listener {
 	of := *l.compiled
 	of.message = withWasmLoggers(of.message, loggers)
-	bare := *of.bare // its bytes are asked for in no layout without slots or loggers
+	bare := *of.bare // its bytes are only used in a layout without slots or loggers, which is never requested
 	bare.Version = base
 	of.bare, of.layouts = &bare, new(shared[string, Layout])
 	out := *l
@@ -64,8 +65,8 @@ func (l *Listener) logging(base string, loggers []*Filter) *Listener {
 	return &out
 }
 
-// withWasmLoggers is m with the access loggers in each HTTP connection manager,
-// behind those that it has.
+// withWasmLoggers returns m with the access loggers in each HTTP connection
+// manager, behind existing ones.
 func withWasmLoggers(m *listenerv3.Listener, filters []*Filter) *listenerv3.Listener {
 	m = proto.CloneOf(m)
 	var loggers []*accesslogv3.AccessLog
@@ -73,12 +74,13 @@ func withWasmLoggers(m *listenerv3.Listener, filters []*Filter) *listenerv3.List
 		loggers = append(loggers, f.accessLog())
 	}
 	if err := changeManagers(m, func(hcm *hcmv3.HttpConnectionManager) { hcm.AccessLog = append(hcm.AccessLog, loggers...) }); err != nil {
-		panic(err) // newListener has unpacked the same
+		panic(err) // can't happen: newListener has unpacked the same message
 	}
 	return m
 }
 
-// accessLog is the filter as an access logger. Its plugin is that of its twin.
+// accessLog returns the filter as an access logger, with the plugin of its
+// twin.
 func (f *Filter) accessLog() *accesslogv3.AccessLog {
 	var twin corev3.TypedExtensionConfig
 	var filter wasmv3.Wasm
@@ -87,17 +89,17 @@ func (f *Filter) accessLog() *accesslogv3.AccessLog {
 		err = twin.GetTypedConfig().UnmarshalTo(&filter)
 	}
 	if err != nil {
-		panic(err) // it was marshalled here
+		panic(err) // can't happen: it was marshalled here
 	}
 	config, err := pack(&wasmloggerv3.WasmAccessLog{Config: filter.Config})
 	if err != nil {
-		panic(err) // what was just read
+		panic(err) // can't happen: it was just unmarshalled
 	}
 	return &accesslogv3.AccessLog{Name: loggerName, ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: config}}
 }
 
-// LoggerIn is the version in which an access logger is in a listener of some
-// version; "": it is not in it.
+// LoggerIn returns the version of the access logger f that a listener's version
+// includes, or "" if there is none.
 func (f *Filter) LoggerIn(listener string) string {
 	base, _, _ := strings.Cut(listener, "+")
 	for i, of := range strings.Split(base, loggerMark) {
@@ -108,7 +110,7 @@ func (f *Filter) LoggerIn(listener string) string {
 	return ""
 }
 
-// namesOf gives the names of filters.
+// namesOf returns the names of filters.
 func namesOf(filters []*filter) []string {
 	var names []string
 	for _, f := range filters {
@@ -117,7 +119,7 @@ func namesOf(filters []*filter) []string {
 	return names
 }
 
-// withoutLoggers parts filters that have slots from access loggers.
+// withoutLoggers separates access loggers from filters that have slots.
 func withoutLoggers(filters []*filter) (rest, loggers []*filter) {
 	for _, f := range filters {
 		if f.place.At == definition.Logger {
@@ -129,7 +131,7 @@ func withoutLoggers(filters []*filter) (rest, loggers []*filter) {
 	return rest, loggers
 }
 
-// logged is l with those of its access loggers that are there.
+// logged returns l with those of its access loggers that are not missing.
 func (l *Listener) logged(loggers []*filter) *Listener {
 	var there []*Filter
 	for _, f := range loggers {

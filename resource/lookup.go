@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Filter is the Wasm or Lua filter of that name, whichever nodes it is for: as it is in
-// the base, or, where that has none, in some choice. Nil where there is none, or
-// where it could not be compiled.
+// Filter returns the Wasm or Lua filter of that name, whichever nodes it is
+// for: as it is in the base or, if the base has none, in some choice. It
+// returns nil if there is none, or if it could not be compiled.
 func (c *Catalog) Filter(name string) *Filter {
 	for _, f := range c.Filters(name) {
 		return f
@@ -16,8 +16,8 @@ func (c *Catalog) Filter(name string) *Filter {
 	return nil
 }
 
-// Filters are the Wasm or Lua filters of that name: the base's, where it has one, and
-// then those of the choices, which may be the same.
+// Filters returns the Wasm or Lua filters of that name: the base's, if it has
+// one, followed by those of the choices, which may be the same.
 func (c *Catalog) Filters(name string) iter.Seq2[Choice, *Filter] {
 	return func(yield func(Choice, *Filter) bool) {
 		if f := c.base.filter(name); f != nil && !yield("", f) {

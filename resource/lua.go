@@ -7,13 +7,14 @@ import (
 	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 )
 
-// setLua makes a script f's content.
+// setLua makes a script the content of f.
 func (f *Filter) setLua(script, version string) error {
 	return f.setContent(version, func(slot string, attempt int) (*Resource, error) {
 		text := script
 		if attempt > 0 {
-			// Envoy takes it for another configuration, and Lua for the same script. Behind
-			// the script, so that the lines that Envoy tells of are the script's.
+			// Envoy takes this for another configuration, and Lua for the same
+			// script. The comment is at the end, so that the line numbers in
+			// Envoy's errors are those of the script.
 			text = fmt.Sprintf("%s\n-- attempt %d\n", script, attempt)
 		}
 		return extension(slot, &luav3.Lua{DefaultSourceCode: &corev3.DataSource{

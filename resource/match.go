@@ -9,7 +9,7 @@ import (
 	"wasmxds/definition"
 )
 
-// routeMatch says which requests a route is for, but for their hosts.
+// routeMatch returns the conditions of a route, except its hosts.
 func routeMatch(r definition.Route) *routev3.RouteMatch {
 	m := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: r.Prefix}}
 	switch {
@@ -22,7 +22,7 @@ func routeMatch(r definition.Route) *routev3.RouteMatch {
 	case 0:
 	case 1:
 		m.Headers = append(m.Headers, headerMatch(definition.HeaderMatch{Name: ":method", Is: definition.HeaderExact, Value: r.Methods[0]}))
-	default: // letters, digits, - and _ alone: they mean themselves
+	default: // names have only letters, digits, - and _, which need no escaping
 		m.Headers = append(m.Headers, headerMatch(definition.HeaderMatch{Name: ":method", Is: definition.HeaderRegex, Value: strings.Join(r.Methods, "|")}))
 	}
 	for _, h := range r.Headers {

@@ -15,31 +15,32 @@ import (
 	"wasmxds/definition"
 )
 
-// A Wasm network filter is an HTTP one to all that is here, and to xds/swap, but
-// for the message in its slots, which are in filter chains. Its twin is that of an
-// HTTP filter: the plugin is the same, and so is its VM, which Envoy looks up by
-// what is in the plugin.
+// To this package and to xds/swap, a Wasm network filter is like an HTTP
+// filter, except for the message in its slots, which are in filter chains. Its
+// twin is an HTTP filter: it has the same plugin, and so the same VM, since
+// Envoy looks up VMs by the plugin.
 
-// networkSlot begins the number of a listener's own slot for a network filter.
+// networkSlot begins the number in the name of a listener's own slot for a
+// network filter.
 const networkSlot = "n"
 
-// IsNetworkSlot tells whether a listener's own slot is for network filters.
+// IsNetworkSlot reports whether a listener's own slot is for network filters.
 func IsNetworkSlot(slot string) bool {
 	_, number, ok := cutLast(slot)
 	return ok && strings.HasPrefix(slot, SlotPrefix) && strings.HasPrefix(number, networkSlot)
 }
 
-// asNetwork is the same plugin as a network filter.
+// asNetwork returns the same plugin as a network filter.
 func asNetwork(config *wasmv3.Wasm) *networkv3.Wasm {
 	return &networkv3.Wasm{Config: config.GetConfig()}
 }
 
-// networkNothing is a network filter that does nothing.
+// networkNothing returns a network filter that does nothing.
 func networkNothing(slot string) (*Resource, error) { return extension(slot, new(statev3.Config)) }
 
-// networkList is what placing looks at in a chain of network filters: the last
-// ends the chain as the router does a list of HTTP filters. It is known by Envoy's
-// name for it, whatever it is called.
+// networkList returns the equivalent of a chain of network filters that is used
+// to place filters. The last filter ends the chain, as the router ends a list
+// of HTTP filters. It has Envoy's name for its type, whatever its own name.
 func networkList(chain []*listenerv3.Filter) list {
 	var out list
 	for i, f := range chain {
@@ -65,8 +66,9 @@ func networkList(chain []*listenerv3.Filter) list {
 	return out
 }
 
-// without are the filters that are not only for chains that end in another way: one
-// that stands next to a TCP proxy is for no HTTP connection manager.
+// without removes the filters that are only for chains with another terminal
+// filter: one that stands next to a TCP proxy does not belong before an HTTP
+// connection manager.
 func (l list) without(filters []*filter) []*filter {
 	return slices.DeleteFunc(slices.Clone(filters), func(f *filter) bool { return l.endsOtherwise(f.place) })
 }
@@ -76,18 +78,18 @@ func (l list) endsOtherwise(p place) bool {
 	return p.Network && definition.IsTerminal(name) && definition.CanonicalName(l[len(l)-1].GetName()) != definition.CanonicalName(name)
 }
 
-// isNetworkWasmSlot says whether f takes a Wasm network filter from ECDS.
+// isNetworkWasmSlot reports whether f gets a Wasm network filter by ECDS.
 func isNetworkWasmSlot(f *listenerv3.Filter) bool {
 	return slices.Contains(f.GetConfigDiscovery().GetTypeUrls(), definition.NetworkWasmType)
 }
 
-// isNetwork says whether a filter goes among network filters. What may be of
-// either kind, as it can't be read, goes where the listener has HTTP filters.
+// isNetwork reports whether a filter goes among network filters. A hole, which
+// may be of either kind, goes among HTTP filters if the listener has any.
 func (l *listener) isNetwork(f *filter) bool {
 	return f.place.Network || f.withheld != nil && len(l.lists) == 0
 }
 
-// addNetworkLists takes up the filter chains of the listener.
+// addNetworkLists adds the filter chains of the listener.
 func (l *listener) addNetworkLists(own map[string]bool) error {
 	for _, c := range definition.NetworkChains(l.message) {
 		for _, f := range c.GetFilters() {
@@ -106,8 +108,8 @@ func (l *listener) addNetworkLists(own map[string]bool) error {
 	return nil
 }
 
-// withNetworkSlots puts the slots of a layout into the filter chains of m, which is
-// the listener's message.
+// withNetworkSlots inserts the slots of a layout into the filter chains of m,
+// which is the listener's message.
 func (l *listener) withNetworkSlots(m *listenerv3.Listener, chains [][]Slot) {
 	for i, c := range definition.NetworkChains(m) {
 		c.Filters = laidOut(c.Filters, chains[l.networkOf[i]], func(name string) *listenerv3.Filter {

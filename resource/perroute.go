@@ -14,19 +14,20 @@ import (
 	"wasmxds/definition"
 )
 
-// Routes of a native listener may do without some of its filters, and have others
-// of their own: those that are attached to routes, and variants, which run in place
-// of another. All of them are in the listener's chain, in slots like all others, and
-// the route configuration says of the slots which run for which route.
+// Routes of a native listener may turn some of its filters off, and have others
+// of their own: filters that are attached to routes, and variants, which
+// replace another filter. All of them are in the listener's chain, in ordinary
+// slots. The route configuration determines which slots run for which route.
 
-// treatment is what routes have of a filter, when that is not all of them.
+// treatment describes on which routes a filter runs, if it does not run on all.
 type treatment struct {
-	filter string // name
-	some   bool   // it runs for routes alone; false: for all but routes
-	routes []int  // by their place in the definition
+	filter string // name of the filter
+	some   bool   // it runs only on routes; false: on all except routes
+	routes []int  // indices in the definition
 }
 
-// treatmentOf finds it; nil: the filter runs for all.
+// treatmentOf returns the treatment of a filter, or nil if it runs on all
+// routes.
 func (l *listener) treatmentOf(f *filter, there map[string]bool) *treatment {
 	if f.Network {
 		return nil // connections have no routes
@@ -50,8 +51,9 @@ func (l *listener) treatmentOf(f *filter, there map[string]bool) *treatment {
 	return t
 }
 
-// runs tells whether a filter runs for a route, where it would for all, or for those of
-// some names. Where the variant that is to run in its place is not there it runs itself.
+// runs reports whether a filter, which is attached to all routes or to those
+// with some names, runs on route r. A filter also runs if the variant that
+// replaces it is missing.
 func (l *listener) runs(f *filter, r definition.Route, all bool, names []string, there map[string]bool) bool {
 	if f.variantOf != "" {
 		return slices.ContainsFunc(r.Filters, func(of definition.RouteFilter) bool { return of.Variant == f.Name })
@@ -64,8 +66,8 @@ func (l *listener) runs(f *filter, r definition.Route, all bool, names []string,
 	return all || r.Name != "" && slices.Contains(names, r.Name)
 }
 
-// takesSome tells whether a filter is attached to the listener, or to routes that it
-// has.
+// takesSome reports whether a filter is attached to the listener, or to some of
+// its routes.
 func (l *listener) takesSome(f *filter) bool {
 	return slices.ContainsFunc(f.attach.Listeners, func(m definition.ListenerMatch) bool {
 		if !m.Matches(l.target) {
@@ -75,7 +77,7 @@ func (l *listener) takesSome(f *filter) bool {
 	})
 }
 
-// sameWritten tells whether routes say the same of filters.
+// sameWritten reports whether routes treat filters in the same way.
 func sameWritten(a, b []definition.Route) bool {
 	return slices.EqualFunc(a, b, func(a, b definition.Route) bool {
 		return a.Name == b.Name && slices.EqualFunc(a.Filters, b.Filters, func(a, b definition.RouteFilter) bool {
@@ -84,10 +86,11 @@ func sameWritten(a, b []definition.Route) bool {
 	})
 }
 
-// treats are the treatments of filters, by their ids.
+// treats has treatments by the ids of filters.
 type treats map[string]*treatment
 
-// treatsOf finds those of filters, and what stands for them.
+// treatsOf returns the treatments of filters, and a string that identifies
+// them.
 func (l *listener) treatsOf(filters []*filter) (treats, string) {
 	if l.routes == nil {
 		return nil, ""
@@ -112,18 +115,18 @@ func (l *listener) treatsOf(filters []*filter) (treats, string) {
 	return all, b.String()
 }
 
-// Mention is a slot of a layout that a route configuration treats as that of a
-// filter: where the filter runs for some routes only, so does whatever is in it.
+// Mention is a slot that a route configuration treats as that of a filter: on
+// routes where the filter does not run, no content of the slot runs.
 type Mention struct {
-	Slot   int    // number
-	Filter string // id
+	Slot   int    // number of the slot
+	Filter string // id of the filter
 }
 
-// Mentions are those of a route configuration, by slot. Its version ends with them,
-// so that any xds-server knows which slots an Envoy's routes speak of.
+// Mentions are those of a route configuration, by slot. Its version ends with
+// them, so that any xds-server knows which slots an Envoy's routes mention.
 type Mentions []Mention
 
-// String is as a version has it.
+// String returns m as written in versions.
 func (m Mentions) String() string {
 	var b strings.Builder
 	for i, of := range m {
@@ -135,7 +138,8 @@ func (m Mentions) String() string {
 	return b.String()
 }
 
-// CutMentions gives the version of routes without mentions, and those.
+// CutMentions splits the version of a route configuration into the version
+// without mentions, and the mentions.
 func CutMentions(version string) (base string, m Mentions) {
 	base, text, _ := strings.Cut(version, "+")
 	if len(text) > maxMentions {
@@ -145,7 +149,7 @@ func CutMentions(version string) (base string, m Mentions) {
 		number, id, ok := strings.Cut(part, ":")
 		slot, err := strconv.Atoi(number)
 		if !ok || err != nil || slot < 0 || slot >= maxSlots || len(m) > 0 && m[len(m)-1].Slot >= slot {
-			continue // not written here
+			continue // not written by String
 		}
 		m = append(m, Mention{slot, id})
 	}
@@ -154,7 +158,8 @@ func CutMentions(version string) (base string, m Mentions) {
 
 const maxMentions = 32 << 10 // bytes, more than any layout has
 
-// At is the id of the filter that a slot is mentioned for; "": it is not.
+// At returns the id of the filter that a slot is mentioned for, or "" if it is
+// not mentioned.
 func (m Mentions) At(slot int) string {
 	if i, ok := m.find(slot); ok {
 		return m[i].Filter
@@ -162,7 +167,7 @@ func (m Mentions) At(slot int) string {
 	return ""
 }
 
-// With is m and another mention.
+// With returns m with another mention.
 func (m Mentions) With(of Mention) Mentions {
 	i, ok := m.find(of.Slot)
 	if ok {
@@ -175,21 +180,23 @@ func (m Mentions) find(slot int) (int, bool) {
 	return slices.BinarySearchFunc(m, slot, func(of Mention, slot int) int { return of.Slot - slot })
 }
 
-// SlotNumber is the number in the name of a listener's own slot.
+// SlotNumber returns the number in the name of a listener's own slot.
 func SlotNumber(slot string) int {
 	n, _ := strconv.Atoi(slot[strings.LastIndexByte(slot, '/')+1:])
 	return n
 }
 
-// Treats tells whether the listener's routes treat a filter, by its id, otherwise
-// than as one that runs for all; some: it runs only for those that say so.
+// Treats reports whether the listener's routes treat the filter with this id
+// differently from one that runs on all routes. If some is set, it runs only on
+// routes that enable it.
 func (l *Listener) Treats(id string) (some, treated bool) {
 	t := l.treats[id]
 	return t != nil && t.some, t != nil
 }
 
-// treated is a route configuration whose routes have what treats say in the slots
-// that are mentioned. What is mentioned for another filter is shut for all.
+// treated adds the treatments to a route configuration, for the slots that are
+// mentioned. It shuts slots that are mentioned for another filter on all
+// routes.
 func (l *Listener) treated(m *routev3.RouteConfiguration, mentions Mentions) *routev3.RouteConfiguration {
 	listener, id, _ := RoutesOf(m.Name)
 	var shut []string
@@ -214,7 +221,8 @@ func (l *Listener) treated(m *routev3.RouteConfiguration, mentions Mentions) *ro
 	return shutIn(m, shut)
 }
 
-// shutIn has slots run for no route but those that say so, nor where there is none.
+// shutIn disables slots on all routes that do not enable them, and for requests
+// without a route.
 func shutIn(m *routev3.RouteConfiguration, slots []string) *routev3.RouteConfiguration {
 	if len(slots) == 0 {
 		return m
@@ -222,8 +230,8 @@ func shutIn(m *routev3.RouteConfiguration, slots []string) *routev3.RouteConfigu
 	for _, slot := range slots {
 		treat(&m.TypedPerFilterConfig, slot, false)
 	}
-	// A request that no route matches runs through all that the chain has: here it
-	// has a route, which answers what Envoy does without one.
+	// A request that matches no route runs through the whole filter chain. This
+	// adds a route for it, with the response that Envoy gives without one.
 	every := false
 	for _, host := range m.VirtualHosts {
 		every = every || slices.Contains(host.Domains, "*")
@@ -237,7 +245,7 @@ func shutIn(m *routev3.RouteConfiguration, slots []string) *routev3.RouteConfigu
 	return m
 }
 
-// rest is the route of requests that have no other.
+// rest returns the route for requests that match no other.
 func rest() *routev3.Route {
 	return &routev3.Route{
 		Match:  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}},
@@ -245,15 +253,15 @@ func rest() *routev3.Route {
 	}
 }
 
-// treat has a slot run, or not, where a configuration is.
+// treat makes a slot run, or not run, where the configuration applies.
 func treat(in *map[string]*anypb.Any, slot string, runs bool) {
 	config := &routev3.FilterConfig{Disabled: !runs}
 	if runs {
-		config.Config = new(anypb.Any) // that it is there, and empty, is what Envoy asks for
+		config.Config = new(anypb.Any) // Envoy requires it to be set, but it may be empty
 	}
 	value, err := pack(config)
 	if err != nil {
-		panic(err) // a constant
+		panic(err) // can't happen: it is a constant
 	}
 	if *in == nil {
 		*in = map[string]*anypb.Any{}
@@ -261,16 +269,17 @@ func treat(in *map[string]*anypb.Any, slot string, runs bool) {
 	(*in)[slot] = value
 }
 
-// Shut is a route configuration of the listener that an Envoy has, which mentions more
-// slots. Where it says nothing of what is to come into them they run for no route: it
-// then meets no request before there are routes that have a use for it.
+// Shut returns the route configuration that an Envoy has, with more mentions.
+// If it does not already determine where the future content of these slots
+// runs, they run on no route, so that the content meets no request before there
+// are routes for it.
 func (l *Listener) Shut(have *Resource, more Mentions) *Resource {
 	base, mentions := CutMentions(have.Version)
 	listener, id, own := RoutesOf(have.Name)
 	if !own || l.compiled == nil {
 		return nil
 	}
-	if base == l.RoutesBase { // which say already for which routes they run
+	if base == l.RoutesBase { // it already determines on which routes they run
 		for _, of := range more {
 			mentions = mentions.With(of)
 		}
@@ -287,7 +296,7 @@ func (l *Listener) Shut(have *Resource, more Mentions) *Resource {
 	return l.compiled.named.get(have.Name+" "+version, func() *Resource {
 		m := new(routev3.RouteConfiguration)
 		if err := proto.Unmarshal(have.Value, m); err != nil {
-			return nil // it was never sent
+			return nil // can't happen: this was never sent
 		}
 		r, err := New(RouteType, have.Name, shutIn(m, slots))
 		if err != nil {
@@ -298,7 +307,7 @@ func (l *Listener) Shut(have *Resource, more Mentions) *Resource {
 	})
 }
 
-// mentions are those of a listener that is new.
+// mentions returns the mentions of a listener that is new.
 func (l *Listener) mentions() Mentions {
 	if len(l.treats) == 0 {
 		return nil

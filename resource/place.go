@@ -15,14 +15,14 @@ import (
 	"wasmxds/definition"
 )
 
-// spot is where a filter goes in a list of HTTP filters: before the at-th of
-// the listener's own, behind (-1) or before (1) all others that go there, or
-// among them by order.
+// spot is the position of a filter in a list of HTTP filters: before the at-th
+// of the listener's own filters, and there behind (1) or before (-1) all
+// others, or among them by order (0).
 type spot struct{ at, side int }
 
-// withSlots puts the slots of filters, which are in order, into a list of HTTP
-// filters of a listener's own, but for those that are there. See
-// definition.Place for where.
+// withSlots inserts the slots of filters, which are in order, into a listener's
+// list of HTTP filters, except for those that it has already. See
+// definition.Place for the positions.
 func withSlots(listener string, chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
 	type placed struct {
 		*filter
@@ -48,15 +48,16 @@ func withSlots(listener string, chain []*hcmv3.HttpFilter, filters []*filter) []
 	return besideOthers(listener, chain, out, filters)
 }
 
-// hasSlot says whether people wrote a slot for f into the chain. Those are for Wasm
-// filters.
+// hasSlot reports whether the chain was written with a slot for f. Such slots
+// are for Wasm filters.
 func hasSlot(chain []*hcmv3.HttpFilter, f *filter) bool {
 	return !f.Lua && slices.ContainsFunc(chain, func(h *hcmv3.HttpFilter) bool { return h.GetName() == f.Name && isWasmSlot(h) })
 }
 
-// besideOthers moves the filters that stand next to one that is attached as
-// they are, not the listener's own. Those may move, too, so it goes on until
-// all are where they want to be, or for some rounds: there are circles.
+// besideOthers moves the filters that stand next to another attached filter
+// rather than one of the listener's own. Those may move, too, so it repeats
+// until all are in place, for a limited number of rounds, as there may be
+// cycles.
 func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*filter) []*hcmv3.HttpFilter {
 	var before, behind []*filter
 	for _, f := range filters {
@@ -64,7 +65,7 @@ func besideOthers(listener string, own, chain []*hcmv3.HttpFilter, filters []*fi
 		case !f.place.beside() || hasSlot(own, f) || neighbour(listener, own, f.place) >= 0:
 		case f.place.Before != "":
 			before = append(before, f)
-		default: // the last that is put behind is the nearest
+		default: // the last one inserted is the nearest
 			behind = slices.Insert(behind, 0, f)
 		}
 	}
@@ -96,12 +97,12 @@ func besideOther(listener string, chain []*hcmv3.HttpFilter, f *filter) []*hcmv3
 	return slices.Insert(without, to, f.slotEntry)
 }
 
-// place is a definition's.
+// place is the Place of a definition.
 type place definition.Place
 
 func (p place) beside() bool { return p.Before != "" || p.After != "" }
 
-// spotOf finds the spot of a place in a list of a listener's own filters.
+// spotOf returns the spot of a place in a listener's list of filters.
 func spotOf(listener string, chain []*hcmv3.HttpFilter, p place) spot {
 	router := routerAt(chain)
 	if i := neighbour(listener, chain, p); i >= 0 && p.Before != "" {
@@ -120,14 +121,14 @@ func spotOf(listener string, chain []*hcmv3.HttpFilter, p place) spot {
 	return spot{at: router}
 }
 
-// neighbour is the place in the chain of the filter that p is next to; -1 where
-// there is none.
+// neighbour returns the index in the chain of the filter that p is next to, or
+// -1 if there is none.
 func neighbour(listener string, chain []*hcmv3.HttpFilter, p place) int {
 	name := cmp.Or(p.Before, p.After)
 	switch {
 	case name == "":
 		return -1
-	case definition.IsRouter(name): // whatever it is called
+	case definition.IsRouter(name): // whatever its name
 		return routerAt(chain)
 	}
 	return slices.IndexFunc(chain, func(h *hcmv3.HttpFilter) bool {
@@ -136,7 +137,7 @@ func neighbour(listener string, chain []*hcmv3.HttpFilter, p place) int {
 	})
 }
 
-// behind is the place behind the last filter that is of one of the kinds.
+// behind returns the index behind the last filter of one of the kinds.
 func behind(chain []*hcmv3.HttpFilter, kinds ...[]string) int {
 	after := 0
 	for i, h := range chain {
@@ -149,7 +150,7 @@ func behind(chain []*hcmv3.HttpFilter, kinds ...[]string) int {
 	return after
 }
 
-// Kinds of filters, by the name of their message and by their own.
+// Kinds of filters, by the names of their messages and their own names.
 var (
 	authenticates = []string{
 		"envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication", "envoy.jwt_authn",
@@ -165,14 +166,15 @@ var (
 	}
 )
 
-// is says whether a filter has a message of that name, or that name itself.
+// is reports whether a filter has a message of that name, or that name itself.
 func is(h *hcmv3.HttpFilter, name string) bool {
 	of := func(url string) bool { return url[strings.LastIndex(url, "/")+1:] == name }
 	return definition.CanonicalName(h.GetName()) == name || of(h.GetTypedConfig().GetTypeUrl()) || of(structType(h.GetTypedConfig())) ||
 		slices.ContainsFunc(h.GetConfigDiscovery().GetTypeUrls(), of)
 }
 
-// structType is the type of what a TypedStruct holds; "" for all else.
+// structType returns the type that a TypedStruct holds, or "" for any other
+// message.
 func structType(a *anypb.Any) string {
 	var xds xdsv3.TypedStruct
 	var udpa udpav1.TypedStruct
@@ -185,8 +187,8 @@ func structType(a *anypb.Any) string {
 	return ""
 }
 
-// lacks counts the lists of l that f goes into and that have no filter next to
-// which it could stand.
+// lacks returns the number of lists of l that f goes into and that do not have
+// the filter that f is next to.
 func (l *listener) lacks(f *filter) int {
 	n := 0
 	for _, list := range l.listsFor(f) {
@@ -197,7 +199,7 @@ func (l *listener) lacks(f *filter) int {
 	return n
 }
 
-// misplaced warns of filters that can't stand next to the one they name.
+// misplaced warns about filters that can't be placed next to the one they name.
 func (b *builder) misplaced() {
 	var listeners []*listener
 	for _, e := range b.byKey {
@@ -226,11 +228,11 @@ func (b *builder) misplaced() {
 	}
 }
 
-// maxNamed is how many listeners a warning names.
+// maxNamed bounds the number of listeners that a warning names.
 const maxNamed = 5
 
-// lacking are the listeners that f is attached to and that have no filter of
-// that name, or not in all of their lists of HTTP filters.
+// lacking returns the listeners that f is attached to and that lack the filter
+// of that name in all or some of their lists.
 func (b *builder) lacking(f *filter, name string, among []*listener) []string {
 	var other *filter
 	if e := b.byKey[key{ExtensionType, name}]; e != nil {

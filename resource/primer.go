@@ -14,11 +14,10 @@ import (
 	"wasmxds/definition"
 )
 
-// primer is the listener that filters are tried in before they serve: Envoy
-// fetches, compiles, starts and configures them for it as for any other, but
-// it is bound to no port and no request ever meets it. Filters that are
-// missing have no slot there: Envoy would wait for them, and would know of
-// nothing that it waits for.
+// primer returns the listener in which filters are tried before they serve.
+// Envoy fetches, compiles, starts and configures them as for any other
+// listener, but the primer is bound to no port and no request reaches it.
+// Missing filters have no slot in it: Envoy would wait for them in vain.
 func (c *Catalog) primer(filters, standbys []*Filter) *Listener {
 	var key strings.Builder
 	var ready []*Filter
@@ -31,7 +30,7 @@ func (c *Catalog) primer(filters, standbys []*Filter) *Listener {
 	return c.primers.get(key.String(), func() *Listener {
 		r, err := newPrimer(ready)
 		if err != nil {
-			panic(err) // slots that were marshalled before
+			panic(err) // can't happen: the slots were marshalled before
 		}
 		l := &Listener{}
 		for _, f := range ready {
@@ -64,8 +63,8 @@ func newPrimer(filters []*Filter) (*Resource, error) {
 	}
 	return check(ListenerType, PrimerListener, &listenerv3.Listener{
 		Name: PrimerListener,
-		// Envoy wants an address, and shows it, but never opens it: any number
-		// of Envoys on one machine may have the same.
+		// Envoy requires an address, and shows it, but never opens it: any
+		// number of Envoys on one machine may have the same one.
 		Address:    socketAddress("127.0.0.1", primerPort),
 		BindToPort: wrapperspb.Bool(false),
 		FilterChains: []*listenerv3.FilterChain{{
@@ -74,12 +73,12 @@ func newPrimer(filters []*Filter) (*Resource, error) {
 	})
 }
 
-// gate is the route configuration that the primer waits for. An Envoy that
-// starts isn't ready before it has the answer.
+// gate returns the route configuration that the primer waits for. An Envoy that
+// starts is not ready before it has it.
 func gate() *Resource {
 	r, err := New(RouteType, GateRoute, &routev3.RouteConfiguration{Name: GateRoute})
 	if err != nil {
-		panic(err) // a constant
+		panic(err) // can't happen: it is a constant
 	}
 	return r
 }

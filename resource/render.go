@@ -17,7 +17,7 @@ import (
 	"wasmxds/printable"
 )
 
-// Format is a text that people read.
+// Format is an output format for people.
 type Format string
 
 const (
@@ -25,9 +25,9 @@ const (
 	JSON Format = "json"
 )
 
-// Render gives all that a node of the Snapshot is to have, in the order in
-// which an Envoy gets it. What Envoy's API marks as sensitive, like private
-// keys, is left out.
+// Render returns all resources of a Snapshot, in the order in which an Envoy
+// gets them. It omits fields that Envoy's API marks as sensitive, such as
+// private keys.
 func Render(s *Snapshot, format Format) ([]byte, error) {
 	var out rendered
 	for _, section := range []struct {
@@ -81,7 +81,7 @@ func slotsOf(s *Snapshot) []*Resource {
 // rendered is a document with an ordered list of named sections.
 type rendered struct {
 	sections []section
-	missing  [][2]string // filters that have no module, and why
+	missing  [][2]string // filters without a module, and the reasons
 }
 
 type section struct {
@@ -142,7 +142,7 @@ func (r *rendered) text(format Format) ([]byte, error) {
 	return layOut(b.Bytes(), format)
 }
 
-// layOut gives compact JSON a shape for readers.
+// layOut formats compact JSON for people.
 func layOut(compact []byte, format Format) ([]byte, error) {
 	switch format {
 	case JSON:
@@ -169,7 +169,7 @@ func layOut(compact []byte, format Format) ([]byte, error) {
 	return nil, fmt.Errorf("unknown format %q: yaml or json", format)
 }
 
-// block takes JSON's braces and quotes off, where YAML can do without.
+// block removes JSON's braces and quotes where YAML does not need them.
 func block(n *yaml.Node) {
 	n.Style = 0
 	for _, c := range n.Content {
@@ -177,8 +177,8 @@ func block(n *yaml.Node) {
 	}
 }
 
-// JSON is the resource as Envoy's documentation writes it: an object with its
-// "@type", field names with underscores, messages within it unfolded.
+// JSON returns the resource in the form of Envoy's documentation: an object
+// with its "@type", field names with underscores, and nested messages expanded.
 func (r *Resource) JSON() ([]byte, error) {
 	kind, err := protoregistry.GlobalTypes.FindMessageByURL(r.TypeURL)
 	if err != nil {
@@ -200,7 +200,7 @@ func (r *Resource) JSON() ([]byte, error) {
 	return text, nil
 }
 
-// redact blanks the fields that Envoy's API marks as sensitive.
+// redact clears the fields that Envoy's API marks as sensitive.
 func redact(m protoreflect.Message) {
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		sensitive, _ := proto.GetExtension(f.Options(), annotations.E_Sensitive).(bool)

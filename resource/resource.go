@@ -1,11 +1,11 @@
-// Package resource compiles definitions and their modules into what Envoys
-// are sent: immutable [Snapshot]s of xDS resources, each marshalled once and
-// versioned by what it means.
+// Package resource compiles definitions and their modules into what Envoys are
+// sent: immutable [Snapshot]s of xDS resources, each marshalled once and
+// versioned by its meaning.
 //
-// Start with [Compile], which gives a [Catalog] for a whole set of definitions, and
-// for that set with some of the changes that are under way; ask it for the Snapshot
-// of a node by its [Choice]. The package is pure: no clock, no I/O, the same input
-// gives the same bytes.
+// Start with [Compile]. It returns a [Catalog] for a whole set of definitions,
+// and for that set with some of the changes that are in progress. The Catalog
+// returns the Snapshot of a node for its [Choice]. The package is pure: it has
+// no clock and no I/O, and the same input gives the same bytes.
 package resource
 
 import (
@@ -18,7 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// The xDS type URLs of what is served.
+// The type URLs of the xDS resources that are served.
 const (
 	ClusterType   = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	EndpointType  = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
@@ -29,16 +29,16 @@ const (
 	RuntimeType   = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 )
 
-// Resource is one xDS resource, marshalled. Immutable; compared by pointer or
-// by Version.
+// Resource is a marshalled xDS resource. It is immutable, and is compared by
+// pointer or by Version.
 type Resource struct {
 	TypeURL string
 	Name    string
-	Version string // what it means, as a hash of 16 hex digits
-	Value   []byte // the marshalled message; must not be changed
+	Version string // hash of its meaning, 16 hex digits
+	Value   []byte // the marshalled message; must not be modified
 }
 
-// New marshals m deterministically. Its version is that of its content.
+// New marshals m deterministically. The version is a hash of the bytes.
 func New(typeURL, name string, m proto.Message) (*Resource, error) {
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
@@ -47,20 +47,20 @@ func New(typeURL, name string, m proto.Message) (*Resource, error) {
 	return &Resource{TypeURL: typeURL, Name: name, Version: VersionOf(b), Value: b}, nil
 }
 
-// VersionOf is the version of a resource with this content.
+// VersionOf returns the version of a resource with this content.
 func VersionOf(value []byte) string {
 	sum := sha256.Sum256(value)
 	return hex.EncodeToString(sum[:8])
 }
 
-// validatable is a message with the rules of Envoy's API.
+// validatable is a message with the validation rules of Envoy's API.
 type validatable interface {
 	proto.Message
 	ValidateAll() error
 }
 
-// check marshals m, as it would be sent, and holds it against the rules in
-// Envoy's API: better told here than by a NACK from every Envoy.
+// check validates m by the rules of Envoy's API and marshals it. An error here
+// is better than a NACK from every Envoy.
 func check(typeURL, name string, m validatable) (*Resource, error) {
 	if err := m.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("%s %q is not valid for Envoy: %w", path.Base(typeURL), name, err)
@@ -68,14 +68,14 @@ func check(typeURL, name string, m validatable) (*Resource, error) {
 	return New(typeURL, name, m)
 }
 
-// withVersion is r with a version that says what it means.
+// withVersion returns r with the version of its meaning.
 func (r *Resource) withVersion(m *meaning) *Resource {
 	with := *r
 	with.Version = m.version()
 	return &with
 }
 
-// pack is anypb.New, but the same bytes each time.
+// pack is like anypb.New, but deterministic.
 func pack(m proto.Message) (*anypb.Any, error) {
 	value := new(anypb.Any)
 	if err := anypb.MarshalFrom(value, m, proto.MarshalOptions{Deterministic: true}); err != nil {
@@ -84,7 +84,7 @@ func pack(m proto.Message) (*anypb.Any, error) {
 	return value, nil
 }
 
-// equal says whether both are the same to Envoy; both may be nil.
+// equal reports whether both are the same to Envoy. Either may be nil.
 func (r *Resource) equal(o *Resource) bool {
 	if r == nil || o == nil {
 		return r == o

@@ -15,15 +15,16 @@ import (
 	"wasmxds/definition"
 )
 
-// RoutesPrefix begins the names of native listeners' route configurations, which
-// are resources of their own, so that a changed route replaces no listener.
-// Behind it are the listener's name and the id of its layout, as in the names of
-// its slots: a listener that takes the place of another has its new routes from
-// the first request on, and the other keeps those that its filters are for.
+// RoutesPrefix begins the names of native listeners' route configurations.
+// These are resources of their own, so that a change of routes replaces no
+// listener. The prefix is followed by the listener's name and the id of its
+// layout, as in the names of its slots: a listener that replaces another uses
+// its new routes from the first request on, while the other keeps the routes
+// that match its filters.
 const RoutesPrefix = definition.RoutesPrefix
 
-// RoutesOf finds the listener whose route configuration this is, and the
-// listener's id.
+// RoutesOf returns the listener of a route configuration, and the id of the
+// listener's version.
 func RoutesOf(name string) (listener, id string, ok bool) {
 	rest, ok := strings.CutPrefix(name, RoutesPrefix)
 	if !ok {
@@ -32,9 +33,9 @@ func RoutesOf(name string) (listener, id string, ok bool) {
 	return cutLast(rest)
 }
 
-// RouteConfig is the listener's route configuration under a name, where these
-// slots of the layout are those of filters that not all routes have; nil where it is
-// not a native one.
+// RouteConfig returns the listener's route configuration under a name, with
+// mentions of slots whose filters do not run on all routes. It returns nil for
+// a raw listener.
 func (l *Listener) RouteConfig(name string, mentions Mentions) *Resource {
 	if l.compiled == nil || l.compiled.routes == nil {
 		return nil
@@ -45,25 +46,25 @@ func (l *Listener) RouteConfig(name string, mentions Mentions) *Resource {
 		m.Name = name
 		r, err := New(RouteType, name, l.treated(m, mentions))
 		if err != nil {
-			panic(err) // but for its name it was marshalled before
+			panic(err) // can't happen: except for its name, it was marshalled before
 		}
 		r.Version = version
 		return r
 	})
 }
 
-// nativeRoutes are a native listener's. The zero value is that of a raw one, which
-// brings its own.
+// nativeRoutes are the routes of a native listener. A raw listener, which has
+// its own, has the zero value.
 type nativeRoutes struct {
-	routes        *routev3.RouteConfiguration // nil: it is a raw one
-	routeAt       []int                       // of each route in it, one host after the other: its place in written
+	routes        *routev3.RouteConfiguration // nil: a raw listener
+	routeAt       []int                       // for each route in it, host by host: its index in written
 	routesVersion string
 	written       []definition.Route
-	clusters      []*Resource // of its upstreams
+	clusters      []*Resource // of the upstreams
 }
 
-// routes are a native listener's, in the order of the file, and the clusters
-// that they lead to.
+// routes returns the routes of a native listener, in the order of the file, and
+// the clusters that they refer to.
 func (o Options) routes(d *definition.Listener) (*nativeRoutes, error) {
 	out := &nativeRoutes{written: d.Routes, routesVersion: routesMeaning(d).version()}
 	made := make([]*routev3.Route, len(d.Routes))
@@ -101,7 +102,8 @@ func (o Options) routes(d *definition.Listener) (*nativeRoutes, error) {
 	return out, nil
 }
 
-// routeAction leads to a route's upstreams.
+// routeAction returns the action that forwards to a route's upstreams, and
+// their clusters.
 func (o Options) routeAction(r definition.Route) (*routev3.RouteAction, []*Resource, error) {
 	action := &routev3.RouteAction{PrefixRewrite: r.Rewrite}
 	if r.Timeout != "" {
@@ -125,7 +127,7 @@ func (o Options) routeAction(r definition.Route) (*routev3.RouteAction, []*Resou
 	return action, clusters, err
 }
 
-// upstreams leads action to the upstreams by their weights.
+// upstreams sets the clusters of action by the weights of the upstreams.
 func (o Options) upstreams(action *routev3.RouteAction, upstreams []definition.Upstream) ([]*Resource, error) {
 	var clusters []*Resource
 	weighted := new(routev3.WeightedCluster)
@@ -137,7 +139,7 @@ func (o Options) upstreams(action *routev3.RouteAction, upstreams []definition.U
 		clusters = append(clusters, c)
 		w := &routev3.WeightedCluster_ClusterWeight{Name: c.Name, Weight: wrapperspb.UInt32(u.Weight)}
 		if host != "" {
-			// Whom we verify by name is also asked by that name.
+			// The host that is verified is also requested.
 			w.HostRewriteSpecifier = &routev3.WeightedCluster_ClusterWeight_HostRewriteLiteral{HostRewriteLiteral: host}
 		}
 		weighted.Clusters = append(weighted.Clusters, w)

@@ -12,29 +12,29 @@ import (
 	"wasmxds/definition"
 )
 
-// RuntimeLayer is the name of the runtime layer that an Envoy gets from here, if
-// its bootstrap has it. It says one thing, samplingKey: of how many of a million
-// requests the Envoy tells.
+// RuntimeLayer is the name of the runtime layer that an Envoy gets from here,
+// if its bootstrap has it. It sets one value, samplingKey: how many of a
+// million requests the Envoy reports.
 const (
 	RuntimeLayer = definition.RuntimeLayer
 	samplingKey  = "wasmxds.sampling"
 )
 
-// rates are the rates of sampling that there are, of a million requests: few, so
-// that Envoys share what they are sent.
+// rates are the possible sampling rates, per million requests. There are few,
+// so that Envoys share resources.
 var rates = []uint32{0, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000}
 
-// SamplingRate is the highest rate that is not above one.
+// SamplingRate returns the highest possible rate that is not above perMillion.
 func SamplingRate(perMillion uint32) uint32 {
 	i, found := slices.BinarySearch(rates, perMillion)
 	if !found {
-		i-- // it is above the first, which is 0
+		i-- // perMillion is above the first rate, which is 0
 	}
 	return rates[i]
 }
 
-// Sampling is the runtime layer of an Envoy that samples its requests at a rate
-// of [SamplingRate]. Its version is the rate.
+// Sampling returns the runtime layer of an Envoy that samples its requests at a
+// rate of [SamplingRate]. Its version is the rate.
 func Sampling(rate uint32) *Resource {
 	i, found := slices.BinarySearch(rates, rate)
 	if !found {
@@ -55,15 +55,15 @@ var samplings = sync.OnceValue(func() []*Resource {
 // NoRuntime is the version of [OtherRuntime].
 const NoRuntime = "none"
 
-// OtherRuntime is a runtime layer that this server has nothing to say of. Envoy
-// does not go on to start before it has been answered, and "there is none" is no
-// answer to it in state of the world.
+// OtherRuntime returns an empty runtime layer, for a name that this server has
+// no values for. Envoy does not finish its start before it has an answer, and
+// in state of the world the absence of the resource is none.
 func OtherRuntime(name string) *Resource { return newRuntime(name, NoRuntime, nil) }
 
 func newRuntime(name, version string, layer map[string]*structpb.Value) *Resource {
 	r, err := New(RuntimeType, name, &runtimev3.Runtime{Name: name, Layer: &structpb.Struct{Fields: layer}})
 	if err != nil {
-		panic(err) // a name and a number can be marshalled
+		panic(err) // can't happen: a name and a number can be marshalled
 	}
 	r.Version = version
 	return r

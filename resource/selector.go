@@ -9,14 +9,14 @@ import (
 	"wasmxds/definition"
 )
 
-// selector is a definition.Selector with an identity: definitions that select
-// alike share one, from Catalog to Catalog.
+// selector is a definition.Selector with an identity: definitions with
+// equivalent selectors share one, from Catalog to Catalog.
 type selector struct {
 	name string // see canonical
 	definition.Selector
 }
 
-// canonical is the same for selectors that select the same way.
+// canonical returns the same string for equivalent selectors.
 func canonical(s definition.Selector) string {
 	ids, clusters := slices.Sorted(slices.Values(s.IDs)), slices.Sorted(slices.Values(s.Clusters))
 	var b strings.Builder
@@ -27,22 +27,22 @@ func canonical(s definition.Selector) string {
 	return b.String()
 }
 
-// anchor is something a node must have for a selector to match it.
+// anchor is a property that a node must have to match a selector.
 type anchor struct {
 	kind       byte // 'i' for id, 'c' for cluster, 'l' for label
 	key, value string
 }
 
-// index finds the selectors that match a node without trying each: those
-// with an anchor are looked up by it, only those with nothing but globs (or
-// nothing at all) are tried on every node.
+// index finds the selectors that match a node without evaluating each of them.
+// Those with an anchor are looked up by it. Only those with nothing but globs
+// (or nothing at all) are evaluated for every node.
 type index struct {
 	anchored map[anchor][]*selector
 	rest     []*selector
 }
 
 func newIndex(selectors []*selector) *index {
-	// Of several labels the rarest is the anchor: "env: prod" may be in all
+	// Of several labels, the rarest is the anchor: "env: prod" may be in all
 	// selectors, "app: cart" in one.
 	uses := make(map[anchor]int)
 	for _, s := range selectors {
@@ -63,8 +63,8 @@ func newIndex(selectors []*selector) *index {
 	return x
 }
 
-// anchors gives anchors of which a matching node has at least one; none where
-// there are no such.
+// anchors returns anchors of which a matching node has at least one, or none if
+// there are no such anchors.
 func anchors(s *selector, uses map[anchor]int) []anchor {
 	if literal(s.IDs) {
 		return named('i', s.IDs)
@@ -86,7 +86,7 @@ func anchors(s *selector, uses map[anchor]int) []anchor {
 	return nil
 }
 
-// literal says whether there are patterns and none is a glob.
+// literal reports whether there are patterns and none is a glob.
 func literal(patterns []string) bool {
 	return len(patterns) > 0 && !slices.ContainsFunc(patterns, func(p string) bool {
 		return strings.ContainsAny(p, `*?[\`)
@@ -101,8 +101,8 @@ func named(kind byte, names []string) []anchor {
 	return as
 }
 
-// match calls found for each selector that matches n. A selector is found once, but
-// for one that names the same id twice.
+// match calls found for each selector that matches n. It may call found twice
+// for a selector that names the same id twice.
 func (x *index) match(n definition.Node, found func(*selector)) {
 	try := func(ss []*selector) {
 		for _, s := range ss {

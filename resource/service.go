@@ -6,16 +6,16 @@ import (
 	"wasmxds/module"
 )
 
-// Service is a service of Envoy itself, which nodes have from their bootstrap: nothing
-// is sent of it.
+// Service is a service of Envoy itself, which nodes get from their bootstrap:
+// it is never sent.
 type Service struct {
 	Name    string
-	Version string // "": its module is not there
+	Version string // "": its module is missing
 	SHA256  string // of its module
-	Missing string // why its module is not there
+	Missing string // why its module is missing
 }
 
-// service is one, compiled.
+// service is a compiled Service.
 type service struct{ *Service }
 
 func (s *service) same(p part) bool {
@@ -33,12 +33,13 @@ func serviceOf(f *module.Filter) *service {
 	return &service{Service: s}
 }
 
-// ServiceConfig is what a bootstrap has of a service whose module is there: all but
-// where Envoy gets that. The version is the service's.
+// ServiceConfig returns the bootstrap configuration of a service whose module
+// is ready, without the source of the module. The version is that of the
+// service.
 func ServiceConfig(f *module.Filter) (config *pluginv3.WasmService, version string) {
 	plugin := wasmConfig(f.Definition, nil).GetConfig()
 	vm := plugin.GetVmConfig()
 	vm.Code = nil
-	vm.NackOnCodeCacheMiss = false // Envoy has nothing to refuse when it starts: it waits
+	vm.NackOnCodeCacheMiss = false // an Envoy that starts waits for the module
 	return &pluginv3.WasmService{Config: plugin, Singleton: f.Definition.Singleton}, filterVersion(f)
 }

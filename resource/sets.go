@@ -5,25 +5,26 @@ import (
 	"wasmxds/module"
 )
 
-// Choice says which of the changes that are under way a node has: their ids, in
-// order, joined by "+". The zero value is none of them: the base.
+// Choice identifies the changes in progress that a node has: their ids, in
+// order, joined by "+". The zero value is the base, without any of them.
 type Choice string
 
-// Sets are the definitions that are in force everywhere, and for each choice that
-// is in use those that are so with its changes. What a change doesn't touch is the
+// Sets are the definitions that are in force everywhere and, for each choice in
+// use, the definitions with its changes. What a change doesn't affect has the
 // same pointer in all of them.
 type Sets struct {
 	Base    *module.Set
 	Choices map[Choice]*module.Set
-	// Standby are the choices with whose changes the versions before stand by, see
-	// [Filter.Standby].
+	// Standby are the choices for which standbys of the replaced versions are
+	// kept; see [Filter.Standby].
 	Standby map[Choice]bool
-	// Pairs are what listeners with TLS are served by. One that has none is withheld.
+	// Pairs are the certificates of listeners with TLS. A listener without one
+	// is withheld.
 	Pairs map[*definition.Listener]*Pair
 }
 
-// Problems are what is wrong with Sets.
+// Problems are the problems with Sets.
 type Problems struct {
 	Base    []definition.Problem
-	Choices map[Choice][]definition.Problem // those that the base has not; no entry: there are none
+	Choices map[Choice][]definition.Problem // problems that the base does not have; no entry: none
 }

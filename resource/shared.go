@@ -5,15 +5,16 @@ import (
 	"weak"
 )
 
-// shared has one value for each key, for as long as somebody uses it: which keys
-// there are is for Envoys to say.
+// shared has one value for each key as long as somebody references it. It must
+// not keep others, since Envoys determine which keys there are.
 type shared[K comparable, V any] struct {
 	mu    sync.Mutex
 	m     map[K]weak.Pointer[V]
-	sweep int // size at which those that nobody uses are next swept out
+	sweep int // size at which unused values are next removed
 }
 
-// get gives the value, and has it built, one at a time, where nobody has it.
+// get returns the value of a key, and builds it if nobody references it. It
+// builds one value at a time.
 func (s *shared[K, V]) get(key K, build func() *V) *V {
 	s.mu.Lock()
 	defer s.mu.Unlock()

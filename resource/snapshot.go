@@ -7,34 +7,34 @@ import (
 	"wasmxds/definition"
 )
 
-// Snapshot is all that a group of nodes is to have. Nodes that match the same
-// definitions share one, pointer and all. Immutable.
+// Snapshot is all resources of a group of nodes. Nodes that match the same
+// definitions share one pointer. It is immutable.
 type Snapshot struct {
-	Clusters  []*Resource // by name, as all below
+	Clusters  []*Resource // by name, as are all below
 	Endpoints []*Resource
 	Secrets   []*Resource
 	Routes    []*Resource // without the gate
 	Listeners []*Listener // without the primer
-	Filters   []*Filter   // every Wasm or Lua filter of the group, primed and then swapped
+	Filters   []*Filter   // all Wasm and Lua filters of the group; primed, then swapped
 	Standbys  []*Filter   // versions that a change replaces; see [Filter.Standby]
 	Static    []*Resource // extension configurations that need no priming
-	Services  []*Service  // that its Envoys are to have from their bootstraps
+	Services  []*Service  // that its Envoys should have from their bootstraps
 
-	// ModuleServer is the name of the cluster that mirrored modules come from;
-	// "": there is none.
+	// ModuleServer is the name of the cluster that mirrored modules are fetched
+	// from. "": none.
 	ModuleServer string
 
-	Primer *Listener // its slots are the twins of filters and standbys; nil where there are none
+	Primer *Listener // its slots are the twins of filters and standbys; nil: there are none
 	Gate   *Resource // the route configuration that the primer waits for
 
 	found atomic.Pointer[filterIndex]
 	with  shared[string, Snapshot] // see With
 
-	without *Snapshot // the same without Standbys, kept for when the change is done
+	without *Snapshot // the same Snapshot without Standbys, kept for when the change is done
 	opts    Options
 }
 
-// filterIndex finds the filters of a snapshot.
+// filterIndex is an index of the filters of a snapshot.
 type filterIndex struct {
 	byName, byID map[string]*Filter
 	loggers      map[string]bool // by name; nil: none
@@ -63,21 +63,24 @@ func (s *Snapshot) filters() *filterIndex {
 	return index
 }
 
-// Filter finds a filter, or a standby, of the snapshot; nil where there is none.
+// Filter returns a filter or a standby of the snapshot, or nil if there is
+// none.
 func (s *Snapshot) Filter(name string) *Filter { return s.filters().byName[name] }
 
-// FilterByID finds a filter of the snapshot; nil where there is none.
+// FilterByID returns a filter of the snapshot, or nil if there is none.
 func (s *Snapshot) FilterByID(id string) *Filter { return s.filters().byID[id] }
 
-// HasLoggers tells whether some listener of the snapshot is to have access loggers, and
-// IsLogger whether some is to have this one.
+// HasLoggers reports whether any listener of the snapshot should have access
+// loggers.
 func (s *Snapshot) HasLoggers() bool { return len(s.filters().loggers) > 0 }
 
-// IsLogger: see HasLoggers.
+// IsLogger reports whether any listener of the snapshot should have this access
+// logger.
 func (s *Snapshot) IsLogger(filter string) bool { return s.filters().loggers[filter] }
 
-// Upstream is the cluster of an upstream by its name, whether any route of the
-// snapshot leads to it or not; nil where the name is none of those.
+// Upstream returns the cluster of an upstream by its name, even if no route of
+// the snapshot refers to it. It returns nil if the name is not one of an
+// upstream's cluster.
 func (s *Snapshot) Upstream(name string) *Resource {
 	u, ok := definition.UpstreamOf(name)
 	if !ok {
@@ -90,8 +93,9 @@ func (s *Snapshot) Upstream(name string) *Resource {
 	return c
 }
 
-// With is s with other versions of its filters: as many, in the same order. It is
-// the same one for all who ask while any of them has it.
+// With returns s with other versions of its filters. There must be as many
+// filters, in the same order. All callers share one result as long as somebody
+// references it.
 func (s *Snapshot) With(filters []*Filter) *Snapshot {
 	var versions strings.Builder
 	for _, f := range filters {
@@ -110,58 +114,58 @@ func (s *Snapshot) With(filters []*Filter) *Snapshot {
 const (
 	PrimerListener = definition.PrimerListener
 	GateRoute      = TwinPrefix + "gate"
-	TwinPrefix     = definition.TwinPrefix // + filter name: its slot in the primer
+	TwinPrefix     = definition.TwinPrefix // followed by a filter's name: its slot in the primer
 	luaMark        = definition.LuaMark
 )
 
-// Listener is a listener and the filters, or twins, it has slots for.
+// Listener is a listener and the filters, or twins, that it has slots for.
 type Listener struct {
-	*Resource          // in the layout that it gets where none is in use
+	*Resource          // in its default layout
 	Slots     []string // names of its slots in that layout, sorted
-	Base      string   // the version without the layout
+	Base      string   // version without the layout
 
-	// RoutesName is the name of its route configuration in that layout; "": it is a
-	// raw one.
+	// RoutesName is the name of its route configuration in that layout. "": a
+	// raw listener.
 	RoutesName string
-	RoutesBase string // its version, but for [Mentions]
+	RoutesBase string // version of its routes, without [Mentions]
 
-	// Static are its slots for extensions of other kinds, sorted: Envoy waits
-	// for their contents, too, and may refuse them.
+	// Static are the names of its slots for other extensions, sorted: Envoy
+	// waits for their contents, too, and may reject them.
 	Static []string
 
-	Chains  []Chain  // what its own slots are to hold
-	Filters []string // names of those in the Chains, one after the other
-	Routes  []string // names of the route configurations that a raw one asks for
-	Spares  Spares   // where its own slots are spread as these say at first
+	Chains  []Chain  // what its own slots must hold
+	Filters []string // names of the filters in the Chains, chain by chain
+	Routes  []string // names of the route configurations that a raw listener refers to
+	Spares  Spares   // how filters are initially spread over its own slots
 
-	// Loggers are the names of the Wasm access loggers that it is to have, in their
-	// order. Which ones it has is for Logging to say.
+	// Loggers are the names of the Wasm access loggers that it should have, in
+	// their order. Logging determines which ones it has.
 	Loggers []string
 
 	counts   counts
-	treats   treats    // of filters, by their ids, that not all routes have
-	compiled *listener // nil: of an earlier run, known by its bytes alone
+	treats   treats    // of filters that do not run on all routes, by their ids
+	compiled *listener // nil: the listener is from an earlier run, and only its bytes are known
 	plain    *Listener // without access loggers; nil: it has none
-	key      string    // tells apart what holds has made
+	key      string    // identifies the result of holds
 }
 
-// Filter is a Wasm or Lua filter as resources. Its slot is the entry in the serving
+// Filter is a Wasm or Lua filter as resources. Its slot is the entry in serving
 // listeners, its twin the one in the primer.
 type Filter struct {
 	Name      string
 	TwinName  string // its slot in the primer; see [FilterOf]
-	Version   string // what status calls "wanted"
-	ID        string // eight hex digits that stand for its name in versions of slots
-	SHA256    string // of the module; "" where Envoy fetches an unpinned one
-	Direct    bool   // Envoy fetches from the module's own URL
-	Lua       bool   // it is a script: there is nothing that Envoy would fetch
+	Version   string // called "wanted" in the status
+	ID        string // eight hex digits that represent its name in versions of slots
+	SHA256    string // of the module; "" if Envoy fetches an unpinned one
+	Direct    bool   // Envoy fetches the module from its own URL
+	Lua       bool   // a script, for which Envoy fetches nothing
 	OnFailure definition.OnFailure
 	Network   bool // a network filter
 
-	// Missing, when not empty, says why there is nothing to send yet: its
-	// module was never had. Slot and Twin must not be called then.
+	// Missing, when not empty, is the reason why there is nothing to send yet:
+	// the module was never obtained. Slot and Twin must not be called then.
 	Missing string
-	Coming  bool // xds-server is getting it
+	Coming  bool // xds-server is fetching the module
 
 	ownVersion string // Version and ID
 
@@ -172,21 +176,22 @@ type Filter struct {
 
 	made shared[encoding, Resource]
 
-	standby atomic.Pointer[Filter] // see Standby; nil: nobody has asked for it
+	standby atomic.Pointer[Filter] // see Standby; nil: not requested so far
 }
 
-// Slot is the resource for the serving slot that people named like the filter.
-// Each attempt has other bytes of the same meaning: Envoy takes the same bytes
-// as last time for something it has already, even when it refused them, so a
+// Slot returns the resource for the serving slot with the name of the filter.
+// Each attempt has different bytes with the same meaning. Envoy ignores a
+// resource with the same bytes as the last one, even if it rejected that, so a
 // push after a NACK must differ from the one before.
 func (f *Filter) Slot(attempt int) *Resource { return f.In(f.Name, attempt) }
 
-// Twin is the resource for the slot in the primer.
+// Twin returns the resource for the slot in the primer.
 func (f *Filter) Twin(attempt int) *Resource { return f.In(f.TwinName, attempt) }
 
-// twinName is the name of a filter's twin. That of a Lua filter is another than the
-// twin of a Wasm filter of its name: a slot that was for one kind stays so for as
-// long as the listener that has it, and a primer that is replaced is drained first.
+// twinName returns the name of a filter's twin. The twins of a Lua filter and
+// of a Wasm filter of the same name have different names: a slot accepts one
+// kind as long as its listener exists, and a primer that is replaced is drained
+// first.
 func twinName(filter string, lua bool) string {
 	if lua {
 		return TwinPrefix + luaMark + filter
@@ -194,19 +199,20 @@ func twinName(filter string, lua bool) string {
 	return TwinPrefix + filter
 }
 
-// FilterOf is the name of the filter whose twin, or slot of that name, this is.
+// FilterOf returns the name of the filter that a twin, or a slot with the
+// filter's own name, belongs to.
 func FilterOf(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(name, TwinPrefix), luaMark)
 }
 
-// encoding is one of the filter's contents.
+// encoding identifies one of the filter's contents.
 type encoding struct {
 	slot    string
 	attempt int
 }
 
-// VersionIn is the version that the filter's content has in a slot: in one that
-// may hold any filter it tells which it is.
+// VersionIn returns the version of the filter's content in a slot. In a slot
+// that may hold any filter, the version identifies the filter as well.
 func (f *Filter) VersionIn(slot string) string {
 	if strings.HasPrefix(slot, SlotPrefix) {
 		return f.ownVersion
@@ -214,15 +220,15 @@ func (f *Filter) VersionIn(slot string) string {
 	return f.Version
 }
 
-// CutVersion is the opposite of VersionIn, for a slot that may hold any filter.
+// CutVersion is the inverse of VersionIn, for a slot that may hold any filter.
 func CutVersion(in string) (version, id string) {
 	version, id, _ = strings.Cut(in, "-")
 	return version, id
 }
 
-// In is the resource for any slot. It is the same one for all who ask while any
-// of them has it: after a restart of this server a fleet brings hundreds of
-// attempts, each of them for a moment.
+// In returns the resource for any slot. All callers share one result as long as
+// somebody references it: after a restart of this server, a fleet reports
+// hundreds of attempts, each for a moment.
 func (f *Filter) In(slot string, attempt int) *Resource {
 	if attempt == 0 && slot == f.TwinName {
 		return f.twin
@@ -230,9 +236,10 @@ func (f *Filter) In(slot string, attempt int) *Resource {
 	return f.made.get(encoding{slot, attempt}, func() *Resource { return f.encode(slot, attempt) })
 }
 
-// Noop is what the slot of a filter with OnFailure Open holds while the filter
-// can't be primed: a filter that does nothing. Nil for others.
+// Noop returns what the slot of a filter with OnFailure Open holds while the
+// filter can't be primed: a filter that does nothing. It returns nil for other
+// filters.
 func (f *Filter) Noop() *Resource { return f.noop }
 
-// TwinNoop is the same for the twin of any filter.
+// TwinNoop returns the same for the twin of any filter.
 func (f *Filter) TwinNoop() *Resource { return f.twinNoop }

@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Spares says how many slots a listener has beyond those that its filters need.
-// A spare holds a filter that does nothing, until a filter that is added is put
-// into it: the listener is then not replaced, and no connection is closed. The
-// zero value is none.
+// Spares is the number of slots that a listener has beyond those that its
+// filters need. A spare slot holds a filter that does nothing, until an added
+// filter is put into it. Then the listener is not replaced, and no connection
+// is closed. The zero value is none.
 type Spares struct {
-	Around  int // before the first filter of a chain, and as many after the last
+	Around  int // before the first filter of a chain, and the same number after the last
 	Between int // between any two filters
 }
 
-// maxSpares bounds each of the two numbers: every slot is a subscription of each
-// Envoy, and each request passes through it.
+// maxSpares bounds each of the two numbers: every slot is a subscription of
+// each Envoy, and each request passes through it.
 const maxSpares = 64
 
-// ParseSpares reads what [Spares.String] writes: "2" is two around, "2,1" one
-// more between any two filters.
+// ParseSpares is the inverse of [Spares.String]: "2" is two around, "2,1" also
+// has one between any two filters.
 func ParseSpares(text string) (Spares, error) {
 	around, between, two := strings.Cut(text, ",")
 	var s Spares
@@ -34,8 +34,7 @@ func ParseSpares(text string) (Spares, error) {
 	return s, nil
 }
 
-// parseSpare reads a number of slots: digits alone, as no other way to write a
-// number is needed.
+// parseSpare parses a number of slots, which is written with digits only.
 func parseSpare(text string) (int, error) {
 	n, err := strconv.ParseUint(text, 10, 8)
 	if err == nil && n > maxSpares {

@@ -7,12 +7,12 @@ import (
 	"wasmxds/definition"
 )
 
-// Spread tells which of the slots in a chain, whose gaps are given, filters go
-// into when all of them are free: in its own gap each, with spares around and
-// between as far as there are any. Where a gap has too few slots, some place is
-// none.
+// Spread returns, for each filter, the index of its slot in a chain whose gaps
+// are given, if all slots are free. Each filter is in its own gap, with spares
+// around and between the filters as far as there are enough. If a gap has too
+// few slots, some of the indices are not valid.
 func (c Chain) Spread(gaps []int, spares Spares) []int {
-	first, free := map[int]int{}, map[int]int{} // of each gap: its first slot, and slots that no filter needs
+	first, free := map[int]int{}, map[int]int{} // for each gap: its first slot, and the number of slots that no filter needs
 	for i, gap := range gaps {
 		if _, known := first[gap]; !known {
 			first[gap] = i
@@ -42,8 +42,9 @@ func (c Chain) Spread(gaps []int, spares Spares) []int {
 	return at
 }
 
-// Spread tells which filter each of the listener's own slots holds at first where it
-// is new in a layout of [Listener.Fresh]; "": none, it is spare.
+// Spread returns the filter that each of the listener's own slots holds at
+// first, if the listener is new in a layout of [Listener.Fresh]. "" is a spare
+// slot.
 func (l *Listener) Spread(in *Layout) map[string]string {
 	holds := map[string]string{}
 	for i, slots := range in.Chains {
@@ -59,16 +60,16 @@ func (l *Listener) Spread(in *Layout) map[string]string {
 	return holds
 }
 
-// Content is what a slot holds.
+// Content is the content of a slot.
 type Content struct {
 	*Resource
-	Listener string // whose own slot it is; "": people named it
-	Filter   string // "": none, it is spare
+	Listener string // listener that owns the slot; "": a slot named by users
+	Filter   string // "": a spare slot
 }
 
-// Contents are what slots hold on an Envoy that is new and has all that it can
-// have: each listener's own, in order, and then those that people named like
-// filters. Slots that a filter has to be waited for are left out.
+// Contents returns the contents of slots on a new Envoy that has everything it
+// can have: each listener's own slots, in order, followed by slots with names
+// given by users. It omits slots that wait for a filter.
 func (s *Snapshot) Contents() []Content {
 	var all []Content
 	add := func(c Content, f *Filter, slot string) {
@@ -82,7 +83,7 @@ func (s *Snapshot) Contents() []Content {
 	}
 	attached, named := map[string]bool{}, map[string]bool{}
 	for _, l := range s.Listeners {
-		for _, logger := range l.Loggers { // has no slot
+		for _, logger := range l.Loggers { // loggers have no slots
 			attached[logger] = true
 		}
 		for _, slot := range l.Slots {
@@ -107,7 +108,7 @@ func (s *Snapshot) Contents() []Content {
 	return all
 }
 
-// firstIn is what a slot that is to hold f gets first; f may be nil.
+// firstIn returns the first content of a slot for f, which may be nil.
 func (f *Filter) firstIn(slot string) *Resource {
 	switch own := strings.HasPrefix(slot, SlotPrefix); {
 	case f == nil:

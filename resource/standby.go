@@ -8,19 +8,20 @@ import (
 	"wasmxds/definition"
 )
 
-// While a change is open, the versions of filters that it replaces or takes away
-// stand by on the nodes that have it: each keeps a twin in the primer, and so its
-// VM, which may take seconds to start. Undone, the change leaves at once.
+// While a change is open, the versions of filters that it replaces or removes
+// stand by on the nodes that have the change: each keeps a twin in the primer,
+// and so its VM, which may take seconds to start. This makes it possible to
+// undo the change at once.
 
-// StandbyPrefix begins the name of a standby; that of the filter is behind it. No
+// StandbyPrefix begins the name of a standby, followed by the filter's name. No
 // filter's name begins with it.
 const StandbyPrefix = definition.StandbyPrefix
 
-// IsStandby tells whether a filter of this name is a standby.
+// IsStandby reports whether a name is that of a standby.
 func IsStandby(filter string) bool { return strings.HasPrefix(filter, StandbyPrefix) }
 
-// StandbyName is the name that f has as a standby. As in names of twins, kinds of
-// filters are told apart.
+// StandbyName returns the name of f as a standby. As in names of twins, it
+// distinguishes the kinds of filters.
 func (f *Filter) StandbyName() string {
 	if f.Lua {
 		return StandbyPrefix + luaMark + f.Name
@@ -28,14 +29,14 @@ func (f *Filter) StandbyName() string {
 	return StandbyPrefix + f.Name
 }
 
-// StandsFor is the name of the filter whose standby is of this name.
+// StandsFor returns the name of the filter that a standby stands for.
 func StandsFor(standby string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(standby, StandbyPrefix), luaMark)
 }
 
-// Standby is f, in the version that it has, as a filter that no listener has: it is
-// primed as any other, in a twin of its own, and serves nothing. It must not be
-// called where f is Missing.
+// Standby returns f, in its current version, as a filter that is in no
+// listener: it is primed in a twin of its own, and serves nothing. It must not
+// be called if f is Missing.
 func (f *Filter) Standby() *Filter {
 	if s := f.standby.Load(); s != nil {
 		return s
@@ -47,7 +48,7 @@ func (f *Filter) Standby() *Filter {
 	}
 	s.twin = f.In(s.TwinName, 0)
 	if err := s.setNoops(); err != nil {
-		panic(err) // a constant but for its name
+		panic(err) // can't happen: only the name varies
 	}
 	if !f.standby.CompareAndSwap(nil, s) {
 		return f.standby.Load()
@@ -55,8 +56,8 @@ func (f *Filter) Standby() *Filter {
 	return s
 }
 
-// replaced are the filters that nodes have, and have use for, by base, and not, or in
-// another version, by matched.
+// replaced returns the filters that are in use in base, and that matched lacks
+// or has in another version.
 func (c *Catalog) replaced(base, matched []*holding) []*filter {
 	has := func(f *filter) bool {
 		return slices.ContainsFunc(matched, func(h *holding) bool {
@@ -82,8 +83,8 @@ func (c *Catalog) replaced(base, matched []*holding) []*filter {
 	return slices.DeleteFunc(out, func(f *filter) bool { return used.Filter(f.Name) != f.Filter })
 }
 
-// standBy is what nodes are to have by matched, and what that replaces of base
-// standing by.
+// standBy returns the Snapshot of matched, with standbys of the filters in base
+// that it replaces.
 func (c *Catalog) standBy(base, matched []*holding) *Snapshot {
 	s, filters := c.group(matched), c.replaced(base, matched)
 	if len(filters) == 0 {
@@ -106,7 +107,7 @@ func (c *Catalog) standBy(base, matched []*holding) *Snapshot {
 	return out
 }
 
-// needs adds a cluster, if any, where s has none of its name.
+// needs adds a cluster, unless it is nil or s has one of its name.
 func (s *Snapshot) needs(cluster *Resource) {
 	if cluster == nil {
 		return

@@ -9,8 +9,8 @@ import (
 	"wasmxds/definition"
 )
 
-// staticSlots are the names that m takes from ECDS over this stream, but for
-// Wasm filters: of listener, network and HTTP filters.
+// staticSlots returns the names of listener, network and HTTP filters, except
+// Wasm filters, that m gets by ECDS over this stream.
 func staticSlots(m *listenerv3.Listener) []string {
 	var names []string
 	add := func(name string, from *corev3.ExtensionConfigSource) {
@@ -31,7 +31,7 @@ func staticSlots(m *listenerv3.Listener) []string {
 	for at := range connectionManagers(m) {
 		hcm, err := unpack(at)
 		if err != nil {
-			continue // newListener has said so
+			continue // newListener has reported it
 		}
 		for _, chain := range filterChains(hcm) {
 			for _, f := range *chain {

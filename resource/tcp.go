@@ -15,8 +15,9 @@ const (
 	tcpProxyName = "envoy.filters.network.tcp_proxy"
 )
 
-// tcpListener compiles a native listener that passes connections on. It has spare
-// slots for network filters from the start, as nothing else could be meant for it.
+// tcpListener compiles a native listener that forwards connections. It has
+// spare slots for network filters from the start, since no other filters can be
+// added to it.
 func (o Options) tcpListener(d *definition.Listener, address *corev3.Address) (*listener, error) {
 	proxy := &tcpv3.TcpProxy{StatPrefix: d.Name}
 	weighted := new(tcpv3.TcpProxy_WeightedCluster)
@@ -53,7 +54,8 @@ func (o Options) tcpListener(d *definition.Listener, address *corev3.Address) (*
 	return l, nil
 }
 
-// tcpListenerMeaning is that of a native TCP listener without slots for filters.
+// tcpListenerMeaning returns the meaning of a native TCP listener without slots
+// for filters.
 func tcpListenerMeaning(d *definition.Listener) *meaning {
 	m := meaningOf("tcp listener").text("address", d.Address).direction(d.Direction).tls(d.TLS)
 	for _, u := range d.TCP.Upstreams {

@@ -10,20 +10,20 @@ import (
 	"wasmxds/definition"
 )
 
-// Pair is what a listener with TLS is served by: a certificate and its key, that go
-// together. Immutable.
+// Pair is the certificate and the matching key of a listener with TLS. It is
+// immutable.
 type Pair struct {
-	Chain, Key []byte // PEM; none: it was never good
-	ClientCA   []byte // of those that clients need a certificate of; none: they need none
+	Chain, Key []byte // PEM; empty: never valid so far
+	ClientCA   []byte // authorities for clients' certificates; empty: clients need none
 
-	Trouble string // why what is there now is not used; "": it is
-	Warning string // what will be wrong
+	Trouble string // why the current files are not used; "": they are
+	Warning string // what will become a problem
 }
 
-// good says whether the listener can be served by it.
+// good reports whether the listener can be served with the pair.
 func (p *Pair) good() bool { return p != nil && len(p.Chain) > 0 }
 
-// problems are what is wrong with it, where the listener is written.
+// problems returns the problems with the pair, at the position of the listener.
 func (p *Pair) problems(d *definition.Listener) []definition.Problem {
 	if p == nil {
 		return nil
@@ -44,7 +44,7 @@ func (p *Pair) problems(d *definition.Listener) []definition.Problem {
 	return all
 }
 
-// pairs are those of the listeners of a set.
+// pairs are the pairs of the listeners of a set.
 type pairs map[*definition.Listener]*Pair
 
 func pairsOf(listeners []*definition.Listener, all map[*definition.Listener]*Pair) pairs {
@@ -60,7 +60,7 @@ func pairsOf(listeners []*definition.Listener, all map[*definition.Listener]*Pai
 	return own
 }
 
-// same says whether all has the same for a view's listeners.
+// same reports whether all has the same pairs for these listeners.
 func (p pairs) same(all map[*definition.Listener]*Pair) bool {
 	for l, pair := range p {
 		if pair != all[l] {
@@ -70,7 +70,7 @@ func (p pairs) same(all map[*definition.Listener]*Pair) bool {
 	return true
 }
 
-// source is what a listener is compiled of.
+// source returns the identity of what a listener is compiled from.
 func (p pairs) source(l *definition.Listener) any {
 	if l.TLS == nil {
 		return l
@@ -81,8 +81,9 @@ func (p pairs) source(l *definition.Listener) any {
 	}{l, p[l]}
 }
 
-// withheld are the listeners that have none. An Envoy that has such a listener, as it
-// was, keeps it, and one that starts waits, as for a filter without a module.
+// withheld returns the listeners without a pair. An Envoy that has such a
+// listener keeps it unchanged, and one that starts waits, as for a filter
+// without a module.
 func (p pairs) withheld(listeners []*definition.Listener) []definition.Withheld {
 	var all []definition.Withheld
 	for _, l := range listeners {
@@ -101,13 +102,15 @@ func (p pairs) withheld(listeners []*definition.Listener) []definition.Withheld 
 	return all
 }
 
-// secretNames are what a listener's secrets are called: its certificate, and whom its
-// clients are to be certified by. They stay when what is in them changes.
+// secretNames returns the names of a listener's secrets: its certificate, and
+// the authorities of its clients. The names stay the same when the content
+// changes.
 func secretNames(listener string) (own, clients string) {
 	return definition.TLSPrefix + listener, definition.TLSPrefix + listener + "/clients"
 }
 
-// downstreamTLS shows a certificate that comes by SDS.
+// downstreamTLS returns the TLS context of a listener whose certificate comes
+// by SDS.
 func downstreamTLS(d *definition.Listener) (*corev3.TransportSocket, error) {
 	own, clients := secretNames(d.Name)
 	common := &tlsv3.CommonTlsContext{
@@ -130,7 +133,7 @@ func downstreamTLS(d *definition.Listener) (*corev3.TransportSocket, error) {
 	return &corev3.TransportSocket{Name: "envoy.transport_sockets.tls", ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: config}}, nil
 }
 
-// secrets are those of a listener whose pair is good.
+// secrets returns the secrets of a listener whose pair is good.
 func secrets(d *definition.Listener, p *Pair) ([]*Resource, error) {
 	if d.TLS == nil || !p.good() {
 		return nil, nil
@@ -154,7 +157,8 @@ func secrets(d *definition.Listener, p *Pair) ([]*Resource, error) {
 	return []*Resource{certificate, trusted}, err
 }
 
-// tls is what a listener is by it; where that is read from is no part of it.
+// tls adds a listener's TLS to its meaning, except where certificates are read
+// from.
 func (m *meaning) tls(t *definition.TLS) *meaning {
 	if t != nil {
 		m.flag("tls", true).flag("clients", t.Clients())

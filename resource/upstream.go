@@ -15,8 +15,8 @@ import (
 	"wasmxds/definition"
 )
 
-// upstream is the cluster of an upstream, and the name that it is to be asked by;
-// "": that which the client asked for.
+// upstream returns the cluster of an upstream and the host to send in requests.
+// If the host is "", requests keep that of the client.
 func (o Options) upstream(u definition.Upstream) (*Resource, string, error) {
 	var ends []endpoint
 	for _, address := range u.All() {
@@ -40,7 +40,8 @@ func (o Options) upstream(u definition.Upstream) (*Resource, string, error) {
 	return c, host, err
 }
 
-// upstreamCluster is that of an upstream of which more than an address is said.
+// upstreamCluster returns the cluster of an upstream that has more than an
+// address.
 func (o Options) upstreamCluster(u definition.Upstream, ends []endpoint, asked endpoint) (*Resource, error) {
 	name := u.ClusterName()
 	c, err := o.clusterOf(name, ends, asked)
@@ -60,7 +61,7 @@ func (o Options) upstreamCluster(u definition.Upstream, ends []endpoint, asked e
 	}
 	if h := u.HealthCheck; h != nil {
 		c.HealthChecks = []*corev3.HealthCheck{healthCheck(h, u.Protocol)}
-		// What an endpoint is asked by; without it, the cluster's name.
+		// The host in health checks. By default, it is the cluster's name.
 		for i, e := range c.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints() {
 			e.GetEndpoint().HealthCheckConfig = &endpointv3.Endpoint_HealthCheckConfig{Hostname: cmp.Or(u.ServerName, u.All()[i])}
 		}
@@ -80,7 +81,7 @@ func healthCheck(h *definition.HealthCheck, protocol definition.Protocol) *corev
 	m := &corev3.HealthCheck{
 		Interval: durationpb.New(h.Interval), Timeout: durationpb.New(h.Timeout),
 		UnhealthyThreshold: wrapperspb.UInt32(h.Unhealthy), HealthyThreshold: wrapperspb.UInt32(h.Healthy),
-		// Else Envoy asks once a minute where nobody has sent a request yet.
+		// By default, Envoy checks once a minute before the first request.
 		NoTrafficInterval: durationpb.New(h.Interval),
 	}
 	switch h.By {

@@ -16,14 +16,14 @@ import (
 	"wasmxds/module"
 )
 
-// A version says what a resource means: the module by its hash, its
-// configuration, the place in a chain. It does not say where the module server
-// of this xds-server is, nor how this build writes things down. An Envoy that
-// comes from another xds-server, at another address or of another build, then
-// has what it is to have, and is sent nothing.
+// A version is a hash of what a resource means: the hash of the module, its
+// configuration, the place in a chain. It does not depend on the address of
+// this xds-server's module server, nor on how this build encodes resources. If
+// an Envoy comes from another xds-server, at another address or of another
+// build, and has what it should have, it is sent nothing.
 //
-// Only what is not at its default counts, so that a field that a later build
-// knows changes no version as long as nobody uses it.
+// Only values that differ from their defaults are included, so that a field
+// that a later build adds changes no version as long as nobody uses it.
 type meaning struct{ b []byte }
 
 func meaningOf(kind string) *meaning { return new(meaning).text("kind", kind) }
@@ -56,7 +56,7 @@ func (m *meaning) flag(name string, is bool) *meaning {
 	return m
 }
 
-// message adds a message that somebody wrote, not one that this build made.
+// message adds a message that a user wrote, not one that this build made.
 func (m *meaning) message(name string, p proto.Message) *meaning {
 	if !p.ProtoReflect().IsValid() {
 		return m
@@ -69,7 +69,7 @@ func (m *meaning) message(name string, p proto.Message) *meaning {
 	return m
 }
 
-// add keeps names and values apart by their lengths.
+// add prefixes names and values with their lengths, to keep them apart.
 func (m *meaning) add(name string, value []byte) {
 	for _, b := range [][]byte{[]byte(name), value} {
 		m.b = binary.AppendUvarint(m.b, uint64(len(b)))
@@ -79,8 +79,9 @@ func (m *meaning) add(name string, value []byte) {
 
 func (m *meaning) version() string { return VersionOf(m.b) }
 
-// filterVersion is the version of a filter's content. Where it is attached, and
-// in which order, is told by the listeners that have its slot.
+// filterVersion returns the version of a filter's content. It does not include
+// where the filter is attached, and in which order: that is part of the
+// listeners that have its slot.
 func filterVersion(f *module.Filter) string {
 	d := f.Definition
 	if d.Lua != nil {
@@ -104,8 +105,8 @@ func filterVersion(f *module.Filter) string {
 	return m.version()
 }
 
-// withoutCode is a message as it was written, but for its code: that is the
-// module.
+// withoutCode returns a message as it was written, without its code, which the
+// module stands for.
 func withoutCode(w *wasmv3.Wasm) *wasmv3.Wasm {
 	if w.GetConfig().GetVmConfig().GetCode() == nil {
 		return w
@@ -115,13 +116,15 @@ func withoutCode(w *wasmv3.Wasm) *wasmv3.Wasm {
 	return w
 }
 
-// listenerMeaning is that of a native listener without slots for filters.
+// listenerMeaning returns the meaning of a native listener without slots for
+// filters.
 func listenerMeaning(d *definition.Listener) *meaning {
 	return meaningOf("listener").text("address", d.Address).flag("rds", true).
 		direction(d.Direction).tls(d.TLS).text("accessLog", string(d.AccessLog))
 }
 
-// direction is that of a listener, if it is one that Envoy is told of.
+// direction adds the direction of a listener if it is part of the Envoy
+// resource.
 func (m *meaning) direction(d definition.Direction) *meaning {
 	if d == definition.Inbound || d == definition.Outbound {
 		m.text("direction", string(d))
@@ -129,7 +132,7 @@ func (m *meaning) direction(d definition.Direction) *meaning {
 	return m
 }
 
-// routesMeaning is that of its routes.
+// routesMeaning returns the meaning of a native listener's routes.
 func routesMeaning(d *definition.Listener) *meaning {
 	m := meaningOf("routes")
 	for _, r := range d.Routes {
@@ -155,8 +158,8 @@ func routesMeaning(d *definition.Listener) *meaning {
 	return m
 }
 
-// rawListenerMeaning is that of a listener as somebody wrote it. A Wasm filter
-// in it has become a slot, which counts by its name alone.
+// rawListenerMeaning returns the meaning of a raw listener. A Wasm filter in it
+// has become a slot, of which only the name matters.
 func rawListenerMeaning(m *listenerv3.Listener) (*meaning, error) {
 	means, written := meaningOf("raw listener"), proto.CloneOf(m)
 	err := changeManagers(written, func(hcm *hcmv3.HttpConnectionManager) {

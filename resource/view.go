@@ -9,15 +9,16 @@ import (
 	"wasmxds/module"
 )
 
-// view is one set, compiled. Immutable, and a function of the set alone, so that
-// a set that stays, or changes its choice, keeps it.
+// view is one compiled set. It is immutable and depends only on the set, so
+// that a set that is unchanged, or that moves to another choice, keeps its
+// view.
 type view struct {
 	set       *module.Set
-	entries   map[any]*catalogEntry // by the pointer of the definition
+	entries   map[any]*catalogEntry // by pointer of the definition
 	byKey     map[key]*catalogEntry
 	selectors map[string]*selector
 	holdings  map[*selector]*holding
-	all       *index // of every selector
+	all       *index // index of all selectors
 	problems  []definition.Problem
 	pairs     pairs // of its listeners with TLS
 }
@@ -33,9 +34,9 @@ func newView(set *module.Set) *view {
 	}
 }
 
-// holding is what nodes have that one selector matches. Views that agree in it
-// share one, so that its id, with those of the other selectors that match a node,
-// tells all that the node is to have.
+// holding is what one selector provides to the nodes that it matches. Views
+// with equal holdings share one, so that the ids of all holdings that match a
+// node identify its content.
 type holding struct {
 	id        uint32
 	filters   []*filter
@@ -66,7 +67,7 @@ func (h *holding) put(e *catalogEntry) {
 	}
 }
 
-// sort makes holdings of the same parts equal.
+// sort makes holdings with the same parts equal.
 func (h *holding) sort() {
 	slices.SortFunc(h.filters, func(a, b *filter) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(h.services, func(a, b *service) int { return cmp.Compare(a.Name, b.Name) })
@@ -80,7 +81,7 @@ func (h *holding) equal(o *holding) bool {
 	return slices.Equal(h.filters, o.filters) && slices.Equal(h.services, o.services) && slices.Equal(h.listeners, o.listeners) && slices.Equal(h.raws, o.raws)
 }
 
-// match gives the holdings of the selectors that match n, in one order.
+// match returns the holdings of the selectors that match n, in a fixed order.
 func (v *view) match(n definition.Node) []*holding {
 	var matched []*holding
 	v.all.match(n, func(s *selector) { matched = append(matched, v.holdings[s]) })
@@ -91,7 +92,7 @@ func (v *view) match(n definition.Node) []*holding {
 // noHolding is an id that no holding has.
 const noHolding = "\x00\x00\x00\x00"
 
-// groupName is the holdings' ids, four bytes each.
+// groupName concatenates the ids of holdings, four bytes each.
 func groupName(hs []*holding) string {
 	b := make([]byte, 0, 4*len(hs))
 	for _, h := range hs {
@@ -100,7 +101,7 @@ func groupName(hs []*holding) string {
 	return string(b)
 }
 
-// selectsAs says whether both have the same selectors.
+// selectsAs reports whether both views have the same selectors.
 func (v *view) selectsAs(o *view) bool {
 	if len(v.holdings) != len(o.holdings) {
 		return false

@@ -21,7 +21,7 @@ const (
 	runtime  = "envoy.wasm.runtime.v8"
 )
 
-// extension is an ECDS resource.
+// extension returns an ECDS resource.
 func extension(name string, config validatable) (*Resource, error) {
 	if err := config.ValidateAll(); err != nil {
 		return nil, fmt.Errorf("not valid for Envoy: %w", err)
@@ -33,8 +33,9 @@ func extension(name string, config validatable) (*Resource, error) {
 	return check(ExtensionType, name, &corev3.TypedExtensionConfig{Name: name, TypedConfig: value})
 }
 
-// wasmConfig is the filter's configuration with its code. A definition that
-// brings its own message keeps it but for the code and how it is fetched.
+// wasmConfig returns the filter's configuration with its code. If the
+// definition has its own message, only the code and how it is fetched are
+// replaced.
 func wasmConfig(d *definition.Filter, code *corev3.RemoteDataSource) *wasmv3.Wasm {
 	config := &wasmv3.Wasm{Config: plugin(d)}
 	if d.Wasm != nil {
@@ -75,7 +76,7 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 		FailurePolicy: pluginv3.FailurePolicy_FAIL_CLOSED,
 	}
 	// The field of the same name in VmConfig is newer than Envoy 1.36, which
-	// would ignore it; this one is taken over by all.
+	// would ignore it. All versions accept this one.
 	//lint:ignore SA1019 see above
 	p.CapabilityRestrictionConfig = capabilities(d)
 	if d.AllowComputed {
@@ -85,7 +86,7 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 	switch {
 	case d.OnFailure == definition.Open && !d.Logs() && !d.Serves():
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_OPEN
-	case d.OnFailure == definition.Reload, d.Logs(): // of a trap in a logger nothing tells
+	case d.OnFailure == definition.Reload, d.Logs(): // nothing reports a trap in a logger
 		p.FailurePolicy = pluginv3.FailurePolicy_FAIL_RELOAD
 		p.ReloadConfig = &pluginv3.ReloadConfig{Backoff: &corev3.BackoffStrategy{
 			BaseInterval: durationpb.New(100 * time.Millisecond),
@@ -95,36 +96,36 @@ func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 	return p
 }
 
-// ownVM gives the id of the plugin's VM: as written, or, where the plugin has
-// what some Envoys don't tell VMs or plugins apart by, with eight hex digits of
-// the hash of that behind a "#".
+// ownVM returns the id of the plugin's VM: the id as written or, if the plugin
+// has fields that some Envoys ignore when they compare VMs or plugins, the id
+// followed by "#" and eight hex digits of a hash of these fields.
 //
-// Envoy finds a VM that runs already by its id, its VM configuration and its
-// code, and in it a plugin by its name, root id and configuration. Two plugins
-// that differ in nothing else share the VM, and the plugin, of whichever came
-// first: what else was changed never arrives, without an error anywhere.
-// ARCHITECTURE.md has which version leaves out what; TestFieldAlone shows it.
-// The price: data and queues that are shared by vm_id are shared only by
-// plugins that are alike in all this.
+// Envoy finds a running VM by its id, its VM configuration and its code, and a
+// plugin in it by its name, root id and configuration. Two plugins that differ
+// in nothing else share the VM, and the plugin, of whichever came first: the
+// change of other fields has no effect, and there is no error. ARCHITECTURE.md
+// lists which version ignores which fields; TestFieldAlone shows it. The cost:
+// plugins share data and queues by vm_id only if all of these fields are the
+// same.
 func ownVM(p *pluginv3.PluginConfig) string {
 	vm, plugin := unkeyed(p)
 	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(vm)
 	if err != nil {
-		return p.GetVmConfig().GetVmId() // what can't be marshalled is refused with the whole plugin
+		return p.GetVmConfig().GetVmId() // what can't be marshalled is rejected with the whole plugin
 	}
 	c, err := proto.MarshalOptions{Deterministic: true}.Marshal(plugin)
 	if err != nil || len(b)+len(c) == 0 {
 		return p.GetVmConfig().GetVmId()
 	}
 	if len(c) > 0 {
-		b = append(append(b, 0), c...) // no field begins with a 0: it ends the first message
+		b = append(append(b, 0), c...) // no field begins with a 0, so it separates the messages
 	}
 	sum := sha256.Sum256(b)
 	return p.GetVmConfig().GetVmId() + "#" + hex.EncodeToString(sum[:4])
 }
 
-// unkeyed is what p has that some supported Envoy has in neither key. What is
-// left at, or written as, its default is not in it.
+// unkeyed returns the fields of p that some supported Envoy includes in neither
+// key, except for those with their default values.
 func unkeyed(p *pluginv3.PluginConfig) (*pluginv3.VmConfig, *pluginv3.PluginConfig) {
 	vm := &pluginv3.VmConfig{
 		EnvironmentVariables:        p.GetVmConfig().GetEnvironmentVariables(),
@@ -150,11 +151,12 @@ func unkeyed(p *pluginv3.PluginConfig) (*pluginv3.VmConfig, *pluginv3.PluginConf
 	return vm, plugin
 }
 
-// capabilities allows what was computed of the module, or the host calls that are
-// named, and then also what is no call of the filter's own will: Envoy's callbacks,
-// which it holds to the same list (without proxy_on_request_headers allowed, a filter
-// would silently see no request), and WASI, which languages need to start and which in
-// Envoy reaches nothing but the log, the clock and the plugin's own environment.
+// capabilities allows what was computed for the module, or the host calls that
+// are named. In the latter case, it also allows what the filter does not choose
+// to call: Envoy's callbacks, to which Envoy applies the same list (without
+// proxy_on_request_headers, a filter would silently see no request), and WASI,
+// which languages need to start and which in Envoy reaches only the log, the
+// clock and the plugin's own environment.
 func capabilities(d *definition.Filter) *pluginv3.CapabilityRestrictionConfig {
 	if d.Allow == nil && !d.AllowComputed {
 		return nil
@@ -172,10 +174,11 @@ func capabilities(d *definition.Filter) *pluginv3.CapabilityRestrictionConfig {
 	return &pluginv3.CapabilityRestrictionConfig{AllowedCapabilities: allowed}
 }
 
-// noCapability is the name of none: Envoy takes an empty list for all.
+// noCapability is a name that matches nothing: Envoy takes an empty list for
+// all.
 var noCapability = []string{"computed"}
 
-// wasi are the calls of wasi_snapshot_preview1 that Envoy has.
+// wasi are the functions of wasi_snapshot_preview1 that Envoy has.
 var wasi = []string{
 	"fd_write", "fd_read", "fd_seek", "fd_close", "fd_fdstat_get", "environ_get", "environ_sizes_get",
 	"args_get", "args_sizes_get", "proc_exit", "clock_time_get", "random_get", "sched_yield", "poll_oneoff",
