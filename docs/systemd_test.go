@@ -5,7 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"wasmxds/e2e/harness"
 )
@@ -43,6 +45,60 @@ func TestUnit(t *testing.T) {
 		if out, err := exec.Command(verify, "verify", "--man=no", path).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 		}
+	}
+}
+
+// TestSettings: xds-server starts with the settings that production.md shows, at
+// addresses and with files of this machine.
+func TestSettings(t *testing.T) {
+	root, err := harness.Root()
+	must(t, err)
+	dir := t.TempDir()
+	program, err := harness.BuildServer(t.Context(), root, dir)
+	must(t, err)
+	certs, definitions, addresses := filepath.Join(dir, "certs"), filepath.Join(dir, "definitions"), filepath.Join(dir, "addresses.json")
+	must(t, os.Mkdir(definitions, 0o755))
+	if out, err := exec.Command(program, "certs", "--out", certs).CombinedOutput(); err != nil {
+		t.Fatalf("certs: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs", "production.md"))
+	must(t, err)
+	here := strings.NewReplacer("10.0.0.5:18000", "127.0.0.1:0", "10.0.0.5:18001", "127.0.0.1:0",
+		"/etc/wasmxds/tls", certs, "%d", certs, "/opt/filters", dir)
+	var settings []string
+	for line := range strings.Lines(string(text)) {
+		if s := strings.TrimPrefix(strings.TrimSpace(line), "Environment="); strings.HasPrefix(s, "XDS_SERVER_") {
+			settings = append(settings, here.Replace(s))
+		}
+	}
+	if len(settings) < 8 {
+		t.Fatalf("production.md has only %q", settings)
+	}
+
+	cmd := exec.CommandContext(t.Context(), program, "serve", "--definitions", definitions, "--data", filepath.Join(dir, "data"),
+		"--admin-listen", "127.0.0.1:0", "--addresses-file", addresses)
+	cmd.Env = settings
+	var log strings.Builder
+	cmd.Stderr = &log
+	must(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for end := time.Now().Add(time.Minute); ; {
+		if _, err := os.Stat(addresses); err == nil {
+			break
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("with %q: %v\n%s", settings, err, &log)
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(end) {
+			t.Fatal("no addresses after a minute")
+		}
+	}
+	must(t, cmd.Process.Signal(syscall.SIGTERM))
+	if err := <-ended; err != nil {
+		t.Errorf("%v\n%s", err, &log)
 	}
 }
 
