@@ -8,12 +8,11 @@ import (
 	"wasmxds/definition"
 )
 
-// adopt adds to the set of some files those others that were good and are not
-// any more, since they name a listener, or their routes a filter, whose file was
-// deleted: their filters may well belong in other listeners, too, and these are not to
-// lose them, nor are listeners to go.
-// Files that don't fit for another reason (a name or an address that is taken)
-// are not added.
+// adopt adds to the set files that were good until now and became invalid,
+// because they name a listener, or their routes a filter, whose file was
+// deleted. Their filters may well belong in other listeners, too, which must
+// not lose them, nor must listeners disappear. It does not add files that are
+// invalid for another reason (a name or an address that is taken).
 func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *definition.Set {
 	for _, f := range others {
 		with := append(slices.Clip(files), definition.Detached(f, files))
@@ -26,8 +25,9 @@ func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *d
 	return set
 }
 
-// union is a set with a file's definitions as well. Variants are those of the whole,
-// as one may be of several files, and so are tests, in their order.
+// union returns a set with a file's definitions added. Variants and tests are
+// taken from the whole, since a variant may come from several files, and tests
+// have an order.
 func union(set *definition.Set, f *definition.File, whole *definition.Set) *definition.Set {
 	isVariant := func(f *definition.Filter) bool { return f.VariantOf != "" }
 	more := &definition.Set{
@@ -51,7 +51,7 @@ func union(set *definition.Set, f *definition.File, whole *definition.Set) *defi
 	return more
 }
 
-// equal says whether two sets have the very same definitions.
+// equal reports whether two sets have identical definitions.
 func equal(a, b *definition.Set) bool {
 	return slices.Equal(a.Filters, b.Filters) && slices.Equal(a.Listeners, b.Listeners) && slices.Equal(a.Resources, b.Resources) &&
 		slices.Equal(a.Rollouts, b.Rollouts) && slices.Equal(a.Tests, b.Tests) && sameHoles(a, b)

@@ -10,7 +10,7 @@ import (
 	"wasmxds/definition"
 )
 
-// holes are the documents of which nothing was ever good.
+// holes returns the holes of documents that were never good.
 func (t *table) holes(m *merger) []*definition.Hole {
 	var holes []*definition.Hole
 	for _, o := range t.sources {
@@ -43,8 +43,9 @@ func (t *table) holes(m *merger) []*definition.Hole {
 	return holes
 }
 
-// never gives the holes that are not about what the file's last good content
-// has, which goes on. Rollouts have a name space of their own.
+// never returns the holes that do not correspond to definitions in the last
+// good content of the file, which stays in force. Rollouts and tests have name
+// spaces of their own.
 func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 	if good == nil {
 		return holes
@@ -74,8 +75,7 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 		left[d.Name] = true
 	}
 	others = neverOf(others, left)
-	// A Rollout that is not there any more may be the one that can't be told
-	// what it is.
+	// A Rollout that no longer exists may be a hole of an unknown kind.
 	for range rollouts {
 		if i := slices.IndexFunc(others, func(h *definition.Hole) bool { return h.Kind == "" && h.Name == "" }); i >= 0 {
 			others = slices.Delete(others, i, i+1)
@@ -84,8 +84,8 @@ func never(holes []*definition.Hole, good *definition.File) []*definition.Hole {
 	return slices.Concat(others, policies, tests)
 }
 
-// neverOf does so in one name space. What it leaves of the names is there in no
-// hole.
+// neverOf does the same in one name space. It leaves in left the names that are
+// in no hole.
 func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole {
 	var unnamed, out []*definition.Hole
 	for _, h := range holes {
@@ -98,13 +98,13 @@ func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole 
 		}
 		switch {
 		case had:
-		case h.Name == "" || h.Kind == "EnvoyFilter": // whose filters have names of their own
+		case h.Name == "" || h.Kind == "EnvoyFilter": // their filters have other names
 			unnamed = append(unnamed, h)
 		default:
 			out = append(out, h)
 		}
 	}
-	// A name that is not there any more is that of a document without one.
+	// A name that no longer exists may be that of a document without a name.
 	for name := range left {
 		if len(unnamed) == 0 {
 			break
@@ -115,19 +115,19 @@ func neverOf(holes []*definition.Hole, left map[string]bool) []*definition.Hole 
 	return append(out, unnamed...)
 }
 
-// severalOf says whether a document of a kind may have several filters, whose names
-// begin with its own.
+// severalOf reports whether a document of a kind may have several filters,
+// whose names begin with its own.
 func severalOf(kind string) bool {
 	return kind == "EnvoyExtensionPolicy" || kind == "WasmPlugin" || kind == "TrafficExtension"
 }
 
-// inForce is a listener that is served, as it is written.
+// inForce is a listener in force, with its document.
 type inForce struct {
 	listener any // *definition.Listener or *definition.Resource
 	document []byte
 }
 
-// listenersIn gives the listeners of files, by name.
+// listenersIn returns the listeners of files, by name.
 func listenersIn(files []*definition.File) map[string]inForce {
 	all := map[string]inForce{}
 	for _, f := range files {
@@ -143,10 +143,10 @@ func listenersIn(files []*definition.File) map[string]inForce {
 	return all
 }
 
-// withhold notes in a set which listeners wait for a hole to be mended. Those
-// that were in force before it came go on as they were: their changes wait,
-// too, as what is new in them may be what the filter is for. before are the
-// files that were in force until now.
+// withhold determines which listeners of a set wait until a hole is mended.
+// Those that were in force before stay unchanged: their changes wait, too,
+// because a change may depend on the missing filter. The parameter before has
+// the files that were in force until now.
 func (t *table) withhold(m *merger, set *definition.Set, before []*definition.File) (*definition.Set, []definition.Problem) {
 	holes := t.holes(m)
 	set = withTestHoles(withRolloutHoles(set, holes), holes)
@@ -204,7 +204,7 @@ func (t *table) withhold(m *merger, set *definition.Set, before []*definition.Fi
 	return &out, w.problems
 }
 
-// withRolloutHoles notes in a set which Rollouts never were good.
+// withRolloutHoles returns the set with the Rollouts that were never good.
 func withRolloutHoles(set *definition.Set, holes []*definition.Hole) *definition.Set {
 	holes = slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !h.MayBeRollout() })
 	if len(holes) == 0 {
@@ -215,8 +215,8 @@ func withRolloutHoles(set *definition.Set, holes []*definition.Hole) *definition
 	return &out
 }
 
-// withTestHoles notes in a set which FilterTests never were good, of those that say
-// for which filter they are.
+// withTestHoles returns the set with the FilterTests that were never good and
+// whose filter is known.
 func withTestHoles(set *definition.Set, holes []*definition.Hole) *definition.Set {
 	holes = slices.DeleteFunc(slices.Clone(holes), func(h *definition.Hole) bool { return !h.IsTest() || h.Tests == "" })
 	if len(holes) == 0 {
@@ -227,18 +227,18 @@ func withTestHoles(set *definition.Set, holes []*definition.Hole) *definition.Se
 	return &out
 }
 
-// withholding decides for each listener of a set.
+// withholding decides about each listener of a set.
 type withholding struct {
 	holes    []*definition.Hole
 	was      map[string]inForce // in force until now
-	written  map[string]inForce // in the files
+	written  map[string]inForce // as in the files
 	force    map[string]inForce // in force from now on
 	withheld []definition.Withheld
 	problems []definition.Problem
 }
 
-// decide gives what is served of a listener: itself, also where it is withheld,
-// or what was in force.
+// decide returns what to serve of a listener: the listener itself, even if it
+// is withheld, or the one that was in force.
 func (w *withholding) decide(l any, name string, target definition.Target, http bool, nodes definition.Selector, pos definition.Position) any {
 	is := inForce{l, w.written[name].document}
 	var by []*definition.Hole
@@ -255,7 +255,7 @@ func (w *withholding) decide(l any, name string, target definition.Target, http 
 	what := "is withheld"
 	same := had && reflect.TypeOf(was.listener) == reflect.TypeOf(l)
 	if of := namespacesOf(by); len(of) > 0 && nodes.Labels[definition.NamespaceLabel] == "" {
-		// An object holds nothing up for the Envoys of other namespaces.
+		// An object blocks nothing for the Envoys of other namespaces.
 		what, same = "is withheld from the Envoys of "+strings.Join(of, ", "), false
 	}
 	if same {
@@ -274,8 +274,8 @@ func (w *withholding) decide(l any, name string, target definition.Target, http 
 	return l
 }
 
-// namespacesOf gives the namespaces that all of the holes are in; nil where one
-// is in none.
+// namespacesOf returns the namespaces of the holes, or nil if one of them has
+// no namespace.
 func namespacesOf(holes []*definition.Hole) []string {
 	var all []string
 	for _, h := range holes {
@@ -289,8 +289,8 @@ func namespacesOf(holes []*definition.Hole) []string {
 	return slices.Compact(all)
 }
 
-// forceFile is what keeps the listeners in force while others are withheld: the
-// last good content of files has all of them.
+// forceFile is the key of the stored listeners that are in force while others
+// are withheld. The last good content of files includes both.
 const forceFile = ".in-force.json"
 
 func (t *table) keepForce() {
@@ -309,7 +309,7 @@ func (t *table) keepForce() {
 	}
 }
 
-// restoreForce takes over which listeners were in force when others were
+// restoreForce restores the listeners that were in force while others were
 // withheld.
 func (t *table) restoreForce(data []byte) {
 	file, problems := definition.Parser{}.Parse(forceFile, data)
@@ -321,7 +321,8 @@ func (t *table) restoreForce(data []byte) {
 	t.force, t.forceKept = listenersIn([]*definition.File{file}), data
 }
 
-// sameHoles says whether the same is missing, and withheld for it, in two sets.
+// sameHoles reports whether two sets have the same holes and withheld
+// listeners.
 func sameHoles(a, b *definition.Set) bool {
 	return reflect.DeepEqual(a.Withheld, b.Withheld) && reflect.DeepEqual(a.RolloutHoles, b.RolloutHoles) && reflect.DeepEqual(a.TestHoles, b.TestHoles)
 }

@@ -13,38 +13,38 @@ import (
 	"wasmxds/state"
 )
 
-// Source is a source by its name.
+// Source is a source with its name.
 type Source struct {
-	Name string // as its Keys and Batches have it
-	// Base is the folder that its documents' names are below, for those of which
-	// only last good content is known; "": it has none.
+	Name string // as in Keys and Batches
+	// Base is the folder that document names are relative to. It is used for
+	// documents of which only the last good content is known. "": none.
 	Base string
-	// Object says what a document is that is an object of a Kubernetes cluster,
-	// written as JSON: what people call it, and what it has authority over. Nil:
-	// documents are files, or the like.
+	// Object returns the name for messages and the scope of a document that is
+	// an object of a Kubernetes cluster, in JSON. If it is nil, documents are
+	// files, or similar.
 	Object func(name string) (called string, scope definition.Scope)
 	Discoverer
 }
 
-// Join takes what sources send as one whole. Set Sources; all else has a
-// default. It must not be changed once Run is called.
+// Join combines the documents of all sources. Sources is required; all other
+// fields have defaults. It must not be changed after Run is called.
 type Join struct {
 	Sources   []Source
-	RemoveAll bool          // take away any number of definitions at once; else a change that removes more than half of four or more is held back
-	State     *state.Writer // keeps the last good content of each document; nil: it is not kept
+	RemoveAll bool          // allow removing any number of definitions at once; otherwise, a change that removes more than half of at least four is held back
+	State     *state.Writer // stores the last good content of each document; nil: it is not stored
 	Log       *slog.Logger  // default slog.Default()
-	// Objects is told what became of those that documents are, by key, whenever a
-	// batch has been taken in; nil: nobody is.
+	// Objects is called after each batch with the state of all documents that
+	// are objects, by key. It may be nil.
 	Objects func(map[Key]Object)
 
 	once  sync.Once
 	asked chan release
 }
 
-// Run emits what all sources have, and again whenever definitions or problems
-// are others than before, until ctx ends; then it returns nil. It calls emit
-// from one goroutine, and takes nothing more until emit returns. An error says
-// that a source is not set up right.
+// Run emits the definitions of all sources, and again whenever definitions or
+// problems change, until ctx ends. Then it returns nil. It calls emit from one
+// goroutine, and receives no batch until emit returns. It returns an error if a
+// source is not set up correctly.
 func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 	log := cmp.Or(j.Log, slog.Default())
 	up := make(chan Batch)
@@ -55,7 +55,7 @@ func (j *Join) Run(ctx context.Context, emit func(Update)) error {
 	g.Go(func() error {
 		t := newTable(j.Sources, newLastGood(j.State, log), log)
 		t.removeAll = j.RemoveAll
-		files := -1 // as emitted; -1: nothing was
+		files := -1 // as last emitted; -1: none so far
 		tell := func(changed, began time.Time) {
 			files = t.present()
 			now := time.Now()

@@ -9,21 +9,21 @@ import (
 	"wasmxds/state"
 )
 
-// lastGood keeps each document's last good content, and which listeners are in
-// force while others are withheld. It is for one goroutine, and holds nothing
-// up.
+// lastGood stores the last good content of each document, and which listeners
+// are in force while others are withheld. It is for one goroutine, and never
+// blocks.
 type lastGood struct {
 	kept    state.View
 	log     *slog.Logger
-	changed map[string][]byte // since write; nil: removed
+	changed map[string][]byte // since the last write; nil: removed
 }
 
 func newLastGood(w *state.Writer, log *slog.Logger) *lastGood {
 	return &lastGood{kept: w.View("definitions/"), log: log, changed: map[string][]byte{}}
 }
 
-// prefixOf is what the keys of a source begin with. The directory's are the
-// paths of its files, none of which begins with a dot.
+// prefixOf returns the prefix of the keys of a source. The keys of the
+// directory are the paths of its files, none of which begins with a dot.
 func prefixOf(source string) string {
 	if source == Dir {
 		return ""
@@ -31,20 +31,21 @@ func prefixOf(source string) string {
 	return "." + source + "/"
 }
 
-// knownKey says that a source other than the directory was known once, and had
-// nothing. Its documents say so else.
+// knownKey returns a key that is set if a source other than the directory was
+// known and empty. For a source that is not empty, its documents show that it
+// was known.
 func knownKey(source string) string { return ".known/" + source }
 
-// wasEmpty says whether a source was known and had nothing.
+// wasEmpty reports whether a source was known and empty.
 func (k *lastGood) wasEmpty(source string) bool {
 	_, empty := k.all()[knownKey(source)]
 	return empty
 }
 
-// putEmpty keeps that a source is known and has nothing.
+// putEmpty stores that a source is known and empty.
 func (k *lastGood) putEmpty(source string) { k.changed[knownKey(source)] = []byte("empty") }
 
-// load gives what was kept of a source, by name.
+// load returns the stored documents of a source, by name.
 func (k *lastGood) load(source string) map[string][]byte {
 	kept := map[string][]byte{}
 	for key, data := range k.all() {
@@ -56,7 +57,7 @@ func (k *lastGood) load(source string) map[string][]byte {
 	return kept
 }
 
-// loadForce gives the listeners in force that were kept.
+// loadForce returns the stored listeners in force.
 func (k *lastGood) loadForce() ([]byte, bool) {
 	data, ok := k.all()[forceFile]
 	return data, ok
@@ -64,7 +65,7 @@ func (k *lastGood) loadForce() ([]byte, bool) {
 
 func (k *lastGood) all() map[string][]byte {
 	all := map[string][]byte{}
-	for _, e := range k.kept.All(context.Background()) { // it starts: there is nothing that could end it
+	for _, e := range k.kept.All(context.Background()) { // at the start, there is nothing to cancel
 		if len(e.Value) > definition.MaxSize && e.Key != forceFile {
 			k.log.Warn("the last good content of a file is larger than what is read", "file", e.Key, "bytes", len(e.Value), "limit", definition.MaxSize)
 			continue
@@ -74,15 +75,15 @@ func (k *lastGood) all() map[string][]byte {
 	return all
 }
 
-// put keeps a document's content from the next write on; nil forgets the
-// document.
+// put sets the content of a document for the next write; nil removes it.
 func (k *lastGood) put(key Key, data []byte) { k.changed[prefixOf(key.Source)+key.Name] = data }
 
-// putForce keeps which listeners are in force.
+// putForce sets the listeners in force for the next write.
 func (k *lastGood) putForce(data []byte) { k.changed[forceFile] = data }
 
-// write has all that was put since the last time written, all of it or nothing:
-// listeners that are withheld are kept apart from the files that have them.
+// write stores everything that was put since the last write, atomically,
+// because the listeners in force are stored apart from the files that contain
+// them.
 func (k *lastGood) write() {
 	if len(k.changed) == 0 {
 		return

@@ -9,9 +9,9 @@ import (
 	"wasmxds/definition"
 )
 
-// join makes a whole of the files: each with what it holds now where that is
-// good by itself and with the others, else with its last good content. It says
-// whether definitions or problems are others than before.
+// join combines the files. Each contributes its current content if that is
+// valid by itself and together with the others, and otherwise its last good
+// content. It reports whether definitions or problems have changed.
 func (t *table) join() (changed bool) {
 	defer t.kept.write()
 	var problems []definition.Problem
@@ -73,8 +73,8 @@ func (t *table) join() (changed bool) {
 	return changed
 }
 
-// whole merges the files. With hold it takes nothing away: files that were
-// removed stay, and no file gets a content that lacks a definition.
+// whole merges the files. With hold, nothing is removed: deleted files stay,
+// and no file gets content that lacks one of its definitions.
 func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem) {
 	m := &merger{merge: t.merge, budget: trials(len(t.docs))}
 	for _, key := range t.sorted() {
@@ -87,7 +87,7 @@ func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem
 			p.good = f.good.file
 		}
 		if f.current != nil && f.current != f.good && !f.removed {
-			// A List with errors in it lacks what was good in it before.
+			// A List with errors lacks definitions that were good before.
 			p.waits = (hold || len(f.current.holes) > 0) && lacks(f.current.file, p.good)
 			if !p.waits {
 				p.fresh = f.current.file
@@ -99,25 +99,24 @@ func (t *table) whole(hold bool) (*merger, *definition.Set, []definition.Problem
 	return m, set, problems
 }
 
-// trials is how many times one join of n files merges all of them to find those
-// that don't fit: a second's work at most. With so many files at odds with each
-// other that it isn't enough, some that would fit have to wait for the next
-// change.
+// trials returns how often one join of n files may merge all of them to find
+// those that don't fit: at most about a second of work. If more files conflict
+// with each other, some that would fit wait for the next change.
 func trials(n int) int { return min(max(16, 100_000/max(1, n)), 200) }
 
-// part is what a file brings to the whole.
+// part is the contribution of a file.
 type part struct {
 	key   Key
 	doc   *tracked
 	good  *definition.File // last good content; nil: none
-	fresh *definition.File // what it holds now, where that is good by itself and new
-	taken bool             // fresh is part of the whole
-	tried bool             // fresh is part of the trial under way
-	waits bool             // what it holds now is held back, and its last good content counts
+	fresh *definition.File // current content, if it is valid by itself and new
+	taken bool             // fresh is in the result
+	tried bool             // fresh is in the current trial
+	waits bool             // the current content is held back, and the last good content stays
 	said  []definition.Problem
 }
 
-// counts is what it brings; nil: nothing.
+// counts returns the contribution of the part to the result, or nil.
 func (p *part) counts() *definition.File {
 	if p.taken {
 		return p.fresh
@@ -125,24 +124,24 @@ func (p *part) counts() *definition.File {
 	return p.good
 }
 
-// merger finds which of the new versions fit together and with what was good
-// before.
+// merger determines which of the new contents fit together, and with the last
+// good contents of the others.
 type merger struct {
 	merge  func([]*definition.File) (*definition.Set, []definition.Problem)
 	parts  []*part
 	budget int
-	base   trial // without anything new
+	base   trial // without any new content
 }
 
-// trial is what came of merging.
+// trial is the result of a merge.
 type trial struct {
 	set      *definition.Set
 	problems []definition.Problem
-	bad      map[string]bool // files with more than a warning
+	bad      map[string]bool // files with an error
 }
 
-// try merges the parts that are taken and those of a group as they are now,
-// and all others as they were good.
+// try merges the new contents of the parts that are taken and of a group, and
+// the last good contents of all others.
 func (m *merger) try(group ...*part) trial {
 	m.budget--
 	for _, p := range group {
@@ -158,7 +157,7 @@ func (m *merger) try(group ...*part) trial {
 			old = append(old, p.good)
 		}
 	}
-	// What was good before goes first: it wins over what is new.
+	// Last good contents come first, so that they win over new ones.
 	t := trial{bad: map[string]bool{}}
 	t.set, t.problems = m.merge(slices.Concat(old, fresh))
 	for _, p := range t.problems {
@@ -169,8 +168,8 @@ func (m *merger) try(group ...*part) trial {
 	return t
 }
 
-// whole takes all that fits. A new version that is wrong with the others, or
-// makes another file wrong that was not, is not taken.
+// whole takes all new contents that fit. It does not take one that conflicts
+// with others, or that makes another file invalid that was valid.
 func (m *merger) whole() (*definition.Set, []definition.Problem) {
 	var fresh []*part
 	for _, p := range m.parts {
@@ -186,8 +185,8 @@ func (m *merger) whole() (*definition.Set, []definition.Problem) {
 		return all.set, all.problems
 	}
 	m.base = m.try()
-	// Those that are named go last, or they would take many others with them
-	// in the trials.
+	// Files with errors come last: in the trials, they would cause many others
+	// to be rejected.
 	var named, others []*part
 	for _, p := range fresh {
 		if all.bad[p.doc.name] {
@@ -223,7 +222,7 @@ func (m *merger) whole() (*definition.Set, []definition.Problem) {
 	return m.adopt(end.set, files, homeless), problems
 }
 
-// admit takes those of a group that fit.
+// admit takes the parts of a group that fit.
 func (m *merger) admit(group []*part) {
 	if len(group) == 0 {
 		return
@@ -254,8 +253,8 @@ func (m *merger) admit(group []*part) {
 	}
 }
 
-// fits says whether nothing is wrong with what was tried, but for what was
-// wrong without it.
+// fits reports whether a trial has no errors, apart from those that exist
+// without the group.
 func (m *merger) fits(t trial, group []*part) bool {
 	for path := range t.bad {
 		if !m.base.bad[path] {
@@ -265,8 +264,8 @@ func (m *merger) fits(t trial, group []*part) bool {
 	return !slices.ContainsFunc(group, func(p *part) bool { return t.bad[p.doc.name] })
 }
 
-// refused says why a version is not taken that is not wrong itself: it makes
-// other files wrong.
+// refused returns why a content is not taken although it is valid itself: it
+// makes other files invalid.
 func (m *merger) refused(p *part, t trial) []definition.Problem {
 	var said []definition.Problem
 	for _, other := range t.problems {
@@ -281,7 +280,7 @@ func (m *merger) refused(p *part, t trial) []definition.Problem {
 	return said
 }
 
-// of gives the problems that a part has.
+// of returns the errors of a part.
 func (t trial) of(p *part) []definition.Problem {
 	var of []definition.Problem
 	for _, problem := range t.problems {

@@ -12,20 +12,20 @@ import (
 	"wasmxds/definition"
 )
 
-// Removal is a removal that is held back: a set that would take away so many
-// of the definitions in force. The zero value is none.
+// Removal is a removal that is held back, because it would remove so many of
+// the definitions in force. The zero value is none.
 type Removal struct {
-	Definitions int // that would be gone
-	Of          int // that are in force
+	Definitions int // number that would be removed
+	Of          int // number in force
 }
 
-// fewest is how many definitions there must be for their removal to be held: to
-// remove one of two is an everyday change.
+// fewest is the minimum number of definitions for a removal to be held back:
+// removing one of two is an everyday change.
 const fewest = 4
 
-// tooMuch says whether a removal looks like an accident: a volume that is not
-// mounted shows as an empty directory, as does one that a wrong command
-// emptied.
+// tooMuch reports whether a removal looks like an accident: a volume that is
+// not mounted appears as an empty directory, as does one that was emptied by
+// mistake.
 func (r Removal) tooMuch() bool { return r.Of >= fewest && 2*r.Definitions > r.Of }
 
 func (r Removal) problem(dir string) definition.Problem {
@@ -36,10 +36,10 @@ func (r Removal) problem(dir string) definition.Problem {
 	}
 }
 
-// before is the set in force that a removal is measured by: the one that was
-// joined last, or, after a start, the one that was kept. While a removal is
-// held it is the one from before, so that what is added does not make the
-// removal look small.
+// before returns the set that a removal is compared to: the last one that was
+// joined or, after a start, the stored one. While a removal is held back, it is
+// the set before the removal, so that additions do not make the removal look
+// small.
 func (t *table) before() *definition.Set {
 	if t.base != nil {
 		return t.base
@@ -51,7 +51,7 @@ func (t *table) before() *definition.Set {
 	return set
 }
 
-// goods are the last good contents of all files.
+// goods returns the last good contents of all files.
 func (t *table) goods() []*definition.File {
 	var good []*definition.File
 	for _, key := range t.sorted() {
@@ -62,14 +62,14 @@ func (t *table) goods() []*definition.File {
 	return good
 }
 
-// identity is what a definition is known by.
+// identity identifies a definition.
 type identity struct{ kind, name string }
 
 func identities(filters []*definition.Filter, listeners []*definition.Listener, resources []*definition.Resource, rollouts []*definition.Rollout) map[identity]bool {
 	all := make(map[identity]bool, len(filters)+len(listeners)+len(resources)+len(rollouts))
 	for _, d := range filters {
 		if d.VariantOf != "" {
-			continue // it goes with its route
+			continue // it is part of its route
 		}
 		all[identity{"filter", d.Name}] = true
 	}
@@ -89,8 +89,8 @@ func identities(filters []*definition.Filter, listeners []*definition.Listener, 
 	return all
 }
 
-// removal is what the change from one set to another takes away, and its id:
-// a hash of what would be gone.
+// removal returns what the change from one set to another removes, and its id:
+// a hash of the removed identities.
 func removal(before, after *definition.Set) (r Removal, id string) {
 	was := identities(before.Filters, before.Listeners, before.Resources, before.Rollouts)
 	is := identities(after.Filters, after.Listeners, after.Resources, after.Rollouts)
@@ -106,19 +106,19 @@ func removal(before, after *definition.Set) (r Removal, id string) {
 	return Removal{len(gone), len(was)}, fmt.Sprintf("removal-%x", sha256.Sum256(fmt.Append(nil, gone)))[:20]
 }
 
-// ErrNotHeld says that no removal of that id is held back: it ended by itself,
-// or is another by now.
+// ErrNotHeld means that no removal with that id is held back: it has ended by
+// itself, or has changed.
 var ErrNotHeld = errors.New("no such removal is held back")
 
-// release is a request to let a held removal go.
+// release is a request to confirm a removal.
 type release struct {
 	id   string
 	done chan<- error
 }
 
-// Release lets the removal go that is held back under an id ([Update.HeldID]).
+// Release confirms the removal that is held back under an id ([Update.HeldID]).
 // When it returns nil, the set without those definitions has been emitted. It
-// waits for Run.
+// blocks until Run handles it or ctx ends.
 func (j *Join) Release(ctx context.Context, id string) error {
 	done := make(chan error, 1)
 	select {
@@ -134,13 +134,13 @@ func (j *Join) Release(ctx context.Context, id string) error {
 	}
 }
 
-// releases is where Run takes them.
+// releases returns the channel of requests to Run.
 func (j *Join) releases() chan release {
 	j.once.Do(func() { j.asked = make(chan release) })
 	return j.asked
 }
 
-// release joins once more, and takes away what is held back under the id.
+// release joins again, without holding back the removal with this id.
 func (t *table) release(id string) error {
 	if id == "" || id != t.heldID {
 		return ErrNotHeld
@@ -151,7 +151,8 @@ func (t *table) release(id string) error {
 	return nil
 }
 
-// lacks says whether a file has not all the definitions of the one before.
+// lacks reports whether a file lacks any of the definitions of the previous
+// one.
 func lacks(f, before *definition.File) bool {
 	if f == nil || before == nil {
 		return false

@@ -1,22 +1,21 @@
-// Package source makes one whole of the definitions that discoverers find:
-// documents, in a directory or wherever else people and tools write them.
+// Package source combines the documents that discoverers find, in a directory
+// or elsewhere, into one set of definitions.
 //
 // Start with [Join]: Run emits an [Update] for each change, always with the
-// whole set of definitions. Package dir has the [Discoverer] of a directory.
-// Join promises:
+// complete set of definitions. Package dir has the [Discoverer] of a directory.
+// Join guarantees:
 //
-//   - One bad document (unreadable, wrong, at odds with another) takes neither
-//     the others away nor its own last good content, which is kept on disk for
-//     the next start. A document that is gone is gone.
-//   - A document that never was good leaves a hole: where it may be a filter,
-//     the listeners that it may be meant for are withheld, but for those that
-//     were in force before.
-//   - A source of which nothing is known changes nothing: only one that was read
-//     as a whole, and is empty, means that nothing is wanted.
-//   - What would remove most definitions at once is held back, as an unmounted
-//     volume looks just so, and told; see [Join.RemoveAll].
-//   - Definitions of documents that did not change stay the same, pointers and
-//     all.
+//   - A bad document (unreadable, invalid, in conflict with another) affects
+//     neither the others nor its own last good content, which is stored on disk
+//     for the next start. A document that was deleted is gone.
+//   - A document that was never good leaves a hole: if it may be a filter, the
+//     listeners that it may apply to are withheld, except those that were in
+//     force before.
+//   - An unknown source changes nothing: only a source that was read completely,
+//     and is empty, means that there are no definitions.
+//   - A change that would remove most definitions at once is held back and
+//     reported, since an unmounted volume looks the same; see [Join.RemoveAll].
+//   - Definitions of documents that did not change keep their pointers.
 package source
 
 import (
@@ -27,32 +26,33 @@ import (
 	"wasmxds/definition"
 )
 
-// Key is what a document is known by, for as long as it is there.
+// Key identifies a document as long as it exists.
 type Key struct {
 	Source string // name of the source
-	Name   string // within it: edge/hello.yaml
+	Name   string // within the source, such as edge/hello.yaml
 }
 
 // Dir is the name of the source that is a directory of files.
 const Dir = "dir"
 
-// String names the document to people, where it is no file.
+// String returns the name for messages of a document that is not a file.
 func (k Key) String() string { return k.Source + " " + k.Name }
 
-// Document is the newest that a source has of a document.
+// Document is the current state of a document.
 type Document struct {
 	Key      Key
-	Revision string // differs when Data does; for logs
+	Revision string // changes with Data; for logs
 	Base     string // folder that relative module URLs are resolved against; "": none are allowed
-	Data     []byte // nil: as it was, or, at first, not known yet
+	Data     []byte // nil: unchanged or, at first, not known yet
 	Gone     bool   // it was deleted
 
-	// Trouble says why the document can't be read, though it is there. What was
-	// good of it goes on; while Trouble is a warning, so does what it held last.
+	// Trouble is why the document exists, but can't be read. Its last good
+	// content stays in force. If Trouble is a warning, so does its current
+	// content.
 	Trouble *definition.Problem
 }
 
-// name is what problems call the document, where it is no object.
+// name returns the name for problems of a document that is not an object.
 func (d *Document) name() string {
 	if d.Base == "" {
 		return d.Key.String()
@@ -60,56 +60,57 @@ func (d *Document) name() string {
 	return filepath.Join(d.Base, filepath.Base(d.Key.Name))
 }
 
-// Batch is what belongs together, and is taken in at once. One that is not
-// Whole and has no documents changes nothing; once it is received, what was
-// sent before has been emitted.
+// Batch has changes that belong together, and are processed at once. One that
+// is not Whole and has no documents changes nothing, but when it has been
+// received, all earlier batches have been processed.
 type Batch struct {
 	Source string
-	Whole  bool // what is not in it is gone, but for what is Unknown
+	Whole  bool // what is not in it is gone, except for what is Unknown
 	Docs   []Document
 
-	// Of a whole batch, and until the next one:
+	// For a whole batch, and valid until the next one:
 
 	Unknown []Unknown           // parts of the source that can't be read
-	LeftOut *definition.Problem // there are more documents than are read; what is not in the batch may be among them
+	LeftOut *definition.Problem // some documents are left out because of a limit; what is missing from the batch may be among them
 
-	Changed time.Time // when the first change that led here was seen; zero: now
-	Began   time.Time // when it was read; zero: now
+	Changed time.Time // when the first of the changes was seen; zero: now
+	Began   time.Time // when the changes were read; zero: now
 }
 
-// Unknown is a part of a source of which nobody can say what is in it. It is
-// not empty: what was known of it goes on.
+// Unknown is a part of a source whose content is unknown, not empty. Its last
+// known content stays in force.
 type Unknown struct {
-	Below   string // names that begin with this and a slash; "": all
-	Like    string // of these, the names that match, as path.Match has it; "": all
+	Below   string // names that begin with this, followed by a slash; "": all
+	Like    string // of these, the names that match, in the syntax of path.Match; "": all
 	Problem definition.Problem
-	Slight  bool // it is not worth a word if nothing was ever known of it
+	Slight  bool // not reported if the part was never known
 }
 
 // Discoverer finds the documents of one source.
 type Discoverer interface {
-	// Run sends what there is, and then what changes, until ctx ends; then it
-	// returns nil. The first batch is whole; if nothing can be read, all of it
-	// is Unknown. An error says that the source is not set up right.
+	// Run sends the documents, and then their changes, until ctx ends. Then it
+	// returns nil. The first batch is whole; if nothing can be read, it is
+	// Unknown as a whole. Run returns an error if the source is not set up
+	// correctly.
 	Run(ctx context.Context, up chan<- Batch) error
 }
 
-// Update is all sources as they stand. Immutable.
+// Update is the state of all sources. It is immutable.
 type Update struct {
-	// Set is nil as long as nothing is known of some source: it could not be
-	// read since the start, and nothing had been kept. That is not an empty set.
+	// Set is nil as long as some source is unknown: it could not be read since
+	// the start, and nothing was stored. This is not the same as an empty set.
 	Set      *definition.Set
 	Problems []definition.Problem // by document and line
-	Changed  time.Time            // when the first change that led here was seen
-	Began    time.Time            // when it was read, once it was quiet
-	Files    int                  // documents, bad ones included
-	Held     Removal              // a removal that is held back; Problems tells of it, too
-	HeldID   string               // what Join.Release calls it: another for each set of definitions that would go
+	Changed  time.Time            // when the first of the changes was seen
+	Began    time.Time            // when the changes were read, after they had settled
+	Files    int                  // number of documents, including bad ones
+	Held     Removal              // removal that is held back, which is also in Problems
+	HeldID   string               // id for Join.Release, which depends on the definitions that would be removed
 }
 
-// Object is what became of an object.
+// Object is the state of a document that is a Kubernetes object.
 type Object struct {
-	Revision string // the newest that was taken in
-	Good     bool   // it is what counts
+	Revision string // newest that was processed
+	Good     bool   // it is in force
 	Problems []definition.Problem
 }

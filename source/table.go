@@ -13,7 +13,7 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-// table has what is known of each document. It is used by one goroutine.
+// table has the state of each document. It is used by one goroutine.
 type table struct {
 	parser    definition.Parser
 	merge     func([]*definition.File) (*definition.Set, []definition.Problem)
@@ -24,47 +24,47 @@ type table struct {
 	sources []*origin
 	docs    map[Key]*tracked
 
-	set      *definition.Set // as last merged
+	set      *definition.Set // last merged set
 	problems []definition.Problem
 	held     Removal
 	heldID   string
-	released string // id of a removal that is let go, while it is
+	released string // id of a removal that is being confirmed
 
-	force     map[string]inForce // while listeners are withheld: those that are in force
-	forceKept []byte             // of it, what is kept
-	base      *definition.Set    // while a removal is held: the set before it
+	force     map[string]inForce // while listeners are withheld: those in force
+	forceKept []byte             // stored form of force
+	base      *definition.Set    // while a removal is held back: the set before it
 }
 
-// origin is what is known of a source as a whole.
+// origin is the state of a source as a whole.
 type origin struct {
 	name, base string
 	object     func(name string) (called string, scope definition.Scope) // as Source.Object
-	begun      bool                                                      // one batch has been taken in
-	known      bool                                                      // its documents are what there is, or was when it was kept
+	begun      bool                                                      // one batch was processed
+	known      bool                                                      // its documents are, or were when they were stored, complete
 
-	unread  []definition.Problem // parts of it
-	dark    []definition.Problem // parts of which nothing was ever known
+	unread  []definition.Problem // parts that can't be read
+	dark    []definition.Problem // parts that were never known
 	leftOut *definition.Problem
 
-	unusable []Key // whose last good content is not good to this version
+	unusable []Key // keys whose last good content is invalid in this version
 }
 
 // tracked is one document.
 type tracked struct {
-	name    string              // as problems have it
-	current *version            // what it holds; nil while that is not known
-	good    *version            // what counts: the last that was good by itself and with the others
+	name    string              // as in problems
+	current *version            // current content; nil: not known
+	good    *version            // content in force: the last that was valid by itself and with the others
 	trouble *definition.Problem // why current is not known
-	removed bool                // gone; it counts until the next join lets it go
+	removed bool                // gone, and in force until the next join removes it
 }
 
-// version is a document's content at one time. Its data is there until it is
-// kept.
+// version is the content of a document at one time. Data is set until it has
+// been stored.
 type version struct {
 	revision string
 	sum      [sha256.Size]byte
 	data     []byte
-	file     *definition.File // nil: bad
+	file     *definition.File // nil: invalid
 	problems []definition.Problem
 	holes    []*definition.Hole
 }
@@ -80,8 +80,8 @@ func newTable(sources []Source, kept *lastGood, log *slog.Logger) *table {
 	return t
 }
 
-// take brings the table up to date with a batch, and says whether there was
-// anything in it.
+// take updates the table from a batch, and reports whether the batch had any
+// content.
 func (t *table) take(b Batch) bool {
 	i := slices.IndexFunc(t.sources, func(o *origin) bool { return o.name == b.Source })
 	if i < 0 || !b.Whole && len(b.Docs) == 0 {
@@ -116,7 +116,7 @@ func (t *table) take(b Batch) bool {
 	return true
 }
 
-// look takes in one document that is there.
+// look processes one existing document.
 func (t *table) look(o *origin, known *tracked, d *Document) {
 	switch {
 	case d.Trouble != nil:
@@ -136,10 +136,10 @@ func (t *table) look(o *origin, known *tracked, d *Document) {
 	default:
 		known.current = t.version(o, d, sum, d.Data)
 	}
-	known.current.revision = d.Revision // that of the same content may be another, and of what was restored it is not known
+	known.current.revision = d.Revision // the same content may have a new revision, and restored content has none
 }
 
-// called is what problems call a document.
+// called returns the name of a document for problems.
 func (o *origin) called(d *Document) string {
 	if o.object == nil {
 		return d.name()
@@ -161,7 +161,7 @@ func (t *table) version(o *origin, d *Document, sum [sha256.Size]byte, data []by
 	return v
 }
 
-// missing takes in which documents a whole batch does not have.
+// missing processes the documents that a whole batch does not have.
 func (t *table) missing(o *origin, b Batch, present map[Key]bool) {
 	kept := make([]bool, len(b.Unknown))
 	for key, known := range t.docs {
@@ -196,7 +196,7 @@ func (t *table) missing(o *origin, b Batch, present map[Key]bool) {
 	}
 }
 
-// holds says whether a document may be in the part.
+// holds reports whether a document may be in the part.
 func (u *Unknown) holds(name string) bool {
 	if u.Below != "" && !strings.HasPrefix(name, u.Below+"/") {
 		return false
@@ -208,9 +208,9 @@ func (u *Unknown) holds(name string) bool {
 	return like && err == nil
 }
 
-// restore starts from what was kept of a source: each document has its last
-// good content before anything is heard of it. The first batch, which is
-// whole, tells which of them were removed meanwhile.
+// restore restores the stored content of a source: each document has its last
+// good content before the source reports anything. The first batch, which is
+// whole, shows which of them were removed meanwhile.
 func (t *table) restore(o *origin) {
 	o.known = t.kept.wasEmpty(o.name)
 	for name, data := range t.kept.load(o.name) {
@@ -230,12 +230,12 @@ func (t *table) restore(o *origin) {
 	}
 }
 
-// known says whether something is known of each source.
+// known reports whether all sources are known.
 func (t *table) known() bool {
 	return !slices.ContainsFunc(t.sources, func(o *origin) bool { return !o.known })
 }
 
-// sorted gives the documents' keys in order.
+// sorted returns the keys of the documents in order.
 func (t *table) sorted() []Key {
 	keys := make([]Key, 0, len(t.docs))
 	for key := range t.docs {
@@ -250,7 +250,7 @@ func (t *table) sorted() []Key {
 	return keys
 }
 
-// present counts the documents that are there.
+// present returns the number of documents that are not removed.
 func (t *table) present() int {
 	n := 0
 	for _, d := range t.docs {
@@ -261,7 +261,7 @@ func (t *table) present() int {
 	return n
 }
 
-// objects gives what became of those.
+// objects returns the state of all documents that are objects.
 func (t *table) objects() map[Key]Object {
 	problems := map[string][]definition.Problem{}
 	for _, p := range t.problems {
@@ -283,7 +283,8 @@ func (t *table) objects() map[Key]Object {
 	return all
 }
 
-// place names to people where all documents are.
+// place returns the location of all documents for messages, or "" if there are
+// several sources.
 func (t *table) place() string {
 	if len(t.sources) == 1 {
 		return cmp.Or(t.sources[0].base, t.sources[0].name)

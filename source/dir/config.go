@@ -9,8 +9,9 @@ import (
 	"wasmxds/files"
 )
 
-// WithConfigFiles is the content of a file of definitions with that of the files that its
-// filters have their configuration from, which are below some folders.
+// WithConfigFiles returns the content of a file of definitions, followed by the
+// content of the configuration files that its filters name. These must be below
+// the given folders.
 func WithConfigFiles(name string, data []byte, below files.Roots) []byte {
 	return definition.WithConfigFiles(name, data, func(path string, limit int64) ([]byte, string) {
 		text, err := below.Read(path, limit)
@@ -18,7 +19,7 @@ func WithConfigFiles(name string, data []byte, below files.Roots) []byte {
 	})
 }
 
-// whyMissing says why a file can't be had; "": it can.
+// whyMissing returns why a file can't be read, or "".
 func whyMissing(err error, limit int64) string {
 	switch {
 	case err == nil:
@@ -37,13 +38,14 @@ func whyMissing(err error, limit int64) string {
 	return fmt.Sprintf("can't be read: %v", reason(err))
 }
 
-// beside is a file that a file of definitions names.
+// beside is a configuration file that a file of definitions names.
 type beside struct {
 	path string
-	info fs.FileInfo // as it was when it was read; nil: it could not be
+	info fs.FileInfo // as it was when the file was read; nil: it could not be read
 }
 
-// unchanged says whether what a file names looks as it did when that was read.
+// unchanged reports whether the files that a file names look the same as when
+// they were read.
 func (t *table) unchanged(f *file) bool {
 	for _, b := range f.beside {
 		info, err := t.stat(b.path)
@@ -57,8 +59,8 @@ func (t *table) unchanged(f *file) bool {
 	return true
 }
 
-// withConfig is the content of a file with that of the files that it names; errBusy:
-// somebody seems to be writing one of them.
+// withConfig returns the content of a file, followed by that of the files that
+// it names. It returns errBusy if one of them seems to be open for writing.
 func (t *table) withConfig(f *file, data []byte, hot func(fs.FileInfo) bool, force bool) ([]byte, fs.FileInfo, error) {
 	f.beside = nil
 	var busy fs.FileInfo

@@ -1,18 +1,18 @@
-// Package dir finds definitions in a directory of files that people and tools
-// write to as they please.
+// Package dir discovers definitions in a directory of files that people and
+// tools may change in any way.
 //
-// Start with [Directory], a [source.Discoverer]: Run watches it. It promises:
+// Start with [Directory], a [source.Discoverer]: Run watches it. It guarantees:
 //
-//   - A directory that can't be read is unknown, not empty; so is any folder in
-//     it.
-//   - What is sent is never half of a change made by renaming, by swapping
+//   - A directory that can't be read is unknown, not empty. The same is true of
+//     each folder in it.
+//   - A batch never has half of a change that is made by renaming, by swapping
 //     links (Kubernetes' ConfigMaps), or within [Directory.Quiet].
-//   - A file is sent when its content is other than before, and never while it
-//     is being written.
+//   - A file is sent when its content has changed, and never while it is being
+//     written.
 //
-// Events of the operating system are hints only: at each, the tree is walked,
-// and what looks other than before is read. So lost events and overflows cost
-// time but no truth, and where there are no events, polling does as well.
+// Events of the operating system are only hints. After each, Directory walks
+// the tree and reads what looks different. Lost events and overflows therefore
+// only cost time, and if there are no events, polling works as well.
 package dir
 
 import (
@@ -30,21 +30,21 @@ import (
 )
 
 // Directory is a folder of definitions: *.yaml, *.yml and *.json in it and
-// below. Names that begin with "." or end with "~" are passed over, symbolic
-// links are followed. Set Path; all else has a default. It must not be copied
-// or changed once Run is called.
+// below. It ignores names that begin with "." or end with "~", and follows
+// symbolic links. Path is required; all other fields have defaults. A Directory
+// must not be copied or changed after Run is called.
 type Directory struct {
 	Path string
-	// Roots are the folders that links may lead into besides Path.
+	// Roots are additional folders that links may lead into.
 	Roots []string
 
-	Quiet time.Duration // without changes, before they are taken in; default 10 ms
-	Max   time.Duration // that changes may go on before they are taken in all the same, and that a file must be missing to be gone; default 200 ms
-	Poll  time.Duration // between looks where changes aren't told; default 1 s
-	Audit time.Duration // between looks where they are, for what is not told all the same (network file systems); default 30 s
+	Quiet time.Duration // time without changes before they are read; default 10 ms
+	Max   time.Duration // maximum time to wait for an end of changes, and how long a file must be missing to be removed; default 200 ms
+	Poll  time.Duration // interval of walks if there are no events; default 1 s
+	Audit time.Duration // interval of walks if there are events, for changes without one (network file systems); default 30 s
 
-	MaxFiles int   // more are left out, and said to be; default 10000
-	MaxSize  int64 // bytes; a larger file is bad; default definition.MaxSize
+	MaxFiles int   // further files are left out, with a problem; default 10000
+	MaxSize  int64 // in bytes; a larger file is an error; default definition.MaxSize
 
 	Log *slog.Logger // default slog.Default()
 
@@ -54,9 +54,9 @@ type Directory struct {
 	open func() (*notifier, error) // for tests
 }
 
-// Rescan has every file read again, however unchanged it looks, and returns
-// when what came of it has been taken in, or ctx ends. It may be called at any
-// time, but not by who takes it in.
+// Rescan reads every file again, even if it looks unchanged, and returns when
+// the results have been processed, or ctx ends. It may be called at any time,
+// except by the receiver of the batches.
 func (d *Directory) Rescan(ctx context.Context) error {
 	done := make(chan struct{}, 1)
 	select {
@@ -77,9 +77,9 @@ func (d *Directory) rescans() chan chan<- struct{} {
 	return d.rescan
 }
 
-// Run sends what is in the directory, and again what is other than before,
-// until ctx ends; then it returns nil. An error says that the Directory is not
-// set up right; nothing was sent then.
+// Run sends the content of the directory, and then its changes, until ctx ends.
+// Then it returns nil. It returns an error, without sending anything, if the
+// Directory is not set up correctly.
 func (d *Directory) Run(ctx context.Context, up chan<- source.Batch) error {
 	if d.Path == "" {
 		return errors.New("definitions: no directory given")
@@ -115,7 +115,7 @@ func (d *Directory) notifier() func() (*notifier, error) {
 	return inotify
 }
 
-// loop puts the defaults in.
+// loop returns a loop with the defaults applied.
 func (d *Directory) loop(w *watch, log *slog.Logger) *loop {
 	l := &loop{
 		path:  d.Path,

@@ -6,16 +6,18 @@ import (
 	"strings"
 )
 
-// maxLinks is how many symbolic links are followed in one path, as Linux has it.
+// maxLinks is the maximum number of symbolic links in one path, the same as in
+// Linux.
 const maxLinks = 40
 
 // place is a name in a directory whose real path is dir.
 type place struct{ dir, name string }
 
-// trail gives every place that decides what path leads to: where each symbolic
-// link on the way stands, and the last name of all. A link that is swapped, as
-// Kubernetes does with "..data", is a change at one of them. Where something
-// on the way is missing, the trail ends there: that is where it will appear.
+// trail returns every place that determines what path leads to: the place of
+// each symbolic link on the way, and the last name. A link that is swapped, as
+// Kubernetes does with "..data", is a change at one of them. If something on
+// the way is missing, the trail ends there, because that is where it will
+// appear.
 func trail(path string) []place {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -64,8 +66,8 @@ func trail(path string) []place {
 	return places
 }
 
-// split gives the elements of a path. It keeps "..": after a link, it is the
-// parent of where the link leads, not of where the link stands.
+// split returns the elements of a path. It keeps "..": after a link, it is the
+// parent of the link's target, not of the link.
 func split(path string) []string {
 	return strings.FieldsFunc(path, func(r rune) bool { return os.IsPathSeparator(uint8(r)) && r < 0x80 })
 }

@@ -13,7 +13,7 @@ import (
 	"wasmxds/source/internal/burst"
 )
 
-// loop looks at the directory when it is told to, and from time to time.
+// loop examines the directory after events, and from time to time.
 type loop struct {
 	path                    string
 	quiet, max, poll, audit time.Duration
@@ -24,8 +24,8 @@ type loop struct {
 	log                     *slog.Logger
 
 	burst   burst.Burst
-	rescans []chan<- struct{} // who waits for the end of the burst
-	dirty   bool              // the table has changed since it was sent
+	rescans []chan<- struct{} // callers that wait for the end of the burst
+	dirty   bool              // the table has changed since the last batch
 	sent    bool
 }
 
@@ -61,8 +61,8 @@ func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 	}
 }
 
-// step does what is to be done at this time, and says how long there is
-// nothing more to do.
+// step does what is due at this time, and returns how long to wait before the
+// next call.
 func (l *loop) step(now time.Time) time.Duration {
 	if l.burst.Open() {
 		if wait := l.burst.Due(l.quiet, l.max).Sub(now); wait > 0 {
@@ -73,7 +73,7 @@ func (l *loop) step(now time.Time) time.Duration {
 	got := l.table.take(walk(l.path, l.roots, l.watch), now, late)
 	l.dirty = l.dirty || got.changed
 	if got.changed && (!l.watch.complete() || !l.burst.Open()) {
-		// Nobody told: this may be the first of several changes.
+		// There was no event: this may be the first of several changes.
 		l.burst.Touch(now)
 		if wait := l.burst.Due(l.quiet, l.max).Sub(now); wait > 0 {
 			return wait
@@ -93,7 +93,7 @@ func (l *loop) step(now time.Time) time.Duration {
 	}
 }
 
-// settle ends a burst.
+// settle ends a burst and sends what has changed.
 func (l *loop) settle(now time.Time) {
 	first := l.burst.First
 	if first.IsZero() {
@@ -108,7 +108,7 @@ func (l *loop) settle(now time.Time) {
 		}
 	}
 	if len(l.rescans) > 0 {
-		l.send(source.Batch{Source: source.Dir}) // received when the one before was taken in
+		l.send(source.Batch{Source: source.Dir}) // when it is received, the previous batch has been processed
 	}
 	for _, done := range l.rescans {
 		done <- struct{}{}

@@ -8,13 +8,13 @@ import (
 	"os"
 )
 
-// errBusy is the error for a file that somebody seems to be writing.
+// errBusy means that a file seems to be open for writing.
 var errBusy = errors.New("being written")
 
-// read gives a file's whole content, as it was at one moment, and what the
-// file was like then. It gives errBusy for a file that is hot (nil: none is),
-// that is open for writing, or that changes while it is read; with force it
-// takes what there is.
+// read returns the whole content of a file at one moment, and its info at that
+// time. It returns errBusy for a file that is hot (nil: none is), that is open
+// for writing, or that changes while it is read. With force, it returns the
+// content nevertheless.
 func read(open func(string) (*os.File, fs.FileInfo, error), path string, limit int64, hot func(fs.FileInfo) bool, force bool) ([]byte, fs.FileInfo, error) {
 	f, info, err := open(path)
 	if err != nil {
@@ -41,7 +41,7 @@ func read(open func(string) (*os.File, fs.FileInfo, error), path string, limit i
 	return data, after, nil
 }
 
-// same says whether two looks at a file saw the same file unchanged.
+// same reports whether a file is unchanged between two infos.
 func same(a, b fs.FileInfo) bool {
 	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && changed(a).Equal(changed(b)) && os.SameFile(a, b)
 }

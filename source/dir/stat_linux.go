@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changed is when a file's content or attributes last changed. Unlike the
-// modification time nobody can set it back.
+// changed returns when a file's content or attributes last changed. Unlike the
+// modification time, nobody can set it back.
 func changed(info fs.FileInfo) time.Time {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return time.Unix(st.Ctim.Unix())
@@ -19,10 +19,9 @@ func changed(info fs.FileInfo) time.Time {
 	return info.ModTime()
 }
 
-// beingWritten says whether somebody has f open for writing, as far as that
-// can be known: the kernel gives a read lease only on a file that nobody
-// writes. It gives none at all to who doesn't own the file, and on some file
-// systems.
+// beingWritten reports whether f is known to be open for writing: the kernel
+// grants a read lease only on a file that nobody has open for writing. It
+// grants none to processes that don't own the file, and on some file systems.
 func beingWritten(f *os.File) bool {
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -33,7 +32,8 @@ func beingWritten(f *os.File) bool {
 		_, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_RDLCK)
 		written = errors.Is(err, unix.EAGAIN)
 		if err == nil {
-			// Given back at once: it would hold up whoever opens the file to write.
+			// Released at once: it would delay anyone who opens the file for
+			// writing.
 			_, _ = unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
 		}
 	})

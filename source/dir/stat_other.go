@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// changed is when a file was last modified.
+// changed returns when a file was last modified.
 func changed(info fs.FileInfo) time.Time { return info.ModTime() }
 
-// beingWritten can't be known here.
+// beingWritten returns false, since this system can't tell.
 func beingWritten(*os.File) bool { return false }

@@ -18,65 +18,64 @@ import (
 )
 
 const (
-	// racy is how much younger than our reading of it a file's last change may
-	// be while size and times still tell whether it changed since: clocks of
-	// file systems are coarse, those of file servers are not ours.
+	// racy is how recent a file's last change may be when the file is read, and
+	// size and times still detect a later change. It allows for file systems
+	// with coarse clocks, and file servers with clocks of their own.
 	racy = 2 * time.Second
-	// hold is how long a file that is being written all the while is left
-	// alone.
+	// hold is how long to wait for a file that is continuously being written.
 	hold = 5 * time.Second
 )
 
-// table has what is known of each file. It is used by one goroutine; the time
-// is given to it.
+// table has the state of each file. It is used by one goroutine. The time is
+// passed in.
 type table struct {
 	quiet, max time.Duration // as in Directory
 	size       int64
 	count      int
 	open       func(path string) (*os.File, fs.FileInfo, error)
-	config     func(path string) (*os.File, fs.FileInfo, error) // opens files that have configuration
-	stat       func(path string) (fs.FileInfo, error)           // of those
+	config     func(path string) (*os.File, fs.FileInfo, error) // opens configuration files
+	stat       func(path string) (fs.FileInfo, error)           // for configuration files
 
 	files    map[string]*file // by entry.rel
-	distrust bool             // read every file, whatever it looks like
+	distrust bool             // read every file, even if it looks unchanged
 
-	unread []unread // folders
-	excess int      // files beyond count
-	whole  bool     // the next batch has to be: folders that can't be read, or how many files are left out, are others than before
-	begun  bool     // one batch has been made
+	unread []unread // folders that can't be read
+	excess int      // number of files beyond count
+	whole  bool     // the next batch must be whole: the folders that can't be read, or the number of files that are left out, have changed
+	begun  bool     // one batch was made
 }
 
 // file is one file of definitions.
 type file struct {
 	path     string
-	revision string              // of its content; "": not known
-	trouble  *definition.Problem // why it can't be read
+	revision string              // of its content; "": unknown
+	trouble  *definition.Problem // why the file can't be read
 
-	news bool   // something of it is to be sent:
-	data []byte // its content; nil: that is as it was
+	news bool   // there is something to send:
+	data []byte // its content; nil: unchanged
 
-	info    fs.FileInfo // as it was when its content was read
+	info    fs.FileInfo // as it was when the content was read
 	readAt  time.Time
 	beside  []beside    // files that it names
 	gone    time.Time   // missing since
-	removed bool        // missing for good; that is to be sent
+	removed bool        // permanently missing, and to be sent as such
 	unseen  bool        // in a folder that can't be read
 	busy    time.Time   // being written since
-	writing fs.FileInfo // as it was seen last while busy
+	writing fs.FileInfo // as last seen while busy
 }
 
-// taken says what taking in a walk led to.
+// taken is the result of processing a walk.
 type taken struct {
-	changed bool // something is not as it was at the walk before
-	open    bool // something is under way: a file being written, or missing too short a time to be gone for good
+	changed bool // something has changed since the previous walk
+	open    bool // something is in progress: a file is being written, or has not been missing long enough
 }
 
-// take brings the table up to date with a walk. Late says that the burst has
-// gone on for as long as it may.
+// take updates the table from a walk. If late is set, the burst has reached its
+// maximum duration.
 func (t *table) take(f found, now time.Time, late bool) taken {
 	var got taken
 	present := make(map[string]bool, len(f.files))
-	var fresh []fs.FileInfo // of files that are new, or other files than before
+	var fresh []fs.FileInfo // of files that are new, or have been replaced
 	for _, e := range f.files {
 		present[e.rel] = true
 		known := t.files[e.rel]
@@ -114,7 +113,7 @@ func (t *table) take(f found, now time.Time, late bool) taken {
 	return got
 }
 
-// look takes in one file that is there.
+// look processes one existing file.
 func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open bool) {
 	if e.err != nil {
 		return f.fail(e.err), false
@@ -122,12 +121,12 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 	if f.info != nil && f.trouble == nil && !t.distrust && same(f.info, e.info) && f.readAt.Sub(changed(e.info)) > racy && t.unchanged(f) {
 		return false, false
 	}
-	hot := func(info fs.FileInfo) bool { // written a moment ago; a time to come is just wrong
+	hot := func(info fs.FileInfo) bool { // just written; a time in the future is wrong
 		age := now.Sub(info.ModTime())
 		return -time.Second < age && age < t.quiet
 	}
 	if late && f.writing != nil && !os.SameFile(f.writing, e.info) {
-		hot = nil // whole files take each other's place, in no time
+		hot = nil // the file is replaced, which is instantaneous, not written to
 	}
 	force := !f.busy.IsZero() && now.Sub(f.busy) >= hold
 	data, info, err := read(t.open, f.path, t.size, hot, force)
@@ -164,7 +163,7 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 	return news, false
 }
 
-// fail notes that a file can't be read.
+// fail records that a file can't be read.
 func (f *file) fail(err error) (changed bool) {
 	p := definition.Problem{File: f.path, Message: fmt.Sprintf("can't be read: %v", reason(err))}
 	switch {
@@ -188,7 +187,7 @@ func (f *file) say(p definition.Problem) (changed bool) {
 	return true
 }
 
-// missing takes in which files are not there any more.
+// missing processes files that no longer exist.
 func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, now time.Time, got *taken) {
 	for rel, known := range t.files {
 		if present[rel] {
@@ -221,8 +220,8 @@ func (t *table) missing(f found, present map[string]bool, fresh []fs.FileInfo, n
 	t.unread = f.unread
 }
 
-// batches gives what is to be sent. A whole batch leaves out what is in folders
-// that can't be read, so what is not sent of that goes before it.
+// batches returns the batches to send. A whole batch omits what is in folders
+// that can't be read, so unsent changes there are sent before it.
 func (t *table) batches() []source.Batch {
 	whole := t.whole || !t.begun
 	t.whole, t.begun = false, true
@@ -236,7 +235,8 @@ func (t *table) batches() []source.Batch {
 	return all
 }
 
-// unsent says whether there is news of a file that is not to be seen any more.
+// unsent reports whether there are unsent changes of files that are no longer
+// visible.
 func (t *table) unsent() bool {
 	for _, f := range t.files {
 		if f.unseen && f.news {
@@ -273,7 +273,7 @@ func (t *table) batch(whole bool) source.Batch {
 	return b
 }
 
-// present counts the files that are there.
+// present returns the number of files that are not removed.
 func (t *table) present() int {
 	n := 0
 	for _, f := range t.files {

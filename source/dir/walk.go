@@ -16,55 +16,54 @@ import (
 	"wasmxds/files"
 )
 
-// maxDepth is how deep folders are followed.
+// maxDepth bounds the depth of folders.
 const maxDepth = 32
 
-// How much of a tree is looked at: folders that are nearer to the root first, so
-// that a huge one below, or links from folder to folder, keep nothing above
-// from being seen.
+// Bounds of a walk. Folders nearer to the root come first, so that a huge
+// folder below, or links between folders, do not hide anything above.
 const (
 	maxFolders = 2_000
 	maxEntries = 100_000
-	maxLinked  = 3_000 // links, which cost most
+	maxLinked  = 3_000 // links, which are the most expensive
 )
 
-// maxWalks is how often the tree is walked until its folders stay the same.
-// What changes later is told again.
+// maxWalks bounds how often the tree is walked until its folders stay the same.
+// Later changes cause another event.
 const maxWalks = 3
 
-// found is what a walk came by.
+// found is the result of a walk.
 type found struct {
 	files  []entry
 	unread []unread
 }
 
-// unread is a folder of which nobody can say what is in it.
+// unread is a folder whose content is unknown.
 type unread struct {
 	dir     string // its path
-	rel     string // as in entry; "." is the root itself
+	rel     string // as in entry; "." is the root
 	err     error
 	problem definition.Problem
-	// link: it is a link that leads nowhere, and would not be worth a word if
-	// there never was a definition below it.
+	// link: the folder is a dangling link, which is not reported if no
+	// definition was ever below it.
 	link bool
 }
 
 // entry is a file of definitions.
 type entry struct {
-	rel  string      // slash-separated path below the root
-	path string      // as it is given to Parse
+	rel  string      // slash-separated path, relative to the root
+	path string      // as passed to Parse
 	info fs.FileInfo // of the file that a link leads to
-	err  error       // why there is no info
+	err  error       // why info is nil
 }
 
-// holds says whether a file may be in the folder.
+// holds reports whether a file may be in the folder.
 func (u *unread) holds(rel string) bool {
 	return u.rel == "." || strings.HasPrefix(rel, u.rel+"/")
 }
 
-// Files finds the files of definitions in a directory and below, as a
-// [Directory] of that path and Roots would at this moment. The error is about the first
-// folder that can't be read.
+// Files returns the files of definitions in a directory and below, as a
+// [Directory] with this path and Roots finds them at the moment. The error is
+// that of the first folder that can't be read.
 func Files(dir string, roots ...string) ([]string, error) {
 	within, err := files.NewRoots(append([]string{dir}, roots...)...)
 	if err != nil {
@@ -83,27 +82,27 @@ func Files(dir string, roots ...string) ([]string, error) {
 	return names, nil
 }
 
-// walker goes through the tree and watches what it comes by.
+// walker walks the tree and watches what it visits.
 type walker struct {
 	watch *watch
 	roots files.Roots
 	found found
 
-	folders         []folder // still to be looked at
+	folders         []folder // folders left to visit
 	looked, entries int      // so far
 	linked          int
-	full            bool // more than are looked at, and that was said
+	full            bool // a bound was exceeded, and reported
 }
 
-// folder is one that a walk came by.
+// folder is a folder to visit.
 type folder struct {
 	path, rel string
-	above     []fs.FileInfo // the folders that it was come by through
+	above     []fs.FileInfo // the folders through which it was reached
 }
 
 // walk finds the files of definitions in a directory and below. It follows
-// symbolic links, as Kubernetes mounts files and folders, where they lead to
-// what is below one of the roots.
+// symbolic links, which Kubernetes uses to mount files and folders, if they
+// lead below one of the roots.
 func walk(root string, roots files.Roots, w *watch) (found found) {
 	for range maxWalks {
 		v := walker{watch: w, roots: roots, folders: []folder{{root, ".", nil}}}
@@ -135,7 +134,7 @@ func (v *walker) unread(path, rel string, err error) {
 
 func (v *walker) folder(path, rel string, above []fs.FileInfo) {
 	if v.looked >= maxFolders || v.entries >= maxEntries || v.linked >= maxLinked {
-		// Said once; of the others that hold definitions, too.
+		// Reported once, and for other folders only if they had definitions.
 		err := fmt.Errorf("there are more than %d folders, %d links, or %d entries", maxFolders, maxLinked, maxEntries)
 		v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), v.full})
 		v.full = true
@@ -149,7 +148,7 @@ func (v *walker) folder(path, rel string, above []fs.FileInfo) {
 	}
 	for _, a := range above {
 		if os.SameFile(a, info) {
-			return // a link to a folder that it is in
+			return // a link to a folder that contains it
 		}
 	}
 	if len(above) >= maxDepth {
@@ -208,14 +207,14 @@ func (v *walker) entry(e fs.DirEntry, path, rel string, above []fs.FileInfo) {
 			v.found.unread = append(v.found.unread, unread{path, rel, err, unreadable(path, err), true})
 		}
 	case err != nil && !link && errors.Is(err, fs.ErrNotExist):
-		// Gone since the folder was read.
+		// Removed since the folder was read.
 	default:
 		v.found.files = append(v.found.files, entry{rel: rel, path: path, info: info, err: err})
 	}
 }
 
-// readDir reads at most so many entries of a folder, by name; with an error if
-// there are more.
+// readDir returns at most the given number of entries of a folder, by name. If
+// there are more, it also returns an error.
 func readDir(path string, most int) ([]fs.DirEntry, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -233,7 +232,7 @@ func readDir(path string, most int) ([]fs.DirEntry, error) {
 	return entries, err
 }
 
-// isDefinitions says whether a file of this name holds definitions.
+// isDefinitions reports whether a file of this name holds definitions.
 func isDefinitions(name string) bool {
 	switch filepath.Ext(name) {
 	case ".yaml", ".yml", ".json":
@@ -242,8 +241,8 @@ func isDefinitions(name string) bool {
 	return false
 }
 
-// unreadable is the problem with a folder that keeps its definitions because
-// nobody can say what has become of them.
+// unreadable returns the problem with a folder that can't be read, and whose
+// definitions therefore stay unchanged.
 func unreadable(path string, err error) definition.Problem {
 	p := definition.Problem{File: path, Message: fmt.Sprintf("can't read this folder: %v; its definitions stay as they were", reason(err))}
 	switch {
@@ -260,7 +259,7 @@ func unreadable(path string, err error) definition.Problem {
 	return p
 }
 
-// reason leaves out what a file system error says of operation and path.
+// reason removes the operation and the path from a file system error.
 func reason(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

@@ -11,7 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// notifier tells of changes in the directories it was given.
+// notifier reports changes in directories.
 type notifier struct {
 	events <-chan fsnotify.Event
 	errors <-chan error
@@ -28,21 +28,21 @@ func inotify() (*notifier, error) {
 	return &notifier{w.Events, w.Errors, w.Add, w.Remove, w.Close}, nil
 }
 
-// watch keeps the notifier on the directories that the last walk came by.
-// Events are no more than hints that something is to be looked at; what there
-// is comes from walking the tree. It is used by one goroutine.
+// watch keeps the notifier on the directories that the last walk visited.
+// Events are only hints to walk the tree, which shows the actual content. It is
+// used by one goroutine.
 type watch struct {
-	*notifier // nil: there is none, look from time to time
+	*notifier // nil: there are no events, only polling
 	log       *slog.Logger
 	dirs      map[string]*interest // by real path
-	walking   map[string]*interest // those of the walk under way
-	short     bool                 // not every directory could be watched
-	warned    bool                 // and that was said
+	walking   map[string]*interest // those of the walk in progress
+	short     bool                 // some directories could not be watched
+	warned    bool                 // short was reported
 }
 
-// interest is what matters in a watched directory.
+// interest is what is relevant in a watched directory.
 type interest struct {
-	info  fs.FileInfo     // of the directory; nil: it is not there
+	info  fs.FileInfo     // of the directory; nil: it does not exist
 	all   bool            // every name that is not hidden
 	names map[string]bool // these, hidden or not
 }
@@ -58,7 +58,7 @@ func newWatch(open func() (*notifier, error), log *slog.Logger) *watch {
 	return w
 }
 
-// complete says whether every change is told.
+// complete reports whether every change causes an event.
 func (w *watch) complete() bool { return w.notifier != nil && !w.short }
 
 func (w *watch) changes() (<-chan fsnotify.Event, <-chan error) {
@@ -77,24 +77,25 @@ func (w *watch) end() {
 	}
 }
 
-// begin starts a walk: from here on every directory that matters is named
-// again by dir or place.
+// begin starts a walk, in which dir and place name every relevant directory
+// again.
 func (w *watch) begin() {
 	w.walking = map[string]*interest{}
 	w.warned, w.short = w.short, false
 }
 
-// dir watches all that is not hidden in a directory, given by its real path.
-// It is to be called before the directory is read, so that nothing is missed
-// between the two.
+// dir watches everything that is not hidden in a directory, given by its real
+// path. It must be called before the directory is read, so that no change in
+// between is missed.
 func (w *watch) dir(real string) { w.at(real).all = true }
 
 // place watches one name.
 func (w *watch) place(p place) { w.at(p.dir).names[p.name] = true }
 
-// at gives the interest in a directory. The first time in a walk it adds the
-// directory even if it was watched before: it may be another one of the same
-// name by now. To the kernel that costs next to nothing.
+// at returns the interest in a directory. On its first call in a walk, it adds
+// the directory to the notifier even if it was watched before, because it may
+// have been replaced by another one of the same name. This costs the kernel
+// next to nothing.
 func (w *watch) at(dir string) *interest {
 	if in := w.walking[dir]; in != nil {
 		return in
@@ -115,16 +116,16 @@ func (w *watch) at(dir string) *interest {
 	return in
 }
 
-// finish ends a walk, gives up what it did not come by, and says whether the
-// directories are others than in the walk before. Then the tree must be walked
-// once more: of a folder that was moved, fsnotify knows only the old path, and
-// giving that up ends the watch of the new one, too.
+// finish ends a walk, stops watching what it did not visit, and reports whether
+// the directories differ from those of the previous walk. If so, the tree must
+// be walked again: fsnotify knows a folder that was moved only by its old path,
+// and removing that also ends the watch of the new one.
 func (w *watch) finish() (moved bool) {
 	moved = len(w.dirs) != len(w.walking)
 	for dir, was := range w.dirs {
 		is := w.walking[dir]
 		if is == nil && w.notifier != nil {
-			// An error says that it is gone already.
+			// An error means that it is gone already.
 			_ = w.remove(dir)
 		}
 		if is == nil || (is.info == nil) != (was.info == nil) || is.info != nil && !os.SameFile(is.info, was.info) {
@@ -135,20 +136,20 @@ func (w *watch) finish() (moved bool) {
 	return moved && w.notifier != nil
 }
 
-// concerns says whether an event can have to do with definitions.
+// concerns reports whether an event may affect definitions.
 func (w *watch) concerns(ev fsnotify.Event) bool {
 	if w.dirs[ev.Name] != nil {
 		return true
 	}
 	in := w.dirs[filepath.Dir(ev.Name)]
 	if in == nil {
-		return true // a folder by another name: better once too often
+		return true // a folder under another name: an extra walk is harmless
 	}
 	name := filepath.Base(ev.Name)
 	return in.names[name] || in.all && !hidden(name)
 }
 
-// hidden says whether a file or folder of this name is passed over: editors'
+// hidden reports whether a file or folder of this name is ignored: editors'
 // swap and backup files, version control, Kubernetes' "..data".
 func hidden(name string) bool {
 	return strings.HasPrefix(name, ".") || strings.HasSuffix(name, "~")

@@ -1,14 +1,13 @@
-// Package etcd finds definitions in etcd: each value below PREFIX/definitions/
-// is a document, as a file is in a directory.
+// Package etcd discovers definitions in etcd: each value below
+// PREFIX/definitions/ is a document, like a file in a directory.
 //
-// Start with [Prefix], a [source.Discoverer]: Run watches it. It promises:
+// Start with [Prefix], a [source.Discoverer]: Run watches it. It guarantees:
 //
-//   - What is sent first is all there was at one revision, and from there on
-//     nothing is missed: where etcd has forgotten what happened since
-//     (compaction), all is read again.
-//   - What one transaction has changed goes in one batch.
-//   - While etcd can't be reached what was known goes on. That it can't is a
-//     problem, and a line in the log when it begins and when it ends.
+//   - The first batch has everything at one revision, and no later change is
+//     missed: if etcd has compacted changes, everything is read again.
+//   - All changes of one transaction are in one batch.
+//   - While etcd can't be reached, the last known content stays in force. This is
+//     reported as a problem, and logged when it begins and when it ends.
 package etcd
 
 import (
@@ -25,35 +24,35 @@ import (
 	"wasmxds/source"
 )
 
-// Name is that of the source, as its keys have it.
+// Name is the name of the source in keys.
 const Name = "etcd"
 
-// Prefix is the keys below one prefix. Set Dial and Prefix; all else has a
-// default. It must not be changed once Run is called.
+// Prefix is the keys below one prefix. Dial and Prefix are required; all other
+// fields have defaults. It must not be changed after Run is called.
 type Prefix struct {
-	// Dial gives a client, which is closed when Run has done with it. It is called
-	// again after a time in which etcd could not be reached.
+	// Dial returns a client, which Run closes. Run calls it again after etcd
+	// could not be reached.
 	Dial   func(context.Context) (*clientv3.Client, error)
-	Prefix string // ends with a slash, as /wasmxds/
+	Prefix string // ends with a slash, such as /wasmxds/
 
-	Quiet time.Duration // without changes, before they are sent; default 10 ms
-	Max   time.Duration // that changes may go on before they are sent all the same; default 200 ms
-	Probe time.Duration // between looks whether etcd is there; default 5 s
-	Wait  time.Duration // for an answer of etcd's; default 10 s
+	Quiet time.Duration // time without changes before they are sent; default 10 ms
+	Max   time.Duration // maximum time to wait for an end of changes; default 200 ms
+	Probe time.Duration // interval of checks that etcd can be reached; default 5 s
+	Wait  time.Duration // timeout of requests; default 10 s
 
-	MaxDocuments int // more are left out, and said to be; default 10000
-	MaxSize      int // bytes; a larger document is bad; default definition.MaxSize
+	MaxDocuments int // further documents are left out, with a problem; default 10000
+	MaxSize      int // in bytes; a larger document is an error; default definition.MaxSize
 
 	Log *slog.Logger // default slog.Default()
 }
 
-// Definitions is what the keys of documents begin with, below a prefix.
+// Definitions returns the prefix of the keys of documents.
 func Definitions(prefix string) string { return prefix + "definitions/" }
 
-// errAgain ends a session whose end is no trouble: all is to be read again.
+// errAgain ends a session without an error, to read everything again.
 var errAgain = errors.New("read again")
 
-// run is a Prefix with its defaults, while it runs.
+// run is a Prefix with its defaults and the state of Run.
 type run struct {
 	Prefix
 	below string // prefix of the keys
@@ -61,11 +60,11 @@ type run struct {
 
 	begun bool      // a batch was sent
 	away  time.Time // since when etcd can't be reached; zero: it can
-	told  bool      // that it can't, to whoever takes the batches
+	told  bool      // a batch has reported that etcd can't be reached
 }
 
-// Run sends what is in etcd, and again what changes, until ctx ends; then it
-// returns nil. An error says that the Prefix is not set up right.
+// Run sends the content of etcd, and then its changes, until ctx ends. Then it
+// returns nil. It returns an error if the Prefix is not set up correctly.
 func (p *Prefix) Run(ctx context.Context, up chan<- source.Batch) error {
 	if p.Prefix == "" || p.Dial == nil {
 		return errors.New("etcd: no prefix or no way to connect given")
@@ -79,7 +78,7 @@ func (p *Prefix) Run(ctx context.Context, up chan<- source.Batch) error {
 	return nil
 }
 
-// send waits until a batch is taken, or ctx ends.
+// send waits until a batch is received, or ctx ends.
 func (r *run) send(ctx context.Context, b source.Batch) {
 	select {
 	case r.up <- b:
@@ -88,7 +87,7 @@ func (r *run) send(ctx context.Context, b source.Batch) {
 	}
 }
 
-// run has sessions until ctx ends.
+// run runs sessions until ctx ends.
 func (r *run) run(ctx context.Context) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = 100*time.Millisecond, 5*time.Second
@@ -109,11 +108,11 @@ func (r *run) run(ctx context.Context) {
 	}
 }
 
-// grace is how long etcd may be away before that is a problem: a new leader is
-// there after a second or two.
+// grace is how long etcd may be unreachable before this is a problem: electing
+// a new leader takes one or two seconds.
 const grace = 3 * time.Second
 
-// lost notes that etcd can't be reached.
+// lost records that etcd can't be reached.
 func (r *run) lost(ctx context.Context, err error) {
 	now := time.Now()
 	if r.away.IsZero() {
@@ -129,7 +128,7 @@ func (r *run) lost(ctx context.Context, err error) {
 	}}}})
 }
 
-// found notes that etcd was read.
+// found records that etcd was read.
 func (r *run) found() {
 	if !r.away.IsZero() {
 		r.Log.Info("etcd is back", "after", time.Since(r.away).Round(time.Millisecond))
@@ -137,7 +136,7 @@ func (r *run) found() {
 	r.away, r.told = time.Time{}, false
 }
 
-// reason is an error in words that stay the same from try to try.
+// reason returns an error in words that are the same for each attempt.
 func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "it does not answer in time"

@@ -7,14 +7,14 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// page is how many keys are asked for at once: with the 1.5 MiB that etcd takes
-// of each by default, an answer has 96 MiB at most.
+// page is the number of keys in one request: with etcd's default limit of 1.5
+// MiB per value, a response has at most 96 MiB.
 const page = 64
 
-// get is how something is asked for.
+// get is a function that performs a range request.
 type get = func(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error)
 
-// Pages gives all that is below a prefix, by key, as it is at one revision.
+// Pages calls each for all keys below a prefix, in order, at one revision.
 func Pages(ctx context.Context, get get, below string, revision int64, each func(*mvccpb.KeyValue)) error {
 	return pages(ctx, get, below, revision, func(resp *clientv3.GetResponse) bool {
 		for _, kv := range resp.Kvs {
@@ -24,8 +24,8 @@ func Pages(ctx context.Context, get get, below string, revision int64, each func
 	})
 }
 
-// pages gives the answers, until one is the last or no more are wanted. Without
-// a revision it is the one of the first.
+// pages calls each for each response, until one is the last or each returns
+// false. If revision is 0, all responses are at the revision of the first.
 func pages(ctx context.Context, get get, below string, revision int64, each func(*clientv3.GetResponse) (more bool)) error {
 	end := clientv3.GetPrefixRangeEnd(below)
 	for from := below; ; {

@@ -14,22 +14,22 @@ import (
 	"wasmxds/source"
 )
 
-// session is a time with one client.
+// session is the use of one client.
 type session struct {
 	*run
 	client  *clientv3.Client
 	wait    time.Duration
 	table   *table
-	cluster uint64       // id of what was read
-	seen    atomic.Int64 // revision that the table is at
+	cluster uint64       // id of the cluster that was read
+	seen    atomic.Int64 // revision of the table
 }
 
-// firstWait is how long etcd is waited for at the start: what was kept is to
-// serve then.
+// firstWait is the timeout at the start, after which the stored content is
+// served.
 const firstWait = 3 * time.Second
 
-// session reads all and then follows what changes, until it can't. read is
-// called when all was read.
+// session reads everything and then follows changes, until an error. It calls
+// read when everything has been read.
 func (r *run) session(ctx context.Context, read func()) error {
 	s := &session{run: r, wait: r.Wait}
 	if !r.begun {
@@ -58,7 +58,7 @@ func (r *run) session(ctx context.Context, read func()) error {
 	return g.Wait()
 }
 
-// list reads all documents as they are at one revision.
+// list reads all documents at one revision.
 func (s *session) list(ctx context.Context) error {
 	s.table = newTable(s.below, s.MaxDocuments, s.MaxSize)
 	err := pages(ctx, s.get, s.below, 0, func(resp *clientv3.GetResponse) (more bool) {
@@ -80,8 +80,8 @@ func (s *session) list(ctx context.Context) error {
 	return err
 }
 
-// get asks etcd, for no longer than s.wait. What it answers is not stale: the
-// member asks a majority.
+// get sends a request to etcd, with the timeout s.wait. The response is
+// linearizable, not stale.
 func (s *session) get(ctx context.Context, key string, options ...clientv3.OpOption) (*clientv3.GetResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.wait)
 	defer cancel()
@@ -92,15 +92,15 @@ func (s *session) get(ctx context.Context, key string, options ...clientv3.OpOpt
 	return resp, nil
 }
 
-// follow sends what changes, once it is quiet.
+// follow sends changes when there have been none for a while.
 func (s *session) follow(ctx context.Context) error {
-	// A member that is cut off from the others must not keep the watch.
+	// A member that is cut off from the others must end the watch.
 	changes := s.client.Watch(clientv3.WithRequireLeader(ctx), s.below,
 		clientv3.WithPrefix(), clientv3.WithRev(s.seen.Load()+1), clientv3.WithProgressNotify())
-	var first time.Time // of the changes that are not sent
+	var first time.Time // of the unsent changes
 	due := time.NewTimer(0)
 	defer due.Stop()
-	var up chan<- source.Batch // nil: nothing is due
+	var up chan<- source.Batch // nil: nothing to send
 	for {
 		var b source.Batch
 		if up != nil {
@@ -145,9 +145,9 @@ func (s *session) follow(ctx context.Context) error {
 	}
 }
 
-// probe asks from time to time whether etcd is there, and is the one that was
-// read: after a restore from a backup a watch would wait for the revision that
-// it was at.
+// probe checks from time to time that etcd can be reached, and that it is the
+// cluster that was read: after a restore from a backup, a watch would wait for
+// the old revision.
 func (s *session) probe(ctx context.Context) error {
 	tick := time.NewTicker(s.Probe)
 	defer tick.Stop()

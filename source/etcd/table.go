@@ -15,17 +15,17 @@ import (
 	"wasmxds/source"
 )
 
-// maxName is how many bytes a document's name may have.
+// maxName is the maximum length of a document's name in bytes.
 const maxName = 253
 
-// table has what documents there are, and what of them is to be sent. It is
-// used by one goroutine.
+// table has the existing documents and the unsent changes. It is used by one
+// goroutine.
 type table struct {
 	below       string // prefix of the keys
 	count, size int
 
-	names  map[string]bool // documents that there are
-	excess int             // documents beyond count
+	names  map[string]bool // existing documents
+	excess int             // number of documents beyond count
 	news   map[string]source.Document
 }
 
@@ -33,7 +33,7 @@ func newTable(below string, count, size int) *table {
 	return &table{below: below, count: count, size: size, names: map[string]bool{}, news: map[string]source.Document{}}
 }
 
-// put takes in a document.
+// put processes a document.
 func (t *table) put(kv *mvccpb.KeyValue) {
 	name := strings.TrimPrefix(string(kv.Key), t.below)
 	if !t.names[name] && len(t.names) >= t.count {
@@ -58,8 +58,8 @@ func (t *table) put(kv *mvccpb.KeyValue) {
 	t.news[name] = d
 }
 
-// change takes in an event, and says whether all has to be read again: there
-// are more documents than are read, or were.
+// change processes an event, and reports whether everything must be read again
+// because documents are, or were, left out.
 func (t *table) change(e *clientv3.Event) (again bool) {
 	if e.Type == mvccpb.PUT {
 		t.put(e.Kv)
@@ -72,7 +72,7 @@ func (t *table) change(e *clientv3.Event) (again bool) {
 	return t.excess > 0
 }
 
-// batch gives what is to be sent.
+// batch returns the changes to send.
 func (t *table) batch() source.Batch {
 	b := source.Batch{Source: Name, Docs: make([]source.Document, 0, len(t.news))}
 	for _, d := range t.news {
@@ -81,7 +81,7 @@ func (t *table) batch() source.Batch {
 	return b
 }
 
-// sent is called when a batch was taken.
+// sent must be called when a batch has been received.
 func (t *table) sent() { clear(t.news) }
 
 func (t *table) leftOut() *definition.Problem {
@@ -91,7 +91,7 @@ func (t *table) leftOut() *definition.Problem {
 	return &definition.Problem{File: Name, Message: fmt.Sprintf("%d documents are left out: %d are the most that are read", t.excess, t.count)}
 }
 
-// CheckName says what is wrong with a document's name.
+// CheckName returns an error if a document's name is invalid.
 func CheckName(name string) error {
 	if _, wrong := named(name); wrong != "" {
 		return errors.New(wrong)
@@ -99,8 +99,8 @@ func CheckName(name string) error {
 	return nil
 }
 
-// named is what a document is called. What is wrong with its name may be that
-// people can't be told it; it then has another.
+// named returns the name of a document for messages. If the name is invalid, it
+// may be unsuitable for messages, so it is replaced and the reason returned.
 func named(name string) (as, wrong string) {
 	switch {
 	case name == "":

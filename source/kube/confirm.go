@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// confirm finds out of objects that are gone whether their kind is, too, until ctx
-// ends.
+// confirm checks for each deleted object whether its kind is gone as well,
+// until ctx ends.
 func (t *table) confirm(ctx context.Context, ask func(context.Context, kind) (lasts bool, err error)) {
 	timer := time.NewTimer(idle)
 	defer timer.Stop()
@@ -29,11 +29,11 @@ func (t *table) confirm(ctx context.Context, ask func(context.Context, kind) (la
 	}
 }
 
-// between is how long after another the same is asked while objects are in doubt: a
-// CRD may be gone, and there again, in a moment.
+// between is the minimum interval between two checks while objects are in
+// doubt: a CRD may be deleted and created again in a moment.
 const between = 50 * time.Millisecond
 
-// doubted are the kinds that objects are in doubt of, now or in a moment.
+// doubted returns the kinds of objects that are in doubt, now or soon.
 func (t *table) doubted(now time.Time) []kind {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -50,11 +50,11 @@ func (t *table) doubted(now time.Time) []kind {
 	return kinds
 }
 
-// due says whether it is time to ask.
+// due reports whether it is time to check.
 func (o *object) due(now time.Time) bool { return !o.doubted.IsZero() && !o.doubted.After(now) }
 
-// decide lets objects go that were gone when it was asked, or has them stay where
-// their kind is going.
+// decide removes objects that were gone when the check began, or keeps them if
+// their kind is being deleted.
 func (t *table) decide(k kind, asked time.Time, lasts bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -80,12 +80,12 @@ func (t *table) decide(k kind, asked time.Time, lasts bool, err error) {
 	}
 }
 
-// going takes back that objects are gone: their kind is.
+// going restores deleted objects, because their kind is gone.
 func (p *part) going() {
 	p.certain()
 	p.synced, p.absent = false, true
 	if p.again != nil {
-		p.again() // or the watch may outlive the CRD, and go on in the next of its name
+		p.again() // otherwise, the watch may outlive the CRD, and continue with the next one of its name
 	}
 	if p.state != absent {
 		p.state, p.since = absent, time.Now()
@@ -93,14 +93,14 @@ func (p *part) going() {
 	signal(p.table.wake)
 }
 
-// certain takes back that objects are in doubt.
+// certain ends all doubts about objects of the part.
 func (p *part) certain() {
 	for _, o := range p.objects {
 		o.doubted = time.Time{}
 	}
 }
 
-// nextDoubt is how long there is nothing to ask.
+// nextDoubt returns how long there is nothing to check.
 func (t *table) nextDoubt(now time.Time) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// discovery asks the API server what it serves.
+// discovery queries which kinds the API server serves.
 type discovery struct {
 	client *http.Client
 	base   *url.URL
@@ -31,11 +31,11 @@ func newDiscovery(config *rest.Config) (*discovery, error) {
 	return &discovery{client: client, base: base}, nil
 }
 
-// maxDiscovery is the most bytes of an answer that are read.
+// maxDiscovery bounds the size of a response in bytes.
 const maxDiscovery = 4 << 20
 
-// lasts says whether a kind is served and is to stay so: objects of a CRD that is
-// being deleted can't be created any more.
+// lasts reports whether a kind is served and not being deleted: objects of a
+// CRD that is being deleted can't be created any more.
 func (d *discovery) lasts(ctx context.Context, k kind) (lasts bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()

@@ -17,19 +17,19 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// follower keeps a part of the table as the API server has it.
+// follower keeps a part of the table in sync with the API server.
 type follower struct {
 	name     string // for logs
 	client   dynamic.ResourceInterface
-	selector string // of fields; "": none
+	selector string // field selector; "": none
 	store    cache.ReflectorStore
 	outcome  func(outcome, error)
-	begins   func(again context.CancelFunc) // called with what has all listed again; nil: nobody asks for that
+	begins   func(again context.CancelFunc) // called with a function that starts another list; nil: not called
 	log      *slog.Logger
 }
 
-// run lists and watches until ctx ends. A watch that ends is taken up again, and
-// what is too old is listed again; after what failed it waits, up to 5 s.
+// run lists and watches until ctx ends. It resumes a watch that ends, and lists
+// again if the resource version is too old. After an error, it waits up to 5 s.
 func (f *follower) run(ctx context.Context) {
 	r := cache.NewReflectorWithOptions(f, &unstructured.Unstructured{}, f.store, cache.ReflectorOptions{Name: f.name})
 	pause := backoff.NewExponentialBackOff()
@@ -55,7 +55,8 @@ func (f *follower) run(ctx context.Context) {
 	}
 }
 
-// ListWithContext is for the reflector; it tells the table how it went.
+// ListWithContext implements the reflector's interface, and reports the outcome
+// to the table.
 func (f *follower) ListWithContext(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 	o.FieldSelector = f.selector
 	list, err := f.client.List(ctx, o)
@@ -66,7 +67,8 @@ func (f *follower) ListWithContext(ctx context.Context, o metav1.ListOptions) (r
 	return list, nil
 }
 
-// WatchWithContext is for the reflector as well.
+// WatchWithContext implements the reflector's interface, and reports the
+// outcome to the table.
 func (f *follower) WatchWithContext(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.FieldSelector = f.selector
 	w, err := f.client.Watch(ctx, o)
@@ -74,12 +76,12 @@ func (f *follower) WatchWithContext(ctx context.Context, o metav1.ListOptions) (
 	return w, err
 }
 
-// List is ListWithContext, for what does not give a context.
+// List is ListWithContext, for callers without a context.
 func (f *follower) List(o metav1.ListOptions) (runtime.Object, error) {
 	return f.ListWithContext(context.TODO(), o)
 }
 
-// Watch is WatchWithContext, for what does not give a context.
+// Watch is WatchWithContext, for callers without a context.
 func (f *follower) Watch(o metav1.ListOptions) (watch.Interface, error) {
 	return f.WatchWithContext(context.TODO(), o)
 }
@@ -94,20 +96,20 @@ func (f *follower) told(ctx context.Context, err error) {
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err):
 		f.outcome(denied, err)
 	case apierrors.IsResourceExpired(err), apierrors.IsGone(err), apierrors.IsInvalid(err), apierrors.IsMethodNotSupported(err):
-		// It is listed again, or otherwise.
+		// The reflector lists again, or in another way.
 	default:
 		f.outcome(failing, err)
 	}
 }
 
-// keeper takes what a follower finds.
+// keeper receives what a follower finds.
 type keeper interface {
 	put(*unstructured.Unstructured) error
 	delete(namespace, name string)
 	replace([]*unstructured.Unstructured) error
 }
 
-// store is a keeper for the reflector.
+// store adapts a keeper to the reflector.
 type store struct{ keeper }
 
 var errNoObject = errors.New("is no object")
@@ -143,5 +145,5 @@ func (s store) Replace(list []any, _ string) error {
 	return s.replace(all)
 }
 
-// Resync has nothing to do.
+// Resync does nothing.
 func (s store) Resync() error { return nil }

@@ -10,7 +10,7 @@ import (
 	"wasmxds/definition"
 )
 
-// kind is a kind of object that is read.
+// kind is a supported kind of object.
 type kind struct {
 	name, plural   string
 	group, version string
@@ -36,7 +36,7 @@ func allKinds() []kind {
 	}
 }
 
-// Kinds are the names of all kinds that can be read.
+// Kinds returns the names of all supported kinds.
 func Kinds() []string {
 	var names []string
 	for _, k := range allKinds() {
@@ -45,7 +45,7 @@ func Kinds() []string {
 	return names
 }
 
-// Check says what is wrong with the names of kinds.
+// Check returns an error if the name of a kind is invalid.
 func Check(names []string) error {
 	if _, err := chosen(names); err != nil {
 		return fmt.Errorf("kubernetes: %w", err)
@@ -53,7 +53,7 @@ func Check(names []string) error {
 	return nil
 }
 
-// chosen are the kinds of these names; none: all.
+// chosen returns the kinds of these names. No names means all kinds.
 func chosen(names []string) ([]kind, error) {
 	all := allKinds()
 	if len(names) == 0 {

@@ -1,20 +1,20 @@
-// Package kube finds definitions in the objects of a Kubernetes cluster: those of
-// the native kinds, and of others' kinds where their CRDs are there.
+// Package kube discovers definitions in the objects of a Kubernetes cluster:
+// objects of the native kinds, and of foreign kinds whose CRDs are installed.
 //
 // Start with [Cluster], a [source.Discoverer]: Run watches it, with client-go's
-// reflectors. It promises:
+// reflectors. It guarantees:
 //
-//   - An object belongs to the Envoys of its own namespace, and only one of the
-//     root namespace may be for all; see [definition.Scope].
-//   - A kind that can't be listed (the API server is away, a permission was
-//     taken, a CRD was deleted) is unknown, not empty: what was known of it goes
-//     on, and it is told.
+//   - An object applies to the Envoys of its own namespace. Only one in the root
+//     namespace may apply to all; see [definition.Scope].
+//   - A kind that can't be listed (the API server can't be reached, a permission
+//     was revoked, a CRD was deleted) is unknown, not empty: its last known
+//     objects stay in force, and there is a problem.
 //   - An object is gone when the API server says so and still serves its kind:
-//     to delete a CRD deletes its objects, and is most likely an accident.
-//   - Only what people write counts: a change of status, or of metadata other
-//     than the name, is none.
+//     deleting a CRD deletes its objects, and is most likely an accident.
+//   - Only what people write is a change: changes of the status, or of metadata
+//     other than the name, are not.
 //
-// CRDs may come and go while it runs.
+// CRDs may be installed and deleted at any time.
 package kube
 
 import (
@@ -38,30 +38,30 @@ import (
 // Name is the name of the source.
 const Name = "kube"
 
-// DefaultRoot is the root namespace where none is given.
+// DefaultRoot is the default root namespace.
 const DefaultRoot = "wasmxds-system"
 
-// Cluster is the objects of a cluster. Set Config; all else has a default. It must
-// not be changed once Run is called.
+// Cluster is the objects of a cluster. Config is required; all other fields
+// have defaults. It must not be changed after Run is called.
 type Cluster struct {
 	Config     *rest.Config
-	Namespaces []string // that are read, besides the root namespace; none: all
-	Root       string   // whose objects may be for the Envoys of all namespaces; default DefaultRoot
-	Kinds      []string // that are read; none: all that there are, see [Kinds]
-	RemoveAll  bool     // a kind whose CRD was deleted has no objects; else they stay
+	Namespaces []string // namespaces to read in addition to the root namespace; empty: all
+	Root       string   // root namespace, whose objects may apply to the Envoys of all namespaces; default DefaultRoot
+	Kinds      []string // kinds to read; empty: all that are installed, see [Kinds]
+	RemoveAll  bool     // a kind whose CRD was deleted has no objects; otherwise they stay
 	Log        *slog.Logger
 
 	quiet, max, patience, doubt, grace time.Duration // for tests; see times
 
-	table atomic.Pointer[table] // once it runs
+	table atomic.Pointer[table] // set by Run
 }
 
-// Source is the cluster as a source.
+// Source returns the cluster as a source.
 func (c *Cluster) Source() source.Source {
 	return source.Source{Name: Name, Object: c.object, Discoverer: c}
 }
 
-// object says what is known of a document by its name.
+// object returns the name for messages and the scope of a document.
 func (c *Cluster) object(name string) (called string, scope definition.Scope) {
 	o := parsed(name)
 	return o.String(), definition.Scope{Namespace: o.Namespace, Everywhere: o.Namespace == c.root()}
@@ -69,8 +69,8 @@ func (c *Cluster) object(name string) (called string, scope definition.Scope) {
 
 func (c *Cluster) root() string { return cmp.Or(c.Root, DefaultRoot) }
 
-// Run sends what objects there are, and again what is other than before, until ctx
-// ends; then it returns nil. An error says that the Cluster is not set up right.
+// Run sends the objects, and then their changes, until ctx ends. Then it
+// returns nil. It returns an error if the Cluster is not set up correctly.
 func (c *Cluster) Run(ctx context.Context, up chan<- source.Batch) error {
 	if c.Config == nil {
 		return errors.New("kubernetes: no API server given")
@@ -104,7 +104,7 @@ func (c *Cluster) Run(ctx context.Context, up chan<- source.Batch) error {
 	return g.Wait()
 }
 
-// namespaces are those that are read; "" is all.
+// namespaces returns the namespaces to read; "" is all.
 func (c *Cluster) namespaces() []string {
 	if len(c.Namespaces) == 0 {
 		return []string{""}

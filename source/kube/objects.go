@@ -9,35 +9,35 @@ import (
 	"wasmxds/source"
 )
 
-// Object is an object as the API server has it.
+// Object is an object in the API server.
 type Object struct {
-	Native                bool // its kind is ours, and so is its status
+	Native                bool // its kind and status are ours
 	Kind, Namespace, Name string
 	Resource              schema.GroupVersionResource
 	UID                   types.UID
 	Generation            int64
-	Status                map[string]any // must not be changed
+	Status                map[string]any // must not be modified
 }
 
-// String is what people call it.
+// String returns the name of the object for people.
 func (o Object) String() string { return o.Kind + " " + o.Namespace + "/" + o.Name }
 
-// Key is what its document is known by.
+// Key returns the key of the object's document.
 func (o Object) Key() source.Key {
 	return source.Key{Source: Name, Name: documentName(o.Namespace, o.Kind, o.Name)}
 }
 
-// documentName is what a document is known by; parsed reads it.
+// documentName returns the name of an object's document. Its inverse is parsed.
 func documentName(namespace, kind, name string) string { return namespace + "/" + kind + "/" + name }
 
-// parsed gives the object that a document is, as far as its name says.
+// parsed returns the object of a document, as far as its name determines it.
 func parsed(document string) Object {
 	namespace, rest, _ := strings.Cut(document, "/")
 	kind, name, _ := strings.Cut(rest, "/")
 	return Object{Kind: kind, Namespace: namespace, Name: name}
 }
 
-// Objects are those that there are, as far as they are known.
+// Objects returns the objects that are known.
 func (c *Cluster) Objects() []Object {
 	t := c.table.Load()
 	if t == nil {

@@ -16,14 +16,14 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// pullSecretType and pullSecretKey are those of Kubernetes' own pull secrets.
+// Type and key of Kubernetes' own pull secrets.
 const (
 	pullSecretType = "kubernetes.io/dockerconfigjson"
 	pullSecretKey  = ".dockerconfigjson"
 )
 
-// PullSecret reads a pull secret by the name that a definition has for it: NAME is of
-// the root namespace, NAMESPACE/NAME of another. It is not kept.
+// PullSecret reads a pull secret by its name in a definition: NAME is in the
+// root namespace, NAMESPACE/NAME in another. It does not cache it.
 func (c *Cluster) PullSecret(ctx context.Context, named string) ([]byte, error) {
 	key, o, err := c.secret(ctx, named)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Cluster) secret(ctx context.Context, named string) (valueKey, *unstruct
 	return key, o, nil
 }
 
-// secretKey is the Secret that a name is of.
+// secretKey returns the key of a Secret by its name in a definition.
 func (c *Cluster) secretKey(named string) (valueKey, error) {
 	namespace, name, ok := strings.Cut(named, "/")
 	if !ok {

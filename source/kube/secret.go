@@ -13,9 +13,10 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// FollowSecret watches a Secret, named as for PullSecret, until ctx ends, and tells what
-// is in it, or why that isn't known, whenever that changes. It needs list and watch of
-// this Secret alone. Nothing is told at the same time.
+// FollowSecret watches a Secret, named as for PullSecret, until ctx ends. It
+// calls tell with the content, or the reason why it isn't known, whenever that
+// changes, and never concurrently. It requires list and watch permission for
+// this Secret only.
 func (c *Cluster) FollowSecret(ctx context.Context, named string, tell func(map[string][]byte, error)) {
 	key, err := c.secretKey(named)
 	if err != nil {
@@ -35,19 +36,19 @@ func (c *Cluster) FollowSecret(ctx context.Context, named string, tell func(map[
 	f.run(ctx)
 }
 
-// secret is what is known of a Secret that is followed.
+// secret is the state of a Secret that is followed.
 type secret struct {
 	key  valueKey
 	tell func(map[string][]byte, error)
 
 	mu    sync.Mutex
-	known bool // data, or why there is none, was told
+	known bool // data, or why there is none, is known
 	data  map[string][]byte
 	err   error
-	away  error // why more is not known now
+	away  error // why the current content is not known
 }
 
-// say tells what is known now. The Secret is locked.
+// say calls tell with the current state. The Secret must be locked.
 func (s *secret) say() {
 	switch {
 	case s.away != nil:
@@ -96,7 +97,7 @@ func (s *secret) replace(all []*unstructured.Unstructured) error {
 	return s.put(all[0])
 }
 
-// secretData is what is in a Secret.
+// secretData returns the content of a Secret.
 func secretData(key valueKey, o *unstructured.Unstructured) (map[string][]byte, error) {
 	data, _, err := unstructured.NestedStringMap(o.Object, "data")
 	if err != nil {

@@ -35,26 +35,26 @@ func (t *table) run(ctx context.Context, up chan<- source.Batch) {
 	}
 }
 
-// idle is how long nothing is looked at when nothing is told.
+// idle is the maximum time between two steps.
 const idle = time.Minute
 
-// sender knows what was sent.
+// sender has the state of what was sent.
 type sender struct {
 	*table
 	began   time.Time
-	sent    bool // a whole batch
+	sent    bool // a whole batch was sent
 	unknown []unknown
 }
 
 // unknown is a part that can't be read.
 type unknown struct {
 	source.Unknown
-	part  *part // nil: all of them
+	part  *part // nil: all parts
 	state outcome
 }
 
-// step gives what is to be sent at this time, nil for nothing, and says how long
-// there is nothing more to do.
+// step returns the batch to send at this time, or nil for none, and how long to
+// wait before the next call.
 func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +76,7 @@ func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 		}
 	}
 	if !b.Whole {
-		for _, name := range s.dead { // first: it may be there again
+		for _, name := range s.dead { // first, because it may exist again
 			b.Docs = append(b.Docs, source.Document{Key: source.Key{Source: Name, Name: name}, Gone: true})
 		}
 	}
@@ -93,15 +93,16 @@ func (s *sender) step(now time.Time) (*source.Batch, time.Duration) {
 	return b, wait
 }
 
-// undecided says whether nothing came of the part yet.
+// undecided reports whether the part has no result yet.
 func (p *part) undecided() bool { return !p.synced && (p.state == pending || p.state == answered) }
 
-// known says whether its objects are what there is.
+// known reports whether the objects of the part are up to date.
 func (p *part) known(now time.Time) bool {
 	return p.synced && (p.state != failing || now.Sub(p.since) < p.table.patience)
 }
 
-// documents gives those that are other than was sent, or all.
+// documents returns the documents that have changed since the last batch, or
+// all.
 func (p *part) documents(all bool) []source.Document {
 	var docs []source.Document
 	for name, o := range p.objects {
@@ -118,7 +119,8 @@ func (p *part) documents(all bool) []source.Document {
 	return docs
 }
 
-// unknowns are the parts that can't be read, and how long that stays so by itself.
+// unknowns returns the parts that can't be read, and how long this stays the
+// same without another event.
 func (s *sender) unknowns(now time.Time) ([]unknown, time.Duration) {
 	var all []unknown
 	wait, out := idle, 0
@@ -166,7 +168,8 @@ func (p *part) unknown() unknown {
 	return u
 }
 
-// unreachable is all of it, while the API server is away.
+// unreachable returns all parts as one unknown, while the API server can't be
+// reached.
 func (s *sender) unreachable() unknown {
 	u := unknown{state: failing}
 	u.Problem.File = "Kubernetes"

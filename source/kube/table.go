@@ -18,29 +18,29 @@ import (
 	"wasmxds/source/internal/burst"
 )
 
-// times are how long what takes.
+// times are durations, which tests may change.
 type times struct {
 	quiet    time.Duration // without changes, before they are sent
-	max      time.Duration // that changes may go on before they are sent all the same
-	patience time.Duration // that the API server may fail before it is told
-	doubt    time.Duration // after which it is asked whether an object is gone or its kind
-	grace    time.Duration // that objects may be missing when a kind is served again
+	max      time.Duration // maximum wait for an end of changes
+	patience time.Duration // how long the API server may fail before it is a problem
+	doubt    time.Duration // after which to check whether an object or its kind is gone
+	grace    time.Duration // how long objects may be missing when a kind is served again
 }
 
-// table has what is known of all objects. Followers write it, run sends it.
+// table has the state of all objects. Followers update it, run sends it.
 type table struct {
 	times
 	removeAll bool
 	log       *slog.Logger
-	wake      chan struct{} // something is other than before
+	wake      chan struct{} // something has changed
 	doubts    chan struct{} // an object is gone
-	named     chan struct{} // others are named than before
+	named     chan struct{} // objects refer to other values than before
 
 	mu      sync.Mutex
 	parts   []*part
-	values  map[valueKey]*value // that objects name
-	dead    []string            // documents that are gone, and not sent yet
-	changes burst.Burst         // that are not sent yet
+	values  map[valueKey]*value // values that objects refer to
+	dead    []string            // documents that are gone, and not yet sent as such
+	changes burst.Burst         // changes that are not sent
 }
 
 // part is the objects of one kind, in one namespace or in all.
@@ -50,36 +50,36 @@ type part struct {
 	namespace string // "": all
 
 	objects map[string]*object // by the document's name
-	synced  bool               // objects are all that there are, as far as was told
-	absent  bool               // the kind was not served last; until it is listed
+	synced  bool               // objects are complete, according to the last report
+	absent  bool               // the kind was not served at the last request; until it is listed
 	state   outcome
 	why     error
-	since   time.Time          // of state
-	again   context.CancelFunc // has it listed again; nil: it is not followed yet
+	since   time.Time          // time of the last change of state
+	again   context.CancelFunc // starts another list; nil: not followed yet
 }
 
-// outcome is what became of the last request.
+// outcome is the result of the last request.
 type outcome int
 
 const (
-	pending  outcome = iota // none has been answered
-	answered                // as it should be
+	pending  outcome = iota // no response so far
+	answered                // successful
 	absent                  // the kind is not served
-	denied                  // it may not be read
-	failing                 // the API server can't be reached, or can't answer
+	denied                  // permission denied
+	failing                 // the API server can't be reached, or returns an error
 )
 
-// object is one that there is, or was until just now.
+// object is an object that exists, or existed until just now.
 type object struct {
 	namespace, name string
-	written         map[string]any // what counts of it, but for what it names
-	names           *reference     // nil: nothing
-	data            []byte         // nil: what it names is not known yet
+	written         map[string]any // relevant content, without the value that it refers to
+	names           *reference     // value that it refers to; nil: none
+	data            []byte         // nil: the value that it refers to is not known yet
 	uid             types.UID
-	generation      int64          // that people have written last
-	status          map[string]any // as it was seen
+	generation      int64          // the last one that people have written
+	status          map[string]any // as last seen
 	fresh           bool           // data is not sent yet
-	doubted         time.Time      // it is gone; then it is asked whether its kind is
+	doubted         time.Time      // set if the object is gone: when to check whether its kind is, too
 }
 
 func newTable(t times, removeAll bool, log *slog.Logger) *table {
@@ -93,14 +93,14 @@ func (t *table) part(k kind, namespace string) *part {
 	return p
 }
 
-// begins notes what has the part listed again.
+// begins stores the function that starts another list.
 func (p *part) begins(again context.CancelFunc) {
 	p.table.mu.Lock()
 	defer p.table.mu.Unlock()
 	p.again = again
 }
 
-// signal wakes whoever waits.
+// signal wakes the receiver of c, if any.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -108,13 +108,13 @@ func signal(c chan struct{}) {
 	}
 }
 
-// touch notes a change. The table is locked.
+// touch records a change. The table must be locked.
 func (t *table) touch() {
 	t.changes.Touch(time.Now())
 	signal(t.wake)
 }
 
-// outcome notes what became of a request.
+// outcome records the result of a request.
 func (p *part) outcome(o outcome, why error) {
 	p.table.mu.Lock()
 	defer p.table.mu.Unlock()
@@ -133,9 +133,9 @@ func (p *part) outcome(o outcome, why error) {
 	}
 }
 
-// unserved notes what one part has heard: its kind is not served, in no namespace. So
-// nothing of it is in doubt, not even where it is served again before that is asked.
-// The table is locked.
+// unserved records that a kind is not served, according to one part, and
+// therefore in no namespace. This ends all doubts about its objects, even if
+// the kind is served again before the check. The table must be locked.
 func (t *table) unserved(heard *part) {
 	heard.absent = true
 	if t.removeAll {
@@ -149,7 +149,7 @@ func (t *table) unserved(heard *part) {
 	}
 }
 
-// put takes in an object that is there.
+// put processes an existing object.
 func (p *part) put(o *unstructured.Unstructured) error {
 	p.table.mu.Lock()
 	defer p.table.mu.Unlock()
@@ -164,7 +164,7 @@ func (p *part) set(o *unstructured.Unstructured) error {
 		p.objects[name] = known
 	}
 	known.doubted, known.generation, known.uid = time.Time{}, o.GetGeneration(), o.GetUID()
-	known.status, _, _ = unstructured.NestedMap(o.Object, "status") // what is none is none
+	known.status, _, _ = unstructured.NestedMap(o.Object, "status") // no map, no status
 	known.written = document(o)
 	known.names = nil
 	if p.kind.native() {
@@ -176,7 +176,7 @@ func (p *part) set(o *unstructured.Unstructured) error {
 	return p.table.render(known)
 }
 
-// render makes an object's document.
+// render makes the document of an object.
 func (t *table) render(o *object) error {
 	d := o.written
 	if o.names != nil {
@@ -198,7 +198,7 @@ func (t *table) render(o *object) error {
 	return nil
 }
 
-// delete takes in that an object is gone.
+// delete processes the deletion of an object.
 func (p *part) delete(namespace, name string) {
 	p.table.mu.Lock()
 	defer p.table.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *part) delete(namespace, name string) {
 	}
 }
 
-// replace takes in all that there is.
+// replace processes a complete list of objects.
 func (p *part) replace(all []*unstructured.Unstructured) error {
 	p.table.mu.Lock()
 	defer p.table.mu.Unlock()
@@ -236,10 +236,10 @@ func (p *part) replace(all []*unstructured.Unstructured) error {
 
 func (p *part) name(namespace, name string) string { return documentName(namespace, p.kind.name, name) }
 
-// document is what counts of an object.
+// document returns the relevant content of an object.
 func document(o *unstructured.Unstructured) map[string]any {
 	meta := map[string]any{"name": o.GetName(), "namespace": o.GetNamespace()}
-	if o.GroupVersionKind().Group == definition.Group { // others count changes of their status
+	if o.GroupVersionKind().Group == definition.Group { // the generation of foreign kinds may change with their status
 		meta["generation"] = o.GetGeneration()
 		if by := author(o); by != "" {
 			meta["managedFields"] = []any{map[string]any{"manager": by}}
@@ -252,7 +252,8 @@ func document(o *unstructured.Unstructured) map[string]any {
 	return d
 }
 
-// author is who wrote an object last, not counting its status; "": it is not known.
+// author returns who last wrote an object, except for its status, or "" if this
+// is not known.
 func author(o *unstructured.Unstructured) string {
 	var newest metav1.ManagedFieldsEntry
 	for _, f := range o.GetManagedFields() {
@@ -263,7 +264,7 @@ func author(o *unstructured.Unstructured) string {
 	return newest.Manager
 }
 
-// problem tells of the part as a whole.
+// problem returns a problem with the part as a whole.
 func (p *part) problem(hint, format string, args ...any) definition.Problem {
 	of := p.kind.name
 	if p.namespace != "" {

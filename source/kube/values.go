@@ -13,15 +13,15 @@ import (
 	"k8s.io/client-go/dynamic"
 )
 
-// reference is a key of a Secret or ConfigMap that an object has its configuration
-// from.
+// reference is a key of a Secret or ConfigMap that an object's configuration
+// comes from.
 type reference struct {
 	valueKey
 	key string
 }
 
-// valueKey is a Secret or ConfigMap. Only those that are named are read, each by
-// itself, so that no more has to be granted.
+// valueKey identifies a Secret or ConfigMap. Only those that objects refer to
+// are read, each by its own watch, so that no further permissions are required.
 type valueKey struct{ kind, namespace, name string }
 
 func (k valueKey) String() string { return k.kind + " " + k.namespace + "/" + k.name }
@@ -34,7 +34,8 @@ func (k valueKey) resource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Version: "v1", Resource: plural}
 }
 
-// referenceOf gives what a WasmFilter names; nil: nothing.
+// referenceOf returns the value that a WasmFilter refers to, or nil if there is
+// none.
 func referenceOf(o *unstructured.Unstructured) *reference {
 	for field, kind := range map[string]string{"secret": "Secret", "configMap": "ConfigMap"} {
 		of, ok, err := unstructured.NestedStringMap(o.Object, "spec", "configFrom", field)
@@ -45,18 +46,19 @@ func referenceOf(o *unstructured.Unstructured) *reference {
 	return nil
 }
 
-// value is what is known of a Secret or ConfigMap.
+// value is the state of a Secret or ConfigMap.
 type value struct {
 	table *table
 	key   valueKey
 	end   context.CancelFunc
 
-	synced bool              // data is what there is, as far as was told
-	data   map[string]string // nil: it is not there
+	synced bool              // data is up to date, according to the last report
+	data   map[string]string // nil: it does not exist
 	state  outcome
 }
 
-// given is what a document is given for a reference; false: that is not known yet.
+// given returns what a document receives for a reference. It returns false if
+// this is not known yet.
 func (t *table) given(r reference) (map[string]string, bool) {
 	missing := func(format string, args ...any) (map[string]string, bool) {
 		return map[string]string{"missing": fmt.Sprintf("%v ", r.valueKey) + fmt.Sprintf(format, args...)}, true
@@ -82,7 +84,8 @@ func (t *table) given(r reference) (map[string]string, bool) {
 	return map[string]string{"value": text}, true
 }
 
-// valuesWait says whether some document waits for what it names.
+// valuesWait reports whether some document waits for the value that it refers
+// to.
 func (t *table) valuesWait() bool {
 	for _, p := range t.parts {
 		for _, o := range p.objects {
@@ -96,8 +99,8 @@ func (t *table) valuesWait() bool {
 	return false
 }
 
-// renderAll makes the documents anew that have something of a value. The table is
-// locked.
+// renderAll renders the documents that refer to a value again. The table must
+// be locked.
 func (v *value) renderAll() error {
 	for _, p := range v.table.parts {
 		for _, o := range p.objects {
@@ -120,7 +123,7 @@ func (v *value) outcome(o outcome, _ error) {
 	}
 	if v.state != o {
 		v.state = o
-		_ = v.renderAll() // what could not be written was told when it came
+		_ = v.renderAll() // errors were reported when the objects were put
 	}
 }
 
@@ -152,7 +155,7 @@ func (v *value) delete(string, string) {
 	v.table.mu.Lock()
 	defer v.table.mu.Unlock()
 	v.data = nil
-	_ = v.renderAll() // what could not be written was told when it came
+	_ = v.renderAll() // errors were reported when the objects were put
 }
 
 func (v *value) replace(all []*unstructured.Unstructured) error {
@@ -165,7 +168,8 @@ func (v *value) replace(all []*unstructured.Unstructured) error {
 	return v.renderAll()
 }
 
-// follow reads what objects name, for as long as they do, until ctx ends.
+// follow watches the values that objects refer to, as long as they do, until
+// ctx ends.
 func (t *table) follow(ctx context.Context, client dynamic.Interface) {
 	var followers sync.WaitGroup
 	defer followers.Wait()
@@ -190,8 +194,8 @@ func (t *table) follow(ctx context.Context, client dynamic.Interface) {
 	}
 }
 
-// newValues are those that are named and not followed yet. What is not named any
-// more is let go.
+// newValues returns values that are referred to and not followed yet, and stops
+// following those that are no longer referred to.
 func (t *table) newValues() []*value {
 	t.mu.Lock()
 	defer t.mu.Unlock()

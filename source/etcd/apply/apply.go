@@ -1,14 +1,14 @@
-// Package apply changes documents in etcd so that what is there goes together:
-// all of a change in one transaction, or nothing of it.
+// Package apply changes documents in etcd and keeps them consistent: it applies
+// all of a change in one transaction, or nothing.
 //
-// Start with [Store]: Read gives what there is at one revision, Plan what a
-// change would do to it, Check what is wrong with that, and Write does it,
-// unless somebody has changed what it was checked against.
+// Start with [Store]. Read returns the documents at one revision, Plan returns
+// what a change would do to them, Check returns what would be wrong, and Write
+// applies the plan, unless somebody has changed what it was checked against.
 //
-// Besides its text a document may have labels, at a key of its own
-// (PREFIX/labels/NAME): they say whose it is, and are not for xds-server. They
-// are not in the text, as a text may have definitions of several kinds, and
-// most kinds have no labels.
+// In addition to its text, a document may have labels, at a key of its own
+// (PREFIX/labels/NAME). They show who owns the document, and xds-server ignores
+// them. They are not in the text because a text may have definitions of several
+// kinds, most of which have no labels.
 package apply
 
 import (
@@ -25,10 +25,10 @@ import (
 	"wasmxds/source/etcd"
 )
 
-// Labels of a document.
+// Labels are the labels of a document.
 type Labels map[string]string
 
-// Have says whether all of a selector are among the labels.
+// Have reports whether l includes all labels of a selector.
 func (l Labels) Have(selector Labels) bool {
 	for k, v := range selector {
 		if has, ok := l[k]; !ok || has != v {
@@ -38,13 +38,13 @@ func (l Labels) Have(selector Labels) bool {
 	return true
 }
 
-// label is what may be a label's key or value.
+// label matches the keys and values of labels.
 var label = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_./]{0,61}[A-Za-z0-9])?$`)
 
-// IsLabel says whether a word can be a label's key or value.
+// IsLabel reports whether a word is valid as a label's key or value.
 func IsLabel(word string) bool { return label.MatchString(word) }
 
-// Document is one that is in etcd.
+// Document is a document in etcd.
 type Document struct {
 	Name     string
 	Text     []byte
@@ -54,7 +54,7 @@ type Document struct {
 	created int64
 }
 
-// Contents are all documents at one revision.
+// Contents has all documents at one revision.
 type Contents struct {
 	Revision  int64
 	Documents map[string]*Document // by name
@@ -62,7 +62,7 @@ type Contents struct {
 	applied int64 // revision of the last change by this package
 }
 
-// Store is the documents below a prefix.
+// Store has the documents below a prefix.
 type Store struct {
 	Client *clientv3.Client
 	Prefix string // ends with a slash
@@ -71,8 +71,8 @@ type Store struct {
 func (s *Store) definition(name string) string { return etcd.Definitions(s.Prefix) + name }
 func (s *Store) labels(name string) string     { return s.Prefix + "labels/" + name }
 
-// applied is a key that each change by this package writes: a document that was
-// deleted by another of them leaves no revision to compare.
+// applied returns a key that each change by this package writes, because a
+// document that another change deletes leaves no revision to compare.
 func (s *Store) applied() string { return s.Prefix + "applied" }
 
 // Read reads all documents.
@@ -98,7 +98,7 @@ func (s *Store) Read(ctx context.Context) (*Contents, error) {
 	at = s.labels("")
 	err = etcd.Pages(ctx, s.get, at, c.Revision, func(kv *mvccpb.KeyValue) {
 		d := c.Documents[strings.TrimPrefix(string(kv.Key), at)]
-		if d == nil || kv.ModRevision < d.created { // left behind by who deleted a document and not its labels
+		if d == nil || kv.ModRevision < d.created { // left behind when the document was deleted without its labels
 			return
 		}
 		if err := json.Unmarshal(kv.Value, &d.Labels); err != nil {

@@ -9,9 +9,10 @@ import (
 	"wasmxds/source/etcd"
 )
 
-// Check says what would be wrong after a plan, with definitions of others beside
-// it: with the files, and with what is there because of them. What was wrong
-// with that before is not in the way. further finds more problems of a set.
+// Check returns the problems that a plan would cause, together with the
+// definitions in others: those of its files, and new errors of existing
+// documents. Errors that exist already do not count. The function further
+// returns more problems of a set.
 func (p *Plan) Check(parser definition.Parser, others []*definition.File, further func(*definition.Set) []definition.Problem) []definition.Problem {
 	var found []definition.Problem
 	touched := map[string]bool{}
@@ -48,7 +49,7 @@ func (p *Plan) Check(parser definition.Parser, others []*definition.File, furthe
 	for _, problem := range whole(before) {
 		was[problem] = true
 	}
-	// What is there goes first: it wins over what is new.
+	// Existing documents come first, so that they win over new ones.
 	for _, problem := range whole(append(after, files...)) {
 		if mine[problem.File] || !problem.Warning && !was[problem] {
 			found = append(found, problem)
@@ -57,7 +58,7 @@ func (p *Plan) Check(parser definition.Parser, others []*definition.File, furthe
 	return found
 }
 
-// read reads a document as xds-server will: there is no folder beside it.
+// read parses a document as xds-server will: without a folder beside it.
 func read(parser definition.Parser, name string, text []byte) (*definition.File, []definition.Problem) {
 	parsed := parser.ReadFrom(name, "", text)
 	return parsed.File, parsed.Problems

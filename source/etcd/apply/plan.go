@@ -11,35 +11,35 @@ import (
 	"wasmxds/source/etcd"
 )
 
-// File is a text that is to be there.
+// File is the desired text of a document.
 type File struct {
 	Name string // of the document
-	Path string // for people
+	Path string // for messages
 	Text []byte
 }
 
-// Change is what is asked for.
+// Change is a requested change.
 type Change struct {
 	Files  []File
-	Labels Labels   // that the files get; nil: those that they have stay
+	Labels Labels   // labels for the files; nil: keep existing labels
 	Delete []string // names
-	// IgnoreNotFound passes over those to Delete that are not there.
+	// IgnoreNotFound ignores names in Delete that do not exist.
 	IgnoreNotFound bool
-	// Prune deletes documents that have all Labels and are not among the Files.
+	// Prune deletes documents that have all Labels and are not in Files.
 	Prune bool
 }
 
-// Action is what a change does to one document.
+// Action is the effect of a change on one document.
 type Action struct {
 	Name string
 	What What
-	File *File     // what is to be there; nil: nothing
-	Was  *Document // what is there; nil: nothing
+	File *File     // the new content; nil: none
+	Was  *Document // the current document; nil: none
 
-	labels Labels // to be written; nil: none are
+	labels Labels // to write; nil: none
 }
 
-// What an Action is.
+// What is the type of an Action.
 type What string
 
 const (
@@ -50,14 +50,15 @@ const (
 	Pruned     What = "pruned"
 )
 
-// Plan is what a change does to Contents.
+// Plan is the effect of a change on Contents.
 type Plan struct {
 	Actions []Action // by name
 	From    *Contents
 }
 
-// Plan says what a change would do. Names of files must be different; a name
-// that is to be deleted must be there, but with IgnoreNotFound.
+// Plan returns what a change would do. It returns an error if two files have
+// the same name, or if a name to delete does not exist, except with
+// IgnoreNotFound.
 func (c *Contents) Plan(change Change) (*Plan, error) {
 	p := &Plan{From: c}
 	planned := map[string]*File{}
@@ -115,7 +116,7 @@ func put(f *File, was *Document, labels Labels) Action {
 	return a
 }
 
-// Changes says whether there is anything to do.
+// Changes reports whether there is anything to write.
 func (p *Plan) Changes() bool {
 	return slices.ContainsFunc(p.Actions, func(a Action) bool { return a.What != Unchanged })
 }

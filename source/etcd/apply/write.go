@@ -13,14 +13,14 @@ import (
 	"wasmxds/source/etcd"
 )
 
-// ErrConflict says that somebody else has changed documents since they were
+// ErrConflict means that somebody else has changed documents since they were
 // read. Nothing was written.
 var ErrConflict = errors.New("changed meanwhile")
 
-// ErrTooMuch is the error for a change that one transaction of etcd can't hold.
+// ErrTooMuch means that a change exceeds one transaction of etcd.
 var ErrTooMuch = errors.New("too much for one transaction of etcd")
 
-// Write does what was planned, in one transaction.
+// Write applies the plan in one transaction.
 func (s *Store) Write(ctx context.Context, p *Plan) error {
 	if !p.Changes() {
 		return nil

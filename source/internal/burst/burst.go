@@ -1,15 +1,16 @@
-// Package burst tells when changes that come together are to be looked at.
+// Package burst determines when to process a series of changes.
 package burst
 
 import "time"
 
-// Burst is a run of changes that belong together. The zero value is closed.
+// Burst is a series of changes that are processed together. The zero value is
+// closed.
 type Burst struct{ First, Last time.Time }
 
-// Open says whether there was a change.
+// Open reports whether there was a change.
 func (b Burst) Open() bool { return !b.First.IsZero() }
 
-// Touch notes one more change.
+// Touch records another change.
 func (b *Burst) Touch(now time.Time) {
 	if b.First.IsZero() {
 		b.First = now
@@ -17,8 +18,8 @@ func (b *Burst) Touch(now time.Time) {
 	b.Last = now
 }
 
-// Due is when the burst is to be looked at: after quiet without a change, and
-// at the latest limit after its first one.
+// Due returns when to process the burst: when there was no change for the
+// duration quiet, and at the latest limit after the first change.
 func (b Burst) Due(quiet, limit time.Duration) time.Time {
 	due, last := b.Last.Add(quiet), b.First.Add(limit)
 	if last.Before(due) {

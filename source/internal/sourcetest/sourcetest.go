@@ -1,5 +1,5 @@
-// Package sourcetest has documents for tests of sources, and says what of them
-// is in a set.
+// Package sourcetest provides documents for tests of sources, and summaries of
+// sets.
 package sourcetest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"wasmxds/definition"
 )
 
-// FilterNames gives the filters' names, with their rootID where they have one.
+// FilterNames returns the names of filters, with their rootID if set.
 func FilterNames(set *definition.Set) string {
 	if set == nil {
 		return "unknown"
@@ -27,7 +27,7 @@ func FilterNames(set *definition.Set) string {
 	return strings.Join(names, " ")
 }
 
-// Withheld gives the names of the listeners that are withheld.
+// Withheld returns the names of the withheld listeners.
 func Withheld(set *definition.Set) string {
 	var names []string
 	for _, w := range set.Withheld {
@@ -36,7 +36,8 @@ func Withheld(set *definition.Set) string {
 	return strings.Join(names, " ")
 }
 
-// Prefixes gives each listener's first route, to tell which version is served.
+// Prefixes returns the first route of each listener, to identify which version
+// is served.
 func Prefixes(set *definition.Set) string {
 	var all []string
 	for _, l := range set.Listeners {
@@ -49,28 +50,28 @@ func Prefixes(set *definition.Set) string {
 	return strings.Join(all, " ")
 }
 
-// Filter is a document of one filter.
+// Filter returns a document with one filter.
 func Filter(name, rootID string) string {
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: /modules/%s.wasm}\nrootID: %q\n", name, name, rootID)
 }
 
-// Listener is a document of one listener. Each name has its own port.
+// Listener returns a document with one listener. Each name has its own port.
 func Listener(name string) string {
 	port := 1024 + crc32.ChecksumIEEE([]byte(name))%60000
 	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:%d\nroutes:\n- {prefix: /, upstream: \"127.0.0.1:9000\"}\n", name, port)
 }
 
-// Routed is the same with another first route.
+// Routed returns the same with another first route.
 func Routed(name, prefix string) string {
 	return strings.Replace(Listener(name), "prefix: /", "prefix: /"+prefix, 1)
 }
 
-// Attached is a filter in these listeners.
+// Attached returns a filter that is attached to these listeners.
 func Attached(name, rootID, listeners string) string {
 	return Filter(name, rootID) + "attach: {listeners: [" + listeners + "]}\n"
 }
 
-// ByName gives a filter; nil: there is none of that name.
+// ByName returns a filter, or nil if there is none of that name.
 func ByName(set *definition.Set, name string) *definition.Filter {
 	i := slices.IndexFunc(set.Filters, func(f *definition.Filter) bool { return f.Name == name })
 	if i < 0 {

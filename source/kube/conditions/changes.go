@@ -21,41 +21,43 @@ import (
 	"wasmxds/rollout"
 )
 
-// Changes keeps an object of the kind Change for each change that there is: how far it
-// is, and why no further. Set Client, Namespace and Told; all else has a default.
+// Changes maintains an object of kind Change for each change: how far it is,
+// and why it is no further. Client, Namespace and Told are required; all other
+// fields have defaults.
 type Changes struct {
 	Client    dynamic.Interface
-	Namespace string                                        // that the objects are in
-	Told      func(context.Context) (rollout.Status, error) // how far changes are
-	Leads     func() bool                                   // whether it is this process that writes; nil: it is
-	Every     time.Duration                                 // between looks, and at least between two writes of an object; default 1 s
+	Namespace string                                        // of the objects
+	Told      func(context.Context) (rollout.Status, error) // returns how far changes are
+	Leads     func() bool                                   // reports whether this process writes; nil: it does
+	Every     time.Duration                                 // interval between updates, and minimum interval between two writes of an object; default 1 s
 	Log       *slog.Logger
 
-	there  map[string]written // what the API server has; nil: that is not known
+	there  map[string]written // what the API server has; nil: not known
 	listed time.Time
 }
 
-// written is what an object has.
+// written is the stored content of an object.
 type written struct {
 	status map[string]any
 	at     time.Time
 }
 
 const (
-	// mostPauses is how many pauses one is at most, after one that failed.
+	// mostPauses is the maximum pause after an error, in multiples of Every.
 	mostPauses = 60
-	// listAgain is how often it is looked what others have done to the objects.
+	// listAgain is the interval at which the objects are listed, to find
+	// changes by others.
 	listAgain = time.Minute
-	// sameFor is for how long an object stays as it is of which the words alone are
-	// others: they may have seconds in them.
+	// sameFor is how long an object stays unchanged if only its message has
+	// changed, which may contain seconds.
 	sameFor = 10 * time.Second
-	// managedBy is the label of the objects, with component.
+	// managedBy is the label of the objects, whose value is component.
 	managedBy = "app.kubernetes.io/managed-by"
 )
 
 var changeResource = schema.GroupVersionResource{Group: definition.Group, Version: definition.Version, Resource: "changes"}
 
-// Run writes until ctx ends.
+// Run writes objects until ctx ends.
 func (w *Changes) Run(ctx context.Context) {
 	log := cmp.Or(w.Log, slog.Default())
 	every := cmp.Or(w.Every, time.Second)
@@ -86,7 +88,7 @@ func (w *Changes) Run(ctx context.Context) {
 	}
 }
 
-// absent says what is not there that has to be made; "": it is something else.
+// absent returns which prerequisite is missing, or "" for any other error.
 func (w *Changes) absent(err error) string {
 	status, is := errors.AsType[*apierrors.StatusError](err)
 	switch {
@@ -98,8 +100,8 @@ func (w *Changes) absent(err error) string {
 	return "the CRD of Change is not there; xds-server crds has it"
 }
 
-// look writes what is other than the API server has it, and deletes what is there of
-// changes that are forgotten.
+// look writes what differs from the API server's content, and deletes the
+// objects of forgotten changes.
 func (w *Changes) look(ctx context.Context) error {
 	if w.Leads != nil && !w.Leads() {
 		w.there = nil
@@ -115,7 +117,7 @@ func (w *Changes) look(ctx context.Context) error {
 		}
 	}
 	known := map[string]bool{}
-	for _, c := range told.Changes { // of those of one name the newest comes first
+	for _, c := range told.Changes { // of several with one name, the newest comes first
 		name := changeName(c.ID)
 		if known[name] {
 			continue
@@ -154,7 +156,7 @@ func (w *Changes) list(ctx context.Context) error {
 	return nil
 }
 
-// tell writes an object, if that has to be.
+// tell writes an object if necessary.
 func (w *Changes) tell(ctx context.Context, name string, status map[string]any) error {
 	was, there := w.there[name]
 	if there && (reflect.DeepEqual(was.status, status) || time.Since(was.at) < sameFor && sameButWords(was.status, status)) {
@@ -190,20 +192,21 @@ func (w *Changes) forget(ctx context.Context, name string) error {
 	return nil
 }
 
-// changeName is what the object of a change is called: the beginning of its id, by
-// which xds-server rollout finds it.
+// changeName returns the name of a change's object: the beginning of its id,
+// which xds-server rollout accepts.
 func changeName(id string) string { return id[:min(len(id), 12)] }
 
-// maxDefinitions is how many definitions of a change are named.
+// maxDefinitions bounds the number of definitions that are listed for a change.
 const maxDefinitions = 100
 
-// changeStatus is what an object says of a change, as the API server gives it back.
+// changeStatus returns the status of a change's object, in the form in which
+// the API server returns it.
 func changeStatus(c *rollout.ChangeStatus) map[string]any {
 	s := map[string]any{
 		"id": c.ID, "of": shortened(c.Title), "state": string(c.State), "message": shortened(c.Words), "opened": timeText(c.Opened),
 		"wave": int64(c.Wave), "waves": int64(len(c.Waves)),
 	}
-	if c.State.Open() { // they are not counted any more else
+	if c.State.Open() { // otherwise, they are no longer counted
 		s["envoys"] = map[string]any{"concerned": int64(c.Concerned), "reached": int64(c.Reached), "running": int64(c.Settled)}
 		s["progress"] = fmt.Sprintf("%d of %d", c.Settled, c.Concerned)
 	}
@@ -234,7 +237,7 @@ func changeStatus(c *rollout.ChangeStatus) map[string]any {
 
 func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// sameButWords says whether two of an object say the same but for their message.
+// sameButWords reports whether two statuses differ at most in their message.
 func sameButWords(a, b map[string]any) bool {
 	a, b = maps.Clone(a), maps.Clone(b)
 	delete(a, "message")

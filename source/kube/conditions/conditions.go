@@ -1,11 +1,12 @@
-// Package conditions tells in the objects of a Kubernetes cluster what became of
-// them: in the conditions of their status, and by Events; and, in objects of its own,
-// how far changes are.
+// Package conditions reports the state of Kubernetes objects in the conditions
+// of their status, and by Events. It also reports how far changes are, in
+// objects of its own.
 //
-// Start with [Writer], and [Changes]. A Writer writes an object when its conditions are others than
-// before, at most once a second, whatever the number of Envoys. Accepted says that
-// xds-server takes the object as it is; Running that all Envoys that are to have
-// the filter run it. Neither is true of a generation that was not looked at.
+// Start with [Writer], and [Changes]. A Writer writes an object when its
+// conditions change, at most once a second, whatever the number of Envoys.
+// Accepted means that xds-server accepts the object as it is. Running means
+// that all Envoys that should have the filter run it. Neither is set for a
+// generation that has not been processed.
 package conditions
 
 import (
@@ -25,10 +26,10 @@ const (
 	typeRunning  = "Running"
 )
 
-// stopped is the reason of a filter whose change was stopped on its way.
+// stopped is the reason for a filter whose change was stopped.
 const stopped = "Stopped"
 
-// condition is one of an object's status, without when it came to be so.
+// condition is a condition of an object's status, without its transition time.
 type condition struct {
 	Type, Status, Reason, Message string
 }
@@ -39,24 +40,25 @@ const (
 	unknown = "Unknown"
 )
 
-// fleet is what the Envoys do, by filter.
+// fleet is the state of the Envoys, by filter.
 type fleet struct {
 	status  *admin.Status
-	worst   map[string]string        // what an Envoy says on which a filter failed
-	filters map[string]*admin.Filter // by the object that they are in
+	worst   map[string]string        // message of an Envoy on which a filter failed
+	filters map[string]*admin.Filter // by the object that defines them
 }
 
 func newFleet(status *admin.Status, worst map[string]string) fleet {
 	f := fleet{status, worst, make(map[string]*admin.Filter, len(status.Filters))}
 	for i := range status.Filters {
-		if of := &status.Filters[i]; of.VariantOf == "" { // else its object is a Listener
+		if of := &status.Filters[i]; of.VariantOf == "" { // a variant is defined by a Listener
 			f.filters[of.File] = of
 		}
 	}
 	return f
 }
 
-// unheard is how many other servers may have Envoys that are not counted here.
+// unheard returns the number of other servers that can't be reached and whose
+// Envoys may be missing from the counts.
 func (f fleet) unheard() int {
 	n := 0
 	for _, r := range f.status.Replicas {
@@ -67,8 +69,8 @@ func (f fleet) unheard() int {
 	return n
 }
 
-// of gives the conditions of an object. Nothing is said before its generation was
-// taken in.
+// of returns the conditions of an object. There are none before its generation
+// has been processed.
 func of(o kube.Object, taken source.Object, f fleet) []condition {
 	if taken.Revision != fmt.Sprint(o.Generation) {
 		return nil
@@ -80,7 +82,7 @@ func of(o kube.Object, taken source.Object, f fleet) []condition {
 	return all
 }
 
-// maxProblems is how many of an object's problems are told.
+// maxProblems bounds the number of an object's problems in a message.
 const maxProblems = 5
 
 func accepted(taken source.Object) condition {
@@ -101,7 +103,7 @@ func accepted(taken source.Object) condition {
 	return condition{typeAccepted, yes, "Accepted", ""}
 }
 
-// running says whether all Envoys that are to have a filter run it as it is
+// running returns whether all Envoys that should have a filter run it as it is
 // written.
 func running(o kube.Object, taken source.Object, f fleet) condition {
 	not := func(reason, message string) condition { return condition{typeRunning, no, reason, message} }
@@ -148,7 +150,7 @@ func running(o kube.Object, taken source.Object, f fleet) condition {
 	return condition{typeRunning, yes, "Running", message}
 }
 
-// short is a hash as people know it again.
+// short returns an abbreviated hash.
 func short(sha256 string) string {
 	if sha256 == "" {
 		return "a module that is not pinned"

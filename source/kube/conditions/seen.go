@@ -1,6 +1,6 @@
 package conditions
 
-// status is what an object says already.
+// status is the current status of an object.
 type status struct {
 	generation int64
 	conditions map[string]seenCondition
@@ -12,7 +12,7 @@ type seenCondition struct {
 	generation int64
 }
 
-// seen reads the status of an object.
+// seen parses the status of an object.
 func seen(of map[string]any) status {
 	s := status{conditions: map[string]seenCondition{}}
 	s.generation, _ = of["observedGeneration"].(int64)
@@ -27,7 +27,7 @@ func seen(of map[string]any) status {
 	return s
 }
 
-// are says whether these conditions are written, for this generation.
+// are reports whether these conditions have been written for this generation.
 func (s status) are(generation int64, all []condition) bool {
 	if s.generation != generation {
 		return false

@@ -24,33 +24,33 @@ import (
 	"wasmxds/source/kube"
 )
 
-// Writer writes conditions and Events. Set Client, Objects and Told; all else has
-// a default.
+// Writer writes conditions and Events. Client, Objects and Told are required;
+// all other fields have defaults.
 type Writer struct {
 	Client  dynamic.Interface
 	Objects func() []kube.Object
-	// Told gives what the Envoys do, and of each filter that failed what an Envoy
-	// says.
+	// Told returns the state of the Envoys, and for each filter that failed the
+	// message of an Envoy.
 	Told  func(context.Context) (admin.Status, map[string]string, error)
-	Leads func() bool   // whether it is this process that writes; nil: it is
-	Every time.Duration // between looks, and at least between two writes of an object; default 1 s
+	Leads func() bool   // reports whether this process writes; nil: it does
+	Every time.Duration // interval between updates, and minimum interval between two writes of an object; default 1 s
 	Log   *slog.Logger
 
 	taken atomic.Pointer[map[source.Key]source.Object]
-	told  map[source.Key]condition // of objects of others' kinds, by Events
+	told  map[source.Key]condition // what Events have reported about objects of foreign kinds
 }
 
-// Taken is told what the sources say of objects.
+// Taken sets what the sources report about objects.
 func (w *Writer) Taken(objects map[source.Key]source.Object) { w.taken.Store(&objects) }
 
-// component is what writes, as Kubernetes calls it.
+// component is the name of xds-server as a Kubernetes component.
 const component = "xds-server"
 
-// callTime is how long one call may take.
+// callTime is the timeout of one request.
 const callTime = 10 * time.Second
 
-// perLook is how many objects are written at once. Others have to wait for the next
-// look.
+// perLook bounds the number of objects that are written in one update. Others
+// wait for the next.
 const perLook = 50
 
 // Run writes until ctx ends.
@@ -69,8 +69,8 @@ func (w *Writer) Run(ctx context.Context) {
 	}
 }
 
-// look writes what is other than the API server has it. After an error the rest
-// waits for the next look.
+// look writes what differs from the API server's content. After an error, the
+// rest waits for the next update.
 func (w *Writer) look(ctx context.Context) error {
 	all := w.taken.Load()
 	if all == nil || w.Leads != nil && !w.Leads() {
@@ -135,7 +135,7 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 	applied, err := w.Client.Resource(o.Resource).Namespace(o.Namespace).
 		Apply(ctx, o.Name, told, metav1.ApplyOptions{FieldManager: component, Force: true}, "status")
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // it is gone, or another of that name; the next look knows
+		return nil // it is gone, or was replaced; the next update will know
 	}
 	if err != nil {
 		return fmt.Errorf("%v: %w", o, err)
@@ -150,8 +150,8 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 	return nil
 }
 
-// refused tells by an Event what is wrong with an object of another's kind. Its status is
-// written by whoever the kind is of, and as a whole.
+// refused reports problems with an object of a foreign kind by an Event. The
+// status of such an object is written, as a whole, by the owner of the kind.
 func (w *Writer) refused(ctx context.Context, o kube.Object, taken source.Object) error {
 	c := accepted(taken)
 	if c.warns() {
@@ -174,12 +174,12 @@ func (w *Writer) refused(ctx context.Context, o kube.Object, taken source.Object
 	return nil
 }
 
-// warns says whether a condition is told by an Event.
+// warns reports whether a condition causes an Event.
 func (c condition) warns() bool {
 	return c.Type == typeAccepted && c.Status == no || c.Reason == stopped
 }
 
-// event tells of a condition of an object once.
+// event creates an Event for a condition of an object, once.
 func event(ctx context.Context, client dynamic.Interface, o *unstructured.Unstructured, c condition) error {
 	now := time.Now().UTC().Format(time.RFC3339)
 	e := &unstructured.Unstructured{Object: map[string]any{
@@ -200,14 +200,15 @@ func event(ctx context.Context, client dynamic.Interface, o *unstructured.Unstru
 	return err
 }
 
-// eventName is the same for the same condition of an object's generation.
+// eventName returns the same name for the same condition of an object's
+// generation.
 func eventName(o *unstructured.Unstructured, c condition) string {
 	sum := sha256.Sum256([]byte(fmt.Sprint(o.GetUID(), o.GetGeneration(), c)))
 	name := o.GetName()
 	return strings.TrimRight(name[:min(len(name), 200)], "-.") + "." + hex.EncodeToString(sum[:8])
 }
 
-// maxMessage is the most bytes that an Event's message may have.
+// maxMessage is the maximum length of an Event's message in bytes.
 const maxMessage = 1024
 
 func shortened(message string) string {

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// Right is what a user may do with a resource: a verb, and the resource as a role
-// names it, with its group behind a dot ("wasmfilters.wasmxds.dev"), and what is
-// below it behind a slash.
+// Right is a permission of a user for a resource: a verb, and the resource as
+// in a role, with its group after a dot ("wasmfilters.wasmxds.dev") and its
+// subresource after a slash.
 type Right struct{ Verb, Resource string }
 
-// NewRight is the right to do something with a resource of a group.
+// NewRight returns the permission for a verb on a resource of a group.
 func NewRight(verb, group, resource, sub string) Right {
 	if group != "" {
 		resource += "." + group
@@ -24,7 +24,8 @@ func NewRight(verb, group, resource, sub string) Right {
 	return Right{verb, resource}
 }
 
-// StartAudited starts a server that remembers who has asked for what: see Used.
+// StartAudited starts a server that records which permissions are used; see
+// Used.
 func StartAudited(t testing.TB) *Server {
 	t.Helper()
 	return start(t, func(s *Server) []string {
@@ -39,8 +40,8 @@ rules: [{level: Metadata}]
 
 func (s *Server) auditLog() string { return filepath.Join(s.dir, "audit.log") }
 
-// Used are the rights that a user has made use of since the server was started, and
-// those that the user asked for in vain.
+// Used returns the permissions that a user has exercised since the server was
+// started, and those that were denied.
 func (s *Server) Used(user string) (used, refused map[Right]bool) {
 	s.t.Helper()
 	log, err := os.Open(s.auditLog())
@@ -59,7 +60,7 @@ func (s *Server) Used(user string) (used, refused map[Right]bool) {
 			ResponseStatus struct{ Code int }
 		}
 		if json.Unmarshal(lines.Bytes(), &e) != nil || e.User.Username != user || e.ObjectRef == nil {
-			continue // the last line may still be on its way
+			continue // the last line may be incomplete
 		}
 		r := NewRight(e.Verb, e.ObjectRef.APIGroup, e.ObjectRef.Resource, e.ObjectRef.Subresource)
 		if e.ResponseStatus.Code == 403 {

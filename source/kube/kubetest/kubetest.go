@@ -1,9 +1,9 @@
-// Package kubetest starts a real Kubernetes API server for tests, with an etcd of
-// its own, both as child processes on free loopback ports, and ends them with the
+// Package kubetest starts a real Kubernetes API server for tests, with its own
+// etcd, both as child processes on free loopback ports, and stops them with the
 // test. No pods run: Envoys are started beside it.
 //
-// Start with [Start]. A [Server] can be killed and started again with what it has
-// stored.
+// Start with [Start]. A [Server] can be killed and started again with its
+// stored objects.
 package kubetest
 
 import (
@@ -30,11 +30,10 @@ import (
 	"wasmxds/state/statetest/etcdtest"
 )
 
-// patience is how long the server may take to be ready, on a machine with much
-// else to do.
+// patience is how long the server may take to become ready on a busy machine.
 const patience = 2 * time.Minute
 
-// Server is an API server. Whoever asks by Config may do everything.
+// Server is an API server. Config has all permissions.
 type Server struct {
 	Config *rest.Config
 	Client dynamic.Interface
@@ -43,22 +42,22 @@ type Server struct {
 	path    string
 	dir     string
 	args    []string
-	process *exectest.Process // nil: it was never started
+	process *exectest.Process // nil: not started so far
 }
 
-// users are the tokens that the server knows: whoever may do everything, and
-// xds-server, which may what it is granted.
+// users are the tokens that the server accepts: admin, with all permissions,
+// and xds-server, with those that it is granted.
 const users = `admin,admin,1,"system:masters"
 xds-server,xds-server,2
 `
 
-// Start starts a server, and returns when it serves.
+// Start starts a server, and returns when it is ready.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	return start(t, nil)
 }
 
-// start starts a server; more gives further arguments.
+// start starts a server. The function more returns additional arguments.
 func start(t testing.TB, more func(*Server) []string) *Server {
 	t.Helper()
 	path, err := exectest.Find("kube-apiserver")
@@ -101,7 +100,7 @@ func start(t testing.TB, more func(*Server) []string) *Server {
 	return s
 }
 
-// As is how a user reaches the server.
+// As returns the client configuration of a user.
 func (s *Server) As(user string, host ...string) *rest.Config {
 	if len(host) == 0 {
 		host = []string{s.Config.Host}
@@ -109,8 +108,8 @@ func (s *Server) As(user string, host ...string) *rest.Config {
 	return &rest.Config{Host: host[0], BearerToken: user, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, QPS: -1}
 }
 
-// Kubeconfig writes a file by which a user reaches the server, directly or at another
-// host.
+// Kubeconfig writes a kubeconfig file for a user, for the server itself or
+// another host.
 func (s *Server) Kubeconfig(user string, host ...string) string {
 	reached := s.As(user, host...).Host
 	return s.write(user+"-"+reached[strings.LastIndex(reached, ":")+1:]+".kubeconfig", fmt.Appendf(nil, `apiVersion: v1
@@ -125,7 +124,7 @@ current-context: test
 `, reached, user))
 }
 
-// Run starts the server, and returns when it serves.
+// Run starts the server, and returns when it is ready.
 func (s *Server) Run() {
 	s.t.Helper()
 	process, err := exectest.Start(exec.Command(s.path, s.args...), filepath.Join(s.dir, "log"))
@@ -170,7 +169,7 @@ func (s *Server) ready(client *http.Client) error {
 	return nil
 }
 
-// Kill ends the server at once; Run starts it again.
+// Kill kills the server; Run starts it again.
 func (s *Server) Kill() {
 	if s.process != nil {
 		s.process.Kill()

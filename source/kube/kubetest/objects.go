@@ -20,7 +20,7 @@ import (
 	"wasmxds/definition/crd"
 )
 
-// Parse reads the objects of a YAML file.
+// Parse parses the objects in a YAML file.
 func Parse(t testing.TB, text []byte) []*unstructured.Unstructured {
 	t.Helper()
 	var all []*unstructured.Unstructured
@@ -40,7 +40,7 @@ func Parse(t testing.TB, text []byte) []*unstructured.Unstructured {
 	}
 }
 
-// CRDs are those of the native kinds, as Apply takes them.
+// CRDs returns the CRDs of the native kinds, for Apply.
 func CRDs(t testing.TB) string {
 	t.Helper()
 	written, err := crd.YAML()
@@ -50,7 +50,7 @@ func CRDs(t testing.TB) string {
 	return string(written)
 }
 
-// Resource is what the API server calls an object's kind.
+// Resource returns the resource of an object's kind.
 func Resource(o *unstructured.Unstructured) schema.GroupVersionResource {
 	gvk := o.GroupVersionKind()
 	plural := strings.ToLower(gvk.Kind) + "s"
@@ -60,7 +60,7 @@ func Resource(o *unstructured.Unstructured) schema.GroupVersionResource {
 	return gvk.GroupVersion().WithResource(plural)
 }
 
-// Of gives the client of an object's kind, in its namespace.
+// Of returns a client for an object's kind, in its namespace.
 func (s *Server) Of(o *unstructured.Unstructured) dynamic.ResourceInterface {
 	r := s.Client.Resource(Resource(o))
 	if o.GetNamespace() == "" {
@@ -69,8 +69,8 @@ func (s *Server) Of(o *unstructured.Unstructured) dynamic.ResourceInterface {
 	return r.Namespace(o.GetNamespace())
 }
 
-// Apply applies the objects of a file on the server's side. A kind whose CRD was
-// applied a moment ago is waited for.
+// Apply applies the objects of a file by server-side apply. It waits for kinds
+// whose CRD was just applied.
 func (s *Server) Apply(text string) {
 	s.t.Helper()
 	for _, o := range Parse(s.t, []byte(text)) {
@@ -84,12 +84,12 @@ func (s *Server) Apply(text string) {
 	}
 }
 
-// Delete deletes an object, and returns when that very one is gone: whoever misses it may
-// have made another by then.
+// Delete deletes objects and returns when they are gone. If another object of
+// the same name has been created meanwhile, it counts as gone.
 func (s *Server) Delete(text string) {
 	s.t.Helper()
 	for _, o := range Parse(s.t, []byte(text)) {
-		var id *types.UID // of what is to go; nil: it was not found yet
+		var id *types.UID // of the object to delete; nil: not found so far
 		s.eventually("delete "+o.GetName(), func(ctx context.Context) error {
 			if id == nil {
 				was, err := s.Of(o).Get(ctx, o.GetName(), metav1.GetOptions{})
@@ -111,7 +111,7 @@ func (s *Server) Delete(text string) {
 	}
 }
 
-// Namespace makes namespaces.
+// Namespace creates namespaces.
 func (s *Server) Namespace(names ...string) {
 	s.t.Helper()
 	for _, name := range names {
@@ -134,7 +134,7 @@ func (s *Server) eventually(what string, try func(context.Context) error) {
 	}
 }
 
-// PluginCRD is one of Istio's WasmPlugin, as Apply takes it: of any content.
+// PluginCRD is a CRD of Istio's WasmPlugin, for Apply. It accepts any content.
 const PluginCRD = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
