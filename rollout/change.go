@@ -54,7 +54,7 @@ type change struct {
 	waitsFor map[string]string // labels of its next wave that no Envoy has; nil: none
 	verdicts []verdict         // of the judges, for its current wave
 	cohorts  Watch             // of its current wave
-	resumed  *Watch            // the Watch of another replica, until that continues here; nil: none
+	resumed  *Watch            // the Watch in the saved state, until it continues here; nil: none
 	toldKept bool              // the signals from before the wave are written
 
 	counted bool // false until its Envoys are counted for the first time
@@ -67,33 +67,33 @@ type change struct {
 
 // census counts the Envoys of a change. Machine.tally maintains it.
 type census struct {
-	concerned int // that are connected, and that it is for
-	members   int // of them, that its waves have reached
-	settled   int // of them, that run it
-	unsettled int // of them, that do not, and that its wave waits for
-	expected  int // that it is for, and that this server has not seen since it started
-	away      int // that have it, and went a moment ago
+	concerned int // connected, and concerned by the change
+	members   int // of concerned, those that its waves have reached
+	settled   int // of members, those that run it
+	unsettled int // of members, those that do not run it and that its wave waits for
+	expected  int // concerned, and not seen since this process started
+	away      int // have the change, and disconnected a moment ago
 }
 
-// waveTimes are when a wave began, had all its Envoys settled, and ended.
+// waveTimes are the times at which a wave began, was settled on all its Envoys, and ended.
 type waveTimes struct {
 	Began time.Time `json:"began"`
 	Good  time.Time `json:"good,omitzero"`
 	Ended time.Time `json:"ended,omitzero"`
 
-	Envoys int `json:"envoys,omitempty"` // that it reached, with those before it
+	Envoys int `json:"envoys,omitempty"` // number that it reached, including earlier waves
 }
 
-// growth is a wave that begins as soon as it is written down.
+// growth is a wave that begins as soon as it is saved.
 type growth struct {
 	wave    int
 	reached reached
-	seq     uint64    // of the batch that has it; 0: it is in none yet
-	since   time.Time // when its Envoys began to be watched
+	seq     uint64    // of the batch that contains it; 0: none yet
+	since   time.Time // since when its Envoys are observed
 	waves   []waveTimes
-	envoys  int  // that it reaches
-	writing bool // else it is only watched yet
-	pass    bool // it joins the base when that is written down
+	envoys  int  // number that it reaches
+	writing bool // it is being saved; until then its Envoys are only observed
+	pass    bool // the change joins the base once this is saved
 	watch   Watch
 }
 
@@ -103,7 +103,7 @@ type verdict struct {
 	words   string
 }
 
-// idOf stands for what a change makes of what.
+// idOf derives a change's ID from its diffs.
 func idOf(diffs []diff) string {
 	h := sha256.New()
 	for _, d := range diffs {
@@ -115,7 +115,7 @@ func idOf(diffs []diff) string {
 	return hex.EncodeToString(h.Sum(nil)[:6])
 }
 
-// title names the change to people.
+// title names the change for people.
 func title(diffs []diff) string {
 	var names []string
 	for _, d := range diffs {
@@ -127,7 +127,7 @@ func title(diffs []diff) string {
 	return strings.Join(names, ", ")
 }
 
-// names are those of its definitions.
+// names returns the names of the definitions.
 func names(diffs []diff) []string {
 	var all []string
 	for _, d := range diffs {
@@ -136,8 +136,8 @@ func names(diffs []diff) []string {
 	return all
 }
 
-// concerns says whether the change is for a node: whether something of it is, as
-// it was or as it is to be.
+// concerns reports whether the change affects a node: whether its old or new content
+// selects it.
 func (c *change) concerns(n *definition.Node) bool { return anyMatches(c.nodes, n) }
 
 func anyMatches(all []definition.Selector, n *definition.Node) bool {
@@ -149,17 +149,17 @@ func anyMatches(all []definition.Selector, n *definition.Node) bool {
 	return false
 }
 
-// has says whether an Envoy is to have the change. (Invariant 1.)
+// has reports whether an Envoy should have the change. (Invariant 1.)
 func (c *change) has(n *node) bool {
 	return c.reaches() && c.Reached.has(&n.Node, n.place) && c.concerns(&n.Node)
 }
 
-// reaches says whether any Envoy is to have it.
+// reaches reports whether any Envoy should have the change.
 func (c *change) reaches() bool {
 	return c.Wave > 0 && (c.State == Rolling || c.State == Paused)
 }
 
-// policyWaves are how many waves it has.
+// policyWaves returns the number of waves in the policy.
 func (c *change) policyWaves() int {
 	if c.Policy == nil {
 		return 0
@@ -167,16 +167,16 @@ func (c *change) policyWaves() int {
 	return len(c.Policy.Waves)
 }
 
-// touches says whether it is a change of that definition.
+// touches reports whether the change contains a definition.
 func (c *change) touches(k Key) bool {
 	return slices.ContainsFunc(c.Diffs, func(d diff) bool { return d.Key == k })
 }
 
-// reached are the Envoys that waves have reached.
+// reached describes the Envoys that waves have reached.
 type reached struct {
-	Labels []map[string]string // who has all of one of these
-	IDs    []string            // sorted; who was chosen for a wave of a count
-	UpTo   uint64              // whose place is not behind this one
+	Labels []map[string]string // Envoys with all labels of one of these
+	IDs    []string            // sorted; chosen for waves with a count
+	UpTo   uint64              // Envoys whose place is at most this
 }
 
 func (r *reached) has(n *definition.Node, place uint64) bool {
@@ -199,17 +199,17 @@ func labelled(n *definition.Node, labels map[string]string) bool {
 	return definition.Selector{Labels: labels}.Matches(*n)
 }
 
-// everybody is who has reached the end.
+// everybody returns the reached of a change that is everywhere.
 func everybody() reached { return reached{UpTo: math.MaxUint64} }
 
-// placeOf is a node's place in the order of all: the same on every replica, and
-// not one that its name decides.
+// placeOf returns a node's place in the order of all nodes. It is the same on every
+// replica, and does not follow the order of names.
 func placeOf(id string) uint64 {
 	sum := sha256.Sum256([]byte(id))
 	return binary.BigEndian.Uint64(sum[:8])
 }
 
-// keptChange is a change as it is written down.
+// keptChange is the saved form of a change.
 type keptChange struct {
 	ID       string              `json:"id"`
 	Diffs    []keptDiff          `json:"diffs"`
@@ -224,12 +224,12 @@ type keptChange struct {
 	Reached  reached             `json:"reached,omitzero"`
 	Waves    []waveTimes         `json:"waves,omitempty"`
 	Counts   counts              `json:"counts,omitzero"`
-	Place    int                 `json:"place"` // among those that are open
-	// Before is how far it is while the next wave is written down; nil: none is.
+	Place    int                 `json:"place"` // among the open changes
+	// Before is the progress before the wave that is being saved; nil: none is.
 	Before *keptWave `json:"before,omitempty"`
 }
 
-// keptWave is how far a change is.
+// keptWave is the progress of a change.
 type keptWave struct {
 	Wave    int         `json:"wave,omitempty"`
 	Reached reached     `json:"reached,omitzero"`

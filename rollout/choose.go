@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// waveOf gives whom a wave reaches with those before it, and who of them is not
-// reached yet, in the order of all. labels are those that no Envoy has.
+// waveOf returns the reached of a wave and all earlier ones, and the nodes that it adds, in
+// order of place. If no Envoy has the labels of the wave, it returns these.
 func (m *Machine) waveOf(c *change, wave int) (r reached, fresh []*node, labels map[string]string) {
 	w, r := c.Policy.Waves[wave-1], c.Reached
 	var all []*node
-	chosen, there := 0, false // reached, but for labels; an Envoy with the wave's
+	chosen, there := 0, false // number of chosen nodes, without those chosen by labels; whether any Envoy has the wave's labels
 	for _, n := range m.fleet.nodes {
 		if !n.connected {
 			continue

@@ -8,14 +8,14 @@ import (
 	"wasmxds/module"
 )
 
-// combination is what becomes of changes that reach a node together.
+// combination is the result of combining the changes that reach a node.
 type combination struct {
 	choice Choice
 	set    *module.Set
 }
 
-// combined gives the choice of a node that these changes have reached: as many of
-// them, the older first, as compile together. (Invariant 6.)
+// combined returns the choice of a node that these changes have reached: as many of them as
+// compile together, the older ones first. (Invariant 6.)
 func (m *Machine) combined(at Choice) (Choice, *module.Set) {
 	if known, ok := m.combinations[at]; ok {
 		return known.choice, known.set
@@ -42,7 +42,7 @@ func (m *Machine) combined(at Choice) (Choice, *module.Set) {
 	return made.choice, made.set
 }
 
-// itemsOf is the base with changes.
+// itemsOf returns the base with changes applied.
 func (m *Machine) itemsOf(changes []*change) items {
 	out := maps.Clone(m.base)
 	for _, c := range changes {
@@ -61,17 +61,17 @@ func (m *Machine) setOf(changes []*change) *module.Set {
 	return m.itemsOf(changes).modules(m.wanted.whole)
 }
 
-// broken says what is wrong with the base and changes that is not wrong with the
-// base, nor with what the files say as a whole; "": nothing.
+// broken returns an error that the base with changes has, but neither the base nor the
+// desired state has; "": none.
 func (m *Machine) broken(changes []*change) string {
 	if len(changes) == 0 || len(changes) == len(m.open) && !m.altered {
-		return "" // together they are what the files say
+		return "" // together they are the desired state
 	}
 	return m.wrong(m.itemsOf(changes))
 }
 
-// wrong says what is wrong with definitions that is not wrong with the base, nor
-// with what the files say as a whole; "": nothing.
+// wrong returns an error that definitions have, but neither the base nor the desired state
+// has; "": none.
 func (m *Machine) wrong(all items) string {
 	if m.o.Check == nil {
 		return ""
@@ -90,8 +90,8 @@ func (m *Machine) wrong(all items) string {
 	return ""
 }
 
-// recombine finds out which changes can be combined with the base, and what the
-// others wait for. What can only go together becomes one change.
+// recombine determines which changes compile with the base, and what the others wait for.
+// Changes that only compile together become one change.
 func (m *Machine) recombine() {
 	clear(m.combinations)
 	m.tolerated = nil
@@ -103,7 +103,7 @@ func (m *Machine) recombine() {
 	}
 }
 
-// recombineOnce says whether two changes have become one.
+// recombineOnce reports whether it has merged changes.
 func (m *Machine) recombineOnce() bool {
 	var live, free, stuck []*change
 	for _, c := range m.open {
@@ -146,7 +146,7 @@ func (m *Machine) recombineOnce() bool {
 	return false
 }
 
-// merge makes one change of several, which begins anew in the place of the first.
+// merge makes one change of several. It begins anew in the place of the first.
 func (m *Machine) merge(parts []*change) {
 	var diffs []diff
 	var titles []string

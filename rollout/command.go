@@ -7,34 +7,34 @@ import (
 	"strings"
 )
 
-// Command is what people tell a change.
+// Command is a command that people give about a change.
 type Command struct {
 	Verb Verb   `json:"verb"`
-	ID   string `json:"id"` // of the change, or its beginning; "": the only one that it may be meant for
-	// AtOnce has a rollback go everywhere at once; else it goes in the waves of
-	// its policy.
+	ID   string `json:"id"` // of the change, or a prefix of it; "": the only change that qualifies
+	// AtOnce makes a rollback reach all Envoys at once, instead of in the waves of its
+	// policy.
 	AtOnce bool `json:"atOnce,omitempty"`
-	// Later has what joined the base after that change rolled back with it: what
-	// is in force is then the base from before.
+	// Later also rolls back what joined the base after the change: the base from before it
+	// is then in force.
 	Later bool   `json:"later,omitempty"`
-	By    string `json:"by,omitempty"` // who says it
+	By    string `json:"by,omitempty"` // who gives the command
 }
 
-// Verb says what a change is to do.
+// Verb is the action of a command.
 type Verb string
 
 const (
-	Pause    Verb = "pause"    // who has it keeps it, no more get it
-	Resume   Verb = "resume"   // what is paused goes on; what was stopped, or rolled back, begins again
-	Promote  Verb = "promote"  // it goes everywhere now, past its waves
-	Stop     Verb = "stop"     // who has it gets what was before; what the files say is not followed
-	Rollback Verb = "rollback" // the same of one that is done
+	Pause    Verb = "pause"    // Envoys that have the change keep it; no others get it
+	Resume   Verb = "resume"   // a paused change continues; a stopped or rolled back one starts again
+	Promote  Verb = "promote"  // it goes to all Envoys now, without further waves
+	Stop     Verb = "stop"     // Envoys that have it get back what was before, although the desired state differs
+	Rollback Verb = "rollback" // the same for a change that is done
 )
 
-// Verbs are all of them.
+// Verbs returns all verbs.
 func Verbs() []Verb { return []Verb{Pause, Resume, Promote, Stop, Rollback} }
 
-// Why a command can't be done. Each comes wrapped in words.
+// Reasons why a command can't be executed. They are wrapped in a message.
 var (
 	ErrUnknown = errors.New("there is no such change")
 	ErrNot     = errors.New("the change is not in the state for that")
@@ -48,7 +48,7 @@ func (e Command) apply(m *Machine) {
 	m.ready.Err = m.command(e)
 }
 
-// command does what people say.
+// command executes a command.
 func (m *Machine) command(e Command) error {
 	if m.wanted == nil {
 		return refuse(ErrNot, "the files have not been read yet")
@@ -109,7 +109,7 @@ func (m *Machine) command(e Command) error {
 	return nil
 }
 
-// meant finds the change that a command is for: an open one, or one that is done.
+// meant returns the change that a command is for: an open one, or one that is done.
 func (m *Machine) meant(e Command) (open, done *change, err error) {
 	var found []*change
 	among := func(all []*change) []*change {

@@ -14,14 +14,14 @@ import (
 	"wasmxds/module"
 )
 
-// content is an Item as it is written down. One of its fields is set.
+// content is the saved form of an Item. One of its fields is set.
 type content struct {
 	Filter   *module.Kept         `json:"filter,omitempty"`
 	Listener *definition.Listener `json:"listener,omitempty"`
 	Resource *keptResource        `json:"resource,omitempty"`
 }
 
-// keptResource is a definition.Resource.
+// keptResource is the saved form of a definition.Resource.
 type keptResource struct {
 	Name    string              `json:"name"`
 	Pos     definition.Position `json:"pos"`
@@ -46,7 +46,7 @@ func contentOf(value any) (c content, err error) {
 	return c, err
 }
 
-// value is the opposite of contentOf.
+// value is the inverse of contentOf.
 func (c content) value() (any, error) {
 	switch {
 	case c.Filter != nil:
@@ -71,9 +71,9 @@ func (c content) value() (any, error) {
 	return nil, errors.New("nothing is in it")
 }
 
-// hashOf stands for what Envoys get of a definition. Only what is not at its
-// default counts, so that a field that a later build knows changes nothing as long
-// as nobody uses it.
+// hashOf returns a hash of what Envoys get for a definition. Fields with default values
+// don't affect it, so a field that a later version adds changes no hash as long as nobody
+// uses it.
 func hashOf(value any) (string, error) {
 	c, err := contentOf(value)
 	if err != nil {
@@ -121,8 +121,8 @@ func hashOf(value any) (string, error) {
 	return hex.EncodeToString(sum[:16]), nil
 }
 
-// pruned leaves out of objects what is at its default. A list that is empty is not
-// left out, as it may mean something else than none.
+// pruned removes default values from objects. It keeps empty lists, which may differ in
+// meaning from absent ones.
 func pruned(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

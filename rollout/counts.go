@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// counts are what Envoys have done since a change was opened. Members are those
-// that have it, control the others that it is for.
+// counts are events of Envoys since a change was opened. Members are the Envoys that have
+// it, control are the others that it concerns.
 type counts struct {
 	Refused         []string `json:"refused,omitempty"` // Envoys
 	Crashes         int      `json:"crashes,omitempty"`
 	ControlCrashes  int      `json:"controlCrashes,omitempty"`
 	Restarts        int      `json:"restarts,omitempty"`
 	ControlRestarts int      `json:"controlRestarts,omitempty"`
-	Emptied         int      `json:"emptied,omitempty"` // waves whose Envoys all went
+	Emptied         int      `json:"emptied,omitempty"` // waves all of whose Envoys disconnected
 
-	// For how long, in seconds, of one Envoy each.
+	// Exposure times in seconds, summed over Envoys.
 	Exposure float64 `json:"exposure,omitempty"`
 	Control  float64 `json:"control,omitempty"`
 }
 
-// calm is the same of all Envoys, while no change was open.
+// calm has the same counts for all Envoys, while no change was open.
 type calm struct {
 	crashes, restarts, exposure float64
 }
 
-// calmFor is about how far back that goes: what a fleet was like yesterday says
-// little.
+// calmFor is the time constant with which these counts decay: what a fleet was like
+// yesterday says little.
 const calmFor = 6 * time.Hour
 
-// elapse counts the time since the last step.
+// elapse adds the time since the last step to the exposures.
 func (m *Machine) elapse() {
 	passed := m.now.Sub(m.last).Seconds()
 	if m.last.IsZero() {
@@ -50,15 +50,15 @@ func (m *Machine) elapse() {
 	}
 }
 
-// moreRestarts says whether n Envoys that came back as new are at least as many as
-// a policy says, and more than what happens to Envoys without the change explains:
-// machines are replaced all day.
+// moreRestarts reports whether the number n of Envoys that restarted reaches the policy's
+// limit most and exceeds what is explained without the change: machines are replaced all
+// day.
 //
-// What is to be expected of the Envoys that have it comes from the others, at the
-// same time, and from all before there was any change; the higher counts, and each
-// is taken at the upper end of what it may be. Any is expected to do so every
-// usualRestart, which only counts where they are many. So many must then be less
-// likely than byChance: they are looked at again and again, in every wave.
+// The expected number comes from the other Envoys, at the same time, and from all Envoys
+// before any change was open. The higher of the two applies, and each is taken at the upper
+// end of its uncertainty. Every Envoy is also expected to restart once per usualRestart,
+// which matters only for many Envoys. The probability of n restarts must be less than
+// byChance, because the test is repeated many times, in every wave.
 func moreRestarts(n, most int, exposure float64, happened ...occurred) bool {
 	if most <= 0 || n < most {
 		return false
@@ -75,10 +75,10 @@ const (
 	usualRestart = 12 * time.Hour
 )
 
-// atLeast is the probability that n or more happen where mean are to be expected, of
-// what happens independently (a Poisson distribution).
+// atLeast returns the probability of n or more independent events if mean are expected (a
+// Poisson distribution).
 func atLeast(n int, mean float64) float64 {
-	if mean > 500 { // near enough to a normal one, and out of reach of what follows
+	if mean > 500 { // close enough to a normal distribution, and out of range of the code below
 		return math.Erfc((float64(n)-0.5-mean)/math.Sqrt(2*mean)) / 2
 	}
 	fewer, p := 0.0, math.Exp(-mean)
@@ -89,9 +89,9 @@ func atLeast(n int, mean float64) float64 {
 	return 1 - fewer
 }
 
-// moreCrashes says whether n VMs that crashed are so many more than what is to be
-// expected. A VM that is well does not crash, so one is enough where none of the
-// others does; a filter that crashes now and then does so in both.
+// moreCrashes reports whether the number n of VM crashes exceeds what is expected. A
+// healthy VM does not crash, so one crash is enough if none of the other Envoys has any. A
+// filter that crashes now and then does so in both groups.
 func moreCrashes(n, most int, happened ...occurred) bool {
 	mean := 0.0
 	for _, o := range happened {
@@ -100,12 +100,12 @@ func moreCrashes(n, most int, happened ...occurred) bool {
 	return most > 0 && float64(n) >= float64(most)+mean+3*math.Sqrt(mean)
 }
 
-// occurred is how often something happened to other Envoys, in an exposure of there
-// where those that have the change had one of here.
+// occurred is how often something happened to other Envoys, with their exposure (there) and
+// the exposure of the Envoys that have the change (here).
 type occurred struct{ n, there, here float64 }
 
-// scale is how much of it is to be expected. A smaller exposure says nothing of a
-// larger one but what has happened.
+// scale returns the factor by which n is expected here. A shorter exposure is not
+// extrapolated to a longer one.
 func (o occurred) scale() float64 {
 	if o.there <= o.here {
 		return 1

@@ -8,144 +8,144 @@ import (
 	"wasmxds/module"
 )
 
-// Event is what a Machine is told.
+// Event is an input of a Machine.
 type Event interface{ apply(m *Machine) }
 
 type (
-	// Wanted is what the files say now, with modules and policies.
+	// Wanted is the desired state, with modules and policies.
 	Wanted struct{ Set *module.Set }
 
-	// Expected is a node that was there before this server started, most likely. All
-	// are to be told before the first Wanted, but for those of servers that are
-	// Missing until then.
+	// Expected is a node that was probably connected before this process started. All of
+	// them must come before the first Wanted, except for those of replicas that are Missing
+	// until then.
 	Expected struct{ Node definition.Node }
 	// Connected is a node that has a stream.
 	Connected struct{ Node definition.Node }
-	// Gone is one whose last stream has ended.
+	// Gone is a node whose last stream has ended.
 	Gone struct {
 		ID  string
-		Had bool // something of what it was sent
+		Had bool // whether it had something that it was sent
 	}
-	// Restarted is an Envoy that has come back as new.
+	// Restarted is an Envoy that has come back without resources.
 	Restarted struct{ ID string }
-	// Fresh is one that is new to the server that it has come to. Where there are others
-	// it may have come back as new: who hears all of them knows. To a Machine it is
-	// nothing.
+	// Fresh is an Envoy without resources that is new to its replica. It may have restarted
+	// and been connected to another replica before, which only a leader that hears all
+	// replicas can determine. A Machine ignores it.
 	Fresh struct{ ID string }
 
-	// Settled says that all is in place on an Envoy, of that choice.
+	// Settled reports that a choice is completely in place on an Envoy.
 	Settled struct {
 		ID     string
 		Choice Choice
-		Unable bool // to tell of its requests: it has not asked for what would have it do so
+		Unable bool // to report its requests: it has not subscribed to the resource that would make it do so
 	}
 
-	// Refused says that an Envoy has refused something that it was sent for that
-	// choice.
+	// Refused reports that an Envoy has rejected a resource of its choice.
 	Refused struct {
 		ID      string
 		Choice  Choice
 		Key     Key
 		Message string
 	}
-	// Crashed says that a VM has crashed.
+	// Crashed reports that a VM has crashed.
 	Crashed struct {
 		ID     string
 		Filter string
 	}
-	// Judged is what a judge says of a change in a wave.
+	// Judged is a judge's verdict on a change in a wave.
 	Judged struct {
 		Change  string
 		Wave    int
-		Judge   string // SignalsJudge, or as Judges has it
+		Judge   string // SignalsJudge, or a name returned by judges
 		Verdict Verdict
 		Words   string
 	}
 
-	// Saved says that a batch is written down, and all before it.
+	// Saved reports that a batch, with all earlier ones, is saved.
 	Saved struct{ Seq uint64 }
-	// Tick says that it is as late as Ready.Wake.
+	// Tick reports that the time Ready.Wake has come.
 	Tick struct{}
 )
 
-// Verdict is what a judge says of a change in its wave.
+// Verdict is a judge's opinion of a change in its wave.
 type Verdict string
 
 // The verdicts.
 const (
 	Good      Verdict = "good"
 	Bad       Verdict = "bad"
-	Unsure    Verdict = "unsure"     // not yet
-	NoTraffic Verdict = "no traffic" // too little to tell, however long one waits
-	Unable    Verdict = "unable"     // it can't judge these Envoys, or can't be reached
+	Unsure    Verdict = "unsure"     // not known yet
+	NoTraffic Verdict = "no traffic" // too little traffic to judge, however long one waits
+	Unable    Verdict = "unable"     // the judge can't judge these Envoys, or can't be reached
 )
 
-// Ready is what a step has led to.
+// Ready is the result of a step.
 type Ready struct {
-	// Save is to be written down, after all before it, as a whole. Then the
-	// machine is to be told Saved: no Envoy gets a change before that.
+	// Save must be saved as a whole, after all earlier batches. Then the machine must
+	// receive Saved: no Envoy gets a change before that.
 	Save *Batch
-	Plan *Plan // who gets what from now on; nil: as before
-	// Ahead: Save has something that everybody has by Plan, as no policy is for it. Where
-	// other servers give their Envoys what is written down, Plan is to wait for that.
+	Plan *Plan // nil: as before
+	// Ahead means that Save contains a change that Plan gives to all Envoys, because it has
+	// no policy. If other replicas give their Envoys what is saved, Plan must wait for
+	// that.
 	Ahead bool
-	// Watch are the Envoys to look at, or to look at no more.
+	// Watch lists the Envoys to observe, or to stop observing.
 	Watch []Watch
 	Told  []Told
-	// Err says why a Command was not done.
+	// Err is why a Command was not executed.
 	Err  error
-	Wake time.Time // when to Step with a Tick next; zero: not needed
+	Wake time.Time // when to call Step with a Tick; zero: not needed
 }
 
-// Batch is what is to be written down at keys. A value that is nil is removed.
+// Batch contains the values to save, by key. A nil value removes the key.
 type Batch struct {
 	Seq    uint64
 	Values map[string][]byte
-	// Urgent: it has the first base, or what Envoys told before a wave, which nobody
-	// tells again; or a wave begins when it is written down, or has begun.
+	// Urgent means that the batch contains the first base, or signals from before a wave,
+	// which can't be collected again; or that a wave begins once it is saved, or has begun.
 	Urgent bool
 }
 
-// Watch are the Envoys that a change is judged by: those that a wave gives it to,
-// and as many or more of those for which nothing changes, likest to them.
+// Watch describes the Envoys that a change is judged by: New are those that a wave gives it
+// to, and Control are at least as many similar ones for which nothing changes.
 type Watch struct {
 	Change       string
 	Wave         int
 	Policy       *definition.Rollout
 	Phase        Phase
 	New, Control []string
-	// ControlSince is from when on all of Control have had the change, where
-	// nobody is left that has not; zero: they have not.
+	// ControlSince is since when all of Control have the change, if no Envoys are left that
+	// do not; zero: they do not have it.
 	ControlSince time.Time
-	// Told is what they told before the wave, which began before this server started;
-	// nil: that is not known.
+	// Told are the Envoys' signals from before the wave, if it began before this process
+	// started; nil: unknown.
 	Told []byte
 }
 
-// Phase is how far a Watch is.
+// Phase is the progress of a Watch.
 type Phase string
 
 // The phases.
 const (
-	Before Phase = "before" // nobody of New has the change yet
+	Before Phase = "before" // none of New has the change yet
 	During Phase = "during" // all of New get it now
-	After  Phase = "after"  // there is nothing to look at any more
+	After  Phase = "after"  // observation ends
 )
 
-// Told is something that happened, in words.
+// Told is an event in words, for people.
 type Told struct {
-	Change string // its id; "": it is of no single change
+	Change string // ID of the change; "": of no single change
 	Title  string
 	State  State
 	Words  string
-	Cause  Cause // what stopped or paused it, where it was just now; "": it was not
+	Cause  Cause // of a stop or pause that has just happened; "": none has
 }
 
-// Cause is what a change was stopped or paused by, for counting.
+// Cause is why a change was stopped or paused, for metrics.
 type Cause string
 
-// The causes. What a judge finds bad is told by the kind of judge: "signals",
-// "prometheus", "webhook".
+// The causes. For a bad verdict it is the kind of judge: "signals", "prometheus",
+// "webhook".
 const (
 	ByHand     Cause = "hand"
 	ByRefusals Cause = "refused"
@@ -158,7 +158,7 @@ func byJudge(judge string) Cause {
 	return Cause(kind)
 }
 
-// Causes are all of them.
+// Causes returns all causes.
 func Causes() []Cause {
 	return []Cause{ByHand, ByRefusals, ByCrashes, ByRestarts, SignalsJudge, "prometheus", "webhook"}
 }
@@ -195,7 +195,7 @@ func (e Settled) apply(m *Machine) {
 		return
 	}
 	n.unable = e.Unable
-	if m.plan == nil || e.Choice != m.plan.at(n) { // it is to have something else, by now or still
+	if m.plan == nil || e.Choice != m.plan.at(n) { // it should have another choice now, or still
 		m.ahead(aheadKey{id: e.ID}, e)
 		m.change(n, func() { n.settled = n.settled.and(e.Choice) })
 		return
@@ -213,4 +213,4 @@ func (Tick) apply(*Machine) {}
 
 func (Fresh) apply(*Machine) {}
 
-func (Rewritten) apply(*Machine) {} // it has written that itself
+func (Rewritten) apply(*Machine) {} // the leader wrote that itself

@@ -10,8 +10,8 @@ import (
 	"wasmxds/definition"
 )
 
-// AwaitFor is how long an Envoy that has gone is expected back. One that runs
-// tries again at least every 30 s.
+// AwaitFor is how long an Envoy that has disconnected is expected to come back. A running
+// Envoy reconnects at least every 30 s.
 const AwaitFor = 2 * time.Minute
 
 // node is an Envoy that is connected, or was a moment ago.
@@ -19,25 +19,26 @@ type node struct {
 	definition.Node
 	place     uint64
 	connected bool
-	expected  bool      // not seen since this server started, which knows it from before
-	since     time.Time // from when on it is known; zero: from before this server started
-	left      time.Time // when it went
-	settled   Choice    // what all of is in place on it
-	unable    bool      // to tell of its requests
+	expected  bool      // not seen since this process started, but known from before
+	since     time.Time // since when it is known; zero: since before this process started
+	left      time.Time // when it disconnected
+	settled   Choice    // the changes that are completely in place on it
+	unable    bool      // to report its requests
 }
 
-// byPlace is the order of all.
+// byPlace orders all nodes.
 func byPlace(a, b *node) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.ID, b.ID)) }
 
-// fleet are the nodes. What is counted of them is kept up with each event, so that
-// none has to look at all.
+// fleet contains the nodes. Counts are updated with each event, so that no event has to
+// look at all nodes.
 type fleet struct {
 	nodes     map[string]*node
 	connected int
 	gone      []departure // in order of time
 }
 
-// departure is a node that went; where it has come back since, it means nothing.
+// departure is a node that has disconnected. It has no effect if the node has come back
+// since.
 type departure struct {
 	n  *node
 	at time.Time
@@ -45,14 +46,14 @@ type departure struct {
 
 func newFleet() fleet { return fleet{nodes: map[string]*node{}} }
 
-// change has do change a node, and counts what comes of it.
+// change calls do, which changes a node, and updates the counts.
 func (m *Machine) change(n *node, do func()) {
 	m.tally(n, -1)
 	do()
 	m.tally(n, +1)
 }
 
-// tally adds a node to what is counted of each change, or takes it away.
+// tally adds a node to the counts of each change, or subtracts it.
 func (m *Machine) tally(n *node, sign int) {
 	for _, c := range m.open {
 		m.tallyIn(c, n, sign)
@@ -86,11 +87,11 @@ func (m *Machine) tallyIn(c *change, n *node, sign int) {
 	}
 }
 
-// late says whether a node was first seen when the wave had begun: the wave does
-// not wait for it, since there is always somebody coming in a large fleet.
+// late reports whether a node was first seen after the wave had begun. The wave does not
+// wait for it, since in a large fleet there are always new nodes.
 func (c *change) late(n *node) bool { return n.since.After(c.Waves[c.Wave-1].Began) }
 
-// recount counts all nodes of a change anew.
+// recount counts all nodes of a change again.
 func (m *Machine) recount(c *change) {
 	c.counted = true
 	c.census = census{}
@@ -99,8 +100,8 @@ func (m *Machine) recount(c *change) {
 	}
 }
 
-// unsettle forgets that nodes have shown that they run a change: it is no more, or
-// begins again.
+// unsettle forgets which nodes have shown that they run a change, because it has ended or
+// starts again.
 func (m *Machine) unsettle(c *change) {
 	for _, n := range m.fleet.nodes {
 		if n.settled.Has(c.ID) {
@@ -109,7 +110,7 @@ func (m *Machine) unsettle(c *change) {
 	}
 }
 
-// connect notes that a node is there.
+// connect records a node.
 func (m *Machine) connect(d definition.Node, expected bool) *node {
 	n := m.fleet.nodes[d.ID]
 	if n == nil {
@@ -138,7 +139,7 @@ func (m *Machine) place(n *node, expected bool) {
 	}
 }
 
-// disconnect notes that a node's last stream has ended.
+// disconnect records that a node's last stream has ended.
 func (m *Machine) disconnect(n *node) {
 	m.change(n, func() {
 		n.connected, n.left = false, m.now
@@ -147,7 +148,7 @@ func (m *Machine) disconnect(n *node) {
 	m.fleet.gone = append(m.fleet.gone, departure{n, m.now})
 }
 
-// expire forgets nodes that have been gone for too long.
+// expire forgets nodes that have been disconnected for too long.
 func (m *Machine) expire() {
 	for len(m.fleet.gone) > 0 {
 		d := m.fleet.gone[0]
@@ -167,7 +168,7 @@ func (m *Machine) expire() {
 	}
 }
 
-// members are the connected nodes that are to have a change.
+// members returns the connected nodes that should have a change.
 func (m *Machine) members(c *change) iter.Seq[*node] {
 	return func(yield func(*node) bool) {
 		for _, n := range m.fleet.nodes {
@@ -178,11 +179,11 @@ func (m *Machine) members(c *change) iter.Seq[*node] {
 	}
 }
 
-// Choice says which open changes a node has: their ids, in order, joined by "+".
-// The base alone is "".
+// Choice is the open changes that a node has: their IDs, in order, joined by "+". The base
+// alone is "".
 type Choice string
 
-// Has says whether a change is among them.
+// Has reports whether the choice contains a change.
 func (c Choice) Has(id string) bool {
 	return len(c) >= len(id) && strings.Contains(string(c), id)
 }
@@ -197,7 +198,7 @@ func (c Choice) without(id string) Choice {
 	return choiceOf(ids)
 }
 
-// and is what is in both.
+// and returns the changes in both choices.
 func (c Choice) and(other Choice) Choice {
 	if c == other {
 		return c
@@ -211,7 +212,7 @@ func (c Choice) and(other Choice) Choice {
 	return choiceOf(ids)
 }
 
-// IDs are those of the changes.
+// IDs returns the IDs of the changes.
 func (c Choice) IDs() []string {
 	if c == "" {
 		return nil

@@ -2,25 +2,25 @@ package rollout
 
 import "errors"
 
-// Rewritten is all that is written down, as whoever leads has left it. It is for a
-// Machine that follows.
+// Rewritten is the complete saved state, as the leader has left it. It is for a Machine
+// that follows.
 type Rewritten struct{ Values map[string][]byte }
 
-// Follow makes a Machine of what another has written down, which moves nothing and
-// writes nothing: it has who gets what from what that one writes ([Rewritten]), and
-// the rest from the files. While the other can't be heard it goes on as it is.
+// Follow returns a Machine that follows the saved state of another. It moves and saves
+// nothing: it takes what each Envoy gets from the saved state ([Rewritten]), and the rest
+// from the definitions. While the other can't be heard, nothing changes.
 //
-// Where nothing was written yet there is no Plan before something is.
+// As long as nothing was saved, there is no Plan.
 func Follow(o Options, written map[string][]byte) (*Machine, []error) {
 	m := &Machine{o: o, follows: true, fleet: newFleet()}
-	m.o.Broken = nil // who leads keeps what must hold
+	m.o.Broken = nil // the leader checks the invariants
 	return m, m.take(written)
 }
 
-// errFollows: a Machine that follows can't be told to move anything.
+// errFollows means that a Machine that follows can't execute commands.
 var errFollows = errors.New("another server moves changes")
 
-// follow is Step of a Machine that follows.
+// follow is Step for a Machine that follows.
 func (m *Machine) follow(e Event) {
 	switch e := e.(type) {
 	case Command:
@@ -45,12 +45,12 @@ func (m *Machine) follow(e Event) {
 	}
 }
 
-// take has a Machine that follows stand where what is written down stands.
+// take updates a Machine that follows to the saved state.
 func (m *Machine) take(written map[string][]byte) []error {
 	next, r := restore(m.o, written, m.contents)
 	if r.moved {
-		// Another build wrote this, and names contents otherwise. What it says of
-		// changes is the same.
+		// Another version wrote this, and computes hashes of contents differently. Its
+		// changes mean the same.
 		m.contents = nil
 	} else {
 		m.contents = r.items
@@ -58,7 +58,7 @@ func (m *Machine) take(written map[string][]byte) []error {
 	next.follows, next.contents = true, m.contents
 	next.wanted, next.fleet, next.plan = m.wanted, m.fleet, m.plan
 	next.started, next.now, next.last, next.ready = m.started, m.now, m.last, m.ready
-	next.altered = true // what the files say here may be older, or newer
+	next.altered = true // the definitions here may be older or newer
 	*m = *next
 	for _, c := range m.open {
 		m.recount(c)
@@ -67,8 +67,8 @@ func (m *Machine) take(written map[string][]byte) []error {
 	return r.errs
 }
 
-// relate has what is in force be what the files have of the same meaning: what was
-// compiled of the one is taken over for the other.
+// relate replaces items in force by items of the definitions with the same meaning, so that
+// what was compiled for one is reused for the other.
 func (m *Machine) relate() {
 	if m.wanted == nil {
 		return

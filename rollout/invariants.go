@@ -11,12 +11,12 @@ import (
 	"wasmxds/module"
 )
 
-// What must hold, by number. Each function looks at a Machine after a step, and
-// at what it was before, and says what is broken. They are written apart from what
-// they check, look at every node each time, and are for tests. A comment
-// "Invariant N" marks each guard that keeps one.
+// The invariants, by number. Each function compares a Machine after a step with the one
+// before, and returns a violation. They are written independently of what they check, look
+// at every node each time, and are for tests. A comment "Invariant N" marks each guard that
+// keeps one.
 
-// invariant is one that a step can break.
+// invariant is an invariant that a step can violate.
 type invariant func(a *audit, m *Machine) error
 
 var invariants = []struct {
@@ -32,26 +32,26 @@ var invariants = []struct {
 	{9, wavesAreNoLarger},
 }
 
-// audit checks steps. It knows what the one before has left.
+// audit checks steps. It remembers the state before the step.
 type audit struct {
 	broken func(error)
 	open   map[string]seen
-	done   uint64          // the newest that joined the base
-	saved  map[string]seen // what is written down of a change that is open, as far as that is told
+	done   uint64          // newest change that joined the base
+	saved  map[string]seen // what is known to be saved of each open change
 	queue  []saving
 }
 
-// seen is a change as it was.
+// seen is the state of a change at some time.
 type seen struct {
 	state    State
 	wave     int
 	reached  reached
 	growing  bool // its next wave is chosen
-	writing  bool // ... and to be written down
+	writing  bool // its next wave is being saved
 	promoted bool
 }
 
-// saving is what a batch has of the open changes.
+// saving is what a batch contains of the open changes.
 type saving struct {
 	seq  uint64
 	open map[string]seen
@@ -61,7 +61,7 @@ func newAudit(broken func(error)) *audit {
 	return &audit{broken: broken, open: map[string]seen{}, saved: map[string]seen{}}
 }
 
-// began takes what a machine has from before.
+// began records the state that a machine begins with.
 func (a *audit) began(m *Machine) {
 	for _, c := range m.open {
 		a.open[c.ID] = seen{state: c.State, wave: c.Wave, reached: c.Reached, promoted: c.Promoted}
@@ -99,8 +99,8 @@ func (a *audit) check(m *Machine) {
 	a.done = m.seq
 }
 
-// nobodyIsAhead is invariant 1: an Envoy has a change only where one of its waves
-// has reached it. Kept by has of changes, and reached of a Plan.
+// nobodyIsAhead is invariant 1: an Envoy has a change only if one of its waves has reached
+// it. Kept by has of changes, and reached of a Plan.
 func nobodyIsAhead(_ *audit, m *Machine) error {
 	for _, n := range m.fleet.nodes {
 		for _, id := range m.plan.choice(n) {
@@ -123,9 +123,8 @@ func (p *Plan) choice(n *node) []string {
 	return p.Choose(n.Node).IDs()
 }
 
-// reachIsWrittenFirst is invariant 3: no Envoy gets a change before it is written
-// down that it may, so that whoever takes over knows all who have it. Kept by
-// write and written.
+// reachIsWrittenFirst is invariant 3: no Envoy gets a change before this is saved, so that
+// the next leader knows all Envoys that have it. Kept by write and written.
 func reachIsWrittenFirst(a *audit, m *Machine) error {
 	for _, n := range m.fleet.nodes {
 		for _, id := range m.plan.choice(n) {
@@ -141,9 +140,8 @@ func reachIsWrittenFirst(a *audit, m *Machine) error {
 	return nil
 }
 
-// stoppedReachesNobody is invariant 4: nobody has a change that is stopped or
-// waits, and one that is paused reaches no further. Kept by reaches, stop, pause
-// and block.
+// stoppedReachesNobody is invariant 4: no Envoy has a change that is stopped or waits, and
+// a paused change reaches no further Envoys. Kept by reaches, stop, pause and block.
 func stoppedReachesNobody(a *audit, m *Machine) error {
 	for _, n := range m.fleet.nodes {
 		for _, id := range m.plan.choice(n) {
@@ -167,10 +165,10 @@ func stoppedReachesNobody(a *audit, m *Machine) error {
 	return nil
 }
 
-// wavesWereGood is invariant 5: a wave begins, and a change joins the base, only
-// when the wave before has been good for as long as the policy says: all of its
-// Envoys that are connected run it, nothing stopped it, and each judge has found it
-// good. No verdict is not a good one. Kept by roll, judged and fail.
+// wavesWereGood is invariant 5: a wave begins, and a change joins the base, only when the
+// wave before has been good for as long as the policy says: all of its Envoys that are
+// connected run it, nothing has stopped it, and each judge has found it good. No verdict is
+// not a good one. Kept by roll, judged and fail.
 func wavesWereGood(a *audit, m *Machine) error {
 	good := func(c *change) error {
 		w := c.Waves[c.Wave-1]
@@ -221,7 +219,7 @@ func wavesWereGood(a *audit, m *Machine) error {
 			continue
 		}
 		if a.open[c.ID].writing && a.open[c.ID].wave < c.Wave {
-			continue // there was nobody left to reach
+			continue // no Envoys were left to reach
 		}
 		if err := good(c); err != nil {
 			return err
@@ -230,7 +228,7 @@ func wavesWereGood(a *audit, m *Machine) error {
 	return nil
 }
 
-// combinationsCompile is invariant 6: no Envoy gets changes together that do not
+// combinationsCompile is invariant 6: no Envoy gets a combination of changes that does not
 // compile. Kept by combined, broken, recombineOnce and block.
 func combinationsCompile(_ *audit, m *Machine) error {
 	if m.o.Check == nil || m.plan == nil || m.wanted == nil {
@@ -258,9 +256,9 @@ func combinationsCompile(_ *audit, m *Machine) error {
 	return nil
 }
 
-// changesAreWhatIsWanted is invariant 8: no two open changes are of one definition,
-// and the base with all of them is what is wanted: what the files say, but for what
-// was rolled back, and modules that are lost. Kept by differences and supersede.
+// changesAreWhatIsWanted is invariant 8: no two open changes contain the same definition,
+// and the base with all of them is the desired state, except for what was rolled back, and
+// for lost modules. Kept by differences and supersede.
 func changesAreWhatIsWanted(_ *audit, m *Machine) error {
 	if m.wanted == nil {
 		return nil
@@ -304,8 +302,8 @@ func changesAreWhatIsWanted(_ *audit, m *Machine) error {
 	return nil
 }
 
-// wavesAreNoLarger is invariant 9: a wave has no more Envoys than its policy says,
-// when they are chosen. Kept by waveOf.
+// wavesAreNoLarger is invariant 9: when its Envoys are chosen, a wave has no more than its
+// policy says. Kept by waveOf.
 func wavesAreNoLarger(a *audit, m *Machine) error {
 	for _, c := range m.open {
 		g := c.growth
@@ -341,9 +339,9 @@ func wavesAreNoLarger(a *audit, m *Machine) error {
 	return nil
 }
 
-// Same is invariant 2: the base and who has what follow from what is written down.
-// It compares two machines, of which one may have begun with what the other has
-// written. Kept by keep, flush and New.
+// Same is invariant 2: the base, and what each Envoy has, follow from the saved state. It
+// compares two machines, one of which may have begun with what the other has saved. Kept by
+// keep, flush and New.
 func Same(a, b *Machine) error {
 	if len(a.base) != len(b.base) {
 		return fmt.Errorf("invariant 2: a base of %d definitions, and one of %d", len(a.base), len(b.base))
@@ -364,9 +362,9 @@ func Same(a, b *Machine) error {
 	return nil
 }
 
-// Unfinished is invariant 7: when nothing goes wrong any more, every change ends in
-// the base. Kept by progress, and wakeAt of all that waits for time. It tells what
-// is still open.
+// Unfinished is invariant 7: once nothing goes wrong any more, every change ends in the
+// base. Kept by progress, and by wakeAt for everything that waits for time. It returns an
+// error that names a change that is still open.
 func (m *Machine) Unfinished() error {
 	for _, c := range m.open {
 		return fmt.Errorf("invariant 7: %s (%s) is %s: %s", c.ID, title(c.Diffs), c.State, m.words(c, m.now))

@@ -7,10 +7,10 @@ import (
 	"wasmxds/definition"
 )
 
-// SignalsJudge is the name of the judge of what Envoys tell of requests.
+// SignalsJudge is the name of the judge of the Envoys' signals.
 const SignalsJudge = "signals"
 
-// judges are those that must find a wave good.
+// judges returns the names of the judges that must find a wave good.
 func (m *Machine) judges(c *change) []string {
 	var all []string
 	if m.looksAt(c, c.cohorts) {
@@ -26,15 +26,15 @@ func (m *Machine) judges(c *change) []string {
 	return all
 }
 
-// looksAt says whether what Envoys tell of requests is judged. Where all get the
-// change at once there is nothing to compare with.
+// looksAt reports whether the Envoys' signals are judged. If all Envoys get the change at
+// once, there is nothing to compare with.
 func (m *Machine) looksAt(c *change, w Watch) bool {
 	stop := c.Policy.Stop
 	return m.o.Signals && len(w.Control) > 0 && !(stop.Errors.Off() && stop.Latency.Off())
 }
 
-// unable says whether none of those that a wave gives a change to can tell of its
-// requests. Of an Envoy that has not said what it runs that is not known.
+// unable reports whether no Envoy of a wave can report its requests. An Envoy that has not
+// reported what it runs may be able to.
 func (m *Machine) unable(w Watch) bool {
 	return !slices.ContainsFunc(w.New, func(id string) bool {
 		n := m.fleet.nodes[id]
@@ -42,9 +42,9 @@ func (m *Machine) unable(w Watch) bool {
 	})
 }
 
-// judged says which judge has not found the wave good; "": all have. That Envoys
-// can't be sampled takes only that judge away, what refuses, crashes and restarts
-// is still seen. A judge of one's own that can't be reached has not said good.
+// judged returns which judge has not found the wave good; "": all have. If the Envoys can't
+// be sampled, only SignalsJudge is left out: rejections, crashes and restarts are still
+// seen. One of the policy's own judges that can't be reached has not found the wave good.
 // (Invariant 5.)
 func (m *Machine) judged(c *change) string {
 	for _, judge := range m.judges(c) {

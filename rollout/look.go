@@ -7,28 +7,27 @@ import (
 	"wasmxds/module"
 )
 
-// Look is a judge to be asked about a change, for as long as it is in that wave.
+// Look is a request to a judge, valid while the change is in that wave.
 type Look struct {
 	Change string
 	Title  string
 	Wave   int
 	Judge  string            // SignalsJudge, or one of the policy's own
-	Ask    *definition.Judge // what the policy says of it; nil: it is SignalsJudge
+	Ask    *definition.Judge // the judge in the policy; nil for SignalsJudge
 	Policy *definition.Rollout
-	Unable bool // no Envoy that the wave gives it to can tell of its requests; of SignalsJudge
+	Unable bool // no Envoy of the wave can report its requests; only for SignalsJudge
 
-	// What a webhook is told besides; other judges' have none of it.
+	// Additional input of webhooks; empty for other judges.
 	Definitions []DefinitionStatus // without their texts
-	Nodes       []string           // ids of Envoys that are to have it, a thousand at most, sorted
-	Reached     int                // how many these are
+	Nodes       []string           // IDs of Envoys that should have the change, at most a thousand, sorted
+	Reached     int                // the number of all of these
 }
 
-// mostNodes is how many a webhook is told of.
+// mostNodes is how many nodes a webhook is sent.
 const mostNodes = 1000
 
-// Looks are the judges to be asked now, of those that due says it is time for. It is
-// asked of each that can be asked; what takes looking at all Envoys is found out
-// only for those that are due.
+// Looks returns the judges to ask now. It calls due with each judge that can be asked.
+// Fields that require looking at all Envoys are computed only for those that are due.
 func (m *Machine) Looks(due func(Look) bool) []Look {
 	var all []Look
 	for _, c := range m.open {
@@ -59,18 +58,18 @@ func (m *Machine) Looks(due func(Look) bool) []Look {
 	return all
 }
 
-// membersOf are the ids of the Envoys that a change has reached, the first of them.
+// membersOf returns the IDs of the first Envoys that a change has reached, sorted.
 func (m *Machine) membersOf(c *change, most int) []string {
 	var ids []string
 	for n := range m.members(c) {
 		ids = append(ids, n.ID)
 	}
 	slices.Sort(ids)
-	return slices.Clone(ids[:min(len(ids), most)]) // all of a large fleet are not to be kept
+	return slices.Clone(ids[:min(len(ids), most)]) // don't retain the IDs of a large fleet
 }
 
-// Modules are the SHA-256 of the modules that anything kept here names: the base,
-// what is open, and what can be gone back to.
+// Modules returns the SHA-256 of the modules of the base, of open changes, and of those
+// that can be rolled back to.
 func (m *Machine) Modules() []string {
 	var sums []string
 	for _, f := range m.Filters() {
@@ -81,7 +80,7 @@ func (m *Machine) Modules() []string {
 	return sums
 }
 
-// Filters are all that Envoys may be sent, as the base and changes have them.
+// Filters returns all filters that Envoys may be sent, from the base and changes.
 func (m *Machine) Filters() []*module.Filter {
 	var all []*module.Filter
 	for _, r := range m.kept.refs {

@@ -8,85 +8,87 @@ import (
 	"wasmxds/module"
 )
 
-// Options are a machine's givens.
+// Options configure a Machine.
 type Options struct {
-	// Check gives what is wrong with a whole set, in words; nil: nothing ever is.
-	// Of a combination of changes counts what neither the base nor the files have.
+	// Check returns what is wrong with a whole set, for people; nil: nothing ever is. For a
+	// combination of changes, errors that the base or the desired state also has are
+	// ignored.
 	Check func(*module.Set) []string
-	// Signals says that a judge named SignalsJudge looks at what is watched.
+	// Signals means that SignalsJudge judges what is observed.
 	Signals bool
-	// Before is for how long the Envoys of a wave are watched before it begins.
+	// Before is how long the Envoys of a wave are observed before it begins.
 	Before time.Duration
-	// Known says whether the Envoys of a wave that is prepared have told enough to
-	// compare with; nil: after Before they have. It is waited for up to MostBefore.
+	// Known reports whether the Envoys of a wave that is prepared have sent enough signals
+	// to compare with; nil: after Before they have. The wave waits for that until
+	// MostBefore.
 	Known      func(now time.Time, l Look) bool
 	MostBefore time.Duration
-	// BakeAnew has waves bake from now on that are good already: that was written down by
-	// another clock.
+	// BakeAnew restarts the bake time of waves that are already good, because another clock
+	// has recorded it.
 	BakeAnew bool
-	// Broken, if set, has each step checked against the invariants, and is called
-	// with what breaks one.
+	// Broken, if not nil, enables checks of the invariants after each step. It is called
+	// with each violation.
 	Broken func(error)
 }
 
-// Machine is the rollout of all changes. It is a plain value: events go in through
-// Step, what is to be done comes out; it has no goroutine, no clock and no
-// connection, and is not safe for concurrent use.
+// Machine is the rollout of all changes. It is a plain value: events go in through Step,
+// and actions come out. It has no goroutine, clock or connection, and is not safe for
+// concurrent use.
 type Machine struct {
 	o Options
 
-	// What is kept.
+	// What is saved.
 	begun bool // there is a base
 	base  items
-	open  []*change // the older first
-	done  []*change // the newer first
+	open  []*change // oldest first
+	done  []*change // newest first
 	held  map[Key]held
-	seq   uint64 // of the newest that is done
+	seq   uint64 // of the newest change in done
 
-	// What the files say.
-	wanted *set         // nil: nothing was told yet
-	adopt  map[Key]bool // definitions of the base that are lost: what the files say is taken for them
+	// The desired state.
+	wanted *set         // nil: not known yet
+	adopt  map[Key]bool // definitions of the base that are lost: those of the desired state replace them
 
 	fleet   fleet
 	calm    calm
-	ended   []*change // that did not become the base, the newer first
+	ended   []*change // changes that did not join the base, newest first
 	started time.Time
 	now     time.Time
 	last    time.Time
 
 	kept      kept
-	saved     uint64 // all up to that batch is written down
+	saved     uint64 // everything up to this batch is saved
 	plan      *Plan
-	replan    bool // it is another by now
-	again     bool // one change may have let another go on
+	replan    bool // the plan must be computed again
+	again     bool // one change may have let another continue
 	baseWhole *module.Set
 
-	altered      bool // the base and all changes are not what the files say
+	altered      bool // the base with all changes is not the desired state
 	combinations map[Choice]combination
 	tolerated    map[string]bool
 
-	// Of other servers that Envoys are connected to.
-	missing map[string]time.Time // that are not heard, since when; see Missing
-	early   map[aheadKey]Event   // what their Envoys have told of waves that are being written down
+	// Of other replicas that Envoys are connected to.
+	missing map[string]time.Time // since when each is not heard; see Missing
+	early   map[aheadKey]Event   // early reports of their Envoys about waves that are still being saved
 
 	// Of a Machine that follows another.
 	follows  bool
-	contents map[string]*Item // that are written down, by the hashes they are written by
+	contents map[string]*Item // saved contents, by the hashes under which they are saved
 
 	ready Ready
 	audit *audit // nil: steps are not checked
 }
 
-// held is a definition of which the base is to have something else than the files
-// say.
+// held is a definition that differs in the base from the desired state because of a
+// rollback.
 type held struct {
-	Files string // hash of what they say, and is not followed; "": that it is not there
-	To    *Item  // nil: not there
+	Files string // hash in the desired state, which is ignored; "": absent there
+	To    *Item  // content in the base; nil: absent
 	Since time.Time
-	By    string // the change that was rolled back
+	By    string // ID of the change that was rolled back
 }
 
-// Step takes an event. now must not go back.
+// Step processes an event. now must not go back.
 func (m *Machine) Step(now time.Time, e Event) Ready {
 	m.ready, m.now = Ready{}, now
 	if m.started.IsZero() {
@@ -101,7 +103,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	e.apply(m)
 	m.written()
 	m.expire()
-	// Before the files are read, nothing moves, and nobody is told anything.
+	// Until the definitions are read, nothing moves, and no plan is published.
 	for m.again = m.wanted != nil; m.again; {
 		m.again = false
 		for _, c := range slices.Clone(m.open) {
@@ -125,17 +127,17 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	return m.ready
 }
 
-// Wake is when to Step with a Tick next; zero: not needed.
+// Wake returns when to call Step with a Tick; zero: not needed.
 func (m *Machine) Wake() time.Time { return m.ready.Wake }
 
-// wakeAt asks for a Tick.
+// wakeAt requests a Tick at t.
 func (m *Machine) wakeAt(t time.Time) {
 	if m.ready.Wake.IsZero() || t.Before(m.ready.Wake) {
 		m.ready.Wake = t
 	}
 }
 
-// tell tells of a change; nil: of none.
+// tell reports an event of a change, or of none if c is nil.
 func (m *Machine) tell(c *change, format string, args ...any) {
 	t := Told{Words: fmt.Sprintf(format, args...)}
 	if c != nil {
@@ -144,7 +146,7 @@ func (m *Machine) tell(c *change, format string, args ...any) {
 	m.ready.Told = append(m.ready.Told, t)
 }
 
-// find gives an open change.
+// find returns the open change with an ID, or nil.
 func (m *Machine) find(id string) *change {
 	for _, c := range m.open {
 		if c.ID == id {

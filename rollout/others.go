@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// Missing are the other servers that Envoys may be connected to and that are not
-// heard, by id: all of them, each time. Those that are true are known to live. Waves
-// wait for what their Envoys have to tell, as long as they live, and of others for
-// AwaitFor: by then their Envoys have come to another server.
+// Missing lists the other replicas that Envoys may be connected to and that are not heard,
+// by ID: all of them, each time. The value is true for those that are known to live. Waves
+// wait for reports of their Envoys, as long as they live, and for AwaitFor otherwise: by
+// then, the Envoys have connected to another replica.
 //
-// Of a server that is not heard any more it is told before it is told that its
-// Envoys are Gone; of one that is heard again, after all that its Envoys have told.
+// When a replica is no longer heard, Missing must come before its Envoys are Gone. When it
+// is heard again, Missing must come after all reports of its Envoys.
 type Missing struct{ Servers map[string]bool }
 
 func (e Missing) apply(m *Machine) {
@@ -28,7 +28,7 @@ func (e Missing) apply(m *Machine) {
 	m.missing = next
 }
 
-// deaf says whether there may be Envoys that this server can't hear of.
+// deaf reports whether there may be Envoys that this replica can't hear of.
 func (m *Machine) deaf() bool {
 	deaf := false
 	for _, since := range m.missing {
@@ -40,7 +40,7 @@ func (m *Machine) deaf() bool {
 	return deaf
 }
 
-// Unheard are the servers that waves wait for, by id.
+// Unheard returns the IDs of the replicas that waves wait for.
 func (m *Machine) Unheard() []string {
 	var ids []string
 	for id, since := range m.missing {
@@ -52,19 +52,18 @@ func (m *Machine) Unheard() []string {
 	return ids
 }
 
-// An Envoy that another server has may run a wave before this server is told that
-// the wave is written down: the other has seen it written. What such an Envoy tells
-// waits for that, and for this server to have read the files where it has just
-// started.
+// An Envoy of another replica may run a wave before this replica receives Saved for it,
+// because the other has already read it. Reports of such an Envoy wait for that, and, if
+// this replica has just started, until it has read the definitions.
 
-// aheadKey tells apart what is to be remembered of an Envoy.
+// aheadKey identifies a report to remember.
 type aheadKey struct {
 	id      string
-	refused Key // zero: it is settled
+	refused Key // zero: it is a Settled
 }
 
-// ahead remembers what an Envoy tells of a choice that it is not to have yet, if it may
-// come to that.
+// ahead remembers a report about a choice that the Envoy should not have yet, if it may
+// soon.
 func (m *Machine) ahead(k aheadKey, e Event) {
 	if m.follows || m.plan != nil && !m.writing() {
 		return
@@ -75,15 +74,15 @@ func (m *Machine) ahead(k aheadKey, e Event) {
 	m.early[k] = e
 }
 
-// writing says whether a wave is being written down.
+// writing reports whether a wave is being saved.
 func (m *Machine) writing() bool {
 	return slices.ContainsFunc(m.open, func(c *change) bool { return c.growth != nil && c.growth.writing })
 }
 
-// isEarly says whether there is something that was told too early, and is not any more.
+// isEarly reports whether there are remembered reports that are no longer early.
 func (m *Machine) isEarly() bool { return len(m.early) > 0 && m.plan != nil && !m.writing() }
 
-// caughtUp takes what was told too early, when it is not any more.
+// caughtUp processes remembered reports once they are no longer early.
 func (m *Machine) caughtUp() {
 	if !m.isEarly() {
 		return

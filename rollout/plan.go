@@ -8,16 +8,15 @@ import (
 	"wasmxds/module"
 )
 
-// Plan is who gets what. Immutable, and safe for concurrent use.
+// Plan describes what each node gets. It is immutable and safe for concurrent use.
 type Plan struct {
 	Base *module.Set
-	// Sets are those of the choices that a node has, or is likely to have when it
-	// comes. One that is not in it is served as the base, for the moment until the
-	// machine knows of the node.
+	// Sets contains the set of each choice that a node has, or is likely to have when it
+	// connects. A node with another choice gets the base until the machine knows the node.
 	Sets map[Choice]*module.Set
 
 	open     []planned
-	resolved map[Choice]Choice // what becomes of the changes whose waves have reached a node
+	resolved map[Choice]Choice // the choice for each combination of changes whose waves have reached a node
 }
 
 // planned is a change that some Envoys have.
@@ -28,8 +27,8 @@ type planned struct {
 	bakes   bool
 }
 
-// Choose gives the choice of a node. Where no change is open it is "" for all, and
-// costs nothing.
+// Choose returns the choice of a node. If no change is open, it is "" for all nodes, at no
+// cost.
 func (p *Plan) Choose(n definition.Node) Choice {
 	if len(p.open) == 0 {
 		return ""
@@ -37,8 +36,8 @@ func (p *Plan) Choose(n definition.Node) Choice {
 	return p.resolved[p.reached(&n, placeOf(n.ID))]
 }
 
-// Bakes says whether a choice may yet have to be undone: some change in it bakes for
-// a while.
+// Bakes reports whether a choice may still have to be undone, because a change in it has a
+// bake time.
 func (p *Plan) Bakes(c Choice) bool {
 	return slices.ContainsFunc(p.open, func(o planned) bool { return o.bakes && c.Has(o.id) })
 }
@@ -50,7 +49,7 @@ func (p *Plan) at(n *node) Choice {
 	return p.resolved[p.reached(&n.Node, n.place)]
 }
 
-// reached are the changes whose waves have reached a node.
+// reached returns the changes whose waves have reached a node.
 func (p *Plan) reached(n *definition.Node, place uint64) Choice {
 	var made Choice
 	for i := range p.open {
@@ -66,8 +65,8 @@ func (p *Plan) reached(n *definition.Node, place uint64) Choice {
 	return made
 }
 
-// nodesOf are the selectors of a change, each once: a change of a thousand filters
-// of all nodes is looked at as one.
+// nodesOf returns the distinct selectors of a change, so that a thousand filters for all
+// nodes need only one match.
 func nodesOf(diffs []diff) []definition.Selector {
 	var all []definition.Selector
 	known := map[string]bool{}
@@ -85,7 +84,7 @@ func nodesOf(diffs []diff) []definition.Selector {
 	return all
 }
 
-// newPlan is how it stands.
+// newPlan returns the plan for the current state.
 func (m *Machine) newPlan() *Plan {
 	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}}
 	for _, c := range m.open {
@@ -96,7 +95,7 @@ func (m *Machine) newPlan() *Plan {
 	if len(p.open) == 0 {
 		return p
 	}
-	// Who comes next most likely has one of the changes, or all.
+	// The next new node most likely has one of the changes, or all.
 	var all []string
 	for _, o := range p.open {
 		m.include(p, Choice(o.id))
@@ -109,7 +108,7 @@ func (m *Machine) newPlan() *Plan {
 	return p
 }
 
-// include has what becomes of these changes in the plan.
+// include adds the choice for a combination of changes to the plan.
 func (m *Machine) include(p *Plan, at Choice) {
 	if p.includes(at) {
 		return
@@ -126,7 +125,8 @@ func (p *Plan) includes(at Choice) bool {
 	return is || at == ""
 }
 
-// with is the plan and the choice of one more node; nil: the plan has it.
+// with returns the plan extended by the choice of one more node; nil: the plan already has
+// it.
 func (m *Machine) with(p *Plan, n *node) *Plan {
 	at := p.reached(&n.Node, n.place)
 	if p.includes(at) {
@@ -138,7 +138,8 @@ func (m *Machine) with(p *Plan, n *node) *Plan {
 	return &next
 }
 
-// baseSet is the base as a module.Set: the wanted one itself, where it is in force.
+// baseSet returns the base as a module.Set. If the desired state is in force, it is that
+// very set.
 func (m *Machine) baseSet() *module.Set {
 	if m.baseWhole != nil {
 		return m.baseWhole

@@ -15,7 +15,7 @@ func (e Wanted) apply(m *Machine) {
 	}
 }
 
-// read has the files say that. It is false where it can't be taken.
+// read processes the desired state. It returns false if that can't be used.
 func (m *Machine) read(whole *module.Set) bool {
 	s, err := setOf(m.wanted, whole)
 	if err != nil {
@@ -27,13 +27,13 @@ func (m *Machine) read(whole *module.Set) bool {
 	return true
 }
 
-// changed notes that sets are others than before.
+// changed records that the sets of choices have changed.
 func (m *Machine) changed() {
 	m.replan, m.baseWhole, m.tolerated = true, nil, nil
 	clear(m.combinations)
 }
 
-// effective is what is wanted: what the files say, but for what was rolled back.
+// effective returns the desired state except for what was rolled back.
 func (m *Machine) effective() items {
 	if len(m.held) == 0 {
 		return m.wanted.items
@@ -42,7 +42,7 @@ func (m *Machine) effective() items {
 	for key, h := range m.held {
 		i := out[key]
 		switch {
-		case i != nil && !i.Ready: // its module is lost, which says nothing new
+		case i != nil && !i.Ready: // its module is lost, which is no new content
 		case hashIn(i) == hashIn(h.To):
 			m.release(key, "the files agree again")
 			continue
@@ -67,7 +67,7 @@ func (m *Machine) release(key Key, why string) {
 	m.tell(nil, "%s follows the definitions again: %s", key.Name, why)
 }
 
-// reconcile makes changes of what is wanted and is not the base.
+// reconcile creates changes for the differences between the desired state and the base.
 func (m *Machine) reconcile() {
 	want := m.effective()
 	if !m.begun {
@@ -86,7 +86,7 @@ func (m *Machine) reconcile() {
 		opened = append(opened, d)
 	}
 	if len(adopted) > 0 {
-		// Nobody runs what was there before, so there is nothing to go back to.
+		// Nobody runs the former content, so it is no use to roll back to.
 		c := m.begin(adopted, len(m.open), false)
 		c.Policy, c.heldBy = nil, ""
 	}
@@ -97,7 +97,7 @@ func (m *Machine) reconcile() {
 	m.recombine()
 }
 
-// adoptAll takes what the files say as the first base.
+// adoptAll makes the desired state the first base.
 func (m *Machine) adoptAll(want items) {
 	m.begun, m.base = true, maps.Clone(want)
 	for _, i := range m.base {
@@ -110,8 +110,8 @@ func (m *Machine) adoptAll(want items) {
 	m.tell(nil, "the first base has %s", number(len(want), "definition", "definitions"))
 }
 
-// differences are what is wanted other than the base has it. What means the same
-// takes the place of what did, since it may be written elsewhere by now.
+// differences returns the differences between the desired state and the base. It replaces
+// items of the base that mean the same, since their position in the files may have changed.
 func (m *Machine) differences(want items) map[Key]diff {
 	out := map[Key]diff{}
 	m.altered = len(m.held) > 0
@@ -124,7 +124,7 @@ func (m *Machine) differences(want items) map[Key]diff {
 	for key, to := range want {
 		from := m.base[key]
 		if open := covered[key]; !to.Ready && open != nil && open.Ready {
-			to, m.altered = open, true // its module is lost, which says nothing new
+			to, m.altered = open, true // its module is lost, which is no new content
 		} else if !to.Ready && from != nil && from.Ready {
 			m.altered = true
 			continue
@@ -144,9 +144,9 @@ func (m *Machine) differences(want items) map[Key]diff {
 	return out
 }
 
-// supersede ends the open changes that are not wanted as they are, and takes what
-// the others do out of rest. It gives the place of the first that it ended, or the
-// last place. (Invariant 8.)
+// supersede ends the open changes that are not wanted in this form, and removes those that
+// are from rest. It returns the place of the first one that it ended, or the last place.
+// (Invariant 8.)
 func (m *Machine) supersede(rest map[Key]diff) (at int) {
 	at = len(m.open)
 	for _, c := range slices.Clone(m.open) {
@@ -185,7 +185,8 @@ func (m *Machine) begin(diffs []diff, at int, promoted bool) *change {
 	return c
 }
 
-// govern finds the policy of a change. It is frozen in it once it begins.
+// govern determines the policy of a change. The policy does not change once the change
+// begins.
 func (m *Machine) govern(c *change) {
 	all := names(c.Diffs)
 	whole := m.wanted.whole
@@ -195,7 +196,7 @@ func (m *Machine) govern(c *change) {
 	}
 }
 
-// reconsider looks for the policies of changes that wait for one.
+// reconsider determines the policies of changes that wait for one.
 func (m *Machine) reconsider() {
 	for _, c := range m.open {
 		if c.heldBy != "" {
@@ -206,7 +207,7 @@ func (m *Machine) reconsider() {
 	}
 }
 
-// end takes a change out of the open ones. Who has it gets what was before.
+// end removes a change from the open ones. Envoys that have it get back what was before.
 func (m *Machine) end(c *change, as State) {
 	m.stopWatching(c)
 	had := c.reaches()
@@ -232,10 +233,10 @@ func (m *Machine) end(c *change, as State) {
 	}
 }
 
-// mostDone is how many changes that joined the base are kept, to go back to.
+// mostDone is how many changes that joined the base are kept, to roll back to.
 const mostDone = 20
 
-// join has a change join the base.
+// join makes a change part of the base.
 func (m *Machine) join(c *change) {
 	if len(c.Waves) > 0 {
 		c.Waves[len(c.Waves)-1].Ended = m.now
@@ -251,7 +252,7 @@ func (m *Machine) join(c *change) {
 		}
 		m.keepBase(d.Key, d.To)
 	}
-	m.done = slices.Insert(m.done, 0, c) // what it has is still in use
+	m.done = slices.Insert(m.done, 0, c) // its items remain in use
 	m.keepDone(c)
 	for len(m.done) > mostDone {
 		last := m.done[len(m.done)-1]

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// New makes a Machine of what was written down, which may be nothing. What can't
-// be read is left out, and told in the errors.
+// New returns a Machine that continues from the saved state, which may be empty. What can't
+// be decoded is left out, and reported in the errors.
 func New(o Options, written map[string][]byte) (*Machine, []error) {
 	m, r := restore(o, written, nil)
 	if o.BakeAnew {
@@ -24,8 +24,8 @@ func New(o Options, written map[string][]byte) (*Machine, []error) {
 	return m, r.errs
 }
 
-// restore makes a Machine of what was written down. Contents that are known, by
-// the hashes that they are written by, are not read again.
+// restore returns a Machine with the saved state. Contents in known, by the hashes under
+// which they are saved, are not decoded again.
 func restore(o Options, written map[string][]byte, known map[string]*Item) (*Machine, *restoring) {
 	m := &Machine{o: o, base: items{}, held: map[Key]held{}, adopt: map[Key]bool{}, fleet: newFleet(),
 		combinations: map[Choice]combination{}, kept: newKept(), replan: true}
@@ -34,17 +34,17 @@ func restore(o Options, written map[string][]byte, known map[string]*Item) (*Mac
 	return m, r
 }
 
-// errOther: what is written at a key can be read, and can't be meant.
+// errOther means that a saved value can be decoded, but does not belong at its key.
 var errOther = errors.New("it is not what belongs there")
 
-// restoring is a New.
+// restoring is the state of one call of restore.
 type restoring struct {
 	m       *Machine
 	written map[string][]byte
 	known   map[string]*Item
-	items   map[string]*Item // by the hash that they were written by
+	items   map[string]*Item // by the hashes under which they were saved
 	errs    []error
-	moved   bool // some have another hash by now
+	moved   bool // some contents now have other hashes
 }
 
 func (r *restoring) fail(key string, err error) {
@@ -52,7 +52,7 @@ func (r *restoring) fail(key string, err error) {
 	r.m.kept.batch[key] = nil
 }
 
-// each decodes what is written below a prefix, by key.
+// each decodes the values below a prefix, by key.
 func each[T any](r *restoring, prefix string, take func(key string, value T) error) {
 	var keys []string
 	for key := range r.written {
@@ -112,7 +112,7 @@ func (r *restoring) run() {
 		return nil
 	})
 	for key := range r.written {
-		// What the files say takes the place of what is lost.
+		// Definitions of the desired state replace lost ones.
 		if k, is := keyOf(key); is && m.base[k] == nil {
 			m.adopt[k] = true
 		}
@@ -140,7 +140,7 @@ func (r *restoring) run() {
 	}
 }
 
-// readItem reads a content.
+// readItem decodes a content.
 func readItem(b []byte) (*Item, error) {
 	var c content
 	if err := json.Unmarshal(b, &c); err != nil {
@@ -153,7 +153,7 @@ func readItem(b []byte) (*Item, error) {
 	return itemOf(value)
 }
 
-// now is what a hash has become.
+// now returns the current hash of the content with a saved hash.
 func (r *restoring) now(hash string) string {
 	if i := r.items[hash]; i != nil {
 		return i.Hash
@@ -233,8 +233,8 @@ func (r *restoring) change(k keptChange) (*change, error) {
 	return c, nil
 }
 
-// rewrite has everything written again: this build gives contents other names than
-// the one before.
+// rewrite saves everything again, because this version computes hashes of contents
+// differently.
 func (r *restoring) rewrite() {
 	m := r.m
 	for key, i := range m.base {

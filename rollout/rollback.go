@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// rollBack has the base become what it was before a change, for as long as the
-// files say what they say now.
+// rollBack restores the base from before a change, until the desired state of its
+// definitions changes.
 func (m *Machine) rollBack(done *change, e Command) error {
 	to := map[Key]*Item{}
-	for _, c := range m.done { // the newest first
+	for _, c := range m.done { // newest first
 		if c == done || e.Later {
 			for _, d := range c.Diffs {
-				if d.From == nil || d.From.Ready { // else there was nothing to run
+				if d.From == nil || d.From.Ready { // otherwise there was nothing to run
 					to[d.Key] = d.From
 				}
 			}
@@ -64,8 +64,7 @@ func (m *Machine) rollBack(done *change, e Command) error {
 	return nil
 }
 
-// heldBy finds the newest rollback that is in force whose id begins so; "": there is
-// none.
+// heldBy returns the newest rollback in force whose ID has a prefix; "": none.
 func (m *Machine) heldBy(id string) string {
 	var newest held
 	for _, h := range m.held {
@@ -85,7 +84,7 @@ func (m *Machine) releaseAll(id, by string) {
 	m.changed()
 }
 
-// promoteFresh has the changes that this step has opened go everywhere at once.
+// promoteFresh promotes the changes that this step has opened.
 func (m *Machine) promoteFresh(is bool) {
 	for _, c := range m.open {
 		if is && c.Opened.Equal(m.now) && c.Wave == 0 {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// What is kept, by key. Contents are named by what they mean, and there as long as
-// anything names them.
+// The keys of the saved state. Contents are stored by their hashes, for as long as anything
+// refers to them.
 const (
 	begunKey   = "begun"    // there is a base
 	baseKeys   = "base/"    // KIND/NAME
@@ -20,18 +20,18 @@ const (
 	contentKey = "content/" // HASH
 )
 
-// kept is what is to be written down at the end of a step.
+// kept collects what is to be saved at the end of a step.
 type kept struct {
 	seq   uint64
 	batch map[string][]byte
-	// urgent: batch has something that could not be found out again.
+	// urgent means that batch contains something that can't be found out again.
 	urgent bool
-	dirty  map[string]bool // ids of changes that are open, or were
+	dirty  map[string]bool // IDs of changes to save, open or not
 	refs   map[string]*ref // by hash
-	loose  map[string]bool // hashes of which more or fewer are in use
+	loose  map[string]bool // hashes whose number of uses has changed
 }
 
-// ref is a content, and how often it is in use.
+// ref is a content with its number of uses.
 type ref struct {
 	item   *Item
 	uses   int
@@ -51,7 +51,7 @@ type keptHeld struct {
 	By    string    `json:"by"`
 }
 
-// keptDone is a change that joined the base.
+// keptDone is the saved form of a change that joined the base.
 type keptDone struct {
 	Seq uint64 `json:"seq"`
 	keptChange
@@ -64,12 +64,12 @@ func newKept() kept {
 func (k *kept) put(key string, value any) {
 	b, err := json.Marshal(value)
 	if err != nil {
-		panic(fmt.Sprintf("rollout: %s can't be encoded: %v", key, err)) // it is of plain values
+		panic(fmt.Sprintf("rollout: %s can't be encoded: %v", key, err)) // it consists of plain values
 	}
 	k.batch[key] = b
 }
 
-// use notes that a content is in use once more; nil: there is none.
+// use adds a use of a content; i may be nil.
 func (m *Machine) use(i *Item) {
 	if i == nil {
 		return
@@ -83,7 +83,7 @@ func (m *Machine) use(i *Item) {
 	m.kept.loose[i.Hash] = true
 }
 
-// drop notes that it is once less.
+// drop removes a use of a content; i may be nil.
 func (m *Machine) drop(i *Item) {
 	if i == nil {
 		return
@@ -96,7 +96,7 @@ func (m *Machine) drop(i *Item) {
 
 func path(prefix string, k Key) string { return prefix + k.Kind + "/" + k.Name }
 
-// keyOf is the definition that is kept at a key of the base.
+// keyOf returns the definition that is saved at a key of the base.
 func keyOf(at string) (k Key, is bool) {
 	rest, is := strings.CutPrefix(at, baseKeys)
 	if !is {
@@ -129,11 +129,10 @@ func (m *Machine) keepHeld(k Key, h *held) {
 	m.kept.put(path(heldKeys, k), keptHeld{k, h.Files, hashIn(h.To), h.Since, h.By})
 }
 
-// keep has a change written down as it is after the step: not at all, where it is
-// not open any more.
+// keep saves a change as it is after the step, or removes it if it is no longer open.
 func (m *Machine) keep(c *change) { m.kept.dirty[c.ID] = true }
 
-// keepOpen keeps all open changes: the places of some are others.
+// keepOpen saves all open changes, because their places may have changed.
 func (m *Machine) keepOpen() {
 	for _, c := range m.open {
 		m.keep(c)
@@ -150,7 +149,7 @@ func (m *Machine) forgetDone(c *change) { m.kept.batch[doneKey(c.seq)] = nil }
 
 func doneKey(seq uint64) string { return fmt.Sprintf("%s%012d", doneKeys, seq) }
 
-// keep is the change as it is written down: with the wave that is to begin.
+// keep returns the saved form of the change, including the wave that is about to begin.
 func (c *change) keep(place int) keptChange {
 	k := keptChange{c.ID, keptDiffs(c.Diffs), c.Policy, c.Opened, c.State, c.Reason, c.Ended, c.heldBy, c.Promoted, c.Wave, c.Reached, c.Waves, c.Counts, place, nil}
 	if g := c.growth; g != nil && g.writing {
@@ -160,7 +159,7 @@ func (c *change) keep(place int) keptChange {
 	return k
 }
 
-// flush gives what is to be written down of a step as one batch.
+// flush returns what a step must save, as one batch, in m.ready.
 func (m *Machine) flush() {
 	k := &m.kept
 	for id := range k.dirty {
@@ -177,7 +176,7 @@ func (m *Machine) flush() {
 		case r.uses > 0 && !r.stored:
 			c, err := contentOf(r.item.Value)
 			if err != nil {
-				panic(fmt.Sprintf("rollout: %s can't be encoded: %v", r.item.Name, err)) // its hash could be made
+				panic(fmt.Sprintf("rollout: %s can't be encoded: %v", r.item.Name, err)) // computing its hash has encoded it before
 			}
 			k.put(contentKey+hash, c)
 			r.stored = true

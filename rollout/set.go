@@ -12,14 +12,13 @@ import (
 	"wasmxds/module"
 )
 
-// Key is what a definition is known by: at most one of each is in a Set.
+// Key identifies a definition: a Set has at most one of each.
 type Key struct {
-	Kind string `json:"kind"` // FilterKind, ListenerKind, or the type URL of a raw resource of another type
+	Kind string `json:"kind"` // FilterKind, ListenerKind, or the type URL of any other raw resource
 	Name string `json:"name"`
 }
 
-// What native and raw definitions share, so that one can take the place of the
-// other.
+// Kinds that native and raw definitions share, so that one can replace the other.
 const (
 	FilterKind   = "filter"   // Wasm filters, and raw extension configurations
 	ListenerKind = "listener" // native and raw ones
@@ -29,21 +28,21 @@ func compareKeys(a, b Key) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 }
 
-// Item is a definition, and of a filter its module, by what it means. Immutable.
+// Item is a definition, with its module if it is a filter. It is immutable.
 type Item struct {
 	Key
-	// Hash stands for what Envoys get of it: not for where it is written, nor for
-	// where its module comes from.
+	// Hash identifies what Envoys get for it. It does not depend on where the definition is
+	// written or where its module comes from.
 	Hash  string
-	Nodes definition.Selector // that get it
-	// Ready says that there is something to serve: a filter may have no module.
+	Nodes definition.Selector // nodes that get it
+	// Ready means that there is something to serve: a filter may have no module.
 	Ready bool
 	Value any // *module.Filter, *definition.Listener or *definition.Resource
 
-	selector string // the same for Nodes that are written alike
+	selector string // equal for equal Nodes
 }
 
-// itemOf makes the item of one of these values.
+// itemOf returns the item of a value.
 func itemOf(value any) (*Item, error) {
 	i := &Item{Value: value, Ready: true}
 	switch v := value.(type) {
@@ -60,7 +59,7 @@ func itemOf(value any) (*Item, error) {
 			i.Kind = FilterKind
 		}
 	}
-	i.selector = fmt.Sprintf("%q", i.Nodes) // maps are printed by key
+	i.selector = fmt.Sprintf("%q", i.Nodes) // maps are printed in order of keys
 	var err error
 	i.Hash, err = hashOf(value)
 	return i, err
@@ -69,14 +68,14 @@ func itemOf(value any) (*Item, error) {
 // items are definitions by key.
 type items map[Key]*Item
 
-// set is a module.Set by keys.
+// set is a module.Set by key.
 type set struct {
 	items items
 	whole *module.Set
-	known map[any]*Item // by Value, so that what stays is not hashed again
+	known map[any]*Item // by Value, so that unchanged ones are not hashed again
 }
 
-// setOf makes a set; prev, which may be nil, is the one before.
+// setOf returns a set. prev is the previous one, or nil.
 func setOf(prev *set, whole *module.Set) (*set, error) {
 	s := &set{items: items{}, whole: whole, known: map[any]*Item{}}
 	add := func(value any) error {
@@ -111,8 +110,8 @@ func setOf(prev *set, whole *module.Set) (*set, error) {
 	return s, nil
 }
 
-// modules is the opposite of setOf. What holds for all that is wanted, whatever a
-// node gets of it, is taken from whole.
+// modules is the inverse of setOf. It takes from whole what applies to the whole desired
+// state, whatever a node gets.
 func (s items) modules(whole *module.Set) *module.Set {
 	out := &module.Set{Withheld: whole.Withheld, Problems: whole.Problems, Rollouts: whole.Rollouts, RolloutHoles: whole.RolloutHoles}
 	for _, i := range s {

@@ -6,86 +6,86 @@ import (
 	"wasmxds/textdiff"
 )
 
-// Status is what people are told of all changes: the JSON of the API.
+// Status describes all changes for people. It is the JSON of the API.
 type Status struct {
-	Changes []ChangeStatus `json:"changes"` // the newest first: open ones, and those that have ended
-	Bases   []BaseStatus   `json:"bases"`   // what can be gone back to, the newest first: the first is in force
-	Held    []HeldStatus   `json:"held"`    // definitions of which something else is in force than the files say
-	// Stalled says why no wave begins, of any change; "": nothing keeps them.
+	Changes []ChangeStatus `json:"changes"` // open ones first, then ended ones, newest first
+	Bases   []BaseStatus   `json:"bases"`   // those that can be rolled back to, newest first: the first is in force
+	Held    []HeldStatus   `json:"held"`    // definitions that differ in force from the definitions' files
+	// Stalled is why no wave of any change begins; "": nothing prevents it.
 	Stalled string `json:"stalled,omitempty"`
 }
 
-// State is how far a change is.
+// State is the progress of a change.
 type State string
 
 const (
-	Waiting    State = "waiting"    // for something outside of it, which its Words name; no Envoy has it
+	Waiting    State = "waiting"    // for an external condition, which its Words name; no Envoy has it
 	Rolling    State = "rolling"    // from wave to wave
-	Paused     State = "paused"     // who has it keeps it, and no more get it
-	Stopped    State = "stopped"    // nobody has it, though the files say it
-	Done       State = "done"       // everybody has it
-	Superseded State = "superseded" // the definitions have changed again; nobody has it
+	Paused     State = "paused"     // Envoys that have it keep it; no others get it
+	Stopped    State = "stopped"    // no Envoy has it, although it is part of the desired state
+	Done       State = "done"       // all Envoys have it
+	Superseded State = "superseded" // the definitions have changed again; no Envoy has it
 )
 
-// Open says whether the change can still be told anything.
+// Open reports whether the change accepts commands other than a rollback.
 func (s State) Open() bool { return s == Waiting || s == Rolling || s == Paused || s == Stopped }
 
-// ChangeStatus is a change.
+// ChangeStatus describes a change.
 type ChangeStatus struct {
 	ID          string             `json:"id"`
-	Title       string             `json:"title"` // "hello, web": what it changes
+	Title       string             `json:"title"` // what it changes: "hello, web"
 	State       State              `json:"state"`
-	Words       string             `json:"words"`            // a sentence: how far it is, and why no further
+	Words       string             `json:"words"`            // a sentence: its progress, and what it waits for
 	Reason      string             `json:"reason,omitempty"` // why it is paused or stopped: "hello crashed 3 times on edge-17"
 	Definitions []DefinitionStatus `json:"definitions"`
-	Policy      string             `json:"policy,omitempty"` // name of its Rollout; "": it has none, and went everywhere at once
+	Policy      string             `json:"policy,omitempty"` // name of its Rollout; "": it has none, and went to all Envoys at once
 	Opened      time.Time          `json:"opened"`
 	Ended       time.Time          `json:"ended,omitzero"`
 
 	Wave      int          `json:"wave"`      // from 1; 0: none has begun
-	Waves     []WaveStatus `json:"waves"`     // all, also those to come
-	Concerned int          `json:"concerned"` // connected Envoys that it is for
-	Reached   int          `json:"reached"`   // of them, that are to have it
-	Settled   int          `json:"settled"`   // of them, that run it
+	Waves     []WaveStatus `json:"waves"`     // all, including future ones
+	Concerned int          `json:"concerned"` // number of connected Envoys that it affects
+	Reached   int          `json:"reached"`   // of these, those that should have it
+	Settled   int          `json:"settled"`   // of these, those that run it
 
 	Cohorts *CohortsStatus  `json:"cohorts,omitempty"`
-	Judges  []VerdictStatus `json:"judges"` // what was said last, of the wave it is in
+	Judges  []VerdictStatus `json:"judges"` // the last verdicts in its current wave
 	Curves  *Curves         `json:"curves,omitempty"`
 }
 
-// DefinitionStatus is one of the definitions of a change.
+// DefinitionStatus describes one of the definitions of a change.
 type DefinitionStatus struct {
 	Kind string          `json:"kind"`           // "filter", "listener", or a type URL
 	Name string          `json:"name"`           //
 	What string          `json:"what"`           // "added", "changed" or "removed"
-	From string          `json:"from,omitempty"` // eight hex digits that stand for what it was
-	To   string          `json:"to,omitempty"`   // and for what it is
-	Diff []textdiff.Line `json:"diff,omitempty"` // of their texts; left out where there are many
+	From string          `json:"from,omitempty"` // eight hex digits that identify the old content
+	To   string          `json:"to,omitempty"`   // and the new content
+	Diff []textdiff.Line `json:"diff,omitempty"` // of their texts; omitted if there are many
 }
 
-// WaveStatus is a wave of a change.
+// WaveStatus describes a wave of a change.
 type WaveStatus struct {
 	Name   string    `json:"name"`   // "tier=canary", "1 Envoy", "5 %"
-	Envoys int       `json:"envoys"` // that it reached, with those before it; 0: it is yet to come
+	Envoys int       `json:"envoys"` // number that it reached, including earlier waves; 0: it has not begun
 	Began  time.Time `json:"began,omitzero"`
-	Good   time.Time `json:"good,omitzero"` // since when all of it run the change
+	Good   time.Time `json:"good,omitzero"` // since when all its Envoys run the change
 	Ended  time.Time `json:"ended,omitzero"`
 }
 
-// CohortsStatus are the Envoys that are compared, a hundred of each at most.
+// CohortsStatus lists the Envoys that are compared, at most a hundred of each.
 type CohortsStatus struct {
 	New     []string `json:"new"`
 	Control []string `json:"control"`
 }
 
-// VerdictStatus is what a judge said last.
+// VerdictStatus is a judge's last verdict.
 type VerdictStatus struct {
 	Judge   string  `json:"judge"` // "signals", "prometheus 1", "webhook 2"
 	Verdict Verdict `json:"verdict"`
 	Words   string  `json:"words,omitempty"`
 }
 
-// Curves are what the cohorts have told over time.
+// Curves are the signals of the cohorts over time.
 type Curves struct {
 	Step    time.Duration `json:"step"` // between two points, in nanoseconds
 	From    time.Time     `json:"from"`
@@ -94,7 +94,7 @@ type Curves struct {
 	Control []Point       `json:"control"`
 }
 
-// Point is what a cohort told in one Step.
+// Point contains the signals of a cohort in one Step.
 type Point struct {
 	Requests float64 `json:"requests"`           // answered
 	Errors   float64 `json:"errors"`             // of them, by a 5xx
@@ -104,21 +104,20 @@ type Point struct {
 	Restarts int     `json:"restarts,omitempty"` // of Envoys
 }
 
-// BaseStatus is what was in force from At on.
+// BaseStatus describes a base that was in force from At on.
 type BaseStatus struct {
 	ID    string    `json:"id"` // of the change that made it
 	Title string    `json:"title"`
 	At    time.Time `json:"at,omitzero"`
 }
 
-// HeldStatus is a definition of which something else is in force than the files
-// say, since a change was rolled back. It ends when the files say the same, or
-// anything new.
+// HeldStatus describes a definition that differs in force from the desired state, since a
+// change was rolled back. It ends when both agree, or the desired state changes.
 type HeldStatus struct {
 	Kind  string    `json:"kind"`
 	Name  string    `json:"name"`
-	Files string    `json:"files,omitempty"` // eight hex digits that stand for what the files say; "": that it is not there
-	Force string    `json:"force,omitempty"` // and for what is in force
+	Files string    `json:"files,omitempty"` // eight hex digits that identify the desired content; "": absent
+	Force string    `json:"force,omitempty"` // and the content in force
 	Since time.Time `json:"since"`
-	By    string    `json:"by"` // the change that was rolled back
+	By    string    `json:"by"` // ID of the change that was rolled back
 }

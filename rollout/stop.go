@@ -55,8 +55,8 @@ func (e Crashed) apply(m *Machine) {
 	}
 }
 
-// underWay are the changes that any Envoy has and that are for a node, and whether
-// that one has them. They may be stopped meanwhile.
+// underWay returns the changes that Envoys have and that concern a node, and whether that
+// node has each. The caller may stop them meanwhile.
 func (m *Machine) underWay(n *node) iter.Seq2[*change, bool] {
 	return func(yield func(*change, bool) bool) {
 		for _, c := range slices.Clone(m.open) {
@@ -85,7 +85,7 @@ func (e Refused) apply(m *Machine) {
 			blamed = []*change{c}
 			break
 		}
-		blamed = append(blamed, c) // a listener, say, that it made another
+		blamed = append(blamed, c) // such as a listener that it has altered
 	}
 	for _, c := range blamed {
 		if slices.Contains(c.Counts.Refused, e.ID) {
@@ -115,10 +115,10 @@ func (e Judged) apply(m *Machine) {
 	}
 }
 
-// fail ends a change as its policy says.
+// fail stops or pauses a change, as its policy says.
 func (m *Machine) fail(c *change, by Cause, why string) {
 	if c.State != Rolling {
-		return // it is told once
+		return // only the first failure is reported
 	}
 	if c.Policy != nil && c.Policy.Then == definition.Pause {
 		m.pause(c, by, why)
@@ -127,7 +127,7 @@ func (m *Machine) fail(c *change, by Cause, why string) {
 	m.stop(c, by, why)
 }
 
-// pause keeps a change from reaching any more Envoys. (Invariant 4.)
+// pause keeps a change from reaching more Envoys. (Invariant 4.)
 func (m *Machine) pause(c *change, by Cause, why string) {
 	c.State, c.Reason, c.growth = Paused, why, nil
 	m.keep(c)
@@ -135,7 +135,7 @@ func (m *Machine) pause(c *change, by Cause, why string) {
 	m.because(by)
 }
 
-// stop takes a change from all that have it. (Invariant 4.)
+// stop takes a change from all Envoys that have it. (Invariant 4.)
 func (m *Machine) stop(c *change, by Cause, why string) {
 	c.returning = map[string]bool{}
 	if c.reaches() {
@@ -156,10 +156,10 @@ func (m *Machine) stop(c *change, by Cause, why string) {
 	m.because(by)
 }
 
-// because says what led to what was told last.
+// because sets the cause of the last report.
 func (m *Machine) because(by Cause) { m.ready.Told[len(m.ready.Told)-1].Cause = by }
 
-// returned notes what a node runs by now.
+// returned records what a node runs now.
 func (m *Machine) returned(id string, choice Choice) {
 	for _, c := range m.open {
 		if c.returning[id] && !choice.Has(c.ID) {
@@ -171,7 +171,7 @@ func (m *Machine) returned(id string, choice Choice) {
 	}
 }
 
-// resume has a change that was stopped or paused begin anew, or go on.
+// resume restarts a stopped change, or continues a paused one.
 func (m *Machine) resume(c *change) {
 	if c.State == Stopped {
 		c.Wave, c.Reached, c.Waves = 0, reached{}, nil

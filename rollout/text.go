@@ -9,10 +9,10 @@ import (
 	"wasmxds/textdiff"
 )
 
-// mostTexts is how many definitions of a change are shown as texts.
+// mostTexts is how many definitions of a change are shown as text.
 const mostTexts = 50
 
-// texts are the definitions of a change for people, made when somebody asks.
+// texts are the definitions of a change for people. They are computed on demand.
 type texts struct {
 	diffs []diff
 	once  sync.Once
@@ -29,7 +29,7 @@ func (t *texts) all() []DefinitionStatus {
 	return t.made
 }
 
-// briefs are the definitions of a change without their texts.
+// briefs returns the definitions of a change without their texts.
 func briefs(diffs []diff) []DefinitionStatus {
 	all := make([]DefinitionStatus, 0, len(diffs))
 	for _, d := range diffs {
@@ -52,8 +52,8 @@ func short(i *Item) string {
 	return i.Hash[:8]
 }
 
-// text is a definition as the native kinds have it, without what nobody is to read;
-// "" where it is not there. The module is always told by its content.
+// text returns a definition in its native form, without secrets; "" if i is nil. The module
+// is always identified by its content.
 func text(i *Item) string {
 	if i == nil {
 		return ""

@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// ToldBefore is what the Envoys of a wave told before it began, in the form of
-// whoever judges it. It can't be found out again when the wave is under way, so
-// after a restart a [Watch] of the same Envoys has it.
+// ToldBefore contains the signals of a wave's Envoys from before it began, encoded by their
+// judge. They can't be collected again during the wave, so after a restart a [Watch] of the
+// same Envoys includes them.
 type ToldBefore struct {
-	Watch Watch // by which they were watched
+	Watch Watch // the watch that collected them
 	Told  []byte
 }
 
-// keptTold is that, as it is written down, by the change's id.
+// keptTold is the saved form of ToldBefore, by the ID of the change.
 type keptTold struct {
 	Wave         int       `json:"wave"`
 	New          []string  `json:"new"`
@@ -27,13 +27,13 @@ const toldKeys = "told/" // ID
 func (e ToldBefore) apply(m *Machine) {
 	c := m.find(e.Watch.Change)
 	if c == nil || !c.cohorts.same(e.Watch) {
-		return // others are watched by now
+		return // other Envoys are observed now
 	}
 	c.toldKept, m.kept.urgent = true, true
 	m.kept.put(toldKeys+c.ID, keptTold{c.cohorts.Wave, c.cohorts.New, c.cohorts.Control, c.cohorts.ControlSince, e.Told})
 }
 
-// forgetTold has it no longer written down.
+// forgetTold removes it from the saved state.
 func (m *Machine) forgetTold(c *change) {
 	if c.toldKept {
 		m.kept.batch[toldKeys+c.ID] = nil
@@ -41,12 +41,12 @@ func (m *Machine) forgetTold(c *change) {
 	c.toldKept, c.resumed = false, nil
 }
 
-// told reads what was written down of waves that are under way.
+// told decodes the saved signals of waves in progress.
 func (r *restoring) told() {
 	each(r, toldKeys, func(key string, k keptTold) error {
 		c := r.m.find(strings.TrimPrefix(key, toldKeys))
 		if c == nil || c.Wave != k.Wave || !c.reaches() {
-			r.m.kept.batch[key] = nil // it has gone on since
+			r.m.kept.batch[key] = nil // the change has moved on since
 			return nil
 		}
 		c.toldKept = true
@@ -55,8 +55,8 @@ func (r *restoring) told() {
 	})
 }
 
-// watchOn has a wave watched on that began before this server started: at once, also
-// where it is paused, as each Envoy tells only once that it runs the change.
+// watchOn continues to observe a wave that began before this process started: at once, even
+// if it is paused, because each Envoy reports only once that it runs the change.
 func (m *Machine) watchOn(c *change) {
 	if c.resumed == nil || c.cohorts.Change != "" {
 		return

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Status tells of all changes as they are. It costs nothing but copies: texts are
-// made by the function that it gives, which may be called anywhere, later.
+// Status returns a function that returns the current status of all changes. Status itself
+// only copies; the function computes texts, and may be called later, on any goroutine.
 func (m *Machine) Status(now time.Time) func() Status {
 	s := Status{Changes: []ChangeStatus{}, Bases: []BaseStatus{}, Held: []HeldStatus{}}
 	all := slices.Concat(m.open, m.ended, m.done)

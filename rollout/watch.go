@@ -2,21 +2,22 @@ package rollout
 
 import "slices"
 
-// mostWatched bounds a cohort, and mostCompared those that one is chosen from.
+// mostWatched is the size limit of a cohort, and mostCompared of the set from which the
+// control is chosen.
 const (
 	mostWatched  = 100
 	mostCompared = 1000
 )
 
-// leastControl is how many Envoys a wave of fewer is compared with. What one of them
-// does by itself now and then must not be taken for what all would do: with one of
-// each, no good change was found good within an hour.
+// leastControl is the smallest control cohort, if there are enough other Envoys. What a
+// single Envoy does now and then must not be taken for what all would do: with one Envoy in
+// each cohort, no good change was found good within an hour.
 const leastControl = 31
 
-// cohorts chooses whom to watch for a wave: those that it gives the change to, and
-// as many of the others or more, likest to them by cluster and labels. Where there are no
-// others, those that have had it since an earlier wave take their place: for them
-// nothing changes either.
+// cohorts chooses the Envoys to observe for a wave: those that it gives the change to, and
+// at least as many of the others, the most similar by cluster and labels. If there are no
+// others, it chooses those that have had the change since an earlier wave, because nothing
+// changes for them either.
 func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
 	w := Watch{Change: c.ID, Wave: wave, Policy: c.Policy}
 	fresh = fresh[:min(len(fresh), mostWatched)]
@@ -61,7 +62,7 @@ func (m *Machine) cohorts(c *change, wave int, r reached, fresh []*node) Watch {
 	return w
 }
 
-// likeness is how many labels two nodes share, and their cluster.
+// likeness returns how many labels two nodes share, plus one for the same cluster.
 func likeness(a, b *node) int {
 	n := 0
 	if a.Cluster == b.Cluster {
@@ -75,7 +76,7 @@ func likeness(a, b *node) int {
 	return n
 }
 
-// same says whether the same Envoys are watched for the same wave.
+// same reports whether the same Envoys are observed for the same wave.
 func (w Watch) same(other Watch) bool {
 	return w.Change == other.Change && w.Wave == other.Wave && slices.Equal(w.New, other.New) && slices.Equal(w.Control, other.Control)
 }
@@ -85,8 +86,8 @@ func (m *Machine) watch(w Watch, phase Phase) {
 	m.ready.Watch = append(m.ready.Watch, w)
 }
 
-// watchAgain has a wave watched that began before this server started, and of which
-// nothing was kept.
+// watchAgain observes a wave that began before this process started, if no signals from
+// before it were saved.
 func (m *Machine) watchAgain(c *change) {
 	if c.cohorts.Change != "" {
 		return
@@ -96,7 +97,7 @@ func (m *Machine) watchAgain(c *change) {
 	m.watch(c.cohorts, During)
 }
 
-// stopWatching ends what is watched for a change.
+// stopWatching ends all observation for a change.
 func (m *Machine) stopWatching(c *change) {
 	if c.cohorts.Change != "" {
 		m.watch(c.cohorts, After)

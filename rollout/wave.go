@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// progress moves a change on, as far as it may.
+// progress moves a change as far as possible.
 func (m *Machine) progress(c *change) {
 	m.watchOn(c)
 	if c.State == Paused || c.State == Stopped {
@@ -23,7 +23,7 @@ func (m *Machine) progress(c *change) {
 		m.recount(c)
 	}
 	switch {
-	case c.growth != nil && c.growth.writing: // nobody gets it before that is written down
+	case c.growth != nil && c.growth.writing: // no Envoy gets it before this is saved
 	case c.Policy == nil:
 		m.join(c)
 	case c.Promoted:
@@ -33,7 +33,7 @@ func (m *Machine) progress(c *change) {
 	}
 }
 
-// blocked says what a change waits for before it begins; "": nothing.
+// blocked returns what a change waits for before it begins; "": nothing.
 func (c *change) blocked() string {
 	if c.needs != "" {
 		return c.needs
@@ -55,8 +55,8 @@ func (c *change) blocked() string {
 	return ""
 }
 
-// block has a change wait. Should some Envoys have it, they get the base: it begins
-// anew when it can.
+// block makes a change wait. If Envoys have it, they get back the base, and it starts again
+// when it can.
 func (m *Machine) block(c *change, why string) {
 	if c.State == Waiting && c.Reason == why {
 		return
@@ -73,7 +73,7 @@ func (m *Machine) block(c *change, why string) {
 	m.tell(c, "%s", why)
 }
 
-// rush takes a change everywhere, past the waves that are left.
+// rush takes a change to all Envoys, without the remaining waves.
 func (m *Machine) rush(c *change) {
 	if c.Reached.all() && c.reaches() {
 		m.join(c)
@@ -85,9 +85,9 @@ func (m *Machine) rush(c *change) {
 // roll moves a change from wave to wave.
 func (m *Machine) roll(c *change) {
 	switch {
-	case m.deaf(): // there may be more of them
+	case m.deaf(): // there may be more Envoys
 		return
-	case c.expected > 0: // they are on their way back
+	case c.expected > 0: // they are expected back
 		m.wakeAt(m.now.Add(AwaitFor))
 		return
 	case c.Wave > 0 && c.members == 0 && c.away == 0:
@@ -130,12 +130,12 @@ func (m *Machine) roll(c *change) {
 	}
 }
 
-// prepareEvery is how often it is looked whom the next wave has, while the one that
-// is under way is not good yet and there is nobody.
+// prepareEvery is the interval at which the Envoys of the next wave are determined, while
+// the current wave is not good yet and the next one would have none.
 const prepareEvery = 10 * time.Second
 
-// nobody has a change join the base that has been for no Envoy for as long as a
-// wave is to be good, by a server to which Envoys would have come by now.
+// nobody lets a change join the base once it has concerned no Envoy for the bake time, and
+// this process has run for long enough that Envoys would have connected.
 func (m *Machine) nobody(c *change) {
 	if c.idle.IsZero() {
 		c.idle = m.now
@@ -152,11 +152,11 @@ func (m *Machine) nobody(c *change) {
 	m.rush(c)
 }
 
-// emptied begins a wave again whose Envoys are all gone. It does so a few times
-// only: what has them gone may be the change. Where nobody is left it waits.
+// emptied starts a wave again if all its Envoys have disconnected. It does so only a few
+// times, because the change may be the reason. If no Envoy is left, it waits.
 func (m *Machine) emptied(c *change) {
 	if known := m.started.Add(AwaitFor); !c.had && m.now.Before(known) {
-		m.wakeAt(known) // they may be about to come to this server
+		m.wakeAt(known) // they may be about to connect
 		return
 	}
 	if c.had {
@@ -174,8 +174,8 @@ func (m *Machine) emptied(c *change) {
 	}
 }
 
-// advance has a wave prepared, and begun when the one before is good. A wave that
-// has no Envoy that the one before does not have is passed over.
+// advance prepares a wave, and begins it once the wave before is good. It skips waves
+// without additional Envoys.
 func (m *Machine) advance(c *change, wave int, good bool) {
 	if c.waitsFor != nil {
 		return
@@ -200,7 +200,7 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 	switch {
 	case c.growth == nil && !good:
 	case c.growth == nil:
-		m.rush(c) // there is nobody to reach any more
+		m.rush(c) // no Envoys are left to reach
 	case !good:
 	default:
 		if ready := c.growth.since.Add(m.before(c)); m.now.Before(ready) {
@@ -215,8 +215,8 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 	}
 }
 
-// before is for how long the Envoys of the wave that is prepared are watched before
-// it begins: none of them where none can tell.
+// before returns how long the Envoys of the prepared wave are observed before it begins: 0
+// if none of them can report requests.
 func (m *Machine) before(c *change) time.Duration {
 	w := c.growth.watch
 	if !m.looksAt(c, w) || m.unable(w) {
@@ -225,11 +225,12 @@ func (m *Machine) before(c *change) time.Duration {
 	return m.o.Before
 }
 
-// askKnown is how often it is asked whether enough is known.
+// askKnown is the interval at which known is checked.
 const askKnown = 5 * time.Second
 
-// known says whether the Envoys of the wave that is prepared have told enough for it
-// to begin. What happened to one of them just before would else be compared with.
+// known reports whether the Envoys of the prepared wave have sent enough signals for it to
+// begin. With fewer, the comparison would depend on what happened to a single Envoy just
+// before.
 func (m *Machine) known(c *change) bool {
 	g := c.growth
 	if m.o.Known == nil || m.before(c) == 0 || !m.now.Before(g.since.Add(m.o.MostBefore)) {
@@ -238,9 +239,8 @@ func (m *Machine) known(c *change) bool {
 	return m.o.Known(m.now, Look{Change: c.ID, Wave: g.wave, Judge: SignalsJudge, Policy: c.Policy})
 }
 
-// write has a wave written down. Nobody gets the change before that is done, so
-// that a server that dies, and whoever takes over, knows who may have it.
-// (Invariant 3.)
+// write saves a wave. No Envoy gets the change before that is done, so that after a crash,
+// this process or the next leader knows which Envoys may have it. (Invariant 3.)
 func (m *Machine) write(c *change, g *growth) {
 	g.waves = slices.Clone(c.Waves)[:min(len(c.Waves), max(g.wave-1, 0))]
 	for i := range g.waves {
@@ -248,7 +248,7 @@ func (m *Machine) write(c *change, g *growth) {
 			g.waves[i].Ended = m.now
 		}
 	}
-	for len(g.waves) < g.wave-1 { // passed over
+	for len(g.waves) < g.wave-1 { // skipped
 		g.waves = append(g.waves, waveTimes{Began: m.now, Good: m.now, Ended: m.now, Envoys: c.members})
 	}
 	g.waves = append(g.waves, waveTimes{Began: m.now, Envoys: g.envoys})
@@ -257,7 +257,7 @@ func (m *Machine) write(c *change, g *growth) {
 	m.keep(c)
 }
 
-// written begins the waves that are written down.
+// written begins the waves that are saved.
 func (m *Machine) written() {
 	for _, c := range slices.Clone(m.open) {
 		g := c.growth

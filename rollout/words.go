@@ -27,7 +27,7 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// ofAll is "all 3 Envoys run it" or "2 of 3 Envoys run it".
+// ofAll returns "all 3 Envoys run it" or "2 of 3 Envoys run it".
 func ofAll(n, all int) string {
 	switch {
 	case n < all:
@@ -38,7 +38,7 @@ func ofAll(n, all int) string {
 	return fmt.Sprintf("all %d Envoys run it", all)
 }
 
-// list names the first few.
+// list returns the first few IDs.
 func list(ids []string) string {
 	if len(ids) > 3 {
 		return strings.Join(ids[:3], ", ") + " and " + number(len(ids)-3, "other", "others")
@@ -71,13 +71,13 @@ func waveName(w definition.Wave) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.4g", w.Share*100), ".0") + " %"
 }
 
-// kindWord is a kind as people say it.
+// kindWord returns a kind as people call it.
 func kindWord(kind string) string {
 	word := kind[strings.LastIndex(kind, ".")+1:]
 	return strings.ToLower(word[:min(1, len(word))]) + word[min(1, len(word)):]
 }
 
-// at is " in wave 1 of 5 after 2 s", of a change that is there.
+// at returns " in wave 1 of 5", or "" if no wave has begun.
 func (c *change) at() string {
 	if c.Wave == 0 {
 		return ""
@@ -85,7 +85,7 @@ func (c *change) at() string {
 	return fmt.Sprintf(" in wave %d of %d", c.Wave, c.policyWaves())
 }
 
-// words are how far a change is, and why no further.
+// words returns the progress of a change, and what it waits for.
 func (m *Machine) words(c *change, now time.Time) string {
 	switch c.State {
 	case Waiting:

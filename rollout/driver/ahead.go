@@ -9,24 +9,25 @@ import (
 	"wasmxds/rollout"
 )
 
-// What no policy is for goes everywhere at once, and others read of it when it is written
-// down. A server that starts meanwhile would serve new Envoys without a filter that
-// Envoys elsewhere have. So with other servers who leads gives its Envoys nothing that
-// they can't read of, unless the state takes long to write; and a server that starts
-// gives its Envoys nothing before who leads has said that all is written.
+// A change without a policy goes to all Envoys at once, and the other replicas read of it
+// when it is saved. A replica that starts in between would serve new Envoys without a
+// filter that Envoys of other replicas have. Therefore, with other replicas, the leader
+// gives its Envoys nothing that these can't read, unless saving takes long; and a replica
+// that starts gives its Envoys nothing before the leader has reported that everything is
+// saved.
 const (
-	// aheadAfter is how long what no policy is for waits until it is written down.
+	// aheadAfter is how long a change without a policy waits to be saved.
 	aheadAfter = time.Second
-	// firstWait is how long a server that starts waits for the word of who leads, and
-	// behindFor how long it, or one that follows, waits for what is not written down.
+	// firstWait is how long a replica that starts waits for the leader's answer, and
+	// behindFor how long it, or a follower, waits for what is not saved.
 	firstWait = 3 * time.Second
 	behindFor = 3 * time.Second
 )
 
-// waits is a plan that Envoys are to get later.
+// waits is a plan that Envoys get later.
 type waits struct {
 	plan  *rollout.Plan // nil: none
-	seq   uint64        // when that batch is written down
+	seq   uint64        // publish when this batch is saved
 	since time.Time
 }
 
@@ -37,7 +38,7 @@ func (w *waits) hold(p *rollout.Plan) {
 	w.plan = p
 }
 
-// give has Envoys get what a step says, now or in a moment.
+// give publishes the plan of a step, now or later.
 func (d *Driver) give(step rollout.Ready) {
 	r, l := d.role, d.lead
 	switch {
@@ -50,7 +51,7 @@ func (d *Driver) give(step rollout.Ready) {
 		}
 		return
 	case r.stand == Leads && step.Save != nil && d.others():
-		l.hurry(step.Save.Seq) // those who follow are to have it soon
+		l.hurry(step.Save.Seq) // so that followers can read it soon
 		if step.Ahead && l.why() == "" {
 			l.waits.seq = step.Save.Seq
 			l.waits.hold(step.Plan)
@@ -72,12 +73,12 @@ func (d *Driver) publish(p *rollout.Plan) {
 	d.o.Publish(p)
 }
 
-// others says whether there are other servers that live.
+// others reports whether other replicas live.
 func (d *Driver) others() bool {
 	return slices.Contains(slices.Collect(maps.Values(d.o.Replicas.Others())), true)
 }
 
-// giveWritten has Envoys get what waited until a batch was written down.
+// giveWritten publishes the plan that waited until a batch was saved.
 func (d *Driver) giveWritten(seq uint64) {
 	l := d.lead
 	if l.ahead <= seq {
@@ -90,14 +91,14 @@ func (d *Driver) giveWritten(seq uint64) {
 	}
 }
 
-// giveFirst has Envoys get what this server found when it started.
+// giveFirst publishes the plan that this replica found when it started.
 func (d *Driver) giveFirst() {
 	if p := d.role.first.plan; p != nil {
 		d.publish(p)
 	}
 }
 
-// due is when the wait for something is over; zero: nothing waits.
+// due returns when the waiting plan is published at the latest; zero: none waits.
 func (d *Driver) due() time.Time {
 	switch r := d.role; {
 	case r == nil:
@@ -109,7 +110,7 @@ func (d *Driver) due() time.Time {
 	return time.Time{}
 }
 
-// giveDue has Envoys get what has waited long enough.
+// giveDue publishes a plan that has waited long enough.
 func (d *Driver) giveDue() {
 	at := d.due()
 	if at.IsZero() || time.Now().Before(at) {
@@ -125,7 +126,7 @@ func (d *Driver) giveDue() {
 	d.publish(p)
 }
 
-// sooner is the sooner of two times that are not zero.
+// sooner returns the earlier of two times, ignoring zero times.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -133,7 +134,8 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// isAhead says whether Envoys have what is not written down, and has it written.
+// isAhead reports whether Envoys have what is not saved yet, and if so requests that it is
+// saved.
 func (l *lead) isAhead() bool {
 	if l.ahead == 0 {
 		return false
@@ -142,8 +144,8 @@ func (l *lead) isAhead() bool {
 	return true
 }
 
-// answered takes what who leads has answered: while its Envoys have what this server
-// can't read of, this one is soon on its own, as if it could read nothing.
+// answered processes the leader's answer. While the leader's Envoys have what this replica
+// can't read, this one is soon on its own, as if it could read nothing.
 func (d *Driver) answered(ctx context.Context, ahead bool) {
 	r := d.role
 	if !ahead {
@@ -167,8 +169,8 @@ func (d *Driver) answered(ctx context.Context, ahead bool) {
 	}
 }
 
-// answeredBefore has this server follow what it has read, where that was begun after who
-// leads had said that all is written.
+// answeredBefore lets this replica follow what it has read, if the read began after the
+// leader had reported that everything is saved.
 func (d *Driver) answeredBefore(began time.Time) {
 	if at := d.role.answered; !at.IsZero() && !began.Before(at) {
 		d.surely()

@@ -9,7 +9,8 @@ import (
 	"wasmxds/state"
 )
 
-// unreadable has a server that does not lead be on its own, as the state can't be read.
+// unreadable records that the state can't be read. A replica that follows is then on its
+// own.
 func (d *Driver) unreadable(ctx context.Context, why error) {
 	r := d.role
 	r.readable, r.sure, r.answered, r.behind = time.Time{}, false, time.Time{}, time.Time{}
@@ -25,8 +26,8 @@ func (d *Driver) unreadable(ctx context.Context, why error) {
 	d.care(ctx, values)
 }
 
-// care has this server care for its Envoys on its own, from values. What it wants written
-// down goes to the copy.
+// care lets this replica serve its Envoys on its own, from values. What it saves goes to
+// the copy.
 func (d *Driver) care(ctx context.Context, values map[string][]byte) {
 	r := d.role
 	d.leave()
@@ -52,7 +53,7 @@ func (d *Driver) care(ctx context.Context, values map[string][]byte) {
 	d.stands()
 }
 
-// endCare ends that, and waits until what it wants written down is in the copy.
+// endCare ends that, and waits until everything is saved in the copy.
 func (d *Driver) endCare(ctx context.Context) error {
 	var l *lead
 	err := d.call(ctx, func() {

@@ -1,8 +1,8 @@
-// Package driver runs a [rollout.Machine]: it owns the goroutine, the clock and the
-// writing down.
+// Package driver runs a [rollout.Machine]: it owns the goroutine, reads the clock, and
+// saves the state.
 //
-// Start with [New]. What Envoys and files say goes in through [Driver.Tell], what
-// people say through [Driver.Do]; who gets what comes out through Options.Publish.
+// Start with [New]. Events of Envoys and definitions go in through [Driver.Tell], commands
+// through [Driver.Do]. Plans come out through Options.Publish.
 package driver
 
 import (
@@ -20,41 +20,41 @@ import (
 	"wasmxds/state"
 )
 
-// Options are what a Driver is made of. Its functions are called by one goroutine,
-// which waits for them, but for Look.
+// Options configure a Driver. Its functions are called by one goroutine, which waits for
+// them, except for Look.
 type Options struct {
 	rollout.Options
-	// State keeps what is to go on after a restart; nil: nothing does. With Replicas,
-	// Replicas.Copy does.
+	// State stores what must survive a restart; nil: nothing does. With Replicas,
+	// Replicas.Copy is used instead.
 	State *state.Writer
-	// Replicas are the other servers that Envoys may be connected to; nil: there are
+	// Replicas describes the other replicas that Envoys may be connected to; nil: there are
 	// none, and the Driver always leads.
 	Replicas *Replicas
-	// Publish is told who gets what from now on.
+	// Publish is called with each new plan.
 	Publish func(*rollout.Plan)
-	// Watch is told which Envoys are to be looked at, and gives what they told before a
-	// wave that begins, which is kept for the next start; nil: nobody is.
+	// Watch is called with the Envoys to observe. It returns their signals from before a
+	// wave that begins, which are saved for the next start; nil: nothing is observed.
 	Watch func(rollout.Watch) (told []byte)
-	// Heard is told what Envoys of all servers have told, while this one leads, before
-	// anything comes of it; nil: nobody is.
+	// Heard is called with the events of Envoys of all replicas while this one leads,
+	// before they are processed; nil: it is not called.
 	Heard func(rollout.Event)
-	// Told is told what happens; nil: it is only logged.
+	// Told is called with what happens; nil: it is only logged.
 	Told func(rollout.Told)
-	// Look asks a judge, again and again; nil: there are none. Any number are asked
-	// at the same time, but none of a change twice. It is for Look to bound how long
-	// one takes; the context ends when its answer would not count any more. No
-	// verdict: it has nothing to say yet.
+	// Look asks a judge, repeatedly; nil: there are no judges. Any number of judges are
+	// asked concurrently, but none about the same change twice at a time. Look must bound
+	// how long one takes; its context ends when its answer would no longer count. An empty
+	// verdict means that there is none yet.
 	Look func(context.Context, rollout.Look) (verdict rollout.Verdict, words string)
 	Log  *slog.Logger // default slog.Default()
 }
 
-// Driver is a Machine that runs.
+// Driver runs a Machine.
 type Driver struct {
 	o    Options
 	log  *slog.Logger
-	m    *rollout.Machine // Run's
-	lead *lead            // Run's; nil: the machine follows
-	role *role            // Run's; nil: there are no Replicas
+	m    *rollout.Machine // used only by Run
+	lead *lead            // used only by Run; nil: the machine follows
+	role *role            // used only by Run; nil: there are no Replicas
 
 	events  *queue.Queue[rollout.Event]
 	calls   chan func()   // to be called by Run
@@ -63,10 +63,10 @@ type Driver struct {
 	began   []*module.Filter
 }
 
-// keys are where the state is.
+// keys is the prefix of the rollout's keys in the state.
 const keys = "rollout/"
 
-// New makes a Driver of what was written down.
+// New returns a Driver that continues from the saved state.
 func New(ctx context.Context, o Options) (*Driver, error) {
 	d := &Driver{o: o, log: cmp.Or(o.Log, slog.Default()), events: queue.New[rollout.Event](), calls: make(chan func()),
 		judge: make(chan struct{}, 1)}
@@ -95,7 +95,7 @@ func New(ctx context.Context, o Options) (*Driver, error) {
 	return d, nil
 }
 
-// begin has a machine run.
+// begin replaces the machine.
 func (d *Driver) begin(m *rollout.Machine, errs []error) {
 	for _, err := range errs {
 		d.log.Error("of how far changes are something can't be used", "error", err)
@@ -104,11 +104,11 @@ func (d *Driver) begin(m *rollout.Machine, errs []error) {
 	d.keepModules()
 }
 
-// Tell tells the machine of an event. It never waits.
+// Tell passes an event to the machine. It never blocks.
 func (d *Driver) Tell(e rollout.Event) { d.events.Add(e) }
 
-// Do does what people say, or has it done by who leads, and waits until that is
-// written down. What was told before comes first.
+// Do executes a command, here or on the leader, and waits until the result is saved.
+// Earlier events are processed first.
 func (d *Driver) Do(ctx context.Context, c rollout.Command) error {
 	if d.o.Replicas != nil {
 		return d.doWith(ctx, c)
@@ -116,7 +116,7 @@ func (d *Driver) Do(ctx context.Context, c rollout.Command) error {
 	return d.do(ctx, c, func() bool { return true })
 }
 
-// do does what people say on this server, if it may.
+// do executes a command on this replica, if may returns true.
 func (d *Driver) do(ctx context.Context, c rollout.Command, may func() bool) error {
 	var err error
 	var l *lead
@@ -136,7 +136,7 @@ func (d *Driver) do(ctx context.Context, c rollout.Command, may func() bool) err
 	return nil
 }
 
-// Status tells of all changes, as who leads has it.
+// Status returns the status of all changes, as the leader knows it.
 func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
 	if d.o.Replicas != nil {
 		return d.statusWith(ctx)
@@ -144,7 +144,7 @@ func (d *Driver) Status(ctx context.Context) (rollout.Status, error) {
 	return d.status(ctx, func() bool { return true })
 }
 
-// status tells what this server knows of all changes, if it may.
+// status returns the status of all changes as this replica knows it, if may returns true.
 func (d *Driver) status(ctx context.Context, may func() bool) (s rollout.Status, err error) {
 	var status func() rollout.Status
 	var l *lead
@@ -169,11 +169,11 @@ func (d *Driver) status(ctx context.Context, may func() bool) (s rollout.Status,
 	return s, nil
 }
 
-// Modules are the SHA-256 of modules that may be needed again.
+// Modules returns the SHA-256 of the modules that may be needed again.
 func (d *Driver) Modules() []string { return *d.modules.Load() }
 
-// Began are the filters that it began with: of the base and of changes, as they were
-// written down.
+// Began returns the filters of the base and of changes in the saved state that the Driver
+// began with.
 func (d *Driver) Began() []*module.Filter { return d.began }
 
 func (d *Driver) keepModules() {
@@ -181,7 +181,7 @@ func (d *Driver) keepModules() {
 	d.modules.Store(&modules)
 }
 
-// call has do called by Run, after all that was told before.
+// call lets Run call do, after all earlier events.
 func (d *Driver) call(ctx context.Context, do func()) error {
 	done := make(chan struct{})
 	select {

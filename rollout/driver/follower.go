@@ -11,13 +11,14 @@ import (
 	"wasmxds/state"
 )
 
-// follows has this server follow, from values. It is not sure yet: others may not lead.
+// follows makes this replica follow, from values. It is not sure yet: possibly no other
+// replica leads.
 func (d *Driver) follows(values map[string][]byte) {
 	r := d.role
 	d.leave()
 	r.stand, r.sure, r.answered, r.reached = Follows, false, time.Time{}, time.Now()
 	if values == nil {
-		values = r.values // what was seen last has to do
+		values = r.values // the last known ones
 	}
 	d.begin(rollout.Follow(d.o.Options, values))
 	if r.wanted != nil {
@@ -27,7 +28,8 @@ func (d *Driver) follows(values map[string][]byte) {
 	d.stands()
 }
 
-// tellMachine tells a new machine of this server's Envoys, and the next leader, too.
+// tellMachine passes this replica's Envoys to a new machine, and schedules them for the
+// next leader.
 func (d *Driver) tellMachine() {
 	d.role.own.Anew()
 	for _, e := range d.role.own.Envoys() {
@@ -35,7 +37,7 @@ func (d *Driver) tellMachine() {
 	}
 }
 
-// tellLeader tells whoever leads of this server's Envoys.
+// tellLeader reports this replica's Envoys to the leader.
 func (d *Driver) tellLeader(ctx context.Context) {
 	for {
 		pause := tellEvery
@@ -57,7 +59,7 @@ func (d *Driver) tellLeader(ctx context.Context) {
 	}
 }
 
-// tellOnce tells the leader what comes next, and says whether there is more.
+// tellOnce sends the next report to the leader. It returns whether there is more to report.
 func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	l := d.o.Replicas.Leader()
 	term := l.Term()
@@ -85,7 +87,7 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	answer, err := l.Hear(short, t)
 	if err != nil {
 		r.unreached.Store(&err)
-		return false // it is told again
+		return false // it is sent again
 	}
 	r.unreached.Store(nil)
 	_ = d.call(ctx, func() { // else ctx has ended
@@ -105,8 +107,8 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	return rest
 }
 
-// followAnyway has a server that can read the state, and neither leads nor reaches who does,
-// follow after a while.
+// followAnyway lets a replica that can read the state, and neither leads nor reaches the
+// leader, follow after a while.
 func (d *Driver) followAnyway() {
 	if r := d.role; !r.readable.IsZero() && time.Since(r.readable) >= sureAfter && time.Since(r.reached) >= sureAfter {
 		r.behind = time.Time{}
@@ -114,7 +116,7 @@ func (d *Driver) followAnyway() {
 	}
 }
 
-// surely has this server follow what is written, as another leads.
+// surely makes this replica follow the saved state, because another replica leads.
 func (d *Driver) surely() {
 	r := d.role
 	switch {
@@ -132,7 +134,7 @@ func (d *Driver) surely() {
 	d.giveFirst()
 }
 
-// follow reads what is written down, as it is written, until ctx ends.
+// follow reads the saved state, and each change to it, until ctx ends.
 func (d *Driver) follow(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := d.followOnce(ctx)
@@ -145,7 +147,7 @@ func (d *Driver) follow(ctx context.Context) {
 	}
 }
 
-// errReread: the state is to be read anew.
+// errReread means that the state must be read again.
 var errReread = errors.New("to be read anew")
 
 func (d *Driver) followOnce(ctx context.Context) error {
@@ -187,7 +189,7 @@ func (d *Driver) followOnce(ctx context.Context) error {
 	return context.Cause(watching)
 }
 
-// read takes what is written down.
+// read processes the saved state.
 func (d *Driver) read(values map[string][]byte) {
 	r := d.role
 	r.values = values
@@ -200,8 +202,8 @@ func (d *Driver) read(values map[string][]byte) {
 	}
 }
 
-// probe looks whether the state can be read, and is the same still, until ctx ends or it
-// is not: a store that is away does not end a watch.
+// probe checks that the state can be read and is still the same, until ctx ends or the
+// check fails. A store that is unavailable does not end a watch.
 func (d *Driver) probe(ctx context.Context, at state.Revision, end context.CancelCauseFunc) {
 	failed := 0
 	for {
@@ -222,7 +224,7 @@ func (d *Driver) probe(ctx context.Context, at state.Revision, end context.Cance
 				end(err)
 				return
 			}
-		case now < at: // it was lost
+		case now < at: // its data was lost
 			end(errReread)
 			return
 		default:

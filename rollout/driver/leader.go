@@ -11,7 +11,7 @@ import (
 	"wasmxds/state"
 )
 
-// hearOwn has a leader hear what its own Envoys tell.
+// hearOwn lets the leader process the reports of its own Envoys.
 func (d *Driver) hearOwn() {
 	own := d.role.own
 	for own.Waits() {
@@ -24,7 +24,7 @@ func (d *Driver) hearOwn() {
 	}
 }
 
-// hear has a leader hear what a server tells.
+// hear lets the leader process a report of a replica.
 func (d *Driver) hear(id string, t roster.Telling) bool {
 	events, ok := d.role.all.Hear(time.Now(), id, t)
 	for _, e := range events {
@@ -33,8 +33,7 @@ func (d *Driver) hear(id string, t roster.Telling) bool {
 	return ok
 }
 
-// Hear is told what the Envoys of another server tell, where this one leads in a
-// term.
+// Hear processes a report of another replica, if this one leads in the given term.
 func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Telling) (a Answer, err error) {
 	failed := d.call(ctx, func() {
 		r := d.role
@@ -54,8 +53,8 @@ func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Tell
 	return a, cmp.Or(failed, err)
 }
 
-// listen has a leader notice whom it does not hear any more, and others that they
-// follow.
+// listen lets a leader notice which replicas it no longer hears, and other replicas that
+// they can follow.
 func (d *Driver) listen(ctx context.Context) {
 	for wait(ctx, tellEvery) {
 		if d.call(ctx, func() { d.lose(); d.followAnyway(); d.stands() }) != nil {
@@ -83,7 +82,7 @@ func (d *Driver) lose() {
 	}
 }
 
-// tellMissing tells the machine which servers are not heard.
+// tellMissing passes to the machine which replicas are not heard.
 func (d *Driver) tellMissing() {
 	heard := func(id string) bool { return d.role.all != nil && d.role.all.Heard(id) }
 	missing := map[string]bool{}
@@ -165,8 +164,8 @@ func (d *Driver) inTerm(ctx context.Context, term state.Term) error {
 	return nil
 }
 
-// take has this server lead, from what is written down. No wave begins before it has
-// heard of the Envoys of all.
+// take makes this replica lead, from the saved state. No wave begins before all replicas
+// have reported their Envoys.
 func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
 	r := d.role
 	d.log.Info("this server leads now: it moves changes", "term", term)
@@ -184,7 +183,8 @@ func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
 	d.stands()
 }
 
-// goOn tells a new machine that does not follow who was here, and what the files say.
+// goOn passes the expected Envoys and the desired state to a new machine that does not
+// follow.
 func (d *Driver) goOn() {
 	r := d.role
 	if time.Since(r.began) < rollout.AwaitFor {
@@ -197,7 +197,7 @@ func (d *Driver) goOn() {
 	}
 }
 
-// leave leaves what this server stood as.
+// leave ends the current stand of this replica.
 func (d *Driver) leave() {
 	r := d.role
 	if l := d.lead; l != nil {

@@ -8,8 +8,8 @@ import (
 	"wasmxds/rollout"
 )
 
-// How long after a judge was asked it is asked again. Those of one's own are others'
-// servers.
+// The intervals between two requests to a judge. A policy's own judges are servers of
+// others.
 const (
 	lookEvery = 2 * time.Second
 	askEvery  = 5 * time.Second
@@ -22,26 +22,26 @@ func every(l rollout.Look) time.Duration {
 	return askEvery
 }
 
-// judge is one of the judges of a change.
+// judge identifies a judge of a change.
 type judge struct{ change, name string }
 
-// asked is one that was asked.
+// asked is a judge that was asked.
 type asked struct {
 	wave   int
 	at     time.Time
 	cancel context.CancelFunc // nil: it has answered
-	open   bool               // it is still to be asked
+	open   bool               // it must still be asked
 }
 
-// looks are the judges that were asked, of all changes that are to be judged.
+// looks are the judges that were asked, for all changes that are being judged.
 type looks struct {
 	asked map[judge]*asked
 	now   time.Time
-	wake  time.Time // when the next is due; zero: it is not time that they wait for
+	wake  time.Time // when the next one is due; zero: none is waiting for time to pass
 }
 
-// look asks judges while any change is to be judged: each by itself, so that none
-// waits for another. It returns when ctx has ended, and all that are asked have.
+// look asks judges while changes are being judged, each in its own goroutine, so that none
+// waits for another. It returns when ctx and all requests have ended.
 func (d *Driver) look(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
@@ -84,8 +84,8 @@ func (d *Driver) look(ctx context.Context) {
 	}
 }
 
-// of gives the judges to be asked now, and forgets those that are not to be asked
-// any more. Those of them that are being asked it lets off.
+// of returns the judges to ask now, and forgets those that no longer need to be asked.
+// Their requests in progress are cancelled.
 func (s *looks) of(m *rollout.Machine, now time.Time) []rollout.Look {
 	s.now, s.wake = now, time.Time{}
 	for _, a := range s.asked {
@@ -104,9 +104,9 @@ func (s *looks) of(m *rollout.Machine, now time.Time) []rollout.Look {
 	return due
 }
 
-// due says whether a judge is to be asked now. One that has not answered is not
-// asked again, for another wave either: it is let off first. What it said of the
-// wave before is no reason to wait.
+// due reports whether a judge must be asked now. A judge that has not answered is not asked
+// again. If the wave has changed meanwhile, its request is cancelled first; what it
+// answered about the earlier wave is no reason to wait.
 func (s *looks) due(l rollout.Look) bool {
 	a := s.asked[judge{l.Change, l.Judge}]
 	if a == nil {
@@ -129,7 +129,7 @@ func (s *looks) due(l rollout.Look) bool {
 	return false
 }
 
-// ask asks a judge, and tells the machine what it says.
+// ask asks a judge, and passes its verdict to the machine.
 func (d *Driver) ask(ctx context.Context, l rollout.Look) {
 	verdict, words := d.o.Look(ctx, l)
 	if verdict != "" && ctx.Err() == nil {

@@ -13,116 +13,115 @@ import (
 	"wasmxds/state"
 )
 
-// Replicas are the servers of one state that Envoys may be connected to. One leads:
-// it moves changes, and writes that down in its term. The others follow what it
-// writes, and tell it what their Envoys tell.
+// Replicas describes the replicas that share a state and that Envoys may be connected to.
+// One leads: it moves changes, and saves that in its term. The others follow what it saves,
+// and report their Envoys to it.
 //
-// A server that can't read the state, and does not lead, is on its own ([Cares]): for
-// its Envoys it goes on from what was written down. Nothing that has to be written
-// down first moves, so no wave begins; a bad change is stopped, and what no policy is
-// for goes on. When the state is back it leads, and what it has done is written down,
-// or another leads, and that is given up.
+// A replica that can't read the state, and does not lead, is on its own ([Cares]): it
+// continues for its Envoys from the saved state. Nothing moves that must be saved first, so
+// no wave begins; bad changes are stopped, and changes without a policy go on. When the
+// state is available again, either this replica leads, and what it has done is saved, or
+// another leads, and it is given up.
 type Replicas struct {
-	ID string // of this one
-	// Lead waits until this one is the only one that leads.
+	ID string // of this replica
+	// Lead waits until this replica is the only one that leads.
 	Lead func(context.Context) (state.Term, error)
-	// In gives the state as it is written to in a term, once it has all that was
-	// written before, and what is owed is written down or given up.
+	// In returns the state for writes in a term, once it has all earlier writes, and what
+	// is owed is written or given up.
 	In func(context.Context, state.Term) (state.Store, error)
-	// Shared is the state as all see it.
+	// Shared is the state as all replicas see it.
 	Shared state.Store
-	// Copy is what this server has of it, which is read where Shared can't be. What is
-	// written to it is owed to Shared.
+	// Copy is this replica's copy of the state, which is read when Shared can't be. Writes
+	// to it are later pushed to Shared.
 	Copy state.Store
-	// GiveUp gives up what is owed.
+	// GiveUp gives up the writes to Copy that were not pushed yet.
 	GiveUp func()
-	// Leader gives the server that leads; it may be another at the next call.
+	// Leader returns the current leader, which may change with each call.
 	Leader func() Leader
-	// SameClock says whether who led before has about the same clock; nil: it has.
+	// SameClock reports whether the previous leader has about the same clock; nil: it has.
 	SameClock func() bool
-	// Others are all other servers that there are by the state, by id, and whether
-	// they live: one that does not may have left Envoys behind.
+	// Others returns all other replicas in the state, by ID, and whether they live. One
+	// that does not may have left Envoys behind.
 	Others func() map[string]bool
 }
 
-// Leader is the server that leads, as others reach it.
+// Leader is the replica that leads, as others reach it.
 type Leader interface {
-	// Term is its term; 0: nobody is known to lead.
+	// Term returns its term; 0: no leader is known.
 	Term() uint64
-	// Hear tells it what this server's Envoys have told.
+	// Hear reports this replica's Envoys to it.
 	Hear(ctx context.Context, t roster.Telling) (Answer, error)
 	Do(ctx context.Context, c rollout.Command) error
 	Status(ctx context.Context) (rollout.Status, error)
 }
 
-// Answer is what a leader answers a server that tells it something.
+// Answer is a leader's answer to a report.
 type Answer struct {
-	Known bool `json:"known"` // false: all is to be told anew
-	// Ahead: its Envoys have what is not written down yet.
+	Known bool `json:"known"` // false: everything must be reported again
+	// Ahead means that the leader's Envoys have what is not saved yet.
 	Ahead bool `json:"ahead,omitempty"`
 }
 
-// ErrNotLeader: what was to be told to the leader was told to another server, or to
-// none.
+// ErrNotLeader means that a request for the leader reached another replica, or none.
 var ErrNotLeader = errors.New("this server does not lead")
 
 const (
-	// tellEvery is how often the leader is told that this server is there, and
-	// tellSoon how long what is to be told is gathered.
+	// tellEvery is the interval of reports to the leader, and tellSoon how long events are
+	// gathered for one report.
 	tellEvery = time.Second
 	tellSoon  = 50 * time.Millisecond
-	tellTime  = 5 * time.Second // that one telling may take
-	// lostAfter is for how long a server has not been heard that is lost.
+	tellTime  = 5 * time.Second // timeout of one report
+	// lostAfter is how long after its last report a replica is lost.
 	lostAfter = 5 * time.Second
-	// readTime is how long it may take to read the state, and probeEvery how often it
-	// is looked whether it can be.
+	// readTime is the timeout of reading the state, and probeEvery the interval of checks
+	// whether it can be read.
 	readTime   = 5 * time.Second
 	probeEvery = 3 * time.Second
-	// sureAfter is how long a server that can read the state waits to lead, or to reach
-	// who does, before it follows what is written: longer than it takes to lead, with a
-	// lease of a server that was killed and pauses between tries.
+	// sureAfter is how long a replica that can read the state waits to lead, or to reach
+	// the leader, before it follows the saved state. It is longer than it takes to lead,
+	// including the lease of a replica that was killed and the pauses between attempts.
 	sureAfter = 45 * time.Second
-	// leaderWait is how long a command waits for somebody to lead.
+	// leaderWait is how long a command waits for a leader.
 	leaderWait = 15 * time.Second
 )
 
-// Stand is how a server stands to the others.
+// Stand is the role of a replica among the others.
 type Stand string
 
-// How it may stand.
+// The roles.
 const (
 	Leads   Stand = "leads"
 	Follows Stand = "follows"
-	Cares   Stand = "on its own" // for its Envoys, as it can't read the state
+	Cares   Stand = "on its own" // serves its Envoys without the state, which it can't read
 )
 
-// role is what a Driver has that has Replicas. It is Run's.
+// role is the state of a Driver that has Replicas. Only Run uses it.
 type role struct {
 	began    time.Time
 	own      *roster.Own
-	wanted   *rollout.Wanted    // what the files say
-	expected []rollout.Expected // who was here before this server started
+	wanted   *rollout.Wanted    // the desired state
+	expected []rollout.Expected // Envoys that were connected before this process started
 	stand    Stand
-	told     uint64        // the term whose leader is told
-	news     chan struct{} // holds a token when there is something to tell
+	told     uint64        // the term whose leader receives the reports
+	news     chan struct{} // holds a token when there is something to report
 
-	values   map[string][]byte // that are written down, as Shared has them
+	values   map[string][]byte // the saved state in Shared
 	readable time.Time         // since when Shared can be read; zero: it can't
-	sure     bool              // since then it was found that this server follows
-	answered time.Time         // when who leads said that all is written; zero: not yet
-	behind   time.Time         // since when it says that not all is; zero: it does not
-	given    bool              // Envoys have something of this server
-	first    waits             // what they are to have, before that
-	reread   chan struct{}     // holds a token when Shared is to be read anew
-	cares    sync.WaitGroup    // what Run waits for besides
+	sure     bool              // it was found since then that this replica follows
+	answered time.Time         // when the leader reported that everything is saved; zero: not yet
+	behind   time.Time         // since when it reports the opposite; zero: it does not
+	given    bool              // Envoys have a plan of this replica
+	first    waits             // the first plan that they will have
+	reread   chan struct{}     // holds a token when Shared must be read again
+	cares    sync.WaitGroup    // additional goroutines that Run waits for
 
 	// While it leads.
 	term  uint64
 	all   *roster.All
-	heard map[string]time.Time // when each server was, that has told of all its Envoys or does
+	heard map[string]time.Time // when each replica that reports its Envoys was last heard
 
-	reached   time.Time             // when the leader was last, or this server began to follow
-	unreached atomic.Pointer[error] // why it was not since; nil: it was
+	reached   time.Time             // when the leader was last reached, or this replica began to follow
+	unreached atomic.Pointer[error] // why it was not reached since; nil: it was
 	standing  atomic.Pointer[Standing]
 }
 
@@ -132,16 +131,16 @@ func newRole() *role {
 	return r
 }
 
-// Standing is how a server stands to the others, for people.
+// Standing describes the role of a replica among the others, for people.
 type Standing struct {
 	Stand   Stand
-	Behind  bool     // it is on its own as who leads can't write down what Envoys have
-	Unheard []string // servers that a leader does not hear
-	Lost    string   // why who leads is not reached, where that takes long
+	Behind  bool     // it is on its own because the leader can't save what Envoys have
+	Unheard []string // replicas that a leader does not hear
+	Lost    string   // why the leader can't be reached, once that takes long
 }
 
-// Standing is how this server stands, or was a second ago; with no other servers it
-// leads.
+// Standing returns the role of this replica, at most a second old. Without other replicas
+// it leads.
 func (d *Driver) Standing() Standing {
 	if d.role == nil {
 		return Standing{Stand: Leads}
@@ -149,7 +148,7 @@ func (d *Driver) Standing() Standing {
 	return *d.role.standing.Load()
 }
 
-// stands notes how this server stands.
+// stands updates Standing.
 func (d *Driver) stands() {
 	r := d.role
 	s := &Standing{Stand: r.stand}
@@ -168,7 +167,7 @@ func (d *Driver) leads() bool { return d.role.stand == Leads }
 
 var errNobody = fmt.Errorf("no server is known to lead: %w", ErrNotLeader)
 
-// written is what is written down, and when that was.
+// written returns the saved state and its revision.
 func written(ctx context.Context, in state.Store) (map[string][]byte, state.Revision, error) {
 	entries, at, err := in.List(ctx, keys)
 	if err != nil {
@@ -181,17 +180,17 @@ func written(ctx context.Context, in state.Store) (map[string][]byte, state.Revi
 	return values, at, nil
 }
 
-// copied is what is written down as far as a copy knows, which may be ahead of what
-// others can read: no wave has begun by that.
+// copied returns the saved state in a copy. That may be ahead of what others can read, so
+// no wave begins because of it.
 func copied(ctx context.Context, in state.Store) (map[string][]byte, error) {
 	values, _, err := written(ctx, in)
 	return rollout.BeforeWaves(values), err
 }
 
-// knownIn is how long Shared may take before the copy has to do.
+// knownIn is how long reading Shared may take before the copy is used.
 const knownIn = 3 * time.Second
 
-// known is what is written down, by Shared or, where that can't be read now, by the copy.
+// known returns the saved state in Shared or, if that can't be read now, in the copy.
 func (r *Replicas) known(ctx context.Context) (map[string][]byte, error) {
 	short, cancel := context.WithTimeout(ctx, knownIn)
 	defer cancel()
@@ -201,8 +200,8 @@ func (r *Replicas) known(ctx context.Context) (map[string][]byte, error) {
 	return copied(ctx, r.Copy)
 }
 
-// observe takes an event of this server: what its Envoys tell goes by way of what all
-// servers tell, as an Envoy may be connected to several.
+// observe processes an event of this replica. Events of its Envoys are merged with the
+// reports of all replicas, because an Envoy may be connected to several.
 func (d *Driver) observe(e rollout.Event) {
 	r := d.role
 	switch e := e.(type) {
@@ -224,15 +223,16 @@ func (d *Driver) observe(e rollout.Event) {
 	_ = d.step(e) // only commands are refused
 }
 
-// doWith has a command done by who leads, or, on its own, here. Where nobody leads, as
-// who did was killed, it waits until somebody does, but not for ever.
+// doWith executes a command on the leader or, if this replica is on its own, here. If there
+// is no leader, for instance because it was killed, it waits for one, for at most
+// leaderWait.
 func (d *Driver) doWith(ctx context.Context, c rollout.Command) error {
 	for began := time.Now(); ; {
 		err := d.do(ctx, c, d.leads)
 		if !errors.Is(err, ErrNotLeader) {
 			return err
 		}
-		// It may be done where this says another error.
+		// After any other error it may have been executed.
 		if err = d.o.Replicas.Leader().Do(ctx, c); !errors.Is(err, ErrNotLeader) {
 			return err
 		}
@@ -245,7 +245,7 @@ func (d *Driver) doWith(ctx context.Context, c rollout.Command) error {
 	}
 }
 
-// statusWith tells what who leads tells of all changes, or else what is known here.
+// statusWith returns the leader's status of all changes, or else what is known here.
 func (d *Driver) statusWith(ctx context.Context) (rollout.Status, error) {
 	s, err := d.status(ctx, d.leads)
 	if !errors.Is(err, ErrNotLeader) {
@@ -267,15 +267,15 @@ func (d *Driver) statusWith(ctx context.Context) (rollout.Status, error) {
 	return s, err
 }
 
-// Here is the Driver for other servers, which is asked only as long as it leads.
+// Here is the Driver for other replicas. It answers only while it leads.
 type Here struct{ *Driver }
 
-// Do does what people say.
+// Do executes a command.
 func (h Here) Do(ctx context.Context, c rollout.Command) error {
 	return h.do(ctx, c, h.leads)
 }
 
-// Status tells of all changes.
+// Status returns the status of all changes.
 func (h Here) Status(ctx context.Context) (rollout.Status, error) {
 	return h.status(ctx, h.leads)
 }

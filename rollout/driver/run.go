@@ -30,7 +30,7 @@ func (d *Driver) Run(ctx context.Context) {
 	d.run(ctx)
 }
 
-// serve does what a machine that leads needs besides being stepped, until ctx ends.
+// serve runs what a leading machine needs besides its steps, until ctx ends.
 func (d *Driver) serve(ctx context.Context, l *lead) {
 	var both sync.WaitGroup
 	defer both.Wait()
@@ -65,7 +65,7 @@ func (d *Driver) run(ctx context.Context) {
 	}
 }
 
-// told steps with all that was told until now.
+// told processes all events so far.
 func (d *Driver) told() {
 	for _, e := range d.events.Take() {
 		if d.role != nil {
@@ -76,7 +76,7 @@ func (d *Driver) told() {
 	}
 }
 
-// step steps, and does what comes of it.
+// step makes one step and carries out its results.
 func (d *Driver) step(e rollout.Event) error {
 	if d.o.Heard != nil && d.lead != nil {
 		d.o.Heard(e)
@@ -86,11 +86,11 @@ func (d *Driver) step(e rollout.Event) error {
 		d.lead.kept.PutAll(ready.Save.Values)
 		d.keepModules()
 		if ready.Save.Urgent {
-			d.lead.kept.Hurry() // whatever is being written
+			d.lead.kept.Hurry() // even while an earlier batch is being written
 			d.lead.hurry(ready.Save.Seq)
 		}
 	}
-	for _, w := range ready.Watch { // before any Envoy can say what it has
+	for _, w := range ready.Watch { // before any Envoy can report what it has
 		d.lead.note(w)
 		if d.o.Watch == nil {
 			continue
@@ -115,40 +115,40 @@ func (d *Driver) step(e rollout.Event) error {
 	if len(ready.Told) > 0 || len(ready.Watch) > 0 || ready.Plan != nil {
 		select {
 		case d.judge <- struct{}{}:
-		default: // it is told already
+		default: // already requested
 		}
 	}
 	return ready.Err
 }
 
-// How long it takes to try again to write.
+// Limits of the pause before another attempt to save.
 const (
 	firstRetry = time.Second
 	lastRetry  = 15 * time.Second
 )
 
-// lead is what a Driver has whose machine does not follow another.
+// lead is the state of a Driver whose machine does not follow another.
 type lead struct {
 	kept    state.View
-	written chan uint64            // batches that are to be written down; holds the newest
-	stalled atomic.Pointer[string] // why nothing can be written down
+	written chan uint64            // the newest batch to be saved at once
+	stalled atomic.Pointer[string] // why nothing can be saved
 	watched map[string]rollout.Watch
-	over    func() // ends it
+	over    func() // ends the lead
 
 	// See ahead.go.
 	waits waits
-	ahead uint64 // all have what that batch has, and it is not written down yet; 0: none
+	ahead uint64 // Envoys have what this batch contains, and it is not saved yet; 0: none
 
-	// Of a server on its own.
-	ended chan struct{} // closed when all is written to the copy that is to be
-	given bool          // ... which is given up
+	// Of a replica on its own.
+	ended chan struct{} // closed when everything was written to the copy
+	given bool          // these writes are to be given up
 }
 
 func newLead(kept state.View) *lead {
 	return &lead{kept: kept, over: func() {}, written: make(chan uint64, 1), watched: map[string]rollout.Watch{}}
 }
 
-// why says why no wave begins; "": nothing keeps them.
+// why returns why no wave begins; "": nothing prevents it.
 func (l *lead) why() string {
 	if l == nil {
 		return ""
@@ -159,24 +159,24 @@ func (l *lead) why() string {
 	return ""
 }
 
-// hurry has a batch written down at once, with all before it.
+// hurry requests that a batch, with all earlier ones, is saved at once.
 func (l *lead) hurry(seq uint64) {
 	select {
-	case <-l.written: // an older one: what is written has all before
+	case <-l.written: // an older batch: saving includes all earlier ones
 	default:
 	}
 	l.written <- seq
 }
 
-// note remembers whom to look at no more when this server leads no more.
+// note remembers a Watch, which must be ended when this replica no longer leads.
 func (l *lead) note(w rollout.Watch) {
 	if l.watched[w.Change] = w; w.Phase == rollout.After {
 		delete(l.watched, w.Change)
 	}
 }
 
-// write has what waves wait for written down, and tells when that is done. While it
-// can't be, waves stand still.
+// write saves the batches that waves wait for, and reports to the machine when they are
+// saved. Until then, waves stand still.
 func (d *Driver) write(ctx context.Context, l *lead) {
 	pause := backoff.NewExponentialBackOff()
 	pause.InitialInterval, pause.MaxInterval = firstRetry, lastRetry
@@ -214,8 +214,7 @@ func (d *Driver) write(ctx context.Context, l *lead) {
 	}
 }
 
-// saved tells the machine that a batch is written down, unless the machine is another
-// by now.
+// saved passes Saved to the machine, unless it was replaced meanwhile.
 func (d *Driver) saved(l *lead, seq uint64) {
 	if d.lead == l {
 		_ = d.step(rollout.Saved{Seq: seq}) // only commands are refused
@@ -223,7 +222,7 @@ func (d *Driver) saved(l *lead, seq uint64) {
 	}
 }
 
-// wait waits, and says whether ctx has not ended.
+// wait waits, and reports whether ctx has not ended.
 func wait(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

@@ -9,10 +9,10 @@ import (
 	"wasmxds/signal"
 )
 
-// times are when something happened to Envoys, the newest last.
+// times are the times of events, by Envoy, the newest last.
 type times map[string][]time.Time
 
-// mostTimes is how many are kept of an Envoy.
+// mostTimes is how many are kept per Envoy.
 const mostTimes = 64
 
 func (t times) add(id string, at time.Time) {
@@ -20,22 +20,22 @@ func (t times) add(id string, at time.Time) {
 	t[id] = all[max(0, len(all)-mostTimes):]
 }
 
-// only forgets all other Envoys.
+// only forgets all Envoys except for ids.
 func (t times) only(ids []string) {
 	maps.DeleteFunc(t, func(id string, _ []time.Time) bool { return !slices.Contains(ids, id) })
 }
 
-// mostCurves is of how many changes curves are kept that are not watched any more.
+// mostCurves is for how many changes that are no longer observed curves are kept.
 const mostCurves = 20
 
-// drawn are the curves of a change that is not watched any more.
+// drawn are the curves of a change that is no longer observed.
 type drawn struct {
 	change string
 	curves *rollout.Curves
 }
 
-// Curves are what the cohorts of a change have told, of the wave that it is in or
-// was in last; nil: nothing is known.
+// Curves returns the signals of the cohorts of a change over time, in its current or last
+// wave; nil: nothing is known.
 func (j *Judge) Curves(now time.Time, change string) *rollout.Curves {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -56,8 +56,7 @@ func (j *Judge) Curves(now time.Time, change string) *rollout.Curves {
 	return nil
 }
 
-// keepCurves keeps those of a wave that is not watched any more. The caller holds
-// j.mu.
+// keepCurves keeps the curves of a wave that is no longer observed. The caller holds j.mu.
 func (j *Judge) keepCurves(w *watch, now time.Time) {
 	if w.began.IsZero() {
 		return
@@ -66,8 +65,8 @@ func (j *Judge) keepCurves(w *watch, now time.Time) {
 	j.drawn = j.drawn[max(0, len(j.drawn)-mostCurves):]
 }
 
-// curves gives those of a wave. They are drawn anew when another block has ended:
-// who asks for a status asks for them, too. The caller holds j.mu.
+// curves returns the curves of a wave. They are computed once per block, because each
+// request for the status includes them. The caller holds j.mu.
 func (j *Judge) curves(w *watch, now time.Time) *rollout.Curves {
 	if at := now.Truncate(signal.BlockTime); !at.Equal(w.drawnAt) {
 		w.drawn, w.drawnAt = j.draw(w, now), at
@@ -75,7 +74,7 @@ func (j *Judge) curves(w *watch, now time.Time) *rollout.Curves {
 	return w.drawn
 }
 
-// draw draws them. The caller holds j.mu.
+// draw computes the curves of a wave. The caller holds j.mu.
 func (j *Judge) draw(w *watch, now time.Time) *rollout.Curves {
 	from := w.from
 	if oldest := now.Add(-kept); from.Before(oldest) {
@@ -88,7 +87,7 @@ func (j *Judge) draw(w *watch, now time.Time) *rollout.Curves {
 	return c
 }
 
-// points are what a cohort has told since from, by blocks.
+// points returns the signals of a cohort since from, by block.
 func (j *Judge) points(cohort []string, from, now time.Time, slow float64) []rollout.Point {
 	all := make([]rollout.Point, max(0, now.Sub(from)/signal.BlockTime))
 	latencies := make([][]signal.Latencies, len(all))

@@ -1,12 +1,13 @@
-// Package judge is [rollout.SignalsJudge]: it says what Envoys tell of a change.
+// Package judge implements [rollout.SignalsJudge]: it judges a change by the Envoys'
+// signals.
 //
-// It stands between a [rollout.Machine], which says whom to watch, and package
-// signal, which counts and compares. Start with [New]. It is told what the machine
-// tells and is told, and is asked with [Judge.Look]. It has no goroutine, clock or
+// It connects a [rollout.Machine], which selects the Envoys to observe, with package
+// signal, which counts and compares. Start with [New]. It receives the inputs and outputs
+// of the machine, and [Judge.Look] returns its verdict. It has no goroutine, clock or
 // connection, and is safe for concurrent use.
 //
-// Refusals, crashes and restarts are the machine's, which hears of each at once. Of
-// crashes and restarts there are curves here, of what the machine is told as well.
+// The machine itself judges rejections, crashes and restarts, each at once. This package
+// only computes curves of crashes and restarts, from the events of the machine.
 package judge
 
 import (
@@ -18,50 +19,50 @@ import (
 	"wasmxds/signal"
 )
 
-// Counts is what [signal.Counts] does: it keeps what Envoys tell.
+// Counts is the interface of [signal.Counts], which stores the Envoys' signals.
 type Counts interface {
 	Watch(nodes []string, since time.Time)
 	Envoy(node string, now time.Time) signal.Envoy
 }
 
-// Options are a Judge's givens.
+// Options configure a Judge.
 type Options struct {
 	Counts Counts
 }
 
-// Judge compares the cohorts that a machine has watched.
+// Judge compares the cohorts that a machine observes.
 type Judge struct {
 	o Options
 
 	mu      sync.Mutex
-	watches []*watch                  // those of what was asked for first come first
-	away    map[string]time.Time      // Envoys that are, or were until then
-	settled map[string]rollout.Choice // what is in place on Envoys of cohorts, since they are
-	anew    times                     // when Envoys came back as new
-	crashed times                     // when VMs of theirs crashed
-	drawn   []drawn                   // the newest last
+	watches []*watch                  // in the order in which they were requested
+	away    map[string]time.Time      // Envoys that are away (zero), or when they came back
+	settled map[string]rollout.Choice // the choice in place on each Envoy of a cohort, since it is in one
+	anew    times                     // when Envoys restarted
+	crashed times                     // when VMs of Envoys crashed
+	drawn   []drawn                   // newest last
 }
 
-// New makes a Judge.
+// New returns a Judge.
 func New(o Options) *Judge {
 	return &Judge{o: o, away: map[string]time.Time{}, settled: map[string]rollout.Choice{}, anew: times{}, crashed: times{}}
 }
 
-// For how long the Envoys of a wave are to be watched before it begins, so that it
-// can be told what is new in it: at least, and at most while Known says that it is not
-// enough.
+// How long the Envoys of a wave are observed before it begins, so that changes in their
+// signals can be recognized: at least Before, and at most MostBefore while Known returns
+// false.
 const (
 	Before     = 2 * time.Minute
 	MostBefore = 20 * time.Minute
 )
 
-// Look says what the Envoys of a wave tell of a change. While it compares, others
-// may go on.
+// Look returns the verdict on a wave, from its Envoys' signals. It does not hold the lock
+// while it compares.
 func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
 	w, known := j.waveOf(now, l)
 	switch {
 	case w == nil:
-		return "", "" // it has gone on
+		return "", "" // it has ended
 	case !known:
 		return rollout.Unable, "what the wave's Envoys told before it is not known: it began with another server, or too many others were looked at"
 	case l.Unable:
@@ -70,14 +71,14 @@ func (j *Judge) Look(now time.Time, l rollout.Look) (rollout.Verdict, string) {
 	return verdictOf(signal.Judge(*w, thresholds(l.Policy)))
 }
 
-// Known says whether the Envoys of a wave that is prepared have told enough to compare
-// with.
+// Known reports whether the Envoys of a wave that is prepared have sent enough signals to
+// compare with.
 func (j *Judge) Known(now time.Time, l rollout.Look) bool {
 	j.mu.Lock()
 	i := j.find(l.Change, l.Wave)
 	if i < 0 || !j.watches[i].known {
 		j.mu.Unlock()
-		return true // nor will they tell more
+		return true // they will not send more
 	}
 	w := j.wave(j.watches[i], now)
 	j.mu.Unlock()
@@ -85,8 +86,8 @@ func (j *Judge) Known(now time.Time, l rollout.Look) bool {
 	return known
 }
 
-// waveOf is what is known of a wave that has begun, and whether it can be compared;
-// nil: it has not begun, or is over.
+// waveOf returns the signals of a wave that has begun, and whether they can be compared. It
+// returns nil if the wave has not begun, or has ended.
 func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, known bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -102,7 +103,7 @@ func (j *Judge) waveOf(now time.Time, l rollout.Look) (w *signal.Wave, known boo
 	return &all, true
 }
 
-// thresholds are what a policy says of requests.
+// thresholds returns the thresholds of a policy.
 func thresholds(p *definition.Rollout) signal.Thresholds {
 	s, t := p.Stop, signal.Thresholds{Waves: len(p.Waves)}
 	if !s.Errors.Off() {
@@ -114,7 +115,7 @@ func thresholds(p *definition.Rollout) signal.Thresholds {
 	return t
 }
 
-// verdictOf makes one of all tests: bad when one is, good when all are.
+// verdictOf combines the results of all tests: it is Bad if one is, and Good if all are.
 func verdictOf(all []signal.Verdict) (rollout.Verdict, string) {
 	verdict, words := rollout.Good, ""
 	for _, v := range all {

@@ -9,33 +9,33 @@ import (
 	"wasmxds/signal"
 )
 
-// watch is one wave's.
+// watch is the Watch of one wave, with its signals.
 type watch struct {
 	rollout.Watch
-	from  time.Time                 // since when its Envoys are watched, by this server
-	began time.Time                 // zero: the wave has not
-	since map[string]time.Time      // Envoys of New have had the change
-	told  map[string][]signal.Block // what each Envoy told before the wave began
-	// known says that what is told can be compared with what was told before: this
-	// server watched them, or what was told then was kept.
+	from  time.Time                 // since when this process observes its Envoys
+	began time.Time                 // zero: the wave has not begun
+	since map[string]time.Time      // since when each Envoy of New has the change
+	told  map[string][]signal.Block // signals of each Envoy from before the wave
+	// known reports whether there are signals from before the wave to compare with: this
+	// process observed its Envoys then, or those signals were saved.
 	known bool
 
 	drawn   *rollout.Curves // at drawnAt
 	drawnAt time.Time
 }
 
-// watched is how many Envoys of a wave are: it is watched at the same time as the
+// watched is how many Envoys of a wave are observed. It is observed at the same time as the
 // next one is prepared.
 const watched = signal.MaxWatched / 2
 
 // cohort is how many of them have the change.
 const cohort = watched / 2
 
-// kept is how long what was told is kept of Envoys of which no wave has begun.
+// kept is how long signals are kept for Envoys of waves that have not begun.
 const kept = MostBefore + 5*time.Minute
 
-// Watch takes what a machine says of whom to watch. Of a wave that begins it gives
-// what its Envoys told before, to be kept; nil: that is not known.
+// Watch processes a Watch of a machine. When a wave begins, it returns the signals from
+// before it, to be saved; nil: unknown.
 func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -55,7 +55,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 		} else {
 			was, j.watches[i] = j.watches[i], next
 		}
-		// Of too many waves at once some are not watched.
+		// With too many waves at once, some are not observed.
 		next.known = len(w.New) == 0 || slices.Contains(j.watched(), w.New[0])
 		switch {
 		case w.Phase == rollout.Before:
@@ -65,7 +65,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 		default:
 			next.restore(now)
 		}
-		if !next.began.IsZero() { // Envoys of other servers may have told before who leads knew
+		if !next.began.IsZero() { // Envoys of other replicas may have reported the change before the leader knew
 			for _, id := range next.New {
 				next.tell(id, j.settled[id], now)
 			}
@@ -75,7 +75,7 @@ func (j *Judge) Watch(now time.Time, w rollout.Watch) (before []byte) {
 	return before
 }
 
-// count has those counted that are watched, and what is known of others forgotten.
+// count selects the Envoys whose signals are counted, and forgets what is known of others.
 // The caller holds j.mu.
 func (j *Judge) count(now time.Time) {
 	all, since := j.watched(), now.Add(-kept)
@@ -91,7 +91,7 @@ func (j *Judge) count(now time.Time) {
 	j.crashed.only(all)
 }
 
-// begin notes what was told before a wave that begins, and encodes it. The caller
+// begin records the signals from before a wave that begins, and encodes them. The caller
 // holds j.mu.
 func (j *Judge) begin(w *watch, now time.Time) []byte {
 	if !w.known {
@@ -104,7 +104,7 @@ func (j *Judge) begin(w *watch, now time.Time) []byte {
 	return before.Keep(thresholds(w.Policy).Quantile)
 }
 
-// restore takes what was told before a wave that began when another server ran.
+// restore decodes the signals from before a wave that began in another process.
 func (w *watch) restore(now time.Time) {
 	w.began = now
 	before, err := signal.Kept(w.Told)
@@ -114,8 +114,8 @@ func (w *watch) restore(now time.Time) {
 	}
 }
 
-// note notes what was told before the wave. What is told since is for others to
-// keep: of long waves not all of it is.
+// note records the signals from before the wave. Those since then are stored elsewhere: of
+// long waves not all are kept.
 func (w *watch) note(before signal.Wave) {
 	w.told = map[string][]signal.Block{}
 	for _, e := range slices.Concat(before.New, before.Control) {
@@ -125,13 +125,13 @@ func (w *watch) note(before signal.Wave) {
 	}
 }
 
-// find gives the place of a wave among the watches, each of which is of another; -1:
-// it is not watched. The caller holds j.mu.
+// find returns the index of the watch of a wave, or -1 if the wave is not observed. The
+// caller holds j.mu.
 func (j *Judge) find(change string, wave int) int {
 	return slices.IndexFunc(j.watches, func(w *watch) bool { return w.Change == change && w.Wave == wave })
 }
 
-// Watched are the Envoys that are to tell of requests.
+// Watched returns the Envoys that should report their requests.
 func (j *Judge) Watched() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -150,7 +150,7 @@ func (j *Judge) watched() []string {
 	return all
 }
 
-// Tell takes what the machine is told, too.
+// Tell processes an event of the machine.
 func (j *Judge) Tell(now time.Time, e rollout.Event) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -161,7 +161,7 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 		}
 	case rollout.Gone:
 		if j.compares(e.ID) {
-			j.away[e.ID] = time.Time{} // for as long as it is not back
+			j.away[e.ID] = time.Time{} // while it is not back
 		}
 	case rollout.Restarted:
 		delete(j.settled, e.ID)
@@ -184,7 +184,7 @@ func (j *Judge) Tell(now time.Time, e rollout.Event) {
 	}
 }
 
-// tell notes what is in place on an Envoy of New.
+// tell records what is in place on an Envoy of New.
 func (w *watch) tell(id string, c rollout.Choice, now time.Time) {
 	if !c.Has(w.Change) {
 		delete(w.since, id)
@@ -193,16 +193,16 @@ func (w *watch) tell(id string, c rollout.Choice, now time.Time) {
 	}
 }
 
-// compares tells whether an Envoy is in a cohort. The caller holds j.mu.
+// compares reports whether an Envoy is in a cohort. The caller holds j.mu.
 func (j *Judge) compares(id string) bool {
 	return slices.ContainsFunc(j.watches, func(w *watch) bool { return slices.Contains(w.New, id) || slices.Contains(w.Control, id) })
 }
 
-// wave is what is known of one. The caller holds j.mu.
+// wave returns the signals of a watch. The caller holds j.mu.
 func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
 	all := signal.Wave{Began: w.began, Now: now}
 	if w.began.IsZero() {
-		all.Began = now // if it began now
+		all.Began = now // as if it began now
 	}
 	for _, id := range w.New {
 		e := j.envoy(w, id, now)
@@ -211,15 +211,15 @@ func (j *Judge) wave(w *watch, now time.Time) signal.Wave {
 	}
 	for _, id := range w.Control {
 		e := j.envoy(w, id, now)
-		// From when the change came to them nothing can be told.
+		// The time when the change came to them can't be judged.
 		e.Blocks = slices.DeleteFunc(e.Blocks, func(b signal.Block) bool { return b.Start.Before(w.ControlSince) })
 		all.Control = append(all.Control, e)
 	}
 	return all
 }
 
-// envoy is what is known of an Envoy of a wave. Its blocks are the caller's. The
-// caller holds j.mu.
+// envoy returns the signals of an Envoy in a wave. The caller owns its blocks, and holds
+// j.mu.
 func (j *Judge) envoy(w *watch, id string, now time.Time) signal.Envoy {
 	e := j.o.Counts.Envoy(id, now)
 	e.Away = e.Away || j.isAway(id, now)
@@ -231,11 +231,11 @@ func (j *Judge) envoy(w *watch, id string, now time.Time) signal.Envoy {
 	return e
 }
 
-// backFor is how long an Envoy that is back counts as away: it is silent of the time
-// for which it was, and clients may be slow to find it again.
+// backFor is how long an Envoy that is back is still treated as away: it sends no signals
+// about the time of its absence, and clients may be slow to find it again.
 const backFor = time.Minute
 
-// isAway tells whether an Envoy's silence says nothing. The caller holds j.mu.
+// isAway reports whether an Envoy's silence means nothing. The caller holds j.mu.
 func (j *Judge) isAway(id string, now time.Time) bool {
 	back, was := j.away[id]
 	return was && (back.IsZero() || now.Sub(back) < backFor)

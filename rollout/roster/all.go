@@ -8,30 +8,30 @@ import (
 	"wasmxds/rollout"
 )
 
-// All are the Envoys of all servers, as they have told the leader in its term. It is
-// not safe for concurrent use.
+// All contains the Envoys of all replicas, as reported to the leader in its term. It is not
+// safe for concurrent use.
 type All struct {
 	servers map[string]*server
-	holders map[string]int // how many servers an Envoy is connected to, by its id
+	holders map[string]int // number of replicas that an Envoy is connected to, by its ID
 	restarts
 }
 
-// server is one that was heard.
+// server is a replica that was heard.
 type server struct {
 	seq    uint64
-	whole  bool // all its Envoys were told
-	known  bool // ... once in this term
+	whole  bool // all its Envoys were reported
+	known  bool // all its Envoys were reported once in this term
 	envoys map[string]bool
-	before map[string]bool // what it had before it told anew, and was not told of again yet
+	before map[string]bool // its Envoys from before it started to report anew that it has not reported again yet
 }
 
-// NewAll makes an All that has heard of nobody.
+// NewAll returns an empty All.
 func NewAll() *All {
 	return &All{servers: map[string]*server{}, holders: map[string]int{}, restarts: newRestarts()}
 }
 
-// Hear makes events of what a server tells. It is false where the server has to tell
-// anew, as something it told before was not heard.
+// Hear converts a report of a replica to events. It returns false if the replica must
+// report anew, because an earlier report was lost.
 func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) {
 	s := a.servers[id]
 	switch {
@@ -41,14 +41,14 @@ func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) 
 			a.servers[id] = s
 		}
 		before := map[string]bool{}
-		maps.Copy(before, s.before) // it had not come to the end of what it told
+		maps.Copy(before, s.before) // its earlier report was not complete
 		maps.Copy(before, s.envoys)
 		s.seq, s.whole, s.envoys, s.before = t.Seq-1, false, map[string]bool{}, before
 	case s == nil:
 		return nil, false
 	}
 	if t.Seq == s.seq && !t.Anew {
-		return nil, true // it was not told that it was heard
+		return nil, true // a repetition: the acknowledgement was lost
 	}
 	if t.Seq != s.seq+1 {
 		return nil, false
@@ -62,7 +62,7 @@ func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) 
 		delete(s.before, n.ID)
 		s.envoys[n.ID] = true
 		if !s.known {
-			// It was there before this server led: waves wait for it.
+			// It was connected before this replica led: waves wait for it.
 			events = append(events, rollout.Expected{Node: n})
 		}
 		events = append(events, rollout.Connected{Node: n})
@@ -99,7 +99,7 @@ func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) 
 	return events, true
 }
 
-// leave notes that a server has an Envoy no more.
+// leave records that an Envoy has disconnected from a replica.
 func (a *All) leave(now time.Time, id string, had bool, events []rollout.Event) []rollout.Event {
 	if a.holders[id]--; a.holders[id] > 0 {
 		if a.handedOver(now, id) {
@@ -112,7 +112,7 @@ func (a *All) leave(now time.Time, id string, had bool, events []rollout.Event) 
 	return append(events, rollout.Gone{ID: id})
 }
 
-// Lose makes events of a server that is not heard any more.
+// Lose returns the events for a replica that is no longer heard.
 func (a *All) Lose(now time.Time, id string) []rollout.Event {
 	s := a.servers[id]
 	if s == nil {
@@ -129,7 +129,7 @@ func (a *All) Lose(now time.Time, id string) []rollout.Event {
 	return events
 }
 
-// Heard says whether a server has told of all its Envoys.
+// Heard reports whether a replica has reported all its Envoys.
 func (a *All) Heard(id string) bool {
 	s := a.servers[id]
 	return s != nil && s.whole

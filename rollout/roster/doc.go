@@ -1,12 +1,12 @@
-// Package roster carries what Envoys tell from the servers that they are connected
-// to, to the one that moves changes. It is pure.
+// Package roster transports reports of Envoys from the replicas that they are connected to,
+// to the leader. It is pure.
 //
-// A server keeps an [Own] of its Envoys and has [Own.Take] give what the leader is to
-// be told next; the leader keeps an [All], which makes events of it for a
-// rollout.Machine. What is told goes by value, and is bounded by the number of
-// Envoys, whatever they do: of each there is what it is now. An Envoy that comes to
-// another server as new has restarted; that takes knowing of both. A leader that is new, or
-// has lost sight of a server, is told of all its Envoys anew.
+// A replica has an [Own] with its Envoys, and [Own.Take] returns the next report for the
+// leader. The leader has an [All], which converts reports to events for a rollout.Machine.
+// Reports contain the current state of each Envoy, so their size is bounded by the number
+// of Envoys, whatever these do. An Envoy that connects to another replica without resources
+// has restarted, which only All can determine. A new leader, or one that has lost a
+// replica, receives all of its Envoys anew.
 package roster
 
 import (
@@ -14,30 +14,30 @@ import (
 	"wasmxds/rollout"
 )
 
-// Telling is what a server tells of its Envoys at once. It is to be taken in the
-// order of its fields.
+// Telling is one report of a replica about its Envoys. Its fields must be processed in
+// order.
 type Telling struct {
-	Seq  uint64 `json:"seq"`            // from 1, of this server and leader
-	Anew bool   `json:"anew,omitempty"` // what was told before does not count: all Envoys follow
-	Rest bool   `json:"rest,omitempty"` // there is more to be told at once
+	Seq  uint64 `json:"seq"`            // from 1, for this replica and leader
+	Anew bool   `json:"anew,omitempty"` // earlier reports are void: all Envoys follow
+	Rest bool   `json:"rest,omitempty"` // more follows at once
 
-	Connected []definition.Node `json:"connected,omitempty"` // or with other labels
-	Fresh     []string          `json:"fresh,omitempty"`     // have nothing, and were not here of late
+	Connected []definition.Node `json:"connected,omitempty"` // new, or with other labels
+	Fresh     []string          `json:"fresh,omitempty"`     // have no resources, and were not connected here recently
 	Happened  []Happening       `json:"happened,omitempty"`
 	Settled   []Settled         `json:"settled,omitempty"`
 	Gone      []string          `json:"gone,omitempty"`
-	Had       []string          `json:"had,omitempty"` // of these, had something
+	Had       []string          `json:"had,omitempty"` // those of Gone that had something they were sent
 }
 
 // Settled is the choice that was last in place on an Envoy.
 type Settled struct {
 	ID     string         `json:"id"`
 	Choice rollout.Choice `json:"choice"`
-	Unable bool           `json:"unable,omitempty"` // to tell of its requests
+	Unable bool           `json:"unable,omitempty"` // to report its requests
 }
 
-// Happening is something that has happened to an Envoy: it refused the definition of
-// Key, a filter of it crashed, or, where there is neither, it came back as new.
+// Happening is an event of an Envoy: it rejected the definition of Key, its filter Crashed,
+// or, if neither is set, it restarted.
 type Happening struct {
 	ID      string         `json:"id"`
 	Choice  rollout.Choice `json:"choice,omitempty"`

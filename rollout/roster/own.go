@@ -8,45 +8,45 @@ import (
 	"wasmxds/rollout"
 )
 
-// Own are the Envoys of a server, and what its leader is to be told of them. The zero
-// Own is not usable, see [NewOwn]. It is not safe for concurrent use.
+// Own contains the Envoys of a replica, and what must be reported to the leader. The zero
+// value is not usable; see [NewOwn]. It is not safe for concurrent use.
 type Own struct {
 	envoys   map[string]*envoy
-	changed  []string // ids of which something is to be told, in order of time
+	changed  []string // IDs with something to report, in order of time
 	pending  map[string]bool
 	happened []Happening
-	had      map[string]bool // of those that are to be told as gone, if they had something
+	had      map[string]bool // those that will be reported as gone and had something they were sent
 	anew     bool
 	seq      uint64
-	under    *Telling // that is on its way
+	under    *Telling // the report in flight
 }
 
-// envoy is one that is connected.
+// envoy is a connected Envoy.
 type envoy struct {
 	node      definition.Node
-	settled   *rollout.Settled // nil: nothing was yet
-	fresh     bool             // is to be told
-	connected bool             // ... so is that it is there
-	unsettled bool             // what is settled was told
+	settled   *rollout.Settled // nil: nothing yet
+	fresh     bool             // to be reported as fresh
+	connected bool             // to be reported as connected
+	unsettled bool             // settled is to be reported
 }
 
-// NewOwn makes an Own without Envoys.
+// NewOwn returns an Own without Envoys.
 func NewOwn() *Own {
 	return &Own{envoys: map[string]*envoy{}, pending: map[string]bool{}, had: map[string]bool{}, anew: true}
 }
 
 const (
-	// mostAtOnce is of how many Envoys a Telling tells, and mostBytes about how large
-	// their ids and labels are, or else it is one Envoy.
+	// mostAtOnce is the most Envoys of one Telling, and mostBytes the approximate size of
+	// their IDs and labels, unless it is a single Envoy.
 	mostAtOnce = 1000
 	mostBytes  = 1 << 20
-	// mostHappened is how many happenings wait to be told. A change has been stopped
-	// by far fewer.
+	// mostHappened is the most happenings that wait to be reported. Far fewer stop a
+	// change.
 	mostHappened = 4096
-	mostMessage  = 1 << 10 // bytes of what an Envoy says to what it refuses
+	mostMessage  = 1 << 10 // of the message with which an Envoy rejects a resource
 )
 
-// Tell notes what an Envoy has told; other events are nothing to note.
+// Tell records an event of an Envoy, and ignores other events.
 func (o *Own) Tell(e rollout.Event) {
 	switch e := e.(type) {
 	case rollout.Connected:
@@ -88,7 +88,7 @@ func (o *Own) Tell(e rollout.Event) {
 	}
 }
 
-// bound drops the oldest happenings where too many wait.
+// bound drops the oldest happenings if too many wait.
 func (o *Own) bound() {
 	o.happened = slices.Delete(o.happened, 0, max(0, len(o.happened)-mostHappened))
 }
@@ -100,10 +100,10 @@ func (o *Own) note(id string) {
 	}
 }
 
-// Len is how many Envoys there are.
+// Len returns the number of Envoys.
 func (o *Own) Len() int { return len(o.envoys) }
 
-// Envoys are events that tell of all of them as they are.
+// Envoys returns events that describe all Envoys in their current state.
 func (o *Own) Envoys() []rollout.Event {
 	var events []rollout.Event
 	for _, id := range slices.Sorted(maps.Keys(o.envoys)) {
@@ -116,13 +116,13 @@ func (o *Own) Envoys() []rollout.Event {
 	return events
 }
 
-// Anew has all Envoys told anew: another leads, or the one that does has lost sight of
-// this server.
+// Anew makes the next report start over with all Envoys, because there is a new leader, or
+// the leader has lost this replica.
 func (o *Own) Anew() {
 	o.anew, o.seq, o.changed = true, 0, nil
 	clear(o.pending)
 	clear(o.had)
-	if o.under != nil { // it may not have been taken
+	if o.under != nil { // it may not have been received
 		o.happened = append(o.under.Happened, o.happened...)
 		for _, id := range o.under.Fresh {
 			if v := o.envoys[id]; v != nil {
@@ -138,12 +138,13 @@ func (o *Own) Anew() {
 	}
 }
 
-// Waits says whether there is anything to tell.
+// Waits reports whether there is anything to report.
 func (o *Own) Waits() bool {
 	return o.anew || o.under != nil || len(o.changed) > 0 || len(o.happened) > 0
 }
 
-// Take gives what is to be told next. Until it is Taken, it is given again.
+// Take returns the next report. Until Taken is called with its number, it returns the same
+// one.
 func (o *Own) Take() Telling {
 	if o.under != nil {
 		return *o.under
@@ -182,14 +183,14 @@ func (o *Own) Take() Telling {
 		v.connected, v.fresh, v.unsettled = false, false, false
 	}
 	o.changed = slices.Delete(o.changed, 0, n)
-	if t.Rest = len(o.changed) > 0; !t.Rest { // else they may be of Envoys that are not told of yet
+	if t.Rest = len(o.changed) > 0; !t.Rest { // earlier ones may belong to Envoys that were not reported yet
 		t.Happened, o.happened = o.happened, nil
 	}
 	o.under = &t
 	return t
 }
 
-// Taken notes that a Telling has reached the leader.
+// Taken records that the leader has received a Telling.
 func (o *Own) Taken(seq uint64) {
 	if o.under != nil && o.under.Seq == seq {
 		o.under = nil

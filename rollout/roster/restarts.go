@@ -6,30 +6,30 @@ import (
 )
 
 const (
-	// restartWithin is how long an Envoy may have been away that has restarted: a
-	// supervisor that starts one again and again waits for up to five minutes.
+	// restartWithin is how long an Envoy that restarts may be away. A supervisor that
+	// starts one repeatedly waits for up to five minutes.
 	restartWithin = 10 * time.Minute
-	// handOver is how long after an Envoy has come to a server as new another may say
-	// that the one before is gone. One that starts hot, beside the one before, has that
-	// there for much longer, and is no restart.
+	// handOver is how long after an Envoy has connected to a replica without resources
+	// another may report that its predecessor is gone. During a hot restart the predecessor
+	// stays much longer, so that is no restart.
 	handOver = 2 * time.Second
-	// mostLeft is how many Envoys are remembered that have gone.
+	// mostLeft is how many disconnected Envoys are remembered.
 	mostLeft = 20_000
 )
 
-// restarts tell which Envoys have come back as new, maybe to another server.
+// restarts determines which Envoys have restarted, even if they connect to another replica.
 type restarts struct {
-	has   map[string]bool      // Envoys that are there have something of what they were sent
-	left  map[string]time.Time // when those went that did
-	fresh map[string]time.Time // when those came as new that another server had still
+	has   map[string]bool      // connected Envoys that have something they were sent
+	left  map[string]time.Time // when such Envoys disconnected
+	fresh map[string]time.Time // when Envoys connected without resources while another replica still had them
 }
 
 func newRestarts() restarts {
 	return restarts{has: map[string]bool{}, left: map[string]time.Time{}, fresh: map[string]time.Time{}}
 }
 
-// anew says whether an Envoy that has nothing has come back as new. known: the server
-// that it is connected to has seen it before; holders are how many have it.
+// anew reports whether an Envoy without resources has restarted. known means that its
+// replica has seen it before; holders is how many replicas have it.
 func (r *restarts) anew(now time.Time, id string, known bool, holders int) bool {
 	left, was := r.left[id]
 	known = known || r.has[id] || was && now.Sub(left) < restartWithin
@@ -45,15 +45,15 @@ func (r *restarts) anew(now time.Time, id string, known bool, holders int) bool 
 	return true
 }
 
-// settled notes that an Envoy runs something of what it was sent. That it came back as
-// new is not told after that: it would say that it runs nothing.
+// settled records that an Envoy runs something that it was sent. It is not reported as
+// restarted after that, because this would mean that it runs nothing.
 func (r *restarts) settled(id string) {
 	r.has[id] = true
 	delete(r.fresh, id)
 }
 
-// handedOver says whether an Envoy whom a server has no more, and another has, has
-// come to that one as new.
+// handedOver reports whether an Envoy that has left one replica had connected to another
+// without resources, as after a restart.
 func (r *restarts) handedOver(now time.Time, id string) bool {
 	came, is := r.fresh[id]
 	delete(r.fresh, id)
@@ -63,7 +63,7 @@ func (r *restarts) handedOver(now time.Time, id string) bool {
 	return is
 }
 
-// went notes that an Envoy has gone.
+// went records that an Envoy has disconnected.
 func (r *restarts) went(now time.Time, id string, had bool) {
 	had = had || r.has[id]
 	delete(r.has, id)
