@@ -2,23 +2,23 @@ package signal
 
 import "time"
 
-// BlockTime is how long a block is; it has four parts. Each is one observation for
-// the tests: see [Judge] for what that means for how soon they can tell.
+// BlockTime is the length of a block, which has four parts. Each block is one observation
+// for the tests; see [Judge] for what that means for how soon they can decide.
 const BlockTime = 4 * time.Second
 
 const parts = 4
 
-// Count is of requests.
+// Count counts requests.
 type Count struct{ Requests, Errors uint32 }
 
-// Block is what an Envoy told in a BlockTime, by when it came in.
+// Block contains the samples that arrived from an Envoy during one BlockTime.
 type Block struct {
 	Start     time.Time // a multiple of BlockTime
 	Parts     [parts]Count
 	Latencies Latencies
 }
 
-// Count is that of all parts.
+// Count returns the sum over all parts.
 func (b *Block) Count() Count {
 	var c Count
 	for _, p := range b.Parts {
@@ -28,7 +28,7 @@ func (b *Block) Count() Count {
 	return c
 }
 
-// and is what both have told of the same time.
+// and returns the sum of two blocks of the same time.
 func (b *Block) and(other *Block) Block {
 	both := Block{Start: b.Start, Parts: b.Parts, Latencies: Merge(b.Latencies, other.Latencies)}
 	for i, c := range other.Parts {

@@ -6,37 +6,36 @@ import (
 	"time"
 )
 
-// What is kept of each node that is watched: forty minutes. A block has some 700
+// Limits of what is kept for each observed node: forty minutes. A block takes about 700
 // bytes at 200 requests a second.
 const (
-	// MaxWatched is how many nodes may be watched.
+	// MaxWatched is how many nodes may be observed at a time.
 	MaxWatched = 64
 	maxBlocks  = 600
-	// Of these the first stay, with how a wave began that was not watched for as long
-	// before; then the oldest goes.
+	// The first of these stay, because they show how a wave began that was not observed for
+	// as long before; then the oldest is removed.
 	firstBlocks = 225
 )
 
-// Counts keeps what the nodes tell that are watched. It is safe for concurrent
-// use.
+// Counts stores the samples of observed nodes. It is safe for concurrent use.
 type Counts struct {
 	mu    sync.Mutex
 	nodes map[string]*node
 }
 
-// node is what one node told.
+// node contains the samples of one node.
 type node struct {
-	blocks []Block // ended, oldest first; they don't change
+	blocks []Block // ended, oldest first; immutable
 	open   Block
 	isOpen bool
 	tally  tally // of open
 }
 
-// NewCounts makes one that watches nobody.
+// NewCounts returns a Counts that observes no nodes.
 func NewCounts() *Counts { return &Counts{nodes: map[string]*node{}} }
 
-// Watch makes these nodes those that are watched, no more than [MaxWatched] of
-// them, and forgets what was told before a time. What others told is forgotten.
+// Watch replaces the observed nodes, of which it uses at most the first [MaxWatched]. It
+// removes all blocks of other nodes, and those that began before since.
 func (c *Counts) Watch(nodes []string, since time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,8 +58,7 @@ func (n *node) forget(since time.Time) {
 	n.blocks = slices.DeleteFunc(slices.Clone(n.blocks), func(b Block) bool { return b.Start.Before(since) })
 }
 
-// Add adds samples that came in at a time. Those of nodes that are not watched
-// are left out.
+// Add adds samples that arrived at a time. It ignores those of nodes that are not observed.
 func (c *Counts) Add(name string, at time.Time, samples []Sample) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +68,7 @@ func (c *Counts) Add(name string, at time.Time, samples []Sample) {
 	}
 	n.advance(at)
 	if at.Before(n.open.Start) {
-		at = n.open.Start // of a worker that was behind
+		at = n.open.Start // from a worker that was late
 	}
 	p := &n.open.Parts[at.Sub(n.open.Start)*parts/BlockTime]
 	for _, s := range samples {
@@ -82,8 +80,7 @@ func (c *Counts) Add(name string, at time.Time, samples []Sample) {
 	}
 }
 
-// advance ends the open block, if a time is after it, and begins the one that
-// the time is in.
+// advance ends the open block if at is after it, and opens the block that contains at.
 func (n *node) advance(at time.Time) {
 	n.end(at)
 	if !n.isOpen {
@@ -100,15 +97,14 @@ func (n *node) end(at time.Time) {
 	n.add(n.open)
 }
 
-// add adds a block that has ended. Where there is one of the same time, each has a
-// part of what the node told.
+// add adds a block that has ended. If there is one of the same time, it adds the two up.
 func (n *node) add(b Block) {
 	i, there := slices.BinarySearchFunc(n.blocks, b.Start, func(o Block, at time.Time) int { return o.Start.Compare(at) })
 	switch {
 	case i == len(n.blocks):
 		n.blocks = append(n.blocks, b)
 	case there:
-		n.blocks = slices.Clone(n.blocks) // who was given them has them as they were
+		n.blocks = slices.Clone(n.blocks) // earlier callers of Envoy keep the old slice
 		n.blocks[i] = n.blocks[i].and(&b)
 	default:
 		n.blocks = slices.Insert(slices.Clone(n.blocks), i, b)
@@ -118,8 +114,8 @@ func (n *node) add(b Block) {
 	}
 }
 
-// AddBlocks adds what another took of a node, in blocks that have ended. Those of
-// nodes that are not watched are left out.
+// AddBlocks adds blocks of a node that have ended and that another replica has collected.
+// It ignores those of nodes that are not observed.
 func (c *Counts) AddBlocks(name string, blocks []Block) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,8 +126,8 @@ func (c *Counts) AddBlocks(name string, blocks []Block) {
 	}
 }
 
-// Take gives what the nodes have told by now in blocks that have ended, by node, and
-// keeps none of them: they are another's to keep.
+// Take returns and removes all blocks that have ended by now, by node, for another replica
+// to keep.
 func (c *Counts) Take(now time.Time) map[string][]Block {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,8 +140,8 @@ func (c *Counts) Take(now time.Time) map[string][]Block {
 	return all
 }
 
-// Envoy gives what a node has told by now, in whole blocks; nothing of one that
-// is not watched. Who asks adds what else is known of it.
+// Envoy returns the blocks of a node that have ended by now; none if the node is not
+// observed. The caller adds what else is known about the Envoy.
 func (c *Counts) Envoy(name string, now time.Time) Envoy {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,9 +2,8 @@ package signal
 
 import "math"
 
-// hits are how many of a block's requests count as bad, for one Envoy, before
-// the wave or after its beginning. Where only a part is asked for, it is that;
-// else part is negative.
+// hits returns how many of a block's requests are bad, for one Envoy, before or after the
+// beginning of the wave. If part is not negative, it looks only at that part of the block.
 type hits func(s *series, b *Block, part int, after bool) (bad float64, of int)
 
 // failures counts failed requests.
@@ -18,10 +17,11 @@ func failures(_ *series, b *Block, part int, _ bool) (bad float64, of int) {
 	return float64(c.Errors), int(c.Requests)
 }
 
-// slower counts requests slower than the quantile was before the wave, for
-// requests after its beginning times 2^(further/32): were they all slower by that,
-// they would be as many as before. Of the bucket that the quantile is in a part
-// counts, so that before the wave they are 1-p, even where all are about as quick.
+// slower counts the requests that are slower than the quantile was before the wave, for
+// requests after its beginning multiplied by 2^(further/32): if all requests became slower
+// by that factor, the count would not change. It counts a fraction of the bucket that
+// contains the quantile, so that the share before the wave is 1-p even if all latencies are
+// about the same.
 func slower(further int) hits {
 	return func(s *series, b *Block, _ int, after bool) (bad float64, of int) {
 		if !s.comparable {
@@ -36,7 +36,7 @@ func slower(further int) hits {
 	}
 }
 
-// setQuantile finds where the quantile p was before the wave.
+// setQuantile determines the quantile p of each Envoy before the wave.
 func (a *aligned) setQuantile(p float64) {
 	for _, cohort := range [][]series{a.new, a.control} {
 		for i := range cohort {
@@ -52,15 +52,15 @@ func (a *aligned) setQuantile(p float64) {
 	}
 }
 
-// enoughFor is how many requests a quantile takes to mean anything.
+// enoughFor returns how many requests are needed to determine a quantile.
 func enoughFor(p float64) int { return int(5 / (1 - p)) }
 
-// grid says what one observation is: so many parts of a block, or whole blocks
-// where parts is 0, taken together until they have enough to say.
+// grid defines an observation: a number of consecutive parts of blocks, or of whole blocks
+// if parts is 0, that are added up.
 type grid struct{ parts, together int }
 
-// gridOf takes as much together as it takes for one request to be no more than a
-// unit, in either cohort. What was before the wave decides.
+// gridOf returns a grid in which one request changes the share of a cohort by at most one
+// unit, in either cohort, judged by the blocks before the wave.
 func (a *aligned) gridOf(unit float64, inParts bool) grid {
 	g := grid{together: 1}
 	cells := a.before
@@ -80,7 +80,7 @@ func (a *aligned) gridOf(unit float64, inParts bool) grid {
 	return g
 }
 
-// cells are how many observations so many blocks have.
+// cells returns how many observations that many blocks have.
 func (g grid) cells(blocks int) int {
 	if g.parts > 0 {
 		blocks *= parts
@@ -88,9 +88,9 @@ func (g grid) cells(blocks int) int {
 	return blocks / g.together
 }
 
-// differences are, for each pair of observations, by how much more the new
-// cohort's share of bad requests grew than that of control. Where there is no
-// control, it is by how much it grew. It is not a number where too little was told.
+// differences returns, for each pair of observations, how much more the share of bad
+// requests grew in the new cohort than in control, or, without a control, how much it grew.
+// It is NaN if there are too few requests.
 func (a *aligned) differences(g grid, inNew, inControl hits) []float64 {
 	if g.cells(a.before) == 0 {
 		return nil
@@ -111,11 +111,10 @@ func (a *aligned) differences(g grid, inNew, inControl hits) []float64 {
 	return all
 }
 
-// difference is by how much a cohort's share of bad requests grew in a pair: of
-// each Envoy its own, and of all the Mantel-Haenszel mean (Greenland and Robins
-// 1985), which weighs each Envoy by what both of its sides have to say. So an
-// Envoy that gets more of the traffic than before changes nothing, nor one that is
-// quiet on one of the two.
+// difference returns how much a cohort's share of bad requests grew in a pair. Each Envoy
+// is compared with itself, and the result is the Mantel-Haenszel mean (Greenland and Robins
+// 1985), which weighs each Envoy by the requests on both sides. The result therefore does
+// not change if an Envoy gets more of the traffic than before, or none on one side.
 func (a *aligned) difference(cohort []series, i int, g grid, count hits) (grew float64, ok bool) {
 	var sum, weights float64
 	for k := range cohort {
@@ -136,7 +135,7 @@ func (a *aligned) difference(cohort []series, i int, g grid, count hits) (grew f
 	return sum / weights, true
 }
 
-// sum counts in one observation.
+// sum counts bad and all requests in one observation.
 func (s *series) sum(blocks []*Block, i int, g grid, count hits, after bool) (bad float64, of int) {
 	for c := i * g.together; c < (i+1)*g.together; c++ {
 		at, part := c, -1
@@ -147,7 +146,7 @@ func (s *series) sum(blocks []*Block, i int, g grid, count hits, after bool) (ba
 			continue
 		}
 		if !after && part >= 0 {
-			part = parts - 1 - part // backwards, as the blocks
+			part = parts - 1 - part // backwards, like the blocks
 		}
 		b, n := count(s, blocks[at], part, after)
 		bad, of = bad+b, of+n

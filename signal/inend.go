@@ -9,20 +9,21 @@ import (
 const (
 	// surelyIn is by how many standard deviations the blocks before a wave may mislead.
 	surelyIn = 4.0
-	// lasts is for how long what befalls an Envoy shows in its next blocks, too.
+	// lasts is how long an event of an Envoy affects its next blocks.
 	lasts = time.Minute
 )
 
-// inTheEnd is what evidence against a harm of two units the blocks before the wave
-// would at least give, if it went on for ever. What one of them has of chance is
-// compared with in each round (see evidence), and does not average out: where they
-// had a burst, or an Envoy drifted while they were told, a change that is just that
-// bad is never stopped, nor found good. So it is asked before.
+// inTheEnd returns a lower bound for the evidence against a harm of two units that the
+// blocks before the wave would give if the wave continued forever. The chance deviation of
+// each of them is part of the comparison in every round (see evidence), and does not
+// average out: if they contained a burst, or an Envoy drifted during that time, a change
+// that is just that bad would be neither stopped nor found good. Therefore this is checked
+// beforehand.
 //
-// Each block is compared with the usual one. By how much all of them together may be
-// off is a variance of what follows on each other, not of what is independent:
-// Newey and West (1987), A simple, positive semi-definite, heteroskedasticity and
-// autocorrelation consistent covariance matrix.
+// Each block is compared with the median one. The uncertainty of all of them together is
+// the variance of a series, not of independent values: Newey and West (1987), A simple,
+// positive semi-definite, heteroskedasticity and autocorrelation consistent covariance
+// matrix.
 func (a *aligned) inTheEnd(unit float64, count hits) float64 {
 	g := a.gridOf(unit, false)
 	b := aligned{new: asAWhole(a.new), control: asAWhole(a.control), pairs: a.before, before: a.before}
@@ -39,11 +40,11 @@ func (a *aligned) inTheEnd(unit float64, count hits) float64 {
 	}
 	variance, together := n*variances(xs, 0), n*variances(xs, int(lasts/BlockTime)/g.together)
 	sum -= surelyIn * math.Sqrt(max(variance, together))
-	return mixture(sum, variance+sum*sum/(3*n)) // as evidence has it of many rounds
+	return mixture(sum, variance+sum*sum/(3*n)) // as in evidence, for many rounds
 }
 
-// variances estimates n times the variance of the mean of n that follow on each
-// other, of which those no further apart than so many depend on each other.
+// variances estimates n times the variance of the mean of a series of n values, of which
+// those at most apart steps away from each other are dependent.
 func variances(xs []float64, apart int) float64 {
 	n := float64(len(xs))
 	m := mean(xs)
@@ -61,8 +62,8 @@ func variances(xs []float64, apart int) float64 {
 	return all / (n - 3) // as in evidence
 }
 
-// asAWhole has in place of what was told since, in each block, all that was told
-// before.
+// asAWhole replaces each block after the beginning of the wave by the sum of all blocks
+// before it.
 func asAWhole(cohort []series) []series {
 	all := slices.Clone(cohort)
 	for i := range all {

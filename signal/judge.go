@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Kind is what a test says.
+// Kind is the result of a test.
 type Kind uint8
 
-// What a test says: that too little is known, that the change is no worse than
-// allowed, that it is.
+// The results of a test: too little is known, the change is no worse than allowed, or it
+// is.
 const (
 	None Kind = iota
 	Good
@@ -19,47 +19,46 @@ const (
 
 func (k Kind) String() string { return [...]string{"none", "good", "bad"}[k] }
 
-// Verdict is what one test says of a wave.
+// Verdict is the result of one test of a wave.
 type Verdict struct {
 	Test  string // "silence", "errors", "latency"
 	Kind  Kind
 	Words string // for people
 
-	// New and Control are what was found since the wave began: a number, a share of
-	// requests, or a latency in seconds. Before it they were NewBefore and
-	// ControlBefore, for shares and latencies.
+	// New and Control are the values since the wave began: a number, a share of requests,
+	// or a latency in seconds. NewBefore and ControlBefore are the values before it, for
+	// shares and latencies.
 	New, Control, NewBefore, ControlBefore float64
 	// More is by how much the change made it more, a share, of requests or of
 	// latency, and Low and High bound that: the chance that it ever was outside is less
 	// than the test's.
 	More, Low, High float64
-	Requests        int // of the new cohort that were seen since
-	// Quiet says of None that with what was seen before the wave, or without
-	// requests since, it will never be anything else.
+	Requests        int // requests of the new cohort since the wave began
+	// Quiet means, for None, that the result can never change, because of what was seen
+	// before the wave, or because no requests were seen since.
 	Quiet bool
 }
 
-// severe is how many more errors, however much Limit.More allows, a test of its own
-// looks for, in parts of blocks: what fails that often is to be stopped soon.
+// severe is the increase in errors, regardless of Limit.More, that a separate test looks
+// for, in parts of blocks, because a change that fails that often must be stopped soon.
 const severe = 0.5
 
-// surely is the part of what is allowed that a good change is below.
+// surely is the multiple of the allowed increase that a good change stays below.
 const surely = 1.5
 
-// Judge says what each test that is asked for says. The confidence of the tests
-// of errors and latency is that of a whole rollout: the chance that a good change
-// is stopped by them in any wave, at any look.
+// Judge returns the results of all tests that t enables. The confidence of the tests of
+// errors and latency applies to a whole rollout: it bounds the probability that they stop a
+// good change in any wave, at any look.
 //
-// A test is Bad when what it looks for is more than allowed, for sure, and Good
-// when it is, for sure, less than half as much again: between these two the sequence
-// always narrows to one or the other, and a change that is just as bad as is
-// allowed does not wait for ever. All else is None.
+// A test is Bad if the increase certainly exceeds what is allowed, and Good if it is
+// certainly less than one and a half times that. The bounds always narrow until one of
+// these applies, so that even a change that is exactly as bad as allowed does not wait
+// forever. Otherwise the result is None.
 //
-// How soon they can tell: a test needs some 25 blocks that agree, [BlockTime]
-// each, however bad things are; where more than half of all requests fail, 25
-// seconds. An Envoy that has
-// bursts of errors by itself which last less than a minute never stops a change.
-// What lasts longer, and began with the change, is taken for its doing.
+// A test needs about 25 blocks of [BlockTime] that agree, however bad things are, or 25
+// seconds if more than half of all requests fail. An Envoy with bursts of errors of its own
+// that last less than a minute never stops a change. A longer increase that began with the
+// change is attributed to it.
 func Judge(w Wave, t Thresholds) []Verdict {
 	if t.tests() == 0 {
 		return nil
@@ -75,7 +74,7 @@ func Judge(w Wave, t Thresholds) []Verdict {
 	return all
 }
 
-// errors compares shares of failed requests.
+// errors compares the shares of failed requests.
 func (a *aligned) errors(t Thresholds) Verdict {
 	v := Verdict{Test: "errors"}
 	v.New, v.NewBefore, v.Requests = shares(a.new)
@@ -97,7 +96,7 @@ func (a *aligned) errors(t Thresholds) Verdict {
 	sooner := a.differences(soon, failures, failures)
 	switch {
 	case evidence(sooner, hard, hard, soon.cells(a.before), false) > needed(alpha*0.2):
-		v.Kind = Bad // however wide the bounds still are
+		v.Kind = Bad // even if the bounds are still wide
 	case v.Low > limit.More:
 		v.Kind = Bad
 	case v.High < surely*limit.More:
@@ -109,12 +108,11 @@ func (a *aligned) errors(t Thresholds) Verdict {
 	return v
 }
 
-// latency compares how many requests are slower than the quantile was before,
-// which is the test of a quantile by that of a share as in Howard and Ramdas
-// (2022), Sequential estimation of quantiles with applications to A/B testing and
-// best-arm identification. Whether all have become slower by a factor is whether,
-// divided by it, as many are that slow as before. What became slower in control,
-// too, is taken off first.
+// latency compares how many requests are slower than the quantile was before. This reduces
+// the test of a quantile to that of a share, as in Howard and Ramdas (2022), Sequential
+// estimation of quantiles with applications to A/B testing and best-arm identification. All
+// requests have become slower by a factor if, divided by that factor, as many as before are
+// slower than the quantile. An increase that control shows as well is subtracted first.
 func (a *aligned) latency(t Thresholds) Verdict {
 	v := Verdict{Test: "latency"}
 	p, limit, alpha := t.Quantile, t.Latency, t.alpha(t.Latency.Confidence)
@@ -160,8 +158,8 @@ func (a *aligned) latency(t Thresholds) Verdict {
 	return v
 }
 
-// common is by how many buckets the quantile has moved in control since the wave
-// began, for most of it.
+// common returns the number of buckets by which the quantile has moved since the wave began
+// for the median Envoy of control.
 func (a *aligned) common(p float64) int {
 	var moved []int
 	for _, s := range a.control {
@@ -182,12 +180,12 @@ func (a *aligned) common(p float64) int {
 	return moved[len(moved)/2]
 }
 
-// unitOf is a share of requests that are slower than a quantile that is about
-// what a change of latency makes.
+// unitOf returns the share of requests that a relevant change of latency moves across the
+// quantile p, approximately.
 func unitOf(p float64) float64 { return 0.1 * math.Sqrt(p*(1-p)) }
 
-// bounds finds, for a test of whether the center is above m or, down, below, the
-// largest m that it is above and the smallest that it is below.
+// bounds returns the largest m that the center is above, and the smallest m that it is
+// below, according to test, whose argument down selects the direction.
 func bounds(from, unit float64, test func(m float64, down bool) bool) (low, high float64) {
 	find := func(direction float64, down bool) float64 {
 		near, far := 0.0, 2.0
@@ -207,8 +205,8 @@ func bounds(from, unit float64, test func(m float64, down bool) bool) (low, high
 	return find(-1, false), find(1, true)
 }
 
-// search gives the first from low to high for which it is so, if it is so for all
-// after one for which it is; high+1 if there is none.
+// search returns the first value from low to high for which so is true, if so stays true
+// from there on, or high+1 if there is none.
 func search(low, high int, so func(int) bool) int {
 	for low <= high {
 		middle := low + (high-low)/2
@@ -231,7 +229,7 @@ func mean(ys []float64) float64 {
 	return sum / float64(max(n, 1))
 }
 
-// shares are those of failed requests since the wave began and before.
+// shares returns the shares of failed requests since the wave began and before.
 func shares(cohort []series) (after, before float64, requests int) {
 	var c, was Count
 	add := func(to *Count, blocks []*Block) {
@@ -251,7 +249,7 @@ func shares(cohort []series) (after, before float64, requests int) {
 	return share(c), share(was), int(c.Requests)
 }
 
-// quantiles are those of latency, in seconds.
+// quantiles returns quantiles of latency, in seconds.
 func quantiles(cohort []series, p float64) (after, before float64, requests int) {
 	var all, was []Latencies
 	for _, s := range cohort {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Keep encodes what both cohorts told before the wave began, so that whoever judges
-// it after a restart compares with the same: what is told since is told again, this
-// is not. Of latencies it has what is compared at a quantile, of which nothing is
-// lost; 0: they are not compared.
+// Keep encodes the signals of both cohorts from before the wave began, so that after a
+// restart the wave is compared with the same ones: signals since then arrive again, these
+// do not. For latencies it encodes exactly what the comparison at a quantile needs; if
+// quantile is 0, latencies are not compared.
 func (w Wave) Keep(quantile float64) []byte {
 	a := w.started().align(quantile > 0)
 	if quantile > 0 {
@@ -34,7 +34,7 @@ func (w Wave) Keep(quantile float64) []byte {
 	return b
 }
 
-// keep encodes an Envoy's blocks, the last before the wave first.
+// keep encodes an Envoy's blocks, starting with the last one before the wave.
 func (s *series) keep(b []byte, marks []int) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.of.Node)))
 	b = append(b, s.of.Node...)
@@ -68,7 +68,7 @@ func appendBlock(b []byte, block *Block) []byte {
 	return b
 }
 
-// AppendBlocks encodes blocks, with all that was told.
+// AppendBlocks appends the complete encoding of blocks to b.
 func AppendBlocks(b []byte, blocks []Block) []byte {
 	b = binary.AppendUvarint(b, uint64(len(blocks)))
 	for i := range blocks {
@@ -79,8 +79,8 @@ func AppendBlocks(b []byte, blocks []Block) []byte {
 
 var errBlocks = errors.New("what an Envoy told can't be read")
 
-// ReadBlocks gives blocks that AppendBlocks was given, in order, if they are no more
-// than so many.
+// ReadBlocks decodes blocks that AppendBlocks encoded. It returns an error if they are not
+// in order, or more than most.
 func ReadBlocks(b []byte, most int) ([]Block, error) {
 	r := reader{rest: b}
 	var all []Block
@@ -96,7 +96,7 @@ func ReadBlocks(b []byte, most int) ([]Block, error) {
 	return all, nil
 }
 
-// lumped keeps how many requests are in these buckets, and between them, only.
+// lumped keeps only the numbers of requests in the buckets of marks, and between them.
 func (l Latencies) lumped(marks []int) Latencies {
 	var t tally
 	before := uint32(0)
@@ -117,7 +117,7 @@ func (l Latencies) lumped(marks []int) Latencies {
 
 var errKept = errors.New("what was told before the wave can't be read")
 
-// Kept gives the wave that Keep was asked of, with what was told before it began.
+// Kept decodes what Keep encoded: a wave with the signals from before it began.
 func Kept(b []byte) (Wave, error) {
 	r := reader{rest: b}
 	w := Wave{Began: time.Unix(0, r.int())}
@@ -132,7 +132,7 @@ func Kept(b []byte) (Wave, error) {
 	return w, nil
 }
 
-// reader decodes; what it gives means nothing once it has failed.
+// reader decodes values. They are meaningless once it has failed.
 type reader struct {
 	rest   []byte
 	failed bool
@@ -158,7 +158,7 @@ func (r *reader) took(n int) {
 	r.rest = r.rest[n:]
 }
 
-// count is a number of what follows; of too many none is taken.
+// count decodes the number of items that follow. It fails if there are more than most.
 func (r *reader) count(most int) int {
 	n := r.uint()
 	if n > uint64(most) {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// Latencies fall in buckets that each reach a 32nd of an octave further than the
-// one before: a quantile is right to 1.1 %, and a latency times a factor is a
-// number of buckets further up, which the test of latency rests on.
+// Latencies are counted in buckets, each of which reaches a 32nd of an octave further than
+// the one before. A quantile is accurate to 1.1 %, and multiplying a latency by a factor
+// moves it up by a number of buckets, which the test of latency relies on.
 const (
 	perOctave = 32
-	fastest   = 16 * time.Microsecond // and all below
-	octaves   = 22                    // up to 67 s, and all above
+	fastest   = 16 * time.Microsecond // and below
+	octaves   = 22                    // up to 67 s, and above
 	buckets   = octaves * perOctave
 )
 
-// bucket is where a latency falls.
+// bucket returns the bucket of a latency.
 func bucket(d time.Duration) uint16 {
 	if d <= fastest {
 		return 0
@@ -24,27 +24,27 @@ func bucket(d time.Duration) uint16 {
 	return uint16(min(math.Log2(float64(d)/float64(fastest))*perOctave, buckets-1))
 }
 
-// upper is the latency at which a bucket ends.
+// upper returns the latency at which a bucket ends.
 func upper(b int) time.Duration {
 	return time.Duration(float64(fastest) * math.Exp2(float64(b+1)/perOctave))
 }
 
-// further is how many buckets a latency moves up when it grows by a share, and
-// no fewer.
+// further returns how many buckets a latency moves up, rounded up, when it grows by a
+// share.
 func further(more float64) int { return int(math.Ceil(math.Log2(1+more)*perOctave - 1e-9)) }
 
-// factor is what so many buckets are.
+// factor returns the factor that corresponds to a number of buckets.
 func factor(buckets int) float64 { return math.Exp2(float64(buckets) / perOctave) }
 
-// Latencies count requests by how long they took. The zero value has none. They
-// are a quantile sketch with relative error, as DDSketch is (Masson, Rim, Lee
-// 2019), at fixed buckets. They don't change once they are made.
+// Latencies counts requests by latency. The zero value is empty. It is a quantile sketch
+// with relative error, like DDSketch (Masson, Rim, Lee 2019), with fixed buckets. It is
+// immutable.
 type Latencies struct {
-	buckets []uint16 // that have any, in order
-	upTo    []uint32 // requests in each and all before
+	buckets []uint16 // non-empty ones, in order
+	upTo    []uint32 // requests in each bucket and all before
 }
 
-// NewLatencies counts them.
+// NewLatencies counts latencies.
 func NewLatencies(all ...time.Duration) Latencies {
 	var t tally
 	for _, d := range all {
@@ -53,7 +53,7 @@ func NewLatencies(all ...time.Duration) Latencies {
 	return t.latencies()
 }
 
-// Count is how many there are.
+// Count returns the number of requests.
 func (l Latencies) Count() int {
 	if len(l.upTo) == 0 {
 		return 0
@@ -61,7 +61,7 @@ func (l Latencies) Count() int {
 	return int(l.upTo[len(l.upTo)-1])
 }
 
-// above is how many are in buckets after b.
+// above returns the number of requests in buckets after b.
 func (l Latencies) above(b int) int {
 	i, _ := slices.BinarySearch(l.buckets, uint16(min(max(b+1, 0), math.MaxUint16)))
 	if i == 0 {
@@ -70,15 +70,15 @@ func (l Latencies) above(b int) int {
 	return l.Count() - int(l.upTo[i-1])
 }
 
-// bucketAt is where the quantile p is: no more than a share 1-p is above. There
-// is one only where there are any.
+// bucketAt returns the bucket of the quantile p: at most a share 1-p of requests is above
+// it. l must not be empty.
 func (l Latencies) bucketAt(p float64) int {
 	rank := uint32(math.Ceil(p * float64(l.Count())))
 	i, _ := slices.BinarySearch(l.upTo, max(rank, 1))
 	return int(l.buckets[min(i, len(l.buckets)-1)])
 }
 
-// Quantile is the latency that a share p takes at most; 0 where there are none.
+// Quantile returns the latency that a share p of requests does not exceed; 0 if l is empty.
 func (l Latencies) Quantile(p float64) time.Duration {
 	if l.Count() == 0 {
 		return 0
@@ -86,7 +86,7 @@ func (l Latencies) Quantile(p float64) time.Duration {
 	return upper(l.bucketAt(p))
 }
 
-// Merge gives what is in all of them.
+// Merge returns the sum of all.
 func Merge(all ...Latencies) Latencies {
 	if len(all) == 1 {
 		return all[0]
@@ -102,7 +102,7 @@ func Merge(all ...Latencies) Latencies {
 	return t.latencies()
 }
 
-// tally is Latencies while they are counted.
+// tally is a Latencies that is being counted.
 type tally [buckets]uint32
 
 func (t *tally) add(d time.Duration, n uint32) { t[bucket(d)] += n }

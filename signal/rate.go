@@ -2,14 +2,14 @@ package signal
 
 import "time"
 
-// rate is a token bucket: so many a second, and no more than a second's at once.
+// rate is a token bucket with a burst of one second.
 type rate struct {
 	perSecond float64
 	tokens    float64
-	at        time.Time // when tokens was right; zero: it is full
+	at        time.Time // time of the last update of tokens; zero: it is full
 }
 
-// take takes up to n, and gives how many there were.
+// take takes up to n tokens, and returns how many it took.
 func (r *rate) take(now time.Time, n int) int {
 	if r.at.IsZero() {
 		r.tokens = r.perSecond
@@ -22,5 +22,5 @@ func (r *rate) take(now time.Time, n int) int {
 	return n
 }
 
-// give gives back what was not used.
+// give returns unused tokens.
 func (r *rate) give(n int) { r.tokens = min(r.tokens+float64(n), r.perSecond) }

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Ready tells whether the cohorts of a wave that has not begun, with Began and Now
-// now, have been watched for long enough that the wave can be judged in about as
-// much time again, and that it surely is judged in the end: from how much blocks
-// differ by themselves, up to now. Where there is little traffic that takes long,
-// and who waits must know when to give up. The words say what is missing.
+// Ready reports whether the cohorts of a wave that has not begun, with Began and Now set to
+// the current time, have been observed for long enough. That is the case if the wave can
+// then be judged in about as much time again, and will certainly be judged in the end,
+// according to how much blocks have differed so far. With little traffic that takes long,
+// and the caller must limit the wait. The words say what is missing.
 func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 	if t.tests() == 0 {
 		return true, ""
@@ -24,7 +24,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 		name  string
 		limit Limit
 		unit  float64
-		harm  float64 // share of requests that are bad by what is looked for
+		harm  float64 // share of requests that are bad at the harm that is looked for
 		count hits
 	}{
 		{"errors", t.Errors, t.Errors.More, 2 * t.Errors.More, failures},
@@ -34,7 +34,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 			continue
 		}
 		have, need := a.outlook(test.unit, test.harm, test.count), 1.2*needed(t.alpha(test.limit.Confidence))
-		if test.name == "errors" { // what makes requests slower moves far more of them than a unit
+		if test.name == "errors" { // a change of latency moves far more than one unit of requests
 			have = min(have, a.inTheEnd(test.unit, test.count))
 		}
 		if have < need {
@@ -44,7 +44,7 @@ func (w Wave) Ready(t Thresholds) (ok bool, words string) {
 	return true, ""
 }
 
-// started is the wave as if all of New had had the change since it began.
+// started returns the wave as if all of New had the change since it began.
 func (w Wave) started() Wave {
 	w.New = slices.Clone(w.New)
 	for i := range w.New {
@@ -53,15 +53,16 @@ func (w Wave) started() Wave {
 	return w
 }
 
-// outlook is what evidence against a harm of two units the pairs would give that
-// the blocks before the wave would make, if they went on as they are.
+// outlook returns the evidence against a harm of two units that the blocks before the wave
+// would give if the signals continued in the same way.
 func (a *aligned) outlook(unit, harm float64, count hits) float64 {
 	g := a.gridOf(unit, false)
 	half := g.cells(a.before) / 2
 	if half < 2 {
 		return 0
 	}
-	// Blocks before are paired among themselves: the first half with the second.
+	// The blocks before the wave are paired with each other: the first half with the
+	// second.
 	blocks := half * g.together
 	requests := 0
 	among := func(cohort []series) []series {
@@ -83,7 +84,7 @@ func (a *aligned) outlook(unit, harm float64, count hits) float64 {
 	if len(ys) == 0 || requests == 0 {
 		return 0
 	}
-	// What the harm itself adds: its mean, and its own chance.
+	// What the harm itself adds: its mean, and its own variance.
 	adds := 1 + harm*float64(half)/float64(requests)/(unit*unit)
 	squares := 0.0
 	for _, y := range ys {

@@ -10,14 +10,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Service and Method are what a [Receiver] serves.
+// Service and Method are the gRPC service and method of a [Receiver].
 const (
 	Service = "envoy.service.accesslog.v3.AccessLogService"
 	Method  = "StreamAccessLogs"
 )
 
-// What is taken. An Envoy has a stream of each log for each of its workers, and
-// sends a message for some 16 KB of entries; the first also carries the node.
+// Limits. An Envoy has one stream per log and worker, and sends a message for about 16 KB
+// of entries. The first message also contains the node.
 const (
 	maxMessage     = 256 << 10
 	maxStreams     = 1 << 14
@@ -28,10 +28,10 @@ const (
 	alarmsInAll    = 2_000
 )
 
-// Options are a Receiver's givens.
+// Options configure a Receiver.
 type Options struct {
-	// May is nil when the stream of ctx may speak for a node; its error ends the
-	// stream. What a stream says is taken for that node's, and nobody else's.
+	// May returns nil if the stream of ctx may speak for a node; otherwise its error ends
+	// the stream. What a stream reports is attributed to that node only.
 	May func(ctx context.Context, node, cluster string) error
 	// Watched tells whether a node's samples are wanted; those of others cost
 	// next to nothing.
@@ -39,14 +39,14 @@ type Options struct {
 	// Sampled is told of samples that came in at a time; they are its own only
 	// during the call.
 	Sampled func(node string, at time.Time, samples []Sample)
-	// Crashed is told of each alarm: as long as a VM stays crashed, of each
-	// request, up to a hundred a second of a node.
+	// Crashed is called for each alarm: as long as a VM stays crashed, for each request, up
+	// to a hundred per second and node.
 	Crashed func(Crash)
 	Now     func() time.Time // nil: time.Now
 }
 
-// Receiver takes access logs, by whichever transport. It is safe for concurrent
-// use, as its callbacks must be.
+// Receiver receives access logs over any transport. It is safe for concurrent use, and its
+// callbacks must be as well.
 type Receiver struct {
 	options Options
 
@@ -63,18 +63,18 @@ type speaker struct {
 	samples, alarms rate
 }
 
-// Totals are what a Receiver has taken so far, and what it has not.
+// Totals counts what a Receiver has accepted and rejected so far.
 type Totals struct {
-	Streams   int   // now
-	Samples   int64 // taken
+	Streams   int   // current number
+	Samples   int64 // accepted
 	Alarms    int64
-	Unwatched int64 // samples of nodes that nobody looks at
-	Dropped   int64 // entries that were too many
-	Foreign   int64 // entries about another node than the stream's, and streams for one that they may not speak for
+	Unwatched int64 // samples of nodes that are not observed
+	Dropped   int64 // entries above a rate limit
+	Foreign   int64 // entries of another node than the stream's, and streams that may not speak for their node
 	Malformed int64 // messages
 }
 
-// NewReceiver makes a Receiver.
+// NewReceiver returns a Receiver.
 func NewReceiver(o Options) *Receiver {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -83,25 +83,25 @@ func NewReceiver(o Options) *Receiver {
 		samples: rate{perSecond: samplesInAll}, alarms: rate{perSecond: alarmsInAll}}
 }
 
-// Totals are those so far.
+// Totals returns the totals so far.
 func (r *Receiver) Totals() Totals {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.totals
 }
 
-// Stream is what one Envoy's worker tells.
+// Stream is the stream of one worker of an Envoy.
 type Stream struct {
 	receiver *Receiver
 	speaker  *speaker
 	id       identifier
 	listener string
-	alarms   bool // else samples
+	alarms   bool // otherwise samples
 }
 
-// Begin takes a stream's first message, which says whose it is and which log.
-// Errors end the stream, with their gRPC status. The caller hands further messages
-// to [Stream.Receive], and tells [Stream.Ended] once.
+// Begin processes the first message of a stream, which names the node and the log. An error
+// ends the stream, with its gRPC status. Otherwise the caller must pass further messages to
+// [Stream.Receive], and call [Stream.Ended] once.
 func (r *Receiver) Begin(ctx context.Context, first []byte) (*Stream, error) {
 	var m message
 	if err := r.read(&m, first); err != nil {
@@ -137,7 +137,7 @@ func (r *Receiver) Begin(ctx context.Context, first []byte) (*Stream, error) {
 	return s, nil
 }
 
-// read reads a message within the limits.
+// read decodes a message within the limits.
 func (r *Receiver) read(m *message, b []byte) error {
 	if len(b) > maxMessage {
 		return status.Errorf(codes.ResourceExhausted, "a message has %d bytes, more than %d", len(b), maxMessage)
@@ -155,7 +155,7 @@ func (r *Receiver) count(add func(*Totals)) {
 	add(&r.totals)
 }
 
-// enter makes room for a stream.
+// enter registers a stream, if the limits allow it.
 func (r *Receiver) enter(s *Stream) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -175,7 +175,7 @@ func (r *Receiver) enter(s *Stream) error {
 	return nil
 }
 
-// Ended tells that the stream has ended.
+// Ended records that the stream has ended.
 func (s *Stream) Ended() {
 	r := s.receiver
 	r.mu.Lock()
@@ -186,7 +186,7 @@ func (s *Stream) Ended() {
 	}
 }
 
-// Receive takes a message, which is its own only during the call.
+// Receive processes a message. It does not keep b.
 func (s *Stream) Receive(b []byte) error {
 	var m message
 	if err := s.receiver.read(&m, b); err != nil {
@@ -195,7 +195,7 @@ func (s *Stream) Receive(b []byte) error {
 	return s.take(&m)
 }
 
-// take takes a message's entries, as many as are within the rates.
+// take processes a message's entries, as many as the rate limits allow.
 func (s *Stream) take(m *message) error {
 	if m.identifier.there && m.identifier != s.id {
 		s.receiver.count(func(t *Totals) { t.Foreign += int64(max(m.entries, 1)) })
@@ -269,7 +269,8 @@ func (s *Stream) takeSamples(now time.Time, m *message) error {
 	return err
 }
 
-// allow gives how many of n entries may be taken; the others are counted.
+// allow returns how many of n entries the rate limits allow, and counts the others as
+// dropped.
 func (s *Stream) allow(now time.Time, n int, own, all *rate) int {
 	r := s.receiver
 	r.mu.Lock()

@@ -5,27 +5,27 @@ import (
 	"time"
 )
 
-// Sample is what counts of a request.
+// Sample is what is counted of a request.
 type Sample struct {
 	Error   bool
-	Latency time.Duration // to the last byte of the answer
+	Latency time.Duration // to the last byte of the response
 }
 
-// Crash tells of a request that a crashed VM answered.
+// Crash describes a request that a crashed VM answered.
 type Crash struct {
 	Node     string
-	At       time.Time // when it came in
-	Listener string    // "": not told
-	Filter   string    // as it is named in the chain; "": not told
-	Details  string    // Envoy's words, which begin with "wasm_fail"
+	At       time.Time // when it arrived
+	Listener string    // "": unknown
+	Filter   string    // its name in the chain; "": unknown
+	Details  string    // response_code_details, which begin with "wasm_fail"
 }
 
 const (
-	viaUpstream = "via_upstream" // response_code_details of what an upstream answered
-	crashed     = "wasm_fail"    // how those of a crashed VM begin
+	viaUpstream = "via_upstream" // response_code_details of an upstream's response
+	crashed     = "wasm_fail"    // prefix of response_code_details of a crashed VM
 )
 
-// sample is what an entry says for the counts.
+// sample returns the Sample of an entry.
 func (e *entry) sample() Sample {
 	took := e.took
 	if !took.there {
@@ -34,21 +34,21 @@ func (e *entry) sample() Sample {
 	return Sample{Error: e.failed(), Latency: took.value()}
 }
 
-// failed tells whether a request counts as an error: it was answered 5xx, or not
-// at all before its client gave up, or 4xx by Envoy or one of its filters. What an
-// upstream answers 4xx is the client's affair. Only the difference between cohorts
-// is judged, so a filter that refuses some requests, as it always did, is none.
+// failed reports whether a request is an error: the response was 5xx, or there was none
+// before the client gave up, or Envoy or one of its filters answered 4xx. A 4xx of an
+// upstream is the client's fault. Only the difference between cohorts is judged, so a
+// filter that rejects some requests, as it always did, causes none.
 func (e *entry) failed() bool {
 	switch {
 	case e.code == 0 || e.code >= 500:
 		return true
 	case e.code >= 400:
-		return string(e.details) != viaUpstream // a filter may have given none
+		return string(e.details) != viaUpstream // a filter may have set no details
 	}
 	return false
 }
 
-// crash is what an entry says as an alarm.
+// crash returns the Crash of an alarm entry.
 func (e *entry) crash() (c Crash, ok bool) {
 	if !strings.HasPrefix(string(e.details[:min(len(e.details), len(crashed))]), crashed) {
 		return Crash{}, false
@@ -56,5 +56,5 @@ func (e *entry) crash() (c Crash, ok bool) {
 	return Crash{Filter: text(e.owner), Details: text(e.details)}, true
 }
 
-// text keeps as much of it as is kept.
+// text returns at most maxText bytes of b, as valid UTF-8.
 func text(b []byte) string { return strings.ToValidUTF8(string(b[:min(len(b), maxText)]), "") }

@@ -2,45 +2,44 @@ package signal
 
 import "math"
 
-// The sequential test. It is told of differences y, one for each pair of blocks,
-// and asks whether their center is above m. Swapping a block before the change
-// with one after it turns y into -y, so if the change does nothing, y is
-// symmetric about zero, whatever an Envoy is like by itself, and however unlike
-// others: no variance is estimated and none assumed to exist. For y symmetric
-// about m or less, given what was before, exp(λ(y-m) - λ²(y-m)²/2) is an e-value for
-// each λ > 0, and their product over time a supermartingale (de la Peña 1999, A
-// general class of exponential inequalities for martingales and ratios). Mixed
-// over λ by a half-normal distribution, as Robbins did, it exceeds 1/α at any time
-// with a chance of at most α (Ville); this is the one-sided normal mixture of
-// Howard, Ramdas, McAuliffe and Sekhon (2021), Time-uniform, nonparametric,
-// nonasymptotic confidence sequences, with the sum of squares as its variance. One
-// may look as often as one likes.
+// The sequential test. Its input is differences y, one per pair of blocks, and it tests
+// whether their center is above m. Swapping a block before the change with one after it
+// turns y into -y. So if the change does nothing, y is symmetric about zero, whatever an
+// Envoy is like, and however different others are: no variance is estimated, and none is
+// assumed to exist. For y symmetric about m or less, given the past, exp(λ(y-m) -
+// λ²(y-m)²/2) is an e-value for each λ > 0, and their product over time is a
+// supermartingale (de la Peña 1999, A general class of exponential inequalities for
+// martingales and ratios). Mixed over λ by a half-normal distribution, as Robbins did, it
+// exceeds 1/α at any time with a probability of at most α (Ville). This is the one-sided
+// normal mixture of Howard, Ramdas, McAuliffe and Sekhon (2021), Time-uniform,
+// nonparametric, nonasymptotic confidence sequences, with the sum of squares as its
+// variance. It may be evaluated at any time, any number of times.
 //
-// In this form a block gives no more than half a nat, however large its y. That is
-// on purpose: Envoys have bursts of errors by themselves, and a burst of
-// up to some twenty blocks can't make up evidence, while what lasts does.
+// In this form a block contributes at most half a nat, however large its y is. This is
+// intentional: Envoys have bursts of errors of their own, and a burst of up to about twenty
+// blocks can't add up to sufficient evidence, whereas a lasting increase does.
 
 const (
-	// clip is where y-m ends, in units of what is looked for: what is symmetric
-	// stays so, and one burst before the change hides nothing for long.
+	// clip limits y-m, in units of what is looked for: symmetric values stay symmetric, and
+	// a single burst before the change hides nothing for long.
 	clip = 4.0
-	// prior is the mixture's parameter, in the same units: it is sharpest where
-	// some thirty blocks have told.
+	// prior is the parameter of the mixture, in the same units. The mixture is sharpest
+	// after about thirty blocks.
 	prior = 1.4
-	// A test begins with the first pair, and once more every so many: what starts to go
-	// wrong late is not made up for by a good beginning.
+	// A test starts with the first pair, and again every newStart pairs: a good beginning
+	// must not compensate for a change that goes wrong late.
 	newStart   = 40
-	firstStart = 0.8 // of the chance of error; the others share the rest
+	firstStart = 0.8 // of the error probability; later starts share the rest
 )
 
-// evidence is the log of an e-value against the center being m or less, or m or
-// more if down. Where the blocks before the change are used again, in rounds, all
-// differences with one of them are one observation, their mean: what that block has
-// of chance is in all of them, and does not average out over rounds. So evidence
-// ends with what is known of before, however long one looks. From two rounds on, a
-// burst is a small part of what was seen, and a tighter variance is taken, a third
-// of the squares and two of the variance (Delyon 2009, Exponential inequalities for
-// sums of weakly dependent variables); it is estimated, so this holds about.
+// evidence returns the log of an e-value against the center being m or less, or m or more
+// if down. If the blocks before the change are used repeatedly, in rounds, the mean of all
+// differences with one of them is one observation, because the chance deviation of that
+// block is in all of them, and does not average out over rounds. The evidence is therefore
+// limited by the blocks before the change, however long one looks. From two rounds on, a
+// burst is a small part of what was seen, and a tighter variance is used, one third of the
+// squares and two thirds of the variance (Delyon 2009, Exponential inequalities for sums of
+// weakly dependent variables). It is estimated, so the bound is approximate.
 func evidence(ys []float64, m, unit float64, before int, down bool) float64 {
 	total := math.Inf(-1)
 	for j, start := 0, 0; start == 0 || start+newStart/4 <= len(ys); j, start = j+1, start+newStart {
@@ -77,18 +76,18 @@ func evidenceFrom(ys []float64, m, unit float64, before int, down bool) float64 
 	return mixture(sum, squares)
 }
 
-// fewGroups are too few to estimate a variance of.
+// fewGroups is too few to estimate a variance.
 const fewGroups = 12
 
-// mixture is the log of the mixture over λ of exp(λ sum - λ² squares/2).
+// mixture returns the log of the mixture over λ of exp(λ sum - λ² squares/2).
 func mixture(sum, squares float64) float64 {
 	v := squares + prior
 	z := sum / math.Sqrt(v)
-	if z < -8 { // where erfc runs out of digits: its asymptote
+	if z < -8 { // where erfc loses precision: its asymptote
 		return 0.5*math.Log(prior/v) - math.Log(-z*math.Sqrt(math.Pi/2))
 	}
 	return 0.5*math.Log(prior/v) + z*z/2 + math.Log(math.Erfc(-z/math.Sqrt2))
 }
 
-// needed is the evidence at which a test of level alpha is decided.
+// needed returns the evidence at which a test of level alpha decides.
 func needed(alpha float64) float64 { return -math.Log(alpha) }

@@ -4,18 +4,18 @@ import "time"
 
 const (
 	silentFor  = 30 * time.Second
-	silentFrom = 200 // requests that would have been seen
+	silentFrom = 200 // requests that would otherwise have been seen
 
-	// usualSilence is what Envoys do by themselves: of so many one falls silent in a
-	// wave. It is where the test begins; what the cohorts do is added to it.
+	// usualSilence is the prior of the test, to which the observed cohorts are added: one
+	// Envoy of that many falls silent in a wave without a reason.
 	usualSilence = 1e6
-	// silenceAlpha is the chance that the test is bad by accident, of a whole rollout.
+	// silenceAlpha is the probability that the test is wrongly bad, in a whole rollout.
 	silenceAlpha = 1e-4
 )
 
-// silence finds Envoys that answer nothing any more, though they are connected: a
-// filter that never returns holds a worker for good, and tells of no request. One
-// Envoy of many may have been taken out of service.
+// silence finds connected Envoys that no longer answer any requests: a filter that never
+// returns blocks a worker forever, and no request is logged. One Envoy of many may just
+// have been taken out of service.
 func (w Wave) silence(a *aligned, t Thresholds) Verdict {
 	v := Verdict{Test: "silence", Kind: Good, Words: "all answer requests that did so before"}
 	before, now := 0, 0
@@ -24,7 +24,7 @@ func (w Wave) silence(a *aligned, t Thresholds) Verdict {
 		now += requestsOf(s.after)
 	}
 	lasted := float64(w.Now.Sub(w.Began) / BlockTime)
-	share := 1.0 // of the traffic before that there is now
+	share := 1.0 // of the earlier traffic that there is now
 	if before > 0 && lasted > 0 {
 		share = min(float64(now)/float64(before)*float64(a.before)/lasted, 1)
 	}
@@ -58,8 +58,8 @@ func requestsOf(blocks []*Block) int {
 	return n
 }
 
-// silent tells whether an Envoy that had traffic before the wave has none, for as
-// long as it takes to be sure.
+// silent reports whether an Envoy that had traffic before the wave has none, for long
+// enough to be sure.
 func (w Wave) silent(s *series, share float64) bool {
 	was := requestsOf(s.before)
 	if was == 0 {

@@ -2,43 +2,42 @@ package signal
 
 import "time"
 
-// Wave is what is known of a change in a wave: of the Envoys that it has come
-// to, and of some that it has not.
+// Wave contains the signals about a change in a wave: of the Envoys that have it, and of
+// others.
 //
-// Control are Envoys for which nothing changes while the wave is looked at: those
-// that have not got the change yet, or, where there are none, those that have had
-// it for long. Both cohorts are to have been watched before the wave began, as
-// [Wave.Ready] tells.
+// Control are Envoys for which nothing changes during the wave: those that do not have the
+// change yet or, if there are none, those that have had it for long. Both cohorts should
+// have been observed before the wave began, for as long as [Wave.Ready] requires.
 type Wave struct {
 	Began, Now   time.Time // from Began on, Envoys could have the change
 	New, Control []Envoy
 }
 
-// Envoy is what is known of one. Blocks come from [Counts]; who follows the rollout
-// adds the rest.
+// Envoy contains the signals of one Envoy. Blocks come from [Counts]; the caller that
+// follows the rollout adds the rest.
 type Envoy struct {
 	Node   string
-	Since  time.Time // it has had the change; zero: it has not
+	Since  time.Time // since when it has the change; zero: it does not
 	Blocks []Block   // in order
 	Away   bool      // it is not connected
 }
 
-// Thresholds say what ends a wave. What is zero is not looked at.
+// Thresholds says what stops a wave. Zero limits are not tested.
 type Thresholds struct {
-	Waves    int // that the rollout has, 0: one; confidence is shared among them
+	Waves    int // of the rollout, 0: one; they share the error probability
 	Errors   Limit
 	Latency  Limit
-	Quantile float64 // of latency, as 0.99
+	Quantile float64 // of latency, such as 0.99
 }
 
-// Limit is how much worse the new cohort may be: errors by a share of requests
-// (0.01), latency by a share of itself (0.25).
+// Limit is how much worse the new cohort may be: errors by a share of all requests (0.01),
+// latency by a share of itself (0.25).
 type Limit struct {
 	More       float64
-	Confidence float64 // 0.999
+	Confidence float64 // such as 0.999
 }
 
-// tests is how many share a rollout's chance to be stopped for nothing.
+// tests returns how many tests share the error probability of a rollout.
 func (t Thresholds) tests() int {
 	n := 0
 	for _, on := range []bool{t.Errors.More > 0, t.Latency.More > 0} {
@@ -49,37 +48,36 @@ func (t Thresholds) tests() int {
 	return n
 }
 
-// alpha is one test's share in one wave.
+// alpha returns the error probability of one test in one wave.
 func (t Thresholds) alpha(confidence float64) float64 {
 	return (1 - confidence) / float64(max(t.Waves, 1)*max(t.tests(), 1))
 }
 
-// aligned are the blocks of both cohorts, sorted into pairs: the
-// first block after the wave's beginning with the last before it, the second with
-// the last but one and so on; when those before it are used up, they are used
-// again. What is alike in both blocks cancels, whatever an Envoy is like by itself.
+// aligned contains the blocks of both cohorts in pairs: the first block after the wave's
+// beginning with the last one before it, the second with the last but one, and so on. When
+// those before it are used up, they are used again. What is the same in both blocks cancels
+// out, whatever an Envoy is like.
 type aligned struct {
 	new, control []series
 	pairs        int
-	before       int // blocks before the wave that are used
+	before       int // number of blocks before the wave that are used
 }
 
-// series is one Envoy's blocks by how far they are from the wave's beginning;
-// nil: it told nothing.
+// series contains one Envoy's blocks by their distance from the wave's beginning; nil: no
+// requests.
 type series struct {
 	of            *Envoy
-	since         int // the first of after that begins after it got the change
+	since         int // index of the first of after that began with the change in place
 	before, after []*Block
 	baseline      Latencies // of before
 
-	// Where a quantile is in it; see setQuantile.
+	// The position of a quantile in baseline; see setQuantile.
 	comparable bool
 	at         int
-	part       float64 // of that bucket, which is above the quantile
+	part       float64 // the part of that bucket that is above the quantile
 }
 
-// maxBefore is how long before a wave is looked at: what was long ago tells
-// little of now.
+// maxBefore is how far back blocks before a wave are used: older ones say little about now.
 const maxBefore = 20 * time.Minute
 
 func (w Wave) align(latencies bool) aligned {
@@ -106,8 +104,8 @@ func (w Wave) align(latencies bool) aligned {
 	return a
 }
 
-// zero is where the first block after the wave's beginning begins. The one in
-// which that was is not looked at.
+// zero returns the start of the first block that begins after the wave. The block in which
+// the wave began is not used.
 func (w Wave) zero() time.Time {
 	at := w.Began.Truncate(BlockTime)
 	if at.Before(w.Began) {
@@ -138,7 +136,7 @@ func (w Wave) series(e *Envoy, latencies bool) series {
 	return s
 }
 
-// place puts a block into its place.
+// place stores a block at an index.
 func place(blocks *[]*Block, at int, b *Block) {
 	if more := at + 1 - len(*blocks); more > 0 {
 		*blocks = append(*blocks, make([]*Block, more)...)

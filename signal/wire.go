@@ -9,8 +9,7 @@ import (
 
 var errWire = errors.New("not a valid protobuf message")
 
-// field is a field of a message: bytes of one that has a length, number of one
-// that is a varint.
+// field is a field of a message: bytes if its type has a length, number if it is a varint.
 type field struct {
 	num    protowire.Number
 	typ    protowire.Type
@@ -18,11 +17,11 @@ type field struct {
 	number uint64
 }
 
-// is tells whether it is the field num of a type; one of another type is
-// unknown, as for any reader of protobuf.
+// is reports whether f is the field num of a type. A field with another type is unknown, as
+// for any protobuf decoder.
 func (f field) is(num protowire.Number, typ protowire.Type) bool { return f.num == num && f.typ == typ }
 
-// each calls use with each field of a message. What is in them is not looked at.
+// each calls use with each field of a message. It does not check their contents.
 func each(b []byte, use func(field) error) error {
 	for len(b) > 0 {
 		f, n := next(b)
@@ -37,7 +36,7 @@ func each(b []byte, use func(field) error) error {
 	return nil
 }
 
-// next reads a field and tells its length, which is negative where there is none.
+// next decodes a field and returns its length, which is negative if there is none.
 func next(b []byte) (f field, n int) {
 	num, typ, tag := protowire.ConsumeTag(b)
 	if tag < 0 {
@@ -58,16 +57,16 @@ func next(b []byte) (f field, n int) {
 	return f, tag + n
 }
 
-// identifier is what is kept of a StreamAccessLogsMessage.Identifier: its node
-// alone has some 60 KB.
+// identifier is the part of a StreamAccessLogsMessage.Identifier that is kept. Its node
+// alone has about 60 KB.
 type identifier struct {
 	there         bool
 	node, cluster string
 	log           string
-	long          bool // one of them is; it was not kept
+	long          bool // one of the texts is too long and was not kept
 }
 
-const maxText = 512 // bytes of what is kept of a text
+const maxText = 512 // limit of a text, in bytes
 
 func (i *identifier) read(b []byte) error {
 	i.there = true
@@ -98,15 +97,15 @@ func (i *identifier) set(s *string, b []byte) {
 	*s = string(b)
 }
 
-// message is a StreamAccessLogsMessage, not looked into.
+// message is a StreamAccessLogsMessage whose entries are not decoded.
 type message struct {
 	identifier identifier
-	entries    int    // of HTTP
-	rest       []byte // from where they begin
+	entries    int    // number of HTTP entries
+	rest       []byte // from the first of them
 }
 
-// read finds what is in a message, and how much: that comes first, so that too
-// much costs little.
+// read decodes the identifier of a message and counts its entries. Counting first makes
+// messages with too many entries cheap.
 func (m *message) read(b []byte) error {
 	m.rest = b
 	for len(b) > 0 {
@@ -129,14 +128,14 @@ func (m *message) read(b []byte) error {
 			}); err != nil {
 				return err
 			}
-		case f.is(3, protowire.BytesType): // of TCP: a message has one kind, and the last counts
+		case f.is(3, protowire.BytesType): // TCP entries: a message has one kind, and the last one applies
 			m.entries, m.rest = 0, b
 		}
 	}
 	return nil
 }
 
-// each calls use with each HTTP entry, until it says no.
+// each calls use with each HTTP entry, until use returns false.
 func (m *message) each(use func(*entry) bool) error {
 	var e entry
 	over := errors.New("enough")
@@ -164,11 +163,11 @@ func (m *message) each(use func(*entry) bool) error {
 	return err
 }
 
-// entry is what is read of an HTTPAccessLogEntry. Its texts are the message's.
+// entry is the decoded part of an HTTPAccessLogEntry. Its texts refer to the message.
 type entry struct {
 	code      uint32
 	details   []byte
-	owner     []byte // the filter that answered, in Envoy's stead
+	owner     []byte // the filter that answered instead of the upstream
 	took      duration
 	lasted    duration
 	underWay  bool // the request has not ended
@@ -192,7 +191,7 @@ func (e *entry) read(b []byte) error {
 	})
 }
 
-// common reads a field of AccessLogCommon.
+// common decodes a field of AccessLogCommon.
 func (e *entry) common(f field) error {
 	switch {
 	case f.is(12, protowire.BytesType): // time_to_last_downstream_tx_byte
@@ -207,7 +206,7 @@ func (e *entry) common(f field) error {
 	return nil
 }
 
-// state reads an entry of filter_state_objects: a name and an Any.
+// state decodes an entry of filter_state_objects: a name and an Any.
 func (e *entry) state(b []byte) error {
 	var name, value []byte
 	err := each(b, func(f field) error {
@@ -236,7 +235,7 @@ func (e *entry) state(b []byte) error {
 	})
 }
 
-// response reads a field of HTTPResponseProperties.
+// response decodes a field of HTTPResponseProperties.
 func (e *entry) response(f field) error {
 	switch {
 	case f.is(1, protowire.BytesType): // response_code, a UInt32Value
@@ -272,7 +271,7 @@ func (d *duration) read(b []byte) error {
 	})
 }
 
-// value is between nothing and an hour.
+// value returns the duration, limited to between zero and an hour.
 func (d duration) value() time.Duration {
 	seconds := min(max(d.seconds, 0), 3600)
 	return min(max(time.Duration(seconds)*time.Second+time.Duration(d.nanos), 0), time.Hour)

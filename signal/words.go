@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// enough tells whether there is anything to compare, and says what is missing.
+// enough reports whether there is anything to compare, and otherwise sets what is missing.
 func (a *aligned) enough(v *Verdict, ys []float64) bool {
 	switch {
 	case len(a.new) == 0:
@@ -26,7 +26,7 @@ func (a *aligned) enough(v *Verdict, ys []float64) bool {
 	return false
 }
 
-// elsewhere says how control fared.
+// elsewhere describes the values of control.
 func (a *aligned) elsewhere(now, before string) string {
 	if len(a.control) == 0 {
 		return ", with no others to compare with"
@@ -34,7 +34,7 @@ func (a *aligned) elsewhere(now, before string) string {
 	return fmt.Sprintf("; where the change is not, %s, %s before", now, before)
 }
 
-// found says what the change did, and how sure that is.
+// found describes the effect of the change, and how certain that is.
 func (v *Verdict) found(more string, share func(float64) string, allowed float64) string {
 	switch {
 	case v.Kind == Bad:
@@ -69,7 +69,7 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(10 * time.Microsecond).String()
 }
 
-// list names some.
+// list returns the first few names.
 func list(names []string) string {
 	const most = 3
 	if len(names) <= most {

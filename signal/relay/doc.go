@@ -1,18 +1,17 @@
-// Package relay brings what Envoys tell of their requests to the server that judges
-// changes, where several servers share a state. An Envoy's access logs may go to any
-// of them, whichever has its ADS stream.
+// Package relay transports signals of requests to the replica that judges changes. An
+// Envoy's access logs may go to any replica, whichever has its ADS stream.
 //
-// The server that leads keeps a [Leader], all others a [Follower]. As long as anybody
-// is watched the leader asks each of the others about once a second: an [Ask] says
-// who is, and of how many requests each of them is to tell; the [Answer] has what they
-// have told since the last one, in blocks that have ended. An answer that is lost is
-// given again, and counts once. Who is not asked any more looks at nobody, so nothing
-// is left behind where a leader dies.
+// The leader has a [Leader], every other replica a [Follower]. While Envoys are observed,
+// the leader asks each of the others about once per second: an [Ask] lists the Envoys, and
+// how many requests each of them should report; the [Answer] has what they have reported
+// since the last one, in blocks that have ended. A lost answer is sent again, and counts
+// once. A follower that is no longer asked stops observing, so that nothing stays enabled
+// when a leader dies.
 //
-// Clocks are not compared: blocks are by the leader's clock, which each Ask tells.
+// Clocks are not compared: blocks use the leader's clock, which each Ask contains.
 //
-// The package is pure but for its locks: it starts no goroutines, and has no clock
-// or connection. All of it is safe for concurrent use.
+// The package is pure except for its locks: it starts no goroutines, and has no clock or
+// connection. All of it is safe for concurrent use.
 package relay
 
 import (
@@ -22,38 +21,38 @@ import (
 	"wasmxds/signal"
 )
 
-// Ask is what the leader asks another server.
+// Ask is a request of the leader.
 type Ask struct {
-	Term  uint64            `json:"term"`            // in which it leads
-	Now   time.Time         `json:"now"`             // by its clock
-	Seq   uint64            `json:"seq"`             // of the newest answer that it has taken; 0: of none
-	Rates map[string]uint32 `json:"rates,omitempty"` // of a million requests, of each Envoy that is watched
+	Term  uint64            `json:"term"`            // of the leader
+	Now   time.Time         `json:"now"`             // by the leader's clock
+	Seq   uint64            `json:"seq"`             // of the last answer that the leader received; 0: none
+	Rates map[string]uint32 `json:"rates,omitempty"` // per million requests, by observed Envoy
 }
 
-// Answer is what a server gives: what it has taken of the Envoys that are watched.
+// Answer is the answer of a follower, with the signals of the observed Envoys.
 type Answer struct {
 	Seq     uint64            `json:"seq"` // one more than the Ask's
 	Samples map[string]int    `json:"samples,omitempty"`
-	Blocks  map[string][]byte `json:"blocks,omitempty"` // as signal.AppendBlocks has them
+	Blocks  map[string][]byte `json:"blocks,omitempty"` // encoded by signal.AppendBlocks
 }
 
-// ErrTerm: a server was asked by one that does not lead any more.
+// ErrTerm means that the Ask came from a replica that no longer leads.
 var ErrTerm = errors.New("another server leads now")
 
 var errAsk = errors.New("it is asked for too many Envoys")
 
 const (
-	// lease is for how long a server looks at Envoys after it was asked to.
+	// lease is how long a follower observes Envoys after an Ask.
 	lease = 10 * time.Second
-	// lost is after what time a server has not been heard.
+	// lost is how long after its last answer a replica is lost.
 	lost = 5 * time.Second
-	// backFor is for how long silence means nothing after a server was not heard:
-	// what was told to it may be gone.
+	// backFor is how long silence means nothing after a replica was lost, because signals
+	// that it received may be lost as well.
 	backFor = time.Minute
-	// mostBlocks is how many of an Envoy are in an Answer. There are no more in a
+	// mostBlocks is the most blocks of an Envoy in an Answer. There are no more within a
 	// lease.
 	mostBlocks = int(2 * lease / signal.BlockTime)
-	// clocks is how many Asks a clock is told by: the one that took least time on its
-	// way is nearest to the truth.
+	// clocks is how many Asks the estimate of the leader's clock is based on: the one that
+	// took the shortest time on its way is the most accurate.
 	clocks = 8
 )

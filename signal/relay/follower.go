@@ -9,34 +9,34 @@ import (
 	"wasmxds/signal"
 )
 
-// Follower takes what Envoys tell a server that does not lead.
+// Follower collects signals of Envoys on a replica that does not lead.
 type Follower struct {
-	// sample has an Envoy tell of so many of a million requests; 0: of none.
+	// sample sets how many of a million requests an Envoy reports; 0: none.
 	sample func(node string, perMillion uint32)
 
 	mu      sync.Mutex
 	term    uint64
-	asked   time.Time // when it was, last
+	asked   time.Time // when the last Ask came
 	rates   map[string]uint32
 	counts  *signal.Counts // by the leader's clock
 	samples map[string]int
-	ahead   []time.Duration // the leader's clock, by each of the last Asks
-	under   Answer          // that may not have reached the leader
+	ahead   []time.Duration // offset of the leader's clock, by each of the last Asks
+	under   Answer          // the last answer, which may have been lost
 }
 
-// NewFollower makes one, which has Envoys tell of their requests by sample.
+// NewFollower returns a Follower, which calls sample to set sampling rates.
 func NewFollower(sample func(node string, perMillion uint32)) *Follower {
 	f := &Follower{sample: sample}
 	f.forget()
 	return f
 }
 
-// forget drops all that was told. The caller holds f.mu.
+// forget removes all signals. The caller holds f.mu.
 func (f *Follower) forget() {
 	f.counts, f.samples, f.ahead, f.under = signal.NewCounts(), map[string]int{}, nil, Answer{}
 }
 
-// Asked answers the leader.
+// Asked answers an Ask of the leader.
 func (f *Follower) Asked(now time.Time, a Ask) (Answer, error) {
 	if len(a.Rates) > signal.MaxWatched {
 		return Answer{}, errAsk
@@ -63,11 +63,11 @@ func (f *Follower) Asked(now time.Time, a Ask) (Answer, error) {
 	return answer, nil
 }
 
-// answer gives what was told since the answer that has reached the leader. The caller
+// answer returns the signals since the last answer that has reached the leader. The caller
 // holds f.mu.
 func (f *Follower) answer(now time.Time, taken uint64) Answer {
 	if f.under.Seq == taken+1 {
-		return f.under // it was lost
+		return f.under // that answer was lost
 	}
 	f.under = Answer{Seq: taken + 1, Samples: f.samples, Blocks: map[string][]byte{}}
 	f.samples = map[string]int{}
@@ -77,8 +77,8 @@ func (f *Follower) answer(now time.Time, taken uint64) Answer {
 	return f.under
 }
 
-// hear notes what the leader's clock tells. Where it is far behind what was thought, a
-// clock was set, and blocks of a time to come are none. The caller holds f.mu.
+// hear records the leader's clock in an Ask. If it is far behind the estimate, a clock was
+// set, and blocks in the future are dropped. The caller holds f.mu.
 func (f *Follower) hear(now, theirs time.Time) {
 	before := f.clock(now)
 	f.ahead = append(f.ahead[max(0, len(f.ahead)+1-clocks):], theirs.Sub(now))
@@ -87,7 +87,7 @@ func (f *Follower) hear(now, theirs time.Time) {
 	}
 }
 
-// clock is the leader's clock. The caller holds f.mu.
+// clock estimates the leader's clock. The caller holds f.mu.
 func (f *Follower) clock(now time.Time) time.Time {
 	if len(f.ahead) == 0 {
 		return now
@@ -95,8 +95,8 @@ func (f *Follower) clock(now time.Time) time.Time {
 	return now.Add(slices.Max(f.ahead))
 }
 
-// watch makes these the Envoys that are looked at, and gives those that are not any
-// more. The caller holds f.mu.
+// watch replaces the observed Envoys, and returns those that are no longer observed. The
+// caller holds f.mu.
 func (f *Follower) watch(rates map[string]uint32) (off []string) {
 	for node := range f.rates {
 		if _, is := rates[node]; !is {
@@ -109,7 +109,7 @@ func (f *Follower) watch(rates map[string]uint32) (off []string) {
 	return off
 }
 
-// Watches says whether an Envoy is looked at.
+// Watches reports whether an Envoy is observed.
 func (f *Follower) Watches(node string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,7 +117,7 @@ func (f *Follower) Watches(node string) bool {
 	return is
 }
 
-// Add adds samples that came in at a time.
+// Add adds samples that arrived at a time.
 func (f *Follower) Add(node string, at time.Time, samples []signal.Sample) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,8 +127,8 @@ func (f *Follower) Add(node string, at time.Time, samples []signal.Sample) {
 	}
 }
 
-// Expire has it look at nobody any more where it has not been asked for long. It is
-// to be called about once a second.
+// Expire ends all observation if there was no Ask for the time of a lease. Call it about
+// once per second.
 func (f *Follower) Expire(now time.Time) {
 	f.mu.Lock()
 	if len(f.rates) == 0 || now.Sub(f.asked) < lease {

@@ -7,30 +7,31 @@ import (
 	"wasmxds/signal"
 )
 
-// Leader takes what Envoys tell all servers. It is what a judge asks: what this
-// server is told itself goes into its counts.
+// Leader collects the signals from all replicas, for the judge. Signals that this replica
+// itself receives go directly into its Counts.
 type Leader struct {
 	*signal.Counts
-	// sampled is told of how many requests an Envoy told another server.
+	// sampled is called with the number of requests that an Envoy has reported to another
+	// replica.
 	sampled func(node string, samples int)
 
 	mu      sync.Mutex
-	servers map[string]*heard // that were asked
-	deaf    time.Time         // until then silence means nothing
+	servers map[string]*heard // replicas that were asked
+	deaf    time.Time         // until then, silence means nothing
 }
 
-// heard is what is known of another server.
+// heard is the state of another replica.
 type heard struct {
-	seq uint64    // of the newest answer
-	at  time.Time // when that came; zero: it has not answered yet
+	seq uint64    // of the last answer
+	at  time.Time // when that came; zero: none has come yet
 }
 
-// NewLeader makes one that keeps what is told in counts.
+// NewLeader returns a Leader that stores blocks in counts.
 func NewLeader(counts *signal.Counts, sampled func(node string, samples int)) *Leader {
 	return &Leader{Counts: counts, sampled: sampled, servers: map[string]*heard{}}
 }
 
-// Asks says who is to be asked of these servers, which are all that live, and notes
+// Asks returns an Ask for each of servers, which are all other live replicas, and records
 // which of them are not heard.
 func (l *Leader) Asks(now time.Time, term uint64, rates map[string]uint32, servers []string) map[string]Ask {
 	l.mu.Lock()
@@ -51,20 +52,20 @@ func (l *Leader) Asks(now time.Time, term uint64, rates map[string]uint32, serve
 	return asks
 }
 
-// Deaf says that other servers are not heard: this one does not lead.
+// Deaf records that other replicas are not heard, because this one does not lead.
 func (l *Leader) Deaf(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.deaf = now.Add(backFor)
 }
 
-// Take takes what a server has answered.
+// Take processes the answer of a replica.
 func (l *Leader) Take(now time.Time, id string, a Answer) {
 	l.mu.Lock()
 	s := l.servers[id]
 	if s == nil || a.Seq != s.seq+1 {
 		l.mu.Unlock()
-		return // it was asked for something else
+		return // it answers another Ask
 	}
 	s.seq, s.at = a.Seq, now
 	l.mu.Unlock()
@@ -74,11 +75,11 @@ func (l *Leader) Take(now time.Time, id string, a Answer) {
 	for node, b := range a.Blocks {
 		blocks, err := signal.ReadBlocks(b, mostBlocks)
 		if err != nil {
-			continue // it is not heard of that Envoy
+			continue // signals of that Envoy are lost
 		}
 		var whole []signal.Block
 		for _, b := range blocks {
-			// Of what a clock that was set tells wrong there is nothing to be learnt.
+			// Blocks with a wrong time, from a clock that was set, are useless.
 			if age := now.Sub(b.Start); age >= 0 && age < 2*(lease+lost) {
 				whole = append(whole, b)
 			}
@@ -87,9 +88,9 @@ func (l *Leader) Take(now time.Time, id string, a Answer) {
 	}
 }
 
-// Envoy gives what an Envoy has told all servers by now. While one of them is not
-// heard, and for a while after, it is as if the Envoy were away: it may have told that
-// one of its requests.
+// Envoy returns the signals of an Envoy from all replicas by now. While one of them is not
+// heard, and for a while after, it returns the Envoy as away, because the missing replica
+// may have its signals.
 func (l *Leader) Envoy(node string, now time.Time) signal.Envoy {
 	e := l.Counts.Envoy(node, now)
 	l.mu.Lock()

@@ -1,8 +1,8 @@
-// Package signaltest plays fleets of Envoys that differ from each other, and
-// rollouts on them, to find out how often a good change is stopped for nothing,
-// and how soon a bad one for cause.
+// Package signaltest simulates fleets of Envoys that differ from each other, and rollouts
+// on them, to find out how often a good change is stopped wrongly, and how soon a bad one
+// is stopped.
 //
-// Start with [Fleet], what the Envoys are like, and [Rollout.Run].
+// Start with [Fleet], which describes the Envoys, and [Rollout.Run].
 package signaltest
 
 import (
@@ -14,30 +14,30 @@ import (
 	"wasmxds/signal"
 )
 
-// Fleet says what Envoys are like. Everything is drawn for each of them, between
-// none and what is said here, or at random times.
+// Fleet describes the Envoys. All values are drawn for each Envoy, between zero and the
+// value here, or at random times.
 type Fleet struct {
 	Envoys   int
-	Requests float64 // a second that are seen of an Envoy, in the mean; they differ by a factor of ten
-	Errors   float64 // up to which share of an Envoy's requests fails, always
+	Requests float64 // seen per Envoy and second, on average; Envoys differ by a factor of ten
+	Errors   float64 // largest share of an Envoy's requests that always fails
 
-	// Bursts of errors, of one Envoy, and of all of them together, each less or more.
-	BurstEvery, SharedEvery time.Duration // in the mean; 0: none
+	// Bursts of errors, of one Envoy, and of all of them together, each of random strength.
+	BurstEvery, SharedEvery time.Duration // on average; 0: none
 	BurstFor                time.Duration // at most
 	BurstErrors             float64       // share of requests, at most
 
-	RestartEvery time.Duration // of an Envoy, in the mean: 5 to 25 s away, then some errors
-	Day          time.Duration // how long a day is: traffic goes up and down by half, errors by a fifth
-	Drift        float64       // by how much an Envoy's errors wander, as a share of them
+	RestartEvery time.Duration // per Envoy, on average: away for 5 to 25 s, then some errors
+	Day          time.Duration // length of a day: traffic varies by half, errors by a fifth
+	Drift        float64       // by which share an Envoy's errors drift
 
-	// Latency: lognormal, of a median between 2 and 50 ms, wandering, slower by half
-	// in bursts. Without it only counts are made, which is quick.
+	// Latency is lognormal, with a drifting median between 2 and 50 ms, slower by half in
+	// bursts. If Latency is false, only counts are simulated, which is fast.
 	Latency bool
 }
 
-// Usual is a fleet as the world has it: Envoys fail 0 to 3 % of their requests,
-// each has a burst of up to a fifth for up to a minute every hour, and all have one
-// together every half an hour; each is restarted twice a day.
+// Usual returns a typical fleet: Envoys fail 0 to 3 % of their requests, each has an hourly
+// burst of up to a fifth for up to a minute, and all of them have a common one every half
+// hour; each is restarted twice a day.
 func Usual() Fleet {
 	return Fleet{
 		Envoys: 1000, Requests: 200, Errors: 0.03,
@@ -46,22 +46,22 @@ func Usual() Fleet {
 	}
 }
 
-// Harm is what a change does to an Envoy that has it.
+// Harm is the effect of a change on an Envoy that has it.
 type Harm struct {
-	Errors float64 // more, share of requests
-	Slower float64 // share of latency
-	Silent bool    // it answers nothing any more
+	Errors float64 // additional share of requests
+	Slower float64 // additional share of latency
+	Silent bool    // it no longer answers
 	After  time.Duration
 }
 
-// world is a fleet in time.
+// world is the state of a fleet over time.
 type world struct {
 	Fleet
 	harm   Harm
 	rand   *rand.Rand
 	start  time.Time
 	day    float64 // phase
-	shared []burst // of all
+	shared []burst // of all Envoys
 	envoys map[int]*envoy
 }
 
@@ -70,14 +70,14 @@ type burst struct {
 	errors      float64
 }
 
-// envoy is one, as it goes on.
+// envoy is the state of an Envoy.
 type envoy struct {
 	name          string
 	rand          *rand.Rand
 	rate, errors  float64
 	median, sigma float64 // of latency, in seconds
-	wander        float64 // log of a factor of its errors
-	exposed       float64 // to what befalls all
+	wander        float64 // log of the factor by which its errors drift
+	exposed       float64 // to bursts of all Envoys
 	next          burst
 	down, cold    float64 // until when
 	nextDown      float64
@@ -106,8 +106,8 @@ func (w *world) burst(r *rand.Rand, at float64) burst {
 	return burst{at, at + 5 + r.Float64()*(w.BurstFor.Seconds()-5), w.BurstErrors * (0.1 + 0.9*r.Float64())}
 }
 
-// envoy begins to watch one, by its number; each is the same in each world of a
-// seed.
+// envoy starts to simulate an Envoy, by its number. With the same seed, each Envoy is the
+// same.
 func (w *world) envoy(i int, now int) *envoy {
 	if e := w.envoys[i]; e != nil {
 		return e
@@ -129,14 +129,14 @@ func (w *world) envoy(i int, now int) *envoy {
 	return e
 }
 
-// goTo has an Envoy answer requests until a second.
+// goTo simulates an Envoy until a second.
 func (w *world) goTo(e *envoy, now int) {
 	for ; e.now < now; e.now++ {
 		w.second(e, float64(e.now))
 	}
 }
 
-// pass is a second of an Envoy whose requests nobody looks at.
+// pass simulates a second of an Envoy without its requests.
 func (w *world) pass(e *envoy, at float64) {
 	if at >= e.nextDown {
 		e.down = at + 5 + 20*e.rand.Float64()
@@ -149,10 +149,10 @@ func (w *world) pass(e *envoy, at float64) {
 	}
 }
 
-// second is one of an Envoy.
+// second simulates a second of an Envoy.
 func (w *world) second(e *envoy, at float64) {
 	w.pass(e, at)
-	// An autoregression that forgets in a minute.
+	// An autoregression with a time constant of a minute.
 	const keep = 59.0 / 60
 	e.wander = keep*e.wander + w.Drift*math.Sqrt(1-keep*keep)*e.rand.NormFloat64()
 	if at < e.down {
@@ -167,8 +167,8 @@ func (w *world) second(e *envoy, at float64) {
 	e.tell(w, at, n, failed, slower)
 }
 
-// now is what an Envoy is like at a time: its share of errors, its latency and
-// traffic, as factors.
+// now returns the share of errors of an Envoy at a time, and the factors of its latency and
+// traffic.
 func (w *world) now(e *envoy, at float64) (errors, slower, traffic float64) {
 	wave := 0.0
 	if w.Day > 0 {
@@ -199,7 +199,7 @@ func (w *world) now(e *envoy, at float64) (errors, slower, traffic float64) {
 	return errors, slower, traffic
 }
 
-// tell puts a second into the blocks, as signal.Counts does.
+// tell adds a second to the blocks, as signal.Counts does.
 func (e *envoy) tell(w *world, at float64, n, failed int, slower float64) {
 	moment := w.start.Add(time.Duration(at) * time.Second)
 	start := moment.Truncate(signal.BlockTime)
@@ -227,7 +227,7 @@ func (e *envoy) close() {
 	}
 }
 
-// poisson draws a number with a mean.
+// poisson draws a Poisson distributed number.
 func poisson(r *rand.Rand, mean float64) int {
 	if mean <= 0 {
 		return 0

@@ -7,8 +7,8 @@ import (
 	"wasmxds/signal"
 )
 
-// Played is a fleet on which others roll out a change, in their time: it says who
-// is away, and keeps what those tell that are watched, as [signal.Counts] does. It
+// Played is a simulated fleet for rollouts that are run elsewhere: it reports which Envoys
+// are away, and stores the signals of those that are observed, as [signal.Counts] does. It
 // is safe for concurrent use.
 type Played struct {
 	mu      sync.Mutex
@@ -17,7 +17,7 @@ type Played struct {
 	watched map[string]bool
 }
 
-// Play begins a fleet to which a change does harm. The same seed gives the same.
+// Play starts a fleet in which a change does harm. The result is deterministic for a seed.
 func (f Fleet) Play(seed uint64, start time.Time, h Harm) *Played {
 	p := &Played{w: f.world(seed, h), numbers: map[string]int{}, watched: map[string]bool{}}
 	p.w.start = start
@@ -27,10 +27,10 @@ func (f Fleet) Play(seed uint64, start time.Time, h Harm) *Played {
 	return p
 }
 
-// Name is that of an Envoy, by its number.
+// Name returns the name of an Envoy, by its number.
 func (p *Played) Name(i int) string { return p.w.envoys[i].name }
 
-// Has says from when on an Envoy has the change; zero: it has not.
+// Has sets since when an Envoy has the change; zero: it does not have it.
 func (p *Played) Has(i int, since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -41,7 +41,7 @@ func (p *Played) Has(i int, since time.Time) {
 	}
 }
 
-// Away says whether an Envoy is, at a time, and how often it has come back as new.
+// Away reports whether an Envoy is away at a time, and how often it has restarted.
 func (p *Played) Away(i int, at time.Time) (away bool, restarts int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,8 +50,7 @@ func (p *Played) Away(i int, at time.Time) (away bool, restarts int) {
 	return float64(e.now) < e.down, e.restarts
 }
 
-// Watch makes these Envoys those that are watched, and forgets what was told before
-// a time.
+// Watch replaces the observed Envoys, and removes blocks that began before since.
 func (p *Played) Watch(nodes []string, since time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,7 +68,7 @@ func (p *Played) Watch(nodes []string, since time.Time) {
 	p.watched = watched
 }
 
-// Envoy gives what one has told by now, in whole blocks.
+// Envoy returns the blocks of an Envoy that have ended by now.
 func (p *Played) Envoy(name string, now time.Time) signal.Envoy {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,8 +91,8 @@ func (p *Played) Envoy(name string, now time.Time) signal.Envoy {
 
 func (p *Played) at(t time.Time) float64 { return t.Sub(p.w.start).Seconds() }
 
-// goTo has an Envoy answer requests until a time. Of those that are not watched
-// only that is played which lasts.
+// goTo simulates an Envoy until a time. For Envoys that are not observed, it simulates only
+// lasting state.
 func (p *Played) goTo(e *envoy, t time.Time) {
 	if p.watched[e.name] {
 		p.w.goTo(e, int(p.at(t)))

@@ -9,20 +9,20 @@ import (
 	"wasmxds/signal"
 )
 
-// Rollout is how a change goes.
+// Rollout describes how a change is rolled out.
 type Rollout struct {
-	Waves      []float64     // shares of the fleet; one or more is a number of Envoys
-	Before     time.Duration // cohorts are watched for so long before a wave
+	Waves      []float64     // shares of the fleet; a value of one or more is a number of Envoys
+	Before     time.Duration // how long cohorts are observed before a wave
 	Ready      bool          // or until they can be compared, if that is sooner
-	Bake       time.Duration // a wave is good for so long
-	Watched    int           // Envoys of the new cohort at most
-	Compared   int           // of control, at least, where there are as many
-	Patience   time.Duration // with a wave that nothing is said about
+	Bake       time.Duration // how long a wave must be good
+	Watched    int           // the most Envoys of the new cohort
+	Compared   int           // the least Envoys of control, if there are as many
+	Patience   time.Duration // how long to wait for a verdict on a wave
 	Thresholds signal.Thresholds
 }
 
-// Careful is the policy of the documentation: one Envoy, 5 %, 25 %, all; stopped at
-// 1 % more errors, and, if asked, at a p99 that is 25 % higher.
+// Careful returns the policy of the documentation: one Envoy, 5 %, 25 %, all; stopped at 1
+// % more errors, and, if latency is true, at a p99 that is 25 % higher.
 func Careful(latency bool) Rollout {
 	r := Rollout{Waves: []float64{1, 0.05, 0.25, 1e9}, Before: 20 * time.Minute, Ready: true, Bake: 2 * time.Minute, Watched: 32, Compared: 32, Patience: time.Hour,
 		Thresholds: signal.Thresholds{Waves: 4, Errors: signal.Limit{More: 0.01, Confidence: 0.999}}}
@@ -32,15 +32,15 @@ func Careful(latency bool) Rollout {
 	return r
 }
 
-// Outcome is how a rollout ended.
+// Outcome is the result of a rollout.
 type Outcome struct {
 	Stopped, Stuck bool
-	Wave           int           // in which it was stopped, or stuck; 0 is the first
-	Exposed        int           // Envoys that had the change
-	Requests       int           // seen of the wave in which it was decided, since it began
-	Took           time.Duration // that wave, from the change on
+	Wave           int           // in which it was stopped or stuck, from 0
+	Exposed        int           // number of Envoys that had the change
+	Requests       int           // seen in the deciding wave since it began
+	Took           time.Duration // duration of that wave, after the change
 	Verdict        signal.Verdict
-	Waves          []time.Duration // how long each took that was good
+	Waves          []time.Duration // duration of each good wave
 }
 
 func (o Outcome) String() string {
@@ -54,7 +54,7 @@ func (o Outcome) String() string {
 	return fmt.Sprintf("%s after %v, %d Envoys exposed, %d requests seen: %s: %s", what, o.Took, o.Exposed, o.Requests, o.Verdict.Test, o.Verdict.Words)
 }
 
-// Run plays a rollout of a change on a fleet. The same seed gives the same.
+// Run simulates a rollout of a change on a fleet. The result is deterministic for a seed.
 func (r Rollout) Run(f Fleet, h Harm, seed uint64) Outcome {
 	w := f.world(seed, h)
 	order := w.rand.Perm(f.Envoys)
@@ -87,10 +87,10 @@ func (r Rollout) reaches(share float64, of int) int {
 	return max(int(math.Ceil(share*float64(of))), 1)
 }
 
-// sample takes some.
+// sample returns the first n.
 func sample(from []int, n int) []int { return slices.Clone(from[:min(n, len(from))]) }
 
-// wave plays one, until it is decided.
+// wave simulates one wave, until it is decided.
 func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *Outcome) {
 	step := int(signal.BlockTime / time.Second)
 	began := *now
@@ -109,7 +109,7 @@ func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *O
 	w.begin(fresh, began)
 	for {
 		*now += step
-		if *now-began > 600 { // it is looked at less often, to be quicker
+		if *now-began > 600 { // look less often, to be faster
 			*now += 9 * step
 		}
 		took := time.Duration(*now-began) * time.Second
@@ -137,7 +137,7 @@ func (r Rollout) wave(w *world, fresh, others []int, exposed int, now *int, o *O
 	}
 }
 
-// begin brings the change to a cohort: it takes up to two seconds.
+// begin gives the change to a cohort, which takes up to two seconds.
 func (w *world) begin(fresh []int, at int) {
 	for _, i := range fresh {
 		e := w.envoy(i, at)
@@ -145,7 +145,7 @@ func (w *world) begin(fresh []int, at int) {
 	}
 }
 
-// view is what is known of a wave.
+// view returns the signals of a wave.
 func (w *world) view(fresh, others []int, began, now int) signal.Wave {
 	at := func(s float64) time.Time { return w.start.Add(time.Duration(s * float64(time.Second))) }
 	v := signal.Wave{Began: at(float64(began)), Now: at(float64(now))}
