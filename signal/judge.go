@@ -29,9 +29,9 @@ type Verdict struct {
 	// or a latency in seconds. NewBefore and ControlBefore are the values before it, for
 	// shares and latencies.
 	New, Control, NewBefore, ControlBefore float64
-	// More is by how much the change made it more, a share, of requests or of
-	// latency, and Low and High bound that: the chance that it ever was outside is less
-	// than the test's.
+	// More is by how much the change increased the value, as a share of requests or of
+	// latency. Low and High are its bounds: the probability that they ever exclude it is
+	// less than that of the test.
 	More, Low, High float64
 	Requests        int // requests of the new cohort since the wave began
 	// Quiet means, for None, that the result can never change, because of what was seen

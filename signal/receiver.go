@@ -33,11 +33,10 @@ type Options struct {
 	// May returns nil if the stream of ctx may speak for a node; otherwise its error ends
 	// the stream. What a stream reports is attributed to that node only.
 	May func(ctx context.Context, node, cluster string) error
-	// Watched tells whether a node's samples are wanted; those of others cost
-	// next to nothing.
+	// Watched reports whether a node's samples are wanted. Those of other nodes cost next
+	// to nothing.
 	Watched func(node string) bool
-	// Sampled is told of samples that came in at a time; they are its own only
-	// during the call.
+	// Sampled is called with samples that arrived at a time. It must not keep the slice.
 	Sampled func(node string, at time.Time, samples []Sample)
 	// Crashed is called for each alarm: as long as a VM stays crashed, for each request, up
 	// to a hundred per second and node.

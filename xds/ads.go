@@ -13,8 +13,8 @@ import (
 	"wasmxds/xds/transport"
 )
 
-// Services are the aggregated discovery service, that for access logs, the client
-// status discovery service and the health service.
+// Services returns the gRPC services: the aggregated discovery service, the access log
+// service, the client status discovery service and the health service.
 func (s *Server) Services() *transport.Services {
 	streams := map[string]transport.Handler{
 		adsService + "/StreamAggregatedResources": s.handler(false),
@@ -50,16 +50,16 @@ func (s *Server) handler(delta bool) transport.Handler {
 	}
 }
 
-// requests takes what an Envoy says.
+// requests passes the requests of one stream to the server.
 type requests struct {
 	server *Server
 	client *client
-	next   request // is not made anew for each
+	next   request // reused for each request
 }
 
 func (r *requests) Receive(message []byte) error {
 	req := &r.next
-	defer func() { *req = request{} }() // names are not held while the next is waited for
+	defer func() { *req = request{} }() // don't hold names while waiting for the next request
 	*req = request{delta: r.client.delta, of: r.client}
 	if err := req.decode(message); err != nil {
 		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
@@ -69,7 +69,7 @@ func (r *requests) Receive(message []byte) error {
 
 func (r *requests) Ended() { r.server.disconnect(r.client) }
 
-// nonceField is the end of a response: field 5 of both kinds of it.
+// nonceField returns the end of a response: field 5 of both kinds of response.
 func nonceField(nonce string) []byte {
 	b := protowire.AppendTag(make([]byte, 0, 24), 5, protowire.BytesType)
 	return protowire.AppendString(b, nonce)

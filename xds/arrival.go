@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// arrival logs when what was published is on every connected Envoy that it is for.
-// Publications that follow each other before that are one.
+// arrival logs when a publication is on every connected Envoy that it is for. Publications
+// that follow before that count as the same round.
 type arrival struct {
 	log *slog.Logger
 	now func() time.Time
 
 	mu     sync.Mutex
-	round  int           // goes up when one is everywhere, and another begins
-	since  time.Time     // of the first publication that is not everywhere
-	behind int           // Envoys that lack it, and fan-outs that go on
-	count  [outcomes]int // what became of it on Envoys that were behind
+	round  int           // incremented when a new round begins
+	since  time.Time     // first publication of the round
+	behind int           // Envoys that lack it, plus fan-outs in progress
+	count  [outcomes]int // outcomes on Envoys that were behind
 }
 
-// outcome is what has become of a change on an Envoy.
+// outcome is the outcome of a publication on an Envoy.
 type outcome int
 
 const (
@@ -29,13 +29,13 @@ const (
 	outcomes
 )
 
-// counted is the newest outcome of a client, and in which round.
+// counted is the last outcome of a client, and its round.
 type counted struct {
 	round   int
 	outcome outcome
 }
 
-// begin is called before a fan-out, and what it returns after.
+// begin must be called before a fan-out, and the returned function after it.
 func (a *arrival) begin() (end func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -61,14 +61,14 @@ func (a *arrival) end() {
 	a.log.Info("the change is on all Envoys that it is for", "envoys", a.count[arrived], "after", after)
 }
 
-// await counts an Envoy that is to have something else than before.
+// await counts an Envoy that must receive something new.
 func (a *arrival) await() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.behind++
 }
 
-// joins counts an Envoy that connects before all have what was published.
+// joins counts an Envoy that connects before the round is over.
 func (a *arrival) joins() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -79,7 +79,7 @@ func (a *arrival) joins() bool {
 	return true
 }
 
-// note counts a client once for all publications of a round.
+// note counts the outcome of a client, once per round.
 func (a *arrival) note(c *counted, o outcome) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -90,7 +90,7 @@ func (a *arrival) note(c *counted, o outcome) {
 	*c = counted{a.round, o}
 }
 
-// arrives takes c off those that are awaited. The caller holds c.mu.
+// arrives ends the wait for c. The caller holds c.mu.
 func (s *Server) arrives(c *client, o outcome) {
 	if !c.awaited {
 		return

@@ -10,40 +10,40 @@ import (
 	"wasmxds/state"
 )
 
-// An Envoy whose last stream has ended is away: it may run still, what it ran
-// then. An Envoy that runs tries to come back, at least every 30 s; for
-// awaitFor it is to be expected. After awayKeep it is forgotten. Time in which
-// no xds-server ran does not count.
+// An Envoy whose last stream has ended is away: it may still be running what it ran then. A
+// running Envoy reconnects, at the latest after 30 s, so it is expected back for awaitFor.
+// After awayKeep it is forgotten. Time without a running xds-server does not count.
 const (
 	awaitFor = 2 * time.Minute
 	awayKeep = time.Hour
 
-	// awayWrite is when it is written that a node is away: mostly it is back soon. A
-	// server that is killed before takes it for one that went just then.
+	// awayWrite is how long a node must be away before this is saved, because most come
+	// back soon. After a crash, the next process treats such a node as one that has just
+	// disconnected.
 	awayWrite = 10 * time.Second
 
 	awayMost  = 20_000   // nodes
-	awayBytes = 32 << 20 // of their ids, clusters and labels
+	awayBytes = 32 << 20 // of their IDs, clusters and labels
 )
 
-// away are the nodes that are. It is part of a Server, and guarded by its mu.
+// away contains the nodes that are away. It is part of a Server, and guarded by its mu.
 type away struct {
 	nodes   map[string]*gone // by node id
 	bytes   int
-	awaited int // of nodes
+	awaited int // number of awaited nodes
 	known   knownNodes
 }
 
 // gone is a node that is away.
 type gone struct {
 	node    definition.Node
-	had     bool      // it had something of what it was sent
+	had     bool      // it had something that it was sent
 	seen    time.Time // when its last stream was open
-	since   time.Time // when its time began to count
+	since   time.Time // the start of its time away
 	awaited bool
 }
 
-// Awaited are the nodes that are away and may still come back by themselves.
+// Awaited returns the nodes that are away and may still come back by themselves.
 func (s *Server) Awaited() []definition.Node {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,7 +60,7 @@ func newAway(kept state.View) *away {
 	return &away{nodes: map[string]*gone{}, known: newKnownNodes(kept)}
 }
 
-// went notes that the last stream of a node has ended.
+// went records that the last stream of a node has ended.
 func (a *away) went(n definition.Node, had bool, now time.Time) {
 	g := &gone{node: n, had: had, seen: now, since: now}
 	a.put(g, now)
@@ -69,7 +69,7 @@ func (a *away) went(n definition.Node, had bool, now time.Time) {
 	}
 }
 
-// came notes that a node has a stream.
+// came records that a node has a stream.
 func (a *away) came(n definition.Node, now time.Time) {
 	a.drop(n.ID)
 	if !a.known.stays(n, false) {
@@ -92,7 +92,7 @@ func (a *away) put(g *gone, now time.Time) {
 	if len(a.nodes) <= awayMost && a.bytes <= awayBytes {
 		return
 	}
-	// Many at a time, as each time all are looked at.
+	// Remove many at once, because each time all nodes are sorted.
 	oldest := slices.SortedFunc(maps.Values(a.nodes), func(x, y *gone) int { return x.since.Compare(y.since) })
 	for i, o := range oldest {
 		if i >= awayMost/10 && a.bytes <= awayBytes*9/10 {
@@ -102,7 +102,7 @@ func (a *away) put(g *gone, now time.Time) {
 	}
 }
 
-// forget drops a node, here and where it is kept.
+// forget removes a node, here and from the state.
 func (a *away) forget(id string) {
 	a.drop(id)
 	a.known.remove(id)
@@ -120,7 +120,7 @@ func (a *away) drop(id string) {
 	delete(a.nodes, id)
 }
 
-// pass lets time pass, and tells whether that has changed anything.
+// pass processes the passing of time, and reports whether that has changed anything.
 func (a *away) pass(now time.Time) bool {
 	changed := false
 	for id, g := range a.nodes {
@@ -140,8 +140,8 @@ func (a *away) pass(now time.Time) bool {
 	return changed
 }
 
-// known are all nodes that the next server is to expect: those that have a
-// stream, and those that are away, the newest first.
+// known returns all nodes that the next process should expect: those that have a stream,
+// and those that are away, most recent first.
 func (s *Server) known(now time.Time) []knownNode {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -9,14 +9,13 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// alarmLasts is for how long an alarm of a node that is away is remembered: as long as
-// it takes an Envoy that runs to be back. After that another server may have had it.
+// alarmLasts is how long an alarm of a node that is away is remembered: as long as a
+// running Envoy takes to reconnect. After that, another replica may have processed it.
 const alarmLasts = 30 * time.Second
 
-// Crashed is to be told of each request that a crashed VM answered on a node, and
-// of the filter as its chain names it; "": not known which. The VM is replaced. What
-// is told often costs little. It is false where the node is not connected, see
-// CrashedAway.
+// Crashed must be called for each request that a crashed VM answered on a node. filter is
+// its name in the chain; "": unknown. The VM is then replaced. Repeated calls are cheap.
+// Crashed returns false if the node is not connected; see CrashedAway.
 func (s *Server) Crashed(node, filter string) (here bool) {
 	clients := s.clientsOf(node)
 	for _, c := range clients {
@@ -25,9 +24,9 @@ func (s *Server) Crashed(node, filter string) (here bool) {
 	return len(clients) > 0
 }
 
-// CrashedAway is to be told of what Crashed is where the node is connected to no server,
-// as far as is known: an Envoy's log comes on connections of their own. If it was here,
-// the VM is replaced when it is back.
+// CrashedAway must be called instead of Crashed if the node is not known to be connected to
+// any replica: an Envoy sends access logs on separate connections. If it was connected
+// here, the VM is replaced when it reconnects.
 func (s *Server) CrashedAway(node, filter string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +38,7 @@ func (s *Server) CrashedAway(node, filter string) {
 	s.remember(node, l)
 }
 
-// logCrashes logs what has crashed and was replaced.
+// logCrashes logs which VMs have crashed and were replaced.
 func (s *Server) logCrashes(node string, changes []swap.Change) {
 	for _, change := range changes {
 		switch change.Stage {
@@ -51,8 +50,8 @@ func (s *Server) logCrashes(node string, changes []swap.Change) {
 	}
 }
 
-// filters tells how each filter and service of c fares, also a filter that is had in
-// another version as it crashes in the one that is wanted. The caller holds c.mu.
+// filters returns the status of each filter and service of c, including filters that run in
+// another version because they crash in the current one. The caller holds c.mu.
 func (c *client) filters(now time.Time) []swap.FilterStatus {
 	filters := c.machine.Filters(now)
 	for i := range filters {
@@ -62,7 +61,7 @@ func (c *client) filters(now time.Time) []swap.FilterStatus {
 		}
 		wanted := c.wants.version(f.Name)
 		if f.Crashes != nil && f.Crashes.Version != wanted && f.Crashes.Version != f.Running {
-			f.Crashes = nil // of what it was to have before
+			f.Crashes = nil // belongs to a version that is no longer current
 		}
 		if f.Wanted == wanted || !slices.Contains(c.wants.crashes, wanted) {
 			continue
@@ -85,7 +84,7 @@ func (c *client) filters(now time.Time) []swap.FilterStatus {
 	return filters
 }
 
-// version is the one of a filter that the Envoy is to have, where it can; "": none.
+// version returns the current version of a filter for the Envoy; "": none.
 func (d decision) version(filter string) string {
 	if f := d.chosen.Filter(filter); f != nil {
 		return f.Version

@@ -20,8 +20,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// csds answers the client status discovery service: what each connected Envoy
-// has of what it is to have. Contents are never told, only versions.
+// csds implements the client status discovery service: which of its resources each
+// connected Envoy has. It reports versions only, never contents.
 //
 // See envoy/service/status/v3/csds.proto.
 type csds struct {
@@ -29,7 +29,7 @@ type csds struct {
 	*Server
 }
 
-// maxConfigs is how many nodes are told of at once.
+// maxConfigs is the most nodes in one response.
 const maxConfigs = 1000
 
 func (s csds) StreamClientStatus(st grpc.BidiStreamingServer[statusv3.ClientStatusRequest, statusv3.ClientStatusResponse]) error {
@@ -71,7 +71,7 @@ func (s csds) FetchClientStatus(ctx context.Context, r *statusv3.ClientStatusReq
 	return answer, nil
 }
 
-// newest is the newest stream of each node, by node id.
+// newest returns the newest stream of each node, by node ID.
 func (s *Server) newest() []*client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,8 +83,8 @@ func (s *Server) newest() []*client {
 	return clients
 }
 
-// shown are those of the clients that whoever asks is told of. Where that is
-// none of them, the error says why.
+// shown returns those of clients whose status the caller may see. If it may see none of
+// them, shown returns an error.
 func (s *Server) shown(ctx context.Context, clients []*client) ([]*client, error) {
 	if s.allowStatus == nil {
 		return clients, nil
@@ -103,8 +103,8 @@ func (s *Server) shown(ctx context.Context, clients []*client) ([]*client, error
 	return shown, nil
 }
 
-// nodeMatcher makes one matcher of several, of which one is to match. None
-// match all.
+// nodeMatcher combines matchers, at least one of which must match. Without matchers, all
+// nodes match.
 func nodeMatcher(matchers []*matcherv3.NodeMatcher) (func(id string) bool, error) {
 	var ids []func(string) bool
 	for _, m := range matchers {
@@ -149,7 +149,7 @@ func stringMatcher(m *matcherv3.StringMatcher) (func(string) bool, error) {
 	return nil, errors.New("node_id has no exact, prefix, suffix, contains or safe_regex")
 }
 
-// config tells what the Envoy of c has.
+// config returns the configuration status of c's Envoy.
 func (c *client) config() *statusv3.ClientConfig {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,8 +170,8 @@ func (c *client) config() *statusv3.ClientConfig {
 	return out
 }
 
-// lastNACK is the newest NACK of a type, nil if there is none that is kept.
-// The caller holds c.mu.
+// lastNACK returns the newest NACK of a type, or nil if none is kept. The caller holds
+// c.mu.
 func (c *client) lastNACK(t swap.Type) *NACK {
 	for i := range slices.Backward(c.nacks) {
 		if c.nacks[i].Type == t.URL() {
@@ -181,7 +181,7 @@ func (c *client) lastNACK(t swap.Type) *NACK {
 	return nil
 }
 
-// configStatus is the state as seen from here.
+// configStatus returns the status from the server's point of view.
 func configStatus(r *swap.ResourceStatus) statusv3.ConfigStatus {
 	switch {
 	case r.Sent:
@@ -194,7 +194,7 @@ func configStatus(r *swap.ResourceStatus) statusv3.ConfigStatus {
 	return statusv3.ConfigStatus_NOT_SENT
 }
 
-// clientStatus is the state as seen by the Envoy.
+// clientStatus returns the status from the Envoy's point of view.
 func clientStatus(r *swap.ResourceStatus) adminv3.ClientResourceStatus {
 	switch {
 	case r.Refused:

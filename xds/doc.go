@@ -1,20 +1,18 @@
-// Package xds serves Envoys over ADS, state of the world and delta, and knows
-// what each of them runs.
+// Package xds serves Envoys over ADS, in both state-of-the-world and delta protocols, and
+// knows what each of them runs.
 //
-// Start with [Server]: Publish gives it what is wanted, and [Server.Services] is
-// what package transport serves. The protocol of one Envoy is package swap; here
-// is what surrounds it: streams, fan-out, timers, and the telling of downloads to
-// the Envoy they belong to.
-// All methods are safe for concurrent use.
+// Start with [Server]: Publish sets what Envoys get, and package transport serves
+// [Server.Services]. Package swap implements the protocol of one Envoy. This package
+// implements what surrounds it: streams, fan-out, timers, and the assignment of downloads
+// to Envoys. All methods are safe for concurrent use.
 //
-// No client can hold up another, or make the server keep more for it than one
-// response or 48 KiB. A response goes out only when what was sent before has
-// been read, which its ACK or NACK proves: nonces can't be guessed. An Envoy
-// that gives none for two minutes is cut. Package transport bounds the rest.
+// No client can block another, or make the server hold more for it than one response or 48
+// KiB. The server sends a response only when earlier ones have been read, which an ACK or
+// NACK proves, because nonces can't be guessed. If an Envoy does not answer for two
+// minutes, its connection is cut. Package transport sets the other limits.
 //
-// On the same port are the client status discovery service (CSDS) and
-// grpc.health.v1.
+// The client status discovery service (CSDS) and grpc.health.v1 are on the same port.
 //
-// It follows the xDS transport protocol of Envoy's documentation
+// The package follows the xDS transport protocol of Envoy's documentation
 // (api-docs/xds_protocol) and envoy/service/discovery/v3/ads.proto.
 package xds

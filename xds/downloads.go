@@ -9,30 +9,30 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// peer is an address that Envoys connect from, with its downloads. Mostly it
-// is one Envoy's; behind a NAT, or on one machine, it may be many's, and which
-// of them a download belongs to can't be told.
+// peer is an address that Envoys connect from, with its downloads. Usually it belongs to
+// one Envoy. Behind a NAT, or on one machine, it may belong to many, and there is no way to
+// tell which of them makes a download.
 type peer struct {
-	clients int // of Server.mu
+	clients int // guarded by Server.mu
 
 	mu      sync.Mutex
 	modules map[string]*awaited // by SHA-256
 }
 
-// awaited is a module that Envoys of one address wait for, or download.
+// awaited is a module that Envoys at one address wait for, or download.
 type awaited struct {
-	untold, told map[*client]struct{} // of a download that is under way
-	open, done   int                  // downloads
-	again        time.Time            // when all are told anew at the earliest
-	alone        *client              // told of a beginning as its own: it waits long for the end
+	untold, told map[*client]struct{} // clients that were not, and were, notified of a download in progress
+	open, done   int                  // numbers of downloads
+	again        time.Time            // earliest time at which all clients are notified again
+	alone        *client              // notified of a download as its own; it waits long for the end
 }
 
-// tellEvery bounds how often all who wait for a module behind one address are
-// told of a download: each of them makes one, and is no wiser by being told of
-// each.
+// tellEvery is the shortest interval at which all clients that wait for a module at one
+// address are notified: each of them makes a download, and gains nothing from a
+// notification of every one.
 const tellEvery = 250 * time.Millisecond
 
-// join and leave keep the peers. The caller holds s.mu.
+// join and leave update the peers. The caller holds s.mu.
 func (s *Server) join(c *client) {
 	p := s.peers[c.addr.Addr()]
 	if p == nil {
@@ -49,7 +49,7 @@ func (s *Server) leave(c *client) {
 	}
 }
 
-// await notes which modules c waits for. The caller holds c.mu.
+// await updates the modules that c waits for. The caller holds c.mu.
 func (c *client) await(modules []string) {
 	if slices.Equal(modules, c.awaits) {
 		return
@@ -77,7 +77,7 @@ func (c *client) await(modules []string) {
 	c.awaits = modules
 }
 
-// module and tidy are for callers that hold p.mu.
+// module and tidy require the caller to hold p.mu.
 func (p *peer) module(sha256 string) *awaited {
 	a := p.modules[sha256]
 	if a == nil {
@@ -93,9 +93,9 @@ func (p *peer) tidy(sha256 string) {
 	}
 }
 
-// Downloaded tells what a module server saw of a download from addr. It is
-// a hint: one that is missed costs time, one that is wrong costs a fetch. It is false
-// where no Envoy that is connected here can have made it.
+// Downloaded processes the progress of a download from addr, as a module server sees it.
+// This is a hint: a missing one costs time, a wrong one costs a fetch. Downloaded returns
+// false if no Envoy that is connected here can have made the download.
 func (s *Server) Downloaded(addr netip.Addr, d swap.Download) (ours bool) {
 	s.mu.Lock()
 	p := s.peers[addr.Unmap()]
@@ -111,9 +111,8 @@ func (s *Server) Downloaded(addr netip.Addr, d swap.Download) (ours bool) {
 	return waiting > 0
 }
 
-// downloaded tells c of a download that it still waits for: another one of the
-// same module may have ended meanwhile, and then the beginning of this one
-// would be waited for in vain.
+// downloaded notifies c of a download that it still waits for. Another download of the same
+// module may have ended meanwhile; c would then wait in vain for the end of this one.
 func (s *Server) downloaded(c *client, d swap.Download) {
 	c.mu.Lock()
 	var changes []swap.Change
@@ -124,9 +123,9 @@ func (s *Server) downloaded(c *client, d swap.Download) {
 	s.tell(c, changes)
 }
 
-// saw counts a download, and gives the clients that are to be told of it, and how many
-// wait: where they are several, it may be any of them. Of ends they are told when as
-// many have ended as there are clients.
+// saw counts a download, and returns the clients to notify and how many clients wait. If
+// several wait, the download may be any client's. They are then notified of the end when as
+// many downloads have ended as there are clients.
 func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, waiting int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -154,14 +153,14 @@ func (p *peer) saw(d swap.Download, now time.Time) (tell []*client, waiting int)
 	case !shared, all && d.Progress == swap.DownloadDone, all && !now.Before(a.again):
 		a.alone = nil
 		return a.ended(now), waiting
-	case a.alone != nil: // others have begun to wait meanwhile
+	case a.alone != nil: // others have started to wait meanwhile
 		tell, a.alone = append(tell, a.alone), nil
 	}
 	return tell, waiting
 }
 
-// begun gives who is to be told of a beginning: who was not, and now and then
-// the others.
+// begun returns the clients to notify of the beginning of a download: those that were not
+// notified yet, and at intervals also the others.
 func (a *awaited) begun(now time.Time) []*client {
 	var tell []*client
 	if !now.Before(a.again) {
@@ -176,7 +175,7 @@ func (a *awaited) begun(now time.Time) []*client {
 	return tell
 }
 
-// ended gives all, to be told of an end.
+// ended returns all clients, to be notified of the end of a download.
 func (a *awaited) ended(now time.Time) []*client {
 	tell := appendKeys(appendKeys(nil, a.told), a.untold)
 	for c := range a.told {
@@ -187,7 +186,7 @@ func (a *awaited) ended(now time.Time) []*client {
 	return tell
 }
 
-// with adds c to a set, which may be nil: mostly one of the two is empty.
+// with adds c to a set, which may be nil: usually one of the two sets is empty.
 func with(set map[*client]struct{}, c *client) map[*client]struct{} {
 	if set == nil {
 		set = map[*client]struct{}{}

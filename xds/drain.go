@@ -11,13 +11,13 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// maxDrainTime is the longest that a node is believed: what it tells is shown as a
-// time at which all is drained, and waited for.
+// maxDrainTime is the longest drain time that is accepted from a node. It is shown as the
+// time at which draining ends, and waited for.
 const maxDrainTime = 24 * time.Hour
 
-// drainTime is for how long a node's connections go on with a listener that was
-// replaced: wasmxds.drainTime of its metadata, a duration ("60s") or a number of
-// seconds, at most maxDrainTime. With an error it is the default.
+// drainTime returns how long a node's connections continue with a listener that was
+// replaced: wasmxds.drainTime of its metadata, a duration ("60s") or a number of seconds,
+// at most maxDrainTime. If that is absent or invalid, it returns the default.
 func drainTime(meta *structpb.Struct) (time.Duration, error) {
 	value, ok := meta.GetFields()["wasmxds"].GetStructValue().GetFields()["drainTime"]
 	if !ok {
@@ -31,7 +31,7 @@ func drainTime(meta *structpb.Struct) (time.Duration, error) {
 			return swap.DrainTime, fmt.Errorf("%.40q is no duration like 60s", v.StringValue)
 		}
 	case *structpb.Value_NumberValue:
-		if !(v.NumberValue >= 0) { // or it is not a number
+		if !(v.NumberValue >= 0) { // or NaN
 			return swap.DrainTime, fmt.Errorf("%v is no number of seconds", v.NumberValue)
 		}
 		d = time.Duration(min(v.NumberValue, maxDrainTime.Seconds()) * float64(time.Second))
@@ -44,9 +44,8 @@ func drainTime(meta *structpb.Struct) (time.Duration, error) {
 	return min(d, maxDrainTime), nil
 }
 
-// drainingUntil says whether an Envoy has connections that go on with a listener
-// that was replaced, and when the first of its listeners is drained; zero: that is
-// not known.
+// drainingUntil reports whether an Envoy has connections that continue with a listener that
+// was replaced, and when the first of its listeners is drained; zero: unknown.
 func drainingUntil(filters []swap.FilterStatus, listeners []swap.ListenerStatus) (draining bool, first time.Time) {
 	take := func(d *swap.Draining) {
 		if d != nil {
@@ -62,7 +61,7 @@ func drainingUntil(filters []swap.FilterStatus, listeners []swap.ListenerStatus)
 	return draining, first
 }
 
-// sooner is the sooner of two times that are not zero, if any is not.
+// sooner returns the earlier of two times, ignoring zero times.
 func sooner(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -70,8 +69,8 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-// drained is when what was told last of draining is so no more. No Envoy says
-// anything then, and yet it has to be told anew.
+// drained is the time at which the last reported status of draining becomes outdated. No
+// Envoy sends anything then, and yet the status must be reported again.
 type drained struct{ at atomic.Int64 } // nanoseconds; 0: never
 
 func (d *drained) set(at time.Time) {
@@ -82,7 +81,7 @@ func (d *drained) set(at time.Time) {
 	d.at.Store(at.UnixNano())
 }
 
-// pass says, once, that the time has come.
+// pass reports, once, that the time has come.
 func (d *drained) pass(now time.Time) bool {
 	at := d.at.Load()
 	return at != 0 && now.UnixNano() >= at && d.at.CompareAndSwap(at, 0)

@@ -1,6 +1,6 @@
 package xds
 
-// Connected gives those of some node ids that have a stream.
+// Connected returns those of ids that have a stream.
 func (s *Server) Connected(ids []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -13,7 +13,7 @@ func (s *Server) Connected(ids []string) []string {
 	return there
 }
 
-// Elsewhere is told of nodes that have a stream to another server: they are not away.
+// Elsewhere records nodes that have a stream to another replica: they are not away.
 func (s *Server) Elsewhere(ids []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 
 const adsService = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 
-// newHealth makes the health service (grpc.health.v1): of the server as a
-// whole, and of ADS by its name, which are the same.
+// newHealth returns the health service (grpc.health.v1). It reports on the server as a
+// whole, and on ADS by its name; both have the same status.
 func newHealth() *health.Server {
 	h := health.NewServer()
 	h.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
@@ -21,6 +21,5 @@ func (s *Server) setServing(st healthpb.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus(adsService, st)
 }
 
-// Drain tells whoever asks for its health that the server is about to end.
-// Streams go on.
+// Drain reports to health checks that the server is about to terminate. Streams continue.
 func (s *Server) Drain() { s.health.Shutdown() }

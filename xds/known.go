@@ -12,41 +12,41 @@ import (
 	"wasmxds/state"
 )
 
-// knownNode is a node that was served, as it is kept.
+// knownNode is the saved form of a node that was served.
 type knownNode struct {
 	ID      string            `json:"id"`
 	Cluster string            `json:"cluster,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Seen    time.Time         `json:"seen"`           // when it last had a stream
-	Away    time.Duration     `json:"away,omitempty"` // how long it had been away when this was written; 0: it was not
+	Away    time.Duration     `json:"away,omitempty"` // how long it had been away when this was saved; 0: it was connected
 }
 
 func (n *knownNode) node() definition.Node {
 	return definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}
 }
 
-// knownNodes keeps which nodes were served, for the server after this one: as many
-// as are remembered while they are away. It is guarded by the Server's mu.
+// knownNodes saves which nodes were served, for the next process: as many as are remembered
+// while they are away. It is guarded by the Server's mu.
 type knownNodes struct {
-	kept  state.View // knownNode, by node id
+	kept  state.View // knownNode, by node ID
 	seed  maphash.Seed
 	nodes map[string]keptNode
 	bytes int
-	away  int // of nodes
+	away  int // number of nodes that are away
 }
 
 type keptNode struct {
 	bytes int
 	away  bool
-	here  bool   // it is kept as one that has a stream
-	sum   uint64 // of what is kept of its cluster and labels
+	here  bool   // it is saved as one that has a stream
+	sum   uint64 // of its saved cluster and labels
 }
 
 func newKnownNodes(kept state.View) knownNodes {
 	return knownNodes{kept: kept, seed: maphash.MakeSeed(), nodes: map[string]keptNode{}}
 }
 
-// put keeps a node, if there is room.
+// put saves a node, if there is room.
 func (k *knownNodes) put(n knownNode, away bool) bool {
 	before, there := k.nodes[n.ID]
 	total := n.node().Size()
@@ -58,13 +58,13 @@ func (k *knownNodes) put(n knownNode, away bool) bool {
 	return true
 }
 
-// note counts a node that is kept.
+// note counts a node that is saved.
 func (k *knownNodes) note(n knownNode, away bool) {
 	k.count(n.ID, keptNode{n.node().Size(), away, n.Away == 0 && !away, k.sum(n.node())})
 }
 
-// stays tells whether a node is kept as one that has a stream, and as it is. Then it
-// goes, and comes again, without being written each time.
+// stays reports whether a node is saved, unchanged, as one that has a stream. It can then
+// disconnect and reconnect without a write each time.
 func (k *knownNodes) stays(n definition.Node, away bool) bool {
 	now, there := k.nodes[n.ID]
 	if !there || !now.here || now.sum != k.sum(n) {
@@ -75,7 +75,7 @@ func (k *knownNodes) stays(n definition.Node, away bool) bool {
 	return true
 }
 
-// sum is the same for the same cluster and labels.
+// sum returns a hash of the cluster and labels.
 func (k *knownNodes) sum(n definition.Node) uint64 {
 	sum := maphash.String(k.seed, n.Cluster)
 	for label, value := range n.Labels {
@@ -109,7 +109,7 @@ func (k *knownNodes) remove(id string) {
 	}
 }
 
-// load gives the nodes that an earlier server left.
+// load loads the nodes that the previous process saved.
 func (a *away) load(ctx context.Context, now time.Time, log *slog.Logger) {
 	state.Each(ctx, a.known.kept, "which Envoys were here", func(key string, n knownNode) error {
 		switch {
@@ -128,8 +128,8 @@ func (a *away) load(ctx context.Context, now time.Time, log *slog.Logger) {
 	}
 }
 
-// keep keeps a node in place of those that have been away for longest. Those that
-// have a stream give way to nobody.
+// keep saves a node, in place of those that have been away for longest. It never replaces
+// nodes that have a stream.
 func (a *away) keep(n knownNode, away bool) {
 	if !a.known.kept.Keeps() || a.known.put(n, away) || a.known.away == 0 {
 		return
@@ -141,7 +141,7 @@ func (a *away) keep(n knownNode, away bool) {
 		}
 	}
 	slices.SortFunc(oldest, func(x, y *gone) int { return x.since.Compare(y.since) })
-	for i, g := range oldest { // many at a time, as each time all are looked at
+	for i, g := range oldest { // remove many at once, because each time all are sorted
 		if i >= awayMost/10 && a.known.put(n, away) {
 			return
 		}
@@ -150,7 +150,7 @@ func (a *away) keep(n knownNode, away bool) {
 	a.known.put(n, away)
 }
 
-// keepAll keeps how things stand when the server ends.
+// keepAll saves the final state when the server terminates.
 func (s *Server) keepAll(now time.Time) {
 	all := s.known(now)
 	s.mu.Lock()

@@ -11,7 +11,7 @@ import (
 	"wasmxds/state"
 )
 
-// Where other servers of the state write what this one learns.
+// Where other replicas write what this one learns.
 const (
 	provedKeys    = "proved/"
 	listenersKeys = "listeners/"
@@ -19,8 +19,8 @@ const (
 
 const learnRetry = time.Second
 
-// learn takes in what other servers of a state write, until ctx ends: listeners that they
-// have sent, which their Envoys bring along, and versions that have run there.
+// learn reads what other replicas write, until ctx ends: listeners that they have sent,
+// which an Envoy may bring along, and versions of filters that have run there.
 func (s *Server) learn(ctx context.Context, from state.Store) {
 	for ctx.Err() == nil {
 		err := s.learnOnce(ctx, from)
@@ -37,7 +37,7 @@ func (s *Server) learn(ctx context.Context, from state.Store) {
 
 func (s *Server) learnOnce(ctx context.Context, from state.Store) error {
 	var at state.Revision
-	for _, prefix := range []string{provedKeys, listenersKeys} { // what happens between the two is heard of twice
+	for _, prefix := range []string{provedKeys, listenersKeys} { // events between the two lists are processed twice
 		entries, now, err := from.List(ctx, prefix)
 		if err != nil {
 			return err
@@ -58,7 +58,8 @@ func (s *Server) learnOnce(ctx context.Context, from state.Store) error {
 	return ctx.Err()
 }
 
-// learnOf takes in one entry. One that can't be read is for who starts next to complain of.
+// learnOf processes one entry. It ignores an invalid one, which the next process will
+// report at its start.
 func (s *Server) learnOf(e state.Event) {
 	if version, is := strings.CutPrefix(e.Key, listenersKeys); is {
 		if e.Gone {

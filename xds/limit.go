@@ -8,21 +8,21 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// What one request, and one stream, may name. Envoy asks for its clusters'
-// endpoints, its routes and its filters by name, and tells what it has when it
-// connects again: some for each definition.
+// Limits of the names in one request, and of one stream. Envoy asks by name for the
+// endpoints of its clusters, its routes and its filters, and lists what it has when it
+// reconnects: a few names per definition.
 const (
 	maxNames  = 16 << 10
 	maxLength = 4 << 10  // bytes of a name, a version, or a message that is kept
 	maxLabels = 64 << 10 // bytes of all labels of a node
-	maxNodeID = 512      // bytes; those of Istio's are made of a Pod's name and namespace, and have up to 450
+	maxNodeID = 512      // bytes; Istio's consist of a Pod's name and namespace, and have up to 450
 
-	// maxStreams is how many streams a node has at once: more than one while
-	// an Envoy restarts hot, or connects again before its old stream ends.
+	// maxStreams is the most concurrent streams of a node. It has more than one during a
+	// hot restart, or when an Envoy reconnects before its old stream ends.
 	maxStreams = 64
 )
 
-// check holds what a request names against the limits.
+// check checks a request against the limits.
 func (r *request) check() error {
 	switch {
 	case r.excess:
@@ -42,9 +42,8 @@ func (r *request) check() error {
 	return nil
 }
 
-// checkFirst is check for the first request of a stream, which says who the
-// Envoy is. Its node ID is how people tell it from others, so it must be such
-// that they can.
+// checkFirst is like check, for the first request of a stream, which names the node. People
+// identify Envoys by their node IDs, so these must be legible.
 func (r *request) checkFirst() error {
 	if err := r.check(); err != nil {
 		return err
@@ -67,8 +66,7 @@ func (r *request) nodeID() string {
 	return r.node.ID
 }
 
-// overSubscribed is the error of a stream that has asked for too much, bit by
-// bit.
+// overSubscribed returns an error if a stream has gradually subscribed to too many names.
 func (c *client) overSubscribed(t swap.Type) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,8 +76,8 @@ func (c *client) overSubscribed(t swap.Type) error {
 	return nil
 }
 
-// denied is the status for an error of Options.Allow: the one that it has, or
-// that the client may not.
+// denied returns the gRPC status of an error of Options.Allow: PermissionDenied, unless the
+// error has a status itself.
 func denied(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err

@@ -12,12 +12,12 @@ import (
 	"wasmxds/xds/transport"
 )
 
-// logIdle is how long a worker's connection is kept on which nothing comes. After a
-// filter that crashed everywhere there is one for each worker of each Envoy.
+// logIdle is how long a silent connection for access logs is kept. After a filter has
+// crashed everywhere, there is one for each worker of each Envoy.
 const logIdle = time.Minute
 
-// logs are the streams of access logs. Each of an Envoy's worker threads has a
-// connection for them, beside that of ADS, once it has something to tell.
+// logs contains the streams of access logs. Each worker thread of an Envoy opens a
+// connection for them, apart from that of ADS, once it has something to send.
 type logs struct {
 	begin func(ctx context.Context, first []byte) (LogStream, error)
 	max   int
@@ -32,15 +32,15 @@ func newLogs(o Options) logs {
 	return logs{begin: o.Logs, max: o.MaxLogs, streams: map[*logStream]struct{}{}, refused: map[*transport.Conn]struct{}{}}
 }
 
-// LogStream takes what comes on a stream of access logs.
+// LogStream processes a stream of access logs.
 type LogStream interface {
-	// Receive takes a message, which is the callee's only during the call. Its
-	// error ends the stream, with its gRPC status.
+	// Receive processes a message. It must not keep the slice. Its error ends the stream,
+	// with its gRPC status.
 	Receive(message []byte) error
-	Ended() // told once
+	Ended() // called once
 }
 
-// logStream is a stream with the time of its newest message.
+// logStream is a LogStream with the time of its last message.
 type logStream struct {
 	LogStream
 	server *Server
@@ -74,9 +74,8 @@ func (l *logStream) Ended() {
 	l.LogStream.Ended()
 }
 
-// enter makes room for a stream. Where there is none, its connection is cut as
-// well, but not at once: the worker comes again with the next entry, and what that
-// costs most of is a connection.
+// enter registers a stream. If there are too many, its connection is cut as well, but not
+// at once: the worker reconnects with the next entry, and connections are what costs most.
 func (ls *logs) enter(l *logStream) error {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -97,7 +96,8 @@ func (ls *logs) leave(l *logStream) {
 	delete(ls.streams, l)
 }
 
-// overdue are the connections that were refused, or that were quiet for too long.
+// overdue returns the connections whose streams were rejected, or that were silent for too
+// long.
 func (ls *logs) overdue(now time.Time) map[*transport.Conn]struct{} {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
@@ -110,7 +110,7 @@ func (ls *logs) overdue(now time.Time) map[*transport.Conn]struct{} {
 		}
 	}
 	if len(out) > 0 {
-		for l := range ls.streams { // an Envoy's worker may have several on one
+		for l := range ls.streams { // a worker may have several streams on one connection
 			if l.at.Load() > oldest {
 				delete(out, l.conn)
 			}
@@ -119,21 +119,21 @@ func (ls *logs) overdue(now time.Time) map[*transport.Conn]struct{} {
 	return out
 }
 
-// cutQuiet ends connections that are for access logs alone and tell nothing.
+// cutQuiet cuts connections that serve only access logs and are overdue.
 func (s *Server) cutQuiet(now time.Time) {
 	overdue := s.logs.overdue(now)
 	if len(overdue) == 0 {
 		return
 	}
 	for _, c := range s.all() {
-		delete(overdue, c.conn) // a proxy may have put both on one
+		delete(overdue, c.conn) // a proxy may have put both kinds of stream on one connection
 	}
 	for c := range overdue {
 		c.Cut()
 	}
 }
 
-// end closes all streams, and lets no other begin.
+// end closes all streams, and rejects new ones.
 func (ls *logs) end() {
 	ls.mu.Lock()
 	ls.closed = true

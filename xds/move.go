@@ -6,38 +6,38 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
-// An Envoy whose connection is closed goes to another server, where its bootstrap knows
-// several: it takes the one that closed for failed for some seconds. So streams are
-// moved. It is done to no Envoy twice in moveAgain. Where one came back within
-// vainWithin it was in vain, and it stays twice as long each time, up to stayFor: all
-// its other servers may be down, or one address stands for all of them and led here
-// again.
+// When its connection is closed, an Envoy whose bootstrap lists several replicas connects
+// to another one: it treats the one that closed the connection as failed for some seconds.
+// This is how streams are moved. No Envoy is moved twice within moveAgain. If one came back
+// within vainWithin, moving it was in vain, and the interval doubles each time, up to
+// stayFor: all other replicas may be down, or one address stands for all of them and led
+// here again.
 const (
 	moveAgain  = 2 * time.Minute
 	vainWithin = 30 * time.Second
 	stayFor    = time.Hour
 
-	// moveAfter is how long an Envoy stays at least, as it may be about to start.
+	// moveAfter is how long an Envoy stays at least, because it may be about to start.
 	moveAfter = 10 * time.Second
 
-	maxMoved = 1 << 15 // that are remembered; no others are moved
+	maxMoved = 1 << 15 // the most that are remembered; no more are moved
 )
 
-// moved are the Envoys whose streams were closed so that they go to another server. It
-// is part of a Server, and guarded by its mu.
+// moved contains the Envoys whose streams were closed so that they connect to another
+// replica. It is part of a Server, and guarded by its mu.
 type moved map[string]*move // by node id
 
 type move struct {
 	at   time.Time
-	vain int // how often in a row
+	vain int // consecutive moves in vain
 }
 
-// until is when the node may be moved again.
+// until returns when the node may be moved again.
 func (m *move) until() time.Time {
 	return m.at.Add(min(moveAgain<<min(m.vain, 5), stayFor))
 }
 
-// came notes that a node has a stream.
+// came records that a node has a stream.
 func (m moved) came(id string, now time.Time) {
 	switch was := m[id]; {
 	case was == nil:
@@ -48,7 +48,7 @@ func (m moved) came(id string, now time.Time) {
 	}
 }
 
-// pass forgets moves of long ago.
+// pass forgets old moves.
 func (m moved) pass(now time.Time) {
 	for id, was := range m {
 		if now.Sub(was.at) >= 2*stayFor || was.vain == 0 && !now.Before(was.until()) {
@@ -57,25 +57,25 @@ func (m moved) pass(now time.Time) {
 	}
 }
 
-// spares tells whether a node was moved too short a time ago.
+// spares reports whether a node was moved too recently.
 func (m moved) spares(id string, now time.Time) bool {
 	was := m[id]
 	return was != nil && now.Before(was.until())
 }
 
-// reaches tells whether a node knows several servers: wasmxds.replicas of its metadata,
-// which "xds-server bootstrap" writes.
+// reaches reports whether a node's bootstrap lists several replicas, by wasmxds.replicas of
+// its metadata, which "xds-server bootstrap" writes.
 func reaches(meta *structpb.Struct) bool {
 	return meta.GetFields()["wasmxds"].GetStructValue().GetFields()["replicas"].GetNumberValue() > 1
 }
 
-// Move closes the streams of so many Envoys that have another server to go to, if there
-// are so many, and gives their number. It takes none that has something under way, so
-// that each goes on at the other server as it was.
+// Move closes the streams of up to most Envoys that can connect to another replica, and
+// returns how many it closed. It skips Envoys with anything in progress, so that each
+// continues at the other replica as it was.
 func (s *Server) Move(most int) int { return s.move(most, false) }
 
-// Leave is Move for a server that ends: there is no use in sparing Envoys that have
-// moved before.
+// Leave is Move for a server that terminates: it also moves Envoys that were moved
+// recently.
 func (s *Server) Leave(most int) int { return s.move(most, true) }
 
 func (s *Server) move(most int, ends bool) (closed int) {
@@ -93,7 +93,7 @@ func (s *Server) move(most int, ends bool) (closed int) {
 	return closed
 }
 
-// movable are the clients, in no order, of which it may be that they are moved.
+// movable returns the clients that may be moved, in no particular order.
 func (s *Server) movable(ends bool) []*client {
 	now := s.now()
 	s.mu.Lock()
@@ -109,7 +109,7 @@ func (s *Server) movable(ends bool) []*client {
 	return all
 }
 
-// leaves notes that a client is moved, if nothing of it is under way.
+// leaves records that a client is moved, unless anything of it is in progress.
 func (s *Server) leaves(c *client, ends bool) bool {
 	if !c.calm() {
 		return false
@@ -131,8 +131,8 @@ func (s *Server) leaves(c *client, ends bool) bool {
 	return true
 }
 
-// calm tells whether an Envoy has all that it is to have, and nothing is known of it
-// that another server would not know.
+// calm reports whether an Envoy has everything that it should, and this server knows
+// nothing about it that another replica would not know.
 func (c *client) calm() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,58 +9,59 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Observed is something that an Envoy's streams tell of it.
+// Observed is an event of an Envoy.
 type Observed struct {
 	What Observation
 	Node definition.Node
 	At   time.Time
 
-	Choice  resource.Choice // of Settled and Refused
-	Unable  bool            // of Settled: it has not asked for the runtime layer by which it is told to sample
-	Refusal *swap.Refusal   // of Refused
-	Had     bool            // of Gone: it had something of what it was sent
+	Choice  resource.Choice // for Settled and Refused
+	Unable  bool            // for Settled: it has not subscribed to the runtime layer that controls sampling
+	Refusal *swap.Refusal   // for Refused
+	Had     bool            // for Gone: it had something that it was sent
 }
 
-// Observation says what was observed.
+// Observation is the kind of an event.
 type Observation uint8
 
 const (
-	// Connected: the node has a stream. It is told of each: the node may have others
-	// still, and other labels than before.
+	// Connected: the node has a stream. This is reported for each stream: the node may have
+	// others, and other labels than before.
 	Connected Observation = iota
-	// Gone: its last stream has ended.
+	// Gone: the node's last stream has ended.
 	Gone
-	// Restarted: the Envoy has come back with nothing of what it had, so it is
-	// another process. One that starts hot, beside the one before, has not.
+	// Restarted: the Envoy has reconnected without the resources that it had, so it is
+	// another process. This is not reported for a hot restart, while the previous process
+	// is still connected.
 	Restarted
-	// Refused: it has refused a version of something, for the first time since it is to
-	// have what it is to have.
+	// Refused: the Envoy has rejected a version of a resource, for the first time since its
+	// snapshot changed.
 	Refused
-	// Settled: all is in place that it is to have by its choice, once for each
-	// choice and Snapshot; once more on each stream.
+	// Settled: everything in the Envoy's snapshot is in place. This is reported once for
+	// each choice and Snapshot, and again on each stream.
 	Settled
-	// Fresh: the Envoy has come with nothing, and was not here of late. Another server
-	// may know it.
+	// Fresh: the Envoy has connected without resources, and was not connected here
+	// recently. Another replica may know it.
 	Fresh
 )
 
-// restartWithin is how long an Envoy may have been away that has restarted: one that
-// a supervisor starts again and again waits for up to five minutes. One that is
-// back later was most likely taken down.
+// restartWithin is how long an Envoy that restarts may be away: a supervisor that starts
+// one repeatedly waits for up to five minutes. An Envoy that is back later was most likely
+// shut down.
 const restartWithin = 10 * time.Minute
 
-// toldRefusal is a refusal that was told. What is tried again is not told again.
+// toldRefusal is a rejection that was reported. Further attempts are not reported again.
 type toldRefusal struct {
 	typ           swap.Type
 	name, version string
 	unfetched     bool
 }
 
-// maxRefusalsTold is how many are remembered of a stream, the newest.
+// maxRefusalsTold is how many of these are remembered per stream, the newest.
 const maxRefusalsTold = 64
 
-// observe tells o of a node. The caller holds s.mu or the mu of a client of the
-// node, so that what is told of one stream is in order.
+// observe reports an event of a node. The caller holds s.mu or the mu of a client of the
+// node, so that the events of one stream are in order.
 func (s *Server) observe(n definition.Node, o Observed) {
 	if s.observed != nil {
 		o.Node, o.At = n, s.now()
@@ -68,7 +69,7 @@ func (s *Server) observe(n definition.Node, o Observed) {
 	}
 }
 
-// observeStep tells what a step of c's machine has led to. The caller holds c.mu.
+// observeStep reports the results of a step of c's machine. The caller holds c.mu.
 func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 	if c.stream == nil {
 		return
@@ -88,7 +89,7 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 	}
 }
 
-// logRefusal has an operator know without looking at the status.
+// logRefusal logs a rejection, so that operators need not look at the status.
 func (s *Server) logRefusal(c *client, r swap.Refusal) {
 	what := "Envoy rejects a resource"
 	if r.Unfetched {
@@ -97,8 +98,8 @@ func (s *Server) logRefusal(c *client, r swap.Refusal) {
 	s.log.Warn(what, "node", c.node.ID, "type", r.Type, "name", r.Name, "version", r.Version, "reason", r.Message)
 }
 
-// answered takes the first answer of c's Envoy to a response. By then it has said all
-// that it has.
+// answered processes the first answer of c's Envoy to a response. By then the Envoy has
+// listed everything that it has.
 func (s *Server) answered(c *client) {
 	c.mu.Lock()
 	fresh := c.machine.Fresh()
@@ -121,7 +122,8 @@ func (s *Server) answered(c *client) {
 	}
 }
 
-// returns tells whether a node that connects was here of late, and had something.
+// returns reports whether a node that connects was here recently, and had something that it
+// was sent.
 func (g *gone) returns(now time.Time) bool {
 	return g != nil && g.had && now.Sub(g.since) < restartWithin
 }

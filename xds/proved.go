@@ -13,20 +13,20 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// proved remembers of each filter the versions that Envoys were last seen to
-// run. An Envoy that can't have the one that it is to have gets the last that it
-// can: what was good once goes on, also where it did not run yet. See [decision].
+// proved remembers the versions of each filter that Envoys were last seen to run. An Envoy
+// that can't run the current version gets the last one that it can: what was good once
+// continues, even where it did not run yet. See [decision].
 //
-// That is for versions that are, or were, in the base. One that ran only where a
-// change under way has reached is on trial: it is remembered for when the change
-// joins the base, and forgotten when it is undone.
+// Only versions that are, or were, in the base are used. A version that ran only where a
+// change in progress has reached is on trial: it is remembered until the change joins the
+// base, and forgotten when the change is undone.
 type proved struct {
 	mu      sync.Mutex
 	filters map[string][]ran  // by name; the version that was put in place last comes first
 	catalog *resource.Catalog // the newest
-	waves   bool              // nodes have had choices
+	waves   bool              // Choose of some Publication was not nil
 
-	kept    state.View // versions, by name, for the server after this one
+	kept    state.View // versions, by name, for the next process
 	restore func(resource.Kept) (*resource.Filter, error)
 }
 
@@ -36,8 +36,7 @@ type ran struct {
 	trial bool
 }
 
-// versions are what is kept of a filter, as a list of keptVersion. They are not
-// changed.
+// versions is what is saved of a filter, encoded as a list of keptVersion. It is immutable.
 type versions []ran
 
 type keptVersion struct {
@@ -58,7 +57,7 @@ func newProved(ctx context.Context, kept state.View, restore func(resource.Kept)
 	return p
 }
 
-// decode gives what was kept of a filter.
+// decode decodes what was saved of a filter.
 func (p *proved) decode(name string, list []keptVersion) ([]ran, error) {
 	var filters []ran
 	for _, k := range list {
@@ -74,7 +73,7 @@ func (p *proved) decode(name string, list []keptVersion) ([]ran, error) {
 	return filters, nil
 }
 
-// learn takes in what ran at another server, behind what ran here.
+// learn adds versions that ran at another replica, after those that ran here.
 func (p *proved) learn(name string, theirs []ran) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,8 +85,8 @@ func (p *proved) learn(name string, theirs []ran) {
 	}
 }
 
-// maxProved is how many versions of a filter are remembered: Envoys of several
-// kinds may each refuse what the others run.
+// maxProved is how many versions of a filter are remembered: Envoys of several kinds may
+// each reject what the others run.
 const maxProved = 4
 
 func (p *proved) add(filters []*resource.Filter) {
@@ -112,8 +111,8 @@ func (p *proved) add(filters []*resource.Filter) {
 	}
 }
 
-// onTrial tells of a version that was not known whether it is not in the base. The
-// caller holds p.mu.
+// onTrial reports whether a version that was not known is not in the base. The caller holds
+// p.mu.
 func (p *proved) onTrial(f *resource.Filter) bool {
 	if !p.waves {
 		return false
@@ -124,7 +123,7 @@ func (p *proved) onTrial(f *resource.Filter) bool {
 	return true
 }
 
-// touch has what is known of a filter kept. The caller holds p.mu.
+// touch saves what is known of a filter. The caller holds p.mu.
 func (p *proved) touch(name string) {
 	if slices.ContainsFunc(p.filters[name], ran.keepable) {
 		p.kept.Put(name, versions(p.filters[name]))
@@ -133,8 +132,8 @@ func (p *proved) touch(name string) {
 	p.kept.Remove(name)
 }
 
-// keepable are filters that Envoys fetch from here: an origin's cluster may be gone
-// when xds-server starts again.
+// keepable reports whether Envoys fetch the filter from this server. If they fetch it from
+// an origin, its cluster may no longer exist when xds-server restarts.
 func (r ran) keepable() bool { return !r.Direct }
 
 func (v versions) MarshalJSON() ([]byte, error) {
@@ -147,8 +146,8 @@ func (v versions) MarshalJSON() ([]byte, error) {
 	return json.Marshal(list)
 }
 
-// published forgets filters that are gone, and what was on trial and is undone. What
-// has joined the base is on trial no more.
+// published forgets filters that no longer exist, and versions on trial that were undone.
+// Versions that have joined the base are no longer on trial.
 func (p *proved) published(pub Publication) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,7 +168,7 @@ func (p *proved) published(pub Publication) {
 	}
 }
 
-// retry gives what is left of versions by the catalog of now.
+// retry returns the versions that remain with the current catalog.
 func (p *proved) retry(name string, had []ran) []ran {
 	if !slices.ContainsFunc(had, func(r ran) bool { return r.trial }) {
 		return had
@@ -189,8 +188,8 @@ func (p *proved) retry(name string, had []ran) []ran {
 	return left
 }
 
-// Needed are the SHA-256 of modules that an Envoy may be sent again, though no
-// definition names them any more.
+// Needed returns the SHA-256 of modules that an Envoy may be sent again although no
+// definition names them.
 func (s *Server) Needed() []string {
 	p := s.proved
 	p.mu.Lock()
@@ -204,9 +203,9 @@ func (s *Server) Needed() []string {
 	return sums
 }
 
-// instead gives s with versions that are none of avoid in place of those replaced,
-// where there are such. Filters that Envoys fetch themselves stay: their origin's
-// cluster may be gone.
+// instead returns s with the versions in replaced exchanged for versions that are not in
+// avoid, where there are any. Filters that Envoys fetch from an origin are not used as
+// replacements: its cluster may no longer exist.
 func (p *proved) instead(s *resource.Snapshot, replaced, avoid []string) *resource.Snapshot {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,8 +231,8 @@ func (p *proved) instead(s *resource.Snapshot, replaced, avoid []string) *resour
 	return s.With(filters)
 }
 
-// decide takes what a step of c's machine says of what it can have, and gives the
-// snapshot that it is to have from now on, if that is another. The caller holds
+// decide processes what a step of c's machine reports about versions that the Envoy can't
+// run. It returns the new snapshot of c, or nil if that does not change. The caller holds
 // c.mu.
 func (s *Server) decide(c *client, ready swap.Ready, now time.Time) *resource.Snapshot {
 	if len(ready.Proved) > 0 {
@@ -254,8 +253,8 @@ func (s *Server) decide(c *client, ready swap.Ready, now time.Time) *resource.Sn
 	return s.give(c)
 }
 
-// give gives what c gets by its decision, if it gets something else. The caller
-// holds c.mu, and has its machine told.
+// give updates the snapshot of c by its decision. It returns the new one, which the caller
+// must pass to the machine, or nil if it does not change. The caller holds c.mu.
 func (s *Server) give(c *client) *resource.Snapshot {
 	next := c.wants.snapshot(s.proved)
 	if next == c.gets {
@@ -268,7 +267,7 @@ func (s *Server) give(c *client) *resource.Snapshot {
 	return next
 }
 
-// inPlace tells whether the Envoy runs all that it gets. The caller holds c.mu.
+// inPlace reports whether the Envoy runs everything that it gets. The caller holds c.mu.
 func (c *client) inPlace(now time.Time) bool {
 	return !slices.ContainsFunc(c.machine.Filters(now), func(f swap.FilterStatus) bool {
 		return f.State != swap.Running && f.State != swap.Unasked && f.State != swap.Unplaced

@@ -20,37 +20,37 @@ import (
 type request struct {
 	swap.Request
 	delta   bool    // which of the two it is; set before decoding
-	of      *client // whose it is, likewise; nil: it is a stream's first
+	of      *client // the stream's client; set before decoding; nil for the first request of a stream
 	typeURL string
-	node    *node // nil: as before
+	node    *node // nil: unchanged
 
-	// In state of the world each request repeats all names and versions: what
-	// is as it was before is not made anew.
+	// In the state-of-the-world protocol each request repeats all names and versions. Names
+	// that are the same as before are not allocated again.
 	before []string
-	same   int  // how many names are those of before, up to now
-	asked  bool // for this type, before
+	same   int  // number of leading names that are the same as in before, so far
+	asked  bool // a request for this type came before
 
-	names  int  // in it, versions of what is there included
-	excess bool // it has more of them than maxNames; no more were kept
-	long   bool // one of them is longer than maxLength; it was not kept
+	names  int  // number of names, including those of initial versions
+	excess bool // it has more than maxNames; the rest was dropped
+	long   bool // a text is longer than maxLength; it was dropped
 }
 
-// node is what is kept of an Envoy's node message: its list of extensions
-// alone has tens of kilobytes.
+// node is the part of an Envoy's node message that is kept: its list of extensions alone
+// has tens of kilobytes.
 type node struct {
 	definition.Node
-	elsewhere    bool // it knows several servers
+	elsewhere    bool // its bootstrap lists several replicas
 	version      string
 	services     []startedWith
 	drainTime    time.Duration
-	drainWarning error  // why drainTime is not what its metadata tell
-	metadata     []byte // while it is decoded
+	drainWarning error  // why drainTime is not taken from its metadata
+	metadata     []byte // only during decoding
 }
 
 var errWire = errors.New("not a valid protobuf message")
 
-// fields calls f with each field of a message. Value is the content of a
-// length-delimited field and nil for others.
+// fields calls f with each field of a message. value is the content of a length-delimited
+// field, and nil for fields of other types.
 func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -79,7 +79,7 @@ func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 
 func (r *request) decode(b []byte) error {
 	*r = request{delta: r.delta, of: r.of}
-	r.Type = swap.Types // until it says which
+	r.Type = swap.Types // until the type URL is decoded
 	each := r.deltaField
 	if !r.delta {
 		each = r.sotwField
@@ -96,7 +96,7 @@ func (r *request) decode(b []byte) error {
 	return nil
 }
 
-// recall finds what was asked for before of a request's type.
+// recall looks up the names that the stream subscribed to before for the type of a request.
 func (r *request) recall(b []byte) error {
 	if r.of == nil {
 		return nil
@@ -113,11 +113,11 @@ func (r *request) recall(b []byte) error {
 	return err
 }
 
-// sotwField reads a field of envoy.service.discovery.v3.DiscoveryRequest.
+// sotwField decodes a field of envoy.service.discovery.v3.DiscoveryRequest.
 func (r *request) sotwField(num protowire.Number, value []byte) error {
 	switch num {
 	case 1:
-		if !r.asked { // it tells what an Envoy has that comes again
+		if !r.asked { // it shows what a reconnecting Envoy has
 			r.Version = r.text(value)
 		}
 	case 2:
@@ -134,7 +134,7 @@ func (r *request) sotwField(num protowire.Number, value []byte) error {
 	return nil
 }
 
-// deltaField reads a field of envoy.service.discovery.v3.DeltaDiscoveryRequest.
+// deltaField decodes a field of envoy.service.discovery.v3.DeltaDiscoveryRequest.
 func (r *request) deltaField(num protowire.Number, value []byte) error {
 	switch num {
 	case 1:
@@ -155,20 +155,20 @@ func (r *request) deltaField(num protowire.Number, value []byte) error {
 	return nil
 }
 
-// name adds a resource name to a list, within the limits.
+// name appends a resource name to a list, within the limits.
 func (r *request) name(list *[]string, value []byte) {
 	if !r.keeps(value) {
 		return
 	}
 	if n := len(*list); n == r.same && n < len(r.before) && r.before[n] == string(value) {
 		r.same = n + 1
-		*list = r.before[:r.same:r.same] // to append to it is to copy it
+		*list = r.before[:r.same:r.same] // appending to it copies it
 		return
 	}
 	*list = append(*list, string(value))
 }
 
-// keeps tells whether one more name is within the limits.
+// keeps reports whether one more name is within the limits.
 func (r *request) keeps(name []byte) bool {
 	r.names++
 	r.excess = r.excess || r.names > maxNames
@@ -176,7 +176,7 @@ func (r *request) keeps(name []byte) bool {
 	return !r.excess && !r.long
 }
 
-// setInitial reads an entry of initial_resource_versions.
+// setInitial decodes an entry of initial_resource_versions.
 func (r *request) setInitial(value []byte) error {
 	var name, version []byte
 	if err := fields(value, func(num protowire.Number, b []byte) error {
@@ -211,8 +211,8 @@ func (r *request) setType(value []byte) {
 	r.typeURL, r.Type = string(value), swap.Types
 }
 
-// setError reads a google.rpc.Status. As with all messages, one that comes
-// twice is merged.
+// setError decodes a google.rpc.Status. As usual for protobuf, a repeated message is
+// merged.
 func (r *request) setError(value []byte) error {
 	r.Failed = true
 	return fields(value, func(num protowire.Number, b []byte) error {
@@ -223,7 +223,7 @@ func (r *request) setError(value []byte) error {
 	})
 }
 
-// setNode reads an envoy.config.core.v3.Node.
+// setNode decodes an envoy.config.core.v3.Node.
 func (r *request) setNode(value []byte) error {
 	if r.node == nil {
 		r.node = &node{}
@@ -246,7 +246,7 @@ func (r *request) setNode(value []byte) error {
 	})
 }
 
-// readVersion reads the number out of an envoy.config.core.v3.BuildVersion.
+// readVersion decodes the version of an envoy.config.core.v3.BuildVersion.
 func (n *node) readVersion(build []byte) error {
 	return fields(build, func(num protowire.Number, b []byte) error {
 		if num != 1 {
@@ -261,7 +261,7 @@ func (n *node) readVersion(build []byte) error {
 	})
 }
 
-// text is a string within the limits.
+// text returns a string within the limits.
 func (r *request) text(b []byte) string {
 	if len(b) > maxLength {
 		r.long = true
@@ -281,8 +281,8 @@ func (n *node) readMetadata() error {
 	return nil
 }
 
-// labels are node.metadata.LABELS, as Istio's agent writes them, and
-// node.metadata.labels; and the namespace, which is node.metadata.NAMESPACE alone.
+// labels returns node.metadata.LABELS, as Istio's agent writes them, and
+// node.metadata.labels; and the namespace, which only node.metadata.NAMESPACE can set.
 func labels(meta *structpb.Struct) map[string]string {
 	var out map[string]string
 	set := func(key, value string) {

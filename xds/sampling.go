@@ -7,17 +7,16 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Sampling is the rate that the Envoys of a node are told, as Sample gave it.
+// Sampling returns the rate last set by Sample for a node.
 func (s *Server) Sampling(node string) (rate uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sampled[node]
 }
 
-// Sample has the Envoys of a node tell of so many of a million requests, chosen at
-// random, until it says otherwise, and whenever they connect; 0: of none. It gives
-// the rate that they are told, which is not above the one that was asked for:
-// there are few.
+// Sample makes the Envoys of a node report perMillion of a million requests, chosen at
+// random, until the next call, and whenever they connect; 0: none. It returns the rate that
+// is used, the next lower one of a small number of possible rates.
 func (s *Server) Sample(node string, perMillion uint32) (rate uint32) {
 	rate = resource.SamplingRate(perMillion)
 	s.mu.Lock()
@@ -27,13 +26,13 @@ func (s *Server) Sample(node string, perMillion uint32) (rate uint32) {
 		s.sampled[node] = rate
 	}
 	s.mu.Unlock()
-	for _, c := range s.clientsOf(node) { // one that connects meanwhile knows already
+	for _, c := range s.clientsOf(node) { // one that connects meanwhile already has the rate
 		s.step(c, swap.Sample{PerMillion: rate})
 	}
 	return rate
 }
 
-// clientsOf are the streams of a node.
+// clientsOf returns the streams of a node.
 func (s *Server) clientsOf(node string) []*client {
 	s.mu.Lock()
 	defer s.mu.Unlock()

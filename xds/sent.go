@@ -12,40 +12,39 @@ import (
 	"wasmxds/state"
 )
 
-// sentListeners keeps the listeners that Envoys were sent, for the server that comes
-// after this one: a state-of-the-world Envoy that is to keep a listener needs it
-// in each response.
+// sentListeners saves the listeners that Envoys were sent, for the next process: in the
+// state-of-the-world protocol, each response must contain the listeners that an Envoy
+// should keep.
 type sentListeners struct {
-	kept state.View // of keptListener, by version
+	kept state.View // keptListener, by version
 	now  func() time.Time
 
 	mu   sync.Mutex
-	used map[string]time.Time // of what is kept: when it was noted last that an Envoy has it, by version
+	used map[string]time.Time // last saved time of use of each saved listener, by version
 }
 
-// keptListener is a listener as it is kept.
+// keptListener is the saved form of a listener.
 type keptListener struct {
 	Name    string    `json:"name"`
 	Version string    `json:"version"`
 	Slots   []string  `json:"slots,omitempty"`
 	Static  []string  `json:"static,omitempty"`
 	Value   []byte    `json:"value"`
-	Sum     string    `json:"sum"`  // of it
+	Sum     string    `json:"sum"`  // of Value
 	Used    time.Time `json:"used"` // when an Envoy was last seen to have it
 }
 
 const (
 	sentKeep  = 30 * 24 * time.Hour // for Envoys that were away
 	sentMost  = 2000                // listeners
-	sentTouch = time.Hour           // how often those that Envoys have are noted as in use
+	sentTouch = time.Hour           // how often the use of listeners is saved
 )
 
 func newSentListeners(kept state.View, now func() time.Time) *sentListeners {
 	return &sentListeners{kept: kept, now: now, used: map[string]time.Time{}}
 }
 
-// load gives what is kept, and forgets what is old or has been changed by nobody
-// knows whom.
+// load returns the saved listeners, and removes those that are old or were modified.
 func (a *sentListeners) load(ctx context.Context) []*resource.Listener {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -66,7 +65,7 @@ func (a *sentListeners) load(ctx context.Context) []*resource.Listener {
 	return out
 }
 
-// listener is what is kept at a version.
+// listener returns the listener that is saved at a version.
 func (c *keptListener) listener(version string) (*resource.Listener, error) {
 	r := &resource.Resource{TypeURL: resource.ListenerType, Name: c.Name, Version: c.Version, Value: c.Value}
 	if c.Version != version || c.Sum != resource.VersionOf(c.Value) {
@@ -84,7 +83,7 @@ func decodeListener(version string, value []byte) (*resource.Listener, time.Time
 	return l, c.Used, err
 }
 
-// seen notes that an Envoy had a listener, of this server or of another.
+// seen records that an Envoy had a listener, of this replica or another.
 func (a *sentListeners) seen(version string, used time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,14 +92,14 @@ func (a *sentListeners) seen(version string, used time.Time) {
 	}
 }
 
-// gone notes that a listener is not kept any more.
+// gone records that a listener is no longer saved.
 func (a *sentListeners) gone(version string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.used, version)
 }
 
-// newest are the versions of what is kept; those used last come first. The caller
+// newest returns the versions of the saved listeners, most recently used first. The caller
 // holds a.mu.
 func (a *sentListeners) newest() []string {
 	versions := make([]string, 0, len(a.used))
@@ -111,7 +110,7 @@ func (a *sentListeners) newest() []string {
 	return versions
 }
 
-// trim forgets what is old, and what is too many. The caller holds a.mu.
+// trim removes listeners that are old or too many. The caller holds a.mu.
 func (a *sentListeners) trim() {
 	now := a.now()
 	for i, v := range a.newest() {
@@ -122,25 +121,24 @@ func (a *sentListeners) trim() {
 	}
 }
 
-// sent is told of each listener that is sent for the first time. It does not
-// block.
+// sent is called for each listener that is sent for the first time. It does not block.
 func (a *sentListeners) sent(l *resource.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.now().Sub(a.used[l.Version]) >= sentTouch { // else another server has just kept it
+	if a.now().Sub(a.used[l.Version]) >= sentTouch { // otherwise another replica has just saved it
 		a.keep(l)
 	}
 }
 
-// keep keeps a listener as in use now. The caller holds a.mu.
+// keep saves a listener as in use now. The caller holds a.mu.
 func (a *sentListeners) keep(l *resource.Listener) {
 	now := a.now()
 	a.used[l.Version] = now
 	a.kept.Put(l.Version, listenerInUse{l, now})
 }
 
-// run notes which listeners are in use, which held tells, until ctx ends: they age
-// from when an Envoy was last seen to have them.
+// run saves which listeners are in use, as held returns them, until ctx ends: they expire
+// by the time when an Envoy was last seen to have them.
 func (a *sentListeners) run(ctx context.Context, held func() []*resource.Listener) {
 	ticker := time.NewTicker(sentTouch)
 	defer ticker.Stop()
@@ -155,7 +153,7 @@ func (a *sentListeners) run(ctx context.Context, held func() []*resource.Listene
 	}
 }
 
-// touch notes that listeners are in use, where that was not noted of late.
+// touch saves that listeners are in use, unless that was saved recently.
 func (a *sentListeners) touch(listeners []*resource.Listener) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -167,7 +165,7 @@ func (a *sentListeners) touch(listeners []*resource.Listener) {
 	a.trim()
 }
 
-// listenerInUse encodes to an keptListener.
+// listenerInUse encodes as a keptListener.
 type listenerInUse struct {
 	*resource.Listener
 	used time.Time

@@ -21,48 +21,47 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Options are a Server's givens. The zero value is usable.
+// Options configure a Server. The zero value is usable.
 type Options struct {
-	Log *slog.Logger     // nil: none
+	Log *slog.Logger     // nil: no logging
 	Now func() time.Time // nil: time.Now
-	// Allow decides whether a stream may be this node; nil: any may. Its
-	// error is what the Envoy is told: PermissionDenied, unless it is a gRPC
-	// status itself.
+	// Allow decides whether a stream may belong to a node; nil: every stream may. Its error
+	// is sent to the Envoy as PermissionDenied, unless it is a gRPC status itself.
 	Allow func(ctx context.Context, n definition.Node) error
-	// AllowStatus decides whether a client is told the status of a node
-	// (CSDS); nil: any client, of any.
+	// AllowStatus decides whether a client may read the status of a node (CSDS); nil: every
+	// client may.
 	AllowStatus func(ctx context.Context, n definition.Node) error
-	// Logs begins a stream of access logs of an Envoy, with its first message, and
-	// decides by ctx whether it may be that Envoy's; nil: they are not served.
+	// Logs begins a stream of access logs of an Envoy, with its first message, and decides
+	// by ctx whether it may belong to that Envoy; nil: they are not served.
 	Logs func(ctx context.Context, first []byte) (LogStream, error)
-	// MaxLogs bounds the streams of access logs at once; 0: nothing does.
+	// MaxLogs limits the concurrent streams of access logs; 0: no limit.
 	MaxLogs int
-	// Swapped is told how filters that run on an Envoy come to another
-	// version; nil: nobody is. It must be quick.
+	// Swapped is called with the version changes of filters that run on an Envoy; nil: it
+	// is not called. It must be fast.
 	Swapped func(Swaps)
-	// Observe is told what Envoys' streams tell of them, of each in order; nil:
-	// nobody is. It must be quick, and must not call back.
+	// Observe is called with the events of Envoys' streams, in order for each Envoy; nil:
+	// it is not called. It must be fast, and must not call the Server.
 	Observe func(Observed)
-	// State keeps the listeners that Envoys were sent, and the versions of filters
-	// that have run, for any server after this one; nil: they are not kept.
+	// State saves the listeners that Envoys were sent, and the versions of filters that
+	// have run, for the next process; nil: they are not saved.
 	State *state.Writer
-	// Shared is what State writes to, where other servers do as well; nil: none do.
+	// Shared is the store that State writes to, if other replicas do as well; nil: none do.
 	Shared state.Store
-	// Own keeps the nodes that were served, for the server that takes this one's
-	// place: there may be others beside it. nil: State does.
+	// Own saves the nodes that were served, for the next process at this replica only; nil:
+	// State does.
 	Own *state.Writer
-	// Resources are how the Catalogs that are published were compiled.
+	// Resources are the options with which the published Catalogs were compiled.
 	Resources resource.Options
-	// Respare is for how long nothing must have changed on an Envoy until its
-	// listeners get back the spare slots that were used up, see
-	// [resource.Spares]; 0: they get them when they are replaced anyway.
+	// Respare is how long an Envoy must be unchanged before its listeners get back the
+	// spare slots that were used up, see [resource.Spares]; 0: they get them only when they
+	// are replaced anyway.
 	Respare time.Duration
-	// CheckInvariants has each response checked against the invariants of the
-	// swap before it is sent; one that breaks some is logged, and sent.
+	// CheckInvariants enables checks of each response against the invariants of the swap
+	// before it is sent. A response that violates any is logged, and sent.
 	CheckInvariants bool
 }
 
-// Server holds the streams of all Envoys.
+// Server serves the streams of all Envoys.
 type Server struct {
 	log         *slog.Logger
 	now         func() time.Time
@@ -76,7 +75,7 @@ type Server struct {
 	salt        int
 	timers      *timers
 	proved      *proved
-	keeps       bool // whether there is a State
+	keeps       bool // State is not nil
 	shared      state.Store
 	respare     time.Duration
 	sent        *sentListeners
@@ -85,19 +84,19 @@ type Server struct {
 
 	ready   chan struct{} // closed by the first Publish
 	publish chan struct{} // holds a token while there is something to fan out
-	ending  chan struct{} // closed when streams are to end
+	ending  chan struct{} // closed when streams must end
 
 	beginning chan struct{} // holds a token for each stream in its first exchange
 
 	mu        sync.Mutex
-	published *Publication // nil: nothing was
+	published *Publication // nil: nothing yet
 	clients   map[*client]struct{}
 	peers     map[netip.Addr]*peer
-	nodes     map[string]*nodeStreams // by node id
+	nodes     map[string]*nodeStreams // by node ID
 	away      *away
 	moved     moved
-	left      map[string]left   // by node id
-	sampled   map[string]uint32 // by node id; see Sample
+	left      map[string]left   // by node ID
+	sampled   map[string]uint32 // by node ID; see Sample
 	closed    bool
 
 	generation atomic.Uint64 // see Generation
@@ -108,13 +107,13 @@ type Server struct {
 	health     *health.Server
 }
 
-// counters are the figures behind the metrics.
+// counters are the values of the metrics.
 type counters struct {
 	streams, pushes, bytes, nacks, requests, moved atomic.Int64
 	sent, refused                                  [swap.Types]atomic.Int64
 }
 
-// New makes a Server. It serves once Run runs and something was published.
+// New returns a Server. It serves once Run runs and something was published.
 func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, now: o.Now, allow: o.Allow, allowStatus: o.AllowStatus, swapped: o.Swapped, observed: o.Observe,
@@ -146,7 +145,7 @@ func New(o Options) *Server {
 	}
 	s.started = s.now()
 	s.arrival.log, s.arrival.now, s.turned.log = s.log, s.now, s.log
-	ctx := context.Background() // it starts: there is nothing that could end it
+	ctx := context.Background() // New does not block for long, and nothing could cancel it
 	s.proved = newProved(ctx, o.State.View(provedKeys), o.Resources.Restore)
 	s.sent = newSentListeners(o.State.View(listenersKeys), s.now)
 	if s.keeps = o.State != nil; s.keeps {
@@ -157,13 +156,12 @@ func New(o Options) *Server {
 	return s
 }
 
-// Generation is another whenever anything may have changed that Nodes, Summary
-// or a node tell. Ask for it first: what is told then is of this generation, or
-// newer.
+// Generation changes whenever what Nodes, Node or Summary return may have changed. Call it
+// first: what they return afterwards is of this generation or newer.
 func (s *Server) Generation() uint64 { return s.generation.Load() }
 
-// Publish makes p what Envoys are to have. It does not wait for them. One that is
-// to have the same as before is not touched, whatever its choice was and is.
+// Publish sets what Envoys get. It does not wait for them. An Envoy whose snapshot stays
+// the same is not touched, even if its choice changes.
 func (s *Server) Publish(p Publication) {
 	s.mu.Lock()
 	first := s.published == nil
@@ -177,12 +175,11 @@ func (s *Server) Publish(p Publication) {
 	}
 	select {
 	case s.publish <- struct{}{}:
-	default: // the one that is waiting takes this one along
+	default: // the pending fan-out includes this publication
 	}
 }
 
-// Run fans out what is published and wakes who waits for a time, until ctx
-// ends. Then it ends all streams.
+// Run fans out publications and runs timers, until ctx ends. Then it ends all streams.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -220,7 +217,7 @@ func (s *Server) Run(ctx context.Context) error {
 // fanOut gives every client its snapshot.
 func (s *Server) fanOut() {
 	defer s.arrival.begin()()
-	all := s.all() // before the publication: who comes after has this one at least
+	all := s.all() // before reading the publication: later clients have at least this one
 	s.mu.Lock()
 	published := s.published
 	s.mu.Unlock()
@@ -241,7 +238,7 @@ func (s *Server) fanOut() {
 	wg.Wait()
 }
 
-// offer publishes p to c where it changes anything for it.
+// offer gives c its snapshot of p, if that changes anything.
 func (s *Server) offer(c *client, p *Publication) {
 	choice, snap := p.choice(c.node)
 	c.mu.Lock()

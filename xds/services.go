@@ -11,22 +11,21 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// An Envoy has services of its own from its bootstrap, and says in its metadata which
-// ones: wasmxds.services, by name, each with its version and the SHA-256 of its module.
-// Nothing is sent of them; what is told is whether the Envoy has to be started again.
+// An Envoy runs services from its bootstrap, and lists them in its metadata:
+// wasmxds.services, by name, each with its version and the SHA-256 of its module. Nothing
+// is sent for them; the status shows whether the Envoy must be restarted.
 
-// maxServices is how many services of an Envoy are looked at, and maxServiceText how
-// many bytes each text that it tells of one may have.
+// maxServices is the most services of an Envoy that are used, and maxServiceText the most
+// bytes of each of their texts.
 const (
 	maxServices    = 32
 	maxServiceText = 253
 )
 
-// startedWith is a service that an Envoy has.
+// startedWith is a service of an Envoy.
 type startedWith struct{ name, version, sha256 string }
 
-// services are those that a node says that it has started with, by name. What is not
-// understood is passed over: it is as if the Envoy did not have it.
+// services returns the services that a node lists, by name. It ignores invalid ones.
 func services(meta *structpb.Struct) []startedWith {
 	var all []startedWith
 	for name, value := range meta.GetFields()["wasmxds"].GetStructValue().GetFields()["services"].GetStructValue().GetFields() {
@@ -37,10 +36,10 @@ func services(meta *structpb.Struct) []startedWith {
 		}
 	}
 	slices.SortFunc(all, func(a, b startedWith) int { return cmp.Compare(a.name, b.name) })
-	return slices.Clone(all[:min(len(all), maxServices)]) // the others are not held
+	return slices.Clone(all[:min(len(all), maxServices)]) // don't retain the others
 }
 
-// services tells how each service fares that c is to have, or has. The caller holds
+// services returns the status of each service that c should have, or has. The caller holds
 // c.mu.
 func (c *client) services() []swap.FilterStatus {
 	var all []swap.FilterStatus
@@ -76,12 +75,12 @@ func (c *client) services() []swap.FilterStatus {
 	return all
 }
 
-// maxServiceModules is how many modules are kept for services. What Envoys say is their
-// word.
+// maxServiceModules is the most modules that are kept for services, because Envoys may list
+// anything.
 const maxServiceModules = 256
 
-// ServiceModules are the SHA-256 of modules, as connected Envoys say, that they have
-// services of, and fetch again when they start again by the same bootstrap.
+// ServiceModules returns the SHA-256 of the modules of services that connected Envoys list,
+// and fetch again when they restart with the same bootstrap.
 func (s *Server) ServiceModules() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// The pings of grpc's keepalive find Envoys that are gone. One that answers
-// them, but does not read its stream or says nothing on it, is found here.
+// The keepalive pings of grpc find Envoys that are gone. An Envoy that answers pings, but
+// does not read its stream or sends nothing on it, is found here.
 const (
 	answerLimit = 2 * time.Minute // from a response to its ACK or NACK
 	lookEvery   = time.Second
@@ -17,9 +17,9 @@ const (
 
 var errEnding = status.Error(codes.Unavailable, "xds-server is ending")
 
-// everySecond cuts the connections of Envoys that do not answer, and of logs that
-// have told nothing for long, forgets Envoys that do not come back, and has it told
-// when others are drained, until ctx ends.
+// everySecond cuts the connections of Envoys that do not answer, and of logs that are
+// silent, forgets Envoys that do not come back, and updates the generation when others are
+// drained, until ctx ends.
 func (s *Server) everySecond(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -39,8 +39,8 @@ func (s *Server) everySecond(ctx context.Context) {
 	}
 }
 
-// cutSilent ends the whole connection: a handler that waits for a request can
-// be ended by nothing else, and an Envoy has a connection to itself.
+// cutSilent cuts the whole connection: nothing else ends a handler that waits for a
+// request, and an Envoy has a connection to itself.
 func (s *Server) cutSilent(now time.Time) {
 	for _, c := range s.all() {
 		if t, ok := c.silent(now); ok {
@@ -50,7 +50,7 @@ func (s *Server) cutSilent(now time.Time) {
 	}
 }
 
-// forget lets time pass for nodes that are away.
+// forget processes the passing of time for nodes that are away.
 func (s *Server) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *Server) forget(now time.Time) {
 	}
 }
 
-// all are the clients of now.
+// all returns the current clients.
 func (s *Server) all() []*client {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +70,7 @@ func (s *Server) all() []*client {
 	return all
 }
 
-// end ends all streams that have begun, and lets no other begin.
+// end ends all streams, and rejects new ones.
 func (s *Server) end() {
 	s.mu.Lock()
 	if s.closed {

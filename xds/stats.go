@@ -7,18 +7,18 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Stats are counts since the Server was made, but for Streams.
+// Stats are counts since the Server was created, except for Streams.
 type Stats struct {
-	Streams   int64 // open now
-	Moved     int64 // closed, so that their Envoys go to another server
-	Turned    int64 // away: clients that got no stream
+	Streams   int64 // currently open
+	Moved     int64 // closed so that their Envoys connect to another replica
+	Turned    int64 // clients that were rejected
 	Requests  int64
 	Bytes     int64            // of responses
 	Responses map[string]int64 // by type: "CDS", "EDS", "SDS", "LDS", "RDS", "ECDS", "RTDS"
 	NACKs     map[string]int64 // by type
 }
 
-// Stats gives the figures behind the metrics.
+// Stats returns the values of the metrics.
 func (s *Server) Stats() Stats {
 	c := &s.counters
 	out := Stats{
@@ -31,21 +31,21 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// Swap is a step of a filter's change on a running Envoy.
+// Swap is a step of a filter's version change on a running Envoy.
 type Swap struct {
 	Node string
 	swap.Change
 	At time.Time
 }
 
-// Swaps are those that an Envoy has made at once.
+// Swaps are the version changes in one step of an Envoy.
 type Swaps struct {
 	Node    string
 	Changes []swap.Change
 	At      time.Time
 }
 
-// All gives each of them.
+// All returns an iterator over the changes.
 func (s Swaps) All() iter.Seq[Swap] {
 	return func(yield func(Swap) bool) {
 		for _, change := range s.Changes {
@@ -56,7 +56,7 @@ func (s Swaps) All() iter.Seq[Swap] {
 	}
 }
 
-// tell tells of what a machine's step changed.
+// tell reports the changes of a machine's step.
 func (s *Server) tell(c *client, changes []swap.Change) {
 	s.logCrashes(c.node.ID, changes)
 	if s.swapped != nil && len(changes) > 0 {

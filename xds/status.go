@@ -9,36 +9,35 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// nodeStreams is what is known of a node id.
+// nodeStreams is the state of a connected node ID.
 type nodeStreams struct {
 	clients []*client // its streams, newest last
-	had     bool      // one that ended had something, and none has told since what it brought
+	had     bool      // an ended stream had something that it was sent, and no later one has listed yet what it has
 }
 
-// newest is its newest stream. The caller holds the Server's mu.
+// newest returns the newest stream. The caller holds the Server's mu.
 func (r *nodeStreams) newest() *client { return r.clients[len(r.clients)-1] }
 
-// NodeStatus is an Envoy that is connected, or was within the last hour, and what
-// it runs. It is a part of the status document, as are the types in it.
+// NodeStatus describes an Envoy that is connected, or was within the last hour, and what it
+// runs. It is a part of the status document, as are the types of its fields.
 type NodeStatus struct {
 	ID             string                `json:"id"`
 	Cluster        string                `json:"cluster"`
 	Peer           string                `json:"peer,omitempty"` // address and port of its stream
 	Labels         map[string]string     `json:"labels,omitempty"`
 	Protocol       string                `json:"protocol,omitempty"` // "delta" or "sotw"
-	Version        string                `json:"version,omitempty"`  // of Envoy, as it says; "": it does not, or is away
-	Replica        string                `json:"replica,omitempty"`  // the server that it is connected to, of several; "": this one
+	Version        string                `json:"version,omitempty"`  // of Envoy, as reported by itself; "": not reported, or away
+	Replica        string                `json:"replica,omitempty"`  // the replica that it is connected to; "": this one
 	ConnectedSince time.Time             `json:"connectedSince,omitzero"`
 	AwaySince      time.Time             `json:"awaySince,omitzero"` // when its last stream was open; zero: it is connected
 	Awaited        bool                  `json:"awaited,omitempty"`  // it is away, and may still come back by itself
 	Filters        []swap.FilterStatus   `json:"filters"`
 	Listeners      []swap.ListenerStatus `json:"listeners,omitempty"`
-	NACKs          []NACK                `json:"nacks,omitempty"` // the newest, oldest first
+	NACKs          []NACK                `json:"nacks,omitempty"` // the newest ones, oldest first
 }
 
-// Nodes gives up to limit nodes, connected or away, with ids after the given
-// one, in the order of ids, and the id to go on after ("": no more). A limit of
-// 0 gives all.
+// Nodes returns up to limit nodes, connected or away, with IDs after the given one, in the
+// order of IDs, and the ID to continue after ("": no more). If limit is 0, it returns all.
 func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string) {
 	s.mu.Lock()
 	ids := make([]string, 0, len(s.nodes)+len(s.away.nodes))
@@ -69,7 +68,7 @@ func (s *Server) Nodes(after string, limit int) (nodes []NodeStatus, next string
 	return nodes, next
 }
 
-// Node gives a node by its id.
+// Node returns a node by its ID.
 func (s *Server) Node(id string) (NodeStatus, bool) {
 	s.mu.Lock()
 	status, ok := s.teller(id)
@@ -80,7 +79,8 @@ func (s *Server) Node(id string) (NodeStatus, bool) {
 	return status(), true
 }
 
-// teller tells of a node, without the lock. The caller holds s.mu.
+// teller returns a function that returns the status of a node, without the lock. The caller
+// holds s.mu.
 func (s *Server) teller(id string) (status func() NodeStatus, ok bool) {
 	now := s.now()
 	if rec := s.nodes[id]; rec != nil {
@@ -94,7 +94,7 @@ func (s *Server) teller(id string) (status func() NodeStatus, ok bool) {
 	return nil, false
 }
 
-// status tells what the node was to have; what it has is not known.
+// status returns what the node was supposed to have; what it has is unknown.
 func (g *gone) status(p *Publication) NodeStatus {
 	n := NodeStatus{
 		ID: g.node.ID, Cluster: g.node.Cluster, Labels: g.node.Labels,
@@ -127,21 +127,20 @@ func (c *client) status(now time.Time) NodeStatus {
 	}
 }
 
-// FilterCount is how many connected nodes are to have a filter, and how far they
-// are. Those that do not ask for it are not among them.
-// Nodes = Running + Pending + Failed.
+// FilterCount counts the connected nodes that should have a filter, by state. Nodes that do
+// not ask for it are not included. Nodes = Running + Pending + Failed.
 type FilterCount struct {
 	Nodes   int `json:"nodes"`
-	Running int `json:"running"` // what is wanted
+	Running int `json:"running"` // the current version
 	Pending int `json:"pending"`
 	Failed  int `json:"failed"`
-	Away    int `json:"away,omitempty"`  // more that are to have it, and are awaited
-	Ready   int `json:"ready,omitempty"` // more that have it, in no listener
-	// Draining are those of Nodes on which older connections do not have it yet.
+	Away    int `json:"away,omitempty"`  // additional nodes that should have it, and are awaited
+	Ready   int `json:"ready,omitempty"` // additional nodes that have it, but in no listener
+	// Draining is how many of Nodes have older connections that do not use it yet.
 	Draining int `json:"draining,omitempty"`
 }
 
-// Plus is both together.
+// Plus returns the sum of both.
 func (n FilterCount) Plus(o FilterCount) FilterCount {
 	return FilterCount{
 		Nodes: n.Nodes + o.Nodes, Running: n.Running + o.Running, Pending: n.Pending + o.Pending,
@@ -149,16 +148,16 @@ func (n FilterCount) Plus(o FilterCount) FilterCount {
 	}
 }
 
-// NodeCount is how many nodes there are.
+// NodeCount counts nodes.
 type NodeCount struct {
 	Connected int `json:"connected"`
-	Behind    int `json:"behind"`   // of these: those that lack a listener, route, cluster or the like as it is wanted
-	Draining  int `json:"draining"` // of these: those with connections that go on with a listener that was replaced
+	Behind    int `json:"behind"`   // of these, those that lack a listener, route, cluster or other resource in its current version
+	Draining  int `json:"draining"` // of these, those with connections that continue with a listener that was replaced
 	Away      int `json:"away"`     // not connected, but within the last hour
-	Awaited   int `json:"awaited"`  // of these: those that may still come back by themselves
+	Awaited   int `json:"awaited"`  // of these, those that may still come back by themselves
 }
 
-// Plus is both together.
+// Plus returns the sum of both.
 func (n NodeCount) Plus(o NodeCount) NodeCount {
 	return NodeCount{
 		Connected: n.Connected + o.Connected, Behind: n.Behind + o.Behind, Draining: n.Draining + o.Draining,
@@ -166,7 +165,7 @@ func (n NodeCount) Plus(o NodeCount) NodeCount {
 	}
 }
 
-// Summary counts nodes, in all and for each filter by state.
+// Summary counts nodes, in total, and for each filter by state.
 func (s *Server) Summary() (NodeCount, map[string]FilterCount) {
 	s.mu.Lock()
 	count := NodeCount{Connected: len(s.nodes), Away: len(s.away.nodes), Awaited: s.away.awaited}

@@ -24,7 +24,7 @@ import (
 type client struct {
 	node      definition.Node
 	delta     bool
-	elsewhere bool // it knows other servers
+	elsewhere bool // its bootstrap lists other replicas
 	version   string
 	started   []startedWith
 	addr      netip.AddrPort
@@ -36,29 +36,29 @@ type client struct {
 	stream   transport.Stream // nil: ended
 	machine  *swap.Machine
 	wants    decision
-	gets     *resource.Snapshot // by that
-	settled  bool               // told so
+	gets     *resource.Snapshot // result of wants
+	settled  bool               // and reported as settled
 	awaited  bool               // by the Server's arrival
-	counted  counted            // by that
-	refusals []toldRefusal      // since it is to have what it wants
-	returns  bool               // the node was here of late, and had something
-	answered bool               // to some response
+	counted  counted            // by arrival
+	refusals []toldRefusal      // since the snapshot of wants changed
+	returns  bool               // the node was here recently, and had something that it was sent
+	answered bool               // to any response
 	flights  [swap.Types]flight
-	queued   []swap.Send // held back until it has
+	queued   []swap.Send // until the window allows it
 	nacks    []NACK
 	due      time.Time // when it is woken
-	awaits   []string  // modules, as peer knows
+	awaits   []string  // modules, as peer knows them
 }
 
 // flight is the newest response of a type.
 type flight struct {
 	nonce, proof uint32
 	size         int           // bytes; 0: answered
-	at           time.Duration // when it was sent, from the client's since on
+	at           time.Duration // when it was sent, since client.since
 }
 
-// text is the response's nonce as it is sent. The proof can't be guessed, so
-// that an answer shows that the response was read, and all before it.
+// text returns the response's nonce as it is sent. The proof can't be guessed, so an answer
+// proves that the response, and all earlier ones, were read.
 func (f *flight) text() string {
 	b := make([]byte, 0, 20)
 	b = strconv.AppendUint(b, uint64(f.nonce), 10)
@@ -66,21 +66,21 @@ func (f *flight) text() string {
 	return string(strconv.AppendUint(b, uint64(f.proof), 16))
 }
 
-// window bounds the bytes sent to a client and not ACKed, but for a single
-// response that is larger. It is less than what grpc takes without blocking
-// (64 KiB a stream), so that no send waits for a client that doesn't read.
+// window limits the bytes that are sent to a client and not answered, except for a single
+// response that is larger. It is less than what grpc accepts without blocking (64 KiB per
+// stream), so that no send waits for a client that does not read.
 const window = 48 << 10
 
 // maxNACKs is how many NACKs are kept for the status, newest last.
 const maxNACKs = 8
 
-// NACK is a response that an Envoy refused.
+// NACK is a response that an Envoy rejected.
 type NACK struct {
 	Type    string    `json:"type"` // type URL
 	Message string    `json:"message"`
 	At      time.Time `json:"at"`              // of the newest
-	Times   int       `json:"times,omitempty"` // that it came; 0: once
-	// Fetching is that it means no more than that Envoy fetches a module.
+	Times   int       `json:"times,omitempty"` // how often it came; 0: once
+	// Fetching means only that Envoy is fetching a module.
 	Fetching bool `json:"fetching,omitempty"`
 }
 
@@ -95,7 +95,7 @@ func (s *Server) awaitFirst(ctx context.Context) error {
 	return s.isEnding()
 }
 
-// isEnding is the error of streams that begin too late.
+// isEnding returns the error of streams that begin too late.
 func (s *Server) isEnding() error {
 	select {
 	case <-s.ending:
@@ -105,9 +105,9 @@ func (s *Server) isEnding() error {
 	}
 }
 
-// first decodes the first request of a stream, the largest that an Envoy sends.
-// What that and the answer cost is spent for few streams at once, first come
-// first served.
+// first decodes the first request of a stream, the largest that an Envoy sends. Only a few
+// streams at a time are in their first exchange, first come, first served, because it is
+// expensive.
 func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, error) {
 	select {
 	case s.beginning <- struct{}{}:
@@ -129,7 +129,7 @@ func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, err
 	return req, nil
 }
 
-// begin makes the client of a stream and answers its first request.
+// begin creates the client of a stream and processes its first request.
 func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (*client, error) {
 	select {
 	case s.beginning <- struct{}{}:
@@ -164,8 +164,8 @@ func (s *Server) begin(ctx context.Context, st transport.Stream, req *request) (
 	return c, nil
 }
 
-// connect makes the client of a new stream. double is the address of another Envoy of the
-// same id, if there is one: on one machine two may be one that restarts hot.
+// connect creates the client of a new stream. double is the address of another Envoy with
+// the same ID, if there is one: two on the same machine may be a hot restart.
 func (s *Server) connect(ctx context.Context, st transport.Stream, from node, delta bool) (c *client, double netip.AddrPort, err error) {
 	n := from.Node
 	c = &client{node: n, delta: delta, elsewhere: from.elsewhere, version: from.version, started: from.services, addr: transport.AddrOf(ctx), since: s.now(), conn: transport.ConnOf(ctx), stream: st}
@@ -212,9 +212,9 @@ func (s *Server) connect(ctx context.Context, st transport.Stream, from node, de
 	return c, double, nil
 }
 
-// chosen gives what node n is to have by the newest Publication, and locks s.mu.
-// It is built without that lock, so that nobody waits for another group's, unless
-// it is overtaken again and again.
+// chosen returns what node n gets by the newest Publication, and locks s.mu. It builds the
+// snapshot without that lock, so that nobody waits for the snapshot of another group,
+// unless it is overtaken repeatedly.
 func (s *Server) chosen(n definition.Node) (resource.Choice, *resource.Snapshot) {
 	s.mu.Lock()
 	for range 3 {
@@ -229,7 +229,7 @@ func (s *Server) chosen(n definition.Node) (resource.Choice, *resource.Snapshot)
 	return s.published.choice(n)
 }
 
-// broken says who is told of responses to a node that break an invariant; nil:
+// broken returns a function that logs responses to a node that violate an invariant; nil:
 // they are not checked.
 func (s *Server) broken(node string) func(error) {
 	if !s.checked {
@@ -238,20 +238,20 @@ func (s *Server) broken(node string) func(error) {
 	return func(err error) { s.log.Error("a response breaks an invariant", "node", node, "error", err) }
 }
 
-// left is what a node's last stream has left to the next.
+// left is what a node's last stream leaves to the next.
 type left struct {
 	swap.Left
-	crashes []string // versions of filters
+	crashes []string // versions of filters that crash
 	at      time.Time
-	alarmed time.Time // when an alarm came while it was away; zero: none did
+	alarmed time.Time // when an alarm arrived while it was away; zero: none did
 }
 
-// maxLeft bounds how many nodes are remembered that went away within the
-// milliseconds in which they had dropped a slot, or taken a listener, and not
+// maxLeft is the most nodes for which this is remembered: those that disconnected within
+// the milliseconds in which they had dropped a slot, or accepted a listener, and not
 // answered since, or on which a VM has crashed.
 const maxLeft = 4096
 
-// remember keeps a node's, in place of the oldest where there are too many. The
+// remember stores l for a node, in place of the oldest one if there are too many. The
 // caller holds s.mu.
 func (s *Server) remember(node string, l left) {
 	if l.Empty() && len(l.crashes) == 0 {
@@ -270,10 +270,10 @@ func (s *Server) remember(node string, l left) {
 	s.left[node] = l
 }
 
-// saltAt is where the attempts of a stream begin: apart from those of earlier
-// streams of the same Envoy, to this server or to one before it, and the same
-// for all that come at the same time, so that they share the bytes. Attempts of
-// one stream are more than 100 ms apart.
+// saltAt returns the number at which the attempts of a stream begin. It differs from those
+// of earlier streams of the same Envoy, to this process or an earlier one, and is the same
+// for all streams that begin at the same time, so that they share the bytes of responses.
+// Attempts of one stream are more than 100 ms apart.
 func (s *Server) saltAt(t time.Time) int {
 	return (s.salt+int(t.Sub(s.started)/(100*time.Millisecond))*64)%(1<<20) + 1
 }
@@ -305,7 +305,7 @@ func (s *Server) disconnect(c *client) {
 	s.log.Info("Envoy disconnected", "node", c.node.ID, "peer", c.addr)
 }
 
-// request hands a request to the machine. Its error ends the stream.
+// request passes a request to the machine. Its error ends the stream.
 func (s *Server) request(c *client, r *request) error {
 	s.counters.requests.Add(1)
 	if r.node != nil && r.node.ID != "" && r.node.ID != c.node.ID {
@@ -335,7 +335,7 @@ func (s *Server) request(c *client, r *request) error {
 	return c.overSubscribed(r.Type)
 }
 
-// remember keeps a NACK, by what the machine has made of it.
+// remember stores a NACK, as the machine has interpreted it.
 func (c *client) remember(n NACK) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -350,7 +350,7 @@ func (c *client) remember(n NACK) {
 	c.nacks = append(c.nacks, n)
 }
 
-// step lets the machine of c take an event, and sends what it says.
+// step passes an event to the machine of c, and sends the responses.
 func (s *Server) step(c *client, e swap.Event) {
 	c.mu.Lock()
 	changes := s.stepLocked(c, e)
@@ -358,8 +358,8 @@ func (s *Server) step(c *client, e swap.Event) {
 	s.tell(c, changes)
 }
 
-// stepLocked is step for a caller that holds c.mu, and has changes told when it
-// no longer does.
+// stepLocked is step for a caller that holds c.mu. The caller must pass the changes to tell
+// after it has released c.mu.
 func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	if c.stream == nil {
 		return nil
@@ -410,8 +410,8 @@ func (s *Server) flush(c *client, now time.Time) {
 	c.queued = nil
 }
 
-// read takes the nonce that a request brings: what was sent has been read. It
-// gives the nonce as the machine knows it, "" for one that is not the newest.
+// read processes the nonce of a request, which proves that the response was read. It
+// returns the nonce as the machine knows it, or "" if it is not the newest.
 func (c *client) read(t swap.Type, text string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -423,16 +423,15 @@ func (c *client) read(t swap.Type, text string) string {
 	return swap.FormatNonce(f.nonce)
 }
 
-// asked gives the names of a type that the Envoy asked for last, as they came; ok:
-// it has asked for some.
+// asked returns the names of a type that the Envoy last subscribed to, in their original
+// order; ok is false if there are none.
 func (c *client) asked(t swap.Type) (names []string, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.machine.Asked(t)
 }
 
-// silent tells whether a response has been without an answer for too long, and
-// its type.
+// silent reports whether a response has been without an answer for too long, and its type.
 func (c *client) silent(now time.Time) (swap.Type, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -451,5 +450,5 @@ func protocol(delta bool) string {
 	return "sotw"
 }
 
-// String names the client in logs and errors.
+// String identifies the client in logs and errors.
 func (c *client) String() string { return fmt.Sprintf("%s (%s)", c.node.ID, c.addr) }

@@ -8,15 +8,15 @@ import (
 	"weak"
 )
 
-// timers wake clients at the times they are due, with one timer and one goroutine
-// for all.
+// timers wakes clients when they are due, with one timer and one goroutine for all.
 type timers struct {
 	mu      sync.Mutex
 	queue   timeouts
 	changed chan struct{} // holds a token when the first entry changed
 }
 
-// timeout holds no client that has gone: it may be due long after.
+// timeout refers to its client weakly, because it may be due long after the client has
+// gone.
 type timeout struct {
 	at time.Time
 	c  weak.Pointer[client]
@@ -37,7 +37,7 @@ func (q *timeouts) Pop() any {
 
 func newTimers() *timers { return &timers{changed: make(chan struct{}, 1)} }
 
-// add wakes c at that time, too.
+// add wakes c at an additional time.
 func (t *timers) add(c *client, at time.Time) {
 	t.mu.Lock()
 	next := timeout{at, weak.Make(c)}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// TurnedAway is a client that may not have a stream, or could not begin one. It is a
-// part of the status document.
+// TurnedAway is a client that was refused a stream, or could not begin one. It is part of
+// the status document.
 type TurnedAway struct {
-	Node   string    `json:"node,omitempty"` // that it says it is; "": it did not come that far
+	Node   string    `json:"node,omitempty"` // as it names itself; "": the connection failed before that
 	Peer   string    `json:"peer"`           // address and port of its last connection
 	Reason string    `json:"reason"`
 	Since  time.Time `json:"since"`
@@ -18,33 +18,33 @@ type TurnedAway struct {
 	Times  int       `json:"times"`
 }
 
-// Clients that were turned away are remembered for turnedAwayFor after the last time,
-// and no more than maxTurnedAway of them: the newest.
+// Clients that were turned away are remembered for turnedAwayFor after the last time, and
+// at most the newest maxTurnedAway of them.
 const (
 	turnedAwayFor = time.Hour
 	maxTurnedAway = 100
 )
 
-// The log has each of them once in logPeriod, and no more than maxLogged in that time.
+// Each of them is logged once per logPeriod, and at most maxLogged of them.
 const (
 	logPeriod = time.Minute
 	maxLogged = 100
 )
 
-// turnedAway keeps and logs who was turned away.
+// turnedAway stores and logs clients that were turned away.
 type turnedAway struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	clients []TurnedAway // by Last, the oldest first
+	clients []TurnedAway // by Last, oldest first
 	total   int64
 
-	since  time.Time // when the period of the log began
+	since  time.Time // start of the current log period
 	logged map[TurnedAway]bool
 	more   int
 }
 
-// add takes a client. message is what the log says of it.
+// add adds a client. message is used for the log.
 func (a *turnedAway) add(now time.Time, message, node, peer string, reason error) {
 	c := TurnedAway{Node: node[:min(len(node), maxNodeID)], Reason: reason.Error(), Peer: peer, Since: now, Last: now, Times: 1}
 	c.Reason = c.Reason[:min(len(c.Reason), maxLength)]
@@ -61,7 +61,7 @@ func (a *turnedAway) add(now time.Time, message, node, peer string, reason error
 	a.clients = append(a.clients[max(0, len(a.clients)+1-maxTurnedAway):], c)
 }
 
-// write logs c. A client comes again and again, so each is logged once in a while.
+// write logs c. Clients retry, so each is logged once per period.
 func (a *turnedAway) write(c TurnedAway, message string) {
 	if d := c.Last.Sub(a.since); a.logged == nil || d >= logPeriod || d < 0 {
 		if a.more > 0 {
@@ -82,7 +82,7 @@ func (a *turnedAway) write(c TurnedAway, message string) {
 	}
 }
 
-// pass forgets clients, and tells whether there were some to forget.
+// pass forgets clients, and reports whether there were any to forget.
 func (a *turnedAway) pass(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -95,8 +95,8 @@ func recent(all []TurnedAway, now time.Time) []TurnedAway {
 	return slices.DeleteFunc(all, func(c TurnedAway) bool { return now.Sub(c.Last) >= turnedAwayFor })
 }
 
-// TurnedAway are the clients that were turned away within the last hour, up to 100,
-// the newest first.
+// TurnedAway returns the clients that were turned away within the last hour, at most 100,
+// newest first.
 func (s *Server) TurnedAway() []TurnedAway {
 	s.turned.mu.Lock()
 	defer s.turned.mu.Unlock()
@@ -105,8 +105,8 @@ func (s *Server) TurnedAway() []TurnedAway {
 	return all
 }
 
-// HandshakeFailed takes a client that did not come as far as a stream. It is logged as
-// others are.
+// HandshakeFailed records a client that failed before it could begin a stream. It is logged
+// like the others.
 func (s *Server) HandshakeFailed(peer string, reason error) {
 	s.turn("TLS handshake failed", "", peer, reason)
 }
