@@ -21,35 +21,35 @@ type conn struct {
 	server  *Server
 	socket  *socket
 	nc      net.Conn        // the socket, or TLS on it
-	raw     syscall.RawConn // nil: nc is to be read as it is
+	raw     syscall.RawConn // nil: read through nc
 	peer    peer.Peer
 	started time.Time
-	read    atomic.Int64 // when the peer last said something, nanoseconds from started on
+	read    atomic.Int64 // when the peer last sent something, in nanoseconds since started
 
-	// Of the reader alone.
+	// Used only by the reader.
 	headers  *hpack.Decoder // nil: the peer has agreed to a table of size 0
 	awaiting awaiting
-	settled  bool // the peer's first SETTINGS are there
-	used     int  // bytes of the window since it was last renewed
+	settled  bool // the peer's first SETTINGS have arrived
+	used     int  // bytes of the window used since its last renewal
 	budget   budget
-	paid     atomic.Int32 // messages sent, for the budget
+	paid     atomic.Int32 // messages sent, which refill the budget
 
 	mu       sync.Mutex
 	streams  []*Stream // open
 	lastID   uint32
-	idle     time.Time // since when there is none; zero: there are some
-	opened   bool      // the first request is there
-	pinged   time.Time // zero: no PING is under way
-	window   int64     // what may be sent
+	idle     time.Time // since when there are no streams; zero: there are some
+	opened   bool      // the first request has arrived
+	pinged   time.Time // zero: no PING is in flight
+	window   int64     // bytes that may be sent
 	initial  int64     // window of a new stream
-	maxFrame int       // that may be sent
-	control  []byte    // frames that go before all else
+	maxFrame int       // limit for frames that are sent
+	control  []byte    // frames to send before all others
 	going    goingAway
 	closed   bool
 }
 
-// goingAway is how far a GOAWAY has come: one that excludes no stream, so that
-// none which is on its way is lost, a PING, and one that tells the last stream.
+// goingAway is the progress of a shutdown by GOAWAY: first one that excludes no stream, so
+// that none in flight is lost, then a PING, and then one with the last stream.
 type goingAway uint8
 
 const (
@@ -58,7 +58,7 @@ const (
 	left
 )
 
-const firstWindow = 65535 // of all streams and connections, both ways
+const firstWindow = 65535 // of each stream and connection, in both directions
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{server: s, socket: newSocket(nc, &s.running), started: s.Now(), window: firstWindow, initial: firstWindow, maxFrame: maxFrameSize}
@@ -68,8 +68,8 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-// open brings a connection to its first request, and then serves it or hands it
-// over. What that takes of stack is not kept for the connection's life.
+// open processes a connection up to its first request, and then serves it or hands it over.
+// The stack that this needs is not kept for the rest of the connection's life.
 func (c *conn) open() {
 	o, err := c.opening()
 	if err != nil {
@@ -87,16 +87,16 @@ func (c *conn) open() {
 	go c.serve(o.taken[o.rest:], o.wrong)
 }
 
-// opening is what came up to and with the first request.
+// opening is what arrived up to and including the first request.
 type opening struct {
-	taken []byte // all of it, but for PINGs, which were answered
-	rest  int    // of taken: from the first request, or what can't be read, on
-	acks  int    // of SETTINGS, sent
-	path  string // of the request; "": it can't be read, or there is none
-	wrong error  // that the client did before it, which ends the connection
+	taken []byte // all of it, except for PINGs, which were answered
+	rest  int    // index in taken of the first request, or of what can't be decoded
+	acks  int    // acknowledgements of SETTINGS that were sent
+	path  string // path of the request; "": none, or it can't be decoded
+	wrong error  // error of the client before the request, which ends the connection
 }
 
-// opening reads to the first request, and answers what comes before that.
+// opening reads up to the first request, and answers frames before it.
 func (c *conn) opening() (o opening, err error) {
 	if creds := c.server.Credentials; creds != nil {
 		if c.nc, c.peer.AuthInfo, err = creds.ServerHandshake(c.socket); err != nil {
@@ -131,7 +131,7 @@ func (c *conn) opening() (o opening, err error) {
 			return o, fmt.Errorf("read the first request: %w", r.err)
 		}
 		if err != nil {
-			return o, nil // serve says what is wrong
+			return o, nil // serve reports the error
 		}
 		if err := c.early(f, &o); err != nil {
 			return o, err
@@ -145,8 +145,8 @@ func (c *conn) opening() (o opening, err error) {
 	}
 }
 
-// early takes a frame that comes before the first request, and writes the answer
-// at once: nobody else writes yet.
+// early processes a frame before the first request, and writes the answer at once, because
+// nothing else writes yet.
 func (c *conn) early(f http2.Frame, o *opening) error {
 	if s, ok := f.(*http2.SettingsFrame); ok && !s.IsAck() {
 		o.acks++
@@ -160,7 +160,7 @@ func (c *conn) early(f http2.Frame, o *opening) error {
 	return err
 }
 
-// tape keeps what is read.
+// tape records what is read.
 type tape struct {
 	from  io.Reader
 	taken []byte
@@ -175,8 +175,8 @@ func (t *tape) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// serve reads until the connection ends, which it does at once where something
-// is wrong already. It begins with what opening took and did not use.
+// serve reads until the connection ends, or ends it at once if err is not nil. It begins
+// with the bytes that opening has read and not used.
 func (c *conn) serve(taken []byte, err error) {
 	defer c.server.remove(c)
 	c.mu.Lock()
@@ -196,7 +196,7 @@ func (c *conn) serve(taken []byte, err error) {
 	c.end()
 }
 
-// frames takes the frames of r, which it then gives back.
+// frames processes the frames in r, and then returns r to the pool.
 func (c *conn) frames(r *reader) error {
 	for len(r.in) > 0 {
 		r.decodeBy(c.headers)
@@ -218,7 +218,7 @@ func (c *conn) frames(r *reader) error {
 	return nil
 }
 
-// fail tells the peer what it did wrong, if that is why the connection ends.
+// fail reports to the peer which error of its own ends the connection, if one does.
 func (c *conn) fail(r *reader, err error) {
 	code := http2.ErrCodeProtocol
 	if ce := http2.ConnectionError(0); errors.As(err, &ce) {
@@ -226,15 +226,14 @@ func (c *conn) fail(r *reader, err error) {
 	} else if errors.Is(err, http2.ErrFrameTooLarge) {
 		code = http2.ErrCodeFrameSize
 	} else if r == nil || r.err != nil {
-		return // the connection itself
+		return // an error of the connection itself
 	}
 	c.server.Log.Debug("connection is in error", "peer", c.peer.Addr, "error", err)
 	c.mu.Lock()
 	c.control = appendGoAway(c.control, c.lastID, code)
 	c.pushLocked()
 	c.mu.Unlock()
-	// Until the peer has read that: closing with something unread would take
-	// it away.
+	// Wait until the peer has read the GOAWAY: closing with unread input would discard it.
 	if c.nc.SetReadDeadline(time.Now().Add(time.Second)) == nil {
 		_, _ = io.CopyN(io.Discard, c.nc, maxRest)
 	}
@@ -246,13 +245,13 @@ func (c *conn) close() {
 	defer c.mu.Unlock()
 	c.closed = true
 	if c.opened {
-		_ = c.nc.Close() // it is gone either way
+		_ = c.nc.Close() // the connection is closed in any case
 	} else {
 		_ = c.socket.Close()
 	}
 }
 
-// end tells streams that the connection has ended.
+// end ends all streams because the connection has ended.
 func (c *conn) end() {
 	c.close()
 	c.mu.Lock()
@@ -267,7 +266,7 @@ func (c *conn) end() {
 	}
 }
 
-// drain begins to go away.
+// drain begins to close the connection with GOAWAY.
 func (c *conn) drain() {
 	c.mu.Lock()
 	if !c.opened {
@@ -284,14 +283,14 @@ func (c *conn) drain() {
 	c.push()
 }
 
-// leavingPing is answered when the peer knows that the server goes away.
+// leavingPing is answered once the peer has read the first GOAWAY.
 var leavingPing = [8]byte{'l', 'e', 'a', 'v', 'i', 'n', 'g'}
 
-// heard is when the peer last said something.
+// heard returns when the peer last sent something.
 func (c *conn) heard() time.Time { return c.started.Add(time.Duration(c.read.Load())) }
 
-// overdue tells why a connection is to be closed; "": it is not. It sends a
-// PING to one that has been silent.
+// overdue returns why a connection must be closed; "": it need not be. It sends a PING to a
+// silent peer.
 func (c *conn) overdue(now time.Time) string {
 	read := c.heard()
 	c.mu.Lock()

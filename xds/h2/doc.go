@@ -1,67 +1,65 @@
-// Package h2 serves bidirectional gRPC streams on connections that live long
-// and mostly have nothing to say: ten thousand of them cost little memory.
+// Package h2 serves bidirectional gRPC streams on long-lived connections that are mostly
+// idle: ten thousand of them cost little memory.
 //
-// Start with [New]. It follows RFC 9113 (HTTP/2), RFC 7541 (HPACK) and gRPC over
-// HTTP/2 (PROTOCOL-HTTP2.md of grpc/grpc). This is its contract; each rule names
-// the tests that hold it.
+// Start with [New]. The package follows RFC 9113 (HTTP/2), RFC 7541 (HPACK) and gRPC over
+// HTTP/2 (PROTOCOL-HTTP2.md of grpc/grpc). This is its contract; each rule names the tests
+// that check it.
 //
-// # Who calls what
+// # Calls
 //
-// A connection has one goroutine, its reader. It calls the [Handler] of a
-// request and [Receiver.Receive], one message at a time and in order, and these
-// must not wait (TestEcho, TestManyStreamsAndMessages).
+// A connection has one goroutine, its reader. It calls the [Handler] of a request and
+// [Receiver.Receive], one message at a time and in order, and these must not block
+// (TestEcho, TestManyStreamsAndMessages).
 //
-// The methods of a [Stream] may be called by anyone at any time, also by the
-// receiver in a call. [Stream.Send] does not wait: what the client does not take
-// yet is held by reference (TestSlowReader, TestSendWindows). After the end it
-// gives [ErrEnded] (TestEcho).
+// The methods of a [Stream] may be called at any time and from any goroutine, also by the
+// receiver during a call. [Stream.Send] does not block: what the client does not accept yet
+// is held by reference (TestSlowReader, TestSendWindows). After the end of the stream it
+// returns [ErrEnded] (TestEcho).
 //
-// # What a stream promises its receiver
+// # Guarantees to receivers
 //
-// [Receiver.Ended] comes exactly once, whoever ended the stream: the client, the
-// receiver, this package by what it refuses, or the connection (TestEnds,
+// [Receiver.Ended] is called exactly once, whoever ends the stream: the client, the
+// receiver, this package because of a violation, or the connection (TestEnds,
 // TestStopEndsStreams, FuzzConn). The context has ended by then.
 //
-// A message is whole or is not given. It is the receiver's only during the call.
+// Receive is called only with whole messages, and must not keep the slice.
 //
-// # What is held, and what bounds it
+// # Limits
 //
-//   - 16 streams a connection, and 16 KiB of headers a request (TestErrors).
-//   - 4 MiB of messages that are not whole, over all streams of a connection
-//     (TestUnfinishedMessages); [Options].Wait is told of each byte, and may end
-//     the stream.
-//   - 32 KiB up to the first request, which has 20 seconds (TestSlowToBegin).
+//   - 16 streams per connection, and 16 KiB of headers per request (TestErrors).
+//   - 4 MiB of incomplete messages, over all streams of a connection
+//     (TestUnfinishedMessages); [Options].Wait learns of each byte, and may end the
+//     stream.
+//   - 32 KiB up to the first request, which must arrive within 20 seconds
+//     (TestSlowToBegin).
 //   - No buffer while there is nothing to read, and a window of 64 KiB
 //     (TestReceiveWindows).
-//   - 256 KiB of answers to a client that asks and does not read. Frames that
-//     cost the client nothing are paid for from a budget (TestFloods,
-//     TestPingsArePaidFor).
-//   - A client that is silent for 30 seconds is sent a PING and has 20 more
+//   - 256 KiB of answers to a client that sends requests and does not read. Frames that
+//     cost the client nothing are charged to a budget (TestFloods, TestPingsArePaidFor).
+//   - A client that is silent for 30 seconds is sent a PING and has 20 more seconds
 //     (TestPing); a connection without streams has 5 minutes (TestIdle).
 //
-// Not bounded here is what is given to Send: who sends knows what the client has
+// Messages given to Send are not limited here, because the caller knows what the client has
 // answered.
 //
-// # What a client may do
+// # Violations
 //
-// What it may not is answered by section of the RFCs (TestRFC): wrong frames and
-// headers that can't be decoded end the connection, with a GOAWAY; what is wrong
-// with one stream ends that one. Its SETTINGS and PINGs are answered before there
-// is a request (TestSettingsAreAcknowledged). The table of headers is of size 0
-// once the client has agreed to that (TestHeaderTable). Whatever bytes come, what
-// is sent are frames, and it ends (FuzzConn).
+// Violations by the client are answered as the RFCs say, section by section (TestRFC):
+// invalid frames, and headers that can't be decoded, end the connection, with a GOAWAY; an
+// error of one stream ends that stream. SETTINGS and PINGs are answered before there is a
+// request (TestSettingsAreAcknowledged). The header table has size 0 once the client has
+// agreed to that (TestHeaderTable). Whatever bytes arrive, the package sends valid frames,
+// and the connection ends (FuzzConn).
 //
-// # How it ends
+// # Shutdown
 //
-// [Server.GracefulStop] tells clients to go elsewhere, loses no stream that is on
-// its way and waits for those that are open (TestGracefulStop, TestDrain).
-// [Server.Stop] closes all connections (TestStopEndsStreams). No goroutine
-// outlives them (TestMain).
+// [Server.GracefulStop] makes clients connect elsewhere, loses no stream in flight and
+// waits for open streams (TestGracefulStop, TestDrain). [Server.Stop] closes all
+// connections (TestStopEndsStreams). No goroutine outlives them (TestMain).
 //
-// # What is left to grpc-go
+// # What grpc-go serves
 //
-// A connection whose first request is for none of [Options].Methods is handed
-// over, as if nobody had touched it (TestOther, TestHandedIsAnsweredOnce).
-// Messages are not compressed, and the deadline of a stream is the client's, who
-// resets it.
+// A connection whose first request is for none of [Options].Methods is handed over in its
+// original state (TestOther, TestHandedIsAnsweredOnce). Messages are not compressed. The
+// deadline of a stream is up to the client, which resets the stream.
 package h2

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// budget bounds frames that cost the peer nothing and make work: it is spent by
-// them, and grows with time and with what the peer is sent.
+// budget limits frames that cost the peer nothing and cause work. Such frames spend it, and
+// it is refilled over time and with each message that is sent to the peer.
 type budget struct {
 	left int
 	at   time.Time
@@ -19,7 +19,7 @@ const (
 	maxBudget       = 256
 	budgetPerSecond = 16
 	budgetPerSent   = 4
-	streamPrice     = 8 // of a new stream, or of one that is reset
+	streamPrice     = 8 // of a new stream, or of a reset
 )
 
 func (b *budget) fill(now time.Time) { b.left, b.at = maxBudget, now }
@@ -38,7 +38,7 @@ func (c *conn) spend(n int) error {
 	return nil
 }
 
-// frame takes a frame. Its error ends the connection.
+// frame processes a frame. Its error ends the connection.
 func (c *conn) frame(f http2.Frame) error {
 	if _, ok := f.(*http2.SettingsFrame); !ok && !c.settled {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -63,12 +63,12 @@ func (c *conn) frame(f http2.Frame) error {
 	case *http2.PushPromiseFrame:
 		return http2.ConnectionError(http2.ErrCodeProtocol)
 	case *http2.GoAwayFrame:
-		return nil // it begins no more streams, which is up to it
+		return nil // the peer opens no more streams, which needs no action
 	}
 	return c.spend(1)
 }
 
-// malformed answers an error of one stream.
+// malformed responds to an error of one stream.
 func (c *conn) malformed(e http2.StreamError) error {
 	if err := c.spend(streamPrice); err != nil {
 		return err
@@ -84,7 +84,7 @@ func (c *conn) malformed(e http2.StreamError) error {
 	return nil
 }
 
-// find gives an open stream. The caller holds c.mu.
+// find returns an open stream, or nil. The caller holds c.mu.
 func (c *conn) find(id uint32) *Stream {
 	for _, s := range c.streams {
 		if s.id == id {
@@ -94,7 +94,7 @@ func (c *conn) find(id uint32) *Stream {
 	return nil
 }
 
-// resetLocked ends a stream, if there is one. The caller tells its receiver.
+// resetLocked ends a stream, if it is open. The caller must inform its receiver.
 func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
 	c.control = appendReset(c.control, id, code)
 	if s := c.find(id); s != nil {
@@ -102,10 +102,10 @@ func (c *conn) resetLocked(id uint32, code http2.ErrCode) {
 	}
 }
 
-// neverWas tells whether no stream can have this id yet.
+// neverWas reports whether no stream can have had this ID yet.
 func (c *conn) neverWas(id uint32) bool { return id > c.lastID || id%2 == 0 }
 
-// head takes the headers of a request, or trailers.
+// head processes the headers of a request, or trailers.
 func (c *conn) head(f *http2.MetaHeadersFrame) error {
 	if f.HasPriority() && f.Priority.StreamDep == f.StreamID {
 		return http2.ConnectionError(http2.ErrCodeProtocol)
@@ -147,7 +147,7 @@ func (c *conn) head(f *http2.MetaHeadersFrame) error {
 	return nil
 }
 
-// begin opens a stream; nil: it was refused.
+// begin opens a stream. It returns nil if the stream was refused.
 func (c *conn) begin(f *http2.MetaHeadersFrame, refusal string, err error) *Stream {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -171,8 +171,7 @@ func (c *conn) begin(f *http2.MetaHeadersFrame, refusal string, err error) *Stre
 	return nil
 }
 
-// clientEnds ends the stream: a client that says nothing more wants nothing
-// more.
+// clientEnds ends the stream: a client that has ended its side expects nothing more.
 func (s *Stream) clientEnds() {
 	var err error
 	if s.have > 0 {
@@ -228,9 +227,9 @@ func (c *conn) data(f *http2.DataFrame) error {
 	return nil
 }
 
-// renewLocked takes size bytes from a window of the peer's, and gives them back
-// when half of it is used: what comes in is used at once, and no frame is larger
-// than the other half, so that none can be too large.
+// renewLocked takes size bytes from a window of the peer, and renews it when half of it is
+// used. Input is processed at once, and no frame is larger than the other half, so no frame
+// can exceed the window.
 func (c *conn) renewLocked(used *int, stream uint32, size int) {
 	if *used += size; *used >= firstWindow/2 {
 		c.control = appendWindowUpdate(c.control, stream, *used)
@@ -272,7 +271,7 @@ func (c *conn) settings(f *http2.SettingsFrame) error {
 		if !c.settled {
 			return http2.ConnectionError(http2.ErrCodeProtocol)
 		}
-		c.headers = nil // what it sends from here on needs no table
+		c.headers = nil // later header blocks need no table
 		return nil
 	}
 	if c.settled {

@@ -11,56 +11,54 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Handler begins a stream. It is called by the connection's reader and must not
-// wait.
+// Handler begins a stream. The connection's reader calls it, so it must not block.
 type Handler func(*Stream) Receiver
 
-// Receiver takes what a client says on a stream. Its methods must not wait.
+// Receiver receives the messages of a client on a stream. Its methods must not block.
 type Receiver interface {
-	// Receive takes a message, which is the callee's only during the call.
-	// An error ends the stream with its gRPC status. It is called by the
-	// connection's reader.
+	// Receive processes a message. It must not keep the slice. An error ends the stream
+	// with its gRPC status. The connection's reader calls it.
 	Receive(message []byte) error
-	// Ended tells that the stream has ended, whoever ended it. It is called
-	// exactly once for each Receiver, after the last Receive has returned or,
-	// where [Stream.End] is called meanwhile, beside it: by whoever ended the
-	// stream, who holds nothing of this package's.
+	// Ended is called when the stream has ended, whoever ended it. It is called exactly
+	// once for each Receiver, after the last Receive has returned or, if [Stream.End] is
+	// called meanwhile, concurrently with it: on the goroutine that ended the stream, which
+	// holds no lock of this package.
 	Ended()
 }
 
-// Wait is for a client that is waited for.
+// Wait is a wait for a client.
 type Wait interface {
-	Grow(bytes int) // more is held
-	Done() bool     // nothing is waited for any more
+	Grow(bytes int) // more bytes are held
+	Done() bool     // the wait is over
 }
 
-// Options are a Server's givens; only Methods are needed.
+// Options configure a Server; only Methods is required.
 type Options struct {
 	Methods map[string]Handler // by the path of requests
-	// Other gets connections whose first request is for no such path; nil:
-	// they are served, and told that there is none.
+	// Other receives connections whose first request is for no such path; nil: they are
+	// served, and answered with Unimplemented.
 	Other func(*Handed)
-	// Wait is told when the client is waited for to say something whole: its
-	// first message on a stream, or the rest of one. It may call end, beside
-	// anything else; nil: nobody is told.
+	// Wait is called when the server waits for the client to complete something: its first
+	// message on a stream, or the rest of a message. It may call end, concurrently with
+	// anything else; nil: it is not called.
 	Wait func(peer net.Addr, end func(error)) Wait
-	// Credentials make the connection secure; nil: plaintext.
+	// Credentials secure the connection; nil: plaintext.
 	Credentials credentials.TransportCredentials
-	Log         *slog.Logger     // nil: none
+	Log         *slog.Logger     // nil: no logging
 	Now         func() time.Time // nil: time.Now
 }
 
-// What a connection may cost, and for how long.
+// Limits of a connection's cost and duration.
 const (
-	maxStreams    = 16      // at once
-	maxMessage    = 4 << 20 // bytes of a message, and of unfinished ones of a connection
+	maxStreams    = 16      // concurrent streams
+	maxMessage    = 4 << 20 // bytes of a message, and of all incomplete ones of a connection
 	maxHeaderList = 16 << 10
-	maxOpening    = 32 << 10 // bytes up to and with the first request's headers
+	maxOpening    = 32 << 10 // bytes up to and including the headers of the first request
 	maxFrameSize  = 16 << 10
 
-	openingTime = 20 * time.Second // until the first request is there
+	openingTime = 20 * time.Second // until the first request has arrived
 	pingAfter   = 30 * time.Second // without anything from the peer
-	pingTime    = 20 * time.Second // until anything comes
+	pingTime    = 20 * time.Second // until anything arrives
 	idleTime    = 5 * time.Minute  // without streams
 	sweepEvery  = time.Second
 )
@@ -75,10 +73,10 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	draining  bool
 	stopped   bool
-	running   sync.WaitGroup // conns, and what they started
+	running   sync.WaitGroup // conns, and goroutines that they started
 }
 
-// New makes a Server.
+// New returns a Server.
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -92,9 +90,8 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve takes in connections until the server is stopped, or l is at an end.
-// After [Server.GracefulStop] or [Server.Stop] it returns nil once all
-// connections have ended.
+// Serve accepts connections until the server is stopped, or l fails. After
+// [Server.GracefulStop] or [Server.Stop] it returns nil once all connections have ended.
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	if s.draining {
@@ -127,7 +124,7 @@ func (s *Server) accept(l net.Listener) error {
 		nc, err := l.Accept()
 		if temporary := interface{ Temporary() bool }(nil); errors.As(err, &temporary) && temporary.Temporary() {
 			s.Log.Warn("accept a connection", "error", err, "again in", pause)
-			time.Sleep(pause) // as for files, there are too many
+			time.Sleep(pause) // too many open files, for example
 			pause = min(2*pause, time.Second)
 			continue
 		}
@@ -143,7 +140,7 @@ func (s *Server) accept(l net.Listener) error {
 	}
 }
 
-// add takes in a connection, which calls remove in the end.
+// add registers a connection, which must call remove at its end.
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -162,14 +159,14 @@ func (s *Server) remove(c *conn) {
 	s.running.Done()
 }
 
-// all are the connections, once listeners take in no more if that is the end.
+// all returns the connections. If draining is true, it first closes the listeners.
 func (s *Server) all(draining, stopped bool) []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining, s.stopped = s.draining || draining, s.stopped || stopped
 	if s.draining {
 		for l := range s.listeners {
-			l.Close() // Serve says how that went
+			l.Close() // Serve reports the result
 		}
 	}
 	all := make([]*conn, 0, len(s.conns))
@@ -179,8 +176,8 @@ func (s *Server) all(draining, stopped bool) []*conn {
 	return all
 }
 
-// GracefulStop takes in nothing more, tells clients to go elsewhere (GOAWAY) and
-// returns when their streams have ended.
+// GracefulStop accepts nothing more, makes clients connect elsewhere (GOAWAY) and returns
+// when their streams have ended.
 func (s *Server) GracefulStop() {
 	for _, c := range s.all(true, false) {
 		c.drain()
@@ -209,7 +206,7 @@ func (s *Server) sweepUntil(ctx context.Context) {
 	}
 }
 
-// sweep looks for connections that are slow to begin, gone, or idle.
+// sweep closes connections that are slow to begin, dead, or idle.
 func (s *Server) sweep(now time.Time) {
 	for _, c := range s.all(false, false) {
 		if why := c.overdue(now); why != "" {

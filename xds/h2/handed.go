@@ -11,18 +11,18 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// Handed is a connection that is handed over: reading it begins at its first
-// byte. It was sent an HTTP/2 server's SETTINGS, which are usual ones, and what
-// answers the client's: acknowledgements, which are not sent again, and PINGs,
-// which are not read again. A grpc.Server takes it with [Credentials].
+// Handed is a connection that is handed over. Reading it begins with its first byte. The
+// package has already sent the SETTINGS of an HTTP/2 server, with usual values,
+// acknowledgements of the client's SETTINGS, which Handed does not send again, and answers
+// to PINGs, which it does not return again. A grpc.Server accepts it with [Credentials].
 type Handed struct {
 	net.Conn
-	AuthInfo credentials.AuthInfo // of the handshake, which is done; nil: plaintext
+	AuthInfo credentials.AuthInfo // of the completed handshake; nil: plaintext
 	taken    []byte
-	written  ackFilter // of who writes
+	written  ackFilter // used only by Write
 }
 
-// Write is for one caller at a time, as a grpc.Server's is.
+// Write must not be called concurrently, which a grpc.Server does not do.
 func (h *Handed) Write(b []byte) (int, error) {
 	if !h.written.active() {
 		return h.Conn.Write(b)
@@ -33,20 +33,19 @@ func (h *Handed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ackFilter drops acknowledgements of SETTINGS, so many, from a stream of frames
-// that comes in any parts: a client takes one that it does not expect for an
-// error.
+// ackFilter drops a number of acknowledgements of SETTINGS from a stream of frames, which
+// may come in any parts: a client treats an unexpected one as an error.
 type ackFilter struct {
 	drop   int
-	header []byte // of a frame, not whole
-	rest   int    // of a frame's payload
+	header []byte // of an incomplete frame
+	rest   int    // bytes left of a frame's payload
 }
 
 const frameHeaderLen = 9
 
 func (a *ackFilter) active() bool { return a.drop > 0 || a.rest > 0 || len(a.header) > 0 }
 
-// pass gives what of b is to be written.
+// pass returns the part of b that must be written.
 func (a *ackFilter) pass(b []byte) (out []byte) {
 	for len(b) > 0 && a.active() {
 		if a.rest > 0 {
@@ -82,10 +81,10 @@ func (h *Handed) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Credentials are those of a grpc.Server for connections that are [Handed].
+// Credentials are the credentials of a grpc.Server for connections that are [Handed].
 type Credentials struct{}
 
-// ServerHandshake gives what is known from the handshake that was.
+// ServerHandshake returns the result of the handshake that was done before.
 func (Credentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	h, ok := c.(*Handed)
 	if !ok {
@@ -94,20 +93,20 @@ func (Credentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, 
 	return h, h.AuthInfo, nil
 }
 
-// ClientHandshake is for clients, of which there are none.
+// ClientHandshake returns an error: there are no clients.
 func (Credentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return nil, nil, errors.New("credentials of connections that are handed over are a server's")
 }
 
-// Info names the protocol.
+// Info returns the name of the protocol.
 func (Credentials) Info() credentials.ProtocolInfo {
 	return credentials.ProtocolInfo{SecurityProtocol: "handed"}
 }
 
-// Clone gives the same.
+// Clone returns c.
 func (c Credentials) Clone() credentials.TransportCredentials { return c }
 
-// OverrideServerName is for clients.
+// OverrideServerName does nothing: there are no clients.
 func (Credentials) OverrideServerName(string) error { return nil }
 
 // Rest is a net.Listener of connections that are handed over, for a grpc.Server.
@@ -118,24 +117,24 @@ type Rest struct {
 	close   func()
 }
 
-// NewRest makes a Rest that is said to listen at an address.
+// NewRest returns a Rest whose Addr is address.
 func NewRest(address net.Addr) *Rest {
 	r := &Rest{address: address, conns: make(chan *Handed), closed: make(chan struct{})}
 	r.close = sync.OnceFunc(func() { close(r.closed) })
 	return r
 }
 
-// Take is for [Options.Other]. It closes connections that nobody accepts any
+// Take can be used as [Options.Other]. It closes connections that are not accepted any
 // more.
 func (r *Rest) Take(h *Handed) {
 	select {
 	case r.conns <- h:
 	case <-r.closed:
-		_ = h.Close() // nobody wants it
+		_ = h.Close() // nobody accepts it
 	}
 }
 
-// Accept gives the next connection.
+// Accept returns the next connection.
 func (r *Rest) Accept() (net.Conn, error) {
 	select {
 	case h := <-r.conns:
@@ -145,8 +144,8 @@ func (r *Rest) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the listener.
+// Close closes the listener.
 func (r *Rest) Close() error { r.close(); return nil }
 
-// Addr is the address it was made with.
+// Addr returns the address that was passed to NewRest.
 func (r *Rest) Addr() net.Addr { return r.address }

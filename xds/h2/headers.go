@@ -12,13 +12,13 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// appendHeaders appends frames with header fields, names and values in turn.
-// They are encoded so that no state is needed for it.
+// appendHeaders appends frames with header fields, given as alternating names and values.
+// The encoding needs no state.
 func appendHeaders(b []byte, stream uint32, end bool, fields ...string) []byte {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for i := 0; i < len(fields); i += 2 {
-		_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: true}) // into memory
+		_ = enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1], Sensitive: true}) // writing to memory does not fail
 	}
 	flags, t := http2.Flags(0), http2.FrameHeaders
 	if end {
@@ -27,7 +27,7 @@ func appendHeaders(b []byte, stream uint32, end bool, fields ...string) []byte {
 	for {
 		part := block.Next(maxFrameSize)
 		if block.Len() == 0 {
-			flags |= http2.FlagHeadersEndHeaders // of CONTINUATION as well
+			flags |= http2.FlagHeadersEndHeaders // the same flag for CONTINUATION
 		}
 		b = append(appendFrame(b, len(part), t, flags, stream), part...)
 		if block.Len() == 0 {
@@ -37,8 +37,8 @@ func appendHeaders(b []byte, stream uint32, end bool, fields ...string) []byte {
 	}
 }
 
-// check looks at a request's headers. Its refusal is the HTTP status, "" where
-// gRPC has one of its own; malformed is for what is no request at all.
+// check validates a request's headers. refusal is an HTTP status, or "" if gRPC has a
+// status of its own; malformed means that it is not a valid request at all.
 func check(f *http2.MetaHeadersFrame) (refusal string, err error, malformed bool) {
 	if f.Truncated {
 		return "", status.Errorf(codes.ResourceExhausted, "headers of more than %d bytes", maxHeaderList), false
@@ -68,8 +68,8 @@ func check(f *http2.MetaHeadersFrame) (refusal string, err error, malformed bool
 	return "", nil, false
 }
 
-// contentLength is how long a request says to be; less than 0: it does not. It
-// is not ok where it is no number, or nothing is to follow.
+// contentLength returns the content-length of a request; negative: none. ok is false if
+// that is not a number, or if it is positive and no data follows.
 func contentLength(f *http2.MetaHeadersFrame) (n int64, ok bool) {
 	n = -1
 	for _, h := range f.RegularFields() {
@@ -87,10 +87,10 @@ func contentLength(f *http2.MetaHeadersFrame) (n int64, ok bool) {
 
 func codeText(c codes.Code) string { return strconv.Itoa(int(c)) }
 
-// maxMessageText bounds the grpc-message, in bytes.
+// maxMessageText is the limit of a grpc-message, in bytes.
 const maxMessageText = 4 << 10
 
-// encodeMessage is the percent-encoding of a grpc-message.
+// encodeMessage returns the percent-encoding of a grpc-message.
 func encodeMessage(text string) string {
 	text = strings.ToValidUTF8(text, "\uFFFD")
 	var b strings.Builder

@@ -8,20 +8,20 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// reader reads frames. A connection has one only while there is something to
-// read, and until a frame that has begun is complete.
+// reader reads frames. A connection has one only while there is something to read, and
+// until an incomplete frame is complete.
 type reader struct {
 	*http2.Framer
 	src io.Reader
-	own *hpack.Decoder // for header blocks that depend on none before
+	own *hpack.Decoder // for header blocks that do not depend on earlier ones
 	buf []byte
-	in  []byte // what was read and not consumed, mostly of buf
+	in  []byte // bytes read and not consumed, usually in buf
 	err error  // of src
 
 	kind http2.FrameType // of the last frame
 }
 
-// readSize is enough for what clients say once they have begun.
+// readSize is enough for what clients send once they have begun.
 const readSize = 4 << 10
 
 func newReader() *reader {
@@ -33,8 +33,8 @@ func newReader() *reader {
 	return r
 }
 
-// ReadFrame reads a frame. Headers that are skipped are an error of the
-// connection: the table that decodes the next ones depends on them.
+// ReadFrame reads a frame. Skipped headers are an error of the connection, because the
+// table that decodes later ones depends on them.
 func (r *reader) ReadFrame() (http2.Frame, error) {
 	h, err := r.ReadFrameHeader()
 	r.kind = h.Type
@@ -48,7 +48,7 @@ func (r *reader) ReadFrame() (http2.Frame, error) {
 	return f, err
 }
 
-// Read is for the Framer.
+// Read implements io.Reader for the Framer.
 func (r *reader) Read(b []byte) (int, error) {
 	if len(r.in) == 0 {
 		if r.err != nil {
@@ -58,7 +58,7 @@ func (r *reader) Read(b []byte) (int, error) {
 			n, err := r.src.Read(b)
 			r.err = err
 			if n > 0 {
-				err = nil // until the next time
+				err = nil // returned by the next call
 			}
 			return n, err
 		}
@@ -73,8 +73,8 @@ func (r *reader) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// decodeBy sets the decoder of headers; nil: the reader's own, which knows
-// nothing from one block to the next.
+// decodeBy sets the decoder of headers; nil: the reader's own, which keeps no state between
+// blocks.
 func (r *reader) decodeBy(headers *hpack.Decoder) {
 	r.ReadMetaHeaders = r.own
 	if headers != nil {
@@ -82,7 +82,7 @@ func (r *reader) decodeBy(headers *hpack.Decoder) {
 	}
 }
 
-// borrow gives a reader of src.
+// borrow returns a reader of src, from the pool.
 func (s *Server) borrow(src io.Reader, headers *hpack.Decoder) *reader {
 	r := s.readers.Get().(*reader)
 	r.src = src
@@ -90,14 +90,14 @@ func (s *Server) borrow(src io.Reader, headers *hpack.Decoder) *reader {
 	return r
 }
 
-// giveBack is for a reader that has read whole frames without an error.
+// giveBack returns a reader to the pool. It must have read whole frames without an error.
 func (s *Server) giveBack(r *reader) {
 	r.src, r.ReadMetaHeaders, r.in, r.err = nil, nil, nil, nil
 	s.readers.Put(r)
 }
 
-// awaiting waits until a connection has something to read, without a buffer.
-// Its fields keep each wait from allocating.
+// awaiting waits until a connection has something to read, without a buffer. Its fields
+// avoid an allocation for each wait.
 type awaiting struct {
 	try func(fd uintptr) bool
 	r   *reader
@@ -105,10 +105,10 @@ type awaiting struct {
 	one [1]byte
 }
 
-// await gives a reader with what has come.
+// await waits for input, and returns a reader that contains it.
 func (c *conn) await() (*reader, error) {
 	if c.raw == nil {
-		// With TLS, the rest of a record is there with its first byte.
+		// With TLS, the rest of a record is available with its first byte.
 		n, err := c.nc.Read(c.awaiting.one[:])
 		if n == 0 && err == nil {
 			err = io.ErrNoProgress
@@ -135,7 +135,7 @@ func (c *conn) await() (*reader, error) {
 	return r, err
 }
 
-// tryRead tells whether there was something to read, or nothing will ever be.
+// tryRead reports whether there was something to read, or never will be.
 func (c *conn) tryRead(fd uintptr) bool {
 	r := c.server.borrow(c.nc, c.headers)
 	n, again, err := tryRead(fd, r.buf)

@@ -7,28 +7,27 @@ import (
 	"syscall"
 )
 
-// socket is a connection whose writes do not wait: what the kernel does not take
-// at once is kept, and written by a goroutine that lives only while there is
-// something.
+// socket is a connection whose writes do not block: what the kernel does not accept at once
+// is kept, and written by a goroutine that exists only while there is something to write.
 type socket struct {
 	net.Conn
-	raw syscall.RawConn // nil: all is written by the goroutine
+	raw syscall.RawConn // nil: the goroutine writes everything
 	try func(fd uintptr) bool
-	own *sync.WaitGroup // of the goroutine
+	own *sync.WaitGroup // waits for the goroutine
 
-	drained func() // called by the goroutine when it has written all
+	drained func() // called by the goroutine when it has written everything
 
 	mu       sync.Mutex
-	parts    [][]byte // for try
-	wrote    int      // by try
-	rest     []byte   // for the goroutine
+	parts    [][]byte // arguments of try
+	wrote    int      // result of try
+	rest     []byte   // to be written by the goroutine
 	running  chan struct{}
-	err      error // of writing; it stays
+	err      error // of writing; permanent
 	blocking bool  // see block
 }
 
-// maxRest bounds what is kept. What is sent of responses is far less; the rest
-// is for answers to a peer that asks and does not read.
+// maxRest limits what is kept, in bytes. Responses need far less; the limit is for answers
+// to a peer that sends requests and does not read.
 const maxRest = 256 << 10
 
 var errBehind = errors.New("the peer asks and does not read")
@@ -36,7 +35,7 @@ var errBehind = errors.New("the peer asks and does not read")
 func newSocket(nc net.Conn, own *sync.WaitGroup) *socket {
 	s := &socket{Conn: nc, own: own}
 	if c, ok := nc.(syscall.Conn); ok && canTry {
-		s.raw, _ = c.SyscallConn() // nil: it can't be had
+		s.raw, _ = c.SyscallConn() // nil: not available
 	}
 	s.try = func(fd uintptr) bool {
 		s.wrote, s.err = tryWrite(fd, s.parts)
@@ -45,7 +44,7 @@ func newSocket(nc net.Conn, own *sync.WaitGroup) *socket {
 	return s
 }
 
-// Write copies what it keeps.
+// Write writes b, or a copy of the part that is kept.
 func (s *socket) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	blocking, running := s.blocking, s.running
@@ -59,14 +58,14 @@ func (s *socket) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
-// block makes Write wait as other connections do, from now on.
+// block makes all later calls of Write block, like those of other connections.
 func (s *socket) block() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.blocking = true
 }
 
-// send writes all parts. They are the caller's again when it returns.
+// send writes all parts. The caller may reuse them when it returns.
 func (s *socket) send(parts ...[]byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +99,7 @@ func (s *socket) send(parts ...[]byte) error {
 	return nil
 }
 
-// Close lets nothing more be written.
+// Close prevents further writes and closes the connection.
 func (s *socket) Close() error {
 	s.mu.Lock()
 	if s.err == nil {
@@ -110,14 +109,14 @@ func (s *socket) Close() error {
 	return s.Conn.Close()
 }
 
-// behind tells whether something is kept.
+// behind reports whether anything is kept.
 func (s *socket) behind() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running != nil
 }
 
-// flush writes what is kept until nothing is.
+// flush writes what is kept until there is nothing left.
 func (s *socket) flush() {
 	for {
 		s.mu.Lock()

@@ -2,7 +2,7 @@
 
 package h2
 
-// Without a way to try, a goroutine writes and a byte is read ahead.
+// Without nonblocking calls, a goroutine writes, and await reads one byte ahead.
 const canTry = false
 
 func tryWrite(uintptr, [][]byte) (int, error)    { panic("not reached") }

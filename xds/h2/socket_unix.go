@@ -10,7 +10,7 @@ import (
 
 const canTry = true
 
-// tryWrite writes what the kernel takes now.
+// tryWrite writes what the kernel accepts now.
 func tryWrite(fd uintptr, parts [][]byte) (n int, err error) {
 	for {
 		if len(parts) == 1 {
@@ -28,7 +28,7 @@ func tryWrite(fd uintptr, parts [][]byte) (n int, err error) {
 	}
 }
 
-// tryRead reads what there is now; again: there is nothing yet.
+// tryRead reads what is available now. again means that there is nothing yet.
 func tryRead(fd uintptr, b []byte) (n int, again bool, err error) {
 	for {
 		n, err = unix.Read(int(fd), b)

@@ -11,38 +11,39 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Stream is a gRPC stream. Its methods may be called by anyone at any time.
+// Stream is a gRPC stream. Its methods are safe for concurrent use.
 type Stream struct {
 	conn     *conn
 	id       uint32
 	ctx      context.Context
 	cancel   context.CancelFunc
-	receiver Receiver // set once, by the reader, who holds conn.mu then
+	receiver Receiver // set once, by the reader while it holds conn.mu
 
-	// Of the reader alone: the message that comes in.
+	// Used only by the reader: the incoming message.
 	header  [prefixLen]byte
 	have    int // of header
 	message []byte
-	used    int   // bytes of the window since it was last renewed
-	length  int64 // what is still to come, by content-length; less than 0: it was not said
+	used    int   // bytes of the window used since its last renewal
+	length  int64 // bytes left of content-length; negative: there is none
 
-	// Of who holds conn.mu.
-	pending    [][]byte // to be sent, when windows and socket allow
+	// Guarded by conn.mu.
+	pending    [][]byte // to be sent when windows and socket allow
 	waiting    int      // bytes of pending
-	window     int64    // what may be sent; less than 0 after SETTINGS that took away
+	window     int64    // bytes that may be sent; negative after SETTINGS that reduced it
 	begun      bool     // headers were sent
-	clientDone bool     // the client says nothing more
+	clientDone bool     // the client has ended its side
 	ended      bool     // the receiver gets nothing more
-	told       bool     // it knows
-	wait       Wait     // for the client; nil: for nothing
-	trailers   []byte   // go after pending; nil: not yet
-	closed     bool     // it is of no connection any more
+	told       bool     // Ended was called
+	wait       Wait     // for the client; nil: none
+	trailers   []byte   // to be sent after pending; nil: not yet
+	closed     bool     // removed from the connection
 }
 
-// prefixLen is that of a message: whether it is compressed, and its length.
+// prefixLen is the length of a message's prefix: a compression flag, and the message's
+// length.
 const prefixLen = 5
 
-// ErrEnded is what sending on a stream gives that has ended.
+// ErrEnded is returned when sending on a stream that has ended.
 var ErrEnded = errors.New("the stream has ended")
 
 func newStream(c *conn, id uint32) *Stream {
@@ -51,12 +52,12 @@ func newStream(c *conn, id uint32) *Stream {
 	return s
 }
 
-// Context ends with the stream. It has grpc's peer.
+// Context returns a context that ends with the stream. It contains grpc's peer.
 func (s *Stream) Context() context.Context { return s.ctx }
 
-// Send sends a message that is made of parts, which are never to change: they
-// are not copied. It does not wait, and what it takes is not bounded: the caller
-// knows what the client has answered.
+// Send sends a message that consists of parts, which must never change, because they are
+// not copied. It does not block, and does not limit what it accepts: the caller knows what
+// the client has answered.
 func (s *Stream) Send(parts ...[]byte) error {
 	c := s.conn
 	c.mu.Lock()
@@ -88,8 +89,8 @@ func (s *Stream) beginLocked() {
 	}
 }
 
-// End ends the stream with the gRPC status of err, once what was sent before
-// has gone out; nil: OK. The context ends at once.
+// End ends the stream with the gRPC status of err (nil: OK), once earlier messages have
+// been sent. The context ends at once.
 func (s *Stream) End(err error) {
 	s.conn.mu.Lock()
 	if !s.closed && s.trailers == nil {
@@ -122,8 +123,8 @@ func (s *Stream) over() {
 	s.tell()
 }
 
-// tell tells the receiver that the stream has ended, if it has one, and does not
-// know. Whatever ends a stream comes here.
+// tell calls Ended, if the stream has ended and has a receiver that does not know yet. It
+// is called after whatever may have ended the stream.
 func (s *Stream) tell() {
 	s.conn.mu.Lock()
 	ended := s.ended || s.closed
@@ -142,7 +143,7 @@ func (s *Stream) tell() {
 	}
 }
 
-// serve gives the stream its receiver, which may have ended it already.
+// serve creates the receiver, which may have ended the stream already.
 func (s *Stream) serve(handler Handler) {
 	r := handler(s)
 	s.conn.mu.Lock()
@@ -152,13 +153,13 @@ func (s *Stream) serve(handler Handler) {
 	s.tell()
 }
 
-// closeLocked lets go of what the stream has.
+// closeLocked releases what the stream holds.
 func (s *Stream) closeLocked() {
 	s.closed, s.pending, s.waiting = true, nil, 0
 	s.cancel()
 }
 
-// receive takes a part of the messages that come in.
+// receive processes a part of the incoming messages.
 func (s *Stream) receive(b []byte) error {
 	for len(b) > 0 {
 		if s.have < prefixLen {
@@ -196,10 +197,10 @@ func (s *Stream) receive(b []byte) error {
 	return nil
 }
 
-// firstKept is how much of a message's size is believed at first.
+// firstKept is the largest buffer that is allocated for a message before its bytes arrive.
 const firstKept = 64 << 10
 
-// keep keeps the part of a message that is not complete.
+// keep stores a part of an incomplete message.
 func (s *Stream) keep(part []byte, size int) error {
 	if s.conn.unfinished()+len(part) > maxMessage {
 		return status.Errorf(codes.ResourceExhausted, "unfinished messages of more than %d bytes", maxMessage)
@@ -213,7 +214,8 @@ func (s *Stream) keep(part []byte, size int) error {
 	return nil
 }
 
-// await waits for what the client has begun to say: more bytes are held for it.
+// await waits for the client to complete something, for which more additional bytes are
+// held.
 func (s *Stream) await(more int) {
 	begin := s.conn.server.Wait
 	if begin == nil {
@@ -237,8 +239,8 @@ func (s *Stream) await(more int) {
 	}
 }
 
-// tooSlow ends the stream, and keeps nothing of it: trailers would wait for what
-// the client has not read.
+// tooSlow ends the stream, and drops everything it holds: trailers would wait for what the
+// client has not read.
 func (s *Stream) tooSlow(err error) {
 	s.End(status.Error(codes.ResourceExhausted, err.Error()))
 	c := s.conn
@@ -250,11 +252,11 @@ func (s *Stream) tooSlow(err error) {
 	}
 }
 
-// dropMessage lets go of the message that comes in. It is for the reader.
+// dropMessage drops the incoming message. Only the reader may call it.
 func (s *Stream) dropMessage() { s.have, s.message = 0, nil }
 
-// lengthIs takes n bytes from what content-length said, and tells whether that
-// can be, or is so at the end.
+// lengthIs subtracts n bytes from content-length, and reports whether that is possible and,
+// if end is true, whether nothing is left.
 func (s *Stream) lengthIs(n int, end bool) bool {
 	if s.length < 0 {
 		return true
@@ -266,7 +268,7 @@ func (s *Stream) lengthIs(n int, end bool) bool {
 	return !end || s.length == 0
 }
 
-// whole tells that the client is not waited for any more.
+// whole ends the wait for the client.
 func (s *Stream) whole() {
 	s.conn.mu.Lock()
 	wait := s.wait
@@ -277,7 +279,7 @@ func (s *Stream) whole() {
 	}
 }
 
-// unfinished is how many bytes of messages are kept.
+// unfinished returns how many bytes of incomplete messages are held.
 func (c *conn) unfinished() (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,13 +6,13 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// batchSize is how many bytes go to the socket at once, at most; with TLS they
-// make one record.
+// batchSize is the most bytes that are written to the socket at once. With TLS they form
+// one record.
 const batchSize = 16 << 10
 
-// batch is what goes to the socket at once.
+// batch is what is written to the socket at once.
 type batch struct {
-	head  []byte // of frames
+	head  []byte // headers of frames
 	parts [][]byte
 	size  int
 	flat  []byte // for TLS
@@ -44,8 +44,8 @@ func (c *conn) push() {
 	c.pushLocked()
 }
 
-// pushLocked sends what the windows allow, as long as the socket takes it: what
-// waits does so by reference. The caller holds c.mu.
+// pushLocked sends what the windows allow, as long as the socket accepts it; the rest waits
+// by reference. The caller holds c.mu.
 func (c *conn) pushLocked() {
 	if c.closed || !c.opened {
 		return
@@ -63,7 +63,7 @@ func (c *conn) pushLocked() {
 		err := c.write(b)
 		b.reset()
 		if err != nil {
-			c.closed = true // the reader sees it as well, and ends the streams
+			c.closed = true // the reader also gets an error, and ends the streams
 			_ = c.socket.Close()
 			break
 		}
@@ -87,7 +87,7 @@ func (c *conn) write(b *batch) error {
 	return err
 }
 
-// gather takes what streams have to send, in turn.
+// gather adds what streams have to send, in turn.
 func (c *conn) gather(b *batch) {
 	for i := 0; i < len(c.streams) && b.size < batchSize; {
 		s := c.streams[i]
@@ -108,7 +108,7 @@ func (c *conn) gather(b *batch) {
 		}
 		i++
 	}
-	if n := len(c.streams); n > 1 && b.size >= batchSize { // another goes first next time
+	if n := len(c.streams); n > 1 && b.size >= batchSize { // start with another stream next time
 		c.streams = append(c.streams[1:n:n], c.streams[0])
 	}
 }
@@ -128,7 +128,7 @@ func (c *conn) forget(s *Stream) {
 	s.closeLocked()
 }
 
-// take moves n bytes of what waits to b.
+// take moves n waiting bytes to b.
 func (s *Stream) take(b *batch, n int) {
 	s.waiting -= n
 	for n > 0 {
@@ -174,8 +174,8 @@ func appendWindowUpdate(b []byte, stream uint32, n int) []byte {
 	return binary.BigEndian.AppendUint32(appendFrame(b, 4, http2.FrameWindowUpdate, 0, stream), uint32(n))
 }
 
-// settings are the server's. Headers come a few times in a connection's life: a
-// table to compress them by would lie there for nothing.
+// settings returns the server's SETTINGS. A connection has few headers in its life, so a
+// header table would waste memory.
 func settings() []byte {
 	all := []http2.Setting{
 		{ID: http2.SettingHeaderTableSize, Val: 0},

@@ -1,11 +1,10 @@
-// Package patience bounds what is held for clients that keep a server waiting:
-// connections that have not said what they want, streams that have not said who
-// they are, messages of which a part has come.
+// Package patience limits what is held for clients that keep a server waiting: connections
+// without a request, streams without a first message, incomplete messages.
 //
-// Start with [New]. Each such thing is a [Wait] with a cost in bytes. A wait has
-// a deadline; and where all together cost too much, the costliest and oldest of
-// the address that costs most are ended, so that others get their turn. Nobody
-// is made to wait for that. It is safe for concurrent use.
+// Start with [New]. Each of these is a [Wait] with a cost in bytes. A wait has a deadline.
+// If all together cost too much, the costliest and oldest waits of the address that costs
+// most are ended, so that others get their turn; nothing blocks for that. The package is
+// safe for concurrent use.
 package patience
 
 import (
@@ -17,34 +16,34 @@ import (
 	"time"
 )
 
-// Errors that a wait ends with.
+// Errors with which a wait ends.
 var (
 	ErrLate  = errors.New("what was begun did not come to its end in time")
 	ErrShort = errors.New("too much is waited for, and this has taken longest")
 )
 
-// Room holds waits.
+// Room contains waits.
 type Room struct {
 	limit int           // bytes of all waits
-	grace time.Duration // nothing is ended that has waited for less, but at its deadline
+	grace time.Duration // a wait that has lasted for less is only ended by its deadline
 
 	mu    sync.Mutex
 	waits map[*Wait]struct{}
 	bytes int
-	again time.Time   // there is nothing to end before
-	retry *time.Timer // at that time; nil: none
+	again time.Time   // until then, there is nothing to end
+	retry *time.Timer // fires at again; nil: not running
 
 	freed chan struct{} // holds a token when a wait has ended
 }
 
-// New makes a Room for waits that cost limit bytes together. Up to twice that,
-// one that the client has not kept waiting for as long as grace is not ended for
-// others' sake: that is how long an honest client may be silent on a slow network.
+// New returns a Room for waits that cost limit bytes in total. Up to twice that, a wait is
+// not ended in favor of others before the client has kept it waiting for grace: that is how
+// long an honest client may be silent on a slow network.
 func New(limit int, grace time.Duration) *Room {
 	return &Room{limit: limit, grace: grace, waits: map[*Wait]struct{}{}, freed: make(chan struct{}, 1)}
 }
 
-// Wait is a wait. Its methods do nothing once it has ended.
+// Wait is a wait for a client. Its methods do nothing once it has ended.
 type Wait struct {
 	room  *Room
 	addr  netip.Addr
@@ -52,14 +51,14 @@ type Wait struct {
 	end   func(error)
 	late  *time.Timer
 
-	// Of who holds room.mu.
+	// Guarded by room.mu.
 	bytes  int
-	silent time.Time // since when it is the client's turn; zero: it is ours
+	silent time.Time // since when the server waits for the client; zero: it does not
 	spoken func() bool
 }
 
-// Begin begins a wait for the client at addr. If it lasts too long, or costs too
-// much, end is called, once, by whoever finds that out, and must not wait.
+// Begin begins a wait for the client at addr. If it lasts too long, or costs too much, end
+// is called, once, on any goroutine. end must not block.
 func (r *Room) Begin(addr netip.Addr, bytes int, deadline time.Duration, end func(error)) *Wait {
 	now := time.Now()
 	w := &Wait{room: r, addr: network(addr), since: now, silent: now, end: end, bytes: bytes}
@@ -73,7 +72,7 @@ func (r *Room) Begin(addr netip.Addr, bytes int, deadline time.Duration, end fun
 	return w
 }
 
-// network is what an address is counted by: with IPv6, a machine has a whole /64.
+// network returns what an address is counted by: with IPv6, a machine has a whole /64.
 func network(a netip.Addr) netip.Addr {
 	a = a.Unmap()
 	if a.Is6() {
@@ -84,7 +83,7 @@ func network(a netip.Addr) netip.Addr {
 	return a
 }
 
-// Grow adds to what the wait costs.
+// Grow adds to the cost of the wait.
 func (w *Wait) Grow(bytes int) {
 	r := w.room
 	r.mu.Lock()
@@ -99,20 +98,20 @@ func (w *Wait) Grow(bytes int) {
 	endAll(tooMany)
 }
 
-// Unless has the wait not ended for others' sake, below twice the limit, while
-// spoken says that something of the client is there which nobody has come to read
-// yet. It must not wait.
+// Unless protects the wait from being ended in favor of others, below twice the limit,
+// while spoken reports that the client has sent something that was not read yet. spoken
+// must not block.
 func (w *Wait) Unless(spoken func() bool) {
 	w.room.mu.Lock()
 	defer w.room.mu.Unlock()
 	w.spoken = spoken
 }
 
-// Ours tells that it is the server's turn: the wait is not ended for others'
-// sake until [Wait.Theirs].
+// Ours records that the client waits for the server: the wait is not ended in favor of
+// others until [Wait.Theirs].
 func (w *Wait) Ours() { w.turn(time.Time{}) }
 
-// Theirs tells that it is the client's turn again.
+// Theirs records that the server waits for the client again.
 func (w *Wait) Theirs() { w.turn(time.Now()) }
 
 func (w *Wait) turn(silent time.Time) {
@@ -121,8 +120,8 @@ func (w *Wait) turn(silent time.Time) {
 	w.silent = silent
 }
 
-// Done ends the wait: what was waited for is there, or nobody waits any more.
-// It tells whether that was so before.
+// Done ends the wait, because what was waited for has arrived, or is no longer needed. It
+// reports whether the wait was still in progress.
 func (w *Wait) Done() bool {
 	r := w.room
 	r.mu.Lock()
@@ -132,10 +131,10 @@ func (w *Wait) Done() bool {
 	return ok
 }
 
-// Await returns when there is room for another wait, or would be by ending one that
-// has lasted for long enough, but after as long as grace at the latest. Who can wait
-// where it costs nothing does so first: in the kernel, a client that is slow gets the
-// time to say something before it is waited for here. It is for one caller at a time.
+// Await returns when there is room for another wait, or ending one that has lasted for long
+// enough would make room, but after grace at the latest. Callers that can wait at no cost
+// should call it first: a slow client in the kernel's queue has time to send something
+// before a wait begins here. It must not be called concurrently.
 func (r *Room) Await() {
 	late := time.NewTimer(r.grace)
 	defer late.Stop()
@@ -152,7 +151,7 @@ func (r *Room) Await() {
 	}
 }
 
-// full tells whether there is no room, and none to be made.
+// full reports whether there is no room, and none can be made.
 func (r *Room) full() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -168,8 +167,8 @@ func (r *Room) full() bool {
 	return true
 }
 
-// Shed ends the wait that is first to go, however young, if there is one that the
-// client is to end. Where something else than bytes is short, it makes room.
+// Shed ends the wait that would be ended first, however young it is, if any wait is for a
+// client. It makes room when something other than bytes is scarce.
 func (r *Room) Shed() bool {
 	r.mu.Lock()
 	all := r.sheddable(time.Now(), 0)
@@ -182,7 +181,7 @@ func (r *Room) Shed() bool {
 	return len(all) > 0
 }
 
-// Bytes is what all waits cost.
+// Bytes returns the cost of all waits.
 func (r *Room) Bytes() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -208,9 +207,8 @@ func (w *Wait) endWith(err error) {
 	}
 }
 
-// shed takes out waits until there is room again, and an eighth to spare, so
-// that it is done seldom. The caller holds r.mu, and ends them when it no longer
-// does.
+// shed removes waits until there is room again, with one eighth to spare, so that it runs
+// rarely. The caller holds r.mu, and must end the returned waits after releasing it.
 func (r *Room) shed(now time.Time) (out []*Wait) {
 	grace := r.grace
 	switch {
@@ -227,8 +225,8 @@ func (r *Room) shed(now time.Time) (out []*Wait) {
 		out = append(out, w)
 	}
 	if r.bytes > r.limit && r.retry == nil {
-		// All others are young. To look again for each that comes would cost
-		// much in a storm, and when nobody comes, somebody must.
+		// All others are young. Checking again for each new wait would be expensive in a
+		// storm, but a check must follow even without new waits.
 		pause := max(r.grace/8, time.Millisecond)
 		r.again = now.Add(pause)
 		r.retry = time.AfterFunc(pause, r.lookAgain)
@@ -244,8 +242,8 @@ func (r *Room) lookAgain() {
 	endAll(tooMany)
 }
 
-// sheddable are the waits that may be ended, first first: of the address that
-// costs most, and there of what costs most for longest.
+// sheddable returns the waits that may be ended, in order: by the cost of their address,
+// then by their own cost and age.
 func (r *Room) sheddable(now time.Time, grace time.Duration) []*Wait {
 	cost := map[netip.Addr]int{}
 	var all []*Wait
@@ -264,8 +262,8 @@ func (r *Room) sheddable(now time.Time, grace time.Duration) []*Wait {
 	return all
 }
 
-// sheddable tells whether the client has kept the server waiting for so long. One that
-// turns out to have spoken begins anew, so that it is not asked for all the time.
+// sheddable reports whether the client has kept the server waiting for grace. A client that
+// has sent something starts anew, so that this is not checked all the time.
 func (w *Wait) sheddable(now time.Time, grace time.Duration) bool {
 	switch {
 	case w.silent.IsZero() || now.Sub(w.silent) < grace:

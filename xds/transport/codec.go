@@ -6,9 +6,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// codec sends what all streams share as the bytes that it is, and gives messages
-// that come in as theirs. Everything else on the same port goes through grpc's
-// own codec.
+// codec sends shared bytes without copying them, and returns incoming messages as bytes.
+// Everything else on the same port uses grpc's own codec.
 type codec struct {
 	encoding.CodecV2
 	firsts leftover
@@ -17,8 +16,8 @@ type codec struct {
 // outgoing is a message in parts.
 type outgoing [][]byte
 
-// received is a message, which its reader frees; held is one that may be held for
-// long, and is no larger than it has to be.
+// received is a message, which its reader must free. held is a message that may be held for
+// long, in a buffer that is no larger than necessary.
 type (
 	received struct{ mem.Buffer }
 	held     struct{ mem.Buffer }
@@ -26,13 +25,13 @@ type (
 
 func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name), make(leftover, maxLeftovers)} }
 
-// leftover are a few buffers of first messages: Envoy's node message, which is in
-// the first, has tens of kilobytes, and a fleet that comes at once brings many. A
-// sync.Pool would go on holding as many as there were at once.
+// leftover contains a few buffers for first messages. These contain Envoy's node message,
+// of tens of kilobytes, and a fleet that connects at once sends many. A sync.Pool would
+// retain as many as there were at once.
 type leftover chan *[]byte
 
-// What is kept: so many buffers, none larger than so many bytes. As many streams as
-// begin at once ask for one each.
+// Limits of the number of buffers, and of their size in bytes. About as many streams begin
+// at once, each of which needs one.
 const (
 	maxLeftovers = 64
 	maxLeftover  = 128 << 10

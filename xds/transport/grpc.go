@@ -17,13 +17,12 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// writeBuffer is what grpc writes at once, in bytes: more than most responses have,
-// and little where thousands of connections write at once, each of which has one then.
+// writeBuffer is the size of a write of grpc, in bytes: more than most responses, and
+// little if thousands of connections write at once, each with such a buffer.
 const writeBuffer = 8 << 10
 
-// NewGRPC makes a grpc.Server to serve on a [Listener], with
-// credentials (nil: plaintext): with the codec that shares bytes, and with what
-// bounds a connection's memory and finds dead ones.
+// NewGRPC returns a grpc.Server for a [Listener], with credentials (nil: plaintext), the
+// codec that shares bytes, and limits for the memory of connections and for dead ones.
 func NewGRPC(creds credentials.TransportCredentials, opts ...grpc.ServerOption) *grpc.Server {
 	if creds == nil {
 		creds = insecure.NewCredentials()
@@ -57,7 +56,7 @@ func (m metered) ServerHandshake(nc net.Conn) (net.Conn, credentials.AuthInfo, e
 	}
 	c := connAt(secure.RemoteAddr())
 	switch {
-	case c == nil: // not of a Listener
+	case c == nil: // not from a Listener
 		return secure, info, nil
 	case secure == net.Conn(c):
 		c.meter = newMeter(c)
@@ -70,7 +69,7 @@ func (m metered) Clone() credentials.TransportCredentials {
 	return metered{m.TransportCredentials.Clone()}
 }
 
-// meteredConn is what a conn carries, after TLS.
+// meteredConn is the decrypted content of a Conn.
 type meteredConn struct {
 	net.Conn
 	meter *meter
@@ -93,10 +92,10 @@ func (c *meteredConn) Close() error {
 	return err
 }
 
-// checkEncoding refuses an RPC whose client may compress messages. Codecs come
-// in with whatever imports them, and a few bytes unpack to megabytes. grpc hands
-// on the encoding only to statistics, which cost each message, and with its
-// stream, whose type it does not export.
+// checkEncoding rejects an RPC whose client may compress messages. Codecs are registered by
+// whatever imports them, and a few bytes expand to megabytes. grpc exposes the encoding
+// only to stats handlers, which cost time for each message, and in its stream, whose type
+// it does not export.
 func checkEncoding(ctx context.Context) error {
 	st, ok := grpc.ServerTransportStreamFromContext(ctx).(interface{ RecvCompress() string })
 	if !ok {
@@ -108,7 +107,7 @@ func checkEncoding(ctx context.Context) error {
 	return nil
 }
 
-// Register adds the services to g, which is made by [NewGRPC].
+// Register adds the services to g, which was created by [NewGRPC].
 func (s *Services) Register(g grpc.ServiceRegistrar) {
 	g = registrar{g}
 	services := map[string]*grpc.ServiceDesc{}
@@ -128,8 +127,8 @@ func (s *Services) Register(g grpc.ServiceRegistrar) {
 	s.Others(g)
 }
 
-// registrar registers each method as a stream, with which it is the same on the
-// wire: grpc reads a unary method's request before anyone can say no.
+// registrar registers each method as a stream, which is the same on the wire, because grpc
+// reads the request of a unary method before it can be rejected.
 type registrar struct{ grpc.ServiceRegistrar }
 
 func (r registrar) RegisterService(d *grpc.ServiceDesc, service any) {
@@ -197,7 +196,7 @@ type grpcStream struct{ grpc.ServerStream }
 
 func (s grpcStream) Send(parts ...[]byte) error { return s.SendMsg(outgoing(parts)) }
 
-// ended turns a client's going away into the end of its stream.
+// ended returns nil for the error of a client that has gone.
 func ended(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || status.Code(err) == codes.Canceled {
 		return nil

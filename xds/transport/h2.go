@@ -18,9 +18,9 @@ import (
 	"wasmxds/xds/h2"
 )
 
-// H2 serves the streams of Services by package h2, at a small part of what a
-// grpc.Server's connections cost. Connections that are for something else, as
-// health or client status, go to a grpc.Server of its own.
+// H2 serves the streams of Services with package h2, at a fraction of the cost of a
+// grpc.Server's connections. Connections for anything else, such as health or client
+// status, go to a grpc.Server of its own.
 type H2 struct {
 	streams   *h2.Server
 	rest      *h2.Rest
@@ -28,17 +28,17 @@ type H2 struct {
 	beginning sync.WaitGroup // streams in their first exchange
 }
 
-// H2Options are an H2's givens. The zero value is usable.
+// H2Options configure an H2. The zero value is usable.
 type H2Options struct {
 	Credentials credentials.TransportCredentials // nil: plaintext
-	// Meet is told of each stream before it says which node it is, and may
-	// call end until met is called; nil: nobody is told.
+	// Meet is called for each stream before it names its node. It may call end until met is
+	// called; nil: it is not called.
 	Meet func(end func(error)) (met func(), err error)
-	Log  *slog.Logger // nil: none
+	Log  *slog.Logger // nil: no logging
 }
 
-// NewH2 makes an H2 that serves s. The options are those of the grpc.Server,
-// without credentials.
+// NewH2 returns an H2 that serves s. The options are for its grpc.Server, without
+// credentials.
 func NewH2(s *Services, o H2Options, opts ...grpc.ServerOption) *H2 {
 	h := &H2{rest: h2.NewRest(&net.TCPAddr{})}
 	if o.Meet == nil {
@@ -64,7 +64,7 @@ func NewH2(s *Services, o H2Options, opts ...grpc.ServerOption) *H2 {
 	return h
 }
 
-// Serve serves on l, which is a [Listener], until GracefulStop or Stop, and then
+// Serve serves on l, which must be a [Listener], until GracefulStop or Stop, and then
 // returns nil.
 func (h *H2) Serve(l net.Listener) error {
 	if _, ok := l.(*Listener); !ok {
@@ -87,8 +87,8 @@ func (h *H2) Serve(l net.Listener) error {
 	return g.Wait()
 }
 
-// GracefulStop lets nobody in any more, tells clients to go elsewhere and
-// returns when they have.
+// GracefulStop accepts nothing more, makes clients connect elsewhere and returns when they
+// have.
 func (h *H2) GracefulStop() { h.both(h.streams.GracefulStop, h.grpc.GracefulStop) }
 
 // Stop closes all connections.
@@ -103,7 +103,7 @@ func (h *H2) both(stops ...func()) {
 	h.beginning.Wait()
 }
 
-// rawListener gives connections that package h2 can read and write by hand.
+// rawListener returns connections that package h2 can read and write with system calls.
 type rawListener struct{ net.Listener }
 
 func (l rawListener) Accept() (net.Conn, error) {
@@ -125,7 +125,7 @@ func (c rawConn) SyscallConn() (syscall.RawConn, error) {
 	return rawReader{raw, c.Conn}, err
 }
 
-// rawReader reads past Read, which would give the connection's turn back.
+// rawReader reads without Conn.Read, which would release the connection's turn.
 type rawReader struct {
 	syscall.RawConn
 	conn *Conn
@@ -136,24 +136,24 @@ func (r rawReader) Read(f func(fd uintptr) bool) error {
 	return r.RawConn.Read(f)
 }
 
-// maxEarly bounds what is kept of a stream that has not begun, in bytes, but for
+// maxEarly is the limit of what is kept for a stream that has not begun, in bytes, without
 // its first message.
 const maxEarly = 256 << 10
 
-// receiver is a stream of package h2. Until it has begun, which may take long,
-// its requests are kept; then its connection's reader takes them.
+// receiver is a stream of package h2. Until the stream has begun, which may take long, its
+// requests are queued; after that, the connection's reader passes them on.
 type receiver struct {
 	handle    Handler
 	stream    *h2.Stream
 	beginning *sync.WaitGroup
 
 	mu     sync.Mutex
-	met    func()   // nil: it has said something
+	met    func()   // nil: the first message has arrived
 	taker  Receiver // nil: none yet
 	early  [][]byte // requests, oldest first
 	size   int      // of early
-	begun  bool     // a goroutine begins it, or has
-	direct bool     // that has done so: requests are the reader's
+	begun  bool     // a goroutine begins the stream, or has
+	direct bool     // the stream has begun: the reader passes requests on
 	over   bool     // the stream has ended
 }
 
@@ -172,7 +172,7 @@ func (r *receiver) meet(meet func(end func(error)) (func(), error)) {
 	r.met = met
 }
 
-// said tells that the stream is unidentified no more. The caller holds r.mu.
+// said records that the first message has arrived. The caller holds r.mu.
 func (r *receiver) said() {
 	if r.met != nil {
 		r.met()
@@ -180,7 +180,7 @@ func (r *receiver) said() {
 	}
 }
 
-// Receive is for package h2.
+// Receive implements h2.Receiver.
 func (r *receiver) Receive(message []byte) error {
 	r.mu.Lock()
 	if r.direct {
@@ -210,8 +210,8 @@ func (r *receiver) Receive(message []byte) error {
 	return nil
 }
 
-// begin has the stream handled, and what was said until then. What that takes of
-// stack, and of time, is not the reader's.
+// begin begins the stream, and passes on what is queued. It needs stack and time that the
+// reader should not spend.
 func (r *receiver) begin() error {
 	if err := r.first(); err != nil {
 		return err
@@ -227,7 +227,7 @@ func (r *receiver) begin() error {
 	}
 }
 
-// first has the stream handled, with its first message.
+// first calls the stream's handler with its first message.
 func (r *receiver) first() error {
 	message, ok := r.next()
 	if !ok {
@@ -239,7 +239,7 @@ func (r *receiver) first() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over { // Ended found none
+	if r.over { // Ended has found no taker
 		taker.Ended()
 		return h2.ErrEnded
 	}
@@ -247,8 +247,8 @@ func (r *receiver) first() error {
 	return nil
 }
 
-// next gives the oldest of the requests that wait; where there is none, the
-// stream is the reader's.
+// next returns the oldest queued request. If there is none, the reader passes on later ones
+// directly.
 func (r *receiver) next() (message []byte, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -264,7 +264,7 @@ func (r *receiver) next() (message []byte, ok bool) {
 	return message, true
 }
 
-// Ended is for package h2.
+// Ended implements h2.Receiver.
 func (r *receiver) Ended() {
 	r.mu.Lock()
 	r.said()

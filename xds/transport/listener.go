@@ -16,27 +16,27 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// What is held for clients that keep the server waiting.
+// Limits of what is held for clients that keep the server waiting.
 const (
 	maxUnfinished  = 8 << 20  // bytes for connections without a first message
-	maxMessages    = 8 << 20  // bytes of messages that are not there yet, and for streams without a first one
+	maxMessages    = 8 << 20  // bytes of incomplete messages, and for streams without a first one
 	connectionCost = 16 << 10 // of such a connection: buffers, and stacks of goroutines
 	streamCost     = 16 << 10 // of such a stream
-	messageCost    = 1 << 10  // of an unfinished message, beside its bytes
+	messageCost    = 1 << 10  // of an incomplete message, besides its bytes
 	frameCost      = 128      // of each of its frames
 	grace          = 200 * time.Millisecond
 
-	firstMessage = 20 * time.Second // from a connection's beginning on
-	wholeMessage = 10 * time.Second // from a message's, or a stream's
+	firstMessage = 20 * time.Second // from the beginning of a connection
+	wholeMessage = 10 * time.Second // from the beginning of a message or stream
 )
 
 func newMessages() *patience.Room { return patience.New(maxMessages, grace) }
 
-// acceptLimiter limits what is done at once for connections that come in. One
-// has a turn while the server works for it, as in a TLS handshake, which is what
-// costs most of a connect storm: while that lasts those that are connected need
-// the processors as well. It has none while its client is to speak, so that
-// nobody keeps others out by silence.
+// acceptLimiter limits concurrent work for incoming connections. A connection has a turn
+// while the server works for it, as in a TLS handshake, which is the largest part of the
+// cost of a connect storm: connected clients need the processors during that time as well.
+// A connection has no turn while the server waits for its client, so that nobody can keep
+// others out by silence.
 type acceptLimiter struct {
 	turns   *turns
 	waiting *patience.Room
@@ -46,8 +46,8 @@ func newAcceptLimiter() *acceptLimiter {
 	return &acceptLimiter{newTurns(4 * runtime.GOMAXPROCS(0)), patience.New(maxUnfinished, grace)}
 }
 
-// Listener is what transports serve on: it takes in connections at a bounded
-// pace, no more than so many at once, and each can be ended for its streams.
+// Listener is a net.Listener for the transports. It limits the number of connections, and
+// how many are set up at a time, and allows streams to end their connection.
 type Listener struct {
 	net.Listener
 	limit     int64
@@ -57,7 +57,7 @@ type Listener struct {
 	open      atomic.Int64
 }
 
-// NewListener makes one of l, for so many connections (0: any number).
+// NewListener returns a Listener on l, for that many connections (0: no limit).
 func NewListener(l net.Listener, connections int, log *slog.Logger) *Listener {
 	if connections <= 0 {
 		connections = 1 << 30
@@ -65,8 +65,8 @@ func NewListener(l net.Listener, connections int, log *slog.Logger) *Listener {
 	return &Listener{Listener: l, limit: int64(connections), log: log, accepting: newAcceptLimiter(), messages: newMessages()}
 }
 
-// Accept closes connections beyond the limit: the one that has kept the server
-// waiting longest, or the newest.
+// Accept returns the next connection. Beyond the limit it closes the connection that has
+// kept the server waiting longest, or else the new one.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		l.accepting.waiting.Await()
@@ -89,17 +89,17 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Conn is an Envoy's connection.
+// Conn is a connection of an Envoy.
 type Conn struct {
 	net.Conn
 	listener *Listener
 	addr     netip.Addr
-	inside   atomic.Bool // its first request is there
-	turn     atomic.Bool // it has one
+	inside   atomic.Bool // its first request has arrived
+	turn     atomic.Bool // it has a turn
 	ready    ready
 	meter    *meter // of a plaintext connection of grpc; nil: none
 
-	wait   atomic.Pointer[patience.Wait] // until its first message is there
+	wait   atomic.Pointer[patience.Wait] // until its first message has arrived
 	closed chan struct{}
 	close  sync.Once
 }
@@ -116,7 +116,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// yield gives the turn back, if there is one, before the client is waited for.
+// yield releases the turn, if there is one, before waiting for the client.
 func (c *Conn) yield() {
 	c.giveTurn()
 	if w := c.wait.Load(); w != nil {
@@ -130,8 +130,7 @@ func (c *Conn) giveTurn() {
 	}
 }
 
-// took is for what was read: before it is used, the connection waits for its
-// turn.
+// took processes what was read: before it is used, the connection waits for its turn.
 func (c *Conn) took(b []byte) error {
 	if !c.inside.Load() {
 		if w := c.wait.Load(); w != nil {
@@ -142,7 +141,7 @@ func (c *Conn) took(b []byte) error {
 		}
 		c.turn.Store(true)
 		select {
-		case <-c.closed: // Close has found none to give back
+		case <-c.closed: // Close has found no turn to release
 			c.giveTurn()
 			return net.ErrClosed
 		default:
@@ -161,13 +160,13 @@ func (c *Conn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// passed tells that the first request is there: the reader calls it.
+// passed records that the first request has arrived. The reader calls it.
 func (c *Conn) passed() {
 	c.inside.Store(true)
 	c.yield()
 }
 
-// proven tells that the first message is there.
+// proven records that the first message has arrived.
 func (c *Conn) proven() {
 	if w := c.wait.Swap(nil); w != nil {
 		w.Done()
@@ -192,16 +191,15 @@ func (c *Conn) end() error {
 	return c.Conn.Close()
 }
 
-// Cut closes the connection without waiting for what was not read.
+// Cut closes the connection without waiting for unread data.
 func (c *Conn) Cut() {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // where it can't be set, the kernel gives up later
+		_ = tcp.SetLinger(0) // otherwise the kernel gives up later
 	}
-	_ = c.end() // not Close, which waits for the meter that this may be called by
+	_ = c.end() // not Close, which waits for the meter, which may be the caller
 }
 
-// RemoteAddr is how an RPC finds the connection that it came by: grpc hands on
-// nothing else of it.
+// RemoteAddr lets an RPC find its connection: grpc passes nothing else of it.
 func (c *Conn) RemoteAddr() net.Addr { return remote{c.Conn.RemoteAddr(), c} }
 
 type remote struct {
@@ -209,7 +207,7 @@ type remote struct {
 	conn *Conn
 }
 
-// ConnOf finds the connection of an RPC; nil: no Listener took it in.
+// ConnOf returns the connection of an RPC; nil: it is not from a Listener.
 func ConnOf(ctx context.Context) *Conn {
 	if p, ok := grpcpeer.FromContext(ctx); ok {
 		return connAt(p.Addr)
@@ -224,7 +222,7 @@ func connAt(a net.Addr) *Conn {
 	return nil
 }
 
-// AddrOf is the address that an RPC came from.
+// AddrOf returns the address that an RPC came from.
 func AddrOf(ctx context.Context) netip.AddrPort {
 	p, ok := grpcpeer.FromContext(ctx)
 	if !ok {
@@ -244,8 +242,8 @@ func addrPort(addr net.Addr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// tapped sees each RPC before it is served, and is called by the connection's
-// reader: it has come in.
+// tapped is called by the connection's reader for each RPC before it is served, which shows
+// that the request has arrived.
 func tapped(ctx context.Context, _ *tap.Info) (context.Context, error) {
 	if c := ConnOf(ctx); c != nil {
 		c.passed()

@@ -10,9 +10,9 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// meter follows the frames of an HTTP/2 connection that grpc serves, both ways,
-// as far as it takes to know how much of a message is there that is not whole:
-// grpc holds it, and tells nobody before it is. It changes nothing.
+// meter follows the frames of an HTTP/2 connection that grpc serves, in both directions, to
+// know how much of an incomplete message has arrived: grpc holds that, and exposes it only
+// when it is complete. It changes nothing.
 type meter struct {
 	conn *Conn
 
@@ -22,14 +22,14 @@ type meter struct {
 	last    uint32
 }
 
-// incoming is what a client says on a stream.
+// incoming is the client's side of a stream.
 type incoming struct {
 	id     uint32
 	prefix [5]byte
 	have   int  // of prefix
-	rest   int  // of the message
-	open   bool // a message, or the first, has not come whole
-	cost   int  // of what is open, beyond what wait knows
+	rest   int  // bytes left of the message
+	open   bool // a message, or the first one, is incomplete
+	cost   int  // of what is open, not yet added to wait
 	wait   *patience.Wait
 }
 
@@ -39,7 +39,7 @@ func newMeter(c *Conn) *meter {
 	return m
 }
 
-// close ends what is waited for.
+// close ends all waits.
 func (m *meter) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,15 +57,15 @@ func (s *incoming) done() {
 	}
 }
 
-// begin waits for the client. What is late, or too much, ends the connection:
-// an Envoy has one to itself.
+// begin begins a wait for the client. If that ends the wait, it cuts the connection: an
+// Envoy has one to itself.
 func (m *meter) begin(cost int) *patience.Wait {
 	c := m.conn
 	return c.listener.messages.Begin(c.addr, cost, wholeMessage, func(error) { c.Cut() })
 }
 
-// read is told of what was read. Most messages come whole, in one read: what is
-// waited for is seen at its end.
+// read processes what was read. Most messages arrive whole, in one read, so waits begin
+// only at its end.
 func (m *meter) read(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -91,7 +91,7 @@ func (m *meter) read(b []byte) {
 	}
 }
 
-// settle waits for what has not come whole, at what it costs by now.
+// settle begins or extends waits for what is incomplete, at its current cost.
 func (m *meter) settle() {
 	for _, s := range m.streams {
 		switch {
@@ -106,8 +106,8 @@ func (m *meter) settle() {
 	}
 }
 
-// wrote is told of what is written, as the server ends streams as well; within: it
-// ends within a frame, the rest of which is written next.
+// wrote processes what is written, because the server ends streams as well. within means
+// that b ends within a frame, the rest of which is written next.
 func (m *meter) wrote(b []byte) (within bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -120,7 +120,7 @@ func (m *meter) wrote(b []byte) (within bool) {
 	return m.out.have > 0 && !m.out.ended()
 }
 
-// data takes a part of the messages of a stream.
+// data processes a part of the messages of a stream.
 func (m *meter) data(s *incoming, b []byte) {
 	for len(b) > 0 || s.have == len(s.prefix) && s.rest == 0 {
 		if s.have < len(s.prefix) {
@@ -166,9 +166,9 @@ func (m *meter) forget(id uint32) {
 type frames struct {
 	skip   int // bytes before the first frame
 	header [9]byte
-	have   int // of header
-	rest   int // of the payload, without padding
-	pad    int // bytes after it; -1: the next byte says
+	have   int // bytes of header
+	rest   int // bytes left of the payload, without padding
+	pad    int // bytes after it; -1: the next byte is the length
 
 	kind   http2.FrameType
 	flags  http2.Flags
@@ -176,14 +176,14 @@ type frames struct {
 	begins bool // the frame has begun with the last part
 }
 
-// next takes a part of b that belongs to one frame, and gives what of it is
-// data or other payload; more is what comes after.
+// next takes a part of b that belongs to a single frame. It returns the payload in that
+// part, and the rest of b.
 func (f *frames) next(b []byte) (payload, more []byte) {
 	f.begins = false
 	if f.skip > 0 {
 		n := min(f.skip, len(b))
 		f.skip -= n
-		f.kind, f.have = http2.FrameSettings, 0 // no frame yet
+		f.kind, f.have = http2.FrameSettings, 0 // not a frame yet
 		return nil, b[n:]
 	}
 	if f.ended() {
@@ -223,16 +223,16 @@ func (f *frames) head() {
 	}
 }
 
-// ended tells whether the frame is whole.
+// ended reports whether the frame is complete.
 func (f *frames) ended() bool { return f.have == len(f.header) && f.rest == 0 && f.pad == 0 }
 
-// stops tells whether the frame ends what its side says on the stream.
+// stops reports whether the frame ends its side of the stream.
 func (f *frames) stops() bool {
 	switch f.kind {
 	case http2.FrameRSTStream:
 		return true
 	case http2.FrameData, http2.FrameHeaders:
-		return f.flags.Has(http2.FlagDataEndStream) // the same of both
+		return f.flags.Has(http2.FlagDataEndStream) // the same flag for both
 	}
 	return false
 }

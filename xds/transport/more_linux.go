@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeMore writes what ends within a frame. The kernel may let it wait for what is
-// written next, the rest of the frame: grpc writes a buffer at a time, and each would
-// go out, and wake the client, by itself.
+// writeMore writes b, which ends within a frame. The kernel may delay it until the rest of
+// the frame is written: grpc writes one buffer at a time, and each would otherwise be sent,
+// and wake the client, separately.
 func (c *Conn) writeMore(b []byte) (n int, err error) {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
@@ -28,7 +28,7 @@ func (c *Conn) writeMore(b []byte) (n int, err error) {
 				n += m
 			case errors.Is(err, unix.EAGAIN):
 				err = nil
-				return false // to be called again when there is room
+				return false // call again when there is room
 			case !errors.Is(err, unix.EINTR):
 				return true
 			}

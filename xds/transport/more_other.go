@@ -2,5 +2,5 @@
 
 package transport
 
-// writeMore is a write like others here.
+// writeMore writes b. On this system it is like any other write.
 func (c *Conn) writeMore(b []byte) (int, error) { return c.Conn.Write(b) }

@@ -2,8 +2,8 @@
 
 package transport
 
-// ready is nothing here: each connection keeps its read buffer.
+// ready does nothing on this system: each connection keeps its read buffer.
 type ready struct{}
 
-// unread is not known here.
+// unread always returns false on this system.
 func (c *Conn) unread() bool { return false }

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// unread tells whether the client has said something that was not read yet.
+// unread reports whether the client has sent something that was not read yet.
 func (c *Conn) unread() bool {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
@@ -30,8 +30,8 @@ func (c *Conn) unread() bool {
 	return there && err == nil
 }
 
-// ready reads without holding a buffer while there is nothing to read. Its
-// fields keep each read from allocating.
+// ready reads without holding a buffer while there is nothing to read. Its fields avoid an
+// allocation for each read.
 type ready struct {
 	raw  syscall.RawConn
 	read func(fd uintptr) bool
@@ -43,8 +43,8 @@ type ready struct {
 	err  error
 }
 
-// ReadOnReady is what grpc looks for in a connection that isn't a plain
-// *net.TCPConn: a connection on which nothing happens then has no read buffer.
+// ReadOnReady is a method that grpc looks for in a connection that isn't a plain
+// *net.TCPConn. With it, an idle connection has no read buffer.
 func (c *Conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) {
 	r := &c.ready
 	if r.read == nil {
@@ -83,7 +83,7 @@ func (c *Conn) ReadOnReady(size int, pool mem.BufferPool) (*[]byte, int, error) 
 	return buf, n, nil
 }
 
-// try tells whether there was something to read, or nothing will ever be.
+// try reports whether there was something to read, or never will be.
 func (r *ready) try(fd uintptr) bool {
 	r.buf = r.pool.Get(r.size)
 	for {

@@ -1,13 +1,13 @@
-// Package transport serves gRPC streams that are many and live long: to honest
-// clients quickly, to others within bounds. It knows nothing of what is said.
+// Package transport serves large numbers of long-lived gRPC streams: quickly for honest
+// clients, and within limits for others. It knows nothing about their content.
 //
-// Start with [Services], which is what to serve, by [NewGRPC] or [NewH2], on a
+// Start with [Services], which describes what to serve, with [NewGRPC] or [NewH2], on a
 // [Listener].
 //
-// Connections are worked for few at a time, so that a fleet that comes at once
-// leaves time for those that are there, and package patience bounds what is held
-// for clients that do not go on. On connections of grpc-go a meter follows frames
-// to know what that is; package h2 knows it.
+// Only a few connections are set up at a time, so that a fleet that connects at once leaves
+// time for connected clients. Package patience limits what is held for clients that do not
+// continue. On connections of grpc-go a meter follows frames to know how much that is;
+// package h2 knows it itself.
 package transport
 
 import (
@@ -16,35 +16,35 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Services are what is served at one address.
+// Services are the services at one address.
 type Services struct {
-	// Streams are the methods whose streams are many, as "service/method".
+	// Streams are the methods with large numbers of streams, as "service/method".
 	Streams map[string]Handler
-	// Others adds all else, of which there is little. Its unary methods become
-	// streams of one message.
+	// Others registers all other services, which are used rarely. Their unary methods
+	// become streams with one message.
 	Others func(grpc.ServiceRegistrar)
 }
 
-// Handler begins a stream with the first message that came on it, which is the
-// callee's only during the call. It may wait. Its error ends the stream, with its
-// gRPC status.
+// Handler begins a stream with its first message. It must not keep the slice, and may
+// block. Its error ends the stream, with its gRPC status.
 type Handler func(st Stream, first []byte) (Receiver, error)
 
-// Stream is a stream as its handler has it.
+// Stream is a stream, as its handler uses it.
 type Stream interface {
-	// Context ends with the stream; [ConnOf] and [AddrOf] tell where it is from.
+	// Context ends with the stream; [ConnOf] and [AddrOf] return where the stream comes
+	// from.
 	Context() context.Context
-	// Send sends a message, in parts that must not change any more. It does
-	// not wait for a client that has read all but some 48 KiB. Its error says
-	// that the stream has ended, which its Receiver is told as well.
+	// Send sends a message, in parts that must not change any more. It does not block if
+	// the client has read all but about 48 KiB. An error means that the stream has ended,
+	// which its Receiver learns as well.
 	Send(parts ...[]byte) error
 }
 
-// Receiver takes what the client says on a stream.
+// Receiver receives the client's messages on a stream.
 type Receiver interface {
-	// Receive takes a message, which is the callee's only during the call. Its
-	// error ends the stream, with its gRPC status.
+	// Receive processes a message. It must not keep the slice. Its error ends the stream,
+	// with its gRPC status.
 	Receive(message []byte) error
-	// Ended tells, once, that the stream has ended.
+	// Ended is called once, when the stream has ended.
 	Ended()
 }

@@ -5,19 +5,19 @@ import (
 	"sync"
 )
 
-// turns are few, and go round by address. Of one address the newest comes first:
-// where more come than can be served, those that have waited long have mostly
-// given up, and to serve them in order would serve nobody in time.
+// turns are a limited resource that is granted to addresses in rotation. Within an address,
+// the newest request comes first: when more come than can be served, most that have waited
+// long have given up, and serving them in order would serve nobody in time.
 type turns struct {
 	mu      sync.Mutex
 	free    int
 	waiting map[netip.Addr][]chan struct{}
-	round   []netip.Addr // of waiting; the first is next
+	round   []netip.Addr // keys of waiting; the first is next
 }
 
 func newTurns(n int) *turns { return &turns{free: n, waiting: map[netip.Addr][]chan struct{}{}} }
 
-// take waits for a turn; false: closed was closed before there was one.
+// take waits for a turn. It returns false if closed was closed before there was one.
 func (t *turns) take(addr netip.Addr, closed <-chan struct{}) bool {
 	t.mu.Lock()
 	if t.free > 0 {
@@ -39,13 +39,13 @@ func (t *turns) take(addr netip.Addr, closed <-chan struct{}) bool {
 	t.mu.Lock()
 	gone := t.forget(addr, mine)
 	t.mu.Unlock()
-	if !gone { // it was given just now
+	if !gone { // it was granted just now
 		t.give()
 	}
 	return false
 }
 
-// give gives a turn to the next.
+// give grants a turn to the next waiting request.
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,7 +66,8 @@ func (t *turns) give() {
 	next <- struct{}{}
 }
 
-// forget removes one that waits, if it does. The caller holds t.mu.
+// forget removes a waiting request, and reports whether it was waiting. The caller holds
+// t.mu.
 func (t *turns) forget(addr netip.Addr, mine chan struct{}) bool {
 	line := t.waiting[addr]
 	for i := range line {
