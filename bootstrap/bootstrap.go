@@ -1,5 +1,5 @@
-// Package bootstrap writes the configuration that an Envoy starts with: who it
-// is and where it gets all else from.
+// Package bootstrap writes the configuration that an Envoy starts with: its
+// identity and where it gets everything else from.
 //
 // Start with [Render]. It is pure: the same options give the same bytes. The
 // document is the Bootstrap of
@@ -30,12 +30,12 @@ import (
 	"wasmxds/printable"
 )
 
-// Protocol is how an Envoy asks for its resources.
+// Protocol is the variant of xDS that an Envoy uses.
 type Protocol string
 
 const (
-	Delta Protocol = "delta" // only what changed; the default
-	SOTW  Protocol = "sotw"  // state of the world: each time all of a type
+	Delta Protocol = "delta" // only changes; the default
+	SOTW  Protocol = "sotw"  // state of the world: all resources of a type each time
 )
 
 // XDSCluster and ModulesCluster are the names of the clusters that lead to
@@ -45,43 +45,43 @@ const (
 	ModulesCluster = "wasmxds-modules"
 )
 
-// Options say what an Envoy starts with. Node.ID and XDSAddress are needed.
+// Options are the options of a bootstrap. Node.ID and XDSAddress are required.
 type Options struct {
 	Node         definition.Node
-	XDSAddress   string   // host:port of xds-server, as seen from the Envoy; of several replicas with commas between
-	Replicas     int      // behind the one XDSAddress, as a Service has; else 0
+	XDSAddress   string   // host:port of xds-server, as seen from the Envoy; comma-separated for several replicas
+	Replicas     int      // number of replicas behind a single XDSAddress, such as a Service; otherwise 0
 	AdminAddress string   // host:port of Envoy's admin interface; "": none
 	Protocol     Protocol // "": Delta
 
-	// Static, when not empty, makes an Envoy that has its listeners (and the
-	// clusters they need) in its bootstrap, and gets only what their
-	// config_discovery slots ask for. See [definition.ParseStatic].
+	// Static, when not empty, makes a bootstrap whose Envoy has its own
+	// listeners (and the clusters they need), and gets only the filters that
+	// their config_discovery slots request. See [definition.ParseStatic].
 	Static []*definition.Resource
-	// Services are those that the Envoy starts with.
+	// Services are the Wasm services that the Envoy starts with.
 	Services []Service
-	// ModulesURL is where the Envoy reaches xds-server's modules, of several
-	// replicas with commas between. An Envoy with
-	// Static or Services needs it, and one with TLS where it is https: only the bootstrap
-	// knows where on the Envoy's machine the certificates are, and Envoy keeps
-	// a cluster of its bootstrap whatever CDS says of one of the same name.
-	// Other Envoys are told by CDS.
+	// ModulesURL is the URL at which the Envoy reaches xds-server's modules;
+	// comma-separated for several replicas. It is required with Static or
+	// Services, and with TLS if it is https: only the bootstrap has the paths
+	// of certificates on the Envoy's machine, and a cluster in the bootstrap
+	// takes precedence over one of the same name from CDS. Other Envoys get the
+	// cluster by CDS.
 	ModulesURL string
 
 	// DrainTime is the --drain-time-s that the Envoy is started with, in whole
-	// seconds; 0: 10 minutes, as Envoy has it by itself. xds-server is told
-	// another one, so that it knows when connections of a listener that was
-	// replaced are drained.
+	// seconds; 0 is Envoy's default of 10 minutes. The bootstrap reports any
+	// other value to xds-server, so that it knows when the connections of a
+	// listener that was replaced are drained.
 	DrainTime time.Duration
 
-	// HangTimeout is how long a filter may keep a worker thread before Envoy ends
-	// itself, to be started again by whoever started it: 1s to 24h; 0: for ever.
+	// HangTimeout is how long a filter may block a worker thread before Envoy
+	// kills itself, to be restarted by its supervisor: 1s to 24h; 0: no limit.
 	HangTimeout time.Duration
 
-	// TLS, when set, is how the Envoy shows who it is, and knows xds-server.
+	// TLS, when set, is how the Envoy authenticates itself and xds-server.
 	TLS *TLS
 }
 
-// Render gives the bootstrap as YAML. Its errors are about the options.
+// Render returns the bootstrap as YAML. Its errors are about the options.
 func Render(o Options) ([]byte, error) {
 	b, err := o.bootstrap()
 	if err != nil {
@@ -153,8 +153,7 @@ func (o Options) bootstrap() (*bootstrapv3.Bootstrap, error) {
 	return b, nil
 }
 
-// static puts in what an Envoy has by itself and takes out what would bring
-// it from elsewhere.
+// static adds the Envoy's own resources and removes the sources of others.
 func (o Options) static(b *bootstrapv3.Bootstrap) error {
 	b.DynamicResources.CdsConfig, b.DynamicResources.LdsConfig = nil, nil
 	static := b.StaticResources
@@ -178,7 +177,7 @@ func (o Options) static(b *bootstrapv3.Bootstrap) error {
 func (o Options) node() *corev3.Node {
 	n := &corev3.Node{Id: o.Node.ID, Cluster: o.Node.Cluster}
 	if n.Cluster == "" {
-		n.Cluster = o.Node.ID // Envoy doesn't start without one
+		n.Cluster = o.Node.ID // Envoy requires one
 	}
 	meta := map[string]*structpb.Value{}
 	if len(o.Node.Labels) > 0 {
@@ -203,7 +202,8 @@ func (o Options) node() *corev3.Node {
 	return n
 }
 
-// told is what xds-server is told of the bootstrap, in the node's metadata.
+// told returns what the node's metadata reports to xds-server about the
+// bootstrap.
 func (o Options) told() map[string]*structpb.Value {
 	told := map[string]*structpb.Value{}
 	if o.ownDrainTime() {
@@ -213,14 +213,14 @@ func (o Options) told() map[string]*structpb.Value {
 		told["services"] = o.toldServices()
 	}
 	if n := max(len(replicas(o.XDSAddress)), o.Replicas); n > 1 {
-		told["replicas"] = structpb.NewNumberValue(float64(n)) // it has others to go to
+		told["replicas"] = structpb.NewNumberValue(float64(n)) // the Envoy has other replicas to connect to
 	}
 	return told
 }
 
-// The pauses before a stream that broke is opened again: random, up to a bound
-// that doubles from the first to the last. Envoy's own go up to 30 s; a
-// restart of xds-server is not to be felt that long.
+// Backoff before a broken stream is reopened: random, up to a bound that
+// doubles from the first to the last value. Envoy's default goes up to 30 s; a
+// restart of xds-server must not have effects for that long.
 const (
 	firstReconnect = 250 * time.Millisecond
 	lastReconnect  = 5 * time.Second
@@ -243,19 +243,21 @@ func adsConfig(api corev3.ApiConfigSource_ApiType) *corev3.ApiConfigSource {
 	}
 }
 
-// MaxModule is the most bytes of a module that an Envoy with this bootstrap
-// loads: it holds a whole download in memory, and up to 32 MiB by itself.
+// MaxModule is the size in bytes of the largest module that an Envoy with this
+// bootstrap loads: it holds a whole download in memory, by default up to 32
+// MiB.
 const MaxModule = 128 << 20
 
-// runtime lets Envoy load modules of up to MaxModule. The last layer is what an
-// Envoy without any has: what is set at its admin interface. The one between is
-// xds-server's: in it the Envoy is asked to tell of some of its requests.
+// runtime returns runtime layers that let Envoy load modules of up to
+// MaxModule. The last layer is the only one of an Envoy without a configured
+// runtime: what is set at its admin interface. The middle one is xds-server's,
+// which determines how many requests the Envoy reports.
 func (o Options) runtime() *bootstrapv3.LayeredRuntime {
 	static := &bootstrapv3.RuntimeLayer{Name: "wasmxds", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{
 		Fields: map[string]*structpb.Value{"http.async_response_buffer_limit": structpb.NewNumberValue(MaxModule)},
 	}}}
 	admin := &bootstrapv3.RuntimeLayer{Name: "admin", LayerSpecifier: &bootstrapv3.RuntimeLayer_AdminLayer_{AdminLayer: &bootstrapv3.RuntimeLayer_AdminLayer{}}}
-	if len(o.Static) > 0 { // which starts without xds-server, and whose listeners are not from there
+	if len(o.Static) > 0 { // it starts without xds-server, and its listeners are its own
 		return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{static, admin}}
 	}
 	source := fromADS()
@@ -266,13 +268,13 @@ func (o Options) runtime() *bootstrapv3.LayeredRuntime {
 	return &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{static, signals, admin}}
 }
 
-// runtimeTimeout is how long Envoy waits for its runtime before it asks for
-// anything else. An xds-server that is older than this layer does not answer, and
-// Envoy's own 15 s would be added to each start.
+// runtimeTimeout bounds how long Envoy waits for its runtime before it requests
+// anything else. An xds-server without this layer does not answer, and would
+// delay each start by Envoy's default of 15 s.
 const runtimeTimeout = time.Second
 
-// fromADS waits for an answer however long it takes. Envoy's own 15 s would
-// end with an Envoy that calls itself ready and listens nowhere.
+// fromADS returns a config source without a timeout. After Envoy's default of
+// 15 s, an Envoy would be ready without listening anywhere.
 func fromADS() *corev3.ConfigSource {
 	return &corev3.ConfigSource{
 		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
@@ -281,8 +283,8 @@ func fromADS() *corev3.ConfigSource {
 	}
 }
 
-// toYAML prints a message as Envoy's documentation writes it, in the order of
-// its fields.
+// toYAML formats a message in the form of Envoy's documentation, in the order
+// of its fields.
 func toYAML(m proto.Message) ([]byte, error) {
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
@@ -302,8 +304,8 @@ func toYAML(m proto.Message) ([]byte, error) {
 	return b.Bytes(), enc.Close()
 }
 
-// plain takes JSON's braces off, and its quotes where no reader of YAML, old
-// or new, could take the text for anything else.
+// plain removes JSON's braces, and its quotes where no YAML parser, old or new,
+// could misread the text.
 func plain(n *yaml.Node) {
 	if n.Kind != yaml.ScalarNode && len(n.Content) > 0 || n.Kind == yaml.ScalarNode && isPlain(n.Value) {
 		n.Style = 0

@@ -25,37 +25,37 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 )
 
-// How soon an Envoy notices that xds-server, or the way there, is gone.
+// How soon an Envoy notices that it has lost the connection to xds-server.
 const (
 	connectTimeout    = 5 * time.Second
 	keepaliveInterval = 30 * time.Second
 	keepaliveTimeout  = 10 * time.Second
 )
 
-// The same where there are other replicas to go to. Each Envoy pings its own replica
-// alone, so this costs a replica of 3,000 Envoys 300 pings a second; an active health
-// check would have each Envoy ask all.
+// The same if there are other replicas. Each Envoy pings only its own replica,
+// so a replica with 3,000 Envoys gets 300 pings a second; with active health
+// checks, each Envoy would query all replicas.
 const (
 	replicaConnectTimeout    = 2 * time.Second
 	replicaKeepaliveInterval = 10 * time.Second
 	replicaKeepaliveTimeout  = 5 * time.Second
 )
 
-// For how long an Envoy does not try a replica again that failed it once: doubled,
-// tripled, … up to the last where it goes on failing.
+// How long an Envoy avoids a replica that has failed: doubled, tripled, … up to
+// the last value if it keeps failing.
 const (
 	firstEjection = 5 * time.Second
 	lastEjection  = 30 * time.Second
 )
 
-// address is host:port, taken apart.
+// address is a parsed host:port.
 type address struct {
 	host string
 	port uint32
 }
 
-// parseAddress reads host:port; what says whose it is, for errors. A port of 0
-// leaves the choice to Envoy.
+// parseAddress parses host:port. The parameter what describes the address in
+// errors. With port 0, Envoy chooses the port.
 func parseAddress(what, text string) (address, error) {
 	host, portText, err := net.SplitHostPort(text)
 	if err != nil || host == "" {
@@ -68,7 +68,7 @@ func parseAddress(what, text string) (address, error) {
 	return address{host, uint32(port)}, nil
 }
 
-// replicas are the parts of what is said of several, with commas between.
+// replicas splits a comma-separated list of replicas.
 func replicas(text string) []string {
 	all := strings.Split(text, ",")
 	for i, one := range all {
@@ -77,7 +77,7 @@ func replicas(text string) []string {
 	return all
 }
 
-// parseAddresses reads host:port of each replica.
+// parseAddresses parses host:port of each replica.
 func parseAddresses(what string, texts []string) ([]address, error) {
 	var all []address
 	for _, text := range texts {
@@ -108,8 +108,8 @@ func (a address) proto() *corev3.Address {
 	}}}
 }
 
-// cluster leads to any of the replicas of xds-server. A host name is resolved by
-// Envoy, again and again.
+// cluster returns a cluster of the replicas of xds-server. Envoy resolves host
+// names periodically.
 func cluster(name string, at []address) *clusterv3.Cluster {
 	endpoints := &endpointv3.LocalityLbEndpoints{}
 	for _, a := range at {
@@ -125,8 +125,8 @@ func cluster(name string, at []address) *clusterv3.Cluster {
 	}
 	if !areIPs(at) {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-		// Both families, tried one after the other: "localhost" is often ::1 as
-		// well, with nobody there.
+		// Try both families, one after the other: "localhost" often also
+		// resolves to ::1, where nothing listens.
 		c.DnsLookupFamily = clusterv3.Cluster_ALL
 	}
 	if len(at) > 1 {
@@ -135,28 +135,29 @@ func cluster(name string, at []address) *clusterv3.Cluster {
 	return c
 }
 
-// leaveTheDead has an Envoy try the other replicas once one has failed it. Where all
-// have, it tries any.
+// leaveTheDead makes an Envoy try the other replicas after one has failed. If
+// all have failed, it tries any.
 func leaveTheDead(c *clusterv3.Cluster) {
 	c.ConnectTimeout = durationpb.New(replicaConnectTimeout)
 	c.OutlierDetection = &clusterv3.OutlierDetection{
 		SplitExternalLocalOriginErrors: true,
-		ConsecutiveLocalOriginFailure:  wrapperspb.UInt32(1), // no connection, or one that broke
+		ConsecutiveLocalOriginFailure:  wrapperspb.UInt32(1), // no connection, or a broken one
 		Consecutive_5Xx:                wrapperspb.UInt32(1),
 		Interval:                       durationpb.New(time.Second),
 		BaseEjectionTime:               durationpb.New(firstEjection),
 		MaxEjectionTime:                durationpb.New(lastEjection),
 		MaxEjectionPercent:             wrapperspb.UInt32(100),
-		// Who is slow or fails now and then is not to be told from the others by
-		// the few requests of one Envoy.
+		// The few requests of one Envoy do not show which replica is slow or
+		// fails sometimes.
 		EnforcingSuccessRate:            wrapperspb.UInt32(0),
 		EnforcingLocalOriginSuccessRate: wrapperspb.UInt32(0),
 	}
-	// Envoy's own half would have two of three that are dead tried again and again.
+	// With Envoy's default of 50 %, two dead replicas of three would be tried
+	// again and again.
 	c.CommonLbConfig = &clusterv3.Cluster_CommonLbConfig{HealthyPanicThreshold: &typev3.Percent{Value: 1}}
 }
 
-// xdsCluster is the way to xds-server's resources.
+// xdsCluster returns the cluster of xds-server's resources.
 func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	if o.XDSAddress == "" {
 		return nil, errors.New("an Envoy needs the address of xds-server")
@@ -175,8 +176,8 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 			ExplicitHttpConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig{
 				ProtocolConfig: &upstreamsv3.HttpProtocolOptions_ExplicitHttpConfig_Http2ProtocolOptions{
 					Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-						// A stream is silent for hours; a path that died is
-						// found out only by asking.
+						// A stream is silent for hours, so only a ping detects
+						// a broken connection.
 						ConnectionKeepalive: &corev3.KeepaliveSettings{
 							Interval: durationpb.New(ping),
 							Timeout:  durationpb.New(pong),
@@ -201,8 +202,9 @@ func (o Options) xdsCluster() (*clusterv3.Cluster, error) {
 	return c, nil
 }
 
-// inOrder gives the addresses of replicas in an order of the Envoy's own: it goes round,
-// so all Envoys of one that ends would go to the same one if they had the same.
+// inOrder returns the addresses of replicas in an order that depends on the
+// Envoy. Envoy tries them in turn, so with one common order all Envoys of a
+// replica that stops would move to the same one.
 func (o Options) inOrder(at []address) []address {
 	place := func(a address) []byte {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s:%d", o.Node.ID, a.host, a.port))
@@ -211,7 +213,8 @@ func (o Options) inOrder(at []address) []address {
 	return slices.SortedFunc(slices.Values(at), func(a, b address) int { return bytes.Compare(place(a), place(b)) })
 }
 
-// modulesCluster is the way to xds-server's modules; see [Options.ModulesURL].
+// modulesCluster returns the cluster of xds-server's modules; see
+// [Options.ModulesURL].
 func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 	if o.ModulesURL == "" {
 		return nil, errors.New("an Envoy with static listeners needs the URL of xds-server's modules")
@@ -222,8 +225,8 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 	}
 	c := cluster(ModulesCluster, at)
 	if !areIPs(at) {
-		// A stream that fails at one address is opened again at the next; a
-		// download would be lost.
+		// A stream that fails at one address is reopened at the next, but a
+		// download would fail.
 		c.DnsLookupFamily = clusterv3.Cluster_V4_PREFERRED
 	}
 	if scheme == "https" {
@@ -237,8 +240,8 @@ func (o Options) modulesCluster() (*clusterv3.Cluster, error) {
 	return c, nil
 }
 
-// parseURLs reads the URL of xds-server's modules, or those of several replicas with
-// commas between.
+// parseURLs parses the URL of xds-server's modules, or a comma-separated list
+// for several replicas.
 func parseURLs(text string) (scheme string, at []address, err error) {
 	var addresses []string
 	for _, one := range replicas(text) {

@@ -6,8 +6,8 @@ import (
 )
 
 const (
-	defaultDrainTime = 10 * time.Minute // Envoy's own
-	maxDrainTime     = 24 * time.Hour   // xds-server believes no longer one
+	defaultDrainTime = 10 * time.Minute // Envoy's default
+	maxDrainTime     = 24 * time.Hour   // the maximum that xds-server accepts
 )
 
 func (o Options) checkDrainTime() error {
@@ -17,11 +17,11 @@ func (o Options) checkDrainTime() error {
 	return nil
 }
 
-// ownDrainTime says whether the Envoy has to be told its drain time.
+// ownDrainTime reports whether the drain time differs from Envoy's default.
 func (o Options) ownDrainTime() bool { return o.DrainTime != 0 && o.DrainTime != defaultDrainTime }
 
-// comment says how Envoy is to be started: what bounds draining can't be said in
-// a bootstrap, only by flags.
+// comment returns instructions to start Envoy: the bounds on draining are
+// flags, and can't be set in a bootstrap.
 func (o Options) comment() string {
 	if !o.ownDrainTime() {
 		return defaultDrainComment + strategyComment

@@ -18,14 +18,15 @@ func (o Options) checkHangTimeout() error {
 	return nil
 }
 
-// hangMain is how much longer the main thread may take, over a large configuration.
+// hangMain is how many times longer the main thread may take, because of large
+// configurations.
 const hangMain = 4
 
-// watchdogs end an Envoy of which a worker has not come back from its work for that
-// long: one that a filter keeps serves none of its connections any more, and
-// nothing but the end of the process frees it. Some versions, 1.36.2 among them,
-// hold workers to what is said of the main thread
-// (https://github.com/envoyproxy/envoy/pull/43522), so there is something said of it.
+// watchdogs kill an Envoy if a worker is blocked for that long: a worker that a
+// filter blocks no longer serves its connections, and only the end of the
+// process frees it. Some versions, including 1.36.2, apply the settings of the
+// main thread to workers (https://github.com/envoyproxy/envoy/pull/43522), so
+// both are set.
 // https://www.envoyproxy.io/docs/envoy/latest/operations/performance#watchdog
 func (o Options) watchdogs() *bootstrapv3.Watchdogs {
 	if o.HangTimeout == 0 {

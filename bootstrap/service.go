@@ -15,27 +15,28 @@ import (
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/wasm/v3"
 )
 
-// Service is a Wasm service, which an Envoy has from its start to its end. Its module
-// comes from xds-server.
+// Service is a Wasm service, which runs as long as its Envoy. Its module comes
+// from xds-server.
 type Service struct {
 	Name    string
-	Version string              // by which xds-server knows it
+	Version string              // reported to xds-server
 	SHA256  string              // of its module
-	Wait    bool                // the Envoy is not to start without it
+	Wait    bool                // the Envoy must not start without it
 	Config  *wasmv3.WasmService // without its code
 }
 
-// How often an Envoy asks again for the module of a service, and how long between. By
-// itself it asks once more, within a second, and starts without the service.
+// How often an Envoy retries to fetch the module of a service, and the
+// interval. By default, it retries once, within a second, and then starts
+// without the service.
 const (
 	fetchTimeout = time.Minute
 	firstRetry   = time.Second
 	lastRetry    = 5 * time.Second
-	fewRetries   = 12 // half a minute, where nobody answers
+	fewRetries   = 12 // about half a minute, if nothing answers
 	manyRetries  = 1 << 30
 )
 
-// services are the Envoy's services as its bootstrap has them.
+// services returns the Envoy's services as bootstrap extensions.
 func (o Options) services() ([]*corev3.TypedExtensionConfig, error) {
 	if len(o.Services) == 0 {
 		return nil, nil
@@ -80,7 +81,7 @@ func (o Options) services() ([]*corev3.TypedExtensionConfig, error) {
 	return all, nil
 }
 
-// toldServices are the services that xds-server is told of, in the node's metadata.
+// toldServices returns what the node's metadata reports about services.
 func (o Options) toldServices() *structpb.Value {
 	services := map[string]*structpb.Value{}
 	for _, s := range o.Services {

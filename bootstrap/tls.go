@@ -14,18 +14,18 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 )
 
-// TLS is how an Envoy shows who it is, and knows xds-server. All paths are
-// those on the Envoy's machine.
+// TLS is how an Envoy authenticates itself and xds-server. All paths are those
+// on the Envoy's machine.
 type TLS struct {
-	CA         string // file of the authorities that xds-server's certificate is from
-	Cert, Key  string // files of the Envoy's own certificate; "": it shows none
-	ServerName string // asked for by SNI; "": the host of the address, if that is a name
-	SAN        string // what xds-server's certificate is for: a DNS name, IP address or URI (spiffe://…); "": ServerName, or the host of any address
+	CA         string // file of the authorities for xds-server's certificate
+	Cert, Key  string // files of the Envoy's own certificate; "": it has none
+	ServerName string // sent by SNI; "": the host of the address, if it is a name
+	SAN        string // subject of xds-server's certificate: a DNS name, IP address or URI (spiffe://…); "": ServerName, or the host of any address
 
-	// SecretsDir is the folder that the files of Secrets are put into. With
-	// it, an Envoy takes in new certificates as they are renamed into place (or
-	// their folder is swapped, as Kubernetes does); without it, Envoy reads
-	// them once, at its start.
+	// SecretsDir is the folder for the files of Secrets. If it is set, Envoy
+	// reloads certificates when they are renamed into place (or their folder is
+	// swapped, as Kubernetes does). Otherwise, Envoy reads them once, at its
+	// start.
 	SecretsDir string
 }
 
@@ -35,8 +35,8 @@ const (
 	caFile, caSecret     = "wasmxds-ca.yaml", "wasmxds-ca"
 )
 
-// Secrets gives the files that go into SecretsDir, by name: Envoy reloads
-// certificates only where it reads of them in a file of their own.
+// Secrets returns the files to put into SecretsDir, by name: Envoy only reloads
+// certificates that are referenced in a separate file.
 func (t *TLS) Secrets() (map[string][]byte, error) {
 	if err := t.check(); err != nil {
 		return nil, err
@@ -86,13 +86,14 @@ func file(name string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: name}}
 }
 
-// socket speaks TLS with xds-server at these addresses, and with nobody else.
+// socket returns a transport socket for TLS that accepts only xds-server at
+// these addresses.
 func (t *TLS) socket(at []address, alpn string) (*corev3.TransportSocket, error) {
 	if err := t.check(); err != nil {
 		return nil, err
 	}
 	tls := &tlsv3.UpstreamTlsContext{Sni: t.ServerName}
-	var hosts []string // what its certificate may be for
+	var hosts []string // possible subjects of its certificate
 	for _, a := range at {
 		if !slices.Contains(hosts, a.host) {
 			hosts = append(hosts, a.host)

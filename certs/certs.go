@@ -1,11 +1,11 @@
-// Package certs has the certificates of xds-server's listeners: read from
-// files, and read again when the files change.
+// Package certs provides the certificates of xds-server's listeners. It reads
+// them from files, and reloads them when the files change.
 //
-// Start with [Load], which gives a [Store]; [Store.Server] is the TLS
+// Start with [Load], which returns a [Store]. [Store.Server] returns the TLS
 // configuration for listeners, and [Store.Run] keeps it up to date. New
-// connections get what the files say now; those that are there stay as they
-// are. Files that don't go together, as halfway through a renewal, change
-// nothing until they do.
+// connections use the current files; existing connections are not affected.
+// Files that don't match, as in the middle of a renewal, change nothing until
+// they do.
 //
 // [Dev] makes a certificate authority and certificates for development.
 package certs
@@ -24,18 +24,18 @@ import (
 	"wasmxds/files"
 )
 
-// maxFile is how many bytes a file of certificates may have.
+// maxFile is the maximum size of a file of certificates in bytes.
 const maxFile = 16 << 20
 
-// Files are those of one side of TLS, in PEM.
+// Files are the PEM files of one side of TLS.
 type Files struct {
 	Cert, Key string // certificate with its intermediates, and its private key
-	// CA has the authorities that the other side's certificate must be from.
-	// Of servers: ""; clients need none.
+	// CA has the authorities for the other side's certificate. If it is "", a
+	// server requires no client certificates.
 	CA string
 }
 
-// Store has what is in Files. It is safe for concurrent use.
+// Store has the content of Files. It is safe for concurrent use.
 type Store struct {
 	files Files
 	log   *slog.Logger
@@ -43,21 +43,21 @@ type Store struct {
 	last  atomic.Pointer[Status]
 }
 
-// Status says how a Store is doing.
+// Status is the status of a Store.
 type Status struct {
-	NotAfter time.Time // end of the certificate in use
+	NotAfter time.Time // expiry of the certificate in use
 	Loaded   time.Time // when it was read
-	Err      error     // why the files as they are now are not in use; nil: they are
+	Err      error     // why the current files are not in use; nil: they are
 }
 
-// material is what was read.
+// material is the content of the files.
 type material struct {
 	raw  [3][]byte // Cert, Key, CA
 	cert tls.Certificate
 	ca   *x509.CertPool // nil: none
 }
 
-// Load reads the files, which must be good.
+// Load reads the files, which must be valid.
 func Load(files Files, log *slog.Logger) (*Store, error) {
 	s := &Store{files: files, log: log}
 	m, err := files.read()
@@ -76,7 +76,7 @@ func (s *Store) use(m *material) {
 
 func (s *Store) Status() Status { return *s.last.Load() }
 
-// read gives what is in the files, if it goes together.
+// read returns the content of the files, if they match.
 func (f Files) read() (*material, error) {
 	m := &material{}
 	for i, name := range []string{f.Cert, f.Key, f.CA} {
@@ -101,8 +101,8 @@ func (f Files) read() (*material, error) {
 	return m, nil
 }
 
-// Run looks at the files every so often, until ctx ends; then it returns nil.
-// Their content is compared, so any way of writing them will do, and any file
+// Run reloads the files at an interval until ctx ends. Then it returns nil. It
+// compares their content, so it works with any way of writing them and any file
 // system.
 func (s *Store) Run(ctx context.Context, every time.Duration) error {
 	tick := time.NewTicker(every)
@@ -117,7 +117,7 @@ func (s *Store) Run(ctx context.Context, every time.Duration) error {
 	}
 }
 
-// Reload looks at the files now.
+// Reload reads the files now.
 func (s *Store) Reload() {
 	m, err := s.files.read()
 	last := s.Status()
@@ -146,12 +146,12 @@ func (m *material) same(other *material) bool {
 	return true
 }
 
-// Server is the configuration for a listener whose clients speak one of these
-// protocols ("h2", "http/1.1"): TLS 1.2 at the least, and where Files.CA is
-// given, a client certificate from one of the authorities.
+// Server returns the configuration for a listener with these protocols ("h2",
+// "http/1.1"): at least TLS 1.2 and, if Files.CA is set, a client certificate
+// from one of the authorities.
 func (s *Store) Server(protocols ...string) *tls.Config {
-	// Made once, not for each connection: its session tickets are good as long
-	// as it is.
+	// The configuration is not made for each connection, because its session
+	// tickets are valid only as long as it exists.
 	var made atomic.Pointer[served]
 	current := func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		m := s.now.Load()
@@ -167,7 +167,7 @@ func (s *Store) Server(protocols ...string) *tls.Config {
 	return config
 }
 
-// served is a configuration and what it was made of.
+// served is a configuration and the material that it was made from.
 type served struct {
 	material *material
 	config   *tls.Config
@@ -178,7 +178,8 @@ func (m *material) server(protocols []string) *tls.Config {
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   protocols,
 		Certificates: []tls.Certificate{m.cert},
-		// Small records at first are for pages that are shown as they come.
+		// Small initial records only help pages that are rendered while they
+		// load.
 		DynamicRecordSizingDisabled: true,
 	}
 	if m.ca != nil {
@@ -188,9 +189,9 @@ func (m *material) server(protocols []string) *tls.Config {
 	return config
 }
 
-// Client is the configuration to connect to a server with, for a process that
-// ends before its certificates do. Cert and Key may be empty: no certificate
-// is shown then. So may CA: the system's authorities are trusted then.
+// Client returns the configuration to connect to a server, for a process that
+// ends before its certificates expire. If Cert and Key are empty, it presents
+// no certificate. If CA is empty, it trusts the system's authorities.
 func Client(f Files) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if f.CA != "" {

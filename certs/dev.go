@@ -23,29 +23,29 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// Development says what [Dev] makes.
+// Development has the options of [Dev].
 type Development struct {
-	Hosts       []string      // names and addresses of the server, besides localhost
+	Hosts       []string      // names and addresses of the server, in addition to localhost
 	Clients     []string      // names of clients; each gets a pair
 	TrustDomain string        // of the SPIFFE IDs; "": wasmxds.dev
-	Valid       time.Duration // of servers and clients; 0: 90 days. The authority's is ten years
+	Valid       time.Duration // validity of server and client certificates; 0: 90 days. The authority's is ten years
 	Now         time.Time     // zero: time.Now()
 }
 
-// The names of what Dev makes: NAME.crt and NAME.key. Of clients, NAME is
-// "client-" and the client's.
+// The names of Dev's files: NAME.crt and NAME.key. For clients, NAME is
+// "client-" followed by the client's name.
 const (
 	devCA     = "ca"
 	devServer = "server"
 )
 
-// Dev makes a certificate authority in a folder, and from it a pair for
-// servers and one for each client: for development, since the authority's key
-// lies beside them. An authority that is there is used again; pairs are made
-// anew. It gives the files that it wrote.
+// Dev makes a certificate authority in a folder, and signs pairs for the server
+// and for each client. It is for development, since the authority's key is
+// stored beside them. It reuses an existing authority, but always makes new
+// pairs. It returns the files that it wrote.
 //
-// The server is spiffe://TRUST-DOMAIN/xds-server, a client
-// spiffe://TRUST-DOMAIN/node/NAME and, where that is one, the DNS name NAME.
+// The server is spiffe://TRUST-DOMAIN/xds-server. A client is
+// spiffe://TRUST-DOMAIN/node/NAME and, if NAME is a valid DNS name, also that.
 func Dev(dir string, d Development) ([]string, error) {
 	if d.TrustDomain == "" {
 		d.TrustDomain = "wasmxds.dev"
@@ -80,13 +80,13 @@ func Dev(dir string, d Development) ([]string, error) {
 	return out.written, nil
 }
 
-// leaf is a certificate to be made, and the name of its files.
+// leaf is a certificate to make, and the name of its files.
 type leaf struct {
 	name string
 	*x509.Certificate
 }
 
-// clientName is what a client may be called: it names files.
+// clientName matches valid names of clients, which are used in file names.
 var clientName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 
 func (d Development) leaves() ([]leaf, error) {
@@ -117,19 +117,19 @@ func (d Development) leaves() ([]leaf, error) {
 	return all, nil
 }
 
-// authority is what certificates are signed by.
+// authority is a certificate authority.
 type authority struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-// folder is where files are written.
+// folder is the folder of the files.
 type folder struct {
 	dir     string
 	written []string
 }
 
-// authority reads the one that is there, or makes one.
+// authority reads the existing authority, or makes one.
 func (f *folder) authority(now time.Time) (*authority, error) {
 	certPEM, err := os.ReadFile(f.path(devCA, ".crt"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -185,8 +185,8 @@ func parseAuthority(certPEM, keyPEM []byte) (*authority, error) {
 	return &authority{cert, key}, nil
 }
 
-// pair makes a key and a certificate for it. Without an authority the
-// certificate is signed by its own key.
+// pair makes a key and a certificate for it. If ca is nil, the certificate is
+// self-signed.
 func (f *folder) pair(name string, template *x509.Certificate, ca *authority) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,9 +1,9 @@
 // Package files opens files by names that others chose: in flags, and in
 // definitions, whose authors may have less access than xds-server.
 //
-// Start with [Open], which opens regular files and nothing else, or with
-// [Roots], which opens those below some folders alone. Neither waits: not for a
-// named pipe's writer, not for a terminal's user.
+// Start with [Open], which opens only regular files, or with [Roots], which
+// opens only files below some folders. Neither blocks, for example on a named
+// pipe or a terminal.
 package files
 
 import (
@@ -15,23 +15,24 @@ import (
 	"syscall"
 )
 
-// ErrNotRegular is in errors about devices, named pipes, sockets and folders.
+// ErrNotRegular is the error for devices, named pipes, sockets and folders.
 var ErrNotRegular = errors.New("not a regular file")
 
-// ErrTooLarge is in errors about files of more bytes than are read.
+// ErrTooLarge is the error for files that are larger than the limit.
 var ErrTooLarge = errors.New("too large")
 
-// flags open without waiting, and make no terminal this process' own.
+// flags open a file without blocking, and without making a terminal the
+// controlling one.
 const flags = os.O_RDONLY | syscall.O_NONBLOCK | syscall.O_NOCTTY
 
-// Open opens a regular file for reading, and says what it is like.
+// Open opens a regular file for reading, and returns its info.
 func Open(name string) (*os.File, fs.FileInfo, error) {
 	return open(name, func() (fs.FileInfo, error) { return os.Stat(name) },
 		func() (*os.File, error) { return os.OpenFile(name, flags, 0) })
 }
 
-// open looks before it opens, since to open a device may do something (a
-// watchdog is started by it), and again at what was opened.
+// open checks a file before it opens it, because opening a device may have side
+// effects (such as starting a watchdog), and checks what it has opened.
 func open(name string, stat func() (fs.FileInfo, error), open func() (*os.File, error)) (*os.File, fs.FileInfo, error) {
 	info, err := stat()
 	if err != nil {
@@ -61,7 +62,7 @@ func regular(name string, info fs.FileInfo) error {
 	return &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
 }
 
-// Read gives what is in a regular file, if that is at most limit bytes.
+// Read returns the content of a regular file of at most limit bytes.
 func Read(name string, limit int64) ([]byte, error) {
 	f, _, err := Open(name)
 	if err != nil {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Roots are folders: what is below one of them may be opened, by links as well
-// as long as they lead to what is below one. A root itself may be a link, and
-// be replaced at any time. The zero value holds nothing.
+// Roots are folders below which files may be opened. Links are followed if
+// their target is below a root. A root itself may be a link, and may be
+// replaced at any time. The zero value contains nothing.
 type Roots struct{ dirs []string }
 
-// NewRoots gives the Roots of some folders, which need not be there yet.
+// NewRoots returns the Roots of some folders, which need not exist yet.
 func NewRoots(dirs ...string) (Roots, error) {
 	var r Roots
 	for _, dir := range dirs {
@@ -26,20 +26,20 @@ func NewRoots(dirs ...string) (Roots, error) {
 	return r, nil
 }
 
-// ErrOutside is in errors about what is not below a root. They don't tell
-// whether there is something by that name.
+// ErrOutside is the error for a path that is not below a root. It does not
+// reveal whether the path exists.
 var ErrOutside = errors.New("outside of the folders that files may be in")
 
-// String names the folders.
+// String returns the folders, separated by commas.
 func (r Roots) String() string { return strings.Join(r.dirs, ", ") }
 
-// Real gives the path that a name leads to in the end, without a link in it.
+// Real returns the path that a name resolves to, without links.
 func (r Roots) Real(name string) (string, error) {
 	real, _, err := r.find(name)
 	return real, err
 }
 
-// find gives the real path that a name leads to, and that of its root.
+// find returns the real path that a name resolves to, and that of its root.
 func (r Roots) find(name string) (real, root string, err error) {
 	abs, err := filepath.Abs(name)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r Roots) find(name string) (real, root string, err error) {
 	real, err = filepath.EvalSymlinks(abs)
 	at := real
 	if err != nil {
-		// What can't be looked at is told only where it may be looked at.
+		// Return why a path can't be resolved only if the path is below a root.
 		e, ok := errors.AsType[*fs.PathError](err)
 		if !ok { // too many links
 			return "", "", &fs.PathError{Op: "open", Path: name, Err: err}
@@ -58,22 +58,22 @@ func (r Roots) find(name string) (real, root string, err error) {
 	for _, dir := range r.dirs {
 		if root, rootErr := filepath.EvalSymlinks(dir); rootErr == nil && Below(at, root) {
 			return real, root, err
-		} else if err != nil && Below(at, dir) { // the root itself can't be looked at
+		} else if err != nil && Below(at, dir) { // the root itself can't be resolved
 			return "", "", err
 		}
 	}
 	return "", "", &fs.PathError{Op: "open", Path: name, Err: ErrOutside}
 }
 
-// Below says whether a path is that of a folder, or below it. It looks at the
-// paths alone.
+// Below reports whether a path is that of a folder, or below it. It compares
+// only the paths.
 func Below(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
 }
 
-// Open opens a regular file below one of the roots. No link that is put in its
-// way meanwhile leads it out of there.
+// Open opens a regular file below one of the roots. A link that is created
+// meanwhile can't lead it outside.
 func (r Roots) Open(name string) (*os.File, fs.FileInfo, error) {
 	var f *os.File
 	var info fs.FileInfo
@@ -85,7 +85,7 @@ func (r Roots) Open(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, err
 }
 
-// Stat says what is below one of the roots.
+// Stat returns the info of a file below one of the roots.
 func (r Roots) Stat(name string) (info fs.FileInfo, err error) {
 	err = r.within("stat", name, func(root *os.Root, rel string) (err error) {
 		info, err = root.Stat(rel)
@@ -94,7 +94,7 @@ func (r Roots) Stat(name string) (info fs.FileInfo, err error) {
 	return info, err
 }
 
-// Read is the package's Read, below one of the roots.
+// Read is like the function Read, for files below one of the roots.
 func (r Roots) Read(name string, limit int64) ([]byte, error) {
 	f, _, err := r.Open(name)
 	if err != nil {
@@ -104,8 +104,8 @@ func (r Roots) Read(name string, limit int64) ([]byte, error) {
 	return readAll(f, name, limit)
 }
 
-// within has something done with a name as seen from its root. Errors have the
-// name as it was given.
+// within calls do with the path of name relative to its root. Errors contain
+// the given name.
 func (r Roots) within(op, name string, do func(root *os.Root, rel string) error) error {
 	real, dir, err := r.find(name)
 	if err != nil {
@@ -123,7 +123,7 @@ func (r Roots) within(op, name string, do func(root *os.Root, rel string) error)
 	return named(do(root, rel), op, name)
 }
 
-// named gives an error of the file system the name that people know.
+// named replaces the path in a file system error with the given name.
 func named(err error, op, name string) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		return &fs.PathError{Op: op, Path: name, Err: e.Err}

@@ -16,11 +16,11 @@ import (
 	"wasmxds/files"
 )
 
-// MaxSize is the most bytes a policy may have.
+// MaxSize is the maximum size of a policy in bytes.
 const MaxSize = 1 << 20
 
-// Load reads a policy from a file. All problems come back in one pass; the
-// Policy is nil then.
+// Load reads a policy from a file. It returns all problems in one pass, and
+// then no Policy.
 func Load(name string) (*Policy, []definition.Problem) {
 	data, err := files.Read(name, MaxSize)
 	if err != nil {
@@ -29,7 +29,7 @@ func Load(name string) (*Policy, []definition.Problem) {
 	return Parse(name, data)
 }
 
-// Parse reads a policy, in YAML or JSON.
+// Parse parses a policy in YAML or JSON.
 func Parse(name string, data []byte) (*Policy, []definition.Problem) {
 	p := &parser{name: name}
 	if len(data) > MaxSize {
@@ -90,7 +90,7 @@ func (p *parser) unreadable(err error) {
 	p.problems = append(p.problems, found)
 }
 
-// rule reads one rule.
+// rule parses one rule.
 func (p *parser) rule(n *yaml.Node, at string) rule {
 	r := rule{line: n.Line}
 	fields := p.fields(n, at, "who", "ids", "clusters", "labels")
@@ -112,7 +112,7 @@ func (p *parser) rule(n *yaml.Node, at string) rule {
 	return r
 }
 
-// subjects reads a text or a list of texts; nil gives none.
+// subjects parses a text or a list of texts; nil gives none.
 func (p *parser) subjects(n *yaml.Node, at string) []subject {
 	var all []subject
 	for i, w := range p.texts(n, at) {
@@ -127,7 +127,7 @@ func (p *parser) subjects(n *yaml.Node, at string) []subject {
 }
 
 func (p *parser) labels(n *yaml.Node, at string, wildcards int) []label {
-	labels := []label{} // none at all may be claimed, unless:
+	labels := []label{} // an empty list allows no labels, unless:
 	if n.Kind != yaml.MappingNode {
 		p.problem(n, at, "needs a mapping of labels to values")
 		return labels
@@ -143,7 +143,7 @@ func (p *parser) labels(n *yaml.Node, at string, wildcards int) []label {
 	return labels
 }
 
-// globs reads a text or a list of texts.
+// globs parses a text or a list of texts.
 func (p *parser) globs(n *yaml.Node, at string, wildcards int) []string {
 	var globs []string
 	for i, t := range p.texts(n, at) {
@@ -162,7 +162,7 @@ func checkMatch(glob string) error {
 	return nil
 }
 
-// texts gives a text, or the texts of a list; nil gives none.
+// texts returns a text, or the texts of a list; nil gives none.
 func (p *parser) texts(n *yaml.Node, at string) []*yaml.Node {
 	if n == nil {
 		return nil
@@ -191,7 +191,7 @@ func (p *parser) items(n *yaml.Node, at string) []*yaml.Node {
 	return n.Content
 }
 
-// fields gives the fields of a mapping, which are to be among those known.
+// fields returns the fields of a mapping, and reports those that are not known.
 func (p *parser) fields(n *yaml.Node, at string, known ...string) map[string]*yaml.Node {
 	fields := map[string]*yaml.Node{}
 	if n.Kind != yaml.MappingNode {
@@ -210,7 +210,7 @@ func (p *parser) fields(n *yaml.Node, at string, known ...string) map[string]*ya
 	return fields
 }
 
-// unique reports keys that are there twice.
+// unique reports duplicate keys.
 func (p *parser) unique(n *yaml.Node, at string) {
 	lines := map[string]int{}
 	for i := 0; i < len(n.Content); i += 2 {

@@ -1,5 +1,5 @@
-// Package identity decides who may be what: which node an Envoy may say that
-// it is, given the certificate that it showed, and who may operate the fleet.
+// Package identity decides which node an Envoy may be, given its certificate,
+// and who may operate the fleet.
 //
 // Start with [Load], which reads a [Policy] from a file like this:
 //
@@ -13,10 +13,10 @@
 //	operators:                        # who may pause, promote, stop and roll back changes; not given: nobody
 //	- spiffe://example.com/ops/*
 //
-// What no rule allows is refused. Of names and URIs, * stands for one or more
-// characters but no separator ("." of names, "/" of URIs), and a URI may end in
-// /** for everything below. IDs, clusters and labels are globs as path.Match
-// has them.
+// What no rule allows is denied. In names and URIs, * matches one or more
+// characters except the separator ("." in names, "/" in URIs), and a URI may
+// end in /** to match everything below. IDs, clusters and labels are globs in
+// the syntax of path.Match.
 //
 // A Policy is immutable and safe for concurrent use.
 package identity
@@ -32,14 +32,15 @@ import (
 	"wasmxds/definition"
 )
 
-// Policy says who may be what. The zero value refuses everyone.
+// Policy determines which identities may be which nodes. The zero value denies
+// everything.
 type Policy struct {
 	name      string
 	rules     []rule
 	operators []subject
 }
 
-// rule allows what is written in it to those it is for.
+// rule allows its subjects to be certain nodes.
 type rule struct {
 	line     int
 	who      []subject
@@ -48,15 +49,15 @@ type rule struct {
 	labels   []label  // nil: any
 }
 
-// label is a label that may be claimed. Both are globs.
+// label is a label that is allowed. Key and values are globs.
 type label struct {
 	key    string
 	values []string
 }
 
-// Allow is nil when whoever has these identities (see [Of]) may be node. The
-// error says what it may be instead, in words for the log and for whoever
-// runs the client.
+// Allow returns nil if a client with these identities (see [Of]) may be node.
+// Otherwise, the error says which nodes it may be, for the log and the operator
+// of the client.
 func (p *Policy) Allow(identities []string, node definition.Node) error {
 	if len(identities) == 0 {
 		return errors.New("the client showed no certificate with a URI or DNS name")
@@ -83,8 +84,8 @@ func (p *Policy) Allow(identities []string, node definition.Node) error {
 	return fmt.Errorf("no rule of %s is for %s", p.name, strings.Join(identities, ", "))
 }
 
-// Operator gives the identity (see [Of]) by which somebody may operate the
-// fleet; "": none of them is an operator's.
+// Operator returns the first identity (see [Of]) that may operate the fleet, or
+// "" if there is none.
 func (p *Policy) Operator(identities []string) string {
 	for _, id := range identities {
 		for _, s := range p.operators {
@@ -96,8 +97,8 @@ func (p *Policy) Operator(identities []string) string {
 	return ""
 }
 
-// allow is nil when node is within the rule; found is what the wildcards of
-// who stand for.
+// allow returns nil if the rule allows node. The parameter found has the text
+// that the wildcards of who match.
 func (r *rule) allow(found []string, node definition.Node) error {
 	if ids := expand(r.ids, found); !matches(ids, node.ID) {
 		return fmt.Errorf("may not be node %q, only %s", node.ID, list(ids))
@@ -132,8 +133,8 @@ func (r *rule) label(found []string, key, value string) error {
 	return nil
 }
 
-// matches says whether one of the globs, which were checked when they were
-// read, matches.
+// matches reports whether one of the globs matches. They were checked when they
+// were parsed.
 func matches(globs []string, text string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool {
 		ok, err := path.Match(glob, text)

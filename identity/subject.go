@@ -11,9 +11,9 @@ import (
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
 
-// Of gives the identities in a certificate that has been verified: its URIs
-// and DNS names. Names that could be taken for a URI are left out, as are
-// SPIFFE IDs in a certificate that breaks SPIFFE's rules (exactly one URI,
+// Of returns the identities in a verified certificate: its URIs and DNS names.
+// It omits names that could be taken for a URI, and SPIFFE IDs in a certificate
+// that violates SPIFFE's rules (exactly one URI,
 // https://github.com/spiffe/spiffe/blob/main/standards/X509-SVID.md).
 func Of(cert *x509.Certificate) []string {
 	var ids []string
@@ -36,7 +36,7 @@ func Of(cert *x509.Certificate) []string {
 	return ids
 }
 
-// isName is what a DNS name may consist of, wildcards included.
+// isName matches a DNS name, including wildcards.
 var isName = regexp.MustCompile(`^[a-z0-9_*-]+(\.[a-z0-9_*-]+)*$`)
 
 func isURI(s string) bool { return strings.Contains(s, ":") }
@@ -45,13 +45,13 @@ func isSPIFFE(s string) bool {
 	return len(s) >= 9 && strings.EqualFold(s[:9], "spiffe://")
 }
 
-// subject matches identities: who a rule is for.
+// subject is a pattern for identities.
 type subject struct {
 	pattern   *regexp.Regexp
 	wildcards int
 }
 
-// newSubject reads a URI or DNS name with wildcards.
+// newSubject parses a URI or DNS name with wildcards.
 func newSubject(text string) (subject, error) {
 	separator := "."
 	if isURI(text) {
@@ -85,8 +85,8 @@ func newSubject(text string) (subject, error) {
 	return s, err
 }
 
-// checkURI wants to know whose namespace it is: the scheme and, of SPIFFE, the
-// trust domain are written out.
+// checkURI returns an error if a URI has wildcards that would span name spaces:
+// the scheme and, in a SPIFFE ID, the trust domain must be literal.
 func checkURI(text string) error {
 	scheme, rest, _ := strings.Cut(text, ":")
 	if scheme == "" || strings.Contains(scheme, "*") {
@@ -100,7 +100,7 @@ func checkURI(text string) error {
 	if !isSPIFFE(text) {
 		return nil
 	}
-	// As an ID, with something allowed in place of the wildcards.
+	// Check it as an ID, with a valid character in place of the wildcards.
 	id := strings.ReplaceAll(strings.TrimSuffix(text, "/**"), "*", "x")
 	if _, err := spiffeid.FromString(id); err != nil {
 		return fmt.Errorf("is not a SPIFFE ID: %w", err)
@@ -108,8 +108,8 @@ func checkURI(text string) error {
 	return nil
 }
 
-// match says whether an identity is the subject's, and what its wildcards
-// stand for.
+// match reports whether an identity matches, and returns the text that the
+// wildcards match.
 func (s subject) match(identity string) (found []string, ok bool) {
 	if m := s.pattern.FindStringSubmatch(identity); m != nil {
 		return m[1:], true
@@ -117,10 +117,11 @@ func (s subject) match(identity string) (found []string, ok bool) {
 	return nil, false
 }
 
-// reference is $1 to $9, or an escaped $.
+// reference matches $1 to $9, or an escaped $.
 var reference = regexp.MustCompile(`\$[0-9$]?`)
 
-// expand puts what wildcards stand for into globs, where it is taken as it is.
+// expand replaces references in globs by the text that wildcards matched, which
+// is taken literally.
 func expand(globs, found []string) []string {
 	if globs == nil {
 		return nil
@@ -137,12 +138,13 @@ func expand(globs, found []string) []string {
 	return globs
 }
 
-// literal escapes what path.Match takes for more than itself.
+// literal escapes the special characters of path.Match.
 func literal(s string) string {
 	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(s)
 }
 
-// checkGlob wants globs to be well formed, and references to lead somewhere.
+// checkGlob returns an error if a glob is malformed, or a reference has no
+// wildcard.
 func checkGlob(glob string, wildcards int) error {
 	for _, ref := range reference.FindAllString(glob, -1) {
 		switch {

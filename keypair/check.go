@@ -15,22 +15,22 @@ import (
 	"wasmxds/resource"
 )
 
-// material is what files or Secrets say.
+// material is the content of files or Secrets.
 type material struct{ cert, key, clientCA []byte }
 
 func (m material) equal(o material) bool {
 	return bytes.Equal(m.cert, o.cert) && bytes.Equal(m.key, o.key) && bytes.Equal(m.clientCA, o.clientCA)
 }
 
-// materialOf is what Envoys are sent of a pair.
+// materialOf returns the part of a pair that Envoys are sent.
 func materialOf(p resource.Pair) material { return material{p.Chain, p.Key, p.ClientCA} }
 
-// soon is how long before its end a certificate is told of.
+// soon is how long before its expiry a certificate causes a warning.
 const soon = 14 * 24 * time.Hour
 
-// check gives what Envoys may be sent, if it is what they take: a certificate whose
-// key it is, and which holds now. Of each file the blocks that count alone are in it.
-// Errors have nothing of the key.
+// check returns what Envoys may be sent, if they will accept it: a certificate
+// that matches the key and is valid now. It keeps only the relevant PEM blocks
+// of each file. Errors do not contain any part of the key.
 func check(m material, clients bool, now time.Time) (*resource.Pair, error) {
 	p := &resource.Pair{Chain: only(m.cert, "CERTIFICATE"), Key: only(m.key, keyTypes...)}
 	switch {
@@ -80,7 +80,7 @@ func check(m material, clients bool, now time.Time) (*resource.Pair, error) {
 
 var keyTypes = []string{"PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"}
 
-// only are the blocks of some types.
+// only returns the PEM blocks of the given types.
 func only(text []byte, types ...string) []byte {
 	var out bytes.Buffer
 	for rest := text; ; {
@@ -90,14 +90,14 @@ func only(text []byte, types ...string) []byte {
 		}
 		rest = more
 		for _, t := range types {
-			if block.Type == t && len(block.Headers) == 0 { // which an encrypted one has
-				_ = pem.Encode(&out, block) // a buffer takes all
+			if block.Type == t && len(block.Headers) == 0 { // an encrypted block has headers
+				_ = pem.Encode(&out, block) // a buffer returns no errors
 			}
 		}
 	}
 }
 
-// usable says whether Envoy can serve by a certificate.
+// usable returns an error if Envoy can't serve a certificate.
 func usable(leaf *x509.Certificate) error {
 	switch key := leaf.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -114,7 +114,7 @@ func usable(leaf *x509.Certificate) error {
 	return nil
 }
 
-// warning says what will be wrong with what is in use.
+// warning returns a warning about the certificate in use, or "".
 func warning(chain []byte, now time.Time) string {
 	block, _ := pem.Decode(chain)
 	if block == nil {

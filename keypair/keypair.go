@@ -1,10 +1,10 @@
-// Package keypair reads the certificates, keys and client authorities that listeners
-// name, again and again, and gives those that Envoys can be sent.
+// Package keypair reads the certificates, keys and client authorities of
+// listeners, follows their changes, and provides those that Envoys can be sent.
 //
-// Start with [New]; [Store.Want] says which are needed, and [Store.Run] looks at them.
-// What is in use goes on until there is another that is whole: a certificate that is
-// there before its key, or is half written, changes nothing. Private keys are in no
-// error, and on the disk of this machine alone.
+// Start with [New]. [Store.Want] sets which are needed, and [Store.Run] follows
+// them. A pair stays in use until there is a complete new one: a certificate
+// that arrives before its key, or is half written, changes nothing. Private
+// keys are in no error, and are stored only on this machine.
 package keypair
 
 import (
@@ -30,42 +30,44 @@ import (
 
 // Options are for New.
 type Options struct {
-	Roots files.Roots // that files may be in
-	// Follow tells what is in a Secret, NAMESPACE/NAME, or why that isn't known, whenever
-	// that changes, until ctx ends; nil: there is no cluster.
+	Roots files.Roots // folders that files may be in
+	// Follow calls tell with the content of a Secret, NAMESPACE/NAME, or why it
+	// isn't known, whenever that changes, until ctx ends. If Follow is nil,
+	// there is no cluster.
 	Follow func(ctx context.Context, name string, tell func(map[string][]byte, error))
-	// State keeps what was good last, on this machine alone; nil: it isn't kept.
+	// State stores the last good pairs, on this machine only. If it is nil,
+	// they are not stored.
 	State *state.Writer
-	// Every is how often files are looked at, a second unless given.
+	// Every is the interval at which files are read; default one second.
 	Every time.Duration
 	Log   *slog.Logger
 }
 
-// Store has what listeners are served by. Safe for concurrent use.
+// Store has the pairs of listeners. It is safe for concurrent use.
 type Store struct {
 	Options
 	kept state.View
-	old  map[string][]byte // that was kept, by key
+	old  map[string][]byte // stored pairs, by key
 
 	mu    sync.Mutex
 	known map[definition.TLS]*known
-	first bool // nothing was wanted yet
+	first bool // Want has not been called yet
 
 	followed map[string]*followed // Secrets, by name
 
-	telling sync.Mutex // held while Run's caller is told
+	telling sync.Mutex // held while changed of Run is called
 	fresh   chan struct{}
 }
 
-// known is what is known of one.
+// known is the state of one listener's TLS.
 type known struct {
 	pair  *resource.Pair // never nil
-	seen  material       // at the last look
-	used  material       // of which pair was made, or found to be wrong
+	seen  material       // at the last read
+	used  material       // from which pair was made, or that was rejected
 	looks int
 }
 
-// New makes a Store. It reads what was kept.
+// New returns a Store. It reads the stored pairs.
 func New(ctx context.Context, o Options) *Store {
 	o.Every = cmp.Or(o.Every, time.Second)
 	s := &Store{Options: o, kept: o.State.View("keypairs/"), old: map[string][]byte{}, known: map[definition.TLS]*known{}, first: true, followed: map[string]*followed{}, fresh: make(chan struct{}, 1)}
@@ -75,21 +77,21 @@ func New(ctx context.Context, o Options) *Store {
 	return s
 }
 
-// keep is how a pair is written down.
+// keep is the stored form of a pair.
 type keep struct{ Cert, Key, ClientCA []byte }
 
-// keyOf names what is written down.
+// keyOf returns the key of a stored pair.
 func keyOf(t definition.TLS) string {
 	text, err := json.Marshal(t)
 	if err != nil {
-		panic(err) // texts can be marshalled
+		panic(err) // can't happen: strings can be marshalled
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
 }
 
-// Want says which listeners need them from now on, and gives what is known of each
-// one's. Files that were not needed before are looked at at once.
+// Want sets which listeners need pairs from now on, and returns the current
+// pair of each. It reads files that were not needed before immediately.
 func (s *Store) Want(all map[*definition.Listener]definition.TLS) map[*definition.Listener]*resource.Pair {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,7 +99,7 @@ func (s *Store) Want(all map[*definition.Listener]definition.TLS) map[*definitio
 	wanted := make(map[definition.TLS]*known, len(all))
 	pairs := make(map[*definition.Listener]*resource.Pair, len(all))
 	for l, t := range all {
-		k := cmp.Or(wanted[t], s.known[t]) // several listeners may have the same
+		k := cmp.Or(wanted[t], s.known[t]) // several listeners may have the same TLS
 		if k == nil {
 			k = s.begin(t, now)
 		}
@@ -108,7 +110,7 @@ func (s *Store) Want(all map[*definition.Listener]definition.TLS) map[*definitio
 			s.kept.Remove(keyOf(t))
 		}
 	}
-	if s.first { // what else was kept nobody needs any more
+	if s.first { // other stored pairs are no longer needed
 		for key := range s.old {
 			s.kept.Remove(key)
 		}
@@ -118,13 +120,13 @@ func (s *Store) Want(all map[*definition.Listener]definition.TLS) map[*definitio
 	return pairs
 }
 
-// begin takes up one that was not needed before.
+// begin adds a TLS that was not needed before.
 func (s *Store) begin(t definition.TLS, now time.Time) *known {
 	k := &known{pair: &resource.Pair{Trouble: "is not read yet"}}
 	key := keyOf(t)
 	var old keep
 	if b, ok := s.old[key]; ok && json.Unmarshal(b, &old) == nil {
-		// Envoys may have it, so it goes on whatever became of it.
+		// Envoys may have it, so it stays in use even if it has become invalid.
 		k.pair = &resource.Pair{Chain: old.Cert, Key: old.Key, ClientCA: old.ClientCA, Warning: warning(old.Cert, now)}
 	}
 	delete(s.old, key)
@@ -137,7 +139,7 @@ func (s *Store) begin(t definition.TLS, now time.Time) *known {
 	return k
 }
 
-// maxFile is how many bytes a file may have.
+// maxFile is the maximum size of a file in bytes.
 const maxFile = 1 << 20
 
 func (s *Store) read(t definition.TLS) (m material, err error) {
@@ -160,9 +162,9 @@ func (s *Store) read(t definition.TLS) (m material, err error) {
 	return m, nil
 }
 
-// take has what was read used, if it is good and was left alone: of files that are
-// being written each part may be good by itself. It says whether that changes
-// anything.
+// take uses what was read, if it is valid and has not changed since the
+// previous read: while files are being written, each part may look valid. It
+// reports whether this changes the pair.
 func (s *Store) take(t definition.TLS, k *known, m material, err error, now time.Time) bool {
 	was := *k.pair
 	settled := k.looks == 0 || m.equal(k.seen)
@@ -196,8 +198,8 @@ func (s *Store) take(t definition.TLS, k *known, m material, err error, now time
 	return true
 }
 
-// Run looks at all that is needed until ctx ends, and calls changed when something is
-// another than Want has said.
+// Run follows everything that is needed until ctx ends, and calls changed when
+// a pair differs from what Want has returned.
 func (s *Store) Run(ctx context.Context, changed func()) error {
 	var g errgroup.Group
 	tell := func() {
@@ -222,7 +224,8 @@ func (s *Store) Run(ctx context.Context, changed func()) error {
 	return g.Wait()
 }
 
-// again does something over and over, each time when it has said, or now.
+// again calls do repeatedly, after the wait that it returns or a signal on now,
+// until ctx ends.
 func again(ctx context.Context, now <-chan struct{}, do func() (wait time.Duration)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -237,8 +240,8 @@ func again(ctx context.Context, now <-chan struct{}, do func() (wait time.Durati
 	}
 }
 
-// lookAtFiles says whether something is another than it was, and whether files are
-// being written.
+// lookAtFiles reports whether any pair has changed, and whether files are being
+// written.
 func (s *Store) lookAtFiles() (changed, open bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

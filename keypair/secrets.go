@@ -15,11 +15,11 @@ type followed struct {
 	end  context.CancelFunc
 	told bool
 	data map[string][]byte
-	err  error // why there is none
+	err  error // why there is no data
 }
 
-// follow follows the Secrets that are needed until ctx ends, and tells of what changes.
-// What certificates say changes with time, too.
+// follow follows the Secrets that are needed until ctx ends, and calls tell on
+// changes. The passing of time also causes changes, when certificates expire.
 func (s *Store) follow(ctx context.Context, tell func()) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -67,8 +67,8 @@ func (s *Store) follow(ctx context.Context, tell func()) {
 	})
 }
 
-// takeSecrets has what was told of Secrets used, and says whether that changes
-// anything. The Store is locked.
+// takeSecrets uses the current content of Secrets, and reports whether this
+// changes any pair. The Store must be locked.
 func (s *Store) takeSecrets() bool {
 	changed := false
 	for t, k := range s.known {
@@ -79,13 +79,14 @@ func (s *Store) takeSecrets() bool {
 		if !known {
 			continue
 		}
-		k.seen = m // a Secret is written as a whole
+		k.seen = m // a Secret is written atomically
 		changed = s.take(t, k, m, err, time.Now()) || changed
 	}
 	return changed
 }
 
-// secret is what Secrets have in place of files; false: that was not told yet.
+// secret returns the content of Secrets in place of files. It returns false if
+// this is not known yet.
 func (s *Store) secret(t definition.TLS) (m material, known bool, err error) {
 	if s.Follow == nil {
 		return m, true, errors.New("secret: there is no Kubernetes cluster to read it from")

@@ -1,10 +1,10 @@
-// Package misspelt finds the name that a misspelt one was meant for.
+// Package misspelt finds the name that a misspelt one stands for.
 package misspelt
 
 import "strings"
 
-// Nearest gives the name with the smallest edit distance, upper and lower case
-// and underscores aside; "" where none is near.
+// Nearest returns the name with the smallest edit distance, ignoring case and
+// underscores, or "" if no name is similar.
 func Nearest(got string, names []string) string {
 	best, least := "", min(max(2, len(got)/3), 4)+1
 	for _, name := range names {
@@ -17,8 +17,8 @@ func Nearest(got string, names []string) string {
 
 func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "") }
 
-// distance is the number of characters to add, drop, replace or swap with
-// their neighbour. Long words are all the same: far.
+// distance returns the number of characters to add, remove, replace or swap
+// with their neighbour. Words of more than 100 bytes are treated as different.
 func distance(a, b string) int {
 	if len(a) > 100 || len(b) > 100 {
 		return 100

@@ -10,24 +10,26 @@ import (
 
 const (
 	askEvery = time.Second
-	askTime  = 3 * time.Second // that a server may take to answer
+	askTime  = 3 * time.Second // timeout of a request to another server
 )
 
-// hearing has this server hear, while it leads, what Envoys tell other servers.
+// hearing collects, while this server leads, what Envoys report to other
+// servers.
 type hearing struct {
 	leader   *relay.Leader
 	follower *relay.Follower
-	rates    func() map[string]uint32 // of all that are watched
-	term     func() uint64            // in which this server leads; 0: it does not
-	living   func() []string          // other servers that live
+	rates    func() map[string]uint32 // sampling rates of all Envoys that are watched
+	term     func() uint64            // term in which this server leads; 0: it does not
+	living   func() []string          // other servers that are alive
 	ask      func(ctx context.Context, server string, a relay.Ask) (relay.Answer, error)
 
 	mu    sync.Mutex
-	under map[string]bool // servers that have not answered yet
+	under map[string]bool // servers with a request in progress
 }
 
-// run asks while anybody is watched, and has whom this server was to look at be left
-// alone when it is not asked any more, until ctx ends.
+// run queries other servers while any Envoy is watched, until ctx ends. It also
+// ends the sampling that another leader requested from this server when its
+// requests stop.
 func (h *hearing) run(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
@@ -50,7 +52,7 @@ func (h *hearing) run(ctx context.Context) {
 		case len(rates) == 0 && !watched:
 			continue
 		}
-		watched = len(rates) > 0 // else they are told so, once
+		watched = len(rates) > 0 // if there are none, the others are told so once
 		for server, a := range h.leader.Asks(time.Now(), term, rates, h.living()) {
 			if h.begin(server) {
 				under.Go(func() { h.one(ctx, server, a) })
@@ -59,7 +61,8 @@ func (h *hearing) run(ctx context.Context) {
 	}
 }
 
-// begin says whether a server may be asked: one that has not answered yet is not.
+// begin reports whether a server may be queried: not while a request to it is
+// in progress.
 func (h *hearing) begin(server string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,7 +73,7 @@ func (h *hearing) begin(server string) bool {
 	return true
 }
 
-// one asks a server. One that does not answer is not heard, which the leader notices.
+// one queries a server. The leader notices if there is no answer.
 func (h *hearing) one(ctx context.Context, server string, a relay.Ask) {
 	short, cancel := context.WithTimeout(ctx, askTime)
 	defer cancel()

@@ -19,10 +19,10 @@ import (
 	"wasmxds/xds"
 )
 
-// join is what the stages have said last. One goroutine's.
+// join has the latest output of each stage. It is used by one goroutine.
 type join struct {
 	options resource.Options
-	want    func(*module.Set) // says who is to get what, by a plan
+	want    func(*module.Set) // receives the desired set; plans follow from it
 	publish func(xds.Publication)
 	loaded  func(admin.Loaded)
 	swapped func(xds.Swap)
@@ -33,18 +33,18 @@ type join struct {
 	pairs *keypair.Store // nil: no listener can have TLS
 
 	update    source.Update
-	set       *module.Set   // as the sources say; nil: none yet
-	plan      *rollout.Plan // that was served last
-	base      *module.Set   // as it is everywhere; nil: nothing is
+	set       *module.Set   // from the sources; nil: none yet
+	plan      *rollout.Plan // the last one that was served
+	base      *module.Set   // set in force everywhere; nil: none
 	published xds.Publication
 	compiled  []definition.Problem
 	guards    []definition.Problem
-	held      *module.Set      // not wanted yet
-	hold      <-chan time.Time // ends that
+	held      *module.Set      // held back at the start
+	hold      <-chan time.Time // fires when held is released
 	logged    map[definition.Problem]bool
 }
 
-// inputs are where the stages say it.
+// inputs are the channels from the stages.
 type inputs struct {
 	updates chan source.Update
 	sets    chan *module.Set
@@ -54,7 +54,7 @@ type inputs struct {
 	pairs   chan struct{} // certificates of listeners have changed
 }
 
-// run takes what the stages say, and hands it on, until ctx ends.
+// run passes the output of each stage on to the next until ctx ends.
 func (j *join) run(ctx context.Context, in inputs) {
 	hold := time.NewTimer(firstHold)
 	defer hold.Stop()
@@ -87,14 +87,15 @@ func (j *join) run(ctx context.Context, in inputs) {
 	}
 }
 
-// firstHold bounds how long the first set waits for modules that are coming.
+// firstHold bounds how long the first set waits for modules that are being
+// fetched.
 const firstHold = 3 * time.Second
 
 func coming(f *module.Filter) bool { return f.State == module.Fetching }
 
-// resolved takes a set with its modules. The first is held back while modules are
-// still coming: a server that was killed may not have kept the last good version,
-// and Envoys would be sent the one before it.
+// resolved handles a set with its modules. The first one is held back while
+// modules are being fetched: a server that was killed may not have stored the
+// last good version, and Envoys would be sent the one before it.
 func (j *join) resolved(set *module.Set) {
 	if j.set == nil && j.hold != nil && slices.ContainsFunc(set.Filters, coming) {
 		j.held = set
@@ -103,7 +104,7 @@ func (j *join) resolved(set *module.Set) {
 	j.wanted(set)
 }
 
-// release holds nothing back any more.
+// release ends holding back the first set.
 func (j *join) release() {
 	j.hold = nil
 	if j.held != nil {
@@ -111,12 +112,12 @@ func (j *join) release() {
 	}
 }
 
-// wanted has a set rolled out.
+// wanted starts the rollout of a set.
 func (j *join) wanted(set *module.Set) {
 	j.set, j.held = set, nil
 	j.want(set)
 	if j.published.Catalog != nil {
-		j.tell() // of its problems: it may be that nobody gets anything else
+		j.tell() // report its problems now: there may be no new plan
 	}
 }
 
@@ -137,7 +138,7 @@ func (j *join) serve(plan *rollout.Plan) {
 	}
 }
 
-// told are the problems of the base and of what is on its way.
+// told returns the problems of the base and of all changes in progress.
 func told(p resource.Problems) []definition.Problem {
 	all := slices.Clone(p.Base)
 	for _, more := range p.Choices {
@@ -154,7 +155,7 @@ func (j *join) tellSwaps(s *queue.Queue[xds.Swaps]) {
 	}
 }
 
-// tell brings the admin server and the log up to date.
+// tell updates the admin server and the log.
 func (j *join) tell() {
 	problems := slices.Concat(j.update.Problems, j.compiled, j.guards)
 	if j.set != nil {
@@ -166,7 +167,7 @@ func (j *join) tell() {
 	problems = slices.Compact(problems)
 	j.logNew(problems)
 	set := j.set
-	if j.published.Catalog == nil { // it is on its way, or waits for what the server that leads writes
+	if j.published.Catalog == nil { // the first plan has not been served, possibly because it waits for the leader's write
 		set = nil
 	}
 	j.loaded(admin.Loaded{
@@ -175,7 +176,7 @@ func (j *join) tell() {
 	})
 }
 
-// logNew logs each problem once, when it comes up.
+// logNew logs each problem once, when it first occurs.
 func (j *join) logNew(problems []definition.Problem) {
 	logged := make(map[definition.Problem]bool, len(problems))
 	for _, f := range problems {

@@ -10,9 +10,9 @@ import (
 	"wasmxds/trace"
 )
 
-// news is what has happened to changes, in order, until it is in traces. Who
-// moves changes must not wait for that, as it is asked for the whole of a change
-// that has ended.
+// news queues events of changes, in order, until they are traced. The goroutine
+// that moves changes must not wait for tracing, which queries it for all
+// details of a change that has ended.
 type news struct{ queue *queue.Queue[rolloutNews] }
 
 type rolloutNews struct {
@@ -22,17 +22,17 @@ type rolloutNews struct {
 
 func newNews() *news { return &news{queue.New[rolloutNews]()} }
 
-// add never waits.
+// add never blocks.
 func (n *news) add(t rollout.Told) { n.queue.Add(rolloutNews{t, time.Now()}) }
 
-// told is told what happens to changes by who moves them, which it does not hold
-// up.
+// told handles an event of a change, without blocking the goroutine that moves
+// changes.
 func (p *Pipeline) told(t rollout.Told) {
 	p.Admin.RolloutTold(t)
 	p.news.add(t)
 }
 
-// run has it traced, until ctx ends.
+// run traces events until ctx ends.
 func (n *news) run(ctx context.Context, tracer *trace.Tracer, status func(context.Context) (rollout.Status, error)) {
 	for {
 		select {
@@ -55,16 +55,16 @@ func (n *news) run(ctx context.Context, tracer *trace.Tracer, status func(contex
 	}
 }
 
-// hasEnded says whether a change has just come to its end.
+// hasEnded reports whether a change has just ended.
 func hasEnded(t rollout.Told) bool {
 	return t.State == rollout.Done || t.State == rollout.Superseded || t.State == rollout.Stopped && t.Cause != ""
 }
 
-// traceRollout tells the whole of a change that went in waves.
+// traceRollout traces a whole change that had a policy.
 func traceRollout(tracer *trace.Tracer, st rollout.Status, t rollout.Told) {
 	i := slices.IndexFunc(st.Changes, func(c rollout.ChangeStatus) bool { return c.ID == t.Change && c.State == t.State })
 	if i < 0 || st.Changes[i].Policy == "" {
-		return // the trace of the change itself has all that there is
+		return // the trace of the change itself is complete
 	}
 	c := &st.Changes[i]
 	r := trace.Rollout{

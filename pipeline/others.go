@@ -10,14 +10,14 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// alarm is that a crashed VM has answered a request.
+// alarm means that a crashed VM has answered a request.
 type alarm struct {
 	Node   string `json:"node"`
 	Filter string `json:"filter,omitempty"`
-	Here   bool   `json:"here,omitempty"` // the Envoy is connected to the server that tells
+	Here   bool   `json:"here,omitempty"` // the Envoy is connected to the sending server
 }
 
-// download is what a module server saw of one.
+// download is an event of a download from a module server.
 type download struct {
 	Peer     netip.Addr    `json:"peer"`
 	SHA256   string        `json:"sha256"`
@@ -25,64 +25,65 @@ type download struct {
 	Progress swap.Progress `json:"progress"`
 }
 
-// happened is what a server tells others at once of what it has seen of Envoys that may
-// be connected to them.
+// happened has events of Envoys that may be connected to other servers. They
+// are sent to those immediately.
 type happened struct {
 	Alarms    []alarm    `json:"alarms,omitempty"`
 	Downloads []download `json:"downloads,omitempty"`
 }
 
 const (
-	gather   = 50 * time.Millisecond // before it is told
-	sendTime = 2 * time.Second       // that telling may take
-	// What waits for one server, at most. What is more is dropped: a VM that stays
-	// crashed is told of again, and a download that is not seen costs time.
+	gather   = 50 * time.Millisecond // delay to collect events before sending
+	sendTime = 2 * time.Second       // timeout of sending
+	// Maximum number of events that wait for one server. Others are dropped:
+	// alarms of a VM that stays crashed are repeated, and a lost download only
+	// costs time.
 	mostAlarms    = 1000
 	mostDownloads = 4000
-	// A VM may have been replaced meanwhile.
+	// After this time, the VM may have been replaced.
 	alarmStale = 2 * time.Second
 )
 
-// others tells the other servers of this one's state what happens here. Each is told in
-// order, one thing after the other, and none waits for another.
+// others sends events on this server to the other servers of its state. Each
+// gets them in order, in one request at a time, and none waits for another.
 type others struct {
-	living func() []string // servers that live, without this one
+	living func() []string // other servers that are alive
 	send   func(ctx context.Context, server string, h happened) error
-	some   chan struct{} // holds a token while there may be something to tell
+	some   chan struct{} // holds a token while there may be something to send
 
 	mu    sync.Mutex
-	boxes map[string]*box // of those that live
-	// Downloads of which others were told that they began: they are told of the end,
-	// whoever waits here by then.
+	boxes map[string]*box // of the servers that are alive
+	// Downloads whose start was sent to others. The end is sent as well, even
+	// if an Envoy here waits for it by then.
 	open map[fetch]int
 }
 
-// fetch is whose download it is, and of what.
+// fetch identifies a download.
 type fetch struct {
 	peer   netip.Addr
 	sha256 string
 }
 
-// box is what waits for a server.
+// box has the events that wait for a server.
 type box struct {
 	alarms    []alarm
-	since     map[alarm]time.Time // when each came
+	since     map[alarm]time.Time // time of each alarm
 	downloads []download
-	under     bool // something is being told
+	under     bool // a request is in progress
 }
 
 func newOthers(living func() []string, send func(context.Context, string, happened) error) *others {
 	return &others{living: living, send: send, some: make(chan struct{}, 1), boxes: map[string]*box{}, open: map[fetch]int{}}
 }
 
-// crashed tells of an alarm. It never waits.
+// crashed sends an alarm. It never blocks.
 func (o *others) crashed(now time.Time, a alarm) {
-	o.look() // it may be told but once: also one that has just begun is to hear of it
+	o.look() // an alarm may not be repeated, so include servers that have just started
 	o.each(func(b *box) {
 		if _, waits := b.since[a]; waits {
 			return
 		}
-		if len(b.alarms) == mostAlarms { // the oldest is worth least
+		if len(b.alarms) == mostAlarms { // the oldest is the least useful
 			delete(b.since, b.alarms[0])
 			b.alarms = slices.Delete(b.alarms, 0, 1)
 		}
@@ -90,8 +91,8 @@ func (o *others) crashed(now time.Time, a alarm) {
 	})
 }
 
-// downloaded tells of a download, unless it is of an Envoy that is connected here. It
-// never waits.
+// downloaded sends an event of a download, unless it is of an Envoy that is
+// connected here. It never blocks.
 func (o *others) downloaded(d download, ours bool) {
 	which := fetch{d.Peer, d.SHA256}
 	o.mu.Lock()
@@ -133,7 +134,7 @@ func (o *others) poke() {
 	}
 }
 
-// run tells until ctx ends.
+// run sends events until ctx ends.
 func (o *others) run(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
@@ -157,14 +158,14 @@ func (o *others) run(ctx context.Context) {
 			under.Go(func() {
 				short, cancel := context.WithTimeout(ctx, sendTime)
 				defer cancel()
-				_ = o.send(short, server, h) // they are hints
+				_ = o.send(short, server, h) // events are only hints
 				o.sent(server)
 			})
 		}
 	}
 }
 
-// look sees who lives.
+// look updates the servers that are alive.
 func (o *others) look() {
 	living := o.living()
 	o.mu.Lock()
@@ -181,7 +182,7 @@ func (o *others) look() {
 	}
 }
 
-// take gives what each server is to be told now.
+// take returns the events to send to each server now.
 func (o *others) take(now time.Time) map[string]happened {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -200,7 +201,7 @@ func (o *others) take(now time.Time) map[string]happened {
 	return all
 }
 
-// sent notes that a server was told, or was not to be reached.
+// sent records that a request to a server has ended, successfully or not.
 func (o *others) sent(server string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

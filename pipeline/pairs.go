@@ -6,7 +6,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// servedBy says which certificates the listeners of a plan are served by.
+// servedBy returns the certificates of the listeners of a plan.
 func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.Pair {
 	if j.pairs == nil {
 		return nil
@@ -14,7 +14,7 @@ func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.P
 	of := map[*definition.Listener]definition.TLS{}
 	add := func(listeners []*definition.Listener) {
 		for _, l := range listeners {
-			if _, found := of[l]; l.TLS != nil && !found { // sets share most of theirs
+			if _, found := of[l]; l.TLS != nil && !found { // sets share most of their listeners
 				of[l] = j.here(l)
 			}
 		}
@@ -26,8 +26,9 @@ func (j *join) servedBy(plan *rollout.Plan) map[*definition.Listener]*resource.P
 	return j.pairs.Want(of)
 }
 
-// here is a listener's TLS with its files where they are on this machine: another
-// server, whose definitions are in another folder, may have written the listener down.
+// here returns a listener's TLS with the paths of this machine: the listener
+// may have been stored by another server, whose definitions are in another
+// folder.
 func (j *join) here(l *definition.Listener) definition.TLS {
 	t := *l.TLS
 	if j.set != nil {

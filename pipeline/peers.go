@@ -13,7 +13,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Where servers ask and tell each other of Envoys.
+// Paths of requests between servers about Envoys.
 const (
 	askPath      = "/peer/v1/signals"
 	happenedPath = "/peer/v1/happened"
@@ -21,7 +21,7 @@ const (
 
 type nothing struct{}
 
-// meet has this server hear what others are told of Envoys, and others what it is told.
+// meet exchanges reports of Envoys with other servers.
 func (p *Pipeline) meet(peers *replica.Peers) {
 	registry := peers.Registry
 	living := func() []string { return slices.Collect(maps.Keys(registry.Living())) }
@@ -50,7 +50,7 @@ func (p *Pipeline) meet(peers *replica.Peers) {
 	})
 }
 
-// callTo asks one of the other servers that live.
+// callTo sends a request to another server that is alive.
 func callTo[Q, A any](ctx context.Context, peers *replica.Peers, server, path string, q Q) (a A, err error) {
 	to, is := peers.Registry.Living()[server]
 	if !is {
@@ -61,7 +61,7 @@ func callTo[Q, A any](ctx context.Context, peers *replica.Peers, server, path st
 
 var errTooMuch = errors.New("it tells of too much at once")
 
-// hear takes what another server tells.
+// hear handles events from another server.
 func (p *Pipeline) hear(h happened) error {
 	if len(h.Alarms) > mostAlarms || len(h.Downloads) > mostDownloads {
 		return errTooMuch
@@ -79,7 +79,7 @@ func (p *Pipeline) hear(h happened) error {
 	return nil
 }
 
-// crashed is told that a crashed VM of an Envoy has answered a request.
+// crashed handles a response of a crashed VM.
 func (p *Pipeline) crashed(node, filter string) {
 	here := p.XDS.Crashed(node, filter)
 	if !here {
@@ -90,7 +90,7 @@ func (p *Pipeline) crashed(node, filter string) {
 	}
 }
 
-// downloaded is told what the module server saw of a download.
+// downloaded handles an event of a download from the module server.
 func (p *Pipeline) downloaded(d download) {
 	ours := p.XDS.Downloaded(d.Peer, swap.Download{SHA256: d.SHA256, Progress: d.Progress, Size: d.Size})
 	if p.others != nil {

@@ -1,9 +1,9 @@
-// Package pipeline joins the stages: what the sources say goes with its
-// modules to the Envoys, and what comes of it to the admin server and to traces.
+// Package pipeline joins the stages: it passes definitions with their modules
+// to the Envoys, and the results to the admin server and to traces.
 //
-// Start with [New]. [Pipeline.Run] owns all goroutines of the stages. What comes
-// from outside, HTTP and streams of Envoys, is served by who runs it: from
-// [Pipeline.Modules], [Pipeline.Admin] and [Pipeline.XDS].
+// Start with [New]. [Pipeline.Run] owns all goroutines of the stages. The
+// caller serves HTTP and the streams of Envoys, by [Pipeline.Modules],
+// [Pipeline.Admin] and [Pipeline.XDS].
 package pipeline
 
 import (
@@ -34,28 +34,28 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Options are what the stages are made of. What one of them needs of another is
-// filled in by New.
+// Options are the options of the stages. New sets what connects the stages.
 type Options struct {
 	Source    *source.Join
 	Modules   module.Options
 	Resources resource.Options
 	XDS       xds.Options
 	Admin     admin.Options
-	Replicas  *Replicas     // nil: no other server has the state
+	Replicas  *Replicas     // nil: no other server shares the state
 	Tracer    *trace.Tracer // nil: none
-	// Pairs has what listeners with TLS are served by; nil: no listener can have TLS.
+	// Pairs provides the certificates of listeners with TLS. If it is nil, no
+	// listener can have TLS.
 	Pairs *keypair.Store
-	// AllowLogs decides whether a stream may bring the access logs of a node; nil:
-	// any may.
+	// AllowLogs decides whether a stream may send the access logs of a node. If
+	// it is nil, every stream may.
 	AllowLogs func(ctx context.Context, n definition.Node) error
-	// Guards tell what is wrong with certificates and the policy; nil: nothing is.
+	// Guards receives problems with certificates and the policy. It may be nil.
 	Guards <-chan []definition.Problem
 	Ready  func() // called once, when the first set is published
 	Log    *slog.Logger
 }
 
-// Pipeline is the stages.
+// Pipeline has all stages.
 type Pipeline struct {
 	Modules *serve.Server
 	XDS     *xds.Server
@@ -65,27 +65,28 @@ type Pipeline struct {
 	resolver *module.Resolver
 	rollouts *driver.Driver
 	judge    *judge.Judge
-	heard    *relay.Leader   // what Envoys that are watched tell, while this server leads
-	follower *relay.Follower // ... and while another does
+	heard    *relay.Leader   // reports of watched Envoys, while this server leads
+	follower *relay.Follower // the same, while another server leads
 	sampler  *sampler
 	hearing  *hearing           // nil: there are no other servers
-	others   *others            // so
-	envoys   *envoys.All        // so
-	streams  *replica.Streams   // so
-	modules  *modulepeer.Client // so
+	others   *others            // nil: there are no other servers
+	envoys   *envoys.All        // nil: there are no other servers
+	streams  *replica.Streams   // nil: there are no other servers
+	modules  *modulepeer.Client // nil: there are no other servers
 	judges   judges
 	plans    chan *rollout.Plan
-	ended    chan struct{} // closed when no plan is taken any more
+	ended    chan struct{} // closed when plans are no longer received
 	tracer   *trace.Tracer
-	// swaps are steps that Envoys have made with a change. Who publishes takes them:
-	// an Envoy may have swapped before all who count it know of the change, and an
-	// Envoy's goroutine counts nothing itself.
+	// swaps are steps of changes on Envoys. The goroutine that publishes takes
+	// them: an Envoy may swap before everything that counts it knows the
+	// change, and the goroutine of an Envoy counts nothing itself.
 	swaps   *queue.Queue[xds.Swaps]
 	news    *news
 	options Options
 }
 
-// New makes a Pipeline. It fails where what was kept of changes can't be read.
+// New returns a Pipeline. It returns an error if the stored changes can't be
+// read.
 func New(ctx context.Context, o Options) (*Pipeline, error) {
 	p := &Pipeline{tracer: o.Tracer, swaps: queue.New[xds.Swaps](), news: newNews(), plans: make(chan *rollout.Plan), ended: make(chan struct{}), options: o}
 	p.hears()
@@ -195,14 +196,14 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return nil
 	})
 	err := g.Wait()
-	stop() // what was told until now is in the traces
+	stop() // all events so far are in the traces
 	if failed := traces.Wait(); err == nil {
 		err = failed
 	}
 	return err
 }
 
-// send waits until v is taken, or ctx ends.
+// send blocks until v is received, or ctx ends.
 func send[T any](ctx context.Context, to chan<- T, v T) {
 	select {
 	case to <- v:

@@ -13,19 +13,20 @@ import (
 	"wasmxds/state"
 )
 
-// Replicas are the servers of a state that is shared. Whoever runs the Pipeline serves
-// Peers to them.
+// Replicas are the servers of a shared state. The caller of Pipeline.Run serves
+// requests to Peers.
 type Replicas struct {
 	Peers  *replica.Peers
-	Shared state.Store // as all see it
-	// Copy is what this server has of it, and owes to it; In and GiveUp pay that in a
-	// term, or give it up. See driver.Replicas.
+	Shared state.Store // the state itself
+	// Copy is this server's copy of the state, including writes that are still
+	// due. In makes these writes in a term, and GiveUp drops them. See
+	// driver.Replicas.
 	Copy   state.Store
 	In     func(context.Context, state.Term) (state.Store, error)
 	GiveUp func()
 }
 
-// driver is what moves changes needs of them.
+// driver returns the options of the rollout driver.
 func (r *Replicas) driver() *driver.Replicas {
 	if r == nil {
 		return nil
@@ -39,23 +40,23 @@ func (r *Replicas) driver() *driver.Replicas {
 	}
 }
 
-// peer is the mover for other servers.
+// peer is the mover for requests of other servers.
 type peer struct {
 	driver.Here
 	judge *judge.Judge
 }
 
-// Status tells of all changes, as long as this server leads.
+// Status returns the status of all changes, as long as this server leads.
 func (p peer) Status(ctx context.Context) (rollout.Status, error) {
 	s, err := p.Here.Status(ctx)
 	curves(&s, p.judge)
 	return s, err
 }
 
-// Leads says whether this server is the one that moves changes.
+// Leads reports whether this server moves changes.
 func (p *Pipeline) Leads() bool { return p.rollouts.Standing().Stand == driver.Leads }
 
-// replicas are all servers of the state, by id.
+// replicas returns all servers of the state, by id.
 func (p *Pipeline) replicas() []admin.Replica {
 	registry := p.options.Replicas.Peers.Registry
 	standing := p.rollouts.Standing()

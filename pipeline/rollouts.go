@@ -15,7 +15,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// newDriver makes what decides who gets a change.
+// newDriver returns the driver, which decides which Envoys get a change.
 func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 	d, err := driver.New(ctx, driver.Options{
 		Options: rollout.Options{
@@ -38,7 +38,7 @@ func (p *Pipeline) newDriver(ctx context.Context) (*driver.Driver, error) {
 	return d, nil
 }
 
-// plan has a plan compiled and published.
+// plan passes a plan on to be compiled and published.
 func (p *Pipeline) plan(plan *rollout.Plan) {
 	select {
 	case p.plans <- plan:
@@ -46,8 +46,8 @@ func (p *Pipeline) plan(plan *rollout.Plan) {
 	}
 }
 
-// checker says what is wrong with a set. It is one goroutine's: what was compiled
-// for one set is taken over for the next.
+// checker returns a function that reports the problems of a set. It must be
+// called by one goroutine, and reuses what it compiled for the previous set.
 func checker(o resource.Options) func(*module.Set) []string {
 	var last *resource.Catalog
 	return func(set *module.Set) []string {
@@ -65,19 +65,19 @@ func checker(o resource.Options) func(*module.Set) []string {
 	}
 }
 
-// observed hands on what streams say of Envoys.
+// observed handles an event of an Envoy's stream.
 func (p *Pipeline) observed(o xds.Observed) {
 	if o.What == xds.Fresh && p.others == nil {
-		return // it can't have been elsewhere
+		return // there are no other servers that had it
 	}
 	if e := eventOf(o); e != nil {
 		p.rollouts.Tell(e)
 	}
 }
 
-// swapped takes what filters have come to on an Envoy. A crash is told here, once,
-// and not by the alarm of each request that the crashed VM answered: the curves that
-// people see and what stops a change count the same.
+// swapped handles steps of filters on an Envoy. A crash is reported here, once,
+// and not for the alarm of each request that the crashed VM answered, so that
+// the curves in the status agree with what stops a change.
 func (p *Pipeline) swapped(w xds.Swaps) {
 	for _, c := range w.Changes {
 		if c.Stage == swap.ChangeCrashed {
@@ -101,14 +101,14 @@ func eventOf(o xds.Observed) rollout.Event {
 		return rollout.Settled{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Unable: o.Unable}
 	case xds.Refused:
 		if o.Refusal.Unfetched {
-			return nil // it is told once more where the Envoy has the module
+			return nil // it is reported again when the Envoy has the module
 		}
 		return rollout.Refused{ID: o.Node.ID, Choice: rollout.Choice(o.Choice), Key: keyOf(o.Refusal), Message: o.Refusal.Message}
 	}
 	return nil
 }
 
-// keyOf is the definition that a refused resource was made of.
+// keyOf returns the definition that a rejected resource was made from.
 func keyOf(r *swap.Refusal) rollout.Key {
 	switch r.Type {
 	case swap.Extension:
@@ -119,7 +119,7 @@ func keyOf(r *swap.Refusal) rollout.Key {
 	return rollout.Key{Kind: r.Type.URL(), Name: r.Name}
 }
 
-// publicationOf is a plan, compiled upon what was published before.
+// publicationOf compiles a plan, reusing what was published before.
 func publicationOf(last *resource.Catalog, plan *rollout.Plan, pairs map[*definition.Listener]*resource.Pair, o resource.Options) (xds.Publication, resource.Problems) {
 	sets := resource.Sets{Base: plan.Base, Choices: make(map[resource.Choice]*module.Set, len(plan.Sets)), Standby: make(map[resource.Choice]bool, len(plan.Sets)), Pairs: pairs}
 	for choice, set := range plan.Sets {
@@ -132,21 +132,21 @@ func publicationOf(last *resource.Catalog, plan *rollout.Plan, pairs map[*defini
 	}}, problems
 }
 
-// mover tells of changes, with what their Envoys have told, and does what people
-// say of them.
+// mover adds the curves of Envoys' reports to the driver's status.
 type mover struct {
 	*driver.Driver
 	judge *judge.Judge
 }
 
-// Status tells of all changes.
+// Status returns the status of all changes.
 func (m mover) Status(ctx context.Context) (rollout.Status, error) {
 	s, err := m.Driver.Status(ctx)
 	curves(&s, m.judge)
 	return s, err
 }
 
-// curves adds what Envoys have told, where no other server has said it.
+// curves adds the curves of Envoys' reports, unless another server has added
+// them.
 func curves(s *rollout.Status, judge *judge.Judge) {
 	now := time.Now()
 	for i := range s.Changes {

@@ -8,24 +8,24 @@ import (
 	"time"
 )
 
-// sampler has Envoys tell of so many of their requests as it takes to judge a
-// change, whatever they have to do: each of few tells of more than each of many.
+// sampler makes Envoys report as many requests as are necessary to judge a
+// change, whatever their load: if there are few Envoys, each reports more.
 type sampler struct {
-	watched func() []string // Envoys that are to tell
-	// sample has an Envoy tell of so many of a million requests, and gives the
-	// rate that it is told.
+	watched func() []string // Envoys that must report
+	// sample sets the rate of an Envoy, per million requests, and returns the
+	// effective rate.
 	sample  func(node string, perMillion uint32) uint32
-	changed chan struct{} // holds a token while watched may give others
+	changed chan struct{} // holds a token while the result of watched may have changed
 
 	mu    sync.Mutex
-	told  map[string]int // samples since the rate was looked at
+	told  map[string]int // samples since the rates were last adjusted
 	rates map[string]uint32
 }
 
 const (
-	samplesPerSecond = 10_000  // of all Envoys together, about
-	samplesOfOne     = 1000    // a second, and about
-	firstRate        = 100_000 // of a million: what an Envoy has to do is not known yet
+	samplesPerSecond = 10_000  // of all Envoys together, approximately
+	samplesOfOne     = 1000    // of one Envoy per second, approximately
+	firstRate        = 100_000 // per million: the load of the Envoy is not known yet
 	allRequests      = 1_000_000
 	lookAtRates      = 3 * time.Second
 )
@@ -34,7 +34,7 @@ func newSampler(watched func() []string, sample func(string, uint32) uint32) *sa
 	return &sampler{watched: watched, sample: sample, changed: make(chan struct{}, 1), told: map[string]int{}, rates: map[string]uint32{}}
 }
 
-// poke says that others are watched. It never waits.
+// poke signals that the watched Envoys have changed. It never blocks.
 func (s *sampler) poke() {
 	select {
 	case s.changed <- struct{}{}:
@@ -42,7 +42,7 @@ func (s *sampler) poke() {
 	}
 }
 
-// sampled counts how much an Envoy told.
+// sampled counts the samples of an Envoy.
 func (s *sampler) sampled(node string, samples int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,21 +51,21 @@ func (s *sampler) sampled(node string, samples int) {
 	}
 }
 
-// sampling tells whether an Envoy is to tell.
+// sampling reports whether an Envoy must report.
 func (s *sampler) sampling(node string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rates[node] > 0
 }
 
-// current are the rates of those that are to tell.
+// current returns the rates of all Envoys that must report.
 func (s *sampler) current() map[string]uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.rates)
 }
 
-// run looks at who is to tell, and how much they do, until ctx ends.
+// run updates the watched Envoys and adjusts their rates until ctx ends.
 func (s *sampler) run(ctx context.Context) {
 	tick := time.NewTicker(lookAtRates)
 	defer tick.Stop()
@@ -81,8 +81,8 @@ func (s *sampler) run(ctx context.Context) {
 	}
 }
 
-// look sets rates: of Envoys that are new, or not watched any more, and, if it is
-// time for that, of those that tell too much or too little.
+// look sets the rates of Envoys that are new, or no longer watched. If adapt is
+// set, it also adjusts those of Envoys that report too much or too little.
 func (s *sampler) look(adapt bool) {
 	watched := s.watched()
 	for node, rate := range s.next(watched, adapt) {
@@ -95,7 +95,7 @@ func (s *sampler) look(adapt bool) {
 	}
 }
 
-// next gives the rates that are to be others.
+// next returns the rates that must change.
 func (s *sampler) next(watched []string, adapt bool) map[string]uint32 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,9 +114,9 @@ func (s *sampler) next(watched []string, adapt bool) map[string]uint32 {
 			rate = firstRate
 		case !adapt:
 		case told > enough:
-			rate /= 3 // a step down, as rates are
+			rate /= 3 // one step down in the list of rates
 		case 4*told < enough:
-			rate = min(4*rate, allRequests) // a step up
+			rate = min(4*rate, allRequests) // one step up
 		}
 		if rate != s.rates[node] {
 			others[node], s.rates[node] = rate, rate

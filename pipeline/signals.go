@@ -12,13 +12,13 @@ import (
 	"wasmxds/xds"
 )
 
-// watch has Envoys looked at, or no more.
+// watch starts or stops watching Envoys.
 func (p *Pipeline) watch(w rollout.Watch) (told []byte) {
 	defer p.sampler.poke()
 	return p.judge.Watch(time.Now(), w)
 }
 
-// hears makes what judges Envoys by what they tell, and has them tell it.
+// hears creates the stages that collect and judge the reports of Envoys.
 func (p *Pipeline) hears() {
 	p.heard = relay.NewLeader(signal.NewCounts(), func(node string, samples int) { p.sampler.sampled(node, samples) })
 	p.follower = relay.NewFollower(p.sample)
@@ -26,7 +26,7 @@ func (p *Pipeline) hears() {
 	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
 }
 
-// receiving is how the access logs of Envoys are taken.
+// receiving returns the options of the receiver of access logs.
 func (p *Pipeline) receiving() signal.Options {
 	allow := p.options.AllowLogs
 	return signal.Options{
@@ -58,9 +58,10 @@ func (p *Pipeline) logs(ctx context.Context, first []byte) (xds.LogStream, error
 	return st, nil
 }
 
-// sample has an Envoy tell of so many of a million requests as who leads says, if it is
-// not told so by now: it is said again and again. Where this server leads by now, and
-// looks at the Envoy itself, it is not let off.
+// sample sets the rate of an Envoy that the leader requests, per million
+// requests, unless it is set already: the leader repeats its requests. If this
+// server has become the leader, and watches the Envoy itself, a rate of 0 is
+// ignored.
 func (p *Pipeline) sample(node string, perMillion uint32) {
 	if perMillion == 0 && p.sampler.sampling(node) {
 		return

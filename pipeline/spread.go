@@ -16,15 +16,15 @@ import (
 // held are the streams of this server's Envoys.
 type held struct{ *xds.Server }
 
-// Len is how many there are.
+// Len returns the number of streams.
 func (h held) Len() int { return int(h.Stats().Streams) }
 
-// spreads has Envoys go to other servers where these have fewer.
+// spreads moves Envoys to other servers that have fewer.
 func (p *Pipeline) spreads(peers *replica.Peers) {
 	p.streams = replica.NewStreams(peers.Registry, held{p.XDS}, p.options.Log)
 }
 
-// ready is called when the first set is published.
+// ready is called when the first set has been published.
 func (p *Pipeline) ready() {
 	if p.streams != nil {
 		p.streams.Ready()
@@ -32,17 +32,19 @@ func (p *Pipeline) ready() {
 	p.options.Ready()
 }
 
-// Leave has Envoys go to other servers of the state, as this one ends, within a time.
+// Leave moves all Envoys to other servers of the state, within a time, because
+// this server is about to stop.
 func (p *Pipeline) Leave(ctx context.Context, within time.Duration) {
 	if p.streams != nil {
 		p.streams.Leave(ctx, within)
 	}
 }
 
-// needed are the modules that Envoys may be sent, whatever definitions say.
+// needed returns the modules that Envoys may be sent, whatever the definitions
+// are.
 func (p *Pipeline) needed() []string { return slices.Concat(p.XDS.Needed(), p.rollouts.Modules()) }
 
-// sharesModules has servers give each other modules.
+// sharesModules lets servers fetch modules from each other.
 func (p *Pipeline) sharesModules(peers *replica.Peers) {
 	o := &p.options.Modules
 	peers.Handle("GET "+modulepeer.Folder, modulepeer.Handler(o.Store, p.options.Log))
@@ -62,11 +64,12 @@ func (p *Pipeline) sharesModules(peers *replica.Peers) {
 	o.Peers = p.modules
 }
 
-// downloadWaits is how long a download waits for a module that another server has.
+// downloadWaits bounds how long a download waits for a module that another
+// server has.
 const downloadWaits = 20 * time.Second
 
-// missing has a module that an Envoy asks for come from another server. It does so for
-// those that are needed alone: who asks may ask for anything.
+// missing fetches a module that an Envoy requests from another server. It only
+// does so for modules that are needed, because a client may request anything.
 func (p *Pipeline) missing(ctx context.Context, sha256 string) error {
 	if p.modules == nil || !slices.Contains(p.needed(), sha256) {
 		return fs.ErrNotExist

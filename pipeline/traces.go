@@ -10,8 +10,7 @@ import (
 	"wasmxds/xds"
 )
 
-// observe has the tracer told of what the resolver and the Envoys do, besides
-// whoever is told already.
+// observe returns an Observer that reports to the tracer as well as to o.
 func observe(t *trace.Tracer, o module.Observer) module.Observer {
 	if t == nil {
 		return o

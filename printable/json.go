@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// JSON is a JSON document that is YAML as well: JSON may have DEL, the C1
-// controls and noncharacters as they are, YAML only as escapes.
+// JSON returns a JSON document that is also valid YAML: JSON may contain DEL,
+// the C1 controls and noncharacters literally, YAML only as escapes.
 func JSON(doc []byte) []byte {
 	var b strings.Builder
 	for _, r := range string(doc) {

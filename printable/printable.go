@@ -1,13 +1,13 @@
-// Package printable shows text of others as it is, and not as it would like to
-// be shown. Node IDs, labels, names in definitions and modules, what Envoys,
-// registries and filters say: in a terminal their control characters would
-// move the cursor or set the title, and in any text bidirectional and invisible
-// ones would show other words than are there.
+// Package printable makes text from others safe to show: node IDs, labels,
+// names in definitions and modules, messages of Envoys, registries and filters.
+// In a terminal, control characters in such text would move the cursor or set
+// the title. In any output, bidirectional and invisible characters would show
+// other words than the text has.
 //
-// [Text] is for one field of a line or a table. [NewWriter] is around all that
-// is printed, for what was not thought of. Both write a character that is not
-// printable as an escape: \x1b, or \u202e, which is the same in JSON and in
-// double-quoted YAML, so that documents stay what they are.
+// [Text] is for one field of a line or a table. [NewWriter] wraps the whole
+// output, as a safeguard. Both escape characters that are not printable: \x1b,
+// or \u202e, which is the same in JSON and in double-quoted YAML, so that
+// documents keep their meaning.
 package printable
 
 import (
@@ -19,11 +19,11 @@ import (
 	"unicode/utf8"
 )
 
-// Is tells whether s is shown as it is: valid UTF-8 of letters, marks, digits,
-// punctuation, symbols and the ASCII blank, all of which can be seen.
+// Is reports whether s is shown unchanged: valid UTF-8 that consists of visible
+// letters, marks, digits, punctuation, symbols and ASCII spaces.
 func Is(s string) bool { return safe(s) == len(s) }
 
-// safe is the length of the part of s before the first escape.
+// safe returns the length of the part of s before the first escape.
 func safe(s string) int {
 	for i := 0; i < len(s); {
 		if c := s[i]; c >= ' ' && c < 0x7f {
@@ -39,25 +39,25 @@ func safe(s string) int {
 	return len(s)
 }
 
-// visible tells whether a character can be seen and changes no others.
+// visible reports whether a character is visible and does not change others.
 func visible(r rune) bool {
 	return strconv.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, blank)
 }
 
-// blank are letters, marks and symbols that show nothing.
+// blank are letters, marks and symbols that are invisible.
 var blank = &unicode.RangeTable{R16: []unicode.Range16{
 	{Lo: 0x17b4, Hi: 0x17b5, Stride: 1}, // Khmer inherent vowels
 	{Lo: 0x2800, Hi: 0x2800, Stride: 1}, // Braille pattern blank
 }}
 
-// Text is s on one line: line breaks and tabs are escaped, too.
+// Text returns s on one line: it also escapes line breaks and tabs.
 func Text(s string) string { return escaped(s, "") }
 
-// Lines is s with its line breaks and tabs as they are.
+// Lines returns s with its line breaks and tabs unchanged.
 func Lines(s string) string { return escaped(s, "\n\t") }
 
-// Word is s as a cell of a table. One with blanks, which could be taken for
-// the space between columns, is in quotes.
+// Word returns s as a cell of a table. If s has spaces, which could be taken
+// for the space between columns, it is quoted.
 func Word(s string) string {
 	if strings.ContainsAny(s, ` "`) {
 		return `"` + strings.ReplaceAll(Text(s), `"`, `\"`) + `"`
@@ -65,7 +65,7 @@ func Word(s string) string {
 	return Text(s)
 }
 
-// escaped leaves the control characters in keep.
+// escaped escapes s, except for control characters in keep.
 func escaped(s, keep string) string {
 	n := safe(s)
 	if n == len(s) {

@@ -6,16 +6,17 @@ import (
 	"unicode/utf8"
 )
 
-// Writer writes what can be printed, and escapes for the rest, to another
-// writer. Line breaks and tabs pass. It is safe for concurrent use.
+// Writer escapes characters that are not printable and writes the result to
+// another writer. Line breaks and tabs are unchanged. It is safe for concurrent
+// use.
 type Writer struct {
-	Out io.Writer // what it writes to
+	Out io.Writer // underlying writer
 
 	mu   sync.Mutex
-	part []byte // the beginning of a character that the next Write ends
+	part []byte // first bytes of a character that the next Write completes
 }
 
-// NewWriter gives a Writer on out.
+// NewWriter returns a Writer that writes to out.
 func NewWriter(out io.Writer) *Writer { return &Writer{Out: out} }
 
 func (w *Writer) Write(p []byte) (int, error) {
@@ -30,7 +31,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// begun is how many bytes at the end of text begin a character and don't end it.
+// begun returns the number of bytes of an incomplete character at the end of
+// text.
 func begun(text []byte) int {
 	for n := 1; n < utf8.UTFMax && n <= len(text); n++ {
 		if tail := text[len(text)-n:]; utf8.RuneStart(tail[0]) {

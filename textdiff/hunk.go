@@ -2,16 +2,16 @@ package textdiff
 
 import "fmt"
 
-// Hunk is a part of a comparison with something changed in it.
+// Hunk is a part of a comparison that contains changes.
 type Hunk struct {
-	From, To int // numbers of the first line, from 1
+	From, To int // number of the first line on each side, from 1
 	Lines    []Line
 }
 
-// around is how many lines that are the same are shown before and after.
+// around is the number of unchanged lines before and after a change.
 const around = 3
 
-// Hunks leaves out what is far from any change.
+// Hunks returns the changes with the lines around them.
 func Hunks(lines []Line) []Hunk {
 	near := make([]bool, len(lines))
 	for i, l := range lines {
@@ -42,7 +42,7 @@ func Hunks(lines []Line) []Hunk {
 	return hunks
 }
 
-// Head is the line that a patch has before it.
+// Head returns the header line of the hunk in a patch.
 func (h *Hunk) Head() string {
 	from, to := h.From, h.To
 	var removed, added int
@@ -54,7 +54,7 @@ func (h *Hunk) Head() string {
 			added++
 		}
 	}
-	if removed == 0 { // of no lines, the number is that of the one before
+	if removed == 0 { // for an empty range, the number is that of the line before
 		from--
 	}
 	if added == 0 {

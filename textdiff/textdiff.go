@@ -1,4 +1,4 @@
-// Package textdiff compares texts by lines, for people.
+// Package textdiff compares texts line by line, for people.
 package textdiff
 
 import "strings"
@@ -9,7 +9,7 @@ type Line struct {
 	Text  string `json:"text"`
 }
 
-// Sign is the class as a patch has it.
+// Sign returns the prefix of the line in a patch.
 func (l Line) Sign() string {
 	switch l.Class {
 	case "added":
@@ -20,13 +20,14 @@ func (l Line) Sign() string {
 	return " "
 }
 
-// Most is how many lines of each side are compared: definitions are short.
+// Most is the maximum number of lines that are compared on each side:
+// definitions are short.
 const Most = 2000
 
 // Lines compares two texts (longest common subsequence).
 func Lines(from, to string) []Line {
 	a, b := split(from), split(to)
-	common := make([][]int32, len(a)+1) // [i][j]: of a[i:] and b[j:]
+	common := make([][]int32, len(a)+1) // [i][j]: for a[i:] and b[j:]
 	for i := range common {
 		common[i] = make([]int32, len(b)+1)
 	}
@@ -56,7 +57,7 @@ func Lines(from, to string) []Line {
 	return out
 }
 
-// split gives the lines of a text; none of one that is empty.
+// split returns the lines of a text, or none if it is empty.
 func split(text string) []string {
 	if text == "" {
 		return nil

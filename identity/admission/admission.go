@@ -1,10 +1,10 @@
-// Package admission lets streams in: those of clients that an
-// [identity.Policy] allows, within limits.
+// Package admission admits streams of clients that an [identity.Policy] allows,
+// within limits.
 //
-// Start with [New]. A grpc.Server that serves them takes [Admission.Intercept]
-// as its interceptor and [Credentials] for TLS; what serves streams otherwise
-// calls [Admission.Meet]. [Admission.Allow] decides on each stream. [Admission.Reload] takes in a policy that has changed; it also
-// holds for streams that are open.
+// Start with [New]. A grpc.Server that serves the streams uses
+// [Admission.Intercept] as its interceptor and [Credentials] for TLS. Other
+// servers call [Admission.Meet]. [Admission.Allow] decides about each stream.
+// [Admission.Reload] applies a policy that has changed, also to open streams.
 package admission
 
 import (
@@ -28,42 +28,42 @@ import (
 	"wasmxds/identity"
 )
 
-// Admission decides which streams there may be: whether a client may be the
-// node that it says it is, and how many there are of it. It is safe for
+// Admission decides which streams are admitted: whether a client may be the
+// node that it claims to be, and how many streams there may be. It is safe for
 // concurrent use.
 type Admission struct {
-	file           string // of the policy; "": there is none
+	file           string // of the policy; "": none
 	limit, perWhom int
 	wait           time.Duration // for the first request of a stream
 	log            *slog.Logger
-	unidentified   atomic.Int64 // streams that have not said who they are
+	unidentified   atomic.Int64 // number of streams without a first request
 
 	mu     sync.Mutex
-	raw    []byte // of the policy as it was last read, good or not
+	raw    []byte // content of the policy file at the last read, valid or not
 	policy *identity.Policy
-	wrong  []definition.Problem // with the file as it is now
+	wrong  []definition.Problem // problems with the current file
 	open   map[*admitted]struct{}
-	ads    int            // of those
-	ofWhom map[string]int // of those
+	ads    int            // number of ADS streams in open
+	ofWhom map[string]int // number of ADS streams in open, by identities
 }
 
-// admitted is a stream that is open.
+// admitted is an open stream.
 type admitted struct {
 	node definition.Node
-	logs bool         // it is one of access logs
+	logs bool         // a stream of access logs
 	who  []string     // identities in the client's certificate
-	end  func() error // of the connection; nil: without TLS
+	end  func() error // closes the connection; nil: without TLS
 }
 
-// Options say whom New lets in.
+// Options are the options of New.
 type Options struct {
-	Policy      string // file of an [identity.Policy]; "": every client may be every node
-	Streams     int    // at once
-	PerIdentity int    // streams at once with the same names in their certificate
+	Policy      string // file of an [identity.Policy]; "": every client may be any node
+	Streams     int    // maximum number of streams
+	PerIdentity int    // maximum number of streams with the same identities in their certificates
 	Log         *slog.Logger
 }
 
-// New reads the policy, which must be good.
+// New returns an Admission. It returns an error if the policy is not valid.
 func New(o Options) (*Admission, error) {
 	a := &Admission{file: o.Policy, limit: o.Streams, perWhom: o.PerIdentity, wait: firstRequest, log: o.Log,
 		open: map[*admitted]struct{}{}, ofWhom: map[string]int{}}
@@ -77,14 +77,14 @@ func New(o Options) (*Admission, error) {
 	return a, nil
 }
 
-// Allow is nil when the stream of ctx may be node; it counts as open until ctx
-// ends. It is for xds.Options.Allow.
+// Allow returns nil if the stream of ctx may be node. The stream counts as open
+// until ctx ends. It is for xds.Options.Allow.
 func (a *Admission) Allow(ctx context.Context, node definition.Node) error {
 	return a.admit(ctx, &admitted{node: node})
 }
 
-// AllowLogs is the same for a stream of access logs, which does not count for the
-// limits. An Envoy has one for each worker thread.
+// AllowLogs is like Allow for a stream of access logs, which does not count
+// towards the limits. An Envoy has one for each worker thread.
 func (a *Admission) AllowLogs(ctx context.Context, node definition.Node) error {
 	return a.admit(ctx, &admitted{node: node, logs: true})
 }
@@ -114,8 +114,8 @@ func (a *Admission) admit(ctx context.Context, s *admitted) error {
 	return nil
 }
 
-// AllowStatus is nil when the client of ctx may see the status of node: it may
-// be that node itself. It is for xds.Options.AllowStatus.
+// AllowStatus returns nil if the client of ctx may see the status of node,
+// because it may be that node. It is for xds.Options.AllowStatus.
 func (a *Admission) AllowStatus(ctx context.Context, node definition.Node) error {
 	a.mu.Lock()
 	policy := a.policy
@@ -127,8 +127,8 @@ func (a *Admission) AllowStatus(ctx context.Context, node definition.Node) error
 	return policy.Allow(who, node)
 }
 
-// Operator gives the identity by which the policy lets the owner of a verified
-// certificate operate the fleet; "": it does not.
+// Operator returns the identity in a verified certificate that the policy
+// allows to operate the fleet, or "" if there is none.
 func (a *Admission) Operator(cert *x509.Certificate) string {
 	a.mu.Lock()
 	policy := a.policy
@@ -139,8 +139,8 @@ func (a *Admission) Operator(cert *x509.Certificate) string {
 	return policy.Operator(identity.Of(cert))
 }
 
-// clientOf gives the identities in a client's certificate, and what ends its
-// connection; nil: without TLS.
+// clientOf returns the identities in a client's certificate, and a function
+// that closes its connection, which is nil without TLS.
 func clientOf(ctx context.Context) (who []string, end func() error) {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
@@ -156,7 +156,7 @@ func clientOf(ctx context.Context) (who []string, end func() error) {
 	return who, info.end
 }
 
-// name is what streams are counted by.
+// name returns the identities under which the stream is counted.
 func (s *admitted) name() string { return strings.Join(s.who, " ") }
 
 func (a *Admission) ended(s *admitted) {
@@ -172,8 +172,8 @@ func (a *Admission) ended(s *admitted) {
 	}
 }
 
-// Reload takes in the policy if its file has changed and is good, and then
-// ends the connections of those that may no longer be what they are.
+// Reload applies the policy if its file has changed and is valid. Then it
+// closes the connections of clients that are no longer allowed.
 func (a *Admission) Reload() {
 	if a.file == "" {
 		return
@@ -201,13 +201,13 @@ func (a *Admission) Reload() {
 		if err := policy.Allow(s.who, s.node); err != nil {
 			a.log.Warn("ended the stream of a node that is no longer allowed", "node", s.node.ID, "reason", err)
 			if s.end != nil {
-				_ = s.end() // whatever it says, the connection is gone
+				_ = s.end() // even with an error, the connection is closed
 			}
 		}
 	}
 }
 
-// reject keeps the policy from before. The caller holds a.mu.
+// reject keeps the previous policy. The caller must hold a.mu.
 func (a *Admission) reject(problems []definition.Problem) {
 	for i := range problems {
 		if a.policy != nil && problems[i].Hint == "" {
@@ -220,7 +220,7 @@ func (a *Admission) reject(problems []definition.Problem) {
 	a.wrong = problems
 }
 
-// Problems are what is wrong with the policy's file as it is now.
+// Problems returns the problems with the current policy file.
 func (a *Admission) Problems() []definition.Problem {
 	a.mu.Lock()
 	defer a.mu.Unlock()

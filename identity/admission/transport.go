@@ -10,21 +10,22 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// transport is TLS that tells each stream how to end its connection: gRPC has
-// no other way to end a stream from outside.
+// transport is TLS that passes to each stream a function to close its
+// connection: gRPC has no other way to end a stream from outside.
 type transport struct {
 	credentials.TransportCredentials
 	failed func(peer string, reason error)
 }
 
-// Credentials are TLS for a grpc.Server, so that [Admission.Allow] sees who its
-// clients are, and [Admission.Reload] can end their connections. failed is told of each
-// handshake that fails, but for those of clients that say nothing.
+// Credentials returns TLS credentials for a grpc.Server that let
+// [Admission.Allow] identify clients, and [Admission.Reload] close their
+// connections. It calls failed for each failed handshake, except those of
+// clients that send nothing.
 func Credentials(config *tls.Config, failed func(peer string, reason error)) credentials.TransportCredentials {
 	return &transport{credentials.NewTLS(config), failed}
 }
 
-// connection is what a stream knows of its connection.
+// connection is the connection of a stream, as seen by its handler.
 type connection struct {
 	credentials.TLSInfo
 	end func() error
@@ -47,12 +48,12 @@ func (t *transport) Clone() credentials.TransportCredentials {
 	return &transport{t.TransportCredentials.Clone(), t.failed}
 }
 
-// tell tells of a handshake. Who connects and says nothing looks whether the
-// port is open.
+// tell reports a failed handshake. A client that connects and sends nothing is
+// a port probe, which is not reported.
 func (t *transport) tell(raw net.Conn, err error) {
 	var record tls.RecordHeaderError
 	if op := (*net.OpError)(nil); errors.As(err, &op) && op.Addr != nil {
-		err = op.Err // without the ports, which differ each time
+		err = op.Err // without the ports, which always differ
 	}
 	switch {
 	case errors.Is(err, io.EOF):

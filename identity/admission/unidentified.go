@@ -9,11 +9,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// firstRequest is how long a stream may take to say who it is.
+// firstRequest bounds how long a stream may take to send its first request.
 const firstRequest = 10 * time.Second
 
-// Intercept bounds streams that have not said who they are: in number, and in
-// time.
+// Intercept bounds streams without a first request, in number and time.
 func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, serve grpc.StreamHandler) error {
 	if a.unidentified.Add(1) > int64(a.limit) {
 		a.unidentified.Add(-1)
@@ -24,9 +23,9 @@ func (a *Admission) Intercept(srv any, st grpc.ServerStream, _ *grpc.StreamServe
 	return serve(srv, s)
 }
 
-// Meet does the same for a stream that is served by other means: end is called,
-// if it says nothing for too long, and what it gives once it has said something
-// or has ended.
+// Meet does the same for a stream of another kind of server. It calls end if
+// the stream sends nothing for too long. The caller must call met when the
+// stream has sent something or has ended.
 func (a *Admission) Meet(end func(error)) (met func(), err error) {
 	if a.unidentified.Add(1) > int64(a.limit) {
 		a.unidentified.Add(-1)
@@ -46,11 +45,10 @@ func errLate(wait time.Duration) error {
 	return status.Errorf(codes.DeadlineExceeded, "no request within %v", wait)
 }
 
-// unidentified is a stream that has not said who it is until a first message has
-// come.
+// unidentified is a stream that counts as unidentified until its first message.
 type unidentified struct {
 	grpc.ServerStream
-	left func() // its last moment as one
+	left func() // called when the stream is identified or ends
 	wait time.Duration
 	seen bool
 }
