@@ -21,6 +21,7 @@ import (
 type LoadConfig struct {
 	Address string   // of Envoy's listener; later Load.Target changes it
 	Headers []string // each request must reach the upstream with these
+	Without []string // and none with these
 	// Workers is how many send at once: 0 means two that keep their
 	// connection, and one that makes a new one for each request.
 	Workers int
@@ -55,19 +56,24 @@ type Counts struct {
 	Refused    int // no connection: nothing listens
 	Failed     int // an error after the connection, or an answer other than 200
 	Unfiltered int // an answer of the upstream to a request without a header that must be there
+	Unwanted   int // an answer of the upstream to a request with a header that must not be there
 	Errors     []string
 }
 
 func (c Counts) String() string {
 	s := fmt.Sprintf("%d requests, %d refused, %d failed, %d unfiltered", c.Requests, c.Refused, c.Failed, c.Unfiltered)
+	if c.Unwanted > 0 {
+		s += fmt.Sprintf(", %d through a filter that is off", c.Unwanted)
+	}
 	if len(c.Errors) > 0 {
 		s += ", such as:\n\t" + strings.Join(c.Errors, "\n\t")
 	}
 	return s
 }
 
-// Bad is how many requests were refused, failed or passed without a filter.
-func (c Counts) Bad() int { return c.Refused + c.Failed + c.Unfiltered }
+// Bad is how many requests were refused, failed, passed without a filter, or through one
+// that is off.
+func (c Counts) Bad() int { return c.Refused + c.Failed + c.Unfiltered + c.Unwanted }
 
 // StartLoad sends until ctx is done or the load is stopped.
 func StartLoad(ctx context.Context, config LoadConfig) *Load {
@@ -229,6 +235,13 @@ func (l *Load) request(ctx context.Context, client *http.Client, address string)
 		if headers.Get(name) == "" {
 			l.counts.Unfiltered++
 			l.note(fmt.Errorf("without %s", name))
+			return
+		}
+	}
+	for _, name := range l.config.Without {
+		if headers.Get(name) != "" {
+			l.counts.Unwanted++
+			l.note(fmt.Errorf("with %s: %s", name, headers.Get(name)))
 			return
 		}
 	}
