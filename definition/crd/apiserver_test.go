@@ -66,6 +66,9 @@ var refused = map[string][]string{
 		`prefix: /, upstreams: [{address: "a:1", protocol: grpc}]`, `prefix: /, upstreams: [{address: "a:1", serverName: b}]`,
 		`prefix: /, upstreams: [{address: "a:1", healthCheck: {path: a}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {path: /a, grpc: ""}}]`,
 		`prefix: /, upstreams: [{address: "a:1", healthCheck: {unhealthy: 0}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {healthy: 101}}]`,
+		`prefix: /, upstream: "a:1", filters: {a: on}`, `prefix: /, upstream: "a:1", filters: {a: true}`, `prefix: /, upstream: "a:1", filters: {a: 0}`, `prefix: /, upstream: "a:1", filters: {a: []}`,
+		`prefix: /, upstream: "a:1", filters: {a: [off]}`, `prefix: /, upstream: "a:1", filters: {a: {}}`, `prefix: /, upstream: "a:1", filters: {a: {value: x}}`, `prefix: /, upstream: "a:1", filters: {a: {config: x, more: y}}`,
+		`prefix: /, upstream: "a:1", filters: {a: {config: x, off: true}}`, `prefix: /, upstream: "a:1", filters: [a]`, `prefix: /, upstream: "a:1", filters: off`,
 		`prefix: /, upstream: "a:1", timeout: 5`, `prefix: /, upstream: "a:1", timeout: "5"`, `prefix: /, upstream: "a:1", timeout: soon`, `prefix: /, upstream: "a:1", timeout: -1s`,
 	},
 	`{kind: Listener, address: "0.0.0.0:80", tcp: {_}}`: {
@@ -118,6 +121,7 @@ var taken = map[string][]string{
 		`prefix: /a, rewrite: {prefix: /b}, retries: {on: [5xx, reset], attempts: 3, perTry: 1s}, upstream: "a:1"`,
 		`prefix: /, upstreams: [{endpoints: ["a:1", "b:2"], protocol: http2, tls: true, serverName: c, healthCheck: {grpc: "", interval: 1m, timeout: 2s, unhealthy: 1, healthy: 1}}]`,
 		`prefix: /, upstreams: [{address: "a:1", protocol: http1, healthCheck: {path: /healthz}}]`, `prefix: /, upstreams: [{address: "a:1", healthCheck: {}}]`,
+		`prefix: /, upstream: "a:1", filters: {a: "off", b: false, c: {config: {d: [1]}}, e: {config: off}}`, `prefix: /, upstream: "a:1", filters: {}`,
 		`prefix: /, upstream: "a:1", timeout: "0"`, `prefix: /, upstream: "a:1", timeout: .5s`,
 	},
 	`{kind: Listener, address: "0.0.0.0:80", tcp: {_}}`: {`upstream: "a:1", tls: true`, `upstreams: [{address: "a:1", weight: 3, tls: true}, {address: "b:2"}]`},

@@ -158,6 +158,7 @@ func bounds() map[string]map[string]schema {
 			"spec.routes":                    items(200),
 			"spec.routes[].name":             text(253),
 			"spec.routes[].filters":          {"maxProperties": 100},
+			"spec.routes[].filters.*":        offOrConfig,
 			"spec.routes[].hosts":            items(100),
 			"spec.routes[].hosts[]":          {"maxLength": 253, "pattern": `^(\*|(\*\.)?[a-zA-Z0-9_-]+(\.[a-zA-Z0-9_-]+)*|\[[0-9a-fA-F:.]+\])$`},
 			"spec.routes[].path":             text(1024),
@@ -189,6 +190,14 @@ func bounds() map[string]map[string]schema {
 			"spec.match.definitions[]": text(1000),
 		},
 	}
+}
+
+// offOrConfig is the schema of what a route says about a filter: off, which YAML may turn
+// into false, or a mapping with config only. A constraint applies to one type of value: no
+// number and no list satisfies both of its bounds.
+var offOrConfig = schema{
+	"pattern": "^off$", "required": []string{"config"}, "maxProperties": 1,
+	"not": schema{"enum": []any{true}}, "minimum": 1, "maximum": 0, "minItems": 1, "maxItems": 0,
 }
 
 // attachBounds returns the bounds of a filter's attach.
