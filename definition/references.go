@@ -116,6 +116,7 @@ func warnings(files []*File, set *Set) []Problem {
 	for _, f := range files {
 		for _, filter := range f.Filters {
 			problems = append(problems, f.unrouted(filter, routes)...)
+			problems = append(problems, f.callsNobody(filter, has)...)
 			// Without any listeners here, they are in the Envoys' bootstrap.
 			if len(targets) > 0 && len(filter.Attach.Listeners) > 0 && !slices.ContainsFunc(targets, filter.Attach.Matches) {
 				problems = append(problems, f.problem(filter, "attach", "matches none of the listeners that are there", ""))
@@ -163,7 +164,7 @@ func endpointsOf(r *Resource) (reference, bool) {
 		"xds-server discovers no endpoints: write one of that name, or the endpoints in the cluster itself, with load_assignment and type: STRICT_DNS"}, true
 }
 
-// references returns the clusters that a raw resource's routes name, the route
+// references returns the clusters that a raw resource's routes and scripts name, the route
 // configurations that a raw listener gets over ADS, and the endpoints that a
 // raw cluster gets over ADS.
 func references(r *Resource) []reference {
@@ -184,6 +185,7 @@ func references(r *Resource) []reference {
 				}
 				at := document.Index(document.Index("filter_chains", i)+".filters", j) + ".typed_config."
 				found = append(found, routeReferences(hcm.GetRouteConfig(), at+"route_config.")...)
+				found = append(found, scriptReferences(hcm, at)...)
 				if rds := hcm.GetRds(); rds.GetConfigSource().GetAds() != nil {
 					found = append(found, reference{routeType, rds.GetRouteConfigName(), "route configuration", at + "rds.route_config_name", ""})
 				}
