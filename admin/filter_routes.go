@@ -45,3 +45,34 @@ func hasOf(f *definition.Filter, l *definition.Listener, r definition.Route) str
 	}
 	return ""
 }
+
+// routeView is such a route on a filter's page.
+type routeView struct {
+	FilterRoute
+	Variant string // that runs there in place of the filter; "": none
+	On      bool   // the filter or its variant runs there
+	Running int    // Envoys that run it as it is wanted
+	Nodes   int    // that it is for
+}
+
+// viewRoutes tells of a filter's routes, among all filters.
+func viewRoutes(f *Filter, all []Filter) []routeView {
+	var views []routeView
+	for _, r := range f.Routes {
+		v, runs := routeView{FilterRoute: r, On: r.Has != "off"}, f
+		if v.On && r.Has != "on" {
+			v.Variant = r.Has
+			i := slices.IndexFunc(all, func(f Filter) bool { return f.Name == r.Has })
+			if i < 0 {
+				runs = &Filter{} // a change that is under way has it
+			} else {
+				runs = &all[i]
+			}
+		}
+		if v.On {
+			v.Running, v.Nodes = runs.Running, runs.Nodes
+		}
+		views = append(views, v)
+	}
+	return views
+}

@@ -28,6 +28,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		frame
 		F                filterView
 		Findings         []finding
+		Routes           []routeView
 		Exports, Imports []string
 		Versions         []versionView
 		Kept             int
@@ -40,6 +41,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 	for _, f := range o.Status.Filters {
 		if f.Name == name {
 			data.F, found = s.viewFilter(f, o.Versions[name]), true
+			data.Routes = viewRoutes(&f, o.Status.Filters)
 		}
 	}
 	if !found {

@@ -109,6 +109,44 @@ func TestVersionsOfAFilter(t *testing.T) {
 	wantIn(t, page, "place: authz", "- routes:")
 }
 
+// TestFilterPageTellsRoutes: which routes have a filter off or with another configuration,
+// and how many Envoys run that.
+func TestFilterPageTellsRoutes(t *testing.T) {
+	f := Filter{Name: "hello", FilterCount: xds.FilterCount{Running: 3, Nodes: 4}, Routes: []FilterRoute{{"web", "/health", "off"}, {"web", "api", "hello@1"}, {"web", "checkout", "on"}, {"web", "/new", "hello@2"}}}
+	variant := Filter{Name: "hello@1", VariantOf: "hello", FilterCount: xds.FilterCount{Running: 2, Nodes: 4}, Routes: []FilterRoute{{"web", "api", "on"}}}
+	all := []Filter{f, variant}
+	want := []routeView{
+		{FilterRoute: f.Routes[0]},
+		{FilterRoute: f.Routes[1], Variant: "hello@1", On: true, Running: 2, Nodes: 4},
+		{FilterRoute: f.Routes[2], On: true, Running: 3, Nodes: 4},
+		{FilterRoute: f.Routes[3], Variant: "hello@2", On: true},
+	}
+	if got := viewRoutes(&f, all); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if got := viewRoutes(&variant, all); !slices.Equal(got, []routeView{{FilterRoute: variant.Routes[0], On: true, Running: 2, Nodes: 4}}) {
+		t.Errorf("of the variant: %+v", got)
+	}
+
+	s := newScene(t, 1)
+	h := s.Server.Handler()
+	l := *s.Server.loaded.Load()
+	set := *l.Set
+	set.Listeners = slices.Clone(set.Listeners)
+	i := slices.IndexFunc(set.Listeners, func(l *definition.Listener) bool { return l.Name == "web" })
+	web := *set.Listeners[i]
+	web.Routes = slices.Clone(web.Routes)
+	web.Routes[0].Filters = []definition.RouteFilter{{Filter: "hello", Variant: "quota"}}
+	web.Routes[1].Filters = []definition.RouteFilter{{Filter: "hello"}}
+	set.Listeners[i], l.Set = &web, &set
+	s.Server.Loaded(l)
+	_, page := get(t, h, "/filters/hello")
+	wantIn(t, page, `<h2 id="routes-title">Routes</h2>`, `<a href="/filters/quota">quota</a>`, "<code>/api</code>", `<span class="muted">off</span>`)
+	if _, page = get(t, h, "/filters/quota"); strings.Contains(page, "routes-title") {
+		t.Error("a filter that is everywhere has routes")
+	}
+}
+
 // TestEnvoyPageTellsFailuresFirst: what it rejected is told once with how often, and
 // what only says that it fetches is no failure.
 func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
