@@ -34,6 +34,8 @@ func TestExamples(t *testing.T) {
 	t.Run("metrics", func(t *testing.T) { metricsExample(t, modules) })
 	t.Run("signed", func(t *testing.T) { signedExample(t, modules) })
 	t.Run("tls", func(t *testing.T) { tlsExample(t, modules) })
+	t.Run("routes", func(t *testing.T) { routesExample(t, modules) })
+	t.Run("accesslog", func(t *testing.T) { accessLogExample(t, modules) })
 	t.Run("network", func(t *testing.T) { networkExample(t, modules) })
 	t.Run("envoyfilter", func(t *testing.T) { envoyFilterExample(t, modules) })
 }

@@ -9,7 +9,8 @@
 // callbacks for a VM, a plugin and the headers of a request. The proxy calls
 // whatever is exported, so that the callbacks only some filters have are
 // packages of their own, imported in place of this one or beside it:
-// stdgo/body, stdgo/trailers and stdgo/tcp.
+// stdgo/body, stdgo/trailers and stdgo/tcp. What an access logger needs, and the SDK
+// has not, is in stdgo/accesslog.
 //
 // Under any other toolchain and for any other target (TinyGo; tests that run
 // natively) the packages are empty, and the filter stays the same.

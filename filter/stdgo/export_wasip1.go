@@ -2,7 +2,10 @@
 
 package stdgo
 
-import "github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/internal"
+import (
+	"github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/internal"
+	"github.com/tetratelabs/proxy-wasm-go-sdk/proxywasm/stdgo/accesslog"
+)
 
 // The callbacks that the proxy calls on any filter, and those for the headers
 // of HTTP requests and responses.
@@ -26,13 +29,20 @@ func onContextCreate(contextID, parentContextID uint32) {
 }
 
 //go:wasmexport proxy_on_log
-func onLog(contextID uint32) { internal.ProxyOnLog(contextID) }
+func onLog(contextID uint32) {
+	if !accesslog.Log(contextID) {
+		internal.ProxyOnLog(contextID)
+	}
+}
 
 //go:wasmexport proxy_on_done
 func onDone(contextID uint32) bool { return internal.ProxyOnDone(contextID) }
 
 //go:wasmexport proxy_on_delete
-func onDelete(contextID uint32) { internal.ProxyOnDelete(contextID) }
+func onDelete(contextID uint32) {
+	accesslog.Forget(contextID)
+	internal.ProxyOnDelete(contextID)
+}
 
 //go:wasmexport proxy_on_tick
 func onTick(contextID uint32) { internal.ProxyOnTick(contextID) }
