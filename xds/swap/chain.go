@@ -7,43 +7,42 @@ import (
 	"wasmxds/resource"
 )
 
-// A listener's own slots, in a chain of them, are to hold the filters that are
-// wanted, in their order. What is here says in which slots, and what to change
-// next on the way there, so that in between (invariants 9 and 10)
+// A chain of a listener's own slots should hold the wanted filters, in their order. This
+// file determines the slot of each filter, and the next changes on the way there. In
+// between (invariants 9 and 10)
 //
-//   - a filter that is there and still wanted never leaves the chain,
-//   - the order is one that was wanted: before this change, or after it,
-//   - what is no longer wanted leaves when all that is wanted is there.
+//  - a filter that is present and still wanted never leaves the chain,
+//  - the order is one that was wanted: before this change, or after it,
+//  - a filter that is no longer wanted leaves when all wanted ones are present.
 //
-// A filter that moves is therefore there twice for a moment. Several changes
-// that are made at once reach requests one after the other, in any order, so each
-// set of changes is such that any part of it may be seen.
+// A filter that moves is therefore present twice for a moment. Changes that are made
+// together take effect one after the other, in any order, so any part of each set of
+// changes must be valid.
 
 // place is a slot in a chain.
 type place struct {
 	gap    int
 	holds  string // the filter in it; "": none; outsider: one that is not wanted here
-	filled bool   // it has a content, if only what does nothing
+	filled bool   // it has a content, possibly one that does nothing
 
-	// guarded says that requests come by routes of which it is known which slots they
-	// speak of: a filter that is for some routes may go into those only that they
-	// mention for it.
+	// guarded means that requests use routes whose mentions of slots are known: a filter
+	// that is for some routes may only enter slots that they mention for it.
 	guarded bool
-	only    string // the filter that they mention it for: no other may come in; "": any may
+	only    string // the filter that routes mention the slot for: no other may enter; "": any may
 }
 
 const outsider = "\x00"
 
-// Costs of having a filter in a slot: what is there stays, spares come first,
-// and what is not touched by a change does not move unless it has to.
+// Costs of a filter in a slot: a present filter stays, spares are used first, and filters
+// that a change does not affect move only if they must.
 const (
-	costMove  = 1 << 30 // it is in another slot
-	costTaken = 1 << 40 // the slot holds another filter that stays
+	costMove  = 1 << 30 // the filter is in another slot
+	costTaken = 1 << 40 // the slot holds another filter, which stays
 	costNever = math.MaxInt64 / 4
 )
 
-// assign finds a slot for each filter that is wanted, the cheapest that keeps
-// their order; false: there are too few.
+// assign returns a slot for each wanted filter, at the lowest cost that keeps their order.
+// ok is false if there are too few slots.
 func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []int, ok bool) {
 	n, m := len(chain), len(wanted)
 	here := map[string]bool{}
@@ -51,13 +50,13 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 		here[p.holds] = true
 	}
 	far := distances(chain, wanted, spares)
-	pinned := map[string]bool{} // where routes mention them
+	pinned := map[string]bool{} // filters in slots that routes mention for them
 	for _, p := range chain {
 		if p.only != "" && here[p.only] {
 			pinned[p.only] = true
 		}
 	}
-	// best[j][p] is the least cost of the first j filters in the first p slots.
+	// best[j][p] is the lowest cost of the first j filters in the first p slots.
 	best := make([][]int64, m+1)
 	for j := range best {
 		best[j] = make([]int64, n+1)
@@ -73,7 +72,7 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 	}
 	at = make([]int, m)
 	for j, p := m, n; j > 0; p-- {
-		if best[j][p] != best[j][p-1] { // the last slot that is as cheap is not needed
+		if best[j][p] != best[j][p-1] { // the last slot is not needed at the same cost
 			j--
 			at[j] = p - 1
 		}
@@ -84,7 +83,7 @@ func assign(chain []place, wanted resource.Chain, spares resource.Spares) (at []
 func costOf(p place, w resource.Wanted, here, pinned bool, far int64) int64 {
 	var cost int64
 	switch {
-	case p.gap != w.Gap, p.holds == outsider: // which goes last
+	case p.gap != w.Gap, p.holds == outsider: // an outsider leaves last
 		return costNever
 	case p.only != w.Filter && (p.only != "" || pinned):
 		return costNever
@@ -102,9 +101,9 @@ func costOf(p place, w resource.Wanted, here, pinned bool, far int64) int64 {
 	return cost + far
 }
 
-// distances tell how far a slot is from where a filter would best be: next to
-// those that are there, so that spares stay on the outside; in a new listener,
-// where its spares say.
+// distances returns a function that reports how far slot p is from the best place for
+// filter j: next to filters that are present, so that spares stay on the outside; in a new
+// listener, where its spares say.
 func distances(chain []place, wanted resource.Chain, spares resource.Spares) func(j, p int) int64 {
 	var taken []int
 	for p := range chain {
@@ -133,27 +132,26 @@ func distances(chain []place, wanted resource.Chain, spares resource.Spares) fun
 	}
 }
 
-// change is what one slot is to hold.
+// change is the new content of one slot.
 type change struct {
 	place  int
 	filter string // "": nothing
 }
 
-// advance is the next step towards what is wanted.
+// advance is the next step toward the wanted chain.
 type advance struct {
 	fits    bool
 	changes []change
-	// lacking are wanted filters that are not there and can't be yet.
+	// lacking are wanted filters that are not present and can't be put in place yet.
 	lacking []string
-	// shut are places that routes have to mention for a filter before it comes in,
-	// which is at hand.
+	// shut are places that routes must mention for a filter before it, which is ready, can
+	// enter.
 	shut []change
-	// leaving are the places of filters that are to go once nothing else is to
-	// be done.
+	// leaving are the places of filters that must leave once nothing else is left to do.
 	leaving []int
 }
 
-// next finds the next step. ready tells which filters can be put in place.
+// next returns the next step. ready reports which filters can be put in place.
 func next(chain []place, wanted resource.Chain, spares resource.Spares, ready func(filter string) bool) advance {
 	at, ok := assign(chain, wanted, spares)
 	if !ok {
@@ -169,7 +167,7 @@ func next(chain []place, wanted resource.Chain, spares resource.Spares, ready fu
 	return c.settle()
 }
 
-// reachable tells whether all that is wanted gets into the chain, step by step.
+// reachable reports whether all wanted filters can enter the chain, step by step.
 func reachable(chain []place, wanted resource.Chain, spares resource.Spares) bool {
 	chain = slices.Clone(chain)
 	for range 4*len(chain) + 4 {
@@ -190,30 +188,29 @@ func reachable(chain []place, wanted resource.Chain, spares resource.Spares) boo
 	return false
 }
 
-// course is a chain, and where in it the wanted filters are to be.
+// course is a chain with the places of the wanted filters.
 type course struct {
 	chain  []place
 	wanted resource.Chain
-	at     []int // of each that is wanted
+	at     []int // place of each wanted filter
 	ready  func(filter string) bool
 }
 
-// here tells whether a filter is somewhere in the chain.
+// here reports whether a filter is anywhere in the chain.
 func (c *course) here(filter string) bool {
 	return slices.ContainsFunc(c.chain, func(p place) bool { return p.holds == filter })
 }
 
-// inPlace tells whether a wanted filter is where it is to be.
+// inPlace reports whether a wanted filter is in its place.
 func (c *course) inPlace(j int) bool { return c.chain[c.at[j]].holds == c.wanted[j].Filter }
 
-// spent tells whether a slot holds another copy of a filter that is in its
-// place.
+// spent reports whether a slot holds another copy of a filter that is in its place.
 func (c *course) spent(p int) bool {
 	j := slices.IndexFunc(c.wanted, func(w resource.Wanted) bool { return w.Filter == c.chain[p].holds })
 	return j >= 0 && c.at[j] != p && c.inPlace(j)
 }
 
-// fill fills slots that a listener waits for, which serves nobody until then.
+// fill fills the slots that a listener waits for, which serves nobody until then.
 func (c *course) fill() advance {
 	a := advance{fits: true}
 	for p := range c.chain {
@@ -233,9 +230,9 @@ func (c *course) fill() advance {
 	return a
 }
 
-// move puts filters that are there where they are to be, and leaves them where
-// they are for now. Free slots come first, all at once; then, one at a time, such
-// as hold another copy of what has moved already.
+// move copies present filters to their places, and leaves the old copies for now. It first
+// uses free slots, all at once; then, one at a time, slots with another copy of a filter
+// that has already moved.
 func (c *course) move() (a advance, moving bool) {
 	a.fits = true
 	for j, w := range c.wanted {
@@ -262,11 +259,10 @@ func (c *course) move() (a advance, moving bool) {
 			return a, true
 		}
 	}
-	return advance{}, true // it can't be done in these slots
+	return advance{}, true // impossible in these slots
 }
 
-// settle puts new filters in, and takes other copies of those that have moved
-// out.
+// settle adds new filters, and removes old copies of those that have moved.
 func (c *course) settle() advance {
 	a := advance{fits: true}
 	for j, w := range c.wanted {
@@ -277,7 +273,7 @@ func (c *course) settle() advance {
 			a.lacking = append(a.lacking, w.Filter)
 		case w.Some && c.chain[p].guarded && c.chain[p].only != w.Filter && !c.here(w.Filter):
 			a.lacking = append(a.lacking, w.Filter)
-			if c.chain[p].holds == "" { // else a copy of what has moved goes first
+			if c.chain[p].holds == "" { // otherwise the copy of a moved filter must leave first
 				a.shut = append(a.shut, change{p, w.Filter})
 			}
 		default:
@@ -295,8 +291,8 @@ func (c *course) settle() advance {
 	return a
 }
 
-// inOrder tells whether the wanted filters that are in the chain are there in
-// their order, some of them maybe more than once.
+// inOrder reports whether the wanted filters that are in the chain are in their order,
+// possibly some of them more than once.
 func inOrder(chain []place, wanted resource.Chain) bool {
 	from := 0
 	for _, w := range wanted {

@@ -7,30 +7,32 @@ import (
 	"wasmxds/resource"
 )
 
-// Change is a step of a filter that runs on this Envoy towards another version.
+// Change is a step of a running filter toward another version on this Envoy.
 type Change struct {
 	Filter   string
-	From, To string // versions: the one that runs until then, the one that was to run
+	From, To string // versions: the one that runs until then, and the intended one
 	Stage    Stage
 }
 
-// Stage says how far a change has come.
+// Stage is the progress of a change.
 type Stage string
 
 const (
-	// ChangePrimed: this Envoy has fetched, compiled, started and configured it.
+	// ChangePrimed: this Envoy has fetched, compiled, started and configured the new
+	// version.
 	ChangePrimed Stage = "primed"
-	// ChangeSwapped: it runs in place of the other.
+	// ChangeSwapped: the new version runs instead of the old one.
 	ChangeSwapped Stage = "swapped"
-	// ChangeRefused: this Envoy has the module, and refused it for the first time.
+	// ChangeRefused: this Envoy has the module, and has rejected the version for the first
+	// time.
 	ChangeRefused Stage = "refused"
-	// ChangeUnfetched: this Envoy has tried often, and no download was seen to end.
+	// ChangeUnfetched: this Envoy has tried often, and no download was seen to complete.
 	ChangeUnfetched Stage = "unfetched"
-	// ChangeCrashed: a VM of the version that runs has trapped, From is To.
+	// ChangeCrashed: a VM of the running version has trapped; From is To.
 	ChangeCrashed Stage = "crashed"
-	// ChangeReplaced: another VM of that version has taken its place.
+	// ChangeReplaced: another VM of that version has replaced it.
 	ChangeReplaced Stage = "replaced"
-	// ChangeSuperseded: another version is wanted before this one ran or was refused.
+	// ChangeSuperseded: another version is wanted before this one ran or was rejected.
 	ChangeSuperseded Stage = "superseded"
 )
 
@@ -38,16 +40,16 @@ func (m *Machine) change(stage Stage, f *resource.Filter, from, to string) {
 	m.ready.Changes = append(m.ready.Changes, Change{Filter: f.Name, From: from, To: to, Stage: stage})
 }
 
-// outcome is what the ACK of extension configurations has changed.
+// outcome is the effect of an ACK of extension configurations.
 type outcome struct {
 	of      *item              // the first of them
-	began   []string           // names of filters that run in another version since
+	began   []string           // names of filters whose running version has changed
 	proved  []*resource.Filter // seen put in place
 	changes []Change
 }
 
-// took notes what the ACK of r has changed; before is what Envoy had. Of Envoys that
-// had the same it is found out once.
+// took records the effect of the ACK of r; before is what the Envoy had. It is computed
+// once for all Envoys that had the same.
 func (m *Machine) took(r *Response, before *acked, now time.Time) {
 	if len(r.Changed) == 0 {
 		return
@@ -64,7 +66,8 @@ func (m *Machine) took(r *Response, before *acked, now time.Time) {
 	m.ready.Proved, m.ready.Changes = o.proved, join(m.ready.Changes, o.changes)
 }
 
-// join is a with b behind it. Where one is empty it is the other, not to be changed.
+// join returns a followed by b. If one of them is empty, it returns the other, which must
+// not be changed.
 func join(a, b []Change) []Change {
 	if len(a) == 0 {
 		return slices.Clip(b)
@@ -95,7 +98,7 @@ func (v *state) outcomeOf(items []item, before *acked) *outcome {
 		to := v.runs(after, name)
 		switch had, _ := before.Find(it.Name); {
 		case slot && to != "" && from != to && !told[name]:
-			told[name] = true // in however many slots it is
+			told[name] = true // once, however many slots it is in
 			o.changes = append(o.changes, Change{name, from, to, ChangeSwapped})
 		case !slot && it.Version == f.Version && had.Version != f.Version && from != f.Version:
 			o.changes = append(o.changes, Change{name, from, f.Version, ChangePrimed})
@@ -104,7 +107,7 @@ func (v *state) outcomeOf(items []item, before *acked) *outcome {
 	return o
 }
 
-// stamp notes since when filters run in their versions.
+// stamp records since when filters run in their versions.
 func (m *Machine) stamp(names []string, now time.Time) {
 	at := now.Sub(m.began)
 	for _, name := range names {
@@ -119,18 +122,19 @@ func (m *Machine) stamp(names []string, now time.Time) {
 	}
 }
 
-// Refusal is that this Envoy has refused a version of something, for the first
-// time. What is refused for the sake of filters, as the primer, is none.
+// Refusal reports that this Envoy has rejected a version of a resource, for the first time.
+// Rejections of resources that serve only filters, such as the primer, are not reported.
 type Refusal struct {
 	Type          Type
-	Name, Version string // of a filter, whichever slot it was sent for
-	Message       string // Envoy's
-	// Unfetched is that no download of the filter's module was seen to end, so that
-	// it may be for want of it. Where it has it, the Envoy is told of once more.
+	Name, Version string // for a filter, whichever slot it was sent for
+	Message       string // from Envoy
+	// Unfetched means that no download of the filter's module was seen to complete, so that
+	// the lack of it may be the reason. If the Envoy rejects the version although it has
+	// the module, another Refusal follows.
 	Unfetched bool
 }
 
-// failed notes a priming that has come to nothing, once for each reason.
+// failed reports a priming that has failed, once for each reason.
 func (m *Machine) failed(p *Priming) {
 	stage := ChangeUnfetched
 	if p.here {
@@ -147,7 +151,7 @@ func (m *Machine) failed(p *Priming) {
 	}
 }
 
-// superseded notes what was wanted before and has not come to run.
+// superseded reports wanted versions that never ran.
 func (m *Machine) superseded(before *resource.Snapshot) {
 	if before == nil || !m.subs[Extension].subscribed {
 		return
@@ -169,13 +173,13 @@ func (m *Machine) superseded(before *resource.Snapshot) {
 	}
 }
 
-// newer are the filters of a snapshot of which another has another version.
+// newer are the filters of a snapshot that have other versions in the current one.
 type newer struct {
 	than    *resource.Snapshot
 	filters []*resource.Filter
 }
 
-// newerThan gives the filters of before that the snapshot has in another version.
+// newerThan returns the filters of before that the snapshot has in another version.
 func (v *state) newerThan(before *resource.Snapshot) []*resource.Filter {
 	last := &v.standing().newer
 	if n := last.Load(); n != nil && n.than == before {

@@ -9,7 +9,7 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-const warmLimit = 2 * time.Minute // how long an Envoy that took a listener may be waited for to ask for its filters
+const warmLimit = 2 * time.Minute // how long to wait for an Envoy that has accepted a listener to subscribe to its filters
 
 // commit sends an action.
 func (m *Machine) commit(a action, now time.Time) {
@@ -33,9 +33,9 @@ func (m *Machine) commit(a action, now time.Time) {
 	}
 }
 
-// resendEndpoints forgets endpoints in delta where a cluster of r replaces
-// another. Such a cluster waits for its endpoints anew, and holds back the ACK
-// until it has them; Envoy does not ask for what it has asked for before.
+// resendEndpoints forgets endpoints, in delta, if r replaces a cluster. The new cluster
+// waits for its endpoints again, and delays the ACK until it has them, but Envoy does not
+// subscribe to them again.
 func (m *Machine) resendEndpoints(r *Response) {
 	s := &m.subs[Endpoint]
 	if !m.delta || s.names == nil {
@@ -49,19 +49,19 @@ func (m *Machine) resendEndpoints(r *Response) {
 	}
 }
 
-// keepPromises forgets what was promised for slots that have it by now.
+// keepPromises forgets promises for slots that have been filled.
 func (m *Machine) keepPromises() {
 	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
 		_, filled := m.subs[Extension].have.Find(p.slot)
 		return filled
 	})
 	if len(m.promises) == 0 {
-		m.promises = nil // and not what was once needed
+		m.promises = nil // so that large ones are freed
 	}
 }
 
-// forgetPromises forgets what was promised for slots of listeners that the Envoy
-// has let go. One that was only sent in place of another may not have come.
+// forgetPromises forgets promises for slots of listeners that the Envoy no longer has. A
+// listener that was only sent as a replacement may not have arrived.
 func (m *Machine) forgetPromises() {
 	m.promises = slices.DeleteFunc(m.promises, func(p promise) bool {
 		of, id, own := resource.SlotOf(p.slot)
@@ -71,8 +71,8 @@ func (m *Machine) forgetPromises() {
 	})
 }
 
-// promise notes what may be needed for the slots of the listeners of r, until they
-// are filled: what does nothing, and what is sent as it is written.
+// promise records what may be needed for the slots of the listeners of r until they are
+// filled: empty contents, and resources that are sent as written.
 func (m *Machine) promise(r *Response) {
 	m.keepPromises()
 	have := m.subs[Extension].have
@@ -94,7 +94,7 @@ func (m *Machine) promise(r *Response) {
 			}
 		}
 		if placement := m.placements().byListener[l.Name]; placement != nil && !placement.kept {
-			before := m.promises // of which each is for another slot
+			before := m.promises // each of which is for another slot
 			m.promises = slices.Grow(m.promises, len(placement.fresh))
 			for _, p := range placement.fresh {
 				add(p, before)
@@ -103,7 +103,7 @@ func (m *Machine) promise(r *Response) {
 	}
 }
 
-// remember takes what a reconnecting Envoy says that it has.
+// remember records what a reconnecting Envoy lists as what it has.
 func (m *Machine) remember(r Request, now time.Time) {
 	s := &m.subs[r.Type]
 	var items []item
@@ -126,25 +126,24 @@ func (m *Machine) remember(r Request, now time.Time) {
 	}
 	m.resolve(r.Type)
 	if r.Type == Listener {
-		m.warmEnd = now.Add(warmLimit) // they may still wait
+		m.warmEnd = now.Add(warmLimit) // they may still be warming
 	}
 }
 
-// has notes what the Envoy has of a type.
+// has records what the Envoy has of a type.
 func (m *Machine) has(t Type, a *acked) {
 	m.subs[t].have, m.at = a, nil
 }
 
-// forgetUnknown forgets slots of which it is known by now what they hold, or that
-// are gone.
+// forgetUnknown forgets unknown slots whose content has become known, or that are gone.
 func (m *Machine) forgetUnknown(is func(slot string) bool) {
 	if len(m.unknown) > 0 {
 		m.unknown, m.at = slices.DeleteFunc(m.unknown, is), nil
 	}
 }
 
-// resolve finds the resources of what a reconnecting Envoy told by version. Where
-// each is found, that is so for all that tell the same, but of RTDS.
+// resolve finds the resources that a reconnecting Envoy has listed by version. Once all are
+// found, the result is shared with all Envoys that list the same, except for RTDS.
 func (m *Machine) resolve(t Type) {
 	untold := func(it item) bool { return it.Res == nil }
 	if !slices.ContainsFunc(m.subs[t].have.Items, untold) {
@@ -166,8 +165,8 @@ func (m *Machine) resolve(t Type) {
 	m.has(t, found)
 }
 
-// resolved is an Acked of which all is known. (The compiler fails on an
-// atomic.Pointer[acked] in what an acked itself leads to.)
+// resolved is an Acked all of whose resources are known. (The compiler fails on an
+// atomic.Pointer[acked] within what an acked itself refers to.)
 type resolved struct{ acked *acked }
 
 func (m *Machine) findResources(t Type) *acked {
@@ -194,8 +193,8 @@ func (m *Machine) findResources(t Type) *acked {
 	return m.interner.Acked(t, items)
 }
 
-// track keeps a Priming for each filter that is not primed, and none for those
-// that are or are gone.
+// track keeps a Priming for each filter that is not primed, and removes those of filters
+// that are primed or gone.
 func (m *Machine) track(now time.Time) {
 	s := &m.subs[Extension]
 	seen := tracked{snap: m.snap, at: s.have, lds: m.subs[Listener].subscribed}
@@ -203,7 +202,7 @@ func (m *Machine) track(now time.Time) {
 		if !s.subscribed {
 			return
 		}
-		// Else filters are primed at their twins, whatever is asked for.
+		// Otherwise filters are primed at their twins, whatever the Envoy subscribes to.
 		seen.names, seen.wildcard = s.names, s.wildcard
 	}
 	if seen == m.tracked {
@@ -227,13 +226,13 @@ func (m *Machine) track(now time.Time) {
 		unprimed = slices.Concat(standbys, unprimed)
 	}
 	if len(m.primings) == 0 {
-		m.primings = slices.Grow[[]Priming](nil, len(unprimed)) // and not what was once needed
+		m.primings = slices.Grow[[]Priming](nil, len(unprimed)) // so that large ones are freed
 	}
 	for _, f := range unprimed {
 		if m.priming(f.Name) == nil {
 			at := attempt
 			if slices.Contains(m.poisoned, m.point(f)) {
-				at += int(m.nonce) // more than there were: what was refused last may be wanted again (invariant 5)
+				at += int(m.nonce) // more than there were: the last rejected bytes may be wanted again (invariant 5)
 			}
 			m.primings = append(m.primings, newPriming(f, at, now))
 		}
@@ -243,26 +242,26 @@ func (m *Machine) track(now time.Time) {
 		if f := m.filter(p.Filter); p.Version != f.Version {
 			at := attempt
 			if slices.Contains(m.poisoned, m.point(f)) {
-				at = max(at, p.attempt) // likewise
+				at = max(at, p.attempt) // see above
 			}
 			*p = p.Next(supersede{f, at}, m.timing(now))
 		}
 	}
 }
 
-// tracked is what track looks at, but for what answers change.
+// tracked is the input of track, without what answers of the Envoy change.
 type tracked struct {
 	snap          *resource.Snapshot
 	names         *intern.NameSet
 	lds, wildcard bool
-	at            *acked // filters
+	at            *acked // of extension configurations
 }
 
 func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	s := &m.subs[t]
 	before, after := s.have, r.To
 	if before != r.From {
-		// Names were dropped while it was under way; prune sees to the rest.
+		// Names were dropped while it was in flight; prune handles the rest.
 		after = m.interner.Acked(t, intern.Merge(before.Items, r.Changed, r.Gone))
 	}
 	m.has(t, after)
@@ -280,7 +279,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 		m.keepPromises()
 		m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
 		if len(m.primings) == 0 {
-			m.primings = nil // kilobytes that most Envoys need once
+			m.primings = nil // several kilobytes that most Envoys need only once
 		}
 		m.lose(r)
 		m.took(r, before, now)
@@ -295,7 +294,7 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	}
 }
 
-// done ends what was noted of the version that was ACKed.
+// done ends what was recorded about the version that was ACKed.
 func (m *Machine) done(t Type, it item, now time.Time) {
 	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
 		return r.typ == t && r.name == it.Name && r.version == it.Version
@@ -315,7 +314,7 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 		}
 		return
 	}
-	// Envoy names what it refused; where it doesn't, all of it counts.
+	// Envoy names what it has rejected; if it does not, everything counts as rejected.
 	refused := slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return !mentions(message, it.Name) })
 	if len(refused) == 0 {
 		refused = r.Changed
@@ -328,7 +327,7 @@ func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
 	}
 }
 
-// refuse notes the NACK of what is no filter of ours.
+// refuse records the NACK of anything that is not one of our filters.
 func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
 	r := m.refusal(t, it.Name)
 	if r == nil {
@@ -346,10 +345,9 @@ func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
 	r.written = it.Written
 }
 
-// poisonedBy marks the contents of a refused listener's slots as in need of
-// another push: Envoy builds a listener from the last content it was sent for
-// each slot, even from one it refused, maybe on an earlier stream, and then
-// refuses the listener.
+// poisonedBy marks the contents of a rejected listener's slots as in need of another push.
+// Envoy builds a listener from the last content that it was sent for each slot, even one
+// that it has rejected, possibly on an earlier stream, and then rejects the listener.
 func (m *Machine) poisonedBy(l item) {
 	s := &m.subs[Extension]
 	poison := func(name string) {
@@ -389,7 +387,7 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	p.slotOnly = !isTwin(it.Name) && m.wants(Extension, f.TwinName)
 	p.attempt = max(p.attempt, attemptOf(it.Res)) + 1
 	switch {
-	case p.Version != f.Version: // superseded while it was under way
+	case p.Version != f.Version: // superseded while in flight
 	case alone:
 		*p = p.Next(nack{message, m.cached(f)}, m.timing(now))
 		if !m.isCrashed(it) {

@@ -8,22 +8,23 @@ import (
 	"wasmxds/resource"
 )
 
-// A Wasm VM that traps is gone for good: with fail closed the worker thread that it
-// was of answers 503 from then on, with fail open requests pass without the filter.
-// Envoy makes another VM for that worker, and leaves alone those of the others,
-// when the slot gets the same content in other bytes: what the twin has ACKed, with
-// another attempt. The twin itself serves nobody; pushing it replaces nothing.
+// A Wasm VM that traps never recovers: with fail closed, its worker thread answers 503 from
+// then on; with fail open, requests pass without the filter. Envoy creates another VM for
+// that worker, and keeps those of other workers, if the slot gets the same content in other
+// bytes: what the twin has ACKed, with another attempt. The twin itself serves nobody;
+// pushing it replaces nothing.
 
-// Times of crashes.
+// Times for handling crashes.
 const (
-	// shortEcho is for how long, at least, an alarm may still be of the VM before,
-	// once that was replaced: Envoy tells of requests a tenth of a second late.
+	// shortEcho is the shortest time after a VM was replaced during which an alarm may
+	// still be from the old one: Envoy reports requests with a delay of a tenth of a
+	// second.
 	shortEcho = 250 * time.Millisecond
 	longEcho  = 2 * time.Second
-	// steady is how long a VM has to last for the next to come at once.
+	// steady is how long a VM must last for the next one to be created at once.
 	steady = 10 * time.Second
-	// firstPause and maxPause bound the pauses before others, each twice the one
-	// before, much as those of onFailure: reload.
+	// firstPause and maxPause limit the pauses before others. Each pause is twice the one
+	// before, similar to onFailure: reload.
 	firstPause = 250 * time.Millisecond
 	maxPause   = 5 * time.Second
 	// crashLimit crashes within crashWindow are too many.
@@ -31,29 +32,28 @@ const (
 	crashWindow = time.Minute
 )
 
-// Crash is that a VM has crashed on this Envoy, as its access log tells. It is told
-// for each request that met one.
+// Crash reports that a VM has crashed on this Envoy, according to its access log. It comes
+// for each request that met the crashed VM.
 type Crash struct {
-	// Filter is the filter's name, or that of a slot that holds it; anything else
-	// is that it is not known which one it was.
+	// Filter is the filter's name, or that of a slot that holds it; anything else means
+	// that the filter is unknown.
 	Filter string
 }
 
-// crash is what is noted of a filter whose VM has crashed, and of one that may have
-// shared it.
+// crash is the state of a filter whose VM has crashed, or that may have shared such a VM.
 type crash struct {
 	filter, version string
 	count           int
-	last            [crashLimit]time.Time // the newest first
-	replaced        time.Time             // when the VM of a crash of its own was
+	last            [crashLimit]time.Time // newest first
+	replaced        time.Time             // when the VM of a crash of its own was replaced
 
-	down    bool          // other bytes are to be pushed, or in flight
-	own     bool          // for a crash of its own
-	again   bool          // there was an alarm while they were in flight
-	attempt int           // of them
-	due     time.Time     // not before
-	pause   time.Duration // before that
-	until   time.Time     // alarms may be of the VM before
+	down    bool          // other bytes must be pushed, or are in flight
+	own     bool          // because of a crash of its own
+	again   bool          // an alarm came while they were in flight
+	attempt int           // of the other bytes
+	due     time.Time     // earliest time of the push
+	pause   time.Duration // pause before due
+	until   time.Time     // until then, alarms may be from the old VM
 }
 
 func (e Crash) apply(m *Machine, now time.Time) {
@@ -69,7 +69,7 @@ func (e Crash) apply(m *Machine, now time.Time) {
 	switch {
 	case c.down && m.replacedBy(m.subs[Extension].flight, c):
 		c.again = true
-	case c.down: // but filters may have come that share its VM
+	case c.down: // but filters that share its VM may have been added
 		m.reviveOthers(c.due, sharing(f))
 	case now.Before(before):
 		m.revive(f, false, before)
@@ -87,11 +87,11 @@ func (e Crash) apply(m *Machine, now time.Time) {
 	}
 }
 
-// echo is longer where the Envoy takes long to answer.
+// echo is longer if the Envoy takes long to answer.
 func (v *state) echo() time.Duration { return min(longEcho, max(shortEcho, 4*v.lag)) }
 
-// echoes is until when alarms may be of a VM that was there before f's, in this or
-// another version.
+// echoes returns until when alarms may be from an earlier VM of f, in this or another
+// version.
 func (v *state) echoes(f *resource.Filter) time.Time {
 	var until time.Time
 	for i := range v.crashes {
@@ -102,10 +102,10 @@ func (v *state) echoes(f *resource.Filter) time.Time {
 	return until
 }
 
-// maxPutOff bounds alarms that are put off; more come to one of all filters.
+// maxPutOff is the most alarms that are put off; more are replaced by one for all filters.
 const maxPutOff = 4
 
-// putOff adds one to those that are kept until the Envoy has told what it has.
+// putOff adds an alarm to those that are kept until the Envoy has listed what it has.
 func putOff(alarms []Crash, e Crash) []Crash {
 	switch {
 	case slices.Contains(alarms, e):
@@ -116,7 +116,7 @@ func putOff(alarms []Crash, e Crash) []Crash {
 	return append(slices.Clip(alarms), e)
 }
 
-// takeAlarms takes those that were put off.
+// takeAlarms processes the alarms that were put off.
 func (m *Machine) takeAlarms(now time.Time) {
 	alarms := m.alarms
 	m.alarms = nil
@@ -125,7 +125,7 @@ func (m *Machine) takeAlarms(now time.Time) {
 	}
 }
 
-// crashed counts one.
+// crashed counts a crash.
 func (c *crash) crashed(t Timing) {
 	c.count++
 	copy(c.last[1:], c.last[:])
@@ -138,14 +138,14 @@ func (c *crash) crashed(t Timing) {
 	c.due = t.Now.Add(t.jitter(c.pause))
 }
 
-// tooOften tells whether it crashes so often that the version before is better.
+// tooOften reports whether the version crashes so often that the previous one is better.
 func (c *crash) tooOften() bool {
 	oldest := c.last[crashLimit-1]
 	return !oldest.IsZero() && c.last[0].Sub(oldest) < crashWindow
 }
 
-// crashedFilter finds the filter that an alarm counts for, as it is on this Envoy:
-// where that is not known the one that was changed last, as most likely it is that.
+// crashedFilter returns the filter that an alarm is for, in its version on this Envoy. If
+// the filter is unknown, it returns the one that was changed last, the most likely one.
 func (m *Machine) crashedFilter(told string) (found *resource.Filter, sure bool) {
 	for _, f := range m.serving() {
 		if f.Name == m.named(told) {
@@ -158,7 +158,7 @@ func (m *Machine) crashedFilter(told string) (found *resource.Filter, sure bool)
 	return found, false
 }
 
-// named is the filter that an alarm names; "": none.
+// named returns the filter that an alarm names, or the name itself if that is not a slot.
 func (m *Machine) named(told string) string {
 	if it, ok := m.subs[Extension].have.Find(told); ok && it.Filter != nil {
 		return it.Filter.Name
@@ -166,8 +166,8 @@ func (m *Machine) named(told string) string {
 	return told
 }
 
-// serving are the filters that run on this Envoy, each in the version in which it
-// does, of two in the one that is wanted.
+// serving returns the filters that run on this Envoy, each in its running version; if there
+// are two, in the current one.
 func (v *state) serving() []*resource.Filter {
 	var filters []*resource.Filter
 	for _, it := range v.subs[Extension].have.Items {
@@ -184,14 +184,14 @@ func (v *state) serving() []*resource.Filter {
 	return filters
 }
 
-// isServing tells whether something is a filter in a slot that takes requests, and
-// has a VM that may crash. What goes wrong in a script ends that call of it alone.
+// isServing reports whether an item is a filter in a slot that takes requests, with a VM
+// that may crash. An error in a Lua script ends only that call.
 func (v *state) isServing(it item) bool {
 	return it.Filter != nil && !it.Filter.Lua && it.Res != nil && !isTwin(it.Name) && v.wants(Extension, it.Name)
 }
 
-// changed is when a filter came to run in its version, from the machine's beginning
-// on; it did so before where that is negative.
+// changed returns when a filter began to run in its version, relative to the machine's
+// beginning, or a negative value if that was before.
 func (v *state) changed(filter string) time.Duration {
 	for _, s := range v.stamps {
 		if s.name == filter {
@@ -201,7 +201,7 @@ func (v *state) changed(filter string) time.Duration {
 	return -1
 }
 
-// crashOf is what is noted of f in its version.
+// crashOf returns the state of f in its version, which it creates if necessary.
 func (m *Machine) crashOf(f *resource.Filter) *crash {
 	c := m.crash(f)
 	if c == nil {
@@ -211,7 +211,7 @@ func (m *Machine) crashOf(f *resource.Filter) *crash {
 	return c
 }
 
-// crash is the same; nil: there is nothing.
+// crash returns the state of f in its version, or nil.
 func (v *state) crash(f *resource.Filter) *crash {
 	for i := range v.crashes {
 		if c := &v.crashes[i]; c.filter == f.Name && c.version == f.Version {
@@ -221,34 +221,34 @@ func (v *state) crash(f *resource.Filter) *crash {
 	return nil
 }
 
-// With is l with an alarm that has come since.
+// With returns l with an alarm that has come since.
 func (l Left) With(e Crash) Left {
 	l.alarms = putOff(l.alarms, e)
 	return l
 }
 
-// leftCrashes are those that the last stream has left, for a stream with a salt.
+// leftCrashes returns the crashes that the last stream has left, for a stream with a salt.
 func (l Left) leftCrashes(salt int) []crash {
 	crashes := slices.Clone(l.crashes)
 	for i := range crashes {
-		crashes[i].attempt = salt + 1 // what is in the slots by now is not known
+		crashes[i].attempt = salt + 1 // what is in the slots now is unknown
 	}
 	return crashes
 }
 
-// Crashes is that VMs of a filter have crashed on an Envoy.
+// Crashes describes the crashes of a filter's VMs on an Envoy.
 type Crashes struct {
-	Version  string    `json:"version"` // of the filter, that crashed
-	Count    int       `json:"count"`   // of that version
+	Version  string    `json:"version"` // version of the filter that crashed
+	Count    int       `json:"count"`   // crashes of that version
 	Last     time.Time `json:"last"`
-	Replaced time.Time `json:"replaced,omitzero"` // when the newest VM took the place of a crashed one; zero: none has
-	// WentBack is that it crashes too often, and the version runs that was good
-	// before, for as long as the definition stays as it is.
+	Replaced time.Time `json:"replaced,omitzero"` // when the newest VM replaced a crashed one; zero: none has
+	// WentBack means that it crashes too often, and the last good version runs instead, for
+	// as long as the definition does not change.
 	WentBack bool `json:"wentBack,omitempty"`
 }
 
-// crashesOf is what is told of f's crashes, or of those of the version for which it
-// is there; nil: there were none.
+// crashesOf returns the crashes of f, or of the version that f replaces; nil: there were
+// none.
 func (m *Machine) crashesOf(f *resource.Filter) *Crashes {
 	c := m.crash(f)
 	for i := range m.crashes {
@@ -262,7 +262,7 @@ func (m *Machine) crashesOf(f *resource.Filter) *Crashes {
 	return &Crashes{Version: c.version, Count: c.count, Last: c.last[0], Replaced: c.replaced}
 }
 
-// isDown says that a filter's VM is crashed, in words; "": it is not, as far as is
+// isDown returns in words that a filter's VM has crashed; "": it has not, as far as is
 // known.
 func (m *Machine) isDown(f *resource.Filter) string {
 	c := m.crash(f)

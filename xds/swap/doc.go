@@ -1,40 +1,39 @@
-// Package swap is the protocol of one Envoy: which response goes out next, so
-// that no request fails and none passes without its filter.
+// Package swap implements the protocol of one Envoy: it decides which response to send
+// next, so that no request fails and none passes without its filter.
 //
-// Start with [Machine]. It is a plain value: events go in through
-// [Machine.Step], responses to send come out; it has no goroutine, no clock and
-// no connection, and is not safe for concurrent use. Many machines share one
-// [Interner], so that machines that take the same step share its encoded bytes.
+// Start with [Machine]. It is a plain value: events go in through [Machine.Step], and
+// responses to send come out. It has no goroutine, clock or connection, and is not safe for
+// concurrent use. Many machines share one [Interner], so that machines that take the same
+// step share its encoded bytes.
 //
-// The protocol, in the order a fresh Envoy sees it:
+// The protocol, in the order in which a fresh Envoy sees it:
 //
 //   - RTDS, if its bootstrap has it: each layer, at once.
-//   - CDS: the clusters, the module server's among them.
-//   - LDS: the primer alone, a listener bound to no port, with a slot for every
-//     filter, its twin, and a route configuration (the gate) that is not answered yet.
-//   - ECDS: each filter goes to its twin, marked nack_on_code_cache_miss, alone
-//     in its response unless Envoy has the module already. A NACK means that
-//     Envoy fetches the module; it is pushed again, in other bytes, when the
-//     download has been seen to end, else with back-off. An ACK means that this
-//     Envoy has fetched, compiled, started and configured it: the filter is
+//   - CDS: the clusters, including the module server's.
+//   - LDS: only the primer, a listener that is bound to no port, with a slot for every filter, its
+//     twin, and a route configuration (the gate) that is not answered yet.
+//   - ECDS: each filter goes to its twin, marked nack_on_code_cache_miss, alone in its response
+//     unless Envoy already has the module. A NACK means that Envoy fetches the module. The filter is
+//     pushed again, in other bytes, when the download was seen to complete, or else after a back-off.
+//     An ACK means that this Envoy has fetched, compiled, started and configured it: the filter is
 //     primed.
 //   - LDS: the listeners whose filters are primed; ECDS: their slots.
 //   - RDS: the gate. Envoy becomes ready.
 //
-// A changed filter goes to the twin, then to the slot. The slot never gets
-// what this Envoy has not ACKed in the twin, so what serves requests is never
-// in a state of fetching. The scripts in testdata/ show each case.
+// A changed filter goes to the twin, then to the slot. The slot never gets what this Envoy
+// has not ACKed in the twin, so what serves requests is never in a state of fetching. The
+// scripts in testdata/ show each case.
 //
-// While a change is open on an Envoy the version before stands by: it has one more
-// twin, and the slot goes back to it at once.
+// While a change is open on an Envoy, the previous version is a standby: it has an
+// additional twin, and the slot can go back to it at once.
 //
-// An Envoy without LDS from here (static listeners) has no twins: there NACK
-// and push again run on the slot itself.
+// An Envoy without LDS from this server (static listeners) has no twins: NACKs and further
+// pushes then happen in the slot itself.
 package swap
 
 import "wasmxds/xds/swap/intern"
 
-// What machines share, with the answers that they keep there.
+// What machines share, with the answers that they cache there.
 type (
 	Interner = intern.Interner[answers]
 	Response = intern.Response[answers]
@@ -42,7 +41,7 @@ type (
 	item     = intern.Item
 )
 
-// NewInterner makes what the machines of a server share.
+// NewInterner returns an Interner for the machines of a server.
 func NewInterner() *Interner { return intern.New[answers]() }
 
 // Type is one of the xDS types, in the order in which they are sent.
@@ -57,8 +56,8 @@ const (
 	Route     = intern.Route
 	Extension = intern.Extension
 	Runtime   = intern.Runtime
-	Types     = intern.Types // how many there are
+	Types     = intern.Types // the number of types
 )
 
-// TypeOf finds the type of a type URL.
+// TypeOf returns the type with a type URL.
 func TypeOf(url string) (Type, bool) { return intern.TypeOf(url) }

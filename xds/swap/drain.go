@@ -7,20 +7,20 @@ import (
 	"wasmxds/resource"
 )
 
-// DrainTime is Envoy's --drain-time-s where nobody has set it.
+// DrainTime is the default of Envoy's --drain-time-s.
 const DrainTime = 10 * time.Minute
 
-// replacement is a listener that took the place of another.
+// replacement describes a listener that replaced another.
 type replacement struct {
 	listener string
 	at       time.Time
-	named    bool     // the other had slots or routes of its own
-	unlogged []string // access loggers that older ones have not, or in another version
+	named    bool     // the old one had slots or routes of its own
+	unlogged []string // access loggers that older ones lack, or have in another version
 }
 
-// replace notes that listeners took the place of others: connections that are
-// open go on with those. What has slots or routes of its own is drained when the
-// Envoy asks for them no more; for the rest only time tells.
+// replace records that listeners were replaced: open connections continue with the old
+// ones. A listener with slots or routes of its own is drained when the Envoy unsubscribes
+// from these; for others, only time tells.
 func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 	for _, l := range changed {
 		old, had := before.Find(l.Name)
@@ -34,7 +34,7 @@ func (m *Machine) replace(changed []item, before *acked, now time.Time) {
 	m.replaced = slices.DeleteFunc(m.replaced, func(r replacement) bool { return m.draining(r.listener, now) == nil })
 }
 
-// ownRoutes tells whether the Envoy asks for routes of a native listener.
+// ownRoutes reports whether the Envoy subscribes to routes of a native listener.
 func (v *state) ownRoutes(listener string) bool {
 	return slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
 		of, _, own := resource.RoutesOf(name)
@@ -42,8 +42,8 @@ func (v *state) ownRoutes(listener string) bool {
 	})
 }
 
-// draining tells whether connections may be open that go on with a listener as
-// it was.
+// draining returns since and until when connections may continue with an earlier version of
+// a listener, or nil.
 func (v *state) draining(listener string, now time.Time) *Draining {
 	var d Draining
 	i := slices.IndexFunc(v.replaced, func(r replacement) bool { return r.listener == listener })
@@ -60,8 +60,8 @@ func (v *state) draining(listener string, now time.Time) *Draining {
 	return nil
 }
 
-// goWithout tells whether connections may be open that go without a filter that
-// runs for all others.
+// goWithout returns since and until when connections may continue without a filter that
+// runs for all others, or nil.
 func (v *state) goWithout(filter string, now time.Time) *Draining {
 	for _, l := range v.snap.Listeners {
 		logs := slices.Contains(l.Loggers, filter)

@@ -10,10 +10,10 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// nextExtensions fills the slots with what is primed, all in one response.
-// What Envoy may refuse comes when nothing waits that a NACK would end the wait
-// of (invariant 3): other extensions, which may be what a listener waits for
-// itself, and then filters to prime.
+// nextExtensions fills the slots with primed filters, all in one response. Resources that
+// Envoy may reject follow when nothing is waiting whose wait a NACK would end (invariant
+// 3): first other extensions, which a listener itself may be waiting for, and then filters
+// to prime.
 func (v *state) nextExtensions(now time.Time) action {
 	s := &v.subs[Extension]
 	if s.names == nil || !v.clustersSettled(now) {
@@ -58,12 +58,12 @@ func (v *state) nextExtensions(now time.Time) action {
 	return extensions(v.nextTwins(now), prime)
 }
 
-// askLimit is how long, at most, an Envoy that has taken a listener is given to ask
-// for its slots: it asks for one after the other, and gets all at once.
+// askLimit is the most time that an Envoy that has accepted a listener is given to
+// subscribe to its slots. It subscribes to one after the other, and gets all at once.
 const askLimit = 50 * time.Millisecond
 
-// asking tells whether the Envoy has not asked yet for all slots of a listener that
-// it has just taken.
+// asking reports whether the Envoy has not yet subscribed to all slots of a listener that
+// it has just accepted.
 func (v *state) asking(now time.Time) bool {
 	return now.Before(v.askEnd()) && v.standing().unasked.get(func() bool {
 		names := v.subs[Extension].names
@@ -75,8 +75,8 @@ func (v *state) asking(now time.Time) bool {
 
 func (v *state) askEnd() time.Time { return v.warmEnd.Add(askLimit - warmLimit) }
 
-// slots are the contents that serving slots are to get now. Where nothing of the
-// Envoy's own has a part in that they are found out once for all.
+// slots returns the contents that serving slots get now. If these depend on nothing of the
+// Envoy's own, they are computed once for all.
 func (v *state) slots(now time.Time) []item {
 	find := func() []item { return v.findSlots(now) }
 	counts := func(p Priming) bool {
@@ -88,7 +88,8 @@ func (v *state) slots(now time.Time) []item {
 	return v.standing().fill.get(find)
 }
 
-// findSlots leaves out what slots have (invariant 7). One that was NACKed goes alone.
+// findSlots leaves out slots that have their content (invariant 7). A slot that was NACKed
+// goes alone.
 func (v *state) findSlots(now time.Time) []item {
 	behind := v.behind()
 	changed := make([]item, 0, len(behind))
@@ -126,9 +127,9 @@ func (v *state) slotItem(name string, now time.Time) (item, bool) {
 	return v.slotContent(f, name, now)
 }
 
-// leftItem is for the slot of what is gone, which a listener that is still there
-// waits for: what was meant for it when that listener was sent
-// (invariants 1 and 2).
+// leftItem returns the content for a slot of a filter that is gone, which an existing
+// listener waits for: the one that was intended when that listener was sent (invariants 1
+// and 2).
 func (v *state) leftItem(name string) (item, bool) {
 	if _, filled := v.subs[Extension].have.Find(name); filled {
 		return item{}, false
@@ -139,9 +140,9 @@ func (v *state) leftItem(name string) (item, bool) {
 	return v.promised(name)
 }
 
-// slotContent decides what a slot that is to hold f gets: what f's twin, or that of
-// its standby, has ACKed (invariant 1), after a NACK in other bytes (invariant 5),
-// and what does nothing where an open filter can't be primed. False: nothing new.
+// slotContent decides what a slot for f gets: what f's twin, or that of its standby, has
+// ACKed (invariant 1), after a NACK in other bytes (invariant 5), or a content that does
+// nothing if f fails open and can't be primed. It returns false if there is nothing new.
 func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (item, bool) {
 	s := &v.subs[Extension]
 	p := v.priming(f.Name)
@@ -163,7 +164,7 @@ func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (ite
 	return item{}, false
 }
 
-// nothingFor is what a slot holds in place of an open filter.
+// nothingFor returns the content of a slot in place of a filter that fails open.
 func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	if slot == f.Name {
 		return intern.PlainItem(f.Noop())
@@ -171,8 +172,8 @@ func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	return v.interner.Empty(slot)
 }
 
-// cached tells whether this Envoy has the filter's module: another version or
-// another filter runs on it. A script brings all with it.
+// cached reports whether this Envoy has the filter's module, because another version or
+// filter uses it. A Lua script needs no module.
 func (v *state) cached(f *resource.Filter) bool {
 	return f.Lua || f.SHA256 != "" && v.standing().cached.get(func() map[string]bool {
 		modules := map[string]bool{}
@@ -185,9 +186,9 @@ func (v *state) cached(f *resource.Filter) bool {
 	})[f.SHA256]
 }
 
-// healed replaces refused contents of twins by ones that Envoy takes at once:
-// what the twin had before, in other bytes (invariant 5), or what does nothing. No
-// response before has an attempt as high as the number of this one.
+// healed returns replacements for rejected contents of twins that Envoy accepts at once:
+// the earlier content in other bytes (invariant 5), or one that does nothing. No earlier
+// response had an attempt as high as this one's, which includes the number of the response.
 func (v *state) healed() []item {
 	var changed []item
 	for _, name := range v.poisoned {

@@ -10,13 +10,12 @@ import (
 	"wasmxds/resource"
 )
 
-// What must hold, by the numbers of ARCHITECTURE.md. Each function looks at a
-// response that is about to be sent and at what is known then, and says what
-// would be broken. They are written apart from the plan, and share with it only
-// what looks up names; a comment "Invariant N" in the plan marks each guard
-// that keeps one.
+// The invariants, by the numbers of ARCHITECTURE.md. Each function checks a response that
+// is about to be sent against what is known at that time, and returns a violation. They are
+// written independently of the plan, and share with it only the functions that look up
+// names. A comment "Invariant N" in the plan marks each guard that keeps one.
 
-// invariant is one that a single response can break.
+// invariant is an invariant that a single response can violate.
 type invariant func(v *state, a action, now time.Time) error
 
 var invariants = []struct {
@@ -36,8 +35,8 @@ var invariants = []struct {
 	{13, slotsAreMentioned},
 }
 
-// slotsArePrimed is invariant 1: the serving slot never gets what this Envoy
-// has not ACKed in its primer. Kept by slotContent, promised and leftItem.
+// slotsArePrimed is invariant 1: a serving slot never gets what this Envoy has not ACKed in
+// its primer. Kept by slotContent, promised and leftItem.
 func slotsArePrimed(v *state, a action, _ time.Time) error {
 	if a.Type != Extension {
 		return nil
@@ -53,8 +52,8 @@ func slotsArePrimed(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// primerHas tells whether this Envoy has ACKed a version of a filter in its primer,
-// for the filter or to stand by.
+// primerHas reports whether this Envoy has ACKed a version of a filter in its primer, for
+// the filter or its standby.
 func (v *state) primerHas(f *resource.Filter, version string) bool {
 	return slices.ContainsFunc([]string{f.TwinName, resource.TwinPrefix + f.StandbyName()}, func(twin string) bool {
 		have, ok := v.subs[Extension].have.Find(twin)
@@ -62,9 +61,9 @@ func (v *state) primerHas(f *resource.Filter, version string) bool {
 	})
 }
 
-// listenersFindTheirFilters is invariant 2: no listener is sent before each of
-// its slots either has a content or gets one as soon as Envoy asks. Kept by
-// placeable, and by leftItem and promise, should the filter go meanwhile.
+// listenersFindTheirFilters is invariant 2: no listener is sent before each of its slots
+// either has a content or gets one as soon as Envoy subscribes. Kept by placeable, and by
+// leftItem and promise, should the filter be removed meanwhile.
 func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 	if a.Type != Listener {
 		return nil
@@ -96,12 +95,12 @@ func listenersFindTheirFilters(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// waitsAreNotEnded is invariant 3: while a listener waits for a slot that can be
-// filled, ECDS carries nothing that Envoy may refuse, as one NACK ends the wait
-// of all. What it has ACKed in a twin, and what does nothing, it takes. Where
-// all that is waited for may itself be refused, it goes alone. Kept by
-// nextExtensions, nextWritten and inTurn, by doubtInFlight in nextListeners, and
-// by waits, which tells what is waited for.
+// waitsAreNotEnded is invariant 3: while a listener waits for a slot that can be filled,
+// ECDS carries nothing that Envoy may reject, because one NACK ends all waits. Envoy
+// accepts what it has ACKed in a twin, and contents that do nothing. If all that is waited
+// for may itself be rejected, it goes alone. Kept by nextExtensions, nextWritten and
+// inTurn, by doubtInFlight in nextListeners, and by waits, which returns what is waited
+// for.
 func waitsAreNotEnded(v *state, a action, now time.Time) error {
 	extensions := &v.subs[Extension]
 	switch a.Type {
@@ -132,8 +131,7 @@ func waitsAreNotEnded(v *state, a action, now time.Time) error {
 	return nil
 }
 
-// mayBeRefused tells whether Envoy has not yet shown that it takes an ECDS
-// resource.
+// mayBeRefused reports whether Envoy has not yet shown that it accepts an ECDS resource.
 func (v *state) mayBeRefused(it item) bool {
 	have := v.subs[Extension].have
 	if it.Filter == nil {
@@ -142,14 +140,14 @@ func (v *state) mayBeRefused(it item) bool {
 	return !v.primerHas(it.Filter, it.Filter.Version)
 }
 
-// isStatic tells whether a name is an extension configuration without a twin.
+// isStatic reports whether a name is an extension configuration without a twin.
 func (v *state) isStatic(name string) bool {
 	it, ok := v.lookup(Extension, name)
 	return ok && it.Filter == nil
 }
 
-// oneInFlight is invariant 4: one response of a type is in flight on a stream.
-// Kept by plan.
+// oneInFlight is invariant 4: at most one response of a type is in flight on a stream. Kept
+// by plan.
 func oneInFlight(v *state, a action, _ time.Time) error {
 	if v.subs[a.Type].flight != nil {
 		return fmt.Errorf("%s: another response is in flight", a.Type)
@@ -157,11 +155,11 @@ func oneInFlight(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// nothingNamedIsDropped is invariant 6: a cluster is dropped only when no
-// listener can name it any more, and a twin leaves the primer only when no
-// listener waits that can be filled from it. A state-of-the-world response can't
-// carry a cluster whose bytes are not known; that one may go sooner. Kept by
-// listenersSettled in nextClusters, and by listenerChanges.
+// nothingNamedIsDropped is invariant 6: a cluster is dropped only when no listener can name
+// it any more, and a twin leaves the primer only when no listener waits that can be filled
+// from it. In state of the world, a response can't contain a cluster whose bytes are
+// unknown; such a cluster may be dropped sooner. Kept by listenersSettled in nextClusters,
+// and by listenerChanges.
 func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 	switch a.Type {
 	case Cluster:
@@ -207,8 +205,8 @@ func nothingNamedIsDropped(v *state, a action, now time.Time) error {
 	return nil
 }
 
-// waitsFor tells whether a listener has a slot without a content that was meant
-// for a filter.
+// waitsFor reports whether a listener has a slot without content that was meant for a
+// filter.
 func (v *state) waitsFor(l item, filter string) bool {
 	return slices.ContainsFunc(l.Slots, func(slot string) bool {
 		if _, filled := v.subs[Extension].have.Find(slot); filled {
@@ -218,8 +216,8 @@ func (v *state) waitsFor(l item, filter string) bool {
 	})
 }
 
-// meant is the filter that an own slot of a listener that is about to be sent is
-// to hold; "": none.
+// meant returns the filter for an own slot of a listener that is about to be sent; "":
+// none.
 func (v *state) meant(l item, slot string) string {
 	if r := v.placements().byListener[l.Name]; r != nil && !r.kept && r.layout.Version == l.Version {
 		return r.listener.Spread(r.layout)[slot]
@@ -227,9 +225,9 @@ func (v *state) meant(l item, slot string) string {
 	return ""
 }
 
-// nothingTwice is invariant 7: nothing is sent that the Envoy has, but to
-// replace what it refused. Kept by complete, clusterDue, nextNamed, slots and
-// listenerChanges, and by remember, which takes what a reconnecting Envoy has.
+// nothingTwice is invariant 7: nothing is sent that the Envoy already has, except to
+// replace what it has rejected. Kept by complete, clusterDue, nextNamed, slots and
+// listenerChanges, and by remember, which records what a reconnecting Envoy has.
 func nothingTwice(v *state, a action, _ time.Time) error {
 	for _, it := range a.Changed {
 		have, ok := v.subs[a.Type].have.Find(it.Name)
@@ -243,7 +241,7 @@ func nothingTwice(v *state, a action, _ time.Time) error {
 // audit checks responses before they are sent.
 type audit struct {
 	broken func(error)
-	pushed map[string]*resource.Resource // the newest, of each ECDS resource
+	pushed map[string]*resource.Resource // newest, by name of ECDS resource
 }
 
 func newAudit(broken func(error)) *audit {
@@ -257,7 +255,7 @@ func (c *audit) check(v *state, a action, now time.Time) {
 		}
 	}
 	alone := *v
-	alone.at = &standing{asker: v.asker()} // of which nothing is found out yet
+	alone.at = &standing{asker: v.asker()} // with no cached answers
 	if again, _ := plan(&alone, a.Type, now); again != a {
 		c.broken(fmt.Errorf("the plan of %s is another when it is made again: it must only read, and answers depend on their asker alone", a.Type))
 	}
@@ -279,10 +277,10 @@ func inOrderOfNames(items []item) bool {
 	return true
 }
 
-// bytesDiffer is invariant 5: a push that replaces a refused one differs from it
-// in bytes, or Envoy would take it for what it has already refused. Kept by the
-// attempts in slotContent, track, findTwins and healed, and by held, for what can't
-// be written otherwise.
+// bytesDiffer is invariant 5: a push that replaces a rejected one differs from it in bytes,
+// or else Envoy would take it for what it has already rejected. Kept by the attempts in
+// slotContent, track, findTwins and healed, and by held, for resources that have no other
+// encoding.
 func (c *audit) bytesDiffer(v *state, a action) error {
 	if a.Type != Extension {
 		return nil
@@ -293,7 +291,7 @@ func (c *audit) bytesDiffer(v *state, a action) error {
 		c.pushed[it.Name] = it.Res
 		taken := ok && was != nil && have.Res != nil && bytes.Equal(have.Res.Value, was.Value)
 		refused := slices.Contains(v.poisoned, it.Name) && !taken
-		crashed := ok && v.isCrashed(it) // else Envoy has let the slot go, and knows nothing of it
+		crashed := ok && v.isCrashed(it) // otherwise Envoy has dropped the slot, and knows nothing of it
 		if (refused || crashed) && was != nil && bytes.Equal(was.Value, it.Res.Value) {
 			return fmt.Errorf("%s is sent again in the bytes that were refused, or crashed", it.Name)
 		}
@@ -301,9 +299,10 @@ func (c *audit) bytesDiffer(v *state, a action) error {
 	return nil
 }
 
-// Unsettled is invariant 8: when faults have ended, every Envoy ends in what is
-// wanted, and then nothing more is sent. Kept by wake. It tells what is not as it is wanted on
-// a machine that has nothing in flight and nothing to wait for; nil otherwise.
+// Unsettled is invariant 8: once faults have ended, every Envoy reaches the wanted state,
+// and then nothing more is sent. Kept by wake. For a machine that has nothing in flight and
+// nothing to wait for, it returns an error that names what differs from the wanted state;
+// otherwise nil.
 func (m *Machine) Unsettled(now time.Time) error {
 	if !m.wake(now).IsZero() {
 		return nil

@@ -8,10 +8,10 @@ import (
 	"wasmxds/resource"
 )
 
-// slotsAreMentioned is invariant 13: what routes say of a slot, they say of the
-// filter in it, and of no other; a filter that is for some routes is in no slot that
-// the routes that an Envoy has do not speak of. Kept by guard, settle, findMentions,
-// routesInDoubt and slotsInDoubt.
+// slotsAreMentioned is invariant 13: what routes mention about a slot applies to the filter
+// in it, and to no other; and a filter that is for some routes is in no slot that the
+// Envoy's routes do not mention. Kept by guard, settle, findMentions, routesInDoubt and
+// slotsInDoubt.
 func slotsAreMentioned(v *state, a action, _ time.Time) error {
 	switch a.Type {
 	case Route:
@@ -37,8 +37,8 @@ func slotsAreMentioned(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// mentionsFit tells what is wrong with the slots of a listener by its routes, once
-// they have what a response changes; nil: as they are.
+// mentionsFit returns an error if the slots of a listener, with the changes of a response
+// applied (nil: none), do not fit its routes.
 func (v *state) mentionsFit(routes item, changes *Response) error {
 	of, id, own := resource.RoutesOf(routes.Name)
 	if !own {

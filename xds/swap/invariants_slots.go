@@ -10,20 +10,20 @@ import (
 	"wasmxds/resource"
 )
 
-// run is a chain of an Envoy's listener that serves, and what it holds before and
-// after a response. Parts of a response are taken up in any order.
+// run is a chain of a serving listener, with its content before and after a response. Parts
+// of a response may take effect in any order.
 type run struct {
 	listener      *resource.Listener
 	wanted        resource.Chain
 	before, after []place
 }
 
-// wants tells whether a filter is to be in the chain.
+// wants reports whether the chain should contain a filter.
 func (r run) wants(filter string) bool {
 	return slices.ContainsFunc(r.wanted, func(w resource.Wanted) bool { return w.Filter == filter })
 }
 
-// chainsOf are the chains that a response changes.
+// chainsOf returns the chains that a response changes.
 func chainsOf(v *state, a action) []run {
 	if a.Type != Extension {
 		return nil
@@ -60,9 +60,9 @@ func chainsOf(v *state, a action) []run {
 	return runs
 }
 
-// wantedFiltersStay is invariant 9: a filter that serves and is still wanted is
-// in the chain all the time, and one that is no longer wanted goes when all that
-// must be there are. Kept by move, settle and mayLeave.
+// wantedFiltersStay is invariant 9: a filter that serves and is still wanted is in the
+// chain at all times, and one that is no longer wanted leaves only when all required
+// filters are there. Kept by move, settle and mayLeave.
 func wantedFiltersStay(v *state, a action, _ time.Time) error {
 	for _, r := range chainsOf(v, a) {
 		stays := func(filter string) bool {
@@ -93,10 +93,10 @@ func wantedFiltersStay(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// ordersArePublished is invariant 10: the filters that serve are in an order that
-// was published. Other copies of filters that serve may be added anywhere; all
-// else that is done leads to the order that is wanted, whatever part of it is
-// taken up. Kept by move and settle.
+// ordersArePublished is invariant 10: the serving filters are in an order that was
+// published. Additional copies of serving filters may be added anywhere. All other changes
+// lead to the wanted order, whatever part of them has taken effect. Kept by move and
+// settle.
 func ordersArePublished(v *state, a action, _ time.Time) error {
 	for _, r := range chainsOf(v, a) {
 		copies := true
@@ -124,9 +124,9 @@ func ordersArePublished(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// routesFindTheirFilters is invariant 11: no route configuration of a listener is
-// sent before the filters are there that are wanted with it, and none of its
-// filters goes before the routes that need it. Kept by routeDue, slotsInDoubt and mayLeave.
+// routesFindTheirFilters is invariant 11: no route configuration of a listener is sent
+// before the filters that are wanted with it are there, and none of its filters leaves
+// before the routes that need it. Kept by routeDue, slotsInDoubt and mayLeave.
 func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 	switch a.Type {
 	case Route:
@@ -134,7 +134,7 @@ func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 			of, id, own := resource.RoutesOf(it.Name)
 			had, _ := v.subs[Route].have.Find(it.Name)
 			if before, _ := resource.CutMentions(had.Version); strings.HasPrefix(it.Version, before) && before != "" {
-				continue // the routes that it has, which speak of other slots
+				continue // the current routes, with mentions of other slots
 			}
 			for _, l := range v.snap.Listeners {
 				if !own || l.Name != of || !v.subs[Listener].subscribed {
@@ -164,8 +164,8 @@ func routesFindTheirFilters(v *state, a action, _ time.Time) error {
 	return nil
 }
 
-// heldIn tells whether a filter is in a slot of a listener with an id, but for
-// one slot.
+// heldIn reports whether a filter is in a slot of a listener with an ID, other than one
+// slot.
 func (v *state) heldIn(listener, id, filter, but string) bool {
 	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
 		of, its, own := resource.SlotOf(it.Name)
@@ -173,8 +173,8 @@ func (v *state) heldIn(listener, id, filter, but string) bool {
 	})
 }
 
-// takenOut tells whether a response is under way after which a filter is in no slot of
-// a listener with an id.
+// takenOut reports whether a response is in flight after which a filter is in no slot of a
+// listener with an ID.
 func (v *state) takenOut(listener, id, filter string) bool {
 	flight := v.subs[Extension].flight
 	return flight != nil && !slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
@@ -186,7 +186,7 @@ func (v *state) takenOut(listener, id, filter string) bool {
 	})
 }
 
-// changedBy finds what a response has for a name.
+// changedBy returns the item with a name in a response.
 func changedBy(r *Response, name string) (item, bool) {
 	i := slices.IndexFunc(r.Changed, func(it item) bool { return it.Name == name })
 	if i < 0 {

@@ -10,9 +10,8 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// nextListeners moves the Envoy's listeners toward the snapshot's: the primer
-// first where it gets a new twin, each other listener when its filters can be
-// put in place.
+// nextListeners moves the Envoy's listeners toward the snapshot's: the primer first if it
+// gets a new twin, every other listener when its filters can be put in place.
 func (v *state) nextListeners(now time.Time) *Response {
 	s := &v.subs[Listener]
 	if !v.clustersSettled(now) || v.doubtInFlight() || v.poisonedTwins(now) {
@@ -32,13 +31,13 @@ func (v *state) nextListeners(now time.Time) *Response {
 	return r
 }
 
-// poisonedTwins tells whether the primer is about to change while some twin's newest
-// content is one that was refused: it has to be replaced first.
+// poisonedTwins reports whether the primer is about to change while the newest content of a
+// twin is a rejected one, which must be replaced first.
 func (v *state) poisonedTwins(now time.Time) bool {
 	return len(v.poisoned) > 0 && v.primerDue(now) && slices.ContainsFunc(v.poisoned, v.inPrimer)
 }
 
-// inPrimer tells whether the snapshot's primer has this twin.
+// inPrimer reports whether the snapshot's primer has this twin.
 func (v *state) inPrimer(name string) bool {
 	if !isTwin(name) {
 		return false
@@ -47,7 +46,7 @@ func (v *state) inPrimer(name string) bool {
 	return f != nil && f.Missing == ""
 }
 
-// primerDue tells whether the primer goes out with the next listeners.
+// primerDue reports whether the primer is sent with the next listeners.
 func (v *state) primerDue(now time.Time) bool {
 	if v.snap.Primer == nil || !v.subs[Listener].subscribed {
 		return false
@@ -57,13 +56,13 @@ func (v *state) primerDue(now time.Time) bool {
 	return !(ok && have.Is(want)) && v.wants(Listener, want.Name) && !v.held(Listener, want, now)
 }
 
-// listenerChanges compares what the Envoy has with what it may have now. It
-// gives false where that can't be said without dropping a listener.
+// listenerChanges compares what the Envoy has with what it may have now. ok is false if
+// that is impossible without dropping a listener.
 func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, ok bool) {
 	s := &v.subs[Listener]
 	if s.unknown && s.nonce == 0 && !v.subs[Extension].subscribed {
-		// A reconnecting Envoy whose listeners are not known: what its slots
-		// have comes with its next request.
+		// The listeners of a reconnecting Envoy are unknown: its next request lists what
+		// its slots have.
 		return nil, nil, v.snap.Primer == nil
 	}
 	early := v.bare() && v.inProgress(now)
@@ -78,7 +77,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 		case !early && v.placeable(it, now) && !v.held(Listener, it, now):
 			changed = append(changed, it)
 		case had && have.Res == nil && !v.delta:
-			// It has to be in the response, but its bytes are not known.
+			// It must be in the response, but its bytes are unknown.
 			return nil, nil, false
 		}
 		unsettled = true
@@ -90,7 +89,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 		}
 	}
 	if v.warming(now) || v.slotsUnknown() {
-		return changed, gone, true // invariant 6: with the primer would go the twin that a slot is filled from
+		return changed, gone, true // invariant 6: a new primer could remove the twin that a slot is filled from
 	}
 	if v.primerDue(now) && (v.newTwins() || !unsettled && len(gone) == 0 && !v.goesBack()) {
 		changed = append(changed, intern.ListenerItem(v.snap.Primer))
@@ -102,7 +101,7 @@ func (v *state) listenerChanges(now time.Time) (changed []item, gone []string, o
 	return changed, gone, true
 }
 
-// listenersSettled tells whether the Envoy's listeners are the snapshot's.
+// listenersSettled reports whether the Envoy's listeners are the snapshot's.
 func (v *state) listenersSettled(now time.Time) bool {
 	s := &v.subs[Listener]
 	if !s.subscribed {
@@ -122,33 +121,31 @@ func (v *state) listenersSettled(now time.Time) bool {
 	return len(v.obsolete(Listener)) == 0
 }
 
-// newTwins tells whether the primer brings a twin that is not in the one that
-// Envoy has.
+// newTwins reports whether the snapshot's primer has a twin that Envoy's does not have.
 func (v *state) newTwins() bool {
 	have, _ := v.subs[Listener].have.Find(resource.PrimerListener)
 	return slices.ContainsFunc(v.snap.Primer.Slots, func(twin string) bool { return !slices.Contains(have.Slots, twin) })
 }
 
-// bare tells whether the Envoy has no listener that takes requests.
+// bare reports whether the Envoy has no listener that takes requests.
 func (v *state) bare() bool {
 	s := &v.subs[Listener]
 	return !s.unknown && !slices.ContainsFunc(s.have.Items, func(it item) bool { return it.Name != resource.PrimerListener })
 }
 
-// inProgress tells whether some filter may still be primed if it is waited for.
+// inProgress reports whether waiting may get some filter primed.
 func (v *state) inProgress(now time.Time) bool {
 	return slices.ContainsFunc(v.unprimed(), func(f *resource.Filter) bool { return !v.givenUp(f, now) })
 }
 
-// primed tells whether this Envoy has the filter, in its wanted version, ready
-// to be used.
+// primed reports whether this Envoy has the filter, in its current version, ready for use.
 func (v *state) primed(f *resource.Filter) bool {
 	have, ok := v.subs[Extension].have.Find(v.point(f))
 	return ok && have.Version == f.Version && !slices.Contains(v.poisoned, have.Name)
 }
 
-// point is the resource that the filter is primed at: its twin, or, on an
-// Envoy whose listeners are not from here, the slot itself.
+// point returns the resource at which the filter is primed: its twin or, on an Envoy whose
+// listeners are not from this server, the slot itself.
 func (v *state) point(f *resource.Filter) string {
 	if !v.subs[Listener].subscribed && !v.wants(Extension, f.TwinName) {
 		return f.Name
@@ -156,15 +153,15 @@ func (v *state) point(f *resource.Filter) string {
 	return f.TwinName
 }
 
-// givenUp tells whether a filter that fails has been waited for long enough
-// for the rest to go on without it.
+// givenUp reports whether a failing filter has been waited for long enough for the rest to
+// continue without it.
 func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 	p := v.priming(f.Name)
 	return p != nil && p.fails() && p.overdue(now)
 }
 
-// placeable decides whether l may be sent (invariant 2): whether every slot of it
-// either has a content, which it keeps, or gets one as soon as Envoy asks for it.
+// placeable reports whether l may be sent (invariant 2): whether every slot of it either
+// has a content, which it keeps, or gets one as soon as Envoy subscribes to it.
 func (v *state) placeable(l item, now time.Time) bool {
 	r := v.placements().byListener[l.Name]
 	if r != nil && (len(r.unlogged) > 0 || slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) })) {
@@ -175,20 +172,20 @@ func (v *state) placeable(l item, now time.Time) bool {
 	})
 }
 
-// atHand tells whether a filter can be put into a slot of its own as soon as
-// Envoy asks, or goes without where it may.
+// atHand reports whether a filter can be put into its slot as soon as Envoy subscribes, or
+// may be left out.
 func (v *state) atHand(filter string, now time.Time) bool {
 	return v.canServe(filter) || v.mayMiss(filter, now)
 }
 
-// mayMiss tells whether a listener may go without a filter: one that fails open,
-// and was waited for long enough.
+// mayMiss reports whether a listener may do without a filter: one that fails open, and was
+// waited for long enough.
 func (v *state) mayMiss(filter string, now time.Time) bool {
 	f := v.filter(filter)
 	return f != nil && f.OnFailure == definition.Open && v.givenUp(f, now)
 }
 
-// slotReady tells whether a slot has a content, or gets one if Envoy asks now.
+// slotReady reports whether a slot has a content, or gets one if Envoy subscribes now.
 func (v *state) slotReady(name string, now time.Time) bool {
 	if _, ok := v.subs[Extension].have.Find(name); ok && v.wants(Extension, name) {
 		return true
@@ -197,8 +194,8 @@ func (v *state) slotReady(name string, now time.Time) bool {
 	return ok
 }
 
-// slotStays tells whether what makes a slot ready is still there when a
-// listener comes that is sent now.
+// slotStays reports whether what makes a slot ready will still be there when a listener
+// that is sent now arrives.
 func (v *state) slotStays(name string) bool {
 	f := v.filterAt(name)
 	if f == nil {
@@ -209,14 +206,14 @@ func (v *state) slotStays(name string) bool {
 		return true
 	}
 	if twin, ok := have.Find(f.TwinName); ok && twin.Filter != nil && v.inUse(f.TwinName) {
-		return true // not one of which only the version is known
+		return true // not just its version is known
 	}
-	return f.OnFailure == definition.Open // what does nothing can be had at any time
+	return f.OnFailure == definition.Open // a content that does nothing is always available
 }
 
-// inUse tells whether some listener that the Envoy has holds the slot, or the
-// primer the twin. One that none holds any more it is about to let go, with its
-// content, though it has not said so yet.
+// inUse reports whether a listener of the Envoy has the slot, or the primer has the twin.
+// Envoy is about to drop a slot that none of them has, with its content, although it has
+// not unsubscribed yet.
 func (v *state) inUse(slot string) bool {
 	of, id, own := resource.SlotOf(slot)
 	return slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool {
@@ -227,8 +224,8 @@ func (v *state) inUse(slot string) bool {
 	})
 }
 
-// slotsIn are the slots of a listener that the Envoy has: of one of which only the
-// version is known, the own ones that it asks for.
+// slotsIn returns the slots of a listener of the Envoy. If only its version is known, these
+// are its own slots that the Envoy subscribes to.
 func (v *state) slotsIn(l item) []string {
 	if l.Res != nil {
 		return l.Slots
@@ -243,21 +240,21 @@ func (v *state) slotsIn(l item) []string {
 	return slots
 }
 
-// wait is what a listener that warms waits for.
+// wait is what a warming listener waits for.
 type wait uint8
 
 const (
 	forNothing wait = iota
-	forStatic       // only what Envoy may refuse
-	forFilter       // a slot's content that is primed
+	forStatic       // only resources that Envoy may reject
+	forFilter       // the primed content of a slot
 )
 
-// warming tells whether some listener waits for a slot's content that can be
-// given. It gets it before anything else is sent that may be NACKed (invariant
-// 3): one NACK ends the wait of all.
+// warming reports whether a listener waits for a slot's content that is available. It gets
+// that before anything else that may be NACKed is sent (invariant 3), because one NACK ends
+// all waits.
 func (v *state) warming(now time.Time) bool { return v.waits(now) != forNothing }
 
-// waits tells what listeners wait for.
+// waits returns what listeners wait for.
 func (v *state) waits(now time.Time) wait {
 	if !now.Before(v.warmEnd) || v.filled() {
 		return forNothing
@@ -266,7 +263,7 @@ func (v *state) waits(now time.Time) wait {
 	for _, l := range listeners.Items {
 		for _, slot := range v.slotsIn(l) {
 			if isTwin(slot) {
-				break // as are all of the primer's
+				break // all slots of the primer are twins
 			}
 			if _, ok := slots.Find(slot); ok {
 				continue
@@ -287,7 +284,7 @@ func (v *state) waits(now time.Time) wait {
 	return waits
 }
 
-// filled tells whether every slot of the Envoy's listeners has a content.
+// filled reports whether every slot of the Envoy's listeners has a content.
 func (v *state) filled() bool {
 	return v.standing().filled.get(func() bool {
 		empty := func(slot string) bool {
@@ -300,14 +297,14 @@ func (v *state) filled() bool {
 	})
 }
 
-// slotsUnknown tells whether the Envoy has listeners with slots and has not
-// asked for their contents yet: what they have comes with its next request.
+// slotsUnknown reports whether the Envoy has listeners with slots and has not yet
+// subscribed to their contents: its next request lists what they have.
 func (v *state) slotsUnknown() bool {
 	return !v.subs[Extension].subscribed && slices.ContainsFunc(v.subs[Listener].have.Items, func(l item) bool { return len(l.Slots) > 0 })
 }
 
-// gateOpens tells whether a fresh Envoy has all it is to have, or all but what
-// it can't have.
+// gateOpens reports whether a fresh Envoy has everything that it should have, or everything
+// available.
 func (v *state) gateOpens(now time.Time) bool {
 	s := &v.subs[Listener]
 	if s.flight != nil || v.subs[Extension].flight != nil || v.slotsUnknown() || !v.clustersSettled(now) || v.warming(now) {
@@ -321,10 +318,10 @@ func (v *state) gateOpens(now time.Time) bool {
 			continue
 		}
 		if v.held(Listener, it, now) {
-			continue // Envoy refused it; the others need not wait
+			continue // Envoy rejected it; the others need not wait
 		}
 		if !v.waitsInVain(l, now) {
-			return false // on its way
+			return false // it will be sent
 		}
 	}
 	if len(v.snap.Listeners) == 0 {
@@ -333,8 +330,8 @@ func (v *state) gateOpens(now time.Time) bool {
 	return delivered > 0
 }
 
-// waitsInVain tells whether a listener waits for a filter that was waited for
-// long enough.
+// waitsInVain reports whether a listener waits for a filter that was waited for long
+// enough.
 func (v *state) waitsInVain(l *resource.Listener, now time.Time) bool {
 	if !slices.ContainsFunc(v.primings, func(p Priming) bool { return p.fails() }) {
 		return false

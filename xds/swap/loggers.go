@@ -10,14 +10,14 @@ import (
 	"wasmxds/resource"
 )
 
-// A Wasm access logger has no slot: it stands in the listener, which is another for
-// each version of it. It is primed in a twin as any filter, and then the listener is
-// replaced by one with what the twin has (invariant 12). Where the twin can't be had,
-// the listener stays as it is; one that is new, or has never had the logger, goes
-// without it where that is open, or waits.
+// A Wasm access logger has no slot: it is part of the listener, which changes with each
+// version of it. It is primed in a twin like any filter. Then the listener is replaced by
+// one with what the twin has (invariant 12). If the twin can't be primed, the listener
+// stays as it is. A listener that is new, or never had the logger, does without it if the
+// logger fails open, or else waits.
 
-// loggers are the access loggers that a listener of the snapshot has on this Envoy, in
-// the versions that it is to have them in now, and those that it can't have.
+// loggers returns the access loggers of a listener of the snapshot on this Envoy, in the
+// versions that it should have now, and the names of those that are not available.
 func (v *state) loggers(l *resource.Listener, running string) (with []*resource.Filter, lacking []string) {
 	for _, name := range l.Loggers {
 		f := v.filter(name)
@@ -31,7 +31,7 @@ func (v *state) loggers(l *resource.Listener, running string) (with []*resource.
 			with = append(with, f)
 		case primed:
 			with = append(with, twin.Filter)
-		case had != "" && had == f.Version: // of an earlier stream; its twin is not told of yet
+		case had != "" && had == f.Version: // from an earlier stream; its twin is not listed yet
 			with, lacking = append(with, f), append(lacking, name)
 		case had == "" && strings.Contains(v.without, " "+name+" "):
 		default:
@@ -41,7 +41,7 @@ func (v *state) loggers(l *resource.Listener, running string) (with []*resource.
 	return with, lacking
 }
 
-// givenUpLoggers is what state has as without.
+// givenUpLoggers returns the value of state.without.
 func (v *state) givenUpLoggers(now time.Time) string {
 	if !v.snap.HasLoggers() { // most Envoys, at each step
 		return ""
@@ -56,8 +56,8 @@ func (v *state) givenUpLoggers(now time.Time) string {
 	return b.String()
 }
 
-// loggerRuns gives the version that an access logger runs in, of several one that is
-// not the newest; "": it is in no listener.
+// loggerRuns returns the running version of an access logger; if there are several, one
+// that is not the newest; "": it is in no listener.
 func (v *state) loggerRuns(in *acked, f *resource.Filter) string {
 	version := ""
 	for _, l := range v.snap.Listeners {
@@ -72,8 +72,8 @@ func (v *state) loggerRuns(in *acked, f *resource.Filter) string {
 	return version
 }
 
-// logsIn tells whether a listener that the Envoy has has an access logger as it is
-// wanted, if it is to have it.
+// logsIn reports whether a listener of the Envoy has an access logger in its current
+// version, or should not have it.
 func (v *state) logsIn(l *resource.Listener, have item, filter string) bool {
 	if !slices.Contains(l.Loggers, filter) {
 		return true
@@ -82,8 +82,8 @@ func (v *state) logsIn(l *resource.Listener, have item, filter string) bool {
 	return f == nil || f.LoggerIn(have.Version) == f.Version
 }
 
-// unlogged are the access loggers of a listener that it had not before, or in another
-// version, or that one before it, which may still be drained, had not.
+// unlogged returns the access loggers of a listener that it lacked before, or had in
+// another version, or that an earlier one, which may still be draining, lacked.
 func (m *Machine) unlogged(old, now item, at time.Time) []string {
 	var names []string
 	if i := slices.IndexFunc(m.replaced, func(r replacement) bool { return r.listener == now.Name }); i >= 0 && m.draining(now.Name, at) != nil {
@@ -101,15 +101,15 @@ func (m *Machine) unlogged(old, now item, at time.Time) []string {
 	return names
 }
 
-// olderLacks tells whether a listener has been replaced that has not the access logger
-// that its successor has.
+// olderLacks reports whether a listener was replaced that lacks an access logger of its
+// successor.
 func (v *state) olderLacks(listener, logger string) bool {
 	return slices.ContainsFunc(v.replaced, func(r replacement) bool {
 		return r.listener == listener && slices.Contains(r.unlogged, logger)
 	})
 }
 
-// tookLoggers notes the access loggers that have come into listeners.
+// tookLoggers records the access loggers that listeners have got.
 func (m *Machine) tookLoggers(listeners []item, before *acked, now time.Time) {
 	var began []string
 	for _, it := range listeners {
@@ -138,9 +138,8 @@ func (m *Machine) tookLoggers(listeners []item, before *acked, now time.Time) {
 	m.stamp(began, now)
 }
 
-// loggersArePrimed is invariant 12: no listener is sent with an access logger that
-// this Envoy has not ACKed in its primer, in that version. Kept by loggers, and by
-// placeable.
+// loggersArePrimed is invariant 12: no listener is sent with an access logger that this
+// Envoy has not ACKed in its primer, in that version. Kept by loggers, and by placeable.
 func loggersArePrimed(v *state, a action, _ time.Time) error {
 	if a.Type != Listener {
 		return nil

@@ -8,40 +8,40 @@ import (
 	"wasmxds/resource"
 )
 
-// Options are a machine's givens. Interner and Snapshot must be set.
+// Options configure a Machine. Interner and Snapshot are required.
 type Options struct {
 	Interner *Interner
 	Snapshot *resource.Snapshot
 	Delta    bool
-	// Salt is where the attempts of an Envoy that is not fresh begin, so that
-	// its bytes differ from what an earlier stream may have pushed last.
+	// Salt is where the attempts of an Envoy that is not fresh begin, so that its bytes
+	// differ from the last ones that an earlier stream may have pushed.
 	Salt int
-	// Sampling is as of [Sample], from the beginning.
+	// Sampling is the initial rate; see [Sample].
 	Sampling uint32
 	// Left is what this Envoy's last stream has left to this one.
 	Left Left
-	// DrainTime is for how long, at most, connections of this Envoy go on with
-	// a listener that was replaced; 0: the const DrainTime.
+	// DrainTime is how long, at most, connections of this Envoy continue with a listener
+	// that was replaced; 0: the const DrainTime.
 	DrainTime time.Duration
-	// Respare is for how long nothing may have changed before a listener whose
-	// spares are used up is replaced; 0: it is not replaced for that.
+	// Respare is how long nothing must have changed before a listener whose spares are used
+	// up is replaced; 0: it is not replaced for that reason.
 	Respare time.Duration
-	// Rand gives numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
+	// Rand returns numbers in [0, 1) for the jitter of back-offs; nil: no jitter.
 	Rand func() float64
-	// Broken, if set, has every response checked against the invariants before
-	// it is sent, and is called with those that break one.
+	// Broken, if not nil, enables checks of every response against the invariants before it
+	// is sent. It is called with each violation.
 	Broken func(error)
 }
 
-// Machine is the protocol of one stream of one Envoy. The zero value is not
-// usable; see New.
+// Machine is the protocol of one stream of one Envoy. The zero value is not usable; see
+// New.
 type Machine struct {
 	state
-	audit *audit // nil: actions are not checked
-	ready Ready  // what the step under way has led to
+	audit *audit // nil: responses are not checked
+	ready Ready  // result of the current step
 }
 
-// New makes the machine of a new stream.
+// New returns the Machine of a new stream.
 func New(o Options) *Machine {
 	m := &Machine{state: state{interner: o.Interner, snap: o.Snapshot, rand: o.Rand, salt: o.Salt, delta: o.Delta, lost: o.Left.lost, promises: o.Left.promises, crashes: o.Left.leftCrashes(o.Salt), alarms: o.Left.alarms,
 		drainTime: cmp.Or(o.DrainTime, DrainTime), respare: o.Respare, sampling: resource.SamplingRate(o.Sampling)}}
@@ -54,28 +54,28 @@ func New(o Options) *Machine {
 	return m
 }
 
-// Ready is what a step has led to.
+// Ready is the result of a step.
 type Ready struct {
 	Sends   []Send             // responses to send, in this order
-	Changes []Change           // for filters that run; what a fresh Envoy gets first is not among it
+	Changes []Change           // of running filters; the first versions of a fresh Envoy are not included
 	Proved  []*resource.Filter // seen put in place: this Envoy runs them
-	// Stuck are the versions of filters that this Envoy refuses although it has
-	// their modules, or may have them, and of which it runs no other version.
+	// Stuck are the versions of filters that this Envoy rejects although it has their
+	// modules, or may have them, and of which it runs no other version.
 	Stuck   []string
 	Refused []Refusal
-	// Crashing are versions of filters whose VMs have crashed once more, and crash
-	// too often on this Envoy.
+	// Crashing are versions of filters whose VMs have crashed once more, and crash too
+	// often on this Envoy.
 	Crashing []string
-	Wake     time.Time // when to Step with a Tick next; zero: not needed
+	Wake     time.Time // when to call Step with a Tick; zero: not needed
 }
 
-// Send is a response and the nonce it goes out with.
+// Send is a response with its nonce.
 type Send struct {
 	*Response
 	Nonce uint32
 }
 
-// Step takes an event. now must not go back.
+// Step processes an event. now must not go back.
 func (m *Machine) Step(now time.Time, e Event) Ready {
 	if m.began.IsZero() {
 		m.began = now
@@ -101,17 +101,17 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.commit(a, now)
 	}
 	ready := m.ready
-	m.ready = Ready{} // or it would keep responses that nobody needs any more
+	m.ready = Ready{} // don't retain responses that nobody needs any more
 	ready.Stuck, ready.Wake = m.stuck(), m.wake(now)
 	return ready
 }
 
-// Event is something that a machine reacts to.
+// Event is an input of a machine.
 type Event interface {
 	apply(m *Machine, now time.Time)
 }
 
-// Tick is the time that Ready.Wake gave.
+// Tick reports that the time Ready.Wake has come.
 type Tick struct{}
 
 func (Tick) apply(*Machine, time.Time) {}
@@ -159,7 +159,7 @@ type Request struct {
 
 	// Delta.
 	Subscribe, Unsubscribe []string
-	Initial                map[string]string // what it has, on a stream's first request
+	Initial                map[string]string // what the Envoy has, in a stream's first request
 }
 
 func (r Request) apply(m *Machine, now time.Time) {
@@ -192,13 +192,13 @@ func (r Request) apply(m *Machine, now time.Time) {
 	m.prune(r.Type)
 }
 
-// FormatNonce is the nonce as it is sent.
+// FormatNonce returns the nonce as it is sent.
 func FormatNonce(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
-// parseNonce gives 0, which is never sent, for anything else.
+// parseNonce returns 0, which is never sent, for an invalid nonce.
 func parseNonce(s string) uint32 {
 	if s == "" {
-		return 0 // without an error to make
+		return 0 // avoid allocating an error
 	}
 	n, err := strconv.ParseUint(s, 10, 32)
 	if err != nil {

@@ -9,26 +9,25 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// Filters that are for some routes are in slots as all others. Which slots run for
-// which route the route configuration says, by their names (resource.Mentions), and it
-// comes apart from what is in them. So that no request meets a filter that is off for
-// its route, nor passes by one that is on (invariant 13),
+// Filters that are for some routes are in slots like all others. The route configuration
+// says which slots run for which route, by their names (resource.Mentions), and is updated
+// separately from the content of the slots. No request may meet a filter that is off for
+// its route, or bypass one that is on (invariant 13). Therefore
 //
-//   - a slot that routes mention for a filter gets no other, and that filter is in no
-//     slot but those: it does not move;
-//   - before a filter that is for some routes comes in, the routes that the Envoy has
-//     get a slot more that is shut for all of them. Only then come the routes that have a
-//     use for it;
-//   - one that goes stays mentioned, and shut, until it is gone.
+//   - a slot that routes mention for a filter gets no other, and that filter is in no other
+//     slots: it does not move;
+//   - before a filter that is for some routes enters, the routes that the Envoy has get an
+//     additional slot that is shut for all of them. Only then come the routes that use it;
+//   - a filter that leaves stays mentioned, and shut, until it is gone.
 //
-// Where that can't be, the listener is replaced: it comes with other slots and routes.
+// If this is impossible, the listener is replaced by one with other slots and routes.
 
-// guard notes what the routes that the Envoy has say of the slots of a chain.
+// guard records what the Envoy's routes mention about the slots of a chain.
 func (v *state) guard(chain []place, in *resource.Layout, i int) {
 	if in.Routes == "" || v.known && !v.subs[Route].subscribed {
-		return // it is a raw one, or what it has comes with its next request; see routesInDoubt
+		return // a raw listener, or the next request lists what the Envoy has; see routesInDoubt
 	}
-	// Where it has none, as far as is known, it may have some that it was to drop.
+	// If it has none that are known, it may have some that it should have dropped.
 	routes, _ := v.subs[Route].have.Find(in.Routes)
 	_, mentions := resource.CutMentions(routes.Version)
 	for p := range chain {
@@ -47,15 +46,15 @@ func (v *state) guard(chain []place, in *resource.Layout, i int) {
 	}
 }
 
-// canShut tells whether the bytes of the routes that an Envoy has are known, so that
-// more can be shut in them.
+// canShut reports whether the bytes of the Envoy's routes are known, so that more slots can
+// be shut in them.
 func (v *state) canShut(r *placement) bool {
 	have, ok := v.subs[Route].have.Find(r.layout.Routes)
 	return ok && have.Res != nil
 }
 
-// shutting is the route configuration that an Envoy has with slots more shut, for
-// filters that are to come into them.
+// shutting returns the route configuration that an Envoy has with additional slots shut,
+// for filters that are about to enter them.
 func (v *state) shutting(name string) (item, bool) {
 	of, _, own := resource.RoutesOf(name)
 	r := v.placements().byListener[of]
@@ -70,10 +69,10 @@ func (v *state) shutting(name string) (item, bool) {
 	return intern.PlainItem(made), true
 }
 
-// findMentions are what route configurations are to mention, by what is in the slots
-// beside them: filters that not all routes have, and those that are about to leave, which
-// are shut where they were mentioned before, or where there were no routes before. Where
-// the routes are those that are wanted they mention what comes next, too.
+// findMentions returns what route configurations should mention, by the content of the
+// slots beside them: filters that not all routes have, and those that are about to leave,
+// which are shut if they were mentioned before, or if there were no routes before. If the
+// routes are the wanted ones, they also mention what enters next.
 func (v *state) findMentions(rs *placements) map[string]resource.Mentions {
 	var all map[string]resource.Mentions
 	add := func(routes string, m resource.Mention) {
@@ -111,7 +110,7 @@ func (v *state) findMentions(rs *placements) map[string]resource.Mentions {
 	return all
 }
 
-// mentionIn is the filter that routes are to mention a slot for; "": none.
+// mentionIn returns the filter that routes should mention a slot for; "": none.
 func (v *state) mentionIn(l *resource.Listener, routes string, slot int, it item) string {
 	holds := idIn(it)
 	if f := v.filter(v.holds(it)); f != nil && slices.Contains(l.Filters, f.Name) {
@@ -128,7 +127,7 @@ func (v *state) mentionIn(l *resource.Listener, routes string, slot int, it item
 	return before.At(slot)
 }
 
-// idIn is the id of the filter that a listener's own slot holds; "": none.
+// idIn returns the ID of the filter in a listener's own slot; "": none.
 func idIn(it item) string {
 	if it.Version == resource.EmptyVersion {
 		return ""
@@ -140,7 +139,7 @@ func idIn(it item) string {
 	return id
 }
 
-// some tells whether a filter is for some routes of a listener.
+// some reports whether a filter is for some routes of a listener.
 func (v *state) some(l *resource.Listener, filter string) bool {
 	f := v.filter(filter)
 	if f == nil {
@@ -150,15 +149,16 @@ func (v *state) some(l *resource.Listener, filter string) bool {
 	return some
 }
 
-// lacksSome tells whether a listener lacks a filter that is for some routes, which
-// wait for it though it may be missing: those before have something in its place.
+// lacksSome reports whether a listener lacks a filter that is for some routes. New routes
+// wait for such a filter even if it may be missing, because the old ones have something in
+// its place.
 func (v *state) lacksSome(r *placement) bool {
 	return slices.ContainsFunc(r.lacking, func(name string) bool { return v.some(r.listener, name) })
 }
 
-// routesInDoubt tells whether a slot is to hold another filter while it is not known
-// which routes requests come by: those are under way that mention slots, or the Envoy
-// has not told yet which it has.
+// routesInDoubt reports whether a slot should get another filter while it is unknown which
+// routes requests use: routes that mention slots are in flight, or the Envoy has not yet
+// listed its routes.
 func (v *state) routesInDoubt(slot string, c content, now time.Time) bool {
 	have, filled := v.subs[Extension].have.Find(slot)
 	holds := ""
@@ -184,7 +184,7 @@ func (v *state) routesInDoubt(slot string, c content, now time.Time) bool {
 	})
 }
 
-// routesAs are routes of the snapshot as an Envoy has them, whatever they mention.
+// routesAs returns routes of the snapshot as an Envoy has them, whatever they mention.
 func (v *state) routesAs(it item) *resource.Resource {
 	of, _, own := resource.RoutesOf(it.Name)
 	l := v.listener(of)

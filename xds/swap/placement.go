@@ -7,44 +7,43 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// placement is a listener of the snapshot on an Envoy: in which layout, and what
+// placement is the state of a listener of the snapshot on an Envoy: its layout, and what
 // its own slots lack.
 type placement struct {
 	listener *resource.Listener
-	layout   *resource.Layout  // that it is to have
-	kept     bool              // the Envoy has it in that layout
+	layout   *resource.Layout  // that it should have
+	kept     bool              // the Envoy has the listener in that layout
 	lacking  []string          // filters that are not in their slots
-	fresh    []promise         // where it is not kept: of the slots that it brings
-	unlogged []string          // access loggers that it is to have, and has not, or may not be replaced without
-	routes   []string          // names of the route configurations that it asks for
-	shut     resource.Mentions // that its routes are to have before filters come into those slots
+	fresh    []promise         // if not kept: for the slots that it brings
+	unlogged []string          // access loggers that it should have and lacks, or without which it must not be replaced
+	routes   []string          // names of the route configurations that it subscribes to
+	shut     resource.Mentions // that its routes must have before filters enter those slots
 }
 
-// content is what a listener's own slot is to hold now.
+// content is what a listener's own slot should hold now.
 type content struct {
 	filter  *resource.Filter // nil: nothing
-	as      bool             // as it is, whatever that is
-	leaving bool             // ... until the listener has all that is wanted in it
+	as      bool             // what it has, whatever that is
+	leaving bool             // what it has, until everything wanted is in the listener
 }
 
-// placements are those of all listeners of a snapshot, and what is to be in their
+// placements are the placements of all listeners of a snapshot, and the contents of their
 // slots.
 type placements struct {
 	byListener map[string]*placement
 	contents   map[string]content  // by slot
-	holders    map[string][]string // by filter: the slots that it is, or is to be, in
-	drained    map[string][]string // by listener: slots and routes of it as it was that the Envoy still asks for
-	routes     map[string]bool     // those that it gets
+	holders    map[string][]string // by filter: the slots that hold it, or should
+	drained    map[string][]string // by listener: slots and routes of earlier versions that the Envoy still subscribes to
+	routes     map[string]bool     // routes that the Envoy gets
 	held       map[layoutKey]map[string]bool
-	mentions   map[string]resource.Mentions // by route configuration: those that it is to have
-	poor       bool                         // some listener has fewer spares than it is to have
+	mentions   map[string]resource.Mentions // by route configuration: those that it should have
+	poor       bool                         // a listener has fewer spares than it should
 }
 
-// layoutKey stands for a listener in a layout; held has the names of the filters in
-// its slots.
+// layoutKey identifies a listener in a layout.
 type layoutKey struct{ listener, id string }
 
-// placements looks at the listeners and slots that this Envoy has.
+// placements returns the placements of the listeners and slots that this Envoy has.
 func (v *state) placements() *placements { return v.standing().placements.get(v.findPlacements) }
 
 func (v *state) findPlacements() *placements {
@@ -63,8 +62,8 @@ func (v *state) findPlacements() *placements {
 	return rs
 }
 
-// placementOf finds the layout of a listener, and what is to change in its slots. A
-// listener that the Envoy has stays while its slots are enough.
+// placementOf determines the layout of a listener, and what must change in its slots. A
+// listener that the Envoy has stays while its slots suffice.
 func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	have, had := v.subs[Listener].have.Find(l.Name)
 	loggers, unlogged := v.loggers(l, have.Version)
@@ -76,7 +75,7 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	switch {
 	case r.layout == nil:
 	case !v.subs[Extension].subscribed && len(r.layout.Slots) > 0:
-		r.kept = true // what its slots hold comes with the next request
+		r.kept = true // the next request lists what its slots hold
 		r.lacking = l.Filters
 		return r
 	case l.Poorer(r.layout) && v.respareDue:
@@ -92,8 +91,8 @@ func (v *state) placementOf(l *resource.Listener, rs *placements) *placement {
 	return r
 }
 
-// stays tells whether all that is wanted fits into the slots that the listener
-// has, and notes what they are to hold.
+// stays reports whether everything wanted fits into the slots that the listener has, and
+// records what they should hold.
 func (v *state) stays(l *resource.Listener, r *placement, rs *placements) bool {
 	wanted, scripts := l.Chains, v.scriptsBeyond(l, r.layout)
 	if len(scripts) > 0 {
@@ -150,13 +149,13 @@ func (rs *placements) hold(slot string, c content) {
 	}
 }
 
-// goesOnWith is what a place goes on to hold.
+// goesOnWith returns the current content of a place.
 func (v *state) goesOnWith(p place) content {
 	f := v.filter(p.holds)
 	return content{filter: f, as: f == nil && p.holds != "" || !p.filled}
 }
 
-// chain is what slots hold; false: that is not known.
+// chain returns what slots hold; known is false if that is unknown.
 func (v *state) chain(slots []resource.Slot, wanted resource.Chain) (chain []place, known bool) {
 	for _, s := range slots {
 		if _, unknown := slices.BinarySearch(v.unknown, s.Name); unknown {
@@ -175,8 +174,8 @@ func (v *state) chain(slots []resource.Slot, wanted resource.Chain) (chain []pla
 	return chain, true
 }
 
-// holds is the name of the filter that a listener's own slot has; "": none;
-// outsider: one that the snapshot does not have.
+// holds returns the name of the filter in a listener's own slot; "": none; outsider: one
+// that the snapshot does not have.
 func (v *state) holds(have item) string {
 	if have.Version == resource.EmptyVersion {
 		return ""
@@ -191,23 +190,23 @@ func (v *state) holds(have item) string {
 	return outsider
 }
 
-// canServe tells whether a filter can be put into a slot: whether some version
-// of it is in its twin, and the twin in the primer.
+// canServe reports whether a filter can be put into a slot: whether a version of it is in
+// its twin, and the twin in the primer.
 func (v *state) canServe(filter string) bool {
 	twin, ok := v.subs[Extension].have.Find(v.twinOf(filter))
 	return ok && twin.Filter != nil && v.inUse(twin.Name)
 }
 
-// older looks after slots of listeners that are drained, or that are about to
-// be replaced: the filters in them are kept up to date, and go where they are no
-// longer wanted. Connections that are still open have them.
+// older handles the slots of listeners that are draining, or about to be replaced, which
+// open connections use: the filters in them are kept up to date, and leave when they are no
+// longer wanted.
 func (v *state) older(rs *placements) {
 	s := &v.subs[Extension]
-	ids := map[string]string{} // by listener, as the Envoy has it
+	ids := map[string]string{} // by listener of the Envoy
 	for _, l := range v.subs[Listener].have.Items {
 		ids[l.Name] = resource.IDOf(l.Version)
 	}
-	known := map[string]int{} // by listener: names that it gets something for
+	known := map[string]int{} // by listener: number of names that get something
 	taken := func(name string) bool {
 		r := rs.byListener[name]
 		if r == nil || known[name] >= r.listener.MaxSlots() {
@@ -245,8 +244,8 @@ func (v *state) older(rs *placements) {
 	}
 }
 
-// olderContent is what a slot of a listener that is drained, or about to be
-// replaced, is to hold where it has a filter, or nothing, now.
+// olderContent returns what a slot of a listener that is draining, or about to be replaced,
+// should hold if it has a filter, or nothing, now.
 func (v *state) olderContent(r *placement, have item) content {
 	holds := v.holds(have)
 	switch f := v.filter(holds); {
@@ -255,13 +254,13 @@ func (v *state) olderContent(r *placement, have item) content {
 	case holds == "":
 		return content{}
 	case r.wants(holds):
-		mayRefuse := f != nil && f.Lua && !(have.Filter != nil && have.Filter.Lua) // a slot for Wasm filters alone
+		mayRefuse := f != nil && f.Lua && !(have.Filter != nil && have.Filter.Lua) // a slot for Wasm filters only
 		return content{filter: f, as: f == nil || mayRefuse}
 	}
 	return content{as: true, leaving: true}
 }
 
-// note notes what a slot of a listener holds.
+// note records what a slot of a listener holds.
 func (rs *placements) note(of layoutKey, filter string) {
 	if rs.held[of] == nil {
 		rs.held[of] = map[string]bool{}
@@ -271,16 +270,16 @@ func (rs *placements) note(of layoutKey, filter string) {
 
 func (r *placement) wants(filter string) bool { return slices.Contains(r.listener.Filters, filter) }
 
-// item is the listener as it is to be.
+// item returns the listener as it should be.
 func (r *placement) item() item {
 	return item{Name: r.listener.Name, Version: r.layout.Version, Res: r.layout.Resource(), Slots: r.layout.Slots, Static: r.listener.Static}
 }
 
-// wanted is a listener as this Envoy is to have it.
+// wanted returns a listener as this Envoy should have it.
 func (v *state) wanted(l *resource.Listener) item {
 	r := v.placements().byListener[l.Name]
 	if r.layout == nil {
-		return intern.ListenerItem(l) // of an earlier run
+		return intern.ListenerItem(l) // from an earlier process
 	}
 	return r.item()
 }

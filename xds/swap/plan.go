@@ -9,28 +9,27 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// action is a response that may go out now, and why, where that decides what
-// follows from sending it.
+// action is a response that may be sent now, with its purpose if sending it has
+// consequences that depend on that.
 type action struct {
 	*Response
 	purpose purpose
 }
 
-// purpose says what a response is for.
+// purpose is what a response is for.
 type purpose uint8
 
 const (
-	update  purpose = iota // the Envoy gets what it asks for
-	fill                   // serving slots get what is primed
-	prime                  // twins get what is to be primed
-	replace                // serving slots get what they have, for another VM
-	heal                   // twins get what Envoy takes at once in place of what it refused
-	restore                // an extension gets what it had in place of what Envoy refused
+	update  purpose = iota // the Envoy gets what it subscribes to
+	fill                   // serving slots get primed contents
+	prime                  // twins get what must be primed
+	replace                // serving slots get what they have, for a new VM
+	heal                   // twins get contents that Envoy accepts at once, in place of rejected ones
+	restore                // an extension gets its former content, in place of a rejected one
 )
 
-// plan finds what to send of a type, if anything. It only reads, so that it can
-// be asked again at any time, and each type is planned with what was sent of
-// those before it in the same step.
+// plan returns the next response of a type, if any. It only reads, so it can be called at
+// any time, and each type is planned after those before it were sent in the same step.
 func plan(v *state, t Type, now time.Time) (action, bool) {
 	s := &v.subs[t]
 	if !s.subscribed || s.flight != nil { // invariant 4
@@ -53,8 +52,8 @@ func plan(v *state, t Type, now time.Time) (action, bool) {
 	return a, a.Response != nil
 }
 
-// nextClusters sends new and changed clusters at once, and drops those that
-// are gone only when no listener can name them any more (invariant 6).
+// nextClusters sends new and changed clusters at once. It drops clusters only when no
+// listener can name them any more (invariant 6).
 func (v *state) nextClusters(now time.Time) *Response {
 	s := &v.subs[Cluster]
 	var changed []item
@@ -68,7 +67,7 @@ func (v *state) nextClusters(now time.Time) *Response {
 	if !v.namingUnknown(now) && v.listenersSettled(now) && v.allRoutesSettled() {
 		gone = v.obsolete(Cluster)
 	} else if !v.delta && len(changed) > 0 {
-		// Bytes that are not known can't be kept in a response that is whole.
+		// A whole-state response can't contain unknown bytes.
 		gone = missingBytes(s.have.Items, changed)
 	}
 	if it, ok := v.otherModuleServer(); ok && len(changed)+len(gone) > 0 && !slices.ContainsFunc(changed, it.Is) {
@@ -79,9 +78,9 @@ func (v *state) nextClusters(now time.Time) *Response {
 	return v.respond(Cluster, changed, gone)
 }
 
-// namingUnknown tells whether the Envoy came with something and has not told
-// which listeners and route configurations it has, which may name any cluster:
-// that comes with its next requests, as long as it may still make them.
+// namingUnknown reports whether the Envoy reconnected with resources and has not yet listed
+// its listeners and route configurations, which may name any cluster: its next requests
+// list them, as long as it may still make any.
 func (v *state) namingUnknown(now time.Time) bool {
 	switch {
 	case !v.known || !now.Before(v.began.Add(silence)):
@@ -95,7 +94,7 @@ func (v *state) namingUnknown(now time.Time) bool {
 	})
 }
 
-// clusterDue tells whether a cluster of the snapshot is to be sent.
+// clusterDue reports whether a cluster of the snapshot must be sent.
 func (v *state) clusterDue(it item, now time.Time) bool {
 	have, ok := v.subs[Cluster].have.Find(it.Name)
 	if ok && (have.Is(it) || it.Name == v.snap.ModuleServer && !v.moduleServerDue()) {
@@ -104,9 +103,9 @@ func (v *state) clusterDue(it item, now time.Time) bool {
 	return v.wants(Cluster, it.Name) && !v.held(Cluster, it, now)
 }
 
-// otherModuleServer is the module server's cluster where the Envoy has that of
-// another xds-server. It is not sent for its own sake, as nothing that the
-// Envoy runs depends on it: it comes with other clusters, or before a module.
+// otherModuleServer returns the module server's cluster if the Envoy has that of another
+// replica. It is not sent by itself, because nothing that the Envoy runs depends on it: it
+// is sent with other clusters, or before a module.
 func (v *state) otherModuleServer() (item, bool) {
 	if v.snap.ModuleServer == "" {
 		return item{}, false
@@ -116,8 +115,8 @@ func (v *state) otherModuleServer() (item, bool) {
 	return want, ok && had && !have.Is(want)
 }
 
-// moduleServerDue tells whether the module server's cluster is to be sent to an
-// Envoy that has another's.
+// moduleServerDue reports whether the module server's cluster must be sent to an Envoy that
+// has another's.
 func (v *state) moduleServerDue() bool {
 	return v.standing().elsewhere.get(func() bool {
 		_, other := v.otherModuleServer()
@@ -125,10 +124,10 @@ func (v *state) moduleServerDue() bool {
 	}) && v.fetches()
 }
 
-// fetches tells whether the Envoy may be about to fetch from the module server.
+// fetches reports whether the Envoy may be about to fetch from the module server.
 func (v *state) fetches() bool {
 	if !v.subs[Extension].subscribed {
-		return false // what it has comes with its next request
+		return false // its next request lists what it has
 	}
 	if len(v.poisoned) > 0 || slices.ContainsFunc(v.refusals, func(r refusal) bool { return r.typ == Listener }) {
 		return true
@@ -137,7 +136,7 @@ func (v *state) fetches() bool {
 	return slices.ContainsFunc(v.unprimed(), fetched) || slices.ContainsFunc(v.standbysToPrime(), fetched)
 }
 
-// obsolete are the names that Envoy has and the snapshot has not.
+// obsolete returns the names that Envoy has and the snapshot does not.
 func (v *state) obsolete(t Type) []string {
 	var gone []string
 	for _, it := range v.subs[t].have.Items {
@@ -158,8 +157,8 @@ func missingBytes(have, changed []item) []string {
 	return gone
 }
 
-// respond makes the response, nil where there is nothing to say. A fresh
-// Envoy is answered even when there is nothing for it: it waits.
+// respond returns the response, or nil if there is nothing to send. A fresh Envoy gets an
+// empty one, because it waits for an answer.
 func (v *state) respond(t Type, changed []item, gone []string) *Response {
 	s := &v.subs[t]
 	if len(changed) == 0 && len(gone) == 0 && !(t.WholeState() && s.nonce == 0 && len(s.have.Items) == 0 && len(v.primings)+len(v.refusals) == 0) {
@@ -168,7 +167,7 @@ func (v *state) respond(t Type, changed []item, gone []string) *Response {
 	return v.interner.Step(s.have, t, v.delta, changed, gone)
 }
 
-// nextNamed answers endpoints, secrets and routes as they are subscribed to.
+// nextNamed answers subscriptions to endpoints, secrets and routes.
 func (v *state) nextNamed(t Type, now time.Time) *Response {
 	s := &v.subs[t]
 	var changed []item
@@ -205,8 +204,8 @@ func (v *state) nextNamed(t Type, now time.Time) *Response {
 	return v.interner.Step(s.have, t, v.delta, changed, nil)
 }
 
-// clustersSettled tells whether all clusters that can be had are in place, so
-// that listeners and filters may name them.
+// clustersSettled reports whether all available clusters are in place, so that listeners
+// and filters may name them.
 func (v *state) clustersSettled(now time.Time) bool {
 	s := &v.subs[Cluster]
 	if !s.subscribed {

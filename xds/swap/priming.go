@@ -7,23 +7,22 @@ import (
 	"wasmxds/resource"
 )
 
-// The protocol's times.
+// Times of the protocol.
 const (
-	firstBackoff = 250 * time.Millisecond // after a NACK, where no download is seen
+	firstBackoff = 250 * time.Millisecond // after a NACK, if no download is seen
 	maxBackoff   = 15 * time.Second
-	maxArrival   = 2 * time.Second  // between a download that ended and a push
-	negative     = 10 * time.Second // Envoy's memory of a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
-	downloading  = 2 * time.Minute  // a download that is not seen to end is given up
-	sharedWait   = 2 * time.Second  // the same where it may be another Envoy's
-	patience     = 5 * time.Second  // how long a filter that fails, or one that is to stand by, is waited for before the rest goes on without it
-	unseen       = 5                // NACKs without a download seen that make a fetch a failed one
-	// settle is what Envoy needs, at least, between the last byte of a module
-	// and its use: it hashes the module and puts it in its cache.
+	maxArrival   = 2 * time.Second  // between the end of a download and a push
+	negative     = 10 * time.Second // how long Envoy remembers a failed fetch (CODE_CACHE_SECONDS_NEGATIVE_CACHING in its wasm.cc)
+	downloading  = 2 * time.Minute  // after that, a download that was not seen to end is given up
+	sharedWait   = 2 * time.Second  // the same for a download that may be another Envoy's
+	patience     = 5 * time.Second  // how long to wait for a failing filter, or one that should stand by, before the rest continues without it
+	unseen       = 5                // number of NACKs without a visible download after which the fetch has failed
+	// settle is the least time that Envoy needs between the last byte of a module and its
+	// use: it hashes the module and puts it in its cache.
 	settle = 5 * time.Millisecond
 )
 
-// Phase is how far a version of a filter has come on an Envoy that does not
-// have it primed yet.
+// Phase is the progress of a filter version that is not primed yet on an Envoy.
 //
 //	phase        push         NACK                        download begins  ends     breaks off
 //	Missing      -            -                           -                -        -
@@ -34,67 +33,67 @@ const (
 //	Fetched      Pushed       Fetched                     Downloading      Fetched  Fetched
 //	Refused      Refused      Refused                     Downloading      Fetched  Refused
 //
-// A NACK leads to Refused where Envoy has the module, or after too many without
-// a download seen; elsewhere it means that Envoy fetches. An ACK leads from
-// each to Primed. Another version wanted begins at Queued, or, if it is of the
-// same module and that was not refused, goes on in the same phase. What is Queued
-// when a download ends of its module, for another filter, is pushed with that one,
-// and is Queued again if they are refused together; others that are keep their phase.
+// A NACK leads to Refused if Envoy has the module, or after too many NACKs without a
+// visible download; otherwise it means that Envoy is fetching. An ACK leads from every
+// phase to Primed. A new version begins at Queued or, if it has the same module and that
+// was not rejected, continues in the same phase. A filter that is Queued when a download of
+// its module ends, for another filter, is pushed with that one, and is Queued again if they
+// are rejected together. Other filters that are rejected together keep their phase.
 type Phase uint8
 
 const (
 	Missing     Phase = iota // xds-server does not have the module
 	Queued                   // not sent
 	Pushed                   // sent, and no download was seen since
-	Downloading              // Envoy, or another at its address, is seen to download the module
+	Downloading              // Envoy, or another one at its address, is seen downloading the module
 	Fetched                  // a download has ended since it was sent
-	Refused                  // NACKed with the module at hand, or too often
+	Refused                  // NACKed although Envoy has the module, or too often
 	Primed                   // Envoy has fetched, compiled, started and configured it
 )
 
-// Priming is a filter that an Envoy is to have and has not ACKed. It is a
+// Priming is the state of a filter that an Envoy should have and has not ACKed. It is a
 // plain value; see [Priming.Next].
 type Priming struct {
 	Filter  string // name
 	Version string
 	SHA256  string    // of the module
 	Message string    // of the newest NACK
-	Since   time.Time // when it began to be wanted
-	Due     time.Time // not pushed before
+	Since   time.Time // since when it is wanted
+	Due     time.Time // earliest time of the next push
 	Phase   Phase
 
 	attempt   int
 	nacks     int32
-	refusals  int32 // NACKs that are no mere sign of a fetch, since a download ended
-	downloads int32 // that were seen to end
+	refusals  int32 // NACKs since the last download ended that mean more than a fetch
+	downloads int32 // downloads that were seen to end
 	here      bool
-	guessed   bool  // so far as its module was fetched for another filter
-	cached    bool  // it was pushed last to an Envoy that had the module: nothing is fetched
+	guessed   bool  // here is a guess, because the module was fetched for another filter
+	cached    bool  // Envoy had the module at the last push: nothing is fetched
 	shared    bool  // the download may be another Envoy's
-	alone     bool  // it was NACKed together with others: it goes alone
+	alone     bool  // it was NACKed together with others, and must be sent alone
 	slotOnly  bool  // the slot was NACKed, not the twin
-	told      Stage // as what its end was told
+	told      Stage // how its failure was last reported
 }
 
-// PrimingEvent is something that may take a Priming to another phase.
+// PrimingEvent is an event that may change the phase of a Priming.
 type PrimingEvent interface {
 	next(p *Priming, t Timing)
 }
 
-// Timing is what the times in a Priming depend on.
+// Timing contains what the times in a Priming depend on.
 type Timing struct {
 	Now    time.Time
 	Lag    time.Duration  // between the newest response that was answered and its answer
-	Random func() float64 // in [0, 1), for jitter; nil: none
+	Random func() float64 // returns numbers in [0, 1) for jitter; nil: none
 }
 
-// Next is p after an event.
+// Next returns p after an event.
 func (p Priming) Next(e PrimingEvent, t Timing) Priming {
 	e.next(&p, t)
 	return p
 }
 
-// newPriming begins with f at an attempt.
+// newPriming returns the Priming of f, starting at an attempt.
 func newPriming(f *resource.Filter, attempt int, now time.Time) Priming {
 	p := Priming{Filter: f.Name, Version: f.Version, SHA256: f.SHA256, Phase: Queued, Since: now, attempt: attempt}
 	if f.Missing != "" {
@@ -103,20 +102,20 @@ func newPriming(f *resource.Filter, attempt int, now time.Time) Priming {
 	return p
 }
 
-// refused tells whether Envoy refuses this version, as far as is known.
+// refused reports whether Envoy rejects this version, as far as is known.
 func (p *Priming) refused() bool { return p.refusals > 0 }
 
-// fails tells whether it can't be had, as far as is known.
+// fails reports whether the version is unavailable, as far as is known.
 func (p *Priming) fails() bool { return p.Phase == Missing || p.refused() }
 
-// overdue tells whether it was waited for long enough.
+// overdue reports whether it was waited for long enough.
 func (p *Priming) overdue(now time.Time) bool { return !now.Before(p.Since.Add(patience)) }
 
-// sent tells whether it was pushed.
+// sent reports whether it was pushed.
 func (p *Priming) sent() bool { return p.Phase > Queued }
 
-// push is that it is sent. cached: Envoy has the module, as something else runs
-// on it.
+// push means that the version is sent. cached means that Envoy has the module, because
+// something else that runs uses it.
 type push struct{ cached bool }
 
 func (e push) next(p *Priming, _ Timing) {
@@ -126,8 +125,8 @@ func (e push) next(p *Priming, _ Timing) {
 	}
 }
 
-// nack is a NACK of this version alone. cached: Envoy has the module, as
-// something else runs on it.
+// nack is a NACK of this version alone. cached means that Envoy has the module, because
+// something else that runs uses it.
 type nack struct {
 	message string
 	cached  bool
@@ -156,13 +155,13 @@ func (e nack) next(p *Priming, t Timing) {
 	}
 }
 
-// nackTogether is a NACK of a response that carried other filters, too: which
-// of them it was is seen when each goes again: at once where Envoy has the module,
-// else when it has had time to fetch it once more. One that was with them because
-// its module had been fetched for another waits for that one.
+// nackTogether is a NACK of a response with other filters as well. Each is sent again to
+// find out which one was rejected: at once if Envoy has the module, or else when it has had
+// time to fetch it once more. A filter that was in the response because its module had been
+// fetched for another waits for that one.
 type nackTogether struct {
 	message string
-	cached  bool // something else runs on the module
+	cached  bool // something else that runs uses the module
 }
 
 func (e nackTogether) next(p *Priming, t Timing) {
@@ -177,8 +176,8 @@ func (e nackTogether) next(p *Priming, t Timing) {
 	}
 }
 
-// doubt takes back that the Envoy has the module, where that was guessed and nothing
-// runs on it.
+// doubt revokes a guess that the Envoy has the module, unless something that runs uses it.
+// It reports whether it did.
 func (p *Priming) doubt(cached bool) bool {
 	if !p.guessed || cached {
 		return false
@@ -187,7 +186,7 @@ func (p *Priming) doubt(cached bool) bool {
 	return true
 }
 
-// fetched is that the module was fetched for another filter, which is due then.
+// fetched means that the module was fetched for another filter, which is due then.
 type fetched struct{ due time.Time }
 
 func (e fetched) next(p *Priming, _ Timing) {
@@ -196,13 +195,13 @@ func (e fetched) next(p *Priming, _ Timing) {
 	}
 }
 
-// ack is that it is primed.
+// ack means that the version is primed.
 type ack struct{}
 
 func (ack) next(p *Priming, _ Timing) { p.Phase = Primed }
 
-// supersede is that another version, or the same of another module, is wanted
-// instead. A fetch of the same module that is under way serves it as well.
+// supersede means that another version, or the same version with another module, is wanted
+// instead. A fetch of the same module that is in progress serves that as well.
 type supersede struct {
 	filter  *resource.Filter
 	attempt int // where attempts begin
@@ -217,21 +216,21 @@ func (e supersede) next(p *Priming, t Timing) {
 	*p = next
 }
 
-// Progress is how far a download is.
+// Progress is the progress of a download.
 type Progress uint8
 
 const (
 	DownloadStarted Progress = iota
-	DownloadDone             // all bytes are with the Envoy
+	DownloadDone             // the Envoy has received all bytes
 	DownloadAborted
 )
 
-// Download is what the module server saw of a download that is probably this
+// Download is an observation of the module server about a download that is probably this
 // Envoy's.
 type Download struct {
 	SHA256   string
 	Progress Progress
-	Size     int64 // bytes, of the module
+	Size     int64 // size of the module, in bytes
 	Shared   bool  // it may be another Envoy's at the same address
 }
 
@@ -257,7 +256,7 @@ func (d Download) next(p *Priming, t Timing) {
 	}
 }
 
-// wait is how long a download that is under way is waited for.
+// wait returns how long to wait for a download in progress.
 func (p *Priming) wait() time.Duration {
 	if p.shared {
 		return sharedWait
@@ -265,8 +264,8 @@ func (p *Priming) wait() time.Duration {
 	return downloading
 }
 
-// backoff is the pause after the nth NACK in a row. An Envoy that takes long to
-// answer takes as long to begin a download, and to say so.
+// backoff returns the pause after the nth NACK in a row. An Envoy that takes long to answer
+// also takes long to begin a download, and that download takes long to be seen.
 func (t Timing) backoff(n int) time.Duration {
 	d := maxBackoff
 	if n < 8 {
@@ -275,11 +274,11 @@ func (t Timing) backoff(n int) time.Duration {
 	return t.jitter(d)
 }
 
-// arrival is when Envoy has probably stored a module after its nth download was
-// seen to end: one that takes long to answer takes long to see what has come.
-// If it had not after the first, something on the way holds modules back for
-// longer than can be seen, and each push made it fetch again: then the pause
-// doubles.
+// arrival returns how long after the visible end of its nth download Envoy has probably
+// stored a module: an Envoy that takes long to answer takes long to notice what has
+// arrived. If it had not stored the module after the first download, something on the way
+// delays modules for longer than can be observed, and each push made it fetch again; the
+// pause then doubles.
 func (t Timing) arrival(n int, size int64) time.Duration {
 	if n == 1 {
 		return settle + min(maxArrival, 2*t.Lag) + time.Duration(size)*10*time.Millisecond/(1<<20)
@@ -287,7 +286,7 @@ func (t Timing) arrival(n int, size int64) time.Duration {
 	return t.jitter(min(maxArrival, firstBackoff<<min(n-2, 8)))
 }
 
-// jitter lengthens d by up to a fifth, so that a fleet does not come at once.
+// jitter lengthens d by up to one fifth, so that a fleet does not act at once.
 func (t Timing) jitter(d time.Duration) time.Duration {
 	if t.Random == nil {
 		return d
@@ -302,19 +301,19 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// refusal is a resource that Envoy NACKed and that is no filter of ours: it is
-// sent again after a pause, or at once when it changes.
+// refusal is a resource that Envoy NACKed and that is not one of our filters. It is sent
+// again after a pause, or at once when it changes.
 type refusal struct {
 	typ           Type
 	name, version string
 	message       string
 	nacks         int
-	due           time.Time // not sent again before
-	written       bool      // it is sent as it is written, and so not again at all
-	restored      bool      // ... and replaced by what Envoy had
+	due           time.Time // earliest time at which it is sent again
+	written       bool      // it is sent as written, and therefore never again
+	restored      bool      // it was replaced by what Envoy had
 }
 
-// mentions tells whether name stands in message as a word of its own.
+// mentions reports whether message contains name as a separate word.
 func mentions(message, name string) bool {
 	for rest := message; ; {
 		i := strings.Index(rest, name)

@@ -5,18 +5,19 @@ import (
 	"slices"
 )
 
-// ResourceStatus is a resource that an Envoy has or asks for.
+// ResourceStatus describes a resource that an Envoy has or subscribes to.
 type ResourceStatus struct {
 	Type    Type
 	Name    string
-	Wanted  string // version; "": there is none of this name
-	Has     string // version that it ACKed last; "": none
-	Sent    bool   // it was sent what is wanted, and has not answered
-	Refused bool   // it NACKed what it was sent last
+	Wanted  string // version; "": no resource has this name
+	Has     string // version that it last ACKed; "": none
+	Sent    bool   // the wanted version was sent and not answered yet
+	Refused bool   // it NACKed what it was last sent
 	Message string // of that NACK
 }
 
-// Resources tells of all that the Envoy has or asks for, by type and name.
+// Resources returns the status of everything that the Envoy has or subscribes to, by type
+// and name.
 func (m *Machine) Resources() []ResourceStatus {
 	var out []ResourceStatus
 	for t := range Types {
@@ -42,7 +43,7 @@ func (m *Machine) Resources() []ResourceStatus {
 	return out
 }
 
-// concerned are the names that Envoy has or asks for.
+// concerned returns the names that Envoy has or subscribes to.
 func (m *Machine) concerned(t Type) []string {
 	s := &m.subs[t]
 	names := map[string]bool{}
@@ -63,7 +64,7 @@ func (m *Machine) concerned(t Type) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// refused is the message of the NACK of what was sent last.
+// refused returns the message of the NACK of what was sent last.
 func (m *Machine) refused(t Type, name, wanted string) (message string, refused bool) {
 	r := m.refusal(t, name)
 	if r != nil && r.version == wanted && (t != Extension || r.written) {

@@ -10,19 +10,19 @@ import (
 	"wasmxds/resource"
 )
 
-// revive has f, of which c tells, pushed again, and those that may have shared its
-// VM.
+// revive requests a push of f, whose VM has crashed, and of filters that may have shared
+// the VM.
 func (m *Machine) revive(f *resource.Filter, own bool, due time.Time) {
 	m.renew(f, own, due)
 	m.reviveOthers(due, sharing(f))
 }
 
-// sharing tells of filters that may share the VM of f.
+// sharing returns a function that reports whether a filter may share the VM of f.
 func sharing(f *resource.Filter) func(*resource.Filter) bool {
 	return func(o *resource.Filter) bool { return o.Name != f.Name && o.SHA256 == f.SHA256 }
 }
 
-// reviveOthers has filters pushed again that may be meant as well.
+// reviveOthers requests a push of filters for which meant returns true.
 func (m *Machine) reviveOthers(due time.Time, meant func(*resource.Filter) bool) {
 	for _, f := range m.serving() {
 		if !meant(f) {
@@ -36,15 +36,15 @@ func (m *Machine) reviveOthers(due time.Time, meant func(*resource.Filter) bool)
 	}
 }
 
-// renew has a filter pushed in other bytes. Where another version is in flight, the
-// alarm may be of its VM already.
+// renew requests a push of a filter in other bytes. If another version is in flight, the
+// alarm may already be from its VM.
 func (m *Machine) renew(f *resource.Filter, own bool, due time.Time) {
 	c := m.crashOf(f)
 	c.down, c.own, c.due, c.attempt = true, own, due, m.nextAttempt(f)
 	c.again = m.givesWay(c, m.subs[Extension].flight)
 }
 
-// nextAttempt gives bytes that none of the filter's slots has.
+// nextAttempt returns an attempt whose bytes none of the filter's slots has.
 func (v *state) nextAttempt(f *resource.Filter) int {
 	attempt := 0
 	if v.known {
@@ -58,19 +58,19 @@ func (v *state) nextAttempt(f *resource.Filter) int {
 	return attempt + 1
 }
 
-// attemptOf is the attempt that a resource's version tells.
+// attemptOf returns the attempt in a resource's version.
 func attemptOf(r *resource.Resource) int {
 	if r == nil {
 		return 0
 	}
 	_, text, _ := strings.Cut(r.Version, ".")
-	n, _ := strconv.Atoi(text) // none is 0
+	n, _ := strconv.Atoi(text) // without a number, n is 0
 	return n
 }
 
-// replacing are the slots that get what they have in other bytes (invariants 1 and
-// 5). A slot that was NACKed gets it as any other that was; that of a filter whose
-// twin has another version is about to get that.
+// replacing returns the slots that get their content in other bytes (invariants 1 and 5). A
+// slot that was NACKed gets it like any other rejected one; the slot of a filter whose twin
+// has another version is about to get that.
 func (v *state) replacing(now time.Time) []item {
 	var changed []item
 	for i := range v.crashes {
@@ -90,7 +90,7 @@ func (v *state) replacing(now time.Time) []item {
 	return changed
 }
 
-// crashed are the slots whose VM may be a crashed one.
+// crashed returns the slots whose VM may be a crashed one.
 func (v *state) crashed(c *crash) []item {
 	var slots []item
 	for _, it := range v.subs[Extension].have.Items {
@@ -101,7 +101,7 @@ func (v *state) crashed(c *crash) []item {
 	return slots
 }
 
-// isCrashed tells whether a slot's content is one whose VM is to be replaced.
+// isCrashed reports whether the VM of a slot's content must be replaced.
 func (v *state) isCrashed(it item) bool {
 	if it.Filter == nil || isTwin(it.Name) {
 		return false
@@ -110,7 +110,7 @@ func (v *state) isCrashed(it item) bool {
 	return c != nil && c.down
 }
 
-// trackCrashes notes what has become of crashed VMs.
+// trackCrashes records what has become of crashed VMs.
 func (m *Machine) trackCrashes(now time.Time) {
 	if len(m.crashes) == 0 || !m.subs[Extension].subscribed {
 		return
@@ -123,10 +123,10 @@ func (m *Machine) trackCrashes(now time.Time) {
 		}
 		c.down = false
 		at := slices.IndexFunc(m.serving(), func(f *resource.Filter) bool { return f.Name == c.filter && f.Version == c.version })
-		if c.own || at < 0 { // but not if it was only for an alarm of which that is not known
+		if c.own || at < 0 { // but not if it was only for an alarm for an unknown filter
 			c.until = now.Add(m.echo())
 		}
-		if at < 0 { // it gave way to another version, whose VM may be the one
+		if at < 0 { // it gave way to another version, whose VM may have crashed
 			if i := slices.IndexFunc(m.serving(), func(f *resource.Filter) bool { return f.Name == c.filter }); c.again && i >= 0 {
 				again = append(again, m.serving()[i])
 			}
@@ -149,16 +149,16 @@ func (m *Machine) trackCrashes(now time.Time) {
 		return (f == nil || c.version != f.Version && !c.tooOften()) && !c.down && !now.Before(c.until)
 	})
 	if len(m.crashes) == 0 {
-		m.crashes = nil // and not what was once needed
+		m.crashes = nil // so that a large slice is freed
 	}
 }
 
-// replacedBy tells whether a response has what replaces the VM.
+// replacedBy reports whether a response replaces the VM.
 func (v *state) replacedBy(r *Response, c *crash) bool {
 	return r != nil && slices.ContainsFunc(r.Changed, func(it item) bool { return v.isServing(it) && it.Filter.Name == c.filter })
 }
 
-// givesWay tells whether a response has another version in the place of what crashed.
+// givesWay reports whether a response replaces the crashed version by another one.
 func (v *state) givesWay(c *crash, r *Response) bool {
 	return r != nil && slices.ContainsFunc(r.Changed, func(it item) bool {
 		return v.isServing(it) && it.Filter.Name == c.filter && it.Filter.Version != c.version

@@ -8,8 +8,8 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// inPlace tells whether the Envoy has a listener as it is wanted, with every
-// filter in it but such as may be missing.
+// inPlace reports whether the Envoy has a listener as wanted, with every filter in it
+// except for those that may be missing.
 func (v *state) inPlace(r *placement, now time.Time) bool {
 	if !r.kept || v.underWay(r) {
 		return false
@@ -17,8 +17,7 @@ func (v *state) inPlace(r *placement, now time.Time) bool {
 	return !slices.ContainsFunc(r.lacking, func(name string) bool { return !v.mayMiss(name, now) })
 }
 
-// underWay tells whether a listener was sent, or waits for the content of its
-// slots.
+// underWay reports whether a listener is in flight, or waits for the content of its slots.
 func (v *state) underWay(r *placement) bool {
 	if f := v.subs[Listener].flight; f != nil && slices.ContainsFunc(f.Changed, func(it item) bool { return it.Name == r.listener.Name }) {
 		return true
@@ -29,8 +28,8 @@ func (v *state) underWay(r *placement) bool {
 	})
 }
 
-// newest tells whether the filters of a listener run in the versions that are
-// wanted, but for such as Envoy refuses or xds-server does not have.
+// newest reports whether the filters of a listener run in their current versions, except
+// for those that Envoy rejects or xds-server does not have.
 func (v *state) newest(r *placement, now time.Time) bool {
 	rs := v.placements()
 	for _, name := range r.listener.Filters {
@@ -50,13 +49,13 @@ func (v *state) newest(r *placement, now time.Time) bool {
 	return true
 }
 
-// routesSettled tells whether the route configurations that a listener asks for
-// are those of the snapshot.
+// routesSettled reports whether the route configurations that a listener subscribes to are
+// those of the snapshot.
 func (v *state) routesSettled(r *placement) bool {
 	s := &v.subs[Route]
 	names := r.routes
 	if len(names) > 0 && !s.subscribed {
-		return false // what it has comes with its next request
+		return false // its next request lists what it has
 	}
 	return s.flight == nil && !slices.ContainsFunc(names, func(name string) bool {
 		want, ok := v.lookup(Route, name)
@@ -64,9 +63,8 @@ func (v *state) routesSettled(r *placement) bool {
 	})
 }
 
-// routeDue tells whether a route configuration may be sent: when each listener
-// that asks for it has its filters, as a new route may be what a new one is for
-// (invariant 11).
+// routeDue reports whether a route configuration may be sent: when each listener that uses
+// it has its filters, because a new route may depend on a new filter (invariant 11).
 func (v *state) routeDue(name string, now time.Time) bool {
 	_, had := v.subs[Route].have.Find(name)
 	rs := v.placements()
@@ -79,13 +77,13 @@ func (v *state) routeDue(name string, now time.Time) bool {
 		case r.kept && slices.Contains(r.routes, name):
 			return v.slotsInDoubt(l.Name, r.layout.ID) || !v.inPlace(r, now) || had && (!v.newest(r, now) || v.lacksSome(r))
 		}
-		return own && (v.slotsInDoubt(of, id) || !v.has(r, id, now)) // it is drained, or about to be replaced
+		return own && (v.slotsInDoubt(of, id) || !v.has(r, id, now)) // it is draining, or about to be replaced
 	})
 }
 
-// slotsInDoubt tells whether a response is under way that puts another filter into a
-// slot of a listener, or takes one out: as things stood when it was sent, that is not
-// what is wanted with the routes by now. See routesInDoubt for the opposite.
+// slotsInDoubt reports whether a response is in flight that puts another filter into a slot
+// of a listener, or removes one. That response was right when it was sent, and may not fit
+// the routes that are wanted now. See routesInDoubt for the opposite.
 func (v *state) slotsInDoubt(listener, id string) bool {
 	s := &v.subs[Extension]
 	return s.flight != nil && slices.ContainsFunc(s.flight.Changed, func(it item) bool {
@@ -98,16 +96,16 @@ func (v *state) slotsInDoubt(listener, id string) bool {
 	})
 }
 
-// has tells whether slots of a listener that is drained, or about to be replaced,
+// has reports whether the slots of a listener that is draining, or about to be replaced,
 // hold all filters that are wanted in it.
 func (v *state) has(r *placement, id string, now time.Time) bool {
 	held := v.placements().held[layoutKey{r.listener.Name, id}]
 	return !slices.ContainsFunc(r.listener.Filters, func(name string) bool { return !held[name] && (!v.mayMiss(name, now) || v.some(r.listener, name)) })
 }
 
-// allRoutesSettled tells whether the Envoy has the route configurations that it
-// asks for as they are wanted, so that they name no cluster that goes. Those of a
-// listener that is drained may be as they were, or be gone.
+// allRoutesSettled reports whether the Envoy has all route configurations that it
+// subscribes to as wanted, so that they name no cluster that is dropped. Those of a
+// draining listener may be outdated, or gone.
 func (v *state) allRoutesSettled() bool {
 	s := &v.subs[Route]
 	return s.flight == nil && !slices.ContainsFunc(s.names.All(), func(name string) bool {
@@ -117,7 +115,7 @@ func (v *state) allRoutesSettled() bool {
 	})
 }
 
-// routeOpens tells whether a route configuration may be sent: none before the
+// routeOpens reports whether a route configuration may be sent: none is sent before the
 // clusters that it may name.
 func (v *state) routeOpens(name string, now time.Time) bool {
 	if name == resource.GateRoute {
@@ -126,16 +124,15 @@ func (v *state) routeOpens(name string, now time.Time) bool {
 	return v.clustersSettled(now) && v.routeDue(name, now)
 }
 
-// routeInUse tells whether a route configuration is none of a listener that is
-// drained.
+// routeInUse reports whether a route configuration does not belong to a draining listener.
 func (v *state) routeInUse(name string) bool {
 	of, _, own := resource.RoutesOf(name)
 	r := v.placements().byListener[of]
 	return !own || r != nil && slices.Contains(r.routes, name)
 }
 
-// routesInUseSettled tells whether all routes are as they are wanted but those of
-// listeners that are drained.
+// routesInUseSettled reports whether all routes are as wanted, except for those of draining
+// listeners.
 func (v *state) routesInUseSettled() bool {
 	return !slices.ContainsFunc(v.subs[Route].names.All(), func(name string) bool {
 		want, ok := v.lookup(Route, name)
@@ -143,16 +140,16 @@ func (v *state) routesInUseSettled() bool {
 	})
 }
 
-// routesKnown tells whether an Envoy that asks for a listener's route configuration
-// gets it: under the name that it is to have, and as many more as may be of
-// listeners that are drained.
+// routesKnown reports whether an Envoy that subscribes to a listener's route configuration
+// gets it: under the current name, and under a limited number of names of draining
+// listeners.
 func (v *state) routesKnown(listener, name string) bool {
 	rs := v.placements()
 	r := rs.byListener[listener]
 	return r != nil && slices.Contains(r.routes, name) || rs.routes[name] || !v.subs[Route].names.Has(name)
 }
 
-// routesOf is a listener's route configuration under a name of any layout.
+// routesOf returns a listener's route configuration under a name of any layout.
 func (v *state) routesOf(listener, name string) (item, bool) {
 	if l := v.listener(listener); l != nil {
 		if r := l.RouteConfig(name, v.placements().mentions[name]); r != nil {

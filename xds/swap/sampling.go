@@ -8,23 +8,23 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// Sample says of how many of a million requests the Envoy is to tell, from now on.
-// An Envoy whose bootstrap has no runtime layer of ours never does.
+// Sample sets how many of a million requests the Envoy reports from now on. An Envoy whose
+// bootstrap does not have our runtime layer never reports any.
 type Sample struct{ PerMillion uint32 }
 
 func (s Sample) apply(m *Machine, _ time.Time) { m.sampling = resource.SamplingRate(s.PerMillion) }
 
-// CanSample tells whether the Envoy asks for the runtime layer by which it is told to
-// sample.
+// CanSample reports whether the Envoy subscribes to the runtime layer that controls
+// sampling.
 func (m *Machine) CanSample() bool { return m.subs[Runtime].names.Has(resource.RuntimeLayer) }
 
-// maxRuntimes bounds how many runtime layers are answered that this server has
-// nothing to say of.
+// maxRuntimes is the most runtime layers that are answered although this server has nothing
+// in them.
 const maxRuntimes = 16
 
-// runtimeLayer is what an Envoy is to have of a runtime layer. Envoy asks for its
-// layers before it asks for anything else, and starts when each was answered: also
-// those that have another server in mind are, at once, and with a content.
+// runtimeLayer returns the content of a runtime layer. Envoy subscribes to its layers
+// before anything else, and starts when each was answered. Layers that are meant for
+// another server are therefore answered as well, at once and with a content.
 func (v *state) runtimeLayer(name string) (item, bool) {
 	if name == resource.RuntimeLayer {
 		return intern.PlainItem(resource.Sampling(v.sampling)), true

@@ -7,13 +7,12 @@ import (
 	"wasmxds/resource"
 )
 
-// The own slots of a listener take Lua filters only where its layout says so: one
-// that was sent before there was any Lua filter has slots for Wasm filters. It is
-// replaced when the Lua filters that it is to have can be put into the new one;
-// until then it goes on, and what else changes in it does not wait for them.
+// The own slots of a listener accept Lua filters only if its layout says so: a listener
+// that was sent before there was any Lua filter has slots for Wasm filters only. It is
+// replaced when its Lua filters can be put into the new one. Until then it stays, and other
+// changes in it do not wait for them.
 
-// scriptsBeyond are the Lua filters that a listener is to have and that no slot of
-// the layout takes.
+// scriptsBeyond returns the Lua filters of a listener that no slot of the layout accepts.
 func (v *state) scriptsBeyond(l *resource.Listener, layout *resource.Layout) []string {
 	if layout.Lua {
 		return nil
@@ -27,15 +26,15 @@ func (v *state) scriptsBeyond(l *resource.Listener, layout *resource.Layout) []s
 	return names
 }
 
-// scriptsServe tells whether it is worth replacing a listener for these Lua filters:
-// whether one of them can be put in place, and no other has to be waited for.
+// scriptsServe reports whether these Lua filters justify replacing a listener: whether one
+// of them can be put in place, and none of the others must be waited for.
 func (v *state) scriptsServe(scripts []string) bool {
 	return slices.ContainsFunc(scripts, v.canServe) && !slices.ContainsFunc(scripts, func(name string) bool {
 		return !v.canServe(name) && v.filter(name).OnFailure != definition.Open
 	})
 }
 
-// without are chains without some filters.
+// without returns chains without some filters.
 func without(chains []resource.Chain, filters []string) []resource.Chain {
 	out := make([]resource.Chain, len(chains))
 	for i, chain := range chains {

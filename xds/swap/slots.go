@@ -9,7 +9,7 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// ownItem is what a listener's own slot gets next.
+// ownItem returns what a listener's own slot gets next.
 func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 	_, filled := v.subs[Extension].have.Find(slot)
 	if it, ok := v.promised(slot); ok && !filled {
@@ -30,9 +30,9 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 	return v.slotContent(c.filter, slot, now)
 }
 
-// mayLeave tells whether a filter that is no longer wanted may leave a slot: when
-// the listener has all that is wanted in it, and its routes are those that do
-// without the filter. A listener that is drained, or waits to be, may have others.
+// mayLeave reports whether a filter that is no longer wanted may leave a slot: when the
+// listener has everything wanted in it, and its routes are those that do without the
+// filter. A listener that is draining, or waits to be replaced, may have other routes.
 func (v *state) mayLeave(slot string, now time.Time) bool {
 	name, id, _ := resource.SlotOf(slot)
 	r := v.placements().byListener[name]
@@ -46,14 +46,15 @@ func (v *state) mayLeave(slot string, now time.Time) bool {
 	return native && v.subs[Route].have.Has(want)
 }
 
-// isOwn tells whether a slot is a listener's own, not one that people named.
+// isOwn reports whether a slot is a listener's own, not one that people named.
 func isOwn(slot string) bool {
 	_, _, own := resource.SlotOf(slot)
 	return own
 }
 
-// promised is what was meant for a slot when its listener was sent: the filter, in
-// the version that its twin has by now (invariants 1 and 2), or what is no filter.
+// promised returns what was intended for a slot when its listener was sent: the filter, in
+// the version that its twin has now (invariants 1 and 2), or a content that is not a
+// filter.
 func (v *state) promised(slot string) (item, bool) {
 	i := slices.IndexFunc(v.promises, func(p promise) bool { return p.slot == slot })
 	if i < 0 {
@@ -77,20 +78,20 @@ func (v *state) promised(slot string) (item, bool) {
 	return v.interner.Empty(slot), true
 }
 
-// promise is what a slot of a listener that was sent is to get when Envoy asks.
+// promise is what a slot of a listener that was sent gets when Envoy subscribes to it.
 type promise struct {
-	slot, filter string             // filter: "": none
-	twin         string             // of that filter, as it was then
-	noop         *resource.Resource // where the filter can't be had, in a slot that people named
-	written      *resource.Resource // of what is sent as it is written
-	closed       bool               // ... nothing can be in another
+	slot, filter string             // filter: "" for none
+	twin         string             // twin of the filter, as it was then
+	noop         *resource.Resource // if the filter is not available, in a slot that people named
+	written      *resource.Resource // resource that is sent as written
+	closed       bool               // the filter fails closed: an own slot must not get the empty content
 }
 
-// fresh is what is meant for the own slots of a listener that is about to be
-// sent: a filter, or nothing.
+// fresh returns what is intended for the own slots of a listener that is about to be sent:
+// filters, or nothing.
 func (v *state) fresh(r *placement) []promise {
 	if r.layout == nil {
-		return nil // of an earlier run
+		return nil // from an earlier process
 	}
 	var all []promise
 	for slot, filter := range r.listener.Spread(r.layout) {
@@ -100,8 +101,8 @@ func (v *state) fresh(r *placement) []promise {
 	return all
 }
 
-// heldBy finds the filter of the snapshot that is the content of an own slot of
-// which only the version is known.
+// heldBy returns the filter of the snapshot that is the content of an own slot of which
+// only the version is known, or nil.
 func (v *state) heldBy(it item) *resource.Filter {
 	if !isOwn(it.Name) {
 		return nil
@@ -113,8 +114,9 @@ func (v *state) heldBy(it item) *resource.Filter {
 	return nil
 }
 
-// putOffRespare notes that something is to change: spares that are used up come
-// back when nothing has for a while, and not in the whole fleet at once.
+// putOffRespare postpones the replacement of listeners whose spares are used up, because
+// something changes. It happens once nothing has changed for a while, and not in the whole
+// fleet at once.
 func (m *Machine) putOffRespare(now time.Time) {
 	if m.respare > 0 {
 		m.respareAt = now.Add(m.timing(now).jitter(m.respare))

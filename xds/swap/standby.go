@@ -8,16 +8,15 @@ import (
 	"wasmxds/resource"
 )
 
-// While a change is open on an Envoy, the version before of each filter that it
-// changes stands by: it has a twin of its own in the primer, so its VM lives on, and
-// a slot can go back to it at once. It is primed before it leaves its slot, from the
-// VM that runs there. When the change is done or undone, that twin is emptied, which
-// frees its VM at once, and leaves the primer; the listener that is drained would keep
-// it for as long as that takes.
+// While a change is open on an Envoy, the previous version of each filter that it changes
+// is a standby: it has its own twin in the primer, so its VM lives on, and a slot can go
+// back to it at once. It is primed before it leaves its slot, from the VM that runs there.
+// When the change is done or undone, that twin is emptied, which frees its VM at once, and
+// leaves the primer. A draining listener would keep the VM for as long as it drains.
 
 const standbyTwin = resource.TwinPrefix + resource.StandbyPrefix
 
-// standbyTwins are the twins of standbys that this Envoy asks for.
+// standbyTwins returns the twins of standbys that this Envoy subscribes to.
 func (v *state) standbyTwins() []string {
 	names := v.subs[Extension].names.All()
 	from, _ := slices.BinarySearch(names, standbyTwin)
@@ -29,14 +28,14 @@ func (v *state) standbyTwins() []string {
 	return names
 }
 
-// standsBy tells whether f, in the version that is wanted, stands by (invariant 1).
+// standsBy reports whether f, in its current version, is a standby (invariant 1).
 func (v *state) standsBy(f *resource.Filter) bool {
 	s, twin := &v.subs[Extension], resource.TwinPrefix+f.StandbyName()
 	have, ok := s.have.Find(twin)
 	return f.Missing == "" && ok && have.Version == f.Version && s.names.Has(twin)
 }
 
-// standbysToPrime are the standbys that this Envoy is to be primed with.
+// standbysToPrime returns the standbys that must still be primed on this Envoy.
 func (v *state) standbysToPrime() []*resource.Filter {
 	if len(v.snap.Standbys) == 0 || !v.subs[Listener].subscribed {
 		return nil
@@ -44,9 +43,9 @@ func (v *state) standbysToPrime() []*resource.Filter {
 	return slices.DeleteFunc(slices.Clone(v.snap.Standbys), v.primed)
 }
 
-// toPrime are the filters to prime, in their order: standbys first whose modules the
-// Envoy has, as they run. One that it has to fetch comes when nothing else is to be
-// primed any more.
+// toPrime returns the filters to prime, in order: first standbys whose modules the Envoy
+// has, because they run. A standby that it must fetch comes last, when nothing else is left
+// to prime.
 func (v *state) toPrime(now time.Time) []*resource.Filter {
 	filters, standbys := v.unprimed(), v.standbysToPrime()
 	if len(standbys) == 0 {
@@ -66,8 +65,8 @@ func (v *state) toPrime(now time.Time) []*resource.Filter {
 	return slices.Concat(first, filters, last)
 }
 
-// isToStandBy tells whether what a slot has is to stand by and is about to: then the
-// slot keeps it until it does.
+// isToStandBy reports whether what a slot has is about to become a standby: the slot keeps
+// it until then.
 func (v *state) isToStandBy(have item, now time.Time) bool {
 	if len(v.snap.Standbys) == 0 || have.Filter == nil {
 		return false
@@ -80,8 +79,8 @@ func (v *state) isToStandBy(have item, now time.Time) bool {
 	return p != nil && p.nacks == 0 && !p.alone && !p.overdue(now) && v.refusal(Listener, resource.PrimerListener) == nil
 }
 
-// goesBack tells whether some filter that stands by is wanted again, and is about to
-// be primed in its own twin: until then the primer keeps the other.
+// goesBack reports whether a filter that is a standby is wanted again, and is about to be
+// primed in its own twin: until then the primer keeps the other twin.
 func (v *state) goesBack() bool {
 	return len(v.standbyTwins()) > 0 && slices.ContainsFunc(v.unprimed(), func(f *resource.Filter) bool {
 		p := v.priming(f.Name)
@@ -89,7 +88,7 @@ func (v *state) goesBack() bool {
 	})
 }
 
-// released are the twins of standbys that are not wanted any more, emptied.
+// released returns the twins of standbys that are no longer wanted, emptied.
 func (v *state) released() []item {
 	var changed []item
 	for _, twin := range v.standbyTwins() {
@@ -106,7 +105,7 @@ func (v *state) released() []item {
 	return changed
 }
 
-// emptied is what the twin of a standby is to hold that is not wanted any more.
+// emptied returns the content of a twin whose standby is no longer wanted.
 func (v *state) emptied(twin string) (item, bool) {
 	if !strings.HasPrefix(twin, standbyTwin) {
 		return item{}, false

@@ -10,11 +10,12 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// What an Envoy has and lacks is a matter of what it ACKed, its names and its
-// snapshot. Machines that share them share the answers: with ten thousand of them
-// each is found out once.
+// What an Envoy has and lacks depends on what it has ACKed, on its names and on its
+// snapshot. Machines that share these share the answers: with ten thousand machines, each
+// answer is computed once.
 
-// asker is what such answers depend on: not on RTDS, which is each Envoy's own.
+// asker is what such answers depend on. It does not include RTDS, which differs between
+// Envoys.
 type asker struct {
 	snap                 *resource.Snapshot
 	delta                bool
@@ -25,15 +26,15 @@ type asker struct {
 	without              string // see state
 }
 
-// standing is an asker, and what was found out of it.
+// standing is an asker with its cached answers.
 type standing struct {
 	asker
 
 	resolved   [Runtime]atomic.Pointer[resolved] // see resolve
 	placements answer[*placements]
-	complete   [Runtime]answer[bool]      // but for ECDS
-	unprimed   answer[[]*resource.Filter] // of an Envoy that has refused nothing in place of what it has
-	behind     answer[[]string]           // of one that has refused none of its slots
+	complete   [Runtime]answer[bool]      // except for ECDS
+	unprimed   answer[[]*resource.Filter] // of an Envoy that has rejected nothing in place of what it has
+	behind     answer[[]string]           // of an Envoy that has rejected nothing for its slots
 	cached     answer[map[string]bool]    // SHA-256 of modules
 	filled     answer[bool]
 	elsewhere  answer[bool] // see otherModuleServer
@@ -47,8 +48,8 @@ type standing struct {
 	outcome    atomic.Pointer[outcome] // of the newest ACK that led here
 }
 
-// answer is found out when it is first asked for. If that is by several at once,
-// each finds the same.
+// answer is computed when it is first needed. If several machines need it concurrently,
+// each computes the same one.
 type answer[T any] struct{ found atomic.Pointer[T] }
 
 func (a *answer[T]) get(find func() T) T {
@@ -69,11 +70,11 @@ func (v *state) asker() asker {
 	return by
 }
 
-// standing is where this Envoy stands. Who changes what it depends on sets v.at to
-// nil.
+// standing returns the standing of this Envoy. Code that changes what it depends on must
+// set v.at to nil.
 func (v *state) standing() *standing {
 	if v.at == nil {
-		if len(v.unknown) > 0 { // it is this Envoy's own
+		if len(v.unknown) > 0 { // it is specific to this Envoy
 			v.at = &standing{asker: v.asker()}
 		} else {
 			v.at = v.subs[Extension].have.Answers.standings.of(v.asker())
@@ -82,15 +83,15 @@ func (v *state) standing() *standing {
 	return v.at
 }
 
-// answers are what was found out of what Envoys have of ECDS, and of that of other
-// types only named.
+// answers are cached with what Envoys have: standings with that of ECDS, and only named
+// with that of other types.
 type answers struct {
 	standings recent
-	named     atomic.Pointer[intern.NameSet] // subscriptions that name all of it
+	named     atomic.Pointer[intern.NameSet] // subscriptions that contain all of its names
 }
 
-// recent holds the standings of Envoys that have the same contents and differ in
-// the rest, as those of a fleet do that comes at once.
+// recent contains the standings of Envoys that have the same contents and differ in other
+// ways, like those of a fleet that connects at once.
 type recent struct {
 	newest atomic.Pointer[standing]
 
@@ -98,7 +99,8 @@ type recent struct {
 	all map[asker]*standing
 }
 
-// mostRecent is more than an Envoy that starts asks for one by one.
+// mostRecent is more than the number of subscriptions that a starting Envoy makes one by
+// one.
 const mostRecent = 64
 
 func (r *recent) of(by asker) *standing {
@@ -119,29 +121,29 @@ func (r *recent) of(by asker) *standing {
 	return st
 }
 
-// complete tells whether the Envoy has all of a type that it asks for, and
-// nothing that is gone: then nothing is sent (invariant 7). It is not for ECDS.
+// complete reports whether the Envoy has everything of a type that it subscribes to, and
+// nothing that is gone: then nothing is sent (invariant 7). It is always false for ECDS.
 func (v *state) complete(t Type) bool {
 	s := &v.subs[t]
 	if t == Extension || s.nonce == 0 && len(s.have.Items) == 0 {
-		return false // a fresh Envoy is answered in any case
+		return false // a fresh Envoy always gets an answer
 	}
 	if t == Runtime {
-		return v.hasAll(t) // the rate is this Envoy's own
+		return v.hasAll(t) // the rate is specific to this Envoy
 	}
 	return v.standing().complete[t].get(func() bool { return v.hasAll(t) && len(v.obsolete(t)) == 0 })
 }
 
-// Settled tells whether the Envoy has all that it asks for, and nothing that is
-// gone, of every type but ECDS, of which Filters tells, and RTDS, on which nothing
-// depends that serves.
+// Settled reports whether the Envoy has everything that it subscribes to, and nothing that
+// is gone, of all types except for ECDS, which Filters reports, and RTDS, on which nothing
+// that serves depends.
 func (m *Machine) Settled() bool {
 	for t := range Types {
 		s := &m.subs[t]
 		if t == Extension || t == Runtime || !s.subscribed || m.complete(t) {
 			continue
 		}
-		// What is asked for by name, and gone, a listener that is drained may need.
+		// A draining listener may need what is subscribed to by name although it is gone.
 		switch {
 		case t == Route && !m.routesInUseSettled(), t != Route && !m.hasAll(t):
 			return false
@@ -152,8 +154,8 @@ func (m *Machine) Settled() bool {
 	return !m.moving()
 }
 
-// InPlace tells whether the Envoy has all of the snapshot that it asks for, and
-// has answered all that it was sent.
+// InPlace reports whether the Envoy has everything in the snapshot that it subscribes to,
+// and has answered everything that it was sent.
 func (m *Machine) InPlace() bool {
 	for t := range Types {
 		if m.subs[t].flight != nil {
@@ -167,17 +169,17 @@ func (m *Machine) InPlace() bool {
 	return m.Settled()
 }
 
-// asks tells whether the Envoy has a use for a filter: those whose listeners are
-// from here prime all.
+// asks reports whether the Envoy has a use for a filter: those whose listeners are from
+// this server prime all filters.
 func (v *state) asks(f *resource.Filter) bool {
 	return v.subs[Listener].subscribed || v.wants(Extension, f.Name)
 }
 
-// Fresh tells whether the Envoy has brought nothing to this stream: as one that has
-// just started, or one that never got anything.
+// Fresh reports whether the Envoy had nothing when it began this stream, like one that has
+// just started, or never received anything.
 func (m *Machine) Fresh() bool { return !m.known }
 
-// Empty tells whether the Envoy has nothing of what it was sent.
+// Empty reports whether the Envoy has nothing that it was sent.
 func (m *Machine) Empty() bool {
 	for t := range Types {
 		if len(m.subs[t].have.Items) > 0 {
@@ -187,16 +189,16 @@ func (m *Machine) Empty() bool {
 	return true
 }
 
-// current tells whether an own slot is of a listener as it is to be, not of one
-// that is drained, or about to be replaced.
+// current reports whether an own slot belongs to a listener as it should be, not to one
+// that is draining, or about to be replaced.
 func (v *state) current(slot string) bool {
 	of, id, own := resource.SlotOf(slot)
 	r := v.placements().byListener[of]
 	return own && r != nil && r.layout != nil && id == r.layout.ID
 }
 
-// moving tells whether some listener's own slot is to get another filter, or to
-// lose the one that it has.
+// moving reports whether an own slot of a listener should get another filter, or lose the
+// one that it has.
 func (v *state) moving() bool { return v.standing().moving.get(v.findMoving) }
 
 func (v *state) findMoving() bool {
@@ -215,7 +217,7 @@ func (v *state) findMoving() bool {
 	return false
 }
 
-// hasAll tells whether the Envoy has all that it asks for and can get.
+// hasAll reports whether the Envoy has everything available that it subscribes to.
 func (v *state) hasAll(t Type) bool {
 	s := &v.subs[t]
 	if s.names != nil {
@@ -231,29 +233,29 @@ func (v *state) hasAll(t Type) bool {
 	})
 }
 
-// enough tells whether the Envoy has a resource, or one that does as well: the
-// module server of another xds-server, until something is to be fetched.
+// enough reports whether the Envoy has a resource, or one that is as good: the module
+// server of another replica, until something must be fetched.
 func (v *state) enough(t Type, it item) bool {
 	have, ok := v.subs[t].have.Find(it.Name)
 	return ok && (have.Is(it) || t == Cluster && it.Name == v.snap.ModuleServer)
 }
 
-// unprimed are the filters of the snapshot that this Envoy has to be primed with,
-// in its order.
+// unprimed returns the filters of the snapshot that must still be primed on this Envoy, in
+// its order.
 func (v *state) unprimed() []*resource.Filter {
 	find := func() []*resource.Filter {
 		return slices.DeleteFunc(slices.Clone(v.snap.Filters), v.primed)
 	}
 	for _, name := range v.poisoned {
-		if _, ok := v.subs[Extension].have.Find(name); ok { // else it is not primed in any case
+		if _, ok := v.subs[Extension].have.Find(name); ok { // otherwise it is not primed in any case
 			return find()
 		}
 	}
 	return v.standing().unprimed.get(find)
 }
 
-// behind are the serving slots that this Envoy asks for and that are not, or not
-// surely, as the snapshot wants them.
+// behind returns the serving slots that this Envoy subscribes to and that are not, or not
+// certainly, as the snapshot wants them.
 func (v *state) behind() []string {
 	s := &v.subs[Extension]
 	if slices.ContainsFunc(v.poisoned, func(name string) bool { return !isTwin(name) }) {
@@ -264,8 +266,8 @@ func (v *state) behind() []string {
 	})
 }
 
-// asWanted tells whether a slot, and its twin if there is one, have what the
-// snapshot wants.
+// asWanted reports whether a slot, and its twin if there is one, have what the snapshot
+// wants.
 func (v *state) asWanted(name string) bool {
 	s := &v.subs[Extension]
 	want, ok := v.lookup(Extension, name)

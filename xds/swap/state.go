@@ -9,66 +9,66 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// state is all that a machine knows. Its methods, in this file and in the
-// plan's, only read; what is written is in commit.go.
+// state is everything that a machine knows. Its methods, in this file and in those of the
+// plan, only read; commit.go contains what writes.
 type state struct {
 	snap     *resource.Snapshot
 	interner *Interner
 	delta    bool
-	known    bool // the Envoy came with something: it is not fresh
-	salt     int  // where attempts begin if it is not
+	known    bool // the Envoy had something when it connected: it is not fresh
+	salt     int  // where attempts begin if the Envoy is not fresh
 	rand     func() float64
 	subs     [Types]sub
 
 	primings []Priming // filters that are not primed yet
-	refusals []refusal // anything else that was NACKed
+	refusals []refusal // other resources that were NACKed
 	poisoned []string  // ECDS resources whose newest content was NACKed
-	promises []promise // of slots in listeners that were sent and may wait for them
-	unknown  []string  // listeners' own slots that hold what this Envoy did not tell
+	promises []promise // for slots in listeners that were sent and may wait for them
+	unknown  []string  // listeners' own slots whose content this Envoy did not list
 	lost     []lost
 	crashes  []crash       // of filters' VMs
 	alarms   []Crash       // that came before it is known what this Envoy has
 	stamps   []stamp       // since when each filter runs in its version
-	replaced []replacement // listeners that were
+	replaced []replacement // listeners that were replaced
 
 	respare    time.Duration // see Options; 0: never
-	respareAt  time.Time     // when spares that are used up are due again
+	respareAt  time.Time     // when listeners whose spares are used up are due for replacement
 	respareDue bool
 
-	// without are the open access loggers that were waited for for long enough, between
-	// spaces: listeners go without those.
+	// without contains the access loggers that fail open and were waited for long enough,
+	// each between spaces: listeners do without them.
 	without string
 
-	sampling uint32 // of a million requests, of how many the Envoy is to tell
+	sampling uint32 // number of requests per million that the Envoy should report
 
-	drainTime time.Duration // how long Envoy goes on with a listener that was replaced
+	drainTime time.Duration // how long Envoy continues with a listener that was replaced
 
-	began   time.Time     // the first Step
+	began   time.Time     // time of the first Step
 	nonce   uint32        // of the newest response of any type; 0: none
 	lag     time.Duration // between the newest answered response and its answer
-	warmEnd time.Time     // how long listeners may be waited for that lack a slot's content
+	warmEnd time.Time     // until when to wait for listeners that lack a slot's content
 	tracked tracked
-	at      *standing // see standing; nil: to be found
+	at      *standing // see standing; nil: to be determined
 }
 
 // sub is the subscription to one type.
 type sub struct {
 	subscribed bool
 	wildcard   bool
-	unknown    bool            // it has something that it did not name
-	names      *intern.NameSet // nil: it named none yet
-	have       *acked          // what it ACKed
-	flight     *Response       // sent, neither ACKed nor NACKed
+	unknown    bool            // it has something that it did not list
+	names      *intern.NameSet // nil: no names yet
+	have       *acked          // what it has ACKed
+	flight     *Response       // sent, and neither ACKed nor NACKed
 	nonce      uint32          // of the newest response; 0: none
-	sent       time.Duration   // when it was, from the machine's beginning on
+	sent       time.Duration   // when that was sent, since state.began
 }
 
 type stamp struct {
 	name string
-	at   time.Duration // from the machine's beginning on
+	at   time.Duration // since state.began
 }
 
-// priming finds how far a filter is; nil: it is primed, or not wanted.
+// priming returns the Priming of a filter, or nil if the filter is primed or not wanted.
 func (v *state) priming(filter string) *Priming {
 	for i := range v.primings {
 		if v.primings[i].Filter == filter {
@@ -87,8 +87,8 @@ func (v *state) refusal(t Type, name string) *refusal {
 	return nil
 }
 
-// held tells whether this very version was NACKed and is not due again: never,
-// where it can't be sent in other bytes (invariant 5).
+// held reports whether this very version was NACKed and may not be sent yet: never, if it
+// has no other encoding (invariant 5).
 func (v *state) held(t Type, it item, now time.Time) bool {
 	if it.Filter != nil {
 		p := v.priming(it.Filter.Name)
@@ -100,8 +100,8 @@ func (v *state) held(t Type, it item, now time.Time) bool {
 
 func (v *state) timing(now time.Time) Timing { return Timing{now, v.lag, v.rand} }
 
-// wake is when to Step with a Tick next; zero: not needed. Whatever the plan
-// waits for, and no event of the Envoy ends, has its time here (invariant 8).
+// wake returns when to call Step with a Tick; zero: not needed. It includes the time of
+// everything that the plan waits for and that no event of the Envoy ends (invariant 8).
 func (v *state) wake(now time.Time) time.Time {
 	var due time.Time
 	soonest := func(t time.Time) {
@@ -109,7 +109,7 @@ func (v *state) wake(now time.Time) time.Time {
 			due = t
 		}
 	}
-	var since time.Time // mostly they have all begun at once
+	var since time.Time // usually they have all begun at once
 	gathers := v.gathers(now)
 	for i := range v.primings {
 		p := &v.primings[i]
@@ -144,19 +144,19 @@ func (v *state) wake(now time.Time) time.Time {
 		soonest(v.respareAt)
 	}
 	if v.mute() || v.namingUnknown(now) {
-		soonest(v.began.Add(silence)) // what it is told to lack changes then
+		soonest(v.began.Add(silence)) // the set of filters that it lacks changes then
 	}
 	return due
 }
 
-// Awaits tells whether this Envoy has probably been told to fetch a module and
-// has not been seen to have it, or is seen to download it: whoever was told of
-// a beginning has to be told of the end.
+// Awaits reports whether this Envoy probably fetches a module and was not seen to have it,
+// or is seen downloading it: after the beginning of a download, the machine must also
+// receive its end.
 func (v *state) Awaits(sha256 string) bool {
 	return slices.ContainsFunc(v.primings, func(p Priming) bool { return p.awaits() && p.SHA256 == sha256 })
 }
 
-// Awaited are the modules that this Envoy awaits.
+// Awaited returns the modules that this Envoy awaits.
 func (v *state) Awaited() []string {
 	var sums []string
 	for i := range v.primings {
@@ -171,8 +171,8 @@ func (p *Priming) awaits() bool {
 	return p.SHA256 != "" && (p.Phase == Pushed && !p.cached || p.Phase == Downloading)
 }
 
-// stuck are the versions of filters that this Envoy refuses although it has
-// their modules, or may have them, and of which it runs no other version.
+// stuck returns the versions of filters that this Envoy rejects although it has their
+// modules, or may have them, and of which it runs no other version.
 func (v *state) stuck() []string {
 	var versions []string
 	for i := range v.primings {
@@ -187,10 +187,10 @@ func (v *state) stuck() []string {
 	return versions
 }
 
-// filter finds a filter of the snapshot by its name.
+// filter returns a filter of the snapshot by its name, or nil.
 func (v *state) filter(name string) *resource.Filter { return v.snap.Filter(name) }
 
-// listener finds a listener of the snapshot by its name.
+// listener returns a listener of the snapshot by its name, or nil.
 func (v *state) listener(name string) *resource.Listener {
 	i, ok := slices.BinarySearchFunc(v.snap.Listeners, name, func(l *resource.Listener, n string) int { return strings.Compare(l.Name, n) })
 	if !ok {
@@ -199,7 +199,7 @@ func (v *state) listener(name string) *resource.Listener {
 	return v.snap.Listeners[i]
 }
 
-// lookup finds what the snapshot wants for a name.
+// lookup returns what the snapshot wants for a name.
 func (v *state) lookup(t Type, name string) (item, bool) {
 	var list []*resource.Resource
 	switch t {
@@ -251,8 +251,8 @@ func (v *state) lookup(t Type, name string) (item, bool) {
 	return it, true
 }
 
-// settledItem is what a listener's own slot is to hold in the end; false: what
-// it has.
+// settledItem returns what a listener's own slot should finally hold, or false if it should
+// keep what it has.
 func (v *state) settledItem(slot string, c content) (item, bool) {
 	switch {
 	case c.leaving || !c.as && c.filter == nil:
@@ -265,8 +265,8 @@ func (v *state) settledItem(slot string, c content) (item, bool) {
 	return filterItem(c.filter, slot, 0), true
 }
 
-// all is all of a type in the snapshot that has a fixed content, but for the
-// primer and the gate.
+// all returns all resources of a type in the snapshot that have a fixed content, except for
+// the primer and the gate.
 func (v *state) all(t Type) []*resource.Resource {
 	switch t {
 	case Cluster:
@@ -289,7 +289,7 @@ func (v *state) all(t Type) []*resource.Resource {
 	return nil
 }
 
-// every is all with the primer.
+// every returns all and the primer.
 func (v *state) every(t Type) []*resource.Resource {
 	all := v.all(t)
 	if t == Listener && v.snap.Primer != nil {
@@ -298,14 +298,14 @@ func (v *state) every(t Type) []*resource.Resource {
 	return all
 }
 
-// filterItem is the content of a slot of f, or of its twin, at an attempt.
+// filterItem returns the content of a slot of f, or of its twin, at an attempt.
 func filterItem(f *resource.Filter, name string, attempt int) item {
 	return item{Name: name, Version: f.VersionIn(name), Res: f.In(name, attempt), Filter: f}
 }
 
 func isTwin(name string) bool { return strings.HasPrefix(name, resource.TwinPrefix) }
 
-// twinOf is the name of a filter's twin; "": the snapshot has no such filter.
+// twinOf returns the name of a filter's twin; "": the snapshot does not have the filter.
 func (v *state) twinOf(filter string) string {
 	if f := v.filter(filter); f != nil {
 		return f.TwinName
@@ -313,12 +313,12 @@ func (v *state) twinOf(filter string) string {
 	return ""
 }
 
-// filterOf is the name of the filter whose slot or twin this is.
+// filterOf returns the name of the filter of a slot or twin.
 func filterOf(name string) string { return resource.FilterOf(name) }
 
-// filterAt finds the filter that a twin, or a slot that people named, is for; nil where
-// there is none. Slots that people named are for Wasm filters, but for those of an
-// Envoy whose listeners are not from here.
+// filterAt returns the filter of a twin, or of a slot that people named, or nil. Slots that
+// people named are for Wasm filters only, except on an Envoy whose listeners are not from
+// this server.
 func (v *state) filterAt(name string) *resource.Filter {
 	f := v.filter(filterOf(name))
 	if f == nil || isTwin(name) && f.TwinName != name || !isTwin(name) && f.Lua && v.point(f) != name {

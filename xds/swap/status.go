@@ -9,55 +9,55 @@ import (
 	"wasmxds/resource"
 )
 
-// State says how a filter fares on an Envoy.
+// State is the state of a filter on an Envoy.
 type State string
 
 const (
-	Running  State = "running"  // what is wanted runs
-	Fetching State = "fetching" // Envoy has been told to fetch it
-	Failed   State = "failed"   // Envoy can't have it or refused it
-	Waiting  State = "waiting"  // its turn has not come
-	Unasked  State = "unasked"  // nothing of this Envoy asks for it: it is not wanted there
-	Unplaced State = "ready"    // Envoy has it, and it is to be in no listener
-	Away     State = "away"     // not known: the Envoy is not connected; no Machine says so
+	Running  State = "running"  // the current version runs
+	Fetching State = "fetching" // Envoy fetches the module
+	Failed   State = "failed"   // Envoy can't get it or has rejected it
+	Waiting  State = "waiting"  // it is not its turn yet
+	Unasked  State = "unasked"  // nothing on this Envoy subscribes to it: it is not wanted there
+	Unplaced State = "ready"    // Envoy has it, and it should be in no listener
+	Away     State = "away"     // unknown, because the Envoy is not connected; no Machine returns this
 )
 
-// FilterStatus is a filter on an Envoy.
+// FilterStatus describes a filter on an Envoy.
 type FilterStatus struct {
 	Name    string    `json:"name"`
 	Wanted  string    `json:"wanted"`  // version
 	Running string    `json:"running"` // version; "": none
 	State   State     `json:"state"`
-	Reason  string    `json:"reason,omitempty"` // in words, where State is not Running
-	Since   time.Time `json:"since,omitzero"`   // when Running began to run; zero: not known
-	// WantedSince is since when Wanted is to run, where State is not Running; zero: not known.
+	Reason  string    `json:"reason,omitempty"` // for people, unless State is Running
+	Since   time.Time `json:"since,omitzero"`   // since when Running runs; zero: unknown
+	// WantedSince is since when Wanted should run, unless State is Running; zero: unknown.
 	WantedSince time.Time `json:"wantedSince,omitzero"`
-	Refused     bool      `json:"refused,omitempty"` // failed, as Envoy has it and refuses it
+	Refused     bool      `json:"refused,omitempty"` // failed because Envoy has it and rejects it
 
 	Crashes *Crashes `json:"crashes,omitempty"` // nil: there were none
 
-	// Draining, on a filter that runs, is that older connections go without it.
+	// Draining means, for a running filter, that older connections do without it.
 	Draining *Draining `json:"draining,omitempty"`
 }
 
-// Draining is that a listener was replaced and connections that were opened
-// before go on with the old one, until Envoy has drained it.
+// Draining means that a listener was replaced and that connections that were opened before
+// continue with the old one, until Envoy has drained it.
 type Draining struct {
-	Since time.Time `json:"since,omitzero"` // connections opened before go on as it was; zero: not known
-	Until time.Time `json:"until,omitzero"` // when Envoy closes them at the latest; zero: not known
+	Since time.Time `json:"since,omitzero"` // connections opened before continue with the old one; zero: unknown
+	Until time.Time `json:"until,omitzero"` // when Envoy closes them at the latest; zero: unknown
 }
 
-// ListenerStatus is a listener on an Envoy.
+// ListenerStatus describes a listener on an Envoy.
 type ListenerStatus struct {
 	Name    string `json:"name"`
 	Wanted  string `json:"wanted"`           // version
 	Running string `json:"running"`          // version; "": withheld
 	Reason  string `json:"reason,omitempty"` // why Wanted does not run
 
-	Draining *Draining `json:"draining,omitempty"` // nil: no connection has an older version
+	Draining *Draining `json:"draining,omitempty"` // nil: no connection uses an older version
 }
 
-// Filters tells how each filter of the snapshot fares.
+// Filters returns the status of each filter of the snapshot.
 func (m *Machine) Filters(now time.Time) []FilterStatus {
 	out := make([]FilterStatus, 0, len(m.snap.Filters))
 	for _, f := range m.snap.Filters {
@@ -83,8 +83,8 @@ func (m *Machine) Filters(now time.Time) []FilterStatus {
 	return out
 }
 
-// runs gives the version that a filter runs in, of several the one that is not
-// the newest; "": it doesn't.
+// runs returns the running version of a filter; if there are several, one that is not the
+// newest; "": it does not run.
 func (v *state) runs(in *acked, filter string) string {
 	f, version := v.filter(filter), ""
 	take := func(found string) {
@@ -107,8 +107,8 @@ func (v *state) runs(in *acked, filter string) string {
 	return version
 }
 
-// everywhere tells whether a filter is in each listener that is to have it. Of a
-// listener that the Envoy has not, its own status tells.
+// everywhere reports whether a filter is in each listener that should have it. Listeners
+// that the Envoy does not have yet are ignored, because they have a status of their own.
 func (v *state) everywhere(filter string) bool {
 	rs := v.placements()
 	for name, r := range rs.byListener {
@@ -178,24 +178,24 @@ func (m *Machine) stateOf(f *resource.Filter, running string, now time.Time) (St
 	return Fetching, fmt.Sprintf("Envoy fetches the module %s%s", short(f.SHA256), goes)
 }
 
-// Refuses tells whether a NACK of a filter with this message was more than a sign
-// that Envoy fetches the module.
+// Refuses reports whether a NACK of a filter with this message means more than that Envoy
+// fetches the module.
 func (m *Machine) Refuses(message string) bool {
 	return slices.ContainsFunc(m.primings, func(p Priming) bool { return p.Message == message && p.refused() })
 }
 
-// silence is how long an Envoy may take to ask for listeners or filters. It does
-// so when its clusters are ready; until then what it will ask for is not known.
+// silence is how long an Envoy may take to subscribe to listeners or filters. It does so
+// when its clusters are ready; until then its subscriptions are unknown.
 const silence = time.Minute
 
-// mute tells whether the Envoy has not said what it needs filters for.
+// mute reports whether the Envoy has subscribed to neither listeners nor filters.
 func (v *state) mute() bool {
 	return !v.subs[Listener].subscribed && !v.subs[Extension].subscribed
 }
 
-// unasked tells whether the Envoy has no use for a filter. Listeners of its own
-// ask for their filters all together; those from here ask for what they have
-// slots for, and a filter in none of them is primed all the same.
+// unasked reports whether the Envoy has no use for a filter. Listeners of its own subscribe
+// to all their filters together. Listeners from this server subscribe to what they have
+// slots for, and a filter in none of them is primed nevertheless.
 func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 	switch {
 	case m.wants(Extension, f.Name):
@@ -203,13 +203,13 @@ func (m *Machine) unasked(f *resource.Filter, now time.Time) bool {
 	case m.mute():
 		return !now.Before(m.began.Add(silence))
 	case m.subs[Listener].subscribed:
-		return false // what is in no listener is primed all the same
+		return false // filters in no listener are primed as well
 	}
 	return true
 }
 
-// inNone tells whether an Envoy that has its listeners from here has no use for a
-// filter: none of them is to have it, and it asks for it by no name of its own.
+// inNone reports whether an Envoy with listeners from this server has no use for a filter:
+// none of them should have it, and the Envoy does not subscribe to it by name.
 func (v *state) inNone(f *resource.Filter) bool {
 	return v.subs[Listener].subscribed && !v.wants(Extension, f.Name) && !slices.ContainsFunc(v.snap.Listeners, func(l *resource.Listener) bool {
 		return slices.Contains(l.Slots, f.Name) || slices.Contains(l.Filters, f.Name) || slices.Contains(l.Loggers, f.Name)
@@ -223,7 +223,7 @@ func short(sha256 string) string {
 	return sha256
 }
 
-// Listeners tells how each listener of the snapshot fares that Envoy asks for.
+// Listeners returns the status of each listener of the snapshot that Envoy subscribes to.
 func (m *Machine) Listeners(now time.Time) []ListenerStatus {
 	if !m.subs[Listener].subscribed {
 		return nil
@@ -245,8 +245,8 @@ func (m *Machine) Listeners(now time.Time) []ListenerStatus {
 	return out
 }
 
-// lacks tells whether a listener that the Envoy has goes without a filter that it
-// must not go without for good.
+// lacks reports whether a listener of the Envoy lacks a filter that must not be missing
+// permanently.
 func (v *state) lacks(l *resource.Listener) bool {
 	r := v.placements().byListener[l.Name]
 	return r.kept && slices.ContainsFunc(slices.Concat(r.lacking, r.unlogged), func(name string) bool {

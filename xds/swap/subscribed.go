@@ -7,8 +7,8 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// Asked are the names of a type as a state-of-the-world Envoy asked for them
-// last. They are shared, and not to be changed.
+// Asked returns the names of a type to which a state-of-the-world Envoy last subscribed.
+// They are shared; the caller must not change them.
 func (m *Machine) Asked(t Type) (names []string, ok bool) {
 	s := &m.subs[t]
 	if s.names != nil {
@@ -17,7 +17,7 @@ func (m *Machine) Asked(t Type) (names []string, ok bool) {
 	return names, s.subscribed
 }
 
-// Subscribed is how many names of a type the Envoy asks for.
+// Subscribed returns the number of names of a type that the Envoy subscribes to.
 func (m *Machine) Subscribed(t Type) int {
 	if n := m.subs[t].names; n != nil {
 		return len(n.Sorted)
@@ -25,7 +25,7 @@ func (m *Machine) Subscribed(t Type) int {
 	return 0
 }
 
-// subscribe keeps the names that Envoy asks for.
+// subscribe updates the names that the Envoy subscribes to.
 func (m *Machine) subscribe(r Request, first bool) {
 	s := &m.subs[r.Type]
 	if m.delta {
@@ -39,11 +39,11 @@ func (m *Machine) subscribe(r Request, first bool) {
 			return
 		}
 		if !first {
-			m.forget(r.Type, r.Subscribe) // it asks because it has not
+			m.forget(r.Type, r.Subscribe) // it subscribes because it does not have them
 		}
 	} else {
 		if s.names != nil && slices.Equal(s.names.Raw, r.Names) && (r.Type != Endpoint || s.flight != nil) {
-			return // an ACK mostly says nothing new
+			return // an ACK usually changes nothing
 		}
 		if first && len(r.Names) == 0 {
 			s.wildcard = true
@@ -62,13 +62,13 @@ func (m *Machine) subscribe(r Request, first bool) {
 		m.prune(r.Type)
 		m.unmark(r.Type)
 	case !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint:
-		// The same names again, with nothing to answer: a cluster that was
-		// replaced waits for its endpoints anew.
+		// The same names again, with nothing to answer: a cluster that was replaced waits
+		// for its endpoints again.
 		m.forget(r.Type, s.names.Sorted)
 	}
 }
 
-// forget drops names from what the Envoy has, so that they are sent again.
+// forget removes names from what the Envoy has, so that they are sent again.
 func (m *Machine) forget(t Type, names []string) {
 	s := &m.subs[t]
 	var gone []string
@@ -82,7 +82,7 @@ func (m *Machine) forget(t Type, names []string) {
 	}
 }
 
-// prune drops what the Envoy has unsubscribed from, and with it forgot.
+// prune removes what the Envoy has unsubscribed from, and therefore dropped.
 func (m *Machine) prune(t Type) {
 	s := &m.subs[t]
 	if s.wildcard || s.names == nil || s.have.Answers.named.Load() == s.names {
@@ -106,17 +106,17 @@ func (m *Machine) prune(t Type) {
 	}
 }
 
-// lost is an extension or route configuration that the Envoy will say it has when
-// it comes again, though it has not: in state of the world what it has dropped
-// since its newest ACK, the version of which it repeats; in delta what came when
-// it no longer asked for it.
+// lost is an extension or route configuration that a reconnecting Envoy lists although it
+// does not have it: in the state-of-the-world protocol, what it has dropped since its
+// newest ACK, the version of which it repeats; in delta, what arrived after it had
+// unsubscribed.
 type lost struct {
 	typ  Type
 	name string
 }
 
-// Left is what the next stream of an Envoy has to know of the one before. The zero
-// value is that there is nothing.
+// Left is what the next stream of an Envoy must know about the one before. The zero value
+// means nothing.
 type Left struct {
 	lost     []lost
 	promises []promise
@@ -124,24 +124,24 @@ type Left struct {
 	alarms   []Crash
 }
 
-// Empty tells whether there is nothing to know.
+// Empty reports whether there is nothing to know.
 func (l Left) Empty() bool { return len(l.lost)+len(l.promises)+len(l.crashes)+len(l.alarms) == 0 }
 
-// WithoutAlarms is it without alarms that were told while there was no stream.
+// WithoutAlarms returns l without alarms that came while there was no stream.
 func (l Left) WithoutAlarms() Left {
 	l.alarms = nil
 	return l
 }
 
-// Left is what this stream leaves.
+// Left returns what this stream leaves to the next.
 func (m *Machine) Left() Left { return Left{m.lost, m.promises, m.crashes, m.alarms} }
 
-// lose notes what the ACK of r tells of that the Envoy has not.
+// lose records which resources in the ACK of r the Envoy does not have.
 func (m *Machine) lose(r *Response) {
 	s := &m.subs[r.Type]
 	if !m.delta {
 		m.lost = slices.DeleteFunc(m.lost, func(l lost) bool { return l.typ == r.Type })
-		for _, it := range r.To.Items { // as its version tells
+		for _, it := range r.To.Items { // as its version lists
 			if s.have != r.To && !s.have.Has(it) {
 				m.lost = append(m.lost, lost{r.Type, it.Name})
 			}
@@ -157,9 +157,9 @@ func (m *Machine) lose(r *Response) {
 	}
 }
 
-// loseRoutes notes that an Envoy has no routes for a listener that is new to it. It
-// may have had them for an earlier one, and say so; and where it drops a name and
-// takes it up again, it need not say anything.
+// loseRoutes records that an Envoy has no routes for a listener that is new to it. It may
+// have had some for an earlier listener, and list them. If it drops a name and subscribes
+// to it again, it need not send anything.
 func (m *Machine) loseRoutes(r *Response) {
 	for _, l := range r.Changed {
 		if _, had := r.From.Find(l.Name); had {
@@ -180,9 +180,9 @@ func (m *Machine) loseRoutes(r *Response) {
 	}
 }
 
-// loseUnused notes what the Envoy is about to let go, in state of the world, as
-// no listener of it has a slot for it any more. It may take it up again, without
-// its content, before it has said so.
+// loseUnused records, in state of the world, what the Envoy is about to drop because none
+// of its listeners has a slot for it. It may subscribe to it again, without its content,
+// before it has unsubscribed.
 func (m *Machine) loseUnused() {
 	s := &m.subs[Listener]
 	if m.delta || !s.subscribed || slices.ContainsFunc(s.have.Items, func(l item) bool { return l.Res == nil }) {
@@ -195,7 +195,7 @@ func (m *Machine) loseUnused() {
 	}
 }
 
-// unused are the contents that no listener of the Envoy has a slot for.
+// unused returns the contents that no listener of the Envoy has a slot for.
 func (v *state) unused() []string {
 	return v.standing().unused.get(func() []string {
 		var names []string
@@ -208,12 +208,12 @@ func (v *state) unused() []string {
 	})
 }
 
-// unmark drops what is noted of names that the Envoy no longer asks for.
+// unmark removes what was recorded about names that the Envoy no longer subscribes to.
 func (m *Machine) unmark(t Type) {
 	if t != Extension || m.subs[t].wildcard {
 		return
 	}
-	if len(m.refusals)+len(m.poisoned) > 0 { // else nothing is primed that was not
+	if len(m.refusals)+len(m.poisoned) > 0 { // otherwise nothing unprimed is primed now
 		m.tracked = tracked{}
 	}
 	m.forgetWritten()
@@ -224,7 +224,7 @@ func (m *Machine) unmark(t Type) {
 	})
 }
 
-// wants tells whether the Envoy subscribes to this resource.
+// wants reports whether the Envoy subscribes to this resource.
 func (v *state) wants(t Type, name string) bool {
 	s := &v.subs[t]
 	return s.wildcard || s.names.Has(name)

@@ -9,8 +9,8 @@ import (
 	"wasmxds/resource"
 )
 
-// nextTwins are the next filters to prime. Where none was pushed yet they are found
-// out once for all.
+// nextTwins returns the next filters to prime. As long as none was pushed, they are
+// computed once for all.
 func (v *state) nextTwins(now time.Time) []item {
 	find := func() []item { return byName(v.contents(v.findTwins(now))) }
 	pushed := func(p Priming) bool { return p.sent() || p.attempt > 0 || p.alone || p.here || !p.Due.IsZero() }
@@ -36,13 +36,13 @@ type twin struct {
 	attempt int
 }
 
-// twins are filters to prime, and what their twins get.
+// twins are filters to prime, and the contents of their twins.
 type twins struct {
 	of    []twin
 	items []item
 }
 
-// contents is what twins get. Most Envoys that stand alike come to the same.
+// contents returns the contents of twins. Most Envoys with the same standing get the same.
 func (v *state) contents(all iter.Seq[twin]) []item {
 	last, same := v.standing().twins.Load(), 0
 	if last == nil {
@@ -67,11 +67,11 @@ func (v *state) makeContents(all iter.Seq[twin]) []item {
 	return made.items
 }
 
-// findTwins finds them. One whose module this Envoy has to fetch goes alone in its
-// response, so that a NACK says which it is. Those whose modules it has, because
-// only their configuration changed or because their downloads have ended, go
-// together: they are ACKed, and if they are not, each goes again, alone, at its
-// next attempt (invariant 5).
+// findTwins yields the filters to prime. A filter whose module this Envoy must fetch goes
+// alone in its response, so that a NACK identifies it. Filters whose modules it has,
+// because only their configuration changed or because their downloads have ended, go
+// together: they are ACKed, and if not, each is sent again, alone, at its next attempt
+// (invariant 5).
 func (v *state) findTwins(now time.Time) iter.Seq[twin] {
 	return func(yield func(twin) bool) {
 		together, gathers := false, v.gathers(now)
@@ -94,22 +94,22 @@ func (v *state) findTwins(now time.Time) iter.Seq[twin] {
 	}
 }
 
-// gathers tells whether the Envoy fetches modules, and serves nobody before it has
-// all: then filters whose modules it has wait a little for the rest, to go with it.
+// gathers reports whether the Envoy fetches modules, and serves nobody before it has all of
+// them: then filters whose modules it has wait a little for the rest, to be sent together.
 func (v *state) gathers(now time.Time) bool {
 	return slices.ContainsFunc(v.primings, func(p Priming) bool {
 		return p.sent() && !p.refused() && now.Before(p.Due)
 	}) && v.bare()
 }
 
-// gathered is how long a filter waits for others: an Envoy that takes long to answer
-// takes as much longer to fetch.
+// gathered returns until when a filter waits for others: an Envoy that takes long to answer
+// also takes longer to fetch.
 func (v *state) gathered(p *Priming) time.Time {
 	return p.Due.Add(min(maxArrival, max(firstBackoff/2, 4*v.lag)))
 }
 
-// fetchedForAnother tells whether Envoy is fetching p's module for another
-// filter: a push now would make it fetch again.
+// fetchedForAnother reports whether Envoy is fetching p's module for another filter: a push
+// now would make it fetch again.
 func (v *state) fetchedForAnother(p *Priming, now time.Time) bool {
 	for i := range v.primings {
 		o := &v.primings[i]

@@ -11,18 +11,18 @@ import (
 	"weak"
 )
 
-// Acked is what an Envoy has of one type. It is immutable and shared by the
-// machines whose Envoys have the same.
+// Acked is what an Envoy has of one type. It is immutable, and shared by the machines whose
+// Envoys have the same.
 type Acked[A any] struct {
 	Items []Item   // by name
-	names []string // theirs, close together for Find
+	names []string // their names, close together for Find
 
 	text func() string // see Version
 
 	mu    sync.Mutex
-	steps []weak.Pointer[Response[A]] // what is being sent to machines at this Acked
+	steps []weak.Pointer[Response[A]] // responses in flight to machines at this Acked
 
-	// Answers are what was found out of it last, for all machines that have it.
+	// Answers are cached results for all machines that have it.
 	Answers A
 }
 
@@ -34,11 +34,11 @@ func newAcked[A any](items []Item) *Acked[A] {
 	return &Acked[A]{Items: items, names: names, text: sync.OnceValue(func() string { return describe(items) })}
 }
 
-// maxText bounds a version that spells out its items, in bytes.
+// maxText is the longest version that lists its items, in bytes.
 const maxText = 16 << 10
 
-// Find is a binary search; it is written out because it is what a machine does
-// most.
+// Find returns the item with a name. Its binary search is written out because it is the
+// most frequent operation of machines.
 func (v *Acked[A]) Find(name string) (Item, bool) {
 	names := v.names
 	lo, hi := 0, len(names)
@@ -56,9 +56,9 @@ func (v *Acked[A]) Find(name string) (Item, bool) {
 	return v.Items[lo], true
 }
 
-// Version is the version_info of a state-of-the-world response: a list of all
-// names with their versions, so that a reconnecting Envoy tells exactly what
-// it has, also to another server. Where that gets long it is a hash.
+// Version returns the version_info of a state-of-the-world response: a list of all names
+// with their versions, so that a reconnecting Envoy lists exactly what it has, even to
+// another replica. A long list is replaced by a hash.
 func (v *Acked[A]) Version() string { return v.text() }
 
 func describe(items []Item) string {
@@ -78,7 +78,7 @@ func describe(items []Item) string {
 	return "sha256:" + hex.EncodeToString(sum[:16])
 }
 
-// ParseItems reads what describe wrote. A hash, or anything else, gives no items.
+// ParseItems decodes the output of describe. It returns nil for a hash, or anything else.
 func ParseItems(text string) []Item {
 	var items []Item
 	for word := range strings.FieldsSeq(text) {
@@ -96,10 +96,10 @@ func ParseItems(text string) []Item {
 	return slices.CompactFunc(items, func(a, b Item) bool { return a.Name == b.Name })
 }
 
-// separators can't stand in a name as they are.
+// separators are escaped in names.
 const separators = "% @\t\n\r"
 
-// escape keeps the separators out of names.
+// escape escapes the separators in a name.
 func escape(name string) string {
 	if !strings.ContainsAny(name, separators) {
 		return name
@@ -115,7 +115,7 @@ func escape(name string) string {
 	return b.String()
 }
 
-// Has tells whether the Envoy has this very version.
+// Has reports whether the Envoy has exactly this version.
 func (v *Acked[A]) Has(it Item) bool {
 	have, ok := v.Find(it.Name)
 	return ok && have.Is(it)

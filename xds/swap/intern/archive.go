@@ -9,11 +9,11 @@ import (
 	"wasmxds/resource"
 )
 
-// archive remembers what state-of-the-world Envoys have been sent. A response
-// must carry all listeners and clusters, so one that Envoy is to keep, while its
-// successor waits for a filter, is needed in bytes, also by the server that
-// Envoy comes to after a restart. And a listener that warms while its Envoy
-// comes again needs the content that its slots were meant to get.
+// archive remembers what state-of-the-world Envoys have been sent. A response must contain
+// all listeners and clusters. A listener that Envoy should keep, while its successor waits
+// for a filter, is therefore needed in bytes, even by the process that Envoy reconnects to
+// after a restart. And a listener that is warming while its Envoy reconnects needs the
+// contents that its slots were supposed to get.
 type archive struct {
 	mu    sync.Mutex
 	items map[archived]Item
@@ -26,11 +26,11 @@ type archived struct {
 	name, version string
 }
 
-// What bounds an archive, in resources. A filter's versions are held with all
-// that they can become; who comes again has one of the last.
+// Limits of an archive, in resources. Each version of a filter is held with everything
+// derived from it; a reconnecting Envoy has one of the last few.
 const (
 	maxArchive  = 2048
-	maxVersions = 8 // of a filter
+	maxVersions = 8 // per filter
 )
 
 func (a *archive) add(t Type, items []Item) {
@@ -55,8 +55,8 @@ func (a *archive) add(t Type, items []Item) {
 	}
 }
 
-// makeRoom forgets the oldest version of a filter that has as many as are kept,
-// or else, where the archive is full, the oldest of all. The caller holds a.mu.
+// makeRoom removes the oldest version of a filter that has the most versions, or else the
+// oldest item if the archive is full. The caller holds a.mu.
 func (a *archive) makeRoom(key archived) {
 	oldest, versions := -1, 0
 	if key.typ == Extension {
@@ -86,7 +86,7 @@ func (a *archive) find(t Type, name, version string) (Item, bool) {
 	return it, ok
 }
 
-// Learn tells the Interner of listeners that Envoys may have from an earlier run.
+// Learn adds listeners that Envoys may have from an earlier process.
 func (in *Interner[A]) Learn(listeners []*resource.Listener) {
 	items := make([]Item, len(listeners))
 	for i, l := range listeners {
@@ -95,12 +95,13 @@ func (in *Interner[A]) Learn(listeners []*resource.Listener) {
 	in.sent.add(Listener, items)
 }
 
-// OnSent sets what is called with each listener that is sent for the first
-// time to an Envoy that will need it in bytes again: keep it for Learn. It must
-// be set before the first machine steps, and must not call back.
+// OnSent sets a function that is called with each listener that is sent for the first time
+// to an Envoy that will need its bytes again, and that should be saved for Learn. It must
+// be set before the first machine steps, and the function must not call the Interner.
 func (in *Interner[A]) OnSent(f func(*resource.Listener)) { in.sent.added = f }
 
-// Sent are the listeners that OnSent has been or would have been called with.
+// Sent returns the listeners that OnSent's function has been, or would have been, called
+// with.
 func (in *Interner[A]) Sent() []*resource.Listener {
 	in.sent.mu.Lock()
 	defer in.sent.mu.Unlock()
@@ -114,7 +115,7 @@ func (in *Interner[A]) Sent() []*resource.Listener {
 	return out
 }
 
-// Held are those of the Sent that some connected Envoy has.
+// Held returns those of Sent that connected Envoys have.
 func (in *Interner[A]) Held() []*resource.Listener {
 	held := map[archived]bool{}
 	in.mu.Lock()

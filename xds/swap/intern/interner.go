@@ -11,14 +11,13 @@ import (
 	"wasmxds/resource"
 )
 
-// Interner keeps what the machines of a server share. It is safe for concurrent
-// use.
+// Interner contains what the machines of a server share. It is safe for concurrent use.
 type Interner[A any] struct {
 	mu    sync.Mutex
 	acked map[ackedKey]weak.Pointer[Acked[A]]
-	names map[[sha256.Size]byte]weak.Pointer[NameSet] // by what they are, which may be long
+	names map[[sha256.Size]byte]weak.Pointer[NameSet] // by their hash
 	seed  maphash.Seed
-	sweep int     // size at which dead entries are next swept out
+	sweep int     // number of entries at which dead ones are next removed
 	sent  archive // what Envoys may need in bytes again
 
 	empties resource.Empties
@@ -27,13 +26,13 @@ type Interner[A any] struct {
 	none  *NameSet
 }
 
-// ackedKey is mostly the same for the same items alone.
+// ackedKey is usually unique for a list of items.
 type ackedKey struct {
 	typ Type
 	sum uint64
 }
 
-// New makes an empty Interner.
+// New returns an empty Interner.
 func New[A any]() *Interner[A] {
 	in := &Interner[A]{
 		acked: map[ackedKey]weak.Pointer[Acked[A]]{},
@@ -49,7 +48,7 @@ func New[A any]() *Interner[A] {
 	return in
 }
 
-// Acked gives the one Acked of these items.
+// Acked returns the shared Acked with these items.
 func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	if len(items) == 0 {
 		return in.empty[t]
@@ -66,9 +65,8 @@ func (in *Interner[A]) Acked(t Type, items []Item) *Acked[A] {
 	return v
 }
 
-// sum is the same for the same names and versions, with the same attempts, and as
-// much known of them in bytes: else those of Envoys that differ in that would
-// take each other's place all the time.
+// sum returns a hash of the names, the versions and the attempts, if known. Without the
+// attempts, Ackeds that differ only in these would constantly replace each other.
 func (in *Interner[A]) sum(items []Item) uint64 {
 	var h maphash.Hash
 	h.SetSeed(in.seed)
@@ -85,7 +83,7 @@ func (in *Interner[A]) sum(items []Item) uint64 {
 	return h.Sum64()
 }
 
-// intern gives the one value of these names.
+// intern returns the shared NameSet with these names.
 func (in *Interner[A]) intern(n *NameSet) *NameSet {
 	key := n.hash()
 	in.mu.Lock()
@@ -98,7 +96,7 @@ func (in *Interner[A]) intern(n *NameSet) *NameSet {
 	return n
 }
 
-// tidy forgets what no machine uses any more. The caller holds in.mu.
+// tidy removes entries that no machine uses any more. The caller holds in.mu.
 func (in *Interner[A]) tidy() {
 	if len(in.acked)+len(in.names) < in.sweep {
 		return
@@ -116,9 +114,8 @@ func (in *Interner[A]) tidy() {
 	in.sweep = max(1024, 2*(len(in.acked)+len(in.names)))
 }
 
-// Step gives the response that takes an Envoy from v to v with changed put in
-// and gone taken out: the same one to every machine that is to take this step
-// while any is taking it.
+// Step returns the response that takes an Envoy from v to v with changed added and gone
+// removed. All machines get the same one for the same step, while any of them is taking it.
 func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gone []string) *Response[A] {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -157,27 +154,27 @@ func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gon
 	return r
 }
 
-// Empty is what one of a listener's own slots holds that holds no filter.
+// Empty returns the content of a listener's own slot without a filter.
 func (in *Interner[A]) Empty(slot string) Item { return PlainItem(in.empties.In(slot)) }
 
-// Remember keeps what an Envoy has, as if it had been sent it.
+// Remember records what an Envoy has, as if it had been sent.
 func (in *Interner[A]) Remember(t Type, delta bool, items []Item) {
 	if neededAgain(t, delta) {
 		in.sent.add(t, items)
 	}
 }
 
-// Recall finds what some Envoy was sent.
+// Recall returns an item that some Envoy was sent.
 func (in *Interner[A]) Recall(t Type, name, version string) (Item, bool) {
 	return in.sent.find(t, name, version)
 }
 
-// neededAgain tells whether what an Envoy was sent may be needed in bytes when
-// it comes again: for a response that is whole, or for a slot that a listener
-// waits for.
+// neededAgain reports whether an item that an Envoy was sent may be needed in bytes when
+// the Envoy reconnects: for a whole-state response, or for a slot that a listener waits
+// for.
 func neededAgain(t Type, delta bool) bool { return t == Extension || !delta && t.WholeState() }
 
-// sameItems mostly sees that they are the very same.
+// sameItems usually finds that both are the same slice.
 func sameItems(a, b []Item) bool {
 	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0] || slices.EqualFunc(a, b, sameResource))
 }
@@ -186,7 +183,7 @@ func sameResource(a, b Item) bool {
 	return a.Is(b) && a.Filter == b.Filter && (a.Res == b.Res || sameBytes(a.Res, b.Res))
 }
 
-// sameBytes tells whether two resources that were made apart are sent alike.
+// sameBytes reports whether two resources that were created separately have the same bytes.
 func sameBytes(a, b *resource.Resource) bool {
 	return a != nil && b != nil && a.Version == b.Version && bytes.Equal(a.Value, b.Value)
 }

@@ -9,16 +9,16 @@ import (
 	"weak"
 )
 
-// NameSet is what an Envoy asks for of one type. It is immutable, and shared by
-// the machines whose Envoys ask for the same.
+// NameSet is what an Envoy subscribes to of one type. It is immutable, and shared by the
+// machines whose Envoys subscribe to the same.
 type NameSet struct {
 	Sorted []string
-	Raw    []string // as they came in state of the world
+	Raw    []string // in their original order, in the state-of-the-world protocol
 
-	next atomic.Pointer[asked] // by the newest request of an Envoy that had asked for these
+	next atomic.Pointer[asked] // the newest request of an Envoy with these names
 }
 
-// All are the names; none of a nil set.
+// All returns the names; n may be nil.
 func (n *NameSet) All() []string {
 	if n == nil {
 		return nil
@@ -26,22 +26,22 @@ func (n *NameSet) All() []string {
 	return n.Sorted
 }
 
-// Has tells whether a name is one of them; false of a nil set.
+// Has reports whether the set contains a name; n may be nil.
 func (n *NameSet) Has(name string) bool {
 	_, ok := slices.BinarySearch(n.All(), name)
 	return ok
 }
 
-// asked is a request and what it led to: a fleet that starts asks for the same
-// names in the same order, one by one.
+// asked is a request and its result: a starting fleet subscribes to the same names in the
+// same order, one by one.
 type asked struct {
 	subscribe, unsubscribe []string
 	to                     weak.Pointer[NameSet]
 }
 
-// Ask gives the names after a request of an Envoy that had asked for n: those of
-// which it names all, in state of the world, or which it subscribes to and
-// unsubscribes from, in delta. n may be nil.
+// Ask returns the names after a request of an Envoy that had subscribed to n: in the
+// state-of-the-world protocol, the names in subscribe; in delta, n with subscribe added and
+// unsubscribe removed. n may be nil.
 func (in *Interner[A]) Ask(n *NameSet, delta bool, subscribe, unsubscribe []string) *NameSet {
 	if n == nil {
 		n = in.none
@@ -69,7 +69,7 @@ func (in *Interner[A]) Ask(n *NameSet, delta bool, subscribe, unsubscribe []stri
 	return shared
 }
 
-// hash is the same for the same names.
+// hash returns a hash of the names.
 func (n *NameSet) hash() (sum [sha256.Size]byte) {
 	h := sha256.New()
 	var length [4]byte

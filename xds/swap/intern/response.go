@@ -9,18 +9,18 @@ import (
 	"wasmxds/resource"
 )
 
-// Response is a discovery response but for its nonce. It is immutable and
-// shared by all machines that take the same step from the same Acked.
+// Response is a discovery response without its nonce. It is immutable, and shared by all
+// machines that take the same step from the same Acked.
 type Response[A any] struct {
 	Type      Type
 	Delta     bool
 	Resources []*resource.Resource
-	Removed   []string // delta only
+	Removed   []string // only in delta
 
-	From    *Acked[A] // what the Envoy had when it was sent
+	From    *Acked[A] // what the Envoy had before
 	To      *Acked[A] // what the Envoy has once it ACKs
-	Changed []Item    // what is new in to
-	Gone    []string  // what is no longer in to
+	Changed []Item    // what is new in To
+	Gone    []string  // what is no longer in To
 	once    sync.Once
 	body    []byte
 }
@@ -42,17 +42,17 @@ const (
 	anyValue   = 2
 )
 
-// Version is the response's version_info or system_version_info.
+// Version returns the response's version_info or system_version_info.
 func (r *Response[A]) Version() string { return r.To.Version() }
 
-// Body is the marshalled response without its nonce: encoded once, shared, not
-// to be changed.
+// Body returns the encoded response without its nonce. It is encoded once and shared; the
+// caller must not change it.
 func (r *Response[A]) Body() []byte {
 	r.once.Do(func() {
 		b := make([]byte, 0, r.size())
 		b = protowire.AppendTag(b, fieldVersion, protowire.BytesType)
 		if r.Delta {
-			// Only for people to read; resources carry their own versions.
+			// Only for people; resources have their own versions.
 			b = protowire.AppendString(b, strconv.Itoa(len(r.To.Items)))
 		} else {
 			b = protowire.AppendString(b, r.Version())
@@ -98,7 +98,7 @@ func (r *Response[A]) lenOf(res *resource.Resource) int {
 		protowire.SizeTag(resourceBody) + protowire.SizeBytes(lenAny(res))
 }
 
-// size is at least the body's length, so that it is allocated once.
+// size returns at least the body's length, so that one allocation is enough.
 func (r *Response[A]) size() int {
 	n := 32 + len(r.Type.URL())
 	if !r.Delta {

@@ -13,7 +13,7 @@ const (
 	Route
 	Extension
 	Runtime
-	Types // how many there are
+	Types // the number of types
 )
 
 var typeURLs = [Types]string{
@@ -22,15 +22,15 @@ var typeURLs = [Types]string{
 	resource.RuntimeType,
 }
 
-// URL is the type URL of t.
+// URL returns the type URL.
 func (t Type) URL() string { return typeURLs[t] }
 
-// String is t's short name: "CDS", "ECDS", ...
+// String returns the short name: "CDS", "ECDS", ...
 func (t Type) String() string {
 	return [Types]string{"CDS", "EDS", "SDS", "LDS", "RDS", "ECDS", "RTDS"}[t]
 }
 
-// TypeOf finds the type of a type URL.
+// TypeOf returns the type with a type URL.
 func TypeOf(url string) (Type, bool) {
 	for t, u := range typeURLs {
 		if u == url {
@@ -40,7 +40,7 @@ func TypeOf(url string) (Type, bool) {
 	return 0, false
 }
 
-// WholeState says whether a state-of-the-world response of this type carries
-// all resources, so that one that is left out is removed (xDS protocol,
-// "Grouping resources into responses").
+// WholeState reports whether a state-of-the-world response of this type contains all
+// resources, so that a resource that is left out is removed (xDS protocol, "Grouping
+// resources into responses").
 func (t Type) WholeState() bool { return t == Cluster || t == Listener }
