@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Addresses that are refused, by what they are. Private ones and loopback are
-// not: origins often are there.
+// refusedRanges returns the ranges of denied addresses, with descriptions.
+// Private and loopback addresses are not denied, since many origins have them.
 func refusedRanges() []struct{ prefix, what string } {
 	return []struct{ prefix, what string }{
-		// Metadata services that are not at link-local addresses go first, for
-		// the better message.
+		// Metadata services at other than link-local addresses come first, for
+		// a better message.
 		{"fd00:ec2::/32", "a metadata service"},      // AWS
 		{"fd20:ce::254/128", "a metadata service"},   // Google
 		{"100.100.100.200/32", "a metadata service"}, // Alibaba
@@ -31,8 +31,8 @@ func refusedRanges() []struct{ prefix, what string } {
 	}
 }
 
-// refusedAs says as what an address is refused; "": it is not. What an address
-// stands for by itself or through a translator counts.
+// refusedAs returns why an address is denied, or "". It also checks the
+// addresses that addr may be translated to.
 func refusedAs(addr netip.Addr) (netip.Addr, string) {
 	for _, a := range append([]netip.Addr{addr.Unmap().WithZone("")}, embedded(addr)...) {
 		for _, r := range refusedRanges() {
@@ -44,7 +44,7 @@ func refusedAs(addr netip.Addr) (netip.Addr, string) {
 	return addr, ""
 }
 
-// embedded gives the IPv4 addresses that an IPv6 one may lead to.
+// embedded returns the IPv4 addresses that an IPv6 address may lead to.
 func embedded(addr netip.Addr) []netip.Addr {
 	if !addr.Is6() || addr.Is4In6() || addr == netip.IPv6Unspecified() || addr == netip.IPv6Loopback() {
 		return nil
@@ -58,12 +58,12 @@ func embedded(addr netip.Addr) []netip.Addr {
 	switch {
 	case in("2002::/16"): // 6to4
 		return []netip.Addr{of(2, 3, 4, 5)}
-	case in("2001::/32"): // Teredo: its server, and the client turned over
+	case in("2001::/32"): // Teredo: the server, and the inverted client address
 		c := last.As4()
 		return []netip.Addr{of(4, 5, 6, 7), netip.AddrFrom4([4]byte{^c[0], ^c[1], ^c[2], ^c[3]})}
 	case in("::/96"), in("::ffff:0:0:0/96"), in("64:ff9b::/96"): // compatible, translated, NAT64
 		return []netip.Addr{last}
-	case in("64:ff9b:1::/48"): // NAT64 of a network's own, in any of RFC 6052's forms
+	case in("64:ff9b:1::/48"): // NAT64 with a local prefix, in any of RFC 6052's forms
 		all := []netip.Addr{last}
 		for _, form := range [][]int{{6, 7, 9, 10}, {7, 9, 10, 11}, {9, 10, 11, 12}} {
 			rest := b[form[3]+1:]

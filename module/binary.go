@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Sections of a core module, as the WebAssembly specification numbers them.
+// Section ids of a core module, from the WebAssembly specification.
 const (
 	sectionImport   = 2
 	sectionFunction = 3
@@ -18,14 +18,14 @@ const (
 
 const (
 	maxNames   = 10_000  // imports or exports
-	maxSection = 4 << 20 // bytes of an import or export section
-	maxLayout  = 10_000  // sections, custom ones included
+	maxSection = 4 << 20 // size of an import or export section in bytes
+	maxLayout  = 10_000  // number of sections, including custom ones
 )
 
-// section is where a section's content lies, relative to its id byte.
+// section is the location of a section's content.
 type section struct {
-	at    int64 // of the content
-	start int   // bytes of id and size
+	at    int64 // offset of the content
+	start int   // size of the id and the size field
 	size  uint32
 }
 
@@ -54,7 +54,8 @@ func readSection(r io.ReaderAt, offset, size int64) (id byte, s section, err err
 	return id, s, nil
 }
 
-// open reads the content; where only a count is wanted, the beginning.
+// open reads the content of a section, or only its beginning if just the count
+// is needed.
 func (s section) open(r io.ReaderAt, id byte) (*input, error) {
 	limit := uint32(maxSection)
 	if id == sectionFunction || id == sectionCode {
@@ -67,7 +68,7 @@ func (s section) open(r io.ReaderAt, id byte) (*input, error) {
 	return &input{b: b}, nil
 }
 
-// input is a cursor over bytes; the first error sticks.
+// input is a cursor over bytes. It keeps the first error.
 type input struct {
 	b   []byte
 	err error
@@ -127,7 +128,7 @@ func (in *input) fail(err error) {
 	}
 }
 
-// count reads the number of entries to come.
+// count reads a number of entries.
 func (in *input) count() uint32 {
 	n := in.u32()
 	if n > maxNames {

@@ -7,17 +7,17 @@ import (
 	"wasmxds/definition"
 )
 
-// dryRun is a dry run of a module for a filter, with the filter's tests.
+// dryRun is a dry run of a module for a filter, including the filter's tests.
 type dryRun struct {
 	stop context.CancelFunc
 	done bool
 	err  error
 
-	news  int // how often there was an outcome
+	news  int // number of outcomes so far
 	round uint
 }
 
-// dryRunOf gives the dry run of a key, and begins it.
+// dryRunOf returns the dry run with a key, and starts it if necessary.
 func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info, tests []*definition.FilterTest) *dryRun {
 	if t := l.trials[key]; t != nil {
 		return t
@@ -33,7 +33,7 @@ func (l *resolution) dryRunOf(key string, f *definition.Filter, m Info, tests []
 	return t
 }
 
-// try runs a module, and its tests, until there is a verdict.
+// try runs a module and its tests until there is a verdict.
 func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m Info, tests []*definition.FilterTest) {
 	failing := l.BackOff()
 	for {
@@ -53,7 +53,7 @@ func (l *resolution) try(ctx context.Context, t *dryRun, f *definition.Filter, m
 		if isVerdict(err) {
 			return
 		}
-		// One that always takes too long must not take the machine from others.
+		// A module that always times out must not starve others.
 		if !l.sleep(ctx, max(pause(failing, err), min(10*took, 10*time.Minute))) {
 			return
 		}

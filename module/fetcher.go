@@ -6,39 +6,39 @@ import (
 	"time"
 )
 
-// Fetcher gets modules from one kind of origin. It makes one attempt; the
-// [Resolver] repeats it. Implementations are safe for concurrent use.
+// Fetcher fetches modules from one kind of origin. It makes one attempt; the
+// [Resolver] retries. Implementations must be safe for concurrent use.
 type Fetcher interface {
 	Fetch(context.Context, Request) (*Response, error)
 }
 
-// Request says what to fetch.
+// Request describes what to fetch.
 type Request struct {
 	URL        string
 	PullSecret string // as in the definition; for oci only
-	// Known is what the origin said of the content that is here already; zero
-	// where nothing is.
+	// Known are the validators of the content that is already present; zero if
+	// there is none.
 	Known Validators
-	// Signed is by whom the module must be signed; nil: by nobody.
+	// Signed is who must have signed the module; nil: nobody.
 	Signed Requirement
 }
 
-// Validators tell one content of a URL from another, as HTTP has them.
+// Validators identify the content of a URL, as in HTTP.
 type Validators struct {
 	ETag         string `json:"etag,omitempty"`
 	LastModified string `json:"lastModified,omitempty"`
 }
 
-// Response is what an origin has.
+// Response is the response of an origin.
 type Response struct {
-	// Body is the module, to be closed by the caller; nil when the content is
-	// still the one that Request.Known is of. Its errors say what failed.
+	// Body is the module. The caller must close it. It is nil if the content
+	// still matches Request.Known. Its errors describe what failed.
 	Body io.ReadCloser
 	Validators
-	Signer string // of what Request.Signed demands
+	Signer string // who signed it, as Request.Signed requires
 }
 
-// delayed is an error of an origin that says when to come back.
+// delayed is an error of an origin that says when to retry.
 type delayed interface {
 	error
 	RetryAfter() time.Duration

@@ -15,19 +15,18 @@ import (
 )
 
 const (
-	// quiet is how long a file must not have been written to, or replaced,
-	// before it is read. It is longer than that of definitions, so that one
-	// which is written right after its module is there first, and both are
-	// taken together.
+	// quiet is how long a file must be unchanged before it is read. It is
+	// longer than that of definitions, so that a definition that is written
+	// right after its module is processed first, and both take effect together.
 	quiet    = 20 * time.Millisecond
-	restless = 2 * time.Second // how long to wait for that
+	restless = 2 * time.Second // maximum time to wait for quiet
 )
 
-// moduleFiles fetches modules from file URLs. The ETag of a file is what stat
-// says of it, so that one which didn't change is never read again.
+// moduleFiles fetches modules from file URLs. The ETag of a file is derived
+// from its info, so that an unchanged file is never read again.
 type moduleFiles struct {
-	roots *files.Roots // nil: everywhere
-	what  string       // "module", or what else they have, for people
+	roots *files.Roots // nil: files may be anywhere
+	what  string       // "module", or another description of the content for messages
 }
 
 func (m moduleFiles) Fetch(ctx context.Context, request Request) (*Response, error) {
@@ -101,7 +100,7 @@ func (m moduleFiles) waitQuiet(ctx context.Context, path string, stat fs.FileInf
 	}
 }
 
-// steady is a file that must not change while it is read.
+// steady is a file whose reads fail if it changes meanwhile.
 type steady struct {
 	*os.File
 	what string
@@ -125,7 +124,7 @@ func (s *steady) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteTo hides os.File's, which would go around Read.
+// WriteTo hides that of os.File, which would bypass Read.
 func (s *steady) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{s})
 }
@@ -134,7 +133,7 @@ func fileTag(stat fs.FileInfo) string {
 	return fmt.Sprintf("%s-%d-%d", inode(stat), stat.Size(), stat.ModTime().UnixNano())
 }
 
-// filePath gives the path of a file URL.
+// filePath returns the path of a file URL.
 func filePath(url string) (string, error) {
 	path, ok := definition.Module{URL: url}.Path()
 	if !ok || path == "" {

@@ -9,18 +9,18 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// fileWatcher says when files may have changed. It is a hint only: whoever watches
-// also looks from time to time.
+// fileWatcher signals that files may have changed. This is only a hint: users
+// of it also poll.
 type fileWatcher struct {
-	notify *fsnotify.Watcher // nil: none to be had, looking must do
+	notify *fsnotify.Watcher // nil: not available, only polling
 	log    *slog.Logger
 
 	mu      sync.Mutex
 	dirs    map[string]map[*fileWatch]bool
-	watched map[string]bool // folders that events come from
+	watched map[string]bool // folders that are watched
 }
 
-// fileWatch is one file that is watched.
+// fileWatch is one watched file.
 type fileWatch struct {
 	path    string
 	changed func() // must not block
@@ -35,7 +35,7 @@ func newFileWatcher(log *slog.Logger) *fileWatcher {
 	return w
 }
 
-// run passes events on until the watcher is closed.
+// run handles events until the watcher is closed.
 func (w *fileWatcher) run() {
 	if w.notify == nil {
 		return
@@ -62,8 +62,8 @@ func (w *fileWatcher) close() {
 	}
 }
 
-// add begins to watch a file by its folder, since files are replaced by others
-// of the same name. Adding what is watched already renews the watch.
+// add watches a file by its folder, since files are often replaced. Adding a
+// file again renews the watch.
 func (w *fileWatcher) add(f *fileWatch) {
 	dir := filepath.Dir(f.path)
 	w.mu.Lock()
@@ -73,7 +73,7 @@ func (w *fileWatcher) add(f *fileWatch) {
 	}
 	w.dirs[dir][f] = true
 	if w.notify != nil && !w.watched[dir] {
-		// A folder that isn't there yet is tried again at the next look.
+		// If the folder doesn't exist yet, the next poll tries again.
 		w.watched[dir] = w.notify.Add(dir) == nil
 	}
 }
@@ -92,8 +92,8 @@ func (w *fileWatcher) remove(f *fileWatch) {
 	}
 }
 
-// tell wakes whoever watches a file. A folder whose "..data" link is swapped
-// (Kubernetes' way) has changed as a whole, as has one that is gone.
+// tell signals the watches of a file. A folder whose "..data" link is swapped
+// (as Kubernetes does) has changed as a whole, as has one that was removed.
 func (w *fileWatcher) tell(event fsnotify.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// Retain says how long modules are kept that nothing names any more: an Envoy
-// may still ask for one, and a roll-back needs no fetch while it is there.
+// Retain determines how long unreferenced modules are kept: an Envoy may still
+// request one, and a rollback needs no fetch as long as the module is present.
 type Retain struct {
-	For   time.Duration // since the last use; default 24 h
-	Bytes int64         // of all such modules, oldest go first; default 1 GiB
+	For   time.Duration // since its last use; default 24 h
+	Bytes int64         // total size of unreferenced modules; the oldest are removed first; default 1 GiB
 }
 
-// inUse is how long after its use a module is never removed: it may be on its
-// way to being named.
+// inUse is how long a module is never removed after its last use, because it
+// may be about to be referenced.
 const inUse = 10 * time.Minute
 
-// GC removes modules that are not named and no longer to be retained, and
-// gives their number.
+// GC removes modules that are not in named and need not be retained. It returns
+// their number.
 func (s *Store) GC(ctx context.Context, now time.Time, named map[string]bool, keep Retain) (int, error) {
 	keep.For = cmp.Or(keep.For, 24*time.Hour)
 	keep.Bytes = cmp.Or(keep.Bytes, 1<<30)
@@ -59,7 +59,7 @@ func (s *Store) GC(ctx context.Context, now time.Time, named map[string]bool, ke
 	return removed, nil
 }
 
-// discard removes a module that was used last at that time, if it still was.
+// discard removes a module, unless it was used later than the given time.
 func (s *Store) discard(sha256 string, used time.Time) (removed bool, err error) {
 	return s.removeIf(sha256, func(stat fs.FileInfo) bool {
 		now := stat.ModTime()

@@ -12,23 +12,23 @@ import (
 	"wasmxds/definition"
 )
 
-// HTTP fetches modules from http and https URLs, through the proxy that the
-// environment names, if any. Make one by [NewHTTP] or [Policy.NewHTTP].
+// HTTP fetches modules from http and https URLs, through the proxy in the
+// environment, if any. Use [NewHTTP] or [Policy.NewHTTP] to create one.
 type HTTP struct {
 	policy Policy
 	client *http.Client
 }
 
-// NewHTTP gives a Fetcher for what the zero Policy allows.
+// NewHTTP returns a Fetcher with the zero Policy.
 func NewHTTP() *HTTP { return Policy{}.NewHTTP() }
 
-// NewHTTP gives a Fetcher that keeps to the policy; it follows at most five
+// NewHTTP returns a Fetcher that enforces the policy. It follows at most five
 // redirects, and none from https to http.
 func (p Policy) NewHTTP() *HTTP {
 	return &HTTP{p, &http.Client{Transport: p.CheckRequest(p.Transport()), CheckRedirect: checkRedirect}}
 }
 
-// Close closes connections that are not in use.
+// Close closes idle connections.
 func (h *HTTP) Close() { h.client.CloseIdleConnections() }
 
 func checkRedirect(r *http.Request, via []*http.Request) error {
@@ -41,7 +41,7 @@ func checkRedirect(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// Fetch makes a GET request, conditional if something is known.
+// Fetch sends a GET request, which is conditional if request.Known is set.
 func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, request.URL, nil)
 	if err != nil {
@@ -80,7 +80,7 @@ func (h *HTTP) Fetch(ctx context.Context, request Request) (*Response, error) {
 	return nil, &statusError{what: what, status: fmt.Sprintf("%d %s", response.StatusCode, http.StatusText(response.StatusCode)), after: retryAfter(response.Header)}
 }
 
-// body says what was being fetched when reading fails.
+// body adds what was being fetched to read errors.
 type body struct {
 	io.ReadCloser
 	what string
@@ -97,7 +97,7 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// statusError is an answer that is no module.
+// statusError is a response with an unsuccessful status.
 type statusError struct {
 	what, status string
 	after        time.Duration
@@ -106,7 +106,8 @@ type statusError struct {
 func (e *statusError) Error() string             { return e.what + ": " + e.status }
 func (e *statusError) RetryAfter() time.Duration { return e.after }
 
-// retryAfter reads the header in seconds; a date is left to our own back-off.
+// retryAfter parses the header in seconds. It ignores a date, in favor of our
+// own back-off.
 func retryAfter(h http.Header) time.Duration {
 	seconds, err := strconv.ParseUint(h.Get("Retry-After"), 10, 16)
 	if err != nil {

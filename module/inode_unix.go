@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// inode tells files of the same name apart.
+// inode returns an identifier that distinguishes files of the same name.
 func inode(stat fs.FileInfo) string {
 	if s, ok := stat.Sys().(*syscall.Stat_t); ok {
 		return fmt.Sprintf("%d-%d", s.Dev, s.Ino)

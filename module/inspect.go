@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// Contents is what a module says of itself to whoever links it.
+// Contents is the interface of a module.
 type Contents struct {
 	ABI     string   `json:"abi"` // Proxy-Wasm ABI: "0.1.0", "0.2.0" or "0.2.1"
 	Exports []string `json:"exports"`
 	Imports []string `json:"imports"` // "module.name"
 }
 
-// ContentError says that some bytes are no module that Envoy can run: what
-// they are instead, and what to do about it.
+// ContentError means that some content is not a module that Envoy can run. It
+// describes what the content is, and what to do.
 type ContentError struct {
 	Message string
 	Hint    string
@@ -27,11 +27,10 @@ func (e *ContentError) Error() string { return e.Message }
 
 const abiPrefix = "proxy_abi_version_"
 
-// Inspect reads the layout of a Wasm module: that it is whole, and exports
-// one of the Proxy-Wasm ABIs that Envoy knows, and has no more of anything than
-// V8 takes. It doesn't validate code; time
-// and memory are bounded whatever the input. What is no such module gives a
-// [*ContentError].
+// Inspect parses the layout of a Wasm module. It checks that the module is
+// complete, exports one of the Proxy-Wasm ABIs that Envoy supports, and exceeds
+// no limit of V8. It doesn't validate code. Time and memory are bounded for any
+// input. If the input is not such a module, Inspect returns a [*ContentError].
 func Inspect(r io.ReaderAt, size int64) (*Contents, error) {
 	if err := checkHeader(r, size); err != nil {
 		return nil, err
@@ -83,7 +82,7 @@ func Inspect(r io.ReaderAt, size int64) (*Contents, error) {
 	return c.withABI()
 }
 
-// withABI finds the marker by which Envoy tells the ABI.
+// withABI sets the ABI by the export that Envoy recognizes it by.
 func (c *Contents) withABI() (*Contents, error) {
 	var unknown string
 	for _, name := range c.Exports {
@@ -112,7 +111,8 @@ func (c *Contents) withABI() (*Contents, error) {
 	}
 }
 
-// checkHeader checks magic and version, and tells what is there instead.
+// checkHeader checks magic and version, and reports what the content is
+// instead.
 func checkHeader(r io.ReaderAt, size int64) error {
 	head := make([]byte, min(size, 512))
 	if n, err := r.ReadAt(head, 0); n < len(head) {
@@ -154,8 +154,9 @@ func malformed(format string, args ...any) error {
 	return &ContentError{Message: "is a malformed Wasm module: " + fmt.Sprintf(format, args...)}
 }
 
-// misnomer says what bytes are that aren't Wasm, and nothing of what is in them:
-// a URL or a path may lead to what its author may not read.
+// misnomer returns an error that describes content other than Wasm without
+// revealing any of it: the author of a definition may not be allowed to read
+// what a URL or path refers to.
 func misnomer(head []byte) error {
 	text := strings.ToLower(strings.TrimLeft(strings.TrimPrefix(string(head), "\ufeff"), " \t\r\n"))
 	starts := func(prefixes ...string) bool {

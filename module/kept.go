@@ -11,29 +11,29 @@ import (
 	"wasmxds/definition"
 )
 
-// Kept is a definition and its module as they are written down.
+// Kept is the stored form of a definition and its module.
 type Kept struct {
 	Definition KeptDefinition `json:"definition"`
 	Module     Info           `json:"module"`
 	Trial      string         `json:"trial,omitempty"`
-	// Accepted is what modules of a filter with allow: computed may want.
+	// Accepted is what modules of a filter with allow: computed may use.
 	Accepted accepted `json:"accepted,omitempty"`
 }
 
-// KeptDefinition has the messages of a Filter as bytes, since JSON can't have
-// them as they are. Its fields hide those of the same name.
+// KeptDefinition has the messages of a Filter as bytes, since they can't be
+// written as JSON. Its fields hide those with the same names.
 type KeptDefinition struct {
 	definition.Filter
 	Config, VMConfig, Wasm []byte `json:",omitempty"`
 }
 
-// Keep is what Restore gives back.
+// Keep returns the stored form of a definition and its module.
 func Keep(f *definition.Filter, m Info) (Kept, error) {
 	k := Kept{Definition: KeptDefinition{Filter: *f}, Module: m}
 	return k, k.Definition.pack()
 }
 
-// Restore gives the definition that was kept.
+// Restore returns the stored definition.
 func (k Kept) Restore() (*definition.Filter, error) {
 	d := &k.Definition
 	f := d.Filter
@@ -53,7 +53,7 @@ func (k Kept) Restore() (*definition.Filter, error) {
 	return &f, errors.Join(errs[:]...)
 }
 
-// pack puts the messages into the fields that hide them.
+// pack encodes the messages into the fields that hide them.
 func (d *KeptDefinition) pack() error {
 	marshal := proto.MarshalOptions{Deterministic: true}
 	var errs [3]error

@@ -10,9 +10,9 @@ import (
 	"wasmxds/state"
 )
 
-// learn takes in what other servers of the state accepted of filters with allow:
-// computed, so that all refuse the same, and who they found has signed modules, until
-// ctx ends.
+// learn follows what other servers of the state have stored about filters: what
+// they accepted for filters with allow: computed, so that all of them reject
+// the same, and who has signed modules. It returns when ctx ends.
 func (l *resolution) learn(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := l.learnOnce(ctx)
@@ -41,8 +41,8 @@ func (l *resolution) learnOnce(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// learnOf takes in one entry. One that can't be read is for who starts next to
-// complain of.
+// learnOf processes one entry. It ignores one that can't be read; the next
+// server that starts will report it.
 func (l *resolution) learnOf(ctx context.Context, e state.Event) {
 	name := strings.TrimPrefix(e.Key, filterKeys)
 	var kept struct {

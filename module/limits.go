@@ -8,19 +8,19 @@ import (
 	"math"
 )
 
-// What V8 takes, as seen on Envoy 1.36.2 (V8 13.8) and 1.40.0 (14.6): a module
-// that has more is refused there, and may cost a lot here.
+// Limits of V8, measured on Envoy 1.36.2 (V8 13.8) and 1.40.0 (14.6): a module
+// that exceeds one is rejected there, and may cost a lot here.
 const (
 	maxTypes        = 1_000_000
-	maxParameters   = 1000 // results, too
+	maxParameters   = 1000 // of results as well
 	maxFunctions    = 1_000_000
 	maxTables       = 100_000
-	maxTable        = 10_000_000 // entries that a table begins with
+	maxTable        = 10_000_000 // initial entries of a table
 	maxPages        = 65_536
 	maxGlobals      = 1_000_000
 	maxDataSegments = 100_000
 	maxFunctionSize = 7_654_321 // bytes
-	maxLocals       = 50_000    // of a function (V8 counts its parameters as well)
+	maxLocals       = 50_000    // in a function (V8 also counts its parameters)
 )
 
 const (
@@ -31,8 +31,8 @@ const (
 	sectionData   = 11
 )
 
-// checkLimits refuses a section that V8 would refuse for its size. What it
-// can't read, it leaves to whoever compiles the module.
+// checkLimits returns an error if V8 would reject a section for its size. It
+// ignores what it can't parse; compiling the module will report it.
 func checkLimits(r io.ReaderAt, id byte, s section) error {
 	in := &stream{r: bufio.NewReader(io.NewSectionReader(r, s.at, int64(s.size)))}
 	switch id {
@@ -64,7 +64,8 @@ func tooMany(what string, n, limit uint32) error {
 	}
 }
 
-// stream reads a section without keeping it. After an error, numbers are zero.
+// stream parses a section without buffering it. After an error, all numbers are
+// zero.
 type stream struct {
 	r   *bufio.Reader
 	err error
@@ -91,11 +92,11 @@ func (s *stream) skip(n uint32) {
 	}
 }
 
-// value skips the type of a value.
+// value skips a value type.
 func (s *stream) value() {
 	const nullable, reference = 0x63, 0x64
 	if kind := s.u32(); kind == nullable || kind == reference {
-		s.u32() // to what
+		s.u32() // the type that it refers to
 	}
 }
 
@@ -107,7 +108,7 @@ func (s *stream) types() error {
 	}
 	for ; n > 0 && s.err == nil; n-- {
 		if s.u32() != function {
-			return nil // structures, arrays and groups: newer than filters are
+			return nil // structures, arrays and groups: too new for filters
 		}
 		for _, what := range []string{"parameters of a function", "results of a function"} {
 			values := s.u32()
@@ -154,7 +155,7 @@ func (s *stream) limits() (first, most uint32) {
 	const bounded, wide = 1, 4
 	flags := s.u32()
 	if flags&wide != 0 {
-		s.err = fmt.Errorf("addresses of 64 bits") // not looked at
+		s.err = fmt.Errorf("addresses of 64 bits") // not checked
 		return 0, 0
 	}
 	first = s.u32()
@@ -164,7 +165,7 @@ func (s *stream) limits() (first, most uint32) {
 	return first, most
 }
 
-// bodies looks at each function's size and at how many locals it declares.
+// bodies checks each function's size and number of locals.
 func (s *stream) bodies() error {
 	n := s.u32()
 	if err := tooMany("functions", n, maxFunctions); err != nil {
@@ -190,7 +191,7 @@ func (s *stream) bodies() error {
 	return nil
 }
 
-// locals adds up what a function's body begins with.
+// locals returns the number of locals at the beginning of a function's body.
 func (s *stream) locals() uint32 {
 	sum := uint64(0)
 	for groups := s.u32(); groups > 0 && s.err == nil && sum <= maxLocals; groups-- {

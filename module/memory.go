@@ -15,15 +15,15 @@ import (
 	"wasmxds/state"
 )
 
-// memory is what a Resolver knows across restarts: what was good last of each
-// filter, and what origins said of what they gave. It is written down half a
-// second after it changed.
+// memory is what a Resolver remembers across restarts: the last good version of
+// each filter, and the validators of origins. It is written half a second after
+// a change.
 //
-// A process that is killed loses what became good in its last half second. The
-// modules are kept as they come, so the next process finds all of it again from
-// the definitions, tries it anew, and publishes the same. Only where a module is
-// not pinned and its origin is away at that moment are Envoys swapped back to the
-// version before, until the origin is there again.
+// A process that is killed loses what became good in its last half second.
+// Since modules are stored when they arrive, the next process finds the same
+// versions from the definitions, tries them again, and publishes the same. Only
+// if a module is not pinned and its origin is unavailable at that moment,
+// Envoys go back to the previous version until the origin is available again.
 type memory struct {
 	origins map[originKey]knowledge
 
@@ -31,7 +31,8 @@ type memory struct {
 	keptOrigins state.View // savedOrigin, by savedOrigin.key
 }
 
-// filterKeys are those of what was good of filters, which servers share.
+// filterKeys is the prefix of the last good versions of filters, which servers
+// share.
 const filterKeys = "modules/filter/"
 
 func newMemory(kept, own *state.Writer) memory {
@@ -42,13 +43,13 @@ type savedOrigin struct {
 	URL        string `json:"url"`
 	Pull       string `json:"pull,omitempty"`
 	PullSecret string `json:"pullSecret,omitempty"`
-	SHA256     string `json:"sha256,omitempty"` // only where it must be signed
-	Signed     string `json:"signed,omitempty"` // by whom, as the definition says
+	SHA256     string `json:"sha256,omitempty"` // only if it must be signed
+	Signed     string `json:"signed,omitempty"` // by whom, as in the definition
 	Validators
 	Module Info `json:"module"`
 }
 
-// key is where it is kept: URLs have any length.
+// key returns a hash as the storage key, because URLs have any length.
 func (o savedOrigin) key() string {
 	parts := []string{o.URL, o.Pull, o.PullSecret}
 	if o.SHA256 != "" || o.Signed != "" {
@@ -58,12 +59,12 @@ func (o savedOrigin) key() string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// savedOf is an origin of which nothing is known.
+// savedOf returns an origin about which nothing is known.
 func savedOf(key originKey) savedOrigin {
 	return savedOrigin{URL: key.url, Pull: string(key.pull), PullSecret: key.secret, SHA256: key.sha256, Signed: key.signed}
 }
 
-// MarshalJSON makes it a Kept.
+// MarshalJSON encodes g as a Kept.
 func (g good) MarshalJSON() ([]byte, error) {
 	k, err := Keep(g.definition, g.module)
 	if err != nil {
@@ -73,10 +74,10 @@ func (g good) MarshalJSON() ([]byte, error) {
 	return json.Marshal(k)
 }
 
-// keep keeps what is good of a filter now.
+// keep stores the last good version of a filter.
 func (m *memory) keep(g good) { m.keptFilters.Put(g.definition.Name, g) }
 
-// drop forgets what was good of a filter.
+// drop removes the last good version of a filter.
 func (m *memory) drop(name string) { m.keptFilters.Remove(name) }
 
 func (m *memory) origin(key originKey) knowledge { return m.origins[key] }
@@ -99,8 +100,8 @@ func (m *memory) forget(but map[originKey]*origin) {
 	}
 }
 
-// restore takes over what was good before a restart, as far as the store of
-// modules still has it.
+// restore restores the last good versions from before a restart, as far as
+// their modules are still in the store.
 func (l *resolution) restore() {
 	m := &l.memory
 	filters, origins := map[string]good{}, map[string]savedOrigin{}
@@ -124,10 +125,10 @@ func (l *resolution) restore() {
 	})
 	there := l.present(filters, origins)
 	for name, g := range filters {
-		// Where the module is gone, too: others may have it, and what is kept goes only
-		// when nobody wants the filter.
+		// Also if the module is missing: other servers may have it, and the
+		// stored version is only removed when nobody wants the filter.
 		e := &wantedFilter{}
-		if g.module.ABI == "" || there[g.module.SHA256] { // no ABI: only Envoys have it
+		if g.module.ABI == "" || there[g.module.SHA256] { // without an ABI, only Envoys fetch it
 			e.good = g
 		} else {
 			l.lost[name] = g
@@ -145,11 +146,11 @@ func (l *resolution) restore() {
 	}
 }
 
-// present verifies the modules that these have.
+// present verifies the modules of these, and returns which are in the store.
 func (l *resolution) present(filters map[string]good, origins map[string]savedOrigin) map[string]bool {
 	there := map[string]bool{}
 	for _, g := range filters {
-		if g.module.ABI != "" { // else only Envoys have it
+		if g.module.ABI != "" { // otherwise, only Envoys fetch it
 			there[g.module.SHA256] = false
 		}
 	}
@@ -170,7 +171,7 @@ func (l *resolution) present(filters map[string]good, origins map[string]savedOr
 			return nil
 		})
 	}
-	_ = group.Wait() // they give no error
+	_ = group.Wait() // the functions return no errors
 	for i, sum := range named {
 		there[sum] = good[i]
 	}

@@ -1,26 +1,27 @@
-// Package module gets Wasm modules, makes sure that they are what Envoy can
-// run, and keeps them by their content.
+// Package module fetches Wasm modules, ensures that Envoy can run them, and
+// stores them by their content.
 //
 // Start with [Resolver], which turns a set of definitions into one whose
-// modules are all in the [Store]. Package serve is where Envoys download them.
+// modules are all in the [Store]. Package serve is the server that Envoys
+// download them from.
 package module
 
 import "wasmxds/definition"
 
-// Info is what is known of a module that is in the store.
+// Info describes a module in the store.
 type Info struct {
 	SHA256 string `json:"sha256"` // lower-case hex
-	Size   int64  `json:"size"`   // bytes
-	ABI    string `json:"abi"`    // proxy_abi_version_* it exports: "0.2.1"
+	Size   int64  `json:"size"`   // in bytes
+	ABI    string `json:"abi"`    // of the exported proxy_abi_version_*: "0.2.1"
 
-	// Signer has signed it, as was verified; Signed is the ID of what was demanded.
-	// Both are "" where nothing was.
+	// Signer is the verified signer, and Signed the ID of the requirement that
+	// was verified. Both are "" if no signature was required.
 	Signer string `json:"signer,omitempty"`
 	Signed string `json:"signed,omitempty"`
 }
 
-// Set is a set of definitions of which each filter has the best module that
-// could be had. Immutable.
+// Set is a set of definitions in which each filter has the best available
+// module. It is immutable.
 type Set struct {
 	Filters   []*Filter // by name
 	Listeners []*definition.Listener
@@ -29,39 +30,39 @@ type Set struct {
 	Withheld  []definition.Withheld
 	// RolloutHoles are as in definition.Set.
 	RolloutHoles []*definition.Hole
-	Problems     []definition.Problem // of modules; each is at its filter's definition
+	Problems     []definition.Problem // with modules; each is at its filter's definition
 }
 
-// Filter is a filter as it is to be served. Immutable; the pointer stays the
-// same from set to set while nothing about it changes.
+// Filter is a filter to serve. It is immutable, and its pointer stays the same
+// from set to set as long as nothing about it changes.
 type Filter struct {
-	// Definition is what to serve: the newest, or, while the newest has a
-	// module that can't be had or doesn't run, the last one that was good.
+	// Definition is what to serve: the newest or, as long as the module of the
+	// newest can't be fetched or doesn't run, the last good one.
 	//
-	// Where it is a script in a file, Definition is Wanted with that script.
+	// For a script in a file, Definition is Wanted with that script.
 	Definition *definition.Filter
-	// Module is zero where none was ever good (Reason says why), and for a Lua
-	// filter, whose script is in Definition. Where Envoy fetches from the module's
-	// own URL, there may be no more than its SHA256.
+	// Module is zero if no version was ever good (see Reason), and for a Lua
+	// filter, whose script is in Definition. If Envoy fetches from the module's
+	// own URL, it may have only a SHA256.
 	Module Info
 
-	Wanted *definition.Filter // what the directory says now
+	Wanted *definition.Filter // the current definition
 	State  State
-	Reason string // why Wanted is not (yet) what is served; "" when it is
-	Tests  int    // cases of FilterTests that Wanted has passed; 0: none, or they were not run
+	Reason string // why Wanted is not (yet) served; "" if it is
+	Tests  int    // number of FilterTest cases that Wanted has passed; 0: none, or not run
 }
 
-// State says how far Wanted is.
+// State is the state of Wanted.
 type State string
 
 const (
 	Good     State = "good"     // Wanted is served
-	Fetching State = "fetching" // its module is on the way
-	Failed   State = "failed"   // its module can't be had or can't be used
+	Fetching State = "fetching" // its module is being fetched
+	Failed   State = "failed"   // its module can't be fetched or used
 )
 
-// Ready says whether there is anything to serve for this filter: Envoy takes
-// no module without its SHA-256, and a script as it is.
+// Ready reports whether there is anything to serve for this filter. Envoy
+// accepts no module without its SHA-256, and a script as it is.
 func (f *Filter) Ready() bool {
 	if l := f.Definition.Lua; l != nil {
 		return l.Script != ""

@@ -16,21 +16,21 @@ import (
 	"wasmxds/definition"
 )
 
-// originKey tells origins apart. Filters that want the same share one.
+// originKey identifies an origin. Filters with the same key share one.
 type originKey struct {
 	url    string
-	sha256 string // "": whatever is there
+	sha256 string // "": any content
 	pull   definition.PullPolicy
 	secret string
-	script bool   // it is a Lua script, which is not for the store
-	signed string // by whom, as Signed.String has it; "": the definition does not say
+	script bool   // a Lua script, which is not stored as a module
+	signed string // required signer, from Signed.String; "": not in the definition
 }
 
 func keyOf(f *definition.Filter) originKey {
 	return originKey{f.Module.URL, f.Module.SHA256, f.Module.Pull, f.Module.PullSecret, f.Lua != nil, f.Module.Signed.String()}
 }
 
-// String is for people: it has no password, and no token.
+// String returns the origin for messages, without passwords and tokens.
 func (k originKey) String() string {
 	if file, ok := (definition.Module{URL: k.url}).Path(); ok {
 		return file
@@ -46,9 +46,9 @@ func (k originKey) scheme() string {
 	return u.Scheme
 }
 
-// settled says whether what was fetched once isn't asked for again when the
-// program or the definition is loaded anew: where the definition says so, and
-// by default for tags of images other than latest.
+// settled reports whether content that was fetched once isn't fetched again
+// when the program or the definition is loaded: if the definition says so and,
+// by default, for tags of images other than latest.
 func (k originKey) settled() bool {
 	if k.pull != definition.PullDefault || k.scheme() != "oci" {
 		return k.pull == definition.PullIfNotPresent
@@ -57,31 +57,32 @@ func (k originKey) settled() bool {
 	return tagged && tag != "latest"
 }
 
-// origin is where a module comes from, and what came. Its fields are owned by
-// the resolution.
+// origin is the origin of a module, and the latest result. Its fields are owned
+// by the resolution.
 type origin struct {
 	key  originKey
 	stop context.CancelFunc
 	wake chan struct{} // ends a sleep
-	asks atomic.Bool   // somebody waits for the next look, whatever comes of it
+	asks atomic.Bool   // the next outcome is reported even if nothing has changed
 
-	info  Info   // the newest module; zero: none yet
-	text  string // the same of a script
-	err   error  // why there is none, or none newer
-	stale bool   // err is about asking again: info may well still be the newest
-	news  int    // how often it was heard of
+	info  Info   // latest module; zero: none yet
+	text  string // latest script
+	err   error  // why there is none, or no newer one
+	stale bool   // err is from a check for updates: info may still be current
+	news  int    // number of outcomes so far
 	round uint
 }
 
-// knowledge is what is known of an origin's content. Each copy has one owner.
+// knowledge is what is known about the content of an origin. Each copy has one
+// owner.
 type knowledge struct {
 	Validators
 	info Info
-	text string // of a script
-	err  error  // a *ContentError: the content is no use
+	text string // content of a script
+	err  error  // a *ContentError: the content is unusable
 }
 
-// origin gives the origin of a filter's module, and begins to follow it.
+// origin returns the origin of a filter's module, and starts to follow it.
 func (l *resolution) origin(f *definition.Filter) *origin {
 	key := keyOf(f)
 	if o := l.origins[key]; o != nil {
@@ -91,8 +92,8 @@ func (l *resolution) origin(f *definition.Filter) *origin {
 	o := &origin{key: key, stop: stop, wake: make(chan struct{}, 1)}
 	l.origins[key] = o
 	known := l.known(key)
-	if key.scheme() != "file" && (known.info.Signed == "" || l.has(known.info)) { // what is known to be signed may be elsewhere
-		o.info = known.info // goes on while the origin is asked whether it is still so
+	if key.scheme() != "file" && (known.info.Signed == "" || l.has(known.info)) { // a module whose signature is known may not be in this store
+		o.info = known.info // used while the origin is checked
 	}
 	l.group.Go(func() error {
 		defer stop()
@@ -102,7 +103,7 @@ func (l *resolution) origin(f *definition.Filter) *origin {
 	return o
 }
 
-// follow fetches, and again when there may be something newer.
+// follow fetches, and fetches again when there may be newer content.
 func (l *resolution) follow(ctx context.Context, o *origin, known knowledge) {
 	regular, again := l.Poll, func() {}
 	switch {
@@ -111,7 +112,7 @@ func (l *resolution) follow(ctx context.Context, o *origin, known knowledge) {
 		if file, err := filePath(o.key.url); err == nil {
 			w := &fileWatch{file, o.look}
 			defer l.watcher.remove(w)
-			again = func() { // its folder may be a new one
+			again = func() { // its folder may have been replaced
 				if l.Policy.holds(filepath.Dir(file)) {
 					l.watcher.add(w)
 				}
@@ -153,8 +154,8 @@ func (l *resolution) follow(ctx context.Context, o *origin, known knowledge) {
 	}
 }
 
-// settle waits for a definition that may come with a new file: until it asks, but
-// not for long.
+// settle waits for a definition that may be written together with a file, until
+// it asks for the origin, but not long.
 func (o *origin) settle(ctx context.Context) bool {
 	for until := time.Now().Add(quiet); !o.asks.Load(); {
 		wait := time.Until(until)
@@ -168,13 +169,14 @@ func (o *origin) settle(ctx context.Context) bool {
 	return true
 }
 
-// outcome is that of an attempt, to be told when it differs from the last.
+// outcome is the outcome of an attempt, which is only reported when it differs
+// from the last one.
 type outcome struct {
 	knowledge
 	err string
 }
 
-// pause is how long to wait after a failed attempt.
+// pause returns how long to wait after a failed attempt.
 func pause(b BackOff, err error) time.Duration {
 	const longest = 10 * time.Minute
 	wait := b.NextBackOff()
@@ -187,7 +189,7 @@ func pause(b BackOff, err error) time.Duration {
 	return min(wait, longest)
 }
 
-// sleep waits for a time (0: for ever) or until the origin is woken.
+// sleep waits for a duration (0: indefinitely) or until the origin is woken.
 func (o *origin) sleep(ctx context.Context, d time.Duration) bool {
 	var timer <-chan time.Time
 	if d > 0 {
@@ -208,20 +210,21 @@ func (o *origin) sleep(ctx context.Context, d time.Duration) bool {
 func (o *origin) look() {
 	select {
 	case o.wake <- struct{}{}:
-	default: // it is about to look
+	default: // it has been woken already
 	}
 }
 
-// ask has the origin looked at now, and heard of even if nothing is new.
+// ask makes the origin fetch now, and report the outcome even if nothing has
+// changed.
 func (o *origin) ask() {
 	o.asks.Store(true)
 	o.look()
 }
 
-// heard takes over the outcome of an attempt.
+// heard processes the outcome of an attempt.
 func (l *resolution) heard(o *origin, known knowledge, err error) {
 	if l.origins[o.key] != o {
-		return // nobody wants it any more
+		return // it is no longer wanted
 	}
 	o.news++
 	o.err = err
@@ -232,7 +235,7 @@ func (l *resolution) heard(o *origin, known knowledge, err error) {
 			l.memory.learn(o.key, known)
 		}
 	} else if known.info.Signed != o.info.Signed {
-		o.info = Info{} // somebody else must have signed it
+		o.info = Info{} // another signer is required now
 	}
 	_, content := errors.AsType[*ContentError](err)
 	o.stale = err != nil && !content && o.key.scheme() != "file" && l.has(o.info)
@@ -241,7 +244,7 @@ func (l *resolution) heard(o *origin, known knowledge, err error) {
 	}
 }
 
-// has says whether a module is in the store still.
+// has reports whether a module is in the store.
 func (l *resolution) has(m Info) bool {
 	if m.SHA256 == "" {
 		return false
@@ -250,11 +253,11 @@ func (l *resolution) has(m Info) bool {
 	return err == nil
 }
 
-// fetch makes one attempt to bring known up to date.
+// fetch makes one attempt to update known.
 func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge) error {
 	must, err := l.requirement(key)
 	if err != nil || idOf(must) != known.info.Signed {
-		*known = knowledge{} // what was verified is not what is demanded
+		*known = knowledge{} // another signature was verified than is required
 	}
 	if err != nil {
 		return err
@@ -314,7 +317,7 @@ func (l *resolution) fetch(ctx context.Context, key originKey, known *knowledge)
 
 func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKey, must Requirement, known *knowledge) error {
 	if known.err == nil && !l.has(known.info) {
-		*known = knowledge{} // what the origin said of what is lost is no use
+		*known = knowledge{} // validators are useless if the content is lost
 	}
 	response, err := fetcher.Fetch(ctx, Request{URL: key.url, PullSecret: key.secret, Known: known.Validators, Signed: must})
 	if err != nil {

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Peers are other servers of the same state, which may have a module whose origin is
-// away, or is on their machine alone.
+// Peers are other servers of the same state. They may have a module whose
+// origin is unavailable, or is a file on their machine.
 type Peers interface {
-	// Get sees to it that a module is in the Store. Where nobody has it, the error is
-	// [fs.ErrNotExist].
+	// Get ensures that a module is in the Store. If no server has it, the error
+	// is [fs.ErrNotExist].
 	Get(ctx context.Context, sha256 string) error
 }
 
 const (
-	peersAtOnce  = 4           // modules at once of those that are merely needed
-	lastPeerWait = time.Minute // between attempts to get one of them
+	peersAtOnce  = 4           // number of modules that are fetched concurrently because they are needed
+	lastPeerWait = time.Minute // maximum interval between attempts to get one of them
 )
 
-// fromPeers gets a module that is known by its content from another server.
+// fromPeers gets a module with a known hash from another server.
 func (l *resolution) fromPeers(ctx context.Context, sha256 string) (Info, error) {
 	if l.Peers == nil || sha256 == "" {
 		return Info{}, fs.ErrNotExist
@@ -30,15 +30,15 @@ func (l *resolution) fromPeers(ctx context.Context, sha256 string) (Info, error)
 	return l.Store.Stat(sha256)
 }
 
-// lacking is a module that is needed and not there.
+// lacking is a module that is needed and missing.
 type lacking struct {
-	under bool // it is being got
+	under bool // it is being fetched
 	wait  time.Duration
-	next  time.Time // to try
+	next  time.Time // time of the next attempt
 }
 
-// gather gets what is needed and is not on this disk, whatever it was defined by, from
-// other servers, until ctx ends.
+// gather gets modules that are needed and missing on this disk from other
+// servers, whatever defined them, until ctx ends.
 func (l *resolution) gather() {
 	tick := time.NewTicker(l.LookAt)
 	defer tick.Stop()
@@ -71,14 +71,15 @@ func (l *resolution) gather() {
 			m.under = true
 			under++
 			go func() {
-				_ = l.Peers.Get(l.ctx, sum) // says itself what fails
+				_ = l.Peers.Get(l.ctx, sum) // reports its errors itself
 				ended <- sum
 			}()
 		}
 	}
 }
 
-// missing are the modules that are needed and not there, as they were known before.
+// missing returns the modules that are needed and missing, with their previous
+// state.
 func (l *resolution) missing(before map[string]*lacking) map[string]*lacking {
 	now := map[string]*lacking{}
 	sums := make(chan []string, 1)
@@ -104,7 +105,8 @@ func (l *resolution) missing(before map[string]*lacking) map[string]*lacking {
 	return now
 }
 
-// revive has filters go on with what was good last, where its module is there again.
+// revive restores the last good versions of filters whose modules are present
+// again.
 func (l *resolution) revive() {
 	for name, g := range l.lost {
 		if !l.has(g.module) {

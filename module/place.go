@@ -7,9 +7,9 @@ import (
 	"wasmxds/definition"
 )
 
-// fitsPlace tells whether a module exports a callback for where its filter stands.
-// Envoy doesn't: it calls none, and all goes by as if there were no filter. What
-// can't be found out counts as fitting.
+// fitsPlace returns an error if a module exports no callback for the place of
+// its filter. Envoy does not check this: it would call nothing, as if there
+// were no filter. If the exports can't be determined, fitsPlace returns nil.
 func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	w, err := l.Store.Wants(sha256)
 	if err != nil {
@@ -17,7 +17,7 @@ func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	}
 	http, network := slices.ContainsFunc(w.Callbacks, isHTTP), slices.ContainsFunc(w.Callbacks, isNetwork)
 	switch {
-	case f.Serves(): // all that it needs, a timer or a queue, the trial has seen
+	case f.Serves(): // the dry run covers what it needs, such as a timer or a queue
 	case f.Logs() && !slices.Contains(w.Callbacks, "proxy_on_log"):
 		return &ContentError{
 			Message: "exports no proxy_on_log: as an access logger it would never be called",

@@ -17,29 +17,30 @@ import (
 	"wasmxds/files"
 )
 
-// Policy says where modules may come from. Definitions are written by people
-// who may have less access than xds-server: without a policy, a URL in one
-// could make it ask a cloud's metadata service. The zero value allows every
-// scheme and host, but no link-local, metadata and other special addresses.
+// Policy determines where modules may come from. The authors of definitions may
+// have less access than xds-server: without a policy, a URL in a definition
+// could make it send requests to a cloud's metadata service. The zero value
+// allows every scheme and host, but no link-local, metadata and other special
+// addresses.
 //
 // Addresses are checked when a connection is made, after DNS, so that no name
-// leads around it; redirects are checked like URLs. Behind a proxy (HTTP_PROXY
-// and so on) only the proxy knows the addresses: there, names are all that is
+// can bypass the check. Redirects are checked like URLs. Behind a proxy
+// (HTTP_PROXY and so on), only the proxy knows the addresses, so only names are
 // checked.
 type Policy struct {
-	Schemes []string // of file, http, https, oci; none: all
-	// Hosts of http, https and oci, redirects and token services of
-	// registries included: names, with a leading "*." for all below, or
-	// addresses or prefixes of them, each also with a port. docker.io stands
-	// for the host that serves it, too. None: all.
+	Schemes []string // of file, http, https, oci; empty: all
+	// Hosts are the allowed hosts of http, https and oci URLs, including
+	// redirects and token services of registries: names, with a leading "*."
+	// for all subdomains, or IP addresses or prefixes, each with an optional
+	// port. docker.io includes the host that serves it. Empty: all.
 	Hosts []string
-	// Roots are the folders that file URLs may lead into; nil: everywhere.
+	// Roots are the folders that file URLs may refer to; nil: everywhere.
 	Roots *files.Roots
-	// RootCAs are whom https and oci origins' certificates must be from; nil:
-	// whom the system trusts.
+	// RootCAs are the authorities for https and oci origins; nil: the system's.
 	RootCAs *x509.CertPool
-	// LinkLocal allows addresses that are refused else: link-local, metadata,
-	// multicast, reserved, shared (100.64.0.0/10), and what embeds such a one.
+	// LinkLocal allows addresses that are otherwise denied: link-local,
+	// metadata, multicast, reserved, shared (100.64.0.0/10), and those that
+	// embed one.
 	LinkLocal bool
 }
 
@@ -62,7 +63,7 @@ func (p Policy) Validate() error {
 	return nil
 }
 
-// CheckURL says why modules may not come from a URL.
+// CheckURL returns an error if modules may not come from a URL.
 func (p Policy) CheckURL(raw string) error {
 	u, err := url.Parse(definition.ImageURL(raw))
 	if err != nil {
@@ -81,7 +82,7 @@ func (p Policy) check(u *url.URL) error {
 	return p.checkHost(u.Scheme, u.Host)
 }
 
-// holds says whether a folder is one that file URLs may lead into.
+// holds reports whether file URLs may refer to a folder.
 func (p Policy) holds(dir string) bool {
 	if p.Roots == nil {
 		return true
@@ -92,7 +93,7 @@ func (p Policy) holds(dir string) bool {
 
 func (p Policy) checkHost(scheme, hostport string) error {
 	if scheme == "oci" && hostport == definition.DockerHub {
-		hostport = definition.DockerHubHost // which is asked
+		hostport = definition.DockerHubHost // the actual host
 	}
 	host, port := splitPort(hostport)
 	if port == "" {
@@ -129,8 +130,8 @@ func matchHost(pattern, host, port string, addr netip.Addr) bool {
 	return name == host || name == definition.DockerHub && host == definition.DockerHubHost
 }
 
-// splitPort tells host and port apart; either may be missing, and an IPv6
-// address is without its brackets then.
+// splitPort splits host and port. Either may be missing. An IPv6 address
+// without a port loses its brackets.
 func splitPort(hostport string) (host, port string) {
 	if h, p, err := net.SplitHostPort(hostport); err == nil {
 		return h, p
@@ -152,7 +153,7 @@ func refusal(format string, args ...any) error {
 	return &ContentError{Message: fmt.Sprintf(format, args...), Hint: "--module-schemes, --module-hosts and --module-link-local say where modules may come from"}
 }
 
-// control is a net.Dialer's: it sees the address that a name has become.
+// control is for net.Dialer.Control: it checks the resolved address.
 func (p Policy) control(_, address string, _ syscall.RawConn) error {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -161,8 +162,8 @@ func (p Policy) control(_, address string, _ syscall.RawConn) error {
 	return p.checkAddr(at.Addr())
 }
 
-// Transport makes connections as the policy allows. The caller closes idle
-// ones at the end.
+// Transport returns a transport that enforces the policy for addresses. The
+// caller must close its idle connections at the end.
 func (p Policy) Transport() *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: p.control}
 	return &http.Transport{
@@ -178,7 +179,8 @@ func (p Policy) Transport() *http.Transport {
 	}
 }
 
-// CheckRequest checks each request, redirected ones too, before it is made.
+// CheckRequest returns a RoundTripper that checks each request, including
+// redirects, before it is sent.
 func (p Policy) CheckRequest(next http.RoundTripper) http.RoundTripper {
 	return &checked{p, next}
 }
@@ -188,7 +190,7 @@ type checked struct {
 	next   http.RoundTripper
 }
 
-// CloseIdleConnections is for http.Client's function of that name.
+// CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (c *checked) CloseIdleConnections() {
 	if t, ok := c.next.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()

@@ -7,8 +7,8 @@ import (
 	"wasmxds/definition"
 )
 
-// regain gets the modules that filters in force have and this disk has not. What such
-// a filter was defined by may be gone, but for its URL.
+// regain fetches modules of filters in force that are missing on this disk. The
+// definition of such a filter may be gone, except for its URL.
 func (l *resolution) regain() {
 	begun := map[string]bool{}
 	for _, f := range l.InForce {
@@ -25,7 +25,7 @@ func (l *resolution) regain() {
 	}
 }
 
-// regainOne tries until the module is there, or nobody needs it any more.
+// regainOne retries until the module is present, or no longer needed.
 func (l *resolution) regainOne(ctx context.Context, key originKey) {
 	failing := l.BackOff()
 	for {

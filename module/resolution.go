@@ -14,8 +14,8 @@ import (
 	"wasmxds/definition"
 )
 
-// resolution is one Run of a Resolver. Its fields are owned by the goroutine of
-// run; others post functions to it.
+// resolution is the state of Resolver.Run. Its fields are owned by the
+// goroutine of run; others post functions to it.
 type resolution struct {
 	*Resolver
 	ctx     context.Context
@@ -25,53 +25,54 @@ type resolution struct {
 	emit    func(*Set)
 
 	wanted  *definition.Set // nil: none yet
-	dirty   bool            // the Set that went out is no longer right
-	round   uint            // of resolve; what a round doesn't use is dropped
+	dirty   bool            // the last Set is outdated
+	round   uint            // of resolve; what a round doesn't use is removed
 	origins map[originKey]*origin
 	trials  map[string]*dryRun       // by key
 	filters map[string]*wantedFilter // by name
-	lost    map[string]good          // what was good last of those whose module is not there, by name
+	lost    map[string]good          // last good versions whose module is missing, by name
 	memory  memory
-	// proven is who has signed a module, by its content and what was demanded: also what
-	// other servers have found.
+	// proven has the signers of modules, by content and requirement, including
+	// those that other servers have verified.
 	proven map[proof]string
-	// accepted is of each filter with allow: computed, by name; others may have
-	// accepted it. None: its first module has not been good yet.
+	// accepted is what was accepted for each filter with allow: computed, by
+	// name, by this or other servers. No entry: its first module has not been
+	// good yet.
 	accepted map[string]accepted
 }
 
-// wantedFilter is a filter of the wanted set.
+// wantedFilter is the state of a wanted filter.
 type wantedFilter struct {
 	current  *Filter // nil before the first Set
 	good     good
 	problems []definition.Problem
-	waiting  bool // for something that began to be on the way since the last Set
+	waiting  bool // for something that was started after the last Set
 	round    uint
 
-	// What the verdict was made from. While nothing of it changes, neither
-	// does the verdict: most filters, most of the time.
+	// Inputs of the verdict. As long as they are the same, so is the verdict,
+	// which is the case for most filters most of the time.
 	judged *definition.Filter
 	tested tested
 	origin *origin // nil: none is needed
 	trial  *dryRun // nil: none is needed
-	news   int     // of both
+	news   int     // number of outcomes of both
 	tried  subject
-	key    string // of the trial of that subject, without its tests; making it costs a hash
+	key    string // of the trial of that subject, without its tests; cached because it costs a hash
 
-	computed   *definition.Filter // with what its module wants as its list; nil: none was made
+	computed   *definition.Filter // with the computed allow list; nil: none so far
 	computedOf subject
 
 	scripted scripted
 }
 
-// subject is what a trial is about. A definition is immutable, so its pointer
-// stands for all that it says.
+// subject is the subject of a trial. A definition is immutable, so its pointer
+// identifies its content.
 type subject struct {
 	definition *definition.Filter
 	sha256     string
 }
 
-// settled says whether a verdict for f would be the same again.
+// settled reports whether the verdict for f would be the same again.
 func (e *wantedFilter) settled(f *definition.Filter, t tested) bool {
 	return e.judged == f && e.tested.same(t) && e.news == e.heard()
 }
@@ -86,16 +87,16 @@ func (e *wantedFilter) heard() (news int) {
 	return news
 }
 
-// good is a definition and a module that could be served together; zero where
-// none ever could.
+// good is a definition and a module that were good together. It is zero if none
+// ever were.
 type good struct {
 	definition *definition.Filter
 	module     Info
-	key        string // of the trial that it passed; "": none was asked for
+	key        string // of the trial that it passed; "": no trial was required
 	accepted   accepted
 }
 
-// String names it to people.
+// String describes g for messages.
 func (g good) String() string {
 	if g.definition.Lua != nil {
 		return "the script before"
@@ -104,8 +105,8 @@ func (g good) String() string {
 }
 
 func (l *resolution) run(updates <-chan *definition.Set) {
-	// What just began to be on the way is often there in a moment: files, and
-	// dry runs of small modules. So a Set waits for that, but not for long.
+	// Files, and dry runs of small modules, are often ready in a moment. So a
+	// Set waits for what was just started, but not long.
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()
 	settling := false
@@ -145,7 +146,7 @@ func (l *resolution) run(updates <-chan *definition.Set) {
 	}
 }
 
-// drain takes what else was posted meanwhile.
+// drain runs all other functions that were posted meanwhile.
 func (l *resolution) drain() {
 	for {
 		select {
@@ -157,7 +158,7 @@ func (l *resolution) drain() {
 	}
 }
 
-// post has do called by the goroutine of run, unless ctx ends before.
+// post makes the goroutine of run call do, unless ctx ends first.
 func (l *resolution) post(ctx context.Context, do func()) {
 	select {
 	case l.news <- do:
@@ -165,8 +166,8 @@ func (l *resolution) post(ctx context.Context, do func()) {
 	}
 }
 
-// resolve brings all filters up to date with what is known now, and says
-// whether to wait a moment before that goes out.
+// resolve updates all filters, and reports whether to wait a moment before a
+// new Set is sent.
 func (l *resolution) resolve() (waiting bool) {
 	l.round++
 	for _, f := range l.wanted.Filters {
@@ -191,7 +192,7 @@ func (l *resolution) resolve() (waiting bool) {
 	return waiting
 }
 
-// sweep ends what only filters needed that are gone, or are wanted otherwise.
+// sweep ends what is no longer used by any filter.
 func (l *resolution) sweep() {
 	for name, e := range l.filters {
 		if e.round != l.round {
@@ -224,8 +225,8 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t test
 		e.tested = t
 	}
 	if o := l.origins[keyOf(f)]; anew && o != nil && o.key.scheme() == "file" && (o.info != (Info{}) || o.text != "") {
-		// The module may have been written with the definition: it is judged
-		// when that was looked at.
+		// The module may have been written together with the definition, so it
+		// is judged after the file was checked.
 		o.ask()
 		e.origin, e.trial = o, nil
 		e.judged, e.news = f, e.heard()
@@ -271,13 +272,13 @@ func (l *resolution) resolveFilter(e *wantedFilter, f *definition.Filter, t test
 	l.dirty = true
 }
 
-// verdict is what is known of a filter as it is wanted.
+// verdict is the result for a filter as it is wanted.
 type verdict struct {
-	definition *definition.Filter // as it can be served
+	definition *definition.Filter // in the form in which it can be served
 	module     Info
-	trial      string // key of the trial that it passed; "": none was asked for
+	trial      string // key of the trial that it passed; "": no trial was required
 	state      State
-	err        error // why it isn't good, or what to worry about though it is
+	err        error // why it isn't good, or a warning if it is
 }
 
 func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
@@ -315,7 +316,7 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	key := e.key + e.tested.key
 	switch {
 	case e.tested.hole != nil && (strings.HasPrefix(e.good.key, e.key) || e.good.definition == f && e.good.module == o.info):
-		return verdict{f, o.info, e.good.key, Good, o.err} // nothing of it is new
+		return verdict{f, o.info, e.good.key, Good, o.err} // nothing has changed
 	case e.tested.hole != nil:
 		return verdict{state: Failed, err: e.tested.unreadable()}
 	case key == e.good.key:
@@ -325,7 +326,7 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	e.trial = t
 	untested, _ := errors.AsType[*UntestedError](t.err)
 	switch {
-	case untested != nil: // the same is told after a restart
+	case untested != nil: // the outcome is the same after a restart
 		return verdict{f, o.info, e.key, Good, t.err}
 	case t.err != nil:
 		return verdict{state: Failed, err: t.err}
@@ -335,7 +336,8 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	return verdict{f, o.info, key, Good, o.err}
 }
 
-// problems are for the person who wrote the definition, or its tests.
+// problems returns the problems for the author of the definition, or of its
+// tests.
 func (v verdict) problems(f *definition.Filter) []definition.Problem {
 	if v.err == nil || v.state == Fetching {
 		return nil
@@ -358,7 +360,7 @@ func (v verdict) problems(f *definition.Filter) []definition.Problem {
 	return []definition.Problem{p}
 }
 
-// send emits the Set as it is now.
+// send emits the current Set.
 func (l *resolution) send() {
 	set := &Set{
 		Filters:   make([]*Filter, 0, len(l.wanted.Filters)),
@@ -378,7 +380,7 @@ func (l *resolution) send() {
 	l.emit(set)
 }
 
-// named gives what must stay in the store.
+// named returns the modules that must stay in the store.
 func (l *resolution) named() map[string]bool {
 	names := map[string]bool{}
 	for _, e := range l.filters {

@@ -14,83 +14,84 @@ import (
 	"wasmxds/state"
 )
 
-// Options are for [New]; only Store must be given.
+// Options are the options of [New]. Only Store is required.
 type Options struct {
 	Store    *Store
-	Fetchers map[string]Fetcher // by URL scheme; "file" is there by itself
-	Policy   Policy             // for URLs; Fetchers must keep to it as well, for addresses and redirects
+	Fetchers map[string]Fetcher // by URL scheme; "file" is built in
+	Policy   Policy             // for URLs; Fetchers must enforce it for addresses and redirects
 	Runner   Runner             // nil: no dry runs
 	Tester   Tester             // nil: tests of filters are not run
-	// Signatures says by whom modules must be signed; nil: by nobody.
+	// Signatures determines who must sign modules; nil: nobody.
 	Signatures Signatures
 
-	// State keeps what was good last, across restarts; nil: it isn't kept.
+	// State stores the last good versions across restarts; nil: they are not
+	// stored.
 	State *state.Writer
-	// Shared is the store that State writes to, where other servers write as well;
-	// nil: none do.
+	// Shared is the store that State writes to, if other servers write to it as
+	// well; otherwise nil.
 	Shared state.Store
-	// Own keeps what origins said of what is in Store; nil: State does.
+	// Own stores the validators of origins; nil: State does.
 	Own *state.Writer
 	// InForce are filters that Envoys may be sent from the start on, whatever
-	// definitions say now. A module of theirs that is not in Store, as this disk is
-	// a new one, is got again.
+	// the current definitions. If a module of theirs is missing in Store, for
+	// example on a new disk, it is fetched again.
 	InForce []*Filter
-	// Peers are asked for a module by its content: where it is pinned, before its
-	// origin, unless that is a file of this machine; where it is in force or needed,
-	// at once, whatever it was defined by. nil: there are none.
+	// Peers are asked for modules by their content: for pinned modules before
+	// the origin, unless it is a file on this machine; for modules that are in
+	// force or needed immediately, whatever defined them. It may be nil.
 	Peers Peers
 
-	Poll     time.Duration   // how often to ask origins for newer content of unpinned URLs; 0: never
+	Poll     time.Duration   // interval of checks for new content of unpinned URLs; 0: never
 	Timeout  time.Duration   // of one fetch; default 1 minute
-	Limit    int64           // bytes of a module; default 64 MiB
-	Fetches  int             // at once; default 32
-	Needed   func() []string // modules (SHA-256) that others still name; nil: none
-	Used     func() []string // modules (SHA-256) that Envoys may fetch again, which stay while they are here; nil: none
-	Settle   time.Duration   // how long to wait for what is on the way before a Set goes out without it; default 50 ms
-	Retain   Retain          // of modules that nothing names any more
-	BackOff  func() BackOff  // between attempts; default 0.5 s doubling to 1 minute, with jitter
-	LookAt   time.Duration   // how often to look whether a file has changed, besides watching it; default 1 s
+	Limit    int64           // maximum size of a module in bytes; default 64 MiB
+	Fetches  int             // maximum number of concurrent fetches; default 32
+	Needed   func() []string // modules (SHA-256) that are referenced elsewhere; nil: none
+	Used     func() []string // modules (SHA-256) that Envoys may fetch again, which are not removed; nil: none
+	Settle   time.Duration   // maximum wait before a Set is sent without what is in progress; default 50 ms
+	Retain   Retain          // for unreferenced modules
+	BackOff  func() BackOff  // between attempts; default 0.5 s, doubling up to 1 minute, with jitter
+	LookAt   time.Duration   // interval of polling files, in addition to watching them; default 1 s
 	Logger   *slog.Logger
 	Observer Observer
 }
 
-// BackOff gives the time to wait before each next attempt.
+// BackOff returns the wait before each next attempt.
 type BackOff = backoff.BackOff
 
-// Observer is told of fetches, for metrics. Its functions may be nil; they
-// must be safe for concurrent use and must not block.
+// Observer receives events, for metrics. Its functions may be nil. They must be
+// safe for concurrent use and must not block.
 type Observer struct {
 	Fetched func(Fetch)
-	DryRun  func(filter string, took time.Duration, err error) // filter is the first that the trial is for
+	DryRun  func(filter string, took time.Duration, err error) // filter is the first one that the trial is for
 }
 
-// Fetch is an attempt to get a module from its origin.
+// Fetch is an attempt to fetch a module from its origin.
 type Fetch struct {
-	Scheme, URL string // URL: as people are told of it
-	SHA256      string // "": none came
-	New         bool   // false with Err nil: the origin has nothing else than before
+	Scheme, URL string // URL: masked for messages
+	SHA256      string // "": none was fetched
+	New         bool   // false and Err is nil: the content has not changed
 	Took        time.Duration
 	Err         error
 }
 
-// Runner tries a module as Envoy would start it for a filter, and sees to it
-// that not too many are tried at once.
+// Runner tries a module as Envoy would start it for a filter, and bounds the
+// number of concurrent trials.
 type Runner interface {
-	// Key tells trials apart: those of the same key have the same outcome.
+	// Key identifies a trial: trials with the same key have the same outcome.
 	Key(f *definition.Filter, sha256 string) string
-	// Run gives a [*ContentError] if Envoy could not use the module for this
-	// filter; any other error says that it could not be tried.
+	// Run returns a [*ContentError] if Envoy could not use the module for this
+	// filter. Any other error means that the trial was not possible.
 	Run(ctx context.Context, f *definition.Filter, m Info) error
 }
 
-// Resolver finds the best module for each filter: the one wanted, or the last
-// that was good. Make one by [New].
+// Resolver finds the best module for each filter: the wanted one, or the last
+// good one. Use [New] to create one.
 type Resolver struct {
 	Options
 	fetching *semaphore.Weighted
 }
 
-// New makes a Resolver; nothing happens before Run.
+// New returns a Resolver. It starts nothing before Run.
 func New(options Options) *Resolver {
 	o := options
 	o.Timeout = cmp.Or(o.Timeout, time.Minute)
@@ -120,19 +121,20 @@ func New(options Options) *Resolver {
 	}
 }
 
-// Run takes sets of definitions, each the whole, and gives the set as it can
-// be served: soon after each update, again whenever a module came in or went
-// bad. emit is called by one goroutine; the sets are immutable. Nothing slow
-// holds up the rest: filters whose module is on the way have State Fetching.
+// Run receives complete sets of definitions, and emits sets that can be served:
+// soon after each update, and again whenever a module was fetched or became
+// unusable. It calls emit from one goroutine; the sets are immutable. Slow
+// origins do not delay the rest: filters whose module is being fetched have
+// State Fetching.
 //
-// A filter whose module can't be had or can't be used keeps its last good
-// definition and module. Origins are asked again with back-off until they
-// have what is wanted; files are watched.
+// A filter whose module can't be fetched or used keeps its last good definition
+// and module. Origins are retried with back-off until they have what is wanted;
+// files are watched.
 //
-// Filters with fetch: direct aren't fetched. Since Envoy demands a SHA-256,
-// an unpinned one is fetched once nevertheless to learn it.
+// Modules of filters with fetch: direct aren't fetched. Since Envoy requires a
+// SHA-256, an unpinned one is nevertheless fetched once to compute it.
 //
-// Run ends with nil when ctx is done, and may be called once.
+// Run returns nil when ctx ends. It may be called only once.
 func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit func(*Set)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
@@ -167,8 +169,8 @@ func (r *Resolver) Run(ctx context.Context, updates <-chan *definition.Set, emit
 	return group.Wait()
 }
 
-// tend looks after the store: what is lost is fetched again, what nothing names
-// any more is removed.
+// tend maintains the store: it fetches lost modules again, and removes
+// unreferenced ones.
 func (l *resolution) tend() {
 	for minute := 1; l.sleep(l.ctx, time.Minute); minute++ {
 		named := make(chan map[string]bool, 1)
@@ -198,7 +200,7 @@ func (l *resolution) clean(named map[string]bool) {
 	}
 }
 
-// mend has what is no longer in the store fetched again.
+// mend fetches modules that are no longer in the store again.
 func (l *resolution) mend() {
 	for _, o := range l.origins {
 		if o.info.SHA256 != "" && !l.has(o.info) {

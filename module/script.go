@@ -8,10 +8,10 @@ import (
 	"wasmxds/definition"
 )
 
-// A Lua filter has no module. Its script is in its definition, or in a file, which
-// is followed as a module's is: read when it was left alone for a moment, and again
-// when it changes. What was good last is kept with the definition, and nothing of it
-// is in the store.
+// A Lua filter has no module. Its script is in its definition, or in a file,
+// which is followed like that of a module: it is read when it has been
+// unchanged for a moment, and again when it changes. The last good script is
+// stored with the definition, and not in the store of modules.
 
 // judgeScript is judge for a Lua filter.
 func (l *resolution) judgeScript(e *wantedFilter, f *definition.Filter) verdict {
@@ -29,7 +29,7 @@ func (l *resolution) judgeScript(e *wantedFilter, f *definition.Filter) verdict 
 	return verdict{definition: e.withScript(f, o.text), state: Good}
 }
 
-// readScript makes one attempt to bring known up to date.
+// readScript makes one attempt to update known.
 func (l *resolution) readScript(ctx context.Context, key originKey, known *knowledge) error {
 	response, err := moduleFiles{l.Policy.Roots, "script"}.Fetch(ctx, Request{URL: key.url, Known: known.Validators})
 	if err != nil {
@@ -52,10 +52,11 @@ func (l *resolution) readScript(ctx context.Context, key originKey, known *knowl
 	return nil
 }
 
-// scripted is a definition that was made with the script of its file.
+// scripted is a definition with the script of its file added.
 type scripted struct{ from, made *definition.Filter }
 
-// withScript is f with a script: the same pointer for as long as both are the same.
+// withScript returns f with a script. It returns the same pointer as long as
+// both are the same.
 func (e *wantedFilter) withScript(f *definition.Filter, script string) *definition.Filter {
 	if e.scripted.from == f && e.scripted.made.Lua.Script == script {
 		return e.scripted.made
@@ -66,7 +67,7 @@ func (e *wantedFilter) withScript(f *definition.Filter, script string) *definiti
 	return &made
 }
 
-// FieldOf is the field of a definition that problems with its code are about.
+// FieldOf returns the field of a definition that refers to its code.
 func FieldOf(f *definition.Filter) string {
 	if f.Lua != nil {
 		return "file"

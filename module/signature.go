@@ -6,51 +6,52 @@ import (
 	"wasmxds/definition"
 )
 
-// Signatures says by whom modules must be signed.
+// Signatures determines who must sign modules.
 type Signatures interface {
-	// Of reads who must have signed the module of a URL, as its definition says (nil:
-	// it doesn't) and as the server demands; nil: nobody has to. Keys are read anew each
-	// time.
+	// Of returns who must have signed the module of a URL: whom its definition
+	// requires (s, which may be nil), and whom the server requires. It returns
+	// nil if nobody has to. It reads keys again each time.
 	Of(url string, s *definition.Signed) (Requirement, error)
 }
 
-// Requirement is by whom a module must be signed. Immutable.
+// Requirement describes who must have signed a module. It is immutable.
 type Requirement interface {
-	// ID stands for all of it: keys by their content.
+	// ID identifies the requirement, including the content of keys.
 	ID() string
-	// Verify gives who signed the image of a digest, of what may be its signatures.
+	// Verify returns who signed the image with a digest, given its possible
+	// signatures.
 	Verify(digest string, found []Signature) (signer string, err error)
 }
 
-// Signature is what a registry has, and may be the signature of an image.
+// Signature is a possible signature of an image, from a registry.
 type Signature struct {
-	Bundle []byte // of sigstore, in JSON; nil: it is one of cosign's, which has the rest
+	Bundle []byte // sigstore bundle, in JSON; nil: a cosign signature, in the other fields
 
-	Payload     []byte // what is signed: JSON with the image's digest
+	Payload     []byte // the signed JSON with the image's digest
 	Signature   string // base64
-	Certificate string // PEM; "": it is signed by a key
+	Certificate string // PEM; "": signed by a key
 	Chain       string // PEM
-	Log         string // Rekor's answer, in JSON; "": it is in no log
+	Log         string // Rekor's response, in JSON; "": it is in no log
 }
 
-// proof is of a content: that it is signed as was demanded.
+// proof identifies content and a requirement that it satisfies.
 type proof struct{ sha256, signed string }
 
-// prove remembers who has signed a module.
+// prove records who has signed a module.
 func (l *resolution) prove(m Info) {
 	if m.Signed != "" {
 		l.proven[proof{m.SHA256, m.Signed}] = m.Signer
 	}
 }
 
-// signedAs is a module of which is known what is known of another of the same content.
+// signedAs returns m with the signature of another module of the same content.
 func (m Info) signedAs(known Info) Info {
 	m.Signer, m.Signed = known.Signer, known.Signed
 	return m
 }
 
-// known is what is known of an origin, as far as it is signed as is demanded now. A
-// module that is pinned was signed if its content was.
+// known returns what is known about an origin, if its signature satisfies the
+// current requirement. For a pinned module, any proof for its content suffices.
 func (l *resolution) known(key originKey) knowledge {
 	known := l.memory.origin(key)
 	must, err := l.requirement(key)
@@ -69,7 +70,8 @@ func (l *resolution) known(key originKey) knowledge {
 	return knowledge{}
 }
 
-// requirement is who must have signed the module of a key; nil: nobody.
+// requirement returns who must have signed the module of a key, or nil for
+// nobody.
 func (l *resolution) requirement(key originKey) (Requirement, error) {
 	if l.Signatures == nil {
 		if key.signed != "" {
@@ -80,7 +82,7 @@ func (l *resolution) requirement(key originKey) (Requirement, error) {
 	return l.Signatures.Of(key.url, definition.ParseSigned(key.signed))
 }
 
-// idOf is the ID of a requirement; "" where there is none.
+// idOf returns the ID of a requirement, or "" for nil.
 func idOf(r Requirement) string {
 	if r == nil {
 		return ""
@@ -88,8 +90,8 @@ func idOf(r Requirement) string {
 	return r.ID()
 }
 
-// keyFiles are those that a definition names: when one changes, what was signed by what
-// it had has to be verified anew.
+// keyFiles returns the key files that a definition names: when one changes, the
+// signatures must be verified again.
 func (l *resolution) keyFiles(key originKey) []string {
 	s := definition.ParseSigned(key.signed)
 	if s == nil {

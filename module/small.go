@@ -7,15 +7,17 @@ import (
 	"time"
 )
 
-// What is kept in memory, in bytes: modules of at most the first, the second in all.
+// Bounds of the modules in memory, in bytes: the size of one, and of all
+// together.
 const (
 	smallModule = 256 << 10
 	smallInAll  = 8 << 20
 )
 
-// Small gives the content of a module that is small, from memory; nil: it is not,
-// or not there. When a fleet fetches one, to open and close its file for each is
-// most of the work. The content is what the name says, whatever its file is by now.
+// Small returns the content of a small module from memory. It returns nil if
+// the module is not small, or doesn't exist. When a fleet fetches a small
+// module, opening and closing its file each time is most of the work. The
+// content matches the hash, even if the file has changed.
 func (s *Store) Small(sum string) []byte {
 	content, may := s.inMemory(sum)
 	if content != nil || !may {
@@ -24,11 +26,11 @@ func (s *Store) Small(sum string) []byte {
 	s.filling.Lock()
 	defer s.filling.Unlock()
 	if content, _ = s.inMemory(sum); content != nil {
-		return content // read meanwhile
+		return content // read by another call meanwhile
 	}
 	f, info, err := s.Open(sum)
 	if err != nil {
-		return nil // as who opens it is told
+		return nil // opening it returns the same error
 	}
 	defer f.Close()
 	if info.Size > smallModule {
@@ -42,8 +44,8 @@ func (s *Store) Small(sum string) []byte {
 	return content
 }
 
-// inMemory gives the content if it is there, which counts as a use; may: it may be
-// small, as far as is known.
+// inMemory returns the content if it is in memory, which counts as a use. It
+// returns may if the module may be small, as far as is known.
 func (s *Store) inMemory(sum string) (content []byte, may bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +57,8 @@ func (s *Store) inMemory(sum string) (content []byte, may bool) {
 	return v.content, known && v.info.Size <= smallModule
 }
 
-// remember keeps the content of a module in memory, in place of what was used
-// longest ago.
+// remember stores the content of a module in memory, and evicts the least
+// recently used.
 func (s *Store) remember(sum string, content []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +73,7 @@ func (s *Store) remember(sum string, content []byte) {
 	s.verified[sum] = v
 }
 
-// remembered is how many bytes are in memory. The caller holds s.mu.
+// remembered returns the number of bytes in memory. The caller must hold s.mu.
 func (s *Store) remembered() int {
 	size := 0
 	for _, v := range s.verified {
@@ -80,7 +82,7 @@ func (s *Store) remembered() int {
 	return size
 }
 
-// dropOldest forgets the content that was used longest ago. The caller holds s.mu.
+// dropOldest evicts the least recently used content. The caller must hold s.mu.
 func (s *Store) dropOldest() {
 	oldest := ""
 	for sum, v := range s.verified {

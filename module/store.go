@@ -22,19 +22,20 @@ const (
 	tempPrefix = ".incoming-"
 )
 
-// Store keeps modules in a directory, each in a file named by the SHA-256 of
-// its content: a name never means two things, so nothing is ever overwritten.
-// It is safe for concurrent use; one process at a time may write a directory.
+// Store keeps modules in a directory, in files that are named by the SHA-256 of
+// their content. A name never has two meanings, so no file is overwritten. It
+// is safe for concurrent use. Only one process at a time may write to a
+// directory.
 type Store struct {
 	dir string
 
 	verifying singleflight.Group
 	mu        sync.Mutex              // also held while a name gets a file, or loses it
 	verified  map[string]verifiedFile // by sha256
-	filling   sync.Mutex              // what Small reads is read once
+	filling   sync.Mutex              // ensures that Small reads a module once
 }
 
-// verifiedFile is a module that was found whole, as its file was then.
+// verifiedFile is a verified module, with the state of its file at the time.
 type verifiedFile struct {
 	info     Info
 	wants    Wants
@@ -43,11 +44,11 @@ type verifiedFile struct {
 	content  []byte // see Small; nil: not in memory
 }
 
-// ErrCorrupt is in errors about modules whose file no longer has the content
-// that its name says. The file is removed then.
+// ErrCorrupt is the error for modules whose file no longer has the content of
+// its name. The file has been removed.
 var ErrCorrupt = errors.New("module in the store is corrupt, removed")
 
-// Open opens the store in a directory, which is made if need be.
+// Open opens the store in a directory, and creates the directory if necessary.
 func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("open module store: %w", err)
@@ -56,7 +57,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open module store: %w", err)
 	}
-	for _, name := range left { // of a process that ended in the middle
+	for _, name := range left { // left by a process that was killed
 		if err := os.Remove(name); err != nil {
 			return nil, fmt.Errorf("open module store: %w", err)
 		}
@@ -64,13 +65,13 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: dir, verified: map[string]verifiedFile{}}, nil
 }
 
-// Put stores what r gives, at most limit bytes, if it is a module that Envoy
-// can run. It is there as a whole or not at all, also when the machine stops
-// in the middle. What is no module gives a [*ContentError].
+// Put stores the content of r, at most limit bytes, if it is a module that
+// Envoy can run. It stores it completely or not at all, even if the machine
+// crashes. If the content is no such module, Put returns a [*ContentError].
 func (s *Store) Put(r io.Reader, limit int64) (Info, error) { return s.put(r, limit, "") }
 
-// PutAs is Put for the module of a SHA-256; another is not kept, and gives a
-// [*ContentError].
+// PutAs is like Put for the module with a SHA-256. It does not store another
+// module, and returns a [*ContentError].
 func (s *Store) PutAs(sha256 string, r io.Reader, limit int64) (Info, error) {
 	return s.put(r, limit, sha256)
 }
@@ -89,7 +90,7 @@ func (s *Store) put(r io.Reader, limit int64, want string) (info Info, err error
 	sum := sha256.New()
 	size, err := io.Copy(io.MultiWriter(storing{s, f}, sum), io.LimitReader(r, limit+1))
 	if err != nil {
-		return Info{}, err // by storing or r, which say what they did
+		return Info{}, err // from storing or r, which describe what failed
 	}
 	if size > limit {
 		return Info{}, &ContentError{
@@ -112,7 +113,7 @@ func (s *Store) put(r io.Reader, limit int64, want string) (info Info, err error
 	return info, nil
 }
 
-// keep makes a complete temporary file durable and gives it its name.
+// keep makes a complete temporary file durable and renames it.
 func (s *Store) keep(f *os.File, info Info, wants Wants) error {
 	if err := f.Chmod(0o444); err != nil {
 		return err
@@ -130,7 +131,7 @@ func (s *Store) keep(f *os.File, info Info, wants Wants) error {
 	return syncDir(s.dir)
 }
 
-// name gives a file its name.
+// name renames a file to its final name.
 func (s *Store) name(f *os.File, stat fs.FileInfo, info Info, wants Wants) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,8 +142,8 @@ func (s *Store) name(f *os.File, stat fs.FileInfo, info Info, wants Wants) error
 	return nil
 }
 
-// removeIf removes a module and what is known of it, if its file is still the
-// one that is meant: its name may just have got another.
+// removeIf removes a module and its state if meant returns true for its file,
+// which may have been replaced.
 func (s *Store) removeIf(sha256 string, meant func(fs.FileInfo) bool) (removed bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,9 +159,9 @@ func (s *Store) removeIf(sha256 string, meant func(fs.FileInfo) bool) (removed b
 	return true, os.Remove(s.path(sha256))
 }
 
-// Stat gives what is known of a module, or an error that is [fs.ErrNotExist]
-// or [ErrCorrupt]. The first time in the life of a Store, and whenever the
-// file changed, all of it is read and verified.
+// Stat returns the Info of a module, or an error that is [fs.ErrNotExist] or
+// [ErrCorrupt]. The first time in the life of a Store, and whenever the file
+// has changed, it reads and verifies the whole file.
 func (s *Store) Stat(sha256 string) (Info, error) {
 	f, info, err := s.Open(sha256)
 	if err != nil {
@@ -170,13 +171,13 @@ func (s *Store) Stat(sha256 string) (Info, error) {
 	return info, nil
 }
 
-// there says whether a module has a file, of whatever content.
+// there reports whether a module has a file, of any content.
 func (s *Store) there(sha256 string) bool {
 	_, err := os.Lstat(s.path(sha256))
 	return err == nil
 }
 
-// Open opens a module for reading; errors are those of Stat.
+// Open opens a module for reading. Its errors are those of Stat.
 func (s *Store) Open(sha256 string) (*os.File, Info, error) {
 	if !IsSHA256(sha256) {
 		return nil, Info{}, fmt.Errorf("open module %.80q: %w", sha256, fs.ErrNotExist)
@@ -194,7 +195,7 @@ func (s *Store) Open(sha256 string) (*os.File, Info, error) {
 	return f, info, nil
 }
 
-// Contents gives what a module imports and exports.
+// Contents returns the imports and exports of a module.
 func (s *Store) Contents(sha256 string) (*Contents, error) {
 	f, info, err := s.Open(sha256)
 	if err != nil {
@@ -204,7 +205,7 @@ func (s *Store) Contents(sha256 string) (*Contents, error) {
 	return Inspect(f, info.Size)
 }
 
-// Wants gives what a module wants, which is remembered once it was read.
+// Wants returns the Wants of a module, which are cached.
 func (s *Store) Wants(sha256 string) (Wants, error) {
 	s.mu.Lock()
 	known, found := s.verified[sha256]
@@ -219,7 +220,7 @@ func (s *Store) Wants(sha256 string) (Wants, error) {
 	return c.Wants(), nil
 }
 
-// verify checks that an open file is the module it should be.
+// verify checks that an open file has the content of its name.
 func (s *Store) verify(f *os.File, sum string) (Info, error) {
 	stat, err := f.Stat()
 	if err != nil {
@@ -269,7 +270,8 @@ func (s *Store) forget(sha256 string) {
 
 func (s *Store) path(sha256 string) string { return filepath.Join(s.dir, sha256+storeExt) }
 
-// Size gives the number of modules in the store and their bytes.
+// Size returns the number of modules in the store and their total size in
+// bytes.
 func (s *Store) Size(ctx context.Context) (modules int, size int64, err error) {
 	err = s.each(ctx, func(_ string, stat fs.FileInfo) error {
 		modules++
@@ -306,13 +308,13 @@ func (s *Store) each(ctx context.Context, do func(sha256 string, stat fs.FileInf
 	return nil
 }
 
-// IsSHA256 says whether s is a hash as modules are named by, in lower-case hex.
-// It also keeps names from leaving the directory.
+// IsSHA256 reports whether s is a hash in the form of a module's name, in
+// lower-case hex. This also prevents names from leaving the directory.
 func IsSHA256(s string) bool {
 	return len(s) == 2*sha256.Size && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// storing tells errors of the disk from errors of the origin.
+// storing distinguishes errors of the disk from errors of the origin.
 type storing struct {
 	store *Store
 	f     *os.File
@@ -326,8 +328,8 @@ func (s storing) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// failed says where a module could not be stored, in the same words at each
-// attempt: the temporary file has another name each time.
+// failed returns an error that a module could not be stored, in the same words
+// for each attempt, since the temporary file always has a different name.
 func (s *Store) failed(err error) error {
 	if e, ok := errors.AsType[*fs.PathError](err); ok {
 		err = &fs.PathError{Op: e.Op, Path: s.dir, Err: e.Err}

@@ -10,17 +10,18 @@ import (
 
 // Tester runs the tests of a filter.
 type Tester interface {
-	// Key tells tests apart: those of the same key have the same outcome, of a filter
-	// and a module that a [Runner] has one key for.
+	// Key identifies tests: for a filter and a module with the same key of a
+	// [Runner], tests with the same key have the same outcome.
 	Key(tests []*definition.FilterTest) string
-	// Test gives a [*TestError] if some fail, and an [*UntestedError] where only an Envoy
-	// can run them; any other error says that they could not be run.
+	// Test returns a [*TestError] if tests fail, and an [*UntestedError] if
+	// only an Envoy can run them. Any other error means that they could not be
+	// run.
 	Test(ctx context.Context, f *definition.Filter, m Info, tests []*definition.FilterTest) error
 }
 
-// TestError says which tests of a filter fail with a module.
+// TestError lists the tests of a filter that fail with a module.
 type TestError struct {
-	Problems []definition.Problem // one at least, each where it is expected
+	Problems []definition.Problem // at least one, each at the position of the expectation
 }
 
 func (e *TestError) Error() string {
@@ -32,25 +33,25 @@ func (e *TestError) Error() string {
 	return told
 }
 
-// UntestedError says that tests can't be run here, though nothing is wrong with them or
-// their filter. It holds nothing up.
+// UntestedError means that tests can't be run here, although nothing is wrong
+// with them or their filter. It delays nothing.
 type UntestedError struct {
-	Problem definition.Problem // where they are
+	Problem definition.Problem // at the position of the tests
 }
 
 func (e *UntestedError) Error() string { return e.Problem.Message }
 
-// tested are the tests of a filter as they are wanted, and what else its version waits
+// tested are the tests of a wanted filter, and the tests that its version waits
 // for.
 type tested struct {
 	tests []*definition.FilterTest
 	key   string           // of the tests; "": there are none
-	hole  *definition.Hole // tests that can't be read, and never were good
+	hole  *definition.Hole // tests that can't be read, and were never good
 }
 
 func (t tested) none() bool { return len(t.tests) == 0 && t.hole == nil }
 
-// cases is how many there are.
+// cases returns the number of test cases.
 func (t tested) cases() (n int) {
 	for _, test := range t.tests {
 		n += len(test.Cases)
@@ -58,7 +59,7 @@ func (t tested) cases() (n int) {
 	return n
 }
 
-// testsOf gives what is to be tested of a filter.
+// testsOf returns the tests of a filter.
 func (l *resolution) testsOf(f *definition.Filter) tested {
 	if l.Tester == nil || f.Untested() != "" {
 		return tested{}
@@ -73,7 +74,7 @@ func (l *resolution) testsOf(f *definition.Filter) tested {
 	return t
 }
 
-// keyOfTests is what a trial's key has for tests.
+// keyOfTests returns the part of a trial's key for tests.
 func (l *resolution) keyOfTests(tests []*definition.FilterTest) string {
 	if len(tests) == 0 {
 		return ""
@@ -81,7 +82,7 @@ func (l *resolution) keyOfTests(tests []*definition.FilterTest) string {
 	return "+" + l.Tester.Key(tests)
 }
 
-// keyOfTrial names a filter with a module.
+// keyOfTrial returns the key of a filter with a module.
 func (l *resolution) keyOfTrial(f *definition.Filter, m Info) string {
 	if l.Runner == nil {
 		return m.SHA256
@@ -101,12 +102,13 @@ func (t tested) same(other tested) bool {
 	return true
 }
 
-// unreadable says why nothing new of a filter is served while its tests can't be read.
+// unreadable returns why no new version of a filter is served while its tests
+// can't be read.
 func (t tested) unreadable() error {
 	return fmt.Errorf("its tests can't be read: %w", t.hole.Cause)
 }
 
-// tryOnce has a module tried and, where that is good, tested.
+// tryOnce tries a module and, if that succeeds, runs its tests.
 func (l *resolution) tryOnce(ctx context.Context, f *definition.Filter, m Info, tests []*definition.FilterTest) error {
 	if f.Verify != definition.VerifyABI && l.Runner != nil {
 		if err := l.Runner.Run(ctx, f, m); err != nil {
@@ -119,7 +121,7 @@ func (l *resolution) tryOnce(ctx context.Context, f *definition.Filter, m Info, 
 	return l.Tester.Test(ctx, f, m, tests)
 }
 
-// isVerdict says whether the same would come of trying again.
+// isVerdict reports whether another attempt would have the same outcome.
 func isVerdict(err error) bool {
 	_, content := errors.AsType[*ContentError](err)
 	_, tests := errors.AsType[*TestError](err)

@@ -13,13 +13,15 @@ import (
 	"syscall"
 )
 
-// ErrNotHTTP is what Told gives where an error tells more than people may read.
+// ErrNotHTTP is what Told returns if an error has more details than may be
+// shown.
 var ErrNotHTTP = errors.New("the answer is not HTTP as it should be")
 
-// Told gives the part of an error about an HTTP request that people may read.
-// Who writes definitions may not be one who may ask what the request asked, so
-// nothing of the answer is in it: neither its body, nor headers, nor what was
-// there instead of HTTP. Nor is the URL, which may have a password or a token.
+// Told returns the part of an error about an HTTP request that may be shown.
+// The author of a definition may not be allowed to send the request, so the
+// result has nothing of the response: not its body, headers, or any data that
+// is not HTTP. Nor does it have the URL, which may contain a password or a
+// token.
 func Told(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
@@ -50,7 +52,7 @@ func Told(err error) error {
 	return ErrNotHTTP
 }
 
-// as gives the error of a type that is in another; nil: none is.
+// as returns the error of a type that err wraps, or nil if there is none.
 func as[E error](err error) error {
 	if e, ok := errors.AsType[E](err); ok {
 		return e

@@ -8,16 +8,16 @@ import (
 	"wasmxds/definition"
 )
 
-// Wants is what a module asks for of what Envoy can restrict: the smallest list that
-// it runs with. The lists are sorted. Immutable.
+// Wants is what a module uses of what Envoy can restrict: the smallest list
+// that it runs with. The lists are sorted. It is immutable.
 type Wants struct {
-	Calls     []string `json:"calls"`          // host calls of Proxy-Wasm that it imports
-	WASI      []string `json:"wasi,omitempty"` // those of WASI
-	Callbacks []string `json:"callbacks"`      // which it exports
+	Calls     []string `json:"calls"`          // Proxy-Wasm host calls that it imports
+	WASI      []string `json:"wasi,omitempty"` // WASI functions that it imports
+	Callbacks []string `json:"callbacks"`      // callbacks that it exports
 }
 
-// Wants gives what Envoy can restrict of the imports and exports. What Envoy does not
-// know is not in it: a module can't be linked with that.
+// Wants returns the imports and exports that Envoy can restrict. It omits those
+// that Envoy does not know, because such a module can't be linked.
 func (c *Contents) Wants() Wants {
 	w := Wants{Calls: []string{}, Callbacks: []string{}}
 	for _, imported := range c.Imports {
@@ -39,7 +39,8 @@ func (c *Contents) Wants() Wants {
 	return w
 }
 
-// appendKnown adds the string that is in known, so that a module's own is not held.
+// appendKnown appends the string from known that equals name, so that the
+// module's own string can be freed.
 func appendKnown(names, known []string, name string) []string {
 	if i := slices.Index(known, name); i >= 0 && !slices.Contains(names, name) {
 		names = append(names, known[i])
@@ -47,15 +48,15 @@ func appendKnown(names, known []string, name string) []string {
 	return names
 }
 
-// All gives every name, sorted.
+// All returns all names, sorted.
 func (w Wants) All() []string {
 	all := slices.Concat(w.Calls, w.WASI, w.Callbacks)
 	slices.Sort(all)
 	return all
 }
 
-// accepted is what modules of a filter with allow: computed may want: names, sorted,
-// with spaces between, so that it can be compared.
+// accepted is what modules of a filter with allow: computed may use: sorted
+// names, separated by spaces, so that it can be compared.
 type accepted string
 
 func (a accepted) names() []string { return strings.Fields(string(a)) }
@@ -66,9 +67,9 @@ func (a accepted) with(names []string) accepted {
 	return accepted(strings.Join(slices.Compact(all), " "))
 }
 
-// computed gives a filter with what its module wants as its allow list, and an error
-// where that is more than was accepted of modules before it. Of a filter that
-// computes nothing it is the filter.
+// computed returns a filter with the computed allow list of its module. It
+// returns an error if that exceeds what was accepted for earlier modules. It
+// returns f itself if it does not use allow: computed.
 func (l *resolution) computed(e *wantedFilter, f *definition.Filter, m Info) (*definition.Filter, error) {
 	if !f.AllowComputed {
 		return f, nil
@@ -85,7 +86,7 @@ func (l *resolution) computed(e *wantedFilter, f *definition.Filter, m Info) (*d
 	}
 	before, known := l.accepted[f.Name]
 	if !known {
-		return e.computed, nil // the first
+		return e.computed, nil // the first one
 	}
 	may := before.with(f.Allow).names()
 	var more []string
@@ -103,8 +104,8 @@ func (l *resolution) computed(e *wantedFilter, f *definition.Filter, m Info) (*d
 	return e.computed, nil
 }
 
-// accept remembers what the module of a filter that is good wants. A module that
-// wants less takes nothing away: the one before may have to come back.
+// accept records what the module of a good filter uses. A module that uses less
+// removes nothing: the previous one may have to come back.
 func (l *resolution) accept(f *definition.Filter) accepted {
 	if !f.AllowComputed {
 		delete(l.accepted, f.Name)

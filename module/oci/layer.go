@@ -20,7 +20,7 @@ import (
 
 const wasmMagic = "\x00asm"
 
-// wasmTypes are the media types of layers that are modules.
+// wasmTypes returns the media types of layers that are modules.
 func wasmTypes() []types.MediaType {
 	return []types.MediaType{
 		"application/vnd.module.wasm.content.layer.v1+wasm",
@@ -29,8 +29,8 @@ func wasmTypes() []types.MediaType {
 	}
 }
 
-// open finds the module in an image or artifact: in the layer of a type for
-// Wasm, or else in the uppermost layer that has one.
+// open returns the module in an image or artifact: the layer with a media type
+// for Wasm or, if there is none, the topmost layer that contains a module.
 func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
 	manifest, err := image.Manifest()
 	if err != nil {
@@ -79,14 +79,14 @@ func manyModules(n int) error {
 	return &module.ContentError{Message: fmt.Sprintf("the artifact has %d modules", n), Hint: "publish each under a name of its own"}
 }
 
-// What a layer turns out to be, for people.
+// Kinds of layers, for messages.
 const (
 	isModule  = "a module"
 	isArchive = "an archive without /" + pluginFile
 	isEmpty   = "empty"
 )
 
-// only makes sure that no other layer is a module, too.
+// only returns an error if another layer is a module, too.
 func (f *Fetcher) only(image v1.Image, others []v1.Descriptor) error {
 	modules := 1
 	for _, layer := range others {
@@ -105,7 +105,7 @@ func (f *Fetcher) only(image v1.Image, others []v1.Descriptor) error {
 	return nil
 }
 
-// unpacked is a layer's content, bounded.
+// unpacked is the uncompressed content of a layer, of bounded size.
 type unpacked struct {
 	*bufio.Reader
 	io.Closer
@@ -116,9 +116,9 @@ func (f *Fetcher) unpack(image v1.Image, descriptor v1.Descriptor) (*unpacked, e
 	if err != nil {
 		return nil, err
 	}
-	content, err := layer.Uncompressed() // looks at the bytes, not at the type
+	content, err := layer.Uncompressed() // depends on the content, not the media type
 	if errors.Is(err, io.EOF) {
-		content, err = io.NopCloser(bytes.NewReader(nil)), nil // it is empty
+		content, err = io.NopCloser(bytes.NewReader(nil)), nil // an empty layer
 	}
 	if err != nil {
 		return nil, err
@@ -126,8 +126,8 @@ func (f *Fetcher) unpack(image v1.Image, descriptor v1.Descriptor) (*unpacked, e
 	return &unpacked{bufio.NewReader(&limited{r: content, left: f.options.MaxLayer}), content}, nil
 }
 
-// search looks for the module in a layer, which may be it, and says what the
-// layer is; nil: it isn't there.
+// search looks for the module in a layer, or the layer itself, and returns the
+// kind of the layer. The module is nil if it is not there.
 func (f *Fetcher) search(image v1.Image, descriptor v1.Descriptor) (io.ReadCloser, string, error) {
 	content, err := f.unpack(image, descriptor)
 	if err != nil {
@@ -147,7 +147,8 @@ func (f *Fetcher) search(image v1.Image, descriptor v1.Descriptor) (io.ReadClose
 	found, err := searchArchive(content)
 	switch {
 	case errors.Is(err, tar.ErrHeader), errors.Is(err, io.ErrUnexpectedEOF):
-		// Where the registry sent something else, its digest tells.
+		// Read to the end: if the registry has sent something else, the digest
+		// is wrong.
 		_, err := io.Copy(io.Discard, content)
 		return nil, kind, errors.Join(err, content.Close())
 	case found == nil && err == nil:
@@ -158,7 +159,8 @@ func (f *Fetcher) search(image v1.Image, descriptor v1.Descriptor) (io.ReadClose
 	return found, isArchive, err
 }
 
-// searchArchive looks for the module in an archive; nil: it isn't there.
+// searchArchive looks for the module in an archive. It returns nil if it isn't
+// there.
 func searchArchive(content *unpacked) (io.ReadCloser, error) {
 	archive := tar.NewReader(content)
 	for {
@@ -181,8 +183,8 @@ func searchArchive(content *unpacked) (io.ReadCloser, error) {
 	}
 }
 
-// member is a file in a layer. At its end, the rest of the layer is read, so
-// that its digest is checked.
+// member is a file in a layer. At its end, Read reads the rest of the layer, to
+// check its digest.
 type member struct {
 	file  io.Reader
 	rest  io.Reader
@@ -201,7 +203,7 @@ func (m *member) Read(p []byte) (int, error) {
 
 func (m *member) Close() error { return m.layer.Close() }
 
-// limited fails, rather than ends, where too much is read.
+// limited returns an error, rather than EOF, beyond a limit.
 type limited struct {
 	r    io.Reader
 	left int64

@@ -1,15 +1,14 @@
 // Package oci fetches Wasm modules from container registries.
 //
-// Start with [New], which gives a Fetcher for a module.Resolver. It reads the
-// layouts that people publish modules in:
+// Start with [New], which returns a Fetcher for a module.Resolver. It supports
+// the common layouts of published modules:
 //
-//   - artifacts, whose layer is the module, as it is or packed by gzip; its
-//     media type may be one for Wasm or any other, such as a client's default;
+//   - artifacts, whose layer is the module, uncompressed or gzipped; its media
+//     type may be one for Wasm or any other, such as a client's default;
 //   - images (docker's and OCI's, "compat"), with a file /plugin.wasm in a
 //     layer.
 //
-// Everything that is read is bounded, and blobs are checked against their
-// digests.
+// All input is bounded, and blobs are checked against their digests.
 package oci
 
 import (
@@ -30,26 +29,26 @@ import (
 	"wasmxds/module"
 )
 
-// Options are for [New]; the zero value is useful.
+// Options are the options of [New]. The zero value is valid.
 type Options struct {
-	// Policy is for registries, the hosts that they redirect to, and their
+	// Policy applies to registries, the hosts that they redirect to, and their
 	// token services.
 	Policy module.Policy
-	// PlainHTTP lists registries ("host" or "host:port") that are reached
-	// without TLS. Those on this machine's loopback addresses may be, too.
+	// PlainHTTP lists registries ("host" or "host:port") that may be used
+	// without TLS, in addition to those on loopback addresses.
 	PlainHTTP []string
-	// Secrets is the folder of pull secrets that definitions name: files as
-	// docker's config.json, also as Kubernetes mounts them
-	// (NAME/.dockerconfigjson). Links lead to what is below it only. "":
-	// definitions can name none.
+	// Secrets is the folder of the pull secrets that definitions name: files in
+	// the format of docker's config.json, or as Kubernetes mounts them
+	// (NAME/.dockerconfigjson). Links are followed only within it. "":
+	// definitions can't name any.
 	Secrets string
-	// Elsewhere gives a pull secret that is no file of that folder. It is asked for
-	// each fetch; nil: there is nowhere else.
+	// Elsewhere returns a pull secret that is not a file in that folder. It is
+	// called for each fetch. It may be nil.
 	Elsewhere func(ctx context.Context, name string) ([]byte, error)
-	// Keychain has the credentials where a definition names no secret;
-	// default: docker's config, credential helpers included.
+	// Keychain provides the credentials if a definition names no secret;
+	// default: docker's config, including credential helpers.
 	Keychain authn.Keychain
-	// MaxLayer is how much is read of an image's unpacked layer in search of
+	// MaxLayer bounds how much of an image's uncompressed layer is searched for
 	// the module, in bytes; default 256 MiB.
 	MaxLayer int64
 }
@@ -61,7 +60,7 @@ type Fetcher struct {
 	guarded   http.RoundTripper
 }
 
-// New makes a Fetcher, to be closed after use.
+// New returns a Fetcher. The caller must close it.
 func New(options Options) *Fetcher {
 	if options.Keychain == nil {
 		options.Keychain = authn.DefaultKeychain
@@ -72,17 +71,17 @@ func New(options Options) *Fetcher {
 	return f
 }
 
-// Close closes connections that are not in use.
+// Close closes idle connections.
 func (f *Fetcher) Close() { f.transport.CloseIdleConnections() }
 
 const (
-	maxManifest = 4 << 20 // bytes; also of indexes, tokens and errors
+	maxManifest = 4 << 20 // in bytes; also for indexes, tokens and errors
 	maxLayers   = 128
 	pluginFile  = "plugin.wasm"
 )
 
-// Fetch resolves a reference; if its digest is not the known one, it gives
-// the module in it. The ETag is the digest of the manifest or index.
+// Fetch resolves a reference. If its digest is not the known one, Fetch returns
+// the module. The ETag is the digest of the manifest or index.
 func (f *Fetcher) Fetch(ctx context.Context, request module.Request) (*module.Response, error) {
 	if err := f.options.Policy.CheckURL(request.URL); err != nil {
 		return nil, err
@@ -124,13 +123,13 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 		remote.WithAuthFromKeychain(keychain),
 		remote.WithTransport(f.guarded),
 		remote.WithUserAgent("xds-server"),
-		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the resolver tries again
+		remote.WithRetryBackoff(remote.Backoff{Steps: 1}), // the resolver retries
 	)
 	if err != nil {
 		return nil, err
 	}
 	if request.Known.ETag != "" {
-		// Registries need not answer HEAD; then GET tells.
+		// Registries need not support HEAD; then GET is used.
 		if head, err := puller.Head(ctx, target); err == nil && head.Digest.String() == request.Known.ETag {
 			return &module.Response{Validators: request.Known}, nil
 		}
@@ -148,7 +147,8 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	}
 	var signer string
 	if request.Signed != nil {
-		// What is signed is what was got above: a tag that moves meanwhile changes nothing.
+		// This verifies the digests that were resolved above: a tag that moves
+		// meanwhile changes nothing.
 		chosen, err := image.Digest()
 		if err != nil {
 			return nil, err
@@ -168,8 +168,8 @@ func (f *Fetcher) fetch(ctx context.Context, ref Reference, request module.Reque
 	}, nil
 }
 
-// imageOf gives the image that a reference means. Of an index, that is the
-// one for Wasm, or else for linux/amd64, or else the first.
+// imageOf returns the image that a reference resolves to. In an index, it is
+// the one for Wasm, or else for linux/amd64, or else the first.
 func imageOf(top *remote.Descriptor) (v1.Image, error) {
 	if !top.MediaType.IsIndex() {
 		return top.Image()
@@ -198,7 +198,7 @@ func imageOf(top *remote.Descriptor) (v1.Image, error) {
 func rankOf(m v1.Descriptor) int {
 	p := m.Platform
 	switch {
-	case !m.MediaType.IsImage(), p != nil && p.OS == "unknown": // e.g. an attestation
+	case !m.MediaType.IsImage(), p != nil && p.OS == "unknown": // such as an attestation
 		return 0
 	case p != nil && strings.HasPrefix(p.Architecture, "wasm"):
 		return 3
@@ -208,7 +208,7 @@ func rankOf(m v1.Descriptor) int {
 	return 1
 }
 
-// labelled says in errors what was being read.
+// labelled adds the reference to read errors.
 type labelled struct {
 	io.ReadCloser
 	ref Reference
@@ -222,7 +222,7 @@ func (l *labelled) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// guard keeps requests to what is allowed, and small what is to be small.
+// guard enforces the policy, and bounds the size of responses other than blobs.
 type guard struct {
 	*Fetcher
 	next http.RoundTripper
@@ -236,7 +236,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	first := r
-	for first.Response != nil { // it is redirected
+	for first.Response != nil { // it is a redirect
 		first = first.Response.Request
 	}
 	response, err := g.next.RoundTrip(r)
@@ -246,7 +246,7 @@ func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// plain says whether a registry may be asked without TLS.
+// plain reports whether a registry may be used without TLS.
 func (f *Fetcher) plain(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

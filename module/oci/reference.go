@@ -12,23 +12,23 @@ import (
 	"wasmxds/module"
 )
 
-// Reference says which image or artifact is meant:
+// Reference identifies an image or artifact:
 // oci://registry[:port]/repository[:tag][@sha256:digest].
 type Reference struct {
-	Registry   string // host, with a port if there is one
+	Registry   string // host, with an optional port
 	Repository string
-	Tag        string // "latest" where there is neither tag nor digest
-	Digest     string // "sha256:…"; it counts, whatever the tag
+	Tag        string // "latest" if there is neither a tag nor a digest
+	Digest     string // "sha256:…"; takes precedence over the tag
 }
 
-// As the distribution specification has them.
+// From the distribution specification.
 var (
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 	digestPattern     = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)
 )
 
-// Parse reads an oci:// URL, whose registry may be left out as in
+// Parse parses an oci:// URL. The registry may be omitted, as in
 // [definition.ImageURL].
 func Parse(raw string) (Reference, error) {
 	wrong := func(format string, args ...any) (Reference, error) {
@@ -74,11 +74,11 @@ func (r Reference) String() string {
 	return s
 }
 
-// remote gives the reference as the client has it.
+// remote returns the reference in the client's type.
 func (r Reference) remote(plainHTTP bool) (name.Reference, error) {
 	var options []name.Option
 	if plainHTTP {
-		options = append(options, name.Insecure) // https first, http if there is none
+		options = append(options, name.Insecure) // https first, then http
 	}
 	registry, err := name.NewRegistry(r.Registry, options...)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 
 const maxSecret = 1 << 20 // bytes
 
-// secret reads the pull secret that a definition names. Credential helpers
-// in it are not run: definitions must not choose programs.
+// secret reads the pull secret that a definition names. It ignores credential
+// helpers: definitions must not choose programs to run.
 func (f *Fetcher) secret(ctx context.Context, named string) (authn.Keychain, error) {
 	b, found, err := f.secretFile(named)
 	switch {
@@ -41,7 +41,8 @@ func (f *Fetcher) secret(ctx context.Context, named string) (authn.Keychain, err
 	return keys, nil
 }
 
-// secretError says that a pull secret can't be had elsewhere. It may come yet.
+// secretError means that Elsewhere did not return a pull secret. It may do so
+// later.
 type secretError struct {
 	named string
 	err   error
@@ -57,7 +58,7 @@ func (f *Fetcher) noSecret(named string) error {
 	return &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no such file", named)}
 }
 
-// secretFile reads a pull secret below the folder of secrets, if it is there.
+// secretFile reads a pull secret in the folder of secrets, if it exists.
 func (f *Fetcher) secretFile(named string) (content []byte, found bool, err error) {
 	if f.options.Secrets == "" {
 		return nil, false, nil
@@ -89,7 +90,7 @@ func (f *Fetcher) secretFile(named string) (content []byte, found bool, err erro
 
 const secretHint = `it must be like docker's config.json: {"auths": {"registry": {"auth": …}}}`
 
-// readSecret reads a file, or the one that a mounted Kubernetes secret has.
+// readSecret reads a file, or the file in a mounted Kubernetes secret.
 func readSecret(roots files.Roots, path string) ([]byte, error) {
 	stat, err := roots.Stat(path)
 	if err != nil {
@@ -101,10 +102,11 @@ func readSecret(roots files.Roots, path string) ([]byte, error) {
 	return roots.Read(path, maxSecret)
 }
 
-// keys are credentials by registry.
+// keys has credentials by registry.
 type keys map[string]authn.AuthConfig
 
-// parseSecret reads what docker login writes. Its errors don't show content.
+// parseSecret parses the file that docker login writes. Its errors reveal no
+// content.
 func parseSecret(b []byte) (keys, error) {
 	var config struct {
 		Auths map[string]struct {
@@ -130,7 +132,7 @@ func parseSecret(b []byte) (keys, error) {
 	return out, nil
 }
 
-// hostOf gives the registry that a key of docker's config is for.
+// hostOf returns the registry that a key of docker's config is for.
 func hostOf(key string) string {
 	_, rest, hasScheme := strings.Cut(key, "://")
 	if hasScheme {
@@ -143,7 +145,7 @@ func hostOf(key string) string {
 	return host
 }
 
-// Resolve is authn.Keychain's.
+// Resolve implements authn.Keychain.
 func (k keys) Resolve(target authn.Resource) (authn.Authenticator, error) {
 	if c, ok := k[hostOf(target.RegistryStr())]; ok {
 		return authn.FromConfig(c), nil

@@ -17,19 +17,19 @@ import (
 	"wasmxds/module"
 )
 
-// Who may push into a repository may push any number of signatures. So many are looked
-// at, of so many bytes each.
+// Anyone who may push to a repository may push any number of signatures, so
+// their number and size in bytes are bounded.
 const (
 	maxSignatures = 32
 	maxSignature  = 256 << 10
 )
 
 const (
-	bundleType  = "application/vnd.dev.sigstore.bundle" // what begins so, with its version
+	bundleType  = "application/vnd.dev.sigstore.bundle" // prefix; the version follows
 	payloadType = "application/vnd.dev.cosign.simplesigning.v1+json"
 )
 
-// cosign's names of what it puts beside a payload.
+// Annotations that cosign adds to a payload.
 const (
 	signatureNote   = "dev.cosignproject.cosign/signature"
 	certificateNote = "dev.sigstore.cosign/certificate"
@@ -37,16 +37,16 @@ const (
 	logNote         = "dev.sigstore.cosign/bundle"
 )
 
-// signatures finds what may be signatures of an image: bundles that refer to it, and
-// what cosign keeps at a tag that is named after it.
+// signatures finds possible signatures of an image: bundles that refer to it,
+// and those that cosign stores at a tag derived from its digest.
 type signatures struct {
 	puller *remote.Puller
 	found  []module.Signature
-	left   int // bytes
+	left   int // remaining bytes to read
 }
 
-// signedBy gives who has signed what a reference is at now: the manifest or index, or
-// the image that was chosen in the index.
+// signedBy returns who has signed one of these digests: that of the manifest or
+// index, or that of the image that was chosen in the index.
 func signedBy(ctx context.Context, by module.Requirement, puller *remote.Puller, repository name.Repository, digests ...v1.Hash) (string, error) {
 	var first error
 	for i, digest := range digests {
@@ -73,7 +73,7 @@ func (s *signatures) find(ctx context.Context, repository name.Repository, diges
 	return s.cosigns(ctx, repository, digest)
 }
 
-// bundles finds sigstore's, by the referrers of an image.
+// bundles finds sigstore bundles by the referrers of an image.
 func (s *signatures) bundles(ctx context.Context, repository name.Repository, digest v1.Hash) error {
 	index, err := remote.Referrers(repository.Digest(digest.String()), remote.WithContext(ctx), remote.Reuse(s.puller))
 	if err != nil {
@@ -103,14 +103,14 @@ func (s *signatures) bundles(ctx context.Context, repository name.Repository, di
 				if b != nil {
 					s.found = append(s.found, module.Signature{Bundle: b})
 				}
-				break // the others are no bundles of sigstore's
+				break // there are no further bundles
 			}
 		}
 	}
 	return nil
 }
 
-// cosigns finds those at the tag sha256-DIGEST.sig.
+// cosigns finds the signatures at the tag sha256-DIGEST.sig.
 func (s *signatures) cosigns(ctx context.Context, repository name.Repository, digest v1.Hash) error {
 	layers, err := s.layers(ctx, repository.Tag(digest.Algorithm+"-"+digest.Hex+".sig"))
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *signatures) cosigns(ctx context.Context, repository name.Repository, di
 	return nil
 }
 
-// layers are those of an image; none where there is no image.
+// layers returns the layers of an image, or none if it does not exist.
 func (s *signatures) layers(ctx context.Context, ref name.Reference) ([]v1.Descriptor, error) {
 	top, err := s.puller.Get(ctx, ref)
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *signatures) layers(ctx context.Context, ref name.Reference) ([]v1.Descr
 	return manifest.Layers, nil
 }
 
-// read gives a blob; nil: it is larger than a signature may be.
+// read returns a blob, or nil if it is too large for a signature.
 func (s *signatures) read(ctx context.Context, repository name.Repository, d v1.Descriptor) ([]byte, error) {
 	if d.Size > maxSignature || d.Size < 0 || int(d.Size) > s.left {
 		return nil, nil
@@ -168,7 +168,7 @@ func (s *signatures) read(ctx context.Context, repository name.Repository, d v1.
 	if err != nil {
 		return nil, err
 	}
-	content, err := layer.Compressed() // as it is
+	content, err := layer.Compressed() // as stored
 	if err != nil {
 		return nil, missing(err)
 	}
@@ -183,7 +183,8 @@ func (s *signatures) read(ctx context.Context, repository name.Repository, d v1.
 	return b, nil
 }
 
-// missing is an error but for one that says that there is none.
+// missing returns nil if an error means that something does not exist, and
+// otherwise the error.
 func missing(err error) error {
 	if answer, ok := errors.AsType[*transport.Error](err); ok && answer.StatusCode == http.StatusNotFound {
 		return nil
@@ -191,7 +192,8 @@ func missing(err error) error {
 	return err
 }
 
-// Verify gives the digest that a URL is at, and who has signed it as is demanded.
+// Verify returns the digest that a URL resolves to, and who has signed it as
+// required.
 func (f *Fetcher) Verify(ctx context.Context, request module.Request) (digest, signer string, err error) {
 	request.Known = module.Validators{}
 	response, err := f.Fetch(ctx, request)

@@ -15,8 +15,8 @@ import (
 	"wasmxds/module"
 )
 
-// told is module.Told for registries: of what one answers, people read the
-// status and the error codes that the distribution specification has.
+// told is like module.Told for registries: it keeps only the status of a
+// response, and the error codes of the distribution specification.
 func told(err error) error {
 	if e := module.Told(err); e != module.ErrNotHTTP {
 		return e
@@ -34,7 +34,7 @@ func told(err error) error {
 	}
 	_, blob, wrong := strings.Cut(err.Error(), "error verifying ")
 	switch {
-	case wrong: // digests, or sizes
+	case wrong: // digest, or size
 		return errors.New("error verifying " + blob)
 	case strings.Contains(err.Error(), "SSRF protection"):
 		return errors.New("the registry redirects to a private or link-local address")
@@ -62,7 +62,7 @@ func codes() []transport.ErrorCode {
 	}
 }
 
-// kindOf is a media type, if it looks like one of a layer.
+// kindOf returns a media type if it looks like one of a layer.
 func kindOf(t types.MediaType) string {
 	s := string(t)
 	known := []string{"application/wasm", "application/json", "application/octet-stream", "application/x-tar", "application/gzip", "text/plain"}

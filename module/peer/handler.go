@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	most  = 8                // modules on their way to other servers at once
-	stall = 10 * time.Second // that another server may take for a part of one
-	part  = 256 << 10        // bytes
+	most  = 8                // number of concurrent responses
+	stall = 10 * time.Second // timeout of writing one part
+	part  = 256 << 10        // in bytes
 )
 
-// Handler gives what is in a store, at [Folder]. Whoever it serves may have all of it.
+// Handler serves the modules of a store at [Folder]. All clients may have all
+// of them.
 func Handler(store *module.Store, log *slog.Logger) http.Handler {
 	places := make(chan struct{}, most)
 	mux := http.NewServeMux()
@@ -44,9 +45,9 @@ func Handler(store *module.Store, log *slog.Logger) http.Handler {
 		w.Header().Set("Content-Length", strconv.FormatInt(info.Size, 10))
 		control := http.NewResponseController(w)
 		for {
-			_ = control.SetWriteDeadline(time.Now().Add(stall)) // fails where there are none
+			_ = control.SetWriteDeadline(time.Now().Add(stall)) // fails if the connection has no deadlines
 			if _, err := io.CopyN(w, f, part); err != nil {
-				return // all of it is sent, or who asked is gone
+				return // the end, or the client is gone
 			}
 		}
 	})

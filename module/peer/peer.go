@@ -1,10 +1,10 @@
-// Package peer has xds-servers of one state give each other modules, by their content:
-// what one has, the others need no origin for.
+// Package peer exchanges modules between xds-servers of one state by their
+// content: if one has a module, the others don't need its origin.
 //
-// Start with [Client], which gets a module, and [Handler], which gives it. Who may ask,
-// and who is asked, is for the connections to say that they are given. Nothing of what
-// comes is believed: it is hashed while it is read, and what is not the module that
-// was asked for is not kept.
+// Start with [Client], which gets a module, and [Handler], which serves it. The
+// caller's connections determine which servers may connect to each other.
+// Responses are not trusted: they are hashed while they are read, and not
+// stored unless they are the requested module.
 package peer
 
 import (
@@ -22,29 +22,30 @@ import (
 	"wasmxds/module"
 )
 
-// Folder is where a [Handler] has modules, by their SHA-256.
+// Folder is the path at which a [Handler] serves modules, by their SHA-256.
 const Folder = "/peer/v1/modules/"
 
 // Other is another server.
 type Other struct {
 	Name string
-	// Ask sends it a GET for a path. Who asks closes the body.
+	// Ask sends it a GET request for a path. The caller must close the body.
 	Ask func(ctx context.Context, path string) (*http.Response, error)
 }
 
-// Options are for [New]; Store and Others must be given.
+// Options are the options of [New]. Store and Others are required.
 type Options struct {
 	Store  *module.Store
-	Others func() []Other // those that live, in the order to ask them
-	Limit  int64          // bytes of a module; default 64 MiB
+	Others func() []Other // servers that are alive, in the order to try them
+	Limit  int64          // maximum size of a module in bytes; default 64 MiB
 
-	Whole    time.Duration // that one server may take for a module; default 1 minute
-	Stall    time.Duration // without a byte of it; default 5 s
+	Whole    time.Duration // timeout of one request; default 1 minute
+	Stall    time.Duration // timeout without progress; default 5 s
 	Logger   *slog.Logger  // nil: none
 	Observer module.Observer
 }
 
-// Client gets modules. It is safe for concurrent use; make one by [New].
+// Client gets modules from other servers. It is safe for concurrent use. Use
+// [New] to create one.
 type Client struct {
 	Options
 
@@ -52,14 +53,14 @@ type Client struct {
 	flights map[string]*flight // by sha256
 }
 
-// flight is a module that is being got.
+// flight is a module that is being fetched.
 type flight struct {
 	ended chan struct{}
 	err   error
-	left  bool // who made it had no time left; the others go on
+	left  bool // the initiator's context ended; others must retry
 }
 
-// New makes a Client.
+// New returns a Client.
 func New(o Options) *Client {
 	o.Limit = cmp.Or(o.Limit, 64<<20)
 	o.Whole = cmp.Or(o.Whole, time.Minute)
@@ -70,8 +71,8 @@ func New(o Options) *Client {
 	return &Client{Options: o, flights: map[string]*flight{}}
 }
 
-// Get sees to it that a module is in the Store. Where no server has it, the error is
-// [fs.ErrNotExist]. Who asks for one that is on its way already waits for that.
+// Get ensures that a module is in the Store. If no server has it, the error is
+// [fs.ErrNotExist]. Concurrent calls for the same module share one request.
 func (c *Client) Get(ctx context.Context, sha256 string) error {
 	if !module.IsSHA256(sha256) {
 		return fmt.Errorf("get module %.80q from other servers: %w", sha256, fs.ErrNotExist)
@@ -113,7 +114,7 @@ func (c *Client) leave(sha256 string, f *flight) {
 	close(f.ended)
 }
 
-// get asks one server after the other.
+// get tries one server after the other.
 func (c *Client) get(ctx context.Context, sha256 string) error {
 	if _, err := c.Store.Stat(sha256); err == nil {
 		return nil
@@ -174,7 +175,7 @@ func (c *Client) read(ctx context.Context, o Other, sha256 string, progress func
 	return err
 }
 
-// moving tells of each byte that comes.
+// moving calls progress whenever bytes arrive.
 type moving struct {
 	io.Reader
 	progress func()

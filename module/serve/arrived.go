@@ -8,14 +8,15 @@ import (
 
 type connKey struct{}
 
-// ConnContext is for http.Server.ConnContext: with it, a download is Done only
-// when the client's machine has acknowledged all of it, where the system can
-// tell (Linux). Without it, when all was handed to the kernel.
+// ConnContext is for http.Server.ConnContext. With it, a download is Done only
+// when the client's machine has acknowledged all of it, on systems that support
+// this (Linux). Without it, a download is Done when it was passed to the
+// kernel.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// arrived waits until the other side has acknowledged all that was written to
+// arrived waits until the peer has acknowledged everything that was written to
 // the request's connection.
 func arrived(ctx context.Context) bool {
 	conn, ok := ctx.Value(connKey{}).(net.Conn)
@@ -35,7 +36,8 @@ func arrived(ctx context.Context) bool {
 		}
 		select {
 		case <-ctx.Done():
-			// A client that has all may close the connection at once.
+			// A client that has received everything may close the connection at
+			// once.
 			n, err := unsent(conn)
 			return err == nil && n == 0
 		case <-time.After(pause):
@@ -50,8 +52,8 @@ func underTLS(conn net.Conn) net.Conn {
 	return conn
 }
 
-// acknowledged is how many bytes the other side of the request's connection has
-// acknowledged since it was made.
+// acknowledged returns how many bytes the peer of the request's connection has
+// acknowledged since it was opened.
 func acknowledged(ctx context.Context) (int64, bool) {
 	conn, ok := ctx.Value(connKey{}).(net.Conn)
 	if !ok {

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unsent is how many bytes of a connection the other side has not
-// acknowledged (SIOCOUTQ, tcp(7)).
+// unsent returns how many bytes of a connection the peer has not acknowledged
+// (SIOCOUTQ, tcp(7)).
 func unsent(conn net.Conn) (n int, err error) {
 	tcp, ok := conn.(syscall.Conn)
 	if !ok {
@@ -24,7 +24,7 @@ func unsent(conn net.Conn) (n int, err error) {
 	return n, err
 }
 
-// acked is how many bytes of a connection the other side has acknowledged
+// acked returns how many bytes of a connection the peer has acknowledged
 // (TCP_INFO).
 func acked(conn net.Conn) (n int64, ok bool) {
 	tcp, is := conn.(syscall.Conn)

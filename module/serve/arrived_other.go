@@ -4,7 +4,7 @@ package serve
 
 import "net"
 
-// unsent can't be told here.
+// unsent returns 0, since this system can't tell.
 func unsent(net.Conn) (int, error) { return 0, nil }
 
 func acked(net.Conn) (int64, bool) { return 0, false }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// places are for downloads at once. Who waits for one gets it by peer: the peer
-// that has the fewest is next. While anyone waits, a download that its client
-// hardly reads, and those that a peer has beyond its share, are set aside: they
-// go on, without a place. Of those there is a limit as well, beyond which the
-// worst is cut off.
+// places limits concurrent downloads. Waiting downloads get a place by peer:
+// the peer with the fewest places is next. While any download waits, those that
+// their clients hardly read, and those beyond the share of a peer, are set
+// aside: they continue without a place. The number of those is limited as well;
+// beyond the limit, the worst is cut off.
 type places struct {
 	limit, asides int
 
@@ -20,12 +20,12 @@ type places struct {
 	held    map[*place]struct{}
 	aside   map[*place]struct{}
 	peers   map[netip.Prefix]*peer
-	line    *list.List // of peers that have someone waiting
+	line    *list.List // peers with waiting downloads
 	waiting int
 	looking bool
 }
 
-// peer is an address that downloads come from; of IPv6, a /64.
+// peer is an address that downloads come from; for IPv6, a /64.
 type peer struct {
 	address netip.Prefix
 	held    int
@@ -34,25 +34,25 @@ type peer struct {
 	at      *list.Element
 }
 
-// place is a download, as it waits, has a place, or is set aside.
+// place is a download that waits, has a place, or is set aside.
 type place struct {
 	peer   *peer
-	turn   chan struct{} // closed when it has a place
-	taken  func() int64  // bytes that the client has so far; monotonic
+	turn   chan struct{} // closed when it gets a place
+	taken  func() int64  // number of bytes that the client has received; monotonic
 	cut    func()
 	waits  *list.Element
 	begun  time.Time // when it got its place
 	looked time.Time
-	seen   int64 // taken at looked
+	seen   int64 // value of taken at looked
 	moved  time.Time
 }
 
 const (
 	lookEvery  = 25 * time.Millisecond
-	lookAfter  = 50 * time.Millisecond  // of a download, at the earliest
-	leastRate  = 256 << 10              // bytes a second, below which a download is set aside while others wait
-	leastOfAll = 16 << 10               // bytes a second, below which one that is aside may be cut off
-	patience   = 250 * time.Millisecond // with one that is aside and gets nothing
+	lookAfter  = 50 * time.Millisecond  // minimum age of a download before it is checked
+	leastRate  = 256 << 10              // bytes per second; a download below is set aside while others wait
+	leastOfAll = 16 << 10               // bytes per second; a download that is set aside and is below may be cut off
+	patience   = 250 * time.Millisecond // with a download that is set aside and receives nothing
 )
 
 func newPlaces(limit int) *places {
@@ -62,7 +62,7 @@ func newPlaces(limit int) *places {
 	}
 }
 
-// peerOf is what share a connection counts for.
+// peerOf returns the peer that a connection is counted for.
 func peerOf(remote string) netip.Prefix {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
@@ -73,11 +73,12 @@ func peerOf(remote string) netip.Prefix {
 	if addr.Is6() {
 		bits = 64
 	}
-	p, _ := addr.Prefix(bits) // bits are right
+	p, _ := addr.Prefix(bits) // bits are valid
 	return p
 }
 
-// enter gives a download a place at once, or the way to wait for one.
+// enter returns the place of a new download, which it has at once or must wait
+// for.
 func (s *places) enter(address netip.Prefix, taken func() int64, cut func()) (p *place, now bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,7 +104,7 @@ func (s *places) enter(address netip.Prefix, taken func() int64, cut func()) (p 
 	return p, false
 }
 
-// wait ends when it is the download's turn; false: ctx ended before.
+// wait waits for the place. It returns false if ctx ends first.
 func (p *place) wait(ctx context.Context) bool {
 	select {
 	case <-p.turn:
@@ -121,7 +122,7 @@ func (s *places) give(p *place) {
 	close(p.turn)
 }
 
-// leave ends a download, whatever it has.
+// leave ends a download in any state.
 func (s *places) leave(p *place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -156,7 +157,7 @@ func (s *places) unqueue(p *place) {
 	}
 }
 
-// fill gives places that are free to who waits.
+// fill gives free places to waiting downloads.
 func (s *places) fill() {
 	for s.waiting > 0 && len(s.held) < s.limit {
 		of := s.neediest()
@@ -167,8 +168,8 @@ func (s *places) fill() {
 	}
 }
 
-// neediest is the peer in the line that has the fewest places. At most limit
-// peers have any, so the search is short.
+// neediest returns the waiting peer with the fewest places. At most limit peers
+// have any, so the search is short.
 func (s *places) neediest() *peer {
 	var least *peer
 	for e := s.line.Front(); e != nil; e = e.Next() {
@@ -181,7 +182,7 @@ func (s *places) neediest() *peer {
 	return least
 }
 
-// look makes places free, while anyone waits.
+// look frees places while any download waits.
 func (s *places) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +207,8 @@ func (s *places) look() {
 	}
 }
 
-// slow says whether the client took less than it should since it was looked at.
+// slow reports whether the client has received less than it should since the
+// last check.
 func (p *place) slow(now time.Time) bool {
 	since := now.Sub(p.looked)
 	if since < lookAfter {
@@ -241,13 +243,13 @@ func (s *places) slowestOf(of *peer, now time.Time) *place {
 	return slowest
 }
 
-// rate is in bytes a second, since the beginning.
+// rate returns the average rate since the start in bytes per second.
 func (p *place) rate(now time.Time) float64 {
 	return float64(p.taken()) / max(now.Sub(p.begun).Seconds(), 1e-3)
 }
 
-// setAside takes a place from a download; false: too many are aside, and none
-// of those deserves to be cut off.
+// setAside takes a place from a download. It returns false if too many are set
+// aside, and none of those may be cut off.
 func (s *places) setAside(p *place, now time.Time) bool {
 	if len(s.aside) >= s.asides {
 		worst := s.worst(p.peer, now)
@@ -263,9 +265,10 @@ func (s *places) setAside(p *place, now time.Time) bool {
 	return true
 }
 
-// worst is the download to be cut off: of the peer that has the most aside, the
-// one that has got nothing for longest. One that gets on is cut off only where
-// its peer has more than the one that needs the room.
+// worst returns the download to cut off: that of the peer with the most
+// downloads set aside which has received nothing for longest. A download that
+// makes progress is cut off only if its peer has more downloads set aside than
+// the peer that needs the room.
 func (s *places) worst(needs *peer, now time.Time) *place {
 	var worst *place
 	for p := range s.aside {

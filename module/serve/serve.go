@@ -1,8 +1,8 @@
 // Package serve is the HTTP server that Envoys download modules from.
 //
-// Start with [Server]. It lets no client's downloads hold up another's: who
-// waits gets a place by peer, and who does not read what it asked for goes on
-// without one.
+// Start with [Server]. No client's downloads can block those of another:
+// waiting downloads get places by peer, and a download whose client does not
+// read continues without a place.
 package serve
 
 import (
@@ -23,39 +23,40 @@ import (
 	"wasmxds/module"
 )
 
-// Event is what becomes of a download.
+// Event is an event of a download.
 type Event int
 
 const (
-	Started Event = iota // it was asked for; it may still wait in line
+	Started Event = iota // requested; it may still wait for its turn
 	Done                 // the client's machine has every byte
-	Aborted              // it ended before
+	Aborted              // it ended before Done
 )
 
 func (e Event) String() string {
 	return [...]string{"started", "done", "aborted"}[e]
 }
 
-// Options are for New; only the Store must be given.
+// Options are the options of New. Only Store is required.
 type Options struct {
 	Store *module.Store
-	// OnDownload is told of each GET of a whole module: Started, and then Done
-	// or Aborted, once each. The peer is the connection's, so behind a proxy
-	// the proxy. The size is the module's, in bytes, where the event is Done. It
-	// is called on the download's goroutine and must not block.
+	// OnDownload is called for each GET of a whole module: with Started, and
+	// then with Done or Aborted, once each. The peer is that of the connection,
+	// so behind a proxy it is the proxy. The size is that of the module in
+	// bytes, for Done. It is called on the download's goroutine and must not
+	// block.
 	OnDownload func(peer netip.Addr, sha256 string, size int64, event Event)
-	// Missing is asked to have a module in the Store that is not there; nil: nobody is.
-	// It gives an error soon where it can't.
+	// Missing is called for a module that is not in the Store, to get it. It
+	// must return an error soon if it can't. It may be nil.
 	Missing   func(ctx context.Context, sha256 string) error
-	Downloads int // at once; default 256
-	Waiting   int // downloads that wait in line for their turn, others get 503; default 16384
+	Downloads int // maximum number of concurrent downloads; default 256
+	Waiting   int // maximum number of waiting downloads; others get 503; default 16384
 	Logger    *slog.Logger
 }
 
-// Server serves the modules of a [module.Store] at /modules/<sha256>.wasm. What is
-// there never changes, so it may be cached for ever. It is safe for
-// concurrent use, and its memory doesn't grow with the size of modules: small ones
-// are sent from memory ([module.Store.Small]), others from their files.
+// Server serves the modules of a [module.Store] at /modules/<sha256>.wasm. They
+// never change, so they may be cached indefinitely. It is safe for concurrent
+// use, and its memory doesn't grow with the size of modules: it sends small
+// ones from memory ([module.Store.Small]), others from their files.
 type Server struct {
 	options   Options
 	places    *places
@@ -66,13 +67,14 @@ type counters struct {
 	open, waiting, done, aborted, bytes, notFound, refused atomic.Int64
 }
 
-// Stats counts since the start of the server, but for Open and Waiting.
+// Stats are counters since the start of the server, except for Open and
+// Waiting.
 type Stats struct {
-	Open, Waiting int64 // now
+	Open, Waiting int64 // current numbers
 	Done, Aborted int64 // downloads of whole modules
-	Bytes         int64 // sent, of whole modules and ranges
-	NotFound      int64 // requests for what isn't there
-	Refused       int64 // requests for which the line was too long
+	Bytes         int64 // sent, for whole modules and ranges
+	NotFound      int64 // requests for modules that don't exist
+	Refused       int64 // requests that were rejected because too many waited
 }
 
 const (
@@ -80,13 +82,13 @@ const (
 	ext    = ".wasm"
 )
 
-// Path is the path at which a Server has a module.
+// Path returns the path of a module on a Server.
 func Path(sha256 string) string { return folder + sha256 + ext }
 
-// stall is how long a client may take for one chunk of a module.
+// stall is how long a client may take to receive one chunk of a module.
 const (
 	stall = 30 * time.Second
-	chunk = 256 << 10 // bytes
+	chunk = 256 << 10 // in bytes
 )
 
 func New(options Options) *Server {
@@ -98,7 +100,7 @@ func New(options Options) *Server {
 	return &Server{options: options, places: newPlaces(options.Downloads)}
 }
 
-// Stats gives the server's counters.
+// Stats returns the server's counters.
 func (s *Server) Stats() Stats {
 	c := &s.downloads
 	return Stats{
@@ -148,7 +150,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serve(d, f, info)
 }
 
-// open opens a module, which may have to be got first.
+// open opens a module, which Missing may have to get first.
 func (s *Server) open(ctx context.Context, sha256 string) (*os.File, module.Info, error) {
 	f, info, err := s.options.Store.Open(sha256)
 	if s.options.Missing == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -163,7 +165,7 @@ func (s *Server) open(ctx context.Context, sha256 string) (*os.File, module.Info
 // wait waits for the request's turn.
 func (s *Server) wait(d *download, p *place) bool {
 	if d.plain() && s.has(d.sha256) {
-		d.begin() // who waits in line is under way, too
+		d.begin() // a waiting download is in progress, too
 	}
 	waiting := s.downloads.waiting.Add(1)
 	defer s.downloads.waiting.Add(-1)
@@ -180,12 +182,13 @@ func (s *Server) serve(d *download, f *os.File, info module.Info) {
 	s.downloads.open.Add(1)
 	defer s.downloads.open.Add(-1)
 	d.describe()
-	// The content never changes: no time of modification, the ETag says all.
+	// The content never changes, so the ETag suffices and there is no
+	// modification time.
 	http.ServeContent(d, d.request, "", time.Time{}, f)
 	d.sent(info.Size)
 }
 
-// send sends a module that is in memory.
+// send sends a module from memory.
 func (s *Server) send(d *download, content []byte) {
 	s.downloads.open.Add(1)
 	defer s.downloads.open.Add(-1)
@@ -193,16 +196,16 @@ func (s *Server) send(d *download, content []byte) {
 	d.Header().Set("Accept-Ranges", "bytes")
 	d.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	d.WriteHeader(http.StatusOK)
-	_, _ = d.Write(content) // what was written tells
+	_, _ = d.Write(content) // written has the result
 	d.sent(int64(len(content)))
 }
 
-// sent waits for all of a module to arrive.
+// sent waits until all of a module has arrived.
 func (d *download) sent(size int64) {
 	d.server.downloads.bytes.Add(d.written.Load())
-	// What net/http still buffers, and then the kernel, counts as the client's
-	// only once it has arrived: a client on a slow line has a module long
-	// after it was handed to the kernel.
+	// Data that net/http, and then the kernel, has buffered only counts when it
+	// has arrived: a client with a slow connection has a module long after it
+	// was passed to the kernel.
 	d.done = d.written.Load() == size && d.control.Flush() == nil && arrived(d.request.Context())
 }
 
@@ -233,7 +236,7 @@ func (s *Server) notFound(w http.ResponseWriter) {
 }
 
 // download is a response with a module, or with a part of it. It counts the
-// bytes, tells of whole modules, and ends when the client stalls.
+// bytes, reports downloads of whole modules, and ends when the client stalls.
 type download struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -241,17 +244,17 @@ type download struct {
 	request *http.Request
 	sha256  string
 	written atomic.Int64
-	begun   bool // it was told that a whole module is under way
+	begun   bool // the start of the download was reported
 	done    bool // all of it has arrived
 }
 
-// plain tells whether the request is sure to be for a whole module.
+// plain reports whether the request is certain to be for a whole module.
 func (d *download) plain() bool {
 	h := d.request.Header
 	return d.request.Method == http.MethodGet && h.Get("Range") == "" && h.Get("If-None-Match") == "" && h.Get("If-Match") == ""
 }
 
-// describe writes what goes before the content.
+// describe sets the headers of the content.
 func (d *download) describe() {
 	h := d.Header()
 	h.Set("Content-Type", "application/wasm")
@@ -307,7 +310,7 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 		part := &io.LimitedReader{R: limited.R, N: min(chunk, limited.N)}
 		var m int64
 		if m, err = to.ReadFrom(part); m == 0 && err == nil {
-			break // the file is shorter than it was
+			break // the file has become shorter
 		}
 		limited.N -= m
 		n += m
@@ -316,24 +319,24 @@ func (d *download) ReadFrom(src io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// extend gives the client time for what is written next. It can fail only
-// where a connection has no deadlines.
+// extend extends the deadline for the next write. It can fail only if a
+// connection has no deadlines.
 func (d *download) extend() {
 	_ = d.control.SetWriteDeadline(time.Now().Add(stall))
-	if d.request.Context().Err() != nil { // cut off just now
+	if d.request.Context().Err() != nil { // just cut off
 		_ = d.control.SetWriteDeadline(time.Unix(1, 0))
 	}
 }
 
-// cut ends the download, in the middle of a write as well.
+// cut ends the download, even in the middle of a write.
 func (d *download) cut(stop func()) {
 	stop()
 	_ = d.control.SetWriteDeadline(time.Unix(1, 0))
 }
 
-// taken is how many bytes the client's machine has acknowledged, of this
-// download and of all before it on the connection; where that can't be told,
-// how many were written.
+// taken returns how many bytes the client's machine has acknowledged, of this
+// download and of all before it on the connection. If this is not known, it
+// returns how many were written.
 func (d *download) taken() int64 {
 	if n, ok := acknowledged(d.request.Context()); ok {
 		return n

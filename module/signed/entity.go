@@ -20,14 +20,14 @@ import (
 	"wasmxds/module"
 )
 
-// entity is a signature as sigstore has it, and what it is of.
+// entity is a signature in sigstore's form, with what it signs.
 type entity struct {
 	bundle  *bundle.Bundle
-	payload []byte // of cosign's, which is what is signed; nil: the digest is
+	payload []byte // what cosign signed; nil: the digest is signed
 	digest  []byte
 }
 
-// artifact is what the signature is verified with.
+// artifact returns the artifact that the signature is verified against.
 func (e *entity) artifact() verify.ArtifactPolicyOption {
 	if e.payload != nil {
 		return verify.WithArtifact(bytes.NewReader(e.payload))
@@ -35,11 +35,12 @@ func (e *entity) artifact() verify.ArtifactPolicyOption {
 	return verify.WithArtifactDigest("sha256", e.digest)
 }
 
-// signPredicate is what cosign states when it signs an image. What else is stated of an
-// image, as where it was built, is no signature of it.
+// signPredicate is the predicate of cosign's signatures of images. Other
+// statements about an image, such as its provenance, are not signatures of it.
 const signPredicate = "https://sigstore.dev/cosign/sign/v1"
 
-// isSignature says whether what was verified says that the image is signed.
+// isSignature returns an error if what was verified does not say that the image
+// is signed.
 func isSignature(r *verify.VerificationResult) error {
 	if r.Statement != nil && r.Statement.GetPredicateType() != signPredicate {
 		return errors.New("it states something of the image, and does not sign it")
@@ -71,7 +72,7 @@ func entityOf(s module.Signature, digest string) (*entity, error) {
 	return e, nil
 }
 
-// payloadIsOf checks that what cosign has signed is of the image.
+// payloadIsOf checks that cosign's payload is for the image.
 func payloadIsOf(payload []byte, digest string) error {
 	var p struct {
 		Critical struct {
@@ -93,7 +94,7 @@ func payloadIsOf(payload []byte, digest string) error {
 	return nil
 }
 
-// bundleOf makes a bundle of cosign's signature.
+// bundleOf converts a cosign signature to a bundle.
 func bundleOf(s module.Signature) (*bundle.Bundle, error) {
 	raw, err := base64.StdEncoding.DecodeString(s.Signature)
 	if err != nil || len(raw) == 0 {
@@ -134,7 +135,7 @@ func bundleOf(s module.Signature) (*bundle.Bundle, error) {
 	return made, nil
 }
 
-// logEntry reads what Rekor has answered to cosign.
+// logEntry parses the response of Rekor that cosign has stored.
 func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
 	unreadable := errors.New("a log entry of it can't be read")
 	var said struct {

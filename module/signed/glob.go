@@ -9,9 +9,9 @@ import (
 	"wasmxds/definition"
 )
 
-// requires says whether the module of a URL must be signed. Who writes definitions may
-// write a host in other ways: with capitals, a dot behind, or the port that is meant
-// anyway.
+// requires reports whether the module of a URL must be signed. A definition may
+// write a host in other ways: with capitals, a trailing dot, or the default
+// port.
 func (p Policy) requires(written string) bool {
 	plain := normal(written)
 	for _, glob := range p.Required {
@@ -22,7 +22,7 @@ func (p Policy) requires(written string) bool {
 	return false
 }
 
-// normal is a URL of which host and port are written in one way.
+// normal returns a URL with host and port in canonical form.
 func normal(raw string) string {
 	scheme, rest, ok := strings.Cut(definition.ImageURL(raw), "://")
 	if !ok {
@@ -50,7 +50,7 @@ func normal(raw string) string {
 	return strings.ToLower(scheme) + "://" + host + "/" + path
 }
 
-// split tells host and port apart; an IP address is in its usual form then.
+// split splits host and port, and canonicalizes an IP address.
 func split(hostport string) (host, port string) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -67,13 +67,14 @@ func matches(glob, text string) bool {
 	return regexp.MustCompile(`(?s)` + expression(glob)).MatchString(text)
 }
 
-// expression is the regular expression of all of a text in which * stands for anything.
+// expression returns a regular expression for a whole text in which * matches
+// any text.
 func expression(glob string) string {
 	return `\A` + strings.ReplaceAll(regexp.QuoteMeta(glob), `\*`, `.*`) + `\z`
 }
 
-// exact and pattern are an identity as sigstore has it: the one where it has no *, the
-// other where it has.
+// exact and pattern return an identity in the forms of sigstore: the former if
+// it has no *, the latter if it has.
 func exact(identity string) string {
 	if strings.Contains(identity, "*") {
 		return ""

@@ -1,15 +1,18 @@
-// Package signed verifies who signed modules in registries: by cosign's signatures and
-// sigstore's bundles, with nothing but what is given. It asks nobody.
+// Package signed verifies who signed modules in registries, from cosign
+// signatures and sigstore bundles. It verifies offline, with only what it is
+// given.
 //
-// Start with [Policy.Of], which reads by whom a module must be signed. Its
-// [Requirement] verifies signatures that package oci finds. What is verified is that
-// the digest of a manifest was signed; what that names is checked by digests.
+// Start with [Policy.Of], which returns who must have signed a module. The
+// resulting [Requirement] verifies signatures that package oci finds. It
+// verifies that the digest of a manifest was signed; the content is checked by
+// the digests in it.
 //
-// A signature by a key needs no transparency log, unless a root is given with the key.
-// One by an identity (keyless) needs a certificate of the root's authority for that
-// identity and issuer, an entry in one of the root's logs, a time within the
-// certificate's life that the root's log or time stamping authority says, and, where
-// the root has certificate transparency logs, a proof of one of those.
+// A signature by a key needs no transparency log, unless a root is given with
+// the key. One by an identity (keyless) needs a certificate of the root's
+// authority for that identity and issuer, an entry in one of the root's logs, a
+// time within the certificate's validity that the root's log or timestamping
+// authority attests, and, if the root has certificate transparency logs, a
+// proof from one of those.
 package signed
 
 import (
@@ -36,21 +39,22 @@ import (
 )
 
 const (
-	maxKey  = 64 << 10 // bytes of a file with a key
-	maxRoot = 1 << 20  // ... with a trusted root
+	maxKey  = 64 << 10 // size of a key file in bytes
+	maxRoot = 1 << 20  // size of a trusted root in bytes
 )
 
-// Policy says which modules must be signed, and where keys may be.
+// Policy determines which modules must be signed, and where keys may be.
 type Policy struct {
-	// Required are URLs of modules that must be signed, where * stands for anything;
-	// By is by whom, besides whom the definition names. nil: whom that names.
+	// Required are URLs of modules that must be signed, in which * matches any
+	// text. By is who must sign these, in addition to whom the definition
+	// names. If By is nil, the definition must name somebody.
 	Required []string
 	By       *definition.Signed
-	// Roots are the folders that keys may be in which definitions name; nil: everywhere.
+	// Roots are the folders for keys that definitions name; nil: everywhere.
 	Roots *files.Roots
 }
 
-// Validate reads by whom all that must be signed has to be.
+// Validate checks By, and the keys that it names.
 func (p Policy) Validate() error {
 	if p.By == nil {
 		return nil
@@ -59,13 +63,14 @@ func (p Policy) Validate() error {
 	return err
 }
 
-// Requirement is by whom a module must be signed: by one of each of its parts.
+// Requirement describes who must have signed a module: one signer of each of
+// its parts.
 type Requirement struct {
 	parts []part
 	id    string
 }
 
-// part is what one says of it: the definition, or the server.
+// part is the requirement of the definition, or of the server.
 type part struct{ signers []signer }
 
 // signer is a key or an identity.
@@ -117,7 +122,7 @@ func (p Policy) Of(url string, s *definition.Signed) (module.Requirement, error)
 // ID implements module.Requirement.
 func (r *Requirement) ID() string { return r.id }
 
-// partOf reads what one says, and gives all of it as bytes.
+// partOf reads a requirement, and also returns all of it as bytes.
 func partOf(s *definition.Signed, roots *files.Roots) (made part, said []byte, err error) {
 	var trusted *root.TrustedRoot
 	all := [][]byte{[]byte(s.Identity), []byte(s.Issuer)}
@@ -159,7 +164,7 @@ func partOf(s *definition.Signed, roots *files.Roots) (made part, said []byte, e
 	return made, said, nil
 }
 
-// read gives what is written in place, or is in a file.
+// read returns content that is written inline, or in a file.
 func read(roots *files.Roots, what, written string, limit int64) ([]byte, error) {
 	path, isFile := (definition.Module{URL: written}).Path()
 	if !isFile {
@@ -179,8 +184,8 @@ func read(roots *files.Roots, what, written string, limit int64) ([]byte, error)
 	return text, nil
 }
 
-// byKey is who has the private part of a key; with a root, what they sign must be in
-// one of its logs.
+// byKey returns the signer for a key. With a root, signatures must be in one of
+// its logs.
 func byKey(text []byte, trusted *root.TrustedRoot) (signer, error) {
 	block, _ := pem.Decode(text)
 	if block == nil {
@@ -214,7 +219,8 @@ func notKey() error {
 	return refusal("cosign generate-key-pair writes cosign.pub", "module.signed.keys has what is no public key in PEM")
 }
 
-// byIdentity is whom an authority of the root has certified as identity.
+// byIdentity returns the signer for an identity that an authority of the root
+// certifies.
 func byIdentity(identity, issuer string, trusted *root.TrustedRoot) (signer, error) {
 	who, err := verify.NewShortCertificateIdentity(issuer, "", exact(identity), pattern(identity))
 	if err != nil {
@@ -266,7 +272,7 @@ func (p part) verify(digest string, found []module.Signature) (string, error) {
 	return "", refusal("cosign verify tells what is there", "none of its %d signatures is by whom it must be signed: %v", len(found), last)
 }
 
-// verify gives who it is.
+// verify returns the name of the signer.
 func (s signer) verify(e *entity) (string, error) {
 	result, err := s.verifier.Verify(e.bundle, verify.NewPolicy(e.artifact(), s.policy))
 	if err != nil {
@@ -288,7 +294,8 @@ func refusal(hint, format string, args ...any) error {
 	return &module.ContentError{Message: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// told is an error of the verification, bounded: parts of it come from the registry.
+// told returns a verification error with bounded text, since parts of it come
+// from the registry.
 func told(err error) error {
 	text := strings.ToValidUTF8(err.Error(), "?")
 	if len(text) > 300 {

@@ -19,13 +19,14 @@ import (
 	"wasmxds/module"
 )
 
-// Authority is a Sigstore of its own: it certifies identities, and has a log.
+// Authority is a Sigstore instance for tests: it certifies identities, and has
+// a log.
 type Authority struct {
 	t  testing.TB
 	ca *ca.VirtualSigstore
 }
 
-// NewAuthority makes one.
+// NewAuthority returns an Authority.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	made, err := ca.NewVirtualSigstore()
@@ -33,8 +34,8 @@ func NewAuthority(t testing.TB) *Authority {
 	return &Authority{t, made}
 }
 
-// Root is its trusted root. With certificate transparency its certificates, which are
-// in no log of those, count for nothing.
+// Root returns its trusted root. With certificate transparency, its
+// certificates are not valid, because they are in no certificate log.
 func (a *Authority) Root(transparency bool) string {
 	a.t.Helper()
 	var certificates map[string]*root.TransparencyLog
@@ -48,7 +49,7 @@ func (a *Authority) Root(transparency bool) string {
 	return string(text)
 }
 
-// withIDs are logs by ids that are bytes, as in a root that is written down.
+// withIDs sets the ids of logs to bytes, as in a stored root.
 func withIDs(t testing.TB, logs map[string]*root.TransparencyLog) map[string]*root.TransparencyLog {
 	for id, log := range logs {
 		raw, err := hex.DecodeString(id)
@@ -58,8 +59,8 @@ func withIDs(t testing.TB, logs map[string]*root.TransparencyLog) map[string]*ro
 	return logs
 }
 
-// Cosign signs a payload as cosign does without a key, so long after
-// it has its certificate, which is good for ten minutes.
+// Cosign signs a payload as cosign does without a key, at a time after its
+// certificate was issued, which is valid for ten minutes.
 func (a *Authority) Cosign(payload []byte, identity, issuer string, after time.Duration) module.Signature {
 	a.t.Helper()
 	e, err := a.ca.SignAtTime(identity, issuer, payload, time.Now().Add(after))
@@ -79,7 +80,7 @@ func (a *Authority) certificate(e *ca.TestEntity) []byte {
 	return v.Certificate().Raw
 }
 
-// logged is what Rekor answers to cosign.
+// logged returns the response of Rekor to cosign.
 func (a *Authority) logged(e *ca.TestEntity) string {
 	entry := a.entry(e)
 	said := tlog.RekorPayload{
@@ -103,8 +104,8 @@ func (a *Authority) entry(e *ca.TestEntity) *protorekor.TransparencyLogEntry {
 	return entry
 }
 
-// Bundle signs a statement in a bundle, with a proof that it is in the log, and the
-// log's promise, which tells the time: so long after the certificate.
+// Bundle signs a statement in a bundle, with an inclusion proof of the log, and
+// its promise, which attests a time after the certificate was issued.
 func (a *Authority) Bundle(statement []byte, identity, issuer string, after time.Duration) module.Signature {
 	a.t.Helper()
 	e, err := a.ca.AttestAtTime(identity, issuer, statement, time.Now().Add(after), true)

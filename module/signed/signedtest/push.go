@@ -18,8 +18,8 @@ import (
 
 const payloadType = "application/vnd.dev.cosign.simplesigning.v1+json"
 
-// Push has signatures be those of an image, by its repository and digest. Those of
-// cosign's take the place of what was there.
+// Push pushes signatures of an image, which is given by repository and digest.
+// Cosign signatures replace existing ones.
 func Push(t testing.TB, transport http.RoundTripper, repository, digest string, signatures ...module.Signature) {
 	t.Helper()
 	repo, err := name.NewRepository(repository, name.Insecure)
