@@ -119,12 +119,16 @@ func post(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// problem PATTERN waits until the status has a problem like that; where it is
-// asked for is in the environment.
+// problem PATTERN waits until the status has a problem like that. Where it is asked for is
+// in the environment, and the token for it in the file token, if there is one.
 func problem(ts *testscript.TestScript, _ bool, args []string) {
 	pattern := regexp.MustCompile(args[0])
+	status := []string{"status"}
+	if _, err := os.Stat(ts.MkAbs("token")); err == nil {
+		status = append(status, "--admin-token-file", "token")
+	}
 	ts.Check(poll(time.Minute, func() error {
-		ts.Check(ts.Exec("xds-server", "status", "--admin-token-file", "token"))
+		ts.Check(ts.Exec("xds-server", status...))
 		if out := ts.ReadFile("stdout"); !pattern.MatchString(out) {
 			return fmt.Errorf("the status has no problem %s:\n%s", pattern, out)
 		}

@@ -184,41 +184,59 @@ func (f *statusFlags) print(out io.Writer, st *admin.Status) error {
 
 // await returns when what is waited for has been in place for settle.
 func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
-	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	waiting, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	var since time.Time // when it was first seen in place
 	var last *admin.Status
 	var lastErr error
 	var stop stopWatch
 	for {
-		st, err := client.Page(ctx, "", 1)
-		if err == nil {
+		st, err := client.Page(waiting, "", 1)
+		switch {
+		case err == nil:
+			last, lastErr = st, nil
 			if r := stop.look(st.Stopped(f.show.filter), time.Now()); r != nil {
 				return wrong(stopped(r))
 			}
-		}
-		switch {
-		case ctx.Err() != nil:
-		case err != nil:
+			switch {
+			case !f.inPlace(st):
+				since = time.Time{}
+			case since.IsZero():
+				since = time.Now()
+			case time.Since(since) >= settle:
+				return nil
+			}
+		case waiting.Err() == nil:
 			lastErr, since = err, time.Time{}
-		case !st.Done(f.show.filter, f.version, f.quorum), f.wait == untilDrained && !st.Drained(f.show.filter):
-			last, lastErr, since = st, nil, time.Time{}
-		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) >= settle:
-			return nil
 		}
 		select {
-		case <-ctx.Done():
-			return f.gaveUp(context.WithoutCancel(ctx), client, last, lastErr)
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return wrong(errors.New("interrupted"))
+			}
+			return f.gaveUp(ctx, client, last, lastErr)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
+// inPlace says whether a status has what is waited for.
+func (f *statusFlags) inPlace(st *admin.Status) bool {
+	return st.Done(f.show.filter, f.version, f.quorum) && (f.wait != untilDrained || st.Drained(f.show.filter))
+}
+
+// lastAnswer is how long an answer may take that only says why the wait was in vain.
+const lastAnswer = 3 * time.Second
+
+// gaveUp says why what was waited for is not in place, by the last status that came in
+// time, or else by one that comes late.
 func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *admin.Status, err error) error {
+	ctx, cancel := context.WithTimeout(ctx, lastAnswer)
+	defer cancel()
 	if err == nil && last == nil {
-		err = fmt.Errorf("%s does not answer", client.URL)
+		if last, err = client.Page(ctx, "", 1); ctx.Err() != nil {
+			err = fmt.Errorf("%s does not answer", client.URL)
+		}
 	}
 	if err != nil {
 		return unreachable(withHint(fmt.Errorf("no status within %v: %w", f.timeout, err), askHint(err)))
@@ -228,6 +246,9 @@ func (f *statusFlags) gaveUp(ctx context.Context, client *admin.Client, last *ad
 		if whole, err := client.Status(ctx); err == nil {
 			last = whole
 		}
+	}
+	if f.inPlace(last) {
+		return wrong(withHint(fmt.Errorf("not all in place within %v: all is in place now, but was not for %v yet", f.timeout, settle), "set a longer --timeout"))
 	}
 	var why bytes.Buffer
 	printMissing(&why, last, f.show.filter, f.version, f.quorum)

@@ -131,6 +131,9 @@ func reason(why string, d *swap.Draining, words func(*swap.Draining, func(time.T
 
 // printMissing says what keeps [admin.Status.Done] from being so.
 func printMissing(out io.Writer, st *admin.Status, name, version string, q admin.Quorum) {
+	if !st.Ready {
+		fmt.Fprintln(out, "  xds-server has not read and tried all definitions yet")
+	}
 	printAbsent(out, st, name, q)
 	found := false
 	for _, f := range st.Filters {

@@ -97,6 +97,34 @@ func TestWaitDrained(t *testing.T) {
 	}
 }
 
+// TestSlowServer: --wait says what is not in place also where no answer came within the
+// time, and that all is in place where that was not for long enough.
+func TestSlowServer(t *testing.T) {
+	for title, c := range map[string]struct {
+		takes     time.Duration // to answer
+		connected int
+		timeout   string
+		want      string
+	}{
+		"late":         {300 * time.Millisecond, 0, "100ms", "xds-server: not all in place within 100ms:\n  no Envoy is connected\n"},
+		"late, and in": {300 * time.Millisecond, 1, "100ms", "xds-server: not all in place within 100ms: all is in place now, but was not for 500ms yet\nhint: set a longer --timeout\n"},
+		"too short":    {0, 1, "200ms", "xds-server: not all in place within 200ms: all is in place now, but was not for 500ms yet\nhint: set a longer --timeout\n"},
+	} {
+		t.Run(title, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				time.Sleep(c.takes) // it is what is tested
+				_ = json.NewEncoder(w).Encode(admin.Status{Ready: true, Envoys: xds.NodeCount{Connected: c.connected}})
+			}))
+			defer server.Close()
+			var out, errs bytes.Buffer
+			code := run(t.Context(), []string{"status", "--admin", server.URL, "--wait", "--timeout", c.timeout}, nil, &out, &errs)
+			if code != exitWrong || errs.String() != c.want {
+				t.Errorf("exit code %d:\n%swant\n%s", code, &errs, c.want)
+			}
+		})
+	}
+}
+
 // TestSilentServer: one that takes connections and does not answer is told of as that.
 func TestSilentServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
