@@ -60,6 +60,9 @@ type remote struct {
 // Term returns its term; 0: no leader is known.
 func (r remote) Term() uint64 { return r.term }
 
+// Known reports whether the store has said who leads, or that nobody does.
+func (r remote) Known() bool { return r.term != 0 || r.peers.Registry.Looked() }
+
 // Hear sends it reports of Envoys.
 func (r remote) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
 	return askLeader[heard, driver.Answer](ctx, r, hearPath, heard{r.term, t})
@@ -76,7 +79,7 @@ func (r remote) Status(ctx context.Context) (rollout.Status, error) {
 	return askLeader[nothing, rollout.Status](ctx, r, statusPath, nothing{})
 }
 
-var errNobody = unreached{errors.New("it is not known which server moves changes")}
+var errNobody = unreached{errors.New("it is not known which server moves changes"), true}
 
 func askLeader[Q, A any](ctx context.Context, r remote, path string, q Q) (a A, err error) {
 	if r.term == 0 || r.at.ID == r.peers.Registry.ID() { // it led, and no longer does

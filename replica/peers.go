@@ -26,8 +26,7 @@ type Peers struct {
 // Limits of connections.
 const (
 	idle       = 2 * time.Minute
-	idleClient = time.Minute     // less than idle, so that the server does not close a connection while it is used
-	knownIn    = 3 * time.Second // timeout of the lookup of an unknown key
+	idleClient = time.Minute // less than idle, so that the server does not close a connection while it is used
 	connectIn  = 5 * time.Second
 )
 
@@ -60,15 +59,16 @@ func (p *Peers) known(key string) error {
 	if _, is := p.Registry.of(key); is {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), knownIn)
+	ctx, cancel := context.WithTimeout(context.Background(), storeTime)
 	defer cancel()
-	if err := p.Registry.lookAgain(ctx); err != nil {
+	err := p.Registry.lookAgain(ctx)
+	if _, is := p.Registry.of(key); is { // which may have been seen by another look
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("find out who asks: %w", err)
 	}
-	if _, is := p.Registry.of(key); !is {
-		return errors.New("it is none of the servers of this state")
-	}
-	return nil
+	return errors.New("it is none of the servers of this state")
 }
 
 type fromKey struct{}
@@ -105,25 +105,35 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	to, is := p.Registry.of(key)
 	if !is {
-		return nil, unreached{errors.New("it is not there any more")}
+		return nil, unreached{errors.New("it is not there any more"), true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
-	d := tls.Dialer{Config: p.key.tls(func(hash string) error {
-		if hash != key {
+	plain, err := new(net.Dialer).DialContext(ctx, "tcp", to.Address)
+	if err != nil {
+		return nil, unreached{err, true}
+	}
+	other := false
+	conn := tls.Client(plain, p.key.tls(func(hash string) error {
+		if other = hash != key; other {
 			return fmt.Errorf("at %s is another than %s", to.Address, to.ID)
 		}
 		return nil
-	})}
-	conn, err := d.DialContext(ctx, "tcp", to.Address)
-	if err != nil {
-		return nil, unreached{err}
+	}))
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		return nil, unreached{err, other}
 	}
 	return conn, nil
 }
 
 // unreached means that a request did not reach a replica.
-type unreached struct{ error }
+type unreached struct {
+	error
+	away bool // nothing accepts connections at its address, or something else does
+}
 
-func (e unreached) Unwrap() error        { return e.error }
-func (e unreached) Is(target error) bool { return target == driver.ErrNotLeader }
+func (e unreached) Unwrap() error { return e.error }
+func (e unreached) Is(target error) bool {
+	return target == driver.ErrNotLeader || target == driver.ErrAway && e.away
+}

@@ -126,6 +126,30 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// TestAway: a server that takes connections and does not answer is there; one where nothing
+// listens is not.
+func TestAway(t *testing.T) {
+	_, leads, follows := pair(t)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, away := range []bool{false, true} {
+		leads.Registry.Tell(func(own *Member) { own.Address = silent.Addr().String() })
+		if err := errors.Join(leads.Registry.show(t.Context()), follows.Registry.look(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		follows.Registry.leader = leader{ID: "it", Term: 7}
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		_, err := follows.Leader().Hear(ctx, roster.Telling{})
+		cancel()
+		if err == nil || errors.Is(err, driver.ErrAway) != away {
+			t.Errorf("away is %v: %v", !away, err)
+		}
+		_ = silent.Close()
+	}
+}
+
 // TestCallAll: all that live are asked, and those that can't be reached keep no answer
 // back; another server at the address of one that is gone is not taken for it.
 func TestCallAll(t *testing.T) {

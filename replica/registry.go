@@ -359,6 +359,13 @@ func (r *Registry) Heard() []Heard {
 	return all
 }
 
+// Looked reports whether the store has said which replicas exist.
+func (r *Registry) Looked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.looked.IsZero()
+}
+
 // Leader returns the leader and its term; 0: no leader is known.
 func (r *Registry) Leader() (Member, uint64) {
 	r.mu.Lock()

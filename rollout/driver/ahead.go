@@ -18,8 +18,11 @@ import (
 const (
 	// aheadAfter is how long a change without a policy waits to be saved.
 	aheadAfter = time.Second
-	// firstWait is how long a replica that starts waits for the leader's answer, and
-	// behindFor how long it, or a follower, waits for what is not saved.
+	// firstWait is how long a replica that starts waits for the answer of a leader that
+	// can't be reached. It waits for one that accepts connections until that has answered:
+	// with a slow store, the leader learns late who connects. The wait ends with the
+	// answer, with a state that can't be read, or with followAnyway.
+	// behindFor is how long it, or a follower, waits for what is not saved.
 	firstWait = 3 * time.Second
 	behindFor = 3 * time.Second
 )
@@ -104,7 +107,7 @@ func (d *Driver) due() time.Time {
 	case r == nil:
 	case d.lead != nil && d.lead.waits.plan != nil:
 		return d.lead.waits.since.Add(aheadAfter)
-	case r.first.plan != nil && r.behind.IsZero():
+	case r.first.plan != nil && r.behind.IsZero() && r.away:
 		return r.first.since.Add(firstWait)
 	}
 	return time.Time{}

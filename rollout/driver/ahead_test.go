@@ -91,6 +91,58 @@ func TestStartsWithWhatOthersRun(t *testing.T) {
 	}
 }
 
+// TestStartsWhileLeaderIsLate: a server that starts gives nobody anything before who leads
+// has answered, as long as that one is there: it may read the state so slowly that it does
+// not know yet who asks. It gives what it has when it has waited for longer than anything
+// may take.
+func TestStartsWhileLeaderIsLate(t *testing.T) {
+	for late, within := range map[time.Duration]time.Duration{
+		4 * time.Second:  6 * time.Second,
+		20 * time.Second: 22 * time.Second,
+		time.Hour:        50 * time.Second,
+	} {
+		t.Run(late.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGroup(t)
+				a := g.begin("A")
+				a.Tell(hello())
+				time.Sleep(5 * time.Second)
+				g.set(func() { a.late = late })
+				g.begin("other").Tell(hello()) // else A need not wait for what is written
+				g.shared.delay(late)
+				a.Tell(both())
+				for a.filters() < 2 {
+					time.Sleep(10 * time.Millisecond)
+				}
+				fresh := g.begin("B")
+				fresh.Tell(both())
+				began := time.Now()
+				for fresh.filters() < 0 {
+					if time.Since(began) > within {
+						t.Fatalf("it gives nothing after %v", within)
+					}
+					time.Sleep(10 * time.Millisecond)
+				}
+				if took := time.Since(began); took < min(late, 45*time.Second) {
+					t.Errorf("it gave something after %v", took)
+				}
+				if late < time.Hour && fresh.lacked(2) {
+					t.Error("it gave its Envoys less than others have")
+				}
+				if at := fresh.Standing().Stand; at != driver.Follows {
+					t.Errorf("it %s", at)
+				}
+				g.set(func() { a.late = 0 })
+				g.shared.delay(0)
+				time.Sleep(time.Minute)
+				for _, m := range g.servers {
+					m.end()
+				}
+			})
+		})
+	}
+}
+
 // TestFollowersHaveItAtOnce: when Envoys of the server that leads get what no policy is
 // for, others have it, so that nothing is taken back should that one be killed.
 func TestFollowersHaveItAtOnce(t *testing.T) {

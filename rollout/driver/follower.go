@@ -66,6 +66,9 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	r := d.role
 	if term == 0 {
 		r.unreached.Store(&errNobody)
+		if l.Known() {
+			_ = d.call(ctx, func() { r.away = true }) // else ctx has ended
+		}
 		return false
 	}
 	var t roster.Telling
@@ -87,14 +90,15 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 	answer, err := l.Hear(short, t)
 	if err != nil {
 		r.unreached.Store(&err)
-		return false // it is sent again
+		_ = d.call(ctx, func() { r.away = errors.Is(err, ErrAway) }) // else ctx has ended
+		return false                                                 // it is sent again
 	}
 	r.unreached.Store(nil)
 	_ = d.call(ctx, func() { // else ctx has ended
 		if d.leads() || r.told != term {
 			return
 		}
-		r.reached = time.Now()
+		r.reached, r.away = time.Now(), false
 		if !answer.Known {
 			r.own.Anew()
 			rest = true

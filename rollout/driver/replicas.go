@@ -49,6 +49,8 @@ type Replicas struct {
 type Leader interface {
 	// Term returns its term; 0: no leader is known.
 	Term() uint64
+	// Known reports whether the state has said who leads, or that nobody does.
+	Known() bool
 	// Hear reports this replica's Envoys to it.
 	Hear(ctx context.Context, t roster.Telling) (Answer, error)
 	Do(ctx context.Context, c rollout.Command) error
@@ -64,6 +66,10 @@ type Answer struct {
 
 // ErrNotLeader means that a request for the leader reached another replica, or none.
 var ErrNotLeader = errors.New("this server does not lead")
+
+// ErrAway means that nothing accepts connections where the leader should be. A leader that
+// accepts them is not away, however slow it is.
+var ErrAway = errors.New("the server that leads can't be reached")
 
 const (
 	// tellEvery is the interval of reports to the leader, and tellSoon how long events are
@@ -112,6 +118,7 @@ type role struct {
 	behind   time.Time         // since when it reports the opposite; zero: it does not
 	given    bool              // Envoys have a plan of this replica
 	first    waits             // the first plan that they will have
+	away     bool              // the leader can't be reached, or there is none: that is certain
 	reread   chan struct{}     // holds a token when Shared must be read again
 	cares    sync.WaitGroup    // additional goroutines that Run waits for
 

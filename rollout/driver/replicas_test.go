@@ -30,9 +30,12 @@ type group struct {
 // member is one of a group.
 type member struct {
 	*server
-	id  string
-	way *way
-	cut bool // from other servers
+	id    string
+	way   *way
+	began time.Time
+	cut   bool // from other servers
+	// It takes so long until it knows who asks.
+	late time.Duration
 	// It takes all others for dead.
 	alone bool
 	// Its clock is another than that of who led before.
@@ -47,7 +50,7 @@ func newGroup(t *testing.T) *group {
 // begin begins a server, which leads if nobody else does.
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
-	m := &member{id: id, way: w}
+	m := &member{id: id, way: w, began: time.Now()}
 	c := &copied{way: w}
 	w.copy = c
 	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
@@ -130,10 +133,21 @@ func (l link) Term() uint64 {
 	return term
 }
 
+// Known is always so: the store is not slow to read.
+func (l link) Known() bool { return true }
+
 func (l link) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
 	m, term, err := l.to()
 	if err != nil {
 		return driver.Answer{}, err
+	}
+	l.g.mu.Lock()
+	late := m.late - time.Since(l.from.began)
+	l.g.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return driver.Answer{}, ctx.Err()
+	case <-time.After(late):
 	}
 	return m.Driver.Hear(ctx, term, l.from.id, t)
 }
