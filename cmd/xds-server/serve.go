@@ -15,20 +15,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
-	"wasmxds/admin"
 	"wasmxds/bootstrap"
 	"wasmxds/bounded"
 	"wasmxds/collect"
-	"wasmxds/definition"
-	"wasmxds/keypair"
 	"wasmxds/module"
 	"wasmxds/module/serve"
-	"wasmxds/pipeline"
 	"wasmxds/resource"
-	"wasmxds/source"
-	"wasmxds/source/kube"
-	"wasmxds/trace"
-	"wasmxds/xds"
 	"wasmxds/xds/transport"
 )
 
@@ -212,7 +204,6 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return misused(err)
 	}
-	resources := resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals}
 	pairs, err := f.origins.keypairStore(ctx, folders, data.own, cluster, log)
 	if err != nil {
 		return wrong(err)
@@ -221,68 +212,18 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	if err != nil {
 		return unreachable(err)
 	}
-	s, err := f.wire(ctx, definitions, cluster, data, replicas, ls, guard, tracer, options, resources, pairs, log)
+	s, err := f.wire(ctx, parts{
+		definitions: definitions, cluster: cluster, data: data, replicas: replicas, listeners: ls, guard: guard,
+		modules: options, resources: resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals},
+		pairs: pairs, tracer: tracer, log: log, limited: limited,
+	})
 	if err != nil {
 		return unreachable(err)
 	}
-	s.limited = limited
 	if err := s.run(ctx, f.addressesFile); err != nil {
 		return unreachable(err)
 	}
 	return nil
-}
-
-// server is all that serve runs, wired.
-type server struct {
-	log       *slog.Logger
-	limited   *limitedLog // what log writes to
-	drain     time.Duration
-	listeners *listeners
-	shares    shares
-	guard     *guard
-	problems  chan []definition.Problem // of the guard
-	sources   sources
-	stages    *pipeline.Pipeline
-	replicas  *pipeline.Replicas // nil: the state is local
-	ads       adsServer
-}
-
-func (f *serveFlags) wire(ctx context.Context, definitions string, cluster *kube.Cluster, data *dataDir, replicas *pipeline.Replicas, ls *listeners, guard *guard, tracer *trace.Tracer, options module.Options, resources resource.Options, pairs *keypair.Store, log *slog.Logger) (*server, error) {
-	from, err := f.sources(definitions, cluster, log)
-	if err != nil {
-		return nil, err
-	}
-	s := &server{
-		log: log, drain: f.drain, listeners: ls, guard: guard, shares: shareFiles(openFiles(), f.secure.connections, replicas != nil),
-		problems: make(chan []definition.Problem), sources: from, replicas: replicas,
-	}
-	s.stages, err = pipeline.New(ctx, pipeline.Options{
-		Source: &source.Join{
-			Sources: s.sources.all, Objects: s.sources.objects(),
-			State: data.kept, RemoveAll: f.removals == "all", Log: log,
-		},
-		Modules:   options,
-		AllowLogs: guard.admission.AllowLogs,
-		Resources: resources,
-		XDS: xds.Options{
-			Log: log, State: data.kept, Own: data.own, CheckInvariants: f.checkInvariants, Respare: f.respare,
-			Allow: guard.admission.Allow, AllowStatus: guard.admission.AllowStatus,
-			MaxLogs: s.shares.logs(),
-		},
-		Admin:    admin.Options{Version: buildVersion(), Start: f.start(definitions, ls), Pprof: f.pprof, Operators: guard.operators, Log: log},
-		Pairs:    pairs,
-		Replicas: replicas, Tracer: tracer, Guards: s.problems, Log: log,
-		Ready: func() { notify(log, daemon.SdNotifyReady) },
-	})
-	if err != nil {
-		return nil, err
-	}
-	if c := s.sources.conditions; c != nil {
-		c.Told, s.sources.changes.Told = s.stages.Admin.Told, s.stages.Admin.Changes
-		c.Leads, s.sources.changes.Leads = s.stages.Leads, s.stages.Leads
-	}
-	s.ads = guard.transport(f.transport, s.stages.XDS, log)
-	return s, nil
 }
 
 // run serves until ctx ends and the streams are drained, or something fails.
