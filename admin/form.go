@@ -127,10 +127,21 @@ func (o *Operators) byForm(r *http.Request, form url.Values) (string, *refusal) 
 	return o.who(r, []byte(form.Get("token")))
 }
 
-// refusePage answers a form or a page with why not.
+// refusePage answers a form with why not.
 func (s *Server) refusePage(w http.ResponseWriter, r *http.Request, why *refusal) {
+	s.showRefusal(w, s.frame(r, http.StatusText(why.code), ""), why)
+}
+
+// refuseMoving answers a page with why not, where it was asked how far changes are, which
+// may be what failed.
+func (s *Server) refuseMoving(w http.ResponseWriter, moving rollout.Status, failed, err error) {
+	why := refusalOf(err)
+	s.showRefusal(w, s.frameOf(http.StatusText(why.code), "", moving, failed), why)
+}
+
+func (s *Server) showRefusal(w http.ResponseWriter, f frame, why *refusal) {
 	s.show(w, why.code, "error", struct {
 		frame
 		Text string
-	}{s.frame(r, http.StatusText(why.code), ""), why.text})
+	}{f, why.text})
 }

@@ -67,8 +67,14 @@ type frame struct {
 }
 
 func (s *Server) frame(r *http.Request, title, path string) frame {
-	f := frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started, fleet: s.overview()}
 	moving, err := s.moving(r.Context())
+	return s.frameOf(title, path, moving, err)
+}
+
+// frameOf is frame for who has asked how far changes are: another server may have to be
+// asked, which takes long where that one is away.
+func (s *Server) frameOf(title, path string, moving rollout.Status, err error) frame {
+	f := frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started, fleet: s.overview()}
 	if err == nil {
 		f.moving = moving
 	}

@@ -52,18 +52,19 @@ type cohortView struct {
 const shownCohort = 12
 
 func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
-	now, err := s.rollouts(r.Context())
+	st, err := s.moving(r.Context())
 	if err != nil {
-		s.refusePage(w, r, refusalOf(err))
+		s.refuseMoving(w, st, err, err)
 		return
 	}
+	now := s.rolloutsOf(&st)
 	data := struct {
 		frame
 		R          *Rollouts
 		Headline   string
 		Open, Over []changeView
 		May        may
-	}{frame: s.frame(r, "Changes", "/rollouts"), R: now, May: s.opts.Operators.may(r)}
+	}{frame: s.frameOf("Changes", "/rollouts", st, nil), R: now, May: s.opts.Operators.may(r)}
 	data.Open, data.Over = viewChanges(data.R.Changes, s.origins())
 	data.Headline = rolloutHeadline(data.R.Changes)
 	s.show(w, http.StatusOK, "rollouts", data)
@@ -113,19 +114,21 @@ func rolloutHeadline(changes []rollout.ChangeStatus) string {
 	case n[rollout.Paused] > 0:
 		return plural(n[rollout.Paused], "change") + " paused"
 	case n[rollout.Rolling]+n[rollout.Waiting] > 0:
-		return plural(n[rollout.Rolling]+n[rollout.Waiting], "change") + " on the way"
+		return plural(n[rollout.Rolling]+n[rollout.Waiting], "change") + " in progress"
 	}
-	return "No change is on its way"
+	return "No change is in progress"
 }
 
 func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
-	var c *rollout.ChangeStatus
-	all, err := s.rollouts(r.Context())
-	if err == nil {
-		c, err = all.Find(r.PathValue("id"))
-	}
+	st, err := s.moving(r.Context())
 	if err != nil {
-		s.refusePage(w, r, refusalOf(err))
+		s.refuseMoving(w, st, err, err)
+		return
+	}
+	all := s.rolloutsOf(&st)
+	c, err := all.Find(r.PathValue("id"))
+	if err != nil {
+		s.refuseMoving(w, st, nil, err)
 		return
 	}
 	data := struct {
@@ -137,7 +140,7 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 		Charts  []chart
 		Cohorts []cohortView
 		May     may
-	}{frame: s.frame(r, fmt.Sprintf("%s %s", c.Title, c.State), "/rollouts"), C: c,
+	}{frame: s.frameOf(fmt.Sprintf("%s %s", c.Title, c.State), "/rollouts", st, nil), C: c,
 		Waves: viewWaves(c), Verbs: viewVerbs(c, all.Bases, all.Held), Charts: charts(c), Cohorts: viewCohorts(c.Cohorts), May: s.opts.Operators.may(r)}
 	data.Back = slices.ContainsFunc(data.Verbs, func(v verbView) bool { return v.Verb == rollout.Rollback })
 	s.show(w, http.StatusOK, "rollout", data)

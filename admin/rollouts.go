@@ -123,11 +123,15 @@ func (s *Server) moving(ctx context.Context) (rollout.Status, error) {
 
 // rollouts is the document as it stands.
 func (s *Server) rollouts(ctx context.Context) (*Rollouts, error) {
-	r := &Rollouts{Status: rollout.Status{Changes: []rollout.ChangeStatus{}, Bases: []rollout.BaseStatus{}, Held: []rollout.HeldStatus{}}}
 	st, err := s.moving(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return s.rolloutsOf(&st), nil
+}
+
+func (s *Server) rolloutsOf(st *rollout.Status) *Rollouts {
+	r := &Rollouts{Status: rollout.Status{Changes: []rollout.ChangeStatus{}, Bases: []rollout.BaseStatus{}, Held: []rollout.HeldStatus{}}}
 	r.Changes, r.Bases, r.Held, r.Stalled = append(r.Changes, st.Changes...), append(r.Bases, st.Bases...), append(r.Held, st.Held...), st.Stalled
 	if n := len(r.Bases); n > 0 {
 		oldest := r.Bases[n-1]
@@ -136,7 +140,7 @@ func (s *Server) rollouts(ctx context.Context) (*Rollouts, error) {
 	if l := s.loaded.Load(); l != nil && l.Held.Definitions > 0 {
 		r.Removal = &l.Held
 	}
-	return r, nil
+	return r
 }
 
 // beforeAll is what the id of the oldest base begins with: what was there before

@@ -262,7 +262,7 @@ func (s *Server) give(c *client) *resource.Snapshot {
 	}
 	c.gets = next
 	if next != c.wants.chosen {
-		s.log.Info("Envoy gets the last versions that ran in place of what it can't have", "node", c.node.ID, "refused", c.wants.refuses, "crashed", c.wants.crashes)
+		s.log.Info("Envoy gets the last versions that ran in place of what it can't have", "node", c.node.ID, "rejected", c.wants.refuses, "crashed", c.wants.crashes)
 	}
 	return next
 }
