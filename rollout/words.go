@@ -96,7 +96,7 @@ func (m *Machine) words(c *change, now time.Time) string {
 		if m.heldBy(c.ID) != "" {
 			return "rolled back: the version before it is in force until the definitions change"
 		}
-		return "joined the base"
+		return "in force on all Envoys"
 	case Paused:
 		return "paused" + c.at() + ": " + c.Reason
 	case Stopped:

@@ -19,7 +19,7 @@ func printRollouts(out io.Writer, all *admin.Rollouts, now time.Time) error {
 			open++
 		}
 	}
-	fmt.Fprintf(out, "%s on the way\n", plural(open, "change"))
+	fmt.Fprintf(out, "%s in progress\n", plural(open, "change"))
 	if all.Stalled != "" {
 		fmt.Fprintf(out, "  no wave begins: %s\n", printable.Text(all.Stalled))
 	}

@@ -47,7 +47,7 @@ the --drain-time-s of the Envoys; see "xds-server bootstrap --help".`
 const statusExample = `  xds-server status
   xds-server status --watch
   xds-server status --state failed --label tier=canary
-  xds-server status -o json | jq -r '.nodes[] | select(.filters[].state | IN("running", "unasked") | not) | .id'
+  xds-server status -o json | jq -r '.nodes[] | select(.filters[].state | IN("running", "ready", "unasked") | not) | .id'
 
   # a deployment: copy the module, and continue when the whole fleet runs it
   cp hello.wasm definitions/
