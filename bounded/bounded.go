@@ -1,5 +1,5 @@
-// Package bounded serves HTTP to clients that may be many, slow or hostile: what
-// one of them takes, of connections, time and headers, has a bound.
+// Package bounded serves HTTP to clients that may be many, slow or hostile: it limits the
+// connections, time and headers that any of them can use.
 //
 // Start with [Serve].
 package bounded
@@ -16,17 +16,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Options are for Serve.
+// Options configure Serve.
 type Options struct {
-	Connections int           // at once
-	Idle        time.Duration // that one stays on which nothing is asked for
-	// ConnContext is http.Server's; nil: none.
+	Connections int           // concurrent connections
+	Idle        time.Duration // how long a connection may be idle
+	// ConnContext is that of http.Server; nil: none.
 	ConnContext func(context.Context, net.Conn) context.Context
 	Log         *slog.Logger
 }
 
-// Serve serves until ctx ends; requests under way then have a moment to end as
-// well.
+// Serve serves until ctx ends. Requests in progress then have a second to end as well.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, o Options) error {
 	server := &http.Server{
 		Handler:           h,
@@ -34,7 +33,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o Options) error
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       o.Idle,
 		MaxHeaderBytes:    64 << 10,
-		WriteTimeout:      time.Minute, // modules and events have time anew for each part
+		WriteTimeout:      time.Minute, // modules and events extend it for each part
 		ConnContext:       o.begun,
 		ConnState:         atMost(o.Connections),
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
@@ -58,7 +57,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, o Options) error
 	return g.Wait()
 }
 
-// begun is for http.Server.ConnContext.
+// begun implements http.Server.ConnContext.
 func (o *Options) begun(ctx context.Context, c net.Conn) context.Context {
 	holdLittle(c)
 	if o.ConnContext == nil {

@@ -8,9 +8,9 @@ import (
 	"sync"
 )
 
-// connections bounds how many an address has at once, fairly: where there are
-// too many, one of the peer that has the most is closed, if it can be one on
-// which nothing is asked for, and of these the one that was quiet for longest.
+// connections limits the number of concurrent connections fairly. If there are too many, it
+// closes one of the address with the most connections: the one that has been idle for
+// longest, or else the one that has been active for longest.
 type connections struct {
 	limit int
 
@@ -19,7 +19,7 @@ type connections struct {
 	peers map[netip.Addr]*connectionsOf
 }
 
-// connectionsOf are those of one address, each list by time.
+// connectionsOf contains the connections of one address. Each list is in order of time.
 type connectionsOf struct {
 	address     netip.Addr
 	quiet, busy list.List // of net.Conn
@@ -36,7 +36,7 @@ func atMost(limit int) func(net.Conn, http.ConnState) {
 	return c.changed
 }
 
-// changed is for http.Server.ConnState.
+// changed implements http.Server.ConnState.
 func (c *connections) changed(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +91,7 @@ func (c *connections) remove(conn net.Conn) {
 
 func (of *connectionsOf) number() int { return of.quiet.Len() + of.busy.Len() }
 
-// worst is the connection to close.
+// worst returns the connection to close.
 func (c *connections) worst() net.Conn {
 	var most *connectionsOf
 	for _, of := range c.peers {

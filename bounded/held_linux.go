@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holdLittle keeps the kernel from holding more than a little of what a client
-// has no room for yet; what is on its way doesn't count. Without it, a client
-// that reads nothing costs megabytes.
+// holdLittle limits how much the kernel buffers for a client that does not read, beyond
+// what is in flight. Without it, a client that reads nothing costs megabytes.
 func holdLittle(conn net.Conn) {
 	if tls, is := conn.(interface{ NetConn() net.Conn }); is {
 		conn = tls.NetConn()

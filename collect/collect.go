@@ -1,10 +1,10 @@
-// Package collect has Go's collector run when a busy time has ended, and gives what
-// is free back to the system.
+// Package collect runs Go's garbage collector when a busy time has ended, and returns free
+// memory to the system.
 //
-// By itself the collector runs when the heap has doubled. When a fleet has connected
-// it may be just before that: garbage, and stacks of goroutines that were deep once,
-// are then more than half of all memory, for two minutes or until the next storm.
-// Start with [Run].
+// By itself the collector runs when the heap has doubled. After a fleet has connected, it
+// may be just short of that: garbage, and goroutine stacks that were once deep, then make
+// up more than half of all memory, for two minutes or until the next storm. Start with
+// [Run].
 package collect
 
 import (
@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	every   = 500 * time.Millisecond // between looks
-	pause   = 10 * time.Second       // between collections, at least
-	least   = 16 << 20               // bytes that have come since the last collection
-	busyAt  = 100                    // busy: a hundredth of what was live comes between two looks
-	worthAt = 4                      // worth it: a quarter of what was live has come
+	every   = 500 * time.Millisecond // interval of looks
+	pause   = 10 * time.Second       // shortest time between collections
+	least   = 16 << 20               // bytes allocated since the last collection
+	busyAt  = 100                    // busy: a hundredth of the live heap is allocated between two looks
+	worthAt = 4                      // worth it: a quarter of the live heap has been allocated
 )
 
-// heap is what a look sees, in bytes.
+// heap contains sizes in bytes.
 type heap struct {
 	live    uint64 // after the last collection
-	objects uint64 // now, garbage included
-	allocs  uint64 // since the program began
+	objects uint64 // now, including garbage
+	allocs  uint64 // total since the program began
 }
 
-// due tells whether to collect: much has come since the last collection, and next
-// to nothing since the look before.
+// due reports whether to collect: much was allocated since the last collection, and almost
+// nothing since the previous look.
 func (h heap) due(before heap) bool {
 	come := h.objects - min(h.live, h.objects)
 	return come >= max(least, h.live/worthAt) && h.allocs-before.allocs <= max(least, h.live)/busyAt
@@ -42,7 +42,7 @@ func look() heap {
 	return heap{samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()}
 }
 
-// Run looks until ctx ends.
+// Run looks at the heap, and collects when it is due, until ctx ends.
 func Run(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()

@@ -1,9 +1,8 @@
-// Package etcdconn connects to etcd, for whatever keeps something there.
+// Package etcdconn connects to etcd, for any package that stores something there.
 //
-// Start with [Options] and its Dial, which gives a client. Files of TLS are read
-// again for each connection, and that of the password for each client. What
-// the client has to say goes to the log at level debug: who uses it knows
-// better what is worth a line.
+// Start with [Options] and its Dial, which returns a client. TLS files are read again for
+// each connection, and the password file for each client. Messages of the client are logged
+// at level debug: its users know better what is worth logging.
 package etcdconn
 
 import (
@@ -26,22 +25,22 @@ import (
 	"wasmxds/files"
 )
 
-// Options say where etcd is, and as whom to connect.
+// Options say where etcd is, and as which user to connect.
 type Options struct {
-	Endpoints []string    // host:port, or URLs of the scheme http or https
-	TLS       certs.Files // all may be empty; a certificate is shown where there is one, and without CA the system's authorities are trusted
-	User      string      // "": none
-	Password  string      // file that has it
+	Endpoints []string    // host:port, or URLs with the scheme http or https
+	TLS       certs.Files // all optional; without CA, the system's authorities are trusted
+	User      string      // "": no user
+	Password  string      // file that contains it
 	Log       *slog.Logger
 }
 
-// dialTimeout is how long a connection, and then a user's password, may take.
+// dialTimeout is the timeout of a connection, and then of authentication.
 const dialTimeout = 5 * time.Second
 
-// maxPassword is how many bytes the password's file may have.
+// maxPassword is the largest size of the password file, in bytes.
 const maxPassword = 4096
 
-// Check says what is wrong with the options, or with files as they are now.
+// Check returns an error if the options, or the current files, are invalid.
 func (o *Options) Check() error {
 	if len(o.Endpoints) == 0 {
 		return errors.New("etcd: no endpoint is given")
@@ -92,7 +91,7 @@ func (o *Options) checkEndpoint(e string) error {
 	return nil
 }
 
-// secure says whether TLS is spoken.
+// secure reports whether connections use TLS.
 func (o *Options) secure() bool {
 	return slices.ContainsFunc(o.Endpoints, func(e string) bool { return strings.HasPrefix(e, "https://") })
 }
@@ -112,9 +111,9 @@ func (o *Options) password() (string, error) {
 	return password, nil
 }
 
-// Dial gives a client, which is to be closed. Only a user's password is taken
-// to etcd before it returns, and may be refused; all else fails when the client
-// is used. The client ends with ctx.
+// Dial returns a client, which the caller must close. Dial itself only authenticates a user
+// with a password, which may fail; all other errors occur when the client is used. The
+// client ends with ctx.
 func (o *Options) Dial(ctx context.Context) (*clientv3.Client, error) {
 	password, err := o.password()
 	if err != nil {
@@ -124,8 +123,8 @@ func (o *Options) Dial(ctx context.Context) (*clientv3.Client, error) {
 	config := clientv3.Config{
 		Context: ctx, Endpoints: o.Endpoints, Username: o.User, Password: password,
 		DialTimeout: dialTimeout,
-		// A member that is there but does not answer is left after ten seconds; to
-		// ask more often than every five etcd takes for an attack.
+		// A member that does not answer is left after ten seconds. etcd takes keepalives at
+		// intervals of less than five seconds for an attack.
 		DialKeepAliveTime: 6 * time.Second, DialKeepAliveTimeout: 4 * time.Second, PermitWithoutStream: true,
 		Logger: zap.New(core{log}),
 	}

@@ -12,14 +12,14 @@ import (
 	"wasmxds/certs"
 )
 
-// credential is TLS by files as they are when a connection begins. While they
-// don't go together, as halfway through a renewal, those from before count.
+// credential is TLS with the files as they are when a connection begins. While they don't
+// match, such as halfway through a renewal, the previous ones are used.
 type credential struct {
 	files certs.Files
 	log   *slog.Logger
 
 	mu   sync.Mutex
-	last *tls.Config // that was good
+	last *tls.Config // last valid configuration
 }
 
 func (c *credential) config() (*tls.Config, error) {
@@ -46,7 +46,7 @@ func (c *credential) ClientHandshake(ctx context.Context, authority string, conn
 	return credentials.NewTLS(config).ClientHandshake(ctx, authority, conn)
 }
 
-// ServerHandshake is for servers alone.
+// ServerHandshake returns an error: there are only clients.
 func (c *credential) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return nil, nil, net.ErrClosed
 }
@@ -54,8 +54,8 @@ func (c *credential) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, 
 // Info implements credentials.TransportCredentials.
 func (c *credential) Info() credentials.ProtocolInfo { return credentials.NewTLS(nil).Info() }
 
-// Clone gives itself: there is nothing in it that a caller could change.
+// Clone returns c, which has nothing that a caller could change.
 func (c *credential) Clone() credentials.TransportCredentials { return c }
 
-// OverrideServerName is not used: names are those of the endpoints.
+// OverrideServerName does nothing: names are those of the endpoints.
 func (c *credential) OverrideServerName(string) error { return nil }

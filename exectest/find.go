@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Find finds a program to test with, as "etcd": the one that $ETCD names, else the
-// newest below the project's .tools, where "make etcd" puts it.
+// Find returns the path of a program for tests, such as "etcd": the value of $ETCD, or else
+// the newest one below the project's .tools, where "make etcd" installs it.
 func Find(name string) (string, error) {
 	variable := strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 	if path := os.Getenv(variable); path != "" {
@@ -31,8 +31,8 @@ func Find(name string) (string, error) {
 	}
 }
 
-// FreeAddress is one on loopback that is free now, below the ports that systems
-// give to connections: a program that is started again finds it free.
+// FreeAddress returns a loopback address that is free now, with a port below those that
+// systems assign to outgoing connections: a program that is restarted finds it free.
 func FreeAddress() (string, error) {
 	for range 100 {
 		address := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))

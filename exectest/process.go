@@ -1,8 +1,7 @@
-// Package exectest runs programs for tests, as child processes that end with the
-// test.
+// Package exectest runs programs for tests, as child processes that end with the test.
 //
-// Start with [Start]. What a program says goes to a file, and its end into the
-// errors that tell of it.
+// Start with [Start]. The output of a program goes to a file, and its last lines into the
+// errors that report its end.
 package exectest
 
 import (
@@ -16,14 +15,14 @@ import (
 	"time"
 )
 
-// Process is a child that writes its output to a file.
+// Process is a child process that writes its output to a file.
 type Process struct {
 	cmd  *exec.Cmd
 	log  string
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when the process has ended
 }
 
-// Start runs a program. Its output is added to the file log.
+// Start runs a program. Its output is appended to the file log.
 func Start(cmd *exec.Cmd, log string) (*Process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -43,20 +42,20 @@ func Start(cmd *exec.Cmd, log string) (*Process, error) {
 	return p, nil
 }
 
-// PID is the process's id.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Signal sends it a signal.
+// Signal sends a signal to the process.
 func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
 
-// Kill ends the process at once, as kill -9 does, and waits until it is gone. It
-// may have ended.
+// Kill kills the process, as kill -9 does, and waits until it has ended. It may have ended
+// before.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// Stop asks the process to end, and kills it when it has not after timeout.
+// Stop asks the process to terminate, and kills it if it has not after timeout.
 func (p *Process) Stop(timeout time.Duration) error {
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -70,7 +69,7 @@ func (p *Process) Stop(timeout time.Duration) error {
 	}
 }
 
-// Running is nil while the process runs; after that it has the end of the log.
+// Running returns nil while the process runs, and then an error with the end of the log.
 func (p *Process) Running() error {
 	select {
 	case <-p.done:
@@ -80,7 +79,7 @@ func (p *Process) Running() error {
 	}
 }
 
-// Tail gives the last lines of the log.
+// Tail returns the last lines of the log.
 func (p *Process) Tail(lines int) string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {

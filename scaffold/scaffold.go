@@ -1,6 +1,6 @@
-// Package scaffold makes the folder of a new filter: source, tests, Makefile,
-// README and definition, which builds on its own and whose module and
-// definition can be dropped into the directory of an xds-server.
+// Package scaffold creates the folder of a new filter, with source, tests, Makefile, README
+// and definition. It builds on its own, and its module and definition can be dropped into
+// the directory of an xds-server.
 //
 // There is one function, [New].
 package scaffold
@@ -18,7 +18,7 @@ import (
 	"strings"
 )
 
-// Languages that New knows.
+// Languages are the languages that New supports.
 var Languages = []string{"go", "rust"}
 
 // The names end with .tmpl because Go would compile templates with its own
@@ -29,12 +29,12 @@ var templates embed.FS
 
 const ending = ".tmpl"
 
-// validName is what is at once an ECDS resource, a folder, a crate and the end
-// of a Go import path.
+// validName matches what is valid as an ECDS resource, a folder, a crate and the end of a
+// Go import path.
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 
-// New makes the folder of a filter in dir, under the filter's name. The folder
-// must not exist; when anything fails it doesn't afterwards either.
+// New creates the folder of a filter in dir, under the filter's name. The folder must not
+// exist. If anything fails, it does not exist afterwards either.
 func New(dir, name, lang string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf("filter name %q: needs lower-case letters, digits and dashes, a letter first, 63 at most", name)

@@ -12,21 +12,21 @@ import (
 	otel "go.opentelemetry.io/otel/trace"
 )
 
-// change is a trace that goes on.
+// change is a trace in progress.
 type change struct {
 	span      otel.Span
 	published time.Time
-	last      time.Time // when something was heard of it
+	last      time.Time // time of its last event
 	filters   map[string]*filter
 }
 
-// filter is a filter's way to the Envoys.
+// filter is the progress of a filter to the Envoys.
 type filter struct {
 	version string
 	ctx     context.Context
 	span    otel.Span
 	last    time.Time
-	nodes   map[string]time.Time // when each of the first was published or primed
+	nodes   map[string]time.Time // when each of the first Envoys was published to, or primed
 	counts  map[string]int       // by stage
 }
 
@@ -66,11 +66,11 @@ func (t *Tracer) begin(p Published, changed map[string]string) {
 type Swap struct {
 	Node, Filter string
 	To           string // version
-	Stage        string // "primed" and "swapped" are spans; others are ends
+	Stage        string // such as "primed", "swapped", "crashed", "refused" or "unfetched"
 	At           time.Time
 }
 
-// Swapped tells of a stage.
+// Swapped records a stage.
 func (t *Tracer) Swapped(s Swap) {
 	if t == nil {
 		return
@@ -88,7 +88,7 @@ func (t *Tracer) Swapped(s Swap) {
 	}
 }
 
-// node tells the span of one Envoy, if it is among the first.
+// node adds the span of one Envoy, if it is among the first.
 func (t *Tracer) node(c *change, f *filter, s Swap) {
 	since, known := f.nodes[s.Node]
 	if !known {
@@ -114,7 +114,7 @@ func (t *Tracer) node(c *change, f *filter, s Swap) {
 	t.tell(f.ctx, end)
 }
 
-// end ends the trace at what was heard last.
+// end ends the trace at its last event.
 func (c *change) end() {
 	for _, f := range c.filters {
 		for _, stage := range slices.Sorted(maps.Keys(f.counts)) {

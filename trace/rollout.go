@@ -12,13 +12,13 @@ import (
 	otel "go.opentelemetry.io/otel/trace"
 )
 
-// Rollout is a change that went in waves, and has come to its end.
+// Rollout is a change that went in waves and has ended.
 type Rollout struct {
 	ID, Title, Policy string
-	State             string // that it ended in
+	State             string // final state
 	Failed            string // why it was stopped; "": it was not
 	Opened, Ended     time.Time
-	Envoys            int // that it is for
+	Envoys            int // number that it was for
 	Waves             []Wave
 	Verdicts          []Verdict // of the last wave
 }
@@ -26,27 +26,27 @@ type Rollout struct {
 // Wave is a wave that has begun.
 type Wave struct {
 	Name               string
-	Envoys             int       // that have it then
+	Envoys             int       // number that have the change then
 	Began, Good, Ended time.Time // Good: since when all of them run it; zero: they did not, or it did not end
 }
 
-// Verdict is what a judge said last.
+// Verdict is the last verdict of a judge.
 type Verdict struct{ Judge, Verdict, Words string }
 
-// Telling is something that happened to a change on its way.
+// Telling is an event of a change.
 type Telling struct {
 	ID    string // of the change
 	Words string
 	At    time.Time
 }
 
-// Of what happens on the way so much is remembered until the end.
+// Limits of the events that are kept until a rollout ends.
 const (
 	maxRollouts = 64
 	maxTellings = 64
 )
 
-// Tell tells of something that is to be in the trace of a rollout when it ends.
+// Tell records an event for the trace of its rollout, which is written when that ends.
 func (t *Tracer) Tell(s Telling) {
 	if t == nil {
 		return
@@ -67,14 +67,14 @@ func (t *Tracer) Tell(s Telling) {
 	r.tellings = append(r.tellings, s)
 }
 
-// told is what has happened to a change since it was opened.
+// told contains the events of a change since it was opened.
 type told struct {
 	id       string
 	tellings []Telling
 }
 
-// RolledOut tells of a rollout that has ended: a trace of its own, with a span
-// for each wave, and what happened as events.
+// RolledOut records the end of a rollout, as a trace with a span for each wave, and with
+// its events.
 func (t *Tracer) RolledOut(r Rollout) {
 	if t == nil {
 		return
@@ -102,7 +102,7 @@ func (t *Tracer) RolledOut(r Rollout) {
 	span.End(otel.WithTimestamp(r.Ended))
 }
 
-// wave tells the span of one.
+// wave adds the span of a wave.
 func (t *Tracer) wave(ctx context.Context, r Rollout, i int, w Wave) {
 	last := i == len(r.Waves)-1
 	_, span := t.tracer.Start(ctx, fmt.Sprintf("wave %d: %s", i+1, w.Name), otel.WithTimestamp(w.Began),

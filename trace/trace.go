@@ -1,11 +1,10 @@
-// Package trace tells OpenTelemetry how a change goes from the directory to
-// the Envoys: one trace for each, with what was read, fetched, tried, compiled
-// and published, and for each filter when Envoys primed and swapped it. A change
-// that goes in waves is one more, from its first wave to its end.
+// Package trace exports the progress of changes from the directory to the Envoys to
+// OpenTelemetry. Each change is one trace, with what was read, fetched, tried, compiled and
+// published, and for each filter when Envoys primed and swapped it. A change that goes in
+// waves has an additional trace, from its first wave to its end.
 //
-// Start with [New], which is only worth calling where [Configured]; a nil
-// Tracer takes all calls and does nothing. A Tracer is safe for concurrent use,
-// and never waits for the collector.
+// Start with [New], which is only useful if [Configured]; a nil Tracer accepts all calls
+// and does nothing. A Tracer is safe for concurrent use, and never waits for the collector.
 package trace
 
 import (
@@ -26,17 +25,16 @@ import (
 	otel "go.opentelemetry.io/otel/trace"
 )
 
-// Options are a Tracer's givens; each has a default.
+// Options configure a Tracer; every field has a default.
 type Options struct {
 	Version  string           // of xds-server
-	Exporter sdk.SpanExporter // where spans go; default what OTEL_EXPORTER_OTLP_… says
-	Quiet    time.Duration    // without news, after which a change is taken to be over; default 10 s
-	Nodes    int              // whose spans are told for each filter of a change; more are counted only; default 50
+	Exporter sdk.SpanExporter // where spans go; default: as OTEL_EXPORTER_OTLP_… say
+	Quiet    time.Duration    // time without events after which a change is over; default 10 s
+	Nodes    int              // number of Envoys with spans for each filter of a change; others are only counted; default 50
 	Now      func() time.Time
 }
 
-// Configured says whether the environment names a collector, and has not
-// turned traces off.
+// Configured reports whether the environment names a collector and does not disable traces.
 func Configured(getenv func(string) string) (bool, error) {
 	if getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" ||
 		getenv("OTEL_SDK_DISABLED") == "true" || getenv("OTEL_TRACES_EXPORTER") == "none" {
@@ -49,7 +47,7 @@ func Configured(getenv func(string) string) (bool, error) {
 	return true, nil
 }
 
-// Tracer gathers what it is told to traces.
+// Tracer combines events into traces.
 type Tracer struct {
 	Options
 	provider *sdk.TracerProvider
@@ -59,18 +57,18 @@ type Tracer struct {
 	pending  []step            // not published yet, oldest first
 	versions map[string]string // of filters, as published
 	open     []*change         // oldest first
-	rollouts []*told           // that go on
+	rollouts []*told           // in progress
 }
 
-// The bounds of what is remembered.
+// Limits of what is kept.
 const (
 	maxPending = 64
 	maxOpen    = 16
-	maxAge     = time.Minute // of what did not lead to anything
+	maxAge     = time.Minute // of steps that did not lead to a change
 	flushLimit = 2 * time.Second
 )
 
-// New makes a Tracer; Run must be called to end what it starts.
+// New returns a Tracer. Run must be called to end what it starts.
 func New(ctx context.Context, o Options) (*Tracer, error) {
 	if o.Exporter == nil {
 		e, err := otlptracehttp.New(ctx)
@@ -95,8 +93,8 @@ func New(ctx context.Context, o Options) (*Tracer, error) {
 	return t, nil
 }
 
-// Run ends changes that are over, and all of them when ctx ends; what the
-// collector does not take then is lost after two seconds.
+// Run ends changes that are over, and all of them when ctx ends. Spans that the collector
+// has not accepted two seconds later are lost.
 func (t *Tracer) Run(ctx context.Context) error {
 	if t == nil {
 		return nil
@@ -119,7 +117,7 @@ func (t *Tracer) Run(ctx context.Context) error {
 	return nil
 }
 
-// sweep ends the changes of which nothing was heard since.
+// sweep ends the changes without an event since a time.
 func (t *Tracer) sweep(since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,7 +130,7 @@ func (t *Tracer) sweep(since time.Time) {
 	})
 }
 
-// step is a span whose end is known.
+// step is a span with a known end.
 type step struct {
 	name       string
 	start, end time.Time
@@ -149,16 +147,16 @@ func (t *Tracer) tell(ctx context.Context, s step) {
 	span.End(otel.WithTimestamp(s.end))
 }
 
-// Read is a look at the directory that found a change.
+// Read is a read of the directory that found a change.
 type Read struct {
-	Changed time.Time // when it was seen
+	Changed time.Time // when the change was seen
 	Began   time.Time // when the directory had been quiet for long enough
-	Ended   time.Time // when all was read, parsed and merged
+	Ended   time.Time // when everything was read, parsed and merged
 	Files   int
 	Errors  int
 }
 
-// Read tells of a change of the directory.
+// Read records a change of the directory.
 func (t *Tracer) Read(r Read) {
 	t.wait(
 		step{name: "wait for quiet", start: r.Changed, end: r.Began, read: true},
@@ -168,12 +166,12 @@ func (t *Tracer) Read(r Read) {
 	)
 }
 
-// Fetched tells of an attempt to get a module that has just ended.
+// Fetched records an attempt to get a module that has just ended.
 func (t *Tracer) Fetched(url, sha256 string, took time.Duration, err error) {
 	t.ended("fetch and verify", took, err, attribute.String("wasmxds.module.url", url), attribute.String("wasmxds.module.sha256", sha256))
 }
 
-// DryRun tells of a trial of a module that has just ended.
+// DryRun records a trial of a module that has just ended.
 func (t *Tracer) DryRun(filter string, took time.Duration, err error) {
 	t.ended("dry run", took, err, attribute.String("wasmxds.filter", filter))
 }
@@ -199,17 +197,17 @@ func (t *Tracer) wait(steps ...step) {
 	}
 }
 
-// Published is a set that goes to the Envoys.
+// Published is a set that was published.
 type Published struct {
-	Began    time.Time         // when it began to be compiled
-	Compiled time.Time         // when that ended
-	Ended    time.Time         // when it was handed to the streams
+	Began    time.Time         // when its compilation began
+	Compiled time.Time         // when its compilation ended
+	Ended    time.Time         // when it was passed to the streams
 	Versions map[string]string // of filters, by name
-	Coming   bool              // modules are still on the way
+	Coming   bool              // modules are still being fetched
 }
 
-// Published tells of a set. With it begins the trace of a change, which is no
-// trace before: most of what is read or fetched leads to nothing new.
+// Published records a set. The trace of a change begins only here, because most of what is
+// read or fetched does not lead to a change.
 func (t *Tracer) Published(p Published) {
 	if t == nil {
 		return
@@ -228,6 +226,6 @@ func (t *Tracer) Published(p Published) {
 		return
 	}
 	t.begin(p, changed)
-	// What is still coming was wanted by the same look at the directory.
+	// The missing modules belong to the same read of the directory.
 	t.pending = slices.DeleteFunc(t.pending, func(s step) bool { return !s.read || !p.Coming })
 }
