@@ -1,10 +1,10 @@
-// Package admin tells people and programs what the fleet runs: the status
-// document, health and readiness, and the page that shows both.
+// Package admin shows people and programs the state of the fleet: the status
+// document, health and readiness, and the pages.
 //
-// Start with [New], tell it of each set of definitions with [Server.Loaded],
-// and serve [Server.Handler]. What changes something, commands to changes that
-// are on their way, is for [Operators] alone; all else is read-only. A Server is
-// safe for concurrent use and starts no goroutine.
+// Start with [New], call [Server.Loaded] for each set of definitions, and serve
+// [Server.Handler]. Only [Operators] may change anything, with commands to
+// changes that are in progress; everything else is read-only. A Server is safe
+// for concurrent use and starts no goroutine.
 package admin
 
 import (
@@ -19,43 +19,45 @@ import (
 	"wasmxds/module"
 )
 
-// Loaded is what the directory says, how far it has come, and all that is wrong
-// with it on the way there.
+// Loaded is the state of the definitions: what the directory contains, how far
+// it has come, and the problems of all stages.
 type Loaded struct {
-	Set      *module.Set          // as the directory says; nil: nothing is known yet
-	Base     *module.Set          // as it is everywhere by now, which a change that is on its way is not; nil: it is Set
+	Set      *module.Set          // of the directory; nil: nothing is known yet
+	Base     *module.Set          // in force everywhere, without changes in progress; nil: the same as Set
 	Catalog  Catalog              // of Base
 	Problems []definition.Problem // of every stage
 	Files    int
 	Changed  time.Time // when the newest change was seen
-	Held     Held      // a removal that is held back; zero: none
+	Held     Held      // removal that is held back; zero: none
 }
 
-// Options are what a Server is made of.
+// Options are the options of a Server.
 type Options struct {
 	Version  string // of xds-server
 	Fleet    Fleet
-	Own      Fleet   // the Envoys of this server alone, which /metrics tells of; nil: there are no others
-	Modules  Modules // nil: what modules export is not shown
-	Sources  Sources // of /metrics
+	Own      Fleet   // only the Envoys of this server, for /metrics; nil: the same as Fleet
+	Modules  Modules // nil: the exports of modules are not shown
+	Sources  Sources // for /metrics
 	Pprof    bool    // serve /debug/pprof/
-	Rollouts Mover   // nil: changes go everywhere at once, and are not told of
-	// Replicas are all servers of a state that is shared; nil: it is not.
+	Rollouts Mover   // nil: changes go everywhere at once, and are not shown
+	// Replicas returns all servers of a shared state. It is nil if the state is
+	// not shared.
 	Replicas func() []Replica
-	// Release lets a removal go that is held back, by its id; nil: none is held.
+	// Release confirms a removal that is held back, by its id. It is nil if
+	// removals are not held back.
 	Release   func(ctx context.Context, id string) error
-	Start     Start            // what empty pages tell
-	Operators Operators        // who may change something; nobody if zero
-	Now       func() time.Time // time.Now if nil
-	Log       *slog.Logger     // nowhere if nil
+	Start     Start            // shown on empty pages
+	Operators Operators        // who may change something; the zero value: nobody
+	Now       func() time.Time // nil: time.Now
+	Log       *slog.Logger     // nil: discard
 }
 
-// Server answers HTTP requests about the fleet.
+// Server serves HTTP requests about the fleet.
 type Server struct {
 	opts     Options
 	started  time.Time
 	loaded   atomic.Pointer[Loaded]
-	changes  atomic.Uint64 // of what is not the fleet's: definitions, draining
+	changes  atomic.Uint64 // counts changes of anything but the fleet: definitions, draining
 	draining atomic.Bool
 	drained  chan struct{} // closed when draining begins
 
@@ -64,11 +66,11 @@ type Server struct {
 	all, own     *sight
 	moved        moved
 	pages        pages
-	eventStreams chan struct{} // one for each that is open
+	eventStreams chan struct{} // one token for each open stream
 }
 
-// New makes a Server that is not ready yet: the first [Server.Loaded] makes
-// it so.
+// New returns a Server that is not ready until the first call of
+// [Server.Loaded].
 func New(opts Options) *Server {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -95,21 +97,21 @@ func New(opts Options) *Server {
 	}
 }
 
-// Loaded tells of a set that has been published to the fleet, or of new
-// problems with what has been before.
+// Loaded sets the set that has been published to the fleet, or new problems
+// with the previous one.
 func (s *Server) Loaded(l Loaded) {
 	s.history.add(&l, s.opts.Now())
 	s.loaded.Store(&l)
 	s.changes.Add(1)
 }
 
-// ready says whether a whole set has been published.
+// ready reports whether a whole set has been published.
 func (s *Server) ready() bool {
 	l := s.loaded.Load()
 	return l != nil && l.Set != nil
 }
 
-// inForce is the set that is everywhere.
+// inForce returns the set that is in force everywhere.
 func (l *Loaded) inForce() *module.Set {
 	if l.Base != nil {
 		return l.Base
@@ -117,7 +119,7 @@ func (l *Loaded) inForce() *module.Set {
 	return l.Set
 }
 
-// version is that of what is served of a filter; "" where nothing is.
+// version returns the served version of a filter, or "" if there is none.
 func (l *Loaded) version(filter string) string {
 	if f := l.Catalog.Filter(filter); f != nil {
 		return f.Version
@@ -125,8 +127,8 @@ func (l *Loaded) version(filter string) string {
 	return ""
 }
 
-// Drain turns readiness off for good and ends the pages' event streams: new
-// clients are to go elsewhere.
+// Drain ends readiness permanently and ends the pages' event streams, so that
+// new clients go elsewhere.
 func (s *Server) Drain() {
 	if !s.draining.Swap(true) {
 		s.changes.Add(1)
@@ -134,7 +136,7 @@ func (s *Server) Drain() {
 	}
 }
 
-// Handler serves all paths of the admin address.
+// Handler returns the handler for all paths of the admin address.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/status", s.serveStatus)

@@ -10,13 +10,13 @@ import (
 	"wasmxds/printable"
 )
 
-// Nodes of one answer: what is sent unless asked otherwise, and at most.
+// Default and maximum number of nodes in one response.
 const (
 	pageNodes = 100
 	maxNodes  = 1000
 )
 
-// serveStatus answers GET /api/v1/status?limit=&after=.
+// serveStatus handles GET /api/v1/status?limit=&after=.
 func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	limit, err := limitOf(r)
 	if err != nil {
@@ -25,7 +25,7 @@ func (s *Server) serveStatus(w http.ResponseWriter, r *http.Request) {
 	}
 	st := s.status()
 	if st.Rollouts, st.RolledBack, err = s.unfinished(r.Context()); err != nil {
-		answerRefusal(w, err) // without it, what is not everywhere would be taken for done
+		answerRefusal(w, err) // without it, changes in progress would look finished
 		return
 	}
 	if nodes, next := s.opts.Fleet.Nodes(r.URL.Query().Get("after"), limit); len(nodes) > 0 {
@@ -46,7 +46,8 @@ func limitOf(r *http.Request) (int, error) {
 	return min(n, maxNodes), nil
 }
 
-// serveReady answers 200 from the first whole set on, until [Server.Drain].
+// serveReady responds with 200 from the first whole set on, until
+// [Server.Drain].
 func (s *Server) serveReady(w http.ResponseWriter, _ *http.Request) {
 	switch {
 	case s.draining.Load():

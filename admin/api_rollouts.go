@@ -12,10 +12,11 @@ import (
 	"wasmxds/rollout"
 )
 
-// maxCommand bounds the body of a command.
+// maxCommand bounds the size of a command's body in bytes.
 const maxCommand = 4 << 10
 
-// handleRollouts serves what is told of changes, and what they are told.
+// handleRollouts registers the handlers for the status of changes, and for
+// commands.
 func (s *Server) handleRollouts(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/rollouts", s.serveRolloutList)
 	mux.HandleFunc("GET /api/v1/rollouts/{id}", s.serveRollout)
@@ -50,7 +51,7 @@ func answerRefusal(w http.ResponseWriter, err error) {
 	answer(w, why.code, why.text)
 }
 
-// serveCommand does what an operator says of a change.
+// serveCommand executes an operator's command to a change.
 func (s *Server) serveCommand(w http.ResponseWriter, r *http.Request, by string) {
 	verb := rollout.Verb(r.PathValue("command"))
 	if !slices.Contains(rollout.Verbs(), verb) {
@@ -69,7 +70,7 @@ func (s *Server) serveCommand(w http.ResponseWriter, r *http.Request, by string)
 	answerRefusal(w, err)
 }
 
-// readCommand reads a body that may be empty.
+// readCommand parses a body, which may be empty.
 func readCommand(body io.Reader, o *CommandOptions) error {
 	dec := json.NewDecoder(body)
 	dec.DisallowUnknownFields()
@@ -90,11 +91,11 @@ func readCommand(body io.Reader, o *CommandOptions) error {
 	return &refusal{http.StatusBadRequest, fmt.Sprintf(`the body is read as JSON like {"to": "BASE", "atOnce": true}, of which all may be left out: %v`, err)}
 }
 
-// sendJSON answers with a document.
+// sendJSON sends a document as the response.
 func (s *Server) sendJSON(w http.ResponseWriter, r *http.Request, document any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	enc := json.NewEncoder(printable.NewWriter(w)) // it may be read in a terminal
+	enc := json.NewEncoder(printable.NewWriter(w)) // the output may be shown in a terminal
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(document); err != nil {

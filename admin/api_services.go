@@ -13,17 +13,16 @@ import (
 	"wasmxds/resource"
 )
 
-// Service is what the bootstrap of an Envoy has of a service, GET
-// /api/v1/services/NAME.
+// Service is what a bootstrap contains of a service, GET /api/v1/services/NAME.
 type Service struct {
 	Name    string          `json:"name"`
 	Version string          `json:"version"`
 	SHA256  string          `json:"sha256"` // of its module
-	Wait    bool            `json:"wait"`   // an Envoy is not to start without it
+	Wait    bool            `json:"wait"`   // an Envoy must not start without it
 	Config  json.RawMessage `json:"config"` // an envoy.extensions.wasm.v3.WasmService, without its code
 }
 
-// serveService answers with the service as it is in force everywhere.
+// serveService responds with the service as it is in force everywhere.
 func (s *Server) serveService(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
 	l := s.loaded.Load()

@@ -1,6 +1,6 @@
 package admin
 
-// bar is a row of parts, each as long as its share.
+// bar is a row of parts whose lengths are proportional to their shares.
 type bar struct {
 	Label string
 	Parts []barPart
@@ -8,13 +8,13 @@ type bar struct {
 
 type barPart struct {
 	Class string
-	W     float64 // its share, in percent
-	X     float64 // where it is drawn
-	Shown float64 // and how long
+	W     float64 // share, in percent
+	X     float64 // position, in percent
+	Shown float64 // drawn length, in percent
 }
 
-// leastPart is how long the shortest part is, in percent: one Envoy of ten thousand
-// is seen, too.
+// leastPart is the minimum length of a part, in percent, so that one Envoy of
+// ten thousand is visible.
 const leastPart = 4
 
 func (b *bar) add(class string, n, of int) {
@@ -25,10 +25,11 @@ func (b *bar) add(class string, n, of int) {
 	b.lay()
 }
 
-// lay gives each part its place. What short ones have too much, long ones lack.
+// lay sets the position of each part. Longer parts give up what the shortest
+// have too much.
 func (b *bar) lay() {
 	shown := make([]float64, len(b.Parts))
-	total, spare := 0.0, 0.0 // of what is shown; of what is longer than need be
+	total, spare := 0.0, 0.0 // sum of the lengths; sum of what exceeds the minimum
 	for i, p := range b.Parts {
 		shown[i] = max(p.W, leastPart)
 		total += shown[i]

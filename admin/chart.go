@@ -7,46 +7,46 @@ import (
 	"time"
 )
 
-// chart is some lines over the same time, as the template "chart" draws them.
+// chart is a set of lines over the same time, as drawn by the template "chart".
 type chart struct {
 	Title string
-	Words string // what the lines end with, for who does not see them
+	Words string // last values of the lines, for screen readers
 	Lines []line
 	Marks []mark
-	Top   string // the value at the upper edge
+	Top   string // value at the upper edge
 	From  time.Time
 	To    time.Time
 }
 
-// line is one of them, in the units of the picture.
+// line is a line of a chart, in the units of the picture.
 type line struct {
 	Class, Name string
-	Path        string // of an SVG path
-	Last        string // its last value; "": it has none
+	Path        string // data of an SVG path
+	Last        string // last value; "": none
 }
 
-// mark is a moment, such as the beginning of a wave.
+// mark is a point in time, such as the start of a wave.
 type mark struct {
 	X    string
 	Text string
 }
 
-// series is what a line is drawn from. Where nothing is known, a value is NaN.
+// series has the values of a line. Unknown values are NaN.
 type series struct {
 	Class, Name string
 	At          []time.Time
 	Values      []float64
 }
 
-// The picture's size without its margins, and how many points of a line are
-// drawn: more could not be told apart.
+// The picture's size without margins, and the maximum number of points of a
+// line: more could not be distinguished.
 const (
 	chartWidth  = 300
 	chartHeight = 100
 	chartPoints = 150
 )
 
-// counted has lines end with what they come to in all, not with what came last.
+// counted replaces the last values of the lines by their sums.
 func (c *chart) counted(all ...series) chart {
 	var words []string
 	for i, s := range all {
@@ -61,8 +61,8 @@ func (c *chart) counted(all ...series) chart {
 	return *c
 }
 
-// newChart draws series from a time to another. Values are written by unit;
-// the upper edge is least or more.
+// newChart draws series for a period. The function unit formats values. The
+// upper edge is at least least.
 func newChart(title string, from, to time.Time, unit func(float64) string, least float64, all ...series) chart {
 	c := chart{Title: title, From: from, To: to}
 	top := least
@@ -96,17 +96,17 @@ func newChart(title string, from, to time.Time, unit func(float64) string, least
 	return c
 }
 
-// mark draws a moment, if it is within the chart.
+// mark marks a point in time, if it is within the chart.
 func (c *chart) mark(at time.Time, text string) {
 	if !at.Before(c.From) && !at.After(c.To) {
 		c.Marks = append(c.Marks, mark{across(at, c.From, c.To), text})
 	}
 }
 
-// path goes through the values, and leaves out what is not known.
+// path returns the SVG path of the values, with gaps for unknown ones.
 func path(at []time.Time, values []float64, from, to time.Time, top float64) string {
 	var b strings.Builder
-	pen := false // on the paper
+	pen := false // whether a line has been started
 	for i, v := range values {
 		if math.IsNaN(v) || at[i].Before(from) || at[i].After(to) {
 			pen = false
@@ -117,7 +117,7 @@ func path(at []time.Time, values []float64, from, to time.Time, top float64) str
 			fmt.Fprintf(&b, "L%s %s", x, y)
 			continue
 		}
-		fmt.Fprintf(&b, "M%s %sh0", x, y) // a point that stands alone is a dot
+		fmt.Fprintf(&b, "M%s %sh0", x, y) // an isolated point is drawn as a dot
 		pen = true
 	}
 	return b.String()
@@ -133,7 +133,7 @@ func across(at, from, to time.Time) string {
 
 func coordinate(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.1f", v), ".0") }
 
-// roundUp gives the next of 1, 2, 5, 10, 20 and so on.
+// roundUp returns the next of 1, 2, 5, 10, 20 and so on.
 func roundUp(v float64) float64 {
 	if v <= 0 || math.IsNaN(v) {
 		return 1
@@ -147,8 +147,8 @@ func roundUp(v float64) float64 {
 	return 10 * p
 }
 
-// thin leaves so many points at most, of neighbours the highest: what is drawn
-// hides no peak.
+// thin reduces the number of points to most, and keeps the highest of
+// neighbours, so that no peak is lost.
 func thin(at []time.Time, values []float64, most int) ([]time.Time, []float64) {
 	n := min(len(at), len(values))
 	at, values = at[:n], values[:n]
@@ -182,7 +182,7 @@ func percent(v float64) string {
 	return fmt.Sprintf("%.0f %%", 100*v)
 }
 
-// milliseconds writes a latency.
+// milliseconds formats a latency.
 func milliseconds(v float64) string {
 	switch {
 	case v >= 10_000:

@@ -14,13 +14,13 @@ import (
 	"wasmxds/rollout"
 )
 
-// Client asks a running xds-server, and tells it, by its API.
+// Client is a client of the API of a running xds-server.
 type Client struct {
-	URL  string // of the admin address: "http://127.0.0.1:19000"
+	URL  string // admin address: "http://127.0.0.1:19000"
 	HTTP *http.Client
 }
 
-// Status gets the whole document, all pages of nodes.
+// Status returns the whole document, with all pages of nodes.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	var whole *Status
 	for after := ""; ; {
@@ -41,7 +41,7 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	}
 }
 
-// Page gets the document with up to limit nodes after the one with the id.
+// Page returns the document with up to limit nodes after the one with an id.
 func (c *Client) Page(ctx context.Context, after string, limit int) (*Status, error) {
 	page := new(Status)
 	at := "/api/v1/status?" + url.Values{"after": {after}, "limit": {fmt.Sprint(limit)}}.Encode()
@@ -51,7 +51,7 @@ func (c *Client) Page(ctx context.Context, after string, limit int) (*Status, er
 	return page, nil
 }
 
-// Service gets what a bootstrap has of a service.
+// Service returns what a bootstrap contains of a service.
 func (c *Client) Service(ctx context.Context, name string) (*Service, error) {
 	service := new(Service)
 	if err := c.ask(ctx, http.MethodGet, "/api/v1/services/"+url.PathEscape(name), nil, service); err != nil {
@@ -60,7 +60,7 @@ func (c *Client) Service(ctx context.Context, name string) (*Service, error) {
 	return service, nil
 }
 
-// Rollouts gets all changes that are told of.
+// Rollouts returns all changes.
 func (c *Client) Rollouts(ctx context.Context) (*Rollouts, error) {
 	all := new(Rollouts)
 	if err := c.ask(ctx, http.MethodGet, "/api/v1/rollouts", nil, all); err != nil {
@@ -69,7 +69,7 @@ func (c *Client) Rollouts(ctx context.Context) (*Rollouts, error) {
 	return all, nil
 }
 
-// Command tells a change what is to become of it.
+// Command sends a command to a change.
 func (c *Client) Command(ctx context.Context, verb rollout.Verb, id string, o CommandOptions) (*Operation, error) {
 	body, err := json.Marshal(o)
 	if err != nil {
@@ -83,18 +83,18 @@ func (c *Client) Command(ctx context.Context, verb rollout.Verb, id string, o Co
 	return done, nil
 }
 
-// Refused is an answer of xds-server that is not what was asked for.
+// Refused is an unsuccessful response of xds-server.
 type Refused struct {
 	URL, Status, Text string
-	Code              int // of HTTP
+	Code              int // HTTP status
 }
 
 func (r *Refused) Error() string { return fmt.Sprintf("%s answers %s: %s", r.URL, r.Status, r.Text) }
 
-// maxAnswer bounds what is read of a refusal.
+// maxAnswer bounds how many bytes of an unsuccessful response are read.
 const maxAnswer = 2000
 
-// ask sends a request, and reads the document that it is answered with.
+// ask sends a request and parses the document in the response.
 func (c *Client) ask(ctx context.Context, method, path string, body []byte, document any) error {
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {

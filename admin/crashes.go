@@ -7,8 +7,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// FilterCrashes says in words that VMs of a filter have crashed on an Envoy. clock
-// writes a time as who reads it expects it.
+// FilterCrashes describes the crashes of a filter's VMs on an Envoy. The
+// function clock formats times.
 func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
 	times := fmt.Sprintf("%d times", c.Count)
 	if c.Count == 1 {
@@ -25,7 +25,7 @@ func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
 	return text
 }
 
-// crashWords says that VMs have crashed, of many Envoys.
+// crashWords describes the crashes of VMs on many Envoys.
 func crashWords(c *swap.Crashes) string {
 	switch {
 	case c.WentBack:

@@ -14,8 +14,8 @@ import (
 	"wasmxds/module"
 )
 
-// described is a filter's definition in the words of the kind WasmFilter, or of
-// LuaFilter, whatever kind it was written as.
+// described is a filter's definition in the form of a WasmFilter or LuaFilter,
+// whatever kind it was written as.
 type described struct {
 	Kind   string `yaml:"kind"`
 	Name   string `yaml:"name"`
@@ -39,7 +39,7 @@ type described struct {
 	Verify    definition.Verify    `yaml:"verify,omitempty"`
 }
 
-// describe writes what was served of a filter, as YAML.
+// describe returns the served definition of a filter as YAML.
 func describe(f *module.Filter) string {
 	d := f.Definition
 	out := described{
@@ -64,7 +64,7 @@ func describe(f *module.Filter) string {
 	return b.String()
 }
 
-// configValue is a configuration as it was written, or nearly so.
+// configValue returns a configuration approximately as it was written.
 func configValue(a *anypb.Any) any {
 	if a == nil {
 		return nil

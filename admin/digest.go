@@ -10,7 +10,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// digest is a hash of all that pages show.
+// digest is a hash of everything that the pages show.
 type digest struct{ maphash.Hash }
 
 func newDigest(seed maphash.Seed) *digest {
@@ -27,8 +27,8 @@ func (d *digest) add(texts ...string) {
 	}
 }
 
-// document adds what a document says. Where its values are in memory does not count.
-func (d *digest) document(v any) { _ = json.NewEncoder(d).Encode(v) } // a hash takes all
+// document adds the content of a document, without pointers.
+func (d *digest) document(v any) { _ = json.NewEncoder(d).Encode(v) } // a hash returns no errors
 
 func (d *digest) at(t time.Time) { d.add(strconv.FormatInt(t.UnixNano(), 36)) }
 

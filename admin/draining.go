@@ -7,19 +7,19 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// FilterDraining says in words what has become of older connections, of a filter
-// that runs. clock writes a time as who reads it expects it.
+// FilterDraining describes the older connections without a running filter. The
+// function clock formats times.
 func FilterDraining(d *swap.Draining, clock func(time.Time) string) string {
 	return draining(d, "go without it", clock)
 }
 
-// ListenerDraining says the same of a listener.
+// ListenerDraining does the same for a listener.
 func ListenerDraining(d *swap.Draining, clock func(time.Time) string) string {
 	return draining(d, "go on with the listener as it was", clock)
 }
 
-// draining says how those connections fare, and says so where that is not known:
-// xds-server was not there, for example, when the listener was replaced.
+// draining describes those connections, even if the times are not known, for
+// example because xds-server was not running when the listener was replaced.
 func draining(d *swap.Draining, fare string, clock func(time.Time) string) string {
 	switch {
 	case d.Since.IsZero() && d.Until.IsZero():
@@ -32,7 +32,7 @@ func draining(d *swap.Draining, fare string, clock func(time.Time) string) strin
 	return fmt.Sprintf("connections opened before %s %s until they are drained (at most %s)", clock(d.Since), fare, span(d.Until.Sub(d.Since)))
 }
 
-// span is a time that something takes, rounded up.
+// span formats a duration, rounded up.
 func span(d time.Duration) string {
 	d = d.Round(time.Second) // the two times may have been taken one after the other
 	up := func(unit time.Duration) time.Duration { return (max(d, 0) + unit - 1) / unit }
@@ -45,9 +45,8 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%d h", up(time.Hour))
 }
 
-// Drained says whether no Envoy that is connected has connections that go on with
-// a listener that was replaced: of one filter, those that do not have it; with
-// name "", any.
+// Drained reports whether no connected Envoy has connections on a listener that
+// was replaced. With a name, it only considers connections without that filter.
 func (s *Status) Drained(name string) bool {
 	if name == "" {
 		return s.Envoys.Draining == 0

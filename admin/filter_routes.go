@@ -7,16 +7,18 @@ import (
 	"wasmxds/definition"
 )
 
-// FilterRoute is a route of a listener that a filter is another on, or none.
+// FilterRoute is a route of a listener on which a filter differs, or does not
+// run.
 type FilterRoute struct {
 	Listener string `json:"listener"`
-	Route    string `json:"route"` // its name, or its prefix
-	// Has is "off", the name of the variant that runs there, or, where the filter is for
-	// some routes alone, "on".
+	Route    string `json:"route"` // name or, without one, prefix
+	// Has is "off", the name of the variant that runs there or, if the filter
+	// is attached to some routes only, "on".
 	Has string `json:"has"`
 }
 
-// filterRoutes finds those of a filter in listeners.
+// filterRoutes returns the routes of listeners on which a filter differs, or
+// which it is attached to by name.
 func filterRoutes(f *definition.Filter, listeners []*definition.Listener) []FilterRoute {
 	var all []FilterRoute
 	for _, l := range listeners {
@@ -46,16 +48,16 @@ func hasOf(f *definition.Filter, l *definition.Listener, r definition.Route) str
 	return ""
 }
 
-// routeView is such a route on a filter's page.
+// routeView is a FilterRoute on a filter's page.
 type routeView struct {
 	FilterRoute
-	Variant string // that runs there in place of the filter; "": none
+	Variant string // variant that runs there; "": none
 	On      bool   // the filter or its variant runs there
-	Running int    // Envoys that run it as it is wanted
-	Nodes   int    // that it is for
+	Running int    // number of Envoys that run the wanted version
+	Nodes   int    // number of Envoys that should
 }
 
-// viewRoutes tells of a filter's routes, among all filters.
+// viewRoutes returns the routes of a filter. Variants are looked up in all.
 func viewRoutes(f *Filter, all []Filter) []routeView {
 	var views []routeView
 	for _, r := range f.Routes {
@@ -64,7 +66,7 @@ func viewRoutes(f *Filter, all []Filter) []routeView {
 			v.Variant = r.Has
 			i := slices.IndexFunc(all, func(f Filter) bool { return f.Name == r.Has })
 			if i < 0 {
-				runs = &Filter{} // a change that is under way has it
+				runs = &Filter{} // it is part of a change in progress
 			} else {
 				runs = &all[i]
 			}

@@ -13,28 +13,28 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// finding is one thing that is wrong, or under way: whatever says the same is one.
+// finding is a problem or something in progress. Identical ones are combined.
 type finding struct {
 	Level   level
-	Title   string    // what, and how many
+	Title   string    // what, and for how many
 	Since   time.Time // zero: not known
-	Filters []string  // that it is about
-	Words   []string  // why
+	Filters []string  // names of the affected filters
+	Words   []string  // reasons
 	Todo    string
-	Where   []string // files, and lines
+	Where   []string // files, with lines
 	files   []string
-	Nodes   []string // the first Envoys that it is about
-	Count   int      // of them
-	Peers   []string // clients that are no Envoys of the fleet
+	Nodes   []string // ids of the first affected Envoys
+	Count   int      // number of affected Envoys
+	Peers   []string // clients that are not Envoys of the fleet
 	State   swap.State
-	Link    string // to more of it; "": there is no more
+	Link    string // to details; "": none
 }
 
-// MoreNodes is how many Envoys are not named.
+// MoreNodes returns the number of Envoys that are not in Nodes or Peers.
 func (f finding) MoreNodes() int { return f.Count - len(f.Nodes) - len(f.Peers) }
 
-// findings are all things that are wrong or under way, the worst first. unknown is why
-// it is not known how far changes are.
+// findings returns all findings, the worst first. If unknown is not nil, it is
+// why the status of changes is not known.
 func (s *Server) findings(o *overview, moving *rollout.Status, unknown error) []finding {
 	all := slices.Concat(merge(s.problemFindings(o), troubleFindings(o)), changeFindings(moving, unknown), turnedFindings(o), fleetFindings(o))
 	slices.SortStableFunc(all, func(a, b finding) int {
@@ -43,7 +43,7 @@ func (s *Server) findings(o *overview, moving *rollout.Status, unknown error) []
 	return all
 }
 
-// merge makes one of a problem with a module and of what it does to Envoys.
+// merge combines the problem with a module and its effect on Envoys.
 func merge(problems, troubles []finding) []finding {
 	all := slices.Clone(problems)
 	for _, t := range troubles {
@@ -60,8 +60,8 @@ func merge(problems, troubles []finding) []finding {
 	return all
 }
 
-// problemFindings are what is wrong with definitions and the like. The same in many
-// files is one.
+// problemFindings returns the problems with definitions and the like. It
+// combines the same problem in several files.
 func (s *Server) problemFindings(o *overview) []finding {
 	type same struct {
 		Field, Message, Hint string
@@ -99,11 +99,11 @@ func (s *Server) problemFindings(o *overview) []finding {
 	return all
 }
 
-// base is the last part of a path.
+// base returns the last element of a path.
 func base(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// troubleFindings are what keeps Envoys from running what is wanted. Filters that
-// the same Envoys lack for the same reason are one.
+// troubleFindings returns what prevents Envoys from running what is wanted. It
+// combines filters that the same Envoys lack for the same reason.
 func troubleFindings(o *overview) []finding {
 	type same struct {
 		state  swap.State
@@ -181,7 +181,7 @@ func troubleFinding(o *overview, group []*trouble) finding {
 	return f
 }
 
-// changeFindings are changes that do not go on by themselves.
+// changeFindings returns changes that do not continue by themselves.
 func changeFindings(moving *rollout.Status, unknown error) []finding {
 	if unknown != nil {
 		return []finding{{Level: levelWarn, Title: "How far changes are is not known", Words: []string{unknown.Error()}}}
@@ -214,7 +214,7 @@ func changeFindings(moving *rollout.Status, unknown error) []finding {
 	return all
 }
 
-// fleetFindings are of Envoys as such.
+// fleetFindings returns findings about Envoys themselves.
 func fleetFindings(o *overview) []finding {
 	var all []finding
 	if n := o.States[swap.Away]; n > 0 {
@@ -227,13 +227,14 @@ func fleetFindings(o *overview) []finding {
 		f := finding{Level: levelNote, Title: "Older connections of " + plural(n, "Envoy") + " are being drained", Count: n,
 			Words: []string{"A listener was replaced: connections opened before stay with the old one until Envoy closes them."}}
 		f.Nodes, _ = o.some(func(r *envoyRow) bool { return r.Draining })
-		f.Count = max(n, len(f.Nodes)) // they were counted at another time
+		f.Count = max(n, len(f.Nodes)) // the numbers are from different times
 		all = append(all, f)
 	}
 	return all
 }
 
-// some names the first Envoys of a kind, and tells since when the first of all is so.
+// some returns the ids of the first Envoys for which is returns true, and the
+// earliest time of all of them.
 func (o *overview) some(is func(*envoyRow) bool) (ids []string, since time.Time) {
 	for i := range o.Nodes {
 		if r := &o.Nodes[i]; is(r) {
@@ -246,7 +247,7 @@ func (o *overview) some(is func(*envoyRow) bool) (ids []string, since time.Time)
 	return ids, since
 }
 
-// someOf names a few filters of many.
+// someOf abbreviates a list of filters.
 func someOf(names []string) string {
 	switch n := len(names); {
 	case n == 1:

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// turnedFindings are clients that got no stream: for the same reason they are one.
-// One that has said who it is is an Envoy that lacks something; others may be anything
-// that tries ports.
+// turnedFindings returns clients that were denied a stream, combined by reason.
+// Those that have sent a node id are Envoys that lack something; others may be
+// port scanners.
 func turnedFindings(o *overview) []finding {
 	type same struct {
 		reason string

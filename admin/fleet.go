@@ -7,28 +7,28 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Fleet is what admin asks of the server that Envoys are connected to. It is an
-// [xds.Server].
+// Fleet is the server that Envoys are connected to, as used by admin.
+// [xds.Server] implements it.
 type Fleet interface {
-	// Nodes gives up to limit nodes, connected or away, in the order of their
-	// ids, from the one after the id given, and what to ask for next ("": no
-	// more).
+	// Nodes returns up to limit nodes, connected or away, in the order of their
+	// ids, after the given id, and the id for the next call ("": no more).
 	Nodes(after string, limit int) (nodes []xds.NodeStatus, next string)
-	// Node gives a node by its id.
+	// Node returns a node by its id.
 	Node(id string) (xds.NodeStatus, bool)
-	// Generation is another whenever anything may have changed of what the
-	// others tell. What they tell is of the generation asked for before, or
-	// newer.
+	// Generation changes whenever the results of the other methods may have
+	// changed. The results are at least as new as a generation that was
+	// returned before.
 	Generation() uint64
-	// Summary counts nodes, in all and by filter name.
+	// Summary returns the number of nodes in total, and by filter.
 	Summary() (xds.NodeCount, map[string]xds.FilterCount)
 }
 
-// Catalog says what a node is to have. It is an [xds.Publication].
+// Catalog returns what nodes should have. [xds.Publication] implements it.
 type Catalog interface {
 	Snapshot(definition.Node) *resource.Snapshot
 	Filter(name string) *resource.Filter // nil: there is none
 }
 
-// behind says whether an Envoy has another listener than it should.
+// behind reports whether an Envoy has another version of a listener than it
+// should.
 func behind(l *swap.ListenerStatus) bool { return l.Running != l.Wanted }

@@ -14,17 +14,18 @@ import (
 	"wasmxds/rollout"
 )
 
-// may is how somebody who looks at a page may change something: by a form that
-// asks for the token, each time, so that there is no session that another site
-// could ride on; or, with an operator's certificate, by one that has a value in
-// it which only our own page knows.
+// may describes how the viewer of a page may change something: by a form with a
+// field for the token, each time, so that there is no session that another site
+// could exploit; or, with an operator's certificate, by a form with a hidden
+// value that only our own page knows.
 type may struct {
-	Token bool   // the form asks for it
-	CSRF  string // the form has it; "": it needs none
+	Token bool   // the form has a field for it
+	CSRF  string // hidden value of the form; "": not required
 	Says  string // why there is no form; "": there is one
 }
 
-// formKey is what values in forms are made with. It ends with the process.
+// formKey is the key of hidden values in forms. It is valid as long as the
+// process runs.
 type formKey [32]byte
 
 func newFormKey() *formKey {
@@ -33,7 +34,7 @@ func newFormKey() *formKey {
 	return k
 }
 
-// may says what forms a request's page is to have.
+// may returns what forms the page of a request has.
 func (o *Operators) may(r *http.Request) may {
 	switch by, csrf := o.certified(r); {
 	case o.none():
@@ -46,8 +47,8 @@ func (o *Operators) may(r *http.Request) may {
 	return may{Says: "Your certificate is for reading: operators are named in the policy."}
 }
 
-// certified gives the operator whose certificate a request was made with, and
-// the value that a form for it must have; "": it has none.
+// certified returns the operator whose certificate was used for a request, and
+// the hidden value of forms for it, or "" if there is none.
 func (o *Operators) certified(r *http.Request) (by, csrf string) {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || o.Certificate == nil {
 		return "", ""
@@ -61,10 +62,10 @@ func (o *Operators) certified(r *http.Request) (by, csrf string) {
 	return by, hex.EncodeToString(mac.Sum(nil))
 }
 
-// maxForm bounds a form.
+// maxForm bounds the size of a form in bytes.
 const maxForm = 8 << 10
 
-// serveForm does what an operator says by the page.
+// serveForm executes an operator's command from the page.
 func (s *Server) serveForm(w http.ResponseWriter, r *http.Request) {
 	refused := elsewhere(r)
 	var form url.Values
@@ -115,8 +116,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, *refusal) {
 	return r.PostForm, nil
 }
 
-// byForm names the operator that sent a form. A password that the browser has
-// kept for the page does not count: it would be sent with any form.
+// byForm returns the operator that sent a form. It ignores a password that the
+// browser has cached for the page, because the browser would send it with any
+// form.
 func (o *Operators) byForm(r *http.Request, form url.Values) (string, *refusal) {
 	if by, csrf := o.certified(r); by != "" {
 		if !same([]byte(form.Get("csrf")), []byte(csrf)) {
@@ -127,13 +129,13 @@ func (o *Operators) byForm(r *http.Request, form url.Values) (string, *refusal) 
 	return o.who(r, []byte(form.Get("token")))
 }
 
-// refusePage answers a form with why not.
+// refusePage responds to a form with an error page.
 func (s *Server) refusePage(w http.ResponseWriter, r *http.Request, why *refusal) {
 	s.showRefusal(w, s.frame(r, http.StatusText(why.code), ""), why)
 }
 
-// refuseMoving answers a page with why not, where it was asked how far changes are, which
-// may be what failed.
+// refuseMoving responds to a page with an error page. The status of changes is
+// given, since that may be what failed.
 func (s *Server) refuseMoving(w http.ResponseWriter, moving rollout.Status, failed, err error) {
 	why := refusalOf(err)
 	s.showRefusal(w, s.frameOf(http.StatusText(why.code), "", moving, failed), why)

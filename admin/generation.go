@@ -7,7 +7,7 @@ import (
 	"wasmxds/xds"
 )
 
-// generation is what all that is shown is of: as long as it is the same,
+// generation identifies everything that is shown: as long as it is the same,
 // nothing is computed again.
 type generation struct{ fleet, changes uint64 }
 
@@ -15,7 +15,7 @@ func (s *Server) generation(of *sight) generation {
 	return generation{of.fleet.Generation(), s.changes.Load()}
 }
 
-// sight is a fleet, and what was counted of it last.
+// sight is a fleet with its latest counts.
 type sight struct {
 	fleet     Fleet
 	summaries summaries
@@ -26,11 +26,12 @@ func newSight(f Fleet) *sight {
 	return &sight{fleet: f, overviews: overviews{seed: maphash.MakeSeed()}}
 }
 
-// summary counts the fleet. Whoever waits for a filter asks ten times a second.
+// summary is a cached summary of the fleet. Clients that wait for a filter
+// request it ten times a second.
 type summary struct {
-	of      uint64 // generation of the fleet
+	of      uint64 // of the fleet
 	envoys  xds.NodeCount
-	filters map[string]xds.FilterCount // not to be changed
+	filters map[string]xds.FilterCount // must not be modified
 }
 
 type summaries struct {

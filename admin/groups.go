@@ -8,26 +8,26 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// group are Envoys of one cluster, or with one value of a label.
+// group is the Envoys of one cluster, or with one value of a label.
 type group struct {
 	Name    string
 	Healthy []*envoyRow
-	Bad     []*envoyRow // those that are not as wanted, the worst first
+	Bad     []*envoyRow // Envoys that are not as wanted, the worst first
 	Gone    []*envoyRow
 	Bar     bar
-	Link    string // to all of its healthy ones
+	Link    string // to all of its healthy Envoys
 }
 
-// All is how many of it are to be there.
+// All returns the number of Envoys that should be connected.
 func (g *group) All() int { return len(g.Healthy) + len(g.Bad) }
 
-// Shown are some that are not as wanted, and More how many others.
+// Shown returns some of the Envoys that are not as wanted.
 func (g *group) Shown() []*envoyRow { return g.Bad[:min(len(g.Bad), 24)] }
 
-// More is how many that are not as wanted are not [group.Shown].
+// More returns how many other Envoys are not as wanted.
 func (g *group) More() int { return len(g.Bad) - len(g.Shown()) }
 
-// Names are its healthy ones, if they are few.
+// Names returns the healthy Envoys, if they are few.
 func (g *group) Names() []*envoyRow {
 	if len(g.Healthy) > 24 {
 		return nil
@@ -37,7 +37,7 @@ func (g *group) Names() []*envoyRow {
 
 const byCluster = "cluster"
 
-// groups puts Envoys into groups, those first that need a look.
+// groups divides Envoys into groups, and sorts those with problems first.
 func groups(rows []envoyRow, by string) []group {
 	index := map[string]*group{}
 	var all []*group
@@ -87,7 +87,7 @@ func groups(rows []envoyRow, by string) []group {
 	return out
 }
 
-// sortRows puts the worst first.
+// sortRows sorts the worst first.
 func sortRows(rows []*envoyRow) {
 	slices.SortStableFunc(rows, func(a, b *envoyRow) int {
 		return cmp.Or(severity(b.State)-severity(a.State), strings.Compare(a.ID, b.ID))

@@ -11,35 +11,36 @@ import (
 	"wasmxds/module"
 )
 
-// kept is how many versions of a filter are remembered.
+// kept is the number of versions of a filter that are remembered.
 const kept = 20
 
-// version is what a filter was from At on.
+// version is a version of a filter, which was in force from At on.
 type version struct {
 	At      time.Time
-	Changed time.Time // when the change that led to it was seen in the directory
+	Changed time.Time // when its change was seen in the directory
 	Version string
-	ID      string // Version, or where only what it is attached to or the like has changed, that and a number
+	ID      string // Version, with a number appended if only the attachment or the like has changed
 	Filter  *module.Filter
 	Refused refused
 }
 
-// refused is on how many Envoys a version was refused, at most at once, and why.
+// refused is on how many Envoys a version was rejected at the same time, at
+// most, and why.
 type refused struct {
 	Envoys int
 	Reason string
 }
 
-// history remembers the versions that filters had since xds-server started.
-// A filter that was removed is forgotten.
+// history has the versions of filters since xds-server started. Filters that
+// were removed are forgotten.
 type history struct {
 	mu      sync.Mutex
 	filters map[string][]version // newest first
-	// problems are those that there are, and since when.
+	// problems are the current problems, with the time when they began.
 	problems map[definition.Problem]time.Time
 }
 
-// sinceProblem is since when something is wrong; zero: it is not known.
+// sinceProblem returns when a problem began, or zero if this is not known.
 func (h *history) sinceProblem(p definition.Problem) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -60,7 +61,7 @@ func (h *history) addProblems(all []definition.Problem, now time.Time) {
 	h.problems = next
 }
 
-// add notes each filter whose version is not the newest that is known.
+// add adds a version for each filter that has changed.
 func (h *history) add(l *Loaded, now time.Time) {
 	h.addProblems(l.Problems, now)
 	if l.Set == nil {
@@ -82,14 +83,14 @@ func (h *history) add(l *Loaded, now time.Time) {
 	h.filters = next
 }
 
-// samePlace tells whether two definitions of a filter put it in the same place: what
-// a version does not say.
+// samePlace reports whether two definitions of a filter have the same place,
+// which is not part of its version.
 func samePlace(a, b *module.Filter) bool {
 	x, y := a.Definition, b.Definition
 	return x == y || x.Order == y.Order && x.OnFailure == y.OnFailure && reflect.DeepEqual(x.Place, y.Place) && reflect.DeepEqual(x.Attach, y.Attach)
 }
 
-// idAfter is a name for a version that those before it do not have.
+// idAfter returns a unique id for a version.
 func idAfter(had []version, v string) string {
 	n := 1
 	for _, h := range had {
@@ -103,21 +104,21 @@ func idAfter(had []version, v string) string {
 	return fmt.Sprintf("%s.%d", v, n)
 }
 
-// refuse notes that Envoys refuse a version of a filter.
+// refuse records that Envoys reject a version of a filter.
 func (h *history) refuse(name, v string, by refused) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	had := h.filters[name]
 	for i := range had {
 		if had[i].Version == v && had[i].Refused.Envoys < by.Envoys {
-			had = slices.Clone(had) // what was given out stays as it is
+			had = slices.Clone(had) // slices that were returned must not change
 			had[i].Refused = by
 			h.filters[name] = had
 		}
 	}
 }
 
-// of gives the versions of a filter, newest first.
+// of returns the versions of a filter, newest first.
 func (h *history) of(name string) []version {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -5,13 +5,13 @@ import (
 	"strconv"
 )
 
-// query is what is chosen of a list, as its address says.
+// query is the selection in a list, from its URL.
 type query struct {
 	Path  string
-	Text  string // looked for in names
-	State string // ""; any
-	By    string // what it is grouped by
-	In    string // the group that is shown; "": all
+	Text  string // text to search for in names
+	State string // "": any
+	By    string // grouping
+	In    string // group to show; "": all
 	Page  int    // from 1
 }
 
@@ -23,7 +23,7 @@ func queryOf(path string, form url.Values) query {
 	return query{Path: path, Text: form.Get("q"), State: form.Get("state"), By: form.Get("by"), In: form.Get("in"), Page: page}
 }
 
-// link is the address of the list, so chosen.
+// link returns the URL of the list with this selection.
 func (q query) link() string {
 	v := url.Values{}
 	for key, value := range map[string]string{"q": q.Text, "state": q.State, "by": q.By, "in": q.In} {
@@ -40,10 +40,10 @@ func (q query) link() string {
 	return q.Path + "?" + v.Encode()
 }
 
-// Narrow says whether something is chosen.
+// Narrow reports whether there is a selection.
 func (q query) Narrow() bool { return q.Text != "" || q.State != "" || q.In != "" }
 
-// tab is a choice of a state.
+// tab is a link that selects a state.
 type tab struct {
 	State   string
 	Count   int
@@ -57,13 +57,14 @@ func (q query) tab(state string, count int) tab {
 	return tab{State: state, Count: count, Link: to.link(), Current: q.State == state}
 }
 
-// pageOf is a part of a list.
+// pageOf is the position of a page in a list.
 type pageOf struct {
 	From, To, Of   int // from 1
 	Previous, Next string
 }
 
-// cut gives the part of a list of n that is asked for, and where it is.
+// cut returns the range of a list of n elements for the selected page, and the
+// page's position.
 func (q query) cut(n, size int) (from, to int, p pageOf) {
 	last := max(1, (n+size-1)/size)
 	q.Page = min(q.Page, last)

@@ -15,12 +15,12 @@ import (
 // Limits of the event streams.
 const (
 	maxEventStreams = 100
-	eventInterval   = 300 * time.Millisecond // at most one event in it
+	eventInterval   = 300 * time.Millisecond // minimum interval between events
 	eventKeepAlive  = 15 * time.Second
 )
 
-// serveEvents tells a page when to look again: server-sent events named
-// "change", until the client goes or the server drains.
+// serveEvents signals to a page when to reload: by server-sent events named
+// "change", until the client disconnects or the server drains.
 func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.eventStreams <- struct{}{}:
@@ -69,13 +69,12 @@ func (s *Server) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// moved is a hash of what there is to show of changes, as of at most a second
-// ago.
+// moved caches a hash of the status of changes, for at most a second.
 type moved struct {
 	seed maphash.Seed
 	mu   sync.Mutex
 	last uint64
-	next time.Time // when it is computed again
+	next time.Time // when to compute it again
 }
 
 func (m *moved) digest(ctx context.Context, moving func(context.Context) (rollout.Status, error)) uint64 {
@@ -84,7 +83,7 @@ func (m *moved) digest(ctx context.Context, moving func(context.Context) (rollou
 	if now := time.Now(); !now.Before(m.next) {
 		m.next = now.Add(time.Second)
 		st, err := moving(ctx)
-		if b, failed := json.Marshal(st); err == nil && failed == nil { // else nothing new can be shown
+		if b, failed := json.Marshal(st); err == nil && failed == nil { // otherwise, there is nothing new to show
 			m.last = maphash.Bytes(m.seed, b)
 		}
 	}

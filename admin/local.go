@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Local lets only requests through that name this machine: a page in a
-// browser on it may come from anywhere, and can have its own name lead to
-// 127.0.0.1 after it was loaded (DNS rebinding). Then it could read what
-// only who is on this machine may.
+// Local only passes on requests to a name of this machine: a page in a browser
+// on this machine may come from anywhere, and its own host name can be changed
+// to 127.0.0.1 after it was loaded (DNS rebinding). Then it could read what
+// only users of this machine may.
 func Local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isLocal(r.Host) {
@@ -21,8 +21,8 @@ func Local(next http.Handler) http.Handler {
 	})
 }
 
-// isLocal says whether a Host header has an address, or a name that only this
-// machine has.
+// isLocal reports whether a Host header is an IP address, or a name that always
+// refers to this machine.
 func isLocal(hostport string) bool {
 	host := hostOf(hostport)
 	if _, err := netip.ParseAddr(host); err == nil {
@@ -31,7 +31,7 @@ func isLocal(hostport string) bool {
 	return host == "" || host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// hostOf is a Host header without port, brackets and the dot at its end.
+// hostOf returns a Host header without port, brackets and trailing dot.
 func hostOf(hostport string) string {
 	host := hostport
 	if h, _, err := net.SplitHostPort(hostport); err == nil {

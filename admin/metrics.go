@@ -18,22 +18,24 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Sources are where the figures of /metrics come from, asked at each scrape.
-// What is nil is left out.
+// Sources provide the values of /metrics, at each scrape. Any of them may be
+// nil, and is then omitted.
 type Sources struct {
 	XDS       func() xds.Stats
 	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
-	Signals   func() signal.Totals // nil: no access logs are taken
-	// TurnedAway are the clients that got no stream of late, which the status tells of;
-	// nil: nobody knows.
+	Signals   func() signal.Totals // nil: access logs are not received
+	// TurnedAway returns the clients that were denied a stream recently, for
+	// the status. It may be nil.
 	TurnedAway func() []xds.TurnedAway
-	// Spread is how many streams each server of the state has, by its id, and how many
-	// it would be for each if all had the same; nil: there is one server.
+	// Spread returns the number of streams on each server of the state, by its
+	// id, and the number that each would have if all had the same. It is nil if
+	// there is one server.
 	Spread func() (streams map[string]int, share float64)
 }
 
-// metrics are what is counted here, because nobody else does.
+// metrics are the metrics that are maintained here, because nothing else counts
+// them.
 type metrics struct {
 	fetches *prometheus.HistogramVec // by scheme and outcome
 	dryRuns *prometheus.HistogramVec // by outcome
@@ -46,7 +48,8 @@ type metrics struct {
 	replacements prometheus.Counter
 }
 
-// untilACK are the buckets of the time from a change to an Envoy's ACK.
+// untilACK are the buckets of the time from a change to an Envoy's ACK, in
+// seconds.
 var untilACK = []float64{.025, .05, .1, .2, .4, .8, 1.6, 3.2, 6.4, 15, 60, 300}
 
 func newMetrics() *metrics {
@@ -89,7 +92,7 @@ func newMetrics() *metrics {
 	return m
 }
 
-// Observer is to be told of fetches and dry runs.
+// Observer returns an Observer that records fetches and dry runs.
 func (s *Server) Observer() module.Observer {
 	return module.Observer{
 		Fetched: func(f module.Fetch) {
@@ -108,7 +111,7 @@ func outcome(err error) string {
 	return "done"
 }
 
-// Swapped is to be told how filters that run on Envoys come to other versions.
+// Swapped records a step in which filters on Envoys change versions.
 func (s *Server) Swapped(w xds.Swap) {
 	took := s.metrics.swaps
 	switch w.Stage {
@@ -134,7 +137,8 @@ func (s *Server) Swapped(w xds.Swap) {
 	}
 }
 
-// handleMetrics serves /metrics, as Prometheus text or OpenMetrics.
+// handleMetrics registers the handler of /metrics, in Prometheus text format or
+// OpenMetrics.
 func (s *Server) handleMetrics(mux *http.ServeMux) {
 	r := s.registry()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(r, promhttp.HandlerOpts{
@@ -153,10 +157,10 @@ func (s *Server) registry() *prometheus.Registry {
 	return r
 }
 
-// collector asks the Sources, the fleet and the definitions at each scrape.
+// collector queries the Sources, the fleet and the definitions at each scrape.
 type collector struct{ *Server }
 
-// Describe sends nothing: what there is depends on the sources.
+// Describe sends nothing: the metrics depend on the sources.
 func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 func (c collector) Collect(out chan<- prometheus.Metric) {
@@ -277,7 +281,7 @@ func (c collector) store(e emit) {
 	e.gauge("wasmxds_store_bytes", "Bytes of modules in the store.", float64(size))
 }
 
-// emit sends single figures. Labels are names and values by turns.
+// emit sends single values. Labels are alternating names and values.
 type emit struct{ out chan<- prometheus.Metric }
 
 func (e emit) gauge(name, help string, v float64, labels ...string) {

@@ -7,8 +7,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// RolloutTold is to be told what happens to changes, by whoever moves them. It
-// does not wait.
+// RolloutTold records an event of a change. It never blocks.
 func (s *Server) RolloutTold(t rollout.Told) {
 	if t.Cause != "" && (t.State == rollout.Stopped || t.Cause != rollout.ByHand) {
 		s.metrics.stops.WithLabelValues(string(t.Cause)).Inc()
@@ -16,7 +15,7 @@ func (s *Server) RolloutTold(t rollout.Told) {
 	s.changes.Add(1)
 }
 
-// rollouts are the figures of changes that are not everywhere.
+// rollouts sends the metrics of changes in progress.
 func (c collector) rollouts(e emit) {
 	st, err := c.moving(context.Background())
 	if err != nil {
@@ -39,7 +38,7 @@ func (c collector) rollouts(e emit) {
 	e.gauge("wasmxds_definitions_rolled_back", "Definitions that differ from the version in force because a change was rolled back.", float64(len(st.Held)))
 }
 
-// change has a change's figures.
+// change sends the metrics of a change.
 func change(e emit, o *rollout.ChangeStatus) {
 	labels := []string{"change", ShortID(o.ID), "of", titleOf(o.Title)}
 	e.gauge("wasmxds_rollout_wave", "Current wave of a change; 0 before the first.", float64(o.Wave), labels...)
@@ -53,10 +52,10 @@ func change(e emit, o *rollout.ChangeStatus) {
 	}
 }
 
-// maxChanges is of how many changes there are figures of their own.
+// maxChanges bounds the number of changes that have metrics of their own.
 const maxChanges = 50
 
-// maxTitle bounds the label of a change of many definitions.
+// maxTitle bounds the label of a change of many definitions, in bytes.
 const maxTitle = 80
 
 func titleOf(title string) string {

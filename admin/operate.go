@@ -10,29 +10,29 @@ import (
 	"strings"
 )
 
-// Operators are those who may change something. Their right is one of its own:
-// who may read what the fleet runs may not for that reason change it, and nor
-// may whoever is on this machine. The zero value is nobody.
+// Operators determines who may change something. This is a separate permission:
+// users who may see the state of the fleet may not therefore change it, and nor
+// may all users of this machine. The zero value permits nobody.
 type Operators struct {
-	Token *Token // gives the right to whoever shows it; nil: none does
-	// Certificate gives the name of an operator whose verified certificate this
-	// is; "": it is none's. nil: no certificate gives the right.
+	Token *Token // permits whoever presents it; nil: none
+	// Certificate returns the name of the operator with a verified certificate,
+	// or "" if it is not an operator's. It may be nil.
 	Certificate func(*x509.Certificate) string
-	Reading     *Token // gives the right to read alone, so that a refusal can say so; nil: none is asked for
+	Reading     *Token // permits only reading, so that an error can say so; nil: reading requires no token
 	Log         *slog.Logger
 
 	key *formKey
 }
 
-// refusal is why a request is not served, and what to do.
+// refusal is why a request is denied, and what to do.
 type refusal struct {
 	code int
 	text string
 }
 
-// only lets requests through that an operator makes knowingly: a program that
-// shows the token or a certificate, and no page from elsewhere. next is told
-// who it is.
+// only passes on requests that an operator makes intentionally: from a program
+// with the token or a certificate, and not from another site's page. It passes
+// the operator's name to next.
 func (o *Operators) only(next func(w http.ResponseWriter, r *http.Request, by string)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		by, refused := "", elsewhere(r)
@@ -58,15 +58,15 @@ func (o *Operators) refuse(w http.ResponseWriter, r *http.Request, why *refusal)
 	answer(w, why.code, why.text)
 }
 
-// note logs who was refused.
+// note logs a denied request.
 func (o *Operators) note(r *http.Request, why *refusal) {
 	o.Log.Warn("refused to change anything", "peer", r.RemoteAddr, "path", r.URL.Path, "code", why.code, "reason", why.text)
 }
 
-// none says whether nobody may change anything.
+// none reports whether nobody may change anything.
 func (o *Operators) none() bool { return o.Token == nil && o.Certificate == nil }
 
-// who names the operator that makes a request and shows a token.
+// who returns the operator that makes a request with a token.
 func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refusal) {
 	if o.none() {
 		return "", &refusal{http.StatusForbidden, "nothing can be changed by HTTP: start xds-server with --operate-token-file, or name operators in its --policy"}
@@ -84,7 +84,7 @@ func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refu
 	}
 	var reading []byte
 	if o.Reading != nil {
-		reading, _ = o.Reading.read() // who may read is not for here to say
+		reading, _ = o.Reading.read() // errors don't matter here
 	}
 	switch {
 	case len(token) == 0:
@@ -99,7 +99,7 @@ func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refu
 	return "", &refusal{http.StatusUnauthorized, "this is not the token of --operate-token-file"}
 }
 
-// nameOf names a client's certificate to its owner.
+// nameOf returns a description of a client's certificate for its owner.
 func nameOf(r *http.Request) string {
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return "who shows no certificate"
@@ -107,9 +107,9 @@ func nameOf(r *http.Request) string {
 	return fmt.Sprintf("the client certificate %q", r.TLS.VerifiedChains[0][0].Subject.CommonName)
 }
 
-// elsewhere refuses what a browser may send on behalf of a page that is not
-// ours: one whose name was made to lead here (DNS rebinding), or one that posts
-// to this address (CSRF).
+// elsewhere denies requests that a browser may send for another site's page:
+// one whose host name was changed to this server's address (DNS rebinding), or
+// one that posts to this address (CSRF).
 func elsewhere(r *http.Request) *refusal {
 	if !isOurs(r) {
 		return &refusal{http.StatusMisdirectedRequest, fmt.Sprintf("Host: %s is not this server's name: ask for it as localhost, by its address, or by the name in its certificate", r.Host)}
@@ -127,9 +127,9 @@ func elsewhere(r *http.Request) *refusal {
 	return nil
 }
 
-// isOurs says whether the Host header can be this server's: by TLS the name
-// that its certificate was asked for, on loopback one that only this machine
-// has. Elsewhere without TLS (--insecure), any will do.
+// isOurs reports whether the Host header can be this server's: with TLS, the
+// name that its certificate was requested for; on loopback, a name of this
+// machine. Otherwise, without TLS (--insecure), any name is valid.
 func isOurs(r *http.Request) bool {
 	if isLocal(r.Host) {
 		return r.Host != ""
@@ -149,11 +149,11 @@ func sameOrigin(r *http.Request, origin string) bool {
 	if r.TLS != nil {
 		return scheme == "https"
 	}
-	return scheme == "http" || scheme == "https" // a proxy may speak TLS for us
+	return scheme == "http" || scheme == "https" // a proxy may terminate TLS
 }
 
-// isJSON says whether a request has a content type that a page can't send to
-// another site without asking first.
+// isJSON reports whether a request has a content type that a page can't send to
+// another site without a preflight request.
 func isJSON(r *http.Request) bool {
 	types := r.Header.Values("Content-Type")
 	if len(types) != 1 {

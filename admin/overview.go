@@ -13,78 +13,79 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// overview is the whole fleet in figures, and each of its Envoys in short.
-// Immutable.
+// overview is a summary of the whole fleet, with a row for each Envoy. It is
+// immutable.
 type overview struct {
 	At       time.Time
 	Status   Status // without nodes
-	Envoys   int    // that are connected
-	Good     int    // of them: those that run all that is wanted
+	Envoys   int    // number of connected Envoys
+	Good     int    // number of those that run everything that is wanted
 	States   map[swap.State]int
-	Nodes    []envoyRow           // all that are known, by id
-	Labels   []string             // keys of labels that there are, the first few
+	Nodes    []envoyRow           // all known Envoys, by id
+	Labels   []string             // keys of labels, the first few
 	Versions map[string][]running // by filter name
 	Refused  map[ofFilter]refused // by filter and version
 	Troubles []*trouble           // the worst first
-	LastSeen time.Time            // of those that are gone
-	digest   uint64               // of all that is shown
+	LastSeen time.Time            // of Envoys that are gone
+	digest   uint64               // of everything that is shown
 	of       generation
-	until    time.Time // it may be shown so long, though there is a newer generation
+	until    time.Time // how long it may be shown although there is a newer generation
 }
 
-// Gone is the state of an Envoy that is away and not waited for any more.
+// Gone is the state of an Envoy that is away and no longer awaited.
 const Gone swap.State = "gone"
 
 // envoyRow is an Envoy in the list.
 type envoyRow struct {
 	ID, Cluster, Version string
 	Labels               map[string]string
-	State                swap.State // the worst of what it has
-	Worst                string     // the filter, or listener, that is in it; "": none
-	More                 int        // others that are not as wanted
-	Draining             bool       // older connections go on with a listener as it was
-	Since                time.Time  // when it came, or was seen last
+	State                swap.State // worst state of anything on it
+	Worst                string     // filter or listener in that state; "": none
+	More                 int        // number of others that are not as wanted
+	Draining             bool       // older connections use a listener that was replaced
+	Since                time.Time  // when it connected, or was last seen
 }
 
-// running is how many Envoys run a version of a filter.
+// running is the number of Envoys that run a version of a filter.
 type running struct {
-	Version string // "": none runs
+	Version string // "": no version runs
 	Wanted  bool
 	Nodes   int
 }
 
-// ofFilter is a version of a filter.
+// ofFilter identifies a version of a filter.
 type ofFilter struct{ Filter, Version string }
 
-// trouble is why Envoys do not run what is wanted of one filter or listener, or
-// what has happened to it: all that are in the same state.
+// trouble is why Envoys do not run the wanted version of one filter or
+// listener, or what has happened to it. It combines all Envoys with the same
+// state.
 type trouble struct {
 	cause
 	Reasons []reasonCount
-	Since   time.Time // when the first of it began; zero: not known
-	Nodes   []string  // the first of them
+	Since   time.Time // when the first one began; zero: not known
+	Nodes   []string  // ids of the first ones
 	Count   int
-	nodes   uint64 // sum of their hashes
+	nodes   uint64 // sum of hashes of all ids
 }
 
 type cause struct {
-	Filter, Listener string // one of them
+	Filter, Listener string // one of them is set
 	State            swap.State
 	Refused          bool
 }
 
-// crashed is the state of a trouble whose filter runs, and has crashed.
+// crashed is the state of a trouble whose filter runs, but has crashed.
 const crashed swap.State = "crashed"
 
-// reasonCount is a reason, and of how many Envoys.
+// reasonCount is a reason, with the number of Envoys.
 type reasonCount struct {
-	Text  string // without what the Envoy goes on with
+	Text  string // without the version that keeps running
 	Count int
-	Node  string // one of them
-	Whole string // what that one says
+	Node  string // id of one of the Envoys
+	Whole string // that Envoy's own message
 }
 
-// What is kept of a trouble.
+// Bounds of a trouble.
 const (
 	shownNodes   = 12
 	shownReasons = 3
@@ -92,20 +93,19 @@ const (
 	maxLabelKeys = 12
 )
 
-// overviews makes overviews, one at a time, and only when something changed: a
-// page that many look at costs no more than one that one looks at. While a
-// large fleet changes all the time, looking at it takes up to a twentieth of
-// a processor.
+// overviews computes overviews, one at a time, and only after changes, so that
+// many viewers cost no more than one. While a large fleet is continuously
+// changing, this takes at most a twentieth of a processor.
 type overviews struct {
-	seed maphash.Seed // of digests
+	seed maphash.Seed // for digests
 	mu   sync.Mutex
 	last *overview
 }
 
 const (
-	fresh     = 250 * time.Millisecond // at most one in it
-	lookShare = 20                     // how many times as long as a look took the next one is away, at least
-	stale     = 3 * time.Second        // and at most
+	fresh     = 250 * time.Millisecond // minimum interval
+	lookShare = 20                     // minimum interval, as a multiple of the time that the last one took
+	stale     = 3 * time.Second        // maximum interval
 )
 
 func (s *Server) overview() *overview { return s.overviewOf(s.all) }
@@ -123,7 +123,7 @@ func (s *Server) overviewOf(v *sight) *overview {
 	return c.last
 }
 
-// look walks the fleet.
+// look computes an overview.
 func (s *Server) look(v *sight, now time.Time) *overview {
 	o := &overview{At: now, Status: s.statusOf(v), States: map[swap.State]int{}, Refused: map[ofFilter]refused{}}
 	c := census{seed: v.overviews.seed, versions: map[string]map[running]int{}, troubles: map[cause]*trouble{}}
@@ -149,7 +149,7 @@ func (s *Server) look(v *sight, now time.Time) *overview {
 	return o
 }
 
-// take puts what was counted in order.
+// take copies the counts into the overview, sorted.
 func (o *overview) take(c *census) {
 	o.Versions = make(map[string][]running, len(c.versions))
 	for name, byVersion := range c.versions {
@@ -220,7 +220,7 @@ func (o *overview) count(row envoyRow) {
 	o.Nodes = append(o.Nodes, row)
 }
 
-// behind notes that something is not as wanted.
+// behind records that something is not as wanted.
 func (r *envoyRow) behind(name string, state swap.State) {
 	if r.Worst != "" {
 		r.More++
@@ -230,7 +230,7 @@ func (r *envoyRow) behind(name string, state swap.State) {
 	}
 }
 
-// census is what is counted on the way through the fleet.
+// census has the counts while an overview is computed.
 type census struct {
 	seed     maphash.Seed
 	versions map[string]map[running]int // by filter name
@@ -250,7 +250,7 @@ func (c *census) trouble(node string, why cause, reason string, since time.Time)
 		t.Nodes = append(t.Nodes, node)
 	}
 	whole := reason
-	reason, _, _ = strings.Cut(whole, "; it keeps running ") // which may be another version on each
+	reason, _, _ = strings.Cut(whole, "; it keeps running ") // this version may differ on each Envoy
 	for i := range t.Reasons {
 		if t.Reasons[i].Text == reason {
 			t.Reasons[i].Count++
@@ -274,7 +274,7 @@ func (c *census) sorted() []*trouble {
 	return all
 }
 
-// reason is the one of most Envoys.
+// reason returns the most frequent reason.
 func (t *trouble) reason() reasonCount {
 	if len(t.Reasons) == 0 {
 		return reasonCount{Node: t.Nodes[0]}
@@ -287,7 +287,7 @@ var bySeverity = []swap.State{Gone, swap.Unasked, swap.Unplaced, swap.Running, s
 
 func severity(s swap.State) int { return slices.Index(bySeverity, s) }
 
-// worse is the state that needs a look sooner.
+// worse returns the more severe state.
 func worse(a, b swap.State) swap.State {
 	if severity(b) > severity(a) {
 		return b
@@ -295,7 +295,7 @@ func worse(a, b swap.State) swap.State {
 	return a
 }
 
-// earlier is the first of two times, as far as they are known.
+// earlier returns the earlier of two times, ignoring zero.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -310,8 +310,8 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// compareRunning puts what is wanted first, then what most Envoys run, and
-// nothing last.
+// compareRunning sorts wanted versions first, then others by the number of
+// Envoys, and no version last.
 func compareRunning(a, b running) int {
 	rank := func(r running) int {
 		switch {

@@ -19,8 +19,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// pages are the page's templates, by file name. They are the same for every
-// Server and never change.
+// pages are the templates of the pages, by file name. They never change.
 type pages map[string]*template.Template
 
 func parsePages(now func() time.Time) pages {
@@ -51,17 +50,17 @@ func parsePages(now func() time.Time) pages {
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05 UTC") }
 
-// frame is what every page has.
+// frame has what every page shows.
 type frame struct {
 	Title   string
-	Path    string // of the page in the navigation that it is
+	Path    string // of the page's entry in the navigation
 	Version string
 	Now     time.Time
 	Started time.Time
-	Icon    string // a file that shows how the fleet is
+	Icon    string // file of an icon for the state of the fleet
 
 	fleet    *overview
-	moving   rollout.Status // zero where it is not known; a finding says why not
+	moving   rollout.Status // zero if not known; a finding has the reason
 	findings []finding
 	verdict  verdict
 }
@@ -92,7 +91,7 @@ func iconOf(l level) string {
 	return "icon.svg"
 }
 
-// handlePages serves the page and what belongs to it.
+// handlePages registers the handlers of the pages and their assets.
 func (s *Server) handlePages(mux *http.ServeMux) {
 	mux.HandleFunc("GET /{$}", s.serveOverview)
 	mux.HandleFunc("GET /filters", s.serveFilters)
@@ -115,7 +114,7 @@ func (s *Server) handlePages(mux *http.ServeMux) {
 	})
 }
 
-// show renders a page whole before the first byte is sent.
+// show renders the whole page before it sends the first byte.
 func (s *Server) show(w http.ResponseWriter, code int, name string, data any) {
 	var b bytes.Buffer
 	if err := s.pages[name].ExecuteTemplate(&b, "base", data); err != nil {
@@ -127,14 +126,15 @@ func (s *Server) show(w http.ResponseWriter, code int, name string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	io.WriteString(w, printable.Lines(b.String())) // HTML's escapes leave what turns text around
+	io.WriteString(w, printable.Lines(b.String())) // HTML escaping keeps bidirectional characters
 }
 
-// secure lets a page load nothing but from here, nor be framed.
+// secure sets headers that prevent a page from loading anything from elsewhere,
+// and from being framed.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin") // without any, forms would not say that they are ours
+	h.Set("Referrer-Policy", "same-origin") // with no-referrer, forms would have no origin
 }
 
 func (s *Server) missing(w http.ResponseWriter, r *http.Request, title, text string) {
@@ -144,7 +144,7 @@ func (s *Server) missing(w http.ResponseWriter, r *http.Request, title, text str
 	}{s.frame(r, title, ""), text})
 }
 
-// stateText is a state in words.
+// stateText describes a state.
 func stateText(state any) string {
 	switch text := fmt.Sprint(state); text {
 	case string(swap.Unasked):
@@ -165,7 +165,7 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// typeName is the last word of a type URL.
+// typeName returns the last element of a type URL.
 func typeName(url string) string { return url[strings.LastIndexAny(url, "./")+1:] }
 
 func bytesText(n int64) string {
@@ -178,7 +178,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f MB", float64(n)/1e6)
 }
 
-// ago says how long before now t was, as live.js does.
+// ago formats how long before now t was, like live.js.
 func ago(now, t time.Time) string {
 	d := max(0, now.Sub(t))
 	switch {

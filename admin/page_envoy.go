@@ -10,17 +10,17 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// envoyView is an Envoy as its page shows it.
+// envoyView is an Envoy on its page.
 type envoyView struct {
 	xds.NodeStatus
 	State    swap.State
-	Findings []finding           // what it has not as wanted, the worst first
-	Rest     []swap.FilterStatus // filters that are as they should be
+	Findings []finding           // what is not as wanted, the worst first
+	Rest     []swap.FilterStatus // filters that are as wanted
 	Refused  []xds.NACK          // the newest first
-	Fetched  int                 // NACKs that mean no more than that it fetches a module
+	Fetched  int                 // number of NACKs that only mean that it is fetching a module
 }
 
-// viewEnvoy tells what is wrong on an Envoy from what is well.
+// viewEnvoy separates what is wrong on an Envoy from the rest.
 func viewEnvoy(n xds.NodeStatus) envoyView {
 	v := envoyView{NodeStatus: n, State: swap.Running}
 	if !n.AwaySince.IsZero() {
@@ -62,7 +62,7 @@ func viewEnvoy(n xds.NodeStatus) envoyView {
 	return v
 }
 
-// standing says what an Envoy has of a filter that is not as wanted.
+// standing describes the state of a filter that is not as wanted on an Envoy.
 func standing(f *swap.FilterStatus) string {
 	state := string(f.State)
 	if f.Refused {
@@ -81,7 +81,7 @@ func crashText(c *swap.Crashes) string {
 	return FilterCrashes(c, clock)
 }
 
-// someWords are those that are not empty.
+// someWords returns the strings that are not empty.
 func someWords(all ...string) []string {
 	return slices.DeleteFunc(all, func(s string) bool { return s == "" })
 }

@@ -8,10 +8,10 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// listed is how many rows of a list one page has.
+// listed is the number of rows of a list on one page.
 const listed = 50
 
-// envoyItem is a row of the list of Envoys: the head of a group, or an Envoy.
+// envoyItem is a row of the list of Envoys: the header of a group, or an Envoy.
 type envoyItem struct {
 	Group *group
 	Row   *envoyRow
@@ -55,8 +55,8 @@ func (s *Server) serveEnvoys(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "envoys", data)
 }
 
-// grouped are all Envoys: those that are not as wanted by themselves, the others
-// in the figures of their group.
+// grouped returns the Envoys in groups: those that are not as wanted
+// individually, the others as part of their group's numbers.
 func grouped(rows []envoyRow, q query, by string) []envoyItem {
 	all := groups(rows, by)
 	var items []envoyItem
@@ -71,7 +71,7 @@ func grouped(rows []envoyRow, q query, by string) []envoyItem {
 	return items
 }
 
-// chosen are the Envoys that are asked for, the worst first.
+// chosen returns the selected Envoys, the worst first.
 func chosen(rows []envoyRow, q query, by string) []envoyItem {
 	var found []*envoyRow
 	for i := range rows {
@@ -92,7 +92,7 @@ func chosen(rows []envoyRow, q query, by string) []envoyItem {
 	return items
 }
 
-// has tells whether a text is in an Envoy's id, cluster, version or labels.
+// has reports whether an Envoy's id, cluster, version or labels contain a text.
 func (r *envoyRow) has(text string) bool {
 	text = strings.ToLower(text)
 	in := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }

@@ -15,8 +15,8 @@ type versionView struct {
 	ID, Version, SHA256 string
 	At                  time.Time
 	Newest              bool
-	Before              string // the version it took the place of
-	PlaceOnly           bool   // it runs the same as that one, in another place
+	Before              string // version that it replaced
+	PlaceOnly           bool   // only the place differs from that version
 	Refused             refused
 }
 
@@ -70,7 +70,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "filter", data)
 }
 
-// changesOf are the changes of one filter.
+// changesOf returns the changes of one filter.
 func changesOf(all []rollout.ChangeStatus, filter string) []rollout.ChangeStatus {
 	var of []rollout.ChangeStatus
 	for _, c := range all {
@@ -81,19 +81,19 @@ func changesOf(all []rollout.ChangeStatus, filter string) []rollout.ChangeStatus
 	return of
 }
 
-// contents is what a module exports and imports, if it is to be had.
+// contents returns what a module exports and imports, if the module is present.
 func (s *Server) contents(sha256 string) (exports, imports []string) {
 	if s.opts.Modules == nil || sha256 == "" {
 		return nil, nil
 	}
 	c, err := s.opts.Modules.Contents(sha256)
 	if err != nil {
-		return nil, nil // an Envoy fetches it from elsewhere
+		return nil, nil // Envoys fetch it from elsewhere
 	}
 	return c.Exports, c.Imports
 }
 
-// Modules is the store that modules are in.
+// Modules is the store of modules.
 type Modules interface {
 	Contents(sha256 string) (*module.Contents, error)
 	Wants(sha256 string) (module.Wants, error)

@@ -12,15 +12,15 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// filterView is a filter as the pages show it.
+// filterView is a filter on the pages.
 type filterView struct {
 	Filter
 	Bar   bar
-	Stand swap.State // how it is in the whole fleet
-	Swap  string     // how far the newest version is; "": everywhere
-	Old   string     // what has become of older connections; "": all have it
-	Since time.Time  // since when it is served; zero: not known
-	Error bool       // its file has errors: the last good version is served
+	Stand swap.State // state in the whole fleet
+	Swap  string     // progress of the newest version; "": everywhere
+	Old   string     // description of older connections; "": all have the filter
+	Since time.Time  // when the served version came into force; zero: not known
+	Error bool       // its file has errors, and the last good version is served
 }
 
 func (s *Server) viewFilter(f Filter, versions []running) filterView {
@@ -62,7 +62,7 @@ func (s *Server) viewFilter(f Filter, versions []running) filterView {
 	return v
 }
 
-// standOf is how a filter is in the whole fleet.
+// standOf returns the state of a filter in the whole fleet.
 func standOf(f *Filter) swap.State {
 	switch {
 	case f.Failed > 0 || f.State == module.Failed:
@@ -77,7 +77,7 @@ func standOf(f *Filter) swap.State {
 	return swap.Unasked
 }
 
-// filterViews are all filters, the worst first.
+// filterViews returns all filters, the worst first.
 func (s *Server) filterViews(o *overview) []filterView {
 	broken := map[string]bool{}
 	for _, p := range o.Status.Definitions.Errors {
@@ -112,7 +112,7 @@ func (s *Server) serveFilters(w http.ResponseWriter, r *http.Request) {
 		Tabs    []tab
 		Filters []filterView
 		Page    pageOf
-		None    bool // is defined
+		None    bool // no filter is defined
 		Start   Start
 	}{frame: s.frame(r, "Filters", "/filters"), Q: q, None: len(all) == 0, Start: s.opts.Start}
 	counts := map[swap.State]int{}

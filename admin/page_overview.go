@@ -8,7 +8,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// How much of a large fleet is shown on the first page, until more is asked for.
+// How much of a large fleet the first page shows at first.
 const (
 	shownFindings = 5
 	shownFilters  = 12
@@ -62,7 +62,7 @@ func (s *Server) serveOverview(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "overview", data)
 }
 
-// Facts is the line under the headline.
+// Facts returns the line under the headline.
 func (o *overview) Facts() string {
 	text := fmt.Sprintf("%s in %s", plural(o.Status.Definitions.Loaded, "definition"), plural(o.Status.Definitions.Files, "file"))
 	if o.Envoys > 0 {
@@ -71,5 +71,5 @@ func (o *overview) Facts() string {
 	return text
 }
 
-// Gone is how many Envoys have gone, and are not waited for.
+// Gone returns the number of Envoys that are gone and no longer awaited.
 func (o *overview) Gone() int { return o.States[Gone] }

@@ -11,21 +11,21 @@ import (
 	"wasmxds/rollout"
 )
 
-// changeView is a change as the list shows it.
+// changeView is a change in the list.
 type changeView struct {
 	ID, Title, Words string
 	State            rollout.State
-	At               time.Time // when it ended, or else when it was opened
+	At               time.Time // when it ended or, if it has not ended, when it was opened
 	Waves            []waveView
 	What             []string // "hello changed"
-	Files            []string // where it is defined now
-	By               []string // who wrote that
+	Files            []string // where its definitions are now
+	By               []string // who wrote these
 	Policy           string
 	Reason           string
 	Effect           string // on errors and latency; "": not known
 }
 
-// waveView is a wave, filled as far as it is.
+// waveView is a wave with its progress.
 type waveView struct {
 	Number       int
 	Class        string // "over", "now" or "next"
@@ -41,14 +41,14 @@ type verbView struct {
 	Grave bool
 }
 
-// cohortView are Envoys that are compared.
+// cohortView is a cohort of Envoys.
 type cohortView struct {
 	Class, Name string
 	IDs         []string
 	More        int
 }
 
-// shownCohort is how many Envoys of a cohort are named.
+// shownCohort is the number of Envoys of a cohort that are listed.
 const shownCohort = 12
 
 func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
@@ -70,8 +70,7 @@ func (s *Server) serveRollouts(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "rollouts", data)
 }
 
-// viewChanges tells changes that are on their way, or were stopped, from those
-// that are over.
+// viewChanges separates changes that are open from those that have ended.
 func viewChanges(changes []rollout.ChangeStatus, of origins) (open, over []changeView) {
 	for i := range changes {
 		c := &changes[i]
@@ -102,7 +101,7 @@ func viewChange(c *rollout.ChangeStatus, of origins) changeView {
 	return v
 }
 
-// rolloutHeadline is the one sentence that somebody in a hurry reads.
+// rolloutHeadline returns a summary in one sentence.
 func rolloutHeadline(changes []rollout.ChangeStatus) string {
 	n := map[rollout.State]int{}
 	for _, c := range changes {
@@ -136,7 +135,7 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 		C       *rollout.ChangeStatus
 		Waves   []waveView
 		Verbs   []verbView
-		Back    bool // one of them is a rollback
+		Back    bool // one of the verbs is a rollback
 		Charts  []chart
 		Cohorts []cohortView
 		May     may
@@ -146,7 +145,8 @@ func (s *Server) serveChange(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, "rollout", data)
 }
 
-// viewWaves fills the waves of a change as far as Envoys run it.
+// viewWaves returns the waves of a change with the number of Envoys that run
+// it.
 func viewWaves(c *rollout.ChangeStatus) []waveView {
 	var views []waveView
 	for i, w := range c.Waves {
@@ -173,7 +173,7 @@ func viewWaves(c *rollout.ChangeStatus) []waveView {
 	return views
 }
 
-// currentWave is how the wave that a change is in looks, and a word about it.
+// currentWave returns the style of a change's current wave, and a note.
 func currentWave(c *rollout.ChangeStatus, w *rollout.WaveStatus) (class, note string) {
 	switch {
 	case c.State == rollout.Stopped:
@@ -188,7 +188,7 @@ func currentWave(c *rollout.ChangeStatus, w *rollout.WaveStatus) (class, note st
 	return "fetching", ""
 }
 
-// viewVerbs are the buttons of a change.
+// viewVerbs returns the buttons of a change.
 func viewVerbs(c *rollout.ChangeStatus, bases []rollout.BaseStatus, held []rollout.HeldStatus) []verbView {
 	var views []verbView
 	undone := slices.ContainsFunc(held, func(h rollout.HeldStatus) bool { return h.By == c.ID })
@@ -204,14 +204,14 @@ func viewVerbs(c *rollout.ChangeStatus, bases []rollout.BaseStatus, held []rollo
 			continue
 		}
 		if kept := slices.ContainsFunc(bases, func(b rollout.BaseStatus) bool { return b.ID == c.ID }); v.Verb == rollout.Rollback && (undone || !kept) {
-			continue // what was before it is not kept
+			continue // what preceded it is no longer stored
 		}
 		views = append(views, v)
 	}
 	return views
 }
 
-// charts draws what the cohorts have told.
+// charts draws the reports of the cohorts.
 func charts(c *rollout.ChangeStatus) []chart {
 	v := c.Curves
 	if v == nil || v.Step <= 0 || len(v.New)+len(v.Control) == 0 {
@@ -235,7 +235,7 @@ func charts(c *rollout.ChangeStatus) []chart {
 		return all
 	}
 	all := []chart{
-		newChart("5xx", v.From, to, percent, 0.01, lines(func(p rollout.Point) float64 { return p.Errors / p.Requests })...), // 0/0 is not known
+		newChart("5xx", v.From, to, percent, 0.01, lines(func(p rollout.Point) float64 { return p.Errors / p.Requests })...), // 0/0 is NaN: not known
 		newChart("Latency, the slow ones", v.From, to, milliseconds, 1, lines(func(p rollout.Point) float64 {
 			if p.Slow == 0 {
 				return math.NaN()

@@ -22,17 +22,17 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// picture is a listener as a way that requests, or connections, go.
+// picture is a listener as the path of requests or connections.
 type picture struct {
 	Name     string
 	Withheld bool
-	Reason   string // why it is not, or not yet, what is drawn
+	Reason   string // why it is not, or not yet, as drawn
 	Draining *swap.Draining
 	Chains   []chain
 }
 
-// chain is one filter chain, up to an HTTP connection manager or a TCP proxy: client,
-// filters in order, upstreams.
+// chain is one filter chain, up to an HTTP connection manager or a TCP proxy:
+// client, filters in order, upstreams.
 type chain struct {
 	Address   string
 	Filters   []step
@@ -42,14 +42,14 @@ type chain struct {
 type step struct {
 	Name string
 	Wasm bool
-	// Of a Wasm filter on this Envoy:
+	// For a Wasm filter on this Envoy:
 	State   swap.State
 	Running string // version; "": none
 }
 
 type upstream struct{ Match, To string }
 
-// pictures draws what node n is to have.
+// pictures draws what node n should have.
 func pictures(s *resource.Snapshot, n *xds.NodeStatus) []picture {
 	if s == nil {
 		return nil
@@ -81,7 +81,7 @@ func pictures(s *resource.Snapshot, n *xds.NodeStatus) []picture {
 	return ps
 }
 
-// roads is where routes and clusters of a snapshot lead.
+// roads has the routes and clusters of a snapshot.
 type roads struct {
 	routes    map[string]*routev3.RouteConfiguration
 	endpoints map[string][]string // by cluster
@@ -134,7 +134,7 @@ func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters ma
 	put := func(steps []step, name string) []step {
 		if filter, own := held[name]; own {
 			if filter == "" {
-				return steps // a spare
+				return steps // a spare slot
 			}
 			return append(steps, step{filter, true, filters[filter].State, filters[filter].Running})
 		}
@@ -163,18 +163,18 @@ func (m *roads) chains(l *listenerv3.Listener, of *resource.Listener, filters ma
 				c.Upstreams = m.proxied(tcp)
 			}
 			cs = append(cs, c)
-			break // the last of its chain
+			break // the last filter of the chain
 		}
 	}
 	return cs
 }
 
-// shortName is a filter's name without what all of Envoy's begin with.
+// shortName returns a filter's name without Envoy's common prefixes.
 func shortName(name string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(name, "envoy.filters.http."), "envoy.filters.network.")
 }
 
-// proxied are the upstreams of connections.
+// proxied returns the upstreams of a TCP proxy.
 func (m *roads) proxied(tcp *tcpv3.TcpProxy) []upstream {
 	to := func(cluster string) upstream { return upstream{"connections", m.cluster(cluster)} }
 	if name := tcp.GetCluster(); name != "" {
@@ -187,7 +187,7 @@ func (m *roads) proxied(tcp *tcpv3.TcpProxy) []upstream {
 	return us[:min(len(us), maxUpstreams)]
 }
 
-// heldBySlots are the filters that a listener's own slots hold; "": none.
+// heldBySlots returns the filters that a listener's own slots hold; "" is none.
 func heldBySlots(l *resource.Listener) map[string]string {
 	if layout := l.In(l.Version); layout != nil {
 		return l.Spread(layout)
@@ -195,7 +195,7 @@ func heldBySlots(l *resource.Listener) map[string]string {
 	return nil
 }
 
-// maxUpstreams is how many routes of one listener are drawn.
+// maxUpstreams bounds the number of routes of a listener that are drawn.
 const maxUpstreams = 12
 
 func (m *roads) upstreams(hcm *hcmv3.HttpConnectionManager) []upstream {
@@ -235,7 +235,7 @@ func matchText(host *routev3.VirtualHost, match *routev3.RouteMatch) string {
 	return text
 }
 
-// target is where a route leads, in a word or two.
+// target describes where a route leads.
 func (m *roads) target(r *routev3.Route) string {
 	switch a := r.GetAction().(type) {
 	case *routev3.Route_DirectResponse:

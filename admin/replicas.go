@@ -6,17 +6,17 @@ import (
 	"wasmxds/definition"
 )
 
-// Replica is a server of a state that is shared.
+// Replica is a server of a shared state.
 type Replica struct {
 	ID      string `json:"id"`
-	Address string `json:"address"` // at which other servers reach it
+	Address string `json:"address"` // address for other servers
 	Self    bool   `json:"self,omitempty"`
 	Lives   bool   `json:"lives"`
-	Stand   string `json:"stand"`             // it leads, follows, or is on its own
-	Trouble string `json:"trouble,omitempty"` // what is wrong with it
+	Stand   string `json:"stand"`             // whether it leads, follows, or is on its own
+	Trouble string `json:"trouble,omitempty"` // problem with it
 }
 
-// replicas are the servers, and warnings about them.
+// replicas returns the servers, and warnings about them.
 func (s *Server) replicas() (all []Replica, warnings []definition.Problem) {
 	if s.opts.Replicas == nil {
 		return nil, nil

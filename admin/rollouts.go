@@ -13,39 +13,41 @@ import (
 	"wasmxds/rollout"
 )
 
-// Mover is what takes changes from wave to wave. It is a driver.Driver of package
-// rollout/driver.
+// Mover moves changes from wave to wave. The Driver of package rollout/driver
+// implements it.
 type Mover interface {
-	// Status is asked ten times a second by whoever waits for a change.
+	// Status is called ten times a second by each client that waits for a
+	// change.
 	Status(ctx context.Context) (rollout.Status, error)
-	// Do returns when the command has been done. Its error is, or wraps,
-	// [rollout.ErrUnknown] or [rollout.ErrNot] where it is of no use to try again.
+	// Do returns when the command has been executed. Its error is, or wraps,
+	// [rollout.ErrUnknown] or [rollout.ErrNot] if a retry would be useless.
 	Do(ctx context.Context, c rollout.Command) error
 }
 
 // Rollouts is the document GET /api/v1/rollouts.
 type Rollouts struct {
 	rollout.Status
-	Removal *Held `json:"removal,omitempty"` // that is held back, until promote is said of its id
+	Removal *Held `json:"removal,omitempty"` // held back until its id is promoted
 }
 
-// Operation is a command, and what has come of it: the change as it is now (of a
-// rollback the one that undoes), or what was removed.
+// Operation is a command with its result: the change as it is now (for a
+// rollback, the one that undoes), or what was removed.
 type Operation struct {
 	Done    rollout.Verb          `json:"done"`
 	Change  *rollout.ChangeStatus `json:"change,omitempty"`
 	Removal *Held                 `json:"removal,omitempty"`
 }
 
-// CommandOptions are the body of a command. All of them are for rollback.
+// CommandOptions is the body of a command. All fields are for rollback.
 type CommandOptions struct {
-	// To is a base to go back to, or its beginning: what joined later is undone as well.
+	// To is a base to go back to, or the beginning of its id: what joined later
+	// is undone as well.
 	To     string `json:"to,omitempty"`
 	AtOnce bool   `json:"atOnce,omitempty"` // everywhere now, not in the waves of the policy
 }
 
-// Find gives the change of an id, or of the only one that begins so. Of changes
-// of the same id the newest counts.
+// Find returns the change with an id, or the only one whose id begins with it.
+// If several changes have the same id, it returns the newest.
 func (r *Rollouts) Find(id string) (*rollout.ChangeStatus, error) {
 	var found *rollout.ChangeStatus
 	for i := range r.Changes {
@@ -65,8 +67,8 @@ func (r *Rollouts) Find(id string) (*rollout.ChangeStatus, error) {
 	return found, nil
 }
 
-// Fits says whether a command makes sense for a change in a state. It is what is
-// offered; whoever moves changes decides.
+// Fits reports whether a command makes sense for a change in a state. It
+// determines which commands are offered; the Mover decides.
 func Fits(verb rollout.Verb, s rollout.State) bool {
 	under := s == rollout.Waiting || s == rollout.Rolling
 	switch verb {
@@ -82,8 +84,8 @@ func Fits(verb rollout.Verb, s rollout.State) bool {
 	return false
 }
 
-// since gives the change that came first after a base, which is to be gone back
-// to, away from the change of an id.
+// since returns the first change after a base, to undo everything since that
+// base together with the change with an id.
 func (r *Rollouts) since(base, id string) (string, error) {
 	at := -1
 	for i, b := range r.Bases {
@@ -104,10 +106,10 @@ func (r *Rollouts) since(base, id string) (string, error) {
 	return r.Bases[at-1].ID, nil
 }
 
-// changesLimit is how long it may take to say how far changes are.
+// changesLimit is the timeout for the status of changes.
 const changesLimit = 5 * time.Second
 
-// moving asks how far changes are; without a Mover there are none.
+// moving returns the status of changes. Without a Mover, there are none.
 func (s *Server) moving(ctx context.Context) (rollout.Status, error) {
 	if s.opts.Rollouts == nil {
 		return rollout.Status{}, nil
@@ -121,7 +123,7 @@ func (s *Server) moving(ctx context.Context) (rollout.Status, error) {
 	return st, nil
 }
 
-// rollouts is the document as it stands.
+// rollouts returns the current document.
 func (s *Server) rollouts(ctx context.Context) (*Rollouts, error) {
 	st, err := s.moving(ctx)
 	if err != nil {
@@ -143,11 +145,11 @@ func (s *Server) rolloutsOf(st *rollout.Status) *Rollouts {
 	return r
 }
 
-// beforeAll is what the id of the oldest base begins with: what was there before
-// the oldest change that is kept.
+// beforeAll begins the id of the oldest base: the state before the oldest
+// change that is stored.
 const beforeAll = "before-"
 
-// ShortID is as much of the id of a change or base as people are shown.
+// ShortID abbreviates the id of a change or base for people.
 func ShortID(id string) string {
 	if isRemoval(id) {
 		return id
@@ -159,7 +161,7 @@ func ShortID(id string) string {
 	return of + digits[:min(len(digits), 8)]
 }
 
-// unfinished is what the status has of changes.
+// unfinished returns the part of the status about changes.
 func (s *Server) unfinished(ctx context.Context) (open []Rollout, held []rollout.HeldStatus, err error) {
 	st, err := s.moving(ctx)
 	for _, c := range st.Changes {
@@ -177,10 +179,10 @@ func (s *Server) unfinished(ctx context.Context) (open []Rollout, held []rollout
 	return open, st.Held, err
 }
 
-// operateLimit is how long a command may take.
+// operateLimit is the timeout of a command.
 const operateLimit = 10 * time.Second
 
-// operate does a command of an operator.
+// operate executes an operator's command and logs it.
 func (s *Server) operate(ctx context.Context, verb rollout.Verb, id string, o CommandOptions, by string) (*Operation, error) {
 	ctx, cancel := context.WithTimeout(ctx, operateLimit)
 	defer cancel()
@@ -232,9 +234,9 @@ func (s *Server) command(ctx context.Context, verb rollout.Verb, id string, o Co
 	return &Operation{Done: verb, Change: is.outcome(was, c.ID)}, nil
 }
 
-// outcome is the change that a command has led to: one that was not there before,
-// as to undo a change is one, too, or else the one that was told; nil: it is no
-// longer told of.
+// outcome returns the change that a command has led to: a new one, as undoing a
+// change is also a change, or else the one that the command was for. It returns
+// nil if that is no longer in the document.
 func (r *Rollouts) outcome(was *Rollouts, id string) *rollout.ChangeStatus {
 	for i := range r.Changes {
 		c := &r.Changes[i]
@@ -246,7 +248,8 @@ func (r *Rollouts) outcome(was *Rollouts, id string) *rollout.ChangeStatus {
 	return c
 }
 
-// isRemoval tells the id of a held removal from that of a change.
+// isRemoval reports whether an id is that of a removal that is held back, and
+// not of a change.
 func isRemoval(id string) bool { return strings.HasPrefix(id, "removal-") }
 
 func commandRefusal(err error) error {
@@ -264,7 +267,7 @@ func commandRefusal(err error) error {
 
 func (r *refusal) Error() string { return r.text }
 
-// refusalOf is an error as an answer.
+// refusalOf converts an error to a response.
 func refusalOf(err error) *refusal {
 	var r *refusal
 	if errors.As(err, &r) {

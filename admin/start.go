@@ -1,16 +1,17 @@
 package admin
 
-// Start is how a first definition and a first Envoy come to this server: what a page
-// says that has none of them yet.
+// Start describes how to add a first definition and a first Envoy to this
+// server, for pages that have none yet.
 type Start struct {
-	Directory  string   // that is watched; "": none is
-	Elsewhere  []string // where else definitions come from, in words
-	Apply      string   // the command that puts the file hello.yaml there; "": it is saved in Directory
-	Definition string   // for hello.yaml
-	Bootstrap  []string // the command that prints what an Envoy starts with, in lines
+	Directory  string   // watched directory; "": none
+	Elsewhere  []string // descriptions of other sources of definitions
+	Apply      string   // command that adds the file hello.yaml; "": save it in Directory
+	Definition string   // content of hello.yaml
+	Bootstrap  []string // lines of the command that prints a bootstrap
 }
 
-// FirstDefinition is a filter, and a listener that it is in, as a file has them.
+// FirstDefinition is a filter, and a listener that it is attached to, as a
+// file.
 const FirstDefinition = `kind: WasmFilter
 name: hello
 module: {url: hello.wasm}
@@ -22,7 +23,7 @@ routes:
 - {prefix: /, upstream: "127.0.0.1:9000"}
 `
 
-// FirstObject is the same filter as an object of a Kubernetes cluster.
+// FirstObject is the same filter as a Kubernetes object.
 const FirstObject = `apiVersion: wasmxds.dev/v1alpha1
 kind: WasmFilter
 metadata: {name: hello, namespace: default}

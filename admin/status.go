@@ -18,40 +18,41 @@ import (
 // Status is the status document, GET /api/v1/status.
 type Status struct {
 	Version     string        `json:"version"` // of xds-server
-	Ready       bool          `json:"ready"`   // the first whole set is published
+	Ready       bool          `json:"ready"`   // the first whole set has been published
 	Definitions Definitions   `json:"definitions"`
 	Envoys      xds.NodeCount `json:"envoys"`
 	Filters     []Filter      `json:"filters"` // by name
-	// Rollouts are the changes that are on their way, or were stopped; RolledBack
-	// is of what the files say something else than is in force.
+	// Rollouts are the changes that are in progress, or were stopped.
+	// RolledBack are the definitions for which the files differ from what is in
+	// force, because of a rollback.
 	Rollouts   []Rollout            `json:"rollouts,omitempty"`
 	RolledBack []rollout.HeldStatus `json:"rolledBack,omitempty"`
-	Replicas   []Replica            `json:"replicas,omitempty"`   // the servers of a state that is shared, by id
-	TurnedAway []xds.TurnedAway     `json:"turnedAway,omitempty"` // clients that got no stream from this server within an hour, the newest first
+	Replicas   []Replica            `json:"replicas,omitempty"`   // servers of a shared state, by id
+	TurnedAway []xds.TurnedAway     `json:"turnedAway,omitempty"` // clients that were denied a stream by this server within the last hour, the newest first
 	Nodes      []xds.NodeStatus     `json:"nodes"`                // by id; one page of them
 	// Next is the ?after= of the next page of nodes; "" on the last.
 	Next string `json:"next,omitempty"`
 }
 
-// Definitions is what the directory says.
+// Definitions is the state of the definitions.
 type Definitions struct {
-	Loaded   int                  `json:"loaded"` // definitions in use
+	Loaded   int                  `json:"loaded"` // number of definitions in use
 	Files    int                  `json:"files"`
 	Changed  time.Time            `json:"changed,omitzero"`
 	Errors   []definition.Problem `json:"errors"`
 	Warnings []definition.Problem `json:"warnings,omitempty"`
 	Withheld []Withheld           `json:"withheld,omitempty"`
-	Held     *Held                `json:"held,omitempty"` // what is not removed; Errors has what to do
+	Held     *Held                `json:"held,omitempty"` // removal that is held back; Errors has what to do
 }
 
-// Withheld is a listener that is not served, since documents that can't be read
-// may be filters for it; Errors has what to do.
+// Withheld is a listener that is not served, because documents that can't be
+// read may be filters for it. Errors has what to do.
 type Withheld struct {
 	Listener string `json:"listener"`
 	By       []Hole `json:"by"`
 }
 
-// Hole is a document that can't be read, as far as it can be.
+// Hole is a document with errors, as far as it can be read.
 type Hole struct {
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"`
@@ -60,9 +61,10 @@ type Hole struct {
 	Why  string `json:"why"`
 }
 
-// Held is a removal that is held back: so many of the definitions in force.
+// Held is a removal that is held back, with the number of definitions to be
+// removed and in force.
 type Held struct {
-	ID          string `json:"id"` // by which it is promoted
+	ID          string `json:"id"` // to promote it by
 	Definitions int    `json:"definitions"`
 	Of          int    `json:"of"`
 }
@@ -70,61 +72,64 @@ type Held struct {
 // Filter is a filter in the whole fleet.
 type Filter struct {
 	Name    string `json:"name"`
-	SHA256  string `json:"sha256"`  // of the module or script that is served; "" when Envoys fetch one that is not pinned
-	Version string `json:"version"` // of what is served: what nodes call wanted
+	SHA256  string `json:"sha256"`  // of the served module or script; "" if Envoys fetch a module that is not pinned
+	Version string `json:"version"` // served version, which nodes call wanted
 	xds.FilterCount
 
-	// VariantOf is the filter that it runs in place of on the Routes; "": none. Routes, of
-	// any other, are those that don't have it as it is.
+	// VariantOf is the filter that this one replaces on the Routes; "": none.
+	// For any other filter, Routes are those on which it differs or does not
+	// run.
 	VariantOf string        `json:"variantOf,omitempty"`
 	Routes    []FilterRoute `json:"routes,omitempty"`
 
-	Kind string `json:"kind"` // of its document
+	Kind string `json:"kind"` // kind of the document
 	File string `json:"file"`
 	Line int    `json:"line,omitempty"`
-	// Generation is that of the object of a Kubernetes cluster that the file is.
+	// Generation is that of the Kubernetes object, if the document is one.
 	Generation int64  `json:"generation,omitempty"`
-	By         string `json:"by,omitempty"`     // who wrote that object last, as the cluster has it
+	By         string `json:"by,omitempty"`     // the field manager that last wrote that object
 	Script     bool   `json:"script,omitempty"` // it is a Lua script, not a module
-	URL        string `json:"url"`              // of the module that is served, or the file of the script; "": it is in the definition
-	Size       int64  `json:"size,omitempty"`   // of the module or script, bytes
+	URL        string `json:"url"`              // of the served module, or the file of the script; "": the script is in the definition
+	Size       int64  `json:"size,omitempty"`   // size of the module or script in bytes
 	ABI        string `json:"abi,omitempty"`
-	Signer     string `json:"signer,omitempty"` // who has signed the module, where that was demanded
-	// Allow is what the module may use: null where it may use all. Computed says that
-	// its definition has allow: computed; Wants is the least that the module runs with.
+	Signer     string `json:"signer,omitempty"` // who has signed the module, if a signature is required
+	// Allow is what the module may use; null: everything. Computed is whether
+	// its definition has allow: computed. Wants is the minimum that the module
+	// needs.
 	Allow    []string      `json:"allow,omitempty"`
 	Computed bool          `json:"computed,omitempty"`
 	Wants    *module.Wants `json:"wants,omitempty"`
 	State    module.State  `json:"state"`            // of its module
-	Reason   string        `json:"reason,omitempty"` // why the directory's own is not what is served
+	Reason   string        `json:"reason,omitempty"` // why the directory's version is not served
 }
 
-// Rollout is a change that is not everywhere, in short: [Rollouts] has all of it.
+// Rollout summarizes a change that is in progress or was stopped. [Rollouts]
+// has the details.
 type Rollout struct {
 	ID      string        `json:"id"`
 	Title   string        `json:"title"`
 	State   rollout.State `json:"state"`
 	Words   string        `json:"words"`
-	Wave    int           `json:"wave"`              // from 1; 0: none has begun
-	Waves   int           `json:"waves"`             // of them
-	Filters []string      `json:"filters,omitempty"` // names of those that it changes
+	Wave    int           `json:"wave"`              // from 1; 0: none has started
+	Waves   int           `json:"waves"`             // number of waves
+	Filters []string      `json:"filters,omitempty"` // names of the filters that it changes
 }
 
-// Quorum says which Envoys [Status.Done] is about.
+// Quorum determines which Envoys [Status.Done] requires.
 type Quorum struct {
-	Min         int  // as many are connected at least, of those that are to have the filter where it is about one
-	WithoutAway bool // those that are awaited need not have come back
+	Min         int  // minimum number of connected Envoys; for one filter, of those that should have it
+	WithoutAway bool // do not wait for Envoys that are away and awaited
 }
 
-// met says whether enough Envoys are connected, of one filter, or of all with
-// name "".
+// met reports whether enough Envoys are connected, for one filter, or for all
+// if name is "".
 func (q Quorum) met(s *Status, name string) bool {
 	connected, awaited := s.Concerned(name)
 	return connected >= q.Min && (q.WithoutAway || awaited == 0)
 }
 
-// Concerned counts the Envoys that are to have a filter, or all with name "",
-// and of those that are away the ones that are awaited.
+// Concerned returns the number of connected Envoys that should have a filter,
+// and of those that are away and awaited. If name is "", it counts all Envoys.
 func (s *Status) Concerned(name string) (connected, awaited int) {
 	if name == "" {
 		return s.Envoys.Connected, s.Envoys.Awaited
@@ -137,9 +142,9 @@ func (s *Status) Concerned(name string) (connected, awaited int) {
 	return 0, 0
 }
 
-// Done says whether all Envoys run what the directory says, of one filter, or
-// of all with name "". A version, when given, must begin the filter's version
-// or its module's sha256.
+// Done reports whether all Envoys run the directory's version of one filter, or
+// of all if name is "". If version is not "", it must be a prefix of the
+// filter's version or its module's sha256.
 func (s *Status) Done(name, version string, q Quorum) bool {
 	if !s.Ready || !q.met(s, name) {
 		return false
@@ -166,8 +171,8 @@ func (s *Status) Done(name, version string, q Quorum) bool {
 	return (found || name == "") && len(s.Unfinished(name)) == 0 && !s.rolledBack(name)
 }
 
-// Unfinished are the changes that are not everywhere, of one filter, or all with
-// name "".
+// Unfinished returns the changes in progress or stopped of one filter, or all
+// if name is "".
 func (s *Status) Unfinished(name string) []Rollout {
 	var all []Rollout
 	for _, r := range s.Rollouts {
@@ -178,9 +183,9 @@ func (s *Status) Unfinished(name string) []Rollout {
 	return all
 }
 
-// Stopped gives a change that was stopped, and so goes no further by itself;
-// nil: there is none, or there may be a newer one, whose modules are on their
-// way.
+// Stopped returns a change that was stopped, and does not continue by itself.
+// It returns nil if there is none, or if a newer change may follow, whose
+// modules are being fetched.
 func (s *Status) Stopped(name string) *Rollout {
 	for _, f := range s.Filters {
 		if (name == "" || f.Name == name) && f.State == module.Fetching {
@@ -195,22 +200,24 @@ func (s *Status) Stopped(name string) *Rollout {
 	return nil
 }
 
-// rolledBack says whether the files say something else than is in force.
+// rolledBack reports whether the files differ from what is in force because of
+// a rollback.
 func (s *Status) rolledBack(name string) bool {
 	return slices.ContainsFunc(s.RolledBack, func(h rollout.HeldStatus) bool {
 		return name == "" || h.Kind == filterKind && h.Name == name
 	})
 }
 
-// filterKind is what package rollout calls filters.
+// filterKind is the kind of filters in package rollout.
 const filterKind = "filter"
 
-// Is says whether a version, or its first digits, is this filter's or its module's.
+// Is reports whether version is a prefix of this filter's version or its
+// module's sha256.
 func (f *Filter) Is(version string) bool {
 	return strings.HasPrefix(f.Version, version) || strings.HasPrefix(f.SHA256, version)
 }
 
-// status is the document without its nodes.
+// status returns the document without nodes.
 func (s *Server) status() Status { return s.statusOf(s.all) }
 
 func (s *Server) statusOf(v *sight) Status {
@@ -261,7 +268,7 @@ func (s *Server) statusOf(v *sight) Status {
 	}
 	add := func(f *module.Filter) {
 		name := f.Definition.Name
-		of := cmp.Or(wanted[name], f) // which the directory may not have any more
+		of := cmp.Or(wanted[name], f) // the directory may no longer have it
 		shown := l.filter(f, of, counts.filters[name])
 		shown.Wants = s.wants(shown.SHA256)
 		shown.VariantOf, shown.Routes = f.Definition.VariantOf, filterRoutes(f.Definition, base.Listeners)
@@ -280,7 +287,8 @@ func (s *Server) statusOf(v *sight) Status {
 	return st
 }
 
-// filter is f, which is served, and how it is with what the directory says of it.
+// filter returns the status of f, which is served, compared to the directory's
+// version.
 func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 	at := cmp.Or(wanted.Wanted, wanted.Definition)
 	size := f.Module.Size
@@ -288,7 +296,7 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 		size = int64(len(f.Definition.Lua.Script))
 	}
 	version := l.version(f.Definition.Name)
-	if f.Definition.Serves() && f.Ready() { // which no Envoy is sent
+	if f.Definition.Serves() && f.Ready() { // it is never sent to Envoys
 		_, version = resource.ServiceConfig(f)
 	}
 	return Filter{
@@ -313,14 +321,14 @@ func (l *Loaded) filter(f, wanted *module.Filter, n xds.FilterCount) Filter {
 	}
 }
 
-// wants is what a module wants; nil: it is not here.
+// wants returns the Wants of a module, or nil if the module is not here.
 func (s *Server) wants(sha256 string) *module.Wants {
 	if s.opts.Modules == nil || sha256 == "" {
 		return nil
 	}
 	w, err := s.opts.Modules.Wants(sha256)
 	if err != nil {
-		return nil // an Envoy fetches it from elsewhere
+		return nil // Envoys fetch it from elsewhere
 	}
 	return &w
 }
@@ -333,5 +341,5 @@ func sha256Of(f *module.Filter) string {
 		sum := sha256.Sum256([]byte(l.Script))
 		return hex.EncodeToString(sum[:])
 	}
-	return f.Definition.Module.SHA256 // pinned, and fetched by Envoys themselves
+	return f.Definition.Module.SHA256 // pinned, and fetched by Envoys directly
 }

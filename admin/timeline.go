@@ -8,8 +8,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// viewTimeline are the newest changes: what each changed, how far it is, and what it
-// did.
+// viewTimeline returns the newest changes, with their progress and effects.
 func viewTimeline(changes []rollout.ChangeStatus, of origins, most int) []changeView {
 	var all []changeView
 	for i := range changes[:min(len(changes), most)] {
@@ -18,7 +17,7 @@ func viewTimeline(changes []rollout.ChangeStatus, of origins, most int) []change
 	return all
 }
 
-// origins is where filters are defined, and by whom, by name.
+// origins are the documents and authors of filters, by name.
 type origins map[string]origin
 
 type origin struct{ file, by string }
@@ -31,9 +30,10 @@ func (s *Server) origins() origins {
 	return all
 }
 
-// of names the files, or objects, that a change's filters are in now, and who wrote
-// them. That may have been for a newer change of the same filter, of which the caller
-// tells first: each name counts once.
+// of returns the current files, or objects, of a change's filters, and their
+// authors. The author may have written a newer change of the same filter. The
+// caller passes newer changes first, so each author is returned only once for a
+// filter.
 func (o origins) of(c *rollout.ChangeStatus) (files, by []string) {
 	for _, d := range c.Definitions {
 		from, ok := o[d.Name]
@@ -46,13 +46,14 @@ func (o origins) of(c *rollout.ChangeStatus) (files, by []string) {
 		if from.by != "" && !slices.Contains(by, from.by) {
 			by = append(by, from.by)
 		}
-		o[d.Name] = origin{file: from.file} // who wrote older ones is not known any more
+		o[d.Name] = origin{file: from.file} // the authors of older changes are not known
 	}
 	return files, by
 }
 
-// effectOf is what a change did to errors and latency, by what the Envoys that have
-// it have told since, and those that are compared; "": nothing was told.
+// effectOf describes the effect of a change on errors and latency, according to
+// the reports of the Envoys that have it and of those that they are compared
+// to. It returns "" if there are no reports.
 func effectOf(c *rollout.ChangeStatus) string {
 	v := c.Curves
 	if v == nil || v.Step <= 0 {
@@ -86,7 +87,8 @@ func effectOf(c *rollout.ChangeStatus) string {
 	return strings.Join(effects, " · ")
 }
 
-// sum adds points up, from one on. Its Slow is their mean, by requests.
+// sum adds points up, starting at an index. Its Slow is the mean, weighted by
+// requests.
 func sum(points []rollout.Point, from int) rollout.Point {
 	var all rollout.Point
 	weight := 0.0

@@ -12,21 +12,22 @@ import (
 	"wasmxds/files"
 )
 
-// Token is the secret that the admin address asks for: as a bearer's, or as a
-// password, since that is what browsers can ask their users for. The file is
-// read at each request, so it can be changed at any time.
+// Token is the secret of the admin address. It may be presented as a bearer
+// token, or as a password, which browsers can prompt for. The file is read at
+// each request, so it can be changed at any time.
 type Token struct {
 	file string
 	log  *slog.Logger
 }
 
-// A token is to be too long to be guessed; a file of more is something else.
+// A token must be too long to be guessed. A file that is larger is something
+// else. Both in bytes.
 const (
 	minToken = 16
 	maxToken = 4 << 10
 )
 
-// NewToken reads the token, which must be there.
+// NewToken returns a Token. It returns an error if the token can't be read.
 func NewToken(file string, log *slog.Logger) (*Token, error) {
 	t := &Token{file, log}
 	_, err := t.read()
@@ -44,9 +45,9 @@ func (t *Token) read() ([]byte, error) {
 	return b, nil
 }
 
-// Ask lets those through who know the token, or that of operators, which may be
-// nil: who may change something may read it, too. Health and readiness are for
-// all: they tell nothing, and what asks for them often can't show a token.
+// Ask passes on requests with the token, or with that of operators, which may
+// be nil: users who may change something may also read. Health and readiness
+// require no token: they reveal nothing, and probes often can't present one.
 func (t *Token) Ask(next http.Handler, operators *Token) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
@@ -67,7 +68,7 @@ func (t *Token) Ask(next http.Handler, operators *Token) http.Handler {
 	})
 }
 
-// shownIn says whether a request shows the token.
+// shownIn reports whether a request presents the token.
 func (t *Token) shownIn(r *http.Request) bool {
 	if t == nil {
 		return false
@@ -76,7 +77,7 @@ func (t *Token) shownIn(r *http.Request) bool {
 	return err == nil && same(shown(r), want)
 }
 
-// shown is the token in a request.
+// shown returns the token in a request.
 func shown(r *http.Request) []byte {
 	if _, password, ok := r.BasicAuth(); ok {
 		return []byte(password)
@@ -88,13 +89,13 @@ func shown(r *http.Request) []byte {
 	return []byte(strings.TrimSpace(value))
 }
 
-// same takes as long whatever is in a.
+// same compares in constant time.
 func same(a, b []byte) bool {
 	sumA, sumB := sha256.Sum256(a), sha256.Sum256(b)
 	return subtle.ConstantTimeCompare(sumA[:], sumB[:]) == 1
 }
 
-// Bearer is a [Client]'s transport that shows the token in a file.
+// Bearer is a transport for [Client] that presents the token in a file.
 type Bearer struct {
 	File string
 	Next http.RoundTripper

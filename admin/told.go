@@ -9,11 +9,11 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// Changes is how far changes are.
+// Changes returns the status of all changes.
 func (s *Server) Changes(ctx context.Context) (rollout.Status, error) { return s.moving(ctx) }
 
-// Told is the status without its nodes, and of each filter that failed on some
-// Envoy what that one says.
+// Told returns the status without nodes, and for each filter that failed on
+// some Envoy the message of one such Envoy.
 func (s *Server) Told(ctx context.Context) (Status, map[string]string, error) {
 	st := s.status()
 	var err error

@@ -6,18 +6,18 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// level is how much something matters.
+// level is the severity of a finding.
 type level string
 
 const (
 	levelGood level = "good"
-	levelNote level = "info" // nothing is to be done
-	levelBusy level = "busy" // it is under way
+	levelNote level = "info" // no action is required
+	levelBusy level = "busy" // in progress
 	levelWarn level = "warn"
 	levelBad  level = "bad"
 )
 
-// rank is higher the more a level matters.
+// rank returns a number that increases with severity.
 func (l level) rank() int {
 	switch l {
 	case levelBad:
@@ -32,7 +32,7 @@ func (l level) rank() int {
 	return 0
 }
 
-// levelOf is that of something in a state.
+// levelOf returns the level of a state.
 func levelOf(s swap.State) level {
 	switch s {
 	case swap.Failed:
@@ -47,13 +47,14 @@ func levelOf(s swap.State) level {
 	return levelNote
 }
 
-// verdict is the one sentence that somebody in a hurry reads.
+// verdict is a summary in one sentence.
 type verdict struct {
 	Level level
 	Text  string
 }
 
-// verdict says how the fleet is, by the findings, the worst of which is the first.
+// verdict summarizes the state of the fleet from the findings, the worst of
+// which is the first.
 func (s *Server) verdict(o *overview, found []finding) verdict {
 	switch {
 	case s.draining.Load():
@@ -61,7 +62,7 @@ func (s *Server) verdict(o *overview, found []finding) verdict {
 	case !s.ready():
 		return verdict{levelBusy, "Starting: the definitions are not loaded yet"}
 	}
-	n := 0 // that something is to be done about
+	n := 0 // number of findings that require action
 	for _, f := range found {
 		if f.Level.rank() >= levelWarn.rank() {
 			n++
