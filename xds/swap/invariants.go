@@ -267,7 +267,7 @@ func (c *audit) check(v *state, a action, now time.Time) {
 	}
 }
 
-// inOrderOfNames tells whether items are by name, each of them once.
+// inOrderOfNames reports whether items are sorted by name, without duplicates.
 func inOrderOfNames(items []item) bool {
 	for i := 1; i < len(items); i++ {
 		if items[i-1].Name >= items[i].Name {

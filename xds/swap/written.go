@@ -5,14 +5,13 @@ import (
 	"time"
 )
 
-// Extension configurations that are not Wasm filters are sent as they are
-// written. Envoy may refuse one, and takes the same bytes again for what it
-// has, though it has not applied them. So each goes alone in its response, once;
-// one that is refused is replaced by what Envoy had, as a listener is built from
-// the newest content of each slot, refused or not.
+// Extension configurations that are not Wasm filters are sent as written. Envoy may reject
+// one, and it ACKs the same bytes again because it takes them for what it has, although it
+// has not applied them. So each goes alone in its response, once. A rejected one is replaced
+// by what Envoy had, because a listener is built from the newest content of each slot,
+// rejected or not.
 
-// nextWritten is the next of them to send, first those that a listener waits
-// for.
+// nextWritten returns the next of them to send, first those that a listener waits for.
 func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
 	s := &v.subs[Extension]
 	var changed item
@@ -31,7 +30,7 @@ func (v *state) nextWritten(now time.Time, waits wait) (item, bool) {
 	return changed, changed.Written && waits == forNothing
 }
 
-// restorable is what is to take the place of what was refused: what Envoy had.
+// restorable returns what replaces a rejected content: what Envoy had.
 func (v *state) restorable() (*refusal, item) {
 	for i := range v.refusals {
 		r := &v.refusals[i]
@@ -45,8 +44,8 @@ func (v *state) restorable() (*refusal, item) {
 	return nil, item{}
 }
 
-// inTurn keeps listeners apart that wait for what Envoy may refuse (invariant
-// 3): each goes alone, after all others.
+// inTurn separates listeners that wait for something that Envoy may reject (invariant 3):
+// each of these goes alone, after all others.
 func (v *state) inTurn(listeners []item, now time.Time) []item {
 	var sure, doubtful []item
 	for _, l := range listeners {
@@ -62,7 +61,7 @@ func (v *state) inTurn(listeners []item, now time.Time) []item {
 	return doubtful[:1]
 }
 
-// doubtful tells whether a listener will wait for what Envoy may refuse.
+// doubtful reports whether a listener will wait for something that Envoy may reject.
 func (v *state) doubtful(l item, now time.Time) bool {
 	return slices.ContainsFunc(l.Static, func(name string) bool {
 		_, filled := v.subs[Extension].have.Find(name)
@@ -70,14 +69,14 @@ func (v *state) doubtful(l item, now time.Time) bool {
 	})
 }
 
-// toCome tells whether a slot's content is sent as soon as Envoy asks for it.
+// toCome reports whether a slot's content is sent as soon as Envoy subscribes to it.
 func (v *state) toCome(name string, now time.Time) bool {
 	it, ok := v.written(name)
 	return ok && !v.held(Extension, it, now)
 }
 
-// written finds what a slot gets as it is written, also where that is gone and a
-// listener that was sent with it still waits for it, but only once.
+// written returns what a slot gets as written, even if that is gone and a listener that was
+// sent with it still waits for it, but then only once.
 func (v *state) written(name string) (item, bool) {
 	it, ok := v.lookup(Extension, name)
 	if !ok && !slices.Contains(v.poisoned, name) {
@@ -86,8 +85,8 @@ func (v *state) written(name string) (item, bool) {
 	return it, ok && it.Written
 }
 
-// doubtInFlight tells whether a NACK may come: it would end the wait of
-// listeners that warm (invariant 3).
+// doubtInFlight reports whether a NACK may arrive, which would end the wait of warming
+// listeners (invariant 3).
 func (v *state) doubtInFlight() bool {
 	f := v.subs[Extension].flight
 	return f != nil && slices.ContainsFunc(f.Changed, func(it item) bool {
@@ -95,8 +94,8 @@ func (v *state) doubtInFlight() bool {
 	})
 }
 
-// forgetWritten drops what was noted of a slot that Envoy has let go: when it
-// takes it up again it has seen nothing of it.
+// forgetWritten removes what was recorded about slots that Envoy has dropped: when it
+// subscribes to one again, it has seen nothing of its content.
 func (m *Machine) forgetWritten() {
 	m.refusals = slices.DeleteFunc(m.refusals, func(r refusal) bool {
 		return r.written && !m.wants(Extension, r.name)
