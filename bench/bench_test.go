@@ -89,6 +89,10 @@ func check(t *testing.T, r *Result) {
 			t.Errorf("%v: scene %s: %+v, want a download by each", r.run, name, f)
 		}
 	}
+	// The variant, primed, then in its slot and in the routes.
+	if f := r.Scenes[sceneRoute]; f == nil || f.Responses < 3 {
+		t.Errorf("%v: scene %s: %+v, want three responses", r.run, sceneRoute, f)
+	}
 	// The filter, primed and then swapped: two responses.
 	if f := r.Scenes[sceneOne]; f != nil && f.Responses > 2.5 {
 		t.Errorf("%v: a change took %.1f responses a client, want 2", r.run, f.Responses)

@@ -83,7 +83,7 @@ func startOurs(ctx context.Context, program string, more []string, r run, dir, d
 		_ = p.stop()
 		return nil, fmt.Errorf("xds-server isn't ready: %w (see %s)", err, p.log)
 	}
-	return &subject{name: r.Server, address: at.XDS, process: p, admin: at.Admin, change: d.change, module: d.module}, nil
+	return &subject{name: r.Server, address: at.XDS, process: p, admin: at.Admin, change: d.change, module: d.module, route: d.route}, nil
 }
 
 func get(url string) error {
@@ -129,6 +129,12 @@ routes:
 - {prefix: /, upstream: "127.0.0.1:9000"}
 `
 
+// The route that has a filter with another configuration, and the number of that filter.
+const (
+	routePrefix = "/other"
+	routeFilter = 1
+)
+
 // directory is one of definitions; its files are replaced whole.
 type directory struct{ path string }
 
@@ -140,6 +146,12 @@ func (d directory) write(name, content string) error {
 		return err
 	}
 	return os.Rename(temporary, filepath.Join(d.path, name))
+}
+
+// route gives a filter another configuration on one route of the listener.
+func (d directory) route(revision int) error {
+	return d.write("web.yaml", webListener+fmt.Sprintf("- {prefix: %s, upstream: \"127.0.0.1:9000\", filters: {%s: {config: %q}}}\n",
+		routePrefix, filterName(routeFilter), config(routeFilter, revision)))
 }
 
 func (d directory) change(revision int, filters []int) error {

@@ -79,6 +79,7 @@ const (
 	sceneAgain  = "reconnect" // all connections are cut while one filter changes
 	sceneModule = "module"    // one filter gets another module, of 1 KB
 	sceneBig    = "bigmodule" // likewise, of 200 KB
+	sceneRoute  = "route"     // a route has a filter with another configuration each time
 )
 
 // stage is a subject with its fleet.
@@ -191,7 +192,18 @@ func (st *stage) play(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	return st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) })
+	if err := st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) }); err != nil {
+		return err
+	}
+	return st.scene(ctx, sceneRoute, st.rounds, func(int) (*fleet.Goal, error) { return st.routes() })
+}
+
+// routes gives a filter another configuration on one route: a variant that is primed, and
+// routes that switch to it.
+func (st *stage) routes() (*fleet.Goal, error) {
+	st.revision++
+	g := st.fleet.WatchRoutes(st.revision, []fleet.RouteGoal{{Prefix: routePrefix, Filter: filterName(routeFilter), Treatment: fleet.Variant}})
+	return g, st.subject.route(st.revision)
 }
 
 // modules makes the first filter's module another one, and its configuration,

@@ -25,7 +25,9 @@ type subject struct {
 	// module does so for the first filter, and makes its module another one, of
 	// so many bytes; nil: it has no safe way.
 	module func(revision, size int) error
-	admin  string // address with /debug/pprof/; "": none
+	// route does so for one filter on one route alone; there where module is.
+	route func(revision int) error
+	admin string // address with /debug/pprof/; "": none
 }
 
 func (s *subject) stop() error {

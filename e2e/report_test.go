@@ -43,6 +43,7 @@ var reported = []struct{ test, what string }{
 	{"TestModuleRefused", "modules that trap or refuse as they start, an import that is missing, no ABI"},
 	{"TestNeverGood", "a filter that was never good, failing closed and open"},
 	{"TestNetworkFilter", "a network filter: new modules, bad ones, a second one; xds-server killed (-9). Lines on connections, of which five stay open"},
+	{"TestRouteFilters", "a filter is off on one route and has another configuration on another; module, configuration and routes change, one is refused; xds-server killed (-9)"},
 	{"TestRefusedTakesNoOther", "a refused filter beside others that change"},
 	{"TestLargeModule", "a module of 64 MiB, and one that is too large"},
 	{"TestFullDisk", "no room for modules; a restart meanwhile"},

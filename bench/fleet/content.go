@@ -14,7 +14,6 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	networkv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/wasm/v3"
@@ -27,6 +26,9 @@ type content struct {
 	name string
 
 	slots, routes []string // of a listener
+
+	says   map[string]bool // of a route configuration: whether a slot runs where a route says nothing of it
+	routed []route
 
 	revision int    // of an extension configuration; see [Mark]
 	filter   string // the name of the plugin in it
@@ -99,9 +101,7 @@ func read(k kind, value []byte) (*content, error) {
 		err := proto.Unmarshal(value, &m)
 		return &content{name: m.GetName()}, err
 	case routes:
-		var m routev3.RouteConfiguration
-		err := proto.Unmarshal(value, &m)
-		return &content{name: m.GetName()}, err
+		return readRoutes(value)
 	case listeners:
 		return readListener(value)
 	}

@@ -12,6 +12,8 @@
 //   - refuses a Wasm filter with nack_on_code_cache_miss whose module it hasn't
 //     got, downloads it over HTTP, and takes it when it is pushed again in other
 //     bytes; the same bytes are acknowledged and not applied,
+//   - knows which filters the routes that it has switch off, or run with another
+//     configuration (route.go),
 //   - says what it has when it connects again.
 //
 // What it does not do is what costs Envoy time and the server none: validate,

@@ -34,6 +34,7 @@ type envoy struct {
 	subs      [kinds]sub
 	listeners []listener
 	slots     map[string]*slot
+	routes    map[string]*content
 	code      cache
 	met       *Goal     // the last goal that it has met
 	pushes    int64     // extension responses
@@ -217,6 +218,13 @@ func (e *envoy) take(r *response) (refused string, err error) {
 		}
 	}
 	switch r.kind {
+	case routes:
+		if e.routes == nil {
+			e.routes = map[string]*content{}
+		}
+		for _, c := range all {
+			e.routes[c.name], e.applied = c, true
+		}
 	case listeners:
 		refused = e.setListeners(all, r.removed)
 	case extensions:
@@ -318,7 +326,11 @@ func (e *envoy) settle() {
 			slices.ContainsFunc(l.routes, func(n string) bool { _, ok := e.subs[routes].have[n]; return !ok })
 	}
 	e.askForNames()
-	names := e.subs[extensions].names
+	names := e.subs[routes].names
+	if len(e.routes) > len(names) {
+		maps.DeleteFunc(e.routes, func(n string, _ *content) bool { _, ok := slices.BinarySearch(names, n); return !ok })
+	}
+	names = e.subs[extensions].names
 	if len(e.slots) > len(names) {
 		maps.DeleteFunc(e.slots, func(n string, _ *slot) bool { _, ok := slices.BinarySearch(names, n); return !ok })
 	}

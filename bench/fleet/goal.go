@@ -15,6 +15,7 @@ type Goal struct {
 	fleet    *Fleet
 	revision int
 	slots    []string
+	routes   []RouteGoal
 	start    time.Time
 
 	first atomic.Int64 // nanoseconds until the first response; 0: none yet
@@ -28,7 +29,12 @@ type Goal struct {
 // Watch begins to look for a revision, or a later one, in slots of all Steady
 // Envoys, each ready and all of it acknowledged. It replaces the goal before.
 func (f *Fleet) Watch(revision int, slots ...string) *Goal {
-	g := &Goal{fleet: f, revision: revision, slots: slots, start: time.Now(), done: make(chan struct{})}
+	return f.WatchRoutes(revision, nil, slots...)
+}
+
+// WatchRoutes looks for what requests of routes meet, too.
+func (f *Fleet) WatchRoutes(revision int, routes []RouteGoal, slots ...string) *Goal {
+	g := &Goal{fleet: f, revision: revision, slots: slots, routes: routes, start: time.Now(), done: make(chan struct{})}
 	g.left.Store(int64(f.steady()))
 	f.goal.Store(g)
 	return g
@@ -53,6 +59,11 @@ func (f *Fleet) meets(e *envoy) {
 	}
 	for _, name := range g.slots {
 		if c := e.runs(name); c == nil || c.revision < g.revision {
+			return
+		}
+	}
+	for _, of := range g.routes {
+		if !e.meets(of, g.revision) {
 			return
 		}
 	}
@@ -83,8 +94,8 @@ func (g *Goal) Wait(ctx context.Context) ([]time.Duration, error) {
 	select {
 	case <-g.done:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%d of %d Envoys lack revision %d of %v (%+v, last error: %v): %w", g.left.Load(), g.fleet.steady(), g.revision,
-			g.slots, g.fleet.Counts(), g.fleet.Err(), ctx.Err())
+		return nil, fmt.Errorf("%d of %d Envoys lack revision %d of %v%v (%+v, last error: %v): %w", g.left.Load(), g.fleet.steady(), g.revision,
+			g.slots, g.routes, g.fleet.Counts(), g.fleet.Err(), ctx.Err())
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

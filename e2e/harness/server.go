@@ -192,6 +192,8 @@ type Status struct {
 		State   string `json:"state"`
 		Reason  string `json:"reason"`
 
+		VariantOf string `json:"variantOf"`
+
 		Signer   string   `json:"signer"`
 		Allow    []string `json:"allow"`
 		Computed bool     `json:"computed"`

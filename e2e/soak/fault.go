@@ -67,12 +67,25 @@ func changes() []fault {
 				return os.Remove(filepath.Join(s.definitions(), name+".yaml"))
 			}
 			s.extra[name] = true
-			return s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, fmt.Sprintf("order: %d\n", s.random.IntN(20)-10))
+			where := []string{"", "attach: {listeners: [web], routes: [changing]}\n"}[s.random.IntN(2)]
+			return s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, fmt.Sprintf("%sorder: %d\n", where, s.random.IntN(20)-10))
 		}},
+		{"routes", func(_ context.Context, s *stage) error { return s.reroute() }},
+		{"routes in a burst", func(_ context.Context, s *stage) error {
+			for range 5 {
+				if err := errors.Join(s.reroute(), s.put(lasting[s.random.IntN(2)], wasmtest.Filter{Value: strconv.Itoa(s.revision)}, "")); err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"routes refused", func(ctx context.Context, s *stage) error { return s.misroute(ctx, "") }},
+		{"routes refused by Envoy", func(ctx context.Context, s *stage) error { return s.misroute(ctx, unverified) }},
+		{"routes are no YAML", func(_ context.Context, s *stage) error { return s.write("web", "kind: [Listener\n") }},
 		{"listener comes or goes", func(_ context.Context, s *stage) error {
 			err := os.Remove(filepath.Join(s.definitions(), "other.yaml"))
 			if os.IsNotExist(err) {
-				return s.write("other", s.listener("other"))
+				return s.write("other", s.other())
 			}
 			return err
 		}},
@@ -120,17 +133,21 @@ func (s *stage) restartEnvoy(ctx context.Context) error {
 	if err := e.Running(); err != nil { // it has died by itself
 		return err
 	}
-	e.load.Hold()
+	for _, l := range e.loads {
+		l.Hold()
+	}
 	e.disconnect()
 	e.Kill()
-	if err := s.change(); err != nil {
+	if err := errors.Join(s.mendVariants(), s.change()); err != nil {
 		return err
 	}
 	if err := e.Start(ctx); err != nil {
 		return err
 	}
 	address, err := e.address(ctx, "web")
-	e.load.Target(address)
+	for _, l := range e.loads {
+		l.Target(address)
+	}
 	return errors.Join(err, e.connect(ctx))
 }
 

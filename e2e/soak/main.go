@@ -2,8 +2,8 @@
 // few real Envoys that serve requests, hundreds of played ones, definitions
 // that change at random, good and bad, and kills, cuts and delays of everything.
 //
-// No request to a real Envoy may fail or pass without its filters, and no connection
-// be dropped or pass without its network filter. Every so
+// No request to a real Envoy may fail, pass without a filter of its route, or through one
+// that is off there, and no connection be dropped or pass without its network filter. Every so
 // often all is mended: then every Envoy must come to run what is wanted, soon.
 // In the second half xds-server is no longer killed: at its end it must have
 // about as many goroutines, files and bytes as when it had run for a while.
@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"time"
 
 	"wasmxds/e2e/harness"
@@ -77,7 +78,12 @@ func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err err
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.dump(context.WithoutCancel(ctx)))
+		}
+		err = errors.Join(err, s.close())
+	}()
 	if err := s.rest(ctx); err != nil {
 		return fmt.Errorf("at the start: %w", err)
 	}
@@ -102,6 +108,17 @@ func soak(ctx context.Context, o options, log *slog.Logger, dir string) (err err
 		log.Info("has run "+part.name, "server", after)
 	}
 	return after.flat(before)
+}
+
+// dump has the status, and what the Envoys have, beside the soak's files.
+func (s *stage) dump(ctx context.Context) error {
+	status, err := s.server.Get(ctx, "/api/v1/status?limit=1000")
+	errs := []error{err, os.WriteFile(filepath.Join(s.dir, "status.json"), status, 0o644)}
+	for _, e := range s.envoys {
+		config, err := e.Get(ctx, "/config_dump")
+		errs = append(errs, err, os.WriteFile(filepath.Join(s.dir, e.id, "config_dump.json"), config, 0o644))
+	}
+	return errors.Join(errs...)
 }
 
 // during lets things happen for so long, with a rest now and then and at the
@@ -141,12 +158,15 @@ func wait(ctx context.Context, d time.Duration) error {
 func (s *stage) counted() harness.Counts {
 	var sum harness.Counts
 	for _, e := range s.envoys {
-		c := e.load.Counts()
-		sum.Requests += c.Requests
-		sum.Refused += c.Refused
-		sum.Failed += c.Failed
-		sum.Unfiltered += c.Unfiltered
-		sum.Errors = append(sum.Errors, c.Errors...)
+		for _, l := range e.loads {
+			c := l.Counts()
+			sum.Requests += c.Requests
+			sum.Refused += c.Refused
+			sum.Failed += c.Failed
+			sum.Unfiltered += c.Unfiltered
+			sum.Unwanted += c.Unwanted
+			sum.Errors = append(sum.Errors, c.Errors...)
+		}
 	}
 	return sum
 }

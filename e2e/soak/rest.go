@@ -18,9 +18,10 @@ import (
 // wanted.
 func (s *stage) rest(ctx context.Context) error {
 	start := time.Now()
+	s.choose()
 	var goals []*fleet.Goal
 	for _, f := range s.played {
-		goals = append(goals, f.Watch(s.revision+1, append([]string{tap}, lasting...)...))
+		goals = append(goals, f.WatchRoutes(s.revision+1, s.routes.goals(), append([]string{tap}, lasting...)...))
 	}
 	if err := s.mend(); err != nil {
 		return err
@@ -38,7 +39,7 @@ func (s *stage) rest(ctx context.Context) error {
 	}
 	c := s.counted()
 	s.log.Info("all runs as wanted", "after", time.Since(start).Round(time.Millisecond),
-		"requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered)
+		"requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered, "unwanted", c.Unwanted)
 	return s.bad()
 }
 
@@ -56,8 +57,13 @@ func (s *stage) settled(ctx context.Context) error {
 		return fmt.Errorf("the status has the errors %+v", status.Definitions.Errors)
 	}
 	names := s.all()
-	if len(status.Filters) != len(names) {
-		return fmt.Errorf("the status has %d filters, want %d", len(status.Filters), len(names))
+	for _, f := range status.Filters {
+		if f.VariantOf != "" {
+			names = append(names, f.Name)
+		}
+	}
+	if want := len(s.all()) + s.routes.variants(); len(status.Filters) != want || len(names) != want {
+		return fmt.Errorf("the status has %d filters, want %d and %d variants", len(status.Filters), len(s.all()), s.routes.variants())
 	}
 	for _, e := range s.envoys {
 		if err := e.Running(); err != nil {
@@ -72,7 +78,7 @@ func (s *stage) settled(ctx context.Context) error {
 				return fmt.Errorf("%s: %+v", e.id, at)
 			}
 		}
-		if err := e.Ready(ctx); err != nil {
+		if err := errors.Join(e.Ready(ctx), s.asked(ctx, e)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,14 +43,16 @@ type stage struct {
 
 	revision int             // counts all that is written
 	extra    map[string]bool // filters that are there beside the lasting ones
+	routes   routes          // of the listener with requests
 }
 
 // envoy is a real one with requests to it.
 type envoy struct {
 	*harness.Envoy
-	id   string
-	xds  *harness.Proxy
-	load *harness.Load
+	id  string
+	xds *harness.Proxy
+
+	loads map[string]*harness.Load // by prefix of the route
 
 	connections *harness.TCP
 	ended       harness.TCPCounts // of connections before it was killed
@@ -81,7 +84,7 @@ func newStage(ctx context.Context, o options, log *slog.Logger, dir string) (*st
 		return nil, err
 	}
 	db := fmt.Sprintf("kind: Listener\nname: db\naddress: 127.0.0.1:0\ntcp: {upstream: %q}\n", s.echo.Address())
-	if err := errors.Join(s.write("web", s.listener("web")), s.write("db", db), s.mend()); err != nil {
+	if err := errors.Join(s.write("db", db), s.mend()); err != nil {
 		return nil, err
 	}
 	if s.modules, err = harness.StartProxy(""); err != nil {
@@ -125,11 +128,10 @@ func (s *stage) startEnvoy(ctx context.Context, binary harness.Binary, id, proto
 	if err != nil {
 		return err
 	}
-	var headers []string
-	for _, name := range lasting {
-		headers = append(headers, "x-"+name)
+	e.loads = map[string]*harness.Load{}
+	for _, prefix := range prefixes {
+		e.loads[prefix] = harness.StartLoad(ctx, loadOf(prefix, address))
 	}
-	e.load = harness.StartLoad(ctx, harness.LoadConfig{Address: address, Headers: headers, Pause: 10 * time.Millisecond})
 	s.envoys = append(s.envoys, e)
 	return nil
 }
@@ -188,7 +190,9 @@ func (s *stage) close() error {
 	}
 	var errs []error
 	for _, e := range s.envoys {
-		e.load.Stop()
+		for _, l := range e.loads {
+			l.Stop()
+		}
 		if e.connections != nil {
 			e.disconnect()
 		}
@@ -200,13 +204,13 @@ func (s *stage) close() error {
 	s.server.Kill()
 	errs = append(errs, s.modules.Close(), s.upstream.Close(), s.echo.Close())
 	c := s.counted()
-	s.log.Info("ended", "requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered, "connections", s.connected(),
+	s.log.Info("ended", "requests", c.Requests, "refused", c.Refused, "failed", c.Failed, "unfiltered", c.Unfiltered, "unwanted", c.Unwanted, "connections", s.connected(),
 		"definitions written", s.revision, "happened", s.happened)
 	return errors.Join(append(errs, s.bad())...)
 }
 
-// bad is an error when a request was refused, failed or passed unfiltered, or a
-// response broke an invariant.
+// bad is an error when a request was refused, failed, passed unfiltered or met a
+// filter that is off for it, or a response broke an invariant.
 func (s *stage) bad() error {
 	if err := s.server.Broken(); err != nil {
 		return err
@@ -232,14 +236,25 @@ func (s *stage) write(name, content string) error {
 	return os.Rename(temporary, filepath.Join(s.definitions(), name+".yaml"))
 }
 
-func (s *stage) listener(name string) string {
-	return fmt.Sprintf("kind: Listener\nname: %s\naddress: 127.0.0.1:0\nroutes:\n- {prefix: /, upstream: %q}\n", name, s.upstream.Address())
+// other is a listener without requests. It has an address of its own: to one that comes
+// Envoy gives the socket of another of the same address that is draining, where both leave
+// the port to the system, too.
+func (s *stage) other() string {
+	return fmt.Sprintf("kind: Listener\nname: other\naddress: 127.0.0.2:0\nroutes:\n- {prefix: /, upstream: %q}\n", s.upstream.Address())
 }
 
 // filter is a definition. Its configuration is the revision, for the played
 // Envoys.
 func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, error) {
 	m.Header = "x-" + name
+	if slices.Contains(lasting, name) {
+		// Its variants are told by their configuration, so what makes it another
+		// module is what it logs.
+		m.FromConfig, m.Log = true, m.Value
+		if m.Fault == wasmtest.None {
+			m.Fault, m.At = wasmtest.RejectSize, len(refused)
+		}
+	}
 	if name == tap {
 		m.Network, lines = true, lines+"place: network\nattach: {listeners: [db]}\n"
 	}
@@ -248,6 +263,7 @@ func (s *stage) filter(name string, m wasmtest.Filter, lines string) (string, er
 	if err := os.WriteFile(filepath.Join(s.dir, file), module, 0o644); err != nil {
 		return "", err
 	}
+	s.routes.wrote(name, fleet.Mark(s.revision+1))
 	return fmt.Sprintf("kind: WasmFilter\nname: %s\nmodule: {url: ../%s}\nconfig: %q\n%s", name, file, fleet.Mark(s.revision+1), lines), nil
 }
 
@@ -263,12 +279,12 @@ func (s *stage) put(name string, m wasmtest.Filter, lines string) error {
 	return s.write(name, text)
 }
 
-// mend writes all filters anew, and good.
+// mend writes all filters and routes anew, and good.
 func (s *stage) mend() error {
 	for _, name := range s.all() {
 		if err := s.put(name, wasmtest.Filter{Value: strconv.Itoa(s.revision)}, ""); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.write("web", s.web())
 }
