@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"strings"
 	"testing"
 
 	"wasmxds/e2e/wasmtest"
@@ -57,6 +60,14 @@ filter_chains:
   - name: nobody.has.this
     typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}
 ---
+"@type": type.googleapis.com/envoy.config.listener.v3.Listener
+name: another
+address: {socket_address: {address: 127.0.0.2, port_value: 0}}
+filter_chains:
+- filters:
+  - name: nobody.has.that
+    typed_config: {"@type": type.googleapis.com/google.protobuf.StringValue, value: x}
+---
 "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
 name: bad-cluster
 connect_timeout: 1s
@@ -76,5 +87,31 @@ cluster_type: {name: nobody.has.this, typed_config: {"@type": type.googleapis.co
 			return err
 		})
 		f.good(l)
+
+		// Envoy names each listener that it refuses, and no other, on a line of its own.
+		body, err := f.server.Get(t.Context(), "/api/v1/status")
+		must(t, err)
+		var status struct {
+			Nodes []struct {
+				NACKs []struct{ Type, Message string }
+			}
+		}
+		must(t, json.Unmarshal(body, &status))
+		named := map[string]bool{}
+		for _, n := range status.Nodes[0].NACKs {
+			lines, ok := strings.CutPrefix(n.Message, "Error adding/updating listener(s) ")
+			if !ok {
+				continue
+			}
+			for line := range strings.Lines(lines) {
+				name, reason, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+				if named[name] = true; !strings.HasSuffix(line, "\n") || reason == "" {
+					t.Errorf("a line of the NACK is %q", line)
+				}
+			}
+		}
+		if want := map[string]bool{"bad-listener": true, "another": true}; !maps.Equal(named, want) {
+			t.Errorf("NACKs name %v, want %v: %s", named, want, body)
+		}
 	})
 }
