@@ -215,7 +215,7 @@ func (m *Machine) track(now time.Time) {
 	})
 	m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool {
 		f := m.filter(p.Filter)
-		return f == nil || p.Version == f.Version && !p.slotOnly && m.primed(f)
+		return f == nil || (p.Version != f.Version || !p.slotOnly) && m.primed(f)
 	})
 	attempt := 0
 	if m.known {
@@ -277,6 +277,9 @@ func (m *Machine) acked(t Type, r *Response, now time.Time) {
 	switch t {
 	case Extension:
 		m.keepPromises()
+		if len(m.alarms) > 0 && !m.untold() {
+			m.alarms = nil // of VMs that have given way to others
+		}
 		m.primings = slices.DeleteFunc(m.primings, func(p Priming) bool { return p.Phase == Primed })
 		if len(m.primings) == 0 {
 			m.primings = nil // several kilobytes that most Envoys need only once

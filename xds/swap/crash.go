@@ -62,6 +62,9 @@ func (e Crash) apply(m *Machine, now time.Time) {
 		return
 	}
 	f, sure := m.crashedFilter(e.Filter)
+	if !sure && m.untold() {
+		m.alarms = putOff(m.alarms, e) // it may be of a VM that is not known
+	}
 	if f == nil {
 		return
 	}
@@ -122,6 +125,23 @@ func (m *Machine) takeAlarms(now time.Time) {
 	m.alarms = nil
 	for _, e := range alarms {
 		e.apply(m, now)
+	}
+}
+
+// untold reports whether a slot that takes requests holds a version that the Envoy reported
+// and whose bytes are not known.
+func (v *state) untold() bool {
+	return slices.ContainsFunc(v.subs[Extension].have.Items, func(it item) bool {
+		return it.Res == nil && !isTwin(it.Name) && it.Version != resource.EmptyVersion && v.wants(Extension, it.Name)
+	})
+}
+
+// takeUntold takes alarms that may be of a version whose bytes are known since the snapshot
+// was published.
+func (m *Machine) takeUntold(now time.Time) {
+	if len(m.alarms) > 0 && m.subs[Extension].subscribed && !m.untold() {
+		m.alarms = nil
+		m.reviveOthers(now, func(*resource.Filter) bool { return true })
 	}
 }
 

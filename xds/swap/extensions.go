@@ -149,8 +149,12 @@ func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (ite
 	_, filled := s.have.Find(slot)
 	twin, ok := s.have.Find(f.TwinName)
 	attempt := 0
-	if slices.Contains(v.poisoned, slot) && p != nil {
+	switch {
+	case !slices.Contains(v.poisoned, slot):
+	case p != nil && p.slotOnly:
 		attempt = p.attempt
+	default: // what was refused may have been any version, and this one before
+		attempt = v.unseenAttempt()
 	}
 	if !(ok && twin.Version == f.Version) && v.standsBy(f) {
 		return filterItem(f, slot, attempt), true
@@ -187,8 +191,7 @@ func (v *state) cached(f *resource.Filter) bool {
 }
 
 // healed returns replacements for rejected contents of twins that Envoy accepts at once:
-// the earlier content in other bytes (invariant 5), or one that does nothing. No earlier
-// response had an attempt as high as this one's, which includes the number of the response.
+// the earlier content in other bytes (invariant 5), or one that does nothing.
 func (v *state) healed() []item {
 	var changed []item
 	for _, name := range v.poisoned {
@@ -196,7 +199,7 @@ func (v *state) healed() []item {
 			continue
 		}
 		if have, ok := v.subs[Extension].have.Find(name); ok && have.Filter != nil {
-			have.Res = have.Filter.Twin(v.salt + int(v.nonce) + 1)
+			have.Res = have.Filter.Twin(v.unseenAttempt())
 			changed = append(changed, have)
 		} else {
 			changed = append(changed, intern.PlainItem(v.filterAt(name).TwinNoop()))
@@ -205,3 +208,7 @@ func (v *state) healed() []item {
 	slices.SortFunc(changed, func(a, b item) int { return strings.Compare(a.Name, b.Name) })
 	return changed
 }
+
+// unseenAttempt returns an attempt that no earlier response had: none had one as high as
+// the number of this response.
+func (v *state) unseenAttempt() int { return v.salt + int(v.nonce) + 1 }

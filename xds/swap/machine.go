@@ -125,6 +125,7 @@ func (p Publish) apply(m *Machine, now time.Time) {
 	m.snap, m.at = p.Snapshot, nil
 	m.resolve(Listener)
 	m.resolve(Extension)
+	m.takeUntold(now)
 	m.superseded(before)
 }
 
