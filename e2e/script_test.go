@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"wasmxds/e2e/wasmtest"
 )
@@ -85,6 +86,32 @@ func TestScript(t *testing.T) {
 		again := fresh.load("web", "x-hello", "x-tag", "x-more")
 		f.seen(again, fresh.Started, "x-tag", "9")
 		f.good(again)
+	})
+}
+
+// TestScriptTogether: a Lua filter and a Wasm filter that change at once, and of which
+// nothing has to be fetched, are primed together, whatever the order of their names.
+func TestScriptTogether(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		f := newFleet(t)
+		f.write("web.yaml", f.listener("web"))
+		module := f.module(wasmtest.Filter{Header: "x-hello", FromConfig: true})
+		both := func(v string) time.Time {
+			return f.write("both.yaml", script("added", "x-added", v)+"---\n"+filter("hello", module, "config: "+v))
+		}
+		both("v1")
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		l := e.load("web", "x-hello", "x-added")
+		f.seen(l, e.Started, "x-added", "v1")
+		for _, v := range []string{"v2", "v3"} {
+			start := both(v)
+			f.seen(l, start, "x-added", v)
+			f.seen(l, start, "x-hello", v)
+		}
+		e.runs("added")
+		e.runs("hello")
+		t.Log(f.good(l))
 	})
 }
 
