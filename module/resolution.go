@@ -392,10 +392,11 @@ func (l *resolution) named() map[string]bool {
 	for _, o := range l.origins {
 		names[o.info.SHA256] = true
 	}
-	for _, sum := range slices.Concat(l.Needed(), l.Used()) {
+	for _, sum := range l.Needed() {
 		names[sum] = true
 	}
 	delete(names, "")
+	l.nameUsed(names)
 	maps.DeleteFunc(l.proven, func(p proof, _ string) bool { return !names[p.sha256] })
 	return names
 }

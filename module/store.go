@@ -177,6 +177,18 @@ func (s *Store) there(sha256 string) bool {
 	return err == nil
 }
 
+// names returns the modules that have a file, whatever its content.
+func (s *Store) names() map[string]bool {
+	files, _ := os.ReadDir(s.dir) // where that fails nothing is removed either
+	names := make(map[string]bool, len(files))
+	for _, file := range files {
+		if sum, ok := strings.CutSuffix(file.Name(), storeExt); ok && IsSHA256(sum) {
+			names[sum] = true
+		}
+	}
+	return names
+}
+
 // Open opens a module for reading. Its errors are those of Stat.
 func (s *Store) Open(sha256 string) (*os.File, Info, error) {
 	if !IsSHA256(sha256) {

@@ -1,11 +1,22 @@
 package module
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
-// TestUsed: what Envoys may fetch again stays in the store.
+// TestUsed: what Envoys may fetch again stays in the store, of what is there the first
+// 256. What is not there, or stays in any case, takes no place of those.
 func TestUsed(t *testing.T) {
-	r := New(Options{Store: newStore(t), Used: func() []string { return []string{"a"} }, Needed: func() []string { return []string{"b"} }})
-	if named := (&resolution{Resolver: r}).named(); len(named) != 2 || !named["a"] || !named["b"] {
-		t.Errorf("what stays is %v", named)
+	store := newStore(t)
+	var here []string
+	for i := range maxUsed + 2 {
+		here = append(here, put(t, store, filter(fmt.Sprint(i))).SHA256)
+	}
+	used := []string{"", "../../etc/passwd", fmt.Sprintf("%064d", 1)}
+	r := New(Options{Store: store, Used: func() []string { return append(used, here...) }, Needed: func() []string { return here[:1] }})
+	named := (&resolution{Resolver: r}).named()
+	if len(named) != 1+maxUsed || !named[here[maxUsed]] || named[here[maxUsed+1]] {
+		t.Errorf("%d modules stay, of %d that Envoys name", len(named), len(used)+len(here))
 	}
 }

@@ -75,22 +75,31 @@ func (c *client) services() []swap.FilterStatus {
 	return all
 }
 
-// maxServiceModules is the most modules that are kept for services, because Envoys may list
-// anything.
-const maxServiceModules = 256
-
 // ServiceModules returns the SHA-256 of the modules of services that connected Envoys list,
-// and fetch again when they restart with the same bootstrap.
+// and fetch again when they restart with the same bootstrap. Envoys may list anything, so
+// the modules that most of them list come first, and the first of each before the second
+// of any.
 func (s *Server) ServiceModules() []string {
+	type rank struct{ envoys, turn int }
+	ranks := map[string]rank{}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	named := map[string]bool{}
 	for c := range s.clients {
+		var own []string
 		for _, started := range c.started {
-			if len(named) < maxServiceModules {
-				named[started.sha256] = true
+			if started.sha256 == "" || slices.Contains(own, started.sha256) {
+				continue
 			}
+			r, named := ranks[started.sha256]
+			if !named || len(own) < r.turn {
+				r.turn = len(own)
+			}
+			r.envoys++
+			ranks[started.sha256] = r
+			own = append(own, started.sha256)
 		}
 	}
-	return slices.Collect(maps.Keys(named))
+	s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(ranks), func(a, b string) int {
+		return cmp.Or(cmp.Compare(ranks[b].envoys, ranks[a].envoys), cmp.Compare(ranks[a].turn, ranks[b].turn), cmp.Compare(a, b))
+	})
 }

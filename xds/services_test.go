@@ -68,7 +68,25 @@ func TestServices(t *testing.T) {
 		t.Errorf("got\n%s", strings.Join(got, "\n"))
 	}
 	s := &Server{clients: map[*client]struct{}{c: {}, {started: []startedWith{{"a", "1", "x"}}}: {}}}
-	if sums := slices.Sorted(slices.Values(s.ServiceModules())); !slices.Equal(sums, []string{"x", "y", "z"}) {
+	if sums := s.ServiceModules(); !slices.Equal(sums, []string{"x", "y", "z"}) {
 		t.Errorf("their modules are %q", sums)
+	}
+}
+
+// TestServiceModulesOfLiars: what one Envoy names alone comes behind what several do, and
+// behind the first that any other names.
+func TestServiceModulesOfLiars(t *testing.T) {
+	s := &Server{clients: map[*client]struct{}{}}
+	for range 2 {
+		s.clients[&client{started: []startedWith{{"a", "1", "many"}, {"again", "1", "many"}}}] = struct{}{}
+	}
+	liar := &client{}
+	for i := range maxServices {
+		liar.started = append(liar.started, startedWith{fmt.Sprint(i), "1", fmt.Sprintf("%02d", i)})
+	}
+	s.clients[liar] = struct{}{}
+	s.clients[&client{started: []startedWith{{"c", "1", "single"}, {"no", "1", ""}}}] = struct{}{}
+	if sums := s.ServiceModules(); len(sums) != 2+maxServices || !slices.Equal(sums[:4], []string{"many", "00", "single", "01"}) {
+		t.Errorf("the modules are %q", sums)
 	}
 }
