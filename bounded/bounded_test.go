@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// served runs Serve and gives its address.
+// served runs Serve and returns its address.
 func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,7 +35,7 @@ func served(t *testing.T, h http.Handler, idle time.Duration) string {
 	return l.Addr().String()
 }
 
-// TestLargeHeadersAreRefused: more than 64 KiB of headers are refused.
+// TestLargeHeadersAreRefused checks that more than 64 KiB of headers are rejected.
 func TestLargeHeadersAreRefused(t *testing.T) {
 	address := served(t, http.NotFoundHandler(), time.Minute)
 	for size, want := range map[int]int{1 << 10: http.StatusNotFound, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
@@ -55,7 +55,7 @@ func TestLargeHeadersAreRefused(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionIsClosed: one on which nothing more is asked for is closed.
+// TestIdleConnectionIsClosed checks that a connection without further requests is closed.
 func TestIdleConnectionIsClosed(t *testing.T) {
 	conn, err := net.Dial("tcp", served(t, http.NotFoundHandler(), 10*time.Millisecond))
 	if err != nil {
@@ -74,8 +74,8 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 	}
 }
 
-// TestWhoHasMostConnectionsLosesOne: whoever has the most loses one, of those on which
-// nothing is asked for the one that was quiet for longest.
+// TestWhoHasMostConnectionsLosesOne checks that the peer with most connections loses one,
+// preferably the one that has been idle longest.
 func TestWhoHasMostConnectionsLosesOne(t *testing.T) {
 	change := atMost(4)
 	newOf := func(address string) *fakeConn {
@@ -95,20 +95,20 @@ func TestWhoHasMostConnectionsLosesOne(t *testing.T) {
 	change(greedy[0], http.StateActive)
 	first := newOf("192.0.2.2:1")
 	closed(false, append(greedy, first)...)
-	second := newOf("192.0.2.3:1") // one too many: the greedy one's quiet one goes
+	second := newOf("192.0.2.3:1") // one too many: the greedy peer's idle one is closed
 	closed(true, greedy[1])
 	closed(false, greedy[0], greedy[2], first, second)
 	change(greedy[1], http.StateClosed)
-	again := newOf("192.0.2.1:4") // the greedy one only harms itself
+	again := newOf("192.0.2.1:4") // the greedy peer only harms itself
 	closed(true, greedy[2])
 	closed(false, greedy[0], again, first, second)
 	change(again, http.StateActive)
-	third := newOf("192.0.2.4:1") // all that is left is busy
+	third := newOf("192.0.2.4:1") // all others are busy
 	closed(true, greedy[0])
 	closed(false, again, first, second, third)
 	change(again, http.StateIdle)
 	change(again, http.StateClosed)
-	change(greedy[0], http.StateIdle) // late, of one that was closed
+	change(greedy[0], http.StateIdle) // late, of a closed one
 	change(first, http.StateHijacked)
 	closed(false, newOf("192.0.2.5:1"), newOf("192.0.2.6:1"), second, third)
 }
@@ -123,8 +123,8 @@ type fakeConn struct {
 func (c *fakeConn) RemoteAddr() net.Addr { return c.remote }
 func (c *fakeConn) Close() error         { c.closed = true; return nil }
 
-// TestIdleConnectionsKeepNobodyOut: connections that ask for nothing make room
-// for those that do.
+// TestIdleConnectionsKeepNobodyOut checks that idle connections are closed in favor of new
+// ones.
 func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	address := served(t, http.NotFoundHandler(), time.Minute)
 	for range 150 { // served allows 100

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestDue: what has come is collected, if it is much, when nothing more comes.
+// TestDue checks that new memory is collected if it is much, and only when it no longer
+// grows.
 func TestDue(t *testing.T) {
 	const mb = 1 << 20
 	for name, c := range map[string]struct {
@@ -26,7 +27,7 @@ func TestDue(t *testing.T) {
 	}
 }
 
-// TestRun: garbage of a busy time is gone when it is over.
+// TestRun checks that the garbage of a busy time is collected when it is over.
 func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})

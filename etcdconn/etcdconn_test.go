@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// log is a log that is read while it is written.
+// log is a buffer that can be read while it is written.
 type log struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -43,7 +43,7 @@ func (l *log) logger(level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: level}))
 }
 
-// ask asks something by a new client.
+// ask sends a request with a new client.
 func ask(o *Options, patience time.Duration) error {
 	if err := o.Check(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func ask(o *Options, patience time.Duration) error {
 	return err
 }
 
-// TestTLS: certificates are those of the files at the time of a connection.
+// TestTLS checks that each connection uses the current certificate files.
 func TestTLS(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	for _, d := range []string{dir, elsewhere} {
@@ -87,7 +87,7 @@ func TestTLS(t *testing.T) {
 		}
 	}
 
-	// A client that is there when the files change, halfway at first.
+	// A client that exists when the files change, at first only one of them.
 	client, err := o.Dial(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func copyFile(t *testing.T, from, to, name string) {
 	}
 }
 
-// TestPassword: each client has the password that the file has then.
+// TestPassword checks that each new client uses the current content of the password file.
 func TestPassword(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	admin, err := (&Options{Endpoints: c.Endpoints()}).Dial(t.Context())
@@ -179,7 +179,7 @@ func TestCheck(t *testing.T) {
 	for _, c := range []struct {
 		endpoints string
 		options   Options
-		want      string // "": good
+		want      string // "": no error
 	}{
 		{"127.0.0.1:2379", Options{}, ""},
 		{"http://a:1,b:2", Options{}, ""},
@@ -211,7 +211,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestLog: what the client logs is there for who looks for it.
+// TestLog checks that the client's log is available at level debug.
 func TestLog(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 		var l log

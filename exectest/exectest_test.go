@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// sh starts a script of the shell.
+// sh starts a shell script.
 func sh(t *testing.T, log, script string) *Process {
 	t.Helper()
 	p, err := Start(exec.Command("sh", "-c", script), log)
@@ -21,7 +21,7 @@ func sh(t *testing.T, log, script string) *Process {
 	return p
 }
 
-// until waits until a process has said a word.
+// until waits until the last line of a process is word.
 func until(t *testing.T, p *Process, word string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); p.Tail(1) != word; time.Sleep(5 * time.Millisecond) {
@@ -31,8 +31,8 @@ func until(t *testing.T, p *Process, word string) {
 	}
 }
 
-// TestProcess: a process is told of while it runs and when it has ended, and the log
-// has what those before it said.
+// TestProcess checks what is known of a process while it runs and when it has ended, and
+// that the log keeps the output of earlier ones.
 func TestProcess(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	p := sh(t, log, "echo one; echo two >&2; exec sleep 300")
@@ -58,7 +58,7 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// TestStop: who does not end when asked is killed.
+// TestStop checks that a process that doesn't end on request is killed.
 func TestStop(t *testing.T) {
 	for script, stubborn := range map[string]bool{
 		"echo up; exec sleep 300":                            false,

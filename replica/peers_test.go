@@ -20,7 +20,7 @@ import (
 	"wasmxds/state"
 )
 
-// mover answers what it is told to answer.
+// mover returns the answers that a test sets.
 type mover struct {
 	err   error
 	heard []roster.Telling
@@ -42,7 +42,7 @@ func (m *mover) Status(context.Context) (rollout.Status, error) {
 	return rollout.Status{Stalled: "so it is"}, m.err
 }
 
-// serverOf is a server of a store, which listens, and is there for others to see.
+// serverOf runs a replica of a store, which listens and is registered.
 func serverOf(t *testing.T, store state.Store, id string, prepare func(*Peers)) *Peers {
 	t.Helper()
 	key, err := NewKey()
@@ -71,7 +71,7 @@ func serverOf(t *testing.T, store state.Store, id string, prepare func(*Peers)) 
 	return p
 }
 
-// pair is a server that leads in term 7, and one that knows it.
+// pair runs a replica that leads in term 7, and one that knows it.
 func pair(t *testing.T) (m *mover, leads, follows *Peers) {
 	t.Helper()
 	store := opened(t)
@@ -84,8 +84,8 @@ func pair(t *testing.T) (m *mover, leads, follows *Peers) {
 	return m, leads, follows
 }
 
-// TestPeers: what is told arrives, from a server that was not known yet, and errors
-// that are decided on stay what they are.
+// TestPeers checks that a report arrives, even from a replica that wasn't known yet, and
+// that errors that callers decide on keep their identity.
 func TestPeers(t *testing.T) {
 	m, _, p := pair(t)
 	l := p.Leader()
@@ -126,8 +126,8 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// TestAway: a server that takes connections and does not answer is there; one where nothing
-// listens is not.
+// TestAway checks that a replica that accepts connections but doesn't answer isn't away,
+// and that one where nothing listens is.
 func TestAway(t *testing.T) {
 	_, leads, follows := pair(t)
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
@@ -150,8 +150,9 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestCallAll: all that live are asked, and those that can't be reached keep no answer
-// back; another server at the address of one that is gone is not taken for it.
+// TestCallAll checks that all live replicas are called, that unreachable ones don't delay
+// the other answers, and that another server at the address of a former replica isn't taken
+// for it.
 func TestCallAll(t *testing.T) {
 	store := opened(t)
 	names := func(p *Peers) {
@@ -177,13 +178,13 @@ func TestCallAll(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	moved := a.Registry.seen["b"]
-	moved.Address, moved.Key = c.Registry.own.Address, "another" // no connection of before is to it
+	moved.Address, moved.Key = c.Registry.own.Address, "another" // no earlier connection is to it
 	if got, want := ask(), map[string]string{"b": "error", "c": "hello a, I am c"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
 
-// TestAsk: what is asked for is served as it is.
+// TestAsk checks that the response is passed on unchanged.
 func TestAsk(t *testing.T) {
 	store := opened(t)
 	b := serverOf(t, store, "b", func(p *Peers) {
@@ -210,8 +211,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// TestStrangers: who is not in the store gets nothing, whatever it shows, and one that
-// was and is no more neither.
+// TestStrangers checks that a server that isn't registered, or is no longer, is rejected,
+// whatever certificate it presents.
 func TestStrangers(t *testing.T) {
 	m, leads, follows := pair(t)
 	stranger := *follows
@@ -251,7 +252,7 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
-// counting counts how often it is asked who there is.
+// counting counts how often the replicas are listed.
 type counting struct {
 	state.Store
 	mu    sync.Mutex
@@ -265,8 +266,8 @@ func (c *counting) List(ctx context.Context, prefix string) ([]state.Entry, stat
 	return c.Store.List(ctx, prefix)
 }
 
-// TestManyStrangers: however many ask, the store is not asked that often, and who is
-// one of the servers is answered.
+// TestManyStrangers checks that many strangers cause few reads of the store, and don't keep
+// replicas from being answered.
 func TestManyStrangers(t *testing.T) {
 	_, leads, follows := pair(t)
 	counted := &counting{Store: leads.Registry.store}
@@ -278,7 +279,7 @@ func TestManyStrangers(t *testing.T) {
 	config := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{strangers.certificate}}
 	began := time.Now()
 	var silent []net.Conn
-	for range 512 { // they say nothing at all
+	for range 512 { // they send nothing
 		c, err := net.Dial("tcp", leads.Registry.own.Address)
 		if err != nil {
 			t.Fatal(err)

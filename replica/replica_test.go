@@ -47,8 +47,8 @@ func others(t *testing.T, r *Registry, want map[string]bool) {
 	}
 }
 
-// TestRegistry: servers see each other come, die, come back at another address, and
-// end.
+// TestRegistry checks that replicas see each other join, die, return at another address,
+// and leave.
 func TestRegistry(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -65,7 +65,7 @@ func TestRegistry(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		others(t, a, map[string]bool{})
 
-		// One that dies says nothing.
+		// One that dies announces nothing.
 		if err := b.show(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -118,8 +118,8 @@ func (away) List(context.Context, string) ([]state.Entry, state.Revision, error)
 	return nil, 0, errAway
 }
 
-// TestStoreAway: while the store can't be asked, who was there counts as there, for as
-// long as that takes.
+// TestStoreAway checks that, while the store can't be read, the replicas last seen count as
+// live.
 func TestStoreAway(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -144,7 +144,7 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
-// TestTwin: a server notices that another has its id.
+// TestTwin checks that a replica notices another with its ID.
 func TestTwin(t *testing.T) {
 	store := opened(t)
 	before, a, b := NewRegistry(store, Member{ID: "a", Key: "k0"}, discard), NewRegistry(store, Member{ID: "a", Key: "k1"}, discard), NewRegistry(store, Member{ID: "a", Key: "k2"}, discard)
@@ -170,7 +170,7 @@ func TestTwin(t *testing.T) {
 	}
 }
 
-// TestLead: others are told who leads, and a later term counts.
+// TestLead checks that other replicas learn who leads, and that the latest term wins.
 func TestLead(t *testing.T) {
 	store := opened(t)
 	a, b := NewRegistry(store, Member{ID: "a", Address: "10.0.0.1:1"}, discard), NewRegistry(store, Member{ID: "b", Address: "10.0.0.2:1"}, discard)
@@ -206,12 +206,12 @@ func TestLead(t *testing.T) {
 	}
 }
 
-// TestSameClock: who leads after a server with another clock, or after one of which it has
-// never heard, knows that times of it mean nothing.
+// TestSameClock checks that a leader knows whether it can use its predecessor's times: not
+// if that had another clock, or if it has never seen that.
 func TestSameClock(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		skew time.Duration // of the clock of who led before
+		skew time.Duration // of its predecessor's clock
 		seen bool
 		want bool
 	}{

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// fleet is Envoys, of which each has a stream to one of some servers.
+// fleet is a fleet of Envoys, each with a stream to one of several replicas.
 type fleet struct {
 	mu    sync.Mutex
 	at    []int // streams of each server
@@ -17,7 +17,7 @@ type fleet struct {
 	moved int
 }
 
-// now is how many each server has, and how many were moved.
+// now returns how many streams each replica has, and how many were moved.
 func (f *fleet) now() (at []int, moved int) {
 	synctest.Wait()
 	f.mu.Lock()
@@ -25,7 +25,7 @@ func (f *fleet) now() (at []int, moved int) {
 	return slices.Clone(f.at), f.moved
 }
 
-// held are the streams of one server.
+// held has the streams of one replica.
 type held struct {
 	f *fleet
 	i int
@@ -55,8 +55,8 @@ func (h held) Move(most int) int {
 
 func (h held) Leave(most int) int { return h.Move(most) }
 
-// TestStreamsSpread: streams of servers of one store become even when one comes back,
-// and all of one that ends go to the others, not at once.
+// TestStreamsSpread checks that streams become even when a replica returns, and that those
+// of one that shuts down move to the others gradually.
 func TestStreamsSpread(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -112,8 +112,8 @@ func TestStreamsSpread(t *testing.T) {
 	})
 }
 
-// TestStreamsAlone: a server that is alone closes no stream, also as it ends, until
-// another is there.
+// TestStreamsAlone checks that a replica without others closes no stream, not even at
+// shutdown, until there is another.
 func TestStreamsAlone(t *testing.T) {
 	store := opened(t)
 	synctest.Test(t, func(t *testing.T) {

@@ -4,7 +4,7 @@ package scaffold_test
 
 import "testing"
 
-// It takes a Rust toolchain with a WASI target: go test -tags rust.
+// TestRustBuilds needs a Rust toolchain with a WASI target: go test -tags rust.
 func TestRustBuilds(t *testing.T) {
 	folder := newFilter(t, "rust")
 	command(t, folder, "make", "test")

@@ -18,8 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "copy filter/stdgo into the templates")
 
-// TestStdgo: new filters get the very stdgo that the project's own have. It is
-// copied because embedding stops at a folder with a go.mod.
+// TestStdgo checks that new filters get the same stdgo as the project's own. It is copied
+// because embedding stops at a directory with a go.mod.
 func TestStdgo(t *testing.T) {
 	const from, to = "../filter/stdgo", "templates/go/stdgo"
 	want := map[string]string{}
@@ -79,7 +79,7 @@ func TestGoBuilds(t *testing.T) {
 	tries(t, folder)
 }
 
-// tries runs the tests that come with a filter, by this very xds-server.
+// tries runs the tests of a new filter with this xds-server.
 func tries(t *testing.T, folder string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "xds-server")
@@ -87,8 +87,7 @@ func tries(t *testing.T, folder string) {
 	command(t, folder, "make", "try", "XDS_SERVER="+program)
 }
 
-// newFilter makes a filter "my-filter" and checks what doesn't need a
-// compiler.
+// newFilter creates a filter "my-filter", and checks what needs no compiler.
 func newFilter(t *testing.T, lang string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -112,7 +111,7 @@ func newFilter(t *testing.T, lang string) string {
 	return folder
 }
 
-// makes runs make, and drops module and definition into a directory.
+// makes runs make, and installs module and definition into a directory.
 func makes(t *testing.T, folder string) {
 	t.Helper()
 	to := t.TempDir()
@@ -142,7 +141,7 @@ func makes(t *testing.T, folder string) {
 	}
 }
 
-// command runs one that must succeed; gofmt must say nothing.
+// command runs a command that must succeed; gofmt must print nothing.
 func command(t *testing.T, dir, name string, args ...string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// BenchmarkJudge is a wave of 16 Envoys beside 16 others, at 300 requests a second.
+// BenchmarkJudge judges a wave of 16 Envoys, with 16 controls, at 300 requests a second.
 func BenchmarkJudge(b *testing.B) {
 	good := load{60, 1200, 12, 5 * time.Millisecond}
 	w := Wave{Began: began, Now: began.Add(BlockTime * 60), New: cohort("new", 16, began, good, good), Control: cohort("old", 16, time.Time{}, good, good)}
@@ -14,7 +14,7 @@ func BenchmarkJudge(b *testing.B) {
 	}
 }
 
-// BenchmarkReceive is a message of a hundred samples.
+// BenchmarkReceive receives a message of a hundred samples.
 func BenchmarkReceive(b *testing.B) {
 	c := NewCounts()
 	c.Watch([]string{"watched-1"}, time.Time{})

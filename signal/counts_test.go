@@ -53,7 +53,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// TestCountsAreBounded: of hours the beginning and the end is kept.
+// TestCountsAreBounded checks that of a long wave the first and the last blocks are kept.
 func TestCountsAreBounded(t *testing.T) {
 	c := NewCounts()
 	var all []string
@@ -126,8 +126,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// TestAddBlocks: what another took of a node is added to what was told here, whichever
-// is known first.
+// TestAddBlocks checks that blocks of a node from another server are added to the samples
+// that were received here, in either order.
 func TestAddBlocks(t *testing.T) {
 	there, here := NewCounts(), NewCounts()
 	at := func(d time.Duration) time.Time { return began.Add(d) }
@@ -167,7 +167,8 @@ func TestAddBlocks(t *testing.T) {
 	}
 }
 
-// TestReadBlocks: what is not whole, in order and of the time of blocks is refused.
+// TestReadBlocks checks that blocks that are incomplete, unordered or misaligned are
+// rejected.
 func TestReadBlocks(t *testing.T) {
 	some := []Block{{Start: began, Latencies: NewLatencies(time.Millisecond)}, {Start: began.Add(BlockTime)}}
 	some[0].Parts[1] = Count{1, 1}

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestVariances: of what follows on each other the mean is as uncertain as it is:
-// compared with the means of many that are drawn.
+// TestVariances compares the estimated uncertainty of the mean of dependent values with the
+// means of many drawn sequences.
 func TestVariances(t *testing.T) {
 	const n, draws = 200, 2000
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, keep := range []float64{0, 0.7} { // of what one has in the next
+	for _, keep := range []float64{0, 0.7} { // the share of a value that the next one inherits
 		var estimated, of, squares float64
 		for range draws {
 			xs, x := make([]float64, n), 0.0
@@ -29,8 +29,8 @@ func TestVariances(t *testing.T) {
 	}
 }
 
-// TestInTheEnd: the longer Envoys are watched the surer it is that a change is
-// judged, and what befell them just before makes it less so.
+// TestInTheEnd checks that a verdict becomes more likely the longer Envoys are watched, and
+// less likely after disturbances just before.
 func TestInTheEnd(t *testing.T) {
 	const unit = 0.01
 	sure := func(blocks int, errors func(i int) uint32) float64 {

@@ -12,14 +12,14 @@ import (
 var asked = Thresholds{Waves: 4,
 	Errors: Limit{More: 0.01, Confidence: 0.999}, Latency: Limit{More: 0.25, Confidence: 0.999}, Quantile: 0.99}
 
-// load is what an Envoy is like for some blocks.
+// load is the load of an Envoy for some blocks.
 type load struct {
 	blocks, requests, errors int
 	took                     time.Duration
 }
 
-// cohort makes Envoys of blocks before and since the wave began: of each block the
-// same requests, whose latencies spread by half.
+// cohort returns Envoys with blocks before and since the beginning of the wave. The blocks
+// of a load have equal requests, whose latencies spread by half.
 func cohort(name string, n int, since time.Time, before, after load) []Envoy {
 	var all []Envoy
 	for i := range n {
@@ -111,7 +111,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// TestJudgeNumbers: what is found is what there is.
+// TestJudgeNumbers checks the measured values in verdicts.
 func TestJudgeNumbers(t *testing.T) {
 	w := wave(load{100, 1000, 35, 10 * time.Millisecond}, load{100, 1000, 10, 5 * time.Millisecond},
 		load{100, 1000, 25, 5 * time.Millisecond}, load{100, 1000, 20, 5 * time.Millisecond})
@@ -134,8 +134,9 @@ func TestJudgeNumbers(t *testing.T) {
 	}
 }
 
-// TestBurstsStopNothing: an Envoy that fails by itself for less than a minute, when
-// the wave began or at any other time, stops nothing, however often one looks.
+// TestBurstsStopNothing checks that an Envoy that fails for less than a minute, for a
+// reason of its own, stops nothing, whether at the beginning of a wave or later, and
+// however often the wave is judged.
 func TestBurstsStopNothing(t *testing.T) {
 	for _, burst := range []struct{ from, blocks, errors int }{{0, 14, 200}, {0, 14, 240}, {8, 14, 150}, {25, 14, 200}, {-14, 14, 200}} {
 		good := load{60, 1000, 10, 5 * time.Millisecond}
@@ -157,7 +158,8 @@ func TestBurstsStopNothing(t *testing.T) {
 	}
 }
 
-// TestSevereErrorsAreSeenSoon: where nearly all requests fail, half a minute tells.
+// TestSevereErrorsAreSeenSoon checks that half a minute is enough if nearly all requests
+// fail.
 func TestSevereErrorsAreSeenSoon(t *testing.T) {
 	good := load{60, 1000, 10, 5 * time.Millisecond}
 	w := wave(good, good, good, good)
@@ -241,8 +243,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestAlikeLatencies: where all requests take as long, a quantile is where nothing
-// is above.
+// TestAlikeLatencies judges latencies of which all are equal, so that none is above a
+// quantile.
 func TestAlikeLatencies(t *testing.T) {
 	for factor, want := range map[float64]Kind{1: Good, 1.1: Good, 1.6: Bad, 0.5: Good} {
 		good := load{40, 1000, 10, 5 * time.Millisecond}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestKeep: a wave is judged the same by what was kept of it.
+// TestKeep checks that a wave gets the same verdicts after it was saved and restored.
 func TestKeep(t *testing.T) {
 	for _, limits := range []Thresholds{
 		{Errors: Limit{0.01, 0.999}},
@@ -44,7 +44,7 @@ func TestKeep(t *testing.T) {
 			t.Errorf("with %+v: %+v, want %+v", limits, got, whole)
 		}
 		t.Logf("%d bytes", len(b))
-		for n := range b { // a part of it, and one with something else in it
+		for n := range b { // truncated, or with another byte
 			if _, err := Kept(b[:n]); err == nil {
 				t.Fatalf("%d of %d bytes can be read", n, len(b))
 			}
@@ -58,7 +58,7 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// FuzzKept: what was damaged is an error, or is some wave that can be judged.
+// FuzzKept checks that damaged data is an error, or a wave that can be judged.
 func FuzzKept(f *testing.F) {
 	w := someWave(rand.New(rand.NewPCG(3, 4)))
 	w.New, w.Control = w.New[:1], w.Control[:1]
@@ -77,8 +77,8 @@ func FuzzKept(f *testing.F) {
 	})
 }
 
-// someWave is one of three Envoys and eight others, five minutes before and two
-// since, of which some blocks are missing.
+// someWave returns a wave of three Envoys and eight controls, five minutes before its
+// beginning and two since, with some blocks missing.
 func someWave(r *rand.Rand) Wave {
 	w := Wave{Began: began.Add(1300 * time.Millisecond), Now: began.Add(2 * time.Minute)}
 	envoy := func(name string, slower float64) Envoy {

@@ -51,8 +51,8 @@ func TestLatenciesAtTheEnds(t *testing.T) {
 	}
 }
 
-// TestSlowerIsFurther: what is slower by a share is as many buckets further up,
-// which the test of latency rests on.
+// TestSlowerIsFurther checks that being slower by a share means being a fixed number of
+// buckets higher, which the latency test relies on.
 func TestSlowerIsFurther(t *testing.T) {
 	for _, more := range []float64{0.01, 0.25, 1} {
 		f := further(more)

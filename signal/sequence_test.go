@@ -9,9 +9,9 @@ import (
 
 var sequences = flag.Int("sequences", 0, "sequences to play of each distribution")
 
-// TestEvidence: looked at after each block, evidence that there is nothing to find
-// exceeds log(1/α) in no more than a share α of all sequences, whatever the
-// distribution, as long as it is symmetric; and it is found where there is.
+// TestEvidence checks that evidence, computed after each block, exceeds log(1/α) in at most
+// a share α of all sequences without a difference, whatever their symmetric distribution,
+// and that it finds a difference that exists.
 func TestEvidence(t *testing.T) {
 	const alpha = 0.01
 	n := 3000
@@ -69,7 +69,8 @@ func few(r *rand.Rand, mean float64) int {
 	return n
 }
 
-// TestOneBlockSaysLittle: however large differences are, evidence takes blocks.
+// TestOneBlockSaysLittle checks that evidence needs several blocks, however large the
+// differences.
 func TestOneBlockSaysLittle(t *testing.T) {
 	for n, most := range map[int]float64{1: 0.5, 10: 5, 15: 7.5} {
 		var ys []float64
@@ -82,8 +83,8 @@ func TestOneBlockSaysLittle(t *testing.T) {
 	}
 }
 
-// TestBaselineIsUsedUp: looking on does not make up for not having looked before,
-// whatever is looked at: evidence that is not there is not found in the end.
+// TestBaselineIsUsedUp checks that reuse of a short baseline doesn't make false evidence:
+// however long a sequence without a difference is watched, none is found in the end.
 func TestBaselineIsUsedUp(t *testing.T) {
 	const rounds, alpha = 20, 0.02
 	for name, draw := range map[string]func(*rand.Rand) float64{
@@ -114,7 +115,8 @@ func TestBaselineIsUsedUp(t *testing.T) {
 	}
 }
 
-// TestMixtureOfAnything: it grows with the sum, and says nothing where the sum is negative.
+// TestMixtureOfAnything checks that the mixture grows with the sum, and is no evidence if
+// that is negative.
 func TestMixtureOfAnything(t *testing.T) {
 	for squares := 0.0; squares < 1000; squares += 7 {
 		last := math.Inf(-1)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// disk is a Store that only takes batches, if it is not full.
+// disk is a Store that only accepts batches, if it is not full.
 type disk struct {
 	Store
 	mu      sync.Mutex
@@ -32,7 +32,7 @@ func (d *disk) Apply(_ context.Context, ops []Op) (Revision, error) {
 	return 0, nil
 }
 
-// told is what was written, a batch a line.
+// told returns what was written, a batch a line.
 func (d *disk) told() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -94,8 +94,8 @@ func TestWriter(t *testing.T) {
 	})
 }
 
-// A thousand changes a second are two writes, only the last of each value is
-// encoded, and nothing is written while nothing changes.
+// TestWriterGathers checks that a thousand changes a second make two writes, that only the
+// last version of each value is encoded, and that nothing is written while nothing changes.
 func TestWriterGathers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{}
@@ -131,7 +131,7 @@ func (c counted) MarshalJSON() ([]byte, error) {
 	return fmt.Append(nil, c.value), nil
 }
 
-// What can't be written is told, ever more rarely.
+// TestWriterTriesAgain checks that failing writes are logged, more and more rarely.
 func TestWriterTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -152,8 +152,8 @@ func TestWriterTriesAgain(t *testing.T) {
 	})
 }
 
-// What can't be encoded, or has too long a name, keeps nothing else from being
-// written.
+// TestWriterLeavesOut checks that an entry that can't be encoded, or whose key is too long,
+// doesn't keep others from being written.
 func TestWriterLeavesOut(t *testing.T) {
 	var log strings.Builder
 	d := &disk{}
@@ -170,7 +170,8 @@ func TestWriterLeavesOut(t *testing.T) {
 	}
 }
 
-// Who flushes at the same time shares writes, and each finds its value written.
+// TestFlushIsShared checks that concurrent flushes share writes, and that each finds its
+// value written.
 func TestFlushIsShared(t *testing.T) {
 	d := &disk{}
 	w := NewWriter(d, slog.New(slog.DiscardHandler))
@@ -209,7 +210,7 @@ func TestHurry(t *testing.T) {
 	})
 }
 
-// A View of no Writer keeps nothing, and needs no care.
+// TestNothingKept checks that a View of no Writer stores nothing, and does no harm.
 func TestNothingKept(t *testing.T) {
 	var w *Writer
 	for _, v := range []View{{}, w.View("p/")} {
@@ -223,7 +224,8 @@ func TestNothingKept(t *testing.T) {
 	}
 }
 
-// picky is a Store that takes some entries never, and nothing when the term is over.
+// picky is a Store that never accepts some entries, and accepts nothing when the term is
+// over.
 type picky struct {
 	disk
 	over bool
@@ -241,7 +243,7 @@ func (p *picky) Apply(ctx context.Context, ops []Op) (Revision, error) {
 	return p.disk.Apply(ctx, ops)
 }
 
-// TestRefused: what a store never takes is left out, and told.
+// TestRefused checks that an entry that a store never accepts is left out, and logged.
 func TestRefused(t *testing.T) {
 	var log strings.Builder
 	d := &picky{}
@@ -260,8 +262,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestDeposed: what belongs to a term that is over is not tried again, and whoever waits
-// for it is told.
+// TestDeposed checks that an entry of a term that is over is not retried, and that whoever
+// waits for it gets an error.
 func TestDeposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
@@ -282,7 +284,7 @@ func TestDeposed(t *testing.T) {
 	})
 }
 
-// copied is a Store with a copy, whose pushes hang until they may go on.
+// copied is a Store with a copy, whose pushes hang until they may continue.
 type copied struct {
 	disk
 	may chan error
@@ -309,8 +311,8 @@ func (c *copied) Push(_ context.Context, noted []Noted) error {
 	return err
 }
 
-// TestNotedMeanwhile: while a push hangs, or is waited with, what is put is noted within
-// a moment, at once where that is asked for, and is pushed when that can be.
+// TestNotedMeanwhile checks that a value that is put while a push hangs, or is delayed, is
+// noted soon, or immediately on request, and is pushed as soon as possible.
 func TestNotedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &copied{may: make(chan error)}
@@ -335,7 +337,7 @@ func TestNotedMeanwhile(t *testing.T) {
 		want("it still hangs", "a=2")
 		c.may <- errors.New("no answer")
 		v.Put("a", 3)
-		time.Sleep(firstRetry / 4) // less than the least pause
+		time.Sleep(firstRetry / 4) // less than the shortest pause
 		v.Hurry()
 		want("it has failed", "a=3")
 		c.may <- nil

@@ -10,8 +10,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 )
 
-// rolledOut plays a story, and gives the spans with their events and all that
-// they say.
+// rolledOut plays a story, and returns the spans with their events and attributes.
 func rolledOut(t *testing.T, story func(*Tracer)) string {
 	t.Helper()
 	kept := &keeper{}
@@ -119,7 +118,7 @@ rollout hello 6000-7000 change=c1 policy=careful state=done envoys=40 waves=0
 	none.RolledOut(stopped)
 }
 
-// TestTellingsAreBounded: of changes that never end, not all is remembered.
+// TestTellingsAreBounded checks that only so much is kept of changes that never end.
 func TestTellingsAreBounded(t *testing.T) {
 	tr := &Tracer{}
 	for i := range 3 * maxRollouts {

@@ -26,8 +26,8 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func after(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
 
-// traced plays a story to a Tracer and gives the spans as lines: indented
-// under their parents, by start, with times in milliseconds.
+// traced plays a story to a Tracer, and returns the spans as lines: indented under their
+// parents, sorted by start, with times in milliseconds.
 func traced(t *testing.T, o Options, story func(t *Tracer, at func(ms int))) string {
 	t.Helper()
 	now := noon
@@ -47,7 +47,7 @@ func traced(t *testing.T, o Options, story func(t *Tracer, at func(ms int))) str
 	return kept.tree()
 }
 
-// keeper is an exporter that forgets nothing at the end.
+// keeper is an exporter that keeps its spans after shutdown.
 type keeper struct {
 	tracetest.InMemoryExporter
 	spans tracetest.SpanStubs
@@ -115,9 +115,9 @@ func TestTraces(t *testing.T) {
 	}{
 		{"a swap", 0, func(tr *Tracer, at func(int)) {
 			tr.Read(read(0))
-			tr.Published(publish(25, "hello=v1", false)) // of a start: v1 is new
+			tr.Published(publish(25, "hello=v1", false)) // at startup: v1 is new
 			tr.Read(read(1000))
-			tr.Published(publish(1025, "hello=v1", true)) // v2 is on its way: no trace yet
+			tr.Published(publish(1025, "hello=v1", true)) // v2 is pending: no trace yet
 			at(1060)
 			tr.Fetched("https://modules/hello.wasm", "abc", 40*time.Millisecond, nil)
 			at(1070)
@@ -125,7 +125,7 @@ func TestTraces(t *testing.T) {
 			tr.Published(publish(1071, "hello=v2", false))
 			tr.Swapped(swapped("a", "v2", "primed", 1100))
 			tr.Swapped(swapped("a", "v2", "swapped", 1105))
-			tr.Swapped(swapped("a", "v3", "swapped", 1106)) // nobody published it
+			tr.Swapped(swapped("a", "v3", "swapped", 1106)) // never published
 		}, `
 change 0-28
   wait for quiet 0-20
@@ -146,7 +146,7 @@ change 1000-1105
 `},
 		{"many Envoys", 2, func(tr *Tracer, _ func(int)) {
 			tr.Published(publish(0, "hello=v1", false))
-			tr.Published(publish(0, "hello=v1", false)) // the same again
+			tr.Published(publish(0, "hello=v1", false)) // no change
 			tr.Published(publish(10, "hello=v2", false))
 			for i, node := range []string{"a", "b", "c", "d"} {
 				tr.Swapped(swapped(node, "v2", "primed", 20+i))
@@ -192,7 +192,8 @@ change 0-34 (fetch and verify: 404)
 	}
 }
 
-// What goes on for ever, or comes to nothing, takes no more memory.
+// TestBounds checks that what never ends, or comes to nothing, doesn't use ever more
+// memory.
 func TestBounds(t *testing.T) {
 	traced(t, Options{}, func(tr *Tracer, _ func(int)) {
 		for i := range 10 * maxPending {
@@ -251,7 +252,7 @@ func TestConfigured(t *testing.T) {
 	}
 }
 
-// TestSent lets a collector take what the environment says is to be sent.
+// TestSent checks that spans reach a collector that the environment configures.
 func TestSent(t *testing.T) {
 	got := make(chan *collector.ExportTraceServiceRequest, 10)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

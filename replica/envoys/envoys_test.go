@@ -19,7 +19,7 @@ import (
 	"wasmxds/xds"
 )
 
-// server is the Envoys of a server: their ids, those that are away begin with "-".
+// server has the Envoys of a server: their IDs, where "-" means that they are away.
 type server struct {
 	mu         sync.Mutex
 	ids        []string
@@ -113,7 +113,7 @@ func (s *server) Elsewhere(ids []string) {
 	s.generation++
 }
 
-// joined runs a server of a store; stop ends what others reach.
+// joined runs a replica; stop ends what others can reach.
 func joined(t *testing.T, store state.Store, id string, s *server) (a *All, stop func()) {
 	t.Helper()
 	_, stop = replicatest.Serve(t, store, id, func(p *replica.Peers) []func(context.Context) {
@@ -136,7 +136,7 @@ func eventually(t *testing.T, is func() error) {
 	}
 }
 
-// counted waits until a server counts so many.
+// counted waits until a replica has the wanted counts.
 func counted(t *testing.T, a *All, want xds.NodeCount, filter xds.FilterCount) {
 	t.Helper()
 	eventually(t, func() error {
@@ -148,8 +148,8 @@ func counted(t *testing.T, a *All, want xds.NodeCount, filter xds.FilterCount) {
 	})
 }
 
-// TestAll: each server tells of the Envoys of all, of one that moves as by the server
-// that it went to, and counts none as running that is not known to be.
+// TestAll checks that each replica reports the Envoys of all, one that has moved only with
+// its new replica, and that none is counted as running that isn't known to run.
 func TestAll(t *testing.T) {
 	store, err := local.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -200,7 +200,7 @@ func TestAll(t *testing.T) {
 
 	before := all[1].Generation()
 	of[0].set("-a", "d", "-gone")
-	of[1].set("b", "c", "a") // it was here before the other noticed that it went
+	of[1].set("b", "c", "a") // it was here before the other replica noticed that it left
 	for _, a := range all {
 		counted(t, a, xds.NodeCount{Connected: 5, Away: 1, Awaited: 1}, xds.FilterCount{Nodes: 5, Running: 5, Away: 1})
 	}
@@ -224,7 +224,7 @@ func TestMerged(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, nodes string
-		ends        string // of each server; .: it has told all
+		ends        string // of each replica; .: it has sent everything
 		limit       int
 		want, next  string
 	}{
@@ -257,7 +257,7 @@ func TestMerged(t *testing.T) {
 	}
 }
 
-// TestEncoded: an answer is only so large, and has one node at least.
+// TestEncoded checks that an answer has a size limit, but at least one node.
 func TestEncoded(t *testing.T) {
 	var nodes []xds.NodeStatus
 	for i := range 5 {

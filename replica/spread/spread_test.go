@@ -25,19 +25,19 @@ func TestNext(t *testing.T) {
 		others []Other
 		want   int
 	}{
-		{1000, nil, 0},                // nobody takes them
+		{1000, nil, 0},                // there is no other replica
 		{0, others(1000), 0},          // nothing to close
 		{1000, others(1000, 1000), 0}, // even
 		{1099, others(1000, 901), 0},  // within a tenth
-		{1101, others(1000, 899), 21}, // not any more
-		{1050, others(1050, 880), 12}, // one has too little, though none a tenth too much
-		{900, others(1500, 0), 20},    // so is one with more than the share
-		{800, others(1600, 0), 0},     // but no other
+		{1101, others(1000, 899), 21}, // no longer
+		{1050, others(1050, 880), 12}, // one has too few, though none has a tenth too many
+		{900, others(1500, 0), 20},    // here as well: another has more than its share
+		{800, others(1600, 0), 0},     // but here no other has
 		{1500, others(1500, 0), 67},   // a fifteenth of the share a second
 		{30_000, others(0), 500},      // at most
-		{6, others(0), 1},             // few
-		{4, others(3), 0},             // as even as it can be
-		{3, others(3, 1), 0},          // not more than a share
+		{6, others(0), 1},             // a small fleet
+		{4, others(3), 0},             // as even as possible
+		{3, others(3, 1), 0},          // at most a share
 		{4, others(3, 0), 1},          //
 		{2, others(0), 1},             //
 		{1, others(0), 0},             //
@@ -52,13 +52,13 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// TestStale: what others tell is older than what was closed here, and those streams
-// are not closed once more.
+// TestStale checks that streams that were closed here aren't closed again because of counts
+// of other replicas that are older.
 func TestStale(t *testing.T) {
 	var s Spread
 	now, own := began, 6
 	for range 60 {
-		n := s.Next(now, own, others(0)) // it says nothing new
+		n := s.Next(now, own, others(0)) // nothing new
 		s.Closed(now, n)
 		own -= n
 		now = now.Add(Every / 2)
@@ -68,12 +68,12 @@ func TestStale(t *testing.T) {
 	}
 }
 
-// world simulates servers, and Envoys that go to another when their stream is closed.
+// world simulates replicas, and Envoys that move to another when their stream is closed.
 type world struct {
 	rand    *rand.Rand
 	now     time.Time
 	servers []*server
-	under   []landing // streams that are closed and not there yet
+	under   []landing // streams that are closed, and not opened again yet
 	next    func(w *world, from int) int
 	moved   int
 }
@@ -83,7 +83,7 @@ type server struct {
 	streams int
 	away    bool
 	beat    time.Duration // into the period
-	told    []Other       // by the others, as it knows; At zero: it doesn't
+	told    []Other       // of the others, as it knows; At zero: unknown
 	arrived int           // in this second
 	most    int
 }
@@ -112,7 +112,7 @@ func newWorld(seed uint64, streams ...int) *world {
 	return w
 }
 
-// kill has a server's Envoys go to the others.
+// kill kills a replica: its Envoys move to the others.
 func (w *world) kill(i int) {
 	s := w.servers[i]
 	for range s.streams {
@@ -132,7 +132,7 @@ func (w *world) back(i int) {
 	}
 }
 
-// random is what Envoys do that go round the servers, each in an order of its own.
+// random simulates Envoys that try the replicas in random orders.
 func random(w *world, from int) int {
 	to := w.rand.IntN(len(w.servers) - 1)
 	if to >= from {
@@ -141,10 +141,10 @@ func random(w *world, from int) int {
 	return to
 }
 
-// turn is what Envoys do that all go round in the same order.
+// turn simulates Envoys that all try the replicas in the same order.
 func turn(w *world, from int) int { return (from + 1) % len(w.servers) }
 
-// stubborn are Envoys of which a third come back.
+// stubborn simulates Envoys of which a third return to the same replica.
 func stubborn(w *world, from int) int {
 	if w.rand.IntN(3) == 0 {
 		return from
@@ -152,7 +152,7 @@ func stubborn(w *world, from int) int {
 	return random(w, from)
 }
 
-// service is what Envoys do whose connections a Service of Kubernetes gives to any server.
+// service simulates Envoys that connect through a Service of Kubernetes, to any replica.
 func service(w *world, _ int) int { return w.rand.IntN(len(w.servers)) }
 
 func (w *world) step(t time.Duration) {
@@ -204,15 +204,15 @@ func (w *world) close(i int, s *server) {
 	}
 }
 
-// cut are Envoys that reach two of three servers.
+// cut simulates Envoys that can reach two of three replicas.
 func cut(w *world, from int) int {
-	if w.rand.IntN(4) == 0 { // the one that closed is not taken for failed any more
+	if w.rand.IntN(4) == 0 { // the one that closed the stream is tried again
 		return from
 	}
 	return 1 - from
 }
 
-// even says whether all servers have about the same.
+// even reports whether all replicas have about equal numbers.
 func (w *world) even() bool {
 	all := len(w.under)
 	for _, s := range w.servers {
@@ -235,12 +235,13 @@ func (w *world) String() string {
 	return fmt.Sprint(all)
 }
 
-// TestConverges: within a minute all have about the same, and then nothing moves.
+// TestConverges checks that numbers are about equal within a minute, and that nothing moves
+// after that.
 func TestConverges(t *testing.T) {
 	for name, c := range map[string]struct {
 		streams []int
 		next    func(*world, int) int
-		moves   float64 // at most, of what the last one lacks
+		moves   float64 // at most, as a multiple of what the last replica lacks
 	}{
 		"two, one restarted":       {[]int{9000, 0}, random, 1.1},
 		"three, one restarted":     {[]int{4500, 4500, 0}, random, 2.3},
@@ -299,13 +300,13 @@ func TestConverges(t *testing.T) {
 	}
 }
 
-// TestKilled: while a server is away, known to be or not, nothing moves; when it is
-// back, all is even within a minute.
+// TestKilled checks that nothing moves while a replica is away, whether that is known or
+// not, and that numbers are even within a minute after its return.
 func TestKilled(t *testing.T) {
 	for _, servers := range []int{2, 3, 5, 10} {
 		for _, n := range []int{3, 3000} {
 			if n == 3 && servers > 3 {
-				continue // where each Envoy goes is chance, and a share is few
+				continue // with few streams, chance decides where they go
 			}
 			for _, away := range []time.Duration{time.Second, 4 * time.Second, 15 * time.Second, time.Minute} {
 				t.Run(fmt.Sprintf("%d servers with %d, away for %v", servers, n, away), func(t *testing.T) {
@@ -318,7 +319,7 @@ func TestKilled(t *testing.T) {
 							case killed:
 								w.kill(0)
 							case back:
-								if w.moved > 0 && n > 3 { // of few it may be that all go to one
+								if w.moved > 0 && n > 3 { // with few streams, all may go to one replica
 									t.Errorf("seed %d: %d were moved while it was away: %v", seed, w.moved, w)
 								}
 								w.back(0)
@@ -338,7 +339,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestOutOfReach: streams that can't go where the fewest are do not wander about.
+// TestOutOfReach checks that streams that can't reach the least loaded replica aren't moved
+// forever.
 func TestOutOfReach(t *testing.T) {
 	w := newWorld(1, 4500, 4500, 0)
 	w.next = cut
@@ -363,11 +365,11 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// TestComeAndGo: Envoys that come and go all day are not a reason to move others.
+// TestComeAndGo checks that Envoys that join and leave all day don't cause moves of others.
 func TestComeAndGo(t *testing.T) {
 	w := newWorld(1, 3000, 3000, 3000)
 	for at := time.Duration(0); at < time.Hour; at += step {
-		if at%time.Second == 0 { // some thirty thousand a day
+		if at%time.Second == 0 { // about thirty thousand a day
 			w.servers[w.rand.IntN(3)].streams++
 			w.servers[w.rand.IntN(3)].streams--
 		}

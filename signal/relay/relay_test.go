@@ -14,7 +14,7 @@ import (
 
 var start = time.Unix(1_800_000_000, 0)
 
-// servers are one that leads and others, each with a clock of its own.
+// servers are a leading server and others, each with a clock of its own.
 type servers struct {
 	leader  *Leader
 	sampled map[string]int
@@ -46,7 +46,7 @@ func newServers(skews ...time.Duration) *servers {
 	return s
 }
 
-// lead has a server lead that has heard of nothing.
+// lead has a server lead that knows nothing yet.
 func (s *servers) lead() {
 	s.leader = NewLeader(signal.NewCounts(), func(node string, n int) { s.sampled[node] += n })
 }
@@ -61,7 +61,8 @@ func (s *servers) watch(nodes ...string) {
 
 func (o *other) clock(s *servers) time.Time { return s.now.Add(o.ahead) }
 
-// ask asks all others; lost says whether an Ask, or an Answer, does not arrive.
+// ask sends an Ask to all others. lost reports whether the next Ask, or its Answer, is
+// lost.
 func (s *servers) ask(lost func() (ask, answer bool)) {
 	for id, a := range s.leader.Asks(s.now, s.term, s.rates, slices.Sorted(maps.Keys(s.others))) {
 		o := s.others[id]
@@ -78,8 +79,8 @@ func (s *servers) ask(lost func() (ask, answer bool)) {
 
 func never() (ask, answer bool) { return false, false }
 
-// TestToldOnce: what Envoys tell any server reaches the leader, once, by its clock,
-// whatever is lost on the way.
+// TestToldOnce checks that samples that Envoys send to any server reach the leader exactly
+// once, with times of its clock, whatever is lost on the way.
 func TestToldOnce(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -117,7 +118,7 @@ func TestToldOnce(t *testing.T) {
 			}
 		}
 		s.now = s.now.Add(signal.BlockTime)
-		for range 2 { // what is under way, and the rest
+		for range 2 { // what is in flight, and the rest
 			s.ask(never)
 		}
 		for node, want := range sum {
@@ -143,8 +144,8 @@ func TestToldOnce(t *testing.T) {
 	}
 }
 
-// TestClockSet: what a server tells while its clock is set counts for another time for
-// some seconds at most.
+// TestClockSet checks that, when a server's clock is set, only a few seconds' samples are
+// counted for a wrong time.
 func TestClockSet(t *testing.T) {
 	s := newServers(0)
 	s.watch("a")
@@ -173,7 +174,8 @@ func TestClockSet(t *testing.T) {
 	}
 }
 
-// TestRates: a server looks at whom the leader says, for as long as it does.
+// TestRates checks that a server samples what the leader requests, for as long as the lease
+// lasts.
 func TestRates(t *testing.T) {
 	s := newServers(0)
 	o := s.others["s0"]
@@ -207,8 +209,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// TestOtherTerm: of the last leader only is taken what it asks, and what was told
-// before is not told another.
+// TestOtherTerm checks that a server rejects an Ask of an earlier leader, and doesn't send
+// the new leader samples from before its term.
 func TestOtherTerm(t *testing.T) {
 	s := newServers(0)
 	o := s.others["s0"]
@@ -235,7 +237,8 @@ func TestOtherTerm(t *testing.T) {
 	}
 }
 
-// TestSilence: that an Envoy tells nothing means nothing where a server is not heard.
+// TestSilence checks that an Envoy without samples counts as away while a server doesn't
+// answer.
 func TestSilence(t *testing.T) {
 	s := newServers(0, 0)
 	s.watch("a")
@@ -271,7 +274,7 @@ func TestSilence(t *testing.T) {
 	if !away() {
 		t.Error("s1 is still not heard")
 	}
-	delete(s.others, "s1") // it does not live any more
+	delete(s.others, "s1") // it is not a live replica any more
 	run(backFor + time.Second)
 	if away() {
 		t.Error("all that live are heard")

@@ -22,10 +22,10 @@ func runs(set, long, short int) int {
 	return long
 }
 
-// summary is of many outcomes.
+// summary sums up many outcomes.
 type summary struct {
 	stopped, stuck, first int
-	exposed               int // at most
+	exposed               int // the largest number
 	took                  []time.Duration
 	requests              []int
 }
@@ -67,8 +67,8 @@ func with(change func(*Fleet)) Fleet {
 	return f
 }
 
-// TestGood: a change that does nothing is stopped once in a thousand times at most,
-// and goes everywhere wherever there is traffic to tell.
+// TestGood checks that a change without effect is stopped at most once in a thousand times,
+// and reaches all Envoys wherever there is enough traffic to judge it.
 func TestGood(t *testing.T) {
 	for name, f := range map[string]Fleet{
 		"usual":          Usual(),
@@ -102,7 +102,7 @@ func TestGood(t *testing.T) {
 	}
 }
 
-// TestLatency: the same of a fleet whose requests' latencies are looked at as well.
+// TestLatency does the same for a fleet whose latencies are judged, too.
 func TestLatency(t *testing.T) {
 	f := with(func(f *Fleet) { f.Latency, f.Envoys, f.Requests = true, 100, 100 })
 	r := Careful(true)
@@ -140,9 +140,9 @@ func TestLatency(t *testing.T) {
 	})
 }
 
-// TestMisled: so is one in whose first wave the Envoy had bursts of errors just
-// before, or drifted: of a thousand these were still undecided an hour later, when a
-// wave began as soon as it could be judged most likely.
+// TestMisled checks that a harmful change is stopped in its first wave even if the Envoy
+// had bursts of errors just before, or drifted. With these seeds of a thousand the wave was
+// still undecided after an hour when waves began at the moment of the likeliest verdict.
 func TestMisled(t *testing.T) {
 	f := with(func(f *Fleet) { f.Requests = 150 })
 	for _, seed := range []uint64{90, 217, 255, 460, 998} {
@@ -152,8 +152,8 @@ func TestMisled(t *testing.T) {
 	}
 }
 
-// TestBad: a change that does harm is stopped before it is everywhere: in its first
-// wave, if there is the traffic to tell.
+// TestBad checks that a harmful change is stopped before it reaches all Envoys, and in its
+// first wave if there is enough traffic to judge it.
 func TestBad(t *testing.T) {
 	for _, c := range []struct {
 		name     string
@@ -184,7 +184,7 @@ func TestBad(t *testing.T) {
 				}
 			}
 			s.log(t, n)
-			if c.requests <= 1 { // nothing can tell, so the wave waits
+			if c.requests <= 1 { // too little to judge, so the wave waits
 				if s.first+s.stuck < n {
 					t.Errorf("%d of %d go on", n-s.first-s.stuck, n)
 				}

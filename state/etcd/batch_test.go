@@ -12,7 +12,7 @@ import (
 	"wasmxds/state/statetest/etcdtest"
 )
 
-// large is a batch of more than one transaction.
+// large returns a batch of more than one transaction.
 func large(value string) []state.Op {
 	ops := make([]state.Op, 250)
 	for i := range ops {
@@ -21,8 +21,8 @@ func large(value string) []state.Op {
 	return ops
 }
 
-// TestUnfinished: a batch whose writer ends in the middle is finished by whoever comes
-// next, if it was committed, and has not happened else.
+// TestUnfinished checks that a batch whose writer is killed halfway is completed by the
+// next writer if it was committed, and has no effect otherwise.
 func TestUnfinished(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -48,7 +48,7 @@ func TestUnfinished(t *testing.T) {
 	if got := values(); got != "map[]" {
 		t.Errorf("of a batch that was not committed there is %s", got)
 	}
-	// Committed, and one part done.
+	// Committed, with one part applied.
 	mark, err := s.writeParts(t.Context(), "first", batch("first"), nil, nil)
 	if err != nil || mark == nil {
 		t.Fatal(mark, err)
@@ -57,13 +57,13 @@ func TestUnfinished(t *testing.T) {
 	if got := values(); got != "map[first:250]" {
 		t.Errorf("of a batch that was committed there is %s", got)
 	}
-	// Its writer comes back: nothing is undone.
+	// Its writer is back: nothing is undone.
 	statetest.Must(s.Apply(t.Context(), statetest.Put("n/000", "later")))(t)
 	statetest.Must(s.finish(t.Context(), mark))(t)
 	if got := values(); got != "map[first:249 later:1]" {
 		t.Errorf("after its writer came back there is %s", got)
 	}
-	// Whoever writes next finishes it first.
+	// The next writer completes it first.
 	if mark, err = s.writeParts(t.Context(), "second", batch("second"), nil, nil); err != nil || mark == nil {
 		t.Fatal(mark, err)
 	}
@@ -76,7 +76,7 @@ func TestUnfinished(t *testing.T) {
 	}
 }
 
-// TestManyLarge has several write large batches at once.
+// TestManyLarge has several writers write large batches concurrently.
 func TestManyLarge(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)

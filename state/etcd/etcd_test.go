@@ -59,7 +59,7 @@ func store(t testing.TB, endpoints ...string) *Store {
 	return s
 }
 
-// shortLease is a lease that tests can wait for.
+// shortLease is a lease that is short enough for tests to wait for its end.
 const shortLease = 4 * time.Second
 
 func TestConform(t *testing.T) {
@@ -73,7 +73,7 @@ func TestConform(t *testing.T) {
 	})
 }
 
-// TestSharedPrefix: others' keys beside the prefix are none of it.
+// TestSharedPrefix checks that a store ignores others' keys next to its prefix.
 func TestSharedPrefix(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -94,8 +94,8 @@ func TestSharedPrefix(t *testing.T) {
 	}
 }
 
-// TestMemberKilled: with two of three members all goes on, with one nothing is written,
-// and when the majority is back all that was said to be written is there.
+// TestMemberKilled checks that a cluster of three works with two members, that no write
+// succeeds with one, and that every acknowledged write is there when the majority is back.
 func TestMemberKilled(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 3)
@@ -110,7 +110,7 @@ func TestMemberKilled(t *testing.T) {
 	})
 }
 
-// proxy is between a client and a member: it may be slow, or cut.
+// proxy starts a proxy between a client and a member, which can be slow or cut.
 func proxy(t testing.TB, to string) *harness.Proxy {
 	t.Helper()
 	p := statetest.Must(harness.StartProxy(to))(t)
@@ -122,8 +122,8 @@ func proxy(t testing.TB, to string) *harness.Proxy {
 	return p
 }
 
-// TestCompactedWhileAway: who was cut off while etcd was compacted is told so; who was
-// cut off otherwise misses nothing.
+// TestCompactedWhileAway checks that a watcher that was disconnected while etcd was
+// compacted gets an error, and that one that was disconnected otherwise misses nothing.
 func TestCompactedWhileAway(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -171,7 +171,7 @@ func TestCompactedWhileAway(t *testing.T) {
 	}
 }
 
-// TestSlow: a store that takes a second for each call is only slow.
+// TestSlow checks that a store that needs a second for each call works, slowly.
 func TestSlow(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -199,7 +199,7 @@ func TestSlow(t *testing.T) {
 	term.End()
 }
 
-// TestFull: where etcd has no more room it says so, and what is there can be read.
+// TestFull checks that a full etcd reports this, and that its content can still be read.
 func TestFull(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1, "--quota-backend-bytes=16777216")
@@ -224,13 +224,13 @@ func TestFull(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// Etcd may say that it is full of a write that it has done, the last one here.
+	// Etcd may report that it is full for a write that it has done: here the last one.
 	for i := range n - 1 {
 		if !slices.ContainsFunc(all, func(e state.Entry) bool { return e.Key == fmt.Sprint("n/", i) }) {
 			t.Errorf("entry %d, which was written, is gone", i)
 		}
 	}
-	// An operator makes room.
+	// An operator frees space.
 	statetest.Must(client.Delete(t.Context(), s.at("n/"), clientv3.WithPrefix()))(t)
 	statetest.Must(client.Compact(t.Context(), int64(at)+1, clientv3.WithCompactPhysical()))(t)
 	statetest.Must(client.Defragment(t.Context(), client.Endpoints()[0]))(t)
@@ -241,7 +241,7 @@ func TestFull(t *testing.T) {
 	})
 }
 
-// TestTooLarge: what etcd would never take is refused for good.
+// TestTooLarge checks that what etcd can never accept is rejected permanently.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -261,7 +261,8 @@ func TestTooLarge(t *testing.T) {
 	}
 }
 
-// TestSince: what rests on how things were is written only if they still are so.
+// TestSince checks that a write that depends on a revision is done only if nothing has
+// changed since.
 func TestSince(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)

@@ -6,7 +6,7 @@ import (
 	"wasmxds/state"
 )
 
-// TestPack: nothing of a batch is lost or comes too early, and each part fits.
+// TestPack checks that packing loses and reorders nothing, and that each part fits.
 func TestPack(t *testing.T) {
 	noise := make([]byte, 700<<10)
 	for i := range noise {

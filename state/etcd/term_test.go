@@ -10,8 +10,8 @@ import (
 	"wasmxds/state/statetest/etcdtest"
 )
 
-// TestPausedLeader: a leader that was stopped for longer than its lease, and goes on,
-// writes nothing any more.
+// TestPausedLeader checks that a leader that was paused for longer than its lease writes
+// nothing when it continues.
 func TestPausedLeader(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -19,8 +19,8 @@ func TestPausedLeader(t *testing.T) {
 	statetest.PausedLeader(t, s, "WASMXDS_TEST_LEAD_AT="+c.Endpoints()[0])
 }
 
-// TestLeaderIsCutOff: a leader that can't reach etcd is none when its lease is over,
-// and may be again when etcd is back.
+// TestLeaderIsCutOff checks that a leader that can't reach etcd stops leading when its
+// lease expires, and can lead again when etcd is back.
 func TestLeaderIsCutOff(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -28,8 +28,8 @@ func TestLeaderIsCutOff(t *testing.T) {
 	statetest.LeaderIsCutOff(t, store(t, line.Address()), store(t, c.Endpoints()...), line)
 }
 
-// TestKilledLeader: who was killed as it led does not wait for itself when it is back, and
-// takes nothing away from another.
+// TestKilledLeader checks that a leader that was killed need not wait for its own lease
+// after its restart, and takes nothing from another leader.
 func TestKilledLeader(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)
@@ -41,7 +41,7 @@ func TestKilledLeader(t *testing.T) {
 	statetest.KilledLeader(t, killed, back, other)
 }
 
-// TestLeaderIsRemoved: who takes a leader's key away ends its term.
+// TestLeaderIsRemoved checks that deleting a leader's key ends its term.
 func TestLeaderIsRemoved(t *testing.T) {
 	t.Parallel()
 	c := etcdtest.Start(t, 1)

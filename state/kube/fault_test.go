@@ -20,8 +20,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// dying is a process that ends at its n-th write: before that reaches the API server,
-// or when that has done it.
+// dying is a process that is killed at its n-th write, before or after that reaches the API
+// server.
 type dying struct {
 	http.RoundTripper
 	left  *atomic.Int64
@@ -45,8 +45,8 @@ func (d dying) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errDead
 }
 
-// testKilledAtAnyWrite: wherever a process ends, its batch has happened or not, and what
-// it has left is removed by the next.
+// testKilledAtAnyWrite checks that a batch is complete or absent wherever its writer is
+// killed, and that the next writer removes what that has left.
 func testKilledAtAnyWrite(t *testing.T, server *kubetest.Server, namespace string) {
 	for n := int64(1); ; n++ {
 		died := false
@@ -83,8 +83,8 @@ func testKilledAtAnyWrite(t *testing.T, server *kubetest.Server, namespace strin
 	}
 }
 
-// TestServerKilled: while the API server is away writes fail; when it is back all that
-// was said to be written is there, and is told to who watches.
+// TestServerKilled checks that writes fail while the API server is away, and that, when it
+// is back, every acknowledged write is there and reaches the watchers.
 func TestServerKilled(t *testing.T) {
 	t.Parallel()
 	server := kubetest.Start(t)
@@ -108,7 +108,7 @@ func TestServerKilled(t *testing.T) {
 	term.End()
 }
 
-// proxy is between a process and the API server: it may be slow, or cut.
+// proxy starts a proxy between a process and the API server, which can be slow or cut.
 func proxy(t testing.TB, server *kubetest.Server) (*harness.Proxy, *rest.Config) {
 	t.Helper()
 	line := statetest.Must(harness.StartProxy(server.Config.Host[len("https://"):]))(t)
@@ -120,8 +120,8 @@ func proxy(t testing.TB, server *kubetest.Server) (*harness.Proxy, *rest.Config)
 	return line, server.As("admin", "https://"+line.Address())
 }
 
-// testTooOld: who was cut off for longer than the log goes back is told so; who was
-// cut off otherwise misses nothing.
+// testTooOld checks that a watcher that was disconnected for longer than the log goes back
+// gets an error, and that one that was disconnected otherwise misses nothing.
 func testTooOld(t *testing.T, server *kubetest.Server, namespace string) {
 	direct := store(t, server.Config, namespace)
 	for _, long := range []bool{false, true} {
@@ -170,7 +170,7 @@ func testTooOld(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 }
 
-// testSlow: an API server that takes a second for each call is only slow.
+// testSlow checks that an API server that needs a second for each call works, slowly.
 func testSlow(t *testing.T, server *kubetest.Server, namespace string) {
 	line, config := proxy(t, server)
 	s := store(t, config, namespace)
@@ -193,8 +193,8 @@ func testSlow(t *testing.T, server *kubetest.Server, namespace string) {
 	term.End()
 }
 
-// testLost: who finds another head, or none, is told that all is lost, and writes
-// nothing in a term of before.
+// testLost checks that deletion of the head ends watches and terms, and that the store then
+// has another ID.
 func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	statetest.Must(s.Apply(t.Context(), large(1)))(t)
@@ -240,7 +240,7 @@ func testLost(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 }
 
-// testShardDeleted: where somebody has deleted a part, it is said which.
+// testShardDeleted checks that the error names the shard if somebody has deleted one.
 func testShardDeleted(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	statetest.Must(s.Apply(t.Context(), large(1)))(t)
@@ -256,7 +256,8 @@ func testShardDeleted(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 }
 
-// testSince: what rests on how things were is written only if they still are so.
+// testSince checks that a write that depends on a revision is done only if nothing has
+// changed since.
 func testSince(t *testing.T, server *kubetest.Server, namespace string) {
 	s, other := store(t, server.Config, namespace), store(t, server.Config, namespace)
 	at := statetest.Must(s.Apply(t.Context(), statetest.Put("n/1", "x")))(t)

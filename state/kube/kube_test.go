@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// shortLease is a lease that tests can wait for.
+// shortLease is a lease that is short enough for tests to wait for its end.
 const shortLease = 4 * time.Second
 
 func store(t testing.TB, config *rest.Config, namespace string) *Store {
@@ -42,7 +42,7 @@ func store(t testing.TB, config *rest.Config, namespace string) *Store {
 	return s
 }
 
-// testGranted: what docs/kubernetes.md says that it has to be granted is enough.
+// testGranted checks that the permissions in docs/kubernetes.md are enough.
 func testGranted(t *testing.T, server *kubetest.Server, namespace string) {
 	text := string(statetest.Must(os.ReadFile("../../docs/kubernetes.md"))(t))
 	_, role, _ := strings.Cut(text, "\nkind: Role\nmetadata: {name: wasmxds-state, namespace: wasmxds-system}\n")
@@ -79,7 +79,7 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 	t.Error("it can't be watched")
 }
 
-// TestStore tests what every store must do, and what befalls this one, on one API server.
+// TestStore runs the tests of every store, and those of this one, with one API server.
 func TestStore(t *testing.T) {
 	server := kubetest.Start(t)
 	n := 0

@@ -19,14 +19,14 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// noise is what can't be compressed.
+// noise returns bytes that can't be compressed.
 func noise(seed byte, n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{seed}).Read(b) // it never fails
 	return b
 }
 
-// shards are the names of the Secrets that are shards of s.
+// shards returns the names of the Secrets that are shards of s.
 func shards(t testing.TB, s *Store) []string {
 	t.Helper()
 	list := statetest.Must(s.secrets.List(t.Context(), metav1.ListOptions{LabelSelector: shardLabel}))(t)
@@ -38,7 +38,7 @@ func shards(t testing.TB, s *Store) []string {
 	return names
 }
 
-// named are the shards that the head of s names.
+// named returns the names of the shards in the head of s.
 func named(t testing.TB, s *Store) []string {
 	t.Helper()
 	var names []string
@@ -49,8 +49,8 @@ func named(t testing.TB, s *Store) []string {
 	return names
 }
 
-// testModel writes batches at random, by two processes, and compares what is there with
-// what is to be, whatever is in the log and whatever in shards.
+// testModel has two processes write random batches, and compares the content with a model,
+// whichever part of it is in the log or in shards.
 func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 	stores := []*Store{store(t, server.Config, namespace), store(t, server.Config, namespace)}
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -120,13 +120,14 @@ func testModel(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 }
 
-// testManyLarge has several write large batches at once, while another reads.
+// testManyLarge has several writers write large batches concurrently, while another process
+// reads.
 func testManyLarge(t *testing.T, server *kubetest.Server, namespace string) {
 	statetest.ManyLarge(t, func() state.Store { return store(t, server.Config, namespace) },
 		func(n int) []state.Op { return large(byte(n)) })
 }
 
-// large is a batch that no log takes.
+// large returns a batch that is too large for the log.
 func large(seed byte) []state.Op {
 	var ops []state.Op
 	for i := range 250 {
@@ -135,7 +136,8 @@ func large(seed byte) []state.Op {
 	return ops
 }
 
-// whole checks that there is a batch of large, or nothing, and gives its seed.
+// whole checks that the content is a complete batch of large, or nothing, and returns its
+// seed.
 func whole(t testing.TB, s state.Store) byte {
 	t.Helper()
 	value := statetest.Whole(t, s, 250)
@@ -145,7 +147,7 @@ func whole(t testing.TB, s state.Store) byte {
 	return value[0]
 }
 
-// testTooLarge: what a Secret would never take is refused for good.
+// testTooLarge checks that what a Secret can never hold is rejected permanently.
 func testTooLarge(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	_, err := s.Apply(t.Context(), append(statetest.Put("a", "1"), state.Op{Key: "large", Value: noise(1, 2<<20)}))
@@ -163,7 +165,7 @@ func testTooLarge(t *testing.T, server *kubetest.Server, namespace string) {
 	}
 }
 
-// FuzzRead: whatever lies in Secrets is read or refused.
+// FuzzRead checks that any content of Secrets is read or rejected.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(`{"id":"x","revision":3,"shards":[{"name":"a","from":"YQ=="}]}`), []byte{3, 4, 0, 1, 'a', 0}, []byte{1, 1, 'a', 1, 'b'})
 	f.Add([]byte(`{}`), []byte(nil), appendRecords(nil, []record{{"a", []byte("1"), 1}, {"b", nil, 2}}))
@@ -184,7 +186,7 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
-// testOwned: what a caller does with a value that it was given is its own affair.
+// testOwned checks that a caller may modify a value that it got.
 func testOwned(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	statetest.Must(s.Apply(t.Context(), append(large(1), statetest.Put("a", "first")...)))(t)

@@ -12,15 +12,15 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// testPausedLeader: a leader that was stopped for longer than its lease, and goes on,
-// writes nothing any more.
+// testPausedLeader checks that a leader that was paused for longer than its lease writes
+// nothing when it continues.
 func testPausedLeader(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	statetest.PausedLeader(t, s, "WASMXDS_TEST_LEAD_AT="+server.Config.Host, "WASMXDS_TEST_NAMESPACE="+namespace)
 }
 
-// testDeposedByHead: a leader that still has its lease writes nothing once another term
-// has begun, whatever its clock says.
+// testDeposedByHead checks that a leader that still has its lease writes nothing once
+// another term has begun, whatever its clock shows.
 func testDeposedByHead(t *testing.T, server *kubetest.Server, namespace string) {
 	slow, quick := store(t, server.Config, namespace), store(t, server.Config, namespace)
 	slow.lease = time.Hour
@@ -50,14 +50,14 @@ func testDeposedByHead(t *testing.T, server *kubetest.Server, namespace string) 
 	}
 }
 
-// testLeaderIsCutOff: a leader that can't reach the API server is none when its lease
-// is over, and may be again when that is back.
+// testLeaderIsCutOff checks that a leader that can't reach the API server stops leading
+// when its lease expires, and can lead again when the server is back.
 func testLeaderIsCutOff(t *testing.T, server *kubetest.Server, namespace string) {
 	line, config := proxy(t, server)
 	statetest.LeaderIsCutOff(t, store(t, config, namespace), store(t, server.Config, namespace), line)
 }
 
-// testLeaderIsRemoved: who deletes a leader's Lease ends its term.
+// testLeaderIsRemoved checks that deleting a leader's Lease ends its term.
 func testLeaderIsRemoved(t *testing.T, server *kubetest.Server, namespace string) {
 	s := store(t, server.Config, namespace)
 	term := statetest.Must(s.Lead(t.Context(), "a/b"))(t)
@@ -79,8 +79,8 @@ func testLeaderIsRemoved(t *testing.T, server *kubetest.Server, namespace string
 	}
 }
 
-// testKilledLeader: who was killed as it led does not wait for itself when it is back, and
-// takes nothing away from another.
+// testKilledLeader checks that a leader that was killed need not wait for its own lease
+// after its restart, and takes nothing from another leader.
 func testKilledLeader(t *testing.T, server *kubetest.Server, namespace string) {
 	killed, back, other := store(t, server.Config, namespace), store(t, server.Config, namespace), store(t, server.Config, namespace)
 	for s, id := range map[*Store]string{killed: "a", back: "a", other: "b"} {

@@ -16,8 +16,8 @@ import (
 	"wasmxds/state"
 )
 
-// writeForEver is another process: it writes pairs of entries that belong
-// together, and says of each when it is written.
+// writeForEver runs in another process: it writes pairs of entries that belong together,
+// and prints each when it is written.
 func writeForEver(path string) {
 	s, err := Open(path, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	if err != nil {
@@ -35,8 +35,8 @@ func writeForEver(path string) {
 	}
 }
 
-// TestKilled kills a process that writes, at any point, many times: what it
-// said is written is there, and no half of a batch.
+// TestKilled kills a writing process at many random points, and checks that every write
+// that it has reported is there, and no half of a batch.
 func TestKilled(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	said := 0
@@ -82,8 +82,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// TestDamaged opens files that were cut off or changed: each opens, with what
-// is whole or with nothing.
+// TestDamaged checks that a file that was truncated or changed opens, with what is intact
+// or empty.
 func TestDamaged(t *testing.T) {
 	good := filepath.Join(t.TempDir(), "state.db")
 	s := opened(t, good)
@@ -133,7 +133,7 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestNotAFile says what is wrong with a file that can't be opened, and leaves it
+// TestNotAFile checks that the error explains why a file can't be opened, and that it stays
 // where it is.
 func TestNotAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")

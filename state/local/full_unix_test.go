@@ -14,9 +14,9 @@ import (
 	"wasmxds/state"
 )
 
-// TestFull writes until there is no more room, and goes on when there is some:
-// nothing that was written before is lost. The limit holds for a whole process,
-// so it is one of its own.
+// TestFull writes until the disk is full, and again when there is space, and checks that
+// nothing written earlier is lost. It needs a process of its own, because the limit holds
+// for a whole process.
 func TestFull(t *testing.T) {
 	if os.Getenv("WASMXDS_TEST_FULL") == "" {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFull$", "-test.v")

@@ -49,7 +49,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// TestOpenedAgain: what was written is there in the next process.
+// TestOpenedAgain checks that the next process finds what was written.
 func TestOpenedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "state.db")
 	s := opened(t, path)
@@ -76,7 +76,7 @@ func TestOpenedAgain(t *testing.T) {
 	}
 }
 
-// TestCompacted: of what happened long ago nothing is told.
+// TestCompacted checks that old events are not replayed.
 func TestCompacted(t *testing.T) {
 	s := opened(t, filepath.Join(t.TempDir(), "state.db"))
 	one := must(s.Put(t.Context(), "a/1", []byte("before"), 0))(t)

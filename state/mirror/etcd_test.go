@@ -15,7 +15,7 @@ import (
 	"wasmxds/state/statetest/etcdtest"
 )
 
-// inEtcd is a store in etcd.
+// inEtcd returns a store in etcd.
 func inEtcd(t *testing.T, prefix string, endpoints ...string) *etcd.Store {
 	log := slog.New(slog.DiscardHandler)
 	s := etcd.New((&etcdconn.Options{Endpoints: endpoints, Log: log}).Dial, prefix, log)
@@ -27,7 +27,7 @@ func inEtcd(t *testing.T, prefix string, endpoints ...string) *etcd.Store {
 	return s
 }
 
-// TestConformInEtcd: what every store must do it does with a real store, too.
+// TestConformInEtcd runs the tests of every store with a copy of a store in etcd.
 func TestConformInEtcd(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	n := 0
@@ -40,8 +40,8 @@ func TestConformInEtcd(t *testing.T) {
 	})
 }
 
-// TestMajorityLost: while the majority of etcd is away what is written is kept here,
-// and goes there when it is back; another process has it then.
+// TestMajorityLost checks that writes are kept locally while etcd has no majority, and
+// reach it, and another process, when it is back.
 func TestMajorityLost(t *testing.T) {
 	c := etcdtest.Start(t, 3)
 	dirs := []string{t.TempDir(), t.TempDir()}

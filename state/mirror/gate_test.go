@@ -12,24 +12,24 @@ import (
 	"wasmxds/state/local"
 )
 
-// gate is how one process reaches a shared store, which is a file of the test. Its
-// methods may be called while calls are under way.
+// gate is the connection of one process to a shared store, which is a file of the test. Its
+// methods may be called concurrently.
 type gate struct {
 	*local.Store
 	mu     sync.Mutex
-	how    string        // see the scripts: hangs, late, deaf, away, gone; "": it is there
+	how    string        // see the scripts: hangs, late, deaf, away, gone; "": it works
 	opened chan struct{} // closed when how changes
-	late   []func()      // writes that the store does before the next one, or when it is there again, whoever asked may be gone
+	late   []func()      // writes that the store does before the next one, or when it is back, even if the caller is gone
 }
 
 func newGate(shared *local.Store) *gate { return &gate{Store: shared, opened: make(chan struct{})} }
 
-// answersWithin is how long a call may take, as in state/etcd.
+// answersWithin is the timeout of a call, as in state/etcd.
 const answersWithin = 10 * time.Second
 
 var errNoAnswer = errors.New("no answer within 10 s")
 
-// set has the store be otherwise from now on.
+// set changes how the store behaves.
 func (g *gate) set(how string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -44,7 +44,7 @@ func (g *gate) set(how string) {
 	g.opened = make(chan struct{})
 }
 
-// catchUp does what is late. The caller holds g.mu.
+// catchUp does the late writes. The caller holds g.mu.
 func (g *gate) catchUp() {
 	for _, write := range g.late {
 		write()
@@ -58,7 +58,7 @@ func (g *gate) is() (string, <-chan struct{}) {
 	return g.how, g.opened
 }
 
-// err is why nothing can be read.
+// err returns why nothing can be read.
 func (g *gate) err() error {
 	if how, _ := g.is(); how == "away" || how == "gone" {
 		return errAway
@@ -66,7 +66,7 @@ func (g *gate) err() error {
 	return nil
 }
 
-// pass has a write done, or not, as things are.
+// pass does a write, or not, depending on how the store behaves.
 func (g *gate) pass(ctx context.Context, write func(context.Context) (state.Revision, error)) (state.Revision, error) {
 	end := time.After(answersWithin)
 	for {
@@ -94,7 +94,7 @@ func (g *gate) pass(ctx context.Context, write func(context.Context) (state.Revi
 		}
 		if how == "late" {
 			g.mu.Lock()
-			g.late = append(g.late, func() { _, _ = write(context.Background()) }) // nobody asks
+			g.late = append(g.late, func() { _, _ = write(context.Background()) }) // nobody waits for it
 			g.mu.Unlock()
 		}
 		if err := ctx.Err(); err != nil {
@@ -182,7 +182,7 @@ func (g *gate) Lead(ctx context.Context, name string) (state.Term, error) {
 	return gatedTerm{t, g}, nil
 }
 
-// gatedTerm is a term whose writes pass the gate. That it is over is not noticed.
+// gatedTerm is a term whose writes go through the gate. It does not notice its end.
 type gatedTerm struct {
 	state.Term
 	g *gate
@@ -196,7 +196,7 @@ func (t gatedTerm) Store() state.Store {
 	}}
 }
 
-// brittle is a file of this machine that may be full, or of a process that was killed.
+// brittle is a file of this machine that may be full, or that belongs to a killed process.
 type brittle struct {
 	*local.Store
 	mu sync.Mutex

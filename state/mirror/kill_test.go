@@ -14,8 +14,8 @@ import (
 var seeds = flag.Uint64("seeds", 8, "`how many` interleavings TestRandomKills plays")
 
 // TestRandomKills has two processes write behind to a store that hangs, answers late or
-// never, and is away, and kills them. What was put a moment before that is never lost:
-// neither is the copy older, nor, when all is well again, the shared store.
+// never, or is away, and kills them. It checks that nothing that was put a moment before is
+// lost: neither the copy is older nor, when everything works again, the shared store.
 func TestRandomKills(t *testing.T) {
 	for seed := range *seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -29,7 +29,7 @@ func killAtRandom(t *testing.T, dir string, rng *rand.Rand) {
 	s := &scene{t: t, dir: dir, shared: opened(t, dir+"/shared.db"), actors: map[string]*actor{}}
 	defer s.end()
 	names := []string{"one", "two"}
-	put := map[string]int{} // by key; each is of one process alone. Removed: odd
+	put := map[string]int{} // by key; each belongs to one process alone; an odd number: removed
 	for _, name := range names {
 		s.do("start", []string{name})
 	}

@@ -13,7 +13,7 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// inKubernetes is a store in Secrets.
+// inKubernetes returns a store in Secrets.
 func inKubernetes(t *testing.T, server *kubetest.Server, namespace string) *kube.Store {
 	t.Helper()
 	s, err := kube.New(server.Config, namespace, "wasmxds-state", slog.New(slog.DiscardHandler))
@@ -21,9 +21,9 @@ func inKubernetes(t *testing.T, server *kubetest.Server, namespace string) *kube
 	return s
 }
 
-// TestInKubernetes: what every store must do it does with Secrets, too; and what two
-// processes write each has, also when one was cut off by the API server's end, and when
-// all was deleted.
+// TestInKubernetes runs the tests of every store with a copy of a store in Secrets, and
+// checks that each of two processes has what both write, also after the API server was
+// killed and after everything was deleted.
 func TestInKubernetes(t *testing.T) {
 	server := kubetest.Start(t)
 	n := 0

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestLed: what is to be written in a term alone waits for one, and is given up where
-// others have gone on, or on demand.
+// TestLed checks that entries that may be written only in a term wait for one, and are
+// given up on request, or if others have continued without them.
 func TestLed(t *testing.T) {
 	begin := func(t *testing.T) (*elsewhere, *process) {
 		e, dir := newElsewhere(t, "1"), t.TempDir()
@@ -18,7 +18,7 @@ func TestLed(t *testing.T) {
 		if err := p.apply("a/1=mine", "rollout/1=mine", "rollout/2=mine"); !errors.Is(err, errUnled) {
 			t.Fatal(err)
 		}
-		p.stale() // compared, it owes the same
+		p.stale() // after the comparison it still owes the same
 		until(t, "shared", e.Store, "a/1=mine rollout/1=old")
 		until(t, "the copy", p, "a/1=mine rollout/1=mine rollout/2=mine")
 		if st := p.Status(); st.Away != "" {

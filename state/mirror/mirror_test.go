@@ -64,7 +64,8 @@ func TestStartsFromCopy(t *testing.T) {
 	}
 }
 
-// TestWaits: without a copy nothing begins before it is known what there is.
+// TestWaits checks that a process without a copy doesn't start before it knows the content
+// of the store.
 func TestWaits(t *testing.T) {
 	e := newElsewhere(t, "1")
 	_, err := e.Apply(t.Context(), ops("a/1=one"))
@@ -83,12 +84,12 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestOthersWroteMeanwhile: what is pending goes where nobody else has written, and
-// what makes sense as a whole goes as a whole or not at all.
+// TestOthersWroteMeanwhile checks that pending entries are written if nobody else has
+// written them, and that those that belong together are written together or not at all.
 func TestOthersWroteMeanwhile(t *testing.T) {
 	for _, c := range []struct {
 		name, others, want string
-		restarts           bool // only so: a process that goes on writes again what it has not seen written
+		restarts           bool // only after a restart: a running process writes again what it hasn't seen written
 	}{
 		{"nobody", "", "a/1=mine a/3=mine b/1=old rollout/1=mine rollout/3=mine", false},
 		{"another entry", "b/1=theirs", "a/1=mine a/3=mine b/1=theirs rollout/1=mine rollout/3=mine", false},
@@ -133,8 +134,8 @@ func TestOthersWroteMeanwhile(t *testing.T) {
 	}
 }
 
-// TestHeardOfOthers: whoever owes a part of what is a whole gives it up when he hears
-// that others went on.
+// TestHeardOfOthers checks that a process with pending entries that belong together gives
+// them up when it hears that others have continued.
 func TestHeardOfOthers(t *testing.T) {
 	e := newElsewhere(t, "1")
 	s, err := Open(t.Context(), options(e, opened(t, filepath.Join(t.TempDir(), "state.db"))))
@@ -161,8 +162,8 @@ func TestHeardOfOthers(t *testing.T) {
 	}
 }
 
-// TestBefore: what is there from before there was a shared store goes into one that is
-// empty, and is nothing to one that has its own.
+// TestBefore checks that state from before there was a shared store is copied to it, except
+// entries that this has already, alone or, where they belong together, all of them.
 func TestBefore(t *testing.T) {
 	for _, c := range []struct{ there, want string }{
 		{"", "a/1=mine b/1=mine rollout/1=mine"},
@@ -185,7 +186,7 @@ func TestBefore(t *testing.T) {
 	}
 }
 
-// TestLost: a shared store that is empty gets what is known here.
+// TestLost checks that an empty shared store is filled from the copy.
 func TestLost(t *testing.T) {
 	dir := t.TempDir()
 	p := start(t, dir, newElsewhere(t, "1"))
@@ -221,7 +222,7 @@ func TestFollows(t *testing.T) {
 	}
 }
 
-// TestDeposed: what a leader writes too late is not in the copy either.
+// TestDeposed checks that a leader's write that comes too late isn't in the copy either.
 func TestDeposed(t *testing.T) {
 	e := newElsewhere(t, "1")
 	one, two := start(t, t.TempDir(), e), start(t, t.TempDir(), e)
@@ -246,8 +247,8 @@ func TestDeposed(t *testing.T) {
 	}
 }
 
-// TestRefused: what the shared store never takes is kept here, and keeps nothing else
-// from being written.
+// TestRefused checks that an entry that the shared store never accepts is kept locally, and
+// doesn't keep others from being written.
 func TestRefused(t *testing.T) {
 	e := newElsewhere(t, "1")
 	r := &refusing{elsewhere: e}
@@ -281,9 +282,9 @@ func (r *refusing) Apply(ctx context.Context, ops []state.Op) (state.Revision, e
 	return r.elsewhere.Apply(ctx, ops)
 }
 
-// TestRandom has three processes write, end, begin again, and be cut off from the
-// shared store: in the end all have the same, and what was said to be written, and
-// that nobody wrote later, is there.
+// TestRandom has three processes write, end, restart, and lose the shared store, and checks
+// that all have the same content in the end, with every acknowledged write that nobody has
+// overwritten.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -104,7 +104,7 @@ func (e *elsewhere) ApplySince(ctx context.Context, ops []state.Op, prefix strin
 	return e.Apply(ctx, ops)
 }
 
-// Watch ends with an error when the store is away.
+// Watch ends with an error if the store is away.
 func (e *elsewhere) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
 		for event, err := range e.Store.Watch(ctx, prefix, from) {
@@ -119,7 +119,7 @@ func (e *elsewhere) Watch(ctx context.Context, prefix string, from state.Revisio
 	}
 }
 
-// process is one with a copy.
+// process is a process with a copy.
 type process struct {
 	*Store
 	t   *testing.T
@@ -158,7 +158,7 @@ func options(e *elsewhere, copied state.Store) Options {
 		Wait: time.Second, Log: slog.New(slog.DiscardHandler)}
 }
 
-// settled waits until the disk knows that all is there.
+// settled waits until the disk has recorded that everything is in the shared store.
 func (p *process) settled() {
 	p.t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -171,8 +171,8 @@ func (p *process) settled() {
 	}
 }
 
-// owed is how many entries are written on this machine only, by its marks or by those
-// that the disk has.
+// owed returns how many entries are written on this machine only, according to its marks or
+// to those on the disk.
 func (p *process) owed(marks map[string]mark) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,7 +190,7 @@ func (p *process) apply(words ...string) error {
 	return err
 }
 
-// ops are of words: "key=value", "-key".
+// ops parses operations: "key=value", "-key".
 func ops(words ...string) []state.Op {
 	var all []state.Op
 	for _, w := range words {
@@ -213,7 +213,7 @@ func contents(t *testing.T, s state.Store) string {
 	return strings.Join(words, " ")
 }
 
-// until waits until a store has that.
+// until waits until a store has the wanted content.
 func until(t *testing.T, what string, s state.Store, want string) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); contents(t, s) != want; time.Sleep(5 * time.Millisecond) {

@@ -19,25 +19,25 @@ import (
 	"wasmxds/state/local"
 )
 
-// TestScripts plays what befalls processes that write behind to a store that they
-// share. Words are "key=value" or "-key"; time passes only where a script waits.
+// TestScripts plays faults of processes that write behind to a store that they share. WORDS
+// are "key=value" or "-key". Time passes only where a script waits.
 //
 //	start NAME              starts a process, from its copy if it has one
 //	put NAME WORDS          has it write, behind
-//	flush NAME              has it write, and wait: for 20 s at most
-//	lead NAME               has it lead, as soon as it can; what it has put below rollout/
-//	                        since then it writes in that term
-//	kill NAME               as kill -9 does: from here on it writes nothing
-//	lose NAME               others may lead; it does not notice
-//	store NAME HOW          how it reaches the shared store from now on: hangs (no write
-//	                        is answered, or done), late (the same, but the store does it
-//	                        when it is there again), deaf (writes are done, and not
+//	flush NAME              has it write, and wait, for at most 20 s
+//	lead NAME               has it lead, as soon as it can; what it puts below rollout/
+//	                        from then on it writes in that term
+//	kill NAME               kills it: from here on it writes nothing
+//	lose NAME               lets others lead, which it doesn't notice
+//	store NAME HOW          how it reaches the shared store from now on: hangs (writes are
+//	                        neither done nor answered), late (the same, but the store does
+//	                        them when it is there again), deaf (writes are done, but not
 //	                        answered), away, there
 //	disk NAME full|free     its disk
 //	others WORDS            somebody else writes
 //	wait DURATION
-//	copy NAME               what it would find if it were started now: ? is owed
-//	shared                  what is in the shared store
+//	copy NAME               what it would find if it were started now; ? is pending
+//	shared                  the content of the shared store
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*")
 	if err != nil || len(files) == 0 {
@@ -68,7 +68,7 @@ func play(t *testing.T, dir, path string) {
 	})
 }
 
-// scene is a shared store, and processes.
+// scene is a shared store and its processes.
 type scene struct {
 	t      *testing.T
 	dir    string
@@ -76,7 +76,7 @@ type scene struct {
 	actors map[string]*actor
 }
 
-// actor is a process, which may be started again and again.
+// actor is a process, which can be started repeatedly.
 type actor struct {
 	gate *gate
 	disk *brittle // nil: it does not run
@@ -201,7 +201,7 @@ func (a *actor) kill() {
 	a.disk, a.led = nil, nil
 }
 
-// copy is what is on the disk, by itself.
+// copy returns the content of the disk alone.
 func (a *actor) copy(s *scene, name string) string {
 	var disk state.Store
 	if a.disk != nil {

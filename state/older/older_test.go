@@ -15,8 +15,8 @@ import (
 	"wasmxds/state/local"
 )
 
-// testdata/data is a data directory as it was: what had no Envoy in it was written
-// by the last version that kept it so.
+// dataDir returns a data directory in the old layout, a copy of testdata/data. Its files
+// are from the last version with that layout, except those that contain Envoys.
 func dataDir(t *testing.T) (string, *local.Store) {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func kept(t *testing.T, s state.Store) map[string]string {
 	return all
 }
 
-// remaining are the files besides the state.
+// remaining returns the files besides the state.
 func remaining(t *testing.T, dir string) string {
 	t.Helper()
 	files, err := os.ReadDir(dir)
@@ -113,7 +113,7 @@ func TestTake(t *testing.T) {
 	}
 	check(t, dir, s)
 
-	// Only once: what is there later is somebody's.
+	// Only once: files that appear later belong to somebody else.
 	if err := os.Mkdir(filepath.Join(dir, "definitions"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// cut is a store whose writes fail from one of them on.
+// cut is a store whose writes fail from the one numbered after on.
 type cut struct {
 	state.Store
 	after int
@@ -138,7 +138,8 @@ func (c *cut) Apply(ctx context.Context, ops []state.Op) (state.Revision, error)
 	return c.Store.Apply(ctx, ops)
 }
 
-// Cut off anywhere, it goes on at the next start.
+// TestTakeIsCutOff checks that an interrupted migration continues at the next start,
+// wherever it was interrupted.
 func TestTakeIsCutOff(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	for after := range 2 {
@@ -156,7 +157,7 @@ func TestTakeIsCutOff(t *testing.T) {
 		check(t, dir, s)
 	}
 
-	// Killed while files were removed: what is left of them isn't read again.
+	// Killed while it removed files: the remaining ones aren't read again.
 	dir, s := dataDir(t)
 	if err := take(t.Context(), dir, s, log); err != nil {
 		t.Fatal(err)
@@ -170,7 +171,7 @@ func TestTakeIsCutOff(t *testing.T) {
 	check(t, dir, s)
 }
 
-// A folder that is a link was none of xds-server's.
+// TestTakeLeavesLinks checks that a directory that is a link stays: xds-server made none.
 func TestTakeLeavesLinks(t *testing.T) {
 	dir, mine := t.TempDir(), t.TempDir()
 	if err := os.WriteFile(filepath.Join(mine, "web.yaml"), []byte("kind: Listener\n"), 0o644); err != nil {

@@ -8,8 +8,8 @@ import (
 	"wasmxds/state"
 )
 
-// FuzzUnpack: whatever lies in a store is read or refused, and what was packed comes
-// back.
+// FuzzUnpack checks that any content of a store is read or rejected, and that unpacking
+// returns what was packed.
 func FuzzUnpack(f *testing.F) {
 	pack := func(b []byte) ([]byte, error) {
 		ops, err := Pack([]state.Op{{Key: "key", Value: b}}, Limit{"a test", 1 << 20})

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestContract: the tests that the contract names are there.
+// TestContract checks that the tests that the contract names exist.
 func TestContract(t *testing.T) {
 	contract, err := os.ReadFile("doc.go")
 	if err != nil {

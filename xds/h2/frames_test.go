@@ -11,8 +11,8 @@ import (
 	"wasmxds/xds/h2"
 )
 
-// TestErrors: what is wrong is told with its code, and what is wrong with a
-// stream ends only that.
+// TestErrors checks that each error is answered with its code, and that a stream error ends
+// only the stream.
 func TestErrors(t *testing.T) {
 	for name, test := range map[string]struct {
 		do   func(w *wire)
@@ -123,7 +123,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestFloods: frames that cost a client nothing and make work are limited.
+// TestFloods checks that frames that cost a client nothing but make work are limited.
 func TestFloods(t *testing.T) {
 	for name, each := range map[string]func(w *wire, i uint32){
 		"PING":         func(w *wire, _ uint32) { w.ok(w.WritePing(false, [8]byte{})) },
@@ -162,7 +162,7 @@ func TestFloods(t *testing.T) {
 	}
 }
 
-// TestPingsArePaidFor: a client may ping as it is sent messages.
+// TestPingsArePaidFor checks that a client may send more pings if it receives messages.
 func TestPingsArePaidFor(t *testing.T) {
 	c := newClock()
 	s := start(t, h2.Options{Now: c.Now})
@@ -177,7 +177,7 @@ func TestPingsArePaidFor(t *testing.T) {
 	}
 }
 
-// TestSendWindows: data waits for both windows, and goes on with them.
+// TestSendWindows checks that data waits for both windows, and continues when they grow.
 func TestSendWindows(t *testing.T) {
 	s := start(t, h2.Options{})
 	w := s.wire(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 4})
@@ -186,9 +186,9 @@ func TestSendWindows(t *testing.T) {
 	w.expect(begins, "DATA 1 4")
 	w.ok(w.WriteWindowUpdate(1, 1))
 	w.expect("DATA 1 1")
-	// Less than nothing: 4 of 5 bytes have gone already.
+	// Less than zero: 4 of 5 bytes have been sent already.
 	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1}))
-	w.ok(w.WriteWindowUpdate(1, 3)) // nothing is left with that
+	w.ok(w.WriteWindowUpdate(1, 3)) // with this the window is zero
 	w.ok(w.WritePing(false, [8]byte{}))
 	w.expect("PING true…")
 	w.ok(w.WriteWindowUpdate(1, 2))
@@ -196,7 +196,7 @@ func TestSendWindows(t *testing.T) {
 	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 100}))
 	w.expect("DATA 1 3")
 
-	// The connection's: 65535 less 10.
+	// The connection's window: 65535 less 10.
 	w.ok(w.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}, http2.Setting{ID: http2.SettingMaxFrameSize, Val: 1 << 20}))
 	w.say(1, []byte("many "+strings.Repeat("x", 17))) // 17 of 4008 bytes
 	sum := 0
@@ -214,7 +214,7 @@ func TestSendWindows(t *testing.T) {
 	w.expect(fmt.Sprintf("DATA 1 %d", 17*4008-sum))
 }
 
-// TestReceiveWindows: windows are renewed when half of them is used.
+// TestReceiveWindows checks that a window is renewed when half of it is used.
 func TestReceiveWindows(t *testing.T) {
 	s := start(t, h2.Options{})
 	w := s.wire()
@@ -230,7 +230,7 @@ func TestReceiveWindows(t *testing.T) {
 	w.expect("WINDOW_UPDATE 0 32768", "WINDOW_UPDATE 1 32768")
 }
 
-// TestUnfinishedMessages: what one connection may leave unfinished is limited.
+// TestUnfinishedMessages checks that the incomplete messages of a connection are limited.
 func TestUnfinishedMessages(t *testing.T) {
 	s := start(t, h2.Options{})
 	w := s.wire()
@@ -259,8 +259,8 @@ func TestUnfinishedMessages(t *testing.T) {
 	}
 }
 
-// TestDrain: first a GOAWAY that excludes no stream, and when the client has
-// seen that, one that tells the last.
+// TestDrain checks that the first GOAWAY excludes no stream, and that the second, after the
+// client has seen the first, names the last stream.
 func TestDrain(t *testing.T) {
 	s := start(t, h2.Options{})
 	w := s.wire()
@@ -288,8 +288,8 @@ func TestDrain(t *testing.T) {
 	wait(t, stopped)
 }
 
-// TestHeaderTable: headers may refer to earlier ones until the client has agreed
-// not to.
+// TestHeaderTable checks that headers may refer to earlier ones until the client has
+// acknowledged a table of size zero.
 func TestHeaderTable(t *testing.T) {
 	for _, stubborn := range []bool{false, true} {
 		s := start(t, h2.Options{})

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// Sweep is what the Server does each second.
+// Sweep exposes what the Server does each second.
 func (s *Server) Sweep() { s.sweep(s.Now()) }
 
-// heard is a connection that says what was recorded, and then ends.
+// heard is a connection from which recorded bytes are read, and then EOF.
 type heard struct {
 	io.Reader
 	step int // bytes at once
@@ -31,7 +31,8 @@ func (h *heard) SetDeadline(time.Time) error      { return nil }
 func (h *heard) SetReadDeadline(time.Time) error  { return nil }
 func (h *heard) SetWriteDeadline(time.Time) error { return nil }
 
-// answering sends something for each message, and ends where it is empty.
+// answering sends a message for each one that it receives, and ends the stream at an empty
+// one.
 type answering struct {
 	*Stream
 	told map[*Stream]int
@@ -46,7 +47,7 @@ func (a answering) Receive(b []byte) error {
 
 func (a answering) Ended() { a.told[a.Stream]++ }
 
-// recorded is what a real client would say.
+// recorded returns what a real client would send.
 func recorded(data ...[]byte) []byte {
 	var out, block bytes.Buffer
 	out.WriteString(http2.ClientPreface)
@@ -72,8 +73,8 @@ func recorded(data ...[]byte) []byte {
 	return out.Bytes()
 }
 
-// FuzzConn serves whatever bytes come: it ends, what it sends are frames, all
-// streams end and their receivers are told, each once.
+// FuzzConn serves arbitrary bytes, and checks that the connection ends, that the output is
+// frames, and that each stream ends and notifies its receiver exactly once.
 func FuzzConn(f *testing.F) {
 	f.Add([]byte(http2.ClientPreface), 100)
 	f.Add(recorded([]byte{0, 0, 0, 0, 2, 'h', 'i', 0, 0, 0, 0, 0}), 1000)

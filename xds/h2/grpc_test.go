@@ -61,7 +61,7 @@ func identities(t *testing.T) (server, client *tls.Config) {
 	return server, &tls.Config{RootCAs: roots, ServerName: "127.0.0.1", Certificates: []tls.Certificate{pair}}
 }
 
-// noise is what can't be guessed from its length.
+// noise returns bytes that don't follow from their number.
 func noise(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -98,7 +98,7 @@ func TestEcho(t *testing.T) {
 	})
 }
 
-// TestTinyWindows: a client whose windows are much smaller than a message.
+// TestTinyWindows has a client with windows much smaller than a message.
 func TestTinyWindows(t *testing.T) {
 	s := start(t, h2.Options{})
 	k, _ := open(t, s.dial(nil, grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10), grpc.WithReadBufferSize(100)))
@@ -138,7 +138,7 @@ func TestManyStreamsAndMessages(t *testing.T) {
 	})
 }
 
-// TestEnds: a stream's end is told once, whoever ends it.
+// TestEnds checks that a stream's end is reported once, whichever side ends it.
 func TestEnds(t *testing.T) {
 	s := start(t, h2.Options{})
 	c := s.dial(nil)
@@ -217,8 +217,8 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// TestSlowReader: what is sent to a client that does not read is held, the
-// sender goes on, and all of it comes in the end.
+// TestSlowReader checks that messages to a client that doesn't read are kept, that the
+// sender isn't blocked, and that all arrive in the end.
 func TestSlowReader(t *testing.T) {
 	transports(t, func(t *testing.T, o h2.Options, creds credentials.TransportCredentials) {
 		s := start(t, o)
@@ -252,7 +252,7 @@ func TestGracefulStop(t *testing.T) {
 			defer close(stopped)
 			s.GracefulStop()
 		}()
-		for i := range 100 { // the stream goes on
+		for i := range 100 { // the stream still works
 			k.say(noise(i))
 			k.hears(noise(i))
 		}
@@ -278,7 +278,7 @@ func TestStopEndsStreams(t *testing.T) {
 	k.ends(codes.Unavailable, "")
 }
 
-// TestOther: a connection for something else goes to a grpc.Server, unharmed.
+// TestOther checks that a connection for another service reaches a grpc.Server unchanged.
 func TestOther(t *testing.T) {
 	transports(t, func(t *testing.T, o h2.Options, creds credentials.TransportCredentials) {
 		l := h2.NewRest(&net.TCPAddr{})
@@ -307,7 +307,7 @@ func TestOther(t *testing.T) {
 	})
 }
 
-// TestNotHTTP2: what is no HTTP/2 is closed.
+// TestNotHTTP2 checks that a connection that isn't HTTP/2 is closed.
 func TestNotHTTP2(t *testing.T) {
 	s := start(t, h2.Options{})
 	c, err := net.Dial("tcp", s.address)

@@ -17,10 +17,10 @@ import (
 	"wasmxds/xds/h2"
 )
 
-// answered is the answer to a request that says nothing.
+// answered is the answer to a request without messages.
 const answered = begins + " grpc-status=0 END"
 
-// with is the usual request with other fields in place of those of their names.
+// with returns the usual request with some fields replaced.
 func with(fields ...string) []string {
 	out := slices.Clone(usual)
 	for i := 0; i < len(fields); i += 2 {
@@ -33,7 +33,7 @@ func with(fields ...string) []string {
 	return out
 }
 
-// without is the usual request less one field.
+// without returns the usual request without one field.
 func without(name string) []string {
 	at := slices.Index(usual, name)
 	return slices.Delete(slices.Clone(usual), at, at+2)
@@ -47,14 +47,13 @@ func (w *wire) set(id http2.SettingID, value uint32) {
 	w.ok(w.WriteSettings(http2.Setting{ID: id, Val: value}))
 }
 
-// part is a request's headers, of which more follow.
+// part sends a request's first headers, without END_HEADERS.
 func (w *wire) part(id uint32) {
 	w.ok(w.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: w.headers(usual...)}))
 }
 
-// TestRFC: what a client may not do, by section of RFC 9113 (HTTP/2) and RFC
-// 7541 (HPACK), and what it may. Each case is tried before the first request,
-// or after it, as it says.
+// TestRFC checks what a client may and may not do, by section of RFC 9113 (HTTP/2) and RFC
+// 7541 (HPACK). Each case says whether it runs before the first request or after it.
 func TestRFC(t *testing.T) {
 	ping := [8]byte{'h', 'e', 'l', 'l', 'o', '!', '!'}
 	goAway := func(last, code string) []string { return []string{"GOAWAY " + last + " " + code, "closed"} }
@@ -212,7 +211,7 @@ func TestRFC(t *testing.T) {
 				want = want[:len(want)-1]
 			}
 			w.expect(want...)
-			if closed { // once the client has read why, and says no more
+			if closed { // after the client has read why, and has stopped sending
 				w.ok(w.conn.(*net.TCPConn).CloseWrite())
 				w.expect("closed")
 			}
@@ -220,8 +219,8 @@ func TestRFC(t *testing.T) {
 	}
 }
 
-// TestHandedIsAnsweredOnce: what was answered before a connection was handed
-// over is not answered again, by a grpc.Server that reads it all.
+// TestHandedIsAnsweredOnce checks that a grpc.Server that takes over a connection, and
+// reads all of it, doesn't repeat answers that were sent before.
 func TestHandedIsAnsweredOnce(t *testing.T) {
 	transports(t, func(t *testing.T, o h2.Options, creds credentials.TransportCredentials) {
 		l := h2.NewRest(&net.TCPAddr{})
@@ -285,8 +284,8 @@ func TestHandedIsAnsweredOnce(t *testing.T) {
 	})
 }
 
-// TestSettingsAreAcknowledged: at once, before there is a request (RFC 9113,
-// 6.5.3).
+// TestSettingsAreAcknowledged checks that settings are acknowledged immediately, before
+// there is a request (RFC 9113, 6.5.3).
 func TestSettingsAreAcknowledged(t *testing.T) {
 	w := start(t, h2.Options{}).wire()
 	if got := w.acks(1); got != "" {
@@ -294,7 +293,7 @@ func TestSettingsAreAcknowledged(t *testing.T) {
 	}
 }
 
-// acks reads so many acknowledgements of SETTINGS, and gives what else came.
+// acks reads n acknowledgements of SETTINGS, and returns what else arrived.
 func (w *wire) acks(n int) (others string) {
 	w.t.Helper()
 	for n > 0 {

@@ -25,12 +25,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// within bounds every wait. It is reached only where a test fails.
+// within limits every wait. It is reached only if a test fails.
 const within = time.Minute
 
 const echoPath = "/test.Echo/Echo"
 
-// echo sends back what it gets, but for a few words:
+// echo sends each message back, except for these commands:
 //
 //	fail TEXT   ends the stream with an error
 //	many N      sends N messages
@@ -58,7 +58,7 @@ func (e *echo) Receive(message []byte) error {
 		return nil
 	}
 	half := len(message) / 2
-	copied := bytes.Clone(message) // it is the server's after this
+	copied := bytes.Clone(message) // the server reuses message after this
 	return e.stream.Send(copied[:half], nil, copied[half:])
 }
 
@@ -115,7 +115,7 @@ func wait[T any](t testing.TB, c <-chan T) T {
 	}
 }
 
-// dial gives a grpc client.
+// dial returns a grpc client.
 func (s *scene) dial(creds credentials.TransportCredentials, o ...grpc.DialOption) *grpc.ClientConn {
 	s.t.Helper()
 	if creds == nil {
@@ -178,7 +178,7 @@ func (k *talk) ends(code codes.Code, text string) {
 	}
 }
 
-// clock goes on only as it is told to.
+// clock is a clock that tests advance.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time

@@ -8,8 +8,7 @@ import (
 	"wasmxds/xds/h2"
 )
 
-// TestSlowToBegin: a connection has twenty seconds until its first request is
-// there.
+// TestSlowToBegin checks that a connection has twenty seconds to send its first request.
 func TestSlowToBegin(t *testing.T) {
 	for name, begin := range map[string]func(s *scene) *wire{
 		"nothing said":  func(s *scene) *wire { return s.bare() },
@@ -27,7 +26,7 @@ func TestSlowToBegin(t *testing.T) {
 			late := s.bare()
 			late.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 			for {
-				if _, err := late.ReadFrame(); err != nil { // only settings come
+				if _, err := late.ReadFrame(); err != nil { // only settings arrive
 					if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
 						t.Fatal(err)
 					}
@@ -41,7 +40,7 @@ func TestSlowToBegin(t *testing.T) {
 	}
 }
 
-// TestPing: a client that has been silent is asked, and closed if it stays so.
+// TestPing checks that a silent client gets a ping, and is closed if it stays silent.
 func TestPing(t *testing.T) {
 	const ping = "PING false \x00\x00\x00\x00\x00\x00\x00"
 	c := newClock()
@@ -59,7 +58,7 @@ func TestPing(t *testing.T) {
 		w.ok(w.WritePing(true, [8]byte{}))
 		w.say(1, []byte("one"))
 		w.expect(dataOf)
-		s.Sweep() // sees that it has said something
+		s.Sweep() // sees that it has sent something
 	}
 	c.advance(30 * time.Second)
 	s.Sweep()
@@ -70,7 +69,7 @@ func TestPing(t *testing.T) {
 	wait(t, s.ended)
 }
 
-// TestIdle: a connection without streams is closed after five minutes.
+// TestIdle checks that a connection without streams is closed after five minutes.
 func TestIdle(t *testing.T) {
 	c := newClock()
 	s := start(t, h2.Options{Now: c.Now})

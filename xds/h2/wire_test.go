@@ -16,19 +16,19 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// wire is a client by hand.
+// wire is a client that sends single frames.
 type wire struct {
 	*http2.Framer
 	t    testing.TB
 	conn net.Conn
-	mute bool // it does not acknowledge settings
+	mute bool // it doesn't acknowledge settings
 
-	stubborn bool // it acknowledges them, and keeps its table of headers
+	stubborn bool // it acknowledges them, but keeps its header table
 	block    bytes.Buffer
 	enc      *hpack.Encoder
 }
 
-// wire connects, and says the preface and its settings.
+// wire connects, and sends the preface and its settings.
 func (s *scene) wire(settings ...http2.Setting) *wire {
 	s.t.Helper()
 	w := s.bare()
@@ -37,7 +37,7 @@ func (s *scene) wire(settings ...http2.Setting) *wire {
 	return w
 }
 
-// bare connects and says nothing.
+// bare connects, and sends nothing.
 func (s *scene) bare() *wire {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.address)
@@ -55,7 +55,7 @@ func (s *scene) bare() *wire {
 	return w
 }
 
-// ok is for writes that may come too late for a server that has closed.
+// ok checks the error of a write that may come too late, after the server has closed.
 func (w *wire) ok(err error) {
 	w.t.Helper()
 	if ne := net.Error(nil); errors.As(err, &ne) && ne.Timeout() {
@@ -89,7 +89,7 @@ func message(b []byte) []byte {
 
 func (w *wire) say(id uint32, b []byte) { w.ok(w.WriteData(id, false, message(b))) }
 
-// next is the next frame, in words. Settings and what they need are left out.
+// next returns the next frame as text. It skips settings and their acknowledgements.
 func (w *wire) next() string {
 	w.t.Helper()
 	for {
@@ -132,7 +132,7 @@ func (w *wire) next() string {
 	}
 }
 
-// expect takes the next lines. One that ends in … is the beginning of one.
+// expect reads the next frames. A wanted line that ends in … is a prefix.
 func (w *wire) expect(want ...string) {
 	w.t.Helper()
 	for _, line := range want {
@@ -148,5 +148,5 @@ func (w *wire) expect(want ...string) {
 
 const (
 	begins = "HEADERS 1 :status=200 content-type=application/grpc"
-	dataOf = "DATA 1 10" // of the message "one"
+	dataOf = "DATA 1 10" // of message "one"
 )

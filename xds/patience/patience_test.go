@@ -17,7 +17,7 @@ var (
 	there = netip.MustParseAddr("10.0.0.2")
 )
 
-// old begins a wait that has lasted for a minute.
+// old begins a wait that has already lasted a minute.
 func (r *Room) old(addr netip.Addr, bytes int, end func(error)) *Wait {
 	w := r.Begin(addr, bytes, time.Hour, end)
 	r.mu.Lock()
@@ -53,8 +53,8 @@ func TestWhoCostsMostIsEnded(t *testing.T) {
 	}
 }
 
-// TestYoungIsNotEnded: a burst of honest clients is let through; what stays is
-// ended when it is no longer young, also if nobody else comes.
+// TestYoungIsNotEnded checks that a burst of honest clients passes, and that waits that
+// stay are ended when they are no longer young, even if no other begins.
 func TestYoungIsNotEnded(t *testing.T) {
 	const grace = 200 * time.Millisecond
 	r := New(1000, grace)
@@ -79,7 +79,7 @@ func TestYoungIsNotEnded(t *testing.T) {
 	}
 }
 
-// TestFlood: twice the limit is the end of patience.
+// TestFlood checks that even young waits are ended above twice the limit.
 func TestFlood(t *testing.T) {
 	r := New(1000, time.Hour)
 	ended := 0
@@ -141,7 +141,7 @@ func TestNetworks(t *testing.T) {
 	}
 }
 
-// TestAwait: who comes waits while there is no room, until some is freed or made.
+// TestAwait checks that Await blocks while there is no room, until some is freed or made.
 func TestAwait(t *testing.T) {
 	r := New(200, 30*time.Second)
 	first := r.Begin(here, 100, time.Hour, func(error) {})
@@ -166,17 +166,17 @@ func TestAwait(t *testing.T) {
 	second.Done()
 
 	r.old(here, 200, func(error) {})
-	r.Await() // what is old makes room
+	r.Await() // an old wait makes room
 
 	impatient := New(100, time.Millisecond)
 	busy := impatient.Begin(here, 100, time.Hour, func(error) {})
 	busy.Ours()
-	impatient.Await() // no longer than grace
+	impatient.Await() // at most for the grace period
 	busy.Done()
 }
 
-// TestUnless: a client that has spoken is not silent, up to twice the limit, and is
-// not looked at again for each that comes.
+// TestUnless checks that a client that has sent something isn't taken for silent, up to
+// twice the limit, and isn't checked again for each new one.
 func TestUnless(t *testing.T) {
 	r := New(1000, time.Minute)
 	ended, looks := 0, 0

@@ -10,7 +10,7 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// listenerOf listens with limits of its own.
+// listenerOf returns a listener with the given limits.
 func listenerOf(t *testing.T, connections, turns int, grace time.Duration) *Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -24,8 +24,8 @@ func listenerOf(t *testing.T, connections, turns int, grace time.Duration) *List
 	}
 }
 
-// enter connects a client that says a byte, and gives both ends; the server's is
-// told of in read once it has been read.
+// enter connects a client that sends a byte, and returns both ends. It sends the server's
+// end to read once the byte has been read.
 func (l *Listener) enter(t *testing.T, read chan<- *Conn) (client net.Conn, c *Conn) {
 	t.Helper()
 	client, err := net.Dial("tcp", l.Addr().String())
@@ -52,7 +52,7 @@ func (l *Listener) enter(t *testing.T, read chan<- *Conn) (client net.Conn, c *C
 	return client, c
 }
 
-// come takes n that have been read, and no more may have.
+// come receives n connections whose byte was read, and fails if there are more.
 func come(t *testing.T, inside chan *Conn, n int) []*Conn {
 	t.Helper()
 	var in []*Conn
@@ -72,8 +72,8 @@ func come(t *testing.T, inside chan *Conn, n int) []*Conn {
 	return in
 }
 
-// TestFewAreWorkedForAtOnce: few are worked for at once, until they are through or wait for
-// their clients.
+// TestFewAreWorkedForAtOnce checks that few connections have a turn at once, until they are
+// established or wait for their clients.
 func TestFewAreWorkedForAtOnce(t *testing.T) {
 	t.Parallel()
 	l := listenerOf(t, 100, 2, time.Hour)
@@ -82,20 +82,21 @@ func TestFewAreWorkedForAtOnce(t *testing.T) {
 		l.enter(t, inside)
 	}
 	in := come(t, inside, 2)
-	in[0].passed() // its first RPC has come
-	in[0].passed() // and the next: nothing more
+	in[0].passed() // its first RPC has arrived
+	in[0].passed() // and the next, which changes nothing
 	in = append(in[1:], come(t, inside, 1)...)
-	for _, c := range in { // ends instead
+	for _, c := range in { // end instead
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	}
 	in = come(t, inside, 2)
-	go in[0].Read(make([]byte, 1)) // waits for its client, which says nothing
+	go in[0].Read(make([]byte, 1)) // waits for its client, which sends nothing
 	come(t, inside, 1)
 }
 
-// TestWhoLeavesTakesNoTurn: who leaves while others have their turn takes none.
+// TestWhoLeavesTakesNoTurn checks that a connection that is closed while it waits takes no
+// turn.
 func TestWhoLeavesTakesNoTurn(t *testing.T) {
 	t.Parallel()
 	l := listenerOf(t, 100, 1, time.Hour)
@@ -120,8 +121,8 @@ func TestWhoLeavesTakesNoTurn(t *testing.T) {
 	}
 }
 
-// TestBeyondTheLimitTheMostSilentGoes: beyond the limit the one that has kept the server waiting
-// longest goes, and where nobody has, the newest.
+// TestBeyondTheLimitTheMostSilentGoes checks that, above the limit, the connection that has
+// kept the server waiting longest is closed, or the newest if none has.
 func TestBeyondTheLimitTheMostSilentGoes(t *testing.T) {
 	t.Parallel()
 	const grace = 50 * time.Millisecond
@@ -129,7 +130,7 @@ func TestBeyondTheLimitTheMostSilentGoes(t *testing.T) {
 	inside := make(chan *Conn, 10)
 	first, c := l.enter(t, inside)
 	come(t, inside, 1)
-	c.yield() // it waits for its client, which says nothing
+	c.yield() // it waits for its client, which sends nothing
 	_, second := l.enter(t, inside)
 	come(t, inside, 1)
 	second.passed()

@@ -13,7 +13,7 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// metering is a meter, and what is cut by it.
+// metering is a meter with its input.
 type metering struct {
 	*meter
 	t   *testing.T
@@ -32,8 +32,8 @@ func meteringOf(t *testing.T, step int) *metering {
 	return m
 }
 
-// held says that many bytes are held once all that was written has come, in
-// parts of a size.
+// held checks how many bytes are held once everything written so far was read, in pieces of
+// a given size.
 func (m *metering) held(what string, want int) {
 	m.t.Helper()
 	for m.buf.Len() > 0 {
@@ -106,8 +106,8 @@ func TestMeterCountsWhatIsHeld(t *testing.T) {
 	}
 }
 
-// TestMeterCostsWholeMessagesNothing: a message that comes whole, as most do, is not waited
-// for.
+// TestMeterCostsWholeMessagesNothing checks that a message that arrives whole, as most do,
+// is not delayed.
 func TestMeterCostsWholeMessagesNothing(t *testing.T) {
 	m := meteringOf(t, 1<<20)
 	m.must(m.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: make([]byte, 100), EndHeaders: true}))
@@ -121,7 +121,8 @@ func TestMeterCostsWholeMessagesNothing(t *testing.T) {
 	m.held("whole messages", 0)
 }
 
-// FuzzMeter takes whatever comes: it does not fail, and holds nothing in the end.
+// FuzzMeter checks that a meter never fails, whatever it reads, and holds nothing in the
+// end.
 func FuzzMeter(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 4, 0, 0, 0, 1, 0, 0, 5, 0, 8, 0, 0, 0, 1, 9, 0, 0, 0, 0}, 3)
 	f.Fuzz(func(t *testing.T, b []byte, step int) {

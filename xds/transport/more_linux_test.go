@@ -15,7 +15,7 @@ import (
 	"wasmxds/xds/patience"
 )
 
-// written is a connection that grpc would write to, and its client.
+// written returns a connection that grpc would write to, and its client.
 func written(t *testing.T) (*Conn, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,7 +38,7 @@ func written(t *testing.T) (*Conn, net.Conn) {
 	return c, client
 }
 
-// framesOf are data frames of a message of so many bytes.
+// framesOf returns the DATA frames of a message of the given size.
 func framesOf(t *testing.T, size int) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -57,7 +57,7 @@ func framesOf(t *testing.T, size int) []byte {
 	return b.Bytes()
 }
 
-// segments is how many of the kernel's segments with data went out.
+// segments returns how many TCP segments with data the kernel has sent.
 func segments(t *testing.T, c *Conn) (n uint32) {
 	t.Helper()
 	raw, err := c.Conn.(*net.TCPConn).SyscallConn()
@@ -77,8 +77,8 @@ func segments(t *testing.T, c *Conn) (n uint32) {
 	return n
 }
 
-// TestFramesGoTogether: what ends within a frame waits for its rest, what ends with
-// one does not.
+// TestFramesGoTogether checks that a write that ends within a frame waits for the rest, and
+// one that ends with a frame does not.
 func TestFramesGoTogether(t *testing.T) {
 	c, client := written(t)
 	for _, size := range []int{50_000, 2*writeBuffer - 9, 100} {
@@ -104,8 +104,8 @@ func TestFramesGoTogether(t *testing.T) {
 	}
 }
 
-// TestFramesWaitForRoom: what the kernel has no room for is written when it has,
-// whole and in order, and no longer when the client is gone.
+// TestFramesWaitForRoom checks that what doesn't fit into the kernel's buffer is written
+// later, completely and in order, and no more when the client is gone.
 func TestFramesWaitForRoom(t *testing.T) {
 	c, client := written(t)
 	frames := framesOf(t, 20<<20)

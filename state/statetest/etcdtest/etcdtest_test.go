@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestMembers kills, pauses and restarts members of three.
+// TestMembers kills, pauses and restarts members of a cluster of three.
 func TestMembers(t *testing.T) {
 	c := Start(t, 3)
 	ready := func(m *Member) bool {
