@@ -7,8 +7,8 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestBeforeWaves: by a copy that is ahead of the store no wave has begun that only the
-// copy has, and each has that is in the store.
+// TestBeforeWaves checks that BeforeWaves leaves out a wave that begins only in a copy that
+// is ahead of the store, and keeps those that the store has.
 func TestBeforeWaves(t *testing.T) {
 	s := newScript(t)
 	s.policies = []*definition.Rollout{policyOf([]string{"careful", "waves=1,100%", "bake=1m"})}
@@ -28,7 +28,7 @@ func TestBeforeWaves(t *testing.T) {
 			t.Errorf("%s: want wave %d: %+v", what, want, all)
 		}
 	}
-	// noted has all that is to be written in the copy alone.
+	// noted writes all pending batches to the copy alone.
 	noted := func() {
 		for _, b := range s.queue {
 			s.disk.apply(b.Values)

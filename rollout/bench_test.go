@@ -9,7 +9,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// fleetOf has 10,000 Envoys at a machine.
+// fleetOf returns a machine with 10,000 Envoys.
 func fleetOf(b *testing.B) (*rollout.Machine, []definition.Node, map[string]any) {
 	m, errs := rollout.New(rollout.Options{Check: check}, nil)
 	if len(errs) > 0 {
@@ -22,8 +22,8 @@ func fleetOf(b *testing.B) (*rollout.Machine, []definition.Node, map[string]any)
 	return m, nodes, map[string]any{}
 }
 
-// BenchmarkEvents is what an Envoy's events cost, with so many open changes in their
-// last wave but one.
+// BenchmarkEvents handles events of an Envoy, with several open changes in their last wave
+// but one.
 func BenchmarkEvents(b *testing.B) {
 	for _, open := range []int{0, 1, 3} {
 		b.Run(fmt.Sprintf("open=%d", open), func(b *testing.B) {
@@ -71,7 +71,7 @@ func BenchmarkEvents(b *testing.B) {
 	}
 }
 
-// BenchmarkWave is what the beginning of a wave costs, of 10,000 Envoys.
+// BenchmarkWave begins a wave among 10,000 Envoys.
 func BenchmarkWave(b *testing.B) {
 	m, nodes, known := fleetOf(b)
 	now := time.Unix(0, 0)
@@ -87,7 +87,7 @@ func BenchmarkWave(b *testing.B) {
 	}
 }
 
-// BenchmarkNoPolicy is what a change costs that no policy is for, of 200 filters.
+// BenchmarkNoPolicy handles a change that matches no policy, among 200 filters.
 func BenchmarkNoPolicy(b *testing.B) {
 	m, nodes, known := fleetOf(b)
 	now := time.Unix(0, 0)

@@ -7,8 +7,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// causeWrong says what is wrong with the cause that is told, by the words beside
-// it; "": nothing.
+// causeWrong returns what is wrong with the cause in a telling, given its words, or "".
 func causeWrong(t rollout.Told) string {
 	ends := strings.HasPrefix(t.Words, "stopped") || strings.HasPrefix(t.Words, "paused")
 	if !ends || strings.Contains(t.Words, "back on the previous version") {

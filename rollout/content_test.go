@@ -51,7 +51,7 @@ name: plain
 address: {socket_address: {address: 0.0.0.0, port_value: 81}}
 `
 
-// read gives all definitions of a text, with modules.
+// read returns all definitions of a text, with modules.
 func read(t *testing.T, text string) *module.Set {
 	t.Helper()
 	r := kinds.Parser().Read("a.yaml", []byte(text))
@@ -65,7 +65,8 @@ func read(t *testing.T, text string) *module.Set {
 	return set
 }
 
-// TestContents: whatever can be written into a directory comes back as it was.
+// TestContents checks that everything that can be written in a directory is restored
+// unchanged.
 func TestContents(t *testing.T) {
 	s, err := setOf(nil, read(t, everything))
 	if err != nil {
@@ -107,7 +108,7 @@ func TestContents(t *testing.T) {
 	}
 }
 
-// TestHash: what counts as another definition, and what does not.
+// TestHash checks which differences make another definition, and which don't.
 func TestHash(t *testing.T) {
 	of := func(set *module.Set, name string) string {
 		s, err := setOf(nil, set)
@@ -144,7 +145,7 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// wrote is what a machine with an open change has written down.
+// wrote returns what a machine with an open change has written.
 func wrote(t *testing.T) map[string][]byte {
 	t.Helper()
 	written := map[string][]byte{}
@@ -174,13 +175,13 @@ func wrote(t *testing.T) map[string][]byte {
 	return written
 }
 
-// TestDamaged: of what is damaged nothing is used, and nothing breaks.
+// TestDamaged checks that damaged state isn't used, and breaks nothing.
 func TestDamaged(t *testing.T) {
 	written := wrote(t)
 	for _, key := range slices.Sorted(maps.Keys(written)) {
 		for _, damage := range [][]byte{nil, []byte("{"), []byte(`{"kind":"filter"}`), []byte("null")} {
 			if damage == nil && strings.HasPrefix(key, baseKeys) {
-				continue // then it is of no base
+				continue // it belongs to no base then
 			}
 			broken := maps.Clone(written)
 			broken[key] = damage
@@ -208,7 +209,8 @@ func TestDamaged(t *testing.T) {
 
 var everythingKeys = []Key{{FilterKind, "hello"}, {FilterKind, "raw"}, {FilterKind, "cors"}, {ListenerKind, "web"}, {ListenerKind, "plain"}}
 
-// TestAnotherBuild: one that gives contents other names goes on all the same.
+// TestAnotherBuild checks that a build that computes other hashes continues from the same
+// state.
 func TestAnotherBuild(t *testing.T) {
 	written := map[string][]byte{}
 	for key, value := range wrote(t) {
@@ -218,7 +220,7 @@ func TestAnotherBuild(t *testing.T) {
 				pairs = append(pairs, hash, "0123"+hash[4:])
 			}
 		}
-		renamed := strings.NewReplacer(pairs...) // each hash gets another beginning
+		renamed := strings.NewReplacer(pairs...) // each hash gets another prefix
 		written[renamed.Replace(key)] = []byte(renamed.Replace(string(value)))
 	}
 	m, errs := New(Options{Broken: func(err error) { t.Error(err) }}, written)

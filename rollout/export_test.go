@@ -1,16 +1,16 @@
 package rollout
 
-// PlaceOf is a node's place among all.
+// PlaceOf returns a node's place among all.
 var PlaceOf = placeOf
 
-// Brief is a change, without what costs time to tell.
+// Brief is the part of a change that is cheap to copy.
 type Brief struct {
 	ID    string
 	State State
 	Wave  int
 }
 
-// Briefs are the changes that are open and that are done, and what is held back by
+// Briefs returns the changes that are open and that have ended, and what is held back by
 // which rollback.
 func (m *Machine) Briefs() (changes []Brief, held []string) {
 	for _, c := range append(append([]*change{}, m.open...), m.done...) {

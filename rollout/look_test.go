@@ -10,7 +10,8 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestLooks: what a webhook is told is told to it alone, and only when it is due.
+// TestLooks checks that only webhooks get the definitions and nodes of a change, and only
+// when they are due.
 func TestLooks(t *testing.T) {
 	m, errs := rollout.New(rollout.Options{Signals: true}, nil)
 	if len(errs) > 0 {

@@ -8,8 +8,8 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestServerBehind: an Envoy that has come to a server that is behind runs a wave no
-// more, and is waited for until it does again.
+// TestServerBehind checks that an Envoy that has moved to a server that is behind no longer
+// runs a wave, and is waited for until it does again.
 func TestServerBehind(t *testing.T) {
 	m, errs := rollout.New(rollout.Options{Broken: func(err error) { t.Error(err) }}, nil)
 	if len(errs) > 0 {
@@ -69,8 +69,8 @@ func TestServerBehind(t *testing.T) {
 	}
 }
 
-// TestToldBeforeFiles: what an Envoy of another server tells one that leads as soon as
-// it has started counts when that one has read its files: the Envoy tells it once.
+// TestToldBeforeFiles checks that an Envoy's report that reaches a new leader before it has
+// read its files counts when it has: the Envoy reports only once.
 func TestToldBeforeFiles(t *testing.T) {
 	one := definition.Node{ID: "e0"}
 	for name, told := range map[string]func(rollout.Choice) rollout.Event{
@@ -105,9 +105,9 @@ func TestToldBeforeFiles(t *testing.T) {
 	}
 }
 
-// TestUnable: a wave of Envoys that have said that they can't tell of their requests is
-// neither watched nor waited for; of one that has not said so, or has gone for a moment,
-// it is not taken to be so.
+// TestUnable checks that a wave whose Envoys have all reported that they can't send samples
+// is neither watched nor waited for. An Envoy that hasn't reported this, or is away for a
+// moment, isn't taken for one.
 func TestUnable(t *testing.T) {
 	for name, c := range map[string]struct {
 		tell   []rollout.Event
@@ -136,7 +136,7 @@ func TestUnable(t *testing.T) {
 			for _, e := range c.tell {
 				s.step(e)
 			}
-			for _, n := range nodes { // those that are gone are back, and have not said anything
+			for _, n := range nodes { // those that were away are back, and haven't reported anything
 				s.step(rollout.Connected{Node: n})
 			}
 			s.files = []string{"a=v2"}
@@ -164,12 +164,12 @@ func TestUnable(t *testing.T) {
 	}
 }
 
-// TestToldWhileWritten: what an Envoy tells while a wave is written down counts when it
-// is; that it runs less than before, at once.
+// TestToldWhileWritten checks that a report that arrives while a wave is written counts
+// when that is done, and immediately if the Envoy runs less than before.
 func TestToldWhileWritten(t *testing.T) {
 	one := definition.Node{ID: "e0"}
-	// writing has one Envoy that is to have a change of a, and one of b while that is
-	// written down.
+	// writing returns a script with one Envoy that should have a change of a, and also one
+	// of b while that is being written.
 	writing := func(t *testing.T) (s *script, first, both rollout.Choice) {
 		s = newScript(t)
 		s.policies = []*definition.Rollout{policyOf([]string{"careful", "waves=1,100%", "bake=1h"})}

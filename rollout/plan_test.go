@@ -8,7 +8,7 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestBakes: a choice may have to be undone where any of its changes bakes.
+// TestBakes checks that a choice may have to be undone while any of its changes bakes.
 func TestBakes(t *testing.T) {
 	s := newScript(t)
 	s.policies = []*definition.Rollout{

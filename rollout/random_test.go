@@ -21,11 +21,10 @@ var (
 	seed  = flag.Uint64("seed", 0, "play this one only, and tell it")
 )
 
-// TestRandom plays histories at random: changes that come, are superseded, taken
-// back and joined; Envoys that come, go, restart, refuse and crash; servers that
-// die, with some of what they wanted to write not written; a store that is away;
-// commands. Every step is checked against the invariants; then faults end, and
-// every change has to end in the base.
+// TestRandom plays random histories: changes that arrive, are superseded, withdrawn and
+// joined; Envoys that join, leave, restart, reject and crash; servers that die, with some
+// of their writes not done; a store that is away; commands. It checks each step against the
+// invariants. Then the faults end, and every change must end in the base.
 func TestRandom(t *testing.T) {
 	if testing.Short() {
 		*seeds = min(*seeds, 100)
@@ -54,7 +53,7 @@ func TestRandom(t *testing.T) {
 	}
 }
 
-// tally is what has happened.
+// tally counts what has happened.
 type tally struct {
 	Steps, Waves, Joins, Stops, Kills, Lost, Combined, Needs, Merges, Rollbacks, Superseded, Resumed int
 }
@@ -98,12 +97,12 @@ type play struct {
 	nodes    map[string]*envoy
 }
 
-// envoy is what an Envoy is like.
+// envoy is the state of an Envoy.
 type envoy struct {
 	definition.Node
 	there bool
-	told  rollout.Choice // that it has said it runs
-	known bool           // to the server that there is
+	told  rollout.Choice // that it has reported to run
+	known bool           // to the current server
 }
 
 func (p *play) logf(format string, args ...any) {
@@ -166,7 +165,7 @@ func (p *play) randomPolicies() []*definition.Rollout {
 	return all
 }
 
-// step steps, and does what comes of it.
+// step steps, and does what results.
 func (p *play) step(e rollout.Event) {
 	if p.broken != "" {
 		return
@@ -199,7 +198,7 @@ func (p *play) step(e rollout.Event) {
 	}
 }
 
-// watch keeps what is told before a wave, and compares what is known of one that
+// watch saves the samples from before a wave, and compares what is known of a wave that
 // began with another server.
 func (p *play) watch(w rollout.Watch) {
 	told := fmt.Sprintf("%s %d of %v and %v since %v", w.Change, w.Wave, w.New, w.Control, w.ControlSince.UTC())
@@ -224,7 +223,7 @@ func (p *play) count(t rollout.Told) {
 	}
 }
 
-// write writes some of what waits for that, in order.
+// write does some of the pending writes, in order.
 func (p *play) write(n int) {
 	for range n {
 		if len(p.queue) == 0 {
@@ -237,8 +236,7 @@ func (p *play) write(n int) {
 	}
 }
 
-// written is an open change as it is on disk, read by other means than the
-// machine's.
+// written is an open change on disk, decoded independently of the machine.
 type written struct {
 	State   rollout.State
 	Wave    int
@@ -249,7 +247,7 @@ type written struct {
 	}
 }
 
-// onDisk is an open change as it is written down; nil: it is not.
+// onDisk returns an open change as written, or nil.
 func (p *play) onDisk(id string) *written {
 	b := p.disk["open/"+id]
 	if len(b) == 0 {
@@ -268,8 +266,8 @@ func (p *play) onDisk(id string) *written {
 	return p.read[&b[0]]
 }
 
-// look checks that each Envoy has what is written down that it may have, and what
-// it gets is the base with that.
+// look checks that each Envoy has only what is written and allowed for it, and that it gets
+// the base with that.
 func (p *play) look() {
 	if p.plan == nil {
 		return
@@ -300,7 +298,7 @@ func (p *play) look() {
 	}
 }
 
-// act does one thing that may happen.
+// act does one random thing.
 func (p *play) act() {
 	switch n := p.rng.IntN(100); {
 	case n < 12:
@@ -352,7 +350,7 @@ func (p *play) act() {
 	}
 }
 
-// anyone is an Envoy that is connected; nil: none is.
+// anyone returns a connected Envoy, or nil.
 func (p *play) anyone() *envoy {
 	var there []*envoy
 	for _, id := range slices.Sorted(maps.Keys(p.nodes)) {
@@ -380,7 +378,7 @@ func (p *play) leave(e *envoy) {
 	}
 }
 
-// settle has an Envoy say that it runs what it is to run, or what it was to run a
+// settle has an Envoy report that it runs what it should, or what it should have run a
 // moment ago.
 func (p *play) settle(e *envoy) {
 	if e == nil || p.plan == nil {
@@ -408,8 +406,8 @@ func (p *play) judge(kind bool) {
 	}
 }
 
-// change changes the files, to something that compiles as a whole: what does not
-// is not taken from them.
+// change changes the files to something that compiles as a whole: a set that doesn't
+// compile never gets this far.
 func (p *play) change() {
 	for range 20 {
 		next := slices.Clone(p.files)
@@ -462,7 +460,7 @@ func (p *play) command() {
 	p.step(rollout.Command{Verb: verbs[p.rng.IntN(len(verbs))], ID: c.ID, AtOnce: p.rng.IntN(2) == 0, Later: p.rng.IntN(2) == 0})
 }
 
-// pass lets time go by.
+// pass advances time.
 func (p *play) pass(d time.Duration) {
 	end := p.now.Add(d)
 	for p.wake.After(p.now) && !p.wake.After(end) {
@@ -473,8 +471,8 @@ func (p *play) pass(d time.Duration) {
 	p.step(rollout.Tick{})
 }
 
-// kill ends the server, before some of its writes; another begins, and Envoys come
-// to it by and by.
+// kill kills the server before some of its writes. Another starts, and Envoys connect to it
+// gradually.
 func (p *play) kill() {
 	p.tally.Kills++
 	p.write(p.rng.IntN(len(p.queue) + 1))
@@ -498,7 +496,7 @@ func (p *play) kill() {
 	}
 }
 
-// replica compares with another server, which begins with what is written down.
+// replica compares the server with another, which starts from what is written.
 func (p *play) replica() {
 	if len(p.queue) > 0 {
 		return
@@ -519,7 +517,7 @@ func (p *play) replica() {
 	}
 }
 
-// end lets all faults end, and looks at what is then.
+// end ends all faults, and checks the result.
 func (p *play) end() {
 	p.logf("faults end")
 	p.away = false
@@ -566,7 +564,7 @@ func (p *play) end() {
 		p.breaks("in the end: %v", err)
 		return
 	}
-	for len(p.queue) > 0 { // the last write may have led to another
+	for len(p.queue) > 0 { // the last write may have caused another
 		p.write(len(p.queue))
 	}
 	for key := range p.disk {

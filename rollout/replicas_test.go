@@ -15,10 +15,10 @@ import (
 	"wasmxds/rollout/roster"
 )
 
-// TestReplicas plays several servers of one store at random: one leads and moves
-// changes, the others follow what it has written, each by and by, and tell it of their
-// Envoys; servers die, are paused, are cut from the leader, lose the lead without
-// knowing it. No Envoy may be ahead of its wave, on any of them.
+// TestReplicas plays several servers with one store at random: one leads and moves changes;
+// the others follow what it has written, gradually, and report their Envoys to it. Servers
+// die, are paused, are cut off from the leader, and lose the lead without noticing. No
+// Envoy may be ahead of its wave on any of them.
 func TestReplicas(t *testing.T) {
 	if testing.Short() {
 		*seeds = min(*seeds, 100)
@@ -45,13 +45,14 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// world is servers with one store. Of a play it has files, policies and time.
+// world is a group of servers with one store. It uses the files, policies and time of a
+// play.
 type world struct {
 	play
 	counted map[string]int
-	log     []map[string][]byte // what was written, in order
+	log     []map[string][]byte // batches in order
 	term    int
-	leader  int // who has the term; -1: nobody
+	leader  int // the holder of the term; -1: none
 	servers []*replica
 	envoys  []*moving
 }
@@ -63,28 +64,28 @@ type replica struct {
 	alive   bool
 	paused  bool
 	cut     bool // from the leader, not from the store
-	leads   int  // the term that it takes for its own; 0: none
+	leads   int  // the term that it believes to be its own; 0: none
 	m       *rollout.Machine
 	plan    *rollout.Plan
 	wake    time.Time
 	disk    disk
-	at      int // of the log it has read so much
+	at      int // how much of the log it has read
 	files   []string
 	queue   []*rollout.Batch
 	own     *roster.Own
 	all     *roster.All
-	told    int // the term whose leader its Envoys were told to
+	told    int // the term of the leader that knows its Envoys
 	since   map[int]time.Time
 	growing map[string]int
 }
 
-// moving is an Envoy.
+// moving is an Envoy that moves between servers.
 type moving struct {
 	definition.Node
-	at    int // -1: it is connected to nobody
+	at    int // -1: it isn't connected
 	since time.Time
 	runs  rollout.Choice
-	said  *rollout.Choice // that it runs, on its stream; it does not say so again
+	said  *rollout.Choice // to run, on its stream; it doesn't repeat this
 }
 
 func (w *world) run() {
@@ -113,13 +114,13 @@ func (w *world) options() rollout.Options {
 	return rollout.Options{Check: check, Broken: func(err error) { w.breaks("%v", err) }}
 }
 
-// start begins a server, which follows.
+// start starts a server, as a follower.
 func (r *replica) start() {
 	r.alive, r.paused, r.cut, r.plan, r.own = true, false, false, nil, roster.NewOwn()
 	r.follow()
 }
 
-// follow has it follow what is written.
+// follow makes it a follower of what is written.
 func (r *replica) follow() {
 	r.leads, r.queue, r.all, r.told, r.growing = 0, nil, nil, 0, nil
 	r.read(len(r.log))
@@ -138,7 +139,7 @@ func (r *replica) read(to int) {
 	}
 }
 
-// lead has it lead, from what is written by then.
+// lead makes it the leader, from what is written by then.
 func (r *replica) lead() {
 	r.term++
 	r.leader, r.leads = r.n, r.term
@@ -158,7 +159,7 @@ func (r *replica) lead() {
 	r.tellMissing()
 }
 
-// tellMissing has the leader wait for those that it has not heard.
+// tellMissing tells the leader which servers to wait for.
 func (r *replica) tellMissing() {
 	missing := map[string]bool{}
 	for _, o := range r.servers {
@@ -175,7 +176,7 @@ func (r *replica) tellMissing() {
 	r.step(rollout.Missing{Servers: missing})
 }
 
-// hear has the leader hear what a server has to tell.
+// hear has the leader receive the reports of a server.
 func (r *replica) hear(from *replica) {
 	id := fmt.Sprint(from.n)
 	for n := 0; from.own.Waits() && n < 5; n++ {
@@ -235,8 +236,8 @@ func (r *replica) step(e rollout.Event) {
 	}
 }
 
-// waves looks at the waves that a batch begins: all Envoys of the wave before that the
-// leader has heard of must run the change, and it must have heard of all servers.
+// waves checks the waves that a batch begins: all Envoys of the previous wave that the
+// leader knows must run the change, and it must have heard from all servers.
 func (r *replica) waves(b *rollout.Batch) {
 	for key, value := range b.Values {
 		id, is := strings.CutPrefix(key, "open/")
@@ -281,12 +282,12 @@ func (r *replica) waves(b *rollout.Batch) {
 	}
 }
 
-// heard says whether all that its Envoys have told has reached a leader.
+// heard reports whether all reports of its Envoys have reached a leader.
 func (r *replica) heard(by *replica) bool {
 	return by.all.Heard(fmt.Sprint(r.n)) && !r.own.Waits()
 }
 
-// onDisk is a change as the server has it written.
+// onDisk returns a change as the server's disk has it.
 func (r *replica) onDisk(id string) *written {
 	w := &written{}
 	if b := r.disk["open/"+id]; len(b) == 0 || json.Unmarshal(b, w) != nil {
@@ -295,7 +296,7 @@ func (r *replica) onDisk(id string) *written {
 	return w
 }
 
-// write writes some of what its leader wants written, if it is the leader.
+// write does some of the pending writes if it is the leader.
 func (r *replica) write(n int) {
 	for ; n > 0 && len(r.queue) > 0; n-- {
 		if r.leader != r.n || r.leads != r.term {
@@ -309,7 +310,7 @@ func (r *replica) write(n int) {
 		r.queue = r.queue[1:]
 		r.log = append(r.log, b.Values)
 		r.read(len(r.log))
-		if r.rng.IntN(3) == 0 { // others see it before it knows
+		if r.rng.IntN(3) == 0 { // others see it before the writer knows
 			for _, o := range r.servers {
 				if o.n != r.n {
 					o.catchUp(len(r.log))
@@ -322,7 +323,7 @@ func (r *replica) write(n int) {
 	}
 }
 
-// introduce has a server that follows know its Envoys.
+// introduce tells a follower which Envoys it has.
 func (r *replica) introduce() {
 	for _, e := range r.envoys {
 		if e.at == r.n {
@@ -331,7 +332,7 @@ func (r *replica) introduce() {
 	}
 }
 
-// catchUp has a server that follows read what is written, up to there.
+// catchUp has a follower read the log up to there.
 func (r *replica) catchUp(to int) {
 	if r.alive && !r.paused && r.leads == 0 && r.at < to {
 		r.read(to)
@@ -339,7 +340,7 @@ func (r *replica) catchUp(to int) {
 	}
 }
 
-// tell has a server tell the leader of its Envoys.
+// tell has a server report its Envoys to the leader.
 func (r *replica) tell() {
 	if !r.alive || r.paused || r.leader < 0 {
 		return
@@ -356,7 +357,7 @@ func (r *replica) tell() {
 	l.tellMissing()
 }
 
-// observe has its streams tell something of an Envoy.
+// observe has its streams report an event of an Envoy.
 func (r *replica) observe(e rollout.Event) {
 	r.own.Tell(e)
 	if r.leads > 0 {
@@ -372,7 +373,8 @@ func (r *replica) observe(e rollout.Event) {
 	r.step(e)
 }
 
-// ownEvents are what a leader that is deposed and does not know it hears of its own.
+// ownEvents returns pending events of its own Envoys, for a leader that is deposed without
+// noticing.
 func (r *replica) ownEvents() []rollout.Event {
 	var all []rollout.Event
 	for range 3 {
@@ -414,7 +416,7 @@ func (r *replica) settle(e *moving) {
 
 func (w *world) someone() *replica { return w.servers[w.rng.IntN(len(w.servers))] }
 
-// connect connects an Envoy to some server that lives, away from where it was.
+// connect connects an Envoy to another live server.
 func (w *world) connect(e *moving) {
 	to := w.someone()
 	if !to.alive || to.paused || to.n == e.at {
@@ -445,11 +447,11 @@ func (w *world) connect(e *moving) {
 	}
 }
 
-// elect has another lead, whatever the one before thinks.
+// elect makes another server the leader, whatever the previous one believes.
 func (w *world) elect() {
 	for range 10 {
 		if r := w.someone(); r.alive && !r.paused {
-			if r.leads > 0 { // and does not know that it does no more
+			if r.leads > 0 { // and doesn't notice that it no longer does
 				r.follow()
 				r.introduce()
 			}
@@ -525,7 +527,7 @@ func (w *world) act() {
 	}
 }
 
-// lose has the leader notice that it does not hear a server any more.
+// lose has the leader notice that it no longer hears from a server.
 func (r *replica) lose(o *replica) {
 	gone := r.all.Lose(r.now, fmt.Sprint(o.n))
 	o.told = 0
@@ -574,7 +576,7 @@ func (w *world) changeFiles() {
 	}
 }
 
-// pass lets time go by for all.
+// pass advances time for all.
 func (w *world) pass(d time.Duration) {
 	end := w.now.Add(d)
 	for w.broken == "" {
@@ -626,8 +628,7 @@ func (w *world) look() {
 	}
 }
 
-// end lets all faults end: every change has to end in the base, and all servers have
-// to be of one mind.
+// end ends all faults: every change must end in the base, and all servers must agree.
 func (w *world) end() {
 	w.logf("faults end")
 	w.policies, w.holes = nil, nil

@@ -13,8 +13,7 @@ import (
 
 var fleets = flag.Int("fleets", 4, "healthy fleets of each kind, with ten changes each")
 
-// healthy is a fleet of which each Envoy comes back as new now and then, whatever
-// is rolled out.
+// healthy is a fleet whose Envoys restart now and then, whatever is rolled out.
 type healthy struct {
 	rng   *rand.Rand
 	m     *rollout.Machine
@@ -62,7 +61,7 @@ func (h *healthy) step(e rollout.Event) {
 	}
 }
 
-// pass lets a second go by, in which some come back as new.
+// pass advances time by a second, in which some restart.
 func (h *healthy) pass() {
 	h.now = h.now.Add(time.Second)
 	for rest := h.rng.ExpFloat64() * h.each.Seconds() / float64(len(h.nodes)); rest < 1; rest += h.rng.ExpFloat64() * h.each.Seconds() / float64(len(h.nodes)) {
@@ -79,7 +78,7 @@ func (h *healthy) settle() {
 	}
 }
 
-// rollOut rolls a change out, and gives how it ended.
+// rollOut rolls out a change, and returns its final state.
 func (h *healthy) rollOut() rollout.State {
 	h.ended = ""
 	h.want()
@@ -92,9 +91,8 @@ func (h *healthy) rollOut() rollout.State {
 	return h.ended
 }
 
-// TestRestartsOfHealthyFleets: changes are not stopped for what happens to Envoys
-// anyway, neither by a server that has seen nothing of the fleet before the first of
-// them.
+// TestRestartsOfHealthyFleets checks that ordinary restarts of Envoys don't stop changes,
+// even with a server that hasn't seen the fleet before the first change.
 func TestRestartsOfHealthyFleets(t *testing.T) {
 	for _, each := range []time.Duration{24 * time.Hour, time.Hour, 10 * time.Minute} {
 		stopped, all := 0, 0
@@ -117,12 +115,12 @@ func TestRestartsOfHealthyFleets(t *testing.T) {
 	}
 }
 
-// TestRestartsOfBadChanges: a change that ends its Envoy stops in its first wave, at
-// the second time, or a little later in a fleet that restarts a lot.
+// TestRestartsOfBadChanges checks that a change that crashes its Envoy stops in its first
+// wave, at the second crash, or a little later in a fleet that restarts often.
 func TestRestartsOfBadChanges(t *testing.T) {
 	for each, after := range map[time.Duration]int{24 * time.Hour: 2, time.Hour: 3, 10 * time.Minute: 4} {
 		h := newHealthy(7, 300, each)
-		h.rollOut() // what was before
+		h.rollOut() // the earlier version
 		for range 600 {
 			h.pass()
 		}

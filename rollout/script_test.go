@@ -18,25 +18,25 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestScripts plays testdata/*.txt: what is told to a rollout, who gets what then.
-// The commands:
+// TestScripts plays testdata/*.txt: events of a rollout, and which Envoys then get what. The
+// commands are:
 //
-//	policies                   below it a policy a line, as policyOf has them
-//	unreadable NAME            a policy of that name can't be read; "": any name
-//	files                      below it what they say, as wantedOf has it
-//	envoys NAME[@CLUSTER][:LABEL=VALUE]...  come, or come back
+//	policies                   sets the policies below it, one a line, in the form of policyOf
+//	unreadable NAME            makes the policy of that name unreadable; "": any name
+//	files                      sets the definitions below it, in the form of wantedOf
+//	envoys NAME[@CLUSTER][:LABEL=VALUE]...  connects, or reconnects
 //	gone | restarted NAME...
-//	settled [NAME...]          these, or all, have in place what they are to have
-//	late NAME CHANGE           it says that it has that in place, which it was to have
+//	settled [NAME...]          these, or all, run what they should
+//	late NAME CHANGE           it reports that it runs that, which it should have before
 //	crash NAME FILTER
 //	refuse NAME KIND/NAME MESSAGE
-//	before CHANGE WAVE WORDS   what its Envoys told before the wave
+//	before CHANGE WAVE WORDS   the samples of its Envoys from before the wave
 //	judge CHANGE JUDGE good|bad|no-traffic|unable [WORDS]
 //	pause | resume | promote | stop | rollback [CHANGE] [once] [later]
 //	wait DURATION
-//	store away | back          while it is away, nothing is written down
-//	restart                    another server, with what is written down
-//	who                        who has what
+//	store away | back          while it is away, nothing is written
+//	restart                    starts another server, from what is written
+//	who                        prints who has what
 //	status
 //	options [signals] [before=DURATION]  for the machines from now on
 func TestScripts(t *testing.T) {
@@ -239,7 +239,7 @@ func (s *script) want() string {
 	return told(s.step(rollout.Wanted{Set: s.wanted(s.files)}))
 }
 
-// step steps, and tells what came of it.
+// step steps, and returns what resulted.
 func (s *script) step(e rollout.Event) string {
 	ready := s.m.Step(s.now, e)
 	var b strings.Builder
@@ -281,7 +281,7 @@ func (s *script) step(e rollout.Event) string {
 	return out
 }
 
-// write writes down what waits for that.
+// write writes pending batches.
 func (s *script) write() string {
 	var out string
 	for len(s.queue) > 0 {
@@ -293,7 +293,7 @@ func (s *script) write() string {
 	return out
 }
 
-// planned tells what of the base is another, and who has another choice.
+// planned reports what has changed in the base, and whose choice has.
 func (s *script) planned(b *strings.Builder) {
 	base := wordsOf(s.plan.Base)
 	for _, w := range s.base {
@@ -333,7 +333,7 @@ func names(ids []string) string {
 
 var hexID = regexp.MustCompile(`\b[0-9a-f]{12}\b`)
 
-// shown has c1, c2 in place of ids.
+// shown replaces IDs by c1, c2.
 func (s *script) shown(text string) string {
 	return hexID.ReplaceAllStringFunc(text, func(id string) string {
 		if s.ids[id] == "" {
@@ -370,8 +370,8 @@ func (s *script) wait(span string) string {
 	return told(out)
 }
 
-// restart has another server begin, which knows who was there; all of them come
-// back with what they have.
+// restart starts another server, which knows who was connected; all Envoys return with what
+// they have.
 func (s *script) restart() string {
 	s.start()
 	var out string

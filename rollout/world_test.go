@@ -17,19 +17,19 @@ import (
 	"wasmxds/module"
 )
 
-// The world of the tests. What is wanted is written as words, one definition each:
+// The world of the tests. Definitions are written as words, one each:
 //
 //	hello=v1            a filter with that configuration, for all nodes
 //	hello=v1@edge       ... for the nodes of that cluster
-//	hello=v1>web        ... that names the listener web, and can't be without it
-//	hello=none          ... whose module is not there
+//	hello=v1>web        ... that names the listener web, and needs it
+//	hello=none          ... whose module does not exist
 //	web:80=v1           a listener at that port, with routes of that content
 //	cluster/x=v1        a raw cluster
 
 const clusterType = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 
-// wantedOf makes a set of such words. What is the same word as before keeps its
-// pointer, as it does in earlier stages.
+// wantedOf makes a set from such words. Unchanged words keep their pointer, as in earlier
+// stages.
 func wantedOf(words []string, known map[string]any, policies []*definition.Rollout, holes []*definition.Hole) *module.Set {
 	set := &module.Set{Rollouts: policies, RolloutHoles: holes}
 	for _, w := range slices.Sorted(slices.Values(words)) {
@@ -82,7 +82,7 @@ func valueOf(word string) any {
 	return f
 }
 
-// wordsOf is the opposite of wantedOf.
+// wordsOf is the inverse of wantedOf.
 func wordsOf(set *module.Set) []string {
 	var words []string
 	for _, f := range set.Filters {
@@ -116,8 +116,8 @@ func clusterOf(s definition.Selector) string {
 	return "@" + s.Clusters[0]
 }
 
-// check tells of two listeners at one port, of filters whose listener is not there,
-// and of x and y that are on without z: what does not compile in this world.
+// check reports what does not compile in this world: two listeners at one port, filters whose
+// listener is missing, and x and y that are enabled without z.
 func check(set *module.Set) []string {
 	var wrong []string
 	words := wordsOf(set)
@@ -141,7 +141,7 @@ func check(set *module.Set) []string {
 	return wrong
 }
 
-// policyOf makes a policy: "careful waves=tier:canary,1,5%,100% bake=1m then=pause".
+// policyOf parses a policy: "careful waves=tier:canary,1,5%,100% bake=1m then=pause".
 func policyOf(words []string) *definition.Rollout {
 	p := &definition.Rollout{Name: words[0], Definitions: []string{"*"}, Bake: time.Minute, Then: definition.Rollback,
 		Stop: definition.Stop{Refused: 1, Crashes: 1, Restarts: 2, NoTraffic: definition.Wait}}
@@ -183,7 +183,7 @@ func waveOf(word string) definition.Wave {
 	return definition.Wave{Count: n}
 }
 
-// disk is what was written down.
+// disk is what was written.
 type disk map[string][]byte
 
 func (d disk) apply(values map[string][]byte) {

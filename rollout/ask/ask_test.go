@@ -23,13 +23,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// told is what a judge says.
+// told is what a judge said.
 type told struct {
 	verdict rollout.Verdict
 	words   string
 }
 
-// ask asks a judge of a change.
+// ask asks a judge about a change.
 func ask(t *testing.T, judge definition.Judge) told {
 	t.Helper()
 	transport := &http.Transport{}
@@ -57,7 +57,7 @@ func webhookAt(url string) definition.Judge {
 	return definition.Judge{Webhook: &definition.WebhookJudge{URL: url}}
 }
 
-// verdicts are compared with the verdict and, after it, part of the words.
+// check compares a verdict, and checks that the words contain some.
 func check(t *testing.T, got told, verdict rollout.Verdict, words string) {
 	t.Helper()
 	if got.verdict != verdict || !strings.Contains(got.words, words) {
@@ -117,7 +117,7 @@ func TestPrometheus(t *testing.T) {
 					t.Errorf("asked by %s %s", r.Method, r.URL)
 				}
 				w.WriteHeader(c.status)
-				_, _ = io.WriteString(w, c.body) // a client that has had enough is gone
+				_, _ = io.WriteString(w, c.body) // the client may be gone
 			}))
 			defer s.Close()
 			got := ask(t, prometheusAt(s.URL+"/prefix/"))
@@ -129,7 +129,7 @@ func TestPrometheus(t *testing.T) {
 	}
 }
 
-// TestLongQuery: what is too long for a URL is asked by POST.
+// TestLongQuery checks that a query that is too long for a URL is sent by POST.
 func TestLongQuery(t *testing.T) {
 	query := strings.Repeat("a+b ", 2000)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -178,7 +178,7 @@ func TestWebhook(t *testing.T) {
 					t.Errorf("told %s, want %s", body, want)
 				}
 				w.WriteHeader(c.status)
-				_, _ = io.WriteString(w, c.body) // a client that has had enough is gone
+				_, _ = io.WriteString(w, c.body) // the client may be gone
 			}))
 			defer s.Close()
 			got := ask(t, webhookAt(s.URL+"/gate?a=b"))
@@ -190,7 +190,7 @@ func TestWebhook(t *testing.T) {
 	}
 }
 
-// TestNobody: a change that no Envoy has is told with lists that are empty.
+// TestNobody checks that a change without Envoys is described with empty lists.
 func TestNobody(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -208,8 +208,7 @@ func TestNobody(t *testing.T) {
 	check(t, told{verdict, words}, rollout.Good, "")
 }
 
-// TestBomb: what is small only as long as it is compressed is bounded by what it
-// becomes.
+// TestBomb checks that a compressed answer is limited by its decompressed size.
 func TestBomb(t *testing.T) {
 	var small bytes.Buffer
 	z := gzip.NewWriter(&small)
@@ -221,14 +220,14 @@ func TestBomb(t *testing.T) {
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(small.Bytes()) // a client that has had enough is gone
+		_, _ = w.Write(small.Bytes()) // the client may be gone
 	}))
 	defer s.Close()
 	check(t, ask(t, webhookAt(s.URL)), rollout.Unable, "answers more than 64 KiB")
 	check(t, ask(t, prometheusAt(s.URL)), rollout.Unable, "answers more than 256 KiB")
 }
 
-// TestRedirects: a judge sends nobody elsewhere.
+// TestRedirects checks that redirects of a judge are not followed.
 func TestRedirects(t *testing.T) {
 	var followed atomic.Bool
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -266,8 +265,8 @@ func TestUnreachable(t *testing.T) {
 	check(t, ask(t, webhookAt(secure.URL)), rollout.Unable, "certificate")
 }
 
-// TestAddresses: with the transport that modules are fetched by, judges are asked
-// where modules may come from.
+// TestAddresses checks that judges are subject to the address rules of module downloads
+// when they use the same transport.
 func TestAddresses(t *testing.T) {
 	asker := New(module.Policy{}.Transport())
 	for _, url := range []string{"http://169.254.169.254/latest/meta-data", "http://[fd00:ec2::254]/", "http://0.0.0.0:9901/"} {
@@ -277,7 +276,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// TestCredentials: those in a URL are used.
+// TestCredentials checks that credentials in a URL are used.
 func TestCredentials(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
@@ -289,7 +288,7 @@ func TestCredentials(t *testing.T) {
 	check(t, ask(t, webhookAt("http://me:secret@"+strings.TrimPrefix(s.URL, "http://"))), rollout.Good, "")
 }
 
-// TestConnectionCut: half an answer is none.
+// TestConnectionCut checks that an incomplete answer is not used.
 func TestConnectionCut(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "100")
@@ -299,11 +298,11 @@ func TestConnectionCut(t *testing.T) {
 	check(t, ask(t, webhookAt(s.URL)), rollout.Unable, "read the answer of")
 }
 
-// TestEnds: an ask ends with its context, whatever the judge does.
+// TestEnds checks that a call ends with its context, whatever the judge does.
 func TestEnds(t *testing.T) {
 	asked := make(chan struct{}, 1)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body) // or the server would not see that the client goes
+		_, _ = io.Copy(io.Discard, r.Body) // or the server would not notice that the client leaves
 		asked <- struct{}{}
 		<-r.Context().Done()
 	}))

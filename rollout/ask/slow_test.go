@@ -16,11 +16,11 @@ import (
 	"wasmxds/rollout"
 )
 
-// judges answer by the host that is asked. Those named slow answer never, those
-// named drip a byte a second.
+// judges answer depending on the requested host. Those named slow never answer, those named
+// drip send a byte a second.
 type judges struct {
-	now, most atomic.Int32 // that are asked at once
-	all       atomic.Int32 // that were asked
+	now, most atomic.Int32 // concurrent requests
+	all       atomic.Int32 // requests so far
 }
 
 func (j *judges) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -47,7 +47,7 @@ func (j *judges) begin() {
 	}
 }
 
-// answering is an answer of a judge that is asked until all of it is read.
+// answering is the body of an answer: its request lasts until all of it is read.
 type answering struct {
 	io.Reader
 	j *judges
@@ -70,7 +70,7 @@ func (d drip) Read(p []byte) (int, error) {
 	}
 }
 
-// all asks a webhook at each host at the same time, and gives what they say.
+// all asks a webhook at each host concurrently, and returns what they say.
 func all(ctx context.Context, j *judges, hosts ...string) []told {
 	a := New(j)
 	said := make([]told, len(hosts))
@@ -82,8 +82,8 @@ func all(ctx context.Context, j *judges, hosts ...string) []told {
 	return said
 }
 
-// TestSlowJudges: however many judges answer nothing, so many are asked at once as
-// may be, and each has an answer, or is told to have none, in its turn.
+// TestSlowJudges checks that, however many judges don't answer, no more than the limit are
+// asked at once, and that each in its turn gets an answer or a timeout.
 func TestSlowJudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := &judges{}
@@ -108,7 +108,7 @@ func TestSlowJudges(t *testing.T) {
 	})
 }
 
-// TestNotAsked: whose turn does not come before its context ends is not asked.
+// TestNotAsked checks that a judge isn't asked if its context ends before its turn.
 func TestNotAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout/2)

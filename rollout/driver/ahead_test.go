@@ -9,7 +9,7 @@ import (
 	"wasmxds/rollout/driver"
 )
 
-// filters is how many filters everybody has at a server; -1: nobody has anything.
+// filters returns how many filters each Envoy of a server has; -1: no Envoy has anything.
 func (s *server) filters() int {
 	synctest.Wait()
 	s.mu.Lock()
@@ -25,7 +25,7 @@ func both() rollout.Wanted {
 	return wantedOf(map[string]string{"hello": "v1", "pinned": "v1"}, nil)
 }
 
-// lacked says whether a server ever gave its Envoys less than so many filters.
+// lacked reports whether a server ever gave its Envoys fewer filters than that.
 func (s *server) lacked(filters int) bool {
 	synctest.Wait()
 	s.mu.Lock()
@@ -38,8 +38,8 @@ func (s *server) lacked(filters int) bool {
 	return false
 }
 
-// TestStartsWithWhatOthersRun: a server that starts gives nobody less than what Envoys of
-// the one that leads run, however long it takes to write that down, and though it is never
+// TestStartsWithWhatOthersRun checks that a server that starts gives no Envoy less than
+// what the leader's Envoys run, however long the write of that takes, even if it is never
 // written.
 func TestStartsWithWhatOthersRun(t *testing.T) {
 	for name, slow := range map[string]time.Duration{"at once": 0, "after 2 s": 2 * time.Second, "after 20 s": 20 * time.Second, "never": time.Hour} {
@@ -91,10 +91,10 @@ func TestStartsWithWhatOthersRun(t *testing.T) {
 	}
 }
 
-// TestStartsWhileLeaderIsLate: a server that starts gives nobody anything before who leads
-// has answered, as long as that one is there: it may read the state so slowly that it does
-// not know yet who asks. It gives what it has when it has waited for longer than anything
-// may take.
+// TestStartsWhileLeaderIsLate checks that a server that starts gives Envoys nothing before
+// the leader has answered, as long as there is a leader: it may read the state so slowly
+// that it doesn't know yet who asks. The server uses what it has when it has waited for
+// longer than anything may take.
 func TestStartsWhileLeaderIsLate(t *testing.T) {
 	for late, within := range map[time.Duration]time.Duration{
 		4 * time.Second:  6 * time.Second,
@@ -108,7 +108,7 @@ func TestStartsWhileLeaderIsLate(t *testing.T) {
 				a.Tell(hello())
 				time.Sleep(5 * time.Second)
 				g.set(func() { a.late = late })
-				g.begin("other").Tell(hello()) // else A need not wait for what is written
+				g.begin("other").Tell(hello()) // else A need not wait for writes
 				g.shared.delay(late)
 				a.Tell(both())
 				for a.filters() < 2 {
@@ -143,8 +143,8 @@ func TestStartsWhileLeaderIsLate(t *testing.T) {
 	}
 }
 
-// TestFollowersHaveItAtOnce: when Envoys of the server that leads get what no policy is
-// for, others have it, so that nothing is taken back should that one be killed.
+// TestFollowersHaveItAtOnce checks that a change without a policy reaches the other servers
+// together with the leader's Envoys, so that nothing is taken back if the leader is killed.
 func TestFollowersHaveItAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
@@ -171,7 +171,8 @@ func TestFollowersHaveItAtOnce(t *testing.T) {
 	})
 }
 
-// TestAloneWritesBehind: where there is no other server nothing waits for the store.
+// TestAloneWritesBehind checks that nothing waits for the store if there is no other
+// server.
 func TestAloneWritesBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
@@ -187,8 +188,8 @@ func TestAloneWritesBehind(t *testing.T) {
 	})
 }
 
-// TestStartsWithoutLeader: a server that can read the state, and reaches nobody who
-// leads, serves what is written.
+// TestStartsWithoutLeader checks that a server that can read the state, but reaches no
+// leader, serves what is written.
 func TestStartsWithoutLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)

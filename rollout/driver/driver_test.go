@@ -23,7 +23,7 @@ import (
 
 var errAway = errors.New("connection refused")
 
-// server is a Driver that runs, and what it has told.
+// server is a running Driver, with what it has published.
 type server struct {
 	*driver.Driver
 	t    *testing.T
@@ -34,7 +34,7 @@ type server struct {
 	told []string
 }
 
-// serve begins a server in a bubble.
+// serve starts a server in a synctest bubble.
 func serve(t *testing.T, kept *statetest.Memory, o driver.Options) *server {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -57,7 +57,7 @@ func serve(t *testing.T, kept *statetest.Memory, o driver.Options) *server {
 	return s
 }
 
-// has compares who has the change, of e0 to e9.
+// has checks which of e0 to e9 have the change.
 func (s *server) has(want ...string) {
 	s.t.Helper()
 	synctest.Wait()
@@ -89,12 +89,12 @@ func (s *server) base() string {
 
 func nodeOf(i int) definition.Node { return definition.Node{ID: fmt.Sprintf("e%d", i)} }
 
-// wanted is a filter of that root id, with a policy.
+// wanted returns a filter with that root ID, and a policy.
 func wanted(root string, p *definition.Rollout) rollout.Wanted {
 	return wantedOf(map[string]string{"hello": root}, p)
 }
 
-// wantedOf are filters by name, each of a root id, with a policy.
+// wantedOf returns filters by name, each with a root ID, and a policy.
 func wantedOf(roots map[string]string, p *definition.Rollout) rollout.Wanted {
 	set := &module.Set{}
 	for _, name := range slices.Sorted(maps.Keys(roots)) {
@@ -112,7 +112,7 @@ func careful() *definition.Rollout {
 		Bake: time.Minute, Stop: definition.Stop{Refused: 1, Crashes: 1, Restarts: 2}, Then: definition.Rollback}
 }
 
-// settle has all Envoys say that they run what they are to run.
+// settle has all Envoys report that they run what they should.
 func (s *server) settle() {
 	synctest.Wait()
 	for i := range 10 {
@@ -167,8 +167,9 @@ func TestGoesOnAfterRestart(t *testing.T) {
 	})
 }
 
-// TestFirstBaseIsWrittenAtOnce: a server that is killed right after its first start is
-// not one that never ran. What it was told of then would be the base of the next.
+// TestFirstBaseIsWrittenAtOnce checks that a server that is killed right after its first
+// start has written its base. Otherwise the next would take the definitions of its time for
+// the base.
 func TestFirstBaseIsWrittenAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := statetest.NewMemory()
@@ -176,7 +177,7 @@ func TestFirstBaseIsWrittenAtOnce(t *testing.T) {
 		defer s.end()
 		s.connect()
 		s.Tell(wanted("v1", careful()))
-		synctest.Wait() // and no time has passed
+		synctest.Wait() // without any passage of time
 		killed := kept.Copy()
 
 		next := serve(t, killed, driver.Options{})
@@ -190,7 +191,7 @@ func TestFirstBaseIsWrittenAtOnce(t *testing.T) {
 	})
 }
 
-// TestStoreAway: no wave begins, and what stops a change does not wait.
+// TestStoreAway checks that, without the store, no wave begins, but changes are stopped.
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := statetest.NewMemory()
@@ -225,7 +226,7 @@ func TestStoreAway(t *testing.T) {
 	})
 }
 
-// TestUnreadable: a state that can't be read is not an empty one.
+// TestUnreadable checks that a state that can't be read isn't taken for an empty one.
 func TestUnreadable(t *testing.T) {
 	kept := statetest.NewMemory()
 	kept.Fail(errAway)
@@ -235,7 +236,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestNothingIsKept: without a state all goes on but a restart.
+// TestNothingIsKept checks that, without a state, everything works except a restart.
 func TestNothingIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		published := make(chan *rollout.Plan, 10)
@@ -257,7 +258,7 @@ func TestNothingIsKept(t *testing.T) {
 	})
 }
 
-// TestStatus: while things happen, people look and say something.
+// TestStatus reads the status and sends commands while changes progress.
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := serve(t, statetest.NewMemory(), driver.Options{})

@@ -10,8 +10,8 @@ import (
 	"wasmxds/rollout/driver"
 )
 
-// A server has a Driver between the stage that gets modules and the one that
-// compiles resources.
+// A server has a Driver between the stage that downloads modules and the one that compiles
+// resources.
 func Example() {
 	plans := make(chan *rollout.Plan)
 	d, err := driver.New(context.Background(), driver.Options{
@@ -33,10 +33,10 @@ func Example() {
 	canary := definition.Node{ID: "edge-1", Labels: map[string]string{"tier": "canary"}}
 	policy := &definition.Rollout{Name: "careful", Definitions: []string{"*"}, Bake: time.Minute, Waves: []definition.Wave{{Labels: canary.Labels}, {Share: 1}}}
 	d.Tell(rollout.Connected{Node: canary})
-	d.Tell(wanted("v1", policy)) // the first is the base
+	d.Tell(wanted("v1", policy)) // the first one is the base
 	<-plans
 	d.Tell(wanted("v2", policy))
-	<-plans // nobody has it yet
+	<-plans // no Envoy has it yet
 	p := <-plans
 	choice := p.Choose(canary)
 	fmt.Println("edge-1 has", p.Sets[choice].Filters[0].Definition.RootID)

@@ -16,14 +16,14 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// judges answer what they are told to answer.
+// judges return the answers that a test sets.
 type judges struct {
 	t  *testing.T
 	mu sync.Mutex
-	// say is what each says; one that says nothing is still thinking, until release.
+	// say has the verdict of each; a judge without one doesn't answer until release.
 	say      map[string]rollout.Verdict
 	release  chan struct{}
-	stubborn bool // it thinks on when its context ends
+	stubborn bool // it ignores the end of its context
 
 	asked  []string // "judge wave", in order
 	now    map[string]int
@@ -52,7 +52,7 @@ func (j *judges) look(ctx context.Context, l rollout.Look) (rollout.Verdict, str
 	}
 	if j.stubborn {
 		<-release
-		<-ctx.Done() // it was let off
+		<-ctx.Done() // its call was canceled
 		return rollout.Bad, "orders are fewer"
 	}
 	select {
@@ -72,7 +72,7 @@ func (j *judges) says(judge string, v rollout.Verdict) {
 	j.say[judge] = v
 }
 
-// times is how often a judge was asked, with its wave where it is named.
+// times returns how often a judge was asked, about a wave if it is named.
 func (j *judges) times(judge string) int {
 	synctest.Wait()
 	j.mu.Lock()
@@ -93,8 +93,7 @@ func (j *judges) wants(judge string, want int) {
 	}
 }
 
-// judged begins a change that is judged by a Prometheus, a webhook and signals, in
-// its first wave.
+// judged begins a change that Prometheus, a webhook and signals judge, in its first wave.
 func judged(t *testing.T, j *judges) *server {
 	t.Helper()
 	p := careful()
@@ -108,7 +107,7 @@ func judged(t *testing.T, j *judges) *server {
 	return s
 }
 
-// TestJudges asks judges as long as a wave is to be judged, and no longer.
+// TestJudges checks that judges are asked while a wave needs their verdicts, and no longer.
 func TestJudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJudges(t)
@@ -134,7 +133,7 @@ func TestJudges(t *testing.T) {
 	})
 }
 
-// TestSlowJudge: whom it takes long holds up nobody but itself.
+// TestSlowJudge checks that a slow judge doesn't delay the others.
 func TestSlowJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJudges(t)
@@ -143,7 +142,7 @@ func TestSlowJudge(t *testing.T) {
 		s := judged(t, j)
 		defer s.end()
 		time.Sleep(5*time.Minute - time.Second)
-		s.has("e9") // not all have found it good
+		s.has("e9") // not all judges have approved it
 		j.wants("signals", 150)
 		j.wants("prometheus 1", 60)
 		j.wants("webhook 2", 1)
@@ -156,8 +155,8 @@ func TestSlowJudge(t *testing.T) {
 	})
 }
 
-// TestSlowAnswers: a judge that takes longer than the pause is asked again as soon
-// as it has answered.
+// TestSlowAnswers checks that a judge that needs longer than the pause is asked again as
+// soon as it has answered.
 func TestSlowAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJudges(t)
@@ -180,8 +179,8 @@ func TestSlowAnswers(t *testing.T) {
 	})
 }
 
-// TestJudgeOfTheWaveBefore: what a judge says of a wave that is over does not count,
-// and it is asked of the new one at once.
+// TestJudgeOfTheWaveBefore checks that a verdict on an earlier wave is ignored, and that
+// the judge is asked about the new one immediately.
 func TestJudgeOfTheWaveBefore(t *testing.T) {
 	for _, stubborn := range []bool{false, true} {
 		t.Run(fmt.Sprint("stubborn=", stubborn), func(t *testing.T) {
@@ -215,8 +214,8 @@ func TestJudgeOfTheWaveBefore(t *testing.T) {
 	}
 }
 
-// TestPausedJudges: while a change is paused its judges are let off, and when it
-// goes on they are asked anew.
+// TestPausedJudges checks that calls to judges are canceled while a change is paused, and
+// begin anew when it is resumed.
 func TestPausedJudges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJudges(t)
@@ -242,7 +241,7 @@ func TestPausedJudges(t *testing.T) {
 	})
 }
 
-// TestJudgesEnd: judges are let off when Run is to end, and it waits for them.
+// TestJudgesEnd checks that Run cancels calls to judges at its end, and waits for them.
 func TestJudgesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := newJudges(t)
@@ -255,7 +254,7 @@ func TestJudgesEnd(t *testing.T) {
 	})
 }
 
-// TestManyChanges: the judges of each change are asked by themselves.
+// TestManyChanges checks that the judges of each change are asked separately.
 func TestManyChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

@@ -18,7 +18,7 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// group is servers of one store.
+// group is a group of servers with one store.
 type group struct {
 	t       *testing.T
 	shared  *shared
@@ -27,27 +27,27 @@ type group struct {
 	dead    map[string]bool
 }
 
-// member is one of a group.
+// member is one server of a group.
 type member struct {
 	*server
 	id    string
 	way   *way
 	began time.Time
 	cut   bool // from other servers
-	// It takes so long until it knows who asks.
+	// It needs so long until it knows who asks.
 	late time.Duration
 	// It takes all others for dead.
 	alone bool
-	// Its clock is another than that of who led before.
+	// Its clock differs from that of the previous leader.
 	skewed bool
-	heard  []rollout.Event // as it led
+	heard  []rollout.Event // while it led
 }
 
 func newGroup(t *testing.T) *group {
 	return &group{t: t, shared: newShared(), servers: map[string]*member{}, dead: map[string]bool{}}
 }
 
-// begin begins a server, which leads if nobody else does.
+// begin starts a server, which leads if no other does.
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
 	m := &member{id: id, way: w, began: time.Now()}
@@ -89,7 +89,7 @@ func (g *group) begin(id string) *member {
 	return m
 }
 
-// kill ends a server so that the others know of nothing, until the store does.
+// kill kills a server, which the others notice only when the store does.
 func (g *group) kill(m *member) {
 	g.set(func() { g.dead[m.id] = true })
 	if t := g.shared.leads(); t != nil && t.by == m.id {
@@ -105,7 +105,7 @@ func (g *group) set(do func()) {
 	do()
 }
 
-// link is how a server reaches the leader.
+// link is a server's connection to the leader.
 type link struct {
 	g    *group
 	from *member
@@ -133,7 +133,7 @@ func (l link) Term() uint64 {
 	return term
 }
 
-// Known is always so: the store is not slow to read.
+// Known is always true: the store is read quickly.
 func (l link) Known() bool { return true }
 
 func (l link) Hear(ctx context.Context, t roster.Telling) (driver.Answer, error) {
@@ -168,7 +168,7 @@ func (l link) Status(ctx context.Context) (rollout.Status, error) {
 	return driver.Here{Driver: m.Driver}.Status(ctx)
 }
 
-// connect has Envoys connect to a server.
+// connect connects Envoys to a server.
 func (m *member) connect(envoys ...int) {
 	for _, i := range envoys {
 		m.Tell(rollout.Connected{Node: nodeOf(i)})
@@ -176,7 +176,7 @@ func (m *member) connect(envoys ...int) {
 	time.Sleep(2 * time.Second)
 }
 
-// settle has Envoys say that they run what their server has for them.
+// settle has Envoys report that they run what their server has for them.
 func (m *member) settle(envoys ...int) {
 	synctest.Wait()
 	for _, i := range envoys {
@@ -188,11 +188,11 @@ func (m *member) settle(envoys ...int) {
 	time.Sleep(2 * time.Second)
 }
 
-// half of the ten Envoys, of which the first five and e9 are the first waves.
+// Halves of the ten Envoys: the first five and e9 make up the first waves.
 var first, second = []int{0, 1, 2, 3, 4}, []int{5, 6, 7, 8, 9}
 
-// halfway has A lead and B follow, half of the Envoys each, and a change in its first
-// wave: on e9, which is connected to B.
+// halfway starts a leader A and a follower B with half of the Envoys each, and a change in
+// its first wave: on e9, which is connected to B.
 func halfway(t *testing.T) (g *group, a, b *member) {
 	t.Helper()
 	g = newGroup(t)
@@ -213,14 +213,14 @@ func halfway(t *testing.T) (g *group, a, b *member) {
 	return g, a, b
 }
 
-// TestReplicasFollow: who follows has what the leader has, and what its Envoys tell
-// moves waves.
+// TestReplicasFollow checks that a follower has what the leader has, and that reports of
+// its Envoys let waves proceed.
 func TestReplicasFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := halfway(t)
 		defer func() { a.end(); b.end() }()
 		time.Sleep(10 * time.Minute)
-		a.has("e9") // which has not said that it runs it
+		a.has("e9") // which hasn't reported that it runs it
 		b.settle(9)
 		time.Sleep(time.Minute)
 		a.has("e0", "e1", "e4", "e5", "e9")
@@ -242,8 +242,8 @@ func TestReplicasFollow(t *testing.T) {
 	})
 }
 
-// TestReplicaTellsOfCrash: a crash on an Envoy of a server that follows stops the
-// change everywhere.
+// TestReplicaTellsOfCrash checks that a crash of an Envoy of a follower stops the change
+// everywhere.
 func TestReplicaTellsOfCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := halfway(t)
@@ -267,7 +267,7 @@ func TestReplicaTellsOfCrash(t *testing.T) {
 	})
 }
 
-// times is how often a server that leads has heard of something.
+// times returns how often a server has received an event while it led.
 func (m *member) times(g *group, e rollout.Event) (n int) {
 	g.set(func() {
 		for _, h := range m.heard {
@@ -279,8 +279,8 @@ func (m *member) times(g *group, e rollout.Event) (n int) {
 	return n
 }
 
-// TestLeaderHears: who leads, and nobody else, is told of the Envoys of all servers,
-// also that one has come back as new to another server.
+// TestLeaderHears checks that the leader, and no other server, receives the events of all
+// Envoys, including that one has returned as a new process to another server.
 func TestLeaderHears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
@@ -290,7 +290,7 @@ func TestLeaderHears(t *testing.T) {
 		time.Sleep(time.Second)
 		a.Tell(rollout.Connected{Node: nodeOf(9)})
 		a.Tell(rollout.Fresh{ID: "e9"})
-		b.Tell(rollout.Connected{Node: nodeOf(20)}) // one that was nowhere
+		b.Tell(rollout.Connected{Node: nodeOf(20)}) // one that was not connected before
 		b.Tell(rollout.Fresh{ID: "e20"})
 		time.Sleep(time.Second)
 		b.Tell(rollout.Crashed{ID: "e20", Filter: "hello"})
@@ -313,27 +313,28 @@ func TestLeaderHears(t *testing.T) {
 	})
 }
 
-// TestLeaderKilled: the other goes on where it was, once it knows of all Envoys.
+// TestLeaderKilled checks that the other server continues, once it knows all Envoys.
 func TestLeaderKilled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
 		defer func() { b.end() }()
 		b.settle(9)
 		g.kill(a)
-		time.Sleep(90 * time.Second) // e9 has been good for long enough
+		time.Sleep(90 * time.Second) // e9 has been healthy for long enough
 		b.has("e9")
 		if st, err := b.Status(t.Context()); err != nil || st.Stalled == "" {
 			t.Errorf("stalled: %q, %v", st.Stalled, err)
 		}
-		b.connect(first...) // they come over
+		b.connect(first...) // they move over
 		b.settle(first...)
 		time.Sleep(30 * time.Second)
 		b.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
 
-// TestSkewedClock: a server whose clock differs from that of who led before has a wave
-// bake anew: it can't tell for how long it has been good.
+// TestSkewedClock checks that a server whose clock differs from that of the previous leader
+// restarts the bake of a wave, because it can't know for how long the wave has been
+// healthy.
 func TestSkewedClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
@@ -344,27 +345,27 @@ func TestSkewedClock(t *testing.T) {
 		time.Sleep(90 * time.Second)
 		b.connect(first...)
 		b.settle(first...)
-		time.Sleep(40 * time.Second) // no server is missing any more, and e9 has been good for long
+		time.Sleep(40 * time.Second) // no server is missing any longer, and e9 has been healthy for long
 		b.has("e9")
 		time.Sleep(time.Minute)
 		b.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
 
-// TestLeaderPaused: one that has lost the lead and does not know it moves nothing, and
-// follows when it does.
+// TestLeaderPaused checks that a server that has lost the lead without noticing changes
+// nothing, and follows when it notices.
 func TestLeaderPaused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
 		defer func() { a.end(); b.end() }()
 		term := g.shared.leads()
-		g.shared.depose(term) // its lease is over; A still thinks that it leads
+		g.shared.depose(term) // its lease is over; A still believes that it leads
 		time.Sleep(2 * time.Second)
 		if now := g.shared.leads(); now == nil || now.by != "B" {
 			t.Fatal("B does not lead")
 		}
-		// All that A hears is good, and it has waited for long enough: only the store
-		// keeps it.
+		// All that A receives is good, and it has waited for long enough: only the store
+		// stops it.
 		g.set(func() { a.alone = true })
 		for _, i := range second {
 			a.Tell(rollout.Connected{Node: nodeOf(i)})
@@ -372,7 +373,7 @@ func TestLeaderPaused(t *testing.T) {
 		a.settle(9)
 		time.Sleep(150 * time.Second)
 		a.has("e9")
-		// It has found out, and B has heard that e9 runs it.
+		// It has noticed, and B has heard that e9 runs it.
 		time.Sleep(time.Hour)
 		a.has("e0", "e1", "e4", "e5", "e9")
 		b.has("e0", "e1", "e4", "e5", "e9")
@@ -389,8 +390,8 @@ func TestLeaderPaused(t *testing.T) {
 	})
 }
 
-// TestCutFromLeader: waves wait for a server that lives and is not heard, and it goes
-// on with what it knows.
+// TestCutFromLeader checks that waves wait for a live server that the leader can't hear,
+// and that this server continues with what it knows.
 func TestCutFromLeader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
@@ -400,7 +401,7 @@ func TestCutFromLeader(t *testing.T) {
 		time.Sleep(time.Hour)
 		a.has("e9")
 		b.has("e9")
-		b.Tell(rollout.Crashed{ID: "e9", Filter: "hello"}) // nobody hears it
+		b.Tell(rollout.Crashed{ID: "e9", Filter: "hello"}) // no other server hears it
 		time.Sleep(time.Hour)
 		b.has("e9")
 		g.set(func() { b.cut = false })
@@ -410,8 +411,8 @@ func TestCutFromLeader(t *testing.T) {
 	})
 }
 
-// TestCutFromStore: a server that does not see what is written goes on with what it
-// knows, and takes it in when it can.
+// TestCutFromStore checks that a server that can't see writes continues with what it knows,
+// and catches up when it can.
 func TestCutFromStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a, b := halfway(t)
@@ -423,15 +424,16 @@ func TestCutFromStore(t *testing.T) {
 		b.has("e9")
 		a.settle(0, 1, 4)
 		time.Sleep(time.Hour)
-		a.has("e0", "e1", "e4", "e5", "e9") // e5 does not have it
+		a.has("e0", "e1", "e4", "e5", "e9") // e5 doesn't have it
 		b.way.setCut(false)
 		time.Sleep(time.Minute)
 		b.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
 
-// TestOnItsOwn: while nobody can read the store what is known goes on, what no policy
-// is for does, too, and what is bad is stopped. It still is when the store is back.
+// TestOnItsOwn checks that, while no server can read the store, the known state is served,
+// changes without a policy proceed, and bad ones are stopped. They stay so when the store
+// is back.
 func TestOnItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGroup(t)
@@ -484,9 +486,9 @@ func TestOnItsOwn(t *testing.T) {
 	})
 }
 
-// TestOnItsOwnGivesUp: a server that was on its own does what another has written
-// meanwhile, as soon as it reaches it, and nothing of its own is written when it leads
-// one day.
+// TestOnItsOwnGivesUp checks that a server that was on its own follows what another has
+// written meanwhile, as soon as it reaches it, and that nothing of its own is written when
+// it leads later.
 func TestOnItsOwnGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)
@@ -525,7 +527,7 @@ func TestOnItsOwnGivesUp(t *testing.T) {
 		if n := bases(b); n != 1 {
 			t.Errorf("%d filters, and the leader has read of one", n)
 		}
-		b.Tell(wanted("v2", careful)) // as the leader has it
+		b.Tell(wanted("v2", careful)) // the same as the leader
 		g.kill(a)
 		time.Sleep(5 * time.Second)
 		if st := b.Standing(); st.Stand != driver.Leads {
@@ -535,7 +537,7 @@ func TestOnItsOwnGivesUp(t *testing.T) {
 	})
 }
 
-// TestReplicasEnd: a server that ends hands the lead on.
+// TestReplicasEnd checks that a server that shuts down hands over the lead.
 func TestReplicasEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, a, b := halfway(t)

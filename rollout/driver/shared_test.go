@@ -13,25 +13,25 @@ import (
 	"wasmxds/state"
 )
 
-// shared is a store that several servers have, each by a way of its own.
+// shared is a store that several servers share, each with its own connection.
 type shared struct {
 	mu     sync.Mutex
 	values map[string][]byte
-	log    []state.Event // every revision is one batch, whose events follow each other
+	log    []state.Event // each revision is one batch of consecutive events
 	rev    state.Revision
-	more   chan struct{} // closed when there is more in log
+	more   chan struct{} // closed when log has grown
 	term   uint64
 	holder *tenure
 	freed  chan struct{} // closed when there is no holder
-	slow   time.Duration // that a write takes
-	sped   chan struct{} // closed when that is another
+	slow   time.Duration // the duration of a write
+	sped   chan struct{} // closed when that changes
 }
 
 func newShared() *shared {
 	return &shared{values: map[string][]byte{}, more: make(chan struct{}), freed: make(chan struct{}), sped: make(chan struct{})}
 }
 
-// delay has writes take so long, those that wait included.
+// delay sets the duration of writes, including pending ones.
 func (s *shared) delay(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,7 +40,7 @@ func (s *shared) delay(d time.Duration) {
 	s.sped = make(chan struct{})
 }
 
-// arrive waits for as long as a write takes.
+// arrive waits for the duration of a write.
 func (s *shared) arrive(ctx context.Context) error {
 	for began := time.Now(); ; {
 		s.mu.Lock()
@@ -58,14 +58,14 @@ func (s *shared) arrive(ctx context.Context) error {
 	}
 }
 
-// way is how one server reaches it.
+// way is the connection of one server to it.
 type way struct {
-	state.Store // of which no more is needed
+	state.Store // for methods that the tests don't need
 	s           *shared
 	mu          sync.Mutex
 	cut         bool
-	in          *tenure // nil: writes are not of a term
-	copy        *copied // which follows it
+	in          *tenure // nil: writes belong to no term
+	copy        *copied // the copy that follows it
 }
 
 func (w *way) setCut(cut bool) {
@@ -98,7 +98,7 @@ func (w *way) List(_ context.Context, prefix string) ([]state.Entry, state.Revis
 	return all, w.s.rev, nil
 }
 
-// Watch ends with an error as soon as the way is cut.
+// Watch ends with an error as soon as the connection is cut.
 func (w *way) Watch(ctx context.Context, prefix string, from state.Revision) iter.Seq2[state.Event, error] {
 	return func(yield func(state.Event, error) bool) {
 		for {
@@ -161,7 +161,7 @@ func (w *way) Apply(ctx context.Context, ops []state.Op) (state.Revision, error)
 type tenure struct {
 	w      *way
 	number uint64
-	by     string // whose it is
+	by     string // its holder
 	done   chan struct{}
 	once   sync.Once
 }
@@ -174,7 +174,7 @@ func (t *tenure) End() {
 	t.w.s.depose(t)
 }
 
-// depose has the store take a term for ended, which its holder may not know.
+// depose ends a term in the store; its holder may not notice.
 func (s *shared) depose(t *tenure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -191,7 +191,7 @@ func (s *shared) leads() *tenure {
 	return s.holder
 }
 
-// lead waits for a term, in which is written by a way.
+// lead waits for a term whose writes go through a connection.
 func (s *shared) lead(ctx context.Context, by *way) (state.Term, error) {
 	for {
 		s.mu.Lock()
@@ -209,12 +209,12 @@ func (s *shared) lead(ctx context.Context, by *way) (state.Term, error) {
 		case <-ctx.Done():
 			return nil, fmt.Errorf("lead: %w", ctx.Err())
 		case <-freed:
-		case <-time.After(time.Second): // it may not be away any more
+		case <-time.After(time.Second): // it may be back
 		}
 	}
 }
 
-// copied is what a server has of the store, and owes to it.
+// copied is a server's copy of the store, with its pending writes.
 type copied struct {
 	*way
 	mu   sync.Mutex
@@ -223,8 +223,7 @@ type copied struct {
 	owed map[string]state.Op
 }
 
-// look looks whether there is something new, which is the end of what is owed. The
-// caller holds c.mu.
+// look checks for new revisions, which end what is pending. The caller holds c.mu.
 func (c *copied) look(ctx context.Context) {
 	seen, at, err := c.way.List(ctx, "rollout/")
 	if err == nil && at != c.at {
@@ -264,7 +263,7 @@ func (c *copied) Apply(_ context.Context, ops []state.Op) (state.Revision, error
 	return 0, errAway
 }
 
-// in pays what is owed.
+// in writes what is pending.
 func (c *copied) in(ctx context.Context, t state.Term) (state.Store, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"wasmxds/signal"
 )
 
-// told are Envoys that tell of a hundred requests in each block, of which some fail.
+// told are Envoys with a hundred requests in each block, of which some fail.
 type told struct {
 	start   time.Time
 	fails   func(node string, at time.Time) uint32
@@ -32,7 +32,7 @@ func (c *told) Envoy(node string, now time.Time) signal.Envoy {
 	return e
 }
 
-// wave is a change in a wave of one Envoy, of which errors are judged.
+// wave returns a change in a wave of one Envoy, with a judge of errors.
 func wave(c *told, o Options) (*Judge, rollout.Watch, rollout.Look) {
 	o.Counts = c
 	w := rollout.Watch{Change: "c1", Wave: 1, New: []string{"new"}}
@@ -45,7 +45,7 @@ func wave(c *told, o Options) (*Judge, rollout.Watch, rollout.Look) {
 	return New(o), w, rollout.Look{Change: "c1", Wave: 1, Policy: p}
 }
 
-// begun has a wave begin as soon as it is watched.
+// begun begins a wave as soon as it is watched.
 func begun(j *Judge, at time.Time, w rollout.Watch) {
 	for _, phase := range []rollout.Phase{rollout.Before, rollout.During} {
 		w.Phase = phase
@@ -53,7 +53,8 @@ func begun(j *Judge, at time.Time, w rollout.Watch) {
 	}
 }
 
-// TestLook: a wave is judged by what its Envoys tell from when they have it.
+// TestLook checks that a wave is judged by samples of its Envoys since they have the
+// change.
 func TestLook(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -108,8 +109,8 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// TestLongWave: what was told before a wave is known for as long as it lasts, whatever
-// else begins to be watched meanwhile: another change, or the next wave.
+// TestLongWave checks that samples from before a wave are kept as long as it lasts,
+// whatever else begins to be watched meanwhile: another change, or the next wave.
 func TestLongWave(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	began := start.Add(Before)
@@ -136,8 +137,8 @@ func TestLongWave(t *testing.T) {
 	}
 }
 
-// TestWatchedOn: a wave that began with another server is judged by what was told
-// before it, which that one had kept, and what is told since this one watches.
+// TestWatchedOn checks that a wave that began with another server is judged by the earlier
+// samples that this one had saved, and by those since the new one watches.
 func TestWatchedOn(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	began := start.Add(Before)
@@ -164,7 +165,7 @@ func TestWatchedOn(t *testing.T) {
 			if w.Told == nil {
 				t.Fatal("nothing is kept")
 			}
-			// Ten seconds later that server has died, and the next one has begun.
+			// Ten seconds later that server has died, and the next one has started.
 			again := began.Add(10 * time.Second)
 			counts.start = again.Truncate(signal.BlockTime)
 			second := New(Options{Counts: counts})
@@ -192,8 +193,8 @@ func TestWatchedOn(t *testing.T) {
 	}
 }
 
-// TestSettledEarly: an Envoy of another server may say that it runs the change before
-// who leads knows that the wave has begun. It does not say so again.
+// TestSettledEarly checks that an Envoy of another server may report that it runs the
+// change before the leader knows that the wave has begun. It doesn't report it again.
 func TestSettledEarly(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	began := start.Add(Before)
@@ -218,7 +219,7 @@ func TestSettledEarly(t *testing.T) {
 	}
 }
 
-// TestUnable: what can't be known is not taken for good, nor waited for.
+// TestUnable checks that what can't be measured isn't taken for good, and isn't waited for.
 func TestUnable(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
@@ -236,8 +237,8 @@ func TestUnable(t *testing.T) {
 	}
 }
 
-// TestControlSince: of Envoys that got the change while they were watched, what was
-// before is not compared.
+// TestControlSince checks that samples of controls from before ControlSince are not
+// compared.
 func TestControlSince(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
@@ -250,7 +251,8 @@ func TestControlSince(t *testing.T) {
 	}
 }
 
-// TestWatched: no more Envoys than are counted, and of each wave some.
+// TestWatched checks that no more Envoys are watched than are counted, and some of each
+// wave.
 func TestWatched(t *testing.T) {
 	counts := &told{}
 	j := New(Options{Counts: counts})
@@ -278,8 +280,8 @@ func TestWatched(t *testing.T) {
 	}
 }
 
-// TestAway: what an Envoy does not tell while it is away, and for a minute after, is
-// not held against the change.
+// TestAway checks that missing samples of an Envoy that is away, or was within a minute,
+// don't count against the change.
 func TestAway(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
@@ -304,8 +306,8 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestWhatHappenedIsDrawn: the curves have when Envoys that are watched came back as
-// new, and when VMs of theirs crashed, as often as the machine was told.
+// TestWhatHappenedIsDrawn checks that the curves show restarts of watched Envoys and
+// crashes of their VMs as often as the machine received them.
 func TestWhatHappenedIsDrawn(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	counts := &told{start: start, fails: func(string, time.Time) uint32 { return 0 }}
@@ -314,7 +316,7 @@ func TestWhatHappenedIsDrawn(t *testing.T) {
 	for id, times := range map[string]int{"new": 2, "other-0": 1, "other-7": 1, "nobody looks at it": 5} {
 		for range times {
 			j.Tell(start.Add(10*signal.BlockTime), rollout.Restarted{ID: id})
-			for range 3 { // at once: of several filters
+			for range 3 { // simultaneously, of several filters
 				j.Tell(start.Add(12*signal.BlockTime), rollout.Crashed{ID: id, Filter: "hello"})
 			}
 		}

@@ -11,14 +11,14 @@ import (
 	"wasmxds/rollout"
 )
 
-// away is a server that has seen an Envoy, which is not there any more.
+// away is what a server remembers of an Envoy that has left.
 type away struct {
 	since time.Time
 	had   bool
 }
 
-// roaming are Envoys that come and go at several servers, each of which knows who was
-// there, as package xds does.
+// roaming are Envoys that join and leave several servers, each of which remembers who was
+// connected, as package xds does.
 type roaming struct {
 	t    *testing.T
 	all  *All
@@ -26,7 +26,7 @@ type roaming struct {
 	seen map[string]map[string]away // by server and Envoy
 	at   map[string]string          // the server that an Envoy is connected to
 	now  time.Time
-	told map[string]int // how often an Envoy came back as new
+	told map[string]int // how often an Envoy was reported as restarted
 }
 
 func newRoaming(t *testing.T) *roaming {
@@ -44,7 +44,7 @@ func (r *roaming) gone(id string, had bool) {
 	delete(r.at, id)
 }
 
-// comes has an Envoy connect; fresh: it is another process than before.
+// comes connects an Envoy; fresh: it is a new process.
 func (r *roaming) comes(id, s string, fresh bool) {
 	r.at[id] = s
 	r.owns[s].Tell(rollout.Connected{Node: node(id)})
@@ -61,7 +61,7 @@ func (r *roaming) comes(id, s string, fresh bool) {
 
 func (r *roaming) settles(id string) { r.owns[r.at[id]].Tell(rollout.Settled{ID: id, Choice: "c"}) }
 
-// tell has servers tell what they have to, in this order.
+// tell has servers report what is pending, in this order.
 func (r *roaming) tell(servers ...string) {
 	for _, s := range servers {
 		for r.owns[s].Waits() {
@@ -88,8 +88,8 @@ func (r *roaming) wants(id string, times int) {
 	}
 }
 
-// TestRestarted: an Envoy that comes back as new, to whichever server, has restarted,
-// once; one that merely moves has not, nor one that starts hot.
+// TestRestarted checks that an Envoy that returns as a new process, to any server, counts
+// as restarted once, but not if it merely moves, or restarts hot.
 func TestRestarted(t *testing.T) {
 	for name, play := range map[string]func(r *roaming) (restarts int){
 		"it is there for the first time": func(r *roaming) int { return 0 },
@@ -190,7 +190,7 @@ func TestRestarted(t *testing.T) {
 	}
 }
 
-// TestRestartsModel: so are those of many Envoys at random.
+// TestRestartsModel checks the same with many Envoys at random.
 func TestRestartsModel(t *testing.T) {
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 4))
@@ -222,7 +222,7 @@ func TestRestartsModel(t *testing.T) {
 	}
 }
 
-// TestRestartsBounded: no more Envoys are remembered than those that went of late.
+// TestRestartsBounded checks that only Envoys that left recently are remembered.
 func TestRestartsBounded(t *testing.T) {
 	r := newRestarts()
 	now := time.Unix(0, 0)

@@ -15,7 +15,7 @@ import (
 
 func node(id string) definition.Node { return definition.Node{ID: id, Cluster: "edge"} }
 
-// carry has all that waits told, by way of JSON as it goes over the wire.
+// carry sends all that is pending, encoded as JSON as on the wire.
 func carry(t *testing.T, o *Own, a *All, server string) (events []rollout.Event) {
 	t.Helper()
 	for o.Waits() {
@@ -45,7 +45,7 @@ func want(t *testing.T, got []rollout.Event, want ...rollout.Event) {
 	}
 }
 
-// TestTold: what Envoys tell reaches the leader as they told it.
+// TestTold checks that reports of Envoys reach the leader unchanged.
 func TestTold(t *testing.T) {
 	o, a := NewOwn(), NewAll()
 	o.Tell(rollout.Connected{Node: node("e1")})
@@ -67,8 +67,8 @@ func TestTold(t *testing.T) {
 	want(t, carry(t, o, a, "A"))
 }
 
-// TestMoves: an Envoy is gone when its last server has it no more, whoever says so
-// first.
+// TestMoves checks that an Envoy is gone when its last server has lost it, whichever server
+// reports first.
 func TestMoves(t *testing.T) {
 	a, x, y := NewAll(), NewOwn(), NewOwn()
 	x.Tell(rollout.Connected{Node: node("e")})
@@ -88,8 +88,8 @@ func TestMoves(t *testing.T) {
 	}
 }
 
-// TestAnew: a leader that has lost sight of a server is told anew, and what is not
-// there any more is gone.
+// TestAnew checks that a leader that has lost sight of a server gets a complete report, and
+// that Envoys that have left meanwhile are gone.
 func TestAnew(t *testing.T) {
 	o, a := NewOwn(), NewAll()
 	for i := range 2500 {
@@ -125,7 +125,7 @@ func TestAnew(t *testing.T) {
 	for i := range 2000 {
 		o.Tell(rollout.Gone{ID: fmt.Sprint("e", 2+i)})
 	}
-	o.Anew() // before it has told of all
+	o.Anew() // before it has reported all
 	gone = 0
 	for _, e := range carry(t, o, a, "A") {
 		if _, is := e.(rollout.Gone); is {
@@ -135,13 +135,13 @@ func TestAnew(t *testing.T) {
 	if gone != 2000 {
 		t.Errorf("%d are gone, want 2000", gone)
 	}
-	next := NewAll() // another leads
+	next := NewAll() // another server leads
 	if _, ok := next.Hear(time.Unix(0, 0), "A", Telling{Seq: 9}); ok {
 		t.Error("the new leader has not heard what came before")
 	}
 }
 
-// TestHeardAgain: an answer that is lost does not have anything count twice.
+// TestHeardAgain checks that nothing counts twice if an answer is lost.
 func TestHeardAgain(t *testing.T) {
 	o, a := NewOwn(), NewAll()
 	o.Tell(rollout.Connected{Node: node("e")})
@@ -153,8 +153,8 @@ func TestHeardAgain(t *testing.T) {
 	want(t, carry(t, o, a, "A"))
 }
 
-// TestBounded: what waits is bounded by the number of Envoys, and the newest of what
-// happened is told.
+// TestBounded checks that pending reports are limited by the number of Envoys, and that the
+// newest events are reported.
 func TestBounded(t *testing.T) {
 	o := NewOwn()
 	for i := range 3 * mostHappened {
@@ -169,8 +169,8 @@ func TestBounded(t *testing.T) {
 	}
 }
 
-// TestLargeNodes: nodes with many labels go in several tellings, and what an Envoy says
-// to what it refuses is cut.
+// TestLargeNodes checks that nodes with many labels are split over several reports, and
+// that the error message of a rejection is truncated.
 func TestLargeNodes(t *testing.T) {
 	o, a := NewOwn(), NewAll()
 	for i := range 10 {
@@ -199,8 +199,8 @@ func TestLargeNodes(t *testing.T) {
 	}
 }
 
-// TestModel plays servers at random, and compares who is there by the events with who
-// is.
+// TestModel plays random servers, and compares the Envoys according to the events with the
+// real ones.
 func TestModel(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 3))
