@@ -44,7 +44,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// fleet is a Fleet of nodes that stand still.
+// fleet is a Fleet of nodes that never change.
 type fleet []xds.NodeStatus
 
 func (f fleet) Nodes(after string, limit int) ([]xds.NodeStatus, string) {
@@ -110,7 +110,7 @@ var (
 	sha  = strings.Repeat("2c26b4", 10) + "2c26"
 )
 
-// someFleet has one Envoy of each state.
+// someFleet returns a fleet with one Envoy in each state.
 func someFleet() fleet {
 	node := func(id string, state swap.State, running, reason string) xds.NodeStatus {
 		return xds.NodeStatus{ID: id, Cluster: "edge", ConnectedSince: noon.Add(-time.Hour), Filters: []swap.FilterStatus{{
@@ -124,7 +124,7 @@ func someFleet() fleet {
 	}
 }
 
-// catalog has versions by filter name, and nothing for any node.
+// catalog is a Catalog with versions by filter name, and no snapshots.
 type catalog map[string]string
 
 func (c catalog) Snapshot(definition.Node) *resource.Snapshot { return &resource.Snapshot{} }
@@ -298,7 +298,7 @@ func TestDone(t *testing.T) {
 	}
 }
 
-// TestQuorum: who is not there can't be said to run anything.
+// TestQuorum checks that Envoys that are not connected count as unknown.
 func TestQuorum(t *testing.T) {
 	status := func(connected, awaited, nodes, away int) *Status {
 		return &Status{Ready: true, Envoys: xds.NodeCount{Connected: connected, Away: 10, Awaited: awaited}, Filters: []Filter{
@@ -331,9 +331,9 @@ func TestQuorum(t *testing.T) {
 	}
 }
 
-// TestBaseIsNotYetWhatIsWanted: while changes are on their way, the version, module
-// and history of a filter are those that are everywhere, and what is said of its
-// module is of the one that the directory names.
+// TestBaseIsNotYetWhatIsWanted checks that, while changes are in progress, the
+// version, module and history of a filter are those in force everywhere, and
+// the state of its module is that of the directory's version.
 func TestBaseIsNotYetWhatIsWanted(t *testing.T) {
 	named := func(name, root, sha256 string, state module.State) *module.Filter {
 		f := someFilter(root)
@@ -358,7 +358,8 @@ func TestBaseIsNotYetWhatIsWanted(t *testing.T) {
 	if n := s.status().Definitions.Loaded; n != 2 {
 		t.Errorf("%d definitions in use", n)
 	}
-	// Everywhere, and then rolled back, while the directory still says v2.
+	// In force everywhere, and then rolled back, while the directory still has
+	// v2.
 	s.Loaded(Loaded{Set: set, Base: set, Catalog: catalog{"hello": "a2"}})
 	s.Loaded(Loaded{Set: set, Base: base, Catalog: catalog{"hello": "a1"}})
 	var had []string
@@ -377,10 +378,10 @@ func TestHistory(t *testing.T) {
 	}
 	missing := someFilter("a")
 	missing.Module = module.Info{}
-	load("", missing) // never had: no version yet
+	load("", missing) // never obtained: no version yet
 	for i := range kept + 5 {
 		load(fmt.Sprint(i), someFilter("a"))
-		load(fmt.Sprint(i), someFilter("a")) // the same again
+		load(fmt.Sprint(i), someFilter("a")) // no change
 	}
 	got := h.of("hello")
 	if len(got) != kept || got[0].Version != fmt.Sprint(kept+4) || got[1].Version != fmt.Sprint(kept+3) {

@@ -13,8 +13,8 @@ import (
 	"wasmxds/module"
 )
 
-// TestService: a bootstrap gets what is in force of a service, whole but for its code,
-// and is told why where there is nothing to get.
+// TestService checks that a bootstrap gets the service in force, complete
+// except for its code, or else an error with the reason.
 func TestService(t *testing.T) {
 	s := newServer(someFleet())
 	if code, text := get(t, s.Handler(), "/api/v1/services/usage"); code != 503 {

@@ -43,7 +43,7 @@ func findBrowser(t *testing.T) string {
 	return ""
 }
 
-// browse starts a browser without a window, that ends with the test.
+// browse starts a headless browser, which ends with the test.
 func browse(t *testing.T) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
@@ -60,7 +60,7 @@ func browse(t *testing.T) context.Context {
 	return ctx
 }
 
-// do runs an action and gives what it gives.
+// do runs an action and returns its result.
 func do[T any](t *testing.T, ctx context.Context, action chromedp.Action[T]) T {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -82,7 +82,8 @@ func await(t *testing.T, ctx context.Context, condition string) {
 	do(t, ctx, chromedp.Poll[chromedp.Void](condition))
 }
 
-// arrive waits while one page makes place for the next, and nothing can be asked.
+// arrive waits for a condition while the browser navigates, when evaluation may
+// fail.
 func arrive(t *testing.T, ctx context.Context, condition string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -112,7 +113,7 @@ func look(t *testing.T, ctx context.Context, width, height int64, scheme string)
 	}
 }
 
-// swapScene is a fleet in the middle of a swap, with something wrong.
+// swapScene is a fleet in the middle of a swap, with a problem.
 func swapScene(t *testing.T) *scene {
 	s := newScene(t, 24)
 	s.load("good morning",
@@ -132,7 +133,7 @@ func swapScene(t *testing.T) *scene {
 	return s
 }
 
-// rolloutScene is the same with changes on their way, one of which was stopped,
+// rolloutScene is swapScene with changes in progress, one of which was stopped,
 // that an operator may move.
 func rolloutScene(t *testing.T) (*scene, *mover) {
 	s, m := swapScene(t), someRollouts()
@@ -172,8 +173,8 @@ func rolloutScene(t *testing.T) (*scene, *mover) {
 	return s, m
 }
 
-// TestPagesInABrowser looks at each page at phone and desk width, light and
-// dark: nothing may stick out, and every text must be legible.
+// TestPagesInABrowser opens each page at phone and desktop width, light and
+// dark, and checks that nothing overflows, and every text is legible.
 func TestPagesInABrowser(t *testing.T) {
 	s, _ := rolloutScene(t)
 	srv := httptest.NewServer(s.Server.Handler())
@@ -199,7 +200,7 @@ func TestPagesInABrowser(t *testing.T) {
 		}{{"desk", 1280, 800}, {"phone", 390, 844}} {
 			for _, scheme := range []string{"light", "dark"} {
 				if *shots == "" && (size.name == "desk") == (scheme == "dark") {
-					continue // all four are for pictures
+					continue // all four combinations are only needed for pictures
 				}
 				shot := fmt.Sprintf("%s-%s-%s", name, size.name, scheme)
 				look(t, ctx, size.width, size.height, scheme)
@@ -209,7 +210,7 @@ func TestPagesInABrowser(t *testing.T) {
 				}
 				do(t, ctx, chromedp.Navigate(at))
 				judge(t, ctx, shot)
-				if name != "fleet" && name != "envoys" && name != "filters" && scheme == "dark" { // those three are looked at of fleets
+				if name != "fleet" && name != "envoys" && name != "filters" && scheme == "dark" { // these three are audited by TestFleetsInABrowser
 					audit(t, ctx, shot, axe())
 				}
 			}
@@ -217,14 +218,14 @@ func TestPagesInABrowser(t *testing.T) {
 	}
 }
 
-// sticksOut names the elements that are wider than the window, but for what
-// scrolls by itself.
+// sticksOut returns the elements that are wider than the window, except for
+// those that scroll.
 const sticksOut = `[...document.querySelectorAll("body *")]
 	.filter(e => !e.closest(".code, .hidden, .skip, pre") && e.getBoundingClientRect().right > innerWidth + 1)
 	.map(e => e.tagName + "." + e.className)`
 
-// tooFaint names texts whose contrast with their background is below what
-// WCAG 2 AA asks of small text.
+// tooFaint returns texts whose contrast is below what WCAG 2 AA requires for
+// small text.
 const tooFaint = `(() => {
 	const rgb = c => (c.match(/[\d.]+/g) || []).map(Number);
 	const light = c => rgb(c).slice(0, 3).map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
@@ -241,8 +242,8 @@ const tooFaint = `(() => {
 	return [...found];
 })()`
 
-// TestPageGoesOnByItself sees a change arrive without a reload, with the
-// focus where it was.
+// TestPageGoesOnByItself checks that a change appears without a reload, and the
+// focus stays.
 func TestPageGoesOnByItself(t *testing.T) {
 	s := newScene(t, 3)
 	srv := httptest.NewServer(s.Server.Handler())
@@ -271,8 +272,8 @@ func TestPageGoesOnByItself(t *testing.T) {
 	}
 }
 
-// TestPageByKeyboard goes through the page with the tab key, and by what a
-// screen reader is told.
+// TestPageByKeyboard navigates the page with the tab key, and checks what a
+// screen reader gets.
 func TestPageByKeyboard(t *testing.T) {
 	s, _ := rolloutScene(t)
 	srv := httptest.NewServer(s.Server.Handler())
@@ -297,9 +298,9 @@ func TestPageByKeyboard(t *testing.T) {
 	}
 }
 
-// unnamed lists what a screen reader could not tell or would tell out of
-// order: links, pictures, fields and sections without a name, headings that
-// skip a level.
+// unnamed returns what a screen reader could not announce, or would announce
+// out of order: links, pictures, fields and sections without a name, headings
+// that skip a level.
 const unnamed = `(() => {
 	const out = [], name = e => (e.getAttribute("aria-label") || e.getAttribute("alt") || e.textContent ||
 		document.getElementById(e.getAttribute("aria-labelledby"))?.textContent || "").trim();
@@ -319,8 +320,8 @@ const unnamed = `(() => {
 	return out;
 })()`
 
-// TestOperateInABrowser: an operator types the token and presses a button, by
-// the keyboard alone; what is on the page follows.
+// TestOperateInABrowser checks that an operator can enter the token and press a
+// button, with the keyboard only, and the page follows.
 func TestOperateInABrowser(t *testing.T) {
 	s, m := rolloutScene(t)
 	srv := httptest.NewServer(s.Server.Handler())
@@ -364,8 +365,8 @@ func TestOperateInABrowser(t *testing.T) {
 	}
 }
 
-// TestOtherSitesInABrowser: a page of another site sends the form, as a browser
-// lets it.
+// TestOtherSitesInABrowser sends the form from a page of another site, in the
+// ways that a browser allows.
 func TestOtherSitesInABrowser(t *testing.T) {
 	s, m := rolloutScene(t)
 	answered := make(chan int, 10)
@@ -406,7 +407,7 @@ fetch("%[1]s/api/v1/rollouts/5c0ffee1/promote", {method: "POST", mode: "no-cors"
 	}
 }
 
-// codeOf notes how a request is answered.
+// codeOf records the status of a response.
 type codeOf struct {
 	http.ResponseWriter
 	code int
@@ -417,7 +418,7 @@ func (c *codeOf) WriteHeader(code int) {
 	c.ResponseWriter.WriteHeader(code)
 }
 
-// TestPageWithoutJavaScript reads the page as a browser without scripts does.
+// TestPageWithoutJavaScript opens the page in a browser without scripts.
 func TestPageWithoutJavaScript(t *testing.T) {
 	s := swapScene(t)
 	srv := httptest.NewServer(s.Server.Handler())

@@ -37,7 +37,8 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// TestChartOfOddValues: what is told by others is drawn within the picture.
+// TestChartOfOddValues checks that any reported values are drawn within the
+// picture.
 func TestChartOfOddValues(t *testing.T) {
 	for _, values := range [][]float64{{}, {math.Inf(1)}, {-1}, {math.MaxFloat64}, {math.SmallestNonzeroFloat64}, {math.NaN(), math.Inf(-1)}} {
 		at := make([]time.Time, len(values))
@@ -53,8 +54,8 @@ func TestChartOfOddValues(t *testing.T) {
 	}
 }
 
-// TestThinnedChartHidesNoPeak: of thousands of values the one that is high is
-// still there.
+// TestThinnedChartHidesNoPeak checks that the one high value among thousands is
+// still drawn.
 func TestThinnedChartHidesNoPeak(t *testing.T) {
 	const n = 10_007
 	at, values := make([]time.Time, n), make([]float64, n)

@@ -39,7 +39,7 @@ func TestDrainingInWords(t *testing.T) {
 	}
 }
 
-// TestSpan: a time that something takes at most is never told too short.
+// TestSpan checks that a maximum duration is never rounded down.
 func TestSpan(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Second:                  "0 s",
@@ -78,8 +78,8 @@ func TestDrained(t *testing.T) {
 	}
 }
 
-// TestDrainingIsShown: that connections are not drained is on each page, in the
-// status and the metrics, and gone from there when they are.
+// TestDrainingIsShown checks that connections that are being drained are on
+// each page, in the status and in the metrics, until they are drained.
 func TestDrainingIsShown(t *testing.T) {
 	s := newScene(t, 2)
 	h := s.Server.Handler()

@@ -18,8 +18,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// driven is a Server whose changes a real driver moves, for four Envoys that run
-// what they are to run as soon as it is said.
+// driven is a Server whose changes are moved by a real driver, for four Envoys
+// that immediately run what they should.
 type driven struct {
 	*Server
 	*driver.Driver
@@ -63,7 +63,8 @@ func (d *driven) start(ctx context.Context, running *sync.WaitGroup, kept *state
 
 func drivenNode(i int) definition.Node { return definition.Node{ID: fmt.Sprintf("edge-%d", i)} }
 
-// say has the files say a version of hello, whose policy has a first wave of one.
+// say sets the version of hello in the files. Its policy has a first wave of
+// one.
 func (d *driven) say(version string) {
 	f := &definition.Filter{Name: "hello", Kind: "WasmFilter", RootID: version, Module: definition.Module{Fetch: definition.Mirror}, Attach: definition.Everywhere()}
 	policy := &definition.Rollout{Name: "careful", Definitions: []string{"*"}, Waves: []definition.Wave{{Count: 1}, {Share: 1}},
@@ -74,10 +75,10 @@ func (d *driven) say(version string) {
 	}})
 }
 
-// settle has all Envoys run what they are to run now.
+// settle makes all Envoys run what they should run now.
 func (d *driven) settle() {
 	d.t.Helper()
-	if _, err := d.Driver.Status(d.t.Context()); err != nil { // all that was told has been taken in
+	if _, err := d.Driver.Status(d.t.Context()); err != nil { // all events have been processed
 		d.t.Fatal(err)
 	}
 	d.mu.Lock()
@@ -89,7 +90,7 @@ func (d *driven) settle() {
 	}
 }
 
-// await tries until there is nothing wrong.
+// await waits until wrong returns "".
 func (d *driven) await(wrong func() string) {
 	d.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -104,7 +105,7 @@ func (d *driven) await(wrong func() string) {
 	}
 }
 
-// run waits until so many Envoys run each version.
+// run waits until the given numbers of Envoys run each version.
 func (d *driven) run(want string) {
 	d.t.Helper()
 	d.await(func() string {
@@ -128,7 +129,7 @@ func (d *driven) run(want string) {
 	})
 }
 
-// newest is the first change that is told of, by the API.
+// newest returns the first change in the API's list.
 func (d *driven) newest() rollout.ChangeStatus {
 	d.t.Helper()
 	all := d.all()
@@ -148,7 +149,7 @@ func (d *driven) all() *Rollouts {
 	return all
 }
 
-// does has a command done, and gives the change that comes of it.
+// does executes a command and returns the resulting change.
 func (d *driven) does(id string, verb rollout.Verb, body string) rollout.ChangeStatus {
 	d.t.Helper()
 	code, text := command(d.t, d.Server, id+"/"+string(verb), body)
@@ -159,7 +160,8 @@ func (d *driven) does(id string, verb rollout.Verb, body string) rollout.ChangeS
 	return *o.Change
 }
 
-// has waits until the newest change is in a state, and Envoys run so.
+// has waits until the newest change is in a state, and Envoys run the given
+// versions.
 func (d *driven) has(state rollout.State, runs string) {
 	d.t.Helper()
 	d.run(runs)
@@ -171,7 +173,7 @@ func (d *driven) has(state rollout.State, runs string) {
 	})
 }
 
-// TestByHand moves real changes by the API, all the way.
+// TestByHand moves real changes by the API from start to end.
 func TestByHand(t *testing.T) {
 	drive(t, func(d *driven) {
 		d.say("v1")
@@ -196,7 +198,7 @@ func TestByHand(t *testing.T) {
 		d.does(id, rollout.Promote, "")
 		d.has(rollout.Done, "v2:4")
 
-		// A rollback goes in waves, too, and ends when somebody says so.
+		// A rollback also goes in waves, and ends by a command.
 		back := d.does(id, rollout.Rollback, "")
 		if back.ID == id || back.State != rollout.Rolling && back.State != rollout.Waiting {
 			t.Errorf("what undoes it is %+v", back)
@@ -215,7 +217,7 @@ func TestByHand(t *testing.T) {
 	})
 }
 
-// TestBackToABase goes back over several changes, also to what was there first.
+// TestBackToABase rolls back several changes, including to the first state.
 func TestBackToABase(t *testing.T) {
 	drive(t, func(d *driven) {
 		d.say("v1")
@@ -233,15 +235,15 @@ func TestBackToABase(t *testing.T) {
 			t.Errorf("what joined before: %d %s", code, text)
 		}
 		d.does(ids[2], rollout.Rollback, `{"to": "`+ids[0]+`", "atOnce": true}`)
-		d.has(rollout.Done, "v2:4") // back at the first change
+		d.has(rollout.Done, "v2:4") // back to the first change
 		d.does(d.all().Bases[0].ID, rollout.Rollback, `{"to": "before-`+ids[0][:8]+`", "atOnce": true}`)
-		d.run("v1:4")      // back at what was there first
-		d.say("v5")        // something new is followed
-		d.run("v1:3 v5:1") // the files say something new
+		d.run("v1:4")      // back to the first state
+		d.say("v5")        // a new change starts from there
+		d.run("v1:3 v5:1") // the files differ from what is in force
 	})
 }
 
-// read gives the status as the API has it.
+// read returns the status from the API.
 func (d *driven) read() (*Status, error) {
 	_, text := get(d.t, d.Server.Handler(), "/api/v1/status")
 	st := new(Status)

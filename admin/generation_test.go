@@ -15,7 +15,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// walked is a fleet that counts how often it is asked.
+// walked is a fleet that counts calls.
 type walked struct {
 	fleet
 	generation, nodes, summaries atomic.Int64
@@ -33,8 +33,8 @@ func (w *walked) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 	return w.fleet.Summary()
 }
 
-// TestPagesAtRest: however many pages are open, and whoever waits for a
-// filter, the fleet is looked at only when something changed, and once for all.
+// TestPagesAtRest checks that, however many pages are open or clients wait for
+// a filter, the fleet is read only after changes, and once for all of them.
 func TestPagesAtRest(t *testing.T) {
 	w := &walked{fleet: someFleet()}
 	s := New(Options{Fleet: w})
@@ -106,15 +106,15 @@ func TestPagesAtRest(t *testing.T) {
 	}
 }
 
-// wanting is a store of modules that all want the same.
+// wanting is a store of modules that all have the same Wants.
 type wanting struct{ Modules }
 
 func (wanting) Wants(string) (module.Wants, error) {
 	return module.Wants{Calls: []string{"proxy_log"}}, nil
 }
 
-// TestNothingNewIsNoChange: pages are fetched again when something is to be seen, not
-// whenever the fleet was looked at.
+// TestNothingNewIsNoChange checks that pages are reloaded when there is
+// something new to show, not whenever the fleet was read.
 func TestNothingNewIsNoChange(t *testing.T) {
 	s := newScene(t, 2)
 	s.Server.opts.Modules = wanting{}

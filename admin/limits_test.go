@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestReadOnly: no method but GET and HEAD does anything, but for commands.
+// TestReadOnly checks that no methods other than GET and HEAD are accepted,
+// except for commands.
 func TestReadOnly(t *testing.T) {
 	s := newScene(t, 1)
 	for _, path := range []string{"/", "/envoys", "/filters/hello", "/api/v1/status", "/metrics", "/healthz", "/readyz", "/events", "/rollouts", "/api/v1/rollouts", "/api/v1/rollouts/a"} {
@@ -22,7 +23,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestTooManyPages: the streams of open pages have a limit.
+// TestTooManyPages checks that the number of open event streams is limited.
 func TestTooManyPages(t *testing.T) {
 	s := newScene(t, 1)
 	srv := httptest.NewServer(s.Server.Handler())

@@ -25,7 +25,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// measured is a Server of which every figure is known.
+// measured returns a Server with known values of all metrics.
 func measured() *Server {
 	s := New(Options{
 		Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon }, Rollouts: someRollouts(),
@@ -98,7 +98,8 @@ func TestMetricsAreServed(t *testing.T) {
 	wantIn(t, text, "wasmxds_xds_streams 4", "go_goroutines", `wasmxds_envoys{state="failed"} 1`)
 }
 
-// TestTitlesAreBounded: a change may be of thousands of definitions.
+// TestTitlesAreBounded checks the titles of changes of thousands of
+// definitions.
 func TestTitlesAreBounded(t *testing.T) {
 	for title, want := range map[string]string{
 		"hello": "hello", strings.Repeat("a", maxTitle): strings.Repeat("a", maxTitle), strings.Repeat("a", maxTitle+1): strings.Repeat("a", maxTitle) + "…",
@@ -110,7 +111,8 @@ func TestTitlesAreBounded(t *testing.T) {
 	}
 }
 
-// TestMetricsAreDocumented keeps the table of docs/watching.md.
+// TestMetricsAreDocumented checks, or with -update writes, the table in
+// docs/watching.md.
 func TestMetricsAreDocumented(t *testing.T) {
 	const file, head = "../docs/watching.md", "| metric | type | labels | what |\n| --- | --- | --- | --- |\n"
 	families, err := measured().registry().Gather()
@@ -153,8 +155,8 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 }
 
-// labels gives the names of a metric's labels, with their values where those
-// are not the scene's.
+// labels returns the names of a metric's labels, with their values if these do
+// not depend on the scene.
 func labels(values map[string][]string) string {
 	names := slices.Sorted(maps.Keys(values))
 	for i, name := range names {
@@ -180,8 +182,8 @@ func ownMetrics(t *testing.T, s *Server) []string {
 	return names
 }
 
-// TestMonitoringExamples sees to it that the dashboard and the alerts ask for
-// metrics that there are.
+// TestMonitoringExamples checks that the dashboard and the alerts use existing
+// metrics.
 func TestMonitoringExamples(t *testing.T) {
 	known := map[string]bool{}
 	for _, name := range ownMetrics(t, measured()) {

@@ -21,7 +21,7 @@ const (
 	operateSecret = "operates-0123456789abcdef"
 )
 
-// tokenOf is a token in a file of its own.
+// tokenOf returns a token in a file of its own.
 func tokenOf(t *testing.T, secret string) *Token {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
@@ -35,8 +35,8 @@ func tokenOf(t *testing.T, secret string) *Token {
 	return tok
 }
 
-// asked makes a request as xds-server rollout would, but for what change does,
-// and gives the code, the text and who was let through.
+// asked makes a request like xds-server rollout, modified by change, and
+// returns the status, the text and the operator that was admitted.
 func asked(o Operators, change func(*http.Request)) (code int, text, by string) {
 	o.Log, o.key = slog.New(slog.DiscardHandler), newFormKey()
 	h := o.only(func(w http.ResponseWriter, r *http.Request, who string) { by = who })
@@ -50,8 +50,8 @@ func asked(o Operators, change func(*http.Request)) (code int, text, by string) 
 	return w.Code, string(body), by
 }
 
-// TestWhoMayOperate: only who shows the token of operators, or a certificate
-// that is an operator's.
+// TestWhoMayOperate checks that only the token of operators, or an operator's
+// certificate, permits changes.
 func TestWhoMayOperate(t *testing.T) {
 	read, operate := tokenOf(t, readSecret), tokenOf(t, operateSecret)
 	gone := tokenOf(t, operateSecret)
@@ -82,7 +82,7 @@ func TestWhoMayOperate(t *testing.T) {
 		o    Operators
 		r    func(*http.Request)
 		code int
-		want string // in the answer; where it is 200, who it was
+		want string // in the response; for 200, the operator
 	}{
 		{"nobody may", Operators{}, bearer("Bearer " + operateSecret), 403, "start xds-server with --operate-token-file"},
 		{"nobody may, and who reads may not either", Operators{Reading: read}, bearer("Bearer " + readSecret), 403, "nothing can be changed by HTTP"},
@@ -118,8 +118,9 @@ func TestWhoMayOperate(t *testing.T) {
 	}
 }
 
-// TestNothingIsChangedFromElsewhere: a page of another site may make a browser
-// send requests here, and know the token even; it changes nothing.
+// TestNothingIsChangedFromElsewhere checks that another site's page can't
+// change anything by making a browser send requests here, even if it knows the
+// token.
 func TestNothingIsChangedFromElsewhere(t *testing.T) {
 	o := Operators{Token: tokenOf(t, operateSecret)}
 	set := func(pairs ...string) func(*http.Request) {
@@ -198,8 +199,8 @@ func TestNothingIsChangedFromElsewhere(t *testing.T) {
 	}
 }
 
-// TestOperatorsMayRead: the token of operators opens the page, too, and is no
-// other than it was.
+// TestOperatorsMayRead checks that the token of operators also opens the page,
+// which is the same as for others.
 func TestOperatorsMayRead(t *testing.T) {
 	read, operate := tokenOf(t, readSecret), tokenOf(t, operateSecret)
 	h := read.Ask(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), operate)

@@ -70,8 +70,9 @@ func (s *Server) frame(r *http.Request, title, path string) frame {
 	return s.frameOf(title, path, moving, err)
 }
 
-// frameOf is frame for who has asked how far changes are: another server may have to be
-// asked, which takes long where that one is away.
+// frameOf is like frame, for callers that have the status of changes already:
+// it may come from another server, which takes long if that server is
+// unavailable.
 func (s *Server) frameOf(title, path string, moving rollout.Status, err error) frame {
 	f := frame{Title: title, Path: path, Version: s.opts.Version, Now: s.opts.Now(), Started: s.started, fleet: s.overview()}
 	if err == nil {

@@ -19,7 +19,7 @@ import (
 	"wasmxds/textdiff"
 )
 
-// withCertificate makes a request as by the owner of a certificate.
+// withCertificate modifies a request so that it has a certificate.
 func withCertificate(name string) func(*http.Request) {
 	leaf := &x509.Certificate{Raw: []byte(name), Subject: pkix.Name{CommonName: name}}
 	return func(r *http.Request) {
@@ -27,7 +27,8 @@ func withCertificate(name string) func(*http.Request) {
 	}
 }
 
-// certified is a Server that "ops" and "more-ops" may change by certificate.
+// certified returns a Server on which "ops" and "more-ops" are operators by
+// certificate.
 func certified(t *testing.T, m *mover) *Server {
 	t.Helper()
 	s := operated(t, m)
@@ -41,7 +42,7 @@ func certified(t *testing.T, m *mover) *Server {
 	return s
 }
 
-// submit sends a form as a browser does, but for what change does.
+// submit sends a form like a browser, modified by change.
 func submit(t *testing.T, s *Server, path string, form url.Values, change func(*http.Request)) (code int, location, text string) {
 	t.Helper()
 	r, w := httptest.NewRequest("POST", path, strings.NewReader(form.Encode())), httptest.NewRecorder()
@@ -79,7 +80,7 @@ func TestForms(t *testing.T) {
 		form       url.Values
 		change     func(*http.Request)
 		code       int
-		want       string // where it leads, or what the page says
+		want       string // where it redirects to, or text of the page
 	}{
 		{"the token", path, form(), nil, 303, "/rollouts/5c0ffee15c0ffee1"},
 		{"back to a base", "/rollouts/ba5eba11", form("command", "rollback", "to", "f12", "atOnce", "true"), nil, 303, "/rollouts/ba5e0000ba5e0000"},
@@ -109,8 +110,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestFormsWithCertificates: a browser shows a certificate with any request, so
-// a form needs a value that only our own page has given to this very operator.
+// TestFormsWithCertificates checks that a form needs a value that only our own
+// page has given to this operator, because a browser presents its certificate
+// with any request.
 func TestFormsWithCertificates(t *testing.T) {
 	m := someRollouts()
 	s := certified(t, m)
@@ -150,7 +152,8 @@ func TestFormsWithCertificates(t *testing.T) {
 	}
 }
 
-// TestButtonsAreForWhoMay: nobody is offered what they would be refused.
+// TestButtonsAreForWhoMay checks that the page only offers commands that the
+// viewer may execute.
 func TestButtonsAreForWhoMay(t *testing.T) {
 	page := func(s *Server, path, who string) string {
 		r, w := httptest.NewRequest("GET", path, nil), httptest.NewRecorder()
@@ -218,8 +221,8 @@ func TestChangePage(t *testing.T) {
 	}
 }
 
-// TestRolloutPagesOfOddText: definitions, policies, Envoys and judges may say
-// anything.
+// TestRolloutPagesOfOddText checks hostile text from definitions, policies,
+// Envoys and judges.
 func TestRolloutPagesOfOddText(t *testing.T) {
 	const odd = "<script>alert(1)</script>\"'`>\u202e\x1b[2J"
 	m := someRollouts()
@@ -247,8 +250,8 @@ func TestRolloutPagesOfOddText(t *testing.T) {
 	}
 }
 
-// TestTimelineNamesAuthors: who wrote an object is told of the newest change of it
-// alone.
+// TestTimelineNamesAuthors checks that the author of an object is shown only
+// for its newest change.
 func TestTimelineNamesAuthors(t *testing.T) {
 	change := func(id, name string) rollout.ChangeStatus {
 		return rollout.ChangeStatus{ID: id, Title: name, State: rollout.Done, Definitions: []rollout.DefinitionStatus{{Kind: filterKind, Name: name, What: "changed"}}}
@@ -264,8 +267,8 @@ func TestTimelineNamesAuthors(t *testing.T) {
 	}
 }
 
-// TestPagesAskOnce: with several replicas it takes a request to another to know how far
-// changes are, and as long as that has an answer.
+// TestPagesAskOnce checks that a page requests the status of changes once,
+// since with several replicas it may take a request to another server.
 func TestPagesAskOnce(t *testing.T) {
 	for _, away := range []error{nil, errors.New("nobody leads")} {
 		m := someRollouts()

@@ -68,8 +68,9 @@ func TestFilterPageComparesVersions(t *testing.T) {
 	}
 }
 
-// TestVersionsOfAFilter: what only moves a filter is a version, too, and one that
-// Envoys reject says so, also when it is no longer served.
+// TestVersionsOfAFilter checks that a change of the place alone is a version,
+// too, and that a version that Envoys reject is marked, even when it is no
+// longer served.
 func TestVersionsOfAFilter(t *testing.T) {
 	s := newScene(t, 2)
 	s.load("good morning")
@@ -93,7 +94,7 @@ func TestVersionsOfAFilter(t *testing.T) {
 	d.Attach = definition.Attach{}
 	f.Definition, set.Filters[i], l.Set = &d, &f, &set
 	s.Server.Loaded(l)
-	s.Server.Loaded(l) // the same is no version
+	s.Server.Loaded(l) // no change is no version
 	_, page = get(t, h, "/filters/hello")
 	wantIn(t, page, "same filter, elsewhere", "direction: inbound")
 	if had := s.Server.history.of("hello"); len(had) != 4 || had[0].ID != had[1].Version+".2" {
@@ -109,8 +110,8 @@ func TestVersionsOfAFilter(t *testing.T) {
 	wantIn(t, page, "place: authz", "- routes:")
 }
 
-// TestFilterPageTellsRoutes: which routes have a filter off or with another configuration,
-// and how many Envoys run that.
+// TestFilterPageTellsRoutes checks which routes have a filter off or with
+// another configuration, and how many Envoys run that.
 func TestFilterPageTellsRoutes(t *testing.T) {
 	f := Filter{Name: "hello", FilterCount: xds.FilterCount{Running: 3, Nodes: 4}, Routes: []FilterRoute{{"web", "/health", "off"}, {"web", "api", "hello@1"}, {"web", "checkout", "on"}, {"web", "/new", "hello@2"}}}
 	variant := Filter{Name: "hello@1", VariantOf: "hello", FilterCount: xds.FilterCount{Running: 2, Nodes: 4}, Routes: []FilterRoute{{"web", "api", "on"}}}
@@ -147,8 +148,8 @@ func TestFilterPageTellsRoutes(t *testing.T) {
 	}
 }
 
-// TestEnvoyPageTellsFailuresFirst: what it rejected is told once with how often, and
-// what only says that it fetches is no failure.
+// TestEnvoyPageTellsFailuresFirst checks that rejections are shown once with
+// their number, and that NACKs which only mean a fetch are not failures.
 func TestEnvoyPageTellsFailuresFirst(t *testing.T) {
 	s := newScene(t, 1)
 	s.behind(0, swap.Failed, "Envoy rejects the module: no")
@@ -188,7 +189,7 @@ func TestEnvoyPageDrawsItsListeners(t *testing.T) {
 	wantIn(t, list, `href="/envoys/edge-01"`)
 }
 
-// TestVerdicts: one sentence, whatever is wrong.
+// TestVerdicts checks the summary for each state.
 func TestVerdicts(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -222,8 +223,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-// TestFailureWithoutReason: another replica, or a later version, may say of an Envoy less
-// than this one does.
+// TestFailureWithoutReason checks Envoys about which less is known, from
+// another replica or a later version.
 func TestFailureWithoutReason(t *testing.T) {
 	s := newServer(fleet{{ID: "a", Filters: []swap.FilterStatus{
 		{Name: "auth", Wanted: "1", State: swap.Failed},
@@ -236,8 +237,8 @@ func TestFailureWithoutReason(t *testing.T) {
 	wantIn(t, page, "does not get auth", "does not get hello", `<p class="words">no</p>`)
 }
 
-// TestMoreThanAreNamed: those that are not named are counted, and a link leads to them
-// where there is a list of them.
+// TestMoreThanAreNamed checks that the number of Envoys that are not listed is
+// shown, with a link to a list of them if there is one.
 func TestMoreThanAreNamed(t *testing.T) {
 	const all = shownNodes + 3
 	var f fleet
@@ -263,7 +264,8 @@ func TestMoreThanAreNamed(t *testing.T) {
 	wantIn(t, page, `<a href="/envoys?state=fetching">and 3 more</a>`)
 }
 
-// TestTurnedAwayIsShown: clients that got no stream are told of once for each reason.
+// TestTurnedAwayIsShown checks that clients that were denied a stream are
+// combined by reason.
 func TestTurnedAwayIsShown(t *testing.T) {
 	var all []xds.TurnedAway
 	for _, node := range []string{"edge-8", "edge-9", ""} {
@@ -277,7 +279,8 @@ func TestTurnedAwayIsShown(t *testing.T) {
 	wantIn(t, page, "2 clients turned away</h1>", "1 client turned away", "edge-9 from 10.0.0.9:4711", "no certificate &lt;b&gt;")
 }
 
-// TestHostileNames: what others named is text, wherever it is shown.
+// TestHostileNames checks that names from others are escaped wherever they are
+// shown.
 func TestHostileNames(t *testing.T) {
 	const evil = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascript:`
 	f := someFilter("b2")
@@ -320,8 +323,8 @@ func TestNamesAreEscaped(t *testing.T) {
 	}
 }
 
-// TestAwayIsShown: an Envoy that was there and is not connected is on each page,
-// and not among those that run what is wanted.
+// TestAwayIsShown checks that an Envoy that was connected and is not is on each
+// page, and does not count as running what is wanted.
 func TestAwayIsShown(t *testing.T) {
 	s := newScene(t, 2)
 	s.nodes = append(s.nodes, xds.NodeStatus{ID: "gone", AwaySince: time.Now().Add(-time.Minute), Awaited: true,
@@ -339,8 +342,8 @@ func TestAwayIsShown(t *testing.T) {
 	wantIn(t, text, `wasmxds_envoys{state="running"} 2`, "wasmxds_envoys_away 1")
 }
 
-// TestTextOfOthers: what turns text around or can't be seen is shown as an
-// escape, on every page, in JSON and in plain answers.
+// TestTextOfOthers checks that bidirectional and invisible characters are
+// escaped on every page, in JSON and in plain text.
 func TestTextOfOthers(t *testing.T) {
 	const odd = "a\u202e\u2066\u200b\x1b[2J\x7f\u009b\u2028z"
 	s := New(Options{Version: "1", Fleet: fleet{{
@@ -420,8 +423,8 @@ func TestEventsTellOfChanges(t *testing.T) {
 	want(ended, "the end")
 }
 
-// TestEmptyPagesTeach: who has no filter and no Envoy yet is told what to write where,
-// and what to type, for this server.
+// TestEmptyPagesTeach checks that pages without a filter or an Envoy show how
+// to add the first ones to this server.
 func TestEmptyPagesTeach(t *testing.T) {
 	s := New(Options{Fleet: fleet{}, Start: Start{Directory: "/etc/wasmxds<b>", Definition: FirstDefinition,
 		Bootstrap: []string{"xds-server bootstrap --node-id edge-1", "--xds-address xds.internal:18000", "--ca ca.crt"}}})

@@ -12,8 +12,8 @@ import (
 	"wasmxds/xds"
 )
 
-// TestPictures: what is before the last network filter of a chain is drawn before
-// what is in that.
+// TestPictures checks that filters before the last network filter of a chain
+// are drawn before the filters in it.
 func TestPictures(t *testing.T) {
 	file, problems := kinds.Parser().Parse("a.yaml", []byte(`{kind: Listener, name: db, address: "127.0.0.1:1", tcp: {upstreams: [{address: "127.0.0.1:2"}, {address: "127.0.0.1:3"}]}}
 ---

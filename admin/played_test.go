@@ -14,8 +14,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// played is a fleet of so many Envoys and filters: most are well, one in 250 refuses
-// a filter, a few fetch one, and some have gone.
+// played is a fleet of many Envoys and filters: most are healthy, one in 250
+// rejects a filter, a few are fetching one, and some are gone.
 func played(envoys, filters int, now time.Time) (fleet, Loaded) {
 	names := []string{"auth", "cors", "rate-limit", "geo", "headers", "quota", "tracing", "tenant", "waf", "canary-cookie"}
 	l := Loaded{Set: &module.Set{}, Files: filters, Changed: now.Add(-3 * time.Minute)}
@@ -70,8 +70,8 @@ func playedServer(envoys, filters int) *Server {
 	return s
 }
 
-// TestLargeFleet: what is wrong is said first, and a page does not grow with the
-// fleet.
+// TestLargeFleet checks that problems come first, and the size of a page does
+// not grow with the fleet.
 func TestLargeFleet(t *testing.T) {
 	for _, size := range []struct{ envoys, filters, most int }{{1, 3, 30_000}, {100, 500, 45_000}, {5000, 7, 45_000}, {10_000, 3, 45_000}} {
 		s := playedServer(size.envoys, size.filters)

@@ -24,15 +24,15 @@ import (
 
 var _ Mover = (*driver.Driver)(nil)
 
-// mover is a Mover that notes what it is told.
+// mover is a Mover that records commands.
 type mover struct {
 	mu    sync.Mutex
 	st    rollout.Status
 	told  []rollout.Command
-	asked int                   // how often how far changes are
-	err   error                 // of commands
-	away  error                 // of asking
-	then  func(*rollout.Status) // what comes of a command
+	asked int                   // number of calls of Status
+	err   error                 // returned by Do
+	away  error                 // returned by Status
+	then  func(*rollout.Status) // effect of a command
 }
 
 func (m *mover) Status(context.Context) (rollout.Status, error) {
@@ -100,7 +100,7 @@ func someRollouts() *mover {
 	}}
 }
 
-// operated is a Server whose changes can be moved with operateSecret.
+// operated returns a Server whose changes can be moved with operateSecret.
 func operated(t *testing.T, m *mover) *Server {
 	t.Helper()
 	s := New(Options{Version: "v1.2.3", Fleet: someFleet(), Now: func() time.Time { return noon }, Rollouts: m,
@@ -190,8 +190,8 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-// TestRollbackIsAChange: what comes of it is the change that undoes, and the
-// oldest base is what was before all that is kept.
+// TestRollbackIsAChange checks that the result is the change that undoes, and
+// the oldest base is the state before everything that is stored.
 func TestRollbackIsAChange(t *testing.T) {
 	m := someRollouts()
 	m.then = func(st *rollout.Status) {
@@ -213,8 +213,8 @@ func TestRollbackIsAChange(t *testing.T) {
 	}
 }
 
-// TestMoverIsAway: while nobody knows how far changes are, nothing is said to be
-// done.
+// TestMoverIsAway checks that nothing counts as done while the status of
+// changes is not known.
 func TestMoverIsAway(t *testing.T) {
 	m := someRollouts()
 	m.away = errors.New("it is busy")
@@ -231,7 +231,8 @@ func TestMoverIsAway(t *testing.T) {
 	}
 }
 
-// TestHeldRemovalIsPromoted: by its id, which another removal does not have.
+// TestHeldRemovalIsPromoted checks promotion by the id of a removal, which no
+// other removal has.
 func TestHeldRemovalIsPromoted(t *testing.T) {
 	m := someRollouts()
 	s := operated(t, m)
@@ -262,8 +263,8 @@ func TestHeldRemovalIsPromoted(t *testing.T) {
 	}
 }
 
-// TestCommandsNeedTheRight: whatever else is wrong with them, and nothing else
-// than POST is a command.
+// TestCommandsNeedTheRight checks that permission is checked before anything
+// else, and only POST is a command.
 func TestCommandsNeedTheRight(t *testing.T) {
 	m := someRollouts()
 	s := operated(t, m)
@@ -289,8 +290,8 @@ func TestCommandsNeedTheRight(t *testing.T) {
 	}
 }
 
-// TestRolloutsWithoutAMover: without policies nothing moves, and a removal may
-// be held all the same.
+// TestRolloutsWithoutAMover checks that nothing moves without policies, but a
+// removal may be held back.
 func TestRolloutsWithoutAMover(t *testing.T) {
 	s := newServer(someFleet())
 	if code, text := get(t, s.Handler(), "/api/v1/rollouts"); code != 200 || !strings.Contains(text, `"changes": []`) {
@@ -301,8 +302,8 @@ func TestRolloutsWithoutAMover(t *testing.T) {
 	}
 }
 
-// TestDoneWithRollouts: what is not everywhere is not done, and what was
-// stopped will not be.
+// TestDoneWithRollouts checks that a change in progress is not done, and a
+// stopped one never will be.
 func TestDoneWithRollouts(t *testing.T) {
 	m := someRollouts()
 	s := operated(t, m)
@@ -330,7 +331,7 @@ func TestDoneWithRollouts(t *testing.T) {
 		st      *Status
 		name    string
 		done    bool
-		stopped string // the title
+		stopped string // title
 	}{
 		{"one rolls, one was stopped", good(st.Rollouts, st.RolledBack), "", false, "quota"},
 		{"the one that rolls", good(st.Rollouts, nil), "hello", false, ""},
@@ -354,7 +355,7 @@ func TestDoneWithRollouts(t *testing.T) {
 	}
 }
 
-// TestAPIDocument: what docs/api.md shows is what is answered.
+// TestAPIDocument checks that the responses match docs/api.md.
 func TestAPIDocument(t *testing.T) {
 	const path = "../docs/api.md"
 	b, err := os.ReadFile(path)

@@ -18,10 +18,11 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// axe is axe-core, that `make browser-test` installs.
+// axe is axe-core, which `make browser-test` installs.
 const axe = "../.tools/axe/node_modules/axe-core/axe.min.js"
 
-// violations are what axe finds on the page that is open.
+// violations returns a function that returns what axe finds on the current
+// page.
 func violations(t *testing.T) func() string {
 	t.Helper()
 	script, err := os.ReadFile(axe)
@@ -34,9 +35,9 @@ func violations(t *testing.T) func() string {
 const axeRun = `; axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify(r.violations.map(v => ({
 	id: v.id, nodes: v.nodes.slice(0, 3).map(n => n.html.slice(0, 160) + " " + (n.any[0] || n.all[0] || n.none[0] || {}).message)}))))`
 
-// TestFleetsInABrowser looks at fleets of each size, at each width: nothing sticks
-// out, all is legible, axe finds nothing, and what is wrong is within the first
-// screens.
+// TestFleetsInABrowser opens fleets of each size at each width, and checks that
+// nothing overflows, all text is legible, axe finds nothing, and problems are
+// within the first screens.
 func TestFleetsInABrowser(t *testing.T) {
 	axe := violations(t)
 	ctx := browse(t)
@@ -70,8 +71,8 @@ func TestFleetsInABrowser(t *testing.T) {
 	t.Run("stale", func(t *testing.T) { staleIsSeen(t, ctx) })
 }
 
-// judge says what is too wide or too faint on the page that is open, and takes a
-// picture of it if those are asked for.
+// judge checks the current page for elements that are too wide or too faint,
+// and takes a picture if required.
 func judge(t *testing.T, ctx context.Context, shot string) {
 	t.Helper()
 	if wide := eval[[]string](t, ctx, sticksOut); len(wide) > 0 {
@@ -88,8 +89,9 @@ func judge(t *testing.T, ctx context.Context, shot string) {
 	}
 }
 
-// openPageIsCheap: a page of 5,000 Envoys is painted within a second, and while it
-// is open and nothing changes it takes no more than a hundredth of a core.
+// openPageIsCheap checks that a page of 5,000 Envoys is painted within a
+// second, and that, while it is open and nothing changes, it uses at most a
+// hundredth of a core.
 func openPageIsCheap(t *testing.T, ctx context.Context) {
 	s := playedServer(5000, 7)
 	srv := httptest.NewServer(s.Handler())
@@ -113,12 +115,12 @@ func openPageIsCheap(t *testing.T, ctx context.Context) {
 		}
 		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 	}
-	runtime.GC() // of what was before
+	runtime.GC() // from earlier tests
 	const window = time.Second
-	share := 1.0 // the least of some windows: in others the garbage of tests before is swept
+	share := 1.0 // minimum of several windows: in others, the garbage of earlier tests is swept
 	for range 4 {
 		before := used()
-		<-time.After(window) // this is what is measured, nothing is waited for
+		<-time.After(window) // this is the measurement, not a wait for anything
 		share = min(share, float64(used()-before)/float64(window))
 	}
 	t.Logf("an open page takes %.2f %% of a core", 100*share)
@@ -127,7 +129,8 @@ func openPageIsCheap(t *testing.T, ctx context.Context) {
 	}
 }
 
-// staleIsSeen: while xds-server is away all is grey, and says since when.
+// staleIsSeen checks that the page is grey while xds-server is unavailable, and
+// shows since when.
 func staleIsSeen(t *testing.T, ctx context.Context) {
 	s := playedServer(50, 7)
 	srv := httptest.NewServer(s.Handler())
@@ -137,7 +140,7 @@ func staleIsSeen(t *testing.T, ctx context.Context) {
 	if icon := eval[string](t, ctx, `document.getElementById("icon").getAttribute("href")`); icon != "/assets/icon-bad.svg" {
 		t.Errorf("the icon is %s while an Envoy refuses a filter", icon)
 	}
-	s.Drain() // which ends the stream
+	s.Drain() // ends the stream
 	srv.Listener.Close()
 	srv.CloseClientConnections()
 	await(t, ctx, `/^stale since \d\d:\d\d:\d\d UTC$/.test(document.getElementById("live-text").textContent)`)

@@ -47,7 +47,7 @@ routes:
 - {prefix: /, upstream: "127.0.0.1:9002"}
 `
 
-// scene is a Server with a fleet that a test moves.
+// scene is a Server with a fleet that the test changes.
 type scene struct {
 	t       *testing.T
 	Server  *Server
@@ -56,7 +56,7 @@ type scene struct {
 
 	mu    sync.Mutex
 	nodes fleet
-	ahead time.Duration // of the clock
+	ahead time.Duration // offset of the clock
 
 	generation uint64
 }
@@ -67,7 +67,7 @@ func (s *scene) now() time.Time {
 	return time.Now().Add(s.ahead)
 }
 
-// later lets the time pass after which the fleet is looked at again.
+// later advances the clock so that the fleet is read again.
 func (s *scene) later() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +86,8 @@ func (s *scene) Node(id string) (xds.NodeStatus, bool) {
 	return s.nodes.Node(id)
 }
 
-// Generation is another each time: tests change the scene as they like.
+// Generation changes with each call, because tests change the scene at any
+// time.
 func (s *scene) Generation() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -100,7 +101,7 @@ func (s *scene) Summary() (xds.NodeCount, map[string]xds.FilterCount) {
 	return s.nodes.Summary()
 }
 
-// newScene has a definition loaded and n Envoys that run it.
+// newScene returns a scene with a definition and n Envoys that run it.
 func newScene(t *testing.T, n int) *scene {
 	s := &scene{t: t}
 	s.Server = New(Options{Version: "v0.1.0", Fleet: s, Now: s.now})
@@ -115,7 +116,7 @@ func newScene(t *testing.T, n int) *scene {
 	return s
 }
 
-// load publishes the definitions with the value of the header.
+// load publishes the definitions with a value of the header.
 func (s *scene) load(value string, problems ...definition.Problem) {
 	s.t.Helper()
 	s.values++
@@ -157,7 +158,7 @@ func (s *scene) run(i int) {
 	})
 }
 
-// behind makes an Envoy that wants the newest hello, in a state.
+// behind sets the state of an Envoy that should run the newest hello.
 func (s *scene) behind(i int, state swap.State, reason string) {
 	s.change(i, func(n *xds.NodeStatus, snapshot *resource.Snapshot) {
 		n.Filters[0].Wanted, n.Filters[0].State, n.Filters[0].Reason = snapshot.Filters[0].Version, state, reason
@@ -170,6 +171,6 @@ func (s *scene) change(i int, to func(*xds.NodeStatus, *resource.Snapshot)) {
 	n := s.nodes[i]
 	n.Filters, n.Listeners = append([]swap.FilterStatus(nil), n.Filters...), append([]swap.ListenerStatus(nil), n.Listeners...)
 	to(&n, s.catalog.Snapshot(definition.Node{ID: n.ID, Cluster: n.Cluster, Labels: n.Labels}, ""))
-	s.nodes = slices.Clone(s.nodes) // what was given out stays as it is
+	s.nodes = slices.Clone(s.nodes) // slices that were returned must not change
 	s.nodes[i] = n
 }

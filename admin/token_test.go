@@ -64,11 +64,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: %d", path, got)
 		}
 	}
-	write("fedcba9876543210") // the next one counts at once
+	write("fedcba9876543210") // the next one takes effect at once
 	if old, fresh := ask("/", "Bearer "+secret), ask("/", "Bearer fedcba9876543210"); old != 401 || fresh != 200 {
 		t.Errorf("after a change: the old one %d, the new one %d", old, fresh)
 	}
-	for _, bad := range []string{"", "short"} { // an empty file must not let an empty token in
+	for _, bad := range []string{"", "short"} { // an empty file must not admit an empty token
 		write(bad)
 		if got := ask("/", basic(bad)); got != 401 {
 			t.Errorf("token %q: %d", bad, got)

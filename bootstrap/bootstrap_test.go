@@ -44,7 +44,7 @@ func static(t *testing.T) []*definition.Resource {
 	return rs
 }
 
-// cases are the options by the name of their golden file.
+// cases returns options by the name of their golden file.
 func cases(t *testing.T) map[string]bootstrap.Options {
 	edge := definition.Node{ID: "edge-1", Cluster: "edge", Labels: map[string]string{
 		"app": "shop", "env": "yes", "rev": "1e3", "octal": "010", "empty": "", "none": "null", "on": "y: {}", "time": "12:30:45",
@@ -185,7 +185,8 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestStaticNamesOfOurs: neither a file nor a caller gets a cluster of ours in.
+// TestStaticNamesOfOurs checks that neither a file nor a caller can add a
+// cluster with a reserved name.
 func TestStaticNamesOfOurs(t *testing.T) {
 	data := "\"@type\": type.googleapis.com/envoy.config.cluster.v3.Cluster\nname: wasmxds-other\n"
 	if rs, problems := definition.ParseStatic("f.yaml", []byte(data)); rs != nil || len(problems) != 1 || problems[0].Line != 2 || problems[0].Hint == "" {
@@ -201,7 +202,7 @@ func TestStaticNamesOfOurs(t *testing.T) {
 	}
 }
 
-// TestEnvoyTakesIt has every Envoy there is read every bootstrap.
+// TestEnvoyTakesIt validates every bootstrap with every installed Envoy.
 func TestEnvoyTakesIt(t *testing.T) {
 	for _, envoy := range envoys(t) {
 		for name, o := range cases(t) {
@@ -250,7 +251,7 @@ func validate(t *testing.T, envoy string, o bootstrap.Options) {
 	}
 }
 
-// selfSigned makes a certificate, its key and its CA: itself.
+// selfSigned writes a self-signed certificate, its key, and itself as the CA.
 func selfSigned(t *testing.T, dir string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -279,7 +280,7 @@ func write(t *testing.T, path string, content []byte) {
 	}
 }
 
-// envoys finds the Envoys to test with.
+// envoys returns the Envoys to test with.
 func envoys(t *testing.T) []string {
 	t.Helper()
 	if path := os.Getenv("ENVOY"); path != "" {
@@ -298,8 +299,9 @@ func envoys(t *testing.T) []string {
 	return nil
 }
 
-// TestOrder: an Envoy goes round the replicas in an order of its own, always the same, so
-// that those of one that ends are shared out among the others.
+// TestOrder checks that an Envoy always uses the same order of replicas, which
+// differs between Envoys, so that those of a replica that stops are spread over
+// the others.
 func TestOrder(t *testing.T) {
 	first, next := regexp.MustCompile(`address: (10\.0\.0\.\d)`), map[string]int{}
 	for i := range 600 {

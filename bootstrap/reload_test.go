@@ -16,8 +16,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestEnvoyShowsNewCertificates: an Envoy connects with the certificate that
-// is there, and with the next one once that is moved into place.
+// TestEnvoyShowsNewCertificates checks that an Envoy connects with its current
+// certificate, and with the next one when that has been moved into place.
 func TestEnvoyShowsNewCertificates(t *testing.T) {
 	for _, envoy := range envoys(t) {
 		t.Run(filepath.Base(filepath.Dir(envoy)), func(t *testing.T) {
@@ -79,8 +79,9 @@ func TestEnvoyShowsNewCertificates(t *testing.T) {
 	}
 }
 
-// handshakes takes connections with the server's certificate in a folder, tells
-// the serial numbers of those of clients, and hangs up.
+// handshakes accepts connections with the server's certificate in a folder,
+// sends the serial numbers of clients' certificates, and closes the
+// connections.
 func handshakes(t *testing.T, dir string) (address string, serials <-chan string) {
 	t.Helper()
 	store, err := certs.Load(certs.Files{Cert: dir + "/server.crt", Key: dir + "/server.key", CA: dir + "/ca.crt"}, slog.New(slog.DiscardHandler))

@@ -53,7 +53,7 @@ func client(t *testing.T, files certs.Files) *tls.Config {
 	return config
 }
 
-// echo serves lines over TLS until the test ends, and gives its address.
+// echo serves lines over TLS until the test ends, and returns its address.
 func echo(t *testing.T, config *tls.Config) string {
 	t.Helper()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
@@ -86,14 +86,14 @@ func echo(t *testing.T, config *tls.Config) string {
 	return l.Addr().String()
 }
 
-// connection is one to echo.
+// connection is a connection to echo.
 type connection struct {
 	*tls.Conn
 	in *bufio.Reader
 }
 
-// dial connects and says something: only then a client that speaks TLS 1.3
-// knows whether its certificate was taken.
+// dial connects and sends a line: only then does a client that uses TLS 1.3
+// know whether its certificate was accepted.
 func dial(t *testing.T, address string, config *tls.Config) (*connection, error) {
 	t.Helper()
 	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", address, config)
@@ -165,8 +165,8 @@ func TestHandshake(t *testing.T) {
 	}
 }
 
-// New connections get the new certificate, and may come from the new
-// authority; those that are there stay.
+// TestReload checks that new connections get the new certificate, and may use
+// the new authority, while existing ones stay open.
 func TestReload(t *testing.T) {
 	dir, next := t.TempDir(), t.TempDir()
 	dev(t, dir, "edge-1")
@@ -202,7 +202,7 @@ func TestReload(t *testing.T) {
 		t.Error("sessions are not resumed")
 	}
 
-	// Halfway: the certificate is there, its key is not yet.
+	// Halfway: the new certificate exists, its key does not.
 	move(t, next, dir, "server.crt")
 	wait(t, "the pair to be refused", func() bool { return store.Status().Err != nil })
 	c, err := dial(t, address, client(t, pair(dir, "client-edge-1")))
@@ -219,7 +219,7 @@ func TestReload(t *testing.T) {
 	if c, err = dial(t, address, newClient); err != nil || c.serial() == old.serial() {
 		t.Errorf("after the renewal: %v", err)
 	}
-	// The old authority's clients are out, sessions they had before included.
+	// Clients of the old authority are denied, even with earlier sessions.
 	oldClient.RootCAs = newClient.RootCAs
 	if c, err := dial(t, address, oldClient); err == nil {
 		t.Errorf("a client of the old authority was let in, resumed: %v", c.ConnectionState().DidResume)

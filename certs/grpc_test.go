@@ -14,8 +14,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// TestStreamsStay: a gRPC stream goes on while certificates change, and what
-// connects after that gets the new ones.
+// TestStreamsStay checks that a gRPC stream stays open while certificates
+// change, and later connections get the new ones.
 func TestStreamsStay(t *testing.T) {
 	dir := t.TempDir()
 	dev(t, dir, "edge-1")

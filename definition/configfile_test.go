@@ -10,8 +10,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestConfigFile: what a filter names is its configuration, whatever it is written in, and
-// what can't be had is said at the line that names it.
+// TestConfigFile checks that the file that a filter names is its configuration,
+// in any format, and that a missing one is reported at the line that names it.
 func TestConfigFile(t *testing.T) {
 	there := map[string]string{"/d/sub/hello.conf": "a: text\n", "/d/up.conf": "up", "/d/sub/bad.conf": "\xff"}
 	read := func(path string, limit int64) ([]byte, string) {
@@ -63,7 +63,7 @@ func TestConfigFile(t *testing.T) {
 	}
 }
 
-// TestConfigFileElsewhere: where there is no folder, a file is said to be wrong.
+// TestConfigFileElsewhere checks that a file is an error if there is no folder.
 func TestConfigFileElsewhere(t *testing.T) {
 	got := definition.Parser{}.ReadFrom("etcd a", "", []byte("kind: WasmFilter\nname: a\nmodule: {url: https://a/a.wasm}\nconfigFrom: {file: a.conf}\n"))
 	if len(got.Problems) != 1 || !strings.Contains(got.Problems[0].Error(), "configFrom.file: is for definitions in a directory") {
@@ -76,7 +76,8 @@ func TestConfigFileElsewhere(t *testing.T) {
 	}
 }
 
-// TestConfigFilesAreBounded: all together they are no more than a file may have.
+// TestConfigFilesAreBounded checks that all files together are at most as large
+// as one file may be.
 func TestConfigFilesAreBounded(t *testing.T) {
 	var b strings.Builder
 	for i := range 16 {

@@ -12,8 +12,9 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// TestConform: what Envoy's loader takes means the same as what it is in
-// protojson's form. That Envoy takes each of them is for e2e's TestDialects.
+// TestConform checks that what Envoy's loader accepts has the same meaning as
+// its form for protojson. TestDialects in e2e checks that Envoy accepts each of
+// them.
 func TestConform(t *testing.T) {
 	for _, c := range []struct{ written, same string }{
 		{`lb_policy: ring_hash`, `{"lb_policy": "RING_HASH"}`},
@@ -62,7 +63,8 @@ func TestConform(t *testing.T) {
 	}
 }
 
-// TestNotConform: what Envoy refuses as well is refused, with what to do.
+// TestNotConform checks that what Envoy rejects is rejected as well, with a
+// hint.
 func TestNotConform(t *testing.T) {
 	for written, want := range map[string]string{
 		`lb_policy: ring-hash`:           `"ring-hash" is not a value of LbPolicy; did you mean RING_HASH?`,
@@ -85,8 +87,8 @@ func TestNotConform(t *testing.T) {
 	}
 }
 
-// FuzzConform: what protojson reads as it is means the same afterwards, and
-// conforming twice is conforming once.
+// FuzzConform checks that what protojson accepts keeps its meaning, and that
+// conforming is idempotent.
 func FuzzConform(f *testing.F) {
 	for _, seed := range []string{
 		`{"name": "a", "traffic_direction": "INBOUND", "per_connection_buffer_limit_bytes": {"value": 1}}`,

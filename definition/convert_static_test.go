@@ -10,8 +10,8 @@ import (
 	"wasmxds/definition/internal/definitiontest"
 )
 
-// TestConvertStatic: what a bootstrap has is written in the native kinds where
-// these say the same, and as Envoy has it elsewhere.
+// TestConvertStatic checks that a bootstrap is written in the native kinds
+// where these express the same, and otherwise in Envoy's form.
 func TestConvertStatic(t *testing.T) {
 	const name = "testdata/static/envoy.yaml"
 	data, err := os.ReadFile(name)
@@ -51,8 +51,8 @@ func TestConvertStatic(t *testing.T) {
 	}
 }
 
-// TestConvertStaticNearly: a listener that differs from a native one in anything
-// stays as Envoy has it.
+// TestConvertStaticNearly checks that a listener that differs from a native one
+// in any way stays in Envoy's form.
 func TestConvertStaticNearly(t *testing.T) {
 	data, err := os.ReadFile("testdata/static/envoy.yaml")
 	if err != nil {
@@ -108,7 +108,8 @@ func TestConvertStaticNearly(t *testing.T) {
 	}
 }
 
-// TestConvertFull: what a Listener can say is written as one.
+// TestConvertFull checks that everything that a Listener can express is written
+// as one.
 func TestConvertFull(t *testing.T) {
 	const name = "testdata/static/full.yaml"
 	data, err := os.ReadFile(name)

@@ -11,18 +11,18 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-// dumps reads config_dumps, too.
+// dumps returns a parser that also reads config_dumps.
 func dumps() definition.Parser {
 	p := kinds.Parser()
 	p.Dumps = true
 	return p
 }
 
-// FuzzDump does as FuzzParseJSON, with config_dumps.
+// FuzzDump is like FuzzParseJSON, for config_dumps.
 func FuzzDump(f *testing.F) { definitiontest.Fuzz(f, dumps(), ".json", "dump/*.json") }
 
-// TestConvertDump: what was defined of what an Envoy of a mesh runs is written, as
-// far as an Envoy prints it, and can be read again.
+// TestConvertDump checks that the definitions behind an Envoy of a mesh are
+// written, as far as it prints them, and can be read again.
 func TestConvertDump(t *testing.T) {
 	const name = "testdata/dump/mesh.json"
 	data, err := os.ReadFile(name)
@@ -48,7 +48,7 @@ func TestConvertDump(t *testing.T) {
 	}
 }
 
-// TestDump: what becomes of the parts of a config_dump.
+// TestDump checks how the parts of a config_dump are converted.
 func TestDump(t *testing.T) {
 	cluster := func(name string) string {
 		return fmt.Sprintf(`{"cluster": {"@type": "type.googleapis.com/envoy.config.cluster.v3.Cluster", "name": %q}}`, name)
@@ -130,8 +130,8 @@ func TestDump(t *testing.T) {
 	}
 }
 
-// TestDumpIsNoDefinition: a config_dump among definitions is an error that says what
-// to do, takes nothing else away, and withholds no listener.
+// TestDumpIsNoDefinition checks that a config_dump among definitions is an
+// error with a hint, affects nothing else, and withholds no listener.
 func TestDumpIsNoDefinition(t *testing.T) {
 	data, err := os.ReadFile("testdata/dump/mesh.json")
 	if err != nil {

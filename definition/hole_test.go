@@ -10,8 +10,8 @@ import (
 	"wasmxds/definition/internal/definitiontest"
 )
 
-// TestHoles: what can be read of a document with errors, in each form. A hole
-// is told as kind, name, onFailure and where it may belong.
+// TestHoles checks what is read from a document with errors, in each form. A
+// hole is written as kind, name, onFailure and where it may belong.
 func TestHoles(t *testing.T) {
 	for _, c := range []struct {
 		name, file, text string
@@ -85,7 +85,7 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// luaPatch is an EnvoyFilter with one patch for HTTP filters.
+// luaPatch returns an EnvoyFilter with one patch for HTTP filters.
 func luaPatch(operation, value string) string {
 	return "apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: a}\nspec:\n  configPatches:\n  - applyTo: HTTP_FILTER\n" +
 		"    match: {context: GATEWAY}\n    patch: {operation: " + operation + ", value: " + value + "}"

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestImage: in each kind that names an image, its registry is what Docker
-// reads.
+// TestImage checks, for each kind that names an image, that its registry is the
+// one that Docker assumes.
 func TestImage(t *testing.T) {
 	plugin := "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: p}\nspec: {url: %q}"
 	policy := `apiVersion: gateway.envoyproxy.io/v1alpha1

@@ -9,8 +9,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestManyInline: what a file with thousands of Wasm filters in a listener
-// costs is no multiple of their number.
+// TestManyInline checks that the cost of a file with thousands of Wasm filters
+// in a listener is not quadratic.
 func TestManyInline(t *testing.T) {
 	filter := func(i int) string {
 		return fmt.Sprintf(`{name: w, typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {root_id: "%d", vm_config: {code: {local: {filename: a.wasm}}}}}}`, i)

@@ -12,14 +12,15 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// istiodCluster is a string of Lua with the name of a cluster as istiod makes them:
-// outbound|80||reviews.default.svc.cluster.local.
+// istiodCluster matches a Lua string with the name of a cluster in istiod's
+// form: outbound|80||reviews.default.svc.cluster.local.
 var istiodCluster = regexp.MustCompile(`["']((?:outbound|inbound)(?:_\.[0-9]+_\.|\|[0-9]*\|)[^"'\n]{0,300})["']`)
 
-// fromIstiod is what to do about one.
+// fromIstiod is the hint for such a cluster.
 const fromIstiod = "istiod makes such clusters, xds-server does not: add it with a CLUSTER patch or as a resource; right where the Envoys' bootstrap has it"
 
-// istiodClusters are the clusters of istiod that a script calls, each once.
+// istiodClusters returns the clusters of istiod that a script calls, without
+// duplicates.
 func istiodClusters(script string) []string {
 	if !strings.Contains(script, "httpCall") {
 		return nil
@@ -33,7 +34,8 @@ func istiodClusters(script string) []string {
 	return names
 }
 
-// callsNobody tells of clusters that a filter's script calls and that there are not.
+// callsNobody reports clusters that a filter's script calls and that do not
+// exist.
 func (f *File) callsNobody(filter *Filter, has map[[2]string]bool) []Problem {
 	if filter.Lua == nil {
 		return nil
@@ -47,13 +49,14 @@ func (f *File) callsNobody(filter *Filter, has map[[2]string]bool) []Problem {
 	return problems
 }
 
-// scriptReferences finds the clusters that scripts in an HTTP connection manager call.
+// scriptReferences returns the clusters that scripts in an HTTP connection
+// manager call.
 func scriptReferences(m *hcmv3.HttpConnectionManager, at string) []reference {
 	var found []reference
 	for i, filter := range m.GetHttpFilters() {
 		lua := &luav3.Lua{}
 		if filter.GetTypedConfig().UnmarshalTo(lua) != nil {
-			continue // some other filter
+			continue // another filter
 		}
 		//lint:ignore SA1019 deprecated, and what most have
 		scripts := []string{lua.GetInlineCode(), lua.GetDefaultSourceCode().GetInlineString(), string(lua.GetDefaultSourceCode().GetInlineBytes())}

@@ -31,7 +31,8 @@ func TestMaskURL(t *testing.T) {
 	}
 }
 
-// TestURLProblemsHaveNoSecrets: what can't be read as a URL is not told.
+// TestURLProblemsHaveNoSecrets checks that a text that is not a URL is not
+// shown.
 func TestURLProblemsHaveNoSecrets(t *testing.T) {
 	for _, url := range []string{"http://me:secret/word@a.example/a", "http://me:secret%zz@a.example/a", "http://a.example/%zsecret", "ftp://me:secret@a/b"} {
 		_, problems := definition.Parser{}.Parse("f.yaml", fmt.Appendf(nil, "kind: WasmFilter\nname: a\nmodule: {url: %q}\n", url))

@@ -13,7 +13,7 @@ import (
 	"wasmxds/definition/internal/definitiontest"
 )
 
-// TestMerge puts the files of each archive together.
+// TestMerge merges the files of each archive.
 func TestMerge(t *testing.T) {
 	archives, err := filepath.Glob("testdata/merge/*.txtar")
 	if err != nil || len(archives) == 0 {

@@ -8,8 +8,8 @@ import (
 	"wasmxds/definition/kinds"
 )
 
-// TestMisfits: a slot that people named takes filters of one kind, and a filter of
-// the other kind takes the listener's document out of force.
+// TestMisfits checks that a slot with a name given by users accepts filters of
+// one kind, and a filter of the other kind excludes the listener's document.
 func TestMisfits(t *testing.T) {
 	const listener = `"@type": type.googleapis.com/envoy.config.listener.v3.Listener
 name: raw

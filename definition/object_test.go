@@ -19,8 +19,8 @@ const objectHead = `{"apiVersion":"wasmxds.dev/v1alpha1","metadata":{"name":"aut
 
 var shop = definition.Scope{Namespace: "shop"}
 
-// TestObject: what an object of a native kind says is what a file says of the same
-// name.
+// TestObject checks that an object of a native kind has the same meaning as a
+// file with the same name.
 func TestObject(t *testing.T) {
 	file, problems := parser.Parse("a.yaml", []byte(`
 apiVersion: wasmxds.dev/v1alpha1
@@ -53,7 +53,7 @@ spec: {waves: [1]}
 	}
 }
 
-// TestObjectProblems: mistakes are told with the fields of the object.
+// TestObjectProblems checks that problems refer to the fields of the object.
 func TestObjectProblems(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{`{"kind":"WasmFilter","spec":{"module":{"url":"a.wasm"}}}`, "WasmFilter shop/auth: spec.module.url: is a path, but there is no folder that it could be in"},
@@ -86,7 +86,8 @@ func TestObjectProblems(t *testing.T) {
 	}
 }
 
-// TestScope: whatever an object says, it is for the Envoys of its own namespace.
+// TestScope checks that an object only applies to the Envoys of its own
+// namespace, whatever it selects.
 func TestScope(t *testing.T) {
 	own := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "shop", "app": "web", definition.GatewayLabel: "g"}}
 	other := definition.Node{ID: "a", Labels: map[string]string{definition.NamespaceLabel: "other", "app": "web", definition.GatewayLabel: "g"}}
@@ -127,7 +128,7 @@ func TestScope(t *testing.T) {
 		}
 		for i, l := range parsed.File.Listeners {
 			check(l.Name, l.Nodes, everywhere.Listeners[i].Nodes)
-			// What is kept of a listener that is in force says the same.
+			// The stored form of a listener in force is the same.
 			again, problems := definition.Parser{}.Parse("kept.json", parsed.File.Document(l))
 			if again == nil {
 				t.Fatalf("%s: %v", name, problems)
@@ -137,7 +138,7 @@ func TestScope(t *testing.T) {
 	}
 }
 
-// TestScopeOfNames: a bare name is one of the own namespace.
+// TestScopeOfNames checks that a bare name is in the object's own namespace.
 func TestScopeOfNames(t *testing.T) {
 	parsed := readObject(t, shop, objectHead+`"kind":"WasmFilter","spec":{"module":{"url":"https://a/b"},"attach":{"listeners":["web","infra/edge"]}}}`)
 	if got := strings.Join(parsed.File.Filters[0].Attach.Listeners[0].Names, " "); got != "shop.web infra.edge" {
@@ -165,8 +166,8 @@ func TestScopeOfNames(t *testing.T) {
 	}
 }
 
-// TestGateways: what targets Gateways is for the Envoys that have their names as a
-// label.
+// TestGateways checks that what targets Gateways applies to the Envoys that
+// have their names as a label.
 func TestGateways(t *testing.T) {
 	policy := func(refs string) string {
 		return `{"apiVersion":"gateway.envoyproxy.io/v1alpha1","kind":"EnvoyExtensionPolicy","metadata":{"name":"auth","namespace":"shop"},"spec":{"targetRefs":[` + refs +
@@ -212,7 +213,8 @@ func TestGateways(t *testing.T) {
 	}
 }
 
-// TestPullSecretOfANamespace: an object names those of its own namespace alone.
+// TestPullSecretOfANamespace checks that an object can only name secrets of its
+// own namespace.
 func TestPullSecretOfANamespace(t *testing.T) {
 	for secret, want := range map[string]string{"registry": "shop/registry", "../other/registry": "", "..": "", "/etc/passwd": ""} {
 		parsed := readObject(t, shop, objectHead+`"kind":"WasmFilter","spec":{"module":{"url":"oci://a.example/b:c","pullSecret":"`+secret+`"}}}`)
@@ -226,7 +228,8 @@ func TestPullSecretOfANamespace(t *testing.T) {
 	}
 }
 
-// TestConfigFrom: an object's configuration is what its source was given for it.
+// TestConfigFrom checks that an object's configuration is what its source has
+// read for it.
 func TestConfigFrom(t *testing.T) {
 	spec := func(from, given string) string {
 		return objectHead + `"kind":"WasmFilter","spec":{"module":{"url":"https://a/b"},` + from + `}` + given + `}`
@@ -257,7 +260,8 @@ func TestConfigFrom(t *testing.T) {
 	}
 }
 
-// TestSameAddress: listeners of two namespaces may listen at one address.
+// TestSameAddress checks that listeners of two namespaces may have the same
+// address.
 func TestSameAddress(t *testing.T) {
 	read := func(namespace, name, nodes string) *definition.File {
 		text := `{"apiVersion":"wasmxds.dev/v1alpha1","kind":"Listener","metadata":{"name":"` + name + `","namespace":"` + namespace +
@@ -274,7 +278,7 @@ func TestSameAddress(t *testing.T) {
 	}
 }
 
-// matches are the listeners that a filter is attached to, in words.
+// matches describes the listeners that a filter is attached to.
 func matches(a definition.Attach) string {
 	var all []string
 	for _, m := range a.Listeners {

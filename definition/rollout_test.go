@@ -14,7 +14,7 @@ func TestRolloutMatches(t *testing.T) {
 		want  bool
 	}{
 		{[]string{"*"}, "hello", true},
-		{[]string{"*"}, "web/envoy.filters.http.wasm", true}, // of a filter in a raw listener
+		{[]string{"*"}, "web/envoy.filters.http.wasm", true}, // in a raw listener
 		{[]string{"web/*"}, "web/http/x", true},
 		{[]string{"web?x"}, "web/x", true},
 		{[]string{"w*x"}, "web/x", true},
@@ -33,8 +33,8 @@ func TestRolloutMatches(t *testing.T) {
 	}
 }
 
-// TestRolloutNames: whatever kind a definition is of, a Rollout finds it by the
-// name that it has in the set.
+// TestRolloutNames checks that a Rollout matches definitions of any kind by the
+// names that they have in the set.
 func TestRolloutNames(t *testing.T) {
 	file, problems := parser.Parse("a.yaml", []byte(`
 kind: WasmFilter

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestVariantsAreBounded: each configuration counts once, and the first that is too many
-// is named with its line.
+// TestVariantsAreBounded checks that each configuration counts once, and the
+// first one beyond the limit is reported with its line.
 func TestVariantsAreBounded(t *testing.T) {
 	listener := func(configs, times int) string {
 		var b strings.Builder

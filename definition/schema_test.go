@@ -14,7 +14,7 @@ import (
 	"wasmxds/definition/internal/definitiontest"
 )
 
-// TestSchema keeps the schema that editors use.
+// TestSchema checks, or with -update writes, the schema for editors.
 func TestSchema(t *testing.T) {
 	schema, err := definition.Schema()
 	if err != nil {
@@ -23,8 +23,8 @@ func TestSchema(t *testing.T) {
 	definitiontest.Golden(t, filepath.Join("..", "docs", "schema.json"), schema)
 }
 
-// TestSchemaAgrees: what Parse takes, the schema takes; and what Parse refuses
-// for its form, the schema refuses.
+// TestSchemaAgrees checks that the schema accepts what Parse accepts, and
+// rejects what Parse rejects for its form.
 func TestSchemaAgrees(t *testing.T) {
 	written, err := definition.Schema()
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestTLSOfANamespace: an object names Secrets of its own namespace, and no files.
+// TestTLSOfANamespace checks that an object can name Secrets of its own
+// namespace, and no files.
 func TestTLSOfANamespace(t *testing.T) {
 	const listener = `{"apiVersion": "wasmxds.dev/v1alpha1", "kind": "Listener", "metadata": {"name": "web", "namespace": "shop"},
 		"spec": {"address": "0.0.0.0:443", "tls": %, "routes": [{"prefix": "/", "upstream": "a:1"}]}}`
@@ -36,7 +37,8 @@ func replaced(text, with string) string {
 	return text
 }
 
-// TestTLSFromEtcd: a document without a folder names files by absolute paths.
+// TestTLSFromEtcd checks that a document without a folder names files by
+// absolute paths.
 func TestTLSFromEtcd(t *testing.T) {
 	for tls, good := range map[string]bool{`{cert: a, key: b}`: false, `{cert: /a, key: /b}`: true, `{cert: /a, key: /b, clientCA: c}`: false} {
 		p := parser.ReadFrom("web", "", []byte("kind: Listener\nname: web\naddress: 0.0.0.0:443\ntls: "+tls+"\nroutes: [{prefix: /, upstream: 'a:1'}]\n"))

@@ -8,7 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestClusterNames: what an upstream is can be told from its cluster's name.
+// TestClusterNames checks that an upstream can be rebuilt from the name of its
+// cluster.
 func TestClusterNames(t *testing.T) {
 	check := HealthCheck{By: CheckHTTP, Of: "/a b?&=,", Interval: time.Second, Timeout: 1500 * time.Millisecond, Unhealthy: 1, Healthy: 7}
 	usual := defaultCheck
@@ -50,8 +51,8 @@ func plainly(addresses []string) []string {
 	})
 }
 
-// TestVirtualHosts: whatever hosts a request names, it meets the routes that are
-// for it in the order of the file.
+// TestVirtualHosts checks that, whatever hosts a request names, it meets the
+// routes that apply to it in the order of the file.
 func TestVirtualHosts(t *testing.T) {
 	routes := func(hosts ...[]string) []Route {
 		var all []Route

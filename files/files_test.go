@@ -15,8 +15,8 @@ import (
 	"wasmxds/files"
 )
 
-// TestNotRegular: what is no regular file is refused at once, however it is
-// named.
+// TestNotRegular checks that anything but a regular file is rejected
+// immediately, under any name.
 func TestNotRegular(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -56,8 +56,8 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// TestRoots: what is below a root is opened by whatever name, all else is not,
-// and nobody is told whether it is there.
+// TestRoots checks that files below a root are opened by any name, others are
+// not, and errors do not reveal whether those exist.
 func TestRoots(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -69,8 +69,8 @@ func TestRoots(t *testing.T) {
 	}
 	for name, target := range map[string]string{
 		"defs":                "defs-v2", // the root is a link
-		"alias":               dir,       // another way to it
-		"defs-v2/..data":      "..2026",  // as Kubernetes mounts
+		"alias":               dir,       // another path to it
+		"defs-v2/..data":      "..2026",  // as Kubernetes mounts volumes
 		"defs-v2/map.wasm":    "..data/map.wasm",
 		"defs-v2/absolute":    at("defs-v2/a.wasm"),
 		"defs-v2/module":      at("modules/m.wasm"), // from root to root
@@ -82,7 +82,7 @@ func TestRoots(t *testing.T) {
 		"defs-v2/proc":        "/proc/self/root",
 		"defs-v2/loop":        "loop",
 		"defs-v2/broken":      "gone.wasm",
-		"defs-v2/back":        "../secret/to-defs", // out, and in again
+		"defs-v2/back":        "../secret/to-defs", // out of the root, and back in
 		"secret/to-defs":      "../defs-v2/a.wasm",
 		"defs-v2/sibling":     "../defs-v2-not/x",
 		"defs-v2/environment": "/proc/self/environ",
@@ -130,8 +130,8 @@ func TestRoots(t *testing.T) {
 	}
 }
 
-// TestRootsRace: a link that comes and goes while a file is opened leads nobody
-// out.
+// TestRootsRace checks that a link that appears and disappears while a file is
+// opened never leads out of a root.
 func TestRootsRace(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -145,7 +145,7 @@ func TestRootsRace(t *testing.T) {
 	r := roots(t, at("root"))
 	var stop atomic.Bool
 	done := make(chan struct{})
-	go func() { // "in" is a folder in the root, and a link out of it, by turns
+	go func() { // "in" alternates between a folder in the root and a link out of it
 		defer close(done)
 		for !stop.Load() {
 			_ = os.Rename(at("root/real"), at("root/in"))
@@ -181,7 +181,7 @@ func roots(t *testing.T, dirs ...string) files.Roots {
 	return r
 }
 
-// soon fails a test whose step waits for something.
+// soon fails a test if a step blocks.
 func soon(t *testing.T, what string, do func()) {
 	t.Helper()
 	done := make(chan struct{})

@@ -72,7 +72,7 @@ func TestAllow(t *testing.T) {
 		{"spiffe://example.com.evil.com/edge/e1", node("e1", "edge"), "no rule of policy.yaml is for spiffe://example.com.evil.com/edge/e1"},
 		{"a.b.edge.example.com", node("a", "edge"), "no rule of policy.yaml is for a.b.edge.example.com"},
 		{"edge.example.com xedgeyexample.com", node("a", "edge"), "no rule of policy.yaml is for edge.example.com, xedgeyexample.com"},
-		// What a wildcard stands for is no glob itself.
+		// The text that a wildcard matches is not itself a glob.
 		{"*.edge.example.com", node("e1", "edge"), `*.edge.example.com may not be node "e1", only one of \*, \*-* (policy.yaml:3)`},
 	} {
 		err := p.Allow(strings.Fields(tc.who), tc.node)
@@ -130,8 +130,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestOperator: who may be a node may not operate for that, nor the other way
-// round.
+// TestOperator checks that permission to be a node and to operate are
+// independent.
 func TestOperator(t *testing.T) {
 	p := mustParse(t, policy+"operators: [spiffe://example.com/admins/*, ops.example.com]\n")
 	for who, want := range map[string]string{
@@ -217,8 +217,8 @@ rules:
 	// spiffe://example.com/edge/edge-1 may not be node "core-1", only edge-1 (policy.yaml:3)
 }
 
-// FuzzPolicy: whatever is read, it is read or refused with a line that is
-// there, and decides without a panic.
+// FuzzPolicy checks that any input is either accepted or rejected with an
+// existing line, and decisions never panic.
 func FuzzPolicy(f *testing.F) {
 	f.Add(policy, "spiffe://example.com/edge/e1", "e1")
 	f.Add("rules:\n- who: \"*.a\"\n  ids: [\"$1$$[x]\"]", "[.a", "[$x")

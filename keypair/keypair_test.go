@@ -71,7 +71,7 @@ func usual(t *testing.T, name string) issued {
 	return issue(t, name, ec(t, elliptic.P256()), false, time.Now().Add(-time.Hour), time.Now().Add(90*24*time.Hour))
 }
 
-// world is a folder with files that a listener names.
+// world is a folder with the files of a listener.
 type world struct {
 	t     *testing.T
 	dir   string
@@ -111,7 +111,7 @@ func (w *world) pair() *resource.Pair {
 	return w.store.Want(map[*definition.Listener]definition.TLS{of: w.tls})[of]
 }
 
-// becomes waits for a certificate, and what is said of it.
+// becomes waits for a certificate and a message.
 func (w *world) becomes(cert []byte, trouble string) *resource.Pair {
 	w.t.Helper()
 	end := time.Now().Add(20 * time.Second)
@@ -127,8 +127,8 @@ func (w *world) becomes(cert []byte, trouble string) *resource.Pair {
 	}
 }
 
-// TestRenewed: what is in use goes on until what is there fits, whatever is written
-// first.
+// TestRenewed checks that a pair stays in use until there is a new one that
+// matches, whichever file is written first.
 func TestRenewed(t *testing.T) {
 	w := newWorld(t, keypair.Options{})
 	if p := w.pair(); p.Trouble == "" || p.Chain != nil {
@@ -164,13 +164,13 @@ func TestRenewed(t *testing.T) {
 	}
 }
 
-// TestRefused: what Envoy would not take, and what is where nothing may be read from,
-// is not sent, and nothing of a key is told.
+// TestRefused checks that what Envoy would reject, or what is outside the
+// allowed folders, is not sent, and errors reveal nothing of a key.
 func TestRefused(t *testing.T) {
 	now := time.Now()
 	later := now.Add(90 * 24 * time.Hour)
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil { // which Go may refuse to make
+	if err != nil { // Go may refuse to generate it
 		weak = nil
 	}
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
@@ -225,7 +225,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestExpires: who may renew a certificate is told in time.
+// TestExpires checks that there is a warning before a certificate expires.
 func TestExpires(t *testing.T) {
 	w := newWorld(t, keypair.Options{})
 	a := issue(t, "a", ec(t, elliptic.P384()), false, time.Now().Add(-time.Hour), time.Now().Add(72*time.Hour))
@@ -236,8 +236,8 @@ func TestExpires(t *testing.T) {
 	}
 }
 
-// TestKept: what was good last is there after a restart, though it is not any more in
-// its files, and goes when nobody needs it.
+// TestKept checks that the last good pair is available after a restart, even if
+// its files are gone, and is removed when it is no longer needed.
 func TestKept(t *testing.T) {
 	disk, err := local.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	must(t, err)
@@ -272,11 +272,11 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// secrets are those of a cluster.
+// secrets are the Secrets of a cluster.
 type secrets struct {
 	mu   sync.Mutex
 	of   map[string]map[string][]byte
-	tell map[string]func(map[string][]byte, error) // who follows one
+	tell map[string]func(map[string][]byte, error) // callbacks of followers, by name
 }
 
 func (s *secrets) follow(ctx context.Context, name string, tell func(map[string][]byte, error)) {
@@ -312,8 +312,8 @@ func (s *secrets) followed() int {
 	return len(s.tell)
 }
 
-// TestSecrets: Secrets are followed for as long as they are needed, and one that is away
-// changes nothing.
+// TestSecrets checks that Secrets are followed as long as they are needed, and
+// that an unavailable one changes nothing.
 func TestSecrets(t *testing.T) {
 	of := &secrets{of: map[string]map[string][]byte{}, tell: map[string]func(map[string][]byte, error){}}
 	w := newWorld(t, keypair.Options{Log: slog.New(slog.DiscardHandler), Follow: of.follow})
@@ -342,7 +342,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestNoCluster: without a cluster there are no Secrets, which is said.
+// TestNoCluster checks that Secrets are reported as unavailable without a
+// cluster.
 func TestNoCluster(t *testing.T) {
 	w := newWorld(t, keypair.Options{})
 	w.tls = definition.TLS{Secret: "shop/web"}

@@ -9,8 +9,8 @@ import (
 	"wasmxds/definition"
 )
 
-// BenchmarkConfigChange is the time from a changed definition among many to
-// the Set that has it.
+// BenchmarkConfigChange measures the time from a change of one definition among
+// many to the Set that includes it.
 func BenchmarkConfigChange(b *testing.B) {
 	for _, filters := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprint(filters), func(b *testing.B) {

@@ -22,7 +22,7 @@ import (
 type trials struct {
 	mu   sync.Mutex
 	runs map[string]int // by key
-	wait chan struct{}  // "slow" ones end when it is closed
+	wait chan struct{}  // "slow" runs end when it is closed
 }
 
 func newTrials() *trials { return &trials{runs: map[string]int{}, wait: make(chan struct{})} }
@@ -83,7 +83,7 @@ func TestTrials(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 
-	// One that is slow holds up no other; one that isn't tried needs no verdict.
+	// A slow trial blocks no other; without a trial, no verdict is needed.
 	slow, other := rooted("hello", origin.URL, "slow"), rooted("other", origin.URL, "flaky")
 	unchecked := rooted("unchecked", origin.URL, "bad")
 	unchecked.Verify = definition.VerifyABI
@@ -101,8 +101,8 @@ func TestTrials(t *testing.T) {
 	}
 }
 
-// Whatever changes of a filter is tried, wherever its module comes from; one
-// that Envoys fetch themselves is not here to be tried.
+// TestTrialOfEachChange checks that each change of a filter is tried, wherever
+// its module comes from, except modules that Envoys fetch directly.
 func TestTrialOfEachChange(t *testing.T) {
 	content := filter("x")
 	path := filepath.Join(t.TempDir(), "hello.wasm")
@@ -154,7 +154,7 @@ func TestTrialOfEachChange(t *testing.T) {
 	}
 }
 
-// refusesBad is a Runner that refuses whatever says "bad".
+// refusesBad is a Runner that rejects configurations with "bad".
 type refusesBad struct{}
 
 func (refusesBad) Key(f *definition.Filter, sha256 string) string {
@@ -168,14 +168,14 @@ func (r refusesBad) Run(_ context.Context, f *definition.Filter, m Info) error {
 	return nil
 }
 
-// always is an origin that has one content.
+// always is an origin with fixed content.
 type always []byte
 
 func (g always) Fetch(context.Context, Request) (*Response, error) {
 	return &Response{Body: io.NopCloser(bytes.NewReader(g))}, nil
 }
 
-// A trial that nobody waits for any more ends.
+// TestTrialSuperseded checks that a trial ends when it is no longer needed.
 func TestTrialSuperseded(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -186,7 +186,8 @@ func TestTrialSuperseded(t *testing.T) {
 	r.until(Good, content)
 }
 
-// What passed isn't tried again after a restart.
+// TestTrialRemembered checks that a passed trial isn't repeated after a
+// restart.
 func TestTrialRemembered(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))

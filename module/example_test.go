@@ -12,8 +12,8 @@ import (
 	"wasmxds/module/serve"
 )
 
-// A Resolver finds the modules of a set of definitions; a serve.Server has them
-// for Envoys.
+// A Resolver finds the modules of a set of definitions; a serve.Server serves
+// them to Envoys.
 func Example() {
 	dir, err := os.MkdirTemp("", "modules")
 	if err != nil {
@@ -27,7 +27,7 @@ func Example() {
 	modules := httptest.NewServer(serve.New(serve.Options{Store: store}))
 	defer modules.Close()
 
-	// An origin that has something else than a module.
+	// An origin that has something other than a module.
 	origin := httptest.NewServer(http.NotFoundHandler())
 	defer origin.Close()
 	fetcher := module.NewHTTP()

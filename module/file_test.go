@@ -25,7 +25,7 @@ func TestFile(t *testing.T) {
 	}
 	write(filter("1"))
 	r.until(Good, filter("1"))
-	write(filter("2")) // next to an unchanged definition
+	write(filter("2")) // with an unchanged definition
 	r.until(Good, filter("2"))
 	write(filter("3")[:40]) // half a file
 	r.until(Failed, filter("2"))
@@ -45,7 +45,8 @@ func TestFile(t *testing.T) {
 	r.until(Failed, filter("4"))
 }
 
-// Kubernetes swaps a link to a folder of links' targets.
+// TestFileBehindLinks swaps a link to a folder of the links' targets, as
+// Kubernetes does.
 func TestFileBehindLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1", "2"} {
@@ -68,14 +69,14 @@ func TestFileBehindLinks(t *testing.T) {
 	}
 	link("..v1", "..data")
 	link("..data/hello.wasm", "hello.wasm")
-	r := resolve(t, Options{LookAt: time.Hour}) // by events alone
+	r := resolve(t, Options{LookAt: time.Hour}) // by events only
 	r.set(wanted("hello", "file://"+filepath.Join(dir, "hello.wasm")))
 	r.until(Good, filter("1"))
 	link("..v2", "..data")
 	r.until(Good, filter("2"))
 }
 
-// A folder that is made anew is watched again.
+// TestFileInNewFolder checks that a folder that is recreated is watched again.
 func TestFileInNewFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "filters")
 	path := filepath.Join(dir, "hello.wasm")
@@ -97,8 +98,8 @@ func TestFileInNewFolder(t *testing.T) {
 	}
 }
 
-// TestFileAndDefinition: a definition that comes right after its module is
-// never served with the module before.
+// TestFileAndDefinition checks that a definition that is written right after
+// its module is never served with the previous module.
 func TestFileAndDefinition(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hello.wasm")
 	put := func(content []byte) {
@@ -118,7 +119,7 @@ func TestFileAndDefinition(t *testing.T) {
 	for i := range 5 {
 		content := filter(strconv.Itoa(i + 1))
 		put(content)
-		f := rooted("hello", "file://"+path, strconv.Itoa(i)) // to be tried anew
+		f := rooted("hello", "file://"+path, strconv.Itoa(i)) // requires a new trial
 		r.set(f)
 		r.next(func(s *Set) bool {
 			got := s.Filters[0]

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Each limit is V8's: what is just within it is taken.
+// TestLimits checks each limit of V8: a module exactly at a limit is accepted.
 func TestLimits(t *testing.T) {
 	n := func(v uint64) string { return string(binary.AppendUvarint(nil, v)) }
 	section := func(id byte, content string) string { return string(id) + n(uint64(len(content))) + content }

@@ -21,19 +21,19 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// machine is what a Resolver finds again after a restart.
+// machine is what a Resolver finds after a restart.
 type machine struct {
 	t       *testing.T
 	dir     string // of its state
 	options Options
-	end     func() // ends what was started last
+	end     func() // ends the last process
 }
 
 func newMachine(t *testing.T) *machine {
 	return &machine{t, t.TempDir(), Options{Store: newStore(t)}, func() {}}
 }
 
-// start ends the process that was started last, and starts another.
+// start ends the last process, and starts another.
 func (m *machine) start() *resolving {
 	m.t.Helper()
 	m.end()
@@ -48,8 +48,8 @@ func (m *machine) start() *resolving {
 	return r
 }
 
-// After a restart with the origin down, everything goes on, from the first
-// Set on.
+// TestRestart checks that everything continues after a restart with the origin
+// unavailable, from the first Set on.
 func TestRestart(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +82,7 @@ func TestRestart(t *testing.T) {
 		if p := set.Problems[0]; !p.Warning || !strings.Contains(p.Message, "503 Service Unavailable; whether it has changed is not known") {
 			t.Errorf("%+v", p)
 		}
-		f3 := wanted("hello", origin.URL) // as it was
+		f3 := wanted("hello", origin.URL) // unchanged
 		r.set(f3)
 		r.until(Good, content)
 		r.stop()
@@ -109,8 +109,8 @@ func TestRestart(t *testing.T) {
 	})
 }
 
-// TestRegained: a module of a filter in force that no definition wants any more is got
-// by its content, for as long as it is needed.
+// TestRegained checks that a module of a filter in force that no definition
+// wants any more is fetched by its content, as long as it is needed.
 func TestRegained(t *testing.T) {
 	content, other := filter("old"), filter("new")
 	origin := newOrigin(t, refuses(503))
@@ -119,7 +119,7 @@ func TestRegained(t *testing.T) {
 	m.options.InForce = []*Filter{{Definition: old, Module: Info{SHA256: sumOf(content), ABI: "0.2.1"}}, {Definition: wanted("never", origin.URL+"/never")}}
 	m.options.Needed = func() []string { return []string{sumOf(content)} }
 	m.start()
-	origin.set(gives(other)) // another content is not it
+	origin.set(gives(other)) // other content is not accepted
 	origin.set(gives(content))
 	eventually(t, func() error {
 		_, err := m.options.Store.Stat(sumOf(content))
@@ -127,7 +127,8 @@ func TestRegained(t *testing.T) {
 	})
 }
 
-// A settled tag isn't asked for when the program starts again.
+// TestPullPolicies checks that a settled tag isn't fetched again after a
+// restart.
 func TestPullPolicies(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -174,7 +175,7 @@ func TestSettled(t *testing.T) {
 	}
 }
 
-// TestRestartOfMany has more modules than are verified at once.
+// TestRestartOfMany has more modules than are verified concurrently.
 func TestRestartOfMany(t *testing.T) {
 	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { w.Write(filter(r.URL.Path)) })
 	m := newMachine(t)
@@ -223,7 +224,7 @@ func TestRestoreBadState(t *testing.T) {
 	}
 }
 
-// Every field of a definition survives.
+// TestSavedDefinition checks that every field of a definition is restored.
 func TestSavedDefinition(t *testing.T) {
 	message, err := anypb.New(wrapperspb.String("x"))
 	if err != nil {

@@ -44,8 +44,8 @@ func (p *peers) Get(_ context.Context, sha256 string) error {
 	return err
 }
 
-// TestPinnedFromPeers: a pinned module needs no origin where another server has it; a
-// file of this machine is asked first.
+// TestPinnedFromPeers checks that a pinned module needs no origin if another
+// server has it, but that a file on this machine is tried first.
 func TestPinnedFromPeers(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, refuses(http.StatusServiceUnavailable))
@@ -76,8 +76,8 @@ func TestPinnedFromPeers(t *testing.T) {
 	})
 }
 
-// TestPeersKeepThePolicy: a module whose URL the policy refuses comes from no other
-// server either.
+// TestPeersKeepThePolicy checks that a module whose URL the policy denies is
+// not fetched from other servers either.
 func TestPeersKeepThePolicy(t *testing.T) {
 	content := filter("x")
 	store := newStore(t)
@@ -90,8 +90,8 @@ func TestPeersKeepThePolicy(t *testing.T) {
 	}
 }
 
-// TestUnpinnedFromPeers: an empty disk whose origin is gone gets what was good last, and
-// what others need, from other servers.
+// TestUnpinnedFromPeers checks that an empty disk without an origin gets the
+// last good modules, and those that others need, from other servers.
 func TestUnpinnedFromPeers(t *testing.T) {
 	content, needed, other := filter("x"), filter("needed"), filter("of nobody")
 	origin := newOrigin(t, gives(content))
@@ -111,7 +111,7 @@ func TestUnpinnedFromPeers(t *testing.T) {
 	r.set(wanted("hello", origin.URL))
 	r.until(Failed, nil)
 	p.give(content, needed, other)
-	r.until(Failed, content) // it goes on with that
+	r.until(Failed, content) // it stays in use
 	eventually(t, func() error {
 		_, err := m.options.Store.Stat(sumOf(needed))
 		return err

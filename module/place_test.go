@@ -8,8 +8,8 @@ import (
 	"wasmxds/e2e/wasmtest"
 )
 
-// TestPlace: a module that would see nothing where its filter stands is not
-// served, tried or not, and the hint says what to do.
+// TestPlace checks that a module without callbacks for the place of its filter
+// is not served, whether it is tried or not, with a hint.
 func TestPlace(t *testing.T) {
 	logs := wasmtest.Function{Name: "proxy_on_log", Params: 1}
 	http := wasmtest.Filter{Header: "x-http", Value: "1"}
@@ -21,7 +21,7 @@ func TestPlace(t *testing.T) {
 	for name, test := range map[string]struct {
 		module wasmtest.Filter
 		place  definition.Place
-		hint   string // of the refusal; "": it is taken
+		hint   string // of the error; "": it is accepted
 	}{
 		"HTTP":               {module: http},
 		"HTTP as network":    {module: http, place: inChain, hint: "leave network out of its place"},

@@ -69,7 +69,8 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-// What a name becomes is checked when a connection is made.
+// TestPolicyDial checks that the address of a name is checked when a connection
+// is made.
 func TestPolicyDial(t *testing.T) {
 	for address, allowed := range map[string]bool{
 		"127.0.0.1:80":          true,
@@ -85,7 +86,8 @@ func TestPolicyDial(t *testing.T) {
 	}
 }
 
-// An address counts as what it stands for, however it is written.
+// TestPolicyAddresses checks addresses in every notation, including translated
+// ones.
 func TestPolicyAddresses(t *testing.T) {
 	refused := []string{
 		"169.254.169.254", "0.0.0.0", "0.1.2.3", "100.64.0.1", "100.127.255.254", "192.0.0.1", "192.0.0.192", "198.18.0.1", "198.19.255.255",
@@ -94,7 +96,7 @@ func TestPolicyAddresses(t *testing.T) {
 		"::ffff:169.254.169.254", "::169.254.169.254", "::ffff:0:169.254.169.254", // mapped, compatible, translated
 		"2002:a9fe:a9fe::1", "2002:a9fe:a9fe:1234:5678::9", "2002:0:1::", // 6to4
 		"64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:abcd::a9fe:a9fe", // NAT64, /96
-		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:aa:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::", // /48, and the like
+		"64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:aa:a9:fea9:fe00:0", "64:ff9b:1:a9:fe:a9fe::", // /48, and similar
 		"2001:0:a9fe:a9fe::1", "2001:0:4136:e378:8000:63bf:5601:5601", // Teredo: server, client
 		"2001:db8::5efe:169.254.169.254", "2001:db8::200:5efe:a9fe:a9fe", // ISATAP
 		"64:ff9b::", "64:ff9b:1::",

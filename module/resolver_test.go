@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// resolving is a Resolver at work.
+// resolving is a running Resolver.
 type resolving struct {
 	t       *testing.T
 	updates chan *definition.Set
@@ -55,7 +55,7 @@ func resolve(t *testing.T, options Options) *resolving {
 	return r
 }
 
-// set gives the resolver a new set, and takes the first that comes out for it.
+// set sends a new set to the resolver, and returns the first result for it.
 func (r *resolving) set(filters ...*definition.Filter) *Set {
 	r.t.Helper()
 	in := &definition.Set{Filters: filters, Listeners: []*definition.Listener{{Name: "web"}}}
@@ -63,7 +63,8 @@ func (r *resolving) set(filters ...*definition.Filter) *Set {
 	return r.next(func(s *Set) bool { return len(s.Listeners) == 1 && s.Listeners[0] == in.Listeners[0] })
 }
 
-// next takes sets until one is as it should be; that may be the last one.
+// next receives sets until one satisfies the condition, possibly the last one
+// received.
 func (r *resolving) next(is func(*Set) bool) *Set {
 	r.t.Helper()
 	if r.last != nil && is(r.last) {
@@ -112,7 +113,7 @@ func pinned(name, url string, content []byte) *definition.Filter {
 	return f
 }
 
-// origin is an HTTP server whose answer can be changed.
+// answering is an HTTP server whose responses can be changed.
 type answering struct {
 	URL      string
 	answer   atomic.Value // http.HandlerFunc
@@ -179,7 +180,7 @@ func TestOrigins(t *testing.T) {
 			if p := r.last.Problems; len(p) != 1 || p[0].File != "hello.yaml" || p[0].Line != 3 || p[0].Message != got.Reason || p[0].Warning {
 				t.Errorf("problems %+v", p)
 			}
-			origin.set(gives(good)) // mended, it goes on by itself
+			origin.set(gives(good)) // corrected, it continues by itself
 			if got := r.until(Good, good); got.Reason != "" || len(r.last.Problems) != 0 || !got.Ready() {
 				t.Errorf("mended: %+v, problems %+v", got, r.last.Problems)
 			}
@@ -204,7 +205,8 @@ func redirects(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, r.URL.Path+"x", http.StatusFound)
 }
 
-// A slow origin holds up neither other filters nor listeners.
+// TestSlowOrigin checks that a slow origin delays neither other filters nor
+// listeners.
 func TestSlowOrigin(t *testing.T) {
 	stuck, quick := newOrigin(t, slow), newOrigin(t, gives(filter("quick")))
 	r := resolve(t, Options{Fetches: 2})
@@ -217,8 +219,8 @@ func TestSlowOrigin(t *testing.T) {
 	r.next(func(s *Set) bool { return s.Filters[1].State == Good && s.Filters[0].State == Fetching })
 }
 
-// While a new module can't be had, definition and module stay those that
-// were good together.
+// TestLastGood checks that, while a new module is unavailable, definition and
+// module stay the last ones that were good together.
 func TestLastGood(t *testing.T) {
 	first, second := filter("1"), filter("2")
 	good, bad := newOrigin(t, gives(first)), newOrigin(t, refuses(404))
@@ -237,13 +239,14 @@ func TestLastGood(t *testing.T) {
 	if got := r.until(Good, second); got.Definition != f2 {
 		t.Errorf("%+v", got)
 	}
-	r.set() // gone is forgotten
+	r.set() // a removed filter is forgotten
 	bad.set(refuses(404))
 	r.set(wanted("hello", bad.URL))
 	r.until(Failed, nil)
 }
 
-// What is pinned and in the store needs no origin at all.
+// TestPinnedIsNotFetched checks that a pinned module in the store needs no
+// origin.
 func TestPinnedIsNotFetched(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -257,7 +260,8 @@ func TestPinnedIsNotFetched(t *testing.T) {
 	}
 }
 
-// A change of configuration alone keeps other pointers and fetches nothing.
+// TestConfigChange checks that a change of the configuration alone keeps other
+// pointers and fetches nothing.
 func TestConfigChange(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -309,7 +313,7 @@ func TestPolling(t *testing.T) {
 	})
 	tag.Store("2")
 	r.until(Good, filter("2"))
-	tag.Store("bad") // the same bad content isn't fetched again and again
+	tag.Store("bad") // the same bad content isn't fetched repeatedly
 	r.until(Failed, filter("2"))
 	before := same.Load()
 	eventually(t, func() error {
@@ -324,7 +328,7 @@ func TestPolling(t *testing.T) {
 	tag.Store("3")
 	r.until(Good, filter("3"))
 
-	// An origin that can't be asked is a worry, not a failure.
+	// An unavailable origin is a warning, not a failure.
 	origin.set(refuses(503))
 	set := r.next(func(s *Set) bool { return len(s.Problems) == 1 })
 	if f := set.Filters[0]; f.State != Good || f.Reason != "" || !set.Problems[0].Warning {
@@ -359,7 +363,8 @@ func TestUnknownScheme(t *testing.T) {
 	}
 }
 
-// A module that vanished from the store is fetched again.
+// TestPinnedIsFetchedAgain checks that a module that vanished from the store is
+// fetched again.
 func TestPinnedIsFetchedAgain(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -379,7 +384,8 @@ func TestPinnedIsFetchedAgain(t *testing.T) {
 	}
 }
 
-// A module that was lost isn't served though its origin is down.
+// TestLostWithOriginDown checks that a lost module isn't served while its
+// origin is unavailable.
 func TestLostWithOriginDown(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -405,7 +411,7 @@ func TestLostWithOriginDown(t *testing.T) {
 	}
 }
 
-// eventually waits until check finds nothing wrong.
+// eventually waits until check returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)

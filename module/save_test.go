@@ -13,7 +13,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// Only what changed is written; what is gone is dropped.
+// TestSavesWhatChanged checks that only changes are written, and removed
+// entries are deleted.
 func TestSavesWhatChanged(t *testing.T) {
 	origin := newOrigin(t, func(w http.ResponseWriter, r *http.Request) { w.Write(filter(r.URL.Path)) })
 	process := statetest.Start(t, t.TempDir())
@@ -58,7 +59,8 @@ func TestSavesWhatChanged(t *testing.T) {
 	}
 }
 
-// A process that is killed has saved what was good half a second before.
+// TestSavedWhileRunning checks that a process that is killed has stored what
+// was good half a second before.
 func TestSavedWhileRunning(t *testing.T) {
 	origin := newOrigin(t, gives(filter("x")))
 	process := statetest.Start(t, t.TempDir())
@@ -77,12 +79,13 @@ func TestSavedWhileRunning(t *testing.T) {
 	}
 }
 
-// A process that is killed before it has saved what is good: the next finds it
-// again, from the definitions, if only the origin or a pin says what it is.
+// TestKilledBeforeSaving checks that, if a process is killed before it has
+// stored what is good, the next one finds it again from the definitions, if the
+// origin or a pin identifies it.
 func TestKilledBeforeSaving(t *testing.T) {
 	v1, v2 := filter("1"), filter("2")
 	for name, test := range map[string]struct {
-		filter func(url string) *definition.Filter // as it is after the change
+		filter func(url string) *definition.Filter // after the change
 		origin http.HandlerFunc                    // after the kill
 		state  State
 		want   []byte
@@ -109,7 +112,7 @@ func TestKilledBeforeSaving(t *testing.T) {
 			second.set(test.filter(origin.URL))
 			second.until(Good, v2)
 			m.end()
-			if err := os.WriteFile(file, saved, 0o600); err != nil { // as if it had not come to it
+			if err := os.WriteFile(file, saved, 0o600); err != nil { // as if it had not been written
 				t.Fatal(err)
 			}
 

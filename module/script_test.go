@@ -11,7 +11,7 @@ import (
 	"wasmxds/files"
 )
 
-// untilScript waits for a state, and that script in force.
+// untilScript waits for a state, with that script in force.
 func (r *resolving) untilScript(state State, script string) *Filter {
 	r.t.Helper()
 	set := r.next(func(s *Set) bool {
@@ -26,8 +26,8 @@ func luaIn(url string) *definition.Filter {
 		Module: definition.Module{URL: url}, Lua: new(definition.Lua)}
 }
 
-// A script in a file is followed, and what was good last goes on where the file has
-// none, also after a restart.
+// TestScriptFile checks that a script in a file is followed, and the last good
+// one stays in use while the file has none, even after a restart.
 func TestScriptFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tag.lua")
 	write := func(text string) {
@@ -48,7 +48,7 @@ func TestScriptFile(t *testing.T) {
 	if got := r.untilScript(Good, "x = 1"); got.Wanted != d || got.Definition.Name != "tag" || got.Module != (Info{}) {
 		t.Errorf("%+v", got)
 	}
-	write("x = 2") // next to an unchanged definition
+	write("x = 2") // with an unchanged definition
 	first := r.untilScript(Good, "x = 2")
 	for what, text := range map[string]string{"is empty": " \n", "bytes, 65536 at most": strings.Repeat("-", 1<<17), "UTF-8": "x = '\xff'", "is compiled": "\x1bLJ"} {
 		write(text)
@@ -75,7 +75,7 @@ func TestScriptFile(t *testing.T) {
 	m.end()
 }
 
-// No script is read outside of the folders that files may be in.
+// TestScriptOutside checks that no script outside the allowed folders is read.
 func TestScriptOutside(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -11,7 +11,7 @@ import (
 	"wasmxds/e2e/wasmtest"
 )
 
-// smallStore is a store with modules of a size, and their names.
+// smallStore returns a store with modules of a size, and their hashes.
 func smallStore(t *testing.T, n, size int) (s *Store, contents [][]byte, sums []string) {
 	t.Helper()
 	s, err := Open(t.TempDir())
@@ -29,8 +29,8 @@ func smallStore(t *testing.T, n, size int) (s *Store, contents [][]byte, sums []
 	return s, contents, sums
 }
 
-// TestSmallModulesAreInMemory: they are read once, are what their name says whatever
-// becomes of their files, and are forgotten with them.
+// TestSmallModulesAreInMemory checks that small modules are read once, match
+// their hashes whatever happens to their files, and are evicted with them.
 func TestSmallModulesAreInMemory(t *testing.T) {
 	s, contents, sums := smallStore(t, 2, 0)
 	for i, sum := range sums {
@@ -55,8 +55,8 @@ func TestSmallModulesAreInMemory(t *testing.T) {
 	}
 }
 
-// TestMemoryOfSmallModules: large ones are not kept, and of small ones those that
-// were used last.
+// TestMemoryOfSmallModules checks that large modules are not held in memory,
+// and of small ones those that were used last.
 func TestMemoryOfSmallModules(t *testing.T) {
 	large, _, sum := smallStore(t, 1, smallModule+1)
 	if large.Small(sum[0]) != nil {

@@ -16,7 +16,7 @@ import (
 	"wasmxds/source/kube/kubetest"
 )
 
-// Mistakes that the API server is to refuse, by what stands around them.
+// Mistakes that the API server must reject, by the documents around them.
 var refused = map[string][]string{
 	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {
 		`modul: {}`, `order: first`, `rootID: 7`, `onFailure: shut`, `onFailure: ""`, `allow: []`, `verify: never`, `place: under a`,
@@ -87,7 +87,7 @@ var refused = map[string][]string{
 	`{kind: Rollout, waves: [_]}`: {`0`, `-1`, `1.5`, `1000001`, `half`, `"5"`, `5 %`, `{tier: canary}`},
 }
 
-// Mistakes that xds-server alone can tell.
+// Mistakes that only xds-server can detect.
 var told = map[string][]string{
 	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {`config: {"@type": type.googleapis.com/nothing}`, `config: {}, configFrom: {secret: {name: a, key: b}}`, `attach: {nodes: {ids: ["a["]}}`},
 	`{kind: Listener, address: "0.0.0.0:80", routes: [{_}]}`: {
@@ -100,7 +100,7 @@ var told = map[string][]string{
 	`{kind: Rollout, waves: [_]}`:    {`true`, `[1]`, `{labels: {}}`, `5, 3`, `101%`, `0%`, `{labels: {tier: "can*"}}`},
 }
 
-// What both are to take, besides testdata/good.
+// What both must accept, in addition to testdata/good.
 var taken = map[string][]string{
 	`{kind: WasmFilter, module: {url: "https://a/b"}, _}`: {
 		``, `config: {a: [1, {b: null}]}`, `config: text`, `config: [1]`, `config: 1.5`, `config: true`, `vmConfig: {}`, `configFrom: {secret: {name: a, key: b}}`, `configFrom: {configMap: {name: a, key: b}}`, `order: -5`, `place: before a b`, `place: network`, `place: network authz`, `place: network after a`, `attach: {listeners: []}`,
@@ -132,8 +132,8 @@ var taken = map[string][]string{
 	},
 }
 
-// TestAPIServer: a real API server with the CRDs takes what xds-server takes, and
-// refuses what it is said to.
+// TestAPIServer checks that a real API server with the CRDs accepts what
+// xds-server accepts, and rejects what it should.
 func TestAPIServer(t *testing.T) {
 	s := kubetest.Start(t)
 	s.Apply(kubetest.CRDs(t))
@@ -180,7 +180,7 @@ func TestAPIServer(t *testing.T) {
 	for _, name := range []string{"native.yaml", "rollout.yaml"} {
 		for i, text := range examples(t, filepath.Join("..", "testdata", "bad", name)) {
 			t.Logf("%s, document %d", name, i)
-			// That waves grow only xds-server can tell.
+			// Only xds-server can check that waves grow.
 			check(text, false, strings.Contains(text, `"name":"shrinks"`))
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"wasmxds/definition/internal/definitiontest"
 )
 
-// TestYAML keeps the CRDs that people apply.
+// TestYAML checks, or with -update writes, the CRDs that users apply.
 func TestYAML(t *testing.T) {
 	written, err := crd.YAML()
 	if err != nil {

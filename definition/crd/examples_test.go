@@ -13,11 +13,11 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// replace puts a mistake where the _ is.
+// replace puts a mistake in the place of the _.
 func replace(around, mistake string) string { return strings.Replace(around, "_", mistake, 1) }
 
-// object makes an object of a native document: its name may be one that no object
-// can have, so all are called it.
+// object makes an object from a native document. All have the same name, since
+// the document's may not be valid for an object.
 func object(t *testing.T, n *document.Node) *unstructured.Unstructured {
 	t.Helper()
 	var spec map[string]any
@@ -32,8 +32,8 @@ func object(t *testing.T, n *document.Node) *unstructured.Unstructured {
 	}}
 }
 
-// examples gives the native documents of a file, but for those whose modules are
-// beside it.
+// examples returns the native documents of a file, except those whose modules
+// are files beside it.
 func examples(t *testing.T, path string) []string {
 	t.Helper()
 	data, err := os.ReadFile(path)

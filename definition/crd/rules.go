@@ -192,9 +192,9 @@ func bounds() map[string]map[string]schema {
 	}
 }
 
-// offOrConfig is the schema of what a route says about a filter: off, which YAML may turn
-// into false, or a mapping with config only. A constraint applies to one type of value: no
-// number and no list satisfies both of its bounds.
+// offOrConfig is the schema of a route's override of a filter: off, which YAML
+// may turn into false, or a mapping with config only. A constraint applies to
+// one type of value: no number and no list satisfies both of its bounds.
 var offOrConfig = schema{
 	"pattern": "^off$", "required": []string{"config"}, "maxProperties": 1,
 	"not": schema{"enum": []any{true}}, "minimum": 1, "maximum": 0, "minItems": 1, "maxItems": 0,

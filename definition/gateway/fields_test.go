@@ -15,8 +15,9 @@ var older = []string{
 	"EnvoyExtensionPolicy spec.priority", "EnvoyExtensionPolicy spec.targetRef.namespace", "EnvoyExtensionPolicy spec.targetRefs.namespace",
 }
 
-// testdata/crds.txt is of gateway.envoyproxy.io_envoyextensionpolicies.yaml in
-// the charts of github.com/envoyproxy/gateway v1.9.1.
+// TestCRDs uses testdata/crds.txt, which is from
+// gateway.envoyproxy.io_envoyextensionpolicies.yaml in the charts of
+// github.com/envoyproxy/gateway v1.9.1.
 func TestCRDs(t *testing.T) {
 	fieldtest.CRDs(t, map[string]any{"EnvoyExtensionPolicy": extensionPolicy{}}, older...)
 }

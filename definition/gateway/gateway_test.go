@@ -13,5 +13,5 @@ func TestBad(t *testing.T)     { definitiontest.Bad(t, parser) }
 func TestGood(t *testing.T)    { definitiontest.Good(t, parser) }
 func TestConvert(t *testing.T) { definitiontest.Converts(t, parser) }
 
-// FuzzEnvoyExtensionPolicy begins with documents of that kind.
+// FuzzEnvoyExtensionPolicy starts from documents of that kind.
 func FuzzEnvoyExtensionPolicy(f *testing.F) { definitiontest.Fuzz(f, parser, ".yaml", "*/*.yaml") }

@@ -10,8 +10,8 @@ func TestDocs(t *testing.T) {
 	fieldtest.Documented(t, "../../docs/kinds.md", map[string]any{"Istio: WasmPlugin": wasmPlugin{}, "Istio: TrafficExtension": trafficExtension{}, "Istio: EnvoyFilter": envoyFilter{}})
 }
 
-// testdata/crds.txt is of kubernetes/customresourcedefinitions.gen.yaml in
-// istio.io/api v1.32.0.
+// TestCRDs uses testdata/crds.txt, which is from
+// kubernetes/customresourcedefinitions.gen.yaml in istio.io/api v1.32.0.
 func TestCRDs(t *testing.T) {
 	fieldtest.CRDs(t, map[string]any{"WasmPlugin": wasmPlugin{}, "TrafficExtension": trafficExtension{}, "EnvoyFilter": envoyFilter{}})
 }

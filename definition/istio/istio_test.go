@@ -14,14 +14,15 @@ func TestBad(t *testing.T)     { definitiontest.Bad(t, parser) }
 func TestGood(t *testing.T)    { definitiontest.Good(t, parser) }
 func TestConvert(t *testing.T) { definitiontest.Converts(t, parser) }
 
-// FuzzWasmPlugin, FuzzTrafficExtension and FuzzEnvoyFilter begin with documents of that kind.
+// FuzzWasmPlugin, FuzzTrafficExtension and FuzzEnvoyFilter start from documents
+// of that kind.
 func FuzzWasmPlugin(f *testing.F) { definitiontest.Fuzz(f, parser, ".yaml", "*/wasmplugin*.yaml") }
 func FuzzTrafficExtension(f *testing.F) {
 	definitiontest.Fuzz(f, parser, ".yaml", "*/trafficextension*.yaml")
 }
 func FuzzEnvoyFilter(f *testing.F) { definitiontest.Fuzz(f, parser, ".yaml", "*/envoyfilter*.yaml") }
 
-// TestConvertRefuses: nothing is lost in silence.
+// TestConvertRefuses checks that nothing is lost silently.
 func TestConvertRefuses(t *testing.T) {
 	file, problems := parser.Parse("a.yaml", []byte(`
 apiVersion: networking.istio.io/v1alpha3

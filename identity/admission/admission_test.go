@@ -20,12 +20,12 @@ import (
 	"wasmxds/definition"
 )
 
-// streamOf is the context of a stream whose client showed a certificate, and
-// how to end it.
+// streamOf returns the context of a stream whose client has a certificate, and
+// a function that ends it.
 func streamOf(id string, end func() error) (context.Context, context.CancelFunc) {
 	u, err := url.Parse(id)
 	if err != nil {
-		panic(err) // id is misspelt in a test
+		panic(err) // id is misspelt in the test
 	}
 	leaf := &x509.Certificate{URIs: []*url.URL{u}}
 	info := &connection{end: end, TLSInfo: credentials.TLSInfo{State: tls.ConnectionState{VerifiedChains: [][]*x509.Certificate{{leaf}}}}}
@@ -72,7 +72,7 @@ func TestStreamLimits(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a", "a-3", codes.ResourceExhausted, "spiffe://example.com/node/a has 2 streams")
-	refused("a", "b", codes.Unknown, `may not be node "b"`) // xds makes it PermissionDenied
+	refused("a", "b", codes.Unknown, `may not be node "b"`) // xds converts it to PermissionDenied
 	if _, err := allow("b", "b"); err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +87,9 @@ func TestStreamLimits(t *testing.T) {
 	}
 }
 
-// TestAllowLogs: who may be a node may log as one, beyond the limits of ADS streams
-// and without a place of theirs, and for as long as the policy says so.
+// TestAllowLogs checks that a client that may be a node may also send its logs,
+// without counting towards the limits of ADS streams, as long as the policy
+// allows it.
 func TestAllowLogs(t *testing.T) {
 	file := policyFile(t, everyNode)
 	a, err := New(Options{Policy: file, Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
@@ -125,7 +126,7 @@ func TestAllowStatus(t *testing.T) {
 	}
 	ctx, end := streamOf("spiffe://example.com/node/a", nil)
 	defer end()
-	for range 3 { // counts no streams
+	for range 3 { // this counts no streams
 		if err := a.AllowStatus(ctx, definition.Node{ID: "a-2"}); err != nil {
 			t.Error(err)
 		}
@@ -168,7 +169,7 @@ func TestPolicyReload(t *testing.T) {
 	}
 	writePolicy(t, file, strings.ReplaceAll(everyNode, "/*", "/b"))
 	a.Reload()
-	if len(a.Problems()) == 0 { // "$1" has nothing to stand for now
+	if len(a.Problems()) == 0 { // "$1" now refers to nothing
 		t.Error("a reference to nothing was taken")
 	}
 	writePolicy(t, file, "rules:\n- who: [spiffe://example.com/node/b]\n  ids: [b]\n")
@@ -178,7 +179,8 @@ func TestPolicyReload(t *testing.T) {
 	}
 }
 
-// TestOperatorsOfThePolicy: who operates is what the policy says now.
+// TestOperatorsOfThePolicy checks that the current policy determines the
+// operators.
 func TestOperatorsOfThePolicy(t *testing.T) {
 	file := policyFile(t, everyNode)
 	a, err := New(Options{Policy: file, Streams: 1, PerIdentity: 1, Log: slog.New(slog.DiscardHandler)})
@@ -189,7 +191,7 @@ func TestOperatorsOfThePolicy(t *testing.T) {
 	for _, c := range []struct{ policy, want string }{
 		{everyNode, ""},
 		{everyNode + "operators: ops.example.com\n", "ops.example.com"},
-		{everyNode + "operators: [ops.example.com, 1]\n", "ops.example.com"}, // it is wrong: the one before counts
+		{everyNode + "operators: [ops.example.com, 1]\n", "ops.example.com"}, // invalid: the previous one stays in force
 		{everyNode + "operators: other.example.com\n", ""},
 	} {
 		writePolicy(t, file, c.policy)

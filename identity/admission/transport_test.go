@@ -10,8 +10,8 @@ import (
 	"wasmxds/identity/admission"
 )
 
-// TestFailedHandshakes: an operator is told of clients that TLS keeps out, and not of
-// those that only look whether the port is open.
+// TestFailedHandshakes checks that failed TLS handshakes are reported, except
+// those of port probes.
 func TestFailedHandshakes(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := certs.Dev(dir, certs.Development{}); err != nil {
@@ -27,7 +27,7 @@ func TestFailedHandshakes(t *testing.T) {
 	}{
 		"plaintext": {func(c net.Conn) { c.Write([]byte("PRI * HTTP/2.0\r\n\r\n")) }, "the client does not use TLS"},
 		"does not trust the server": {func(c net.Conn) {
-			_ = tls.Client(c, &tls.Config{ServerName: "localhost", NextProtos: []string{"h2"}}).Handshake() // it has to fail
+			_ = tls.Client(c, &tls.Config{ServerName: "localhost", NextProtos: []string{"h2"}}).Handshake() // it must fail
 		}, "remote error: tls: "},
 		"a probe": {func(net.Conn) {}, ""},
 	} {

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// silent opens streams, and says nothing.
+// silent opens streams and sends nothing.
 func silent(t *testing.T, a *Admission, n int) []discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesClient {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -53,7 +53,7 @@ func silent(t *testing.T, a *Admission, n int) []discoveryv3.AggregatedDiscovery
 	return all
 }
 
-// listening is a server that only listens.
+// listening is a server that only receives.
 type listening struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 }
@@ -123,7 +123,7 @@ func TestMeet(t *testing.T) {
 	}
 	for _, met := range all {
 		met()
-		met() // and again: nothing more
+		met() // a second call has no effect
 	}
 	a.wait = 20 * time.Millisecond
 	ended := make(chan error, 1)

@@ -28,7 +28,7 @@ type hub struct {
 	*httptest.Server
 	host   string
 	client *http.Transport
-	gets   atomic.Int64 // of manifests and blobs, without HEAD
+	gets   atomic.Int64 // number of GET requests for manifests and blobs
 }
 
 func newHub(t *testing.T, secure bool, wrap func(http.Handler) http.Handler) *hub {
@@ -57,7 +57,7 @@ func newHub(t *testing.T, secure bool, wrap func(http.Handler) http.Handler) *hu
 	return h
 }
 
-// push gives what is pushed the name, and its URL.
+// push pushes an image or index under a name, and returns its URL.
 func (h *hub) push(t *testing.T, named string, what remote.Taggable, options ...remote.Option) string {
 	t.Helper()
 	ref, err := name.ParseReference(h.host + "/" + named)
@@ -91,7 +91,8 @@ func artifact(t *testing.T, kinds ...types.MediaType) v1.Image {
 	return image
 }
 
-// raw has layers with the contents given, all of one media type.
+// raw returns an image with layers of the given contents, all of one media
+// type.
 func raw(t *testing.T, kind types.MediaType, contents ...string) v1.Image {
 	t.Helper()
 	image := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
@@ -101,7 +102,7 @@ func raw(t *testing.T, kind types.MediaType, contents ...string) v1.Image {
 	return image
 }
 
-// typed has a layer under a media type that is not its own.
+// typed returns an image with a layer under another media type than its own.
 func typed(t *testing.T, layer v1.Layer, kind types.MediaType) v1.Image {
 	t.Helper()
 	return appended(t, empty.Image, layer, kind)
@@ -124,7 +125,7 @@ func packed(content string) string {
 	return b.String()
 }
 
-// file is one in a layer.
+// file is a file in a layer.
 type file struct {
 	name, content string
 	link          bool

@@ -310,8 +310,8 @@ func TestPullSecret(t *testing.T) {
 	}
 }
 
-// TestPullSecretFromElsewhere: what is no file is asked for with each fetch, and may come
-// later.
+// TestPullSecretFromElsewhere checks that a secret that is not a file is
+// requested for each fetch, and may become available later.
 func TestPullSecretFromElsewhere(t *testing.T) {
 	h := newHub(t, false, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -397,8 +397,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestDockerHub: an image without a registry is asked for where Docker asks,
-// with what docker login keeps for it.
+// TestDockerHub checks that an image without a registry is fetched from
+// Docker's default registry, with the credentials that docker login has stored.
 func TestDockerHub(t *testing.T) {
 	ref, err := Parse("oci://someone/filter:v1")
 	if err != nil {
@@ -437,7 +437,7 @@ func TestDockerHub(t *testing.T) {
 	}
 }
 
-// refuser refuses all requests, and keeps their URLs.
+// refuser rejects all requests, and records their URLs.
 type refuser struct{ urls []string }
 
 func (r *refuser) RoundTrip(request *http.Request) (*http.Response, error) {

@@ -49,7 +49,7 @@ func (s *signing) peer(store *module.Store, seed string) *peer {
 	return &peer{store, s.sum(seed), b}
 }
 
-// wantPinned is want with the content pinned.
+// wantPinned is like want with pinned content.
 func (r *resolver) wantPinned(url, sum string, by *definition.Signed) {
 	r.updates <- &definition.Set{Filters: []*definition.Filter{{
 		Name: "hello", Module: definition.Module{URL: url, SHA256: sum, Fetch: definition.Mirror, Signed: by},
@@ -65,8 +65,9 @@ func open(t *testing.T, dir string) *module.Store {
 	return store
 }
 
-// TestProofIsKept: after a restart with the registry away, what was verified goes on,
-// also on a disk that is new; what is demanded otherwise is verified anew.
+// TestProofIsKept checks that, after a restart with the registry unavailable,
+// what was verified stays in use, even on a new disk, and that other
+// requirements are verified again.
 func TestProofIsKept(t *testing.T) {
 	for _, pinned := range []bool{false, true} {
 		s := newSigning(t, nil)
@@ -90,7 +91,7 @@ func TestProofIsKept(t *testing.T) {
 				r.want(url, by)
 			}
 		}
-		// A module that is on this disk is not taken for one that is signed.
+		// A module on this disk does not count as signed.
 		if _, err := open(t, modules).Put(bytes.NewReader(s.peer(nil, "signed").b), 1<<20); err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +111,7 @@ func TestProofIsKept(t *testing.T) {
 		want(r, &definition.Signed{Keys: []string{s.bad.Public}})
 		r.until(module.Failed, sum, "")
 		want(r, s.byKey())
-		if pinned { // else the registry has to be asked what the tag is at
+		if pinned { // otherwise, the registry must resolve the tag
 			r.until(module.Good, sum, "")
 		}
 		end()
@@ -123,7 +124,7 @@ func TestProofIsKept(t *testing.T) {
 		want(r, s.byKey())
 		r.until(module.Good, sum, "")
 		end()
-		// Another who has the module has not verified it.
+		// Another server that has the module has not verified it.
 		other := open(t, t.TempDir())
 		fresh := s.resolve(module.Options{Store: other, Peers: s.peer(other, "signed")})
 		want(fresh, s.byKey())
@@ -132,8 +133,8 @@ func TestProofIsKept(t *testing.T) {
 	}
 }
 
-// TestKeyFile: a key that is a file is read again, and what it had signed is no longer
-// taken for signed.
+// TestKeyFile checks that a changed key file is read again, and earlier
+// signatures by it are no longer accepted.
 func TestKeyFile(t *testing.T) {
 	s := newSigning(t, nil)
 	url := s.publish("signed")
@@ -162,8 +163,8 @@ func TestKeyFile(t *testing.T) {
 	r.until(module.Good, sum, "")
 }
 
-// TestRequireSigned: what the server demands holds whatever a definition says, and
-// however it writes the URL.
+// TestRequireSigned checks that the server's requirement applies whatever a
+// definition says, and however it writes the URL.
 func TestRequireSigned(t *testing.T) {
 	s := newSigning(t, nil)
 	url := s.publish("signed")

@@ -14,7 +14,8 @@ import (
 	"wasmxds/module"
 )
 
-// A tag that moves is followed, as a module of its own each time.
+// TestResolver checks that a tag that moves is followed, with a new module each
+// time.
 func TestResolver(t *testing.T) {
 	h := newHub(t, false, nil)
 	publish := func(path string) string {

@@ -32,7 +32,7 @@ const (
 	soon     = time.Minute // after the certificate
 )
 
-// signing is a registry, and those who may or may not sign.
+// signing is a registry, with valid and invalid signers.
 type signing struct {
 	*hub
 	t                 *testing.T
@@ -46,7 +46,7 @@ func newSigning(t *testing.T, wrap func(http.Handler) http.Handler) *signing {
 		signedtest.NewAuthority(t), signedtest.NewAuthority(t), map[string]v1.Image{}}
 }
 
-// image is a module in an artifact; another seed makes another.
+// image returns a module in an artifact, which depends on the seed.
 func (s *signing) image(seed string) v1.Image {
 	s.t.Helper()
 	if i := s.images[seed]; i != nil {
@@ -74,7 +74,7 @@ func (s *signing) digest(seed string) string {
 	return d.String()
 }
 
-// sum is the SHA-256 of the module in an image.
+// sum returns the SHA-256 of the module in an image.
 func (s *signing) sum(seed string) string {
 	layers, err := s.image(seed).Layers()
 	if err != nil {
@@ -92,7 +92,7 @@ func (s *signing) sign(digest string, signatures ...module.Signature) {
 	signedtest.Push(s.t, s.client, s.host+"/filters/hello", digest, signatures...)
 }
 
-// publish moves the tag, and gives its URL.
+// publish moves the tag and returns its URL.
 func (s *signing) publish(seed string) string {
 	s.t.Helper()
 	return s.push(s.t, "filters/hello:v1", s.image(seed))
@@ -106,7 +106,7 @@ func (s *signing) byIdentity() *definition.Signed {
 	return &definition.Signed{Identity: someone, Issuer: provider, Root: s.authority.Root(false)}
 }
 
-// resolver is a server that runs the filter hello.
+// resolver is a server with the filter hello.
 type resolver struct {
 	t       *testing.T
 	updates chan *definition.Set
@@ -157,8 +157,8 @@ func (r *resolver) want(url string, by *definition.Signed) {
 	}}}
 }
 
-// until waits for a state, a module, and words in the reason. No other module than
-// those allowed may be seen meanwhile.
+// until waits for a state, a module, and text in the reason. In the meantime,
+// no modules other than the allowed ones may be seen.
 func (r *resolver) until(state module.State, sum, reason string, allowed ...string) *module.Filter {
 	r.t.Helper()
 	deadline := time.After(time.Minute)
@@ -183,7 +183,8 @@ func (r *resolver) until(state module.State, sum, reason string, allowed ...stri
 	}
 }
 
-// TestSigned: who has signed is told, in each form, by keys and identities.
+// TestSigned checks that the signer is reported, for each form of signature, by
+// keys and identities.
 func TestSigned(t *testing.T) {
 	s := newSigning(t, nil)
 	for name, test := range map[string]struct {
@@ -210,7 +211,7 @@ func TestSigned(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
 			url := s.publish(name)
-			// Others' signatures, and what is none, are passed over.
+			// Signatures by others, and invalid ones, are ignored.
 			s.sign(s.digest(name), s.bad.Cosign(signedtest.Payload(s.digest(name))), module.Signature{Payload: []byte("{}")}, test.sign(s.digest(name)))
 			r := s.resolve(module.Options{})
 			r.want(url, test.by)
@@ -222,8 +223,8 @@ func TestSigned(t *testing.T) {
 	}
 }
 
-// TestTampered: none of what is not signed as is demanded comes, and what was good
-// stays.
+// TestTampered checks that a module without the required signature is never
+// used, and the last good one stays.
 func TestTampered(t *testing.T) {
 	s := newSigning(t, nil)
 	payload, statement := signedtest.Payload, func(d string) []byte { return signedtest.Statement(d, signedtest.SignPredicate) }
@@ -334,7 +335,7 @@ func TestTampered(t *testing.T) {
 			r := s.resolve(module.Options{})
 			r.want(url, s.byKey())
 			r.until(module.Good, s.sum("first"), "")
-			// The signature is there before the tag moves.
+			// The signature exists before the tag moves.
 			s.push(t, "filters/hello:next", s.image(name))
 			s.sign(s.digest(name), test.sign(s.digest(name))...)
 			s.publish(name)
@@ -343,7 +344,7 @@ func TestTampered(t *testing.T) {
 			if len(f.Reason) > 1000 {
 				t.Errorf("a reason of %d bytes", len(f.Reason))
 			}
-			// Mended, it comes; so nothing else was wrong.
+			// With a valid signature it is accepted, so nothing else was wrong.
 			s.sign(s.digest(name), s.good.Cosign(payload(s.digest(name))))
 			r.want(url, s.byKey())
 			r.until(module.Good, s.sum(name), "", s.sum("first"))
@@ -358,7 +359,7 @@ type tampering struct {
 	sign func(digest string) []module.Signature
 }
 
-// swapStatement puts another statement into a bundle, under the signature that is there.
+// swapStatement replaces the statement in a bundle, and keeps the signature.
 func swapStatement(t *testing.T, bundle, statement []byte) []byte {
 	t.Helper()
 	start := bytes.Index(bundle, []byte(`"payload":"`))
@@ -370,7 +371,8 @@ func swapStatement(t *testing.T, bundle, statement []byte) []byte {
 	return fmt.Appendf(nil, "%s%s%s", bundle[:start], base64.StdEncoding.EncodeToString(statement), bundle[end:])
 }
 
-// TestTagMoves: what is pulled is what was verified, whatever the tag is at by then.
+// TestTagMoves checks that what is pulled is what was verified, even if the tag
+// moves meanwhile.
 func TestTagMoves(t *testing.T) {
 	var s *signing
 	var moves atomic.Bool
@@ -392,8 +394,8 @@ func TestTagMoves(t *testing.T) {
 	r.until(module.Failed, s.sum("signed"), "it has no signature")
 }
 
-// TestLyingRegistry: a registry that gives a digest that is not that of what it gives,
-// or other blobs than those of a digest, gets nothing through.
+// TestLyingRegistry checks that a registry that returns wrong digests, or blobs
+// that don't match their digests, is never believed.
 func TestLyingRegistry(t *testing.T) {
 	var lie atomic.Value // func(w http.ResponseWriter, r *http.Request) bool
 	lie.Store(func(http.ResponseWriter, *http.Request) bool { return false })
@@ -455,7 +457,7 @@ func TestLyingRegistry(t *testing.T) {
 	}
 }
 
-// withoutLog takes what the log says out of a bundle.
+// withoutLog removes the log entries from a bundle.
 func withoutLog(t *testing.T, bundle []byte) []byte {
 	t.Helper()
 	var b map[string]any

@@ -14,7 +14,8 @@ import (
 	"wasmxds/module"
 )
 
-// TestNothingFetchedIsTold: whatever a registry answers, errors have none of it.
+// TestNothingFetchedIsTold checks that errors reveal nothing of a registry's
+// response.
 func TestNothingFetchedIsTold(t *testing.T) {
 	const secret = "hunter2-hunter2"
 	answer := func(status int, body string, header ...string) http.HandlerFunc {
@@ -87,8 +88,8 @@ func TestNothingFetchedIsTold(t *testing.T) {
 	}
 }
 
-// TestPullSecretElsewhere: what is outside of the folder of secrets, or is no
-// file, is neither read nor waited for.
+// TestPullSecretElsewhere checks that paths outside the folder of secrets, and
+// anything but a regular file, are neither read nor waited for.
 func TestPullSecretElsewhere(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, "secrets", name) }

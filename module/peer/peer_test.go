@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server is an xds-server, as far as modules go.
+// server is the part of an xds-server that exchanges modules.
 type server struct {
 	dir     string
 	store   *module.Store
@@ -49,7 +49,7 @@ func start(t *testing.T) *server {
 	return s
 }
 
-// serve has others get what h gives.
+// serve makes a server respond with h to others.
 func (s *server) serve(t *testing.T, h http.Handler) {
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.asked.Add(1)
@@ -95,7 +95,7 @@ func (s *server) put(t *testing.T, content []byte) {
 	}
 }
 
-// files are those in the server's store, unfinished ones too.
+// files returns the files in the server's store, including unfinished ones.
 func (s *server) files(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir(s.dir)
@@ -109,7 +109,8 @@ func (s *server) files(t *testing.T) []string {
 	return names
 }
 
-// TestGet: what one of several servers has another gets, once, however many ask.
+// TestGet checks that a module that one of several servers has is fetched by
+// another, once, however many callers request it.
 func TestGet(t *testing.T) {
 	content := filter("1")
 	has, hasNot, empty := start(t), start(t), start(t)
@@ -140,7 +141,8 @@ func TestGet(t *testing.T) {
 	}
 }
 
-// TestHurry: who goes first may leave, or have no time left; those who wait for the same go on.
+// TestHurry checks that the first caller may give up or time out, while others
+// that wait for the same module continue.
 func TestHurry(t *testing.T) {
 	for name, end := range map[string]struct {
 		cause error
@@ -185,7 +187,7 @@ func TestHurry(t *testing.T) {
 	}
 }
 
-// expiring is a context whose deadline comes when it is cancelled.
+// expiring returns a context whose deadline is exceeded when it is cancelled.
 func expiring(ctx context.Context) (context.Context, context.CancelFunc) {
 	e := &expires{Context: ctx, ended: make(chan struct{})}
 	return e, sync.OnceFunc(func() { close(e.ended) })
@@ -207,8 +209,8 @@ func (e *expires) Err() error {
 	}
 }
 
-// TestHostile: another server may send what it likes; nothing of it is kept, nothing
-// takes for ever, and the next server is asked.
+// TestHostile checks that, whatever another server sends, none of it is stored,
+// nothing blocks forever, and the next server is tried.
 func TestHostile(t *testing.T) {
 	content, other := filter("1"), filter("2")
 	for name, c := range map[string]struct {
@@ -282,7 +284,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestBusy: a server gives so many at once, and no more.
+// TestBusy checks that a server bounds the number of concurrent responses.
 func TestBusy(t *testing.T) {
 	content := filter(strings.Repeat("x", 1000))
 	has := start(t)
@@ -312,7 +314,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// holding is a client that does not read before it is released.
+// holding is a client that does not read until it is released.
 type holding struct {
 	*httptest.ResponseRecorder
 	begun   chan struct{}

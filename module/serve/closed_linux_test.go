@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// closed says whether the other side has closed a connection, without reading
-// from it.
+// closed reports whether the peer has closed a connection, without reading from
+// it.
 func closed(conn net.Conn) (is bool) {
 	raw, err := conn.(syscall.Conn).SyscallConn()
 	if err != nil {

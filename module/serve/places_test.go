@@ -17,7 +17,7 @@ import (
 	"wasmxds/bounded"
 )
 
-// listening serves modules as xds-server does.
+// listening serves modules like xds-server.
 func listening(t *testing.T, s *Server) (address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -38,8 +38,8 @@ func listening(t *testing.T, s *Server) (address string) {
 	return l.Addr().String()
 }
 
-// readers ask for a module, and take so much of it, so often, until the test
-// ends. Who is cut off comes again.
+// readers request a module and read the given number of bytes at the given
+// interval, until the test ends. Those that are cut off come again.
 func readers(t *testing.T, n int, address, path string, take int, every time.Duration) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
@@ -78,7 +78,7 @@ func readSlowly(ctx context.Context, address, path string, take int, every time.
 		case <-tick.C:
 		}
 		if take == 0 {
-			// Nothing is read: only whether the connection has ended is looked at.
+			// Read nothing, and only check whether the connection has ended.
 			if closed(conn) {
 				return
 			}
@@ -90,8 +90,9 @@ func readSlowly(ctx context.Context, address, path string, take int, every time.
 	}
 }
 
-// TestSlowDownloads: however many read nothing, or next to nothing, and come
-// again when they are cut off, honest downloads go on, also from the same address.
+// TestSlowDownloads checks that, however many clients read next to nothing and
+// reconnect when they are cut off, honest downloads succeed, even from the same
+// address.
 func TestSlowDownloads(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -134,7 +135,8 @@ func TestSlowDownloads(t *testing.T) {
 				}
 			}
 			t.Logf("worst of honest downloads: %v; %+v", worst, s.Stats())
-			// Alone, one takes some milliseconds; where nobody is cut off, half a minute.
+			// Alone, a download takes some milliseconds; if nobody is cut off,
+			// half a minute.
 			if worst > 5*time.Second {
 				t.Errorf("an honest download took %v", worst)
 			}
@@ -142,8 +144,8 @@ func TestSlowDownloads(t *testing.T) {
 	}
 }
 
-// A peer that has all places gives up some of them to others, however well it
-// reads.
+// TestPlacesAreShared checks that a peer with all places gives up some of them
+// to others, however well it reads.
 func TestPlacesAreShared(t *testing.T) {
 	s := newPlaces(4)
 	now := int64(0)
@@ -173,7 +175,7 @@ func TestPlacesAreShared(t *testing.T) {
 	}
 }
 
-// Shares are by address, of IPv6 by /64.
+// TestPeerOf checks that shares are by address, for IPv6 by /64.
 func TestPeerOf(t *testing.T) {
 	for remote, want := range map[string]string{
 		"192.0.2.1:80": "192.0.2.1/32", "[::ffff:192.0.2.1]:80": "192.0.2.1/32",

@@ -33,7 +33,7 @@ func newStore(t *testing.T) *module.Store {
 	return s
 }
 
-// downloads records what a server tells of downloads.
+// downloads records the events of downloads.
 type downloads struct {
 	mu     sync.Mutex
 	events []string
@@ -124,7 +124,7 @@ func wantEvents(d *downloads, want []string) error {
 	return nil
 }
 
-// eventually waits until check finds nothing wrong.
+// eventually waits until check returns nil.
 func eventually(t *testing.T, check func() error) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -215,7 +215,7 @@ func TestServerLine(t *testing.T) {
 		}
 		return nil
 	})
-	if got := seen.list(); len(got) != 6 { // the one that was refused had started as well
+	if got := seen.list(); len(got) != 6 { // the rejected one had started as well
 		t.Errorf("events %q", got)
 	}
 }
@@ -245,7 +245,7 @@ func TestServerMemory(t *testing.T) {
 	}
 }
 
-// TestServerMissing: a module that is not there is served when it can be had after all.
+// TestServerMissing checks that a missing module is served if Missing gets it.
 func TestServerMissing(t *testing.T) {
 	store := newStore(t)
 	content := wasmtest.Filter{Header: "x-hello", Value: "1"}.Module()

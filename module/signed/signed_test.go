@@ -12,7 +12,8 @@ import (
 	"wasmxds/module/signed/signedtest"
 )
 
-// TestRequired: however a URL is written, it is one of those that must be signed.
+// TestRequired checks that a URL that must be signed is recognized in any
+// notation.
 func TestRequired(t *testing.T) {
 	for glob, urls := range map[string]map[string]bool{
 		"*": {"oci://a/b": true, "http://a/b.wasm": true, "file:///a.wasm": true},
@@ -34,7 +35,8 @@ func TestRequired(t *testing.T) {
 	}
 }
 
-// TestOf: what can't be signed, or has no keys that can be read, is refused.
+// TestOf checks that a module that can't be signed, or a key that can't be
+// read, is an error.
 func TestOf(t *testing.T) {
 	key := signedtest.NewKey(t)
 	dir := t.TempDir()
@@ -66,8 +68,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// FuzzVerify: whatever a registry has, nothing is signed by a key that has signed
-// nothing, and nothing ends the process.
+// FuzzVerify checks that, whatever a registry has, nothing counts as signed by
+// a key that has signed nothing, and nothing panics.
 func FuzzVerify(f *testing.F) {
 	digest := "sha256:" + strings.Repeat("ab", 32)
 	key, authority := signedtest.NewKey(f), signedtest.NewAuthority(f)

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestAliasBomb: what a few lines of aliases stand for is counted, not made.
+// TestAliasBomb checks that the expansion of a few lines of aliases is counted,
+// not built.
 func TestAliasBomb(t *testing.T) {
 	bomb := []string{"a0: &a0 [x, x, x, x, x, x, x, x, x, x]"}
 	for i := 1; i < 30; i++ {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// one reads a single document that has nothing wrong.
+// one reads a single document without problems.
 func one(t *testing.T, yaml string) *Node {
 	t.Helper()
 	docs, problems := YAML([]byte(yaml))
@@ -74,7 +74,7 @@ func TestLocate(t *testing.T) {
 	}
 }
 
-// TestLocateOne: Envoy reads one item in place of a list of one.
+// TestLocateOne checks one item in place of a list of one, which Envoy accepts.
 func TestLocateOne(t *testing.T) {
 	n := one(t, "filterChains: {filters: {name: x}}")
 	if got, want := n.Locate([]string{"filter_chains", "0", "filters", "0", "name"}), "filterChains.filters.name"; got != want || n.At(got).Text != "x" {
@@ -142,7 +142,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// TestBounds reads files made to take long or much.
+// TestBounds reads files that are crafted to take much time or memory.
 func TestBounds(t *testing.T) {
 	for name, data := range map[string]string{
 		"size":         strings.Repeat("#", MaxSize+1),
@@ -159,7 +159,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// FuzzJSON: what is read has a JSON form that is read as the same.
+// FuzzJSON checks that the JSON form of what is read is read as the same.
 func FuzzJSON(f *testing.F) {
 	for _, seed := range []string{"a: [1, {b: c}]", `{"a":"\ud83d\ude00"}`, "&a [*a]", "x: !!binary aGk=", "- 1.5\n- .nan"} {
 		f.Add([]byte(seed))
