@@ -136,11 +136,11 @@ func (f *bootstrapFlags) run(ctx context.Context, out, errs io.Writer) error {
 	case f.node.id == "":
 		return misused(errNoNode)
 	case f.protocol != string(bootstrap.Delta) && f.protocol != string(bootstrap.SOTW):
-		return misused(fmt.Errorf("--protocol %s: delta or sotw", f.protocol))
+		return misused(fmt.Errorf("--protocol %s: must be delta or sotw", f.protocol))
 	case f.drain < time.Second:
-		return misused(fmt.Errorf("--drain-time %v: at least 1s", f.drain))
+		return misused(fmt.Errorf("--drain-time %v: must be at least 1s", f.drain))
 	case f.hang < 0 || f.hang > 0 && f.hang < time.Second:
-		return misused(fmt.Errorf("--hang-timeout %v: 0, or at least 1s", f.hang))
+		return misused(fmt.Errorf("--hang-timeout %v: must be 0, or at least 1s", f.hang))
 	}
 	o := bootstrap.Options{
 		Node:         f.node.node(),
@@ -159,7 +159,7 @@ func (f *bootstrapFlags) run(ctx context.Context, out, errs io.Writer) error {
 		resources, problems := definition.ParseStatic(f.static, data)
 		printProblems(errs, "", problems)
 		if len(resources) == 0 {
-			return wrong(errors.New("--static-listeners: there is nothing to use in it"))
+			return wrong(errors.New("--static-listeners: the file contains no listeners or clusters"))
 		}
 		o.Static = resources
 	}
@@ -196,7 +196,7 @@ func (f *bootstrapFlags) getServices(ctx context.Context, o *bootstrap.Options) 
 		}
 		config := new(wasmv3.WasmService)
 		if err := protojson.Unmarshal(s.Config, config); err != nil {
-			return wrong(fmt.Errorf("service %s: read what %s answered: %w", name, f.ask.admin, err))
+			return wrong(fmt.Errorf("service %s: read the answer of %s: %w", name, f.ask.admin, err))
 		}
 		o.Services = append(o.Services, bootstrap.Service{Name: s.Name, Version: s.Version, SHA256: s.SHA256, Wait: s.Wait, Config: config})
 	}
@@ -207,7 +207,7 @@ func (f *bootstrapFlags) getServices(ctx context.Context, o *bootstrap.Options) 
 func (f *bootstrapFlags) modules(o *bootstrap.Options) error {
 	if f.tls.CA == "" {
 		if f.tls != (bootstrap.TLS{}) {
-			return errors.New("--ca is needed: the file of the authorities that xds-server's certificate is from")
+			return errors.New("--ca is required: the CA bundle that verifies xds-server's certificate")
 		}
 		return f.modulesAt(o, "http")
 	}

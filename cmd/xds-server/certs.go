@@ -55,9 +55,9 @@ func newCerts() *cobra.Command {
 func (f *certsFlags) run(out io.Writer) error {
 	switch {
 	case f.out == "":
-		return misused(fmt.Errorf("--out is needed: the directory to write to"))
+		return misused(fmt.Errorf("--out is required: the directory to write to"))
 	case f.dev.Valid <= 0:
-		return misused(fmt.Errorf("--valid %v: more than nothing", f.dev.Valid))
+		return misused(fmt.Errorf("--valid %v: must be positive", f.dev.Valid))
 	}
 	written, err := certs.Dev(f.out, f.dev)
 	if err != nil {

@@ -45,7 +45,7 @@ func (f *changeFlags) change(ctx context.Context, change apply.Change, out, errs
 				return err
 			}
 		}
-		return unreachable(fmt.Errorf("nothing was changed: others changed documents %d times meanwhile", tries))
+		return unreachable(fmt.Errorf("nothing was changed: others changed documents at the same time, %d times in a row; try again", tries))
 	})
 }
 

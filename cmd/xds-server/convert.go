@@ -113,7 +113,7 @@ func (f *convertFlags) run(out, errs io.Writer) error {
 func (f *convertFlags) convert(errs io.Writer, name, dir string) ([]byte, bool, error) {
 	data, err := readLimited(name)
 	if errors.Is(err, files.ErrTooLarge) {
-		err = fmt.Errorf("%w; of a config_dump that is so large get one part after the other: /config_dump?resource=dynamic_listeners&name_regex=…", err)
+		err = fmt.Errorf("%w; fetch a config_dump of this size in parts: /config_dump?resource=dynamic_listeners&name_regex=…", err)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read definitions: %w", err)
@@ -157,7 +157,7 @@ func (f *convertFlags) targets(names []string) ([]target, error) {
 		case f.output != "":
 			path := filepath.Join(f.output, strings.TrimSuffix(inside, filepath.Ext(inside))+".yaml")
 			if other, taken := first[path]; taken {
-				return nil, fmt.Errorf("%s and %s would both be %s: rename one of them", other, name, path)
+				return nil, fmt.Errorf("%s and %s would both be written to %s: rename one of them", other, name, path)
 			}
 			first[path] = name
 			targets[i] = target{filepath.Dir(path), path}
@@ -177,7 +177,7 @@ func (f *convertFlags) write(out io.Writer, name, path string, text []byte) erro
 	}
 	to, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already: remove it, or give --output another directory", path)
+		return fmt.Errorf("%s already exists: remove it, or set --output to another directory", path)
 	}
 	if err != nil {
 		return err

@@ -117,9 +117,9 @@ func apart(data, definitions string) error {
 	case definitions == "": // none are in a directory
 		return nil
 	case within(data, definitions, true):
-		return fmt.Errorf("--data %s lies among the definitions, in %s", data, definitions)
+		return fmt.Errorf("--data %s is inside the definitions directory %s; choose another place for it", data, definitions)
 	case within(definitions, filepath.Join(data, "definitions"), false):
-		return fmt.Errorf("--definitions %s lies in a folder of --data that is xds-server's own", definitions)
+		return fmt.Errorf("--definitions %s is inside a directory that xds-server manages in --data; choose another place for it", definitions)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func defaultData() (string, error) {
 	if !filepath.IsAbs(state) { // as its specification asks
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", errors.New("--data is needed: neither $XDG_STATE_HOME nor $HOME says where to keep modules")
+			return "", errors.New("--data is required, because neither $XDG_STATE_HOME nor $HOME is set")
 		}
 		state = filepath.Join(home, ".local", "state")
 	}

@@ -51,7 +51,7 @@ func (f *deleteFlags) run(ctx context.Context, out, errs io.Writer, names []stri
 		}
 	}
 	if given != 1 {
-		return misused(errors.New("give one of names, --file and --label: what to delete"))
+		return misused(errors.New("specify what to delete: names, --file or --label"))
 	}
 	if len(f.files) > 0 {
 		files, _, err := documentsIn(f.files)

@@ -17,8 +17,8 @@ import (
 )
 
 var (
-	errNoEtcd   = errors.New("--etcd is needed: the endpoints of the etcd with the documents")
-	errPruneAll = errors.New("--prune needs --label: it deletes what has that and is not among the files")
+	errNoEtcd   = errors.New("--etcd is required: the endpoints of the etcd that has the documents")
+	errPruneAll = errors.New("--prune requires --label: it deletes the documents that have these labels and are not among the files")
 )
 
 // documentFlags are those of the commands for documents in etcd.
@@ -42,7 +42,7 @@ func (f *documentFlags) open(ctx context.Context, run func(context.Context, *app
 	}
 	for key, value := range f.labels {
 		if !apply.IsLabel(key) || !apply.IsLabel(value) {
-			return misused(fmt.Errorf("--label %s=%s: letters, digits, and -_./ between them, 63 at most", key, value))
+			return misused(fmt.Errorf("--label %s=%s: must consist of at most 63 letters and digits, with -_./ between them", key, value))
 		}
 	}
 	if err := f.etcd.check(); err != nil {

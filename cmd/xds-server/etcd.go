@@ -51,11 +51,11 @@ func (f *etcdFlags) options(log *slog.Logger) *etcdconn.Options {
 func (f *etcdFlags) check() error {
 	switch given := f.tls.CA + f.tls.Cert + f.tls.Key + f.user + f.password; {
 	case !f.used() && given != "":
-		return errors.New("--etcd-ca, --etcd-cert, --etcd-key, --etcd-user and --etcd-password-file need --etcd")
+		return errors.New("--etcd-ca, --etcd-cert, --etcd-key, --etcd-user and --etcd-password-file require --etcd")
 	case !f.used():
 		return nil
 	case strings.Trim(f.prefix, "/") == "":
-		return fmt.Errorf("--etcd-prefix %q: needs a name, as /wasmxds/", f.prefix)
+		return fmt.Errorf("--etcd-prefix %q: must contain a name, like /wasmxds/", f.prefix)
 	}
 	f.prefix = strings.TrimRight(f.prefix, "/") + "/"
 	return f.options(slog.Default()).Check()

@@ -50,7 +50,7 @@ func newGet() *cobra.Command {
 
 func (f *getFlags) run(ctx context.Context, out io.Writer, names []string) error {
 	if f.output != "yaml" && f.output != "json" && f.output != "name" {
-		return misused(fmt.Errorf("--output %s: yaml, json or name", f.output))
+		return misused(fmt.Errorf("--output %s: must be yaml, json or name", f.output))
 	}
 	return f.open(ctx, func(ctx context.Context, s *apply.Store) error {
 		contents, err := f.read(ctx, s)

@@ -48,9 +48,9 @@ func (f *kubernetesFlags) check(state string) error {
 	switch {
 	case f.on:
 	case f.config != "" && state != stateKubernetes:
-		return errors.New("--kubeconfig is for --kubernetes and --state kubernetes")
+		return errors.New("--kubeconfig requires --kubernetes or --state kubernetes")
 	case f.status || len(f.namespaces) > 0 || len(f.kinds) > 0:
-		return errors.New("--kubernetes-status, --namespaces and --kubernetes-kinds are for --kubernetes")
+		return errors.New("--kubernetes-status, --namespaces and --kubernetes-kinds require --kubernetes")
 	default:
 		return nil
 	}
@@ -64,7 +64,7 @@ func (f *kubernetesFlags) check(state string) error {
 
 func checkNamespace(name string) error {
 	if wrong := validation.IsDNS1123Label(name); len(wrong) > 0 {
-		return fmt.Errorf("%q can't be a namespace: %s", name, wrong[0])
+		return fmt.Errorf("%q is not a valid namespace: %s", name, wrong[0])
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (f *kubernetesFlags) reach(log *slog.Logger) (*rest.Config, string, error) 
 			namespace, _, err = file.Namespace()
 		}
 	} else if config, err = rest.InClusterConfig(); errors.Is(err, rest.ErrNotInCluster) {
-		err = errors.New("this is no pod of a cluster: --kubeconfig says how the API server is reached")
+		err = errors.New("not running in a pod of a cluster: set --kubeconfig")
 	} else if err == nil {
 		var b []byte
 		b, err = os.ReadFile(ownNamespace)

@@ -55,7 +55,7 @@ func listen(f *serveFlags) (*listeners, error) {
 		at := ls.modules.Addr().(*net.TCPAddr)
 		if at.IP.IsUnspecified() {
 			ls.close()
-			return nil, misused(fmt.Errorf("--modules-url is needed with --modules-listen %s: a URL at which Envoys reach it", f.modulesListen))
+			return nil, misused(fmt.Errorf("--modules-url is required with --modules-listen %s: the URL at which Envoys reach it", f.modulesListen))
 		}
 		ls.modulesURL = "http://" + at.String()
 		if f.secure.ads.Cert != "" {

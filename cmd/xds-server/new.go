@@ -25,7 +25,7 @@ func newNew() *cobra.Command {
 		Short: "Create a new filter",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return misused(fmt.Errorf("new what? There is: new filter NAME"))
+			return misused(fmt.Errorf("specify what to create: xds-server new filter NAME"))
 		},
 	}
 	cmd.AddCommand(newNewFilter())

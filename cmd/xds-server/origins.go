@@ -76,7 +76,7 @@ func (f *originFlags) checked() (module.Policy, error) {
 		}
 		policy.RootCAs = x509.NewCertPool()
 		if !policy.RootCAs.AppendCertsFromPEM(pem) {
-			return module.Policy{}, fmt.Errorf("--module-ca %s has no certificate in PEM", f.ca)
+			return module.Policy{}, fmt.Errorf("--module-ca %s contains no PEM certificate", f.ca)
 		}
 	}
 	return policy, nil
@@ -90,7 +90,7 @@ func (f *originFlags) signatures(roots *files.Roots) (module.Signatures, error) 
 		return nil, fmt.Errorf("--signing-keys, --signing-identity: %w", err)
 	}
 	if by != nil && len(f.mustSign) == 0 {
-		return nil, errors.New("--signing-keys and --signing-identity need --require-signed")
+		return nil, errors.New("--signing-keys and --signing-identity require --require-signed")
 	}
 	policy := signed.Policy{Required: f.mustSign, By: by, Roots: roots}
 	if err := policy.Validate(); err != nil {
@@ -119,7 +119,7 @@ func (f *originFlags) options(ctx context.Context, store *module.Store, definiti
 	}
 	for _, name := range f.trialEnv {
 		if strings.Contains(name, "=") {
-			return module.Options{}, nil, fmt.Errorf("--trial-env %s: a name of a variable has no =", name)
+			return module.Options{}, nil, fmt.Errorf("--trial-env %s: must be the name of a variable, without =", name)
 		}
 	}
 	command, err := trialCommand()

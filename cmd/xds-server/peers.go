@@ -40,7 +40,7 @@ func (f *peerFlags) check() error {
 	}
 	host, port, err := net.SplitHostPort(f.address)
 	if err != nil || host == "" || port == "" || port == "0" {
-		return fmt.Errorf("--peer-address %s: host:port is needed, as other xds-servers reach it", f.address)
+		return fmt.Errorf("--peer-address %s: must be host:port, at which other xds-servers reach this one", f.address)
 	}
 	return nil
 }
@@ -51,7 +51,7 @@ func (f *peerFlags) reached(l net.Listener) (string, error) {
 		return f.address, nil
 	}
 	if at := l.Addr().(*net.TCPAddr); at.IP.IsUnspecified() {
-		return "", fmt.Errorf("--peer-address is needed with --peer-listen %s: the address at which other xds-servers reach it", f.listen)
+		return "", fmt.Errorf("--peer-address is required with --peer-listen %s: the address at which other xds-servers reach it", f.listen)
 	}
 	return l.Addr().String(), nil
 }

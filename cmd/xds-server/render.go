@@ -42,8 +42,8 @@ const renderExample = `  xds-server render --definitions definitions/ --node-id 
   diff <(xds-server render --definitions main/ --node-id edge-1) <(xds-server render --definitions branch/ --node-id edge-1)`
 
 var (
-	errNoDefinitions = errors.New("--definitions is needed: the directory to read")
-	errNoNode        = errors.New("--node-id is needed: the id of the Envoy in question")
+	errNoDefinitions = errors.New("--definitions is required: the directory to read")
+	errNoNode        = errors.New("--node-id is required: the node id of the Envoy")
 )
 
 type nodeFlags struct {
@@ -114,7 +114,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	case f.node.id == "":
 		return misused(errNoNode)
 	case f.output != "yaml" && f.output != "json":
-		return misused(fmt.Errorf("--output %s: yaml or json", f.output))
+		return misused(fmt.Errorf("--output %s: must be yaml or json", f.output))
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()

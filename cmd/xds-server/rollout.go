@@ -182,7 +182,7 @@ func (f *rolloutFlags) completeIDs(cmd *cobra.Command, args []string, _ string) 
 // open makes the client.
 func (f *rolloutFlags) open() (*admin.Client, error) {
 	if f.output != "table" && f.output != "json" && f.output != "yaml" {
-		return nil, misused(fmt.Errorf("--output %s: table, json or yaml", f.output))
+		return nil, misused(fmt.Errorf("--output %s: must be table, json or yaml", f.output))
 	}
 	return f.client(20 * time.Second)
 }
@@ -298,7 +298,7 @@ func ended(s rollout.State) bool {
 func meant(all *admin.Rollouts, verb rollout.Verb) (string, error) {
 	if verb == rollout.Rollback {
 		if len(all.Bases) == 0 {
-			return "", fmt.Errorf("there is nothing to roll back: no change has joined since what was there first")
+			return "", fmt.Errorf("there is nothing to roll back: no change has been completed since the first start")
 		}
 		return all.Bases[0].ID, nil
 	}
@@ -323,13 +323,13 @@ func meant(all *admin.Rollouts, verb rollout.Verb) (string, error) {
 	case len(ids) == 1:
 		return ids[0], nil
 	case len(ids) > 1:
-		return "", fmt.Errorf("say which change is meant, by its id:\n%s", strings.Join(told, "\n"))
+		return "", fmt.Errorf("several changes match; give the id of one of them:\n%s", strings.Join(told, "\n"))
 	case verb == "" && len(all.Changes) > 0:
 		return all.Changes[0].ID, nil // none is on its way: the one that ended last
 	case verb == "":
-		return "", fmt.Errorf("there is no change: none has come since xds-server keeps them")
+		return "", fmt.Errorf("there is no change yet")
 	}
-	return "", fmt.Errorf("there is no change to %s: xds-server rollout lists those that there are", verb)
+	return "", fmt.Errorf("there is no change to %s; xds-server rollout lists all changes", verb)
 }
 
 // fits says whether a change in a state may be meant; the verb "" is to show it.

@@ -145,10 +145,10 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
-		return misused(fmt.Errorf("--removals %s: half or all", f.removals))
+		return misused(fmt.Errorf("--removals %s: must be half or all", f.removals))
 	}
 	if f.moduleLimit > bootstrap.MaxModule {
-		return misused(fmt.Errorf("--module-limit %d: Envoys load no modules of more than %d bytes", f.moduleLimit, bootstrap.MaxModule))
+		return misused(fmt.Errorf("--module-limit %d: Envoys can't load modules of more than %d bytes", f.moduleLimit, bootstrap.MaxModule))
 	}
 	limited, err := newLog(cmd.ErrOrStderr(), f.logFormat, f.logLevel)
 	if err != nil {
@@ -187,7 +187,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	guard.warn(&f.secure, ls)
 	store, err := module.Open(data.path("modules"))
 	if err != nil {
-		return unreachable(fmt.Errorf("open the store of modules: %w", err))
+		return unreachable(fmt.Errorf("open the module store: %w", err))
 	}
 	if cluster != nil {
 		f.origins.elsewhere = cluster.PullSecret
@@ -334,7 +334,7 @@ func (s *server) rescanOnHangup(ctx context.Context) {
 func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (*limitedLog, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("--log-level %s: debug, info, warn or error", level)
+		return nil, fmt.Errorf("--log-level %s: must be debug, info, warn or error", level)
 	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -343,5 +343,5 @@ func newLog(out interface{ Write([]byte) (int, error) }, format, level string) (
 	case "json":
 		return limitLog(slog.NewJSONHandler(out, o)), nil
 	}
-	return nil, fmt.Errorf("--log-format %s: text or json", format)
+	return nil, fmt.Errorf("--log-format %s: must be text or json", format)
 }

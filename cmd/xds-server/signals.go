@@ -34,7 +34,7 @@ func (s *signalsFlags) signals() (cluster string, err error) {
 	case !s.on:
 		return "", nil
 	case s.cluster == "":
-		return "", errors.New("--signals-cluster is empty: to have no signals, say --signals=false")
+		return "", errors.New("--signals-cluster is empty; to turn signals off, use --signals=false")
 	}
 	return s.cluster, nil
 }

@@ -14,7 +14,7 @@ import (
 	"wasmxds/source/kube/conditions"
 )
 
-var errNoSource = errors.New("--definitions, --etcd or --kubernetes is needed: where definitions are")
+var errNoSource = errors.New("one of --definitions, --etcd and --kubernetes is required: the source of definitions")
 
 // sources are where serve has definitions from.
 type sources struct {

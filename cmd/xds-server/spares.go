@@ -43,7 +43,7 @@ func (s *spareFlags) spares() (resource.Spares, error) {
 // checkRespare bounds how often listeners may be replaced for their spares alone.
 func checkRespare(d time.Duration) error {
 	if d != 0 && d < time.Minute {
-		return fmt.Errorf("--respare %v: 0, or at least 1m", d)
+		return fmt.Errorf("--respare %v: must be 0, or at least 1m", d)
 	}
 	return nil
 }

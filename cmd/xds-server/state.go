@@ -49,13 +49,13 @@ func (f *stateFlags) check(e *etcdFlags) error {
 	}
 	switch {
 	case f.in != stateLocal && f.in != stateEtcd && f.in != stateKubernetes:
-		return fmt.Errorf("--state %s: local, etcd or kubernetes", f.in)
+		return fmt.Errorf("--state %s: must be local, etcd or kubernetes", f.in)
 	case f.in == stateEtcd && !e.used():
-		return errors.New("--state etcd needs --etcd")
+		return errors.New("--state etcd requires --etcd")
 	case f.namespace == "":
 		return nil
 	case f.in != stateKubernetes:
-		return errors.New("--state-namespace is for --state kubernetes")
+		return errors.New("--state-namespace requires --state kubernetes")
 	}
 	return checkNamespace(f.namespace)
 }

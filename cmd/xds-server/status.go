@@ -139,16 +139,16 @@ func (f *statusFlags) completeFilters(cmd *cobra.Command) {
 
 func (f *statusFlags) run(ctx context.Context, out io.Writer) error {
 	if f.output != "table" && f.output != "json" {
-		return misused(fmt.Errorf("--output %s: table or json", f.output))
+		return misused(fmt.Errorf("--output %s: must be table or json", f.output))
 	}
 	if f.version != "" && f.show.filter == "" {
-		return misused(errors.New("--version needs --filter: each filter has versions of its own"))
+		return misused(errors.New("--version requires --filter: each filter has its own versions"))
 	}
 	if err := f.show.check(); err != nil {
 		return err
 	}
 	if f.output == "json" && f.show.narrows() {
-		return misused(errors.New("--state and --label are for the table: choose from -o json with jq"))
+		return misused(errors.New("--state and --label apply to the table only; filter the output of -o json with jq"))
 	}
 	client, err := f.client(10 * time.Second)
 	if err != nil {

@@ -70,20 +70,20 @@ func (f *secureFlags) check(modulesURL string) error {
 	}{{"--tls-", f.ads}, {"--admin-tls-", f.admin}} {
 		switch {
 		case (g.Cert == "") != (g.Key == ""):
-			return fmt.Errorf("%scert and %skey go together: give both, or neither", g.prefix, g.prefix)
+			return fmt.Errorf("%scert and %skey must be set together", g.prefix, g.prefix)
 		case g.CA != "" && g.Cert == "":
-			return fmt.Errorf("%sclient-ca needs %scert and %skey: clients show certificates only by TLS", g.prefix, g.prefix, g.prefix)
+			return fmt.Errorf("%sclient-ca requires %scert and %skey: client certificates need TLS", g.prefix, g.prefix, g.prefix)
 		}
 	}
 	switch {
 	case f.policy != "" && f.ads.CA == "":
-		return errors.New("--policy needs --tls-client-ca: it says what certificates may be")
+		return errors.New("--policy requires --tls-client-ca: it maps client certificates to nodes")
 	case f.ads.Cert != "" && modulesURL != "" && !strings.HasPrefix(modulesURL, "https:"):
-		return fmt.Errorf("--modules-url %s: it begins with https: where modules are served by TLS", modulesURL)
+		return fmt.Errorf("--modules-url %s: must begin with https: because --tls-cert is set", modulesURL)
 	case f.connections < 0:
-		return errors.New("--max-connections is at least 1, or 0 for as many as open files allow")
+		return errors.New("--max-connections must be at least 1, or 0 for the default")
 	case f.streams < 1 || f.identityStreams < 1:
-		return errors.New("--max-streams and --max-streams-per-identity are at least 1")
+		return errors.New("--max-streams and --max-streams-per-identity must be at least 1")
 	}
 	return nil
 }
@@ -100,21 +100,21 @@ func (f *secureFlags) checkOpen(ls *listeners) error {
 		net.Listener
 	}{{"--xds-listen", ls.xds}, {"--modules-listen", ls.modules}} {
 		if f.ads.Cert == "" && !isLoopback(l.Listener) {
-			return fmt.Errorf("%s %v: others can connect there, and nothing says who they are; "+
-				"give --tls-cert, --tls-key and --tls-client-ca (xds-server certs makes some to try), "+
-				"or --insecure where the network lets nobody in who may not have all filters and listeners", l.flag, l.Addr())
+			return fmt.Errorf("%s %v: other machines can connect there without authentication; "+
+				"set --tls-cert, --tls-key and --tls-client-ca (xds-server certs creates some for trying it), "+
+				"or --insecure if everyone in the network may read all filters and listeners", l.flag, l.Addr())
 		}
 	}
 	switch {
 	case !isLoopback(ls.admin) && f.operate != "" && f.admin.Cert == "":
-		return fmt.Errorf("--admin-listen %v: others could read the token of --operate-token-file on its way; give --admin-tls-cert and --admin-tls-key as well, or --insecure", ls.admin.Addr())
+		return fmt.Errorf("--admin-listen %v: the token of --operate-token-file would be sent unencrypted; set --admin-tls-cert and --admin-tls-key, or --insecure", ls.admin.Addr())
 	case isLoopback(ls.admin) || f.admin.CA != "" || f.token != "" && f.admin.Cert != "":
 		return nil
 	case f.token != "":
-		return fmt.Errorf("--admin-listen %v: others could read the token on its way; give --admin-tls-cert and --admin-tls-key as well, or --insecure", ls.admin.Addr())
+		return fmt.Errorf("--admin-listen %v: the token of --admin-token-file would be sent unencrypted; set --admin-tls-cert and --admin-tls-key, or --insecure", ls.admin.Addr())
 	}
-	return fmt.Errorf("--admin-listen %v: others can read it; give --admin-tls-cert and --admin-tls-key with --admin-token-file or --admin-tls-client-ca, "+
-		"or --insecure where everyone may", ls.admin.Addr())
+	return fmt.Errorf("--admin-listen %v: other machines can read it; set --admin-tls-cert and --admin-tls-key with --admin-token-file or --admin-tls-client-ca, "+
+		"or --insecure if everyone in the network may", ls.admin.Addr())
 }
 
 func isLoopback(l net.Listener) bool {

@@ -29,7 +29,7 @@ type adsServer interface {
 
 func checkTransport(name string) error {
 	if name != "grpc" && name != "h2" {
-		return fmt.Errorf("--transport %s: grpc or h2", name)
+		return fmt.Errorf("--transport %s: must be grpc or h2", name)
 	}
 	return nil
 }

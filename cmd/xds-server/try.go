@@ -89,7 +89,7 @@ func newTry() *cobra.Command {
 
 func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error {
 	if f.output != "text" && f.output != "json" {
-		return misused(fmt.Errorf("--output %s: text or json", f.output))
+		return misused(fmt.Errorf("--output %s: must be text or json", f.output))
 	}
 	requests, err := f.request.read()
 	if err != nil {
@@ -119,7 +119,7 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []
 		return wrong(err)
 	}
 	if f.profile != "" && requests == nil && s.tests != nil {
-		return misused(errors.New("--profile is for requests, not for FilterTests: give some, as --path /"))
+		return misused(errors.New("--profile applies to requests, not to FilterTests: give a request, for example --path /"))
 	}
 	if f.output == "text" {
 		printProblems(out, "", s.warnings)
@@ -158,7 +158,7 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []
 func writeProfile(name string, done []try.Outcome) error {
 	profile := done[len(done)-1].Profile
 	if len(profile) == 0 {
-		return errors.New("--profile: there is none: the requests were not played to their end")
+		return errors.New("--profile: no profile was written, because the requests did not complete")
 	}
 	if err := os.WriteFile(name, profile, 0o644); err != nil {
 		return fmt.Errorf("--profile: %w", err)

@@ -52,7 +52,7 @@ func (f *requestFlags) read() ([]definition.TestCase, error) {
 	given := f.method != "" || f.path != "" || f.data != "" || len(f.headers) > 0
 	switch {
 	case f.curl != "" && f.har != "" || given && (f.curl != "" || f.har != ""):
-		return nil, misused(fmt.Errorf("requests come from -X, -H, -d and --path, from --curl, or from --har: give one of these"))
+		return nil, misused(fmt.Errorf("requests come from one of: -X, -H, -d and --path; --curl; --har"))
 	case f.curl != "":
 		m, err := curl.Parse(f.curl)
 		if err != nil {
@@ -90,7 +90,7 @@ func (f *requestFlags) archive(around definition.TestStream) ([]definition.TestC
 	case err != nil:
 		return nil, wrong(fmt.Errorf("--har %s: %w", f.har, err))
 	case len(exchanges) == 0:
-		return nil, wrong(fmt.Errorf("--har %s: none of its %d entries is a request by HTTP", f.har, others))
+		return nil, wrong(fmt.Errorf("--har %s: none of its %d entries is an HTTP request", f.har, others))
 	}
 	var all []definition.TestCase
 	for _, x := range exchanges {
@@ -116,10 +116,10 @@ func (f *requestFlags) message() (definition.TestMessage, error) {
 		path = "/"
 	}
 	if !httpguts.ValidHeaderFieldName(method) {
-		return definition.TestMessage{}, fmt.Errorf("-X %q is not a method", method)
+		return definition.TestMessage{}, fmt.Errorf("-X %q is not a valid method", method)
 	}
 	if path[0] != '/' && path != "*" || strings.ContainsAny(path, " \x00\r\n") {
-		return definition.TestMessage{}, fmt.Errorf("--path %q: a path begins with / and has no spaces", path)
+		return definition.TestMessage{}, fmt.Errorf("--path %q: must begin with / and contain no spaces", path)
 	}
 	headers, err := fields("-H", f.headers)
 	if err != nil {
@@ -147,7 +147,7 @@ func fields(flag string, written []string) ([][2]string, error) {
 		name, value, ok := strings.Cut(h, ":")
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
-			return nil, fmt.Errorf("%s %q: needs name: value", flag, h)
+			return nil, fmt.Errorf("%s %q: must have the form name: value", flag, h)
 		}
 		all = append(all, [2]string{name, value})
 	}
@@ -158,7 +158,7 @@ func fields(flag string, written []string) ([][2]string, error) {
 func (f *requestFlags) around() (definition.TestStream, error) {
 	var s definition.TestStream
 	if f.answer.status < 100 || f.answer.status > 599 {
-		return s, fmt.Errorf("--answer %d is not a status: 100 to 599", f.answer.status)
+		return s, fmt.Errorf("--answer %d: must be a status from 100 to 599", f.answer.status)
 	}
 	headers, err := fields("--answer-header", f.answer.headers)
 	if err != nil {
@@ -172,7 +172,7 @@ func (f *requestFlags) around() (definition.TestStream, error) {
 		cluster, answer, ok := strings.Cut(c, "=")
 		status, err := strconv.Atoi(answer)
 		if !ok || cluster == "" || answer != "fails" && (err != nil || status < 100 || status > 599) {
-			return s, fmt.Errorf("--callout %q: needs CLUSTER=STATUS or CLUSTER=fails", c)
+			return s, fmt.Errorf("--callout %q: must have the form CLUSTER=STATUS or CLUSTER=fails", c)
 		}
 		if s.Callouts == nil {
 			s.Callouts = map[string]definition.TestCallout{}
@@ -182,7 +182,7 @@ func (f *requestFlags) around() (definition.TestStream, error) {
 	for _, p := range f.properties {
 		path, value, ok := strings.Cut(p, "=")
 		if !ok || path == "" {
-			return s, fmt.Errorf("--property %q: needs PATH=VALUE", p)
+			return s, fmt.Errorf("--property %q: must have the form PATH=VALUE", p)
 		}
 		if s.Properties == nil {
 			s.Properties = map[string]any{}

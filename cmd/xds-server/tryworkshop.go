@@ -105,10 +105,10 @@ func (s *subject) play(ctx context.Context, requests []definition.TestCase) ([]t
 func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*subject, error) {
 	modules := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return filepath.Ext(a) != ".wasm" })
 	if len(modules) > 1 {
-		return nil, fmt.Errorf("several modules, %s: give one, and --with for the other", strings.Join(modules, " "))
+		return nil, fmt.Errorf("several modules: %s; give one, and the other with --with", strings.Join(modules, " "))
 	}
 	if f.config != "" && len(modules) == 0 {
-		return nil, errors.New("--config is for a module; a definition has its configuration")
+		return nil, errors.New("--config applies to a module; a definition has its own configuration")
 	}
 	paths := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return filepath.Ext(a) == ".wasm" })
 	names, err := definitionsOf(paths, f.origins.roots)
@@ -190,11 +190,11 @@ func (f *tryFlags) choose(set *definition.Set, given []*definition.File) (*defin
 	}
 	switch {
 	case len(names) == 0:
-		return nil, errors.New("there is no filter in it")
+		return nil, errors.New("it contains no filter")
 	case f.filter == "":
-		return nil, fmt.Errorf("it has several filters: choose one of %s with --filter", strings.Join(names, ", "))
+		return nil, fmt.Errorf("it contains several filters: choose one with --filter: %s", strings.Join(names, ", "))
 	}
-	return nil, fmt.Errorf("--filter %s: there is none of that name, but %s", f.filter, strings.Join(names, ", "))
+	return nil, fmt.Errorf("--filter %s: no such filter; there are %s", f.filter, strings.Join(names, ", "))
 }
 
 // fetch gets the module of a filter.

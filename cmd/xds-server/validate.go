@@ -114,7 +114,7 @@ func newValidate() *cobra.Command {
 
 func (f *validateFlags) run(ctx context.Context, out io.Writer, paths []string) error {
 	if f.output != "text" && f.output != "json" {
-		return misused(fmt.Errorf("--output %s: text or json", f.output))
+		return misused(fmt.Errorf("--output %s: must be text or json", f.output))
 	}
 	files, err := definitionsOf(paths, f.origins.roots)
 	if err != nil {

@@ -48,9 +48,9 @@ func (f *signerFlags) signed() (*definition.Signed, error) {
 	case len(f.keys) == 0 && f.identity == "" && f.issuer == "" && f.root == "":
 		return nil, nil
 	case len(f.keys) > 0 && f.identity != "":
-		return nil, errors.New("a key and an identity can't be together")
+		return nil, errors.New("--key can't be combined with --identity")
 	case len(f.keys) == 0 && (f.identity == "" || f.issuer == "" || f.root == ""):
-		return nil, errors.New("an identity needs an issuer and a root, and they need it")
+		return nil, errors.New("--identity, --issuer and --root must be set together")
 	}
 	by := &definition.Signed{Identity: f.identity, Issuer: f.issuer}
 	if f.root != "" {
@@ -88,11 +88,11 @@ func newVerify() *cobra.Command {
 
 func (f *verifyFlags) run(ctx context.Context, out io.Writer, reference string) error {
 	if f.output != "text" && f.output != "json" {
-		return misused(fmt.Errorf("--output %s: text or json", f.output))
+		return misused(fmt.Errorf("--output %s: must be text or json", f.output))
 	}
 	by, err := f.by.signed()
 	if err == nil && by == nil {
-		err = errors.New("--key is needed, or --identity, --issuer and --root")
+		err = errors.New("--key, or --identity with --issuer and --root, is required")
 	}
 	if err != nil {
 		return misused(err)

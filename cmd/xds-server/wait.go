@@ -36,7 +36,7 @@ func (w *waitFor) Set(text string) error {
 	case "false":
 		*w = ""
 	default:
-		return errors.New("running or drained")
+		return errors.New("must be running or drained")
 	}
 	return nil
 }
