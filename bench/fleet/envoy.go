@@ -9,19 +9,6 @@ import (
 	"time"
 )
 
-// Role is how an Envoy behaves.
-type Role uint8
-
-const (
-	Steady   Role = iota
-	Stalled       // once it is ready it reads nothing more
-	Refusing      // it refuses every filter of a revision above Options.RefuseAbove
-	Restless      // it connects again every second or two
-	roles
-)
-
-func (r Role) String() string { return [...]string{"steady", "stalled", "refusing", "restless"}[r] }
-
 // envoy is one Envoy. Its goroutine owns it; code has a lock of its own.
 type envoy struct {
 	fleet *Fleet
