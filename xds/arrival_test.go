@@ -11,8 +11,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestArrival: the log says once when a change is on all Envoys that it is for, and
-// not while one lacks it.
+// TestArrival checks that the log reports once when a change is in force on all Envoys that
+// it is for, and not while one lacks it.
 func TestArrival(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var log logged
@@ -35,7 +35,7 @@ func TestArrival(t *testing.T) {
 		s.publish(t, hello2)
 		logs(1, "level=INFO", "envoys=3", "after=")
 
-		// One rejects a listener. What it has is no reason to wait for it.
+		// One rejects a listener. The version that it keeps is no reason to wait for it.
 		bad := all[1]
 		bad.mu.Lock()
 		bad.refuse = func(t swap.Type, name string) string {
@@ -48,7 +48,7 @@ func TestArrival(t *testing.T) {
 		s.publish(t, hello2+"listener more 9000 9001\n")
 		logs(1, "level=WARN", "envoys=2", "reject=1")
 
-		// It goes while a change is on its way to it.
+		// It disconnects while a change is on its way to it.
 		answers := make(chan struct{})
 		bad.mu.Lock()
 		bad.refuse = func(swap.Type, string) string { <-answers; return "" }
@@ -64,8 +64,8 @@ func TestArrival(t *testing.T) {
 	})
 }
 
-// TestArrivalOfSeveral: an Envoy that takes one change after the other while another
-// lacks the first counts once.
+// TestArrivalOfSeveral checks that an Envoy that gets several changes while another lacks
+// the first counts once.
 func TestArrivalOfSeveral(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var log logged

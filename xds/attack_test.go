@@ -24,8 +24,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestCompressed: no compressed message is read, whatever it is for. The codec is
-// there, as in xds-server, where the exporter of traces brings it in.
+// TestCompressed checks that no compressed message is read, for any service. The codec is
+// registered, as in xds-server, where the trace exporter imports it.
 func TestCompressed(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		s := start(t, xds.Options{})
@@ -35,13 +35,13 @@ func TestCompressed(t *testing.T) {
 		c := s.dial(t, "", grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 		st, err := discoveryv3.NewAggregatedDiscoveryServiceClient(c).DeltaAggregatedResources(ctx)
 		if err == nil {
-			_ = st.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "a"}, TypeUrl: swap.Listener.URL()}) // Recv tells better
+			_ = st.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "a"}, TypeUrl: swap.Listener.URL()}) // Recv returns the better error
 			_, err = st.Recv()
 		}
 		if status.Code(err) != codes.Unimplemented {
 			t.Errorf("ADS: %v", err)
 		}
-		// Another connection, as --transport h2 wants it.
+		// Another connection, because --transport h2 requires it.
 		c = s.dial(t, "", grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
 		if _, err := healthpb.NewHealthClient(c).Check(ctx, &healthpb.HealthCheckRequest{}); status.Code(err) != codes.Unimplemented {
 			t.Errorf("health: %v", err)
@@ -61,7 +61,7 @@ func TestCompressed(t *testing.T) {
 	})
 }
 
-// says writes a message of a size, or a part of it, as far as windows go.
+// says sends a message of the given size, or a part of it, as far as the windows allow.
 func (m *mute) says(size, part int) error {
 	b := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(size)), make([]byte, part)...)
 	for len(b) > 0 {
@@ -74,8 +74,8 @@ func (m *mute) says(size, part int) error {
 	return nil
 }
 
-// TestUnfinishedMessagesOfMany: what all clients leave unfinished has a bound,
-// and others connect meanwhile.
+// TestUnfinishedMessagesOfMany checks that the incomplete messages of all clients together
+// are limited, and that others can connect meanwhile.
 func TestUnfinishedMessagesOfMany(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -84,7 +84,7 @@ func TestUnfinishedMessagesOfMany(t *testing.T) {
 		var all []*mute
 		for i := range clients {
 			m := s.mute(t, delta)
-			node := &corev3.Node{Id: fmt.Sprint("a-", i)} // 64 streams is all that a node has
+			node := &corev3.Node{Id: fmt.Sprint("a-", i)} // a node may have only 64 streams
 			if delta {
 				m.ask(&discoveryv3.DeltaDiscoveryRequest{Node: node, TypeUrl: swap.Listener.URL()})
 			} else {
@@ -94,9 +94,9 @@ func TestUnfinishedMessagesOfMany(t *testing.T) {
 		}
 		eventually(t, "connected", func() bool { return s.Stats().Streams == clients })
 		for _, m := range all {
-			_ = m.says(4<<20, part) // it may be cut already
+			_ = m.says(4<<20, part) // it may be closed already
 		}
-		// Half of them hold more than all may. Deadlines come later.
+		// Half of them hold more than the limit of all. Deadlines come later.
 		began := time.Now()
 		eventually(t, "half of them ended", func() bool { return s.Stats().Streams < clients/2 })
 		if d := time.Since(began); d > 8*time.Second {
@@ -109,8 +109,8 @@ func TestUnfinishedMessagesOfMany(t *testing.T) {
 	})
 }
 
-// TestSilentConnectionsKeepNobodyOut: many connections that say a byte, and more with each
-// moment, keep nobody out.
+// TestSilentConnectionsKeepNobodyOut checks that a growing number of connections that send
+// one byte each keeps no Envoy out.
 func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		s := start(t, xds.Options{})
@@ -129,14 +129,14 @@ func TestSilentConnectionsKeepNobodyOut(t *testing.T) {
 		if err := s.answers(t); err != nil {
 			t.Fatal(err)
 		}
-		// They would be ended after 20 s.
+		// Their deadline is 20 s.
 		if d := time.Since(began); d > 10*time.Second {
 			t.Errorf("an Envoy connects in %v", d)
 		}
 	})
 }
 
-// answers connects an Envoy of its own, once.
+// answers connects a new Envoy, once.
 func (s *scene) answers(t *testing.T) error {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
@@ -151,8 +151,8 @@ func (s *scene) answers(t *testing.T) error {
 	return err
 }
 
-// TestSilentConnectionsAreClosed: those that never begin do not stay, however
-// many they are.
+// TestSilentConnectionsAreClosed checks that connections that never send a request are
+// closed, however many there are.
 func TestSilentConnectionsAreClosed(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		before := runtime.NumGoroutine()
@@ -169,7 +169,7 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 		eventually(t, "most are closed", func() bool {
 			c, err := net.Dial("tcp", s.addr)
 			if err == nil {
-				c.Close() // each newcomer makes it look
+				c.Close() // each new connection makes it look
 			}
 			return runtime.NumGoroutine() < before+2*600
 		})

@@ -10,8 +10,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestAway: a server that comes after one that was killed knows which Envoys
-// were there, and does not take those for gone that are not back yet.
+// TestAway checks that the successor of a killed server knows which Envoys were connected,
+// and doesn't count those as gone that are not back yet.
 func TestAway(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		dir, killed := t.TempDir(), t.TempDir()
@@ -23,7 +23,7 @@ func TestAway(t *testing.T) {
 		eventually(t, "both written down", func() bool {
 			return len(process.Written(t, "nodes/")) == 2
 		})
-		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil { // as kill -9 leaves it
+		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil { // the state after kill -9
 			t.Fatal(err)
 		}
 		first.end()

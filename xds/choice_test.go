@@ -18,8 +18,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// publishTo publishes a base and choices, in the words of publish, and which nodes
-// have which.
+// publishTo publishes a base and choices, in the words of publish, and which nodes have
+// which choice.
 func (s *scene) publishTo(t testing.TB, base string, choices map[resource.Choice]string, of map[string]resource.Choice) {
 	t.Helper()
 	sets := resource.Sets{Choices: map[resource.Choice]*module.Set{}}
@@ -35,7 +35,7 @@ func (s *scene) publishTo(t testing.TB, base string, choices map[resource.Choice
 	s.Publish(xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice { return of[n.ID] }})
 }
 
-// nothing fails where e was sent anything.
+// nothing fails the test if e was sent anything.
 func (e *envoy) nothing() {
 	e.t.Helper()
 	select {
@@ -45,8 +45,9 @@ func (e *envoy) nothing() {
 	}
 }
 
-// TestChoice: a change reaches who has it, and only them; where it joins the base,
-// they are sent nothing, and where it is undone, they get the base again.
+// TestChoice checks that a change reaches only the Envoys that should have it, that they
+// are sent nothing when it joins the base, and that they get the base again when it is
+// undone.
 func TestChoice(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -67,7 +68,7 @@ func TestChoice(t *testing.T) {
 		s.settled(t, "one")
 		two.nothing()
 
-		// One has it again, with a change that is none for it. Then it joins.
+		// One gets it again, with a change that doesn't concern it. Then it joins.
 		s.publishTo(t, hello1, open, map[string]resource.Choice{"one": "c"})
 		one.expect("ECDS primer/hello", "ECDS web#0=hello")
 		s.settled(t, "one")
@@ -78,7 +79,7 @@ func TestChoice(t *testing.T) {
 		s.settled(t, "two")
 		one.nothing()
 
-		// A node that comes has its choice from the first response on.
+		// A new node gets its choice from the first response on.
 		s.publishTo(t, hello1, map[resource.Choice]string{"c": hello2 + "listener more\n"}, map[string]resource.Choice{"three": "c"})
 		three := newEnvoy(t, "three", delta)
 		three.has(moduleOf("hello", "v2"), moduleOf("other", "v1"))
@@ -91,8 +92,8 @@ func TestChoice(t *testing.T) {
 	})
 }
 
-// TestAwayByChoice: of a node that is away it is told what it would have by its
-// choice.
+// TestAwayByChoice checks that the status of a node that is away shows what it would get by
+// its choice.
 func TestAwayByChoice(t *testing.T) {
 	s := start(t, xds.Options{})
 	s.publishTo(t, hello1, map[resource.Choice]string{"c": hello2}, map[string]resource.Choice{"one": "c"})
@@ -120,8 +121,8 @@ func TestAwayByChoice(t *testing.T) {
 	}
 }
 
-// TestNobodyIsAhead: an Envoy that can't have the base's version is not given the
-// one of a change that has not reached it, whether that is under way or undone.
+// TestNobodyIsAhead checks that an Envoy that can't get the base's version isn't sent that
+// of a change that has not reached it, whether the change is in progress or undone.
 func TestNobodyIsAhead(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		c := newClock()
@@ -134,7 +135,7 @@ func TestNobodyIsAhead(t *testing.T) {
 		one.expect("ECDS primer/hello", "ECDS web#0=hello")
 		s.settled(t, "one")
 
-		two := newEnvoy(t, "two", delta) // refuses v1, and would take v2
+		two := newEnvoy(t, "two", delta) // rejects v1, and would accept v2
 		two.has(moduleOf("hello", "v2"), moduleOf("other", "v1"))
 		two.connect(s.dial(t, "127.0.0.2"))
 		refuses := func() {
@@ -159,14 +160,15 @@ func TestNobodyIsAhead(t *testing.T) {
 		one.expect("ECDS primer/hello", "ECDS web#0=hello")
 		refuses()
 
-		// It joins after all.
+		// The change joins the base after all.
 		s.publishTo(t, hello2, nil, nil)
 		eventually(t, "two runs v2", func() bool { c.advance(time.Second); return s.version(t, "two", "hello") != "" })
 	})
 }
 
-// TestChoicesAtOnce changes the base, what is under way and who has it while Envoys
-// come and go: in the end each has what its choice has, and that was told last.
+// TestChoicesAtOnce changes the base, the changes in progress and their Envoys while Envoys
+// join and leave. In the end each must have its choice, and its last observation must say
+// so.
 func TestChoicesAtOnce(t *testing.T) {
 	var o observer
 	s := start(t, xds.Options{Observe: o.add, CheckInvariants: true, Log: slog.New(failing{t})})
@@ -227,7 +229,7 @@ func TestChoicesAtOnce(t *testing.T) {
 	}
 }
 
-// drain takes up to so many lines that are there or come soon.
+// drain reads up to the given number of lines that are there or come soon.
 func (e *envoy) drain(lines int) {
 	for range lines {
 		select {
@@ -238,7 +240,7 @@ func (e *envoy) drain(lines int) {
 	}
 }
 
-// failing fails a test for each error that is logged.
+// failing fails a test for each error in the log.
 type failing struct{ t *testing.T }
 
 func (f failing) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }

@@ -7,7 +7,7 @@ import (
 	"wasmxds/xds"
 )
 
-// TestPlus: no field of a count is left out of a sum.
+// TestPlus checks that a sum of counts includes every field.
 func TestPlus(t *testing.T) {
 	fill := func(count any) {
 		for v, i := reflect.ValueOf(count).Elem(), 0; i < v.NumField(); i++ {

@@ -10,9 +10,9 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestCrashed: a crashed VM is replaced by a push to its slot; what crashes again
-// and again gives way to the version before, on that Envoy alone, also when it comes
-// again, until another version is wanted.
+// TestCrashed checks that a crashed VM is replaced by a push to its slot, and that a
+// version that keeps crashing is replaced by the previous one, on that Envoy alone, also
+// after it reconnects, until another version is wanted.
 func TestCrashed(t *testing.T) {
 	const hello3 = "listener web\nfilter hello v3 web\nfilter other v1 web\n"
 	both(t, func(t *testing.T, delta bool) {
@@ -63,13 +63,13 @@ func TestCrashed(t *testing.T) {
 			t.Errorf("the summary: %+v", count["hello"])
 		}
 
-		// Something else changes, and then it comes again.
+		// Something else changes, and then it reconnects.
 		s.publish(t, strings.Replace(hello2, "other v1", "other v2", 1))
 		for _, e := range []*envoy{a, b} {
 			_ = e.leave() // canceled
 			eventually(t, "it has left", func() bool { n, _ := s.node(e.id); return !n.AwaySince.IsZero() })
 		}
-		if s.Crashed("b", "hello") { // its log goes on
+		if s.Crashed("b", "hello") { // its log continues
 			t.Error("b is away")
 		}
 		s.CrashedAway("b", "hello")
@@ -93,8 +93,8 @@ func TestCrashed(t *testing.T) {
 	})
 }
 
-// TestOldAlarm: an Envoy that is away for long may have been at another server, which
-// has replaced its VM: what was told meanwhile is not done again when it is back.
+// TestOldAlarm checks that an alarm that arrives while an Envoy is away has an effect if it
+// returns soon, but not if it was away for long: another server may have replaced its VM.
 func TestOldAlarm(t *testing.T) {
 	for away, crashes := range map[time.Duration]int{10 * time.Second: 1, time.Minute: 0} {
 		t.Run(away.String(), func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestOldAlarm(t *testing.T) {
 	}
 }
 
-// TestCrashesOfStrangers: what is told of who is not there is not kept.
+// TestCrashesOfStrangers checks that alarms of unknown nodes are not kept.
 func TestCrashesOfStrangers(t *testing.T) {
 	s := start(t, xds.Options{})
 	s.publish(t, hello1)
@@ -132,7 +132,7 @@ func TestCrashesOfStrangers(t *testing.T) {
 	}
 }
 
-// filter is one of a node.
+// filter returns the status of a filter of a node.
 func (s *scene) filter(node, name string) swap.FilterStatus {
 	n, _ := s.node(node)
 	for _, f := range n.Filters {
@@ -143,7 +143,7 @@ func (s *scene) filter(node, name string) swap.FilterStatus {
 	return swap.FilterStatus{}
 }
 
-// slotOf is the name of the slot that e has for a filter.
+// slotOf returns the name of the slot that e has for a filter.
 func slotOf(t *testing.T, e *envoy, filter string) string {
 	t.Helper()
 	e.mu.Lock()

@@ -19,7 +19,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// told is a client's status, a line a resource.
+// told returns a client's status, one resource a line.
 func told(c *statusv3.ClientConfig) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s in %s\n", c.Node.Id, c.Node.Cluster)

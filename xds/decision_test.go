@@ -16,7 +16,7 @@ import (
 	"wasmxds/state"
 )
 
-// versionsOf is a set of filters in versions: "a1 b2".
+// versionsOf returns a set of filters in versions: "a1 b2".
 func versionsOf(text string) *module.Set {
 	set := new(module.Set)
 	for word := range strings.FieldsSeq(text) {
@@ -31,7 +31,7 @@ func versionsOf(text string) *module.Set {
 	return set
 }
 
-// decided is a proved, and what was published.
+// decided is a proved, with what was published.
 type decided struct {
 	*proved
 	catalog *resource.Catalog
@@ -56,7 +56,7 @@ func (d *decided) publish(t *testing.T, base string, choices map[resource.Choice
 	d.published(Publication{Catalog: catalog, Choose: func(definition.Node) resource.Choice { return "" }})
 }
 
-// name notes which versions the words of a set, in order, have led to.
+// name records which versions resulted from the words of a set, in order.
 func (d *decided) name(text string, choice resource.Choice) {
 	for i, word := range strings.Fields(text) {
 		d.names[d.chosen(choice).Filters[i].Version] = word
@@ -67,7 +67,7 @@ func (d *decided) chosen(choice resource.Choice) *resource.Snapshot {
 	return d.catalog.Snapshot(definition.Node{ID: "edge"}, choice)
 }
 
-// version is that of a name.
+// version returns the version with a name.
 func (d *decided) version(t *testing.T, name string) string {
 	t.Helper()
 	for version, n := range d.names {
@@ -79,10 +79,10 @@ func (d *decided) version(t *testing.T, name string) string {
 	return ""
 }
 
-// ran has filters of a choice put in place.
+// ran records that the filters of a choice have run.
 func (d *decided) ran(choice resource.Choice) { d.add(d.chosen(choice).Filters) }
 
-// in are the versions in a snapshot.
+// in returns the versions in a snapshot.
 func (d *decided) in(s *resource.Snapshot) string {
 	var names []string
 	for _, f := range s.Filters {
@@ -91,7 +91,7 @@ func (d *decided) in(s *resource.Snapshot) string {
 	return strings.Join(names, " ")
 }
 
-// TestDecision goes through the order in which it is decided what an Envoy gets.
+// TestDecision checks, in order, the rules that decide what an Envoy gets.
 func TestDecision(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -181,7 +181,7 @@ func TestDecision(t *testing.T) {
 	}
 }
 
-// twice publishes two sets, and has the first run.
+// twice publishes two sets, of which the first has run.
 func twice(first, second string) func(t *testing.T, p *decided) {
 	return func(t *testing.T, p *decided) {
 		p.publish(t, first, nil)
@@ -190,7 +190,7 @@ func twice(first, second string) func(t *testing.T, p *decided) {
 	}
 }
 
-// thrice publishes three sets, and has the first two run.
+// thrice publishes three sets, of which the first two have run.
 func thrice(first, second, third string) func(t *testing.T, p *decided) {
 	return func(t *testing.T, p *decided) {
 		twice(first, second)(t, p)
@@ -199,7 +199,8 @@ func thrice(first, second, third string) func(t *testing.T, p *decided) {
 	}
 }
 
-// TestTrialIsKept: the next server knows what was on trial when this one ended.
+// TestTrialIsKept checks that the next server knows which version was on trial when this
+// one ended.
 func TestTrialIsKept(t *testing.T) {
 	p := &decided{proved: newProved(t.Context(), state.View{}, resource.Options{}.Restore), names: map[string]string{}}
 	p.publish(t, "a1", map[resource.Choice]string{"x": "a2"})

@@ -9,9 +9,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// fetching brings Envoys, at these addresses, to where each fetches hello's
-// v2. The clock stands still, so that nothing but a download is followed by
-// another push.
+// fetching connects Envoys from these addresses, each of which then downloads hello's v2.
+// The clock stands still, so that only a download causes another push.
 func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envoy) {
 	t.Helper()
 	c := newClock()
@@ -34,7 +33,7 @@ func fetching(t *testing.T, delta bool, from ...string) (*scene, *clock, []*envo
 	return s, c, envoys
 }
 
-// download tells of hello's v2 for an address.
+// download reports the progress of hello's v2 for an address.
 func (s *scene) download(from string, progress swap.Progress) {
 	s.downloaded(from, moduleOf("hello", "v2"), progress)
 }
@@ -45,7 +44,7 @@ func TestDownloadWakesItsEnvoy(t *testing.T) {
 		for i, address := range []string{"127.0.0.2", "127.0.0.1"} {
 			mine := e[1-i]
 			s.download(address, swap.DownloadStarted)
-			mine.has(moduleOf("hello", "v2")) // the other would refuse it still
+			mine.has(moduleOf("hello", "v2")) // the other would still reject it
 			s.download(address, swap.DownloadDone)
 			c.advance(50 * time.Millisecond)
 			mine.expect("ECDS primer/hello", "ECDS web#0=hello")
@@ -55,7 +54,8 @@ func TestDownloadWakesItsEnvoy(t *testing.T) {
 	})
 }
 
-// TestDownloadsOfOneAddress: which download is whose can't be told.
+// TestDownloadsOfOneAddress checks that Envoys behind one address are sent nothing until all
+// their downloads are done, because the server can't know which is whose.
 func TestDownloadsOfOneAddress(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s, c, e := fetching(t, delta, "127.0.0.1", "127.0.0.1")
@@ -81,7 +81,7 @@ func TestDownloadsOfOneAddress(t *testing.T) {
 	})
 }
 
-// TestDownloadOfNobody: what nobody waits for does nothing.
+// TestDownloadOfNobody checks that a download that no Envoy waits for has no effect.
 func TestDownloadOfNobody(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -99,7 +99,7 @@ func TestDownloadOfNobody(t *testing.T) {
 	})
 }
 
-// downloaded tells of a module for an address.
+// downloaded reports the progress of a module for an address.
 func (s *scene) downloaded(from, sha256 string, progress swap.Progress) {
 	s.Downloaded(netip.MustParseAddr(from), swap.Download{SHA256: sha256, Progress: progress, Size: 1000})
 }

@@ -17,11 +17,11 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// telling is the metadata of a node that tells a drain time.
+// telling returns the metadata of a node with a drain time.
 func telling(value any) *structpb.Struct {
 	v, err := structpb.NewValue(value)
 	if err != nil {
-		panic(err) // of a test's own making
+		panic(err) // a mistake of the test
 	}
 	ours := &structpb.Struct{Fields: map[string]*structpb.Value{"drainTime": v}}
 	return &structpb.Struct{Fields: map[string]*structpb.Value{"wasmxds": structpb.NewStructValue(ours)}}
@@ -77,7 +77,7 @@ func TestDrainTime(t *testing.T) {
 	}
 }
 
-// TestDrainTimeOfRequest: it is read from an Envoy's first request.
+// TestDrainTimeOfRequest checks that the drain time is read from an Envoy's first request.
 func TestDrainTimeOfRequest(t *testing.T) {
 	for _, c := range []struct {
 		meta *structpb.Struct
@@ -94,7 +94,7 @@ func TestDrainTimeOfRequest(t *testing.T) {
 	}
 }
 
-// FuzzDrainTime: whatever a node's metadata are, the time is a sane one.
+// FuzzDrainTime checks that the drain time is sane, whatever the metadata of a node.
 func FuzzDrainTime(f *testing.F) {
 	for _, v := range []any{"60s", "1h", "-1s", "", 600.0, -1.0, math.NaN(), math.Inf(1), nil, []any{1.0}, map[string]any{"a": "60s"}} {
 		f.Add(marshal(f, telling(v)))
@@ -111,8 +111,8 @@ func FuzzDrainTime(f *testing.F) {
 	})
 }
 
-// TestDraining: one listener that was replaced, or one filter that older
-// connections do not have, makes an Envoy one that drains.
+// TestDraining checks that an Envoy is draining if one listener was replaced, or if older
+// connections lack one filter.
 func TestDraining(t *testing.T) {
 	soon, late := time.Unix(1, 0), time.Unix(2, 0)
 	filter := func(name string, d *swap.Draining) swap.FilterStatus {
@@ -142,8 +142,8 @@ func TestDraining(t *testing.T) {
 	}
 }
 
-// TestDrainedMakesAGeneration: whoever was told that an Envoy drains is told anew
-// when its time is over, though no Envoy has said anything.
+// TestDrainedMakesAGeneration checks that the generation changes when an Envoy's drain time
+// is over, even without a message of an Envoy.
 func TestDrainedMakesAGeneration(t *testing.T) {
 	start := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
 	var clock atomic.Int64
@@ -152,7 +152,7 @@ func TestDrainedMakesAGeneration(t *testing.T) {
 	ran := make(chan error)
 	go func() { ran <- s.Run(ctx) }()
 	defer func() { cancel(); <-ran }()
-	s.drained.set(start.Add(10 * time.Minute)) // as Summary does, where an Envoy drains so long
+	s.drained.set(start.Add(10 * time.Minute)) // as Summary does for an Envoy that drains so long
 	of := s.Generation()
 	clock.Store(int64(10 * time.Minute))
 	for deadline := time.Now().Add(time.Minute); s.Generation() == of; time.Sleep(10 * time.Millisecond) {

@@ -7,8 +7,8 @@ import (
 	"wasmxds/xds"
 )
 
-// TestElsewhere: an Envoy that is away here and connected to another server is not
-// away; one that is connected here is not taken for one that went.
+// TestElsewhere checks that an Envoy that is away here, but connected to another server,
+// isn't away, and that one that is connected here isn't taken for one that has left.
 func TestElsewhere(t *testing.T) {
 	s := start(t, xds.Options{})
 	s.publish(t, "listener web\nfilter hello v1 web")
@@ -21,7 +21,7 @@ func TestElsewhere(t *testing.T) {
 	if n, _ := s.Summary(); n.Connected != 2 {
 		t.Errorf("%+v", n)
 	}
-	_ = e.leave() // it says that the stream was cancelled
+	_ = e.leave() // it reports that the stream was canceled
 	eventually(t, "edge-1 is away", func() bool { return len(s.Awaited()) == 1 })
 	before := s.Generation()
 	s.Elsewhere([]string{"edge-1"})

@@ -30,14 +30,14 @@ import (
 
 func plaintext() credentials.TransportCredentials { return insecure.NewCredentials() }
 
-// envoy is an Envoy as far as its ADS stream shows: it subscribes to what it
-// is given, and refuses a filter until it has its module.
+// envoy behaves like an Envoy on its ADS stream: it subscribes to what resources name, and
+// rejects a filter until it has its module.
 type envoy struct {
 	t     testing.TB
 	id    string
 	delta bool
-	tells bool             // it asks for the runtime layer by which it is told to sample
-	meta  *structpb.Struct // metadata of its node; nil: none
+	tells bool             // it subscribes to the runtime layer with the sampling rate
+	meta  *structpb.Struct // of its node; nil: none
 
 	mu      sync.Mutex
 	modules map[string]bool // by SHA-256
@@ -51,7 +51,7 @@ type envoy struct {
 
 	stream stream
 	cancel context.CancelFunc
-	events chan string // what it was sent, a line each, and how it answered
+	events chan string // what it was sent, one resource a line, and how it answered
 	ended  chan error  // the stream's end
 }
 
@@ -68,7 +68,7 @@ type ask struct {
 	nonce     string
 	err       *statuspb.Status
 	version   string            // state of the world
-	names     []string          // all names, or those that are new
+	names     []string          // all names, or the new ones
 	gone      []string          // delta
 	initially map[string]string // delta
 }
@@ -138,7 +138,7 @@ func open(ctx context.Context, conn grpc.ClientConnInterface, isDelta bool) (str
 	return sotw{s}, err
 }
 
-// newEnvoy makes an Envoy that has nothing; see connect.
+// newEnvoy returns an Envoy that has nothing yet; see connect.
 func newEnvoy(t testing.TB, id string, isDelta bool) *envoy {
 	e := &envoy{t: t, id: id, delta: isDelta, modules: map[string]bool{}}
 	for i := range e.have {
@@ -147,7 +147,7 @@ func newEnvoy(t testing.TB, id string, isDelta bool) *envoy {
 	return e
 }
 
-// connect opens a stream on conn and answers on it until it ends.
+// connect opens a stream on conn, and answers on it until it ends.
 func (e *envoy) connect(conn grpc.ClientConnInterface) {
 	e.t.Helper()
 	var ctx context.Context
@@ -156,14 +156,14 @@ func (e *envoy) connect(conn grpc.ClientConnInterface) {
 	if e.stream, err = open(ctx, conn, e.delta); err != nil {
 		e.t.Fatal(err)
 	}
-	before := e.names // also what it had asked for in vain
+	before := e.names // also subscriptions without an answer
 	e.names, e.asked, e.nonce = [swap.Types][]string{}, [swap.Types]bool{}, [swap.Types]string{}
 	e.events, e.ended = make(chan string, 1000), make(chan error, 1)
 	if e.tells {
 		e.subscribe(swap.Runtime, []string{resource.RuntimeLayer})
 	}
 	e.subscribe(swap.Cluster, nil)
-	if len(e.have[swap.Cluster]) > 0 { // it has been here before
+	if len(e.have[swap.Cluster]) > 0 { // it was connected before
 		e.subscribe(swap.Listener, nil)
 		for _, t := range []swap.Type{swap.Route, swap.Extension} {
 			names := slices.AppendSeq(slices.Clone(before[t]), maps.Keys(e.have[t]))
@@ -185,7 +185,7 @@ func (e *envoy) connect(conn grpc.ClientConnInterface) {
 	e.t.Cleanup(func() { e.leave() })
 }
 
-// leave ends the stream; what it has stays.
+// leave ends the stream; the Envoy keeps what it has.
 func (e *envoy) leave() error {
 	e.cancel()
 	select {
@@ -199,11 +199,11 @@ func (e *envoy) leave() error {
 }
 
 func (e *envoy) send(a *ask) {
-	// A stream that has ended is seen by Recv.
+	// Recv notices the end of a stream.
 	_ = e.stream.Send(a)
 }
 
-// subscribe asks for a type, or for other names of it.
+// subscribe subscribes to a type, or to other names of it.
 func (e *envoy) subscribe(t swap.Type, names []string) {
 	a := &ask{typeURL: t.URL(), names: names, nonce: e.nonce[t], version: e.version[t]}
 	if !e.asked[t] {
@@ -231,7 +231,7 @@ func (e *envoy) subscribe(t swap.Type, names []string) {
 	e.send(a)
 }
 
-// answer takes a response in, as far as it goes, and ACKs or NACKs it.
+// answer applies a response as far as possible, and ACKs or NACKs it.
 func (e *envoy) answer(r *answer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -267,8 +267,8 @@ func (e *envoy) answer(r *answer) {
 	}
 }
 
-// toldAs is how a line tells a resource: by its shortName, and a listener's own
-// slot with what it holds, as "web#0=hello".
+// toldAs returns the line for a resource: its shortName, and for a listener's own slot also
+// the content, as in "web#0=hello".
 func toldAs(name string, res *anypb.Any) string {
 	if _, _, own := resource.SlotOf(name); own {
 		return shortName(name) + "=" + pluginIn(res)
@@ -276,8 +276,8 @@ func toldAs(name string, res *anypb.Any) string {
 	return shortName(name)
 }
 
-// shortName is a resource's name without what stands for the layout of its
-// listener: "web#0" is a slot, "routes/web" its routes.
+// shortName returns a resource's name without the hash of its listener's layout: "web#0" is
+// a slot, "routes/web" the routes.
 func shortName(name string) string {
 	if listener, id, own := resource.SlotOf(name); own {
 		_, number, _ := strings.Cut(name, "/"+id+"/")
@@ -289,7 +289,7 @@ func shortName(name string) string {
 	return name
 }
 
-// pluginIn is the name of the plugin that a slot's content has.
+// pluginIn returns the name of the plugin in a slot's content.
 func pluginIn(res *anypb.Any) string {
 	var typed corev3.TypedExtensionConfig
 	var wasm wasmv3.Wasm
@@ -300,7 +300,7 @@ func pluginIn(res *anypb.Any) string {
 	return wasm.GetConfig().GetName()
 }
 
-// take keeps what is taken.
+// take stores what was accepted.
 func (e *envoy) take(t swap.Type, r *answer) {
 	if !e.delta && (t == swap.Cluster || t == swap.Listener) {
 		e.have[t] = map[string]string{}
@@ -313,7 +313,7 @@ func (e *envoy) take(t swap.Type, r *answer) {
 	}
 }
 
-// follow subscribes to what a resource that was taken names.
+// follow subscribes to what an accepted resource names.
 func (e *envoy) follow(t swap.Type, r *answer) {
 	switch t {
 	case swap.Cluster:
@@ -331,7 +331,7 @@ func (e *envoy) follow(t swap.Type, r *answer) {
 	}
 }
 
-// load says why a resource is refused; "": it is not.
+// load returns why a resource is rejected, or "".
 func (e *envoy) load(t swap.Type, name string, res *anypb.Any) string {
 	if e.refuse != nil {
 		if why := e.refuse(t, name); why != "" {
@@ -345,7 +345,7 @@ func (e *envoy) load(t swap.Type, name string, res *anypb.Any) string {
 	var wasm wasmv3.Wasm
 	must(res.UnmarshalTo(&typed))
 	if typed.TypedConfig.UnmarshalTo(&wasm) != nil {
-		return "" // what does nothing
+		return "" // a placeholder
 	}
 	if sha := wasm.GetConfig().GetVmConfig().GetCode().GetRemote().GetSha256(); !e.modules[sha] {
 		return "Unable to create Wasm plugin " + strings.TrimPrefix(name, "primer/")
@@ -353,7 +353,7 @@ func (e *envoy) load(t swap.Type, name string, res *anypb.Any) string {
 	return ""
 }
 
-// has puts a module in the Envoy's cache.
+// has puts modules into the Envoy's cache.
 func (e *envoy) has(sha256 ...string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -362,7 +362,7 @@ func (e *envoy) has(sha256 ...string) {
 	}
 }
 
-// next is the next line of what was sent.
+// next returns the next line of what was sent.
 func (e *envoy) next() string {
 	e.t.Helper()
 	select {
@@ -377,14 +377,14 @@ func (e *envoy) next() string {
 	return ""
 }
 
-// ready waits for the last of what a fresh Envoy is sent.
+// ready waits for the last resource that a new Envoy is sent.
 func (e *envoy) ready() {
 	e.t.Helper()
 	for !strings.HasPrefix(e.next(), "RDS primer/gate") {
 	}
 }
 
-// expect takes the next lines and holds them against want.
+// expect compares the next lines with want.
 func (e *envoy) expect(want ...string) {
 	e.t.Helper()
 	for _, w := range want {
@@ -394,7 +394,7 @@ func (e *envoy) expect(want ...string) {
 	}
 }
 
-// references are the route configurations and extensions that a listener names.
+// references returns the route configurations and extensions that a listener names.
 func references(listener *anypb.Any) (routes, extensions []string) {
 	var l listenerv3.Listener
 	must(listener.UnmarshalTo(&l))
@@ -421,7 +421,7 @@ func references(listener *anypb.Any) (routes, extensions []string) {
 	return routes, extensions
 }
 
-// nameOf is a resource's name.
+// nameOf returns a resource's name.
 func nameOf(res *anypb.Any) string {
 	m, err := res.UnmarshalNew()
 	must(err)

@@ -9,8 +9,8 @@ import (
 	"wasmxds/xds"
 )
 
-// TestGeneration: as long as the generation is the same, so is all that is told.
-// It is watched while Envoys come, swap, refuse, and go.
+// TestGeneration checks that the status is the same as long as the generation is, while
+// Envoys join, swap, reject, and leave.
 func TestGeneration(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		c := newClock()
@@ -52,7 +52,7 @@ func TestGeneration(t *testing.T) {
 		e.expect("ECDS primer/hello: Unable to create Wasm plugin hello")
 		e.has(moduleOf("hello", "v2"))
 		eventually(t, "swapped", func() bool {
-			c.advance(time.Second) // its back-off goes by
+			c.advance(time.Second) // its back-off passes
 			_, filters := s.Summary()
 			return filters["hello"].Running == 1
 		})

@@ -15,8 +15,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestAskedBeforePublish: what a stream asks before anything was published is
-// answered then, all of it.
+// TestAskedBeforePublish checks that all requests of a stream from before the first
+// publication are answered after it.
 func TestAskedBeforePublish(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -52,9 +52,9 @@ func TestAskedBeforePublish(t *testing.T) {
 	})
 }
 
-// TestAsksTooMuchBeforePublish: what is kept of a stream that waits is bounded.
+// TestAsksTooMuchBeforePublish checks that what is kept of a waiting stream is limited.
 func TestAsksTooMuchBeforePublish(t *testing.T) {
-	const name = "before publish over h2" // grpc's windows bound it there
+	const name = "before publish over h2" // grpc's windows limit it there
 	t.Run(name, func(t *testing.T) {
 		s := start(t, xds.Options{})
 		ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -62,7 +62,7 @@ func TestAsksTooMuchBeforePublish(t *testing.T) {
 		st, err := open(ctx, s.dial(t, ""), true)
 		for range 10 {
 			if err == nil {
-				_ = st.Send(&ask{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: some("a", 10000)}) // Recv tells better why it failed
+				_ = st.Send(&ask{typeURL: swap.Endpoint.URL(), node: &corev3.Node{Id: "a"}, names: some("a", 10000)}) // Recv returns the better error
 			}
 		}
 		if err == nil {
@@ -74,8 +74,8 @@ func TestAsksTooMuchBeforePublish(t *testing.T) {
 	})
 }
 
-// TestRefusedMessageEndsClient: a stream that ends because of what its transport
-// refuses leaves nothing: 64 of them would lock the node out.
+// TestRefusedMessageEndsClient checks that nothing remains of a stream that ends because
+// its transport rejects a message: 64 of them would lock the node out.
 func TestRefusedMessageEndsClient(t *testing.T) {
 	prefix := func(flag byte, size uint32) []byte { return binary.BigEndian.AppendUint32([]byte{flag}, size) }
 	for name, refused := range map[string][]byte{

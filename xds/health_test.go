@@ -36,7 +36,7 @@ func TestHealth(t *testing.T) {
 				e := s.up(t, "a", true)
 				s.Drain()
 				is(healthpb.HealthCheckResponse_NOT_SERVING)
-				s.publish(t, hello2) // streams go on, and it stays as it is
+				s.publish(t, hello2) // streams continue, and the status stays the same
 				e.has(moduleOf("hello", "v2"))
 				s.settled(t, "a")
 				if r, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: service}); err != nil || r.Status != healthpb.HealthCheckResponse_NOT_SERVING {

@@ -15,8 +15,8 @@ import (
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// TestAwayIsBounded: whoever connects under ever new names costs no more than
-// this, and pushes out the oldest first.
+// TestAwayIsBounded checks that a client that connects under ever new names costs no more
+// than the limit, and that the oldest are removed first.
 func TestAwayIsBounded(t *testing.T) {
 	for name, label := range map[string]string{"many": "", "large": strings.Repeat("l", maxLabels-1)} {
 		t.Run(name, func(t *testing.T) {
@@ -43,8 +43,8 @@ func TestAwayIsBounded(t *testing.T) {
 	}
 }
 
-// TestAwayIsRead: time away counts on where it ended, whenever the next server
-// starts, and a damaged file takes nothing with it that can still be read.
+// TestAwayIsRead checks that the time away continues from where it ended, whenever the next
+// server starts, and that a damaged file doesn't affect what can still be read.
 func TestAwayIsRead(t *testing.T) {
 	dir := t.TempDir()
 	first := statetest.Start(t, dir)
@@ -97,8 +97,8 @@ func TestAwayIsRead(t *testing.T) {
 	}
 }
 
-// TestWhoIsBackSoonIsNotWritten: a fleet that comes again at once costs the disk
-// nothing; who stays away, or comes with other labels, is written.
+// TestWhoIsBackSoonIsNotWritten checks that a fleet that reconnects immediately causes no
+// writes, and that a node that stays away, or returns with other labels, is written.
 func TestWhoIsBackSoonIsNotWritten(t *testing.T) {
 	p := statetest.Start(t, t.TempDir())
 	a := newAway(p.View("nodes/"))
@@ -142,8 +142,8 @@ func TestWhoIsBackSoonIsNotWritten(t *testing.T) {
 	}
 }
 
-// TestKnownNodesAreBounded: those that have a stream stay, those that were away for
-// longest make room.
+// TestKnownNodesAreBounded checks that nodes with a stream stay, and that those that were
+// away longest are removed first.
 func TestKnownNodesAreBounded(t *testing.T) {
 	for name, label := range map[string]string{"many": "", "large": strings.Repeat("l", maxLabels-1)} {
 		t.Run(name, func(t *testing.T) {

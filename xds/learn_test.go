@@ -8,8 +8,8 @@ import (
 	"wasmxds/xds"
 )
 
-// TestLearnsWhatRan: a server that runs already knows which versions have run on Envoys of
-// another, and needs their modules.
+// TestLearnsWhatRan checks that a running server learns which versions have run on Envoys
+// of another, and needs their modules.
 func TestLearnsWhatRan(t *testing.T) {
 	process := statetest.Start(t, t.TempDir())
 	one := start(t, xds.Options{State: process.Writer, Shared: process.Store})

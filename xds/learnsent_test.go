@@ -11,8 +11,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// TestLearnsListeners: a server that runs already knows the bytes of a listener that
-// another has sent, and does not forget one that only Envoys of the other have.
+// TestLearnsListeners checks that a running server learns the bytes of a listener that
+// another has sent, and doesn't forget one that only Envoys of the other have.
 func TestLearnsListeners(t *testing.T) {
 	process := statetest.Start(t, t.TempDir())
 	before := sentListener("before", "sent before it started to learn")
@@ -39,7 +39,7 @@ func TestLearnsListeners(t *testing.T) {
 	old := time.Now().Add(-sentKeep + time.Hour)
 	keep(t, process, old, late)
 	knows("what another has sent", late)
-	keep(t, process, time.Now(), late) // an Envoy of the other still has it
+	keep(t, process, time.Now(), late) // an Envoy of the other server still has it
 	used := func() time.Time {
 		s.sent.mu.Lock()
 		defer s.sent.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// some gives n names that begin with prefix.
+// some returns n names that begin with prefix.
 func some(prefix string, n int) []string {
 	names := make([]string, n)
 	for i := range names {
@@ -48,7 +48,8 @@ func TestTooManyNames(t *testing.T) {
 	})
 }
 
-// TestTooManyNamesInAll: names of delta requests add up.
+// TestTooManyNamesInAll checks that the limit of names applies to the sum of delta
+// requests.
 func TestTooManyNamesInAll(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		s := start(t, xds.Options{})
@@ -63,7 +64,7 @@ func TestTooManyNamesInAll(t *testing.T) {
 	})
 }
 
-// TestLargeRequest: what is larger than 4 MiB isn't read.
+// TestLargeRequest checks that a request above 4 MiB isn't read.
 func TestLargeRequest(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -75,7 +76,7 @@ func TestLargeRequest(t *testing.T) {
 	})
 }
 
-// TestLargeMetadata: headers of a stream have a limit, too.
+// TestLargeMetadata checks that the headers of a stream have a limit, too.
 func TestLargeMetadata(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -86,7 +87,7 @@ func TestLargeMetadata(t *testing.T) {
 			ctx, end := context.WithCancel(metadata.AppendToOutgoingContext(ctx, "x-large", strings.Repeat("a", size)))
 			st, err := open(ctx, s.dial(t, ""), delta)
 			if err == nil {
-				_ = st.Send(&ask{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "a"}}) // Recv tells better why it failed
+				_ = st.Send(&ask{typeURL: swap.Cluster.URL(), node: &corev3.Node{Id: "a"}}) // Recv returns the better error
 				_, err = st.Recv()
 			}
 			if within != (err == nil) || status.Code(err) == codes.DeadlineExceeded {
@@ -97,8 +98,8 @@ func TestLargeMetadata(t *testing.T) {
 	})
 }
 
-// TestRefusalsAreLoggedOnce: a client that is refused comes again and again,
-// and the log says so once in a while.
+// TestRefusalsAreLoggedOnce checks that a rejected client that keeps reconnecting is logged
+// only once in a while.
 func TestRefusalsAreLoggedOnce(t *testing.T) {
 	c := newClock()
 	var log lines
@@ -127,8 +128,8 @@ func TestRefusalsAreLoggedOnce(t *testing.T) {
 	}
 }
 
-// TestTurnedAway: clients that get no stream are told of for an hour, each once, and
-// not without end.
+// TestTurnedAway checks that clients that get no stream are listed for an hour, each once,
+// up to a limit.
 func TestTurnedAway(t *testing.T) {
 	c := newClock()
 	s := start(t, xds.Options{Now: c.Now, Allow: func(_ context.Context, n definition.Node) error { return errors.New("not you") }})
@@ -184,8 +185,8 @@ func TestTurnedAway(t *testing.T) {
 	}
 }
 
-// TestTooManyStreams: a node has no more than 64 streams, and who comes with its ID
-// beyond that is turned away.
+// TestTooManyStreams checks that a node has at most 64 streams, and that further ones with
+// its ID are rejected.
 func TestTooManyStreams(t *testing.T) {
 	s := start(t, xds.Options{})
 	s.publish(t, hello1)
@@ -215,8 +216,8 @@ func TestTooManyStreams(t *testing.T) {
 	}
 }
 
-// TestNodeIDs: people tell Envoys apart by their node IDs, in terminals as
-// well. One that can't be read is refused, and the log says where it came from.
+// TestNodeIDs checks that a node ID that can't be printed is rejected, and that the log
+// says where it came from: people distinguish Envoys by their IDs, in terminals as well.
 func TestNodeIDs(t *testing.T) {
 	var log lines
 	s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -239,7 +240,7 @@ func TestNodeIDs(t *testing.T) {
 	}
 }
 
-// lines is a log that is written to and read at the same time.
+// lines is a log that can be read while it is written.
 type lines struct {
 	mu sync.Mutex
 	b  strings.Builder

@@ -20,14 +20,14 @@ import (
 	"wasmxds/xds"
 )
 
-// taken is what came on streams of access logs.
+// taken is what arrived on access log streams.
 type taken struct {
 	mu    sync.Mutex
 	said  []string // names of logs, in the order of messages
 	ended int
 }
 
-// begin refuses what is called "forbidden".
+// begin rejects a stream named "forbidden".
 func (l *taken) begin(_ context.Context, first []byte) (xds.LogStream, error) {
 	if err := l.Receive(first); err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func (s *scene) worker(t *testing.T, conn *grpc.ClientConn) worker {
 	return worker{t, st}
 }
 
-// says sends a message. That the stream has ended is seen by ends.
+// says sends a message. ends notices the end of the stream.
 func (w worker) says(log string) {
 	_ = w.st.Send(&accesslogv3.StreamAccessLogsMessage{Identifier: &accesslogv3.StreamAccessLogsMessage_Identifier{
 		Node: &corev3.Node{Id: "a"}, LogName: log,
@@ -123,7 +123,7 @@ func TestAccessLogs(t *testing.T) {
 	})
 }
 
-// TestAccessLogsAreOff: who does not want them has no such service.
+// TestAccessLogsAreOff checks that the service is missing unless it is configured.
 func TestAccessLogsAreOff(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		s := start(t, xds.Options{})
@@ -133,8 +133,8 @@ func TestAccessLogsAreOff(t *testing.T) {
 	})
 }
 
-// TestQuietLogsAreCut: a connection that is for access logs alone, and on which
-// nothing comes any more, is closed; one that also has something else is not.
+// TestQuietLogsAreCut checks that a connection with access logs alone is closed when
+// nothing arrives on it any more, and that one with another stream isn't.
 func TestQuietLogsAreCut(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		var logs taken
@@ -161,8 +161,8 @@ func TestQuietLogsAreCut(t *testing.T) {
 	})
 }
 
-// TestLogsAreBounded: streams of access logs take no more places than they may,
-// and leave the connections that they came on to others.
+// TestLogsAreBounded checks that the number of access log streams is limited, and that the
+// connection of a rejected one is closed.
 func TestLogsAreBounded(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		var logs taken
@@ -193,7 +193,7 @@ func TestLogsAreBounded(t *testing.T) {
 	})
 }
 
-// closing is a connection that tells when reading from it has failed.
+// closing is a connection that notifies when a read from it has failed.
 type closing struct {
 	net.Conn
 	once   sync.Once

@@ -11,7 +11,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// knowing is the metadata of an Envoy that knows so many servers.
+// knowing returns the metadata of an Envoy that knows a number of servers.
 func knowing(t *testing.T, servers any) *structpb.Struct {
 	t.Helper()
 	meta, err := structpb.NewStruct(map[string]any{"wasmxds": map[string]any{"replicas": servers}})
@@ -21,7 +21,7 @@ func knowing(t *testing.T, servers any) *structpb.Struct {
 	return meta
 }
 
-// roaming connects an Envoy that knows two servers, and has all that it is to have.
+// roaming connects an Envoy that knows two servers, and waits until it is up to date.
 func (s *scene) roaming(t *testing.T, id string, delta bool) *envoy {
 	t.Helper()
 	e := newEnvoy(t, id, delta)
@@ -32,9 +32,9 @@ func (s *scene) roaming(t *testing.T, id string, delta bool) *envoy {
 	return e
 }
 
-// TestMove: Envoys are moved that have another server to go to, have all that they are
-// to have, and have not just come; as many as are asked for. They come back with all
-// that they had.
+// TestMove checks that the requested number of Envoys is moved, only of those that have
+// another server to go to, are up to date, and have not just connected. They return with
+// all that they had.
 func TestMove(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		for _, delta := range []bool{true, false} {
@@ -75,7 +75,7 @@ func TestMove(t *testing.T) {
 					<-e.ended
 					e.ended <- nil
 				}
-				_ = swaps.leave() // else what it lacks is sent to it again
+				_ = swaps.leave() // else it is sent again what it lacks
 				eventually(t, "it is away", func() bool { return len(s.Awaited()) == 4 })
 				sent := s.Stats().Responses
 				for _, e := range all {
@@ -91,8 +91,7 @@ func TestMove(t *testing.T) {
 					t.Error("the Envoy with one address was moved")
 				}
 
-				// All three come back to where they were each time: it is in vain, and
-				// done less and less.
+				// All three return each time, so that moves are useless and get rarer.
 				for _, stay := range []time.Duration{4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 32 * time.Minute, time.Hour, time.Hour} {
 					c.advance(stay - time.Second)
 					if n := s.Move(100); n != 0 {
@@ -114,8 +113,8 @@ func TestMove(t *testing.T) {
 	})
 }
 
-// TestMoveAgain: an Envoy that was elsewhere is moved again after a while; one that
-// tells of its requests is not; a server that ends moves all.
+// TestMoveAgain checks that an Envoy that was elsewhere is moved again after a while, that
+// one that sends samples is not, and that a server that shuts down moves all.
 func TestMoveAgain(t *testing.T) {
 	c := newClock()
 	s := start(t, xds.Options{Now: c.Now})
@@ -144,7 +143,7 @@ func TestMoveAgain(t *testing.T) {
 	}
 }
 
-// TestMoveWaitsForSwap: nobody is moved in the middle of a swap.
+// TestMoveWaitsForSwap checks that no Envoy is moved during a swap.
 func TestMoveWaitsForSwap(t *testing.T) {
 	c := newClock()
 	s := start(t, xds.Options{Now: c.Now})

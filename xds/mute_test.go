@@ -18,8 +18,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// mute is a client whose HTTP/2 is in order, pings and all, and that never
-// reads its stream: its window stays at 0.
+// mute is a client with correct HTTP/2, including pings, that never reads its stream: its
+// window stays at zero.
 type mute struct {
 	t      *testing.T
 	conn   net.Conn
@@ -64,7 +64,7 @@ func (m *mute) must(err error) {
 	}
 }
 
-// read answers what HTTP/2 wants answered.
+// read answers the frames that HTTP/2 requires an answer to.
 func (m *mute) read() error {
 	for {
 		f, err := m.framer.ReadFrame()
@@ -87,8 +87,8 @@ func (m *mute) read() error {
 	}
 }
 
-// ask sends a request. The test's goroutine is the only one that writes, but
-// for pings, which come half a minute apart.
+// ask sends a request. Only the test's goroutine writes, except for pings, which are half a
+// minute apart.
 func (m *mute) ask(r proto.Message) {
 	m.t.Helper()
 	b, err := proto.Marshal(r)
@@ -107,15 +107,14 @@ func (m *mute) askFor(isDelta bool, t swap.Type, nonce string) {
 	}
 }
 
-// big is what no window takes at once, clusters and listeners, and nothing of
-// it is as in another step.
+// big returns a publication with clusters and listeners that no window holds at once, and
+// that shares nothing with another step.
 func big(step int) string {
 	return fmt.Sprintf("listener web %d %d\nfilter hello v%d web\n", 9000+step, 9600+step, step)
 }
 
-// TestMute shows that a client that does not read stalls nobody, that what is
-// held for it does not grow, not even where it claims to have read, and that
-// it is cut in the end.
+// TestMute checks that a client that doesn't read delays no other, that what is held for it
+// doesn't grow, even if it claims to have read, and that it is disconnected in the end.
 func TestMute(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		c := newClock()
@@ -135,7 +134,7 @@ func TestMute(t *testing.T) {
 		for i := range 20 {
 			e.has(moduleOf("hello", fmt.Sprintf("v%d", i)))
 			s.publish(t, big(i))
-			for n := range 5 { // as nonces were, and as they are
+			for n := range 5 { // earlier nonces, and current ones
 				for _, f := range []string{"%d", "%d-0", "%d-00000000"} {
 					nonce := fmt.Sprintf(f, n)
 					m.askFor(delta, swap.Cluster, nonce)
@@ -169,6 +168,6 @@ func TestMute(t *testing.T) {
 			t.Fatal("it is not cut")
 		}
 		eventually(t, "gone", func() bool { n, _ := s.node("mute"); return !n.AwaySince.IsZero() })
-		s.settled(t, "a") // the other goes on
+		s.settled(t, "a") // the other continues
 	})
 }

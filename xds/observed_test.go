@@ -15,9 +15,9 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// observer is all that was observed, a line each.
+// observer records all observations, one a line.
 type observer struct {
-	fresh bool // who comes as new is told, too
+	fresh bool // also record new processes
 
 	mu    sync.Mutex
 	lines []string
@@ -43,8 +43,7 @@ func (o *observer) add(e xds.Observed) {
 	o.lines = append(o.lines, line)
 }
 
-// tells waits until all of want was told of a node, in this order and no more, and
-// forgets it.
+// tells waits until exactly want was observed of a node, in this order, and removes it.
 func (o *observer) tells(t *testing.T, node string, want ...string) {
 	t.Helper()
 	var got []string
@@ -75,7 +74,7 @@ func (o *observer) tells(t *testing.T, node string, want ...string) {
 	o.lines = slices.DeleteFunc(o.lines, func(line string) bool { return strings.Fields(line)[1] == node })
 }
 
-// logged is a log.
+// logged is a log that can be read while it is written.
 type logged struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -87,7 +86,7 @@ func (l *logged) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
-// of gives the lines with all of the words.
+// of returns the lines that contain all of the words.
 func (l *logged) of(words ...string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,7 +95,7 @@ func (l *logged) of(words ...string) []string {
 	})
 }
 
-// fresh makes an Envoy that has started, and nothing but modules.
+// fresh returns an Envoy that has just started, with modules only.
 func fresh(t *testing.T, id string, delta bool) *envoy {
 	e := newEnvoy(t, id, delta)
 	for _, v := range []string{"v1", "v2", "v3"} {
@@ -105,8 +104,8 @@ func fresh(t *testing.T, id string, delta bool) *envoy {
 	return e
 }
 
-// TestObserved: who comes and goes, starts anew, has all that it is to have, and
-// refuses what.
+// TestObserved checks the observations of an Envoy that connects, leaves, restarts, is up
+// to date, and rejects something.
 func TestObserved(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var o observer
@@ -117,30 +116,30 @@ func TestObserved(t *testing.T) {
 		e.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", `settled ""`)
 
-		// A change for it, and one that is none for it.
+		// A change for it, and one that doesn't concern it.
 		open := map[resource.Choice]string{"c": hello2, "c+d": hello2}
 		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c"})
 		o.tells(t, "a", `settled "c"`)
 		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c+d"})
 		o.tells(t, "a", `settled "c+d"`)
-		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c+d"}) // nothing new
+		s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c+d"}) // no difference for it
 		s.publishTo(t, hello2, nil, nil)
 		o.tells(t, "a", `settled ""`)
 
-		// It comes again, as it was.
+		// It reconnects, unchanged.
 		e.leave()
 		o.tells(t, "a", "gone")
 		e.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", `settled ""`)
 
-		// It starts anew.
+		// It restarts.
 		e.leave()
 		o.tells(t, "a", "gone")
 		e = fresh(t, "a", delta)
 		e.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", "restarted", `settled ""`)
 
-		// It starts hot: the one before is there for as long as it takes.
+		// It restarts hot: the old process stays for as long as that takes.
 		next := fresh(t, "a", delta)
 		next.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", `settled ""`)
@@ -148,13 +147,13 @@ func TestObserved(t *testing.T) {
 		next.leave()
 		o.tells(t, "a", "gone")
 
-		// It is back after long.
+		// It returns after a long time.
 		c.advance(20 * time.Minute)
 		e = fresh(t, "a", delta)
 		e.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", `settled ""`)
 
-		// It refuses a listener, again and again.
+		// It rejects a listener, repeatedly.
 		e.mu.Lock()
 		e.refuse = func(t swap.Type, name string) string {
 			if t == swap.Listener && name == "more" {
@@ -170,13 +169,13 @@ func TestObserved(t *testing.T) {
 		o.tells(t, "a")
 		s.publish(t, hello2)
 		o.tells(t, "a", `settled ""`)
-		s.publish(t, hello2+"listener more 9000 9001\n") // it is tried again
+		s.publish(t, hello2+"listener more 9000 9001\n") // it is sent again
 		o.tells(t, "a", "refused LDS more: more is bad")
 	})
 }
 
-// TestObservedRefusal: a filter that an Envoy refuses, whether it runs another
-// version or starts with it.
+// TestObservedRefusal checks the observation of a rejected filter, whether the Envoy runs
+// another version or starts with this one.
 func TestObservedRefusal(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var o observer
@@ -215,8 +214,8 @@ func TestObservedRefusal(t *testing.T) {
 	})
 }
 
-// TestObservedAcrossServers: an Envoy that has started anew while no server was
-// there is seen to have.
+// TestObservedAcrossServers checks that a restart of an Envoy is noticed although there was
+// no server at the time.
 func TestObservedAcrossServers(t *testing.T) {
 	var o observer
 	dir := t.TempDir()
@@ -244,7 +243,8 @@ func TestObservedAcrossServers(t *testing.T) {
 	o.tells(t, "other", "connected", "restarted", `settled ""`)
 }
 
-// TestSameID: two Envoys that say that they are one are told of; one with two streams is not.
+// TestSameID checks that two Envoys with one ID are logged, but not one Envoy with two
+// streams.
 func TestSameID(t *testing.T) {
 	var log logged
 	s := start(t, xds.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -262,8 +262,8 @@ func TestSameID(t *testing.T) {
 	}
 }
 
-// TestFresh: of an Envoy that comes with nothing, and was not here of late, that is
-// told: it may have been at another server.
+// TestFresh checks that an Envoy without resources that wasn't here recently is reported as
+// such: it may have been connected to another server.
 func TestFresh(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		o := observer{fresh: true}

@@ -18,14 +18,14 @@ import (
 	"wasmxds/xds/transport"
 )
 
-// TestDownloadsTellEachOnce: how often Envoys behind one address are told of a
-// download does not grow with the square of their number.
+// TestDownloadsTellEachOnce checks that the number of notifications about a download
+// doesn't grow with the square of the number of Envoys behind one address.
 func TestDownloadsTellEachOnce(t *testing.T) {
 	const envoys = 100
 	now := time.Unix(0, 0)
 	for name, test := range map[string]struct {
-		of   []swap.Progress // each by all, one after the other
-		told int             // at most, each
+		of   []swap.Progress // each by all Envoys, in turn
+		told int             // at most, for each
 	}{
 		"all at once":     {[]swap.Progress{swap.DownloadStarted, swap.DownloadDone}, 3},
 		"begun and ended": {nil, 6},
@@ -61,7 +61,7 @@ func TestDownloadsTellEachOnce(t *testing.T) {
 	}
 }
 
-// TestPeersForget: nothing is kept of who is gone.
+// TestPeersForget checks that nothing is kept of clients that have left.
 func TestPeersForget(t *testing.T) {
 	p := &peer{modules: map[string]*awaited{}}
 	c := &client{peer: p}
@@ -75,8 +75,8 @@ func TestPeersForget(t *testing.T) {
 	}
 }
 
-// BenchmarkDownloadsOfOneAddress is the download of one module by many Envoys
-// behind one address, each seen to begin and to end.
+// BenchmarkDownloadsOfOneAddress reports the beginning and end of downloads of one module
+// by many Envoys behind one address.
 func BenchmarkDownloadsOfOneAddress(b *testing.B) {
 	for _, envoys := range []int{10, 100, 1000} {
 		b.Run(fmt.Sprint(envoys), func(b *testing.B) {
@@ -102,8 +102,8 @@ type discard struct{ transport.Stream }
 
 func (discard) Send(...[]byte) error { return nil }
 
-// awaitingServer has Envoys behind one address that were all told to fetch one
-// module.
+// awaitingServer returns a server with Envoys behind one address that all should download
+// one module.
 func awaitingServer(b *testing.B, envoys int) (*Server, string) {
 	s := New(Options{})
 	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
@@ -130,8 +130,9 @@ func awaitingServer(b *testing.B, envoys int) (*Server, string) {
 	return s, sha
 }
 
-// TestOwnDownloadEnds: who was told of a beginning as its own is told of the end,
-// also if another at its address has begun to wait meanwhile.
+// TestOwnDownloadEnds checks that a client that was notified of the beginning of its own
+// download is also notified of the end, even if another at its address has begun to wait
+// meanwhile.
 func TestOwnDownloadEnds(t *testing.T) {
 	for _, end := range []swap.Progress{swap.DownloadDone, swap.DownloadAborted} {
 		p := &peer{modules: map[string]*awaited{}}

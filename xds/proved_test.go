@@ -14,9 +14,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestLastThatRan: an Envoy that comes while it refuses the newest version gets
-// the last that others run and that it takes itself, and the newest once that
-// is mended.
+// TestLastThatRan checks that a new Envoy that rejects the newest version gets the last one
+// that others have run and that it accepts, and the newest when that is repaired.
 func TestLastThatRan(t *testing.T) {
 	const hello3 = "listener web\nfilter hello v3 web\nfilter other v1 web\n"
 	const hello4 = "listener web\nfilter hello v4 web\nfilter other v1 web\n"
@@ -36,7 +35,7 @@ func TestLastThatRan(t *testing.T) {
 		}
 		v3 := s.version(t, "a", "hello")
 
-		// Another server knows it from the folder.
+		// Another server reads it from the directory.
 		eventually(t, "three versions of hello and one of other kept", func() bool { return kept(t, process) == "1 3" })
 		s.end()
 		a.leave()
@@ -47,7 +46,7 @@ func TestLastThatRan(t *testing.T) {
 			t.Errorf("the modules %q are needed, not that of hello's v1", needed)
 		}
 
-		b := newEnvoy(t, "b", delta) // has neither, and is seen to fetch both in vain
+		b := newEnvoy(t, "b", delta) // has neither, and downloads both in vain
 		b.has(moduleOf("hello", "v1"), moduleOf("other", "v1"))
 		b.connect(s.dial(t, "127.0.0.2"))
 		eventually(t, "b runs hello in v1", func() bool {
@@ -80,7 +79,7 @@ func TestLastThatRan(t *testing.T) {
 	})
 }
 
-// kept tells how many versions are kept of each filter.
+// kept returns how many versions are kept of each filter.
 func kept(t *testing.T, p *statetest.Process) string {
 	t.Helper()
 	var counts []string
@@ -95,7 +94,7 @@ func kept(t *testing.T, p *statetest.Process) string {
 	return strings.Join(counts, " ")
 }
 
-// version is what a node runs of a filter; "": nothing.
+// version returns the version of a filter that a node runs, or "".
 func (s *scene) version(t *testing.T, node, filter string) string {
 	t.Helper()
 	n, _ := s.node(node)

@@ -16,8 +16,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestEndedIsToldLast: of a stream that ends while something is published nothing is
-// told once it has ended.
+// TestEndedIsToldLast checks that a stream that ends during a publication causes no
+// observation after its end.
 func TestEndedIsToldLast(t *testing.T) {
 	var told []Observation
 	s := New(Options{Observe: func(o Observed) { told = append(told, o.What) }})
@@ -47,9 +47,8 @@ func TestEndedIsToldLast(t *testing.T) {
 	}
 }
 
-// BenchmarkFanOut publishes to ten thousand Envoys what changes nothing for them, as
-// most of what is published to most: with no choices, and with a fifth of the
-// Envoys in a change.
+// BenchmarkFanOut publishes to ten thousand Envoys what changes nothing for them, as is
+// usual: without choices, and with a fifth of the Envoys in a change.
 func BenchmarkFanOut(b *testing.B) {
 	const envoys = 10_000
 	for _, open := range []bool{false, true} {
@@ -101,7 +100,7 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// fanOutSet has a filter for the nodes of the benchmark and one for others.
+// fanOutSet returns a set with a filter for the nodes of the benchmark and one for others.
 func fanOutSet(here, elsewhere string) *module.Set {
 	set := new(module.Set)
 	for _, f := range [][3]string{{"elsewhere", elsewhere, "test"}, {"here", here, "prod"}} {

@@ -20,8 +20,8 @@ import (
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// TestNACKMakesNoLoop counts what is sent while the clock stands still, and
-// when it goes on.
+// TestNACKMakesNoLoop counts the pushes after a NACK, while the clock stands still and when
+// it advances.
 func TestNACKMakesNoLoop(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		c := newClock()
@@ -44,7 +44,7 @@ func TestNACKMakesNoLoop(t *testing.T) {
 			t.Errorf("the NACK is told as %+v, want %+v", got, want)
 		}
 		for i := range 3 {
-			// Longer than the first back-offs: with the clock at rest, nothing.
+			// For longer than the first back-offs: with the clock stopped, nothing.
 			select {
 			case line := <-e.events:
 				t.Fatalf("sent %q again at once", line)
@@ -112,7 +112,7 @@ func TestRefusedStreams(t *testing.T) {
 	}
 }
 
-// asked sends all on a new stream and gives what it ends with.
+// asked sends all requests on a new stream, and returns the error that it ends with.
 func (s *scene) asked(t *testing.T, delta bool, asks []*ask) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), within)
@@ -120,7 +120,7 @@ func (s *scene) asked(t *testing.T, delta bool, asks []*ask) error {
 	st, err := open(ctx, s.dial(t, ""), delta)
 	for _, a := range asks {
 		if err == nil {
-			_ = st.Send(a) // Recv tells better why it failed
+			_ = st.Send(a) // Recv returns the better error
 		}
 	}
 	for err == nil {

@@ -44,7 +44,7 @@ func TestNotProtobuf(t *testing.T) {
 	}
 }
 
-// TestLongNACK: of what an Envoy says is wrong, some is kept.
+// TestLongNACK checks that a long error message is truncated.
 func TestLongNACK(t *testing.T) {
 	r := request{}
 	err := r.decode(marshal(t, &discoveryv3.DiscoveryRequest{ErrorDetail: &statuspb.Status{Message: "a" + strings.Repeat("ä", maxLength)}}))
@@ -53,7 +53,8 @@ func TestLongNACK(t *testing.T) {
 	}
 }
 
-// TestEnvoyVersion: an Envoy tells its version as numbers, others as they like.
+// TestEnvoyVersion checks that an Envoy's version is read from numbers, and that of other
+// clients as they write it.
 func TestEnvoyVersion(t *testing.T) {
 	for _, c := range []struct {
 		node *corev3.Node
@@ -105,15 +106,15 @@ func marshal(t testing.TB, m proto.Message) []byte {
 	return b
 }
 
-// TestNamesAreRecalled: names are the same whether or not they were asked for
-// before, and what was asked for before stays as it was.
+// TestNamesAreRecalled checks that reused lists of names are equal to the requested ones,
+// and that earlier lists stay unchanged.
 func TestNamesAreRecalled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	c := &client{machine: swap.New(swap.Options{Interner: swap.NewInterner(), Snapshot: new(resource.Snapshot)})}
 	var lists, copies [][]string
 	for range 2000 {
 		var names []string
-		if len(lists) > 0 && rng.IntN(4) > 0 { // like one before, but for its end
+		if len(lists) > 0 && rng.IntN(4) > 0 { // like an earlier one, except for its end
 			last := lists[len(lists)-1-rng.IntN(min(3, len(lists)))]
 			names = slices.Clone(last[:rng.IntN(len(last)+1)])
 		}
@@ -141,7 +142,7 @@ func TestNamesAreRecalled(t *testing.T) {
 	}
 }
 
-// TestNamespace: an Envoy's namespace is what NAMESPACE says, and no label.
+// TestNamespace checks that an Envoy's namespace is that in NAMESPACE, and isn't a label.
 func TestNamespace(t *testing.T) {
 	for _, c := range []struct {
 		meta map[string]any
@@ -163,8 +164,8 @@ func TestNamespace(t *testing.T) {
 	}
 }
 
-// FuzzRequest: what protobuf reads is read the same, within the limits, and
-// nothing else does harm.
+// FuzzRequest checks that requests are decoded as protobuf decodes them, within the limits,
+// and that no other input does harm.
 func FuzzRequest(f *testing.F) {
 	labelled, err := structpb.NewStruct(map[string]any{
 		"LABELS": map[string]any{"app": "a"}, "labels": map[string]any{"b": "c", "n": 1.0},
@@ -184,7 +185,7 @@ func FuzzRequest(f *testing.F) {
 		b := marshal(f, m)
 		for _, delta := range []bool{false, true} {
 			f.Add(b, delta)
-			f.Add(append(b, b...), delta) // a field that comes twice is merged
+			f.Add(append(b, b...), delta) // a field that occurs twice is merged
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, delta bool) {
@@ -195,7 +196,7 @@ func FuzzRequest(f *testing.F) {
 		}
 		want, ok := asProtobuf(b, delta)
 		if !ok {
-			return // it is stricter: about UTF-8, and in fields that are not looked at
+			return // it is stricter: about UTF-8, and in fields that are not read here
 		}
 		if err != nil {
 			t.Fatalf("%x is a message: %v", b, err)
@@ -216,7 +217,7 @@ func FuzzRequest(f *testing.F) {
 
 func sameError(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }
 
-// asProtobuf reads a request as protobuf does.
+// asProtobuf decodes a request with protobuf.
 func asProtobuf(b []byte, delta bool) (r request, ok bool) {
 	r.delta = delta
 	var sender *corev3.Node

@@ -12,10 +12,9 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestListenerIsKeptAcrossServers: a listener changes while no server is there,
-// and its new filter has to be fetched first. Meanwhile a state-of-the-world
-// Envoy is to keep the old one, which the next server knows from the state
-// alone.
+// TestListenerIsKeptAcrossServers changes a listener while there is no server. Its new
+// filter must be downloaded first. Meanwhile a state-of-the-world Envoy must keep the old
+// listener, which the next server knows only from the state.
 func TestListenerIsKeptAcrossServers(t *testing.T) {
 	transports(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -50,14 +49,14 @@ func TestListenerIsKeptAcrossServers(t *testing.T) {
 	})
 }
 
-// isSecondSlot tells whether a name is that of a listener's second slot.
+// isSecondSlot reports whether a name is that of a listener's second slot.
 func isSecondSlot(name string) bool {
 	_, id, own := resource.SlotOf(name)
 	return own && strings.HasSuffix(name, id+"/1")
 }
 
-// TestStableListenerStays: what an Envoy has is kept, however long ago it was
-// sent.
+// TestStableListenerStays checks that the bytes that an Envoy has are kept, however long
+// ago they were sent.
 func TestStableListenerStays(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	process := statetest.Start(t, dir)

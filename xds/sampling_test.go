@@ -15,8 +15,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestSample: an Envoy is told of how many requests it is to tell, and so is one
-// that starts anew; another is not.
+// TestSample checks that an Envoy is sent its sampling rate, also after a restart, and that
+// another isn't.
 func TestSample(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -39,8 +39,8 @@ func TestSample(t *testing.T) {
 	})
 }
 
-// TestUnable: of an Envoy that runs what it is to have it is told whether it can be told
-// to sample.
+// TestUnable checks that the observation of an up-to-date Envoy says whether it can get a
+// sampling rate.
 func TestUnable(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		var mu sync.Mutex
@@ -64,7 +64,7 @@ func TestUnable(t *testing.T) {
 	})
 }
 
-// runtimeStream is an Envoy that has asked for its runtime, and for nothing else.
+// runtimeStream is the stream of an Envoy that subscribes to its runtime only.
 type runtimeStream struct{ stream }
 
 func askRuntime(t *testing.T, s *scene, node string, delta bool) runtimeStream {
@@ -87,7 +87,7 @@ func (r runtimeStream) ask(t *testing.T, a *ask) {
 	}
 }
 
-// told takes the next response, which is to tell of a rate, and ACKs it.
+// told reads the next response, which must contain a rate, and ACKs it.
 func (r runtimeStream) told(t *testing.T, rate float64) {
 	t.Helper()
 	got, err := r.Recv()

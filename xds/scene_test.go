@@ -29,10 +29,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// within bounds every wait of these tests. It is reached only where they fail.
+// within limits every wait of these tests. It is reached only if they fail.
 const within = time.Minute
 
-// clock is a time that goes on only as it is told to.
+// clock is a clock that tests advance.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -56,22 +56,22 @@ func (c *clock) advance(d time.Duration) {
 type scene struct {
 	*xds.Server
 	addr string
-	end  func() // ends Run; waits for it
+	end  func() // ends Run, and waits for it
 
 	catalog *resource.Catalog
 }
 
-// stopping is what a Server's streams are served by.
+// stopping serves a Server's streams.
 type stopping interface {
 	Serve(net.Listener) error
 	GracefulStop()
 	Stop()
 }
 
-// overH2 tells by a test's name which transport it is for.
+// overH2 reports, from a test's name, whether it is for transport h2.
 func overH2(t testing.TB) bool { return strings.Contains(t.Name(), "over_h2") }
 
-// transports runs a test on each transport.
+// transports runs a test with each transport.
 func transports(t *testing.T, test func(t *testing.T)) {
 	t.Run("over grpc", test)
 	t.Run("over h2", test)
@@ -139,7 +139,7 @@ func compile(t testing.TB, prev *resource.Catalog, text string) *resource.Catalo
 	return c
 }
 
-// setOf is what the words of publish say.
+// setOf parses the words of publish.
 func setOf(t testing.TB, text string) (*module.Set, resource.Options) {
 	t.Helper()
 	set, o := &module.Set{}, resource.Options{ModulesURL: "http://127.0.0.1:18001"}
@@ -196,13 +196,13 @@ func filter(name, version string, in []string) *module.Filter {
 		Module: module.Info{SHA256: moduleOf(name, version), Size: 1000, ABI: "0.2.1"}}
 }
 
-// moduleOf is the SHA-256 of a filter's module.
+// moduleOf returns the SHA-256 of a filter's module.
 func moduleOf(name, version string) string {
 	sum := sha256.Sum256([]byte(name + "-" + version))
 	return hex.EncodeToString(sum[:])
 }
 
-// eventually polls until ok, and says at the deadline what was not so.
+// eventually polls until ok returns true. At the deadline it fails with what.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(within); !ok(); time.Sleep(5 * time.Millisecond) {
@@ -212,7 +212,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// node finds a connected node.
+// node returns a connected node.
 func (s *scene) node(id string) (xds.NodeStatus, bool) {
 	nodes, _ := s.Nodes("", 0)
 	for _, n := range nodes {
@@ -223,7 +223,7 @@ func (s *scene) node(id string) (xds.NodeStatus, bool) {
 	return xds.NodeStatus{}, false
 }
 
-// dial connects from an address of the loopback; "": any.
+// dial connects from an address of the loopback, or from any if that is "".
 func (s *scene) dial(t testing.TB, from string, opts ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
 	dialer := net.Dialer{}

@@ -25,7 +25,7 @@ func sentListener(name, content string, slots ...string) *resource.Listener {
 	}}
 }
 
-// keep keeps listeners as a server does, at a time.
+// keep stores listeners as a server does, at a time.
 func keep(t *testing.T, p *statetest.Process, at time.Time, listeners ...*resource.Listener) {
 	t.Helper()
 	a := archiveAt(p, at)
@@ -37,7 +37,7 @@ func keep(t *testing.T, p *statetest.Process, at time.Time, listeners ...*resour
 	}
 }
 
-// archiveAt is the archive of a server that starts at that time.
+// archiveAt returns the archive of a server that starts at that time.
 func archiveAt(p *statetest.Process, at time.Time) *sentListeners {
 	return newSentListeners(p.View("listeners/"), func() time.Time { return at })
 }
@@ -112,8 +112,9 @@ func TestSentListenersForgetsWhatIsOld(t *testing.T) {
 	}
 }
 
-// TestSentListenersIsBounded: those go that were used longest ago, here in the run of one
-// server. What was noted of late is not written again.
+// TestSentListenersIsBounded checks that the least recently used listeners are removed,
+// here during the run of one server, and that what was recorded recently isn't written
+// again.
 func TestSentListenersIsBounded(t *testing.T) {
 	p := statetest.Start(t, t.TempDir())
 	now := noon
@@ -140,7 +141,7 @@ func TestSentListenersIsBounded(t *testing.T) {
 	}
 }
 
-// TestFlush: what was put when the server ends is written.
+// TestFlush checks that what was put before the server ends is written.
 func TestFlush(t *testing.T) {
 	dir := t.TempDir()
 	first := statetest.Start(t, dir)
@@ -168,7 +169,7 @@ func TestFlush(t *testing.T) {
 	}
 }
 
-// provedFilter is one that has run.
+// provedFilter returns a filter that has run.
 func provedFilter(t *testing.T) *resource.Filter {
 	d := &definition.Filter{Name: "hello", OnFailure: definition.Closed, Module: definition.Module{Fetch: definition.Mirror}}
 	set := &module.Set{Filters: []*module.Filter{{Definition: d, Wanted: d, State: module.Good, Module: module.Info{SHA256: strings.Repeat("a", 64)}}}}
@@ -179,7 +180,8 @@ func provedFilter(t *testing.T) *resource.Filter {
 	return c.Filter("hello")
 }
 
-// TestLeftIsBounded: who went away last is remembered, however many did.
+// TestLeftIsBounded checks that the nodes that left last are remembered, however many have
+// left.
 func TestLeftIsBounded(t *testing.T) {
 	now := time.Unix(0, 0)
 	s := New(Options{Now: func() time.Time { return now }})
@@ -196,7 +198,8 @@ func TestLeftIsBounded(t *testing.T) {
 	}
 }
 
-// leftOver is what a stream leaves whose Envoy dropped a route and said no more.
+// leftOver returns what remains of a stream whose Envoy dropped a route and sent nothing
+// more.
 func leftOver(t *testing.T) swap.Left {
 	r, err := resource.New(resource.RouteType, "r", &routev3.RouteConfiguration{Name: "r"})
 	if err != nil {

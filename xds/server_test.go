@@ -11,7 +11,7 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// both runs a test in both protocols and on both transports, along with others.
+// both runs a test with both protocols and both transports, in parallel with others.
 func both(t *testing.T, test func(t *testing.T, delta bool)) {
 	t.Parallel()
 	for name, delta := range map[string]bool{"sotw": false, "delta": true, "sotw over h2": false, "delta over h2": true} {
@@ -34,7 +34,7 @@ filter hello v2 web
 filter other v1 web
 `
 
-// up brings an Envoy that has its modules to what hello1 says.
+// up connects an Envoy that has its modules, and waits until it has what hello1 describes.
 func (s *scene) up(t *testing.T, id string, delta bool) *envoy {
 	t.Helper()
 	e := newEnvoy(t, id, delta)
@@ -45,7 +45,7 @@ func (s *scene) up(t *testing.T, id string, delta bool) *envoy {
 	return e
 }
 
-// settled waits until a node runs all that it is to run.
+// settled waits until a node runs all that it should.
 func (s *scene) settled(t *testing.T, id string) {
 	t.Helper()
 	eventually(t, id+" runs all", func() bool {
@@ -99,7 +99,7 @@ func TestChangeReachesOnlyItsFilter(t *testing.T) {
 		s.publish(t, hello2)
 		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 		s.settled(t, "a")
-		s.publish(t, hello1) // whatever else was on its way would come before this
+		s.publish(t, hello1) // anything else on its way would arrive before this
 		e.expect("ECDS primer/hello", "ECDS web#0=hello")
 	})
 }
@@ -129,9 +129,9 @@ func TestSwappedIsTold(t *testing.T) {
 	})
 }
 
-// TestSpares: filters come and go, and routes change, by what the listener's
-// slots hold and its routes are. The listener stays as it is, on this server and
-// on the next.
+// TestSpares checks that filters are added and removed, and routes changed, through the
+// listener's slots and routes. The listener itself stays unchanged, on this server and on
+// the next.
 func TestSpares(t *testing.T) {
 	both(t, func(t *testing.T, delta bool) {
 		s := start(t, xds.Options{})
@@ -140,7 +140,7 @@ func TestSpares(t *testing.T) {
 		n, _ := s.node("a")
 		web := n.Listeners[0].Running
 		primer, added, gone := "LDS primer", "CDS 127.0.0.1:9001", "CDS -127.0.0.1:9000"
-		if !delta { // each response has all
+		if !delta { // each response contains all
 			primer = "LDS primer web"
 			added, gone = "CDS 127.0.0.1:9000 127.0.0.1:9001 wasmxds-modules", "CDS 127.0.0.1:9001 wasmxds-modules"
 		}
@@ -167,7 +167,7 @@ func TestReconnectWithAllOfIt(t *testing.T) {
 		first := start(t, xds.Options{})
 		first.publish(t, hello1)
 		second := start(t, xds.Options{})
-		second.publish(t, hello1) // compiled anew: the same content, the same versions
+		second.publish(t, hello1) // compiled again: the same content, the same versions
 		e := first.up(t, "a", delta)
 		for _, s := range []*scene{first, second} {
 			e.leave()
@@ -175,7 +175,7 @@ func TestReconnectWithAllOfIt(t *testing.T) {
 			s.settled(t, "a")
 			e.has(moduleOf("other", "v2"))
 			s.publish(t, "listener web\nfilter hello v1 web\nfilter other v2 web")
-			e.expect("ECDS primer/other", "ECDS web#1=other") // nothing came before it
+			e.expect("ECDS primer/other", "ECDS web#1=other") // nothing arrived before it
 			s.publish(t, hello1)
 			e.expect("ECDS primer/other", "ECDS web#1=other")
 			s.settled(t, "a")
@@ -189,7 +189,7 @@ func TestRunEndsStreams(t *testing.T) {
 		unpublished := start(t, xds.Options{})
 		s.publish(t, hello1)
 		e := s.up(t, "a", delta)
-		waiting := newEnvoy(t, "waiting", delta) // for something to be published
+		waiting := newEnvoy(t, "waiting", delta) // for the first publication
 		waiting.connect(unpublished.dial(t, ""))
 		for _, s := range []*scene{s, unpublished} {
 			s.end()
