@@ -61,6 +61,9 @@ func TestScripts(t *testing.T) {
 // x-test: VALUE.
 func makeModule(ts *testscript.TestScript, _ bool, args []string) {
 	f := wasmtest.Filter{Header: "x-test", Value: args[1]}
+	if len(args) > 2 {
+		f.Counts = args[2]
+	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), f.Module(), 0o644))
 }
 

@@ -46,6 +46,7 @@ const tryExample = `  xds-server try greet.wasm --config '{"header": "x-greet"}'
 type tryFlags struct {
 	filter  string
 	config  string
+	rootID  string
 	with    string
 	watch   bool
 	verbose bool
@@ -73,6 +74,7 @@ func newTry() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.filter, "filter", "", "`name` of the filter, if there are several; for MODULE.wasm, the name that its FilterTests use (default its file name)")
+	flags.StringVar(&f.rootID, "root-id", "", "`name` that MODULE.wasm registers its plugin under (rootID); modules in C++ and AssemblyScript often have one")
 	flags.StringVar(&f.config, "config", "", "plugin configuration `text` of MODULE.wasm, or @FILE to read it from a file")
 	flags.StringVar(&f.with, "with", "", "`module` file of another version of the filter to compare with")
 	flags.BoolVar(&f.watch, "watch", false, "run again when a file changes")

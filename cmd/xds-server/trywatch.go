@@ -82,9 +82,9 @@ func (w *watch) stamps() map[string]stamp {
 			for _, module := range w.modulesIn(name, all[name]) {
 				add(module)
 			}
-			beside, _ := filepath.Glob(filepath.Join(filepath.Dir(name), "*")) // as configFrom names them
+			beside, _ := os.ReadDir(filepath.Dir(name)) // as configFrom names them; none where it is gone
 			for _, other := range beside[:min(len(beside), 1000)] {
-				add(other)
+				add(filepath.Join(filepath.Dir(name), other.Name()))
 			}
 		}
 	}

@@ -16,7 +16,10 @@ import (
 // TestTryWatch: what is tried is tried again within a second of each change of a file that it is
 // made of, and else not.
 func TestTryWatch(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "a[b") // a name, not a pattern
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	put := func(name, text string) {
 		t.Helper()
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {

@@ -110,6 +110,9 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 	if f.config != "" && len(modules) == 0 {
 		return nil, errors.New("--config applies to a module; a definition has its own configuration")
 	}
+	if f.rootID != "" && len(modules) == 0 {
+		return nil, errors.New("--root-id is for a module; a definition has its rootID")
+	}
 	paths := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return filepath.Ext(a) == ".wasm" })
 	names, err := definitionsOf(paths, f.origins.roots)
 	if err != nil {
@@ -164,6 +167,9 @@ func (f *tryFlags) definitionOf(path string) (*definition.File, error) {
 	document := map[string]any{"kind": "WasmFilter", "name": name, "module": map[string]any{"url": absolute(path)}}
 	if config != "" {
 		document["config"] = config
+	}
+	if f.rootID != "" {
+		document["rootID"] = f.rootID
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -235,5 +241,14 @@ func (w *workshop) with(s *subject, path string) (*subject, error) {
 	}
 	other := *s
 	other.Module = info
+	if s.Filter.AllowComputed {
+		wants, err := w.store.Wants(info.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		filter := *s.Filter
+		filter.Allow = wants.All()
+		other.Filter = &filter
+	}
 	return &other, nil
 }

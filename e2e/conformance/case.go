@@ -13,6 +13,8 @@ type Case struct {
 	Differs    string // why the host does not do as Envoy; "": it does
 
 	Module   []byte
+	Foreign  bool   // the module is a file, which somebody else made
+	RootID   string // of the plugin
 	Policy   string // of a plugin that fails: fail_closed, fail_open, fail_reload
 	Config   string // of the plugin
 	VMConfig string

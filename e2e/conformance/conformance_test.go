@@ -24,6 +24,7 @@ var (
 	every  = flag.Bool("all", false, "play the cases with each Envoy, not only the newest")
 	apart  = flag.Bool("apart", false, "play each case with an Envoy of its own, to find those that end it")
 	keep   = flag.String("keep", "", "write the log of the last Envoy to this `file`")
+	folder = flag.String("cases", "testdata", "play the cases of this `folder`")
 	only   = flag.String("case", "", "play `name` alone")
 )
 
@@ -38,7 +39,7 @@ func TestEnvoy(t *testing.T) {
 	}
 	for i, envoy := range envoys {
 		t.Run(envoy.Version, func(t *testing.T) {
-			cases, err := Cases("testdata")
+			cases, err := Cases(*folder)
 			must(t, err)
 			newest := i == len(envoys)-1
 			version := envoy.Version
@@ -68,7 +69,7 @@ func TestEnvoy(t *testing.T) {
 				}
 			}
 			if *update {
-				must(t, rewrite("testdata", cases))
+				must(t, rewrite(*folder, cases))
 			}
 		})
 	}

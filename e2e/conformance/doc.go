@@ -22,6 +22,21 @@
 //
 //	go test ./e2e/conformance -update
 //
+// The cases of another folder may play modules of other SDKs, which are files
+// there, with the names that they have for their root context and clusters:
+//
+//	== headers
+//	module headers.wasm
+//	root add_header
+//	callout web_service 200
+//	request GET /path
+//	----
+//
+// Envoy and the host play them with
+//
+//	go test ./e2e/conformance -run TestEnvoy -cases DIR -update
+//	go test ./module/dryrun -run TestConformance -cases DIR
+//
 // A case in which the host differs says so with its reason, in a line "differs
 // …"; of those the table in docs/testing-filters.md is made.
 package conformance

@@ -91,7 +91,7 @@ func cluster(name string, port int, http2 bool) object {
 // plugin is the configuration of the filter.
 func (c *Case) plugin() object {
 	text := func(s string) object { return typed("google.protobuf.StringValue", object{"value": s}) }
-	p := object{"name": c.Name, "root_id": "root", "failure_policy": strings.ToUpper(cmp.Or(c.Policy, "fail_closed")),
+	p := object{"name": c.Name, "root_id": c.RootID, "failure_policy": strings.ToUpper(cmp.Or(c.Policy, "fail_closed")),
 		"configuration": text(c.Config),
 		"vm_config": object{"vm_id": c.Name, "runtime": "envoy.wasm.runtime.v8", "configuration": text(c.VMConfig),
 			"code": object{"local": object{"inline_bytes": base64.StdEncoding.EncodeToString(c.Module)}}}}
@@ -170,6 +170,7 @@ func worker(pid int) (string, error) {
 	return "", fmt.Errorf("process %d has no thread wrk:worker_0", pid)
 }
 
+var anyLine = regexp.MustCompile(`^\d+ \w+ `)
 var logLine = regexp.MustCompile(`^(\d+) (\w+) wasm log (?:\S+ ){0,2}(\S+?): (.*)$`)
 
 // logged gives what the modules logged in a thread, by case.
@@ -179,10 +180,18 @@ func logged(path, thread string) (map[string][]Line, error) {
 		return nil, err
 	}
 	all := map[string][]Line{}
+	of := "" // whose line goes on
 	for line := range strings.Lines(string(b)) {
-		m := logLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
-		if m != nil && m[1] == thread {
-			all[m[3]] = append(all[m[3]], Line{m[2], m[4]})
+		line = strings.TrimSuffix(line, "\n")
+		switch m := logLine.FindStringSubmatch(line); {
+		case m != nil && m[1] == thread:
+			of = m[3]
+			all[of] = append(all[of], Line{m[2], m[4]})
+		case of != "" && !anyLine.MatchString(line):
+			last := &all[of][len(all[of])-1]
+			last.Text += "\n" + line
+		default:
+			of = ""
 		}
 	}
 	return all, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -90,8 +91,15 @@ func (c *Case) line(l Line, seen ids) string {
 		s := c.steps[n]
 		return fmt.Sprintf("  %s = %s%s\n", s.text, status(words[1]), s.given(words[2:], seen))
 	}
-	return fmt.Sprintf("  %s: %s\n", l.Level, short(l.Text))
+	text := l.Text
+	if c.Foreign { // it may log whole messages
+		text = changing.ReplaceAllString(text, "$1…")
+	}
+	return fmt.Sprintf("  %s: %s\n", l.Level, short(text))
 }
+
+// changing are the values of headers that are others each time, in a line.
+var changing = regexp.MustCompile(`(x-envoy-upstream-service-time\W+(?:value: )?)\d+|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // ids are numbers that a process gives out, by the order in which they came.
 type ids map[string]int

@@ -26,7 +26,7 @@ func Cases(dir string) ([]*Case, error) {
 		if err != nil {
 			return nil, err
 		}
-		cases, err := parse(file, string(b))
+		cases, err := parse(dir, file, string(b))
 		if err != nil {
 			return nil, err
 		}
@@ -40,7 +40,7 @@ func Cases(dir string) ([]*Case, error) {
 	return all, nil
 }
 
-func parse(file, text string) ([]*Case, error) {
+func parse(dir, file, text string) ([]*Case, error) {
 	var all []*Case
 	var c *Case
 	section := "input"
@@ -49,7 +49,7 @@ func parse(file, text string) ([]*Case, error) {
 		version, ends := strings.CutPrefix(line, "----")
 		switch {
 		case begins:
-			c = &Case{File: file, Name: name, Line: i + 1, want: map[string]string{}, steps: map[int]step{}}
+			c = &Case{File: file, Name: name, Line: i + 1, RootID: "root", want: map[string]string{}, steps: map[int]step{}}
 			all = append(all, c)
 			section = "input"
 		case c == nil:
@@ -69,13 +69,16 @@ func parse(file, text string) ([]*Case, error) {
 		for version := range c.want {
 			c.want[version] = strings.TrimRight(c.want[version], "\n") + "\n"
 		}
-		r := reader{c: c}
+		r := reader{c: c, dir: dir}
 		for i, line := range c.input {
 			if err := r.line(line); err != nil {
 				return nil, fmt.Errorf("%s:%d: %w", file, c.Line+1+i, err)
 			}
 		}
 		c.frame()
+		if c.Foreign {
+			continue
+		}
 		var err error
 		if c.Module, err = r.script.Module(); err != nil {
 			return nil, fmt.Errorf("%s:%d: %s: %w", file, c.Line, c.Name, err)
@@ -97,6 +100,7 @@ func (c *Case) frame() {
 // reader reads the lines of a case.
 type reader struct {
 	c       *Case
+	dir     string
 	script  wasmtest.Script
 	message *Message // the newest
 	actions bool     // what is indented are those of a connection
@@ -126,6 +130,11 @@ func (r *reader) begin(word, rest string) (err error) {
 	r.message, r.actions = nil, false
 	c := r.c
 	switch word {
+	case "module":
+		c.Foreign = true
+		c.Module, err = os.ReadFile(filepath.Join(r.dir, rest))
+	case "root":
+		c.RootID = rest
 	case "differs":
 		c.Differs = rest
 	case "abi":
@@ -189,7 +198,11 @@ func (r *reader) callout(words []string) (err error) {
 	if len(words) < 2 {
 		return fmt.Errorf("callout CLUSTER STATUS|reset|hang [after DURATION]")
 	}
-	k := Callout{Cluster: r.c.Name + "." + words[0], Reset: words[1] == "reset", Hang: words[1] == "hang"}
+	cluster := r.c.Name + "." + words[0]
+	if r.c.Foreign { // its clusters have the names that it has for them
+		cluster = words[0]
+	}
+	k := Callout{Cluster: cluster, Reset: words[1] == "reset", Hang: words[1] == "hang"}
 	k.Headers = [][2]string{{":status", words[1]}}
 	if len(words) == 4 && words[2] == "after" {
 		k.After, err = time.ParseDuration(words[3])

@@ -2,7 +2,9 @@ package dryrun
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"slices"
 	"strconv"
@@ -17,10 +19,12 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
+var folder = flag.String("cases", "../../e2e/conformance/testdata", "play the cases of this `folder`")
+
 // TestConformance plays the cases of e2e/conformance through the host here, and
 // compares what comes out with what came out of a real Envoy.
 func TestConformance(t *testing.T) {
-	cases, err := conformance.Cases("../../e2e/conformance/testdata")
+	cases, err := conformance.Cases(*folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,9 +59,9 @@ func (r *runner) outcome(t *testing.T, c *conformance.Case) conformance.Outcome 
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	o := conformance.Outcome{Log: logOf(played.Start)}
+	o := conformance.Outcome{Log: logOf(c, played.Start)}
 	for i, s := range played.Streams {
-		o.Log = append(o.Log, logOf(s.Record)...)
+		o.Log = append(o.Log, logOf(c, s.Record)...)
 		ends := slices.ContainsFunc(c.Streams[i].Connection, func(a conformance.Action) bool { return a.Close })
 		o.Streams = append(o.Streams, passedOf(s, ends))
 		for _, call := range s.Calls {
@@ -87,7 +91,7 @@ func playOf(c *conformance.Case, info module.Info) Play {
 	policy := map[string]definition.OnFailure{"fail_open": definition.Open, "fail_reload": definition.Reload}[c.Policy]
 	p := Play{
 		Module: info, Ticks: 10,
-		Filter: &definition.Filter{Name: c.Name, RootID: "root", VMID: c.Name, Config: text(c.Config), VMConfig: text(c.VMConfig),
+		Filter: &definition.Filter{Name: c.Name, RootID: c.RootID, VMID: c.Name, Config: text(c.Config), VMConfig: text(c.VMConfig),
 			OnFailure: policy, Allow: c.Allow, AllowComputed: c.Allow != nil, Place: definition.Place{Network: c.Network}},
 		Properties: map[string]any{
 			"xds.node":       map[string]any{"id": "conformance", "cluster": "test", "metadata": map[string]any{"tier": "edge"}},
@@ -126,8 +130,14 @@ func calloutOf(k conformance.Callout) stream.Callout {
 		out.After = 1 << 40
 	}
 	grpc := slices.Contains(k.Headers, [2]string{"content-type", "application/grpc"})
-	if grpc && len(out.Body) >= 5 {
-		out.Body = out.Body[5:]
+	if frames := out.Body; grpc && len(frames) >= 5 {
+		out.Body = nil
+		for len(frames) >= 5 {
+			end := min(5+int(binary.BigEndian.Uint32(frames[1:])), len(frames))
+			out.Messages = append(out.Messages, frames[5:end])
+			frames = frames[end:]
+		}
+		out.Body, out.Messages = out.Messages[0], out.Messages[1:]
 	}
 	for _, h := range k.Trailers {
 		switch {
@@ -143,26 +153,30 @@ func calloutOf(k conformance.Callout) stream.Callout {
 	return out
 }
 
-// connectionOf is a connection for the host, which closes every one.
+// connectionOf is a connection for the host, which closes every one. The upstream of the
+// cases closes its side when the client has, so that nothing comes after a close.
 func connectionOf(actions []conformance.Action) *stream.Connection {
 	out := new(stream.Connection)
 	for _, a := range actions {
 		switch {
 		case a.Close && a.Upstream:
 			out.Closes = stream.ClosedUpstream
+			return out
 		case a.Close:
-		case a.Upstream:
-			out.Upstream = append(out.Upstream, a.Data)
+			return out
 		default:
-			out.Downstream = append(out.Downstream, a.Data)
+			out.Pieces = append(out.Pieces, stream.Piece{Upstream: a.Upstream, Data: a.Data})
 		}
 	}
 	return out
 }
 
-func logOf(r stream.Record) []conformance.Line {
+func logOf(c *conformance.Case, r stream.Record) []conformance.Line {
 	var out []conformance.Line
 	for _, l := range r.Logs {
+		if c.Foreign && (l.Level == "trace" || l.Level == "debug") {
+			continue // Envoy does not tell them by default
+		}
 		level := l.Level
 		if level == "warn" {
 			level = "warning" // as Envoy calls it
@@ -175,7 +189,8 @@ func logOf(r stream.Record) []conformance.Line {
 func passedOf(r stream.Result, ends bool) conformance.Passed {
 	if r.Connection != nil {
 		closed := r.Connection.Closes == stream.ClosedFilter || ends
-		return conformance.Passed{Network: true, UpstreamClosed: closed, ClientClosed: closed, ToUpstream: slices.Concat(r.Connection.Downstream...), ToClient: slices.Concat(r.Connection.Upstream...)}
+		// An upstream that closes first is not told that the client did.
+		return conformance.Passed{Network: true, UpstreamClosed: closed && r.Connection.Closes != stream.ClosedUpstream, ClientClosed: closed, ToUpstream: slices.Concat(r.Connection.Downstream...), ToClient: slices.Concat(r.Connection.Upstream...)}
 	}
 	p := conformance.Passed{Reset: r.Reset != ""}
 	if r.Request != nil && r.Sent {

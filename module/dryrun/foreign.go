@@ -103,7 +103,7 @@ func declareProperty(h *host, arguments []byte) ([]byte, status) {
 	if err != nil || h.declared[name] {
 		return nil, badArgument
 	}
-	if !h.room(len(name)) {
+	if !h.room(len(name)) || len(h.declared) >= maxEntries {
 		return nil, internalFailure
 	}
 	if h.declared == nil {

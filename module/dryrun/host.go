@@ -50,7 +50,7 @@ type host struct {
 	after     []func()          // what is to be done when the callback has returned
 	replied   bool              // it sent a local reply
 	records   *record           // of what happens
-	left      *int              // bytes that what it makes may take; nil: it is only started
+	left      *int              // bytes that what it makes may take
 	skipped   time.Duration     // that was not waited for
 }
 

@@ -14,6 +14,7 @@ import (
 type record struct {
 	left      *int // bytes that it may take; nil: as many as are bounded here
 	callbacks []stream.Callback
+	full      bool // later callbacks are left out
 	lines     []stream.Line
 	size      int // bytes of lines
 	dropped   int // lines
@@ -50,18 +51,15 @@ const maxMade = 16 << 20
 
 // spend ends a module that makes more than it may.
 func (h *host) spend(n int) {
-	if h.left == nil {
-		return
-	}
 	if *h.left -= n; *h.left < 0 {
-		panic(&excess{fmt.Sprintf("what it made of all streams takes more than %d MiB", maxMade>>20)})
+		panic(&excess{fmt.Sprintf("what it made takes more than %d MiB", maxMade>>20)})
 	}
 }
 
 // called notes a callback, which ends when the result is called.
 func (r *record) called(v *vm, name string) (done func()) {
 	i := len(r.callbacks)
-	if i >= maxCallbacks || !r.take(callbackSize) {
+	if r.full = r.full || i >= maxCallbacks || !r.take(callbackSize); r.full {
 		return func() {}
 	}
 	r.callbacks = append(r.callbacks, stream.Callback{Name: name})
@@ -76,9 +74,9 @@ func (r *record) called(v *vm, name string) (done func()) {
 	}
 }
 
-// did notes what the last callback amounts to.
+// did notes what the last callback amounts to, unless that is left out.
 func (r *record) did(action string) {
-	if n := len(r.callbacks); n > 0 {
+	if n := len(r.callbacks); n > 0 && !r.full {
 		r.callbacks[n-1].Action = action
 	}
 }
@@ -129,8 +127,8 @@ func (h *host) writeOutput(stderr bool, text string) {
 	if stderr {
 		level = abi.Error
 	}
-	if text = strings.TrimSuffix(text, "\n"); text != "" {
-		h.records.line(level, text)
+	if text != "" { // an empty line is one, as in Envoy
+		h.records.line(level, strings.TrimSuffix(text, "\n"))
 	}
 }
 

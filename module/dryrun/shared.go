@@ -30,12 +30,35 @@ const (
 )
 
 // room says whether there is room for n more bytes.
-func (h *host) room(n int) bool {
-	if h.shared.size+n > maxShared {
+func (h *host) room(n int) bool { return h.shared.room(n) }
+
+func (s *shared) room(n int) bool {
+	if s.size+n > maxShared {
 		return false
 	}
-	h.shared.size += n
+	s.size += n
 	return true
+}
+
+// set writes a value; what it takes the place of takes no more room.
+func (s *shared) set(key string, value []byte, cas uint32) status {
+	d, there := s.data[key]
+	if there && cas != 0 && cas != d.cas {
+		return casMismatch
+	}
+	more := len(value) - len(d.value)
+	if !there {
+		more += len(key)
+	}
+	if !there && len(s.data) >= maxEntries || !s.room(more) {
+		return internalFailure
+	}
+	if s.data == nil {
+		s.data = map[string]datum{}
+	}
+	s.cas++
+	s.data[key] = datum{bytes.Clone(value), s.cas}
+	return ok
 }
 
 func (h *host) getSharedData(m api.Module, a args) status {
@@ -59,19 +82,7 @@ func (h *host) setSharedData(m api.Module, a args) status {
 	if !hasKey || !hasValue {
 		return invalidMemory
 	}
-	d, there := h.shared.data[string(key)]
-	if cas := a.u32(4); there && cas != 0 && cas != d.cas {
-		return casMismatch
-	}
-	if !h.room(len(key)+len(value)) || len(h.shared.data) >= maxEntries {
-		return internalFailure
-	}
-	if h.shared.data == nil {
-		h.shared.data = map[string]datum{}
-	}
-	h.shared.cas++
-	h.shared.data[string(key)] = datum{bytes.Clone(value), h.shared.cas}
-	return ok
+	return h.shared.set(string(key), value, a.u32(4))
 }
 
 func (h *host) registerQueue(m api.Module, a args) status {

@@ -25,6 +25,8 @@ type vm struct {
 
 func newVM(t *trial) *vm {
 	v := &vm{trial: t, host: &host{records: new(record), scopes: map[uint32]*scope{}}}
+	v.host.left = new(int)
+	*v.host.left = maxMade // a player has its own, for all machines of a play
 	v.host.scopes[0] = new(scope)
 	v.host.scopes[rootContext] = &scope{id: rootContext}
 	if t.Restricted {

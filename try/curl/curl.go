@@ -34,7 +34,12 @@ func Parse(command string) (definition.TestMessage, error) {
 
 func parse(command string) (definition.TestMessage, error) {
 	command = strings.TrimSpace(strings.Trim(strings.TrimSpace(command), "`"))
-	all, err := words(strings.TrimSpace(strings.TrimPrefix(command, "$ ")))
+	command = strings.TrimSpace(strings.TrimPrefix(command, "$ "))
+	split := words
+	if ofWindows.MatchString(command) {
+		split = windowsWords
+	}
+	all, err := split(command)
 	if err != nil {
 		return definition.TestMessage{}, err
 	}

@@ -57,6 +57,15 @@ func TestParse(t *testing.T) {
   -H 'sec-ch-ua: "Chromium";v="123"' \
   --data-raw '{"name":"Anna"}' \
   --compressed`, "POST https://shop.example/api/cart?id=7\naccept: application/json, text/plain, */*\ncontent-type: application/json\nsec-ch-ua: \"Chromium\";v=\"123\"\nuser-agent: curl/8.0\naccept-encoding: deflate, gzip, br, zstd\ncontent-length: 15\n\"{\\\"name\\\":\\\"Anna\\\"}\"\n"},
+		{"Chrome's on Windows", "curl ^\"https://shop.example/api/cart?id=7^&x=%^41^\" ^\r\n  -H ^\"accept: */*^\" ^\r\n  -H ^\"sec-ch-ua: ^\\^\"Chromium^\\^\";v=^\\^\"123^\\^\"^\" ^\r\n  --data-raw ^\"^{^\\^\"name^\\^\":^\\^\"A^\r\n\r\nB^\\^\"^}^\"\r\ndir",
+			"POST https://shop.example/api/cart?id=7&x=%41\naccept: */*\nsec-ch-ua: \"Chromium\";v=\"123\"\nuser-agent: curl/8.0\ncontent-type: application/x-www-form-urlencoded\ncontent-length: 14\n\"{\\\"name\\\":\\\"A\\nB\\\"}\"\n"},
+		{"Firefox's on Windows", "curl.exe \"https://shop.example/a^b?c=1&d=2\" ^\n --compressed ^\n -X POST ^\n -H \"Accept: a\\b\" ^\n --data-raw \"{\"\"a\"\": \"\"C:\\\\x\\\\\"\"}\" & dir",
+			"POST https://shop.example/a%5Eb?c=1&d=2\naccept: a\\b\nuser-agent: curl/8.0\naccept-encoding: deflate, gzip, br, zstd\ncontent-type: application/x-www-form-urlencoded\ncontent-length: 15\n\"{\\\"a\\\": \\\"C:\\\\\\\\x\\\\\\\"}\"\n"},
+		{"Firefox's", "curl 'https://shop.example/a' --compressed -X PUT -H 'User-Agent: Mozilla/5.0' -H 'Accept-Language: de,en;q=0.5' --data-raw $'{\\u0021}'",
+			"PUT https://shop.example/a\nuser-agent: Mozilla/5.0\naccept-language: de,en;q=0.5\naccept: */*\naccept-encoding: deflate, gzip, br, zstd\ncontent-type: application/x-www-form-urlencoded\ncontent-length: 3\n\"{!}\"\n"},
+		{"Safari's", "curl 'https://shop.example/a' \\\n-X 'GET' \\\n-H 'Accept: */*' \\\n-H 'Priority: u=3, i' \\\n-H 'User-Agent: Mozilla/5.0 (Macintosh)'",
+			"GET https://shop.example/a\naccept: */*\npriority: u=3, i\nuser-agent: Mozilla/5.0 (Macintosh)\n"},
+		{"carets in a shell's quotes", "curl 'http://a/^\"' -d 'x ^\ny'", "POST http://a/%5E%22\n" + form(5) + "\"x ^\\ny\"\n"},
 		{"options without a meaning here", "curl --max-time 3 -o /dev/null -w '%{http_code}' --http2 --no-progress-meter --location 'http://a'", "GET http://a/\n" + usual},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -88,6 +97,7 @@ func TestRefused(t *testing.T) {
 		"curl \"http://$(hostname)/\"":  "has a variable",
 		"curl `hostname`":               "in backquotes",
 		"curl 'http://a":                "is not closed",
+		"curl ^\"http://a":              "is not closed",
 		"curl \"http://a":               "is not closed",
 		"curl $'http://a":               "is not closed",
 		"curl $'http://a\\":             "is not closed",
@@ -107,6 +117,7 @@ func TestRefused(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("curl -sS -X POST 'http://a/b?c' -H \"x: \\\"y\\\"\" --data-raw $'a\\x41\\u00e9' --compressed")
+	f.Add("curl ^\"http://a/?b^&c^\" ^\n -H ^\"d: ^\\^\"e^\\^\"^\" --data \"f\"\"\\\\\"")
 	f.Add("curl -G -u a:b http://a -d x#y --data-urlencode q=1 \\\n --json {}")
 	f.Fuzz(func(t *testing.T, command string) {
 		m, err := curl.Parse(command)

@@ -255,7 +255,8 @@ func (d *direction) showBuffered(end bool) {
 
 func (d *direction) leaveHeaders(end bool) {
 	if !d.out.started && d.http.checkHeaders(d) {
-		d.out.started, d.out.headers, d.out.ended = true, d.headers.copy(), end
+		d.out.started, d.out.ended = true, end
+		d.out.headers = d.http.sent(d)
 		d.http.leftHeaders(d)
 		d.http.left(d)
 	}

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"wasmxds/module/dryrun/abi"
@@ -126,6 +127,19 @@ func (h *HTTP) left(d *direction) {
 		h.finish()
 	}
 }
+
+// sent are the headers as they are sent on: in a response by HTTP/2, Envoy takes
+// those away that are about a connection of HTTP/1.1.
+func (h *HTTP) sent(d *direction) [][2]string {
+	headers := d.headers.copy()
+	if d == &h.request || h.protocol != HTTP2 {
+		return headers
+	}
+	return slices.DeleteFunc(headers, func(f [2]string) bool { return slices.Contains(ofConnection, f[0]) })
+}
+
+// ofConnection are headers about a connection of HTTP/1.1.
+var ofConnection = []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 
 // leftHeaders adds what Envoy adds behind its filters. A filter sees it when the
 // stream is logged.

@@ -113,12 +113,16 @@ func (s Stream) Messages() (request, response Message) {
 		}
 		h.Add(f[0], f[1])
 	}
+	var cookies []string
 	for _, f := range given.Fields() {
-		if cookies, found := h.Get("cookie"); f[0] == "cookie" && found && s.protocol() == HTTP2 {
-			h.put("cookie", cookies+"; "+f[1]) // they may come apart
+		if f[0] == "cookie" && s.protocol() == HTTP2 {
+			cookies = append(cookies, f[1]) // they may come apart
 			continue
 		}
 		h.Add(f[0], f[1])
+	}
+	if len(cookies) > 0 {
+		h.Add("cookie", strings.Join(cookies, "; ")) // Envoy puts them together in the end
 	}
 	s.frame(h, request)
 	for _, f := range [][2]string{
