@@ -39,7 +39,7 @@ func TestStore(t *testing.T) {
 	s := newStore(t)
 	content := filter("one")
 	want := Info{SHA256: sumOf(content), Size: int64(len(content)), ABI: "0.2.1"}
-	for range 2 { // twice the same is once
+	for range 2 { // storing it twice is the same as once
 		if got := put(t, s, content); got != want {
 			t.Fatalf("Put: got %+v, want %+v", got, want)
 		}
@@ -166,7 +166,7 @@ func TestGC(t *testing.T) {
 	s := newStore(t)
 	now := time.Now()
 	var sums []string
-	// Ages in hours; "named" is named, the others are not.
+	// Ages in hours. Only "named" is referenced.
 	for _, m := range []struct {
 		seed string
 		age  time.Duration
@@ -202,14 +202,15 @@ func TestGC(t *testing.T) {
 	gc(Retain{For: 1, Bytes: 1}, 0, true, false, true, false, false)
 }
 
-// A wrong clock costs a module that nothing names, at the most.
+// TestGCWhenTheClockJumps checks that a wrong clock costs at most an
+// unreferenced module.
 func TestGCWhenTheClockJumps(t *testing.T) {
 	s := newStore(t)
 	named, idle := put(t, s, filter("named")), put(t, s, filter("idle"))
-	s, _ = Open(s.dir) // knows of times only what the files say
+	s, _ = Open(s.dir) // knows only the times of the files
 	gc := func(by time.Duration, want int) {
 		t.Helper()
-		now := time.Now().Round(0).Add(by) // without the reading that does not jump
+		now := time.Now().Round(0).Add(by) // without the monotonic clock reading
 		n, err := s.GC(t.Context(), now, map[string]bool{named.SHA256: true}, Retain{})
 		if err != nil || n != want {
 			t.Errorf("%v off: removed %d, %v, want %d", by, n, err, want)
@@ -228,7 +229,8 @@ func TestGCWhenTheClockJumps(t *testing.T) {
 	}
 }
 
-// A problem that lasts is one problem, however often it is met.
+// TestStoreFailsInTheSameWords checks that a persistent error has the same text
+// each time.
 func TestStoreFailsInTheSameWords(t *testing.T) {
 	s := newStore(t)
 	written := func() error {
@@ -257,7 +259,8 @@ func TestStoreFailsInTheSameWords(t *testing.T) {
 	}
 }
 
-// What is found to be corrupt is removed, not what has taken its name since.
+// TestStoreCorruptAndPutAgain checks that only the corrupt file is removed, not
+// one that has replaced it.
 func TestStoreCorruptAndPutAgain(t *testing.T) {
 	s := newStore(t)
 	content := filter("1")
@@ -274,7 +277,7 @@ func TestStoreCorruptAndPutAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	put(t, s, content) // while the spoilt file is about to be read
+	put(t, s, content) // while the corrupt file is about to be read
 	if _, err := s.verify(f, sum); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("the spoilt file: %v", err)
 	}
@@ -290,7 +293,8 @@ func TestStoreCorruptAndPutAgain(t *testing.T) {
 	}
 }
 
-// All together: whatever is read and spoilt meanwhile, what was put is there.
+// TestStorePutWhileItIsRead does all of this concurrently: whatever is read and
+// corrupted meanwhile, a stored module is present.
 func TestStorePutWhileItIsRead(t *testing.T) {
 	s := newStore(t)
 	content := filter("1")
@@ -326,7 +330,8 @@ func TestStorePutWhileItIsRead(t *testing.T) {
 	}
 }
 
-// A module that was put, or asked for, after it was found to be of no use stays.
+// TestGCWhileItIsPut checks that a module that is stored or requested again
+// after it was found unreferenced is kept.
 func TestGCWhileItIsPut(t *testing.T) {
 	s := newStore(t)
 	info := put(t, s, filter("1"))

@@ -14,12 +14,13 @@ import (
 	"wasmxds/definition"
 )
 
-// tester is a Tester whose verdict depends on the name of the first case and on the module.
+// tester is a Tester whose verdict depends on the name of the first case and on
+// the module.
 type tester struct {
 	mu     sync.Mutex
 	runs   int
 	refuse map[string]string // by the first case's name: the hash that fails; "*": any
-	wait   chan struct{}     // "slow" ends when it is closed
+	wait   chan struct{}     // "slow" runs end when it is closed
 }
 
 func (*tester) Key(tests []*definition.FilterTest) string {
@@ -61,7 +62,7 @@ func testOf(filter, name string) *definition.FilterTest {
 	return &definition.FilterTest{Filter: filter, Pos: definition.Position{File: "tests.yaml", Line: 7}, Cases: []definition.TestCase{{Name: name}}}
 }
 
-// tests gives the resolver a new set with tests.
+// tests sends a new set with tests to the resolver.
 func (r *resolving) tests(f *definition.Filter, tests ...*definition.FilterTest) *Set {
 	r.t.Helper()
 	in := &definition.Set{Filters: []*definition.Filter{f}, Listeners: []*definition.Listener{{Name: "web"}}, Tests: tests}
@@ -69,8 +70,8 @@ func (r *resolving) tests(f *definition.Filter, tests ...*definition.FilterTest)
 	return r.next(func(s *Set) bool { return len(s.Listeners) == 1 && s.Listeners[0] == in.Listeners[0] })
 }
 
-// TestTestsOfDefinitions: a new definition whose tests fail is not served, what was goes on, and
-// people are told where.
+// TestTestsOfDefinitions checks that a new definition whose tests fail is not
+// served, the previous one stays in use, and the problem has its position.
 func TestTestsOfDefinitions(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -80,7 +81,7 @@ func TestTestsOfDefinitions(t *testing.T) {
 	r.tests(good, testOf("hello", "passes"))
 	r.until(Good, content)
 
-	// The filter is the same: only what is expected of it is new.
+	// The filter is the same; only the expectations are new.
 	r.tests(good, testOf("hello", "passes"), testOf("hello", "fails"))
 	got := r.until(Failed, content)
 	want := fmt.Sprintf("its tests fail: tests.yaml:7: cases[0]: fails: got a, expected b; it keeps running %.12s", sumOf(content))
@@ -91,13 +92,13 @@ func TestTestsOfDefinitions(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 
-	// A new definition with them is not served, either.
+	// A new definition with these tests is not served, either.
 	changed := rooted("hello", origin.URL, "changed")
 	r.tests(changed, testOf("hello", "fails"))
 	if got := r.until(Failed, content); got.Definition != good {
 		t.Errorf("%+v is served", got.Definition)
 	}
-	// Without them, and with those of another filter that fail, it is.
+	// Without them, and with failing tests of another filter, it is.
 	r.tests(changed, testOf("other", "fails"))
 	r.next(func(s *Set) bool { return s.Filters[0].State == Good && s.Filters[0].Definition == changed })
 	if p := r.last.Problems; len(p) != 0 {
@@ -105,7 +106,7 @@ func TestTestsOfDefinitions(t *testing.T) {
 	}
 }
 
-// TestTestsOfModules: each new module is tested as well.
+// TestTestsOfModules checks that each new module is tested as well.
 func TestTestsOfModules(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hello.wasm")
 	put := func(content []byte) {
@@ -130,11 +131,12 @@ func TestTestsOfModules(t *testing.T) {
 	r.until(Good, last)
 }
 
-// TestNeverGood: a filter whose tests have never passed is not served at all.
+// TestNeverGood checks that a filter whose tests have never passed is not
+// served at all.
 func TestNeverGood(t *testing.T) {
 	origin := newOrigin(t, gives(filter("x")))
 	r := resolve(t, Options{Runner: newTrials(), Tester: &tester{refuse: map[string]string{"fails": "*"}}})
-	abi := rooted("hello", origin.URL, "bad") // which is not started, but tested
+	abi := rooted("hello", origin.URL, "bad") // not started, but tested
 	abi.Verify = definition.VerifyABI
 	r.tests(abi, testOf("hello", "fails"))
 	if got := r.until(Failed, nil); got.Ready() {
@@ -142,7 +144,8 @@ func TestNeverGood(t *testing.T) {
 	}
 }
 
-// TestTestsThatCannotRun are run again; meanwhile others go on.
+// TestTestsThatCannotRun checks that such tests are retried, and others run
+// meanwhile.
 func TestTestsThatCannotRun(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -162,7 +165,8 @@ func TestTestsThatCannotRun(t *testing.T) {
 	r.next(func(s *Set) bool { return s.Filters[0].State == Good })
 }
 
-// TestTestsRemembered: what passed is not tested again after a restart, unless the tests are others.
+// TestTestsRemembered checks that passed tests are not repeated after a
+// restart, unless they have changed.
 func TestTestsRemembered(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -182,8 +186,8 @@ func TestTestsRemembered(t *testing.T) {
 	}
 }
 
-// TestUnreadTests: while tests that never were good can't be read, nothing new of their
-// filter is served.
+// TestUnreadTests checks that, while tests that were never good can't be read,
+// no new version of their filter is served.
 func TestUnreadTests(t *testing.T) {
 	content := filter("x")
 	origin := newOrigin(t, gives(content))
@@ -195,7 +199,7 @@ func TestUnreadTests(t *testing.T) {
 	good := rooted("hello", origin.URL, "good")
 	give(good)
 	r.until(Good, content)
-	give(good, hole) // it is as it was
+	give(good, hole) // unchanged
 	r.until(Good, content)
 	changed := rooted("hello", origin.URL, "changed")
 	give(changed, hole)

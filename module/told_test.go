@@ -17,8 +17,8 @@ import (
 
 const secret = "hunter2-hunter2"
 
-// TestNothingFetchedIsTold: whatever an origin answers, none of it is in what
-// people are told.
+// TestNothingFetchedIsTold checks that messages reveal nothing of an origin's
+// response.
 func TestNothingFetchedIsTold(t *testing.T) {
 	raw := func(answer string) func(*testing.T) string {
 		return func(t *testing.T) string { return answers(t, answer) }
@@ -69,7 +69,7 @@ func TestNothingFetchedIsTold(t *testing.T) {
 	}
 }
 
-// answers serves each connection with the same bytes, whatever is asked.
+// answers serves the same bytes on each connection, whatever is requested.
 func answers(t *testing.T, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,8 +94,8 @@ func answers(t *testing.T, answer string) string {
 	return "http://" + l.Addr().String() + "/a.wasm"
 }
 
-// TestFilesOutside: modules are read below the roots alone, whatever is there,
-// and nobody is told what is in other files, or in what is no module.
+// TestFilesOutside checks that modules are read only below the roots, and that
+// messages reveal nothing of other files, or of files that are not modules.
 func TestFilesOutside(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

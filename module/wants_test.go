@@ -16,7 +16,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// wanting is a filter that imports functions, as module.name, and exports others.
+// wanting is a filter that imports functions, as module.name, and exports
+// others.
 func wanting(imports []string, exports ...string) []byte {
 	b := wasm("", append([]string{"proxy_abi_version_0_2_1", "malloc"}, exports...)...)
 	var section bytes.Buffer
@@ -61,8 +62,9 @@ func computedFilter(url string, besides ...string) *definition.Filter {
 	return f
 }
 
-// TestComputed: a module may use what it wants; a later one that wants more is
-// refused by name until the definition allows that, and never again.
+// TestComputed checks that a module may use what it needs, and that a later one
+// that needs more is rejected with the names until the definition allows them,
+// and afterwards never again.
 func TestComputed(t *testing.T) {
 	small := wanting([]string{"env.proxy_log"}, "proxy_on_request_headers")
 	large := wanting([]string{"env.proxy_log", "env.proxy_http_call"}, "proxy_on_request_headers")
@@ -105,7 +107,7 @@ func TestComputed(t *testing.T) {
 	refused(r, small, "proxy_on_request_body")
 	content.Store(&least)
 	r.until(Good, least)
-	content.Store(&small) // which was allowed before
+	content.Store(&small) // was accepted before
 	r.until(Good, small)
 	content.Store(&large)
 	refused(r, small, "proxy_http_call")
@@ -114,7 +116,7 @@ func TestComputed(t *testing.T) {
 	r.set(computedFilter(origin.URL))
 	refused(r, small, "proxy_http_call")
 	m.end()
-	m.options.Store = newStore(t) // another disk, which has no module
+	m.options.Store = newStore(t) // another disk, without the module
 	m.end = func() {}
 	r = m.start()
 	r.set(computedFilter(origin.URL))
@@ -127,10 +129,10 @@ func TestComputed(t *testing.T) {
 	if !slices.Equal(f.Definition.Allow, []string{"proxy_http_call", "proxy_log", "proxy_on_request_headers"}) {
 		t.Errorf("allowed %q", f.Definition.Allow)
 	}
-	r.set(computedFilter(origin.URL)) // it was allowed once
+	r.set(computedFilter(origin.URL)) // was accepted once
 	r.until(Good, large)
 
-	// Where allow is something else for a while, computed begins anew.
+	// If allow is something else for a while, computed starts afresh.
 	explicit := wanted("hello", origin.URL)
 	explicit.Allow = []string{"proxy_log"}
 	r.set(explicit)
@@ -141,8 +143,8 @@ func TestComputed(t *testing.T) {
 	r.until(Good, body)
 }
 
-// TestComputedOfOthers: what one server of a state has accepted first counts for one
-// that comes later or has been there.
+// TestComputedOfOthers checks that what one server of a state has accepted
+// first applies to the others, whether they start later or are running.
 func TestComputedOfOthers(t *testing.T) {
 	small := wanting([]string{"env.proxy_log"})
 	large := wanting([]string{"env.proxy_log", "env.proxy_http_call"})
@@ -164,10 +166,10 @@ func TestComputedOfOthers(t *testing.T) {
 	other.until(Failed, nil)
 	one.set(computedFilter(origin.URL, "proxy_http_call"))
 	one.until(Good, large)
-	other.until(Good, large) // as the other has it
+	other.until(Good, large) // like the first server
 }
 
-// await waits until what is kept of a filter has a text.
+// await waits until the stored entry of a filter contains a text.
 func await(t *testing.T, store state.Store, text string) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
@@ -179,7 +181,7 @@ func await(t *testing.T, store state.Store, text string) {
 	}
 }
 
-// givesNow answers with what is there at that time.
+// givesNow responds with the current content.
 func givesNow(content *atomic.Pointer[[]byte]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) { w.Write(*content.Load()) }
 }

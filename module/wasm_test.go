@@ -7,8 +7,8 @@ import (
 	"encoding/hex"
 )
 
-// wasm makes a module that exports functions by the given names; all of them
-// do nothing. A custom section holds seed, so that contents differ.
+// wasm returns a module that exports functions by the given names, which do
+// nothing. A custom section contains seed, so that contents differ.
 func wasm(seed string, exports ...string) []byte {
 	var types, functions, names, code bytes.Buffer
 	types.Write([]byte{1, 0x60, 0, 0}) // one type: func()
@@ -38,7 +38,7 @@ func wasm(seed string, exports ...string) []byte {
 	return b.Bytes()
 }
 
-// filter makes a module that is a Proxy-Wasm filter as far as Inspect sees.
+// filter returns a module that Inspect accepts as a Proxy-Wasm filter.
 func filter(seed string) []byte { return wasm(seed, "proxy_abi_version_0_2_1", "malloc") }
 
 func count(b *bytes.Buffer, n int) { b.Write(binary.AppendUvarint(nil, uint64(n))) }

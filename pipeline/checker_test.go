@@ -9,7 +9,7 @@ import (
 	"wasmxds/resource"
 )
 
-// TestChecker: two listeners at one port compile, and no Envoy takes both.
+// TestChecker checks that two listeners on one port compile, but conflict.
 func TestChecker(t *testing.T) {
 	check := checker(resource.Options{ModulesURL: "http://127.0.0.1:18001"})
 	listener := func(name, address string) *definition.Listener {

@@ -23,11 +23,11 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// joining is a join that runs, and what it has told, in order.
+// joining is a running join, with its output in order.
 type joining struct {
 	inputs
 	certificates chan<- []definition.Problem
-	follows      atomic.Bool // nobody gets what is wanted before another server has said so
+	follows      atomic.Bool // plans wait for another server
 
 	mu   sync.Mutex
 	told []string
@@ -39,8 +39,8 @@ func (j *joining) tell(what string) {
 	j.told = append(j.told, what)
 }
 
-// has waits until nothing moves any more, and compares what was told since the
-// last time.
+// has waits until all goroutines are blocked, and compares the output since the
+// last call.
 func (j *joining) has(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -52,8 +52,8 @@ func (j *joining) has(t *testing.T, want ...string) {
 	j.told = nil
 }
 
-// joined runs a join until the test ends. Publishing takes an Envoy along, which
-// swaps at once.
+// joined runs a join until the test ends. Publishing connects an Envoy that
+// swaps immediately.
 func joined() (j *joining, end func()) {
 	guards := make(chan []definition.Problem)
 	in := &joining{certificates: guards, inputs: inputs{
@@ -93,7 +93,8 @@ func setIn(state module.State) *module.Set {
 	return &module.Set{Filters: []*module.Filter{f}}
 }
 
-// TestSwapsAreToldAfterTheirChange has an Envoy swap before the change is told.
+// TestSwapsAreToldAfterTheirChange has an Envoy swap before the change is
+// reported.
 func TestSwapsAreToldAfterTheirChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()
@@ -105,8 +106,8 @@ func TestSwapsAreToldAfterTheirChange(t *testing.T) {
 	})
 }
 
-// TestFirstSetWaitsForModules: it is held back while modules come, but not for
-// long, and no later one is.
+// TestFirstSetWaitsForModules checks that the first set is held back while
+// modules are being fetched, but not for long, and that no later one is.
 func TestFirstSetWaitsForModules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()
@@ -124,7 +125,7 @@ func TestFirstSetWaitsForModules(t *testing.T) {
 		defer end()
 		j.sets <- setIn(module.Fetching)
 		j.has(t)
-		j.sets <- setIn(module.Good) // all have come
+		j.sets <- setIn(module.Good) // all have been fetched
 		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
 		time.Sleep(2 * firstHold)
 		j.has(t)
@@ -132,14 +133,15 @@ func TestFirstSetWaitsForModules(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()
 		defer end()
-		time.Sleep(2 * firstHold) // it was long until anything could be read
+		time.Sleep(2 * firstHold) // it took long to read anything
 		j.sets <- setIn(module.Fetching)
 		j.has(t, "published", "loaded true ", "ready", "swapped edge-1")
 	})
 }
 
-// TestNothingIsReadyBeforeItIsPublished: a server that follows publishes nothing before
-// who leads has written something. Until then it tells of problems, and of no set.
+// TestNothingIsReadyBeforeItIsPublished checks that a follower publishes
+// nothing before the leader has written something. Until then, it reports
+// problems, but no set.
 func TestNothingIsReadyBeforeItIsPublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()
@@ -154,7 +156,8 @@ func TestNothingIsReadyBeforeItIsPublished(t *testing.T) {
 	})
 }
 
-// TestNothingIsPublishedAtTheEnd: what is held back when a server ends stays so.
+// TestNothingIsPublishedAtTheEnd checks that what is held back is not published
+// when a server ends.
 func TestNothingIsPublishedAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j, end := joined()
@@ -163,11 +166,11 @@ func TestNothingIsPublishedAtTheEnd(t *testing.T) {
 		j.swaps.Add(xds.Swaps{Node: "edge-2", Changes: make([]swap.Change, 1)})
 		end()
 		time.Sleep(2 * firstHold)
-		j.has(t, "swapped edge-2") // what was done is still told
+		j.has(t, "swapped edge-2") // earlier swaps are still reported
 	})
 }
 
-// TestProblemsOfAllStagesAreTold: of the directory, and of certificates and the
+// TestProblemsOfAllStagesAreTold covers the directory, certificates and the
 // policy.
 func TestProblemsOfAllStagesAreTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,9 @@ import (
 	"wasmxds/rollout"
 )
 
-// TestWhereJudgesAre: they are asked at the addresses that modules may come from,
-// and trusted as origins are; hosts and schemes of modules say nothing of them.
+// TestWhereJudgesAre checks that judges may have the addresses that modules may
+// come from, with the same trusted authorities; the allowed hosts and schemes
+// of modules don't apply to them.
 func TestWhereJudgesAre(t *testing.T) {
 	good := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"verdict": "good"}`) })
 	plain, secure := httptest.NewServer(good), httptest.NewTLSServer(good)
@@ -30,7 +31,7 @@ func TestWhereJudgesAre(t *testing.T) {
 	}{
 		plain.URL:  {rollout.Good, ""},
 		secure.URL: {rollout.Good, ""},
-		// Without an attempt to connect, which would be a proxy's where there is one.
+		// Without an attempt to connect, which a proxy would make, if any.
 		"http://169.254.169.254/latest": {rollout.Unable, "ask 169.254.169.254: modules may not come from 169.254.169.254"},
 		"https://[fe80::1]/":            {rollout.Unable, "ask [fe80::1]: modules may not come from fe80::1"},
 	} {

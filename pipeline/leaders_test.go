@@ -15,16 +15,16 @@ import (
 	"wasmxds/signal/relay"
 )
 
-// judging is one of several servers in memory, as far as Envoys are judged.
+// judging is the part of a server that judges Envoys, in memory.
 type judging struct {
 	heard    *relay.Leader
 	follower *relay.Follower
 	judge    *judge.Judge
-	ahead    time.Duration // its clock
+	ahead    time.Duration // offset of its clock
 }
 
-// fleetJudges are servers of which one leads. Which of them an Envoy tells of a request is
-// chance.
+// fleetJudges are servers, one of which leads. Each report of an Envoy goes to
+// a random server.
 type fleetJudges struct {
 	t       *testing.T
 	rng     *rand.Rand
@@ -47,8 +47,8 @@ func newFleetJudges(t *testing.T, seed uint64) *fleetJudges {
 
 func (s *judging) clock(f *fleetJudges) time.Time { return f.now.Add(s.ahead) }
 
-// pass lets time pass: Envoys tell of a hundred requests a second, and who leads asks the
-// others.
+// pass advances time: Envoys report a hundred requests a second, and the leader
+// queries the others.
 func (f *fleetJudges) pass(d time.Duration) {
 	l := f.servers[f.leads]
 	watched := l.judge.Watched()
@@ -74,19 +74,20 @@ func (f *fleetJudges) pass(d time.Duration) {
 		for id, a := range l.heard.Asks(l.clock(f), f.term, rates, others) {
 			s := f.servers[id]
 			if f.rng.IntN(10) == 0 {
-				continue // it does not arrive
+				continue // the request is lost
 			}
 			if answer, err := s.follower.Asked(s.clock(f), a); err != nil {
 				f.t.Fatal(err)
-			} else if f.rng.IntN(10) > 0 { // else it is lost
+			} else if f.rng.IntN(10) > 0 { // otherwise, the response is lost
 				l.heard.Take(l.clock(f), id, answer)
 			}
 		}
 	}
 }
 
-// TestLeaderDies: the server that leads dies in a wave. The next one judges that by what
-// was told before it, which was kept, and by what all that live are told since.
+// TestLeaderDies kills the leader in a wave. The next one judges the wave by
+// the reports from before it, which were stored, and by the reports to all live
+// servers since.
 func TestLeaderDies(t *testing.T) {
 	for name, more := range map[string]float64{"good": 0, "bad": 0.05} {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +102,7 @@ func leaderDies(t *testing.T, seed uint64, more float64) {
 	f := newFleetJudges(t, seed)
 	has := false
 	f.fails = func(node string) float64 {
-		fails := 0.01 * float64(len(node)-3) // each by itself: 1 % and 4 %
+		fails := 0.01 * float64(len(node)-3) // each has its own rate: 1 % and 4 %
 		if node == "new1" && has {
 			fails += more
 		}
@@ -132,11 +133,11 @@ func leaderDies(t *testing.T, seed uint64, more float64) {
 	}
 
 	delete(f.servers, "A")
-	f.now = f.now.Add(15 * time.Second)             // its lease
-	f.leads, f.term = []string{"B", "C"}[seed%2], 2 // whose clock is ahead, or behind
+	f.now = f.now.Add(15 * time.Second)             // until its lease expires
+	f.leads, f.term = []string{"B", "C"}[seed%2], 2 // whose clock is ahead or behind
 	b := f.servers[f.leads]
 	b.judge.Watch(b.clock(f), w)
-	b.judge.Tell(b.clock(f), rollout.Settled{ID: "new1", Choice: "c1"}) // it is told anew
+	b.judge.Tell(b.clock(f), rollout.Settled{ID: "new1", Choice: "c1"}) // it is reported again
 	if v, words := b.judge.Look(b.clock(f), look); v == rollout.Good || v == rollout.Bad {
 		t.Errorf("seed %d: before anything is told it is %s: %s", seed, v, words)
 	}

@@ -16,7 +16,7 @@ import (
 	"wasmxds/trace"
 )
 
-// spanNames is an exporter that forgets nothing at the end.
+// spanNames is an exporter that keeps everything at the end.
 type spanNames struct {
 	tracetest.InMemoryExporter
 	names []string
@@ -30,8 +30,8 @@ func (s *spanNames) Shutdown(ctx context.Context) error {
 	return s.InMemoryExporter.Shutdown(ctx)
 }
 
-// TestRolloutsAreTraced: what went in waves, when it has come to its end, and who
-// tells of it does not wait.
+// TestRolloutsAreTraced checks that a change that went in waves is traced when
+// it has ended, and that the sender of events never blocks.
 func TestRolloutsAreTraced(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -88,7 +88,8 @@ func TestRolloutsAreTraced(t *testing.T) {
 	}
 }
 
-// TestChangesWithoutAPolicyAreTracedOnce: as changes, which they are already.
+// TestChangesWithoutAPolicyAreTracedOnce checks that such changes are traced
+// only as changes.
 func TestChangesWithoutAPolicyAreTracedOnce(t *testing.T) {
 	kept := new(spanNames)
 	tracer, err := trace.New(t.Context(), trace.Options{Exporter: kept})

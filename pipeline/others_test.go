@@ -16,11 +16,11 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// audience is what other servers were told, by server.
+// audience records what other servers received, by server.
 type audience struct {
 	mu    sync.Mutex
 	all   map[string][]happened
-	hangs map[string]bool // servers that do not answer
+	hangs map[string]bool // servers that do not respond
 }
 
 func (g *audience) send(ctx context.Context, server string, h happened) error {
@@ -68,7 +68,8 @@ var (
 	ended = download{Peer: peerA, SHA256: "aa", Size: 10, Progress: swap.DownloadDone}
 )
 
-// TestOthersTold: all that live are told of what happens in a moment, once and in order.
+// TestOthersTold checks that all live servers soon receive each event, once and
+// in order.
 func TestOthersTold(t *testing.T) {
 	telling(t, func(o *others, g *audience, living *atomic.Pointer[[]string]) {
 		for range 100 {
@@ -82,7 +83,7 @@ func TestOthersTold(t *testing.T) {
 		if got := g.take(); !reflect.DeepEqual(got, map[string][]happened{"B": {want}, "C": {want}}) {
 			t.Errorf("told %+v, want both %+v", got, want)
 		}
-		o.crashed(time.Now(), alarm{Node: "e1", Filter: "hello"}) // it crashes on
+		o.crashed(time.Now(), alarm{Node: "e1", Filter: "hello"}) // it keeps crashing
 		time.Sleep(time.Second)
 		if got := g.take(); len(got["B"]) != 1 || len(got["B"][0].Alarms) != 1 {
 			t.Errorf("then %+v", got)
@@ -97,8 +98,8 @@ func TestOthersTold(t *testing.T) {
 	})
 }
 
-// TestOwnDownloads: of downloads of Envoys that are connected here others are not told,
-// and of the end of one that they were told of they are, whoever waits here by then.
+// TestOwnDownloads checks that downloads of Envoys that are connected here are
+// not sent, but that the end of a download is sent if its start was.
 func TestOwnDownloads(t *testing.T) {
 	telling(t, func(o *others, g *audience, _ *atomic.Pointer[[]string]) {
 		o.downloaded(began, true)
@@ -121,8 +122,9 @@ func TestOwnDownloads(t *testing.T) {
 	})
 }
 
-// TestOthersSlow: a server that does not answer keeps none from being told, nor more
-// than so much; of a VM that may have been replaced meanwhile it is not told.
+// TestOthersSlow checks that a server that does not respond delays no others,
+// that the events that wait for it are bounded, and that outdated alarms are
+// dropped.
 func TestOthersSlow(t *testing.T) {
 	telling(t, func(o *others, g *audience, _ *atomic.Pointer[[]string]) {
 		g.hangs["B"] = true
@@ -153,7 +155,7 @@ func TestOthersSlow(t *testing.T) {
 	})
 }
 
-// TestNoOthers: where there are none nothing is kept.
+// TestNoOthers checks that nothing is stored if there are no other servers.
 func TestNoOthers(t *testing.T) {
 	o := newOthers(func() []string { return nil }, nil)
 	o.look()

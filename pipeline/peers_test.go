@@ -18,7 +18,7 @@ import (
 	"wasmxds/xds"
 )
 
-// server runs a server of a store as far as others are asked and told.
+// server runs the part of a server of a store that communicates with others.
 func server(t *testing.T, store state.Store, id string) (*Pipeline, *replica.Registry) {
 	t.Helper()
 	p := &Pipeline{XDS: xds.New(xds.Options{}), options: Options{Log: slog.New(slog.DiscardHandler)}}
@@ -39,8 +39,9 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// TestFollowerLeads: who has looked at Envoys for another leads now, and goes on looking
-// at those that it watches itself when the other does not ask any more.
+// TestFollowerLeads checks that a server that has sampled Envoys for another,
+// and now leads, continues to sample those that it watches when the other's
+// requests end.
 func TestFollowerLeads(t *testing.T) {
 	p := &Pipeline{XDS: xds.New(xds.Options{})}
 	p.hears()
@@ -58,8 +59,8 @@ func TestFollowerLeads(t *testing.T) {
 	}
 }
 
-// TestPeersTell: of an Envoy that is watched the server that leads hears what it tells
-// another, which has it tell, until it is not watched any more.
+// TestPeersTell checks that the leader receives the reports of a watched Envoy
+// from another server, which samples it as long as it is watched.
 func TestPeersTell(t *testing.T) {
 	store, err := local.Open(filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
 	if err != nil {

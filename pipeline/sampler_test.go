@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// TestRates: an Envoy tells of some hundred requests a second, whatever it has to
-// do, and of none when nobody looks at it any more.
+// TestRates checks that an Envoy reports some hundred requests a second,
+// whatever its load, and none when it is no longer watched.
 func TestRates(t *testing.T) {
 	for _, c := range []struct {
 		perSecond int    // requests of the Envoy
-		want      uint32 // of a million, in the end
+		want      uint32 // final rate per million
 	}{
 		{0, allRequests},
 		{10, allRequests},
@@ -32,7 +32,7 @@ func TestRates(t *testing.T) {
 			}
 			for range 10 {
 				s.sampled("edge-1", int(int64(c.perSecond)*int64(lookAtRates.Seconds())*int64(told["edge-1"])/allRequests))
-				s.sampled("edge-2", 1_000_000) // that nobody asked for
+				s.sampled("edge-2", 1_000_000) // not requested
 				s.look(true)
 			}
 			if got := told["edge-1"]; got != c.want {
@@ -47,7 +47,8 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// TestManyRates: all Envoys together tell of no more than some ten thousand.
+// TestManyRates checks that all Envoys together report at most some ten
+// thousand requests a second.
 func TestManyRates(t *testing.T) {
 	var watched []string
 	for i := range 64 {

@@ -15,7 +15,8 @@ import (
 	"wasmxds/xds/swap"
 )
 
-// TestCrashesAreDrawn: a crash that counts against a change is one on the curves.
+// TestCrashesAreDrawn checks that a crash that counts against a change is on
+// the curves once.
 func TestCrashesAreDrawn(t *testing.T) {
 	p := &Pipeline{judge: judge.New(judge.Options{Counts: signal.NewCounts()}), swaps: queue.New[xds.Swaps](), options: Options{Log: slog.New(slog.DiscardHandler)}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -29,7 +30,7 @@ func TestCrashesAreDrawn(t *testing.T) {
 	began := time.Now()
 	p.judge.Watch(began, rollout.Watch{Change: "c1", Wave: 1, Policy: &definition.Rollout{}, New: []string{"edge-1"}, Control: []string{"edge-2"}, Phase: rollout.During})
 	p.swapped(xds.Swaps{Node: "edge-1", At: began, Changes: []swap.Change{{Filter: "hello", Stage: swap.ChangePrimed}, {Filter: "hello", Stage: swap.ChangeCrashed}}})
-	if _, err := p.rollouts.Status(ctx); err != nil { // what was told before comes first
+	if _, err := p.rollouts.Status(ctx); err != nil { // waits for earlier events
 		t.Fatal(err)
 	}
 	cancel()

@@ -61,8 +61,8 @@ func TestWord(t *testing.T) {
 	}
 }
 
-// TestDocuments: JSON and double-quoted YAML say the same after they went
-// through a Writer, and have nothing in them that is not printable.
+// TestDocuments checks that JSON and double-quoted YAML keep their meaning
+// through a Writer, and that the output is printable.
 func TestDocuments(t *testing.T) {
 	const text = "a\x1b\x7f\u009b\u202e\u2028\U000e0041\u200bé\n\t\\\"z"
 	for name, codec := range map[string]struct {
@@ -94,7 +94,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// TestJSON: YAML reads of any JSON what JSON reads.
+// TestJSON checks that YAML parsers read any JSON like JSON parsers.
 func TestJSON(t *testing.T) {
 	var b strings.Builder
 	for r := rune(0); r <= 0x3000; r++ {
@@ -111,8 +111,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// FuzzText: what comes out has nothing that is not printable, whatever came
-// in, and however it is cut into writes.
+// FuzzText checks that the output is printable for any input, however it is
+// divided into writes.
 func FuzzText(f *testing.F) {
 	f.Add("a\u202eb\xff\x1b[2J", 3)
 	f.Add("é\xe2\x80", 1)

@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 )
 
-// TestOrder: what is added while nobody takes anything is there later, in order, and
-// one token tells of all of it.
+// TestOrder checks that values that are added while nobody takes them arrive
+// later, in order, with one token.
 func TestOrder(t *testing.T) {
 	q := New[int]()
 	for i := range 3 {
@@ -27,8 +27,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestNothingIsLost: whoever takes all at each token has seen everything when all
-// that add have.
+// TestNothingIsLost checks that a receiver that takes all values at each token
+// gets everything.
 func TestNothingIsLost(t *testing.T) {
 	const each = 1000
 	synctest.Test(t, func(t *testing.T) {

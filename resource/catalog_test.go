@@ -12,8 +12,8 @@ import (
 	"wasmxds/module"
 )
 
-// fleet is a set of 500 groups, each with a listener and a filter of its own,
-// and one node for each.
+// fleet returns a set of 500 groups, each with its own listener and filter, and
+// one node for each.
 func fleet() (*module.Set, []definition.Node) {
 	set := new(module.Set)
 	var nodes []definition.Node
@@ -30,7 +30,7 @@ func fleet() (*module.Set, []definition.Node) {
 	return set, nodes
 }
 
-// changed is the set with another filter at i.
+// changed returns the set with another filter at i.
 func changed(set *module.Set, i int, edit func(*definition.Filter)) *module.Set {
 	f := *set.Filters[i]
 	d := *f.Definition
@@ -42,7 +42,7 @@ func changed(set *module.Set, i int, edit func(*definition.Filter)) *module.Set 
 	return &next
 }
 
-// affects says whether a definition that matches node n is another than it was in
+// affects reports whether a definition that matches node n has changed since
 // prev, or was added or removed.
 func affects(prev, c *Catalog, n definition.Node, choice Choice) bool {
 	return !slices.Equal(prev.view(choice).match(n), c.view(choice).match(n))
@@ -71,7 +71,7 @@ func TestChangeTouchesItsGroupAlone(t *testing.T) {
 			t.Errorf("%s: another snapshot: %v, want %v", n.ID, got != had[i], touched)
 		}
 	}
-	// Of that group too, what did not change keeps its pointer.
+	// In that group, too, what did not change keeps its pointer.
 	if after.Snapshot(nodes[7], "").Listeners[0] != had[7].Listeners[0] {
 		t.Error("the listener was made again")
 	}
@@ -113,9 +113,9 @@ func TestOtherOptionsChangeAll(t *testing.T) {
 	}
 }
 
-// TestStepsAgreeWithWhole changes a small set at random, again and again, and
-// holds each Catalog that was compiled upon the last against one that was
-// compiled from nothing.
+// TestStepsAgreeWithWhole changes a small set at random repeatedly, and
+// compares each Catalog that was compiled from the previous one with one that
+// was compiled from scratch.
 func TestStepsAgreeWithWhole(t *testing.T) {
 	for seed := range uint64(15) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -153,8 +153,8 @@ func someNodes() []definition.Node {
 	return nodes
 }
 
-// TestRoutesChangeAlone: another route changes the routes of its group alone, and
-// no listener.
+// TestRoutesChangeAlone checks that a changed route changes only the routes of
+// its group, and no listener.
 func TestRoutesChangeAlone(t *testing.T) {
 	set, nodes := fleet()
 	before := mustCompile(t, nil, set)
@@ -233,7 +233,7 @@ func randomSelector(r *rand.Rand) definition.Selector {
 	}[r.IntN(9)]
 }
 
-// describe tells all that is in s.
+// describe returns all content of s as text.
 func describe(s *Snapshot) string {
 	var b strings.Builder
 	for _, r := range resources(s) {
@@ -283,7 +283,7 @@ func BenchmarkCompileAll(b *testing.B) {
 	}
 }
 
-// tenThousand are nodes that differ, twenty of each group.
+// tenThousand returns nodes that differ, twenty for each group.
 func tenThousand() (*module.Set, []definition.Node) {
 	set, nodes := fleet()
 	var all []definition.Node

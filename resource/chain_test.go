@@ -17,8 +17,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestAlike: lists in which filters have the same places are one Chain, whatever
-// else their filters say.
+// TestAlike checks that lists in which filters have the same places are one
+// Chain, whatever else differs.
 func TestAlike(t *testing.T) {
 	typed := func(name, of string) *hcmv3.HttpFilter {
 		return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: &anypb.Any{TypeUrl: of}}}
@@ -72,7 +72,8 @@ func TestAlike(t *testing.T) {
 	}
 }
 
-// TestChains: which filters a list takes, in which order, and in which gaps.
+// TestChains checks which filters a list gets, in which order, and in which
+// gaps.
 func TestChains(t *testing.T) {
 	l := rawListener(t, Spares{})
 	want := []string{
@@ -91,8 +92,8 @@ func TestChains(t *testing.T) {
 	}
 }
 
-// TestSpread: whatever is wanted, each filter has a slot of its gap, in order, with
-// spares where they are to be.
+// TestSpread checks that each filter has a slot in its gap, in order, with
+// spares where they should be.
 func TestSpread(t *testing.T) {
 	for _, test := range []struct {
 		wanted Chain
@@ -115,7 +116,7 @@ func TestSpread(t *testing.T) {
 	}
 	r := rand.New(rand.NewPCG(1, 1))
 	for range 2000 {
-		// What a listener that is to have these filters gets.
+		// The layout that a listener with these filters gets.
 		spares := Spares{r.IntN(4), r.IntN(3)}
 		l := &listener{lists: []list{append(make(list, r.IntN(4)), connectionManager("x").HttpFilters...)}}
 		var wanted Chain
@@ -146,8 +147,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// TestLayoutsAreShared: a layout is one for all who ask for it, and is forgotten
-// with the last.
+// TestLayoutsAreShared checks that all callers share one layout, which is freed
+// with the last reference.
 func TestLayoutsAreShared(t *testing.T) {
 	l := spared(t, having("web", "a"), Spares{Around: 1}, "web")
 	kept := l.In(l.Base + "+200")
@@ -173,8 +174,8 @@ func TestLayoutsAreShared(t *testing.T) {
 	goruntime.KeepAlive(kept)
 }
 
-// TestContents: what is in the slots of a new Envoy, and who it is that they wait
-// for.
+// TestContents checks the contents of the slots of a new Envoy, and which slots
+// wait for filters.
 func TestContents(t *testing.T) {
 	set, _ := read(t, "testdata/spares.yaml")
 	o := opts

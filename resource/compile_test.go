@@ -23,7 +23,7 @@ const (
 
 var opts = Options{ModulesURL: "http://127.0.0.1:18001"}
 
-// wasm is a filter for every listener of every node.
+// wasm returns a filter for every listener of every node.
 func wasm(name, sha, config string) *module.Filter {
 	value, err := anypb.New(wrapperspb.String(config))
 	if err != nil {
@@ -138,8 +138,8 @@ func TestModulesURL(t *testing.T) {
 	}
 }
 
-// TestAttempts: other bytes each time, but one version apart from the attempt,
-// the same for a slot and its twin.
+// TestAttempts checks that each attempt has different bytes, but the same
+// version apart from the attempt, for a slot and its twin.
 func TestAttempts(t *testing.T) {
 	c, _ := Compile(nil, Sets{Base: &module.Set{Filters: []*module.Filter{wasm("hello", shaA, "x")}}}, opts)
 	f := c.Snapshot(definition.Node{}, "").Filters[0]
@@ -171,7 +171,7 @@ func TestLargeModule(t *testing.T) {
 	}
 }
 
-// withSlot is a raw listener with a slot of that name.
+// withSlot returns a raw listener with a slot of that name.
 func withSlot(name string) *listenerv3.Listener {
 	hcm := connectionManager("bad")
 	hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: new(routev3.RouteConfiguration)}

@@ -29,10 +29,10 @@ import (
 	"wasmxds/definition"
 )
 
-// TestConvertedIsTheSame: what a Listener that convert has written is compiled to means
-// the same as the listener of the envoy.yaml, which stands beside it here in one form:
-// fields at their defaults left out, old ones in the words of new ones, clusters by
-// what they are.
+// TestConvertedIsTheSame checks that a Listener that convert has written
+// compiles to the same as the listener in the envoy.yaml. Both are compared in
+// a canonical form: without fields at their defaults, with current fields in
+// place of deprecated ones, and clusters by their content.
 func TestConvertedIsTheSame(t *testing.T) {
 	listeners := 0
 	for _, name := range []string{"envoy.yaml", "full.yaml"} {
@@ -64,7 +64,7 @@ func TestConvertedIsTheSame(t *testing.T) {
 				return ok && r.Name == d.Name
 			})
 			if i < 0 {
-				continue // a native one in the file
+				continue // it is native in the file
 			}
 			l, err := Options{}.listener(d)
 			if err != nil {
@@ -90,7 +90,7 @@ func TestConvertedIsTheSame(t *testing.T) {
 	}
 }
 
-// inOneForm is text that is the same for listeners that do the same.
+// inOneForm returns text that is the same for equivalent listeners.
 func inOneForm(t *testing.T, l *listenerv3.Listener, routes *routev3.RouteConfiguration, clusters map[string]*clusterv3.Cluster) string {
 	t.Helper()
 	unpack := func(from *anypb.Any, into proto.Message) {
@@ -158,7 +158,7 @@ func inOneForm(t *testing.T, l *listenerv3.Listener, routes *routev3.RouteConfig
 				}
 			}
 			if r.GetMatch().GetPrefix() == "/" && len(r.GetMatch().GetHeaders()) == 0 {
-				break // no request goes on
+				break // no request reaches later routes
 			}
 		}
 		for _, d := range h.GetDomains() {
@@ -197,7 +197,7 @@ func clusterInOneForm(t *testing.T, c *clusterv3.Cluster) *clusterv3.Cluster {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options}
 	}
 	for _, h := range c.HealthChecks {
-		if tcp := h.GetTcpHealthCheck(); tcp != nil { // which asks nobody by name
+		if tcp := h.GetTcpHealthCheck(); tcp != nil { // it has no host name
 			for _, e := range c.GetLoadAssignment().GetEndpoints()[0].GetLbEndpoints() {
 				e.GetEndpoint().HealthCheckConfig = nil
 			}

@@ -8,8 +8,8 @@ import (
 	"wasmxds/resource"
 )
 
-// A Catalog is compiled from each whole set, upon the one before: what did not
-// change is the same, pointer and all.
+// A Catalog is compiled from each complete set, reusing the previous Catalog:
+// what did not change keeps its pointer.
 func ExampleCompile() {
 	web := &definition.Listener{
 		Name:    "web",

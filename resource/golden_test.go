@@ -26,8 +26,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// TestGolden compiles each testdata/*.yaml for the nodes that its comments
-// name; beside it is what they get.
+// TestGolden compiles each testdata/*.yaml for the nodes in its comments, and
+// compares the result with the file beside it.
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -57,9 +57,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// slotNames tells the slots of the listeners that people named, and what the own
-// ones hold: each distinct list of HTTP filters in a line, its other filters as
-// "|", spares as "-".
+// slotNames returns the slots with names given by users, and the contents of
+// the listeners' own slots: one line for each distinct list of HTTP filters,
+// with other filters as "|" and spares as "-".
 func slotNames(s *Snapshot) string {
 	var b strings.Builder
 	for _, l := range s.Listeners {
@@ -95,8 +95,8 @@ func slotNames(s *Snapshot) string {
 	return b.String()
 }
 
-// read parses a file of definitions. A module is there unless it is called
-// "missing…"; its hash is that of its URL where none is pinned.
+// read parses a file of definitions. A module exists unless it is called
+// "missing…"; its hash is derived from its URL if none is pinned.
 func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -126,7 +126,7 @@ func read(t *testing.T, file string) (*module.Set, []definition.Node) {
 	return set, nodesOf(string(data))
 }
 
-// sparesOf reads a line like "# spares: 2,1"; without one there are none.
+// sparesOf parses a line like "# spares: 2,1"; by default, there are none.
 func sparesOf(t *testing.T, file string) Spares {
 	t.Helper()
 	text := noteIn(t, file, "spares")
@@ -140,7 +140,7 @@ func sparesOf(t *testing.T, file string) Spares {
 	return spares
 }
 
-// noteIn reads a line like "# NAME: text".
+// noteIn returns the text of a line like "# NAME: text".
 func noteIn(t *testing.T, file, name string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -155,7 +155,7 @@ func noteIn(t *testing.T, file, name string) string {
 	return ""
 }
 
-// nodesOf reads lines like "# node: id=edge-1 cluster=edge app=cart".
+// nodesOf parses lines like "# node: id=edge-1 cluster=edge app=cart".
 func nodesOf(text string) []definition.Node {
 	var nodes []definition.Node
 	for line := range strings.Lines(text) {
@@ -195,7 +195,7 @@ func same(t *testing.T, golden string, got []byte) {
 	}
 }
 
-// resources are all that may be sent from s.
+// resources returns everything that may be sent from s.
 func resources(s *Snapshot) []*Resource {
 	all := slices.Concat(s.Clusters, s.Endpoints, s.Secrets, s.Routes, s.Static, primerOf(s), listenersOf(s))
 	for _, c := range s.Contents() {
@@ -216,8 +216,8 @@ func resources(s *Snapshot) []*Resource {
 	return all
 }
 
-// valid holds all that may be sent, and all within it, against the rules in
-// Envoy's API.
+// valid validates everything that may be sent, including nested messages, by
+// the rules of Envoy's API.
 func valid(t *testing.T, s *Snapshot) {
 	t.Helper()
 	for _, r := range resources(s) {
@@ -245,7 +245,7 @@ func validateAny(t *testing.T, at string, packed *anypb.Any) {
 	walk(m.ProtoReflect(), func(inner *anypb.Any) { validateAny(t, at, inner) })
 }
 
-// walk finds the Anys in m.
+// walk calls found for each Any in m.
 func walk(m protoreflect.Message, found func(*anypb.Any)) {
 	visit := func(v protoreflect.Message) {
 		if a, ok := v.Interface().(*anypb.Any); ok {

@@ -12,7 +12,7 @@ import (
 	"wasmxds/module"
 )
 
-// TestBuildBlocksNoOther: while one thing is built, the others can be had.
+// TestBuildBlocksNoOther checks that a build blocks no callers for other keys.
 func TestBuildBlocksNoOther(t *testing.T) {
 	gs, m := newGroups(), new(memo[int])
 	for name, test := range map[string]struct {
@@ -46,7 +46,8 @@ func TestBuildBlocksNoOther(t *testing.T) {
 	}
 }
 
-// TestGroupsAreBuiltOnce: all who ask at once get the same.
+// TestGroupsAreBuiltOnce checks that all concurrent callers get the same
+// Snapshot.
 func TestGroupsAreBuiltOnce(t *testing.T) {
 	set, nodes := fleet()
 	c := mustCompile(t, nil, set)
@@ -63,11 +64,11 @@ func TestGroupsAreBuiltOnce(t *testing.T) {
 	}
 }
 
-// TestGroupsShrink: groups that no node is in any more are forgotten, those in
+// TestGroupsShrink checks that groups without nodes are removed, and those in
 // use stay the same from Catalog to Catalog.
 func TestGroupsShrink(t *testing.T) {
 	set := new(module.Set)
-	for i := range 12 { // 4096 groups, as nodes have the labels
+	for i := range 12 { // 4096 groups, by the labels of nodes
 		f := wasm(fmt.Sprintf("filter-%02d", i), shaA, "x")
 		f.Definition.Attach.Nodes.Labels = map[string]string{fmt.Sprint(i): "yes"}
 		set.Filters = append(set.Filters, f)
@@ -108,8 +109,8 @@ func TestGroupsShrink(t *testing.T) {
 	goruntime.KeepAlive(mine)
 }
 
-// BenchmarkSnapshotDuringBuilds is how long a lookup takes while others build:
-// large groups, each for a node of its own.
+// BenchmarkSnapshotDuringBuilds measures a lookup while others build large
+// groups, each for one node.
 func BenchmarkSnapshotDuringBuilds(b *testing.B) {
 	set, nodes := fleet()
 	for i := range set.Filters { // all for everyone with env=prod

@@ -9,7 +9,7 @@ import (
 	"wasmxds/module"
 )
 
-// TestRestore: what was written down is the same filter, in all its encodings.
+// TestRestore checks that a restored filter is the same in all its encodings.
 func TestRestore(t *testing.T) {
 	d := wasm("open", shaA, "text")
 	d.Definition.OnFailure = definition.Open

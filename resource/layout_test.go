@@ -14,7 +14,7 @@ import (
 	"wasmxds/module"
 )
 
-// spared compiles what a set says with spares, and finds a listener.
+// spared compiles a set with spares, and returns a listener.
 func spared(t *testing.T, set *module.Set, spares Spares, name string) *Listener {
 	t.Helper()
 	o := opts
@@ -32,7 +32,7 @@ func spared(t *testing.T, set *module.Set, spares Spares, name string) *Listener
 	return nil
 }
 
-// having makes a set of a native listener and filters in it.
+// having returns a set with a native listener and filters in it.
 func having(listener string, filters ...string) *module.Set {
 	set := &module.Set{Listeners: []*definition.Listener{web(listener, "127.0.0.1:8080")}}
 	for _, name := range filters {
@@ -41,8 +41,8 @@ func having(listener string, filters ...string) *module.Set {
 	return set
 }
 
-// rawListener is testdata/spares.yaml's listener, which has lists of four, one and two
-// gaps.
+// rawListener returns the listener in testdata/spares.yaml, which has lists of
+// four, one and two gaps.
 func rawListener(t *testing.T, spares Spares) *Listener {
 	t.Helper()
 	set, _ := read(t, "testdata/spares.yaml")
@@ -58,7 +58,7 @@ func rawListener(t *testing.T, spares Spares) *Listener {
 	return nil
 }
 
-// TestIn: a layout is known by the version that it gave, and by no other text.
+// TestIn checks that only a layout's own version identifies it.
 func TestIn(t *testing.T) {
 	native, raw := spared(t, having("web", "a", "b"), Spares{Around: 2}, "web"), rawListener(t, Spares{Around: 2})
 	for text, slots := range map[string]int{
@@ -93,7 +93,7 @@ func TestIn(t *testing.T) {
 			continue
 		}
 		var got []int
-		total := 1 // the one that has a name
+		total := 1 // the one with a name given by users
 		for _, chain := range in.Chains {
 			got = append(got, len(chain))
 			total += len(chain)
@@ -130,7 +130,7 @@ func TestIn(t *testing.T) {
 	}
 }
 
-// TestMaxSlots: a listener that is to have many slots may have more of them.
+// TestMaxSlots checks that a listener with many filters may have more slots.
 func TestMaxSlots(t *testing.T) {
 	var filters []string
 	for i := range 100 {
@@ -157,7 +157,7 @@ func TestMaxSlots(t *testing.T) {
 	}
 }
 
-// TestFresh: a new layout has names that nobody uses.
+// TestFresh checks that a new layout has unused names.
 func TestFresh(t *testing.T) {
 	l := spared(t, having("web", "a"), Spares{Around: 1}, "web")
 	used := map[string]bool{}
@@ -174,7 +174,7 @@ func TestFresh(t *testing.T) {
 				t.Errorf("round %d: %s is used", round, name)
 			}
 		}
-		// One name is enough: of a slot, or of the routes.
+		// One used name suffices: of a slot, or of the routes.
 		if used[fresh.Routes] = true; round%2 == 0 {
 			delete(used, fresh.Routes)
 			used[fresh.Slots[round%len(fresh.Slots)]] = true
@@ -185,8 +185,8 @@ func TestFresh(t *testing.T) {
 	}
 }
 
-// TestLayoutResource: what is sent is in the layout, and is the listener but for
-// its slots.
+// TestLayoutResource checks that what is sent has the layout, and is otherwise
+// the listener.
 func TestLayoutResource(t *testing.T) {
 	l := rawListener(t, Spares{})
 	in := l.In(l.Base + "+1-0-2-0,1,0-1")
@@ -275,7 +275,7 @@ func TestNamesOfSlotsAndRoutes(t *testing.T) {
 	}
 }
 
-// TestRouteConfig: a listener's routes are the same under each name.
+// TestRouteConfig checks that a listener's routes are the same under each name.
 func TestRouteConfig(t *testing.T) {
 	l := spared(t, having("web", "a"), Spares{}, "web")
 	a, b := l.RouteConfig("routes/web/a", nil), l.RouteConfig("routes/web/b", nil)
@@ -287,14 +287,14 @@ func TestRouteConfig(t *testing.T) {
 	}
 }
 
-// FuzzLayout: what an Envoy says of a listener is bounded, and is the layout that
-// has that version, or none.
+// FuzzLayout checks that what an Envoy reports about a listener is bounded, and
+// is either the layout with that version, or none.
 func FuzzLayout(f *testing.F) {
 	for _, text := range []string{"", "+1", "+1-2-3-4,5,6-7", "+1-2-3-4,5,6-7~8", "+0~1", "+1-2-3-4,5,6-7n8-9,1-2-3~8", "+0-0-0-0,0,0-0n0-1,0-0-0", "+n1", "+9999", "+-1", "+1~0", ",", "-", "~"} {
 		f.Add(text)
 	}
 	lists := []list{make(list, 3), make(list, 0), make(list, 1)}
-	var parsed []list // of as many gaps each: all filters are before the router
+	var parsed []list // each with the same number of gaps: all filters are before the router
 	for _, l := range lists {
 		parsed = append(parsed, append(l, connectionManager("x").HttpFilters...))
 	}

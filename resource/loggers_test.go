@@ -6,8 +6,9 @@ import (
 	"wasmxds/definition"
 )
 
-// TestSignalsAreTheirListenersVersion: where there are loggers, and where to, is
-// part of what a listener means; of one that has none it is not.
+// TestSignalsAreTheirListenersVersion checks that the loggers' existence and
+// destination are part of the version of a listener that has them, and of no
+// other.
 func TestSignalsAreTheirListenersVersion(t *testing.T) {
 	set, _ := read(t, "testdata/signals.yaml")
 	versions := func(signals string) map[string]string {

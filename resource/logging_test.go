@@ -15,8 +15,9 @@ import (
 	"wasmxds/module"
 )
 
-// TestAccessLogger: an access logger is in its listeners and in the primer, in no slot,
-// and a listener's version tells which versions of its loggers it has.
+// TestAccessLogger checks that an access logger is in its listeners and in the
+// primer, in no slot, and that a listener's version includes those of its
+// loggers.
 func TestAccessLogger(t *testing.T) {
 	logger := wasm("audit", shaA, "x")
 	logger.Definition.OnFailure, logger.Definition.Place.At = definition.Open, definition.Logger
@@ -57,7 +58,7 @@ func TestAccessLogger(t *testing.T) {
 	}
 }
 
-// FuzzLoggerIn: whatever an Envoy says of a listener's version.
+// FuzzLoggerIn tries any version that an Envoy may report.
 func FuzzLoggerIn(f *testing.F) {
 	f.Add("a1b2c3d4e5f60718*1122334455667788-09f29cd2+2-4")
 	f.Add("**-+*")

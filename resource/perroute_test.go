@@ -11,8 +11,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestTreated: a route configuration says of the slots that it mentions what routes say
-// of filters, and of no others.
+// TestTreated checks that a route configuration treats exactly the slots that
+// it mentions as the routes treat their filters.
 func TestTreated(t *testing.T) {
 	o := Options{}.withDefaults()
 	to := []definition.Upstream{{Address: "127.0.0.1:1", Weight: 1}}
@@ -59,7 +59,7 @@ func TestTreated(t *testing.T) {
 	for i, want := range []struct{ filter, all, off, other, named string }{
 		{"a", "-", "off", "off", "-"},
 		{"a@x", "off", "-", "on", "-"},
-		{"b", "-", "-", "-", "-"}, // its variant is not there: it runs itself
+		{"b", "-", "-", "-", "-"}, // its variant is missing, so it runs itself
 		{"only", "off", "-", "-", "on"},
 	} {
 		slot := layout.Chains[0][i].Name
@@ -74,8 +74,8 @@ func TestTreated(t *testing.T) {
 	}
 }
 
-// TestShut: routes that an Envoy has get more slots that are shut, and are else as they
-// were.
+// TestShut checks that an Envoy's routes get more slots that are shut, and are
+// otherwise unchanged.
 func TestShut(t *testing.T) {
 	before := spared(t, having("web", "a"), Spares{}, "web")
 	have := before.RouteConfig(before.RoutesName, nil)

@@ -10,7 +10,8 @@ import (
 	"wasmxds/definition"
 )
 
-// TestRenderFormatsAgree: JSON says what YAML says; the golden files show that.
+// TestRenderFormatsAgree checks that JSON has the same content as YAML, which
+// the golden files show.
 func TestRenderFormatsAgree(t *testing.T) {
 	for _, file := range []string{"testdata/web.yaml", "testdata/raw.yaml", "testdata/nodes.yaml"} {
 		set, nodes := read(t, file)
@@ -23,7 +24,7 @@ func TestRenderFormatsAgree(t *testing.T) {
 			if err := yaml.Unmarshal(render(t, c.Snapshot(n, ""), YAML), &fromYAML); err != nil {
 				t.Fatal(err)
 			}
-			again, err := json.Marshal(fromYAML) // the same kinds of numbers
+			again, err := json.Marshal(fromYAML) // to get the same types of numbers
 			if err != nil {
 				t.Fatal(err)
 			}

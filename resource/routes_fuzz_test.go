@@ -9,8 +9,8 @@ import (
 	"wasmxds/module"
 )
 
-// FuzzListener: Envoy's rules allow each listener that can be written, and a
-// cluster can be made again of its name.
+// FuzzListener checks that each listener that can be written is valid for
+// Envoy, and that clusters can be rebuilt from their names.
 func FuzzListener(f *testing.F) {
 	for _, name := range []string{"testdata/routes.yaml", "testdata/web.yaml"} {
 		data, err := os.ReadFile(name)

@@ -9,7 +9,7 @@ import (
 	"wasmxds/definition"
 )
 
-// TestIndexFindsWhatMatches holds the index against trying each selector.
+// TestIndexFindsWhatMatches compares the index with evaluating each selector.
 func TestIndexFindsWhatMatches(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 2))

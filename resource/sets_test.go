@@ -13,7 +13,7 @@ import (
 	"wasmxds/module"
 )
 
-// compileSets compiles and fails where anything is wrong.
+// compileSets compiles sets, and fails on any problem.
 func compileSets(t *testing.T, prev *Catalog, sets Sets) *Catalog {
 	t.Helper()
 	c, problems := Compile(prev, sets, opts)
@@ -28,8 +28,8 @@ func root(set *module.Set, i int, id string) *module.Set {
 	return changed(set, i, func(d *definition.Filter) { d.RootID = id })
 }
 
-// TestChoice: nodes whose group a choice doesn't touch have the base's Snapshot,
-// and so have nodes of a choice that is not known.
+// TestChoice checks that nodes whose group a choice doesn't affect get the
+// base's Snapshot, and so do nodes with an unknown choice.
 func TestChoice(t *testing.T) {
 	base, nodes := fleet()
 	for name, askFirst := range map[string]Choice{"base first": "", "choice first": "a"} {
@@ -56,8 +56,8 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// TestJoin: what a node has with a change is what it has when the change has
-// joined the base, and what it had before when the change is undone.
+// TestJoin checks that a node has the same with a change as when the change has
+// joined the base, and the same as before when the change is undone.
 func TestJoin(t *testing.T) {
 	base, nodes := fleet()
 	with := root(base, 7, "other")
@@ -92,7 +92,7 @@ func TestJoin(t *testing.T) {
 		t.Error("it is undone: the nodes that had it do not have what they had before")
 	}
 
-	// Also where its definition was read anew, and is the same.
+	// Also if its definition was read again, and is the same.
 	again := compileSets(t, c, Sets{Base: root(base, 7, "other")})
 	if again.Snapshot(n, "") != changed {
 		t.Error("the same content in another definition is taken for another")
@@ -100,8 +100,8 @@ func TestJoin(t *testing.T) {
 	goruntime.KeepAlive(old)
 }
 
-// TestChoicesCost: k changes that are open cost at most k+1 snapshots of the
-// groups they touch, whoever has which of them, and none of other groups.
+// TestChoicesCost checks that k open changes cost at most k+1 snapshots of the
+// groups that they affect, whichever nodes have them, and none of other groups.
 func TestChoicesCost(t *testing.T) {
 	base, nodes := fleet()
 	a, b := root(base, 7, "a"), root(base, 8, "b")
@@ -128,7 +128,7 @@ func TestChoicesCost(t *testing.T) {
 			}
 		}
 	}
-	for i, want := range map[int]int{6: 1, 7: 3, 8: 2} { // 7 is touched by a and c, 8 by b
+	for i, want := range map[int]int{6: 1, 7: 3, 8: 2} { // 7 is affected by a and c, 8 by b
 		if got := len(of[nodes[i].ID]); got != want {
 			t.Errorf("%s: %d snapshots, want %d", nodes[i].ID, got, want)
 		}
@@ -141,7 +141,8 @@ func TestChoicesCost(t *testing.T) {
 	}
 }
 
-// TestChoicesMemory: changes to some groups don't cost the memory of all.
+// TestChoicesMemory checks that changes to some groups don't take memory for
+// all.
 func TestChoicesMemory(t *testing.T) {
 	base, nodes := fleet()
 	heap := func(sets Sets, choices ...Choice) int64 {
@@ -180,8 +181,8 @@ func TestChoicesMemory(t *testing.T) {
 	}
 }
 
-// TestProblemsOfChoices: what is wrong in a choice is told apart from what is wrong
-// in the base.
+// TestProblemsOfChoices checks that problems of a choice are separate from
+// those of the base.
 func TestProblemsOfChoices(t *testing.T) {
 	bad := func(name, file string) *module.Filter {
 		f := wasm(name, shaA, "x")
@@ -198,7 +199,7 @@ func TestProblemsOfChoices(t *testing.T) {
 	of := func(fs ...*module.Filter) *module.Set { return &module.Set{Filters: fs} }
 	_, problems := Compile(nil, Sets{Base: of(always, first), Choices: map[Choice]*module.Set{
 		"a":     of(always, first, changed),
-		"b":     of(always, first, second), // second needs that first goes, which a change of its own does
+		"b":     of(always, first, second), // second requires that first is removed, which is a change of its own
 		"b+c":   of(always, second),
 		"a+b":   of(always, first, second, changed),
 		"a+b+c": of(always, second, changed),
@@ -226,8 +227,8 @@ func TestProblemsOfChoices(t *testing.T) {
 	}
 }
 
-// TestChoicesAgreeWithWhole changes sets at random and holds what each choice of
-// a Catalog gives against a Catalog of that set alone, compiled from nothing.
+// TestChoicesAgreeWithWhole changes sets at random, and compares each choice of
+// a Catalog with a Catalog of that set alone, compiled from scratch.
 func TestChoicesAgreeWithWhole(t *testing.T) {
 	for seed := range uint64(6) {
 		r := rand.New(rand.NewPCG(seed, 3))
@@ -277,7 +278,7 @@ func TestChoicesAgreeWithWhole(t *testing.T) {
 	}
 }
 
-// TestChoicesAtOnce: Snapshots are asked for while the next Catalog is compiled.
+// TestChoicesAtOnce requests Snapshots while the next Catalog is compiled.
 func TestChoicesAtOnce(t *testing.T) {
 	base, nodes := fleet()
 	with := root(base, 7, "other")

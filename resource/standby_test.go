@@ -9,14 +9,15 @@ import (
 	"wasmxds/module"
 )
 
-// standing compiles a base and a choice with which versions stand by.
+// standing compiles a base, and a choice with standbys.
 func standing(t *testing.T, prev *Catalog, base, with *module.Set) *Catalog {
 	t.Helper()
 	return compileSets(t, prev, Sets{Base: base, Choices: map[Choice]*module.Set{"a": with}, Standby: map[Choice]bool{"a": true}})
 }
 
-// TestStandby: with a change, what it replaces or takes away stands by on the nodes
-// that have it, and on no other; what the change does not touch is the same.
+// TestStandby checks that what a change replaces or removes stands by on the
+// nodes that have the change, and on no others, and that everything else is the
+// same.
 func TestStandby(t *testing.T) {
 	base, nodes := fleet()
 	gone := &module.Set{Filters: slices.Delete(slices.Clone(base.Filters), 7, 8), Listeners: base.Listeners}
@@ -60,8 +61,8 @@ func TestStandby(t *testing.T) {
 	}
 }
 
-// TestStandbyIsOfUse: what no node of the group had does not stand by, nor what has
-// no module, and where only a listener changes nothing does.
+// TestStandbyIsOfUse checks that there is no standby for filters that the group
+// did not use, or without a module, or if only a listener changes.
 func TestStandbyIsOfUse(t *testing.T) {
 	base, nodes := fleet()
 	missing := &module.Set{Filters: slices.Clone(base.Filters), Listeners: base.Listeners}

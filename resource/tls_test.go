@@ -9,8 +9,9 @@ import (
 	"wasmxds/module"
 )
 
-// TestTLS: a listener is withheld until it has a certificate, which goes to the nodes
-// that have the listener alone; one that is renewed changes nothing else.
+// TestTLS checks that a listener is withheld until it has a certificate, which
+// is sent only to the nodes with the listener, and that a renewal changes
+// nothing else.
 func TestTLS(t *testing.T) {
 	web := &definition.Listener{Name: "web", Address: "127.0.0.1:443", Nodes: definition.Selector{IDs: []string{"edge-*"}},
 		TLS:    &definition.TLS{Cert: "a", Key: "b", ClientCA: "c"},
@@ -65,8 +66,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestTLSOfTCP: connections that are passed on are served in the same way, but for
-// what is said of HTTP.
+// TestTLSOfTCP checks that TCP listeners are served in the same way, except for
+// what concerns HTTP.
 func TestTLSOfTCP(t *testing.T) {
 	raw := &definition.Listener{Name: "raw", Address: "127.0.0.1:443", TLS: &definition.TLS{Cert: "a", Key: "b"},
 		TCP: &definition.TCP{Upstreams: []definition.Upstream{{Address: "127.0.0.1:1", Weight: 1}}}}

@@ -2,8 +2,8 @@ package resource
 
 import "testing"
 
-// TestUpstream: a cluster that no route leads to any more is made again of its
-// name, where that is an upstream's.
+// TestUpstream checks that a cluster that no route refers to any more can be
+// rebuilt from its name, if that is an upstream's.
 func TestUpstream(t *testing.T) {
 	s := &Snapshot{opts: Options{}.withDefaults()}
 	for _, name := range []string{"127.0.0.1:9000", "[::1]:9000", "example.com:443", "tls://example.com:443"} {

@@ -13,15 +13,15 @@ import (
 	"wasmxds/module"
 )
 
-// TestFilterVersion changes each field of a filter by itself: its version
-// changes where the field is part of what Envoy runs, and only there.
+// TestFilterVersion changes each field of a filter separately: its version
+// changes if and only if the field affects what Envoy runs.
 func TestFilterVersion(t *testing.T) {
 	elsewhere := map[string]bool{
-		"Name": true,                              // a version is compared under one name
+		"Name": true,                              // versions are compared under one name
 		"Kind": true, "Pos": true, "Verify": true, // not sent
-		"VariantOf": true,                               // told by the listeners, too
-		"Attach":    true, "Place": true, "Order": true, // told by the listeners
-		"Module": true, // told by the module's hash; see below
+		"VariantOf": true,                               // part of the listeners' versions as well
+		"Attach":    true, "Place": true, "Order": true, // part of the listeners' versions
+		"Module": true, // represented by the module's hash; see below
 	}
 	values := map[string]any{
 		"Config": &anypb.Any{Value: []byte("x")}, "VMConfig": &anypb.Any{Value: []byte("x")},
@@ -62,8 +62,8 @@ func TestFilterVersion(t *testing.T) {
 	}
 }
 
-// TestListenerVersion does the same with a listener: what its routes say changes
-// their version, and never the listener's, which would be replaced.
+// TestListenerVersion does the same for a listener: routes affect their own
+// version, and never that of the listener, which would be replaced.
 func TestListenerVersion(t *testing.T) {
 	listener := func() *definition.Listener {
 		return &definition.Listener{Name: "web", Address: "127.0.0.1:80", Routes: []definition.Route{{
@@ -107,8 +107,8 @@ func TestListenerVersion(t *testing.T) {
 		"health check": {func(l *definition.Listener) {
 			l.Routes[0].Upstreams[0].HealthCheck = &definition.HealthCheck{By: definition.CheckTCP}
 		}, routes, listens},
-		// A route's name and filters are part of no version but that of the routes with
-		// what they do to slots; see TestTreated.
+		// A route's name and filters only affect the version of the routes with
+		// their mentions; see TestTreated.
 	} {
 		l := listener()
 		test.change(l)

@@ -14,10 +14,10 @@ import (
 	"wasmxds/definition"
 )
 
-// keyed are the fields of a Wasm filter by what makes a change of one of them
-// take effect: Envoy's own keys, a VM id of ours, or nothing, since Envoy looks
-// at them outside of VM and plugin. What each does is seen in TestFieldAlone of
-// package e2e; a field that is new in Envoy's API belongs here and there.
+// keyed lists the fields of a Wasm filter by what makes their changes
+// effective: Envoy's own keys, our VM id, or nothing, because Envoy reads them
+// outside of VM and plugin. TestFieldAlone of package e2e shows the effect of
+// each. Add new fields of Envoy's API here and there.
 var keyed = map[string][]string{
 	"by Envoy":        {"config", "name", "root_id", "configuration", "vm_config", "vm_config.vm_id", "vm_config.configuration", "vm_config.code"},
 	"by ours":         {"fail_open", "capability_restriction_config", "allow_on_headers_stop_iteration", "vm_config.runtime", "vm_config.allow_precompiled", "vm_config.environment_variables", "vm_config.capability_restriction_config"},
@@ -39,7 +39,7 @@ func TestFieldsAreKnown(t *testing.T) {
 	look("vm_config.", new(pluginv3.VmConfig))
 }
 
-// TestOwnVM: what Envoy's keys leave out is in the VM's id, and no more.
+// TestOwnVM checks that exactly what Envoy's keys omit is in the VM's id.
 func TestOwnVM(t *testing.T) {
 	id := func(config string) string {
 		t.Helper()
@@ -82,9 +82,9 @@ func TestOwnVM(t *testing.T) {
 	}
 }
 
-// TestCapabilities: what is computed is allowed as it is, in the field of each version
-// of Envoy; a list is of host calls, and allows callbacks and WASI besides. Nothing is
-// never written as an empty list, which Envoy takes for all.
+// TestCapabilities checks that a computed list is used unchanged, in the field
+// of each version of Envoy, and that a list of host calls also allows callbacks
+// and WASI. An empty list is never written, because Envoy takes it for all.
 func TestCapabilities(t *testing.T) {
 	allowed := func(c *pluginv3.CapabilityRestrictionConfig) []string {
 		return slices.Sorted(maps.Keys(c.GetAllowedCapabilities()))
@@ -92,7 +92,7 @@ func TestCapabilities(t *testing.T) {
 	for name, test := range map[string]struct {
 		of   definition.Filter
 		want []string
-		vm   bool // in VmConfig, too
+		vm   bool // also in VmConfig
 	}{
 		"all":      {definition.Filter{}, nil, false},
 		"listed":   {definition.Filter{Allow: []string{"proxy_log"}}, slices.Sorted(slices.Values(slices.Concat([]string{"proxy_log"}, definition.Callbacks, wasi))), false},

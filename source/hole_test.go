@@ -11,8 +11,8 @@ func withheld(u Update) string { return sourcetest.Withheld(u.Set) }
 
 func prefixes(u Update) string { return sourcetest.Prefixes(u.Set) }
 
-// Each step writes files and says which listeners are withheld then, and which
-// are in the set in which version.
+// TestHoles: each step writes files, and lists the withheld listeners, and the
+// listeners in the set with their versions.
 func TestHoles(t *testing.T) {
 	type step struct {
 		files    map[string]string
@@ -115,8 +115,8 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-// TestListKeepsWhatWasGood: an item of a List that gets a mistake goes on as it
-// was.
+// TestListKeepsWhatWasGood checks that an item of a List that becomes invalid
+// stays unchanged.
 func TestListKeepsWhatWasGood(t *testing.T) {
 	item := func(name, field string) string {
 		return fmt.Sprintf("- {apiVersion: extensions.istio.io/v1alpha1, kind: WasmPlugin, metadata: {name: %s}, spec: {%s: \"file:///a.wasm\"}}\n", name, field)

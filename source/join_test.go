@@ -34,7 +34,8 @@ func (s scripted) Run(ctx context.Context, up chan<- Batch) error {
 	}
 }
 
-// of makes documents of a source, name and content by turns; content "": gone.
+// of returns documents of a source from alternating names and contents; content
+// "": gone.
 func of(source string, pairs ...string) []Document {
 	var docs []Document
 	for i := 0; i < len(pairs); i += 2 {
@@ -43,7 +44,7 @@ func of(source string, pairs ...string) []Document {
 	return docs
 }
 
-// unknown is all of a source that can't be read.
+// unknown returns a batch of a source that can't be read.
 func unknown(source string) Batch {
 	return Batch{Source: source, Whole: true, Unknown: []Unknown{{Problem: definition.Problem{File: source, Message: "is away"}}}}
 }
@@ -56,8 +57,8 @@ func told(u Update) string {
 	return strings.Join(all, "\n")
 }
 
-// joined runs sources on what is kept in a folder until step returns. next waits
-// for an update.
+// joined runs sources with the state in a folder until step returns. The
+// function next waits for an update.
 func joined(t *testing.T, data string, sources []Source, step func(j *Join, next func() Update)) {
 	t.Helper()
 	p := statetest.Start(t, data)
@@ -82,8 +83,8 @@ func joined(t *testing.T, data string, sources []Source, step func(j *Join, next
 	p.End()
 }
 
-// TestSourcesAreJoined: nothing is said to be wanted before each source is
-// known, and what is kept of a source that is away goes on, also after a
+// TestSourcesAreJoined checks that there is no set before each source is known,
+// and that the stored content of an unavailable source is used, even after a
 // restart.
 func TestSourcesAreJoined(t *testing.T) {
 	data := t.TempDir()
@@ -132,8 +133,8 @@ func TestSourcesAreJoined(t *testing.T) {
 	}
 }
 
-// TestKnownToBeEmpty: a source that had nothing, and is away after a restart, keeps the
-// others from nothing.
+// TestKnownToBeEmpty checks that a source that was empty, and is unavailable
+// after a restart, blocks nothing.
 func TestKnownToBeEmpty(t *testing.T) {
 	data := t.TempDir()
 	a, b := make(scripted), make(scripted)
@@ -156,7 +157,8 @@ func TestKnownToBeEmpty(t *testing.T) {
 	})
 }
 
-// TestWholeBatches: what is not in one is gone, but for what nobody can know.
+// TestWholeBatches checks that what is not in a whole batch is gone, except for
+// what is unknown.
 func TestWholeBatches(t *testing.T) {
 	out := definition.Problem{Message: "2 are left out"}
 	folder := func(slight bool) []Unknown {
@@ -193,7 +195,8 @@ func TestWholeBatches(t *testing.T) {
 	}
 }
 
-// TestNoBase: where documents are no files, a module can't be beside them.
+// TestNoBase checks that modules can't be relative to documents that are not
+// files.
 func TestNoBase(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
 	table := newTable([]Source{{Name: "etcd"}}, newLastGood(nil, log), log)

@@ -16,11 +16,11 @@ import (
 	"wasmxds/source/internal/sourcetest"
 )
 
-// still is a table that is given documents when the test says so.
+// still is a table that gets documents when the test says so.
 type still struct {
 	testing.TB
 	table *table
-	docs  []Document // that are to be given
+	docs  []Document // to be sent
 }
 
 func newStill(t testing.TB) *still {
@@ -30,7 +30,7 @@ func newStill(t testing.TB) *still {
 	return s
 }
 
-// look takes in what was written.
+// look sends the documents that were written.
 func (s *still) look() Update {
 	s.table.take(Batch{Source: Dir, Docs: s.docs})
 	s.docs = nil
@@ -46,8 +46,8 @@ func (s *still) write(files map[string]string) {
 	}
 }
 
-// Each step writes files (no content: deletes them) and says what filters and
-// which files' problems there are then.
+// TestJoin: each step writes files (without content: deletes them), and lists
+// the filters and the files with problems.
 func TestJoin(t *testing.T) {
 	type step struct {
 		files    map[string]string
@@ -108,7 +108,8 @@ func TestJoin(t *testing.T) {
 	}
 }
 
-// Thousands of files of which hundreds are at odds are joined in bounded time.
+// TestJoinManyAtOdds checks that joining thousands of files with hundreds of
+// conflicts takes bounded time.
 func TestJoinManyAtOdds(t *testing.T) {
 	t.Parallel()
 	merges := 0
@@ -130,9 +131,9 @@ func TestJoinManyAtOdds(t *testing.T) {
 	}
 }
 
-// TestRandomChanges plays changes and checks after each what must always be:
-// each filter whose file has it now, or had it when it was last good, is there;
-// and while more than half of them would go at once, so are those that are gone.
+// TestRandomChanges makes changes, and checks invariants after each: every
+// filter that its file has now, or had when it was last good, is in the set,
+// and removals of more than half of them are held back.
 func TestRandomChanges(t *testing.T) {
 	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
@@ -143,7 +144,7 @@ func TestRandomChanges(t *testing.T) {
 		there     bool
 	}
 	files := map[string]*state{}
-	base := map[string]bool{} // what a removal is measured by
+	base := map[string]bool{} // what removals are compared to
 	for i := range 400 {
 		name := fmt.Sprint("f", rnd.IntN(8))
 		at := func(name string) string {
@@ -175,7 +176,7 @@ func TestRandomChanges(t *testing.T) {
 			}
 		}
 		if rnd.IntN(3) == 0 {
-			continue // two changes before the next look
+			continue // two changes before the next update
 		}
 		lost, bad := 0, 0
 		for name := range base {

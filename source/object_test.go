@@ -11,7 +11,7 @@ import (
 	"wasmxds/definition"
 )
 
-// cluster is a source of objects.
+// cluster returns a source of objects.
 func cluster(d Discoverer) Source {
 	return Source{Name: "kube", Discoverer: d, Object: func(name string) (string, definition.Scope) {
 		namespace, rest, _ := strings.Cut(name, "/")
@@ -20,7 +20,7 @@ func cluster(d Discoverer) Source {
 	}}
 }
 
-// objects is a table of the objects of a cluster.
+// objects returns a table of the objects of a cluster.
 func objects(t *testing.T, take ...Document) *table {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -35,8 +35,8 @@ func objectOf(kind, namespace, name, spec string) Document {
 	return Document{Key: Key{"kube", namespace + "/" + kind + "/" + name}, Data: []byte(text)}
 }
 
-// TestObjects: objects of different namespaces have different names, and are called
-// as Kubernetes calls them.
+// TestObjects checks that objects of different namespaces have different names,
+// and are described as in Kubernetes.
 func TestObjects(t *testing.T) {
 	table := objects(t,
 		objectOf("WasmFilter", "shop", "auth", `{"module":{"url":"https://a/b"}}`),
@@ -49,8 +49,9 @@ func TestObjects(t *testing.T) {
 	}
 }
 
-// TestObjectsAreTold: what became of each revision of an object is told, also where
-// definitions and problems stay as they were, and nothing is emitted.
+// TestObjectsAreTold checks that the state of each revision of an object is
+// reported, even if definitions and problems stay the same and nothing is
+// emitted.
 func TestObjectsAreTold(t *testing.T) {
 	docs, updates, told := make(scripted), make(chan Update, 10), make(chan map[Key]Object, 10)
 	j := &Join{Sources: []Source{cluster(docs)}, Log: slog.New(slog.DiscardHandler), Objects: func(all map[Key]Object) { told <- all }}
@@ -82,8 +83,9 @@ func TestObjectsAreTold(t *testing.T) {
 	}
 }
 
-// TestRevisionOfSameContent: of an object that has a content again, as after a
-// restart or a mistake that was undone, its newest revision is told.
+// TestRevisionOfSameContent checks that, if an object has earlier content
+// again, as after a restart or a reverted change, its newest revision is
+// reported.
 func TestRevisionOfSameContent(t *testing.T) {
 	table := objects(t)
 	key := Key{}
@@ -102,7 +104,7 @@ func TestRevisionOfSameContent(t *testing.T) {
 	}
 }
 
-// TestUnknownKind: a kind that can't be read is as it was; others are not.
+// TestUnknownKind checks that only a kind that can't be read stays unchanged.
 func TestUnknownKind(t *testing.T) {
 	table := objects(t,
 		objectOf("WasmFilter", "shop", "a", `{"module":{"url":"https://a/b"}}`),
@@ -122,8 +124,8 @@ func TestUnknownKind(t *testing.T) {
 	}
 }
 
-// TestHoleOfANamespace: an object with errors holds up no change for the Envoys of
-// other namespaces.
+// TestHoleOfANamespace checks that an object with errors blocks no change for
+// the Envoys of other namespaces.
 func TestHoleOfANamespace(t *testing.T) {
 	web := func(upstream string) Document {
 		return objectOf("Listener", "infra", "web", `{"address":"0.0.0.0:80","routes":[{"prefix":"/","upstream":"`+upstream+`"}]}`)

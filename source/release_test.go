@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRelease: a held removal goes when somebody says so, and only the one that
-// they have seen.
+// TestRelease checks that a removal that is held back is made when it is
+// confirmed by its own id.
 func TestRelease(t *testing.T) {
 	data := t.TempDir()
 	files := of(Dir, "a", filter("a", ""), "b", filter("b", ""), "c", filter("c", ""), "d", filter("d", ""))
@@ -35,7 +35,7 @@ func TestRelease(t *testing.T) {
 		u := next()
 		has(u, "a b c d", Removal{3, 4})
 		first = u.HeldID
-		docs <- Batch{Source: Dir, Whole: true, Docs: files[1:2]} // as many, but others
+		docs <- Batch{Source: Dir, Whole: true, Docs: files[1:2]} // the same number, but others
 		if u = next(); u.HeldID == first {
 			t.Error("another removal has the same id")
 		}
@@ -46,7 +46,7 @@ func TestRelease(t *testing.T) {
 		docs <- Batch{Source: Dir, Whole: true, Docs: files[:1]}
 		next()
 	})
-	run(func(j *Join, docs scripted, next func() Update) { // after a restart it is the same
+	run(func(j *Join, docs scripted, next func() Update) { // the same after a restart
 		docs <- Batch{Source: Dir, Whole: true, Docs: files[:1]}
 		u := next()
 		has(u, "a b c d", Removal{3, 4})
@@ -62,14 +62,14 @@ func TestRelease(t *testing.T) {
 		}
 		docs <- Batch{Source: Dir, Whole: true, Docs: files}
 		has(next(), "a b c d", Removal{})
-		docs <- Batch{Source: Dir, Whole: true, Docs: files[:1]} // one release is not for the next one
+		docs <- Batch{Source: Dir, Whole: true, Docs: files[:1]} // a confirmation does not apply to the next removal
 		has(next(), "a b c d", Removal{3, 4})
 		if err := j.Release(t.Context(), first); err != nil {
 			t.Fatal(err)
 		}
 		has(next(), "a", Removal{})
 	})
-	run(func(_ *Join, docs scripted, next func() Update) { // what went does not come back
+	run(func(_ *Join, docs scripted, next func() Update) { // removed definitions do not come back
 		docs <- Batch{Source: Dir, Whole: true, Docs: files[:1]}
 		has(next(), "a", Removal{})
 	})

@@ -2,7 +2,8 @@ package source
 
 import "testing"
 
-// Each step is a set of definitions written into a.yaml, b.yaml and c.yaml.
+// TestWhatIsHeld: each step is a set of definitions that is written to a.yaml,
+// b.yaml and c.yaml.
 func TestWhatIsHeld(t *testing.T) {
 	all := filter("a", "") + "---\n" + filter("b", "") + "---\n" + filter("c", "") + "---\n" + filter("d", "")
 	type step struct {

@@ -8,9 +8,9 @@ import (
 	"wasmxds/definition"
 )
 
-// Each step writes files and says which Rollouts count then, with how many
-// waves, which never were good, and which listeners are withheld: for a Rollout
-// none is.
+// TestRollouts: each step writes files, and lists the Rollouts in force with
+// their number of waves, those that were never good, and the withheld
+// listeners, of which a Rollout causes none.
 func TestRollouts(t *testing.T) {
 	type step struct {
 		files    map[string]string
@@ -42,7 +42,7 @@ func TestRollouts(t *testing.T) {
 		"good before, and now no YAML": {
 			{map[string]string{"web.yaml": listener("web"), "r.yaml": good}, "a 2", "", ""},
 			{map[string]string{"r.yaml": "kind: Rollout\nname: \xff"}, "a 2", "", ""},
-			{map[string]string{"api.yaml": listener("api")}, "a 2", "", ""}, // which no filter may be missing of
+			{map[string]string{"api.yaml": listener("api")}, "a 2", "", ""}, // no filter can be missing in it
 		},
 		"another one in its file": {
 			{map[string]string{"r.yaml": good}, "a 2", "", ""},
@@ -63,7 +63,7 @@ func TestRollouts(t *testing.T) {
 			{web, "", "", ""},
 			{map[string]string{"r.yaml": "kind: [\xff"}, "", "", ""},
 		},
-		"a filter of a Rollout's name": { // is none the less one that never was good
+		"a filter of a Rollout's name": { // still was never good
 			{map[string]string{"x.yaml": good}, "a 2", "", ""},
 			{map[string]string{"x.yaml": good + "---\nkind: WasmFilter\nname: a\n", "web.yaml": listener("web")}, "a 2", "", "web"},
 		},
@@ -107,8 +107,7 @@ func TestRollouts(t *testing.T) {
 	}
 }
 
-// TestRolloutsAreNews: a set is another one when its Rollouts are, and the same
-// one when nothing is.
+// TestRolloutsAreNews checks that a set changes if and only if its Rollouts do.
 func TestRolloutsAreNews(t *testing.T) {
 	s := newStill(t)
 	policy := func(waves string) map[string]string {
@@ -119,7 +118,7 @@ func TestRolloutsAreNews(t *testing.T) {
 		news  bool
 	}{
 		{policy("[0]"), true}, // a hole
-		{map[string]string{"r.yaml": "# as bad\nkind: Rollout\nname: a\nwaves: [0]\n"}, true}, // in another line
+		{map[string]string{"r.yaml": "# as bad\nkind: Rollout\nname: a\nwaves: [0]\n"}, true}, // on another line
 		{map[string]string{"other.yaml": "# nothing\n"}, false},
 		{policy("[1]"), true},
 		{policy("[1]"), false},

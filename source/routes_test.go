@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// A listener whose routes speak of a filter stays when the filter's file is deleted, and
-// so do the variants of other filters that it has.
+// TestFilterOfRouteIsDeleted checks that a listener whose routes refer to a
+// filter stays when the filter's file is deleted, and so do the variants of
+// other filters on its routes.
 func TestFilterOfRouteIsDeleted(t *testing.T) {
 	s := newStill(t)
 	routes := "kind: Listener\nname: web\naddress: 127.0.0.1:80\nroutes:\n" +
@@ -33,8 +34,9 @@ func TestFilterOfRouteIsDeleted(t *testing.T) {
 	}
 }
 
-// A variant that listeners of several files have is one filter when one of these files
-// lacks what it names.
+// TestVariantOfAdoptedListener checks that a variant that listeners of several
+// files share is one filter, even if one of these files lacks what it refers
+// to.
 func TestVariantOfAdoptedListener(t *testing.T) {
 	s := newStill(t)
 	web := func(name, filters string) string {

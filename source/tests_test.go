@@ -8,8 +8,9 @@ import (
 	"wasmxds/definition"
 )
 
-// Each step writes files and says which tests of filters count then, which never were
-// good, and which listeners are withheld: for a FilterTest none is.
+// TestFilterTests: each step writes files, and lists the tests of filters in
+// force, those that were never good, and the withheld listeners, of which a
+// FilterTest causes none.
 func TestFilterTests(t *testing.T) {
 	type step struct {
 		files map[string]string
@@ -71,7 +72,7 @@ func TestFilterTests(t *testing.T) {
 	}
 }
 
-// TestFilterTestsAreNews: a set is another one when its tests are.
+// TestFilterTestsAreNews checks that a set changes when its tests do.
 func TestFilterTestsAreNews(t *testing.T) {
 	s := newStill(t)
 	for i, step := range []struct {
@@ -91,8 +92,9 @@ func TestFilterTestsAreNews(t *testing.T) {
 	}
 }
 
-// Tests of a filter whose file is not good any more, as the listener that it names is
-// deleted, are found beside those of others.
+// TestFilterTestsOfAnAdoptedFile checks that tests of a filter whose file has
+// become invalid, because the listener that it names was deleted, are found
+// beside those of others.
 func TestFilterTestsOfAnAdoptedFile(t *testing.T) {
 	test := func(filter string) string {
 		return "---\nkind: FilterTest\nfilter: " + filter + "\ncases: [{name: x}]\n"

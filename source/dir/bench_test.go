@@ -8,8 +8,8 @@ import (
 	"wasmxds/source"
 )
 
-// BenchmarkChange is the time from writing one of many files to its update,
-// Directory.Quiet included.
+// BenchmarkChange measures the time from writing one of many files to its
+// update, including Directory.Quiet.
 func BenchmarkChange(b *testing.B) {
 	for _, files := range []int{10, 1000, 10000} {
 		b.Run(fmt.Sprintf("files=%d", files), func(b *testing.B) {

@@ -14,7 +14,8 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// configured waits until the filter has a configuration, and there are so many problems.
+// configured waits until the filter has a configuration, with the given number
+// of problems.
 func (r *running) configured(want string, problems int) source.Update {
 	r.Helper()
 	timeout := time.After(deadline)
@@ -35,8 +36,8 @@ func (r *running) configured(want string, problems int) source.Update {
 	}
 }
 
-// TestConfigFileChanges: a configuration is taken in when its file changes, in whatever
-// way, and is kept with its definition.
+// TestConfigFileChanges checks that a configuration is updated when its file
+// changes in any way, and is stored with its definition.
 func TestConfigFileChanges(t *testing.T) {
 	t.Parallel()
 	dir, data, outside := t.TempDir(), t.TempDir(), t.TempDir()
@@ -55,7 +56,8 @@ func TestConfigFileChanges(t *testing.T) {
 	r.configured("three", 0)
 	must(t, os.RemoveAll(dir+"/sub/conf"))
 	r.configured("three", 1)
-	// As Kubernetes mounts a ConfigMap: links to what is swapped as a whole.
+	// As Kubernetes mounts a ConfigMap: links to a folder that is swapped as a
+	// whole.
 	write(t, dir+"/sub/conf/..1/a.conf", "four")
 	must(t, os.Symlink("..1", dir+"/sub/conf/..data"))
 	must(t, os.Symlink("..data/a.conf", dir+"/sub/conf/a.conf"))
@@ -64,7 +66,7 @@ func TestConfigFileChanges(t *testing.T) {
 	must(t, os.Symlink("..2", dir+"/sub/conf/..new"))
 	must(t, os.Rename(dir+"/sub/conf/..new", dir+"/sub/conf/..data"))
 	r.configured("five", 0)
-	// What is not below the folder, or no file, is not read.
+	// A file outside the folder, or anything but a file, is not read.
 	write(t, outside+"/a.conf", "secret")
 	must(t, os.Remove(dir+"/sub/conf/a.conf"))
 	must(t, os.Symlink(outside+"/a.conf", dir+"/sub/conf/a.conf"))
@@ -76,7 +78,7 @@ func TestConfigFileChanges(t *testing.T) {
 	if u := r.configured("five", 1); !strings.Contains(u.Problems[0].Message, "is no regular file") {
 		t.Error(u.Problems)
 	}
-	// After a restart what was good last counts.
+	// After a restart, the last good content is used.
 	r.stop()
 	p = next(t, p, data)
 	r = start(t, &Directory{Path: dir, Audit: time.Hour}, in(p.Writer))

@@ -44,13 +44,13 @@ func TestEmptyDirectoryWantsNothing(t *testing.T) {
 	}
 }
 
-// Every way that people and tools write files.
+// TestWays checks every way in which people and tools write files.
 func TestWays(t *testing.T) {
 	t.Parallel()
 	for name, write := range map[string]func(t *testing.T, path, content string){
 		"in place": func(t *testing.T, path, content string) { write(t, path, content) },
 		"rename":   func(t *testing.T, path, content string) { replace(t, path, content) },
-		"editor": func(t *testing.T, path, content string) { // as vim does: the file is not there for a moment
+		"editor": func(t *testing.T, path, content string) { // like vim: the file is missing for a moment
 			must(t, os.Rename(path, path+"~"))
 			time.Sleep(50 * time.Millisecond)
 			write(t, path, content)
@@ -106,7 +106,8 @@ func TestBurstIsOneUpdate(t *testing.T) {
 	r.quiet()
 }
 
-// Changes that never pause hold nothing up for longer than Max.
+// TestEndlessChanges checks that continuous changes delay updates at most by
+// Max.
 func TestEndlessChanges(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -172,16 +173,16 @@ func TestBadFileKeepsItsLastGoodContent(t *testing.T) {
 	write(t, dir+"/b.yaml", filter("b", "two"))
 	r.until("a=one b=two", 1)
 
-	// Bad in another way: at odds with another file.
+	// Another error: a conflict with another file.
 	write(t, dir+"/a.yaml", filter("b", "three"))
 	if u = r.until("a=one b=two", 1); !strings.Contains(u.Problems[0].Message, "already") {
 		t.Errorf("problem %v", u.Problems)
 	}
-	// Good as soon as that other file is gone.
+	// Valid as soon as the other file is gone.
 	must(t, os.Remove(dir+"/b.yaml"))
 	r.until("b=three", 0)
 
-	// Not readable: a link that leads nowhere, a pipe, too large.
+	// Not readable: a dangling link, a pipe, too large.
 	must(t, os.Remove(dir+"/a.yaml"))
 	must(t, os.Symlink("nowhere", dir+"/a.yaml"))
 	r.until("b=three", 1)
@@ -228,7 +229,7 @@ func TestFolders(t *testing.T) {
 	r := start(t, &Directory{Path: dir})
 	r.until("a=one", 0)
 
-	// Made, filled and moved.
+	// Created, filled and moved.
 	write(t, dir+"/new/deep/b.yaml", filter("b", "one"))
 	r.until("a=one b=one", 0)
 	must(t, os.Rename(dir+"/new", dir+"/moved"))
@@ -236,7 +237,7 @@ func TestFolders(t *testing.T) {
 	write(t, dir+"/moved/deep/b.yaml", filter("b", "two"))
 	r.until("a=one b=two", 0)
 
-	// Deleted and made again at once: never without.
+	// Deleted and created again at once: never without.
 	must(t, os.RemoveAll(dir+"/sub"))
 	write(t, dir+"/sub/a.yaml", filter("a", "two"))
 	if u := r.next(); filterNames(u) != "a=two b=two" {
@@ -245,7 +246,7 @@ func TestFolders(t *testing.T) {
 	write(t, dir+"/sub/a.yaml", filter("a", "three"))
 	r.until("a=three b=two", 0)
 
-	// Deleted for good.
+	// Deleted permanently.
 	must(t, os.RemoveAll(dir+"/sub"))
 	r.until("b=two", 0)
 }
@@ -312,7 +313,7 @@ func TestPolling(t *testing.T) {
 	}
 }
 
-// deaf is a notifier that never tells of anything.
+// deaf is a notifier without events.
 func deaf() *notifier {
 	nothing := func(string) error { return nil }
 	return &notifier{events: make(chan fsnotify.Event), errors: make(chan error), add: nothing, remove: nothing, close: func() error { return nil }}
@@ -329,7 +330,7 @@ func TestOverflowLooksAtEverything(t *testing.T) {
 	r.until("a=one", 0)
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	write(t, dir+"/sub/b.yaml", filter("b", ""))
-	r.quiet() // deaf
+	r.quiet() // no events
 	errs <- fsnotify.ErrEventOverflow
 	r.until("a=two b", 0)
 }
@@ -348,7 +349,7 @@ func TestAuditAndRescan(t *testing.T) {
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	r.quiet()
 	must(t, r.Rescan(t.Context()))
-	select { // it is there when Rescan returns
+	select { // the update has been sent when Rescan returns
 	case u := <-r.updates:
 		if filterNames(u) != "a=two" {
 			t.Errorf("%q", filterNames(u))
@@ -356,7 +357,7 @@ func TestAuditAndRescan(t *testing.T) {
 	default:
 		t.Error("Rescan returned before what was read was emitted")
 	}
-	must(t, r.Rescan(t.Context())) // nothing is new
+	must(t, r.Rescan(t.Context())) // no changes
 	r.stop()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -365,7 +366,7 @@ func TestAuditAndRescan(t *testing.T) {
 	}
 }
 
-// Times of files may be anything.
+// TestTimesToCome checks that files may have any times.
 func TestTimesToCome(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A slow copy is not read before it is whole: half of it may well be good YAML.
+// TestHalfFile checks that a slow copy is not read before it is complete: half
+// of it may be valid YAML.
 func TestHalfFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -14,7 +15,7 @@ func TestHalfFile(t *testing.T) {
 	r := start(t, &Directory{Path: dir})
 	r.until("a=one b=one", 0)
 
-	f, err := os.Create(dir + "/a.yaml") // truncates: an empty file is good YAML, too
+	f, err := os.Create(dir + "/a.yaml") // truncates: an empty file is valid YAML, too
 	must(t, err)
 	for _, part := range []string{filter("a", "two"), "---\n", filter("b", "two")} {
 		time.Sleep(250 * time.Millisecond) // longer than Max

@@ -17,10 +17,10 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// inForce is where the listeners in force are kept.
+// inForce is the key of the stored listeners in force.
 const inForce = ".in-force.json"
 
-// kept waits until a file's last good content is this; "": there is none.
+// kept waits until a file's last good content is content; "": there is none.
 func kept(t *testing.T, p *statetest.Process, rel, content string) {
 	t.Helper()
 	end := time.Now().Add(deadline)
@@ -36,7 +36,7 @@ func kept(t *testing.T, p *statetest.Process, rel, content string) {
 	}
 }
 
-// next ends a process, and gives the next one.
+// next ends a process, and returns the next one.
 func next(t *testing.T, p *statetest.Process, data string) *statetest.Process {
 	t.Helper()
 	p.End()
@@ -61,7 +61,8 @@ func TestRestartWithBadFile(t *testing.T) {
 	p = next(t, p, data)
 	kept(t, p, "sub/a.yaml", filter("a", "two"))
 
-	// While it was away: one file deleted, one made bad by the other's name.
+	// While it was not running: one file was deleted, another conflicts by its
+	// name.
 	must(t, os.Remove(dir+"/c.yaml"))
 	write(t, dir+"/0.yaml", filter("b", "thief"))
 	r = start(t, directory(), in(p.Writer))
@@ -79,7 +80,7 @@ func TestRestartWithBadFile(t *testing.T) {
 	r.stop()
 	p = next(t, p, data)
 
-	// The whole directory is away.
+	// The whole directory is missing.
 	must(t, os.Rename(dir, dir+".away"))
 	r = start(t, directory(), in(p.Writer))
 	r.until("b=one", 1)
@@ -92,7 +93,7 @@ func TestRestartWithBadFile(t *testing.T) {
 	}
 }
 
-// A file that becomes a folder is no trouble.
+// TestFileBecomesFolder checks that a file may become a folder.
 func TestFileBecomesFolder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -136,12 +137,13 @@ func TestStateThatCantBeWritten(t *testing.T) {
 	write(t, dir+"/a.yaml", filter("a", "two"))
 	r.until("a=two", 0)
 	f.now.Store(false)
-	kept(t, p, "a.yaml", filter("a", "two")) // tried again by itself
+	kept(t, p, "a.yaml", filter("a", "two")) // retried automatically
 	cancel()
 	<-ended
 }
 
-// What limits the listeners in force is written with the files that it limits.
+// TestJoinIsWrittenAsOne checks that the listeners in force are written
+// together with the files.
 func TestJoinIsWrittenAsOne(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -155,7 +157,7 @@ func TestJoinIsWrittenAsOne(t *testing.T) {
 	}}, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { // as fast as can be
+	go func() { // as fast as possible
 		defer close(ended)
 		for ctx.Err() == nil {
 			_ = w.Flush(context.WithoutCancel(ctx))

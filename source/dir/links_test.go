@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// volume is a folder as the kubelet makes it of a ConfigMap: what users see
-// are links through "..data", which is swapped whole.
+// volume is a folder as the kubelet creates it for a ConfigMap: users see links
+// through "..data", which is swapped as a whole.
 type volume struct {
 	testing.TB
 	dir  string
@@ -77,7 +77,7 @@ func TestConfigMap(t *testing.T) {
 	r.quiet()
 }
 
-// The root itself may be a link that is swapped.
+// TestRootIsALink checks that the root itself may be a link that is swapped.
 func TestRootIsALink(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -112,7 +112,7 @@ func TestLinksElsewhere(t *testing.T) {
 	must(t, os.Symlink("z", other+"/y"))
 	r.until("a=three", 0)
 
-	// A linked folder whose target is away keeps what was in it.
+	// A linked folder whose target is missing keeps its definitions.
 	write(t, other+"/folder/b.yaml", filter("b", "one"))
 	must(t, os.Symlink(other+"/folder", dir+"/sub"))
 	r.until("a=three b=one", 0)
@@ -150,8 +150,8 @@ func TestTrail(t *testing.T) {
 	}
 }
 
-// A link out of the directory, and a tree without end in it, are told; what is
-// in neither is seen as soon as ever.
+// TestLinksOutAndHugeTrees checks that links out of the directory, and an
+// endless tree in it, are reported, and do not delay anything else.
 func TestLinksOutAndHugeTrees(t *testing.T) {
 	t.Parallel()
 	dir, other := t.TempDir(), t.TempDir()
@@ -162,7 +162,7 @@ func TestLinksOutAndHugeTrees(t *testing.T) {
 	must(t, os.Symlink(other, dir+"/other"))
 	must(t, os.Symlink(other+"/secret.yaml", dir+"/secret.yaml"))
 	must(t, os.Symlink(other+"/gone.yaml", dir+"/gone.yaml"))
-	for i := range 30 { // each leads to all others: paths without end
+	for i := range 30 { // each leads to all others: endless paths
 		must(t, os.MkdirAll(fmt.Sprintf("%s/maze/%d", dir, i), 0o777))
 		for j := range 30 {
 			must(t, os.Symlink(fmt.Sprintf("../%d", j), fmt.Sprintf("%s/maze/%d/to-%d", dir, i, j)))

@@ -37,7 +37,7 @@ func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	five(t, dir)
 	r := start(t, &Directory{Path: dir}, in(p.Writer))
 	r.until("a=one b=one c=one d=one", 0)
-	must(t, os.Rename(dir, dir+".away")) // a mounted volume goes away, and the empty folder below it shows
+	must(t, os.Rename(dir, dir+".away")) // a volume is unmounted, which shows the empty mount point
 	must(t, os.Mkdir(dir, 0o777))
 	u := r.until("a=one b=one c=one d=one", 1)
 	held(t, u, 5, 5)
@@ -49,15 +49,15 @@ func TestEmptiedDirectoryIsHeld(t *testing.T) {
 	r.stop()
 	p = next(t, p, data)
 
-	// Nor does a server that starts meanwhile remove anything.
+	// A server that starts meanwhile removes nothing, either.
 	r = start(t, &Directory{Path: dir}, in(p.Writer))
 	held(t, r.until("a=one b=one c=one d=one", 1), 5, 5)
 
-	// What is new is taken in all the same.
+	// New definitions are still added.
 	write(t, dir+"/e.yaml", filter("e", "one"))
 	held(t, r.until("a=one b=one c=one d=one e=one", 1), 5, 5)
 
-	// The volume is back, with one file less: that is an everyday change.
+	// The volume is back, with one file less, which is an everyday change.
 	must(t, os.RemoveAll(dir))
 	must(t, os.Remove(dir+".away/a.yaml"))
 	must(t, os.Rename(dir+".away", dir))

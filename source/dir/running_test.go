@@ -20,14 +20,14 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// deadline is how long a test waits for what is to come; patience, for what is
-// not to come.
+// deadline is how long a test waits for an event; patience, how long for the
+// absence of one.
 const (
 	deadline = time.Minute
 	patience = 300 * time.Millisecond
 )
 
-// running is a Directory that is joined until its test ends.
+// running is a joined Directory that runs until its test ends.
 type running struct {
 	*testing.T
 	*Directory
@@ -64,7 +64,7 @@ func start(t *testing.T, d *Directory, options ...func(*source.Join)) *running {
 	return r
 }
 
-// joined is a Join of a Directory alone.
+// joined returns a Join of one Directory.
 func joined(d *Directory, options ...func(*source.Join)) *source.Join {
 	j := &source.Join{Sources: []source.Source{{Name: source.Dir, Base: d.Path, Discoverer: d}}, Log: d.Log}
 	for _, option := range options {
@@ -96,9 +96,9 @@ func (r *running) next() source.Update {
 	}
 }
 
-// until waits for an update that has these filters and this many problems,
-// warnings included. None before it may have fewer filters than both the
-// first state and this one have in common.
+// until waits for an update with these filters and this many problems,
+// including warnings. No earlier update may lack filters that both the first
+// state and this one have.
 func (r *running) until(filters string, problems int) source.Update {
 	r.Helper()
 	timeout := time.After(deadline)
@@ -136,7 +136,7 @@ func write(t testing.TB, path, content string) {
 	}
 }
 
-// replace writes a file beside another and renames it onto that.
+// replace writes a temporary file and renames it.
 func replace(t testing.TB, path, content string) {
 	t.Helper()
 	temp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// store is an etcd and a client that writes to it.
+// store is an etcd with a client that writes to it.
 type store struct {
 	t *testing.T
 	*clientv3.Client
@@ -41,8 +41,7 @@ func newStore(t *testing.T, endpoints ...string) *store {
 	return &store{t, client}
 }
 
-// put writes documents, one by one: name, content, ...; without content they are
-// deleted.
+// put writes documents one by one: name, content, ...; empty content deletes.
 func (s *store) put(pairs ...string) {
 	s.t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
@@ -68,7 +67,7 @@ func (s *store) do(ops ...clientv3.Op) *clientv3.TxnResponse {
 	}
 }
 
-// reader takes what a Prefix sends.
+// reader receives the batches of a Prefix.
 type reader struct {
 	t     *testing.T
 	dials atomic.Int32
@@ -144,7 +143,7 @@ func (r *reader) take(b source.Batch) {
 	}
 }
 
-// has is what is there now: name=content, by name.
+// has returns the current documents: name=content, by name.
 func (r *reader) has() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -155,7 +154,7 @@ func (r *reader) has() string {
 	return strings.Join(all, " ")
 }
 
-// until waits until has is as wanted.
+// until waits until has returns want.
 func (r *reader) until(want string) {
 	r.t.Helper()
 	r.wait(func() error {
@@ -166,7 +165,7 @@ func (r *reader) until(want string) {
 	})
 }
 
-// known waits until it is known, or unknown, what there is.
+// known waits until the documents are known, or unknown.
 func (r *reader) known(want bool) {
 	r.t.Helper()
 	r.wait(func() error {
@@ -226,7 +225,7 @@ func TestDocuments(t *testing.T) {
 	if last.Whole || len(last.Docs) != 3 || last.Changed.IsZero() {
 		t.Errorf("last batch %+v", last)
 	}
-	times := 0 // that the one was sent that never changed
+	times := 0 // how often the document that never changed was sent
 	for _, b := range r.batches {
 		for _, d := range b.Docs {
 			if d.Key.Name == "empty" {
@@ -244,7 +243,7 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// TestManyDocuments reads more than one page of them, and no more than it may.
+// TestManyDocuments reads several pages, up to the maximum number.
 func TestManyDocuments(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	s := newStore(t, c.Endpoints()...)
@@ -278,13 +277,14 @@ func TestManyDocuments(t *testing.T) {
 	some.until(strings.Join(want[100:], " ") + " e=x")
 }
 
-// TestCompacted: what happened while etcd was away has been forgotten since.
+// TestCompacted checks that changes while etcd was unreachable are found after
+// a compaction.
 func TestCompacted(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	s := newStore(t, c.Endpoints()...)
 	s.put("a", "1", "b", "2")
 	p := proxy(t, c.Members[0].Address())
-	r := read(t, &Prefix{Probe: time.Hour}, p.Address()) // it is the watch that finds out
+	r := read(t, &Prefix{Probe: time.Hour}, p.Address()) // the watch detects it
 	r.until("a=1 b=2")
 	p.Down()
 	s.put("a", "10", "c", "3")
@@ -299,7 +299,7 @@ func TestCompacted(t *testing.T) {
 	r.until("a=10 c=3 d=4")
 }
 
-// TestResumed: what happened while the connection was cut comes when it is back,
+// TestResumed checks that changes during a broken connection arrive afterwards,
 // and nothing else is read again.
 func TestResumed(t *testing.T) {
 	c := etcdtest.Start(t, 1)
@@ -322,8 +322,8 @@ func TestResumed(t *testing.T) {
 	}
 }
 
-// TestMembersKilled: one of three may go; without a majority what was known goes
-// on, and that is told.
+// TestMembersKilled checks that one of three members may fail, and that without
+// a majority the last known content stays and a problem is reported.
 func TestMembersKilled(t *testing.T) {
 	c := etcdtest.Start(t, 3)
 	s := newStore(t, c.Endpoints()...)
@@ -348,7 +348,7 @@ func TestMembersKilled(t *testing.T) {
 	c.Members[2].Resume()
 }
 
-// TestAwayAtFirst: nobody knows what there is, until etcd is there.
+// TestAwayAtFirst checks that nothing is known until etcd can be reached.
 func TestAwayAtFirst(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	newStore(t, c.Endpoints()...).put("a", "1")
@@ -361,7 +361,7 @@ func TestAwayAtFirst(t *testing.T) {
 	if got := r.has(); got != "" {
 		t.Errorf("has %q", got)
 	}
-	r.wait(func() error { // it tries more than once
+	r.wait(func() error { // it retries
 		if n := r.dials.Load(); n < 3 {
 			return fmt.Errorf("%d tries", n)
 		}
@@ -377,7 +377,7 @@ func TestAwayAtFirst(t *testing.T) {
 	}
 }
 
-// TestSlow: each call takes a second and more.
+// TestSlow checks an etcd in which each request takes more than a second.
 func TestSlow(t *testing.T) {
 	c := etcdtest.Start(t, 1)
 	s := newStore(t, c.Endpoints()...)
@@ -391,8 +391,8 @@ func TestSlow(t *testing.T) {
 	r.known(true)
 }
 
-// TestAnother: behind the same address is another etcd, as after a restore from
-// a backup, whose revision is not as far.
+// TestAnother checks another etcd behind the same address, as after a restore
+// from a backup, with an older revision.
 func TestAnother(t *testing.T) {
 	first, second := etcdtest.Start(t, 1), etcdtest.Start(t, 1)
 	s := newStore(t, first.Endpoints()...)

@@ -20,7 +20,7 @@ import (
 	"wasmxds/state/statetest"
 )
 
-// joined is what a server would have.
+// joined records what a server would get.
 type joined struct {
 	*testing.T
 	mu  sync.Mutex
@@ -28,7 +28,7 @@ type joined struct {
 	end func()
 }
 
-// join reads a cluster, with the state in a folder, until end.
+// join reads a cluster, with the state in a folder, until it is ended.
 func join(t *testing.T, c *kube.Cluster, data string) *joined {
 	t.Helper()
 	p := statetest.Start(t, data)
@@ -55,7 +55,7 @@ func join(t *testing.T, c *kube.Cluster, data string) *joined {
 	return j
 }
 
-// last is the newest update.
+// last returns the newest update.
 func (j *joined) last() source.Update {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -65,7 +65,7 @@ func (j *joined) last() source.Update {
 	return j.all[len(j.all)-1]
 }
 
-// state is the filters and problems, in a line.
+// state returns the filters and problems in one line.
 func (j *joined) state() string {
 	u := j.last()
 	words := []string{sourcetest.FilterNames(u.Set)}
@@ -75,7 +75,7 @@ func (j *joined) state() string {
 	return strings.Join(words, "; ")
 }
 
-// want waits for the filters, and a problem that begins so; "": none.
+// want waits for the filters, and a problem with this prefix; "": none.
 func (j *joined) want(filters, problem string) {
 	j.Helper()
 	for end := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
@@ -90,7 +90,7 @@ func (j *joined) want(filters, problem string) {
 	}
 }
 
-// started is an API server with the CRDs and some namespaces.
+// started returns an API server with the CRDs and some namespaces.
 func started(t *testing.T) *kubetest.Server {
 	t.Helper()
 	s := kubetest.Start(t)
@@ -104,7 +104,7 @@ func wasmFilter(namespace, name, root string) string {
 		name, namespace, root)
 }
 
-// TestCluster: objects come, change and go, and so do kinds.
+// TestCluster checks that objects and kinds are added, changed and removed.
 func TestCluster(t *testing.T) {
 	s := started(t)
 	s.Apply(wasmFilter("shop", "auth", "1") + wasmFilter("other", "auth", "1"))
@@ -163,8 +163,8 @@ func TestCluster(t *testing.T) {
 	j.want("other.auth=q shop.b=1 wasmxds-system.all=1", "")
 }
 
-// TestConfigFrom: a filter's configuration is that of a Secret, and follows it;
-// while it is missing the last good one goes on.
+// TestConfigFrom checks that a filter's configuration follows a Secret, and
+// that the last good one is used while the Secret is missing.
 func TestConfigFrom(t *testing.T) {
 	s := started(t)
 	secret := func(text string) string {
@@ -206,8 +206,9 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: xds-server}]
 	config("three")
 }
 
-// TestServerAway: nothing goes while the API server is away, also where xds-server
-// starts meanwhile, and what changed meanwhile is seen afterwards.
+// TestServerAway checks that nothing is removed while the API server is
+// unavailable, even if xds-server starts then, and that changes are found
+// afterwards.
 func TestServerAway(t *testing.T) {
 	s := started(t)
 	s.Apply(wasmFilter("shop", "a", "1") + wasmFilter("shop", "b", "1"))
@@ -243,8 +244,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: xds-serv
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: xds-server}]
 `
 
-// TestPermissionTaken: a kind that may not be read any more is as it was, and that
-// is told; what may is followed.
+// TestPermissionTaken checks that a kind that may no longer be read stays
+// unchanged, with a problem, while others are followed.
 func TestPermissionTaken(t *testing.T) {
 	s := started(t)
 	s.Apply(rights + "---\n" + wasmFilter("shop", "a", "1"))
@@ -252,7 +253,7 @@ func TestPermissionTaken(t *testing.T) {
 	j := join(t, &kube.Cluster{Config: s.As("xds-server"), Kinds: kinds}, t.TempDir())
 	j.want("shop.a=1", "")
 	s.Apply(strings.Replace(rights, "wasmfilters, ", "", 1))
-	s.Kill() // else the watch goes on for minutes
+	s.Kill() // otherwise, the watch would continue for minutes
 	s.Run()
 	j.want("shop.a=1", "Kubernetes: WasmFilter: may not be read: ")
 	s.Delete(wasmFilter("shop", "a", "1"))
@@ -267,7 +268,8 @@ func TestPermissionTaken(t *testing.T) {
 	j.want("", "")
 }
 
-// TestNamespaces: what is in others is not read, and needs no right.
+// TestNamespaces checks that other namespaces are not read, and require no
+// permission.
 func TestNamespaces(t *testing.T) {
 	s := started(t)
 	s.Apply(wasmFilter("shop", "a", "1") + wasmFilter("other", "a", "1") + wasmFilter(kube.DefaultRoot, "a", "1"))
@@ -280,8 +282,8 @@ func TestNamespaces(t *testing.T) {
 	j.want("shop.a=1 wasmxds-system.a=1", "")
 }
 
-// TestThousand: a thousand objects in two hundred namespaces are read at once, and
-// one that changes is seen at once.
+// TestThousand checks that a thousand objects in two hundred namespaces, and a
+// change of one, are read fast.
 func TestThousand(t *testing.T) {
 	objects := 1000
 	if testing.Short() {

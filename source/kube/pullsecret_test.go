@@ -11,8 +11,8 @@ import (
 	"wasmxds/source/kube/kubetest"
 )
 
-// TestPullSecret: a Secret is read where a definition names it, as it is then, by who may
-// get that one alone.
+// TestPullSecret checks that the current content of a Secret is read by the
+// name in a definition, with get permission for that Secret only.
 func TestPullSecret(t *testing.T) {
 	s := kubetest.Start(t)
 	s.Namespace("shop", "root")
@@ -66,7 +66,7 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 	}
 }
 
-// eventually tries again until do gives no error.
+// eventually retries until do returns nil.
 func eventually(t *testing.T, what string, do func() error) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {

@@ -12,7 +12,7 @@ import (
 	"wasmxds/source/kube/kubetest"
 )
 
-// following is what was told of a Secret last.
+// following is the last reported state of a Secret.
 type following struct {
 	mu   sync.Mutex
 	text string
@@ -39,8 +39,9 @@ func (f *following) want(t *testing.T, want string) {
 	})
 }
 
-// TestFollowSecret: a Secret is watched by who may list and watch that one alone; what is
-// in it is told when it changes, and why it isn't known when that is so.
+// TestFollowSecret checks that a Secret is watched with list and watch
+// permission for that Secret only, and that changes of its content, or why it
+// isn't known, are reported.
 func TestFollowSecret(t *testing.T) {
 	s := kubetest.Start(t)
 	s.Namespace("shop", "root")

@@ -15,7 +15,7 @@ import (
 	"wasmxds/definition"
 )
 
-// still is a table that is looked at when the test says so.
+// still is a table that is processed when the test says so.
 type still struct {
 	*testing.T
 	table   *table
@@ -33,7 +33,7 @@ func newStill(t *testing.T, removeAll bool) *still {
 	return s
 }
 
-// newSent is one whose only object was sent.
+// newSent returns one whose only object was sent.
 func newSent(t *testing.T, removeAll bool) *still {
 	t.Helper()
 	s := newStill(t, removeAll)
@@ -51,7 +51,7 @@ func object1(kind, namespace, name, spec string) *unstructured.Unstructured {
 	}}
 }
 
-// batch gives what is sent a while later, in a line; "": nothing.
+// batch returns what is sent after a while, in one line; "": nothing.
 func (s *still) batch(later time.Duration) string {
 	s.now = s.now.Add(later)
 	b, _ := s.sender.step(s.now)
@@ -99,7 +99,8 @@ func (s *still) list(p *part, all ...*unstructured.Unstructured) {
 
 const second = time.Second
 
-// TestFirstBatch: it is whole, and comes when something came of every kind.
+// TestFirstBatch checks that the first batch is whole, and is sent when there
+// is a result for every kind.
 func TestFirstBatch(t *testing.T) {
 	s := newStill(t, false)
 	s.want(0, "")
@@ -110,7 +111,8 @@ func TestFirstBatch(t *testing.T) {
 	s.want(second, "")
 }
 
-// TestKindThatIsNotListed: what does not come is waited for, and then unknown.
+// TestKindThatIsNotListed checks that a kind without a result is waited for,
+// and is then unknown.
 func TestKindThatIsNotListed(t *testing.T) {
 	s := newStill(t, false)
 	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"))
@@ -120,8 +122,8 @@ func TestKindThatIsNotListed(t *testing.T) {
 	s.want(second, "whole =shop/WasmFilter/a")
 }
 
-// TestOnlyWhatCounts: a status, or anything else that people don't write, is no
-// change.
+// TestOnlyWhatCounts checks that a status, or anything else that people don't
+// write, is not a change.
 func TestOnlyWhatCounts(t *testing.T) {
 	s := newSent(t, false)
 	same := object1("WasmFilter", "shop", "a", "1")
@@ -138,13 +140,13 @@ func TestOnlyWhatCounts(t *testing.T) {
 	s.want(second, "+shop/WasmFilter/a")
 }
 
-// answer is what discovery says.
+// answer is the result of discovery.
 type answer struct {
 	lasts bool
 	err   error
 }
 
-// settle asks about what is gone, as confirm does, a while later.
+// settle checks deleted objects after a while, like confirm.
 func (s *still) settle(a answer, later time.Duration) {
 	at := time.Now().Add(later)
 	for _, k := range s.table.doubted(at) {
@@ -152,7 +154,8 @@ func (s *still) settle(a answer, later time.Duration) {
 	}
 }
 
-// TestGone: an object is gone when its kind is still served afterwards.
+// TestGone checks that an object is gone if its kind is still served
+// afterwards.
 func TestGone(t *testing.T) {
 	s := newStill(t, false)
 	s.list(s.filters, object1("WasmFilter", "shop", "a", "1"), object1("WasmFilter", "shop", "b", "1"))
@@ -173,8 +176,8 @@ func TestGone(t *testing.T) {
 	s.want(second, "+shop/WasmFilter/b")
 }
 
-// TestCRDDeleted: with a CRD its objects are deleted; they stay, and for a while
-// also when it is there again.
+// TestCRDDeleted checks that the objects of a deleted CRD stay, and for a while
+// also after it was created again.
 func TestCRDDeleted(t *testing.T) {
 	for _, removeAll := range []bool{false, true} {
 		t.Run(fmt.Sprint(removeAll), func(t *testing.T) {
@@ -198,8 +201,8 @@ func TestCRDDeleted(t *testing.T) {
 	}
 }
 
-// TestCRDReplaced: a CRD that is deleted and there again at once is seen to be gone
-// while its objects are in doubt.
+// TestCRDReplaced checks that a CRD that is deleted and created again at once
+// is detected while its objects are in doubt.
 func TestCRDReplaced(t *testing.T) {
 	s := newSent(t, false)
 	s.filters.delete("shop", "a")
@@ -211,8 +214,9 @@ func TestCRDReplaced(t *testing.T) {
 	s.want(second, "-shop/WasmFilter/a")
 }
 
-// TestCRDReplacedOfOthers: what is heard of a kind in one namespace, that it is not served,
-// holds in all: what is in doubt there stays, though the CRD is there again when it is asked for.
+// TestCRDReplacedOfOthers checks that, if a kind is not served according to one
+// namespace, this applies to all: objects in doubt stay, even if the CRD exists
+// again when discovery is queried.
 func TestCRDReplacedOfOthers(t *testing.T) {
 	s := newStill(t, false)
 	root, again := s.table.part(allKinds()[0], "root"), 0
@@ -239,7 +243,7 @@ func TestCRDReplacedOfOthers(t *testing.T) {
 	s.want(second, "-shop/WasmFilter/a -root/WasmFilter/all")
 }
 
-// TestDenied: what may not be read any more is unknown, not empty.
+// TestDenied checks that what may no longer be read is unknown, not empty.
 func TestDenied(t *testing.T) {
 	s := newSent(t, false)
 	s.filters.outcome(denied, errors.New("403"))
@@ -250,8 +254,8 @@ func TestDenied(t *testing.T) {
 	s.want(second, "-shop/WasmFilter/a")
 }
 
-// TestAway: while the API server is away nothing is gone, and it is told after a
-// while.
+// TestAway checks that nothing is gone while the API server is unavailable,
+// which becomes a problem after a while.
 func TestAway(t *testing.T) {
 	s := newSent(t, false)
 	for _, p := range []*part{s.filters, s.plugins} {
@@ -266,7 +270,8 @@ func TestAway(t *testing.T) {
 	s.want(second, "whole =shop/WasmFilter/a")
 }
 
-// TestAwayAtFirst: an API server that was never there says nothing of its objects.
+// TestAwayAtFirst checks that nothing is known of an API server that was never
+// reached.
 func TestAwayAtFirst(t *testing.T) {
 	s := newStill(t, false)
 	s.filters.outcome(failing, errors.New("refused"))
@@ -274,7 +279,7 @@ func TestAwayAtFirst(t *testing.T) {
 	s.want(second, "whole ?")
 }
 
-// TestBurst: changes that come together are sent together.
+// TestBurst checks that changes in quick succession are sent together.
 func TestBurst(t *testing.T) {
 	s := newStill(t, false)
 	s.list(s.filters)
@@ -288,7 +293,7 @@ func TestBurst(t *testing.T) {
 	s.want(6*time.Millisecond, "+shop/WasmFilter/a")
 }
 
-// TestObject: what documents are called, and what they may.
+// TestObject checks the names and scopes of documents.
 func TestObject(t *testing.T) {
 	c := &Cluster{Root: "infra"}
 	for name, want := range map[string]string{
@@ -307,7 +312,8 @@ func TestObject(t *testing.T) {
 	}
 }
 
-// TestAuthor: who wrote an object last is passed on, and who wrote its status is not.
+// TestAuthor checks that the author of an object is passed on, but not the
+// author of its status.
 func TestAuthor(t *testing.T) {
 	at := func(minute int) string { return fmt.Sprintf("2026-03-01T12:%02d:00Z", minute) }
 	entry := func(manager, subresource string, minute int) any {

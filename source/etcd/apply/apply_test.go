@@ -46,8 +46,8 @@ func planned(t *testing.T, c *Contents, change Change) *Plan {
 
 func file(name, text string) File { return File{Name: name, Path: name + ".yaml", Text: []byte(text)} }
 
-// TestConflict: whatever was changed since the documents were read, nothing is
-// written.
+// TestConflict checks that nothing is written if any document has changed since
+// the documents were read.
 func TestConflict(t *testing.T) {
 	s := newStore(t)
 	write := func(change Change) error { return s.Write(t.Context(), planned(t, read1(t, s), change)) }
@@ -90,7 +90,7 @@ func docOr(c *Contents, name string) *Document {
 	return &Document{}
 }
 
-// TestTooMuch: what one transaction can't hold is refused as a whole.
+// TestTooMuch checks that what exceeds one transaction is rejected as a whole.
 func TestTooMuch(t *testing.T) {
 	s := newStore(t)
 	var most, many []File

@@ -24,7 +24,7 @@ import (
 	"wasmxds/source/kube/kubetest"
 )
 
-// moving is changes as they are told.
+// moving is the changes that Told returns.
 type moving struct {
 	mu    sync.Mutex
 	all   []rollout.ChangeStatus
@@ -51,7 +51,7 @@ func (m *moving) set(leads bool, all ...rollout.ChangeStatus) {
 	m.leads, m.all = leads, all
 }
 
-// looked waits until all was looked at a few times since now.
+// looked waits for a few more updates.
 func (m *moving) looked(t *testing.T) {
 	t.Helper()
 	count := func() int { m.mu.Lock(); defer m.mu.Unlock(); return m.looks }
@@ -74,7 +74,7 @@ func aChange(state rollout.State, settled int, words string) rollout.ChangeStatu
 
 var changeKind = schema.GroupVersionResource{Group: "wasmxds.dev", Version: "v1alpha1", Resource: "changes"}
 
-// change waits for what the object of the change says, and gives it.
+// change waits for a status of the change's object, and returns the object.
 func change(t *testing.T, s *kubetest.Server, want string) *unstructured.Unstructured {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
@@ -93,7 +93,7 @@ func change(t *testing.T, s *kubetest.Server, want string) *unstructured.Unstruc
 	}
 }
 
-// events are the messages of the Events of changes.
+// events returns the messages of the Events of changes.
 func events(t *testing.T, s *kubetest.Server) []string {
 	t.Helper()
 	list, err := s.Client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "events"}).Namespace("root").
@@ -109,7 +109,7 @@ func events(t *testing.T, s *kubetest.Server) []string {
 	return all
 }
 
-// table is what kubectl prints of changes, but for their age.
+// table returns what kubectl prints of changes, without their age.
 func table(t *testing.T, s *kubetest.Server) []string {
 	t.Helper()
 	client, err := rest.HTTPClientFor(s.Config)
@@ -147,7 +147,8 @@ func table(t *testing.T, s *kubetest.Server) []string {
 	return words
 }
 
-// grant gives xds-server the Role of that name in docs/kubernetes.md, in a namespace.
+// grant gives xds-server the Role of that name in docs/kubernetes.md, in a
+// namespace.
 func grant(t *testing.T, s *kubetest.Server, namespace, name string) {
 	t.Helper()
 	text, err := os.ReadFile("../../../docs/kubernetes.md")
@@ -168,8 +169,9 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 `, name, namespace))
 }
 
-// TestChanges: a real API server has an object for each change that there is, written
-// when it says something new, by a user that may do what docs/kubernetes.md says.
+// TestChanges checks that a real API server has an object for each change,
+// which is written only when it changes, by a user with the permissions in
+// docs/kubernetes.md.
 func TestChanges(t *testing.T) {
 	s := kubetest.Start(t)
 	s.Apply(kubetest.CRDs(t))
@@ -197,17 +199,17 @@ func TestChanges(t *testing.T) {
 	if got := table(t, s); !slices.Equal(got, []string{"Name", "Of", "State", "Wave", "Running", "Age", "0123456789ab", "shop.auth", "rolling", "1 of 3", "9 of 1000"}) {
 		t.Errorf("kubectl would print %q", got)
 	}
-	// Seconds that pass are no news.
+	// Passing seconds cause no write.
 	m.set(true, aChange(rollout.Rolling, 9, "in wave 1 of 3: 9 of 10 Envoys run it, for 1s of 2m0s"))
 	m.looked(t)
 	if again := change(t, s, "rolling 1 of 3 9 of 1000: in wave 1 of 3: 9 of 10 Envoys run it"); again.GetResourceVersion() != is.GetResourceVersion() {
 		t.Error("it is written again, though nothing changed")
 	}
-	// Who does not lead writes nothing.
+	// Only the leader writes.
 	m.set(false, aChange(rollout.Rolling, 10, "in wave 1 of 3: all 10 Envoys run it"))
 	m.looked(t)
 	change(t, s, "rolling 1 of 3 9 of 1000: in wave 1 of 3: 9 of 10 Envoys run it")
-	// What somebody has deleted is there again when who leads looks anew.
+	// A deleted object is created again when the leader lists the objects.
 	if err := s.Client.Resource(changeKind).Namespace("root").Delete(ctx, changeID[:12], metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -221,12 +223,12 @@ func TestChanges(t *testing.T) {
 	}
 	m.set(false)
 	m.looked(t)
-	m.set(true, stopped) // another leads
+	m.set(true, stopped) // another server leads
 	m.looked(t)
 	if all := events(t, s); len(all) != 1 || !strings.Contains(all[0], "auth crashed") {
 		t.Errorf("Events: %q", all)
 	}
-	// What is forgotten goes.
+	// Objects of forgotten changes are deleted.
 	m.set(true)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		list, err := s.Client.Resource(changeKind).Namespace("root").List(ctx, metav1.ListOptions{})

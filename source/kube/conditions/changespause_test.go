@@ -21,8 +21,9 @@ import (
 	"wasmxds/source/kube/conditions"
 )
 
-// TestChangesPause: while their namespace or CRD is not there, or may not be written, it is
-// tried ever less, and said once what to do; when it is, they are written soon.
+// TestChangesPause checks that, while the namespace or CRD is missing, or
+// writing is not permitted, it retries less and less often and logs a hint
+// once, and that it writes soon afterwards.
 func TestChangesPause(t *testing.T) {
 	status := func(code int, reason, kind string) string {
 		return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no","reason":%q,"details":{"kind":%q},"code":%d}`, reason, kind, code)
@@ -67,7 +68,7 @@ func TestChangesPause(t *testing.T) {
 			var running sync.WaitGroup
 			running.Go(func() { writer.Run(ctx) })
 			defer func() { end(); running.Wait() }()
-			time.Sleep(time.Second) // that it does little is to be seen
+			time.Sleep(time.Second) // to check that it does little
 			if n := tries.Load(); n < 2 || n > 40 {
 				t.Errorf("it has tried %d times in a second, where it looks 200 times", n)
 			}

@@ -22,7 +22,7 @@ func auth(generation int64) kube.Object {
 	return kube.Object{Kind: "WasmFilter", Namespace: "shop", Name: "auth", Generation: generation}
 }
 
-// good is a fleet in which all is well.
+// good is a healthy fleet.
 func good(change func(*admin.Status, *admin.Filter)) fleet {
 	s := &admin.Status{Ready: true}
 	f := admin.Filter{
@@ -37,7 +37,8 @@ func good(change func(*admin.Status, *admin.Filter)) fleet {
 	return newFleet(s, map[string]string{"shop.auth": "edge-7: Unable to create Wasm plugin"})
 }
 
-// TestRunning: it is true when all that should run it do, and of nothing else.
+// TestRunning checks that the condition is true if and only if all Envoys that
+// should run the filter do.
 func TestRunning(t *testing.T) {
 	taken := source.Object{Revision: "3", Good: true}
 	for want, f := range map[string]fleet{
@@ -83,7 +84,8 @@ func TestRunning(t *testing.T) {
 	}
 }
 
-// TestAccepted: what is wrong is told, of the generation that was looked at.
+// TestAccepted checks that problems are reported for the generation that was
+// processed.
 func TestAccepted(t *testing.T) {
 	wrong := source.Object{Revision: "3", Problems: []definition.Problem{{Field: "spec.module.url", Message: "has no host"}, {Message: "is odd"}}}
 	for want, taken := range map[string]source.Object{
@@ -104,8 +106,8 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// TestEvent: whatever an object and a message are like, name and message of the
-// Event are such as Kubernetes takes.
+// TestEvent checks that name and message of the Event are valid for Kubernetes,
+// whatever the object and the message.
 func TestEvent(t *testing.T) {
 	for _, name := range []string{"auth", strings.Repeat("a", 253), strings.Repeat("a", 198) + "--b", strings.Repeat("a", 199) + ".b"} {
 		o := &unstructured.Unstructured{}

@@ -22,7 +22,7 @@ import (
 	"wasmxds/xds"
 )
 
-// told waits for a condition of an object, and gives the object then.
+// told waits for a condition of an object, and returns the object.
 func told(t *testing.T, s *kubetest.Server, text, want string) *unstructured.Unstructured {
 	t.Helper()
 	o := kubetest.Parse(t, []byte(text))[0]
@@ -47,8 +47,8 @@ func told(t *testing.T, s *kubetest.Server, text, want string) *unstructured.Uns
 	}
 }
 
-// TestWriter: a real API server has what became of objects, and is written to only
-// when that changes.
+// TestWriter checks the conditions of objects on a real API server, which are
+// only written when they change.
 func TestWriter(t *testing.T) {
 	s := kubetest.Start(t)
 	s.Apply(kubetest.CRDs(t))
