@@ -73,6 +73,20 @@ func (v *state) asking(now time.Time) bool {
 	})
 }
 
+// startsAsking tells whether more names of a fresh Envoy, which asks for twenty twins
+// and then for as many slots one after the other, change nothing that can be sent:
+// while a twin is under way its answer has to come first, and slots are filled
+// together. What else can be sent does not depend on names of slots meanwhile.
+func (v *state) startsAsking(now time.Time) bool {
+	if v.known || !v.subs[Listener].subscribed {
+		return false
+	}
+	if v.subs[Extension].flight != nil {
+		return v.bare()
+	}
+	return v.asking(now)
+}
+
 func (v *state) askEnd() time.Time { return v.warmEnd.Add(askLimit - warmLimit) }
 
 // slots returns the contents that serving slots get now. If these depend on nothing of the

@@ -37,8 +37,9 @@ type Options struct {
 // New.
 type Machine struct {
 	state
-	audit *audit // nil: responses are not checked
-	ready Ready  // result of the current step
+	audit  *audit // nil: responses are not checked
+	ready  Ready  // result of the current step
+	asksOn bool   // the current event cannot lead to a response, see startsAsking
 }
 
 // New returns the Machine of a new stream.
@@ -81,6 +82,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.began = now
 		m.putOffRespare(now)
 	}
+	m.asksOn = false
 	e.apply(m, now)
 	m.track(now)
 	m.trackCrashes(now)
@@ -90,6 +92,17 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	if without := m.givenUpLoggers(now); without != m.without {
 		m.without, m.at = without, nil
 	}
+	if !m.asksOn {
+		m.send(now)
+	}
+	ready := m.ready
+	m.ready = Ready{} // don't retain responses that nobody needs any more
+	ready.Stuck, ready.Wake = m.stuck(), m.wake(now)
+	return ready
+}
+
+// send commits the responses that may go out now.
+func (m *Machine) send(now time.Time) {
 	for t := range Types {
 		a, ok := plan(&m.state, t, now)
 		if !ok {
@@ -100,10 +113,6 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		}
 		m.commit(a, now)
 	}
-	ready := m.ready
-	m.ready = Ready{} // don't retain responses that nobody needs any more
-	ready.Stuck, ready.Wake = m.stuck(), m.wake(now)
-	return ready
 }
 
 // Event is an input of a machine.
@@ -174,12 +183,9 @@ func (r Request) apply(m *Machine, now time.Time) {
 	if first && r.Type == Extension {
 		m.takeAlarms(now)
 	}
-	nonce := parseNonce(r.Nonce)
-	if nonce == 0 || nonce != s.nonce {
-		return // about an older response, or only about names
-	}
-	f := s.flight
-	if f == nil {
+	nonce, f := parseNonce(r.Nonce), s.flight
+	if f == nil || nonce == 0 || nonce != s.nonce { // about an older response, or only about names
+		m.asksOn = !first && r.Type == Extension && m.startsAsking(now)
 		return
 	}
 	s.flight = nil

@@ -28,6 +28,7 @@ func (m *Machine) Subscribed(t Type) int {
 // subscribe updates the names that the Envoy subscribes to.
 func (m *Machine) subscribe(r Request, first bool) {
 	s := &m.subs[r.Type]
+	wildcard := s.wildcard
 	if m.delta {
 		if first && len(r.Subscribe) == 0 || slices.Contains(r.Subscribe, "*") {
 			s.wildcard = true
@@ -59,7 +60,9 @@ func (m *Machine) subscribe(r Request, first bool) {
 	s.names, m.at = m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe), nil
 	switch {
 	case before == nil || !slices.Equal(before.Sorted, s.names.Sorted):
-		m.prune(r.Type)
+		if before == nil || wildcard || !s.names.Includes(before) { // else it has dropped nothing
+			m.prune(r.Type)
+		}
 		m.unmark(r.Type)
 	case !m.delta && !first && s.flight == nil && r.Nonce != "" && r.Type == Endpoint:
 		// The same names again, with nothing to answer: a cluster that was replaced waits

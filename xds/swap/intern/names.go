@@ -32,6 +32,19 @@ func (n *NameSet) Has(name string) bool {
 	return ok
 }
 
+// Includes tells whether all names of o are among those of n.
+func (n *NameSet) Includes(o *NameSet) bool {
+	rest := n.Sorted
+	for _, name := range o.Sorted {
+		i := slices.Index(rest, name)
+		if i < 0 {
+			return false
+		}
+		rest = rest[i+1:]
+	}
+	return true
+}
+
 // asked is a request and its result: a starting fleet subscribes to the same names in the
 // same order, one by one.
 type asked struct {
