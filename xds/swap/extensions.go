@@ -73,10 +73,10 @@ func (v *state) asking(now time.Time) bool {
 	})
 }
 
-// startsAsking tells whether more names of a fresh Envoy, which asks for twenty twins
-// and then for as many slots one after the other, change nothing that can be sent:
-// while a twin is under way its answer has to come first, and slots are filled
-// together. What else can be sent does not depend on names of slots meanwhile.
+// startsAsking reports whether another name from a fresh Envoy cannot lead to a response.
+// Such an Envoy subscribes to its twins, and later to as many slots, one at a time. While
+// a twin is in flight, the answer to it comes first; slots are filled together. Nothing
+// else that could be sent depends on the names meanwhile.
 func (v *state) startsAsking(now time.Time) bool {
 	if v.known || !v.subs[Listener].subscribed {
 		return false

@@ -7,12 +7,13 @@ import (
 	"wasmxds/xds/swap/intern"
 )
 
-// Asked returns the names of a type to which a state-of-the-world Envoy last subscribed.
-// They are shared; the caller must not change them.
+// Asked returns the names of a type to which a state-of-the-world Envoy last subscribed,
+// possibly followed by the one that it is likely to add next. They are shared; the caller
+// must not change them.
 func (m *Machine) Asked(t Type) (names []string, ok bool) {
 	s := &m.subs[t]
 	if s.names != nil {
-		names = s.names.Raw
+		names = s.names.Ahead()
 	}
 	return names, s.subscribed
 }

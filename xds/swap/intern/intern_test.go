@@ -57,6 +57,44 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestAhead: an Envoy that asks for one name after the other is expected to go on as
+// the one before it did, and no further than by one name.
+func TestAhead(t *testing.T) {
+	in := New[struct{}]()
+	one := in.Ask(nil, false, []string{"b"}, nil)
+	for _, c := range []struct{ next, want []string }{
+		{nil, []string{"b"}},
+		{[]string{"b", "a"}, []string{"b", "a"}},
+		{[]string{"b", "a", "c"}, []string{"b"}},
+		{[]string{"a", "b"}, []string{"b"}},
+		{[]string{"b"}, []string{"b"}},
+	} {
+		if c.next != nil {
+			in.Ask(one, false, c.next, nil)
+		}
+		if got := one.Ahead(); !slices.Equal(got, c.want) {
+			t.Errorf("after %q it is expected to ask for %q, want %q", c.next, got, c.want)
+		}
+	}
+}
+
+// TestIncludes: only a set that has all names of another includes it.
+func TestIncludes(t *testing.T) {
+	in := New[struct{}]()
+	set := func(names ...string) *NameSet { return in.Ask(nil, false, names, nil) }
+	all := set("a", "b", "d")
+	for _, s := range []*NameSet{set(), set("a"), set("d"), set("a", "d"), all} {
+		if !all.Includes(s) {
+			t.Errorf("%q does not include %q", all.Sorted, s.Sorted)
+		}
+	}
+	for _, s := range []*NameSet{set("c"), set("a", "c"), set("a", "b", "d", "e")} {
+		if all.Includes(s) {
+			t.Errorf("%q includes %q", all.Sorted, s.Sorted)
+		}
+	}
+}
+
 // TestRecall: eight versions of a filter are remembered, and no delta Envoy's
 // listeners, as no response to it carries what did not change.
 func TestRecall(t *testing.T) {

@@ -32,7 +32,18 @@ func (n *NameSet) Has(name string) bool {
 	return ok
 }
 
-// Includes tells whether all names of o are among those of n.
+// Ahead returns Raw, followed by the name that the last Envoy with this subscription
+// added, if it added exactly one at the end. The next Envoy most likely adds the same,
+// and can share the list.
+func (n *NameSet) Ahead() []string {
+	a := n.next.Load()
+	if a == nil || len(a.subscribe) != len(n.Raw)+1 || !slices.Equal(a.subscribe[:len(n.Raw)], n.Raw) {
+		return n.Raw
+	}
+	return a.subscribe
+}
+
+// Includes reports whether all names of o are among those of n.
 func (n *NameSet) Includes(o *NameSet) bool {
 	rest := n.Sorted
 	for _, name := range o.Sorted {
