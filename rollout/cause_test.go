@@ -22,7 +22,7 @@ func causeWrong(t rollout.Told) string {
 		word  string
 		cause rollout.Cause
 	}{
-		{"by ", rollout.ByHand}, {" crashed ", rollout.ByCrashes}, {" refused ", rollout.ByRefusals},
+		{"by ", rollout.ByHand}, {" crashed ", rollout.ByCrashes}, {" rejected ", rollout.ByRefusals},
 		{"of the wave restarted", rollout.ByRestarts}, {"went away", rollout.ByRestarts},
 	} {
 		if strings.Contains(why, c.word) && want == "" && (c.cause != rollout.ByHand || strings.HasPrefix(why, c.word)) {

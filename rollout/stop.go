@@ -94,7 +94,7 @@ func (e Refused) apply(m *Machine) {
 		c.Counts.Refused = append(c.Counts.Refused, e.ID)
 		m.keep(c)
 		if most := c.Policy.Stop.Refused; most > 0 && len(c.Counts.Refused) >= most {
-			m.fail(c, ByRefusals, fmt.Sprintf("%s refused %s %s: %s", list(c.Counts.Refused), kindWord(e.Key.Kind), e.Key.Name, e.Message))
+			m.fail(c, ByRefusals, fmt.Sprintf("%s rejected %s %s: %s", list(c.Counts.Refused), kindWord(e.Key.Kind), e.Key.Name, e.Message))
 		}
 	}
 }
