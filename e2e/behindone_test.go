@@ -75,7 +75,7 @@ func behindOneAddress(t *testing.T, atRandom *rand.Rand, others int, tolerated f
 	}
 	b.envoys += others / 2 * 2
 
-	t.Logf("%d Envoys: even after %v", b.envoys, b.even(tolerated))
+	t.Logf("%d Envoys: even after %v", b.envoys, b.even(tolerated, patience))
 	// A server is restarted, as Kubernetes does it: it gets no connections before it is ready.
 	first := b.servers[0].Addresses.XDS
 	one.Targets(b.addresses()[1:]...)
@@ -94,14 +94,15 @@ func behindOneAddress(t *testing.T, atRandom *rand.Rand, others int, tolerated f
 	}
 	b.eventually(func() error { return up(t.Context(), b.servers[0]) })
 	one.Targets(b.addresses()...)
-	t.Logf("one was restarted: even after %v", b.even(tolerated))
+	t.Logf("one was restarted: even after %v", b.even(tolerated, 2*patience))
 	b.moved(before)
 	if *all {
 		before, _ = one.Came()
 		b.join()
 		b.eventually(func() error { return up(t.Context(), b.servers[2]) })
 		one.Targets(b.addresses()...)
-		t.Logf("one has joined: even after %v", b.even(tolerated))
+		// Those that have just been moved stay for two minutes, or four where that was in vain.
+		t.Logf("one has joined: even after %v", b.even(tolerated, 6*patience))
 		b.moved(before)
 	}
 	written := b.hello("1")
@@ -135,11 +136,11 @@ func (b *behind) addresses() (all []string) {
 
 // even waits until each server has about its share of the streams, and gives how long
 // that took.
-func (b *behind) even(tolerated float64) time.Duration {
+func (b *behind) even(tolerated float64, within time.Duration) time.Duration {
 	b.t.Helper()
 	began := time.Now()
 	share := float64(b.envoys) / float64(len(b.servers))
-	must(b.t, harness.Poll(b.t.Context(), 2*patience, func() error {
+	must(b.t, harness.Poll(b.t.Context(), within, func() error {
 		var have []int
 		sum, uneven := 0, false
 		for _, s := range b.servers {
@@ -159,9 +160,11 @@ func (b *behind) even(tolerated float64) time.Duration {
 	return time.Since(began).Round(time.Second)
 }
 
-// moved tells how often Envoys have connected since then: each server moves an Envoy once
-// at most in two minutes, so none is moved more often than there are servers. Real ones
-// have one IP address together.
+// fewTimes is how often an Envoy may be moved until all is even.
+const fewTimes = 3
+
+// moved checks how often Envoys have connected since then. Real ones have one IP address
+// together.
 func (b *behind) moved(before map[string]int) {
 	b.t.Helper()
 	now, _ := b.one.Came()
@@ -174,7 +177,7 @@ func (b *behind) moved(before map[string]int) {
 		most = max(most, n)
 	}
 	b.t.Logf("%d of %d Envoys were moved, none more than %d times", sum, b.envoys, most)
-	if most > len(b.servers) {
+	if most > fewTimes {
 		b.t.Errorf("an Envoy was moved %d times", most)
 	}
 }

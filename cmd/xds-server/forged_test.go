@@ -18,6 +18,7 @@ import (
 func TestForgedRows(t *testing.T) {
 	const forged = "edge-9\thello\trunning\nedge-9  hello  running\r\x1b[A\v\f\u2028edge-9"
 	st := &admin.Status{
+		Ready:       true,
 		Definitions: admin.Definitions{Errors: []definition.Problem{{File: forged, Message: forged, Hint: forged}}},
 		Filters:     []admin.Filter{{Name: forged, Version: forged, SHA256: forged, State: module.Failed, Reason: forged}},
 		Nodes: []xds.NodeStatus{{
