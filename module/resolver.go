@@ -46,7 +46,7 @@ type Options struct {
 	Limit    int64           // maximum size of a module in bytes; default 64 MiB
 	Fetches  int             // maximum number of concurrent fetches; default 32
 	Needed   func() []string // modules (SHA-256) that are referenced elsewhere; nil: none
-	Used     func() []string // modules (SHA-256) that Envoys may fetch again, the most important first, of which some are kept while they are in the store; nil: none
+	Used     func() []string // modules (SHA-256) that Envoys may fetch again, the most important first; up to maxUsed of them are kept while they are in the store; nil: none
 	Settle   time.Duration   // maximum wait before a Set is sent without what is in progress; default 50 ms
 	Retain   Retain          // for unreferenced modules
 	BackOff  func() BackOff  // between attempts; default 0.5 s, doubling up to 1 minute, with jitter

@@ -179,7 +179,7 @@ func (s *Store) there(sha256 string) bool {
 
 // names returns the modules that have a file, whatever its content.
 func (s *Store) names() map[string]bool {
-	files, _ := os.ReadDir(s.dir) // where that fails nothing is removed either
+	files, _ := os.ReadDir(s.dir) // if this fails, nothing is removed either
 	names := make(map[string]bool, len(files))
 	for _, file := range files {
 		if sum, ok := strings.CutSuffix(file.Name(), storeExt); ok && IsSHA256(sum) {

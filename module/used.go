@@ -1,11 +1,11 @@
 package module
 
-// maxUsed is how many modules stay in the store because Envoys say that they may fetch
-// them again.
+// maxUsed bounds how many modules are kept only because Envoys report that they
+// may fetch them again.
 const maxUsed = 256
 
-// nameUsed adds modules that stay for that alone. What is not in the store takes no place
-// of those.
+// nameUsed adds modules that are kept only for that reason. Modules that are not
+// in the store do not count towards the bound.
 func (l *resolution) nameUsed(names map[string]bool) {
 	used := l.Used()
 	if len(used) == 0 {

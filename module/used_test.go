@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestUsed: what Envoys may fetch again stays in the store, of what is there the first
-// 256. What is not there, or stays in any case, takes no place of those.
+// TestUsed checks that the first maxUsed modules in the store that Envoys may
+// fetch again are kept. Modules that are missing, or kept anyway, do not count.
 func TestUsed(t *testing.T) {
 	store := newStore(t)
 	var here []string
