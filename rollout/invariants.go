@@ -363,7 +363,7 @@ func Same(a, b *Machine) error {
 }
 
 // Unfinished is invariant 7: once nothing goes wrong any more, every change ends in the
-// base. Kept by progress, and by wakeAt for everything that waits for time. It returns an
+// base. Kept by progress, and wakeAt for all that waits for time. It returns an
 // error that names a change that is still open.
 func (m *Machine) Unfinished() error {
 	for _, c := range m.open {
