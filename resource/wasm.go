@@ -63,6 +63,21 @@ func wasmConfig(d *definition.Filter, code *corev3.RemoteDataSource) *wasmv3.Was
 	return config
 }
 
+// Local is the filter's configuration for an Envoy that reads the module from a file: all
+// else is as the fleet gets it.
+func Local(d *definition.Filter, file string) (*wasmv3.Wasm, error) {
+	config := wasmConfig(d, nil)
+	vm := config.Config.GetVmConfig()
+	vm.NackOnCodeCacheMiss = false
+	vm.Code = &corev3.AsyncDataSource{Specifier: &corev3.AsyncDataSource_Local{Local: &corev3.DataSource{
+		Specifier: &corev3.DataSource_Filename{Filename: file},
+	}}}
+	if err := config.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("filter %s is not valid for Envoy: %w", d.Name, err)
+	}
+	return config, nil
+}
+
 func plugin(d *definition.Filter) *pluginv3.PluginConfig {
 	vm := &pluginv3.VmConfig{VmId: d.VMID, Configuration: d.VMConfig}
 	if len(d.Env) > 0 || len(d.HostEnv) > 0 {

@@ -32,6 +32,8 @@ type Trial struct {
 	Player Player
 	Filter *definition.Filter
 	Module module.Info
+	// Envoy is the version of the Envoy that the player plays on; "": it plays here.
+	Envoy string
 	// Compile, Count and Profile are as in [dryrun.Play].
 	Compile, Count, Profile bool
 }
@@ -44,6 +46,7 @@ type Outcome struct {
 	Metrics []stream.Metric // where it was the last
 	Profile []byte          // of all requests of the VM, likewise
 	Stopped string          // why what comes after it was not played; "": it was
+	Envoy   string          // the version of the Envoy that it came of; "": it came of none
 	// Compiled: the module was machine code, as it is in Envoy, so what it took is much
 	// like there.
 	Compiled bool
@@ -87,11 +90,11 @@ func (t Trial) Together(ctx context.Context, requests ...definition.TestStream) 
 	case err != nil:
 		return nil, err
 	case len(played.Streams) == 0:
-		return []Outcome{{Start: played.Start, Metrics: played.Metrics, Stopped: played.Stopped, Compiled: t.Compile}}, nil
+		return []Outcome{{Start: played.Start, Metrics: played.Metrics, Stopped: played.Stopped, Envoy: t.Envoy, Compiled: t.Compile}}, nil
 	}
 	all := make([]Outcome, len(played.Streams))
 	for i, result := range played.Streams {
-		all[i].Result, all[i].Compiled = result, t.Compile
+		all[i].Result, all[i].Envoy, all[i].Compiled = result, t.Envoy, t.Compile
 	}
 	last := &all[len(all)-1]
 	last.Profile = played.Profile

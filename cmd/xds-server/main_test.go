@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"wasmxds/e2e/harness"
 	"wasmxds/e2e/wasmtest"
 	"wasmxds/printable"
 )
@@ -51,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"expand":    expand,
 			"post":      post,
 			"etcd":      etcdCommand(t),
+			"envoys":    findEnvoys,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       *update,
@@ -178,5 +181,18 @@ func poll(d time.Duration, try func() error) error {
 			return err
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// envoys sets $OLD and $NEW to the oldest and the newest Envoy to test with, and
+// $OLD_VERSION and $NEW_VERSION.
+func findEnvoys(ts *testscript.TestScript, _ bool, _ []string) {
+	root, err := harness.Root()
+	ts.Check(err)
+	all, err := harness.Envoys(context.Background(), root)
+	ts.Check(err)
+	for name, e := range map[string]harness.Binary{"OLD": all[0], "NEW": all[len(all)-1]} {
+		ts.Setenv(name, e.Path)
+		ts.Setenv(name+"_VERSION", e.Version)
 	}
 }

@@ -14,8 +14,10 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/module/dryrun"
 	"wasmxds/printable"
 	"wasmxds/try"
+	"wasmxds/try/envoy"
 )
 
 const tryHelp = `Play requests through a filter without an Envoy, and print what it does: its changes
@@ -30,17 +32,19 @@ requests, the filter's FilterTests run; if it has none, it gets GET /.
 The requests of a HAR file go through one VM in order, and the upstream answers as in
 the file. Each case of a FilterTest has its own VM.
 
-With --with OLD.wasm, both modules get the same requests, and the output shows where the
-results differ. With --watch, everything runs again when a file changes. Counting
-instructions makes the module slower, so compare times only with each other.
+With --envoy, everything also runs on a real Envoy on this machine. With --with OLD.wasm,
+both modules get the same requests. In both cases the output shows where the results
+differ. With --watch, everything runs again when a file changes. Counting instructions
+makes the module slower, so compare times only with each other.
 
 Exit code 0: the filter ran, and all expectations are met. 1: an expectation is not met,
-or the filter crashed or cannot be used.`
+here or on Envoy, or the filter crashed or cannot be used.`
 
 const tryExample = `  xds-server try greet.wasm --config '{"header": "x-greet"}'
   xds-server try definitions/auth.yaml --path /private -H 'authorization: abc' --callout authz=403
   xds-server try definitions/ --filter auth --har session.har --with auth-1.3.wasm
   xds-server try auth.yaml auth-tests.yaml --watch
+  xds-server try auth.yaml auth-tests.yaml --envoy=/usr/local/bin/envoy
   xds-server try auth.wasm --curl "curl 'https://shop.example/cart' -H 'cookie: a=b'"`
 
 type tryFlags struct {
@@ -48,6 +52,7 @@ type tryFlags struct {
 	config  string
 	rootID  string
 	with    string
+	envoy   string
 	watch   bool
 	verbose bool
 	profile string
@@ -77,6 +82,7 @@ func newTry() *cobra.Command {
 	flags.StringVar(&f.rootID, "root-id", "", "`name` that MODULE.wasm registers its plugin under (rootID); modules in C++ and AssemblyScript often have one")
 	flags.StringVar(&f.config, "config", "", "plugin configuration `text` of MODULE.wasm, or @FILE to read it from a file")
 	flags.StringVar(&f.with, "with", "", "`module` file of another version of the filter to compare with")
+	f.envoyFlag(cmd)
 	flags.BoolVar(&f.watch, "watch", false, "run again when a file changes")
 	flags.StringVar(&f.profile, "profile", "", "`file` to write a profile to, for go tool pprof: the instructions of each function of the module")
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "also print FilterTest cases that pass in full")
@@ -97,23 +103,27 @@ func (f *tryFlags) run(ctx context.Context, out io.Writer, args []string) error 
 	if err != nil {
 		return err
 	}
+	real, err := f.findEnvoy(ctx)
+	if err != nil {
+		return wrong(err)
+	}
 	w, err := f.workshop(ctx, args)
 	if err != nil {
 		return wrong(err)
 	}
 	defer w.close()
 	if !f.watch {
-		return f.once(ctx, out, w, args, requests)
+		return f.once(ctx, out, w, real, args, requests)
 	}
 	return f.watching(ctx, args, func() {
-		if err := f.once(ctx, out, w, args, requests); err != nil && ctx.Err() == nil {
+		if err := f.once(ctx, out, w, real, args, requests); err != nil && ctx.Err() == nil {
 			printError(out, "error", err)
 		}
 	})
 }
 
 // once tries the filter as its files are now.
-func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []string, requests []definition.TestCase) error {
+func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, real *envoy.Binary, args []string, requests []definition.TestCase) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	s, err := w.subject(ctx, f, args)
@@ -127,11 +137,18 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []
 		printProblems(out, "", s.warnings)
 	}
 	done, err := s.play(ctx, requests)
-	if err != nil {
+	alone, _ := errors.AsType[*dryrun.Unplayable](err)
+	if err != nil && (alone == nil || real == nil) {
 		return wrong(err)
 	}
+	var there *beside
+	if real != nil {
+		if there, err = f.playOn(ctx, s, w, real, requests, alone); err != nil {
+			return wrong(err)
+		}
+	}
 	var before []try.Outcome
-	if f.with != "" {
+	if f.with != "" && alone == nil {
 		old, err := w.with(s, f.with)
 		if err != nil {
 			return wrong(fmt.Errorf("--with: %w", err))
@@ -140,17 +157,21 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, args []
 			return wrong(fmt.Errorf("--with %s: %w", f.with, err))
 		}
 	}
-	if f.profile != "" {
+	if f.profile != "" && alone == nil {
 		if err := writeProfile(f.profile, done); err != nil {
 			return wrong(err)
 		}
 	}
 	if f.output == "json" {
-		err = printTried(out, s, done, before)
+		err = printTried(out, s, done, before, there)
 	} else {
-		f.print(out, s, done, before)
+		f.print(out, s, done, before, there)
 	}
-	if err == nil && slices.ContainsFunc(done, func(o try.Outcome) bool { return len(o.Failures) > 0 || o.Crashed() }) {
+	all := done
+	if there != nil {
+		all = slices.Concat(done, there.outcomes)
+	}
+	if err == nil && slices.ContainsFunc(all, func(o try.Outcome) bool { return len(o.Failures) > 0 || o.Crashed() }) {
 		err = &exitError{code: exitWrong}
 	}
 	return err
@@ -170,13 +191,14 @@ func writeProfile(name string, done []try.Outcome) error {
 
 // tried is what try -o json prints.
 type tried struct {
-	Filter   string     `json:"filter"`
-	SHA256   string     `json:"sha256"`
-	Requests []try.Told `json:"requests"`
-	With     []try.Told `json:"with,omitempty"`
+	Filter   string      `json:"filter"`
+	SHA256   string      `json:"sha256"`
+	Requests []try.Told  `json:"requests"`
+	With     []try.Told  `json:"with,omitempty"`
+	Envoy    *toldBeside `json:"envoy,omitempty"`
 }
 
-func printTried(out io.Writer, s *subject, done, before []try.Outcome) error {
+func printTried(out io.Writer, s *subject, done, before []try.Outcome, there *beside) error {
 	t := tried{Filter: s.Filter.Name, SHA256: s.Module.SHA256}
 	for _, o := range done {
 		t.Requests = append(t.Requests, o.Told())
@@ -184,12 +206,19 @@ func printTried(out io.Writer, s *subject, done, before []try.Outcome) error {
 	for _, o := range before {
 		t.With = append(t.With, o.Told())
 	}
+	if there != nil {
+		t.Envoy = there.told(done)
+	}
 	return printJSON(out, t)
 }
 
-func (f *tryFlags) print(out io.Writer, s *subject, done, before []try.Outcome) {
+func (f *tryFlags) print(out io.Writer, s *subject, done, before []try.Outcome, there *beside) {
+	if there != nil && there.alone != nil {
+		there.printAlone(out)
+		printFailures(out, s, there.outcomes)
+		return
+	}
 	var text strings.Builder
-	failed := 0
 	for i, o := range done {
 		if before != nil && i < len(before) {
 			try.Compare(&text, before[i], o)
@@ -198,16 +227,34 @@ func (f *tryFlags) print(out io.Writer, s *subject, done, before []try.Outcome) 
 		} else {
 			o.Report(&text)
 		}
-		if len(o.Failures) > 0 {
-			failed++
+		if there != nil {
+			there.print(&text, i, done, s.tests != nil && !f.verbose)
 		}
 	}
 	fmt.Fprint(out, printable.Lines(text.String()))
+	printFailures(out, s, done)
+	if there != nil {
+		printFailures(out, s, there.outcomes)
+		if len(there.unset) > 0 {
+			fmt.Fprintf(out, "Envoy has its own values of properties that are given: %s\n", printable.Text(strings.Join(there.unset, ", ")))
+		}
+	}
+}
+
+// printFailures prints expectations that are not met, and how many cases pass.
+func printFailures(out io.Writer, s *subject, done []try.Outcome) {
+	failed, on := 0, ""
 	for _, o := range done {
 		printProblems(out, "", asTyped(o.Failures, s.files))
+		if len(o.Failures) > 0 {
+			failed++
+		}
+		if o.Envoy != "" {
+			on = " on Envoy " + o.Envoy
+		}
 	}
 	if s.tests != nil {
-		fmt.Fprintf(out, "%d of %s pass\n", len(done)-failed, plural(len(done), "case"))
+		fmt.Fprintf(out, "%d of %s pass%s\n", len(done)-failed, plural(len(done), "case"), on)
 	}
 }
 

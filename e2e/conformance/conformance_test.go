@@ -113,8 +113,6 @@ func outcomes(t *testing.T, binary harness.Binary, cases []*Case, version string
 	e := startEnvoy(t, binary, players)
 	ctx := context.Background()
 	must(t, harness.Poll(ctx, time.Minute, func() error { return e.Ready(ctx) }))
-	thread, err := worker(e.PID())
-	must(t, err)
 	listeners, err := addresses(ctx, e)
 	must(t, err)
 
@@ -139,7 +137,7 @@ func outcomes(t *testing.T, binary harness.Binary, cases []*Case, version string
 		})
 	}
 	wg.Wait()
-	texts, err := collect(t, e, players, names, thread, version)
+	texts, err := collect(t, e, players, names, version)
 	if err != nil {
 		// It may take a moment to end.
 		_ = harness.Poll(ctx, 5*time.Second, func() error {
@@ -161,7 +159,7 @@ func outcomes(t *testing.T, binary harness.Binary, cases []*Case, version string
 
 // collect reads what Envoy tells of the cases, until it is what is wanted or
 // nothing more comes.
-func collect(t *testing.T, e *harness.Envoy, players []*player, names map[string]bool, thread, version string) (map[string]string, error) {
+func collect(t *testing.T, e *harness.Envoy, players []*player, names map[string]bool, version string) (map[string]string, error) {
 	ctx := context.Background()
 	patience := 5 * time.Second
 	if *update {
@@ -171,7 +169,7 @@ func collect(t *testing.T, e *harness.Envoy, players []*player, names map[string
 	var failed error
 	_ = harness.Poll(ctx, patience, func() error {
 		texts = map[string]string{}
-		logs, err := logged(e.Log(), thread)
+		logs, err := logged(e.Log())
 		must(t, err)
 		codes, err := details(filepath.Join(filepath.Dir(e.Log()), "access.log"))
 		must(t, err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"wasmxds/e2e/wasmtest"
+	"wasmxds/try/exchange"
 )
 
 // Outcome is what a case came to.
@@ -111,26 +112,8 @@ func (i ids) show(digits string) string {
 	return fmt.Sprint("#", i[digits])
 }
 
-// asCalled is the message without what Envoy adds to a call: it makes the frames of
-// gRPC, and with them most headers.
-func (c Called) asCalled() Message {
-	m := c.Message
-	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h [2]string) bool { return h[0] == ":scheme" })
-	if !slices.Contains(m.Headers, [2]string{"content-type", "application/grpc"}) {
-		return m
-	}
-	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h [2]string) bool {
-		return slices.Contains([]string{":method", ":authority", "te", "grpc-timeout", "content-type"}, h[0])
-	})
-	body := slices.Concat(m.Body...)
-	m.Body = nil
-	for len(body) >= 5 {
-		size := min(5+int(binary.BigEndian.Uint32(body[1:])), len(body))
-		m.Body = append(m.Body, body[5:size])
-		body = body[size:]
-	}
-	return m
-}
+// asCalled is the message without what Envoy adds to a call.
+func (c Called) asCalled() Message { return Message(exchange.Called(exchange.Message(c.Message))) }
 
 // given shows what the host filled in.
 func (s step) given(words []string, seen ids) string {
@@ -225,7 +208,7 @@ func showPairs(b []byte) string {
 			if took {
 				text = "…"
 			}
-			took = varying(string(rest[:size]))
+			took = exchange.Varies(string(rest[:size]))
 			out.WriteString(" " + text)
 			rest = rest[size+1:]
 		}
@@ -251,11 +234,11 @@ func number(digits string) string {
 
 func (m Message) render(b *strings.Builder) {
 	for _, h := range m.Headers {
-		if behind(h[0]) {
+		if exchange.Added(h[0]) {
 			continue
 		}
 		value := plain(h[1])
-		if varying(h[0]) {
+		if exchange.Varies(h[0]) {
 			value = "…"
 		}
 		fmt.Fprintln(b, strings.TrimRight(fmt.Sprintf("  %s: %s", h[0], value), " "))
@@ -264,26 +247,15 @@ func (m Message) render(b *strings.Builder) {
 		fmt.Fprintf(b, "  | %s\n", short(string(body)))
 	}
 	for _, h := range m.Trailers {
-		if behind(h[0]) {
+		if exchange.Added(h[0]) {
 			continue
 		}
 		value := h[1]
-		if varying(h[0]) {
+		if exchange.Varies(h[0]) {
 			value = "…"
 		}
 		fmt.Fprintf(b, "  trailer %s: %s\n", h[0], value)
 	}
-}
-
-// behind says whether a header is one that Envoy adds to a message that has left
-// its filters.
-func behind(name string) bool {
-	return slices.Contains([]string{"date", "server", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}, name)
-}
-
-// varying are headers whose values are others each time.
-func varying(name string) bool {
-	return slices.Contains([]string{"x-request-id", "x-envoy-upstream-service-time"}, name)
 }
 
 func (p Passed) render(b *strings.Builder) {

@@ -2,17 +2,20 @@ package conformance
 
 import (
 	"bytes"
+	"context"
 	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"wasmxds/try/exchange"
 )
 
 // player is a case that is played.
 type player struct {
 	*Case
-	upstream *server
-	callouts map[string]*server // by cluster
+	upstream *exchange.Server
+	callouts map[string]*exchange.Server // by cluster
 
 	mu   sync.Mutex
 	out  Outcome
@@ -22,32 +25,42 @@ type player struct {
 }
 
 func newPlayer(t *testing.T, c *Case) *player {
-	p := &player{Case: c, callouts: map[string]*server{}}
+	p := &player{Case: c, callouts: map[string]*exchange.Server{}}
 	if c.Network {
-		p.upstream = serve(t, func(conn net.Conn) {
+		p.upstream = served(t)(exchange.Accept(func(conn net.Conn) {
 			peer := &peer{conn: conn}
 			p.mu.Lock()
 			p.tcp = peer
 			p.mu.Unlock()
 			peer.read()
-		})
+		}))
 	} else {
-		p.upstream = answer(t, func(m Message) *Callout {
+		p.upstream = served(t)(exchange.Serve(t.Context(), func(m exchange.Message) *exchange.Answer {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.got = &m
-			return &Callout{Message: c.Streams[p.next].Response}
-		})
+			p.got = (*Message)(&m)
+			return &exchange.Answer{Message: exchange.Message(c.Streams[p.next].Response)}
+		}))
 	}
 	for _, k := range c.Callouts {
-		p.callouts[k.Cluster] = answer(t, func(m Message) *Callout {
+		p.callouts[k.Cluster] = served(t)(exchange.Serve(t.Context(), func(m exchange.Message) *exchange.Answer {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			p.out.Called = append(p.out.Called, Called{k.Cluster, m})
-			return &k
-		})
+			p.out.Called = append(p.out.Called, Called{k.Cluster, Message(m)})
+			return &exchange.Answer{Message: exchange.Message(k.Message), After: k.After, Reset: k.Reset, Hang: k.Hang}
+		}))
 	}
 	return p
+}
+
+// served has a server end with the test.
+func served(t *testing.T) func(*exchange.Server, error) *exchange.Server {
+	return func(s *exchange.Server, err error) *exchange.Server {
+		t.Helper()
+		must(t, err)
+		t.Cleanup(s.Close)
+		return s
+	}
 }
 
 // play sends all that goes through the filter to its listener. hangs is how
@@ -68,57 +81,20 @@ func (p *player) play(t *testing.T, address string, hangs time.Duration) {
 	}
 }
 
-// from is a client on the internet, which Envoy is told of by the PROXY protocol.
-const from = "PROXY TCP4 192.0.2.1 192.0.2.10 50000 10000\r\n"
-
-func dial(address string) (net.Conn, error) {
-	conn, err := net.Dial("tcp", address)
-	if err == nil {
-		_, err = conn.Write([]byte(from))
-	}
-	return conn, err
-}
+// from is a client on the internet.
+const from = "192.0.2.1:50000"
 
 func (p *player) request(t *testing.T, address string, m Message, hangs time.Duration) {
-	conn, err := dial(address)
+	ctx, cancel := context.WithTimeout(t.Context(), hangs)
+	defer cancel()
+	got, err := exchange.Request(ctx, address, from, exchange.Message(m), true)
 	if err != nil {
 		t.Error(err)
 		return
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer conn.Close()
-	h, err := newH2(conn, true)
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	type end struct {
-		m     *Message
-		reset bool
-	}
-	ended := make(chan end, 10)
-	wg.Go(func() {
-		err := h.read(func(_ uint32, m *Message, reset bool) { ended <- end{m, reset} })
-		ended <- end{nil, err != nil}
-	})
-	if err := h.send(1, m); err != nil {
-		t.Error(err)
-		return
-	}
-	var passed Passed
-	select {
-	case e := <-ended:
-		passed.Client, passed.Reset = e.m, e.reset
-	case <-time.After(hangs):
-		if err := h.reset(1); err != nil {
-			t.Error(err)
-		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	passed.Upstream = p.got
-	p.out.Streams = append(p.out.Streams, passed)
+	p.out.Streams = append(p.out.Streams, Passed{Client: (*Message)(got.Message), Reset: got.Reset, Upstream: p.got})
 }
 
 // peer is one side of a connection.
@@ -158,7 +134,7 @@ func (p *peer) state() (got []byte, closed bool) {
 const quiet = 150 * time.Millisecond
 
 func (p *player) connection(t *testing.T, address string, actions []Action) {
-	conn, err := dial(address)
+	conn, err := exchange.Dial(t.Context(), address, from)
 	if err != nil {
 		t.Error(err)
 		return

@@ -49,7 +49,7 @@ type Options struct {
 
 // NewHTTP makes the machine of a stream, before anything of it has come.
 func NewHTTP(vm VM, s Stream, options Options) *HTTP {
-	h := &HTTP{vm: vm, options: options, protocol: s.protocol()}
+	h := &HTTP{vm: vm, options: options, protocol: s.Speaks()}
 	h.request = direction{http: h, what: "request", code: 413, limits: bufferLimitReply413}
 	h.response = direction{http: h, what: "response", code: 500, limits: bufferLimitReply500}
 	request, response := s.Messages()
@@ -60,8 +60,8 @@ func NewHTTP(vm VM, s Stream, options Options) *HTTP {
 	if h.head {
 		response.Body = nil
 	}
-	h.request.source = newSource(&h.request, headers, request, s.protocol())
-	h.response.source = newSource(&h.response, newHeaders(responseMap, response.Headers), response, s.protocol())
+	h.request.source = newSource(&h.request, headers, request, s.Speaks())
+	h.response.source = newSource(&h.response, newHeaders(responseMap, response.Headers), response, s.Speaks())
 	h.received = Message{headers.copy(), request.Body, request.Trailers}
 	return h
 }

@@ -81,7 +81,8 @@ func (s *source) next() bool {
 	return true
 }
 
-func (s Stream) protocol() string {
+// Speaks is the protocol of a stream.
+func (s Stream) Speaks() string {
 	if s.Protocol == "" && (len(s.Request.Trailers) > 0 || len(s.Response.Trailers) > 0) {
 		return HTTP2
 	}
@@ -115,7 +116,7 @@ func (s Stream) Messages() (request, response Message) {
 	}
 	var cookies []string
 	for _, f := range given.Fields() {
-		if f[0] == "cookie" && s.protocol() == HTTP2 {
+		if f[0] == "cookie" && s.Speaks() == HTTP2 {
 			cookies = append(cookies, f[1]) // they may come apart
 			continue
 		}
@@ -153,7 +154,7 @@ func (s Stream) Messages() (request, response Message) {
 
 // frame adds what says in HTTP/1.1 where a body ends.
 func (s Stream) frame(h *Headers, m Message) {
-	if s.protocol() != HTTP1 {
+	if s.Speaks() != HTTP1 {
 		return
 	}
 	_, sized := h.Get("content-length")

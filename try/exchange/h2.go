@@ -1,4 +1,4 @@
-package conformance
+package exchange
 
 import (
 	"bytes"
@@ -11,9 +11,9 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// h2 is a connection of HTTP/2, frame by frame: what is one piece of a body here,
+// H2 is a connection of HTTP/2, frame by frame: what is one piece of a body here,
 // Envoy takes as one.
-type h2 struct {
+type H2 struct {
 	conn   net.Conn
 	framer *http2.Framer
 
@@ -22,16 +22,18 @@ type h2 struct {
 
 const window = 1 << 30
 
-// newH2 is a client's or a server's side.
-func newH2(conn net.Conn, client bool) (*h2, error) {
-	h := &h2{conn: conn, framer: http2.NewFramer(conn, conn)}
+// NewH2 is a client's or a server's side.
+func NewH2(conn net.Conn, client bool) (*H2, error) { return newH2(conn, conn, client) }
+
+func newH2(conn net.Conn, r io.Reader, client bool) (*H2, error) {
+	h := &H2{conn: conn, framer: http2.NewFramer(conn, r)}
 	h.framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	preface := []byte(http2.ClientPreface)
 	if client {
 		if _, err := conn.Write(preface); err != nil {
 			return nil, err
 		}
-	} else if _, err := io.ReadFull(conn, preface); err != nil {
+	} else if _, err := io.ReadFull(r, preface); err != nil {
 		return nil, err
 	}
 	if err := h.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}); err != nil {
@@ -40,8 +42,8 @@ func newH2(conn net.Conn, client bool) (*h2, error) {
 	return h, h.framer.WriteWindowUpdate(0, window)
 }
 
-// send sends a message in one go.
-func (h *h2) send(stream uint32, m Message) error {
+// Send sends a message in one go.
+func (h *H2) Send(stream uint32, m Message) error {
 	var b bytes.Buffer
 	f := http2.NewFramer(&b, nil)
 	headers := func(all [][2]string, end bool) {
@@ -71,20 +73,32 @@ func (h *h2) send(stream uint32, m Message) error {
 	return err
 }
 
-func (h *h2) reset(stream uint32) error {
+// Reset cuts a stream off.
+func (h *H2) Reset(stream uint32) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.framer.WriteRSTStream(stream, http2.ErrCodeCancel)
 }
 
-// read reads messages until the connection ends. It gives each that is whole, and
+// Read reads messages until the connection ends. It gives each that is whole, and
 // nil for one that was reset.
-func (h *h2) read(whole func(stream uint32, m *Message, reset bool)) error {
-	all := map[uint32]*Message{}
+func (h *H2) Read(whole func(stream uint32, m *Message, reset bool)) error {
+	return h.readUntil(func(stream uint32, m *Message, reset bool) error {
+		whole(stream, m, reset)
+		return nil
+	})
+}
+
+// readUntil does so until whole says that it is enough.
+func (h *H2) readUntil(whole func(stream uint32, m *Message, reset bool) error) error {
+	all, size := map[uint32]*Message{}, 0
 	for {
 		frame, err := h.framer.ReadFrame()
 		if err != nil {
 			return err
+		}
+		if size += int(frame.Header().Length); size > MaxMessage {
+			return errTooLarge
 		}
 		id := frame.Header().StreamID
 		ended := false
@@ -118,14 +132,16 @@ func (h *h2) read(whole func(stream uint32, m *Message, reset bool)) error {
 			}
 			ended = frame.StreamEnded()
 		case *http2.RSTStreamFrame:
-			whole(id, all[id], true)
+			err = whole(id, all[id], true)
 			delete(all, id)
 		}
 		if err != nil {
 			return err
 		}
 		if ended {
-			whole(id, all[id], false)
+			if err := whole(id, all[id], false); err != nil {
+				return err
+			}
 			delete(all, id)
 		}
 	}

@@ -1,0 +1,335 @@
+package envoy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"wasmxds/module"
+	"wasmxds/module/dryrun"
+	"wasmxds/module/dryrun/stream"
+	"wasmxds/resource"
+	"wasmxds/try/exchange"
+)
+
+// Player plays streams through a filter on an Envoy, as [dryrun.Runner] does on its own
+// host: what came of them is told the same way, but for what only that host knows, which is
+// callbacks and what they took, and values of histograms.
+type Player struct {
+	Binary  Binary
+	Modules Modules
+	Start   time.Duration // how long Envoy may take to start; 0: 20 s
+	Env     []string      // of Envoy, for filters that are given variables of it
+}
+
+// Modules has the modules, as a [module.Store] does.
+type Modules interface {
+	Open(sha256 string) (*os.File, module.Info, error)
+}
+
+const (
+	startsIn   = 20 * time.Second
+	patience   = 5 * time.Second  // with a request, but for the answers that it waits for
+	mostTime   = 30 * time.Second // for a request, with these
+	loggedIn   = 5 * time.Second  // what came of a request
+	maxStreams = 1000
+)
+
+// ended is how a line of the access log begins.
+const ended = "ended:"
+
+// Play plays streams. A [*module.ContentError] says why Envoy can't use the module.
+func (p *Player) Play(ctx context.Context, play dryrun.Play) (_ dryrun.Played, err error) {
+	if len(play.Streams) > maxStreams {
+		return dryrun.Played{}, fmt.Errorf("%d requests for one Envoy, at most %d can be played at once", len(play.Streams), maxStreams)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dir, err := os.MkdirTemp("", "xds-server-envoy-")
+	if err != nil {
+		return dryrun.Played{}, fmt.Errorf("make a place for Envoy's files: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "module.wasm")
+	if err := p.copy(play.Module.SHA256, file); err != nil {
+		return dryrun.Played{}, err
+	}
+	e, err := newEnds(ctx, play)
+	if err != nil {
+		return dryrun.Played{}, err
+	}
+	defer e.close()
+	defer cancel() // before it, as answers may be waited for
+	config, err := bootstrap(play.Filter, file, e)
+	if err != nil {
+		return dryrun.Played{}, err
+	}
+	process, err := start(ctx, p.Binary.Path, dir, config, p.Env)
+	if err != nil {
+		return dryrun.Played{}, err
+	}
+	defer process.kill()
+	r := &run{process: process, ends: e}
+	if r.prefix, err = prefixOf(play, file); err != nil {
+		return dryrun.Played{}, err
+	}
+	return r.play(ctx, p, play)
+}
+
+func (p *Player) copy(sha256, file string) error {
+	from, _, err := p.Modules.Open(sha256)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("copy the module: %w", err)
+	}
+	_, err = io.Copy(to, from)
+	if err = errors.Join(err, to.Close()); err != nil {
+		return fmt.Errorf("copy the module: %w", err)
+	}
+	return nil
+}
+
+// prefixOf is how the lines begin that the module logs.
+func prefixOf(play dryrun.Play, file string) (string, error) {
+	config, err := resource.Local(play.Filter, file)
+	if err != nil {
+		return "", err
+	}
+	prefix := "wasm log"
+	for _, name := range []string{config.GetConfig().GetName(), config.GetConfig().GetRootId(), config.GetConfig().GetVmConfig().GetVmId()} {
+		if name != "" {
+			prefix += " " + name
+		}
+	}
+	return prefix + ": ", nil
+}
+
+// run is an Envoy that plays.
+type run struct {
+	process *process
+	ends    *ends
+	prefix  string
+
+	log  Log
+	read int // bytes of what Envoy has written
+	logs []stream.Line
+	// failed is what Envoy says of the module's last failure.
+	failed string
+	said   []string // the last lines of Envoy's own that are errors
+}
+
+func (r *run) play(ctx context.Context, p *Player, play dryrun.Play) (dryrun.Played, error) {
+	limit := p.Start
+	if limit == 0 {
+		limit = startsIn
+	}
+	starting, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	address, err := r.process.listening(starting)
+	_, ended := errors.AsType[*Ended](err)
+	switch {
+	case ended && !r.process.output.over():
+		r.take()
+		return dryrun.Played{}, &module.ContentError{Message: fmt.Sprintf("Envoy %s can't use it: %s", p.Binary.Version, r.why(err))}
+	case err != nil && ctx.Err() == nil && starting.Err() != nil:
+		return dryrun.Played{}, fmt.Errorf("Envoy %s did not start within %v", p.Binary.Version, limit)
+	case err != nil:
+		return dryrun.Played{}, err
+	}
+	r.take()
+	var played dryrun.Played
+	_, calls := r.ends.came()
+	played.Start = stream.Record{Logs: r.logged(), Calls: once(calls)}
+	for _, s := range play.Streams {
+		result, err := r.stream(ctx, address, s)
+		ended, ok := errors.AsType[*Ended](err)
+		if ok || errors.Is(err, errSpins) {
+			if played.Stopped = errSpins.Error(); ok {
+				played.Stopped = ended.Error()
+			}
+			result.Logs = r.logged()
+			played.Streams = append(played.Streams, result)
+			return played, nil
+		}
+		if err != nil {
+			return dryrun.Played{}, fmt.Errorf("on Envoy %s: %w", p.Binary.Version, err)
+		}
+		played.Streams = append(played.Streams, result)
+	}
+	if played.Metrics, err = Metrics(ctx, r.process.get); err != nil {
+		return dryrun.Played{}, fmt.Errorf("ask Envoy for metrics: %w", err)
+	}
+	return played, nil
+}
+
+// errSpins says that a callback does not return: Envoy serves nothing meanwhile.
+var errSpins = errors.New("Envoy does not get to the end of a request: the filter may not return")
+
+// once are calls of a start, which each thread makes: that of the requests, and the main
+// thread.
+func once(calls []stream.Call) []stream.Call {
+	type key struct{ cluster, headers, body string }
+	seen := map[key]int{}
+	return slices.DeleteFunc(calls, func(c stream.Call) bool {
+		k := key{c.Cluster, fmt.Sprint(c.Headers), string(c.Body)}
+		seen[k]++
+		return seen[k]%2 == 0
+	})
+}
+
+// stream plays a stream.
+func (r *run) stream(ctx context.Context, address string, s stream.Stream) (stream.Result, error) {
+	r.ends.next(s)
+	request, response := sent(s)
+	result := stream.Result{Received: request}
+	limited, cancel := context.WithTimeout(ctx, timeFor(s))
+	defer cancel()
+	got, err := exchange.Request(limited, address, source(s), request, s.Speaks() == stream.HTTP2)
+	if err != nil && ctx.Err() == nil && !r.process.alive() {
+		err = r.process.fate()
+	}
+	if err != nil {
+		return result, err
+	}
+	details, err := r.details(ctx)
+	if err != nil {
+		return result, err
+	}
+	result.Request, result.Calls = r.ends.came()
+	result.Logs = r.logged()
+	if result.Request != nil {
+		result.Sent, result.Answered = true, &response
+	}
+	result.Response, result.Complete = got.Message, got.Message != nil && !got.Reset
+	result.Crash, r.failed = r.failed, ""
+	switch {
+	case strings.HasPrefix(details, "wasm_fail") && result.Crash == "":
+		result.Crash = details
+	case got.Reset:
+		result.Reset = details
+	case got.Message == nil && result.Request != nil:
+		result.Paused = "response"
+	case got.Message == nil:
+		result.Paused = "request"
+	case details != "via_upstream":
+		result.LocalReply = replied(*got.Message, details)
+	}
+	return result, nil
+}
+
+func replied(m stream.Message, details string) *stream.LocalReply {
+	status, _ := strconv.Atoi(exchange.Value(m.Headers, ":status"))
+	return &stream.LocalReply{Status: status, Details: details, Headers: m.Headers, Body: slices.Concat(m.Body...)}
+}
+
+// timeFor is how long is waited for a stream.
+func timeFor(s stream.Stream) time.Duration {
+	d := patience
+	for _, c := range s.Callouts {
+		d += min(c.After, mostTime)
+	}
+	return min(d, mostTime)
+}
+
+// source is the client's address.
+func source(s stream.Stream) string {
+	if given, ok := s.Properties[sourceAddress].(string); ok {
+		return given
+	}
+	return stream.Client + ":50000"
+}
+
+const sourceAddress = "source.address"
+
+// Unset are the properties of a stream that no Envoy can be given here.
+func Unset(properties map[string]any) (names []string) {
+	for name := range properties {
+		if name != sourceAddress {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// details waits until the stream has ended in Envoy, and gives its response code details.
+func (r *run) details(ctx context.Context) (details string, err error) {
+	limited, cancel := context.WithTimeout(ctx, loggedIn)
+	defer cancel()
+	err = r.process.poll(limited, func() error {
+		var over bool
+		if details, over = r.take(); !over {
+			return errSpins
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return details, err
+}
+
+// take takes what Envoy has written, up to the end of a request, whose details it gives.
+func (r *run) take() (details string, over bool) {
+	lines, _ := r.process.output.lines(r.read)
+	for _, line := range lines {
+		r.read += len(line)
+		if text, ok := strings.CutPrefix(line, ended+" "); ok {
+			return strings.TrimSpace(text), true
+		}
+		l, ok := r.log.Read(line)
+		if !ok {
+			continue
+		}
+		text, module := strings.CutPrefix(l.Text, r.prefix)
+		switch {
+		case module && !l.Main:
+			r.logs = append(r.logs, stream.Line{Level: l.Level, Text: text})
+		case module || l.Level == "info" || l.Level == "debug" || l.Level == "trace":
+		case l.Level == "warning":
+		default:
+			if what, trapped := failure(l.Text); trapped && !l.Main {
+				r.failed = what
+			}
+			r.said = append(r.said, l.Text)
+			r.said = r.said[max(0, len(r.said)-3):]
+		}
+	}
+	return "", false
+}
+
+// failure reads what Envoy says of a callback that failed.
+func failure(text string) (what string, ok bool) {
+	_, what, ok = strings.Cut(text, "Function: ")
+	if !ok {
+		return "", false
+	}
+	what, _, _ = strings.Cut(what, "\n")
+	return what, true
+}
+
+// logged are the lines of the module since it was last asked.
+func (r *run) logged() []stream.Line {
+	logs := r.logs
+	r.logs = nil
+	return logs
+}
+
+// why is what Envoy said before it ended.
+func (r *run) why(err error) string {
+	if len(r.said) == 0 {
+		return err.Error()
+	}
+	return strings.Join(r.said, "; ")
+}
