@@ -12,6 +12,7 @@ import (
 	"wasmxds/module"
 	"wasmxds/resource"
 	"wasmxds/rollout"
+	"wasmxds/signal/recording"
 	"wasmxds/xds"
 )
 
@@ -27,6 +28,7 @@ type Status struct {
 	// force, because of a rollback.
 	Rollouts   []Rollout            `json:"rollouts,omitempty"`
 	RolledBack []rollout.HeldStatus `json:"rolledBack,omitempty"`
+	Recordings []recording.State    `json:"recordings,omitempty"` // requests of Envoys that are being recorded
 	Replicas   []Replica            `json:"replicas,omitempty"`   // servers of a shared state, by id
 	TurnedAway []xds.TurnedAway     `json:"turnedAway,omitempty"` // clients that were denied a stream by this server within the last hour, the newest first
 	Nodes      []xds.NodeStatus     `json:"nodes"`                // by id; one page of them
@@ -230,6 +232,8 @@ func (s *Server) statusOf(v *sight) Status {
 	counts := v.summary()
 	st.Envoys = counts.envoys
 	st.Replicas, st.Definitions.Warnings = s.replicas()
+	recordings, told := s.recordings()
+	st.Recordings, st.Definitions.Warnings = recordings, append(st.Definitions.Warnings, told...)
 	if s.opts.Sources.TurnedAway != nil {
 		st.TurnedAway = s.opts.Sources.TurnedAway()
 	}

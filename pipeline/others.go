@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"wasmxds/replica"
 	"wasmxds/xds/swap"
 )
 
@@ -49,7 +50,8 @@ const (
 type others struct {
 	living func() []string // other servers that are alive
 	send   func(ctx context.Context, server string, h happened) error
-	some   chan struct{} // holds a token while there may be something to send
+	record func(ctx context.Context, a recordAsk) []replica.Answer[recordAnswer] // asks all others
+	some   chan struct{}                                                         // holds a token while there may be something to send
 
 	mu    sync.Mutex
 	boxes map[string]*box // of the servers that are alive

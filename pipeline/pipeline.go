@@ -27,6 +27,7 @@ import (
 	"wasmxds/rollout/driver"
 	"wasmxds/rollout/judge"
 	"wasmxds/signal"
+	"wasmxds/signal/recording"
 	"wasmxds/signal/relay"
 	"wasmxds/source"
 	"wasmxds/trace"
@@ -68,6 +69,9 @@ type Pipeline struct {
 	heard    *relay.Leader   // reports of watched Envoys, while this server leads
 	follower *relay.Follower // the same, while another server leads
 	sampler  *sampler
+	rates    *rates
+	recorder recording.Recorder
+	recorded recordings
 	hearing  *hearing           // nil: there are no other servers
 	others   *others            // nil: there are no other servers
 	envoys   *envoys.All        // nil: there are no other servers
@@ -120,6 +124,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	if r := o.Replicas; r != nil {
 		r.Peers.Moves(peer{driver.Here{Driver: p.rollouts}, p.judge})
 		p.meet(r.Peers)
+		p.recordsFor(r.Peers)
 		p.envoys = envoys.New(p.XDS, r.Peers)
 		o.Admin.Fleet, o.Admin.Own, o.Admin.Replicas = p.envoys, p.XDS, p.replicas
 		p.spreads(r.Peers)
@@ -127,6 +132,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 	}
 	if p.signals != nil {
 		o.Admin.Sources.Signals = p.signals.Totals
+		o.Admin.Recorder = p
 	}
 	p.Admin = admin.New(o.Admin)
 	modules := &p.options.Modules
@@ -196,6 +202,7 @@ func (p *Pipeline) Run(ctx context.Context) error {
 		return nil
 	})
 	err := g.Wait()
+	p.recorded.stop()
 	stop() // all events so far are in the traces
 	if failed := traces.Wait(); err == nil {
 		err = failed

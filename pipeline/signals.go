@@ -23,7 +23,8 @@ func (p *Pipeline) hears() {
 	p.heard = relay.NewLeader(signal.NewCounts(), func(node string, samples int) { p.sampler.sampled(node, samples) })
 	p.follower = relay.NewFollower(p.sample)
 	p.judge = judge.New(judge.Options{Counts: p.heard})
-	p.sampler = newSampler(p.judge.Watched, func(node string, perMillion uint32) uint32 { return p.XDS.Sample(node, perMillion) })
+	p.rates = newRates(func(node string, perMillion uint32) { p.XDS.Sample(node, perMillion) })
+	p.sampler = newSampler(p.judge.Watched, p.rates.judge)
 }
 
 // receiving returns the options of the receiver of access logs.
@@ -38,10 +39,12 @@ func (p *Pipeline) receiving() signal.Options {
 		},
 		Watched: func(node string) bool { return p.sampler.sampling(node) || p.follower.Watches(node) },
 		Sampled: func(node string, at time.Time, samples []signal.Sample) {
+			samples = p.rates.fair(node, samples)
 			p.sampler.sampled(node, len(samples))
 			p.heard.Add(node, at, samples)
 			p.follower.Add(node, at, samples)
 		},
+		Records: p.recorder.Records, Recorded: p.recorder.Take,
 		Crashed: func(c signal.Crash) {
 			p.options.Log.Debug("a request was answered by a crashed VM", "node", c.Node, "listener", c.Listener, "filter", c.Filter, "details", c.Details)
 			p.crashed(c.Node, c.Filter)
@@ -66,7 +69,7 @@ func (p *Pipeline) sample(node string, perMillion uint32) {
 	if perMillion == 0 && p.sampler.sampling(node) {
 		return
 	}
-	if p.XDS.Sampling(node) != perMillion {
-		p.XDS.Sample(node, perMillion)
+	if p.rates.judging(node) != perMillion {
+		p.rates.judge(node, perMillion)
 	}
 }

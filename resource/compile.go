@@ -37,6 +37,10 @@ type Options struct {
 	// the listener, but reports nothing. If Signals is "", there are no
 	// loggers.
 	Signals string
+	// RecordHeaders are names of request headers, separated by commas, that the logger of
+	// sampled requests reports besides those that each entry has. They are part of the
+	// version of a listener.
+	RecordHeaders string
 	// Spares is the number of spare slots of each listener; the zero value is
 	// none.
 	Spares Spares

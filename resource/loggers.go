@@ -2,6 +2,7 @@ package resource
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,6 +54,9 @@ func (o Options) withLoggers(m *listenerv3.Listener, means *meaning) (*listenerv
 	}
 	if added {
 		means.text("signals", o.Signals)
+		if o.RecordHeaders != "" {
+			means.text("record", o.RecordHeaders)
+		}
 	}
 	return m, nil
 }
@@ -62,7 +66,9 @@ func (o Options) loggers(listener string) ([]*accesslogv3.AccessLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	alarms, err := logger(signal.AlarmLog, o.log(signal.AlarmLog+"/"+listener, alarmFlush, signal.OwnerState), andFilter(
+	alarms, err := logger(signal.AlarmLog, &grpcv3.HttpGrpcAccessLogConfig{
+		CommonConfig: o.log(signal.AlarmLog+"/"+listener, alarmFlush, signal.OwnerState),
+	}, andFilter(
 		&accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
 			StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
 				Op: accesslogv3.ComparisonFilter_GE, Value: &corev3.RuntimeUInt32{DefaultValue: 500, RuntimeKey: alarmKey},
@@ -78,7 +84,9 @@ func (o Options) loggers(listener string) ([]*accesslogv3.AccessLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	samples, err := logger(signal.SampleLog, o.log(signal.SampleLog, sampleFlush), &accesslogv3.AccessLogFilter{
+	samples, err := logger(signal.SampleLog, &grpcv3.HttpGrpcAccessLogConfig{
+		CommonConfig: o.log(signal.SampleLog, sampleFlush), AdditionalRequestHeadersToLog: o.Recordable(),
+	}, &accesslogv3.AccessLogFilter{
 		FilterSpecifier: &accesslogv3.AccessLogFilter_RuntimeFilter{RuntimeFilter: &accesslogv3.RuntimeFilter{
 			RuntimeKey:     samplingKey,
 			PercentSampled: &typev3.FractionalPercent{Denominator: typev3.FractionalPercent_MILLION},
@@ -88,6 +96,14 @@ func (o Options) loggers(listener string) ([]*accesslogv3.AccessLog, error) {
 		}},
 	})
 	return []*accesslogv3.AccessLog{alarms, samples}, err
+}
+
+// Recordable returns the names in RecordHeaders.
+func (o Options) Recordable() []string {
+	if o.RecordHeaders == "" {
+		return nil
+	}
+	return strings.Split(o.RecordHeaders, ",")
 }
 
 // log returns the configuration of the stream that a logger sends to. Loggers
@@ -104,8 +120,8 @@ func (o Options) log(name string, flush time.Duration, filterState ...string) *g
 	}
 }
 
-func logger(name string, to *grpcv3.CommonGrpcAccessLogConfig, filter *accesslogv3.AccessLogFilter) (*accesslogv3.AccessLog, error) {
-	config, err := pack(&grpcv3.HttpGrpcAccessLogConfig{CommonConfig: to})
+func logger(name string, to *grpcv3.HttpGrpcAccessLogConfig, filter *accesslogv3.AccessLogFilter) (*accesslogv3.AccessLog, error) {
+	config, err := pack(to)
 	if err != nil {
 		return nil, fmt.Errorf("access logger %s: %w", name, err)
 	}

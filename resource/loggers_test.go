@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"strings"
 	"testing"
 
 	"wasmxds/definition"
@@ -11,9 +12,9 @@ import (
 // other.
 func TestSignalsAreTheirListenersVersion(t *testing.T) {
 	set, _ := read(t, "testdata/signals.yaml")
-	versions := func(signals string) map[string]string {
+	versions := func(signals string, headers ...string) map[string]string {
 		o := opts
-		o.Signals = signals
+		o.Signals, o.RecordHeaders = signals, strings.Join(headers, ",")
 		c, problems := Compile(nil, Sets{Base: set}, o)
 		for _, p := range problems.Base {
 			t.Fatal(p)
@@ -25,10 +26,14 @@ func TestSignalsAreTheirListenersVersion(t *testing.T) {
 		return versions
 	}
 	without, with, elsewhere := versions(""), versions("wasmxds"), versions("xds")
+	recorded := versions("wasmxds", "x-a", "x-b")
 	for _, name := range []string{"web", "raw"} {
 		if without[name] == with[name] || with[name] == elsewhere[name] {
 			t.Errorf("listener %s is %q without loggers, %q with them, %q with loggers to another cluster", name, without[name], with[name], elsewhere[name])
 		}
+	}
+	if recorded["web"] == with["web"] {
+		t.Errorf("listener web is %q with headers to log, too", with["web"])
 	}
 	if without["tcp"] != with["tcp"] {
 		t.Errorf("listener tcp, which has no loggers, is %q and %q", without["tcp"], with["tcp"])

@@ -38,6 +38,10 @@ type Options struct {
 	Watched func(node string) bool
 	// Sampled is called with samples that arrived at a time. It must not keep the slice.
 	Sampled func(node string, at time.Time, samples []Sample)
+	// Records tells whether requests of a node are recorded: all that it samples.
+	// Recorded is called for each. They are nil if nothing is recorded.
+	Records  func(node string) bool
+	Recorded func(node string, at time.Time, r Request)
 	// Crashed is called for each alarm: as long as a VM stays crashed, for each request, up
 	// to a hundred per second and node.
 	Crashed func(Crash)
@@ -237,7 +241,9 @@ func (s *Stream) takeAlarms(now time.Time, m *message) error {
 }
 
 func (s *Stream) takeSamples(now time.Time, m *message) error {
-	if !s.receiver.options.Watched(s.id.node) {
+	o := &s.receiver.options
+	watched, records := o.Watched(s.id.node), o.Records != nil && o.Records(s.id.node)
+	if !watched && !records {
 		s.receiver.count(func(t *Totals) { t.Unwatched += int64(m.entries) })
 		return nil
 	}
@@ -255,7 +261,15 @@ func (s *Stream) takeSamples(now time.Time, m *message) error {
 	}
 	err := m.each(func(e *entry) bool {
 		left--
-		if e.requested && !e.underWay {
+		if !e.requested || e.underWay {
+			return left > 0
+		}
+		if records {
+			if r, ok := e.request(); ok {
+				o.Recorded(s.id.node, now, r)
+			}
+		}
+		if watched {
 			some[n] = e.sample()
 			if n++; n == len(some) {
 				flush()

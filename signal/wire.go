@@ -167,6 +167,7 @@ func (m *message) each(use func(*entry) bool) error {
 type entry struct {
 	code      uint32
 	details   []byte
+	asked     []byte // its request properties, not parsed
 	owner     []byte // the filter that answered instead of the upstream
 	took      duration
 	lasted    duration
@@ -183,6 +184,8 @@ func (e *entry) read(b []byte) error {
 		case f.is(1, protowire.BytesType):
 			e.requested = true
 			return each(f.bytes, e.common)
+		case f.is(3, protowire.BytesType):
+			e.asked = f.bytes
 		case f.is(4, protowire.BytesType):
 			e.requested = true
 			return each(f.bytes, e.response)

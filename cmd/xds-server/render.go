@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,7 +119,8 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals); err != nil {
+	recordHeaders, wrongHeaders := f.signals.recordHeaders()
+	if err := errors.Join(err, wrongSignals, wrongHeaders); err != nil {
 		return misused(err)
 	}
 	files, err := definitionsOf([]string{f.definitions}, f.origins.roots)
@@ -141,7 +143,7 @@ func (f *renderFlags) run(ctx context.Context, out, errs io.Writer) error {
 			pairs[l] = &shown
 		}
 	}
-	catalog, found := resource.Compile(nil, resource.Sets{Base: modules, Pairs: pairs}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals})
+	catalog, found := resource.Compile(nil, resource.Sets{Base: modules, Pairs: pairs}, resource.Options{ModulesURL: f.modulesURL, Spares: spares, Signals: signals, RecordHeaders: strings.Join(recordHeaders, ",")})
 	snapshot := catalog.Snapshot(f.node.node(), "")
 	if err := printSnapshot(out, snapshot, f.output); err != nil {
 		return wrong(err)

@@ -43,6 +43,7 @@ func newRoot(env environment) *cobra.Command {
 		newServe(),
 		newValidate(),
 		newTry(),
+		newRecord(),
 		newVerify(),
 		newRender(),
 		newBootstrap(),

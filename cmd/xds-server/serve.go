@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -141,7 +142,8 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	spares, err := f.spares.spares()
 	signals, wrongSignals := f.signals.signals()
-	if err := errors.Join(err, wrongSignals, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd), f.peers.check()); err != nil {
+	recordHeaders, wrongHeaders := f.signals.recordHeaders()
+	if err := errors.Join(err, wrongSignals, wrongHeaders, f.secure.check(f.modulesURL), checkTransport(f.transport), checkRespare(f.respare), f.etcd.check(), f.kubernetes.check(f.state.in), f.state.check(&f.etcd), f.peers.check()); err != nil {
 		return misused(err)
 	}
 	if f.removals != "half" && f.removals != "all" {
@@ -214,7 +216,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	}
 	s, err := f.wire(ctx, parts{
 		definitions: definitions, cluster: cluster, data: data, replicas: replicas, listeners: ls, guard: guard,
-		modules: options, resources: resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals},
+		modules: options, resources: resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals, RecordHeaders: strings.Join(recordHeaders, ",")},
 		pairs: pairs, tracer: tracer, log: log, limited: limited,
 	})
 	if err != nil {
