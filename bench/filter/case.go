@@ -16,6 +16,8 @@ type testCase struct {
 	files  map[string]string
 	header string   // what the filter makes of the request; "": nothing
 	args   []string // of xds-server
+	module string   // file of the filter's module; "": it has none
+	config string   // of its plugin
 }
 
 // web answers by itself, and tells the header that it got.
@@ -72,14 +74,17 @@ typed_config:
 const wasm = `kind: WasmFilter
 name: hello
 module: {url: "%s"}
-config: {header: X-my-custom-header, value: hello world}
+config: %s
 attach: {listeners: [web]}
 `
 
 func caseOf(name, modules string) (testCase, error) {
 	c := testCase{name: name, header: "hello world", files: map[string]string{"web.yaml": strings.Replace(web, "FILTERS", "", 1)},
 		args: []string{"--spare-slots", "0", fmt.Sprintf("--signals=%t", name == "signals")}} // a case says what there is
-	module := map[string]string{"go": "header.wasm", "rust": "rust-header.wasm"}[name]
+	module := map[string]string{
+		"go": "header.wasm", "go-correlation": "correlation.wasm", "go-metrics": "metrics.wasm",
+		"rust": "rust-header.wasm", "rust-correlation": "rust-correlation.wasm",
+	}[name]
 	switch {
 	case name == "none", name == "signals":
 		c.header = ""
@@ -95,9 +100,13 @@ func caseOf(name, modules string) (testCase, error) {
 		if _, err := os.Stat(path); err != nil {
 			return c, fmt.Errorf("%w: `make filters` builds the one in Go, examples/rust/build.sh the one in Rust; or -cases without %q", err, name)
 		}
-		c.files["hello.yaml"] = fmt.Sprintf(wasm, path)
+		c.module, c.config = path, `{"header": "X-my-custom-header", "value": "hello world"}`
+		if name != "go" && name != "rust" {
+			c.header, c.config = "", "{}"
+		}
+		c.files["hello.yaml"] = fmt.Sprintf(wasm, path, c.config)
 	default:
-		return c, fmt.Errorf("-cases: %s is none of none, signals, spares-N, rust, go and lua", name)
+		return c, fmt.Errorf("-cases: %s is none of none, signals, spares-N, rust, rust-correlation, go, go-correlation, go-metrics and lua", name)
 	}
 	return c, nil
 }

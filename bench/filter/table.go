@@ -43,11 +43,16 @@ func figures(rs []Result, figure func(Result) float64) []float64 {
 // more is how much more processor time a request of rs takes than one of first
 // in the same round: the median, and the least and the most of all rounds.
 func more(first, rs []Result) string {
+	all := above(first, rs)
+	return fmt.Sprintf("%+.1f (%+.1f to %+.1f)", median(all), slices.Min(all), slices.Max(all))
+}
+
+func above(first, rs []Result) []float64 {
 	var all []float64
 	for i := range min(len(first), len(rs)) {
 		all = append(all, rs[i].CPU-first[i].CPU)
 	}
-	return fmt.Sprintf("%+.1f (%+.1f to %+.1f)", median(all), slices.Min(all), slices.Max(all))
+	return all
 }
 
 func median(all []float64) float64 {
