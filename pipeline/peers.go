@@ -54,12 +54,12 @@ func (p *Pipeline) meet(peers *replica.Peers) {
 func callTo[Q, A any](ctx context.Context, peers *replica.Peers, server, path string, q Q) (a A, err error) {
 	to, is := peers.Registry.Living()[server]
 	if !is {
-		return a, fmt.Errorf("the server %s is not there any more", server)
+		return a, fmt.Errorf("replica %s is gone", server)
 	}
 	return replica.Call[Q, A](ctx, peers, to, path, q)
 }
 
-var errTooMuch = errors.New("it tells of too much at once")
+var errTooMuch = errors.New("it reports too much at once")
 
 // hear handles events from another server.
 func (p *Pipeline) hear(h happened) error {

@@ -82,12 +82,12 @@ func Call[Q, A any](ctx context.Context, p *Peers, to Member, path string, q Q) 
 	case err == nil && resp.StatusCode != http.StatusOK:
 		return a, &remoteError{string(bytes.TrimSpace(got[:min(len(got), mostWords)])), kinds[resp.Header.Get(kindHeader)]}
 	case err != nil:
-		return a, fmt.Errorf("read what the server %s says: %w", to.ID, err)
+		return a, fmt.Errorf("read the answer of replica %s: %w", to.ID, err)
 	case len(got) > mostBytes:
-		return a, fmt.Errorf("the server %s says more than %d bytes", to.ID, mostBytes)
+		return a, fmt.Errorf("the answer of replica %s has more than %d bytes", to.ID, mostBytes)
 	}
 	if err := json.Unmarshal(got, &a); err != nil {
-		return a, fmt.Errorf("read what the server %s says: %w", to.ID, err)
+		return a, fmt.Errorf("read the answer of replica %s: %w", to.ID, err)
 	}
 	return a, nil
 }
@@ -134,7 +134,7 @@ func (p *Peers) send(ctx context.Context, method string, to Member, path string,
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("reach the server %s at %s: %w", to.ID, to.Address, errors.Unwrap(err))
+		return nil, fmt.Errorf("connect to replica %s at %s: %w", to.ID, to.Address, errors.Unwrap(err))
 	}
 	return resp, nil
 }

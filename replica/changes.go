@@ -79,7 +79,7 @@ func (r remote) Status(ctx context.Context) (rollout.Status, error) {
 	return askLeader[nothing, rollout.Status](ctx, r, statusPath, nothing{})
 }
 
-var errNobody = unreached{errors.New("it is not known which server moves changes"), true}
+var errNobody = unreached{errors.New("the leader is not known"), true}
 
 func askLeader[Q, A any](ctx context.Context, r remote, path string, q Q) (a A, err error) {
 	if r.term == 0 || r.at.ID == r.peers.Registry.ID() { // it led, and no longer does

@@ -24,17 +24,17 @@ type Key struct {
 func NewKey() (*Key, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a key for other servers: %w", err)
+		return nil, fmt.Errorf("create the key for other replicas: %w", err)
 	}
 	// Nobody checks the validity period, because clocks may differ.
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(100 * 365 * 24 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate for other servers: %w", err)
+		return nil, fmt.Errorf("create the certificate for other replicas: %w", err)
 	}
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil, fmt.Errorf("make a certificate for other servers: %w", err)
+		return nil, fmt.Errorf("create the certificate for other replicas: %w", err)
 	}
 	return &Key{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private, Leaf: leaf}, hashOf(leaf)}, nil
 }
@@ -50,7 +50,7 @@ func hashOf(c *x509.Certificate) string {
 // shown returns the hash of the other side's key.
 func shown(s tls.ConnectionState) (string, error) {
 	if len(s.PeerCertificates) == 0 {
-		return "", errors.New("it shows no certificate")
+		return "", errors.New("it presents no certificate")
 	}
 	return hashOf(s.PeerCertificates[0]), nil
 }

@@ -66,9 +66,9 @@ func (p *Peers) known(key string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("find out who asks: %w", err)
+		return fmt.Errorf("identify the replica that connects: %w", err)
 	}
-	return errors.New("it is none of the servers of this state")
+	return errors.New("it is not a replica of this state")
 }
 
 type fromKey struct{}
@@ -105,7 +105,7 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	to, is := p.Registry.of(key)
 	if !is {
-		return nil, unreached{errors.New("it is not there any more"), true}
+		return nil, unreached{errors.New("it is gone"), true}
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
@@ -116,7 +116,7 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	other := false
 	conn := tls.Client(plain, p.key.tls(func(hash string) error {
 		if other = hash != key; other {
-			return fmt.Errorf("at %s is another than %s", to.Address, to.ID)
+			return fmt.Errorf("what listens at %s is not replica %s", to.Address, to.ID)
 		}
 		return nil
 	}))

@@ -91,18 +91,18 @@ func (r *Registry) Run(ctx context.Context) {
 		if last.IsZero() || time.Since(last) >= beatEvery {
 			last = time.Now()
 			if err := r.show(ctx); err != nil && ctx.Err() == nil {
-				r.log.Warn("other servers are not told that this one is there", "error", err)
+				r.log.Warn("can't register this replica in the state", "error", err)
 			}
 		}
 		if err := r.look(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("it is not known which other servers there are: those that were known count", "error", err)
+			r.log.Warn("can't read which replicas exist: the last known ones count", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			short, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTime)
 			defer cancel()
 			if _, err := r.store.Apply(short, []state.Op{{Key: memberKeys + r.ID(), Remove: true}}); err != nil {
-				r.log.Warn("other servers are not told that this one ends", "error", err)
+				r.log.Warn("can't unregister this replica from the state", "error", err)
 			}
 			return
 		case <-r.early:
@@ -169,7 +169,7 @@ func (r *Registry) look(ctx context.Context) error {
 	}
 	for _, s := range gone {
 		if err := r.store.Delete(short, memberKeys+s.ID, s.revision); err != nil && !errors.Is(err, state.ErrConflict) {
-			return fmt.Errorf("forget the server %s: %w", s.ID, err)
+			return fmt.Errorf("remove replica %s, which is gone, from the state: %w", s.ID, err)
 		}
 	}
 	return nil
@@ -207,7 +207,7 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 		twin = twin || shown && id == r.own.ID && m.Key != r.own.Key
 	}
 	if twin && !r.twin {
-		r.log.Error("another server has the id of this one: the data directory of one is a copy of the other's, and must not be", "id", r.own.ID)
+		r.log.Error("another replica has the same id, because one data directory is a copy of the other: give each replica a data directory of its own", "id", r.own.ID)
 	}
 	r.seen, r.looked, r.twin = there, now, twin
 	return maps.Clone(there)
@@ -387,7 +387,7 @@ func (r *Registry) Lead(ctx context.Context, name string) (state.Term, error) {
 	}
 	if err := r.look(ctx); err != nil {
 		t.End()
-		return nil, fmt.Errorf("find out who led: %w", err)
+		return nil, fmt.Errorf("find the previous leader: %w", err)
 	}
 	r.mu.Lock()
 	before := r.leader.ID
@@ -399,7 +399,7 @@ func (r *Registry) Lead(ctx context.Context, name string) (state.Term, error) {
 	}
 	if err != nil {
 		t.End()
-		return nil, fmt.Errorf("tell others that this server leads: %w", err)
+		return nil, fmt.Errorf("announce that this replica leads: %w", err)
 	}
 	return t, nil
 }

@@ -82,7 +82,7 @@ func (s *Streams) look(now time.Time) {
 	closed := s.holder.Move(most)
 	s.spread.Closed(now, closed)
 	if closed > 0 {
-		s.log.Info("other servers have fewer Envoys: some are sent there", "envoys", closed, "of", n, "share", int(s.share))
+		s.log.Info("other replicas have fewer Envoys: closing streams so that some move there", "envoys", closed, "of", n, "share", int(s.share))
 	}
 }
 
