@@ -28,6 +28,10 @@ const (
 	idle       = 2 * time.Minute
 	idleClient = time.Minute // less than idle, so that the server does not close a connection while it is used
 	connectIn  = 5 * time.Second
+	// acceptIn is the part of connectIn that a TCP connection may take. It is less than
+	// callers wait, so that they learn that nothing answers at an address, as on a machine
+	// that was switched off, and do not take its server for one that is slow.
+	acceptIn = 3 * time.Second
 )
 
 // NewPeers returns the Peers of a replica. The Registry's own Member must have the key's
@@ -109,7 +113,7 @@ func (p *Peers) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectIn)
 	defer cancel()
-	plain, err := new(net.Dialer).DialContext(ctx, "tcp", to.Address)
+	plain, err := (&net.Dialer{Timeout: acceptIn}).DialContext(ctx, "tcp", to.Address)
 	if err != nil {
 		return nil, unreached{err, true}
 	}
