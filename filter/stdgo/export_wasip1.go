@@ -30,6 +30,9 @@ func onContextCreate(contextID, parentContextID uint32) {
 
 //go:wasmexport proxy_on_log
 func onLog(contextID uint32) {
+	// The SDK notes it for streams only. It sends answers to calls of other services to the
+	// context that is active when they are made.
+	internal.VMStateSetActiveContextID(contextID)
 	if !accesslog.Log(contextID) {
 		internal.ProxyOnLog(contextID)
 	}

@@ -6,7 +6,8 @@
 //
 //	accesslog.Register(id, p.log)
 //
-// Whatever is called may read the request's and response's headers and properties.
+// Whatever is called may read the request's and response's headers and properties, and call
+// other services.
 package accesslog
 
 // logs are what plugins have registered, by their contexts. A VM has one thread.
