@@ -91,7 +91,7 @@ func (d *Doc) allow(n *document.Node, fetch Fetch) (names []string, computed boo
 		case name == allowComputed:
 		case !capability(name):
 			known := slices.Concat(HostCalls, WASICalls, Callbacks)
-			d.Problem(document.Index(at, i), document.Suggest(name, known), "%q is nothing that Envoy can allow", name)
+			d.Problem(document.Index(at, i), document.Suggest(name, known), "%q is not a capability of Envoy", name)
 		default:
 			names = append(names, name)
 		}

@@ -143,7 +143,7 @@ func (d *Doc) ofBootstrap() []*Doc {
 		}
 		name := fd.TextName()
 		if other, twice := first[name]; twice {
-			d.Problem(f.Key, "", "is there already, as %s", other)
+			d.Problem(f.Key, "", "is already defined as %s", other)
 			continue
 		}
 		first[name] = f.Key

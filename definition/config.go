@@ -38,7 +38,7 @@ func (d *Doc) configFrom(from *configFrom, both bool) *anypb.Any {
 	}
 	switch given := d.object.Get("given"); {
 	case both:
-		d.Problem("configFrom", "", "can't be together with config")
+		d.Problem("configFrom", "", "can't be combined with config")
 	case from.File != nil && (from.Secret != nil || from.ConfigMap != nil):
 		d.Problem("configFrom", "", "needs file, secret or configMap, one of them")
 	case from.File != nil:

@@ -39,7 +39,7 @@ func TestConfigFile(t *testing.T) {
 		{"f.yaml", filter("configFrom: {file: ..data/hello.conf}\n"), "", "is hidden"},
 		{"f.yaml", filter("configFrom: {file: hello.json}\n"), "", "would be read as definitions itself; name it otherwise, as hello.conf"},
 		{"f.yaml", filter("configFrom: {file: ''}\n"), "", "f.yaml:4: configFrom.file: is empty"},
-		{"f.yaml", filter("config: x\nconfigFrom: {file: hello.conf}\n"), "", "can't be together with config"},
+		{"f.yaml", filter("config: x\nconfigFrom: {file: hello.conf}\n"), "", "can't be combined with config"},
 		{"f.yaml", filter("configFrom: {file: hello.conf, secret: {name: a, key: b}}\n"), "", "needs file, secret or configMap, one of them"},
 		{"f.yaml", filter("configFrom: {}\n"), "", "needs file, secret or configMap, one of them"},
 	} {

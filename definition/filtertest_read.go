@@ -115,7 +115,7 @@ func readFilterTest(d *Doc) {
 		}
 		at := document.Index("cases", i)
 		if c.Name != "" && names[c.Name] {
-			d.Problem(at+".name", "", "%q is there already", c.Name)
+			d.Problem(at+".name", "", "%q is listed twice", c.Name)
 		}
 		names[c.Name] = true
 		t.Cases = append(t.Cases, d.testCase(at, c))

@@ -93,7 +93,7 @@ func (d *Doc) testCallout(at string, c testCallout) TestCallout {
 	case c.Fails && (c.Status != nil || c.GRPCStatus != nil || c.Body != nil || c.Headers != nil):
 		d.Problem(at+".fails", "leave one of them out", "a callout that fails has no answer")
 	case c.GRPCStatus != nil && c.Status != nil:
-		d.Problem(at+".grpcStatus", "write status for a callout by HTTP, grpcStatus for one by gRPC", "can't be together with status")
+		d.Problem(at+".grpcStatus", "write status for a callout by HTTP, grpcStatus for one by gRPC", "can't be combined with status")
 	case c.GRPCStatus != nil && (*c.GRPCStatus < 0 || *c.GRPCStatus > 16):
 		d.Problem(at+".grpcStatus", "", "%d is not a status of gRPC: 0 to 16", *c.GRPCStatus)
 	case c.GRPCStatus == nil && c.GRPCMessage != "":

@@ -23,7 +23,7 @@ func (d *Doc) hosts(path string, hosts []string) []string {
 		host = strings.ToLower(host)
 		switch {
 		case slices.Contains(made, host):
-			d.Problem(at, "", "%s is there already", host)
+			d.Problem(at, "", "%s is listed twice", host)
 		case host == "*" || isHost(strings.TrimPrefix(host, "*.")):
 		default:
 			hint := "a.example, or *.example for all below it"

@@ -38,7 +38,7 @@ func readListener(d *Doc) {
 	d.countVariants(l.Routes)
 	switch {
 	case w.TCP != nil && w.Routes != nil:
-		d.Problem("tcp", "connections have no routes", "can't be together with routes")
+		d.Problem("tcp", "connections have no routes", "can't be combined with routes")
 	case w.TCP != nil:
 		l.TCP = d.tcp(w.TCP)
 		if w.AccessLog != "" && w.AccessLog != "off" {
@@ -47,7 +47,7 @@ func readListener(d *Doc) {
 	case w.Routes == nil:
 		d.Problem("routes", "of connections that are not HTTP, it is tcp: {upstream: host:port}", "is missing")
 	case len(w.Routes) == 0:
-		d.Problem("routes", "", "needs a route at least")
+		d.Problem("routes", "", "must have at least one route")
 	}
 	if ok && !d.Failed() {
 		d.reachable(l.Routes)
@@ -61,7 +61,7 @@ func (d *Doc) listenerName(path, name string) {
 	d.name(path, name)
 	d.notReserved(path, name+"/", SlotPrefix) // a prefix of the names of its slots
 	if name == PrimerListener {
-		d.Problem(path, renameIt, "%s is the name of xds-server's own listener", PrimerListener)
+		d.Problem(path, renameIt, "%s is reserved for a listener of xds-server", PrimerListener)
 	}
 }
 

@@ -51,7 +51,7 @@ func readLuaFilter(d *Doc) {
 	d.FilterName("name", f.Name)
 	switch {
 	case w.Inline != "" && w.File != "":
-		d.Problem("file", "write one of them", "can't be together with inline")
+		d.Problem("file", "write one of them", "can't be combined with inline")
 	case w.File != "":
 		d.scriptFile(f, "file", w.File, "inline")
 	case d.root.Get("inline") == nil && d.root.Get("file") == nil:

@@ -42,7 +42,7 @@ func (d *Doc) LuaFilter(path string, n *document.Node) (*Filter, bool) {
 		d.Problem(at("default_source_code"), "write the script itself as inline_string", "is of an Envoy's own environment, which is not known here")
 	}
 	if inline != "" && m.GetDefaultSourceCode() != nil {
-		d.Problem(at("inline_code"), "write one of them", "can't be together with default_source_code")
+		d.Problem(at("inline_code"), "write one of them", "can't be combined with default_source_code")
 	}
 	if len(m.GetSourceCodes()) > 0 {
 		d.Problem(at("source_codes"), "write the script as default_source_code", "is for routes that choose one, and a filter has one script here")

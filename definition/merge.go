@@ -120,7 +120,7 @@ func (n takenNames) take(d named) (other named, taken bool) {
 }
 
 func (f *File) duplicate(d, other named) Problem {
-	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is there already, in %v", d.what, d.name, other.pos), "")
+	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is already defined in %v", d.what, d.name, other.pos), "")
 }
 
 // problem returns a problem with a field of one of this file's definitions. The

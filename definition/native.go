@@ -140,7 +140,7 @@ func (d *Doc) attach(a *attach) Attach {
 			set   bool
 		}{{"direction", a.Direction != ""}, {"listeners", a.Listeners != nil}, {"ports", a.Ports != nil}, {"routes", a.Routes != nil}} {
 			if other.set {
-				d.Problem("attach."+other.field, "write it into each entry of match", "can't be together with match")
+				d.Problem("attach."+other.field, "write it into each entry of match", "can't be combined with match")
 			}
 		}
 		for i, m := range *a.Match {
@@ -193,7 +193,7 @@ func (d *Doc) FilterName(path, name string) {
 func (d *Doc) notReserved(path, name string, prefixes ...string) {
 	for _, prefix := range prefixes {
 		if strings.HasPrefix(name, prefix) {
-			d.Problem(path, renameIt, "names that begin with %s are xds-server's own", prefix)
+			d.Problem(path, renameIt, "names that begin with %s are reserved for xds-server", prefix)
 		}
 	}
 }

@@ -242,7 +242,7 @@ func TestConfigFrom(t *testing.T) {
 	for _, c := range []struct{ from, given, want string }{
 		{secret, `,"given":{"missing":"Secret shop/keys is not there"}`, "spec.configFrom.secret: Secret shop/keys is not there"},
 		{secret, ``, "spec.configFrom.secret: is not read yet"},
-		{`"config":"a",` + secret, `,"given":{"value":"a"}`, "spec.configFrom: can't be together with config"},
+		{`"config":"a",` + secret, `,"given":{"value":"a"}`, "spec.configFrom: can't be combined with config"},
 		{`"configFrom":{}`, ``, "spec.configFrom: needs secret or configMap, one of them"},
 		{`"configFrom":{"configMap":{"name":"a"}}`, ``, "spec.configFrom.configMap.key: is missing"},
 	} {

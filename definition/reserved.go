@@ -27,7 +27,7 @@ const renameIt = "give it another name"
 
 func (d *Doc) clusterName(path, name string) {
 	if strings.HasPrefix(name, reservedClusters) {
-		d.Problem(path, renameIt, "names of clusters that begin with %s are xds-server's own", reservedClusters)
+		d.Problem(path, renameIt, "names of clusters that begin with %s are reserved for xds-server", reservedClusters)
 	}
 }
 

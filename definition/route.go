@@ -148,7 +148,7 @@ func (d *Doc) routePath(path string, r route) {
 			continue
 		}
 		if given++; given > 1 {
-			d.Problem(path+"."+p.field, "", "can't be together with another of prefix, path and regex")
+			d.Problem(path+"."+p.field, "", "can't be combined with another of prefix, path and regex")
 		}
 		if p.field == "regex" {
 			d.regex(path+".regex", p.value)
@@ -193,7 +193,7 @@ func (d *Doc) methods(path string, methods []string) []string {
 		case m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "":
 			d.Problem(at, "", "%q is not a method", m)
 		case slices.Contains(methods[:i], m):
-			d.Problem(at, "", "%s is there already", m)
+			d.Problem(at, "", "%s is listed twice", m)
 		}
 	}
 	return methods
@@ -214,7 +214,7 @@ func (d *Doc) headerMatch(path string, h header) HeaderMatch {
 			return
 		}
 		if given++; given > 1 {
-			d.Problem(path+"."+field, "write a second entry: all must match", "can't be together with another of exact, prefix, regex and present")
+			d.Problem(path+"."+field, "write a second entry: all must match", "can't be combined with another of exact, prefix, regex and present")
 		}
 		made.Is, made.Value = is, value
 		if !httpguts.ValidHeaderFieldValue(value) {
@@ -257,7 +257,7 @@ func (d *Doc) redirect(path string, r route) *Redirect {
 		{"timeout", r.Timeout != ""}, {"retries", r.Retries != nil},
 	} {
 		if other.set {
-			d.Problem(path+"."+other.field, "", "can't be together with redirect")
+			d.Problem(path+"."+other.field, "", "can't be combined with redirect")
 		}
 	}
 	to, at := r.Redirect, path+".redirect"
@@ -273,7 +273,7 @@ func (d *Doc) redirect(path string, r route) *Redirect {
 		d.Problem(at+".host", "", "%q is not the name of a host", to.Host)
 	}
 	if to.Path != "" && to.Prefix != "" {
-		d.Problem(at+".prefix", "", "can't be together with path")
+		d.Problem(at+".prefix", "", "can't be combined with path")
 	}
 	d.urlPath(at+".path", to.Path)
 	if to.Prefix != "" {
@@ -307,7 +307,7 @@ func (d *Doc) retries(path string, r *retries) *Retries {
 		case !slices.Contains(retryOn, on):
 			d.Problem(at, document.Suggest(on, retryOn), "%q is none of %s", on, strings.Join(retryOn, ", "))
 		case slices.Contains(r.On[:i], on):
-			d.Problem(at, "", "%s is there already", on)
+			d.Problem(at, "", "%s is listed twice", on)
 		}
 	}
 	if r.Attempts != nil {

@@ -60,7 +60,7 @@ func (d *Doc) signed(at string, s *signed, m Module) *Signed {
 	case m.Fetch == Direct:
 		d.Problem(at, "use fetch: mirror", "is not checked by Envoys, which fetch the module themselves")
 	case len(s.Keys) > 0 && s.Identity != "":
-		d.Problem(at+".identity", "", "can't be together with keys")
+		d.Problem(at+".identity", "", "can't be combined with keys")
 	case len(s.Keys) == 0 && s.Identity == "":
 		d.Problem(at, "{keys: [cosign.pub]}, or {identity: …, issuer: …, root: trusted_root.json}", "needs keys or identity")
 	case len(s.Keys) > maxSigners:

@@ -42,7 +42,7 @@ func ParseStatic(name string, data []byte) ([]*Resource, []Problem) {
 				}
 				key := [2]string{r.TypeURL, r.Name}
 				if line, taken := lines[key]; taken {
-					d.Problem("name", "", "%q is there already, in line %d", r.Name, line)
+					d.Problem("name", "", "%q is already defined on line %d", r.Name, line)
 				}
 				lines[key] = d.root.Line
 				resources = append(resources, r)

@@ -30,7 +30,7 @@ func TestParseStatic(t *testing.T) {
 		"bootstrap": {data: "static_resources: {listeners: [" + web + "]}\n", want: "web"},
 		"what is for servers": {data: "admin: {}\nstatic_resources:\n  listeners: [" + web + "]\n  secrets: [{name: s}]\n", problems: []string{"f.yaml:1: admin: belongs in an Envoy's bootstrap, and is ignored here",
 			`f.yaml:4: static_resources.secrets[0].@type: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret" does not go into a bootstrap, only listeners and clusters do`}},
-		"twice": {data: "- " + web + "\n- " + web + "\n", problems: []string{`f.yaml:2: name: "web" is there already, in line 1`}},
+		"twice": {data: "- " + web + "\n- " + web + "\n", problems: []string{`f.yaml:2: name: "web" is already defined on line 1`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if tc.file == "" {

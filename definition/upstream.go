@@ -74,14 +74,14 @@ func (d *Doc) upstreams(path string, r route) []Upstream {
 	var made []Upstream
 	switch {
 	case r.Upstream != "" && r.Upstreams != nil:
-		d.Problem(path+".upstreams", "", "can't be together with upstream")
+		d.Problem(path+".upstreams", "", "can't be combined with upstream")
 	case r.Upstream != "":
 		d.upstreamAddress(path+".upstream", r.Upstream)
 		made = []Upstream{{Address: r.Upstream, Weight: 1, TLS: r.TLS}}
 	case len(r.Upstreams) == 0:
 		d.Problem(path+".upstream", "upstream: host:port, or upstreams with an address each", "is missing")
 	case r.TLS:
-		d.Problem(path+".tls", "write tls into each entry of upstreams", "can't be together with upstreams")
+		d.Problem(path+".tls", "write tls into each entry of upstreams", "can't be combined with upstreams")
 	}
 	for i, u := range r.Upstreams {
 		made = append(made, d.upstream(document.Index(path+".upstreams", i), u))
@@ -124,7 +124,7 @@ const mostEndpoints = 50
 func (d *Doc) endpoints(at string, u upstream) {
 	switch {
 	case u.Address != "" && u.Endpoints != nil:
-		d.Problem(at+".endpoints", "write all into endpoints", "can't be together with address")
+		d.Problem(at+".endpoints", "write all into endpoints", "can't be combined with address")
 	case u.Address == "" && len(u.Endpoints) == 0:
 		d.needed(at+".address", "")
 	case len(u.Endpoints) > mostEndpoints:
@@ -138,7 +138,7 @@ func (d *Doc) endpoints(at string, u upstream) {
 			d.Problem(path, "", "is empty")
 		}
 		if slices.Contains(u.Endpoints[:i], e) {
-			d.Problem(path, "", "%s is there already", e)
+			d.Problem(path, "", "%s is listed twice", e)
 		}
 		d.upstreamAddress(path, e)
 		if host, _, err := net.SplitHostPort(e); err == nil && !slices.Contains(hosts, host) {
@@ -177,7 +177,7 @@ func (d *Doc) healthCheck(at string, h healthCheck) *HealthCheck {
 	}
 	if h.GRPC != nil {
 		if h.Path != "" {
-			d.Problem(at+".grpc", "", "can't be together with path")
+			d.Problem(at+".grpc", "", "can't be combined with path")
 		}
 		made.By, made.Of = CheckGRPC, *h.GRPC
 	}

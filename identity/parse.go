@@ -216,7 +216,7 @@ func (p *parser) unique(n *yaml.Node, at string) {
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if line := lines[key.Value]; line > 0 {
-			p.problem(key, strings.TrimPrefix(at+"."+key.Value, "."), "is there already, in line %d", line)
+			p.problem(key, strings.TrimPrefix(at+"."+key.Value, "."), "is already defined on line %d", line)
 		}
 		lines[key.Value] = key.Line
 	}

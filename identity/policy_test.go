@@ -100,7 +100,7 @@ func TestProblems(t *testing.T) {
 		"rule: []":                           "policy.yaml:1: rule: unknown field; there are rules, operators\npolicy.yaml:1: rules: is missing",
 		"rules: a":                           "policy.yaml:1: rules: needs a list",
 		"rules: []\n---\n{}":                 "policy.yaml:2: a policy is one document",
-		"rules: []\nrules: []":               "policy.yaml:2: rules: is there already, in line 1",
+		"rules: []\nrules: []":               "policy.yaml:2: rules: is already defined on line 1",
 		"rules:\n- a":                        "policy.yaml:2: rules[0]: needs a mapping with who, ids, clusters, labels",
 		"rules:\n- {}":                       "policy.yaml:2: rules[0].who: is missing\npolicy.yaml:2: rules[0].ids: is missing",
 		"rules:\n- who: []\n  ids: 7":        "policy.yaml:2: rules[0].who: is empty\npolicy.yaml:3: rules[0].ids: needs text; put it in quotes where it is a number, true, false or null",

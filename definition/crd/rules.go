@@ -18,18 +18,18 @@ func rules() map[string]map[string][]rule {
 	variables := []rule{{`self.all(name, size(name) > 0 && !name.contains("="))`, "is not the name of an environment variable"}}
 	upstreams := []rule{
 		{`has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each"},
-		{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
-		{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
+		{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be combined with upstream"},
+		{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be combined with upstreams; write it into each entry of upstreams"},
 	}
 	upstream := []rule{
 		{`(has(self.address) && self.address != "") != has(self.endpoints)`, "needs address or endpoints, one of them"},
 		{`!has(self.serverName) || self.serverName == "" || has(self.tls) && self.tls`, "serverName: needs tls: true"},
 	}
-	check := []rule{{`!has(self.path) || !has(self.grpc)`, "grpc: can't be together with path"}}
+	check := []rule{{`!has(self.path) || !has(self.grpc)`, "grpc: can't be combined with path"}}
 	judge := rule{`self.matches('^https?://[^/?#]')`, "needs http:// or https:// and a host"}
 	attach := map[string][]rule{
 		"spec.attach": {
-			{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports) && !has(self.routes)`, "match: can't be together with direction, listeners, ports or routes; write them into each entry of match"},
+			{`!has(self.match) || !has(self.direction) && !has(self.listeners) && !has(self.ports) && !has(self.routes)`, "match: can't be combined with direction, listeners, ports or routes; write them into each entry of match"},
 		},
 		"spec.attach.ports[]":         {port},
 		"spec.attach.match[].ports[]": {port},
@@ -77,10 +77,10 @@ func rules() map[string]map[string][]rule {
 			"spec.routes[]": {
 				{`(has(self.prefix) ? 1 : 0) + (has(self.path) ? 1 : 0) + (has(self.regex) && self.regex != "" ? 1 : 0) == 1`, "needs prefix, path or regex, one of them"},
 				{`has(self.redirect) || has(self.upstream) && self.upstream != "" || has(self.upstreams) && size(self.upstreams) > 0`, "needs upstream: host:port, or upstreams with an address each, or redirect"},
-				{`!has(self.redirect) || !((has(self.upstream) && self.upstream != "") || has(self.upstreams) || has(self.tls) && self.tls || has(self.rewrite) || has(self.timeout) && self.timeout != "" || has(self.retries))`, "redirect: can't be together with upstream, upstreams, tls, rewrite, timeout or retries"},
+				{`!has(self.redirect) || !((has(self.upstream) && self.upstream != "") || has(self.upstreams) || has(self.tls) && self.tls || has(self.rewrite) || has(self.timeout) && self.timeout != "" || has(self.retries))`, "redirect: can't be combined with upstream, upstreams, tls, rewrite, timeout or retries"},
 				{`!has(self.regex) || self.regex == "" || !has(self.rewrite) && !(has(self.redirect) && has(self.redirect.prefix))`, "a prefix can't take the place of what a regex matched"},
-				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be together with upstream"},
-				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be together with upstreams; write it into each entry of upstreams"},
+				{`!has(self.upstream) || self.upstream == "" || !has(self.upstreams)`, "upstreams: can't be combined with upstream"},
+				{`!has(self.tls) || !self.tls || has(self.upstream)`, "tls: can't be combined with upstreams; write it into each entry of upstreams"},
 			},
 			"spec": {
 				{`has(self.routes) != has(self.tcp)`, "needs routes or tcp, one of them"},
@@ -95,7 +95,7 @@ func rules() map[string]map[string][]rule {
 			},
 			"spec.routes[].redirect": {
 				{`has(self.scheme) || has(self.host) && self.host != "" || has(self.port) || has(self.path) || has(self.prefix)`, "needs scheme, host, port, path or prefix"},
-				{`!has(self.path) || !has(self.prefix)`, "prefix: can't be together with path"},
+				{`!has(self.path) || !has(self.prefix)`, "prefix: can't be combined with path"},
 				{`!has(self.code) || self.code in [301, 302, 303, 307, 308]`, "code: is not one of a redirect"},
 			},
 			"spec.routes[].retries.perTry":          {duration("needs a duration like 2s or 500ms")},

@@ -308,7 +308,7 @@ func policyModule(d *definition.Doc, at string, code policyCode) definition.Modu
 	case code.Type == "HTTP" && code.HTTP == nil:
 		d.Problem(at+".http", "", "is missing")
 	case code.Type == "HTTP" && code.Image != nil:
-		d.Problem(at+".image", "", "can't be together with type: HTTP")
+		d.Problem(at+".image", "", "can't be combined with type: HTTP")
 	case code.Type == "HTTP":
 		m.URL = d.ModuleURL(at+".http.url", code.HTTP.URL)
 		m.SHA256 = d.SHA256(at+".http.sha256", code.HTTP.SHA256)
@@ -318,7 +318,7 @@ func policyModule(d *definition.Doc, at string, code policyCode) definition.Modu
 	case code.Type == "Image" && code.Image == nil:
 		d.Problem(at+".image", "", "is missing")
 	case code.Type == "Image" && code.HTTP != nil:
-		d.Problem(at+".http", "", "can't be together with type: Image")
+		d.Problem(at+".http", "", "can't be combined with type: Image")
 	case code.Type == "Image" && code.Image.URL != "":
 		m.URL = d.Image(at+".image.url", code.Image.URL, at+".image.sha256", code.Image.SHA256)
 		if code.Image.PullSecretRef != nil {

@@ -136,7 +136,7 @@ func (e extension) gateways(d *definition.Doc, kind, namespace string, targets [
 		}
 	}
 	if len(names) > 0 && len(e.Selector.MatchLabels) > 0 {
-		d.Problem("spec.selector", "select by one of them", "can't be together with targetRefs")
+		d.Problem("spec.selector", "select by one of them", "can't be combined with targetRefs")
 	}
 	return names
 }

@@ -45,7 +45,7 @@ func (trafficExtensions) Read(d *definition.Doc) {
 	f := &definition.Filter{}
 	switch spec := t.Spec; {
 	case spec.Wasm != nil && spec.Lua != nil:
-		d.Problem("spec.lua", "write one of them", "can't be together with wasm")
+		d.Problem("spec.lua", "write one of them", "can't be combined with wasm")
 	case spec.Wasm != nil:
 		f = spec.Wasm.filter(d, "spec.wasm")
 	case spec.Lua != nil:

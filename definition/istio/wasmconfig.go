@@ -89,7 +89,7 @@ func pluginEnv(d *definition.Doc, f *definition.Filter, path string, env []envir
 		seen[e.Name] = true
 		switch {
 		case e.ValueFrom == "HOST" && e.Value != nil:
-			d.Problem(at+".value", "", "can't be together with valueFrom: HOST")
+			d.Problem(at+".value", "", "can't be combined with valueFrom: HOST")
 		case e.ValueFrom == "HOST":
 			f.HostEnv = append(f.HostEnv, e.Name)
 		default:

@@ -93,7 +93,7 @@ func (r *jsonReader) node(token json.Token, depth int) (*Node, error) {
 		return nil, &boundError{fmt.Sprintf("%d values at most", MaxNodes)}
 	}
 	if depth > MaxDepth {
-		return nil, &boundError{fmt.Sprintf("nested %d deep at most", MaxDepth)}
+		return nil, &boundError{fmt.Sprintf("is nested more than %d levels deep", MaxDepth)}
 	}
 	switch token := token.(type) {
 	case nil:

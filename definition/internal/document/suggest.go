@@ -13,8 +13,11 @@ func Suggest(got string, names []string) string {
 	if best := misspelt.Nearest(got, names); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
-	if len(names) == 0 || len(names) > 16 {
+	switch {
+	case len(names) == 0 || len(names) > 16:
 		return ""
+	case len(names) == 1:
+		return "expected " + names[0]
 	}
-	return "known are " + strings.Join(names, ", ")
+	return "expected one of " + strings.Join(names, ", ")
 }

@@ -104,7 +104,7 @@ func (r *yamlReader) node(y *yaml.Node, depth int) *Node {
 	switch {
 	case depth > MaxDepth:
 		r.full = true
-		r.problem(y.Line, "", "", "nested %d deep at most", MaxDepth)
+		r.problem(y.Line, "", "", "is nested more than %d levels deep", MaxDepth)
 		return n
 	case r.nodes > MaxNodes:
 		r.full = true
@@ -126,7 +126,7 @@ func (r *yamlReader) node(y *yaml.Node, depth int) *Node {
 		r.scalar(n, y)
 	}
 	if tag := y.ShortTag(); !strings.HasPrefix(tag, "!!") {
-		r.problem(y.Line, "", "", "YAML tag %s is not known here", tag)
+		r.problem(y.Line, "", "", "YAML tag %s is not supported", tag)
 	}
 	return n
 }
