@@ -112,3 +112,20 @@ func TestRecord(t *testing.T) {
 		t.Log(f.good(l))
 	})
 }
+
+// TestRecordByAny: any of several servers records an Envoy, whichever it is connected to.
+func TestRecordByAny(t *testing.T) {
+	newestOrAll(t, func(t *testing.T, c combination) {
+		j := startSeveral(t, c, 2, 1, countedPolicy)
+		for i, s := range j.servers {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			out, err := exec.CommandContext(ctx, xdsServer, "record", "--admin", "http://"+s.Addresses.Admin, "--admin-token-file", j.operator,
+				"--node", "edge-1", "--for", "4s", "--count", "20", "-o", "har").Output()
+			if n := bytes.Count(out, []byte(`"startedDateTime"`)); err != nil || n == 0 || n > 20 {
+				t.Errorf("server %d recorded %d requests, %v", i, n, err)
+			}
+		}
+		j.ends()
+	})
+}
