@@ -29,6 +29,9 @@ var (
 	jwt    = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}`)
 	// long is what is too long, and too much of one piece, to be a word.
 	long = regexp.MustCompile(`[A-Za-z0-9+_=~-]{24,}`)
+	// encoded is what may be base64, which has slashes, as paths have.
+	encoded = regexp.MustCompile(`[A-Za-z0-9+/_=-]{32,}`)
+	address = regexp.MustCompile(`^(/|[A-Za-z][A-Za-z0-9+.-]*://)`)
 )
 
 // secretValue says whether a text looks like a secret: credentials as in authorization, a
@@ -42,6 +45,22 @@ func secretValue(value string) bool {
 			return true
 		}
 	}
+	for _, run := range encoded.FindAllString(value, -1) {
+		if strings.ContainsAny(run, "0123456789") && strings.ToLower(run) != run && strings.ToUpper(run) != run {
+			return true
+		}
+	}
+	return false
+}
+
+// secretPair says whether a header's value has a name=value whose name is that of a
+// secret, as cookies and forms do.
+func secretPair(value string) bool {
+	for _, part := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(";,&? \t", r) }) {
+		if name, _, has := strings.Cut(part, "="); has && secretName(name) {
+			return true
+		}
+	}
 	return false
 }
 
@@ -50,9 +69,9 @@ func maskHeader(name, value string) string {
 	switch {
 	case secretName(name):
 		return Masked
-	case name == "referer":
+	case name == "referer", address.MatchString(value): // also x-original-uri and the like
 		return maskURL(value)
-	case secretValue(value):
+	case secretValue(value), secretPair(value):
 		return Masked
 	}
 	return value

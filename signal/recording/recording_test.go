@@ -97,6 +97,7 @@ func TestBounds(t *testing.T) {
 func TestMask(t *testing.T) {
 	const secret = "hunter2"
 	jwt, long := "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.sig", "0123456789abcdef0123456789abcdef"
+	const encoded = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLE+/=" // no piece of it is long
 	var r Recorder
 	if _, err := r.Begin(order("a", 100)); err != nil {
 		t.Fatal(err)
@@ -112,12 +113,15 @@ func TestMask(t *testing.T) {
 		}
 		r.Take("a", time.Time{}, request("/", [2]string{name, value}))
 	}
-	for _, path := range []string{"/a?token=" + secret, "/a?b=1&api_key=" + secret + "&c=2", "/a?%74oken=" + secret, "/a?x=" + jwt, "/a;jsessionid=" + secret, "/reset/" + long,
+	for _, value := range []string{"/callback?code=" + secret, "https://shop.example/?token=" + secret, "a=1; token=" + secret, "data " + encoded} {
+		r.Take("a", time.Time{}, request("/", [2]string{"x-original", value}))
+	}
+	for _, path := range []string{"/a?data=" + encoded, "/a?token=" + secret, "/a?b=1&api_key=" + secret + "&c=2", "/a?%74oken=" + secret, "/a?x=" + jwt, "/a;jsessionid=" + secret, "/reset/" + long,
 		"/a?" + jwt, "/a?a=1;password=" + secret, "/a?x=%zz" + secret, "/a#" + secret, "/a?redirect=http%3A%2F%2Fb%3Ftoken%3D" + secret} {
 		r.Take("a", time.Time{}, request(path))
 	}
 	for _, q := range r.End("a", "id-a") {
-		if told := fmt.Sprint(q); strings.Contains(told, secret) || strings.Contains(told, "eyJ") || strings.Contains(told, long) || strings.Contains(told, "joe") {
+		if told := fmt.Sprint(q); strings.Contains(told, secret) || strings.Contains(told, "eyJ") || strings.Contains(told, long) || strings.Contains(told, encoded) || strings.Contains(told, "joe") {
 			t.Errorf("told: %s", told)
 		}
 	}
@@ -132,6 +136,11 @@ func TestMask(t *testing.T) {
 	}
 	if got := maskHeader("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0"); strings.Contains(got, Masked) {
 		t.Errorf("a user agent becomes %s", got)
+	}
+	for _, accept := range []string{"text/html,application/xhtml+xml,image/avif,*/*;q=0.8,application/signed-exchange;v=b3;q=0.7", "gzip, deflate, br", "max-age=0"} {
+		if got := maskHeader("x-accept", accept); got != accept {
+			t.Errorf("%s becomes %s", accept, got)
+		}
 	}
 	if got := maskHeader("referer", "https://shop.example/a?b=c"); got != "https://shop.example/a?b=c" {
 		t.Errorf("a referer becomes %s", got)
