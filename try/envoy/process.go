@@ -50,7 +50,8 @@ func start(ctx context.Context, program, dir string, config any, env []string) (
 	p.output.full = cancel
 	args := append([]string{"--config-path", file, "--use-dynamic-base-id", "--concurrency", "1", "--admin-address-path", p.adminFile(), "--log-level", "warning"}, LogArgs("debug")...)
 	p.cmd = exec.CommandContext(ctx, program, args...)
-	p.cmd.Dir, p.cmd.Env = dir, env
+	p.cmd.Dir = dir
+	p.cmd.Env = append([]string{}, env...)            // never nil: a filter could read all variables of xds-server
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output // one pipe: its lines are in their order
 	p.cmd.SysProcAttr = attributes()
 	p.cmd.WaitDelay = time.Second
