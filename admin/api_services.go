@@ -43,6 +43,11 @@ func (s *Server) serveService(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusConflict, fmt.Sprintf("the module of service %q is not there: %s; try again when it is", name, filters[i].Reason))
 		return
 	}
+	if s.secretFrom(r, filters[i].Definition) {
+		answer(w, http.StatusForbidden, fmt.Sprintf("the configuration of service %q comes from a Secret, so only clients with a token or a client certificate get it: "+
+			"start xds-server with --admin-token-file or --admin-tls-client-ca, and give the token to xds-server bootstrap with --admin-token-file", name))
+		return
+	}
 	config, version := resource.ServiceConfig(filters[i])
 	b, err := protojson.Marshal(config)
 	if err != nil {
@@ -51,4 +56,15 @@ func (s *Server) serveService(w http.ResponseWriter, r *http.Request) {
 	}
 	d := filters[i].Definition
 	s.sendJSON(w, r, Service{Name: name, Version: version, SHA256: filters[i].Module.SHA256, Wait: d.OnFailure == definition.Closed, Config: b})
+}
+
+// secretFrom reports whether a filter is secret from the client that makes a
+// request. Everyone on this machine may read an admin address on loopback, and
+// with --insecure everyone in the network.
+func (s *Server) secretFrom(r *http.Request, f *definition.Filter) bool {
+	if f.ConfigSecret == nil {
+		return false
+	}
+	certified := r.TLS != nil && len(r.TLS.VerifiedChains) > 0
+	return !certified && !s.opts.Operators.Reading.shownIn(r) && !s.opts.Operators.Token.shownIn(r)
 }

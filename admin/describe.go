@@ -25,27 +25,40 @@ type described struct {
 		SHA256 string           `yaml:"sha256,omitempty"`
 		Fetch  definition.Fetch `yaml:"fetch,omitempty"`
 	} `yaml:"module,omitempty"`
-	Config    any                  `yaml:"config,omitempty"`
-	VMConfig  any                  `yaml:"vmConfig,omitempty"`
-	RootID    string               `yaml:"rootID,omitempty"`
-	VMID      string               `yaml:"vmID,omitempty"`
-	Attach    map[string]any       `yaml:"attach,omitempty"`
-	Order     int                  `yaml:"order,omitempty"`
-	Place     string               `yaml:"place,omitempty"`
-	OnFailure definition.OnFailure `yaml:"onFailure,omitempty"`
-	Env       map[string]string    `yaml:"env,omitempty"`
-	HostEnv   []string             `yaml:"hostEnv,omitempty"`
-	Allow     []string             `yaml:"allow,omitempty"`
-	Verify    definition.Verify    `yaml:"verify,omitempty"`
+	Config     any                  `yaml:"config,omitempty"`
+	ConfigFrom map[string]any       `yaml:"configFrom,omitempty"`
+	VMConfig   any                  `yaml:"vmConfig,omitempty"`
+	RootID     string               `yaml:"rootID,omitempty"`
+	VMID       string               `yaml:"vmID,omitempty"`
+	Attach     map[string]any       `yaml:"attach,omitempty"`
+	Order      int                  `yaml:"order,omitempty"`
+	Place      string               `yaml:"place,omitempty"`
+	OnFailure  definition.OnFailure `yaml:"onFailure,omitempty"`
+	Env        map[string]string    `yaml:"env,omitempty"`
+	HostEnv    []string             `yaml:"hostEnv,omitempty"`
+	Allow      []string             `yaml:"allow,omitempty"`
+	Verify     definition.Verify    `yaml:"verify,omitempty"`
 }
 
-// describe returns the served definition of a filter as YAML.
-func describe(f *module.Filter) string {
-	d := f.Definition
+// describeBoth returns two versions of a filter as describe does, for people to
+// compare.
+func describeBoth(from, to *module.Filter) (was, is string) {
+	a, b, note := definition.ShownTogether(from.Definition, to.Definition)
+	return describeAs(from, a), describeAs(to, b) + note
+}
+
+// describe returns the served definition of a filter as YAML, without secrets.
+func describe(f *module.Filter) string { return describeAs(f, f.Definition) }
+
+func describeAs(f *module.Filter, d *definition.Filter) string {
 	out := described{
 		Kind: d.Kind, Name: d.Name, RootID: d.RootID, VMID: d.VMID, Order: d.Order, Place: d.Place.Words(d.Order), OnFailure: d.OnFailure,
 		Env: d.Env, HostEnv: d.HostEnv, Allow: d.Allow, Verify: d.Verify,
 		Config: configValue(d.Config), VMConfig: configValue(d.VMConfig), Attach: attachValue(d.Attach),
+	}
+	if s := d.ConfigSecret; s != nil {
+		out.Config = nil
+		out.ConfigFrom = map[string]any{"secret": map[string]string{"name": s.Name, "key": s.Key}}
 	}
 	if d.AllowComputed {
 		out.Allow = append([]string{"computed"}, d.Allow...)

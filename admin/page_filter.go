@@ -64,7 +64,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		}
 		data.To, data.From, data.Definition = to.ID, data.Versions[0].Before, describe(to.Filter)
 		if from != nil {
-			data.From, data.Diff = from.ID, textdiff.Lines(describe(from.Filter), describe(to.Filter))
+			data.From, data.Diff = from.ID, textdiff.Lines(describeBoth(from.Filter, to.Filter))
 		}
 	}
 	s.show(w, http.StatusOK, "filter", data)

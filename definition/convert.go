@@ -212,7 +212,9 @@ func (c *conversion) convertFilter(f *Filter) (any, error) {
 	if f.Verify != VerifyRun {
 		w.Verify = f.Verify
 	}
-	if w.Config, err = convertConfig(f.Config); err != nil {
+	if s := f.ConfigSecret; s != nil {
+		w.ConfigFrom = &configFrom{Secret: &objectKey{Name: s.Name, Key: s.Key}}
+	} else if w.Config, err = convertConfig(f.Config); err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
 	if w.VMConfig, err = convertConfig(f.VMConfig); err != nil {

@@ -74,17 +74,20 @@ type Filter struct {
 	Pos       Position
 	Module    Module
 	Config    *anypb.Any // plugin configuration; nil: none
-	VMConfig  *anypb.Any // VM configuration; nil: none
-	RootID    string
-	VMID      string
-	Attach    Attach
-	Order     int // lower is nearer the client; ties are broken by name
-	Place     Place
-	OnFailure OnFailure // for an access logger: what becomes of its listeners; for a service: of the Envoy's start
-	Singleton bool      // for a service: one VM for all of Envoy
-	Env       map[string]string
-	HostEnv   []string
-	Allow     []string // names of host calls; nil: all, unless AllowComputed
+	// ConfigSecret is where Config comes from if it is secret; nil: it is not.
+	// Only Envoys, the state and other replicas may then get its value.
+	ConfigSecret *SecretKey `json:",omitempty"`
+	VMConfig     *anypb.Any // VM configuration; nil: none
+	RootID       string
+	VMID         string
+	Attach       Attach
+	Order        int // lower is nearer the client; ties are broken by name
+	Place        Place
+	OnFailure    OnFailure // for an access logger: what becomes of its listeners; for a service: of the Envoy's start
+	Singleton    bool      // for a service: one VM for all of Envoy
+	Env          map[string]string
+	HostEnv      []string
+	Allow        []string // names of host calls; nil: all, unless AllowComputed
 	// AllowComputed limits the module to what it imports and exports, as far as
 	// that was accepted earlier or is in Allow. For a filter that has a module,
 	// Allow then lists exactly that: every name, including those of WASI and of

@@ -87,6 +87,9 @@ func readWasmFilter(d *Doc) {
 	}
 	if w.ConfigFrom != nil {
 		f.Config = d.configFrom(w.ConfigFrom, w.Config != nil)
+		if s := w.ConfigFrom.Secret; s != nil {
+			f.ConfigSecret = &SecretKey{Name: s.Name, Key: s.Key}
+		}
 	}
 	if f.OnFailure == "" {
 		f.OnFailure = f.Place.onFailure()

@@ -329,7 +329,7 @@ func (v *variant) key() string {
 // configuration, and it is attached only to listeners whose routes use it.
 func (v *variant) filter() *Filter {
 	f := *v.of
-	f.Name, f.VariantOf, f.Config, f.Pos = v.name, v.of.Name, v.config, v.pos
+	f.Name, f.VariantOf, f.Config, f.ConfigSecret, f.Pos = v.name, v.of.Name, v.config, nil, v.pos
 	f.Attach.Listeners = []ListenerMatch{{Direction: Any, Names: v.listeners}}
 	if f.Wasm != nil {
 		f.Wasm = withConfig(f.Wasm, v.config)

@@ -23,7 +23,7 @@ func (t *texts) all() []DefinitionStatus {
 	t.once.Do(func() {
 		t.made = briefs(t.diffs)
 		for i, d := range t.diffs[:min(len(t.diffs), mostTexts)] {
-			t.made[i].Diff = textdiff.Lines(text(d.From), text(d.To))
+			t.made[i].Diff = textdiff.Lines(d.texts())
 		}
 	})
 	return t.made
@@ -52,16 +52,34 @@ func short(i *Item) string {
 	return i.Hash[:8]
 }
 
-// text returns a definition in its native form, without secrets; "" if i is nil. The module
-// is always identified by its content.
-func text(i *Item) string {
+// texts returns both versions of a definition in their native form, without secrets; "" for
+// one that is not there.
+func (d *diff) texts() (from, to string) {
+	was, is, note := definition.ShownTogether(filterIn(d.From), filterIn(d.To))
+	return text(d.From, was), text(d.To, is) + note
+}
+
+// filterIn returns the definition of a filter; nil if i is not one.
+func filterIn(i *Item) *definition.Filter {
+	if i == nil {
+		return nil
+	}
+	if f, is := i.Value.(*module.Filter); is {
+		return f.Definition
+	}
+	return nil
+}
+
+// text returns a definition in its native form; "" if i is nil. Of a filter, shown is its
+// definition without secrets. The module is always identified by its content.
+func text(i *Item, shown *definition.Filter) string {
 	if i == nil {
 		return ""
 	}
 	file := &definition.File{}
 	switch v := i.Value.(type) {
 	case *module.Filter:
-		f := *v.Definition
+		f := *shown
 		f.Module.URL, f.Module.SHA256 = definition.MaskURL(f.Module.URL), v.Module.SHA256
 		file.Name, file.Filters = f.Pos.File, []*definition.Filter{&f}
 	case *definition.Listener:

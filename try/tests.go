@@ -80,7 +80,7 @@ func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, t
 				return fmt.Errorf("tests: %w", err)
 			}
 			played++
-			failed = append(failed, out.Failures...)
+			failed = append(failed, shownOf(f, c, out.Failures)...)
 			if len(failed) >= mostFailures {
 				return &module.TestError{Problems: failed[:mostFailures]}
 			}
@@ -101,6 +101,24 @@ func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c
 	began := time.Now()
 	defer func() { *took += time.Since(began) }()
 	return Trial{Player: t.player, Filter: f, Module: m}.Case(ctx, c)
+}
+
+// shownOf returns the failures of a case as people may see them. What came of it may have
+// the configuration in it, as in a header that the filter adds: if that is secret, they
+// say only which expectations are not met.
+func shownOf(f *definition.Filter, c definition.TestCase, failures []definition.Problem) []definition.Problem {
+	if f.ConfigSecret == nil {
+		return failures
+	}
+	shown := make([]definition.Problem, 0, len(failures))
+	for _, p := range failures {
+		shown = append(shown, definition.Problem{
+			File: p.File, Line: p.Line, Field: p.Field,
+			Message: c.Name + ": it is not as expected; what came is not shown, as the configuration comes from a Secret",
+			Hint:    "xds-server try shows what comes with a configuration that is not secret",
+		})
+	}
+	return shown
 }
 
 func count(tests []*definition.FilterTest) (n int) {

@@ -152,6 +152,24 @@ func TestTests(t *testing.T) {
 	}
 }
 
+// TestSecretFailures checks that failures of a filter with a secret configuration say where
+// they are, and nothing of what came.
+func TestSecretFailures(t *testing.T) {
+	h := newHost(t, dryrun.Options{})
+	f := &definition.Filter{Name: "a", Config: definition.TextConfig("canary"), ConfigSecret: &definition.SecretKey{Name: "keys", Key: "json"}}
+	adds := h.module(t, wasmtest.Filter{Header: "x-a", FromConfig: true})
+	cases := parse(t, "- {name: one, expect: {request: {headers: {x-a: other}}}}\n")
+	open := *f
+	open.ConfigSecret = nil
+	if got := told(NewTests(h).Test(t.Context(), &open, adds, cases)); !strings.Contains(got, `got "canary"`) {
+		t.Errorf("the module does not add its configuration: %s", got)
+	}
+	got := told(NewTests(h).Test(t.Context(), f, adds, cases))
+	if strings.Contains(got, "canary") || !strings.HasPrefix(got, "4: cases[0].expect.request.headers.x-a: one: it is not as expected") {
+		t.Errorf("%s", got)
+	}
+}
+
 // TestEndless: tests whose module never returns fail, with the reason, and others run
 // meanwhile.
 func TestEndless(t *testing.T) {

@@ -110,6 +110,8 @@ func TestRun(t *testing.T) {
 		{name: "bytes", filter: definition.Filter{Config: pack(wrapperspb.Bytes([]byte("f")))}, err: "returned false"},
 		{name: "broken string", filter: definition.Filter{Config: &anypb.Any{TypeUrl: text("").TypeUrl, Value: []byte{1}}}, err: "config: read string"},
 		{name: "another message as it is", filter: definition.Filter{Config: &anypb.Any{TypeUrl: "type.googleapis.com/x.Y", Value: []byte("f")}}, err: "returned false"},
+		{name: "secret", filter: definition.Filter{Config: text("false!"), ConfigSecret: &definition.SecretKey{Name: "a", Key: "b"}},
+			err: `dry run: proxy_on_configure returned false; what it logged is not shown, as its configuration comes from a Secret`},
 		{name: "VM refuses", filter: definition.Filter{VMConfig: text("no")}, err: `dry run: proxy_on_vm_start returned false; it logged: "starting"`},
 		{name: "VM agrees", filter: definition.Filter{VMConfig: text("yes")}},
 		{name: "trap", filter: definition.Filter{Config: text("trap")}, err: "proxy_on_configure trapped: unreachable (in "},

@@ -27,6 +27,7 @@ type inputs struct {
 	Allow                    []string // host calls
 	Restricted               bool     // to Allow
 	AsWritten                bool     // Allow is for callbacks, too
+	Secret                   bool     `json:",omitempty"` // Config, so what the module logs is not told
 	Time                     time.Duration
 	Memory                   int64
 }
@@ -39,7 +40,8 @@ func (r *Runner) inputs(f *definition.Filter, sum string) inputs {
 		Config: f.Config.GetValue(), ConfigType: f.Config.GetTypeUrl(),
 		VMConfig: f.VMConfig.GetValue(), VMConfigType: f.VMConfig.GetTypeUrl(),
 		Allow: f.Allow, Restricted: f.Allow != nil || f.AllowComputed, AsWritten: f.Wasm != nil || f.AllowComputed,
-		Time: r.options.Time, Memory: r.options.Memory,
+		Secret: f.ConfigSecret != nil,
+		Time:   r.options.Time, Memory: r.options.Memory,
 	}
 	in.Env, in.Unset = r.environment(f)
 	return in

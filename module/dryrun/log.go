@@ -9,6 +9,7 @@ import (
 type logged struct {
 	lines   []line
 	partial [2]string // of stdout and stderr: what has no newline yet
+	secret  bool      // nobody may read it: it may have the configuration in it
 }
 
 type line struct {
@@ -65,8 +66,11 @@ func (l *logged) tail() string {
 			texts = append(texts, line.text)
 		}
 	}
-	if len(texts) == 0 {
+	switch {
+	case len(texts) == 0:
 		return ""
+	case l.secret:
+		return "; what it logged is not shown, as its configuration comes from a Secret"
 	}
 	return fmt.Sprintf("; it logged: %q", strings.Join(texts, " | "))
 }

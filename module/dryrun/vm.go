@@ -33,6 +33,7 @@ func newVM(t *trial) *vm {
 		v.host.allow = append([]string{}, t.Allow...)
 	}
 	v.host.vm = v
+	v.host.log.secret = t.Secret
 	for _, name := range t.Unset {
 		v.host.unserved("environment variable " + name)
 	}
