@@ -233,7 +233,7 @@ func TestSavedDefinition(t *testing.T) {
 	want := &definition.Filter{
 		Name: "hello", Kind: "WasmFilter", VariantOf: "base", Singleton: true, Pos: definition.Position{File: "a.yaml", Line: 3},
 		Module: definition.Module{URL: "oci://a/b", SHA256: "00", Fetch: definition.Mirror, Pull: "always", PullSecret: "s"},
-		Config: message, VMConfig: message, RootID: "r", VMID: "v",
+		Config: message, ConfigSecret: &definition.SecretKey{Name: "s", Key: "k"}, VMConfig: message, RootID: "r", VMID: "v",
 		Attach: definition.Attach{
 			Nodes:     definition.Selector{IDs: []string{"*"}, Clusters: []string{"c"}, Labels: map[string]string{"a": "b"}},
 			Listeners: []definition.ListenerMatch{{Direction: definition.Inbound, Names: []string{"web"}, Ports: []uint32{80}}},

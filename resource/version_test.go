@@ -21,7 +21,8 @@ func TestFilterVersion(t *testing.T) {
 		"Kind": true, "Pos": true, "Verify": true, // not sent
 		"VariantOf": true,                               // part of the listeners' versions as well
 		"Attach":    true, "Place": true, "Order": true, // part of the listeners' versions
-		"Module": true, // represented by the module's hash; see below
+		"ConfigSecret": true, // where Config comes from
+		"Module":       true, // represented by the module's hash; see below
 	}
 	values := map[string]any{
 		"Config": &anypb.Any{Value: []byte("x")}, "VMConfig": &anypb.Any{Value: []byte("x")},

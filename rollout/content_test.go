@@ -138,6 +138,11 @@ func TestHash(t *testing.T) {
 			t.Errorf("%s: the same %v, want %v", c.what, got == was, c.same)
 		}
 	}
+	secret := read(t, filter)
+	secret.Filters[0].Definition.ConfigSecret = &definition.SecretKey{Name: "keys", Key: "json"}
+	if of(secret, "hello") == was {
+		t.Error("a configuration that has become secret is the same, so what is stored would not say that it is")
+	}
 	other := read(t, filter)
 	other.Filters[0].Module.SHA256 = strings.Repeat("b", 64)
 	if of(other, "hello") == was {
