@@ -73,7 +73,7 @@ func (d *Doc) scriptFile(f *Filter, path, written, inline string) {
 		return
 	}
 	if strings.Contains(written, "://") && !strings.HasPrefix(written, "file://") {
-		d.Problem(path, "write a path, or the script itself as "+inline, "is no file: scripts are not fetched")
+		d.Problem(path, "write a path, or the script itself as "+inline, "is not a file: scripts are not fetched")
 		return
 	}
 	f.Module.URL = d.ModuleURL(path, written)

@@ -39,7 +39,7 @@ func (d *Doc) LuaFilter(path string, n *document.Node) (*Filter, bool) {
 	case *corev3.DataSource_Filename:
 		d.scriptFile(f, at("default_source_code", "filename"), code.Filename, "inline_string")
 	default:
-		d.Problem(at("default_source_code"), "write the script itself as inline_string", "is of an Envoy's own environment, which is not known here")
+		d.Problem(at("default_source_code"), "write the script itself as inline_string", "refers to the environment of an Envoy, which xds-server does not know")
 	}
 	if inline != "" && m.GetDefaultSourceCode() != nil {
 		d.Problem(at("inline_code"), "write one of them", "can't be combined with default_source_code")

@@ -90,7 +90,7 @@ func (d *Doc) signed(at string, s *signed, m Module) *Signed {
 // VerificationKey reads a PEM key that is written inline.
 func (d *Doc) VerificationKey(path, written string) *Signed {
 	if !strings.Contains(written, "-----BEGIN") {
-		d.Problem(path, "cosign.pub has one", "is no public key in PEM")
+		d.Problem(path, "cosign.pub has one", "is not a public key in PEM")
 		return nil
 	}
 	return &Signed{Keys: []string{d.publicKey(path, written)}}
@@ -104,11 +104,11 @@ func (d *Doc) publicKey(path, written string) string {
 	}
 	block, _ := pem.Decode([]byte(written))
 	if block == nil {
-		d.Problem(path, "", "is no PEM")
+		d.Problem(path, "", "is not PEM")
 		return written
 	}
 	if _, err := x509.ParsePKIXPublicKey(block.Bytes); err != nil {
-		d.Problem(path, "cosign generate-key-pair writes cosign.pub", "is no public key")
+		d.Problem(path, "cosign generate-key-pair writes cosign.pub", "is not a public key")
 	}
 	return written
 }

@@ -27,8 +27,8 @@ var wasmExtensions = map[string]string{
 
 // Hints for a plugin that xds-server does not manage.
 const (
-	inlineHint = "only HTTP and network filters whose code is remote or local.filename are looked after"
-	staticHint = "an HTTP or network filter is looked after where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
+	inlineHint = "only HTTP and network filters whose code is remote or local.filename are managed"
+	staticHint = "an HTTP or network filter is managed where the listener has a config_discovery slot for it, and the filter is in the definitions directory"
 )
 
 // unlooked warns about Wasm plugins in m that Envoy gets unchanged.

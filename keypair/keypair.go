@@ -152,7 +152,7 @@ func (s *Store) read(t definition.TLS) (m material, err error) {
 		}
 		b, err := s.Roots.Read(t.Path(f.path), maxFile)
 		if errors.Is(err, files.ErrOutside) {
-			return material{}, fmt.Errorf("%s: %s is, or leads, outside of %v; --tls-root names more folders", f.field, filepath.ToSlash(f.path), s.Roots)
+			return material{}, fmt.Errorf("%s: %s is outside of %v; --tls-root names more folders", f.field, filepath.ToSlash(f.path), s.Roots)
 		}
 		if err != nil {
 			return material{}, fmt.Errorf("%s: %w", f.field, err)

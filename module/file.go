@@ -38,8 +38,8 @@ func (m moduleFiles) Fetch(ctx context.Context, request Request) (*Response, err
 	switch {
 	case errors.Is(err, files.ErrOutside):
 		return nil, &ContentError{
-			Message: fmt.Sprintf("%s file: %s is, or leads, outside of %v", m.what, path, m.roots),
-			Hint:    "put it there, or have --module-root name its folder",
+			Message: fmt.Sprintf("%s file: %s is outside of %v", m.what, path, m.roots),
+			Hint:    "move it there, or set --module-root to its folder",
 		}
 	case errors.Is(err, files.ErrNotRegular):
 		return nil, &ContentError{Message: m.what + " file: " + path + " is not a regular file"}

@@ -30,7 +30,7 @@ func newFileWatcher(log *slog.Logger) *fileWatcher {
 	w := &fileWatcher{log: log, dirs: map[string]map[*fileWatch]bool{}, watched: map[string]bool{}}
 	var err error
 	if w.notify, err = fsnotify.NewWatcher(); err != nil {
-		log.Warn("module files can't be watched, they are looked at every second instead", "error", err)
+		log.Warn("can't watch module files: checking them every second instead", "error", err)
 	}
 	return w
 }

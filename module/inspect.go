@@ -119,7 +119,7 @@ func checkHeader(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("read module: %w", err)
 	}
 	if size == 0 {
-		return &ContentError{Message: "is empty", Hint: "it may be just being written"}
+		return &ContentError{Message: "is empty", Hint: "another process may still be writing it"}
 	}
 	if !bytes.HasPrefix(head, []byte("\x00asm")) {
 		if bytes.HasPrefix([]byte("\x00asm"), head) {
@@ -136,7 +136,7 @@ func checkHeader(r io.ReaderAt, size int64) error {
 		return nil
 	case layer == 1:
 		return &ContentError{
-			Message: "is a WebAssembly component, Envoy runs core modules",
+			Message: "is a WebAssembly component; Envoy runs core modules",
 			Hint:    "build for wasm32-wasip1 (not wasip2) with a Proxy-Wasm SDK",
 		}
 	}

@@ -60,7 +60,7 @@ func tooMany(what string, n, limit uint32) error {
 	}
 	return &ContentError{
 		Message: fmt.Sprintf("is a Wasm module with %d %s; Envoy takes at most %d", n, what, limit),
-		Hint:    "it was not made by a compiler for filters; build it anew",
+		Hint:    "it was not made by a compiler for filters; build it with a Proxy-Wasm SDK",
 	}
 }
 

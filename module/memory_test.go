@@ -79,7 +79,7 @@ func TestRestart(t *testing.T) {
 			t.Errorf("first Set: %+v", got)
 		}
 		set = r.next(func(s *Set) bool { return len(s.Problems) == 1 })
-		if p := set.Problems[0]; !p.Warning || !strings.Contains(p.Message, "503 Service Unavailable; whether it has changed is not known") {
+		if p := set.Problems[0]; !p.Warning || !strings.Contains(p.Message, "503 Service Unavailable; it is not known whether it has changed") {
 			t.Errorf("%+v", p)
 		}
 		f3 := wanted("hello", origin.URL) // unchanged

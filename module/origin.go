@@ -240,7 +240,7 @@ func (l *resolution) heard(o *origin, known knowledge, err error) {
 	_, content := errors.AsType[*ContentError](err)
 	o.stale = err != nil && !content && o.key.scheme() != "file" && l.has(o.info)
 	if o.stale {
-		o.err = fmt.Errorf("%w; whether it has changed is not known", err)
+		o.err = fmt.Errorf("%w; it is not known whether it has changed", err)
 	}
 }
 
@@ -331,7 +331,7 @@ func (l *resolution) transfer(ctx context.Context, fetcher Fetcher, key originKe
 	if err == nil && key.sha256 != "" && info.SHA256 != key.sha256 {
 		err = &ContentError{
 			Message: fmt.Sprintf("has sha256 %s, the definition pins %s", info.SHA256, key.sha256),
-			Hint:    "if the new content is wanted, pin it; if not, the origin was changed",
+			Hint:    "if the new content is intended, pin its sha256; if not, find out who changed the origin",
 		}
 	}
 	if content, ok := errors.AsType[*ContentError](err); ok {

@@ -48,7 +48,7 @@ type Policy struct {
 func (p Policy) Validate() error {
 	for _, scheme := range p.Schemes {
 		if !slices.Contains([]string{"file", "http", "https", "oci"}, scheme) {
-			return fmt.Errorf("module origins: scheme %q is not known, needs file, http, https or oci", scheme)
+			return fmt.Errorf("module origins: unknown scheme %q; use file, http, https or oci", scheme)
 		}
 	}
 	for _, pattern := range p.Hosts {
@@ -57,7 +57,7 @@ func (p Policy) Validate() error {
 			continue
 		}
 		if name == "" || strings.ContainsAny(name, "*/@ ") || strings.Trim(port, "0123456789") != "" {
-			return fmt.Errorf("module origins: host %q is no name, *.name, address or prefix", pattern)
+			return fmt.Errorf("module origins: host %q is not a name, *.name, address or prefix", pattern)
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ func (l *resolution) known(key originKey) knowledge {
 func (l *resolution) requirement(key originKey) (Requirement, error) {
 	if l.Signatures == nil {
 		if key.signed != "" {
-			return nil, &ContentError{Message: "module.signed: signatures can't be checked here"}
+			return nil, &ContentError{Message: "module.signed: this command can't verify signatures"}
 		}
 		return nil, nil
 	}

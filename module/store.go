@@ -95,12 +95,12 @@ func (s *Store) put(r io.Reader, limit int64, want string) (info Info, err error
 	if size > limit {
 		return Info{}, &ContentError{
 			Message: fmt.Sprintf("is larger than %d bytes", limit),
-			Hint:    "see the limit on the size of modules",
+			Hint:    "make the module smaller, or raise --module-limit",
 		}
 	}
 	got := hex.EncodeToString(sum.Sum(nil))
 	if want != "" && got != want {
-		return Info{}, &ContentError{Message: fmt.Sprintf("has sha256 %s, %s was asked for", got, want)}
+		return Info{}, &ContentError{Message: fmt.Sprintf("has sha256 %s, expected %s", got, want)}
 	}
 	contents, err := Inspect(f, size)
 	if err != nil {

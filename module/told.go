@@ -15,7 +15,7 @@ import (
 
 // ErrNotHTTP is what Told returns if an error has more details than may be
 // shown.
-var ErrNotHTTP = errors.New("the answer is not HTTP as it should be")
+var ErrNotHTTP = errors.New("the answer is not valid HTTP")
 
 // Told returns the part of an error about an HTTP request that may be shown.
 // The author of a definition may not be allowed to send the request, so the

@@ -264,7 +264,7 @@ func (w *withholding) decide(l any, name string, target definition.Target, http 
 	w.problems = append(w.problems, definition.Problem{
 		File: pos.File, Line: pos.Line,
 		Message: fmt.Sprintf("listener %s %s: a filter that may be meant for it can't be read: %v: %v", name, what, by[0], by[0].Cause),
-		Hint:    "mend that document, or delete it",
+		Hint:    "fix that document or delete it",
 	})
 	if same {
 		w.force[name] = was
@@ -314,7 +314,7 @@ func (t *table) keepForce() {
 func (t *table) restoreForce(data []byte) {
 	file, problems := definition.Parser{}.Parse(forceFile, data)
 	if file == nil {
-		t.log.Warn("the listeners that were in force are not good to this version", "problem", problems[0].Error())
+		t.log.Warn("this xds-server can't use the listeners that were in force", "problem", problems[0].Error())
 		t.force = map[string]inForce{}
 		return
 	}

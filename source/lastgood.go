@@ -67,7 +67,7 @@ func (k *lastGood) all() map[string][]byte {
 	all := map[string][]byte{}
 	for _, e := range k.kept.All(context.Background()) { // at the start, there is nothing to cancel
 		if len(e.Value) > definition.MaxSize && e.Key != forceFile {
-			k.log.Warn("the last good content of a file is larger than what is read", "file", e.Key, "bytes", len(e.Value), "limit", definition.MaxSize)
+			k.log.Warn("the last good version of a file exceeds the size limit", "file", e.Key, "bytes", len(e.Value), "limit", definition.MaxSize)
 			continue
 		}
 		all[e.Key] = e.Value

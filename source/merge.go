@@ -243,7 +243,7 @@ func (m *merger) admit(group []*part) {
 			return
 		}
 	} else if len(group) == 1 && len(group[0].said) == 0 {
-		group[0].said = []definition.Problem{{File: group[0].doc.name, Message: "not taken in yet: too many other files are at odds with each other"}}
+		group[0].said = []definition.Problem{{File: group[0].doc.name, Message: "not applied yet: too many other files conflict with each other"}}
 		return
 	}
 	if len(group) > 1 {
@@ -272,7 +272,7 @@ func (m *merger) refused(p *part, t trial) []definition.Problem {
 		if !other.Warning && !m.base.bad[other.File] {
 			said = append(said, definition.Problem{
 				File:    p.doc.name,
-				Message: fmt.Sprintf("not taken in, its last good content stays: with it, another file would be wrong: %v", other),
+				Message: fmt.Sprintf("not applied, and its last good version stays in force: with it, another file would have an error: %v", other),
 				Hint:    "change that file first",
 			})
 		}

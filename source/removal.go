@@ -32,7 +32,7 @@ func (r Removal) problem(dir string) definition.Problem {
 	return definition.Problem{
 		File:    dir,
 		Message: fmt.Sprintf("held back: %d of %d definitions would be removed at once; all of them stay in force", r.Definitions, r.Of),
-		Hint:    "bring the files back; or, if they are to go, run xds-server rollout promote, remove no more than half at a time, or start xds-server with --removals all",
+		Hint:    "restore the files; to remove them, run xds-server rollout promote, remove at most half at a time, or start xds-server with --removals all",
 	}
 }
 

@@ -221,7 +221,7 @@ func (t *table) restore(o *origin) {
 		v := t.version(o, &d, sha256.Sum256(data), data)
 		v.data = nil
 		if v.file == nil {
-			t.log.Warn("the last good content of a file is not good to this version", "file", o.called(&d), "problem", v.problems[0].Error())
+			t.log.Warn("this xds-server can't use the last good version of a file", "file", o.called(&d), "problem", v.problems[0].Error())
 			o.unusable = append(o.unusable, d.Key)
 			continue
 		}

@@ -18,7 +18,7 @@ func (w *Writer) Run(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWrite)
 	defer cancel()
 	if err := w.Flush(last); err != nil && !errors.Is(err, ErrDeposed) {
-		w.log.Error("what changed last is not written", "error", err)
+		w.log.Error("the last change was not written", "error", err)
 	}
 }
 
@@ -80,11 +80,11 @@ func (w *Writer) pushes(ctx context.Context) {
 		case err == nil:
 			pause.Reset()
 		case errors.Is(err, ErrDeposed):
-			w.log.Info("what changed last is not written: another process leads", "error", err)
+			w.log.Info("the last change was not written: another replica leads", "error", err)
 			return
 		case ctx.Err() == nil:
 			again := pause.NextBackOff()
-			w.log.Error("what changed is not written; it is tried again", "error", err, "in", again)
+			w.log.Error("can't write the state; retrying", "error", err, "in", again)
 			timer.Reset(again)
 			waits = true
 		}

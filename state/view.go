@@ -58,7 +58,7 @@ func (v View) add(key string, c change) {
 func (v View) All(ctx context.Context) []Entry {
 	entries, err := v.List(ctx)
 	if err != nil {
-		v.w.log.Error("what was kept before the restart can't be read", "error", err)
+		v.w.log.Error("the state from before the restart can't be read", "error", err)
 		return nil
 	}
 	return entries
@@ -87,7 +87,7 @@ func Each[T any](ctx context.Context, v View, what string, take func(key string,
 			err = take(e.Key, value)
 		}
 		if err != nil {
-			v.w.log.Error("of what was kept before the restart something can't be used", "what", what, "key", e.Key, "error", err)
+			v.w.log.Error("an entry of the state from before the restart can't be used", "what", what, "key", e.Key, "error", err)
 			v.Remove(e.Key)
 		}
 	}
@@ -106,7 +106,7 @@ func (v View) Flush(ctx context.Context) error {
 		return nil
 	}
 	if err := v.w.Flush(ctx); err != nil {
-		return fmt.Errorf("write what was kept: %w", err)
+		return fmt.Errorf("write the state: %w", err)
 	}
 	return nil
 }

@@ -86,7 +86,7 @@ func (w *Writer) add(changes map[string]change) {
 	w.mu.Lock()
 	for key, c := range changes {
 		if len(key) > maxKey {
-			w.log.Error("what changed is not kept for the next start: its name is too long", "name", key[:maxKey/100], "bytes", len(key))
+			w.log.Error("an entry was not saved for the next start: its name is too long", "name", key[:maxKey/100], "bytes", len(key))
 			continue
 		}
 		w.pending[key] = c
@@ -198,7 +198,7 @@ func (w *Writer) pushAll(ctx context.Context, owed map[string]Noted) error {
 		if _, ours := owed[refused.Key]; !ours {
 			return err
 		}
-		w.log.Error("what changed can't be kept for the next start", "key", refused.Key, "error", refused.Err)
+		w.log.Error("can't save an entry for the next start", "key", refused.Key, "error", refused.Err)
 		delete(owed, refused.Key)
 	}
 	return nil
@@ -212,7 +212,7 @@ func (w *Writer) encode(changes map[string]change) []Op {
 		if !c.remove {
 			var err error
 			if op.Value, err = c.encode(); err != nil {
-				w.log.Error("what changed can't be kept for the next start", "key", key, "error", err)
+				w.log.Error("can't save an entry for the next start", "key", key, "error", err)
 				continue
 			}
 		}

@@ -143,10 +143,10 @@ func TestWriterTriesAgain(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		synctest.Wait()
-		if n := strings.Count(log.String(), "what changed is not written"); n < 4 || n > 12 {
+		if n := strings.Count(log.String(), "can't write the state; retrying"); n < 4 || n > 12 {
 			t.Errorf("told %d times in a minute:\n%s", n, &log)
 		}
-		if !strings.Contains(log.String(), "what changed last is not written") {
+		if !strings.Contains(log.String(), "the last change was not written") {
 			t.Errorf("the end tells nothing:\n%s", &log)
 		}
 	})
@@ -275,7 +275,7 @@ func TestDeposed(t *testing.T) {
 		w.View("").Put("a", 1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := strings.Count(log.String(), "another process leads"); n != 1 {
+		if n := strings.Count(log.String(), "another replica leads"); n != 1 {
 			t.Errorf("told %d times:\n%s", n, &log)
 		}
 		if err := w.Flush(ctx); !errors.Is(err, ErrDeposed) {

@@ -37,7 +37,7 @@ func TestForgedRows(t *testing.T) {
 		lines int
 	}{
 		"table":   {table.String(), 11}, // a head, a problem and its hint, and two tables of head and rows, after empty lines
-		"missing": {missing.String(), 5},
+		"missing": {missing.String(), 4},
 	} {
 		if n := strings.Count(c.out, "\n"); n != c.lines || printable.Lines(c.out) != c.out {
 			t.Errorf("%s: %d lines, want %d:\n%s", what, n, c.lines, c.out)

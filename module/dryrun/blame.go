@@ -44,7 +44,7 @@ func newBlame(ctx context.Context, kept state.View, log *slog.Logger) *blame {
 	b := &blame{kept: kept, log: log, now: time.Now, marks: map[string]mark{}}
 	state.Each(ctx, kept, "what a dry run ended in", func(key string, m mark) error {
 		if m.Reason == "" {
-			log.Warn("a dry run was under way when this program ended", "filter", m.Filter, "sha256", m.SHA256, "times", m.Strikes)
+			log.Warn("xds-server ended during a dry run", "filter", m.Filter, "sha256", m.SHA256, "times", m.Strikes)
 		}
 		b.put(key, m)
 		return nil
@@ -68,7 +68,7 @@ func (b *blame) verdict(key string) error {
 	}
 	return &module.ContentError{
 		Message: fmt.Sprintf("%s; not tried since %s", m.Reason, m.Since.UTC().Format(time.RFC3339)),
-		Hint:    "it is tried again when the module or what the filter gives it changes; verify: abi leaves out the dry run",
+		Hint:    "it is tried again when the module or the filter's configuration changes; verify: abi skips the dry run",
 	}
 }
 
@@ -89,7 +89,7 @@ func (b *blame) begin(ctx context.Context, key string, in inputs, strikes int, l
 		return
 	}
 	if err := b.kept.Flush(ctx); err != nil && ctx.Err() == nil {
-		b.log.Error("what a dry run ends in can't be kept", "filter", in.Name, "error", err)
+		b.log.Error("can't save the result of a dry run", "filter", in.Name, "error", err)
 	}
 }
 

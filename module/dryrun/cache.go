@@ -124,7 +124,7 @@ func compileError(err error) error {
 		return &unsupported{err}
 	}
 	return &module.ContentError{
-		Message: "dry run: it is no valid Wasm module: " + message,
-		Hint:    "if Envoy runs it nevertheless, verify: abi leaves out the dry run",
+		Message: "dry run: it is not a valid Wasm module: " + message,
+		Hint:    "if Envoy runs it nevertheless, verify: abi skips the dry run",
 	}
 }

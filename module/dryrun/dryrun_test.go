@@ -241,7 +241,7 @@ func TestRunInvalidCode(t *testing.T) {
 	}
 	for range 2 {
 		err = r.Run(t.Context(), &definition.Filter{}, info)
-		if err == nil || !strings.Contains(err.Error(), "no valid Wasm module") {
+		if err == nil || !strings.Contains(err.Error(), "not a valid Wasm module") {
 			t.Fatalf("got %v", err)
 		}
 	}

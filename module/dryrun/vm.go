@@ -183,7 +183,7 @@ func frames(stack string) string {
 
 func (v *vm) hint() string {
 	if size := v.instance; size != nil && size.Memory() != nil && v.instance.Memory().Size() > 200<<20 {
-		return "it may have run out of memory, of which a dry run has less than Envoy; verify: abi leaves out the dry run"
+		return "it may have run out of memory, of which a dry run has less than Envoy; verify: abi skips the dry run"
 	}
-	return "verify: abi leaves out the dry run"
+	return "verify: abi skips the dry run"
 }

@@ -38,7 +38,7 @@ func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
 	}
 	layers := manifest.Layers
 	if n := len(layers); n > maxLayers {
-		return nil, &module.ContentError{Message: fmt.Sprintf("the image has %d layers, at most %d are read", n, maxLayers)}
+		return nil, &module.ContentError{Message: fmt.Sprintf("the image has %d layers; the limit is %d", n, maxLayers)}
 	}
 	wasm := slices.DeleteFunc(slices.Clone(layers), func(l v1.Descriptor) bool { return !slices.Contains(wasmTypes(), l.MediaType) })
 	switch {
@@ -70,13 +70,13 @@ func (f *Fetcher) open(image v1.Image) (io.ReadCloser, error) {
 		kinds = []string{"none"}
 	}
 	return nil, &module.ContentError{
-		Message: fmt.Sprintf("there is no module in it (its layers are: %s)", strings.Join(kinds, "; ")),
+		Message: fmt.Sprintf("it contains no module (its layers: %s)", strings.Join(kinds, "; ")),
 		Hint:    "an image needs a file /" + pluginFile + ", an artifact a layer of type " + string(wasmTypes()[0]),
 	}
 }
 
 func manyModules(n int) error {
-	return &module.ContentError{Message: fmt.Sprintf("the artifact has %d modules", n), Hint: "publish each under a name of its own"}
+	return &module.ContentError{Message: fmt.Sprintf("the artifact has %d modules", n), Hint: "publish each as an artifact of its own"}
 }
 
 // Kinds of layers, for messages.
@@ -211,7 +211,7 @@ type limited struct {
 
 func (l *limited) Read(p []byte) (int, error) {
 	if l.left <= 0 {
-		return 0, &module.ContentError{Message: "a layer of the image is too large to look for a module in it"}
+		return 0, &module.ContentError{Message: "a layer of the image is too large to search for a module"}
 	}
 	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
 	l.left -= int64(n)

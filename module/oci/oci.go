@@ -231,7 +231,7 @@ type guard struct {
 func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "https" && !g.plain(r.URL.Host) {
 		return nil, &module.ContentError{
-			Message: fmt.Sprintf("registry %s is only asked by https", r.URL.Host),
+			Message: fmt.Sprintf("registry %s must use HTTPS", r.URL.Host),
 			Hint:    "list it among those for plain http if it has no TLS",
 		}
 	}

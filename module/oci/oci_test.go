@@ -70,7 +70,7 @@ func TestFetch(t *testing.T) {
 		{"artifact, application/wasm", artifact(t, "application/wasm"), ""},
 		{"artifact beside others", artifact(t, "application/json", "application/wasm"), ""},
 		{"artifact with two", artifact(t, "application/wasm", "application/wasm"), "the artifact has 2 modules"},
-		{"artifact without", raw(t, "application/json", "{}"), "there is no module in it (its layers are: application/json, text/plain; charset=utf-8)"},
+		{"artifact without", raw(t, "application/json", "{}"), "it contains no module (its layers: application/json, text/plain; charset=utf-8)"},
 		{"artifact, a client's default", raw(t, types.OCIUncompressedLayer, wasm), ""},
 		{"artifact, default, packed type", raw(t, types.OCILayer, wasm), ""},
 		{"artifact, packed", raw(t, types.OCILayer, packed(wasm)), ""},
@@ -85,9 +85,9 @@ func TestFetch(t *testing.T) {
 		{"artifact, a page", raw(t, types.OCIUncompressedLayer, "<html>not found</html>"), "application/vnd.oci.image.layer.v1.tar, text/html; charset=utf-8)"},
 		{"artifact, short text", raw(t, "application/wasm", "x"), "application/wasm, text/plain; charset=utf-8)"},
 		{"artifact, nothing", raw(t, types.OCIUncompressedLayer, ""), "application/vnd.oci.image.layer.v1.tar, empty)"},
-		{"artifact, no layer", raw(t, ""), "its layers are: none"},
-		{"artifact, bomb", raw(t, types.OCILayer, packed(wasm+strings.Repeat("\x00", 2<<20))), "too large to look for"},
-		{"artifact, bomb of text", raw(t, types.OCILayer, packed(strings.Repeat("a", 2<<20))), "too large to look for"},
+		{"artifact, no layer", raw(t, ""), "its layers: none"},
+		{"artifact, bomb", raw(t, types.OCILayer, packed(wasm+strings.Repeat("\x00", 2<<20))), "too large to search"},
+		{"artifact, bomb of text", raw(t, types.OCILayer, packed(strings.Repeat("a", 2<<20))), "too large to search"},
 		{"image", image(t, base, plugin), ""},
 		{"image, OCI", mutate.MediaType(image(t, base, plugin), types.OCIManifestSchema1), ""},
 		{"image, below", image(t, plugin, base), ""},
@@ -95,9 +95,9 @@ func TestFetch(t *testing.T) {
 		{"image, relative name", image(t, layer(t, true, file{name: "./plugin.wasm", content: wasm})), ""},
 		{"image, not packed", image(t, layer(t, false, file{name: "plugin.wasm", content: wasm})), ""},
 		{"image, removed", image(t, plugin, layer(t, true, file{name: ".wh.plugin.wasm"})), "remove /plugin.wasm"},
-		{"image, elsewhere", image(t, layer(t, true, file{name: "a/plugin.wasm", content: wasm})), "there is no module in it"},
+		{"image, elsewhere", image(t, layer(t, true, file{name: "a/plugin.wasm", content: wasm})), "it contains no module"},
 		{"image, link", image(t, layer(t, true, file{name: "plugin.wasm", content: "/etc/passwd", link: true})), "not a regular file"},
-		{"image, bomb", image(t, layer(t, true, file{name: "zeros", content: strings.Repeat("\x00", 2<<20)})), "too large to look for"},
+		{"image, bomb", image(t, layer(t, true, file{name: "zeros", content: strings.Repeat("\x00", 2<<20)})), "too large to search"},
 		{"image, many layers", image(t, many...), "has 129 layers"},
 		{"index", mutate.AppendManifests(empty.Index,
 			mutate.IndexAddendum{Add: other, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "amd64"}}},
@@ -240,7 +240,7 @@ func TestFailures(t *testing.T) {
 			t.Error("fetched")
 		}
 		r := httptest.NewRequest("GET", "http://10.0.0.1/v2/", nil)
-		if _, err := f.guarded.RoundTrip(r); err == nil || !strings.Contains(err.Error(), "only asked by https") {
+		if _, err := f.guarded.RoundTrip(r); err == nil || !strings.Contains(err.Error(), "must use HTTPS") {
 			t.Error(err)
 		}
 	})
@@ -298,7 +298,7 @@ func TestPullSecret(t *testing.T) {
 		"missing":   `pull secret "missing": there is no such file`,
 		"broken":    `the auth of one of its registries is not base64`,
 		"text":      "not JSON",
-		"../x":      "outside of the folder of secrets",
+		"../x":      "outside the folder of pull secrets",
 	} {
 		got, _, err := get(t.Context(), f, module.Request{URL: url, PullSecret: secret})
 		if want == "" && (err != nil || got != wasm) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

@@ -53,7 +53,7 @@ func (e *secretError) Unwrap() error { return e.err }
 
 func (f *Fetcher) noSecret(named string) error {
 	if f.options.Secrets == "" {
-		return &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no folder of secrets", named), Hint: "have --pull-secrets name the folder that it is in"}
+		return &module.ContentError{Message: fmt.Sprintf("pull secret %q: no folder of pull secrets is configured", named), Hint: "set --pull-secrets to the folder that it is in"}
 	}
 	return &module.ContentError{Message: fmt.Sprintf("pull secret %q: there is no such file", named)}
 }
@@ -76,11 +76,11 @@ func (f *Fetcher) secretFile(named string) (content []byte, found bool, err erro
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 		case errors.Is(err, files.ErrOutside):
-			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q is, or leads, outside of the folder of secrets", named), Hint: "put it below --pull-secrets, and name it from there"}
+			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q is outside the folder of pull secrets, or links to a file outside it", named), Hint: "put it below --pull-secrets, and give its path relative to that folder"}
 		case errors.Is(err, files.ErrNotRegular), errors.Is(err, files.ErrTooLarge):
 			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: secretHint}
 		case err != nil:
-			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: "xds-server needs the right to read it"}
+			return nil, false, &module.ContentError{Message: fmt.Sprintf("pull secret %q: %v", named, errors.Unwrap(err)), Hint: "make it readable for the user that xds-server runs as"}
 		default:
 			return b, true, nil
 		}

@@ -248,18 +248,18 @@ func TestTampered(t *testing.T) {
 		"signature of another image":   keyed("of another image", func(string) []module.Signature { return one(s.good.Cosign(payload(other))) }),
 		"bundle of another image":      keyed("does not match any digest", func(string) []module.Signature { return one(s.good.Bundle(statement(other))) }),
 		"replay of the version before": keyed("of another image", func(string) []module.Signature { return one(s.good.Cosign(payload(s.digest("first")))) }),
-		"statement that is no signing": keyed("states something", func(d string) []module.Signature {
+		"statement that is no signing": keyed("an attestation", func(d string) []module.Signature {
 			return one(s.good.Bundle(signedtest.Statement(d, "https://slsa.dev/provenance/v1")))
 		}),
 		"payload altered": keyed("invalid signature", func(d string) []module.Signature {
 			return one(altered(s.good.Cosign(payload(other)), func(m *module.Signature) { m.Payload = payload(d) }))
 		}),
-		"payload of another type": keyed("no statement of an image", func(d string) []module.Signature {
+		"payload of another type": keyed("not a statement about an image", func(d string) []module.Signature {
 			return one(s.good.Cosign(bytes.Replace(payload(d), []byte("cosign container"), []byte("some other"), 1)))
 		}),
 		"payload that is no JSON":     keyed("can't be read", func(string) []module.Signature { return one(s.good.Cosign([]byte("signed"))) }),
 		"empty signature":             keyed("is empty", func(d string) []module.Signature { return one(module.Signature{Payload: payload(d)}) }),
-		"signature that is no base64": keyed("no base64", func(d string) []module.Signature { return one(module.Signature{Payload: payload(d), Signature: "%"}) }),
+		"signature that is no base64": keyed("not base64", func(d string) []module.Signature { return one(module.Signature{Payload: payload(d), Signature: "%"}) }),
 		"signature of zeros": keyed("invalid signature", func(d string) []module.Signature {
 			return one(module.Signature{Payload: payload(d), Signature: base64.StdEncoding.EncodeToString(make([]byte, 70))})
 		}),
@@ -311,7 +311,7 @@ func TestTampered(t *testing.T) {
 				m.Log = s.others.Cosign(payload(d), someone, provider, soon).Log
 			}))
 		}),
-		"log entry that is no JSON": keyless("log entry of it can't be read", func(d string) []module.Signature {
+		"log entry that is no JSON": keyless("log entry can't be read", func(d string) []module.Signature {
 			return one(altered(s.authority.Cosign(payload(d), someone, provider, soon), func(m *module.Signature) { m.Log = "{" }))
 		}),
 		"bundle in no log": keyless("log entries", func(d string) []module.Signature {

@@ -39,7 +39,7 @@ func told(err error) error {
 	case strings.Contains(err.Error(), "SSRF protection"):
 		return errors.New("the registry redirects to a private or link-local address")
 	}
-	return errors.New("the registry answers with what is no registry's answer")
+	return errors.New("the answer is not that of a registry")
 }
 
 func statusOf(answer *transport.Error) error {

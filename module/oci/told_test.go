@@ -106,7 +106,7 @@ func TestPullSecretElsewhere(t *testing.T) {
 	must(t, syscall.Mkfifo(at("pipe"), 0o600))
 	must(t, os.WriteFile(at("large"), make([]byte, maxSecret+1), 0o600))
 	in, without := newFetcher(t, Options{Secrets: at("")}), newFetcher(t, Options{})
-	const outside = "outside of the folder of secrets"
+	const outside = "outside the folder of pull secrets"
 	for _, c := range []struct {
 		f          *Fetcher
 		name, want string

@@ -35,7 +35,7 @@ func Handler(store *module.Store, log *slog.Logger) http.Handler {
 		f, info, err := store.Open(sha256)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
-				log.Error("a module can't be given to another server", "sha256", sha256, "error", err)
+				log.Error("can't send a module to another replica", "sha256", sha256, "error", err)
 			}
 			http.Error(w, "no such module", http.StatusNotFound)
 			return

@@ -75,7 +75,7 @@ func New(o Options) *Client {
 // [fs.ErrNotExist]. Concurrent calls for the same module share one request.
 func (c *Client) Get(ctx context.Context, sha256 string) error {
 	if !module.IsSHA256(sha256) {
-		return fmt.Errorf("get module %.80q from other servers: %w", sha256, fs.ErrNotExist)
+		return fmt.Errorf("get module %.80q from other replicas: %w", sha256, fs.ErrNotExist)
 	}
 	for {
 		f, first := c.join(sha256)
@@ -119,7 +119,7 @@ func (c *Client) get(ctx context.Context, sha256 string) error {
 	if _, err := c.Store.Stat(sha256); err == nil {
 		return nil
 	}
-	failed := fmt.Errorf("no other server has module %s: %w", sha256, fs.ErrNotExist)
+	failed := fmt.Errorf("no other replica has module %s: %w", sha256, fs.ErrNotExist)
 	for _, o := range c.Others() {
 		began := time.Now()
 		err := c.from(ctx, o, sha256)
@@ -136,7 +136,7 @@ func (c *Client) get(ctx context.Context, sha256 string) error {
 			c.Logger.Info("got a module from another server", "sha256", sha256, "server", o.Name, "took", time.Since(began).Round(time.Millisecond))
 			return nil
 		}
-		failed = fmt.Errorf("get module %.12s from the server %s: %w", sha256, o.Name, err)
+		failed = fmt.Errorf("get module %.12s from replica %s: %w", sha256, o.Name, err)
 		c.Logger.Warn("a module did not come from another server", "sha256", sha256, "server", o.Name, "error", err)
 	}
 	return failed
@@ -169,7 +169,7 @@ func (c *Client) read(ctx context.Context, o Other, sha256 string, progress func
 	case response.StatusCode != http.StatusOK:
 		return fmt.Errorf("it answers %d %s", response.StatusCode, http.StatusText(response.StatusCode))
 	case response.ContentLength > c.Limit:
-		return fmt.Errorf("it would send %d bytes, more than %d", response.ContentLength, c.Limit)
+		return fmt.Errorf("it would send %d bytes; the limit is %d", response.ContentLength, c.Limit)
 	}
 	_, err = c.Store.PutAs(sha256, &moving{response.Body, progress}, c.Limit)
 	return err

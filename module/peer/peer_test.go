@@ -234,7 +234,7 @@ func TestHostile(t *testing.T) {
 		"large": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", strconv.Itoa(1<<40))
 			w.WriteHeader(http.StatusOK)
-		}, "more than 1048576"},
+		}, "the limit is 1048576"},
 		"silent": {func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, "nothing came for 500ms"},
 		"stalls": {func(w http.ResponseWriter, r *http.Request) {
 			w.Write(content[:len(content)/2])

@@ -43,7 +43,7 @@ const signPredicate = "https://sigstore.dev/cosign/sign/v1"
 // is signed.
 func isSignature(r *verify.VerificationResult) error {
 	if r.Statement != nil && r.Statement.GetPredicateType() != signPredicate {
-		return errors.New("it states something of the image, and does not sign it")
+		return errors.New("it is an attestation of the image, not a signature")
 	}
 	return nil
 }
@@ -51,13 +51,13 @@ func isSignature(r *verify.VerificationResult) error {
 func entityOf(s module.Signature, digest string) (*entity, error) {
 	sum, err := hex.DecodeString(strings.TrimPrefix(digest, "sha256:"))
 	if err != nil || len(sum) != 32 {
-		return nil, fmt.Errorf("%q is no digest", digest)
+		return nil, fmt.Errorf("%q is not a digest", digest)
 	}
 	e := &entity{digest: sum}
 	if s.Bundle != nil {
 		e.bundle = &bundle.Bundle{Bundle: new(protobundle.Bundle)}
 		if err := e.bundle.UnmarshalJSON(s.Bundle); err != nil {
-			return nil, errors.New("a bundle of it can't be read")
+			return nil, errors.New("a signature bundle can't be read")
 		}
 		return e, nil
 	}
@@ -83,13 +83,13 @@ func payloadIsOf(payload []byte, digest string) error {
 		} `json:"critical"`
 	}
 	if err := json.Unmarshal(payload, &p); err != nil {
-		return errors.New("what is signed can't be read")
+		return errors.New("the signed payload can't be read")
 	}
 	if p.Critical.Image.Digest != digest {
 		return errors.New("a signature is of another image")
 	}
 	if !strings.HasPrefix(p.Critical.Type, "cosign container image signature") && p.Critical.Type != "atomic container signature" {
-		return errors.New("what is signed is no statement of an image")
+		return errors.New("the signed payload is not a statement about an image")
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func payloadIsOf(payload []byte, digest string) error {
 func bundleOf(s module.Signature) (*bundle.Bundle, error) {
 	raw, err := base64.StdEncoding.DecodeString(s.Signature)
 	if err != nil || len(raw) == 0 {
-		return nil, errors.New("a signature of it is empty, or no base64")
+		return nil, errors.New("a signature is empty or not base64")
 	}
 	material := &protobundle.VerificationMaterial{
 		Content: &protobundle.VerificationMaterial_PublicKey{PublicKey: &protocommon.PublicKeyIdentifier{Hint: "key"}},
@@ -137,7 +137,7 @@ func bundleOf(s module.Signature) (*bundle.Bundle, error) {
 
 // logEntry parses the response of Rekor that cosign has stored.
 func logEntry(text string) (*protorekor.TransparencyLogEntry, error) {
-	unreadable := errors.New("a log entry of it can't be read")
+	unreadable := errors.New("a transparency log entry can't be read")
 	var said struct {
 		SignedEntryTimestamp []byte
 		Payload              struct {

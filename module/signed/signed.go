@@ -177,7 +177,7 @@ func read(roots *files.Roots, what, written string, limit int64) ([]byte, error)
 	text, err := reads(path, limit)
 	switch {
 	case errors.Is(err, files.ErrOutside):
-		return nil, refusal("put it there, or have --module-root name its folder", "module.signed: the %s %s is, or leads, outside of %v", what, path, roots)
+		return nil, refusal("move it there, or set --module-root to its folder", "module.signed: the %s %s is outside of %v", what, path, roots)
 	case err != nil:
 		return nil, fmt.Errorf("read the %s that modules are signed by: %w", what, err)
 	}
@@ -216,7 +216,7 @@ func byKey(text []byte, trusted *root.TrustedRoot) (signer, error) {
 }
 
 func notKey() error {
-	return refusal("cosign generate-key-pair writes cosign.pub", "module.signed.keys has what is no public key in PEM")
+	return refusal("cosign generate-key-pair writes cosign.pub", "module.signed.keys contains something that is not a public key in PEM")
 }
 
 // byIdentity returns the signer for an identity that an authority of the root

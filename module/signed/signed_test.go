@@ -53,7 +53,7 @@ func TestOf(t *testing.T) {
 		"http":              {Policy{Required: []string{"*"}, By: &definition.Signed{Keys: []string{key.Public}}}, "http://a/b.wasm", nil, "http://a/b.wasm must be signed"},
 		"file":              {Policy{Required: []string{"*"}, By: &definition.Signed{Keys: []string{key.Public}}}, "file:///a.wasm", nil, "must be signed"},
 		"secret in the URL": {Policy{Required: []string{"*"}}, "https://user:secret@a/b.wasm", nil, "https://"},
-		"no key":            {Policy{}, "oci://a/b", &definition.Signed{Keys: []string{"-----BEGIN"}}, "no public key"},
+		"no key":            {Policy{}, "oci://a/b", &definition.Signed{Keys: []string{"-----BEGIN"}}, "not a public key"},
 		"no root":           {Policy{}, "oci://a/b", &definition.Signed{Identity: "a", Issuer: "b", Root: "{}"}, "no trusted root"},
 		"key elsewhere":     {Policy{Roots: &roots}, "oci://a/b", &definition.Signed{Keys: []string{"file:///etc/hostname"}}, "outside of"},
 		"key not there":     {Policy{Roots: &roots}, "oci://a/b", &definition.Signed{Keys: []string{definition.FileURL(filepath.Join(dir, "cosign.pub"))}}, "no such file"},

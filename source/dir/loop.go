@@ -46,7 +46,7 @@ func (l *loop) run(ctx context.Context, rescan <-chan chan<- struct{}) {
 			l.burst.Touch(time.Now())
 		case err := <-errs:
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
-				l.log.Warn("more changes to files than could be told, looks at all of them")
+				l.log.Warn("change notifications for files were lost: reading all files again")
 			} else {
 				l.log.Warn("watch files", "error", err)
 			}

@@ -142,7 +142,7 @@ func (t *table) look(f *file, e entry, now time.Time, late bool) (news, open boo
 		}
 		f.writing = info
 		if late {
-			return f.say(definition.Problem{File: f.path, Warning: true, Message: "is being written; it is read when that has ended"}), true
+			return f.say(definition.Problem{File: f.path, Warning: true, Message: "is being written; it is read when the writer has finished"}), true
 		}
 		return false, true
 	}
@@ -173,7 +173,7 @@ func (f *file) fail(err error) (changed bool) {
 	case errors.Is(err, fs.ErrNotExist):
 		p.Message = "is a link that leads nowhere"
 	case errors.Is(err, fs.ErrPermission):
-		p.Hint = "xds-server needs the right to read it"
+		p.Hint = "make it readable for the user that xds-server runs as"
 	}
 	f.revision, f.data, f.info, f.beside = "", nil, nil, nil
 	return f.say(p)
@@ -254,7 +254,7 @@ func (t *table) batch(whole bool) source.Batch {
 			b.Unknown = append(b.Unknown, source.Unknown{Below: strings.TrimPrefix(u.rel, "."), Problem: u.problem, Slight: u.link})
 		}
 		if t.excess > 0 {
-			b.LeftOut = &definition.Problem{Message: fmt.Sprintf("%d files are left out: %d are the most that are read", t.excess, t.count)}
+			b.LeftOut = &definition.Problem{Message: fmt.Sprintf("%d files are ignored: the limit is %d", t.excess, t.count)}
 		}
 	}
 	for rel, f := range t.files {

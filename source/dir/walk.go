@@ -226,7 +226,7 @@ func readDir(path string, most int) ([]fs.DirEntry, error) {
 		err = nil // it is empty
 	}
 	if len(entries) > most {
-		entries, err = entries[:most], fmt.Errorf("more than %d entries, with those of the folders around it", maxEntries)
+		entries, err = entries[:most], fmt.Errorf("more than %d entries, including those of the folders around it", maxEntries)
 	}
 	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
 	return entries, err

@@ -51,7 +51,7 @@ func newWatch(open func() (*notifier, error), log *slog.Logger) *watch {
 	w := &watch{log: log, dirs: map[string]*interest{}}
 	n, err := open()
 	if err != nil {
-		log.Warn("can't watch files: looks for changes from time to time", "error", err)
+		log.Warn("can't watch files: polling for changes instead", "error", err)
 		return w
 	}
 	w.notifier = n
@@ -110,7 +110,7 @@ func (w *watch) at(dir string) *interest {
 		w.short = true
 		if !w.warned {
 			w.warned = true
-			w.log.Warn("can't watch every folder: looks for changes from time to time", "folder", dir, "error", err)
+			w.log.Warn("can't watch every folder: polling for changes instead", "folder", dir, "error", err)
 		}
 	}
 	return in

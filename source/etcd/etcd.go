@@ -124,7 +124,7 @@ func (r *run) lost(ctx context.Context, err error) {
 	}
 	r.told = true
 	r.send(ctx, source.Batch{Source: Name, Whole: true, Unknown: []source.Unknown{{Problem: definition.Problem{
-		File: Name, Message: "can't be reached: " + reason(err), Hint: "what was known of it goes on; look at etcd, and at the flags --etcd…",
+		File: Name, Message: "can't be reached: " + reason(err), Hint: "the last known definitions stay in force; check etcd and the --etcd flags",
 	}}}})
 }
 

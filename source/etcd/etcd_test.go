@@ -268,10 +268,10 @@ func TestManyDocuments(t *testing.T) {
 			return nil
 		})
 	}
-	leftOut("64 documents are left out: 129 are the most that are read")
+	leftOut("64 documents are ignored: the limit is 129")
 	some.until(strings.Join(want[:2*page+1], " "))
 	s.put("e", "x")
-	leftOut("65 documents are left out: 129 are the most that are read")
+	leftOut("65 documents are ignored: the limit is 129")
 	s.do(clientv3.OpDelete("/w/definitions/d00", clientv3.WithPrefix()))
 	leftOut("")
 	some.until(strings.Join(want[100:], " ") + " e=x")

@@ -115,7 +115,7 @@ func (s *session) follow(ctx context.Context) error {
 			case !ok:
 				return errors.New("the watch has ended")
 			case resp.CompactRevision != 0:
-				s.Log.Info("etcd has forgotten what happened since it was read, reads all again", "read", s.seen.Load(), "oldest", resp.CompactRevision)
+				s.Log.Info("etcd has compacted the revisions since the last read: reading all documents again", "read", s.seen.Load(), "oldest", resp.CompactRevision)
 				return errAgain
 			case resp.Err() != nil:
 				return fmt.Errorf("watch %s: %w", s.below, resp.Err())
@@ -163,7 +163,7 @@ func (s *session) probe(ctx context.Context) error {
 			return err
 		}
 		if resp.Header.ClusterId != s.cluster || resp.Header.Revision < seen {
-			s.Log.Warn("etcd is another than was read, or an older state of it: reads all again")
+			s.Log.Warn("etcd is a different cluster or was restored from a backup: reading all documents again")
 			return errAgain
 		}
 	}

@@ -47,7 +47,7 @@ func (t *table) put(kv *mvccpb.KeyValue) {
 	d.Key.Name, wrong = named(name)
 	switch {
 	case wrong != "":
-		d.Trouble = &definition.Problem{File: d.Key.String(), Message: wrong, Hint: "put it at another key, and delete this one"}
+		d.Trouble = &definition.Problem{File: d.Key.String(), Message: wrong, Hint: "write it to another key and delete this one"}
 	case len(kv.Value) > t.size:
 		d.Trouble = &definition.Problem{File: d.Key.String(), Message: fmt.Sprintf("can't be read: larger than %d bytes, the most that is read", t.size)}
 	case kv.Value == nil:
@@ -88,7 +88,7 @@ func (t *table) leftOut() *definition.Problem {
 	if t.excess == 0 {
 		return nil
 	}
-	return &definition.Problem{File: Name, Message: fmt.Sprintf("%d documents are left out: %d are the most that are read", t.excess, t.count)}
+	return &definition.Problem{File: Name, Message: fmt.Sprintf("%d documents are ignored: the limit is %d", t.excess, t.count)}
 }
 
 // CheckName returns an error if a document's name is invalid.

@@ -63,7 +63,7 @@ func chosen(names []string) ([]kind, error) {
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(k kind) bool { return k.name == name })
 		if i < 0 {
-			return nil, fmt.Errorf("kind %s is not read, only %s", name, strings.Join(Kinds(), ", "))
+			return nil, fmt.Errorf("kind %s is not supported; the supported kinds are %s", name, strings.Join(Kinds(), ", "))
 		}
 		kinds = append(kinds, all[i])
 	}

@@ -75,7 +75,7 @@ func (c *Cluster) secretKey(named string) (valueKey, error) {
 	}
 	key := valueKey{"Secret", namespace, name}
 	if len(validation.IsDNS1123Label(namespace))+len(validation.IsDNS1123Subdomain(name)) > 0 {
-		return key, errors.New("no Secret can be called so")
+		return key, errors.New("not a valid name for a Secret")
 	}
 	return key, nil
 }

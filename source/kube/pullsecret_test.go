@@ -47,9 +47,9 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 		"shop/other":               `Secret shop/other is of type "Opaque", needs kubernetes.io/dockerconfigjson`,
 		"shop/missing":             "Secret shop/missing is not there",
 		"shop/hidden":              "Secret shop/hidden may not be read; grant get of it",
-		"shop/../../nodes":         "no Secret can be called so",
-		"../secrets":               "no Secret can be called so",
-		"shop/registry?watch=true": "no Secret can be called so",
+		"shop/../../nodes":         "not a valid name for a Secret",
+		"../secrets":               "not a valid name for a Secret",
+		"shop/registry?watch=true": "not a valid name for a Secret",
 	} {
 		b, err := c.PullSecret(t.Context(), name)
 		if got := strings.ReplaceAll(string(b)+fmt.Sprint(err), "<nil>", ""); got != want {

@@ -92,5 +92,5 @@ subjects: [{kind: User, apiGroup: rbac.authorization.k8s.io, name: xds-server}]
 
 	var bad following
 	c.FollowSecret(t.Context(), "shop/../../nodes", bad.tell)
-	bad.want(t, "no Secret can be called so")
+	bad.want(t, "not a valid name for a Secret")
 }

@@ -154,10 +154,10 @@ func (p *part) unknown() unknown {
 	switch p.state {
 	case absent:
 		u.Slight = true
-		u.Problem = p.problem("apply its CRD and the objects again; if they are to go, start xds-server with --removals all",
+		u.Problem = p.problem("apply its CRD and the objects again; to remove them, start xds-server with --removals all",
 			"the API server does not serve it any more: %s", stays)
 	case denied:
-		u.Problem = p.problem("grant list and watch of "+p.kind.plural+"."+p.kind.group+", or leave it out of --kubernetes-kinds",
+		u.Problem = p.problem("grant list and watch of "+p.kind.plural+"."+p.kind.group+", or remove it from --kubernetes-kinds",
 			"may not be read: %v; %s", p.why, stays)
 	case failing:
 		u.Slight = p.synced

@@ -45,7 +45,7 @@ func (s *Store) applyParts(ctx context.Context, parts [][]state.Op, in *term, wh
 		case <-time.After(time.Duration(try+1) * 100 * time.Millisecond):
 		}
 	}
-	return 0, fmt.Errorf("other large batches came between %d times", tries)
+	return 0, fmt.Errorf("%d attempts collided with other large batches", tries)
 }
 
 func (s *Store) part(id string, n int) string {
@@ -81,7 +81,7 @@ func (s *Store) finish(ctx context.Context, mark *mvccpb.KeyValue) (int64, error
 	id, count, _ := strings.Cut(string(mark.Value), "/")
 	parts, err := strconv.Atoi(count)
 	if err != nil {
-		return 0, fmt.Errorf("%s is %q, which no xds-server has written", mark.Key, mark.Value)
+		return 0, fmt.Errorf("%s is %q, which xds-server did not write", mark.Key, mark.Value)
 	}
 	still := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(s.at(applyKey)), "=", mark.ModRevision)}
 	for n := range parts {

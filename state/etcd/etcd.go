@@ -159,7 +159,7 @@ func (s *Store) list(ctx context.Context, prefix string) ([]state.Entry, state.R
 			}
 			e, err := s.entry(kv)
 			if err != nil {
-				s.log.Error("an entry of the state can't be read; it counts as not there", "key", string(kv.Key), "error", err)
+				s.log.Error("an entry of the state can't be read and is ignored", "key", string(kv.Key), "error", err)
 				continue
 			}
 			all = append(all, e)

@@ -179,5 +179,5 @@ func (s *Store) gone(ctx context.Context, key string, at int64) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return errors.New("etcd has ended a watch")
+	return errors.New("etcd ended the watch")
 }

@@ -37,7 +37,7 @@ func told(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("etcd has not answered within %v", callTime)
+		return fmt.Errorf("etcd did not answer within %v", callTime)
 	}
 	return fmt.Errorf("etcd: %w", err)
 }

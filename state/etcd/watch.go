@@ -91,7 +91,7 @@ func (w *watch) take(e *clientv3.Event) bool {
 func (w *watch) event(gone bool, kv *mvccpb.KeyValue) state.Event {
 	entry, err := w.store.entry(kv)
 	if err != nil {
-		w.store.log.Error("an entry of the state can't be read; it counts as not there", "key", string(kv.Key), "error", err)
+		w.store.log.Error("an entry of the state can't be read and is ignored", "key", string(kv.Key), "error", err)
 		return state.Event{Entry: state.Entry{Key: string(kv.Key[len(w.store.prefix):]), Revision: state.Revision(kv.ModRevision)}, Gone: true}
 	}
 	return state.Event{Entry: entry, Gone: gone}

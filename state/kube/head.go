@@ -135,7 +135,7 @@ func (h *head) data() (map[string][]byte, error) {
 		log = packed.AppendBytes(log, packed.AppendOps(nil, b.ops))
 	}
 	if len(text)+len(log) > maxSecret {
-		return nil, fmt.Errorf("the state has grown beyond what can be kept: %d shards", len(h.Shards))
+		return nil, fmt.Errorf("the state is too large to be stored: %d shards", len(h.Shards))
 	}
 	return map[string][]byte{headKey: text, logKey: log}, nil
 }
@@ -145,7 +145,7 @@ var errNoLog = errors.New("its log is damaged")
 func readHead(version string, data map[string][]byte) (*head, error) {
 	h := &head{version: version}
 	if err := json.Unmarshal(data[headKey], h); err != nil {
-		return nil, fmt.Errorf("it is none of xds-server's: %w", err)
+		return nil, fmt.Errorf("it does not belong to xds-server: %w", err)
 	}
 	for rest := data[logKey]; len(rest) > 0; {
 		at, size := binary.Uvarint(rest)

@@ -108,7 +108,7 @@ func (s *Store) List(ctx context.Context, prefix string) ([]state.Entry, state.R
 		for _, r := range found {
 			e, err := r.entry()
 			if err != nil {
-				s.log.Error("an entry of the state can't be read; it counts as not there", "key", r.key, "error", err)
+				s.log.Error("an entry of the state can't be read and is ignored", "key", r.key, "error", err)
 				continue
 			}
 			all = append(all, e)

@@ -111,7 +111,7 @@ func (s *Store) left(o *unstructured.Unstructured) bool {
 	return s.owner != "" && !s.led && strings.HasPrefix(holder, s.owner+"_")
 }
 
-var errTaken = errors.New("others hold the Lease, or it is gone")
+var errTaken = errors.New("another replica holds the Lease, or it was deleted")
 
 // write writes the Lease over was, or creates it if was is nil. It returns errTaken if the
 // Lease has changed since.
@@ -177,7 +177,7 @@ func (l *lease) keep(ctx context.Context) {
 			return
 		}
 		if err != nil && ctx.Err() == nil {
-			l.store.log.Warn("the term of the leader can't be renewed", "lease", l.object, "error", err)
+			l.store.log.Warn("can't renew the leader's Lease", "lease", l.object, "error", err)
 		}
 	}
 }

@@ -26,8 +26,8 @@ const callTime = 10 * time.Second
 const shardLabel = "wasmxds.dev/state-shard-of"
 
 var (
-	errHeadChanged = errors.New("others write all the time")
-	errShardGone   = errors.New("a part of the state is not there, a Secret of which its head tells")
+	errHeadChanged = errors.New("too many concurrent writes")
+	errShardGone   = errors.New("a Secret that holds a part of the state is missing")
 )
 
 // call makes an API call with a timeout, and returns its error as people need to read it.
@@ -41,7 +41,7 @@ func (s *Store) call(ctx context.Context, do func(context.Context) (*unstructure
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case one.Err() != nil:
-		return nil, fmt.Errorf("the API server has not answered within %v", callTime)
+		return nil, fmt.Errorf("the API server did not answer within %v", callTime)
 	}
 	return nil, fmt.Errorf("API server: %w", err)
 }

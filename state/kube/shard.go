@@ -184,7 +184,7 @@ func appendRecords(b []byte, all []record) []byte {
 	return b
 }
 
-var errNoShard = errors.New("it is no shard of a state, or damaged")
+var errNoShard = errors.New("it is not a shard of the state, or it is damaged")
 
 func records(b []byte) ([]record, error) {
 	var all []record

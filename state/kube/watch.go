@@ -68,7 +68,7 @@ func (w *watch) run(ctx context.Context) error {
 			return ctx.Err()
 		case e, more := <-events.ResultChan():
 			if !more {
-				return errors.New("the API server has ended it")
+				return errors.New("the API server ended the watch")
 			}
 			if err := w.hear(e); err != nil || w.over {
 				return err
@@ -136,7 +136,7 @@ func (w *watch) tell(b batch) bool {
 func (w *watch) event(op state.Op, at state.Revision) state.Event {
 	value, err := packed.Unpack(bytes.Clone(op.Value)) // batches are shared
 	if err != nil {
-		w.store.log.Error("an entry of the state can't be read; it counts as not there", "key", op.Key, "error", err)
+		w.store.log.Error("an entry of the state can't be read and is ignored", "key", op.Key, "error", err)
 		op.Remove = true
 	}
 	if op.Remove {

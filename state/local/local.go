@@ -56,7 +56,7 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	db, err := open(path)
 	if errors.Is(err, errDamaged) {
 		aside := fmt.Sprintf("%s.damaged-%s", path, time.Now().UTC().Format("20060102T150405"))
-		log.Error("the file of what was kept is damaged; it is set aside, and what was kept is found out again", "file", path, "now", aside, "error", err)
+		log.Error("the state file is damaged: renamed it and starting with an empty state", "file", path, "now", aside, "error", err)
 		if err := os.Rename(path, aside); err != nil {
 			return nil, fmt.Errorf("set a damaged state file aside: %w", err)
 		}

@@ -92,7 +92,7 @@ func (s *Store) write(ctx context.Context, ops []state.Op, marks map[string]mark
 	}
 	at, err := s.o.Local.Apply(ctx, append(all, ops...)) // the revision is that of the last op
 	if err != nil {
-		return 0, fmt.Errorf("write the copy of what is in %s: %w", s.o.Name, err)
+		return 0, fmt.Errorf("write the local copy of the state in %s: %w", s.o.Name, err)
 	}
 	for key, m := range marks {
 		if m == (mark{}) {

@@ -91,7 +91,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{o: o, pushing: make(chan struct{}, 1), changed: make(chan struct{}, 1), marks: map[string]mark{}, saved: map[string]mark{}, refused: map[string]bool{},
 		noted: map[string]uint64{}, missed: map[string]bool{}, sent: map[string]string{}}
 	if err := s.load(ctx); err != nil {
-		return nil, fmt.Errorf("read the copy of what is in %s: %w", o.Name, err)
+		return nil, fmt.Errorf("read the local copy of the state in %s: %w", o.Name, err)
 	}
 	if s.id != "" {
 		short, cancel := context.WithTimeout(ctx, o.Wait)
@@ -111,14 +111,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return s, nil
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("there is no copy, and it was not reached: %w", ctx.Err())
+			return nil, fmt.Errorf("there is no local copy, and it can't be reached: %w", ctx.Err())
 		}
 		s.failed(err)
 		again := pause.NextBackOff()
 		o.Log.Error("waiting for the state: it is not known what Envoys were sent, and there is no copy here", "of", o.Name, "error", err, "again in", again)
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("there is no copy, and it was not reached: %w", ctx.Err())
+			return nil, fmt.Errorf("there is no local copy, and it can't be reached: %w", ctx.Err())
 		case <-time.After(again):
 		}
 	}
@@ -202,8 +202,8 @@ func (s *Store) led(key string) bool {
 }
 
 // errUnled means that this process does not lead.
-var errUnled = errors.New("this xds-server does not lead: it is written when it does, unless others have changed it by then")
+var errUnled = errors.New("this replica does not lead: it writes this when it leads, unless others have changed it by then")
 
 // errUnsynced means that the content of the shared store is unknown, so nothing may be
 // written to it.
-var errUnsynced = errors.New("it was not reached since xds-server started")
+var errUnsynced = errors.New("not reached since xds-server started")

@@ -96,7 +96,7 @@ func (s *Store) owed(ctx context.Context, noted []state.Noted) ([]state.Noted, e
 func (s *Store) copied(ctx context.Context, key string) (state.Op, error) {
 	e, err := s.o.Local.Get(ctx, key)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return state.Op{}, fmt.Errorf("read the copy of what is in %s: %w", s.o.Name, err)
+		return state.Op{}, fmt.Errorf("read the local copy of the state in %s: %w", s.o.Name, err)
 	}
 	return state.Op{Key: key, Value: e.Value, Remove: err != nil}, nil
 }

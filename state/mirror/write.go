@@ -45,7 +45,7 @@ func (s *Store) apply(ctx context.Context, ops []state.Op, by way) (state.Revisi
 func (s *Store) foreign(ops []state.Op) error {
 	for _, op := range ops {
 		if !s.shared(op.Key) {
-			return &state.RefusedError{Key: op.Key, Err: fmt.Errorf("it is none of what is in %s", s.o.Name)}
+			return &state.RefusedError{Key: op.Key, Err: fmt.Errorf("it is not part of the state in %s", s.o.Name)}
 		}
 	}
 	return nil
@@ -66,7 +66,7 @@ func (s *Store) push(ctx context.Context, noted []state.Noted, by way) error {
 	}
 	for _, part := range s.parts(owed) {
 		if err := s.send(ctx, part, by); err != nil {
-			return fmt.Errorf("it is on this machine, and owed to %s: %w", s.o.Name, err)
+			return fmt.Errorf("it is saved on this machine, but not in %s yet: %w", s.o.Name, err)
 		}
 	}
 	return nil

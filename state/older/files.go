@@ -39,7 +39,7 @@ func readDefinitions(path string, log *slog.Logger) ([]state.Op, error) {
 		}
 		content, err := os.ReadFile(file)
 		if err != nil {
-			log.Warn("what an older version kept can't be read", "file", file, "error", err)
+			log.Warn("the state of an older version can't be read", "file", file, "error", err)
 			return nil
 		}
 		ops = append(ops, state.Op{Key: "definitions/" + filepath.ToSlash(rel), Value: content})
@@ -116,7 +116,7 @@ func readFolder(path string, log *slog.Logger, read func(name string, content []
 			op, err = read(file.Name(), content, info)
 		}
 		if err != nil {
-			log.Warn("what an older version kept can't be read", "file", filepath.Join(path, file.Name()), "error", err)
+			log.Warn("the state of an older version can't be read", "file", filepath.Join(path, file.Name()), "error", err)
 			continue
 		}
 		ops = append(ops, op)

@@ -38,23 +38,23 @@ var left = []struct {
 func Take(ctx context.Context, dir string, store state.Store, log *slog.Logger) error {
 	e, err := store.Get(ctx, Key)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return fmt.Errorf("take over what was kept by an older version: %w", err)
+		return fmt.Errorf("migrate the state of an older version: %w", err)
 	}
 	if string(e.Value) == "done" {
 		return nil
 	}
 	if string(e.Value) != "taken" {
 		if err := take(ctx, dir, store, log); err != nil {
-			return fmt.Errorf("take over what was kept by an older version: %w", err)
+			return fmt.Errorf("migrate the state of an older version: %w", err)
 		}
 	}
 	for _, l := range left {
 		if err := os.RemoveAll(filepath.Join(dir, l.name)); err != nil {
-			return fmt.Errorf("remove what was kept by an older version: %w", err)
+			return fmt.Errorf("remove the state of an older version: %w", err)
 		}
 	}
 	if _, err := store.Apply(ctx, []state.Op{{Key: Key, Value: []byte("done")}}); err != nil {
-		return fmt.Errorf("take over what was kept by an older version: %w", err)
+		return fmt.Errorf("migrate the state of an older version: %w", err)
 	}
 	return nil
 }
@@ -67,12 +67,12 @@ func take(ctx context.Context, dir string, store state.Store, log *slog.Logger) 
 			continue
 		}
 		if err != nil {
-			log.Error("what an older version kept can't be read", "file", l.name, "error", err)
+			log.Error("the state of an older version can't be read", "file", l.name, "error", err)
 		}
 		ops = append(ops, found...)
 	}
 	if len(ops) > 0 {
-		log.Info("taking over what an older version kept", "entries", len(ops))
+		log.Info("migrating the state of an older version", "entries", len(ops))
 	}
 	_, err := store.Apply(ctx, append(ops, state.Op{Key: Key, Value: []byte("taken")}))
 	return err

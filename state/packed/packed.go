@@ -89,7 +89,7 @@ func (e *encoder) encode(key string, value []byte) ([]byte, error) {
 }
 
 func (e *encoder) refused(key string, size, most int) error {
-	return &state.RefusedError{Key: key, Err: fmt.Errorf("it has %d bytes, and %s takes %d", size, e.limit.Store, most)}
+	return &state.RefusedError{Key: key, Err: fmt.Errorf("it has %d bytes; the limit of %s is %d", size, e.limit.Store, most)}
 }
 
 func (e *encoder) compress(value []byte) ([]byte, error) {

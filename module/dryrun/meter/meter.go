@@ -38,7 +38,7 @@ type section struct {
 func Count(module []byte) ([]byte, error) {
 	const header = 8
 	if len(module) < header || string(module[:4]) != "\x00asm" {
-		return nil, errors.New("it is no Wasm module")
+		return nil, errors.New("it is not a Wasm module")
 	}
 	sections, err := split(module[header:])
 	if err != nil {

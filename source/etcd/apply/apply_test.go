@@ -104,7 +104,7 @@ func TestTooMuch(t *testing.T) {
 		files []File
 		want  string
 	}{
-		{"many", many, "it takes 129 operations, more than etcd does at once (its --max-txn-ops, 128 by default)"},
+		{"many", many, "it needs 129 operations, more than etcd allows (its --max-txn-ops, 128 by default)"},
 		{"large", large, "--max-request-bytes"},
 		{"larger", append(large, large[0], large[1]), "--max-request-bytes"},
 		{"most", most, ""},
@@ -142,8 +142,8 @@ func TestPlan(t *testing.T) {
 		{Change{Delete: []string{"d"}}, "no document d"},
 		{Change{Delete: []string{"d", "c"}, IgnoreNotFound: true}, "c deleted"},
 		{Change{Files: []File{file("a", "1"), file("a", "2")}}, "a.yaml and a.yaml are both document a"},
-		{Change{Files: []File{file("a\n", "1")}}, "a\n.yaml: as the name of a document: the name has characters that can't be seen"},
-		{Change{Prune: true}, "without labels, all that is not among the files would be pruned"},
+		{Change{Files: []File{file("a\n", "1")}}, "a\n.yaml: invalid document name: the name has characters that can't be seen"},
+		{Change{Prune: true}, "prune needs labels: without them, every other document would be deleted"},
 	} {
 		p, err := c.Plan(tc.change)
 		var said []string

@@ -65,7 +65,7 @@ func (c *Contents) Plan(change Change) (*Plan, error) {
 	for i := range change.Files {
 		f := &change.Files[i]
 		if err := etcd.CheckName(f.Name); err != nil {
-			return nil, fmt.Errorf("%s: as the name of a document: %w", f.Path, err)
+			return nil, fmt.Errorf("%s: invalid document name: %w", f.Path, err)
 		}
 		if other := planned[f.Name]; other != nil {
 			return nil, fmt.Errorf("%s and %s are both document %s", other.Path, f.Path, f.Name)
@@ -83,7 +83,7 @@ func (c *Contents) Plan(change Change) (*Plan, error) {
 	}
 	if change.Prune {
 		if len(change.Labels) == 0 {
-			return nil, errors.New("without labels, all that is not among the files would be pruned")
+			return nil, errors.New("prune needs labels: without them, every other document would be deleted")
 		}
 		what := Pruned
 		if len(change.Files) == 0 {

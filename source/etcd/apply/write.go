@@ -18,7 +18,7 @@ import (
 var ErrConflict = errors.New("changed meanwhile")
 
 // ErrTooMuch means that a change exceeds one transaction of etcd.
-var ErrTooMuch = errors.New("too much for one transaction of etcd")
+var ErrTooMuch = errors.New("too large for one etcd transaction")
 
 // Write applies the plan in one transaction.
 func (s *Store) Write(ctx context.Context, p *Plan) error {
@@ -56,13 +56,13 @@ func (s *Store) Write(ctx context.Context, p *Plan) error {
 	resp, err := s.Client.Txn(ctx).If(unless...).Then(ops...).Commit()
 	switch {
 	case errors.Is(err, rpctypes.ErrTooManyOps):
-		return fmt.Errorf("%w: it takes %d operations, more than etcd does at once (its --max-txn-ops, 128 by default); "+
-			"apply fewer files at a time, or raise that", ErrTooMuch, len(ops))
+		return fmt.Errorf("%w: it needs %d operations, more than etcd allows (its --max-txn-ops, 128 by default); "+
+			"apply fewer files at a time, or raise the limit", ErrTooMuch, len(ops))
 	case errors.Is(err, rpctypes.ErrRequestTooLarge) || err != nil && strings.Contains(err.Error(), "trying to send message larger than max"):
-		return fmt.Errorf("%w: it has more bytes than etcd takes at once (its --max-request-bytes, 1.5 MiB by default); "+
-			"apply fewer files at a time, or raise that", ErrTooMuch)
+		return fmt.Errorf("%w: it is larger than etcd allows (its --max-request-bytes, 1.5 MiB by default); "+
+			"apply fewer files at a time, or raise the limit", ErrTooMuch)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("write: etcd has not said in time whether it did, so look before you try again: %w", err)
+		return fmt.Errorf("write: etcd did not confirm in time, so the documents may have changed: check with xds-server get before you try again: %w", err)
 	case err != nil:
 		return fmt.Errorf("write: %w", err)
 	case !resp.Succeeded:

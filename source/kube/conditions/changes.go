@@ -80,9 +80,9 @@ func (w *Changes) Run(ctx context.Context) {
 		wait = pause.NextBackOff()
 		why := w.absent(err)
 		if why == "" {
-			log.Warn("write how far changes are", "error", err, "again in", wait.Round(time.Millisecond))
+			log.Warn("can't write Change objects", "error", err, "again in", wait.Round(time.Millisecond))
 		} else if why != said {
-			log.Warn("how far changes are is not in objects: " + why)
+			log.Warn("Change objects are not written: " + why)
 		}
 		said = why
 	}

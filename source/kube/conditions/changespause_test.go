@@ -34,7 +34,7 @@ func TestChangesPause(t *testing.T) {
 	}{
 		{"namespace", status(404, "NotFound", "namespaces"), "the namespace root is not there", 404},
 		{"CRD", status(404, "NotFound", ""), "the CRD of Change is not there", 404},
-		{"right", status(403, "Forbidden", "changes"), "write how far changes are", 403},
+		{"right", status(403, "Forbidden", "changes"), "can't write Change objects", 403},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var tries, written atomic.Int32

@@ -143,7 +143,7 @@ func (w *Writer) write(ctx context.Context, o kube.Object, all []condition, was 
 	for _, c := range all {
 		if before := was.conditions[c.Type]; c.warns() && (!before.warns() || was.generation != o.Generation) {
 			if err := event(ctx, w.Client, applied, c); err != nil {
-				return fmt.Errorf("tell %v by an Event: %w", o, err)
+				return fmt.Errorf("send an Event for %v: %w", o, err)
 			}
 		}
 	}
@@ -164,7 +164,7 @@ func (w *Writer) refused(ctx context.Context, o kube.Object, taken source.Object
 		about.SetUID(o.UID)
 		about.SetGeneration(o.Generation)
 		if err := event(ctx, w.Client, about, c); err != nil {
-			return fmt.Errorf("tell %v by an Event: %w", o, err)
+			return fmt.Errorf("send an Event for %v: %w", o, err)
 		}
 	}
 	if w.told == nil {
