@@ -12,6 +12,9 @@ import (
 // to judge a change, or all while its requests are recorded.
 type rates struct {
 	tell func(node string, perMillion uint32)
+	// telling is held while Envoys are told, so that what one is told last is what holds.
+	// mu is not held meanwhile: tell steps the node's streams, and all access logs need mu.
+	telling sync.Mutex
 
 	mu     sync.Mutex
 	judged map[string]uint32
@@ -26,14 +29,17 @@ func newRates(tell func(node string, perMillion uint32)) *rates {
 // there is.
 func (r *rates) judge(node string, perMillion uint32) uint32 {
 	rate := resource.SamplingRate(perMillion)
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if rate == 0 {
 		delete(r.judged, node)
 	} else {
 		r.judged[node] = rate
 	}
-	if !r.all[node] {
+	all := r.all[node]
+	r.mu.Unlock()
+	if !all {
 		r.tell(node, rate)
 	}
 	return rate
@@ -48,15 +54,18 @@ func (r *rates) judging(node string) uint32 {
 
 // record has an Envoy tell of all requests, or no more.
 func (r *rates) record(node string, on bool) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !on {
+	rate := uint32(allRequests)
+	if on {
+		r.all[node] = true
+	} else {
 		delete(r.all, node)
-		r.tell(node, r.judged[node])
-		return
+		rate = r.judged[node]
 	}
-	r.all[node] = true
-	r.tell(node, allRequests)
+	r.mu.Unlock()
+	r.tell(node, rate)
 }
 
 // fair are the samples that an Envoy is judged by: as many as it would tell if it were

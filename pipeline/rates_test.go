@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"testing"
+	"time"
 
 	"wasmxds/signal"
 )
@@ -40,5 +41,26 @@ func TestRecordedRates(t *testing.T) {
 	r.judge("a", 0)
 	if told["a"] != 0 || told["b"] != 0 || len(r.judged)+len(r.all) != 0 {
 		t.Errorf("in the end: told %v, kept %v %v", told, r.judged, r.all)
+	}
+}
+
+// TestRatesDontWait checks that samples of all Envoys are taken while one is told a rate,
+// which steps its streams.
+func TestRatesDontWait(t *testing.T) {
+	stepping, stepped := make(chan struct{}), make(chan struct{})
+	r := newRates(func(string, uint32) { stepping <- struct{}{}; <-stepped })
+	for name, do := range map[string]func(){"judge": func() { r.judge("b", 1e6) }, "record": func() { r.record("a", true) }} {
+		done, taken := make(chan struct{}), make(chan struct{})
+		go func() { defer close(done); do() }()
+		<-stepping
+		go func() { defer close(taken); r.fair("b", nil); r.judging("b") }()
+		select {
+		case <-taken:
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: samples wait for a stream", name)
+		}
+		stepped <- struct{}{}
+		<-done
+		<-taken
 	}
 }
