@@ -211,7 +211,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestLog checks that the client's log is available at level debug.
+// TestLog checks that the client's log is available at level debug, without a line for each
+// call.
 func TestLog(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo} {
 		var l log
@@ -227,6 +228,9 @@ func TestLog(t *testing.T) {
 		client.Close()
 		if got := strings.Contains(l.String(), `level=DEBUG msg="etcd client: retrying of unary invoker failed"`); got != (level == slog.LevelDebug) {
 			t.Errorf("level %v:\n%s", level, l.String())
+		}
+		if strings.Contains(l.String(), `"etcd client: retrying of unary invoker"`) {
+			t.Errorf("level %v: it logs each call:\n%s", level, l.String())
 		}
 	}
 }

@@ -9,12 +9,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// core writes what etcd's client logs to a slog.Logger.
+// core writes what etcd's client logs to a slog.Logger, except for what it logs at its
+// level debug: a line for each call, among which nothing else is found.
 type core struct{ log *slog.Logger }
 
 // Enabled implements zapcore.LevelEnabler.
-func (c core) Enabled(zapcore.Level) bool {
-	return c.log.Enabled(context.Background(), slog.LevelDebug)
+func (c core) Enabled(l zapcore.Level) bool {
+	return l > zapcore.DebugLevel && c.log.Enabled(context.Background(), slog.LevelDebug)
 }
 
 // With implements zapcore.Core.
