@@ -143,6 +143,35 @@ func TestStartsWhileLeaderIsLate(t *testing.T) {
 	}
 }
 
+// TestStartsBeforeLeaderIsThere checks that a server that starts while there is no leader
+// waits for one that appears before it has given its Envoys anything.
+func TestStartsBeforeLeaderIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		a.Tell(hello())
+		time.Sleep(5 * time.Second)
+		g.begin("other").Tell(hello()) // else A need not wait for writes
+		g.set(func() { a.cut, a.late = true, 8*time.Second })
+		g.shared.delay(8 * time.Second)
+		a.Tell(both())
+		for a.filters() < 2 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		fresh := g.begin("B")
+		fresh.Tell(both())
+		time.Sleep(2 * time.Second)
+		g.set(func() { a.cut = false })
+		time.Sleep(10 * time.Second)
+		if n := fresh.filters(); n != 2 || fresh.lacked(2) {
+			t.Errorf("it gives %d filters, or gave its Envoys less than others have", n)
+		}
+		for _, m := range g.servers {
+			m.end()
+		}
+	})
+}
+
 // TestFollowersHaveItAtOnce checks that a change without a policy reaches the other servers
 // together with the leader's Envoys, so that nothing is taken back if the leader is killed.
 func TestFollowersHaveItAtOnce(t *testing.T) {

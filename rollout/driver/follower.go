@@ -78,7 +78,7 @@ func (d *Driver) tellOnce(ctx context.Context) (rest bool) {
 			return
 		}
 		if r.told != term {
-			r.told = term
+			r.told, r.away = term, false // whether this one can be reached is not known yet
 			r.own.Anew()
 		}
 		t = r.own.Take()
