@@ -32,7 +32,7 @@ func TestBehindOneAddress(t *testing.T) {
 	// At random the servers may differ by more: each Envoy is moved once, and then again
 	// only after minutes. So many are played that this is rare: 20 % of a share of 150
 	// are three standard deviations.
-	picks := map[string]func(t *testing.T){"in turn": func(t *testing.T) { behindOneAddress(t, nil, 24, 0.1) }}
+	picks := map[string]func(t *testing.T){"in turn": func(t *testing.T) { behindOneAddress(t, nil, 12, 0.1) }}
 	if *all {
 		picks["in turn, many"] = func(t *testing.T) { behindOneAddress(t, nil, 300, 0.1) }
 		picks["at random"] = func(t *testing.T) { behindOneAddress(t, rand.New(rand.NewPCG(1, 2)), 300, 0.2) }
