@@ -31,6 +31,7 @@ var invariants = []struct {
 	{9, wantedFiltersStay},
 	{10, ordersArePublished},
 	{11, routesFindTheirFilters},
+	{11, rawRoutesFindTheirFilters},
 	{12, loggersArePrimed},
 	{13, slotsAreMentioned},
 }

@@ -164,7 +164,7 @@ func (v *state) givenUp(f *resource.Filter, now time.Time) bool {
 // has a content, which it keeps, or gets one as soon as Envoy subscribes to it.
 func (v *state) placeable(l item, now time.Time) bool {
 	r := v.placements().byListener[l.Name]
-	if r != nil && (len(r.unlogged) > 0 || slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) })) {
+	if r != nil && (v.dropsTooSoon(r, now) || len(r.unlogged) > 0 || slices.ContainsFunc(r.lacking, func(filter string) bool { return !v.atHand(filter, now) })) {
 		return false
 	}
 	return !slices.ContainsFunc(l.Slots, func(name string) bool {

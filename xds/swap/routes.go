@@ -77,7 +77,11 @@ func (v *state) routeDue(name string, now time.Time) bool {
 		case r.kept && slices.Contains(r.routes, name):
 			return v.slotsInDoubt(l.Name, r.layout.ID) || !v.inPlace(r, now) || had && (!v.newest(r, now) || v.lacksSome(r))
 		}
-		return own && (v.slotsInDoubt(of, id) || !v.has(r, id, now)) // it is draining, or about to be replaced
+		if !own { // routes that a raw listener shares with its successor
+			have, had := v.subs[Listener].have.Find(l.Name)
+			return had && v.wants(Route, name) && (v.slotsInDoubt(l.Name, resource.IDOf(have.Version)) || !v.hasFilters(r, have, now))
+		}
+		return v.slotsInDoubt(of, id) || !v.has(r, id, now) // it is draining, or about to be replaced
 	})
 }
 

@@ -184,8 +184,8 @@ func (s *script) versionOf(typ swap.Type, name, label string) string {
 			}
 		}
 	}
-	for _, c := range snap.Clusters {
-		all[c.Name] = c.Version
+	for _, r := range slices.Concat(snap.Clusters, snap.Routes) {
+		all[r.Name] = r.Version
 	}
 	return all[name]
 }

@@ -27,7 +27,8 @@ import (
 //
 //	filter NAME VERSION [module=M | lua | badlua] [open] [missing] [network] [log]
 //	static NAME VERSION
-//	listener NAME [tcp] [port=P] [timeout=T] [FILTER...] [static=NAME...] [ROUTE:FILTER=off|only|LABEL...]
+//	routes NAME VERSION
+//	listener NAME [tcp] [port=P] [timeout=T] [rds=NAME] [FILTER...] [static=NAME...] [ROUTE:FILTER=off|only|LABEL...]
 //	base
 //
 // What comes before "base" is so by a change that is open, what comes behind it
@@ -37,8 +38,8 @@ import (
 // one of its route. ROUTE is some or more: it has another route of that name, where a
 // filter is off, or where only it runs, or where a variant of it runs, which is called
 // FILTER@LABEL; one whose label begins with bad is refused. A filter with "log" is an access logger. A filter's module is named by its name and version where none is given. A
-// static is another extension's configuration, as it is written; a listener
-// that has slots for some is a raw one.
+// static is another extension's configuration, and routes are a route configuration, as
+// they are written; a listener that has slots for some, or refers to routes, is a raw one.
 type world struct {
 	catalog *resource.Catalog
 	choice  resource.Choice   // of the Envoy
@@ -89,7 +90,7 @@ func (w *world) define(t testing.TB, text string) *resource.Snapshot {
 		}
 		w.shown(l.RoutesName)
 	}
-	for _, r := range snap.Static {
+	for _, r := range slices.Concat(snap.Static, snap.Routes) {
 		w.labels[r.Version] = names[r.Name]
 		w.named[r.Name+" "+names[r.Name]] = r.Version
 	}
@@ -121,8 +122,12 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 		case "static":
 			set.Resources = append(set.Resources, static(word[1], word[2]))
 			names[word[1]] = word[2]
+		case "routes":
+			set.Resources = append(set.Resources, rawRoutes(word[1], word[2]))
+			names[word[1]] = word[2]
 		case "listener":
 			var statics []string
+			rds := ""
 			l := &definition.Listener{Name: word[1], Address: "127.0.0.1:0", Direction: definition.Inbound,
 				Routes: []definition.Route{{Prefix: "/", Upstreams: []definition.Upstream{{Address: "127.0.0.1:9000", Weight: 1}}}}}
 			for _, f := range word[2:] {
@@ -134,6 +139,8 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 					l.Address = "127.0.0.1:" + v
 				} else if f == "tcp" {
 					l.TCP = &definition.TCP{Upstreams: l.Routes[0].Upstreams}
+				} else if v, ok := strings.CutPrefix(f, "rds="); ok {
+					rds = v
 				} else if v, ok := strings.CutPrefix(f, "static="); ok {
 					statics = append(statics, v)
 				} else {
@@ -143,8 +150,8 @@ func (w *world) set(t testing.TB, text string) (*module.Set, map[string]string) 
 					}
 				}
 			}
-			if len(statics) > 0 {
-				set.Resources = append(set.Resources, rawListener(l, statics))
+			if len(statics) > 0 || rds != "" {
+				set.Resources = append(set.Resources, rawListener(l, statics, rds))
 				continue
 			}
 			set.Listeners = append(set.Listeners, l)
@@ -177,15 +184,26 @@ func static(name, version string) *definition.Resource {
 		Message: &corev3.TypedExtensionConfig{Name: name, TypedConfig: text(name + " " + version)}}
 }
 
-// rawListener is l as an Envoy resource, with slots for statics.
-func rawListener(l *definition.Listener, statics []string) *definition.Resource {
+// rawRoutes is a route configuration in Envoy's own form.
+func rawRoutes(name, version string) *definition.Resource {
+	return &definition.Resource{TypeURL: resource.RouteType, Name: name,
+		Message: &routev3.RouteConfiguration{Name: name, VirtualHosts: []*routev3.VirtualHost{{Name: version, Domains: []string{"*"}}}}}
+}
+
+// rawListener is l as an Envoy resource, with slots for statics, and with a reference to
+// routes; "": it contains its routes.
+func rawListener(l *definition.Listener, statics []string, rds string) *definition.Resource {
 	router, err := anypb.New(&routerv3.Router{})
 	must(err)
 	hcm := &hcmv3.HttpConnectionManager{StatPrefix: l.Name + l.Routes[0].Timeout, RouteSpecifier: &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: &routev3.RouteConfiguration{}}}
+	ads := &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}}
+	if rds != "" {
+		hcm.RouteSpecifier = &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{ConfigSource: ads, RouteConfigName: rds}}
+	}
 	for _, name := range statics {
 		hcm.HttpFilters = append(hcm.HttpFilters, &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{
 			ConfigDiscovery: &corev3.ExtensionConfigSource{
-				ConfigSource: &corev3.ConfigSource{ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}}},
+				ConfigSource: ads,
 				TypeUrls:     []string{text("").TypeUrl},
 			}}})
 	}
