@@ -23,10 +23,11 @@ const version = 1
 // Tests runs FilterTests. It is safe for concurrent use; make one by [NewTests].
 type Tests struct {
 	player Player
-	// turn has one case played at a time, of whatever filter: tests that take long hold
-	// up neither modules that are tried nor tests of others.
-	turn   *semaphore.Weighted
-	budget time.Duration
+	// turn and slow each have one case played at a time, of whatever filter, so two cases
+	// at most keep processes from modules that are tried. A case that takes long moves from
+	// turn to slow, where the next ones of the same tests begin: others go on meanwhile.
+	turn, slow *semaphore.Weighted
+	budget     time.Duration
 }
 
 const (
@@ -34,11 +35,13 @@ const (
 	budget = time.Minute
 	// mostFailures is after how many failures the rest of a filter's tests is left out.
 	mostFailures = 20
+	// long is after how much time a case no longer holds up those of other filters.
+	long = 2 * time.Second
 )
 
 // NewTests makes a Tests that plays with p.
 func NewTests(p Player) *Tests {
-	return &Tests{player: p, turn: semaphore.NewWeighted(1), budget: budget}
+	return &Tests{player: p, turn: semaphore.NewWeighted(1), slow: semaphore.NewWeighted(1), budget: budget}
 }
 
 // Key names all of the tests that their outcome depends on, and where they are written,
@@ -60,7 +63,7 @@ func (t *Tests) Key(tests []*definition.FilterTest) string {
 // error, that they could not be run, or not to their end.
 func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, tests []*definition.FilterTest) error {
 	var failed []definition.Problem
-	played, all, took := 0, count(tests), time.Duration(0)
+	played, all, took, turn := 0, count(tests), time.Duration(0), t.turn
 	for _, test := range tests {
 		for _, c := range test.Cases {
 			if took > t.budget {
@@ -69,7 +72,7 @@ func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, t
 				}
 				return fmt.Errorf("tests: %d of %d cases have run after %v, and there is no more time", played, all, took.Round(time.Second))
 			}
-			out, err := t.play(ctx, f, m, c, &took)
+			out, err := t.play(ctx, f, m, c, &turn, &took)
 			if only, ok := errors.AsType[*dryrun.Unplayable](err); ok {
 				return &module.UntestedError{Problem: failure(definition.Expected{Pos: test.Pos, Field: "filter"}, "these tests are not run: %v", only)}
 			}
@@ -92,15 +95,41 @@ func (t *Tests) Test(ctx context.Context, f *definition.Filter, m module.Info, t
 	return nil
 }
 
-// play plays a case when it is its turn, and adds what that took.
-func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase, took *time.Duration) (Outcome, error) {
-	if err := t.turn.Acquire(ctx, 1); err != nil {
+// play plays a case when it is its turn, and adds what that took. A case that takes long
+// leaves its turn for the slow one.
+func (t *Tests) play(ctx context.Context, f *definition.Filter, m module.Info, c definition.TestCase, turn **semaphore.Weighted, took *time.Duration) (Outcome, error) {
+	if err := (*turn).Acquire(ctx, 1); err != nil {
 		return Outcome{}, err
 	}
-	defer t.turn.Release(1)
+	moving, played := context.WithCancel(ctx)
+	moved := make(chan struct{})
+	go func() {
+		defer close(moved)
+		*turn = t.moved(moving, *turn)
+	}()
+	defer func() {
+		played()
+		<-moved
+		(*turn).Release(1)
+	}()
 	began := time.Now()
 	defer func() { *took += time.Since(began) }()
 	return Trial{Player: t.player, Filter: f, Module: m}.Case(ctx, c)
+}
+
+// moved returns the turn that a case has when ctx ends. After a while that is the slow
+// one, as soon as no other case has it.
+func (t *Tests) moved(ctx context.Context, turn *semaphore.Weighted) *semaphore.Weighted {
+	select {
+	case <-ctx.Done():
+		return turn
+	case <-time.After(long):
+	}
+	if turn == t.slow || t.slow.Acquire(ctx, 1) != nil {
+		return turn
+	}
+	turn.Release(1)
+	return t.slow
 }
 
 // shownOf returns the failures of a case as people may see them. What came of it may have

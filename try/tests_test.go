@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -250,6 +251,61 @@ func TestBudget(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestSlowHoldUpNoOthers checks that tests of other filters run while cases of a filter don't
+// end, and that two cases at most are played at once.
+func TestSlowHoldUpNoOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		player := &stuck{end: make(chan struct{})}
+		tests := NewTests(player)
+		run := func(filter string, cases int) error {
+			return tests.Test(t.Context(), &definition.Filter{Name: filter}, module.Info{}, parse(t, many(cases)))
+		}
+		var group errgroup.Group
+		group.Go(func() error { return run("stuck", 3) })
+		for i := range 3 { // while the first, second and third case of it are played
+			synctest.Wait()
+			for range 5 {
+				if err := run("quick", 20); err != nil {
+					t.Error(err)
+				}
+			}
+			if begun := player.begun.Load(); begun != int32(i+1) {
+				t.Errorf("%d cases began, want %d", begun, i+1)
+			}
+			player.end <- struct{}{}
+		}
+		if err := group.Wait(); err != nil {
+			t.Error(err)
+		}
+		for range 4 {
+			group.Go(func() error { return run("stuck", 1) })
+		}
+		for range 4 {
+			time.Sleep(10 * long)
+			player.end <- struct{}{}
+		}
+		if err := group.Wait(); err != nil || player.most.Load() != 2 {
+			t.Errorf("%d cases at once, want 2; %v", player.most.Load(), err)
+		}
+	})
+}
+
+// stuck is a Player whose plays of the filter "stuck" end when they are told to.
+type stuck struct {
+	end                chan struct{}
+	begun, plays, most atomic.Int32
+}
+
+func (s *stuck) Play(_ context.Context, p dryrun.Play) (dryrun.Played, error) {
+	s.most.Store(max(s.most.Load(), s.plays.Add(1)))
+	defer s.plays.Add(-1)
+	if p.Filter.Name == "stuck" {
+		s.begun.Add(1)
+		<-s.end
+	}
+	return dryrun.Played{Streams: []stream.Result{{}}}, nil
 }
 
 // passing is a Player to which nothing happens.
