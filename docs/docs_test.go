@@ -94,6 +94,9 @@ func (s *session) cluster(server *kubetest.Server) {
 	must(s.t, os.WriteFile(filepath.Join(dir, "config"), config, 0o600))
 }
 
+// bareEnvoy is the program itself, which $ENVOY names.
+const bareEnvoy = "envoy-itself"
+
 // prepare builds what the documents take for granted, into a folder for the
 // PATH.
 func prepare(t *testing.T, root string) string {
@@ -111,6 +114,7 @@ func prepare(t *testing.T, root string) string {
 	// Many Envoys may run on this machine at once.
 	envoy := fmt.Sprintf("#!/bin/sh\nexec '%s' --use-dynamic-base-id --concurrency 1 --log-level warning \"$@\"\n", envoys[len(envoys)-1].Path)
 	must(t, os.WriteFile(filepath.Join(dir, "envoy"), []byte(envoy), 0o755))
+	must(t, os.Symlink(envoys[len(envoys)-1].Path, filepath.Join(dir, bareEnvoy))) // try gives it these flags itself
 	for _, name := range []string{"etcd", "kubectl", "helm"} {
 		path, err := exectest.Find(name)
 		must(t, err)

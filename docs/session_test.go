@@ -59,7 +59,7 @@ func newSession(t *testing.T, root, tools string, free *freePorts) *session {
 	shell.Env = append(os.Environ(), "HOME="+dir, "KUBECONFIG=", "XDG_STATE_HOME=", // where serve keeps its data
 		"GOPATH="+goEnv(t, "GOPATH"), "GOCACHE="+goEnv(t, "GOCACHE"),
 		"PATH="+tools+":"+os.Getenv("PATH"), "TERM=dumb", "MAKEFLAGS=", "MAKELEVEL=",
-		"ENVOY="+filepath.Join(tools, "envoy"),
+		"ENVOY="+filepath.Join(tools, bareEnvoy),
 		// The defaults, at this session's ports.
 		"XDS_SERVER_XDS_LISTEN="+s.there.Replace("127.0.0.1:18000"),
 		"XDS_SERVER_XDS_ADDRESS="+s.there.Replace("127.0.0.1:18000"),

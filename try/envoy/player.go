@@ -127,6 +127,8 @@ type run struct {
 	// failed is what Envoy says of the module's last failure.
 	failed string
 	said   []string // the last lines of Envoy's own that are errors
+	// printed are the last lines that have not the form of its log.
+	printed []string
 }
 
 func (r *run) play(ctx context.Context, p *Player, play dryrun.Play) (dryrun.Played, error) {
@@ -143,7 +145,7 @@ func (r *run) play(ctx context.Context, p *Player, play dryrun.Play) (dryrun.Pla
 		r.take()
 		return dryrun.Played{}, &module.ContentError{Message: fmt.Sprintf("Envoy %s can't use it: %s", p.Binary.Version, r.why(err))}
 	case err != nil && ctx.Err() == nil && starting.Err() != nil:
-		return dryrun.Played{}, fmt.Errorf("Envoy %s did not start within %v", p.Binary.Version, limit)
+		return dryrun.Played{}, fmt.Errorf("start Envoy %s: it did not listen within %v", p.Binary.Version, limit)
 	case err != nil:
 		return dryrun.Played{}, err
 	}
@@ -174,7 +176,7 @@ func (r *run) play(ctx context.Context, p *Player, play dryrun.Play) (dryrun.Pla
 }
 
 // errSpins says that a callback does not return: Envoy serves nothing meanwhile.
-var errSpins = errors.New("Envoy does not get to the end of a request: the filter may not return")
+var errSpins = errors.New("a request does not end on Envoy: the filter may not return")
 
 // once are calls of a start, which each thread makes: that of the requests, and the main
 // thread.
@@ -290,6 +292,7 @@ func (r *run) take() (details string, over bool) {
 		}
 		l, ok := r.log.Read(line)
 		if !ok {
+			r.printed = last(append(r.printed, strings.TrimSpace(line)))
 			continue
 		}
 		text, module := strings.CutPrefix(l.Text, r.prefix)
@@ -302,8 +305,7 @@ func (r *run) take() (details string, over bool) {
 			if what, trapped := failure(l.Text); trapped && !l.Main {
 				r.failed = what
 			}
-			r.said = append(r.said, l.Text)
-			r.said = r.said[max(0, len(r.said)-3):]
+			r.said = last(append(r.said, l.Text))
 		}
 	}
 	return "", false
@@ -328,8 +330,14 @@ func (r *run) logged() []stream.Line {
 
 // why is what Envoy said before it ended.
 func (r *run) why(err error) string {
-	if len(r.said) == 0 {
-		return err.Error()
+	switch {
+	case len(r.said) > 0:
+		return strings.Join(r.said, "; ")
+	case len(r.printed) > 0: // such as a flag that this Envoy does not have
+		return fmt.Sprintf("%v: %s", err, strings.Join(r.printed, "; "))
 	}
-	return strings.Join(r.said, "; ")
+	return err.Error()
 }
+
+// last keeps the last three lines.
+func last(lines []string) []string { return lines[max(0, len(lines)-3):] }
