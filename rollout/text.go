@@ -1,8 +1,11 @@
 package rollout
 
 import (
+	"fmt"
 	"strings"
 	"sync"
+
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -85,6 +88,9 @@ func text(i *Item, shown *definition.Filter) string {
 	case *definition.Listener:
 		file.Name, file.Listeners = v.Pos.File, []*definition.Listener{v}
 	case *definition.Resource:
+		if _, is := v.Message.(*tlsv3.Secret); is { // a private key, or the like
+			return fmt.Sprintf("'@type': %s\nname: %s\n# its content is not shown; the hash of it begins with %s\n", v.TypeURL, v.Name, short(i))
+		}
 		file.Name, file.Resources = v.Pos.File, []*definition.Resource{v}
 	}
 	b, err := definition.Convert(file)

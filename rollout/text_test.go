@@ -50,3 +50,21 @@ func TestSecretTexts(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretResource checks that a change of a raw Secret shows no private key.
+func TestSecretResource(t *testing.T) {
+	secret := func(key string) *Item {
+		t.Helper()
+		set := read(t, "'@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret\nname: k\n"+
+			"tls_certificate: {certificate_chain: {inline_string: chain}, private_key: {inline_string: "+key+"}}\n")
+		i, err := itemOf(set.Resources[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	from, to := (&diff{From: secret("canary-1"), To: secret("canary-2")}).texts()
+	if strings.Contains(from+to, "canary") || from == to || !strings.Contains(to, "name: k") {
+		t.Errorf("%s\n%s", from, to)
+	}
+}
