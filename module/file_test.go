@@ -1,6 +1,7 @@
 package module
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -128,5 +129,30 @@ func TestFileAndDefinition(t *testing.T) {
 			}
 			return got.Definition == f
 		})
+	}
+}
+
+// TestUnsteady checks that what a file has is rejected if somebody writes to it while it
+// is read.
+func TestUnsteady(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hello.wasm")
+	if err := os.WriteFile(path, filter("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, filter("a longer value"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.ReadAll(&steady{File: f, what: "module", path: path, stat: stat})
+	if want := "module file: " + path + ": the file changes while it is being read"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

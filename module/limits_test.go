@@ -37,7 +37,7 @@ func TestLimits(t *testing.T) {
 		"most memory":   {func(over uint64) string { return section(5, "\x01\x01\x01"+n(65_536+over)) }, "65537 pages of memory"},
 		"globals":       {func(over uint64) string { return section(6, n(1_000_000+over)) }, "1000001 globals"},
 		"data segments": {func(over uint64) string { return section(11, n(100_000+over)) }, "100001 data segments"},
-		"locals":        {func(over uint64) string { return code("\x01" + n(50_000+over) + "\x7f") }, "50001 locals of a function"},
+		"locals":        {func(over uint64) string { return code("\x01" + n(50_000+over) + "\x7f") }, "50001 locals of a function; Envoy takes at most 50000"},
 		"all locals":    {func(over uint64) string { return code("\x02" + n(25_000) + "\x63\x00" + n(25_000+over) + "\x7e") }, "50001 locals of a function"},
 		"most locals":   {func(over uint64) string { return code("\x01" + n(50_000+over*(1<<32-50_001)) + "\x7f") }, "4294967295 locals of a function"},
 		"a function":    {func(over uint64) string { return code("\x00" + strings.Repeat("\x01", 7_654_319+int(over))) }, "7654322 bytes of a function"},
@@ -52,7 +52,7 @@ func TestLimits(t *testing.T) {
 				t.Errorf("at the limit: %v", err)
 			}
 			err := inspect(1)
-			if _, verdict := errors.AsType[*ContentError](err); !verdict || !strings.Contains(err.Error(), "with "+test.err+"; Envoy takes at most") {
+			if _, verdict := errors.AsType[*ContentError](err); !verdict || !strings.Contains(err.Error(), "with "+test.err) || !strings.Contains(err.Error(), "; Envoy takes at most") {
 				t.Errorf("above it: %v", err)
 			}
 		})

@@ -135,7 +135,7 @@ func TestRun(t *testing.T) {
 		{name: "host call too early", module: "early", err: "_start called proxy_get_current_time_nanoseconds, which Envoy answers by ending the module"},
 		{name: "unknown imports", module: "import", err: "it imports env.foo, env.proxy_continue_stream, which Envoy doesn't provide (ABI 0.1.0)"},
 		{name: "import of another type", module: "mismatch", err: "it imports env.proxy_log as (i32 i64) → (i32), Envoy's is (i32 i32 i32) → (i32)"},
-		{name: "no malloc", module: "nomalloc", err: "it exports neither malloc"},
+		{name: "no malloc", module: "nomalloc", err: "it exports neither malloc nor proxy_on_memory_allocate"},
 		{name: "start function traps", module: "start", err: "instantiation trapped"},
 		{name: "imported memory", module: "memory"},
 		{name: "more memory than there is", module: "roomy"},
