@@ -158,7 +158,7 @@ func TestKeyFile(t *testing.T) {
 	write(s.bad.Public)
 	r.until(module.Failed, sum, "none of its")
 	write("no key")
-	r.until(module.Failed, sum, "what is not a public key")
+	r.until(module.Failed, sum, "is not a public key in PEM")
 	write(s.good.Public)
 	r.until(module.Good, sum, "")
 }
