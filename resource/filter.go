@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	rulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
@@ -222,6 +224,22 @@ func (f *Filter) setNoops() (err error) {
 
 // nothing returns a filter that does nothing.
 func nothing(slot string) (*Resource, error) { return extension(slot, new(mutationv3.HeaderMutation)) }
+
+// nothingAgain returns r, which does nothing in an HTTP slot, in other bytes: it removes a
+// header that no request has. What does nothing in a network slot has no other bytes.
+func nothingAgain(r *Resource, attempt int) *Resource {
+	if !bytes.Contains(r.Value, []byte("header_mutation.v3.HeaderMutation")) {
+		return r
+	}
+	again, err := extension(r.Name, &mutationv3.HeaderMutation{Mutations: &mutationv3.Mutations{RequestMutations: []*rulesv3.HeaderMutation{{
+		Action: &rulesv3.HeaderMutation_Remove{Remove: fmt.Sprintf("x-wasmxds-attempt-%d", attempt)},
+	}}}})
+	if err != nil {
+		panic(err) // can't happen: only the name and the number vary
+	}
+	again.Version = r.Version
+	return again
+}
 
 // originCluster returns the cluster through which Envoy fetches a module from
 // its own URL.

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -396,6 +397,12 @@ type Empties struct{ made shared[string, Resource] }
 // In returns the Empty of a slot.
 func (e *Empties) In(slot string) *Resource {
 	return e.made.get(slot, func() *Resource { return Empty(slot) })
+}
+
+// Again returns r, which does nothing, in other bytes for each attempt: Envoy ACKs bytes
+// that it has rejected, together with others, without applying them.
+func (e *Empties) Again(r *Resource, attempt int) *Resource {
+	return e.made.get(fmt.Sprintf("%s %s %d", r.Name, r.Version, attempt), func() *Resource { return nothingAgain(r, attempt) })
 }
 
 // EmptyVersion is the version of an Empty.

@@ -389,14 +389,15 @@ func (m *Machine) nackedExtension(it item, alone bool, message string, now time.
 	}
 	p.slotOnly = !isTwin(it.Name) && m.wants(Extension, f.TwinName)
 	p.attempt = max(p.attempt, attemptOf(it.Res)) + 1
+	cached := m.cached(f) && !p.slotOnly // what the twin has ACKed is rejected only if Envoy has dropped the module since
 	switch {
 	case p.Version != f.Version: // superseded while in flight
 	case alone:
-		*p = p.Next(nack{message, m.cached(f)}, m.timing(now))
+		*p = p.Next(nack{message, cached}, m.timing(now))
 		if !m.isCrashed(it) {
 			m.failed(p)
 		}
 	default:
-		*p = p.Next(nackTogether{message, m.cached(f)}, m.timing(now))
+		*p = p.Next(nackTogether{message, cached}, m.timing(now))
 	}
 }

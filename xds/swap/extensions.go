@@ -149,7 +149,7 @@ func (v *state) leftItem(name string) (item, bool) {
 		return item{}, false
 	}
 	if twin, ok := v.subs[Extension].have.Find(resource.TwinPrefix + name); ok && twin.Filter != nil {
-		return filterItem(twin.Filter, name, 0), true
+		return filterItem(twin.Filter, name, v.slotAttempt(twin.Filter, name)), true
 	}
 	return v.promised(name)
 }
@@ -162,14 +162,7 @@ func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (ite
 	p := v.priming(f.Name)
 	_, filled := s.have.Find(slot)
 	twin, ok := s.have.Find(f.TwinName)
-	attempt := 0
-	switch {
-	case !slices.Contains(v.poisoned, slot):
-	case p != nil && p.slotOnly:
-		attempt = p.attempt
-	default: // what was refused may have been any version, and this one before
-		attempt = v.unseenAttempt()
-	}
+	attempt := v.slotAttempt(f, slot)
 	if !(ok && twin.Version == f.Version) && v.standsBy(f) {
 		return filterItem(f, slot, attempt), true
 	}
@@ -182,12 +175,24 @@ func (v *state) slotContent(f *resource.Filter, slot string, now time.Time) (ite
 	return item{}, false
 }
 
+// slotAttempt returns the attempt in which a slot gets f: after a NACK another one
+// (invariant 5).
+func (v *state) slotAttempt(f *resource.Filter, slot string) int {
+	if !slices.Contains(v.poisoned, slot) {
+		return 0
+	}
+	if p := v.priming(f.Name); p != nil && p.slotOnly {
+		return p.attempt
+	}
+	return v.unseenAttempt() // what was rejected may have been any version, and this one before
+}
+
 // nothingFor returns the content of a slot in place of a filter that fails open.
 func (v *state) nothingFor(f *resource.Filter, slot string) item {
 	if slot == f.Name {
-		return intern.PlainItem(f.Noop())
+		return v.inOtherBytes(f.Noop())
 	}
-	return v.interner.Empty(slot)
+	return v.empty(slot)
 }
 
 // cached reports whether this Envoy has the filter's module, because another version or

@@ -9,7 +9,7 @@ import (
 	"wasmxds/resource"
 )
 
-// rawRoutesFindTheirFilters is invariant 11 for route configurations that raw listeners refer
+// rawRoutesFindTheirFilters says invariant 11 for route configurations that raw listeners refer
 // to: the listener that an Envoy has contains every filter that is wanted with new routes, and
 // a listener with fewer filters is not sent before the routes that do without. Kept by
 // routeDue and dropsTooSoon.

@@ -21,11 +21,11 @@ func (v *state) ownItem(slot string, now time.Time) (item, bool) {
 	case !ok:
 		return item{}, false
 	case c.leaving:
-		return v.interner.Empty(slot), v.mayLeave(slot, now)
+		return v.empty(slot), v.mayLeave(slot, now)
 	case c.as, v.routesInDoubt(slot, c, now):
 		return item{}, false
 	case c.filter == nil:
-		return v.interner.Empty(slot), true
+		return v.empty(slot), true
 	}
 	return v.slotContent(c.filter, slot, now)
 }
@@ -67,15 +67,15 @@ func (v *state) promised(slot string) (item, bool) {
 		return it, true
 	}
 	if twin, ok := v.subs[Extension].have.Find(p.twin); ok && twin.Filter != nil {
-		return filterItem(twin.Filter, slot, 0), true
+		return filterItem(twin.Filter, slot, v.slotAttempt(twin.Filter, slot)), true
 	}
 	switch {
 	case p.noop != nil:
-		return intern.PlainItem(p.noop), true
+		return v.inOtherBytes(p.noop), true
 	case p.closed:
 		return item{}, false
 	}
-	return v.interner.Empty(slot), true
+	return v.empty(slot), true
 }
 
 // promise is what a slot of a listener that was sent gets when Envoy subscribes to it.
@@ -121,4 +121,16 @@ func (m *Machine) putOffRespare(now time.Time) {
 	if m.respare > 0 {
 		m.respareAt = now.Add(m.timing(now).jitter(m.respare))
 	}
+}
+
+// empty returns the content of a listener's own slot without a filter.
+func (v *state) empty(slot string) item { return v.inOtherBytes(v.interner.Empty(slot).Res) }
+
+// inOtherBytes returns the content of a slot that does nothing: if the newest one was
+// rejected, together with others, in bytes that differ (invariant 5).
+func (v *state) inOtherBytes(r *resource.Resource) item {
+	if !slices.Contains(v.poisoned, r.Name) {
+		return intern.PlainItem(r)
+	}
+	return v.interner.NothingAgain(r, v.unseenAttempt())
 }

@@ -157,6 +157,11 @@ func (in *Interner[A]) Step(v *Acked[A], t Type, delta bool, changed []Item, gon
 // Empty returns the content of a listener's own slot without a filter.
 func (in *Interner[A]) Empty(slot string) Item { return PlainItem(in.empties.In(slot)) }
 
+// NothingAgain returns r, which does nothing, in the bytes of an attempt.
+func (in *Interner[A]) NothingAgain(r *resource.Resource, attempt int) Item {
+	return PlainItem(in.empties.Again(r, attempt))
+}
+
 // Remember records what an Envoy has, as if it had been sent.
 func (in *Interner[A]) Remember(t Type, delta bool, items []Item) {
 	if neededAgain(t, delta) {
