@@ -50,6 +50,7 @@ test-manifests: kubectl helm
 .PHONY: rust-test
 rust-test: tools ## the Rust filters and scaffold, on real Envoys (installs the WASI target)
 	@tools/rust.sh
+	$(MAKE) rust-filters
 	go test -count=1 -timeout 20m -tags rust -run Rust $(TESTFLAGS) ./e2e ./scaffold ./cmd/xds-server
 
 .PHONY: compose-test
