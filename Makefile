@@ -65,7 +65,7 @@ browser-test: ## the page, in Chromium (installs it, as root on Debian; CHROMIUM
 	go test -count=1 -timeout 5m -tags browser $(TESTFLAGS) ./admin
 
 .PHONY: race
-race: tools kube-apiserver kubectl helm ## all tests with the race detector (needs a C compiler)
+race: tools kube-apiserver kubectl helm filters ## all tests with the race detector (needs a C compiler)
 	go test -race -timeout 60m $(TESTFLAGS) ./...
 
 .PHONY: e2e
