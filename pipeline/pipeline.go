@@ -118,7 +118,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 			p.downloaded(download{peer, sha256, size, progressOf(event)})
 		},
 	})
-	o.Admin.Fleet, o.Admin.Modules, o.Admin.Release = p.XDS, store, o.Source.Release
+	o.Admin.Modules, o.Admin.Release = store, o.Source.Release
 	o.Admin.Rollouts = mover{p.rollouts, p.judge}
 	o.Admin.Sources = admin.Sources{XDS: p.XDS.Stats, TurnedAway: p.XDS.TurnedAway, Downloads: p.Modules.Stats, Store: store.Size}
 	if r := o.Replicas; r != nil {
@@ -126,7 +126,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 		p.meet(r.Peers)
 		p.recordsFor(r.Peers)
 		p.envoys = envoys.New(p.XDS, r.Peers)
-		o.Admin.Fleet, o.Admin.Own, o.Admin.Replicas = p.envoys, p.XDS, p.replicas
+		o.Admin.Own, o.Admin.Replicas = p.XDS, p.replicas
 		p.spreads(r.Peers)
 		o.Admin.Sources.Spread = p.streams.Count
 	}
@@ -134,6 +134,7 @@ func New(ctx context.Context, o Options) (*Pipeline, error) {
 		o.Admin.Sources.Signals = p.signals.Totals
 		o.Admin.Recorder = p
 	}
+	o.Admin.Fleet = p.fleet()
 	p.Admin = admin.New(o.Admin)
 	modules := &p.options.Modules
 	modules.Needed, modules.Used, modules.InForce = p.needed, p.XDS.ServiceModules, p.rollouts.Began()

@@ -11,7 +11,6 @@ import (
 	"wasmxds/admin"
 	"wasmxds/replica"
 	"wasmxds/signal/recording"
-	"wasmxds/xds"
 )
 
 // recordPath is where servers ask each other to record requests: the access logs of an
@@ -160,17 +159,16 @@ func wait(ctx context.Context, d time.Duration) {
 
 // connected says what is wrong where a node is not connected to any server.
 func (p *Pipeline) connected(node string) error {
-	nodes, _ := p.fleet().Nodes("", 0)
-	i := slices.IndexFunc(nodes, func(n xds.NodeStatus) bool { return n.ID == node })
-	switch {
-	case i < 0:
+	switch n, known := p.fleet().Node(node); {
+	case !known:
 		return &admin.NoNode{Node: node}
-	case !nodes[i].AwaySince.IsZero():
+	case !n.AwaySince.IsZero():
 		return &admin.Unrecorded{Text: node + " is not connected"}
 	}
 	return nil
 }
 
+// fleet has the Envoys of all replicas.
 func (p *Pipeline) fleet() admin.Fleet {
 	if p.envoys != nil {
 		return p.envoys
