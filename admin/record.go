@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -83,7 +84,7 @@ func (s *Server) serveRecord(w http.ResponseWriter, r *http.Request, by string) 
 // maxRecord bounds the body of what is asked for.
 const maxRecord = 64 << 10
 
-func (s *Server) readRecord(body interface{ Read([]byte) (int, error) }, by string) (o recording.Order, err error) {
+func (s *Server) readRecord(body io.Reader, by string) (o recording.Order, err error) {
 	if s.opts.Recorder == nil {
 		return o, &refusal{http.StatusConflict, "Envoys tell of no requests: xds-server runs with --signals=false"}
 	}

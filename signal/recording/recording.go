@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -188,14 +189,8 @@ func (r *Recorder) States() []State {
 // logged, and those that all have.
 func (o Order) Missing(logged []string) (names []string) {
 	for _, name := range o.Headers {
-		if strings.ContainsAny(name, `*?[\`) {
-			continue
-		}
-		found := false
-		for _, have := range append(append([]string(nil), signal.LoggedHeaders...), logged...) {
-			found = found || have == name
-		}
-		if !found {
+		pattern := strings.ContainsAny(name, `*?[\`)
+		if !pattern && !slices.Contains(signal.LoggedHeaders, name) && !slices.Contains(logged, name) {
 			names = append(names, name)
 		}
 	}

@@ -284,8 +284,7 @@ func (r *run) details(ctx context.Context) (details string, err error) {
 
 // take takes what Envoy has written, up to the end of a request, whose details it gives.
 func (r *run) take() (details string, over bool) {
-	lines, _ := r.process.output.lines(r.read)
-	for _, line := range lines {
+	for _, line := range r.process.output.lines(r.read) {
 		r.read += len(line)
 		if text, ok := strings.CutPrefix(line, ended+" "); ok {
 			return strings.TrimSpace(text), true

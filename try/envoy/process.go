@@ -202,13 +202,13 @@ func (o *output) over() bool {
 	return o.tooMuch
 }
 
-// lines are those from a place on that are whole, and where they end.
-func (o *output) lines(from int) ([]string, int) {
+// lines are those from a place on that are whole.
+func (o *output) lines(from int) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	to := bytes.LastIndexByte(o.b, '\n') + 1
 	if to <= from {
-		return nil, from
+		return nil
 	}
-	return slices.Collect(strings.Lines(string(o.b[from:to]))), to
+	return slices.Collect(strings.Lines(string(o.b[from:to])))
 }

@@ -21,8 +21,7 @@ func TestEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 		<-p.ended
-		lines, _ := p.output.lines(0)
-		has := strings.Join(lines, "")
+		has := strings.Join(p.output.lines(0), "")
 		if strings.Contains(has, "OF_XDS_SERVER") || strings.Contains(has, "GIVEN=1") != (env != nil) {
 			t.Errorf("given %v, it has\n%s", env, has)
 		}

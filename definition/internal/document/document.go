@@ -76,7 +76,8 @@ func TextOf(n *Node) string {
 	return n.Text
 }
 
-// Folded returns a word in lower case, without underscores.
+// Folded returns a word in lower case, without underscores: the same for a key in either
+// case style.
 func Folded(s string) string { return strings.ReplaceAll(strings.ToLower(s), "_", "") }
 
 // Only returns an object with only these fields of n.
@@ -331,7 +332,7 @@ func (n *Node) Locate(steps []string) string {
 		var next *Node
 		if n != nil {
 			for _, f := range n.Fields {
-				if f.Key == step || fold(f.Key) == fold(step) {
+				if f.Key == step || Folded(f.Key) == Folded(step) {
 					step, next = f.Key, f.Value
 					break
 				}
@@ -341,6 +342,3 @@ func (n *Node) Locate(steps []string) string {
 	}
 	return path
 }
-
-// fold returns the same string for a key in either case style.
-func fold(key string) string { return strings.ReplaceAll(strings.ToLower(key), "_", "") }
