@@ -12,14 +12,20 @@ import (
 	"wasmxds/e2e/harness"
 )
 
-// TestUnit: what examples/systemd starts is a command that xds-server has, with
-// flags that it has; and systemd, where it is, knows every setting.
-func TestUnit(t *testing.T) {
+// TestSystemd: xds-server can be started as a service, as examples/systemd and
+// production.md say.
+func TestSystemd(t *testing.T) {
 	root, err := harness.Root()
 	must(t, err)
-	dir := t.TempDir()
-	program, err := harness.BuildServer(t.Context(), root, dir)
+	program, err := harness.BuildServer(t.Context(), root, t.TempDir())
 	must(t, err)
+	t.Run("unit", func(t *testing.T) { testUnit(t, root, program) })
+	t.Run("settings", func(t *testing.T) { testSettings(t, root, program) })
+}
+
+// testUnit: what examples/systemd starts is a command that xds-server has, with
+// flags that it has; and systemd, where it is, knows every setting.
+func testUnit(t *testing.T, root, program string) {
 	unit, err := os.ReadFile(filepath.Join(root, "examples", "systemd", "xds-server.service"))
 	must(t, err)
 	local := strings.ReplaceAll(string(unit), "/usr/local/bin/xds-server", program)
@@ -40,7 +46,7 @@ func TestUnit(t *testing.T) {
 		t.Errorf("%v: %v\n%s", cmd, err, out)
 	}
 	if verify, err := exec.LookPath("systemd-analyze"); err == nil { // not on macOS, nor in containers
-		path := filepath.Join(dir, "xds-server.service")
+		path := filepath.Join(t.TempDir(), "xds-server.service")
 		must(t, os.WriteFile(path, []byte(local), 0o644))
 		if out, err := exec.Command(verify, "verify", "--man=no", path).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
@@ -48,14 +54,10 @@ func TestUnit(t *testing.T) {
 	}
 }
 
-// TestSettings: xds-server starts with the settings that production.md shows, at
+// testSettings: xds-server starts with the settings that production.md shows, at
 // addresses and with files of this machine.
-func TestSettings(t *testing.T) {
-	root, err := harness.Root()
-	must(t, err)
+func testSettings(t *testing.T, root, program string) {
 	dir := t.TempDir()
-	program, err := harness.BuildServer(t.Context(), root, dir)
-	must(t, err)
 	certs, definitions, addresses := filepath.Join(dir, "certs"), filepath.Join(dir, "definitions"), filepath.Join(dir, "addresses.json")
 	must(t, os.Mkdir(definitions, 0o755))
 	if out, err := exec.Command(program, "certs", "--out", certs).CombinedOutput(); err != nil {
