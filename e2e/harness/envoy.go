@@ -7,19 +7,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"wasmxds/exectest"
+	"wasmxds/try/envoy"
 )
 
 // Binary is an Envoy program.
-type Binary struct {
-	Version string // "1.40.0"
-	Path    string
-}
+type Binary = envoy.Binary
 
 // ErrNoEnvoy is returned where no Envoy is to be found.
 var ErrNoEnvoy = errors.New("no Envoy here: run `make tools`, or set ENVOY=/path/to/envoy")
@@ -37,15 +34,11 @@ func Envoys(ctx context.Context, root string) ([]Binary, error) {
 	}
 	var all []Binary
 	for _, path := range paths {
-		out, err := exec.CommandContext(ctx, path, "--version").Output()
+		binary, err := envoy.Find(ctx, path)
 		if err != nil {
-			return nil, fmt.Errorf("%s --version: %w", path, err)
+			return nil, err
 		}
-		match := regexp.MustCompile(`/(\d+\.\d+\.\d+)[^/]*/`).FindSubmatch(out)
-		if match == nil {
-			return nil, fmt.Errorf("%s --version says %q, which is not Envoy's", path, out)
-		}
-		all = append(all, Binary{Version: string(match[1]), Path: path})
+		all = append(all, binary)
 	}
 	if len(all) == 0 {
 		return nil, ErrNoEnvoy
