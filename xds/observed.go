@@ -50,14 +50,8 @@ const (
 // shut down.
 const restartWithin = 10 * time.Minute
 
-// toldRefusal is a rejection that was reported. Further attempts are not reported again.
-type toldRefusal struct {
-	typ           swap.Type
-	name, version string
-	unfetched     bool
-}
-
-// maxRefusalsTold is how many of these are remembered per stream, the newest.
+// maxRefusalsTold is how many reported rejections are remembered per stream, the newest.
+// Further attempts at the same version are not reported again.
 const maxRefusalsTold = 64
 
 // observe reports an event of a node. The caller holds s.mu or the mu of a client of the
@@ -75,8 +69,8 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 		return
 	}
 	for _, r := range refused {
-		if told := (toldRefusal{r.Type, r.Name, r.Version, r.Unfetched}); !slices.Contains(c.refusals, told) {
-			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], told)
+		if !slices.ContainsFunc(c.refusals, func(told swap.Refusal) bool { told.Message = r.Message; return told == r }) {
+			c.refusals = append(c.refusals[max(0, len(c.refusals)+1-maxRefusalsTold):], r)
 			s.logRefusal(c, r)
 			s.arrives(c, rejected)
 			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
@@ -86,6 +80,19 @@ func (s *Server) observeStep(c *client, refused []swap.Refusal) {
 		c.settled = true
 		s.arrives(c, arrived)
 		s.observe(c.node, Observed{What: Settled, Choice: c.wants.choice, Unable: !c.machine.CanSample()})
+	}
+}
+
+// observeAgain reports rejections again that were reported before, as far as the Envoy still
+// rejects the same version: the machine reports each only once. The caller holds c.mu.
+func (s *Server) observeAgain(c *client, before []swap.Refusal) {
+	if c.stream == nil {
+		return
+	}
+	for _, r := range before {
+		if c.machine.Rejects(r) {
+			s.observe(c.node, Observed{What: Refused, Refusal: &r, Choice: c.wants.choice})
+		}
 	}
 }
 

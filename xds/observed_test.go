@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -291,5 +292,53 @@ func TestFresh(t *testing.T) {
 		e = fresh(t, "a", delta)
 		e.connect(s.dial(t, ""))
 		o.tells(t, "a", "connected", "fresh", `settled ""`)
+	})
+}
+
+// TestObservedOnceMore checks that what an Envoy has, or rejects, is reported again if it
+// was to have something else in between, and was never sent it: publications came faster
+// than they could be fanned out. A change that was stopped and resumed waits for that.
+func TestObservedOnceMore(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		for _, bad := range []bool{false, true} {
+			var o observer
+			busy, free := make(chan struct{}), make(chan struct{})
+			var stop atomic.Bool
+			s := start(t, xds.Options{Observe: func(e xds.Observed) {
+				if o.add(e); e.Node.ID == "b" && stop.CompareAndSwap(true, false) {
+					close(busy)
+					<-free
+				}
+			}})
+			s.publish(t, hello1)
+			e, b := fresh(t, "a", delta), fresh(t, "b", delta)
+			refused := "listener more is bad"
+			e.refuse = func(t swap.Type, name string) string {
+				if t == swap.Listener && name == "more" {
+					return refused
+				}
+				return ""
+			}
+			for _, e := range []*envoy{e, b} {
+				e.connect(s.dial(t, ""))
+				o.tells(t, e.id, "connected", `settled ""`)
+			}
+			c, told := hello2, `settled "c"`
+			if bad {
+				c, told = hello2+"listener more 9000 9001\n", "refused LDS more: "+refused
+			}
+			open := map[resource.Choice]string{"c": c, "d": hello1}
+			s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c"})
+			o.tells(t, "a", told)
+
+			// The fan-out of a change that only b has takes its time.
+			stop.Store(true)
+			s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c", "b": "d"})
+			<-busy
+			s.publishTo(t, hello1, open, map[string]resource.Choice{"b": "d"})
+			s.publishTo(t, hello1, open, map[string]resource.Choice{"a": "c", "b": "d"})
+			close(free)
+			o.tells(t, "a", told)
+		}
 	})
 }

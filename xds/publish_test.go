@@ -41,7 +41,7 @@ func TestEndedIsToldLast(t *testing.T) {
 		t.Fatalf("it was told of %v, and not that it has all", told)
 	}
 	s.disconnect(c)
-	s.offer(c, &Publication{Catalog: catalog, Choose: func(definition.Node) resource.Choice { return "c" }})
+	s.offer(c, &Publication{Catalog: catalog, Choose: func(definition.Node) resource.Choice { return "c" }}, false)
 	if last := told[len(told)-1]; last != Gone {
 		t.Errorf("it was told of %v, want %v at the end", told, Gone)
 	}

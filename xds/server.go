@@ -88,8 +88,11 @@ type Server struct {
 
 	beginning chan struct{} // holds a token for each stream in its first exchange
 
+	fanned uint64 // number of the last publication that was fanned out; used only by fanOut
+
 	mu        sync.Mutex
 	published *Publication // nil: nothing yet
+	number    uint64       // of published
 	clients   map[*client]struct{}
 	peers     map[netip.Addr]*peer
 	nodes     map[string]*nodeStreams // by node ID
@@ -166,6 +169,7 @@ func (s *Server) Publish(p Publication) {
 	s.mu.Lock()
 	first := s.published == nil
 	s.published = &p
+	s.number++
 	s.proved.published(p)
 	s.mu.Unlock()
 	s.generation.Add(1)
@@ -220,6 +224,8 @@ func (s *Server) fanOut() {
 	all := s.all() // before reading the publication: later clients have at least this one
 	s.mu.Lock()
 	published := s.published
+	skipped := s.number > s.fanned+1
+	s.fanned = s.number
 	s.mu.Unlock()
 
 	var next atomic.Int64
@@ -231,22 +237,25 @@ func (s *Server) fanOut() {
 				if i >= int64(len(all)) {
 					return
 				}
-				s.offer(all[i], published)
+				s.offer(all[i], published, skipped)
 			}
 		})
 	}
 	wg.Wait()
 }
 
-// offer gives c its snapshot of p, if that changes anything.
-func (s *Server) offer(c *client, p *Publication) {
+// offer gives c its snapshot of p, if that changes anything. skipped means that a publication
+// before p was never offered. c may have had another choice in it, and whoever published that
+// waits for c to have this one again.
+func (s *Server) offer(c *client, p *Publication, skipped bool) {
 	choice, snap := p.choice(c.node)
 	c.mu.Lock()
 	var changes []swap.Change
 	same := c.wants.chosen == snap
-	c.settled = c.settled && same && c.wants.choice == choice
+	c.settled = c.settled && same && c.wants.choice == choice && !skipped
 	c.wants = c.wants.published(choice, snap)
 	var next *resource.Snapshot
+	before := c.refusals
 	if !same {
 		c.refusals = nil
 		if !c.awaited && c.stream != nil {
@@ -259,6 +268,9 @@ func (s *Server) offer(c *client, p *Publication) {
 		changes = s.stepLocked(c, swap.Publish{Snapshot: next})
 	} else {
 		s.observeStep(c, nil)
+	}
+	if skipped {
+		s.observeAgain(c, before)
 	}
 	c.mu.Unlock()
 	s.tell(c, changes)

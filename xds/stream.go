@@ -40,7 +40,7 @@ type client struct {
 	settled  bool               // and reported as settled
 	awaited  bool               // by the Server's arrival
 	counted  counted            // by arrival
-	refusals []toldRefusal      // since the snapshot of wants changed
+	refusals []swap.Refusal     // reported since the snapshot of wants changed
 	returns  bool               // the node was here recently, and had something that it was sent
 	answered bool               // to any response
 	flights  [swap.Types]flight

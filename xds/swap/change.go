@@ -134,6 +134,17 @@ type Refusal struct {
 	Unfetched bool
 }
 
+// Rejects reports whether this Envoy still should have what it has rejected.
+func (m *Machine) Rejects(r Refusal) bool {
+	if r.Type == Extension {
+		if p := m.priming(r.Name); p != nil && p.Version == r.Version {
+			return p.refused()
+		}
+	}
+	of := m.refusal(r.Type, r.Name)
+	return of != nil && of.version == r.Version
+}
+
 // failed reports a priming that has failed, once for each reason.
 func (m *Machine) failed(p *Priming) {
 	stage := ChangeUnfetched
