@@ -95,6 +95,8 @@ type growth struct {
 	writing bool // it is being saved; until then its Envoys are only observed
 	pass    bool // the change joins the base once this is saved
 	watch   Watch
+	// observed means that the Envoys of watch are observed already.
+	observed bool
 }
 
 type verdict struct {
@@ -157,6 +159,11 @@ func (c *change) has(n *node) bool {
 // reaches reports whether any Envoy should have the change.
 func (c *change) reaches() bool {
 	return c.Wave > 0 && (c.State == Rolling || c.State == Paused)
+}
+
+// anew lets a change that no Envoy has begin with its first wave.
+func (c *change) anew() {
+	c.Wave, c.Reached, c.Waves, c.waitsFor = 0, reached{}, nil, nil
 }
 
 // policyWaves returns the number of waves in the policy.

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 
 	"wasmxds/definition"
@@ -174,7 +175,7 @@ func (m *Machine) supersede(rest map[Key]diff) (at int) {
 // begin opens a change at a place among the others.
 func (m *Machine) begin(diffs []diff, at int, promoted bool) *change {
 	c := &change{ID: idOf(diffs), Diffs: diffs, nodes: nodesOf(diffs), Opened: m.now, State: Rolling, Promoted: promoted}
-	m.govern(c)
+	c.Policy, c.heldBy = m.policyOf(c)
 	m.open = slices.Insert(m.open, at, c)
 	for _, d := range diffs {
 		m.use(d.From)
@@ -185,24 +186,54 @@ func (m *Machine) begin(diffs []diff, at int, promoted bool) *change {
 	return c
 }
 
-// govern determines the policy of a change. The policy does not change once the change
-// begins.
-func (m *Machine) govern(c *change) {
+// policyOf returns the policy of a change as it is now; nil: there is none. heldBy is the
+// unreadable Rollout that may apply to it instead; "": there is none.
+func (m *Machine) policyOf(c *change) (p *definition.Rollout, heldBy string) {
 	all := names(c.Diffs)
 	whole := m.wanted.whole
-	c.Policy, c.heldBy = definition.PolicyOf(whole.Rollouts, all), ""
-	if h := definition.HeldBy(whole.RolloutHoles, c.Policy, all); h != nil {
-		c.heldBy = h.Cause.Error()
+	p = definition.PolicyOf(whole.Rollouts, all)
+	if h := definition.HeldBy(whole.RolloutHoles, p, all); h != nil {
+		heldBy = h.Cause.Error()
 	}
+	return p, heldBy
 }
 
-// reconsider determines the policies of changes that wait for one.
+// govern lets a change that no Envoy has go by its policy as it is now. If there is none any
+// more, it keeps the one that it has: whoever removes a policy does not mean to let changes
+// loose that wait for it.
+func (m *Machine) govern(c *change) {
+	p, heldBy := m.policyOf(c)
+	if p == nil && heldBy == "" && c.heldBy == "" {
+		p = c.Policy
+	}
+	if heldBy == c.heldBy && samePolicy(p, c.Policy) {
+		return
+	}
+	if c.Policy != nil && p != nil && !samePolicy(p, c.Policy) {
+		m.tell(c, "it goes by policy %s as it is now", p.Name)
+	}
+	m.unprepare(c)
+	c.Policy, c.heldBy, c.waitsFor = p, heldBy, nil
+	m.keep(c)
+	m.again = true
+}
+
+// samePolicy reports whether two policies say the same, wherever they are written.
+func samePolicy(a, b *definition.Rollout) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.Pos, y.Pos = definition.Position{}, definition.Position{}
+	return reflect.DeepEqual(x, y)
+}
+
+// reconsider determines the policies of changes that no Envoy has yet. The policy of a
+// change does not change once it has begun.
 func (m *Machine) reconsider() {
 	for _, c := range m.open {
-		if c.heldBy != "" {
+		if c.Wave == 0 && (c.growth == nil || !c.growth.writing) {
 			m.govern(c)
-			m.keep(c)
-			m.again = true
 		}
 	}
 }
@@ -212,7 +243,7 @@ func (m *Machine) end(c *change, as State) {
 	m.stopWatching(c)
 	had := c.reaches()
 	m.open = slices.DeleteFunc(m.open, func(o *change) bool { return o == c })
-	c.State, c.Ended, c.growth = as, m.now, nil
+	c.State, c.Ended = as, m.now
 	if had {
 		m.unsettle(c)
 	}

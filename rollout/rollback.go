@@ -57,7 +57,7 @@ func (m *Machine) rollBack(done *change, e Command) error {
 			m.drop(h.To)
 		}
 	}
-	m.tell(done, "rolled back: the definitions are ignored until they change, of %s", title(done.Diffs))
+	m.tell(done, "rolled back: until they change, the definitions of %s are ignored", title(done.Diffs))
 	m.changed()
 	m.reconcile()
 	m.promoteFresh(e.AtOnce)

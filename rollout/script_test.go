@@ -35,7 +35,7 @@ import (
 //	pause | resume | promote | stop | rollback [CHANGE] [once] [later]
 //	wait DURATION
 //	store away | back          while it is away, nothing is written
-//	restart                    starts another server, from what is written
+//	restart [DURATION]         starts another server, from what is written; its clock is behind by that
 //	who                        prints who has what
 //	status
 //	options [signals] [before=DURATION]  for the machines from now on
@@ -184,6 +184,8 @@ func (s *script) run(d *datadriven.TestData) string {
 		}
 		return told(s.write())
 	case "restart":
+		behind, _ := time.ParseDuration(arg(0))
+		s.now = s.now.Add(-behind)
 		return s.restart()
 	case "who":
 		return s.who()

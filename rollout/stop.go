@@ -129,7 +129,8 @@ func (m *Machine) fail(c *change, by Cause, why string) {
 
 // pause keeps a change from reaching more Envoys. (Invariant 4.)
 func (m *Machine) pause(c *change, by Cause, why string) {
-	c.State, c.Reason, c.growth = Paused, why, nil
+	m.unprepare(c)
+	c.State, c.Reason = Paused, why
 	m.keep(c)
 	m.tell(c, "paused%s: %s", c.at(), why)
 	m.because(by)
@@ -145,7 +146,7 @@ func (m *Machine) stop(c *change, by Cause, why string) {
 		m.changed()
 	}
 	m.stopWatching(c)
-	c.State, c.Reason, c.Ended, c.growth, c.Promoted = Stopped, why, m.now, nil, false
+	c.State, c.Reason, c.Ended, c.Promoted = Stopped, why, m.now, false
 	c.back = len(c.returning)
 	m.unsettle(c)
 	m.recount(c)
@@ -173,13 +174,19 @@ func (m *Machine) returned(id string, choice Choice) {
 
 // resume restarts a stopped change, or continues a paused one.
 func (m *Machine) resume(c *change) {
-	if c.State == Stopped {
-		c.Wave, c.Reached, c.Waves = 0, reached{}, nil
-	} else if c.Wave > 0 {
-		c.Waves = slices.Clone(c.Waves)
-		c.Waves[c.Wave-1].Good = time.Time{} // it bakes again
+	was := c.State
+	c.State, c.Reason, c.Ended, c.returning, c.verdicts = Rolling, "", time.Time{}, nil, nil
+	if was == Stopped {
+		c.Counts = counts{}
+		c.anew()
+		m.govern(c)
+	} else {
+		c.Counts = counts{Refused: c.Counts.Refused} // those Envoys have it, and won't report that again
+		if c.Wave > 0 {
+			c.Waves = slices.Clone(c.Waves)
+			c.Waves[c.Wave-1].Good = time.Time{} // it bakes again
+		}
 	}
-	c.State, c.Reason, c.Ended, c.returning, c.Counts, c.verdicts = Rolling, "", time.Time{}, nil, counts{}, nil
 	m.recount(c)
 	m.keep(c)
 	m.recombine()

@@ -104,7 +104,13 @@ func (m *Machine) stopWatching(c *change) {
 		c.cohorts = Watch{}
 	}
 	m.forgetTold(c)
-	if c.growth != nil && c.growth.watch.Change != "" {
+	m.unprepare(c)
+}
+
+// unprepare gives up the wave that is about to begin. Its Envoys are no longer observed.
+func (m *Machine) unprepare(c *change) {
+	if c.growth != nil && c.growth.observed {
 		m.watch(c.growth.watch, After)
 	}
+	c.growth = nil
 }

@@ -66,8 +66,8 @@ func (m *Machine) block(c *change, why string) {
 		m.changed()
 	}
 	m.stopWatching(c)
-	c.State, c.Reason, c.growth = Waiting, why, nil
-	c.Wave, c.Reached, c.Waves = 0, reached{}, nil
+	c.State, c.Reason = Waiting, why
+	c.anew()
 	m.recount(c)
 	m.keep(c)
 	m.tell(c, "%s", why)
@@ -79,7 +79,7 @@ func (m *Machine) rush(c *change) {
 		m.join(c)
 		return
 	}
-	m.write(c, &growth{wave: c.policyWaves(), reached: everybody(), pass: true})
+	m.write(c, &growth{wave: c.policyWaves(), reached: everybody(), envoys: c.concerned, pass: true})
 }
 
 // roll moves a change from wave to wave.
@@ -103,13 +103,17 @@ func (m *Machine) roll(c *change) {
 		return
 	}
 	c.had = c.had || c.members > 0
+	if c.growth != nil && c.growth.wave == c.Wave {
+		m.advance(c, c.Wave, true) // it begins again with others, whether its own are back or not
+		return
+	}
 	switch {
 	case c.settled == 0 || c.unsettled > 0:
 		return
 	}
 	m.watchAgain(c)
 	w := &c.Waves[c.Wave-1]
-	if w.Good.IsZero() {
+	if w.Good.IsZero() || w.Good.After(m.now) { // written by a clock that was ahead
 		w.Good = m.now
 		m.keep(c)
 		m.tell(c, "wave %d of %d is good so far: %s", c.Wave, c.policyWaves(), ofAll(c.settled, c.members))
@@ -169,6 +173,10 @@ func (m *Machine) emptied(c *change) {
 		}
 		m.tell(c, "all Envoys of wave %d have disconnected: it begins again with others", c.Wave)
 	}
+	if c.cohorts.Change != "" {
+		m.stopWatching(c) // the next wave as well, which was to begin once this one is good
+		c.waitsFor = nil
+	}
 	if c.concerned > 0 {
 		m.advance(c, c.Wave, true)
 	}
@@ -191,6 +199,7 @@ func (m *Machine) advance(c *change, wave int, good bool) {
 			if len(fresh) > 0 {
 				c.growth = &growth{wave: wave, reached: r, envoys: c.members + len(fresh), since: m.now, watch: m.cohorts(c, wave, r, fresh)}
 				if m.before(c) > 0 {
+					c.growth.observed = true
 					m.watch(c.growth.watch, Before)
 				}
 				break
@@ -252,6 +261,9 @@ func (m *Machine) write(c *change, g *growth) {
 		g.waves = append(g.waves, waveTimes{Began: m.now, Good: m.now, Ended: m.now, Envoys: c.members})
 	}
 	g.waves = append(g.waves, waveTimes{Began: m.now, Envoys: g.envoys})
+	if c.growth != g {
+		m.unprepare(c)
+	}
 	g.writing = true
 	c.growth = g
 	m.keep(c)

@@ -30,8 +30,10 @@ func times(n int) string {
 // ofAll returns "all 3 Envoys run it" or "2 of 3 Envoys run it".
 func ofAll(n, all int) string {
 	switch {
+	case n < all && all == 1:
+		return "its Envoy does not run it yet"
 	case n < all:
-		return fmt.Sprintf("%d of %s run it", n, number(all, "Envoy", "Envoys"))
+		return fmt.Sprintf("%d of %d Envoys run it", n, all)
 	case all == 1:
 		return "its Envoy runs it"
 	}
@@ -93,10 +95,7 @@ func (m *Machine) words(c *change, now time.Time) string {
 	case Superseded:
 		return "the definitions have changed again"
 	case Done:
-		if m.heldBy(c.ID) != "" {
-			return "rolled back: the version before it is in force until the definitions change"
-		}
-		return "in force on all Envoys"
+		return m.since(c)
 	case Paused:
 		return "paused" + c.at() + ": " + c.Reason
 	case Stopped:
@@ -116,12 +115,36 @@ func (m *Machine) words(c *change, now time.Time) string {
 	return m.rolling(c, now)
 }
 
+// since returns what has become of a change that has joined the base.
+func (m *Machine) since(c *change) string {
+	back, left := 0, 0 // definitions that were rolled back, and those that are in force
+	for _, d := range c.Diffs {
+		if m.held[d.Key].By == c.ID {
+			back++
+		}
+		if hashIn(m.base[d.Key]) == hashIn(d.To) {
+			left++
+		}
+	}
+	switch {
+	case back > 0 && left > 0:
+		return "it is being rolled back"
+	case back > 0:
+		return "rolled back: the version before it is in force until the definitions change"
+	case left == 0:
+		return "later changes have replaced it"
+	case left < len(c.Diffs):
+		return "in force on all Envoys, except for what later changes have replaced"
+	}
+	return "in force on all Envoys"
+}
+
 func (m *Machine) rolling(c *change, now time.Time) string {
 	switch {
 	case c.growth != nil && c.growth.writing:
 		return fmt.Sprintf("wave %d of %d begins once that is saved", c.growth.wave, c.policyWaves())
-	case c.waitsFor != nil:
-		return "no Envoy has the labels of the next wave, " + labelWords(c.waitsFor)
+	case c.waitsFor != nil && c.Wave == 0:
+		return c.awaited()
 	case c.expected > 0:
 		return "waits for Envoys to reconnect: " + number(c.expected, "one", fmt.Sprint(c.expected))
 	case c.concerned == 0 && c.away == 0:
@@ -131,14 +154,64 @@ func (m *Machine) rolling(c *change, now time.Time) string {
 	}
 	s := fmt.Sprintf("in wave %d of %d: ", c.Wave, c.policyWaves())
 	switch w := c.Waves[c.Wave-1]; {
+	case c.members == 0 && c.away > 0:
+		return s + "all its Envoys have disconnected, and may reconnect"
+	case c.growth != nil && (c.members == 0 || c.growth.wave == c.Wave):
+		return s + "all its Envoys disconnected; it begins again with others, which are observed before"
+	case c.members == 0 && c.waitsFor != nil:
+		return s + "all its Envoys have disconnected; " + c.awaited()
 	case c.members == 0:
 		return s + "all its Envoys have disconnected, and it applies to no other"
-	case w.Good.IsZero():
-		return s + ofAll(c.settled, c.members)
+	case c.settled == 0 || c.unsettled > 0:
+		return s + m.behind(c)
 	case now.Sub(w.Good) < c.Policy.Bake:
 		return fmt.Sprintf("%s%s, for %s of %s", s, ofAll(c.settled, c.members), span(now.Sub(w.Good)), span(c.Policy.Bake))
-	case c.settled == 0 || c.unsettled > 0:
-		return s + ofAll(c.settled, c.members)
 	}
-	return s + m.judged(c)
+	if why := m.judged(c); why != "" || c.waitsFor == nil {
+		return s + why
+	}
+	return c.awaited()
+}
+
+// awaited returns what the next wave waits for.
+func (c *change) awaited() string {
+	return "no Envoy has the labels of the next wave, " + labelWords(c.waitsFor)
+}
+
+// mostNamed is how many Envoys a wave may wait for so that they are named.
+const mostNamed = 20
+
+// behind returns how many Envoys of a wave run the change, and names those that it waits for.
+func (m *Machine) behind(c *change) string {
+	some := ofAll(c.settled, c.members)
+	if c.unsettled > mostNamed {
+		return some
+	}
+	var rejects, others []string
+	for n := range m.members(c) {
+		switch {
+		case n.settled.Has(c.ID):
+		case slices.Contains(c.Counts.Refused, n.ID):
+			rejects = append(rejects, n.ID)
+		case !c.late(n):
+			others = append(others, n.ID)
+		}
+	}
+	slices.Sort(rejects)
+	slices.Sort(others)
+	why := ""
+	switch {
+	case len(rejects) == 1:
+		why = rejects[0] + " rejects it"
+	case len(rejects) > 1:
+		why = list(rejects) + " reject it"
+	case len(others) > 0:
+		why = "waiting for " + list(others)
+	default:
+		return some
+	}
+	if c.members == 1 {
+		return why
+	}
+	return some + "; " + why
 }
