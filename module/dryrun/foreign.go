@@ -22,9 +22,9 @@ var foreign = map[string]func(h *host, arguments []byte) (result []byte, s statu
 	"verify_signature":       verifySignature,
 	"sign":                   sign,
 	"clear_route_cache":      func(*host, []byte) ([]byte, status) { return nil, ok },
-	"expr_create":            expression,
-	"expr_evaluate":          expression,
-	"expr_delete":            expression,
+	"expr_create":            createExpression,
+	"expr_evaluate":          evaluateExpression,
+	"expr_delete":            deleteExpression,
 }
 
 func (h *host) callForeignFunction(m api.Module, a args) status {
@@ -56,12 +56,6 @@ func (h *host) callForeignFunction(m api.Module, a args) status {
 	return s
 }
 
-// expression needs CEL, which only an Envoy has here.
-func expression(h *host, _ []byte) ([]byte, status) {
-	h.unserved("expressions of CEL (expr_create, expr_evaluate, expr_delete)")
-	return nil, internalFailure
-}
-
 func compress(_ *host, arguments []byte) ([]byte, status) {
 	var out bytes.Buffer
 	w := zlib.NewWriter(&out)
@@ -91,6 +85,8 @@ func uncompress(_ *host, arguments []byte) ([]byte, status) {
 const (
 	propertyName     = 1
 	propertyReadonly = 2
+	propertyType     = 3
+	typeText         = 1 // of them; else bytes, or what only an Envoy can read
 	statePath        = 1
 	stateValue       = 2
 )
@@ -107,9 +103,12 @@ func declareProperty(h *host, arguments []byte) ([]byte, status) {
 		return nil, internalFailure
 	}
 	if h.declared == nil {
-		h.declared, h.readonly = map[string]bool{}, map[string]bool{}
+		h.declared, h.readonly, h.textual = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	}
-	h.declared[name], h.readonly[name] = true, m.numbers[propertyReadonly] != 0
+	h.declared[name] = true
+	if s := h.running; s == nil || s.stream == nil && s.tcp == nil { // what a stream declares, Envoy does not heed
+		h.readonly[name], h.textual[name] = m.numbers[propertyReadonly] != 0, m.numbers[propertyType] == typeText
+	}
 	return nil, ok
 }
 

@@ -36,6 +36,8 @@ type host struct {
 	shared     shared
 	declared   map[string]bool // properties, by name
 	readonly   map[string]bool
+	textual    map[string]bool // properties that are declared to be text
+	exprs      expressions
 	metrics    defined
 	counter    api.Global // of instructions; nil: they aren't counted
 	profile    *profile   // nil: there is none

@@ -23,11 +23,9 @@ func (h *host) getProperty(m api.Module, a args) status {
 		return abi.SerializationFailure
 	}
 	names := strings.Split(strings.TrimSuffix(string(path[:min(len(path), 1024)]), "\x00"), "\x00")
-	value, found := h.property(names)
+	value, found := h.property(h.scope(), names)
 	if !found {
-		if slices.Contains(envoys, names[0]) && !slices.Contains(alsoMissing, strings.Join(names, ".")) {
-			h.unserved("property " + strings.Join(names, "."))
-		}
+		h.missed(names)
 		return notFound
 	}
 	b, possible := stream.Encode(value)
@@ -35,6 +33,13 @@ func (h *host) getProperty(m api.Module, a args) status {
 		return abi.SerializationFailure
 	}
 	return h.out(m, b, a.u32(2), a.u32(3))
+}
+
+// missed notes a property that a module doesn't get, where an Envoy may have it.
+func (h *host) missed(names []string) {
+	if name := strings.Join(names, "."); slices.Contains(envoys, names[0]) && !slices.Contains(alsoMissing, name) {
+		h.unserved("property " + name)
+	}
 }
 
 // lookups are properties that can't be told as a whole.
@@ -51,16 +56,12 @@ var alsoMissing = []string{"connection.tls_version", "connection.subject_local_c
 	"connection.sha256_peer_certificate_digest", "connection.termination_details", "connection.transport_failure_reason",
 	"upstream.tls_version", "upstream.address", "upstream.port", "upstream.locality", "upstream.transport_failure_reason"}
 
-func (h *host) property(path []string) (stream.Value, bool) {
-	s := h.scope()
+func (h *host) property(s *scope, path []string) (stream.Value, bool) {
 	if value, found := stream.Find(s.given, path); found {
 		if len(path) == 1 && slices.Contains(lookups, path[0]) {
 			return stream.Lookup(nil), true
 		}
 		return value, true
-	}
-	if len(path) == 1 && path[0] == "metadata" && s.stream != nil {
-		return "", true // a message with nothing in it
 	}
 	if who, found := map[string]string{"plugin_name": h.vm.Name, "plugin_root_id": h.vm.RootID, "plugin_vm_id": h.vm.VMID}[path[0]]; found {
 		return who, len(path) == 1
@@ -78,6 +79,11 @@ func (s *scope) property(name string) (stream.Value, bool) {
 	}
 	if s.stream != nil {
 		if value, found := s.stream.Property(name); found {
+			return value, true
+		}
+	}
+	if s.tcp != nil {
+		if value, found := s.tcp.Property(name); found {
 			return value, true
 		}
 	}

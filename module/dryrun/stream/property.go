@@ -3,6 +3,7 @@ package stream
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"wasmxds/module/dryrun/abi"
 )
@@ -17,12 +18,54 @@ func (h *HTTP) Property(name string) (v Value, found bool) {
 	case "upstream":
 		return Lookup(h.ofUpstream), true
 	case "metadata":
-		return Lookup(func(name string) (Value, bool) {
-			return Map(nil), name == "filter_metadata" || name == "typed_filter_metadata"
-		}), true
+		return noMetadata, true
 	}
 	return nil, false
 }
+
+// Property gives what Envoy tells of a connection by a name: it has a request and a
+// response without headers.
+func (t *TCP) Property(name string) (v Value, found bool) {
+	switch name {
+	case "request":
+		return Lookup(func(name string) (Value, bool) {
+			if name == "time" {
+				return t.options.Began, true
+			}
+			return ofBytes(name, t.received)
+		}), true
+	case "response":
+		return Lookup(func(name string) (Value, bool) {
+			switch name {
+			case "flags":
+				return int64(0), true
+			case "trailers":
+				return Map(nil), true
+			}
+			return ofBytes(name, t.sent)
+		}), true
+	case "metadata":
+		return noMetadata, true
+	}
+	return nil, false
+}
+
+func ofBytes(name string, n int64) (Value, bool) {
+	switch name {
+	case "size", "total_size":
+		return n, true
+	case "headers":
+		return Map(nil), true
+	case "headers_bytes":
+		return int64(0), true
+	}
+	return nil, false
+}
+
+// noMetadata is that of a stream: nothing is in it.
+var noMetadata = Proto{Fields: func(name string) (Value, bool) {
+	return Map(nil), name == "filter_metadata" || name == "typed_filter_metadata"
+}}
 
 func (h *HTTP) ofRequest(name string) (Value, bool) {
 	headers := h.ReadMap(abi.RequestHeaders)
@@ -32,7 +75,7 @@ func (h *HTTP) ofRequest(name string) (Value, bool) {
 	case "protocol":
 		return h.protocol, true
 	case "time":
-		return h.options.Began.UnixNano(), true
+		return h.options.Began, true
 	case "size":
 		return sizeOf(headers, h.request.came)
 	case "total_size":
@@ -40,7 +83,7 @@ func (h *HTTP) ofRequest(name string) (Value, bool) {
 	case "headers_bytes":
 		return headers.bytes(), true
 	case "duration":
-		return int64(h.options.Now().Sub(h.options.Began)), h.logging
+		return h.options.Now().Sub(h.options.Began), h.logging
 	}
 	path, found := headers.find(":path")
 	before, query, _ := strings.Cut(path, "?")
@@ -76,7 +119,7 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 	case "headers_bytes":
 		return headers.bytes(), true
 	case "backend_latency":
-		return int64(0), h.logging && h.answered != nil
+		return time.Duration(0), h.logging && h.answered != nil
 	case "flags":
 		return h.flags, true
 	case "code":
@@ -124,7 +167,7 @@ func (h *HTTP) ofUpstream(name string) (Value, bool) {
 	case "local_address":
 		return "192.0.2.10:40000", asked
 	case "cx_pool_ready_duration":
-		return int64(0), asked // nothing is waited for
+		return time.Duration(0), asked // nothing is waited for
 	}
 	return nil, false
 }
@@ -168,8 +211,8 @@ func headersValue(h *Headers) Value {
 	return h
 }
 
-// joined has each name once.
-func (h *Headers) joined() Map {
+// Joined has each name once.
+func (h *Headers) Joined() Map {
 	m := Map{}
 	for i, f := range h.fields {
 		if h.index(f[0]) == i {

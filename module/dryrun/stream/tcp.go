@@ -52,6 +52,8 @@ type TCP struct {
 	readEnd      bool
 	readOut      bool // the end has gone on
 	seen         [2]*Buffer
+	received     int64 // bytes from the client
+	sent         int64 // bytes to the client
 }
 
 // NewTCP makes the machine of a connection, before it is there.
@@ -142,6 +144,7 @@ func (t *TCP) open() {
 // read has the client send something.
 func (t *TCP) read(b []byte, end bool) {
 	t.reading.bytes = append(t.reading.bytes, b...)
+	t.received += int64(len(b))
 	t.readEnd = end
 	if !t.opened {
 		return // nothing is read for a connection that is held up
@@ -185,6 +188,7 @@ func (t *TCP) write(b []byte, end bool) {
 		t.seen[1] = nil
 		if len(t.writing.bytes) > 0 {
 			t.out.Upstream = append(t.out.Upstream, t.writing.bytes)
+			t.sent += int64(len(t.writing.bytes))
 			t.writing.bytes = nil
 		}
 	}

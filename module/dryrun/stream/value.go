@@ -8,10 +8,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
-// Value is what a property is: string, []byte, int64, uint64, float64, bool, a
-// [Map], a [List] or a [Lookup]. Times and durations are nanoseconds.
+// Value is what a property is: string, []byte, int64, uint64, float64, bool,
+// time.Time, time.Duration, a [Map], a [List], [Headers], a [Lookup] or a [Proto].
 type Value any
 
 // Map has values by name, in an order.
@@ -28,6 +29,12 @@ type List []Value
 
 // Lookup knows values by name, and does not tell which there are.
 type Lookup func(name string) (Value, bool)
+
+// Proto is a message of protobuf: its bytes are what it is as a whole.
+type Proto struct {
+	Bytes  []byte
+	Fields Lookup
+}
 
 // Find gives what is behind a path below a value.
 func Find(v Value, path []string) (Value, bool) {
@@ -46,6 +53,8 @@ func Find(v Value, path []string) (Value, bool) {
 			}
 		case Lookup:
 			v, found = of(name)
+		case Proto:
+			v, found = of.Fields(name)
 		case *Headers:
 			v, found = of.All(name)
 		}
@@ -57,8 +66,8 @@ func Find(v Value, path []string) (Value, bool) {
 }
 
 // Encode gives a value as modules get it: numbers as eight bytes, the lowest
-// first, bools as one, and maps and lists as proxy_get_header_map_pairs has
-// them. A lookup can't be told as a whole.
+// first, times and durations as nanoseconds, bools as one byte, and maps and lists
+// as proxy_get_header_map_pairs has them. A lookup can't be told as a whole.
 func Encode(v Value) (b []byte, possible bool) {
 	if _, is := v.(Lookup); is {
 		return nil, false
@@ -80,8 +89,14 @@ func encode(v Value) []byte {
 		return binary.LittleEndian.AppendUint64(nil, math.Float64bits(v))
 	case bool:
 		return []byte{byte(bit(v))}
+	case time.Time:
+		return encode(v.UnixNano())
+	case time.Duration:
+		return encode(v.Nanoseconds())
+	case Proto:
+		return v.Bytes
 	case *Headers:
-		return encode(v.joined())
+		return encode(v.Joined())
 	case Map:
 		pairs := make([][2]string, 0, len(v))
 		for _, f := range v {
@@ -116,8 +131,22 @@ func Marshal(pairs [][2]string) []byte {
 // Leaf is a property that a stream is given, by its path.
 type Leaf struct {
 	Path  []string
+	Type  leafType
 	Value []byte
 }
+
+// leafType says what the bytes of a leaf are: a property as a whole is these bytes,
+// expressions tell them apart.
+type leafType string
+
+const (
+	leafBytes  leafType = ""
+	leafText   leafType = "text"
+	leafInt    leafType = "int"
+	leafUint   leafType = "uint"
+	leafDouble leafType = "double"
+	leafBool   leafType = "bool"
+)
 
 // Leaves are the properties that a stream is given. Names at the top are paths
 // with dots between; those of maps below are as they are.
@@ -143,17 +172,54 @@ func leaves(out *[]Leaf, path []string, v any) error {
 	case int:
 		return leaves(out, path, int64(v))
 	case string, []byte, int64, uint64, float64, bool:
-		*out = append(*out, Leaf{path, encode(v)})
+		*out = append(*out, Leaf{path, typeOf(v), encode(v)})
 		return nil
 	}
 	return fmt.Errorf("property %s: a %T can't be one: strings, numbers, bools, bytes and maps can", strings.Join(path, "."), v)
+}
+
+func typeOf(v any) leafType {
+	switch v.(type) {
+	case string:
+		return leafText
+	case int64:
+		return leafInt
+	case uint64:
+		return leafUint
+	case float64:
+		return leafDouble
+	case bool:
+		return leafBool
+	}
+	return leafBytes
+}
+
+// value is what the leaf was made of.
+func (l Leaf) value() Value {
+	switch {
+	case l.Type == leafText:
+		return string(l.Value)
+	case l.Type == leafBool && len(l.Value) == 1:
+		return l.Value[0] != 0
+	case len(l.Value) != 8:
+		return l.Value
+	}
+	switch n := binary.LittleEndian.Uint64(l.Value); l.Type {
+	case leafInt:
+		return int64(n)
+	case leafUint:
+		return n
+	case leafDouble:
+		return math.Float64frombits(n)
+	}
+	return l.Value
 }
 
 // Tree puts leaves together.
 func Tree(given []Leaf) Map {
 	var m Map
 	for _, l := range given {
-		m = m.With(l.Path, l.Value)
+		m = m.With(l.Path, l.value())
 	}
 	return m
 }
