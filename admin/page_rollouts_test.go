@@ -204,7 +204,7 @@ func TestChangePage(t *testing.T) {
 		`<a href="/envoys/edge-07">edge-07</a>`, "84 of 200 requests", `class="removed"`, "order: 1", "by policy careful", "1a2b3c4d",
 	)
 	_, page = get(t, s.Handler(), "/rollouts")
-	wantIn(t, page, "1 change stopped", "quota crashed 3 times on edge-07", "filter quota is not what the files say", `aria-current="page">Changes</a>`, "done: all 40 Envoys run it")
+	wantIn(t, page, "1 change stopped", "quota crashed 3 times on edge-07", "filter quota is not what the files say", `aria-current="page">Changes</a>`, "in force on all Envoys")
 	_, page = get(t, s.Handler(), "/?findings=all")
 	wantIn(t, page, "The change to quota is stopped", "quota crashed 3 times on edge-07", "The change to hello is rolling", `<a href="/rollouts/5c0ffee15c0ffee1">hello changed</a>`)
 	if code, _ := get(t, s.Handler(), "/rollouts/nowhere"); code != 404 {

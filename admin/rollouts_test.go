@@ -87,10 +87,10 @@ func someRollouts() *mover {
 				Policy:      "careful", Opened: at(-30), Wave: 1, Waves: []rollout.WaveStatus{{Name: "1 Envoy", Envoys: 1, Began: at(-30)}},
 				Concerned: 40, Judges: []rollout.VerdictStatus{{Judge: "signals", Verdict: rollout.Bad, Words: "3 crashes"}},
 			},
-			{ID: "ba5eba11ba5eba11", Title: "web", State: rollout.Done, Words: "done: all 40 Envoys run it", Opened: at(-60), Ended: at(-50),
+			{ID: "ba5eba11ba5eba11", Title: "web", State: rollout.Done, Words: "in force on all Envoys", Opened: at(-60), Ended: at(-50),
 				Definitions: []rollout.DefinitionStatus{{Kind: "listener", Name: "web", What: "changed", From: "11111111", To: "22222222"}},
 				Waves:       []rollout.WaveStatus{}, Judges: []rollout.VerdictStatus{}, Concerned: 40, Reached: 40, Settled: 40},
-			{ID: "ba5e0000ba5e0000", Title: "web, hello", State: rollout.Done, Words: "done: all 40 Envoys run it", Opened: at(-90), Ended: at(-80),
+			{ID: "ba5e0000ba5e0000", Title: "web, hello", State: rollout.Done, Words: "in force on all Envoys", Opened: at(-90), Ended: at(-80),
 				Definitions: []rollout.DefinitionStatus{}, Waves: []rollout.WaveStatus{}, Judges: []rollout.VerdictStatus{}},
 		},
 		Bases: []rollout.BaseStatus{

@@ -34,14 +34,25 @@ const (
 // Verbs returns all verbs.
 func Verbs() []Verb { return []Verb{Pause, Resume, Promote, Stop, Rollback} }
 
-// Reasons why a command can't be executed. They are wrapped in a message.
+// Reasons why a command can't be executed. Errors that are one of them have a message of
+// their own.
 var (
 	ErrUnknown = errors.New("there is no such change")
 	ErrNot     = errors.New("the change is not in the state for that")
 )
 
+// refusal is a reason in the words of one command.
+type refusal struct {
+	why  error
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+func (r *refusal) Unwrap() error { return r.why }
+
 func refuse(why error, format string, args ...any) error {
-	return fmt.Errorf("%s: %w", fmt.Sprintf(format, args...), why)
+	return &refusal{why, fmt.Sprintf(format, args...)}
 }
 
 func (e Command) apply(m *Machine) {
@@ -51,7 +62,7 @@ func (e Command) apply(m *Machine) {
 // command executes a command.
 func (m *Machine) command(e Command) error {
 	if m.wanted == nil {
-		return refuse(ErrNot, "the files have not been read yet")
+		return refuse(ErrNot, "the definitions have not been read yet: try again")
 	}
 	by := "by hand"
 	if e.By != "" {
@@ -74,23 +85,23 @@ func (m *Machine) command(e Command) error {
 	case done != nil && e.Verb == Rollback:
 		return m.rollBack(done, e)
 	case done != nil:
-		return refuse(ErrNot, "%s has joined the base; it can only be rolled back", done.ID)
+		return refuse(ErrNot, "%s is done, and can only be rolled back", done.ID)
 	}
 	switch e.Verb {
 	case Pause:
 		if c.State != Rolling && c.State != Waiting {
-			return refuse(ErrNot, "%s is %s", c.ID, c.State)
+			return refuse(ErrNot, "%s is %s: only a change that is waiting or rolling can be paused", c.ID, c.State)
 		}
 		m.pause(c, ByHand, by)
 	case Resume:
 		if c.State != Paused && c.State != Stopped {
-			return refuse(ErrNot, "%s is %s", c.ID, c.State)
+			return refuse(ErrNot, "%s is %s: only a change that is paused, stopped or rolled back can be resumed", c.ID, c.State)
 		}
 		m.resume(c)
 		m.tell(c, "resumed %s", by)
 	case Promote:
 		if c.needs != "" {
-			return refuse(ErrNot, "%s %s", c.ID, c.needs)
+			return refuse(ErrNot, "%s can't go alone: it %s", c.ID, c.needs)
 		}
 		if c.State == Paused || c.State == Stopped {
 			m.resume(c)
@@ -133,11 +144,11 @@ func (m *Machine) meant(e Command) (open, done *change, err error) {
 		for _, c := range found {
 			ids = append(ids, c.ID+" ("+title(c.Diffs)+")")
 		}
-		return nil, nil, refuse(ErrUnknown, "say which of %s", strings.Join(ids, ", "))
+		return nil, nil, refuse(ErrUnknown, "several changes are possible: say which of %s", strings.Join(ids, ", "))
 	case len(found) == 0 && e.ID == "":
-		return nil, nil, refuse(ErrUnknown, "no change is open")
+		return nil, nil, refuse(ErrUnknown, "no change is in progress")
 	case len(found) == 0:
-		return nil, nil, refuse(ErrUnknown, "%q", e.ID)
+		return nil, nil, refuse(ErrUnknown, "no change in progress or to roll back to has the ID %q", e.ID)
 	case found[0].State == Done:
 		return nil, found[0], nil
 	}

@@ -37,13 +37,13 @@ func (m *Machine) rollBack(done *change, e Command) error {
 		next[key] = held{Files: hashIn(m.wanted.items[key]), To: i, Since: m.now, By: done.ID}
 	}
 	if !differs {
-		return refuse(ErrNot, "what was before %s is in force", done.ID)
+		return refuse(ErrNot, "there is nothing to roll back: what was before %s is in force", done.ID)
 	}
 	was := m.held
 	m.held = next
 	if p := m.wrong(m.effective()); p != "" {
 		m.held = was
-		return refuse(ErrNot, "what was before %s does not go with what is in force beside it: %s", done.ID, p)
+		return refuse(ErrNot, "what was before %s does not go with what is in force beside it (%s): undo the changes since then as well, by --to with the base before it", done.ID, p)
 	}
 	for key := range to {
 		h, is := next[key]

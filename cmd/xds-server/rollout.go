@@ -93,8 +93,9 @@ var rolloutCommands = []rolloutCommand{
 resume".`,
 		`  xds-server rollout pause 5c0ffee1 --admin-token-file operate.token`},
 	{rollout.Resume, "resumed", "Continue a change", `A paused change continues with its wave. A stopped change starts again with its first
-wave: resume it if it was stopped for a reason that was not its fault. Resuming a
-change that was rolled back ends the rollback, and the definitions apply again.`,
+wave, by its policy as it is now: resume it if it was stopped for a reason that was not
+its fault. Resuming a change that was rolled back ends the rollback, and the definitions
+apply again.`,
 		`  xds-server rollout resume --admin-token-file operate.token --watch`},
 	{rollout.Promote, "promoted", "Apply a change to all Envoys now", `The change reaches all Envoys at once, whatever its waves and checks say. Use it for
 an urgent fix.

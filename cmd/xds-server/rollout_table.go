@@ -39,8 +39,12 @@ func printRollouts(out io.Writer, all *admin.Rollouts, now time.Time) error {
 			if !c.Ended.IsZero() {
 				since = c.Ended
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d of %d\t%s\t%s\n", cell(admin.ShortID(c.ID)), printable.Text(c.Title), cell(string(c.State)),
-				waveOf(&c), c.Settled, c.Concerned, age(now, since), printable.Text(c.Words))
+			envoys := "-"
+			if c.State.Open() { // otherwise, they are no longer counted
+				envoys = fmt.Sprintf("%d of %d", c.Settled, c.Concerned)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(admin.ShortID(c.ID)), printable.Text(c.Title), cell(string(c.State)),
+				waveOf(&c), envoys, age(now, since), printable.Text(c.Words))
 		}
 		t.Flush()
 	}
@@ -74,7 +78,12 @@ func printChange(out io.Writer, c *rollout.ChangeStatus, now time.Time) error {
 	if c.Policy != "" {
 		policy = "by policy " + cell(c.Policy)
 	}
-	fmt.Fprintf(out, "  opened %s ago, %s; %d of %s run it\n", age(now, c.Opened), policy, c.Settled, plural(c.Concerned, "Envoy"))
+	fmt.Fprintf(out, "  opened %s ago, %s", age(now, c.Opened), policy)
+	if c.State.Open() {
+		fmt.Fprintf(out, "; %d of %s run it\n", c.Settled, plural(c.Concerned, "Envoy"))
+	} else {
+		fmt.Fprintf(out, "; ended %s ago\n", age(now, c.Ended))
+	}
 	if len(c.Waves) > 0 {
 		fmt.Fprintln(out)
 		t := newTable(out)

@@ -164,7 +164,7 @@ func (d *Driver) status(ctx context.Context, may func() bool) (s rollout.Status,
 	case why != "":
 		s.Stalled = why
 	case l != nil && len(unheard) > 0:
-		s.Stalled = "no wave begins: these servers are not heard, and Envoys may be connected to them: " + strings.Join(unheard, ", ")
+		s.Stalled = "other servers don't report their Envoys: " + strings.Join(unheard, ", ")
 	}
 	return s, nil
 }

@@ -269,7 +269,7 @@ func (d *Driver) statusWith(ctx context.Context) (rollout.Status, error) {
 		failed = &err
 	}
 	if s, err = d.status(ctx, func() bool { return true }); err == nil && s.Stalled == "" {
-		s.Stalled = "this server does not reach the one that moves changes, and tells what it knows: " + (*failed).Error()
+		s.Stalled = "this server can't reach the one that leads, and shows what it knows: " + (*failed).Error()
 	}
 	return s, err
 }

@@ -203,10 +203,10 @@ func (d *Driver) write(ctx context.Context, l *lead) {
 			if ctx.Err() != nil {
 				return
 			}
-			why := "no wave begins: how far changes are can't be written down: " + err.Error()
+			why := "the progress of changes can't be saved: " + err.Error()
 			l.stalled.Store(&why)
 			again := pause.NextBackOff()
-			d.log.Error(why, "again in", again)
+			d.log.Error("no wave begins: "+why, "again in", again)
 			if !wait(ctx, again) {
 				return
 			}
