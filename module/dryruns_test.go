@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -201,5 +202,36 @@ func TestTrialRemembered(t *testing.T) {
 		if n := runner.count("good", content); n != want {
 			t.Errorf("start %d: tried %d times, want %d", run+1, n, want)
 		}
+	}
+}
+
+// TestSlowIsTold checks that a trial or a fetch without an outcome becomes a problem, which
+// is gone with the outcome.
+func TestSlowIsTold(t *testing.T) {
+	content := filter("x")
+	free := make(chan struct{})
+	hangs := newOrigin(t, func(w http.ResponseWriter, q *http.Request) {
+		select {
+		case <-free:
+		case <-q.Context().Done():
+		}
+		gives(content)(w, q)
+	})
+	runner := newTrials()
+	r := resolve(t, Options{Runner: runner, SlowAfter: 20 * time.Millisecond})
+	r.set(rooted("tried", newOrigin(t, gives(content)).URL, "slow"), rooted("fetched", hangs.URL, "good"))
+	r.next(func(s *Set) bool {
+		told := ""
+		for _, p := range s.Problems {
+			told += fmt.Sprintln(p.Message, p.Hint, p.Warning)
+		}
+		return strings.Contains(told, "is still being tried after 20ms look whether the machine is busy") &&
+			strings.Contains(told, "is still being fetched after 20ms look whether its origin answers") && !strings.Contains(told, "false")
+	})
+	close(runner.wait)
+	close(free)
+	got := r.next(func(s *Set) bool { return s.Filters[0].State == Good && s.Filters[1].State == Good })
+	if len(got.Problems) > 0 {
+		t.Errorf("%+v", got.Problems)
 	}
 }

@@ -68,6 +68,7 @@ type origin struct {
 	info  Info   // latest module; zero: none yet
 	text  string // latest script
 	err   error  // why there is none, or no newer one
+	slow  bool   // there was no outcome for SlowAfter
 	stale bool   // err is from a check for updates: info may still be current
 	news  int    // number of outcomes so far
 	round uint
@@ -99,6 +100,12 @@ func (l *resolution) origin(f *definition.Filter) *origin {
 		defer stop()
 		l.follow(ctx, o, known)
 		return nil
+	})
+	l.tellSlow(ctx, func() {
+		if o.news == 0 {
+			o.slow = true
+			o.news++
+		}
 	})
 	return o
 }

@@ -297,6 +297,8 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 	switch {
 	case o.err != nil && !o.stale:
 		return verdict{state: Failed, err: o.err}
+	case o.info == Info{} && o.slow && o.err == nil:
+		return verdict{state: Fetching, err: &slowError{fmt.Sprintf("%s is still being fetched after %v", o.key, l.SlowAfter), slowFetch}}
 	case o.info == Info{}:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being fetched", o.key)}
 	}
@@ -330,22 +332,40 @@ func (l *resolution) judge(e *wantedFilter, f *definition.Filter) verdict {
 		return verdict{f, o.info, e.key, Good, t.err}
 	case t.err != nil:
 		return verdict{state: Failed, err: t.err}
+	case t.slow && !t.done:
+		return verdict{state: Fetching, err: &slowError{fmt.Sprintf("%s is still being tried after %v", o.key, l.SlowAfter), slowTrial}}
 	case !t.done:
 		return verdict{state: Fetching, err: fmt.Errorf("%s is being tried", o.key)}
 	}
 	return verdict{f, o.info, key, Good, o.err}
 }
 
+// slowError means that a verdict takes long.
+type slowError struct{ message, hint string }
+
+func (e *slowError) Error() string { return e.message }
+
+// What to look at then.
+const (
+	slowFetch = "look whether its origin answers; " + meanwhile
+	slowTrial = "look whether the machine is busy, and whether the module or its tests take long; " + meanwhile + "; verify: abi skips the dry run"
+	meanwhile = "the last good version stays in force, and listeners wait for a filter that has none"
+)
+
 // problems returns the problems for the author of the definition, or of its
 // tests.
 func (v verdict) problems(f *definition.Filter) []definition.Problem {
-	if v.err == nil || v.state == Fetching {
+	slow, _ := errors.AsType[*slowError](v.err)
+	if v.err == nil || v.state == Fetching && slow == nil {
 		return nil
 	}
 	p := definition.Problem{
 		File: f.Pos.File, Line: f.Pos.Line, Field: FieldOf(f),
 		Message: v.err.Error(),
-		Warning: v.state == Good,
+		Warning: v.state != Failed,
+	}
+	if slow != nil {
+		p.Hint = slow.hint
 	}
 	if e, ok := errors.AsType[*ContentError](v.err); ok {
 		p.Hint = e.Hint

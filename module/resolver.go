@@ -41,18 +41,19 @@ type Options struct {
 	// force or needed immediately, whatever defined them. It may be nil.
 	Peers Peers
 
-	Poll     time.Duration   // interval of checks for new content of unpinned URLs; 0: never
-	Timeout  time.Duration   // of one fetch; default 1 minute
-	Limit    int64           // maximum size of a module in bytes; default 64 MiB
-	Fetches  int             // maximum number of concurrent fetches; default 32
-	Needed   func() []string // modules (SHA-256) that are referenced elsewhere; nil: none
-	Used     func() []string // modules (SHA-256) that Envoys may fetch again, the most important first; up to maxUsed of them are kept while they are in the store; nil: none
-	Settle   time.Duration   // maximum wait before a Set is sent without what is in progress; default 50 ms
-	Retain   Retain          // for unreferenced modules
-	BackOff  func() BackOff  // between attempts; default 0.5 s, doubling up to 1 minute, with jitter
-	LookAt   time.Duration   // interval of polling files, in addition to watching them; default 1 s
-	Logger   *slog.Logger
-	Observer Observer
+	Poll      time.Duration   // interval of checks for new content of unpinned URLs; 0: never
+	Timeout   time.Duration   // of one fetch; default 1 minute
+	Limit     int64           // maximum size of a module in bytes; default 64 MiB
+	Fetches   int             // maximum number of concurrent fetches; default 32
+	Needed    func() []string // modules (SHA-256) that are referenced elsewhere; nil: none
+	Used      func() []string // modules (SHA-256) that Envoys may fetch again, the most important first; up to maxUsed of them are kept while they are in the store; nil: none
+	Settle    time.Duration   // maximum wait before a Set is sent without what is in progress; default 50 ms
+	SlowAfter time.Duration   // time after which a trial without an outcome is a problem; default 10 s
+	Retain    Retain          // for unreferenced modules
+	BackOff   func() BackOff  // between attempts; default 0.5 s, doubling up to 1 minute, with jitter
+	LookAt    time.Duration   // interval of polling files, in addition to watching them; default 1 s
+	Logger    *slog.Logger
+	Observer  Observer
 }
 
 // BackOff returns the wait before each next attempt.
@@ -99,6 +100,7 @@ func New(options Options) *Resolver {
 	o.Fetches = cmp.Or(o.Fetches, 32)
 	o.Settle = cmp.Or(o.Settle, 50*time.Millisecond)
 	o.LookAt = cmp.Or(o.LookAt, time.Second)
+	o.SlowAfter = cmp.Or(o.SlowAfter, 10*time.Second)
 	if o.BackOff == nil {
 		o.BackOff = func() BackOff {
 			b := backoff.NewExponentialBackOff()

@@ -209,7 +209,7 @@ func (r *Runner) sentence(t tried, end *died) error {
 	budget := 2 * r.options.Time
 	code, killed := end.state.ExitCode(), end.signal()
 	switch {
-	case killed == syscall.SIGXCPU, killed == syscall.SIGKILL && end.used() >= budget/2:
+	case code == exitCPU, killed == syscall.SIGKILL && end.used() >= budget/2:
 		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: %v of CPU time are not enough to compile and start it", budget))
 	case end.late:
 		return fmt.Errorf("dry run: it was cut off after %v of CPU time: the machine is busy", end.used().Round(time.Millisecond))

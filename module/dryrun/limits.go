@@ -17,9 +17,12 @@ import (
 // grows, and for its compiled code.
 const Room = 1 << 30
 
-// exitMemory is the exit code of a process that took too much memory, where
-// the system doesn't limit it.
-const exitMemory = 70
+// Exit codes of a process that took too much: of memory, where the system
+// doesn't limit it, or of CPU time.
+const (
+	exitMemory = 70
+	exitCPU    = 71
+)
 
 // limits are those of this process.
 type limits struct {

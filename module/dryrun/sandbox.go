@@ -25,6 +25,7 @@ func Sandbox(in io.Reader, out io.Writer) int {
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	limits := limitProcess()
 	defer limits.stop()
+	endWhenSpent()
 	requests, modules := make(chan request), make(chan []byte)
 	go func() {
 		if err := receive(in, requests, modules); !errors.Is(err, io.EOF) {
@@ -48,6 +49,17 @@ func Sandbox(in io.Reader, out io.Writer) int {
 		}
 	}
 	return 0
+}
+
+// endWhenSpent ends the process when the CPU time that it may take is used up: Go's
+// runtime would ignore the signal.
+func endWhenSpent() {
+	spent := make(chan os.Signal, 1)
+	signal.Notify(spent, syscall.SIGXCPU)
+	go func() {
+		<-spent
+		os.Exit(exitCPU)
+	}()
 }
 
 // receive reads on while a module is tried, and so learns when the other side
