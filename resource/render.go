@@ -8,12 +8,10 @@ import (
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/cncf/xds/go/udpa/annotations"
-
+	"wasmxds/definition"
 	"wasmxds/printable"
 )
 
@@ -26,8 +24,7 @@ const (
 )
 
 // Render returns all resources of a Snapshot, in the order in which an Envoy
-// gets them. It omits fields that Envoy's API marks as sensitive, such as
-// private keys.
+// gets them, without what Envoy's API marks as sensitive, such as private keys.
 func Render(s *Snapshot, format Format) ([]byte, error) {
 	var out rendered
 	for _, section := range []struct {
@@ -188,9 +185,9 @@ func (r *Resource) JSON() ([]byte, error) {
 	if err := proto.Unmarshal(r.Value, m); err != nil {
 		return nil, fmt.Errorf("render %q: %w", r.Name, err)
 	}
-	redact(m.ProtoReflect())
+	shown, _ := definition.Redact(m)
 	packed := &anypb.Any{TypeUrl: r.TypeURL}
-	if packed.Value, err = proto.Marshal(m); err != nil {
+	if packed.Value, err = proto.Marshal(shown); err != nil {
 		return nil, fmt.Errorf("render %q: %w", r.Name, err)
 	}
 	text, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(packed)
@@ -198,27 +195,4 @@ func (r *Resource) JSON() ([]byte, error) {
 		return nil, fmt.Errorf("render %q: %w", r.Name, err)
 	}
 	return text, nil
-}
-
-// redact clears the fields that Envoy's API marks as sensitive.
-func redact(m protoreflect.Message) {
-	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
-		sensitive, _ := proto.GetExtension(f.Options(), annotations.E_Sensitive).(bool)
-		switch {
-		case sensitive:
-			m.Clear(f)
-		case f.IsMap() && f.MapValue().Message() != nil:
-			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
-				redact(v.Message())
-				return true
-			})
-		case f.IsList() && f.Message() != nil:
-			for i := range v.List().Len() {
-				redact(v.List().Get(i).Message())
-			}
-		case !f.IsMap() && !f.IsList() && f.Message() != nil:
-			redact(v.Message())
-		}
-		return true
-	})
 }

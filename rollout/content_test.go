@@ -99,8 +99,8 @@ func TestContents(t *testing.T) {
 		if back.Key != key || back.Hash != i.Hash || back.selector != i.selector || back.Ready != i.Ready {
 			t.Errorf("%v came back as %+v, was %+v", key, back, i)
 		}
-		if text(back, filterIn(back)) != text(i, filterIn(i)) || strings.HasPrefix(text(i, filterIn(i)), "#") {
-			t.Errorf("%v came back as\n%s, was\n%s", key, text(back, filterIn(back)), text(i, filterIn(i)))
+		if shown(back) != shown(i) || strings.HasPrefix(shown(i), "#") {
+			t.Errorf("%v came back as\n%s, was\n%s", key, shown(back), shown(i))
 		}
 		if was, is := i.Value.(*definition.Resource); is && !proto.Equal(was.Message, value.(*definition.Resource).Message) {
 			t.Errorf("%v came back as %v", key, value)
@@ -252,4 +252,9 @@ func TestAnotherBuild(t *testing.T) {
 	if _, errs := New(Options{}, written); len(errs) > 0 {
 		t.Errorf("after that: %v", errs)
 	}
+}
+
+func shown(i *Item) string {
+	s, _ := text(i, filterIn(i))
+	return s
 }

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -59,7 +60,12 @@ func short(i *Item) string {
 // one that is not there.
 func (d *diff) texts() (from, to string) {
 	was, is, note := definition.ShownTogether(filterIn(d.From), filterIn(d.To))
-	return text(d.From, was), text(d.To, is) + note
+	from, before := text(d.From, was)
+	to, now := text(d.To, is)
+	if len(before) > 0 && len(now) > 0 && !slices.Equal(before, now) {
+		note += "# a value that is not shown is another one than before\n"
+	}
+	return from, to + note
 }
 
 // filterIn returns the definition of a filter; nil if i is not one.
@@ -74,10 +80,11 @@ func filterIn(i *Item) *definition.Filter {
 }
 
 // text returns a definition in its native form; "" if i is nil. Of a filter, shown is its
-// definition without secrets. The module is always identified by its content.
-func text(i *Item, shown *definition.Filter) string {
+// definition without secrets. The module is always identified by its content. Of a raw
+// resource, secrets are the values that are not shown.
+func text(i *Item, shown *definition.Filter) (text string, secrets []string) {
 	if i == nil {
-		return ""
+		return "", nil
 	}
 	file := &definition.File{}
 	switch v := i.Value.(type) {
@@ -89,13 +96,15 @@ func text(i *Item, shown *definition.Filter) string {
 		file.Name, file.Listeners = v.Pos.File, []*definition.Listener{v}
 	case *definition.Resource:
 		if _, is := v.Message.(*tlsv3.Secret); is { // a private key, or the like
-			return fmt.Sprintf("'@type': %s\nname: %s\n# its content is not shown; the hash of it begins with %s\n", v.TypeURL, v.Name, short(i))
+			return fmt.Sprintf("'@type': %s\nname: %s\n# its content is not shown; the hash of it begins with %s\n", v.TypeURL, v.Name, short(i)), nil
 		}
-		file.Name, file.Resources = v.Pos.File, []*definition.Resource{v}
+		r := *v
+		r.Message, secrets = definition.Redact(v.Message)
+		file.Name, file.Resources = v.Pos.File, []*definition.Resource{&r}
 	}
 	b, err := definition.Convert(file)
 	if err != nil {
-		return "# " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n# its content is " + i.Hash + "\n"
+		return "# " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n# its content is " + i.Hash + "\n", secrets
 	}
-	return string(b)
+	return string(b), secrets
 }

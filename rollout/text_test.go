@@ -68,3 +68,31 @@ func TestSecretResource(t *testing.T) {
 		t.Errorf("%s\n%s", from, to)
 	}
 }
+
+// TestSecretInResource checks that a change of a raw listener shows no private key in it,
+// and that it shows that there is another one.
+func TestSecretInResource(t *testing.T) {
+	listener := func(key string) *Item {
+		t.Helper()
+		set := read(t, "'@type': type.googleapis.com/envoy.config.listener.v3.Listener\nname: web\n"+
+			"address: {socket_address: {address: 127.0.0.1, port_value: 0}}\n"+
+			"filter_chains:\n- transport_socket:\n    name: tls\n    typed_config:\n"+
+			"      '@type': type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext\n"+
+			"      common_tls_context: {tls_certificates: [{certificate_chain: {inline_string: chain}, private_key: {inline_string: "+key+"}}]}\n"+
+			"  filters:\n  - name: tcp\n    typed_config:\n"+
+			"      '@type': type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy\n"+
+			"      stat_prefix: tcp\n      cluster: c\n")
+		i, err := itemOf(set.Resources[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	from, to := (&diff{From: listener("canary-1"), To: listener("canary-2")}).texts()
+	if strings.Contains(from+to, "canary") || !strings.Contains(from, "[redacted]") || !strings.Contains(to, "another one than before") {
+		t.Errorf("%s\n%s", from, to)
+	}
+	if from, to := (&diff{From: listener("canary-1"), To: listener("canary-1")}).texts(); from != to {
+		t.Errorf("%s\n%s", from, to)
+	}
+}
