@@ -34,7 +34,7 @@ func TestBehindOneAddress(t *testing.T) {
 	// are three standard deviations.
 	picks := map[string]func(t *testing.T){"in turn": func(t *testing.T) { behindOneAddress(t, nil, 12, 0.1) }}
 	if *all {
-		picks["in turn, many"] = func(t *testing.T) { behindOneAddress(t, nil, 300, 0.1) }
+		picks["many in turn"] = func(t *testing.T) { behindOneAddress(t, nil, 300, 0.1) }
 		picks["at random"] = func(t *testing.T) { behindOneAddress(t, rand.New(rand.NewPCG(1, 2)), 300, 0.2) }
 	}
 	for _, name := range slices.Sorted(maps.Keys(picks)) {
@@ -150,7 +150,9 @@ func (b *behind) even(tolerated float64, within time.Duration) time.Duration {
 			}
 			have, sum = append(have, n), sum+n
 			off := max(float64(n)-share, share-float64(n))
-			uneven = uneven || off > tolerated*share && off > 1
+			// Few Envoys can be as even as they get: no server closes what is not more than
+			// its share rounded up, so the others together may lack one each.
+			uneven = uneven || off > tolerated*share && off >= float64(len(b.servers))
 		}
 		if uneven || sum != b.envoys {
 			return fmt.Errorf("the servers have %v of %d Envoys", have, b.envoys)
@@ -159,9 +161,6 @@ func (b *behind) even(tolerated float64, within time.Duration) time.Duration {
 	}))
 	return time.Since(began).Round(time.Second)
 }
-
-// fewTimes is how often an Envoy may be moved until all is even.
-const fewTimes = 3
 
 // moved checks how often Envoys have connected since then. Real ones have one IP address
 // together.
@@ -177,7 +176,7 @@ func (b *behind) moved(before map[string]int) {
 		most = max(most, n)
 	}
 	b.t.Logf("%d of %d Envoys were moved, none more than %d times", sum, b.envoys, most)
-	if most > fewTimes {
+	if most > len(b.servers)+1 { // each may move it once, and again after two minutes
 		b.t.Errorf("an Envoy was moved %d times", most)
 	}
 }
