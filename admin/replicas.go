@@ -14,6 +14,7 @@ type Replica struct {
 	Lives   bool   `json:"lives"`
 	Stand   string `json:"stand"`             // whether it leads, follows, or is on its own
 	Trouble string `json:"trouble,omitempty"` // problem with it
+	Hint    string `json:"hint,omitempty"`    // what to do about that, unless it can't be reached
 }
 
 // replicas returns the servers, and warnings about them.
@@ -25,7 +26,7 @@ func (s *Server) replicas() (all []Replica, warnings []definition.Problem) {
 	for _, r := range all {
 		if r.Trouble != "" {
 			warnings = append(warnings, definition.Problem{File: "replica " + cmp.Or(r.ID, "?"), Message: r.Trouble, Warning: true,
-				Hint: "look at that server, and whether others reach it at " + r.Address + " (--peer-listen, --peer-address)"})
+				Hint: cmp.Or(r.Hint, "look at that server, and whether others reach it at "+r.Address+" (--peer-listen, --peer-address)")})
 		}
 	}
 	return all, warnings

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -84,9 +86,26 @@ func (p *Pipeline) replicas() []admin.Replica {
 			r.Trouble = "another server has its id: the data directory of one is a copy of the other's"
 		case r.Self && standing.Lost != "" && term == 0:
 			r.Trouble = standing.Lost
+		case r.Self && len(standing.Apart) > 0:
+			r.Trouble = "it has other definitions than the server that leads, whose definitions count: " + apart(standing.Apart)
+			r.Hint = "give all servers of a state the same definitions; what is only here gets to no Envoy"
 		}
 		all = append(all, r)
 	}
 	slices.SortFunc(all, func(a, b admin.Replica) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// apart names the first of some definitions, for people.
+func apart(keys []rollout.Key) string {
+	const most = 3
+	var names []string
+	for _, k := range keys[:min(most, len(keys))] {
+		names = append(names, path.Base(k.Kind)+" "+k.Name)
+	}
+	all := strings.Join(names, ", ")
+	if more := len(keys) - most; more > 0 {
+		all += fmt.Sprintf(", and %d more", more)
+	}
 	return all
 }

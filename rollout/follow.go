@@ -1,6 +1,9 @@
 package rollout
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Rewritten is the complete saved state, as the leader has left it. It is for a Machine
 // that follows.
@@ -65,6 +68,45 @@ func (m *Machine) take(written map[string][]byte) []error {
 	}
 	m.relate()
 	return r.errs
+}
+
+// Apart returns the definitions that the desired state here has otherwise than the leader
+// has it, by Key: those that are in force in another form or not at all and come with no
+// open change, and those that are in force and not defined here. It leaves out what a
+// rollback holds back, and filters whose module is not here yet. For a Machine that leads,
+// there are none.
+func (m *Machine) Apart() []Key {
+	if !m.follows || !m.begun || m.wanted == nil {
+		return nil
+	}
+	leader := map[Key][]string{} // hashes
+	for key, i := range m.base {
+		leader[key] = append(leader[key], i.Hash)
+	}
+	for _, c := range m.open {
+		for _, d := range c.Diffs {
+			if d.From == nil && m.base[d.Key] == nil {
+				leader[d.Key] = append(leader[d.Key], "") // it may be absent
+			}
+			leader[d.Key] = append(leader[d.Key], hashIn(d.To))
+		}
+	}
+	var apart []Key
+	for key, hashes := range leader {
+		w := m.wanted.items[key]
+		_, held := m.held[key]
+		if !held && (w == nil || w.Ready) && !slices.Contains(hashes, hashIn(w)) {
+			apart = append(apart, key)
+		}
+	}
+	for key, w := range m.wanted.items {
+		_, held := m.held[key]
+		if leader[key] == nil && !held && w.Ready {
+			apart = append(apart, key)
+		}
+	}
+	slices.SortFunc(apart, compareKeys)
+	return apart
 }
 
 // relate replaces items in force by items of the definitions with the same meaning, so that

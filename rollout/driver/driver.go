@@ -101,6 +101,9 @@ func (d *Driver) begin(m *rollout.Machine, errs []error) {
 		d.log.Error("of how far changes are something can't be used", "error", err)
 	}
 	d.m = m
+	if d.role != nil {
+		d.role.compared = false
+	}
 	d.keepModules()
 }
 

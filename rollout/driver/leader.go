@@ -57,7 +57,7 @@ func (d *Driver) Hear(ctx context.Context, term uint64, id string, t roster.Tell
 // they can follow.
 func (d *Driver) listen(ctx context.Context) {
 	for wait(ctx, tellEvery) {
-		if d.call(ctx, func() { d.lose(); d.followAnyway(); d.stands() }) != nil {
+		if d.call(ctx, func() { d.lose(); d.followAnyway(); d.compare(); d.stands() }) != nil {
 			return
 		}
 	}
@@ -97,8 +97,13 @@ func (d *Driver) tellMissing() {
 	_ = d.step(rollout.Missing{Servers: missing}) // only commands are refused
 }
 
-// campaign leads whenever it can, until ctx ends.
+// campaign leads whenever it can, until ctx ends. A replica that knows no definitions yet
+// leaves it to others: it could move nothing, and would keep them from writing a base.
 func (d *Driver) campaign(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-d.role.defined:
+	}
 	for ctx.Err() == nil {
 		term, err := d.o.Replicas.Lead(ctx)
 		if err == nil {

@@ -87,6 +87,9 @@ const (
 	// the leader, before it follows the saved state. It is longer than it takes to lead,
 	// including the lease of a replica that was killed and the pauses between attempts.
 	sureAfter = 45 * time.Second
+	// apartAfter is how long definitions here may differ from the leader's before that is
+	// reported: replicas read them at different times.
+	apartAfter = 15 * time.Second
 	// leaderWait is how long a command waits for a leader.
 	leaderWait = 15 * time.Second
 )
@@ -106,6 +109,7 @@ type role struct {
 	began    time.Time
 	own      *roster.Own
 	wanted   *rollout.Wanted    // the desired state
+	defined  chan struct{}      // closed when that is known
 	expected []rollout.Expected // Envoys that were connected before this process started
 	stand    Stand
 	told     uint64        // the term whose leader receives the reports
@@ -127,13 +131,17 @@ type role struct {
 	all   *roster.All
 	heard map[string]time.Time // when each replica that reports its Envoys was last heard
 
+	compared   bool          // apart is up to date
+	apart      []rollout.Key // definitions that are not as the leader has them
+	apartSince time.Time     // since when there have been any, or since when there are none
+
 	reached   time.Time             // when the leader was last reached, or this replica began to follow
 	unreached atomic.Pointer[error] // why it was not reached since; nil: it was
 	standing  atomic.Pointer[Standing]
 }
 
 func newRole() *role {
-	r := &role{began: time.Now(), own: roster.NewOwn(), stand: Follows, news: make(chan struct{}, 1), reread: make(chan struct{}, 1), reached: time.Now()}
+	r := &role{began: time.Now(), own: roster.NewOwn(), stand: Follows, defined: make(chan struct{}), news: make(chan struct{}, 1), reread: make(chan struct{}, 1), reached: time.Now()}
 	r.standing.Store(&Standing{Stand: Follows})
 	return r
 }
@@ -143,7 +151,10 @@ type Standing struct {
 	Stand   Stand
 	Behind  bool     // it is on its own because the leader can't save what Envoys have
 	Unheard []string // replicas that a leader does not hear
-	Lost    string   // why the leader can't be reached, once that takes long
+	// Apart are definitions that this replica, which follows, has otherwise than the leader
+	// for longer than it takes to read and save them.
+	Apart []rollout.Key
+	Lost  string // why the leader can't be reached, once that takes long
 }
 
 // Standing returns the role of this replica, at most a second old. Without other replicas
@@ -166,8 +177,24 @@ func (d *Driver) stands() {
 		s.Behind = true
 	case time.Since(r.reached) >= lostAfter && r.unreached.Load() != nil:
 		s.Lost = (*r.unreached.Load()).Error()
+	case r.sure && time.Since(r.apartSince) >= apartAfter:
+		s.Apart = r.apart
 	}
 	r.standing.Store(s)
+}
+
+// compare looks which definitions here are not as the leader has them.
+func (d *Driver) compare() {
+	r := d.role
+	if r.compared {
+		return
+	}
+	r.compared = true
+	apart := d.m.Apart()
+	if (len(apart) > 0) != (len(r.apart) > 0) {
+		r.apartSince = time.Now()
+	}
+	r.apart = apart
 }
 
 func (d *Driver) leads() bool { return d.role.stand == Leads }
@@ -213,6 +240,9 @@ func (d *Driver) observe(e rollout.Event) {
 	r := d.role
 	switch e := e.(type) {
 	case rollout.Wanted:
+		if r.wanted == nil {
+			close(r.defined)
+		}
 		r.wanted = &e
 	case rollout.Expected:
 		r.expected = append(r.expected, e)

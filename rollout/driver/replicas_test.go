@@ -199,10 +199,10 @@ func halfway(t *testing.T) (g *group, a, b *member) {
 	a, b = g.begin("A"), g.begin("B")
 	a.connect(first...)
 	b.connect(second...)
-	for _, m := range []*member{a, b} {
-		m.Tell(wanted("v1", careful()))
-	}
-	synctest.Wait()
+	a.Tell(wanted("v1", careful())) // so it leads
+	time.Sleep(2 * time.Second)
+	b.Tell(wanted("v1", careful()))
+	time.Sleep(5 * time.Second) // B follows A
 	a.settle(first...)
 	b.settle(second...)
 	for _, m := range []*member{b, a} {
@@ -549,6 +549,65 @@ func TestReplicasEnd(t *testing.T) {
 		b.end()
 		if g.shared.leads() != nil {
 			t.Error("somebody leads")
+		}
+	})
+}
+
+// TestLeadsWithDefinitions checks that a server which knows no definitions leaves it to
+// others to lead: it would write no base, and they would give their Envoys nothing.
+func TestLeadsWithDefinitions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a := g.begin("A")
+		time.Sleep(time.Minute)
+		b := g.begin("B")
+		defer func() { a.end(); b.end() }()
+		b.Tell(hello())
+		time.Sleep(5 * time.Second)
+		if s := b.Standing().Stand; s != driver.Leads {
+			t.Errorf("who has definitions %s", s)
+		}
+		if b.filters() != 1 {
+			t.Errorf("its Envoys have %d filters", b.filters())
+		}
+		a.Tell(hello())
+		time.Sleep(5 * time.Second)
+		if s := a.Standing().Stand; s != driver.Follows || a.filters() != 1 {
+			t.Errorf("who read them later %s, and its Envoys have %d filters", s, a.filters())
+		}
+	})
+}
+
+// TestApart checks that a follower whose definitions are not the leader's says so, for as
+// long as that is so, and not while both only read a change at different times.
+func TestApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a, b := g.begin("A"), g.begin("B")
+		defer func() { a.end(); b.end() }()
+		a.Tell(hello())
+		time.Sleep(5 * time.Second)
+		b.Tell(both())
+		time.Sleep(10 * time.Second)
+		if apart := b.Standing().Apart; len(apart) > 0 {
+			t.Errorf("after ten seconds: %v", apart)
+		}
+		time.Sleep(10 * time.Second)
+		if apart := b.Standing().Apart; len(apart) != 1 || apart[0].Kind != rollout.FilterKind {
+			t.Errorf("what only the follower has: %v", apart)
+		}
+		if apart := a.Standing().Apart; len(apart) > 0 {
+			t.Errorf("on the leader: %v", apart)
+		}
+		a.Tell(both())
+		time.Sleep(5 * time.Second)
+		if apart := b.Standing().Apart; len(apart) > 0 {
+			t.Errorf("after the leader has read it too: %v", apart)
+		}
+		b.Tell(wanted("v2", nil))
+		time.Sleep(20 * time.Second)
+		if apart := b.Standing().Apart; len(apart) != 2 {
+			t.Errorf("one is changed, and one is missing: %v", apart)
 		}
 	})
 }

@@ -81,6 +81,12 @@ func (d *Driver) step(e rollout.Event) error {
 	if d.o.Heard != nil && d.lead != nil {
 		d.o.Heard(e)
 	}
+	switch e.(type) {
+	case rollout.Wanted, rollout.Rewritten:
+		if d.role != nil {
+			d.role.compared = false
+		}
+	}
 	ready := d.m.Step(time.Now(), e)
 	if ready.Save != nil {
 		d.lead.kept.PutAll(ready.Save.Values)
