@@ -88,3 +88,48 @@ func TestTrafficExtension(t *testing.T) {
 		t.Log(f.good(l))
 	})
 }
+
+// TestExtensionPolicyScript: the script of an EnvoyExtensionPolicy is met before its
+// module; it is changed, broken and mended under load, and that of an HTTPRoute runs for
+// the route of that name alone.
+func TestExtensionPolicyScript(t *testing.T) {
+	eachOnce(t, func(t *testing.T, c combination) {
+		f := newWebFleet(t, "")
+		f.write("web.yaml", f.listener("web", fmt.Sprintf("- {name: checkout, prefix: /checkout, upstream: %q}", f.upstream.Address())))
+		policy := func(target, name, rest string) time.Time {
+			return f.write(name+".yaml", fmt.Sprintf("apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyExtensionPolicy\nmetadata: {name: %s}\n"+
+				"spec:\n  targetRefs: [{group: gateway.networking.k8s.io, %s}]\n%s", name, target, rest))
+		}
+		module := f.origin.Put("m.wasm", wasmtest.Filter{Header: "x-module", Value: "m"}.Module())
+		web := func(script string) time.Time {
+			return policy("kind: Gateway, name: eg, sectionName: web", "web-policy",
+				fmt.Sprintf("  lua: [{type: Inline, inline: %q}]\n  wasm: [{name: w, code: {type: HTTP, http: {url: %q}}}]\n", script, module))
+		}
+		web(met("script", "1"))
+		policy("kind: HTTPRoute, name: checkout", "of-route", fmt.Sprintf("  lua: [{inline: %q}]\n", met("route", "1")))
+		f.serve()
+		e := f.envoy(c, "edge-1")
+		l := e.load("web", "x-module", "x-script")
+		f.seen(l, e.Started, "x-script", "1")
+		if got := e.get("web", "/").reached; got.Get("X-Met") != "script" || got.Get("X-Route") != "" {
+			t.Errorf("a request met %q, and has x-route: %q", got.Get("X-Met"), got.Get("X-Route"))
+		}
+		f.eventually(func() error {
+			if got := e.get("web", "/checkout").reached; got.Get("X-Route") != "1" || got.Get("X-Script") != "1" {
+				return fmt.Errorf("the route's request has %v", got)
+			}
+			return nil
+		})
+		version := e.listens("web")
+		f.seen(l, web(met("script", "2")), "x-script", "2")
+		web("function envoy_on_request(h) h:headers(")
+		if at := e.state("web-policy.lua.0", "failed"); !strings.Contains(at.Reason, "Envoy rejects the script") {
+			t.Errorf("of a script that is none the status says %q", at.Reason)
+		}
+		f.seen(l, web(met("script", "3")), "x-script", "3")
+		if got := e.listens("web"); got != version {
+			t.Errorf("the listener was replaced, %s by %s", version, got)
+		}
+		t.Log(f.good(l))
+	})
+}

@@ -13,7 +13,8 @@ import (
 // name of a listener. Without a sectionName, the policy is attached to all
 // listeners of direction gateway. A target that is an HTTPRoute stands for the
 // routes of that name in native Listeners. The objects of the Gateway API
-// themselves are not read. Other types of extensions are rejected by name.
+// themselves are not read. Wasm and Lua extensions become filters; other types
+// are rejected by name.
 //
 // https://gateway.envoyproxy.io/docs/api/extension_types/
 type extensionPolicy struct {
@@ -30,10 +31,10 @@ type extensionPolicySpec struct {
 	TargetSelectors []policySelector `json:"targetSelectors"`
 	Priority        int32            `json:"priority"` // in older versions
 	MergeType       *document.Node   `json:"mergeType" refuse:"there are no routes' policies to merge here; leave it out"`
-	Wasm            []policyWasm     `json:"wasm" jsonschema:"required"`
-	ExtProc         *document.Node   `json:"extProc" refuse:"is not served here, only wasm; leave it out"`
-	Lua             *document.Node   `json:"lua" refuse:"is not served here, only wasm; leave it out"`
-	DynamicModule   *document.Node   `json:"dynamicModule" refuse:"is not served here, only wasm; leave it out"`
+	Wasm            []policyWasm     `json:"wasm"`
+	Lua             []policyLua      `json:"lua"`
+	ExtProc         *document.Node   `json:"extProc" refuse:"is not served here, only wasm and lua; leave it out"`
+	DynamicModule   *document.Node   `json:"dynamicModule" refuse:"is not served here, only wasm and lua; leave it out"`
 }
 
 type policyTarget struct {
@@ -55,42 +56,6 @@ type policySelector struct {
 	} `json:"namespaces"`
 }
 
-type policyWasm struct {
-	Name     string         `json:"name"`
-	RootID   string         `json:"rootID"`
-	Code     policyCode     `json:"code" jsonschema:"required"`
-	Config   *document.Node `json:"config"`
-	FailOpen bool           `json:"failOpen"`
-	Env      struct {
-		HostKeys []string `json:"hostKeys"`
-	} `json:"env"`
-}
-
-type policyCode struct {
-	Type       string       `json:"type" jsonschema:"required,enum=HTTP,enum=Image"`
-	HTTP       *policyHTTP  `json:"http"`
-	Image      *policyImage `json:"image"`
-	PullPolicy string       `json:"pullPolicy" jsonschema:"enum=IfNotPresent,enum=Always"`
-}
-
-type policyHTTP struct {
-	URL    string         `json:"url" jsonschema:"required"`
-	SHA256 string         `json:"sha256"`
-	TLS    *document.Node `json:"tls" refuse:"is given to xds-server: --module-ca"`
-}
-
-type policyImage struct {
-	URL           string         `json:"url" jsonschema:"required"`
-	SHA256        string         `json:"sha256"`
-	TLS           *document.Node `json:"tls" refuse:"is given to xds-server: --module-ca"`
-	PullSecretRef *struct {
-		Group     string `json:"group"`
-		Kind      string `json:"kind" jsonschema:"enum=Secret"`
-		Name      string `json:"name" jsonschema:"required"`
-		Namespace string `json:"namespace"`
-	} `json:"pullSecretRef"`
-}
-
 // policies reads the policies of one file.
 type policies struct {
 	gateway string // the Gateway that one of them targets as a whole
@@ -104,53 +69,52 @@ func (r *policies) Read(d *definition.Doc) {
 	if p := w.Spec.Priority; p < -maxPriority || p > maxPriority {
 		d.Problem("spec.priority", "", "%d, needs %d to %d", p, -maxPriority, maxPriority)
 	}
+	if len(w.Spec.Wasm)+len(w.Spec.Lua) == 0 && d.Root().Get("spec") != nil && !d.Failed() {
+		d.Problem("spec", "wasm: with the code of a module, or lua: with inline", "has neither wasm nor lua")
+	}
 	var filters []*definition.Filter
-	var written []string // their paths
+	var written []map[string]string // where their fields are
+	add := func(f *definition.Filter, name string, fields map[string]string) {
+		for _, p := range places {
+			of := *f
+			of.Name, of.Attach = f.Name+p.suffix, p.attach
+			if of.Lua == nil {
+				of.VMID = of.Name // so that no VM is shared
+			}
+			d.FilterName(name, of.Name)
+			filters, written = append(filters, &of), append(written, fields)
+		}
+	}
+	scripts := d.Root().Get("spec").Get("lua")
+	for i, lua := range w.Spec.Lua {
+		at := document.Index("spec.lua", i)
+		f := luaExtension(d, at, lua, scripts.Items[i])
+		f.Name = w.Metadata.Qualified() + ".lua." + strconv.Itoa(i)
+		f.Order = 1000*int(w.Spec.Priority) - beforeWasm + i
+		add(f, at, map[string]string{"name": at, "inline": at + ".inline", "attach": "spec.targetRefs"})
+	}
 	for i, wasm := range w.Spec.Wasm {
 		at := document.Index("spec.wasm", i)
 		part := wasm.Name
 		if part == "" {
 			part = strconv.Itoa(i)
 		}
-		f := &definition.Filter{
-			Name: w.Metadata.Qualified() + "." + part, Kind: "EnvoyExtensionPolicy",
-			Pos:    d.PosOf(at),
-			Module: policyModule(d, at+".code", wasm.Code),
-			// Without a configuration, it is empty text; with one, it is always
-			// JSON.
-			Config: definition.TextConfig(""),
-			RootID: wasm.RootID, Order: 1000*int(w.Spec.Priority) + i, Place: definition.Place{At: definition.Last},
-			OnFailure: definition.Closed, HostEnv: wasm.Env.HostKeys, Verify: definition.VerifyRun,
-		}
-		if image := wasm.Code.Image; image != nil && image.PullSecretRef != nil {
-			if ns := image.PullSecretRef.Namespace; ns != "" && ns != w.Metadata.Namespace {
-				d.Problem(at+".code.image.pullSecretRef.namespace", "leave it out, and give the secret's name in --pull-secrets", "is not the policy's own: secrets have no namespaces here")
-			}
-		}
-		if wasm.Config != nil {
-			f.Config = definition.TextConfig(string(wasm.Config.JSON()))
-		}
-		if wasm.FailOpen {
-			f.OnFailure = definition.Open
-		}
-		for j, key := range f.HostEnv {
-			d.Variable(document.Index(at+".env.hostKeys", j), key)
-		}
-		for _, p := range places {
-			of := *f
-			of.Name, of.Attach = f.Name+p.suffix, p.attach
-			of.VMID = of.Name // so that no VM is shared
-			d.FilterName(at+".name", of.Name)
-			filters, written = append(filters, &of), append(written, at)
-		}
+		f := wasmExtension(d, at, wasm, w.Metadata.Namespace)
+		f.Name = w.Metadata.Qualified() + "." + part
+		f.Order = 1000*int(w.Spec.Priority) + i
+		add(f, at+".name", map[string]string{"name": at + ".name", "attach": "spec.targetRefs"})
 	}
 	if d.Failed() {
 		return
 	}
 	for i, f := range filters {
-		d.AddFilter(f, map[string]string{"name": written[i] + ".name", "attach": "spec.targetRefs"})
+		d.AddFilter(f, written[i])
 	}
 }
+
+// beforeWasm has the scripts of a policy precede its modules, as in Envoy
+// Gateway. A policy has at most 16 of each.
+const beforeWasm = 500
 
 // place is where the filters of a policy go. The suffix distinguishes the
 // filters of several Gateways.
@@ -300,30 +264,4 @@ func policyKind(d *definition.Doc, at, kind string) {
 		d.Problem(at, "target a Gateway: with sectionName that listener, without it all listeners of direction gateway get the filter; or an HTTPRoute in targetRefs: the routes of that name in Listeners get it",
 			"%s is not known here", kind)
 	}
-}
-
-func policyModule(d *definition.Doc, at string, code policyCode) definition.Module {
-	m := definition.Module{Fetch: definition.Mirror, Pull: definition.PullPolicyOf(code.PullPolicy)}
-	switch {
-	case code.Type == "HTTP" && code.HTTP == nil:
-		d.Problem(at+".http", "", "is missing")
-	case code.Type == "HTTP" && code.Image != nil:
-		d.Problem(at+".image", "", "can't be combined with type: HTTP")
-	case code.Type == "HTTP":
-		m.URL = d.ModuleURL(at+".http.url", code.HTTP.URL)
-		m.SHA256 = d.SHA256(at+".http.sha256", code.HTTP.SHA256)
-		if code.HTTP.URL != "" && !definition.IsHTTP(code.HTTP.URL) {
-			d.Problem(at+".http.url", "", "needs http:// or https://")
-		}
-	case code.Type == "Image" && code.Image == nil:
-		d.Problem(at+".image", "", "is missing")
-	case code.Type == "Image" && code.HTTP != nil:
-		d.Problem(at+".http", "", "can't be combined with type: Image")
-	case code.Type == "Image" && code.Image.URL != "":
-		m.URL = d.Image(at+".image.url", code.Image.URL, at+".image.sha256", code.Image.SHA256)
-		if code.Image.PullSecretRef != nil {
-			m.PullSecret = code.Image.PullSecretRef.Name
-		}
-	}
-	return m
 }

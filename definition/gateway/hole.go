@@ -14,7 +14,7 @@ import (
 // Hole reads onFailure and which listeners the policy names.
 func (*policies) Hole(d *definition.Doc, h *definition.Hole) {
 	spec := d.Root().Get("spec")
-	if policyOpen(spec.Get("wasm")) {
+	if spec.Get("lua") == nil && policyOpen(spec.Get("wasm")) {
 		h.OnFailure = definition.Open
 	}
 	h.Attach, h.HTTP = policyAsRead(spec), true
@@ -52,7 +52,7 @@ func policyAsRead(spec *document.Node) definition.Attach {
 	return made
 }
 
-// policyOpen reports whether each filter of an EnvoyExtensionPolicy fails open.
+// policyOpen reports whether each module of an EnvoyExtensionPolicy fails open.
 func policyOpen(wasm *document.Node) bool {
 	if wasm == nil || wasm.Kind != document.List || len(wasm.Items) == 0 {
 		return false
@@ -73,7 +73,7 @@ func (*policies) Unrelated(d *definition.Doc) bool {
 }
 
 // otherExtensions reports whether a policy has extensions, none of which are
-// Wasm.
+// Wasm or Lua.
 func otherExtensions(spec *document.Node) bool {
 	if spec == nil || spec.Kind != document.Object {
 		return false
@@ -81,9 +81,9 @@ func otherExtensions(spec *document.Node) bool {
 	some := false
 	for _, f := range spec.Fields {
 		switch f.Key {
-		case "extProc", "lua", "dynamicModule":
+		case "extProc", "dynamicModule":
 			some = true
-		case "wasm":
+		case "wasm", "lua":
 			return false
 		default:
 			if !slices.Contains(document.Names(extensionPolicySpec{}), f.Key) {
