@@ -90,6 +90,9 @@ func explain(message string, of protoreflect.MessageDescriptor, n *document.Node
 		if last := len(steps) - 1; last > 0 && steps[last] == steps[last-1] { // config.config, as Envoy once wrote it
 			return fmt.Sprintf("unknown field of %s", parent.Name()), "its fields belong one level up"
 		}
+		if steps[len(steps)-1] == "config" && parent.Fields().ByName("typed_config") != nil {
+			return fmt.Sprintf("unknown field of %s", parent.Name()), "Envoy's API v2 had it: write typed_config, with the filter's @type and the same fields"
+		}
 		return fmt.Sprintf("unknown field of %s", parent.Name()), document.Suggest(steps[len(steps)-1], names(parent.Fields()))
 	case strings.HasPrefix(message, "unable to resolve "):
 		name, _, _ := strings.Cut(strings.TrimPrefix(message, "unable to resolve "), ": ")

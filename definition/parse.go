@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"bytes"
 	"cmp"
 	"maps"
 	"path/filepath"
@@ -149,6 +150,7 @@ func (p *parser) read(roots []*document.Node, found []document.Problem, data []b
 		p.duplicates()
 	}
 	slices.SortStableFunc(p.problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+	hintPlaceholders(p.problems, data)
 	if len(p.problems) > document.MaxProblems {
 		p.problems = append(p.problems[:document.MaxProblems], Problem{File: name, Message: "and more problems"})
 		p.miss(Unread(p.problems[document.MaxProblems]), false)
@@ -170,6 +172,21 @@ func (p *parser) read(roots []*document.Node, found []document.Problem, data []b
 		h.mayBeRollout = h.Kind == "" && mentionsRollout.Match(data)
 	}
 	return Parsed{nil, p.holes, p.problems}
+}
+
+// hintPlaceholders adds a hint to errors in lines that have a placeholder, as in
+// ${HOST} or {{ .Values.host }}. The problems are sorted by line.
+func hintPlaceholders(problems []Problem, data []byte) {
+	line := 1
+	for i, p := range problems {
+		for ; line < p.Line; line++ {
+			_, data, _ = bytes.Cut(data, []byte("\n"))
+		}
+		if p.Hint == "" && !p.Warning && p.Line == line {
+			text, _, _ := bytes.Cut(data, []byte("\n"))
+			problems[i].Hint = document.Placeholder(text)
+		}
+	}
 }
 
 // reader returns the function that reads the documents of a file of this name.
@@ -300,7 +317,9 @@ func (d *Doc) read() {
 		return
 	}
 	if r := d.reader(kind.Text); r != nil {
-		r.Read(d)
+		if !d.ofAnotherGroup(kind.Text) {
+			r.Read(d)
+		}
 		return
 	}
 	names := slices.Collect(maps.Keys(native()))

@@ -1,6 +1,7 @@
 package definition
 
 import (
+	"slices"
 	"strings"
 
 	"wasmxds/definition/internal/document"
@@ -51,6 +52,20 @@ func (d *Doc) passedOver(cause Problem) {
 		return
 	}
 	d.Warn("kind", "", "this %s has nothing to do with Wasm, and is passed over: %s", kind, strings.TrimPrefix(cause.Field+": "+cause.Message, ": "))
+}
+
+// ofAnotherGroup reports a problem if the document is of a kind of this name in
+// another API group, such as the WasmPlugin of extensions.higress.io, whose
+// fields are other ones.
+func (d *Doc) ofAnotherGroup(kind string) bool {
+	version := document.TextOf(d.root.Get("apiVersion"))
+	group, _, _ := strings.Cut(version, "/")
+	i := slices.IndexFunc(d.kinds, func(k Kind) bool { return k.Name == kind })
+	if i < 0 || d.kinds[i].Group == "" || !strings.Contains(group, ".") || group == d.kinds[i].Group || misspelt.Nearest(group, []string{d.kinds[i].Group}) != "" {
+		return false
+	}
+	d.Problem("apiVersion", "write it as a WasmFilter", "%q has a %s of its own, which is not known here, only that of %s", group, kind, d.kinds[i].Group)
+	return true
 }
 
 // nearKind reports whether a kind may be one of ours, mistyped, or belongs to a

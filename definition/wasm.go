@@ -159,7 +159,7 @@ func (d *Doc) WasmFilter(path string, wasm *wasmv3.Wasm, fetch Fetch) *Filter {
 	if fetch == "" {
 		fetch = Mirror
 	}
-	if vm.GetRuntime() == "envoy.wasm.runtime.null" {
+	if vm.GetRuntime() == NullRuntime {
 		d.Problem(joinPath(path, d.at(path).Locate([]string{"config", "vm_config", "runtime"})), "", "has no modules: its filters are built into Envoy")
 	}
 	if base := plugin.GetReloadConfig().GetBackoff().GetBaseInterval(); base != nil && base.AsDuration() < minReload {
@@ -251,3 +251,6 @@ func allowed(plugin *vmv3.PluginConfig) []string {
 
 // at returns the node at a path; for "", the document itself.
 func (d *Doc) at(path string) *document.Node { return d.root.At(path) }
+
+// NullRuntime is the runtime of filters whose code is built into Envoy.
+const NullRuntime = "envoy.wasm.runtime.null"

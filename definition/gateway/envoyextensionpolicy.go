@@ -102,7 +102,7 @@ func (r *policies) Read(d *definition.Doc) {
 		f := wasmExtension(d, at, wasm, w.Metadata.Namespace)
 		f.Name = w.Metadata.Qualified() + "." + part
 		f.Order = 1000*int(w.Spec.Priority) + i
-		add(f, at+".name", map[string]string{"name": at + ".name", "attach": "spec.targetRefs"})
+		add(f, at+".name", map[string]string{"name": at + ".name", "config": at + ".config", "attach": "spec.targetRefs"})
 	}
 	if d.Failed() {
 		return

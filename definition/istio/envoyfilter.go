@@ -201,7 +201,12 @@ func (p envoyPatch) read(at string, config *document.Node) *definition.Filter {
 		p.Problem(at+".@type", "", "is not a Wasm or Lua filter, which is all that is placed here")
 		return nil
 	}
-	code := wasm.GetConfig().GetVmConfig().GetCode()
+	vm := wasm.GetConfig().GetVmConfig()
+	if vm.GetRuntime() == definition.NullRuntime {
+		p.Problem(at, "leave this patch out", "has no module: its code is built into Istio's Envoy (%s)", definition.NullRuntime)
+		return nil
+	}
+	code := vm.GetCode()
 	if code.GetRemote() == nil && code.GetLocal().GetFilename() == "" {
 		p.Problem(at, "config.vm_config.code.remote.http_uri.uri, or code.local.filename", "has no module that could be fetched")
 		return nil

@@ -79,8 +79,8 @@ func phasePlace(phase string) definition.At {
 }
 
 // add adds the filter of an object in a phase: once, or once for each of
-// several Gateways.
-func (e extension) add(d *definition.Doc, f *definition.Filter, of definition.Metadata, phase string, targets []target) {
+// several Gateways. The parameter at has the paths of what only one kind has.
+func (e extension) add(d *definition.Doc, f *definition.Filter, of definition.Metadata, phase string, targets []target, at map[string]string) {
 	f.Name = of.Qualified()
 	f.Attach = definition.Attach{Nodes: definition.Selector{Labels: e.Selector.MatchLabels}, Listeners: listeners(d, e.Match)}
 	f.Order = phaseOrder(phase) - int(e.Priority)
@@ -91,7 +91,7 @@ func (e extension) add(d *definition.Doc, f *definition.Filter, of definition.Me
 	if d.Failed() {
 		return
 	}
-	at := map[string]string{"name": "metadata.name", "attach": "spec.match"}
+	at["name"], at["attach"] = "metadata.name", "spec.match"
 	if len(gateways) == 0 {
 		d.AddFilter(f, at)
 	}

@@ -57,5 +57,5 @@ func (trafficExtensions) Read(d *definition.Doc) {
 		d.Problem("spec", "wasm: with the url of a module, or lua: with inlineCode", "has neither wasm nor lua")
 	}
 	f.Kind = "TrafficExtension"
-	t.Spec.add(d, f, t.Metadata, t.Spec.Phase, t.Spec.targets())
+	t.Spec.add(d, f, t.Metadata, t.Spec.Phase, t.Spec.targets(), map[string]string{"config": "spec.wasm.pluginConfig", "inline": "spec.lua.inlineCode"})
 }

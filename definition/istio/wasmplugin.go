@@ -34,5 +34,5 @@ func (wasmPlugins) Read(d *definition.Doc) {
 	if w.Spec.TargetRef != nil {
 		targets = append([]target{{"spec.targetRef", *w.Spec.TargetRef}}, targets...)
 	}
-	w.Spec.add(d, f, w.Metadata, w.Spec.Phase, targets)
+	w.Spec.add(d, f, w.Metadata, w.Spec.Phase, targets, map[string]string{"config": "spec.pluginConfig"})
 }

@@ -2,6 +2,7 @@ package document
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,9 +79,22 @@ func (r *jsonReader) syntaxProblem(err error) Problem {
 		return Problem{Line: 1 + bytes.Count(bytes.TrimRight(r.data, "\n"), []byte("\n")), Message: "not JSON: ends in the middle of a value"}
 	case errors.As(err, &syntax):
 		to := min(max(int(syntax.Offset)-1, 0), len(r.data))
-		return Problem{Line: 1 + bytes.Count(r.data[:to], []byte("\n")), Message: "not JSON: " + strings.TrimPrefix(err.Error(), "json: ")}
+		return Problem{Line: 1 + bytes.Count(r.data[:to], []byte("\n")), Message: "not JSON: " + strings.TrimPrefix(err.Error(), "json: "), Hint: cmp.Or(templated(r.data), notInJSON(err.Error()))}
 	}
 	return Problem{Line: r.here(), Message: "not JSON: " + strings.TrimPrefix(err.Error(), "json: ")}
+}
+
+// notInJSON returns a hint if an error of the decoder is about what people often
+// write and JSON does not have, and otherwise "".
+func notInJSON(message string) string {
+	_, message, _ = strings.Cut(message, "invalid character ")
+	switch {
+	case strings.HasPrefix(message, "'/'"), strings.HasPrefix(message, "'#'"):
+		return "JSON has no comments; YAML has, after #: name the file .yaml"
+	case strings.HasPrefix(message, "'}' looking for"), strings.HasPrefix(message, "']' looking for"):
+		return "JSON has no comma after the last entry; YAML may have one: name the file .yaml"
+	}
+	return ""
 }
 
 type boundError struct{ message string }

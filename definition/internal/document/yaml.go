@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,7 +31,7 @@ func YAML(data []byte) ([]*Node, []Problem) {
 			return docs, r.problems
 		}
 		if err != nil {
-			p := syntaxProblem(err)
+			p := syntaxProblem(err, data)
 			p.Hint = cmp.Or(p.Hint, r.templated)
 			return docs, append(r.problems, p)
 		}
@@ -60,18 +61,37 @@ func unreadable(data []byte) (Problem, bool) {
 
 // templated returns a hint if the data looks like a template, and otherwise "".
 func templated(data []byte) string {
-	for _, mark := range []string{"{{", "{%", "<%"} {
-		if bytes.Contains(data, []byte(mark)) {
-			return "a template is rendered before it comes here, as by helm template"
-		}
+	if hasAny(data, "{{", "{%", "<%") {
+		return "a template is rendered before it comes here, as by helm template"
 	}
 	return ""
 }
 
+// Placeholder returns a hint if a line has a placeholder that was not replaced,
+// and otherwise "".
+func Placeholder(line []byte) string {
+	if hasAny(line, "${", "{{", "{%", "<%") {
+		return "a placeholder is replaced before the file comes here, as by envsubst or helm template"
+	}
+	return ""
+}
+
+func hasAny(data []byte, marks ...string) bool {
+	return slices.ContainsFunc(marks, func(mark string) bool { return bytes.Contains(data, []byte(mark)) })
+}
+
+// isControl reports whether YAML forbids a character.
+func isControl(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f
+}
+
 var yamlErrorLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
-func syntaxProblem(err error) Problem {
-	p := Problem{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
+func syntaxProblem(err error, data []byte) Problem {
+	p := Problem{Message: "not YAML: " + strings.TrimPrefix(err.Error(), "yaml: "), Line: 1} // the reader leaves out line 1
+	if i := bytes.IndexFunc(data, isControl); i >= 0 && strings.Contains(p.Message, "control characters") {
+		p.Line += bytes.Count(data[:i], []byte("\n")) // the reader gives no line
+	}
 	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
 		p.Line, _ = strconv.Atoi(m[1])
 		p.Message = "not YAML: " + strings.TrimPrefix(err.Error(), m[0])
