@@ -90,11 +90,17 @@ type play struct {
 	queue []*rollout.Batch
 	away  bool
 
+	watched  map[watchedWave]bool // waves whose Envoys are observed
 	files    []string
 	known    map[string]any
 	policies []*definition.Rollout
 	holes    []*definition.Hole
 	nodes    map[string]*envoy
+}
+
+type watchedWave struct {
+	change string
+	wave   int
 }
 
 // envoy is the state of an Envoy.
@@ -146,7 +152,7 @@ func (p *play) start() {
 	for _, err := range errs {
 		p.breaks("restore: %v", err)
 	}
-	p.m, p.plan, p.queue, p.wake = m, nil, nil, time.Time{}
+	p.m, p.plan, p.queue, p.wake, p.watched = m, nil, nil, time.Time{}, map[watchedWave]bool{}
 }
 
 func (p *play) randomPolicies() []*definition.Rollout {
@@ -188,6 +194,10 @@ func (p *play) step(e rollout.Event) {
 	}
 	p.look()
 	for _, w := range ready.Watch {
+		of := watchedWave{w.Change, w.Wave}
+		if p.watched[of] = true; w.Phase == rollout.After {
+			delete(p.watched, of)
+		}
 		defer p.watch(w)
 	}
 	if ready.Save != nil {
@@ -566,6 +576,9 @@ func (p *play) end() {
 	}
 	for len(p.queue) > 0 { // the last write may have caused another
 		p.write(len(p.queue))
+	}
+	for w := range p.watched {
+		p.breaks("in the end the Envoys of wave %d of %s are still observed", w.wave, w.change)
 	}
 	for key := range p.disk {
 		if strings.HasPrefix(key, "told/") {
