@@ -346,7 +346,7 @@ func TestOperateInABrowser(t *testing.T) {
 	}
 	submit(operateSecret)
 	arrive(t, ctx, `location.pathname == "/rollouts/5c0ffee15c0ffee1" && document.body.dataset.live == "on"`)
-	if got := told(); len(got) != 1 || got[0] != (rollout.Command{Verb: rollout.Pause, ID: "5c0ffee15c0ffee1", By: "token"}) {
+	if got := told(); len(got) != 1 || got[0] != (rollout.Command{Verb: rollout.Pause, ID: "5c0ffee15c0ffee1", By: byToken}) {
 		t.Errorf("told %v", got)
 	}
 	eval[chromedp.Void](t, ctx, `document.querySelector("input[name=token]").value = "half a token"`)

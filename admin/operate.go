@@ -30,6 +30,9 @@ type refusal struct {
 	text string
 }
 
+// byToken is the operator's name if all that is known is the token.
+const byToken = "an operator with the token"
+
 // only passes on requests that an operator makes intentionally: from a program
 // with the token or a certificate, and not from another site's page. It passes
 // the operator's name to next.
@@ -92,7 +95,7 @@ func (o *Operators) who(r *http.Request, token []byte) (by string, refused *refu
 	case same(want, reading):
 		return "", &refusal{http.StatusForbidden, "the token of operators is also the one for reading, so it gives no right: put another one into the file of --operate-token-file"}
 	case same(token, want):
-		return "token", nil
+		return byToken, nil
 	case same(token, reading):
 		return "", &refusal{http.StatusForbidden, "this token is for reading alone; to change something, show the one of --operate-token-file"}
 	}

@@ -86,8 +86,8 @@ func TestWhoMayOperate(t *testing.T) {
 	}{
 		{"nobody may", Operators{}, bearer("Bearer " + operateSecret), 403, "start xds-server with --operate-token-file"},
 		{"nobody may, and who reads may not either", Operators{Reading: read}, bearer("Bearer " + readSecret), 403, "nothing can be changed by HTTP"},
-		{"the token", Operators{Token: operate}, bearer("Bearer " + operateSecret), 200, "token"},
-		{"as a password", Operators{Token: operate}, func(r *http.Request) { r.SetBasicAuth("ann", operateSecret) }, 200, "token"},
+		{"the token", Operators{Token: operate}, bearer("Bearer " + operateSecret), 200, byToken},
+		{"as a password", Operators{Token: operate}, func(r *http.Request) { r.SetBasicAuth("ann", operateSecret) }, 200, byToken},
 		{"none", Operators{Token: operate}, func(r *http.Request) { r.Header.Del("Authorization") }, 401, "show the token"},
 		{"an empty one", Operators{Token: operate}, bearer("Bearer "), 401, "show the token"},
 		{"another", Operators{Token: operate}, bearer("Bearer " + operateSecret + "0"), 401, "is not the token"},

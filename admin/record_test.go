@@ -48,7 +48,7 @@ func TestRecord(t *testing.T) {
 		t.Errorf("without a token: %d, recorded %+v", code, r.order)
 	}
 	code, text := ask(good, operateSecret)
-	if o := r.order; code != http.StatusOK || !strings.Contains(text, `"path": "/"`) || o.Node != "a" || o.Count != 5 || o.Headers[0] != "x-a" || o.Until.Sub(o.Since) != 30*time.Second || o.By != "token" {
+	if o := r.order; code != http.StatusOK || !strings.Contains(text, `"path": "/"`) || o.Node != "a" || o.Count != 5 || o.Headers[0] != "x-a" || o.Until.Sub(o.Since) != 30*time.Second || o.By != byToken {
 		t.Errorf("%d %s of %+v", code, text, o)
 	}
 	for _, body := range []string{"", "[]", `{"node": "a", "seconds": 601, "count": 5}`, `{"node": "a", "seconds": 1e300, "count": 5}`, `{"node": "a", "seconds": -1, "count": 5}`,

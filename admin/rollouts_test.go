@@ -133,10 +133,10 @@ func command(t *testing.T, s *Server, path, body string) (int, string) {
 func TestCommands(t *testing.T) {
 	const rolling, stopped, newest, older = "5c0ffee15c0ffee1", "0ddba11d0ddba11d", "ba5eba11ba5eba11", "ba5e0000ba5e0000"
 	of := func(verb rollout.Verb, id string) rollout.Command {
-		return rollout.Command{Verb: verb, ID: id, By: "token"}
+		return rollout.Command{Verb: verb, ID: id, By: byToken}
 	}
 	back := func(id string, later, atOnce bool) rollout.Command {
-		return rollout.Command{Verb: rollout.Rollback, ID: id, Later: later, AtOnce: atOnce, By: "token"}
+		return rollout.Command{Verb: rollout.Rollback, ID: id, Later: later, AtOnce: atOnce, By: byToken}
 	}
 	none := rollout.Command{}
 	for _, c := range []struct {
@@ -205,7 +205,7 @@ func TestRollbackIsAChange(t *testing.T) {
 		t.Errorf("no oldest base in %s", text)
 	}
 	code, text := command(t, s, "ba5eb/rollback", `{"to": "before-f12"}`)
-	if want := (rollout.Command{Verb: rollout.Rollback, ID: "f1257000f1257000", Later: true, By: "token"}); code != 200 || len(m.told) != 1 || m.told[0] != want {
+	if want := (rollout.Command{Verb: rollout.Rollback, ID: "f1257000f1257000", Later: true, By: byToken}); code != 200 || len(m.told) != 1 || m.told[0] != want {
 		t.Errorf("%d, told %+v, want %+v", code, m.told, want)
 	}
 	if !strings.Contains(text, `"id": "bac0bac0bac0bac0"`) {
