@@ -15,6 +15,9 @@ func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
 		times = "once"
 	}
 	text := fmt.Sprintf("version %s crashed %s, last at %s", c.Version, times, clock(c.Last))
+	if c.Unsure {
+		text = fmt.Sprintf("version %s or another filter crashed %s, last at %s (Envoy does not say which; this one was changed last)", c.Version, times, clock(c.Last))
+	}
 	switch {
 	case c.Replaced.Before(c.Last):
 	case c.Count == 1:
@@ -28,6 +31,8 @@ func FilterCrashes(c *swap.Crashes, clock func(time.Time) string) string {
 // crashWords describes the crashes of VMs on many Envoys.
 func crashWords(c *swap.Crashes) string {
 	switch {
+	case c.Unsure && !c.WentBack:
+		return fmt.Sprintf("VMs of version %s or of another filter crashed: Envoy does not say which", c.Version)
 	case c.WentBack:
 		return fmt.Sprintf("version %s crashed too often; the version before runs again", c.Version)
 	case !c.Replaced.Before(c.Last):

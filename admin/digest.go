@@ -46,7 +46,7 @@ func (d *digest) crashes(of *swap.Crashes) {
 		d.add("")
 		return
 	}
-	d.add(of.Version, strconv.Itoa(of.Count), strconv.FormatBool(of.WentBack))
+	d.add(of.Version, strconv.Itoa(of.Count), strconv.FormatBool(of.WentBack), strconv.FormatBool(of.Unsure))
 	d.at(of.Last)
 	d.at(of.Replaced)
 }

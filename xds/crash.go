@@ -43,6 +43,10 @@ func (s *Server) logCrashes(node string, changes []swap.Change) {
 	for _, change := range changes {
 		switch change.Stage {
 		case swap.ChangeCrashed:
+			if change.Unsure {
+				s.log.Warn("a VM has crashed, of an unknown filter: all are replaced", "node", node, "changed last", change.Filter, "version", change.From)
+				continue
+			}
 			s.log.Warn("a VM has crashed and is replaced", "node", node, "filter", change.Filter, "version", change.From)
 		case swap.ChangeReplaced:
 			s.log.Info("a crashed VM was replaced", "node", node, "filter", change.Filter, "version", change.From)

@@ -12,6 +12,7 @@ type Change struct {
 	Filter   string
 	From, To string // versions: the one that runs until then, and the intended one
 	Stage    Stage
+	Unsure   bool // of ChangeCrashed: see Crashes
 }
 
 // Stage is the progress of a change.
@@ -99,9 +100,9 @@ func (v *state) outcomeOf(items []item, before *acked) *outcome {
 		switch had, _ := before.Find(it.Name); {
 		case slot && to != "" && from != to && !told[name]:
 			told[name] = true // once, however many slots it is in
-			o.changes = append(o.changes, Change{name, from, to, ChangeSwapped})
+			o.changes = append(o.changes, Change{Filter: name, From: from, To: to, Stage: ChangeSwapped})
 		case !slot && it.Version == f.Version && had.Version != f.Version && from != f.Version:
-			o.changes = append(o.changes, Change{name, from, f.Version, ChangePrimed})
+			o.changes = append(o.changes, Change{Filter: name, From: from, To: f.Version, Stage: ChangePrimed})
 		}
 	}
 	return o

@@ -49,6 +49,7 @@ type crash struct {
 
 	down    bool          // other bytes must be pushed, or are in flight
 	own     bool          // because of a crash of its own
+	unsure  bool          // the alarm named no filter, and there are others
 	again   bool          // an alarm came while they were in flight
 	attempt int           // of the other bytes
 	due     time.Time     // earliest time of the push
@@ -69,6 +70,7 @@ func (e Crash) apply(m *Machine, now time.Time) {
 		return
 	}
 	c, before := m.crashOf(f), m.echoes(f)
+	c.unsure = c.unsure && !sure
 	switch {
 	case c.down && m.replacedBy(m.subs[Extension].flight, c):
 		c.again = true
@@ -78,7 +80,8 @@ func (e Crash) apply(m *Machine, now time.Time) {
 		m.revive(f, false, before)
 	default:
 		c.crashed(m.timing(now))
-		m.change(ChangeCrashed, f, f.Version, f.Version)
+		c.unsure = !sure && len(m.serving()) > 1
+		m.ready.Changes = append(m.ready.Changes, Change{Filter: f.Name, From: f.Version, To: f.Version, Stage: ChangeCrashed, Unsure: c.unsure})
 		if c.tooOften() {
 			m.crashes = slices.DeleteFunc(m.crashes, func(o crash) bool { return o.filter == f.Name && o.version != f.Version && o.tooOften() })
 			m.ready.Crashing = append(m.ready.Crashing, f.Version)
@@ -265,6 +268,10 @@ type Crashes struct {
 	// WentBack means that it crashes too often, and the last good version runs instead, for
 	// as long as the definition does not change.
 	WentBack bool `json:"wentBack,omitempty"`
+	// Unsure means that what Envoy reported of the last crash names none of its filters:
+	// this one was changed last, but another one may have crashed. The VMs of all of them
+	// are replaced.
+	Unsure bool `json:"unsure,omitempty"`
 }
 
 // crashesOf returns the crashes of f, or of the version that f replaces; nil: there were
@@ -279,7 +286,7 @@ func (m *Machine) crashesOf(f *resource.Filter) *Crashes {
 	if c == nil || c.count == 0 {
 		return nil
 	}
-	return &Crashes{Version: c.version, Count: c.count, Last: c.last[0], Replaced: c.replaced}
+	return &Crashes{Version: c.version, Count: c.count, Last: c.last[0], Replaced: c.replaced, Unsure: c.unsure}
 }
 
 // isDown returns in words that a filter's VM has crashed; "": it has not, as far as is
@@ -288,6 +295,9 @@ func (m *Machine) isDown(f *resource.Filter) string {
 	c := m.crash(f)
 	if c == nil || !c.own || !c.down {
 		return ""
+	}
+	if c.unsure {
+		return "its VM, or that of another filter, has crashed and is about to be replaced"
 	}
 	if c.count == 1 {
 		return "its VM has crashed and is about to be replaced"

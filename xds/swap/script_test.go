@@ -361,6 +361,9 @@ func (s *script) status() string {
 		b.WriteByte('\n')
 		if c := f.Crashes; c != nil {
 			fmt.Fprintf(&b, "  %s crashed %d times, last after %s", s.label(c.Version)[1:], c.Count, c.Last.Sub(time.Unix(0, 0)))
+			if c.Unsure {
+				b.WriteString(", or another filter")
+			}
 			if !c.Replaced.IsZero() {
 				fmt.Fprintf(&b, ", replaced after %s", c.Replaced.Sub(time.Unix(0, 0)))
 			}
