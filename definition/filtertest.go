@@ -24,7 +24,12 @@ type TestCase struct {
 // handles the request.
 type TestStream struct {
 	Request, Response TestMessage // Response: the upstream's answer
-	Callouts          map[string]TestCallout
+	// Connection, if it is there, comes instead of a request: of a network filter.
+	Connection *TestConnection `json:",omitempty"`
+	// After passes before the request or connection comes, and Wait after it has ended:
+	// timers go off meanwhile.
+	After, Wait time.Duration `json:",omitempty"`
+	Callouts    map[string]TestCallout
 	// Properties are those that do not follow from the request itself, by their
 	// dotted paths. Values are string, bool, int64, float64, or a map of these.
 	Properties map[string]any
@@ -35,6 +40,18 @@ type TestMessage struct {
 	Headers  [][2]string // including pseudo-headers
 	Body     [][]byte    // in the chunks in which it arrives
 	Trailers [][2]string
+}
+
+// TestConnection is a TCP connection, with what each side sends.
+type TestConnection struct {
+	Data   []TestData // in this order
+	Closes string     // who closes it: downstream, upstream, or reset
+}
+
+// TestData is a chunk of bytes that one side sends.
+type TestData struct {
+	Upstream bool
+	Data     []byte
 }
 
 // TestCallout is a cluster's answer to a callout.
@@ -54,6 +71,7 @@ type Expectation struct {
 	Request    *ExpectedMessage // as the upstream receives it
 	Response   *ExpectedMessage // as the client receives it
 	LocalReply *ExpectedMessage
+	Connection *ExpectedConnection
 	// Continues is whether the request must reach the upstream in full.
 	Continues   *bool
 	ContinuesAt Expected
@@ -69,6 +87,13 @@ type ExpectedMessage struct {
 	Body     *ExpectedText
 	Trailers []ExpectedHeader
 	At       Expected
+}
+
+// ExpectedConnection describes what must come of a connection.
+type ExpectedConnection struct {
+	Upstream, Downstream *ExpectedText // what each side receives
+	Closed               *bool         // whether the filter closes it
+	ClosedAt             Expected
 }
 
 // Expected is the position of a case or of one of its expectations.

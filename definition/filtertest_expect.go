@@ -21,6 +21,13 @@ func (d *Doc) expectation(at string, e *testExpect) Expectation {
 	}
 	made.Response = d.expectedResponse(at+".response", e.Response)
 	made.LocalReply = d.expectedResponse(at+".localReply", e.LocalReply)
+	if c := e.Connection; c != nil {
+		at := at + ".connection"
+		made.Connection = &ExpectedConnection{
+			Upstream: d.expectedText(at+".upstream", c.Upstream), Downstream: d.expectedText(at+".downstream", c.Downstream),
+			Closed: c.Closed, ClosedAt: d.expected(at + ".closed"),
+		}
+	}
 	if e.LocalReply != nil && e.Continues != nil && *e.Continues {
 		d.Problem(at+".continues", "a local reply of the response is expected with response alone", "can't be true together with localReply")
 	}

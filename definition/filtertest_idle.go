@@ -13,8 +13,6 @@ func (f *Filter) Untested() string {
 	switch {
 	case f.Lua != nil:
 		return "is a LuaFilter, which Envoy alone runs"
-	case f.Place.Network:
-		return "is a network filter, and has no requests"
 	case f.Logs():
 		return "is an access logger, and changes no requests"
 	case f.Serves():

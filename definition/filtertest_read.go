@@ -26,6 +26,9 @@ type testCase struct {
 }
 
 type testStream struct {
+	After      string                    `json:"after,omitempty" jsonschema_description:"Time that passes before it comes, as 10s: timers of the filter go off, and what they call answers. Nothing waits for it: tests have a clock of their own. Default: none."`
+	Wait       string                    `json:"wait,omitempty" jsonschema_description:"Time that passes after it has ended, before what is expected is compared, written as after is."`
+	Connection *testConnection           `json:"connection,omitempty" jsonschema_description:"Of a network filter: a TCP connection, in place of request and response."`
 	Request    *testRequest              `json:"request,omitempty" jsonschema_description:"What the client sends. Default: GET /."`
 	Response   *testResponse             `json:"response,omitempty" jsonschema_description:"What the upstream answers. Default: 200 without a body."`
 	Callouts   map[string]testCallout    `json:"callouts,omitempty" jsonschema_description:"What clusters answer when the filter calls them, by their names. Others are unknown to it, as a cluster is that Envoy does not have."`
@@ -47,6 +50,16 @@ type testResponse struct {
 	Trailers *document.Node `json:"trailers,omitempty" jsonschema_description:"Written as headers are."`
 }
 
+type testConnection struct {
+	Data   []testData `json:"data,omitempty" jsonschema:"maxItems=1000" jsonschema_description:"What each side sends, in this order."`
+	Closes string     `json:"closes,omitempty" jsonschema:"enum=downstream,enum=upstream,enum=reset" jsonschema_description:"Who closes it, when all has been sent: downstream (the client has no more to send), upstream, or reset (the client is gone). Default: downstream."`
+}
+
+type testData struct {
+	Downstream *document.Node `json:"downstream,omitempty" jsonschema_description:"What the client sends: a text, or base64: and what it is in base64."`
+	Upstream   *document.Node `json:"upstream,omitempty" jsonschema_description:"What the upstream sends, written the same way."`
+}
+
 type testCallout struct {
 	Status      *int           `json:"status,omitempty" jsonschema:"minimum=100,maximum=599" jsonschema_description:"Of an answer by HTTP. Default: 200."`
 	Headers     *document.Node `json:"headers,omitempty" jsonschema_description:"Written as those of a request."`
@@ -58,13 +71,14 @@ type testCallout struct {
 }
 
 type testExpect struct {
-	Request    *expectedRequest  `json:"request,omitempty" jsonschema_description:"The request as the upstream gets it."`
-	Response   *expectedResponse `json:"response,omitempty" jsonschema_description:"The response as the client gets it, whoever made it."`
-	LocalReply *expectedResponse `json:"localReply,omitempty" jsonschema_description:"The response that the filter itself gives. The empty mapping: any."`
-	Continues  *bool             `json:"continues,omitempty" jsonschema_description:"Whether the request reaches the upstream, whole."`
-	Logs       []string          `json:"logs,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Texts, each of which some line of the filter's log has in it."`
-	Metrics    map[string]int64  `json:"metrics,omitempty" jsonschema_description:"Values of counters and gauges when the request has ended, by their names."`
-	Calls      []expectedCall    `json:"calls,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Callouts that the filter makes, all of them, in this order: the cluster of each, and what is sent, written as the expected request is. The empty list: none."`
+	Request    *expectedRequest    `json:"request,omitempty" jsonschema_description:"The request as the upstream gets it."`
+	Response   *expectedResponse   `json:"response,omitempty" jsonschema_description:"The response as the client gets it, whoever made it."`
+	LocalReply *expectedResponse   `json:"localReply,omitempty" jsonschema_description:"The response that the filter itself gives. The empty mapping: any."`
+	Connection *expectedConnection `json:"connection,omitempty" jsonschema_description:"What comes of a connection."`
+	Continues  *bool               `json:"continues,omitempty" jsonschema_description:"Whether the request reaches the upstream, whole; of a connection, whether the filter neither holds up nor closes it."`
+	Logs       []string            `json:"logs,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Texts, each of which some line of the filter's log has in it."`
+	Metrics    map[string]int64    `json:"metrics,omitempty" jsonschema_description:"Values of counters and gauges when the request has ended, by their names."`
+	Calls      []expectedCall      `json:"calls,omitempty" jsonschema:"maxItems=100" jsonschema_description:"Callouts that the filter makes, all of them, in this order: the cluster of each, and what is sent, written as the expected request is. The empty list: none."`
 }
 
 type expectedRequest struct {
@@ -82,6 +96,12 @@ type expectedResponse struct {
 	Trailers *document.Node `json:"trailers,omitempty" jsonschema_description:"Written as headers are."`
 }
 
+type expectedConnection struct {
+	Upstream   *document.Node `json:"upstream,omitempty" jsonschema_description:"What the upstream receives, in all: a text; contains: and a text that is in it; or base64: and what it is in base64."`
+	Downstream *document.Node `json:"downstream,omitempty" jsonschema_description:"What the client receives, written the same way."`
+	Closed     *bool          `json:"closed,omitempty" jsonschema_description:"Whether the filter closes the connection."`
+}
+
 type expectedCall struct {
 	Cluster string `json:"cluster" jsonschema:"required,maxLength=253" jsonschema_description:"The cluster that is called."`
 	expectedRequest
@@ -91,6 +111,7 @@ type expectedCall struct {
 const (
 	maxCases    = 1000
 	maxBefore   = 100
+	maxData     = 1000
 	maxExpected = 100
 )
 
@@ -139,6 +160,7 @@ func (d *Doc) testCase(at string, c testCase) TestCase {
 	}
 	if c.Expect != nil {
 		made.Expect = d.expectation(at+".expect", c.Expect)
+		d.fits(at+".expect", c.Expect, made.Connection != nil)
 	}
 	return made
 }

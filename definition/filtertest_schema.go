@@ -57,6 +57,17 @@ func (expectedRequest) JSONSchemaExtend(s *jsonschema.Schema)  { came(s) }
 func (expectedResponse) JSONSchemaExtend(s *jsonschema.Schema) { came(s) }
 func (expectedCall) JSONSchemaExtend(s *jsonschema.Schema)     { came(s) }
 
+func (testData) JSONSchemaExtend(s *jsonschema.Schema) {
+	for _, side := range []string{"downstream", "upstream"} {
+		setSchema(s, side, &jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string"}, onlyText("base64")}})
+	}
+}
+
+func (expectedConnection) JSONSchemaExtend(s *jsonschema.Schema) {
+	setSchema(s, "downstream", expectedBodySchema())
+	setSchema(s, "upstream", expectedBodySchema())
+}
+
 func (testStream) JSONSchemaExtend(s *jsonschema.Schema) { propertiesSchema(s) }
 func (testCase) JSONSchemaExtend(s *jsonschema.Schema)   { propertiesSchema(s) }
 

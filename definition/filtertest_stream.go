@@ -13,12 +13,15 @@ import (
 	"wasmxds/definition/internal/document"
 )
 
-// maxAfter bounds the duration of a callout. Nothing waits that long: tests
+// maxAfter bounds the time that a callout takes, or that passes. Nothing waits that long: tests
 // have a clock of their own.
 const maxAfter = time.Hour
 
 func (d *Doc) testStream(at string, s testStream) TestStream {
-	made := TestStream{Request: d.testRequest(at+".request", s.Request), Response: d.testResponse(at+".response", s.Response)}
+	made := TestStream{
+		Request: d.testRequest(at+".request", s.Request), Response: d.testResponse(at+".response", s.Response),
+		Connection: d.testConnection(at, s), After: d.passing(at+".after", s.After), Wait: d.passing(at+".wait", s.Wait),
+	}
 	for _, cluster := range slices.Sorted(maps.Keys(s.Callouts)) {
 		if made.Callouts == nil {
 			made.Callouts = map[string]TestCallout{}
@@ -101,13 +104,7 @@ func (d *Doc) testCallout(at string, c testCallout) TestCallout {
 	case len(c.GRPCMessage) > 4096:
 		d.Problem(at+".grpcMessage", "", "%d bytes, 4096 at most", len(c.GRPCMessage))
 	}
-	if c.After != "" {
-		after, err := time.ParseDuration(c.After)
-		if err != nil || after < 0 || after > maxAfter {
-			d.Problem(at+".after", "", "%.60q is not a duration like 50ms, of an hour at most", c.After)
-		}
-		made.After = after
-	}
+	made.After = d.passing(at+".after", c.After)
 	return made
 }
 

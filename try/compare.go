@@ -33,6 +33,10 @@ func (o Outcome) written() string {
 	if o.Stopped != "" {
 		fmt.Fprintln(&b, "stopped:", o.Stopped)
 	}
+	if c := r.Connection; c != nil {
+		part(&b, "upstream received", received(c.Downstream))
+		part(&b, "client received", received(c.Upstream))
+	}
 	written(&b, "request", r.Request)
 	written(&b, "response", r.Response)
 	if r.LocalReply != nil {

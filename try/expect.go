@@ -22,6 +22,23 @@ func failures(c definition.TestCase, out Outcome) []definition.Problem {
 		return k.found
 	}
 	e := c.Expect
+	if r.Connection != nil {
+		k.connection(c, e, r)
+	} else {
+		k.request(c, e, r)
+	}
+	k.logs(e.Logs, out.Logs())
+	k.metrics(e.Metrics, out.Metrics)
+	k.calls(e.Calls, r.Calls)
+	if len(k.found) > 0 && len(r.Missing) > 0 {
+		last := &k.found[len(k.found)-1]
+		last.Hint = "it asked for what only an Envoy has: " + strings.Join(r.Missing[:min(len(r.Missing), 5)], ", ") + "; give it in properties"
+	}
+	return k.found
+}
+
+// request compares what came of a request.
+func (k *checker) request(c definition.TestCase, e definition.Expectation, r stream.Result) {
 	if e.Continues != nil && *e.Continues != reached(r) {
 		k.fail(e.ContinuesAt, "", "%s, expected it to %s", ended(r), continues(*e.Continues))
 	} else if held := e.Continues == nil || *e.Continues; held && r.Paused != "" {
@@ -32,14 +49,6 @@ func failures(c definition.TestCase, out Outcome) []definition.Problem {
 	if e.LocalReply != nil {
 		k.message("localReply", e.LocalReply, localReply(r), ended(r))
 	}
-	k.logs(e.Logs, out.Logs())
-	k.metrics(e.Metrics, out.Metrics)
-	k.calls(e.Calls, r.Calls)
-	if len(k.found) > 0 && len(r.Missing) > 0 {
-		last := &k.found[len(k.found)-1]
-		last.Hint = "it asked for what only an Envoy has: " + strings.Join(r.Missing[:min(len(r.Missing), 5)], ", ") + "; give it in properties"
-	}
-	return k.found
 }
 
 // reached says whether the upstream got the request, whole.
@@ -57,6 +66,8 @@ func ended(r stream.Result) string {
 	switch {
 	case r.Crash != "":
 		return "the filter has crashed: " + r.Crash
+	case r.Connection != nil:
+		return endedConnection(r)
 	case r.LocalReply != nil && reached(r):
 		return fmt.Sprintf("the filter put a response of its own, %d, in place of the upstream's", r.LocalReply.Status)
 	case r.LocalReply != nil:

@@ -20,6 +20,7 @@ type Told struct {
 	Answered   *ToldMessage         `json:"answered,omitempty"` // the response as the filter gets it
 	Response   *ToldMessage         `json:"response,omitempty"` // as the client gets it
 	LocalReply *ToldMessage         `json:"localReply,omitempty"`
+	Connection *ToldConnection      `json:"connection,omitempty"`
 	Logs       []ToldLine           `json:"logs,omitempty"`
 	Calls      []ToldCall           `json:"calls,omitempty"`
 	Metrics    []ToldMetric         `json:"metrics,omitempty"`
@@ -34,6 +35,26 @@ type ToldMessage struct {
 	Body     string      `json:"body,omitempty"`
 	Binary   []byte      `json:"bodyBase64,omitempty"`
 	Trailers [][2]string `json:"trailers,omitempty"`
+}
+
+// ToldConnection is what each side received, and whether the filter closed it.
+type ToldConnection struct {
+	Upstream   ToldBytes `json:"upstream"`
+	Downstream ToldBytes `json:"downstream"`
+	Closed     bool      `json:"closed"`
+}
+
+// ToldBytes are a text, or in base64.
+type ToldBytes struct {
+	Text   string `json:"text,omitempty"`
+	Binary []byte `json:"base64,omitempty"`
+}
+
+func toldBytes(text string) ToldBytes {
+	if utf8.ValidString(text) {
+		return ToldBytes{Text: text}
+	}
+	return ToldBytes{Binary: []byte(text)}
 }
 
 // ToldLine is a line of the log.
@@ -73,6 +94,10 @@ func (o Outcome) Told() Told {
 		Name: o.Name, Ended: ended(r), Crash: r.Crash, Stopped: o.Stopped, Paused: r.Paused, Missing: r.Missing, Failures: o.Failures,
 		Received: toldMessage(&r.Received), Request: toldMessage(r.Request), Answered: toldMessage(r.Answered), Response: toldMessage(r.Response),
 		LocalReply: toldMessage(localReply(r)),
+	}
+	if c := r.Connection; c != nil {
+		t.Received = nil
+		t.Connection = &ToldConnection{toldBytes(received(c.Downstream)), toldBytes(received(c.Upstream)), closed(r)}
 	}
 	for _, l := range o.Logs() {
 		t.Logs = append(t.Logs, ToldLine(l))

@@ -19,6 +19,9 @@ func (o Outcome) Report(w io.Writer) {
 	if o.Stopped != "" {
 		fmt.Fprintf(w, "  stopped: %s\n", o.Stopped)
 	}
+	if r.Connection != nil {
+		part(w, "connection", bytesOf(r.Connection))
+	}
 	part(w, "request", changes(&r.Received, r.Request))
 	if reply := localReply(r); reply != nil {
 		details := ""

@@ -64,6 +64,13 @@ func (o Outcome) Crashed() bool { return o.Result.Crash != "" || o.Stopped != ""
 // expected.
 func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error) {
 	requests := append(slices.Clone(c.Before), c.TestStream)
+	for _, r := range requests {
+		if network := t.Filter.Place.Network; network != (r.Connection != nil) {
+			p := failure(c.At, "%s: %s has %s, and the case, or one before it, %s", c.Name, t.Filter.Name, kindOf(network), kindOf(!network))
+			p.Hint = "a network filter needs connection: in each case and in before; other filters have requests"
+			return Outcome{Name: c.Name, Envoy: t.Envoy, Failures: []definition.Problem{p}}, nil
+		}
+	}
 	all, err := t.Together(ctx, requests...)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("%s: %w", c.Name, err)
@@ -81,7 +88,7 @@ func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error)
 // Together plays requests through one VM, one after the other, and gives an outcome of
 // each that was played.
 func (t Trial) Together(ctx context.Context, requests ...definition.TestStream) ([]Outcome, error) {
-	play := dryrun.Play{Filter: t.Filter, Module: t.Module, Compile: t.Compile, Count: t.Count, Profile: t.Profile}
+	play := dryrun.Play{Filter: t.Filter, Module: t.Module, Compile: t.Compile, Count: t.Count, Profile: t.Profile, Clock: true}
 	for _, r := range requests {
 		play.Streams = append(play.Streams, Stream(r))
 	}
@@ -102,13 +109,26 @@ func (t Trial) Together(ctx context.Context, requests ...definition.TestStream) 
 	return all, nil
 }
 
+func kindOf(network bool) string {
+	if network {
+		return "connections"
+	}
+	return "requests"
+}
+
 func failure(at definition.Expected, format string, args ...any) definition.Problem {
 	return definition.Problem{File: at.Pos.File, Line: at.Pos.Line, Field: at.Field, Message: fmt.Sprintf(format, args...)}
 }
 
 // Stream is a request of a case as the host takes it.
 func Stream(s definition.TestStream) stream.Stream {
-	made := stream.Stream{Request: message(s.Request), Response: message(s.Response), Properties: s.Properties}
+	made := stream.Stream{Request: message(s.Request), Response: message(s.Response), Properties: s.Properties, After: s.After, Wait: s.Wait}
+	if c := s.Connection; c != nil {
+		made.Connection = &stream.Connection{Closes: stream.Closer(c.Closes)}
+		for _, d := range c.Data {
+			made.Connection.Pieces = append(made.Connection.Pieces, stream.Piece(d))
+		}
+	}
 	for cluster, c := range s.Callouts {
 		if made.Callouts == nil {
 			made.Callouts = map[string]stream.Callout{}

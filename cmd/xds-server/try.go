@@ -26,7 +26,8 @@ metrics, and the cost of each callback.
 
 The filter is a module (MODULE.wasm, with its configuration in --config) or a filter of
 definitions. Its FilterTests can be in the same files or in other files on the command
-line. Requests come from flags, a curl command (--curl) or a HAR file (--har). Without
+line. Requests come from flags, a curl command (--curl) or a HAR file (--har). A network
+filter gets a connection instead (--downstream, --upstream: what each side sends). Without
 requests, the filter's FilterTests run; if it has none, it gets GET /.
 
 The requests of a HAR file go through one VM in order, and the upstream answers as in
@@ -45,6 +46,7 @@ const tryExample = `  xds-server try greet.wasm --config '{"header": "x-greet"}'
   xds-server try definitions/ --filter auth --har session.har --with auth-1.3.wasm
   xds-server try auth.yaml auth-tests.yaml --watch
   xds-server try auth.yaml auth-tests.yaml --envoy=/usr/local/bin/envoy
+  xds-server try preface.wasm --config '{"require": ["SSH-"]}' --downstream SSH-2.0 --upstream welcome
   xds-server try auth.wasm --curl "curl 'https://shop.example/cart' -H 'cookie: a=b'"`
 
 type tryFlags struct {

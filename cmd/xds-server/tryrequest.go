@@ -26,6 +26,7 @@ type requestFlags struct {
 	}
 	callouts   []string
 	properties []string
+	sent       []definition.TestData // on a connection
 }
 
 func (f *requestFlags) add(cmd *cobra.Command) {
@@ -39,6 +40,8 @@ func (f *requestFlags) add(cmd *cobra.Command) {
 	flags.IntVar(&f.answer.status, "answer", 200, "response `status` of the upstream")
 	flags.StringArrayVar(&f.answer.headers, "answer-header", nil, "response `header` of the upstream, as name: value; repeatable")
 	flags.StringVar(&f.answer.data, "answer-data", "", "response `body` of the upstream")
+	flags.Var(sentFlag{&f.sent, false}, "downstream", "`text` that the client sends on a connection, for a network filter; repeatable")
+	flags.Var(sentFlag{&f.sent, true}, "upstream", "`text` that the upstream sends on a connection; repeatable")
 	flags.StringArrayVar(&f.callouts, "callout", nil, "`answer` of a cluster that the filter calls: CLUSTER=STATUS, or CLUSTER=fails; repeatable")
 	flags.StringArrayVar(&f.properties, "property", nil, "`property` that the filter sees, such as source.address=10.0.0.1:80; repeatable")
 }
@@ -50,7 +53,12 @@ func (f *requestFlags) read() ([]definition.TestCase, error) {
 		return nil, misused(err)
 	}
 	given := f.method != "" || f.path != "" || f.data != "" || len(f.headers) > 0
+	answered := len(f.answer.headers) > 0 || f.answer.data != "" || f.answer.status != 200
 	switch {
+	case f.sent != nil && (given || answered || f.curl != "" || f.har != ""):
+		return nil, misused(errBoth)
+	case f.sent != nil:
+		return []definition.TestCase{f.connection(around)}, nil
 	case f.curl != "" && f.har != "" || given && (f.curl != "" || f.har != ""):
 		return nil, misused(fmt.Errorf("requests come from one of: -X, -H, -d and --path; --curl; --har"))
 	case f.curl != "":

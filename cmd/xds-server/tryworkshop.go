@@ -78,9 +78,15 @@ func (s *subject) play(ctx context.Context, requests []definition.TestCase) ([]t
 		}
 		return all, nil
 	}
+	if err := fit(s.Filter, requests); err != nil {
+		return nil, err
+	}
 	s.tests = nil
+	r := requestFlags{}
+	if requests == nil && s.Filter.Place.Network {
+		requests = []definition.TestCase{r.connection(definition.TestStream{})}
+	}
 	if requests == nil {
-		r := requestFlags{}
 		m, err := r.message()
 		if err != nil {
 			return nil, err
@@ -167,6 +173,9 @@ func (f *tryFlags) definitionOf(path string) (*definition.File, error) {
 	document := map[string]any{"kind": "WasmFilter", "name": name, "module": map[string]any{"url": absolute(path)}}
 	if config != "" {
 		document["config"] = config
+	}
+	if f.request.sent != nil {
+		document["place"] = "network"
 	}
 	if f.rootID != "" {
 		document["rootID"] = f.rootID

@@ -14,6 +14,7 @@ type events struct {
 	all    []event // in order
 	period time.Duration
 	tick   time.Time // the next one, where there is a period
+	ticked int       // how often it went off
 }
 
 type event struct {
@@ -47,11 +48,36 @@ func (h *host) afterTime(d time.Duration, do func()) {
 func (h *host) next(ticks *int) bool {
 	e := &h.events
 	ticking := e.period > 0 && *ticks > 0
+	if !ticking {
+		return h.happen(false)
+	}
+	before := e.ticked
+	found := h.happen(true)
+	*ticks -= e.ticked - before
+	return found
+}
+
+// due says whether anything is, at a time: the timer as well.
+func (h *host) due(at time.Time) bool {
+	e := &h.events
+	return h.vm.failed == nil && (e.period > 0 && !e.tick.After(at) || len(e.all) > 0 && !e.all[0].at.After(at))
+}
+
+// nextUntil does what is due next, where that is an answer, or the timer up to a time, or
+// before an answer.
+func (h *host) nextUntil(at time.Time) bool {
+	e := &h.events
+	return h.happen(e.period > 0 && (!e.tick.After(at) || len(e.all) > 0 && e.tick.Before(e.all[0].at)))
+}
+
+// happen does what is due next, and says whether there was anything.
+func (h *host) happen(ticking bool) bool {
+	e := &h.events
 	switch {
 	case h.vm.failed != nil || !ticking && len(e.all) == 0:
 		return false
 	case ticking && (len(e.all) == 0 || e.tick.Before(e.all[0].at)):
-		*ticks--
+		e.ticked++
 		h.skipTo(e.tick)
 		e.tick = e.tick.Add(e.period)
 		h.callRoot("proxy_on_tick")

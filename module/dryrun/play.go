@@ -26,6 +26,8 @@ type Play struct {
 	// Ticks is how often the module is called for its timer, where it has set one:
 	// when a stream waits, and else in the end.
 	Ticks int
+	// Clock has the module's timer go off as the streams' time passes, instead.
+	Clock bool
 	// Compile has the module compiled to machine code, as Envoy does, which
 	// takes a second for a large one: what callbacks take means little without.
 	Compile bool
@@ -59,6 +61,7 @@ type played struct {
 	Given         []stream.Leaf
 	Callouts      map[string]stream.Callout
 	Ticks         int
+	Clock         bool
 	Count         bool
 	Profile       bool
 	OnFailure     definition.OnFailure
@@ -77,7 +80,7 @@ type playedStream struct {
 // played is in its result.
 func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
-		Callouts: p.Callouts, Ticks: p.Ticks, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, Logs: p.Filter.Logs(), StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
+		Callouts: p.Callouts, Ticks: p.Ticks, Clock: p.Clock, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, Logs: p.Filter.Logs(), StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
 	}}
 	var err error
 	if q.Play.Given, err = stream.Leaves(p.Properties); err != nil {

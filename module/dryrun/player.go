@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"wasmxds/definition"
 	"wasmxds/module/dryrun/stream"
@@ -45,6 +46,9 @@ func (l *loaded) play(ctx context.Context, r request) reply {
 		_, deep := errors.AsType[*tooMuch](p.vm.failed)
 		if !r.Compile && (deep || limited.Err() != nil) {
 			return l.tooLate(p.vm, before)
+		}
+		if p.out.Stopped != "" {
+			break
 		}
 		if limited.Err() != nil {
 			p.out.Stopped = fmt.Sprintf("they took more than %v", l.limit)
@@ -85,24 +89,21 @@ func (p *player) one(s playedStream) stream.Result {
 		}
 	}
 	p.last++
-	h := p.vm.host
+	h, before := p.vm.host, p.vm.failed
+	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
+	p.pass(s.After)
 	sc := &scope{id: p.last, given: stream.Tree(append(slices.Clip(p.play.Given), s.Given...))}
 	options := stream.Options{
 		StopIteration: p.play.StopIteration, FailOpen: p.play.OnFailure == definition.Open, Began: h.now(), Now: h.now,
 	}
-	h.callouts.answers, h.callouts.http2 = answers(p.play.Callouts, s.Callouts), s.Protocol == stream.HTTP2
-	before := p.vm.failed
+	h.callouts.http2 = s.Protocol == stream.HTTP2
 	var r stream.Result
 	switch {
 	case p.play.Logs:
 		r = p.logged(s, options)
 	case s.Connection != nil:
 		sc.tcp = stream.NewTCP(&streamVM{p.vm, sc}, *s.Connection, options)
-		for events := 0; events < maxEvents && sc.tcp.Step(); events++ {
-			for sc.tcp.Paused() != "" && !sc.tcp.Finished() && events < maxEvents && h.next(&p.play.Ticks) {
-				events++ // what is sent comes later than answers
-			}
-		}
+		p.driveTCP(sc.tcp)
 		paused := ""
 		if !sc.tcp.Finished() {
 			paused = sc.tcp.Paused()
@@ -116,6 +117,7 @@ func (p *player) one(s playedStream) stream.Result {
 		r = sc.stream.Result()
 	}
 	delete(h.scopes, sc.id)
+	p.pass(s.Wait)
 	p.settle()
 	r.Record = h.records.told()
 	if p.vm.failed != nil && before == nil && r.Crash == "" {
@@ -142,12 +144,69 @@ func (p *player) drive(s interface {
 	Step() bool
 	Finished() bool
 }) {
+	next := p.waiting()
 	for events := 0; events < maxEvents; events++ {
 		for s.Step() {
 		}
-		if s.Finished() || !p.vm.host.next(&p.play.Ticks) {
+		if s.Finished() || !next() {
 			return
 		}
+	}
+}
+
+// driveTCP has all of a connection come. What is sent comes later than answers, and
+// sooner than timers, unless an answer is later than those.
+func (p *player) driveTCP(t *stream.TCP) {
+	h := p.vm.host
+	held := func() bool { return t.Paused() != "" && !t.Finished() }
+	answered := func() bool { return h.next(&p.play.Ticks) }
+	if p.play.Clock {
+		answered = func() bool { return h.nextUntil(h.now()) }
+	}
+	next := p.waiting()
+	events := 0
+	for step := true; step; {
+		for ; events < maxEvents && t.Step(); events++ {
+			for held() && events < maxEvents && answered() {
+				events++
+			}
+		}
+		for step = false; p.play.Clock && held() && events < maxEvents && next(); events++ {
+			step = true
+		}
+	}
+}
+
+// waits is for how long timers go off for a stream that waits for nothing else: as
+// long as it may take on an Envoy.
+const waits = 5 * time.Second
+
+// waiting gives what happens next for a stream that waits.
+func (p *player) waiting() (next func() bool) {
+	h := p.vm.host
+	if !p.play.Clock {
+		return func() bool { return h.next(&p.play.Ticks) }
+	}
+	until := h.now().Add(waits)
+	return func() bool { return h.nextUntil(until) }
+}
+
+// pass has time pass, and what is due meanwhile happen.
+func (p *player) pass(d time.Duration) {
+	if d == 0 || p.vm.failed != nil {
+		return
+	}
+	h := p.vm.host
+	until := h.now().Add(d)
+	for events := 0; h.due(until); events++ {
+		if events == maxEvents {
+			p.out.Stopped = fmt.Sprintf("more than %d timers and answers within %v", maxEvents, d)
+			return
+		}
+		h.nextUntil(until)
+	}
+	if p.vm.failed == nil {
+		h.skipTo(until)
 	}
 }
 

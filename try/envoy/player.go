@@ -47,6 +47,14 @@ const ended = "ended:"
 
 // Play plays streams. A [*module.ContentError] says why Envoy can't use the module.
 func (p *Player) Play(ctx context.Context, play dryrun.Play) (_ dryrun.Played, err error) {
+	if play.Filter.Place.Network {
+		return dryrun.Played{}, fmt.Errorf("%s is a network filter: only requests can be played on an Envoy, not connections", play.Filter.Name)
+	}
+	for _, s := range play.Streams {
+		if longest := max(s.After, s.Wait); longest > mostTime {
+			return dryrun.Played{}, fmt.Errorf("%v pass in a case: on an Envoy, where time is real, %v at most", longest, mostTime)
+		}
+	}
 	if len(play.Streams) > maxStreams {
 		return dryrun.Played{}, fmt.Errorf("%d requests for one Envoy, at most %d can be played at once", len(play.Streams), maxStreams)
 	}
@@ -193,6 +201,9 @@ func once(calls []stream.Call) []stream.Call {
 // stream plays a stream.
 func (r *run) stream(ctx context.Context, address string, s stream.Stream) (stream.Result, error) {
 	r.ends.next(s)
+	if err := pass(ctx, s.After); err != nil {
+		return stream.Result{}, err
+	}
 	request, response := sent(s)
 	result := stream.Result{Received: request}
 	limited, cancel := context.WithTimeout(ctx, timeFor(s))
@@ -208,6 +219,10 @@ func (r *run) stream(ctx context.Context, address string, s stream.Stream) (stre
 	if err != nil {
 		return result, err
 	}
+	if err := pass(ctx, s.Wait); err != nil {
+		return result, err
+	}
+	r.take()
 	result.Request, result.Calls = r.ends.came()
 	result.Logs = r.logged()
 	if result.Request != nil {
@@ -228,6 +243,19 @@ func (r *run) stream(ctx context.Context, address string, s stream.Stream) (stre
 		result.LocalReply = replied(*got.Message, details)
 	}
 	return result, nil
+}
+
+// pass has time pass, as an Envoy has no other.
+func pass(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func replied(m stream.Message, details string) *stream.LocalReply {

@@ -28,6 +28,8 @@ type Stream struct {
 	// Callouts are the answers to the calls that the filter makes, by cluster. A
 	// cluster that is not there is one that Envoy doesn't know.
 	Callouts map[string]Callout
+	// After passes before it comes, and Wait after it has ended, in the module's time.
+	After, Wait time.Duration
 }
 
 const (
