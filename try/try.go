@@ -15,6 +15,7 @@ import (
 	"wasmxds/definition"
 	"wasmxds/module"
 	"wasmxds/module/dryrun"
+	"wasmxds/module/dryrun/profile"
 	"wasmxds/module/dryrun/stream"
 )
 
@@ -43,10 +44,10 @@ type Outcome struct {
 	Name    string
 	Start   stream.Record // of the VM, where it was the first request of it
 	Result  stream.Result
-	Metrics []stream.Metric // where it was the last
-	Profile []byte          // of all requests of the VM, likewise
-	Stopped string          // why what comes after it was not played; "": it was
-	Envoy   string          // the version of the Envoy that it came of; "": it came of none
+	Metrics []stream.Metric  // where it was the last
+	Profile *profile.Profile // of all requests of the VM, likewise; nil: not asked for
+	Stopped string           // why what comes after it was not played; "": it was
+	Envoy   string           // the version of the Envoy that it came of; "": it came of none
 	// Compiled: the module was machine code, as it is in Envoy, so what it took is much
 	// like there.
 	Compiled bool

@@ -182,10 +182,10 @@ func (f *tryFlags) once(ctx context.Context, out io.Writer, w *workshop, real *e
 // writeProfile writes the profile of requests that went through one VM.
 func writeProfile(name string, done []try.Outcome) error {
 	profile := done[len(done)-1].Profile
-	if len(profile) == 0 {
+	if profile == nil {
 		return errors.New("--profile: no profile was written, because the requests did not complete")
 	}
-	if err := os.WriteFile(name, profile, 0o644); err != nil {
+	if err := os.WriteFile(name, profile.Encode(), 0o644); err != nil {
 		return fmt.Errorf("--profile: %w", err)
 	}
 	return nil

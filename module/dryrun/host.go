@@ -10,6 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 
 	"wasmxds/module/dryrun/abi"
+	"wasmxds/module/dryrun/profile"
 )
 
 // status is the answer to a host call.
@@ -39,8 +40,8 @@ type host struct {
 	textual    map[string]bool // properties that are declared to be text
 	exprs      expressions
 	metrics    defined
-	counter    api.Global // of instructions; nil: they aren't counted
-	profile    *profile   // nil: there is none
+	counter    api.Global        // of instructions; nil: they aren't counted
+	profile    *profile.Recorder // nil: there is none
 	callouts   callouts
 	events     events
 	calls      int // of functions, by now

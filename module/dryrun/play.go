@@ -9,6 +9,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/module/dryrun/profile"
 	"wasmxds/module/dryrun/stream"
 )
 
@@ -42,9 +43,9 @@ type Played struct {
 	Streams []stream.Result
 	End     stream.Record // what timers did then, and the plugin's end
 	Metrics []stream.Metric
-	// Profile has instructions and calls by functions, for pprof: gzipped, with
-	// the names that the module has for them.
-	Profile []byte
+	// Profile has the instructions and calls of the module's functions, by the
+	// names that the module has for them. It is nil unless the Play asks for it.
+	Profile *profile.Profile `json:",omitempty"`
 	// Stopped is why not all streams were played; "": they were.
 	Stopped string
 }
@@ -104,6 +105,11 @@ func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	case err != nil:
 		return Played{}, err
 	case answer.Played != nil:
+		if p := answer.Played.Profile; p != nil {
+			if err := p.Check(); err != nil {
+				return Played{}, err
+			}
+		}
 		return *answer.Played, nil
 	case answer.Outcome == unknown:
 		return Played{}, &Unplayable{answer.Message}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"wasmxds/definition"
+	"wasmxds/module/dryrun/profile"
 	"wasmxds/module/dryrun/stream"
 )
 
@@ -23,7 +24,7 @@ type player struct {
 	last uint32 // id of a context
 	left int    // bytes that what the module makes may take
 
-	profile profile
+	profile profile.Recorder
 }
 
 // play starts the module and plays all streams.
@@ -58,7 +59,7 @@ func (l *loaded) play(ctx context.Context, r request) reply {
 	p.end()
 	p.out.Metrics = p.vm.host.metrics.told()
 	if r.Play.Profile {
-		p.out.Profile = p.profile.encode()
+		p.out.Profile = p.profile.Profile()
 	}
 	return reply{Outcome: passed, Played: &p.out}
 }
@@ -73,6 +74,7 @@ func (p *player) start() error {
 	h := p.vm.host
 	if p.play.Profile {
 		h.profile = &p.profile
+		p.profile.Phase(profile.Start)
 	}
 	h.callouts.answers = answers(p.play.Callouts, nil)
 	h.scopes[rootContext].given = stream.Tree(p.play.Given)
@@ -88,6 +90,7 @@ func (p *player) one(s playedStream) stream.Result {
 			return stream.Result{Crash: p.crash()}
 		}
 	}
+	p.profile.Phase(profile.Requests)
 	p.last++
 	h, before := p.vm.host, p.vm.failed
 	h.callouts.answers = answers(p.play.Callouts, s.Callouts)
@@ -220,6 +223,7 @@ func (p *player) settle() {
 // end has the timer go off as often as is left, and then the plugin end.
 func (p *player) end() {
 	h := p.vm.host
+	p.profile.Phase(profile.End)
 	h.records = &record{left: &p.left}
 	for p.play.Ticks > 0 && h.next(&p.play.Ticks) {
 	}
