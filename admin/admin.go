@@ -45,6 +45,7 @@ type Options struct {
 	Replicas func() []Replica
 	// Recorder records requests of Envoys. It is nil if they report none.
 	Recorder Recorder
+	Profiles Profiler // nil: filters have no profiles
 	// Release confirms a removal that is held back, by its id. It is nil if
 	// removals are not held back.
 	Release   func(ctx context.Context, id string) error
@@ -144,6 +145,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", s.serveStatus)
 	s.handleRollouts(mux)
 	mux.HandleFunc("POST /api/v1/recordings", s.opts.Operators.only(s.serveRecord))
+	mux.HandleFunc("GET /api/v1/profiles/{name...}", s.serveProfile)
 	mux.HandleFunc("GET /api/v1/services/{name...}", s.serveService)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", s.serveReady)

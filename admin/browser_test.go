@@ -219,9 +219,9 @@ func TestPagesInABrowser(t *testing.T) {
 }
 
 // sticksOut returns the elements that are wider than the window, except for
-// those that scroll.
+// those that scroll, and names that frames cut off.
 const sticksOut = `[...document.querySelectorAll("body *")]
-	.filter(e => !e.closest(".code, .hidden, .skip, pre") && e.getBoundingClientRect().right > innerWidth + 1)
+	.filter(e => !e.closest(".code, .hidden, .skip, pre, .flame svg *") && e.getBoundingClientRect().right > innerWidth + 1)
 	.map(e => e.tagName + "." + e.className)`
 
 // tooFaint returns texts whose contrast is below what WCAG 2 AA requires for

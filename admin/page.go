@@ -25,6 +25,7 @@ type pages map[string]*template.Template
 func parsePages(now func() time.Time) pages {
 	base := template.Must(template.New("").Funcs(template.FuncMap{
 		"ago":              func(t time.Time) string { return ago(now(), t) },
+		"thousands":        thousands,
 		"iso":              func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 		"date":             func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"clock":            clock,

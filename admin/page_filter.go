@@ -36,6 +36,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 		Diff             []textdiff.Line
 		Definition       string
 		Changes          []changeView
+		Profile          *profileView // nil: it can't have one
 	}{frame: fr, Kept: kept, Changes: viewTimeline(changesOf(fr.moving.Changes, name), s.origins(), shownChanges)}
 	found := false
 	for _, f := range o.Status.Filters {
@@ -53,6 +54,7 @@ func (s *Server) serveFilter(w http.ResponseWriter, r *http.Request) {
 			data.Findings = append(data.Findings, f)
 		}
 	}
+	data.Profile = s.viewProfile(r, name)
 	data.Exports, data.Imports = s.contents(data.F.SHA256)
 	had := s.history.of(name)
 	data.Versions = viewVersions(had)

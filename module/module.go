@@ -27,6 +27,7 @@ type Set struct {
 	Listeners []*definition.Listener
 	Resources []*definition.Resource
 	Rollouts  []*definition.Rollout
+	Tests     []*definition.FilterTest // by filter
 	Withheld  []definition.Withheld
 	// RolloutHoles are as in definition.Set.
 	RolloutHoles []*definition.Hole

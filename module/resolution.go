@@ -387,6 +387,7 @@ func (l *resolution) send() {
 		Listeners: l.wanted.Listeners,
 		Resources: l.wanted.Resources,
 		Rollouts:  l.wanted.Rollouts,
+		Tests:     l.wanted.Tests,
 		Withheld:  l.wanted.Withheld,
 
 		RolloutHoles: l.wanted.RolloutHoles,

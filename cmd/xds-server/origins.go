@@ -99,6 +99,17 @@ func (f *originFlags) signatures(roots *files.Roots) (module.Signatures, error) 
 	return policy, nil
 }
 
+// profiles makes profiles of modules in the store. What runs modules for that runs
+// nothing else, so that no change has to wait for a profile. The function ends it.
+func (f *originFlags) profiles(ctx context.Context, store *module.Store, log *slog.Logger) (*try.Profiles, func(), error) {
+	command, err := trialCommand()
+	if err != nil {
+		return nil, nil, err
+	}
+	runner := dryrun.New(ctx, dryrun.Options{Store: store, Command: command, Logger: log, HostEnv: f.trialEnv, AtOnce: 1})
+	return try.NewProfiles(runner), runner.Close, nil
+}
+
 // options are how modules of the definitions in some folders are fetched and
 // tried, by every command that does so. kept keeps what is known of modules, own what
 // of that is about this machine; nil: it is forgotten. The function ends what was

@@ -200,6 +200,11 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 		return wrong(err)
 	}
 	defer end()
+	profiles, endProfiles, err := f.origins.profiles(context.WithoutCancel(ctx), store, log)
+	if err != nil {
+		return wrong(err)
+	}
+	defer endProfiles()
 	guard.others = data.problems
 	options.Poll, options.Limit = f.poll, f.moduleLimit
 	tracer, err := newTracer(ctx, log)
@@ -217,7 +222,7 @@ func (f *serveFlags) run(ctx context.Context, cmd *cobra.Command) error {
 	s, err := f.wire(ctx, parts{
 		definitions: definitions, cluster: cluster, data: data, replicas: replicas, listeners: ls, guard: guard,
 		modules: options, resources: resource.Options{ModulesURL: ls.modulesURL, Spares: spares, Signals: signals, RecordHeaders: strings.Join(recordHeaders, ",")},
-		pairs: pairs, tracer: tracer, log: log, limited: limited,
+		pairs: pairs, profiles: profiles, tracer: tracer, log: log, limited: limited,
 	})
 	if err != nil {
 		return unreachable(err)

@@ -16,6 +16,7 @@ import (
 	"wasmxds/source"
 	"wasmxds/source/kube"
 	"wasmxds/trace"
+	"wasmxds/try"
 	"wasmxds/xds"
 )
 
@@ -45,6 +46,7 @@ type parts struct {
 	modules     module.Options
 	resources   resource.Options
 	pairs       *keypair.Store
+	profiles    *try.Profiles
 	tracer      *trace.Tracer
 	log         *slog.Logger
 	limited     *limitedLog // what log writes to
@@ -74,7 +76,9 @@ func (f *serveFlags) wire(ctx context.Context, p parts) (*server, error) {
 			Allow: p.guard.admission.Allow, AllowStatus: p.guard.admission.AllowStatus,
 			MaxLogs: s.shares.logs(),
 		},
-		Admin:    admin.Options{Version: buildVersion(), Start: f.start(p.definitions, p.listeners), Pprof: f.pprof, Operators: p.guard.operators, Log: p.log},
+		Admin: admin.Options{
+			Version: buildVersion(), Start: f.start(p.definitions, p.listeners), Pprof: f.pprof, Profiles: p.profiles, Operators: p.guard.operators, Log: p.log,
+		},
 		Pairs:    p.pairs,
 		Replicas: p.replicas, Tracer: p.tracer, Guards: s.problems, Log: p.log,
 		Ready: func() { notify(p.log, daemon.SdNotifyReady) },

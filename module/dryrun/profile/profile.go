@@ -36,19 +36,26 @@ const (
 )
 
 const (
-	maxName = 300     // bytes
-	most    = 1 << 20 // nodes that are read
+	maxName = 500 // bytes
 )
 
-// Check returns an error if p is no tree, and cuts names that are too long.
+// Check returns an error if p is no tree that a [Recorder] can have made, and
+// cuts names that are too long.
 func (p *Profile) Check() error {
-	if len(p.Nodes) > most {
-		return fmt.Errorf("a profile with %d functions, at most %d are read", len(p.Nodes), most)
+	if len(p.Nodes) > maxNodes {
+		return fmt.Errorf("a profile with %d functions, at most %d are read", len(p.Nodes), maxNodes)
 	}
+	depth := make([]int, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		if n.Parent < -1 || int(n.Parent) >= i {
 			return errors.New("a profile that is no tree")
+		}
+		if n.Parent >= 0 {
+			depth[i] = depth[n.Parent] + 1
+		}
+		if depth[i] > maxDepth {
+			return fmt.Errorf("a profile with calls that are more than %d deep", maxDepth)
 		}
 		n.Function = cut(n.Function)
 	}

@@ -103,7 +103,7 @@ func TestTrim(t *testing.T) {
 
 // TestCheck checks what a process that a module has taken over may answer.
 func TestCheck(t *testing.T) {
-	for _, wrong := range [][]Node{{{Parent: 0}}, {{Parent: -2}}, {{Parent: -1}, {Parent: 2}, {Parent: 1}}, make([]Node, most+1)} {
+	for _, wrong := range [][]Node{{{Parent: 0}}, {{Parent: -2}}, {{Parent: -1}, {Parent: 2}, {Parent: 1}}, make([]Node, maxNodes+1), deep()} {
 		if (&Profile{Nodes: wrong}).Check() == nil {
 			t.Errorf("%d nodes from %+v pass", len(wrong), wrong[0])
 		}
@@ -112,4 +112,53 @@ func TestCheck(t *testing.T) {
 	if err := long.Check(); err != nil || len(long.Nodes[0].Function) > maxName+len("…") {
 		t.Errorf("%v, %d bytes", err, len(long.Nodes[0].Function))
 	}
+}
+
+// deep calls deeper than a Recorder follows.
+func deep() []Node {
+	nodes := make([]Node, maxDepth+2)
+	for i := range nodes {
+		nodes[i].Parent = int32(i - 1)
+	}
+	return nodes
+}
+
+// FuzzCheck checks that whatever passes can be used.
+func FuzzCheck(f *testing.F) {
+	f.Add(uint16(4), []byte{0, 0, 1, 1, 2, 0, 3, 9, 1})
+	f.Fuzz(func(t *testing.T, keep uint16, b []byte) {
+		p := new(Profile)
+		for i := 0; i+2 < len(b); i += 3 {
+			p.Nodes = append(p.Nodes, Node{Parent: int32(b[i]) - 1, Function: string(b[i+1 : i+2]), Instructions: uint64(b[i+2]), Calls: 1})
+		}
+		if p.Check() != nil {
+			return
+		}
+		sum := func(p *Profile) (all uint64) {
+			for _, n := range p.Nodes {
+				all += n.Instructions
+			}
+			return all
+		}
+		want := sum(p)
+		all := new(Profile)
+		all.Add(p)
+		all.Add(p)
+		if got := sum(all); got != 2*want {
+			t.Errorf("%d instructions twice are %d", want, got)
+		}
+		phases := 0
+		for _, n := range p.Nodes {
+			if n.Parent < 0 {
+				phases++
+			}
+		}
+		p.Trim(int(keep) + phases)
+		if err := p.Check(); err != nil || len(p.Nodes) > int(keep)+phases {
+			t.Errorf("%d nodes: %v", len(p.Nodes), err)
+		}
+		if len(p.Encode()) == 0 {
+			t.Error("not encoded")
+		}
+	})
 }
