@@ -9,8 +9,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 )
 
-// redacted is shown in place of a secret, as in Envoy's config_dump.
-const redacted = "[redacted]"
+// Redacted is shown in place of a secret, as in Envoy's config_dump.
+const Redacted = "[redacted]"
 
 // Redact returns a message as people may see it: without the values of fields that Envoy's
 // API marks as sensitive, such as private keys, also in messages that are packed in it. The
@@ -69,10 +69,10 @@ func (r *redaction) value(f protoreflect.FieldDescriptor, sensitive bool, v prot
 	case !sensitive:
 	case f.Kind() == protoreflect.StringKind:
 		r.secrets = append(r.secrets, v.String())
-		return protoreflect.ValueOfString(redacted), true
+		return protoreflect.ValueOfString(Redacted), true
 	case f.Kind() == protoreflect.BytesKind:
 		r.secrets = append(r.secrets, string(v.Bytes()))
-		return protoreflect.ValueOfBytes([]byte(redacted)), true
+		return protoreflect.ValueOfBytes([]byte(Redacted)), true
 	case f.Message() != nil:
 		r.source(v.Message())
 	}
@@ -99,7 +99,7 @@ func (r *redaction) source(m protoreflect.Message) {
 	default:
 		return
 	}
-	source.Specifier = &corev3.DataSource_InlineString{InlineString: redacted}
+	source.Specifier = &corev3.DataSource_InlineString{InlineString: Redacted}
 }
 
 // packed masks the message that is packed in another one. What is of an unknown type can't

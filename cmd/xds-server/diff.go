@@ -2,18 +2,24 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"wasmxds/definition"
+	"wasmxds/definition/kinds"
 	"wasmxds/source/etcd/apply"
 	"wasmxds/textdiff"
 )
 
 const diffHelp = `Print what "apply" with the same arguments would change in etcd, as a unified diff.
-Nothing is validated; use "apply --dry-run" for that.
+Nothing is validated; use "apply --dry-run" for that. Private keys and other values that
+Envoy's API marks as sensitive are not shown.
 
 Exit code 0: no differences. 1: differences. Greater than 1: an error.`
 
@@ -85,7 +91,8 @@ func printAction(out io.Writer, a *apply.Action) {
 		to, is = cell(a.File.Path), string(a.File.Text)
 	}
 	fmt.Fprintf(out, "--- %s\n+++ %s\n", from, to)
-	hunks := textdiff.Hunks(textdiff.Lines(was, is))
+	shownWas, shownIs := masked(a.Name, was), masked(a.Name, is)
+	hunks := textdiff.Hunks(textdiff.Lines(shownWas, shownIs))
 	for _, h := range hunks {
 		fmt.Fprintln(out, h.Head())
 		for _, l := range h.Lines {
@@ -95,7 +102,48 @@ func printAction(out io.Writer, a *apply.Action) {
 	switch {
 	case was == is:
 		fmt.Fprintln(out, "only its labels")
+	case shownWas == shownIs:
+		fmt.Fprintln(out, "only a secret, which is not shown")
 	case len(hunks) == 0:
 		fmt.Fprintf(out, "its line ends, or what comes after %d lines\n", textdiff.Most)
 	}
+}
+
+// masked returns the text of a document without the values that Envoy's API marks as
+// sensitive, as far as the document can be read.
+func masked(name, text string) string {
+	file, _ := kinds.Parser().Parse(absolute(name), []byte(text))
+	if file == nil {
+		return text
+	}
+	for _, r := range file.Resources {
+		_, secrets := definition.Redact(r.Message)
+		for _, secret := range secrets {
+			text = mask(text, secret)
+		}
+	}
+	return text
+}
+
+// mask replaces a value in a text, in which it may have several lines, or be encoded as the
+// JSON form of bytes.
+func mask(text, secret string) string {
+	forms := []string{
+		base64.StdEncoding.EncodeToString([]byte(secret)), base64.URLEncoding.EncodeToString([]byte(secret)),
+		base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
+	}
+	for line := range strings.Lines(secret) {
+		forms = append(forms, strings.TrimSpace(line))
+	}
+	for _, form := range forms {
+		const short = 8 // bytes: a word like others
+		switch {
+		case form == "":
+		case len(form) >= short:
+			text = strings.ReplaceAll(text, form, definition.Redacted)
+		default:
+			text = regexp.MustCompile(`(^|[^\w])`+regexp.QuoteMeta(form)+`($|[^\w])`).ReplaceAllString(text, "${1}"+definition.Redacted+"${2}")
+		}
+	}
+	return text
 }
