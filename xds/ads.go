@@ -10,6 +10,7 @@ import (
 	statusv3 "github.com/envoyproxy/go-control-plane/envoy/service/status/v3"
 
 	"wasmxds/signal"
+	"wasmxds/xds/swap"
 	"wasmxds/xds/transport"
 )
 
@@ -33,36 +34,48 @@ func (s *Server) Services() *transport.Services {
 }
 
 func (s *Server) handler(delta bool) transport.Handler {
-	return func(st transport.Stream, first []byte) (transport.Receiver, error) {
-		ctx := st.Context()
-		req, err := s.first(ctx, first, delta)
-		if err != nil {
-			return nil, err
+	return func(st transport.Stream, first []byte) (transport.Begin, error) {
+		req := &request{delta: delta}
+		if err := req.read(first); err != nil {
+			return nil, undecoded(err)
 		}
-		if err := s.awaitFirst(ctx); err != nil {
-			return nil, err
-		}
-		c, err := s.begin(ctx, st, req)
-		if err != nil {
-			return nil, err
-		}
-		return &requests{server: s, client: c}, nil
+		return func() (transport.Receiver, error) { return s.receiver(st, req) }, nil
 	}
+}
+
+// receiver begins a stream, of which this is the first request.
+func (s *Server) receiver(st transport.Stream, req *request) (transport.Receiver, error) {
+	ctx := st.Context()
+	if err := s.identify(ctx, req); err != nil {
+		return nil, err
+	}
+	if err := s.awaitFirst(ctx); err != nil {
+		return nil, err
+	}
+	c, err := s.begin(ctx, st, req)
+	if err != nil {
+		return nil, err
+	}
+	return &requests{server: s, client: c}, nil
 }
 
 // requests passes the requests of one stream to the server.
 type requests struct {
 	server *Server
 	client *client
-	next   request // reused for each request
+	next   request   // reused for each request
+	last   swap.Type // of the request before
 }
 
 func (r *requests) Receive(message []byte) error {
 	req := &r.next
 	defer func() { *req = request{} }() // don't hold names while waiting for the next request
-	*req = request{delta: r.client.delta, of: r.client}
+	*req = request{delta: r.client.delta, of: r.client, likely: r.last}
 	if err := req.decode(message); err != nil {
 		return status.Errorf(codes.InvalidArgument, "decode a request: %v", err)
+	}
+	if req.Type != swap.Types {
+		r.last = req.Type
 	}
 	return r.server.request(r.client, req)
 }

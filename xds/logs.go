@@ -48,7 +48,7 @@ type logStream struct {
 	at     atomic.Int64 // nanoseconds
 }
 
-func (s *Server) logHandler(st transport.Stream, first []byte) (transport.Receiver, error) {
+func (s *Server) logHandler(st transport.Stream, first []byte) (transport.Begin, error) {
 	l := &logStream{server: s, conn: transport.ConnOf(st.Context())}
 	l.at.Store(s.now().UnixNano())
 	if err := s.logs.enter(l); err != nil {
@@ -61,7 +61,7 @@ func (s *Server) logHandler(st transport.Stream, first []byte) (transport.Receiv
 		return nil, err
 	}
 	l.LogStream = taker
-	return l, nil
+	return func() (transport.Receiver, error) { return l, nil }, nil
 }
 
 func (l *logStream) Receive(message []byte) error {

@@ -25,7 +25,9 @@ type request struct {
 	node    *node // nil: unchanged
 
 	// In the state-of-the-world protocol each request repeats all names and versions. Names
-	// that are the same as before are not allocated again.
+	// that are the same as before are not allocated again. The type of a request comes after
+	// its names, and is usually that of the request before.
+	likely swap.Type // set before decoding
 	before []string
 	same   int  // number of leading names that are the same as in before, so far
 	asked  bool // a request for this type came before
@@ -44,7 +46,7 @@ type node struct {
 	services     []startedWith
 	drainTime    time.Duration
 	drainWarning error  // why drainTime is not taken from its metadata
-	metadata     []byte // only during decoding
+	metadata     []byte // until it is decoded
 }
 
 var errWire = errors.New("not a valid protobuf message")
@@ -78,39 +80,45 @@ func fields(b []byte, f func(num protowire.Number, value []byte) error) error {
 }
 
 func (r *request) decode(b []byte) error {
-	*r = request{delta: r.delta, of: r.of}
-	r.Type = swap.Types // until the type URL is decoded
-	each := r.deltaField
-	if !r.delta {
-		each = r.sotwField
-		if err := r.recall(b); err != nil {
-			return err
-		}
-	}
-	if err := fields(b, each); err != nil {
+	if err := r.read(b); err != nil {
 		return err
 	}
-	if r.node != nil {
-		return r.node.readMetadata()
-	}
-	return nil
+	return r.readMetadata()
 }
 
-// recall looks up the names that the stream subscribed to before for the type of a request.
-func (r *request) recall(b []byte) error {
-	if r.of == nil {
-		return nil
-	}
-	err := fields(b, func(num protowire.Number, value []byte) error {
-		if num == 4 {
-			r.setType(value)
+// read decodes everything except for the node's metadata, and refers to nothing of b.
+func (r *request) read(b []byte) error {
+	for {
+		*r = request{delta: r.delta, of: r.of, likely: r.likely}
+		r.Type = swap.Types // until the type URL is decoded
+		each := r.deltaField
+		if !r.delta {
+			each = r.sotwField
+			r.recall()
 		}
-		return nil
-	})
-	if r.Type != swap.Types {
-		r.before, r.asked = r.of.asked(r.Type)
+		if err := fields(b, each); err != nil {
+			return err
+		}
+		if r.delta || r.of == nil || r.Type == r.likely || r.Type == swap.Types {
+			return nil
+		}
+		r.likely = r.Type
 	}
-	return err
+}
+
+// readMetadata decodes what read has left out: it takes more memory and time than the rest.
+func (r *request) readMetadata() error {
+	if r.node == nil {
+		return nil
+	}
+	return r.node.readMetadata()
+}
+
+// recall looks up the names that the stream subscribed to before for the likely type.
+func (r *request) recall() {
+	if r.of != nil {
+		r.before, r.asked = r.of.asked(r.likely)
+	}
 }
 
 // sotwField decodes a field of envoy.service.discovery.v3.DiscoveryRequest.

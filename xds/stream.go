@@ -105,28 +105,31 @@ func (s *Server) isEnding() error {
 	}
 }
 
-// first decodes the first request of a stream, the largest that an Envoy sends. Only a few
-// streams at a time are in their first exchange, first come, first served, because it is
-// expensive.
-func (s *Server) first(ctx context.Context, b []byte, delta bool) (*request, error) {
+// identify decodes and checks the node of a stream's first request. Only a few streams at a
+// time are in their first exchange, first come, first served, because it is expensive.
+func (s *Server) identify(ctx context.Context, req *request) error {
 	select {
 	case s.beginning <- struct{}{}:
 		defer func() { <-s.beginning }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if err := s.isEnding(); err != nil {
-		return nil, err
+		return err
 	}
-	req := &request{delta: delta}
-	if err := req.decode(b); err != nil {
-		return nil, status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
+	if err := req.readMetadata(); err != nil {
+		return undecoded(err)
 	}
 	if err := req.checkFirst(); err != nil {
 		s.turn("refused a node", req.nodeID(), transport.AddrOf(ctx).String(), errors.New(status.Convert(err).Message()))
-		return nil, err
+		return err
 	}
-	return req, nil
+	return nil
+}
+
+// undecoded returns the error of a stream whose first request can't be decoded.
+func undecoded(err error) error {
+	return status.Errorf(codes.InvalidArgument, "decode the first request: %v", err)
 }
 
 // begin creates the client of a stream and processes its first request.

@@ -171,8 +171,12 @@ func overGRPC(st grpcStream, handle Handler) error {
 	if err := st.RecvMsg(&first); err != nil {
 		return ended(err)
 	}
-	receiver, err := handle(st, first.ReadOnlyData())
+	begin, err := handle(st, first.ReadOnlyData())
 	first.Free()
+	if err != nil {
+		return ended(err)
+	}
+	receiver, err := begin()
 	if err != nil {
 		return ended(err)
 	}

@@ -152,7 +152,7 @@ type receiver struct {
 	taker  Receiver // nil: none yet
 	early  [][]byte // requests, oldest first
 	size   int      // of early
-	begun  bool     // a goroutine begins the stream, or has
+	begun  bool     // the first message has arrived
 	direct bool     // the stream has begun: the reader passes requests on
 	over   bool     // the stream has ended
 }
@@ -192,18 +192,27 @@ func (r *receiver) Receive(message []byte) error {
 		return h2.ErrEnded
 	}
 	r.said()
-	if r.begun && r.size+len(message) > maxEarly {
+	if !r.begun {
+		return r.first(message)
+	}
+	if r.size+len(message) > maxEarly {
 		return status.Errorf(codes.ResourceExhausted, "more than %d bytes of requests before the first was answered", maxEarly)
 	}
 	r.early = append(r.early, slices.Clone(message))
-	if r.begun {
-		r.size += len(message)
-		return nil
-	}
+	r.size += len(message)
+	return nil
+}
+
+// first passes on the first message. The caller holds r.mu.
+func (r *receiver) first(message []byte) error {
 	r.begun = true
 	ConnOf(r.stream.Context()).proven()
+	begin, err := r.handle(r.stream, message)
+	if err != nil {
+		return err
+	}
 	r.beginning.Go(func() {
-		if err := r.begin(); err != nil {
+		if err := r.begin(begin); err != nil {
 			r.stream.End(err)
 		}
 	})
@@ -212,8 +221,12 @@ func (r *receiver) Receive(message []byte) error {
 
 // begin begins the stream, and passes on what is queued. It needs stack and time that the
 // reader should not spend.
-func (r *receiver) begin() error {
-	if err := r.first(); err != nil {
+func (r *receiver) begin(begin Begin) error {
+	taker, err := begin()
+	if err != nil {
+		return err
+	}
+	if err := r.takes(taker); err != nil {
 		return err
 	}
 	for {
@@ -227,16 +240,8 @@ func (r *receiver) begin() error {
 	}
 }
 
-// first calls the stream's handler with its first message.
-func (r *receiver) first() error {
-	message, ok := r.next()
-	if !ok {
-		return h2.ErrEnded
-	}
-	taker, err := r.handle(r.stream, message)
-	if err != nil {
-		return err
-	}
+// takes sets what takes the requests of the stream.
+func (r *receiver) takes(taker Receiver) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over { // Ended has found no taker

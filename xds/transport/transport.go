@@ -25,9 +25,13 @@ type Services struct {
 	Others func(grpc.ServiceRegistrar)
 }
 
-// Handler begins a stream with its first message. It must not keep the slice, and may
-// block. Its error ends the stream, with its gRPC status.
-type Handler func(st Stream, first []byte) (Receiver, error)
+// Handler takes the first message of a stream. It must not keep the slice, nor block: the
+// message is freed when it returns. An error ends the stream, with its gRPC status.
+type Handler func(st Stream, first []byte) (Begin, error)
+
+// Begin begins the stream. It is called once, without the first message, and may block. Its
+// error ends the stream, with its gRPC status.
+type Begin func() (Receiver, error)
 
 // Stream is a stream, as its handler uses it.
 type Stream interface {
