@@ -53,8 +53,9 @@ func (f *fleet) hear() *heard {
 	must(f.t, err)
 	h.address = l.Addr().String()
 	services := &streams.Services{
-		Streams: map[string]streams.Handler{signal.Service + "/" + signal.Method: func(st streams.Stream, first []byte) (streams.Receiver, error) {
-			return h.receiver.Begin(st.Context(), first)
+		Streams: map[string]streams.Handler{signal.Service + "/" + signal.Method: func(st streams.Stream, first []byte) (streams.Begin, error) {
+			r, err := h.receiver.Begin(st.Context(), first)
+			return func() (streams.Receiver, error) { return r, nil }, err
 		}},
 		Others: func(grpc.ServiceRegistrar) {},
 	}

@@ -198,7 +198,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	g.Go(func() error {
-		s.timers.run(ctx, s.now, func(c *client) { s.step(c, swap.Tick{}) })
+		s.timers.run(ctx, s.now, s.woken)
 		return nil
 	})
 	g.Go(func() error {

@@ -46,7 +46,7 @@ type client struct {
 	flights  [swap.Types]flight
 	queued   []swap.Send // until the window allows it
 	nacks    []NACK
-	due      time.Time // when it is woken
+	due      time.Time // when timers wake it
 	awaits   []string  // modules, as peer knows them
 }
 
@@ -379,12 +379,33 @@ func (s *Server) stepLocked(c *client, e swap.Event) []swap.Change {
 	s.observeStep(c, refused)
 	s.flush(c, now)
 	c.await(c.machine.Awaited())
-	if due := ready.Wake; !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
+	s.wakeLater(c, now)
+	s.generation.Add(1)
+	return changes
+}
+
+// wakeLater sees that c is woken when its machine is due. The caller holds c.mu.
+func (s *Server) wakeLater(c *client, now time.Time) {
+	if due := c.machine.Wake(); !due.IsZero() && (c.due.IsZero() || due.Before(c.due) || !c.due.After(now)) {
 		c.due = due
 		s.timers.add(c, due)
 	}
-	s.generation.Add(1)
-	return changes
+}
+
+// woken passes the time to the machine of c if that is due: what it was to be woken for has
+// often happened before, and something later is due.
+func (s *Server) woken(c *client) {
+	c.mu.Lock()
+	var changes []swap.Change
+	switch now := s.now(); {
+	case c.stream == nil:
+	case c.wants.falls || c.machine.Due(now):
+		changes = s.stepLocked(c, swap.Tick{})
+	default:
+		s.wakeLater(c, now)
+	}
+	c.mu.Unlock()
+	s.tell(c, changes)
 }
 
 // flush sends what the client's window allows. The caller holds c.mu.

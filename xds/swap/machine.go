@@ -37,9 +37,10 @@ type Options struct {
 // New.
 type Machine struct {
 	state
-	audit  *audit // nil: responses are not checked
-	ready  Ready  // result of the current step
-	asksOn bool   // the current event cannot lead to a response, see startsAsking
+	audit *audit    // nil: responses are not checked
+	ready Ready     // result of the current step
+	idle  bool      // the current event cannot lead to a response
+	due   time.Time // Ready.Wake of the last step
 }
 
 // New returns the Machine of a new stream.
@@ -82,7 +83,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.began = now
 		m.putOffRespare(now)
 	}
-	m.asksOn = false
+	m.idle = false
 	e.apply(m, now)
 	m.track(now)
 	m.trackCrashes(now)
@@ -92,14 +93,21 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	if without := m.givenUpLoggers(now); without != m.without {
 		m.without, m.at = without, nil
 	}
-	if !m.asksOn {
+	if !m.idle || m.Due(now) {
 		m.send(now)
 	}
 	ready := m.ready
 	m.ready = Ready{} // don't retain responses that nobody needs any more
 	ready.Stuck, ready.Wake = m.stuck(), m.wake(now)
+	m.due = ready.Wake
 	return ready
 }
+
+// Wake returns the Ready.Wake of the last step.
+func (m *Machine) Wake() time.Time { return m.due }
+
+// Due reports whether that time has come.
+func (m *Machine) Due(now time.Time) bool { return !m.due.IsZero() && !now.Before(m.due) }
 
 // send commits the responses that may go out now.
 func (m *Machine) send(now time.Time) {
@@ -146,6 +154,7 @@ func (d Download) apply(m *Machine, now time.Time) {
 			due = later(due, p.Due)
 		}
 	}
+	m.idle = d.Progress == DownloadStarted // filters only wait for longer
 	if d.Progress != DownloadDone || d.Shared || due.IsZero() {
 		return
 	}
@@ -185,7 +194,7 @@ func (r Request) apply(m *Machine, now time.Time) {
 	}
 	nonce, f := parseNonce(r.Nonce), s.flight
 	if f == nil || nonce == 0 || nonce != s.nonce { // about an older response, or only about names
-		m.asksOn = !first && r.Type == Extension && m.startsAsking(now)
+		m.idle = !first && r.Type == Extension && m.startsAsking(now)
 		return
 	}
 	s.flight = nil

@@ -58,10 +58,11 @@ func (m *Machine) subscribe(r Request, first bool) {
 	if m.delta {
 		subscribe = r.Subscribe
 	}
-	s.names, m.at = m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe), nil
+	names, more := m.interner.Ask(before, m.delta, subscribe, r.Unsubscribe)
+	s.names, m.at = names, nil
 	switch {
 	case before == nil || !slices.Equal(before.Sorted, s.names.Sorted):
-		if before == nil || wildcard || !s.names.Includes(before) { // else it has dropped nothing
+		if before == nil || wildcard || !more { // else it has dropped nothing
 			m.prune(r.Type)
 		}
 		m.unmark(r.Type)

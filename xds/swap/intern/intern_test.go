@@ -39,19 +39,20 @@ func TestOneOfEach(t *testing.T) {
 	if got, _ := one.To.Find("b"); got.Version != "3" {
 		t.Errorf("the step leads to %+v", one.To.Items)
 	}
-	if n, m := in.Ask(nil, false, []string{"x", "y"}, nil), in.Ask(nil, false, []string{"x", "y"}, nil); n != m {
+	n, _ := in.Ask(nil, false, []string{"x", "y"}, nil)
+	if m, _ := in.Ask(nil, false, []string{"x", "y"}, nil); n != m {
 		t.Error("two of the same names")
 	}
 }
 
 func TestAsk(t *testing.T) {
 	in := New[struct{}]()
-	n := in.Ask(nil, true, []string{"b", "a", "b"}, nil)
-	n = in.Ask(n, true, []string{"c"}, []string{"a"})
+	n, _ := in.Ask(nil, true, []string{"b", "a", "b"}, nil)
+	n, _ = in.Ask(n, true, []string{"c"}, []string{"a"})
 	if want := []string{"b", "c"}; !slices.Equal(n.Sorted, want) {
 		t.Errorf("in delta it asks for %q, want %q", n.Sorted, want)
 	}
-	n = in.Ask(n, false, []string{"z", "d"}, nil)
+	n, _ = in.Ask(n, false, []string{"z", "d"}, nil)
 	if want := []string{"d", "z"}; !slices.Equal(n.Sorted, want) || !slices.Equal(n.Raw, []string{"z", "d"}) {
 		t.Errorf("in state of the world it asks for %q, %q", n.Sorted, n.Raw)
 	}
@@ -61,7 +62,7 @@ func TestAsk(t *testing.T) {
 // the one before it did, and no further than by one name.
 func TestAhead(t *testing.T) {
 	in := New[struct{}]()
-	one := in.Ask(nil, false, []string{"b"}, nil)
+	one, _ := in.Ask(nil, false, []string{"b"}, nil)
 	for _, c := range []struct{ next, want []string }{
 		{nil, []string{"b"}},
 		{[]string{"b", "a"}, []string{"b", "a"}},
@@ -78,19 +79,25 @@ func TestAhead(t *testing.T) {
 	}
 }
 
-// TestIncludes: only a set that has all names of another includes it.
-func TestIncludes(t *testing.T) {
+// TestMore: only a request for all names from before, and others, is for more, whether it
+// is the first such request or not.
+func TestMore(t *testing.T) {
 	in := New[struct{}]()
-	set := func(names ...string) *NameSet { return in.Ask(nil, false, names, nil) }
-	all := set("a", "b", "d")
-	for _, s := range []*NameSet{set(), set("a"), set("d"), set("a", "d"), all} {
-		if !all.Includes(s) {
-			t.Errorf("%q does not include %q", all.Sorted, s.Sorted)
-		}
+	set := func(names ...string) *NameSet {
+		s, _ := in.Ask(nil, false, names, nil)
+		return s
 	}
-	for _, s := range []*NameSet{set("c"), set("a", "c"), set("a", "b", "d", "e")} {
-		if all.Includes(s) {
-			t.Errorf("%q includes %q", all.Sorted, s.Sorted)
+	for _, c := range []struct {
+		before *NameSet
+		more   bool
+	}{
+		{nil, true}, {set(), true}, {set("a"), true}, {set("d"), true}, {set("a", "d"), true}, {set("a", "b", "d"), true},
+		{set("c"), false}, {set("a", "c"), false}, {set("a", "b", "d", "e"), false},
+	} {
+		for range 2 {
+			if _, more := in.Ask(c.before, false, []string{"d", "a", "b"}, nil); more != c.more {
+				t.Errorf("after %q it is for more: %v", c.before.All(), more)
+			}
 		}
 	}
 }

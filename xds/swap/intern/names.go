@@ -43,8 +43,8 @@ func (n *NameSet) Ahead() []string {
 	return a.subscribe
 }
 
-// Includes reports whether all names of o are among those of n.
-func (n *NameSet) Includes(o *NameSet) bool {
+// includes reports whether all names of o are among those of n.
+func (n *NameSet) includes(o *NameSet) bool {
 	rest := n.Sorted
 	for _, name := range o.Sorted {
 		i := slices.Index(rest, name)
@@ -61,18 +61,19 @@ func (n *NameSet) Includes(o *NameSet) bool {
 type asked struct {
 	subscribe, unsubscribe []string
 	to                     weak.Pointer[NameSet]
+	more                   bool // to includes all names from before
 }
 
 // Ask returns the names after a request of an Envoy that had subscribed to n: in the
 // state-of-the-world protocol, the names in subscribe; in delta, n with subscribe added and
-// unsubscribe removed. n may be nil.
-func (in *Interner[A]) Ask(n *NameSet, delta bool, subscribe, unsubscribe []string) *NameSet {
+// unsubscribe removed. more means that all names of n are among them. n may be nil.
+func (in *Interner[A]) Ask(n *NameSet, delta bool, subscribe, unsubscribe []string) (_ *NameSet, more bool) {
 	if n == nil {
 		n = in.none
 	}
 	if a := n.next.Load(); a != nil && slices.Equal(a.subscribe, subscribe) && slices.Equal(a.unsubscribe, unsubscribe) {
 		if to := a.to.Value(); to != nil {
-			return to
+			return to, a.more
 		}
 	}
 	var to NameSet
@@ -89,8 +90,9 @@ func (in *Interner[A]) Ask(n *NameSet, delta bool, subscribe, unsubscribe []stri
 	slices.Sort(to.Sorted)
 	to.Sorted = slices.Compact(to.Sorted)
 	shared := in.intern(&to)
-	n.next.Store(&asked{subscribe, unsubscribe, weak.Make(shared)})
-	return shared
+	more = shared.includes(n)
+	n.next.Store(&asked{subscribe, unsubscribe, weak.Make(shared), more})
+	return shared, more
 }
 
 // hash returns a hash of the names.
