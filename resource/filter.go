@@ -225,15 +225,21 @@ func (f *Filter) setNoops() (err error) {
 // nothing returns a filter that does nothing.
 func nothing(slot string) (*Resource, error) { return extension(slot, new(mutationv3.HeaderMutation)) }
 
-// nothingAgain returns r, which does nothing in an HTTP slot, in other bytes: it removes a
-// header that no request has. What does nothing in a network slot has no other bytes.
+// nothingAgain returns r, which does nothing, in other bytes: in an HTTP slot it removes a
+// header that no request has, in a network slot it sets nothing to an empty text.
 func nothingAgain(r *Resource, attempt int) *Resource {
-	if !bytes.Contains(r.Value, []byte("header_mutation.v3.HeaderMutation")) {
+	var again *Resource
+	var err error
+	switch {
+	case bytes.Contains(r.Value, []byte("header_mutation.v3.HeaderMutation")):
+		again, err = extension(r.Name, &mutationv3.HeaderMutation{Mutations: &mutationv3.Mutations{RequestMutations: []*rulesv3.HeaderMutation{{
+			Action: &rulesv3.HeaderMutation_Remove{Remove: fmt.Sprintf("x-wasmxds-attempt-%d", attempt)},
+		}}}})
+	case bytes.Contains(r.Value, []byte("network.set_filter_state.v3.Config")):
+		again, err = networkNothingAgain(r.Name, attempt)
+	default:
 		return r
 	}
-	again, err := extension(r.Name, &mutationv3.HeaderMutation{Mutations: &mutationv3.Mutations{RequestMutations: []*rulesv3.HeaderMutation{{
-		Action: &rulesv3.HeaderMutation_Remove{Remove: fmt.Sprintf("x-wasmxds-attempt-%d", attempt)},
-	}}}})
 	if err != nil {
 		panic(err) // can't happen: only the name and the number vary
 	}

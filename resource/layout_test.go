@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -319,4 +320,27 @@ func FuzzLayout(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestEmptiesAgain: what does nothing in a slot, of either kind, has other bytes for each
+// attempt, and the same version.
+func TestEmptiesAgain(t *testing.T) {
+	for _, slot := range []string{SlotPrefix + "web/a1b2c3d4/0", SlotPrefix + "db/a1b2c3d4/n1"} {
+		var empties Empties
+		all := []*Resource{empties.In(slot)}
+		for attempt := range 3 {
+			all = append(all, empties.Again(all[0], attempt))
+		}
+		for i, r := range all {
+			if r.Name != slot || r.Version != EmptyVersion {
+				t.Errorf("%s is %s in version %s", slot, r.Name, r.Version)
+			}
+			if slices.ContainsFunc(all[:i], func(o *Resource) bool { return bytes.Equal(o.Value, r.Value) }) {
+				t.Errorf("%s has the same bytes in two attempts", slot)
+			}
+		}
+		if empties.Again(all[0], 1) != all[2] {
+			t.Errorf("%s is made again for each caller", slot)
+		}
+	}
 }

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	valuev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/common/set_filter_state/v3"
 	wasmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/wasm/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	statev3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/set_filter_state/v3"
@@ -37,6 +39,19 @@ func asNetwork(config *wasmv3.Wasm) *networkv3.Wasm {
 
 // networkNothing returns a network filter that does nothing.
 func networkNothing(slot string) (*Resource, error) { return extension(slot, new(statev3.Config)) }
+
+// networkNothingAgain returns one in other bytes for each attempt. Envoy sets nothing,
+// because the value is empty.
+func networkNothingAgain(slot string, attempt int) (*Resource, error) {
+	return extension(slot, &statev3.Config{OnNewConnection: []*valuev3.FilterStateValue{{
+		Key:        &valuev3.FilterStateValue_ObjectKey{ObjectKey: fmt.Sprintf("wasmxds.attempt.%d", attempt)},
+		FactoryKey: "envoy.string",
+		Value: &valuev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{}}},
+		}},
+		SkipIfEmpty: true,
+	}}})
+}
 
 // networkList returns the equivalent of a chain of network filters that is used
 // to place filters. The last filter ends the chain, as the router ends a list
