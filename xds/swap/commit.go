@@ -21,7 +21,7 @@ func (m *Machine) commit(a action, now time.Time) {
 	case a.purpose == prime:
 		for _, it := range a.Changed {
 			p := m.priming(it.Filter.Name)
-			*p = p.Next(push{m.cached(it.Filter)}, m.timing(now))
+			*p = p.Next(push{m.cached(it.Filter) && !m.old(it.Filter, now)}, m.timing(now))
 		}
 	case a.purpose == restore:
 		m.refusal(Extension, a.Changed[0].Name).restored = true
@@ -123,6 +123,9 @@ func (m *Machine) remember(r Request, now time.Time) {
 		m.unknown = slices.DeleteFunc(slices.Concat(r.Names, r.Subscribe), func(n string) bool { return !isOwn(n) })
 		slices.Sort(m.unknown)
 		m.at = nil
+	}
+	if r.Type == Extension && m.known && !s.unknown {
+		m.poisonUnfilled(slices.Concat(r.Names, r.Subscribe))
 	}
 	m.resolve(r.Type)
 	if r.Type == Listener {
@@ -307,97 +310,5 @@ func (m *Machine) done(t Type, it item, now time.Time) {
 	}
 	if p := m.priming(it.Filter.Name); p != nil && p.Version == it.Filter.Version && (p.slotOnly || it.Name == m.point(it.Filter)) {
 		*p = p.Next(ack{}, m.timing(now))
-	}
-}
-
-func (m *Machine) nacked(t Type, r *Response, message string, now time.Time) {
-	if t == Extension {
-		for _, it := range r.Changed {
-			m.nackedExtension(it, len(r.Changed) == 1, message, now)
-		}
-		return
-	}
-	// Envoy names what it has rejected; if it does not, everything counts as rejected.
-	refused := slices.DeleteFunc(slices.Clone(r.Changed), func(it item) bool { return !mentions(message, it.Name) })
-	if len(refused) == 0 {
-		refused = r.Changed
-	}
-	for _, it := range refused {
-		m.refuse(t, it, message, now)
-		if t == Listener {
-			m.poisonedBy(it)
-		}
-	}
-}
-
-// refuse records the NACK of anything that is not one of our filters.
-func (m *Machine) refuse(t Type, it item, message string, now time.Time) {
-	r := m.refusal(t, it.Name)
-	if r == nil {
-		m.refusals = append(m.refusals, refusal{typ: t, name: it.Name})
-		r = &m.refusals[len(m.refusals)-1]
-	}
-	if r.version != it.Version {
-		r.version, r.nacks = it.Version, 0
-	}
-	if r.nacks++; r.nacks == 1 && it.Name != resource.PrimerListener {
-		m.ready.Refused = append(m.ready.Refused, Refusal{Type: t, Name: it.Name, Version: it.Version, Message: message})
-	}
-	r.message = message
-	r.due = now.Add(m.timing(now).backoff(r.nacks))
-	r.written = it.Written
-}
-
-// poisonedBy marks the contents of a rejected listener's slots as in need of another push.
-// Envoy builds a listener from the last content that it was sent for each slot, even one
-// that it has rejected, possibly on an earlier stream, and then rejects the listener.
-func (m *Machine) poisonedBy(l item) {
-	s := &m.subs[Extension]
-	poison := func(name string) {
-		if !slices.Contains(m.poisoned, name) {
-			m.poisoned = append(m.poisoned, name)
-		}
-	}
-	for _, name := range l.Static {
-		if _, ok := s.have.Find(name); ok {
-			poison(name)
-		}
-	}
-	if l.Name != resource.PrimerListener || s.names == nil {
-		return
-	}
-	for _, name := range s.names.Sorted {
-		if isTwin(name) {
-			poison(name)
-		}
-	}
-}
-
-func (m *Machine) nackedExtension(it item, alone bool, message string, now time.Time) {
-	if !slices.Contains(m.poisoned, it.Name) {
-		m.poisoned = append(m.poisoned, it.Name)
-	}
-	f := it.Filter
-	if f == nil {
-		m.refuse(Extension, it, message, now)
-		return
-	}
-	p := m.priming(f.Name)
-	if p == nil {
-		m.primings = append(m.primings, newPriming(f, m.salt, now))
-		p = &m.primings[len(m.primings)-1]
-	}
-	p.slotOnly = !isTwin(it.Name) && m.wants(Extension, f.TwinName)
-	p.attempt = max(p.attempt, attemptOf(it.Res)) + 1
-	cached := m.cached(f) && !p.slotOnly // what the twin has ACKed is rejected only if Envoy has dropped the module since
-	switch {
-	case p.Version != f.Version: // superseded while in flight
-	case alone:
-		*p = p.Next(nack{message, cached}, m.timing(now))
-		if !m.isCrashed(it) {
-			m.failed(p)
-		}
-	default:
-		*p = p.Next(nackTogether{message, cached}, m.timing(now))
 	}
 }

@@ -17,6 +17,7 @@ const (
 	sharedWait   = 2 * time.Second  // the same for a download that may be another Envoy's
 	patience     = 5 * time.Second  // how long to wait for a failing filter, or one that should stand by, before the rest continues without it
 	unseen       = 5                // number of NACKs without a visible download after which the fetch has failed
+	unseenOld    = 3                // the same if Envoy had the module, and may have dropped it since
 	// settle is the least time that Envoy needs between the last byte of a module and its
 	// use: it hashes the module and puts it in its cache.
 	settle = 5 * time.Millisecond
@@ -69,6 +70,7 @@ type Priming struct {
 	here      bool
 	guessed   bool  // here is a guess, because the module was fetched for another filter
 	cached    bool  // Envoy had the module at the last push: nothing is fetched
+	fetches   bool  // a download was seen to begin: Envoy did not have the module
 	shared    bool  // the download may be another Envoy's
 	alone     bool  // it was NACKed together with others, and must be sent alone
 	slotOnly  bool  // the slot was NACKed, not the twin
@@ -126,10 +128,10 @@ func (e push) next(p *Priming, _ Timing) {
 }
 
 // nack is a NACK of this version alone. cached means that Envoy has the module, because
-// something else that runs uses it.
+// something else that runs uses it; old that it had the module, and may have dropped it.
 type nack struct {
-	message string
-	cached  bool
+	message     string
+	cached, old bool
 }
 
 func (e nack) next(p *Priming, t Timing) {
@@ -145,7 +147,7 @@ func (e nack) next(p *Priming, t Timing) {
 	case Fetched:
 		p.Due = later(p.Due, t.Now.Add(settle))
 	default:
-		p.here = p.here || e.cached
+		p.here = p.here || e.cached || e.old && p.nacks >= unseenOld && !p.fetches
 		p.Phase = Pushed
 		if p.here || p.nacks >= unseen {
 			p.refusals++
@@ -211,7 +213,7 @@ func (e supersede) next(p *Priming, t Timing) {
 	next := newPriming(e.filter, e.attempt, t.Now)
 	if p.SHA256 == e.filter.SHA256 && !p.refused() && next.Phase != Missing {
 		next.Phase, next.Due, next.attempt = max(p.Phase, Queued), p.Due, p.attempt
-		next.here, next.guessed, next.shared, next.downloads = p.here, p.guessed, p.shared, p.downloads
+		next.here, next.guessed, next.shared, next.downloads, next.fetches = p.here, p.guessed, p.shared, p.downloads, p.fetches
 	}
 	*p = next
 }
@@ -237,7 +239,7 @@ type Download struct {
 func (d Download) next(p *Priming, t Timing) {
 	switch d.Progress {
 	case DownloadStarted:
-		p.Phase, p.shared = Downloading, d.Shared
+		p.Phase, p.shared, p.fetches = Downloading, d.Shared, true
 		if p.nacks > 0 {
 			p.Due = t.Now.Add(p.wait())
 		}

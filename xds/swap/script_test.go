@@ -206,6 +206,13 @@ func (s *script) step(e swap.Event) string {
 		b.WriteByte('\n')
 	}
 	s.changes = append(s.changes, s.ready.Changes...)
+	for _, r := range s.ready.Refused {
+		what := "rejected"
+		if r.Unfetched {
+			what = "rejected, or not fetched"
+		}
+		fmt.Fprintf(&b, "%s %s is reported as %s\n", r.Type, s.shown(r.Name), what)
+	}
 	for _, version := range s.ready.Crashing {
 		fmt.Fprintf(&b, "%s crashes too often\n", s.label(version)[1:])
 	}
