@@ -71,6 +71,7 @@ type EnvoyConfig struct {
 	LogLevel  string   // "": warning
 	Workers   int      // 0: one
 	Args      []string // further flags
+	Env       []string // further variables of its environment
 }
 
 // Envoy is a running Envoy.
@@ -114,7 +115,9 @@ func (e *Envoy) Start(ctx context.Context) error {
 	args := append([]string{"--config-path", filepath.Join(e.config.Dir, "bootstrap.yaml"),
 		"--use-dynamic-base-id", "--concurrency", strconv.Itoa(workers),
 		"--admin-address-path", admin, "--log-level", level}, e.config.Args...)
-	e.proc, err = exectest.Start(exec.CommandContext(ctx, e.config.Binary.Path, args...), e.Log())
+	cmd := exec.CommandContext(ctx, e.config.Binary.Path, args...)
+	cmd.Env = append(cmd.Environ(), e.config.Env...)
+	e.proc, err = exectest.Start(cmd, e.Log())
 	if err != nil {
 		return err
 	}
