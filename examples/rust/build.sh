@@ -16,7 +16,7 @@ has() {
 
 if has rustc wasm32-wasip1; then
 	target=wasm32-wasip1
-	cargo build --release --locked --target $target
+	cargo build --release --locked --target $target --target-dir target
 elif has /usr/bin/rustc wasm32-wasi; then
 	target=wasm32-wasi
 	# That cargo doesn't read the sparse index. With another one at hand the
@@ -24,7 +24,7 @@ elif has /usr/bin/rustc wasm32-wasi; then
 	if [ ! -d vendor ] && [ "$(command -v cargo)" != /usr/bin/cargo ]; then
 		cargo vendor --quiet --locked >/dev/null
 	fi
-	set -- build --release --locked --target $target
+	set -- build --release --locked --target $target --target-dir target
 	if [ -d vendor ]; then
 		set -- "$@" --offline --config 'source.crates-io.replace-with="vendored"' --config 'source.vendored.directory="vendor"'
 	fi
