@@ -9,6 +9,10 @@
 // processor time and memory are told apart from the fleet's. Every Envoy has
 // twenty filters of two kilobytes; see the scenes in scene.go.
 //
+// To compare two builds, run it with each in turn: -servers wasmxds -xds-server BUILD,
+// with -groups 0 and -last one if changes of one filter are all that is asked for, or the
+// last scene that the older build can play.
+//
 // It prints a table and writes bench.json and bench.svg.
 package main
 
@@ -20,6 +24,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -39,6 +44,7 @@ type options struct {
 	node      int
 	rounds    int
 	groups    int
+	last      string // scene
 	mix       [3]int // percent of the Envoys: stalled, refusing, restless
 
 	quiet    time.Duration // before and after what is measured
@@ -77,6 +83,7 @@ func parse(args []string) (options, error) {
 	f.IntVar(&o.node, "node", 30<<10, "`bytes` of an Envoy's node message")
 	f.IntVar(&o.rounds, "rounds", 5, "changes of one filter in a run")
 	f.IntVar(&o.groups, "groups", 500, "`number` of groups of nodes for a change that concerns one of them; 0: not measured")
+	f.StringVar(&o.last, "last", sceneRoute, "last `scene` to play: "+strings.Join(sceneNames, ", "))
 	f.IntVar(&o.mix[0], "stalled", 0, "`percent` of the Envoys that stop reading once they are ready")
 	f.IntVar(&o.mix[1], "refusing", 0, "`percent` of the Envoys that refuse every change")
 	f.IntVar(&o.mix[2], "restless", 0, "`percent` of the Envoys that connect again every second or two")
@@ -85,6 +92,9 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&short, "short", false, "a short run with 20 Envoys, to see that it works")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if !slices.Contains(sceneNames, o.last) {
+		return o, fmt.Errorf("-last %s: one of %s", o.last, strings.Join(sceneNames, ", "))
 	}
 	o.pause = 200 * time.Millisecond
 	if short {

@@ -130,7 +130,7 @@ func (r *Report) table(out io.Writer) {
 	for _, res := range r.Results {
 		fmt.Fprintf(out, "\n%v: %.1f KB a connection\n", res.run, res.Memory/1024)
 		fmt.Fprintln(w, "scene\tp50 ms\tp99 ms\tmax ms\tCPU µs\tits client's\tresponses\tKB\tdownloads\tagain\tfailed\t")
-		for _, name := range []string{sceneStorm, sceneOne, sceneAll, sceneAgain, sceneModule, sceneBig, sceneRoute} {
+		for _, name := range sceneNames {
 			f := res.Scenes[name]
 			if f == nil {
 				continue

@@ -82,6 +82,8 @@ const (
 	sceneRoute  = "route"     // a route has a filter with another configuration each time
 )
 
+var sceneNames = []string{sceneStorm, sceneOne, sceneAll, sceneAgain, sceneModule, sceneBig, sceneRoute}
+
 // stage is a subject with its fleet.
 type stage struct {
 	run
@@ -145,8 +147,60 @@ func (st *stage) play(ctx context.Context) error {
 		return err
 	}
 	st.result.Idle = float64(idle)
+	for _, s := range st.scenes() {
+		if err := s.play(ctx); err != nil || s.name == st.last {
+			return err
+		}
+	}
+	return nil
+}
+
+// played is a scene, and what plays it.
+type played struct {
+	name string
+	play func(context.Context) error
+}
+
+// scenes are those that the subject can play, in their order.
+func (st *stage) scenes() []played {
+	all := []played{
+		{sceneStorm, st.storm},
+		{sceneOne, st.one},
+		{sceneAll, func(ctx context.Context) error {
+			return st.scene(ctx, sceneAll, (st.rounds+1)/2, func(int) (*fleet.Goal, error) {
+				return st.changes(allFilters(), st.subject.change)
+			})
+		}},
+		{sceneAgain, func(ctx context.Context) error {
+			return st.processor(ctx, sceneAgain, func() error {
+				return st.scene(ctx, sceneAgain, 1, func(int) (*fleet.Goal, error) {
+					st.fleet.Cut()
+					return st.changes([]int{3}, st.subject.change)
+				})
+			})
+		}},
+	}
+	if st.subject.module == nil {
+		return all
+	}
+	return append(all,
+		played{sceneModule, func(ctx context.Context) error {
+			return st.processor(ctx, sceneModule, func() error {
+				return st.scene(ctx, sceneModule, 1, func(int) (*fleet.Goal, error) { return st.modules(1 << 10) })
+			})
+		}},
+		played{sceneBig, func(ctx context.Context) error {
+			return st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) })
+		}},
+		played{sceneRoute, func(ctx context.Context) error {
+			return st.scene(ctx, sceneRoute, st.rounds, func(int) (*fleet.Goal, error) { return st.routes() })
+		}})
+}
+
+// storm has all Envoys connect.
+func (st *stage) storm(ctx context.Context) error {
 	started := false
-	err = st.processor(ctx, sceneStorm, func() error {
+	err := st.processor(ctx, sceneStorm, func() error {
 		return st.scene(ctx, sceneStorm, 1, func(int) (*fleet.Goal, error) {
 			g := st.fleet.Watch(1, namesOf(allFilters())...)
 			st.fleet.Start(ctx)
@@ -157,9 +211,11 @@ func (st *stage) play(ctx context.Context) error {
 	if !started {
 		st.fleet.Start(ctx) // so that there is something to stop
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// one changes one filter, and measures the memory afterwards.
+func (st *stage) one(ctx context.Context) error {
 	if err := st.scene(ctx, sceneOne, st.rounds, func(round int) (*fleet.Goal, error) {
 		return st.changes([]int{round % filters}, st.subject.change)
 	}); err != nil {
@@ -170,32 +226,8 @@ func (st *stage) play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	st.result.Memory = float64(after-idle) / float64(st.Clients)
-	if err := st.profile(ctx); err != nil {
-		return err
-	}
-	if err := st.scene(ctx, sceneAll, (st.rounds+1)/2, func(int) (*fleet.Goal, error) {
-		return st.changes(allFilters(), st.subject.change)
-	}); err != nil {
-		return err
-	}
-	if err := st.processor(ctx, sceneAgain, func() error {
-		return st.scene(ctx, sceneAgain, 1, func(int) (*fleet.Goal, error) {
-			st.fleet.Cut()
-			return st.changes([]int{3}, st.subject.change)
-		})
-	}); err != nil || st.subject.module == nil {
-		return err
-	}
-	if err := st.processor(ctx, sceneModule, func() error {
-		return st.scene(ctx, sceneModule, 1, func(int) (*fleet.Goal, error) { return st.modules(1 << 10) })
-	}); err != nil {
-		return err
-	}
-	if err := st.scene(ctx, sceneBig, 1, func(int) (*fleet.Goal, error) { return st.modules(200 << 10) }); err != nil {
-		return err
-	}
-	return st.scene(ctx, sceneRoute, st.rounds, func(int) (*fleet.Goal, error) { return st.routes() })
+	st.result.Memory = (float64(after) - st.result.Idle) / float64(st.Clients)
+	return st.profile(ctx)
 }
 
 // routes gives a filter another configuration on one route: a variant that is primed, and
