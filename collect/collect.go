@@ -15,37 +15,37 @@ import (
 )
 
 const (
-	every   = 500 * time.Millisecond // interval of looks
-	pause   = 10 * time.Second       // shortest time between collections
-	least   = 16 << 20               // bytes allocated since the last collection
-	busyAt  = 100                    // busy: a hundredth of the live heap is allocated between two looks
-	worthAt = 4                      // worth it: a quarter of the live heap has been allocated
+	every  = 250 * time.Millisecond // interval of looks
+	pause  = 10 * time.Second       // shortest time between collections
+	least  = 16 << 20               // bytes allocated since the last collection
+	busyAt = 100                    // busy: a hundredth of the live heap is allocated between two looks
 )
 
 // heap contains sizes in bytes.
 type heap struct {
-	live    uint64 // after the last collection
-	objects uint64 // now, including garbage
-	allocs  uint64 // total since the program began
+	live   uint64 // after the last collection, whoever asked for it
+	allocs uint64 // total since the program began
 }
 
-// due reports whether to collect: much was allocated since the last collection, and almost
-// nothing since the previous look.
-func (h heap) due(before heap) bool {
-	come := h.objects - min(h.live, h.objects)
-	return come >= max(least, h.live/worthAt) && h.allocs-before.allocs <= max(least, h.live)/busyAt
+// due reports whether to collect: as much was allocated since the collection here as lives,
+// and almost nothing since the previous look. A fleet that connects allocates several times
+// what lives. A change allocates a few percent, for which a collection would cost more than
+// the change itself.
+func (h heap) due(before, collected heap) bool {
+	return h.allocs-collected.allocs >= max(least, h.live) && h.allocs-before.allocs <= max(least, h.live)/busyAt
 }
 
 func look() heap {
-	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
+	samples := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(samples)
-	return heap{samples[0].Value.Uint64(), samples[1].Value.Uint64(), samples[2].Value.Uint64()}
+	return heap{samples[0].Value.Uint64(), samples[1].Value.Uint64()}
 }
 
 // Run looks at the heap, and collects when it is due, until ctx ends.
 func Run(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	var collected heap
 	before, last := look(), time.Time{}
 	for {
 		select {
@@ -54,9 +54,9 @@ func Run(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := look()
-		if now.due(before) && time.Since(last) >= pause {
+		if now.due(before, collected) && time.Since(last) >= pause {
 			debug.FreeOSMemory()
-			last = time.Now()
+			collected, last = now, time.Now()
 		}
 		before = now
 	}
