@@ -185,7 +185,11 @@ func (j *join) logNew(problems []definition.Problem) {
 			if f.Warning {
 				level = slog.LevelWarn
 			}
-			j.log.Log(context.Background(), level, f.Error(), "hint", f.Hint)
+			var hint []slog.Attr
+			if f.Hint != "" {
+				hint = append(hint, slog.String("hint", f.Hint))
+			}
+			j.log.LogAttrs(context.Background(), level, f.Error(), hint...)
 		}
 		logged[f] = true
 	}

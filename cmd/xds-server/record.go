@@ -33,7 +33,8 @@ credentials or tokens, also in the path.
 
 Recording is an operation: it needs the token of operators. It ends after --for or --count,
 or when this command ends, and "xds-server status" shows it meanwhile. With several
-replicas, ask any of them.`
+replicas, ask any of them. --count ends a recording early only if the Envoy reports its requests
+to the replica that you ask; otherwise it takes --for, and --count limits its result.`
 
 const recordExample = `  xds-server record --node edge-1 --for 30s --filter auth --admin-token-file operate.token > recorded.yaml
   xds-server try definitions/auth.yaml recorded.yaml
@@ -71,13 +72,13 @@ func newRecord() *cobra.Command {
 func (f *recordFlags) run(ctx context.Context, out io.Writer) error {
 	switch {
 	case f.output != "filtertest" && f.output != "har":
-		return misused(fmt.Errorf("--output %s: filtertest or har", f.output))
+		return misused(fmt.Errorf("--output %s: must be filtertest or har", f.output))
 	case f.options.Node == "":
 		return misused(errors.New("--node is missing: xds-server status lists the Envoys"))
 	case f.output == "filtertest" && f.filter == "":
 		return misused(errors.New("--filter is missing: a FilterTest names its filter; or write a HAR file with -o har"))
 	case f.limit <= 0 || f.limit > recording.MaxTime:
-		return misused(fmt.Errorf("--for %v: more than 0, and at most %v", f.limit, recording.MaxTime))
+		return misused(fmt.Errorf("--for %v: must be more than 0 and at most %v", f.limit, recording.MaxTime))
 	}
 	client, err := f.client(f.limit + time.Minute)
 	if err != nil {
