@@ -14,7 +14,6 @@ type FilterTest struct {
 // own.
 type TestCase struct {
 	Name   string
-	At     Expected
 	Before []TestStream // requests that the same VM has handled before
 	TestStream
 	Expect Expectation
@@ -23,6 +22,7 @@ type TestCase struct {
 // TestStream is a request and what the host provides to the filter while it
 // handles the request.
 type TestStream struct {
+	At                Expected    // where it is written, which is not told of requests of flags
 	Request, Response TestMessage // Response: the upstream's answer
 	// Connection, if it is there, comes instead of a request: of a network filter.
 	Connection *TestConnection `json:",omitempty"`

@@ -19,6 +19,7 @@ const maxAfter = time.Hour
 
 func (d *Doc) testStream(at string, s testStream) TestStream {
 	made := TestStream{
+		At:      d.expected(at),
 		Request: d.testRequest(at+".request", s.Request), Response: d.testResponse(at+".response", s.Response),
 		Connection: d.testConnection(at, s), After: d.passing(at+".after", s.After), Wait: d.passing(at+".wait", s.Wait),
 	}

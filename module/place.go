@@ -15,7 +15,7 @@ func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	if err != nil {
 		return nil
 	}
-	http, network := slices.ContainsFunc(w.Callbacks, isHTTP), slices.ContainsFunc(w.Callbacks, isNetwork)
+	http, network := w.Requests() || slices.Contains(w.Callbacks, "proxy_on_log"), w.Connections()
 	switch {
 	case f.Serves(): // the dry run covers what it needs, such as a timer or a queue
 	case f.Logs() && !slices.Contains(w.Callbacks, "proxy_on_log"):
@@ -37,8 +37,14 @@ func (l *resolution) fitsPlace(f *definition.Filter, sha256 string) error {
 	return nil
 }
 
+// Requests says whether the module has callbacks for requests or responses.
+func (w Wants) Requests() bool { return slices.ContainsFunc(w.Callbacks, isHTTP) }
+
+// Connections says whether it has callbacks for connections. Modules of some SDKs have both.
+func (w Wants) Connections() bool { return slices.ContainsFunc(w.Callbacks, isNetwork) }
+
 func isHTTP(callback string) bool {
-	return strings.HasPrefix(callback, "proxy_on_request_") || strings.HasPrefix(callback, "proxy_on_response_") || callback == "proxy_on_log"
+	return strings.HasPrefix(callback, "proxy_on_request_") || strings.HasPrefix(callback, "proxy_on_response_")
 }
 
 func isNetwork(callback string) bool {

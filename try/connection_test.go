@@ -68,11 +68,20 @@ on upstream_data
 11: cases[1].expect.connection.upstream: wrong: got "<hello", expected "hello"
 11: cases[1].expect.connection.downstream: wrong: got "replaced", expected "\x00\x01\x02"
 11: cases[1].expect.connection.closed: wrong: the connection went on to the upstream, expected the filter to close it
-13: cases[2]: needs a connection: a has connections, and the case, or one before it, requests
-14: cases[3]: has a request before: a has connections, and the case, or one before it, requests`)
+13: cases[2]: needs a connection: a has connections, not requests
+14: cases[3].before[0]: has a request before: a has connections, not requests`)
 	expectFailures(t, h, &definition.Filter{Name: "b"}, h.scripted(t, "on request_headers"), `
 - {name: has a connection, connection: {}}
-`, `5: cases[0]: has a connection: b has requests, and the case, or one before it, connections`)
+`, `5: cases[0]: has a connection: b has requests, not connections`)
+	expectFailures(t, h, network, h.scripted(t, "network\non downstream_data\n  trap"), `
+- name: traps before
+  before:
+  - {connection: {closes: reset}}
+  - {connection: {data: [{downstream: hello}]}}
+  - {connection: {data: [{downstream: hello}]}}
+  connection: {data: [{downstream: hello}]}
+  expect: {continues: true}
+`, `8: cases[0].before[1]: traps before: before[1]: the filter has crashed: proxy_on_downstream_data trapped`)
 
 	holds := h.scripted(t, "network\non downstream_data\n  return 1")
 	expectFailures(t, h, network, holds, `

@@ -12,13 +12,9 @@ import (
 // failures are the expectations of a case that are not met.
 func failures(c definition.TestCase, out Outcome) []definition.Problem {
 	r := out.Result
-	k := &checker{name: c.Name, envoy: out.Envoy != ""}
-	if out.Envoy != "" {
-		k.name += " on Envoy " + out.Envoy
-	}
+	k := newChecker(c, out)
 	if r.Crash != "" {
-		k.fail(c.At, "", "the filter has crashed: %s", r.Crash)
-		k.logged(r)
+		k.crashed(c.At, "", r)
 		return k.found
 	}
 	e := c.Expect
@@ -100,6 +96,19 @@ type checker struct {
 	found []definition.Problem
 }
 
+func newChecker(c definition.TestCase, out Outcome) *checker {
+	k := &checker{name: c.Name, envoy: out.Envoy != ""}
+	if k.envoy {
+		k.name += " on Envoy " + out.Envoy
+	}
+	return k
+}
+
+// crashed notes that the filter did, with what it logged.
+func (k *checker) crashed(at definition.Expected, which string, r stream.Result) {
+	k.fail(at, logLines(r.Logs), "%sthe filter has crashed: %s", which, r.Crash)
+}
+
 // fail notes a failure at a field of the document, with lines of a diff.
 func (k *checker) fail(at definition.Expected, diff, format string, args ...any) {
 	p := failure(at, "%s: %s", k.name, fmt.Sprintf(format, args...))
@@ -170,10 +179,6 @@ func (k *checker) logs(want []definition.ExpectedText, all []stream.Line) {
 			k.fail(w.At, lines("-", "…"+w.Text+"…")+logLines(all), "no line of its log has %s in it", quote(w.Text))
 		}
 	}
-}
-
-func (k *checker) logged(r stream.Result) {
-	k.found[len(k.found)-1].Diff = logLines(r.Logs)
 }
 
 func (k *checker) metrics(want []definition.ExpectedMetric, got []stream.Metric) {

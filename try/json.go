@@ -14,6 +14,7 @@ type Told struct {
 	Ended      string               `json:"ended"` // in words
 	Crash      string               `json:"crash,omitempty"`
 	Stopped    string               `json:"stopped,omitempty"`
+	Hint       string               `json:"hint,omitempty"`
 	Paused     string               `json:"paused,omitempty"`
 	Received   *ToldMessage         `json:"received,omitempty"` // the request as the filter gets it
 	Request    *ToldMessage         `json:"request,omitempty"`  // as the upstream gets it
@@ -91,7 +92,7 @@ type ToldCallback struct {
 func (o Outcome) Told() Told {
 	r := o.Result
 	t := Told{
-		Name: o.Name, Ended: ended(r), Crash: r.Crash, Stopped: o.Stopped, Paused: r.Paused, Missing: r.Missing, Failures: o.Failures,
+		Name: o.Name, Ended: ended(r), Crash: r.Crash, Stopped: o.Stopped, Hint: o.Hint, Paused: r.Paused, Missing: r.Missing, Failures: o.Failures,
 		Received: toldMessage(&r.Received), Request: toldMessage(r.Request), Answered: toldMessage(r.Answered), Response: toldMessage(r.Response),
 		LocalReply: toldMessage(localReply(r)),
 	}

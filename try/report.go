@@ -19,6 +19,9 @@ func (o Outcome) Report(w io.Writer) {
 	if o.Stopped != "" {
 		fmt.Fprintf(w, "  stopped: %s\n", o.Stopped)
 	}
+	if o.Hint != "" {
+		fmt.Fprintf(w, "  hint: %s\n", o.Hint)
+	}
 	if r.Connection != nil {
 		part(w, "connection", bytesOf(r.Connection))
 	}
@@ -40,7 +43,11 @@ func (o Outcome) Report(w io.Writer) {
 	if !o.Compiled {
 		title += ", interpreted"
 	}
-	part(w, title, costs(o.Start.Callbacks, r.Callbacks))
+	what := "request"
+	if r.Connection != nil {
+		what = "connection"
+	}
+	part(w, title, costs(what, o.Start.Callbacks, r.Callbacks))
 }
 
 func part(w io.Writer, title, text string) {
@@ -144,8 +151,8 @@ func counted(all []stream.Metric) string {
 
 func listed(all []string) string { return strings.Join(all, "\n") }
 
-// costs are a row for each callback.
-func costs(start, request []stream.Callback) string {
+// costs are a row for each callback, and one for the request or connection in all.
+func costs(what string, start, request []stream.Callback) string {
 	var b strings.Builder
 	var total time.Duration
 	instructions := uint64(0)
@@ -165,7 +172,7 @@ func costs(start, request []stream.Callback) string {
 		b.WriteByte('\n')
 	}
 	if len(request) > 0 {
-		fmt.Fprintf(&b, "%-30s %10s", "the request in all", short(total))
+		fmt.Fprintf(&b, "%-30s %10s", "the "+what+" in all", short(total))
 		if instructions > 0 {
 			fmt.Fprintf(&b, " %12d instructions", instructions)
 		}

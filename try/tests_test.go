@@ -130,7 +130,8 @@ func TestTests(t *testing.T) {
 - {name: first}
 - {name: second, before: [{}]}
 - {name: third, before: [{}, {}]}
-`, `6: cases[1]: second: the filter has crashed: proxy_on_request_headers`},
+`, `6: cases[1]: second: the filter has crashed: proxy_on_request_headers
+7: cases[2].before[1]: third: before[1]: the filter has crashed: proxy_on_request_headers`},
 		{"counts", adds, `
 - {name: right, before: [{}, {}], expect: {metrics: {seen: 3}}}
 - {name: wrong, expect: {metrics: {seen: 3, other: 1}}}

@@ -51,6 +51,7 @@ type Outcome struct {
 	// Compiled: the module was machine code, as it is in Envoy, so what it took is much
 	// like there.
 	Compiled bool
+	Hint     string // what may be wrong with a filter that has crashed
 	// Failures are expectations that are not met, each with its place.
 	Failures []definition.Problem
 }
@@ -67,7 +68,7 @@ func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error)
 	requests := append(slices.Clone(c.Before), c.TestStream)
 	for _, r := range requests {
 		if network := t.Filter.Place.Network; network != (r.Connection != nil) {
-			p := failure(c.At, "%s: %s has %s, and the case, or one before it, %s", c.Name, t.Filter.Name, kindOf(network), kindOf(!network))
+			p := failure(r.At, "%s: %s has %s, not %s", c.Name, t.Filter.Name, kindOf(network), kindOf(!network))
 			p.Hint = "a network filter needs connection: in each case and in before; other filters have requests"
 			return Outcome{Name: c.Name, Envoy: t.Envoy, Failures: []definition.Problem{p}}, nil
 		}
@@ -79,8 +80,16 @@ func (t Trial) Case(ctx context.Context, c definition.TestCase) (Outcome, error)
 	out := all[len(all)-1] // where not all were played, one of those before
 	out.Name, out.Start = c.Name, all[0].Start
 	if out.Stopped != "" {
-		out.Failures = []definition.Problem{failure(c.At, "%s: %s", c.Name, out.Stopped)}
+		out.Failures = []definition.Problem{failure(requests[len(all)-1].At, "%s: %s", c.Name, out.Stopped)}
 		return out, nil
+	}
+	for i, o := range all[:len(all)-1] {
+		if o.Result.Crash != "" { // what comes of the case is a consequence
+			k := newChecker(c, out)
+			k.crashed(requests[i].At, fmt.Sprintf("before[%d]: ", i), o.Result)
+			out.Failures = k.found
+			return out, nil
+		}
 	}
 	out.Failures = failures(c, out)
 	return out, nil

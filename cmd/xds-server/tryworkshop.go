@@ -59,6 +59,8 @@ type subject struct {
 	tests    []definition.TestCase // nil: it has none, or requests are given
 	warnings []definition.Problem
 	files    []string // of definitions, as they were named
+	// bare: it is a module without a definition. connections: its module has callbacks for them.
+	bare, connections bool
 }
 
 // large is how many bytes a module has that takes a second to be compiled.
@@ -74,6 +76,7 @@ func (s *subject) play(ctx context.Context, requests []definition.TestCase) ([]t
 			if err != nil {
 				return nil, explained(err)
 			}
+			s.hint(&out)
 			all = append(all, out)
 		}
 		return all, nil
@@ -103,6 +106,7 @@ func (s *subject) play(ctx context.Context, requests []definition.TestCase) ([]t
 	}
 	for i := range all {
 		all[i].Name = requests[i].Name
+		s.hint(&all[i])
 	}
 	return all, nil
 }
@@ -126,7 +130,7 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 	}
 	var given []*definition.File
 	if len(modules) == 1 {
-		file, err := f.definitionOf(modules[0])
+		file, err := f.definitionOf(modules[0], f.request.sent != nil || w.onlyConnections(modules[0]))
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +156,15 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 		s.tests = append(s.tests, t.Cases...)
 	}
 	s.Player, s.Compile, s.Count, s.Profile = w.runner, true, true, f.profile != ""
-	s.Filter, s.Module, err = w.fetch(ctx, filter)
+	s.bare = len(given) > 0
+	if s.bare && slices.ContainsFunc(s.tests, hasConnection) {
+		filter = asNetwork(filter)
+	}
+	if s.Filter, s.Module, err = w.fetch(ctx, filter); err != nil {
+		return nil, err
+	}
+	wants, err := w.store.Wants(s.Module.SHA256)
+	s.connections = wants.Connections()
 	if f.watch && s.Module.Size > large {
 		s.Compile = false
 	}
@@ -160,7 +172,7 @@ func (w *workshop) subject(ctx context.Context, f *tryFlags, args []string) (*su
 }
 
 // definitionOf is one of a module that has none.
-func (f *tryFlags) definitionOf(path string) (*definition.File, error) {
+func (f *tryFlags) definitionOf(path string, network bool) (*definition.File, error) {
 	config := f.config
 	if name, ok := strings.CutPrefix(config, "@"); ok {
 		text, err := files.Read(name, definition.MaxSize)
@@ -174,7 +186,7 @@ func (f *tryFlags) definitionOf(path string) (*definition.File, error) {
 	if config != "" {
 		document["config"] = config
 	}
-	if f.request.sent != nil {
+	if network {
 		document["place"] = "network"
 	}
 	if f.rootID != "" {
