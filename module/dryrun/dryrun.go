@@ -217,6 +217,7 @@ func (r *Runner) sentence(t tried, end *died) error {
 		r.blame.strike(t.key, t.in, t.strikes+1)
 		return cmp.Or(r.blame.verdict(t.key), error(end))
 	case code == exitMemory, end.stderr.contains("out of memory"), end.stderr.contains("cannot allocate memory"),
+		end.stderr.contains("ThreadSanitizer failed to allocate"), // of a test with the race detector
 		end.stderr.contains("pthread_create failed"), end.stderr.contains("new OS thread"):
 		return r.blame.convict(t.key, t.in, fmt.Sprintf("dry run: it takes more than %d MiB of memory to compile and start it", Room>>20))
 	}
