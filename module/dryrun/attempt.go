@@ -12,23 +12,23 @@ import (
 	"wasmxds/module"
 )
 
-// quick is how long a module may be interpreted.
+// quick is how long a module may run in the interpreter.
 const quick = time.Second
 
-// sandbox tries modules in the process that it is in. A module is interpreted
-// or compiled; the engine for either is made when it is needed.
+// sandbox tries modules in its own process. It interprets or compiles them, and creates the
+// engine for each way when it is first needed.
 type sandbox struct {
 	interpret, compile *engine
 }
 
-// trial is what is tried.
+// trial is a module, and all that its outcome depends on.
 type trial struct {
 	inputs
 	abi              string
-	config, vmConfig []byte // as the module sees them
+	config, vmConfig []byte // as the module gets them
 }
 
-// tooMuch is an error of a module that may do better compiled.
+// tooMuch is the error of a module that may pass if it is compiled.
 type tooMuch struct{ error }
 
 func (t *tooMuch) Unwrap() error { return t.error }
@@ -54,15 +54,15 @@ func (s *sandbox) try(ctx context.Context, r request, read func() ([]byte, error
 	return l.outcome(vm, r, err)
 }
 
-// loaded is a module that can be started.
+// loaded is a compiled module that can be started.
 type loaded struct {
 	trial  *trial
 	engine *engine
 	code   *compiled
-	limit  time.Duration // of time for all that is run
+	limit  time.Duration // on the time that everything together may take
 }
 
-// load compiles a module and checks what can be seen of it without running it.
+// load compiles a module and checks what can be checked without running it.
 func (s *sandbox) load(ctx context.Context, r request, read func() ([]byte, error)) (*loaded, error) {
 	t := &trial{inputs: r.Inputs}
 	var err error
@@ -93,7 +93,7 @@ func (s *sandbox) load(ctx context.Context, r request, read func() ([]byte, erro
 	return &loaded{t, e, code, limit}, nil
 }
 
-// tooLate is the reply about a module that takes too long to start.
+// tooLate returns the reply for a module that takes too long to start.
 func (l *loaded) tooLate(vm *vm, before time.Duration) reply {
 	return reply{
 		Outcome: late, Message: fmt.Sprintf("dry run: it has not started after %v%s", l.limit, vm.host.log.tail()),
@@ -101,7 +101,7 @@ func (l *loaded) tooLate(vm *vm, before time.Duration) reply {
 	}
 }
 
-// outcome is the reply about how a module has started.
+// outcome returns the reply that says how a module has started.
 func (l *loaded) outcome(vm *vm, r request, err error) reply {
 	if again, ok := errors.AsType[*tooMuch](err); ok && r.Compile {
 		err = again.error
@@ -125,7 +125,7 @@ func (s *sandbox) engine(ctx context.Context, r request) (*engine, time.Duration
 	return *e, limit, err
 }
 
-// replyOf tells what became of an attempt.
+// replyOf returns the reply for an attempt that ended with err.
 func replyOf(err error) reply {
 	if err == nil {
 		return reply{Outcome: passed}

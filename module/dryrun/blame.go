@@ -11,20 +11,19 @@ import (
 	"wasmxds/state"
 )
 
-// blame remembers, across restarts, which trials end the process that they
-// run in or never come to an end: they are not run again. Each trial is noted
-// when it begins, as some may end this very process with theirs (a container
-// whose memory is used up is killed as a whole).
+// blame remembers, across restarts, which trials end their process or never end, so that
+// they are not run again. It records each trial when it begins, because a trial may also
+// end this very process: a container that runs out of memory is killed as a whole.
 type blame struct {
-	kept state.View // mark, by the trial's key
+	kept state.View // marks, by the key of the trial
 	log  *slog.Logger
 	now  func() time.Time
 
 	mu    sync.Mutex
-	marks map[string]mark // by the trial's key
+	marks map[string]mark // by the key of the trial
 }
 
-// mark is against a trial.
+// mark is what is held against a trial.
 type mark struct {
 	Filter  string    `json:"filter"`
 	SHA256  string    `json:"sha256"`
@@ -38,8 +37,8 @@ const (
 	maxStrikes = 2
 )
 
-// newBlame reads what is remembered. A trial that was under way when this
-// program ended has a strike; what can't be read is forgotten.
+// newBlame reads what was stored. A trial that was in progress when this program ended gets
+// a strike. What can't be read is ignored.
 func newBlame(ctx context.Context, kept state.View, log *slog.Logger) *blame {
 	b := &blame{kept: kept, log: log, now: time.Now, marks: map[string]mark{}}
 	state.Each(ctx, kept, "what a dry run ended in", func(key string, m mark) error {
@@ -52,7 +51,7 @@ func newBlame(ctx context.Context, kept state.View, log *slog.Logger) *blame {
 	return b
 }
 
-// verdict gives what is remembered against a trial.
+// verdict returns the error that is recorded for a trial, or nil.
 func (b *blame) verdict(key string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -72,16 +71,16 @@ func (b *blame) verdict(key string) error {
 	}
 }
 
-// strikes says how often a trial began and did not end.
+// strikes returns how often a trial began and did not end.
 func (b *blame) strikes(key string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.marks[key].Strikes
 }
 
-// begin notes that a trial begins that did not end so often before. A short one
-// does not wait until that is written, some milliseconds later: it takes longer to
-// end this program, too.
+// begin records that a trial begins, which has not ended this many times before. A long
+// trial waits until that is written. A short one does not, because the write takes only
+// milliseconds, and to end this program takes longer.
 func (b *blame) begin(ctx context.Context, key string, in inputs, strikes int, long bool) {
 	b.note(key, mark{in.Name, in.SHA256, b.now(), strikes + 1, ""})
 	if !long {
@@ -93,8 +92,8 @@ func (b *blame) begin(ctx context.Context, key string, in inputs, strikes int, l
 	}
 }
 
-// strike notes how often a trial began and did not end; 0: there is nothing
-// against it.
+// strike records how often a trial began and did not end. If strikes is 0, it removes the
+// mark.
 func (b *blame) strike(key string, in inputs, strikes int) {
 	if strikes > 0 {
 		b.note(key, mark{in.Name, in.SHA256, b.now(), strikes, ""})
@@ -106,7 +105,7 @@ func (b *blame) strike(key string, in inputs, strikes int) {
 	b.kept.Hurry()
 }
 
-// convict notes a verdict, and gives it.
+// convict records a verdict and returns it.
 func (b *blame) convict(key string, in inputs, reason string) error {
 	b.note(key, mark{in.Name, in.SHA256, b.now(), 0, reason})
 	b.kept.Hurry()
@@ -120,7 +119,7 @@ func (b *blame) note(key string, m mark) {
 	b.kept.Put(key, m)
 }
 
-// put sets a mark, and drops the oldest where there are too many.
+// put sets a mark, and removes the oldest one if there are too many.
 func (b *blame) put(key string, m mark) {
 	b.marks[key] = m
 	for len(b.marks) > maxMarks {

@@ -9,10 +9,10 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// maxBody is how large a module may make a body.
+// maxBody is the largest body that a module may create, in bytes.
 const maxBody = 32 << 20
 
-// buffer gives a buffer to read, and to change where mutable is not nil.
+// buffer returns the content of a buffer. The module may change it if mutable is not nil.
 func (h *host) buffer(number uint32) (b []byte, mutable *stream.Buffer, s status) {
 	if number > uint32(abi.LastBuffer) {
 		return nil, nil, badArgument
@@ -41,7 +41,7 @@ func (h *host) buffer(number uint32) (b []byte, mutable *stream.Buffer, s status
 			mutable = s.Data(abi.Buffer(number))
 		}
 	}
-	return mutable.Bytes(), mutable, ok // what isn't there is empty
+	return mutable.Bytes(), mutable, ok // a buffer that does not exist is empty
 }
 
 func (h *host) getBufferBytes(m api.Module, a args) status {

@@ -15,11 +15,11 @@ import (
 	"wasmxds/module/dryrun/meter"
 )
 
-// cache keeps compiled modules, the last used ones up to a size.
+// cache keeps the compiled modules that were used last, up to a total size.
 type cache struct {
 	runtime wazero.Runtime
 	cost    cost
-	kept    []*compiled // those used last in front
+	kept    []*compiled // most recently used first
 }
 
 // compiled is a module ready to be instantiated.
@@ -28,35 +28,35 @@ type compiled struct {
 	abi    string
 	sha256 string
 	how    how
-	size   int64 // bytes of memory
+	size   int64 // memory, in bytes
 }
 
-// how says what a module is compiled to tell.
+// how is which instrumentation a module is compiled with.
 type how struct{ count, profile bool }
 
-// cached is how many bytes of memory modules may take that are kept ready to
-// start, so that a new configuration is tried within milliseconds: enough for
-// one filter written in Go or ten in Rust.
+// cached limits the memory of compiled modules, in bytes. They are kept so that a new
+// configuration is tried within milliseconds. It is enough for one filter written in Go, or
+// for ten in Rust.
 const cached = 96 << 20
 
-// unsupported is why a module can't be compiled here though Envoy may well
-// run it: it has newer instructions, wants more memory, or has a section that
-// says nothing about its code.
+// unsupported is the reason why a module can't be compiled here although Envoy may be able
+// to run it: it uses newer instructions, needs more memory, or has an invalid custom
+// section, which has no effect on its code.
 type unsupported struct{ error }
 
-// cost is about what a compiled module takes at least: bytes for each byte of
-// the module, and for each module.
+// cost is about the least memory that a compiled module takes: bytes for each byte of the
+// module, and for each module.
 type cost struct{ perByte, each int64 }
 
-// What modules took in wazero 1.12: one of 3.4 MB from Go, one of 190 KB from
-// Rust, and many of 600 bytes.
+// Measured with wazero 1.12: a module of 3.4 MB from Go, one of 190 KB from Rust, and many
+// of 600 bytes.
 var (
 	interpreted = cost{22, 8 << 10}
 	native      = cost{4, 16 << 10}
 )
 
-// get compiles a module, unless it is kept. The result is good until the next
-// call.
+// get returns the compiled module, and compiles it if it is not in the cache. The result is
+// valid until the next call.
 func (c *cache) get(ctx context.Context, sha256 string, h how, read func() ([]byte, error)) (*compiled, error) {
 	i := slices.IndexFunc(c.kept, func(m *compiled) bool { return m.sha256 == sha256 && m.how == h })
 	if i >= 0 {
@@ -91,7 +91,7 @@ func (c *cache) get(ctx context.Context, sha256 string, h how, read func() ([]by
 	return m, c.trim(ctx)
 }
 
-// trim closes what there is no room for. The one in front always stays.
+// trim closes the modules that exceed the limit, but never the first one.
 func (c *cache) trim(ctx context.Context) error {
 	size := int64(0)
 	for i, m := range c.kept {
@@ -108,15 +108,16 @@ func (c *cache) trim(ctx context.Context) error {
 	return nil
 }
 
-// heap gives the bytes that are in use, or were until lately.
+// heap returns the number of bytes in use, including those that the garbage collector has
+// not freed yet.
 func heap() int64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
 	metrics.Read(sample)
 	return int64(sample[0].Value.Uint64())
 }
 
-// compileError tells invalid modules from those with instructions that
-// Envoy's virtual machine has and ours lacks.
+// compileError distinguishes invalid modules from those that use instructions that Envoy's
+// virtual machine supports and wazero does not.
 func compileError(err error) error {
 	message, _, _ := strings.Cut(err.Error(), "\n")
 	if strings.Contains(message, "disabled") || strings.Contains(message, "not supported") || strings.Contains(message, "over limit") ||

@@ -8,15 +8,16 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// callback is the type of a function that Envoy calls: how many i32 it takes,
-// and whether it gives one.
+// callback is the type of a function that Envoy calls: how many i32 parameters it has, and
+// whether it returns one.
 type callback struct {
 	params int
 	result bool
 }
 
-// callbacks are those that Envoy looks up when it loads a module, by name and
-// ABI; what it finds must have this type, whether or not it is ever called.
+// callbacks are the functions that Envoy looks up when it loads a module, by name and ABI
+// version. An exported function of such a name must have this type, even if it is never
+// called.
 func callbacks(abi string) map[string]callback {
 	all := map[string]callback{
 		"proxy_validate_configuration":            {2, true},
@@ -56,8 +57,8 @@ func callbacks(abi string) map[string]callback {
 	return all
 }
 
-// checkExports checks that what Envoy looks up has the type that it calls it
-// by. Callbacks that the filter's capabilities leave out aren't looked up.
+// checkExports checks the types of the functions that Envoy looks up. It does not look up
+// callbacks that the filter's capabilities leave out.
 func checkExports(code wazero.CompiledModule, t *trial) error {
 	exported := code.ExportedFunctions()
 	wanted := callbacks(t.abi)
@@ -90,9 +91,9 @@ func checkExports(code wazero.CompiledModule, t *trial) error {
 	return nil
 }
 
-// calls says whether Envoy looks a callback up: all of them, unless the
-// filter's Envoy message restricts it to some. Other filters' allow lists are
-// about host calls alone.
+// calls reports whether Envoy looks up a callback. It looks up all of them, unless the
+// filter's Envoy message restricts it to some. The allow lists of other filters apply only
+// to host calls.
 func (t *trial) calls(name string) bool {
 	return !t.Restricted || !t.AsWritten || slices.Contains(t.Allow, name)
 }

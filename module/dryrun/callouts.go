@@ -14,39 +14,38 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// callouts are the calls of a module that have no answer yet, and the answer that
-// it is told of now.
+// callouts are the calls of a module that have not been answered yet, and the answer that
+// is being delivered.
 type callouts struct {
-	// answers by cluster; nil: there are none, as the module is only started.
+	// answers by cluster; nil if the module is only started
 	answers map[string]stream.Callout
-	http2   bool      // what clusters speak
-	last    [3]uint32 // id, by kind
+	http2   bool      // clusters use HTTP/2
+	last    [3]uint32 // last id of each kind
 	open    map[uint32]*callout
 	now     answered
 }
 
-// callout is a call that was made. As in Envoy, its kind is in the lower two
-// bits of its id.
+// callout is a call in progress. As in Envoy, the lower two bits of its id are its kind.
 type callout struct {
 	id     uint32
 	told   *stream.Call
 	answer stream.Callout
 	late   bool
-	closed bool // by the module: a gRPC stream
+	closed bool // a gRPC stream that the module has closed
 }
 
 const (
 	httpCallout   = 0
 	grpcCallout   = 1
 	grpcStreaming = 2
-	calloutKinds  = 3 // a mask
-	nextCallout   = 4 // between ids of a kind
+	calloutKinds  = 3 // bit mask
+	nextCallout   = 4 // distance between ids of the same kind
 	maxCallouts   = 1000
 )
 
-// answered is what a module can reach of the answer that it is told of.
+// answered is what the module can read of the answer that is being delivered.
 type answered struct {
-	http    bool                        // there is one, of an HTTP call
+	http    bool                        // it answers an HTTP call
 	maps    map[abi.Map]*stream.Headers // of an HTTP or a gRPC call
 	body    []byte
 	message *stream.Buffer // of a gRPC call
@@ -54,7 +53,7 @@ type answered struct {
 	reason  string
 }
 
-// begin gives an id to a call, whose answer comes in its time.
+// begin assigns an id to a call and schedules its answer.
 func (h *host) begin(kind uint32, told *stream.Call, a stream.Callout) *callout {
 	c := &h.callouts
 	if c.open == nil {
@@ -91,14 +90,14 @@ func (h *host) answer(kind uint32, c *callout) {
 	h.callouts.now = answered{}
 }
 
-// cluster gives the answers of a cluster. A module that is only started has all
-// clusters.
+// cluster returns the answers of a cluster. For a module that is only started, every
+// cluster exists.
 func (h *host) cluster(name string) (stream.Callout, bool) {
 	a, found := h.callouts.answers[name]
 	return a, found || h.callouts.answers == nil
 }
 
-// tell records a call that the module makes.
+// tell records a call of the module.
 func (h *host) tell(c stream.Call) *stream.Call {
 	if len(h.records.calls) >= maxCallouts {
 		panic(&excess{fmt.Sprintf("more than %d calls to other services", maxCallouts)})
@@ -107,7 +106,7 @@ func (h *host) tell(c stream.Call) *stream.Call {
 	return &c
 }
 
-// texts reads arguments of a call, which are pairs of a pointer and a size.
+// texts reads arguments of a call that are pairs of a pointer and a size.
 func (h *host) texts(m api.Module, a args, at ...int) ([][]byte, bool) {
 	var out [][]byte
 	for _, i := range at {
@@ -160,7 +159,7 @@ const (
 	noAnswer       = "upstream request timeout"
 )
 
-// answerHTTP tells the module what an HTTP call was answered.
+// answerHTTP delivers the answer to an HTTP call.
 func (h *host) answerHTTP(c *callout) {
 	a := c.answer
 	a.Status = cmp.Or(a.Status, 200)
@@ -188,7 +187,7 @@ func (h *host) answerHTTP(c *callout) {
 	delete(h.callouts.open, c.id)
 }
 
-// sized are the headers of an answer as an upstream and Envoy complete them.
+// sized returns the headers of an answer, with those that an upstream and Envoy add.
 func (c *callouts) sized(a stream.Callout) [][2]string {
 	headers := slices.Clone(a.Headers)
 	has := func(name string) bool {
@@ -203,10 +202,10 @@ func (c *callouts) sized(a stream.Callout) [][2]string {
 	return headers
 }
 
-// serviceTime is a header that Envoy adds to what upstreams answer.
+// serviceTime is a header that Envoy adds to responses of upstreams.
 const serviceTime = "x-envoy-upstream-service-time"
 
-// ofEnvoy is what Envoy answers in place of an upstream.
+// ofEnvoy returns the response that Envoy gives in place of an upstream.
 func ofEnvoy(code int, text string) stream.Callout {
 	return stream.Callout{Status: code, Body: []byte(text), Headers: [][2]string{
 		{"content-length", strconv.Itoa(len(text))}, {"content-type", "text/plain"},

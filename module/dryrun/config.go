@@ -7,10 +7,10 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// plain gives a configuration as the module sees it: strings and bytes
-// without their wrapper, all else as it is on the wire. The documentation of
-// envoy.extensions.wasm.v3.PluginConfig says that a Struct becomes JSON; in
-// Envoy 1.36.2 and 1.40.0 it doesn't.
+// plain returns a configuration as the module gets it: strings and bytes without their
+// wrapper, everything else in wire format. According to the documentation of
+// envoy.extensions.wasm.v3.PluginConfig, a Struct becomes JSON. In Envoy 1.36.2 and 1.40.0,
+// it does not.
 func plain(typeURL string, value []byte) ([]byte, error) {
 	config := &anypb.Any{TypeUrl: typeURL, Value: value}
 	switch {

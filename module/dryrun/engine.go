@@ -9,7 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// engine starts modules in one of wazero's two ways.
+// engine runs modules in one of the two ways that wazero has.
 type engine struct {
 	runtime wazero.Runtime
 	modules cache
@@ -19,7 +19,7 @@ func newEngine(ctx context.Context, config wazero.RuntimeConfig, cost cost, memo
 	const pageSize = 64 << 10
 	e := &engine{runtime: wazero.NewRuntimeWithConfig(ctx, config.
 		WithCloseOnContextDone(true).
-		WithDebugInfoEnabled(false). // DWARF, which may be large
+		WithDebugInfoEnabled(false). // DWARF may be large
 		WithMemoryLimitPages(uint32(memory/pageSize)).
 		WithCoreFeatures(api.CoreFeaturesV2|
 			experimental.CoreFeaturesThreads|

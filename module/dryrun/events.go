@@ -8,13 +8,13 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// events are what is to happen later, in the module's time. Nothing waits for
-// it: when there is nothing else to do, time goes on to the next of them.
+// events are what is scheduled, in the module's time. Nobody waits for that time to pass:
+// when nothing else is left to do, the clock jumps to the next event.
 type events struct {
-	all    []event // in order
+	all    []event // sorted by time
 	period time.Duration
-	tick   time.Time // the next one, where there is a period
-	ticked int       // how often it went off
+	tick   time.Time // time of the next tick, if a period is set
+	ticked int       // number of ticks so far
 }
 
 type event struct {
@@ -22,13 +22,13 @@ type event struct {
 	do func()
 }
 
-// maxPending is how much may be due later.
+// maxPending is how many events may be scheduled.
 const maxPending = 10_000
 
-// maxEvents is how much may happen while one stream is played.
+// maxEvents is how many events may occur while one stream is played.
 const maxEvents = 10_000
 
-// after has something done when some time has passed.
+// afterTime schedules a function.
 func (h *host) afterTime(d time.Duration, do func()) {
 	if len(h.events.all) >= maxPending {
 		panic(&excess{fmt.Sprintf("more than %d answers and queued items that it is to be told of", maxPending)})
@@ -36,15 +36,15 @@ func (h *host) afterTime(d time.Duration, do func()) {
 	e := event{h.now().Add(d), do}
 	i, _ := slices.BinarySearchFunc(h.events.all, e, func(a, b event) int {
 		if !a.at.After(b.at) {
-			return -1 // behind those of the same time
+			return -1 // after those of the same time
 		}
 		return 1
 	})
 	h.events.all = slices.Insert(h.events.all, i, e)
 }
 
-// next does what is due next, and says whether there was anything. Where ticks
-// are left, the module's timer is part of it.
+// next runs the next event, and reports whether there was one. If ticks are left, the
+// module's timer is among the events.
 func (h *host) next(ticks *int) bool {
 	e := &h.events
 	ticking := e.period > 0 && *ticks > 0
@@ -57,20 +57,20 @@ func (h *host) next(ticks *int) bool {
 	return found
 }
 
-// due says whether anything is, at a time: the timer as well.
+// due reports whether an event, including a tick of the timer, is due at a time.
 func (h *host) due(at time.Time) bool {
 	e := &h.events
 	return h.vm.failed == nil && (e.period > 0 && !e.tick.After(at) || len(e.all) > 0 && !e.all[0].at.After(at))
 }
 
-// nextUntil does what is due next, where that is an answer, or the timer up to a time, or
-// before an answer.
+// nextUntil runs the next event if that is an answer, or a tick of the timer before a given
+// time or before an answer.
 func (h *host) nextUntil(at time.Time) bool {
 	e := &h.events
 	return h.happen(e.period > 0 && (!e.tick.After(at) || len(e.all) > 0 && e.tick.Before(e.all[0].at)))
 }
 
-// happen does what is due next, and says whether there was anything.
+// happen runs the next event, and reports whether there was one.
 func (h *host) happen(ticking bool) bool {
 	e := &h.events
 	switch {
@@ -96,7 +96,7 @@ func (h *host) skipTo(at time.Time) {
 	}
 }
 
-// setTimer sets how often the module is called for its timer; 0: never.
+// setTimer sets the period of the module's timer; 0 stops it.
 func (h *host) setTimer(period time.Duration) {
 	h.events.period, h.events.tick = period, h.now().Add(period)
 }
@@ -115,8 +115,8 @@ func (h *host) callRoot(name string, args ...uint64) (result uint64, found bool)
 	return results[0], true
 }
 
-// end has the plugin end, as Envoy does when a filter is taken away. It may take
-// its time, and calls proxy_done then.
+// end ends the plugin, as Envoy does when it removes a filter. The plugin may delay that
+// until it calls proxy_done.
 func (h *host) end(ticks *int) {
 	if result, found := h.callRoot("proxy_on_done"); !found || result != 0 {
 		h.callRoot("proxy_on_delete")

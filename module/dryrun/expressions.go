@@ -9,11 +9,11 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// expressions are those of CEL that a module has created, by number.
+// expressions are the CEL expressions that a module has created, by number.
 type expressions struct {
 	all  map[uint32]*created
 	next uint32
-	size int // bytes of their texts
+	size int // total size of their texts, in bytes
 }
 
 type created struct {
@@ -21,7 +21,7 @@ type created struct {
 	size int
 }
 
-// What a parsed expression takes is some hundred times its text.
+// A parsed expression takes some hundred times the size of its text.
 const (
 	maxExpressions     = 1000
 	maxExpressionsSize = 256 << 10
@@ -47,7 +47,7 @@ func createExpression(h *host, text []byte) ([]byte, status) {
 	}
 	token := e.next
 	e.next++
-	if err != nil { // it has taken its number in Envoy, too
+	if err != nil { // Envoy uses up the number, too
 		return nil, badArgument
 	}
 	e.all[token] = &created{parsed, len(text)}
@@ -63,8 +63,8 @@ func evaluateExpression(h *host, argument []byte) ([]byte, status) {
 	if e == nil {
 		return nil, notFound
 	}
-	// As in Envoy, it is about the stream whose callback runs, whatever the module made
-	// its other calls be about.
+	// As in Envoy, it is evaluated for the stream whose callback runs, whatever context the
+	// module has set for its other calls.
 	s := h.running
 	if s == nil {
 		s = h.scopes[0]
@@ -99,7 +99,7 @@ func deleteExpression(h *host, argument []byte) ([]byte, status) {
 	return nil, ok
 }
 
-// attribute gives a property as expressions see it.
+// attribute returns a property as expressions see it.
 func (h *host) attribute(s *scope, path []string) (stream.Value, bool) {
 	value, found := h.property(s, path)
 	if b, is := value.([]byte); is && len(path) == 1 && h.textual[path[0]] {

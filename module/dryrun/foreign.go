@@ -13,7 +13,7 @@ import (
 	"wasmxds/module/dryrun/abi"
 )
 
-// foreign are the functions that Envoy gives to modules by name, beyond the ABI.
+// foreign are the functions that Envoy offers to modules by name, in addition to the ABI.
 var foreign = map[string]func(h *host, arguments []byte) (result []byte, s status){
 	"compress":               compress,
 	"uncompress":             uncompress,
@@ -81,18 +81,18 @@ func uncompress(_ *host, arguments []byte) ([]byte, status) {
 	return out, ok
 }
 
-// How long a property lives is no matter for a single stream.
+// The life span of a property does not matter for a single stream.
 const (
 	propertyName     = 1
 	propertyReadonly = 2
 	propertyType     = 3
-	typeText         = 1 // of them; else bytes, or what only an Envoy can read
+	typeText         = 1 // text; all others are bytes, or need an Envoy to be read
 	statePath        = 1
 	stateValue       = 2
 )
 
-// declareProperty says what a property is that the module sets: whether it may
-// be set once more.
+// declareProperty declares the type of a property that the module sets, and whether it may
+// be set more than once.
 func declareProperty(h *host, arguments []byte) ([]byte, status) {
 	m, err := fields(arguments)
 	name := string(m.bytes[propertyName])
@@ -106,13 +106,13 @@ func declareProperty(h *host, arguments []byte) ([]byte, status) {
 		h.declared, h.readonly, h.textual = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	}
 	h.declared[name] = true
-	if s := h.running; s == nil || s.stream == nil && s.tcp == nil { // what a stream declares, Envoy does not heed
+	if s := h.running; s == nil || s.stream == nil && s.tcp == nil { // Envoy ignores declarations for streams
 		h.readonly[name], h.textual[name] = m.numbers[propertyReadonly] != 0, m.numbers[propertyType] == typeText
 	}
 	return nil, ok
 }
 
-// setFilterState needs the factories that an Envoy has for its keys.
+// setFilterState depends on the factories that an Envoy has for its keys.
 func setFilterState(h *host, arguments []byte) ([]byte, status) {
 	m, err := fields(arguments)
 	if err != nil {
@@ -133,19 +133,19 @@ func setFilterState(h *host, arguments []byte) ([]byte, status) {
 	return nil, ok
 }
 
-// filterStates are keys that Envoy makes objects of from plain text.
+// filterStates are the keys for which Envoy creates objects from plain text.
 var filterStates = []string{
 	"envoy.hashable_string", "envoy.string", "envoy.network.application_protocols", "envoy.network.upstream_server_name",
 	"envoy.network.upstream_subject_alt_names", "envoy.tcp_proxy.cluster", "envoy.upstream.dynamic_host", "envoy.upstream.dynamic_port",
 }
 
-// message has the fields of a message by their numbers: the last of each.
+// message contains the fields of a message by number. Of repeated fields, it has the last.
 type message struct {
 	numbers map[protowire.Number]uint64
 	bytes   map[protowire.Number][]byte
 }
 
-// fields reads a message of which numbers and bytes matter.
+// fields decodes a message, of which only numbers and bytes are needed.
 func fields(b []byte) (message, error) {
 	m := message{map[protowire.Number]uint64{}, map[protowire.Number][]byte{}}
 	for len(b) > 0 {

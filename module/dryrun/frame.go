@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// What the two processes say to each other: JSON with its length before it.
-// The sandbox says nothing unasked.
+// The two processes exchange JSON, preceded by its length. The sandbox sends nothing
+// without being asked.
 type (
-	// request asks for a trial, behind a byte askTrial; the answer is a reply.
-	// Where that says Need, giveModule, the module's size in eight bytes and
-	// its content follow, and then comes another reply.
+	// request asks for a trial. It follows the byte askTrial, and the answer is a reply. If
+	// that has Need set, the next are giveModule, the size of the module in eight bytes,
+	// and its content; then comes another reply.
 	request struct {
 		Inputs  inputs
-		Play    *played       `json:",omitempty"` // nil: it is only started
-		Compile bool          // to machine code
-		CPU     time.Duration // that all of it may take
+		Play    *played       `json:",omitempty"` // nil: the module is only started
+		Compile bool          // compile to machine code
+		CPU     time.Duration // limit for everything together
 	}
 	reply struct {
-		Need    bool // the module
-		Crowded bool // the process has grown and should be replaced
+		Need    bool // the module must be sent
+		Crowded bool // the process takes much memory and should be replaced
 
 		Outcome outcome
-		Message string // what Envoy would find wrong, or why there is no verdict
+		Message string // what Envoy would object to, or why there is no verdict
 		Hint    string
-		Missing []string // what was asked for that only an Envoy has
-		Spent   bool     // Late: it computed all the while
+		Missing []string // what the module asked for and only an Envoy has
+		Spent   bool     // if late: it used the CPU throughout
 		Played  *Played  `json:",omitempty"`
 	}
 )
@@ -38,8 +38,8 @@ type outcome string
 const (
 	passed  outcome = "passed"
 	refusal outcome = "refused"
-	unknown outcome = "unknown" // only an Envoy can tell: let through
-	late    outcome = "late"    // it may do better compiled, or is in a loop
+	unknown outcome = "unknown" // only an Envoy can tell, so it passes
+	late    outcome = "late"    // it may pass if compiled, or it loops
 	broken  outcome = "broken"  // it could not be tried
 )
 
@@ -47,11 +47,11 @@ const (
 	askTrial   = 't'
 	giveModule = 'm'
 
-	maxModule  = 1 << 30  // bytes, as Envoy has it
-	maxRequest = 16 << 20 // bytes of a frame; definitions have at most 4 MiB
+	maxModule  = 1 << 30  // in bytes, as in Envoy
+	maxRequest = 16 << 20 // size of a frame in bytes; definitions have at most 4 MiB
 	maxReply   = 64 << 10
-	maxPlayed  = 64 << 20 // of a reply with what was played
-	maxMessage = 8 << 10  // a byte may become six
+	maxPlayed  = 64 << 20 // of a reply to a play
+	maxMessage = 8 << 10  // in JSON, a byte may take six
 )
 
 func writeFrame(w io.Writer, message any) error {
@@ -67,7 +67,7 @@ func writeBytes(w io.Writer, b []byte) error {
 	return err
 }
 
-// writeReply writes a reply, or that it is too large.
+// writeReply writes a reply. If that is too large, it says so instead.
 func writeReply(w io.Writer, r reply) error {
 	b, err := json.Marshal(r)
 	if err != nil {

@@ -33,8 +33,8 @@ func (h *host) grpcStream(m api.Module, a args) status {
 	return h.callGRPC(m, grpcStreaming, t, 0, a.u32(8))
 }
 
-// callGRPC begins a call, or a stream. The service is the name of a cluster, or a
-// message that has it.
+// callGRPC begins a call or a stream. The service is the name of a cluster, or a message
+// that contains it.
 func (h *host) callGRPC(m api.Module, kind uint32, t [][]byte, timeout time.Duration, pointer uint32) status {
 	if len(t[0]) == 0 {
 		panic(&excess{"a gRPC call without a service: Envoy itself would crash"})
@@ -67,7 +67,7 @@ func (h *host) callGRPC(m api.Module, kind uint32, t [][]byte, timeout time.Dura
 	return internalFailure
 }
 
-// grpcCluster is the cluster that a service stands for; named: by a message.
+// grpcCluster returns the cluster of a service. named reports whether a message names it.
 func grpcCluster(service []byte) (cluster string, named bool) {
 	var s corev3.GrpcService
 	if proto.Unmarshal(service, &s) != nil {
@@ -76,8 +76,7 @@ func grpcCluster(service []byte) (cluster string, named bool) {
 	return s.GetEnvoyGrpc().GetClusterName(), true
 }
 
-// ended is how a gRPC call ends. Envoy's message has the response code details
-// behind it.
+// ended is how a gRPC call ends. In Envoy, the response code details follow the message.
 func (c *callout) ended() (code int, message string) {
 	a := c.answer
 	details := "via_upstream"
@@ -102,7 +101,7 @@ func (c *callout) ended() (code int, message string) {
 	return code, message + "{" + details + "}"
 }
 
-// answerGRPC tells the module the answer to a call: a message, or how it failed.
+// answerGRPC delivers the answer to a call: a message, or the reason why it failed.
 func (h *host) answerGRPC(c *callout) {
 	delete(h.callouts.open, c.id)
 	if code, message := c.ended(); code != 0 {
@@ -118,7 +117,7 @@ func (h *host) receive(c *callout, message []byte) {
 	h.callouts.now.message = nil
 }
 
-// answerStream tells the module all that comes on a stream, which then ends.
+// answerStream delivers all messages of a stream, and ends it.
 func (h *host) answerStream(c *callout) {
 	now := &h.callouts.now
 	code, message := c.ended()
@@ -159,7 +158,7 @@ func (h *host) closeGRPC(c *callout, code uint32, message string) {
 	h.callouts.now = answered{}
 }
 
-// grpcOpen gives a gRPC call, or a stream, that has not ended.
+// grpcOpen returns a gRPC call or stream that has not ended.
 func (h *host) grpcOpen(id uint32) (*callout, status) {
 	if kind := id & calloutKinds; kind != grpcCallout && kind != grpcStreaming {
 		return nil, badArgument

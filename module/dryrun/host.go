@@ -13,7 +13,7 @@ import (
 	"wasmxds/module/dryrun/profile"
 )
 
-// status is the answer to a host call.
+// status is the result of a host call.
 type status = abi.Status
 
 const (
@@ -26,40 +26,40 @@ const (
 	internalFailure = abi.InternalFailure
 )
 
-// host is what one module sees of its proxy.
+// host is the proxy, as one module sees it.
 type host struct {
 	vm         *vm
 	ctx        context.Context // of the run
-	allow      []string        // host calls; nil: all
-	restricted bool            // only what Envoy allows before a module has started
-	plugin     bool            // the call is about the plugin, not the machine
+	allow      []string        // allowed host calls; nil: all
+	restricted bool            // only calls that Envoy allows before a module has started
+	plugin     bool            // the call concerns the plugin, not the VM
 	log        logged
 	shared     shared
-	declared   map[string]bool // properties, by name
+	declared   map[string]bool // declared properties, by name
 	readonly   map[string]bool
-	textual    map[string]bool // properties that are declared to be text
+	textual    map[string]bool // properties that are declared as text
 	exprs      expressions
 	metrics    defined
-	counter    api.Global        // of instructions; nil: they aren't counted
-	profile    *profile.Recorder // nil: there is none
+	counter    api.Global        // instructions; nil: not counted
+	profile    *profile.Recorder // nil: no profile is taken
 	callouts   callouts
 	events     events
-	calls      int // of functions, by now
+	calls      int // number of calls so far
 
 	scopes    map[uint32]*scope // by id
-	running   *scope            // whose callback runs; nil: the machine's
-	effective uint32            // what the module made it be about; 0: running
-	ending    bool              // the plugin ends, when it says that it has done
-	after     []func()          // what is to be done when the callback has returned
+	running   *scope            // whose callback runs; nil: the VM's
+	effective uint32            // context that the module has set; 0: running
+	ending    bool              // the plugin ends as soon as it says that it is done
+	after     []func()          // to run when the callback has returned
 	replied   bool              // it sent a local reply
-	records   *record           // of what happens
-	left      *int              // bytes that what it makes may take
-	skipped   time.Duration     // that was not waited for
+	records   *record           // what has happened
+	left      *int              // bytes that the module may still create
+	skipped   time.Duration     // time that was skipped instead of waited for
 }
 
 type hostKey struct{}
 
-// count gives how many instructions there have been.
+// count returns the number of instructions so far.
 func (h *host) count() uint64 {
 	if h.counter == nil {
 		return 0
@@ -67,30 +67,30 @@ func (h *host) count() uint64 {
 	return h.counter.Get()
 }
 
-// unserved notes that the module asked for what only an Envoy has: what it
-// does then says nothing about what it will do there.
+// unserved records that the module asked for something that only an Envoy has. What the
+// module does next says nothing about what it will do on an Envoy.
 func (h *host) unserved(what string) { h.records.miss(what) }
 
-// restricted ends a module that makes a call which Envoy doesn't allow yet.
+// restricted is the panic of a module that makes a call before Envoy allows it.
 type restricted struct{ name string }
 
 func (r *restricted) Error() string { return "call of " + r.name + " is restricted" }
 
-// excess ends a module that takes more than one may.
+// excess is the panic of a module that exceeds a limit.
 type excess struct{ reason string }
 
 func (e *excess) Error() string { return e.reason }
 
-// maxCalls is how often a module may call its host from its start on: a filter
-// makes some ten calls for a request.
+// maxCalls limits the host calls of a module, counted from its start. A filter makes about
+// ten for each request.
 const maxCalls = 20_000_000
 
-// function is a function that Envoy gives to modules.
+// function is a host function that modules may import.
 type function struct {
 	module, name string
-	params       string // i: i32, I: i64
-	void         bool   // no result; else i32
-	abi          string // "": every ABI
+	params       string // one letter each: i is i32, I is i64
+	void         bool   // no result; otherwise i32
+	abi          string // ABI version; "": all
 	early        bool   // allowed before the module has started
 	do           func(h *host, m api.Module, a args) uint32
 }
@@ -113,7 +113,7 @@ func functions() []function {
 	})
 }
 
-// provide makes the functions importable.
+// provide makes the functions available for import.
 func provide(ctx context.Context, runtime wazero.Runtime) error {
 	builders := map[string]wazero.HostModuleBuilder{}
 	for _, f := range functions() {
@@ -147,14 +147,14 @@ func (f function) types() (params, results []api.ValueType) {
 	return params, results
 }
 
-// Call is what a module's call becomes.
+// Call runs a host call of the module.
 func (f function) Call(ctx context.Context, m api.Module, stack []uint64) {
 	h := ctx.Value(hostKey{}).(*host)
 	if h.restricted && !f.early {
 		panic(&restricted{f.name})
 	}
 	if h.vm.instance == nil {
-		h.vm.instance = m // the module's start function runs
+		h.vm.instance = m // the start function of the module is running
 	}
 	if h.calls++; h.calls > maxCalls {
 		panic(&excess{fmt.Sprintf("more than %d host calls", maxCalls)})
@@ -171,10 +171,10 @@ func (f function) Call(ctx context.Context, m api.Module, stack []uint64) {
 	}
 }
 
-// abiCall says whether a function is one of Proxy-Wasm's.
+// abiCall reports whether a function belongs to Proxy-Wasm.
 func (f function) abiCall() bool { return len(f.name) > 6 && f.name[:6] == "proxy_" }
 
-// out allocates memory in the module and hands data over in it.
+// out allocates memory in the module and copies data there.
 func (h *host) out(m api.Module, data []byte, pointer, size uint32) status {
 	var address uint32
 	if len(data) > 0 {
@@ -189,7 +189,7 @@ func (h *host) out(m api.Module, data []byte, pointer, size uint32) status {
 	return ok
 }
 
-// allocate puts data into memory that the module gives for it.
+// allocate copies data into memory that the module allocates for it.
 func (h *host) allocate(m api.Module, data []byte) (address uint32, done bool) {
 	malloc := m.ExportedFunction("malloc")
 	if malloc == nil {
@@ -216,7 +216,7 @@ func put64(m api.Module, pointer uint32, value uint64) bool {
 	return m.Memory() != nil && m.Memory().WriteUint64Le(pointer, value)
 }
 
-// in gives a view of the module's memory.
+// in returns a view of the module's memory.
 func in(m api.Module, pointer, size uint32) ([]byte, bool) {
 	if m.Memory() == nil {
 		return nil, false

@@ -10,24 +10,23 @@ import (
 	"wasmxds/definition"
 )
 
-// version is part of every Key: raise it when the same module may come out
-// otherwise than before.
+// version is part of every Key. Increase it when the verdict on the same module may change.
 const version = 6
 
-// inputs are all that the outcome of a trial depends on. A trial is given
-// these and nothing else, and they are what its key is made of.
+// inputs are all that the outcome of a trial depends on. A trial gets nothing else, and its
+// key is computed from them.
 type inputs struct {
 	Version                  int
 	SHA256                   string // of the module
 	Name, RootID, VMID       string
-	Config, VMConfig         []byte // as on the wire
+	Config, VMConfig         []byte // in wire format
 	ConfigType, VMConfigType string
 	Env                      map[string][]byte
 	Unset                    []string // names of hostEnv that have no value here
-	Allow                    []string // host calls
-	Restricted               bool     // to Allow
-	AsWritten                bool     // Allow is for callbacks, too
-	Secret                   bool     `json:",omitempty"` // Config, so what the module logs is not told
+	Allow                    []string // allowed host calls
+	Restricted               bool     // only what is in Allow is allowed
+	AsWritten                bool     // Allow applies to callbacks, too
+	Secret                   bool     `json:",omitempty"` // Config is secret, so the module's log is not shown
 	Time                     time.Duration
 	Memory                   int64
 }
@@ -47,9 +46,9 @@ func (r *Runner) inputs(f *definition.Filter, sum string) inputs {
 	return in
 }
 
-// environment is what the module sees. Of the variables that hostEnv names it
-// gets only those that whoever runs this program has allowed: this is not the
-// Envoys' environment, and may have secrets.
+// environment returns the variables that the module sees. Of those that hostEnv names, it
+// gets only the ones that the operator of this program allows: this is not the environment
+// of the Envoys, and it may contain secrets.
 func (r *Runner) environment(f *definition.Filter) (env map[string][]byte, unset []string) {
 	env = map[string][]byte{}
 	for _, name := range f.HostEnv {
@@ -72,7 +71,7 @@ func (r *Runner) environment(f *definition.Filter) (env map[string][]byte, unset
 
 func (in inputs) key() string {
 	b, err := json.Marshal(in)
-	if err != nil { // strings, numbers and bytes only
+	if err != nil { // can't happen: there are only strings, numbers and bytes
 		panic(err)
 	}
 	sum := sha256.Sum256(b)

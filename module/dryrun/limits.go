@@ -12,25 +12,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Room is the memory, in bytes, that a process which tries modules may take
-// besides what it begins with: enough for a module's own memory while it
-// grows, and for its compiled code.
+// Room is how much memory, in bytes, a process that tries modules may take in addition to
+// what it starts with. It is enough for the memory of a module while it grows, and for its
+// compiled code.
 const Room = 1 << 30
 
-// Exit codes of a process that took too much: of memory, where the system
-// doesn't limit it, or of CPU time.
+// Exit codes of a process that exceeds its limits: of memory, where the operating system
+// does not limit it, or of CPU time.
 const (
 	exitMemory = 70
 	exitCPU    = 71
 )
 
-// limits are those of this process.
+// limits are the limits of this process.
 type limits struct {
 	stop func()
 }
 
-// limitProcess limits memory and files. Where the system can't, a goroutine
-// looks after the memory.
+// limitProcess limits memory and files. A goroutine watches the memory, because not every
+// operating system can limit it.
 func limitProcess() limits {
 	debug.SetMemoryLimit(Room * 3 / 4)
 	lower(unix.RLIMIT_CORE, 0)
@@ -56,33 +56,33 @@ func watchMemory(ended <-chan struct{}) {
 	}
 }
 
-// taken gives the bytes of memory that the process has of the system.
+// taken returns the bytes of memory that the process has from the operating system.
 func taken() int64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
 	metrics.Read(sample)
 	return int64(sample[0].Value.Uint64() - sample[1].Value.Uint64())
 }
 
-// crowded says whether the process has grown so much that the next module
-// might find too little room.
+// crowded reports whether the process has grown so much that there may be too little room
+// for the next module.
 func (l limits) crowded() bool { return taken() > Room/3 }
 
-// allow limits the CPU time of what is to come.
+// allow limits the CPU time from now on.
 func (l limits) allow(more time.Duration) {
 	lower(unix.RLIMIT_CPU, uint64((cpuTime()+more)/time.Second)+1)
 }
 
-// lower sets a limit that may be raised again, except that of files and cores.
+// lower sets a soft limit, which can be raised again except for files and core dumps.
 func lower(resource int, to uint64) {
 	var now unix.Rlimit
 	if unix.Getrlimit(resource, &now) != nil {
 		return
 	}
 	now.Cur = min(to, now.Max)
-	_ = unix.Setrlimit(resource, &now) // watchMemory and the other side's deadline are there as well
+	_ = unix.Setrlimit(resource, &now) // on failure, watchMemory and the parent's deadline remain
 }
 
-// cpuTime is what this process has used.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime() time.Duration {
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &used) != nil {
@@ -91,8 +91,8 @@ func cpuTime() time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// closeInherited closes what the process that started this one had from
-// whoever started it: its own files are closed already, by their flag.
+// closeInherited closes the files that the parent process has inherited itself. The
+// parent's own files are closed already, because they are marked close-on-exec.
 func closeInherited() {
 	files, err := os.ReadDir("/dev/fd")
 	if err != nil {

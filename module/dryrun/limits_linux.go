@@ -9,17 +9,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// limitMemory bounds both what is mapped and what can be written of it: Go
-// maps far more than it uses.
+// limitMemory limits the data segment and the address space, because Go maps far more than
+// it uses.
 func limitMemory(room uint64) {
 	lower(unix.RLIMIT_DATA, memory("VmData")+room)
 	lower(unix.RLIMIT_AS, memory("VmSize")+room+room/2)
-	// Should the machine run out of memory, better this process than another.
+	// If the machine runs out of memory, this process is to be killed rather than another.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
 }
 
-// memory gives a figure of /proc/self/status in bytes; without one, what no
-// process has.
+// memory returns a field of /proc/self/status in bytes. If there is none, it returns more
+// than any process has.
 func memory(field string) uint64 {
 	const most = 1 << 46
 	b, err := os.ReadFile("/proc/self/status")
@@ -35,7 +35,7 @@ func memory(field string) uint64 {
 	return n << 10
 }
 
-// attributes have the process killed when the thread that starts it ends.
+// attributes make the kernel kill the process when the thread that started it ends.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -4,9 +4,8 @@ package dryrun
 
 import "syscall"
 
-// limitMemory has nothing to limit it by: watchMemory looks after it.
+// limitMemory does nothing here, because there is no such limit; watchMemory replaces it.
 func limitMemory(uint64) {}
 
-// attributes keep a terminal's signals away. The process ends when its input
-// does.
+// attributes keep signals of a terminal away. The process ends when its input ends.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

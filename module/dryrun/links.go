@@ -8,8 +8,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// checkLinks checks that Envoy has what a module imports. It is inconclusive
-// where Envoy makes what we can't: a memory that is imported.
+// checkLinks checks that Envoy provides what a module imports. It is inconclusive if the
+// module imports its memory, which Envoy can provide and we can't.
 func checkLinks(code wazero.CompiledModule, abi string) (inconclusive bool, err error) {
 	provided := map[[2]string]function{}
 	for _, f := range functions() {
@@ -52,7 +52,7 @@ func importHint(name string) string {
 	return ""
 }
 
-// in says whether a function is there for modules of an ABI version.
+// in reports whether a function exists for modules of an ABI version.
 func (f function) in(abi string) bool {
 	return f.abi == "" || slices.Contains(strings.Fields(f.abi), abi)
 }

@@ -8,12 +8,12 @@ import (
 // logged keeps what a module logs, for the person who reads the verdict.
 type logged struct {
 	lines   []line
-	partial [2]string // of stdout and stderr: what has no newline yet
-	secret  bool      // nobody may read it: it may have the configuration in it
+	partial [2]string // incomplete lines of stdout and stderr
+	secret  bool      // nobody may read the log, which may contain the configuration
 }
 
 type line struct {
-	level uint32 // as proxy_log has it: 0 trace … 5 critical
+	level uint32 // as in proxy_log: 0 trace … 5 critical
 	text  string
 }
 
@@ -38,7 +38,7 @@ func (l *logged) add(level uint32, text string) {
 	}
 }
 
-// write adds output, which comes in pieces of lines.
+// write adds output, which arrives in pieces of lines.
 func (l *logged) write(stderr bool, text string) {
 	stream, level := 0, uint32(information)
 	if stderr {
@@ -50,8 +50,8 @@ func (l *logged) write(stderr bool, text string) {
 	l.partial[stream] = text[end:][:min(len(text)-end, maxLine)]
 }
 
-// tail gives the lines that tell most: the first of the warnings and errors,
-// or else the last ones.
+// tail returns the most informative lines: the first warnings and errors or, without any,
+// the last lines.
 func (l *logged) tail() string {
 	l.write(false, "\n")
 	l.write(true, "\n")

@@ -10,14 +10,14 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// Bounds of one map of headers: Envoy has none here, and a filter has no
-// reason to go so far.
+// Bounds of one map of headers. Envoy has none here, but no filter has a reason to exceed
+// them.
 const (
 	maxHeaders      = 10_000
 	maxHeadersBytes = 4 << 20
 )
 
-// headers gives the map of a call that changes it.
+// headers returns the map for a call that changes it.
 func (h *host) headers(number uint32) (*stream.Headers, status) {
 	if s := h.scope().stream; s != nil && number <= uint32(abi.LastMap) {
 		if m := s.Map(abi.Map(number)); m != nil {
@@ -27,7 +27,7 @@ func (h *host) headers(number uint32) (*stream.Headers, status) {
 	return nil, badArgument
 }
 
-// readHeaders gives the map of a call that reads it; nil: there is none now.
+// readHeaders returns the map for a call that reads it, or nil if it is not available now.
 func (h *host) readHeaders(number uint32) *stream.Headers {
 	if abi.Map(number) >= abi.GRPCInitialMetadata {
 		return h.callouts.now.maps[abi.Map(number)]
@@ -143,9 +143,9 @@ func (h *host) getHeadersSize(m api.Module, a args) status {
 	return wrote(put32(m, a.u32(1), uint32(headers.Size())))
 }
 
-// pairs reads a map as modules hand it over: the number of pairs, the sizes
-// of each, and then each name and value with a zero byte behind it. What is
-// malformed, or large, is no pairs.
+// pairs decodes a map as modules encode it: the number of pairs, the sizes of each, and
+// then each name and value followed by a zero byte. For malformed or large input, it
+// returns no pairs.
 func pairs(b []byte) [][2]string {
 	const limit, size = 1024, 1 << 20
 	n, rest, found := take32(b)

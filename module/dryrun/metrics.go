@@ -6,12 +6,12 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// defined are the metrics that a module defined. As in Envoy, its type is in the lower
-// two bits of a metric's id, and a name that is defined again has one more id.
+// defined are the metrics that a module has defined. As in Envoy, the lower two bits of a
+// metric's id are its type, and a name that is defined again gets another id.
 type defined struct {
 	all  []*metric
 	ids  map[uint32]*metric
-	last [3]uint32 // id, by type
+	last [3]uint32 // last id of each type
 }
 
 type metric struct {
@@ -24,8 +24,8 @@ const (
 	counterMetric   = 0
 	gaugeMetric     = 1
 	histogramMetric = 2
-	metricKinds     = 3 // a mask
-	nextMetric      = 4 // between ids of a type
+	metricKinds     = 3 // bit mask
+	nextMetric      = 4 // distance between ids of the same type
 )
 
 func (h *host) defineMetric(m api.Module, a args) status {
@@ -49,7 +49,7 @@ func (h *host) defineMetric(m api.Module, a args) status {
 	return wrote(put32(m, a.u32(3), id))
 }
 
-// named gives the metric of a name, and makes it where there is none.
+// named returns the metric with a name, and creates it if necessary.
 func (m *defined) named(kind uint32, name string) *metric {
 	for _, known := range m.all {
 		if known.kind == kind && known.name == name {
@@ -101,7 +101,7 @@ func (h *host) getMetric(m api.Module, a args) status {
 	return wrote(put64(m, a.u32(1), known.value))
 }
 
-// told gives what they are in the end.
+// told returns the metrics with their final values.
 func (m *defined) told() []stream.Metric {
 	var out []stream.Metric
 	for _, known := range m.all {

@@ -13,50 +13,49 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// Play is one start of a filter, and streams that go through it one after the
-// other.
+// Play is one start of a filter, and the streams that go through it one after the other.
 type Play struct {
 	Filter  *definition.Filter
-	Module  module.Info // of the store
+	Module  module.Info // a module of the store
 	Streams []stream.Stream
-	// Callouts are answers to the calls that the filter makes in its start, and of
-	// clusters that a stream has none of.
+	// Callouts are the answers to calls that the filter makes while it starts, and those of
+	// clusters for which a stream has no answer.
 	Callouts map[string]stream.Callout
-	// Properties are of all streams, and of the plugin.
+	// Properties apply to all streams and to the plugin.
 	Properties map[string]any
-	// Ticks is how often the module is called for its timer, where it has set one:
-	// when a stream waits, and else in the end.
+	// Ticks is how often the module is called for its timer, if it has set one. Ticks occur
+	// while a stream waits, and the remaining ones at the end.
 	Ticks int
-	// Clock has the module's timer go off as the streams' time passes, instead.
+	// Clock makes the timer tick as the time of the streams passes, instead.
 	Clock bool
-	// Compile has the module compiled to machine code, as Envoy does, which
-	// takes a second for a large one: what callbacks take means little without.
+	// Compile compiles the module to machine code, as Envoy does. That takes a second for a
+	// large module, but without it the durations of callbacks mean little.
 	Compile bool
-	// Count has instructions counted, and Profile says which functions they are
-	// of: [Played.Profile], which has the module run slower.
+	// Count counts instructions. Profile also assigns them to functions, in
+	// [Played.Profile], which makes the module run slower.
 	Count, Profile bool
 }
 
-// Played is what came of a [Play].
+// Played is the result of a [Play].
 type Played struct {
-	Start   stream.Record // what the start logged, called and took
+	Start   stream.Record // log, calls and costs of the start
 	Streams []stream.Result
-	End     stream.Record // what timers did then, and the plugin's end
+	End     stream.Record // the remaining ticks, and the end of the plugin
 	Metrics []stream.Metric
-	// Profile has the instructions and calls of the module's functions, by the
-	// names that the module has for them. It is nil unless the Play asks for it.
+	// Profile contains the instructions and calls of the module's functions, by the names
+	// that the module has for them. It is nil unless the Play asks for it.
 	Profile *profile.Profile `json:",omitempty"`
-	// Stopped is why not all streams were played; "": they were.
+	// Stopped is the reason why the remaining streams were not played; "": all were.
 	Stopped string
 }
 
-// Unplayable says that a module can't be played here, though an Envoy may well
-// run it.
+// Unplayable is the error of a module that can't be played here, although an Envoy may be
+// able to run it.
 type Unplayable struct{ Reason string }
 
 func (u *Unplayable) Error() string { return "only an Envoy can run it: " + u.Reason }
 
-// played is a play as the process that plays it is told of it.
+// played is a Play as it is sent to the process that plays it.
 type played struct {
 	Streams       []playedStream
 	Given         []stream.Leaf
@@ -66,7 +65,7 @@ type played struct {
 	Count         bool
 	Profile       bool
 	OnFailure     definition.OnFailure
-	Logs          bool // it is an access logger
+	Logs          bool // the module is an access logger
 	StopIteration bool
 }
 
@@ -75,10 +74,10 @@ type playedStream struct {
 	Given []stream.Leaf
 }
 
-// Play plays streams through a filter. A *[module.ContentError] says why Envoy
-// could not use the module, an *[Unplayable] that only an Envoy could tell; any
-// other error, that it could not be played. What goes wrong while a stream is
-// played is in its result.
+// Play plays streams through a filter. A *[module.ContentError] says why Envoy could not
+// use the module. An *[Unplayable] says why only an Envoy can run it. Any other error says
+// why it could not be played. What goes wrong while a stream is played is in the result of
+// that stream.
 func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	q := request{Inputs: r.inputs(p.Filter, p.Module.SHA256), Compile: p.Compile, Play: &played{
 		Callouts: p.Callouts, Ticks: p.Ticks, Clock: p.Clock, Count: p.Count, Profile: p.Profile, OnFailure: p.Filter.OnFailure, Logs: p.Filter.Logs(), StopIteration: p.Filter.Wasm.GetConfig().GetAllowOnHeadersStopIteration().GetValue(),
@@ -117,17 +116,17 @@ func (r *Runner) Play(ctx context.Context, p Play) (Played, error) {
 	return Played{}, r.verdict(t, answer)
 }
 
-// key names all that a play depends on, and says how large that is.
+// key returns a key of all that a play depends on, and the size of that.
 func (q request) key() (key string, size int) {
 	b, err := json.Marshal(q)
-	if err != nil { // strings, numbers and bytes only
+	if err != nil { // can't happen: there are only strings, numbers and bytes
 		panic(err)
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), len(b)
 }
 
-// how says what the module is compiled to tell.
+// how returns which instrumentation the module is compiled with.
 func (p *played) how() how {
 	if p == nil {
 		return how{}

@@ -14,15 +14,15 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// player plays streams through a module, in the process apart.
+// player plays streams through a module, in the separate process.
 type player struct {
 	*loaded
 	play *played
 	ctx  context.Context
 	vm   *vm
 	out  Played
-	last uint32 // id of a context
-	left int    // bytes that what the module makes may take
+	last uint32 // id of the last context
+	left int    // bytes that the module may still create
 
 	profile profile.Recorder
 }
@@ -86,7 +86,7 @@ func (p *player) one(s playedStream) stream.Result {
 	p.vm.host.records = &record{left: &p.left}
 	if p.vm.failed != nil && p.play.OnFailure == definition.Reload {
 		if err := p.start(); err != nil {
-			p.vm.failed = err // its machine is not to be used
+			p.vm.failed = err // the VM must not be used again
 			return stream.Result{Crash: p.crash()}
 		}
 	}
@@ -129,7 +129,7 @@ func (p *player) one(s playedStream) stream.Result {
 	return r
 }
 
-// logged has a stream pass and an access logger log it, for which it has no
+// logged plays a stream that only an access logger sees, for which the logger has no
 // context of its own.
 func (p *player) logged(s playedStream, options stream.Options) stream.Result {
 	root := p.vm.host.scopes[rootContext]
@@ -142,7 +142,7 @@ func (p *player) logged(s playedStream, options stream.Options) stream.Result {
 	return r
 }
 
-// drive has all of a stream come, and what it waits for happen.
+// drive delivers all of a stream, and runs the events that it waits for.
 func (p *player) drive(s interface {
 	Step() bool
 	Finished() bool
@@ -157,8 +157,8 @@ func (p *player) drive(s interface {
 	}
 }
 
-// driveTCP has all of a connection come. What is sent comes later than answers, and
-// sooner than timers, unless an answer is later than those.
+// driveTCP delivers all of a connection. While the filter holds it up, answers come before
+// the next piece, with the ticks that precede them. Other ticks come after all pieces.
 func (p *player) driveTCP(t *stream.TCP) {
 	h := p.vm.host
 	held := func() bool { return t.Paused() != "" && !t.Finished() }
@@ -180,11 +180,11 @@ func (p *player) driveTCP(t *stream.TCP) {
 	}
 }
 
-// waits is for how long timers go off for a stream that waits for nothing else: as
-// long as it may take on an Envoy.
+// waits is how long timers tick for a stream that waits for nothing else. It is as long as
+// the stream may take on an Envoy.
 const waits = 5 * time.Second
 
-// waiting gives what happens next for a stream that waits.
+// waiting returns the function that runs the next event for a stream that waits.
 func (p *player) waiting() (next func() bool) {
 	h := p.vm.host
 	if !p.play.Clock {
@@ -194,7 +194,7 @@ func (p *player) waiting() (next func() bool) {
 	return func() bool { return h.nextUntil(until) }
 }
 
-// pass has time pass, and what is due meanwhile happen.
+// pass lets time pass, and runs the events that are due meanwhile.
 func (p *player) pass(d time.Duration) {
 	if d == 0 || p.vm.failed != nil {
 		return
@@ -213,14 +213,14 @@ func (p *player) pass(d time.Duration) {
 	}
 }
 
-// settle has answers come that no stream waits for.
+// settle delivers the answers that no stream waits for.
 func (p *player) settle() {
 	none := 0
 	for events := 0; events < maxEvents && p.vm.host.next(&none); events++ {
 	}
 }
 
-// end has the timer go off as often as is left, and then the plugin end.
+// end runs the remaining ticks, and then ends the plugin.
 func (p *player) end() {
 	h := p.vm.host
 	p.profile.Phase(profile.End)
@@ -237,10 +237,10 @@ func (p *player) end() {
 	}
 }
 
-// maxTicksToEnd is how often the timer of a plugin goes off that has not done.
+// maxTicksToEnd limits the ticks of a plugin that delays its end.
 const maxTicksToEnd = 10
 
-// answers are those of a stream, and else those of the play.
+// answers are the answers of a stream, and those of the play for other clusters.
 func answers(common, own map[string]stream.Callout) map[string]stream.Callout {
 	out := map[string]stream.Callout{}
 	maps.Copy(out, common)
@@ -248,7 +248,7 @@ func answers(common, own map[string]stream.Callout) map[string]stream.Callout {
 	return out
 }
 
-// crash is why the module failed.
+// crash returns the reason why the module failed.
 func (p *player) crash() string {
 	reason := strings.TrimPrefix(p.vm.failed.Error(), "dry run: ")
 	if p.ctx.Err() != nil {

@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// pool owns the processes of a Runner, and keeps some that are idle: one that
-// is there answers within a millisecond, one that has to start takes some
-// twenty.
+// pool owns the processes of a Runner, and keeps some of them idle. An idle process answers
+// within a millisecond, while a new one needs some twenty to start.
 type pool struct {
 	command []string
-	most    int // idle ones
+	most    int // limit of idle processes
 	stop    func() bool
 
 	mu      sync.Mutex
@@ -24,28 +23,28 @@ type pool struct {
 }
 
 const (
-	// maxTrials is how many modules a process tries before another takes over.
+	// maxTrials is how many modules a process tries before it is replaced.
 	maxTrials = 1000
-	// idleTime is how long a process waits for the next one.
+	// idleTime is how long an idle process is kept.
 	idleTime = time.Minute
 )
 
 var errEnded = errors.New("dry runs have ended")
 
-// newPool makes a pool that ends all processes when ctx ends.
+// newPool returns a pool that ends all processes when ctx ends.
 func newPool(ctx context.Context, command []string, most int) *pool {
 	p := &pool{command: command, most: most, running: map[*process]bool{}}
 	p.stop = context.AfterFunc(ctx, p.end)
 	return p
 }
 
-// take gives a process to whoever has a module to try: a new one on demand, or
-// where none is idle.
+// take returns a process to try a module in. It starts one if that is requested, or if none
+// is idle.
 func (p *pool) take(ctx context.Context, fresh bool) (*process, error) {
 	p.mu.Lock()
 	if p.ended {
 		p.mu.Unlock()
-		<-ctx.Done() // whoever asks is about to end as well
+		<-ctx.Done() // the caller is about to end as well
 		return nil, errEnded
 	}
 	for !fresh && len(p.idle) > 0 {
@@ -83,14 +82,15 @@ func (p *pool) forget(ended *process) {
 	p.group.Done()
 }
 
-// hasEnded says whether processes may have been killed because of that.
+// hasEnded reports whether the pool has ended, so that its processes may have been killed
+// because of that.
 func (p *pool) hasEnded() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.ended
 }
 
-// give takes a process back.
+// give returns a process to the pool.
 func (p *pool) give(given *process, spent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,7 +127,7 @@ func (p *pool) end() {
 	}
 }
 
-// close waits as well until they have ended.
+// close ends all processes and waits until they have ended.
 func (p *pool) close() {
 	p.stop()
 	p.end()

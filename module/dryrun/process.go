@@ -15,34 +15,33 @@ import (
 	"time"
 )
 
-// process is a process in which [Sandbox] tries modules. One at a time may
-// use it.
+// process is a process in which [Sandbox] tries modules. It has one user at a time.
 type process struct {
 	pid    int
 	in     io.WriteCloser
 	out    io.ReadCloser
 	stderr head
 	kill   func()
-	ended  chan struct{} // closed when it has ended; then state is there
+	ended  chan struct{} // closed when it has ended and state is set
 	state  *os.ProcessState
 	trials int
-	retire *time.Timer // while it is idle
+	retire *time.Timer // runs while the process is idle
 }
 
-// startProcess starts a process; onEnd is called when it has ended.
+// startProcess starts a process. It calls onEnd when that has ended.
 func startProcess(command []string, onEnd func(*process)) (*process, error) {
 	p := &process{ended: make(chan struct{})}
 	started := make(chan error)
 	go func() {
 		defer onEnd(p)
 		defer close(p.ended)
-		// Linux kills it when the thread that started it ends.
+		// Linux kills the process when the thread that started it ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		cmd, err := p.start(command)
 		started <- err
 		if err == nil {
-			_ = cmd.Wait() // state says it
+			_ = cmd.Wait() // the state has the result
 			p.state = cmd.ProcessState
 		}
 	}()
@@ -83,22 +82,22 @@ func (p *process) alive() bool {
 	}
 }
 
-// end lets it end by itself.
+// end closes the input of the process, so that it ends by itself.
 func (p *process) end() { _ = p.in.Close() }
 
-// died is the end of a process during a trial.
+// died is the error of a process that ended during a trial.
 type died struct {
 	*process
-	late bool  // there was no more time
-	err  error // of talking to it
+	late bool  // the deadline had passed
+	err  error // error of the communication with it
 }
 
 func (d *died) Error() string {
 	return fmt.Sprintf("dry run: its process ended: %v (%v)", d.state, d.err)
 }
 
-// try has a module tried. After an error the process has ended: a [died]
-// unless the module can't be read.
+// try sends a trial to the process. After an error, the process has ended. The error is a
+// [died] unless the module can't be read.
 func (p *process) try(ctx context.Context, r request, open func() (io.ReadCloser, int64, error)) (reply, error) {
 	p.trials++
 	stop := context.AfterFunc(ctx, p.kill)
@@ -116,7 +115,7 @@ func (p *process) try(ctx context.Context, r request, open func() (io.ReadCloser
 	return reply{}, &died{p, ctx.Err() != nil, err}
 }
 
-// unreadable says that there is no module to try.
+// unreadable is the error of a module that can't be read.
 type unreadable struct{ error }
 
 func (p *process) converse(r request, open func() (io.ReadCloser, int64, error)) (answer reply, err error) {
@@ -144,7 +143,7 @@ func (p *process) converse(r request, open func() (io.ReadCloser, int64, error))
 	return answer, readFrame(p.out, r.maxReply(), &answer)
 }
 
-// used is the CPU time of a process that has ended.
+// used returns the CPU time of a process that has ended.
 func (p *process) used() time.Duration {
 	if p.state == nil {
 		return 0
@@ -152,7 +151,7 @@ func (p *process) used() time.Duration {
 	return p.state.UserTime() + p.state.SystemTime()
 }
 
-// signal is what killed a process; 0: it ended by itself.
+// signal returns the signal that killed a process; 0: it exited.
 func (p *process) signal() syscall.Signal {
 	if status, ok := p.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return status.Signal()
@@ -174,7 +173,7 @@ func (h *head) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// line gives the first line, quoted.
+// line returns the first line, quoted.
 func (h *head) line() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// getProperty serves what a stream is given, what is known of it, what the
-// module has set, and who the plugin is. An Envoy has more to tell of.
+// getProperty returns a property: one that the stream is given, that is known of it, that
+// the module has set, or that describes the plugin. An Envoy has more of them.
 func (h *host) getProperty(m api.Module, a args) status {
 	path, found := in(m, a.u32(0), a.u32(1))
 	switch {
@@ -35,22 +35,22 @@ func (h *host) getProperty(m api.Module, a args) status {
 	return h.out(m, b, a.u32(2), a.u32(3))
 }
 
-// missed notes a property that a module doesn't get, where an Envoy may have it.
+// missed records a property that the module does not get here and might get from an Envoy.
 func (h *host) missed(names []string) {
 	if name := strings.Join(names, "."); slices.Contains(envoys, names[0]) && !slices.Contains(alsoMissing, name) {
 		h.unserved("property " + name)
 	}
 }
 
-// lookups are properties that can't be told as a whole.
+// lookups are properties that have parts but no value as a whole.
 var lookups = []string{"request", "response", "source", "destination", "connection", "upstream", "xds", "filter_state", "upstream_filter_state"}
 
-// envoys are properties that each Envoy has: a module that doesn't get one of
-// them here might get it there.
+// envoys are properties that every Envoy has. A module that does not get one of them here
+// may get it there.
 var envoys = []string{"xds", "source", "destination", "connection", "connection_id", "upstream"}
 
-// alsoMissing are those that an Envoy does not have either, while a request goes
-// by that came and leaves without TLS.
+// alsoMissing are properties that an Envoy does not have either during a request without
+// TLS on both sides.
 var alsoMissing = []string{"connection.tls_version", "connection.subject_local_certificate", "connection.subject_peer_certificate",
 	"connection.uri_san_local_certificate", "connection.uri_san_peer_certificate", "connection.dns_san_local_certificate", "connection.dns_san_peer_certificate",
 	"connection.sha256_peer_certificate_digest", "connection.termination_details", "connection.transport_failure_reason",
@@ -72,7 +72,7 @@ func (h *host) property(s *scope, path []string) (stream.Value, bool) {
 	return nil, false
 }
 
-// property gives what is known of a stream.
+// property returns what is known of a stream.
 func (s *scope) property(name string) (stream.Value, bool) {
 	if s.stream == nil && s.tcp == nil {
 		return nil, false
@@ -107,8 +107,8 @@ func (s *scope) property(name string) (stream.Value, bool) {
 	return value, found
 }
 
-// connection is what a stream came by, unless it is given something else: from a
-// client somewhere to a port of Envoy, without TLS.
+// connection returns the connection of a stream. By default, it is one from some client to
+// a port of Envoy, without TLS.
 var connection = map[string]stream.Value{
 	"source":        address(stream.Client, 50000),
 	"destination":   address("192.0.2.10", 10000),
@@ -124,12 +124,12 @@ func address(host string, port int64) stream.Value {
 	return known(stream.Map{{Name: "address", Value: net.JoinHostPort(host, strconv.FormatInt(port, 10))}, {Name: "port", Value: port}})
 }
 
-// known gives values by name, and does not tell which there are, as Envoy doesn't.
+// known returns values by name. As in Envoy, they can't be listed.
 func known(m stream.Map) stream.Lookup {
 	return func(name string) (stream.Value, bool) { return stream.Find(m, []string{name}) }
 }
 
-// setProperty keeps a property with its stream.
+// setProperty stores a property with its stream.
 func (h *host) setProperty(m api.Module, a args) status {
 	path, hasPath := in(m, a.u32(0), a.u32(1))
 	value, hasValue := in(m, a.u32(2), a.u32(3))

@@ -8,7 +8,7 @@ import (
 	"wasmxds/module/dryrun/abi"
 )
 
-// proxyCalls are the host calls of Proxy-Wasm as Envoy has them.
+// proxyCalls are the host calls of Proxy-Wasm, as Envoy implements them.
 func proxyCalls() []function {
 	call := func(name, params string, do func(*host, api.Module, args) status) function {
 		return function{module: "env", name: "proxy_" + name, params: params, do: func(h *host, m api.Module, a args) uint32 {

@@ -10,30 +10,30 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// record is what happened while a module started, or a stream went through it.
+// record is what happened while a module started, or while a stream went through it.
 type record struct {
-	left      *int // bytes that it may take; nil: as many as are bounded here
+	left      *int // bytes that it may still take; nil: only the bounds below apply
 	callbacks []stream.Callback
-	full      bool // later callbacks are left out
+	full      bool // further callbacks are left out
 	lines     []stream.Line
-	size      int // bytes of lines
-	dropped   int // lines
+	size      int // size of the lines, in bytes
+	dropped   int // number of lines that were left out
 	calls     []*stream.Call
 	missing   []string
 }
 
-// Bounds of a record: what there is more of is left out.
+// Bounds of a record. What exceeds them is left out.
 const (
 	maxCallbacks = 2000
 	maxLines     = 1000
 	maxLinesSize = 256 << 10
 	maxMissing   = 20
-	maxMissed    = 100 // bytes of one: a reply without streams has 64 KiB, and a byte may become six
+	maxMissed    = 100 // bytes of each: a reply without streams is at most 64 KiB, and in JSON a byte may take six
 
-	callbackSize, lineSize = 150, 50 // about
+	callbackSize, lineSize = 150, 50 // approximate
 )
 
-// take says whether there is room for so many bytes.
+// take reports whether there is room for that many bytes.
 func (r *record) take(n int) bool {
 	if r.left == nil {
 		return true
@@ -45,18 +45,18 @@ func (r *record) take(n int) bool {
 	return true
 }
 
-// maxMade is how many bytes all that a module makes in a play may take:
-// headers, bodies, calls, lines, callbacks.
+// maxMade limits, in bytes, all that a module creates in a play: headers, bodies, calls,
+// log lines, callbacks.
 const maxMade = 16 << 20
 
-// spend ends a module that makes more than it may.
+// spend ends a module that creates more than it may.
 func (h *host) spend(n int) {
 	if *h.left -= n; *h.left < 0 {
 		panic(&excess{fmt.Sprintf("what it made takes more than %d MiB", maxMade>>20)})
 	}
 }
 
-// called notes a callback, which ends when the result is called.
+// called records a callback. The caller calls the result when the callback ends.
 func (r *record) called(v *vm, name string) (done func()) {
 	i := len(r.callbacks)
 	if r.full = r.full || i >= maxCallbacks || !r.take(callbackSize); r.full {
@@ -74,7 +74,7 @@ func (r *record) called(v *vm, name string) (done func()) {
 	}
 }
 
-// did notes what the last callback amounts to, unless that is left out.
+// did records what the last callback has caused, unless that callback was left out.
 func (r *record) did(action string) {
 	if n := len(r.callbacks); n > 0 && !r.full {
 		r.callbacks[n-1].Action = action
@@ -98,7 +98,7 @@ func (r *record) miss(what string) {
 	}
 }
 
-// logs are the lines, with a last one where there were more.
+// logs returns the lines. If some were left out, the last one says so.
 func (r *record) logs() []stream.Line {
 	if r.dropped == 0 {
 		return r.lines
@@ -114,23 +114,23 @@ func (r *record) told() stream.Record {
 	return out
 }
 
-// write logs what the module says.
+// write records a log line of the module.
 func (h *host) write(level uint32, text string) {
 	h.log.add(level, text)
 	h.records.line(abi.Level(level), text)
 }
 
-// writeOutput logs what it writes to its standard output or error.
+// writeOutput logs what the module writes to its standard output or error.
 func (h *host) writeOutput(stderr bool, text string) {
 	h.log.write(stderr, text)
 	level := abi.Info
 	if stderr {
 		level = abi.Error
 	}
-	if text != "" { // an empty line is one, as in Envoy
+	if text != "" { // as in Envoy, an empty line is logged
 		h.records.line(level, strings.TrimSuffix(text, "\n"))
 	}
 }
 
-// now is the module's time, which goes on at once where a stream waits.
+// now is the module's time. It jumps ahead where a stream waits.
 func (h *host) now() time.Time { return time.Now().Add(h.skipped) }

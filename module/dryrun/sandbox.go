@@ -13,13 +13,13 @@ import (
 	"syscall"
 )
 
-// Sandbox is the whole of a process that tries modules for a [Runner]: it
-// tries what in asks for, one after the other, and tells out. It limits the
-// process before it reads anything, and ends it when in is closed, whatever
-// runs then. The result is the exit code.
+// Sandbox is the main function of a process that tries modules for a [Runner]. It reads
+// requests from in, one after the other, and writes replies to out. It limits the process
+// before it reads anything, and ends the process when in is closed, whatever is running
+// then. It returns the exit code.
 func Sandbox(in io.Reader, out io.Writer) int {
-	// Terminals and service managers signal all processes of a service; this
-	// one ends with the one that started it.
+	// Terminals and service managers send signals to all processes of a service. This one
+	// ends together with its parent instead.
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	closeInherited()
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
@@ -51,8 +51,8 @@ func Sandbox(in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// endWhenSpent ends the process when the CPU time that it may take is used up: Go's
-// runtime would ignore the signal.
+// endWhenSpent ends the process when it has used up its CPU time. By default, Go's runtime
+// would ignore the signal.
 func endWhenSpent() {
 	spent := make(chan os.Signal, 1)
 	signal.Notify(spent, syscall.SIGXCPU)
@@ -62,8 +62,7 @@ func endWhenSpent() {
 	}()
 }
 
-// receive reads on while a module is tried, and so learns when the other side
-// has ended.
+// receive keeps reading while a module is tried, and so learns when the parent has ended.
 func receive(in io.Reader, requests chan<- request, modules chan<- []byte) error {
 	buffered := bufio.NewReader(in)
 	for {

@@ -9,18 +9,17 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// scope is what a call of the module is about, which it knows by a number: its
-// plugin, or a stream.
+// scope is a context of the module, which it knows by number: its plugin, or a stream.
 type scope struct {
 	id     uint32
-	stream *stream.HTTP      // nil: it is no request
-	tcp    *stream.TCP       // nil: it is no connection
+	stream *stream.HTTP      // nil: not a request
+	tcp    *stream.TCP       // nil: not a connection
 	given  stream.Map        // properties
 	set    map[string][]byte // properties that the module has set, by path
-	states map[string][]byte // objects of the filter state, by key
+	states map[string][]byte // filter state objects, by key
 }
 
-// scope gives what the module's calls are about now.
+// scope returns the context that calls of the module apply to now.
 func (h *host) scope() *scope {
 	if s := h.scopes[h.effective]; h.effective != 0 && s != nil {
 		return s
@@ -39,7 +38,7 @@ func (h *host) setEffectiveContext(_ api.Module, a args) status {
 	return ok
 }
 
-// later has something done when the callback has returned.
+// later schedules a function for when the callback has returned.
 func (h *host) later(do func()) {
 	if h.after = append(h.after, do); len(h.after) > maxEntries {
 		panic(&excess{fmt.Sprintf("more than %d times it replies, continues or closes in one callback", maxEntries)})
@@ -57,7 +56,7 @@ func (h *host) runAfter() {
 	}
 }
 
-// streamVM has a stream call the module, about its context.
+// streamVM lets a stream call the module, in the stream's context.
 type streamVM struct {
 	vm    *vm
 	scope *scope
@@ -78,7 +77,7 @@ func (s *streamVM) Call(name string, args ...uint32) (result uint32, found bool)
 		all = append(all, uint64(a))
 	}
 	if s.vm.abi == "0.1.0" && (name == "proxy_on_request_headers" || name == "proxy_on_response_headers") {
-		all = all[:2] // it isn't told whether this is all
+		all = all[:2] // this callback has no parameter for the end of the stream
 	}
 	results, found, err := s.vm.enter(s.scope, name, all...)
 	if err != nil || len(results) == 0 {
@@ -98,7 +97,7 @@ func (s *streamVM) After() {
 
 func (s *streamVM) Did(action string) { s.vm.host.records.did(action) }
 
-// loggerVM is called when a stream is logged, and for nothing else.
+// loggerVM calls the module only when a stream is logged.
 type loggerVM struct{ streamVM }
 
 func (l *loggerVM) Create() {}

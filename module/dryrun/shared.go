@@ -6,11 +6,11 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// shared is what modules of one VM id share; here, one module has it alone.
+// shared is what modules with the same VM id share. Here, one module has it for itself.
 type shared struct {
-	size   int // bytes of keys, values and metrics' names
+	size   int // size of keys, values and names of metrics, in bytes
 	data   map[string]datum
-	cas    uint32 // of the last change
+	cas    uint32 // CAS number of the last change
 	queues []queue
 }
 
@@ -29,7 +29,7 @@ const (
 	maxEntries = 10_000
 )
 
-// room says whether there is room for n more bytes.
+// room reports whether there is room for n more bytes.
 func (h *host) room(n int) bool { return h.shared.room(n) }
 
 func (s *shared) room(n int) bool {
@@ -40,7 +40,7 @@ func (s *shared) room(n int) bool {
 	return true
 }
 
-// set writes a value; what it takes the place of takes no more room.
+// set stores a value. It counts only the growth over the value that it replaces.
 func (s *shared) set(key string, value []byte, cas uint32) status {
 	d, there := s.data[key]
 	if there && cas != 0 && cas != d.cas {
@@ -101,7 +101,7 @@ func (h *host) registerQueue(m api.Module, a args) status {
 	return wrote(put32(m, a.u32(2), token))
 }
 
-// queue gives the token of a queue; 0: there is none of that name.
+// queue returns the token of a queue; 0: there is no queue with that name.
 func (h *host) queue(name string) uint32 {
 	for i, q := range h.shared.queues {
 		if q.name == name {
@@ -123,7 +123,7 @@ func (h *host) resolveQueue(m api.Module, a args) status {
 	}
 	token := h.queue(string(name))
 	if token == 0 {
-		h.unserved("queue " + string(name)) // another plugin of the VM may have it
+		h.unserved("queue " + string(name)) // another plugin of the VM may have created it
 		return notFound
 	}
 	return wrote(put32(m, a.u32(4), token))

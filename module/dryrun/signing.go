@@ -6,7 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha1" // hashes that Envoy knows
+	_ "crypto/sha1" // hashes that Envoy supports
 	_ "crypto/sha256"
 	_ "crypto/sha512"
 	"crypto/x509"
@@ -27,7 +27,7 @@ var hashes = map[string]crypto.Hash{
 	"sha1": crypto.SHA1, "sha224": crypto.SHA224, "sha256": crypto.SHA256, "sha384": crypto.SHA384, "sha512": crypto.SHA512,
 }
 
-// der gives the key of two fields of which one is set.
+// der returns the key, which is in one of two fields.
 func der(plain, armoured []byte) ([]byte, error) {
 	if len(plain) > 0 == (len(armoured) > 0) {
 		return nil, errors.New("neither one nor the other")

@@ -12,7 +12,7 @@ import (
 	"wasmxds/module/dryrun/meter"
 )
 
-// rootContext is the id of the plugin's context; 0 is the machine's own.
+// rootContext is the id of the plugin's context. The context of the VM itself has the id 0.
 const rootContext = 1
 
 // vm is one start of a module for a filter.
@@ -20,13 +20,13 @@ type vm struct {
 	*trial
 	host     *host
 	instance api.Module
-	failed   error // it trapped, or was stopped
+	failed   error // the reason why it trapped or was stopped
 }
 
 func newVM(t *trial) *vm {
 	v := &vm{trial: t, host: &host{records: new(record), scopes: map[uint32]*scope{}}}
 	v.host.left = new(int)
-	*v.host.left = maxMade // a player has its own, for all machines of a play
+	*v.host.left = maxMade // a player replaces it by a limit for all VMs of a play
 	v.host.scopes[0] = new(scope)
 	v.host.scopes[rootContext] = &scope{id: rootContext}
 	if t.Restricted {
@@ -40,9 +40,8 @@ func newVM(t *trial) *vm {
 	return v
 }
 
-// start does what Envoy does to create a plugin (proxy-wasm-cpp-host:
-// WasmBase::initialize, ContextBase::onStart and onConfigure). The machine is to
-// be closed afterwards.
+// start does what Envoy does to create a plugin (proxy-wasm-cpp-host: WasmBase::initialize,
+// ContextBase::onStart and onConfigure). The caller closes the VM afterwards.
 func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.CompiledModule) error {
 	ctx = context.WithValue(ctx, hostKey{}, v.host)
 	v.host.ctx = ctx
@@ -66,7 +65,7 @@ func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.Comp
 	if _, err := v.call("proxy_on_context_create", rootContext, 0); err != nil {
 		return err
 	}
-	// The VM's start is no single plugin's business.
+	// The start of the VM does not concern a single plugin.
 	v.host.plugin = false
 	if err := v.ask("proxy_on_vm_start", len(v.vmConfig)); err != nil {
 		return err
@@ -77,14 +76,14 @@ func (v *vm) start(ctx context.Context, runtime wazero.Runtime, code wazero.Comp
 	return err
 }
 
-// close frees what it takes.
+// close releases its resources.
 func (v *vm) close() {
 	if v.instance != nil {
-		_ = v.instance.Close(context.WithoutCancel(v.host.ctx)) // nothing is written
+		_ = v.instance.Close(context.WithoutCancel(v.host.ctx)) // nothing is lost
 	}
 }
 
-// boot runs what a module does before it is called for the first time.
+// boot runs the functions that initialize a module.
 func (v *vm) boot() error {
 	if v.export("_initialize") == nil {
 		_, err := v.call("_start")
@@ -102,7 +101,7 @@ func (v *vm) boot() error {
 	return err
 }
 
-// ask calls a callback that may say no.
+// ask calls a callback that may return false.
 func (v *vm) ask(name string, size int) error {
 	results, err := v.call(name, rootContext, uint64(size))
 	if err != nil {
@@ -116,8 +115,8 @@ func (v *vm) ask(name string, size int) error {
 
 func (v *vm) export(name string) api.Function { return v.instance.ExportedFunction(name) }
 
-// call calls what the module exports, about its plugin; what it doesn't
-// export, isn't missed.
+// call calls an exported function for the plugin. It does nothing if the module does not
+// export that.
 func (v *vm) call(name string, args ...uint64) ([]uint64, error) {
 	var s *scope
 	if strings.HasPrefix(name, "proxy_") {
@@ -129,8 +128,8 @@ func (v *vm) call(name string, args ...uint64) ([]uint64, error) {
 	return results, err
 }
 
-// enter calls what the module exports, about one of its contexts. After an
-// error nothing is called any more.
+// enter calls an exported function for one of the module's contexts. After an error,
+// nothing is called any more.
 func (v *vm) enter(s *scope, name string, args ...uint64) (results []uint64, found bool, err error) {
 	f := v.export(name)
 	if f == nil || strings.HasPrefix(name, "proxy_") && !v.calls(name) {
@@ -166,7 +165,7 @@ func (v *vm) trapped(where string, err error) error {
 	return err
 }
 
-// frames gives the functions of a stack trace, the innermost first.
+// frames returns the functions of a stack trace, innermost first.
 func frames(stack string) string {
 	var names []string
 	for line := range strings.Lines(stack) {

@@ -24,8 +24,8 @@ const (
 	noOperation   errno = 58 // ENOTSUP
 )
 
-// wasiCalls are the functions of WASI as Envoy has them: there is neither a
-// file nor a socket, output goes to the log.
+// wasiCalls are the functions of WASI as Envoy implements them: there are no files and no
+// sockets, and output is logged.
 func wasiCalls(module string) []function {
 	call := func(called, params string, do func(*host, api.Module, args) errno) function {
 		return function{module: module, name: called, params: params, early: true, do: func(h *host, m api.Module, a args) uint32 {
@@ -38,7 +38,7 @@ func wasiCalls(module string) []function {
 	}
 	output := func(_ *host, _ api.Module, a args) errno { return outputOnly(a) }
 	exit := late(call("proc_exit", "i", func(h *host, _ api.Module, a args) errno {
-		h.write(warning, "proc_exit was called") // Envoy goes on as if it were not
+		h.write(warning, "proc_exit was called") // Envoy ignores it
 		return success
 	}))
 	exit.void = true
@@ -111,7 +111,7 @@ func stored(done bool) errno {
 	return success
 }
 
-// outputOnly says whether the first argument is stdout or stderr.
+// outputOnly reports whether the first argument is stdout or stderr.
 func outputOnly(a args) errno {
 	if fd := a.u32(0); fd != 1 && fd != 2 {
 		return badFile

@@ -1,8 +1,8 @@
-// Package abi has the numbers of the Proxy-Wasm ABI
-// (github.com/proxy-wasm/spec, versions 0.1.0, 0.2.0 and 0.2.1).
+// Package abi defines the numbers of the Proxy-Wasm ABI (github.com/proxy-wasm/spec,
+// versions 0.1.0, 0.2.0 and 0.2.1).
 package abi
 
-// Status is the answer to a host call (proxy_status_t).
+// Status is the result of a host call (proxy_status_t).
 type Status uint32
 
 const (
@@ -61,7 +61,7 @@ const (
 	LastSide        = Upstream
 )
 
-// Level is the level of a line of the log (proxy_log_level_t).
+// Level is the level of a log line (proxy_log_level_t).
 type Level uint32
 
 const (

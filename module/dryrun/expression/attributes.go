@@ -26,7 +26,7 @@ func (a *activation) ResolveName(name string) (any, bool) {
 	return a.find.at([]string{name}, value), true
 }
 
-// at is the value at a path, as CEL has it.
+// at returns the value at a path, converted to CEL.
 func (find Find) at(path []string, v stream.Value) ref.Val {
 	switch v := v.(type) {
 	case string:
@@ -61,13 +61,13 @@ func (find Find) at(path []string, v stream.Value) ref.Val {
 	return types.NewErr("a value of type %T has no place in an expression", v)
 }
 
-// attributes is a map whose values are found by the attributes' paths, so that those
-// which a stream is given go before those that are known of it.
+// attributes is a map that looks values up by their whole paths, so that attributes that
+// are set for a stream take precedence over those that are derived from it.
 type attributes struct {
 	value stream.Value
 	find  Find
-	path  []string          // nil: what is below has none, as it is in a list
-	names func() stream.Map // nil: which there are is not known
+	path  []string          // nil: elements have no path, because this is in a list
+	names func() stream.Map // nil: the names can't be listed
 }
 
 func (a *attributes) Find(key ref.Val) (ref.Val, bool) {

@@ -1,9 +1,9 @@
-// Package expression evaluates expressions of CEL (Common Expression Language) over
+// Package expression evaluates CEL expressions (Common Expression Language) over the
 // attributes of a stream, as Envoy does for its foreign functions expr_create and
-// expr_evaluate. It knows no Wasm: attributes are a [Find], and what an expression
-// comes to is a [stream.Value].
+// expr_evaluate. It does not depend on Wasm: attributes come from a [Find], and a result is
+// a [stream.Value].
 //
-// Expressions are parsed, not type-checked, as in Envoy. What one may cost is bounded.
+// As in Envoy, expressions are parsed but not type-checked. The cost of each is bounded.
 package expression
 
 import (
@@ -22,39 +22,41 @@ import (
 )
 
 const (
-	// MaxSize is how many bytes an expression may have. The parser can't be interrupted.
+	// MaxSize is the maximum size of an expression in bytes. The parser can't be
+	// interrupted.
 	MaxSize = 16 << 10
-	// maxCost is what an evaluation may cost: about one for each operation, and one for
-	// ten characters of a text that it goes through.
+	// maxCost limits the cost of an evaluation: about one for each operation, and one for
+	// each ten characters of text that an operation reads.
 	maxCost = 1_000_000
-	// maxDepth is how deep expressions may be nested: as deep as Envoy's parser allows.
+	// maxDepth is how deeply expressions may be nested, which is as deeply as Envoy's
+	// parser allows.
 	maxDepth = 33
 )
 
-// ErrTooLarge says that an expression is longer than [MaxSize].
+// ErrTooLarge means that an expression is longer than [MaxSize].
 var ErrTooLarge = fmt.Errorf("an expression has more than %d KiB", MaxSize>>10)
 
-// ErrSyntax says that a text is no expression.
+// ErrSyntax means that a text is not an expression.
 var ErrSyntax = errors.New("it is no expression")
 
-// ErrTooDear says that an evaluation costs more than one may.
+// ErrTooDear means that an evaluation exceeds the limit of its cost.
 var ErrTooDear = errors.New("an expression costs too much to evaluate")
 
-// Find gives the attribute at a path, such as request, headers, x-a. A
-// [stream.Lookup] says that only what is below it is known.
+// Find returns the attribute at a path, such as request, headers, x-a. A [stream.Lookup]
+// means that only the values below it are known.
 type Find func(path []string) (stream.Value, bool)
 
-// Expression is one that can be evaluated, any number of times.
+// Expression is a parsed expression. It can be evaluated any number of times.
 type Expression struct{ program cel.Program }
 
-// environment is what all expressions share. It takes a moment to make, and most
-// modules have no expressions.
+// environment is shared by all expressions. It is created when it is first needed, because
+// that takes a moment and most modules have no expressions.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(cel.ParserExpressionSizeLimit(MaxSize), cel.ParserRecursionLimit(maxDepth), cel.EnableErrorOnBadPresenceTest(true))
 })
 
-// Parse reads an expression. Functions that it calls must exist: what else is wrong
-// with one than [ErrSyntax].
+// Parse parses an expression. It also fails if the expression calls a function that does
+// not exist; that error is not an [ErrSyntax].
 func Parse(text string) (*Expression, error) {
 	if len(text) > MaxSize {
 		return nil, ErrTooLarge
@@ -77,8 +79,8 @@ func Parse(text string) (*Expression, error) {
 	return &Expression{program}, nil
 }
 
-// known checks that all functions exist: what is not type-checked fails only when it
-// is evaluated, but in Envoy when it is created.
+// known checks that all functions exist. Without a type check, a missing function would be
+// found only at evaluation, but Envoy finds it when it creates the expression.
 func known(functions map[string]*decls.FunctionDecl, e ast.Expr) (err error) {
 	ast.PostOrderVisit(e, ast.NewExprVisitor(func(e ast.Expr) {
 		if e.Kind() != ast.CallKind {
@@ -99,8 +101,8 @@ func known(functions map[string]*decls.FunctionDecl, e ast.Expr) (err error) {
 	return err
 }
 
-// Evaluate says what the expression comes to with these attributes. The context's end
-// is an error of it.
+// Evaluate returns the value of the expression for these attributes. It fails if the
+// context ends.
 func (e *Expression) Evaluate(ctx context.Context, find Find) (stream.Value, error) {
 	result, _, err := e.program.ContextEval(ctx, &activation{find})
 	if err != nil {

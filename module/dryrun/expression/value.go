@@ -13,26 +13,26 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// ErrNoBytes says that an expression comes to what modules have no bytes for, such as
+// ErrNoBytes means that the value of an expression has no encoding for modules, such as
 // null, a type, or attributes as a whole.
 var ErrNoBytes = errors.New("an expression comes to what can't be handed over")
 
 const (
-	maxElements = 100_000 // of lists and maps in a result: a list added to itself takes no room, its elements do
+	maxElements = 100_000 // of lists and maps in a result: a list added to itself takes no memory, but its elements do when they are encoded
 	maxBytes    = 32 << 20
 	maxNested   = 100
 )
 
-// dear says that an evaluation ended because of its cost.
+// dear reports whether an evaluation ended because of its cost.
 func dear(err error) bool {
 	cancelled, is := errors.AsType[interpreter.EvalCancelledError](err)
 	return is && cancelled.Cause == interpreter.CostLimitExceeded
 }
 
-// valueOf is what CEL has as modules get it.
+// valueOf converts a value of CEL to one that can be encoded for modules.
 func valueOf(v ref.Val) (stream.Value, error) { return new(result).value(v, 0) }
 
-// result counts what an expression comes to.
+// result counts the elements of a result.
 type result struct{ elements, bytes int }
 
 func (r *result) take(elements, bytes int) error {
@@ -85,8 +85,8 @@ func (r *result) value(v ref.Val, depth int) (stream.Value, error) {
 	return nil, ErrNoBytes
 }
 
-// entries are those of a map, by the bytes of their keys: CEL here does not keep their
-// order.
+// entries returns the entries of a map, sorted by the bytes of their keys, because this
+// implementation of CEL does not keep their order.
 func (r *result) entries(m traits.Mapper, depth int) (stream.Value, error) {
 	var all stream.Map
 	for it := m.Iterator(); it.HasNext() == types.True; {

@@ -1,7 +1,7 @@
-// Package meter has Wasm modules count the instructions that they execute. A
-// module gets a global, and in front of each run of instructions that are always
-// executed together the code that adds their number to it. All else stays as it
-// is: a module that is counted does what it did.
+// Package meter makes Wasm modules count the instructions that they execute. It adds a
+// global to the module and, before each run of instructions that are always executed
+// together, code that adds the length of the run to the global. The behavior of the module
+// does not change.
 package meter
 
 import (
@@ -11,11 +11,10 @@ import (
 	"slices"
 )
 
-// Counter is the name under which a counting module exports its counter, a
-// 64-bit integer.
+// Counter is the name of the export of the counter, a 64-bit integer.
 const Counter = "wasmxds.instructions"
 
-// Numbers of sections, and their order where it is not that of the numbers.
+// Numbers of sections, and their order where it differs from that of the numbers.
 const (
 	sectionCustom = 0
 	sectionImport = 2
@@ -33,8 +32,8 @@ type section struct {
 	body []byte
 }
 
-// Count makes a module count. An error says that it has what this package
-// doesn't know.
+// Count returns a module that counts. It fails if the module contains something that this
+// package does not know.
 func Count(module []byte) ([]byte, error) {
 	const header = 8
 	if len(module) < header || string(module[:4]) != "\x00asm" {
@@ -96,7 +95,7 @@ func split(b []byte) ([]section, error) {
 	return out, nil
 }
 
-// add adds an element to a section that is a list, or makes the section.
+// add adds an element to a section that is a list. It creates the section if necessary.
 func add(sections []section, id byte, element []byte) ([]section, error) {
 	i := slices.IndexFunc(sections, func(s section) bool { return s.id != sectionCustom && order(s.id) >= order(id) })
 	if i < 0 {
@@ -164,7 +163,7 @@ func importedGlobals(b []byte) (globals uint64, err error) {
 	return globals, err
 }
 
-// countCode has all functions count.
+// countCode adds counting to all functions.
 func countCode(b []byte, counter uint64) ([]byte, error) {
 	r := &reader{b: b}
 	n, err := r.u()
@@ -185,8 +184,8 @@ func countCode(b []byte, counter uint64) ([]byte, error) {
 	return out, nil
 }
 
-// countFunction has a function count. A run ends behind each instruction that
-// may go elsewhere, or that others may come to.
+// countFunction adds counting to a function. A run ends after each instruction that may
+// branch, and before each that may be the target of a branch.
 func countFunction(b []byte, counter uint64) ([]byte, error) {
 	r := &reader{b: b}
 	locals, err := r.u()
@@ -222,7 +221,7 @@ func countFunction(b []byte, counter uint64) ([]byte, error) {
 	return out, nil
 }
 
-// appendSigned writes a positive number as i64.const has it.
+// appendSigned appends a positive number in the encoding of i64.const.
 func appendSigned(b []byte, n uint64) []byte {
 	for n >= 0x40 {
 		b = append(b, byte(n)|0x80)

@@ -29,7 +29,7 @@ func (r *reader) u() (uint64, error) {
 	return n, nil
 }
 
-// skip passes over some numbers, with or without a sign.
+// skip skips some numbers, signed or unsigned.
 func (r *reader) skip(n uint64) error {
 	for n > 0 {
 		b, err := r.byte()
@@ -51,7 +51,7 @@ func (r *reader) pass(n int) error {
 	return nil
 }
 
-// bytes reads a number, and so many bytes.
+// bytes reads a number, and then that many bytes.
 func (r *reader) bytes() ([]byte, error) {
 	n, err := r.u()
 	if err != nil {
@@ -66,7 +66,7 @@ func (r *reader) bytes() ([]byte, error) {
 
 func (r *reader) valueType() error {
 	t, err := r.byte()
-	if err == nil && (t == 0x63 || t == 0x64) { // a reference, of what
+	if err == nil && (t == 0x63 || t == 0x64) { // a reference, followed by its heap type
 		err = r.skip(1)
 	}
 	return err
@@ -80,10 +80,10 @@ func (r *reader) limits() error {
 	return r.skip(1 + uint64(flags&1))
 }
 
-// memory reads where an instruction goes in memory.
+// memory reads the operand of an instruction that accesses memory.
 func (r *reader) memory() error {
 	align, err := r.u()
-	if err == nil && align&0x40 != 0 { // which memory
+	if err == nil && align&0x40 != 0 { // followed by the index of a memory
 		err = r.skip(1)
 	}
 	if err == nil {
@@ -92,7 +92,7 @@ func (r *reader) memory() error {
 	return err
 }
 
-// list reads a number, and so many others.
+// list reads a number, and then that many other numbers.
 func (r *reader) list(more uint64) error {
 	n, err := r.u()
 	if err != nil {
@@ -104,8 +104,8 @@ func (r *reader) list(more uint64) error {
 	return r.skip(n + more)
 }
 
-// instruction reads an instruction: whether it counts as one, and whether it
-// ends a run. What only says where blocks are does nothing.
+// instruction reads an instruction. It reports whether the instruction counts as one, and
+// whether it ends a run. Instructions that only delimit blocks do not count.
 func (r *reader) instruction() (counts, ends bool, err error) {
 	op, err := r.byte()
 	if err != nil {
@@ -159,7 +159,7 @@ func (r *reader) instruction() (counts, ends bool, err error) {
 	return counts, ends, err
 }
 
-// blockType is a type, or the number of one.
+// blockType reads a type, or the index of one.
 func (r *reader) blockType() error {
 	if r.at < len(r.b) && (r.b[r.at] == 0x63 || r.b[r.at] == 0x64) {
 		return r.valueType()
@@ -180,13 +180,13 @@ func (r *reader) catches() error {
 	for ; n > 0 && err == nil; n-- {
 		var kind byte
 		if kind, err = r.byte(); err == nil {
-			err = r.skip(uint64(2 - kind>>1&1)) // those of all have no tag
+			err = r.skip(uint64(2 - kind>>1&1)) // catch_all has no tag
 		}
 	}
 	return err
 }
 
-// prefixed reads the rest of an instruction of two numbers.
+// prefixed reads the rest of an instruction whose opcode consists of two numbers.
 func (r *reader) prefixed(prefix byte) error {
 	op, err := r.u()
 	if err != nil {

@@ -21,8 +21,8 @@ const (
 	stringCount                     = 3
 )
 
-// Encode writes the profile as pprof reads it, gzipped: instructions and calls
-// of each stack.
+// Encode returns the profile in the format of pprof, compressed by gzip, with instructions
+// and calls of each stack.
 func (p *Profile) Encode() []byte {
 	var b []byte
 	for _, name := range []uint64{stringInstructions, stringCalls} {
@@ -59,7 +59,7 @@ func (p *Profile) Encode() []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
 	if _, err := z.Write(b); err != nil || z.Close() != nil {
-		return nil // never: it is a buffer
+		return nil // can't happen: writes to a buffer do not fail
 	}
 	return slices.Clip(out.Bytes())
 }
@@ -68,7 +68,7 @@ func field(b []byte, number protowire.Number, value []byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(b, number, protowire.BytesType), value)
 }
 
-// numbers writes fields and their values.
+// numbers appends fields and their values.
 func numbers(pairs ...uint64) []byte {
 	var b []byte
 	for i := 0; i < len(pairs); i += 2 {

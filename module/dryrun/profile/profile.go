@@ -1,9 +1,8 @@
-// Package profile tells which functions of a module instructions are spent in.
+// Package profile tells in which functions a module spends its instructions.
 //
-// A [Recorder] makes a [Profile] while a module runs. [Profile.Encode] writes
-// it for go tool pprof. Profiles are pure data: they cross from the process
-// that runs a module to the one that has asked for it, which checks them with
-// [Profile.Check].
+// A [Recorder] creates a [Profile] while a module runs. [Profile.Encode] writes it for go
+// tool pprof. Profiles are pure data: the process that runs a module sends them to the
+// process that has asked for them, which checks them with [Profile.Check].
 package profile
 
 import (
@@ -14,17 +13,17 @@ import (
 	"strings"
 )
 
-// Profile is a tree of calls. Its roots are the phases of a module's life, such
-// as [Start], and everything below them is a function and what called it.
+// Profile is a tree of calls. Its roots are the phases of a module's life, such as [Start].
+// Every other node is a function, called by its parent.
 type Profile struct {
-	Nodes []Node // a parent stands before its children
+	Nodes []Node // parents before their children
 }
 
 // Node is a function that was called by another.
 type Node struct {
-	Parent       int32 // index of its caller; -1: it is a phase
+	Parent       int32 // index of its caller; -1: this is a phase
 	Function     string
-	Instructions uint64 // its own, without those of what it calls
+	Instructions uint64 // without those of the functions that it calls
 	Calls        uint64
 }
 
@@ -32,15 +31,15 @@ type Node struct {
 const (
 	Start    = "start"    // from its instantiation until it is configured
 	Requests = "requests" // while requests or connections go through it
-	End      = "end"      // timers after the last of them, and the plugin's end
+	End      = "end"      // timers after the last of them, and the end of the plugin
 )
 
 const (
 	maxName = 500 // bytes
 )
 
-// Check returns an error if p is no tree that a [Recorder] can have made, and
-// cuts names that are too long.
+// Check returns an error if no [Recorder] can have created p, and shortens names that are
+// too long.
 func (p *Profile) Check() error {
 	if len(p.Nodes) > maxNodes {
 		return fmt.Errorf("a profile with %d functions, at most %d are read", len(p.Nodes), maxNodes)
@@ -103,8 +102,8 @@ func (p *Profile) Add(other *Profile) {
 	}
 }
 
-// Trim keeps the n nodes with the most instructions, and counts those of other
-// functions as their callers'.
+// Trim keeps the n nodes with the most instructions. Those of other functions are added to
+// their callers.
 func (p *Profile) Trim(n int) {
 	if len(p.Nodes) <= n {
 		return
@@ -114,15 +113,15 @@ func (p *Profile) Trim(n int) {
 	for i := range order {
 		order[i] = i
 	}
-	// A caller has no fewer than what it calls, and stands before it: it is kept
-	// if that is.
+	// A caller has at least as many as the functions that it calls, and comes before them.
+	// So it is kept if one of them is.
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(totals[b], totals[a]) })
 	keep := make([]bool, len(p.Nodes))
 	for _, i := range order[:n] {
 		keep[i] = true
 	}
 	kept := make([]Node, 0, n)
-	moved := make([]int32, len(p.Nodes)) // index in kept of each node, or of the caller that it is counted for
+	moved := make([]int32, len(p.Nodes)) // index in kept of each node, or of the caller that it is added to
 	for i, node := range p.Nodes {
 		parent := int32(-1)
 		if node.Parent >= 0 {
@@ -142,7 +141,7 @@ func (p *Profile) Trim(n int) {
 	p.Nodes = kept
 }
 
-// cut shortens a name that is too long for people.
+// cut shortens a name that is too long to read.
 func cut(name string) string {
 	if len(name) <= maxName {
 		return name

@@ -1,25 +1,24 @@
 package profile
 
-// Recorder makes a profile while a module runs. Its methods get the number of
-// instructions that the module has run so far. The zero value is ready to use.
+// Recorder creates a profile while a module runs. Its methods get the number of
+// instructions that the module has executed so far. The zero value is ready to use.
 type Recorder struct {
 	profile Profile
 	below   []map[string]int32 // for each node, the functions that it has called
 	phases  map[string]int32
 	phase   int32
-	at      []int32 // the functions that run, the innermost last
-	count   uint64  // of instructions, at the last call or return
+	at      []int32 // the functions that are running, innermost last
+	count   uint64  // number of instructions at the last call or return
 }
 
-// Bounds of the tree. Calls beyond them are counted as their caller's. A sample
-// of pprof has all functions above it, so deep recursion takes room by its
-// square.
+// Bounds of the tree. Calls beyond them are counted for their caller. A sample of pprof
+// contains its whole stack, so the size grows with the square of the depth of recursion.
 const (
 	maxNodes = 50_000
 	maxDepth = 500
 )
 
-// Phase begins or continues a phase, in which no function runs yet.
+// Phase begins or continues a phase, in which no function is running yet.
 func (r *Recorder) Phase(name string) {
 	phase, known := r.phases[name]
 	if !known {
@@ -33,7 +32,7 @@ func (r *Recorder) Phase(name string) {
 	r.profile.Nodes[phase].Calls++
 }
 
-// Enter notes that a function is called.
+// Enter records that a function is called.
 func (r *Recorder) Enter(function string, now uint64) {
 	r.spend(now)
 	if r.phases == nil {
@@ -55,7 +54,7 @@ func (r *Recorder) Enter(function string, now uint64) {
 	r.at = append(r.at, below)
 }
 
-// Leave notes that the innermost function returns.
+// Leave records that the innermost function returns.
 func (r *Recorder) Leave(now uint64) {
 	r.spend(now)
 	if n := len(r.at); n > 0 {
@@ -66,8 +65,7 @@ func (r *Recorder) Leave(now uint64) {
 // Profile returns what was recorded. The Recorder must not be used afterwards.
 func (r *Recorder) Profile() *Profile { return &r.profile }
 
-// spend adds the instructions since the last call or return to the function
-// that runs.
+// spend adds the instructions since the last call or return to the running function.
 func (r *Recorder) spend(now uint64) {
 	if n := len(r.at); n > 0 && now > r.count {
 		r.profile.Nodes[r.at[n-1]].Instructions += now - r.count

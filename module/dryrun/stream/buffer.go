@@ -6,14 +6,13 @@ import (
 	"wasmxds/module/dryrun/abi"
 )
 
-// Buffer has bytes of a body.
+// Buffer contains bytes of a body.
 type Buffer struct{ bytes []byte }
 
-// NewBuffer makes a buffer of bytes.
+// NewBuffer returns a buffer that contains b.
 func NewBuffer(b []byte) *Buffer { return &Buffer{b} }
 
-// Bytes are what is in it; they are not to be changed. A buffer that isn't
-// there is empty.
+// Bytes returns the content, which must not be changed. A nil buffer is empty.
 func (b *Buffer) Bytes() []byte {
 	if b == nil {
 		return nil
@@ -21,8 +20,8 @@ func (b *Buffer) Bytes() []byte {
 	return b.bytes
 }
 
-// Set is what proxy_set_buffer_bytes does: it puts data in place of so many bytes
-// in front, or behind all.
+// Set does what proxy_set_buffer_bytes does: it replaces that many bytes at the beginning,
+// or appends to the end.
 func (b *Buffer) Set(start, length uint32, data []byte) abi.Status {
 	size := uint64(len(b.Bytes()))
 	switch {
@@ -38,7 +37,7 @@ func (b *Buffer) Set(start, length uint32, data []byte) abi.Status {
 	return abi.OK
 }
 
-// move puts what is in another buffer behind all that is here.
+// move appends the content of another buffer.
 func (b *Buffer) move(other *Buffer) {
 	b.bytes = append(b.bytes, other.bytes...)
 	other.bytes = nil

@@ -1,15 +1,15 @@
 package stream
 
-// iteration says whether the filter lets what comes pass.
+// iteration is whether the filter lets pass what arrives.
 type iteration int
 
 const (
 	iterating  iteration = iota
-	stopped              // until the filter continues; more of the body is shown to it
-	stoppedAll           // nothing more is shown to it until it continues
+	stopped              // until the filter continues; it still sees more of the body
+	stoppedAll           // until the filter continues; it sees nothing more
 )
 
-// What the filter answers.
+// Actions that the filter returns.
 const (
 	headersContinue     = 0
 	headersStop         = 1
@@ -21,42 +21,42 @@ const (
 	dataStopNoBuffer    = 3
 	trailersContinue    = 0
 	trailersStop        = 1
-	defaultBufferLimit  = 1 << 20 // bytes that Envoy buffers for a stream
+	defaultBufferLimit  = 1 << 20 // bytes that Envoy buffers for a stream by default
 	bufferLimitReply413 = "request_payload_too_large"
 	bufferLimitReply500 = "response_payload_too_large"
 )
 
-// direction is the way of a request to the upstream, or of a response to the
-// client, through the one filter: Envoy's FilterManager, and what its
-// Wasm filter keeps of that way.
+// direction is the path of a request to the upstream, or of a response to the client,
+// through one filter: Envoy's FilterManager, and the state that its Wasm filter keeps of
+// that path.
 type direction struct {
 	http   *HTTP
 	what   string // request, response
-	limits string // details of the reply when too much is buffered
+	limits string // response code details if too much is buffered
 	code   int
 
-	source source // what has not come yet
-	came   int64  // bytes of the body
+	source source // what has not arrived yet
+	came   int64  // bytes of the body that have arrived
 
 	headers  *Headers
 	trailers *Headers
 	buffered *Buffer
 
 	state     iteration
-	started   bool // the headers have come
+	started   bool // the headers have arrived
 	continued bool // the headers have left
-	complete  bool // all of it has come
-	ended     bool // the filter has been told that this is all
-	current   bool // what was buffered is to be shown to this filter as well
-	streaming bool // a full buffer holds up its source rather than fail
-	aborted   bool // by a local reply
+	complete  bool // all of it has arrived
+	ended     bool // the filter has seen the end
+	current   bool // this filter has yet to see the buffered data
+	streaming bool // a full buffer pauses the source and is not an error
+	aborted   bool // aborted by a local reply
 	calling   bool // the filter is being called
 
-	// What the filter can reach.
+	// What the filter can access.
 	seenHeaders  *Headers
 	seenTrailers *Headers
 	seenBody     *Buffer
-	buffering    bool // it sees all that is buffered
+	buffering    bool // the filter sees all buffered data
 
 	out outgoing
 }
@@ -69,7 +69,7 @@ type outgoing struct {
 	trailers       *Headers
 }
 
-// arrive has headers come.
+// arrive delivers headers.
 func (d *direction) arrive(headers *Headers, end bool) {
 	d.headers, d.complete, d.started = headers, end, true
 	d.doHeaders(end)
@@ -97,7 +97,7 @@ func (d *direction) doHeaders(end bool) {
 	}
 }
 
-// arriveData has a piece of the body come.
+// arriveData delivers a piece of the body.
 func (d *direction) arriveData(data *Buffer, end bool) {
 	d.complete = d.complete || end
 	d.came += int64(len(data.bytes))
@@ -134,7 +134,7 @@ func (d *direction) showData(data *Buffer, end bool) {
 	}
 }
 
-// afterData says whether data goes on.
+// afterData reports whether data continues past the filter.
 func (d *direction) afterData(status uint32, data *Buffer) bool {
 	if status == dataContinue {
 		if d.state != stopped {
@@ -150,7 +150,7 @@ func (d *direction) afterData(status uint32, data *Buffer) bool {
 		d.streaming = status == dataStopWatermark
 		d.buffer(data)
 	case d.complete && d.trailers == nil && d.buffered == nil:
-		d.buffered = new(Buffer) // so that its end goes on when the filter continues
+		d.buffered = new(Buffer) // so that its end is sent when the filter continues
 	}
 	return false
 }
@@ -169,20 +169,20 @@ func (d *direction) buffer(data *Buffer) {
 
 func (d *direction) full() bool { return len(d.buffered.Bytes()) > defaultBufferLimit }
 
-// checkLimit answers for the filter when too much is buffered.
+// checkLimit sends a local reply if too much is buffered.
 func (d *direction) checkLimit() {
 	if d.full() && !d.streaming && !d.aborted {
 		d.http.reply(localReply{code: d.code, body: reason(d.code), details: d.limits})
 	}
 }
 
-// arriveTrailers has the trailers come.
+// arriveTrailers delivers the trailers.
 func (d *direction) arriveTrailers(trailers *Headers) {
 	d.trailers, d.complete = trailers, true
 	d.showTrailers()
 }
 
-// doTrailers goes on with trailers that were added, or held up.
+// doTrailers continues with trailers that were added or held up.
 func (d *direction) doTrailers() {
 	if d.current {
 		d.showTrailers()
@@ -214,7 +214,7 @@ func (d *direction) showTrailers() {
 	}
 }
 
-// commonContinue goes on with all that was held up.
+// commonContinue continues with everything that was held up.
 func (d *direction) commonContinue() {
 	if d.http.finished || !d.started || d.http.replied(d) || d.state == iterating && d.continued {
 		return
@@ -243,8 +243,7 @@ func (d *direction) commonContinue() {
 	d.current = false
 }
 
-// showBuffered shows what was buffered to the filter, which may change it where
-// it is.
+// showBuffered shows the buffered data to the filter, which may change it in place.
 func (d *direction) showBuffered(end bool) {
 	data := d.buffered
 	d.showData(data, end)
@@ -281,7 +280,7 @@ func (d *direction) leaveTrailers() {
 	d.http.left(d)
 }
 
-// message is what has left.
+// message returns what has left the filter.
 func (d *direction) message() *Message {
 	if !d.out.started {
 		return nil
@@ -293,7 +292,7 @@ func (d *direction) message() *Message {
 	return m
 }
 
-// held says what of it the filter holds up.
+// held returns which part the filter holds up.
 func (d *direction) held() string {
 	switch {
 	case !d.started || d.out.ended:

@@ -22,7 +22,7 @@ func (d *direction) filterHeaders(end bool) uint32 {
 	return status
 }
 
-// headersStatus is how Envoy takes what a filter answers to headers.
+// headersStatus is how Envoy interprets the action that a filter returns for headers.
 func headersStatus(result uint32, replied, mayStop bool) uint32 {
 	switch {
 	case replied, result > headersStopAll, result == headersStop && !mayStop:
@@ -62,7 +62,7 @@ func (d *direction) filterData(data *Buffer, end bool) uint32 {
 	return status
 }
 
-// Body is what the filter can reach of the body.
+// Body returns what the filter can access of the body.
 func (d *direction) Body() *Buffer {
 	if d.buffering {
 		return d.buffered
@@ -96,7 +96,8 @@ var (
 	trailersActions = []string{"continue", "pause"}
 )
 
-// decided tells what a callback amounts to; one that isn't there continues.
+// decided records the effect of a callback, and returns it. A callback that the module does
+// not export continues.
 func (h *HTTP) decided(found bool, status uint32, actions []string) uint32 {
 	if !found {
 		return 0
@@ -107,8 +108,8 @@ func (h *HTTP) decided(found bool, status uint32, actions []string) uint32 {
 	return status
 }
 
-// checked calls a callback and then does what it has asked for. Where the
-// module traps the stream is refused; where it had before, it may pass.
+// checked calls a callback and then does what the callback has requested. If the module
+// traps, the stream is refused. If it had trapped before, the stream may pass.
 func (h *HTTP) checked(open, closed uint32, call func() uint32) uint32 {
 	if h.vm.Failed() {
 		return h.failed(open, closed)
@@ -116,7 +117,7 @@ func (h *HTTP) checked(open, closed uint32, call func() uint32) uint32 {
 	status := call()
 	defer h.vm.After()
 	if h.vm.Failed() {
-		return h.failed(open, closed) // with FailOpen as well: Envoy lets later streams pass
+		return h.failed(open, closed) // even with FailOpen, because Envoy lets only later streams pass
 	}
 	return status
 }

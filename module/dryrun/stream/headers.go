@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// kind says whose headers a map has: Envoy treats some names otherwise in each.
+// kind is whose headers a map contains. Envoy treats some names differently in each kind.
 type kind int
 
 const (
@@ -15,15 +15,14 @@ const (
 	responseTrailerMap
 )
 
-// Headers is a map of headers as Envoy keeps it: names in lower case, in the
-// order in which they came, pseudo headers first. A header of those that Envoy
-// has a place of their own for is there once: what is added to it goes behind a
-// comma.
+// Headers is a map of headers as Envoy keeps it: names in lower case, in the order of
+// arrival, pseudo headers first. A header for which Envoy has a dedicated entry exists only
+// once: values that are added to it are appended after a comma.
 type Headers struct {
 	kind   kind
 	fields [][2]string
-	pseudo int // of them, in front
-	size   int // bytes of names and values
+	pseudo int // number of pseudo headers, which come first
+	size   int // size of names and values, in bytes
 }
 
 func newHeaders(k kind, fields [][2]string) *Headers {
@@ -34,12 +33,12 @@ func newHeaders(k kind, fields [][2]string) *Headers {
 	return h
 }
 
-// NewRequest, NewResponse and NewTrailers make maps of calls that a module makes.
+// NewRequest, NewResponse and NewTrailers return maps for calls of a module.
 func NewRequest(fields [][2]string) *Headers  { return newHeaders(requestMap, fields) }
 func NewResponse(fields [][2]string) *Headers { return newHeaders(responseMap, fields) }
 func NewTrailers(fields [][2]string) *Headers { return newHeaders(responseTrailerMap, fields) }
 
-// name gives the name under which Envoy looks a header up.
+// name returns the name under which Envoy looks up a header.
 func (h *Headers) name(name string) string {
 	name = lower(name)
 	if name == "host" && h.kind == requestMap {
@@ -48,7 +47,7 @@ func (h *Headers) name(name string) string {
 	return name
 }
 
-// lower makes ASCII letters small, and leaves all else as it is.
+// lower converts ASCII letters to lower case, and nothing else.
 func lower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
@@ -58,7 +57,7 @@ func lower(s string) string {
 	}, s)
 }
 
-// Add adds a header behind those that are there.
+// Add adds a header after the existing ones.
 func (h *Headers) Add(name, value string) {
 	name = h.name(name)
 	if h.single(name) {
@@ -80,13 +79,13 @@ func (h *Headers) Add(name, value string) {
 	h.fields = append(h.fields, [2]string{name, value})
 }
 
-// Set puts a header in place of all of its name; it comes last.
+// Set replaces all headers of a name by one, which comes last.
 func (h *Headers) Set(name, value string) {
 	h.Remove(name)
 	h.Add(name, value)
 }
 
-// put sets a header where it is, or behind all where it is not.
+// put replaces a header where it is, or adds it at the end.
 func (h *Headers) put(name, value string) {
 	if i := h.index(name); i >= 0 {
 		h.size += len(value) - len(h.fields[i][1])
@@ -96,7 +95,7 @@ func (h *Headers) put(name, value string) {
 	h.Add(name, value)
 }
 
-// Remove removes all headers of a name.
+// Remove removes all headers with a name.
 func (h *Headers) Remove(name string) {
 	name = h.name(name)
 	h.fields = slices.DeleteFunc(h.fields, func(f [2]string) bool {
@@ -111,7 +110,7 @@ func (h *Headers) Remove(name string) {
 	})
 }
 
-// Get gives the first value of a name.
+// Get returns the first value of a header.
 func (h *Headers) Get(name string) (value string, found bool) {
 	if i := h.index(h.name(name)); i >= 0 {
 		return h.fields[i][1], true
@@ -119,7 +118,7 @@ func (h *Headers) Get(name string) (value string, found bool) {
 	return "", false
 }
 
-// All gives all values of a name, behind commas, as Envoy's properties do.
+// All returns all values of a header, separated by commas, as in Envoy's properties.
 func (h *Headers) All(name string) (value string, found bool) {
 	name = h.name(name)
 	var values []string
@@ -131,7 +130,7 @@ func (h *Headers) All(name string) (value string, found bool) {
 	return strings.Join(values, ","), len(values) > 0
 }
 
-// Replace puts these headers in place of all that are there.
+// Replace replaces all headers.
 func (h *Headers) Replace(fields [][2]string) {
 	*h = Headers{kind: h.kind}
 	for _, f := range fields {
@@ -139,10 +138,10 @@ func (h *Headers) Replace(fields [][2]string) {
 	}
 }
 
-// Fields are all headers; they are not to be changed.
+// Fields returns all headers, which must not be changed.
 func (h *Headers) Fields() [][2]string { return h.fields }
 
-// Len is their number, and Size that of the bytes of names and values.
+// Len is the number of headers, and Size the size of names and values in bytes.
 func (h *Headers) Len() int  { return len(h.fields) }
 func (h *Headers) Size() int { return h.size }
 
@@ -152,14 +151,14 @@ func (h *Headers) index(name string) int {
 
 func (h *Headers) copy() [][2]string { return slices.Clone(h.fields) }
 
-// single says whether Envoy keeps one header of a name in such a map.
+// single reports whether Envoy keeps only one header of a name in such a map.
 func (h *Headers) single(name string) bool {
 	names := singles[h.kind]
 	_, found := slices.BinarySearch(names, name)
 	return found
 }
 
-// singles are the names that Envoy has a place of their own for, by map.
+// singles are the names for which Envoy has dedicated entries, by kind of map.
 var singles = [...][]string{
 	requestMap: sorted(`:authority :method :path :protocol :scheme
 		connection content-length content-type expect grpc-timeout keep-alive proxy-connection te transfer-encoding upgrade user-agent via

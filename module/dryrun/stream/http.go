@@ -8,11 +8,11 @@ import (
 	"wasmxds/module/dryrun/abi"
 )
 
-// HTTP is one request with its response, as it goes through a filter.
+// HTTP is one request with its response, on its way through a filter.
 //
-// [HTTP.Step] brings what comes next: a piece of the request, or of what the
-// upstream answers once it has all of the request. Where that does nothing, the
-// filter holds up the stream and waits for something else.
+// [HTTP.Step] delivers what comes next: a piece of the request, or of the response that the
+// upstream gives once it has the whole request. If it does nothing, the filter holds up the
+// stream and waits for something else.
 type HTTP struct {
 	vm       VM
 	options  Options
@@ -20,18 +20,18 @@ type HTTP struct {
 	response direction
 
 	protocol       string
-	head, grpc     bool // what the request asks for
-	created        bool // the module has a context of it
-	endOfStream    bool // as the filter was last told
-	logging        bool // proxy_on_log runs
+	head, grpc     bool // properties of the request
+	created        bool // the module has a context for the stream
+	endOfStream    bool // what the filter was last told
+	logging        bool // proxy_on_log is running
 	finished       bool
 	streamFailed   bool
 	failureReplied bool
 	details        string // response code details
-	detailed       bool   // there are some
-	flags          int64  // of the response
+	detailed       bool   // response code details are set
+	flags          int64  // response flags
 	reset          string
-	fatal          string // what would end Envoy itself
+	fatal          string // what would crash Envoy itself
 	failedBefore   bool   // the module had trapped before this stream
 	prepared       *preparedReply
 	local          *LocalReply
@@ -39,15 +39,15 @@ type HTTP struct {
 	answered       *Message
 }
 
-// Options are what the filter's definition and the stream say.
+// Options are what the definition of the filter and the stream specify.
 type Options struct {
-	StopIteration bool // headers may be held up and the body be shown
-	FailOpen      bool // requests pass a module that has trapped
+	StopIteration bool // the filter may hold up headers and still see the body
+	FailOpen      bool // requests bypass a module that has trapped
 	Began         time.Time
 	Now           func() time.Time
 }
 
-// NewHTTP makes the machine of a stream, before anything of it has come.
+// NewHTTP returns the state machine of a stream of which nothing has arrived yet.
 func NewHTTP(vm VM, s Stream, options Options) *HTTP {
 	h := &HTTP{vm: vm, options: options, protocol: s.Speaks()}
 	h.request = direction{http: h, what: "request", code: 413, limits: bufferLimitReply413}
@@ -66,7 +66,7 @@ func NewHTTP(vm VM, s Stream, options Options) *HTTP {
 	return h
 }
 
-// Step brings what comes next, and says whether there was anything.
+// Step delivers what comes next, and reports whether there was anything.
 func (h *HTTP) Step() bool {
 	switch {
 	case h.finished:
@@ -82,18 +82,18 @@ func (h *HTTP) Step() bool {
 	return h.response.source.next()
 }
 
-// Finished says whether the stream has ended.
+// Finished reports whether the stream has ended.
 func (h *HTTP) Finished() bool { return h.finished }
 
-// GiveUp ends a stream whose filter never continues it, as a client does that
-// has waited long enough.
+// GiveUp ends a stream that the filter never continues, like a client that has waited long
+// enough.
 func (h *HTTP) GiveUp() {
 	if !h.finished {
 		h.finish()
 	}
 }
 
-// Result says what came out.
+// Result returns the outcome.
 func (h *HTTP) Result() Result {
 	r := Result{
 		Received: h.received, Answered: h.answered,
@@ -108,12 +108,12 @@ func (h *HTTP) Result() Result {
 	return r
 }
 
-// over says that nothing more of a direction matters.
+// over reports whether nothing more of a direction matters.
 func (h *HTTP) over(d *direction) bool {
 	return h.finished || d.aborted || d == &h.request && h.response.complete
 }
 
-// replied says that a direction can't be continued any more.
+// replied reports whether a direction can't be continued any more.
 func (h *HTTP) replied(d *direction) bool {
 	if d == &h.request {
 		return h.response.complete
@@ -121,15 +121,15 @@ func (h *HTTP) replied(d *direction) bool {
 	return h.response.out.ended
 }
 
-// left is told that something has left the filter.
+// left is called when something has left the filter.
 func (h *HTTP) left(d *direction) {
 	if d == &h.response && d.out.ended {
 		h.finish()
 	}
 }
 
-// sent are the headers as they are sent on: in a response by HTTP/2, Envoy takes
-// those away that are about a connection of HTTP/1.1.
+// sent returns the headers as Envoy sends them. From responses by HTTP/2, it removes those
+// that concern a connection of HTTP/1.1.
 func (h *HTTP) sent(d *direction) [][2]string {
 	headers := d.headers.copy()
 	if d == &h.request || h.protocol != HTTP2 {
@@ -138,11 +138,11 @@ func (h *HTTP) sent(d *direction) [][2]string {
 	return slices.DeleteFunc(headers, func(f [2]string) bool { return slices.Contains(ofConnection, f[0]) })
 }
 
-// ofConnection are headers about a connection of HTTP/1.1.
+// ofConnection are the headers that concern a connection of HTTP/1.1.
 var ofConnection = []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 
-// leftHeaders adds what Envoy adds behind its filters. A filter sees it when the
-// stream is logged.
+// leftHeaders adds what Envoy adds after its filters. A filter sees that when the stream is
+// logged.
 func (h *HTTP) leftHeaders(d *direction) {
 	if d == &h.request {
 		d.headers.put("x-envoy-expected-rq-timeout-ms", "15000")
@@ -154,7 +154,7 @@ func (h *HTTP) leftHeaders(d *direction) {
 	d.headers.put("server", "envoy")
 }
 
-// finish ends the stream: it is logged, and then forgotten.
+// finish ends the stream: it is logged and then deleted.
 func (h *HTTP) finish() {
 	h.finished = true
 	if h.vm.Failed() {
@@ -179,7 +179,7 @@ func (h *HTTP) tell(callback string) {
 	h.vm.After()
 }
 
-// Continue is what proxy_continue_stream does, when the call has returned.
+// Continue does what proxy_continue_stream does, when the host call has returned.
 func (h *HTTP) Continue(side abi.Side) {
 	switch {
 	case side == abi.Request:
@@ -192,13 +192,13 @@ func (h *HTTP) Continue(side abi.Side) {
 	}
 }
 
-// Forget has the module reach nothing of the request any more: a call that
-// continues either side does that at once.
+// Forget takes the request away from the module. From then on, a call that continues either
+// direction does so at once.
 func (h *HTTP) Forget() {
 	h.request.seenHeaders, h.request.seenBody, h.request.seenTrailers = nil, nil, nil
 }
 
-// Close is what proxy_close_stream does, when the call has returned.
+// Close does what proxy_close_stream does, when the host call has returned.
 func (h *HTTP) Close() {
 	if !h.detailed {
 		h.details, h.detailed = "wasm_close_stream", true
@@ -213,7 +213,7 @@ func (h *HTTP) cutOff(reason string) {
 	}
 }
 
-// Map gives a map that the module may change; nil: there is none now.
+// Map returns a map that the module may change, or nil if it is not available now.
 func (h *HTTP) Map(m abi.Map) *Headers {
 	switch m {
 	case abi.RequestHeaders:
@@ -228,8 +228,8 @@ func (h *HTTP) Map(m abi.Map) *Headers {
 	return nil
 }
 
-// mayAddTrailers adds trailers to what ends without: while the filter sees the
-// end of a body.
+// mayAddTrailers adds trailers to a message without any. That is possible while the filter
+// sees the end of a body.
 func (d *direction) mayAddTrailers(k kind) *Headers {
 	if d.seenTrailers == nil && d.seenBody != nil && d.http.endOfStream && d.trailers == nil && d.calling {
 		d.trailers = newHeaders(k, nil)
@@ -238,7 +238,7 @@ func (d *direction) mayAddTrailers(k kind) *Headers {
 	return d.seenTrailers
 }
 
-// ReadMap gives a map to read; nil: there is none now.
+// ReadMap returns a map to read, or nil if it is not available now.
 func (h *HTTP) ReadMap(m abi.Map) *Headers {
 	if h.logging {
 		switch m {
@@ -264,10 +264,10 @@ func (h *HTTP) ReadMap(m abi.Map) *Headers {
 	return nil
 }
 
-// Logging says whether the stream is being logged.
+// Logging reports whether the stream is being logged.
 func (h *HTTP) Logging() bool { return h.logging }
 
-// Body gives what the module can reach of a body; nil: nothing now.
+// Body returns what the module can access of a body, or nil if it can't access any now.
 func (h *HTTP) Body(b abi.Buffer) *Buffer {
 	if b == abi.RequestBody {
 		return h.request.Body()

@@ -8,7 +8,7 @@ import (
 	"wasmxds/module/dryrun/abi"
 )
 
-// Property gives what Envoy tells of a stream by a name: a [Value].
+// Property returns a property of the stream, as Envoy has it.
 func (h *HTTP) Property(name string) (v Value, found bool) {
 	switch name {
 	case "request":
@@ -23,7 +23,7 @@ func (h *HTTP) Property(name string) (v Value, found bool) {
 	return nil, false
 }
 
-// Property gives what Envoy tells of a connection by a name: it has a request and a
+// Property returns a property of the connection, as Envoy has it: it has a request and a
 // response without headers.
 func (t *TCP) Property(name string) (v Value, found bool) {
 	switch name {
@@ -62,7 +62,7 @@ func ofBytes(name string, n int64) (Value, bool) {
 	return nil, false
 }
 
-// noMetadata is that of a stream: nothing is in it.
+// noMetadata is the metadata of a stream, which is empty.
 var noMetadata = Proto{Fields: func(name string) (Value, bool) {
 	return Map(nil), name == "filter_metadata" || name == "typed_filter_metadata"
 }}
@@ -142,7 +142,7 @@ func (h *HTTP) ofResponse(name string) (Value, bool) {
 	return nil, false
 }
 
-// code is the status of the response, as soon as there is one.
+// code is the status of the response, once there is one.
 func (h *HTTP) code() (Value, bool) {
 	status, found := h.response.headers.find(":status")
 	code, err := strconv.ParseInt(status, 10, 64)
@@ -167,12 +167,12 @@ func (h *HTTP) ofUpstream(name string) (Value, bool) {
 	case "local_address":
 		return "192.0.2.10:40000", asked
 	case "cx_pool_ready_duration":
-		return time.Duration(0), asked // nothing is waited for
+		return time.Duration(0), asked // waiting takes no time here
 	}
 	return nil, false
 }
 
-// sizeOf is the content length, or what has come.
+// sizeOf is the content length, or the size of what has arrived.
 func sizeOf(headers *Headers, came int64) (Value, bool) {
 	if length, found := headers.find("content-length"); found {
 		n, err := strconv.ParseInt(length, 10, 64)
@@ -181,7 +181,7 @@ func sizeOf(headers *Headers, came int64) (Value, bool) {
 	return came, true
 }
 
-// went is how many bytes of the body have left.
+// went is how many bytes of the body have left the filter.
 func (d *direction) went() (n int64) {
 	for _, b := range d.out.body {
 		n += int64(len(b))
@@ -203,7 +203,7 @@ func (h *Headers) bytes() int64 {
 	return int64(h.size)
 }
 
-// headersValue are headers as properties: several of one name are one.
+// headersValue are headers as properties: several with the same name are one.
 func headersValue(h *Headers) Value {
 	if h == nil {
 		return Map(nil)
@@ -211,7 +211,7 @@ func headersValue(h *Headers) Value {
 	return h
 }
 
-// Joined has each name once.
+// Joined contains each name once.
 func (h *Headers) Joined() Map {
 	m := Map{}
 	for i, f := range h.fields {

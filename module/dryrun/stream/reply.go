@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// localReply is a response that the filter gives, or Envoy for it.
+// localReply is a response of the filter, or of Envoy on its behalf.
 type localReply struct {
 	code    int
 	body    string
@@ -16,13 +16,13 @@ type localReply struct {
 	flags   int64
 }
 
-// preparedReply is one ready to be sent.
+// preparedReply is a reply that is ready to be sent.
 type preparedReply struct {
 	headers *Headers
 	body    string
 }
 
-// Reply is what proxy_send_local_response does, when the call has returned.
+// Reply does what proxy_send_local_response does, when the host call has returned.
 func (h *HTTP) Reply(code uint32, body string, headers [][2]string, grpc uint32, details string) {
 	const lastGRPCStatus = 16
 	r := localReply{code: int(code), body: body, headers: headers, details: unspaced(details)}
@@ -51,11 +51,11 @@ func (h *HTTP) reply(r localReply) {
 			h.prepared = p
 			h.local = r.told(p)
 		}
-		h.local.Details = r.details // those of the last one count
+		h.local.Details = r.details // the details of the last reply apply
 		if !h.request.calling {
 			h.executeReply()
 		}
-	case !h.response.out.started: // past the filter, which has seen another response
+	case !h.response.out.started: // bypasses the filter, which has seen another response
 		h.local = r.told(p)
 		d := &h.response
 		d.headers = p.headers
@@ -74,7 +74,7 @@ func (r localReply) told(p *preparedReply) *LocalReply {
 	return &LocalReply{Status: r.code, Details: r.details, Headers: p.headers.copy(), Body: []byte(p.body), GRPCStatus: r.grpc}
 }
 
-// executeReply sends what was prepared while the filter was called: through the
+// executeReply sends the reply that was prepared while the filter was called. It passes the
 // filter, whose callbacks for responses see it.
 func (h *HTTP) executeReply() {
 	p := h.prepared
@@ -88,8 +88,8 @@ func (h *HTTP) executeReply() {
 	}
 }
 
-// prepare makes the message of a reply. To a gRPC client it is one without a
-// body, which tells the status in its headers.
+// prepare creates the message of a reply. For a gRPC client, it has no body, and its
+// headers contain the status.
 func (h *HTTP) prepare(r localReply) *preparedReply {
 	headers := newHeaders(responseMap, [][2]string{{":status", strconv.Itoa(r.code)}})
 	for _, f := range r.headers {
@@ -126,7 +126,7 @@ func (h *HTTP) prepare(r localReply) *preparedReply {
 	return &preparedReply{headers, r.body}
 }
 
-// GRPCStatus is what an HTTP status means in gRPC.
+// GRPCStatus returns the gRPC status for an HTTP status.
 func GRPCStatus(code int) int {
 	switch code {
 	case http.StatusBadRequest:
@@ -143,7 +143,7 @@ func GRPCStatus(code int) int {
 	return 2
 }
 
-// percentEncode writes a message as gRPC has it in headers.
+// percentEncode encodes a message as gRPC does in headers.
 func percentEncode(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
@@ -163,8 +163,8 @@ func reason(code int) string {
 	return http.StatusText(code)
 }
 
-// checkHeaders answers for a filter that has removed what no message can do
-// without, or added what none can have.
+// checkHeaders sends a local reply if the filter has removed a required header or added a
+// forbidden one.
 func (h *HTTP) checkHeaders(d *direction) bool {
 	r := localReply{code: 503, details: "filter_removed_required_request_headers"}
 	if d == &h.response {
@@ -196,7 +196,7 @@ const (
 	upstreamProtocolError = 1 << 18
 )
 
-// unroutable says that the filter has removed what routes are looked up by.
+// unroutable reports whether the filter has removed a header that routing needs.
 func (h *HTTP) unroutable() bool {
 	_, path := h.request.headers.Get(":path")
 	_, proto := h.request.headers.Get("x-forwarded-proto")
@@ -204,7 +204,7 @@ func (h *HTTP) unroutable() bool {
 	return !proto || !path && method != "CONNECT"
 }
 
-// wrongOf says why a request can't be sent.
+// wrongOf returns why a request can't be sent.
 func (h *HTTP) wrongOf(headers *Headers) string {
 	if _, found := headers.Get(":method"); !found && headers.kind == requestMap {
 		return "missing required header: :method"
@@ -222,7 +222,7 @@ func isStatus(s string) bool {
 	return err == nil
 }
 
-// unspaced is text as Envoy writes it in response code details.
+// unspaced returns text as Envoy writes it in response code details.
 func unspaced(s string) string {
 	return strings.NewReplacer(" ", "_", "\t", "_", "\n", "_", "\v", "_", "\f", "_", "\r", "_").Replace(s)
 }

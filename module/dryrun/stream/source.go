@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// source is what has not come yet of a message.
+// source is the part of a message that has not arrived yet.
 type source struct {
 	d       *direction
-	headers *Headers // nil: they have come
+	headers *Headers // nil: they have arrived
 	body    []piece
 	given   Message
-	added   *Headers // trailers; nil: there are none, or they have come
+	added   *Headers // trailers; nil: there are none, or they have arrived
 }
 
 type piece struct {
@@ -20,11 +20,11 @@ type piece struct {
 	end  bool
 }
 
-// maxFrame is how large a piece of a body can be in HTTP/2.
+// maxFrame is the maximum size of a piece of a body in HTTP/2.
 const maxFrame = 16 << 10
 
-// newSource cuts a message as Envoy's codecs do. In HTTP/1.1 the end of a body
-// comes by itself, as an empty piece, and trailers don't come at all.
+// newSource splits a message as Envoy's codecs do. In HTTP/1.1, the end of a body arrives
+// separately, as an empty piece, and trailers do not arrive at all.
 func newSource(d *direction, headers *Headers, m Message, protocol string) source {
 	s := source{d: d, headers: headers, given: m}
 	for _, b := range m.Body {
@@ -58,7 +58,7 @@ func (s *source) message() *Message {
 	return &Message{s.headers.copy(), s.given.Body, s.given.Trailers}
 }
 
-// next has the next piece come, unless the filter holds up too much already.
+// next delivers the next piece, unless the filter already holds up too much.
 func (s *source) next() bool {
 	switch {
 	case s.headers != nil:
@@ -81,7 +81,7 @@ func (s *source) next() bool {
 	return true
 }
 
-// Speaks is the protocol of a stream.
+// Speaks returns the protocol of a stream.
 func (s Stream) Speaks() string {
 	if s.Protocol == "" && (len(s.Request.Trailers) > 0 || len(s.Response.Trailers) > 0) {
 		return HTTP2
@@ -89,13 +89,13 @@ func (s Stream) Speaks() string {
 	return cmp.Or(s.Protocol, HTTP1)
 }
 
-// Client is the address of the client, where the stream is not given another.
+// Client is the address of the client, unless the stream sets another.
 const Client = "192.0.2.1"
 
-// Messages are the request and the response as the filter gets them: with the
-// headers that no message can do without, and what the connection manager of a
-// listener that faces clients adds before its filters, where they are not given;
-// without those that are about a connection, which it takes away.
+// Messages returns the request and the response as the filter gets them. They have the
+// headers that every message needs, and those that the connection manager of a listener
+// that faces clients adds before its filters, unless they are given. They lack the headers
+// that concern a connection, which it removes.
 func (s Stream) Messages() (request, response Message) {
 	request, response = s.Request, s.Response
 	h := newHeaders(requestMap, nil)
@@ -117,13 +117,13 @@ func (s Stream) Messages() (request, response Message) {
 	var cookies []string
 	for _, f := range given.Fields() {
 		if f[0] == "cookie" && s.Speaks() == HTTP2 {
-			cookies = append(cookies, f[1]) // they may come apart
+			cookies = append(cookies, f[1]) // they may arrive separately
 			continue
 		}
 		h.Add(f[0], f[1])
 	}
 	if len(cookies) > 0 {
-		h.Add("cookie", strings.Join(cookies, "; ")) // Envoy puts them together in the end
+		h.Add("cookie", strings.Join(cookies, "; ")) // Envoy joins them at the end
 	}
 	s.frame(h, request)
 	for _, f := range [][2]string{
@@ -152,7 +152,7 @@ func (s Stream) Messages() (request, response Message) {
 	return request, response
 }
 
-// frame adds what says in HTTP/1.1 where a body ends.
+// frame adds the header that tells, in HTTP/1.1, where a body ends.
 func (s Stream) frame(h *Headers, m Message) {
 	if s.Speaks() != HTTP1 {
 		return
@@ -163,7 +163,7 @@ func (s Stream) frame(h *Headers, m Message) {
 	case sized || chunked:
 	case len(m.Body) == 1:
 		h.Add("content-length", strconv.Itoa(len(m.Body[0])))
-	case h.kind == requestMap: // it is taken away
+	case h.kind == requestMap: // it is removed
 	case len(m.Body) > 1:
 		h.Add("transfer-encoding", "chunked")
 	default:

@@ -2,13 +2,12 @@ package stream
 
 import "wasmxds/module/dryrun/abi"
 
-// Connection is a TCP connection with what each side sends, in the pieces in
-// which Envoy reads it.
+// Connection is a TCP connection with what each side sends, in the pieces that Envoy reads.
 type Connection struct {
 	Downstream, Upstream [][]byte
 	UpstreamFirst        bool    // the upstream speaks first
-	Pieces               []Piece // in this order, behind those of Downstream and Upstream
-	Closes               Closer  // who closes first; default the downstream
+	Pieces               []Piece // in this order, after those of Downstream and Upstream
+	Closes               Closer  // who closes first; by default the downstream
 }
 
 // Piece is what one side sends.
@@ -17,14 +16,14 @@ type Piece struct {
 	Data     []byte
 }
 
-// Closer says who closes a connection.
+// Closer is who closes a connection.
 type Closer string
 
 const (
 	ClosedDownstream Closer = "downstream" // the client has no more to send
 	ClosedUpstream   Closer = "upstream"   // the upstream has no more to send
 	ClosedReset      Closer = "reset"      // the client is gone
-	ClosedFilter     Closer = "filter"     // of a result: the filter closed it, or Envoy for it
+	ClosedFilter     Closer = "filter"     // in a result: the filter closed it, or Envoy on its behalf
 )
 
 // How proxy_on_downstream_connection_close is told who closed (proxy_peer_type_t).
@@ -34,8 +33,8 @@ const (
 	closedRemote  = 2
 )
 
-// TCP is one connection, as it goes through a network filter with a TCP proxy
-// behind it.
+// TCP is the state machine of one connection that goes through a network filter, which a
+// TCP proxy follows.
 type TCP struct {
 	vm       VM
 	options  Options
@@ -47,16 +46,16 @@ type TCP struct {
 	finished bool
 
 	failedBefore bool    // the module had trapped before this connection
-	reading      *Buffer // what the client sent and nobody took yet
-	writing      *Buffer // what the upstream sent and nobody took yet
+	reading      *Buffer // what the client has sent and the proxy has not taken yet
+	writing      *Buffer // what the upstream has sent and the client has not got yet
 	readEnd      bool
-	readOut      bool // the end has gone on
+	readOut      bool // the end has been passed on
 	seen         [2]*Buffer
 	received     int64 // bytes from the client
 	sent         int64 // bytes to the client
 }
 
-// NewTCP makes the machine of a connection, before it is there.
+// NewTCP returns the state machine of a connection that does not exist yet.
 func NewTCP(vm VM, c Connection, options Options) *TCP {
 	t := &TCP{vm: vm, options: options, given: c, reading: new(Buffer), writing: new(Buffer)}
 	t.steps = append(t.steps, t.open)
@@ -89,7 +88,7 @@ func NewTCP(vm VM, c Connection, options Options) *TCP {
 	return t
 }
 
-// Step brings what comes next, and says whether there was anything.
+// Step delivers what comes next, and reports whether there was anything.
 func (t *TCP) Step() bool {
 	if t.finished || len(t.steps) == 0 || len(t.steps) == 1 && t.Paused() != "" {
 		return false
@@ -100,10 +99,10 @@ func (t *TCP) Step() bool {
 	return true
 }
 
-// Finished says whether the connection has ended.
+// Finished reports whether the connection has ended.
 func (t *TCP) Finished() bool { return t.finished }
 
-// Paused says what the filter holds up.
+// Paused returns what the filter holds up.
 func (t *TCP) Paused() string {
 	switch {
 	case !t.created:
@@ -118,14 +117,14 @@ func (t *TCP) Paused() string {
 	return ""
 }
 
-// GiveUp ends a connection whose filter never lets it go on.
+// GiveUp ends a connection that the filter never continues.
 func (t *TCP) GiveUp() {
 	if !t.finished {
 		t.close(closedRemote, ClosedReset)
 	}
 }
 
-// Result says what came out.
+// Result returns the outcome.
 func (t *TCP) Result(paused string) Result { return Result{Connection: &t.out, Paused: paused} }
 
 func (t *TCP) open() {
@@ -141,13 +140,13 @@ func (t *TCP) open() {
 	}
 }
 
-// read has the client send something.
+// read delivers what the client sends.
 func (t *TCP) read(b []byte, end bool) {
 	t.reading.bytes = append(t.reading.bytes, b...)
 	t.received += int64(len(b))
 	t.readEnd = end
 	if !t.opened {
-		return // nothing is read for a connection that is held up
+		return // Envoy reads nothing from a connection that is held up
 	}
 	t.seen[0] = t.reading
 	status := t.checked(func() uint32 {
@@ -160,7 +159,7 @@ func (t *TCP) read(b []byte, end bool) {
 	}
 }
 
-// passOn gives what was read to the TCP proxy.
+// passOn passes to the TCP proxy what was read.
 func (t *TCP) passOn() {
 	if t.finished {
 		return
@@ -173,7 +172,7 @@ func (t *TCP) passOn() {
 	t.readOut = t.readEnd
 }
 
-// write has the upstream send something, which it can where it has the connection.
+// write delivers what the upstream sends, if it has a connection.
 func (t *TCP) write(b []byte, end bool) {
 	if !t.opened {
 		return
@@ -197,11 +196,11 @@ func (t *TCP) write(b []byte, end bool) {
 	}
 }
 
-// Continue is what proxy_continue_stream does for what the client sends, when
-// the call has returned.
+// Continue does what proxy_continue_stream does for data of the client, when the host call
+// has returned.
 func (t *TCP) Continue() { t.passOn() }
 
-// Close is what proxy_close_stream does, when the call has returned.
+// Close does what proxy_close_stream does, when the host call has returned.
 func (t *TCP) Close() {
 	if !t.finished {
 		t.close(closedLocal, ClosedFilter)
@@ -219,7 +218,7 @@ func (t *TCP) close(how uint32, by Closer) {
 	t.tell("proxy_on_delete")
 }
 
-// Data gives what the module can reach of what was sent; nil: nothing now.
+// Data returns what the module can access of the data, or nil if it can't access any now.
 func (t *TCP) Data(b abi.Buffer) *Buffer { return t.seen[b-abi.DownstreamData] }
 
 func (t *TCP) tell(callback string, args ...uint32) {
@@ -241,8 +240,8 @@ func (t *TCP) decided(found bool, status uint32) uint32 {
 	return status
 }
 
-// checked calls a callback and then does what it has asked for. Where the
-// module traps the connection is closed; where it had before, it may pass.
+// checked calls a callback and then does what the callback has requested. If the module
+// traps, the connection is closed. If it had trapped before, the connection may pass.
 func (t *TCP) checked(call func() uint32) uint32 {
 	if t.vm.Failed() {
 		return t.failed()

@@ -11,32 +11,32 @@ import (
 	"time"
 )
 
-// Value is what a property is: string, []byte, int64, uint64, float64, bool,
-// time.Time, time.Duration, a [Map], a [List], [Headers], a [Lookup] or a [Proto].
+// Value is the value of a property: a string, []byte, int64, uint64, float64, bool,
+// time.Time, time.Duration, [Map], [List], [Headers], [Lookup] or [Proto].
 type Value any
 
-// Map has values by name, in an order.
+// Map contains values by name, in order.
 type Map []Field
 
-// Field is one of a [Map].
+// Field is an entry of a [Map].
 type Field struct {
 	Name  string
 	Value Value
 }
 
-// List has values by number.
+// List contains values by index.
 type List []Value
 
-// Lookup knows values by name, and does not tell which there are.
+// Lookup finds values by name, but can't list them.
 type Lookup func(name string) (Value, bool)
 
-// Proto is a message of protobuf: its bytes are what it is as a whole.
+// Proto is a protobuf message. Its value as a whole is its bytes.
 type Proto struct {
 	Bytes  []byte
 	Fields Lookup
 }
 
-// Find gives what is behind a path below a value.
+// Find returns the value at a path below a value.
 func Find(v Value, path []string) (Value, bool) {
 	for _, name := range path {
 		found := false
@@ -65,9 +65,9 @@ func Find(v Value, path []string) (Value, bool) {
 	return v, true
 }
 
-// Encode gives a value as modules get it: numbers as eight bytes, the lowest
-// first, times and durations as nanoseconds, bools as one byte, and maps and lists
-// as proxy_get_header_map_pairs has them. A lookup can't be told as a whole.
+// Encode returns a value in the encoding for modules: numbers as eight bytes, lowest first;
+// times and durations as nanoseconds; bools as one byte; maps and lists as in
+// proxy_get_header_map_pairs. A lookup can't be encoded as a whole.
 func Encode(v Value) (b []byte, possible bool) {
 	if _, is := v.(Lookup); is {
 		return nil, false
@@ -113,8 +113,8 @@ func encode(v Value) []byte {
 	return nil
 }
 
-// Marshal writes pairs as modules read them: their number, the sizes of each,
-// and then each name and value with a zero byte behind it.
+// Marshal encodes pairs for modules: their number, the sizes of each, and then each name
+// and value followed by a zero byte.
 func Marshal(pairs [][2]string) []byte {
 	b := binary.LittleEndian.AppendUint32(nil, uint32(len(pairs)))
 	for _, p := range pairs {
@@ -128,15 +128,15 @@ func Marshal(pairs [][2]string) []byte {
 	return b
 }
 
-// Leaf is a property that a stream is given, by its path.
+// Leaf is a property that is set for a stream, with its path.
 type Leaf struct {
 	Path  []string
 	Type  leafType
 	Value []byte
 }
 
-// leafType says what the bytes of a leaf are: a property as a whole is these bytes,
-// expressions tell them apart.
+// leafType is the type of the bytes of a leaf. As properties, they are these bytes.
+// Expressions distinguish the types.
 type leafType string
 
 const (
@@ -148,8 +148,8 @@ const (
 	leafBool   leafType = "bool"
 )
 
-// Leaves are the properties that a stream is given. Names at the top are paths
-// with dots between; those of maps below are as they are.
+// Leaves returns the properties that are set for a stream. Names at the top level are
+// paths, separated by dots. Those of maps below are plain names.
 func Leaves(given map[string]any) ([]Leaf, error) {
 	var out []Leaf
 	for _, name := range slices.Sorted(maps.Keys(given)) {
@@ -194,7 +194,7 @@ func typeOf(v any) leafType {
 	return leafBytes
 }
 
-// value is what the leaf was made of.
+// value returns the value that the leaf was made from.
 func (l Leaf) value() Value {
 	switch {
 	case l.Type == leafText:
@@ -215,7 +215,7 @@ func (l Leaf) value() Value {
 	return l.Value
 }
 
-// Tree puts leaves together.
+// Tree combines leaves into a map.
 func Tree(given []Leaf) Map {
 	var m Map
 	for _, l := range given {
@@ -224,7 +224,7 @@ func Tree(given []Leaf) Map {
 	return m
 }
 
-// With has a value at a path, whatever was there.
+// With sets the value at a path, whatever was there.
 func (m Map) With(path []string, v Value) Map {
 	i := slices.IndexFunc(m, func(f Field) bool { return f.Name == path[0] })
 	if i < 0 {

@@ -1,18 +1,18 @@
 package stream
 
-// VM is the module that a stream goes through.
+// VM is the module that a stream passes.
 type VM interface {
-	// Create makes the stream's context in the module, once.
+	// Create creates the stream's context in the module. It is called once.
 	Create()
-	// Call calls a callback with the stream's context and these arguments; it is not
-	// found where the module has none of that name.
+	// Call calls a callback with the stream's context and these arguments. found is false
+	// if the module does not export it.
 	Call(name string, args ...uint32) (result uint32, found bool)
-	// Failed says that it has trapped: nothing is called any more.
+	// Failed reports whether the module has trapped. Nothing is called afterwards.
 	Failed() bool
-	// Stopped says that the call which has just ended sent a local reply.
+	// Stopped reports whether the call that has just ended sent a local reply.
 	Stopped() bool
-	// After runs what calls of the module asked to be done when it has returned.
+	// After runs what host calls have scheduled for the return of the callback.
 	After()
-	// Did tells what the callback that was called last amounts to.
+	// Did records the effect of the last callback.
 	Did(action string)
 }
