@@ -11,10 +11,10 @@ import (
 	"wasmxds/try/exchange"
 )
 
-// Beside writes where what came of a request in an Envoy differs from what came of it
-// here, and says whether it does. What an Envoy adds by itself is no difference, nor what
-// only one of the two can tell: what callbacks took, lines of the level trace, values of
-// histograms, and the words for a trap.
+// Beside writes the differences between the outcome of a request in an Envoy and here, and
+// reports whether there are any. It ignores what Envoy adds by itself, and what only one of
+// the two can tell: the costs of callbacks, log lines of level trace, values of histograms,
+// and the messages of traps.
 func Beside(w io.Writer, version string, here, there Outcome) (differs bool) {
 	diff := Differences(here, there)
 	if diff == "" {
@@ -28,8 +28,8 @@ func Beside(w io.Writer, version string, here, there Outcome) (differs bool) {
 	return true
 }
 
-// Differences are the lines in which two outcomes differ: "-" are
-// the host's, "+" Envoy's; "": in none.
+// Differences returns the lines in which two outcomes differ: "-" marks those of the host,
+// "+" those of Envoy. It returns "" if there are none.
 func Differences(here, there Outcome) string {
 	was, is := here.common(), there.common()
 	if was == is {
@@ -38,7 +38,7 @@ func Differences(here, there Outcome) string {
 	return shown(textdiff.Hunks(textdiff.Lines(was, is)), 4*mostLines)
 }
 
-// common is what both the host and an Envoy can tell, in lines.
+// common returns, in lines, what both the host and an Envoy can tell.
 func (o Outcome) common() string {
 	r := o.Result
 	var b strings.Builder
@@ -70,7 +70,7 @@ func (o Outcome) common() string {
 	part(&b, "log", logged(slices.DeleteFunc(o.Logs(), func(l stream.Line) bool { return l.Level == "trace" })))
 	for _, c := range slices.Concat(o.Start.Calls, r.Calls) {
 		if c.Answer == "no such cluster" || c.Answer == "no connection" || strings.HasPrefix(c.Answer, "it has no ") {
-			continue // nobody was asked
+			continue // no call was made
 		}
 		m := exchange.Called(stream.Message{Headers: c.Headers, Body: [][]byte{c.Body}, Trailers: c.Trailers})
 		written(&b, "callout "+c.Kind+" "+c.Cluster, foreign(&m))
@@ -86,10 +86,10 @@ func (o Outcome) common() string {
 	return b.String()
 }
 
-// histogram is the type of metric of which an Envoy does not tell what came last.
+// histogram is the type of metric for which an Envoy does not tell the last value.
 const histogram = "histogram"
 
-// foreign is a message without what is an Envoy's own, or its connections'.
+// foreign returns a message without what belongs to Envoy or its connections.
 func foreign(m *stream.Message) *stream.Message {
 	if m == nil {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"wasmxds/textdiff"
 )
 
-// Compare writes where what came of a request differs with two modules. What it took is
-// told, and is no difference.
+// Compare writes the differences between the outcomes of a request with two modules. It
+// also shows the costs, which do not count as a difference.
 func Compare(w io.Writer, was, is Outcome) {
 	hunks := textdiff.Hunks(textdiff.Lines(was.written(), is.written()))
 	same := "the same"
@@ -25,7 +25,7 @@ func Compare(w io.Writer, was, is Outcome) {
 	}
 }
 
-// written is all that came of a request, in lines.
+// written returns the whole outcome of a request, in lines.
 func (o Outcome) written() string {
 	r := o.Result
 	var b strings.Builder
@@ -54,7 +54,7 @@ func written(b *strings.Builder, what string, m *stream.Message) {
 	}
 	fmt.Fprintln(b, what)
 	for _, list := range [][][2]string{m.Headers, m.Trailers} {
-		sorted := slices.Clone(list) // their order means nothing
+		sorted := slices.Clone(list) // the order has no meaning
 		slices.SortStableFunc(sorted, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
 		for _, h := range sorted {
 			fmt.Fprintf(b, "  %s: %s\n", h[0], h[1])

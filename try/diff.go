@@ -9,23 +9,23 @@ import (
 	"wasmxds/textdiff"
 )
 
-// Bounds of what is shown of others' text: filters may answer anything.
+// Limits of what is shown of texts from filters, which may be arbitrarily large.
 const (
 	mostLines = 40
 	mostWidth = 200
 	mostQuote = 80
 )
 
-// lineDiff compares texts by lines, for people; the first is what was expected.
+// lineDiff compares texts by lines, for people. The first text is the expected one.
 func lineDiff(want, got string) string {
 	hunks := textdiff.Hunks(textdiff.Lines(want, got))
-	if len(hunks) == 0 { // they differ in a last line break, or far below
+	if len(hunks) == 0 { // they differ in the last line break, or beyond the limit
 		return "- " + cut(quote(tail(want)), mostWidth) + "\n+ " + cut(quote(tail(got)), mostWidth) + "\n"
 	}
 	return shown(hunks, mostLines)
 }
 
-// shown are the lines of hunks for people, so many at most.
+// shown returns the lines of hunks for people, up to a limit.
 func shown(hunks []textdiff.Hunk, most int) string {
 	var b strings.Builder
 	n := 0
@@ -46,7 +46,7 @@ func shown(hunks []textdiff.Hunk, most int) string {
 
 func tail(text string) string { return text[max(0, len(text)-40):] }
 
-// lines are those of a text, behind a sign.
+// lines returns the lines of a text, each with a prefix.
 func lines(sign, text string) string {
 	if text == "" {
 		return ""
@@ -79,7 +79,7 @@ func logLines(all []stream.Line) string {
 	return b.String()
 }
 
-// cut shortens a text to about so many bytes.
+// cut shortens a text to about that many bytes.
 func cut(text string, most int) string {
 	text = strings.ToValidUTF8(text, "\ufffd")
 	if len(text) <= most {
@@ -116,7 +116,7 @@ func quoted(values []string) string {
 	return strings.Join(all, " and ")
 }
 
-// differ says where two texts begin to differ.
+// differ returns the position at which two texts begin to differ.
 func differ(got, want string) string {
 	if len(got) <= mostQuote && len(want) <= mostQuote {
 		return fmt.Sprintf("got %q, expected %q", got, want)

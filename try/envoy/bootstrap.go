@@ -9,25 +9,25 @@ import (
 	"wasmxds/resource"
 )
 
-// Object and List are Envoy's configuration as JSON has it.
+// Object and List are parts of Envoy's configuration in JSON.
 type (
 	Object = map[string]any
 	List   = []any
 )
 
-// Socket is a port of loopback; 0: any that is free.
+// Socket is a port of the loopback interface; 0: any free one.
 func Socket(port int) Object {
 	return Object{"socket_address": Object{"address": "127.0.0.1", "port_value": port}}
 }
 
-// Typed says which message some fields are.
+// Typed adds the type of a message to its fields.
 func Typed(name string, fields Object) Object {
 	fields["@type"] = "type.googleapis.com/" + name
 	return fields
 }
 
-// Cluster is a cluster of one port. Its protocol is HTTP/1.1, HTTP/2, or that of the
-// request which it is for.
+// Cluster is a cluster with a single port. It uses HTTP/1.1, HTTP/2, or the protocol of the
+// request.
 func Cluster(name string, port int, p Protocol) Object {
 	c := Object{"name": name, "connect_timeout": "5s", "load_assignment": Object{"cluster_name": name, "endpoints": List{
 		Object{"lb_endpoints": List{Object{"endpoint": Object{"address": Socket(port)}}}}}}}
@@ -38,14 +38,14 @@ func Cluster(name string, port int, p Protocol) Object {
 	return c
 }
 
-// Protocol is what a cluster speaks.
+// Protocol is the protocol of a cluster.
 type Protocol int
 
 // The protocols.
 const (
 	HTTP1 Protocol = iota
 	HTTP2
-	Same // as the request
+	Same // the same as the request
 )
 
 func (p Protocol) options() Object {
@@ -58,14 +58,14 @@ func (p Protocol) options() Object {
 	return nil
 }
 
-// Listener is one whose clients say by the PROXY protocol who they are.
+// Listener is a listener whose clients tell their addresses by the PROXY protocol.
 func Listener(name string, filters ...any) Object {
 	return Object{"name": name, "address": Socket(0), "filter_chains": List{Object{"filters": filters}},
 		"listener_filters": List{Object{"name": "proxy", "typed_config": Typed("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol", Object{})}}}
 }
 
 // Manager is an HTTP connection manager that faces clients, with a filter and a route to a
-// cluster. Fields are what it has beside.
+// cluster. It has the given fields in addition.
 func Manager(wasm any, cluster string, log Object, fields Object) Object {
 	m := Object{
 		"stat_prefix": "http", "use_remote_address": true, "access_log": List{log},
@@ -82,7 +82,7 @@ func Manager(wasm any, cluster string, log Object, fields Object) Object {
 	return Object{"name": "hcm", "typed_config": Typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", m)}
 }
 
-// AccessLog has a line of text logged for each request: to a file, or to standard output.
+// AccessLog logs a line of text for each request, to a file or to standard output.
 func AccessLog(file, format string) Object {
 	kind, config := "stream.v3.StdoutAccessLog", Object{"log_format": Object{"text_format_source": Object{"inline_string": format}}}
 	if file != "" {
@@ -96,7 +96,7 @@ const (
 	upstreamName = "xds-server.try.upstream"
 )
 
-// bootstrap is one of an Envoy that has the filter alone.
+// bootstrap is the bootstrap of an Envoy that has only the filter.
 func bootstrap(d *definition.Filter, module string, e *ends) (Object, error) {
 	config, err := resource.Local(d, module)
 	if err != nil {

@@ -14,16 +14,17 @@ import (
 	"wasmxds/try/exchange"
 )
 
-// ends are what Envoy sends to: the upstream, and each cluster that a filter calls.
+// ends are the servers that Envoy sends to: the upstream, and each cluster that the filter
+// calls.
 type ends struct {
 	upstream *exchange.Server
 	callouts map[string]calloutEnd
 	servers  []*exchange.Server
 
 	mu      sync.Mutex
-	now     stream.Stream // that goes through Envoy
+	now     stream.Stream // the stream that goes through Envoy
 	common  map[string]stream.Callout
-	request *stream.Message // of it, as it came out
+	request *stream.Message // its request, as the upstream got it
 	calls   []stream.Call
 }
 
@@ -32,11 +33,11 @@ type calloutEnd struct {
 	grpc bool
 }
 
-// nobody is a port at which nothing answers: those below 1024 are for the system's own, and
-// nobody has the first.
+// nobody is a port on which nothing answers: ports below 1024 are reserved for the system,
+// and no service uses the first.
 const nobody = 1
 
-// maxCalls is how many callouts of a request are told.
+// maxCalls is how many callouts of a request are recorded.
 const maxCalls = 1000
 
 func newEnds(ctx context.Context, p dryrun.Play) (*ends, error) {
@@ -64,7 +65,7 @@ func isGRPC(c stream.Callout) bool {
 	return c.GRPCStatus != nil || c.GRPCMessage != "" || !c.Fails && c.Status == 0
 }
 
-// clusters are the answers of each cluster that any of the streams has.
+// clusters returns the answers of each cluster that any of the streams has answers for.
 func clusters(p dryrun.Play) map[string][]stream.Callout {
 	all := map[string][]stream.Callout{}
 	for name, c := range p.Callouts {
@@ -93,21 +94,21 @@ func (e *ends) close() {
 	}
 }
 
-// next has a stream go through Envoy, and what came of the one before forgotten.
+// next begins a stream, and drops what was recorded for the one before.
 func (e *ends) next(s stream.Stream) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.now, e.request, e.calls = s, nil, nil
 }
 
-// came is what has come of the stream that goes through.
+// came returns what was recorded for the current stream.
 func (e *ends) came() (request *stream.Message, calls []stream.Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.request, slices.Clone(e.calls)
 }
 
-// answer is what the upstream answers.
+// answer returns the answer of the upstream.
 func (e *ends) answer(m stream.Message) *exchange.Answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -116,7 +117,7 @@ func (e *ends) answer(m stream.Message) *exchange.Answer {
 	return &exchange.Answer{Message: response}
 }
 
-// called is what a cluster answers to a callout.
+// called returns the answer of a cluster to a callout.
 func (e *ends) called(cluster string, m stream.Message) *exchange.Answer {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -167,8 +168,8 @@ func answerOf(c stream.Callout, grpc bool) *exchange.Answer {
 	return a
 }
 
-// sent are the messages of a stream as they are sent to Envoy: what it adds by itself is
-// left out, unless the stream is given it.
+// sent returns the messages of a stream as they are sent to Envoy. It leaves out what Envoy
+// adds by itself, unless the stream sets that.
 func sent(s stream.Stream) (request, response stream.Message) {
 	request, response = s.Messages()
 	own := func(m, given *stream.Message) {

@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// Binary is an Envoy program.
+// Binary is an Envoy executable.
 type Binary struct{ Path, Version string }
 
-// ErrNone is returned where no Envoy is to be found.
+// ErrNone is returned if there is no Envoy.
 var ErrNone = errors.New("there is no Envoy here: give its path, set ENVOY=/path/to/envoy, or put envoy into PATH; " +
 	"https://www.envoyproxy.io/docs/envoy/latest/start/install says how to install one")
 
-// Find finds an Envoy: the given path, else the one that $ENVOY names, else the newest in
-// .tools of the working directory, else the one on PATH.
+// Find returns the Envoy at the given path. Without a path, it returns the one that $ENVOY
+// names, the newest in .tools of the working directory, or the one on PATH, in this order.
 func Find(ctx context.Context, path string) (Binary, error) {
 	if path == "" {
 		path = os.Getenv("ENVOY")
@@ -60,10 +60,11 @@ func Find(ctx context.Context, path string) (Binary, error) {
 	return Binary{Path: absolute, Version: string(version[1])}, nil
 }
 
-// versionLine is in what envoy --version prints: a commit, the version, and more.
+// versionLine matches the output of envoy --version, which contains a commit, the version,
+// and more.
 var versionLine = regexp.MustCompile(`/(\d+\.\d+\.\d+)[^/]*/`)
 
-// newest is the Envoy of the highest version in a folder.
+// newest returns the Envoy with the highest version in a folder.
 func newest(dir string) (path string) {
 	found, _ := filepath.Glob(filepath.Join(dir, "envoy-*", "envoy"))
 	var best []int

@@ -8,8 +8,8 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// Metrics gives what modules have counted, as an Envoy's admin interface says it. Of a
-// histogram it has no value.
+// Metrics returns the metrics of modules from the output of Envoy's admin interface.
+// Histograms have no value there.
 func Metrics(ctx context.Context, get func(ctx context.Context, path string) ([]byte, error)) ([]stream.Metric, error) {
 	var all []stream.Metric
 	for _, kind := range []string{"Counters", "Gauges", "Histograms"} {

@@ -20,29 +20,29 @@ import (
 )
 
 // Player plays streams through a filter on an Envoy, as [dryrun.Runner] does on its own
-// host: what came of them is told the same way, but for what only that host knows, which is
-// callbacks and what they took, and values of histograms.
+// host. Results have the same form, without what only that host knows: callbacks and their
+// costs, and the values of histograms.
 type Player struct {
 	Binary  Binary
 	Modules Modules
 	Start   time.Duration // how long Envoy may take to start; 0: 20 s
-	Env     []string      // of Envoy, for filters that are given variables of it
+	Env     []string      // environment of Envoy, for filters that may read it
 }
 
-// Modules has the modules, as a [module.Store] does.
+// Modules provides modules, as a [module.Store] does.
 type Modules interface {
 	Open(sha256 string) (*os.File, module.Info, error)
 }
 
 const (
 	startsIn   = 20 * time.Second
-	patience   = 5 * time.Second  // with a request, but for the answers that it waits for
-	mostTime   = 30 * time.Second // for a request, with these
-	loggedIn   = 5 * time.Second  // what came of a request
+	patience   = 5 * time.Second  // limit for a request, in addition to the time that answers take
+	mostTime   = 30 * time.Second // limit for a request, including that time
+	loggedIn   = 5 * time.Second  // limit until the outcome of a request is logged
 	maxStreams = 1000
 )
 
-// ended is how a line of the access log begins.
+// ended is the beginning of a line of the access log.
 const ended = "ended:"
 
 // Play plays streams. A [*module.ContentError] says why Envoy can't use the module.
@@ -74,7 +74,7 @@ func (p *Player) Play(ctx context.Context, play dryrun.Play) (_ dryrun.Played, e
 		return dryrun.Played{}, err
 	}
 	defer e.close()
-	defer cancel() // before it, as answers may be waited for
+	defer cancel() // before the servers are closed, because they may wait to answer
 	config, err := bootstrap(play.Filter, file, e)
 	if err != nil {
 		return dryrun.Played{}, err
@@ -108,7 +108,7 @@ func (p *Player) copy(sha256, file string) error {
 	return nil
 }
 
-// prefixOf is how the lines begin that the module logs.
+// prefixOf returns the beginning of lines that the module logs.
 func prefixOf(play dryrun.Play, file string) (string, error) {
 	config, err := resource.Local(play.Filter, file)
 	if err != nil {
@@ -123,19 +123,19 @@ func prefixOf(play dryrun.Play, file string) (string, error) {
 	return prefix + ": ", nil
 }
 
-// run is an Envoy that plays.
+// run is an Envoy that plays streams.
 type run struct {
 	process *process
 	ends    *ends
 	prefix  string
 
 	log  Log
-	read int // bytes of what Envoy has written
+	read int // how much of Envoy's output has been read, in bytes
 	logs []stream.Line
-	// failed is what Envoy says of the module's last failure.
+	// failed is Envoy's message about the last failure of the module.
 	failed string
-	said   []string // the last lines of Envoy's own that are errors
-	// printed are the last lines that have not the form of its log.
+	said   []string // the last errors that Envoy logged by itself
+	// printed are the last lines that do not have the form of Envoy's log.
 	printed []string
 }
 
@@ -183,11 +183,11 @@ func (r *run) play(ctx context.Context, p *Player, play dryrun.Play) (dryrun.Pla
 	return played, nil
 }
 
-// errSpins says that a callback does not return: Envoy serves nothing meanwhile.
+// errSpins means that a callback does not return, so that Envoy serves nothing.
 var errSpins = errors.New("a request does not end on Envoy: the filter may not return")
 
-// once are calls of a start, which each thread makes: that of the requests, and the main
-// thread.
+// once removes the duplicates of calls that are made at the start. Two threads make each
+// call: the one that serves requests, and the main thread.
 func once(calls []stream.Call) []stream.Call {
 	type key struct{ cluster, headers, body string }
 	seen := map[key]int{}
@@ -245,7 +245,7 @@ func (r *run) stream(ctx context.Context, address string, s stream.Stream) (stre
 	return result, nil
 }
 
-// pass has time pass, as an Envoy has no other.
+// pass waits, because the clock of an Envoy can't be changed.
 func pass(ctx context.Context, d time.Duration) error {
 	if d == 0 {
 		return nil
@@ -263,7 +263,7 @@ func replied(m stream.Message, details string) *stream.LocalReply {
 	return &stream.LocalReply{Status: status, Details: details, Headers: m.Headers, Body: slices.Concat(m.Body...)}
 }
 
-// timeFor is how long is waited for a stream.
+// timeFor returns how long to wait for a stream.
 func timeFor(s stream.Stream) time.Duration {
 	d := patience
 	for _, c := range s.Callouts {
@@ -272,7 +272,7 @@ func timeFor(s stream.Stream) time.Duration {
 	return min(d, mostTime)
 }
 
-// source is the client's address.
+// source returns the address of the client.
 func source(s stream.Stream) string {
 	if given, ok := s.Properties[sourceAddress].(string); ok {
 		return given
@@ -282,7 +282,7 @@ func source(s stream.Stream) string {
 
 const sourceAddress = "source.address"
 
-// Unset are the properties of a stream that no Envoy can be given here.
+// Unset returns the properties of a stream that can't be set on an Envoy here.
 func Unset(properties map[string]any) (names []string) {
 	for name := range properties {
 		if name != sourceAddress {
@@ -293,7 +293,7 @@ func Unset(properties map[string]any) (names []string) {
 	return names
 }
 
-// details waits until the stream has ended in Envoy, and gives its response code details.
+// details waits until the stream has ended in Envoy, and returns its response code details.
 func (r *run) details(ctx context.Context) (details string, err error) {
 	limited, cancel := context.WithTimeout(ctx, loggedIn)
 	defer cancel()
@@ -310,7 +310,8 @@ func (r *run) details(ctx context.Context) (details string, err error) {
 	return details, err
 }
 
-// take takes what Envoy has written, up to the end of a request, whose details it gives.
+// take reads what Envoy has written, up to the end of a request, and returns the details of
+// that request.
 func (r *run) take() (details string, over bool) {
 	for _, line := range r.process.output.lines(r.read) {
 		r.read += len(line)
@@ -338,7 +339,7 @@ func (r *run) take() (details string, over bool) {
 	return "", false
 }
 
-// failure reads what Envoy says of a callback that failed.
+// failure parses Envoy's message about a failed callback.
 func failure(text string) (what string, ok bool) {
 	_, what, ok = strings.Cut(text, "Function: ")
 	if !ok {
@@ -348,19 +349,19 @@ func failure(text string) (what string, ok bool) {
 	return what, true
 }
 
-// logged are the lines of the module since it was last asked.
+// logged returns the lines that the module has logged since the last call.
 func (r *run) logged() []stream.Line {
 	logs := r.logs
 	r.logs = nil
 	return logs
 }
 
-// why is what Envoy said before it ended.
+// why returns what Envoy wrote before it ended.
 func (r *run) why(err error) string {
 	switch {
 	case len(r.said) > 0:
 		return strings.Join(r.said, "; ")
-	case len(r.printed) > 0: // such as a flag that this Envoy does not have
+	case len(r.printed) > 0: // for example, about a flag that this Envoy does not know
 		return fmt.Sprintf("%v: %s", err, strings.Join(r.printed, "; "))
 	}
 	return err.Error()

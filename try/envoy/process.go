@@ -20,19 +20,19 @@ import (
 	"time"
 )
 
-// process is an Envoy that runs.
+// process is a running Envoy.
 type process struct {
 	cmd    *exec.Cmd
 	dir    string
-	admin  string        // its address
-	ended  chan struct{} // closed when it has
+	admin  string        // address of the admin interface
+	ended  chan struct{} // closed when the process has ended
 	output output
 }
 
-// What is taken of an Envoy.
+// Limits of what is read from an Envoy.
 const (
-	maxOutput = 16 << 20 // bytes that it writes
-	maxAdmin  = 8 << 20  // bytes that it answers
+	maxOutput = 16 << 20 // output, in bytes
+	maxAdmin  = 8 << 20  // a response of the admin interface, in bytes
 )
 
 // start starts an Envoy in a folder. It is killed when ctx ends.
@@ -52,20 +52,20 @@ func start(ctx context.Context, program, dir string, config any, env []string) (
 	p.cmd = exec.CommandContext(ctx, program, args...)
 	p.cmd.Dir = dir
 	p.cmd.Env = append([]string{}, env...)            // never nil: a filter could read all variables of xds-server
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output // one pipe: its lines are in their order
+	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output // a single pipe keeps lines in order
 	p.cmd.SysProcAttr = attributes()
 	p.cmd.WaitDelay = time.Second
 	started := make(chan error, 1)
 	go func() {
 		defer close(p.ended)
 		defer cancel()
-		// Linux kills it when the thread that started it ends.
+		// Linux kills the process when the thread that started it ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // how it ended is in ProcessState
+			_ = p.cmd.Wait() // ProcessState has the result
 		}
 	}()
 	if err := <-started; err != nil {
@@ -77,9 +77,9 @@ func start(ctx context.Context, program, dir string, config any, env []string) (
 
 func (p *process) adminFile() string { return filepath.Join(p.dir, "admin") }
 
-// kill ends it at once.
+// kill kills the process.
 func (p *process) kill() {
-	_ = p.cmd.Process.Kill() // it may have ended
+	_ = p.cmd.Process.Kill() // it may have ended already
 	<-p.ended
 }
 
@@ -92,7 +92,7 @@ func (p *process) alive() bool {
 	}
 }
 
-// listening waits until requests are served, and gives the address.
+// listening waits until the Envoy serves requests, and returns its address.
 func (p *process) listening(ctx context.Context) (string, error) {
 	var address string
 	err := p.poll(ctx, func() error {
@@ -120,7 +120,7 @@ func (p *process) listening(ctx context.Context) (string, error) {
 	return address, err
 }
 
-// poll does something again until it can be done.
+// poll calls a function until it succeeds.
 func (p *process) poll(ctx context.Context, do func() error) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -139,7 +139,7 @@ func (p *process) poll(ctx context.Context, do func() error) error {
 	}
 }
 
-// fate is how it ended.
+// fate returns how the process ended.
 func (p *process) fate() error {
 	if p.output.over() {
 		return &Ended{fmt.Sprintf("it wrote more than %d MiB of log", maxOutput>>20)}
@@ -147,12 +147,12 @@ func (p *process) fate() error {
 	return &Ended{p.cmd.ProcessState.String()}
 }
 
-// Ended is the end of an Envoy that was not told to end.
+// Ended is the error of an Envoy that ended by itself.
 type Ended struct{ How string }
 
 func (e *Ended) Error() string { return "Envoy ended: " + e.How }
 
-// get asks the admin interface.
+// get sends a request to the admin interface.
 func (p *process) get(ctx context.Context, path string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -160,7 +160,7 @@ func (p *process) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req.Close = true // leaves no idle connection behind
+	req.Close = true // so that no idle connection remains
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return nil, err
@@ -175,7 +175,7 @@ func (p *process) get(ctx context.Context, path string) ([]byte, error) {
 
 // output is what Envoy has written, up to a limit.
 type output struct {
-	full func() // called when it is too much
+	full func() // called when the limit is exceeded
 
 	mu      sync.Mutex
 	b       []byte
@@ -202,7 +202,7 @@ func (o *output) over() bool {
 	return o.tooMuch
 }
 
-// lines are those from a place on that are whole.
+// lines returns the complete lines from a position on.
 func (o *output) lines(from int) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -2,8 +2,8 @@ package envoy
 
 import "syscall"
 
-// attributes have Envoy killed when the thread that starts it ends. In a group of its own
-// it is not told of Ctrl-C before who started it.
+// attributes make the kernel kill Envoy when the thread that started it ends. Envoy gets a
+// process group of its own, so that Ctrl-C does not reach it before its parent.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 }

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// Got is what a client got. A nil message: nothing.
+// Got is what a client received. Its message is nil if there was none.
 type Got struct {
 	Message *Message
-	Reset   bool // it was cut off
+	Reset   bool // the stream or connection was reset
 }
 
-// Request sends a request to an Envoy whose listener takes the PROXY protocol, as the
-// client that source is, and takes what comes until ctx ends.
+// Request sends a request to an Envoy whose listener expects the PROXY protocol, as the
+// client with the address source, and reads the response until ctx ends.
 func Request(ctx context.Context, address, source string, m Message, http2 bool) (Got, error) {
 	conn, err := Dial(ctx, address, source)
 	if err != nil {
 		return Got{}, err
 	}
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a time that is over
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) }) // a deadline in the past
 	defer stop()
 	if http2 {
 		return requestH2(conn, m)
@@ -35,8 +35,8 @@ func Request(ctx context.Context, address, source string, m Message, http2 bool)
 	return requestH1(conn, m)
 }
 
-// Dial opens a connection of a client somewhere else: Envoy is told by the PROXY protocol
-// of where.
+// Dial opens a connection on behalf of a client elsewhere, whose address Envoy gets by the
+// PROXY protocol.
 func Dial(ctx context.Context, address, source string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(source)
 	if err != nil {
@@ -79,14 +79,14 @@ func requestH2(conn net.Conn, m Message) (Got, error) {
 		return got, nil
 	}
 	got, err = ended(err)
-	if err == nil && !got.Reset { // it has waited long enough
+	if err == nil && !got.Reset { // the client gives up waiting
 		_ = conn.SetDeadline(time.Now().Add(time.Second))
-		_ = h.Reset(1) // Envoy may have gone
+		_ = h.Reset(1) // Envoy may have ended
 	}
 	return got, err
 }
 
-// ended is what a client got whose connection ended.
+// ended returns what a client received whose connection ended with err.
 func ended(err error) (Got, error) {
 	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() || errors.Is(err, net.ErrClosed) {
 		return Got{}, nil // nothing in time

@@ -17,7 +17,7 @@ func serveH1(ctx context.Context, conn net.Conn, r *bufio.Reader, answer func(m 
 	for {
 		got, err := http.ReadRequest(r)
 		if err != nil {
-			return // it is over, or no request
+			return // the connection has ended, or this is not a request
 		}
 		body, err := readBody(got.Body)
 		if err != nil {
@@ -47,7 +47,7 @@ func serveH1(ctx context.Context, conn net.Conn, r *bufio.Reader, answer func(m 
 	}
 }
 
-// write writes headers and body: in chunks where nothing says how long it is.
+// write writes headers and body. The body is chunked if no header tells its length.
 func write(b *bytes.Buffer, m Message, ends bool) {
 	sized := false
 	for _, h := range m.Headers {

@@ -11,18 +11,18 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// H2 is a connection of HTTP/2, frame by frame: what is one piece of a body here,
-// Envoy takes as one.
+// H2 is an HTTP/2 connection that exposes frames: each piece of a body is one DATA frame,
+// which Envoy receives as one piece.
 type H2 struct {
 	conn   net.Conn
 	framer *http2.Framer
 
-	mu sync.Mutex // of what is written
+	mu sync.Mutex // held while writing
 }
 
 const window = 1 << 30
 
-// NewH2 is a client's or a server's side.
+// NewH2 begins HTTP/2 on a connection, as a client or as a server.
 func NewH2(conn net.Conn, client bool) (*H2, error) { return newH2(conn, conn, client) }
 
 func newH2(conn net.Conn, r io.Reader, client bool) (*H2, error) {
@@ -42,7 +42,7 @@ func newH2(conn net.Conn, r io.Reader, client bool) (*H2, error) {
 	return h, h.framer.WriteWindowUpdate(0, window)
 }
 
-// Send sends a message in one go.
+// Send sends a whole message with a single write.
 func (h *H2) Send(stream uint32, m Message) error {
 	var b bytes.Buffer
 	f := http2.NewFramer(&b, nil)
@@ -73,15 +73,16 @@ func (h *H2) Send(stream uint32, m Message) error {
 	return err
 }
 
-// Reset cuts a stream off.
+// Reset resets a stream.
 func (h *H2) Reset(stream uint32) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.framer.WriteRSTStream(stream, http2.ErrCodeCancel)
 }
 
-// Read reads messages until the connection ends. It gives each that is whole, and
-// nil for one that was reset.
+// Read reads messages until the connection ends. It passes each complete message to whole.
+// For a stream that was reset, reset is true, and the message is what has arrived of it, or
+// nil.
 func (h *H2) Read(whole func(stream uint32, m *Message, reset bool)) error {
 	return h.readUntil(func(stream uint32, m *Message, reset bool) error {
 		whole(stream, m, reset)
@@ -89,7 +90,7 @@ func (h *H2) Read(whole func(stream uint32, m *Message, reset bool)) error {
 	})
 }
 
-// readUntil does so until whole says that it is enough.
+// readUntil is like Read, but ends when whole returns an error.
 func (h *H2) readUntil(whole func(stream uint32, m *Message, reset bool) error) error {
 	all, size := map[uint32]*Message{}, 0
 	for {

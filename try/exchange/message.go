@@ -1,8 +1,9 @@
-// Package exchange is both ends of an Envoy on this machine: a client that sends one
-// request, and upstreams that give one answer to each, in HTTP/1.1 and in HTTP/2 piece
-// by piece. It also knows which headers are Envoy's own.
+// Package exchange plays both sides of an Envoy on this machine: a client that sends one
+// request, and upstreams that give one answer to each request, by HTTP/1.1 or, piece by
+// piece, by HTTP/2. It also knows which headers Envoy adds.
 //
-// Start with [Request] and [Serve]. What the other side sends is read up to [MaxMessage].
+// Start with [Request] and [Serve]. They read at most [MaxMessage] bytes of what the other
+// side sends.
 package exchange
 
 import (
@@ -14,35 +15,35 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// Message is a request or a response: pseudo headers first.
+// Message is a request or a response. Pseudo headers come first.
 type Message = stream.Message
 
-// MaxMessage is how many bytes of a body are read.
+// MaxMessage limits, in bytes, a body in HTTP/1.1, and everything that a connection
+// receives in HTTP/2.
 const MaxMessage = 32 << 20
 
 var errTooLarge = errors.New("the message is too large")
 
-// Answer is what an upstream answers.
+// Answer is the answer of an upstream.
 type Answer struct {
 	Message
 	After time.Duration
-	Reset bool // the stream, or the connection, is cut off instead
-	Hang  bool // nothing comes
+	Reset bool // the stream or connection is reset instead
+	Hang  bool // there is no answer
 }
 
-// Added says whether a header is one that Envoy adds to a message that has left its
-// filters.
+// Added reports whether Envoy adds a header to messages that have left its filters.
 func Added(name string) bool {
 	return slices.Contains([]string{"date", "server", "x-envoy-internal", "x-envoy-expected-rq-timeout-ms"}, name)
 }
 
-// Varies says whether the value of a header is another one each time.
+// Varies reports whether the value of a header differs each time.
 func Varies(name string) bool {
 	return slices.Contains([]string{"x-request-id", "x-envoy-upstream-service-time"}, name)
 }
 
-// Called is a call without what Envoy adds to it: it makes the frames of gRPC, and with
-// them most headers.
+// Called returns a call of a filter without what Envoy adds to it. In gRPC, that is most of
+// the headers, and the frames around messages.
 func Called(m Message) Message {
 	m.Headers = slices.DeleteFunc(slices.Clone(m.Headers), func(h [2]string) bool { return h[0] == ":scheme" })
 	if !IsGRPC(m) {
@@ -61,21 +62,21 @@ func Called(m Message) Message {
 	return m
 }
 
-// IsGRPC says whether a call is one by gRPC.
+// IsGRPC reports whether a call uses gRPC.
 func IsGRPC(m Message) bool {
 	return slices.Contains(m.Headers, [2]string{"content-type", "application/grpc"})
 }
 
-// frame is how many bytes stand before a message of gRPC: a flag, and its length.
+// frame is the size, in bytes, of what precedes a gRPC message: a flag and the length.
 const frame = 5
 
-// Framed is a message of gRPC as it is sent.
+// Framed returns a gRPC message as it is sent.
 func Framed(message []byte) []byte {
 	b := binary.BigEndian.AppendUint32(make([]byte, 1, frame+len(message)), uint32(len(message)))
 	return append(b, message...)
 }
 
-// Value is the first value of a header; "": there is none.
+// Value returns the first value of a header, or "" if there is none.
 func Value(headers [][2]string, name string) string {
 	for _, h := range headers {
 		if h[0] == name {

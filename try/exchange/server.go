@@ -10,16 +10,17 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Server is an upstream of an Envoy, or what a filter calls.
+// Server is an upstream of an Envoy, or a service that a filter calls.
 type Server struct {
 	listener net.Listener
 	wg       sync.WaitGroup
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool // nil: it has ended
+	conns map[net.Conn]bool // nil: the server has ended
 }
 
-// Accept has each connection to a port of loopback served until [Server.Close].
+// Accept listens on a port of the loopback interface, and calls do with each connection,
+// until [Server.Close].
 func Accept(do func(net.Conn)) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -55,7 +56,7 @@ func (s *Server) enter(conn net.Conn, do func(net.Conn)) {
 	})
 }
 
-// Close ends it with all its connections.
+// Close ends the server and all its connections.
 func (s *Server) Close() {
 	s.listener.Close()
 	s.mu.Lock()
@@ -67,15 +68,15 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Port is where it listens.
+// Port returns the port that the server listens on.
 func (s *Server) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
 
-// Serve serves HTTP/1.1 and HTTP/2: what answer gives for each request, unless it is
-// nil. Answers that are still to come are given up when ctx ends.
+// Serve serves HTTP/1.1 and HTTP/2. It sends what answer returns for each request; nil
+// means no answer. When ctx ends, it drops answers that it has not sent yet.
 func Serve(ctx context.Context, answer func(m Message) *Answer) (*Server, error) {
 	return Accept(func(conn net.Conn) {
 		r := bufio.NewReader(conn)
-		// What begins as no request of HTTP/1.1 can: "PRI".
+		// "PRI" can't begin a request of HTTP/1.1.
 		if first, err := r.Peek(3); err != nil {
 			return
 		} else if string(first) != http2.ClientPreface[:3] {
@@ -84,7 +85,7 @@ func Serve(ctx context.Context, answer func(m Message) *Answer) (*Server, error)
 		}
 		h, err := newH2(conn, r, false)
 		if err != nil {
-			return // Envoy has gone
+			return // Envoy has ended
 		}
 		serveH2(ctx, h, answer)
 	})
@@ -116,7 +117,7 @@ func serveH2(ctx context.Context, h *H2, answer func(m Message) *Answer) {
 	})
 }
 
-// wait says whether there was so much time.
+// wait waits for d, and reports whether ctx lasted that long.
 func wait(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
