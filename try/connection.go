@@ -9,7 +9,7 @@ import (
 	"wasmxds/module/dryrun/stream"
 )
 
-// connection compares what came of a connection.
+// connection compares the outcome of a connection with what is expected.
 func (k *checker) connection(c definition.TestCase, e definition.Expectation, r stream.Result) {
 	went := r.Paused == "" && !closed(r)
 	switch {
@@ -35,13 +35,13 @@ func (k *checker) connection(c definition.TestCase, e definition.Expectation, r 
 	}
 }
 
-// closed says whether the filter closed a connection, or Envoy for it.
+// closed reports whether the filter, or Envoy on its behalf, closed a connection.
 func closed(r stream.Result) bool { return r.Connection.Closes == stream.ClosedFilter }
 
-// received is what one side got of what the other sent.
+// received returns what one side received of what the other sent.
 func received(pieces [][]byte) string { return string(slices.Concat(pieces...)) }
 
-// endedConnection says what became of a connection.
+// endedConnection says how a connection ended.
 func endedConnection(r stream.Result) string {
 	switch {
 	case closed(r):
@@ -54,7 +54,7 @@ func endedConnection(r stream.Result) string {
 	return "the connection went on to the upstream"
 }
 
-// bytesOf are what both sides received, in lines.
+// bytesOf returns what both sides received, in lines.
 func bytesOf(c *stream.Connection) string {
 	var b strings.Builder
 	for _, side := range []struct {

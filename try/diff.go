@@ -116,7 +116,7 @@ func quoted(values []string) string {
 	return strings.Join(all, " and ")
 }
 
-// differ returns the position at which two texts begin to differ.
+// differ describes how two texts differ, and from which byte on.
 func differ(got, want string) string {
 	if len(got) <= mostQuote && len(want) <= mostQuote {
 		return fmt.Sprintf("got %q, expected %q", got, want)

@@ -1,5 +1,5 @@
-// Package curl reads a curl command, as browsers and documentation have them, as the
-// request that it sends. It runs nothing and reads no files.
+// Package curl converts a curl command, as browsers and documentation show it, to the
+// request that the command sends. It runs nothing and reads no files.
 //
 // There is one function, [Parse].
 package curl
@@ -16,11 +16,11 @@ import (
 	"wasmxds/definition"
 )
 
-// MaxSize is how many bytes a command may have.
+// MaxSize is the maximum size of a command, in bytes.
 const MaxSize = 1 << 20
 
-// Parse reads a command. What it can't know, as what is in a file, is an error; options
-// that change nothing of the request, as -s, are passed over.
+// Parse parses a command. It fails if the request depends on something else, such as the
+// content of a file. It ignores options that do not change the request, such as -s.
 func Parse(command string) (definition.TestMessage, error) {
 	if len(command) > MaxSize {
 		return definition.TestMessage{}, fmt.Errorf("the curl command has %d bytes, %d at most", len(command), MaxSize)
@@ -58,7 +58,7 @@ func isCurl(program string) bool {
 	return program == "curl" || program == "curl.exe"
 }
 
-// request is what options have said so far.
+// request is the request according to the options so far.
 type request struct {
 	method  string
 	url     string
@@ -236,7 +236,7 @@ func (r *request) joined() string {
 	return strings.Join(r.data, "&")
 }
 
-// message is the request as Envoy hands it to filters.
+// message returns the request as Envoy passes it to filters.
 func (r *request) message() (definition.TestMessage, error) {
 	u, err := parseURL(r.url)
 	if err != nil {
@@ -294,7 +294,7 @@ func nonEmpty(s string) []string {
 	return []string{s}
 }
 
-// hopByHop are headers that Envoy takes away, or that are about its connection alone.
+// hopByHop are headers that Envoy removes, or that concern only its connection.
 var hopByHop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "expect": true}
 
 // usual adds the headers that curl sends by itself, or for other options.

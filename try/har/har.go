@@ -1,8 +1,8 @@
 // Package har reads HTTP archives (HAR 1.2), in which browsers and proxies
 // keep requests with their responses.
 //
-// Start with [Read]. It takes what the tools really write: more, fewer and other fields
-// than the specification has.
+// Start with [Read]. It also accepts what tools really write where that differs from the
+// specification.
 package har
 
 import (
@@ -73,8 +73,8 @@ type response struct {
 	} `json:"content"`
 }
 
-// Read gives the exchanges of an archive by HTTP, and how many others it has:
-// WebSockets, data: and what a browser has of itself.
+// Read returns the HTTP exchanges of an archive, and how many others the archive contains:
+// WebSockets, data: URLs, and internal requests of browsers.
 func Read(data []byte) (exchanges []Exchange, others int, err error) {
 	if len(data) > MaxSize {
 		return nil, 0, fmt.Errorf("read HAR: %d bytes, %d at most", len(data), MaxSize)
@@ -179,7 +179,7 @@ func decoded(text, encoding string) ([]byte, error) {
 	return raw, nil
 }
 
-// message is a response; one that was blocked or broken off has no status.
+// message returns a response. One that was blocked or aborted has no status.
 func (r *response) message() (m definition.TestMessage, err error) {
 	if r == nil {
 		return m, nil
@@ -202,7 +202,7 @@ func (r *response) message() (m definition.TestMessage, err error) {
 	return m, nil
 }
 
-// hopByHop are headers that Envoy takes away, or that are about its connection alone.
+// hopByHop are headers that Envoy removes, or that concern only its connection.
 var hopByHop = map[string]bool{"connection": true, "keep-alive": true, "proxy-connection": true, "transfer-encoding": true, "host": true}
 
 // fields are headers as filters get them: of HTTP/2 archives also have pseudo headers.
