@@ -133,9 +133,24 @@ func networkExample(t *testing.T, modules string) {
 			t.Errorf("%q: %q came back, want %q", test.pieces, got, test.want)
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(f.definitions, "preface.yaml"))
-	must(t, err)
-	f.write("preface.yaml", strings.Replace(string(text), "{require: [SSH-]}", `{require: [SSH-], prepend: "edge-1 "}`, 1))
+	edit := func(name string, oldnew ...string) {
+		text, err := os.ReadFile(filepath.Join(f.definitions, name))
+		must(t, err)
+		f.write(name, strings.NewReplacer(oldnew...).Replace(string(text)))
+	}
+	edit("preface.yaml", "{require: [SSH-]}", `{require: [SSH-], prepend: "edge-1 "}`)
+	f.eventually(func() error { // its FilterTest expects something else
+		reason, err := f.refused("edge-1", "preface")
+		if err == nil && !strings.Contains(reason, "preface-test.yaml:13") {
+			err = fmt.Errorf("the reason is %q", reason)
+		}
+		return err
+	})
+	if got := say("SSH-2.0"); got != "SSH-2.0" {
+		t.Errorf("%q came back while tests fail", got)
+	}
+	edit("preface-test.yaml", "{upstream: SSH-2.0}", "{upstream: edge-1 SSH-2.0}",
+		"{base64: U1NILTIuMC1jbGllbnQNCgAAAAA=}", `"edge-1 SSH-2.0-client\r\n\0\0\0\0"`)
 	f.eventually(func() error {
 		if got := say("SSH-2.0"); got != "edge-1 SSH-2.0" {
 			return fmt.Errorf("%q came back", got)
