@@ -17,22 +17,27 @@ import (
 // TestFlameInABrowser opens a flame graph on the narrowest phone and on a desk,
 // light and dark, and goes through it with the keyboard.
 func TestFlameInABrowser(t *testing.T) {
-	s := swapScene(t)
+	// Pages that are open ask for their profile again, so what nobody has asked for yet has a server of its own.
+	serve := func(p *profiler) string {
+		s := swapScene(t)
+		s.Server.opts.Profiles = p
+		srv := httptest.NewServer(s.Server.Handler())
+		t.Cleanup(srv.Close)
+		t.Cleanup(s.Server.Drain)
+		return srv.URL
+	}
 	p := &profiler{profile: someProfile()}
 	name := "github.com/somebody/something.(*Filter).OnHttpRequestHeaders"
 	for i := range 40 {
 		p.profile.Nodes = append(p.profile.Nodes, profile.Node{Parent: int32(3 + i%5), Function: fmt.Sprint(name, i), Instructions: uint64(7 * i), Calls: 1})
 	}
-	s.Server.opts.Profiles = p
-	srv := httptest.NewServer(s.Server.Handler())
-	defer srv.Close()
-	defer s.Server.Drain()
+	url := serve(p)
 	ctx := browse(t)
 	axe := violations(t)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{320, 1280} {
 			look(t, ctx, width, 800, scheme)
-			do(t, ctx, chromedp.Navigate(srv.URL+"/filters/hello?profile=all"))
+			do(t, ctx, chromedp.Navigate(url+"/filters/hello?profile=all"))
 			shot := fmt.Sprintf("profile-%d-%s", width, scheme)
 			judge(t, ctx, shot)
 			audit(t, ctx, shot, axe())
@@ -41,8 +46,7 @@ func TestFlameInABrowser(t *testing.T) {
 			}
 		}
 	}
-	p.made = nil
-	do(t, ctx, chromedp.Navigate(srv.URL+"/filters/hello"))
+	do(t, ctx, chromedp.Navigate(serve(&profiler{profile: p.profile})+"/filters/hello"))
 	eval[chromedp.Void](t, ctx, `document.querySelector("#profile button").focus()`)
 	do(t, ctx, chromedp.KeyEvent(kb.Enter))
 	arrive(t, ctx, `location.search == "?profile=" && document.readyState == "complete"`)
