@@ -78,19 +78,21 @@ func (m *Machine) reportedAt(t Type, it item, message string) int {
 // that it can't start.
 const cacheMiss = "Unable to create Wasm plugin"
 
+// poison marks the content of a slot or twin as in need of another push.
+func (m *Machine) poison(name string) {
+	if !slices.Contains(m.poisoned, name) {
+		m.poisoned = append(m.poisoned, name)
+	}
+}
+
 // poisonedBy marks the contents of a rejected listener's slots as in need of another push.
 // Envoy builds a listener from the last content that it was sent for each slot, even one
 // that it has rejected, possibly on an earlier stream, and then rejects the listener.
 func (m *Machine) poisonedBy(l item) {
 	s := &m.subs[Extension]
-	poison := func(name string) {
-		if !slices.Contains(m.poisoned, name) {
-			m.poisoned = append(m.poisoned, name)
-		}
-	}
 	for _, name := range l.Static {
 		if _, ok := s.have.Find(name); ok {
-			poison(name)
+			m.poison(name)
 		}
 	}
 	if l.Name != resource.PrimerListener || s.names == nil {
@@ -98,7 +100,7 @@ func (m *Machine) poisonedBy(l item) {
 	}
 	for _, name := range s.names.Sorted {
 		if isTwin(name) {
-			poison(name)
+			m.poison(name)
 		}
 	}
 }
@@ -107,16 +109,14 @@ func (m *Machine) poisonedBy(l item) {
 // been sent one on an earlier stream, and Envoy may have rejected it.
 func (m *Machine) poisonUnfilled(names []string) {
 	for _, name := range names {
-		if _, filled := m.subs[Extension].have.Find(name); !filled && isOwn(name) && !slices.Contains(m.poisoned, name) {
-			m.poisoned = append(m.poisoned, name)
+		if _, filled := m.subs[Extension].have.Find(name); !filled && isOwn(name) {
+			m.poison(name)
 		}
 	}
 }
 
 func (m *Machine) nackedExtension(it item, alone bool, message string, now time.Time) {
-	if !slices.Contains(m.poisoned, it.Name) {
-		m.poisoned = append(m.poisoned, it.Name)
-	}
+	m.poison(it.Name)
 	f := it.Filter
 	if f == nil {
 		m.refuse(Extension, it, message, now)
