@@ -81,11 +81,7 @@ func (p *Pipeline) observed(o xds.Observed) {
 func (p *Pipeline) swapped(w xds.Swaps) {
 	for _, c := range w.Changes {
 		if c.Stage == swap.ChangeCrashed {
-			filter := c.Filter
-			if c.Unsure {
-				filter += " or another filter"
-			}
-			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: filter})
+			p.rollouts.Tell(rollout.Crashed{ID: w.Node, Filter: c.Filter, Unsure: c.Unsure})
 		}
 	}
 	p.swaps.Add(w)

@@ -47,10 +47,12 @@ type (
 		Key     Key
 		Message string
 	}
-	// Crashed reports that a VM has crashed.
+	// Crashed reports that a VM has crashed. Unsure means that it may be that of another
+	// filter.
 	Crashed struct {
 		ID     string
 		Filter string
+		Unsure bool
 	}
 	// Judged is a judge's verdict on a change in a wave.
 	Judged struct {

@@ -28,7 +28,7 @@ import (
 //	gone | restarted NAME...
 //	settled [NAME...]          these, or all, run what they should
 //	late NAME CHANGE           it reports that it runs that, which it should have before
-//	crash NAME FILTER
+//	crash NAME FILTER [unsure]
 //	refuse NAME KIND/NAME MESSAGE
 //	before CHANGE WAVE WORDS   the samples of its Envoys from before the wave
 //	judge CHANGE JUDGE good|bad|no-traffic|unable [WORDS]
@@ -145,7 +145,7 @@ func (s *script) run(d *datadriven.TestData) string {
 	case "late":
 		return told(s.step(rollout.Settled{ID: arg(0), Choice: rollout.Choice(s.id(arg(1)))}))
 	case "crash":
-		return told(s.step(rollout.Crashed{ID: arg(0), Filter: arg(1)}))
+		return told(s.step(rollout.Crashed{ID: arg(0), Filter: arg(1), Unsure: arg(2) == "unsure"}))
 	case "refuse":
 		kind, name, _ := strings.Cut(arg(1), "/")
 		return told(s.step(rollout.Refused{ID: arg(0), Choice: s.plan.Choose(s.nodes[arg(0)]), Key: rollout.Key{Kind: kind, Name: name}, Message: strings.Join(args[2:], " ")}))

@@ -50,7 +50,11 @@ func (e Crashed) apply(m *Machine) {
 		k.Crashes++
 		m.keep(c)
 		if moreCrashes(k.Crashes, c.Policy.Stop.Crashes, occurred{float64(k.ControlCrashes), k.Control, k.Exposure}, occurred{m.calm.crashes, m.calm.exposure, k.Exposure}) {
-			m.fail(c, ByCrashes, fmt.Sprintf("%s crashed %s, now on %s", e.Filter, times(k.Crashes), n.ID))
+			what := e.Filter
+			if e.Unsure {
+				what += " or another filter"
+			}
+			m.fail(c, ByCrashes, fmt.Sprintf("%s crashed %s, now on %s", what, times(k.Crashes), n.ID))
 		}
 	}
 }

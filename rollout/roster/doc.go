@@ -44,6 +44,7 @@ type Happening struct {
 	Key     *rollout.Key   `json:"key,omitempty"`
 	Message string         `json:"message,omitempty"`
 	Crashed *string        `json:"crashed,omitempty"`
+	Unsure  bool           `json:"unsure,omitempty"` // of Crashed
 }
 
 func happeningOf(e rollout.Event) (h Happening, is bool) {
@@ -51,7 +52,7 @@ func happeningOf(e rollout.Event) (h Happening, is bool) {
 	case rollout.Restarted:
 		return Happening{ID: e.ID}, true
 	case rollout.Crashed:
-		return Happening{ID: e.ID, Crashed: &e.Filter}, true
+		return Happening{ID: e.ID, Crashed: &e.Filter, Unsure: e.Unsure}, true
 	case rollout.Refused:
 		return Happening{ID: e.ID, Choice: e.Choice, Key: &e.Key, Message: e.Message}, true
 	}
@@ -61,7 +62,7 @@ func happeningOf(e rollout.Event) (h Happening, is bool) {
 func (h Happening) event() rollout.Event {
 	switch {
 	case h.Crashed != nil:
-		return rollout.Crashed{ID: h.ID, Filter: *h.Crashed}
+		return rollout.Crashed{ID: h.ID, Filter: *h.Crashed, Unsure: h.Unsure}
 	case h.Key != nil:
 		return rollout.Refused{ID: h.ID, Choice: h.Choice, Key: *h.Key, Message: h.Message}
 	}

@@ -55,6 +55,7 @@ func TestTold(t *testing.T) {
 	}
 	all := []rollout.Event{
 		rollout.Connected{Node: node("e2")}, rollout.Restarted{ID: "e1"}, rollout.Crashed{ID: "e1", Filter: ""}, rollout.Crashed{ID: "e1", Filter: "hello"},
+		rollout.Crashed{ID: "e1", Filter: "hello", Unsure: true},
 		rollout.Refused{ID: "e1", Choice: "c", Key: rollout.Key{Kind: "filter", Name: "hello"}, Message: "no"},
 		rollout.Settled{ID: "e2", Choice: "c"},
 	}
