@@ -14,6 +14,9 @@ import (
 	"wasmxds/state"
 )
 
+// DefaultLimit is the maximum size of a module in bytes if Options set none.
+const DefaultLimit = 64 << 20
+
 // Options are the options of [New]. Only Store is required.
 type Options struct {
 	Store    *Store
@@ -43,7 +46,7 @@ type Options struct {
 
 	Poll      time.Duration   // interval of checks for new content of unpinned URLs; 0: never
 	Timeout   time.Duration   // of one fetch; default 1 minute
-	Limit     int64           // maximum size of a module in bytes; default 64 MiB
+	Limit     int64           // maximum size of a module in bytes; default DefaultLimit
 	Fetches   int             // maximum number of concurrent fetches; default 32
 	Needed    func() []string // modules (SHA-256) that are referenced elsewhere; nil: none
 	Used      func() []string // modules (SHA-256) that Envoys may fetch again, the most important first; up to maxUsed of them are kept while they are in the store; nil: none
@@ -96,7 +99,7 @@ type Resolver struct {
 func New(options Options) *Resolver {
 	o := options
 	o.Timeout = cmp.Or(o.Timeout, time.Minute)
-	o.Limit = cmp.Or(o.Limit, 64<<20)
+	o.Limit = cmp.Or(o.Limit, DefaultLimit)
 	o.Fetches = cmp.Or(o.Fetches, 32)
 	o.Settle = cmp.Or(o.Settle, 50*time.Millisecond)
 	o.LookAt = cmp.Or(o.LookAt, time.Second)

@@ -133,7 +133,7 @@ func (p *Profiles) make(ctx context.Context, s ProfileSubject) (*Profiled, error
 		return nil
 	}
 	if made.Of == 0 {
-		if err := play(get()); err != nil {
+		if err := play(Get()); err != nil {
 			return nil, err
 		}
 	}
@@ -156,8 +156,8 @@ func (p *Profiles) make(ctx context.Context, s ProfileSubject) (*Profiled, error
 	return made, nil
 }
 
-// get is the request that filters without tests get.
-func get() definition.TestStream {
+// Get returns GET /, which is played through filters that have no tests.
+func Get() definition.TestStream {
 	return definition.TestStream{
 		Request: definition.TestMessage{Headers: [][2]string{
 			{":method", "GET"}, {":path", "/"}, {":scheme", "http"}, {":authority", "localhost"},

@@ -108,7 +108,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.modulesURL, "modules-url", "", "`URL` at which Envoys reach --modules-listen (default that address; https with --tls-cert)")
 	flags.StringVar(&f.addressesFile, "addresses-file", "", "JSON `file` to write the listen addresses to once all of them are open")
 	flags.DurationVar(&f.poll, "poll-interval", 0, "`interval` at which origins are checked for newer versions of modules without a pinned sha256; 0 means never")
-	flags.Int64Var(&f.moduleLimit, "module-limit", 64<<20, "maximum size of a module in `bytes`")
+	flags.Int64Var(&f.moduleLimit, "module-limit", module.DefaultLimit, "maximum size of a module in `bytes`")
 	flags.DurationVar(&f.drain, "drain", 3*time.Second, "`time` for which open streams continue after SIGTERM")
 	flags.StringVar(&f.logFormat, "log-format", "text", "log `format`: text or json")
 	flags.StringVar(&f.logLevel, "log-level", "info", "log `level`: debug, info, warn or error")

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"wasmxds/definition"
-	"wasmxds/files"
 	"wasmxds/try"
 )
 
@@ -55,12 +54,7 @@ func asNetwork(f *definition.Filter) *definition.Filter {
 // onlyConnections says whether a module can be nothing but a network filter. If it can't be
 // read, that is told when it is fetched.
 func (w *workshop) onlyConnections(path string) bool {
-	f, _, err := files.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	info, err := w.store.Put(f, 64<<20)
+	info, err := w.put(path)
 	if err != nil {
 		return false
 	}

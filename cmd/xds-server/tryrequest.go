@@ -53,9 +53,8 @@ func (f *requestFlags) read() ([]definition.TestCase, error) {
 		return nil, misused(err)
 	}
 	given := f.method != "" || f.path != "" || f.data != "" || len(f.headers) > 0
-	answered := len(f.answer.headers) > 0 || f.answer.data != "" || f.answer.status != 200
 	switch {
-	case f.sent != nil && (given || answered || f.curl != "" || f.har != ""):
+	case f.sent != nil && (given || f.answered() || f.curl != "" || f.har != ""):
 		return nil, misused(errBoth)
 	case f.sent != nil:
 		return []definition.TestCase{f.connection(around)}, nil
@@ -80,7 +79,12 @@ func (f *requestFlags) read() ([]definition.TestCase, error) {
 }
 
 func (f *requestFlags) aroundGiven() bool {
-	return len(f.callouts)+len(f.properties)+len(f.answer.headers) > 0 || f.answer.data != "" || f.answer.status != 200
+	return len(f.callouts)+len(f.properties) > 0 || f.answered()
+}
+
+// answered says whether flags say what the upstream answers.
+func (f *requestFlags) answered() bool {
+	return len(f.answer.headers) > 0 || f.answer.data != "" || f.answer.status != 200
 }
 
 func named(around definition.TestStream, m definition.TestMessage) definition.TestCase {

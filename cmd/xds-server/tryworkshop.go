@@ -85,16 +85,12 @@ func (s *subject) play(ctx context.Context, requests []definition.TestCase) ([]t
 		return nil, err
 	}
 	s.tests = nil
-	r := requestFlags{}
-	if requests == nil && s.Filter.Place.Network {
-		requests = []definition.TestCase{r.connection(definition.TestStream{})}
-	}
-	if requests == nil {
-		m, err := r.message()
-		if err != nil {
-			return nil, err
-		}
-		requests = []definition.TestCase{named(definition.TestStream{}, m)}
+	switch get := try.Get(); {
+	case requests != nil:
+	case s.Filter.Place.Network:
+		requests = []definition.TestCase{new(requestFlags).connection(definition.TestStream{})}
+	default:
+		requests = []definition.TestCase{named(get, get.Request)}
 	}
 	var streams []definition.TestStream
 	for _, r := range requests {
@@ -249,14 +245,19 @@ func (w *workshop) fetch(ctx context.Context, f *definition.Filter) (*definition
 	return last.Definition, last.Module, nil
 }
 
-// with is the same filter with another module.
-func (w *workshop) with(s *subject, path string) (*subject, error) {
+// put takes a module from a file.
+func (w *workshop) put(path string) (module.Info, error) {
 	f, _, err := files.Open(path)
 	if err != nil {
-		return nil, err
+		return module.Info{}, err
 	}
 	defer f.Close()
-	info, err := w.store.Put(f, 64<<20)
+	return w.store.Put(f, module.DefaultLimit)
+}
+
+// with is the same filter with another module.
+func (w *workshop) with(s *subject, path string) (*subject, error) {
+	info, err := w.put(path)
 	if err != nil {
 		return nil, err
 	}

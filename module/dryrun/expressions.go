@@ -3,6 +3,7 @@ package dryrun
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 
 	"wasmxds/module/dryrun/abi"
 	"wasmxds/module/dryrun/expression"
@@ -30,7 +31,7 @@ const (
 func createExpression(h *host, text []byte) ([]byte, status) {
 	e := &h.exprs
 	if len(e.all) >= maxExpressions || e.size+len(text) > maxExpressionsSize {
-		panic(&excess{"more than 1000 expressions, or 256 KiB of them"})
+		panic(&excess{fmt.Sprintf("more than %d expressions, or %d KiB of them", maxExpressions, maxExpressionsSize>>10)})
 	}
 	parsed, err := expression.Parse(string(text))
 	switch {
