@@ -99,6 +99,9 @@ func moving(ts *testscript.TestScript, _ bool, _ []string) {
 	if _, err := os.Stat(ts.MkAbs("held")); err == nil {
 		loaded.Held = admin.Held{ID: "removal-0123456789ab", Definitions: 5, Of: 6}
 	}
+	if _, err := os.Stat(ts.MkAbs("mistake")); err == nil {
+		loaded.Problems = []definition.Problem{{File: "hello.yaml", Line: 1, Message: "not YAML"}}
+	}
 	s.Loaded(loaded)
 	srv := httptest.NewServer(s.Handler())
 	ts.Defer(srv.Close)

@@ -129,7 +129,12 @@ func (f *rolloutFlags) show() *cobra.Command {
 		Long: `Show the diff of a change, its progress through the waves, the Envoys that are
 compared, what they report, and the answers of servers that are asked. With --watch,
 keep showing it until it ends: exit code 0 if it is done, 1 if it was stopped or
-superseded.`,
+superseded.
+
+Without ID, it is the change in progress, or else the one that ended last. --watch
+first waits for a change whose module is still fetched or tried, so you can run it
+right after you have written a file. If there is none because definitions have errors,
+the exit code is 1.`,
 		Example: `  xds-server rollout show 5c0ffee1
   xds-server rollout show --watch && echo done`,
 		ValidArgsFunction: f.completeIDs,
@@ -245,54 +250,6 @@ func (f *rolloutFlags) tell(ctx context.Context, out io.Writer, c rolloutCommand
 		fmt.Fprintf(out, "%s %s (%s): %s\n", c.done, printable.Text(o.Change.Title), cell(admin.ShortID(o.Change.ID)), printable.Text(o.Change.Words))
 	}
 	return nil
-}
-
-// about shows a change; with --watch until it has come to an end, which is an
-// error where it is not the one that is wanted.
-func (f *rolloutFlags) about(ctx context.Context, out io.Writer, id string, verb rollout.Verb, want rollout.State) error {
-	client, err := f.open()
-	if err != nil {
-		return err
-	}
-	var last *rollout.ChangeStatus
-	show := func(w io.Writer) (bool, error) {
-		all, err := client.Rollouts(ctx)
-		if err != nil {
-			return false, err
-		}
-		if id == "" {
-			if id, err = meant(all, verb); err != nil {
-				return false, wrong(err)
-			}
-		}
-		c, err := all.Find(id)
-		if err != nil {
-			return false, wrong(err)
-		}
-		id, last = c.ID, c // the same also when another begins so
-		if f.output == "table" {
-			err = printChange(w, c, time.Now())
-		} else {
-			err = printAs(w, f.output, c)
-		}
-		return ended(c.State), err
-	}
-	if !f.watch {
-		_, err := show(out)
-		return asked(err)
-	}
-	if err := follow(ctx, out, f.output == "table", show); err != nil {
-		return err
-	}
-	if last != nil && ended(last.State) && last.State != want {
-		return wrong(fmt.Errorf("%s is %s: %s", printable.Text(last.Title), last.State, printable.Text(last.Words)))
-	}
-	return nil
-}
-
-// ended says whether a change goes no further by itself.
-func ended(s rollout.State) bool {
-	return s == rollout.Done || s == rollout.Stopped || s == rollout.Superseded
 }
 
 // meant is the only change that a command without an id can be about.

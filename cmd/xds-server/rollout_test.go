@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"wasmxds/admin"
+	"wasmxds/module"
 	"wasmxds/printable"
 	"wasmxds/rollout"
 )
@@ -100,6 +101,35 @@ func TestStopWatch(t *testing.T) {
 		{2 * settle, b, b},
 	} {
 		if got := w.look(step.now, noonOfTable.Add(step.after)); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// TestLull: a file that was just written may become a change until it would have
+// been noticed, and its module is no longer tried.
+func TestLull(t *testing.T) {
+	of := func(s module.State) *admin.Status {
+		return &admin.Status{Ready: true, Filters: []admin.Filter{{State: module.Good}, {State: s}}}
+	}
+	good, tried, failed := of(module.Good), of(module.Fetching), of(module.Failed)
+	var l lull
+	for i, step := range []struct {
+		after time.Duration
+		now   *admin.Status
+		want  bool
+	}{
+		{0, good, false},
+		{settle - 1, good, false},
+		{settle, tried, false},
+		{10 * settle, tried, false},
+		{10 * settle, good, false},
+		{11*settle - 1, failed, false},
+		{11 * settle, failed, true},
+		{11 * settle, good, true},
+		{12 * settle, &admin.Status{}, false}, // a server that has only just started
+	} {
+		if got := l.over(step.now, noonOfTable.Add(step.after)); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 	}

@@ -212,7 +212,7 @@ func (f *statusFlags) await(ctx context.Context, client *admin.Client) error {
 		select {
 		case <-waiting.Done():
 			if ctx.Err() != nil {
-				return wrong(errors.New("interrupted"))
+				return wrong(errInterrupted)
 			}
 			return f.gaveUp(ctx, client, last, lastErr)
 		case <-time.After(100 * time.Millisecond):

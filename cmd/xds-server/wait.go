@@ -41,6 +41,10 @@ func (w *waitFor) Set(text string) error {
 	return nil
 }
 
+// errInterrupted is the end of a wait by a signal: what was waited for is not known
+// to be there.
+var errInterrupted = errors.New("interrupted")
+
 // stopWatch sees when a change has been stopped for longer than a file that was
 // just written, and may take its place, goes unnoticed.
 type stopWatch struct {
