@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"wasmxds/definition/internal/document"
 )
 
@@ -62,8 +64,12 @@ func merged(files []*File) *Set {
 	}
 	slices.SortFunc(set.Filters, func(a, b *Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Listeners, func(a, b *Listener) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(set.Resources, func(a, b *Resource) int {
+	// Of equal resources that several objects add, the first one counts.
+	slices.SortStableFunc(set.Resources, func(a, b *Resource) int {
 		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
+	})
+	set.Resources = slices.CompactFunc(set.Resources, func(a, b *Resource) bool {
+		return a.TypeURL == b.TypeURL && a.Name == b.Name
 	})
 	slices.SortFunc(set.Rollouts, func(a, b *Rollout) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Tests, orderOfTests)
@@ -77,15 +83,16 @@ type named struct {
 	name       string
 	what       string // for people
 	pos        Position
+	object     string // the Kubernetes object that adds it to others, for people; "": it is a document by itself
 }
 
 func (f *File) definitions() []named {
 	var all []named
 	for _, d := range f.Filters {
-		all = append(all, named{d, extensionType, d.Name, "filter", d.Pos})
+		all = append(all, named{definition: d, of: extensionType, name: d.Name, what: "filter", pos: d.Pos})
 	}
 	for _, d := range f.Listeners {
-		all = append(all, named{d, listenerType, d.Name, "listener", d.Pos})
+		all = append(all, named{definition: d, of: listenerType, name: d.Name, what: "listener", pos: d.Pos})
 	}
 	for _, d := range f.Resources {
 		what := d.TypeURL[strings.LastIndex(d.TypeURL, ".")+1:]
@@ -95,10 +102,10 @@ func (f *File) definitions() []named {
 		case extensionType:
 			what = "filter"
 		}
-		all = append(all, named{d, d.TypeURL, d.Name, what, d.Pos})
+		all = append(all, named{d, d.TypeURL, d.Name, what, d.Pos, f.origins[d].adder()})
 	}
 	for _, d := range f.Rollouts {
-		all = append(all, named{d, rolloutKind, d.Name, rolloutKind, d.Pos})
+		all = append(all, named{definition: d, of: rolloutKind, name: d.Name, what: rolloutKind, pos: d.Pos})
 	}
 	slices.SortStableFunc(all, func(a, b named) int { return cmp.Compare(a.pos.Line, b.pos.Line) })
 	return all
@@ -119,8 +126,37 @@ func (n takenNames) take(d named) (other named, taken bool) {
 	return other, taken
 }
 
+// repeats reports whether d only says once more what other says: objects that
+// need a cluster often add it each, so that each can be applied alone. Two
+// documents that are resources by themselves are still an error, even if they
+// are equal, because a later edit of one of them would do nothing.
+func (d named) repeats(other named) bool {
+	return (d.object != "" || other.object != "") && d.equals(other)
+}
+
+// equals reports whether two resources are equal, however they are written.
+func (d named) equals(other named) bool {
+	a, ok := d.definition.(*Resource)
+	b, both := other.definition.(*Resource)
+	return ok && both && a.TypeURL == b.TypeURL && proto.Equal(a.Message, b.Message)
+}
+
 func (f *File) duplicate(d, other named) Problem {
-	return f.problem(d.definition, "name", fmt.Sprintf("%s %q is already defined in %v", d.what, d.name, other.pos), "")
+	if d.object == "" && other.object == "" {
+		hint := ""
+		if d.equals(other) {
+			hint = "the two are equal: delete one of them"
+		}
+		return f.problem(d.definition, "name", fmt.Sprintf("%s %q is already defined in %v", d.what, d.name, other.pos), hint)
+	}
+	mine, theirs := fmt.Sprintf("%s %q", d.what, d.name), "the one"
+	if d.object != "" {
+		mine += " of " + d.object
+	}
+	if other.object != "" {
+		theirs = "that of " + other.object
+	}
+	return f.problem(d.definition, "name", fmt.Sprintf("%s differs from %s in %v", mine, theirs, other.pos), "make the two equal, or give one of them another name")
 }
 
 // problem returns a problem with a field of one of this file's definitions. The
@@ -140,7 +176,7 @@ func duplicates(files []*File) []Problem {
 		bad := false
 		for _, d := range f.definitions() {
 			key := [2]string{d.of, d.name}
-			if other, ok := taken[key]; ok {
+			if other, ok := taken[key]; ok && !d.repeats(other) {
 				problems = append(problems, f.duplicate(d, other))
 				bad = true
 			}

@@ -43,6 +43,20 @@ type origin struct {
 	at map[string]string
 }
 
+// adder returns the Kubernetes object that adds a resource to what else it says,
+// for people. It returns "" if the document is the resource.
+func (o origin) adder() string {
+	meta := o.root.Get("metadata")
+	kind, name := document.TextOf(o.root.Get("kind")), document.TextOf(meta.Get("name"))
+	if kind == "" || name == "" {
+		return ""
+	}
+	if namespace := document.TextOf(meta.Get("namespace")); namespace != "" {
+		name = namespace + "/" + name
+	}
+	return kind + " " + name
+}
+
 // path returns the path in the document of a WasmFilter's field.
 func (o origin) path(field string) string {
 	if o.object != nil {
@@ -331,7 +345,8 @@ func (d *Doc) read() {
 }
 
 // duplicates reports names that are used twice in the file, and removes the
-// later definitions if they are items of a List.
+// later definitions. (The file is left out unless they are items of a List, or
+// only repeat what others say.)
 func (p *parser) duplicates() {
 	names := newNames()
 	f := p.file
@@ -341,11 +356,14 @@ func (p *parser) duplicates() {
 		if !taken {
 			continue
 		}
+		again[d.definition] = true
+		if d.repeats(other) {
+			continue
+		}
 		problem := f.duplicate(d, other)
 		p.problems = append(p.problems, problem)
 		from := f.origins[d.definition]
 		p.miss(p.doc(from.root, from.item).Hole(problem), from.item)
-		again[d.definition] = true
 	}
 	if len(again) == 0 {
 		return

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -25,15 +24,15 @@ func (m *merger) adopt(set *definition.Set, files, others []*definition.File) *d
 	return set
 }
 
-// union returns a set with a file's definitions added. Variants and tests are
-// taken from the whole, since a variant may come from several files, and tests
-// have an order.
+// union returns a set with a file's definitions added. Variants, resources and
+// tests are taken from the whole, since a variant or a resource may come from
+// several files, and tests have an order.
 func union(set *definition.Set, f *definition.File, whole *definition.Set) *definition.Set {
 	isVariant := func(f *definition.Filter) bool { return f.VariantOf != "" }
 	more := &definition.Set{
 		Filters:   slices.Concat(slices.DeleteFunc(slices.Clone(set.Filters), isVariant), f.Filters),
 		Listeners: slices.Concat(set.Listeners, f.Listeners),
-		Resources: slices.Concat(set.Resources, f.Resources),
+		Resources: whole.Resources,
 		Rollouts:  slices.Concat(set.Rollouts, f.Rollouts),
 		Tests:     whole.Tests,
 	}
@@ -44,9 +43,6 @@ func union(set *definition.Set, f *definition.File, whole *definition.Set) *defi
 	}
 	slices.SortFunc(more.Filters, func(a, b *definition.Filter) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(more.Listeners, func(a, b *definition.Listener) int { return strings.Compare(a.Name, b.Name) })
-	slices.SortFunc(more.Resources, func(a, b *definition.Resource) int {
-		return cmp.Or(strings.Compare(a.TypeURL, b.TypeURL), strings.Compare(a.Name, b.Name))
-	})
 	slices.SortFunc(more.Rollouts, func(a, b *definition.Rollout) int { return strings.Compare(a.Name, b.Name) })
 	return more
 }
