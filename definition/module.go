@@ -2,8 +2,10 @@ package definition
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +39,9 @@ const schemes = "file://, http://, https:// or oci://"
 
 // module checks a module and makes its URL absolute.
 func (d *Doc) module(m module) Module {
+	if missing := lostScheme(m.URL); missing != "" {
+		d.Problem("module.url", fmt.Sprintf("%s%s, or ./%s for the file", missing, m.URL, m.URL), "is a path, but begins with the name of a host")
+	}
 	made := Module{
 		URL:    d.ModuleURL("module.url", m.URL),
 		SHA256: d.SHA256("module.sha256", m.SHA256),
@@ -63,9 +68,35 @@ func (d *Doc) module(m module) Module {
 	return made
 }
 
+// lostScheme returns the scheme that a path lacks if it looks like a URL without
+// one, and otherwise "". A path that only looks like it can be written with ./.
+func lostScheme(path string) string {
+	host, rest, several := strings.Cut(path, "/")
+	name, port, _ := strings.Cut(host, ":")
+	switch {
+	case !several || rest == "" || strings.Contains(path, "://") || host == "" || host[0] == '.':
+		return ""
+	case !strings.Contains(host, ".") && port == "" && host != "localhost":
+		return ""
+	case name == "file" || name == "http" || name == "https" || name == "oci": // see ModuleURL
+		return ""
+	case !strings.HasSuffix(path, ".wasm"):
+		return "oci://"
+	case port != "":
+		return "http://"
+	}
+	return "" // a folder's name may have a dot
+}
+
 // ModuleURL checks a URL and makes it absolute. A relative path is resolved
 // against the folder of the file.
 func (d *Doc) ModuleURL(path, written string) string {
+	for _, mark := range []string{"${", "{{"} {
+		if strings.Contains(written, mark) {
+			d.Problem(path, "", "%q has a placeholder, and nothing replaces it here", written)
+			return ""
+		}
+	}
 	scheme, _, hasScheme := strings.Cut(written, "://")
 	if !hasScheme {
 		switch {
@@ -73,6 +104,10 @@ func (d *Doc) ModuleURL(path, written string) string {
 			return "" // Decode has reported that it is missing, or:
 		case strings.HasPrefix(written, "file:"):
 			d.Problem(path, "a relative path is written without file:", "file: needs an absolute path: file:///a/b.wasm")
+			return ""
+		case strings.HasPrefix(written, "http:"), strings.HasPrefix(written, "https:"), strings.HasPrefix(written, "oci:"):
+			name, rest, _ := strings.Cut(written, ":")
+			d.Problem(path, name+"://"+strings.TrimLeft(rest, "/"), "lacks // after %s:", name)
 			return ""
 		case filepath.IsAbs(written):
 		case d.base == "":
@@ -96,6 +131,8 @@ func (d *Doc) ModuleURL(path, written string) string {
 			d.Problem(path, "a relative path is written without file://", "file:// needs an absolute path: file:///a/b.wasm")
 		}
 		return FileURL(filepath.Clean(filepath.FromSlash(u.Path)))
+	case slices.Contains([]string{"file", "http", "https", "oci"}, strings.ToLower(scheme)) && scheme != strings.ToLower(scheme):
+		d.Problem(path, "", "%s:// is written in lower case: %s://", scheme, strings.ToLower(scheme))
 	case scheme != "http" && scheme != "https" && scheme != "oci":
 		d.Problem(path, "", "%s:// is not known, needs %s or a path", scheme, schemes)
 	case u.Host == "":
