@@ -51,7 +51,7 @@ func newApply() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
 		},
 	}
-	f.add(cmd, "label to set on the documents, as `key=value`; repeatable")
+	f.add(cmd, "label to set on the documents, as `key=value`; comma-separated or repeatable")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "delete documents that have all the labels and are not among the files")
 	return cmd
 }

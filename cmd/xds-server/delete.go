@@ -21,7 +21,7 @@ const deleteExample = `  xds-server delete --etcd 127.0.0.1:2379 hello edge/web
 
 type deleteFlags struct {
 	changeFlags
-	files          []string
+	files          paths
 	ignoreNotFound bool
 }
 
@@ -36,9 +36,9 @@ func newDelete() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), args)
 		},
 	}
-	f.add(cmd, "delete documents with this label, as `key=value`; repeatable, then only those with all the labels")
+	f.add(cmd, "delete documents with this label, as `key=value`; comma-separated or repeatable, then only those with all the labels")
 	flags := cmd.Flags()
-	flags.StringSliceVarP(&f.files, "file", "f", nil, "`path` of a file or directory whose documents are deleted; repeatable")
+	flags.VarP(&f.files, "file", "f", "`path` of a file or directory whose documents are deleted; repeatable")
 	flags.BoolVar(&f.ignoreNotFound, "ignore-not-found", false, "ignore documents that do not exist")
 	return cmd
 }

@@ -43,7 +43,7 @@ func newDiff() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	f.add(cmd, "label that the documents would get, as `key=value`; repeatable")
+	f.add(cmd, "label that the documents would get, as `key=value`; comma-separated or repeatable")
 	cmd.Flags().BoolVar(&f.prune, "prune", false, "also show the deletion of documents that have all the labels and are not among the files")
 	return cmd
 }

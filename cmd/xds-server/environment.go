@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,7 +45,15 @@ func (env environment) set(flags *pflag.FlagSet) error {
 			return
 		}
 		name := envName(f.Name)
-		if v, ok := env[name]; ok {
+		v, ok := env[name]
+		if !ok {
+			return
+		}
+		values := []string{v}
+		if _, is := f.Value.(*paths); is {
+			values = filepath.SplitList(v)
+		}
+		for _, v := range values {
 			if err := flags.Set(f.Name, v); err != nil {
 				wrongly = misused(fmt.Errorf("%s: %w", name, err))
 			}

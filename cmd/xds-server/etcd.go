@@ -29,7 +29,7 @@ type etcdFlags struct {
 
 func (f *etcdFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.endpoints, "etcd", nil, "etcd `endpoints` to read definitions from: host:port or URL of each member")
+	flags.StringSliceVar(&f.endpoints, "etcd", nil, "etcd `endpoints` to read definitions from: host:port or URL of each member, comma-separated")
 	flags.StringVar(&f.prefix, "etcd-prefix", "/wasmxds/", "`prefix` of all keys of xds-server in etcd")
 	flags.StringVar(&f.tls.CA, "etcd-ca", "", "CA bundle `file` for verifying etcd's certificates (default the system's)")
 	flags.StringVar(&f.tls.Cert, "etcd-cert", "", "client certificate `file` for etcd")

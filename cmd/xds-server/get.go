@@ -42,7 +42,7 @@ func newGet() *cobra.Command {
 			return f.run(cmd.Context(), cmd.OutOrStdout(), args)
 		},
 	}
-	f.add(cmd, "only documents with this label, as `key=value`; repeatable")
+	f.add(cmd, "only documents with this label, as `key=value`; comma-separated or repeatable")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "yaml", "output `format`: yaml, json or name")
 	completeValues(cmd, "output", "yaml", "json", "name")
 	return cmd

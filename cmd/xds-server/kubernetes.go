@@ -37,9 +37,9 @@ func (f *kubernetesFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&f.on, "kubernetes", false, "read definitions from a Kubernetes cluster")
 	flags.StringVar(&f.config, "kubeconfig", "", "kubeconfig `file` (default the pod's service account)")
-	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` to read, in addition to the root namespace (default all)")
+	flags.StringSliceVar(&f.namespaces, "namespaces", nil, "`namespaces` to read, in addition to the root namespace; comma-separated (default all)")
 	flags.StringVar(&f.root, "root-namespace", kube.DefaultRoot, "`namespace` whose objects may apply to the Envoys of every namespace")
-	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` to read: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
+	flags.StringSliceVar(&f.kinds, "kubernetes-kinds", nil, "`kinds` to read, comma-separated: "+strings.Join(kube.Kinds(), ", ")+" (default all)")
 	flags.BoolVar(&f.status, "kubernetes-status", false, "write conditions to the status of objects, Events, and a Change object for each rollout (only the leader writes)")
 	completeValues(cmd, "kubernetes-kinds", kube.Kinds()...)
 }

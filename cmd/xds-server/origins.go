@@ -27,8 +27,8 @@ type originFlags struct {
 	plainHTTP []string
 	secrets   string
 	trialEnv  []string
-	roots     []string // besides those of the definitions
-	tlsRoots  []string // so, for certificates of listeners
+	roots     paths // besides those of the definitions
+	tlsRoots  paths // so, for certificates of listeners
 	mustSign  []string
 	by        signerFlags
 	// elsewhere gives pull secrets that are not below secrets; nil: nobody does.
@@ -38,13 +38,13 @@ type originFlags struct {
 func (f *originFlags) add(cmd *cobra.Command) {
 	f.addRegistries(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "URL `schemes` that modules may use: file, http, https, oci (default all)")
+	flags.StringSliceVar(&f.policy.Schemes, "module-schemes", nil, "URL `schemes` that modules may use: file, http, https, oci; comma-separated (default all)")
 	flags.StringVar(&f.secrets, "pull-secrets", "", "`directory` of the pull secrets that definitions may name (Kubernetes objects may also name Secrets)")
-	flags.StringSliceVar(&f.roots, "module-root", nil, "additional `directory` that module files may be read from; repeatable")
-	flags.StringSliceVar(&f.tlsRoots, "tls-root", nil, "additional `directory` that listeners' certificates and keys may be read from; repeatable")
-	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of environment variables of this process that hostEnv may pass to a module in its trial run (default none)")
-	flags.StringSliceVar(&f.mustSign, "require-signed", nil, "`URLs` of modules that must be signed; * is a wildcard, '*' means all modules. The signer is set by --signing-keys or --signing-identity, or else by each definition")
-	flags.StringSliceVar(&f.by.keys, "signing-keys", nil, "public key `files`; modules that --require-signed matches must be signed by one of them")
+	flags.Var(&f.roots, "module-root", "additional `directory` that module files may be read from; repeatable")
+	flags.Var(&f.tlsRoots, "tls-root", "additional `directory` that listeners' certificates and keys may be read from; repeatable")
+	flags.StringSliceVar(&f.trialEnv, "trial-env", nil, "`names` of environment variables of this process that hostEnv may pass to a module in its trial run; comma-separated (default none)")
+	flags.StringSliceVar(&f.mustSign, "require-signed", nil, "`URLs` of modules that must be signed; * is a wildcard, '*' means all modules; comma-separated. The signer is set by --signing-keys or --signing-identity, or else by each definition")
+	flags.Var(&f.by.keys, "signing-keys", "public key `file`; modules that --require-signed matches must be signed by one of them; repeatable")
 	flags.StringVar(&f.by.identity, "signing-identity", "", "required `identity` of the signer, as in its certificate; * is a wildcard")
 	flags.StringVar(&f.by.issuer, "signing-issuer", "", "`URL` of the OIDC issuer that vouched for the identity")
 	flags.StringVar(&f.by.root, "signing-root", "", "Sigstore trusted root `file`; with --signing-keys, signatures must also be in a transparency log of it")
@@ -57,10 +57,10 @@ func (f *originFlags) add(cmd *cobra.Command) {
 // addRegistries adds what is about those alone.
 func (f *originFlags) addRegistries(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: host names, *.domains, IP addresses or CIDR prefixes, optionally with a port (default all)")
+	flags.StringSliceVar(&f.policy.Hosts, "module-hosts", nil, "`hosts` that modules may come from: host names, *.domains, IP addresses or CIDR prefixes, optionally with a port; comma-separated (default all)")
 	flags.BoolVar(&f.policy.LinkLocal, "module-link-local", false, "allow modules from link-local, cloud metadata, shared and reserved addresses")
 	flags.StringVar(&f.ca, "module-ca", "", "CA bundle `file` for verifying https and oci origins and the servers that rollouts ask (default the system's)")
-	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` to reach over plain HTTP")
+	flags.StringSliceVar(&f.plainHTTP, "plain-http-registries", nil, "`registries` to reach over plain HTTP; comma-separated")
 }
 
 // checked is the policy that the flags give.

@@ -62,7 +62,7 @@ func newRecord() *cobra.Command {
 	flags.StringVar(&f.options.Node, "node", "", "node `ID` of the Envoy")
 	flags.DurationVar(&f.limit, "for", 30*time.Second, "`time` to record, at most "+recording.MaxTime.String())
 	flags.IntVar(&f.options.Count, "count", 100, fmt.Sprintf("`number` of requests to end after, at most %d", recording.MaxCount))
-	flags.StringSliceVar(&f.options.Headers, "headers", []string{"*"}, "`names` of request headers to record, or patterns such as x-*")
+	flags.StringSliceVar(&f.options.Headers, "headers", []string{"*"}, "`names` of request headers to record, or patterns such as x-*; comma-separated")
 	flags.StringVar(&f.filter, "filter", "", "`name` of the filter that the FilterTest is for")
 	flags.StringVarP(&f.output, "output", "o", "filtertest", "output `format`: filtertest or har")
 	completeValues(cmd, "output", "filtertest", "har")

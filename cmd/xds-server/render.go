@@ -70,7 +70,7 @@ func (n *nodeFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&n.id, "node-id", "", "Envoy's node `id`")
 	flags.StringVar(&n.cluster, "node-cluster", "", "Envoy's node `cluster`")
 	flags.StringVar(&n.namespace, "node-namespace", "", "Kubernetes `namespace` of the Envoy; it gets the objects of this namespace")
-	flags.StringToStringVar(&n.labels, "node-label", nil, "label of the Envoy, as `key=value`; repeatable")
+	flags.StringToStringVar(&n.labels, "node-label", nil, "label of the Envoy, as `key=value`; comma-separated or repeatable")
 }
 
 type renderFlags struct {

@@ -10,7 +10,8 @@ matching Envoy runs the filter: without a restart, without an agent beside Envoy
 without a dropped request, and without a request that bypasses the filter.
 
 Every flag can also be set by an environment variable: XDS_SERVER_XDS_LISTEN for
---xds-listen. The command line takes precedence.
+--xds-listen. The command line takes precedence. A variable for a flag of paths that is
+repeatable, such as XDS_SERVER_MODULE_ROOT, separates them as PATH does.
 
 Exit codes: 0 success; 1 invalid input, a stopped change, or a difference found by
 diff; 2 incorrect usage; 3 an address could not be reached or served.`

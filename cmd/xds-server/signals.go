@@ -35,7 +35,7 @@ const maxRecordHeaders = 32
 
 func (s *signalsFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&s.on, "signals", true, "have Envoys report crashed VMs and sampled requests")
-	cmd.Flags().StringSliceVar(&s.record, "record-headers", nil, "`names` of request headers that listeners log for xds-server record")
+	cmd.Flags().StringSliceVar(&s.record, "record-headers", nil, "`names` of request headers that listeners log for xds-server record; comma-separated")
 	cmd.Flags().StringVar(&s.cluster, "signals-cluster", bootstrap.XDSCluster, "`name` of the cluster in Envoys' bootstraps that points to --xds-listen")
 }
 

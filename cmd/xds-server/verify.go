@@ -38,7 +38,7 @@ type verifyFlags struct {
 
 // signerFlags say by whom modules must be signed.
 type signerFlags struct {
-	keys                   []string
+	keys                   paths
 	identity, issuer, root string
 }
 
@@ -75,7 +75,7 @@ func newVerify() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.by.keys, "key", nil, "public key `file`, such as cosign.pub; repeatable, one of them must have signed")
+	flags.Var(&f.by.keys, "key", "public key `file`, such as cosign.pub; repeatable, one of them must have signed")
 	flags.StringVar(&f.by.identity, "identity", "", "required `identity` of the signer, as in its certificate; * is a wildcard")
 	flags.StringVar(&f.by.issuer, "issuer", "", "`URL` of the OIDC issuer that vouched for the identity")
 	flags.StringVar(&f.by.root, "root", "", "Sigstore trusted root `file`; with --key, signatures must also be in a transparency log of it")
