@@ -77,8 +77,9 @@ func (a *away) came(n definition.Node, now time.Time) {
 	}
 }
 
+// known returns its saved form. Its stream may have ended just after now was read.
 func (g *gone) known(now time.Time) knownNode {
-	return knownNode{g.node.ID, g.node.Cluster, g.node.Labels, g.seen, now.Sub(g.since)}
+	return knownNode{g.node.ID, g.node.Cluster, g.node.Labels, g.seen, max(0, now.Sub(g.since))}
 }
 
 func (a *away) put(g *gone, now time.Time) {

@@ -43,6 +43,21 @@ func TestAwayIsBounded(t *testing.T) {
 	}
 }
 
+// TestEndsWhileSaved checks that the next process knows an Envoy whose stream ends while the
+// final state is saved, just after the time of that was read.
+func TestEndsWhileSaved(t *testing.T) {
+	dir := t.TempDir()
+	first := statetest.Start(t, dir)
+	s := New(Options{State: first.Writer, Now: func() time.Time { return noon }})
+	s.away.went(definition.Node{ID: "a"}, true, noon.Add(time.Millisecond))
+	s.keepAll(noon)
+	first.End()
+	next := New(Options{State: statetest.Start(t, dir).Writer, Now: func() time.Time { return noon }})
+	if g := next.away.nodes["a"]; !g.returns(noon) {
+		t.Errorf("it is known as %+v", g)
+	}
+}
+
 // TestAwayIsRead checks that the time away continues from where it ended, whenever the next
 // server starts, and that a damaged file doesn't affect what can still be read.
 func TestAwayIsRead(t *testing.T) {
