@@ -53,6 +53,7 @@ type change struct {
 	had      bool              // an Envoy that this replica has seen has been in its wave
 	waitsFor map[string]string // labels of its next wave that no Envoy has; nil: none
 	verdicts []verdict         // of the judges, for its current wave
+	judging  time.Time         // since when they are asked: when the wave began, or was resumed
 	cohorts  Watch             // of its current wave
 	resumed  *Watch            // the Watch in the saved state, until it continues here; nil: none
 	toldKept bool              // the signals from before the wave are written

@@ -54,11 +54,12 @@ type (
 		Filter string
 		Unsure bool
 	}
-	// Judged is a judge's verdict on a change in a wave.
+	// Judged is a judge's verdict on a change in a wave, see [Look.Answer].
 	Judged struct {
 		Change  string
 		Wave    int
-		Judge   string // SignalsJudge, or a name returned by judges
+		Since   time.Time // as in the Look
+		Judge   string    // SignalsJudge, or a name returned by judges
 		Verdict Verdict
 		Words   string
 	}

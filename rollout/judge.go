@@ -3,6 +3,7 @@ package rollout
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"wasmxds/definition"
 )
@@ -41,6 +42,9 @@ func (m *Machine) unable(w Watch) bool {
 		return n == nil || !n.unable
 	})
 }
+
+// judgeAnew forgets the verdicts. Answers to what judges were asked before no longer count.
+func (c *change) judgeAnew(now time.Time) { c.verdicts, c.judging = nil, now }
 
 // judged returns which judge has not found the wave good; "": all have. If the Envoys can't
 // be sampled, only SignalsJudge is left out: rejections, crashes and restarts are still

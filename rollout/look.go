@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"slices"
+	"time"
 
 	"wasmxds/definition"
 	"wasmxds/module"
@@ -12,6 +13,7 @@ type Look struct {
 	Change string
 	Title  string
 	Wave   int
+	Since  time.Time         // when the wave began or was resumed; the same wave may begin again
 	Judge  string            // SignalsJudge, or one of the policy's own
 	Ask    *definition.Judge // the judge in the policy; nil for SignalsJudge
 	Policy *definition.Rollout
@@ -21,6 +23,12 @@ type Look struct {
 	Definitions []DefinitionStatus // without their texts
 	Nodes       []string           // IDs of Envoys that should have the change, at most a thousand, sorted
 	Reached     int                // the number of all of these
+}
+
+// Answer returns the event for a verdict. It does not count if the wave has ended meanwhile,
+// even if it has begun again: by then, other Envoys may have the change.
+func (l Look) Answer(v Verdict, words string) Judged {
+	return Judged{Change: l.Change, Wave: l.Wave, Since: l.Since, Judge: l.Judge, Verdict: v, Words: words}
 }
 
 // mostNodes is how many nodes a webhook is sent.
@@ -37,7 +45,7 @@ func (m *Machine) Looks(due func(Look) bool) []Look {
 		own := 0
 		var told *Look // what webhooks are told of this change
 		for _, judge := range m.judges(c) {
-			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Judge: judge, Policy: c.Policy}
+			l := Look{Change: c.ID, Title: title(c.Diffs), Wave: c.Wave, Since: c.judging, Judge: judge, Policy: c.Policy}
 			if judge != SignalsJudge {
 				l.Ask = &c.Policy.Ask[own]
 				own++

@@ -411,7 +411,7 @@ func (p *play) judge(kind bool) {
 			if !kind {
 				v = rollout.Verdict(p.one("good", "good", "good", "no traffic", "unable", "bad"))
 			}
-			p.step(rollout.Judged{Change: c.ID, Wave: c.Wave, Judge: judge, Verdict: v, Words: "as it is"})
+			p.step(lookOf(p.m, c.ID, judge).Answer(v, "as it is"))
 		}
 	}
 }

@@ -676,7 +676,7 @@ func (w *world) end() {
 				l.step(rollout.Command{Verb: rollout.Resume, ID: c.ID})
 			}
 			if c.State == rollout.Rolling {
-				l.step(rollout.Judged{Change: c.ID, Wave: c.Wave, Judge: "prometheus 1", Verdict: rollout.Good})
+				l.step(lookOf(l.m, c.ID, "prometheus 1").Answer(rollout.Good, ""))
 			}
 		}
 		slices.Sort(held)

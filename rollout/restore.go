@@ -230,6 +230,9 @@ func (r *restoring) change(k keptChange) (*change, error) {
 		r.m.use(d.To)
 	}
 	c.nodes = nodesOf(c.Diffs)
+	if c.Wave > 0 {
+		c.judgeAnew(c.Waves[c.Wave-1].Began)
+	}
 	return c, nil
 }
 

@@ -32,6 +32,8 @@ import (
 //	refuse NAME KIND/NAME MESSAGE
 //	before CHANGE WAVE WORDS   the samples of its Envoys from before the wave
 //	judge CHANGE JUDGE good|bad|no-traffic|unable [WORDS]
+//	ask CHANGE JUDGE           the same in two steps: this asks it,
+//	answer good|bad|no-traffic|unable [WORDS]  and this is what the one asked last says
 //	pause | resume | promote | stop | rollback [CHANGE] [once] [later]
 //	wait DURATION
 //	store away | back          while it is away, nothing is written
@@ -68,6 +70,7 @@ type script struct {
 	there    map[string]bool // connected
 	choices  map[string]rollout.Choice
 	plan     *rollout.Plan
+	asked    rollout.Look
 	base     []string
 	ids      map[string]string // of changes, → as the script calls them
 }
@@ -154,14 +157,16 @@ func (s *script) run(d *datadriven.TestData) string {
 		w := s.watched[s.id(arg(0))]
 		w.Wave = wave
 		return told(s.step(rollout.ToldBefore{Watch: w, Told: []byte(strings.Join(args[2:], " "))}))
-	case "judge":
-		wave := 0
-		for _, c := range s.m.Status(s.now)().Changes {
-			if c.ID == s.id(arg(0)) {
-				wave = c.Wave
-			}
+	case "ask":
+		s.asked = lookOf(s.m, s.id(arg(0)), strings.ReplaceAll(arg(1), "-", " "))
+		return ""
+	case "judge", "answer":
+		l := s.asked
+		if d.Cmd == "judge" {
+			l = lookOf(s.m, s.id(arg(0)), strings.ReplaceAll(arg(1), "-", " "))
+			args = args[2:]
 		}
-		return told(s.step(rollout.Judged{Change: s.id(arg(0)), Wave: wave, Judge: strings.ReplaceAll(arg(1), "-", " "), Verdict: rollout.Verdict(strings.ReplaceAll(arg(2), "-", " ")), Words: strings.Join(args[min(3, len(args)):], " ")}))
+		return told(s.step(l.Answer(rollout.Verdict(strings.ReplaceAll(arg(0), "-", " ")), strings.Join(args[min(1, len(args)):], " "))))
 	case "pause", "resume", "promote", "stop", "rollback":
 		c := rollout.Command{Verb: rollout.Verb(d.Cmd), By: "ann"}
 		for _, a := range args {

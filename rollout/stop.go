@@ -105,7 +105,7 @@ func (e Refused) apply(m *Machine) {
 
 func (e Judged) apply(m *Machine) {
 	c := m.find(e.Change)
-	if c == nil || c.State != Rolling || c.Wave != e.Wave {
+	if c == nil || c.State != Rolling || c.Wave != e.Wave || !c.judging.Equal(e.Since) {
 		return
 	}
 	v := verdict{e.Judge, e.Verdict, e.Words}
@@ -179,7 +179,8 @@ func (m *Machine) returned(id string, choice Choice) {
 // resume restarts a stopped change, or continues a paused one.
 func (m *Machine) resume(c *change) {
 	was := c.State
-	c.State, c.Reason, c.Ended, c.returning, c.verdicts = Rolling, "", time.Time{}, nil, nil
+	c.State, c.Reason, c.Ended, c.returning = Rolling, "", time.Time{}, nil
+	c.judgeAnew(m.now)
 	if was == Stopped {
 		c.Counts = counts{}
 		c.anew()

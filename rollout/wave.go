@@ -279,7 +279,8 @@ func (m *Machine) written() {
 		c.growth, c.Wave, c.Reached, c.Waves = nil, g.wave, g.reached, g.waves
 		m.keep(c)
 		m.kept.urgent = true // see BeforeWaves
-		c.verdicts, c.had = nil, false
+		c.judgeAnew(c.Waves[c.Wave-1].Began)
+		c.had = false
 		if g.pass {
 			m.join(c)
 			continue

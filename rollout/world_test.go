@@ -15,6 +15,7 @@ import (
 
 	"wasmxds/definition"
 	"wasmxds/module"
+	"wasmxds/rollout"
 )
 
 // The world of the tests. Definitions are written as words, one each:
@@ -181,6 +182,14 @@ func waveOf(word string) definition.Wave {
 	}
 	n, _ := strconv.Atoi(word)
 	return definition.Wave{Count: n}
+}
+
+// lookOf returns what a judge is asked about a change now.
+func lookOf(m *rollout.Machine, change, judge string) rollout.Look {
+	for _, l := range m.Looks(func(l rollout.Look) bool { return l.Change == change && l.Judge == judge }) {
+		return l
+	}
+	return rollout.Look{Change: change, Judge: judge} // it is not asked
 }
 
 // disk is what was written.

@@ -27,7 +27,7 @@ type judge struct{ change, name string }
 
 // asked is a judge that was asked.
 type asked struct {
-	wave   int
+	since  time.Time // of the Look
 	at     time.Time
 	cancel context.CancelFunc // nil: it has answered
 	open   bool               // it must still be asked
@@ -66,7 +66,7 @@ func (d *Driver) look(ctx context.Context) {
 		for _, l := range due {
 			j := judge{l.Change, l.Judge}
 			one, cancel := context.WithCancel(ctx)
-			s.asked[j] = &asked{wave: l.Wave, at: s.now, cancel: cancel}
+			s.asked[j] = &asked{since: l.Since, at: s.now, cancel: cancel}
 			under.Go(func() {
 				defer cancel()
 				d.ask(one, l)
@@ -105,7 +105,7 @@ func (s *looks) of(m *rollout.Machine, now time.Time) []rollout.Look {
 }
 
 // due reports whether a judge must be asked now. A judge that has not answered is not asked
-// again. If the wave has changed meanwhile, its request is cancelled first; what it
+// again. If another wave, or the same one again, has begun meanwhile, its request is cancelled first; what it
 // answered about the earlier wave is no reason to wait.
 func (s *looks) due(l rollout.Look) bool {
 	a := s.asked[judge{l.Change, l.Judge}]
@@ -114,13 +114,13 @@ func (s *looks) due(l rollout.Look) bool {
 	}
 	a.open = true
 	if a.cancel != nil {
-		if a.wave != l.Wave {
+		if !a.since.Equal(l.Since) {
 			a.cancel()
 		}
 		return false
 	}
 	again := a.at.Add(every(l))
-	if a.wave != l.Wave || !s.now.Before(again) {
+	if !a.since.Equal(l.Since) || !s.now.Before(again) {
 		return true
 	}
 	if s.wake.IsZero() || again.Before(s.wake) {
@@ -133,6 +133,6 @@ func (s *looks) due(l rollout.Look) bool {
 func (d *Driver) ask(ctx context.Context, l rollout.Look) {
 	verdict, words := d.o.Look(ctx, l)
 	if verdict != "" && ctx.Err() == nil {
-		d.Tell(rollout.Judged{Change: l.Change, Wave: l.Wave, Judge: l.Judge, Verdict: verdict, Words: words})
+		d.Tell(l.Answer(verdict, words))
 	}
 }

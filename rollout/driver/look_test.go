@@ -241,6 +241,29 @@ func TestPausedJudges(t *testing.T) {
 	})
 }
 
+// TestJudgeOfTheSameWaveBefore checks the same for a wave that begins again, with other
+// Envoys.
+func TestJudgeOfTheSameWaveBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := newJudges(t)
+		j.says("signals", rollout.Good)
+		j.says("prometheus 1", rollout.Good)
+		s := judged(t, j)
+		defer s.end()
+		j.wants("webhook 2 1", 1)
+		j.says("webhook 2", rollout.NoTraffic) // from the second time on
+		s.Tell(rollout.Gone{ID: "e9"})
+		time.Sleep(2*time.Minute + time.Second)
+		s.has("e5", "e9")
+		j.wants("webhook 2 1", 2)
+		close(j.release)
+		s.has("e5", "e9")
+		if s.said("orders are fewer") || s.said("too late") {
+			t.Errorf("told %q", s.told)
+		}
+	})
+}
+
 // TestJudgesEnd checks that Run cancels calls to judges at its end, and waits for them.
 func TestJudgesEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
