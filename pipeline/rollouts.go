@@ -127,7 +127,7 @@ func publicationOf(last *resource.Catalog, plan *rollout.Plan, pairs map[*defini
 		sets.Standby[resource.Choice(choice)] = plan.Bakes(choice)
 	}
 	catalog, problems := resource.Compile(last, sets, o)
-	return xds.Publication{Catalog: catalog, Choose: func(n definition.Node) resource.Choice {
+	return xds.Publication{Catalog: catalog, Again: plan.Again, Choose: func(n definition.Node) resource.Choice {
 		return resource.Choice(plan.Choose(n))
 	}}, problems
 }

@@ -59,8 +59,10 @@ type Machine struct {
 	kept      kept
 	saved     uint64 // everything up to this batch is saved
 	plan      *Plan
-	replan    bool // the plan must be computed again
-	again     bool // one change may have let another continue
+	turn      uint64 // see Plan
+	chosen    bool   // the plan before, possibly another process's, has choices
+	replan    bool   // the plan must be computed again
+	again     bool   // one change may have let another continue
 	baseWhole *module.Set
 
 	altered      bool // the base with all changes is not the desired state
@@ -114,6 +116,7 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 	}
 	if m.replan && m.wanted != nil {
 		m.replan = false
+		m.countTurn()
 		m.plan = m.newPlan()
 		m.ready.Plan = m.plan
 	}
@@ -125,6 +128,16 @@ func (m *Machine) Step(now time.Time, e Event) Ready {
 		m.audit.check(m)
 	}
 	return m.ready
+}
+
+// countTurn counts a plan. Plans without choices say the same of all Envoys.
+func (m *Machine) countTurn() {
+	chooses := slices.ContainsFunc(m.open, (*change).reaches)
+	if m.chosen || chooses {
+		m.turn++
+		m.kept.put(turnKey, m.turn)
+	}
+	m.chosen = chooses
 }
 
 // Wake returns when to call Step with a Tick; zero: not needed.

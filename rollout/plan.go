@@ -14,6 +14,13 @@ type Plan struct {
 	// Sets contains the set of each choice that a node has, or is likely to have when it
 	// connects. A node with another choice gets the base until the machine knows the node.
 	Sets map[Choice]*module.Set
+	// Again means that a plan before this one was never published. An Envoy may have had
+	// another choice in it, and what it runs by this one must be reported even if it has
+	// been reported before.
+	Again bool
+	// Turn is the number of plans before it, as the leader has counted and saved them. It is
+	// counted when a wave is saved as well, because that changes the plans of followers.
+	Turn uint64
 
 	open     []planned
 	resolved map[Choice]Choice // the choice for each combination of changes whose waves have reached a node
@@ -41,6 +48,9 @@ func (p *Plan) Choose(n definition.Node) Choice {
 func (p *Plan) Bakes(c Choice) bool {
 	return slices.ContainsFunc(p.open, func(o planned) bool { return o.bakes && c.Has(o.id) })
 }
+
+// Follows reports whether there is no other plan between a plan and the last one.
+func (p *Plan) Follows(last *Plan) bool { return p.Turn == last.Turn || p.Turn == last.Turn+1 }
 
 func (p *Plan) at(n *node) Choice {
 	if len(p.open) == 0 {
@@ -86,7 +96,7 @@ func nodesOf(diffs []diff) []definition.Selector {
 
 // newPlan returns the plan for the current state.
 func (m *Machine) newPlan() *Plan {
-	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}}
+	p := &Plan{Base: m.baseSet(), Sets: map[Choice]*module.Set{}, resolved: map[Choice]Choice{}, Turn: m.turn}
 	for _, c := range m.open {
 		if c.reaches() {
 			p.open = append(p.open, planned{c.ID, c.Reached, c.nodes, c.Policy != nil && c.Policy.Bake > 0})

@@ -37,7 +37,7 @@ func TestReplicas(t *testing.T) {
 	}
 	t.Log(sum)
 	if *seed == 0 && *seeds >= 100 {
-		for _, what := range []string{"begins:", "is on all Envoys", "stopped", "led", "deposed", "killed", "behind", "cut", "moved", "waited for others", "told early"} {
+		for _, what := range []string{"begins:", "is on all Envoys", "stopped", "led", "deposed", "killed", "behind", "cut", "moved", "waited for others", "told early", "said again"} {
 			if sum[what] == 0 {
 				t.Errorf("nothing %s in %d histories: they don't test what they are for", what, *seeds)
 			}
@@ -67,6 +67,7 @@ type replica struct {
 	leads   int  // the term that it believes to be its own; 0: none
 	m       *rollout.Machine
 	plan    *rollout.Plan
+	other   bool // plan is of another machine
 	wake    time.Time
 	disk    disk
 	at      int // how much of the log it has read
@@ -82,8 +83,9 @@ type replica struct {
 // moving is an Envoy that moves between servers.
 type moving struct {
 	definition.Node
-	at    int // -1: it isn't connected
-	since time.Time
+	at    int       // -1: it isn't connected
+	since time.Time // since when it is known
+	left  time.Time // when it was last connected
 	runs  rollout.Choice
 	said  *rollout.Choice // to run, on its stream; it doesn't repeat this
 }
@@ -128,7 +130,7 @@ func (r *replica) follow() {
 	for _, err := range errs {
 		r.breaks("follow: %v", err)
 	}
-	r.m = m
+	r.m, r.other = m, true
 	r.files = r.world.files
 	r.step(rollout.Wanted{Set: r.wanted(r.files)})
 }
@@ -150,7 +152,7 @@ func (r *replica) lead() {
 	for _, err := range errs {
 		r.breaks("lead: %v", err)
 	}
-	r.m, r.queue, r.all, r.growing = m, nil, roster.NewAll(), map[string]int{}
+	r.m, r.other, r.queue, r.all, r.growing = m, true, nil, roster.NewAll(), map[string]int{}
 	r.since = map[int]time.Time{}
 	r.tellMissing()
 	r.step(rollout.Wanted{Set: r.wanted(r.files)})
@@ -222,7 +224,7 @@ func (r *replica) step(e rollout.Event) {
 	}
 	r.wake = ready.Wake
 	if ready.Plan != nil {
-		r.plan = ready.Plan
+		r.give(ready.Plan)
 	}
 	if ready.Save != nil {
 		if r.leads == 0 {
@@ -234,6 +236,20 @@ func (r *replica) step(e rollout.Event) {
 	if r.leads > 0 && len(r.m.Unheard()) > 0 {
 		r.counted["waited for others"]++
 	}
+}
+
+// give gives its Envoys a plan. They repeat what they run if they were to have something else
+// in between.
+func (r *replica) give(p *rollout.Plan) {
+	if r.plan != nil && (r.other || !p.Follows(r.plan)) {
+		for _, e := range r.envoys {
+			if e.at == r.n && e.said != nil && *e.said == p.Choose(e.Node) {
+				r.counted["said again"]++
+				e.said = nil
+			}
+		}
+	}
+	r.plan, r.other = p, false
 }
 
 // waves checks the waves that a batch begins: all Envoys of the previous wave that the
@@ -426,7 +442,7 @@ func (w *world) connect(e *moving) {
 	if was >= 0 {
 		w.counted["moved"]++
 	}
-	if e.since.IsZero() {
+	if e.since.IsZero() || was < 0 && w.now.Sub(e.left) >= rollout.AwaitFor {
 		e.since = w.now
 	}
 	gone := func() {
@@ -481,7 +497,7 @@ func (w *world) act() {
 	case n < 47:
 		if e.at >= 0 && w.servers[e.at].alive && !w.servers[e.at].paused {
 			was := e.at
-			e.at = -1
+			e.at, e.left = -1, w.now
 			w.servers[was].observe(rollout.Gone{ID: e.ID})
 		}
 	case n < 49:
@@ -514,6 +530,8 @@ func (w *world) act() {
 		if l := w.leader; l >= 0 && w.servers[l].leads == w.term && !w.servers[l].paused {
 			w.command(w.servers[l])
 		}
+	case n < 94:
+		w.startAgain()
 	case n < 95:
 		w.kill(r)
 	case n < 97:
@@ -547,7 +565,7 @@ func (w *world) kill(r *replica) {
 	r.alive, r.leads, r.paused = false, 0, false
 	for _, e := range w.envoys {
 		if e.at == r.n {
-			e.at = -1
+			e.at, e.left = -1, w.now
 		}
 	}
 	if w.leader == r.n {
@@ -564,6 +582,23 @@ func (w *world) command(r *replica) {
 	}
 	verbs := rollout.Verbs()
 	r.step(rollout.Command{Verb: verbs[w.rng.IntN(len(verbs))], ID: changes[w.rng.IntN(min(len(changes), 5))].ID, AtOnce: w.rng.IntN(2) == 0})
+}
+
+// startAgain stops and resumes a change, so quickly that followers may not read of the stop.
+func (w *world) startAgain() {
+	if w.leader < 0 {
+		return
+	}
+	l := w.servers[w.leader]
+	changes, _ := l.m.Briefs()
+	if l.leads != w.term || l.paused || len(changes) == 0 {
+		return
+	}
+	id := changes[w.rng.IntN(min(len(changes), 5))].ID
+	for _, verb := range []rollout.Verb{rollout.Stop, rollout.Resume} {
+		l.step(rollout.Command{Verb: verb, ID: id})
+	}
+	l.write(len(l.queue))
 }
 
 func (w *world) changeFiles() {

@@ -119,6 +119,14 @@ func (r *restoring) run() {
 	}
 	r.changes()
 	r.told()
+	m.chosen = slices.ContainsFunc(m.open, (*change).reaches)
+	each(r, turnKey, func(_ string, turn *uint64) error {
+		if turn == nil {
+			return errOther
+		}
+		m.turn = *turn
+		return nil
+	})
 	each(r, heldKeys, func(key string, h keptHeld) error {
 		to, err := r.item(h.To)
 		if err == nil && (path(heldKeys, h.Key) != key || to != nil && to.Key != h.Key) {

@@ -18,6 +18,7 @@ const (
 	doneKeys   = "done/"    // SEQ
 	heldKeys   = "held/"    // KIND/NAME
 	contentKey = "content/" // HASH
+	turnKey    = "turn"     // see Plan
 )
 
 // kept collects what is to be saved at the end of a step.

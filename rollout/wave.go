@@ -266,6 +266,8 @@ func (m *Machine) write(c *change, g *growth) {
 	}
 	g.writing = true
 	c.growth = g
+	m.chosen = true // in followers' plans, as soon as this is saved
+	m.countTurn()
 	m.keep(c)
 }
 

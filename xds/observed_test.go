@@ -342,3 +342,22 @@ func TestObservedOnceMore(t *testing.T) {
 		}
 	})
 }
+
+// TestObservedAgain checks the same for a publication that whoever publishes passed over.
+func TestObservedAgain(t *testing.T) {
+	both(t, func(t *testing.T, delta bool) {
+		var o observer
+		s := start(t, xds.Options{Observe: o.add})
+		s.publish(t, hello1)
+		e := fresh(t, "a", delta)
+		e.connect(s.dial(t, ""))
+		o.tells(t, "a", "connected", `settled ""`)
+		for range 2 {
+			s.Publish(xds.Publication{Catalog: s.catalog, Again: true})
+			o.tells(t, "a", `settled ""`)
+			s.Publish(xds.Publication{Catalog: s.catalog})
+		}
+		s.publish(t, hello2)
+		o.tells(t, "a", `settled ""`)
+	})
+}

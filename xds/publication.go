@@ -12,6 +12,9 @@ type Publication struct {
 	// Choose returns the choice of a node; nil: all nodes have the base. It must be fast,
 	// deterministic, and safe for concurrent use.
 	Choose func(definition.Node) resource.Choice
+	// Again means that whoever publishes this has passed over a publication, in which an
+	// Envoy may have had another choice: what it has by this one is reported again.
+	Again bool
 }
 
 // Snapshot returns the snapshot of a node.

@@ -169,7 +169,9 @@ func (s *Server) Publish(p Publication) {
 	s.mu.Lock()
 	first := s.published == nil
 	s.published = &p
-	s.number++
+	if s.number++; p.Again {
+		s.number++ // for the one that was passed over
+	}
 	s.proved.published(p)
 	s.mu.Unlock()
 	s.generation.Add(1)

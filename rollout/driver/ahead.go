@@ -71,8 +71,16 @@ func (d *Driver) give(step rollout.Ready) {
 	d.publish(step.Plan)
 }
 
+// publish publishes a plan of a replica among others. Plans before it may have waited, or were
+// never read.
 func (d *Driver) publish(p *rollout.Plan) {
-	d.role.given, d.role.first = true, waits{}
+	r := d.role
+	if r.given && (r.last == nil || !p.Follows(r.last)) {
+		again := *p
+		again.Again = true
+		p = &again
+	}
+	r.given, r.first, r.last = true, waits{}, p
 	d.o.Publish(p)
 }
 

@@ -102,7 +102,7 @@ func (d *Driver) begin(m *rollout.Machine, errs []error) {
 	}
 	d.m = m
 	if d.role != nil {
-		d.role.compared = false
+		d.role.compared, d.role.last = false, nil
 	}
 	d.keepModules()
 }

@@ -122,6 +122,7 @@ type role struct {
 	behind   time.Time         // since when it reports the opposite; zero: it does not
 	given    bool              // Envoys have a plan of this replica
 	first    waits             // the first plan that they will have
+	last     *rollout.Plan     // that they have; nil: it is of another machine
 	away     bool              // the leader can't be reached, or there is none: that is certain
 	reread   chan struct{}     // holds a token when Shared must be read again
 	cares    sync.WaitGroup    // additional goroutines that Run waits for

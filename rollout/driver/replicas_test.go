@@ -41,6 +41,9 @@ type member struct {
 	// Its clock differs from that of the previous leader.
 	skewed bool
 	heard  []rollout.Event // while it led
+
+	runs    map[string]rollout.Choice // what its Envoys have reported, see react
+	reacted int                       // how many of its plans they have reacted to
 }
 
 func newGroup(t *testing.T) *group {
@@ -50,7 +53,7 @@ func newGroup(t *testing.T) *group {
 // begin starts a server, which leads if no other does.
 func (g *group) begin(id string) *member {
 	w := &way{s: g.shared}
-	m := &member{id: id, way: w, began: time.Now()}
+	m := &member{id: id, way: w, began: time.Now(), runs: map[string]rollout.Choice{}}
 	c := &copied{way: w}
 	w.copy = c
 	m.server = serve(g.t, statetest.NewMemory(), driver.Options{Heard: func(e rollout.Event) { g.set(func() { m.heard = append(m.heard, e) }) }, Replicas: &driver.Replicas{
@@ -609,5 +612,103 @@ func TestApart(t *testing.T) {
 		if apart := b.Standing().Apart; len(apart) != 2 {
 			t.Errorf("one is changed, and one is missing: %v", apart)
 		}
+	})
+}
+
+// react has Envoys report what they run, as far as that is not what they have reported last, or
+// is to be reported again.
+func (m *member) react(envoys ...int) {
+	synctest.Wait()
+	m.mu.Lock()
+	fresh := m.all[m.reacted:]
+	m.reacted = len(m.all)
+	var events []rollout.Event
+	for _, i := range envoys {
+		choice, n := m.plan.Choose(nodeOf(i)), nodeOf(i).ID
+		said, is := m.runs[n]
+		again := slices.ContainsFunc(fresh, func(p *rollout.Plan) bool { return p.Again })
+		if !is || said != choice || again {
+			m.runs[n] = choice
+			events = append(events, rollout.Settled{ID: n, Choice: choice})
+		}
+	}
+	m.mu.Unlock()
+	for _, e := range events {
+		m.Tell(e)
+	}
+	time.Sleep(2 * time.Second)
+}
+
+// TestStoppedAndResumedBetweenReads checks that a wave goes on whose change was stopped and
+// resumed before a follower could read that: its Envoy has had it all the time.
+func TestStoppedAndResumedBetweenReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, a, b := halfway(t)
+		defer func() { a.end(); b.end() }()
+		b.react(9)
+		g.shared.delay(time.Second) // one write is on its way, the others become one
+		for _, verb := range []rollout.Verb{rollout.Pause, rollout.Stop, rollout.Resume} {
+			go func() {
+				if err := a.Do(t.Context(), rollout.Command{Verb: verb}); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(5 * time.Second)
+		g.shared.delay(0)
+		time.Sleep(5 * time.Second)
+		b.has("e9")
+		for _, p := range b.all[b.reacted:] {
+			if p.Choose(nodeOf(9)) == "" {
+				t.Fatal("it has read that the change was stopped")
+			}
+		}
+		b.react(9)
+		time.Sleep(time.Minute)
+		a.has("e0", "e1", "e4", "e5", "e9")
+	})
+}
+
+// TestStoppedAndResumedWhileHeld checks the same at the leader, whose Envoys are given nothing
+// while a change without a policy is written.
+func TestStoppedAndResumedWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a, b := g.begin("A"), g.begin("B")
+		defer func() { a.end(); b.end() }()
+		careful := careful()
+		careful.Definitions = []string{"hello"}
+		a.connect(append(slices.Clone(first), second...)...)
+		for _, m := range []*member{a, b} {
+			m.Tell(wanted("v1", careful))
+			time.Sleep(5 * time.Second)
+		}
+		a.Tell(wanted("v2", careful))
+		a.has("e9")
+		a.react(9)
+		g.shared.delay(300 * time.Millisecond)
+		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v1"}, careful)) // its write is on its way, the others become one
+		synctest.Wait()
+		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v2"}, careful))
+		for _, verb := range []rollout.Verb{rollout.Stop, rollout.Resume} {
+			synctest.Wait()
+			go func() {
+				if err := a.Do(t.Context(), rollout.Command{Verb: verb}); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		time.Sleep(5 * time.Second)
+		g.shared.delay(0)
+		a.has("e9")
+		for _, p := range a.all[a.reacted:] {
+			if p.Choose(nodeOf(9)) == "" {
+				t.Fatal("the plan without the change was published")
+			}
+		}
+		a.react(9)
+		time.Sleep(time.Minute)
+		a.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
