@@ -25,6 +25,7 @@ type Sources struct {
 	Downloads func() serve.Stats
 	Store     func(context.Context) (modules int, bytes int64, err error)
 	Signals   func() signal.Totals // nil: access logs are not received
+	Unsaved   func() bool          // something that must outlive a restart can't be written
 	// TurnedAway returns the clients that were denied a stream recently, for
 	// the status. It may be nil.
 	TurnedAway func() []xds.TurnedAway
@@ -185,6 +186,9 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 	if c.opts.Sources.Store != nil {
 		c.store(e)
+	}
+	if c.opts.Sources.Unsaved != nil {
+		e.gauge("wasmxds_state_unsaved", "1 while something that must outlive a restart can't be written to the data directory, etcd or Kubernetes.", bit(c.opts.Sources.Unsaved()))
 	}
 }
 

@@ -31,6 +31,7 @@ type Writer struct {
 	pending map[string]change
 	owed    map[string]Noted
 	deposed bool          // the term is over: nothing more is written
+	failing Failure       // of the last push; zero: it succeeded
 	wake    chan struct{} // holds a token when something is pending
 	hurry   chan struct{} // holds a token when pending changes are to be written at once
 	due     chan struct{} // holds a token when owed is not empty
@@ -42,6 +43,13 @@ type Writer struct {
 type change struct {
 	encode func() ([]byte, error)
 	remove bool
+}
+
+// Failure is why the store has not accepted what is owed, and since when. It is that of
+// the first write that failed: those after it are in the log.
+type Failure struct {
+	Since time.Time
+	Err   error // nil: everything is written, or will be in a moment
 }
 
 const (
@@ -111,6 +119,16 @@ func (w *Writer) Flush(ctx context.Context) error {
 	return w.push(ctx)
 }
 
+// Failing returns why what was put is not in the store. A nil Writer stores nothing.
+func (w *Writer) Failing() Failure {
+	if w == nil {
+		return Failure{}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failing
+}
+
 // take takes a token, or returns the error of ctx.
 func take(ctx context.Context, token chan<- struct{}) error {
 	select {
@@ -168,11 +186,15 @@ func (w *Writer) push(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil {
+		w.failing = Failure{}
 		return nil
 	}
 	if errors.Is(err, ErrDeposed) {
-		w.deposed = true
+		w.deposed, w.failing = true, Failure{}
 		return err
+	}
+	if ctx.Err() == nil && w.failing.Err == nil { // otherwise it is the caller who does not wait
+		w.failing = Failure{time.Now(), err}
 	}
 	for key, n := range owed {
 		if _, newer := w.owed[key]; !newer {

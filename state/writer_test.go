@@ -86,6 +86,9 @@ func TestWriter(t *testing.T) {
 		d.mu.Unlock()
 		time.Sleep(time.Minute)
 		want("when there is room again", "a=3 b=4")
+		if f := w.w.Failing(); f.Err != nil {
+			t.Errorf("still fails when everything is written: %v", f.Err)
+		}
 
 		w.Put("c", 5)
 		cancel()
@@ -138,9 +141,16 @@ func TestWriterTriesAgain(t *testing.T) {
 		w := NewWriter(&disk{full: true}, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		go w.Run(ctx)
+		if f := w.Failing(); f.Err != nil {
+			t.Errorf("fails before anything is put: %v", f.Err)
+		}
+		put := time.Now()
 		w.View("").Put("a", 1)
 		time.Sleep(time.Minute)
 		synctest.Wait()
+		if f := w.Failing(); f.Err == nil || f.Since.Sub(put) != writeAfter {
+			t.Errorf("fails since %v after it was put, with %v", f.Since.Sub(put), f.Err)
+		}
 		cancel()
 		synctest.Wait()
 		if n := strings.Count(log.String(), "can't write the state; retrying"); n < 4 || n > 12 {

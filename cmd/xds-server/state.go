@@ -100,8 +100,24 @@ func openCopied(ctx context.Context, name string, elsewhere elsewhere, local sta
 	})
 }
 
-// problems are what is wrong with the store.
+// problems are what is wrong with the stores.
 func (d *dataDir) problems() []definition.Problem {
+	return append(d.unsaved(), d.unreached()...)
+}
+
+// unsaved says that the disk does not take what is to be kept.
+func (d *dataDir) unsaved() []definition.Problem {
+	f := d.own.Failing()
+	if f.Err == nil {
+		return nil
+	}
+	return []definition.Problem{{File: d.path("state.db"), Warning: true,
+		Message: "it can't be written since " + f.Since.UTC().Format(time.RFC3339) + ": " + f.Err.Error(),
+		Hint:    "Envoys are not affected, but xds-server would not know after a restart what has changed since then; see to the disk of --data"}}
+}
+
+// unreached says that the store elsewhere does not answer.
+func (d *dataDir) unreached() []definition.Problem {
 	if d.copied == nil {
 		return nil
 	}
