@@ -186,12 +186,15 @@ func (r *Registry) took(entries []state.Entry, shown bool) map[string]*seen {
 	twin := false
 	for _, e := range entries {
 		if e.Key == leaderKey {
-			_ = json.Unmarshal(e.Value, &r.leader) // an error means that no leader is known
+			var l leader
+			if json.Unmarshal(e.Value, &l) == nil { // otherwise no leader is known
+				r.leader = l
+			}
 			continue
 		}
-		id := strings.TrimPrefix(e.Key, memberKeys)
+		id, is := strings.CutPrefix(e.Key, memberKeys)
 		var m Member
-		if json.Unmarshal(e.Value, &m) != nil || m.ID != id {
+		if !is || id == "" || json.Unmarshal(e.Value, &m) != nil || m.ID != id {
 			continue
 		}
 		s := r.seen[id]
