@@ -52,7 +52,7 @@ address: {socket_address: {address: 0.0.0.0, port_value: 81}}
 `
 
 // read returns all definitions of a text, with modules.
-func read(t *testing.T, text string) *module.Set {
+func read(t testing.TB, text string) *module.Set {
 	t.Helper()
 	r := kinds.Parser().Read("a.yaml", []byte(text))
 	if r.File == nil {
@@ -151,7 +151,7 @@ func TestHash(t *testing.T) {
 }
 
 // wrote returns what a machine with an open change has written.
-func wrote(t *testing.T) map[string][]byte {
+func wrote(t testing.TB) map[string][]byte {
 	t.Helper()
 	written := map[string][]byte{}
 	m, _ := New(Options{}, nil)

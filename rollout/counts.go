@@ -20,6 +20,10 @@ type counts struct {
 	Control  float64 `json:"control,omitempty"`
 }
 
+// mostRefused is how many Envoys that reject a change are remembered, if no more stop it: it
+// may be paused for days, while Envoys come and go.
+const mostRefused = 1000
+
 // calm has the same counts for all Envoys, while no change was open.
 type calm struct {
 	crashes, restarts, exposure float64

@@ -199,11 +199,11 @@ func (e Settled) apply(m *Machine) {
 	}
 	n.unable = e.Unable
 	if m.plan == nil || e.Choice != m.plan.at(n) { // it should have another choice now, or still
-		m.ahead(aheadKey{id: e.ID}, e)
+		m.ahead(e.ID, Key{}, e)
 		m.change(n, func() { n.settled = n.settled.and(e.Choice) })
 		return
 	}
-	delete(m.early, aheadKey{id: e.ID})
+	m.settledSince(e.ID)
 	m.change(n, func() { n.settled = e.Choice })
 	m.returned(e.ID, e.Choice)
 }

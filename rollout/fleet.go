@@ -22,6 +22,7 @@ type node struct {
 	expected  bool      // not seen since this process started, but known from before
 	since     time.Time // since when it is known; zero: since before this process started
 	left      time.Time // when it disconnected
+	size      int       // in bytes, as it counts while it is not connected
 	settled   Choice    // the changes that are completely in place on it
 	unable    bool      // to report its requests
 }
@@ -35,6 +36,27 @@ type fleet struct {
 	nodes     map[string]*node
 	connected int
 	gone      []departure // in order of time
+	away      int         // size of those that are not connected
+}
+
+// mostAway is the size, as sizeOf counts it, of the nodes that are expected back: several
+// hundred thousand with ordinary labels. With more, the oldest are forgotten, so that clients
+// that connect under ever new names can't fill the memory.
+const mostAway = 128 << 20
+
+// sizeOf returns about how much a node takes, with its place in maps and lists.
+func sizeOf(n *definition.Node) int { return n.Size() + 300 }
+
+// keep counts a node that is not connected.
+func (f *fleet) keep(n *node) {
+	n.size = sizeOf(&n.Node)
+	f.away += n.size
+}
+
+// release no longer counts a node.
+func (f *fleet) release(n *node) {
+	f.away -= n.size
+	n.size = 0
 }
 
 // departure is a node that has disconnected. It has no effect if the node has come back
@@ -132,10 +154,12 @@ func (m *Machine) place(n *node, expected bool) {
 	case n.connected:
 	case expected:
 		n.expected, n.left = true, m.now
+		m.fleet.keep(n)
 		m.fleet.gone = append(m.fleet.gone, departure{n, m.now})
 	default:
 		n.connected, n.expected, n.left = true, false, time.Time{}
 		m.fleet.connected++
+		m.fleet.release(n)
 	}
 }
 
@@ -144,16 +168,17 @@ func (m *Machine) disconnect(n *node) {
 	m.change(n, func() {
 		n.connected, n.left = false, m.now
 		m.fleet.connected--
+		m.fleet.keep(n)
 	})
 	m.fleet.gone = append(m.fleet.gone, departure{n, m.now})
 }
 
-// expire forgets nodes that have been disconnected for too long.
+// expire forgets nodes that have been disconnected for too long, or that are too many.
 func (m *Machine) expire() {
 	for len(m.fleet.gone) > 0 {
 		d := m.fleet.gone[0]
 		back := d.n.connected || !d.n.left.Equal(d.at) || m.fleet.nodes[d.n.ID] != d.n
-		if !back && m.now.Sub(d.at) < AwaitFor {
+		if !back && m.now.Sub(d.at) < AwaitFor && m.fleet.away <= mostAway {
 			if len(m.open) > 0 {
 				m.wakeAt(d.at.Add(AwaitFor))
 			}
@@ -163,6 +188,8 @@ func (m *Machine) expire() {
 		if !back {
 			m.tally(d.n, -1)
 			delete(m.fleet.nodes, d.n.ID)
+			m.fleet.release(d.n)
+			delete(m.early, d.n.ID)
 			m.returned(d.n.ID, "")
 		}
 	}

@@ -71,7 +71,9 @@ type Machine struct {
 
 	// Of other replicas that Envoys are connected to.
 	missing map[string]time.Time // since when each is not heard; see Missing
-	early   map[aheadKey]Event   // early reports of their Envoys about waves that are still being saved
+	// Early reports of their Envoys about waves that are still being saved, by node ID and
+	// by what it has rejected; zero: what it runs.
+	early map[string]map[Key]Event
 
 	// Of a Machine that follows another.
 	follows  bool

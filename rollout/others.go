@@ -1,7 +1,6 @@
 package rollout
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -56,22 +55,27 @@ func (m *Machine) Unheard() []string {
 // because the other has already read it. Reports of such an Envoy wait for that, and, if
 // this replica has just started, until it has read the definitions.
 
-// aheadKey identifies a report to remember.
-type aheadKey struct {
-	id      string
-	refused Key // zero: it is a Settled
-}
-
 // ahead remembers a report about a choice that the Envoy should not have yet, if it may
 // soon.
-func (m *Machine) ahead(k aheadKey, e Event) {
+func (m *Machine) ahead(id string, refused Key, e Event) {
 	if m.follows || m.plan != nil && !m.writing() {
 		return
 	}
 	if m.early == nil {
-		m.early = map[aheadKey]Event{}
+		m.early = map[string]map[Key]Event{}
 	}
-	m.early[k] = e
+	if m.early[id] == nil {
+		m.early[id] = map[Key]Event{}
+	}
+	m.early[id][refused] = e
+}
+
+// settledSince forgets what a node has reported early to run.
+func (m *Machine) settledSince(id string) {
+	delete(m.early[id], Key{})
+	if len(m.early[id]) == 0 {
+		delete(m.early, id)
+	}
 }
 
 // writing reports whether a wave is being saved.
@@ -89,11 +93,9 @@ func (m *Machine) caughtUp() {
 	}
 	early := m.early
 	m.early = nil
-	for _, k := range slices.SortedFunc(maps.Keys(early), compareAhead) {
-		early[k].apply(m)
+	for _, id := range slices.Sorted(maps.Keys(early)) {
+		for _, k := range slices.SortedFunc(maps.Keys(early[id]), compareKeys) {
+			early[id][k].apply(m)
+		}
 	}
-}
-
-func compareAhead(a, b aheadKey) int {
-	return cmp.Or(cmp.Compare(a.id, b.id), compareKeys(a.refused, b.refused))
 }

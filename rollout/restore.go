@@ -230,8 +230,11 @@ func (r *restoring) change(k keptChange) (*change, error) {
 	if len(c.Diffs) == 0 {
 		return nil, errOther
 	}
-	if c.Wave > len(c.Waves) {
+	switch {
+	case c.Wave < 0 || c.Wave > len(c.Waves):
 		return nil, fmt.Errorf("it is in wave %d, and %d are written", c.Wave, len(c.Waves))
+	case c.Wave > 0 && c.Policy == nil:
+		return nil, fmt.Errorf("it is in wave %d, and has no policy", c.Wave)
 	}
 	for _, d := range c.Diffs {
 		r.m.use(d.From)

@@ -15,7 +15,7 @@ func (e Restarted) apply(m *Machine) {
 		return
 	}
 	m.change(n, func() { n.settled = "" })
-	delete(m.early, aheadKey{id: e.ID})
+	m.settledSince(e.ID)
 	if len(m.open) == 0 {
 		m.calm.restarts++
 	}
@@ -77,7 +77,7 @@ func (e Refused) apply(m *Machine) {
 		return
 	}
 	if m.plan == nil || m.plan.at(n) != e.Choice {
-		m.ahead(aheadKey{e.ID, e.Key}, e)
+		m.ahead(e.ID, e.Key, e)
 		return
 	}
 	var blamed []*change
@@ -92,12 +92,13 @@ func (e Refused) apply(m *Machine) {
 		blamed = append(blamed, c) // such as a listener that it has altered
 	}
 	for _, c := range blamed {
-		if slices.Contains(c.Counts.Refused, e.ID) {
+		most := c.Policy.Stop.Refused
+		if slices.Contains(c.Counts.Refused, e.ID) || len(c.Counts.Refused) >= max(most, mostRefused) {
 			continue
 		}
 		c.Counts.Refused = append(c.Counts.Refused, e.ID)
 		m.keep(c)
-		if most := c.Policy.Stop.Refused; most > 0 && len(c.Counts.Refused) >= most {
+		if most > 0 && len(c.Counts.Refused) >= most {
 			m.fail(c, ByRefusals, fmt.Sprintf("%s rejected %s %s: %s", list(c.Counts.Refused), kindWord(e.Key.Kind), e.Key.Name, e.Message))
 		}
 	}

@@ -192,10 +192,11 @@ func (d *Driver) take(term uint64, l *lead, values map[string][]byte) {
 // follow.
 func (d *Driver) goOn() {
 	r := d.role
-	if time.Since(r.began) < rollout.AwaitFor {
-		for _, e := range r.expected {
-			_ = d.step(e) // only commands are refused
-		}
+	if time.Since(r.began) >= rollout.AwaitFor {
+		r.expected = nil // for good
+	}
+	for _, e := range r.expected {
+		_ = d.step(e) // only commands are refused
 	}
 	if r.wanted != nil {
 		_ = d.step(*r.wanted) // only commands are refused

@@ -44,6 +44,9 @@ const (
 	// change.
 	mostHappened = 4096
 	mostMessage  = 1 << 10 // of the message with which an Envoy rejects a resource
+	// mostGone is about how many Envoys that are gone wait to be reported. With more, which
+	// takes a leader that can't be reached for long, all that are still here are reported.
+	mostGone = 20_000
 )
 
 // Tell records an event of an Envoy, and ignores other events.
@@ -68,7 +71,9 @@ func (o *Own) Tell(e rollout.Event) {
 		if e.Had {
 			o.had[e.ID] = true
 		}
-		o.note(e.ID)
+		if o.note(e.ID); len(o.changed) > len(o.envoys)+mostGone {
+			o.Anew()
+		}
 	case rollout.Settled:
 		if v := o.envoys[e.ID]; v != nil {
 			v.settled, v.unsettled = &e, true

@@ -262,3 +262,26 @@ func TestModel(t *testing.T) {
 		}
 	}
 }
+
+// TestGoneIsBounded checks that Envoys that come and go while no leader can be reached are not
+// all remembered, and that the next leader then knows those that are here.
+func TestGoneIsBounded(t *testing.T) {
+	o, a := NewOwn(), NewAll()
+	for _, id := range []string{"here", "there"} {
+		o.Tell(rollout.Connected{Node: node(id)})
+	}
+	carry(t, o, a, "A")
+	o.Tell(rollout.Gone{ID: "there"})
+	for i := range 10 * mostGone {
+		id := fmt.Sprint(i)
+		o.Tell(rollout.Connected{Node: node(id)})
+		o.Tell(rollout.Gone{ID: id, Had: true})
+		if n := max(len(o.changed), len(o.pending), len(o.had)); n > mostGone+2 {
+			t.Fatalf("%d are remembered", n)
+		}
+	}
+	carry(t, o, a, "A")
+	if a.holders["here"] != 1 || len(a.holders) != 1 || !a.Heard("A") {
+		t.Errorf("the leader knows %v", a.holders)
+	}
+}
