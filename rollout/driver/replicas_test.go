@@ -712,3 +712,27 @@ func TestStoppedAndResumedWhileHeld(t *testing.T) {
 		a.has("e0", "e1", "e4", "e5", "e9")
 	})
 }
+
+// TestWaveBesideSlowWrite checks that a wave begins once it is saved, also if a follower asks
+// meanwhile for what was to be saved before it.
+func TestWaveBesideSlowWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGroup(t)
+		a, b := g.begin("A"), g.begin("B")
+		defer func() { a.end(); b.end() }()
+		careful := careful()
+		careful.Definitions = []string{"hello"}
+		a.connect(append(slices.Clone(first), second...)...)
+		for _, m := range []*member{a, b} {
+			m.Tell(wanted("v1", careful))
+			time.Sleep(5 * time.Second)
+		}
+		g.shared.delay(5 * time.Second)
+		a.Tell(wantedOf(map[string]string{"hello": "v1", "other": "v1"}, careful))
+		time.Sleep(1500 * time.Millisecond) // its Envoys have that by now
+		a.Tell(wantedOf(map[string]string{"hello": "v2", "other": "v1"}, careful))
+		time.Sleep(time.Minute)
+		a.has("e9")
+		g.shared.delay(0)
+	})
+}

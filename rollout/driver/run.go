@@ -168,7 +168,8 @@ func (l *lead) why() string {
 // hurry requests that a batch, with all earlier ones, is saved at once.
 func (l *lead) hurry(seq uint64) {
 	select {
-	case <-l.written: // an older batch: saving includes all earlier ones
+	case other := <-l.written: // saving the newer one of them includes both
+		seq = max(seq, other)
 	default:
 	}
 	l.written <- seq
