@@ -19,8 +19,9 @@ type All struct {
 // server is a replica that was heard.
 type server struct {
 	seq    uint64
-	whole  bool // all its Envoys were reported
-	known  bool // all its Envoys were reported once in this term
+	start  uint64 // of its reports, see Telling
+	whole  bool   // all its Envoys were reported
+	known  bool   // all its Envoys were reported once in this term
 	envoys map[string]bool
 	before map[string]bool // its Envoys from before it started to report anew that it has not reported again yet
 }
@@ -35,6 +36,8 @@ func NewAll() *All {
 func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) {
 	s := a.servers[id]
 	switch {
+	case t.Anew && s != nil && t.Start != 0 && t.Start == s.start:
+		return nil, true // a repetition: what has happened does not count twice
 	case t.Anew:
 		if s == nil {
 			s = &server{}
@@ -43,7 +46,7 @@ func (a *All) Hear(now time.Time, id string, t Telling) ([]rollout.Event, bool) 
 		before := map[string]bool{}
 		maps.Copy(before, s.before) // its earlier report was not complete
 		maps.Copy(before, s.envoys)
-		s.seq, s.whole, s.envoys, s.before = t.Seq-1, false, map[string]bool{}, before
+		s.seq, s.start, s.whole, s.envoys, s.before = t.Seq-1, t.Start, false, map[string]bool{}, before
 	case s == nil:
 		return nil, false
 	}

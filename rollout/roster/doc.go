@@ -19,7 +19,10 @@ import (
 type Telling struct {
 	Seq  uint64 `json:"seq"`            // from 1, for this replica and leader
 	Anew bool   `json:"anew,omitempty"` // earlier reports are void: all Envoys follow
-	Rest bool   `json:"rest,omitempty"` // more follows at once
+	// Start is a random number of these reports, with the first of them, by which a
+	// repetition is recognized; 0: it is from a build that has none.
+	Start uint64 `json:"start,omitempty"`
+	Rest  bool   `json:"rest,omitempty"` // more follows at once
 
 	Connected []definition.Node `json:"connected,omitempty"` // new, or with other labels
 	Fresh     []string          `json:"fresh,omitempty"`     // have no resources, and were not connected here recently

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"maps"
+	"math/rand/v2"
 	"slices"
 
 	"wasmxds/definition"
@@ -156,6 +157,9 @@ func (o *Own) Take() Telling {
 	}
 	o.seq++
 	t := Telling{Seq: o.seq, Anew: o.anew}
+	if o.anew {
+		t.Start = rand.Uint64() | 1
+	}
 	o.anew = false
 	n, bytes := 0, 0
 	for _, id := range o.changed[:min(len(o.changed), mostAtOnce)] {

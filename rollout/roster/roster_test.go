@@ -285,3 +285,30 @@ func TestGoneIsBounded(t *testing.T) {
 		t.Errorf("the leader knows %v", a.holders)
 	}
 }
+
+// TestHappensOnce checks that what has happened counts once, also if the acknowledgement of the
+// first report to a leader is lost.
+func TestHappensOnce(t *testing.T) {
+	o, a := NewOwn(), NewAll()
+	for range 2 { // after the second Anew it is another report
+		o.Anew()
+		o.Tell(rollout.Connected{Node: node("e1")})
+		o.Tell(rollout.Crashed{ID: "e1", Filter: "hello"})
+		crashed := 0
+		for range 3 {
+			events, ok := a.Hear(time.Unix(0, 0), "A", o.Take())
+			if !ok {
+				t.Fatal("it is to report anew")
+			}
+			for _, e := range events {
+				if _, is := e.(rollout.Crashed); is {
+					crashed++
+				}
+			}
+		}
+		o.Taken(1)
+		if crashed != 1 || !a.Heard("A") {
+			t.Errorf("it crashed once, and %d times for the leader", crashed)
+		}
+	}
+}
